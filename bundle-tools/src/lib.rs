@@ -1,0 +1,1 @@
+//! OCI bundles, image layouts and layers: the library `bundle` and the program `nbundle`

@@ -1,0 +1,1 @@
+//! A daemonless container manager: images, networks, volumes and containers over any OCI runtime

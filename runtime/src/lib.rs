@@ -1,0 +1,1 @@
+//! A runc-compatible, low-level OCI runtime

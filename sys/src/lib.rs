@@ -1,0 +1,1 @@
+//! The system calls that rustix does not have: the only unsafe code of the workspace
