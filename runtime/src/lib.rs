@@ -1,1 +1,3 @@
 //! A runc-compatible, low-level OCI runtime
+
+pub mod cgroup;
