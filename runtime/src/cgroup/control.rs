@@ -136,7 +136,7 @@ pub(super) fn processes(directory: &Path) -> Result<Vec<Pid>, Error> {
     for directory in tree(directory)? {
         match files::read_all(&directory.join("cgroup.procs")) {
             Ok(list) => {
-                found.extend(list.lines().filter_map(|pid| Pid::from_raw(pid.parse().ok()?)))
+                found.extend(list.lines().filter_map(|pid| Pid::from_raw(pid.parse().ok()?)));
             }
             // Gone, or a threaded cgroup: its processes are listed above it.
             Err(Errno::NOENT | Errno::NODEV | Errno::OPNOTSUPP) => {}

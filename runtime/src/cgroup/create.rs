@@ -210,16 +210,11 @@ fn make(member: &Member, made: &mut Made) -> Result<(), Error> {
     if !made.contains(&directory) {
         refuse_used(member.version, &directory)?;
     }
-    apply(&directory, &member.writes)?;
-    if member.controllers.iter().any(|name| name == "cpuset") && member.version == Version::V1 {
-        for file in ["cpuset.cpus", "cpuset.mems"] {
-            let given = member.writes.iter().any(|write| write.file == file);
-            if !given {
-                inherit(&member.mount, &directory, file, made)?;
-            }
-        }
+    let cpuset = member.controllers.iter().any(|name| name == "cpuset");
+    if cpuset && member.version == Version::V1 {
+        return fill_cpuset(member, &directory, made);
     }
-    Ok(())
+    apply(&directory, &member.writes)
 }
 
 /// A directory that cannot be made is reported with the first limit that needs it.
@@ -338,7 +333,7 @@ fn write_one<'w>(
     open: &mut Option<(&'w str, OwnedFd)>,
 ) -> Result<(), Errno> {
     let file = &*write.file;
-    if !open.as_ref().is_some_and(|(name, _)| *name == file) {
+    if open.as_ref().is_none_or(|(name, _)| *name != file) {
         let flags = OFlags::WRONLY | OFlags::CLOEXEC;
         let fd = rustix::fs::open(directory.join(file), flags, Mode::empty())?;
         *open = Some((file, fd));
@@ -357,8 +352,33 @@ fn failed(directory: &Path, write: &Write, errno: Errno) -> Error {
     }
 }
 
-/// Fills a v1 cpuset from its parent, from the top down: a directory is made with empty lists there, and takes no process
-/// before they are filled. Gives back what is in the directory's file then.
+/// Writes the limits of a v1 cpuset. A directory is made with empty lists there: nothing can be put into it, nor allowed
+/// below it, before it has both. So those above are filled first, from the top down, each from its parent, and then what
+/// the configuration does not give.
+fn fill_cpuset(member: &Member, directory: &Path, made: &Made) -> Result<(), Error> {
+    let parent = directory.parent().unwrap_or(&member.mount);
+    let mut missing = Vec::new();
+    for file in ["cpuset.cpus", "cpuset.mems"] {
+        let given = member.writes.iter().any(|write| write.file == file);
+        if !given || parent != member.mount {
+            let list = inherit(&member.mount, parent, file, made)?;
+            if !given {
+                missing.push((file, list));
+            }
+        }
+    }
+    apply(directory, &member.writes)?;
+    for (file, list) in missing {
+        if made.contains(directory) {
+            set_list(&directory.join(file), &list)?;
+        } else {
+            inherit(&member.mount, directory, file, made)?;
+        }
+    }
+    Ok(())
+}
+
+/// Gives a directory of a v1 cpuset its parent's list where its own is empty, and gives back what is there then.
 fn inherit(mount: &Path, directory: &Path, file: &str, made: &Made) -> Result<String, Error> {
     let path = directory.join(file);
     if !made.contains(directory) {
@@ -369,7 +389,11 @@ fn inherit(mount: &Path, directory: &Path, file: &str, made: &Made) -> Result<St
         }
     }
     let list = inherit(mount, directory.parent().unwrap_or(mount), file, made)?;
-    files::write(&path, &list)
-        .map_err(|errno| Error::system(format!("set `{}`", path.display()), errno))?;
+    set_list(&path, &list)?;
     Ok(list)
+}
+
+fn set_list(path: &Path, list: &str) -> Result<(), Error> {
+    files::write(path, list)
+        .map_err(|errno| Error::system(format!("set `{}`", path.display()), errno))
 }

@@ -74,6 +74,7 @@ pub struct Write {
 }
 
 impl Write {
+    #[expect(clippy::needless_pass_by_value, reason = "numbers and texts alike")]
     pub(super) fn new(
         file: impl Into<Cow<'static, str>>,
         value: impl ToString,
@@ -362,7 +363,7 @@ fn place_devices(
         member.version == Version::V1 && member.controllers.iter().any(|name| name == "devices")
     };
     if members.iter().any(v1) {
-        return devices::exceptions(&rules)
+        return devices::exceptions(&rules, configured.len())
             .map(|exceptions| Devices::Files(device_writes(&exceptions)));
     }
     if members.iter().any(|member| member.version == Version::V2) {
@@ -419,7 +420,7 @@ impl fmt::Display for CgroupPlan {
             Devices::Program { rules, program } => {
                 match program {
                     Some(program) => {
-                        writeln!(f, "devices by a program of {} instructions", program.len())?
+                        writeln!(f, "devices by a program of {} instructions", program.len())?;
                     }
                     None => writeln!(f, "devices without a program")?,
                 }
