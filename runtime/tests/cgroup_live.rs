@@ -204,16 +204,18 @@ fn a_frozen_container_stands_still_until_it_is_thawed_and_can_be_killed() {
         let cgroup = Owned::create(&name("freeze"), "{}", &layout);
         let mut shell = Shell::start();
         cgroup.add(shell.pid(), Hierarchies::All).unwrap();
+        shell.say("trap 'exit 7' TERM; echo ready; sleep 1000 & wait");
+        assert_eq!(shell.read(), "ready");
         assert!(!cgroup.is_frozen().unwrap());
         cgroup.freeze().unwrap();
         assert!(cgroup.is_frozen().unwrap());
-        // It cannot take the signal that it is sent: it is still there, and takes it when it is thawed.
+        // It cannot handle the signal that it is sent until it is thawed.
         cgroup.signal(SIGTERM).unwrap();
         assert!(cgroup.is_frozen().unwrap());
         assert_eq!(shell.0.try_wait().unwrap(), None);
         cgroup.thaw().unwrap();
         assert!(!cgroup.is_frozen().unwrap());
-        assert_eq!(shell.0.wait().unwrap().signal(), Some(SIGTERM));
+        assert_eq!(shell.0.wait().unwrap().code(), Some(7));
 
         let mut shell = Shell::start();
         cgroup.add(shell.pid(), Hierarchies::All).unwrap();
@@ -248,7 +250,6 @@ fn processes_that_keep_forking_are_all_killed_and_cgroups_below_are_removed() {
     for layout in layouts() {
         let plan = planned(&name("forks"), r#"{"pids": {"limit": 60}}"#, &layout);
         let cgroup = Owned::make(&plan);
-        // v1's cpuset takes no cgroup below it as full; they are empty here anyway.
         for directory in cgroup.paths().all() {
             std::fs::create_dir_all(directory.join("below/that")).unwrap();
         }
@@ -445,13 +446,15 @@ fn a_parent_with_processes_cannot_pass_controllers_on() {
     let below = planned(&format!("{}/below", name("parent")), json, &layout);
     let error = Cgroup::create(&below).unwrap_err();
     assert!(error.to_string().contains("enable the `memory` controller"), "{error}");
+    assert!(matches!(error, Error::System { errno: Errno::BUSY, .. }), "{error}");
     assert!(error.hint().is_some());
     assert!(gone(&below));
     // Without a limit nothing has to be passed on; such a container is not measured, but runs.
     let relative = Unified { own: Path::new(&name("parent")).join("us"), ..unified.clone() };
     let request = Request { id: "below", ..Request::default() };
     let below = plan(&request, &Layout::Unified(relative), &Options::default()).unwrap();
-    drop(Owned::make(&below));
+    let below = Owned::make(&below);
+    below.add(Shell::start().pid(), Hierarchies::All).unwrap();
 }
 
 #[test]

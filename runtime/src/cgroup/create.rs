@@ -263,22 +263,49 @@ fn make_v2(member: &Member, made: &mut Made) -> Result<(), Error> {
     Ok(())
 }
 
-/// Passes the member's controllers on to the children of `directory`. One that the container has limits for has to be
-/// passed on; the others are passed on where that is possible, to measure.
+/// Passes the member's controllers on to the children of `directory`.
+///
+/// Those that the container has limits for have to be passed on. The others, for measuring, are passed on where all can
+/// be: in a directory with processes the kernel takes some and refuses others, and taking just those would make it a
+/// threaded one, below which no container can run.
 fn enable(directory: &Path, member: &Member) -> Result<(), Error> {
     let file = directory.join("cgroup.subtree_control");
-    let all: Vec<String> = member.controllers.iter().map(|name| format!("+{name}")).collect();
-    if all.is_empty() || files::write(&file, &all.join(" ")).is_ok() {
+    let write = |names: &[&str]| match names {
+        [] => Ok(()),
+        names => files::write(&file, &format!("+{}", names.join(" +"))),
+    };
+    let mut names: Vec<&str> = member.controllers.iter().map(String::as_str).collect();
+    if write(&names).is_ok() {
         return Ok(());
     }
-    for name in &member.controllers {
-        let Err(errno) = files::write(&file, &format!("+{name}")) else { continue };
-        let prefix = format!("{name}.");
-        if let Some(write) = member.writes.iter().find(|write| write.file.starts_with(&prefix)) {
-            let what =
-                format!("enable the `{name}` controller in cgroup `{}`", directory.display());
-            return Err(Error::System { what, pointer: write.pointer.clone(), errno });
-        }
+    let limit = |name: &str| {
+        let own = |write: &&Write| write.file.split_once('.').is_some_and(|(of, _)| of == name);
+        member.writes.iter().find(own)
+    };
+    // Not every controller of the mount is passed on to every directory.
+    let file = directory.join("cgroup.controllers");
+    let available = files::read(&file)
+        .map_err(|errno| Error::system(format!("read `{}`", file.display()), errno))?;
+    let available: Vec<&str> = available.split_whitespace().collect();
+    if let Some((name, limit)) = names
+        .iter()
+        .filter(|name| !available.contains(name))
+        .find_map(|name| Some((name, limit(name)?)))
+    {
+        let what = format!("set `{}` to `{}`", limit.file, limit.value);
+        let why = format!("cgroup `{}` has no `{name}` controller", directory.display());
+        return Err(Error::refused(what, &limit.pointer, why));
+    }
+    names.retain(|name| available.contains(name));
+    if write(&names).is_ok() {
+        return Ok(());
+    }
+    for (name, limit) in names.iter().filter_map(|name| Some((name, limit(name)?))) {
+        write(&[name]).map_err(|errno| Error::System {
+            what: format!("enable the `{name}` controller in cgroup `{}`", directory.display()),
+            pointer: limit.pointer.clone(),
+            errno,
+        })?;
     }
     Ok(())
 }
