@@ -65,6 +65,12 @@ impl std::ops::Deref for Owned {
     }
 }
 
+impl std::ops::DerefMut for Owned {
+    fn deref_mut(&mut self) -> &mut Cgroup {
+        self.0.as_mut().unwrap()
+    }
+}
+
 impl Drop for Owned {
     fn drop(&mut self) {
         if let Some(cgroup) = self.0.take() {
@@ -177,7 +183,7 @@ fn a_process_joins_every_hierarchy_and_dies_with_the_cgroup() {
     for layout in layouts() {
         let name = name("life");
         let plan = planned(&name, "{}", &layout);
-        let cgroup = Owned::make(&plan);
+        let mut cgroup = Owned::make(&plan);
         assert_eq!(*cgroup.paths(), plan.paths());
         let mut shell = Shell::start();
         cgroup.add(shell.pid(), Hierarchies::All).unwrap();
@@ -187,7 +193,7 @@ fn a_process_joins_every_hierarchy_and_dies_with_the_cgroup() {
         assert_eq!(cgroup.processes().unwrap(), [shell.pid()]);
 
         // A later command knows the paths only.
-        let later = Cgroup::open(cgroup.paths().clone(), false);
+        let later = Cgroup::open(cgroup.paths().clone());
         later.kill().unwrap();
         assert_eq!(shell.0.wait().unwrap().signal(), Some(SIGKILL));
         later.remove().unwrap();
@@ -201,7 +207,7 @@ fn a_process_joins_every_hierarchy_and_dies_with_the_cgroup() {
 #[test]
 fn a_frozen_container_stands_still_until_it_is_thawed_and_can_be_killed() {
     for layout in layouts() {
-        let cgroup = Owned::create(&name("freeze"), "{}", &layout);
+        let mut cgroup = Owned::create(&name("freeze"), "{}", &layout);
         let mut shell = Shell::start();
         cgroup.add(shell.pid(), Hierarchies::All).unwrap();
         shell.say("trap 'exit 7' TERM; echo ready; sleep 1000 & wait");
@@ -228,7 +234,7 @@ fn a_frozen_container_stands_still_until_it_is_thawed_and_can_be_killed() {
 #[test]
 fn a_container_that_somebody_froze_with_the_v1_freezer_is_frozen_and_can_be_killed() {
     for layout in layouts().iter().filter(|layout| !is_v2(layout)) {
-        let cgroup = Owned::create(&name("foreign"), "{}", layout);
+        let mut cgroup = Owned::create(&name("foreign"), "{}", layout);
         let mut shell = Shell::start();
         cgroup.add(shell.pid(), Hierarchies::All).unwrap();
         let freezer = cgroup.paths().controller("freezer").unwrap();
@@ -249,7 +255,7 @@ fn a_container_that_somebody_froze_with_the_v1_freezer_is_frozen_and_can_be_kill
 fn processes_that_keep_forking_are_all_killed_and_cgroups_below_are_removed() {
     for layout in layouts() {
         let plan = planned(&name("forks"), r#"{"pids": {"limit": 60}}"#, &layout);
-        let cgroup = Owned::make(&plan);
+        let mut cgroup = Owned::make(&plan);
         for directory in cgroup.paths().all() {
             std::fs::create_dir_all(directory.join("below/that")).unwrap();
         }
@@ -267,7 +273,7 @@ fn processes_that_keep_forking_are_all_killed_and_cgroups_below_are_removed() {
 #[test]
 fn the_limit_on_processes_holds() {
     for layout in layouts() {
-        let cgroup = Owned::create(&name("pids"), r#"{"pids": {"limit": 1}}"#, &layout);
+        let mut cgroup = Owned::create(&name("pids"), r#"{"pids": {"limit": 1}}"#, &layout);
         let mut shell = Shell::start();
         assert_eq!(shell.run("true"), "0");
         cgroup.add(shell.pid(), Hierarchies::All).unwrap();
@@ -282,7 +288,7 @@ fn the_limit_on_processes_holds() {
 fn the_limit_on_memory_holds() {
     for layout in layouts() {
         let json = r#"{"memory": {"limit": 20971520, "swap": 20971520}}"#;
-        let cgroup = Owned::create(&name("memory"), json, &layout);
+        let mut cgroup = Owned::create(&name("memory"), json, &layout);
         let mut shell = Shell::start();
         cgroup.add(shell.pid(), Hierarchies::All).unwrap();
         // tail holds what has no line break in memory; the kernel kills it for it.
@@ -303,7 +309,7 @@ fn devices_that_no_rule_allows_cannot_be_opened() {
         let json = r#"{"devices": [{"allow": false, "access": "rwm"},
                                    {"allow": true, "type": "c", "major": 1, "minor": 11, "access": "w"}]}"#;
         let plan = planned(&name("devices"), json, &layout);
-        let cgroup = Owned::make(&plan);
+        let mut cgroup = Owned::make(&plan);
         let mut shell = Shell::start();
         cgroup.add(shell.pid(), Hierarchies::All).unwrap();
         assert_eq!(shell.run(&format!(": <{kmsg}")), "0", "before the rules are in force");
@@ -322,9 +328,9 @@ fn new_device_rules_replace_the_old_ones() {
         let name = name("again");
         let strict = planned(&name, "{}", &layout);
         let open = planned(&name, r#"{"devices": [{"allow": true, "access": "rwm"}]}"#, &layout);
-        let cgroup = Owned::make(&strict);
+        let mut cgroup = Owned::make(&strict);
         cgroup.restrict_devices(&strict).unwrap();
-        let later = Cgroup::open(cgroup.paths().clone(), false);
+        let later = Cgroup::open(cgroup.paths().clone());
         let mut shell = Shell::start();
         cgroup.add(shell.pid(), Hierarchies::All).unwrap();
         assert_ne!(shell.run(": </dev/kmsg"), "0");
@@ -344,7 +350,7 @@ fn new_device_rules_replace_the_old_ones() {
 fn a_cgroup_with_processes_is_not_taken_over() {
     for layout in layouts() {
         let name = name("occupied");
-        let cgroup = Owned::create(&name, r#"{"pids": {"limit": 9}}"#, &layout);
+        let mut cgroup = Owned::create(&name, r#"{"pids": {"limit": 9}}"#, &layout);
         let shell = Shell::start();
         cgroup.add(shell.pid(), Hierarchies::All).unwrap();
         let again = planned(&name, r#"{"pids": {"limit": 5}}"#, &layout);
@@ -420,7 +426,7 @@ fn an_executed_process_follows_an_init_that_moved_into_a_cgroup_of_its_own() {
         // The rule that inner cgroups have no processes is v2's, and needs a controller to show.
         return;
     }
-    let cgroup = Owned::create(&name("inner"), "{}", &layout);
+    let mut cgroup = Owned::create(&name("inner"), "{}", &layout);
     let (init, other) = (Shell::start(), Shell::start());
     let own = cgroup.paths().unified().unwrap();
     let below = own.join("init.scope");
@@ -439,7 +445,7 @@ fn an_executed_process_follows_an_init_that_moved_into_a_cgroup_of_its_own() {
 fn a_parent_with_processes_cannot_pass_controllers_on() {
     let layout = probe().unwrap();
     let Layout::Unified(unified) = &layout else { return };
-    let outer = Owned::create(&name("parent"), "{}", &layout);
+    let mut outer = Owned::create(&name("parent"), "{}", &layout);
     let shell = Shell::start();
     outer.add(shell.pid(), Hierarchies::All).unwrap();
     let json = r#"{"memory": {"limit": 67108864}}"#;
@@ -453,13 +459,13 @@ fn a_parent_with_processes_cannot_pass_controllers_on() {
     let relative = Unified { own: Path::new(&name("parent")).join("us"), ..unified.clone() };
     let request = Request { id: "below", ..Request::default() };
     let below = plan(&request, &Layout::Unified(relative), &Options::default()).unwrap();
-    let below = Owned::make(&below);
+    let mut below = Owned::make(&below);
     below.add(Shell::start().pid(), Hierarchies::All).unwrap();
 }
 
 #[test]
 fn a_container_without_cgroups_has_nothing_to_kill_or_remove() {
-    let cgroup = Cgroup::open(Paths::default(), true);
+    let cgroup = Cgroup::open(Paths::default());
     assert!(cgroup.unified().unwrap().is_none());
     assert_eq!(cgroup.processes().unwrap(), []);
     assert!(!cgroup.is_frozen().unwrap());

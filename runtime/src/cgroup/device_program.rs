@@ -148,7 +148,7 @@ mod tests {
             let mut jumps = false;
             match code {
                 0x61 if from == 1 => {
-                    registers[to] = context[usize::try_from(offset).unwrap() / 4].into()
+                    registers[to] = context[usize::try_from(offset).unwrap() / 4].into();
                 }
                 0xbf => registers[to] = registers[from],
                 0xb7 => registers[to] = constant,

@@ -393,7 +393,7 @@ mod tests {
         let error = exceptions(&rules(&configured(json), &[]).unwrap(), 2).unwrap_err();
         let error = error.to_string();
         assert!(
-            error.contains("`allow c *:* m` (config.json /linux/resources/devices)"),
+            error.contains("`allow c 1:3 rwm` (config.json /linux/resources/devices)"),
             "{error}"
         );
     }

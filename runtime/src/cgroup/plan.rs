@@ -121,7 +121,7 @@ pub struct Member {
     pub controllers: Vec<String>,
     /// What is written, in this order.
     pub writes: Vec<Write>,
-    /// Without permission to make the directory, the container is not put into this hierarchy, and starts all the same.
+    /// Without permission to make the directory, or to move a process to it, the container starts without it.
     pub optional: bool,
 }
 
@@ -184,8 +184,6 @@ pub struct CgroupPlan {
     pub members: Vec<Member>,
     /// The device rules.
     pub devices: Devices,
-    /// The caller has no rights over cgroups but delegated ones.
-    pub rootless: bool,
 }
 
 impl CgroupPlan {
@@ -210,11 +208,7 @@ pub fn plan(
     let resources = request.resources.unwrap_or(&none);
     if options.manager == Manager::Disabled {
         refuse_limits(resources)?;
-        return Ok(CgroupPlan {
-            members: Vec::new(),
-            devices: Devices::Inherit,
-            rootless: options.rootless,
-        });
+        return Ok(CgroupPlan { members: Vec::new(), devices: Devices::Inherit });
     }
     let location = Location::parse(request.path, request.id)?;
     let beside_v1 = matches!(layout, Layout::Hybrid(..));
@@ -235,7 +229,7 @@ pub fn plan(
     } else {
         place_devices(request, resources, &members)?
     };
-    Ok(CgroupPlan { members, devices, rootless: options.rootless })
+    Ok(CgroupPlan { members, devices })
 }
 
 /// One group of limits, its controllers and its tables.
