@@ -35,17 +35,14 @@ pub enum Hierarchies {
 }
 
 impl Cgroup {
-    /// Makes the directories and writes the limits. On failure nothing that was not there before is left.
+    /// Makes the directories and writes the limits. On failure no directory is left that was not there before; a
+    /// controller that was enabled above it stays enabled.
     pub fn create(plan: &CgroupPlan) -> Result<Cgroup, Error> {
         let mut paths = Paths::default();
         let mut made = Made::default();
         for member in &plan.members {
             match make(member, &mut made) {
-                Ok(()) => {
-                    let controllers =
-                        if member.version == Version::V1 { &member.controllers[..] } else { &[] };
-                    paths.insert(controllers, &member.directory());
-                }
+                Ok(()) => member.record(&mut paths),
                 Err(error) if member.optional && denied(&error) => {}
                 Err(error) => return Err(error),
             }

@@ -131,6 +131,12 @@ impl Member {
         self.mount.join(&self.path)
     }
 
+    /// Notes the directory.
+    pub(super) fn record(&self, paths: &mut Paths) {
+        let v1 = self.version == Version::V1;
+        paths.insert(if v1 { &self.controllers } else { &[] }, &self.directory());
+    }
+
     fn of_v1(hierarchy: &Hierarchy, location: &Location) -> Member {
         Member {
             version: Version::V1,
@@ -190,10 +196,7 @@ impl CgroupPlan {
     /// The directories, for the container's state: recorded before the first of them is made.
     pub fn paths(&self) -> Paths {
         let mut paths = Paths::default();
-        for member in &self.members {
-            let v1 = member.version == Version::V1;
-            paths.insert(if v1 { &member.controllers } else { &[] }, &member.directory());
-        }
+        self.members.iter().for_each(|member| member.record(&mut paths));
         paths
     }
 }
