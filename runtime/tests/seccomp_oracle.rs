@@ -31,15 +31,13 @@ fn compiled(profile: &LinuxSeccomp) -> Filter {
 
 /// Every system call number there is, beyond the last one, and at the edges of the x32 mark.
 fn calls() -> impl Iterator<Item = Call> {
-    let edges =
-        [0x3fff_ffff, 0x7fff_ffff, 0x8000_0000, 0xbfff_ffff, 0xc000_0000, 0xffff_fffe, 0xffff_ffff];
-    let plain = (0..=600).chain([1023, 1024, 0xffff]);
-    let marked = plain.clone().map(|number| number | 0x4000_0000);
-    let numbers: Vec<u32> = plain.chain(marked).chain(edges).collect();
-    let arches = [X86_64, I386, 0xc000_00b7, 0, u32::MAX];
-    arches.into_iter().flat_map(move |arch| {
-        numbers.clone().into_iter().map(move |number| Call::new(arch, number))
-    })
+    let plain = (0..=600).chain([1023, 1024, 0xffff, 0x3fff_ffff]);
+    let edges = [0x8000_0000, 0xbfff_ffff, 0xc000_0000, 0xffff_fffe, 0xffff_ffff];
+    let numbers = plain.clone().chain(plain.map(|number| number | 0x4000_0000)).chain(edges);
+    let known =
+        numbers.flat_map(|number| [X86_64, I386].into_iter().map(move |arch| (arch, number)));
+    let foreign = [0, 0xc000_00b7, u32::MAX].into_iter().flat_map(|arch| [(arch, 0), (arch, 59)]);
+    known.chain(foreign).map(|(arch, number)| Call::new(arch, number))
 }
 
 /// Calls whose arguments are at or next to a value that a rule compares with, or that differ from it in one half.
@@ -112,7 +110,7 @@ fn the_default_profile_compiles_to_what_it_says_for_every_call_and_argument_edge
 
 #[test]
 fn random_profiles_compile_to_what_they_say() {
-    for seed in 0..400 {
+    for seed in 0..150 {
         assert_follows_the_model(&random(seed), seed, 40);
     }
 }
@@ -401,9 +399,88 @@ fn more_rules_than_a_program_can_hold_are_an_error() {
     };
     let fits = compiled(&rules(1900));
     assert!(fits.program.len() > 3800);
-    assert_follows_the_model(&rules(1900), 3, 4000);
+    assert_follows_the_model(&rules(1900), 3, 1000);
     for too_many in [2100, 20_000] {
         let error = compile(&rules(too_many), &latest()).unwrap_err();
         assert!(matches!(error, Error::TooLong { needed: 4097.., limit: 4096 }), "{error}");
+    }
+}
+
+/// Where libseccomp and this emitter must agree: runc adds the rule about newer calls on top of libseccomp.
+fn assert_agrees_with_libseccomp(
+    oracle: &libseccomp::Libseccomp,
+    profile: &LinuxSeccomp,
+    seed: u64,
+) {
+    let theirs = match oracle.compile(profile) {
+        Ok(program) => program,
+        Err(error) => panic!("{error}: {}", serde_json::to_string(profile).unwrap()),
+    };
+    verify(&theirs);
+    let ours = compiled(profile).program;
+    let mut dice = Dice::new(seed);
+    for call in calls().chain(with_arguments(profile, &mut dice, 100)) {
+        let (found, wanted) = (run(&ours, &call).verdict, run(&theirs, &call).verdict);
+        if found == api::RET_ERRNO | 38 && found != wanted {
+            // Newer than the profile: that this is so where the model says it, other tests have shown.
+            assert_eq!(Model::new(profile).verdict(&call), found, "{call:x?}");
+            continue;
+        }
+        assert_eq!(
+            found,
+            wanted,
+            "{found:#x}, libseccomp {wanted:#x} for {call:x?}, seed {seed}, profile {}",
+            serde_json::to_string(profile).unwrap()
+        );
+    }
+}
+
+#[test]
+fn libseccomp_gives_the_same_verdicts_for_the_default_profile_by_a_longer_program() {
+    let oracle = libseccomp::Libseccomp::build();
+    let profile = containers_common();
+    assert_agrees_with_libseccomp(&oracle, &profile, 1);
+    let (ours, theirs) =
+        (compiled(&profile).program.len(), oracle.compile(&profile).unwrap().len());
+    println!("{ours} instructions, libseccomp {theirs}");
+    assert!(ours * 2 < theirs);
+}
+
+#[test]
+fn libseccomp_gives_the_same_verdicts_for_random_profiles_in_which_rules_do_not_overlap() {
+    let oracle = libseccomp::Libseccomp::build();
+    let names: Vec<&str> = profiles::NAMES.split_whitespace().collect();
+    // A rule on a name that is newer than the installed libseccomp would have an effect in one of the two only.
+    let known = oracle.numbers(Abi::X86_64, &names).into_iter().zip(&names);
+    let known: Vec<&str> = known.filter_map(|(number, &name)| number.map(|_| name)).collect();
+    assert!(known.len() > 40, "libseccomp knows only {known:?}");
+    for seed in 0..60 {
+        assert_agrees_with_libseccomp(&oracle, &profiles::without_overlap(seed, &known), seed);
+    }
+}
+
+#[test]
+fn libseccomp_knows_the_same_numbers_for_the_names_that_it_knows() {
+    let oracle = libseccomp::Libseccomp::build();
+    for (abi, mark) in [(Abi::X86_64, 0), (Abi::X32, 0x4000_0000), (Abi::I386, 0)] {
+        let names: Vec<&str> = (0..600).filter_map(|number| model::name(abi, number)).collect();
+        let known = oracle.numbers(abi, &names).into_iter().zip(&names);
+        let mut compared = 0;
+        for (number, name) in known.filter_map(|(number, name)| Some((number?, name))) {
+            match number {
+                // A pseudo number: a multiplexed call, or one that this release of libseccomp puts elsewhere only.
+                ..0 => assert!(
+                    abi == Abi::I386 && model::multiplexed(name).is_some() || number < -10_000,
+                    "{name}"
+                ),
+                _ => assert_eq!(
+                    Some(number),
+                    model::number(abi, name).map(|n| i64::from(n | mark)),
+                    "{name}"
+                ),
+            }
+            compared += 1;
+        }
+        assert!(compared > 330, "only {compared} of {} names", names.len());
     }
 }

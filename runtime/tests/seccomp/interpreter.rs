@@ -3,19 +3,19 @@
 
 use sys::seccomp::{Instruction, MAX_INSTRUCTIONS, RET_ALLOW};
 
-pub const X86_64: u32 = 0xc000_003e;
-pub const I386: u32 = 0x4000_0003;
+pub(crate) const X86_64: u32 = 0xc000_003e;
+pub(crate) const I386: u32 = 0x4000_0003;
 
 /// `struct seccomp_data`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Call {
-    pub arch: u32,
-    pub number: u32,
-    pub args: [u64; 6],
+pub(crate) struct Call {
+    pub(crate) arch: u32,
+    pub(crate) number: u32,
+    pub(crate) args: [u64; 6],
 }
 
 impl Call {
-    pub fn new(arch: u32, number: u32) -> Call {
+    pub(crate) fn new(arch: u32, number: u32) -> Call {
         Call { arch, number, args: [0; 6] }
     }
 
@@ -34,13 +34,13 @@ impl Call {
 
 /// What a filter said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Outcome {
-    pub verdict: u32,
-    pub steps: usize,
+pub(crate) struct Outcome {
+    pub(crate) verdict: u32,
+    pub(crate) steps: usize,
 }
 
 /// Panics where `bpf_check_classic` and `seccomp_check_filter` would return EINVAL.
-pub fn verify(program: &[Instruction]) {
+pub(crate) fn verify(program: &[Instruction]) {
     assert!((1..=MAX_INSTRUCTIONS).contains(&program.len()), "{} instructions", program.len());
     for (at, instruction) in program.iter().enumerate() {
         let reaches = |skip: u32| {
@@ -69,13 +69,13 @@ pub fn verify(program: &[Instruction]) {
 }
 
 /// Runs a filter.
-pub fn run(program: &[Instruction], call: &Call) -> Outcome {
+pub(crate) fn run(program: &[Instruction], call: &Call) -> Outcome {
     evaluate(program, |offset| Some(call.word(offset))).expect("every word of a call is known")
 }
 
 /// Whether the kernel's `seccomp_is_const_allow` finds that a filter allows a system call whatever its arguments, so that
 /// it never runs the filter for that call.
-pub fn is_always_allowed(program: &[Instruction], arch: u32, number: u32) -> bool {
+pub(crate) fn is_always_allowed(program: &[Instruction], arch: u32, number: u32) -> bool {
     let outcome = evaluate(program, |offset| match offset {
         0 => Some(number),
         4 => Some(arch),

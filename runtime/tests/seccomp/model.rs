@@ -8,6 +8,8 @@ use oci_spec::runtime::{
     Arch, LinuxSeccomp, LinuxSeccompAction as Action, LinuxSeccompArg,
     LinuxSeccompOperator as Operator, LinuxSyscall,
 };
+use std::collections::HashMap;
+use std::sync::OnceLock;
 use sys::seccomp as api;
 
 const X32_MARK: u32 = 0x4000_0000;
@@ -28,15 +30,15 @@ const SOCKETCALL: &str = "- socket bind connect listen accept getsockname getpee
 const IPC: &str = "- semop semget semctl semtimedop - - - - - - msgsnd msgrcv msgget msgctl - - - - - - shmat shmdt shmget \
     shmctl";
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Abi {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Abi {
     X86_64,
     X32,
     I386,
 }
 
 /// The name of a number, for x32 without its mark.
-pub fn name(abi: Abi, number: u32) -> Option<&'static str> {
+pub(crate) fn name(abi: Abi, number: u32) -> Option<&'static str> {
     let (index, wide) = (number as usize, syscalls::x86_64::Sysno::new(number as usize));
     let newer = match number {
         470 => Some("listns"),
@@ -55,51 +57,76 @@ pub fn name(abi: Abi, number: u32) -> Option<&'static str> {
 }
 
 /// The number of a name.
-pub fn number(abi: Abi, wanted: &str) -> Option<u32> {
-    (0..600).find(|&number| name(abi, number) == Some(wanted))
+pub(crate) fn number(abi: Abi, wanted: &str) -> Option<u32> {
+    static NUMBERS: OnceLock<HashMap<(Abi, &str), u32>> = OnceLock::new();
+    let numbers = NUMBERS.get_or_init(|| {
+        let all = [Abi::X86_64, Abi::X32, Abi::I386].into_iter().flat_map(|abi| {
+            (0..600).filter_map(move |number| Some(((abi, name(abi, number)?), number)))
+        });
+        all.collect()
+    });
+    numbers.get(&(abi, wanted)).copied()
 }
 
 /// The number of the i386 multiplexer and the code for an operation.
-pub fn multiplexed(name: &str) -> Option<(u32, u32)> {
+pub(crate) fn multiplexed(name: &str) -> Option<(u32, u32)> {
     let code = |list: &str| list.split_whitespace().position(|operation| operation == name);
     let call = |number| move |code: usize| (number, code as u32);
     code(SOCKETCALL).map(call(102)).or(code(IPC).map(call(117)))
 }
 
 /// A profile, ready to be asked.
-pub struct Model<'a> {
+pub(crate) struct Model<'a> {
     profile: &'a LinuxSeccomp,
     /// By ABI: the largest number that the profile names.
     largest: Vec<(Abi, Option<u32>)>,
+    rules: Vec<Rule<'a>>,
+}
+
+struct Rule<'a> {
+    verdict: u32,
+    conditions: &'a [LinuxSeccompArg],
+    /// What its names mean: a number, and for a multiplexer the operation.
+    calls: Vec<(Abi, u32, Option<u32>)>,
 }
 
 impl<'a> Model<'a> {
-    pub fn new(profile: &'a LinuxSeccomp) -> Model<'a> {
+    pub(crate) fn new(profile: &'a LinuxSeccomp) -> Model<'a> {
         let listed = profile.architectures().as_deref().unwrap_or_default();
         let mut abis = vec![Abi::X86_64];
         abis.extend(listed.contains(&Arch::ScmpArchX32).then_some(Abi::X32));
         abis.extend(listed.contains(&Arch::ScmpArchX86).then_some(Abi::I386));
-        let names: Vec<&String> = rules(profile).flat_map(|rule| rule.names()).collect();
-        let largest = |abi| {
-            let through = names.iter().filter_map(|name| multiplexed(name)).map(|call| call.0);
-            let direct = names.iter().filter_map(|name| number(abi, name));
-            direct.chain(through.filter(|_| abi == Abi::I386)).max()
+        let calls = |name: &String| {
+            let direct = abis.iter().filter_map(|&abi| Some((abi, number(abi, name)?, None)));
+            let i386 = abis.contains(&Abi::I386).then(|| multiplexed(name)).flatten();
+            let through = i386.map(|(number, code)| (Abi::I386, number, Some(code)));
+            direct.chain(through).collect::<Vec<_>>()
         };
-        let largest = abis.into_iter().map(|abi| (abi, largest(abi))).collect();
-        Model { profile, largest }
+        let rules: Vec<Rule> = rules(profile)
+            .map(|rule| Rule {
+                verdict: value(rule.action(), rule.errno_ret()),
+                conditions: rule.args().as_deref().unwrap_or_default(),
+                calls: rule.names().iter().flat_map(calls).collect(),
+            })
+            .collect();
+        let largest = |abi| {
+            let calls = rules.iter().flat_map(|rule| &rule.calls);
+            calls.filter(|call| call.0 == abi).map(|call| call.1).max()
+        };
+        let largest = abis.iter().map(|&abi| (abi, largest(abi))).collect();
+        Model { profile, largest, rules }
     }
 
     /// What the profile says about a system call.
-    pub fn verdict(&self, call: &Call) -> u32 {
+    pub(crate) fn verdict(&self, call: &Call) -> u32 {
         let default = value(self.profile.default_action(), self.profile.default_errno_ret());
         let Some((abi, number, largest)) = self.abi(call) else {
             let skipped_by_tracer = call.arch == X86_64 && call.number == u32::MAX;
             return if skipped_by_tracer { default } else { api::RET_KILL_THREAD };
         };
-        for rule in rules(self.profile) {
-            let verdict = value(rule.action(), rule.errno_ret());
-            if verdict != default && applies(rule, abi, number, &call.args) {
-                return verdict;
+        for rule in &self.rules {
+            if rule.verdict != default && rule.applies(abi, number, &call.args) {
+                return rule.verdict;
             }
         }
         let permissive = matches!(
@@ -126,11 +153,11 @@ impl<'a> Model<'a> {
     }
 }
 
-pub fn rules(profile: &LinuxSeccomp) -> impl Iterator<Item = &LinuxSyscall> {
+pub(crate) fn rules(profile: &LinuxSeccomp) -> impl Iterator<Item = &LinuxSyscall> {
     profile.syscalls().iter().flatten()
 }
 
-pub fn value(action: Action, errno: Option<u32>) -> u32 {
+pub(crate) fn value(action: Action, errno: Option<u32>) -> u32 {
     let data = errno.unwrap_or(1);
     match action {
         Action::ScmpActKill | Action::ScmpActKillThread => api::RET_KILL_THREAD,
@@ -144,19 +171,18 @@ pub fn value(action: Action, errno: Option<u32>) -> u32 {
     }
 }
 
-fn applies(rule: &LinuxSyscall, abi: Abi, called: u32, args: &[u64; 6]) -> bool {
-    let conditions = rule.args().as_deref().unwrap_or_default();
-    rule.names().iter().any(|wanted| {
-        if name(abi, called) == Some(wanted) {
-            return hold(conditions, |arg| matches(arg, abi, args));
-        }
-        match multiplexed(wanted).filter(|_| abi == Abi::I386) {
-            Some((through, code)) if through == called && args[0] as u32 == code => {
-                hold(conditions, |arg| arg.index() == 0 || matches(arg, abi, args))
+impl Rule<'_> {
+    fn applies(&self, abi: Abi, number: u32, args: &[u64; 6]) -> bool {
+        let same = self.calls.iter().filter(|call| call.0 == abi && call.1 == number);
+        let mut operations = same.map(|call| call.2);
+        operations.any(|operation| match operation {
+            None => hold(self.conditions, |arg| matches(arg, abi, args)),
+            Some(code) => {
+                let other = |arg: &LinuxSeccompArg| arg.index() == 0 || matches(arg, abi, args);
+                args[0] as u32 == code && hold(self.conditions, other)
             }
-            _ => false,
-        }
-    })
+        })
+    }
 }
 
 /// All conditions, or any of them when two are about one argument.
