@@ -169,7 +169,7 @@ fn the_kernel_need_not_run_the_filter_for_calls_that_are_always_allowed() {
 }
 
 /// The rules of one name, in order, and the verdict for it with a first argument.
-fn first_rule_wins(rules: serde_json::Value, argument: u64) -> u32 {
+fn first_rule_wins(rules: &serde_json::Value, argument: u64) -> u32 {
     let profile = parse(json!({ "defaultAction": "SCMP_ACT_KILL", "syscalls": rules }));
     let mut call = Call::new(X86_64, 16);
     call.args[0] = argument;
@@ -181,11 +181,11 @@ fn of_several_rules_for_a_call_the_first_that_applies_wins() {
     let when_7 = json!([{ "index": 0, "value": 7, "op": "SCMP_CMP_EQ" }]);
     let refused = json!({ "names": ["ioctl"], "action": "SCMP_ACT_ERRNO", "args": when_7 });
     let allowed = json!({ "names": ["ioctl"], "action": "SCMP_ACT_ALLOW" });
-    assert_eq!(first_rule_wins(json!([refused, allowed]), 7), api::RET_ERRNO | 1);
-    assert_eq!(first_rule_wins(json!([refused, allowed]), 8), api::RET_ALLOW);
-    assert_eq!(first_rule_wins(json!([allowed, refused]), 7), api::RET_ALLOW);
+    assert_eq!(first_rule_wins(&json!([refused, allowed]), 7), api::RET_ERRNO | 1);
+    assert_eq!(first_rule_wins(&json!([refused, allowed]), 8), api::RET_ALLOW);
+    assert_eq!(first_rule_wins(&json!([allowed, refused]), 7), api::RET_ALLOW);
     let redundant = json!({ "names": ["ioctl"], "action": "SCMP_ACT_KILL_THREAD" });
-    assert_eq!(first_rule_wins(json!([redundant, allowed]), 7), api::RET_ALLOW);
+    assert_eq!(first_rule_wins(&json!([redundant, allowed]), 7), api::RET_ALLOW);
 }
 
 #[test]
@@ -194,7 +194,7 @@ fn two_conditions_on_one_argument_are_alternatives() {
         { "index": 0, "value": 7, "op": "SCMP_CMP_EQ" },
         { "index": 0, "value": 9, "op": "SCMP_CMP_EQ" },
     ] }]);
-    let verdicts = [7, 8, 9].map(|argument| first_rule_wins(either.clone(), argument));
+    let verdicts = [7, 8, 9].map(|argument| first_rule_wins(&either, argument));
     assert_eq!(verdicts, [api::RET_ALLOW, api::RET_KILL_THREAD, api::RET_ALLOW]);
 }
 
@@ -454,7 +454,7 @@ fn libseccomp_gives_the_same_verdicts_for_random_profiles_in_which_rules_do_not_
     let known = oracle.numbers(Abi::X86_64, &names).into_iter().zip(&names);
     let known: Vec<&str> = known.filter_map(|(number, &name)| number.map(|_| name)).collect();
     assert!(known.len() > 40, "libseccomp knows only {known:?}");
-    for seed in 0..60 {
+    for seed in 0..25 {
         assert_agrees_with_libseccomp(&oracle, &profiles::without_overlap(seed, &known), seed);
     }
 }
