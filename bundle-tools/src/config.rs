@@ -165,6 +165,8 @@ fn decode<T: DeserializeOwned>(
 ) -> Result<(T, Vec<Problem>), Findings> {
     match serde_json::from_str(&source.text) {
         Ok(value) => Ok((value, Vec::new())),
+        Err(error) if !error.is_data() => Err(syntax_finding(source, &error)),
+        // A value is wrong; what follows may still not be JSON.
         Err(_) => decode_leniently(source, document),
     }
 }
