@@ -8,77 +8,79 @@ fn parse_error(text: impl AsRef<[u8]>) -> String {
     error.to_string().strip_prefix("config.json:").expect("the file is named first").to_owned()
 }
 
+/// What of the full configuration is changed, to what, and the pointer and message of the finding.
+const WRONG_TYPES: &[(&str, &str, &str)] = &[
+    (
+        r#""uid": 1,"#,
+        r#""uid": «-1,"#,
+        "/process/user/uid: invalid value: integer `-1`, expected u32",
+    ),
+    (
+        r#""uid": 1,"#,
+        r#""uid": «4294967296,"#,
+        "/process/user/uid: invalid value: integer `4294967296`, expected u32",
+    ),
+    (
+        r#""uid": 1,"#,
+        r#""uid": «1.0,"#,
+        "/process/user/uid: invalid type: floating point `1.0`, expected u32",
+    ),
+    (
+        r#""uid": 1,"#,
+        r#""uid": «"1","#,
+        "/process/user/uid: invalid type: string \"1\", expected u32",
+    ),
+    (
+        r#"["sh", "-c", "true"]"#,
+        r#"["sh", «7]"#,
+        "/process/args/1: invalid type: integer `7`, expected a string",
+    ),
+    (
+        r#""oomScoreAdj": 100"#,
+        r#""oomScoreAdj": «2147483648"#,
+        "/process/oomScoreAdj: invalid value: integer `2147483648`, expected i32",
+    ),
+    (
+        r#""limit": 4096"#,
+        r#""limit": «9223372036854775808"#,
+        "/linux/resources/memory/limit: invalid value: integer `9223372036854775808`, expected i64",
+    ),
+    (
+        r#""shares": 2,"#,
+        r#""shares": «-2,"#,
+        "/linux/resources/cpu/shares: invalid value: integer `-2`, expected u64",
+    ),
+    (r#"{"destination": "/proc", "#, r#"«{"#, "/mounts/0: missing field `destination`"),
+    (
+        r#""hostname": "some-host""#,
+        "\"hostname\": \"a\",\n\t\"hostname\" : «\"b\"",
+        "/hostname: duplicate field `hostname`",
+    ),
+    (
+        r#""SCMP_ACT_ALLOW""#,
+        r#"«"ALLOW""#,
+        "/linux/seccomp/syscalls/0/action: unknown variant `ALLOW`, expected one of ",
+    ),
+    (
+        r#""SCMP_ARCH_X32""#,
+        r#"«"SCMP_ARCH_X33""#,
+        "/linux/seccomp/architectures/1: unknown variant `SCMP_ARCH_X33`, expected one of ",
+    ),
+    (
+        r#""RLIMIT_CORE""#,
+        r#"«"RLIMIT_X""#,
+        "/process/rlimits/1/type: unknown variant `RLIMIT_X`, expected one of ",
+    ),
+    (
+        r#""final": "0-3,7""#,
+        r#""final": «"3..7""#,
+        "/process/execCPUAffinity/final: invalid execCPUAffinity format: 3..7",
+    ),
+];
+
 #[test]
 fn a_value_of_the_wrong_type_is_shown_with_pointer_line_and_column() {
-    let cases = [
-        (
-            r#""uid": 1,"#,
-            r#""uid": «-1,"#,
-            "/process/user/uid: invalid value: integer `-1`, expected u32",
-        ),
-        (
-            r#""uid": 1,"#,
-            r#""uid": «4294967296,"#,
-            "/process/user/uid: invalid value: integer `4294967296`, expected u32",
-        ),
-        (
-            r#""uid": 1,"#,
-            r#""uid": «1.0,"#,
-            "/process/user/uid: invalid type: floating point `1.0`, expected u32",
-        ),
-        (
-            r#""uid": 1,"#,
-            r#""uid": «"1","#,
-            "/process/user/uid: invalid type: string \"1\", expected u32",
-        ),
-        (
-            r#"["sh", "-c", "true"]"#,
-            r#"["sh", «7]"#,
-            "/process/args/1: invalid type: integer `7`, expected a string",
-        ),
-        (
-            r#""oomScoreAdj": 100"#,
-            r#""oomScoreAdj": «2147483648"#,
-            "/process/oomScoreAdj: invalid value: integer `2147483648`, expected i32",
-        ),
-        (
-            r#""limit": 4096"#,
-            r#""limit": «9223372036854775808"#,
-            "/linux/resources/memory/limit: invalid value: integer `9223372036854775808`, expected i64",
-        ),
-        (
-            r#""shares": 2,"#,
-            r#""shares": «-2,"#,
-            "/linux/resources/cpu/shares: invalid value: integer `-2`, expected u64",
-        ),
-        (r#"{"destination": "/proc", "#, r#"«{"#, "/mounts/0: missing field `destination`"),
-        (
-            r#""hostname": "some-host""#,
-            "\"hostname\": \"a\",\n\t\"hostname\" : «\"b\"",
-            "/hostname: duplicate field `hostname`",
-        ),
-        (
-            r#""SCMP_ACT_ALLOW""#,
-            r#"«"ALLOW""#,
-            "/linux/seccomp/syscalls/0/action: unknown variant `ALLOW`, expected one of ",
-        ),
-        (
-            r#""SCMP_ARCH_X32""#,
-            r#"«"SCMP_ARCH_X33""#,
-            "/linux/seccomp/architectures/1: unknown variant `SCMP_ARCH_X33`, expected one of ",
-        ),
-        (
-            r#""RLIMIT_CORE""#,
-            r#"«"RLIMIT_X""#,
-            "/process/rlimits/1/type: unknown variant `RLIMIT_X`, expected one of ",
-        ),
-        (
-            r#""final": "0-3,7""#,
-            r#""final": «"3..7""#,
-            "/process/execCPUAffinity/final: invalid execCPUAffinity format: 3..7",
-        ),
-    ];
-    for (from, to, message) in cases {
+    for (from, to, message) in WRONG_TYPES {
         let (text, line, column) = take_mark(&changed(from, to));
         let (error, expected) = (parse_error(text), format!("{line}:{column}: {message}"));
         assert!(error.starts_with(&expected), "{error}\n is not\n{expected}");
@@ -91,7 +93,7 @@ fn a_text_that_is_not_json_is_shown_with_line_and_column() {
         (b"", "1:1: is empty"),
         (b" \n\t", "1:1: is empty"),
         (b"{\n  \"ociVersion\": \"1.3.0\",\n  \"root", "3:8: the text ends within a string"),
-        (b"{\n  \"ociVersion\": \"1.3.0\",\n", "3:1: the text ends within an object"),
+        (b"{\n  \"ociVersion\": \"1.3.0\",\n", "3:1: the text ends within a value"),
         (b"{\n  \"a\": [1,\n 2", "3:3: the text ends within a list"),
         (b"{\n  \"a\": 1\n} {}", "3:3: trailing characters"),
         (b"{\n  \"a\": 1,\n}", "3:1: trailing comma"),
