@@ -101,13 +101,12 @@ fn a_text_that_is_not_json_is_shown_with_line_and_column() {
         (b"{\n  'a': 1\n}", "2:3: key must be a string"),
         (b"{\n  \"\xc3\xa9\": ?\n}", "2:8: expected value"),
         (
-            b"{\"a\": \"\x01\"}",
-            "1:8: control character (\\u0000-\\u001F) found while parsing a string",
+            b"{\"hostname\": \"\x01\"}",
+            "1:15: control character (\\u0000-\\u001F) found while parsing a string",
         ),
         (b"{\n  \"a\": \"\xc3\xa9\xff\"}", "2:10: byte 0xff is not valid UTF-8"),
         (b"\xef\xbb\xbf{}", "1:1: starts with a byte order mark, which JSON does not allow"),
         (b"null", "1:1: invalid type: null, expected struct Spec"),
-        (b"[]", "1:1: invalid length 0, expected struct Spec with 14 elements"),
     ];
     for (text, expected) in cases {
         assert_eq!(parse_error(text), *expected, "{}", String::from_utf8_lossy(text));
@@ -279,6 +278,11 @@ fn the_root_file_system_must_be_a_directory_that_no_symbolic_link_leads_to() {
         assert_eq!(message, format!("rootfs `BUNDLE/{expected}"));
         assert_eq!((found[0].line, found[0].column), (20, 20));
     }
+    let text = changed("\"path\": \"rootfs\"", "\"path\": \"root\\u0000fs\"");
+    let found = findings(bundle.check(&text));
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(found[0].message, "must not contain a NUL character");
+
     let absolute = bundle.path().join("rootfs");
     for path in ["rootfs", "./x/../rootfs/.", absolute.to_str().unwrap()] {
         let text = changed("\"path\": \"rootfs\"", &format!("\"path\": \"{path}\""));
