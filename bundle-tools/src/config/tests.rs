@@ -1,5 +1,6 @@
 //! Tests of loading and checking as a whole: what is found, and where it is said to be.
 
+mod engines;
 mod faults;
 mod loading;
 mod robustness;
