@@ -1,0 +1,220 @@
+//! Paths inside a tree that somebody else controls (invariant I7).
+//!
+//! Every lookup starts at an fd of the tree's root and is resolved by the kernel as if the process were chrooted there
+//! (`RESOLVE_IN_ROOT`), so that neither `..`, an absolute symlink, a magic link nor a concurrent rename leads out of it
+//! (CVE-2019-19921, CVE-2021-30465, CVE-2025-31133, CVE-2025-52881). A path here is relative to that root whatever it begins with.
+
+use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+use std::ffi::CStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// Opens `path` under `root`.
+///
+/// # Errors
+/// As openat2(2); `ELOOP` where a magic link would have been followed, `EAGAIN` after too many concurrent renames.
+pub fn open(
+    root: BorrowedFd<'_>,
+    path: &CStr,
+    flags: OFlags,
+    mode: Mode,
+) -> Result<OwnedFd, Errno> {
+    open_with(root, path, flags, mode, ResolveFlags::empty())
+}
+
+/// [`open`] with further restrictions, such as `NO_XDEV` or `NO_SYMLINKS`.
+///
+/// # Errors
+/// As [`open`]; `EXDEV` and `ELOOP` where a restriction was hit.
+pub fn open_with(
+    root: BorrowedFd<'_>,
+    path: &CStr,
+    flags: OFlags,
+    mode: Mode,
+    restrict: ResolveFlags,
+) -> Result<OwnedFd, Errno> {
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS | restrict;
+    // openat2 gives up with EAGAIN when `..` met a rename somewhere in the system; an attacker who renames in a loop
+    // must not win by that, and must not hang us either.
+    for _ in 0..128 {
+        match rustix::fs::openat2(root, path, flags | OFlags::CLOEXEC, mode, resolve) {
+            Err(Errno::AGAIN) => {}
+            result => return result,
+        }
+    }
+    Err(Errno::AGAIN)
+}
+
+/// An `O_PATH` fd of what `path` names under `root`.
+///
+/// # Errors
+/// As [`open`].
+pub fn find(root: BorrowedFd<'_>, path: &CStr) -> Result<OwnedFd, Errno> {
+    open(root, path, OFlags::PATH, Mode::empty())
+}
+
+/// A path split for creation: each directory on the way as a prefix that is resolved from the root, and the last name.
+///
+/// Built ahead of time, because the process that uses it may not allocate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    path: Box<CStr>,
+    /// `(prefix, name)` for every component, outermost first: `name` is made in what `prefix` resolves to.
+    steps: Vec<(Box<CStr>, Box<CStr>)>,
+}
+
+impl Target {
+    /// Splits `path`, dropping empty components and `.`, and applying `..` lexically as the engines do.
+    ///
+    /// # Errors
+    /// When the path contains a NUL byte.
+    pub fn new(path: &[u8]) -> Result<Target, std::ffi::NulError> {
+        let mut names: Vec<&[u8]> = Vec::new();
+        for name in path.split(|&byte| byte == b'/') {
+            match name {
+                b"" | b"." => {}
+                b".." => {
+                    names.pop();
+                }
+                name => names.push(name),
+            }
+        }
+        let c_string =
+            |bytes: Vec<u8>| std::ffi::CString::new(bytes).map(std::ffi::CString::into_boxed_c_str);
+        let mut steps = Vec::with_capacity(names.len());
+        for (i, name) in names.iter().enumerate() {
+            let prefix = if i == 0 { b".".to_vec() } else { names[..i].join(&b'/') };
+            steps.push((c_string(prefix)?, c_string(name.to_vec())?));
+        }
+        let path = if names.is_empty() { b".".to_vec() } else { names.join(&b'/') };
+        Ok(Target { path: c_string(path)?, steps })
+    }
+
+    /// The cleaned path, relative to the root; `.` for the root itself.
+    pub fn path(&self) -> &CStr {
+        &self.path
+    }
+
+    /// Opens the target as `O_PATH`, making it and the directories on the way if it is missing: a directory, or an empty file
+    /// if `file` says so. Directories are made with mode 0755, files with 0644, subject to the umask.
+    ///
+    /// # Errors
+    /// As openat2(2), mkdirat(2) and mknodat(2); `ENOTDIR` where a component on the way is a file.
+    pub fn ensure(&self, root: BorrowedFd<'_>, file: bool) -> Result<OwnedFd, Errno> {
+        match find(root, &self.path) {
+            Err(Errno::NOENT) => {}
+            found => return found,
+        }
+        let last = self.steps.len().saturating_sub(1);
+        for (i, (prefix, name)) in self.steps.iter().enumerate() {
+            let made = {
+                let parent = open(root, prefix, OFlags::PATH | OFlags::DIRECTORY, Mode::empty())?;
+                if i == last && file {
+                    make_file(parent.as_fd(), name)
+                } else {
+                    rustix::fs::mkdirat(&parent, &**name, Mode::from_raw_mode(0o755))
+                }
+            };
+            match made {
+                Ok(()) | Err(Errno::EXIST) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
+        // Resolved afresh: what was just made may have been replaced, and the kernel decides where that leads.
+        find(root, &self.path)
+    }
+}
+
+/// mknod rather than open(O_CREAT): it never follows a symlink and never opens a FIFO or device that is there already.
+fn make_file(parent: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
+    use rustix::fs::FileType;
+    rustix::fs::mknodat(parent, name, FileType::RegularFile, Mode::from_raw_mode(0o644), 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::ffi::CString;
+    use std::os::unix::fs::symlink;
+
+    struct Tree(std::path::PathBuf);
+
+    impl Tree {
+        fn new(name: &str) -> Tree {
+            let dir =
+                std::env::temp_dir().join(format!("sys-beneath-{name}-{}", std::process::id()));
+            std::fs::create_dir_all(dir.join("root")).unwrap();
+            Tree(dir)
+        }
+        fn root(&self) -> OwnedFd {
+            rustix::fs::open(self.0.join("root"), OFlags::PATH | OFlags::DIRECTORY, Mode::empty())
+                .unwrap()
+        }
+    }
+
+    impl Drop for Tree {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[test]
+    fn a_path_is_cleaned_lexically() {
+        for (given, cleaned) in [
+            ("/proc", "proc"),
+            ("a//b/./c", "a/b/c"),
+            ("/a/../../b", "b"),
+            ("/", "."),
+            ("", "."),
+            ("../..", "."),
+        ] {
+            let target = Target::new(given.as_bytes()).unwrap();
+            assert_eq!(target.path(), &*CString::new(cleaned).unwrap(), "{given}");
+        }
+        assert!(Target::new(b"a\0b").is_err());
+    }
+
+    #[test]
+    fn missing_directories_are_made_on_the_way() {
+        let tree = Tree::new("made");
+        Target::new(b"/a/b/c").unwrap().ensure(tree.root().as_fd(), true).unwrap();
+        assert!(tree.0.join("root/a/b/c").is_file());
+        Target::new(b"/a/d").unwrap().ensure(tree.root().as_fd(), false).unwrap();
+        assert!(tree.0.join("root/a/d").is_dir());
+    }
+
+    #[test]
+    fn a_symlink_to_outside_is_followed_inside_the_root() {
+        let tree = Tree::new("symlink");
+        let outside = tree.0.join("outside");
+        std::fs::create_dir(&outside).unwrap();
+        symlink(&outside, tree.0.join("root/absolute")).unwrap();
+        symlink("../../outside", tree.0.join("root/dots")).unwrap();
+        for name in ["absolute", "dots"] {
+            // The link dangles inside the root, so that nothing can be made through it.
+            let target = Target::new(format!("{name}/victim").as_bytes()).unwrap();
+            assert!(target.ensure(tree.root().as_fd(), true).is_err(), "{name}");
+            assert!(
+                std::fs::read_dir(&outside).unwrap().next().is_none(),
+                "{name} led out of the root"
+            );
+        }
+    }
+
+    #[test]
+    fn a_dangling_symlink_as_the_last_name_is_not_created_through() {
+        let tree = Tree::new("dangling");
+        symlink("elsewhere", tree.0.join("root/null")).unwrap();
+        assert_eq!(
+            Target::new(b"null").unwrap().ensure(tree.root().as_fd(), true).unwrap_err(),
+            Errno::NOENT
+        );
+        assert!(!tree.0.join("root/elsewhere").exists());
+    }
+
+    #[test]
+    fn a_magic_link_is_refused() {
+        let root = rustix::fs::open("/proc", OFlags::PATH, Mode::empty()).unwrap();
+        assert_eq!(find(root.as_fd(), c"self/root").unwrap_err(), Errno::LOOP);
+    }
+}

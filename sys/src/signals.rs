@@ -1,0 +1,141 @@
+//! Signal masks, dispositions and signalfd(2).
+
+use crate::{Result, check, last_errno};
+use rustix::process::Signal;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+/// A signal mask, as sigprocmask(2) takes and returns it.
+#[derive(Clone, Copy)]
+pub struct Mask(libc::sigset_t);
+
+impl Mask {
+    /// Every signal that can be blocked.
+    pub fn full() -> Mask {
+        let mut set = MaybeUninit::uninit();
+        // SAFETY: sigfillset initialises the whole set that the pointer, valid for writes, points to.
+        let rc = unsafe { libc::sigfillset(set.as_mut_ptr()) };
+        debug_assert_eq!(rc, 0);
+        // SAFETY: initialised by the call above, which cannot fail for a valid pointer.
+        Mask(unsafe { set.assume_init() })
+    }
+
+    /// No signal.
+    pub fn empty() -> Mask {
+        let mut set = MaybeUninit::uninit();
+        // SAFETY: sigemptyset initialises the whole set that the pointer, valid for writes, points to.
+        let rc = unsafe { libc::sigemptyset(set.as_mut_ptr()) };
+        debug_assert_eq!(rc, 0);
+        // SAFETY: initialised by the call above, which cannot fail for a valid pointer.
+        Mask(unsafe { set.assume_init() })
+    }
+
+    /// Exactly these signals.
+    pub fn of(signals: &[Signal]) -> Mask {
+        let mut mask = Mask::empty();
+        for signal in signals {
+            // SAFETY: the set is initialised and ours alone; an invalid number is refused by the call, not stored.
+            let rc = unsafe { libc::sigaddset(&raw mut mask.0, signal.as_raw()) };
+            debug_assert_eq!(rc, 0);
+        }
+        mask
+    }
+}
+
+/// Replaces the calling thread's signal mask and returns the old one.
+pub fn set_mask(mask: &Mask) -> Mask {
+    let mut old = MaybeUninit::uninit();
+    // SAFETY: both pointers are valid for the call; a blocked signal changes no memory of ours.
+    let rc =
+        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const mask.0, old.as_mut_ptr()) };
+    debug_assert_eq!(rc, 0, "SIG_SETMASK with a valid set cannot fail");
+    // SAFETY: the call above filled it in.
+    Mask(unsafe { old.assume_init() })
+}
+
+/// Sets the disposition of `signal` back to the default. Errors (SIGKILL, SIGSTOP) are of no consequence and dropped.
+///
+/// Rust's start-up code ignores SIGPIPE, and an ignored signal stays ignored across execve(2): a program in a container
+/// would never be told that its reader went away.
+pub fn set_default(signal: Signal) {
+    // SAFETY: SIG_DFL installs no handler, so no code of ours can run in signal context.
+    unsafe { libc::signal(signal.as_raw(), libc::SIG_DFL) };
+}
+
+/// One signal read from a [`SignalFd`].
+#[derive(Clone, Copy, Debug)]
+pub struct Received {
+    /// The signal's number.
+    pub signal: i32,
+    /// Who sent it; 0 for the kernel.
+    pub sender: u32,
+}
+
+/// Signals as data: readable when one of the signals of its mask is pending. The caller blocks them first.
+#[derive(Debug)]
+pub struct SignalFd(OwnedFd);
+
+impl SignalFd {
+    /// Opens a non-blocking, close-on-exec signalfd for `mask`.
+    ///
+    /// # Errors
+    /// `EMFILE`, `ENFILE`, `ENOMEM`.
+    pub fn new(mask: &Mask) -> Result<SignalFd> {
+        // SAFETY: the mask is initialised; -1 asks for a new fd.
+        let fd = unsafe {
+            libc::signalfd(-1, &raw const mask.0, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK)
+        };
+        if fd < 0 {
+            return Err(last_errno());
+        }
+        // SAFETY: a fresh fd that nobody else knows.
+        Ok(SignalFd(unsafe { OwnedFd::from_raw_fd(fd) }))
+    }
+
+    /// The next pending signal, if there is one.
+    ///
+    /// # Errors
+    /// Whatever read(2) reports other than `EAGAIN` and `EINTR`.
+    pub fn read(&self) -> Result<Option<Received>> {
+        let mut info = MaybeUninit::<libc::signalfd_siginfo>::uninit();
+        let size = size_of::<libc::signalfd_siginfo>();
+        // SAFETY: the buffer is valid for writes of `size` bytes, which is the size the kernel writes as a whole.
+        let n = unsafe { libc::read(self.0.as_raw_fd(), info.as_mut_ptr().cast(), size) };
+        match n {
+            n if n == size.cast_signed() => {
+                // SAFETY: the kernel wrote a whole record.
+                let info = unsafe { info.assume_init() };
+                Ok(Some(Received { signal: info.ssi_signo.cast_signed(), sender: info.ssi_pid }))
+            }
+            -1 => match last_errno() {
+                rustix::io::Errno::AGAIN | rustix::io::Errno::INTR => Ok(None),
+                errno => Err(errno),
+            },
+            _ => Ok(None),
+        }
+    }
+}
+
+impl AsFd for SignalFd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// Sends a signal by number to the process behind a pidfd: real-time signals and signal 0 included.
+///
+/// # Errors
+/// `ESRCH` when the process is gone, `EPERM`, `EINVAL` for an unknown number.
+pub fn send(pidfd: BorrowedFd<'_>, signal: i32) -> Result<()> {
+    // SAFETY: the fd is open for the length of the call; a null siginfo asks the kernel to fill it in.
+    let ret = unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            pidfd.as_raw_fd(),
+            signal,
+            std::ptr::null::<libc::c_void>(),
+            0,
+        )
+    };
+    check(ret).map(drop)
+}
