@@ -16,7 +16,7 @@ use rustix::{
 };
 
 use super::{Error, Ignored, tree, xattr};
-use crate::tarball::{Entry, Kind, TarWriter, Timespec, printable};
+use crate::tarball::{Entry, Kind, TarWriter, Timespec, Xattr, printable};
 
 /// Choices of the caller.
 #[derive(Clone, Debug, Default)]
@@ -205,15 +205,14 @@ impl<'o, W: Write> Packer<'o, W> {
         self.append(&entry, io::empty())
     }
 
-    fn is_opaque(&self, xattrs: &[(Vec<u8>, Vec<u8>)], path: &[u8]) -> Result<bool, Error> {
+    fn is_opaque(&self, xattrs: &[Xattr], path: &[u8]) -> Result<bool, Error> {
         self.refuse_pointers(xattrs, path)?;
         // "x" says that whiteouts in it are xattrs; only "y" hides what is below.
-        let opaque =
-            |(key, value): &(Vec<u8>, Vec<u8>)| is_mark(key, b"overlay.opaque") && value == b"y";
+        let opaque = |(key, value): &Xattr| is_mark(key, b"overlay.opaque") && value == b"y";
         Ok(xattrs.iter().any(opaque))
     }
 
-    fn refuse_pointers(&self, xattrs: &[(Vec<u8>, Vec<u8>)], path: &[u8]) -> Result<(), Error> {
+    fn refuse_pointers(&self, xattrs: &[Xattr], path: &[u8]) -> Result<(), Error> {
         let pointers = [&b"overlay.redirect"[..], b"overlay.metacopy"];
         if self.overlay && pointers.iter().any(|mark| has_mark(xattrs, mark)) {
             return Err(Error::refused(
@@ -224,13 +223,7 @@ impl<'o, W: Write> Packer<'o, W> {
         Ok(())
     }
 
-    fn describe(
-        &self,
-        name: &[u8],
-        kind: Kind,
-        stat: &Stat,
-        mut xattrs: Vec<(Vec<u8>, Vec<u8>)>,
-    ) -> Entry {
+    fn describe(&self, name: &[u8], kind: Kind, stat: &Stat, mut xattrs: Vec<Xattr>) -> Entry {
         xattrs.retain(|(key, _)| xattr::admit(key).is_ok());
         xattrs.sort_unstable();
         let own = Timespec { tv_sec: stat.st_mtime, tv_nsec: stat.st_mtime_nsec.cast_signed() };
@@ -258,7 +251,7 @@ fn is_mark(key: &[u8], mark: &[u8]) -> bool {
     key.strip_prefix(b"trusted.").or_else(|| key.strip_prefix(b"user.")) == Some(mark)
 }
 
-fn has_mark(xattrs: &[(Vec<u8>, Vec<u8>)], mark: &[u8]) -> bool {
+fn has_mark(xattrs: &[Xattr], mark: &[u8]) -> bool {
     xattrs.iter().any(|(key, _)| is_mark(key, mark))
 }
 
@@ -292,7 +285,7 @@ impl Object<'_> {
     }
 
     /// All attributes. A file system that keeps none has none; one that vanishes meanwhile is not missed.
-    fn xattrs(self, path: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Error> {
+    fn xattrs(self, path: &[u8]) -> Result<Vec<Xattr>, Error> {
         let failed = |e: Errno| Error::file("read the xattrs of", path, e);
         match self.list_length() {
             Ok(0) | Err(Errno::OPNOTSUPP) => return Ok(Vec::new()),

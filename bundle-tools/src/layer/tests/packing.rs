@@ -17,7 +17,7 @@ fn diffed(root: &Path) -> Result<Vec<u8>, Error> {
 fn names(bytes: &[u8]) -> Vec<String> {
     let mut names = Vec::new();
     scan(bytes, &Limits::default(), |entry| {
-        names.push(String::from_utf8_lossy(&entry.name).into_owned())
+        names.push(String::from_utf8_lossy(&entry.name).into_owned());
     })
     .unwrap();
     names
