@@ -99,6 +99,14 @@ fn a_replaced_directory_is_not_written_through_the_old_one() {
 }
 
 #[test]
+fn a_name_that_leads_elsewhere_since_the_last_entry_is_looked_up_again() {
+    let sandbox = Sandbox::new();
+    let layer = layer().symlink("l", ".").dir("x").symlink("l/l", "x").file("l/f", "");
+    sandbox.unpack(&layer).unwrap();
+    assert_eq!(sandbox.names("x"), ["f"]);
+}
+
+#[test]
 fn hard_links_share_one_file_and_replacing_a_name_spares_the_others() {
     let sandbox = Sandbox::new();
     let layer = layer()
