@@ -16,7 +16,7 @@ use rustix::{
 };
 
 use super::{Error, Ignored, tree, xattr};
-use crate::tarball::{Entry, Kind, TarWriter, Timespec, Xattr, printable};
+use crate::tarball::{Entry, HeaderLimits, Kind, TarWriter, Timespec, Xattr, printable};
 
 /// Choices of the caller.
 #[derive(Clone, Debug, Default)]
@@ -81,40 +81,53 @@ impl<'o, W: Write> Packer<'o, W> {
             let entry = self.describe(b"./", Kind::Directory, &stat, xattrs);
             self.append(&entry, io::empty())?;
         }
-        self.directory(&root, b"")?;
+        self.walk(root)?;
         self.output.finish().map_err(|e| Error::file("write", b"layer", e))?;
         Ok(self.packed)
     }
 
-    fn directory(&mut self, dir: &OwnedFd, path: &[u8]) -> Result<(), Error> {
-        let mut names = tree::list(dir).map_err(|e| Error::file("read directory", path, e))?;
-        names.sort_unstable();
-        for name in names {
-            let path = if path.is_empty() { name.clone() } else { [path, b"/", &name].concat() };
-            let stat = tree::stat(dir, &name).map_err(|e| Error::file("look at", &path, e))?;
-            if let Some(stat) = stat {
-                self.object(dir, &name, &path, &stat)?;
+    /// Everything below `root`. Without recursion: a tree may be deeper than the stack.
+    fn walk(&mut self, root: OwnedFd) -> Result<(), Error> {
+        let mut levels = vec![Level::read(root, Vec::new())?];
+        while let Some(level) = levels.last_mut() {
+            let Some(name) = level.names.pop() else {
+                levels.pop();
+                continue;
+            };
+            let path = match &level.path[..] {
+                [] => name.clone(),
+                dir => [dir, b"/", &name].concat(),
+            };
+            if path.len() > HeaderLimits::default().name {
+                return Err(Error::limit(&path, "its path is longer than a layer can carry"));
             }
+            let stat =
+                tree::stat(&level.dir, &name).map_err(|e| Error::file("look at", &path, e))?;
+            // One that vanished meanwhile is not missed.
+            let Some(stat) = stat else { continue };
+            let child = self.object(&level.dir, &name, &path, &stat)?;
+            levels.extend(child);
         }
         Ok(())
     }
 
+    /// Packs `name`; a directory is given back to be walked.
     fn object(
         &mut self,
         dir: &OwnedFd,
         name: &[u8],
         path: &[u8],
         stat: &Stat,
-    ) -> Result<(), Error> {
+    ) -> Result<Option<Level>, Error> {
         if name.starts_with(b".wh.") {
             return Err(Error::refused(path, "its name would be read as a whiteout"));
         }
         if self.overlay && tree::is_whiteout(stat) {
-            return self.whiteout(path, name);
+            return self.whiteout(path, name).map(|()| None);
         }
         let kind = tree::file_type(stat);
         if kind == FileType::Directory {
-            return self.child_directory(dir, name, path);
+            return self.child_directory(dir, name, path).map(Some);
         }
         if stat.st_nlink > 1 {
             let first = self.links.entry((stat.st_dev, stat.st_ino));
@@ -122,7 +135,7 @@ impl<'o, W: Write> Packer<'o, W> {
                 std::collections::hash_map::Entry::Occupied(first) => {
                     let kind = Kind::HardLink(first.get().clone());
                     let entry = self.describe(path, kind, stat, Vec::new());
-                    return self.append(&entry, io::empty());
+                    return self.append(&entry, io::empty()).map(|()| None);
                 }
                 std::collections::hash_map::Entry::Vacant(slot) => {
                     slot.insert(path.to_vec());
@@ -131,7 +144,7 @@ impl<'o, W: Write> Packer<'o, W> {
         }
         let device = || (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev));
         let kind = match kind {
-            FileType::RegularFile => return self.file(dir, name, path),
+            FileType::RegularFile => return self.file(dir, name, path).map(|()| None),
             FileType::Symlink => {
                 let target = rustix::fs::readlinkat(dir, name, Vec::new())
                     .map_err(|e| Error::file("read the symlink", path, e))?;
@@ -143,15 +156,15 @@ impl<'o, W: Write> Packer<'o, W> {
             _ => {
                 let (entry, what) = (printable(path), "a socket".to_owned());
                 self.packed.ignored.push(Ignored { entry, what });
-                return Ok(());
+                return Ok(None);
             }
         };
         let xattrs = Object::Name(&tree::by_path(dir, name)).xattrs(path)?;
         let entry = self.describe(path, kind, stat, xattrs);
-        self.append(&entry, io::empty())
+        self.append(&entry, io::empty()).map(|()| None)
     }
 
-    fn child_directory(&mut self, dir: &OwnedFd, name: &[u8], path: &[u8]) -> Result<(), Error> {
+    fn child_directory(&mut self, dir: &OwnedFd, name: &[u8], path: &[u8]) -> Result<Level, Error> {
         let fd = tree::open_child(dir, name).map_err(|e| Error::file("open directory", path, e))?;
         let stat = rustix::fs::fstat(&fd).map_err(|e| Error::file("look at", path, e))?;
         let xattrs = Object::Fd(&fd).xattrs(path)?;
@@ -162,7 +175,7 @@ impl<'o, W: Write> Packer<'o, W> {
         if opaque {
             self.marker([path, b"/.wh..wh..opq"].concat())?;
         }
-        self.directory(&fd, path)
+        Level::read(fd, path.to_vec())
     }
 
     fn file(&mut self, dir: &OwnedFd, name: &[u8], path: &[u8]) -> Result<(), Error> {
@@ -244,6 +257,22 @@ impl<'o, W: Write> Packer<'o, W> {
     fn append(&mut self, entry: &Entry, data: impl io::Read) -> Result<(), Error> {
         self.packed.entries += 1;
         self.output.append(entry, data).map_err(|e| Error::file("pack", &entry.name, e))
+    }
+}
+
+/// A directory that is being packed.
+struct Level {
+    dir: OwnedFd,
+    path: Vec<u8>,
+    /// What is yet to come, the next one last.
+    names: Vec<Vec<u8>>,
+}
+
+impl Level {
+    fn read(dir: OwnedFd, path: Vec<u8>) -> Result<Self, Error> {
+        let mut names = tree::list(&dir).map_err(|e| Error::file("read directory", &path, e))?;
+        names.sort_unstable_by(|a, b| b.cmp(a));
+        Ok(Self { dir, path, names })
     }
 }
 
