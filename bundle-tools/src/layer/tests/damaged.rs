@@ -64,10 +64,7 @@ fn a_layer_with_a_changed_byte_and_a_right_checksum_does_no_harm() {
         unpacked += u32::from(unpack(&bytes[..], root.as_fd(), &options).is_ok());
         sandbox.check_outside();
     }
-    assert!(
-        (300..600).contains(&unpacked),
-        "{unpacked} of 600: the changes do not reach the code"
-    );
+    assert!((300..600).contains(&unpacked), "{unpacked} of 600: the changes do not reach the code");
 }
 
 #[test]
