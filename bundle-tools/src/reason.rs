@@ -4,7 +4,7 @@
 use std::io;
 
 /// What `error` says, in the form that ends a message of ours.
-pub(crate) fn reason(error: &io::Error) -> String {
+pub fn reason(error: &io::Error) -> String {
     if error.kind() == io::ErrorKind::UnexpectedEof {
         return "unexpected end of data".to_owned();
     }
