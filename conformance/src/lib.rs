@@ -4,5 +4,6 @@
 //! finds what a run left behind, [`bench`] compares runtimes side by side. The crate only ever
 //! executes runtime binaries: it links none, so every runtime is judged by the same means.
 
+pub mod bench;
 pub mod fixture;
 pub mod leaks;
