@@ -1,6 +1,7 @@
 //! The fixtures themselves, tried with a runtime that is known to work: runc.
 
 use nconform::fixture::{BundleDir, Console, Runtime, Sandbox, cgroups, tool};
+use nconform::leaks::Survey;
 
 fn runc() -> Runtime {
     Runtime::at(tool("runc"))
@@ -37,6 +38,11 @@ fn what_a_test_forgets_is_cleaned_up_with_the_runtime() {
     let id = runtime.start(&bundle).id().to_owned();
     let left = sandbox.leftovers().join("\n");
     assert!(left.contains("process") && left.contains(&format!("/{id}`")), "{left}");
+    let survey = Survey::take().to_string();
+    let finds =
+        |kind: &str| survey.lines().any(|line| line.starts_with(kind) && line.contains(&id));
+    assert!(finds("cgroup `"), "no cgroup of {id}: {survey}");
+    assert!(survey.contains(" sleep 60`"), "no process of {id}: {survey}");
     drop(runtime);
     sandbox.assert_clean();
 }
