@@ -334,5 +334,3 @@ fn is_id_prefix(id: &Digest, text: &str) -> bool {
         && (id.hex().starts_with(text) || (text.contains(':') && id.as_str().starts_with(text)))
 }
 
-#[cfg(test)]
-mod tests;

@@ -1,0 +1,10 @@
+//! Images, from a registry or an archive to a mounted root file system.
+//!
+//! Every test has network and mount namespaces of its own, in which Debian's docker-registry or a
+//! server that lies answers on loopback. They need root.
+
+mod hostile;
+mod images;
+mod lying;
+mod registries;
+mod storage;
