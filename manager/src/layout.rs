@@ -38,7 +38,8 @@ impl Layout {
 }
 
 fn digest_of(text: &str) -> Result<Digest, Error> {
-    text.parse().map_err(|error: bundle::digest::ParseDigestError| Error::Invalid(error.to_string()))
+    text.parse()
+        .map_err(|error: bundle::digest::ParseDigestError| Error::Invalid(error.to_string()))
 }
 
 impl Registry for Layout {

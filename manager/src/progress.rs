@@ -161,8 +161,10 @@ impl Progress for Bars {
     }
 
     fn layer(&self, digest: &Digest, size: u64) -> Box<dyn LayerProgress + '_> {
-        let style = ProgressStyle::with_template("{prefix}: {msg} [{bar:30}] {bytes}/{total_bytes}");
-        let style = style.map_or_else(|_| ProgressStyle::default_bar(), |s| s.progress_chars("=> "));
+        let style =
+            ProgressStyle::with_template("{prefix}: {msg} [{bar:30}] {bytes}/{total_bytes}");
+        let style =
+            style.map_or_else(|_| ProgressStyle::default_bar(), |s| s.progress_chars("=> "));
         let bar = self.bars.add(ProgressBar::new(size).with_style(style));
         bar.set_prefix(digest.short().to_owned());
         bar.set_message("Pulling");
@@ -203,10 +205,8 @@ mod tests {
         drop(layer);
         lines.end(&digest);
         let text = String::from_utf8(lines.into_inner()).unwrap();
-        let expected = format!(
-            "1: Pulling from app\n{}: Pull complete\nDigest: {digest}\n",
-            digest.short()
-        );
+        let expected =
+            format!("1: Pulling from app\n{}: Pull complete\nDigest: {digest}\n", digest.short());
         assert_eq!(text, expected);
     }
 }

@@ -279,7 +279,8 @@ fn is_occupied(error: &io::Error) -> bool {
 fn read_chain(active: &Path) -> Result<Vec<ChainId>, Error> {
     let path = active.join(CHAIN);
     let json = fs::read(&path).map_err(Error::file("read", &path))?;
-    serde_json::from_slice(&json).map_err(|error| Error::file("read", &path)(io::Error::from(error)))
+    serde_json::from_slice(&json)
+        .map_err(|error| Error::file("read", &path)(io::Error::from(error)))
 }
 
 fn entries(directory: &Path) -> Result<Vec<PathBuf>, Error> {

@@ -36,7 +36,9 @@ pub enum Cause {
         source: layer::Error,
     },
     /// A layer's blob is the right one, and its archive is not the one that the image names.
-    #[error("layer `{digest}` does not match: its uncompressed digest is `{found}`, not `{expected}`")]
+    #[error(
+        "layer `{digest}` does not match: its uncompressed digest is `{found}`, not `{expected}`"
+    )]
     WrongDiffId {
         /// The layer's blob.
         digest: Digest,
@@ -77,9 +79,9 @@ impl Error {
             Cause::WrongDiffId { .. } => {
                 Some("the image was put together wrongly; it has to be built again".to_owned())
             }
-            Cause::NoPlatform { .. } => {
-                Some("choose one of these with --platform; this machine must be able to run it".into())
-            }
+            Cause::NoPlatform { .. } => Some(
+                "choose one of these with --platform; this machine must be able to run it".into(),
+            ),
             Cause::NotHere => Some("pull it first, or use another pull policy".to_owned()),
             Cause::Cancelled | Cause::Contended | Cause::Archive(_) => None,
         }

@@ -47,9 +47,8 @@ pub(crate) fn install(
     let resolved = document.digest.clone();
     let (document, manifest) = choose(source, document)?;
     let config = read_config(source.registry, &manifest)?;
-    let content = Content::new(manifest, &config).map_err(|why| {
-        registry::Error::Invalid(format!("the image's configuration {why}"))
-    })?;
+    let content = Content::new(manifest, &config)
+        .map_err(|why| registry::Error::Invalid(format!("the image's configuration {why}")))?;
     for _ in 0..MAX_ATTEMPTS {
         let staging = store.stage()?;
         let pending = Pending { staging, store, content: &content, layers: plan(&content, store)? };
@@ -75,10 +74,7 @@ fn choose(source: &Source<'_>, document: Document) -> Result<(Document, ImageMan
     let mut document = document;
     for _ in 0..MAX_NESTING {
         match manifest::parse(&document)? {
-            Kind::Manifest(manifest) => {
-                document.media_type = media_type(&document, &manifest);
-                return Ok((document, manifest));
-            }
+            Kind::Manifest(manifest) => return Ok(manifest::normalize(document, manifest)?),
             Kind::Index(index) => {
                 let chosen = source.platform.choose(index.manifests());
                 let descriptor = chosen.ok_or_else(|| Cause::NoPlatform {
@@ -90,15 +86,6 @@ fn choose(source: &Source<'_>, document: Document) -> Result<(Document, ImageMan
         }
     }
     Err(registry::Error::Invalid("its indexes are nested too deeply".to_owned()).into())
-}
-
-/// What the store's index is to call the manifest: its own word, else the registry's.
-fn media_type(document: &Document, manifest: &ImageManifest) -> String {
-    match manifest.media_type() {
-        Some(own) => own.to_string(),
-        None if document.media_type == manifest::DOCKER_MANIFEST => document.media_type.clone(),
-        None => oci_spec::image::MediaType::ImageManifest.to_string(),
-    }
 }
 
 fn read_config(source: &dyn Registry, manifest: &ImageManifest) -> Result<Vec<u8>, Cause> {
@@ -160,11 +147,7 @@ struct Pending<'a> {
 
 impl Pending<'_> {
     /// Brings in all layers, several at a time; the first failure stops the others.
-    fn fetch(
-        &self,
-        source: &dyn Registry,
-        progress: &dyn Progress,
-    ) -> Result<Vec<Staged>, Cause> {
+    fn fetch(&self, source: &dyn Registry, progress: &dyn Progress) -> Result<Vec<Staged>, Cause> {
         let next = AtomicUsize::new(0);
         let cancelled = AtomicBool::new(false);
         let results: Vec<Mutex<Option<Result<Staged, Cause>>>> =
@@ -259,9 +242,8 @@ impl Pending<'_> {
             let files = open(files)?;
             if !staged.implied.is_empty() {
                 let lowers: Vec<_> = below.iter().rev().map(AsFd::as_fd).collect();
-                layer::inherit(files.as_fd(), &lowers, &staged.implied).map_err(|source| {
-                    Cause::Layer { digest: layer.digest.clone(), source }
-                })?;
+                layer::inherit(files.as_fd(), &lowers, &staged.implied)
+                    .map_err(|source| Cause::Layer { digest: layer.digest.clone(), source })?;
             }
             below.push(files);
         }

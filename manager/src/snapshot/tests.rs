@@ -33,8 +33,7 @@ fn a_container_has_one_snapshot() {
 fn snapshots_below_an_active_one_are_not_collected() {
     let directory = tempfile::tempdir().unwrap();
     let snapshots = Snapshots::open(directory.path()).unwrap();
-    let chains: Vec<ChainId> =
-        [b"a", b"b"].map(|c| bundle::digest::Digest::of(c).into()).to_vec();
+    let chains: Vec<ChainId> = [b"a", b"b"].map(|c| bundle::digest::Digest::of(c).into()).to_vec();
     for chain in &chains {
         let staged = directory.path().join("active/staged");
         fs::create_dir_all(staged.join(FILES)).unwrap();

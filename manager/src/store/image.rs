@@ -14,7 +14,7 @@ pub struct Image {
     pub names: Vec<Reference>,
     /// The digest of its manifest.
     pub manifest_digest: Digest,
-    /// The digests by which registries know it: of its manifest, and of the index it came from.
+    /// The digests by which registries know it: those of the indexes or manifests it came from.
     pub repo_digests: Vec<Digest>,
     /// Its configuration.
     pub config: ImageConfiguration,

@@ -17,7 +17,7 @@ use crate::reference::Reference;
 /// An image's name, by the image layout specification.
 const NAME: &str = "org.opencontainers.image.ref.name";
 /// The digest that the name stood for in its registry: the manifest's own, or that of the index
-/// which the manifest was chosen from.
+/// which it was chosen from or of the Docker manifest which it was made from.
 const SOURCE: &str = "dev.nman.source.digest";
 
 /// One line of the index: an image under one name, or under none.
@@ -113,14 +113,15 @@ impl Index {
         self.of(manifest).filter_map(|entry| entry.name.clone()).collect()
     }
 
+    /// The digests by which registries know an image; without any, the manifest's own.
     pub(super) fn sources(&self, manifest: &Digest) -> Vec<Digest> {
-        let mut digests = vec![manifest.clone()];
+        let mut digests: Vec<Digest> = Vec::new();
         for source in self.of(manifest).filter_map(|entry| entry.source.as_ref()) {
             if !digests.contains(source) {
                 digests.push(source.clone());
             }
         }
-        digests
+        if digests.is_empty() { vec![manifest.clone()] } else { digests }
     }
 
     fn of(&self, manifest: &Digest) -> impl Iterator<Item = &Entry> {
@@ -216,9 +217,8 @@ mod tests {
     }
 
     fn shown(index: &Index) -> Vec<(Digest, Option<String>)> {
-        let show = |entry: &Entry| {
-            (entry.manifest.clone(), entry.name.as_ref().map(ToString::to_string))
-        };
+        let show =
+            |entry: &Entry| (entry.manifest.clone(), entry.name.as_ref().map(ToString::to_string));
         index.entries.iter().map(show).collect()
     }
 

@@ -21,8 +21,8 @@ use bundle::digest::{Digest, Expected, Verifier};
 use oci_spec::image::Descriptor;
 
 pub use error::Error;
-pub use image::Image;
 pub(crate) use image::Content;
+pub use image::Image;
 pub(crate) use staging::Staging;
 
 use crate::reference::Reference;
@@ -179,7 +179,9 @@ impl Store {
             blobs.insert(digest.hex().to_owned());
             let Ok(Some(content)) = self.content(&digest) else { continue };
             let descriptors = content.manifest.layers().iter().chain([content.manifest.config()]);
-            blobs.extend(descriptors.filter_map(|d| Some(Digest::try_from(d).ok()?.hex().to_owned())));
+            blobs.extend(
+                descriptors.filter_map(|d| Some(Digest::try_from(d).ok()?.hex().to_owned())),
+            );
             chains.extend(content.chain_ids.iter().map(|chain| chain.digest().hex().to_owned()));
         }
         for algorithm in index::entries(&self.images.join("blobs"))? {
@@ -250,12 +252,15 @@ impl Store {
     }
 
     /// A whole small blob, verified.
-    fn document(&self, object: &'static str, digest: &Digest, limit: u64) -> Result<Vec<u8>, Error> {
+    fn document(
+        &self,
+        object: &'static str,
+        digest: &Digest,
+        limit: u64,
+    ) -> Result<Vec<u8>, Error> {
         let path = self.blob_path(digest);
-        let damaged =
-            |why: String| Error::Damaged { object, digest: digest.clone(), why };
-        let file = File::open(&path)
-            .map_err(|error| damaged(bundle::reason::reason(&error)))?;
+        let damaged = |why: String| Error::Damaged { object, digest: digest.clone(), why };
+        let file = File::open(&path).map_err(|error| damaged(bundle::reason::reason(&error)))?;
         let mut content = Vec::new();
         let mut verified = Verifier::new(file.take(limit), Expected::from(digest.clone()));
         match verified.read_to_end(&mut content) {
@@ -330,7 +335,7 @@ impl Store {
 
 /// Whether `text` is how one may begin to write an image's id, with or without the algorithm.
 fn is_id_prefix(id: &Digest, text: &str) -> bool {
-    !text.is_empty()
-        && (id.hex().starts_with(text) || (text.contains(':') && id.as_str().starts_with(text)))
+    let digits = text.split_once(':').map_or(text, |(_, digits)| digits);
+    let full = if digits == text { id.hex() } else { id.as_str() };
+    !digits.is_empty() && full.starts_with(text)
 }
-

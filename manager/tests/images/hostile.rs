@@ -76,7 +76,11 @@ fn a_blob_that_ends_early_is_refused_and_one_that_breaks_off_is_resumed() {
     let copy = image.clone();
     let server = Server::with_image(image, move |request, answer| {
         let left = breaks.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1));
-        if is_layer(request, &copy, 0) && left.is_ok() { short(request, answer, &copy) } else { answer }
+        if is_layer(request, &copy, 0) && left.is_ok() {
+            short(request, answer, &copy)
+        } else {
+            answer
+        }
     });
     let (_root, store) = store();
     pull(&server.reference(), &options(), &store, &NoProgress).unwrap();
@@ -95,7 +99,10 @@ fn a_blob_longer_than_it_should_be_is_refused() {
     });
     let error = refused(&server, &options());
     let size = image.layers[0].len();
-    assert!(error.ends_with(&format!("it has more than {size} bytes instead of {size}")), "{error}");
+    assert!(
+        error.ends_with(&format!("it has more than {size} bytes instead of {size}")),
+        "{error}"
+    );
 }
 
 #[test]
@@ -130,7 +137,10 @@ fn a_manifest_with_another_digest_than_asked_for_is_refused() {
     let reference = format!("{}/app@{digest}", server.address()).parse().unwrap();
     let (_root, store) = store();
     let error = pull(&reference, &options(), &store, &NoProgress).unwrap_err().to_string();
-    assert!(error.contains(&format!("manifest `{digest}` does not match: its digest is")), "{error}");
+    assert!(
+        error.contains(&format!("manifest `{digest}` does not match: its digest is")),
+        "{error}"
+    );
 
     let server = Server::with_image(TestImage::two_layers(), move |request, answer| {
         if request.path.contains("/manifests/") {

@@ -194,7 +194,7 @@ fn an_index_gives_the_image_for_the_platform_and_can_be_found_by_its_digest() {
     let multi: Reference = format!("{address}/app:multi").parse().unwrap();
     let image = pull(&multi, &options, &store, &NoProgress).unwrap();
     assert_eq!(image.manifest_digest, digest);
-    assert_eq!(image.repo_digests, [digest, index.clone()]);
+    assert_eq!(image.repo_digests, [index.clone()]);
     assert_eq!(store.find(&format!("{address}/app@{index}")).unwrap().id, image.id);
 
     let other: Reference = format!("{address}/app:other").parse().unwrap();
@@ -205,18 +205,34 @@ fn an_index_gives_the_image_for_the_platform_and_can_be_found_by_its_digest() {
 }
 
 #[test]
-fn a_docker_schema_2_image_keeps_its_digest_and_stays_readable_for_skopeo() {
+fn a_docker_schema_2_image_is_kept_as_an_oci_one_and_found_by_its_own_digest() {
     let _sandbox = Sandbox::enter();
     let registry = Registry::start();
     let (_directory, source) = TestImage::two_layers().layout();
     let destination = format!("docker://{}/app:1", registry.address());
     let copy = Capture::of("skopeo").args(["copy", "--quiet", "--insecure-policy"]);
     copy.args(["--format", "v2s2", "--dest-tls-verify=false", &source, &destination]).run().ok();
+    let skopeo = |args: &[&str]| Capture::of("skopeo").args(["inspect"]).args(args).run().ok();
+    let original = skopeo(&["--raw", "--tls-verify=false", &destination]).stdout();
+    assert!(original.contains("vnd.docker.distribution.manifest.v2+json"), "{original}");
+    let digest = bundle::digest::Digest::of(original.as_bytes());
+
     let (_root, store) = store();
     let reference: Reference = format!("{}/app:1", registry.address()).parse().unwrap();
     let image = pull(&reference, &options(), &store, &NoProgress).unwrap();
+    assert_eq!(image.repo_digests, [digest.clone()]);
+    assert_eq!(
+        store.find(&format!("{}@{digest}", reference.familiar_name())).unwrap().id,
+        image.id
+    );
     let layout = format!("oci:{}:{}", store.layout().display(), reference.canonical());
-    let seen = Capture::of("skopeo").args(["inspect", "--raw", &layout]).run().ok();
-    assert!(seen.stdout().contains("vnd.docker.distribution.manifest.v2+json"), "{}", seen.stdout());
-    assert_eq!(bundle::digest::Digest::of(seen.stdout().as_bytes()), image.manifest_digest);
+    let kept = skopeo(&["--raw", &layout]).json();
+    assert_eq!(kept["mediaType"], "application/vnd.oci.image.manifest.v1+json");
+    assert_eq!(kept["layers"][0]["mediaType"], "application/vnd.oci.image.layer.v1.tar+gzip");
+    assert_eq!(skopeo(&[&layout]).json()["Digest"], image.manifest_digest.as_str());
+
+    let again = Lines::new(Vec::new());
+    assert_eq!(pull(&reference, &options(), &store, &again).unwrap().id, image.id);
+    let told = String::from_utf8(again.into_inner()).unwrap();
+    assert_eq!(told.matches(": Already exists\n").count(), 2, "{told}");
 }
