@@ -2,5 +2,6 @@
 
 pub mod digest;
 pub mod layer;
+pub mod layout;
 pub mod reason;
 pub mod tarball;

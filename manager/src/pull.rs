@@ -57,7 +57,7 @@ pub fn pull(
         },
         Policy::Never => here(reference, store).and_then(|image| image.ok_or(Cause::NotHere)),
     };
-    result.map_err(|cause| Error { action: "pull", object: reference.to_string(), cause })
+    result.map_err(|cause| Error::new("pull", reference.to_string(), cause))
 }
 
 /// The image as it is in the store, with layers unpacked again that were removed.

@@ -15,7 +15,7 @@ pub struct Error {
     /// The image's name, or the archive's.
     pub object: String,
     /// Why it did not arrive.
-    pub cause: Cause,
+    pub cause: Box<Cause>,
 }
 
 /// Where it failed.
@@ -70,9 +70,13 @@ pub enum Cause {
 }
 
 impl Error {
+    pub(crate) fn new(action: &'static str, object: String, cause: Cause) -> Self {
+        Self { action, object, cause: Box::new(cause) }
+    }
+
     /// What the user can do about it, where that is known.
     pub fn hint(&self) -> Option<String> {
-        match &self.cause {
+        match &*self.cause {
             Cause::Registry(error) => error.hint(),
             Cause::Store(error) => error.hint(),
             Cause::Layer { source, .. } => source.hint(),

@@ -13,7 +13,6 @@ use bundle::layer;
 use oci_spec::image::{Descriptor, ImageManifest};
 
 use super::Cause;
-use crate::layout::Layout;
 use crate::progress::{NoProgress, Outcome, Progress};
 use crate::reference::Reference;
 use crate::registry::manifest::{self, Kind};
@@ -63,9 +62,9 @@ pub(crate) fn install(
 
 /// Unpacks an image's layers from the store's own blobs.
 pub(super) fn unpack_again(store: &Store, image: &Image) -> Result<Image, Cause> {
-    let layout = Layout::new(store.layout());
+    let layout = store.layout();
     let document = layout.resolve(image.manifest_digest.as_str())?;
-    let source = Source { registry: &layout, platform: &Platform::host() };
+    let source = Source { registry: layout, platform: &Platform::host() };
     install(&source, document, &[], store, &NoProgress)
 }
 
@@ -74,7 +73,7 @@ fn choose(source: &Source<'_>, document: Document) -> Result<(Document, ImageMan
     let mut document = document;
     for _ in 0..MAX_NESTING {
         match manifest::parse(&document)? {
-            Kind::Manifest(manifest) => return Ok(manifest::normalize(document, manifest)?),
+            Kind::Manifest(manifest) => return Ok(manifest::normalize(document, *manifest)?),
             Kind::Index(index) => {
                 let chosen = source.platform.choose(index.manifests());
                 let descriptor = chosen.ok_or_else(|| Cause::NoPlatform {

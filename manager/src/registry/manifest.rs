@@ -30,9 +30,9 @@ const MAX_LAYERS: usize = 500;
 #[derive(Clone, Debug)]
 pub enum Kind {
     /// Images for several platforms.
-    Index(ImageIndex),
+    Index(Box<ImageIndex>),
     /// One image.
-    Manifest(ImageManifest),
+    Manifest(Box<ImageManifest>),
 }
 
 /// Which members a document has, whatever it claims to be.
@@ -81,11 +81,11 @@ pub fn parse(document: &Document) -> Result<Kind, Error> {
         return Err(invalid("is ambiguous: it has the members of an index and of an image"));
     }
     if is_index {
-        return serde_json::from_slice(&document.content).map(Kind::Index).map_err(malformed);
+        return serde_json::from_slice(&document.content).map(|index| Kind::Index(Box::new(index))).map_err(malformed);
     }
     let manifest: ImageManifest = serde_json::from_slice(&document.content).map_err(malformed)?;
     check_image(&manifest).map_err(|why| invalid(&why))?;
-    Ok(Kind::Manifest(manifest))
+    Ok(Kind::Manifest(Box::new(manifest)))
 }
 
 fn is_known(media_type: &str) -> bool {
@@ -274,7 +274,7 @@ mod tests {
         let document =
             Document { digest: Digest::of(&content), media_type: String::new(), content };
         match parse(&document) {
-            Ok(Kind::Manifest(manifest)) => normalize(document, manifest).unwrap(),
+            Ok(Kind::Manifest(manifest)) => normalize(document, *manifest).unwrap(),
             other => panic!("{other:?}"),
         }
     }

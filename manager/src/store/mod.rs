@@ -18,6 +18,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use bundle::digest::{Digest, Expected, Verifier};
+use bundle::layout::Layout;
 use oci_spec::image::Descriptor;
 
 pub use error::Error;
@@ -28,17 +29,14 @@ pub(crate) use staging::Staging;
 use crate::reference::Reference;
 use crate::registry::manifest::{self, Kind};
 use crate::registry::{Document, MAX_CONFIG, MAX_MANIFEST};
-use crate::snapshot::{Snapshots, private_directory};
+use crate::snapshot::{Snapshots, entries, private_directory};
 use index::{Entry, Index};
-
-const LAYOUT_FILE: &str = "oci-layout";
-const LAYOUT_VERSION: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
 
 /// All images below one root.
 #[derive(Clone, Debug)]
 pub struct Store {
     root: PathBuf,
-    images: PathBuf,
+    layout: Layout,
     snapshots: Snapshots,
 }
 
@@ -54,19 +52,10 @@ pub enum Removed {
 impl Store {
     /// The store below `root`, such as `/var/lib/nman`, made if it does not exist.
     pub fn open(root: &Path) -> Result<Self, Error> {
-        let images = root.join("images");
-        private_directory(&images.join("blobs/sha256"))?;
+        private_directory(&root.join("images"))?;
         let snapshots = Snapshots::open(&root.join("snapshots"))?;
-        let store = Self { root: root.to_owned(), images, snapshots };
-        let marker = store.images.join(LAYOUT_FILE);
-        if !marker.exists() || !store.index_path().exists() {
-            let _lock = store.lock()?;
-            index::replace(&marker, LAYOUT_VERSION.as_bytes())?;
-            if !store.index_path().exists() {
-                Index::default().write(&store.index_path())?;
-            }
-        }
-        Ok(store)
+        let layout = Layout::create(root.join("images"))?;
+        Ok(Self { root: root.to_owned(), layout, snapshots })
     }
 
     /// The unpacked layers.
@@ -74,9 +63,9 @@ impl Store {
         &self.snapshots
     }
 
-    /// The image layout's directory.
-    pub fn layout(&self) -> &Path {
-        &self.images
+    /// The image layout.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
     }
 
     /// Finds an image by its name, by (the beginning of) its id, or by the digest of its manifest.
@@ -127,7 +116,7 @@ impl Store {
             return Err(Error::NoSuchImage(image.id.to_string()));
         };
         index.name(Entry { name: Some(name.clone()), source: None, ..entry });
-        index.write(&self.index_path())
+        index.write(&self.layout)
     }
 
     /// Takes away a name, or with an id all names, and the image with its last name. An id that has
@@ -151,7 +140,7 @@ impl Store {
         };
         let is_last = names.len() == image.names.len();
         index.forget(&image.manifest_digest, &names, is_last);
-        index.write(&self.index_path())?;
+        index.write(&self.layout)?;
         let mut removed: Vec<_> = names.into_iter().map(Removed::Untagged).collect();
         if is_last {
             self.collect(&index)?;
@@ -184,8 +173,8 @@ impl Store {
             );
             chains.extend(content.chain_ids.iter().map(|chain| chain.digest().hex().to_owned()));
         }
-        for algorithm in index::entries(&self.images.join("blobs"))? {
-            for blob in index::entries(&algorithm)? {
+        for algorithm in entries(&self.layout.path().join("blobs"))? {
+            for blob in entries(&algorithm)? {
                 let name = blob.file_name().unwrap_or_default().to_string_lossy().into_owned();
                 if !blobs.contains(&name) {
                     fs::remove_file(&blob).map_err(Error::file("remove", &blob))?;
@@ -221,23 +210,18 @@ impl Store {
             name: name.cloned(),
             source: Some(source.clone()),
         });
-        index.write(&self.index_path())?;
+        index.write(&self.layout)?;
         self.image(&index, &document.digest)
-    }
-
-    /// Where a blob is, or will be.
-    pub(crate) fn blob_path(&self, digest: &Digest) -> PathBuf {
-        self.images.join("blobs").join(digest.algorithm().as_str()).join(digest.hex())
     }
 
     /// Whether a blob is here with the right size. Its content was verified when it came.
     pub(crate) fn has_blob(&self, digest: &Digest, size: u64) -> bool {
-        fs::metadata(self.blob_path(digest)).is_ok_and(|metadata| metadata.len() == size)
+        fs::metadata(self.layout.blob_path(digest)).is_ok_and(|metadata| metadata.len() == size)
     }
 
     /// Makes a verified file the blob `digest`.
     pub(crate) fn adopt(&self, file: &Path, digest: &Digest) -> Result<(), Error> {
-        let target = self.blob_path(digest);
+        let target = self.layout.blob_path(digest);
         if let Some(directory) = target.parent() {
             private_directory(directory)?;
         }
@@ -246,7 +230,7 @@ impl Store {
 
     /// The content of a blob, verified as it is read.
     pub(crate) fn blob(&self, digest: &Digest, size: u64) -> Result<Verifier<File>, Error> {
-        let path = self.blob_path(digest);
+        let path = self.layout.blob_path(digest);
         let file = File::open(&path).map_err(Error::file("open", &path))?;
         Ok(Verifier::new(file, Expected { digest: digest.clone(), size: Some(size) }))
     }
@@ -258,7 +242,7 @@ impl Store {
         digest: &Digest,
         limit: u64,
     ) -> Result<Vec<u8>, Error> {
-        let path = self.blob_path(digest);
+        let path = self.layout.blob_path(digest);
         let damaged = |why: String| Error::Damaged { object, digest: digest.clone(), why };
         let file = File::open(&path).map_err(|error| damaged(bundle::reason::reason(&error)))?;
         let mut content = Vec::new();
@@ -281,7 +265,7 @@ impl Store {
             Error::Damaged { object: "manifest", digest, why }
         };
         let manifest = match manifest::parse(&document).map_err(|e| damaged(e.to_string()))? {
-            Kind::Manifest(manifest) => manifest,
+            Kind::Manifest(manifest) => *manifest,
             Kind::Index(_) => return Ok(None),
         };
         let config_digest =
@@ -325,11 +309,7 @@ impl Store {
     }
 
     fn index(&self) -> Result<Index, Error> {
-        Index::read(&self.index_path())
-    }
-
-    fn index_path(&self) -> PathBuf {
-        self.images.join("index.json")
+        Index::read(&self.layout)
     }
 }
 

@@ -285,7 +285,7 @@ fn a_killed_pull_leaves_a_session_that_the_next_one_sweeps() {
     let orphan = root.path().join("images/blobs/sha256").join("0".repeat(64));
     std::fs::write(&orphan, "whole").unwrap();
     let server = Server::with_image(TestImage::two_layers(), |_, answer| answer);
-    let store = Store::open(store.layout().parent().unwrap()).unwrap();
+    let store = Store::open(store.layout().path().parent().unwrap()).unwrap();
     pull(&server.reference(), &options(), &store, &NoProgress).unwrap();
     assert_eq!(files(&root.path().join("staging")), Vec::<std::path::PathBuf>::new());
     assert!(!orphan.exists());

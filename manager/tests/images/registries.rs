@@ -37,7 +37,7 @@ fn an_image_comes_from_a_plain_registry_with_progress_and_a_name() {
     assert_eq!(told.matches(": Pull complete\n").count(), 2, "{told}");
     assert!(told.ends_with(&format!("Digest: {}\n", image.manifest_digest)), "{told}");
 
-    assert_eq!(image.names, [reference.clone()]);
+    assert_eq!(image.names, std::slice::from_ref(&reference));
     assert_eq!(image.created.as_deref(), Some("2024-01-02T03:04:05Z"));
     assert_eq!(store.find(&reference.to_string()).unwrap().id, image.id);
 
@@ -194,7 +194,7 @@ fn an_index_gives_the_image_for_the_platform_and_can_be_found_by_its_digest() {
     let multi: Reference = format!("{address}/app:multi").parse().unwrap();
     let image = pull(&multi, &options, &store, &NoProgress).unwrap();
     assert_eq!(image.manifest_digest, digest);
-    assert_eq!(image.repo_digests, [index.clone()]);
+    assert_eq!(image.repo_digests, std::slice::from_ref(&index));
     assert_eq!(store.find(&format!("{address}/app@{index}")).unwrap().id, image.id);
 
     let other: Reference = format!("{address}/app:other").parse().unwrap();
@@ -220,12 +220,12 @@ fn a_docker_schema_2_image_is_kept_as_an_oci_one_and_found_by_its_own_digest() {
     let (_root, store) = store();
     let reference: Reference = format!("{}/app:1", registry.address()).parse().unwrap();
     let image = pull(&reference, &options(), &store, &NoProgress).unwrap();
-    assert_eq!(image.repo_digests, [digest.clone()]);
+    assert_eq!(image.repo_digests, std::slice::from_ref(&digest));
     assert_eq!(
         store.find(&format!("{}@{digest}", reference.familiar_name())).unwrap().id,
         image.id
     );
-    let layout = format!("oci:{}:{}", store.layout().display(), reference.canonical());
+    let layout = format!("oci:{}:{}", store.layout().path().display(), reference.canonical());
     let kept = skopeo(&["--raw", &layout]).json();
     assert_eq!(kept["mediaType"], "application/vnd.oci.image.manifest.v1+json");
     assert_eq!(kept["layers"][0]["mediaType"], "application/vnd.oci.image.layer.v1.tar+gzip");

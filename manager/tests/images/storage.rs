@@ -120,14 +120,14 @@ fn skopeo_and_umoci_read_the_store() {
     let (_root, store) = store();
     let (server, image) = pulled(TestImage::two_layers(), &store);
     let name = server.reference().canonical();
-    let layout = format!("oci:{}:{name}", store.layout().display());
+    let layout = format!("oci:{}:{name}", store.layout().path().display());
     let seen = Capture::of("skopeo").args(["inspect", &layout]).run().ok().json();
     assert_eq!(seen["Digest"], image.manifest_digest.as_str());
     let copy = scratch_dir();
     let target = format!("dir:{}", copy.path().display());
     let skopeo = Capture::of("skopeo").args(["copy", "--quiet", "--insecure-policy"]);
     skopeo.args([&layout, &target]).run().ok();
-    let list = Capture::of("umoci").args(["ls", "--layout"]).args([store.layout()]).run().ok();
+    let list = Capture::of("umoci").args(["ls", "--layout"]).args([store.layout().path()]).run().ok();
     assert_eq!(list.text(), name);
 }
 
