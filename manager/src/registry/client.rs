@@ -102,7 +102,11 @@ impl Client {
         let headers = response.headers().get_all("www-authenticate");
         let challenge =
             challenge::strongest(headers.iter().filter_map(|value| value.to_str().ok()));
-        match challenge.map(|challenge| self.log_in(&challenge, used.as_deref())).transpose()?.flatten() {
+        match challenge
+            .map(|challenge| self.log_in(&challenge, used.as_deref()))
+            .transpose()?
+            .flatten()
+        {
             Some(authorization) => self.send(url, from, Some(&authorization)),
             None => Ok(response),
         }

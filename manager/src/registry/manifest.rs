@@ -81,7 +81,9 @@ pub fn parse(document: &Document) -> Result<Kind, Error> {
         return Err(invalid("is ambiguous: it has the members of an index and of an image"));
     }
     if is_index {
-        return serde_json::from_slice(&document.content).map(|index| Kind::Index(Box::new(index))).map_err(malformed);
+        return serde_json::from_slice(&document.content)
+            .map(|index| Kind::Index(Box::new(index)))
+            .map_err(malformed);
     }
     let manifest: ImageManifest = serde_json::from_slice(&document.content).map_err(malformed)?;
     check_image(&manifest).map_err(|why| invalid(&why))?;

@@ -127,7 +127,8 @@ fn skopeo_and_umoci_read_the_store() {
     let target = format!("dir:{}", copy.path().display());
     let skopeo = Capture::of("skopeo").args(["copy", "--quiet", "--insecure-policy"]);
     skopeo.args([&layout, &target]).run().ok();
-    let list = Capture::of("umoci").args(["ls", "--layout"]).args([store.layout().path()]).run().ok();
+    let list =
+        Capture::of("umoci").args(["ls", "--layout"]).args([store.layout().path()]).run().ok();
     assert_eq!(list.text(), name);
 }
 
