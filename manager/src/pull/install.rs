@@ -13,7 +13,7 @@ use bundle::layer;
 use oci_spec::image::{Descriptor, ImageManifest};
 
 use super::Cause;
-use crate::progress::{NoProgress, Outcome, Progress};
+use crate::progress::{LayerProgress, NoProgress, Outcome, Progress};
 use crate::reference::Reference;
 use crate::registry::manifest::{self, Kind};
 use crate::registry::{self, Document, Platform, Registry};
@@ -195,6 +195,19 @@ impl Pending<'_> {
             reporter.end(Outcome::Present);
             return Ok(Staged::default());
         }
+        let result = self.bring_in(position, source, reporter.as_ref(), cancelled);
+        reporter.end(if result.is_ok() { Outcome::Pulled } else { Outcome::Failed });
+        result
+    }
+
+    fn bring_in(
+        &self,
+        position: usize,
+        source: &dyn Registry,
+        progress: &dyn LayerProgress,
+        cancelled: &AtomicBool,
+    ) -> Result<Staged, Cause> {
+        let layer = &self.layers[position];
         let blob = layer.needs_blob.then(|| self.staging.path(&format!("{position}.blob")));
         let content: Box<dyn Read + Send + '_> = if layer.needs_blob {
             source.blob(&layer.descriptor)?
@@ -202,15 +215,14 @@ impl Pending<'_> {
             Box::new(self.store.blob(&layer.digest, layer.descriptor.size())?)
         };
         let digest = layer.digest.clone();
-        let incoming =
-            Incoming::new(digest, content, blob.as_deref(), reporter.as_ref(), cancelled)?;
-        let result = if layer.needs_files {
-            self.unpack(position, layer, incoming)
+        let incoming = Incoming::new(digest, content, blob.as_deref(), progress, cancelled)?;
+        let staged = if layer.needs_files {
+            self.unpack(position, layer, incoming)?
         } else {
-            incoming.keep().map(|()| Staged::default())
+            incoming.keep()?;
+            Staged::default()
         };
-        reporter.end(if result.is_ok() { Outcome::Pulled } else { Outcome::Failed });
-        result.map(|staged| Staged { blob, ..staged })
+        Ok(Staged { blob, ..staged })
     }
 
     fn unpack(

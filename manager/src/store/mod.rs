@@ -52,10 +52,12 @@ pub enum Removed {
 impl Store {
     /// The store below `root`, such as `/var/lib/nman`, made if it does not exist.
     pub fn open(root: &Path) -> Result<Self, Error> {
+        // A mount must find the layers wherever its process has gone meanwhile.
+        let root = std::path::absolute(root).map_err(Error::file("find", root))?;
         private_directory(&root.join("images"))?;
         let snapshots = Snapshots::open(&root.join("snapshots"))?;
         let layout = Layout::create(root.join("images"))?;
-        Ok(Self { root: root.to_owned(), layout, snapshots })
+        Ok(Self { root, layout, snapshots })
     }
 
     /// The unpacked layers.
@@ -70,6 +72,7 @@ impl Store {
 
     /// Finds an image by its name, by (the beginning of) its id, or by the digest of its manifest.
     pub fn find(&self, text: &str) -> Result<Image, Error> {
+        let _lock = self.lock_shared()?;
         let index = self.index()?;
         if let Ok(reference) = text.parse::<Reference>()
             && let Some(entry) = index.named(&reference)
@@ -95,6 +98,7 @@ impl Store {
 
     /// The image that has this name.
     pub fn named(&self, reference: &Reference) -> Result<Option<Image>, Error> {
+        let _lock = self.lock_shared()?;
         let index = self.index()?;
         match index.named(reference) {
             Some(entry) => self.image(&index, &entry.manifest).map(Some),
@@ -104,6 +108,7 @@ impl Store {
 
     /// All images, in the order in which they came.
     pub fn list(&self) -> Result<Vec<Image>, Error> {
+        let _lock = self.lock_shared()?;
         let index = self.index()?;
         index.manifests().iter().map(|digest| self.image(&index, digest)).collect()
     }
@@ -185,12 +190,21 @@ impl Store {
         Ok(())
     }
 
-    /// Keeps other processes from changing what the index leads to.
+    /// Keeps other processes from reading or changing what the index leads to.
     pub(crate) fn lock(&self) -> Result<File, Error> {
+        self.lock_how(File::lock)
+    }
+
+    /// Keeps other processes from changing what the index leads to.
+    fn lock_shared(&self) -> Result<File, Error> {
+        self.lock_how(File::lock_shared)
+    }
+
+    fn lock_how(&self, how: fn(&File) -> io::Result<()>) -> Result<File, Error> {
         let path = self.root.join("images.lock");
         let file = File::options().create(true).truncate(false).write(true).open(&path);
         let file = file.map_err(Error::file("open", &path))?;
-        file.lock().map_err(Error::file("lock", &path))?;
+        how(&file).map_err(Error::file("lock", &path))?;
         Ok(file)
     }
 

@@ -1,6 +1,8 @@
 //! Registries that lie, and what must not come of it.
 
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use nconform::fixture::Sandbox;
 use nman::progress::NoProgress;
@@ -275,18 +277,53 @@ fn a_refused_token_is_a_refused_login() {
 }
 
 #[test]
+#[ignore = "not a test: the process that the next one kills"]
+fn a_pull_that_is_killed() {
+    let root = std::env::var_os("NMAN_TEST_ROOT").expect("run by another test only");
+    let reference = std::env::var("NMAN_TEST_REFERENCE").unwrap().parse().unwrap();
+    let store = Store::open(root.as_ref()).unwrap();
+    let _ = pull(&reference, &options(), &store, &NoProgress);
+}
+
+#[test]
 fn a_killed_pull_leaves_a_session_that_the_next_one_sweeps() {
     let _sandbox = Sandbox::enter();
     let (root, store) = store();
-    let session = root.path().join("staging/0123456789abcdef/0.layer/fs");
-    std::fs::create_dir_all(&session).unwrap();
-    std::fs::write(root.path().join("staging/0123456789abcdef/0.blob"), "half").unwrap();
-    // Killed between two renames of its commit, it also leaves a blob that nothing leads to.
+    let image = TestImage::two_layers();
+    let copy = image.clone();
+    let stalling = Server::with_image(image.clone(), move |request, answer| {
+        if is_layer(request, &copy, 1) {
+            loop {
+                std::thread::park();
+            }
+        }
+        answer
+    });
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "hostile::a_pull_that_is_killed", "--ignored"])
+        .env("NMAN_TEST_ROOT", root.path())
+        .env("NMAN_TEST_REFERENCE", stalling.reference().to_string())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let staging = root.path().join("staging");
+    let unpacked =
+        || staging.is_dir() && files(&staging).iter().any(|path| path.ends_with("shared/kept"));
+    while !unpacked() {
+        assert!(child.try_wait().unwrap().is_none(), "the pull ended by itself");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(unpacked());
+    assert!(store.list().unwrap().is_empty());
+    // Killed between two renames of its commit, it would also leave a blob that nothing leads to.
     let orphan = root.path().join("images/blobs/sha256").join("0".repeat(64));
     std::fs::write(&orphan, "whole").unwrap();
-    let server = Server::with_image(TestImage::two_layers(), |_, answer| answer);
-    let store = Store::open(store.layout().path().parent().unwrap()).unwrap();
+
+    let server = Server::with_image(image, |_, answer| answer);
     pull(&server.reference(), &options(), &store, &NoProgress).unwrap();
-    assert_eq!(files(&root.path().join("staging")), Vec::<std::path::PathBuf>::new());
+    assert!(files(&staging).is_empty());
     assert!(!orphan.exists());
+    assert_eq!(store.list().unwrap().len(), 1);
 }

@@ -1,11 +1,12 @@
 //! Small images made in memory, and the OCI layout that skopeo copies them from.
 
 use std::fs;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use bundle::digest::Digest;
 use flate2::Compression;
+use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
 use nconform::fixture::scratch_dir;
 use nman::store::Store;
@@ -48,6 +49,27 @@ impl TestImage {
             Entry::File("shared/added", b"upper\n", 0o644),
         ];
         Self::default().layer(&lower).layer(&upper)
+    }
+
+    /// Alpine's minirootfs where it is at hand, else the machine's busybox.
+    #[expect(clippy::print_stderr, reason = "a test that tries less than it could says so")]
+    pub(crate) fn real() -> Self {
+        let directory = std::env::var_os("NRUN_TEST_IMAGES").map_or_else(
+            || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/images"),
+            PathBuf::from,
+        );
+        let found = fs::read_dir(&directory).into_iter().flatten().flatten().map(|e| e.path());
+        let is_alpine = |path: &PathBuf| path.to_string_lossy().contains("alpine-minirootfs");
+        let Some(path) = found.into_iter().find(is_alpine) else {
+            eprintln!("no alpine-minirootfs in `{}`: busybox instead", directory.display());
+            let busybox = fs::read("/bin/busybox").unwrap();
+            let entries = [Entry::Dir("bin", 0o755), Entry::File("bin/busybox", &busybox, 0o755)];
+            return Self::default().layer(&entries);
+        };
+        let blob = fs::read(path).unwrap();
+        let mut archive = Vec::new();
+        MultiGzDecoder::new(&*blob).read_to_end(&mut archive).unwrap();
+        Self { layers: vec![blob], diff_ids: vec![Digest::of(&archive)] }
     }
 
     /// Adds a gzipped layer.

@@ -55,6 +55,19 @@ fn layers_are_stacked_with_their_whiteouts_and_the_container_writes_apart() {
 }
 
 #[test]
+fn a_real_distribution_runs_from_its_snapshot() {
+    let _sandbox = Sandbox::enter();
+    let (_root, store) = store();
+    let (_server, image) = pulled(TestImage::real(), &store);
+    let prepared = store.snapshots().prepare(&image.chain_ids, "c1").unwrap();
+    let target = scratch_dir();
+    mount(&prepared, target.path()).unwrap();
+    let echo = Capture::of("chroot").args([target.path()]).args(["/bin/busybox", "echo", "hello"]);
+    assert_eq!(echo.run().ok().text(), "hello");
+    unmount(target.path()).unwrap();
+}
+
+#[test]
 fn a_stack_of_more_layers_than_fit_a_page_of_options_mounts() {
     let _sandbox = Sandbox::enter();
     let (_root, store) = store();
