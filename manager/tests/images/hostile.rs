@@ -255,7 +255,9 @@ fn a_challenge_from_where_a_redirect_leads_is_not_answered() {
         if request.path.starts_with("/token") {
             return Answer::ok(json!({"token": "x"}).to_string());
         }
-        Answer::status(401).with("WWW-Authenticate", "Basic realm=\"give it to me\"")
+        let host = request.header("host").unwrap_or_default();
+        let challenge = format!("Bearer realm=\"http://{host}/token\"");
+        Answer::status(401).with("WWW-Authenticate", &challenge)
     });
     let server = redirecting(image, format!("http://{}", thief.address()));
     let error = refused(&server, &ann());
