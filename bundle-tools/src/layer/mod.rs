@@ -23,6 +23,9 @@ pub use inherit::inherit;
 pub use options::{Ignored, Limits, Options, Stats, Whiteouts};
 pub use pack::{PackOptions, Packed, diff, pack};
 
+pub(crate) use name::clean;
+pub(crate) use stream::Decoded;
+
 use crate::{
     digest::DiffId,
     tarball::{Entry, HeaderLimits, TarReader},

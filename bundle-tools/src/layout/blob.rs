@@ -45,6 +45,12 @@ impl BlobWriter {
         Ok((digest, size))
     }
 
+    /// The digest of what was written, if it is what was expected.
+    pub(crate) fn digest(&self) -> Result<Digest, Error> {
+        let finished = self.check.finish().map_err(|mismatch| self.failed(mismatch.into()))?;
+        Ok(finished.0)
+    }
+
     fn link(&mut self, path: &Path, size: u64) -> io::Result<()> {
         // One that is there has the same content, unless a crash cut it off.
         if fs::metadata(path).is_ok_and(|there| there.is_file() && there.len() == size) {
@@ -71,7 +77,7 @@ impl BlobWriter {
     }
 
     /// The error that a failed read or write of this blob is.
-    pub(super) fn failed(&self, source: io::Error) -> Error {
+    pub(crate) fn failed(&self, source: io::Error) -> Error {
         Error::Blob { digest: self.check.name(), source }
     }
 }
