@@ -1,6 +1,7 @@
 //! A daemonless container manager: images, networks, volumes and containers over any OCI runtime
 
 mod layout;
+pub mod load;
 pub mod progress;
 pub mod pull;
 pub mod reference;

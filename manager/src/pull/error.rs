@@ -1,7 +1,10 @@
 //! Why an image could not be pulled or loaded.
 
+use std::io;
+
 use bundle::digest::{DiffId, Digest};
 use bundle::layer;
+use bundle::reason::reason;
 
 use crate::registry::{self, Platform};
 use crate::{snapshot, store};
@@ -64,9 +67,12 @@ pub enum Cause {
     /// Other processes removed layers of the image again and again while it came in.
     #[error("its layers are removed by another process while they come in")]
     Contended,
-    /// The archive to load from.
-    #[error("{0}")]
-    Archive(String),
+    /// At the file to load from.
+    #[error("{}", reason(.0))]
+    Open(#[source] io::Error),
+    /// In the archive to load from.
+    #[error(transparent)]
+    Archive(#[from] bundle::archive::Error),
 }
 
 impl Error {
@@ -87,7 +93,8 @@ impl Error {
                 "choose one of these with --platform; this machine must be able to run it".into(),
             ),
             Cause::NotHere => Some("pull it first, or use another pull policy".to_owned()),
-            Cause::Cancelled | Cause::Contended | Cause::Archive(_) => None,
+            Cause::Archive(error) => error.hint(),
+            Cause::Cancelled | Cause::Contended | Cause::Open(_) => None,
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Every test has network and mount namespaces of its own, in which Debian's docker-registry or a
 //! server that lies answers on loopback. They need root.
 
+mod archives;
 mod hostile;
 mod images;
 mod lying;
