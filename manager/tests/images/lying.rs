@@ -1,6 +1,6 @@
 //! A server that says whatever a test wants, on loopback.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -17,6 +17,7 @@ pub(crate) struct Request {
     pub(crate) path: String,
     /// Header lines, in lower case up to the colon.
     pub(crate) headers: Vec<String>,
+    pub(crate) body: String,
 }
 
 impl Request {
@@ -58,7 +59,14 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start(answer: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::start_at("127.0.0.1:0", answer)
+    }
+
+    pub(crate) fn start_at(
+        address: &str,
+        answer: impl Fn(&Request) -> Answer + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind(address).unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let log = Arc::new(Mutex::new(Vec::new()));
         let (answer, requests) = (Arc::new(answer), Arc::clone(&log));
@@ -86,8 +94,17 @@ impl Server {
         manifest: &Value,
         alter: impl Fn(&Request, Answer) -> Answer + Send + Sync + 'static,
     ) -> Self {
+        Self::start(Self::answers(image, manifest, alter))
+    }
+
+    /// What a registry that has only this image answers.
+    pub(crate) fn answers(
+        image: TestImage,
+        manifest: &Value,
+        alter: impl Fn(&Request, Answer) -> Answer + Send + Sync + 'static,
+    ) -> impl Fn(&Request) -> Answer + Send + Sync + 'static {
         let manifest = manifest.to_string().into_bytes();
-        Self::start(move |request| {
+        move |request| {
             let config = image.config();
             let mut blobs = image.layers.iter().chain([&config]);
             let digest = request.path.rsplit('/').next().unwrap_or_default().to_owned();
@@ -102,7 +119,7 @@ impl Server {
                 Answer::status(404)
             };
             alter(request, answer)
-        })
+        }
     }
 
     pub(crate) fn address(&self) -> &str {
@@ -131,7 +148,7 @@ fn serve(
         let read = reader.read_until(b'\n', &mut line);
         let text = String::from_utf8_lossy(&line).into_owned();
         let mut words = text.split_whitespace();
-        let (Ok(1..), Some("GET"), Some(path)) = (read, words.next(), words.next()) else {
+        let (Ok(1..), Some("GET" | "POST"), Some(path)) = (read, words.next(), words.next()) else {
             let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n");
             return;
         };
@@ -146,7 +163,13 @@ fn serve(
                 _ => break,
             }
         }
-        let request = Request { path: path.to_owned(), headers };
+        let mut request = Request { path: path.to_owned(), headers, body: String::new() };
+        let length = request.header("content-length").and_then(|length| length.parse().ok());
+        let mut body = vec![0; length.unwrap_or(0)];
+        if reader.read_exact(&mut body).is_err() {
+            return;
+        }
+        request.body = String::from_utf8_lossy(&body).into_owned();
         let answer = answer(&request);
         log.lock().unwrap().push(request);
         let length = answer.length.unwrap_or(answer.body.len());

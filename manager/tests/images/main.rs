@@ -6,6 +6,7 @@
 mod archives;
 mod hostile;
 mod images;
+mod logins;
 mod lying;
 mod registries;
 mod storage;
