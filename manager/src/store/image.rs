@@ -88,6 +88,32 @@ mod tests {
     }
 
     #[test]
+    fn a_configuration_as_docker_writes_it_is_read() {
+        let config = json!({
+            "architecture": "amd64", "os": "linux", "docker_version": "20.10.23", "container": "ab",
+            "created": "2024-01-27T00:30:48.743965523Z",
+            "config": {
+                "Hostname": "", "Domainname": "", "User": "", "AttachStdin": false, "Tty": false,
+                "Env": ["PATH=/bin"], "Cmd": ["/bin/sh"], "Image": "sha256:ab", "Volumes": null,
+                "ExposedPorts": null, "WorkingDir": "", "Entrypoint": null, "OnBuild": null,
+                "Labels": null, "Healthcheck": {"Test": ["NONE"]}, "Shell": ["/bin/sh"],
+            },
+            "container_config": {"Cmd": null},
+            "history": [{"created": "2024-01-27T00:30:48Z", "empty_layer": true}],
+            "rootfs": {"type": "layers", "diff_ids": []},
+        });
+        let manifest = json!({
+            "schemaVersion": 2, "layers": [],
+            "config": {"mediaType": "x", "digest": Digest::of(b"x").as_str(), "size": 1},
+        });
+        let manifest = serde_json::from_value(manifest).unwrap();
+        let content = Content::new(manifest, config.to_string().as_bytes()).unwrap();
+        let read = content.config.config().as_ref().unwrap();
+        assert_eq!(read.cmd().as_deref(), Some(&["/bin/sh".to_owned()][..]));
+        assert!(read.volumes().as_ref().is_none_or(Vec::is_empty));
+    }
+
+    #[test]
     fn a_configuration_for_another_number_of_layers_is_refused() {
         let error = content(2, &[Digest::of(b"a").to_string()]).unwrap_err();
         assert_eq!(error, "names 1 layers, and its manifest 2");

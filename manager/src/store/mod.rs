@@ -129,6 +129,8 @@ impl Store {
     /// layers below a container stay in any case.
     pub fn remove(&self, text: &str, force: bool) -> Result<Vec<Removed>, Error> {
         let image = self.find(text)?;
+        // Killed half-way, it leaves a session behind, after which the next one collects.
+        let _session = self.stage()?;
         let _lock = self.lock()?;
         let mut index = self.index()?;
         let by_name = text.parse().ok().filter(|name| image.names.contains(name));
