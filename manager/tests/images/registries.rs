@@ -152,6 +152,10 @@ fn the_pull_policy_decides_who_is_asked() {
     drop(registry);
     assert_eq!(with(Policy::Missing).unwrap().id, id);
     assert_eq!(with(Policy::Never).unwrap().id, id);
+    // One for another platform is not the image that is asked for.
+    let platform = "linux/s390x".parse().ok();
+    let other = PullOptions { platform, policy: Policy::Never, ..PullOptions::default() };
+    assert!(pull(&reference, &other, &store, &NoProgress).is_err());
     assert!(with(Policy::Always).is_err());
 }
 
