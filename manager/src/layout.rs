@@ -1,0 +1,32 @@
+//! An OCI image layout on disk as a place to get images from: an unpacked archive, or the store.
+
+use std::io::Read;
+
+use bundle::digest::Digest;
+use bundle::layout::Layout;
+use oci_spec::image::{Descriptor, MediaType};
+
+use crate::registry::{Document, Error, Registry};
+
+fn invalid(error: impl std::fmt::Display) -> Error {
+    Error::Invalid(error.to_string())
+}
+
+impl Registry for Layout {
+    /// The selector is a digest: names in a layout are not those of a repository.
+    fn resolve(&self, selector: &str) -> Result<Document, Error> {
+        let digest: Digest = selector.parse().map_err(invalid)?;
+        let length = std::fs::metadata(self.blob_path(&digest)).map_or(0, |blob| blob.len());
+        self.manifest(&Descriptor::new(MediaType::ImageManifest, length, &digest))
+    }
+
+    fn manifest(&self, descriptor: &Descriptor) -> Result<Document, Error> {
+        let content = self.read(descriptor).map_err(invalid)?;
+        let digest = Digest::try_from(descriptor).map_err(invalid)?;
+        Ok(Document { digest, media_type: descriptor.media_type().to_string(), content })
+    }
+
+    fn blob(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send + '_>, Error> {
+        Ok(Box::new(Layout::blob(self, descriptor).map_err(invalid)?))
+    }
+}
