@@ -125,6 +125,12 @@ impl Batch {
                 attributes.be32(DATA_TYPE, data.number);
                 attributes.be32(DATA_LENGTH, data.length);
             }
+            if let Some(order) = set.key().order {
+                const USER_DATA: u16 = 13;
+                // Only `nft` reads this, to print elements: NFTNL_UDATA_SET_KEYBYTEORDER, a length, a number.
+                let [a, b, c, d] = (order as u32).to_ne_bytes();
+                attributes.bytes(USER_DATA, &[0, 4, a, b, c, d]);
+            }
             // The kernel insists on a number within the batch, though rules refer to sets by name here.
             attributes.be32(ID, set as u32 + 1);
         });

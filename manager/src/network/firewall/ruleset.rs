@@ -59,16 +59,25 @@ pub(super) enum Set {
 pub(super) struct Type {
     pub(super) number: u32,
     pub(super) length: u32,
+    /// In which order `nft` takes the bytes to be; a concatenation leaves that to its fields.
+    pub(super) order: Option<Order>,
 }
 
-const ADDRESS: Type = Type { number: 7, length: 4 };
-const PROTOCOL: Type = Type { number: 12, length: 4 };
-const PORT: Type = Type { number: 13, length: 4 };
-const INTERFACE: Type = Type { number: 41, length: 16 };
+/// `nft`'s numbers for byte orders.
+#[derive(Clone, Copy)]
+pub(super) enum Order {
+    Host = 1,
+    Network = 2,
+}
+
+const ADDRESS: Type = Type { number: 7, length: 4, order: Some(Order::Network) };
+const PROTOCOL: Type = Type { number: 12, length: 4, order: Some(Order::Network) };
+const PORT: Type = Type { number: 13, length: 4, order: Some(Order::Network) };
+const INTERFACE: Type = Type { number: 41, length: 16, order: Some(Order::Host) };
 
 /// A concatenation's number holds its fields', six bits each; every field is padded to a register.
 const fn concatenation(fields: &[Type]) -> Type {
-    let mut whole = Type { number: 0, length: 0 };
+    let mut whole = Type { number: 0, length: 0, order: None };
     let mut index = 0;
     while index < fields.len() {
         whole.number = whole.number << 6 | fields[index].number;
