@@ -63,7 +63,10 @@ pub fn remove(state: &State, plan: &NetworkPlan) -> Result<()> {
 pub fn restore_rules(state: &State) -> Result<()> {
     let _lock = state.lock()?;
     let plans = state.connected()?;
-    plans.iter().filter_map(NetworkPlan::rules).try_for_each(firewall::restore)
+    if plans.is_empty() {
+        return Ok(());
+    }
+    firewall::restore(&plans.iter().filter_map(NetworkPlan::rules).cloned().collect::<Vec<_>>())
 }
 
 fn connect(
@@ -109,9 +112,7 @@ fn take(
 ) -> Result<()> {
     match step {
         Step::Bridge { name, mac, mtu } => ensure_bridge(socket, name, *mac, *mtu),
-        Step::Firewall(rules) => {
-            firewall::connect(rules, || Ok(others(state, plan)?.into_iter().collect()))
-        }
+        Step::Firewall(rules) => firewall::connect(rules, || others(state, plan)),
         Step::Veth { name, mac, peer, peer_mac, bridge, mtu, hairpin } => {
             let failed = |error| Error::kernel(step, error);
             let bridge = find(socket, bridge)?.index;

@@ -5,6 +5,7 @@
 
 mod cleanup;
 mod exposure;
+mod measure;
 mod rules;
 mod traffic;
 mod world;
