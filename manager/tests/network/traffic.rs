@@ -151,3 +151,24 @@ fn a_whole_range_of_ports_is_one_batch() {
     assert!(!crate::world::output("nft list map ip nman published").contains("elements"));
     other.disconnect(&world);
 }
+
+#[test]
+fn a_client_that_never_pauses_follows_a_port_to_its_new_container() {
+    let world = World::new();
+    // Connection tracking begins with the first container.
+    let _first = world.connect(&[]);
+    let client = inside(&world.outside, || bind_udp(0));
+    let send = || {
+        // An earlier datagram's "port unreachable" is reported by the next send.
+        while client.send_to(b"ping", to(HOST, 5353)).is_err() {}
+    };
+    send();
+    for _ in 0..2 {
+        let container = world.connect(&["5353:53/udp"]);
+        let server = container.bind_udp(53);
+        send();
+        assert_eq!(server.recv_from(&mut [0; 4]).unwrap().1.ip(), ip(OUTSIDE));
+        container.disconnect(&world);
+        send();
+    }
+}

@@ -10,13 +10,13 @@ use crate::network::netlink::attribute::{self, Writer};
 use crate::network::netlink::{Error, HEADER, Socket, acknowledgement};
 use netlink_packet_core::{
     Emitable, NLA_F_NESTED, NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL,
-    NLM_F_REQUEST, NLMSG_DONE, NetlinkHeader,
+    NLM_F_REQUEST, NetlinkHeader,
 };
 use rustix::io::Errno;
 use std::io;
 
 /// The size of `struct nfgenmsg`, which comes before a message's attributes.
-const NFGENMSG: usize = 4;
+pub(super) const NFGENMSG: usize = 4;
 
 const NETLINK_NETFILTER: isize = 12;
 const NFNL_SUBSYS_NFTABLES: u16 = 10;
@@ -311,49 +311,34 @@ impl Connection {
         }
     }
 
+    /// Asks about our table.
     fn query(
         &mut self,
         kind: u16,
         flags: u16,
         ask: impl FnOnce(&mut Writer<'_>),
-        mut each: impl FnMut(&[u8]),
+        each: impl FnMut(&[u8]),
+    ) -> Result<(), Error> {
+        let fill = |attributes: &mut Writer<'_>| {
+            attributes.string(TABLE_NAME, TABLE);
+            ask(attributes);
+        };
+        self.exchange(NFNL_SUBSYS_NFTABLES << 8 | kind, flags, fill, each)
+    }
+
+    /// One request to any part of netfilter, and its answer.
+    pub(super) fn exchange(
+        &mut self,
+        kind: u16,
+        flags: u16,
+        ask: impl FnOnce(&mut Writer<'_>),
+        each: impl FnMut(&[u8]),
     ) -> Result<(), Error> {
         // Far from a batch's numbers, which start at one: a late answer to a batch is not an answer to this.
         let sequence = self.0.next_sequence() | 1 << 31;
         let mut bytes = Vec::new();
-        frame(
-            &mut bytes,
-            NFNL_SUBSYS_NFTABLES << 8 | kind,
-            flags,
-            sequence,
-            NFPROTO_IPV4,
-            0,
-            |attributes| {
-                attributes.string(TABLE_NAME, TABLE);
-                ask(attributes);
-            },
-        );
-        self.0.send(&bytes)?;
-        loop {
-            let done = self.0.receive(|header, payload| {
-                if header.sequence_number != sequence {
-                    return Ok(false);
-                }
-                if header.message_type == NLMSG_DONE {
-                    return Ok::<_, Error>(true);
-                }
-                match acknowledgement(header, payload) {
-                    Some(answer) => answer.map(|()| true),
-                    None => {
-                        each(payload);
-                        Ok(false)
-                    }
-                }
-            })?;
-            if done {
-                return Ok(());
-            }
-        }
+        frame(&mut bytes, kind, flags, sequence, NFPROTO_IPV4, 0, ask);
+        self.0.exchange(&bytes, sequence, each)
     }
 }
 

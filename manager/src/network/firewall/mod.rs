@@ -7,6 +7,7 @@ mod batch;
 mod element;
 mod expression;
 mod ruleset;
+mod tracking;
 
 use super::error::{Error, Result};
 use super::netlink;
@@ -46,8 +47,12 @@ pub(super) fn connect(rules: &Rules, others: impl FnOnce() -> Result<Vec<Rules>>
             (Some((_, port)), Some(Errno::EXIST | Errno::BUSY)) => allocated(port),
             _ => failed(refusal.error),
         }
-    })
+    })?;
+    tracking::forget(&mut connection, &rules.published)
+        .map_err(|error| Error::kernel(FORGET, error))
 }
+
+const FORGET: &str = "forget the flows to the published ports";
 
 /// Makes the table anew, with the elements of all these containers.
 pub(super) fn restore(all: &[Rules]) -> Result<()> {
@@ -91,7 +96,9 @@ pub(super) fn disconnect(rules: &Rules, others: &[Rules]) -> Result<()> {
                 .for_each(|element| batch.delete_element(element));
         }
     }
-    connection.commit(batch).map_err(|refusal| failed(refusal.error))
+    connection.commit(batch).map_err(|refusal| failed(refusal.error))?;
+    tracking::forget(&mut connection, &rules.published)
+        .map_err(|error| Error::kernel(FORGET, error))
 }
 
 /// Whether an element is this container's, or its bridge's.

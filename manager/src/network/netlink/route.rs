@@ -4,13 +4,13 @@
 //! fail with the kernel's EEXIST. Replies about links are read attribute by attribute, so that an attribute of a
 //! newer kernel cannot make a link unreadable.
 
-use super::{Error, Socket, acknowledgement, attribute};
+use super::{Error, Socket, attribute};
 use crate::network::name::InterfaceName;
 use crate::network::plan::MacAddress;
 use crate::network::subnet::Subnet;
 use netlink_packet_core::{
-    NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REQUEST, NLMSG_DONE, NetlinkHeader,
-    NetlinkMessage, NetlinkPayload, Parseable,
+    NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage,
+    NetlinkPayload, Parseable,
 };
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use netlink_packet_route::link::{
@@ -241,37 +241,14 @@ impl RouteSocket {
         self.request(message, flags, |_| {})
     }
 
-    /// Sends one request and reads up to its acknowledgement, or to the end of its dump.
     fn request(
         &mut self,
         message: RouteNetlinkMessage,
         flags: u16,
-        mut each: impl FnMut(&[u8]),
+        each: impl FnMut(&[u8]),
     ) -> Result<(), Error> {
         let sequence = self.0.next_sequence();
-        let bytes = serialize(message, flags | NLM_F_ACK, sequence);
-        self.0.send(&bytes)?;
-        loop {
-            let done = self.0.receive(|header, payload| {
-                // A frame of an earlier request, which failed half-way, is not an answer to this one.
-                if header.sequence_number != sequence {
-                    return Ok(false);
-                }
-                if header.message_type == NLMSG_DONE {
-                    return Ok::<_, Error>(true);
-                }
-                match acknowledgement(header, payload) {
-                    Some(answer) => answer.map(|()| true),
-                    None => {
-                        each(payload);
-                        Ok(false)
-                    }
-                }
-            })?;
-            if done {
-                return Ok(());
-            }
-        }
+        self.0.exchange(&serialize(message, flags | NLM_F_ACK, sequence), sequence, each)
     }
 }
 
