@@ -168,6 +168,62 @@ fn what_others_made_is_not_deleted() {
 }
 
 #[test]
+fn a_bridge_that_somebody_elses_interface_is_a_port_of_stays_until_that_is_gone() {
+    let world = World::new();
+    let container = world.connect(&[]);
+    run("ip link add mine0 type veth peer name mine1");
+    run("ip link set mine0 master nman0");
+    container.disconnect(&world);
+    assert!(output("ip link show mine0").contains("master nman0"));
+    run("ip link del mine0");
+    world.connect(&[]).disconnect(&world);
+    assert!(!output("ip link").contains("nman0"));
+}
+
+#[test]
+fn a_record_that_cannot_be_read_keeps_what_is_shared_and_nothing_else() {
+    let world = World::new();
+    let container = world.connect(&["8080:80"]);
+    let bad = world.root.path().join("run/network/connected/bad.json");
+    std::fs::write(&bad, "{").unwrap();
+    let error = network::remove(&world.state, &container.plan).unwrap_err();
+    assert!(error.to_string().contains("bad.json"), "{error}");
+    assert!(
+        output("ip link").contains("nman0") && !output("ip link").contains("master nman0"),
+        "the veth stays"
+    );
+    let rules = output("nft list table ip nman");
+    assert!(
+        rules.contains("nman0") && !rules.contains(&container.address().to_string()),
+        "{rules}"
+    );
+    std::fs::remove_file(&bad).unwrap();
+    network::remove(&world.state, &container.plan).unwrap();
+    assert!(!output("nft list ruleset").contains("table ip nman"));
+}
+
+#[test]
+fn no_flow_outlives_its_published_port() {
+    let world = World::new();
+    let (_first, container) = (world.connect(&[]), world.connect(&["5353:53/udp"]));
+    let server = container.bind_udp(53);
+    crate::world::converse_udp(
+        Some(&world.outside),
+        crate::world::to(crate::world::HOST, 5353),
+        &server,
+    );
+    // Whoever leases the address next must not get what a client still sends to the old one.
+    let tracked = || {
+        std::fs::read_to_string("/proc/thread-self/net/nf_conntrack")
+            .unwrap()
+            .contains("dport=5353")
+    };
+    assert!(tracked());
+    container.disconnect(&world);
+    assert!(!tracked());
+}
+
+#[test]
 fn an_interface_that_only_has_the_bridges_name_is_refused() {
     let world = World::new();
     run("ip link add nman0 type veth peer name other");
