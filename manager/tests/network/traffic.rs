@@ -3,7 +3,7 @@
 use crate::world::{
     HOST, OUTSIDE, World, bind_udp, converse, converse_udp, inside, reserve, run, serve, to,
 };
-use nman::network::{self, NetworkPlan};
+use nman::network::{self, NetworkPlan, port};
 use std::net::IpAddr;
 
 fn ip(text: &str) -> IpAddr {
@@ -61,6 +61,23 @@ fn the_ports_sockets_can_be_held_while_the_port_is_published() {
     converse(Some(&world.outside), to(HOST, 8080), &tcp);
     assert!(reserve("8080:80").is_err());
     drop(held);
+}
+
+#[test]
+fn a_second_container_gets_the_next_port_of_the_range() {
+    let world = World::new();
+    let ports = port::parse("8000-8001:80").unwrap();
+    let mut got = Vec::new();
+    for _ in 0..2 {
+        // The sockets are let go at once: the record alone must keep the port.
+        let chosen = port::reserve_beside(&ports, &world.state.published().unwrap()).unwrap().ports
+            [0]
+        .host_port;
+        world.connect(&[&format!("{chosen}:80")]);
+        got.push(chosen);
+    }
+    assert_eq!(got, [8000, 8001]);
+    assert!(port::reserve_beside(&ports, &world.state.published().unwrap()).is_err());
 }
 
 #[test]
