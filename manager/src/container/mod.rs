@@ -1,0 +1,3 @@
+//! What a container is on disk.
+
+pub mod id;
