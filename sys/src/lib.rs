@@ -5,6 +5,7 @@
 //! builds. Nothing in here allocates after a `clone`, logs, or resolves a path outside a directory fd it was given.
 
 pub mod beneath;
+pub mod bpf;
 pub mod clone;
 pub mod exec;
 pub mod fd;

@@ -1,0 +1,123 @@
+//! A balanced search tree over system call numbers.
+//!
+//! Profiles allow long runs of numbers and single out a few, so that the tree's leaves are not numbers but stretches: a
+//! verdict that holds for a range, and up to [`MOST_EXCEPTIONS`] single numbers in it that have verdicts of their own.
+//! An exception costs one instruction, where cutting the range around it would cost two.
+
+use super::diagram::{Diagram, Id, Source, Test};
+
+/// More would make programs no shorter by more than a few instructions, and the search linear.
+const MOST_EXCEPTIONS: usize = 4;
+
+/// Builds the tree of a function from numbers to verdicts: each entry holds from its number up to the next entry's, the
+/// first from 0. Numbers are strictly ascending.
+pub(super) fn build(diagram: &mut Diagram, verdicts: &[(u32, Id)]) -> Id {
+    let mut ranges: Vec<(u32, Id)> = Vec::with_capacity(verdicts.len());
+    for &(number, verdict) in verdicts {
+        if ranges.last().is_none_or(|&(_, last)| last != verdict) {
+            ranges.push((number, verdict));
+        }
+    }
+    let stretches = stretches(&ranges);
+    search(diagram, &ranges, &stretches)
+}
+
+/// Cuts the ranges into stretches, each given by the indices of its first range and of the one after its last: a
+/// background at the even places, exceptions at the odd.
+fn stretches(ranges: &[(u32, Id)]) -> Vec<(usize, usize)> {
+    let mut stretches = Vec::with_capacity(ranges.len());
+    let mut first = 0;
+    while first < ranges.len() {
+        let mut end = first + 1;
+        while let [(number, _), (next, verdict), ..] = ranges[end..]
+            && next - number == 1
+            && verdict == ranges[first].1
+            && end - first < 2 * MOST_EXCEPTIONS
+        {
+            end += 2;
+        }
+        stretches.push((first, end));
+        first = end;
+    }
+    stretches
+}
+
+fn search(diagram: &mut Diagram, ranges: &[(u32, Id)], stretches: &[(usize, usize)]) -> Id {
+    if let [(first, end)] = *stretches {
+        let mut id = ranges[first].1;
+        for &(number, verdict) in ranges[first + 1..end].iter().step_by(2).rev() {
+            id = diagram.ask(Source::Number, Test::Equal(number), verdict, id);
+        }
+        return id;
+    }
+    let (left, right) = stretches.split_at(stretches.len() / 2);
+    let boundary = ranges[right[0].0].0;
+    let below = search(diagram, ranges, left);
+    let above = search(diagram, ranges, right);
+    diagram.ask(Source::Number, Test::AtLeast(boundary), above, below)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::diagram::Node;
+    use super::*;
+
+    /// The verdict for a number, and how many questions it took.
+    fn find(diagram: &Diagram, mut id: Id, number: u32) -> (u32, usize) {
+        let mut questions = 0;
+        loop {
+            id = match diagram.node(id) {
+                Node::Verdict(value) => return (value, questions),
+                Node::Ask { test: Test::AtLeast(k), yes, no, .. } => {
+                    if number >= k {
+                        yes
+                    } else {
+                        no
+                    }
+                }
+                Node::Ask { test: Test::Equal(k), yes, no, .. } => {
+                    if number == k {
+                        yes
+                    } else {
+                        no
+                    }
+                }
+                other => panic!("no part of a search tree: {other:?}"),
+            };
+            questions += 1;
+        }
+    }
+
+    fn tree(verdicts: &[(u32, u32)]) -> (Diagram, Id) {
+        let mut diagram = Diagram::default();
+        let verdicts: Vec<_> =
+            verdicts.iter().map(|&(number, value)| (number, diagram.verdict(value))).collect();
+        let id = build(&mut diagram, &verdicts);
+        (diagram, id)
+    }
+
+    #[test]
+    fn every_number_finds_its_verdict_in_logarithmic_time() {
+        let verdicts: Vec<(u32, u32)> = (0..600).map(|n| (n, n * n % 7)).collect();
+        let (diagram, root) = tree(&verdicts);
+        for &(number, value) in &verdicts {
+            let (found, questions) = find(&diagram, root, number);
+            assert_eq!(found, value, "number {number}");
+            assert!(questions <= 10 + MOST_EXCEPTIONS, "{questions} questions for {number}");
+        }
+        assert_eq!(find(&diagram, root, u32::MAX).0, 599 * 599 % 7);
+    }
+
+    #[test]
+    fn a_run_of_equal_verdicts_is_one_leaf_and_a_single_number_in_it_one_question() {
+        let (diagram, root) = tree(&[(0, 1), (1, 1), (2, 1), (5, 9), (6, 1), (70, 1)]);
+        assert_eq!(diagram.len(), 3, "two verdicts and one question");
+        assert_eq!([4, 5, 6].map(|number| find(&diagram, root, number)), [(1, 1), (9, 1), (1, 1)]);
+    }
+
+    #[test]
+    fn the_last_range_may_be_an_exception_without_an_end() {
+        let (diagram, root) = tree(&[(0, 1), (5, 9)]);
+        assert_eq!([4, 5, 6].map(|number| find(&diagram, root, number).0), [1, 9, 9]);
+    }
+}
