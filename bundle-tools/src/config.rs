@@ -68,6 +68,11 @@ impl Checked {
         &self.source.path
     }
 
+    /// The text of the file, as it was read.
+    pub fn text(&self) -> &str {
+        &self.source.text
+    }
+
     /// Where in the file the value at a JSON pointer is, for an error that comes up later.
     pub fn position(&self, pointer: &str) -> Position {
         self.source.position(pointer)

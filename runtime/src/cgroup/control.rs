@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::OFlags;
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags};
 
@@ -30,13 +30,11 @@ impl Cgroup {
         if signal == SIGKILL {
             return self.kill();
         }
-        // Nothing that is frozen can fork away from the list, or end and leave its number to somebody else.
-        let frozen = self.is_frozen()?;
-        if !frozen {
-            self.freeze()?;
-        }
+        // Nothing that is frozen can fork away from the list, or end and leave its number to somebody else. A freezer that
+        // fails leaves that race, no more; the signals matter.
+        let thaw = !self.is_frozen()? && self.freeze().is_ok();
         let result = self.signal_each(signal);
-        if !frozen {
+        if thaw {
             self.thaw()?;
         }
         result
@@ -46,7 +44,7 @@ impl Cgroup {
     pub fn kill(&self) -> Result<(), Error> {
         let at_once = match self.paths.unified() {
             None => false,
-            Some(directory) => match files::write(&directory.join("cgroup.kill"), "1") {
+            Some(directory) => match files::write(directory, "cgroup.kill", "1") {
                 Ok(()) => true,
                 // Before Linux 5.14, or gone with all its processes: the list tells.
                 Err(Errno::NOENT | Errno::NODEV) => false,
@@ -57,7 +55,6 @@ impl Cgroup {
             },
         };
         if !at_once {
-            // A freezer that fails leaves a race with fork, no more; the signals matter.
             let _ = self.freeze();
             let result = self.signal_each(SIGKILL);
             self.thaw()?;
@@ -86,10 +83,10 @@ impl Cgroup {
     /// Stops every process, and returns when all have stopped.
     pub fn freeze(&self) -> Result<(), Error> {
         if let Some(directory) = self.paths.unified() {
-            match files::write(&directory.join("cgroup.freeze"), "1") {
+            match files::write(directory, "cgroup.freeze", "1") {
                 Ok(()) => {
                     return await_event(directory, "frozen 1", "freeze").inspect_err(|_| {
-                        let _ = files::write(&directory.join("cgroup.freeze"), "0");
+                        let _ = files::write(directory, "cgroup.freeze", "0");
                     });
                 }
                 // Before Linux 5.2; v1's freezer may be there.
@@ -109,7 +106,7 @@ impl Cgroup {
     /// Lets every process go on.
     pub fn thaw(&self) -> Result<(), Error> {
         if let Some(directory) = self.paths.unified() {
-            match files::write(&directory.join("cgroup.freeze"), "0") {
+            match files::write(directory, "cgroup.freeze", "0") {
                 Ok(()) | Err(Errno::NOENT | Errno::NODEV) => {}
                 Err(errno) => return Err(freezing(directory, errno)),
             }
@@ -134,9 +131,9 @@ fn freezing(directory: &Path, errno: Errno) -> Error {
 pub(super) fn processes(directory: &Path) -> Result<Vec<Pid>, Error> {
     let mut found = Vec::new();
     for directory in tree(directory)? {
-        match files::read_all(&directory.join("cgroup.procs")) {
+        match files::read_all(&directory, "cgroup.procs") {
             Ok(list) => {
-                found.extend(list.lines().filter_map(|pid| Pid::from_raw(pid.parse().ok()?)))
+                found.extend(list.lines().filter_map(|pid| Pid::from_raw(pid.parse().ok()?)));
             }
             // Gone, or a threaded cgroup: its processes are listed above it.
             Err(Errno::NOENT | Errno::NODEV | Errno::OPNOTSUPP) => {}
@@ -168,8 +165,7 @@ pub(super) fn tree(directory: &Path) -> Result<Vec<PathBuf>, Error> {
 /// Waits for a line in `cgroup.events`: the kernel tells of changes there (POLLPRI).
 pub(super) fn await_event(directory: &Path, line: &str, what: &'static str) -> Result<(), Error> {
     let failed = |errno| Error::system(format!("{what} cgroup `{}`", directory.display()), errno);
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-    let file = match rustix::fs::open(directory.join("cgroup.events"), flags, Mode::empty()) {
+    let file = match files::open(directory, "cgroup.events", OFlags::RDONLY) {
         Err(Errno::NOENT | Errno::NODEV) => return Ok(()),
         other => other.map_err(failed)?,
     };
@@ -199,7 +195,7 @@ pub(super) fn await_event(directory: &Path, line: &str, what: &'static str) -> R
 
 /// Whether a v2 directory was told to freeze.
 pub(super) fn frozen_v2(directory: &Path) -> Result<bool, Error> {
-    match files::read(&directory.join("cgroup.freeze")) {
+    match files::read(directory, "cgroup.freeze") {
         Ok(text) => Ok(text.trim() == "1"),
         Err(Errno::NOENT | Errno::NODEV) => Ok(false),
         Err(errno) => Err(freezing(directory, errno)),
@@ -208,7 +204,7 @@ pub(super) fn frozen_v2(directory: &Path) -> Result<bool, Error> {
 
 /// Whether a v1 directory was told to freeze; `false` in the hierarchies that have no freezer.
 pub(super) fn frozen_v1(directory: &Path) -> Result<bool, Error> {
-    match files::read(&directory.join("freezer.self_freezing")) {
+    match files::read(directory, "freezer.self_freezing") {
         Ok(text) => Ok(text.trim() == "1"),
         Err(Errno::NOENT | Errno::NODEV) => Ok(false),
         Err(errno) => Err(freezing(directory, errno)),
@@ -218,11 +214,11 @@ pub(super) fn frozen_v1(directory: &Path) -> Result<bool, Error> {
 /// Freezes a v1 directory. Processes that are being made can slip through, and the state stays FREEZING then: the kernel
 /// looks again at each write, and now and then everybody has to run for those to get through their fork.
 fn freeze_v1(directory: &Path) -> Result<(), Error> {
-    let state = directory.join("freezer.state");
+    let state = "freezer.state";
     let end = std::time::Instant::now() + PATIENCE;
     for round in 1_u32.. {
-        files::write(&state, "FROZEN").map_err(|errno| freezing(directory, errno))?;
-        let text = files::read(&state).map_err(|errno| freezing(directory, errno))?;
+        files::write(directory, state, "FROZEN").map_err(|errno| freezing(directory, errno))?;
+        let text = files::read(directory, state).map_err(|errno| freezing(directory, errno))?;
         if text.trim() == "FROZEN" {
             return Ok(());
         }
@@ -230,7 +226,7 @@ fn freeze_v1(directory: &Path) -> Result<(), Error> {
             break;
         }
         if round.is_multiple_of(50) {
-            files::write(&state, "THAWED").map_err(|errno| freezing(directory, errno))?;
+            files::write(directory, state, "THAWED").map_err(|errno| freezing(directory, errno))?;
             std::thread::sleep(Duration::from_millis(10));
         } else if round.is_multiple_of(5) {
             std::thread::sleep(Duration::from_micros(50));
@@ -242,7 +238,7 @@ fn freeze_v1(directory: &Path) -> Result<(), Error> {
 /// Thaws a v1 directory and those below it, which a process in the container may have frozen to outlive its kill.
 fn thaw_v1(directory: &Path) -> Result<(), Error> {
     for directory in tree(directory)? {
-        match files::write(&directory.join("freezer.state"), "THAWED") {
+        match files::write(&directory, "freezer.state", "THAWED") {
             Ok(()) | Err(Errno::NOENT | Errno::NODEV) => {}
             Err(errno) => return Err(freezing(&directory, errno)),
         }

@@ -21,7 +21,8 @@ pub struct Cgroup {
     pub(super) paths: Paths,
     /// Directories that did not exist before, parents first.
     made: Vec<PathBuf>,
-    rootless: bool,
+    /// Directories that the container can do without: see [`Member::optional`].
+    optional: Vec<PathBuf>,
 }
 
 /// Which hierarchies a process is put into.
@@ -34,27 +35,26 @@ pub enum Hierarchies {
 }
 
 impl Cgroup {
-    /// Makes the directories and writes the limits. On failure nothing that was not there before is left.
+    /// Makes the directories and writes the limits. On failure no directory is left that was not there before; a
+    /// controller that was enabled above it stays enabled.
     pub fn create(plan: &CgroupPlan) -> Result<Cgroup, Error> {
         let mut paths = Paths::default();
         let mut made = Made::default();
         for member in &plan.members {
             match make(member, &mut made) {
-                Ok(()) => {
-                    let controllers =
-                        if member.version == Version::V1 { &member.controllers[..] } else { &[] };
-                    paths.insert(controllers, &member.directory());
-                }
+                Ok(()) => member.record(&mut paths),
                 Err(error) if member.optional && denied(&error) => {}
                 Err(error) => return Err(error),
             }
         }
-        Ok(Cgroup { paths, made: made.keep(), rootless: plan.rootless })
+        let optional = plan.members.iter().filter(|member| member.optional);
+        let optional = optional.map(Member::directory).collect();
+        Ok(Cgroup { paths, made: made.keep(), optional })
     }
 
     /// The cgroup of a container that exists, from its state. Opens nothing.
-    pub fn open(paths: Paths, rootless: bool) -> Cgroup {
-        Cgroup { paths, made: Vec::new(), rootless }
+    pub fn open(paths: Paths) -> Cgroup {
+        Cgroup { paths, made: Vec::new(), optional: Vec::new() }
     }
 
     /// The directories.
@@ -72,52 +72,54 @@ impl Cgroup {
             .map_err(|errno| Error::system(format!("open cgroup `{}`", path.display()), errno))
     }
 
-    /// Puts a process, with all its threads, into the cgroup.
+    /// Puts a process, with all its threads, into the cgroup. A directory that is optional and that we may not move the
+    /// process to is dropped from [`Cgroup::paths`].
     ///
     /// On v2 the kernel refuses it (EBUSY) when the container has passed controllers on to cgroups of its own, as an init
     /// system in a container does: see [`Cgroup::add_beside`].
-    pub fn add(&self, pid: Pid, hierarchies: Hierarchies) -> Result<(), Error> {
+    pub fn add(&mut self, pid: Pid, hierarchies: Hierarchies) -> Result<(), Error> {
         let directories = match hierarchies {
             Hierarchies::All => self.paths.all(),
             Hierarchies::Legacy => self.paths.legacy(),
         };
-        directories.into_iter().try_for_each(|directory| self.add_to(directory, pid))
+        let mut dropped = Vec::new();
+        for directory in directories {
+            match add_to(directory, pid) {
+                Err(error)
+                    if denied(&error) && self.optional.iter().any(|path| path == directory) =>
+                {
+                    dropped.push(directory.to_owned());
+                }
+                other => other?,
+            }
+        }
+        dropped.iter().for_each(|directory| self.paths.remove(directory));
+        Ok(())
     }
 
     /// Puts a process into the cgroup, and on v2 into the one that `init` is in now where the container's own has become
     /// an inner one.
     pub fn add_beside(&self, pid: Pid, init: Pid) -> Result<(), Error> {
         if let Some(own) = self.paths.unified() {
-            match self.add_to(own, pid) {
+            match add_to(own, pid) {
                 Err(error @ Error::System { errno: Errno::BUSY | Errno::NOENT, .. }) => {
                     let beside = self.cgroup_of(init).ok_or(error)?;
-                    self.add_to(&beside, pid)?;
+                    add_to(&beside, pid)?;
                 }
                 other => other?,
             }
         }
-        self.add(pid, Hierarchies::Legacy)
+        self.paths.legacy().into_iter().try_for_each(|directory| add_to(directory, pid))
     }
 
     /// The v2 directory that a process of the container is in: the container's own or one below it.
     fn cgroup_of(&self, pid: Pid) -> Option<PathBuf> {
         let own = self.paths.unified()?;
-        let text = files::read_all(Path::new(&format!("/proc/{pid}/cgroup"))).ok()?;
+        let text = files::read_all(Path::new(&format!("/proc/{pid}")), "cgroup").ok()?;
         let path = text.lines().find_map(|line| line.strip_prefix("0::/"))?;
         // The mount is one of the container's directory's ancestors: the one below which the process's path lies.
         let beside = own.ancestors().skip(1).map(|mount| mount.join(path));
         beside.into_iter().find(|beside| beside.starts_with(own))
-    }
-
-    fn add_to(&self, directory: &Path, pid: Pid) -> Result<(), Error> {
-        match files::write(&directory.join("cgroup.procs"), &pid.to_string()) {
-            Ok(()) => Ok(()),
-            Err(Errno::ACCESS | Errno::PERM) if self.rootless => Ok(()),
-            Err(errno) => {
-                let what = format!("put process {pid} into cgroup `{}`", directory.display());
-                Err(Error::system(what, errno))
-            }
-        }
     }
 
     /// Puts the device rules into force.
@@ -195,6 +197,14 @@ impl Drop for Made {
     }
 }
 
+fn add_to(directory: &Path, pid: Pid) -> Result<(), Error> {
+    files::write(directory, "cgroup.procs", &pid.to_string()).map_err(|errno| {
+        let what = format!("put process {pid} into cgroup `{}`", directory.display());
+        Error::system(what, errno)
+    })
+}
+
+/// Whether a step failed for want of permission.
 fn denied(error: &Error) -> bool {
     matches!(error, Error::System { errno: Errno::ACCESS | Errno::PERM | Errno::ROFS, .. })
 }
@@ -210,16 +220,11 @@ fn make(member: &Member, made: &mut Made) -> Result<(), Error> {
     if !made.contains(&directory) {
         refuse_used(member.version, &directory)?;
     }
-    apply(&directory, &member.writes)?;
-    if member.controllers.iter().any(|name| name == "cpuset") && member.version == Version::V1 {
-        for file in ["cpuset.cpus", "cpuset.mems"] {
-            let given = member.writes.iter().any(|write| write.file == file);
-            if !given {
-                inherit(&member.mount, &directory, file, made)?;
-            }
-        }
+    let cpuset = member.controllers.iter().any(|name| name == "cpuset");
+    if cpuset && member.version == Version::V1 {
+        return fill_cpuset(member, &directory, made);
     }
-    Ok(())
+    apply(&directory, &member.writes)
 }
 
 /// A directory that cannot be made is reported with the first limit that needs it.
@@ -268,24 +273,54 @@ fn make_v2(member: &Member, made: &mut Made) -> Result<(), Error> {
     Ok(())
 }
 
-/// Passes the member's controllers on to the children of `directory`. One that the container has limits for has to be
-/// passed on; the others are passed on where that is possible, to measure.
+/// Passes the member's controllers on to the children of `directory`.
+///
+/// Those that the container has limits for have to be passed on. The others, for measuring, are passed on where all can
+/// be: in a directory with processes the kernel takes some and refuses others, and taking just those would make it a
+/// threaded one, below which no container can run.
 fn enable(directory: &Path, member: &Member) -> Result<(), Error> {
-    let file = directory.join("cgroup.subtree_control");
-    let all: Vec<String> = member.controllers.iter().map(|name| format!("+{name}")).collect();
-    if all.is_empty() || files::write(&file, &all.join(" ")).is_ok() {
+    let file = "cgroup.subtree_control";
+    let write = |names: &[&str]| match names {
+        [] => Ok(()),
+        names => files::write(directory, file, &format!("+{}", names.join(" +"))),
+    };
+    let mut names: Vec<&str> = member.controllers.iter().map(String::as_str).collect();
+    if write(&names).is_ok() {
         return Ok(());
     }
-    for name in &member.controllers {
-        let Err(errno) = files::write(&file, &format!("+{name}")) else { continue };
-        let prefix = format!("{name}.");
-        if let Some(write) = member.writes.iter().find(|write| write.file.starts_with(&prefix)) {
-            let what =
-                format!("enable the `{name}` controller in cgroup `{}`", directory.display());
-            return Err(Error::System { what, pointer: write.pointer.clone(), errno });
+    // Not every controller of the mount is there in every directory, and what somebody else has passed on already needs
+    // no permission from us.
+    let list = |file| {
+        let what = || format!("read `{}/{file}`", directory.display());
+        files::read(directory, file).map_err(|errno| Error::system(what(), errno))
+    };
+    let (available, enabled) = (list("cgroup.controllers")?, list(file)?);
+    let has = |list: &str, name: &str| list.split_whitespace().any(|found| found == name);
+    for name in names.iter().filter(|name| !has(&available, name)) {
+        if let Some(limit) = limit_of(member, name) {
+            let what = format!("set `{}` to `{}`", limit.file, limit.value);
+            let why = format!("cgroup `{}` has no `{name}` controller", directory.display());
+            return Err(Error::refused(what, &limit.pointer, why));
         }
     }
+    names.retain(|name| has(&available, name) && !has(&enabled, name));
+    if write(&names).is_ok() {
+        return Ok(());
+    }
+    for (name, limit) in names.iter().filter_map(|name| Some((name, limit_of(member, name)?))) {
+        write(&[name]).map_err(|errno| Error::System {
+            what: format!("enable the `{name}` controller in cgroup `{}`", directory.display()),
+            pointer: limit.pointer.clone(),
+            errno,
+        })?;
+    }
     Ok(())
+}
+
+/// The first limit that needs a controller.
+fn limit_of<'m>(member: &'m Member, controller: &str) -> Option<&'m Write> {
+    let own = |write: &&Write| write.file.split_once('.').is_some_and(|(of, _)| of == controller);
+    member.writes.iter().find(own)
 }
 
 /// A directory that was there before must be nobody's: a second container in it would be limited, frozen and killed with
@@ -338,9 +373,8 @@ fn write_one<'w>(
     open: &mut Option<(&'w str, OwnedFd)>,
 ) -> Result<(), Errno> {
     let file = &*write.file;
-    if !open.as_ref().is_some_and(|(name, _)| *name == file) {
-        let flags = OFlags::WRONLY | OFlags::CLOEXEC;
-        let fd = rustix::fs::open(directory.join(file), flags, Mode::empty())?;
+    if open.as_ref().is_none_or(|(name, _)| *name != file) {
+        let fd = files::open(directory, file, OFlags::WRONLY)?;
         *open = Some((file, fd));
     }
     let Some((_, fd)) = open.as_ref() else { return Ok(()) };
@@ -357,19 +391,48 @@ fn failed(directory: &Path, write: &Write, errno: Errno) -> Error {
     }
 }
 
-/// Fills a v1 cpuset from its parent, from the top down: a directory is made with empty lists there, and takes no process
-/// before they are filled. Gives back what is in the directory's file then.
+/// Writes the limits of a v1 cpuset. A directory is made with empty lists there: nothing can be put into it, nor allowed
+/// below it, before it has both. So those above are filled first, from the top down, each from its parent, and then what
+/// the configuration does not give.
+fn fill_cpuset(member: &Member, directory: &Path, made: &Made) -> Result<(), Error> {
+    let parent = directory.parent().unwrap_or(&member.mount);
+    let mut missing = Vec::new();
+    for file in ["cpuset.cpus", "cpuset.mems"] {
+        let given = member.writes.iter().any(|write| write.file == file);
+        if !given || parent != member.mount {
+            let list = inherit(&member.mount, parent, file, made)?;
+            if !given {
+                missing.push((file, list));
+            }
+        }
+    }
+    apply(directory, &member.writes)?;
+    for (file, list) in missing {
+        if made.contains(directory) {
+            set_list(directory, file, &list)?;
+        } else {
+            inherit(&member.mount, directory, file, made)?;
+        }
+    }
+    Ok(())
+}
+
+/// Gives a directory of a v1 cpuset its parent's list where its own is empty, and gives back what is there then.
 fn inherit(mount: &Path, directory: &Path, file: &str, made: &Made) -> Result<String, Error> {
-    let path = directory.join(file);
     if !made.contains(directory) {
-        let list = files::read(&path)
-            .map_err(|errno| Error::system(format!("read `{}`", path.display()), errno))?;
+        let list = files::read(directory, file).map_err(|errno| {
+            Error::system(format!("read `{}/{file}`", directory.display()), errno)
+        })?;
         if directory == mount || !list.trim().is_empty() {
             return Ok(list);
         }
     }
     let list = inherit(mount, directory.parent().unwrap_or(mount), file, made)?;
-    files::write(&path, &list)
-        .map_err(|errno| Error::system(format!("set `{}`", path.display()), errno))?;
+    set_list(directory, file, &list)?;
     Ok(list)
+}
+
+fn set_list(directory: &Path, file: &str, list: &str) -> Result<(), Error> {
+    files::write(directory, file, list)
+        .map_err(|errno| Error::system(format!("set `{}/{file}`", directory.display()), errno))
 }

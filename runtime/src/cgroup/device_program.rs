@@ -108,3 +108,129 @@ fn with(code: u8, register: u8, immediate: i32) -> Instruction {
 fn jump(code: u8, register: u8, immediate: i32, skip: i16) -> Instruction {
     Instruction { code, registers: register, offset: skip, immediate }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::devices::Access;
+    use super::*;
+
+    /// One request: kind, major, minor, accesses.
+    type Request = (Kind, u32, u32, u8);
+
+    /// What the specification means, for one access at a time: the last rule that matches decides.
+    fn reading(rules: &[Rule], (kind, major, minor, accesses): Request) -> bool {
+        let allowed = |bit: u8| {
+            rules.iter().fold(false, |decided, rule| match *rule {
+                Rule::All { allow } => allow,
+                Rule::These { allow, kind: k, major: a, minor: i, access } => {
+                    let matches = k == kind
+                        && a.is_none_or(|a| a == major)
+                        && i.is_none_or(|i| i == minor)
+                        && access.bits() & bit != 0;
+                    if matches { allow } else { decided }
+                }
+            })
+        };
+        [1, 2, 4].iter().filter(|bit| accesses & **bit != 0).all(|bit| allowed(*bit))
+    }
+
+    /// The few instructions that the programs are made of, as the kernel runs them.
+    fn run(program: &[Instruction], (kind, major, minor, accesses): Request) -> bool {
+        let kind = if kind == Kind::Block { 1 } else { 2 };
+        let context = [u32::from(accesses) << 16 | kind, major, minor];
+        let mut registers = [0_u64; 6];
+        let mut at = 0;
+        loop {
+            let Instruction { code, registers: pair, offset, immediate } = program[at];
+            let (to, from) = (usize::from(pair & 15), usize::from(pair >> 4));
+            let constant = i64::from(immediate) as u64;
+            let value = registers[to];
+            let mut jumps = false;
+            match code {
+                0x61 if from == 1 => {
+                    registers[to] = context[usize::try_from(offset).unwrap() / 4].into();
+                }
+                0xbf => registers[to] = registers[from],
+                0xb7 => registers[to] = constant,
+                0x57 => registers[to] &= constant,
+                0x77 => registers[to] >>= constant,
+                0x05 => jumps = true,
+                0x55 => jumps = value != constant,
+                0x45 => jumps = value & constant != 0,
+                0x95 => return registers[0] == 1,
+                code => panic!("instruction {at} has the unknown code {code:#x}"),
+            }
+            at += 1 + if jumps { usize::try_from(offset).unwrap() } else { 0 };
+        }
+    }
+
+    fn agree(rules: &[Rule]) {
+        let program = assemble(rules);
+        for kind in [Kind::Block, Kind::Char] {
+            for (major, minor) in [(0, 0), (1, 3), (1, 5), (2, 3), (5, 0), (8, 1), (136, 9)] {
+                for accesses in 0..8 {
+                    let request = (kind, major, minor, accesses);
+                    let ran = program.as_ref().is_none_or(|program| run(program, request));
+                    assert_eq!(ran, reading(rules, request), "{request:?} under {rules:?}");
+                }
+            }
+        }
+    }
+
+    /// The `index`-th of all accesses.
+    fn access(index: usize) -> Access {
+        let bits = [Access::MKNOD, Access::READ, Access::WRITE, Access::ALL];
+        bits[index % bits.len()]
+    }
+
+    #[test]
+    fn the_program_decides_as_the_rules_read() {
+        // A fixed sequence (xorshift), so that a failure can be looked at again.
+        let mut state = 0x2545_f491_4f6c_dd1d_u64;
+        let mut next = |below: usize| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            usize::try_from(state % below as u64).unwrap()
+        };
+        for _ in 0..3000 {
+            let rules: Vec<Rule> = (0..next(8))
+                .map(|_| match next(9) {
+                    0 => Rule::All { allow: next(2) == 0 },
+                    _ => Rule::These {
+                        allow: next(2) == 0,
+                        kind: if next(2) == 0 { Kind::Block } else { Kind::Char },
+                        major: [None, Some(1), Some(2), Some(5), Some(136)][next(5)],
+                        minor: [None, Some(3), Some(5), Some(0)][next(4)],
+                        access: access(next(4)),
+                    },
+                })
+                .collect();
+            agree(&rules);
+        }
+    }
+
+    #[test]
+    fn the_default_rules_allow_null_and_deny_disks() {
+        let rules = super::super::devices::rules(&[], &[]).unwrap();
+        agree(&rules);
+        let program = assemble(&rules).unwrap();
+        assert!(run(&program, (Kind::Char, 1, 3, 7)));
+        assert!(run(&program, (Kind::Block, 8, 0, 1)));
+        assert!(!run(&program, (Kind::Block, 8, 0, 2)));
+        assert!(!run(&program, (Kind::Char, 10, 229, 6)));
+    }
+
+    #[test]
+    fn no_rules_deny_and_rules_for_everything_need_no_program() {
+        assert!(!run(&assemble(&[]).unwrap(), (Kind::Char, 1, 3, 2)));
+        let null = Rule::These {
+            allow: true,
+            kind: Kind::Char,
+            major: Some(1),
+            minor: Some(3),
+            access: Access::ALL,
+        };
+        assert_eq!(assemble(&[null, Rule::All { allow: true }, null]), None);
+    }
+}

@@ -248,11 +248,11 @@ const DEFAULTS: [(Option<&str>, Rule); 10] = [
     default(None, 5, Some(2)),
 ];
 
-/// The rules as a default and exceptions from it.
+/// The rules, of which the first `configured` are the configuration's, as a default and exceptions from it.
 ///
 /// # Errors
 /// A rule that goes back on part of an earlier, wider exception.
-pub(super) fn exceptions(rules: &[Rule]) -> Result<Exceptions, Error> {
+pub(super) fn exceptions(rules: &[Rule], configured: usize) -> Result<Exceptions, Error> {
     let mut result = Exceptions { allow: false, list: Vec::new() };
     for (index, rule) in rules.iter().enumerate() {
         match *rule {
@@ -266,7 +266,11 @@ pub(super) fn exceptions(rules: &[Rule]) -> Result<Exceptions, Error> {
                         let why = format!(
                             "cgroup v1 cannot take it out of the wider `{exception}` that an earlier rule made"
                         );
-                        Error::refused(what, format!("{POINTER}/{index}"), why)
+                        let pointer = match index < configured {
+                            true => format!("{POINTER}/{index}"),
+                            false => POINTER.to_owned(),
+                        };
+                        Error::refused(what, pointer, why)
                     })?;
                 } else {
                     add(&mut result.list, change);
@@ -358,7 +362,7 @@ mod tests {
     fn v1(json: &str) -> Result<Exceptions, Error> {
         let rules: Result<Vec<Rule>, Error> =
             configured(json).iter().enumerate().map(|(index, rule)| parse(index, rule)).collect();
-        exceptions(&rules?)
+        exceptions(&rules?, usize::MAX)
     }
 
     #[test]
@@ -379,6 +383,18 @@ mod tests {
             error.to_string(),
             "cannot apply the device rule `deny c 1:3 w` (config.json /linux/resources/devices/1): cgroup v1 cannot \
              take it out of the wider `c *:* rwm` that an earlier rule made"
+        );
+    }
+
+    #[test]
+    fn a_default_rule_that_cannot_be_kept_is_refused_at_the_list() {
+        let json = r#"[{"allow":true,"access":"rwm"},
+                       {"allow":false,"type":"c","major":1,"access":"rwm"}]"#;
+        let error = exceptions(&rules(&configured(json), &[]).unwrap(), 2).unwrap_err();
+        let error = error.to_string();
+        assert!(
+            error.contains("`allow c 1:3 rwm` (config.json /linux/resources/devices)"),
+            "{error}"
         );
     }
 

@@ -83,6 +83,9 @@ impl Error {
                         .into(),
                 )
             }
+            Error::System { errno: Errno::OPNOTSUPP, .. } => Some(
+                "a v2 cgroup above it is threaded, or has processes of its own: choose another cgroupsPath".into(),
+            ),
             Error::System { errno: Errno::ACCESS | Errno::PERM | Errno::ROFS, pointer, .. }
                 if !pointer.is_empty() =>
             {

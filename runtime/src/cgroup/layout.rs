@@ -68,7 +68,7 @@ impl Layout {
 
 /// Reads the host's layout.
 pub fn probe() -> Result<Layout, Error> {
-    let own = files::read_all(Path::new("/proc/self/cgroup"))
+    let own = files::read_all(Path::new("/proc/self"), "cgroup")
         .map_err(|errno| Error::system("read `/proc/self/cgroup`", errno))?;
     let lines = parse(&own);
     if magic(Path::new(ROOT)) == Some(CGROUP2_MAGIC) {
@@ -115,9 +115,9 @@ fn hierarchy(line: &Line<'_>) -> Option<Hierarchy> {
 }
 
 fn unified(mount: PathBuf, lines: &[Line<'_>]) -> Result<Unified, Error> {
-    let file = mount.join("cgroup.controllers");
-    let controllers = files::read(&file)
-        .map_err(|errno| Error::system(format!("read `{}`", file.display()), errno))?;
+    let controllers = files::read(&mount, "cgroup.controllers").map_err(|errno| {
+        Error::system(format!("read `{}/cgroup.controllers`", mount.display()), errno)
+    })?;
     let path = lines.iter().find(|line| line.controllers.is_empty()).map_or("/", |line| line.path);
     let own = own(&mount, path);
     Ok(Unified {

@@ -46,6 +46,10 @@ impl Paths {
         self.unified().into_iter().chain(self.legacy()).collect()
     }
 
+    pub(super) fn remove(&mut self, path: &Path) {
+        self.0.retain(|_, known| known != path);
+    }
+
     pub(super) fn insert(&mut self, controllers: &[String], path: &Path) {
         if controllers.is_empty() {
             self.0.insert(String::new(), path.to_owned());

@@ -74,6 +74,7 @@ pub struct Write {
 }
 
 impl Write {
+    #[expect(clippy::needless_pass_by_value, reason = "numbers and texts alike")]
     pub(super) fn new(
         file: impl Into<Cow<'static, str>>,
         value: impl ToString,
@@ -120,7 +121,7 @@ pub struct Member {
     pub controllers: Vec<String>,
     /// What is written, in this order.
     pub writes: Vec<Write>,
-    /// Without permission to make the directory, the container is not put into this hierarchy, and starts all the same.
+    /// Without permission to make the directory, or to move a process to it, the container starts without it.
     pub optional: bool,
 }
 
@@ -128,6 +129,12 @@ impl Member {
     /// The directory.
     pub fn directory(&self) -> PathBuf {
         self.mount.join(&self.path)
+    }
+
+    /// Notes the directory.
+    pub(super) fn record(&self, paths: &mut Paths) {
+        let v1 = self.version == Version::V1;
+        paths.insert(if v1 { &self.controllers } else { &[] }, &self.directory());
     }
 
     fn of_v1(hierarchy: &Hierarchy, location: &Location) -> Member {
@@ -183,18 +190,13 @@ pub struct CgroupPlan {
     pub members: Vec<Member>,
     /// The device rules.
     pub devices: Devices,
-    /// The caller has no rights over cgroups but delegated ones.
-    pub rootless: bool,
 }
 
 impl CgroupPlan {
     /// The directories, for the container's state: recorded before the first of them is made.
     pub fn paths(&self) -> Paths {
         let mut paths = Paths::default();
-        for member in &self.members {
-            let v1 = member.version == Version::V1;
-            paths.insert(if v1 { &member.controllers } else { &[] }, &member.directory());
-        }
+        self.members.iter().for_each(|member| member.record(&mut paths));
         paths
     }
 }
@@ -209,11 +211,7 @@ pub fn plan(
     let resources = request.resources.unwrap_or(&none);
     if options.manager == Manager::Disabled {
         refuse_limits(resources)?;
-        return Ok(CgroupPlan {
-            members: Vec::new(),
-            devices: Devices::Inherit,
-            rootless: options.rootless,
-        });
+        return Ok(CgroupPlan { members: Vec::new(), devices: Devices::Inherit });
     }
     let location = Location::parse(request.path, request.id)?;
     let beside_v1 = matches!(layout, Layout::Hybrid(..));
@@ -234,7 +232,7 @@ pub fn plan(
     } else {
         place_devices(request, resources, &members)?
     };
-    Ok(CgroupPlan { members, devices, rootless: options.rootless })
+    Ok(CgroupPlan { members, devices })
 }
 
 /// One group of limits, its controllers and its tables.
@@ -362,7 +360,7 @@ fn place_devices(
         member.version == Version::V1 && member.controllers.iter().any(|name| name == "devices")
     };
     if members.iter().any(v1) {
-        return devices::exceptions(&rules)
+        return devices::exceptions(&rules, configured.len())
             .map(|exceptions| Devices::Files(device_writes(&exceptions)));
     }
     if members.iter().any(|member| member.version == Version::V2) {
@@ -419,7 +417,7 @@ impl fmt::Display for CgroupPlan {
             Devices::Program { rules, program } => {
                 match program {
                     Some(program) => {
-                        writeln!(f, "devices by a program of {} instructions", program.len())?
+                        writeln!(f, "devices by a program of {} instructions", program.len())?;
                     }
                     None => writeln!(f, "devices without a program")?,
                 }

@@ -7,7 +7,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use rustix::fs::{AtFlags, CWD};
+use rustix::fs::{Access, AtFlags, CWD};
 use rustix::io::Errno;
 
 use super::control::{PATIENCE, await_event, tree};
@@ -69,6 +69,13 @@ fn remove_patiently(directory: &Path, end: Instant) -> Result<(), Error> {
 fn remove_directory(directory: &Path) -> Result<(), Errno> {
     match rustix::fs::unlinkat(CWD, directory, AtFlags::REMOVEDIR) {
         Err(Errno::NOENT) => Ok(()),
+        // A read-only mount, or one that is not ours, is asked about permission before existence.
+        Err(errno @ (Errno::ROFS | Errno::ACCESS | Errno::PERM)) => {
+            match rustix::fs::access(directory, Access::EXISTS) {
+                Err(Errno::NOENT) => Ok(()),
+                _ => Err(errno),
+            }
+        }
         other => other,
     }
 }

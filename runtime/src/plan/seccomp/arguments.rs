@@ -18,8 +18,7 @@ pub(super) struct Condition {
 
 impl Condition {
     /// That an argument has exactly this value.
-    pub(super) fn equal(argument: u8, value: u32) -> Condition {
-        let value = u64::from(value);
+    pub(super) fn equal(argument: u8, value: u64) -> Condition {
         Condition { argument, operator: Operator::ScmpCmpEq, value, masked: 0 }
     }
 

@@ -58,9 +58,15 @@ struct Place {
 #[derive(Clone, Copy)]
 struct Entry {
     /// The node itself.
-    target: usize,
+    target: u32,
     /// The node, or the nearest stand-in for it.
-    nearest: usize,
+    nearest: u32,
+}
+
+impl Entry {
+    fn at(position: u32) -> Entry {
+        Entry { target: position, nearest: position }
+    }
 }
 
 /// Finds out which nodes need a load, and returns the number of nodes that `root` leads to.
@@ -118,7 +124,7 @@ impl Assembler<'_> {
             Node::Strip { mask, next } => {
                 self.place(next);
                 let entry = self.reach(next, Source::Number, u32::MAX);
-                if entry + 1 != self.backwards.len() {
+                if entry != self.last() {
                     self.write(JUMP, self.distance(entry), 0, 0);
                 }
                 self.write(AND, mask, 0, 0);
@@ -161,7 +167,7 @@ impl Assembler<'_> {
             self.write(AND, mask, 0, 0);
         }
         self.write(LOAD, offset, 0, 0);
-        self.places[Diagram::index(id)].unloaded = Some(self.last());
+        self.places[Diagram::index(id)].unloaded = Some(Entry::at(self.last()));
     }
 
     /// Makes sure that the program begins with `root`.
@@ -171,13 +177,13 @@ impl Assembler<'_> {
             (Node::Verdict(value), _) => self.write(RETURN, value, 0, 0),
             (_, entry) => {
                 let entry = entry.expect("the root is marked as needing a load").target;
-                debug_assert_eq!(entry + 1, self.backwards.len(), "the root is written last");
+                debug_assert_eq!(entry, self.last(), "the root is written last");
             }
         }
     }
 
     /// The position of `next`, or of a stand-in, for the next instruction to skip at most `limit` instructions to.
-    fn reach(&mut self, next: Id, word: Source, limit: u32) -> usize {
+    fn reach(&mut self, next: Id, word: Source, limit: u32) -> u32 {
         let load = needs_load(self.diagram, word, next);
         let place = self.places[Diagram::index(next)];
         let entry = if load { place.unloaded } else { place.loaded };
@@ -189,7 +195,7 @@ impl Assembler<'_> {
         let target = match (self.diagram.node(next), entry) {
             (Node::Verdict(value), _) => {
                 self.write(RETURN, value, 0, 0);
-                self.backwards.len() - 1
+                self.last()
             }
             (_, Some(entry)) => {
                 self.write(JUMP, self.distance(entry.target), 0, 0);
@@ -197,24 +203,24 @@ impl Assembler<'_> {
             }
             (_, None) => unreachable!("a node is written before what leads to it"),
         };
-        let entry = Some(Entry { target, nearest: self.backwards.len() - 1 });
+        let entry = Some(Entry { target, nearest: self.last() });
         let place = &mut self.places[Diagram::index(next)];
         *(if load { &mut place.unloaded } else { &mut place.loaded }) = entry;
-        self.backwards.len() - 1
+        self.last()
     }
 
     /// How many instructions the next one to be written has to skip to get to a position.
-    fn distance(&self, position: usize) -> u32 {
-        u32::try_from(self.backwards.len() - 1 - position).expect("programs are short")
+    fn distance(&self, position: u32) -> u32 {
+        self.last() - position
     }
 
-    fn last(&self) -> Entry {
-        let position = self.backwards.len() - 1;
-        Entry { target: position, nearest: position }
+    /// The position of the instruction that was written last.
+    fn last(&self) -> u32 {
+        u32::try_from(self.backwards.len() - 1).expect("bounded by the number of nodes")
     }
 
     fn set_loaded(&mut self, id: Id) {
-        self.places[Diagram::index(id)].loaded = Some(self.last());
+        self.places[Diagram::index(id)].loaded = Some(Entry::at(self.last()));
     }
 
     fn write(&mut self, code: u16, k: u32, jt: u8, jf: u8) {

@@ -45,10 +45,18 @@ pub(super) enum Node {
 }
 
 /// All nodes made so far.
-#[derive(Default)]
 pub(super) struct Diagram {
     nodes: Vec<Node>,
     ids: HashMap<Node, Id, BuildHasherDefault<NodeHasher>>,
+}
+
+impl Default for Diagram {
+    /// An empty diagram, with room for that of a container's usual profile.
+    fn default() -> Diagram {
+        const USUAL: usize = 400;
+        let ids = HashMap::with_capacity_and_hasher(USUAL, BuildHasherDefault::default());
+        Diagram { nodes: Vec::with_capacity(USUAL), ids }
+    }
 }
 
 impl Diagram {
@@ -104,6 +112,7 @@ impl Diagram {
         id
     }
 
+    /// The node of this content, which is added when there is none.
     fn intern(&mut self, node: Node) -> Id {
         let next = Id(u32::try_from(self.nodes.len()).expect("far fewer nodes than 2^32"));
         let id = *self.ids.entry(node).or_insert(next);

@@ -1,8 +1,9 @@
 //! System call names and numbers of the three ABIs that an x86-64 kernel serves.
 //!
 //! The names come from the `syscalls` crate, which generates them from the kernel's own tables, plus what the kernel got
-//! since. They are hashed into tables at compile time: a profile names some four hundred calls, and each is looked up
-//! once per ABI while a container is waiting. Nothing here knows about profiles.
+//! since. They are hashed into one table at compile time: a profile names some four hundred calls, and each is looked up
+//! while a container is waiting. The table holds no pointers, so that it costs a process that never looks anything up
+//! neither a relocation nor a page. Nothing here knows about profiles.
 
 use syscalls::{x86, x86_64};
 
@@ -21,18 +22,49 @@ pub(super) enum Abi {
 pub(super) const X32_BIT: u32 = 0x4000_0000;
 
 impl Abi {
-    /// The number of a system call in this ABI, for x32 without its mark, or `None` when the ABI lacks it.
-    pub(super) fn number(self, name: &str) -> Option<u32> {
-        match self {
-            Abi::X86_64 => X86_64.get(name),
-            Abi::X32 => X86_64.get(name).and_then(x32_number),
-            Abi::I386 => I386.get(name),
-        }
-    }
-
     /// Whether system call arguments are 64 bits wide. On the others a filter looks at the low 32 bits only.
     pub(super) fn has_wide_arguments(self) -> bool {
         self == Abi::X86_64
+    }
+}
+
+/// What a system call's name stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Numbers {
+    x86_64: Option<u32>,
+    i386: Option<u32>,
+    operation: Option<Operation>,
+}
+
+/// A socket or System V IPC operation: on i386, programs reach it through a call that carries it, too.
+///
+/// Linux 4.3 and 5.1 gave most operations a number of their own; older C libraries use only the multiplexer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Operation {
+    /// The number of socketcall(2) or ipc(2).
+    pub(super) multiplexer: u32,
+    /// Its first argument.
+    pub(super) code: u8,
+}
+
+impl Numbers {
+    /// Looks a name up; `None` for a name that no ABI has.
+    pub(super) fn of(name: &str) -> Option<Numbers> {
+        TABLE.get(name)
+    }
+
+    /// The number in an ABI, for x32 without its mark.
+    pub(super) fn direct(&self, abi: Abi) -> Option<u32> {
+        match abi {
+            Abi::X86_64 => self.x86_64,
+            Abi::X32 => self.x86_64.and_then(x32_number),
+            Abi::I386 => self.i386,
+        }
+    }
+
+    /// The operation of a multiplexer in an ABI.
+    pub(super) fn multiplexed(&self, abi: Abi) -> Option<Operation> {
+        self.operation.filter(|_| abi == Abi::I386)
     }
 }
 
@@ -85,134 +117,205 @@ fn x32_number(number: u32) -> Option<u32> {
     })
 }
 
-/// The i386 call that carries a socket or System V IPC operation, and the operation's code in its first argument.
-///
-/// Programs reach these operations both ways, so that a rule must cover both: Linux 4.3 and 5.1 gave most of them a number
-/// of their own, older C libraries use only the multiplexer. Source: `linux/net.h`, `linux/ipc.h`.
-pub(super) fn multiplexed(name: &str) -> Option<(u32, u32)> {
-    const SOCKETCALL: u32 = 102;
-    const IPC: u32 = 117;
-    Some(match name {
-        "socket" => (SOCKETCALL, 1),
-        "bind" => (SOCKETCALL, 2),
-        "connect" => (SOCKETCALL, 3),
-        "listen" => (SOCKETCALL, 4),
-        "accept" => (SOCKETCALL, 5),
-        "getsockname" => (SOCKETCALL, 6),
-        "getpeername" => (SOCKETCALL, 7),
-        "socketpair" => (SOCKETCALL, 8),
-        "send" => (SOCKETCALL, 9),
-        "recv" => (SOCKETCALL, 10),
-        "sendto" => (SOCKETCALL, 11),
-        "recvfrom" => (SOCKETCALL, 12),
-        "shutdown" => (SOCKETCALL, 13),
-        "setsockopt" => (SOCKETCALL, 14),
-        "getsockopt" => (SOCKETCALL, 15),
-        "sendmsg" => (SOCKETCALL, 16),
-        "recvmsg" => (SOCKETCALL, 17),
-        "accept4" => (SOCKETCALL, 18),
-        "recvmmsg" => (SOCKETCALL, 19),
-        "sendmmsg" => (SOCKETCALL, 20),
-        "semop" => (IPC, 1),
-        "semget" => (IPC, 2),
-        "semctl" => (IPC, 3),
-        "semtimedop" => (IPC, 4),
-        "msgsnd" => (IPC, 11),
-        "msgrcv" => (IPC, 12),
-        "msgget" => (IPC, 13),
-        "msgctl" => (IPC, 14),
-        "shmat" => (IPC, 21),
-        "shmdt" => (IPC, 22),
-        "shmget" => (IPC, 23),
-        "shmctl" => (IPC, 24),
-        _ => return None,
-    })
-}
+/// The operations of i386's multiplexers, by code; no name where there is none. Source: `linux/net.h`, `linux/ipc.h`.
+const SOCKETCALL: u32 = 102;
+const SOCKET_OPERATIONS: [&str; 21] = [
+    "",
+    "socket",
+    "bind",
+    "connect",
+    "listen",
+    "accept",
+    "getsockname",
+    "getpeername",
+    "socketpair",
+    "send",
+    "recv",
+    "sendto",
+    "recvfrom",
+    "shutdown",
+    "setsockopt",
+    "getsockopt",
+    "sendmsg",
+    "recvmsg",
+    "accept4",
+    "recvmmsg",
+    "sendmmsg",
+];
+const IPC: u32 = 117;
+const IPC_OPERATIONS: [&str; 25] = [
+    "",
+    "semop",
+    "semget",
+    "semctl",
+    "semtimedop",
+    "",
+    "",
+    "",
+    "",
+    "",
+    "",
+    "msgsnd",
+    "msgrcv",
+    "msgget",
+    "msgctl",
+    "",
+    "",
+    "",
+    "",
+    "",
+    "",
+    "shmat",
+    "shmdt",
+    "shmget",
+    "shmctl",
+];
 
 /// System calls that are newer than the `syscalls` crate. From 424 on, numbers are the same in every ABI.
 const NEWER: [(&str, u16); 2] = [("listns", 470), ("rseq_slice_yield", 471)];
 
-/// Numbers beyond the last one of either table.
+/// Beyond the last number of either ABI in the crate.
 const END: usize = 512;
 
-static X86_64: Table = {
-    let mut table = Table::new();
-    let mut number = 0;
-    while number < END {
-        if let Some(call) = x86_64::Sysno::new(number) {
-            table.insert(call.name(), number as u16);
-        }
-        number += 1;
-    }
-    table.with_newer()
-};
+static TABLE: Table = Table::build();
 
-static I386: Table = {
-    let mut table = Table::new();
-    let mut number = 0;
-    while number < END {
-        if let Some(call) = x86::Sysno::new(number) {
-            // The crate spells this name as Rust source.
-            match call {
-                x86::Sysno::r#break => table.insert("break", number as u16),
-                _ => table.insert(call.name(), number as u16),
-            }
-        }
-        number += 1;
-    }
-    table.with_newer()
-};
-
-/// A map from names to numbers with open addressing, built at compile time and at most half full.
+/// A map from names to numbers with open addressing, at most half full.
 struct Table {
-    slots: [(&'static str, u16); Table::SLOTS],
+    slots: [Slot; Table::SLOTS],
+    /// All names, one after the other.
+    text: [u8; Table::TEXT],
+}
+
+#[derive(Clone, Copy)]
+struct Slot {
+    name_start: u16,
+    name_length: u8,
+    multiplexer: u8,
+    code: u8,
+    x86_64: u16,
+    i386: u16,
+}
+
+impl Slot {
+    const NO_NUMBER: u16 = u16::MAX;
+    const EMPTY: Slot = Slot {
+        name_start: 0,
+        name_length: 0,
+        multiplexer: 0,
+        code: 0,
+        x86_64: Slot::NO_NUMBER,
+        i386: Slot::NO_NUMBER,
+    };
 }
 
 impl Table {
     const SLOTS: usize = 1024;
+    const TEXT: usize = 8 * 1024;
 
-    const fn new() -> Table {
-        Table { slots: [("", 0); Table::SLOTS] }
-    }
-
-    const fn insert(&mut self, name: &'static str, number: u16) {
-        let mut slot = Table::slot(name);
-        while !self.slots[slot].0.is_empty() {
-            slot = (slot + 1) % Table::SLOTS;
+    const fn build() -> Table {
+        let mut table = Table { slots: [Slot::EMPTY; Table::SLOTS], text: [0; Table::TEXT] };
+        let mut used = 0;
+        let mut number = 0;
+        while number < END {
+            if let Some(call) = x86_64::Sysno::new(number) {
+                let slot = table.slot_for(call.name(), &mut used);
+                table.slots[slot].x86_64 = number as u16;
+            }
+            if let Some(call) = x86::Sysno::new(number) {
+                // The crate spells this name as Rust source.
+                let name = if matches!(call, x86::Sysno::r#break) { "break" } else { call.name() };
+                let slot = table.slot_for(name, &mut used);
+                table.slots[slot].i386 = number as u16;
+            }
+            number += 1;
         }
-        self.slots[slot] = (name, number);
-    }
-
-    const fn with_newer(mut self) -> Table {
         let mut index = 0;
         while index < NEWER.len() {
-            self.insert(NEWER[index].0, NEWER[index].1);
+            let slot = table.slot_for(NEWER[index].0, &mut used);
+            table.slots[slot].x86_64 = NEWER[index].1;
+            table.slots[slot].i386 = NEWER[index].1;
             index += 1;
         }
-        self
+        table.add_operations(SOCKETCALL, &SOCKET_OPERATIONS, &mut used);
+        table.add_operations(IPC, &IPC_OPERATIONS, &mut used);
+        table
     }
 
-    fn get(&self, name: &str) -> Option<u32> {
-        let mut slot = Table::slot(name);
-        loop {
-            match self.slots[slot] {
-                ("", _) => return None,
-                (found, number) if found == name => return Some(u32::from(number)),
-                _ => slot = (slot + 1) % Table::SLOTS,
+    const fn add_operations(&mut self, multiplexer: u32, names: &[&str], used: &mut usize) {
+        let mut code = 0;
+        while code < names.len() {
+            if !names[code].is_empty() {
+                let slot = self.slot_for(names[code], used);
+                self.slots[slot].multiplexer = multiplexer as u8;
+                self.slots[slot].code = code as u8;
             }
+            code += 1;
         }
     }
 
-    /// FNV-1a, folded to the size of the table.
-    const fn slot(name: &str) -> usize {
-        let bytes = name.as_bytes();
+    /// The slot of a name, which is added when it is not there. `used` bytes of the text are taken.
+    const fn slot_for(&mut self, name: &str, used: &mut usize) -> usize {
+        let slot = self.find(name);
+        if self.slots[slot].name_length == 0 {
+            self.slots[slot].name_start = *used as u16;
+            self.slots[slot].name_length = name.len() as u8;
+            let mut index = 0;
+            while index < name.len() {
+                self.text[*used + index] = name.as_bytes()[index];
+                index += 1;
+            }
+            *used += name.len();
+        }
+        slot
+    }
+
+    fn get(&self, name: &str) -> Option<Numbers> {
+        let Slot { name_length, multiplexer, code, x86_64, i386, .. } = self.slots[self.find(name)];
+        if name_length == 0 {
+            return None;
+        }
+        let number = |number: u16| (number != Slot::NO_NUMBER).then(|| u32::from(number));
+        let operation = Operation { multiplexer: u32::from(multiplexer), code };
+        Some(Numbers {
+            x86_64: number(x86_64),
+            i386: number(i386),
+            operation: (multiplexer != 0).then_some(operation),
+        })
+    }
+
+    /// The slot that holds a name, or the empty one where it belongs.
+    const fn find(&self, name: &str) -> usize {
+        let mut slot = Table::hash(name) % Table::SLOTS;
+        while self.slots[slot].name_length != 0 && !self.holds(slot, name) {
+            slot = (slot + 1) % Table::SLOTS;
+        }
+        slot
+    }
+
+    const fn holds(&self, slot: usize, name: &str) -> bool {
+        let Slot { name_start, name_length, .. } = self.slots[slot];
+        if name_length as usize != name.len() {
+            return false;
+        }
+        let mut index = 0;
+        while index < name.len() {
+            if self.text[name_start as usize + index] != name.as_bytes()[index] {
+                return false;
+            }
+            index += 1;
+        }
+        true
+    }
+
+    /// FNV-1a, with its high bits folded into those that choose the slot.
+    const fn hash(name: &str) -> usize {
         let mut hash: u32 = 0x811c_9dc5;
         let mut index = 0;
-        while index < bytes.len() {
-            hash = (hash ^ bytes[index] as u32).wrapping_mul(0x0100_0193);
+        while index < name.len() {
+            hash = (hash ^ name.as_bytes()[index] as u32).wrapping_mul(0x0100_0193);
             index += 1;
         }
-        (hash ^ (hash >> 16)) as usize % Table::SLOTS
+        (hash ^ (hash >> 16)) as usize
     }
 }
 
@@ -222,7 +325,10 @@ mod tests {
 
     #[test]
     fn a_name_has_its_own_number_in_each_abi() {
-        let numbers = |name| [Abi::X86_64, Abi::X32, Abi::I386].map(|abi| abi.number(name));
+        let numbers = |name| {
+            let numbers = Numbers::of(name).unwrap();
+            [Abi::X86_64, Abi::X32, Abi::I386].map(|abi| numbers.direct(abi))
+        };
         assert_eq!(numbers("read"), [Some(0), Some(0), Some(3)]);
         assert_eq!(numbers("execve"), [Some(59), Some(520), Some(11)]);
         assert_eq!(numbers("pwritev2"), [Some(328), Some(547), Some(379)]);
@@ -231,15 +337,34 @@ mod tests {
         assert_eq!(numbers("uselib"), [Some(134), None, Some(86)]);
         assert_eq!(numbers("file_setattr"), [Some(469); 3]);
         assert_eq!(numbers("rseq_slice_yield"), [Some(471); 3]);
-        assert_eq!(numbers("no_such_call"), [None; 3]);
-        assert_eq!(numbers(""), [None; 3]);
+        assert_eq!(Numbers::of("no_such_call"), None);
+        assert_eq!(Numbers::of(""), None);
     }
 
     #[test]
-    fn the_tables_hold_every_name_of_the_crate_once() {
-        let filled = |table: &Table| table.slots.iter().filter(|slot| !slot.0.is_empty()).count();
-        assert_eq!(filled(&X86_64), x86_64::Sysno::count() + NEWER.len());
-        assert_eq!(filled(&I386), x86::Sysno::count() + NEWER.len());
+    fn an_operation_is_multiplexed_on_i386_alone() {
+        let semop = Numbers::of("semop").unwrap();
+        assert_eq!(semop.multiplexed(Abi::I386), Some(Operation { multiplexer: 117, code: 1 }));
+        assert_eq!(semop.multiplexed(Abi::X86_64), None);
+        assert_eq!(semop.direct(Abi::I386), None, "i386 has no number of its own for it");
+        assert_eq!(Numbers::of("ioctl").unwrap().multiplexed(Abi::I386), None);
+    }
+
+    #[test]
+    fn the_table_holds_every_name_of_the_crate_and_is_at_most_half_full() {
+        for call in x86_64::Sysno::iter() {
+            let numbers = Numbers::of(call.name()).unwrap();
+            assert_eq!(numbers.x86_64, Some(call.id() as u32), "{call}");
+        }
+        for call in x86::Sysno::iter().filter(|call| *call != x86::Sysno::r#break) {
+            assert_eq!(Numbers::of(call.name()).unwrap().i386, Some(call.id() as u32), "{call}");
+        }
+        let filled = TABLE.slots.iter().filter(|slot| slot.name_length != 0).count();
+        assert!(filled <= Table::SLOTS / 2, "{filled} names");
+    }
+
+    #[test]
+    fn the_names_that_are_added_are_still_missing_from_the_crate() {
         for (name, number) in NEWER {
             assert_eq!(name.parse::<x86_64::Sysno>(), Err(()), "the crate has `{name}` by now");
             assert!(x86_64::Sysno::new(usize::from(number)).is_none());

@@ -5,7 +5,7 @@
 use super::arguments::Condition;
 use super::diagram::{Diagram, Id};
 use super::error::Error;
-use super::numbers::{Abi, multiplexed};
+use super::numbers::{Abi, Numbers};
 use super::{Kernel, tree, verdict};
 use oci_spec::runtime::{
     LinuxSeccomp, LinuxSeccompAction as Action, LinuxSeccompArg, LinuxSyscall,
@@ -33,20 +33,20 @@ struct Rule<'a> {
 }
 
 /// The rules of one ABI, by system call number.
-pub(super) struct Calls {
+pub(super) struct Calls<'p> {
     abi: Abi,
-    entries: Vec<Entry>,
+    entries: Vec<Entry<'p>>,
     /// The largest number that the profile names.
     largest: Option<u32>,
 }
 
 /// A rule that applies to a number.
 #[derive(Clone, Copy)]
-struct Entry {
+struct Entry<'p> {
     number: u32,
     /// For a multiplexer: the operation, in the first argument, that the rule is about.
-    operation: Option<u32>,
-    rule: usize,
+    operation: Option<u8>,
+    rule: &'p Rule<'p>,
 }
 
 impl<'a> Policy<'a> {
@@ -83,16 +83,18 @@ impl<'a> Policy<'a> {
     }
 
     /// The rules of each ABI, and the names that none of these ABIs has, in the profile's order.
-    pub(super) fn resolve(&self, abis: &[Abi]) -> (Vec<Calls>, Vec<String>) {
-        let mut calls: Vec<Calls> = abis.iter().map(|&abi| Calls::new(abi)).collect();
+    pub(super) fn resolve(&self, abis: &[Abi]) -> (Vec<Calls<'_>>, Vec<String>) {
+        let mut calls: Vec<Calls<'_>> = abis.iter().map(|&abi| Calls::new(abi)).collect();
         let mut unknown: Vec<String> = Vec::new();
-        for (index, rule) in self.rules.iter().enumerate() {
+        for rule in &self.rules {
             // A rule that does what happens anyway is passed over, as runc does: the rules after it count.
             let redundant = rule.verdict == self.default;
             for name in rule.names {
                 let mut known = false;
-                for calls in &mut calls {
-                    known |= calls.add(name, index, redundant);
+                if let Some(numbers) = Numbers::of(name) {
+                    for calls in &mut calls {
+                        known |= calls.add(numbers, rule, redundant);
+                    }
                 }
                 if !known && !unknown.contains(name) {
                     unknown.push(name.clone());
@@ -106,9 +108,10 @@ impl<'a> Policy<'a> {
     }
 
     /// The decision for all numbers of an ABI.
-    pub(super) fn decide(&self, diagram: &mut Diagram, calls: &Calls) -> Id {
+    pub(super) fn decide(&self, diagram: &mut Diagram, calls: &Calls<'_>) -> Id {
         let default = diagram.verdict(self.default);
-        let mut verdicts = vec![(0, default)];
+        let mut verdicts: Vec<tree::Range> = Vec::with_capacity(calls.entries.len() + 64);
+        verdicts.push((0, default));
         for same in calls.entries.chunk_by(|a, b| a.number == b.number) {
             let number = same[0].number;
             let verdict = self.decide_one(diagram, calls.abi, same);
@@ -124,21 +127,22 @@ impl<'a> Policy<'a> {
             verdicts.retain(|&(number, _)| number <= largest);
             verdicts.push((largest + 1, newer));
         }
-        tree::build(diagram, &verdicts)
+        tree::build(diagram, verdicts)
     }
 
     /// The decision for one number: the first rule that applies.
-    fn decide_one(&self, diagram: &mut Diagram, abi: Abi, entries: &[Entry]) -> Id {
-        let always = |entry: &Entry| {
-            entry.operation.is_none() && self.rules[entry.rule].alternatives.is_empty()
+    fn decide_one(&self, diagram: &mut Diagram, abi: Abi, entries: &[Entry<'_>]) -> Id {
+        let always =
+            |entry: &Entry<'_>| entry.operation.is_none() && entry.rule.alternatives.is_empty();
+        let (entries, last) = match entries.iter().position(always) {
+            Some(end) => (&entries[..end], entries[end].rule.verdict),
+            None => (entries, self.default),
         };
-        let end = entries.iter().position(always);
-        let last = end.map_or(self.default, |index| self.rules[entries[index].rule].verdict);
-        let mut next = diagram.verdict(last);
-        for entry in entries[..end.unwrap_or(entries.len())].iter().rev() {
-            next = self.rules[entry.rule].decide(diagram, abi, entry.operation, next);
-        }
-        next
+        let last = diagram.verdict(last);
+        entries
+            .iter()
+            .rev()
+            .fold(last, |next, entry| entry.rule.decide(diagram, abi, entry.operation, next))
     }
 }
 
@@ -169,10 +173,10 @@ impl<'a> Rule<'a> {
     }
 
     /// A node that ends with this rule's verdict where the rule applies and goes on to `next` where not.
-    fn decide(&self, diagram: &mut Diagram, abi: Abi, operation: Option<u32>, next: Id) -> Id {
+    fn decide(&self, diagram: &mut Diagram, abi: Abi, operation: Option<u8>, next: Id) -> Id {
         let verdict = diagram.verdict(self.verdict);
         let wide = abi.has_wide_arguments();
-        let Some(operation) = operation.map(|code| Condition::equal(0, code)) else {
+        let Some(operation) = operation.map(|code| Condition::equal(0, u64::from(code))) else {
             return self.alternatives.iter().rev().fold(next, |next, conditions| {
                 all(diagram, wide, conditions.iter(), verdict, next)
             });
@@ -188,18 +192,16 @@ impl<'a> Rule<'a> {
     }
 }
 
-impl Calls {
-    fn new(abi: Abi) -> Calls {
-        Calls { abi, entries: Vec::with_capacity(512), largest: None }
+impl<'p> Calls<'p> {
+    fn new(abi: Abi) -> Calls<'p> {
+        Calls { abi, entries: Vec::with_capacity(448), largest: None }
     }
 
     /// Adds a rule for a name, and says whether the ABI knows the name.
-    fn add(&mut self, name: &str, rule: usize, redundant: bool) -> bool {
-        let direct = self.abi.number(name).map(|number| (number, None));
-        let through = match self.abi {
-            Abi::I386 => multiplexed(name).map(|(number, code)| (number, Some(code))),
-            Abi::X86_64 | Abi::X32 => None,
-        };
+    fn add(&mut self, numbers: Numbers, rule: &'p Rule<'p>, redundant: bool) -> bool {
+        let direct = numbers.direct(self.abi).map(|number| (number, None));
+        let through = numbers.multiplexed(self.abi);
+        let through = through.map(|operation| (operation.multiplexer, Some(operation.code)));
         for (number, operation) in direct.into_iter().chain(through) {
             self.largest = self.largest.max(Some(number));
             if !redundant {

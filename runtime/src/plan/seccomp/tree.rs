@@ -9,51 +9,44 @@ use super::diagram::{Diagram, Id, Source, Test};
 /// More would make programs no shorter by more than a few instructions, and the search linear.
 const MOST_EXCEPTIONS: usize = 4;
 
-/// Builds the tree of a function from numbers to verdicts: each entry holds from its number up to the next entry's, the
-/// first from 0. Numbers are strictly ascending.
-pub(super) fn build(diagram: &mut Diagram, verdicts: &[(u32, Id)]) -> Id {
-    let mut ranges: Vec<(u32, Id)> = Vec::with_capacity(verdicts.len());
-    for &(number, verdict) in verdicts {
-        if ranges.last().is_none_or(|&(_, last)| last != verdict) {
-            ranges.push((number, verdict));
-        }
-    }
-    let stretches = stretches(&ranges);
-    search(diagram, &ranges, &stretches)
+/// A range of numbers and its verdict: it begins with the number and ends where the next one begins, the last one never.
+pub(super) type Range = (u32, Id);
+
+/// Builds the tree of a function from numbers to verdicts. The ranges are in order, and the first begins with 0.
+pub(super) fn build(diagram: &mut Diagram, mut ranges: Vec<Range>) -> Id {
+    ranges.dedup_by_key(|range| range.1);
+    search(diagram, &stretches(&ranges))
 }
 
-/// Cuts the ranges into stretches, each given by the indices of its first range and of the one after its last: a
-/// background at the even places, exceptions at the odd.
-fn stretches(ranges: &[(u32, Id)]) -> Vec<(usize, usize)> {
-    let mut stretches = Vec::with_capacity(ranges.len());
-    let mut first = 0;
-    while first < ranges.len() {
-        let mut end = first + 1;
+/// Cuts the ranges into stretches: the background at the even places, exceptions at the odd.
+fn stretches(mut ranges: &[Range]) -> Vec<&[Range]> {
+    let mut stretches = Vec::new();
+    while let [(_, background), ..] = *ranges {
+        let mut end = 1;
         while let [(number, _), (next, verdict), ..] = ranges[end..]
             && next - number == 1
-            && verdict == ranges[first].1
-            && end - first < 2 * MOST_EXCEPTIONS
+            && verdict == background
+            && end < 2 * MOST_EXCEPTIONS
         {
             end += 2;
         }
-        stretches.push((first, end));
-        first = end;
+        let (stretch, rest) = ranges.split_at(end);
+        stretches.push(stretch);
+        ranges = rest;
     }
     stretches
 }
 
-fn search(diagram: &mut Diagram, ranges: &[(u32, Id)], stretches: &[(usize, usize)]) -> Id {
-    if let [(first, end)] = *stretches {
-        let mut id = ranges[first].1;
-        for &(number, verdict) in ranges[first + 1..end].iter().step_by(2).rev() {
-            id = diagram.ask(Source::Number, Test::Equal(number), verdict, id);
-        }
-        return id;
+fn search(diagram: &mut Diagram, stretches: &[&[Range]]) -> Id {
+    if let [[(_, background), exceptions @ ..]] = *stretches {
+        return exceptions.iter().step_by(2).rev().fold(*background, |id, &(number, verdict)| {
+            diagram.ask(Source::Number, Test::Equal(number), verdict, id)
+        });
     }
     let (left, right) = stretches.split_at(stretches.len() / 2);
-    let boundary = ranges[right[0].0].0;
-    let below = search(diagram, ranges, left);
-    let above = search(diagram, ranges, right);
+    let boundary = right[0][0].0;
+    let below = search(diagram, left);
+    let above = search(diagram, right);
     diagram.ask(Source::Number, Test::AtLeast(boundary), above, below)
 }
 
@@ -92,7 +85,7 @@ mod tests {
         let mut diagram = Diagram::default();
         let verdicts: Vec<_> =
             verdicts.iter().map(|&(number, value)| (number, diagram.verdict(value))).collect();
-        let id = build(&mut diagram, &verdicts);
+        let id = build(&mut diagram, verdicts);
         (diagram, id)
     }
 
