@@ -43,6 +43,17 @@ pub enum Error {
     /// The runtime refused.
     #[error("{0}")]
     Runtime(#[from] Failure),
+    /// The container's monitor could not start it.
+    #[error("{message}")]
+    Start {
+        /// What the program exits with.
+        code: u8,
+        /// The reason, in the monitor's or the runtime's words.
+        message: String,
+    },
+    /// The network cannot be had.
+    #[error(transparent)]
+    Network(#[from] crate::network::Error),
     /// A file or a system call.
     #[error("cannot {action} `{}`: {}", path.display(), reason(source))]
     Io {
@@ -112,6 +123,7 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Runtime(failure) => failure.exit_code(),
+            Self::Start { code, .. } => *code,
             _ => 125,
         }
     }
@@ -128,6 +140,7 @@ impl Error {
             ),
             Self::WrongState { hint, .. } | Self::Rejected { hint, .. } => hint.clone(),
             Self::AmbiguousPrefix(_) => Some("give more digits of the id, or the name".to_owned()),
+            Self::Network(error) => error.hint(),
             Self::Several(errors) => errors.iter().find_map(Self::hint),
             _ => None,
         }

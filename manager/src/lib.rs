@@ -1,1 +1,29 @@
 //! A daemonless container manager: images, networks, volumes and containers over any OCI runtime
+
+pub mod assemble;
+pub mod attach;
+pub mod bundle;
+pub mod cli;
+pub mod clock;
+pub mod connection;
+pub mod container;
+pub mod error;
+pub mod exec;
+pub mod inspect;
+pub mod kill;
+pub mod logs;
+pub mod monitor;
+pub mod network;
+pub mod ps;
+pub mod relay;
+pub mod rm;
+pub mod run;
+pub mod runtime;
+pub mod settings;
+pub mod shim;
+pub mod start;
+pub mod stop;
+pub mod table;
+pub mod terminal;
+pub mod undo;
+pub mod volume;

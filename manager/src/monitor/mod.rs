@@ -33,6 +33,22 @@ use wire::Event;
 /// The name under which `main` runs [`main`] instead of the command line.
 pub const ARGV0: &str = "nman-monitor";
 
+/// The monitor's argument for a container that is new: if it cannot be started, nothing of it is kept.
+const FIRST: &str = "first";
+/// The same for one that has run before.
+const AGAIN: &str = "again";
+
+/// A container that is ready for the runtime: mounted, connected, and locked by us.
+#[derive(Debug)]
+pub struct Assembled {
+    /// Its directory.
+    pub dir: Dir,
+    /// Its lock.
+    pub guard: Guard,
+    /// Whether it has never run.
+    pub first: bool,
+}
+
 /// What the monitor passes on to the container when it is sent to the monitor.
 const FORWARDED: [Signal; 3] = [Signal::TERM, Signal::INT, Signal::HUP];
 
@@ -52,12 +68,14 @@ pub fn attach_socket(settings: &Settings, id: &ContainerId) -> PathBuf {
 ///
 /// Returns the socket on which it reports; it reads its own end from fd 0 and takes the lock from fd 1, because these
 /// are the descriptors that a child can be given without any window in which another child would inherit them.
-pub fn launch(settings: &Settings, dir: &Dir, id: &ContainerId, guard: Guard) -> Result<OwnedFd> {
+pub fn launch(settings: &Settings, id: &ContainerId, assembled: Assembled) -> Result<OwnedFd> {
+    let Assembled { dir, guard, first } = assembled;
     let (ours, theirs) = wire::pair().map_err(Error::system("make a socket pair"))?;
     let path = dir.join("monitor.log");
     let messages = std::fs::File::create(&path).map_err(Error::io("write", &path))?;
     let mut command = Command::new("/proc/self/exe");
     command.arg0(ARGV0).arg(&settings.root).arg(&settings.state).arg(id.as_str());
+    command.arg(if first { FIRST } else { AGAIN });
     if settings.debug {
         command.arg("debug");
     }
@@ -69,7 +87,7 @@ pub fn launch(settings: &Settings, dir: &Dir, id: &ContainerId, guard: Guard) ->
 /// The monitor's whole life. `args` are those after the name.
 pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.collect();
-    let [root, state, id, debug @ ..] = args.as_slice() else { return ExitCode::from(125) };
+    let [root, state, id, purpose, debug @ ..] = args.as_slice() else { return ExitCode::from(125) };
     let Some(id) = id.to_str().and_then(ContainerId::parse) else { return ExitCode::from(125) };
     let settings = Settings {
         root: root.into(),
@@ -78,7 +96,7 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
         debug: !debug.is_empty(),
     };
     // Whoever started us hears of a failure on the socket; there is nobody else to tell.
-    match Monitor::take_over(&settings, id) {
+    match Monitor::take_over(&settings, &id, purpose == FIRST) {
         Ok(monitor) => monitor.run(),
         Err(_) => ExitCode::from(125),
     }
@@ -92,11 +110,12 @@ struct Monitor<'a> {
     record: Record,
     runtime: Runtime,
     guard: Guard,
+    first: bool,
     client: OwnedFd,
 }
 
 impl<'a> Monitor<'a> {
-    fn take_over(settings: &'a Settings, id: ContainerId) -> Result<Self> {
+    fn take_over(settings: &'a Settings, id: &ContainerId, first: bool) -> Result<Self> {
         let take = |number| sys::fd::inherited(number).map_err(Error::system("take over a descriptor"));
         let copy = |fd: OwnedFd| {
             rustix::io::fcntl_dupfd_cloexec(&fd, 3).map_err(Error::system("copy a descriptor"))
@@ -107,11 +126,11 @@ impl<'a> Monitor<'a> {
         sys::fd::until_exec(crate::runtime::null()?);
         sys::fd::until_exec(crate::runtime::null()?);
         let containers = Containers::open(&settings.containers())?;
-        let dir = containers.dir(&id);
+        let dir = containers.dir(id);
         let record = dir.record()?;
         let runtime = Runtime::new(&record.runtime, settings);
         let guard = Guard::from_fd(lock_copy);
-        Ok(Self { settings, containers, dir, record, runtime, guard, client: client_copy })
+        Ok(Self { settings, containers, dir, record, runtime, guard, first, client: client_copy })
     }
 
     fn run(self) -> ExitCode {
@@ -197,17 +216,19 @@ impl<'a> Monitor<'a> {
         state.exit_code = Some(ended.code);
         state.error = errors.first().map(ToString::to_string);
         let _ = self.dir.set_state(&state);
-        self.farewell(&Event::Exited(ended.code), &ended.clients)
+        let remove = self.record.remove;
+        self.farewell(remove, &Event::Exited(ended.code), &ended.clients)
     }
 
     /// The container could not be started, or could not be watched any more.
     fn give_up(self, error: &Error) -> ExitCode {
         let _ = self.clean_up();
-        let client = rustix::io::fcntl_dupfd_cloexec(&self.client, 3);
+        let client = rustix::io::fcntl_dupfd_cloexec(&self.client, 3).ok();
         let (code, text) = (error.exit_code(), error.to_string());
         let state = State { error: Some(text.clone()), exit_code: Some(code), ..State::created() };
         let _ = self.dir.set_state(&state);
-        self.farewell(&Event::Failed(code, &text), client.as_slice())
+        let remove = self.record.remove || self.first;
+        self.farewell(remove, &Event::Failed(code, &text), client.as_slice())
     }
 
     /// What a running container has and a stopped one has not. Goes on after an error.
@@ -225,10 +246,12 @@ impl<'a> Monitor<'a> {
     }
 
     /// Removes the container if it is to be removed, lets go of its lock, and tells the clients.
-    fn farewell(self, event: &Event<'_>, clients: &[OwnedFd]) -> ExitCode {
-        if self.record.remove {
+    fn farewell(self, remove: bool, event: &Event<'_>, clients: &[OwnedFd]) -> ExitCode {
+        if remove {
+            // What stays is seen by `ps` and can be removed again; there is nobody to tell.
             let _ = crate::rm::forget(self.settings, &self.containers, &self.record, &self.dir);
         }
+        // Before the clients hear of it: their next command finds a container that nobody holds.
         drop(self.guard);
         let mut message = Vec::new();
         event.encode(&mut message);

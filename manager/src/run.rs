@@ -1,0 +1,208 @@
+//! `nman run`, from top to bottom: how a container comes about.
+
+use crate::assemble::{disassemble, enter_private_mounts, mount_root};
+use crate::attach::{self, Wish};
+use crate::bundle::host::HostFacts;
+use crate::bundle::rootfs::Rootfs;
+use crate::bundle::{self, Inputs, user};
+use crate::cli::{RunArgs, SignalNumber, variable};
+use crate::clock::Timestamp;
+use crate::connection;
+use crate::container::{
+    Attachment, ContainerId, ContainerName, Containers, Dir, Guard, ImageUsed, Record, Snapshot, StopPolicy,
+};
+use crate::error::{Error, Result};
+use crate::monitor::{self, Assembled};
+use crate::runtime::Runtime;
+use crate::settings::Settings;
+use crate::shim::{self, Image};
+use crate::undo::Undo;
+use crate::{rm, terminal, volume};
+use oci_spec::image::ImageConfiguration;
+use std::path::{Path, PathBuf};
+
+/// Seconds between the stop signal and SIGKILL, as in Docker.
+const STOP_TIMEOUT: u32 = 10;
+
+/// What came of it.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The container has ended with this code.
+    Ended(u8),
+    /// It runs in the background.
+    Running(ContainerId),
+}
+
+/// Runs a command in a new container.
+pub fn run(settings: &Settings, args: &RunArgs) -> Result<Outcome> {
+    terminal::check(args.interactive, args.tty, args.detach)?;
+    let env = environment(args)?;
+    let runtime = Runtime::find(settings.runtime.as_deref())?;
+    let image = shim::obtain(settings, args.image())?;
+    let record = plan_record(args, &image, runtime)?;
+    let assembled = create(settings, args, &env, &image.config, record.clone())?;
+    let monitor = monitor::launch(settings, &record.id, assembled)?;
+    if args.detach {
+        attach::until_started(&monitor)?;
+        return Ok(Outcome::Running(record.id));
+    }
+    let wish = Wish { stdin: args.interactive, terminal: args.tty, signals: args.sig_proxy };
+    attach::follow(monitor, wish).map(Outcome::Ended)
+}
+
+/// Brings a container to the point where only the runtime is missing. If that fails, nothing of it stays.
+fn create(
+    settings: &Settings,
+    args: &RunArgs,
+    env: &[(String, Option<String>)],
+    image: &ImageConfiguration,
+    record: Record,
+) -> Result<Assembled> {
+    let containers = Containers::open(&settings.containers())?;
+    let (record, dir, guard) = reserve(&containers, record, args.name.is_none())?;
+    let mut undo = Undo::new();
+    undo.push(|| rm::forget(settings, &containers, &record, &dir));
+    undo.push(|| match disassemble(settings, &dir, &record.id) {
+        errors if errors.is_empty() => Ok(()),
+        errors => Err(Error::Several(errors)),
+    });
+    let created = prepare(settings, args, env, image, &record, &dir);
+    match created {
+        Ok(()) => Ok(Assembled { dir: dir.clone(), guard, first: true }),
+        Err(error) => Err(undo.after(error)),
+    }
+}
+
+/// Fills a reserved container's directory: root file system, config.json, network.
+fn prepare(
+    settings: &Settings,
+    args: &RunArgs,
+    env: &[(String, Option<String>)],
+    image: &ImageConfiguration,
+    record: &Record,
+    dir: &Dir,
+) -> Result<()> {
+    let host = HostFacts::probe();
+    enter_private_mounts()?;
+    shim::prepare(settings, record.id.as_str())?;
+    mount_root(settings, record, dir)?;
+    let rootfs = Rootfs::open(&dir.rootfs())?;
+    let identity = identity(args, image, &rootfs)?;
+    let binds = volume::binds(settings, dir, &rootfs, &args.volume, image)?;
+    let hostname = connection::hostname(args.hostname.as_deref(), &args.network, &record.id, &host);
+    let spec = bundle::plan(&Inputs {
+        id: &record.id,
+        args,
+        env,
+        image,
+        identity: &identity,
+        binds: &binds,
+        network: &connection::namespace(&args.network, dir),
+        hostname: &hostname,
+        window: terminal::size(),
+        host: &host,
+    })?;
+    rootfs.ensure_directory(&bundle::working_directory(args, image)?)?;
+    dir.write("config.json", &spec)?;
+    connection::write_files(dir, &hostname)
+}
+
+/// Reserves the container's place and name; a random name that is taken is drawn again.
+fn reserve(containers: &Containers, mut record: Record, random: bool) -> Result<(Record, Dir, Guard)> {
+    loop {
+        match containers.reserve(&record) {
+            Ok((dir, guard)) => return Ok((record, dir, guard)),
+            Err(Error::NameTaken { .. }) if random => record.name = record.name.varied(),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn plan_record(args: &RunArgs, image: &Image, runtime: PathBuf) -> Result<Record> {
+    let config = image.config.config().as_ref();
+    let mut labels: std::collections::BTreeMap<String, String> =
+        config.and_then(|config| config.labels().clone()).unwrap_or_default().into_iter().collect();
+    for label in &args.label {
+        let (key, value) = label.split_once('=').unwrap_or((label, ""));
+        labels.insert(key.to_owned(), value.to_owned());
+    }
+    let of_image = config.and_then(|config| config.stop_signal().as_deref());
+    let signal = args.stop_signal.or_else(|| of_image?.parse::<SignalNumber>().ok()).map_or(15, |signal| signal.0);
+    Ok(Record {
+        id: ContainerId::random(),
+        name: args.name.clone().unwrap_or_else(ContainerName::random),
+        created: Timestamp::now(),
+        image: ImageUsed { name: args.image().to_owned(), id: image.id.clone() },
+        command: bundle::command(args, &image.config)?,
+        attachment: Attachment {
+            terminal: args.tty,
+            stdin: args.interactive,
+            stdin_once: !args.detach,
+        },
+        remove: args.rm,
+        runtime,
+        stop: StopPolicy { signal, timeout: args.stop_timeout.unwrap_or(STOP_TIMEOUT) },
+        labels,
+        snapshot: Snapshot { chain: image.chain.clone() },
+    })
+}
+
+fn identity(args: &RunArgs, image: &ImageConfiguration, rootfs: &Rootfs) -> Result<user::Identity> {
+    let of_image = image.config().as_ref().and_then(|config| config.user().clone());
+    let wanted = args.user.clone().or(of_image).unwrap_or_default();
+    look_up(&wanted, rootfs)
+}
+
+/// Finds out who `--user` is, in the container's own files.
+pub fn look_up(wanted: &str, rootfs: &Rootfs) -> Result<user::Identity> {
+    let passwd = rootfs.read("/etc/passwd")?.unwrap_or_default();
+    let group = rootfs.read("/etc/group")?.unwrap_or_default();
+    user::resolve(wanted, &passwd, &group)
+}
+
+/// Variables of the files, then of the command line.
+fn environment(args: &RunArgs) -> Result<Vec<(String, Option<String>)>> {
+    let mut env = Vec::new();
+    for path in &args.env_file {
+        let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
+        env.extend(variables(&text, path)?);
+    }
+    env.extend(args.env.iter().cloned());
+    Ok(env)
+}
+
+/// The lines of an environment file. A variable without a value that we have not either is left out.
+fn variables(text: &str, path: &Path) -> Result<Vec<(String, Option<String>)>> {
+    let mut env = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        let line = line.trim_start();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let wrong = |why: &str| {
+            Error::Usage(format!("{}:{}: {why}", path.display(), number + 1))
+        };
+        let (name, value) = variable(line).map_err(|why| wrong(&why))?;
+        if name.contains(char::is_whitespace) {
+            return Err(wrong(&format!("variable '{name}' contains whitespaces")));
+        }
+        if value.is_some() {
+            env.push((name, value));
+        }
+    }
+    Ok(env)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_environment_file_has_comments_and_names_its_bad_line() {
+        let path = Path::new("env");
+        let env = variables("# c\n\nA=1\n  B=x y\nNMAN_SURELY_UNSET\n", path).unwrap();
+        assert_eq!(env, [("A".into(), Some("1".into())), ("B".into(), Some("x y".into()))]);
+        let error = variables("A=1\nB C=1\n", path).unwrap_err();
+        assert_eq!(error.to_string(), "env:2: variable 'B C' contains whitespaces");
+    }
+}
