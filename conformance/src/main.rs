@@ -1,3 +1,132 @@
-//! The program.
+//! `nconform`: compares OCI runtimes, and finds what a test run left on the machine.
 
-fn main() {}
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "the program's only place that prints"
+)]
+
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use nconform::bench::{Contender, compare};
+use nconform::fixture::{find_binary, find_tool};
+use nconform::leaks::Survey;
+
+/// Compare OCI runtimes, and find what a test run left behind.
+#[derive(Parser)]
+#[command(name = "nconform", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Measure runtimes side by side: time, memory and system calls
+    Bench(Bench),
+    /// List cgroups, mounts, processes, interfaces and directories of ours on this machine
+    Leaks(Leaks),
+}
+
+#[derive(clap::Args)]
+struct Bench {
+    /// A runtime to measure, by path or name; may be repeated [default: nrun, runc and crun, as far
+    /// as they are installed]
+    #[arg(long, value_name = "PATH")]
+    runtime: Vec<PathBuf>,
+    /// How often each case is measured for each runtime
+    #[arg(long, default_value_t = 20, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    runs: u16,
+    /// Write the results to a file as JSON, too
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+#[derive(clap::Args)]
+struct Leaks {
+    /// Write what is there to a file, for a later `--since`
+    #[arg(long, value_name = "FILE", conflicts_with = "since")]
+    save: Option<PathBuf>,
+    /// List only what was not there when the file was saved; exit with 1 if there is something
+    #[arg(long, value_name = "FILE")]
+    since: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Bench(args) => bench(&args),
+        Command::Leaks(args) => leaks(&args),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("nconform: {error}");
+        ExitCode::from(2)
+    })
+}
+
+fn bench(args: &Bench) -> Result<ExitCode, String> {
+    if !rustix::process::geteuid().is_root() {
+        return Err("a benchmark of runtimes needs root".to_owned());
+    }
+    if find_tool("strace").is_none() || find_tool("busybox").is_none() {
+        return Err("strace or busybox is missing: `make deps-bench` installs them".to_owned());
+    }
+    let contenders = contenders(&args.runtime)?;
+    let progress = |text: &str| {
+        if std::io::stderr().is_terminal() {
+            eprint!("\r\x1b[K{text}");
+        }
+    };
+    let report = compare(&contenders, args.runs.into(), &progress);
+    progress("");
+    print!("{report}");
+    if let Some(file) = &args.json {
+        write_json(file, &report)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The runtimes that were asked for, else those that are there.
+fn contenders(asked: &[PathBuf]) -> Result<Vec<Contender>, String> {
+    let paths: Vec<PathBuf> = if asked.is_empty() {
+        let ours = find_binary("nrun").ok().or_else(|| find_tool("nrun"));
+        ours.into_iter().chain(["runc", "crun"].into_iter().filter_map(find_tool)).collect()
+    } else {
+        let resolve = |path: &PathBuf| match path.components().count() {
+            1 => find_tool(&path.to_string_lossy()).unwrap_or_else(|| path.clone()),
+            _ => path.clone(),
+        };
+        asked.iter().map(resolve).collect()
+    };
+    if paths.is_empty() {
+        return Err("no runtime found: build nrun, or install runc or crun".to_owned());
+    }
+    paths.iter().map(|path| Contender::probe(path)).collect()
+}
+
+fn leaks(args: &Leaks) -> Result<ExitCode, String> {
+    let now = Survey::take();
+    if let Some(file) = &args.save {
+        write_json(file, &now)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let Some(file) = &args.since else {
+        print!("{now}");
+        return Ok(ExitCode::SUCCESS);
+    };
+    let failed = |why: String| format!("cannot read `{}`: {why}", file.display());
+    let text = std::fs::read(file).map_err(|error| failed(error.to_string()))?;
+    let before: Survey =
+        serde_json::from_slice(&text).map_err(|error| failed(error.to_string()))?;
+    let left = now.since(&before);
+    print!("{left}");
+    Ok(if left.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn write_json(file: &Path, value: &impl serde::Serialize) -> Result<(), String> {
+    let text = serde_json::to_string_pretty(value).expect("plain data always serialises");
+    std::fs::write(file, text + "\n")
+        .map_err(|error| format!("cannot write `{}`: {error}", file.display()))
+}

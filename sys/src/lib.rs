@@ -13,6 +13,7 @@ pub mod mount;
 pub mod namespace;
 pub mod seccomp;
 pub mod signals;
+pub mod wait;
 
 /// The error type of every call in this crate: a bare errno, because the callers know the object and the reason.
 pub type Result<T> = std::result::Result<T, rustix::io::Errno>;

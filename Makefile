@@ -1,0 +1,90 @@
+# Every task of a user or a developer. `make` alone lists them.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+# rustup's programs, and those of the system that only root has in its path.
+export PATH := $(HOME)/.cargo/bin:$(PATH):/usr/local/sbin:/usr/sbin:/sbin
+
+TARGET := x86_64-unknown-linux-musl
+BUILD := $(or $(CARGO_TARGET_DIR),target)/$(TARGET)
+PROGRAMS := nrun nman nbundle nconform
+PREFIX ?= /usr/local
+DESTDIR ?=
+# How often `make bench` measures each case.
+RUNS ?= 20
+# What `make run` runs in the container, instead of a shell.
+ARGS ?=
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+##### For users
+
+.PHONY: run
+run: deps-run ## Build, pull an image from a registry and run a shell in a container (root)
+	cargo build --profile quick $(PROGRAMS:%=--bin %)
+	scripts/main-job $(BUILD)/quick $(ARGS)
+
+.PHONY: release
+release: deps ## Build the optimised, static programs
+	cargo build --release $(PROGRAMS:%=--bin %)
+	@ls -l $(PROGRAMS:%=$(BUILD)/release/%)
+
+.PHONY: install
+install: release ## Install the programs to DESTDIR/PREFIX/bin
+	install -d $(DESTDIR)$(PREFIX)/bin
+	install -m 755 $(PROGRAMS:%=$(BUILD)/release/%) $(DESTDIR)$(PREFIX)/bin
+
+##### For developers
+
+.PHONY: build
+build: deps ## Build everything for development
+	cargo build --workspace
+
+.PHONY: test
+test: deps-test ## Run all tests, then look for what they left on the machine (root)
+	scripts/test
+
+.PHONY: test-vm
+test-vm: deps-guest ## Run the runtime's tests in a guest with cgroup v2 (root, slow)
+	scripts/test-vm
+
+.PHONY: bench
+bench: deps-bench ## Compare nrun with runc and crun: time, memory, system calls (root)
+	cargo build --release --bin nrun --bin nconform
+	$(BUILD)/release/nconform bench --runs $(RUNS)
+
+.PHONY: lint
+lint: deps-lint ## Check format, clippy, and the licences and sources of dependencies
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	cargo deny --log-level error check bans licenses sources
+
+.PHONY: advisories
+advisories: deps-lint ## Check dependencies for known vulnerabilities (fetches a database)
+	cargo deny --log-level error check advisories
+
+.PHONY: docs
+docs: deps ## Build the documentation of the libraries
+	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps
+
+.PHONY: clean
+clean: ## Remove everything that was built
+	cargo clean
+
+##### What each of them needs: every step says what is missing and installs it, with apt as root
+
+.PHONY: deps deps-run deps-test deps-bench deps-guest deps-lint
+deps: ## Install what building needs (as root)
+	@scripts/deps build
+deps-run:
+	@scripts/deps build run
+deps-test:
+	@scripts/deps build run test
+deps-bench:
+	@scripts/deps build bench
+deps-guest:
+	@scripts/deps build test guest
+deps-lint:
+	@scripts/deps build lint

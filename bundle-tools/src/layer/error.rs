@@ -1,0 +1,102 @@
+//! What can go wrong with a layer.
+
+use std::io;
+
+use crate::{
+    reason::reason,
+    tarball::{TarError, printable},
+};
+
+/// Why a layer could not be unpacked or packed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The stream failed, ended early, or is not the content that was promised
+    /// ([`Mismatch::within`](crate::digest::Mismatch::within) the source tells).
+    #[error("cannot read the layer: {}", reason(.0))]
+    Stream(#[source] io::Error),
+    /// The archive in the stream makes no sense.
+    #[error("cannot read the layer: {0}")]
+    Archive(#[source] TarError),
+    /// An entry that no image should have: it would leave the root, or be something else than it says.
+    #[error("layer entry `{entry}` is refused: {why}")]
+    Refused {
+        /// Its name.
+        entry: String,
+        /// The reason.
+        why: String,
+    },
+    /// The layer is larger than the limits allow.
+    #[error("the layer is too large{}: {limit}", at(.entry.as_deref()))]
+    Limit {
+        /// The entry at which the limit was passed.
+        entry: Option<String>,
+        /// Which limit.
+        limit: String,
+    },
+    /// A system call failed.
+    #[error("cannot {action} `{path}`: {}", reason(.source))]
+    File {
+        /// What was tried.
+        action: &'static str,
+        /// The object, relative to the root.
+        path: String,
+        /// Why it failed.
+        source: io::Error,
+    },
+}
+
+fn at(entry: Option<&str>) -> String {
+    entry.map_or_else(String::new, |name| format!(" at entry `{name}`"))
+}
+
+impl Error {
+    /// What to do about it, where there is something to do.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Limit { .. } => Some(
+                "an image that is meant to be this large can be unpacked with higher limits"
+                    .to_owned(),
+            ),
+            Self::File { action: "make the device", source, .. }
+                if source.kind() == io::ErrorKind::PermissionDenied =>
+            {
+                Some("device nodes need CAP_MKNOD outside of a user namespace".to_owned())
+            }
+            _ => None,
+        }
+    }
+
+    pub(super) fn stream(source: io::Error) -> Self {
+        match super::stream::Exceeded::within(&source) {
+            Some(exceeded) => Self::Limit { entry: None, limit: exceeded.to_string() },
+            None => Self::Stream(source),
+        }
+    }
+
+    pub(super) fn refused(name: &[u8], why: impl Into<String>) -> Self {
+        Self::Refused { entry: printable(name), why: why.into() }
+    }
+
+    pub(super) fn limit(name: &[u8], limit: impl Into<String>) -> Self {
+        Self::Limit { entry: Some(printable(name)), limit: limit.into() }
+    }
+
+    pub(super) fn file(action: &'static str, path: &[u8], source: impl Into<io::Error>) -> Self {
+        let path = if path.is_empty() { ".".to_owned() } else { printable(path) };
+        Self::File { action, path, source: source.into() }
+    }
+}
+
+impl From<TarError> for Error {
+    fn from(error: TarError) -> Self {
+        match error {
+            TarError::Read { entry, source } => match super::stream::Exceeded::within(&source) {
+                Some(exceeded) => Self::Limit { entry, limit: exceeded.to_string() },
+                None if entry.is_none() => Self::Stream(source),
+                None => Self::Archive(TarError::Read { entry, source }),
+            },
+            other => Self::Archive(other),
+        }
+    }
+}

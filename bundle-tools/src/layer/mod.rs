@@ -1,0 +1,57 @@
+//! Layers: the tar streams that an image is stacked from, written to disk ([`unpack`]) and made from it ([`pack`]).
+//!
+//! A layer is hostile input. Everything is done below a root fd: a path is resolved by the kernel inside that root (invariant
+//! I7), the last component never through a symlink, and what exists is removed rather than written through. Caps bound what an
+//! archive can claim. This is class H of the attack classes; docs/layers.md has the rules.
+
+mod compression;
+mod error;
+mod inherit;
+mod name;
+mod options;
+mod stream;
+mod tree;
+mod unpack;
+
+use std::{io::Read, os::fd::BorrowedFd};
+
+pub use compression::Compression;
+pub use error::Error;
+pub use inherit::inherit;
+pub use options::{Ignored, Limits, Options, Stats, Whiteouts};
+
+use crate::tarball::{HeaderLimits, TarReader};
+
+/// Unpacks a layer into the directory `root`, which nobody else should be writing to; if somebody does, what is written still
+/// stays inside it.
+///
+/// `reader` gives the blob as it is stored: plain, gzip or zstd, told apart by its first bytes. It is read to its end, so a
+/// [`Verifier`](crate::digest::Verifier) under it has had its say when this returns. On failure the directory is left half
+/// written, for the caller to remove.
+pub fn unpack(
+    reader: impl Read + Send,
+    root: BorrowedFd<'_>,
+    options: &Options,
+) -> Result<Stats, Error> {
+    let limits = &options.limits;
+    let stream = stream::Decoded::new(reader, limits).map_err(Error::stream)?;
+    let headers = HeaderLimits { pax: limits.xattrs, ..HeaderLimits::default() };
+    let mut tar = TarReader::new(stream, headers);
+    let mut unpacker = unpack::Unpacker::new(root, options)?;
+    while let Some(entry) = tar.next()? {
+        unpacker.apply(&entry, &mut tar)?;
+    }
+    let tally = unpacker.finish()?;
+    let (diff_id, bytes) = tar.into_inner().finish().map_err(Error::stream)?;
+    let unpack::Tally { entries, implied, opaque_root, ignored } = tally;
+    Ok(Stats { diff_id, bytes, entries, implied, opaque_root, ignored })
+}
+
+/// The diff id of a layer: the digest of its uncompressed stream. Nothing is written; the limits hold.
+pub fn diff_id(reader: impl Read + Send, limits: &Limits) -> Result<crate::digest::DiffId, Error> {
+    let stream = stream::Decoded::new(reader, limits).map_err(Error::stream)?;
+    stream.finish().map(|(diff_id, _)| diff_id).map_err(Error::stream)
+}
+
+#[cfg(test)]
+mod tests;

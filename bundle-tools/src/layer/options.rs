@@ -1,0 +1,97 @@
+//! What a caller may ask of [`unpack`](super::unpack), and what it learns.
+
+use crate::digest::DiffId;
+
+/// How whiteouts (`.wh.NAME`, `.wh..wh..opq`) are carried out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Whiteouts {
+    /// As overlayfs has them: a character device 0:0 and the xattr `trusted.overlay.opaque`. The layer must be unpacked into an
+    /// empty directory of its own.
+    #[default]
+    Overlay,
+    /// The same with `user.overlay.opaque`, for an overlay mounted with `userxattr` in a user namespace.
+    OverlayUser,
+    /// The named files of lower layers, unpacked earlier into the same directory, are removed.
+    Apply,
+}
+
+/// Choices of the caller.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// How whiteouts are carried out.
+    pub whiteouts: Whiteouts,
+    /// Whether files get the owners that the layer names; if not, all belong to the caller (rootless with one id).
+    pub owners: bool,
+    /// Whether device nodes are made; if not, they are left out and reported in [`Stats::ignored`].
+    pub devices: bool,
+    /// Upper bounds.
+    pub limits: Limits,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            whiteouts: Whiteouts::default(),
+            owners: true,
+            devices: true,
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// Upper bounds, generous for images that people make and small for archives made to fill a disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of the uncompressed stream; a sparse file counts in full.
+    pub bytes: u64,
+    /// How many bytes one compressed byte may become, looked at once [`ratio_from`](Self::ratio_from) bytes came out.
+    pub ratio: u64,
+    /// See [`ratio`](Self::ratio): zeros compress a thousandfold, and a few megabytes of them are no bomb.
+    pub ratio_from: u64,
+    /// Entries.
+    pub entries: u64,
+    /// Components of a path.
+    pub depth: usize,
+    /// Bytes of all extended attributes of one entry, as they stand in the archive.
+    pub xattrs: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            bytes: 64 << 30,
+            ratio: 400,
+            ratio_from: 256 << 20,
+            entries: 4_000_000,
+            depth: 256,
+            xattrs: 1 << 20,
+        }
+    }
+}
+
+/// What was done.
+#[derive(Clone, Debug)]
+pub struct Stats {
+    /// The digest of the uncompressed stream.
+    pub diff_id: DiffId,
+    /// The length of the uncompressed stream.
+    pub bytes: u64,
+    /// Entries in the archive.
+    pub entries: u64,
+    /// Directories that had to be made although the layer has no entry for them, as paths relative to the root. In an overlay
+    /// they hide the lower directory's owner and mode: see [`inherit`](super::inherit).
+    pub implied: Vec<Vec<u8>>,
+    /// The layer hides everything below it. overlayfs has no mark for that on a layer's root: leave the lower layers out.
+    pub opaque_root: bool,
+    /// What was left out, with the reason.
+    pub ignored: Vec<Ignored>,
+}
+
+/// Something that an entry asked for and did not get.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ignored {
+    /// The entry.
+    pub entry: String,
+    /// What was left out and why.
+    pub what: String,
+}

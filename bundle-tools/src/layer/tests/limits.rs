@@ -1,0 +1,127 @@
+//! Layers made to fill a disk or the memory.
+
+use std::io::{self, Read};
+
+use super::*;
+
+fn limited(change: impl FnOnce(&mut Limits)) -> Options {
+    let mut options = Options::default();
+    change(&mut options.limits);
+    options
+}
+
+fn refusal(layer: &Layer, options: &Options) -> String {
+    let error = Sandbox::new().unpack_with(layer, options).unwrap_err();
+    assert!(matches!(error, Error::Limit { .. }), "{error}");
+    assert!(error.hint().is_some());
+    error.to_string()
+}
+
+/// A layer with one file of `size` zeros, never held in memory.
+fn zeros(size: u64) -> impl Read + Send {
+    let mut header = tar::Header::new_ustar();
+    header.set_path("zeros").unwrap();
+    header.set_size(size);
+    header.set_mode(0o644);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(0);
+    header.set_cksum();
+    let header = io::Cursor::new(header.as_bytes().to_vec());
+    header.chain(io::repeat(0).take(size + 1024))
+}
+
+#[test]
+fn a_gigabyte_of_zeros_is_stopped_by_its_ratio() {
+    let mut encoder = Compression::Gzip.encoder(Vec::new()).unwrap();
+    io::copy(&mut zeros(1 << 30), &mut encoder).unwrap();
+    let bomb = encoder.finish().unwrap();
+    let sandbox = Sandbox::new();
+    let root = fs::File::open(sandbox.root()).unwrap();
+    let error = unpack(&bomb[..], root.as_fd(), &Options::default()).unwrap_err();
+    let text = error.to_string();
+    assert!(text.contains("at entry `zeros`") && text.contains("400 times"), "{text}");
+    assert!(fs::metadata(sandbox.path("zeros")).unwrap().len() <= (256 << 20) + (1 << 20));
+    sandbox.check_outside();
+}
+
+#[test]
+fn a_large_honest_layer_is_not_taken_for_a_bomb() {
+    let options = limited(|l| (l.ratio_from, l.ratio) = (1 << 20, 10));
+    let sandbox = Sandbox::new();
+    let root = fs::File::open(sandbox.root()).unwrap();
+    // Plain: one byte in, one byte out.
+    unpack(zeros(4 << 20), root.as_fd(), &options).unwrap();
+}
+
+#[test]
+fn an_endless_stream_ends_at_the_limit_of_bytes() {
+    let sandbox = Sandbox::new();
+    let root = fs::File::open(sandbox.root()).unwrap();
+    let options = limited(|l| l.bytes = 4 << 20);
+    let endless = io::Cursor::new(layer().file("f", "x").bytes()).chain(io::repeat(0));
+    let error = unpack(endless, root.as_fd(), &options).unwrap_err();
+    assert!(matches!(error, Error::Limit { .. }), "{error}");
+}
+
+#[test]
+fn a_file_that_claims_more_than_the_limit_is_refused_before_it_is_made() {
+    let options = limited(|l| l.bytes = 1 << 20);
+    let text = refusal(&layer().with(b"big", Kind::File, |e| e.size = (1 << 20) + 1), &options);
+    assert!(text.contains("`big`"), "{text}");
+}
+
+#[test]
+fn a_sparse_file_counts_in_full() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::File::create(dir.path().join("hole")).unwrap().set_len(1 << 40).unwrap();
+    let tar = std::process::Command::new("tar")
+        .args(["--format=posix", "-S", "-cf", "-", "hole"])
+        .current_dir(dir.path())
+        .output()
+        .unwrap();
+    let sandbox = Sandbox::new();
+    let root = fs::File::open(sandbox.root()).unwrap();
+    let error = unpack(&tar.stdout[..], root.as_fd(), &Options::default()).unwrap_err();
+    assert!(matches!(error, Error::Limit { .. }), "{error}");
+    assert!(sandbox.names("").is_empty());
+}
+
+#[test]
+fn entries_depth_and_xattrs_are_bounded_and_the_message_names_the_entry() {
+    let many = layer().file("1", "").file("2", "").file("third", "");
+    assert!(refusal(&many, &limited(|l| l.entries = 2)).contains("`third`"));
+    let deep = layer().file(&format!("{}f", "d/".repeat(300)), "");
+    assert!(refusal(&deep, &Options::default()).contains("deeper than 256"));
+    let fat = layer().with(b"fat", Kind::File, |e| {
+        e.xattrs = vec![(b"user.x".to_vec(), vec![0; 2 << 20])];
+    });
+    let error = Sandbox::new().unpack(&fat).unwrap_err().to_string();
+    assert!(error.contains("extended header of"), "{error}");
+    let name = "n".repeat(5000);
+    assert!(Sandbox::new().unpack(&layer().file(&name, "")).is_err());
+}
+
+#[test]
+fn a_truncated_layer_names_the_entry() {
+    let bytes = layer().file("first", "x").with(b"cut", Kind::File, |e| e.size = 5000).bytes();
+    let sandbox = Sandbox::new();
+    let root = fs::File::open(sandbox.root()).unwrap();
+    let error = unpack(&bytes[..3000], root.as_fd(), &Options::default()).unwrap_err();
+    assert_eq!(error.to_string(), "cannot read the layer: entry `cut`: unexpected end of data");
+}
+
+#[test]
+fn content_that_is_not_what_was_promised_fails_even_behind_the_archive() {
+    use crate::digest::{Digest, Expected, Mismatch, Verifier};
+    let bytes = layer().file("f", "x").bytes();
+    let expected = Expected { digest: Digest::of(&bytes), size: None };
+    let mut longer = bytes.clone();
+    longer.push(0);
+    let sandbox = Sandbox::new();
+    let root = fs::File::open(sandbox.root()).unwrap();
+    let verifier = Verifier::new(&longer[..], expected);
+    let error = unpack(verifier, root.as_fd(), &Options::default()).unwrap_err();
+    let Error::Stream(source) = &error else { panic!("{error}") };
+    assert!(Mismatch::within(source).is_some());
+}

@@ -1,0 +1,128 @@
+//! Operations below a root fd. Paths are resolved by the kernel inside that root; a last component is never followed.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use rustix::{
+    fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, XattrFlags},
+    io::Errno,
+};
+
+/// How often a lookup is repeated when renames elsewhere make the kernel unsure of a `..`. A machine that renames without pause
+/// cannot keep it busy for ever.
+const LOOKUP_ATTEMPTS: u32 = 256;
+
+/// How often a name is cleared and made again when somebody else keeps putting things there.
+pub(super) const CREATE_ATTEMPTS: u32 = 16;
+
+const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::CLOEXEC);
+
+/// An fd of the directory `path` in `root`, for lookups only. Symlinks, even absolute ones, stay inside the root.
+pub(super) fn open_dir(root: impl AsFd, path: &[u8]) -> Result<OwnedFd, Errno> {
+    let path = if path.is_empty() { b"." } else { path };
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    let mut attempts = LOOKUP_ATTEMPTS;
+    loop {
+        let flags = OFlags::PATH | DIRECTORY;
+        match rustix::fs::openat2(root.as_fd(), path, flags, Mode::empty(), resolve) {
+            // EAGAIN: a rename or mount happened while `..` was being resolved.
+            Err(Errno::AGAIN | Errno::INTR) if attempts > 0 => attempts -= 1,
+            other => return other,
+        }
+    }
+}
+
+/// The directory `name` itself, for reading and changing.
+pub(super) fn open_child(parent: impl AsFd, name: &[u8]) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | DIRECTORY;
+    rustix::fs::openat(parent, name, flags, Mode::empty())
+}
+
+/// What `name` itself is; `None` if there is nothing.
+pub(super) fn stat(parent: impl AsFd, name: &[u8]) -> Result<Option<Stat>, Errno> {
+    match rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) => Ok(Some(stat)),
+        Err(Errno::NOENT) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+pub(super) fn file_type(stat: &Stat) -> FileType {
+    FileType::from_raw_mode(stat.st_mode)
+}
+
+/// Whether this is overlayfs's mark for "deleted".
+pub(super) fn is_whiteout(stat: &Stat) -> bool {
+    file_type(stat) == FileType::CharacterDevice && stat.st_rdev == 0
+}
+
+/// The names in a directory.
+pub(super) fn list(dir: impl AsFd) -> Result<Vec<Vec<u8>>, Errno> {
+    let mut names = Vec::new();
+    for entry in Dir::read_from(dir)? {
+        let entry = entry?;
+        let name = entry.file_name().to_bytes();
+        if name != b"." && name != b".." {
+            names.push(name.to_vec());
+        }
+    }
+    Ok(names)
+}
+
+/// Removes `name` and all that is in it. Nothing there is fine.
+pub(super) fn remove_all(parent: BorrowedFd<'_>, name: &[u8]) -> Result<(), Errno> {
+    match rustix::fs::unlinkat(parent, name, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => return Ok(()),
+        // What Linux and POSIX say of a directory.
+        Err(Errno::ISDIR | Errno::PERM) => {}
+        Err(error) => return Err(error),
+    }
+    let dir = match open_child(parent, name) {
+        Ok(dir) => dir,
+        Err(Errno::NOENT) => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    for child in list(&dir)? {
+        remove_all(dir.as_fd(), &child)?;
+    }
+    match rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR) {
+        Err(Errno::NOENT) => Ok(()),
+        other => other,
+    }
+}
+
+/// A path by which calls that take no directory fd reach `name`. Its last component is not followed by the `l` calls.
+pub(super) fn by_path(parent: impl AsFd, name: &[u8]) -> Vec<u8> {
+    let mut path = format!("/proc/self/fd/{}/", parent.as_fd().as_raw_fd()).into_bytes();
+    path.extend_from_slice(name);
+    path
+}
+
+/// Changes the mode of `name`, which is of type `kind` and not a symlink. There is no `fchmodat` that does not follow before
+/// Linux 6.6, and a device must not be opened: so through the magic link of an O_PATH fd that was looked at first.
+pub(super) fn chmod_special(
+    parent: impl AsFd,
+    name: &[u8],
+    kind: FileType,
+    mode: Mode,
+) -> Result<(), Errno> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let fd = rustix::fs::openat(parent, name, flags, Mode::empty())?;
+    let stat = rustix::fs::fstat(&fd)?;
+    if file_type(&stat) != kind {
+        return Err(Errno::STALE);
+    }
+    if Mode::from_raw_mode(stat.st_mode) == mode {
+        return Ok(());
+    }
+    rustix::fs::chmod(format!("/proc/self/fd/{}", fd.as_raw_fd()), mode)
+}
+
+/// Sets an extended attribute of `name`, which is not followed.
+pub(super) fn set_xattr(
+    parent: impl AsFd,
+    name: &[u8],
+    key: &[u8],
+    value: &[u8],
+) -> Result<(), Errno> {
+    rustix::fs::lsetxattr(by_path(parent, name), key, value, XattrFlags::empty())
+}

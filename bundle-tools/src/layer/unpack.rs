@@ -1,0 +1,337 @@
+//! Carries out the entries of a layer, one by one.
+//!
+//! The usual file costs openat, write, fchown, fchmod, futimens and close: its directory stays open from one entry to the next,
+//! and what would change nothing is not called. Times of directories come last, since filling a directory changes them.
+
+mod content;
+mod directory;
+mod metadata;
+mod whiteout;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::BufRead,
+    ops::Bound,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    rc::Rc,
+};
+
+use rustix::{
+    fs::{AtFlags, FileType, Mode, OFlags, Timespec},
+    io::Errno,
+};
+
+use super::{
+    Error, Ignored, Options, Whiteouts,
+    name::{self, Marker},
+    tree,
+};
+use crate::tarball::{Entry, Kind, TarReader, printable};
+
+/// A layer that is being unpacked.
+pub(super) struct Unpacker<'o> {
+    root: OwnedFd,
+    options: &'o Options,
+    /// The directory of the last entry.
+    parent: Option<Rc<Parent>>,
+    /// Directories of this layer, to get their times at the end.
+    directories: BTreeMap<Vec<u8>, Finish>,
+    /// Directories made without an entry of their own.
+    implied: BTreeSet<Vec<u8>>,
+    /// What this layer wrote, where a later whiteout must spare it.
+    written: BTreeSet<Vec<u8>>,
+    /// Bytes that files were said to have, holes included.
+    content: u64,
+    caller: (u32, u32),
+    tally: Tally,
+}
+
+/// The part of [`Stats`](super::Stats) that is counted here.
+#[derive(Default)]
+pub(super) struct Tally {
+    pub(super) entries: u64,
+    pub(super) implied: Vec<Vec<u8>>,
+    pub(super) opaque_root: bool,
+    pub(super) ignored: Vec<Ignored>,
+}
+
+/// A directory that entries go into.
+struct Parent {
+    path: Vec<u8>,
+    fd: OwnedFd,
+    /// New files get its group, not the caller's.
+    setgid: bool,
+}
+
+/// What is done to a directory at the end.
+#[derive(Clone, Copy)]
+struct Finish {
+    mtime: Timespec,
+    /// The mode, if the directory was made writable until then.
+    mode: Option<Mode>,
+}
+
+impl<'o> Unpacker<'o> {
+    pub(super) fn new(root: BorrowedFd<'_>, options: &'o Options) -> Result<Self, Error> {
+        // Ours may be an O_PATH fd, which cannot be read or changed.
+        let root = tree::open_child(root, b".").map_err(|e| Error::file("open", b"", e))?;
+        Ok(Self {
+            root,
+            options,
+            parent: None,
+            directories: BTreeMap::new(),
+            implied: BTreeSet::new(),
+            written: BTreeSet::new(),
+            content: 0,
+            caller: (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw()),
+            tally: Tally::default(),
+        })
+    }
+
+    /// Carries out one entry; `tar` has its data.
+    pub(super) fn apply<R: BufRead>(
+        &mut self,
+        entry: &Entry,
+        tar: &mut TarReader<R>,
+    ) -> Result<(), Error> {
+        let limits = &self.options.limits;
+        self.tally.entries += 1;
+        if self.tally.entries > limits.entries {
+            let limit = format!("it has more than {} entries", limits.entries);
+            return Err(Error::limit(&entry.name, limit));
+        }
+        self.content = self.content.saturating_add(entry.size);
+        if self.content > limits.bytes {
+            let limit = format!("its files exceed {} bytes", limits.bytes);
+            return Err(Error::limit(&entry.name, limit));
+        }
+        let path = name::clean(&entry.name, limits.depth)?;
+        match name::marker(&path)? {
+            Some(Marker::Aufs) => Ok(()),
+            Some(Marker::Opaque) => self.opaque(name::split(&path).0),
+            Some(Marker::Whiteout(hidden)) => self.whiteout(name::split(&path).0, hidden),
+            None if path.is_empty() => self.root_entry(entry),
+            None => self.place(entry, &path, tar),
+        }
+    }
+
+    /// Sets the times of directories and gives the account.
+    pub(super) fn finish(mut self) -> Result<Tally, Error> {
+        let mut parent: Option<(Vec<u8>, OwnedFd)> = None;
+        for (path, finish) in std::mem::take(&mut self.directories) {
+            let (dir, name) = name::split(&path);
+            let known = parent.take().filter(|(known, _)| known == dir);
+            let (_, fd) = match known {
+                Some(known) => parent.insert(known),
+                None => {
+                    let fd = tree::open_dir(&self.root, dir)
+                        .map_err(|e| Error::file("open directory", dir, e))?;
+                    parent.insert((dir.to_vec(), fd))
+                }
+            };
+            let name = if name.is_empty() { b"." } else { name };
+            metadata::set_time(&*fd, name, finish.mtime)
+                .map_err(|e| Error::file("set the time of", &path, e))?;
+            if let Some(mode) = finish.mode {
+                tree::open_child(&*fd, name)
+                    .and_then(|fd| rustix::fs::fchmod(fd, mode))
+                    .map_err(|e| Error::file("set the mode of", &path, e))?;
+            }
+        }
+        self.tally.implied = self.implied.into_iter().collect();
+        Ok(self.tally)
+    }
+
+    /// The entry of the root directory itself (`./`).
+    fn root_entry(&mut self, entry: &Entry) -> Result<(), Error> {
+        if entry.kind != Kind::Directory {
+            return Err(Error::refused(&entry.name, "it would replace the root directory"));
+        }
+        let root = self.root.try_clone().map_err(|e| Error::file("open", b"", e))?;
+        self.describe_directory(&root, entry, b"")
+    }
+
+    fn place<R: BufRead>(
+        &mut self,
+        entry: &Entry,
+        path: &[u8],
+        tar: &mut TarReader<R>,
+    ) -> Result<(), Error> {
+        let (dir, name) = name::split(path);
+        let parent = self.enter(dir)?;
+        let made = match &entry.kind {
+            Kind::File => self.file(entry, &parent, name, path, tar).map(|()| true),
+            Kind::Directory => self.directory(entry, &parent, name, path).map(|()| true),
+            Kind::Symlink(target) => {
+                self.symlink(entry, target, &parent, name, path).map(|()| true)
+            }
+            Kind::HardLink(target) => self.hard_link(entry, target, &parent, name, path),
+            Kind::CharDevice(..) | Kind::BlockDevice(..) | Kind::Fifo => {
+                self.special(entry, &parent, name, path)
+            }
+        }?;
+        if made && self.options.whiteouts == Whiteouts::Apply {
+            self.written.insert(path.to_vec());
+        }
+        Ok(())
+    }
+
+    fn symlink(
+        &mut self,
+        entry: &Entry,
+        target: &[u8],
+        parent: &Parent,
+        name: &[u8],
+        path: &[u8],
+    ) -> Result<(), Error> {
+        self.create("make the symlink", parent, name, path, || {
+            rustix::fs::symlinkat(target, &parent.fd, name)
+        })?;
+        self.describe_by_name(entry, parent, name, path)
+    }
+
+    /// A further name of a file of this layer. Whether anything was made.
+    fn hard_link(
+        &mut self,
+        entry: &Entry,
+        target: &[u8],
+        parent: &Parent,
+        name: &[u8],
+        path: &[u8],
+    ) -> Result<bool, Error> {
+        let missing = || {
+            let why = format!("its target `{}` is not in the layer", printable(target));
+            Error::refused(&entry.name, why)
+        };
+        let target = name::clean(target, self.options.limits.depth)
+            .map_err(|_| Error::refused(&entry.name, "its target lies outside of the root"))?;
+        if target == path {
+            return Ok(false);
+        }
+        let (source_dir, source_name) = name::split(&target);
+        if source_name.is_empty() {
+            return Err(Error::refused(&entry.name, "it is a hard link to a directory"));
+        }
+        let source_dir = match tree::open_dir(&self.root, source_dir) {
+            Ok(fd) => fd,
+            Err(Errno::NOENT | Errno::NOTDIR) => return Err(missing()),
+            Err(error) => return Err(Error::file("open the target of", path, error)),
+        };
+        let source = tree::stat(&source_dir, source_name)
+            .map_err(|e| Error::file("look at the target of", path, e))?
+            .ok_or_else(missing)?;
+        if tree::file_type(&source) == FileType::Directory {
+            return Err(Error::refused(&entry.name, "it is a hard link to a directory"));
+        }
+        if tree::is_whiteout(&source) && self.overlay() {
+            return Err(missing());
+        }
+        let there = tree::stat(&parent.fd, name).map_err(|e| Error::file("look at", path, e))?;
+        if there.is_some_and(|there| (there.st_dev, there.st_ino) == (source.st_dev, source.st_ino))
+        {
+            return Ok(true);
+        }
+        // Without AT_SYMLINK_FOLLOW: a target that is a symlink gets a second name itself.
+        self.create("make the hard link", parent, name, path, || {
+            let flags = AtFlags::empty();
+            rustix::fs::linkat(&source_dir, source_name, &parent.fd, name, flags)
+        })?;
+        Ok(true)
+    }
+
+    /// A device or a pipe. Whether it was made.
+    fn special(
+        &mut self,
+        entry: &Entry,
+        parent: &Parent,
+        name: &[u8],
+        path: &[u8],
+    ) -> Result<bool, Error> {
+        let (kind, major, minor) = match entry.kind {
+            Kind::CharDevice(major, minor) => (FileType::CharacterDevice, major, minor),
+            Kind::BlockDevice(major, minor) => (FileType::BlockDevice, major, minor),
+            _ => (FileType::Fifo, 0, 0),
+        };
+        if kind != FileType::Fifo && !self.options.devices {
+            self.ignore(entry, "a device node: none are made here");
+            return Ok(false);
+        }
+        if kind == FileType::CharacterDevice && (major, minor) == (0, 0) && self.overlay() {
+            self.ignore(entry, "the character device 0:0: overlayfs takes it for a whiteout");
+            return Ok(false);
+        }
+        let mode = Mode::from_raw_mode(entry.mode);
+        let device = rustix::fs::makedev(major, minor);
+        let action = if kind == FileType::Fifo { "make the fifo" } else { "make the device" };
+        self.create(action, parent, name, path, || {
+            rustix::fs::mknodat(&parent.fd, name, kind, Mode::RUSR | Mode::WUSR, device)
+        })?;
+        self.describe_by_name(entry, parent, name, path)?;
+        // After the owner: chown takes setuid away.
+        tree::chmod_special(&parent.fd, name, kind, mode)
+            .map_err(|e| Error::file("set the mode of", path, e))?;
+        Ok(true)
+    }
+
+    /// Makes something that must not exist yet, after removing what does.
+    fn create<T>(
+        &mut self,
+        action: &'static str,
+        parent: &Parent,
+        name: &[u8],
+        path: &[u8],
+        mut make: impl FnMut() -> Result<T, Errno>,
+    ) -> Result<T, Error> {
+        for _ in 0..tree::CREATE_ATTEMPTS {
+            match make() {
+                Err(Errno::EXIST) => self.clear(&parent.fd, name, path)?,
+                other => return other.map_err(|e| Error::file(action, path, e)),
+            }
+        }
+        Err(Error::file(action, path, Errno::EXIST))
+    }
+
+    /// Removes what is at `path`, and what we remember of it.
+    fn clear(&mut self, parent: impl AsFd, name: &[u8], path: &[u8]) -> Result<(), Error> {
+        tree::remove_all(parent.as_fd(), name).map_err(|e| Error::file("remove", path, e))?;
+        // The directory of the next entry may have been reached through this name.
+        self.parent = None;
+        self.implied.remove(path);
+        self.directories.remove(path);
+        self.written.remove(path);
+        let mut below = path.to_vec();
+        below.push(b'/');
+        let mut end = path.to_vec();
+        end.push(b'/' + 1);
+        let range = (Bound::Included(below), Bound::Excluded(end));
+        for map_key in keys(self.directories.range(range.clone()).map(|(key, _)| key)) {
+            self.directories.remove(&map_key);
+        }
+        for key in keys(self.implied.range(range.clone())) {
+            self.implied.remove(&key);
+        }
+        for key in keys(self.written.range(range)) {
+            self.written.remove(&key);
+        }
+        Ok(())
+    }
+
+    fn overlay(&self) -> bool {
+        self.options.whiteouts != Whiteouts::Apply
+    }
+
+    fn ignore(&mut self, entry: &Entry, what: impl Into<String>) {
+        self.tally.ignored.push(Ignored { entry: printable(&entry.name), what: what.into() });
+    }
+}
+
+fn keys<'a>(range: impl Iterator<Item = &'a Vec<u8>>) -> Vec<Vec<u8>> {
+    range.cloned().collect()
+}
+
+/// The flags of a file that must be new.
+const NEW_FILE: OFlags = OFlags::WRONLY
+    .union(OFlags::CREATE)
+    .union(OFlags::EXCL)
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::CLOEXEC);

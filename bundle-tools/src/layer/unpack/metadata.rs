@@ -1,0 +1,157 @@
+//! Owners, modes, times and extended attributes.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::{
+    fs::{AtFlags, Gid, Mode, Timespec, Timestamps, Uid, XattrFlags},
+    io::Errno,
+};
+
+use super::{Error, Parent, Unpacker};
+use crate::{
+    layer::tree,
+    tarball::{Entry, Kind, printable},
+};
+
+impl Unpacker<'_> {
+    /// Owner, mode, xattrs and times of a file that was just made in `parent`.
+    pub(super) fn describe_file(
+        &mut self,
+        fd: &OwnedFd,
+        entry: &Entry,
+        parent: &Parent,
+        path: &[u8],
+    ) -> Result<(), Error> {
+        if self.owner_differs(entry, parent) {
+            self.set_owner(fd, entry, path)?;
+        }
+        // After the owner: chown takes setuid and setgid away.
+        rustix::fs::fchmod(fd, Mode::from_raw_mode(entry.mode))
+            .map_err(|e| Error::file("set the mode of", path, e))?;
+        self.set_xattrs(fd, entry, path)?;
+        rustix::fs::futimens(fd, &timestamps(entry.mtime))
+            .map_err(|e| Error::file("set the time of", path, e))
+    }
+
+    /// Owner, xattrs and times of something that cannot be opened. Only what is not a symlink has a mode; see the caller.
+    pub(super) fn describe_by_name(
+        &mut self,
+        entry: &Entry,
+        parent: &Parent,
+        name: &[u8],
+        path: &[u8],
+    ) -> Result<(), Error> {
+        if self.owner_differs(entry, parent) {
+            let (uid, gid) = owner(entry);
+            rustix::fs::chownat(&parent.fd, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)
+                .map_err(|e| Error::file("set the owner of", path, e))?;
+        }
+        for (key, value) in &entry.xattrs {
+            self.set_xattr(entry, key, path, || tree::set_xattr(&parent.fd, name, key, value))?;
+        }
+        set_time(&parent.fd, name, entry.mtime).map_err(|e| Error::file("set the time of", path, e))
+    }
+
+    pub(super) fn set_owner(&self, fd: impl AsFd, entry: &Entry, path: &[u8]) -> Result<(), Error> {
+        if !self.options.owners {
+            return Ok(());
+        }
+        let (uid, gid) = owner(entry);
+        rustix::fs::fchown(fd, uid, gid).map_err(|e| Error::file("set the owner of", path, e))
+    }
+
+    pub(super) fn set_xattrs(
+        &mut self,
+        fd: &OwnedFd,
+        entry: &Entry,
+        path: &[u8],
+    ) -> Result<(), Error> {
+        for (key, value) in &entry.xattrs {
+            self.set_xattr(entry, key, path, || {
+                rustix::fs::fsetxattr(fd, &key[..], value, XattrFlags::empty())
+            })?;
+        }
+        Ok(())
+    }
+
+    fn set_xattr(
+        &mut self,
+        entry: &Entry,
+        key: &[u8],
+        path: &[u8],
+        set: impl Fn() -> Result<(), Errno>,
+    ) -> Result<(), Error> {
+        if let Err(why) = admit_xattr(key) {
+            self.ignore(entry, format!("the xattr `{}`: {why}", printable(key)));
+            return Ok(());
+        }
+        match set() {
+            Ok(()) => Ok(()),
+            // The file system has none, or the kernel has none for this type of file.
+            Err(Errno::OPNOTSUPP) => {
+                self.ignore(entry, format!("the xattr `{}`: not supported here", printable(key)));
+                Ok(())
+            }
+            Err(Errno::PERM) if !self.options.owners || matches!(entry.kind, Kind::Symlink(_)) => {
+                self.ignore(entry, format!("the xattr `{}`: not permitted", printable(key)));
+                Ok(())
+            }
+            Err(error) => Err(Error::file("set an xattr of", path, error)),
+        }
+    }
+
+    /// Whether a file made by the caller in `parent` belongs to somebody else than the entry says.
+    fn owner_differs(&self, entry: &Entry, parent: &Parent) -> bool {
+        self.options.owners && (parent.setgid || (entry.uid, entry.gid) != self.caller)
+    }
+}
+
+/// Which extended attributes an image may set. Those of overlayfs would change what the mount shows; labels and `trusted.*` are
+/// the host's.
+fn admit_xattr(key: &[u8]) -> Result<(), &'static str> {
+    if key.starts_with(b"trusted.overlay.") || key.starts_with(b"user.overlay.") {
+        return Err("overlayfs keeps its own there");
+    }
+    let image_may = key.starts_with(b"user.")
+        || matches!(
+            key,
+            b"security.capability" | b"system.posix_acl_access" | b"system.posix_acl_default"
+        );
+    if image_may { Ok(()) } else { Err("an image does not set it") }
+}
+
+fn owner(entry: &Entry) -> (Option<Uid>, Option<Gid>) {
+    (Some(Uid::from_raw(entry.uid)), Some(Gid::from_raw(entry.gid)))
+}
+
+/// The time of access is set too: the tree then depends on the layer alone.
+fn timestamps(mtime: Timespec) -> Timestamps {
+    Timestamps { last_access: mtime, last_modification: mtime }
+}
+
+pub(super) fn set_time(parent: impl AsFd, name: &[u8], mtime: Timespec) -> Result<(), Errno> {
+    rustix::fs::utimensat(parent, name, &timestamps(mtime), AtFlags::SYMLINK_NOFOLLOW)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_sets_its_own_attributes_and_no_others() {
+        for ours in ["user.note", "security.capability", "system.posix_acl_access"] {
+            assert!(admit_xattr(ours.as_bytes()).is_ok(), "{ours}");
+        }
+        for not in [
+            "trusted.overlay.opaque",
+            "trusted.overlay.redirect",
+            "user.overlay.opaque",
+            "trusted.x",
+            "security.selinux",
+            "security.ima",
+            "system.nfs4_acl",
+        ] {
+            assert!(admit_xattr(not.as_bytes()).is_err(), "{not}");
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! The words of a system error inside one of our messages: lower case, without the number that `io::Error` appends, as in
+//! "no such file or directory". Engines match these words, so there is one place that makes them.
+
+use std::io;
+
+/// What `error` says, in the form that ends a message of ours.
+pub fn reason(error: &io::Error) -> String {
+    if error.kind() == io::ErrorKind::UnexpectedEof {
+        return "unexpected end of data".to_owned();
+    }
+    let text = error.to_string();
+    let text = match error.raw_os_error() {
+        Some(number) => text.trim_end_matches(&format!(" (os error {number})")),
+        None => &text,
+    };
+    let mut chars = text.chars();
+    match chars.next() {
+        // An acronym keeps its capitals.
+        Some(first) if !chars.clone().next().is_some_and(char::is_uppercase) => {
+            first.to_lowercase().chain(chars).collect()
+        }
+        _ => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_system_error_loses_its_number_and_its_capital() {
+        let error = io::Error::from(rustix::io::Errno::NOENT);
+        assert_eq!(reason(&error), "no such file or directory");
+    }
+
+    #[test]
+    fn a_message_of_ours_is_kept() {
+        assert_eq!(reason(&io::Error::other("blob is short")), "blob is short");
+    }
+}

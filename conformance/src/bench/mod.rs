@@ -1,0 +1,154 @@
+//! Runtimes side by side: the same work for each in turn, measured from outside.
+//!
+//! Runs are interleaved, so that whatever else the machine does falls on all alike, and CPU time
+//! counts every process of a runtime: what it waits for itself, and the container's first process,
+//! which this process waits for as the subreaper. Nothing here fails on a time.
+
+mod cases;
+mod count;
+mod measure;
+mod report;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::mpsc;
+
+use rustix::mount::{UnmountFlags, unmount};
+use sys::namespace::{self, Kinds};
+
+pub use cases::Case;
+pub use count::{Calls, count_create};
+pub use measure::Sample;
+pub use report::{Entry, Report, Summary};
+
+use crate::fixture::Sandbox;
+
+/// The unified hierarchy of a hybrid machine: crun takes it for a sign of v2 and then fails.
+const HYBRID_MOUNT: &str = "/sys/fs/cgroup/unified";
+
+/// A runtime to measure.
+#[derive(Debug, Clone)]
+pub struct Contender {
+    /// What the tables call it: the file name of the program.
+    pub name: String,
+    /// The program.
+    pub program: PathBuf,
+    /// The first line of its `--version`.
+    pub version: String,
+}
+
+impl Contender {
+    /// The runtime at `program`.
+    ///
+    /// # Errors
+    /// When it does not answer to `--version`.
+    pub fn probe(program: &Path) -> Result<Self, String> {
+        let failed = |why: String| format!("cannot use runtime `{}`: {why}", program.display());
+        let output = Command::new(program)
+            .arg("--version")
+            .output()
+            .map_err(|error| failed(error.to_string()))?;
+        if !output.status.success() {
+            return Err(failed(format!("`--version`: {}", output.status)));
+        }
+        let version = String::from_utf8_lossy(&output.stdout);
+        if version.trim().is_empty() {
+            return Err(failed("`--version` prints nothing".to_owned()));
+        }
+        Ok(Self {
+            name: program.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            program: program.to_owned(),
+            version: version.lines().next().unwrap_or_default().to_owned(),
+        })
+    }
+
+    /// crun refuses a hybrid machine unless it cannot see the v2 mount.
+    fn must_not_see_hybrid(&self) -> bool {
+        self.name.contains("crun")
+    }
+}
+
+/// Measures every contender `runs` times in every case, calling `progress` before each round.
+///
+/// # Panics
+/// When a runtime fails: a failed run must not enter a comparison.
+#[must_use]
+pub fn compare(contenders: &[Contender], runs: usize, progress: &dyn Fn(&str)) -> Report {
+    let sandbox = Sandbox::enter();
+    let mut report = Report::of_this_machine(runs);
+    std::thread::scope(|scope| {
+        let workers: Vec<Worker> =
+            contenders.iter().map(|contender| Worker::start(scope, contender)).collect();
+        for case in Case::ALL {
+            let mut samples = vec![Vec::with_capacity(runs); workers.len()];
+            // The first round warms caches up and does not count.
+            for round in 0..=runs {
+                progress(&format!("{} {round}/{runs}", case.name()));
+                for (worker, samples) in workers.iter().zip(&mut samples) {
+                    let sample = worker.measure(case);
+                    if round > 0 {
+                        samples.push(sample);
+                    }
+                }
+            }
+            for (contender, samples) in contenders.iter().zip(&samples) {
+                report.add(contender, case, samples);
+            }
+        }
+        for (contender, worker) in contenders.iter().zip(&workers) {
+            progress(&format!("system calls of {}", contender.name));
+            report.add_calls(contender, worker.count());
+        }
+    });
+    sandbox.assert_clean();
+    report
+}
+
+/// What a worker is asked to do, with the channel for its answer.
+enum Order {
+    Measure(Case, mpsc::Sender<Sample>),
+    Count(mpsc::Sender<Calls>),
+}
+
+/// A thread for one contender, so that each sees the mounts that suit it.
+struct Worker {
+    orders: mpsc::Sender<Order>,
+}
+
+impl Worker {
+    fn start<'scope>(
+        scope: &'scope std::thread::Scope<'scope, '_>,
+        contender: &'scope Contender,
+    ) -> Self {
+        let (orders, inbox) = mpsc::channel();
+        scope.spawn(move || {
+            if contender.must_not_see_hybrid() && Path::new(HYBRID_MOUNT).is_dir() {
+                namespace::unshare(Kinds::MOUNT).expect("make a mount namespace");
+                unmount(HYBRID_MOUNT, UnmountFlags::DETACH).expect("hide the v2 hierarchy");
+            }
+            let bench = cases::Bench::prepare(contender);
+            // An answer that nobody waits for any more is no fault.
+            for order in inbox {
+                match order {
+                    Order::Measure(case, answer) => drop(answer.send(bench.measure(case))),
+                    Order::Count(answer) => drop(answer.send(bench.count())),
+                }
+            }
+        });
+        Self { orders }
+    }
+
+    fn measure(&self, case: Case) -> Sample {
+        self.ask(|answer| Order::Measure(case, answer))
+    }
+
+    fn count(&self) -> Calls {
+        self.ask(Order::Count)
+    }
+
+    fn ask<T>(&self, order: impl FnOnce(mpsc::Sender<T>) -> Order) -> T {
+        let (answer, wait) = mpsc::channel();
+        self.orders.send(order(answer)).expect("a worker that listens");
+        wait.recv().expect("a runtime that works")
+    }
+}

@@ -1,0 +1,93 @@
+//! Pulling: from a name to an image whose layers are unpacked.
+//!
+//! [`pull`] reads from top to bottom: the name is resolved to a manifest, the layers that are not
+//! here yet come in side by side into a staging directory, and when all are found right they are
+//! committed and named under a lock. A pull that is killed leaves its staging directory, which the
+//! next one sweeps.
+
+mod error;
+mod install;
+
+pub use error::{Cause, Error};
+pub(crate) use install::{Source, install};
+
+use crate::progress::Progress;
+use crate::reference::Reference;
+use crate::registry::{Access, Client, Credentials, Platform, Registry, Tls};
+use crate::store::{Image, Store};
+
+/// When a registry is asked for an image that may be here already.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Policy {
+    /// Every time: the name may stand for something newer.
+    Always,
+    /// Only if no image here has the name.
+    #[default]
+    Missing,
+    /// Not at all.
+    Never,
+}
+
+/// Choices of the caller.
+#[derive(Clone, Debug, Default)]
+pub struct PullOptions {
+    /// The platform to choose from an image for several; this machine's, if not given.
+    pub platform: Option<Platform>,
+    /// What to log in with; what `docker login` stored for the registry, if not given.
+    pub credentials: Option<Credentials>,
+    /// How far the registry's identity is checked.
+    pub tls: Tls,
+    /// When the registry is asked at all.
+    pub policy: Policy,
+}
+
+/// Makes sure that the image `reference` is in the store with its layers unpacked, and returns it.
+pub fn pull(
+    reference: &Reference,
+    options: &PullOptions,
+    store: &Store,
+    progress: &dyn Progress,
+) -> Result<Image, Error> {
+    let result = match options.policy {
+        Policy::Always => fetch(reference, options, store, progress),
+        Policy::Missing => match here(reference, store) {
+            Ok(Some(image)) => Ok(image),
+            Ok(None) => fetch(reference, options, store, progress),
+            Err(cause) => Err(cause),
+        },
+        Policy::Never => here(reference, store).and_then(|image| image.ok_or(Cause::NotHere)),
+    };
+    result.map_err(|cause| Error { action: "pull", object: reference.to_string(), cause })
+}
+
+/// The image as it is in the store, with layers unpacked again that were removed.
+fn here(reference: &Reference, store: &Store) -> Result<Option<Image>, Cause> {
+    let Some(image) = store.named(reference)? else { return Ok(None) };
+    if image.chain_ids.iter().all(|chain| store.snapshots().contains(chain)) {
+        return Ok(Some(image));
+    }
+    install::unpack_again(store, &image).map(Some)
+}
+
+/// Asks the registry.
+fn fetch(
+    reference: &Reference,
+    options: &PullOptions,
+    store: &Store,
+    progress: &dyn Progress,
+) -> Result<Image, Cause> {
+    let credentials = match &options.credentials {
+        Some(credentials) => Some(credentials.clone()),
+        None => Credentials::stored(reference)?,
+    };
+    let access = Access { credentials, tls: options.tls.clone() };
+    let client = Client::connect(reference, &access)?;
+    let document = client.resolve(&reference.selector())?;
+    progress.begin(reference);
+    let platform = options.platform.clone().unwrap_or_else(Platform::host);
+    let source = Source { registry: &client, platform: &platform };
+    let digest = document.digest.clone();
+    let image = install(&source, document, std::slice::from_ref(reference), store, progress)?;
+    progress.end(&digest);
+    Ok(image)
+}

@@ -1,0 +1,93 @@
+//! Why an image could not be pulled or loaded.
+
+use bundle::digest::{DiffId, Digest};
+use bundle::layer;
+
+use crate::registry::{self, Platform};
+use crate::{snapshot, store};
+
+/// An image that did not arrive.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {action} `{object}`: {cause}")]
+pub struct Error {
+    /// `pull` or `load`.
+    pub action: &'static str,
+    /// The image's name, or the archive's.
+    pub object: String,
+    /// Why it did not arrive.
+    pub cause: Cause,
+}
+
+/// Where it failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Cause {
+    /// At the registry, or on the way from it.
+    #[error(transparent)]
+    Registry(#[from] registry::Error),
+    /// In the store, or on its disk.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// In a layer's archive.
+    #[error("layer `{digest}`: {source}")]
+    Layer {
+        /// The layer's blob.
+        digest: Digest,
+        /// What is wrong with it.
+        source: layer::Error,
+    },
+    /// A layer's blob is the right one, and its archive is not the one that the image names.
+    #[error("layer `{digest}` does not match: its uncompressed digest is `{found}`, not `{expected}`")]
+    WrongDiffId {
+        /// The layer's blob.
+        digest: Digest,
+        /// What the image's configuration says.
+        expected: DiffId,
+        /// What it is.
+        found: DiffId,
+    },
+    /// The image is for other platforms.
+    #[error("no image for {wanted} in it; it has {offered}")]
+    NoPlatform {
+        /// What was looked for.
+        wanted: Platform,
+        /// What there is.
+        offered: String,
+    },
+    /// It is not in the store, and may not be fetched.
+    #[error("it is not in the store, and the pull policy is `never`")]
+    NotHere,
+    /// Another layer of the image failed.
+    #[error("cancelled")]
+    Cancelled,
+    /// Other processes removed layers of the image again and again while it came in.
+    #[error("its layers are removed by another process while they come in")]
+    Contended,
+    /// The archive to load from.
+    #[error("{0}")]
+    Archive(String),
+}
+
+impl Error {
+    /// What the user can do about it, where that is known.
+    pub fn hint(&self) -> Option<String> {
+        match &self.cause {
+            Cause::Registry(error) => error.hint(),
+            Cause::Store(error) => error.hint(),
+            Cause::Layer { source, .. } => source.hint(),
+            Cause::WrongDiffId { .. } => {
+                Some("the image was put together wrongly; it has to be built again".to_owned())
+            }
+            Cause::NoPlatform { .. } => {
+                Some("choose one of these with --platform; this machine must be able to run it".into())
+            }
+            Cause::NotHere => Some("pull it first, or use another pull policy".to_owned()),
+            Cause::Cancelled | Cause::Contended | Cause::Archive(_) => None,
+        }
+    }
+}
+
+impl From<snapshot::Error> for Cause {
+    fn from(error: snapshot::Error) -> Self {
+        Self::Store(error.into())
+    }
+}

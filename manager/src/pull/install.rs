@@ -1,0 +1,314 @@
+//! From a resolved manifest to an image in the store, wherever its blobs come from.
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+
+use bundle::digest::{ChainId, DiffId, Digest};
+use bundle::layer;
+use oci_spec::image::{Descriptor, ImageManifest};
+
+use super::Cause;
+use crate::layout::Layout;
+use crate::progress::{NoProgress, Outcome, Progress};
+use crate::reference::Reference;
+use crate::registry::manifest::{self, Kind};
+use crate::registry::{self, Document, Platform, Registry};
+use crate::snapshot::{FILES, LayerRecord, create_directory};
+use crate::store::{Content, Image, Staging, Store};
+use crate::unpack::Incoming;
+
+/// Layers that come in at the same time, as many as Docker takes and one more.
+const PARALLEL: usize = 4;
+/// An index may point to an index; nobody needs more of that.
+const MAX_NESTING: usize = 3;
+/// How often a pull begins again because what it relied on was removed meanwhile.
+const MAX_ATTEMPTS: usize = 3;
+
+/// Where an image comes from, and for which platform it is chosen.
+#[derive(Clone, Copy)]
+pub(crate) struct Source<'a> {
+    pub(crate) registry: &'a dyn Registry,
+    pub(crate) platform: &'a Platform,
+}
+
+/// Brings in the image that `document` stands for and gives it `names`.
+pub(crate) fn install(
+    source: &Source<'_>,
+    document: Document,
+    names: &[Reference],
+    store: &Store,
+    progress: &dyn Progress,
+) -> Result<Image, Cause> {
+    let resolved = document.digest.clone();
+    let (document, manifest) = choose(source, document)?;
+    let config = read_config(source.registry, &manifest)?;
+    let content = Content::new(manifest, &config).map_err(|why| {
+        registry::Error::Invalid(format!("the image's configuration {why}"))
+    })?;
+    for _ in 0..MAX_ATTEMPTS {
+        let staging = store.stage()?;
+        let pending = Pending { staging, store, content: &content, layers: plan(&content, store)? };
+        let staged = pending.fetch(source.registry, progress)?;
+        pending.inherit(&staged)?;
+        if let Some(image) = pending.commit(&staged, &document, &config, names, &resolved)? {
+            return Ok(image);
+        }
+    }
+    Err(Cause::Contended)
+}
+
+/// Unpacks an image's layers from the store's own blobs.
+pub(super) fn unpack_again(store: &Store, image: &Image) -> Result<Image, Cause> {
+    let layout = Layout::new(store.layout());
+    let document = layout.resolve(image.manifest_digest.as_str())?;
+    let source = Source { registry: &layout, platform: &Platform::host() };
+    install(&source, document, &[], store, &NoProgress)
+}
+
+/// Follows indexes to the manifest for the platform.
+fn choose(source: &Source<'_>, document: Document) -> Result<(Document, ImageManifest), Cause> {
+    let mut document = document;
+    for _ in 0..MAX_NESTING {
+        match manifest::parse(&document)? {
+            Kind::Manifest(manifest) => {
+                document.media_type = media_type(&document, &manifest);
+                return Ok((document, manifest));
+            }
+            Kind::Index(index) => {
+                let chosen = source.platform.choose(index.manifests());
+                let descriptor = chosen.ok_or_else(|| Cause::NoPlatform {
+                    wanted: source.platform.clone(),
+                    offered: manifest::platforms(index.manifests()),
+                })?;
+                document = source.registry.manifest(descriptor)?;
+            }
+        }
+    }
+    Err(registry::Error::Invalid("its indexes are nested too deeply".to_owned()).into())
+}
+
+/// What the store's index is to call the manifest: its own word, else the registry's.
+fn media_type(document: &Document, manifest: &ImageManifest) -> String {
+    match manifest.media_type() {
+        Some(own) => own.to_string(),
+        None if document.media_type == manifest::DOCKER_MANIFEST => document.media_type.clone(),
+        None => oci_spec::image::MediaType::ImageManifest.to_string(),
+    }
+}
+
+fn read_config(source: &dyn Registry, manifest: &ImageManifest) -> Result<Vec<u8>, Cause> {
+    let descriptor = manifest.config();
+    let digest = digest_of(descriptor)?;
+    let mut config = Vec::new();
+    let read = source.blob(descriptor)?.read_to_end(&mut config);
+    read.map_err(|error| registry::Error::from_read(error, "config", &digest))?;
+    Ok(config)
+}
+
+fn digest_of(descriptor: &Descriptor) -> Result<Digest, registry::Error> {
+    Digest::try_from(descriptor).map_err(|error| registry::Error::Invalid(error.to_string()))
+}
+
+/// A layer of the image, and what of it is missing here.
+#[derive(Debug)]
+struct Layer {
+    descriptor: Descriptor,
+    digest: Digest,
+    diff_id: DiffId,
+    chain: ChainId,
+    needs_blob: bool,
+    needs_files: bool,
+}
+
+fn plan(content: &Content, store: &Store) -> Result<Vec<Layer>, Cause> {
+    let ids = content.diff_ids.iter().zip(&content.chain_ids);
+    let layers = content.manifest.layers().iter().zip(ids).map(|(descriptor, (diff_id, chain))| {
+        let digest = digest_of(descriptor)?;
+        Ok(Layer {
+            needs_blob: !store.has_blob(&digest, descriptor.size()),
+            needs_files: !store.snapshots().contains(chain),
+            descriptor: descriptor.clone(),
+            digest,
+            diff_id: diff_id.clone(),
+            chain: chain.clone(),
+        })
+    });
+    layers.collect()
+}
+
+/// What a layer left in the staging directory.
+#[derive(Debug, Default)]
+struct Staged {
+    blob: Option<PathBuf>,
+    files: Option<(PathBuf, LayerRecord)>,
+    /// Directories without an entry in the layer; see [`layer::inherit`].
+    implied: Vec<Vec<u8>>,
+}
+
+/// An image that is coming in.
+struct Pending<'a> {
+    staging: Staging,
+    store: &'a Store,
+    content: &'a Content,
+    layers: Vec<Layer>,
+}
+
+impl Pending<'_> {
+    /// Brings in all layers, several at a time; the first failure stops the others.
+    fn fetch(
+        &self,
+        source: &dyn Registry,
+        progress: &dyn Progress,
+    ) -> Result<Vec<Staged>, Cause> {
+        let next = AtomicUsize::new(0);
+        let cancelled = AtomicBool::new(false);
+        let results: Vec<Mutex<Option<Result<Staged, Cause>>>> =
+            self.layers.iter().map(|_| Mutex::new(None)).collect();
+        let work = || {
+            while !cancelled.load(Ordering::Relaxed) {
+                let position = next.fetch_add(1, Ordering::Relaxed);
+                let Some(slot) = results.get(position) else { return };
+                let result = self.fetch_layer(position, source, progress, &cancelled);
+                if result.is_err() {
+                    cancelled.store(true, Ordering::Relaxed);
+                }
+                *slot.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(result);
+            }
+        };
+        thread::scope(|scope| {
+            for _ in 1..PARALLEL.min(self.layers.len()) {
+                scope.spawn(work);
+            }
+            work();
+        });
+        let results = results
+            .into_iter()
+            .map(|slot| slot.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner()))
+            .map(|result| result.unwrap_or(Err(Cause::Cancelled)));
+        let (staged, failed): (Vec<_>, Vec<_>) = results.partition(Result::is_ok);
+        // One layer's failure cancels the others: report the failure, not the cancelling.
+        let mut failed: Vec<Cause> = failed.into_iter().filter_map(Result::err).collect();
+        failed.sort_by_key(|cause| matches!(cause, Cause::Cancelled));
+        match failed.into_iter().next() {
+            Some(cause) => Err(cause),
+            None => Ok(staged.into_iter().filter_map(Result::ok).collect()),
+        }
+    }
+
+    fn fetch_layer(
+        &self,
+        position: usize,
+        source: &dyn Registry,
+        progress: &dyn Progress,
+        cancelled: &AtomicBool,
+    ) -> Result<Staged, Cause> {
+        let layer = &self.layers[position];
+        let reporter = progress.layer(&layer.digest, layer.descriptor.size());
+        if !layer.needs_blob && !layer.needs_files {
+            reporter.end(Outcome::Present);
+            return Ok(Staged::default());
+        }
+        let blob = layer.needs_blob.then(|| self.staging.path(&format!("{position}.blob")));
+        let content: Box<dyn Read + Send + '_> = if layer.needs_blob {
+            source.blob(&layer.descriptor)?
+        } else {
+            Box::new(self.store.blob(&layer.digest, layer.descriptor.size())?)
+        };
+        let digest = layer.digest.clone();
+        let incoming =
+            Incoming::new(digest, content, blob.as_deref(), reporter.as_ref(), cancelled)?;
+        let result = if layer.needs_files {
+            self.unpack(position, layer, incoming)
+        } else {
+            incoming.keep().map(|()| Staged::default())
+        };
+        reporter.end(if result.is_ok() { Outcome::Pulled } else { Outcome::Failed });
+        result.map(|staged| Staged { blob, ..staged })
+    }
+
+    fn unpack(
+        &self,
+        position: usize,
+        layer: &Layer,
+        incoming: Incoming<'_>,
+    ) -> Result<Staged, Cause> {
+        let directory = self.staging.path(&format!("{position}.layer"));
+        create_directory(&directory, 0o700)?;
+        create_directory(&directory.join(FILES), 0o755)?;
+        let stats = incoming.unpack(&directory.join(FILES), &layer.diff_id)?;
+        let record = LayerRecord { size: stats.bytes, opaque_root: stats.opaque_root };
+        Ok(Staged { blob: None, files: Some((directory, record)), implied: stats.implied })
+    }
+
+    /// Gives directories that a layer has no entry for the look they have below, from the bottom up.
+    fn inherit(&self, staged: &[Staged]) -> Result<(), Cause> {
+        let open = |path: PathBuf| {
+            File::open(&path).map_err(crate::store::Error::file("open", &path)).map_err(Cause::from)
+        };
+        let mut below: Vec<File> = Vec::new();
+        for (layer, staged) in self.layers.iter().zip(staged) {
+            let files = match &staged.files {
+                Some((directory, _)) => directory.join(FILES),
+                None => self.store.snapshots().files(&layer.chain),
+            };
+            let files = open(files)?;
+            if !staged.implied.is_empty() {
+                let lowers: Vec<_> = below.iter().rev().map(AsFd::as_fd).collect();
+                layer::inherit(files.as_fd(), &lowers, &staged.implied).map_err(|source| {
+                    Cause::Layer { digest: layer.digest.clone(), source }
+                })?;
+            }
+            below.push(files);
+        }
+        Ok(())
+    }
+
+    /// Moves everything to its place and names the image; `None` if something that was here when
+    /// the pull began is not any more.
+    fn commit(
+        &self,
+        staged: &[Staged],
+        document: &Document,
+        config: &[u8],
+        names: &[Reference],
+        resolved: &Digest,
+    ) -> Result<Option<Image>, Cause> {
+        let _lock = self.store.lock()?;
+        for (layer, staged) in self.layers.iter().zip(staged) {
+            if let Some(blob) = &staged.blob {
+                self.store.adopt(blob, &layer.digest)?;
+            }
+            if let Some((directory, record)) = &staged.files {
+                self.store.snapshots().commit(directory, record, &layer.chain)?;
+            }
+            let is_whole = self.store.has_blob(&layer.digest, layer.descriptor.size())
+                && self.store.snapshots().contains(&layer.chain);
+            if !is_whole {
+                return Ok(None);
+            }
+        }
+        self.keep(&digest_of(self.content.manifest.config())?, config)?;
+        self.keep(&document.digest, &document.content)?;
+        let mut image = None;
+        for name in names {
+            image = Some(self.store.name(Some(name), document, resolved)?);
+        }
+        match image {
+            Some(image) => Ok(Some(image)),
+            None => Ok(Some(self.store.name(None, document, resolved)?)),
+        }
+    }
+
+    /// Puts a small verified blob into the store.
+    fn keep(&self, digest: &Digest, content: &[u8]) -> Result<(), Cause> {
+        let path = self.staging.path(&format!("{}.document", digest.hex()));
+        fs::write(&path, content).map_err(crate::store::Error::file("write", &path))?;
+        self.store.adopt(&path, digest)?;
+        Ok(())
+    }
+}

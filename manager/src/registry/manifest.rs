@@ -1,0 +1,242 @@
+//! Manifests and indexes, read strictly.
+//!
+//! A document that could be read as two kinds of thing is refused (CVE-2021-41190): whoever checked
+//! or signed it may have seen the other one. Nothing here touches the network.
+
+use oci_spec::image::{Descriptor, ImageIndex, ImageManifest, MediaType};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use super::error::{Error, printable};
+use super::{Document, MAX_CONFIG};
+use bundle::digest::Digest;
+
+/// Docker's older name for an image manifest.
+pub const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+/// Docker's older name for an index.
+pub const DOCKER_INDEX: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
+const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
+const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
+const DOCKER_LAYER_PREFIX: &str = "application/vnd.docker.image.rootfs.";
+
+/// What a registry is told we understand, in the order of preference.
+pub(super) const ACCEPT: [&str; 4] = [OCI_INDEX, OCI_MANIFEST, DOCKER_INDEX, DOCKER_MANIFEST];
+
+/// overlayfs takes 500 lower directories, and no real image has more layers than 127.
+const MAX_LAYERS: usize = 500;
+
+/// What a document turned out to be.
+#[derive(Clone, Debug)]
+pub enum Kind {
+    /// Images for several platforms.
+    Index(ImageIndex),
+    /// One image.
+    Manifest(ImageManifest),
+}
+
+/// Which members a document has, whatever it claims to be.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Shape {
+    #[serde(default)]
+    schema_version: Option<u32>,
+    #[serde(default)]
+    media_type: Option<String>,
+    #[serde(default)]
+    manifests: Option<IgnoredAny>,
+    #[serde(default)]
+    config: Option<IgnoredAny>,
+    #[serde(default)]
+    layers: Option<IgnoredAny>,
+    #[serde(default)]
+    fs_layers: Option<IgnoredAny>,
+}
+
+/// Reads a manifest or an index and checks that it is one thing only, and one that can be pulled.
+pub fn parse(document: &Document) -> Result<Kind, Error> {
+    let digest = &document.digest;
+    let invalid = |why: &str| Error::Invalid(format!("manifest `{digest}` {why}"));
+    let malformed = |error: serde_json::Error| invalid(&format!("is malformed: {error}"));
+
+    let shape: Shape = serde_json::from_slice(&document.content).map_err(malformed)?;
+    if shape.schema_version == Some(1) || shape.fs_layers.is_some() {
+        return Err(invalid("has schema version 1, which is obsolete; the image must be rebuilt"));
+    }
+    if shape.schema_version != Some(2) {
+        return Err(invalid("has no schema version 2"));
+    }
+    let media_type = shape.media_type.as_deref().unwrap_or(&document.media_type);
+    if is_known(&document.media_type) && media_type != document.media_type {
+        let outer = printable(&document.media_type);
+        let inner = printable(media_type);
+        return Err(invalid(&format!("is ambiguous: served as `{outer}`, it says `{inner}`")));
+    }
+    let is_index = match media_type {
+        OCI_INDEX | DOCKER_INDEX => true,
+        OCI_MANIFEST | DOCKER_MANIFEST => false,
+        _ => shape.manifests.is_some(),
+    };
+    if shape.manifests.is_some() && (shape.config.is_some() || shape.layers.is_some()) {
+        return Err(invalid("is ambiguous: it has the members of an index and of an image"));
+    }
+    if is_index {
+        return serde_json::from_slice(&document.content).map(Kind::Index).map_err(malformed);
+    }
+    let manifest: ImageManifest = serde_json::from_slice(&document.content).map_err(malformed)?;
+    check_image(&manifest).map_err(|why| invalid(&why))?;
+    Ok(Kind::Manifest(manifest))
+}
+
+fn is_known(media_type: &str) -> bool {
+    ACCEPT.contains(&media_type)
+}
+
+/// What makes a manifest one of a container image, rather than of a chart, a signature or a bomb.
+fn check_image(manifest: &ImageManifest) -> Result<(), String> {
+    let config = manifest.config();
+    let is_config = match config.media_type() {
+        MediaType::ImageConfig => true,
+        MediaType::Other(other) => other == DOCKER_CONFIG,
+        _ => false,
+    };
+    if !is_config {
+        let kind = printable(config.media_type().as_ref());
+        return Err(format!("is not a container image: its configuration is `{kind}`"));
+    }
+    if config.size() > MAX_CONFIG {
+        return Err(format!("has a configuration of {} bytes, over the limit", config.size()));
+    }
+    if manifest.layers().len() > MAX_LAYERS {
+        return Err(format!("has {} layers, over the limit", manifest.layers().len()));
+    }
+    for descriptor in manifest.layers() {
+        if !is_layer(descriptor.media_type()) {
+            let kind = printable(descriptor.media_type().as_ref());
+            return Err(format!("is not a container image: it has a layer of type `{kind}`"));
+        }
+    }
+    for descriptor in manifest.layers().iter().chain([config]) {
+        Digest::try_from(descriptor).map_err(|error| format!("is malformed: {error}"))?;
+    }
+    Ok(())
+}
+
+/// Any tar layer: its compression is told from its first bytes, not from its type.
+fn is_layer(media_type: &MediaType) -> bool {
+    match media_type {
+        MediaType::ImageLayer
+        | MediaType::ImageLayerGzip
+        | MediaType::ImageLayerZstd
+        | MediaType::ImageLayerNonDistributable
+        | MediaType::ImageLayerNonDistributableGzip
+        | MediaType::ImageLayerNonDistributableZstd => true,
+        MediaType::Other(other) => other.starts_with(DOCKER_LAYER_PREFIX),
+        _ => false,
+    }
+}
+
+/// What an index offers, for the message that none of it fits.
+pub fn platforms(entries: &[Descriptor]) -> String {
+    let names: Vec<String> = entries
+        .iter()
+        .filter_map(|entry| entry.platform().as_ref())
+        .filter(|platform| platform.os().to_string() != "unknown")
+        .map(|platform| {
+            let base = format!("{}/{}", platform.os(), platform.architecture());
+            let name = match platform.variant() {
+                Some(variant) => format!("{base}/{variant}"),
+                None => base,
+            };
+            printable(&name)
+        })
+        .take(20)
+        .collect();
+    if names.is_empty() { "none that is named".to_owned() } else { names.join(", ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn descriptor(media_type: &str) -> Value {
+        json!({"mediaType": media_type, "digest": format!("sha256:{}", "0".repeat(64)), "size": 2})
+    }
+
+    fn image() -> Value {
+        json!({
+            "schemaVersion": 2,
+            "mediaType": OCI_MANIFEST,
+            "config": descriptor("application/vnd.oci.image.config.v1+json"),
+            "layers": [descriptor("application/vnd.oci.image.layer.v1.tar+gzip")],
+        })
+    }
+
+    fn parse_as(served: &str, content: &str) -> Result<Kind, String> {
+        let content = content.as_bytes().to_vec();
+        let document =
+            Document { digest: Digest::of(&content), media_type: served.to_owned(), content };
+        parse(&document).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn an_image_and_an_index_are_told_apart() {
+        let image = image().to_string();
+        assert!(matches!(parse_as(OCI_MANIFEST, &image), Ok(Kind::Manifest(_))));
+        let index =
+            json!({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": []}).to_string();
+        assert!(matches!(parse_as(OCI_INDEX, &index), Ok(Kind::Index(_))));
+        let untyped = json!({"schemaVersion": 2, "manifests": []}).to_string();
+        assert!(matches!(parse_as("application/json", &untyped), Ok(Kind::Index(_))));
+    }
+
+    #[test]
+    fn a_document_that_is_both_image_and_index_is_refused() {
+        let mut both = image();
+        both["manifests"] = json!([]);
+        let error = parse_as(OCI_MANIFEST, &both.to_string()).unwrap_err();
+        assert!(error.contains("is ambiguous: it has the members"), "{error}");
+    }
+
+    #[test]
+    fn a_document_that_contradicts_its_content_type_is_refused() {
+        let error = parse_as(OCI_INDEX, &image().to_string()).unwrap_err();
+        assert!(error.contains("is ambiguous: served as"), "{error}");
+    }
+
+    #[test]
+    fn a_repeated_member_is_refused() {
+        let twice = image().to_string().replacen("\"layers\"", "\"layers\":[],\"layers\"", 1);
+        let error = parse_as(OCI_MANIFEST, &twice).unwrap_err();
+        assert!(error.contains("duplicate field"), "{error}");
+    }
+
+    #[test]
+    fn what_is_not_a_container_image_is_named() {
+        let mut chart = image();
+        chart["config"] = descriptor("application/vnd.cncf.helm.config.v1+json");
+        let error = parse_as(OCI_MANIFEST, &chart.to_string()).unwrap_err();
+        assert!(error.contains("its configuration is `application/vnd.cncf.helm"), "{error}");
+        let old = json!({"schemaVersion": 1, "fsLayers": []}).to_string();
+        assert!(parse_as("", &old).unwrap_err().contains("obsolete"));
+    }
+
+    #[test]
+    fn digests_that_we_cannot_verify_are_refused() {
+        let mut weak = image();
+        weak["layers"][0]["digest"] = "md5:d41d8cd98f00b204e9800998ecf8427e".into();
+        assert!(parse_as(OCI_MANIFEST, &weak.to_string()).is_err());
+    }
+
+    #[test]
+    fn docker_schema_2_is_an_image_too() {
+        let docker = json!({
+            "schemaVersion": 2,
+            "mediaType": DOCKER_MANIFEST,
+            "config": descriptor(DOCKER_CONFIG),
+            "layers": [descriptor("application/vnd.docker.image.rootfs.diff.tar.gzip")],
+        });
+        assert!(matches!(parse_as(DOCKER_MANIFEST, &docker.to_string()), Ok(Kind::Manifest(_))));
+    }
+}

@@ -1,0 +1,55 @@
+//! Registries: where images come from.
+//!
+//! [`Registry`] is all that the rest of the program knows about them. [`Client`] speaks the OCI
+//! distribution protocol. What either returns is verified: a manifest has the digest it was asked
+//! for by, and a blob's reader fails unless size and digest are right, so callers need not check.
+
+mod auth;
+mod blob;
+mod challenge;
+mod client;
+mod error;
+pub mod manifest;
+pub mod platform;
+mod tls;
+
+use std::io::Read;
+
+use oci_spec::image::Descriptor;
+
+pub use auth::Credentials;
+pub use client::{Access, Client};
+pub use error::{Error, TlsFault};
+pub use platform::Platform;
+pub use tls::Tls;
+
+use bundle::digest::Digest;
+
+/// The largest manifest or index that is read; the distribution specification's own limit.
+pub const MAX_MANIFEST: u64 = 4 << 20;
+/// The largest image configuration that is read.
+pub const MAX_CONFIG: u64 = 8 << 20;
+
+/// A manifest or an index as it came, with what is known of it.
+#[derive(Clone, Debug)]
+pub struct Document {
+    /// The digest of [`content`](Self::content), computed here.
+    pub digest: Digest,
+    /// What the registry says it is; the content itself may say so too.
+    pub media_type: String,
+    /// The bytes that the digest is of.
+    pub content: Vec<u8>,
+}
+
+/// One repository of a registry, seen by somebody who wants to pull from it.
+pub trait Registry: Sync {
+    /// The manifest or index that `selector`, a tag or a digest, stands for now.
+    fn resolve(&self, selector: &str) -> Result<Document, Error>;
+
+    /// The manifest or index that an index points to.
+    fn manifest(&self, descriptor: &Descriptor) -> Result<Document, Error>;
+
+    /// The content of a blob, verified as it is read: its end is an error of kind `InvalidData`
+    /// unless size and digest are what `descriptor` says.
+    fn blob(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send + '_>, Error>;
+}

@@ -1,0 +1,145 @@
+//! Whom to trust: the authorities of this machine and of one registry.
+//!
+//! The host's own bundle is read at run time, never a list that was compiled in, so that an
+//! administrator's additions and removals count. A registry's own authority counts for that
+//! registry alone.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig};
+
+use super::error::Error;
+
+/// Where distributions keep the bundle of trusted authorities; the first that exists is used.
+const BUNDLES: [&str; 5] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
+/// Names the bundle instead, by OpenSSL's convention.
+const BUNDLE_VARIABLE: &str = "SSL_CERT_FILE";
+/// Directories that hold `HOST[:PORT]/*.crt`, authorities for one registry each.
+const CERTS_DIRECTORIES: [&str; 3] =
+    ["/etc/nman/certs.d", "/etc/docker/certs.d", "/etc/containers/certs.d"];
+
+/// How far a registry's identity is checked.
+#[derive(Clone, Debug)]
+pub struct Tls {
+    /// False accepts any certificate, and plain HTTP where TLS is not spoken, from any host.
+    pub verify: bool,
+    /// Files of further trusted authorities, in PEM.
+    pub ca_files: Vec<PathBuf>,
+    /// Directories that hold `HOST[:PORT]/*.crt`.
+    pub certs_directories: Vec<PathBuf>,
+}
+
+impl Default for Tls {
+    fn default() -> Self {
+        Self {
+            verify: true,
+            ca_files: Vec::new(),
+            certs_directories: CERTS_DIRECTORIES.iter().map(PathBuf::from).collect(),
+        }
+    }
+}
+
+impl Tls {
+    /// The TLS settings for connections on behalf of `registry`.
+    pub(super) fn config(&self, registry: &str) -> Result<TlsConfig, Error> {
+        let roots = if self.verify { self.roots(registry)? } else { Vec::new() };
+        Ok(TlsConfig::builder()
+            .root_certs(RootCerts::new_with_certs(&roots))
+            .disable_verification(!self.verify)
+            .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .build())
+    }
+
+    fn roots(&self, registry: &str) -> Result<Vec<Certificate<'static>>, Error> {
+        let mut roots = Vec::new();
+        if let Some(bundle) = host_bundle() {
+            read_certificates(&bundle, &mut roots)?;
+        }
+        for directory in &self.certs_directories {
+            for file in certificate_files(&directory.join(registry))? {
+                read_certificates(&file, &mut roots)?;
+            }
+        }
+        for file in &self.ca_files {
+            read_certificates(file, &mut roots)?;
+        }
+        Ok(roots)
+    }
+}
+
+fn host_bundle() -> Option<PathBuf> {
+    if let Some(path) = std::env::var_os(BUNDLE_VARIABLE).filter(|path| !path.is_empty()) {
+        return Some(PathBuf::from(path));
+    }
+    BUNDLES.iter().map(PathBuf::from).find(|path| path.exists())
+}
+
+/// The `*.crt` files of a registry's directory, which need not exist.
+fn certificate_files(directory: &Path) -> Result<Vec<PathBuf>, Error> {
+    let entries = match fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(unreadable(directory, &error.to_string())),
+    };
+    let mut files: Vec<PathBuf> = entries
+        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "crt"))
+        .collect();
+    files.sort();
+    Ok(files)
+}
+
+fn read_certificates(path: &Path, into: &mut Vec<Certificate<'static>>) -> Result<(), Error> {
+    let pem = fs::read(path).map_err(|error| unreadable(path, &bundle::reason::reason(&error)))?;
+    let before = into.len();
+    for item in ureq::tls::parse_pem(&pem) {
+        match item {
+            Ok(PemItem::Certificate(certificate)) => into.push(certificate),
+            Ok(_) => {}
+            Err(_) => return Err(unreadable(path, "malformed PEM")),
+        }
+    }
+    if into.len() == before {
+        return Err(unreadable(path, "no certificate in it"));
+    }
+    Ok(())
+}
+
+fn unreadable(path: &Path, why: &str) -> Error {
+    Error::Setup(format!("cannot use the certificates in `{}`: {why}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_without_a_certificate_is_named_in_the_error() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("ca.crt");
+        fs::write(&file, "not a certificate\n").unwrap();
+        let tls = Tls { ca_files: vec![file.clone()], ..Tls::default() };
+        let error = tls.config("r").unwrap_err().to_string();
+        assert!(error.contains(file.to_str().unwrap()), "{error}");
+        assert!(error.ends_with("no certificate in it"), "{error}");
+    }
+
+    #[test]
+    fn a_missing_ca_file_is_an_error_but_a_missing_certs_directory_is_not() {
+        let missing = PathBuf::from("/nonexistent/ca.crt");
+        let with_file = Tls { ca_files: vec![missing.clone()], ..Tls::default() };
+        let error = with_file.config("r").unwrap_err().to_string();
+        assert!(error.ends_with("no such file or directory"), "{error}");
+        let with_directory = Tls { certs_directories: vec![missing], ..Tls::default() };
+        with_directory.config("r").unwrap();
+    }
+}

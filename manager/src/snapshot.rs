@@ -1,0 +1,315 @@
+//! Snapshots: the unpacked layers of images, and the root file systems stacked from them.
+//!
+//! A *committed* snapshot is one layer's own files, in overlayfs' notation, named by the chain id of
+//! the stack that it tops; it never changes. An *active* one belongs to a container and is what the
+//! container writes. A committed directory appears by rename, complete, or not at all. Everything is
+//! below directories that only root may enter, since layers hold set-user-id files.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+
+use bundle::digest::ChainId;
+use bundle::reason::reason;
+use serde::{Deserialize, Serialize};
+
+pub use overlay::{mount, unmount};
+
+mod overlay;
+
+/// A layer's files, within a committed snapshot.
+pub(crate) const FILES: &str = "fs";
+/// What is known of a layer, within a committed snapshot.
+const RECORD: &str = "layer.json";
+/// The directory of the active snapshots.
+const ACTIVE: &str = "active";
+/// The chain ids that an active snapshot was made from, within it.
+const CHAIN: &str = "chain.json";
+
+/// Why a snapshot could not be made, mounted or removed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file or a directory of ours.
+    #[error("cannot {action} `{}`: {}", path.display(), reason(source))]
+    File {
+        /// What was tried, as a verb.
+        action: &'static str,
+        /// On which object.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A layer that the chain names is not unpacked here.
+    #[error("layer `{0}` is not unpacked")]
+    Missing(ChainId),
+    /// A container has a snapshot already.
+    #[error("a snapshot named `{0}` exists")]
+    Exists(String),
+    /// The name cannot be that of a directory entry.
+    #[error("`{0}` is not a snapshot's name")]
+    Name(String),
+    /// overlayfs did not accept the stack.
+    #[error("cannot mount the root file system on `{}`: {why}", target.display())]
+    Mount {
+        /// The mount point.
+        target: PathBuf,
+        /// The kernel's reason.
+        why: String,
+    },
+}
+
+impl Error {
+    pub(crate) fn file<E: Into<io::Error>>(
+        action: &'static str,
+        path: &Path,
+    ) -> impl FnOnce(E) -> Self {
+        let path = path.to_owned();
+        move |source| Self::File { action, path, source: source.into() }
+    }
+
+    /// What the user can do about it, where that is known.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Missing(_) => Some("pull or load the image again".to_owned()),
+            _ => None,
+        }
+    }
+}
+
+/// What is written down about a layer when it is unpacked.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LayerRecord {
+    /// The length of the layer's uncompressed archive.
+    pub size: u64,
+    /// The layer hides all that is below it; overlayfs cannot express that of a layer's root.
+    #[serde(default)]
+    pub opaque_root: bool,
+}
+
+/// The directories of one overlay mount.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Prepared {
+    /// Read-only layers, the uppermost first, as overlayfs wants them.
+    pub lower: Vec<PathBuf>,
+    /// What the container writes.
+    pub upper: PathBuf,
+    /// overlayfs' scratch space, on the same file system as `upper`.
+    pub work: PathBuf,
+}
+
+/// All snapshots below one root.
+#[derive(Clone, Debug)]
+pub struct Snapshots {
+    directory: PathBuf,
+}
+
+impl Snapshots {
+    /// The snapshots in `directory`, which is made if it does not exist.
+    pub fn open(directory: &Path) -> Result<Self, Error> {
+        private_directory(&directory.join(ACTIVE))?;
+        Ok(Self { directory: directory.to_owned() })
+    }
+
+    /// Whether the layer on top of `chain` is unpacked.
+    pub fn contains(&self, chain: &ChainId) -> bool {
+        self.committed(chain).join(RECORD).exists()
+    }
+
+    /// The files of the layer on top of `chain`.
+    pub fn files(&self, chain: &ChainId) -> PathBuf {
+        self.committed(chain).join(FILES)
+    }
+
+    /// What is known of the layer on top of `chain`.
+    pub fn record(&self, chain: &ChainId) -> Result<LayerRecord, Error> {
+        let path = self.committed(chain).join(RECORD);
+        let json = match fs::read(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(Error::Missing(chain.clone()));
+            }
+            other => other.map_err(Error::file("read", &path))?,
+        };
+        let record = serde_json::from_slice(&json);
+        record.map_err(|error| Error::file("read", &path)(io::Error::from(error)))
+    }
+
+    /// Makes a finished directory, which holds a layer's files and will hold its record, the
+    /// committed snapshot of `chain`. Where there is one already, the directory stays what it was.
+    pub(crate) fn commit(
+        &self,
+        staged: &Path,
+        record: &LayerRecord,
+        chain: &ChainId,
+    ) -> Result<(), Error> {
+        let path = staged.join(RECORD);
+        let json = serde_json::to_vec(record).map_err(|error| error.into());
+        json.and_then(|json| fs::write(&path, json)).map_err(Error::file("write", &path))?;
+        let target = self.committed(chain);
+        match fs::rename(staged, &target) {
+            Err(error) if is_occupied(&error) && self.contains(chain) => Ok(()),
+            result => result.map_err(Error::file("make the snapshot", &target)),
+        }
+    }
+
+    /// Makes the writable directories of a container whose image has the layers of `chain`, lowest
+    /// first. Nothing is mounted.
+    pub fn prepare(&self, chain: &[ChainId], key: &str) -> Result<Prepared, Error> {
+        // Nobody may collect the layers between the look at them and the record of their use.
+        let _lock = self.lock(File::lock_shared)?;
+        let lower = self.stack(chain)?;
+        let directory = self.active(key)?;
+        match fs::DirBuilder::new().mode(0o700).create(&directory) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                return Err(Error::Exists(key.to_owned()));
+            }
+            result => result.map_err(Error::file("create", &directory))?,
+        }
+        let prepared = Self::fill(&directory, chain, lower);
+        if prepared.is_err() {
+            // The first error is the one to report.
+            let _ = fs::remove_dir_all(&directory);
+        }
+        prepared
+    }
+
+    /// The directories of an active snapshot that was prepared earlier.
+    pub fn resume(&self, key: &str) -> Result<Prepared, Error> {
+        let directory = self.active(key)?;
+        let chain = read_chain(&directory)?;
+        Ok(Prepared {
+            lower: Self::or_empty(&directory, self.stack(&chain)?),
+            upper: directory.join("upper"),
+            work: directory.join("work"),
+        })
+    }
+
+    fn fill(directory: &Path, chain: &[ChainId], lower: Vec<PathBuf>) -> Result<Prepared, Error> {
+        // First the record of what is in use, then what uses it (invariant I8).
+        let record = directory.join(CHAIN);
+        let json = serde_json::to_vec(chain).map_err(|error| error.into());
+        json.and_then(|json| fs::write(&record, json)).map_err(Error::file("write", &record))?;
+        let empty = lower.is_empty();
+        let lower = Self::or_empty(directory, lower);
+        if empty {
+            create_directory(&lower[0], 0o755)?;
+        }
+        let prepared =
+            Prepared { lower, upper: directory.join("upper"), work: directory.join("work") };
+        create_directory(&prepared.work, 0o700)?;
+        create_directory(&prepared.upper, 0o755)?;
+        // The merged root has the attributes of the upper directory, not of the image's root.
+        let root = prepared.lower[0].metadata().map_err(Error::file("read", &prepared.lower[0]))?;
+        let copied = chown(&prepared.upper, Some(root.uid()), Some(root.gid()))
+            .and_then(|()| fs::set_permissions(&prepared.upper, root.permissions()));
+        copied.map_err(Error::file("set the attributes of", &prepared.upper))?;
+        Ok(prepared)
+    }
+
+    /// overlayfs needs a lower directory even for an image without layers.
+    fn or_empty(directory: &Path, lower: Vec<PathBuf>) -> Vec<PathBuf> {
+        if lower.is_empty() { vec![directory.join("empty")] } else { lower }
+    }
+
+    /// The lower directories of a stack, the uppermost first, without those that another hides.
+    fn stack(&self, chain: &[ChainId]) -> Result<Vec<PathBuf>, Error> {
+        let mut lower = Vec::with_capacity(chain.len());
+        for id in chain.iter().rev() {
+            let record = self.record(id)?;
+            lower.push(self.files(id));
+            if record.opaque_root {
+                break;
+            }
+        }
+        Ok(lower)
+    }
+
+    /// Removes a container's snapshot, which must not be mounted. One that does not exist is no
+    /// error.
+    pub fn remove(&self, key: &str) -> Result<(), Error> {
+        remove_tree(&self.active(key)?)
+    }
+
+    /// Removes the committed snapshots that are neither in `keep` nor below an active one, and says
+    /// which. The caller keeps others from committing meanwhile.
+    pub(crate) fn collect(&self, keep: &dyn Fn(&str) -> bool) -> Result<Vec<PathBuf>, Error> {
+        let _lock = self.lock(File::lock)?;
+        let mut used = Vec::new();
+        for active in entries(&self.directory.join(ACTIVE))? {
+            for chain in read_chain(&active).unwrap_or_default() {
+                used.push(chain.digest().hex().to_owned());
+            }
+        }
+        let mut removed = Vec::new();
+        for path in entries(&self.directory)? {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            if name != ACTIVE && !keep(&name) && !used.contains(&name) {
+                remove_tree(&path)?;
+                removed.push(path);
+            }
+        }
+        Ok(removed)
+    }
+
+    fn lock(&self, how: fn(&File) -> io::Result<()>) -> Result<File, Error> {
+        let path = self.directory.join(ACTIVE);
+        let file = File::open(&path).map_err(Error::file("open", &path))?;
+        how(&file).map_err(Error::file("lock", &path))?;
+        Ok(file)
+    }
+
+    fn committed(&self, chain: &ChainId) -> PathBuf {
+        self.directory.join(chain.digest().hex())
+    }
+
+    fn active(&self, key: &str) -> Result<PathBuf, Error> {
+        let is_plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.');
+        if key.is_empty() || key.starts_with('.') || !key.bytes().all(is_plain) {
+            return Err(Error::Name(key.to_owned()));
+        }
+        Ok(self.directory.join(ACTIVE).join(key))
+    }
+}
+
+fn is_occupied(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::AlreadyExists | io::ErrorKind::DirectoryNotEmpty)
+}
+
+fn read_chain(active: &Path) -> Result<Vec<ChainId>, Error> {
+    let path = active.join(CHAIN);
+    let json = fs::read(&path).map_err(Error::file("read", &path))?;
+    serde_json::from_slice(&json).map_err(|error| Error::file("read", &path)(io::Error::from(error)))
+}
+
+fn entries(directory: &Path) -> Result<Vec<PathBuf>, Error> {
+    let entries = fs::read_dir(directory).map_err(Error::file("read", directory))?;
+    let paths: io::Result<Vec<PathBuf>> =
+        entries.map(|entry| entry.map(|entry| entry.path())).collect();
+    paths.map_err(Error::file("read", directory))
+}
+
+/// Makes a directory with exactly this mode, whatever the umask is.
+pub(crate) fn create_directory(path: &Path, mode: u32) -> Result<(), Error> {
+    let created = fs::DirBuilder::new().mode(0o700).create(path);
+    created
+        .and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(mode)))
+        .map_err(Error::file("create", path))
+}
+
+/// Makes a directory and its parents, for root only, unless they exist.
+pub(crate) fn private_directory(path: &Path) -> Result<(), Error> {
+    let created = fs::DirBuilder::new().mode(0o700).recursive(true).create(path);
+    created.map_err(Error::file("create", path))
+}
+
+/// Removes a tree without following symlinks; that it is gone already is no error.
+pub(crate) fn remove_tree(path: &Path) -> Result<(), Error> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result.map_err(Error::file("remove", path)),
+    }
+}
+
+#[cfg(test)]
+mod tests;

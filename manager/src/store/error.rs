@@ -1,0 +1,83 @@
+//! What can go wrong in the image store.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use bundle::digest::Digest;
+use bundle::reason::reason;
+
+use crate::snapshot;
+
+/// Why the store cannot do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No image has this name, id or digest.
+    #[error("no such image: {0}")]
+    NoSuchImage(String),
+    /// The beginning of an id fits several images.
+    #[error("the id `{0}` is ambiguous: it fits several images")]
+    Ambiguous(String),
+    /// The image has further names, and only all of them go at once by id.
+    #[error("image `{image}` has several names: {names}")]
+    SeveralNames {
+        /// The beginning of its id.
+        image: String,
+        /// All its names.
+        names: String,
+    },
+    /// A blob that an image needs is gone or altered.
+    #[error("{object} `{digest}` in the image store is damaged: {why}")]
+    Damaged {
+        /// `manifest`, `config` or `layer`.
+        object: &'static str,
+        /// The blob.
+        digest: Digest,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A document of the store does not read back.
+    #[error("cannot read `{}`: {why}", path.display())]
+    Unreadable {
+        /// The document.
+        path: PathBuf,
+        /// Where and why.
+        why: String,
+    },
+    /// A file or a directory of the store.
+    #[error("cannot {action} `{}`: {}", path.display(), reason(source))]
+    File {
+        /// What was tried, as a verb.
+        action: &'static str,
+        /// On which object.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The unpacked layers.
+    #[error(transparent)]
+    Snapshot(#[from] snapshot::Error),
+}
+
+impl Error {
+    pub(crate) fn file<E: Into<io::Error>>(
+        action: &'static str,
+        path: &Path,
+    ) -> impl FnOnce(E) -> Self {
+        let path = path.to_owned();
+        move |source| Self::File { action, path, source: source.into() }
+    }
+
+    /// What the user can do about it, where that is known.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::NoSuchImage(name) => Some(format!("`nman pull {name}` may get it")),
+            Self::Ambiguous(_) => Some("give more digits of the id".to_owned()),
+            Self::SeveralNames { .. } => {
+                Some("name the one to remove, or force the removal of all".to_owned())
+            }
+            Self::Damaged { .. } => Some("pull or load the image again".to_owned()),
+            Self::Snapshot(error) => error.hint(),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! One image, as the store knows it.
+
+use bundle::digest::{ChainId, DiffId, Digest};
+use oci_spec::image::{Descriptor, ImageConfiguration, ImageManifest};
+
+use crate::reference::Reference;
+
+/// An image whose manifest, configuration and layers are in the store.
+#[derive(Clone, Debug)]
+pub struct Image {
+    /// The digest of its configuration: what `docker images` shows as its id.
+    pub id: Digest,
+    /// What it is called here; an image that lost its name to a newer one has none.
+    pub names: Vec<Reference>,
+    /// The digest of its manifest.
+    pub manifest_digest: Digest,
+    /// The digests by which registries know it: of its manifest, and of the index it came from.
+    pub repo_digests: Vec<Digest>,
+    /// Its configuration.
+    pub config: ImageConfiguration,
+    /// Its layers' blobs, lowest first.
+    pub layers: Vec<Descriptor>,
+    /// The digests of its layers' archives, lowest first.
+    pub diff_ids: Vec<DiffId>,
+    /// The names of its layers' snapshots, lowest first.
+    pub chain_ids: Vec<ChainId>,
+    /// When it was made, by its own account, in the format of RFC 3339.
+    pub created: Option<String>,
+    /// The size of its layers, unpacked.
+    pub size: u64,
+}
+
+/// A manifest with its configuration, read and found to fit each other.
+#[derive(Clone, Debug)]
+pub(crate) struct Content {
+    pub(crate) manifest: ImageManifest,
+    pub(crate) config: ImageConfiguration,
+    pub(crate) diff_ids: Vec<DiffId>,
+    pub(crate) chain_ids: Vec<ChainId>,
+}
+
+impl Content {
+    /// Reads a configuration and checks that it is one for `manifest`. The error is a clause that
+    /// goes after the configuration's name.
+    pub(crate) fn new(manifest: ImageManifest, config: &[u8]) -> Result<Self, String> {
+        let config: ImageConfiguration =
+            serde_json::from_slice(config).map_err(|error| format!("is malformed: {error}"))?;
+        let parsed: Result<Vec<DiffId>, _> =
+            config.rootfs().diff_ids().iter().map(|text| text.parse()).collect();
+        let diff_ids = parsed.map_err(|error| format!("is malformed: {error}"))?;
+        let (named, present) = (diff_ids.len(), manifest.layers().len());
+        if named != present {
+            return Err(format!("names {named} layers, and its manifest {present}"));
+        }
+        let mut chain_ids: Vec<ChainId> = Vec::with_capacity(diff_ids.len());
+        for diff_id in &diff_ids {
+            let chain = match chain_ids.last() {
+                Some(below) => below.then(diff_id),
+                None => ChainId::from(diff_id.digest().clone()),
+            };
+            chain_ids.push(chain);
+        }
+        Ok(Self { manifest, config, diff_ids, chain_ids })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn content(layers: usize, diff_ids: &[String]) -> Result<Content, String> {
+        let blob = json!({"mediaType": "x", "digest": Digest::of(b"x").as_str(), "size": 1});
+        let manifest = json!({"schemaVersion": 2, "config": blob, "layers": vec![&blob; layers]});
+        let config = json!({
+            "architecture": "amd64", "os": "linux",
+            "rootfs": {"type": "layers", "diff_ids": diff_ids},
+        });
+        Content::new(serde_json::from_value(manifest).unwrap(), config.to_string().as_bytes())
+    }
+
+    #[test]
+    fn the_chain_id_of_each_layer_covers_all_below_it() {
+        let ids: Vec<String> = [b"a", b"b"].iter().map(|c| Digest::of(*c).to_string()).collect();
+        let content = content(2, &ids).unwrap();
+        assert_eq!(content.chain_ids[0].to_string(), ids[0]);
+        assert_eq!(content.chain_ids.last(), ChainId::of(&content.diff_ids).as_ref());
+    }
+
+    #[test]
+    fn a_configuration_for_another_number_of_layers_is_refused() {
+        let error = content(2, &[Digest::of(b"a").to_string()]).unwrap_err();
+        assert_eq!(error, "names 1 layers, and its manifest 2");
+        assert!(content(1, &["sha256:12".to_owned()]).unwrap_err().starts_with("is malformed"));
+    }
+}

@@ -1,0 +1,262 @@
+//! `index.json`: which images there are, and what they are called.
+//!
+//! An image with several names has an entry for each, as the image layout specification has it; the
+//! name is the full reference in `org.opencontainers.image.ref.name`, so `skopeo copy
+//! oci:ROOT/images:docker.io/library/alpine:latest` finds it.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use bundle::digest::Digest;
+use oci_spec::image::{Descriptor, ImageIndex, ImageIndexBuilder, MediaType};
+
+use super::Error;
+use crate::reference::Reference;
+
+/// An image's name, by the image layout specification.
+const NAME: &str = "org.opencontainers.image.ref.name";
+/// The digest that the name stood for in its registry: the manifest's own, or that of the index
+/// which the manifest was chosen from.
+const SOURCE: &str = "dev.nman.source.digest";
+
+/// One line of the index: an image under one name, or under none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub(super) manifest: Digest,
+    pub(super) media_type: String,
+    pub(super) size: u64,
+    pub(super) name: Option<Reference>,
+    pub(super) source: Option<Digest>,
+}
+
+/// All of them, in order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Index {
+    entries: Vec<Entry>,
+}
+
+impl Index {
+    pub(super) fn read(path: &Path) -> Result<Self, Error> {
+        let unreadable = |why: String| Error::Unreadable { path: path.to_owned(), why };
+        let json = fs::read(path).map_err(Error::file("read", path))?;
+        let index: ImageIndex =
+            serde_json::from_slice(&json).map_err(|error| unreadable(error.to_string()))?;
+        let entries: Result<Vec<_>, Error> = index
+            .manifests()
+            .iter()
+            .map(|descriptor| {
+                let annotation =
+                    |key| descriptor.annotations().as_ref().and_then(|map| map.get(key));
+                let manifest =
+                    Digest::try_from(descriptor).map_err(|error| unreadable(error.to_string()))?;
+                Ok(Entry {
+                    manifest,
+                    media_type: descriptor.media_type().to_string(),
+                    size: descriptor.size(),
+                    name: annotation(NAME).and_then(|name| name.parse().ok()),
+                    source: annotation(SOURCE).and_then(|digest| digest.parse().ok()),
+                })
+            })
+            .collect();
+        Ok(Self { entries: entries? })
+    }
+
+    pub(super) fn write(&self, path: &Path) -> Result<(), Error> {
+        let descriptors: Vec<_> = self.entries.iter().map(Entry::descriptor).collect();
+        let index = ImageIndexBuilder::default()
+            .schema_version(2u32)
+            .media_type(MediaType::ImageIndex)
+            .manifests(descriptors)
+            .build();
+        let json = index
+            .map_err(|error| error.to_string())
+            .and_then(|index| serde_json::to_vec(&index).map_err(|error| error.to_string()))
+            .map_err(|why| Error::Unreadable { path: path.to_owned(), why })?;
+        replace(path, &json)
+    }
+
+    /// The entry with this name. A reference pinned to a digest also fits an image that came from
+    /// its repository and has this digest.
+    pub(super) fn named(&self, reference: &Reference) -> Option<&Entry> {
+        let exact = self.entries.iter().find(|entry| entry.name.as_ref() == Some(reference));
+        let digest = reference.digest();
+        exact.or_else(|| {
+            self.entries.iter().find(|entry| {
+                let same_repository = entry.name.as_ref().is_some_and(|name| {
+                    (name.domain(), name.repository())
+                        == (reference.domain(), reference.repository())
+                });
+                let same_content =
+                    digest == Some(&entry.manifest) || digest == entry.source.as_ref();
+                digest.is_some() && same_repository && same_content
+            })
+        })
+    }
+
+    pub(super) fn entry(&self, manifest: &Digest) -> Option<&Entry> {
+        self.entries.iter().find(|entry| entry.manifest == *manifest)
+    }
+
+    /// The manifests, each once.
+    pub(super) fn manifests(&self) -> Vec<Digest> {
+        let mut digests: Vec<Digest> = Vec::new();
+        for entry in &self.entries {
+            if !digests.contains(&entry.manifest) {
+                digests.push(entry.manifest.clone());
+            }
+        }
+        digests
+    }
+
+    pub(super) fn names(&self, manifest: &Digest) -> Vec<Reference> {
+        self.of(manifest).filter_map(|entry| entry.name.clone()).collect()
+    }
+
+    pub(super) fn sources(&self, manifest: &Digest) -> Vec<Digest> {
+        let mut digests = vec![manifest.clone()];
+        for source in self.of(manifest).filter_map(|entry| entry.source.as_ref()) {
+            if !digests.contains(source) {
+                digests.push(source.clone());
+            }
+        }
+        digests
+    }
+
+    fn of(&self, manifest: &Digest) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().filter(move |entry| entry.manifest == *manifest)
+    }
+
+    /// Adds an entry. An image that thereby loses its only name stays, without one.
+    pub(super) fn name(&mut self, new: Entry) {
+        if new.name.is_none() && self.entry(&new.manifest).is_some() {
+            return;
+        }
+        for position in (0..self.entries.len()).rev() {
+            let old = &self.entries[position];
+            let loses_its_name = old.name.is_some() && old.name == new.name;
+            let is_superseded = old.manifest == new.manifest && old.name.is_none();
+            if !loses_its_name && !is_superseded {
+                continue;
+            }
+            if old.manifest == new.manifest || self.of(&old.manifest).count() > 1 {
+                self.entries.remove(position);
+            } else {
+                self.entries[position].name = None;
+            }
+        }
+        self.entries.push(new);
+    }
+
+    /// Takes names from an image, and the image itself if `entirely`.
+    pub(super) fn forget(&mut self, manifest: &Digest, names: &[Reference], entirely: bool) {
+        self.entries.retain(|entry| {
+            let is_named = entry.name.as_ref().is_some_and(|name| names.contains(name));
+            entry.manifest != *manifest || !(entirely || is_named)
+        });
+    }
+}
+
+impl Entry {
+    fn descriptor(&self) -> Descriptor {
+        let media_type = MediaType::from(self.media_type.as_str());
+        let mut descriptor =
+            Descriptor::new(media_type, self.size, oci_spec::image::Digest::from(&self.manifest));
+        let name = self.name.as_ref().map(|name| (NAME.to_owned(), name.canonical()));
+        let source = self.source.as_ref().map(|digest| (SOURCE.to_owned(), digest.to_string()));
+        let annotations: HashMap<_, _> = name.into_iter().chain(source).collect();
+        if !annotations.is_empty() {
+            descriptor.set_annotations(Some(annotations));
+        }
+        descriptor
+    }
+}
+
+/// Replaces a small file at once: a reader sees the old content or the new. The lock is held, so
+/// that the name of the temporary file can be a fixed one, of which at most one is ever left over.
+pub(super) fn replace(path: &Path, content: &[u8]) -> Result<(), Error> {
+    let temporary = path.with_extension("new");
+    let written = fs::write(&temporary, content)
+        .and_then(|()| fs::File::open(&temporary)?.sync_all())
+        .and_then(|()| fs::rename(&temporary, path));
+    if written.is_err() {
+        // The first error is the one to report.
+        let _ = fs::remove_file(&temporary);
+    }
+    written.map_err(Error::file("write", path))
+}
+
+pub(super) fn entries(directory: &Path) -> Result<Vec<PathBuf>, Error> {
+    let entries = fs::read_dir(directory).map_err(Error::file("read", directory))?;
+    let paths: std::io::Result<Vec<_>> =
+        entries.map(|entry| entry.map(|entry| entry.path())).collect();
+    paths.map_err(Error::file("read", directory))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(content: &str, name: Option<&str>) -> Entry {
+        Entry {
+            manifest: Digest::of(content.as_bytes()),
+            media_type: MediaType::ImageManifest.to_string(),
+            size: 1,
+            name: name.map(|name| name.parse().unwrap()),
+            source: Some(Digest::of(b"index")),
+        }
+    }
+
+    fn index(entries: &[(&str, Option<&str>)]) -> Index {
+        let mut index = Index::default();
+        for (content, name) in entries {
+            index.name(entry(content, *name));
+        }
+        index
+    }
+
+    fn shown(index: &Index) -> Vec<(Digest, Option<String>)> {
+        let show = |entry: &Entry| {
+            (entry.manifest.clone(), entry.name.as_ref().map(ToString::to_string))
+        };
+        index.entries.iter().map(show).collect()
+    }
+
+    #[test]
+    fn an_index_reads_back_as_it_was_written() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("index.json");
+        let written = index(&[("a", Some("x:1")), ("a", Some("x:2")), ("b", None)]);
+        written.write(&path).unwrap();
+        assert_eq!(Index::read(&path).unwrap(), written);
+        assert_eq!(entries(directory.path()).unwrap(), [path]);
+    }
+
+    #[test]
+    fn a_name_belongs_to_one_image_and_the_other_stays_without() {
+        let moved = index(&[("old", Some("x")), ("new", Some("x"))]);
+        let expected =
+            [(Digest::of(b"old"), None), (Digest::of(b"new"), Some("x:latest".to_owned()))];
+        assert_eq!(shown(&moved), expected);
+        // Pulled again, the old image is not there twice.
+        let back = index(&[("old", Some("x")), ("new", Some("x")), ("old", Some("x"))]);
+        assert_eq!(shown(&back).len(), 2);
+    }
+
+    #[test]
+    fn an_image_with_another_name_left_has_no_nameless_entry() {
+        let moved = index(&[("old", Some("x")), ("old", Some("y")), ("new", Some("x"))]);
+        assert_eq!(moved.names(&Digest::of(b"old")), ["y".parse().unwrap()]);
+        assert_eq!(moved.of(&Digest::of(b"old")).count(), 1);
+    }
+
+    #[test]
+    fn a_pinned_reference_fits_by_digest_within_its_repository_only() {
+        let index = index(&[("a", Some("x:1"))]);
+        for digest in [Digest::of(b"a"), Digest::of(b"index")] {
+            assert!(index.named(&format!("x@{digest}").parse().unwrap()).is_some());
+            assert!(index.named(&format!("y@{digest}").parse().unwrap()).is_none());
+        }
+        assert!(index.named(&"x:2".parse().unwrap()).is_none());
+    }
+}

@@ -1,0 +1,338 @@
+//! The images on this machine: an OCI image layout that other tools read, and the layers unpacked.
+//!
+//! There is no database. `index.json` names the images, and is replaced by rename under a lock; a
+//! blob is named by its digest, and appears whole. Whatever the index does not lead to is garbage.
+//!
+//!     ROOT/images/{oci-layout,index.json,blobs/sha256/HEX}    readable by skopeo and umoci
+//!     ROOT/snapshots/CHAIN/fs, ROOT/snapshots/active/ID       see [`snapshot`](crate::snapshot)
+//!     ROOT/staging/SESSION                                    what is not whole yet
+
+mod error;
+mod image;
+mod index;
+mod staging;
+
+use std::collections::HashSet;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use bundle::digest::{Digest, Expected, Verifier};
+use oci_spec::image::Descriptor;
+
+pub use error::Error;
+pub use image::Image;
+pub(crate) use image::Content;
+pub(crate) use staging::Staging;
+
+use crate::reference::Reference;
+use crate::registry::manifest::{self, Kind};
+use crate::registry::{Document, MAX_CONFIG, MAX_MANIFEST};
+use crate::snapshot::{Snapshots, private_directory};
+use index::{Entry, Index};
+
+const LAYOUT_FILE: &str = "oci-layout";
+const LAYOUT_VERSION: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
+
+/// All images below one root.
+#[derive(Clone, Debug)]
+pub struct Store {
+    root: PathBuf,
+    images: PathBuf,
+    snapshots: Snapshots,
+}
+
+/// What [`Store::remove`] did, in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Removed {
+    /// A name was taken away.
+    Untagged(Reference),
+    /// An image had no name left and is gone: its id.
+    Deleted(Digest),
+}
+
+impl Store {
+    /// The store below `root`, such as `/var/lib/nman`, made if it does not exist.
+    pub fn open(root: &Path) -> Result<Self, Error> {
+        let images = root.join("images");
+        private_directory(&images.join("blobs/sha256"))?;
+        let snapshots = Snapshots::open(&root.join("snapshots"))?;
+        let store = Self { root: root.to_owned(), images, snapshots };
+        let marker = store.images.join(LAYOUT_FILE);
+        if !marker.exists() || !store.index_path().exists() {
+            let _lock = store.lock()?;
+            index::replace(&marker, LAYOUT_VERSION.as_bytes())?;
+            if !store.index_path().exists() {
+                Index::default().write(&store.index_path())?;
+            }
+        }
+        Ok(store)
+    }
+
+    /// The unpacked layers.
+    pub fn snapshots(&self) -> &Snapshots {
+        &self.snapshots
+    }
+
+    /// The image layout's directory.
+    pub fn layout(&self) -> &Path {
+        &self.images
+    }
+
+    /// Finds an image by its name, by (the beginning of) its id, or by the digest of its manifest.
+    pub fn find(&self, text: &str) -> Result<Image, Error> {
+        let index = self.index()?;
+        if let Ok(reference) = text.parse::<Reference>()
+            && let Some(entry) = index.named(&reference)
+        {
+            return self.image(&index, &entry.manifest);
+        }
+        let mut found: Option<Image> = None;
+        for digest in index.manifests() {
+            let image = self.image(&index, &digest)?;
+            if image.manifest_digest.as_str() == text || image.id.as_str() == text {
+                return Ok(image);
+            }
+            if !is_id_prefix(&image.id, text) || found.as_ref().is_some_and(|i| i.id == image.id) {
+                continue;
+            }
+            if found.is_some() {
+                return Err(Error::Ambiguous(text.to_owned()));
+            }
+            found = Some(image);
+        }
+        found.ok_or_else(|| Error::NoSuchImage(text.to_owned()))
+    }
+
+    /// The image that has this name.
+    pub fn named(&self, reference: &Reference) -> Result<Option<Image>, Error> {
+        let index = self.index()?;
+        match index.named(reference) {
+            Some(entry) => self.image(&index, &entry.manifest).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// All images, in the order in which they came.
+    pub fn list(&self) -> Result<Vec<Image>, Error> {
+        let index = self.index()?;
+        index.manifests().iter().map(|digest| self.image(&index, digest)).collect()
+    }
+
+    /// Gives an image one more name, which is taken from the image that has it.
+    pub fn tag(&self, image: &Image, name: &Reference) -> Result<(), Error> {
+        let _lock = self.lock()?;
+        let mut index = self.index()?;
+        let Some(entry) = index.entry(&image.manifest_digest).cloned() else {
+            return Err(Error::NoSuchImage(image.id.to_string()));
+        };
+        index.name(Entry { name: Some(name.clone()), source: None, ..entry });
+        index.write(&self.index_path())
+    }
+
+    /// Takes away a name, or with an id all names, and the image with its last name. An id that has
+    /// several names needs `force`. That no container uses the image is for the caller to know;
+    /// layers below a container stay in any case.
+    pub fn remove(&self, text: &str, force: bool) -> Result<Vec<Removed>, Error> {
+        let image = self.find(text)?;
+        let _lock = self.lock()?;
+        let mut index = self.index()?;
+        let by_name = text.parse().ok().filter(|name| image.names.contains(name));
+        let names = match by_name {
+            Some(name) => vec![name],
+            None if image.names.len() > 1 && !force => {
+                let names: Vec<_> = image.names.iter().map(ToString::to_string).collect();
+                return Err(Error::SeveralNames {
+                    image: image.id.short().to_owned(),
+                    names: names.join(", "),
+                });
+            }
+            None => image.names.clone(),
+        };
+        let is_last = names.len() == image.names.len();
+        index.forget(&image.manifest_digest, &names, is_last);
+        index.write(&self.index_path())?;
+        let mut removed: Vec<_> = names.into_iter().map(Removed::Untagged).collect();
+        if is_last {
+            self.collect(&index)?;
+            removed.push(Removed::Deleted(image.id));
+        }
+        Ok(removed)
+    }
+
+    /// Begins a session that adds to the store, after clearing up behind those that were killed.
+    pub(crate) fn stage(&self) -> Result<Staging, Error> {
+        let parent = self.root.join("staging");
+        if Staging::sweep(&parent)? {
+            let _lock = self.lock()?;
+            self.collect(&self.index()?)?;
+        }
+        Staging::begin(&parent)
+    }
+
+    /// Removes every blob and snapshot that the index does not lead to. The lock is held.
+    fn collect(&self, index: &Index) -> Result<(), Error> {
+        let mut blobs = HashSet::new();
+        let mut chains = HashSet::new();
+        for digest in index.manifests() {
+            // A damaged image keeps what can be told of it; a new pull mends it.
+            blobs.insert(digest.hex().to_owned());
+            let Ok(Some(content)) = self.content(&digest) else { continue };
+            let descriptors = content.manifest.layers().iter().chain([content.manifest.config()]);
+            blobs.extend(descriptors.filter_map(|d| Some(Digest::try_from(d).ok()?.hex().to_owned())));
+            chains.extend(content.chain_ids.iter().map(|chain| chain.digest().hex().to_owned()));
+        }
+        for algorithm in index::entries(&self.images.join("blobs"))? {
+            for blob in index::entries(&algorithm)? {
+                let name = blob.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                if !blobs.contains(&name) {
+                    fs::remove_file(&blob).map_err(Error::file("remove", &blob))?;
+                }
+            }
+        }
+        self.snapshots.collect(&|name| chains.contains(name))?;
+        Ok(())
+    }
+
+    /// Keeps other processes from changing what the index leads to.
+    pub(crate) fn lock(&self) -> Result<File, Error> {
+        let path = self.root.join("images.lock");
+        let file = File::options().create(true).truncate(false).write(true).open(&path);
+        let file = file.map_err(Error::file("open", &path))?;
+        file.lock().map_err(Error::file("lock", &path))?;
+        Ok(file)
+    }
+
+    /// Gives an image that is in place a name, which is taken from the image that has it. The lock
+    /// is held.
+    pub(crate) fn name(
+        &self,
+        name: Option<&Reference>,
+        document: &Document,
+        source: &Digest,
+    ) -> Result<Image, Error> {
+        let mut index = self.index()?;
+        index.name(Entry {
+            manifest: document.digest.clone(),
+            media_type: document.media_type.clone(),
+            size: document.content.len() as u64,
+            name: name.cloned(),
+            source: Some(source.clone()),
+        });
+        index.write(&self.index_path())?;
+        self.image(&index, &document.digest)
+    }
+
+    /// Where a blob is, or will be.
+    pub(crate) fn blob_path(&self, digest: &Digest) -> PathBuf {
+        self.images.join("blobs").join(digest.algorithm().as_str()).join(digest.hex())
+    }
+
+    /// Whether a blob is here with the right size. Its content was verified when it came.
+    pub(crate) fn has_blob(&self, digest: &Digest, size: u64) -> bool {
+        fs::metadata(self.blob_path(digest)).is_ok_and(|metadata| metadata.len() == size)
+    }
+
+    /// Makes a verified file the blob `digest`.
+    pub(crate) fn adopt(&self, file: &Path, digest: &Digest) -> Result<(), Error> {
+        let target = self.blob_path(digest);
+        if let Some(directory) = target.parent() {
+            private_directory(directory)?;
+        }
+        fs::rename(file, &target).map_err(Error::file("store the blob", &target))
+    }
+
+    /// The content of a blob, verified as it is read.
+    pub(crate) fn blob(&self, digest: &Digest, size: u64) -> Result<Verifier<File>, Error> {
+        let path = self.blob_path(digest);
+        let file = File::open(&path).map_err(Error::file("open", &path))?;
+        Ok(Verifier::new(file, Expected { digest: digest.clone(), size: Some(size) }))
+    }
+
+    /// A whole small blob, verified.
+    fn document(&self, object: &'static str, digest: &Digest, limit: u64) -> Result<Vec<u8>, Error> {
+        let path = self.blob_path(digest);
+        let damaged =
+            |why: String| Error::Damaged { object, digest: digest.clone(), why };
+        let file = File::open(&path)
+            .map_err(|error| damaged(bundle::reason::reason(&error)))?;
+        let mut content = Vec::new();
+        let mut verified = Verifier::new(file.take(limit), Expected::from(digest.clone()));
+        match verified.read_to_end(&mut content) {
+            Ok(_) => Ok(content),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                Err(damaged("its content does not have this digest".to_owned()))
+            }
+            Err(error) => Err(damaged(bundle::reason::reason(&error))),
+        }
+    }
+
+    /// What the manifest `digest` and its configuration say; `None` if it is an index.
+    pub(crate) fn content(&self, digest: &Digest) -> Result<Option<Content>, Error> {
+        let content = self.document("manifest", digest, MAX_MANIFEST)?;
+        let document = Document { digest: digest.clone(), media_type: String::new(), content };
+        let damaged = |why: String| {
+            let digest = digest.clone();
+            Error::Damaged { object: "manifest", digest, why }
+        };
+        let manifest = match manifest::parse(&document).map_err(|e| damaged(e.to_string()))? {
+            Kind::Manifest(manifest) => manifest,
+            Kind::Index(_) => return Ok(None),
+        };
+        let config_digest =
+            Digest::try_from(manifest.config()).map_err(|error| damaged(error.to_string()))?;
+        let config = self.document("config", &config_digest, MAX_CONFIG)?;
+        Content::new(manifest, &config).map(Some).map_err(|why| Error::Damaged {
+            object: "config",
+            digest: config_digest,
+            why,
+        })
+    }
+
+    fn image(&self, index: &Index, digest: &Digest) -> Result<Image, Error> {
+        let content = self.content(digest)?.ok_or_else(|| Error::Damaged {
+            object: "manifest",
+            digest: digest.clone(),
+            why: "it is an index, not an image".to_owned(),
+        })?;
+        let layers: Vec<Descriptor> = content.manifest.layers().clone();
+        let size = content.chain_ids.iter().zip(&layers).map(|(chain, layer)| {
+            self.snapshots.record(chain).map_or_else(|_| layer.size(), |record| record.size)
+        });
+        let id = Digest::try_from(content.manifest.config()).map_err(|error| Error::Damaged {
+            object: "manifest",
+            digest: digest.clone(),
+            why: error.to_string(),
+        })?;
+        let size = size.sum();
+        Ok(Image {
+            id,
+            names: index.names(digest),
+            manifest_digest: digest.clone(),
+            repo_digests: index.sources(digest),
+            created: content.config.created().clone(),
+            config: content.config,
+            layers,
+            diff_ids: content.diff_ids,
+            chain_ids: content.chain_ids,
+            size,
+        })
+    }
+
+    fn index(&self) -> Result<Index, Error> {
+        Index::read(&self.index_path())
+    }
+
+    fn index_path(&self) -> PathBuf {
+        self.images.join("index.json")
+    }
+}
+
+/// Whether `text` is how one may begin to write an image's id, with or without the algorithm.
+fn is_id_prefix(id: &Digest, text: &str) -> bool {
+    !text.is_empty()
+        && (id.hex().starts_with(text) || (text.contains(':') && id.as_str().starts_with(text)))
+}
+
+#[cfg(test)]
+mod tests;

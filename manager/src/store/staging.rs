@@ -1,0 +1,106 @@
+//! Where downloads and half-unpacked layers live until they are whole.
+//!
+//! Each session has a directory that it holds a lock on, and takes it away when it ends. A directory
+//! that nobody holds belongs to a session that was killed: the next one removes it (invariant I8).
+
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rustix::rand::{GetRandomFlags, getrandom};
+
+use super::Error;
+use crate::snapshot::{create_directory, private_directory, remove_tree};
+
+/// One session's directory, on the same file system as the store.
+#[derive(Debug)]
+pub(crate) struct Staging {
+    directory: PathBuf,
+    /// Held as long as the session lasts.
+    _lock: File,
+}
+
+impl Staging {
+    /// Makes a directory within `parent`.
+    pub(crate) fn begin(parent: &Path) -> Result<Self, Error> {
+        private_directory(parent)?;
+        loop {
+            let directory = parent.join(random_name()?);
+            create_directory(&directory, 0o700)?;
+            let lock = File::open(&directory).map_err(Error::file("open", &directory));
+            // Another session may have swept it away before it was locked.
+            let Ok(lock) = lock else { continue };
+            lock.lock().map_err(Error::file("lock", &directory))?;
+            if directory.exists() {
+                return Ok(Self { directory, _lock: lock });
+            }
+        }
+    }
+
+    /// A path within the session's directory.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+
+    /// Removes what killed sessions left, and says whether there was any.
+    pub(crate) fn sweep(parent: &Path) -> Result<bool, Error> {
+        let entries = match fs::read_dir(parent) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            other => other.map_err(Error::file("read", parent))?,
+        };
+        let mut found = false;
+        for entry in entries {
+            let path = entry.map_err(Error::file("read", parent))?.path();
+            let Ok(lock) = File::open(&path) else { continue };
+            match lock.try_lock() {
+                Ok(()) => {
+                    remove_tree(&path)?;
+                    found = true;
+                }
+                Err(TryLockError::WouldBlock) => {}
+                Err(TryLockError::Error(error)) => return Err(Error::file("lock", &path)(error)),
+            }
+        }
+        Ok(found)
+    }
+}
+
+impl Drop for Staging {
+    fn drop(&mut self) {
+        // What cannot be removed now is swept by the next session.
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
+fn random_name() -> Result<String, Error> {
+    let mut bytes = [0u8; 8];
+    let filled = getrandom(&mut bytes, GetRandomFlags::empty());
+    filled.map_err(Error::file("read", Path::new("/dev/urandom")))?;
+    Ok(format!("{:016x}", u64::from_ne_bytes(bytes)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_takes_its_directory_with_it() {
+        let parent = tempfile::tempdir().unwrap();
+        let staging = Staging::begin(parent.path()).unwrap();
+        fs::write(staging.path("x"), "x").unwrap();
+        drop(staging);
+        assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn only_what_nobody_holds_is_swept() {
+        let parent = tempfile::tempdir().unwrap();
+        let live = Staging::begin(parent.path()).unwrap();
+        fs::create_dir(parent.path().join("dead")).unwrap();
+        fs::write(parent.path().join("dead/x"), "x").unwrap();
+        assert!(Staging::sweep(parent.path()).unwrap());
+        assert!(live.path("").exists());
+        assert!(!parent.path().join("dead").exists());
+        assert!(!Staging::sweep(parent.path()).unwrap());
+    }
+}
