@@ -1,0 +1,222 @@
+//! What can go wrong between a network's definition and a connected container.
+//!
+//! Variants are what a caller branches on; the text of each is one line that names the object and the reason.
+
+use super::netlink;
+use super::port::Protocol;
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// The result of this module's functions.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Why a network could not be read, planned, connected or disconnected.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// No definition has that name.
+    #[error("network `{name}` not found")]
+    UnknownNetwork {
+        /// As it was asked for.
+        name: String,
+    },
+    /// A definition is not a conflist that can be carried out.
+    #[error("cannot use the network definition `{}`{}: {reason}", path.display(), at(pointer))]
+    Definition {
+        /// The conflist.
+        path: PathBuf,
+        /// JSON pointer of the offending value; empty for the whole file.
+        pointer: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Text from the command line that does not parse.
+    #[error("invalid {what} `{text}`: {reason}")]
+    Invalid {
+        /// What the text should have been.
+        what: &'static str,
+        /// The text.
+        text: String,
+        /// Why it is not.
+        reason: String,
+    },
+    /// Definition, lease and request do not fit together.
+    #[error("cannot connect container `{container}` to network `{network}`: {reason}")]
+    Plan {
+        /// Short container id.
+        container: String,
+        /// The network's name.
+        network: String,
+        /// What does not fit.
+        reason: String,
+    },
+    /// Every address of a subnet is leased.
+    #[error("no address is left in {range} of network `{network}`")]
+    Exhausted {
+        /// The network's name.
+        network: String,
+        /// The range that is full.
+        range: String,
+    },
+    /// Somebody else has the host's port.
+    #[error("bind for {address} failed: port is already allocated ({protocol})")]
+    PortAllocated {
+        /// Host address and port.
+        address: SocketAddr,
+        /// TCP, UDP or SCTP.
+        protocol: Protocol,
+    },
+    /// A socket to reserve the host's port could not be made for another reason.
+    #[error("bind for {address} failed: {} ({protocol})", reason(source))]
+    Bind {
+        /// Host address and port.
+        address: SocketAddr,
+        /// TCP, UDP or SCTP.
+        protocol: Protocol,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// The container is connected to that network already (or a crash left its record).
+    #[error("container `{container}` is already connected to network `{network}`")]
+    Connected {
+        /// Short container id.
+        container: String,
+        /// The network's name.
+        network: String,
+    },
+    /// A file of ours.
+    #[error("cannot {action} `{}`: {}", path.display(), reason(source))]
+    File {
+        /// A verb: `read`, `create`, `lock`.
+        action: &'static str,
+        /// Which file.
+        path: PathBuf,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// The kernel refused something that is not about one file.
+    #[error("cannot {action}: {source}")]
+    Kernel {
+        /// What was tried, with its object.
+        action: String,
+        /// The kernel's answer.
+        source: netlink::Error,
+    },
+    /// Disconnecting went on to its end, but these things could not be undone.
+    #[error(
+        "cannot disconnect container `{container}` from network `{network}`: {}",
+        Joined(failures)
+    )]
+    Leftover {
+        /// Short container id.
+        container: String,
+        /// The network's name.
+        network: String,
+        /// One error for each thing that is left.
+        failures: Vec<Self>,
+    },
+}
+
+impl Error {
+    /// What the user could do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::UnknownNetwork { .. } => {
+                Some("`none`, `host` and `nman` are always there".into())
+            }
+            Self::PortAllocated { address, .. } => Some(format!(
+                "another container or a process of the host has port {}; `-p CONTAINER_PORT` alone picks a free one",
+                address.port()
+            )),
+            Self::Exhausted { .. } => {
+                Some("remove containers or widen the subnet in the network's conflist".into())
+            }
+            Self::Kernel { source, .. } if source.is_permission() => {
+                Some("connecting containers to a bridge needs root (CAP_NET_ADMIN)".into())
+            }
+            Self::Connected { .. } => Some("remove the container with `nman rm -f`".into()),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn file(
+        action: &'static str,
+        path: impl Into<PathBuf>,
+        source: impl Into<io::Error>,
+    ) -> Self {
+        Self::File { action, path: path.into(), source: source.into() }
+    }
+
+    pub(crate) fn kernel(action: impl fmt::Display, source: impl Into<netlink::Error>) -> Self {
+        Self::Kernel { action: action.to_string(), source: source.into() }
+    }
+}
+
+/// The system's own words in lower case, without Rust's `(os error 2)`.
+pub(crate) fn reason(error: &io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or_default();
+    // Acronyms keep their case; only a sentence's first letter goes down.
+    let mut chars = text.chars();
+    match (chars.next(), chars.next()) {
+        (Some(first), Some(second)) if first.is_uppercase() && second.is_lowercase() => {
+            first.to_lowercase().chain(std::iter::once(second)).chain(chars).collect()
+        }
+        _ => text.to_owned(),
+    }
+}
+
+fn at(pointer: &str) -> String {
+    if pointer.is_empty() { String::new() } else { format!(" at {pointer}") }
+}
+
+struct Joined<'a>(&'a [Error]);
+
+impl fmt::Display for Joined<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, failure) in self.0.iter().enumerate() {
+            let separator = if index == 0 { "" } else { "; " };
+            write!(f, "{separator}{failure}")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_systems_words_are_lower_case_and_without_numbers() {
+        let error = io::Error::from_raw_os_error(2);
+        assert_eq!(reason(&error), "no such file or directory");
+        assert_eq!(reason(&io::Error::other("RTNETLINK says no")), "RTNETLINK says no");
+    }
+
+    #[test]
+    fn an_allocated_port_reads_as_docker_words_it() {
+        let error = Error::PortAllocated {
+            address: "0.0.0.0:80".parse().unwrap(),
+            protocol: Protocol::Tcp,
+        };
+        assert!(
+            error.to_string().starts_with("bind for 0.0.0.0:80 failed: port is already allocated")
+        );
+        assert!(error.hint().unwrap().contains("port 80"));
+    }
+
+    #[test]
+    fn leftovers_are_all_listed_on_one_line() {
+        let failures = vec![
+            Error::file("remove", "/a", io::Error::from_raw_os_error(1)),
+            Error::file("remove", "/b", io::Error::from_raw_os_error(16)),
+        ];
+        let text =
+            Error::Leftover { container: "c".into(), network: "n".into(), failures }.to_string();
+        assert!(text.contains("`/a`: operation not permitted; cannot remove `/b`:"), "{text}");
+        assert!(!text.contains('\n'));
+    }
+}

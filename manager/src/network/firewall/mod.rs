@@ -1,0 +1,104 @@
+//! The host's packet filter: one nf_tables table of ours, changed in single atomic batches.
+//!
+//! The rules are the same for every container and refer to sets; a container is elements of those sets. Every batch
+//! states the whole of the rules again, so that a table that is new, old or damaged ends up the same. Other tables are
+//! never looked at. Elements are known as a container's by the addresses in them, which its lease makes its alone.
+
+mod batch;
+mod element;
+mod expression;
+mod ruleset;
+
+use super::error::{Error, Result};
+use super::netlink;
+use super::plan::{PublishedPort, Rules};
+use batch::{Batch, Connection};
+use element::Element;
+use ruleset::Set;
+use rustix::io::Errno;
+use std::net::{IpAddr, Ipv4Addr};
+
+/// Adds a container's elements, and the rules.
+///
+/// When the table is not there, `others` are put back as well: somebody flushed the ruleset while they run.
+pub(super) fn connect(rules: &Rules, others: impl FnOnce() -> Result<Vec<Rules>>) -> Result<()> {
+    let mut connection = open()?;
+    let failed = |error| Error::kernel("write the firewall's rules", error);
+    let mut batch = Batch::new();
+    ruleset::write(&mut batch);
+    if !connection.table_exists().map_err(failed)? {
+        for other in others()? {
+            element::of(&other).iter().for_each(|element| batch.add_element(element));
+        }
+    }
+    let mut published = Vec::new();
+    for element in element::of(rules) {
+        match element.published {
+            // Exclusively: an element that is there is another container's port.
+            Some(port) => published.push((batch.add_element_exclusively(&element), port)),
+            None => batch.add_element(&element),
+        }
+    }
+    connection.commit(batch).map_err(|refusal| {
+        let port = published.iter().find(|(sequence, _)| Some(*sequence) == refusal.sequence);
+        match (port, refusal.error.errno()) {
+            (Some((_, port)), Some(Errno::EXIST | Errno::BUSY)) => allocated(port),
+            _ => failed(refusal.error),
+        }
+    })
+}
+
+/// Puts the rules and a container's elements back; what is there stays.
+pub(super) fn restore(rules: &Rules) -> Result<()> {
+    let mut batch = Batch::new();
+    ruleset::write(&mut batch);
+    element::of(rules).iter().for_each(|element| batch.add_element(element));
+    open()?
+        .commit(batch)
+        .map_err(|refusal| Error::kernel("restore the firewall's rules", refusal.error))
+}
+
+/// Removes a container's elements; the bridge's with the bridge's last container, and with the host's last the table.
+pub(super) fn disconnect(rules: &Rules, others: &[Rules]) -> Result<()> {
+    let failed = |error| Error::kernel("remove the firewall's rules", error);
+    let mut connection = open()?;
+    if !connection.table_exists().map_err(failed)? {
+        return Ok(());
+    }
+    let mut batch = Batch::new();
+    if others.is_empty() {
+        batch.delete_table();
+    } else {
+        let bridge_goes = others.iter().all(|other| other.bridge != rules.bridge);
+        for set in Set::ALL.into_iter().filter(|set| bridge_goes || !set.is_of_bridges()) {
+            // A key that is not there would refuse the batch, and a key that another container took first must stay.
+            let present = connection.elements(set).map_err(failed)?;
+            present
+                .iter()
+                .filter(|element| is_of(element, rules))
+                .for_each(|element| batch.delete_element(element));
+        }
+    }
+    connection.commit(batch).map_err(|refusal| failed(refusal.error))
+}
+
+/// Whether an element is this container's, or its bridge's.
+fn is_of(element: &Element, rules: &Rules) -> bool {
+    let target = element.data.first_chunk::<4>().map(|octets| Ipv4Addr::from(*octets));
+    match element.set {
+        Set::Published | Set::PublishedOn => {
+            target.is_some_and(|target| rules.addresses.contains(&target))
+        }
+        set => element::of(rules).iter().any(|own| own.set == set && own.key == element.key),
+    }
+}
+
+fn allocated(port: &PublishedPort) -> Error {
+    let address = IpAddr::V4(port.host.unwrap_or(Ipv4Addr::UNSPECIFIED));
+    Error::PortAllocated { address: (address, port.host_port).into(), protocol: port.protocol }
+}
+
+fn open() -> Result<Connection> {
+    Connection::open()
+        .map_err(|error| Error::kernel("open a netfilter socket", netlink::Error::from(error)))
+}

@@ -1,0 +1,282 @@
+//! The rules: which packets are translated, which are dropped.
+//!
+//! They are the same on every host and for every container; [`Set`] says what makes them about one. `nft list table ip
+//! nman` shows them. The attack that each defence is against stands beside it.
+
+use super::batch::Batch;
+use super::expression::{Expression, Field, Meta, Register, Tracking};
+
+/// The table's name; its family is `ip`.
+pub(super) const TABLE: &str = "nman";
+
+/// A base chain.
+pub(super) struct Chain {
+    pub(super) name: &'static str,
+    pub(super) kind: &'static str,
+    /// NF_INET_*.
+    pub(super) hook: u32,
+    pub(super) priority: i32,
+}
+
+const NF_INET_PRE_ROUTING: u32 = 0;
+const NF_INET_FORWARD: u32 = 2;
+const NF_INET_LOCAL_OUT: u32 = 3;
+const NF_INET_POST_ROUTING: u32 = 4;
+
+/// Before connection tracking and NAT: packets are as they came in.
+const GUARD: Chain =
+    Chain { name: "guard", kind: "filter", hook: NF_INET_PRE_ROUTING, priority: -300 };
+const PREROUTING: Chain =
+    Chain { name: "prerouting", kind: "nat", hook: NF_INET_PRE_ROUTING, priority: -100 };
+const OUTPUT: Chain =
+    Chain { name: "output", kind: "nat", hook: NF_INET_LOCAL_OUT, priority: -100 };
+const FORWARD: Chain =
+    Chain { name: "forward", kind: "filter", hook: NF_INET_FORWARD, priority: 0 };
+const POSTROUTING: Chain =
+    Chain { name: "postrouting", kind: "nat", hook: NF_INET_POST_ROUTING, priority: 100 };
+
+/// The sets that the rules refer to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Set {
+    /// Interface: a bridge of ours.
+    Bridges,
+    /// Interface and the same again: a packet that stays on its bridge.
+    Within,
+    /// Interface: a bridge that only published ports are reached on from elsewhere.
+    Isolated,
+    /// Address and interface: a container and its bridge.
+    Home,
+    /// Address: a container that leaves the host under the host's address.
+    Masqueraded,
+    /// Protocol and port, on every address of the host, to a container's address and port.
+    Published,
+    /// Host address, protocol and port, to a container's address and port.
+    PublishedOn,
+}
+
+/// A type of keys or values: `nft`'s number for it, by which it prints elements, and its length in bytes.
+#[derive(Clone, Copy)]
+pub(super) struct Type {
+    pub(super) number: u32,
+    pub(super) length: u32,
+}
+
+const ADDRESS: Type = Type { number: 7, length: 4 };
+const PROTOCOL: Type = Type { number: 12, length: 4 };
+const PORT: Type = Type { number: 13, length: 4 };
+const INTERFACE: Type = Type { number: 41, length: 16 };
+
+/// A concatenation's number holds its fields', six bits each; every field is padded to a register.
+const fn concatenation(fields: &[Type]) -> Type {
+    let mut whole = Type { number: 0, length: 0 };
+    let mut index = 0;
+    while index < fields.len() {
+        whole.number = whole.number << 6 | fields[index].number;
+        whole.length += fields[index].length;
+        index += 1;
+    }
+    whole
+}
+
+impl Set {
+    pub(super) const ALL: [Self; 7] = [
+        Self::Bridges,
+        Self::Within,
+        Self::Isolated,
+        Self::Home,
+        Self::Masqueraded,
+        Self::Published,
+        Self::PublishedOn,
+    ];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Bridges => "bridges",
+            Self::Within => "within",
+            Self::Isolated => "isolated",
+            Self::Home => "home",
+            Self::Masqueraded => "masqueraded",
+            Self::Published => "published",
+            Self::PublishedOn => "published_on",
+        }
+    }
+
+    /// Whether its elements are about bridges rather than containers.
+    pub(super) fn is_of_bridges(self) -> bool {
+        matches!(self, Self::Bridges | Self::Within | Self::Isolated)
+    }
+
+    pub(super) fn key(self) -> Type {
+        const WITHIN: Type = concatenation(&[INTERFACE, INTERFACE]);
+        const HOME: Type = concatenation(&[ADDRESS, INTERFACE]);
+        const PUBLISHED: Type = concatenation(&[PROTOCOL, PORT]);
+        const PUBLISHED_ON: Type = concatenation(&[ADDRESS, PROTOCOL, PORT]);
+        match self {
+            Self::Bridges | Self::Isolated => INTERFACE,
+            Self::Within => WITHIN,
+            Self::Home => HOME,
+            Self::Masqueraded => ADDRESS,
+            Self::Published => PUBLISHED,
+            Self::PublishedOn => PUBLISHED_ON,
+        }
+    }
+
+    /// The type of a map's values.
+    pub(super) fn data(self) -> Option<Type> {
+        const TARGET: Type = concatenation(&[ADDRESS, PORT]);
+        matches!(self, Self::Published | Self::PublishedOn).then_some(TARGET)
+    }
+}
+
+/// Writes the table, its sets and chains if they are not there, and all rules anew.
+pub(super) fn write(batch: &mut Batch) {
+    batch.add_table();
+    Set::ALL.into_iter().for_each(|set| batch.add_set(set));
+    for chain in [GUARD, PREROUTING, OUTPUT, FORWARD, POSTROUTING] {
+        batch.add_chain(&chain);
+    }
+    batch.flush();
+    write_guard(batch);
+    write_redirections(batch);
+    write_forward(batch);
+    write_postrouting(batch);
+}
+
+const FIRST: Register = Register(0);
+
+/// A bridge of ours routes 127.0.0.0/8, so that the host's own 127.0.0.1:PORT reaches a container. Its containers
+/// must not reach the host's 127.0.0.1 in turn (CVE-2020-8558), nor pretend to be it.
+fn write_guard(batch: &mut Batch) {
+    for field in [Field::DESTINATION, Field::SOURCE] {
+        let mut rule = interface_in(Meta::InputInterface, Set::Bridges);
+        rule.extend(is_loopback(field));
+        rule.push(Expression::Verdict(Expression::DROP));
+        batch.add_rule(GUARD.name, &rule);
+    }
+}
+
+/// Published ports: only on addresses of the host itself, so that a packet that is merely routed through keeps its way.
+fn write_redirections(batch: &mut Batch) {
+    for chain in [PREROUTING, OUTPUT] {
+        for set in [Set::PublishedOn, Set::Published] {
+            let mut rule = is_local_destination();
+            if chain.hook == NF_INET_PRE_ROUTING {
+                // What is published on 127.0.0.1 is for the host, which goes through `output`. A neighbour can send
+                // packets for 127.0.0.1 to the host's link address, and translation comes before the check for that.
+                rule.extend([
+                    Expression::LoadField(Field::DESTINATION.first(1), FIRST),
+                    Expression::NotEqual(FIRST, vec![127]),
+                ]);
+            }
+            let mut next = 0;
+            if set == Set::PublishedOn {
+                rule.push(Expression::LoadField(Field::DESTINATION, FIRST));
+                next = 1;
+            }
+            rule.extend([
+                Expression::LoadMeta(Meta::TransportProtocol, Register(next)),
+                Expression::LoadField(Field::DESTINATION_PORT, Register(next + 1)),
+                Expression::Map(set, FIRST, FIRST),
+                Expression::Redirect { address: FIRST, port: Register(1) },
+            ]);
+            batch.add_rule(chain.name, &rule);
+        }
+    }
+}
+
+/// Into an isolated network come replies, published ports and neighbours; from other networks, or from a host
+/// that has a route here, nothing else.
+fn write_forward(batch: &mut Batch) {
+    /// `established` and `related`.
+    const REPLY: u32 = 1 << 1 | 1 << 2;
+    let accept = || Expression::Verdict(Expression::ACCEPT);
+    let mut replies = tracking_has(Tracking::State, REPLY);
+    replies.push(accept());
+    batch.add_rule(FORWARD.name, &replies);
+
+    let mut published = interface_in(Meta::OutputInterface, Set::Isolated);
+    published.extend(was_redirected());
+    published.push(accept());
+    batch.add_rule(FORWARD.name, &published);
+
+    // Frames that stay on the bridge come by here only where br_netfilter sends them.
+    batch.add_rule(
+        FORWARD.name,
+        &[
+            Expression::LoadMeta(Meta::InputInterface, FIRST),
+            Expression::LoadMeta(Meta::OutputInterface, Register(4)),
+            Expression::In(Set::Within, FIRST),
+            accept(),
+        ],
+    );
+
+    let mut rest = interface_in(Meta::OutputInterface, Set::Isolated);
+    rest.push(Expression::Verdict(Expression::DROP));
+    batch.add_rule(FORWARD.name, &rest);
+}
+
+/// Source addresses change only where an answer would not find its way back; an outside client's never does.
+fn write_postrouting(batch: &mut Batch) {
+    // The host's own 127.0.0.1 means nothing inside a container.
+    let mut loopback = interface_in(Meta::OutputInterface, Set::Bridges);
+    loopback.extend(is_loopback(Field::SOURCE));
+    loopback.push(Expression::Masquerade);
+    batch.add_rule(POSTROUTING.name, &loopback);
+
+    // A container that uses a port published by a neighbour, or by itself: the answer would go past the host.
+    let mut hairpin = was_redirected();
+    hairpin.extend(is_home());
+    hairpin.push(Expression::Masquerade);
+    batch.add_rule(POSTROUTING.name, &hairpin);
+
+    let mut home = is_home();
+    home.push(Expression::Verdict(Expression::ACCEPT));
+    batch.add_rule(POSTROUTING.name, &home);
+
+    batch.add_rule(
+        POSTROUTING.name,
+        &[
+            Expression::LoadField(Field::SOURCE, FIRST),
+            Expression::In(Set::Masqueraded, FIRST),
+            Expression::Masquerade,
+        ],
+    );
+}
+
+fn interface_in(which: Meta, set: Set) -> Vec<Expression> {
+    vec![Expression::LoadMeta(which, FIRST), Expression::In(set, FIRST)]
+}
+
+fn is_loopback(field: Field) -> [Expression; 2] {
+    [Expression::LoadField(field.first(1), FIRST), Expression::Equal(FIRST, vec![127])]
+}
+
+fn is_local_destination() -> Vec<Expression> {
+    const RTN_LOCAL: u32 = 2;
+    vec![
+        Expression::LoadDestinationKind(FIRST),
+        Expression::Equal(FIRST, RTN_LOCAL.to_ne_bytes().to_vec()),
+    ]
+}
+
+/// A container's packet on its own bridge.
+fn is_home() -> Vec<Expression> {
+    vec![
+        Expression::LoadField(Field::SOURCE, FIRST),
+        Expression::LoadMeta(Meta::OutputInterface, Register(1)),
+        Expression::In(Set::Home, FIRST),
+    ]
+}
+
+fn was_redirected() -> Vec<Expression> {
+    const IPS_DST_NAT: u32 = 1 << 5;
+    tracking_has(Tracking::Status, IPS_DST_NAT)
+}
+
+fn tracking_has(what: Tracking, bits: u32) -> Vec<Expression> {
+    vec![
+        Expression::LoadTracking(what, FIRST),
+        Expression::And(FIRST, bits.to_ne_bytes()),
+        Expression::NotEqual(FIRST, vec![0; 4]),
+    ]
+}

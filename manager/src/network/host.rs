@@ -1,0 +1,69 @@
+//! What a plan needs to know of the host, read once.
+//!
+//! Facts about the namespace of the calling thread; nothing is changed and nothing is remembered.
+
+use super::error::{Error, Result};
+use super::name::InterfaceName;
+use super::netlink::route::RouteSocket;
+use super::subnet::Subnet;
+use std::path::Path;
+
+/// The probed facts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HostFacts {
+    /// The destinations of the main table's routes that leave by another link than the default network's bridge;
+    /// the default route is not among them.
+    pub routes: Vec<Subnet>,
+    /// The MTU of the link that the default route leaves by.
+    pub uplink_mtu: Option<u32>,
+    /// Whether the host forwards IPv4 already.
+    pub forwarding: bool,
+    /// Whether the kernel has IPv6, and with it router advertisements to refuse.
+    pub ipv6: bool,
+}
+
+impl HostFacts {
+    /// Reads the facts of the calling thread's network namespace.
+    ///
+    /// # Errors
+    /// netlink is refused, or `/proc/sys` is not there.
+    pub fn probe() -> Result<Self> {
+        let mut socket =
+            RouteSocket::open().map_err(|error| Error::kernel("open a netlink socket", error))?;
+        let failed = |error| Error::kernel("read the host's routes", error);
+        let mut routes = socket.routes().map_err(failed)?;
+        let bridge: InterfaceName = super::definition::DEFAULT_BRIDGE.parse()?;
+        let own = socket.link(&bridge).map_err(failed)?.map(|link| link.index);
+        routes.sort_by_key(|route| route.metric);
+        let uplink = routes.iter().find(|route| route.destination.is_default());
+        let uplink_mtu = match uplink.and_then(|route| route.interface) {
+            Some(index) => socket.link_at(index).map_err(failed)?.map(|link| link.mtu),
+            None => None,
+        };
+        routes.retain(|route| {
+            !route.destination.is_default() && (own.is_none() || route.interface != own)
+        });
+        Ok(Self {
+            routes: routes.into_iter().map(|route| route.destination).collect(),
+            uplink_mtu,
+            forwarding: read_sysctl("net/ipv4/ip_forward")?.as_deref() == Some("1"),
+            ipv6: Path::new("/proc/sys/net/ipv6").exists(),
+        })
+    }
+}
+
+/// A sysctl's value in the calling thread's network namespace; `None` if there is no such sysctl.
+pub(crate) fn read_sysctl(key: &str) -> Result<Option<String>> {
+    let path = format!("/proc/sys/{key}");
+    match std::fs::read_to_string(&path) {
+        Ok(value) => Ok(Some(value.trim_end().to_owned())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::file("read", path, error)),
+    }
+}
+
+/// Writes a sysctl of the calling thread's network namespace.
+pub(crate) fn write_sysctl(key: &str, value: &str) -> Result<()> {
+    let path = format!("/proc/sys/{key}");
+    std::fs::write(&path, value).map_err(|error| Error::file("write", path, error))
+}

@@ -1,0 +1,246 @@
+//! Addresses for containers, leased from a network's ranges: CNI's host-local, in process.
+//!
+//! A lease is a symbolic link `ADDRESS -> CONTAINER`: made in one call that fails if it is there, so there is
+//! never an address without an owner, whenever the process dies. A lock per network makes choosing and taking one
+//! step. Addresses go round, so that one is not reused while others remember its last owner.
+
+use super::definition::{Definition, Range};
+use super::error::{Error, Result};
+use super::name::NetworkName;
+use super::state::{self, State};
+use super::subnet::Subnet;
+use crate::container::id::ContainerId;
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::io;
+use std::net::IpAddr;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+/// The addresses of one container on one network.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lease {
+    /// On which network.
+    pub network: NetworkName,
+    /// Whose.
+    pub container: ContainerId,
+    /// One of each range set of the definition.
+    pub addresses: Vec<LeasedAddress>,
+}
+
+/// One leased address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeasedAddress {
+    /// The address.
+    pub address: IpAddr,
+    /// The subnet that it is from.
+    pub subnet: Subnet,
+    /// The bridge's own address in that subnet.
+    pub gateway: IpAddr,
+}
+
+/// The file that says which address was given out last.
+const LAST: &str = "last";
+
+/// Leases an address of each of the network's range sets; what the container already has, it keeps.
+///
+/// # Errors
+/// [`Error::Exhausted`] when a range set is full, and then nothing is leased.
+pub fn reserve(state: &State, definition: &Definition, container: &ContainerId) -> Result<Lease> {
+    let directory = state.leases(&definition.name)?;
+    let _lock = state::lock(&directory.join("lock"))?;
+    let mut leased = read(&directory)?;
+    let mut addresses = Vec::new();
+    for ranges in &definition.range_sets {
+        match reserve_one(&directory, &mut leased, ranges, container) {
+            Ok(address) => addresses.push(address),
+            Err(error) => {
+                // All or nothing: what this call took before goes back. A failure to is a lease of a container
+                // that will be removed, and is released then.
+                let _ = release_locked(&directory, container);
+                return Err(match error {
+                    Some(error) => error,
+                    None => exhausted(definition, ranges),
+                });
+            }
+        }
+    }
+    Ok(Lease { network: definition.name.clone(), container: container.clone(), addresses })
+}
+
+/// Gives back every address that the container has on that network; none is fine.
+///
+/// # Errors
+/// A lease cannot be removed; the others are.
+pub fn release(state: &State, network: &NetworkName, container: &ContainerId) -> Result<()> {
+    let directory = state.leases(network)?;
+    let _lock = state::lock(&directory.join("lock"))?;
+    release_locked(&directory, container)
+}
+
+fn release_locked(directory: &Path, container: &ContainerId) -> Result<()> {
+    let mut first = Ok(());
+    for (address, owner) in read(directory)? {
+        if owner == container.as_str() {
+            let path = directory.join(address.to_string());
+            let removed =
+                std::fs::remove_file(&path).map_err(|error| Error::file("remove", path, error));
+            first = first.and(removed);
+        }
+    }
+    first
+}
+
+/// `Err(None)`: the ranges are full.
+fn reserve_one(
+    directory: &Path,
+    leased: &mut HashMap<IpAddr, String>,
+    ranges: &[Range],
+    container: &ContainerId,
+) -> std::result::Result<LeasedAddress, Option<Error>> {
+    let owned =
+        |address: &IpAddr| leased.get(address).is_some_and(|owner| owner == container.as_str());
+    let held =
+        leased.keys().find(|address| owned(address) && range_of(ranges, **address).is_some());
+    if let Some(&address) = held {
+        return range_of(ranges, address).map(|range| range.lease(address)).ok_or(None);
+    }
+    let last =
+        std::fs::read_to_string(directory.join(LAST)).ok().and_then(|text| text.parse().ok());
+    let address = choose(ranges, last, |address| leased.contains_key(&address)).ok_or(None)?;
+    let path = directory.join(address.address.to_string());
+    symlink(container.as_str(), &path).map_err(|error| Error::file("create", path, error))?;
+    leased.insert(address.address, container.as_str().to_owned());
+    // A hint only: without it the search starts at the beginning.
+    let _ = std::fs::write(directory.join(LAST), address.address.to_string());
+    Ok(address)
+}
+
+/// The first free address behind `last`, going round: pure.
+fn choose(
+    ranges: &[Range],
+    last: Option<IpAddr>,
+    taken: impl Fn(IpAddr) -> bool,
+) -> Option<LeasedAddress> {
+    let start = last.and_then(|last| ranges.iter().position(|range| range.holds(last)));
+    let behind = start
+        .zip(last)
+        .into_iter()
+        .flat_map(|(index, last)| ranges[index].after(last).map(move |a| (index, a)));
+    let from = start.map_or(0, |index| index + 1);
+    let round = (0..ranges.len())
+        .map(move |step| (from + step) % ranges.len())
+        .flat_map(|index| ranges[index].all().map(move |address| (index, address)));
+    behind
+        .chain(round)
+        .find(|(index, address)| ranges[*index].gateway != *address && !taken(*address))
+        .map(|(index, address)| ranges[index].lease(address))
+}
+
+fn range_of(ranges: &[Range], address: IpAddr) -> Option<&Range> {
+    ranges.iter().find(|range| range.holds(address))
+}
+
+fn exhausted(definition: &Definition, ranges: &[Range]) -> Error {
+    let range = ranges.iter().map(|range| range.subnet.to_string()).collect::<Vec<_>>().join(", ");
+    Error::Exhausted { network: definition.name.to_string(), range }
+}
+
+/// Every lease of the network: the files whose names are addresses.
+fn read(directory: &Path) -> Result<HashMap<IpAddr, String>> {
+    let failed = |error: io::Error| Error::file("read", directory, error);
+    let mut leases = HashMap::new();
+    for entry in std::fs::read_dir(directory).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let Some(address) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
+            continue;
+        };
+        let owner = std::fs::read_link(entry.path()).map_err(failed)?;
+        leases.insert(address, owner.to_string_lossy().into_owned());
+    }
+    Ok(leases)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::network::definition;
+
+    fn container(digit: char) -> ContainerId {
+        ContainerId::parse(&digit.to_string().repeat(64)).unwrap()
+    }
+
+    fn address(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    fn small() -> (tempfile::TempDir, State, Definition) {
+        let run = tempfile::tempdir().unwrap();
+        let state = State::open(run.path()).unwrap();
+        let definition = definition::built_in("10.1.0.0/29".parse().unwrap());
+        (run, state, definition)
+    }
+
+    #[test]
+    fn two_containers_get_different_addresses_and_neither_is_the_gateways() {
+        let (_run, state, network) = small();
+        let a = reserve(&state, &network, &container('a')).unwrap();
+        let b = reserve(&state, &network, &container('b')).unwrap();
+        assert_eq!(a.addresses[0].address, address("10.1.0.2"));
+        assert_eq!(b.addresses[0].address, address("10.1.0.3"));
+        assert_eq!(a.addresses[0].gateway, address("10.1.0.1"));
+    }
+
+    #[test]
+    fn reserving_again_gives_the_same_lease() {
+        let (_run, state, network) = small();
+        let first = reserve(&state, &network, &container('a')).unwrap();
+        reserve(&state, &network, &container('b')).unwrap();
+        assert_eq!(reserve(&state, &network, &container('a')).unwrap(), first);
+    }
+
+    #[test]
+    fn a_released_address_is_reused_only_when_the_others_had_their_turn() {
+        let (_run, state, network) = small();
+        reserve(&state, &network, &container('a')).unwrap();
+        release(&state, &network.name, &container('a')).unwrap();
+        release(&state, &network.name, &container('a')).unwrap();
+        let mut got = Vec::new();
+        for digit in ['1', '2', '3', '4', '5'] {
+            got.push(
+                reserve(&state, &network, &container(digit)).unwrap().addresses[0]
+                    .address
+                    .to_string(),
+            );
+        }
+        assert_eq!(got, ["10.1.0.3", "10.1.0.4", "10.1.0.5", "10.1.0.6", "10.1.0.2"]);
+    }
+
+    #[test]
+    fn a_full_network_says_so_and_leases_nothing() {
+        let (_run, state, network) = small();
+        for digit in ['1', '2', '3', '4', '5'] {
+            reserve(&state, &network, &container(digit)).unwrap();
+        }
+        let error = reserve(&state, &network, &container('6')).unwrap_err();
+        assert_eq!(error.to_string(), "no address is left in 10.1.0.0/29 of network `nman`");
+        release(&state, &network.name, &container('3')).unwrap();
+        let lease = reserve(&state, &network, &container('6')).unwrap();
+        assert_eq!(lease.addresses[0].address, address("10.1.0.4"));
+    }
+
+    #[test]
+    fn forty_threads_get_forty_addresses() {
+        let run = tempfile::tempdir().unwrap();
+        let state = State::open(run.path()).unwrap();
+        let network = definition::built_in("10.2.0.0/24".parse().unwrap());
+        let got = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..40)
+                .map(|_| scope.spawn(|| reserve(&state, &network, &ContainerId::random()).unwrap()))
+                .collect();
+            threads.into_iter().map(|t| t.join().unwrap().addresses[0].address).collect::<Vec<_>>()
+        });
+        let different: std::collections::HashSet<_> = got.iter().collect();
+        assert_eq!(different.len(), 40);
+    }
+}

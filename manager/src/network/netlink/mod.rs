@@ -1,0 +1,215 @@
+//! A netlink conversation: one socket, requests out, frames back, in order and without threads.
+//!
+//! The socket belongs to the network namespace of the thread that opened it, for ever. Replies are parsed as
+//! frames here and as messages by whoever asked; a frame that is not well formed ends the conversation.
+
+pub(crate) mod attribute;
+pub(crate) mod route;
+
+use netlink_packet_core::{NLMSG_ERROR, NetlinkHeader};
+use rustix::io::Errno;
+use std::fmt;
+use std::io;
+
+/// The length of a netlink message's header.
+pub(crate) const HEADER: usize = 16;
+/// A little more than the kernel puts into one datagram of a dump.
+const RECEIVE: usize = 64 * 1024;
+
+/// What the kernel said, with its own explanation where it gave one.
+#[derive(Debug)]
+pub struct Error {
+    source: io::Error,
+    explanation: Option<String>,
+}
+
+impl Error {
+    /// The kernel's error number, if it was the kernel that answered.
+    #[must_use]
+    pub fn errno(&self) -> Option<Errno> {
+        self.source.raw_os_error().map(Errno::from_raw_os_error)
+    }
+
+    /// Whether more privilege would help.
+    #[must_use]
+    pub fn is_permission(&self) -> bool {
+        self.source.kind() == io::ErrorKind::PermissionDenied
+    }
+
+    fn malformed(what: &str) -> Self {
+        io::Error::new(io::ErrorKind::InvalidData, format!("malformed netlink reply: {what}"))
+            .into()
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&super::error::reason(&self.source))?;
+        match &self.explanation {
+            Some(text) => write!(f, " ({text})"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl From<io::Error> for Error {
+    fn from(source: io::Error) -> Self {
+        Self { source, explanation: None }
+    }
+}
+
+impl From<Errno> for Error {
+    fn from(errno: Errno) -> Self {
+        io::Error::from(errno).into()
+    }
+}
+
+impl From<netlink_packet_core::DecodeError> for Error {
+    fn from(error: netlink_packet_core::DecodeError) -> Self {
+        Self::malformed(&error.to_string())
+    }
+}
+
+/// One conversation with one netlink family.
+pub(crate) struct Socket {
+    inner: netlink_sys::Socket,
+    sequence: u32,
+    buffer: Vec<u8>,
+}
+
+impl Socket {
+    /// Opens a socket in the calling thread's network namespace.
+    pub(crate) fn open(protocol: isize) -> io::Result<Self> {
+        let inner = netlink_sys::Socket::new(protocol)?;
+        // The kernel's explanation of an error, and errors without a copy of what was sent. Both only make
+        // messages better, so an old kernel that lacks them is no failure.
+        let _ = inner.set_ext_ack(true);
+        let _ = inner.set_cap_ack(true);
+        Ok(Self { inner, sequence: 1, buffer: Vec::with_capacity(RECEIVE) })
+    }
+
+    /// A number for the next request.
+    pub(crate) fn next_sequence(&mut self) -> u32 {
+        self.sequence = self.sequence.wrapping_add(1);
+        self.sequence
+    }
+
+    /// Sends whole messages in one datagram.
+    pub(crate) fn send(&self, messages: &[u8]) -> io::Result<()> {
+        // A datagram must fit the send buffer whole; a range of published ports can outgrow the default.
+        const DEFAULT: usize = 128 * 1024;
+        if messages.len() > DEFAULT {
+            rustix::net::sockopt::set_socket_send_buffer_size_force(
+                &self.inner,
+                messages.len() * 2,
+            )?;
+        }
+        self.inner.send(messages, 0).map(drop)
+    }
+
+    /// Waits for one datagram and hands its frames to `each`, which says whether it has seen enough.
+    pub(crate) fn receive<E: From<Error>>(
+        &mut self,
+        mut each: impl FnMut(&NetlinkHeader, &[u8]) -> Result<bool, E>,
+    ) -> Result<bool, E> {
+        self.buffer.clear();
+        let length = loop {
+            match self.inner.recv(&mut self.buffer, libc_msg_trunc()) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                other => break other.map_err(Error::from)?,
+            }
+        };
+        if length > self.buffer.len() {
+            return Err(Error::malformed("longer than the buffer").into());
+        }
+        let mut rest = &self.buffer[..];
+        while !rest.is_empty() {
+            let (header, payload, after) = frame(rest)?;
+            if each(&header, payload)? {
+                return Ok(true);
+            }
+            rest = after;
+        }
+        Ok(false)
+    }
+}
+
+/// `MSG_TRUNC` makes recv(2) return the datagram's real length, so that a cut one is noticed.
+const fn libc_msg_trunc() -> i32 {
+    rustix::net::RecvFlags::TRUNC.bits().cast_signed()
+}
+
+/// Splits the first message off `bytes`: its header, its payload, and what follows it.
+pub(crate) fn frame(bytes: &[u8]) -> Result<(NetlinkHeader, &[u8], &[u8]), Error> {
+    use netlink_packet_core::{NetlinkBuffer, Parseable};
+    let buffer = NetlinkBuffer::new_checked(&bytes)?;
+    let header = <NetlinkHeader as Parseable<NetlinkBuffer<&&[u8]>>>::parse(&buffer)?;
+    let length = header.length as usize;
+    let payload = bytes.get(HEADER..length).ok_or_else(|| Error::malformed("a short message"))?;
+    let after = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
+    Ok((header, payload, after))
+}
+
+/// Reads an NLMSG_ERROR frame: `Ok` is an acknowledgement.
+pub(crate) fn acknowledgement(header: &NetlinkHeader, payload: &[u8]) -> Option<Result<(), Error>> {
+    if header.message_type != NLMSG_ERROR {
+        return None;
+    }
+    let Some(code) = payload.first_chunk::<4>().map(|bytes| i32::from_ne_bytes(*bytes)) else {
+        return Some(Err(Error::malformed("an error without a code")));
+    };
+    if code == 0 {
+        return Some(Ok(()));
+    }
+    let source = io::Error::from_raw_os_error(code.wrapping_neg());
+    Some(Err(Error { source, explanation: explanation(payload) }))
+}
+
+/// The text of an extended acknowledgement (NLMSGERR_ATTR_MSG), which follows the request's header.
+fn explanation(payload: &[u8]) -> Option<String> {
+    const NLMSGERR_ATTR_MSG: u16 = 1;
+    let attributes = payload.get(4 + HEADER..)?;
+    let text = attribute::find(attributes, NLMSGERR_ATTR_MSG)?;
+    let text = String::from_utf8_lossy(text);
+    Some(text.trim_end_matches('\0').to_owned()).filter(|text| !text.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_that_is_longer_than_the_datagram_is_refused() {
+        let mut bytes = 64_u32.to_ne_bytes().to_vec();
+        bytes.resize(20, 0);
+        assert!(frame(&bytes).is_err());
+        assert!(frame(&[0; 7]).is_err());
+        // A header that claims less than itself would loop for ever.
+        let mut short = 8_u32.to_ne_bytes().to_vec();
+        short.resize(16, 0);
+        assert!(frame(&short).is_err());
+    }
+
+    #[test]
+    fn an_error_carries_the_kernels_explanation() {
+        let mut payload = (-22_i32).to_ne_bytes().to_vec();
+        payload.extend([0; HEADER]);
+        payload.extend([8, 0, 1, 0]);
+        payload.extend(b"Bad\0");
+        let mut header = NetlinkHeader::default();
+        header.message_type = NLMSG_ERROR;
+        let error = acknowledgement(&header, &payload).unwrap().unwrap_err();
+        assert_eq!(error.to_string(), "invalid argument (Bad)");
+        assert_eq!(error.errno(), Some(Errno::INVAL));
+    }
+
+    #[test]
+    fn code_zero_is_an_acknowledgement() {
+        let mut header = NetlinkHeader::default();
+        header.message_type = NLMSG_ERROR;
+        assert!(acknowledgement(&header, &[0; 20]).unwrap().is_ok());
+        assert!(acknowledgement(&NetlinkHeader::default(), &[0; 20]).is_none());
+    }
+}

@@ -1,0 +1,361 @@
+//! The rtnetlink requests that connecting a container takes: links, addresses and routes.
+//!
+//! Each call is one request and its answer. Calls that "ensure" take what is already there for done; the others
+//! fail with the kernel's EEXIST. Replies about links are read attribute by attribute, so that an attribute of a
+//! newer kernel cannot make a link unreadable.
+
+use super::{Error, Socket, acknowledgement, attribute};
+use crate::network::name::InterfaceName;
+use crate::network::plan::MacAddress;
+use crate::network::subnet::Subnet;
+use netlink_packet_core::{
+    NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REQUEST, NLMSG_DONE, NetlinkHeader,
+    NetlinkMessage, NetlinkPayload, Parseable,
+};
+use netlink_packet_route::address::{AddressAttribute, AddressMessage};
+use netlink_packet_route::link::{
+    InfoBridge, InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind, InfoVeth,
+    LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo, LinkMessage,
+};
+use netlink_packet_route::route::{
+    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
+};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use rustix::io::Errno;
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+/// What is asked about a link.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Link {
+    pub(crate) index: u32,
+    pub(crate) mac: Option<MacAddress>,
+    pub(crate) mtu: u32,
+    /// `bridge`, `veth`; empty for a physical device.
+    pub(crate) kind: String,
+}
+
+/// A route of the main table, as far as it matters here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Route {
+    pub(crate) destination: Subnet,
+    pub(crate) interface: Option<u32>,
+    pub(crate) metric: u32,
+}
+
+/// One end of a veth pair to be made.
+pub(crate) struct VethEnd<'a> {
+    pub(crate) name: &'a InterfaceName,
+    pub(crate) mac: MacAddress,
+}
+
+/// An rtnetlink conversation in the namespace of the thread that opened it.
+pub(crate) struct RouteSocket(Socket);
+
+const NETLINK_ROUTE: isize = 0;
+
+impl RouteSocket {
+    pub(crate) fn open() -> io::Result<Self> {
+        Socket::open(NETLINK_ROUTE).map(Self)
+    }
+
+    /// Looks a link up by its name.
+    pub(crate) fn link(&mut self, name: &InterfaceName) -> Result<Option<Link>, Error> {
+        let mut query = LinkMessage::default();
+        query.attributes.push(LinkAttribute::IfName(name.to_string()));
+        self.query_link(query)
+    }
+
+    /// Looks a link up by its index.
+    pub(crate) fn link_at(&mut self, index: u32) -> Result<Option<Link>, Error> {
+        let mut query = LinkMessage::default();
+        query.header.index = index;
+        self.query_link(query)
+    }
+
+    fn query_link(&mut self, mut query: LinkMessage) -> Result<Option<Link>, Error> {
+        query.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
+        let mut found = None;
+        let answer = self.request(RouteNetlinkMessage::GetLink(query), 0, |payload| {
+            found = parse_link(payload);
+        });
+        match answer {
+            Ok(()) => Ok(found),
+            Err(error) if error.errno() == Some(Errno::NODEV) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Makes a bridge that is still down.
+    pub(crate) fn create_bridge(
+        &mut self,
+        name: &InterfaceName,
+        mac: MacAddress,
+        mtu: u32,
+    ) -> Result<(), Error> {
+        let mut message = LinkMessage::default();
+        message.attributes = vec![
+            LinkAttribute::IfName(name.to_string()),
+            // A bridge without an address of its own takes its lowest port's and changes it as ports come and go.
+            LinkAttribute::Address(mac.octets().to_vec()),
+            LinkAttribute::Mtu(mtu),
+            LinkAttribute::LinkInfo(vec![
+                LinkInfo::Kind(InfoKind::Bridge),
+                LinkInfo::Data(InfoData::Bridge(vec![InfoBridge::ForwardDelay(0)])),
+            ]),
+        ];
+        self.execute(RouteNetlinkMessage::NewLink(message), NLM_F_CREATE | NLM_F_EXCL)
+    }
+
+    /// Makes a veth pair: `near` here, up and a port of `bridge`; `far` in `netns`, still down.
+    pub(crate) fn create_veth(
+        &mut self,
+        near: &VethEnd<'_>,
+        far: &VethEnd<'_>,
+        netns: BorrowedFd<'_>,
+        bridge: u32,
+        mtu: u32,
+    ) -> Result<(), Error> {
+        let mut peer = LinkMessage::default();
+        peer.attributes = vec![
+            LinkAttribute::IfName(far.name.to_string()),
+            LinkAttribute::Address(far.mac.octets().to_vec()),
+            LinkAttribute::Mtu(mtu),
+            LinkAttribute::NetNsFd(netns.as_raw_fd()),
+        ];
+        let mut message = LinkMessage::default();
+        message.header.flags = LinkFlags::Up;
+        message.header.change_mask = LinkFlags::Up;
+        message.attributes = vec![
+            LinkAttribute::IfName(near.name.to_string()),
+            LinkAttribute::Address(near.mac.octets().to_vec()),
+            LinkAttribute::Mtu(mtu),
+            LinkAttribute::Controller(bridge),
+            LinkAttribute::LinkInfo(vec![
+                LinkInfo::Kind(InfoKind::Veth),
+                LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(peer))),
+            ]),
+        ];
+        self.execute(RouteNetlinkMessage::NewLink(message), NLM_F_CREATE | NLM_F_EXCL)
+    }
+
+    /// Lets a bridge send a frame back out of the port that it came in by.
+    pub(crate) fn set_hairpin(&mut self, port: u32) -> Result<(), Error> {
+        let mut message = LinkMessage::default();
+        message.header.index = port;
+        message.attributes = vec![LinkAttribute::LinkInfo(vec![
+            LinkInfo::PortKind(InfoPortKind::Bridge),
+            LinkInfo::PortData(InfoPortData::BridgePort(vec![InfoBridgePort::HairpinMode(true)])),
+        ])];
+        self.execute(RouteNetlinkMessage::NewLink(message), 0)
+    }
+
+    /// Sets a link up.
+    pub(crate) fn set_up(&mut self, index: u32) -> Result<(), Error> {
+        let mut message = LinkMessage::default();
+        message.header.index = index;
+        message.header.flags = LinkFlags::Up;
+        message.header.change_mask = LinkFlags::Up;
+        self.execute(RouteNetlinkMessage::SetLink(message), 0)
+    }
+
+    /// Deletes a link, and with one end of a veth pair the other.
+    pub(crate) fn delete_link(&mut self, index: u32) -> Result<(), Error> {
+        let mut message = LinkMessage::default();
+        message.header.index = index;
+        self.execute(RouteNetlinkMessage::DelLink(message), 0)
+    }
+
+    /// Gives a link an address, unless it has it.
+    pub(crate) fn ensure_address(
+        &mut self,
+        index: u32,
+        address: IpAddr,
+        prefix: u8,
+    ) -> Result<(), Error> {
+        let mut message = AddressMessage::default();
+        message.header.family = family(address);
+        message.header.prefix_len = prefix;
+        message.header.index = index;
+        message.attributes =
+            vec![AddressAttribute::Address(address), AddressAttribute::Local(address)];
+        if let Some(IpAddr::V4(last)) = Subnet::of(address, prefix).map(|subnet| subnet.last()) {
+            message.attributes.push(AddressAttribute::Broadcast(last));
+        }
+        existing_is_fine(
+            self.execute(RouteNetlinkMessage::NewAddress(message), NLM_F_CREATE | NLM_F_EXCL),
+        )
+    }
+
+    /// Adds a route by way of `gateway`, or straight onto the link.
+    pub(crate) fn add_route(
+        &mut self,
+        index: u32,
+        destination: Subnet,
+        gateway: Option<IpAddr>,
+    ) -> Result<(), Error> {
+        let mut message = RouteMessage::default();
+        message.header = RouteHeader {
+            address_family: family(destination.network()),
+            destination_prefix_length: destination.prefix(),
+            table: RouteHeader::RT_TABLE_MAIN,
+            protocol: RouteProtocol::Static,
+            scope: if gateway.is_some() { RouteScope::Universe } else { RouteScope::Link },
+            kind: RouteType::Unicast,
+            ..RouteHeader::default()
+        };
+        message.attributes.push(RouteAttribute::Oif(index));
+        if !destination.is_default() {
+            message
+                .attributes
+                .push(RouteAttribute::Destination(route_address(destination.network())));
+        }
+        if let Some(gateway) = gateway {
+            message.attributes.push(RouteAttribute::Gateway(route_address(gateway)));
+        }
+        self.execute(RouteNetlinkMessage::NewRoute(message), NLM_F_CREATE | NLM_F_EXCL)
+    }
+
+    /// The IPv4 routes of the main table.
+    pub(crate) fn routes(&mut self) -> Result<Vec<Route>, Error> {
+        let mut query = RouteMessage::default();
+        query.header.address_family = AddressFamily::Inet;
+        query.header.table = RouteHeader::RT_TABLE_MAIN;
+        let mut routes = Vec::new();
+        let mut malformed = None;
+        self.request(RouteNetlinkMessage::GetRoute(query), NLM_F_DUMP, |payload| {
+            match RouteMessage::parse(payload) {
+                // The kernel sends every table's routes to a socket without strict checking.
+                Ok(message) if message.header.table == RouteHeader::RT_TABLE_MAIN => {
+                    routes.extend(parse_route(&message));
+                }
+                Ok(_) => {}
+                Err(error) => malformed = Some(error),
+            }
+        })?;
+        malformed.map_or(Ok(routes), |error| Err(error.into()))
+    }
+
+    fn execute(&mut self, message: RouteNetlinkMessage, flags: u16) -> Result<(), Error> {
+        self.request(message, flags, |_| {})
+    }
+
+    /// Sends one request and reads up to its acknowledgement, or to the end of its dump.
+    fn request(
+        &mut self,
+        message: RouteNetlinkMessage,
+        flags: u16,
+        mut each: impl FnMut(&[u8]),
+    ) -> Result<(), Error> {
+        let sequence = self.0.next_sequence();
+        let bytes = serialize(message, flags | NLM_F_ACK, sequence);
+        self.0.send(&bytes)?;
+        loop {
+            let done = self.0.receive(|header, payload| {
+                // A frame of an earlier request, which failed half-way, is not an answer to this one.
+                if header.sequence_number != sequence {
+                    return Ok(false);
+                }
+                if header.message_type == NLMSG_DONE {
+                    return Ok::<_, Error>(true);
+                }
+                match acknowledgement(header, payload) {
+                    Some(answer) => answer.map(|()| true),
+                    None => {
+                        each(payload);
+                        Ok(false)
+                    }
+                }
+            })?;
+            if done {
+                return Ok(());
+            }
+        }
+    }
+}
+
+fn serialize(message: RouteNetlinkMessage, flags: u16, sequence: u32) -> Vec<u8> {
+    let mut message = NetlinkMessage::new(NetlinkHeader::default(), NetlinkPayload::from(message));
+    message.header.flags = NLM_F_REQUEST | flags;
+    message.header.sequence_number = sequence;
+    message.finalize();
+    let mut bytes = vec![0; message.buffer_len()];
+    message.serialize(&mut bytes);
+    bytes
+}
+
+/// Takes "it is there already" for success.
+pub(crate) fn existing_is_fine(answer: Result<(), Error>) -> Result<(), Error> {
+    match answer {
+        Err(error) if error.errno() == Some(Errno::EXIST) => Ok(()),
+        other => other,
+    }
+}
+
+/// Takes "it is gone already" for success.
+pub(crate) fn missing_is_fine(answer: Result<(), Error>) -> Result<(), Error> {
+    match answer {
+        Err(error) if matches!(error.errno(), Some(Errno::NODEV | Errno::NOENT | Errno::SRCH)) => {
+            Ok(())
+        }
+        other => other,
+    }
+}
+
+fn parse_link(payload: &[u8]) -> Option<Link> {
+    /// The size of `struct ifinfomsg`, whose second word is the link's index.
+    const IFINFOMSG: usize = 16;
+    const IFLA_ADDRESS: u16 = 1;
+    const IFLA_MTU: u16 = 4;
+    const IFLA_LINKINFO: u16 = 18;
+    const IFLA_INFO_KIND: u16 = 1;
+
+    let index = u32::from_ne_bytes(*payload.get(4..)?.first_chunk()?);
+    let mut link = Link { index, ..Link::default() };
+    for (kind, value) in attribute::iterate(payload.get(IFINFOMSG..)?) {
+        match kind {
+            IFLA_ADDRESS => link.mac = value.try_into().ok().map(MacAddress::new),
+            IFLA_MTU => {
+                link.mtu = value.first_chunk().map_or(0, |bytes| u32::from_ne_bytes(*bytes));
+            }
+            IFLA_LINKINFO => {
+                let kind = attribute::find(value, IFLA_INFO_KIND).unwrap_or_default();
+                link.kind = String::from_utf8_lossy(kind).trim_end_matches('\0').to_owned();
+            }
+            _ => {}
+        }
+    }
+    Some(link)
+}
+
+fn parse_route(message: &RouteMessage) -> Option<Route> {
+    let mut route = Route {
+        destination: Subnet::of(IpAddr::from([0, 0, 0, 0]), 0)?,
+        interface: None,
+        metric: 0,
+    };
+    for attribute in &message.attributes {
+        match attribute {
+            RouteAttribute::Destination(RouteAddress::Inet(address)) => {
+                route.destination =
+                    Subnet::of(IpAddr::V4(*address), message.header.destination_prefix_length)?;
+            }
+            RouteAttribute::Oif(index) => route.interface = Some(*index),
+            RouteAttribute::Priority(metric) => route.metric = *metric,
+            _ => {}
+        }
+    }
+    Some(route)
+}
+
+fn family(address: IpAddr) -> AddressFamily {
+    if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 }
+}
+
+fn route_address(address: IpAddr) -> RouteAddress {
+    match address {
+        IpAddr::V4(v4) => RouteAddress::Inet(v4),
+        IpAddr::V6(v6) => RouteAddress::Inet6(v6),
+    }
+}

@@ -1,0 +1,192 @@
+//! The steps of a plan: each is one thing that the kernel does at once, and each can say what it is.
+
+use super::MacAddress;
+use crate::network::name::InterfaceName;
+use crate::network::port::Protocol;
+use crate::network::subnet::Subnet;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
+
+/// In which network namespace a step is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Place {
+    /// The caller's.
+    Host,
+    /// The container's.
+    Container,
+}
+
+/// One step.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "step", rename_all = "lowercase")]
+pub enum Step {
+    /// Write a file of `/proc/sys`.
+    Sysctl {
+        /// Where.
+        place: Place,
+        /// With slashes, as interface names may have dots.
+        key: String,
+        /// What is written.
+        value: String,
+        /// What a failed connection writes back; without it, the value goes with its interface.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        previous: Option<String>,
+    },
+    /// Make a bridge on the host, unless there is one of that name.
+    Bridge {
+        /// Its name.
+        name: InterfaceName,
+        /// Its link address, by which it is known as ours.
+        mac: MacAddress,
+        /// Its MTU.
+        mtu: u32,
+    },
+    /// Give an interface an address.
+    Address {
+        /// Where.
+        place: Place,
+        /// Which.
+        interface: InterfaceName,
+        /// The address.
+        address: IpAddr,
+        /// The subnet's prefix length.
+        prefix: u8,
+    },
+    /// Set an interface up.
+    Up {
+        /// Where.
+        place: Place,
+        /// Which.
+        interface: InterfaceName,
+    },
+    /// Make the host's rules, if they are not there, and this container's elements of their sets.
+    Firewall(Rules),
+    /// Make a pair of links, one a port of the bridge, the other in the container.
+    Veth {
+        /// The host's end.
+        name: InterfaceName,
+        /// Its link address, by which it is known as this container's.
+        mac: MacAddress,
+        /// The container's end.
+        peer: InterfaceName,
+        /// Its link address.
+        peer_mac: MacAddress,
+        /// The bridge.
+        bridge: InterfaceName,
+        /// The MTU of both.
+        mtu: u32,
+        /// Whether the bridge may send a frame back by this port.
+        hairpin: bool,
+    },
+    /// Add a route in the container.
+    Route {
+        /// Leaving by.
+        interface: InterfaceName,
+        /// Where to.
+        destination: Subnet,
+        /// By way of.
+        gateway: Option<IpAddr>,
+    },
+}
+
+/// What one container has in the firewall's sets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rules {
+    /// The network's bridge.
+    pub bridge: InterfaceName,
+    /// The container's addresses.
+    pub addresses: Vec<Ipv4Addr>,
+    /// Whether they leave the host under the host's address.
+    pub masquerade: bool,
+    /// Whether only published ports are reached from beyond the bridge.
+    pub isolate: bool,
+    /// The published ports.
+    pub published: Vec<PublishedPort>,
+}
+
+/// One published port as the firewall has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PublishedPort {
+    /// One address of the host; `None` is every address.
+    pub host: Option<Ipv4Addr>,
+    /// The host's port.
+    pub host_port: u16,
+    /// Of this protocol.
+    pub protocol: Protocol,
+    /// The container's address.
+    pub address: Ipv4Addr,
+    /// The container's port.
+    pub port: u16,
+}
+
+impl Step {
+    /// A sysctl that needs no undoing.
+    pub(super) fn set(place: Place, key: String, value: &str) -> Self {
+        Self::Sysctl { place, key, value: value.to_owned(), previous: None }
+    }
+
+    /// Where the step is taken.
+    #[must_use]
+    pub fn place(&self) -> Place {
+        match self {
+            Self::Sysctl { place, .. } | Self::Address { place, .. } | Self::Up { place, .. } => {
+                *place
+            }
+            Self::Bridge { .. } | Self::Firewall(_) | Self::Veth { .. } => Place::Host,
+            Self::Route { .. } => Place::Container,
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Host => "host",
+            Self::Container => "container",
+        })
+    }
+}
+
+impl fmt::Display for PublishedPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let host = self.host.unwrap_or(Ipv4Addr::UNSPECIFIED);
+        write!(f, "{} {host}:{} to {}:{}", self.protocol, self.host_port, self.address, self.port)
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sysctl { place, key, value, .. } => write!(f, "{place}: sysctl {key} = {value}"),
+            Self::Bridge { name, mac, mtu } => write!(f, "host: bridge {name} {mac} mtu {mtu}"),
+            Self::Address { place, interface, address, prefix } => {
+                write!(f, "{place}: address {address}/{prefix} on {interface}")
+            }
+            Self::Up { place, interface } => write!(f, "{place}: set {interface} up"),
+            Self::Firewall(rules) => {
+                write!(f, "host: firewall for")?;
+                rules.addresses.iter().try_for_each(|address| write!(f, " {address}"))?;
+                write!(f, " on {}", rules.bridge)?;
+                let flags = [(rules.masquerade, ", masqueraded"), (rules.isolate, ", isolated")];
+                flags.iter().filter(|flag| flag.0).try_for_each(|flag| f.write_str(flag.1))?;
+                rules.published.iter().try_for_each(|port| write!(f, ", {port}"))
+            }
+            Self::Veth { name, mac, peer, peer_mac, bridge, mtu, hairpin } => {
+                let hairpin = if *hairpin { " hairpin" } else { "" };
+                write!(
+                    f,
+                    "host: veth {name} {mac} on {bridge}{hairpin}, {peer} {peer_mac} in container, mtu {mtu}"
+                )
+            }
+            Self::Route { interface, destination, gateway } => {
+                write!(f, "container: route {destination}")?;
+                if let Some(gateway) = gateway {
+                    write!(f, " via {gateway}")?;
+                }
+                write!(f, " on {interface}")
+            }
+        }
+    }
+}
