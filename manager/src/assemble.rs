@@ -5,12 +5,12 @@
 //! process ends.
 
 use crate::connection;
-use crate::container::{ContainerId, Dir, Record};
+use crate::container::{Dir, Record};
 use crate::error::{Error, Result};
 use crate::settings::Settings;
-use crate::shim as snapshot;
-use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_change, unmount};
-use std::path::Path;
+use crate::snapshot;
+use crate::store::Store;
+use rustix::mount::{MountPropagationFlags, mount_change};
 use sys::namespace::{Kinds, unshare};
 
 /// Moves this thread, and the children it will start, into a mount namespace of its own.
@@ -26,23 +26,15 @@ pub fn enter_private_mounts() -> Result<()> {
 pub fn mount_root(settings: &Settings, record: &Record, dir: &Dir) -> Result<()> {
     let target = dir.rootfs();
     crate::container::make_private(&target)?;
-    snapshot::mount(settings, record.id.as_str(), &target)
+    let prepared = Store::open(&settings.root)?.snapshots().resume(record.id.as_str())?;
+    Ok(snapshot::mount(&prepared, &target)?)
 }
 
 /// Takes everything down again. Goes on after an error, and is no error where there is nothing left.
-pub fn disassemble(settings: &Settings, dir: &Dir, id: &ContainerId) -> Vec<Error> {
-    let mut errors = connection::disconnect(settings, id);
+pub fn disassemble(settings: &Settings, record: &Record, dir: &Dir) -> Vec<Error> {
+    let mut errors = connection::disconnect(settings, record);
     for path in [dir.rootfs(), connection::namespace_path(dir)] {
-        errors.extend(unmount_if_mounted(&path).err());
+        errors.extend(snapshot::unmount(&path).map_err(Error::from).err());
     }
     errors
-}
-
-fn unmount_if_mounted(path: &Path) -> Result<()> {
-    use rustix::io::Errno;
-    match unmount(path, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW) {
-        // Not a mount point, or not there: another process mounted it in a namespace of its own, or nobody did.
-        Ok(()) | Err(Errno::INVAL | Errno::NOENT) => Ok(()),
-        Err(errno) => Err(Error::io("unmount", path)(errno)),
-    }
 }

@@ -4,7 +4,7 @@ use nman::cli::{Cli, Command, Names};
 use nman::error::{Error, Result};
 use nman::run::Outcome;
 use nman::settings::Settings;
-use nman::{attach, exec, inspect, kill, logs, ps, rm, run, start, stop};
+use nman::{attach, exec, image, info, inspect, kill, logs, ps, rm, run, start, stop};
 use std::io::Write as _;
 
 /// Runs the command; returns the program's exit code.
@@ -31,7 +31,12 @@ pub(crate) fn dispatch(cli: &Cli) -> Result<u8> {
             print(&format!("{text}\n"))?;
             several(errors).map(|()| 0)
         }
-        _ => todo!(),
+        Command::Pull(args) => print(&image::pull_named(&settings, args)?).map(|()| 0),
+        Command::Load(_) => todo!(),
+        Command::Images(args) => print(&image::images(&settings, args)?).map(|()| 0),
+        Command::Rmi(args) => lines(image::remove(&settings, &args.names, args.force)?),
+        Command::Info => print(&info::info(&settings)?).map(|()| 0),
+        Command::Version => print(&info::version(&settings)?).map(|()| 0),
     }
 }
 

@@ -54,6 +54,18 @@ pub enum Error {
     /// The network cannot be had.
     #[error(transparent)]
     Network(#[from] crate::network::Error),
+    /// The image did not arrive.
+    #[error(transparent)]
+    Pull(#[from] crate::pull::Error),
+    /// The image's name is none.
+    #[error(transparent)]
+    Reference(#[from] crate::reference::ParseError),
+    /// The store of images.
+    #[error(transparent)]
+    Store(#[from] crate::store::Error),
+    /// The layers of images and containers.
+    #[error(transparent)]
+    Snapshot(#[from] crate::snapshot::Error),
     /// A file or a system call.
     #[error("cannot {action} `{}`: {}", path.display(), reason(source))]
     Io {
@@ -141,6 +153,10 @@ impl Error {
             Self::WrongState { hint, .. } | Self::Rejected { hint, .. } => hint.clone(),
             Self::AmbiguousPrefix(_) => Some("give more digits of the id, or the name".to_owned()),
             Self::Network(error) => error.hint(),
+            Self::Pull(error) => error.hint(),
+            Self::Reference(error) => error.hint(),
+            Self::Store(error) => error.hint(),
+            Self::Snapshot(error) => error.hint(),
             Self::Several(errors) => errors.iter().find_map(Self::hint),
             _ => None,
         }

@@ -10,6 +10,7 @@ pub mod container;
 pub mod error;
 pub mod exec;
 pub mod image;
+pub mod info;
 pub mod inspect;
 pub mod kill;
 mod layout;

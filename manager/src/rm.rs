@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::monitor::{socket_dir, wait_for_exit};
 use crate::runtime::Runtime;
 use crate::settings::Settings;
-use crate::shim as snapshot;
+use crate::store::Store;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
@@ -74,19 +74,23 @@ fn open_process(pid: i32) -> Option<OwnedFd> {
 fn undo_everything(settings: &Settings, record: &Record, dir: &Dir) -> Result<()> {
     let mut errors = Vec::new();
     errors.extend(Runtime::new(&record.runtime, settings).delete(&record.id).err());
-    errors.extend(disassemble(settings, dir, &record.id));
+    errors.extend(disassemble(settings, record, dir));
     let sockets = socket_dir(settings, &record.id);
     if let Err(error) = std::fs::remove_dir_all(&sockets)
         && error.kind() != std::io::ErrorKind::NotFound
     {
         errors.push(Error::io("remove", &sockets)(error));
     }
-    errors.extend(snapshot::remove(settings, record.id.as_str()).err());
+    errors.extend(remove_layer(settings, record).err());
     if errors.is_empty() { Ok(()) } else { Err(Error::Several(errors)) }
 }
 
 /// Removes what is left of a container that has been taken down: its layer and its directory.
 pub fn forget(settings: &Settings, containers: &Containers, record: &Record, dir: &Dir) -> Result<()> {
-    snapshot::remove(settings, record.id.as_str())?;
+    remove_layer(settings, record)?;
     containers.remove(&record.name, dir)
+}
+
+fn remove_layer(settings: &Settings, record: &Record) -> Result<()> {
+    Ok(Store::open(&settings.root)?.snapshots().remove(record.id.as_str())?)
 }

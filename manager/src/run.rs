@@ -9,15 +9,15 @@ use crate::cli::{RunArgs, SignalNumber, variable};
 use crate::clock::Timestamp;
 use crate::connection;
 use crate::container::{
-    Attachment, ContainerId, ContainerName, Containers, Dir, Guard, ImageUsed, Record, Snapshot, StopPolicy,
+    Attachment, ContainerId, ContainerName, Containers, Dir, Guard, ImageUsed, NetworkWish, Record, StopPolicy,
 };
 use crate::error::{Error, Result};
 use crate::monitor::{self, Assembled};
 use crate::runtime::Runtime;
 use crate::settings::Settings;
-use crate::shim::{self, Image};
+use crate::store::{Image, Store};
 use crate::undo::Undo;
-use crate::{rm, terminal, volume};
+use crate::{image, rm, terminal, volume};
 use oci_spec::image::ImageConfiguration;
 use std::path::{Path, PathBuf};
 
@@ -37,10 +37,12 @@ pub enum Outcome {
 pub fn run(settings: &Settings, args: &RunArgs) -> Result<Outcome> {
     terminal::check(args.interactive, args.tty, args.detach)?;
     let env = environment(args)?;
+    let host = HostFacts::probe();
     let runtime = Runtime::find(settings.runtime.as_deref())?;
-    let image = shim::obtain(settings, args.image())?;
-    let record = plan_record(args, &image, runtime)?;
-    let assembled = create(settings, args, &env, &image.config, record.clone())?;
+    let store = Store::open(&settings.root)?;
+    let image = image::obtain(&store, args.image(), args.pull, &args.registry)?;
+    let record = plan_record(args, &image, runtime, &host)?;
+    let (record, assembled) = Draft { settings, args, env: &env, store: &store, image: &image, host: &host }.create(record)?;
     let monitor = monitor::launch(settings, &record.id, assembled)?;
     if args.detach {
         attach::until_started(&monitor)?;
@@ -50,61 +52,58 @@ pub fn run(settings: &Settings, args: &RunArgs) -> Result<Outcome> {
     attach::follow(monitor, wish).map(Outcome::Ended)
 }
 
-/// Brings a container to the point where only the runtime is missing. If that fails, nothing of it stays.
-fn create(
-    settings: &Settings,
-    args: &RunArgs,
-    env: &[(String, Option<String>)],
-    image: &ImageConfiguration,
-    record: Record,
-) -> Result<Assembled> {
-    let containers = Containers::open(&settings.containers())?;
-    let (record, dir, guard) = reserve(&containers, record, args.name.is_none())?;
-    let mut undo = Undo::new();
-    undo.push(|| rm::forget(settings, &containers, &record, &dir));
-    undo.push(|| match disassemble(settings, &dir, &record.id) {
-        errors if errors.is_empty() => Ok(()),
-        errors => Err(Error::Several(errors)),
-    });
-    let created = prepare(settings, args, env, image, &record, &dir);
-    match created {
-        Ok(()) => Ok(Assembled { dir: dir.clone(), guard, first: true }),
-        Err(error) => Err(undo.after(error)),
-    }
+/// What a new container is made from.
+struct Draft<'a> {
+    settings: &'a Settings,
+    args: &'a RunArgs,
+    env: &'a [(String, Option<String>)],
+    store: &'a Store,
+    image: &'a Image,
+    host: &'a HostFacts,
 }
 
-/// Fills a reserved container's directory: root file system, config.json, network.
-fn prepare(
-    settings: &Settings,
-    args: &RunArgs,
-    env: &[(String, Option<String>)],
-    image: &ImageConfiguration,
-    record: &Record,
-    dir: &Dir,
-) -> Result<()> {
-    let host = HostFacts::probe();
-    enter_private_mounts()?;
-    shim::prepare(settings, record.id.as_str())?;
-    mount_root(settings, record, dir)?;
-    let rootfs = Rootfs::open(&dir.rootfs())?;
-    let identity = identity(args, image, &rootfs)?;
-    let binds = volume::binds(settings, dir, &rootfs, &args.volume, image)?;
-    let hostname = connection::hostname(args.hostname.as_deref(), &args.network, &record.id, &host);
-    let spec = bundle::plan(&Inputs {
-        id: &record.id,
-        args,
-        env,
-        image,
-        identity: &identity,
-        binds: &binds,
-        network: &connection::namespace(&args.network, dir),
-        hostname: &hostname,
-        window: terminal::size(),
-        host: &host,
-    })?;
-    rootfs.ensure_directory(&bundle::working_directory(args, image)?)?;
-    dir.write("config.json", &spec)?;
-    connection::write_files(dir, &hostname)
+impl Draft<'_> {
+    /// Brings a container to the point where only the runtime is missing. If that fails, nothing of it stays.
+    fn create(&self, record: Record) -> Result<(Record, Assembled)> {
+        let containers = Containers::open(&self.settings.containers())?;
+        let (record, dir, guard) = reserve(&containers, record, self.args.name.is_none())?;
+        let mut undo = Undo::new();
+        undo.push(|| rm::forget(self.settings, &containers, &record, &dir));
+        undo.push(|| match disassemble(self.settings, &record, &dir) {
+            errors if errors.is_empty() => Ok(()),
+            errors => Err(Error::Several(errors)),
+        });
+        match self.prepare(&record, &dir) {
+            Ok(()) => drop(undo),
+            Err(error) => return Err(undo.after(error)),
+        }
+        Ok((record, Assembled { dir, guard, first: true }))
+    }
+
+    /// Fills a reserved container's directory: root file system, config.json, network.
+    fn prepare(&self, record: &Record, dir: &Dir) -> Result<()> {
+        enter_private_mounts()?;
+        self.store.snapshots().prepare(&self.image.chain_ids, record.id.as_str())?;
+        mount_root(self.settings, record, dir)?;
+        let rootfs = Rootfs::open(&dir.rootfs())?;
+        let identity = identity(self.args, &self.image.config, &rootfs)?;
+        let binds = volume::binds(self.settings, dir, &rootfs, &self.args.volume, &self.image.config)?;
+        let spec = bundle::plan(&Inputs {
+            id: &record.id,
+            args: self.args,
+            env: self.env,
+            image: &self.image.config,
+            identity: &identity,
+            binds: &binds,
+            network: &connection::namespace(&self.args.network, dir),
+            hostname: &record.network.hostname,
+            window: terminal::size(),
+            host: self.host,
+        })?;
+        rootfs.ensure_directory(&bundle::working_directory(self.args, &self.image.config)?)?;
+        dir.write("config.json", &spec)?;
+        connection::connect(self.settings, record, dir)
+    }
 }
 
 /// Reserves the container's place and name; a random name that is taken is drawn again.
@@ -118,7 +117,7 @@ fn reserve(containers: &Containers, mut record: Record, random: bool) -> Result<
     }
 }
 
-fn plan_record(args: &RunArgs, image: &Image, runtime: PathBuf) -> Result<Record> {
+fn plan_record(args: &RunArgs, image: &Image, runtime: PathBuf, host: &HostFacts) -> Result<Record> {
     let config = image.config.config().as_ref();
     let mut labels: std::collections::BTreeMap<String, String> =
         config.and_then(|config| config.labels().clone()).unwrap_or_default().into_iter().collect();
@@ -128,11 +127,13 @@ fn plan_record(args: &RunArgs, image: &Image, runtime: PathBuf) -> Result<Record
     }
     let of_image = config.and_then(|config| config.stop_signal().as_deref());
     let signal = args.stop_signal.or_else(|| of_image?.parse::<SignalNumber>().ok()).map_or(15, |signal| signal.0);
+    let id = ContainerId::random();
+    let hostname = connection::hostname(args.hostname.as_deref(), &args.network, &id, host);
     Ok(Record {
-        id: ContainerId::random(),
+        id,
         name: args.name.clone().unwrap_or_else(ContainerName::random),
         created: Timestamp::now(),
-        image: ImageUsed { name: args.image().to_owned(), id: image.id.clone() },
+        image: ImageUsed { name: args.image().to_owned(), id: image.id.to_string() },
         command: bundle::command(args, &image.config)?,
         attachment: Attachment {
             terminal: args.tty,
@@ -143,7 +144,11 @@ fn plan_record(args: &RunArgs, image: &Image, runtime: PathBuf) -> Result<Record
         runtime,
         stop: StopPolicy { signal, timeout: args.stop_timeout.unwrap_or(STOP_TIMEOUT) },
         labels,
-        snapshot: Snapshot { chain: image.chain.clone() },
+        network: NetworkWish {
+            network: args.network.to_string(),
+            publish: args.publish.iter().map(|publish| publish.text.clone()).collect(),
+            hostname,
+        },
     })
 }
 

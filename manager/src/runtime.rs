@@ -61,7 +61,10 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} failed: {}", self.runtime, self.command, self.message)
+        // runc begins so by itself.
+        let prefix = format!("{} {} failed: ", self.runtime, self.command);
+        let message = self.message.strip_prefix(&prefix).unwrap_or(&self.message);
+        write!(f, "{prefix}{message}")
     }
 }
 

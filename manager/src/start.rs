@@ -3,6 +3,7 @@
 use crate::assemble::{disassemble, enter_private_mounts, mount_root};
 use crate::attach::{self, Wish};
 use crate::cli::StartArgs;
+use crate::connection;
 use crate::container::{Containers, Status};
 use crate::error::{Error, Result};
 use crate::monitor::{self, Assembled};
@@ -27,11 +28,12 @@ pub fn start(settings: &Settings, name: &str) -> Result<Option<OwnedFd>> {
     };
     let assemble = || {
         enter_private_mounts()?;
-        mount_root(settings, &record, &dir)
+        mount_root(settings, &record, &dir)?;
+        connection::connect(settings, &record, &dir)
     };
     if let Err(error) = assemble() {
         let mut errors = vec![error];
-        errors.extend(disassemble(settings, &dir, &record.id));
+        errors.extend(disassemble(settings, &record, &dir));
         return Err(Error::Several(errors));
     }
     monitor::launch(settings, &record.id, Assembled { dir, guard, first: false }).map(Some)

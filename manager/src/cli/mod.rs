@@ -10,6 +10,7 @@ pub use values::{
 };
 
 use crate::network::Mode;
+use crate::registry::Platform;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -74,7 +75,7 @@ pub enum Command {
     /// List images
     Images(ImagesArgs),
     /// Remove images, or names of images
-    Rmi(Names),
+    Rmi(RmiArgs),
     /// Show where things are and what is used
     Info,
     /// Show the versions of nman and of the runtime
@@ -113,7 +114,7 @@ pub struct RegistryArgs {
     pub ca_file: Option<PathBuf>,
     /// Platform of a multi-platform image, such as linux/amd64
     #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
-    pub platform: Option<String>,
+    pub platform: Option<Platform>,
 }
 
 /// `nman run`
@@ -396,6 +397,17 @@ pub struct LoadArgs {
     /// Print nothing but names
     #[arg(short, long)]
     pub quiet: bool,
+}
+
+/// `nman rmi`
+#[derive(Debug, Args)]
+pub struct RmiArgs {
+    /// Remove an image by its id even if it has several names, and even if containers use it
+    #[arg(short, long)]
+    pub force: bool,
+    /// Names or ids
+    #[arg(required = true, value_name = "IMAGE")]
+    pub names: Vec<String>,
 }
 
 /// `nman images`

@@ -71,12 +71,17 @@ impl FromStr for Cpus {
 
 /// One `-p`: a port, or a request for each port of a range.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Publish(pub Vec<PortRequest>);
+pub struct Publish {
+    /// As it was typed, to be read again when the container is started again.
+    pub text: String,
+    /// What it asks for.
+    pub requests: Vec<PortRequest>,
+}
 
 impl FromStr for Publish {
     type Err = crate::network::Error;
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        port::parse(text).map(Self)
+        Ok(Self { text: text.to_owned(), requests: port::parse(text)? })
     }
 }
 

@@ -16,6 +16,6 @@ mod record;
 mod store;
 
 pub use id::{ContainerId, ContainerName, is_hex};
-pub use record::{Attachment, ImageUsed, Record, Snapshot, State, Status, StopPolicy};
+pub use record::{Attachment, ImageUsed, NetworkWish, Record, State, Status, StopPolicy};
 pub(crate) use store::make_private;
 pub use store::{Containers, Dir, Guard};

@@ -30,8 +30,8 @@ pub struct Record {
     pub stop: StopPolicy,
     /// Labels of the image and of the command line.
     pub labels: BTreeMap<String, String>,
-    /// What its root file system is mounted from.
-    pub snapshot: Snapshot,
+    /// How it is to be connected.
+    pub network: NetworkWish,
 }
 
 /// The image that a container was made from.
@@ -64,11 +64,15 @@ pub struct StopPolicy {
     pub timeout: u32,
 }
 
-/// What a container's root file system is mounted from: enough to mount and to remove it again.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Snapshot {
-    /// The chain ids of the image's layers, lowest first.
-    pub chain: Vec<String>,
+/// How a container is to be connected, as it was typed: what that comes to is decided at every start.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct NetworkWish {
+    /// `--network`
+    pub network: String,
+    /// Each `-p`
+    pub publish: Vec<String>,
+    /// The container's host name.
+    pub hostname: String,
 }
 
 /// How far a container got.

@@ -271,8 +271,21 @@ impl Dir {
         self.write_bytes(name, &text)
     }
 
-    /// Writes a file of the container by atomic rename.
-    pub fn write_bytes(&self, name: &str, bytes: &[u8]) -> Result<()> {
+    /// Writes a file that is bound into the container: readable for everybody there, and the same file for ever.
+    pub fn write_shared(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        let path = self.join(name);
+        let mut options = fs::OpenOptions::new();
+        options.write(true).create(true).truncate(true).mode(0o644);
+        let write = || {
+            let mut file = options.open(&path)?;
+            // The mode of open is subject to the umask.
+            rustix::fs::fchmod(&file, Mode::from_raw_mode(0o644))?;
+            file.write_all(bytes)
+        };
+        write().map_err(Error::io("write", &path))
+    }
+
+    fn write_bytes(&self, name: &str, bytes: &[u8]) -> Result<()> {
         let (path, new) = (self.join(name), self.join(&format!("{name}.new")));
         let mut options = fs::OpenOptions::new();
         options.write(true).create(true).truncate(true).mode(0o600);

@@ -236,7 +236,7 @@ impl<'a> Monitor<'a> {
         let id = &self.record.id;
         let mut errors = Vec::new();
         errors.extend(self.runtime.delete(id).err());
-        errors.extend(crate::assemble::disassemble(self.settings, &self.dir, id));
+        errors.extend(crate::assemble::disassemble(self.settings, &self.record, &self.dir));
         if let Err(error) = std::fs::remove_dir_all(socket_dir(self.settings, id))
             && error.kind() != std::io::ErrorKind::NotFound
         {

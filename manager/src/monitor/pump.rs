@@ -10,7 +10,7 @@ use super::wire::{self, CHUNK, Event, Request};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, accept_with};
-use rustix::process::{Pid, Signal, WaitOptions, waitpid};
+use rustix::process::{Pid, Signal, WaitOptions, wait};
 use rustix::termios::{Winsize, tcsetwinsize};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use sys::signals::SignalFd;
@@ -178,7 +178,7 @@ impl<'a> Pump<'a> {
 
     /// Collects dead children: the init's exit code, and orphans that the kernel gave to us.
     fn reap(&self) -> Option<u8> {
-        while let Ok(Some((pid, status))) = waitpid(None, WaitOptions::NOHANG) {
+        while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
             if pid == self.init {
                 let signal = status.terminating_signal().map(|signal| 128 + signal);
                 return status.exit_status().or(signal).and_then(|code| u8::try_from(code).ok());
