@@ -341,47 +341,53 @@ impl From<Mismatch> for io::Error {
     }
 }
 
-/// Checks a running hash against a promise.
+/// A running hash, held to a promise if there is one.
 #[derive(Clone, Debug)]
 pub(crate) struct Check {
-    expected: Expected,
+    expected: Option<Expected>,
     hasher: Hasher,
 }
 
 impl Check {
-    pub(crate) fn new(expected: Expected) -> Self {
-        let hasher = Hasher::new(expected.digest.algorithm());
-        Self { expected, hasher }
+    /// With no promise the digest is a SHA-256.
+    pub(crate) fn new(expected: Option<Expected>) -> Self {
+        let algorithm = expected.as_ref().map_or(Algorithm::Sha256, |e| e.digest.algorithm());
+        Self { expected, hasher: Hasher::new(algorithm) }
+    }
+
+    /// The promised digest, for a message.
+    pub(crate) fn name(&self) -> String {
+        self.expected.as_ref().map_or_else(|| "(new)".to_owned(), |e| e.digest.to_string())
     }
 
     /// Adds `data`; fails as soon as there is too much of it, so that an endless stream is not read to its end.
     pub(crate) fn update(&mut self, data: &[u8]) -> Result<(), Mismatch> {
         self.hasher.update(data);
-        match self.expected.size {
-            Some(expected) if self.hasher.bytes() > expected => Err(Mismatch::Size {
-                digest: self.expected.digest.clone(),
-                expected,
-                got: Count::MoreThan(expected),
-            }),
+        match &self.expected {
+            Some(Expected { digest, size: Some(size) }) if self.hasher.bytes() > *size => {
+                let (digest, expected) = (digest.clone(), *size);
+                Err(Mismatch::Size { digest, expected, got: Count::MoreThan(expected) })
+            }
             _ => Ok(()),
         }
     }
 
-    /// The verdict at the end of the content.
-    pub(crate) fn finish(&self) -> Result<(), Mismatch> {
+    /// The digest and the length at the end of the content, if they are the promised ones.
+    pub(crate) fn finish(&self) -> Result<(Digest, u64), Mismatch> {
         let bytes = self.hasher.bytes();
-        match self.expected.size {
-            Some(expected) if expected != bytes => {
-                let digest = self.expected.digest.clone();
-                return Err(Mismatch::Size { digest, expected, got: Count::Exactly(bytes) });
-            }
-            _ => {}
+        if let Some(Expected { digest, size: Some(size) }) = &self.expected
+            && *size != bytes
+        {
+            let (digest, expected) = (digest.clone(), *size);
+            return Err(Mismatch::Size { digest, expected, got: Count::Exactly(bytes) });
         }
         let got = self.hasher.clone().finish();
-        if got == self.expected.digest {
-            return Ok(());
+        match &self.expected {
+            Some(Expected { digest, .. }) if *digest != got => {
+                Err(Mismatch::Digest { expected: digest.clone(), got })
+            }
+            _ => Ok((got, bytes)),
         }
-        Err(Mismatch::Digest { expected: self.expected.digest.clone(), got })
     }
 }
 
@@ -397,7 +403,7 @@ pub struct Verifier<R> {
 impl<R: Read> Verifier<R> {
     /// Holds what `inner` yields to `expected`.
     pub fn new(inner: R, expected: Expected) -> Self {
-        Self { inner, check: Check::new(expected) }
+        Self { inner, check: Check::new(Some(expected)) }
     }
 
     /// Reads what is left and checks it.

@@ -14,6 +14,7 @@ pub mod info;
 pub mod inspect;
 pub mod kill;
 mod layout;
+pub mod load;
 pub mod logs;
 pub mod monitor;
 pub mod network;

@@ -161,8 +161,7 @@ impl Progress for Bars {
     }
 
     fn layer(&self, digest: &Digest, size: u64) -> Box<dyn LayerProgress + '_> {
-        let style = ProgressStyle::with_template("{prefix}: {msg} [{bar:30}] {bytes}/{total_bytes}");
-        let style = style.map_or_else(|_| ProgressStyle::default_bar(), |s| s.progress_chars("=> "));
+        let style = style("{prefix}: {msg} [{bar:30}] {bytes}/{total_bytes}").progress_chars("=> ");
         let bar = self.bars.add(ProgressBar::new(size).with_style(style));
         bar.set_prefix(digest.short().to_owned());
         bar.set_message("Pulling");
@@ -170,8 +169,15 @@ impl Progress for Bars {
     }
 
     fn end(&self, digest: &Digest) {
-        let _ = self.bars.println(format!("Digest: {digest}"));
+        // A line below the bars, which stay where they are.
+        let line = self.bars.add(ProgressBar::new(0).with_style(style("{msg}")));
+        line.finish_with_message(format!("Digest: {digest}"));
     }
+}
+
+/// The style of a template, which is one of ours and so is valid.
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
 struct LayerBar(ProgressBar);
@@ -182,8 +188,7 @@ impl LayerProgress for LayerBar {
     }
 
     fn end(&self, outcome: Outcome) {
-        let plain = ProgressStyle::with_template("{prefix}: {msg}");
-        self.0.set_style(plain.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        self.0.set_style(style("{prefix}: {msg}"));
         self.0.finish_with_message(outcome.text());
     }
 }
@@ -203,10 +208,8 @@ mod tests {
         drop(layer);
         lines.end(&digest);
         let text = String::from_utf8(lines.into_inner()).unwrap();
-        let expected = format!(
-            "1: Pulling from app\n{}: Pull complete\nDigest: {digest}\n",
-            digest.short()
-        );
+        let expected =
+            format!("1: Pulling from app\n{}: Pull complete\nDigest: {digest}\n", digest.short());
         assert_eq!(text, expected);
     }
 }

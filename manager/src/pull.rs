@@ -50,19 +50,29 @@ pub fn pull(
 ) -> Result<Image, Error> {
     let result = match options.policy {
         Policy::Always => fetch(reference, options, store, progress),
-        Policy::Missing => match here(reference, store) {
+        Policy::Missing => match here(reference, options, store) {
             Ok(Some(image)) => Ok(image),
             Ok(None) => fetch(reference, options, store, progress),
             Err(cause) => Err(cause),
         },
-        Policy::Never => here(reference, store).and_then(|image| image.ok_or(Cause::NotHere)),
+        Policy::Never => {
+            here(reference, options, store).and_then(|image| image.ok_or(Cause::NotHere))
+        }
     };
-    result.map_err(|cause| Error { action: "pull", object: reference.to_string(), cause })
+    result.map_err(|cause| Error::new("pull", reference.to_string(), cause))
 }
 
-/// The image as it is in the store, with layers unpacked again that were removed.
-fn here(reference: &Reference, store: &Store) -> Result<Option<Image>, Cause> {
+/// The image as it is in the store, if it is for the right platform, with layers unpacked again that
+/// were removed.
+fn here(
+    reference: &Reference,
+    options: &PullOptions,
+    store: &Store,
+) -> Result<Option<Image>, Cause> {
     let Some(image) = store.named(reference)? else { return Ok(None) };
+    if options.platform.as_ref().is_some_and(|platform| !platform.fits(&image.config)) {
+        return Ok(None);
+    }
     if image.chain_ids.iter().all(|chain| store.snapshots().contains(chain)) {
         return Ok(Some(image));
     }

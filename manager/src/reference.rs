@@ -114,6 +114,10 @@ impl Reference {
         }
         match self.repository.split_once('/') {
             Some((OFFICIAL_NAMESPACE, name)) if !name.contains('/') => name.to_owned(),
+            // Without its domain it would be read as belonging to another registry.
+            Some((first, _)) if first.contains('.') || first == "localhost" => {
+                format!("{}/{}", self.domain, self.repository)
+            }
             _ => self.repository.clone(),
         }
     }
@@ -297,7 +301,8 @@ mod tests {
 
     #[test]
     fn canonical_and_familiar_forms_parse_back_to_the_same_reference() {
-        for text in ["alpine", "localhost:5000/x:1", "a/b", "[::1]:80/x", "library/library/x"] {
+        let texts = ["alpine", "localhost:5000/x:1", "a/b", "[::1]:80/x", "library/library/x"];
+        for text in texts.into_iter().chain(["docker.io/foo.bar/x", "docker.io/localhost/x"]) {
             let reference = parse(text);
             assert_eq!(parse(&reference.canonical()), reference);
             assert_eq!(parse(&reference.to_string()), reference);

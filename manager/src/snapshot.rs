@@ -279,10 +279,12 @@ fn is_occupied(error: &io::Error) -> bool {
 fn read_chain(active: &Path) -> Result<Vec<ChainId>, Error> {
     let path = active.join(CHAIN);
     let json = fs::read(&path).map_err(Error::file("read", &path))?;
-    serde_json::from_slice(&json).map_err(|error| Error::file("read", &path)(io::Error::from(error)))
+    serde_json::from_slice(&json)
+        .map_err(|error| Error::file("read", &path)(io::Error::from(error)))
 }
 
-fn entries(directory: &Path) -> Result<Vec<PathBuf>, Error> {
+/// The paths of a directory's entries.
+pub(crate) fn entries(directory: &Path) -> Result<Vec<PathBuf>, Error> {
     let entries = fs::read_dir(directory).map_err(Error::file("read", directory))?;
     let paths: io::Result<Vec<PathBuf>> =
         entries.map(|entry| entry.map(|entry| entry.path())).collect();

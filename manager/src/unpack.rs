@@ -58,8 +58,8 @@ impl<'a> Incoming<'a> {
         let unpacked = layer::unpack(&mut self, root.as_fd(), &Options::default());
         // Whatever else is wrong, content that is not what it was promised to be comes first.
         self.drain()?;
-        let stats = unpacked
-            .map_err(|source| Cause::Layer { digest: self.digest.clone(), source })?;
+        let stats =
+            unpacked.map_err(|source| Cause::Layer { digest: self.digest.clone(), source })?;
         if stats.diff_id != *diff_id {
             return Err(Cause::WrongDiffId {
                 digest: self.digest,

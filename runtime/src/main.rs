@@ -1,3 +1,74 @@
-//! The program.
+//! `nrun`: exit status, dispatch, and the one place where an error is printed.
 
-fn main() {}
+use nrun::cli::{self, Parsed};
+use nrun::error::{Error, Result};
+use nrun::log::Log;
+use nrun::{check, create, delete, exec, features, kill, list, plan_command, run, spec, start, state};
+use std::process::ExitCode;
+
+/// What every failure but that of `exec` exits with: runc's.
+const FAILED: u8 = 1;
+/// What `exec` exits with when it could not: the container's own statuses stay apart from it.
+const EXEC_FAILED: u8 = 255;
+
+fn main() -> ExitCode {
+    let parsed = match cli::parse(std::env::args_os().skip(1).map(|arg| arg.to_string_lossy().into_owned())) {
+        Ok(parsed) => parsed,
+        Err(error) => return report(&error, &Log::default(), FAILED),
+    };
+    let log = match Log::open(&parsed) {
+        Ok(log) => log,
+        Err(error) => return report(&error, &Log::default(), FAILED),
+    };
+    let failed = if parsed.command.is_some_and(|command| command.name == "exec") { EXEC_FAILED } else { FAILED };
+    match dispatch(&parsed, &log) {
+        Ok(status) => ExitCode::from(status),
+        Err(error) => report(&error, &log, failed),
+    }
+}
+
+/// Runs the command. The status is the container's own for `run` and `exec`.
+fn dispatch(parsed: &Parsed, log: &Log) -> Result<u8> {
+    if parsed.is_set("version") {
+        return print(&cli::version());
+    }
+    let Some(command) = parsed.command else {
+        return print(&cli::overview());
+    };
+    if parsed.is_set("help") {
+        return print(&cli::help_of(command));
+    }
+    log.debug(&format!("nrun {}", command.name));
+    match command.name {
+        "check" => print(&check::run(parsed)?),
+        "create" => create::run(parsed).map(|()| 0),
+        "delete" => delete::run(parsed).map(|()| 0),
+        "exec" => exec::run(parsed),
+        "features" => print(&features::run()),
+        "kill" => kill::run(parsed).map(|()| 0),
+        "list" => print(&list::run(parsed)?),
+        "plan" => print(&plan_command::run(parsed)?),
+        "run" => run::run(parsed),
+        "spec" => spec::run(parsed).map(|()| 0),
+        "start" => start::run(parsed).map(|()| 0),
+        "state" => print(&state::run(parsed)?),
+        name => Err(Error::Usage(format!("unknown command `{name}`"))),
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "the data that was asked for")]
+fn print(text: &str) -> Result<u8> {
+    print!("{text}");
+    Ok(0)
+}
+
+#[expect(clippy::print_stderr, reason = "the one place where an error is shown")]
+fn report(error: &Error, log: &Log, status: u8) -> ExitCode {
+    let hint = error.hint();
+    eprintln!("nrun: {error}");
+    if let Some(hint) = &hint {
+        eprintln!("\nhint: {hint}");
+    }
+    log.error(&error.to_string(), hint.as_deref());
+    ExitCode::from(status)
+}

@@ -101,14 +101,23 @@ impl Target {
     /// # Errors
     /// As openat2(2), mkdirat(2) and mknodat(2); `ENOTDIR` where a component on the way is a file.
     pub fn ensure(&self, root: BorrowedFd<'_>, file: bool) -> Result<OwnedFd, Errno> {
-        match find(root, &self.path) {
+        self.ensure_with(root, file, ResolveFlags::empty())
+    }
+
+    /// [`Target::ensure`] with further restrictions on what is found.
+    ///
+    /// # Errors
+    /// As [`Target::ensure`]; `ELOOP` and `EXDEV` where a restriction was hit.
+    pub fn ensure_with(&self, root: BorrowedFd<'_>, file: bool, restrict: ResolveFlags) -> Result<OwnedFd, Errno> {
+        let find = || open_with(root, &self.path, OFlags::PATH, Mode::empty(), restrict);
+        match find() {
             Err(Errno::NOENT) => {}
             found => return found,
         }
         let last = self.steps.len().saturating_sub(1);
         for (i, (prefix, name)) in self.steps.iter().enumerate() {
             let made = {
-                let parent = open(root, prefix, OFlags::PATH | OFlags::DIRECTORY, Mode::empty())?;
+                let parent = open_with(root, prefix, OFlags::PATH | OFlags::DIRECTORY, Mode::empty(), restrict)?;
                 if i == last && file {
                     make_file(parent.as_fd(), name)
                 } else {
@@ -121,7 +130,32 @@ impl Target {
             }
         }
         // Resolved afresh: what was just made may have been replaced, and the kernel decides where that leads.
-        find(root, &self.path)
+        find()
+    }
+
+    /// The directory in which the last name lies, and that name; `None` for the root itself.
+    ///
+    /// # Errors
+    /// As openat2(2); the directory is not made.
+    pub fn parent(&self, root: BorrowedFd<'_>) -> Result<Option<(OwnedFd, &CStr)>, Errno> {
+        let Some((prefix, name)) = self.steps.last() else { return Ok(None) };
+        let parent = open(root, prefix, OFlags::PATH | OFlags::DIRECTORY, Mode::empty())?;
+        Ok(Some((parent, name)))
+    }
+
+    /// Makes the directories on the way to the last name.
+    ///
+    /// # Errors
+    /// As [`Target::ensure`].
+    pub fn ensure_parent(&self, root: BorrowedFd<'_>) -> Result<(), Errno> {
+        for (prefix, name) in self.steps.iter().rev().skip(1).rev() {
+            let parent = open(root, prefix, OFlags::PATH | OFlags::DIRECTORY, Mode::empty())?;
+            match rustix::fs::mkdirat(&parent, &**name, Mode::from_raw_mode(0o755)) {
+                Ok(()) | Err(Errno::EXIST) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
+        Ok(())
     }
 }
 

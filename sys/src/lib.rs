@@ -5,18 +5,34 @@
 //! builds. Nothing in here allocates after a `clone`, logs, or resolves a path outside a directory fd it was given.
 
 pub mod beneath;
+pub mod bpf;
 pub mod clone;
 pub mod exec;
 pub mod fd;
 pub mod keyring;
 pub mod mount;
 pub mod namespace;
+pub mod network;
 pub mod seccomp;
 pub mod signals;
 pub mod wait;
 
 /// The error type of every call in this crate: a bare errno, because the callers know the object and the reason.
 pub type Result<T> = std::result::Result<T, rustix::io::Errno>;
+
+/// The text of an errno as the C library has it, with a small letter in front, as it stands in the middle of a message:
+/// `no such file or directory`, but `I/O error`. Engines match some of these texts.
+pub fn text(errno: rustix::io::Errno) -> String {
+    let text = std::io::Error::from(errno).to_string();
+    let text = text.split(" (os error").next().unwrap_or_default();
+    let mut chars = text.chars();
+    match (chars.next(), chars.clone().next()) {
+        (Some(first), Some(second)) if second.is_lowercase() => {
+            first.to_lowercase().chain(chars).collect()
+        }
+        _ => text.to_owned(),
+    }
+}
 
 /// Turns the return value of a raw system call into a result.
 fn check(ret: libc::c_long) -> Result<libc::c_long> {
@@ -27,4 +43,16 @@ fn check(ret: libc::c_long) -> Result<libc::c_long> {
 fn last_errno() -> rustix::io::Errno {
     rustix::io::Errno::from_io_error(&std::io::Error::last_os_error())
         .expect("errno was set by a failed call")
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::io::Errno;
+
+    #[test]
+    fn the_text_of_an_errno_begins_with_a_small_letter_unless_it_is_an_acronym() {
+        assert_eq!(super::text(Errno::NOENT), "no such file or directory");
+        assert_eq!(super::text(Errno::PERM), "operation not permitted");
+        assert_eq!(super::text(Errno::IO), "I/O error");
+    }
 }

@@ -50,6 +50,19 @@ impl Kinds {
         self.0 == 0
     }
 
+    /// The set of these `CLONE_NEW*` bits; other bits are dropped.
+    pub const fn from_bits(bits: u64) -> Kinds {
+        const ALL: Kinds = Kinds::MOUNT
+            .union(Kinds::NETWORK)
+            .union(Kinds::PID)
+            .union(Kinds::IPC)
+            .union(Kinds::UTS)
+            .union(Kinds::USER)
+            .union(Kinds::CGROUP)
+            .union(Kinds::TIME);
+        Kinds(bits & ALL.0)
+    }
+
     /// The `CLONE_NEW*` bits.
     pub const fn bits(self) -> u64 {
         self.0

@@ -67,7 +67,7 @@ impl Error {
         }
     }
 
-    pub(super) fn stream(source: io::Error) -> Self {
+    pub(crate) fn stream(source: io::Error) -> Self {
         match super::stream::Exceeded::within(&source) {
             Some(exceeded) => Self::Limit { entry: None, limit: exceeded.to_string() },
             None => Self::Stream(source),

@@ -9,9 +9,11 @@ mod error;
 mod inherit;
 mod name;
 mod options;
+mod pack;
 mod stream;
 mod tree;
 mod unpack;
+mod xattr;
 
 use std::{io::Read, os::fd::BorrowedFd};
 
@@ -19,8 +21,15 @@ pub use compression::Compression;
 pub use error::Error;
 pub use inherit::inherit;
 pub use options::{Ignored, Limits, Options, Stats, Whiteouts};
+pub use pack::{PackOptions, Packed, diff, pack};
 
-use crate::tarball::{HeaderLimits, TarReader};
+pub(crate) use name::clean;
+pub(crate) use stream::Decoded;
+
+use crate::{
+    digest::DiffId,
+    tarball::{Entry, HeaderLimits, TarReader},
+};
 
 /// Unpacks a layer into the directory `root`, which nobody else should be writing to; if somebody does, what is written still
 /// stays inside it.
@@ -45,6 +54,22 @@ pub fn unpack(
     let (diff_id, bytes) = tar.into_inner().finish().map_err(Error::stream)?;
     let unpack::Tally { entries, implied, opaque_root, ignored } = tally;
     Ok(Stats { diff_id, bytes, entries, implied, opaque_root, ignored })
+}
+
+/// Reads a layer to its end without unpacking it, calls `visit` for each entry, and gives the diff id.
+pub fn scan(
+    reader: impl Read + Send,
+    limits: &Limits,
+    mut visit: impl FnMut(&Entry),
+) -> Result<DiffId, Error> {
+    let stream = stream::Decoded::new(reader, limits).map_err(Error::stream)?;
+    let headers = HeaderLimits { pax: limits.xattrs, ..HeaderLimits::default() };
+    let mut tar = TarReader::new(stream, headers);
+    while let Some(entry) = tar.next()? {
+        name::clean(&entry.name, limits.depth)?;
+        visit(&entry);
+    }
+    tar.into_inner().finish().map(|(diff_id, _)| diff_id).map_err(Error::stream)
 }
 
 /// The diff id of a layer: the digest of its uncompressed stream. Nothing is written; the limits hold.

@@ -19,7 +19,7 @@ const AUFS: &[u8] = b".wh..wh.";
 /// The clean relative path of a name: no empty, `.` or `..` component and no leading slash; empty for the root itself.
 ///
 /// `a/../b` is `b`, as in Go's `path.Clean`, and a path that would climb over the root is refused rather than bent.
-pub(super) fn clean(name: &[u8], depth: usize) -> Result<Vec<u8>, Error> {
+pub(crate) fn clean(name: &[u8], depth: usize) -> Result<Vec<u8>, Error> {
     let mut parts: Vec<&[u8]> = Vec::new();
     for part in name.split(|b| *b == b'/') {
         match part {

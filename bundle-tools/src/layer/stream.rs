@@ -15,7 +15,7 @@ use crate::digest::{Algorithm, DiffId, Hasher};
 const BUFFER: usize = 128 << 10;
 
 /// The uncompressed stream.
-pub(super) struct Decoded<'a> {
+pub(crate) struct Decoded<'a> {
     input: Box<dyn Read + Send + 'a>,
     buffer: Box<[u8]>,
     at: usize,
@@ -27,7 +27,7 @@ pub(super) struct Decoded<'a> {
 }
 
 impl<'a> Decoded<'a> {
-    pub(super) fn new(input: impl Read + Send + 'a, limits: &Limits) -> io::Result<Self> {
+    pub(crate) fn new(input: impl Read + Send + 'a, limits: &Limits) -> io::Result<Self> {
         let compressed = Arc::new(AtomicU64::new(0));
         let input = Counted { input, count: Arc::clone(&compressed) };
         Ok(Self {
@@ -42,7 +42,7 @@ impl<'a> Decoded<'a> {
     }
 
     /// Reads what is left, so that the whole blob has passed every check, and gives the digest and the length.
-    pub(super) fn finish(mut self) -> io::Result<(DiffId, u64)> {
+    pub(crate) fn finish(mut self) -> io::Result<(DiffId, u64)> {
         loop {
             match self.fill_buf()?.len() {
                 0 => break,

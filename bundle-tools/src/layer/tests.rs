@@ -153,4 +153,5 @@ fn layer() -> Layer {
 mod faithful;
 mod hostile;
 mod limits;
+mod packing;
 mod whiteouts;

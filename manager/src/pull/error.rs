@@ -1,7 +1,10 @@
 //! Why an image could not be pulled or loaded.
 
+use std::io;
+
 use bundle::digest::{DiffId, Digest};
 use bundle::layer;
+use bundle::reason::reason;
 
 use crate::registry::{self, Platform};
 use crate::{snapshot, store};
@@ -15,7 +18,7 @@ pub struct Error {
     /// The image's name, or the archive's.
     pub object: String,
     /// Why it did not arrive.
-    pub cause: Cause,
+    pub cause: Box<Cause>,
 }
 
 /// Where it failed.
@@ -36,7 +39,9 @@ pub enum Cause {
         source: layer::Error,
     },
     /// A layer's blob is the right one, and its archive is not the one that the image names.
-    #[error("layer `{digest}` does not match: its uncompressed digest is `{found}`, not `{expected}`")]
+    #[error(
+        "layer `{digest}` does not match: its uncompressed digest is `{found}`, not `{expected}`"
+    )]
     WrongDiffId {
         /// The layer's blob.
         digest: Digest,
@@ -62,26 +67,34 @@ pub enum Cause {
     /// Other processes removed layers of the image again and again while it came in.
     #[error("its layers are removed by another process while they come in")]
     Contended,
-    /// The archive to load from.
-    #[error("{0}")]
-    Archive(String),
+    /// At the file to load from.
+    #[error("{}", reason(.0))]
+    Open(#[source] io::Error),
+    /// In the archive to load from.
+    #[error(transparent)]
+    Archive(#[from] bundle::archive::Error),
 }
 
 impl Error {
+    pub(crate) fn new(action: &'static str, object: String, cause: Cause) -> Self {
+        Self { action, object, cause: Box::new(cause) }
+    }
+
     /// What the user can do about it, where that is known.
     pub fn hint(&self) -> Option<String> {
-        match &self.cause {
+        match &*self.cause {
             Cause::Registry(error) => error.hint(),
             Cause::Store(error) => error.hint(),
             Cause::Layer { source, .. } => source.hint(),
             Cause::WrongDiffId { .. } => {
                 Some("the image was put together wrongly; it has to be built again".to_owned())
             }
-            Cause::NoPlatform { .. } => {
-                Some("choose one of these with --platform; this machine must be able to run it".into())
-            }
+            Cause::NoPlatform { .. } => Some(
+                "choose one of these with --platform; this machine must be able to run it".into(),
+            ),
             Cause::NotHere => Some("pull it first, or use another pull policy".to_owned()),
-            Cause::Cancelled | Cause::Contended | Cause::Archive(_) => None,
+            Cause::Archive(error) => error.hint(),
+            Cause::Cancelled | Cause::Contended | Cause::Open(_) => None,
         }
     }
 }

@@ -13,8 +13,7 @@ use bundle::layer;
 use oci_spec::image::{Descriptor, ImageManifest};
 
 use super::Cause;
-use crate::layout::Layout;
-use crate::progress::{NoProgress, Outcome, Progress};
+use crate::progress::{LayerProgress, NoProgress, Outcome, Progress};
 use crate::reference::Reference;
 use crate::registry::manifest::{self, Kind};
 use crate::registry::{self, Document, Platform, Registry};
@@ -47,9 +46,8 @@ pub(crate) fn install(
     let resolved = document.digest.clone();
     let (document, manifest) = choose(source, document)?;
     let config = read_config(source.registry, &manifest)?;
-    let content = Content::new(manifest, &config).map_err(|why| {
-        registry::Error::Invalid(format!("the image's configuration {why}"))
-    })?;
+    let content = Content::new(manifest, &config)
+        .map_err(|why| registry::Error::Invalid(format!("the image's configuration {why}")))?;
     for _ in 0..MAX_ATTEMPTS {
         let staging = store.stage()?;
         let pending = Pending { staging, store, content: &content, layers: plan(&content, store)? };
@@ -64,9 +62,9 @@ pub(crate) fn install(
 
 /// Unpacks an image's layers from the store's own blobs.
 pub(super) fn unpack_again(store: &Store, image: &Image) -> Result<Image, Cause> {
-    let layout = Layout::new(store.layout());
+    let layout = store.layout();
     let document = layout.resolve(image.manifest_digest.as_str())?;
-    let source = Source { registry: &layout, platform: &Platform::host() };
+    let source = Source { registry: layout, platform: &Platform::host() };
     install(&source, document, &[], store, &NoProgress)
 }
 
@@ -75,10 +73,7 @@ fn choose(source: &Source<'_>, document: Document) -> Result<(Document, ImageMan
     let mut document = document;
     for _ in 0..MAX_NESTING {
         match manifest::parse(&document)? {
-            Kind::Manifest(manifest) => {
-                document.media_type = media_type(&document, &manifest);
-                return Ok((document, manifest));
-            }
+            Kind::Manifest(manifest) => return Ok(manifest::normalize(document, *manifest)?),
             Kind::Index(index) => {
                 let chosen = source.platform.choose(index.manifests());
                 let descriptor = chosen.ok_or_else(|| Cause::NoPlatform {
@@ -90,15 +85,6 @@ fn choose(source: &Source<'_>, document: Document) -> Result<(Document, ImageMan
         }
     }
     Err(registry::Error::Invalid("its indexes are nested too deeply".to_owned()).into())
-}
-
-/// What the store's index is to call the manifest: its own word, else the registry's.
-fn media_type(document: &Document, manifest: &ImageManifest) -> String {
-    match manifest.media_type() {
-        Some(own) => own.to_string(),
-        None if document.media_type == manifest::DOCKER_MANIFEST => document.media_type.clone(),
-        None => oci_spec::image::MediaType::ImageManifest.to_string(),
-    }
 }
 
 fn read_config(source: &dyn Registry, manifest: &ImageManifest) -> Result<Vec<u8>, Cause> {
@@ -160,11 +146,7 @@ struct Pending<'a> {
 
 impl Pending<'_> {
     /// Brings in all layers, several at a time; the first failure stops the others.
-    fn fetch(
-        &self,
-        source: &dyn Registry,
-        progress: &dyn Progress,
-    ) -> Result<Vec<Staged>, Cause> {
+    fn fetch(&self, source: &dyn Registry, progress: &dyn Progress) -> Result<Vec<Staged>, Cause> {
         let next = AtomicUsize::new(0);
         let cancelled = AtomicBool::new(false);
         let results: Vec<Mutex<Option<Result<Staged, Cause>>>> =
@@ -213,6 +195,19 @@ impl Pending<'_> {
             reporter.end(Outcome::Present);
             return Ok(Staged::default());
         }
+        let result = self.bring_in(position, source, reporter.as_ref(), cancelled);
+        reporter.end(if result.is_ok() { Outcome::Pulled } else { Outcome::Failed });
+        result
+    }
+
+    fn bring_in(
+        &self,
+        position: usize,
+        source: &dyn Registry,
+        progress: &dyn LayerProgress,
+        cancelled: &AtomicBool,
+    ) -> Result<Staged, Cause> {
+        let layer = &self.layers[position];
         let blob = layer.needs_blob.then(|| self.staging.path(&format!("{position}.blob")));
         let content: Box<dyn Read + Send + '_> = if layer.needs_blob {
             source.blob(&layer.descriptor)?
@@ -220,15 +215,14 @@ impl Pending<'_> {
             Box::new(self.store.blob(&layer.digest, layer.descriptor.size())?)
         };
         let digest = layer.digest.clone();
-        let incoming =
-            Incoming::new(digest, content, blob.as_deref(), reporter.as_ref(), cancelled)?;
-        let result = if layer.needs_files {
-            self.unpack(position, layer, incoming)
+        let incoming = Incoming::new(digest, content, blob.as_deref(), progress, cancelled)?;
+        let staged = if layer.needs_files {
+            self.unpack(position, layer, incoming)?
         } else {
-            incoming.keep().map(|()| Staged::default())
+            incoming.keep()?;
+            Staged::default()
         };
-        reporter.end(if result.is_ok() { Outcome::Pulled } else { Outcome::Failed });
-        result.map(|staged| Staged { blob, ..staged })
+        Ok(Staged { blob, ..staged })
     }
 
     fn unpack(
@@ -259,9 +253,8 @@ impl Pending<'_> {
             let files = open(files)?;
             if !staged.implied.is_empty() {
                 let lowers: Vec<_> = below.iter().rev().map(AsFd::as_fd).collect();
-                layer::inherit(files.as_fd(), &lowers, &staged.implied).map_err(|source| {
-                    Cause::Layer { digest: layer.digest.clone(), source }
-                })?;
+                layer::inherit(files.as_fd(), &lowers, &staged.implied)
+                    .map_err(|source| Cause::Layer { digest: layer.digest.clone(), source })?;
             }
             below.push(files);
         }

@@ -7,7 +7,7 @@
 use std::fmt;
 use std::fs::File;
 use std::io::{self, BufReader, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use docker_credential::{CredentialRetrievalError, DockerCredential};
@@ -56,15 +56,20 @@ impl Credentials {
     /// The credentials that `docker login` stored for the reference's registry, if there are any:
     /// from `$DOCKER_CONFIG/config.json` or `~/.docker/config.json`, or from the helper it names.
     pub fn stored(reference: &Reference) -> Result<Option<Self>, Error> {
-        let domain = reference.domain();
+        match config_path() {
+            Some(path) => Self::stored_in(&path, reference.domain()),
+            None => Ok(None),
+        }
+    }
+
+    fn stored_in(path: &Path, domain: &str) -> Result<Option<Self>, Error> {
         let keys = if domain == "docker.io" {
             vec![HUB_KEY.to_owned(), domain.to_owned()]
         } else {
             vec![domain.to_owned(), format!("https://{domain}"), format!("http://{domain}")]
         };
-        let Some(path) = config_path() else { return Ok(None) };
         for key in keys {
-            let file = match File::open(&path) {
+            let file = match File::open(path) {
                 Ok(file) => BufReader::new(file),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
                 Err(error) => {
@@ -227,6 +232,41 @@ fn basic(username: &str, password: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn stored_credentials_are_those_of_the_registry_and_of_no_other() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("config.json");
+        let auth = |text: &str| serde_json::json!({"auth": BASE64_STANDARD.encode(text)});
+        let config = serde_json::json!({"auths": {
+            HUB_KEY: auth("hub:1"),
+            "localhost:5000": auth("local:2"),
+            "https://quay.io": {"identitytoken": "3"},
+        }});
+        std::fs::write(&path, config.to_string()).unwrap();
+        let stored = |domain: &str| Credentials::stored_in(&path, domain).unwrap();
+        let password = |username: &str, password: &str| {
+            let (username, password) = (username.to_owned(), password.to_owned());
+            Some(Credentials::Password { username, password })
+        };
+        assert_eq!(stored("docker.io"), password("hub", "1"));
+        assert_eq!(stored("localhost:5000"), password("local", "2"));
+        assert_eq!(stored("quay.io"), Some(Credentials::IdentityToken("3".to_owned())));
+        for other in ["localhost", "localhost:5001", "io"] {
+            assert_eq!(stored(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_malformed_file_of_credentials_is_named_and_a_missing_one_is_none() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("config.json");
+        assert_eq!(Credentials::stored_in(&path, "r").unwrap(), None);
+        std::fs::write(&path, "{").unwrap();
+        let error = Credentials::stored_in(&path, "r").unwrap_err().to_string();
+        assert!(error.contains(path.to_str().unwrap()), "{error}");
+        assert!(error.ends_with("the file is malformed"), "{error}");
+    }
 
     #[test]
     fn secrets_do_not_show_in_debug_output() {

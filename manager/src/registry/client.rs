@@ -102,16 +102,20 @@ impl Client {
         let headers = response.headers().get_all("www-authenticate");
         let challenge =
             challenge::strongest(headers.iter().filter_map(|value| value.to_str().ok()));
-        match challenge.map(|challenge| self.log_in(&challenge, used)).transpose()?.flatten() {
+        match challenge
+            .map(|challenge| self.log_in(&challenge, used.as_deref()))
+            .transpose()?
+            .flatten()
+        {
             Some(authorization) => self.send(url, from, Some(&authorization)),
             None => Ok(response),
         }
     }
 
     /// Answers a challenge, unless another thread did so since `used` was read.
-    fn log_in(&self, challenge: &Challenge, used: Option<String>) -> Result<Option<String>, Error> {
+    fn log_in(&self, challenge: &Challenge, used: Option<&str>) -> Result<Option<String>, Error> {
         let mut current = self.lock();
-        if *current == used {
+        if current.as_deref() == used {
             let credentials = self.credentials.as_ref();
             *current = auth::authorization(
                 &self.agent,

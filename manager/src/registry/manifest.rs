@@ -12,9 +12,9 @@ use super::{Document, MAX_CONFIG};
 use bundle::digest::Digest;
 
 /// Docker's older name for an image manifest.
-pub const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 /// Docker's older name for an index.
-pub const DOCKER_INDEX: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
+const DOCKER_INDEX: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
 const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
@@ -30,9 +30,9 @@ const MAX_LAYERS: usize = 500;
 #[derive(Clone, Debug)]
 pub enum Kind {
     /// Images for several platforms.
-    Index(ImageIndex),
+    Index(Box<ImageIndex>),
     /// One image.
-    Manifest(ImageManifest),
+    Manifest(Box<ImageManifest>),
 }
 
 /// Which members a document has, whatever it claims to be.
@@ -81,11 +81,13 @@ pub fn parse(document: &Document) -> Result<Kind, Error> {
         return Err(invalid("is ambiguous: it has the members of an index and of an image"));
     }
     if is_index {
-        return serde_json::from_slice(&document.content).map(Kind::Index).map_err(malformed);
+        return serde_json::from_slice(&document.content)
+            .map(|index| Kind::Index(Box::new(index)))
+            .map_err(malformed);
     }
     let manifest: ImageManifest = serde_json::from_slice(&document.content).map_err(malformed)?;
     check_image(&manifest).map_err(|why| invalid(&why))?;
-    Ok(Kind::Manifest(manifest))
+    Ok(Kind::Manifest(Box::new(manifest)))
 }
 
 fn is_known(media_type: &str) -> bool {
@@ -133,6 +135,46 @@ fn is_layer(media_type: &MediaType) -> bool {
         | MediaType::ImageLayerNonDistributableZstd => true,
         MediaType::Other(other) => other.starts_with(DOCKER_LAYER_PREFIX),
         _ => false,
+    }
+}
+
+/// The document under which an image is kept: the one that came, or Docker's older format in OCI's
+/// words, since tools that read an OCI layout see nothing else in it. Blobs stay what they are, and
+/// the same document always comes out the same.
+pub fn normalize(
+    document: Document,
+    manifest: ImageManifest,
+) -> Result<(Document, ImageManifest), Error> {
+    let is_docker = matches!(manifest.config().media_type(), MediaType::Other(_))
+        || manifest.layers().iter().any(|l| matches!(l.media_type(), MediaType::Other(_)))
+        || manifest.media_type().as_ref().is_some_and(|own| *own != MediaType::ImageManifest);
+    if !is_docker {
+        return Ok((Document { media_type: OCI_MANIFEST.to_owned(), ..document }, manifest));
+    }
+    let mut manifest = manifest;
+    let mut config = manifest.config().clone();
+    config.set_media_type(MediaType::ImageConfig);
+    manifest.set_config(config);
+    for layer in manifest.layers_mut() {
+        let media_type = oci_layer(layer.media_type());
+        layer.set_media_type(media_type);
+    }
+    manifest.set_media_type(Some(MediaType::ImageManifest));
+    let content =
+        serde_json::to_vec(&manifest).map_err(|error| Error::Invalid(error.to_string()))?;
+    let digest = Digest::of(&content);
+    Ok((Document { digest, media_type: OCI_MANIFEST.to_owned(), content }, manifest))
+}
+
+fn oci_layer(media_type: &MediaType) -> MediaType {
+    let MediaType::Other(docker) = media_type else { return media_type.clone() };
+    match (docker.contains(".foreign."), docker.rsplit('.').next()) {
+        (false, Some("gzip")) => MediaType::ImageLayerGzip,
+        (false, Some("zstd")) => MediaType::ImageLayerZstd,
+        (false, _) => MediaType::ImageLayer,
+        (true, Some("gzip")) => MediaType::ImageLayerNonDistributableGzip,
+        (true, Some("zstd")) => MediaType::ImageLayerNonDistributableZstd,
+        (true, _) => MediaType::ImageLayerNonDistributable,
     }
 }
 
@@ -229,14 +271,46 @@ mod tests {
         assert!(parse_as(OCI_MANIFEST, &weak.to_string()).is_err());
     }
 
+    fn normalized(content: &str) -> (Document, ImageManifest) {
+        let content = content.as_bytes().to_vec();
+        let document =
+            Document { digest: Digest::of(&content), media_type: String::new(), content };
+        match parse(&document) {
+            Ok(Kind::Manifest(manifest)) => normalize(document, *manifest).unwrap(),
+            other => panic!("{other:?}"),
+        }
+    }
+
     #[test]
-    fn docker_schema_2_is_an_image_too() {
+    fn docker_schema_2_is_an_image_and_is_put_into_ocis_words() {
         let docker = json!({
             "schemaVersion": 2,
             "mediaType": DOCKER_MANIFEST,
             "config": descriptor(DOCKER_CONFIG),
-            "layers": [descriptor("application/vnd.docker.image.rootfs.diff.tar.gzip")],
+            "layers": [
+                descriptor("application/vnd.docker.image.rootfs.diff.tar.gzip"),
+                descriptor("application/vnd.docker.image.rootfs.diff.tar"),
+                descriptor("application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"),
+            ],
         });
-        assert!(matches!(parse_as(DOCKER_MANIFEST, &docker.to_string()), Ok(Kind::Manifest(_))));
+        let (document, manifest) = normalized(&docker.to_string());
+        assert_eq!(document.digest, Digest::of(&document.content));
+        assert_eq!(document.media_type, OCI_MANIFEST);
+        assert_eq!(*manifest.config().media_type(), MediaType::ImageConfig);
+        let types: Vec<_> = manifest.layers().iter().map(|layer| layer.media_type()).collect();
+        let expected = [
+            &MediaType::ImageLayerGzip,
+            &MediaType::ImageLayer,
+            &MediaType::ImageLayerNonDistributableGzip,
+        ];
+        assert_eq!(types, expected);
+    }
+
+    #[test]
+    fn an_oci_manifest_is_kept_byte_for_byte() {
+        let spaced = serde_json::to_string_pretty(&image()).unwrap();
+        let (document, _) = normalized(&spaced);
+        assert_eq!(document.content, spaced.as_bytes());
+        assert_eq!(document.digest, Digest::of(spaced.as_bytes()));
     }
 }

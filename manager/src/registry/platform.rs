@@ -6,7 +6,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use oci_spec::image::Descriptor;
+use oci_spec::image::{Descriptor, ImageConfiguration};
 
 /// An operating system and a CPU, in Go's names: `linux/amd64`, `linux/arm/v7`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +33,11 @@ impl Platform {
             other => other,
         };
         Self { os: "linux".to_owned(), architecture: architecture.to_owned(), variant: level() }
+    }
+
+    /// Whether an image is for this operating system and architecture, of whatever variant.
+    pub fn fits(&self, config: &ImageConfiguration) -> bool {
+        config.os().to_string() == self.os && config.architecture().to_string() == self.architecture
     }
 
     /// How well an image for `candidate` runs here: `None` not at all, else higher is better.

@@ -1,0 +1,46 @@
+use super::*;
+
+#[test]
+fn a_snapshots_name_cannot_leave_its_directory() {
+    let directory = tempfile::tempdir().unwrap();
+    let snapshots = Snapshots::open(directory.path()).unwrap();
+    for name in ["", ".", "..", "a/b", "../x", ".hidden", "a\0b", "a b"] {
+        assert!(matches!(snapshots.remove(name), Err(Error::Name(_))), "{name:?}");
+    }
+}
+
+#[test]
+fn a_layer_that_is_not_unpacked_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let snapshots = Snapshots::open(directory.path()).unwrap();
+    let chain = ChainId::from(bundle::digest::Digest::of(b"layer"));
+    let error = snapshots.prepare(std::slice::from_ref(&chain), "c1").unwrap_err();
+    assert_eq!(error.to_string(), format!("layer `{chain}` is not unpacked"));
+    assert_eq!(entries(&directory.path().join(ACTIVE)).unwrap(), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn a_container_has_one_snapshot() {
+    let directory = tempfile::tempdir().unwrap();
+    let snapshots = Snapshots::open(directory.path()).unwrap();
+    snapshots.prepare(&[], "c1").unwrap();
+    assert!(matches!(snapshots.prepare(&[], "c1"), Err(Error::Exists(_))));
+    snapshots.remove("c1").unwrap();
+    snapshots.prepare(&[], "c1").unwrap();
+}
+
+#[test]
+fn snapshots_below_an_active_one_are_not_collected() {
+    let directory = tempfile::tempdir().unwrap();
+    let snapshots = Snapshots::open(directory.path()).unwrap();
+    let chains: Vec<ChainId> = [b"a", b"b"].map(|c| bundle::digest::Digest::of(c).into()).to_vec();
+    for chain in &chains {
+        let staged = directory.path().join("active/staged");
+        fs::create_dir_all(staged.join(FILES)).unwrap();
+        snapshots.commit(&staged, &LayerRecord::default(), chain).unwrap();
+    }
+    snapshots.prepare(&chains[..1], "c1").unwrap();
+    snapshots.collect(&|_| false).unwrap();
+    assert!(snapshots.contains(&chains[0]));
+    assert!(!snapshots.contains(&chains[1]));
+}

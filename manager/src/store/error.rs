@@ -35,14 +35,9 @@ pub enum Error {
         /// What is wrong with it.
         why: String,
     },
-    /// A document of the store does not read back.
-    #[error("cannot read `{}`: {why}", path.display())]
-    Unreadable {
-        /// The document.
-        path: PathBuf,
-        /// Where and why.
-        why: String,
-    },
+    /// The image layout.
+    #[error(transparent)]
+    Layout(#[from] bundle::layout::Error),
     /// A file or a directory of the store.
     #[error("cannot {action} `{}`: {}", path.display(), reason(source))]
     File {
@@ -76,6 +71,7 @@ impl Error {
                 Some("name the one to remove, or force the removal of all".to_owned())
             }
             Self::Damaged { .. } => Some("pull or load the image again".to_owned()),
+            Self::Layout(error) => error.hint(),
             Self::Snapshot(error) => error.hint(),
             _ => None,
         }

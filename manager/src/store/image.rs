@@ -14,7 +14,7 @@ pub struct Image {
     pub names: Vec<Reference>,
     /// The digest of its manifest.
     pub manifest_digest: Digest,
-    /// The digests by which registries know it: of its manifest, and of the index it came from.
+    /// The digests by which registries know it: those of the indexes or manifests it came from.
     pub repo_digests: Vec<Digest>,
     /// Its configuration.
     pub config: ImageConfiguration,
@@ -85,6 +85,32 @@ mod tests {
         let content = content(2, &ids).unwrap();
         assert_eq!(content.chain_ids[0].to_string(), ids[0]);
         assert_eq!(content.chain_ids.last(), ChainId::of(&content.diff_ids).as_ref());
+    }
+
+    #[test]
+    fn a_configuration_as_docker_writes_it_is_read() {
+        let config = json!({
+            "architecture": "amd64", "os": "linux", "docker_version": "20.10.23", "container": "ab",
+            "created": "2024-01-27T00:30:48.743965523Z",
+            "config": {
+                "Hostname": "", "Domainname": "", "User": "", "AttachStdin": false, "Tty": false,
+                "Env": ["PATH=/bin"], "Cmd": ["/bin/sh"], "Image": "sha256:ab", "Volumes": null,
+                "ExposedPorts": null, "WorkingDir": "", "Entrypoint": null, "OnBuild": null,
+                "Labels": null, "Healthcheck": {"Test": ["NONE"]}, "Shell": ["/bin/sh"],
+            },
+            "container_config": {"Cmd": null},
+            "history": [{"created": "2024-01-27T00:30:48Z", "empty_layer": true}],
+            "rootfs": {"type": "layers", "diff_ids": []},
+        });
+        let manifest = json!({
+            "schemaVersion": 2, "layers": [],
+            "config": {"mediaType": "x", "digest": Digest::of(b"x").as_str(), "size": 1},
+        });
+        let manifest = serde_json::from_value(manifest).unwrap();
+        let content = Content::new(manifest, config.to_string().as_bytes()).unwrap();
+        let read = content.config.config().as_ref().unwrap();
+        assert_eq!(read.cmd().as_deref(), Some(&["/bin/sh".to_owned()][..]));
+        assert!(read.volumes().as_ref().is_none_or(Vec::is_empty));
     }
 
     #[test]

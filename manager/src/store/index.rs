@@ -5,19 +5,16 @@
 //! oci:ROOT/images:docker.io/library/alpine:latest` finds it.
 
 use std::collections::HashMap;
-use std::fs;
-use std::path::{Path, PathBuf};
 
-use bundle::digest::Digest;
-use oci_spec::image::{Descriptor, ImageIndex, ImageIndexBuilder, MediaType};
+use bundle::digest::{Digest, ParseDigestError};
+use bundle::layout::{Layout, REF_NAME};
+use oci_spec::image::{Descriptor, MediaType};
 
 use super::Error;
 use crate::reference::Reference;
 
-/// An image's name, by the image layout specification.
-const NAME: &str = "org.opencontainers.image.ref.name";
 /// The digest that the name stood for in its registry: the manifest's own, or that of the index
-/// which the manifest was chosen from.
+/// which it was chosen from or of the Docker manifest which it was made from.
 const SOURCE: &str = "dev.nman.source.digest";
 
 /// One line of the index: an image under one name, or under none.
@@ -37,43 +34,17 @@ pub(super) struct Index {
 }
 
 impl Index {
-    pub(super) fn read(path: &Path) -> Result<Self, Error> {
-        let unreadable = |why: String| Error::Unreadable { path: path.to_owned(), why };
-        let json = fs::read(path).map_err(Error::file("read", path))?;
-        let index: ImageIndex =
-            serde_json::from_slice(&json).map_err(|error| unreadable(error.to_string()))?;
-        let entries: Result<Vec<_>, Error> = index
-            .manifests()
-            .iter()
-            .map(|descriptor| {
-                let annotation =
-                    |key| descriptor.annotations().as_ref().and_then(|map| map.get(key));
-                let manifest =
-                    Digest::try_from(descriptor).map_err(|error| unreadable(error.to_string()))?;
-                Ok(Entry {
-                    manifest,
-                    media_type: descriptor.media_type().to_string(),
-                    size: descriptor.size(),
-                    name: annotation(NAME).and_then(|name| name.parse().ok()),
-                    source: annotation(SOURCE).and_then(|digest| digest.parse().ok()),
-                })
-            })
-            .collect();
-        Ok(Self { entries: entries? })
+    pub(super) fn read(layout: &Layout) -> Result<Self, Error> {
+        let index = layout.index()?;
+        let entries: Result<Vec<_>, _> = index.manifests().iter().map(Entry::try_from).collect();
+        Ok(Self { entries: entries.map_err(bundle::layout::Error::from)? })
     }
 
-    pub(super) fn write(&self, path: &Path) -> Result<(), Error> {
-        let descriptors: Vec<_> = self.entries.iter().map(Entry::descriptor).collect();
-        let index = ImageIndexBuilder::default()
-            .schema_version(2u32)
-            .media_type(MediaType::ImageIndex)
-            .manifests(descriptors)
-            .build();
-        let json = index
-            .map_err(|error| error.to_string())
-            .and_then(|index| serde_json::to_vec(&index).map_err(|error| error.to_string()))
-            .map_err(|why| Error::Unreadable { path: path.to_owned(), why })?;
-        replace(path, &json)
+    pub(super) fn write(&self, layout: &Layout) -> Result<(), Error> {
+        let descriptors: Vec<_> = self.entries.iter().map(Descriptor::from).collect();
+        Ok(layout.update_index(|index| {
+            index.set_manifests(descriptors);
+        })?)
     }
 
     /// The entry with this name. A reference pinned to a digest also fits an image that came from
@@ -113,14 +84,15 @@ impl Index {
         self.of(manifest).filter_map(|entry| entry.name.clone()).collect()
     }
 
+    /// The digests by which registries know an image; without any, the manifest's own.
     pub(super) fn sources(&self, manifest: &Digest) -> Vec<Digest> {
-        let mut digests = vec![manifest.clone()];
+        let mut digests: Vec<Digest> = Vec::new();
         for source in self.of(manifest).filter_map(|entry| entry.source.as_ref()) {
             if !digests.contains(source) {
                 digests.push(source.clone());
             }
         }
-        digests
+        if digests.is_empty() { vec![manifest.clone()] } else { digests }
     }
 
     fn of(&self, manifest: &Digest) -> impl Iterator<Item = &Entry> {
@@ -157,40 +129,33 @@ impl Index {
     }
 }
 
-impl Entry {
-    fn descriptor(&self) -> Descriptor {
-        let media_type = MediaType::from(self.media_type.as_str());
-        let mut descriptor =
-            Descriptor::new(media_type, self.size, oci_spec::image::Digest::from(&self.manifest));
-        let name = self.name.as_ref().map(|name| (NAME.to_owned(), name.canonical()));
-        let source = self.source.as_ref().map(|digest| (SOURCE.to_owned(), digest.to_string()));
+impl TryFrom<&Descriptor> for Entry {
+    type Error = ParseDigestError;
+
+    fn try_from(descriptor: &Descriptor) -> Result<Self, Self::Error> {
+        let annotation = |key| descriptor.annotations().as_ref().and_then(|map| map.get(key));
+        Ok(Self {
+            manifest: Digest::try_from(descriptor)?,
+            media_type: descriptor.media_type().to_string(),
+            size: descriptor.size(),
+            name: annotation(REF_NAME).and_then(|name| name.parse().ok()),
+            source: annotation(SOURCE).and_then(|digest| digest.parse().ok()),
+        })
+    }
+}
+
+impl From<&Entry> for Descriptor {
+    fn from(entry: &Entry) -> Self {
+        let media_type = MediaType::from(entry.media_type.as_str());
+        let mut descriptor = Self::new(media_type, entry.size, &entry.manifest);
+        let name = entry.name.as_ref().map(|name| (REF_NAME.to_owned(), name.canonical()));
+        let source = entry.source.as_ref().map(|digest| (SOURCE.to_owned(), digest.to_string()));
         let annotations: HashMap<_, _> = name.into_iter().chain(source).collect();
         if !annotations.is_empty() {
             descriptor.set_annotations(Some(annotations));
         }
         descriptor
     }
-}
-
-/// Replaces a small file at once: a reader sees the old content or the new. The lock is held, so
-/// that the name of the temporary file can be a fixed one, of which at most one is ever left over.
-pub(super) fn replace(path: &Path, content: &[u8]) -> Result<(), Error> {
-    let temporary = path.with_extension("new");
-    let written = fs::write(&temporary, content)
-        .and_then(|()| fs::File::open(&temporary)?.sync_all())
-        .and_then(|()| fs::rename(&temporary, path));
-    if written.is_err() {
-        // The first error is the one to report.
-        let _ = fs::remove_file(&temporary);
-    }
-    written.map_err(Error::file("write", path))
-}
-
-pub(super) fn entries(directory: &Path) -> Result<Vec<PathBuf>, Error> {
-    let entries = fs::read_dir(directory).map_err(Error::file("read", directory))?;
-    let paths: std::io::Result<Vec<_>> =
-        entries.map(|entry| entry.map(|entry| entry.path())).collect();
-    paths.map_err(Error::file("read", directory))
 }
 
 #[cfg(test)]
@@ -216,20 +181,18 @@ mod tests {
     }
 
     fn shown(index: &Index) -> Vec<(Digest, Option<String>)> {
-        let show = |entry: &Entry| {
-            (entry.manifest.clone(), entry.name.as_ref().map(ToString::to_string))
-        };
+        let show =
+            |entry: &Entry| (entry.manifest.clone(), entry.name.as_ref().map(ToString::to_string));
         index.entries.iter().map(show).collect()
     }
 
     #[test]
     fn an_index_reads_back_as_it_was_written() {
         let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("index.json");
+        let layout = Layout::create(directory.path()).unwrap();
         let written = index(&[("a", Some("x:1")), ("a", Some("x:2")), ("b", None)]);
-        written.write(&path).unwrap();
-        assert_eq!(Index::read(&path).unwrap(), written);
-        assert_eq!(entries(directory.path()).unwrap(), [path]);
+        written.write(&layout).unwrap();
+        assert_eq!(Index::read(&layout).unwrap(), written);
     }
 
     #[test]

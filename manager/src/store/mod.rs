@@ -18,27 +18,25 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use bundle::digest::{Digest, Expected, Verifier};
+use bundle::layout::Layout;
 use oci_spec::image::Descriptor;
 
 pub use error::Error;
-pub use image::Image;
 pub(crate) use image::Content;
+pub use image::Image;
 pub(crate) use staging::Staging;
 
 use crate::reference::Reference;
 use crate::registry::manifest::{self, Kind};
 use crate::registry::{Document, MAX_CONFIG, MAX_MANIFEST};
-use crate::snapshot::{Snapshots, private_directory};
+use crate::snapshot::{Snapshots, entries, private_directory};
 use index::{Entry, Index};
-
-const LAYOUT_FILE: &str = "oci-layout";
-const LAYOUT_VERSION: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
 
 /// All images below one root.
 #[derive(Clone, Debug)]
 pub struct Store {
     root: PathBuf,
-    images: PathBuf,
+    layout: Layout,
     snapshots: Snapshots,
 }
 
@@ -54,19 +52,12 @@ pub enum Removed {
 impl Store {
     /// The store below `root`, such as `/var/lib/nman`, made if it does not exist.
     pub fn open(root: &Path) -> Result<Self, Error> {
-        let images = root.join("images");
-        private_directory(&images.join("blobs/sha256"))?;
+        // A mount must find the layers wherever its process has gone meanwhile.
+        let root = std::path::absolute(root).map_err(Error::file("find", root))?;
+        private_directory(&root.join("images"))?;
         let snapshots = Snapshots::open(&root.join("snapshots"))?;
-        let store = Self { root: root.to_owned(), images, snapshots };
-        let marker = store.images.join(LAYOUT_FILE);
-        if !marker.exists() || !store.index_path().exists() {
-            let _lock = store.lock()?;
-            index::replace(&marker, LAYOUT_VERSION.as_bytes())?;
-            if !store.index_path().exists() {
-                Index::default().write(&store.index_path())?;
-            }
-        }
-        Ok(store)
+        let layout = Layout::create(root.join("images"))?;
+        Ok(Self { root, layout, snapshots })
     }
 
     /// The unpacked layers.
@@ -74,13 +65,14 @@ impl Store {
         &self.snapshots
     }
 
-    /// The image layout's directory.
-    pub fn layout(&self) -> &Path {
-        &self.images
+    /// The image layout.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
     }
 
     /// Finds an image by its name, by (the beginning of) its id, or by the digest of its manifest.
     pub fn find(&self, text: &str) -> Result<Image, Error> {
+        let _lock = self.lock_shared()?;
         let index = self.index()?;
         if let Ok(reference) = text.parse::<Reference>()
             && let Some(entry) = index.named(&reference)
@@ -106,6 +98,7 @@ impl Store {
 
     /// The image that has this name.
     pub fn named(&self, reference: &Reference) -> Result<Option<Image>, Error> {
+        let _lock = self.lock_shared()?;
         let index = self.index()?;
         match index.named(reference) {
             Some(entry) => self.image(&index, &entry.manifest).map(Some),
@@ -115,6 +108,7 @@ impl Store {
 
     /// All images, in the order in which they came.
     pub fn list(&self) -> Result<Vec<Image>, Error> {
+        let _lock = self.lock_shared()?;
         let index = self.index()?;
         index.manifests().iter().map(|digest| self.image(&index, digest)).collect()
     }
@@ -127,7 +121,7 @@ impl Store {
             return Err(Error::NoSuchImage(image.id.to_string()));
         };
         index.name(Entry { name: Some(name.clone()), source: None, ..entry });
-        index.write(&self.index_path())
+        index.write(&self.layout)
     }
 
     /// Takes away a name, or with an id all names, and the image with its last name. An id that has
@@ -135,6 +129,8 @@ impl Store {
     /// layers below a container stay in any case.
     pub fn remove(&self, text: &str, force: bool) -> Result<Vec<Removed>, Error> {
         let image = self.find(text)?;
+        // Killed half-way, it leaves a session behind, after which the next one collects.
+        let _session = self.stage()?;
         let _lock = self.lock()?;
         let mut index = self.index()?;
         let by_name = text.parse().ok().filter(|name| image.names.contains(name));
@@ -151,7 +147,7 @@ impl Store {
         };
         let is_last = names.len() == image.names.len();
         index.forget(&image.manifest_digest, &names, is_last);
-        index.write(&self.index_path())?;
+        index.write(&self.layout)?;
         let mut removed: Vec<_> = names.into_iter().map(Removed::Untagged).collect();
         if is_last {
             self.collect(&index)?;
@@ -179,11 +175,13 @@ impl Store {
             blobs.insert(digest.hex().to_owned());
             let Ok(Some(content)) = self.content(&digest) else { continue };
             let descriptors = content.manifest.layers().iter().chain([content.manifest.config()]);
-            blobs.extend(descriptors.filter_map(|d| Some(Digest::try_from(d).ok()?.hex().to_owned())));
+            blobs.extend(
+                descriptors.filter_map(|d| Some(Digest::try_from(d).ok()?.hex().to_owned())),
+            );
             chains.extend(content.chain_ids.iter().map(|chain| chain.digest().hex().to_owned()));
         }
-        for algorithm in index::entries(&self.images.join("blobs"))? {
-            for blob in index::entries(&algorithm)? {
+        for algorithm in entries(&self.layout.path().join("blobs"))? {
+            for blob in entries(&algorithm)? {
                 let name = blob.file_name().unwrap_or_default().to_string_lossy().into_owned();
                 if !blobs.contains(&name) {
                     fs::remove_file(&blob).map_err(Error::file("remove", &blob))?;
@@ -194,12 +192,21 @@ impl Store {
         Ok(())
     }
 
-    /// Keeps other processes from changing what the index leads to.
+    /// Keeps other processes from reading or changing what the index leads to.
     pub(crate) fn lock(&self) -> Result<File, Error> {
+        self.lock_how(File::lock)
+    }
+
+    /// Keeps other processes from changing what the index leads to.
+    fn lock_shared(&self) -> Result<File, Error> {
+        self.lock_how(File::lock_shared)
+    }
+
+    fn lock_how(&self, how: fn(&File) -> io::Result<()>) -> Result<File, Error> {
         let path = self.root.join("images.lock");
         let file = File::options().create(true).truncate(false).write(true).open(&path);
         let file = file.map_err(Error::file("open", &path))?;
-        file.lock().map_err(Error::file("lock", &path))?;
+        how(&file).map_err(Error::file("lock", &path))?;
         Ok(file)
     }
 
@@ -219,23 +226,18 @@ impl Store {
             name: name.cloned(),
             source: Some(source.clone()),
         });
-        index.write(&self.index_path())?;
+        index.write(&self.layout)?;
         self.image(&index, &document.digest)
-    }
-
-    /// Where a blob is, or will be.
-    pub(crate) fn blob_path(&self, digest: &Digest) -> PathBuf {
-        self.images.join("blobs").join(digest.algorithm().as_str()).join(digest.hex())
     }
 
     /// Whether a blob is here with the right size. Its content was verified when it came.
     pub(crate) fn has_blob(&self, digest: &Digest, size: u64) -> bool {
-        fs::metadata(self.blob_path(digest)).is_ok_and(|metadata| metadata.len() == size)
+        fs::metadata(self.layout.blob_path(digest)).is_ok_and(|metadata| metadata.len() == size)
     }
 
     /// Makes a verified file the blob `digest`.
     pub(crate) fn adopt(&self, file: &Path, digest: &Digest) -> Result<(), Error> {
-        let target = self.blob_path(digest);
+        let target = self.layout.blob_path(digest);
         if let Some(directory) = target.parent() {
             private_directory(directory)?;
         }
@@ -244,18 +246,21 @@ impl Store {
 
     /// The content of a blob, verified as it is read.
     pub(crate) fn blob(&self, digest: &Digest, size: u64) -> Result<Verifier<File>, Error> {
-        let path = self.blob_path(digest);
+        let path = self.layout.blob_path(digest);
         let file = File::open(&path).map_err(Error::file("open", &path))?;
         Ok(Verifier::new(file, Expected { digest: digest.clone(), size: Some(size) }))
     }
 
     /// A whole small blob, verified.
-    fn document(&self, object: &'static str, digest: &Digest, limit: u64) -> Result<Vec<u8>, Error> {
-        let path = self.blob_path(digest);
-        let damaged =
-            |why: String| Error::Damaged { object, digest: digest.clone(), why };
-        let file = File::open(&path)
-            .map_err(|error| damaged(bundle::reason::reason(&error)))?;
+    fn document(
+        &self,
+        object: &'static str,
+        digest: &Digest,
+        limit: u64,
+    ) -> Result<Vec<u8>, Error> {
+        let path = self.layout.blob_path(digest);
+        let damaged = |why: String| Error::Damaged { object, digest: digest.clone(), why };
+        let file = File::open(&path).map_err(|error| damaged(bundle::reason::reason(&error)))?;
         let mut content = Vec::new();
         let mut verified = Verifier::new(file.take(limit), Expected::from(digest.clone()));
         match verified.read_to_end(&mut content) {
@@ -276,7 +281,7 @@ impl Store {
             Error::Damaged { object: "manifest", digest, why }
         };
         let manifest = match manifest::parse(&document).map_err(|e| damaged(e.to_string()))? {
-            Kind::Manifest(manifest) => manifest,
+            Kind::Manifest(manifest) => *manifest,
             Kind::Index(_) => return Ok(None),
         };
         let config_digest =
@@ -320,19 +325,13 @@ impl Store {
     }
 
     fn index(&self) -> Result<Index, Error> {
-        Index::read(&self.index_path())
-    }
-
-    fn index_path(&self) -> PathBuf {
-        self.images.join("index.json")
+        Index::read(&self.layout)
     }
 }
 
 /// Whether `text` is how one may begin to write an image's id, with or without the algorithm.
 fn is_id_prefix(id: &Digest, text: &str) -> bool {
-    !text.is_empty()
-        && (id.hex().starts_with(text) || (text.contains(':') && id.as_str().starts_with(text)))
+    let digits = text.split_once(':').map_or(text, |(_, digits)| digits);
+    let full = if digits == text { id.hex() } else { id.as_str() };
+    !digits.is_empty() && full.starts_with(text)
 }
-
-#[cfg(test)]
-mod tests;

@@ -9,7 +9,7 @@ use rustix::{
 
 use super::{Error, Parent, Unpacker};
 use crate::{
-    layer::tree,
+    layer::{tree, xattr},
     tarball::{Entry, Kind, printable},
 };
 
@@ -81,7 +81,7 @@ impl Unpacker<'_> {
         path: &[u8],
         set: impl Fn() -> Result<(), Errno>,
     ) -> Result<(), Error> {
-        if let Err(why) = admit_xattr(key) {
+        if let Err(why) = xattr::admit(key) {
             self.ignore(entry, format!("the xattr `{}`: {why}", printable(key)));
             return Ok(());
         }
@@ -106,20 +106,6 @@ impl Unpacker<'_> {
     }
 }
 
-/// Which extended attributes an image may set. Those of overlayfs would change what the mount shows; labels and `trusted.*` are
-/// the host's.
-fn admit_xattr(key: &[u8]) -> Result<(), &'static str> {
-    if key.starts_with(b"trusted.overlay.") || key.starts_with(b"user.overlay.") {
-        return Err("overlayfs keeps its own there");
-    }
-    let image_may = key.starts_with(b"user.")
-        || matches!(
-            key,
-            b"security.capability" | b"system.posix_acl_access" | b"system.posix_acl_default"
-        );
-    if image_may { Ok(()) } else { Err("an image does not set it") }
-}
-
 fn owner(entry: &Entry) -> (Option<Uid>, Option<Gid>) {
     (Some(Uid::from_raw(entry.uid)), Some(Gid::from_raw(entry.gid)))
 }
@@ -131,27 +117,4 @@ fn timestamps(mtime: Timespec) -> Timestamps {
 
 pub(super) fn set_time(parent: impl AsFd, name: &[u8], mtime: Timespec) -> Result<(), Errno> {
     rustix::fs::utimensat(parent, name, &timestamps(mtime), AtFlags::SYMLINK_NOFOLLOW)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_image_sets_its_own_attributes_and_no_others() {
-        for ours in ["user.note", "security.capability", "system.posix_acl_access"] {
-            assert!(admit_xattr(ours.as_bytes()).is_ok(), "{ours}");
-        }
-        for not in [
-            "trusted.overlay.opaque",
-            "trusted.overlay.redirect",
-            "user.overlay.opaque",
-            "trusted.x",
-            "security.selinux",
-            "security.ima",
-            "system.nfs4_acl",
-        ] {
-            assert!(admit_xattr(not.as_bytes()).is_err(), "{not}");
-        }
-    }
 }

@@ -1,0 +1,158 @@
+//! Where a new image goes: into a layout, or by way of a temporary one into an archive.
+
+use std::{
+    collections::HashMap,
+    fs::File,
+    io::{BufWriter, Write},
+    path::{Path, PathBuf},
+};
+
+use bundle::{archive, image::Builder, layout::Layout, tarball::Timespec};
+use oci_spec::image::ConfigBuilder;
+
+use super::{Failure, Outcome, print, warn};
+use crate::cli;
+
+/// A layout to build into.
+pub(super) struct Target {
+    args: cli::Target,
+    layout: Layout,
+    /// Removed with everything in it at the end.
+    _temporary: Option<tempfile::TempDir>,
+}
+
+impl Target {
+    pub(super) fn open(args: cli::Target) -> Result<Self, Failure> {
+        let (path, temporary) = match (&args.output, &args.archive) {
+            (Some(output), _) => (output.clone(), None),
+            (None, archive) => {
+                // Beside the archive, where there is room for it.
+                let dir = parent(archive.as_deref().unwrap_or(Path::new(".")));
+                let temporary = tempfile::Builder::new()
+                    .prefix(".nbundle-")
+                    .tempdir_in(&dir)
+                    .map_err(|e| Failure::file("make a directory in", &dir, &e))?;
+                (temporary.path().join("layout"), Some(temporary))
+            }
+        };
+        Ok(Self { layout: Layout::create(path)?, args, _temporary: temporary })
+    }
+
+    pub(super) fn builder(&self) -> Builder<'_> {
+        let builder = Builder::new(&self.layout).created(self.args.time.map(rfc3339));
+        self.args.annotation.iter().fold(builder, |b, (key, value)| b.annotation(key, value))
+    }
+
+    /// The time that all files get, if they do not keep theirs.
+    pub(super) fn time(&self) -> Option<Timespec> {
+        self.args.time.map(|tv_sec| Timespec { tv_sec, tv_nsec: 0 })
+    }
+
+    /// Stores and names the image, and prints its digest.
+    pub(super) fn finish(&self, builder: Builder<'_>) -> Result<Outcome, Failure> {
+        warn(builder.ignored());
+        let image = builder.finish()?;
+        self.layout.tag(&self.args.tag, &image)?;
+        if let Some(archive) = &self.args.archive {
+            write_archive(&self.layout, archive)?;
+        }
+        print(image.digest());
+        Ok(Outcome::Done)
+    }
+}
+
+/// Adds what was asked for to a configuration.
+pub(super) fn configure(
+    args: cli::Config,
+    mut config: oci_spec::image::Config,
+) -> oci_spec::image::Config {
+    let some = |words: Vec<String>| (!words.is_empty()).then_some(words);
+    if let Some(cmd) = some(args.cmd) {
+        config.set_cmd(Some(cmd));
+    }
+    if let Some(entrypoint) = some(args.entrypoint) {
+        config.set_entrypoint(Some(entrypoint));
+    }
+    let mut env = config.env().clone().unwrap_or_default();
+    for (key, value) in args.env {
+        env.retain(|known| known.split_once('=').is_none_or(|(name, _)| name != key));
+        env.push(format!("{key}={value}"));
+    }
+    config.set_env(some(env));
+    if args.workdir.is_some() {
+        config.set_working_dir(args.workdir);
+    }
+    if args.user.is_some() {
+        config.set_user(args.user);
+    }
+    if !args.label.is_empty() {
+        let mut labels: HashMap<String, String> = config.labels().clone().unwrap_or_default();
+        labels.extend(args.label);
+        config.set_labels(Some(labels));
+    }
+    config
+}
+
+/// The configuration of an image that nothing is known of but that it is a Unix.
+pub(super) fn plain_config() -> oci_spec::image::Config {
+    let path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+    ConfigBuilder::default()
+        .env(vec![path.to_owned()])
+        .cmd(vec!["/bin/sh".to_owned()])
+        .build()
+        .expect("a configuration needs nothing")
+}
+
+/// Whole or not at all.
+fn write_archive(layout: &Layout, path: &Path) -> Result<(), Failure> {
+    let dir = parent(path);
+    let failed = |e: std::io::Error| Failure::file("write", path, &e);
+    let mut file = tempfile::Builder::new()
+        .prefix(".nbundle-")
+        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
+        .tempfile_in(dir)
+        .map_err(failed)?;
+    let mut output = BufWriter::with_capacity(128 << 10, file.as_file_mut());
+    archive::save(layout, &mut output)?;
+    output.flush().map_err(failed)?;
+    drop(output);
+    file.persist(path).map(|_: File| ()).map_err(|e| failed(e.error))
+}
+
+fn parent(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(dir) if !dir.as_os_str().is_empty() => dir.to_owned(),
+        _ => PathBuf::from("."),
+    }
+}
+
+/// A time in seconds since 1970 as RFC 3339 in UTC.
+fn rfc3339(seconds: i64) -> String {
+    let (days, rest) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
+    // Civil date from days, by eras of 400 years that start on the 1st of March.
+    let shifted = days + 719_468;
+    let (era, day_of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
+    let year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    let (hour, minute, second) = (rest / 3600, rest / 60 % 60, rest % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_written_as_rfc_3339() {
+        assert_eq!(rfc3339(0), "1970-01-01T00:00:00Z");
+        assert_eq!(rfc3339(951_782_399), "2000-02-28T23:59:59Z");
+        assert_eq!(rfc3339(951_782_400), "2000-02-29T00:00:00Z");
+        assert_eq!(rfc3339(1_735_689_599), "2024-12-31T23:59:59Z");
+        assert_eq!(rfc3339(-1), "1969-12-31T23:59:59Z");
+    }
+}

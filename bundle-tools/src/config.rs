@@ -1,0 +1,237 @@
+//! A bundle's `config.json`: read, parsed and checked before anything is done with it.
+//!
+//! [`load`] reads and parses, [`check`] holds the result against the runtime specification and
+//! against what runc refuses. Only `check` makes a [`Checked`], so whoever holds one need not
+//! check again. Nothing here changes the host, and the only fact of it that is looked at is the
+//! bundle directory with its root file system.
+//!
+//! A correct file is parsed once and nothing else: positions are found, and what the types are too
+//! strict for is forgiven, only after a parse has failed.
+
+mod check;
+mod error;
+mod leniency;
+mod scan;
+#[cfg(test)]
+mod tests;
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use oci_spec::runtime::{Process, Spec};
+use rustix::fs::{FileType, Mode, OFlags};
+use serde::de::{DeserializeOwned, IgnoredAny};
+
+pub use check::{check, check_process, sysctl_path};
+pub use error::{Error, Finding, Findings, Problem};
+pub use scan::Position;
+
+use error::{Source, at_offset, lower_first};
+use leniency::Document;
+
+/// The name of the configuration in a bundle.
+pub const CONFIG_NAME: &str = "config.json";
+
+/// More than any configuration needs; a larger file is refused unread.
+pub const MAX_CONFIG_SIZE: u64 = 16 << 20;
+
+/// A configuration that was parsed and not yet checked.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Loaded {
+    /// The configuration.
+    pub spec: Spec,
+    bundle: PathBuf,
+    source: Source,
+    warnings: Vec<Problem>,
+}
+
+/// A configuration that passed every check. Only [`check`] makes one.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Checked {
+    /// The configuration.
+    pub spec: Spec,
+    /// The bundle, as an absolute path.
+    pub bundle: PathBuf,
+    /// The root file system, as an absolute path without symbolic links.
+    pub rootfs: PathBuf,
+    /// What is not refused and still should be told, such as a capability that nobody knows.
+    pub warnings: Vec<Finding>,
+    source: Source,
+}
+
+impl Checked {
+    /// The path of the configuration's file.
+    pub fn config_path(&self) -> &Path {
+        &self.source.path
+    }
+
+    /// The text of the file, as it was read.
+    pub fn text(&self) -> &str {
+        &self.source.text
+    }
+
+    /// Where in the file the value at a JSON pointer is, for an error that comes up later.
+    pub fn position(&self, pointer: &str) -> Position {
+        self.source.position(pointer)
+    }
+
+    /// Holds the configuration against what a caller without root's privileges can do.
+    ///
+    /// # Errors
+    /// Every finding: no user namespace, an id in mount options that is not mapped, an id-mapped
+    /// mount, a network device to move.
+    pub fn check_unprivileged(&self) -> Result<(), Findings> {
+        let problems = check::unprivileged(&self.spec);
+        if problems.is_empty() { Ok(()) } else { Err(self.source.findings(problems)) }
+    }
+}
+
+/// Reads and parses `config.json` of the bundle at `bundle`.
+///
+/// # Errors
+/// [`Error::Read`] if there is no such regular file of a sane size, [`Error::Invalid`] if it is
+/// not a configuration, with the line and column of the first fault.
+pub fn load(bundle: &Path) -> Result<Loaded, Error> {
+    let bundle = bundle.canonicalize().map_err(|error| Error::read(bundle, error))?;
+    let path = bundle.join(CONFIG_NAME);
+    let bytes = read(&path)?;
+    Ok(parse_in(bundle, source(bytes, path)?)?)
+}
+
+/// Parses a configuration; `name` says where it is from, and its directory is the bundle.
+///
+/// # Errors
+/// [`Error::Invalid`] if the text is not a configuration, with the line and column of its first
+/// fault.
+pub fn parse(text: &[u8], name: &Path) -> Result<Loaded, Error> {
+    let bundle = name.parent().unwrap_or(Path::new("")).to_owned();
+    Ok(parse_in(bundle, source(text.to_owned(), name.to_owned())?)?)
+}
+
+/// Reads, parses and checks the description of a process, as `exec --process` takes it.
+///
+/// # Errors
+/// As for [`load`], and [`Error::Invalid`] with every finding of [`check_process`].
+pub fn load_process(path: &Path) -> Result<Process, Error> {
+    let source = source(read(path)?, path.to_owned())?;
+    let (process, _) = decode::<Process>(&source, Document::Process)?;
+    let mut problems = check::no_nul(&source.text, Document::Process);
+    problems.extend(check_process(&process));
+    if problems.is_empty() { Ok(process) } else { Err(source.findings(problems).into()) }
+}
+
+fn parse_in(bundle: PathBuf, source: Source) -> Result<Loaded, Findings> {
+    let (spec, warnings) = decode(&source, Document::Config)?;
+    Ok(Loaded { spec, bundle, source, warnings })
+}
+
+/// Reads a regular file of at most [`MAX_CONFIG_SIZE`].
+fn read(path: &Path) -> Result<Vec<u8>, Error> {
+    let fail = |error: io::Error| Error::read(path, error);
+    // Without NONBLOCK a FIFO in the file's place would hang the open, and a terminal could become
+    // the controlling one without NOCTTY.
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let fd = rustix::fs::open(path, flags, Mode::empty()).map_err(|errno| fail(errno.into()))?;
+    let stat = rustix::fs::fstat(&fd).map_err(|errno| fail(errno.into()))?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        return Err(fail(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")));
+    }
+    let size = u64::try_from(stat.st_size).unwrap_or(0);
+    let mut bytes = Vec::with_capacity(usize::try_from(size.min(MAX_CONFIG_SIZE)).unwrap_or(0) + 1);
+    // The file may grow while it is read, so the limit holds for what is read.
+    File::from(fd).take(MAX_CONFIG_SIZE + 1).read_to_end(&mut bytes).map_err(fail)?;
+    if bytes.len() as u64 > MAX_CONFIG_SIZE {
+        return Err(fail(io::Error::new(io::ErrorKind::FileTooLarge, "larger than 16 MiB")));
+    }
+    Ok(bytes)
+}
+
+/// JSON is UTF-8 (RFC 8259, section 8.1); the first byte that is not is the finding.
+fn source(bytes: Vec<u8>, path: PathBuf) -> Result<Source, Findings> {
+    match String::from_utf8(bytes) {
+        Ok(text) => Ok(Source { path, text }),
+        Err(error) => {
+            let offset = error.utf8_error().valid_up_to();
+            let byte = error.as_bytes()[offset];
+            let message = format!("byte 0x{byte:02x} is not valid UTF-8");
+            let hint = "JSON files are UTF-8; the file may be in another encoding";
+            Err(at_offset(&path, error.as_bytes(), offset, message, Some(hint)))
+        }
+    }
+}
+
+/// Parses strictly; only if that fails, forgives what runc forgives and finds the fault's place.
+fn decode<T: DeserializeOwned>(
+    source: &Source,
+    document: Document,
+) -> Result<(T, Vec<Problem>), Findings> {
+    match serde_json::from_str(&source.text) {
+        Ok(value) => Ok((value, Vec::new())),
+        Err(_) => decode_leniently(source, document),
+    }
+}
+
+#[cold]
+fn decode_leniently<T: DeserializeOwned>(
+    source: &Source,
+    document: Document,
+) -> Result<(T, Vec<Problem>), Findings> {
+    if let Err(error) = serde_json::from_str::<IgnoredAny>(&source.text) {
+        return Err(syntax_finding(source, &error));
+    }
+    let (text, warnings) = leniency::forgive(&source.text, document);
+    let mut deserializer = serde_json::Deserializer::from_str(&text);
+    match serde_path_to_error::deserialize(&mut deserializer) {
+        Ok(value) => Ok((value, warnings)),
+        Err(error) => Err(source.findings(vec![type_problem(&error)])),
+    }
+}
+
+fn syntax_finding(source: &Source, error: &serde_json::Error) -> Findings {
+    let Source { path, text } = source;
+    let bytes = text.as_bytes();
+    if text.starts_with('\u{feff}') {
+        let message = "starts with a byte order mark, which JSON does not allow".to_owned();
+        let hint = "save the file as UTF-8 without a byte order mark";
+        return at_offset(path, bytes, 0, message, Some(hint));
+    }
+    if text.trim_ascii().is_empty() {
+        return at_offset(path, bytes, 0, "is empty".to_owned(), None);
+    }
+    if error.is_eof() {
+        let message = plain_message(error).replace("EOF while parsing", "the text ends within");
+        return at_offset(path, bytes, bytes.len(), message, Some("the file may be truncated"));
+    }
+    // The column is that of the last byte taken, so the offset of that byte is one less.
+    let lines = text.split_inclusive('\n').take(error.line().saturating_sub(1));
+    let offset = lines.map(str::len).sum::<usize>() + error.column().saturating_sub(1);
+    at_offset(path, bytes, offset, plain_message(error), None)
+}
+
+/// A value of the wrong type, or an object with a missing or doubled member.
+fn type_problem(error: &serde_path_to_error::Error<serde_json::Error>) -> Problem {
+    use serde_path_to_error::Segment;
+    let mut pointer = String::new();
+    for segment in error.path() {
+        match segment {
+            Segment::Seq { index } => scan::push_step(&mut pointer, &index.to_string()),
+            Segment::Map { key } => scan::push_step(&mut pointer, key),
+            Segment::Enum { .. } | Segment::Unknown => {}
+        }
+    }
+    let message = plain_message(error.inner());
+    let doubled = message.strip_prefix("duplicate field `").and_then(|m| m.strip_suffix('`'));
+    if let Some(name) = doubled {
+        scan::push_step(&mut pointer, name);
+    }
+    Problem { pointer, message, hint: None }
+}
+
+/// The message without the position that is put at its end.
+fn plain_message(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    lower_first(text.rsplit_once(" at line ").map_or(text.as_str(), |(message, _)| message))
+}

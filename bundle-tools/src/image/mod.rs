@@ -1,0 +1,213 @@
+//! Builds images: a configuration, layers and the manifest that binds them, stored in a layout.
+//!
+//! The result depends on what is put in alone: without a time that the caller gives, there is none in it.
+
+mod busybox;
+mod convert;
+mod user;
+
+use std::{
+    collections::HashMap,
+    io::{BufWriter, Read, Write},
+    os::fd::BorrowedFd,
+};
+
+pub use busybox::Busybox;
+pub use convert::{ConvertError, to_spec};
+pub use user::{User, UserError};
+
+use oci_spec::image::{
+    Config, Descriptor, History, HistoryBuilder, ImageConfigurationBuilder, ImageManifestBuilder,
+    MediaType, Platform, RootFsBuilder,
+};
+
+use crate::{
+    digest::{DiffId, HashWriter},
+    layer::{self, Compression, Ignored, Limits, PackOptions},
+    layout::{self, Layout},
+    reason::reason,
+};
+
+/// Why an image could not be built.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A layer could not be made or read.
+    #[error(transparent)]
+    Layer(#[from] layer::Error),
+    /// The layout could not be written.
+    #[error(transparent)]
+    Layout(#[from] layout::Error),
+    /// Compressing failed.
+    #[error("cannot compress the layer: {}", reason(.0))]
+    Compress(#[source] std::io::Error),
+}
+
+impl Error {
+    /// What to do about it, where there is something to do.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Layer(error) => error.hint(),
+            Self::Layout(error) => error.hint(),
+            Self::Compress(_) => None,
+        }
+    }
+}
+
+/// An image in the making.
+#[derive(Debug)]
+pub struct Builder<'l> {
+    layout: &'l Layout,
+    config: Config,
+    platform: Platform,
+    created: Option<String>,
+    annotations: HashMap<String, String>,
+    layers: Vec<Descriptor>,
+    diff_ids: Vec<DiffId>,
+    history: Vec<History>,
+    ignored: Vec<Ignored>,
+}
+
+impl<'l> Builder<'l> {
+    /// An image without layers, for this program's platform, to be stored in `layout`.
+    pub fn new(layout: &'l Layout) -> Self {
+        Self {
+            layout,
+            config: Config::default(),
+            platform: layout::host_platform(),
+            created: None,
+            annotations: HashMap::new(),
+            layers: Vec::new(),
+            diff_ids: Vec::new(),
+            history: Vec::new(),
+            ignored: Vec::new(),
+        }
+    }
+
+    /// What a container of the image runs, and how.
+    #[must_use]
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// The platform that the image is for.
+    #[must_use]
+    pub fn platform(mut self, platform: Platform) -> Self {
+        self.platform = platform;
+        self
+    }
+
+    /// When the image was made (RFC 3339).
+    #[must_use]
+    pub fn created(mut self, created: Option<String>) -> Self {
+        self.created = created;
+        self
+    }
+
+    /// An annotation of the manifest.
+    #[must_use]
+    pub fn annotation(mut self, key: &str, value: &str) -> Self {
+        self.annotations.insert(key.to_owned(), value.to_owned());
+        self
+    }
+
+    /// Packs the directory `root` as the next layer; `by` says in the history what made it.
+    pub fn pack(
+        &mut self,
+        root: BorrowedFd<'_>,
+        options: &PackOptions,
+        compression: Compression,
+        by: &str,
+    ) -> Result<(), Error> {
+        let packed = self.layer(compression, by, |output| layer::pack(root, options, output))?;
+        self.ignored.extend(packed.ignored);
+        Ok(())
+    }
+
+    /// Takes what `write` writes, a plain tar stream, as the next layer.
+    pub fn layer<T>(
+        &mut self,
+        compression: Compression,
+        by: &str,
+        write: impl FnOnce(&mut dyn Write) -> Result<T, layer::Error>,
+    ) -> Result<T, Error> {
+        let writer = self.layout.writer(None)?;
+        // Hashed on both sides of the compression: the diff id and the blob's digest in one pass.
+        let encoder = compression.encoder(writer).map_err(Error::Compress)?;
+        let mut plain = HashWriter::new(BufWriter::with_capacity(128 << 10, encoder));
+        let answer = write(&mut plain)?;
+        let (buffered, diff_id, _) = plain.finish();
+        let encoder = buffered.into_inner().map_err(|e| Error::Compress(e.into_error()))?;
+        let writer = encoder.finish().map_err(Error::Compress)?;
+        let (digest, size) = writer.commit()?;
+        self.push(Descriptor::new(compression.media_type(), size, &digest), diff_id.into(), by);
+        Ok(answer)
+    }
+
+    /// Takes a tar archive, compressed or not, as the next layer, byte for byte. It is read to its end and must be one.
+    pub fn import(
+        &mut self,
+        mut archive: impl Read,
+        limits: &Limits,
+        by: &str,
+    ) -> Result<(), Error> {
+        let mut head = Vec::new();
+        archive.by_ref().take(4).read_to_end(&mut head).map_err(layer::Error::Stream)?;
+        let compression = Compression::sniff(&head);
+        let (digest, size) = self.layout.put(head.chain(archive), None)?;
+        let descriptor = Descriptor::new(compression.media_type(), size, &digest);
+        let diff_id = layer::scan(self.layout.blob(&descriptor)?, limits, |_| {})?;
+        self.push(descriptor, diff_id, by);
+        Ok(())
+    }
+
+    /// Takes a blob that is in the layout already as the next layer.
+    pub fn push(&mut self, layer: Descriptor, diff_id: DiffId, by: &str) {
+        self.layers.push(layer);
+        self.diff_ids.push(diff_id);
+        let history = HistoryBuilder::default().created_by(by);
+        let history = match &self.created {
+            Some(created) => history.created(created.as_str()),
+            None => history,
+        };
+        self.history.push(history.build().expect("a history entry needs nothing"));
+    }
+
+    /// What had no place in a layer.
+    pub fn ignored(&self) -> &[Ignored] {
+        &self.ignored
+    }
+
+    /// Stores configuration and manifest. The descriptor carries the platform; naming it is up to the caller.
+    pub fn finish(self) -> Result<Descriptor, Error> {
+        let diff_ids: Vec<String> = self.diff_ids.iter().map(ToString::to_string).collect();
+        let rootfs = RootFsBuilder::default().typ("layers").diff_ids(diff_ids);
+        let mut config = ImageConfigurationBuilder::default()
+            .os(self.platform.os().clone())
+            .architecture(self.platform.architecture().clone())
+            .config(self.config)
+            .rootfs(rootfs.build().expect("all that a rootfs needs is set"))
+            .history(self.history);
+        if let Some(variant) = self.platform.variant() {
+            config = config.variant(variant.as_str());
+        }
+        if let Some(created) = self.created {
+            config = config.created(created);
+        }
+        let config = config.build().expect("all that a configuration needs is set");
+        let config = self.layout.put_json(MediaType::ImageConfig, &config)?;
+        let mut manifest = ImageManifestBuilder::default()
+            .schema_version(2_u32)
+            .media_type(MediaType::ImageManifest)
+            .config(config)
+            .layers(self.layers);
+        if !self.annotations.is_empty() {
+            manifest = manifest.annotations(self.annotations);
+        }
+        let manifest = manifest.build().expect("all that a manifest needs is set");
+        let mut descriptor = self.layout.put_json(MediaType::ImageManifest, &manifest)?;
+        descriptor.set_platform(Some(self.platform));
+        Ok(descriptor)
+    }
+}

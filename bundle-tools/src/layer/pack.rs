@@ -1,0 +1,315 @@
+//! Makes a layer from a directory: everything in it ([`pack`]), or what an overlay's upper directory changes ([`diff`]).
+//!
+//! The stream depends on the tree alone: names in byte order, no access times, no owner names; with a fixed time also not on when
+//! the files were made. The tree may be hostile or changing, so nothing is followed and what is opened is looked at again.
+
+use std::{
+    collections::HashMap,
+    fs::File,
+    io::{self, Write},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+};
+
+use rustix::{
+    fs::{FileType, Mode, OFlags, Stat},
+    io::Errno,
+};
+
+use super::{Error, Ignored, tree, xattr};
+use crate::tarball::{Entry, Kind, TarWriter, Timespec, printable};
+
+/// Choices of the caller.
+#[derive(Clone, Debug, Default)]
+pub struct PackOptions {
+    /// A time for all entries instead of their own.
+    pub mtime: Option<Timespec>,
+    /// An owner for all entries instead of their own, uid and gid.
+    pub owner: Option<(u32, u32)>,
+}
+
+/// What was packed.
+#[derive(Clone, Debug, Default)]
+pub struct Packed {
+    /// Entries written.
+    pub entries: u64,
+    /// What has no place in a layer and was left out: sockets.
+    pub ignored: Vec<Ignored>,
+}
+
+/// Writes all that is in `root`, and the look of `root` itself, to `output` as a plain tar stream.
+pub fn pack(
+    root: BorrowedFd<'_>,
+    options: &PackOptions,
+    output: impl Write,
+) -> Result<Packed, Error> {
+    Packer::new(options, false, output).run(root)
+}
+
+/// Writes what the upper directory of an overlay changes to `output` as a plain tar stream: deletions become `.wh.NAME`, opaque
+/// directories get a `.wh..wh..opq`.
+///
+/// The overlay must not have been mounted with `metacopy` or `redirect_dir`: their marks point into lower layers.
+pub fn diff(
+    upper: BorrowedFd<'_>,
+    options: &PackOptions,
+    output: impl Write,
+) -> Result<Packed, Error> {
+    Packer::new(options, true, output).run(upper)
+}
+
+struct Packer<'o, W> {
+    options: &'o PackOptions,
+    /// Whether overlayfs's marks are read as such.
+    overlay: bool,
+    output: TarWriter<W>,
+    /// The first name of every file that has several.
+    links: HashMap<(u64, u64), Vec<u8>>,
+    packed: Packed,
+}
+
+impl<'o, W: Write> Packer<'o, W> {
+    fn new(options: &'o PackOptions, overlay: bool, output: W) -> Self {
+        let output = TarWriter::new(output);
+        Self { options, overlay, output, links: HashMap::new(), packed: Packed::default() }
+    }
+
+    fn run(mut self, root: BorrowedFd<'_>) -> Result<Packed, Error> {
+        let root = tree::open_child(root, b".").map_err(|e| Error::file("open", b"", e))?;
+        if !self.overlay {
+            let stat = rustix::fs::fstat(&root).map_err(|e| Error::file("look at", b"", e))?;
+            let xattrs = Object::Fd(&root).xattrs(b"")?;
+            let entry = self.describe(b"./", Kind::Directory, &stat, xattrs);
+            self.append(&entry, io::empty())?;
+        }
+        self.directory(&root, b"")?;
+        self.output.finish().map_err(|e| Error::file("write", b"layer", e))?;
+        Ok(self.packed)
+    }
+
+    fn directory(&mut self, dir: &OwnedFd, path: &[u8]) -> Result<(), Error> {
+        let mut names = tree::list(dir).map_err(|e| Error::file("read directory", path, e))?;
+        names.sort_unstable();
+        for name in names {
+            let path = if path.is_empty() { name.clone() } else { [path, b"/", &name].concat() };
+            let stat = tree::stat(dir, &name).map_err(|e| Error::file("look at", &path, e))?;
+            if let Some(stat) = stat {
+                self.object(dir, &name, &path, &stat)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn object(
+        &mut self,
+        dir: &OwnedFd,
+        name: &[u8],
+        path: &[u8],
+        stat: &Stat,
+    ) -> Result<(), Error> {
+        if name.starts_with(b".wh.") {
+            return Err(Error::refused(path, "its name would be read as a whiteout"));
+        }
+        if self.overlay && tree::is_whiteout(stat) {
+            return self.whiteout(path, name);
+        }
+        let kind = tree::file_type(stat);
+        if kind == FileType::Directory {
+            return self.child_directory(dir, name, path);
+        }
+        if stat.st_nlink > 1 {
+            let first = self.links.entry((stat.st_dev, stat.st_ino));
+            match first {
+                std::collections::hash_map::Entry::Occupied(first) => {
+                    let kind = Kind::HardLink(first.get().clone());
+                    let entry = self.describe(path, kind, stat, Vec::new());
+                    return self.append(&entry, io::empty());
+                }
+                std::collections::hash_map::Entry::Vacant(slot) => {
+                    slot.insert(path.to_vec());
+                }
+            }
+        }
+        let device = || (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev));
+        let kind = match kind {
+            FileType::RegularFile => return self.file(dir, name, path),
+            FileType::Symlink => {
+                let target = rustix::fs::readlinkat(dir, name, Vec::new())
+                    .map_err(|e| Error::file("read the symlink", path, e))?;
+                Kind::Symlink(target.into_bytes())
+            }
+            FileType::CharacterDevice => Kind::CharDevice(device().0, device().1),
+            FileType::BlockDevice => Kind::BlockDevice(device().0, device().1),
+            FileType::Fifo => Kind::Fifo,
+            _ => {
+                let (entry, what) = (printable(path), "a socket".to_owned());
+                self.packed.ignored.push(Ignored { entry, what });
+                return Ok(());
+            }
+        };
+        let xattrs = Object::Name(&tree::by_path(dir, name)).xattrs(path)?;
+        let entry = self.describe(path, kind, stat, xattrs);
+        self.append(&entry, io::empty())
+    }
+
+    fn child_directory(&mut self, dir: &OwnedFd, name: &[u8], path: &[u8]) -> Result<(), Error> {
+        let fd = tree::open_child(dir, name).map_err(|e| Error::file("open directory", path, e))?;
+        let stat = rustix::fs::fstat(&fd).map_err(|e| Error::file("look at", path, e))?;
+        let xattrs = Object::Fd(&fd).xattrs(path)?;
+        let opaque = self.overlay && self.is_opaque(&xattrs, path)?;
+        let name = [path, b"/"].concat();
+        let entry = self.describe(&name, Kind::Directory, &stat, xattrs);
+        self.append(&entry, io::empty())?;
+        if opaque {
+            self.marker([path, b"/.wh..wh..opq"].concat())?;
+        }
+        self.directory(&fd, path)
+    }
+
+    fn file(&mut self, dir: &OwnedFd, name: &[u8], path: &[u8]) -> Result<(), Error> {
+        // It may have become a pipe since it was looked at: do not wait for its other end.
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let fd = rustix::fs::openat(dir, name, flags, Mode::empty())
+            .map_err(|e| Error::file("open", path, e))?;
+        let stat = rustix::fs::fstat(&fd).map_err(|e| Error::file("look at", path, e))?;
+        if tree::file_type(&stat) != FileType::RegularFile {
+            return Err(Error::refused(path, "it changed while it was being read"));
+        }
+        let xattrs = Object::Fd(&fd).xattrs(path)?;
+        if self.overlay && stat.st_size == 0 && has_mark(&xattrs, b"overlay.whiteout") {
+            return self.whiteout(path, name);
+        }
+        self.refuse_pointers(&xattrs, path)?;
+        let mut entry = self.describe(path, Kind::File, &stat, xattrs);
+        entry.size = u64::try_from(stat.st_size).unwrap_or(0);
+        self.append(&entry, File::from(fd))
+    }
+
+    fn whiteout(&mut self, path: &[u8], name: &[u8]) -> Result<(), Error> {
+        let dir = &path[..path.len() - name.len()];
+        self.marker([dir, b".wh.", name].concat())
+    }
+
+    /// An empty file that only its name means something of.
+    fn marker(&mut self, name: Vec<u8>) -> Result<(), Error> {
+        let entry = Entry {
+            name,
+            kind: Kind::File,
+            mode: 0o644,
+            uid: 0,
+            gid: 0,
+            mtime: self.options.mtime.unwrap_or_default(),
+            size: 0,
+            xattrs: Vec::new(),
+            extents: None,
+        };
+        self.append(&entry, io::empty())
+    }
+
+    fn is_opaque(&self, xattrs: &[(Vec<u8>, Vec<u8>)], path: &[u8]) -> Result<bool, Error> {
+        self.refuse_pointers(xattrs, path)?;
+        // "x" says that whiteouts in it are xattrs; only "y" hides what is below.
+        let opaque =
+            |(key, value): &(Vec<u8>, Vec<u8>)| is_mark(key, b"overlay.opaque") && value == b"y";
+        Ok(xattrs.iter().any(opaque))
+    }
+
+    fn refuse_pointers(&self, xattrs: &[(Vec<u8>, Vec<u8>)], path: &[u8]) -> Result<(), Error> {
+        let pointers = [&b"overlay.redirect"[..], b"overlay.metacopy"];
+        if self.overlay && pointers.iter().any(|mark| has_mark(xattrs, mark)) {
+            return Err(Error::refused(
+                path,
+                "its content is in a lower layer (metacopy or redirect)",
+            ));
+        }
+        Ok(())
+    }
+
+    fn describe(
+        &self,
+        name: &[u8],
+        kind: Kind,
+        stat: &Stat,
+        mut xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    ) -> Entry {
+        xattrs.retain(|(key, _)| xattr::admit(key).is_ok());
+        xattrs.sort_unstable();
+        let own = Timespec { tv_sec: stat.st_mtime, tv_nsec: stat.st_mtime_nsec.cast_signed() };
+        let (uid, gid) = self.options.owner.unwrap_or((stat.st_uid, stat.st_gid));
+        Entry {
+            name: name.to_vec(),
+            kind,
+            mode: stat.st_mode & 0o7777,
+            uid,
+            gid,
+            mtime: self.options.mtime.unwrap_or(own),
+            size: 0,
+            xattrs,
+            extents: None,
+        }
+    }
+
+    fn append(&mut self, entry: &Entry, data: impl io::Read) -> Result<(), Error> {
+        self.packed.entries += 1;
+        self.output.append(entry, data).map_err(|e| Error::file("pack", &entry.name, e))
+    }
+}
+
+fn is_mark(key: &[u8], mark: &[u8]) -> bool {
+    key.strip_prefix(b"trusted.").or_else(|| key.strip_prefix(b"user.")) == Some(mark)
+}
+
+fn has_mark(xattrs: &[(Vec<u8>, Vec<u8>)], mark: &[u8]) -> bool {
+    xattrs.iter().any(|(key, _)| is_mark(key, mark))
+}
+
+/// Whose attributes are read.
+#[derive(Clone, Copy)]
+enum Object<'a> {
+    Fd(&'a OwnedFd),
+    Name(&'a [u8]),
+}
+
+impl Object<'_> {
+    fn list_length(self) -> Result<usize, Errno> {
+        match self {
+            Self::Fd(fd) => rustix::fs::flistxattr_query(fd.as_fd()),
+            Self::Name(path) => rustix::fs::llistxattr_query(path),
+        }
+    }
+
+    fn list(self, buffer: &mut [u8]) -> Result<usize, Errno> {
+        match self {
+            Self::Fd(fd) => rustix::fs::flistxattr(fd.as_fd(), buffer),
+            Self::Name(path) => rustix::fs::llistxattr(path, buffer),
+        }
+    }
+
+    fn get(self, key: &[u8], buffer: &mut [u8]) -> Result<usize, Errno> {
+        match self {
+            Self::Fd(fd) => rustix::fs::fgetxattr(fd.as_fd(), key, buffer),
+            Self::Name(path) => rustix::fs::lgetxattr(path, key, buffer),
+        }
+    }
+
+    /// All attributes. A file system that keeps none has none; one that vanishes meanwhile is not missed.
+    fn xattrs(self, path: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Error> {
+        let failed = |e: Errno| Error::file("read the xattrs of", path, e);
+        match self.list_length() {
+            Ok(0) | Err(Errno::OPNOTSUPP) => return Ok(Vec::new()),
+            other => other.map_err(failed)?,
+        };
+        // Linux keeps at most 64 KiB of names, and of each value.
+        let mut buffer = vec![0; 64 << 10];
+        let length = self.list(&mut buffer).map_err(failed)?;
+        let names = buffer[..length].to_vec();
+        let mut xattrs = Vec::new();
+        for key in names.split(|b| *b == 0).filter(|key| !key.is_empty()) {
+            match self.get(key, &mut buffer) {
+                Ok(length) => xattrs.push((key.to_vec(), buffer[..length].to_vec())),
+                Err(Errno::NODATA) => {}
+                Err(error) => return Err(failed(error)),
+            }
+        }
+        Ok(xattrs)
+    }
+}

@@ -1,0 +1,140 @@
+//! Layers made from directories.
+
+use super::*;
+
+fn packed(root: &Path, options: &PackOptions) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    pack(fs::File::open(root).unwrap().as_fd(), options, &mut bytes).unwrap();
+    bytes
+}
+
+fn diffed(root: &Path) -> Result<Vec<u8>, Error> {
+    let mut bytes = Vec::new();
+    diff(fs::File::open(root).unwrap().as_fd(), &PackOptions::default(), &mut bytes)?;
+    Ok(bytes)
+}
+
+fn names(bytes: &[u8]) -> Vec<String> {
+    let mut names = Vec::new();
+    scan(bytes, &Limits::default(), |entry| {
+        names.push(String::from_utf8_lossy(&entry.name).into_owned())
+    })
+    .unwrap();
+    names
+}
+
+fn rich() -> Layer {
+    layer()
+        .with(b"./", Kind::Directory, |_| {})
+        .with(b"b", Kind::Directory, |e| (e.mode, e.uid) = (0o2750, 10))
+        .with(b"b/\xff", Kind::File, |e| e.mode = 0o4755)
+        .with(b"b/device", Kind::CharDevice(5, 1), |_| {})
+        .with(b"b/pipe", Kind::Fifo, |_| {})
+        .file("a", "content")
+        .hard_link("c", "a")
+        .symlink("d", &"x".repeat(150))
+        .with(b"e", Kind::File, |e| {
+            e.mtime = Timespec { tv_sec: -7, tv_nsec: 5 };
+            e.gid = 3_000_000;
+            e.xattrs = vec![(b"user.a".to_vec(), b"1".to_vec())];
+        })
+}
+
+#[test]
+fn a_tree_that_is_packed_and_unpacked_packs_to_the_same_bytes() {
+    let (one, two) = (Sandbox::new(), Sandbox::new());
+    one.unpack(&rich()).unwrap();
+    let first = packed(&one.root(), &PackOptions::default());
+    let root = fs::File::open(two.root()).unwrap();
+    let stats = unpack(&first[..], root.as_fd(), &Options::default()).unwrap();
+    assert_eq!(xattr(&two.path("e"), "user.a").unwrap(), b"1");
+    assert!(stats.ignored.is_empty() && stats.implied.is_empty());
+    assert_eq!(packed(&two.root(), &PackOptions::default()), first);
+    assert_eq!(stats.diff_id.digest(), &crate::digest::Digest::of(&first));
+}
+
+#[test]
+fn with_a_fixed_time_and_owner_it_does_not_matter_when_and_by_whom_files_were_made() {
+    let options = PackOptions { mtime: Some(Timespec::default()), owner: Some((0, 0)) };
+    let (one, two) = (Sandbox::new(), Sandbox::new());
+    for (sandbox, uid) in [(&one, 5), (&two, 6)] {
+        sandbox
+            .unpack(
+                &layer()
+                    .with(b"./", Kind::Directory, |_| {})
+                    .with(b"f", Kind::File, |e| e.uid = uid),
+            )
+            .unwrap();
+        fs::write(sandbox.path("f"), "x").unwrap();
+    }
+    assert_eq!(packed(&one.root(), &options), packed(&two.root(), &options));
+    assert_ne!(
+        packed(&one.root(), &PackOptions::default()),
+        packed(&two.root(), &PackOptions::default())
+    );
+}
+
+#[test]
+fn an_upper_directory_becomes_the_layer_that_made_it() {
+    let sandbox = Sandbox::new();
+    let layer = layer()
+        .dir("d")
+        .file("d/.wh.a", "")
+        .dir("o")
+        .file("o/.wh..wh..opq", "")
+        .file("o/new", "")
+        .file(".wh.top", "");
+    sandbox.unpack(&layer).unwrap();
+    let names = names(&diffed(&sandbox.root()).unwrap());
+    assert_eq!(names, ["d/", "d/.wh.a", "o/", "o/.wh..wh..opq", "o/new", ".wh.top"]);
+}
+
+#[test]
+fn what_a_container_changed_survives_diff_and_apply() {
+    let (lower, mounts) = (Sandbox::new(), tempfile::tempdir().unwrap());
+    lower.unpack(&layer().dir("d").file("d/a", "1").file("d/b", "2").file("top", "4")).unwrap();
+    fs::create_dir(mounts.path().join("work")).unwrap();
+    fs::create_dir(mounts.path().join("m")).unwrap();
+    // The upper and work directories must share a file system.
+    let (u, l, w) = (mounts.path().join("upper"), lower.root(), mounts.path().join("work"));
+    fs::create_dir(&u).unwrap();
+    let script = format!(
+        "mount -t overlay overlay -o lowerdir={},upperdir={},workdir={} {m} && cd {m} && \
+         rm top d/a && rm -r d && mkdir d && echo new > d/c && mkfifo p",
+        l.display(),
+        u.display(),
+        w.display(),
+        m = mounts.path().join("m").display(),
+    );
+    let output =
+        std::process::Command::new("unshare").args(["-m", "sh", "-c", &script]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let bytes = diffed(&u).unwrap();
+    assert_eq!(names(&bytes), ["d/", "d/.wh..wh..opq", "d/c", "p", ".wh.top"]);
+    let root = fs::File::open(lower.root()).unwrap();
+    let options = Options { whiteouts: Whiteouts::Apply, ..Options::default() };
+    unpack(&bytes[..], root.as_fd(), &options).unwrap();
+    assert_eq!(lower.names(""), ["d", "p"]);
+    assert_eq!(lower.names("d"), ["c"]);
+}
+
+#[test]
+fn names_and_marks_that_a_layer_cannot_carry_are_refused() {
+    let sandbox = Sandbox::new();
+    fs::write(sandbox.path(".wh.x"), "").unwrap();
+    assert!(matches!(diffed(&sandbox.root()), Err(Error::Refused { .. })));
+    fs::remove_file(sandbox.path(".wh.x")).unwrap();
+    fs::write(sandbox.path("meta"), "").unwrap();
+    let flags = rustix::fs::XattrFlags::empty();
+    rustix::fs::setxattr(sandbox.path("meta"), "trusted.overlay.metacopy", b"", flags).unwrap();
+    assert!(matches!(diffed(&sandbox.root()), Err(Error::Refused { .. })));
+}
+
+#[test]
+fn a_socket_is_left_out_and_reported() {
+    let sandbox = Sandbox::new();
+    let _socket = std::os::unix::net::UnixListener::bind(sandbox.path("s")).unwrap();
+    let root = fs::File::open(sandbox.root()).unwrap();
+    let packed = pack(root.as_fd(), &PackOptions::default(), std::io::sink()).unwrap();
+    assert_eq!((packed.entries, packed.ignored.len()), (1, 1));
+}

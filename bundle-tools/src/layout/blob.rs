@@ -1,0 +1,153 @@
+//! Blobs on their way into a layout.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read, Write},
+    os::fd::AsRawFd,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+use rustix::{
+    fs::{AtFlags, CWD, Mode, OFlags},
+    io::Errno,
+};
+
+use super::{Error, Layout};
+use crate::digest::{Check, Digest, Expected};
+
+/// A blob that is being written. Dropped without a [`commit`](Self::commit), it leaves nothing behind.
+#[derive(Debug)]
+pub struct BlobWriter {
+    layout: Layout,
+    file: File,
+    /// The file's name, where it had to get one.
+    temporary: Option<PathBuf>,
+    check: Check,
+}
+
+impl BlobWriter {
+    pub(super) fn new(layout: &Layout, expected: Option<Expected>) -> Result<Self, Error> {
+        let algorithm = expected.as_ref().map_or("sha256", |e| e.digest.algorithm().as_str());
+        let dir = layout.path().join("blobs").join(algorithm);
+        fs::create_dir_all(&dir).map_err(|e| Error::file("make", &dir, e))?;
+        let (file, temporary) = open_temporary(&dir, layout.path())
+            .map_err(|e| Error::file("make a file in", &dir, e))?;
+        Ok(Self { layout: layout.clone(), file, temporary, check: Check::new(expected) })
+    }
+
+    /// Gives the blob its name, if it is what was expected, and makes it last.
+    pub fn commit(mut self) -> Result<(Digest, u64), Error> {
+        let (digest, size) =
+            self.check.finish().map_err(|mismatch| self.failed(mismatch.into()))?;
+        let path = self.layout.blob_path(&digest);
+        self.link(&path, size).map_err(|e| Error::file("store", &path, e))?;
+        Ok((digest, size))
+    }
+
+    /// The digest of what was written, if it is what was expected.
+    pub(crate) fn digest(&self) -> Result<Digest, Error> {
+        let finished = self.check.finish().map_err(|mismatch| self.failed(mismatch.into()))?;
+        Ok(finished.0)
+    }
+
+    fn link(&mut self, path: &Path, size: u64) -> io::Result<()> {
+        // One that is there has the same content, unless a crash cut it off.
+        if fs::metadata(path).is_ok_and(|there| there.is_file() && there.len() == size) {
+            return Ok(());
+        }
+        rustix::fs::fchmod(&self.file, Mode::from_raw_mode(0o644))?;
+        self.file.sync_data()?;
+        if let Some(temporary) = &self.temporary {
+            fs::rename(temporary, path)?;
+            self.temporary = None;
+            return Ok(());
+        }
+        let own = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+        for _ in 0..16 {
+            match rustix::fs::linkat(CWD, &own, CWD, path, AtFlags::SYMLINK_FOLLOW) {
+                Err(Errno::EXIST) => match fs::metadata(path) {
+                    Ok(there) if there.len() == size => return Ok(()),
+                    _ => fs::remove_file(path)?,
+                },
+                other => return Ok(other?),
+            }
+        }
+        Err(Errno::EXIST.into())
+    }
+
+    /// The error that a failed read or write of this blob is.
+    pub(crate) fn failed(&self, source: io::Error) -> Error {
+        Error::Blob { digest: self.check.name(), source }
+    }
+}
+
+impl Write for BlobWriter {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        let n = self.file.write(buf)?;
+        self.check.update(&buf[..n])?;
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Drop for BlobWriter {
+    fn drop(&mut self) {
+        if let Some(path) = &self.temporary {
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+/// A file without a name in `dir`, or one with a name in `fallback` where the file system has none without. (Not in `dir`: tools
+/// that walk it expect digests.)
+fn open_temporary(dir: &Path, fallback: &Path) -> io::Result<(File, Option<PathBuf>)> {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let mode = Mode::from_raw_mode(0o644);
+    match rustix::fs::open(dir, OFlags::WRONLY | OFlags::TMPFILE | OFlags::CLOEXEC, mode) {
+        Ok(fd) => return Ok((fd.into(), None)),
+        Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::NOENT) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let path = fallback.join(format!(".blob-{}-{count}", std::process::id()));
+    let file = File::options().write(true).create_new(true).open(&path)?;
+    Ok((file, Some(path)))
+}
+
+/// A reader whose content is stored while it is read. It fails at the end of the content if that is not what was expected.
+#[derive(Debug)]
+pub struct Tee<R> {
+    inner: R,
+    writer: BlobWriter,
+}
+
+impl<R: Read> Tee<R> {
+    pub(super) fn new(inner: R, writer: BlobWriter) -> Self {
+        Self { inner, writer }
+    }
+
+    /// Reads what is left and stores the blob.
+    pub fn commit(mut self) -> Result<(Digest, u64), Error> {
+        io::copy(&mut self, &mut io::sink()).map_err(|e| self.writer.failed(e))?;
+        self.writer.commit()
+    }
+}
+
+impl<R: Read> Read for Tee<R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        if buf.is_empty() {
+            return Ok(0);
+        }
+        let n = self.inner.read(buf)?;
+        if n == 0 {
+            self.writer.check.finish()?;
+        } else {
+            self.writer.write_all(&buf[..n])?;
+        }
+        Ok(n)
+    }
+}

@@ -1,0 +1,179 @@
+//! Manifests, indexes and configurations, and the way from a name to the image for a platform.
+
+use oci_spec::image::{
+    Arch, Descriptor, ImageConfiguration, ImageIndex, ImageManifest, MediaType, Os, Platform,
+    PlatformBuilder, ToDockerV2S2,
+};
+use serde_json::Value;
+
+use super::{Error, Layout};
+use crate::digest::{ChainId, DiffId};
+
+/// How deep indexes may nest.
+const MAX_NESTING: u32 = 8;
+
+/// What a descriptor of an image leads to.
+#[derive(Clone, Debug)]
+pub enum Document {
+    /// One image.
+    Manifest(Box<ImageManifest>),
+    /// Images for several platforms.
+    Index(Box<ImageIndex>),
+}
+
+impl Document {
+    /// Reads a manifest or an index, in OCI's or in Docker's form; `name` is for messages.
+    ///
+    /// One that could be read as both is refused (CVE-2021-41190), and so is one whose `mediaType` contradicts its content or the
+    /// media type it was referred to by, `promised`.
+    pub fn parse(bytes: &[u8], promised: Option<&MediaType>, name: &str) -> Result<Self, Error> {
+        let bad = |why: String| Error::Document { name: name.to_owned(), why };
+        let value: Value = serde_json::from_slice(bytes).map_err(|e| bad(e.to_string()))?;
+        let has = |key: &str| value.get(key).is_some_and(|field| !field.is_null());
+        let is_index = has("manifests");
+        if is_index && (has("layers") || has("config")) {
+            return Err(bad("it is a manifest and an index at once".to_owned()));
+        }
+        if value.get("schemaVersion").and_then(Value::as_u64) != Some(2) {
+            return Err(bad("its `schemaVersion` is not 2".to_owned()));
+        }
+        let own = value.get("mediaType").and_then(Value::as_str).map(MediaType::from);
+        for media_type in own.iter().chain(promised) {
+            let says_index = is_of(media_type, &MediaType::ImageIndex);
+            let says_manifest = is_of(media_type, &MediaType::ImageManifest);
+            if !says_index && !says_manifest {
+                return Err(bad(format!("its media type `{media_type}` is not an image's")));
+            }
+            if says_index != is_index {
+                return Err(bad(format!("its content is not of its media type `{media_type}`")));
+            }
+        }
+        if is_index {
+            serde_json::from_value(value).map(|i| Self::Index(Box::new(i)))
+        } else {
+            serde_json::from_value(value).map(|m| Self::Manifest(Box::new(m)))
+        }
+        .map_err(|e| bad(e.to_string()))
+    }
+}
+
+fn is_of(media_type: &MediaType, oci: &MediaType) -> bool {
+    media_type == oci || oci.to_docker_v2s2().is_ok_and(|docker| docker == media_type.as_ref())
+}
+
+/// An image for one platform.
+#[derive(Clone, Debug)]
+pub struct Image {
+    /// Its manifest's descriptor.
+    pub descriptor: Descriptor,
+    /// Its manifest.
+    pub manifest: ImageManifest,
+    /// Its configuration.
+    pub config: ImageConfiguration,
+    /// The diff ids of its layers, bottom first; as many as the manifest has layers.
+    pub diff_ids: Vec<DiffId>,
+}
+
+impl Image {
+    /// The identity of the stack of all layers; `None` if there are none.
+    pub fn chain_id(&self) -> Option<ChainId> {
+        ChainId::of(&self.diff_ids)
+    }
+}
+
+impl Layout {
+    /// What `descriptor` leads to.
+    pub fn document(&self, descriptor: &Descriptor) -> Result<Document, Error> {
+        let bytes = self.read(descriptor)?;
+        Document::parse(&bytes, Some(descriptor.media_type()), descriptor.digest().as_ref())
+    }
+
+    /// The image for `platform` that `descriptor` leads to, with its configuration.
+    pub fn image(&self, descriptor: &Descriptor, platform: &Platform) -> Result<Image, Error> {
+        self.resolve(descriptor, platform, MAX_NESTING)
+    }
+
+    fn resolve(
+        &self,
+        descriptor: &Descriptor,
+        platform: &Platform,
+        depth: u32,
+    ) -> Result<Image, Error> {
+        match self.document(descriptor)? {
+            Document::Manifest(manifest) => self.complete(descriptor.clone(), *manifest),
+            Document::Index(index) if depth > 0 => {
+                let chosen = choose(&index, platform).ok_or_else(|| Error::NoImage {
+                    what: format!(
+                        "`{}` has no image for {}/{}",
+                        descriptor.digest(),
+                        platform.os(),
+                        platform.architecture()
+                    ),
+                    layout: self.path().to_owned(),
+                    names: Vec::new(),
+                })?;
+                self.resolve(chosen, platform, depth - 1)
+            }
+            Document::Index(_) => Err(Error::document(descriptor, "indexes nest too deep")),
+        }
+    }
+
+    /// Reads the configuration of an image and checks that the two belong together.
+    pub fn complete(
+        &self,
+        descriptor: Descriptor,
+        manifest: ImageManifest,
+    ) -> Result<Image, Error> {
+        let config: ImageConfiguration = self.read_json(manifest.config())?;
+        let diff_ids = config.rootfs().diff_ids();
+        if diff_ids.len() != manifest.layers().len() {
+            return Err(Error::document(
+                &descriptor,
+                format!(
+                    "it has {} layers and its configuration {} diff ids",
+                    manifest.layers().len(),
+                    diff_ids.len()
+                ),
+            ));
+        }
+        let diff_ids = diff_ids.iter().map(|id| id.parse()).collect::<Result<_, _>>()?;
+        Ok(Image { descriptor, manifest, config, diff_ids })
+    }
+}
+
+/// The entry of `index` for `platform`: of the same variant, else the first without one, else the only entry that says nothing.
+pub(crate) fn choose<'i>(index: &'i ImageIndex, platform: &Platform) -> Option<&'i Descriptor> {
+    let fits = |candidate: &&Descriptor| {
+        candidate
+            .platform()
+            .as_ref()
+            .is_some_and(|p| p.os() == platform.os() && p.architecture() == platform.architecture())
+    };
+    let variant = |d: &Descriptor| d.platform().as_ref().and_then(|p| p.variant().clone());
+    let candidates: Vec<&Descriptor> = index.manifests().iter().filter(fits).collect();
+    candidates
+        .iter()
+        .find(|d| variant(d) == *platform.variant())
+        .or_else(|| {
+            candidates.iter().find(|d| platform.variant().is_none() || variant(d).is_none())
+        })
+        .copied()
+        .or_else(|| match &index.manifests()[..] {
+            [only] if only.platform().is_none() => Some(only),
+            _ => None,
+        })
+}
+
+/// The platform of this program.
+pub fn host_platform() -> Platform {
+    let arch = match std::env::consts::ARCH {
+        "x86_64" => Arch::Amd64,
+        "aarch64" => Arch::ARM64,
+        other => Arch::Other(other.to_owned()),
+    };
+    PlatformBuilder::default()
+        .os(Os::Linux)
+        .architecture(arch)
+        .build()
+        .expect("all that a platform needs is set")
+}

@@ -1,0 +1,100 @@
+//! What can go wrong with a layout.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+use oci_spec::image::Descriptor;
+
+use crate::{
+    digest::{Digest, ParseDigestError},
+    reason::reason,
+};
+
+/// Why a layout could not be read or written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The directory is no image layout.
+    #[error("`{}` is not an OCI image layout: {why}", .path.display())]
+    NotALayout {
+        /// The directory.
+        path: PathBuf,
+        /// What is missing.
+        why: String,
+    },
+    /// No image of the name, or none for the platform.
+    #[error("{what} in the layout `{}`", .layout.display())]
+    NoImage {
+        /// What was looked for.
+        what: String,
+        /// Where.
+        layout: PathBuf,
+        /// The names that are there.
+        names: Vec<String>,
+    },
+    /// A blob that is referred to is not there.
+    #[error("blob `{digest}` is missing in the layout `{}`", .layout.display())]
+    MissingBlob {
+        /// The blob.
+        digest: Digest,
+        /// Where it was looked for.
+        layout: PathBuf,
+    },
+    /// A blob could not be read, or is not what its name says
+    /// ([`Mismatch::within`](crate::digest::Mismatch::within) the source tells).
+    #[error("cannot use blob `{digest}`: {}", reason(.source))]
+    Blob {
+        /// The blob, as it was named.
+        digest: String,
+        /// The failure.
+        source: io::Error,
+    },
+    /// A manifest, index or configuration makes no sense.
+    #[error("`{name}` is not valid: {why}")]
+    Document {
+        /// Which document.
+        name: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A descriptor has a digest that cannot be used.
+    #[error(transparent)]
+    Digest(#[from] ParseDigestError),
+    /// A system call failed.
+    #[error("cannot {action} `{}`: {}", .path.display(), reason(.source))]
+    File {
+        /// What was tried.
+        action: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+}
+
+impl Error {
+    /// What to do about it, where there is something to do.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::NoImage { names, .. } if !names.is_empty() => {
+                let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+                Some(format!("it has {}", names.join(", ")))
+            }
+            _ => None,
+        }
+    }
+
+    pub(super) fn not_a_layout(path: &Path, why: impl Into<String>) -> Self {
+        Self::NotALayout { path: path.to_owned(), why: why.into() }
+    }
+
+    pub(super) fn document(descriptor: &Descriptor, why: impl Into<String>) -> Self {
+        Self::Document { name: descriptor.digest().to_string(), why: why.into() }
+    }
+
+    pub(super) fn file(action: &'static str, path: &Path, source: impl Into<io::Error>) -> Self {
+        Self::File { action, path: path.to_owned(), source: source.into() }
+    }
+}

@@ -1,0 +1,123 @@
+//! `index.json`: which images a layout has, and under which names.
+
+use std::{
+    collections::HashMap,
+    fs::{self, File},
+    io::{self, Write},
+    path::Path,
+};
+
+use oci_spec::image::{Descriptor, ImageIndex, ImageIndexBuilder, MediaType};
+use rustix::fs::FlockOperation;
+
+use super::{Error, Layout, canonical, read_bounded};
+
+/// The annotation that names an image in a layout.
+pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
+
+const INDEX: &str = "index.json";
+
+impl Layout {
+    /// The index.
+    pub fn index(&self) -> Result<ImageIndex, Error> {
+        let path = self.path().join(INDEX);
+        let bytes = match read_bounded(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(empty()),
+            Err(error) => return Err(Error::file("read", &path, error)),
+        };
+        serde_json::from_slice(&bytes)
+            .map_err(|e| Error::Document { name: path.display().to_string(), why: e.to_string() })
+    }
+
+    /// Changes the index. Others who do the same wait for it; who only reads sees the old or the new one, whole.
+    pub fn update_index<T>(&self, change: impl FnOnce(&mut ImageIndex) -> T) -> Result<T, Error> {
+        let lock = File::open(self.path()).map_err(|e| Error::file("open", self.path(), e))?;
+        rustix::io::retry_on_intr(|| rustix::fs::flock(&lock, FlockOperation::LockExclusive))
+            .map_err(|e| Error::file("lock", self.path(), e))?;
+        let mut index = self.index()?;
+        let answer = change(&mut index);
+        replace(self.path(), INDEX, &canonical(&index))?;
+        Ok(answer)
+    }
+
+    /// Names an image. What had the name before loses it; its blobs stay.
+    pub fn tag(&self, name: &str, image: &Descriptor) -> Result<(), Error> {
+        self.update_index(|index| {
+            let mut images = index.manifests().clone();
+            let mut image = image.clone();
+            let mut annotations = image.annotations().clone().unwrap_or_default();
+            annotations.insert(REF_NAME.to_owned(), name.to_owned());
+            image.set_annotations(Some(annotations));
+            images.retain(|known| ref_name(known) != Some(name));
+            images.push(image);
+            index.set_manifests(images);
+        })
+    }
+
+    /// Takes a name away; whether it was there.
+    pub fn untag(&self, name: &str) -> Result<bool, Error> {
+        self.update_index(|index| {
+            let mut images = index.manifests().clone();
+            let before = images.len();
+            images.retain(|known| ref_name(known) != Some(name));
+            let found = images.len() < before;
+            index.set_manifests(images);
+            found
+        })
+    }
+
+    /// The image of a name, or the only image when no name is given.
+    pub fn find(&self, name: Option<&str>) -> Result<Descriptor, Error> {
+        let index = self.index()?;
+        let images = index.manifests();
+        let fail = |what: String| Error::NoImage {
+            what,
+            layout: self.path().to_owned(),
+            names: images.iter().filter_map(ref_name).map(str::to_owned).collect(),
+        };
+        match name {
+            Some(name) => images
+                .iter()
+                .find(|image| ref_name(image) == Some(name))
+                .cloned()
+                .ok_or_else(|| fail(format!("no image `{name}`"))),
+            None => match &images[..] {
+                [image] => Ok(image.clone()),
+                [] => Err(fail("no image".to_owned())),
+                _ => Err(fail(format!("{} images, and no name was given,", images.len()))),
+            },
+        }
+    }
+}
+
+/// The name of an image in the index.
+pub(crate) fn ref_name(image: &Descriptor) -> Option<&str> {
+    annotation(image.annotations().as_ref(), REF_NAME)
+}
+
+fn annotation<'a>(map: Option<&'a HashMap<String, String>>, key: &str) -> Option<&'a str> {
+    map?.get(key).map(String::as_str)
+}
+
+fn empty() -> ImageIndex {
+    ImageIndexBuilder::default()
+        .schema_version(2_u32)
+        .media_type(MediaType::ImageIndex)
+        .manifests(Vec::new())
+        .build()
+        .expect("all that an index needs is set")
+}
+
+/// Replaces the file `name` in `dir` at once. Called under the lock, so the temporary name is free to take.
+pub(super) fn replace(dir: &Path, name: &str, content: &[u8]) -> Result<(), Error> {
+    let path = dir.join(name);
+    let temporary = dir.join(format!(".{name}.new"));
+    let write = || {
+        let mut file = File::create(&temporary)?;
+        file.write_all(content)?;
+        file.sync_data()?;
+        fs::rename(&temporary, &path)
+    };
+    write().map_err(|e| Error::file("write", &path, e))
+}

@@ -1,0 +1,185 @@
+//! An OCI image layout on disk: `oci-layout`, `index.json` and `blobs/ALGORITHM/HEX`, as skopeo, umoci and every engine read it.
+//!
+//! A blob appears under its name only whole and verified; one that is being written has no name at all where the file system
+//! allows that, so a kill leaves nothing behind. `index.json` changes by an atomic rename under a lock on the directory. What is
+//! read is verified again: a layout may come from anywhere.
+
+mod blob;
+mod document;
+mod error;
+mod index;
+
+use std::{
+    fs,
+    io::{self, Read},
+    path::{Path, PathBuf},
+};
+
+use oci_spec::image::{Descriptor, MediaType};
+use serde::{Serialize, de::DeserializeOwned};
+
+pub use blob::{BlobWriter, Tee};
+pub use document::{Document, Image, host_platform};
+pub use error::Error;
+pub use index::REF_NAME;
+
+use crate::digest::{Digest, Expected, Verifier};
+
+/// The largest JSON document that is read: registries refuse larger manifests.
+pub const MAX_DOCUMENT: u64 = 4 << 20;
+
+const VERSION: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
+
+/// An image layout.
+#[derive(Clone, Debug)]
+pub struct Layout {
+    path: PathBuf,
+}
+
+impl Layout {
+    /// Opens the layout at `path`.
+    pub fn open(path: impl Into<PathBuf>) -> Result<Self, Error> {
+        let path = path.into();
+        let marker = path.join("oci-layout");
+        let text = read_bounded(&marker).map_err(|source| match source.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
+                let why =
+                    if path.is_dir() { "it has no file `oci-layout`" } else { "no such directory" };
+                Error::not_a_layout(&path, why)
+            }
+            _ => Error::file("read", &marker, source),
+        })?;
+        let marker: oci_spec::image::OciLayout = serde_json::from_slice(&text)
+            .map_err(|_| Error::not_a_layout(&path, "its `oci-layout` is not valid"))?;
+        if !marker.image_layout_version().starts_with("1.") {
+            let why = format!("version `{}` is not known", marker.image_layout_version());
+            return Err(Error::not_a_layout(&path, why));
+        }
+        Ok(Self { path })
+    }
+
+    /// Opens the layout at `path`, or makes an empty one in a directory that is empty or not there yet.
+    pub fn create(path: impl Into<PathBuf>) -> Result<Self, Error> {
+        let path = path.into();
+        if path.join("oci-layout").exists() {
+            return Self::open(path);
+        }
+        let occupied = fs::read_dir(&path).is_ok_and(|mut dir| {
+            // A layout that was being made when somebody stopped it is completed.
+            dir.any(|entry| {
+                entry.is_ok_and(|e| e.file_name() != "blobs" && e.file_name() != "index.json")
+            })
+        });
+        if occupied {
+            return Err(Error::not_a_layout(&path, "it is a directory with other things in it"));
+        }
+        let blobs = path.join("blobs/sha256");
+        fs::create_dir_all(&blobs).map_err(|e| Error::file("make", &blobs, e))?;
+        let layout = Self { path };
+        layout.update_index(|_| ())?;
+        // Last: what is found half made is completed, not believed.
+        index::replace(&layout.path, "oci-layout", VERSION.as_bytes())?;
+        Ok(layout)
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The file that the blob has, or would have.
+    pub fn blob_path(&self, digest: &Digest) -> PathBuf {
+        self.path.join("blobs").join(digest.algorithm().as_str()).join(digest.hex())
+    }
+
+    /// Whether the blob is there.
+    pub fn contains(&self, digest: &Digest) -> bool {
+        self.blob_path(digest).is_file()
+    }
+
+    /// A blob to be written piece by piece.
+    pub fn writer(&self, expected: Option<Expected>) -> Result<BlobWriter, Error> {
+        BlobWriter::new(self, expected)
+    }
+
+    /// Stores what `reader` yields. Nothing is stored if it is not what was expected.
+    pub fn put(
+        &self,
+        mut reader: impl Read,
+        expected: Option<Expected>,
+    ) -> Result<(Digest, u64), Error> {
+        let mut writer = self.writer(expected)?;
+        io::copy(&mut reader, &mut writer).map_err(|e| writer.failed(e))?;
+        writer.commit()
+    }
+
+    /// Stores a document, in one form for one content: keys sorted, no white space.
+    pub fn put_json(
+        &self,
+        media_type: MediaType,
+        document: &impl Serialize,
+    ) -> Result<Descriptor, Error> {
+        let bytes = canonical(document);
+        let (digest, size) = self.put(&bytes[..], None)?;
+        Ok(Descriptor::new(media_type, size, &digest))
+    }
+
+    /// A reader of `reader`'s content that stores it on the way: what is read through it to its end can be
+    /// [committed](Tee::commit). So a layer is downloaded, verified, stored and unpacked as one stream.
+    pub fn tee<R: Read>(&self, reader: R, expected: Expected) -> Result<Tee<R>, Error> {
+        Ok(Tee::new(reader, self.writer(Some(expected))?))
+    }
+
+    /// The blob's content, verified while it is read.
+    pub fn blob(&self, descriptor: &Descriptor) -> Result<Verifier<fs::File>, Error> {
+        let expected = Expected::try_from(descriptor).map_err(Error::Digest)?;
+        let path = self.blob_path(&expected.digest);
+        let file = fs::File::open(&path).map_err(|source| match source.kind() {
+            io::ErrorKind::NotFound => {
+                Error::MissingBlob { digest: expected.digest.clone(), layout: self.path.clone() }
+            }
+            _ => Error::file("open", &path, source),
+        })?;
+        Ok(Verifier::new(file, expected))
+    }
+
+    /// The whole of a blob that is a document.
+    pub fn read(&self, descriptor: &Descriptor) -> Result<Vec<u8>, Error> {
+        if descriptor.size() > MAX_DOCUMENT {
+            return Err(Error::document(
+                descriptor,
+                format!("it has {} bytes; at most {MAX_DOCUMENT} are read", descriptor.size()),
+            ));
+        }
+        let mut bytes = Vec::new();
+        let mut blob = self.blob(descriptor)?;
+        blob.read_to_end(&mut bytes)
+            .map_err(|source| Error::Blob { digest: descriptor.digest().to_string(), source })?;
+        Ok(bytes)
+    }
+
+    /// A blob that is JSON.
+    pub fn read_json<T: DeserializeOwned>(&self, descriptor: &Descriptor) -> Result<T, Error> {
+        let bytes = self.read(descriptor)?;
+        serde_json::from_slice(&bytes).map_err(|e| Error::document(descriptor, e.to_string()))
+    }
+}
+
+/// The JSON of `document` with sorted keys: the maps of `oci_spec` have no order of their own.
+pub(crate) fn canonical(document: &impl Serialize) -> Vec<u8> {
+    let mut value = serde_json::to_value(document).expect("OCI documents are maps with text keys");
+    value.sort_all_objects();
+    value.to_string().into_bytes()
+}
+
+fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    fs::File::open(path)?.take(MAX_DOCUMENT + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_DOCUMENT {
+        return Err(io::Error::other(format!("it is larger than {MAX_DOCUMENT} bytes")));
+    }
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests;

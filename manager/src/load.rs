@@ -1,0 +1,61 @@
+//! Loading images from an archive: what `docker save`, `podman save` and `skopeo` write.
+//!
+//! The archive is first read into an image layout in a staging directory, where every digest is
+//! checked; from there its images take the same way into the store as from a registry.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use bundle::archive::{self, Loaded};
+use bundle::layer::Limits;
+use bundle::layout::Layout;
+
+use crate::progress::NoProgress;
+use crate::pull::{Cause, Error, Source, install};
+use crate::reference::Reference;
+use crate::registry::{Platform, Registry};
+use crate::store::{self, Image, Store};
+
+/// Loads all images of the archive in the file `path`, plain or compressed.
+pub fn load_file(path: &Path, platform: &Platform, store: &Store) -> Result<Vec<Image>, Error> {
+    let name = path.display().to_string();
+    let file = File::open(path);
+    let file = file.map_err(|error| Error::new("load", name.clone(), Cause::Open(error)))?;
+    load(file, &name, platform, store)
+}
+
+/// Loads all images of an archive that is read once, from front to back, so it may be a pipe.
+/// `name` is what messages call it.
+pub fn load(
+    archive: impl Read + Send,
+    name: &str,
+    platform: &Platform,
+    store: &Store,
+) -> Result<Vec<Image>, Error> {
+    let result = unpack_and_install(archive, platform, store);
+    result.map_err(|cause| Error::new("load", name.to_owned(), cause))
+}
+
+fn unpack_and_install(
+    archive: impl Read + Send,
+    platform: &Platform,
+    store: &Store,
+) -> Result<Vec<Image>, Cause> {
+    let staging = store.stage()?;
+    let layout = Layout::create(staging.path("layout")).map_err(store::Error::from)?;
+    let loaded = archive::load(archive, &layout, &Limits::default())?;
+    let source = Source { registry: &layout, platform };
+    let mut images = Vec::with_capacity(loaded.len());
+    for image in &loaded {
+        let document = layout.manifest(&image.descriptor)?;
+        images.push(install(&source, document, &names(image), store, &NoProgress)?);
+    }
+    Ok(images)
+}
+
+/// The names that say which image it is. A mere tag, as an image layout may have it, does not.
+fn names(image: &Loaded) -> Vec<Reference> {
+    let is_name = |name: &&String| name.contains([':', '/']);
+    image.names.iter().filter(is_name).filter_map(|name| name.parse().ok()).collect()
+}

@@ -1,0 +1,12 @@
+//! Images, from a registry or an archive to a mounted root file system.
+//!
+//! Every test has network and mount namespaces of its own, in which Debian's docker-registry or a
+//! server that lies answers on loopback. They need root.
+
+mod archives;
+mod hostile;
+mod images;
+mod logins;
+mod lying;
+mod registries;
+mod storage;

@@ -1,0 +1,242 @@
+//! Pulling from a real registry: plain, with TLS, with a login.
+
+use std::fs;
+
+use nconform::fixture::{Capture, Registry, Sandbox};
+use nman::progress::{Lines, NoProgress};
+use nman::pull::{Policy, PullOptions, pull};
+use nman::reference::Reference;
+use nman::registry::{Credentials, Tls};
+
+use crate::images::{TestImage, store};
+
+fn options() -> PullOptions {
+    PullOptions { policy: Policy::Always, ..PullOptions::default() }
+}
+
+fn login(username: &str, password: &str) -> Option<Credentials> {
+    Some(Credentials::Password { username: username.into(), password: password.into() })
+}
+
+fn push(registry: &Registry, name: &str) -> Reference {
+    let (_directory, source) = TestImage::two_layers().layout();
+    registry.push(&source, name).parse().unwrap()
+}
+
+#[test]
+fn an_image_comes_from_a_plain_registry_with_progress_and_a_name() {
+    let _sandbox = Sandbox::enter();
+    let registry = Registry::start();
+    let reference = push(&registry, "team/app:1");
+    let (_root, store) = store();
+
+    let lines = Lines::new(Vec::new());
+    let image = pull(&reference, &options(), &store, &lines).unwrap();
+    let told = String::from_utf8(lines.into_inner()).unwrap();
+    assert!(told.starts_with("1: Pulling from team/app\n"), "{told}");
+    assert_eq!(told.matches(": Pull complete\n").count(), 2, "{told}");
+    assert!(told.ends_with(&format!("Digest: {}\n", image.manifest_digest)), "{told}");
+
+    assert_eq!(image.names, std::slice::from_ref(&reference));
+    assert_eq!(image.created.as_deref(), Some("2024-01-02T03:04:05Z"));
+    assert_eq!(store.find(&reference.to_string()).unwrap().id, image.id);
+
+    let lines = Lines::new(Vec::new());
+    pull(&reference, &options(), &store, &lines).unwrap();
+    let told = String::from_utf8(lines.into_inner()).unwrap();
+    assert_eq!(told.matches(": Already exists\n").count(), 2, "{told}");
+}
+
+#[test]
+fn a_tls_registry_is_trusted_by_its_authority_only() {
+    let _sandbox = Sandbox::enter();
+    let registry = Registry::builder().tls().start();
+    let reference = push(&registry, "app:1");
+    let (_root, store) = store();
+
+    let error = pull(&reference, &options(), &store, &NoProgress).unwrap_err();
+    let expected = format!(
+        "cannot pull `{reference}`: cannot make a TLS connection to `{}`: \
+         its certificate is not signed by a trusted authority",
+        registry.address()
+    );
+    assert_eq!(error.to_string(), expected);
+    assert!(error.hint().unwrap().contains("/etc/nman/certs.d/"), "{:?}", error.hint());
+
+    let tls = Tls { ca_files: vec![registry.ca_file()], ..Tls::default() };
+    let with_file = PullOptions { tls, ..options() };
+    pull(&reference, &with_file, &store, &NoProgress).unwrap();
+
+    // /etc is a private copy in here.
+    let directory = format!("/etc/nman/certs.d/{}", registry.address());
+    fs::create_dir_all(&directory).unwrap();
+    fs::copy(registry.ca_file(), format!("{directory}/ca.crt")).unwrap();
+    pull(&reference, &options(), &store, &NoProgress).unwrap();
+    fs::remove_dir_all(&directory).unwrap();
+
+    let unverified = Tls { verify: false, ..Tls::default() };
+    pull(&reference, &PullOptions { tls: unverified, ..options() }, &store, &NoProgress).unwrap();
+}
+
+#[test]
+fn a_registry_with_a_login_wants_the_right_one() {
+    let _sandbox = Sandbox::enter();
+    let registry = Registry::builder().tls().login("ann", "secret").start();
+    let reference = push(&registry, "app:1");
+    let (_root, store) = store();
+    let tls = Tls { ca_files: vec![registry.ca_file()], ..Tls::default() };
+    let attempt = |credentials| {
+        let options = PullOptions { credentials, tls: tls.clone(), ..options() };
+        pull(&reference, &options, &store, &NoProgress)
+    };
+    let address = registry.address();
+
+    let error = attempt(None).unwrap_err();
+    let expected = format!("cannot pull `{reference}`: `{address}` requires a login");
+    assert_eq!(error.to_string(), expected);
+    assert!(error.hint().unwrap().contains("docker login"), "{:?}", error.hint());
+
+    let error = attempt(login("ann", "wrong")).unwrap_err();
+    let expected = format!("cannot pull `{reference}`: `{address}` refused the login of `ann`");
+    assert_eq!(error.to_string(), expected);
+    assert!(error.hint().unwrap().contains("not accepted"), "{:?}", error.hint());
+
+    attempt(login("ann", "secret")).unwrap();
+}
+
+#[test]
+fn what_a_registry_does_not_have_is_one_line_and_a_hint() {
+    let _sandbox = Sandbox::enter();
+    let registry = Registry::start();
+    push(&registry, "app:1");
+    let (root, store) = store();
+    for name in ["nope:latest", "app:2"] {
+        let reference: Reference = format!("{}/{name}", registry.address()).parse().unwrap();
+        let error = pull(&reference, &options(), &store, &NoProgress).unwrap_err();
+        assert_eq!(error.to_string(), format!("cannot pull `{reference}`: manifest unknown"));
+        assert!(error.hint().is_some());
+    }
+    assert!(store.list().unwrap().is_empty());
+    assert!(!root.path().join("staging").exists());
+}
+
+#[test]
+fn a_registry_that_is_not_there_is_named() {
+    let _sandbox = Sandbox::enter();
+    let (_root, store) = store();
+    let reference: Reference = "localhost:1/app".parse().unwrap();
+    let error = pull(&reference, &options(), &store, &NoProgress).unwrap_err();
+    let expected = "cannot pull `localhost:1/app:latest`: \
+                    cannot reach `localhost:1`: connection refused";
+    assert_eq!(error.to_string(), expected);
+
+    let reference: Reference = "registry.invalid/app".parse().unwrap();
+    let error = pull(&reference, &options(), &store, &NoProgress).unwrap_err();
+    let expected = "cannot pull `registry.invalid/app:latest`: no such host `registry.invalid`";
+    assert_eq!(error.to_string(), expected);
+}
+
+#[test]
+fn the_pull_policy_decides_who_is_asked() {
+    let _sandbox = Sandbox::enter();
+    let registry = Registry::start();
+    let reference = push(&registry, "app:1");
+    let (_root, store) = store();
+    let with = |policy| {
+        let options = PullOptions { policy, ..PullOptions::default() };
+        pull(&reference, &options, &store, &NoProgress)
+    };
+    let error = with(Policy::Never).unwrap_err().to_string();
+    assert!(error.ends_with("it is not in the store, and the pull policy is `never`"), "{error}");
+    let id = with(Policy::Missing).unwrap().id;
+    drop(registry);
+    assert_eq!(with(Policy::Missing).unwrap().id, id);
+    assert_eq!(with(Policy::Never).unwrap().id, id);
+    // One for another platform is not the image that is asked for.
+    let platform = "linux/s390x".parse().ok();
+    let other = PullOptions { platform, policy: Policy::Never, ..PullOptions::default() };
+    assert!(pull(&reference, &other, &store, &NoProgress).is_err());
+    assert!(with(Policy::Always).is_err());
+}
+
+#[test]
+fn an_index_gives_the_image_for_the_platform_and_can_be_found_by_its_digest() {
+    let _sandbox = Sandbox::enter();
+    let registry = Registry::start();
+    push(&registry, "app:1");
+    let address = registry.address();
+    let raw = Capture::of("skopeo")
+        .args(["inspect", "--raw", "--tls-verify=false", &format!("docker://{address}/app:1")])
+        .run()
+        .ok();
+    let manifest = raw.stdout();
+    let digest = bundle::digest::Digest::of(manifest.as_bytes());
+    let entry = |architecture: &str| {
+        serde_json::json!({
+            "mediaType": "application/vnd.oci.image.manifest.v1+json",
+            "digest": digest.as_str(), "size": manifest.len(),
+            "platform": {"os": "linux", "architecture": architecture},
+        })
+    };
+    let put = |tag: &str, entries: Vec<serde_json::Value>| {
+        let index = serde_json::json!({
+            "schemaVersion": 2,
+            "mediaType": "application/vnd.oci.image.index.v1+json",
+            "manifests": entries,
+        });
+        let kind = "Content-Type: application/vnd.oci.image.index.v1+json";
+        let url = format!("http://{address}/v2/app/manifests/{tag}");
+        let put = Capture::of("curl").args(["-sf", "--noproxy", "*", "-X", "PUT", "-H", kind]);
+        put.args(["--data-binary", "@-", &url]).stdin(index.to_string()).run().ok();
+        bundle::digest::Digest::of(index.to_string().as_bytes())
+    };
+    let index = put("multi", vec![entry("s390x"), entry("amd64")]);
+    put("other", vec![entry("s390x")]);
+
+    let (_root, store) = store();
+    let options = PullOptions { platform: "linux/amd64".parse().ok(), ..options() };
+    let multi: Reference = format!("{address}/app:multi").parse().unwrap();
+    let image = pull(&multi, &options, &store, &NoProgress).unwrap();
+    assert_eq!(image.manifest_digest, digest);
+    assert_eq!(image.repo_digests, std::slice::from_ref(&index));
+    assert_eq!(store.find(&format!("{address}/app@{index}")).unwrap().id, image.id);
+
+    let other: Reference = format!("{address}/app:other").parse().unwrap();
+    let error = pull(&other, &options, &store, &NoProgress).unwrap_err();
+    let expected =
+        format!("cannot pull `{other}`: no image for linux/amd64 in it; it has linux/s390x");
+    assert_eq!(error.to_string(), expected);
+}
+
+#[test]
+fn a_docker_schema_2_image_is_kept_as_an_oci_one_and_found_by_its_own_digest() {
+    let _sandbox = Sandbox::enter();
+    let registry = Registry::start();
+    let (_directory, source) = TestImage::two_layers().layout();
+    let destination = format!("docker://{}/app:1", registry.address());
+    let copy = Capture::of("skopeo").args(["copy", "--quiet", "--insecure-policy"]);
+    copy.args(["--format", "v2s2", "--dest-tls-verify=false", &source, &destination]).run().ok();
+    let skopeo = |args: &[&str]| Capture::of("skopeo").args(["inspect"]).args(args).run().ok();
+    let original = skopeo(&["--raw", "--tls-verify=false", &destination]).stdout();
+    assert!(original.contains("vnd.docker.distribution.manifest.v2+json"), "{original}");
+    let digest = bundle::digest::Digest::of(original.as_bytes());
+
+    let (_root, store) = store();
+    let reference: Reference = format!("{}/app:1", registry.address()).parse().unwrap();
+    let image = pull(&reference, &options(), &store, &NoProgress).unwrap();
+    assert_eq!(image.repo_digests, std::slice::from_ref(&digest));
+    assert_eq!(
+        store.find(&format!("{}@{digest}", reference.familiar_name())).unwrap().id,
+        image.id
+    );
+    let layout = format!("oci:{}:{}", store.layout().path().display(), reference.canonical());
+    let kept = skopeo(&["--raw", &layout]).json();
+    assert_eq!(kept["mediaType"], "application/vnd.oci.image.manifest.v1+json");
+    assert_eq!(kept["layers"][0]["mediaType"], "application/vnd.oci.image.layer.v1.tar+gzip");
+    assert_eq!(skopeo(&[&layout]).json()["Digest"], image.manifest_digest.as_str());
+
+    let again = Lines::new(Vec::new());
+    assert_eq!(pull(&reference, &options(), &store, &again).unwrap().id, image.id);
+    let told = String::from_utf8(again.into_inner()).unwrap();
+    assert_eq!(told.matches(": Already exists\n").count(), 2, "{told}");
+}

@@ -1,0 +1,221 @@
+//! The store and its snapshots, as the kernel and other tools see them.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+
+use nconform::fixture::{Capture, Sandbox, scratch_dir};
+use nman::progress::NoProgress;
+use nman::pull::{Policy, PullOptions, pull};
+use nman::snapshot::{mount, unmount};
+use nman::store::{Image, Removed, Store};
+
+use crate::images::{Entry, TestImage, files, store};
+use crate::lying::Server;
+
+fn pulled(image: TestImage, store: &Store) -> (Server, Image) {
+    let server = Server::with_image(image, |_, answer| answer);
+    let options = PullOptions { policy: Policy::Always, ..PullOptions::default() };
+    let image = pull(&server.reference(), &options, store, &NoProgress).unwrap();
+    (server, image)
+}
+
+#[test]
+fn layers_are_stacked_with_their_whiteouts_and_the_container_writes_apart() {
+    let _sandbox = Sandbox::enter();
+    let (root, store) = store();
+    let (_server, image) = pulled(TestImage::two_layers(), &store);
+    let snapshots = store.snapshots();
+    let prepared = snapshots.prepare(&image.chain_ids, "c1").unwrap();
+    let target = scratch_dir();
+    let target = target.path();
+    mount(&prepared, target).unwrap();
+    assert_eq!(fs::read_to_string(target.join("etc/name")).unwrap(), "upper\n");
+    assert!(!target.join("etc/gone").exists());
+    assert!(!target.join("data/old").exists());
+    assert!(target.join("data/new").exists());
+    let shared = target.join("shared");
+    assert!(shared.join("kept").exists() && shared.join("added").exists());
+    assert_eq!(shared.metadata().unwrap().mode() & 0o7777, 0o1777);
+    assert_eq!(target.metadata().unwrap().mode() & 0o7777, 0o755);
+
+    let before = files(&root.path().join("snapshots"));
+    fs::write(target.join("etc/name"), "mine\n").unwrap();
+    fs::remove_file(target.join("data/new")).unwrap();
+    unmount(target).unwrap();
+    unmount(target).unwrap();
+    assert_eq!(fs::read_to_string(prepared.upper.join("etc/name")).unwrap(), "mine\n");
+    assert_eq!(snapshots.resume("c1").unwrap(), prepared);
+    snapshots.remove("c1").unwrap();
+    snapshots.remove("c1").unwrap();
+    let mut after = files(&root.path().join("snapshots"));
+    after.retain(|path| !path.starts_with("active/c1"));
+    let before: Vec<_> = before.into_iter().filter(|p| !p.starts_with("active/c1")).collect();
+    assert_eq!(after, before);
+}
+
+#[test]
+fn a_real_distribution_runs_from_its_snapshot() {
+    let _sandbox = Sandbox::enter();
+    let (_root, store) = store();
+    let (_server, image) = pulled(TestImage::real(), &store);
+    let prepared = store.snapshots().prepare(&image.chain_ids, "c1").unwrap();
+    let target = scratch_dir();
+    mount(&prepared, target.path()).unwrap();
+    let echo = Capture::of("chroot").args([target.path()]).args(["/bin/busybox", "echo", "hello"]);
+    assert_eq!(echo.run().ok().text(), "hello");
+    unmount(target.path()).unwrap();
+}
+
+#[test]
+fn a_stack_of_more_layers_than_fit_a_page_of_options_mounts() {
+    let _sandbox = Sandbox::enter();
+    let (_root, store) = store();
+    let mut image = TestImage::default();
+    for number in 0..120 {
+        let name = format!("file-{number}");
+        image = image.layer(&[Entry::File(&name, b"x", 0o644)]);
+    }
+    let (_server, image) = pulled(image, &store);
+    let prepared = store.snapshots().prepare(&image.chain_ids, "c1").unwrap();
+    let options: usize = prepared.lower.iter().map(|path| path.as_os_str().len() + 1).sum();
+    assert!(options > 4096, "{options}");
+    let target = scratch_dir();
+    mount(&prepared, target.path()).unwrap();
+    assert_eq!(fs::read_dir(target.path()).unwrap().count(), 120);
+    unmount(target.path()).unwrap();
+}
+
+#[test]
+fn an_image_without_layers_has_an_empty_root() {
+    let _sandbox = Sandbox::enter();
+    let (_root, store) = store();
+    let (_server, image) = pulled(TestImage::default(), &store);
+    let prepared = store.snapshots().prepare(&image.chain_ids, "c1").unwrap();
+    let target = scratch_dir();
+    mount(&prepared, target.path()).unwrap();
+    assert_eq!(fs::read_dir(target.path()).unwrap().count(), 0);
+    unmount(target.path()).unwrap();
+}
+
+#[test]
+fn an_opaque_root_hides_every_lower_layer() {
+    let _sandbox = Sandbox::enter();
+    let (_root, store) = store();
+    let image = TestImage::default()
+        .layer(&[Entry::File("old", b"x", 0o644)])
+        .layer(&[Entry::File(".wh..wh..opq", b"", 0o644), Entry::File("new", b"x", 0o644)]);
+    let (_server, image) = pulled(image, &store);
+    let prepared = store.snapshots().prepare(&image.chain_ids, "c1").unwrap();
+    let target = scratch_dir();
+    mount(&prepared, target.path()).unwrap();
+    assert!(target.path().join("new").exists());
+    assert!(!target.path().join("old").exists());
+    unmount(target.path()).unwrap();
+}
+
+#[test]
+fn other_users_cannot_reach_the_layers() {
+    let _sandbox = Sandbox::enter();
+    let (root, store) = store();
+    let (_server, image) = pulled(TestImage::two_layers(), &store);
+    store.snapshots().prepare(&image.chain_ids, "c1").unwrap();
+    let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o7777;
+    assert_eq!(mode(&root.path().join("images")), 0o700);
+    assert_eq!(mode(&root.path().join("snapshots")), 0o700);
+    assert_eq!(mode(&root.path().join("snapshots/active/c1")), 0o700);
+    assert_eq!(mode(store.snapshots().files(&image.chain_ids[0]).parent().unwrap()), 0o700);
+}
+
+#[test]
+fn skopeo_and_umoci_read_the_store() {
+    let _sandbox = Sandbox::enter();
+    let (_root, store) = store();
+    let (server, image) = pulled(TestImage::two_layers(), &store);
+    let name = server.reference().canonical();
+    let layout = format!("oci:{}:{name}", store.layout().path().display());
+    let seen = Capture::of("skopeo").args(["inspect", &layout]).run().ok().json();
+    assert_eq!(seen["Digest"], image.manifest_digest.as_str());
+    let copy = scratch_dir();
+    let target = format!("dir:{}", copy.path().display());
+    let skopeo = Capture::of("skopeo").args(["copy", "--quiet", "--insecure-policy"]);
+    skopeo.args([&layout, &target]).run().ok();
+    let list =
+        Capture::of("umoci").args(["ls", "--layout"]).args([store.layout().path()]).run().ok();
+    assert_eq!(list.text(), name);
+}
+
+#[test]
+fn an_image_is_found_by_name_id_prefix_and_digest() {
+    let _sandbox = Sandbox::enter();
+    let (_root, store) = store();
+    let (server, image) = pulled(TestImage::two_layers(), &store);
+    let repository = format!("{}/app", server.address());
+    for text in [
+        server.reference().to_string(),
+        repository.clone(),
+        format!("{repository}@{}", image.manifest_digest),
+        image.id.to_string(),
+        image.id.hex().to_owned(),
+        image.id.short().to_owned(),
+        image.id.as_str()[..19].to_owned(),
+        image.manifest_digest.to_string(),
+    ] {
+        let found = store.find(&text).unwrap_or_else(|error| panic!("{text}: {error}"));
+        assert_eq!(found.id, image.id, "{text}");
+    }
+    for text in ["nope", "", "sha256:", &format!("{repository}:other")] {
+        let error = store.find(text).unwrap_err().to_string();
+        assert_eq!(error, format!("no such image: {text}"));
+    }
+}
+
+#[test]
+fn an_image_goes_with_its_last_name_and_layers_in_use_stay() {
+    let _sandbox = Sandbox::enter();
+    let (root, store) = store();
+    let (server, image) = pulled(TestImage::two_layers(), &store);
+    let alias = "alias:1".parse().unwrap();
+    store.tag(&image, &alias).unwrap();
+    assert_eq!(store.find("alias:1").unwrap().names, [server.reference(), alias.clone()]);
+    let error = store.remove(image.id.short(), false).unwrap_err().to_string();
+    assert!(error.contains("has several names"), "{error}");
+
+    assert_eq!(store.remove("alias:1", false).unwrap(), [Removed::Untagged(alias)]);
+    store.snapshots().prepare(&image.chain_ids, "c1").unwrap();
+    let name = server.reference();
+    let removed = store.remove(&name.to_string(), false).unwrap();
+    assert_eq!(removed, [Removed::Untagged(name), Removed::Deleted(image.id)]);
+    assert!(store.list().unwrap().is_empty());
+    assert!(files(&root.path().join("images/blobs/sha256")).is_empty());
+    assert!(image.chain_ids.iter().all(|chain| store.snapshots().contains(chain)));
+}
+
+#[test]
+fn layers_that_were_lost_are_unpacked_again_from_their_blobs() {
+    let _sandbox = Sandbox::enter();
+    let (_root, store) = store();
+    let (server, image) = pulled(TestImage::two_layers(), &store);
+    let lost = store.snapshots().files(&image.chain_ids[1]);
+    fs::remove_dir_all(lost.parent().unwrap()).unwrap();
+    let asked = server.requests().len();
+    pull(&server.reference(), &PullOptions::default(), &store, &NoProgress).unwrap();
+    assert!(lost.join("data/new").exists());
+    assert_eq!(server.requests().len(), asked);
+    assert_eq!(store.list().unwrap().len(), 1);
+}
+
+#[test]
+fn two_pulls_of_one_image_at_once_both_succeed() {
+    let _sandbox = Sandbox::enter();
+    let (root, store) = store();
+    let server = Server::with_image(TestImage::two_layers(), |_, answer| answer);
+    let options = PullOptions { policy: Policy::Always, ..PullOptions::default() };
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| pull(&server.reference(), &options, &store, &NoProgress).unwrap());
+        }
+    });
+    assert_eq!(store.list().unwrap().len(), 1);
+    assert!(files(&root.path().join("staging")).is_empty());
+}

@@ -1,0 +1,438 @@
+//! Making a container's cgroup as it was planned, and putting processes into it.
+//!
+//! Every directory that is made here is taken back when a later step fails. All limits but the device rules are in force
+//! when [`Cgroup::create`] returns, before any process of the container exists; the device rules wait for
+//! [`Cgroup::restrict_devices`], because the container's own set-up may mount a block device that the container itself may
+//! not open.
+
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::process::Pid;
+
+use super::plan::{CgroupPlan, Devices, Member, OnMissing, Version, Write};
+use super::{Error, Paths, files};
+
+/// A container's cgroup: its directories in every hierarchy.
+#[derive(Debug)]
+pub struct Cgroup {
+    pub(super) paths: Paths,
+    /// Directories that did not exist before, parents first.
+    made: Vec<PathBuf>,
+    /// Directories that the container can do without: see [`Member::optional`].
+    optional: Vec<PathBuf>,
+}
+
+/// Which hierarchies a process is put into.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Hierarchies {
+    /// All.
+    All,
+    /// The v1 ones: the process was cloned into the v2 directory.
+    Legacy,
+}
+
+impl Cgroup {
+    /// Makes the directories and writes the limits. On failure no directory is left that was not there before; a
+    /// controller that was enabled above it stays enabled.
+    pub fn create(plan: &CgroupPlan) -> Result<Cgroup, Error> {
+        let mut paths = Paths::default();
+        let mut made = Made::default();
+        for member in &plan.members {
+            match make(member, &mut made) {
+                Ok(()) => member.record(&mut paths),
+                Err(error) if member.optional && denied(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let optional = plan.members.iter().filter(|member| member.optional);
+        let optional = optional.map(Member::directory).collect();
+        Ok(Cgroup { paths, made: made.keep(), optional })
+    }
+
+    /// The cgroup of a container that exists, from its state. Opens nothing.
+    pub fn open(paths: Paths) -> Cgroup {
+        Cgroup { paths, made: Vec::new(), optional: Vec::new() }
+    }
+
+    /// The directories.
+    pub fn paths(&self) -> &Paths {
+        &self.paths
+    }
+
+    /// The directory in the v2 hierarchy, opened: a process can be cloned into it (CLONE_INTO_CGROUP), and is counted and
+    /// limited there from its first instruction.
+    pub fn unified(&self) -> Result<Option<OwnedFd>, Error> {
+        let Some(path) = self.paths.unified() else { return Ok(None) };
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let fd = rustix::fs::open(path, flags, Mode::empty());
+        fd.map(Some)
+            .map_err(|errno| Error::system(format!("open cgroup `{}`", path.display()), errno))
+    }
+
+    /// Puts a process, with all its threads, into the cgroup. A directory that is optional and that we may not move the
+    /// process to is dropped from [`Cgroup::paths`].
+    ///
+    /// On v2 the kernel refuses it (EBUSY) when the container has passed controllers on to cgroups of its own, as an init
+    /// system in a container does: see [`Cgroup::add_beside`].
+    pub fn add(&mut self, pid: Pid, hierarchies: Hierarchies) -> Result<(), Error> {
+        let directories = match hierarchies {
+            Hierarchies::All => self.paths.all(),
+            Hierarchies::Legacy => self.paths.legacy(),
+        };
+        let mut dropped = Vec::new();
+        for directory in directories {
+            match add_to(directory, pid) {
+                Err(error)
+                    if denied(&error) && self.optional.iter().any(|path| path == directory) =>
+                {
+                    dropped.push(directory.to_owned());
+                }
+                other => other?,
+            }
+        }
+        dropped.iter().for_each(|directory| self.paths.remove(directory));
+        Ok(())
+    }
+
+    /// Puts a process into the cgroup, and on v2 into the one that `init` is in now where the container's own has become
+    /// an inner one.
+    pub fn add_beside(&self, pid: Pid, init: Pid) -> Result<(), Error> {
+        if let Some(own) = self.paths.unified() {
+            match add_to(own, pid) {
+                Err(error @ Error::System { errno: Errno::BUSY | Errno::NOENT, .. }) => {
+                    let beside = self.cgroup_of(init).ok_or(error)?;
+                    add_to(&beside, pid)?;
+                }
+                other => other?,
+            }
+        }
+        self.paths.legacy().into_iter().try_for_each(|directory| add_to(directory, pid))
+    }
+
+    /// The v2 directory that a process of the container is in: the container's own or one below it.
+    fn cgroup_of(&self, pid: Pid) -> Option<PathBuf> {
+        let own = self.paths.unified()?;
+        let text = files::read_all(Path::new(&format!("/proc/{pid}")), "cgroup").ok()?;
+        let path = text.lines().find_map(|line| line.strip_prefix("0::/"))?;
+        // The mount is one of the container's directory's ancestors: the one below which the process's path lies.
+        let beside = own.ancestors().skip(1).map(|mount| mount.join(path));
+        beside.into_iter().find(|beside| beside.starts_with(own))
+    }
+
+    /// Puts the device rules into force.
+    pub fn restrict_devices(&self, plan: &CgroupPlan) -> Result<(), Error> {
+        match &plan.devices {
+            Devices::Inherit => Ok(()),
+            Devices::Files(writes) => match self.paths.controller("devices") {
+                Some(directory) => apply(directory, writes),
+                None => Err(Error::system("restrict devices: no `devices` cgroup", Errno::NOENT)),
+            },
+            Devices::Program { program, .. } => match self.unified()? {
+                Some(directory) => self.attach(&directory, program.as_deref()),
+                None => Err(Error::system("restrict devices: no v2 cgroup", Errno::NOENT)),
+            },
+        }
+    }
+
+    /// Attaches the program and then takes off what an earlier container left on the directory: between the two, both
+    /// have to agree, so that nothing is ever allowed that the new rules deny.
+    fn attach(
+        &self,
+        directory: &OwnedFd,
+        program: Option<&[sys::bpf::Instruction]>,
+    ) -> Result<(), Error> {
+        let failed = |errno| Error::System {
+            what: "attach the device rules to the container's cgroup".into(),
+            pointer: "/linux/resources/devices".into(),
+            errno,
+        };
+        let fresh =
+            self.paths.unified().is_some_and(|path| self.made.iter().any(|made| made == path));
+        let old = if fresh {
+            Vec::new()
+        } else {
+            sys::bpf::device_programs(directory).map_err(failed)?
+        };
+        if let Some(program) = program {
+            let program = sys::bpf::load_device_program(program).map_err(failed)?;
+            sys::bpf::attach_device_program(directory, &program).map_err(failed)?;
+        }
+        for program in &old {
+            sys::bpf::detach_device_program(directory, program).map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    /// Undoes [`Cgroup::create`]: removes the cgroup, and the parents that were made for it and are empty.
+    pub fn undo(self) -> Result<(), Error> {
+        let result = self.remove();
+        drop(Made(self.made));
+        result
+    }
+}
+
+/// Directories made so far; removed again when dropped, the deepest first.
+#[derive(Default)]
+struct Made(Vec<PathBuf>);
+
+impl Made {
+    fn keep(mut self) -> Vec<PathBuf> {
+        std::mem::take(&mut self.0)
+    }
+
+    fn contains(&self, path: &Path) -> bool {
+        self.0.iter().any(|made| made == path)
+    }
+}
+
+impl Drop for Made {
+    fn drop(&mut self) {
+        for path in self.0.iter().rev() {
+            // A directory that has found other users meanwhile stays; the first error is what the caller reports.
+            let _ = rustix::fs::unlinkat(CWD, path, rustix::fs::AtFlags::REMOVEDIR);
+        }
+    }
+}
+
+fn add_to(directory: &Path, pid: Pid) -> Result<(), Error> {
+    files::write(directory, "cgroup.procs", &pid.to_string()).map_err(|errno| {
+        let what = format!("put process {pid} into cgroup `{}`", directory.display());
+        Error::system(what, errno)
+    })
+}
+
+/// Whether a step failed for want of permission.
+fn denied(error: &Error) -> bool {
+    matches!(error, Error::System { errno: Errno::ACCESS | Errno::PERM | Errno::ROFS, .. })
+}
+
+/// Makes one member's directory and writes its limits.
+fn make(member: &Member, made: &mut Made) -> Result<(), Error> {
+    let directory = member.directory();
+    match member.version {
+        Version::V1 => make_v1(&directory, made),
+        Version::V2 => make_v2(member, made),
+    }
+    .map_err(|error| with_pointer(error, member))?;
+    if !made.contains(&directory) {
+        refuse_used(member.version, &directory)?;
+    }
+    let cpuset = member.controllers.iter().any(|name| name == "cpuset");
+    if cpuset && member.version == Version::V1 {
+        return fill_cpuset(member, &directory, made);
+    }
+    apply(&directory, &member.writes)
+}
+
+/// A directory that cannot be made is reported with the first limit that needs it.
+fn with_pointer(error: Error, member: &Member) -> Error {
+    match (error, member.writes.first()) {
+        (Error::System { what, pointer, errno }, Some(write)) if pointer.is_empty() => {
+            Error::System { what, pointer: write.pointer.clone(), errno }
+        }
+        (error, _) => error,
+    }
+}
+
+/// Makes a directory and whatever is missing above it. The deepest is tried first: its parent mostly exists.
+fn make_v1(directory: &Path, made: &mut Made) -> Result<(), Error> {
+    let result = match files::make_directory(directory) {
+        Err(Errno::NOENT) => {
+            let parent = directory.parent().unwrap_or(directory);
+            make_v1(parent, made)?;
+            files::make_directory(directory)
+        }
+        other => other,
+    };
+    note(directory, result, made)
+}
+
+fn note(directory: &Path, result: Result<bool, Errno>, made: &mut Made) -> Result<(), Error> {
+    match result {
+        Ok(true) => made.0.push(directory.to_owned()),
+        Ok(false) => {}
+        Err(errno) => {
+            return Err(Error::system(format!("create cgroup `{}`", directory.display()), errno));
+        }
+    }
+    Ok(())
+}
+
+/// Makes the directories from the mount down, enabling the controllers in each for the next.
+fn make_v2(member: &Member, made: &mut Made) -> Result<(), Error> {
+    let mut directory = member.mount.clone();
+    for name in &member.path {
+        enable(&directory, member)?;
+        directory.push(name);
+        let result = files::make_directory(&directory);
+        note(&directory, result, made)?;
+    }
+    Ok(())
+}
+
+/// Passes the member's controllers on to the children of `directory`.
+///
+/// Those that the container has limits for have to be passed on. The others, for measuring, are passed on where all can
+/// be: in a directory with processes the kernel takes some and refuses others, and taking just those would make it a
+/// threaded one, below which no container can run.
+fn enable(directory: &Path, member: &Member) -> Result<(), Error> {
+    let file = "cgroup.subtree_control";
+    let write = |names: &[&str]| match names {
+        [] => Ok(()),
+        names => files::write(directory, file, &format!("+{}", names.join(" +"))),
+    };
+    let mut names: Vec<&str> = member.controllers.iter().map(String::as_str).collect();
+    if write(&names).is_ok() {
+        return Ok(());
+    }
+    // Not every controller of the mount is there in every directory, and what somebody else has passed on already needs
+    // no permission from us.
+    let list = |file| {
+        let what = || format!("read `{}/{file}`", directory.display());
+        files::read(directory, file).map_err(|errno| Error::system(what(), errno))
+    };
+    let (available, enabled) = (list("cgroup.controllers")?, list(file)?);
+    let has = |list: &str, name: &str| list.split_whitespace().any(|found| found == name);
+    for name in names.iter().filter(|name| !has(&available, name)) {
+        if let Some(limit) = limit_of(member, name) {
+            let what = format!("set `{}` to `{}`", limit.file, limit.value);
+            let why = format!("cgroup `{}` has no `{name}` controller", directory.display());
+            return Err(Error::refused(what, &limit.pointer, why));
+        }
+    }
+    names.retain(|name| has(&available, name) && !has(&enabled, name));
+    if write(&names).is_ok() {
+        return Ok(());
+    }
+    for (name, limit) in names.iter().filter_map(|name| Some((name, limit_of(member, name)?))) {
+        write(&[name]).map_err(|errno| Error::System {
+            what: format!("enable the `{name}` controller in cgroup `{}`", directory.display()),
+            pointer: limit.pointer.clone(),
+            errno,
+        })?;
+    }
+    Ok(())
+}
+
+/// The first limit that needs a controller.
+fn limit_of<'m>(member: &'m Member, controller: &str) -> Option<&'m Write> {
+    let own = |write: &&Write| write.file.split_once('.').is_some_and(|(of, _)| of == controller);
+    member.writes.iter().find(own)
+}
+
+/// A directory that was there before must be nobody's: a second container in it would be limited, frozen and killed with
+/// the first.
+fn refuse_used(version: Version, directory: &Path) -> Result<(), Error> {
+    let processes = super::control::processes(directory)?.len();
+    if processes > 0 {
+        return Err(Error::Occupied { path: directory.to_owned(), processes });
+    }
+    let frozen = match version {
+        Version::V1 => super::control::frozen_v1(directory),
+        Version::V2 => super::control::frozen_v2(directory),
+    }?;
+    if frozen {
+        return Err(Error::Frozen { path: directory.to_owned() });
+    }
+    Ok(())
+}
+
+/// Writes values to the files of a directory.
+///
+/// The kernel checks some values against others: a memory limit against the limit with swap, a quota against its period.
+/// In a directory that had other values before, no fixed order is always right, so a value that is invalid at its turn
+/// (EINVAL) is tried once more after the others.
+fn apply(directory: &Path, writes: &[Write]) -> Result<(), Error> {
+    let mut again = Vec::new();
+    let mut open: Option<(&str, OwnedFd)> = None;
+    let mut answered = false;
+    for write in writes {
+        if std::mem::take(&mut answered) {
+            continue;
+        }
+        match write_one(directory, write, &mut open) {
+            Ok(()) => answered = write.on_missing == OnMissing::Next,
+            Err(Errno::NOENT) if write.on_missing != OnMissing::Refuse => {}
+            Err(Errno::INVAL) if write.on_missing != OnMissing::Next => again.push(write),
+            Err(errno) => return Err(failed(directory, write, errno)),
+        }
+    }
+    for write in again {
+        write_one(directory, write, &mut open).map_err(|errno| failed(directory, write, errno))?;
+    }
+    Ok(())
+}
+
+/// Writes one value; writes to one file in a row share an open.
+fn write_one<'w>(
+    directory: &Path,
+    write: &'w Write,
+    open: &mut Option<(&'w str, OwnedFd)>,
+) -> Result<(), Errno> {
+    let file = &*write.file;
+    if open.as_ref().is_none_or(|(name, _)| *name != file) {
+        let fd = files::open(directory, file, OFlags::WRONLY)?;
+        *open = Some((file, fd));
+    }
+    let Some((_, fd)) = open.as_ref() else { return Ok(()) };
+    rustix::io::write(fd, write.value.as_bytes()).map(drop)
+}
+
+fn failed(directory: &Path, write: &Write, errno: Errno) -> Error {
+    let Write { file, value, pointer, .. } = write;
+    let what = format!("set `{file}` to `{value}` in cgroup `{}`", directory.display());
+    match errno {
+        // Not the kernel's words: to an engine they would mean that the container's executable is missing.
+        Errno::NOENT => Error::refused(what, pointer, "this kernel has no such limit"),
+        errno => Error::System { what, pointer: pointer.clone(), errno },
+    }
+}
+
+/// Writes the limits of a v1 cpuset. A directory is made with empty lists there: nothing can be put into it, nor allowed
+/// below it, before it has both. So those above are filled first, from the top down, each from its parent, and then what
+/// the configuration does not give.
+fn fill_cpuset(member: &Member, directory: &Path, made: &Made) -> Result<(), Error> {
+    let parent = directory.parent().unwrap_or(&member.mount);
+    let mut missing = Vec::new();
+    for file in ["cpuset.cpus", "cpuset.mems"] {
+        let given = member.writes.iter().any(|write| write.file == file);
+        if !given || parent != member.mount {
+            let list = inherit(&member.mount, parent, file, made)?;
+            if !given {
+                missing.push((file, list));
+            }
+        }
+    }
+    apply(directory, &member.writes)?;
+    for (file, list) in missing {
+        if made.contains(directory) {
+            set_list(directory, file, &list)?;
+        } else {
+            inherit(&member.mount, directory, file, made)?;
+        }
+    }
+    Ok(())
+}
+
+/// Gives a directory of a v1 cpuset its parent's list where its own is empty, and gives back what is there then.
+fn inherit(mount: &Path, directory: &Path, file: &str, made: &Made) -> Result<String, Error> {
+    if !made.contains(directory) {
+        let list = files::read(directory, file).map_err(|errno| {
+            Error::system(format!("read `{}/{file}`", directory.display()), errno)
+        })?;
+        if directory == mount || !list.trim().is_empty() {
+            return Ok(list);
+        }
+    }
+    let list = inherit(mount, directory.parent().unwrap_or(mount), file, made)?;
+    set_list(directory, file, &list)?;
+    Ok(list)
+}
+
+fn set_list(directory: &Path, file: &str, list: &str) -> Result<(), Error> {
+    files::write(directory, file, list)
+        .map_err(|errno| Error::system(format!("set `{}/{file}`", directory.display()), errno))
+}

@@ -1,0 +1,108 @@
+//! What can go wrong with a cgroup. One line each, without the names of our own functions: what failed, on which object,
+//! where in the input, and why.
+
+use std::path::PathBuf;
+
+use rustix::io::Errno;
+
+/// A cgroup that could not be planned, made, used or removed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The configuration asks for something that this host, or this version of cgroups, cannot keep. Nothing was made.
+    #[error("cannot {what} (config.json {pointer}): {why}")]
+    Refused {
+        /// What was asked for, as a verb phrase.
+        what: String,
+        /// Where, as a JSON pointer.
+        pointer: String,
+        /// Why not.
+        why: String,
+    },
+    /// The container's cgroup is there already and has processes in it: somebody else's.
+    #[error("container's cgroup is not empty: {processes} process(es) in `{}`", path.display())]
+    Occupied {
+        /// The directory.
+        path: PathBuf,
+        /// How many processes were found in it and below.
+        processes: usize,
+    },
+    /// The container's cgroup is there already and is frozen: a process that joined it would stop.
+    #[error("container's cgroup `{}` is unexpectedly frozen", path.display())]
+    Frozen {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The processes of a cgroup did not reach the state that was asked for.
+    #[error("cannot {what} cgroup `{}`: its processes did not follow in time", path.display())]
+    Stuck {
+        /// `freeze` or `empty`.
+        what: &'static str,
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The kernel refused a step.
+    #[error("cannot {what}{}: {}", place(pointer), reason(*errno))]
+    System {
+        /// The step and its object, as a verb phrase.
+        what: String,
+        /// The value in the configuration that the step comes from, as a JSON pointer; empty when there is none.
+        pointer: String,
+        /// The kernel's answer.
+        errno: Errno,
+    },
+}
+
+impl Error {
+    /// A refusal of the value at `pointer`.
+    pub(super) fn refused(
+        what: impl Into<String>,
+        pointer: impl Into<String>,
+        why: impl Into<String>,
+    ) -> Error {
+        Error::Refused { what: what.into(), pointer: pointer.into(), why: why.into() }
+    }
+
+    /// A failed system call that no single value of the configuration stands behind.
+    pub(super) fn system(what: impl Into<String>, errno: Errno) -> Error {
+        Error::System { what: what.into(), pointer: String::new(), errno }
+    }
+
+    /// What the user may do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Error::Occupied { .. } => {
+                Some("another container may use this cgroup: give each its own cgroupsPath".into())
+            }
+            Error::Frozen { .. } => {
+                Some("thaw it, or remove the empty cgroup and create the container again".into())
+            }
+            Error::System { what, errno: Errno::BUSY, .. } if what.starts_with("enable") => {
+                Some(
+                    "a v2 cgroup with processes of its own cannot pass controllers on: choose a cgroupsPath under an \
+                     empty one"
+                        .into(),
+                )
+            }
+            Error::System { errno: Errno::OPNOTSUPP, .. } => Some(
+                "a v2 cgroup above it is threaded, or has processes of its own: choose another cgroupsPath".into(),
+            ),
+            Error::System { errno: Errno::ACCESS | Errno::PERM | Errno::ROFS, pointer, .. }
+                if !pointer.is_empty() =>
+            {
+                Some("limits need a cgroup that is delegated to the user who runs the container".into())
+            }
+            _ => None,
+        }
+    }
+}
+
+fn place(pointer: &str) -> String {
+    if pointer.is_empty() { String::new() } else { format!(" (config.json {pointer})") }
+}
+
+/// The text of an errno, in lower case as engines match it.
+fn reason(errno: Errno) -> String {
+    let text = std::io::Error::from(errno).to_string();
+    let text = text.split_once(" (os error").map_or(text.as_str(), |(text, _)| text);
+    text.to_lowercase()
+}

@@ -1,0 +1,89 @@
+//! Reading and writing the small files of a cgroup directory: one open, one transfer, one close, and no memory from the
+//! heap for the path.
+//!
+//! The paths are the host's own: a cgroup file system holds no symbolic links, and the names below its mount were cleaned
+//! when they were planned, so they are used as they are.
+
+use std::ffi::OsStr;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, FileType, Mode, OFlags};
+use rustix::io::Errno;
+
+/// Files in a cgroup are smaller than a page, but for lists of processes.
+const PAGE: usize = 4096;
+
+/// Opens a file of a directory.
+pub(super) fn open(directory: &Path, name: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
+    let mut path = [0; 512];
+    let parts = [directory.as_os_str().as_bytes(), b"/", name.as_bytes()];
+    let mut length = 0;
+    for part in parts {
+        // The longest path of a cgroup that the kernel shows in /proc is a page: longer than this is rare, not wrong.
+        let Some(place) = path.get_mut(length..length + part.len()) else {
+            return open_path(&directory.join(name), flags);
+        };
+        place.copy_from_slice(part);
+        length += part.len();
+    }
+    open_path(Path::new(OsStr::from_bytes(&path[..length])), flags)
+}
+
+fn open_path(path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
+    rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::empty())
+}
+
+/// Reads a file of at most one page.
+pub(super) fn read(directory: &Path, name: &str) -> Result<String, Errno> {
+    let fd = open(directory, name, OFlags::RDONLY)?;
+    let mut buffer = [0; PAGE];
+    let length = rustix::io::read(&fd, &mut buffer)?;
+    Ok(String::from_utf8_lossy(&buffer[..length]).into_owned())
+}
+
+/// Reads a file of any length.
+pub(super) fn read_all(directory: &Path, name: &str) -> Result<String, Errno> {
+    let fd = open(directory, name, OFlags::RDONLY)?;
+    let mut bytes = Vec::new();
+    let mut buffer = [0; PAGE];
+    loop {
+        match rustix::io::read(&fd, &mut buffer)? {
+            0 => return Ok(String::from_utf8_lossy(&bytes).into_owned()),
+            length => bytes.extend_from_slice(&buffer[..length]),
+        }
+    }
+}
+
+/// Writes `value` in one system call: the kernel takes each write to a cgroup file as one complete value.
+pub(super) fn write(directory: &Path, name: &str, value: &str) -> Result<(), Errno> {
+    let fd = open(directory, name, OFlags::WRONLY)?;
+    rustix::io::write(&fd, value.as_bytes()).map(drop)
+}
+
+/// Makes one directory; `false` when it was there.
+pub(super) fn make_directory(path: &Path) -> Result<bool, Errno> {
+    match rustix::fs::mkdirat(CWD, path, Mode::from_raw_mode(0o755)) {
+        Ok(()) => Ok(true),
+        Err(Errno::EXIST) => Ok(false),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// The names of the sub-cgroups of a cgroup; none when it is gone.
+pub(super) fn subgroups(path: &Path) -> Result<Vec<PathBuf>, Errno> {
+    let fd = match open_path(path, OFlags::RDONLY | OFlags::DIRECTORY) {
+        Err(Errno::NOENT) => return Ok(Vec::new()),
+        other => other?,
+    };
+    let mut found = Vec::new();
+    for entry in rustix::fs::Dir::new(fd)? {
+        let entry = entry?;
+        let name = entry.file_name().to_bytes();
+        if entry.file_type() == FileType::Directory && name != b"." && name != b".." {
+            found.push(path.join(OsStr::from_bytes(name)));
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,182 @@
+//! The host's cgroup layout: which hierarchies are mounted where, and where in each of them we are.
+//!
+//! Read once, from `/proc/self/cgroup` and a `statfs` per expected mount point. The mount table is never read: it is long
+//! on a busy host, and every distribution mounts the hierarchies under `/sys/fs/cgroup`, each under the names of its
+//! controllers.
+
+use std::path::{Path, PathBuf};
+
+use rustix::io::Errno;
+
+use super::{Error, files};
+
+const ROOT: &str = "/sys/fs/cgroup";
+const CGROUP_MAGIC: u64 = 0x0027_e0eb;
+const CGROUP2_MAGIC: u64 = 0x6367_7270;
+
+/// A mounted v1 hierarchy.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Hierarchy {
+    /// Where it is mounted.
+    pub mount: PathBuf,
+    /// Its controllers, or the one element `name=...` for a hierarchy without any.
+    pub controllers: Vec<String>,
+    /// The cgroup that we are in, from the root of the mount: `/` or `/a/b`.
+    pub own: PathBuf,
+}
+
+/// The mounted v2 hierarchy.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Unified {
+    /// Where it is mounted.
+    pub mount: PathBuf,
+    /// The controllers that can be enabled in it.
+    pub controllers: Vec<String>,
+    /// The cgroup that we are in, from the root of the mount.
+    pub own: PathBuf,
+}
+
+/// Every fact about the host that planning a cgroup may use.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Layout {
+    /// v1 hierarchies only, or none at all.
+    Legacy(Vec<Hierarchy>),
+    /// v1 hierarchies with the controllers, and a v2 hierarchy beside them (`/sys/fs/cgroup/unified`), which has the
+    /// controllers, if any, that no v1 hierarchy took.
+    Hybrid(Vec<Hierarchy>, Unified),
+    /// v2 only.
+    Unified(Unified),
+}
+
+impl Layout {
+    /// The v1 hierarchies.
+    pub fn hierarchies(&self) -> &[Hierarchy] {
+        match self {
+            Layout::Legacy(hierarchies) | Layout::Hybrid(hierarchies, _) => hierarchies,
+            Layout::Unified(_) => &[],
+        }
+    }
+
+    /// The v2 hierarchy.
+    pub fn unified(&self) -> Option<&Unified> {
+        match self {
+            Layout::Legacy(_) => None,
+            Layout::Hybrid(_, unified) | Layout::Unified(unified) => Some(unified),
+        }
+    }
+}
+
+/// Reads the host's layout.
+pub fn probe() -> Result<Layout, Error> {
+    let own = files::read_all(Path::new("/proc/self"), "cgroup")
+        .map_err(|errno| Error::system("read `/proc/self/cgroup`", errno))?;
+    let lines = parse(&own);
+    if magic(Path::new(ROOT)) == Some(CGROUP2_MAGIC) {
+        return Ok(Layout::Unified(unified(PathBuf::from(ROOT), &lines)?));
+    }
+    let hierarchies =
+        lines.iter().filter(|line| !line.controllers.is_empty()).filter_map(hierarchy);
+    let hierarchies = hierarchies.collect();
+    let beside = Path::new(ROOT).join("unified");
+    if magic(&beside) == Some(CGROUP2_MAGIC) {
+        return Ok(Layout::Hybrid(hierarchies, unified(beside, &lines)?));
+    }
+    Ok(Layout::Legacy(hierarchies))
+}
+
+/// One line of `/proc/self/cgroup`; the v2 hierarchy is the line without controllers.
+#[derive(Debug, Eq, PartialEq)]
+struct Line<'a> {
+    controllers: Vec<&'a str>,
+    path: &'a str,
+}
+
+/// Parses `hierarchy-ID:controller-list:cgroup-path` lines (cgroups(7)). A path may contain colons.
+fn parse(text: &str) -> Vec<Line<'_>> {
+    let line = |line| {
+        let mut fields = str::splitn(line, 3, ':').skip(1);
+        let controllers = fields.next()?.split(',').filter(|name| !name.is_empty()).collect();
+        Some(Line { controllers, path: fields.next()? })
+    };
+    text.lines().filter_map(line).collect()
+}
+
+/// Finds where a v1 hierarchy is mounted: under the names of its controllers, or, where a distribution swapped them,
+/// through the symbolic link that bears one of the names. `None` when it is not mounted: its controllers do not exist
+/// for us then.
+fn hierarchy(line: &Line<'_>) -> Option<Hierarchy> {
+    let joined = line.controllers.join(",");
+    let names = std::iter::once(joined.as_str()).chain(line.controllers.iter().copied());
+    let mut mounts = names.map(|name| Path::new(ROOT).join(name.trim_start_matches("name=")));
+    let mount = mounts.find(|mount| magic(mount) == Some(CGROUP_MAGIC))?;
+    let own = own(&mount, line.path);
+    let controllers = line.controllers.iter().map(ToString::to_string).collect();
+    Some(Hierarchy { mount, controllers, own })
+}
+
+fn unified(mount: PathBuf, lines: &[Line<'_>]) -> Result<Unified, Error> {
+    let controllers = files::read(&mount, "cgroup.controllers").map_err(|errno| {
+        Error::system(format!("read `{}/cgroup.controllers`", mount.display()), errno)
+    })?;
+    let path = lines.iter().find(|line| line.controllers.is_empty()).map_or("/", |line| line.path);
+    let own = own(&mount, path);
+    Ok(Unified {
+        mount,
+        controllers: controllers.split_whitespace().map(str::to_owned).collect(),
+        own,
+    })
+}
+
+/// Our own cgroup as a path below `mount`. In a container without a cgroup namespace, or moved out of the root of its
+/// own, the path in `/proc/self/cgroup` is not below the mount: the root of the mount is the closest place then.
+fn own(mount: &Path, path: &str) -> PathBuf {
+    let root = PathBuf::from("/");
+    let below = path.trim_start_matches('/');
+    if below.is_empty() || path.contains("/..") {
+        return root;
+    }
+    match rustix::fs::access(mount.join(below), rustix::fs::Access::EXISTS) {
+        Ok(()) => root.join(below),
+        Err(_) => root,
+    }
+}
+
+/// The type of the file system at `path`, `None` when there is nothing.
+fn magic(path: &Path) -> Option<u64> {
+    let found: Result<_, Errno> = rustix::fs::statfs(path);
+    found.ok().and_then(|found| u64::try_from(found.f_type).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_has_controllers_a_name_or_neither() {
+        let lines = parse("4:cpu,cpuacct:/a\n2:name=systemd:/b:c\n0::/\nnot a line\n");
+        assert_eq!(
+            lines,
+            [
+                Line { controllers: vec!["cpu", "cpuacct"], path: "/a" },
+                Line { controllers: vec!["name=systemd"], path: "/b:c" },
+                Line { controllers: vec![], path: "/" },
+            ]
+        );
+    }
+
+    #[test]
+    fn a_cgroup_that_is_not_below_the_mount_counts_as_its_root() {
+        let mount = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(mount.path().join("a/b")).unwrap();
+        assert_eq!(own(mount.path(), "/a/b"), Path::new("/a/b"));
+        assert_eq!(own(mount.path(), "/docker/abc"), Path::new("/"));
+        assert_eq!(own(mount.path(), "/../a"), Path::new("/"));
+        assert_eq!(own(mount.path(), "/"), Path::new("/"));
+    }
+
+    #[test]
+    fn this_host_has_some_layout() {
+        let layout = probe().unwrap();
+        assert!(layout.unified().is_some() || !layout.hierarchies().is_empty());
+    }
+}

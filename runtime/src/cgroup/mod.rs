@@ -1,0 +1,32 @@
+//! Control groups: where a container's processes are counted, limited, frozen and killed.
+//!
+//! [`probe`] reads the host's layout once, [`plan`] decides purely which directories are made and which value goes into
+//! which file, [`Cgroup::create`] does exactly that and takes it back when a step fails. Later commands need only the
+//! [`Paths`] in the container's state. No module here looks at a mount table, parses a path inside a container, or skips
+//! a limit that the host cannot keep: such a limit is refused, with its place in `config.json`. See docs/cgroups.md.
+
+mod control;
+mod create;
+mod device_program;
+mod devices;
+mod error;
+mod files;
+mod layout;
+mod location;
+mod paths;
+mod plan;
+mod remove;
+mod v1;
+mod v2;
+
+pub use create::{Cgroup, Hierarchies};
+pub use devices::{Access, Kind, Rule};
+pub use error::Error;
+pub use layout::{Hierarchy, Layout, Unified, probe};
+pub use paths::Paths;
+pub use plan::{
+    CgroupPlan, Devices, Manager, Member, OnMissing, Options, Request, Version, Write, plan,
+};
+
+#[cfg(test)]
+mod tests;

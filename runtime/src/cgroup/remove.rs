@@ -1,0 +1,85 @@
+//! Removing a container's cgroup: every directory, with those that the container made below it.
+//!
+//! Goes on after a failure and reports the first. A directory that is gone is removed. Processes that were killed may take
+//! a moment to leave: the v2 directory tells when the last has left, and the v1 directories, which learn it in the same
+//! instant, are tried again for a while.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rustix::fs::{Access, AtFlags, CWD};
+use rustix::io::Errno;
+
+use super::control::{PATIENCE, await_event, tree};
+use super::{Cgroup, Error};
+
+impl Cgroup {
+    /// Removes every directory. The directories above, which other containers may share, stay.
+    pub fn remove(&self) -> Result<(), Error> {
+        let mut result = Ok(());
+        if let Some(directory) = self.paths.unified() {
+            result = remove_v2(directory);
+        }
+        let end = Instant::now() + PATIENCE;
+        for directory in self.paths.legacy() {
+            result = result.and(remove_v1(directory, end));
+        }
+        result
+    }
+}
+
+fn remove_v2(directory: &Path) -> Result<(), Error> {
+    match remove_directory(directory) {
+        Err(Errno::BUSY) => {
+            await_event(directory, "populated 0", "empty")?;
+            remove_tree(directory, Instant::now() + PATIENCE)
+        }
+        other => other.map_err(|errno| failed(directory, errno)),
+    }
+}
+
+fn remove_v1(directory: &Path, end: Instant) -> Result<(), Error> {
+    match remove_directory(directory) {
+        Err(Errno::BUSY) => remove_tree(directory, end),
+        other => other.map_err(|errno| failed(directory, errno)),
+    }
+}
+
+/// Removes what is below, the deepest first, then the directory.
+fn remove_tree(directory: &Path, end: Instant) -> Result<(), Error> {
+    let mut result = Ok(());
+    for directory in tree(directory)?.iter().rev() {
+        result = result.and(remove_patiently(directory, end));
+    }
+    result
+}
+
+fn remove_patiently(directory: &Path, end: Instant) -> Result<(), Error> {
+    let mut pause = Duration::from_millis(1);
+    loop {
+        match remove_directory(directory) {
+            Err(Errno::BUSY) if Instant::now() < end => std::thread::sleep(pause),
+            other => return other.map_err(|errno| failed(directory, errno)),
+        }
+        pause = (pause * 2).min(Duration::from_millis(100));
+    }
+}
+
+/// EBUSY: it has processes, or cgroups below it.
+fn remove_directory(directory: &Path) -> Result<(), Errno> {
+    match rustix::fs::unlinkat(CWD, directory, AtFlags::REMOVEDIR) {
+        Err(Errno::NOENT) => Ok(()),
+        // A read-only mount, or one that is not ours, is asked about permission before existence.
+        Err(errno @ (Errno::ROFS | Errno::ACCESS | Errno::PERM)) => {
+            match rustix::fs::access(directory, Access::EXISTS) {
+                Err(Errno::NOENT) => Ok(()),
+                _ => Err(errno),
+            }
+        }
+        other => other,
+    }
+}
+
+fn failed(directory: &Path, errno: Errno) -> Error {
+    Error::system(format!("remove cgroup `{}`", directory.display()), errno)
+}

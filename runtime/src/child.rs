@@ -1,0 +1,256 @@
+//! The child: walks the plan's steps and becomes the container's process (invariant I2).
+//!
+//! It runs in a copy of the parent's memory made by clone3, with one thread. It does not parse, format or log; a failed step is
+//! a number to the parent, which has the same plan and can say what it was.
+
+mod console;
+mod file_systems;
+pub(crate) mod identity;
+mod passwd;
+
+use crate::plan::op::{Barrier, Op, Source, Step};
+use crate::wire::{self, Message};
+use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::process::Signal;
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use sys::clone;
+use sys::namespace::{self, Kinds};
+use sys::signals;
+
+/// Exit status of a child whose step failed; nobody sees it, because the parent reports the failure itself.
+const FAILED: i32 = 1;
+
+/// What the parent opened for the child before the clone.
+#[derive(Debug, Default)]
+pub struct Resources {
+    /// `cgroup.procs` files of the container's cgroups, open for writing.
+    pub cgroups: Vec<OwnedFd>,
+    /// The plan's bind sources.
+    pub sources: Vec<Source>,
+    /// For each of them that is carried as one, its detached mount tree.
+    pub trees: Vec<Option<OwnedFd>>,
+    /// Where the master of the pseudo-terminal goes.
+    pub console: Option<OwnedFd>,
+    /// The socket on which the process waits for `start`.
+    pub start: Option<OwnedFd>,
+    /// The container's init, whose namespaces are joined (`exec`).
+    pub init: Option<OwnedFd>,
+}
+
+/// The child's state between its steps.
+pub struct Child<'a> {
+    steps: &'a [Step],
+    resources: &'a Resources,
+    /// Who is told of barriers and failures: the parent, or after `AwaitStart` the process that started us.
+    peer: BorrowedFd<'a>,
+    /// The container's root.
+    root: Option<BorrowedFd<'static>>,
+    /// An attached empty read-only file system that further directories are masked with.
+    mask: Option<BorrowedFd<'static>>,
+    /// What will be executed.
+    executable: Option<&'a CStr>,
+    /// `HOME=...` from the container's passwd.
+    home: Option<CString>,
+}
+
+/// What to do after a step.
+enum Next {
+    Step,
+    /// The work goes on in another process.
+    Exit,
+}
+
+impl<'a> Child<'a> {
+    /// A child at the beginning of `steps`, which speaks to `peer`.
+    pub fn new(steps: &'a [Step], resources: &'a Resources, peer: BorrowedFd<'a>) -> Child<'a> {
+        Child { steps, resources, peer, root: None, mask: None, executable: None, home: None }
+    }
+
+    /// Walks the steps from `first` on. Returns an exit status only if a step failed, or in a helper stage.
+    pub fn run(&mut self, first: usize) -> i32 {
+        let steps = self.steps;
+        for (index, step) in steps.iter().enumerate().skip(first) {
+            match self.apply(&step.op, index) {
+                Ok(Next::Step) => {}
+                Ok(Next::Exit) => return 0,
+                Err(errno) => {
+                    // If nobody listens any more there is nobody to tell.
+                    let _ = Message::Failure { step: index, errno }.send(self.peer);
+                    return FAILED;
+                }
+            }
+        }
+        FAILED
+    }
+
+    fn apply(&mut self, op: &'a Op, index: usize) -> Result<Next, Errno> {
+        match op {
+            Op::Wait(barrier) => self.wait(*barrier, index)?,
+            Op::NamespaceRoot => identity::namespace_root()?,
+            Op::JoinCgroup => self.join_cgroup()?,
+            Op::JoinNamespace { kind, path } => join_namespace(*kind, path)?,
+            Op::JoinInit { kinds } => self.join_init(*kinds)?,
+            Op::Unshare(kinds) => namespace::unshare(*kinds)?,
+            Op::TimeOffsets { offsets } => time_offsets(offsets)?,
+            Op::Fork { namespaces } => return self.fork(*namespaces, index),
+            Op::NewSession => drop(rustix::process::setsid()?),
+            Op::Loopback => sys::network::loopback_up()?,
+            Op::Hostname(name) => rustix::system::sethostname(name.as_bytes())?,
+            Op::Domainname(name) => rustix::system::setdomainname(name.as_bytes())?,
+            Op::WriteProc { path, value } => write_file(path, value.as_bytes())?,
+            Op::Propagation { flags } => file_systems::propagation(*flags)?,
+            Op::Root { source, propagation } => self.attach_root(*source, *propagation)?,
+            Op::OpenRoot => self.open_root()?,
+            Op::Mount(mount) => self.mount(mount)?,
+            Op::Bind(bind) => self.bind(bind)?,
+            Op::ReadOnlyMount { target } => self.read_only_mount(target)?,
+            Op::Directory { target } => drop(target.ensure(self.root()?, false)?),
+            Op::Device(device) => self.device(device)?,
+            Op::Symlink { target, to } => self.symlink(target, to)?,
+            Op::Console(console) => self.console(*console)?,
+            Op::Pivot => self.pivot()?,
+            Op::MoveRoot => self.move_root()?,
+            Op::Chroot { path } => self.chroot(path)?,
+            Op::RootPropagation { flags } => file_systems::propagation(*flags)?,
+            Op::ReadOnly { target } => self.read_only(target)?,
+            Op::Mask { target } => self.hide(target)?,
+            Op::ReadOnlyRoot => self.read_only_root()?,
+            Op::Rlimit { resource, soft, hard } => identity::rlimit(None, *resource, *soft, *hard)?,
+            Op::Keyring(name) => identity::keyring(name)?,
+            Op::NoNewPrivileges => rustix::thread::set_no_new_privs(true)?,
+            Op::Bounding(keep) => identity::bounding(*keep)?,
+            Op::StandardStreams { uid } => identity::standard_streams(*uid)?,
+            Op::User { uid, gid, groups } => identity::user(*uid, *gid, groups.as_deref())?,
+            Op::Capabilities(sets) => identity::capabilities(sets)?,
+            Op::NotDumpable => identity::not_dumpable()?,
+            Op::Umask(mask) => drop(rustix::process::umask(Mode::from_raw_mode(*mask))),
+            Op::Home { uid } => self.home = passwd::home(*uid),
+            Op::WorkingDirectory(path) => working_directory(path)?,
+            Op::FindExecutable { candidates, .. } => self.executable = Some(find_executable(candidates)?),
+            Op::AwaitStart => self.await_start()?,
+            Op::CloseFds { first } => sys::fd::cloexec_from(*first)?,
+            Op::Seccomp { program, flags } => drop(sys::seccomp::install(program, *flags)?),
+            Op::Exec { argv, env } => return Err(self.exec(argv, env)),
+        }
+        Ok(Next::Step)
+    }
+
+    /// The container's root.
+    fn root(&self) -> Result<BorrowedFd<'static>, Errno> {
+        self.root.ok_or(Errno::BADF)
+    }
+
+    fn wait(&self, _barrier: Barrier, step: usize) -> Result<(), Errno> {
+        Message::Waiting { step }.send(self.peer)?;
+        wire::wait_go(self.peer)
+    }
+
+    /// `0` is the writer itself (cgroups(7)), so that no process id has to be right in anybody's namespace.
+    fn join_cgroup(&self) -> Result<(), Errno> {
+        for procs in &self.resources.cgroups {
+            rustix::io::write(procs, b"0")?;
+        }
+        Ok(())
+    }
+
+    fn join_init(&self, kinds: Kinds) -> Result<(), Errno> {
+        let init = self.resources.init.as_ref().ok_or(Errno::BADF)?;
+        namespace::join_all_of(init.as_fd(), kinds)
+    }
+
+    /// The grandchild goes on with the next step. It first waits for a `go`, so that the parent knows of it before it
+    /// speaks: both use the same socket.
+    fn fork(&mut self, namespaces: Kinds, step: usize) -> Result<Next, Errno> {
+        let options = clone::Options { namespaces, sibling: true, ..clone::Options::default() };
+        let child = clone::spawn(&options, || match wire::wait_go(self.peer) {
+            Ok(()) => self.run(step + 1),
+            Err(_) => FAILED,
+        })?;
+        Message::Forked { step, pid: child.pid.as_raw_nonzero().get() }.send(self.peer)?;
+        Ok(Next::Exit)
+    }
+
+    /// Waits until `start` connects and says go. Whoever connects and leaves again has not started us.
+    fn await_start(&mut self) -> Result<(), Errno> {
+        let socket = self.resources.start.as_ref().ok_or(Errno::BADF)?;
+        loop {
+            let peer = match rustix::net::accept_with(socket, rustix::net::SocketFlags::CLOEXEC) {
+                Err(Errno::INTR | Errno::CONNABORTED) => continue,
+                peer => peer?,
+            };
+            if wire::wait_go(peer.as_fd()).is_ok() {
+                self.peer = sys::fd::until_exec(peer);
+                return Ok(());
+            }
+        }
+    }
+
+    fn exec(&self, argv: &sys::exec::CStringArray, env: &sys::exec::CStringArray) -> Errno {
+        let Some(executable) = self.executable else { return Errno::NOENT };
+        // What Rust ignores, or whoever started us; runc's dispositions are the default ones for the same reason.
+        for signal in [Signal::PIPE, Signal::CHILD, Signal::QUIT, Signal::TERM] {
+            signals::set_default(signal);
+        }
+        signals::set_mask(&signals::Mask::empty());
+        match &self.home {
+            Some(home) => {
+                let mut env = env.clone();
+                env.push(home.clone());
+                sys::exec::execve(executable, argv, &env)
+            }
+            None => sys::exec::execve(executable, argv, env),
+        }
+    }
+}
+
+fn join_namespace(kind: Kinds, path: &CStr) -> Result<(), Errno> {
+    let fd = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    namespace::join(fd.as_fd(), kind)
+}
+
+/// Offsets can be written only while nobody is in the namespace; entering it comes after (time_namespaces(7)).
+fn time_offsets(offsets: &CStr) -> Result<(), Errno> {
+    namespace::unshare(Kinds::TIME)?;
+    write_file(c"/proc/self/timens_offsets", offsets.to_bytes())?;
+    join_namespace(Kinds::TIME, c"/proc/self/ns/time_for_children")
+}
+
+/// Writes a file that is there, in one write: kernel files take a value as a whole.
+fn write_file(path: &CStr, value: &[u8]) -> Result<(), Errno> {
+    let file = rustix::fs::open(path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+    rustix::io::write(&file, value).map(drop)
+}
+
+/// After the change of directory, the path of where we are tells whether it is inside the root: the kernel puts
+/// `(unreachable)` before it otherwise. A leaked fd of the host would lead out (CVE-2024-21626).
+fn working_directory(path: &CStr) -> Result<(), Errno> {
+    rustix::process::chdir(path)?;
+    match rustix::process::getcwd(Vec::new())?.to_bytes() {
+        [b'/', ..] => Ok(()),
+        _ => Err(Errno::XDEV),
+    }
+}
+
+/// The first candidate that may be executed. A bare name that is found but may not be executed is looked for further, and the
+/// refusal is reported if nothing better turns up, as execvp(3) does.
+fn find_executable(candidates: &[CString]) -> Result<&CStr, Errno> {
+    let mut refusal = Errno::NOENT;
+    for candidate in candidates {
+        match executable(candidate) {
+            Ok(()) => return Ok(candidate),
+            Err(Errno::NOENT | Errno::NOTDIR) if candidates.len() > 1 => {}
+            Err(errno) => refusal = errno,
+        }
+    }
+    Err(refusal)
+}
+
+fn executable(path: &CStr) -> Result<(), Errno> {
+    let stat = rustix::fs::stat(path)?;
+    if rustix::fs::FileType::from_raw_mode(stat.st_mode) == rustix::fs::FileType::Directory {
+        return Err(Errno::ISDIR);
+    }
+    rustix::fs::accessat(rustix::fs::CWD, path, rustix::fs::Access::EXEC_OK, AtFlags::EACCESS)
+}

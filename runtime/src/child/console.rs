@@ -1,0 +1,64 @@
+//! The pseudo-terminal of a container with `process.terminal`.
+
+use super::Child;
+use super::file_systems::{attach, clone_tree};
+use crate::plan::op::Console;
+use rustix::fs::{Mode, OFlags, Uid};
+use rustix::io::Errno;
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, unlockpt};
+use rustix::termios::Winsize;
+use std::io::IoSlice;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use sys::beneath::{self, Target};
+
+/// `DEVPTS_SUPER_MAGIC`
+const DEVPTS: u64 = 0x1cd1;
+/// The name that goes with the master: what runc sends is for show, and nobody opens it.
+const NAME: &[u8] = b"/dev/ptmx";
+
+impl Child<'_> {
+    /// The pair comes from the container's own devpts, checked to be one, and the slave from the master itself: no path in
+    /// /dev/pts is ever opened (CVE-2025-52565).
+    pub(super) fn console(&self, console: Console) -> Result<(), Errno> {
+        let root = self.root()?;
+        let flags = OFlags::RDWR | OFlags::NOCTTY;
+        let master = beneath::open(root, c"dev/pts/ptmx", flags, Mode::empty())?;
+        if u64::try_from(rustix::fs::fstatfs(&master)?.f_type) != Ok(DEVPTS) {
+            return Err(Errno::NOTTY);
+        }
+        unlockpt(&master)?;
+        let slave = ioctl_tiocgptpeer(&master, OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
+        if let Some((rows, columns)) = console.size {
+            let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+            rustix::termios::tcsetwinsize(&master, size)?;
+        }
+        if console.uid != 0 {
+            rustix::fs::fchown(&slave, Some(Uid::from_raw(console.uid)), None)?;
+        }
+        if console.mount {
+            let target = Target::new(b"dev/console").map_err(|_| Errno::INVAL)?.ensure(root, true)?;
+            attach(clone_tree(slave.as_fd(), c"", false)?, target.as_fd())?;
+        }
+        self.hand_out(&master)?;
+        become_terminal(slave.as_fd())
+    }
+
+    fn hand_out(&self, master: &OwnedFd) -> Result<(), Errno> {
+        let socket = self.resources.console.as_ref().ok_or(Errno::BADF)?;
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut ancillary = SendAncillaryBuffer::new(&mut space);
+        let fds = [master.as_fd()];
+        ancillary.push(SendAncillaryMessage::ScmRights(&fds));
+        sendmsg(socket, &[IoSlice::new(NAME)], &mut ancillary, SendFlags::NOSIGNAL).map(drop)
+    }
+}
+
+/// The session was made by an earlier step, so that the terminal can become its controlling one.
+fn become_terminal(slave: BorrowedFd<'_>) -> Result<(), Errno> {
+    rustix::process::ioctl_tiocsctty(slave)?;
+    rustix::stdio::dup2_stdin(slave)?;
+    rustix::stdio::dup2_stdout(slave)?;
+    rustix::stdio::dup2_stderr(slave)
+}

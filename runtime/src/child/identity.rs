@@ -1,0 +1,105 @@
+//! Ids, capabilities, limits: what the process may do.
+
+use crate::plan::op::Capabilities;
+use rustix::fs::{FileType, makedev};
+use rustix::io::Errno;
+use rustix::process::{DumpableBehavior, Gid, Pid, Resource, Rlimit, Uid};
+use rustix::stdio;
+use rustix::thread::{
+    CapabilitySet, CapabilitySets, clear_ambient_capability_set, configure_capability_in_ambient_set,
+    remove_capability_from_bounding_set, set_capabilities, set_keep_capabilities, set_thread_groups, set_thread_res_gid,
+    set_thread_res_uid,
+};
+use std::ffi::CStr;
+
+/// Root of the new user namespace. The change of ids makes the process's /proc entry root's, whom the namespace may not have:
+/// it is taken back, because what is written there next must be ours to write.
+pub(super) fn namespace_root() -> Result<(), Errno> {
+    let (uid, gid) = (Uid::ROOT, Gid::ROOT);
+    set_thread_res_gid(gid, gid, gid)?;
+    set_thread_res_uid(uid, uid, uid)?;
+    rustix::process::set_dumpable_behavior(DumpableBehavior::Dumpable)
+}
+
+/// Until the exec this process is the runtime, with the runtime's executable: nobody in a shared pid namespace may open it
+/// through /proc/PID/exe or attach to it (CVE-2016-9962, CVE-2019-5736).
+pub(super) fn not_dumpable() -> Result<(), Errno> {
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
+}
+
+pub(crate) fn rlimit(pid: Option<Pid>, resource: Resource, soft: Option<u64>, hard: Option<u64>) -> Result<(), Errno> {
+    rustix::process::prlimit(pid, resource, Rlimit { current: soft, maximum: hard }).map(drop)
+}
+
+/// A kernel without keyrings has none to leak.
+pub(super) fn keyring(name: &CStr) -> Result<(), Errno> {
+    match sys::keyring::join_session(name) {
+        Err(Errno::NOSYS) => Ok(()),
+        joined => joined,
+    }
+}
+
+/// Drops what is not kept, up to the last capability that the kernel knows, which it tells by EINVAL for the next: a list of
+/// our own would leave newer ones in (capabilities(7)).
+pub(super) fn bounding(keep: u64) -> Result<(), Errno> {
+    for number in 0..u64::BITS {
+        let bit = CapabilitySet::from_bits_retain(1 << number);
+        if keep & bit.bits() != 0 {
+            continue;
+        }
+        match remove_capability_from_bounding_set(bit) {
+            Err(Errno::INVAL) => break,
+            // Without CAP_SETPCAP nothing can be taken away, and without it in the bounding set there is nothing to gain.
+            Err(Errno::PERM) if !rustix::thread::capability_is_in_bounding_set(bit)? => {}
+            dropped => dropped?,
+        }
+    }
+    Ok(())
+}
+
+/// Streams that are not ours yet are given away, so that /dev/stdout can be opened. /dev/null is shared by everybody and
+/// left alone; a socket or a read-only file system that refuses is no reason to fail.
+pub(super) fn standard_streams(uid: u32) -> Result<(), Errno> {
+    for fd in [stdio::stdin(), stdio::stdout(), stdio::stderr()] {
+        let Ok(stat) = rustix::fs::fstat(fd) else { continue };
+        let null = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == makedev(1, 3);
+        if null || stat.st_uid == uid {
+            continue;
+        }
+        match rustix::fs::fchown(fd, Some(Uid::from_raw(uid)), None) {
+            Err(Errno::INVAL | Errno::PERM | Errno::ROFS) => {}
+            given => given?,
+        }
+    }
+    Ok(())
+}
+
+/// Groups first, the user last: it is the user id that the right to change the others hangs on. The permitted capabilities are kept
+/// across the change, to be cut down to the container's own afterwards. Groups are always set: those of whoever started us
+/// are never inherited (CVE-2022-2989).
+pub(super) fn user(uid: u32, gid: u32, groups: Option<&[u32]>) -> Result<(), Errno> {
+    set_keep_capabilities(true)?;
+    if let Some(groups) = groups {
+        let groups: Vec<Gid> = groups.iter().map(|&gid| Gid::from_raw(gid)).collect();
+        set_thread_groups(&groups)?;
+    }
+    let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+    set_thread_res_gid(gid, gid, gid)?;
+    set_thread_res_uid(uid, uid, uid)?;
+    not_dumpable()
+}
+
+pub(super) fn capabilities(sets: &Capabilities) -> Result<(), Errno> {
+    let set = CapabilitySet::from_bits_retain;
+    let all = CapabilitySets {
+        effective: set(sets.effective),
+        permitted: set(sets.permitted),
+        inheritable: set(sets.inheritable),
+    };
+    set_capabilities(None, all)?;
+    clear_ambient_capability_set()?;
+    for bit in (0..u64::BITS).map(|number| 1u64 << number).filter(|bit| sets.ambient & bit != 0) {
+        configure_capability_in_ambient_set(set(bit), true)?;
+    }
+    Ok(())
+}

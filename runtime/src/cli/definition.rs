@@ -1,0 +1,176 @@
+//! What there is: every command and every flag, with the words of its help.
+
+/// A flag.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Flag {
+    /// Its name, without dashes.
+    pub name: &'static str,
+    /// A single letter for it.
+    pub short: Option<char>,
+    /// What its value is called; `None` for a switch.
+    pub value: Option<&'static str>,
+    /// What it does.
+    pub about: &'static str,
+}
+
+/// A command.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Command {
+    /// Its name.
+    pub name: &'static str,
+    /// The operands, as they are shown.
+    pub operands: &'static str,
+    /// How many operands it takes at least and at most.
+    pub count: (usize, usize),
+    /// What follows the first operand belongs to somebody else, dashes and all.
+    pub raw: bool,
+    /// What it does.
+    pub about: &'static str,
+    /// Its flags.
+    pub flags: &'static [Flag],
+}
+
+const fn switch(name: &'static str, about: &'static str) -> Flag {
+    Flag { name, short: None, value: None, about }
+}
+
+const fn value(name: &'static str, value: &'static str, about: &'static str) -> Flag {
+    Flag { name, short: None, value: Some(value), about }
+}
+
+const fn short(letter: char, flag: Flag) -> Flag {
+    Flag { short: Some(letter), ..flag }
+}
+
+/// Flags before the command.
+pub const GLOBALS: &[Flag] = &[
+    value("root", "DIR", "keep the state of containers in DIR, which should be on tmpfs"),
+    value("log", "FILE", "append errors to FILE as well as writing them to stderr"),
+    value("log-format", "FORMAT", "write the log as `text` (default) or `json`"),
+    switch("debug", "log what is done"),
+    short('h', switch("help", "show help")),
+    short('v', switch("version", "show the version")),
+];
+
+const BUNDLE: Flag = short('b', value("bundle", "DIR", "the bundle: a directory with config.json (default: the current one)"));
+const CONSOLE_SOCKET: Flag =
+    value("console-socket", "PATH", "send the master of the container's terminal to this unix socket");
+const PID_FILE: Flag = value("pid-file", "FILE", "write the process id to FILE");
+const NO_PIVOT: Flag = switch("no-pivot", "do not use pivot_root, for a host that runs from an initramfs");
+const NO_NEW_KEYRING: Flag = switch("no-new-keyring", "keep the caller's session keyring");
+const PRESERVE_FDS: Flag = value("preserve-fds", "N", "pass N more file descriptors, from 3 on");
+
+/// All commands.
+pub const COMMANDS: &[Command] = &[
+    Command {
+        name: "check",
+        operands: "",
+        count: (0, 0),
+        raw: false,
+        about: "report everything that is wrong with a bundle",
+        flags: &[BUNDLE],
+    },
+    Command {
+        name: "create",
+        operands: "ID",
+        count: (1, 1),
+        raw: false,
+        about: "make a container, whose process waits for `start`",
+        flags: &[BUNDLE, CONSOLE_SOCKET, PID_FILE, NO_PIVOT, NO_NEW_KEYRING, PRESERVE_FDS],
+    },
+    Command {
+        name: "delete",
+        operands: "ID",
+        count: (1, 1),
+        raw: false,
+        about: "remove a stopped container",
+        flags: &[short('f', switch("force", "kill it first, if it still runs; no error if it does not exist"))],
+    },
+    Command {
+        name: "exec",
+        operands: "ID COMMAND [ARG...]",
+        count: (1, usize::MAX),
+        raw: true,
+        about: "run a further process in a container",
+        flags: &[
+            CONSOLE_SOCKET,
+            PID_FILE,
+            PRESERVE_FDS,
+            short('p', value("process", "FILE", "take the process from a JSON file, in the form of config.json's `process`")),
+            short('d', switch("detach", "do not wait for it to end")),
+            short('t', switch("tty", "give it a terminal")),
+            value("cwd", "DIR", "its working directory in the container"),
+            short('e', value("env", "NAME=VALUE", "set an environment variable; may be repeated")),
+            short('u', value("user", "UID[:GID]", "run it as this user")),
+            short('g', value("additional-gids", "GID", "add a supplementary group; may be repeated")),
+            switch("no-new-privs", "set no_new_privs"),
+            short('c', value("cap", "CAP", "add a capability; may be repeated")),
+        ],
+    },
+    Command {
+        name: "features",
+        operands: "",
+        count: (0, 0),
+        raw: false,
+        about: "show what this runtime can do, as JSON",
+        flags: &[],
+    },
+    Command {
+        name: "kill",
+        operands: "ID [SIGNAL]",
+        count: (1, 2),
+        raw: false,
+        about: "send a signal (default SIGTERM) to a container's init",
+        flags: &[short('a', switch("all", "send it to every process of the container"))],
+    },
+    Command {
+        name: "list",
+        operands: "",
+        count: (0, 0),
+        raw: false,
+        about: "list the containers under the root",
+        flags: &[
+            short('f', value("format", "FORMAT", "`table` (default) or `json`")),
+            short('q', switch("quiet", "show ids only")),
+        ],
+    },
+    Command {
+        name: "plan",
+        operands: "[ID]",
+        count: (0, 1),
+        raw: false,
+        about: "show what `create` would do, and do nothing",
+        flags: &[BUNDLE, NO_PIVOT, NO_NEW_KEYRING, PRESERVE_FDS],
+    },
+    Command {
+        name: "run",
+        operands: "ID",
+        count: (1, 1),
+        raw: false,
+        about: "make a container and start it",
+        flags: &[
+            BUNDLE,
+            CONSOLE_SOCKET,
+            PID_FILE,
+            NO_PIVOT,
+            NO_NEW_KEYRING,
+            PRESERVE_FDS,
+            short('d', switch("detach", "do not wait for it to end")),
+            switch("keep", "do not delete it when it ends"),
+            switch("no-subreaper", "do not become the parent of its orphaned processes"),
+        ],
+    },
+    Command {
+        name: "spec",
+        operands: "",
+        count: (0, 0),
+        raw: false,
+        about: "write a config.json to start from",
+        flags: &[
+            short('b', value("bundle", "DIR", "the directory to write it to (default: the current one)")),
+            switch("rootless", "for a caller who is not root"),
+        ],
+    },
+    Command { name: "start", operands: "ID", count: (1, 1), raw: false, about: "start a container that was created", flags: &[] },
+    Command { name: "state", operands: "ID", count: (1, 1), raw: false, about: "show the state of a container, as JSON", flags: &[] },
+];

@@ -1,0 +1,13 @@
+//! The command line: one table of commands and flags, from which parsing and help are made.
+//!
+//! A general parser costs more to set up than the rest of a command's work here, which engines pay three times per container.
+//! This one compares strings against a static table. It takes what runc takes: `--flag value`, `--flag=value`, Go's single
+//! dash for long flags, repeated flags, and flags after the container's id.
+
+mod definition;
+mod help;
+mod parse;
+
+pub use definition::{COMMANDS, Command, Flag, GLOBALS};
+pub use help::{command as help_of, overview, version};
+pub use parse::{Parsed, parse};

@@ -1,0 +1,193 @@
+//! From the arguments to a command, its flags and its operands.
+
+use super::definition::{COMMANDS, Command, Flag, GLOBALS};
+use crate::error::{Error, Result};
+
+/// What was typed.
+#[derive(Debug)]
+pub struct Parsed {
+    /// The command, if there is one.
+    pub command: Option<&'static Command>,
+    /// Flags before and after the command, in order, with their values.
+    flags: Vec<(&'static Flag, Option<String>)>,
+    /// Operands.
+    pub operands: Vec<String>,
+}
+
+impl Parsed {
+    /// The last value of a flag.
+    pub fn value(&self, name: &str) -> Option<&str> {
+        self.values(name).last()
+    }
+
+    /// Every value of a flag that may be repeated.
+    pub fn values(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.flags.iter().filter(move |(flag, _)| flag.name == name).filter_map(|(_, value)| value.as_deref())
+    }
+
+    /// Whether a switch is on.
+    pub fn is_set(&self, name: &str) -> bool {
+        let last = self.flags.iter().rev().find(|(flag, _)| flag.name == name);
+        last.is_some_and(|(_, value)| value.as_deref() != Some("false"))
+    }
+
+    /// A flag that is a number.
+    ///
+    /// # Errors
+    /// When its value is none.
+    pub fn number(&self, name: &str) -> Result<Option<u32>> {
+        let parse = |text: &str| {
+            text.parse().map_err(|_| Error::Usage(format!("invalid value `{text}` for flag --{name}: it must be a number")))
+        };
+        self.value(name).map(parse).transpose()
+    }
+}
+
+/// Parses the arguments, without the program's name.
+///
+/// # Errors
+/// For a flag or command that does not exist, a flag without its value, or the wrong number of operands.
+pub fn parse(args: impl IntoIterator<Item = String>) -> Result<Parsed> {
+    let mut parsed = Parsed { command: None, flags: Vec::new(), operands: Vec::new() };
+    let mut args = args.into_iter();
+    while let Some(arg) = args.next() {
+        let raw = parsed.command.is_some_and(|command| command.raw) && !parsed.operands.is_empty();
+        if raw {
+            // What follows the id is the container's command line, `--` before it or not.
+            if arg != "--" || parsed.operands.len() > 1 {
+                parsed.operands.push(arg);
+            }
+        } else if arg == "--" && parsed.command.is_some() {
+            parsed.operands.extend(args.by_ref());
+        } else if arg.len() > 1 && arg.starts_with('-') {
+            parsed.flag(&arg, &mut args)?;
+        } else if parsed.command.is_none() {
+            parsed.command = Some(command(&arg)?);
+        } else {
+            parsed.operands.push(arg);
+        }
+    }
+    parsed.count_operands()?;
+    Ok(parsed)
+}
+
+fn command(name: &str) -> Result<&'static Command> {
+    COMMANDS.iter().find(|command| command.name == name).ok_or_else(|| {
+        let names: Vec<&str> = COMMANDS.iter().map(|command| command.name).collect();
+        Error::Usage(format!("unknown command `{name}`: there are {}", names.join(", ")))
+    })
+}
+
+impl Parsed {
+    fn flag(&mut self, arg: &str, rest: &mut impl Iterator<Item = String>) -> Result<()> {
+        let (name, attached) = match arg.trim_start_matches('-').split_once('=') {
+            Some((name, value)) => (name, Some(value.to_owned())),
+            None => (arg.trim_start_matches('-'), None),
+        };
+        let Some(flag) = self.find(name) else {
+            return self.cluster(arg, name);
+        };
+        let value = match (flag.value, attached) {
+            (Some(_), None) => {
+                let missing = || Error::Usage(format!("flag needs an argument: {arg}"));
+                Some(rest.next().ok_or_else(missing)?)
+            }
+            (None, Some(value)) if !matches!(value.as_str(), "true" | "false") => {
+                return Err(Error::Usage(format!("invalid value `{value}` for flag --{name}: it is on or off")));
+            }
+            (_, attached) => attached,
+        };
+        self.flags.push((flag, value));
+        Ok(())
+    }
+
+    /// A flag of the command, or one of the globals.
+    fn find(&self, name: &str) -> Option<&'static Flag> {
+        let own = self.command.map_or(&[][..], |command| command.flags);
+        let mut letters = name.chars();
+        let letter = letters.next().filter(|_| letters.next().is_none());
+        own.iter().chain(GLOBALS).find(|flag| flag.name == name || letter.is_some() && flag.short == letter)
+    }
+
+    /// Several switches behind one dash, as in `-dt`.
+    fn cluster(&mut self, arg: &str, letters: &str) -> Result<()> {
+        let unknown = || {
+            let place = self.command.map_or("nrun".to_owned(), |command| format!("nrun {}", command.name));
+            Error::Usage(format!("flag provided but not defined: {arg} (see `{place} --help`)"))
+        };
+        if arg.starts_with("--") {
+            return Err(unknown());
+        }
+        let flag = |letter: char| self.find(&letter.to_string()).filter(|flag| flag.value.is_none());
+        let flags: Option<Vec<&'static Flag>> = letters.chars().map(flag).collect();
+        let flags = flags.ok_or_else(unknown)?;
+        self.flags.extend(flags.into_iter().map(|flag| (flag, None)));
+        Ok(())
+    }
+
+    fn count_operands(&self) -> Result<()> {
+        let Some(command) = self.command else { return Ok(()) };
+        let (least, most) = command.count;
+        if (least..=most).contains(&self.operands.len()) || self.is_set("help") {
+            return Ok(());
+        }
+        let usage = format!("nrun {} [OPTIONS] {}", command.name, command.operands);
+        let number = self.operands.len();
+        Err(Error::Usage(format!("`{}` got {number} arguments: usage: {}", command.name, usage.trim_end())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(text: &str) -> Result<Parsed> {
+        parse(text.split_whitespace().map(str::to_owned))
+    }
+
+    #[test]
+    fn what_containerd_writes_is_taken() {
+        let parsed = line("--root /r --log /l --log-format json create --bundle /b --pid-file /p c1").unwrap();
+        assert_eq!(parsed.command.unwrap().name, "create");
+        assert_eq!(parsed.value("root"), Some("/r"));
+        assert_eq!(parsed.value("bundle"), Some("/b"));
+        assert_eq!(parsed.operands, ["c1"]);
+    }
+
+    #[test]
+    fn flags_are_taken_after_the_id_with_one_dash_or_with_an_equals_sign() {
+        let parsed = line("run c1 -no-subreaper --bundle=/b -d").unwrap();
+        assert!(parsed.is_set("no-subreaper") && parsed.is_set("detach"));
+        assert_eq!(parsed.value("bundle"), Some("/b"));
+        assert!(!line("run --detach=false c1").unwrap().is_set("detach"));
+    }
+
+    #[test]
+    fn the_command_line_of_exec_is_left_alone() {
+        let parsed = line("exec -t -e A=1 -e B=2 c1 sh -c --help -- x").unwrap();
+        assert_eq!(parsed.operands, ["c1", "sh", "-c", "--help", "--", "x"]);
+        assert_eq!(parsed.values("env").collect::<Vec<_>>(), ["A=1", "B=2"]);
+        assert_eq!(line("exec c1 -- sh").unwrap().operands, ["c1", "sh"]);
+    }
+
+    #[test]
+    fn switches_may_share_a_dash() {
+        let parsed = line("exec -dt c1 sh").unwrap();
+        assert!(parsed.is_set("detach") && parsed.is_set("tty"));
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        for (text, message) in [
+            ("crate c1", "unknown command `crate`"),
+            ("create --bundel /b c1", "flag provided but not defined: --bundel"),
+            ("create c1 --bundle", "flag needs an argument: --bundle"),
+            ("create", "`create` got 0 arguments"),
+            ("start a b", "`start` got 2 arguments"),
+            ("delete --force=maybe c1", "invalid value `maybe`"),
+        ] {
+            let error = line(text).unwrap_err().to_string();
+            assert!(error.contains(message), "{text}: {error}");
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! `nrun create`: from a bundle to a container that waits for `start`.
+//!
+//! The straight line of the runtime: load, check, probe, plan, reserve, spawn, commit. Each line's type feeds the next, and
+//! each failure takes back what the lines before it left on the host.
+
+use crate::cgroup::Cgroup;
+use crate::cli::Parsed;
+use crate::error::{Error, Result};
+use crate::host::Host;
+use crate::id::ContainerId;
+use crate::parent::{self, Handed, Init};
+use crate::plan::{self, Plan};
+use crate::protect;
+use crate::record::{self, Record, Saved, Slot};
+use bundle::Checked;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use rustix::process::Pid;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+/// What `create` and `run` are told.
+#[derive(Debug)]
+pub struct Args {
+    /// The container's id.
+    pub id: ContainerId,
+    /// `--root`
+    pub root: PathBuf,
+    /// `--bundle`
+    pub bundle: PathBuf,
+    /// `--console-socket`
+    pub console_socket: Option<PathBuf>,
+    /// `--pid-file`
+    pub pid_file: Option<PathBuf>,
+    /// What the plan depends on.
+    pub options: plan::Options,
+}
+
+impl Args {
+    /// Reads the command line.
+    ///
+    /// # Errors
+    /// For an id that is none, or a number that is none.
+    pub fn of(parsed: &Parsed, await_start: bool) -> Result<Args> {
+        Args::for_id(parsed.operands.first().map(String::as_str).unwrap_or_default(), parsed, await_start)
+    }
+
+    /// Reads the command line, but for the id.
+    ///
+    /// # Errors
+    /// As [`Args::of`].
+    pub fn for_id(id: &str, parsed: &Parsed, await_start: bool) -> Result<Args> {
+        let id = ContainerId::new(id)?;
+        let options = plan::Options {
+            id: id.to_string(),
+            no_pivot: parsed.is_set("no-pivot"),
+            no_new_keyring: parsed.is_set("no-new-keyring"),
+            preserve_fds: parsed.number("preserve-fds")?.unwrap_or(0),
+            await_start,
+            ..plan::Options::default()
+        };
+        Ok(Args {
+            id,
+            root: root(parsed),
+            bundle: parsed.value("bundle").unwrap_or(".").into(),
+            console_socket: parsed.value("console-socket").filter(|path| !path.is_empty()).map(PathBuf::from),
+            pid_file: parsed.value("pid-file").filter(|path| !path.is_empty()).map(PathBuf::from),
+            options,
+        })
+    }
+}
+
+/// `--root`, or where it is by default.
+pub fn root(parsed: &Parsed) -> PathBuf {
+    parsed.value("root").map_or_else(record::default_root, PathBuf::from)
+}
+
+/// A container that is set up: its init waits for the answer to `Ready`, and its state is on disk.
+#[derive(Debug)]
+pub struct Created {
+    /// The plan that its init follows.
+    pub plan: Plan,
+    /// Its init.
+    pub init: Init,
+    /// Its record, locked.
+    pub record: Record,
+}
+
+/// Makes the container and returns when it waits for `start`.
+///
+/// # Errors
+/// Whatever is wrong with the bundle, the host, or a step. Nothing is left then.
+pub fn run(parsed: &Parsed) -> Result<()> {
+    let args = Args::of(parsed, true)?;
+    protect::our_executable()?;
+    let checked = check(&args)?;
+    create(&args, checked, None)?.init.go()
+}
+
+/// Makes the container. A terminal's master goes to `--console-socket`, or to `console` where that is not given.
+///
+/// # Errors
+/// As [`run`].
+pub fn create(args: &Args, checked: Checked, console: Option<OwnedFd>) -> Result<Created> {
+    let host = Host::probe(has_seccomp(&checked))?;
+    let plan = plan::create(&checked, &host, &args.options)?;
+    let console = console_socket(args, &checked)?.or(console);
+    let mut slot = Slot::reserve(&args.root, &args.id, saved(args, &checked, &host, &plan), checked.text())?;
+    let start = if args.options.await_start { Some(slot.listen()?) } else { None };
+    let cgroup = slot.own(make_cgroup(&plan)?);
+    let init = parent::spawn(&plan, cgroup, Handed { console, start, init: None })?;
+    let pid = init.pid;
+    let committed = slot.commit(pid).and_then(|record| {
+        // Before create returns, and after the state: whoever waits for the file may ask for the state at once.
+        write_pid_file(args.pid_file.as_deref(), pid).map(|()| record)
+    });
+    match committed {
+        Ok(record) => Ok(Created { plan, init, record }),
+        Err(error) => {
+            init.kill();
+            Err(error)
+        }
+    }
+}
+
+fn make_cgroup(plan: &Plan) -> Result<Cgroup> {
+    match &plan.cgroup {
+        Some(planned) => Ok(Cgroup::create(planned)?),
+        None => Ok(Cgroup::open(crate::cgroup::Paths::default(), false)),
+    }
+}
+
+/// The bundle's config.json, parsed and free of findings.
+///
+/// # Errors
+/// Every finding.
+pub fn check(args: &Args) -> Result<Checked> {
+    let checked = bundle::check(bundle::load(&args.bundle)?).map_err(bundle::Error::from)?;
+    Ok(checked)
+}
+
+/// Whether config.json has a seccomp profile.
+pub fn has_seccomp(checked: &Checked) -> bool {
+    checked.spec.linux().as_ref().is_some_and(|linux| linux.seccomp().is_some())
+}
+
+fn saved(args: &Args, checked: &Checked, host: &Host, plan: &Plan) -> Saved {
+    Saved {
+        oci_version: checked.spec.version().clone(),
+        id: args.id.to_string(),
+        bundle: checked.bundle.clone(),
+        rootfs: checked.rootfs.clone(),
+        created: humantime::format_rfc3339_nanos(SystemTime::now()).to_string(),
+        annotations: checked.spec.annotations().clone().unwrap_or_default(),
+        owner: host.uid,
+        cgroups: plan.cgroup.as_ref().map(crate::cgroup::CgroupPlan::paths).unwrap_or_default(),
+        rootless: !host.privileged(),
+        namespaces: plan.namespaces.bits(),
+        ..Saved::default()
+    }
+}
+
+/// The engine's socket for the terminal, connected before anything is made: one that is not there is found out first.
+fn console_socket(args: &Args, checked: &Checked) -> Result<Option<OwnedFd>> {
+    let terminal = checked.spec.process().as_ref().is_some_and(|process| process.terminal().unwrap_or(false));
+    match (&args.console_socket, terminal) {
+        (None, true) if args.options.await_start => {
+            Err(Error::Usage("cannot allocate tty if nrun will detach without setting --console-socket".into()))
+        }
+        (Some(_), false) => Err(Error::Usage("cannot use --console-socket: `process.terminal` is not set in config.json".into())),
+        (None, _) => Ok(None),
+        (Some(path), true) => connect(path).map(Some),
+    }
+}
+
+/// Connects to a console socket.
+///
+/// # Errors
+/// When nobody listens there.
+pub fn connect(path: &std::path::Path) -> Result<OwnedFd> {
+    let connected = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
+        .and_then(|socket| rustix::net::connect(&socket, &SocketAddrUnix::new(path)?).map(|()| socket));
+    connected.map_err(|errno| Error::system(format!("connect to the console socket `{}`", path.display()), errno))
+}
+
+/// Writes a process id to a file, under another name first: nobody reads half a number.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn write_pid_file(path: Option<&std::path::Path>, pid: Pid) -> Result<()> {
+    let Some(path) = path else { return Ok(()) };
+    let mut name = std::ffi::OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    let temporary = path.with_file_name(name);
+    let written = std::fs::write(&temporary, pid.as_raw_nonzero().to_string())
+        .and_then(|()| std::fs::rename(&temporary, path));
+    written.map_err(|error| Error::io(format!("write the pid file `{}`", path.display()), &error))
+}

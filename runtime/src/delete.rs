@@ -1,0 +1,65 @@
+//! `nrun delete`: removes what a container left on the host.
+
+use crate::cli::Parsed;
+use crate::create;
+use crate::error::{Error, Result};
+use crate::id::ContainerId;
+use crate::kill;
+use crate::record::Record;
+use crate::state::Status;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use std::os::fd::AsFd;
+
+/// How long a killed init may take to go, in seconds.
+const PATIENCE: i64 = 10;
+
+/// Removes a stopped container, or with `--force` any.
+///
+/// # Errors
+/// When it runs; when something cannot be removed.
+pub fn run(parsed: &Parsed) -> Result<()> {
+    let id = ContainerId::new(&parsed.operands[0])?;
+    let force = parsed.is_set("force");
+    let record = match Record::open(&create::root(parsed), &id) {
+        Err(Error::NoContainer(_)) if force => return Ok(()),
+        record => record?,
+    };
+    match Status::of(&record.saved, record.awaits_start())? {
+        Status::Stopped => {}
+        // A container that was never started may go without force: runc kills it, too.
+        Status::Created => kill_init(&record)?,
+        _ if force => kill_init(&record)?,
+        status => {
+            let status = status.as_str();
+            return Err(Error::State(format!("cannot delete container `{id}` that is not stopped: {status}")));
+        }
+    }
+    remove(record)
+}
+
+/// Kills what is left in the cgroup, removes it, then the directory.
+///
+/// # Errors
+/// When something cannot be removed; the directory stays then, so that it can be tried again.
+pub fn remove(record: Record) -> Result<()> {
+    record.cgroup().remove()?;
+    record.remove()
+}
+
+/// SIGKILL to the init, whose pid namespace goes with it, and to everything in the cgroup where it has none; frozen
+/// processes are thawed, or they would never see the signal.
+fn kill_init(record: &Record) -> Result<()> {
+    let init = kill::init(&record.saved)?;
+    if let Some(init) = &init {
+        let _ = sys::signals::send(init.as_fd(), 9);
+    }
+    record.cgroup().kill()?;
+    let Some(init) = init else { return Ok(()) };
+    let timeout = Timespec { tv_sec: PATIENCE, tv_nsec: 0 };
+    // A pidfd is readable when its process has ended.
+    match poll(&mut [PollFd::new(&init, PollFlags::IN)], Some(&timeout)) {
+        Ok(0) => Err(Error::State(format!("container `{}` init still running", record.saved.id))),
+        Ok(_) => Ok(()),
+        Err(errno) => Err(Error::system(format!("wait for the init of container `{}`", record.saved.id), errno)),
+    }
+}

@@ -1,0 +1,221 @@
+//! `nrun exec`: a further process in a running container.
+
+use crate::cgroup::Cgroup;
+use crate::cli::Parsed;
+use crate::create;
+use crate::error::{Error, Result};
+use crate::foreground::Foreground;
+use crate::host::Host;
+use crate::id::ContainerId;
+use crate::kill;
+use crate::parent::{self, Handed};
+use crate::plan::exec as planner;
+use crate::protect;
+use crate::record::{self, Saved};
+use crate::state::Status;
+use oci_spec::runtime::{Capability, LinuxCapabilities, Process, Spec};
+use std::collections::HashSet;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::str::FromStr;
+use sys::namespace::Kinds;
+
+/// Runs the process and returns its exit status; 0 with `--detach`, when it was executed.
+///
+/// # Errors
+/// When the container does not run, or the process cannot be executed.
+pub fn run(parsed: &Parsed) -> Result<u8> {
+    let id = ContainerId::new(&parsed.operands[0])?;
+    protect::our_executable()?;
+    let root = create::root(parsed);
+    let (saved, awaits_start) = record::peek(&root, &id)?;
+    let Some(init) = running_init(&id, &saved, awaits_start)? else {
+        return Err(Error::State(format!("cannot exec in container `{id}`: cannot exec in a stopped container")));
+    };
+    let spec = record::config(&root, &id)?;
+    let (process, document, at) = process(parsed, &spec)?;
+    planner::refuse(at, &process)?;
+    let seccomp = spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref());
+    let host = Host::probe(seccomp.is_some())?;
+    let options = planner::Options {
+        id: id.as_str(),
+        document,
+        at,
+        namespaces: namespaces(&saved)?,
+        seccomp,
+        preserve_fds: parsed.number("preserve-fds")?.unwrap_or(0),
+        new_keyring: true,
+    };
+    let plan = planner::exec(&process, &host, &options)?;
+    let cgroup = Cgroup::open(saved.cgroups.clone(), saved.rootless);
+    let detach = parsed.is_set("detach");
+    let terminal = process.terminal().unwrap_or(false);
+    let socket = console_socket(parsed, terminal, detach)?;
+    let foreground = if detach { None } else { Some(Foreground::prepare(terminal && socket.is_none())?) };
+    let (foreground, console) = match foreground {
+        None => (None, socket),
+        Some((foreground, console)) => (Some(foreground), socket.or(console)),
+    };
+    let child = parent::spawn(&plan, &cgroup, Handed { console, start: None, init: Some(init) })?;
+    let started = create::write_pid_file(parsed.value("pid-file").map(Path::new), child.pid)
+        .and_then(|()| child.go())
+        .and_then(|()| child.executed(&plan));
+    if let Err(error) = started {
+        child.kill();
+        return Err(error);
+    }
+    match foreground {
+        None => Ok(0),
+        Some(foreground) => foreground.wait(child.pid, &child.pidfd),
+    }
+}
+
+/// The init of a container that can take another process.
+fn running_init(id: &ContainerId, saved: &Saved, awaits_start: bool) -> Result<Option<OwnedFd>> {
+    match Status::of(saved, awaits_start)? {
+        Status::Stopped => Ok(None),
+        // It would stop at its first instruction, and we would wait for it.
+        Status::Paused => Err(Error::State(format!("cannot exec in container `{id}`: cannot exec in a paused container"))),
+        Status::Created | Status::Running => kill::init(saved),
+    }
+}
+
+/// The namespaces to join. The user namespace only if it is not ours: setns(2) refuses the one that a process is in.
+fn namespaces(saved: &Saved) -> Result<Kinds> {
+    let kinds = Kinds::from_bits(saved.namespaces);
+    if !kinds.contains(Kinds::USER) {
+        return Ok(kinds);
+    }
+    let inode = |pid: &str| {
+        let path = format!("/proc/{pid}/ns/user");
+        rustix::fs::stat(&path).map(|stat| stat.st_ino).map_err(|errno| Error::system(format!("read `{path}`"), errno))
+    };
+    let same = inode("self")? == inode(&saved.pid.to_string())?;
+    Ok(if same { kinds.without(Kinds::USER) } else { kinds })
+}
+
+fn console_socket(parsed: &Parsed, terminal: bool, detach: bool) -> Result<Option<OwnedFd>> {
+    match (parsed.value("console-socket").filter(|path| !path.is_empty()), terminal) {
+        (None, true) if detach => Err(Error::Usage("cannot allocate tty if nrun will detach without setting --console-socket".into())),
+        (Some(path), true) => create::connect(Path::new(path)).map(Some),
+        _ => Ok(None),
+    }
+}
+
+/// The process: `--process FILE`, or the container's own with the command line's changes. What a file leaves open is as in the
+/// container, so that an exec never has more than the container's own process.
+fn process(parsed: &Parsed, spec: &Spec) -> Result<(Process, &'static str, &'static str)> {
+    let Some(own) = spec.process() else {
+        return Err(Error::State("the container's config.json has no process".into()));
+    };
+    if let Some(path) = parsed.value("process") {
+        let mut process = bundle::load_process(Path::new(path))?;
+        if parsed.is_set("tty") {
+            process.set_terminal(Some(true));
+        }
+        if process.capabilities().is_none() {
+            process.set_capabilities(own.capabilities().clone());
+        }
+        if process.no_new_privileges().is_none() {
+            process.set_no_new_privileges(own.no_new_privileges());
+        }
+        if process.rlimits().is_none() {
+            process.set_rlimits(own.rlimits().clone());
+        }
+        return Ok((process, "process.json", ""));
+    }
+    let args = parsed.operands[1..].to_vec();
+    if args.is_empty() {
+        return Err(Error::Usage("process args cannot be empty: usage: nrun exec [OPTIONS] ID COMMAND [ARG...]".into()));
+    }
+    let mut process = own.clone();
+    process.set_args(Some(args));
+    process.set_terminal(Some(parsed.is_set("tty")));
+    process.set_console_size(None);
+    change(&mut process, parsed)?;
+    Ok((process, "config.json", "/process"))
+}
+
+fn change(process: &mut Process, parsed: &Parsed) -> Result<()> {
+    if let Some(cwd) = parsed.value("cwd") {
+        process.set_cwd(cwd.into());
+    }
+    let mut env = process.env().clone().unwrap_or_default();
+    env.extend(parsed.values("env").map(str::to_owned));
+    process.set_env(Some(env));
+    if parsed.is_set("no-new-privs") {
+        process.set_no_new_privileges(Some(true));
+    }
+    if let Some(user) = parsed.value("user") {
+        let (uid, gid) = user_and_group(user)?;
+        process.user_mut().set_uid(uid);
+        if let Some(gid) = gid {
+            process.user_mut().set_gid(gid);
+        }
+    }
+    let mut gids = process.user().additional_gids().clone().unwrap_or_default();
+    for gid in parsed.values("additional-gids") {
+        gids.push(gid.parse().map_err(|_| Error::Usage(format!("invalid value `{gid}` for flag --additional-gids: it must be a group id")))?);
+    }
+    process.user_mut().set_additional_gids(Some(gids));
+    let added = parsed.values("cap").map(capability).collect::<Result<Vec<Capability>>>()?;
+    if !added.is_empty() {
+        let mut sets = process.capabilities().clone().unwrap_or_else(no_capabilities);
+        let with = |set: &Option<HashSet<Capability>>| {
+            let mut set = set.clone().unwrap_or_default();
+            set.extend(added.iter().copied());
+            Some(set)
+        };
+        let (bounding, effective, permitted) = (with(sets.bounding()), with(sets.effective()), with(sets.permitted()));
+        sets.set_bounding(bounding).set_effective(effective).set_permitted(permitted);
+        process.set_capabilities(Some(sets));
+    }
+    Ok(())
+}
+
+fn no_capabilities() -> LinuxCapabilities {
+    let mut sets = LinuxCapabilities::default();
+    sets.set_bounding(None).set_effective(None).set_permitted(None).set_inheritable(None).set_ambient(None);
+    sets
+}
+
+/// `UID` or `UID:GID`, numbers only and no sign: names are the engine's to resolve (CVE-2026-30892 was a wrong parse here).
+fn user_and_group(text: &str) -> Result<(u32, Option<u32>)> {
+    let number = |text: &str| {
+        let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        digits.then(|| text.parse().ok()).flatten().filter(|id| *id != u32::MAX)
+    };
+    let parsed = match text.split_once(':') {
+        None => number(text).map(|uid| (uid, None)),
+        Some((uid, gid)) => number(uid).zip(number(gid)).map(|(uid, gid)| (uid, Some(gid))),
+    };
+    parsed.ok_or_else(|| Error::Usage(format!("invalid value `{text}` for flag --user: it must be UID or UID:GID")))
+}
+
+fn capability(name: &str) -> Result<Capability> {
+    let upper = name.to_ascii_uppercase();
+    let known = caps::Capability::from_str(&if upper.starts_with("CAP_") { upper.clone() } else { format!("CAP_{upper}") });
+    let known = known.ok().and_then(|capability| serde_json::from_value(capability.to_string().into()).ok());
+    known.ok_or_else(|| Error::Usage(format!("unknown capability `{name}`")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn users_are_numbers_without_signs_or_spaces() {
+        assert_eq!(user_and_group("1000").unwrap(), (1000, None));
+        assert_eq!(user_and_group("1000:50").unwrap(), (1000, Some(50)));
+        for text in ["", "-1", "+1", "1:", ":1", "1 ", "root", "4294967295", "4294967296", "1:2:3", "0x0"] {
+            assert!(user_and_group(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn capabilities_are_known_with_and_without_prefix() {
+        assert_eq!(capability("CAP_SYS_ADMIN").unwrap(), Capability::SysAdmin);
+        assert_eq!(capability("net_raw").unwrap(), Capability::NetRaw);
+        assert!(capability("CAP_NONE").is_err());
+    }
+}

@@ -1,0 +1,107 @@
+//! A failed step of the plan, told to a person: what, on which object, where in config.json, why, and what to do.
+
+use crate::plan::Plan;
+use crate::plan::op::{Op, Step};
+use rustix::io::Errno;
+use std::fmt;
+
+/// A step that failed in the child, or was done for it by the parent.
+#[derive(Debug)]
+pub struct Failure {
+    /// The container.
+    pub id: String,
+    /// The file that the pointer points into.
+    pub document: &'static str,
+    /// The step.
+    pub step: Step,
+    /// Why.
+    pub errno: Errno,
+    /// Whether the container has a user namespace of its own, which many refusals come from.
+    pub user_namespace: bool,
+    /// Whether it has a pid namespace of its own.
+    pub pid_namespace: bool,
+}
+
+impl Failure {
+    /// The failure of a step of `plan`.
+    pub fn of(plan: &Plan, step: &Step, errno: Errno) -> Box<Failure> {
+        Box::new(Failure {
+            id: plan.id.clone(),
+            document: plan.document,
+            step: step.clone(),
+            errno,
+            user_namespace: plan.namespaces.contains(sys::namespace::Kinds::USER),
+            pid_namespace: plan.namespaces.contains(sys::namespace::Kinds::PID),
+        })
+    }
+
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        let hint = match (&self.step.op, self.errno) {
+            (Op::Mount(mount), Errno::PERM) if mount.kind.as_c_str() == c"proc" && !self.pid_namespace => {
+                "a new proc can be mounted only with a pid namespace of its own: add one, or bind the host's /proc"
+            }
+            (Op::Mount(mount), Errno::PERM) if mount.kind.as_c_str() == c"sysfs" && self.user_namespace => {
+                "sysfs can be mounted only with a network namespace of its own: add one, or bind the host's /sys"
+            }
+            (Op::Mount(mount), Errno::LOOP | Errno::NOTDIR) if mount.ordinary => {
+                "the image has a symbolic link there: it must be mounted on ordinary directory"
+            }
+            (Op::Mount(_), Errno::NODEV) => "this kernel does not have that file system: see /proc/filesystems",
+            (Op::Mount(_), Errno::INVAL) => "an option is not known to this file system: see `dmesg`",
+            (Op::Root { .. } | Op::Bind(_), Errno::ACCESS) if self.user_namespace => {
+                "the container's root user must be able to reach it: every directory on the way needs the `x` bit"
+            }
+            (Op::Pivot, Errno::INVAL) => "on a host whose root is an initramfs, `--no-pivot` is needed",
+            (Op::Rlimit { .. }, Errno::PERM) => {
+                "raising a hard limit needs CAP_SYS_RESOURCE: keep it at or below nrun's own, see `ulimit -Ha`"
+            }
+            (Op::WriteProc { path, .. }, Errno::ACCESS | Errno::PERM) if path.to_bytes().ends_with(b"oom_score_adj") => {
+                "lowering the score needs CAP_SYS_RESOURCE"
+            }
+            (Op::WriteProc { .. }, Errno::NOENT) => "this kernel does not have that parameter",
+            (Op::Console(_), Errno::NOENT) => "a terminal needs a mount of type `devpts` on /dev/pts",
+            (Op::WorkingDirectory(_), Errno::XDEV) => "the working directory is outside the container's root",
+            (Op::FindExecutable { candidates, .. }, Errno::NOENT) if candidates.len() > 1 => {
+                "PATH is looked for in `process.env`, inside the container"
+            }
+            (Op::FindExecutable { .. }, Errno::ACCESS) => {
+                "it must have the `x` bit for the container's user, and lie on a mount without `noexec`"
+            }
+            (Op::Exec { .. }, Errno::NOENT) => {
+                "the file is there: its interpreter (the line after #!, or the ELF loader) is not"
+            }
+            (Op::Exec { .. }, Errno::NOEXEC) => "it is not a program for this machine, or a script without a `#!` line",
+            _ => return None,
+        };
+        Some(hint.to_owned())
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let why = sys::text(self.errno);
+        match &self.step.op {
+            // The words that engines match to tell exit status 127 and 126 from 125.
+            Op::FindExecutable { name, candidates } => {
+                write!(f, "cannot start container `{}` ({} {}): exec: \"{name}\": ", self.id, self.document, self.step.pointer)?;
+                match self.errno {
+                    Errno::NOENT if candidates.len() > 1 => write!(f, "executable file not found in $PATH"),
+                    Errno::NOENT => write!(f, "stat {name}: no such file or directory"),
+                    _ => write!(f, "{why}"),
+                }
+            }
+            Op::Exec { argv, .. } => {
+                let name = argv.as_slice().first().map(|name| name.to_string_lossy()).unwrap_or_default();
+                write!(f, "cannot start container `{}` ({} {}): exec {name}: {why}", self.id, self.document, self.step.pointer)
+            }
+            op => {
+                write!(f, "cannot {} in container `{}`", op.phrase(), self.id)?;
+                if !self.step.pointer.is_empty() {
+                    write!(f, " ({} {})", self.document, self.step.pointer)?;
+                }
+                write!(f, ": {why}")
+            }
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! A process in the foreground: signals are passed on, orphans reaped, the terminal relayed, the exit status returned.
+//!
+//! All signals are blocked before the process is made and read from an fd afterwards, so that none is lost, not even the
+//! SIGCHLD of a container that exits at once.
+
+mod terminal;
+
+use crate::error::{Error, Result};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use rustix::process::{Pid, WaitOptions, WaitStatus, wait};
+use std::os::fd::{AsFd, OwnedFd};
+use sys::signals::{self, Mask, SignalFd};
+use terminal::Terminal;
+
+const SIGPIPE: i32 = 13;
+const SIGCHLD: i32 = 17;
+const SIGURG: i32 = 23;
+const SIGWINCH: i32 = 28;
+
+/// Ready for a process in the foreground.
+#[derive(Debug)]
+pub struct Foreground {
+    signals: SignalFd,
+    /// Where the master of its terminal arrives.
+    console: Option<OwnedFd>,
+}
+
+impl Foreground {
+    /// Blocks all signals. With `terminal` the second value is where the process sends its terminal's master.
+    ///
+    /// # Errors
+    /// When the fds cannot be made.
+    pub fn prepare(terminal: bool) -> Result<(Foreground, Option<OwnedFd>)> {
+        let failed = |errno| Error::system("prepare for a process in the foreground", errno);
+        signals::set_mask(&Mask::full());
+        let signals = SignalFd::new(&Mask::full()).map_err(failed)?;
+        let (console, theirs) = if terminal {
+            let (ours, theirs) = terminal::socket_pair().map_err(failed)?;
+            (Some(ours), Some(theirs))
+        } else {
+            (None, None)
+        };
+        Ok((Foreground { signals, console }, theirs))
+    }
+
+    /// Follows the process to its end. Returns its exit status, or 128 and the signal that killed it.
+    ///
+    /// # Errors
+    /// When the terminal cannot be had, or a system call that cannot fail does.
+    pub fn wait(self, pid: Pid, pidfd: &OwnedFd) -> Result<u8> {
+        let failed = |errno| Error::system("follow the process in the foreground", errno);
+        let terminal = self.console.as_ref().map(terminal::receive).transpose().map_err(failed)?;
+        let mut terminal = terminal.map(Terminal::attach).transpose().map_err(failed)?;
+        // It may have ended before the signals were looked at.
+        while let Some(status) = self.pending(pid, pidfd, terminal.as_ref()).map_err(failed)? {
+            let Some(status) = status else {
+                match &mut terminal {
+                    Some(terminal) => terminal.relay(self.signals.as_fd()).map_err(failed)?,
+                    None => wait_for(self.signals.as_fd()).map_err(failed)?,
+                }
+                continue;
+            };
+            if let Some(terminal) = &mut terminal {
+                terminal.drain();
+            }
+            return Ok(status);
+        }
+        Err(failed(Errno::CHILD))
+    }
+
+    /// Handles every pending signal. `Some(None)`: the process goes on. `Some(Some(status))`: it has ended.
+    fn pending(&self, pid: Pid, pidfd: &OwnedFd, terminal: Option<&Terminal>) -> std::result::Result<Option<Option<u8>>, Errno> {
+        while let Some(received) = self.signals.read()? {
+            match received.signal {
+                SIGCHLD => {}
+                SIGWINCH if terminal.is_some() => terminal.map_or(Ok(()), Terminal::resize)?,
+                // About our own sockets, or none of the container's business.
+                SIGPIPE | SIGURG => {}
+                // It may be gone already, which its end will tell.
+                signal => drop(signals::send(pidfd.as_fd(), signal)),
+            }
+        }
+        reap(pid).map(Some)
+    }
+}
+
+/// Reaps every child that has ended: the process, and as a subreaper its orphans.
+fn reap(pid: Pid) -> std::result::Result<Option<u8>, Errno> {
+    loop {
+        match wait(WaitOptions::NOHANG) {
+            Ok(Some((ended, status))) if ended == pid => return Ok(Some(exit_status(status))),
+            Ok(Some(_)) | Err(Errno::INTR) => {}
+            Ok(None) => return Ok(None),
+            Err(errno) => return Err(errno),
+        }
+    }
+}
+
+fn exit_status(status: WaitStatus) -> u8 {
+    let code = match (status.exit_status(), status.terminating_signal()) {
+        (Some(code), _) => code,
+        (_, Some(signal)) => 128 + signal,
+        _ => 255,
+    };
+    u8::try_from(code & 0xff).unwrap_or(u8::MAX)
+}
+
+fn wait_for(fd: std::os::fd::BorrowedFd<'_>) -> std::result::Result<(), Errno> {
+    match poll(&mut [PollFd::from_borrowed_fd(fd, PollFlags::IN)], None) {
+        Ok(_) | Err(Errno::INTR) => Ok(()),
+        Err(errno) => Err(errno),
+    }
+}

@@ -1,0 +1,60 @@
+//! `nrun list`: the containers under a root.
+
+use crate::cli::Parsed;
+use crate::create;
+use crate::error::{Error, Result};
+use crate::id::ContainerId;
+use crate::record;
+use crate::state::State;
+use std::fmt::Write;
+
+/// Lists them. A root that does not exist has none, and is not made.
+///
+/// # Errors
+/// When the root cannot be read. A container that goes away meanwhile is left out.
+pub fn run(parsed: &Parsed) -> Result<String> {
+    let root = create::root(parsed);
+    let json = match parsed.value("format") {
+        None | Some("table") => false,
+        Some("json") => true,
+        Some(_) => return Err(Error::Usage("invalid format option".into())),
+    };
+    let mut names = match std::fs::read_dir(&root) {
+        Ok(entries) => entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect::<Vec<_>>(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+        Err(error) => return Err(Error::io(format!("read `{}`", root.display()), &error)),
+    };
+    names.sort_unstable();
+    let ids = names.iter().filter_map(|name| ContainerId::new(name).ok());
+    let containers: Vec<_> = ids.filter_map(|id| record::peek(&root, &id).ok()).collect();
+    if parsed.is_set("quiet") {
+        return Ok(containers.iter().map(|(saved, _)| format!("{}\n", saved.id)).collect());
+    }
+    let states = containers.iter().map(|(saved, awaits_start)| State::of(saved, *awaits_start)).collect::<Result<Vec<_>>>()?;
+    if json {
+        // runc writes `null` for none, and parsers expect it.
+        return Ok(if states.is_empty() { "null".to_owned() } else { serde_json::to_string(&states).unwrap_or_default() });
+    }
+    Ok(table(&states))
+}
+
+fn table(states: &[State<'_>]) -> String {
+    let header = ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"].map(str::to_owned);
+    let row = |state: &State<'_>| {
+        let bundle = state.bundle.display().to_string();
+        let status = state.status.as_str().to_owned();
+        [state.id.to_owned(), state.pid.to_string(), status, bundle, state.created.to_owned(), state.owner.clone()]
+    };
+    let rows: Vec<[String; 6]> = std::iter::once(header).chain(states.iter().map(row)).collect();
+    let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0).max(9) + 3;
+    let widths: Vec<usize> = (0..6).map(width).collect();
+    let mut text = String::new();
+    for row in &rows {
+        for (cell, width) in row.iter().zip(&widths) {
+            let _ = write!(text, "{cell:<width$}");
+        }
+        text.truncate(text.trim_end().len());
+        text.push('\n');
+    }
+    text
+}

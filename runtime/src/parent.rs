@@ -1,0 +1,255 @@
+//! The parent: makes the child and answers it at the barriers of the plan (invariant I3).
+//!
+//! There is no state machine here: the parent receives "waiting at step N", looks up step N in the same list that the child walks,
+//! and does what that barrier asks for. A child that dies is seen as the end of its socket.
+
+use crate::cgroup::{Cgroup, CgroupPlan};
+use crate::child::identity;
+use crate::child::{Child, Resources};
+use crate::error::{Error, Result};
+use crate::failure::Failure;
+use crate::plan::Plan;
+use crate::plan::op::{Barrier, Carrier, Op, Source, Step};
+use crate::wire::{self, Message};
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::mount::{OpenTreeFlags, open_tree};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+use rustix::process::{Pid, PidfdFlags, WaitOptions, WaitStatus, pidfd_open, waitpid};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use sys::clone;
+
+/// The container's init, set up and waiting for the answer to [`Barrier::Ready`].
+#[derive(Debug)]
+pub struct Init {
+    /// Its process id on the host.
+    pub pid: Pid,
+    /// An fd of exactly this process.
+    pub pidfd: OwnedFd,
+    /// The socket to it.
+    pub socket: OwnedFd,
+}
+
+impl Init {
+    /// Lets it go on to `AwaitStart` or to the exec.
+    ///
+    /// # Errors
+    /// When it died while it waited.
+    pub fn go(&self) -> Result<()> {
+        wire::send_go(self.socket.as_fd()).map_err(|errno| Error::system("let the container's init go on", errno))
+    }
+
+    /// Waits until it has executed its program, or says why it could not.
+    ///
+    /// # Errors
+    /// The step that failed.
+    pub fn executed(&self, plan: &Plan) -> Result<()> {
+        executed(self.socket.as_fd(), plan)
+    }
+
+    /// Ends it, whatever it is doing.
+    pub fn kill(&self) {
+        let _ = sys::signals::send(self.pidfd.as_fd(), SIGKILL);
+        let _ = waitpid(Some(self.pid), WaitOptions::empty());
+    }
+}
+
+const SIGKILL: i32 = 9;
+
+/// Reads from the other side of an exec: silence until the end means that it worked, because the socket is close-on-exec.
+///
+/// # Errors
+/// The step that failed.
+pub fn executed(socket: BorrowedFd<'_>, plan: &Plan) -> Result<()> {
+    match Message::receive(socket) {
+        Ok(None) | Err(Errno::CONNRESET) => Ok(()),
+        Ok(Some(Message::Failure { step, errno })) => Err(failure(plan, step, errno)),
+        Ok(Some(_)) => Err(Error::system("follow the container's init", Errno::PROTO)),
+        Err(errno) => Err(Error::system("follow the container's init", errno)),
+    }
+}
+
+/// What the child is given, besides the plan.
+#[derive(Debug, Default)]
+pub struct Handed {
+    /// Where the master of the pseudo-terminal goes.
+    pub console: Option<OwnedFd>,
+    /// The socket on which it waits for `start`.
+    pub start: Option<OwnedFd>,
+    /// The init whose namespaces it joins (`exec`).
+    pub init: Option<OwnedFd>,
+}
+
+/// Makes the child and follows it until it is ready.
+///
+/// # Errors
+/// What could not be opened, or the step that failed. The child is gone then.
+pub fn spawn(plan: &Plan, cgroup: &Cgroup, handed: Handed) -> Result<Init> {
+    let resources = acquire(plan, cgroup, handed)?;
+    let unified = if plan.cgroup.is_some() { cgroup.unified()? } else { None };
+    let (socket, peer) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+        .map_err(|errno| Error::system("make a socket pair", errno))?;
+    let options = clone::Options {
+        namespaces: plan.shape.clone,
+        into_cgroup: unified.as_ref().map(AsFd::as_fd),
+        sibling: false,
+    };
+    let child = clone::spawn(&options, || Child::new(&plan.steps, &resources, peer.as_fd()).run(0))
+        .map_err(|errno| cannot_clone(plan, errno))?;
+    // Only the child holds the other end now: its death is the end of the socket.
+    drop(peer);
+    let init = Init { pid: child.pid, pidfd: child.pidfd, socket };
+    follow(plan, cgroup, init)
+}
+
+/// The container's init, as far as it has been made. Killed and reaped if it does not get ready.
+struct Following<'a> {
+    plan: &'a Plan,
+    init: Option<Init>,
+}
+
+impl Drop for Following<'_> {
+    fn drop(&mut self) {
+        if let Some(init) = &self.init {
+            init.kill();
+        }
+    }
+}
+
+fn follow(plan: &Plan, cgroup: &Cgroup, init: Init) -> Result<Init> {
+    let mut following = Following { plan, init: Some(init) };
+    loop {
+        let Some(init) = &following.init else { return Err(Error::system("follow the container's init", Errno::PROTO)) };
+        match Message::receive(init.socket.as_fd()) {
+            Ok(Some(Message::Failure { step, errno })) => return Err(failure(plan, step, errno)),
+            Ok(Some(Message::Waiting { step })) => match plan.steps.get(step).map(|step| &step.op) {
+                Some(Op::Wait(Barrier::Maps)) => {
+                    map(plan, init.pid)?;
+                    init.go()?;
+                }
+                Some(Op::Wait(Barrier::Ready)) => {
+                    if let Some(cgroup_plan) = &plan.cgroup {
+                        restrict(cgroup, cgroup_plan)?;
+                    }
+                    return following.init.take().ok_or_else(|| Error::system("follow the container's init", Errno::PROTO));
+                }
+                _ => return Err(Error::system("follow the container's init", Errno::PROTO)),
+            },
+            Ok(Some(Message::Forked { pid, .. })) => following.continue_in(pid)?,
+            Ok(None) => return Err(died(plan, init.pid)),
+            Err(errno) => return Err(Error::system("follow the container's init", errno)),
+        }
+    }
+}
+
+impl Following<'_> {
+    /// The helper stage has made the init, our child too (`CLONE_PARENT`), and ends.
+    fn continue_in(&mut self, pid: i32) -> Result<()> {
+        let wrong = |errno| Error::system(format!("find the container's init, process {pid}"), errno);
+        let pid = Pid::from_raw(pid).ok_or_else(|| wrong(Errno::SRCH))?;
+        let pidfd = pidfd_open(pid, PidfdFlags::empty()).map_err(wrong)?;
+        let Some(stage) = self.init.take() else { return Err(wrong(Errno::PROTO)) };
+        let _ = waitpid(Some(stage.pid), WaitOptions::empty());
+        let init = self.init.insert(Init { pid, pidfd, socket: stage.socket });
+        debug_assert!(self.plan.shape.stage.is_some());
+        init.go()
+    }
+}
+
+/// The device rules come last: the container's own set-up may use a device that the container may not.
+fn restrict(cgroup: &Cgroup, plan: &CgroupPlan) -> Result<()> {
+    Ok(cgroup.restrict_devices(plan)?)
+}
+
+/// Writes the id mappings, and what the child has lost the privilege for.
+fn map(plan: &Plan, pid: Pid) -> Result<()> {
+    let write = |name: &str, text: &str| {
+        let path = format!("/proc/{}/{name}", pid.as_raw_nonzero());
+        std::fs::write(&path, text).map_err(|error| Error::io(format!("write `{}` to `{path}`", text.trim_end()), &error))
+    };
+    if let Some(maps) = &plan.id_maps {
+        if maps.deny_setgroups {
+            write("setgroups", "deny")?;
+        }
+        write("uid_map", &maps.uid)?;
+        write("gid_map", &maps.gid)?;
+    }
+    for step in &plan.by_parent {
+        let done = match &step.op {
+            Op::Rlimit { resource, soft, hard } => identity::rlimit(Some(pid), *resource, *soft, *hard),
+            Op::WriteProc { value, .. } => {
+                let path = format!("/proc/{}/oom_score_adj", pid.as_raw_nonzero());
+                std::fs::write(path, value).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
+            }
+            _ => Err(Errno::PROTO),
+        };
+        done.map_err(|errno| step_failure(plan, step, errno))?;
+    }
+    Ok(())
+}
+
+/// Opens what the child needs and could not open itself.
+fn acquire(plan: &Plan, cgroup: &Cgroup, handed: Handed) -> Result<Resources> {
+    let mut trees = Vec::with_capacity(plan.sources.len());
+    for source in &plan.sources {
+        trees.push(match source.carrier {
+            Carrier::Path => None,
+            Carrier::Tree => Some(tree(plan, source)?),
+        });
+    }
+    let directories = if plan.cgroup.is_some() { cgroup.paths().legacy() } else { cgroup.paths().all() };
+    let mut cgroups = Vec::with_capacity(directories.len());
+    for directory in directories {
+        let path = directory.join("cgroup.procs");
+        let file = rustix::fs::open(&path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())
+            .map_err(|errno| Error::system(format!("open `{}`", path.display()), errno))?;
+        cgroups.push(file);
+    }
+    let Handed { console, start, init } = handed;
+    Ok(Resources { cgroups, sources: plan.sources.clone(), trees, console, start, init })
+}
+
+fn tree(plan: &Plan, source: &Source) -> Result<OwnedFd> {
+    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    if source.recursive {
+        flags |= OpenTreeFlags::AT_RECURSIVE;
+    }
+    open_tree(CWD, &*source.path, flags).map_err(|errno| {
+        let path = source.path.to_string_lossy();
+        Error::system(format!("open `{path}` for container `{}` ({} {})", plan.id, plan.document, source.pointer), errno)
+    })
+}
+
+/// The error for a step that failed in the child.
+pub fn failure(plan: &Plan, step: usize, errno: Errno) -> Error {
+    match plan.steps.get(step) {
+        Some(step) => step_failure(plan, step, errno),
+        None => Error::system("follow the container's init", Errno::PROTO),
+    }
+}
+
+fn step_failure(plan: &Plan, step: &Step, errno: Errno) -> Error {
+    Error::Step(Failure::of(plan, step, errno))
+}
+
+fn cannot_clone(plan: &Plan, errno: Errno) -> Error {
+    let what = format!("make the first process of container `{}` ({} /linux/namespaces)", plan.id, plan.document);
+    Error::system(what, errno)
+}
+
+/// It ended without a word: killed from outside, most often for its memory limit.
+fn died(plan: &Plan, pid: Pid) -> Error {
+    let how = match waitpid(Some(pid), WaitOptions::empty()) {
+        Ok(Some((_, status))) => end(status),
+        _ => "ended".to_owned(),
+    };
+    Error::State(format!("container `{}` did not get ready: its init {how} (a memory limit that is too low?)", plan.id))
+}
+
+fn end(status: WaitStatus) -> String {
+    match (status.exit_status(), status.terminating_signal()) {
+        (Some(status), _) => format!("exited with status {status}"),
+        (_, Some(signal)) => format!("was killed by signal {signal}"),
+        _ => "ended".to_owned(),
+    }
+}

@@ -1,0 +1,234 @@
+//! How a plan and its steps read: in `nrun plan`, in error messages, and in the golden tests.
+
+use super::Plan;
+use super::op::{Barrier, Carrier, Op, Step};
+use rustix::mount::MountPropagationFlags as Propagation;
+use std::ffi::CStr;
+use std::fmt::{self, Display, Formatter};
+use sys::beneath::Target;
+use sys::mount::{self as attr, Attributes};
+use sys::namespace::Kinds;
+
+/// A file name as it is read, whatever its bytes.
+struct Name<'a>(&'a CStr);
+
+impl Display for Name<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}`", self.0.to_string_lossy())
+    }
+}
+
+/// A target as the container sees it.
+fn path(target: &Target) -> String {
+    match target.path().to_string_lossy().as_ref() {
+        "." => "`/`".to_owned(),
+        path => format!("`/{path}`"),
+    }
+}
+
+fn kinds(kinds: Kinds) -> String {
+    const NAMES: &[(Kinds, &str)] = &[
+        (Kinds::USER, "user"),
+        (Kinds::PID, "pid"),
+        (Kinds::MOUNT, "mount"),
+        (Kinds::NETWORK, "network"),
+        (Kinds::IPC, "ipc"),
+        (Kinds::UTS, "uts"),
+        (Kinds::CGROUP, "cgroup"),
+        (Kinds::TIME, "time"),
+    ];
+    let names: Vec<&str> = NAMES.iter().filter(|(kind, _)| kinds.contains(*kind)).map(|(_, name)| *name).collect();
+    if names.is_empty() { "none".to_owned() } else { names.join(" ") }
+}
+
+fn attributes(set: u64) -> String {
+    const NAMES: &[(u64, &str)] = &[
+        (attr::RDONLY, "ro"),
+        (attr::NOSUID, "nosuid"),
+        (attr::NODEV, "nodev"),
+        (attr::NOEXEC, "noexec"),
+        (attr::NOATIME, "noatime"),
+        (attr::STRICTATIME, "strictatime"),
+        (attr::NODIRATIME, "nodiratime"),
+        (attr::NOSYMFOLLOW, "nosymfollow"),
+    ];
+    let names: Vec<&str> = NAMES.iter().filter(|(bit, _)| set & bit != 0).map(|(_, name)| *name).collect();
+    names.join(",")
+}
+
+fn changes(attributes_of: &Attributes) -> String {
+    let mut text = String::new();
+    if attributes_of.set != 0 {
+        text.push_str(&format!(" +{}", attributes(attributes_of.set)));
+    }
+    let cleared = attributes(attributes_of.clear & !attr::ATIME_FIELD);
+    if !cleared.is_empty() {
+        text.push_str(&format!(" -{cleared}"));
+    }
+    text
+}
+
+fn propagation(flags: u64) -> String {
+    let flags = Propagation::from_bits_retain(flags as u32);
+    let name = if flags.contains(Propagation::SHARED) {
+        "shared"
+    } else if flags.contains(Propagation::DOWNSTREAM) {
+        "slave"
+    } else if flags.contains(Propagation::UNBINDABLE) {
+        "unbindable"
+    } else {
+        "private"
+    };
+    format!("{}{name}", if flags.contains(Propagation::REC) { "r" } else { "" })
+}
+
+impl Op {
+    /// What the step does, so that `cannot ` can stand before it: `mount proc on /proc`.
+    pub fn phrase(&self) -> String {
+        match self {
+            Op::Wait(Barrier::Maps) => "wait for the id mappings".into(),
+            Op::Wait(Barrier::Ready) => "report that everything is ready".into(),
+            Op::NamespaceRoot => "become root of the user namespace".into(),
+            Op::JoinCgroup => "enter the cgroup".into(),
+            Op::JoinNamespace { kind, path } => format!("join the {} namespace {}", kinds(*kind), Name(path)),
+            Op::JoinInit { kinds: joined } => format!("join the container's namespaces: {}", kinds(*joined)),
+            Op::Unshare(made) => format!("make a {} namespace", kinds(*made)),
+            Op::TimeOffsets { .. } => "set the offsets of the time namespace".into(),
+            Op::Fork { namespaces } => format!("make the container's init (new namespaces: {})", kinds(*namespaces)),
+            Op::NewSession => "start a session".into(),
+            Op::Loopback => "bring up the loopback interface".into(),
+            Op::Hostname(name) => format!("set the host name to `{name}`"),
+            Op::Domainname(name) => format!("set the domain name to `{name}`"),
+            Op::WriteProc { path, value } => format!("write `{value}` to {}", Name(path)),
+            Op::Propagation { flags } => format!("make the mounts {}", propagation(*flags)),
+            Op::RootPropagation { flags } => format!("make the root mount {}", propagation(*flags)),
+            Op::Pivot => "pivot to the root file system".into(),
+            Op::MoveRoot => "move to the root file system".into(),
+            Op::Chroot { path } => format!("change the root to {}", Name(path)),
+            Op::Rlimit { resource, .. } => format!("set the limit {}", format!("{resource:?}").to_uppercase()),
+            Op::Keyring(name) => format!("join the session keyring {}", Name(name)),
+            Op::NoNewPrivileges => "set no_new_privs".into(),
+            Op::Bounding(_) => "drop capabilities from the bounding set".into(),
+            Op::StandardStreams { uid } => format!("give the standard streams to user {uid}"),
+            Op::User { uid, gid, .. } => format!("become user {uid} and group {gid}"),
+            Op::Capabilities(_) => "set the capabilities".into(),
+            Op::Umask(mask) => format!("set the umask to {mask:04o}"),
+            Op::WorkingDirectory(path) => format!("change to the working directory {}", Name(path)),
+            Op::NotDumpable => "become invisible to tracers".into(),
+            Op::Home { uid } => format!("look up the home directory of user {uid}"),
+            Op::FindExecutable { name, .. } => format!("find `{name}`"),
+            Op::AwaitStart => "wait for start".into(),
+            Op::Seccomp { .. } => "install the seccomp filter".into(),
+            Op::CloseFds { first } => format!("close file descriptors from {first} on"),
+            Op::Exec { argv, .. } => {
+                let name = argv.as_slice().first().map(|name| name.to_string_lossy()).unwrap_or_default();
+                format!("execute `{name}`")
+            }
+            _ => self.file_system_phrase(),
+        }
+    }
+
+    fn file_system_phrase(&self) -> String {
+        match self {
+            Op::Root { .. } => "attach the root file system".into(),
+            Op::OpenRoot => "open the container's root".into(),
+            Op::Mount(mount) => format!("mount {} on {}", Name(&mount.kind), path(&mount.target)),
+            Op::Bind(bind) => format!("bind on {}", path(&bind.target)),
+            Op::ReadOnlyMount { target } => format!("make the mount {} read-only", path(target)),
+            Op::Directory { target } => format!("make the directory {}", path(target)),
+            Op::Device(device) => format!("make the device {}", path(&device.target)),
+            Op::Symlink { target, to } => format!("link {} to {}", path(target), Name(to)),
+            Op::Console(_) => "set up the terminal".into(),
+            Op::ReadOnly { target } => format!("make {} read-only", path(target)),
+            Op::Mask { target } => format!("mask {}", path(target)),
+            Op::ReadOnlyRoot => "make the root file system read-only".into(),
+            _ => "do a step".into(),
+        }
+    }
+
+    /// The details that `nrun plan` shows behind the phrase.
+    fn details(&self, plan: &Plan) -> String {
+        match self {
+            Op::Root { source, propagation: flags } => {
+                format!(" from {}, {}", source_text(plan, *source), propagation(*flags))
+            }
+            Op::Mount(mount) => {
+                let mut text = String::new();
+                for (key, value) in &mount.options {
+                    let value = value.as_ref().map(|value| format!("={}", value.to_string_lossy())).unwrap_or_default();
+                    text.push_str(&format!(" {}{value}", key.to_string_lossy()));
+                }
+                text + &changes(&Attributes { set: mount.attributes, ..Attributes::default() })
+            }
+            Op::Bind(bind) => {
+                let flags: Vec<String> = bind.propagation.iter().map(|flags| propagation(*flags)).collect();
+                let recursive = changes(&bind.recursive);
+                let recursive = if recursive.is_empty() { recursive } else { format!(" recursively{recursive}") };
+                format!(" from {}, {}{}{recursive}", source_text(plan, bind.source), flags.join(" "), changes(&bind.attributes))
+            }
+            Op::Device(device) => {
+                let from = device.bind.map(|source| format!(" bound from {}", source_text(plan, source)));
+                let made = format!(" {}:{} mode {:04o} owner {}:{}", device.major, device.minor, device.mode, device.uid, device.gid);
+                from.unwrap_or(made)
+            }
+            Op::Rlimit { soft, hard, .. } => {
+                let limit = |limit: &Option<u64>| limit.map_or("unlimited".into(), |limit| limit.to_string());
+                format!(" to {} of {}", limit(soft), limit(hard))
+            }
+            Op::Bounding(keep) => format!(", keeping {keep:#x}"),
+            Op::Capabilities(sets) => format!(
+                ": effective {:#x} permitted {:#x} inheritable {:#x} ambient {:#x}",
+                sets.effective, sets.permitted, sets.inheritable, sets.ambient
+            ),
+            Op::User { groups: Some(groups), .. } if !groups.is_empty() => format!(", with groups {groups:?}"),
+            Op::FindExecutable { candidates, .. } => {
+                let names: Vec<_> = candidates.iter().map(|name| name.to_string_lossy()).collect();
+                format!(" in {}", names.join(" "))
+            }
+            Op::Seccomp { program, flags } => format!(": {} instructions, flags {flags:#x}", program.len()),
+            Op::TimeOffsets { offsets } => format!(": {}", offsets.to_string_lossy().trim_end().replace('\n', ", ")),
+            _ => String::new(),
+        }
+    }
+}
+
+fn source_text(plan: &Plan, source: usize) -> String {
+    let source = &plan.sources[source];
+    let depth = if source.recursive { " with what is below it" } else { "" };
+    let carrier = match source.carrier {
+        Carrier::Tree => "",
+        Carrier::Path => " (by path)",
+    };
+    format!("{}{depth}{carrier}", Name(&source.path))
+}
+
+fn step_line(f: &mut Formatter<'_>, number: usize, step: &Step, plan: &Plan) -> fmt::Result {
+    let text = format!("{}{}", step.op.phrase(), step.op.details(plan));
+    let pointer = if step.pointer.is_empty() { String::new() } else { format!("  # {}", step.pointer) };
+    writeln!(f, "{number:4}  {text}{pointer}")
+}
+
+impl Display for Plan {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        writeln!(f, "container `{}`", self.id)?;
+        writeln!(f, "clone with new namespaces: {}", kinds(self.shape.clone))?;
+        if let Some(stage) = self.shape.stage {
+            writeln!(f, "helper stage, then new namespaces: {}", kinds(stage))?;
+        }
+        if let Some(cgroup) = &self.cgroup {
+            write!(f, "{cgroup}")?;
+        }
+        if let Some(maps) = &self.id_maps {
+            writeln!(f, "uid map: {}", maps.uid.trim_end().replace('\n', ", "))?;
+            writeln!(f, "gid map: {}", maps.gid.trim_end().replace('\n', ", "))?;
+        }
+        for (number, step) in self.by_parent.iter().enumerate() {
+            write!(f, "parent ")?;
+            step_line(f, number, step, self)?;
+        }
+        for (number, step) in self.steps.iter().enumerate() {
+            step_line(f, number, step, self)?;
+        }
+        Ok(())
+    }
+}

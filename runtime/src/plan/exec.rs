@@ -1,0 +1,99 @@
+//! Deciding how a further process enters a running container.
+//!
+//! The same steps for privileges as the container's own process, behind the ones that enter its namespaces.
+
+use super::namespaces::Shape;
+use super::op::{Barrier, Op, Step};
+use super::{Error, Plan, c_string, console, process, seccomp};
+use crate::host::Host;
+use oci_spec::runtime::{LinuxSeccomp, Process};
+use sys::namespace::Kinds;
+
+/// What the container and the command line add to the process.
+#[derive(Clone, Debug)]
+pub struct Options<'a> {
+    /// The container's id.
+    pub id: &'a str,
+    /// The file that describes the process.
+    pub document: &'static str,
+    /// JSON pointer of the process in it.
+    pub at: &'a str,
+    /// The namespaces of the container's init that we are not in.
+    pub namespaces: Kinds,
+    /// The container's seccomp profile.
+    pub seccomp: Option<&'a LinuxSeccomp>,
+    /// `--preserve-fds`
+    pub preserve_fds: u32,
+    /// The container's processes share a session keyring of their own.
+    pub new_keyring: bool,
+}
+
+/// Plans a process in a running container.
+///
+/// # Errors
+/// For what cannot be done, naming its place.
+pub fn exec(process: &Process, host: &Host, options: &Options<'_>) -> Result<Plan, crate::error::Error> {
+    let mut steps = Vec::with_capacity(24);
+    let mut push = |op, pointer: &str| steps.push(Step { op, pointer: pointer.to_owned() });
+    // With the host's privileges, which the container's user namespace takes away.
+    push(Op::JoinCgroup, "");
+    if let Some(score) = process.oom_score_adj() {
+        let op = Op::WriteProc { path: c"/proc/self/oom_score_adj".to_owned(), value: score.to_string() };
+        push(op, &format!("{}/oomScoreAdj", options.at));
+    }
+    steps.extend(process::rlimits(process, options.at));
+    let mut push = |op, pointer: &str| steps.push(Step { op, pointer: pointer.to_owned() });
+    // Before anybody in the container can see us (CVE-2016-9962).
+    push(Op::NotDumpable, "");
+    push(Op::JoinInit { kinds: options.namespaces }, "");
+    // A joined pid namespace takes effect for children only.
+    let fork = options.namespaces.contains(Kinds::PID);
+    if fork {
+        push(Op::Fork { namespaces: Kinds::NONE }, "");
+    }
+    if options.namespaces.contains(Kinds::USER) {
+        push(Op::NamespaceRoot, "");
+        push(Op::NotDumpable, "");
+    }
+    push(Op::NewSession, "");
+    if process.terminal().unwrap_or(false) {
+        push(Op::OpenRoot, "");
+        push(Op::Console(console(process, false)), &format!("{}/terminal", options.at));
+    }
+    if options.new_keyring {
+        push(Op::Keyring(c_string(format!("_ses.{}", options.id).as_bytes(), "")?), "");
+    }
+    let filter = match options.seccomp {
+        Some(profile) => Some(seccomp::compile(profile, &host.seccomp)?),
+        None => None,
+    };
+    let mut privileges = process::privileges(process, host, options.at)?;
+    if filter.is_some() && !process.no_new_privileges().unwrap_or(false) {
+        process::keep_sys_admin(&mut privileges);
+    }
+    steps.extend(privileges);
+    steps.push(process::find_executable(process, options.at)?);
+    let mut push = |op, pointer: &str| steps.push(Step { op, pointer: pointer.to_owned() });
+    push(Op::Wait(Barrier::Ready), "");
+    push(Op::CloseFds { first: 3 + options.preserve_fds }, "");
+    if let Some(filter) = filter {
+        push(Op::Seccomp { program: filter.program, flags: filter.flags }, "/linux/seccomp");
+    }
+    steps.push(process::exec(process, options.at)?);
+    Ok(Plan {
+        id: options.id.to_owned(),
+        document: options.document,
+        namespaces: options.namespaces,
+        shape: Shape { clone: Kinds::NONE, stage: fork.then_some(Kinds::NONE) },
+        cgroup: None,
+        id_maps: None,
+        by_parent: Vec::new(),
+        sources: Vec::new(),
+        steps,
+    })
+}
+
+/// Why a process cannot be executed as it is asked for.
+pub(crate) fn refuse(at: &str, process: &Process) -> Result<(), Error> {
+    super::unsupported::refuse_process(at, process)
+}

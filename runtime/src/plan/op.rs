@@ -1,0 +1,315 @@
+//! The operations that turn a cloned process into a container's init, as data.
+//!
+//! A plan is a flat list of these (invariant I2): the child applies them in order and does nothing else, the parent walks
+//! the same list for its barriers (I3), `nrun plan` prints it, and the golden tests compare it. Everything that an
+//! operation needs is in it, ready for the kernel: nothing is parsed, formatted or allocated after the clone.
+
+use std::ffi::CString;
+use sys::beneath::Target;
+use sys::exec::CStringArray;
+use sys::mount::Attributes;
+use sys::namespace::Kinds;
+
+/// One operation with the place in config.json that asked for it.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// What is done.
+    pub op: Op,
+    /// JSON pointer into config.json (or process.json for `exec`); empty for what the runtime does of its own accord.
+    pub pointer: String,
+}
+
+/// A point where the child waits for the parent, which has something to do in the host's namespaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Barrier {
+    /// The parent writes the id mappings: until then the child has no ids of its own.
+    Maps,
+    /// Everything is set up and the executable was found: the parent commits the container's state.
+    Ready,
+}
+
+/// A step of the child. The order in which they may follow each other is documented in [`crate::plan`].
+#[derive(Clone, Debug)]
+pub enum Op {
+    /// Tell the parent that this point is reached, and go on when it says so.
+    Wait(Barrier),
+    /// Become user and group 0 of the new user namespace.
+    NamespaceRoot,
+    /// Enter the container's cgroups, through the fds that the parent opened.
+    JoinCgroup,
+    /// Join an existing namespace.
+    JoinNamespace {
+        /// Its kind: exactly one.
+        kind: Kinds,
+        /// The namespace file, in the host's mount namespace.
+        path: CString,
+    },
+    /// Join these namespaces of the container's init at once (`exec`).
+    JoinInit {
+        /// Which of its namespaces differ from ours.
+        kinds: Kinds,
+    },
+    /// Make a new namespace that cannot be made by the clone itself.
+    Unshare(Kinds),
+    /// Make a time namespace with these offsets and enter it.
+    TimeOffsets {
+        /// Lines for /proc/self/timens_offsets.
+        offsets: CString,
+    },
+    /// Continue in a grandchild: pid namespaces that were joined take effect for children only.
+    Fork {
+        /// The namespaces made for the grandchild.
+        namespaces: Kinds,
+    },
+    /// Start a session of our own, without a controlling terminal.
+    NewSession,
+    /// Set the propagation of every mount of the new mount namespace.
+    Propagation {
+        /// `MS_*` propagation bits, with `MS_REC` where it is recursive.
+        flags: u64,
+    },
+    /// Attach the root file system over `/` of the new mount namespace. Every later target is resolved under its fd, and
+    /// nothing of the container is reached by a path of the host again.
+    Root {
+        /// Index into [`crate::plan::Plan::sources`].
+        source: usize,
+        /// `MS_*` propagation bits that its mounts get before they are attached.
+        propagation: u64,
+    },
+    /// Open the root of the mount namespace that was joined (`exec`).
+    OpenRoot,
+    /// Mount a new file system.
+    Mount(Mount),
+    /// Attach a bind mount.
+    Bind(Bind),
+    /// Make a mount read-only, now that everything inside it is there.
+    ReadOnlyMount {
+        /// Its root.
+        target: Target,
+    },
+    /// Make a directory, and those on the way, if it is missing.
+    Directory {
+        /// Which.
+        target: Target,
+    },
+    /// Make a device node.
+    Device(Device),
+    /// Make a symbolic link, unless there is something already.
+    Symlink {
+        /// Where.
+        target: Target,
+        /// What it points to.
+        to: CString,
+    },
+    /// Make a pseudo-terminal in the container's devpts, hand its master out and make it our terminal and `/dev/console`.
+    Console(Console),
+    /// Make the root file system the root of the mount namespace, and drop the host's.
+    Pivot,
+    /// Make the root file system `/` by moving it, for hosts whose root is an initramfs, which cannot be pivoted away.
+    MoveRoot,
+    /// chroot(2): the container has no mount namespace of its own.
+    Chroot {
+        /// Host path of the root file system.
+        path: CString,
+    },
+    /// Set the propagation of the container's root mount.
+    RootPropagation {
+        /// `MS_*` propagation bits.
+        flags: u64,
+    },
+    /// Set the host name.
+    Hostname(String),
+    /// Set the NIS domain name.
+    Domainname(String),
+    /// Write a file of the host's /proc, which shows the namespaces of whoever opens it: `sys/...` or `self/...`. Done before
+    /// anything of the container is mounted, so that no image can redirect it (class D).
+    WriteProc {
+        /// Absolute path on the host.
+        path: CString,
+        /// The value.
+        value: String,
+    },
+    /// Bring up the loopback interface of a new network namespace.
+    Loopback,
+    /// Make a path read-only, if it exists.
+    ReadOnly {
+        /// The path.
+        target: Target,
+    },
+    /// Hide a path, if it exists: files behind /dev/null, directories behind an empty read-only tmpfs.
+    Mask {
+        /// The path.
+        target: Target,
+    },
+    /// Make the container's root mount read-only.
+    ReadOnlyRoot,
+    /// Set a resource limit.
+    Rlimit {
+        /// Which.
+        resource: rustix::process::Resource,
+        /// The soft limit; `None` is unlimited.
+        soft: Option<u64>,
+        /// The hard limit; `None` is unlimited.
+        hard: Option<u64>,
+    },
+    /// Join a session keyring of our own.
+    Keyring(CString),
+    /// Set `no_new_privs`.
+    NoNewPrivileges,
+    /// Drop every capability from the bounding set that is not in this mask.
+    Bounding(u64),
+    /// Take user and group ids, keeping the permitted capabilities.
+    User {
+        /// User id.
+        uid: u32,
+        /// Group id.
+        gid: u32,
+        /// Supplementary groups; `None` where setgroups(2) is denied (rootless, a mapping of one id).
+        groups: Option<Vec<u32>>,
+    },
+    /// Give our standard streams to the container's user, who could not open /dev/stdout otherwise.
+    StandardStreams {
+        /// User id.
+        uid: u32,
+    },
+    /// Set the effective, permitted, inheritable and ambient sets.
+    Capabilities(Capabilities),
+    /// Set the file mode creation mask.
+    Umask(u32),
+    /// Change to the working directory and make sure that it is inside the root.
+    WorkingDirectory(CString),
+    /// Nobody in the container may trace us or read our /proc entries while we are still the runtime.
+    NotDumpable,
+    /// Look up HOME in the container's passwd: the environment has none.
+    Home {
+        /// User id.
+        uid: u32,
+    },
+    /// Find the executable, so that `create` and not `start` reports a missing one.
+    FindExecutable {
+        /// The name as it was given.
+        name: String,
+        /// The paths to try in order: one, or the name in every directory of PATH.
+        candidates: Vec<CString>,
+    },
+    /// Wait until `start` connects to the socket.
+    AwaitStart,
+    /// Install the seccomp filter.
+    Seccomp {
+        /// The program.
+        program: Vec<sys::seccomp::Instruction>,
+        /// `SECCOMP_FILTER_FLAG_*`.
+        flags: u32,
+    },
+    /// Mark every fd from this number on close-on-exec.
+    CloseFds {
+        /// The first one that the container must not see.
+        first: u32,
+    },
+    /// Become the container's process.
+    Exec {
+        /// Its arguments.
+        argv: CStringArray,
+        /// Its environment.
+        env: CStringArray,
+    },
+}
+
+/// A new file system and where it goes.
+#[derive(Clone, Debug)]
+pub struct Mount {
+    /// Where, under the root.
+    pub target: Target,
+    /// File system type.
+    pub kind: CString,
+    /// Options for the file system itself, in order: `key` or `key=value`.
+    pub options: Vec<(CString, Option<CString>)>,
+    /// `MOUNT_ATTR_*` bits of the mount.
+    pub attributes: u64,
+    /// Propagation to set after it is attached, in this order.
+    pub propagation: Vec<u64>,
+    /// The target must be reached without symbolic links: an image may not move this one elsewhere.
+    pub ordinary: bool,
+}
+
+/// A bind mount and where it goes.
+#[derive(Clone, Debug)]
+pub struct Bind {
+    /// Where, under the root.
+    pub target: Target,
+    /// Index into [`crate::plan::Plan::sources`].
+    pub source: usize,
+    /// Attributes of the mount itself.
+    pub attributes: Attributes,
+    /// Attributes of the mount and everything below it.
+    pub recursive: Attributes,
+    /// Propagation to set after it is attached, in this order.
+    pub propagation: Vec<u64>,
+}
+
+/// A bind source that is opened before the clone, once (class J: nothing can be swapped in later).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// Host path.
+    pub path: CString,
+    /// With the mounts below it.
+    pub recursive: bool,
+    /// How it is carried over.
+    pub carrier: Carrier,
+    /// JSON pointer to the mount that names it.
+    pub pointer: String,
+}
+
+/// How a bind source reaches the child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Carrier {
+    /// A detached mount tree, cloned by a privileged parent: it can be attached even under a new user namespace.
+    Tree,
+    /// A path that the child opens itself: a tree cloned without privilege could not be attached by the child.
+    Path,
+}
+
+/// A device node and where it goes.
+#[derive(Clone, Debug)]
+pub struct Device {
+    /// Where, under the root.
+    pub target: Target,
+    /// Character, block or FIFO.
+    pub kind: rustix::fs::FileType,
+    /// Major number.
+    pub major: u32,
+    /// Minor number.
+    pub minor: u32,
+    /// Permission bits.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Owning group.
+    pub gid: u32,
+    /// Bind the host's node instead: mknod(2) is refused in a user namespace. Index into the sources.
+    pub bind: Option<usize>,
+}
+
+/// The pseudo-terminal.
+#[derive(Clone, Copy, Debug)]
+pub struct Console {
+    /// Size in rows and columns, where config.json gives one.
+    pub size: Option<(u16, u16)>,
+    /// Bind it over `/dev/console` (not for `exec`, which finds that done).
+    pub mount: bool,
+    /// Who owns the terminal.
+    pub uid: u32,
+}
+
+/// Capability sets as masks, bit N for capability N.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Capabilities {
+    /// In force.
+    pub effective: u64,
+    /// May be put in force.
+    pub permitted: u64,
+    /// Kept across exec of a file with inheritable capabilities.
+    pub inheritable: u64,
+    /// Kept across exec of any file.
+    pub ambient: u64,
+}

@@ -1,0 +1,216 @@
+//! Mount options: from the strings of config.json to flags, attributes and file system parameters.
+//!
+//! The names are those of mount(8) with the additions of runtime-spec (recursive attributes, `tmpcopyup`, `idmap`). What
+//! is not in the table belongs to the file system and is passed on as it is.
+
+use rustix::mount::MountPropagationFlags as Propagation;
+use sys::mount::{self, Attributes};
+
+/// What a list of options means.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// `bind` or `rbind`.
+    pub bind: bool,
+    /// `rbind`: with the mounts below the source.
+    pub recursive: bool,
+    /// `remount`.
+    pub remount: bool,
+    /// Attributes of the mount.
+    pub attributes: Attributes,
+    /// Attributes of the mount and what is below it (`rro`, ...).
+    pub recursive_attributes: Attributes,
+    /// Propagation changes, `MS_*` bits each, in the order in which they were given.
+    pub propagation: Vec<u64>,
+    /// `tmpcopyup`.
+    pub copy_up: bool,
+    /// `idmap` or `ridmap`, the latter as `Some(true)`.
+    pub idmap: Option<bool>,
+    /// Flags of the superblock: `sync`, `lazytime`, ...
+    pub superblock: Vec<String>,
+    /// Parameters of the file system, as they were given.
+    pub data: Vec<String>,
+}
+
+/// The effect of an option in the table.
+#[derive(Clone, Copy)]
+enum Effect {
+    Nothing,
+    Bind { recursive: bool },
+    Remount,
+    Set(u64),
+    Clear(u64),
+    /// A value of the access-time field, which is replaced as a whole.
+    AccessTime(u64),
+    Propagation(Propagation),
+    CopyUp,
+    IdMap { recursive: bool },
+    Superblock,
+}
+
+use Effect::{AccessTime, Bind, Clear, CopyUp, IdMap, Nothing, Remount, Set, Superblock};
+
+/// Options without a recursive form.
+const TABLE: &[(&str, Effect)] = &[
+    ("defaults", Nothing),
+    ("silent", Nothing),
+    ("loud", Nothing),
+    // devpts has made a new instance for every mount since Linux 4.7.
+    ("newinstance", Nothing),
+    ("bind", Bind { recursive: false }),
+    ("rbind", Bind { recursive: true }),
+    ("remount", Remount),
+    ("tmpcopyup", CopyUp),
+    ("idmap", IdMap { recursive: false }),
+    ("ridmap", IdMap { recursive: true }),
+    ("sync", Superblock),
+    ("async", Superblock),
+    ("dirsync", Superblock),
+    ("lazytime", Superblock),
+    ("nolazytime", Superblock),
+    ("mand", Superblock),
+    ("nomand", Superblock),
+    ("private", Effect::Propagation(Propagation::PRIVATE)),
+    ("rprivate", Effect::Propagation(Propagation::PRIVATE.union(Propagation::REC))),
+    ("slave", Effect::Propagation(Propagation::DOWNSTREAM)),
+    ("rslave", Effect::Propagation(Propagation::DOWNSTREAM.union(Propagation::REC))),
+    ("shared", Effect::Propagation(Propagation::SHARED)),
+    ("rshared", Effect::Propagation(Propagation::SHARED.union(Propagation::REC))),
+    ("unbindable", Effect::Propagation(Propagation::UNBINDABLE)),
+    ("runbindable", Effect::Propagation(Propagation::UNBINDABLE.union(Propagation::REC))),
+];
+
+/// Options that also exist with an `r` in front, for the mount and everything below it.
+const ATTRIBUTES: &[(&str, Effect)] = &[
+    ("ro", Set(mount::RDONLY)),
+    ("rw", Clear(mount::RDONLY)),
+    ("nosuid", Set(mount::NOSUID)),
+    ("suid", Clear(mount::NOSUID)),
+    ("nodev", Set(mount::NODEV)),
+    ("dev", Clear(mount::NODEV)),
+    ("noexec", Set(mount::NOEXEC)),
+    ("exec", Clear(mount::NOEXEC)),
+    ("nodiratime", Set(mount::NODIRATIME)),
+    ("diratime", Clear(mount::NODIRATIME)),
+    ("nosymfollow", Set(mount::NOSYMFOLLOW)),
+    ("symfollow", Clear(mount::NOSYMFOLLOW)),
+    ("noatime", AccessTime(mount::NOATIME)),
+    ("atime", AccessTime(mount::RELATIME)),
+    ("relatime", AccessTime(mount::RELATIME)),
+    ("norelatime", AccessTime(mount::RELATIME)),
+    ("strictatime", AccessTime(mount::STRICTATIME)),
+    ("nostrictatime", AccessTime(mount::RELATIME)),
+];
+
+/// Every option name that the runtime knows itself, for `features`.
+pub fn names() -> Vec<String> {
+    let plain = TABLE.iter().chain(ATTRIBUTES).map(|(name, _)| (*name).to_owned());
+    let mut names: Vec<String> = plain.chain(ATTRIBUTES.iter().map(|(name, _)| format!("r{name}"))).collect();
+    names.sort_unstable();
+    names
+}
+
+/// Reads a list of options.
+pub fn parse(options: &[String]) -> Options {
+    let mut parsed = Options::default();
+    for option in options {
+        if let Some(effect) = find(TABLE, option).or_else(|| find(ATTRIBUTES, option)) {
+            parsed.take(effect, option);
+        } else if let Some(effect) = option.strip_prefix('r').and_then(|name| find(ATTRIBUTES, name)) {
+            change(&mut parsed.recursive_attributes, effect);
+        } else {
+            parsed.data.push(option.clone());
+        }
+    }
+    parsed
+}
+
+fn find(table: &[(&str, Effect)], name: &str) -> Option<Effect> {
+    table.iter().find(|(known, _)| *known == name).map(|(_, effect)| *effect)
+}
+
+impl Options {
+    fn take(&mut self, effect: Effect, name: &str) {
+        match effect {
+            Nothing => {}
+            Bind { recursive } => {
+                self.bind = true;
+                self.recursive |= recursive;
+            }
+            Remount => self.remount = true,
+            CopyUp => self.copy_up = true,
+            IdMap { recursive } => self.idmap = Some(recursive),
+            Superblock => self.superblock.push(name.to_owned()),
+            Effect::Propagation(flags) => self.propagation.push(flags.bits().into()),
+            Set(_) | Clear(_) | AccessTime(_) => change(&mut self.attributes, effect),
+        }
+    }
+}
+
+/// The last of two contradicting options wins, as in mount(8).
+fn change(attributes: &mut Attributes, effect: Effect) {
+    match effect {
+        Set(bit) => {
+            attributes.set |= bit;
+            attributes.clear &= !bit;
+        }
+        Clear(bit) => {
+            attributes.clear |= bit;
+            attributes.set &= !bit;
+        }
+        AccessTime(value) => {
+            attributes.clear |= mount::ATIME_FIELD;
+            attributes.set = attributes.set & !mount::ATIME_FIELD | value;
+        }
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse_list(list: &str) -> Options {
+        parse(&list.split(',').map(str::to_owned).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn attributes_and_data_are_told_apart() {
+        let options = parse_list("nosuid,strictatime,mode=755,size=65536k,ro");
+        assert_eq!(options.attributes.set, mount::NOSUID | mount::STRICTATIME | mount::RDONLY);
+        assert_eq!(options.data, ["mode=755", "size=65536k"]);
+        assert!(!options.bind);
+    }
+
+    #[test]
+    fn the_last_of_two_contradicting_options_wins() {
+        assert_eq!(parse_list("ro,rw").attributes, Attributes { clear: mount::RDONLY, ..Attributes::default() });
+        assert_eq!(parse_list("rw,ro").attributes.set, mount::RDONLY);
+        assert_eq!(parse_list("noatime,relatime").attributes.set, mount::RELATIME);
+    }
+
+    #[test]
+    fn recursive_attributes_are_kept_apart_from_plain_ones() {
+        let options = parse_list("rbind,rro,rnoatime");
+        assert!(options.bind && options.recursive);
+        assert!(options.attributes.is_empty());
+        assert_eq!(options.recursive_attributes.set, mount::RDONLY | mount::NOATIME);
+    }
+
+    #[test]
+    fn names_that_begin_with_r_but_are_not_recursive_forms_are_data() {
+        assert_eq!(parse_list("rootcontext=x,rsize=4096").data, ["rootcontext=x", "rsize=4096"]);
+        assert!(parse_list("relatime").recursive_attributes.is_empty());
+    }
+
+    #[test]
+    fn propagation_keeps_its_order() {
+        let flags = parse_list("rslave,shared").propagation;
+        assert_eq!(flags, [u64::from(libc_bits::MS_SLAVE | libc_bits::MS_REC), u64::from(libc_bits::MS_SHARED)]);
+    }
+
+    mod libc_bits {
+        pub(super) const MS_REC: u32 = 0x4000;
+        pub(super) const MS_SLAVE: u32 = 1 << 19;
+        pub(super) const MS_SHARED: u32 = 1 << 20;
+    }
+}

@@ -1,0 +1,234 @@
+//! The process: limits, capabilities, ids, working directory, executable.
+//!
+//! Shared by `create` and `exec`, so that an exec'd process cannot end up with other privileges than the container's own.
+
+use super::op::{Capabilities, Op, Step};
+use super::{Error, c_string};
+use crate::host::Host;
+use oci_spec::runtime::{Capability, LinuxCapabilities, PosixRlimitType, Process};
+use rustix::process::Resource;
+use std::collections::HashSet;
+use std::ffi::CString;
+use std::os::unix::ffi::OsStrExt;
+use std::str::FromStr;
+use sys::exec::CStringArray;
+
+/// `CAP_SYS_ADMIN`
+const SYS_ADMIN: u64 = 1 << 21;
+/// Where a bare name is looked for when the environment has no PATH; execvp(3) has this default, and pause containers
+/// without any environment depend on there being one.
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// The umask of a container that does not ask for one: runc's.
+const DEFAULT_UMASK: u32 = 0o022;
+
+/// The steps that give up privilege, in the order that keeps the right to take the next one:
+/// the bounding set while CAP_SETPCAP is there, ids while CAP_SETUID and CAP_SETGID are, the other sets last.
+///
+/// # Errors
+/// For strings with NUL bytes, naming their place.
+pub fn privileges(process: &Process, host: &Host, at: &str) -> Result<Vec<Step>, Error> {
+    let step = |op, field: &str| Step { op, pointer: format!("{at}/{field}") };
+    let mut steps = Vec::with_capacity(8);
+    if process.no_new_privileges().unwrap_or(false) {
+        steps.push(step(Op::NoNewPrivileges, "noNewPrivileges"));
+    }
+    let sets = capabilities(process.capabilities().as_ref(), host);
+    steps.push(step(Op::Bounding(sets.bounding), "capabilities/bounding"));
+    let user = process.user();
+    if user.uid() != 0 {
+        steps.push(step(Op::StandardStreams { uid: user.uid() }, "user/uid"));
+    }
+    let groups = user.additional_gids().clone().unwrap_or_default();
+    let groups = if host.may_set_groups { Some(groups) } else { None };
+    steps.push(step(Op::User { uid: user.uid(), gid: user.gid(), groups }, "user"));
+    steps.push(step(Op::Capabilities(sets.process), "capabilities"));
+    let umask = user.umask().unwrap_or(DEFAULT_UMASK);
+    steps.push(step(Op::Umask(umask), "user/umask"));
+    let has_home = process.env().iter().flatten().any(|entry| entry.starts_with("HOME="));
+    if !has_home {
+        steps.push(step(Op::Home { uid: user.uid() }, "env"));
+    }
+    let cwd = c_string(process.cwd().as_os_str().as_bytes(), &format!("{at}/cwd"))?;
+    steps.push(step(Op::WorkingDirectory(cwd), "cwd"));
+    Ok(steps)
+}
+
+/// The resource limits.
+pub fn rlimits(process: &Process, at: &str) -> Vec<Step> {
+    let limit = |value: u64| (value != u64::MAX).then_some(value);
+    let listed = process.rlimits().as_deref().unwrap_or_default();
+    let step = |(i, rlimit): (usize, &oci_spec::runtime::PosixRlimit)| Step {
+        op: Op::Rlimit { resource: resource(rlimit.typ()), soft: limit(rlimit.soft()), hard: limit(rlimit.hard()) },
+        pointer: format!("{at}/rlimits/{i}"),
+    };
+    listed.iter().enumerate().map(step).collect()
+}
+
+fn resource(typ: PosixRlimitType) -> Resource {
+    match typ {
+        PosixRlimitType::RlimitCpu => Resource::Cpu,
+        PosixRlimitType::RlimitFsize => Resource::Fsize,
+        PosixRlimitType::RlimitData => Resource::Data,
+        PosixRlimitType::RlimitStack => Resource::Stack,
+        PosixRlimitType::RlimitCore => Resource::Core,
+        PosixRlimitType::RlimitRss => Resource::Rss,
+        PosixRlimitType::RlimitNproc => Resource::Nproc,
+        PosixRlimitType::RlimitNofile => Resource::Nofile,
+        PosixRlimitType::RlimitMemlock => Resource::Memlock,
+        PosixRlimitType::RlimitAs => Resource::As,
+        PosixRlimitType::RlimitLocks => Resource::Locks,
+        PosixRlimitType::RlimitSigpending => Resource::Sigpending,
+        PosixRlimitType::RlimitMsgqueue => Resource::Msgqueue,
+        PosixRlimitType::RlimitNice => Resource::Nice,
+        PosixRlimitType::RlimitRtprio => Resource::Rtprio,
+        PosixRlimitType::RlimitRttime => Resource::Rttime,
+    }
+}
+
+/// Capability sets with the bounding set apart, which is dropped before the ids change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Sets {
+    bounding: u64,
+    process: Capabilities,
+}
+
+/// The sets of config.json, cut down to what we have ourselves (engines ask for all of them with `--privileged`, and a
+/// runtime inside a container does not have all of them).
+///
+/// CAP_SYS_ADMIN stays effective until the exec where it is needed to install the seccomp filter last. That gives the
+/// container nothing: execve(2) computes the new sets from the inheritable, bounding and ambient ones alone.
+fn capabilities(wanted: Option<&LinuxCapabilities>, host: &Host) -> Sets {
+    let Some(wanted) = wanted else {
+        return Sets { bounding: 0, process: Capabilities::default() };
+    };
+    let available = host.capabilities;
+    let mask = |set: &Option<HashSet<Capability>>| set.as_ref().map_or(0, mask) & available;
+    let (bounding, permitted) = (mask(wanted.bounding()), mask(wanted.permitted()));
+    let inheritable = mask(wanted.inheritable());
+    let process = Capabilities {
+        effective: mask(wanted.effective()) & permitted,
+        permitted,
+        inheritable,
+        // The kernel raises only what is both permitted and inheritable (capabilities(7)).
+        ambient: mask(wanted.ambient()) & permitted & inheritable,
+    };
+    Sets { bounding, process }
+}
+
+/// Capability names to bits. A name that the kernel does not know has no bit; the check of config.json has let it through as
+/// runc does.
+fn mask(set: &HashSet<Capability>) -> u64 {
+    let bit = |capability: &Capability| {
+        let name = format!("CAP_{}", capability.to_string().trim_start_matches("CAP_"));
+        caps::Capability::from_str(&name).map_or(0, |capability| capability.bitmask())
+    };
+    set.iter().map(bit).fold(0, |mask, bit| mask | bit)
+}
+
+/// Keeps CAP_SYS_ADMIN in force for a filter that is installed without `no_new_privs` (seccomp(2)).
+pub fn keep_sys_admin(steps: &mut [Step]) {
+    for step in steps {
+        if let Op::Capabilities(sets) = &mut step.op {
+            sets.effective |= SYS_ADMIN;
+            sets.permitted |= SYS_ADMIN;
+        }
+    }
+}
+
+/// The search for the executable.
+///
+/// # Errors
+/// When `args` is empty or contains a NUL byte.
+pub fn find_executable(process: &Process, at: &str) -> Result<Step, Error> {
+    let pointer = format!("{at}/args");
+    let args = process.args().as_deref().unwrap_or_default();
+    let Some(name) = args.first() else {
+        return Err(Error::new(pointer, "must name a program"));
+    };
+    let candidates = if name.contains('/') {
+        vec![c_string(name.as_bytes(), &pointer)?]
+    } else {
+        // The last PATH counts, as it does for the process itself when it scans its environment into a map.
+        let env = process.env().as_deref().unwrap_or_default();
+        let path = env.iter().rev().find_map(|entry| entry.strip_prefix("PATH=")).unwrap_or(DEFAULT_PATH);
+        let candidate = |directory: &str| {
+            let directory = if directory.is_empty() { "." } else { directory };
+            c_string(format!("{directory}/{name}").as_bytes(), &pointer)
+        };
+        path.split(':').map(candidate).collect::<Result<Vec<CString>, Error>>()?
+    };
+    Ok(Step { op: Op::FindExecutable { name: name.clone(), candidates }, pointer })
+}
+
+/// The exec itself.
+///
+/// # Errors
+/// When an argument or environment entry contains a NUL byte.
+pub fn exec(process: &Process, at: &str) -> Result<Step, Error> {
+    let array = |strings: &Option<Vec<String>>, field: &str| {
+        CStringArray::new(strings.as_deref().unwrap_or_default().iter().map(String::as_str))
+            .map_err(|_| Error::new(format!("{at}/{field}"), "contains a NUL byte"))
+    };
+    let op = Op::Exec { argv: array(process.args(), "args")?, env: array(process.env(), "env")? };
+    Ok(Step { op, pointer: format!("{at}/args") })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn process(json: &str) -> Process {
+        let mut value: serde_json::Value = serde_json::from_str(json).unwrap();
+        let object = value.as_object_mut().unwrap();
+        object.entry("cwd").or_insert("/".into());
+        object.entry("user").or_insert(serde_json::json!({"uid": 0, "gid": 0}));
+        serde_json::from_value(value).unwrap()
+    }
+
+    fn candidates(json: &str) -> Vec<String> {
+        match find_executable(&process(json), "/process").unwrap().op {
+            Op::FindExecutable { candidates, .. } => {
+                candidates.into_iter().map(|path| path.into_string().unwrap()).collect()
+            }
+            op => panic!("{op:?}"),
+        }
+    }
+
+    #[test]
+    fn a_bare_name_is_looked_for_in_the_containers_path() {
+        assert_eq!(candidates(r#"{"args": ["sh"], "env": ["PATH=/a:/b"]}"#), ["/a/sh", "/b/sh"]);
+        assert_eq!(candidates(r#"{"args": ["sh"], "env": ["PATH=/a:"]}"#), ["/a/sh", "./sh"]);
+        assert_eq!(candidates(r#"{"args": ["/bin/sh"], "env": ["PATH=/a"]}"#), ["/bin/sh"]);
+    }
+
+    #[test]
+    fn a_process_without_path_still_finds_its_program() {
+        assert!(candidates(r#"{"args": ["pause"]}"#).contains(&"/bin/pause".to_owned()));
+    }
+
+    #[test]
+    fn sets_are_cut_down_to_what_the_caller_has() {
+        let host = Host { capabilities: 0b10_0001, ..Host::for_tests() };
+        let json = r#"{"bounding": ["CAP_CHOWN", "CAP_KILL", "CAP_SYS_ADMIN"], "permitted": ["CAP_CHOWN", "CAP_KILL"],
+            "effective": ["CAP_CHOWN", "CAP_SYS_ADMIN"], "ambient": ["CAP_KILL"], "inheritable": []}"#;
+        let sets = capabilities(Some(&serde_json::from_str(json).unwrap()), &host);
+        assert_eq!(sets.bounding, 0b10_0001);
+        assert_eq!(sets.process.effective, 0b1, "effective is within permitted");
+        assert_eq!(sets.process.ambient, 0, "ambient is within inheritable");
+    }
+
+    #[test]
+    fn a_process_without_capabilities_has_none() {
+        assert_eq!(capabilities(None, &Host::for_tests()).bounding, 0);
+    }
+
+    #[test]
+    fn the_bounding_set_is_dropped_before_the_ids_and_the_ids_before_the_sets() {
+        let steps = privileges(&process(r#"{"args": ["x"]}"#), &Host::for_tests(), "/process").unwrap();
+        let place = |wanted: fn(&Op) -> bool| steps.iter().position(|step| wanted(&step.op)).unwrap();
+        let bounding = place(|op| matches!(op, Op::Bounding(_)));
+        let user = place(|op| matches!(op, Op::User { .. }));
+        let sets = place(|op| matches!(op, Op::Capabilities(_)));
+        assert!(bounding < user && user < sets);
+    }
+}

@@ -1,0 +1,373 @@
+//! System call names and numbers of the three ABIs that an x86-64 kernel serves.
+//!
+//! The names come from the `syscalls` crate, which generates them from the kernel's own tables, plus what the kernel got
+//! since. They are hashed into one table at compile time: a profile names some four hundred calls, and each is looked up
+//! while a container is waiting. The table holds no pointers, so that it costs a process that never looks anything up
+//! neither a relocation nor a page. Nothing here knows about profiles.
+
+use syscalls::{x86, x86_64};
+
+/// A calling convention with its own system call numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum Abi {
+    /// 64-bit programs.
+    X86_64,
+    /// 32-bit pointers in 64-bit mode: x86-64's numbers with bit 30 set, and numbers of its own from 512.
+    X32,
+    /// 32-bit programs.
+    I386,
+}
+
+/// The bit that marks a system call number as x32's.
+pub(super) const X32_BIT: u32 = 0x4000_0000;
+
+impl Abi {
+    /// Whether system call arguments are 64 bits wide. On the others a filter looks at the low 32 bits only.
+    pub(super) fn has_wide_arguments(self) -> bool {
+        self == Abi::X86_64
+    }
+}
+
+/// What a system call's name stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Numbers {
+    x86_64: Option<u32>,
+    i386: Option<u32>,
+    operation: Option<Operation>,
+}
+
+/// A socket or System V IPC operation: on i386, programs reach it through a call that carries it, too.
+///
+/// Linux 4.3 and 5.1 gave most operations a number of their own; older C libraries use only the multiplexer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Operation {
+    /// The number of socketcall(2) or ipc(2).
+    pub(super) multiplexer: u32,
+    /// Its first argument.
+    pub(super) code: u8,
+}
+
+impl Numbers {
+    /// Looks a name up; `None` for a name that no ABI has.
+    pub(super) fn of(name: &str) -> Option<Numbers> {
+        TABLE.get(name)
+    }
+
+    /// The number in an ABI, for x32 without its mark.
+    pub(super) fn direct(&self, abi: Abi) -> Option<u32> {
+        match abi {
+            Abi::X86_64 => self.x86_64,
+            Abi::X32 => self.x86_64.and_then(x32_number),
+            Abi::I386 => self.i386,
+        }
+    }
+
+    /// The operation of a multiplexer in an ABI.
+    pub(super) fn multiplexed(&self, abi: Abi) -> Option<Operation> {
+        self.operation.filter(|_| abi == Abi::I386)
+    }
+}
+
+/// What x32 calls the system call of an x86-64 number: the same, a number of its own where its structures differ (from 512
+/// on), or nothing where x86-64 keeps it for itself.
+///
+/// Source: `arch/x86/entry/syscalls/syscall_64.tbl`, where the column `abi` is `x32` or `64`.
+fn x32_number(number: u32) -> Option<u32> {
+    Some(match number {
+        13 => 512,  // rt_sigaction
+        15 => 513,  // rt_sigreturn
+        16 => 514,  // ioctl
+        19 => 515,  // readv
+        20 => 516,  // writev
+        45 => 517,  // recvfrom
+        46 => 518,  // sendmsg
+        47 => 519,  // recvmsg
+        59 => 520,  // execve
+        101 => 521, // ptrace
+        127 => 522, // rt_sigpending
+        128 => 523, // rt_sigtimedwait
+        129 => 524, // rt_sigqueueinfo
+        131 => 525, // sigaltstack
+        222 => 526, // timer_create
+        244 => 527, // mq_notify
+        246 => 528, // kexec_load
+        247 => 529, // waitid
+        273 => 530, // set_robust_list
+        274 => 531, // get_robust_list
+        278 => 532, // vmsplice
+        279 => 533, // move_pages
+        295 => 534, // preadv
+        296 => 535, // pwritev
+        297 => 536, // rt_tgsigqueueinfo
+        299 => 537, // recvmmsg
+        307 => 538, // sendmmsg
+        310 => 539, // process_vm_readv
+        311 => 540, // process_vm_writev
+        54 => 541,  // setsockopt
+        55 => 542,  // getsockopt
+        206 => 543, // io_setup
+        209 => 544, // io_submit
+        322 => 545, // execveat
+        327 => 546, // preadv2
+        328 => 547, // pwritev2
+        // uselib, _sysctl, create_module, get_kernel_syms, query_module, nfsservctl, set_thread_area, get_thread_area,
+        // epoll_ctl_old, epoll_wait_old, vserver
+        134 | 156 | 174 | 177 | 178 | 180 | 205 | 211 | 214 | 215 | 236 => return None,
+        other => other,
+    })
+}
+
+/// The operations of i386's multiplexers, by code; no name where there is none. Source: `linux/net.h`, `linux/ipc.h`.
+const SOCKETCALL: u32 = 102;
+const SOCKET_OPERATIONS: [&str; 21] = [
+    "",
+    "socket",
+    "bind",
+    "connect",
+    "listen",
+    "accept",
+    "getsockname",
+    "getpeername",
+    "socketpair",
+    "send",
+    "recv",
+    "sendto",
+    "recvfrom",
+    "shutdown",
+    "setsockopt",
+    "getsockopt",
+    "sendmsg",
+    "recvmsg",
+    "accept4",
+    "recvmmsg",
+    "sendmmsg",
+];
+const IPC: u32 = 117;
+const IPC_OPERATIONS: [&str; 25] = [
+    "",
+    "semop",
+    "semget",
+    "semctl",
+    "semtimedop",
+    "",
+    "",
+    "",
+    "",
+    "",
+    "",
+    "msgsnd",
+    "msgrcv",
+    "msgget",
+    "msgctl",
+    "",
+    "",
+    "",
+    "",
+    "",
+    "",
+    "shmat",
+    "shmdt",
+    "shmget",
+    "shmctl",
+];
+
+/// System calls that are newer than the `syscalls` crate. From 424 on, numbers are the same in every ABI.
+const NEWER: [(&str, u16); 2] = [("listns", 470), ("rseq_slice_yield", 471)];
+
+/// Beyond the last number of either ABI in the crate.
+const END: usize = 512;
+
+static TABLE: Table = Table::build();
+
+/// A map from names to numbers with open addressing, at most half full.
+struct Table {
+    slots: [Slot; Table::SLOTS],
+    /// All names, one after the other.
+    text: [u8; Table::TEXT],
+}
+
+#[derive(Clone, Copy)]
+struct Slot {
+    name_start: u16,
+    name_length: u8,
+    multiplexer: u8,
+    code: u8,
+    x86_64: u16,
+    i386: u16,
+}
+
+impl Slot {
+    const NO_NUMBER: u16 = u16::MAX;
+    const EMPTY: Slot = Slot {
+        name_start: 0,
+        name_length: 0,
+        multiplexer: 0,
+        code: 0,
+        x86_64: Slot::NO_NUMBER,
+        i386: Slot::NO_NUMBER,
+    };
+}
+
+impl Table {
+    const SLOTS: usize = 1024;
+    const TEXT: usize = 8 * 1024;
+
+    const fn build() -> Table {
+        let mut table = Table { slots: [Slot::EMPTY; Table::SLOTS], text: [0; Table::TEXT] };
+        let mut used = 0;
+        let mut number = 0;
+        while number < END {
+            if let Some(call) = x86_64::Sysno::new(number) {
+                let slot = table.slot_for(call.name(), &mut used);
+                table.slots[slot].x86_64 = number as u16;
+            }
+            if let Some(call) = x86::Sysno::new(number) {
+                // The crate spells this name as Rust source.
+                let name = if matches!(call, x86::Sysno::r#break) { "break" } else { call.name() };
+                let slot = table.slot_for(name, &mut used);
+                table.slots[slot].i386 = number as u16;
+            }
+            number += 1;
+        }
+        let mut index = 0;
+        while index < NEWER.len() {
+            let slot = table.slot_for(NEWER[index].0, &mut used);
+            table.slots[slot].x86_64 = NEWER[index].1;
+            table.slots[slot].i386 = NEWER[index].1;
+            index += 1;
+        }
+        table.add_operations(SOCKETCALL, &SOCKET_OPERATIONS, &mut used);
+        table.add_operations(IPC, &IPC_OPERATIONS, &mut used);
+        table
+    }
+
+    const fn add_operations(&mut self, multiplexer: u32, names: &[&str], used: &mut usize) {
+        let mut code = 0;
+        while code < names.len() {
+            if !names[code].is_empty() {
+                let slot = self.slot_for(names[code], used);
+                self.slots[slot].multiplexer = multiplexer as u8;
+                self.slots[slot].code = code as u8;
+            }
+            code += 1;
+        }
+    }
+
+    /// The slot of a name, which is added when it is not there. `used` bytes of the text are taken.
+    const fn slot_for(&mut self, name: &str, used: &mut usize) -> usize {
+        let slot = self.find(name);
+        if self.slots[slot].name_length == 0 {
+            self.slots[slot].name_start = *used as u16;
+            self.slots[slot].name_length = name.len() as u8;
+            let mut index = 0;
+            while index < name.len() {
+                self.text[*used + index] = name.as_bytes()[index];
+                index += 1;
+            }
+            *used += name.len();
+        }
+        slot
+    }
+
+    fn get(&self, name: &str) -> Option<Numbers> {
+        let Slot { name_length, multiplexer, code, x86_64, i386, .. } = self.slots[self.find(name)];
+        if name_length == 0 {
+            return None;
+        }
+        let number = |number: u16| (number != Slot::NO_NUMBER).then(|| u32::from(number));
+        let operation = Operation { multiplexer: u32::from(multiplexer), code };
+        Some(Numbers {
+            x86_64: number(x86_64),
+            i386: number(i386),
+            operation: (multiplexer != 0).then_some(operation),
+        })
+    }
+
+    /// The slot that holds a name, or the empty one where it belongs.
+    const fn find(&self, name: &str) -> usize {
+        let mut slot = Table::hash(name) % Table::SLOTS;
+        while self.slots[slot].name_length != 0 && !self.holds(slot, name) {
+            slot = (slot + 1) % Table::SLOTS;
+        }
+        slot
+    }
+
+    const fn holds(&self, slot: usize, name: &str) -> bool {
+        let Slot { name_start, name_length, .. } = self.slots[slot];
+        if name_length as usize != name.len() {
+            return false;
+        }
+        let mut index = 0;
+        while index < name.len() {
+            if self.text[name_start as usize + index] != name.as_bytes()[index] {
+                return false;
+            }
+            index += 1;
+        }
+        true
+    }
+
+    /// FNV-1a, with its high bits folded into those that choose the slot.
+    const fn hash(name: &str) -> usize {
+        let mut hash: u32 = 0x811c_9dc5;
+        let mut index = 0;
+        while index < name.len() {
+            hash = (hash ^ name.as_bytes()[index] as u32).wrapping_mul(0x0100_0193);
+            index += 1;
+        }
+        (hash ^ (hash >> 16)) as usize
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_has_its_own_number_in_each_abi() {
+        let numbers = |name| {
+            let numbers = Numbers::of(name).unwrap();
+            [Abi::X86_64, Abi::X32, Abi::I386].map(|abi| numbers.direct(abi))
+        };
+        assert_eq!(numbers("read"), [Some(0), Some(0), Some(3)]);
+        assert_eq!(numbers("execve"), [Some(59), Some(520), Some(11)]);
+        assert_eq!(numbers("pwritev2"), [Some(328), Some(547), Some(379)]);
+        assert_eq!(numbers("socketcall"), [None, None, Some(102)]);
+        assert_eq!(numbers("break"), [None, None, Some(17)]);
+        assert_eq!(numbers("uselib"), [Some(134), None, Some(86)]);
+        assert_eq!(numbers("file_setattr"), [Some(469); 3]);
+        assert_eq!(numbers("rseq_slice_yield"), [Some(471); 3]);
+        assert_eq!(Numbers::of("no_such_call"), None);
+        assert_eq!(Numbers::of(""), None);
+    }
+
+    #[test]
+    fn an_operation_is_multiplexed_on_i386_alone() {
+        let semop = Numbers::of("semop").unwrap();
+        assert_eq!(semop.multiplexed(Abi::I386), Some(Operation { multiplexer: 117, code: 1 }));
+        assert_eq!(semop.multiplexed(Abi::X86_64), None);
+        assert_eq!(semop.direct(Abi::I386), None, "i386 has no number of its own for it");
+        assert_eq!(Numbers::of("ioctl").unwrap().multiplexed(Abi::I386), None);
+    }
+
+    #[test]
+    fn the_table_holds_every_name_of_the_crate_and_is_at_most_half_full() {
+        for call in x86_64::Sysno::iter() {
+            let numbers = Numbers::of(call.name()).unwrap();
+            assert_eq!(numbers.x86_64, Some(call.id() as u32), "{call}");
+        }
+        for call in x86::Sysno::iter().filter(|call| *call != x86::Sysno::r#break) {
+            assert_eq!(Numbers::of(call.name()).unwrap().i386, Some(call.id() as u32), "{call}");
+        }
+        let filled = TABLE.slots.iter().filter(|slot| slot.name_length != 0).count();
+        assert!(filled <= Table::SLOTS / 2, "{filled} names");
+    }
+
+    #[test]
+    fn the_names_that_are_added_are_still_missing_from_the_crate() {
+        for (name, number) in NEWER {
+            assert_eq!(name.parse::<x86_64::Sysno>(), Err(()), "the crate has `{name}` by now");
+            assert!(x86_64::Sysno::new(usize::from(number)).is_none());
+        }
+    }
+}

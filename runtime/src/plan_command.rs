@@ -1,0 +1,19 @@
+//! `nrun plan`: what `create` would do, without doing it.
+
+use crate::cli::Parsed;
+use crate::create::{self, Args};
+use crate::error::Result;
+use crate::host::Host;
+use crate::plan;
+
+/// Shows the plan for a bundle.
+///
+/// # Errors
+/// As `create`, as far as it can be known without doing anything.
+pub fn run(parsed: &Parsed) -> Result<String> {
+    let id = parsed.operands.first().map_or("container", String::as_str);
+    let args = Args::for_id(id, parsed, true)?;
+    let checked = create::check(&args)?;
+    let host = Host::probe(create::has_seccomp(&checked))?;
+    Ok(plan::create(&checked, &host, &args.options)?.to_string())
+}

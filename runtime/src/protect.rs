@@ -1,0 +1,70 @@
+//! Our own executable, kept out of a container's reach (class A: CVE-2019-5736).
+//!
+//! Until its exec the container's first process is this program, and a container whose entrypoint is `/proc/self/exe` even executes
+//! it: /proc/PID/exe then leads from inside the container to the file on the host, and whoever opens it for writing owns every
+//! later container. So before anything of a container exists, the program executes itself again through a detached, read-only
+//! mount of its own file: the link leads to that mount, which nobody can make writable again. That costs three system calls and an
+//! exec of a small static binary, and no copy. Without the privilege to make such a mount it is copied into a sealed memfd.
+
+use crate::error::{Error, Result};
+use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags, StatVfsMountFlags};
+use rustix::io::Errno;
+use rustix::mount::{OpenTreeFlags, open_tree};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
+use sys::exec::CStringArray;
+use sys::mount::{Attributes, RDONLY};
+
+const OURSELVES: &str = "/proc/self/exe";
+
+/// Returns when this process runs from a file that cannot be written through /proc; executes itself again otherwise.
+///
+/// # Errors
+/// When neither a mount nor a copy can be made: nothing is started unprotected.
+pub fn our_executable() -> Result<()> {
+    let failed = |errno| Error::system("protect our own executable from the container", errno);
+    if is_protected().map_err(failed)? {
+        return Ok(());
+    }
+    let executable = read_only_mount().or_else(|_| sealed_copy()).map_err(failed)?;
+    let strings = |list: Vec<Vec<u8>>| CStringArray::new(list).map_err(|_| failed(Errno::INVAL));
+    let argv = strings(std::env::args_os().map(OsStringExt::into_vec).collect())?;
+    let pair = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+        [name.into_vec(), b"=".to_vec(), value.into_vec()].concat()
+    };
+    let env = strings(std::env::vars_os().map(pair).collect())?;
+    Err(failed(sys::exec::execve_fd(executable.as_fd(), &argv, &env)))
+}
+
+/// A read-only mount, or a sealed memfd. Nothing that a caller could claim, such as an environment variable, is asked.
+fn is_protected() -> std::result::Result<bool, Errno> {
+    if rustix::fs::statvfs(OURSELVES)?.f_flag.contains(StatVfsMountFlags::RDONLY) {
+        return Ok(true);
+    }
+    let file = rustix::fs::open(OURSELVES, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    Ok(rustix::fs::fcntl_get_seals(&file).is_ok_and(|seals| seals.contains(SealFlags::WRITE)))
+}
+
+fn read_only_mount() -> std::result::Result<OwnedFd, Errno> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    let tree = open_tree(rustix::fs::CWD, OURSELVES, flags)?;
+    sys::mount::set_attributes(tree.as_fd(), &Attributes { set: RDONLY, ..Attributes::default() }, false)?;
+    Ok(tree)
+}
+
+fn sealed_copy() -> std::result::Result<OwnedFd, Errno> {
+    let source = rustix::fs::open(OURSELVES, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    // MFD_EXEC is asked for since Linux 6.3, and unknown before.
+    let copy = rustix::fs::memfd_create("nrun", flags | MemfdFlags::from_bits_retain(0x10))
+        .or_else(|_| rustix::fs::memfd_create("nrun", flags))?;
+    let mut left = rustix::fs::fstat(&source)?.st_size.cast_unsigned();
+    while left > 0 {
+        match rustix::fs::sendfile(&copy, &source, None, usize::try_from(left).unwrap_or(usize::MAX))? {
+            0 => return Err(Errno::IO),
+            sent => left -= sent as u64,
+        }
+    }
+    rustix::fs::fcntl_add_seals(&copy, SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE)?;
+    Ok(copy)
+}

@@ -1,0 +1,311 @@
+//! The container's state on disk: a directory per container under `--root`, mode 0700, locked while a command changes it.
+//!
+//! A directory is reserved, with the cgroups that are about to be made in it, before anything else of the container exists:
+//! whenever we are killed, what is left can be found and removed by `delete --force` (invariant I8). It holds `state.json`,
+//! `config.json` as it was when the container was created, and the socket `start` while the container waits for it.
+
+use crate::cgroup::{Cgroup, Paths};
+use crate::error::{Error, Result};
+use crate::id::ContainerId;
+use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use rustix::process::Pid;
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+const STATE: &str = "state.json";
+const CONFIG: &str = "config.json";
+const START: &str = "start";
+
+/// What `state.json` holds.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Saved {
+    /// The `ociVersion` of config.json.
+    pub oci_version: String,
+    /// The container's id.
+    pub id: String,
+    /// The init's process id; 0 until it is ready.
+    pub pid: i32,
+    /// When the init was started, in clock ticks since boot: a process id alone may be somebody else's by now.
+    pub pid_start: u64,
+    /// The bundle, an absolute path.
+    pub bundle: PathBuf,
+    /// The root file system, an absolute path.
+    pub rootfs: PathBuf,
+    /// When it was created, RFC 3339 in UTC.
+    pub created: String,
+    /// The annotations of config.json.
+    #[serde(default, skip_serializing_if = "HashMap::is_empty")]
+    pub annotations: HashMap<String, String>,
+    /// The user who created it.
+    pub owner: u32,
+    /// Its cgroup directories.
+    #[serde(default)]
+    pub cgroups: Paths,
+    /// The cgroups are those of a caller without root's privileges.
+    #[serde(default)]
+    pub rootless: bool,
+    /// `CLONE_NEW*` bits of the namespaces in which it differs from the host.
+    #[serde(default)]
+    pub namespaces: u64,
+}
+
+/// An open, locked container directory.
+#[derive(Debug)]
+pub struct Record {
+    directory: OwnedFd,
+    path: PathBuf,
+    /// What `state.json` held when the record was opened.
+    pub saved: Saved,
+}
+
+/// Where containers are kept when `--root` does not say: a directory that does not outlive the boot.
+pub fn default_root() -> PathBuf {
+    let runtime_dir = std::env::var_os("XDG_RUNTIME_DIR").filter(|_| !rustix::process::geteuid().is_root());
+    runtime_dir.map_or(PathBuf::from("/run/nrun"), |dir| Path::new(&dir).join("nrun"))
+}
+
+impl Record {
+    /// Opens a container's directory and locks it.
+    ///
+    /// # Errors
+    /// [`Error::NoContainer`]; or that its state cannot be read.
+    pub fn open(root: &Path, id: &ContainerId) -> Result<Record> {
+        let path = root.join(id.as_str());
+        let directory = match open_directory(&path) {
+            Err(Errno::NOENT | Errno::NOTDIR) => return Err(Error::NoContainer(id.to_string())),
+            opened => opened.map_err(|errno| Error::system(format!("open `{}`", path.display()), errno))?,
+        };
+        rustix::fs::flock(&directory, FlockOperation::LockExclusive)
+            .map_err(|errno| Error::system(format!("lock `{}`", path.display()), errno))?;
+        // Another command may have deleted it while we waited for the lock.
+        if rustix::fs::fstat(&directory).is_ok_and(|stat| stat.st_nlink == 0) {
+            return Err(Error::NoContainer(id.to_string()));
+        }
+        let saved = read_state(&directory, &path)?.unwrap_or_else(|| Saved { id: id.to_string(), ..Saved::default() });
+        Ok(Record { directory, path, saved })
+    }
+
+    /// Lets other commands at the container while this one waits for something.
+    pub fn unlock(&self) {
+        let _ = rustix::fs::flock(&self.directory, FlockOperation::Unlock);
+    }
+
+    /// The cgroup.
+    pub fn cgroup(&self) -> Cgroup {
+        Cgroup::open(self.saved.cgroups.clone(), self.saved.rootless)
+    }
+
+    /// Whether the container still waits for `start`.
+    pub fn awaits_start(&self) -> bool {
+        rustix::fs::statat(&self.directory, START, AtFlags::SYMLINK_NOFOLLOW).is_ok()
+    }
+
+    /// Connects to the waiting container.
+    ///
+    /// # Errors
+    /// When nobody listens.
+    pub fn connect_start(&self) -> Result<OwnedFd> {
+        let what = || format!("reach the init of container `{}`", self.saved.id);
+        let socket = seqpacket().map_err(|errno| Error::system(what(), errno))?;
+        let address = address(&self.directory).map_err(|errno| Error::system(what(), errno))?;
+        rustix::net::connect(&socket, &address).map_err(|errno| Error::system(what(), errno))?;
+        Ok(socket)
+    }
+
+    /// Notes that the container was started.
+    pub fn started(&self) {
+        let _ = rustix::fs::unlinkat(&self.directory, START, AtFlags::empty());
+    }
+
+    /// Removes the directory and everything in it, `state.json` last: as long as it is there the rest can be found again.
+    ///
+    /// # Errors
+    /// When the directory cannot be removed.
+    pub fn remove(self) -> Result<()> {
+        for name in [START, CONFIG, TEMPORARY, STATE] {
+            let _ = rustix::fs::unlinkat(&self.directory, name, AtFlags::empty());
+        }
+        match rustix::fs::unlinkat(CWD, &self.path, AtFlags::REMOVEDIR) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(errno) => Err(Error::system(format!("remove `{}`", self.path.display()), errno)),
+        }
+    }
+}
+
+/// A container that is being created. Dropped before it is committed, it takes back what was made.
+#[derive(Debug)]
+pub struct Slot {
+    record: Option<Record>,
+    cgroup: Option<Cgroup>,
+}
+
+impl Slot {
+    /// Makes the container's directory and notes in it what is about to be made on the host.
+    ///
+    /// # Errors
+    /// [`Error::Exists`]; or that the directory cannot be made.
+    pub fn reserve(root: &Path, id: &ContainerId, saved: Saved, config: &str) -> Result<Slot> {
+        std::fs::DirBuilder::new_private().create(root).map_err(|error| Error::io(format!("make `{}`", root.display()), &error))?;
+        let path = root.join(id.as_str());
+        match rustix::fs::mkdir(&path, Mode::RWXU) {
+            Err(Errno::EXIST) => return Err(Error::Exists(id.to_string())),
+            made => made.map_err(|errno| Error::system(format!("make `{}`", path.display()), errno))?,
+        }
+        let opened = open_directory(&path).and_then(|directory| {
+            rustix::fs::flock(&directory, FlockOperation::LockExclusive).map(|()| directory)
+        });
+        let directory = opened.map_err(|errno| Error::system(format!("lock `{}`", path.display()), errno))?;
+        let record = Record { directory, path, saved };
+        let slot = Slot { record: Some(record), cgroup: None };
+        slot.record().write(STATE, &slot.record().text())?;
+        slot.record().write(CONFIG, config.as_bytes())?;
+        Ok(slot)
+    }
+
+    fn record(&self) -> &Record {
+        self.record.as_ref().expect("a slot has its record until it is committed or dropped")
+    }
+
+    /// Takes charge of the cgroup.
+    pub fn own(&mut self, cgroup: Cgroup) -> &Cgroup {
+        self.cgroup.insert(cgroup)
+    }
+
+    /// The socket on which the container will wait for `start`.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn listen(&self) -> Result<OwnedFd> {
+        let record = self.record();
+        let made = seqpacket().and_then(|socket| {
+            // The mode of a socket is that of its inode before it is bound (unix(7)).
+            rustix::fs::fchmod(&socket, Mode::RUSR | Mode::WUSR)?;
+            rustix::net::bind(&socket, &address(&record.directory)?)?;
+            rustix::net::listen(&socket, 1)?;
+            Ok(socket)
+        });
+        made.map_err(|errno| Error::system(format!("make the socket `{START}` in `{}`", record.path.display()), errno))
+    }
+
+    /// The container is there: from here on it stays until it is deleted.
+    ///
+    /// # Errors
+    /// When its state cannot be written; the container is taken back then.
+    pub fn commit(mut self, pid: Pid) -> Result<Record> {
+        let start = crate::process::start_time(pid)?;
+        let paths = self.cgroup.as_ref().map(|cgroup| cgroup.paths().clone()).unwrap_or_default();
+        if let Some(record) = &mut self.record {
+            record.saved.pid = pid.as_raw_nonzero().get();
+            record.saved.pid_start = start;
+            record.saved.cgroups = paths;
+            record.replace_state()?;
+        }
+        self.cgroup = None;
+        Ok(self.record.take().expect("a slot has its record until it is committed or dropped"))
+    }
+}
+
+impl Drop for Slot {
+    /// In reverse of how it was made. A cgroup that cannot be removed keeps the directory, so that `delete --force` finds it.
+    fn drop(&mut self) {
+        let removed = self.cgroup.take().is_none_or(|cgroup| cgroup.undo().is_ok());
+        if let Some(record) = self.record.take().filter(|_| removed) {
+            let _ = record.remove();
+        }
+    }
+}
+
+const TEMPORARY: &str = "state.json.new";
+
+impl Record {
+    fn text(&self) -> Vec<u8> {
+        serde_json::to_vec(&self.saved).expect("a struct of strings and numbers has a JSON form")
+    }
+
+    fn write(&self, name: &str, text: &[u8]) -> Result<()> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let written = rustix::fs::openat(&self.directory, name, flags, Mode::RUSR | Mode::WUSR)
+            .map_err(std::io::Error::from)
+            .and_then(|file| std::fs::File::from(file).write_all(text));
+        written.map_err(|error| Error::io(format!("write `{}`", self.path.join(name).display()), &error))
+    }
+
+    /// Readers never see half a state.
+    fn replace_state(&self) -> Result<()> {
+        self.write(TEMPORARY, &self.text())?;
+        rustix::fs::renameat(&self.directory, TEMPORARY, &self.directory, STATE)
+            .map_err(|errno| Error::system(format!("write `{}`", self.path.join(STATE).display()), errno))
+    }
+}
+
+/// The state without the lock, for commands that only look.
+///
+/// # Errors
+/// [`Error::NoContainer`]; or that its state cannot be read.
+pub fn peek(root: &Path, id: &ContainerId) -> Result<(Saved, bool)> {
+    let path = root.join(id.as_str());
+    let directory = match open_directory(&path) {
+        Err(Errno::NOENT | Errno::NOTDIR) => return Err(Error::NoContainer(id.to_string())),
+        opened => opened.map_err(|errno| Error::system(format!("open `{}`", path.display()), errno))?,
+    };
+    let Some(saved) = read_state(&directory, &path)? else { return Err(Error::NoContainer(id.to_string())) };
+    let awaits_start = rustix::fs::statat(&directory, START, AtFlags::SYMLINK_NOFOLLOW).is_ok();
+    Ok((saved, awaits_start))
+}
+
+/// The config.json that a container was created from.
+///
+/// # Errors
+/// When it cannot be read or parsed.
+pub fn config(root: &Path, id: &ContainerId) -> Result<oci_spec::runtime::Spec> {
+    let path = root.join(id.as_str()).join(CONFIG);
+    let text = std::fs::read(&path).map_err(|error| Error::io(format!("read `{}`", path.display()), &error))?;
+    Ok(bundle::parse(&text, &path)?.spec)
+}
+
+fn open_directory(path: &Path) -> std::result::Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    rustix::fs::open(path, flags, Mode::empty())
+}
+
+/// `None` when there is none, which is what a `create` that was killed at once leaves.
+fn read_state(directory: &OwnedFd, path: &Path) -> Result<Option<Saved>> {
+    let what = || format!("read `{}`", path.join(STATE).display());
+    let file = match rustix::fs::openat(directory, STATE, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) {
+        Err(Errno::NOENT) => return Ok(None),
+        opened => opened.map_err(|errno| Error::system(what(), errno))?,
+    };
+    let mut text = Vec::new();
+    std::fs::File::from(file).read_to_end(&mut text).map_err(|error| Error::io(what(), &error))?;
+    // An empty or cut file is the trace of a `create` that was killed while it wrote.
+    Ok(serde_json::from_slice(&text).ok())
+}
+
+fn seqpacket() -> std::result::Result<OwnedFd, Errno> {
+    rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+}
+
+/// Through the fd of the directory: a socket's address holds 107 bytes, which `--root` and an id of 64 may exceed.
+fn address(directory: &OwnedFd) -> std::result::Result<SocketAddrUnix, Errno> {
+    SocketAddrUnix::new(format!("/proc/self/fd/{}/{START}", directory.as_fd().as_raw_fd()))
+}
+
+/// A builder of directories that only their owner may enter.
+trait PrivateDirectories {
+    fn new_private() -> std::fs::DirBuilder;
+}
+
+impl PrivateDirectories for std::fs::DirBuilder {
+    fn new_private() -> std::fs::DirBuilder {
+        use std::os::unix::fs::DirBuilderExt;
+        let mut builder = std::fs::DirBuilder::new();
+        builder.recursive(true).mode(0o700);
+        builder
+    }
+}
