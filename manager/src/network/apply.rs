@@ -8,7 +8,7 @@ use super::error::{Error, Result};
 use super::firewall;
 use super::host::{read_sysctl, write_sysctl};
 use super::name::InterfaceName;
-use super::netlink::route::{Link, RouteSocket, VethEnd, missing_is_fine};
+use super::netlink::route::{RouteSocket, VethEnd, missing_is_fine};
 use super::netns;
 use super::plan::{MacAddress, NetworkPlan, Place, Step};
 use super::state::State;
@@ -63,7 +63,10 @@ pub fn remove(state: &State, plan: &NetworkPlan) -> Result<()> {
 pub fn restore_rules(state: &State) -> Result<()> {
     let _lock = state.lock()?;
     let plans = state.connected()?;
-    plans.iter().filter_map(NetworkPlan::rules).try_for_each(firewall::restore)
+    if plans.is_empty() {
+        return Ok(());
+    }
+    firewall::restore(&plans.iter().filter_map(NetworkPlan::rules).cloned().collect::<Vec<_>>())
 }
 
 fn connect(
@@ -109,16 +112,14 @@ fn take(
 ) -> Result<()> {
     match step {
         Step::Bridge { name, mac, mtu } => ensure_bridge(socket, name, *mac, *mtu),
-        Step::Firewall(rules) => {
-            firewall::connect(rules, || Ok(others(state, plan)?.into_iter().collect()))
-        }
+        Step::Firewall(rules) => firewall::connect(rules, || others(state, plan)),
         Step::Veth { name, mac, peer, peer_mac, bridge, mtu, hairpin } => {
             let failed = |error| Error::kernel(step, error);
-            let bridge = find(socket, bridge)?.index;
+            let bridge = find(socket, bridge)?;
             let (near, far) = (VethEnd { name, mac: *mac }, VethEnd { name: peer, mac: *peer_mac });
             socket.create_veth(&near, &far, netns, bridge, *mtu).map_err(failed)?;
             if *hairpin {
-                let port = find(socket, name)?.index;
+                let port = find(socket, name)?;
                 socket.set_hairpin(port).map_err(failed)?;
             }
             Ok(())
@@ -137,16 +138,16 @@ fn take_inside(socket: &mut RouteSocket, step: &Step) -> Result<()> {
             _ => write_sysctl(key, value),
         },
         Step::Address { interface, address, prefix, .. } => {
-            let link = find(socket, interface)?;
-            socket.ensure_address(link.index, *address, *prefix).map_err(failed)
+            let index = find(socket, interface)?;
+            socket.ensure_address(index, *address, *prefix).map_err(failed)
         }
         Step::Up { interface, .. } => {
-            let link = find(socket, interface)?;
-            socket.set_up(link.index).map_err(failed)
+            let index = find(socket, interface)?;
+            socket.set_up(index).map_err(failed)
         }
         Step::Route { interface, destination, gateway } => {
-            let link = find(socket, interface)?;
-            socket.add_route(link.index, *destination, *gateway).map_err(failed)
+            let index = find(socket, interface)?;
+            socket.add_route(index, *destination, *gateway).map_err(failed)
         }
         Step::Bridge { .. } | Step::Firewall(_) | Step::Veth { .. } => {
             unreachable!("a step of the host only")
@@ -177,17 +178,17 @@ fn undo(state: &State, plan: &NetworkPlan, steps: &[Step]) -> Vec<Error> {
         Ok(socket) => socket,
         Err(error) => return vec![error],
     };
-    // Without knowing who else is connected, nothing that is shared may go.
-    let others = match others(state, plan) {
-        Ok(others) => others,
-        Err(error) => return vec![error],
-    };
+    let others = others(state, plan).unwrap_or_else(|error| {
+        failures.push(error);
+        // Without knowing who else is connected, nothing that is shared may go: as if one like this one stayed.
+        plan.rules().cloned().into_iter().collect()
+    });
     for step in steps.iter().rev() {
         let undone = match step {
             Step::Veth { name, mac, .. } => delete_if_ours(&mut socket, name, "veth", *mac),
             Step::Firewall(rules) => firewall::disconnect(rules, &others),
             Step::Bridge { name, mac, .. } if others.iter().all(|other| other.bridge != *name) => {
-                delete_if_ours(&mut socket, name, "bridge", *mac)
+                delete_bridge(&mut socket, name, *mac)
             }
             // These go with their interfaces, or are shared and still in use.
             Step::Bridge { .. }
@@ -206,6 +207,17 @@ fn others(state: &State, plan: &NetworkPlan) -> Result<Vec<super::plan::Rules>> 
     let mut plans = state.connected()?;
     plans.retain(|other| other.container != plan.container || other.network != plan.network);
     Ok(plans.iter().filter_map(NetworkPlan::rules).cloned().collect())
+}
+
+/// Deletes a bridge of ours, unless somebody made an interface of their own a port of it.
+fn delete_bridge(socket: &mut RouteSocket, name: &InterfaceName, mac: MacAddress) -> Result<()> {
+    let failed = |error| Error::kernel(format_args!("delete bridge `{name}`"), error);
+    if let Some(link) = socket.link(name).map_err(failed)?
+        && socket.has_ports(link.index).map_err(failed)?
+    {
+        return Ok(());
+    }
+    delete_if_ours(socket, name, "bridge", mac)
 }
 
 /// Deletes a link if its kind and its link address say that it is the one that was planned.
@@ -234,9 +246,10 @@ fn restore_sysctls(taken: &[Step]) -> Result<()> {
     Ok(())
 }
 
-fn find(socket: &mut RouteSocket, name: &InterfaceName) -> Result<Link> {
-    let failed = |error| Error::kernel(format_args!("find interface `{name}`"), error);
-    socket.link(name).map_err(failed)?.ok_or_else(|| failed(rustix::io::Errno::NODEV.into()))
+fn find(socket: &mut RouteSocket, name: &InterfaceName) -> Result<u32> {
+    socket
+        .index(name)
+        .map_err(|error| Error::kernel(format_args!("find interface `{name}`"), error))
 }
 
 fn open() -> Result<RouteSocket> {

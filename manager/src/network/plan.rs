@@ -239,7 +239,7 @@ fn check(definition: &Definition, lease: &Lease, ports: &[PortMapping]) -> Resul
         return refuse(format!("{v6} cannot be published: the network has no IPv6 subnet"));
     }
     for (index, port) in ports.iter().enumerate() {
-        if ports[..index].iter().any(|other| collide(port, other)) {
+        if ports[..index].iter().any(|other| port.collides(other)) {
             return Err(Error::PortAllocated {
                 address: (port.host_address, port.host_port).into(),
                 protocol: port.protocol,
@@ -247,13 +247,6 @@ fn check(definition: &Definition, lease: &Lease, ports: &[PortMapping]) -> Resul
         }
     }
     Ok(())
-}
-
-fn collide(a: &PortMapping, b: &PortMapping) -> bool {
-    let addresses = a.host_address == b.host_address
-        || a.host_address.is_unspecified()
-        || b.host_address.is_unspecified();
-    addresses && a.host_port == b.host_port && a.protocol == b.protocol
 }
 
 #[cfg(test)]

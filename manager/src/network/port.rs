@@ -82,6 +82,17 @@ pub struct PortMapping {
     pub protocol: Protocol,
 }
 
+impl PortMapping {
+    /// Whether both cannot be published at once.
+    #[must_use]
+    pub fn collides(&self, other: &Self) -> bool {
+        let addresses = self.host_address == other.host_address
+            || self.host_address.is_unspecified()
+            || other.host_address.is_unspecified();
+        addresses && self.host_port == other.host_port && self.protocol == other.protocol
+    }
+}
+
 impl fmt::Display for PortMapping {
     /// As `docker ps` has it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -219,41 +230,52 @@ impl FromStr for PortMapping {
 /// # Errors
 /// [`Error::PortAllocated`] for the first request that no port is free for; nothing stays taken.
 pub fn reserve(requests: &[PortRequest]) -> Result<Reservation> {
+    reserve_beside(requests, &[])
+}
+
+/// As [`reserve`], and passes over the ports that connected containers publish, whether or not their sockets are held:
+/// a choice of several ports then falls on one that the firewall will take.
+///
+/// # Errors
+/// As [`reserve`].
+pub fn reserve_beside(requests: &[PortRequest], published: &[PortMapping]) -> Result<Reservation> {
     let mut reservation = Reservation { ports: Vec::new(), sockets: Vec::new() };
     for request in requests {
-        let (host_port, socket) = reserve_one(request)?;
-        let PortRequest { host_address, container_port, protocol, .. } = *request;
-        reservation.ports.push(PortMapping { host_address, host_port, container_port, protocol });
+        let (port, socket) = reserve_one(request, published)?;
+        reservation.ports.push(port);
         reservation.sockets.push(socket);
     }
     Ok(reservation)
 }
 
-fn reserve_one(request: &PortRequest) -> Result<(u16, OwnedFd)> {
-    let range = match &request.host_port {
-        HostPort::Any => 0..=0,
-        HostPort::FirstOf(range) => range.clone(),
+fn reserve_one(request: &PortRequest, published: &[PortMapping]) -> Result<(PortMapping, OwnedFd)> {
+    /// How often the kernel may offer a free port that a container publishes; what it offered is held meanwhile.
+    const OFFERS: usize = 64;
+    let candidates: Vec<u16> = match &request.host_port {
+        HostPort::Any => vec![0; OFFERS],
+        HostPort::FirstOf(range) => range.clone().collect(),
     };
-    let mut failure = None;
-    for port in range {
-        let address = SocketAddr::new(request.host_address, port);
-        match bind(address, request.protocol) {
-            Ok(taken) => return Ok(taken),
-            Err(Errno::ADDRINUSE) => {
-                failure.get_or_insert(Error::PortAllocated { address, protocol: request.protocol });
+    let PortRequest { host_address, container_port, protocol, .. } = *request;
+    let (mut failure, mut offered) = (None, Vec::new());
+    for port in candidates {
+        let address = SocketAddr::new(host_address, port);
+        let taken = match bind(address, protocol) {
+            Ok((host_port, socket)) => {
+                let mapping = PortMapping { host_address, host_port, container_port, protocol };
+                if !published.iter().any(|other| other.collides(&mapping)) {
+                    return Ok((mapping, socket));
+                }
+                offered.push(socket);
+                SocketAddr::new(host_address, host_port)
             }
-            Err(errno) => {
-                return Err(Error::Bind {
-                    address,
-                    protocol: request.protocol,
-                    source: errno.into(),
-                });
-            }
-        }
+            Err(Errno::ADDRINUSE) => address,
+            Err(errno) => return Err(Error::Bind { address, protocol, source: errno.into() }),
+        };
+        failure.get_or_insert(Error::PortAllocated { address: taken, protocol });
     }
     Err(failure.unwrap_or_else(|| Error::Invalid {
         what: "published port",
-        text: request.container_port.to_string(),
+        text: container_port.to_string(),
         reason: "no port of the host is asked for".into(),
     }))
 }
@@ -388,6 +410,23 @@ mod tests {
             drop(first);
             assert_eq!(reserve(&same).unwrap().ports[0].host_port, port);
         }
+    }
+
+    #[test]
+    fn a_choice_of_ports_passes_over_what_containers_publish() {
+        let free = reserve(&[request("127.0.0.1", None, 80, Protocol::Tcp)]).unwrap().ports[0];
+        let published = [PortMapping { host_address: "0.0.0.0".parse().unwrap(), ..free }];
+        let (first, last) = (free.host_port, free.host_port.saturating_add(20));
+        let range = [request("127.0.0.1", Some((first, last)), 80, Protocol::Tcp)];
+        assert_ne!(reserve_beside(&range, &published).unwrap().ports[0].host_port, first);
+        let one = [request("127.0.0.1", Some((first, first)), 80, Protocol::Tcp)];
+        let error = reserve_beside(&one, &published).unwrap_err().to_string();
+        assert!(
+            error.contains(&format!("127.0.0.1:{first} failed: port is already allocated")),
+            "{error}"
+        );
+        let udp = [request("127.0.0.1", Some((first, first)), 80, Protocol::Udp)];
+        assert!(reserve_beside(&udp, &published).is_ok());
     }
 
     #[test]

@@ -7,6 +7,7 @@
 use super::error::{Error, Result};
 use super::name::NetworkName;
 use super::plan::NetworkPlan;
+use super::port::PortMapping;
 use crate::container::id::ContainerId;
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
@@ -102,6 +103,14 @@ impl State {
             }
         }
         Ok(plans)
+    }
+
+    /// Every port that a connected container publishes: what [`super::port::reserve_beside`] passes over.
+    ///
+    /// # Errors
+    /// As [`State::connected`].
+    pub fn published(&self) -> Result<Vec<PortMapping>> {
+        Ok(self.connected()?.into_iter().flat_map(|plan| plan.ports).collect())
     }
 
     /// The plans recorded for one container.

@@ -5,15 +5,18 @@
 
 use super::element::Element;
 use super::expression::Expression;
-use super::ruleset::{Chain, Set, TABLE};
+use super::ruleset::{Chain, Rule, Set, TABLE};
 use crate::network::netlink::attribute::{self, Writer};
 use crate::network::netlink::{Error, HEADER, Socket, acknowledgement};
 use netlink_packet_core::{
-    Emitable, NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REQUEST,
-    NLMSG_DONE, NetlinkHeader,
+    Emitable, NLA_F_NESTED, NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL,
+    NLM_F_REQUEST, NetlinkHeader,
 };
 use rustix::io::Errno;
 use std::io;
+
+/// The size of `struct nfgenmsg`, which comes before a message's attributes.
+pub(super) const NFGENMSG: usize = 4;
 
 const NETLINK_NETFILTER: isize = 12;
 const NFNL_SUBSYS_NFTABLES: u16 = 10;
@@ -28,7 +31,7 @@ const GET_TABLE: u16 = 1;
 const DELETE_TABLE: u16 = 2;
 const NEW_CHAIN: u16 = 3;
 const NEW_RULE: u16 = 6;
-const DELETE_RULE: u16 = 8;
+const GET_RULE: u16 = 7;
 const NEW_SET: u16 = 9;
 const NEW_ELEMENT: u16 = 12;
 const GET_ELEMENT: u16 = 13;
@@ -37,7 +40,10 @@ const DELETE_ELEMENT: u16 = 14;
 /// Every object's first attribute names its table (NFTA_*_TABLE; a table's own is its name).
 const TABLE_NAME: u16 = 1;
 /// NFTA_LIST_ELEM.
-const LIST_ELEMENT: u16 = 1;
+pub(super) const LIST_ELEMENT: u16 = 1;
+/// NFTA_RULE_CHAIN and NFTA_RULE_USERDATA.
+const RULE_CHAIN: u16 = 2;
+const RULE_USER_DATA: u16 = 7;
 /// NFTA_DATA_VALUE.
 pub(super) const DATA_VALUE: u16 = 1;
 
@@ -89,21 +95,12 @@ impl Batch {
         });
     }
 
-    /// Deletes every rule of the table.
-    pub(super) fn flush(&mut self) {
-        self.message(DELETE_RULE, 0, |_| {});
-    }
-
-    pub(super) fn add_rule(&mut self, chain: &str, expressions: &[Expression]) {
+    pub(super) fn add_rule(&mut self, rule: &Rule) {
         self.message(NEW_RULE, NLM_F_CREATE | NLM_F_APPEND, |attributes| {
-            const CHAIN: u16 = 2;
-            const EXPRESSIONS: u16 = 4;
-            attributes.string(CHAIN, chain);
-            attributes.nested(EXPRESSIONS, |list| {
-                for expression in expressions {
-                    list.nested(LIST_ELEMENT, |element| expression.write(element));
-                }
-            });
+            const EXPRESSIONS: u16 = 4 | NLA_F_NESTED;
+            attributes.string(RULE_CHAIN, rule.chain);
+            attributes.bytes(EXPRESSIONS, &rule.expressions);
+            attributes.bytes(RULE_USER_DATA, &rule.mark());
         });
     }
 
@@ -124,6 +121,12 @@ impl Batch {
             if let Some(data) = set.data() {
                 attributes.be32(DATA_TYPE, data.number);
                 attributes.be32(DATA_LENGTH, data.length);
+            }
+            if let Some(order) = set.key().order {
+                const USER_DATA: u16 = 13;
+                // Only `nft` reads this, to print elements: NFTNL_UDATA_SET_KEYBYTEORDER, a length, a number.
+                let [a, b, c, d] = (order as u32).to_ne_bytes();
+                attributes.bytes(USER_DATA, &[0, 4, a, b, c, d]);
             }
             // The kernel insists on a number within the batch, though rules refer to sets by name here.
             attributes.be32(ID, set as u32 + 1);
@@ -267,6 +270,28 @@ impl Connection {
         }
     }
 
+    /// Whether our table has exactly these rules, by their marks.
+    pub(super) fn has_rules(&mut self, wanted: &[Rule]) -> Result<bool, Error> {
+        let mut found: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
+        self.query(
+            GET_RULE,
+            NLM_F_DUMP,
+            |_| {},
+            |payload| {
+                let attributes = payload.get(NFGENMSG..).unwrap_or_default();
+                let value = |kind| attribute::find(attributes, kind).unwrap_or_default().to_vec();
+                found.push((value(RULE_CHAIN), value(RULE_USER_DATA)));
+            },
+        )?;
+        let name = |rule: &Rule| [rule.chain.as_bytes(), b"\0"].concat();
+        let mut wanted: Vec<_> =
+            wanted.iter().map(|rule| (name(rule), rule.mark().to_vec())).collect();
+        // The order of chains is nothing; that of a chain's rules is kept, as sorting is stable.
+        found.sort_by(|a, b| a.0.cmp(&b.0));
+        wanted.sort_by(|a, b| a.0.cmp(&b.0));
+        Ok(found == wanted)
+    }
+
     /// The elements of a set.
     pub(super) fn elements(&mut self, set: Set) -> Result<Vec<Element>, Error> {
         let mut elements = Vec::new();
@@ -274,8 +299,6 @@ impl Connection {
             attributes.string(ELEMENTS_SET, set.name());
         };
         let answer = self.query(GET_ELEMENT, NLM_F_DUMP, ask, |payload| {
-            /// The size of `struct nfgenmsg`.
-            const NFGENMSG: usize = 4;
             let attributes = payload.get(NFGENMSG..).unwrap_or_default();
             let list = attribute::find(attributes, ELEMENTS).unwrap_or_default();
             elements
@@ -288,49 +311,34 @@ impl Connection {
         }
     }
 
+    /// Asks about our table.
     fn query(
         &mut self,
         kind: u16,
         flags: u16,
         ask: impl FnOnce(&mut Writer<'_>),
-        mut each: impl FnMut(&[u8]),
+        each: impl FnMut(&[u8]),
+    ) -> Result<(), Error> {
+        let fill = |attributes: &mut Writer<'_>| {
+            attributes.string(TABLE_NAME, TABLE);
+            ask(attributes);
+        };
+        self.exchange(NFNL_SUBSYS_NFTABLES << 8 | kind, flags, fill, each)
+    }
+
+    /// One request to any part of netfilter, and its answer.
+    pub(super) fn exchange(
+        &mut self,
+        kind: u16,
+        flags: u16,
+        ask: impl FnOnce(&mut Writer<'_>),
+        each: impl FnMut(&[u8]),
     ) -> Result<(), Error> {
         // Far from a batch's numbers, which start at one: a late answer to a batch is not an answer to this.
         let sequence = self.0.next_sequence() | 1 << 31;
         let mut bytes = Vec::new();
-        frame(
-            &mut bytes,
-            NFNL_SUBSYS_NFTABLES << 8 | kind,
-            flags,
-            sequence,
-            NFPROTO_IPV4,
-            0,
-            |attributes| {
-                attributes.string(TABLE_NAME, TABLE);
-                ask(attributes);
-            },
-        );
-        self.0.send(&bytes)?;
-        loop {
-            let done = self.0.receive(|header, payload| {
-                if header.sequence_number != sequence {
-                    return Ok(false);
-                }
-                if header.message_type == NLMSG_DONE {
-                    return Ok::<_, Error>(true);
-                }
-                match acknowledgement(header, payload) {
-                    Some(answer) => answer.map(|()| true),
-                    None => {
-                        each(payload);
-                        Ok(false)
-                    }
-                }
-            })?;
-            if done {
-                return Ok(());
-            }
-        }
+        frame(&mut bytes, kind, flags, sequence, NFPROTO_IPV4, 0, ask);
+        self.0.exchange(&bytes, sequence, each)
     }
 }
 

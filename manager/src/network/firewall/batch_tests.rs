@@ -37,12 +37,16 @@ fn a_table_is_this_message() {
 
 #[test]
 fn a_drop_is_this_rule() {
+    let mut expressions = Vec::new();
+    Writer(&mut expressions).nested(LIST_ELEMENT, |element| {
+        Expression::Verdict(Expression::DROP).write(element);
+    });
     let mut batch = Batch::new();
-    batch.add_rule("x", &[Expression::Verdict(Expression::DROP)]);
+    batch.add_rule(&Rule { chain: "x", expressions });
     let (kind, flags, payload) = messages(&batch.bytes).remove(1);
     assert_eq!((kind, flags), (10 << 8 | 6, 0x1 | 0x400 | 0x800));
     #[rustfmt::skip]
-    assert_eq!(payload[4..], [
+    assert_eq!(payload[4..76], [
         9, 0, 1, 0,  b'n', b'm', b'a', b'n', 0, 0, 0, 0,
         6, 0, 2, 0,  b'x', 0, 0, 0,
         // list { element { name "immediate", data { register 0, data { verdict { code 0 } } } } }
@@ -51,6 +55,16 @@ fn a_drop_is_this_rule() {
         28, 0, 2, 0x80,  8, 0, 1, 0,  0, 0, 0, 0,
         16, 0, 2, 0x80,  12, 0, 2, 0x80,  8, 0, 1, 0,  0, 0, 0, 0,
     ]);
+    assert_eq!(payload[76..82], [14, 0, 7, 0, b'n', 8]);
+}
+
+#[test]
+fn no_two_rules_of_a_chain_have_one_mark() {
+    let rules = super::super::ruleset::rules();
+    for (index, rule) in rules.iter().enumerate() {
+        let same = |other: &&Rule| other.chain == rule.chain && other.mark() == rule.mark();
+        assert_eq!(rules[..index].iter().find(same).map(|other| other.chain), None);
+    }
 }
 
 #[test]

@@ -1,13 +1,13 @@
 //! The host's packet filter: one nf_tables table of ours, changed in single atomic batches.
 //!
-//! The rules are the same for every container and refer to sets; a container is elements of those sets. Every batch
-//! states the whole of the rules again, so that a table that is new, old or damaged ends up the same. Other tables are
-//! never looked at. Elements are known as a container's by the addresses in them, which its lease makes its alone.
+//! The rules are the same for every container and refer to sets; a container is elements of those sets. A table that
+//! is missing, old or damaged is made anew from the records, in the same batch. Other tables are never looked at. Elements are known as a container's by the addresses in them, which its lease makes its alone.
 
 mod batch;
 mod element;
 mod expression;
 mod ruleset;
+mod tracking;
 
 use super::error::{Error, Result};
 use super::netlink;
@@ -16,20 +16,22 @@ use batch::{Batch, Connection};
 use element::Element;
 use ruleset::Set;
 use rustix::io::Errno;
+use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr};
 
-/// Adds a container's elements, and the rules.
+/// Adds a container's elements, and the rules if they are not as they should be.
 ///
-/// When the table is not there, `others` are put back as well: somebody flushed the ruleset while they run.
+/// In that case the table is made anew, with the elements of `others`: somebody flushed the ruleset while they run,
+/// or an older version of this program made it. It is not done each time, because the kernel makes who deletes a rule
+/// wait until no processor uses it.
 pub(super) fn connect(rules: &Rules, others: impl FnOnce() -> Result<Vec<Rules>>) -> Result<()> {
     let mut connection = open()?;
     let failed = |error| Error::kernel("write the firewall's rules", error);
+    let wanted = ruleset::rules();
     let mut batch = Batch::new();
-    ruleset::write(&mut batch);
-    if !connection.table_exists().map_err(failed)? {
-        for other in others()? {
-            element::of(&other).iter().for_each(|element| batch.add_element(element));
-        }
+    if !connection.has_rules(&wanted).map_err(failed)? {
+        ruleset::replace(&mut batch, &wanted);
+        add_all(&mut batch, &others()?);
     }
     let mut published = Vec::new();
     for element in element::of(rules) {
@@ -45,17 +47,32 @@ pub(super) fn connect(rules: &Rules, others: impl FnOnce() -> Result<Vec<Rules>>
             (Some((_, port)), Some(Errno::EXIST | Errno::BUSY)) => allocated(port),
             _ => failed(refusal.error),
         }
-    })
+    })?;
+    tracking::forget(&mut connection, &rules.published)
+        .map_err(|error| Error::kernel(FORGET, error))
 }
 
-/// Puts the rules and a container's elements back; what is there stays.
-pub(super) fn restore(rules: &Rules) -> Result<()> {
+const FORGET: &str = "forget the flows to the published ports";
+
+/// Makes the table anew, with the elements of all these containers.
+pub(super) fn restore(all: &[Rules]) -> Result<()> {
     let mut batch = Batch::new();
-    ruleset::write(&mut batch);
-    element::of(rules).iter().for_each(|element| batch.add_element(element));
+    ruleset::replace(&mut batch, &ruleset::rules());
+    add_all(&mut batch, all);
     open()?
         .commit(batch)
         .map_err(|refusal| Error::kernel("restore the firewall's rules", refusal.error))
+}
+
+/// Adds elements to empty sets. A port goes to the first that claims it: a crash can leave the record of a
+/// container that never got its port.
+fn add_all(batch: &mut Batch, all: &[Rules]) {
+    let mut seen = HashSet::new();
+    for element in all.iter().flat_map(element::of) {
+        if seen.insert((element.set, element.key.clone())) {
+            batch.add_element(&element);
+        }
+    }
 }
 
 /// Removes a container's elements; the bridge's with the bridge's last container, and with the host's last the table.
@@ -79,7 +96,9 @@ pub(super) fn disconnect(rules: &Rules, others: &[Rules]) -> Result<()> {
                 .for_each(|element| batch.delete_element(element));
         }
     }
-    connection.commit(batch).map_err(|refusal| failed(refusal.error))
+    connection.commit(batch).map_err(|refusal| failed(refusal.error))?;
+    tracking::forget(&mut connection, &rules.published)
+        .map_err(|error| Error::kernel(FORGET, error))
 }
 
 /// Whether an element is this container's, or its bridge's.

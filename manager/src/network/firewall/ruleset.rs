@@ -3,8 +3,10 @@
 //! They are the same on every host and for every container; [`Set`] says what makes them about one. `nft list table ip
 //! nman` shows them. The attack that each defence is against stands beside it.
 
-use super::batch::Batch;
+use super::batch::{Batch, LIST_ELEMENT};
 use super::expression::{Expression, Field, Meta, Register, Tracking};
+use crate::network::netlink::attribute::Writer;
+use sha2::{Digest, Sha256};
 
 /// The table's name; its family is `ip`.
 pub(super) const TABLE: &str = "nman";
@@ -59,16 +61,25 @@ pub(super) enum Set {
 pub(super) struct Type {
     pub(super) number: u32,
     pub(super) length: u32,
+    /// In which order `nft` takes the bytes to be; a concatenation leaves that to its fields.
+    pub(super) order: Option<Order>,
 }
 
-const ADDRESS: Type = Type { number: 7, length: 4 };
-const PROTOCOL: Type = Type { number: 12, length: 4 };
-const PORT: Type = Type { number: 13, length: 4 };
-const INTERFACE: Type = Type { number: 41, length: 16 };
+/// `nft`'s numbers for byte orders.
+#[derive(Clone, Copy)]
+pub(super) enum Order {
+    Host = 1,
+    Network = 2,
+}
+
+const ADDRESS: Type = Type { number: 7, length: 4, order: Some(Order::Network) };
+const PROTOCOL: Type = Type { number: 12, length: 4, order: Some(Order::Network) };
+const PORT: Type = Type { number: 13, length: 4, order: Some(Order::Network) };
+const INTERFACE: Type = Type { number: 41, length: 16, order: Some(Order::Host) };
 
 /// A concatenation's number holds its fields', six bits each; every field is padded to a register.
 const fn concatenation(fields: &[Type]) -> Type {
-    let mut whole = Type { number: 0, length: 0 };
+    let mut whole = Type { number: 0, length: 0, order: None };
     let mut index = 0;
     while index < fields.len() {
         whole.number = whole.number << 6 | fields[index].number;
@@ -128,35 +139,73 @@ impl Set {
     }
 }
 
-/// Writes the table, its sets and chains if they are not there, and all rules anew.
-pub(super) fn write(batch: &mut Batch) {
+/// One rule, encoded.
+pub(super) struct Rule {
+    pub(super) chain: &'static str,
+    /// The list of expressions, as the attribute's value.
+    pub(super) expressions: Vec<u8>,
+}
+
+impl Rule {
+    fn new(chain: &Chain, expressions: &[Expression]) -> Self {
+        let mut bytes = Vec::new();
+        for expression in expressions {
+            Writer(&mut bytes).nested(LIST_ELEMENT, |element| expression.write(element));
+        }
+        Self { chain: chain.name, expressions: bytes }
+    }
+
+    /// What the kernel keeps beside the rule, so that the rule is known again: a type, a length and a digest, in the
+    /// form of `nft`'s own remarks, with a type that `nft` does not know and passes over.
+    pub(super) fn mark(&self) -> [u8; 10] {
+        const TYPE: u8 = b'n';
+        const LENGTH: u8 = 8;
+        let digest = Sha256::digest(&self.expressions);
+        let mut mark = [TYPE, LENGTH, 0, 0, 0, 0, 0, 0, 0, 0];
+        mark[2..].copy_from_slice(&digest[..usize::from(LENGTH)]);
+        mark
+    }
+}
+
+/// Replaces the table, whatever it was, by one with these rules and empty sets.
+pub(super) fn replace(batch: &mut Batch, rules: &[Rule]) {
+    // Adding comes first because only a table that is there can be deleted.
+    batch.add_table();
+    batch.delete_table();
     batch.add_table();
     Set::ALL.into_iter().for_each(|set| batch.add_set(set));
     for chain in [GUARD, PREROUTING, OUTPUT, FORWARD, POSTROUTING] {
         batch.add_chain(&chain);
     }
-    batch.flush();
-    write_guard(batch);
-    write_redirections(batch);
-    write_forward(batch);
-    write_postrouting(batch);
+    rules.iter().for_each(|rule| batch.add_rule(rule));
+}
+
+/// All rules, in order within each chain.
+pub(super) fn rules() -> Vec<Rule> {
+    let mut rules = guard();
+    rules.extend(redirections());
+    rules.extend(forward());
+    rules.extend(postrouting());
+    rules
 }
 
 const FIRST: Register = Register(0);
 
 /// A bridge of ours routes 127.0.0.0/8, so that the host's own 127.0.0.1:PORT reaches a container. Its containers
 /// must not reach the host's 127.0.0.1 in turn (CVE-2020-8558), nor pretend to be it.
-fn write_guard(batch: &mut Batch) {
-    for field in [Field::DESTINATION, Field::SOURCE] {
+fn guard() -> Vec<Rule> {
+    let drop_loopback = |field| {
         let mut rule = interface_in(Meta::InputInterface, Set::Bridges);
         rule.extend(is_loopback(field));
         rule.push(Expression::Verdict(Expression::DROP));
-        batch.add_rule(GUARD.name, &rule);
-    }
+        Rule::new(&GUARD, &rule)
+    };
+    [Field::DESTINATION, Field::SOURCE].map(drop_loopback).into()
 }
 
 /// Published ports: only on addresses of the host itself, so that a packet that is merely routed through keeps its way.
-fn write_redirections(batch: &mut Batch) {
+fn redirections() -> Vec<Rule> {
+    let mut rules = Vec::new();
     for chain in [PREROUTING, OUTPUT] {
         for set in [Set::PublishedOn, Set::Published] {
             let mut rule = is_local_destination();
@@ -179,68 +228,59 @@ fn write_redirections(batch: &mut Batch) {
                 Expression::Map(set, FIRST, FIRST),
                 Expression::Redirect { address: FIRST, port: Register(1) },
             ]);
-            batch.add_rule(chain.name, &rule);
+            rules.push(Rule::new(&chain, &rule));
         }
     }
+    rules
 }
 
 /// Into an isolated network come replies, published ports and neighbours; from other networks, or from a host
 /// that has a route here, nothing else.
-fn write_forward(batch: &mut Batch) {
+fn forward() -> Vec<Rule> {
     /// `established` and `related`.
     const REPLY: u32 = 1 << 1 | 1 << 2;
     let accept = || Expression::Verdict(Expression::ACCEPT);
     let mut replies = tracking_has(Tracking::State, REPLY);
     replies.push(accept());
-    batch.add_rule(FORWARD.name, &replies);
 
     let mut published = interface_in(Meta::OutputInterface, Set::Isolated);
     published.extend(was_redirected());
     published.push(accept());
-    batch.add_rule(FORWARD.name, &published);
 
     // Frames that stay on the bridge come by here only where br_netfilter sends them.
-    batch.add_rule(
-        FORWARD.name,
-        &[
-            Expression::LoadMeta(Meta::InputInterface, FIRST),
-            Expression::LoadMeta(Meta::OutputInterface, Register(4)),
-            Expression::In(Set::Within, FIRST),
-            accept(),
-        ],
-    );
+    let within = vec![
+        Expression::LoadMeta(Meta::InputInterface, FIRST),
+        Expression::LoadMeta(Meta::OutputInterface, Register(4)),
+        Expression::In(Set::Within, FIRST),
+        accept(),
+    ];
 
     let mut rest = interface_in(Meta::OutputInterface, Set::Isolated);
     rest.push(Expression::Verdict(Expression::DROP));
-    batch.add_rule(FORWARD.name, &rest);
+    [replies, published, within, rest].map(|rule| Rule::new(&FORWARD, &rule)).into()
 }
 
 /// Source addresses change only where an answer would not find its way back; an outside client's never does.
-fn write_postrouting(batch: &mut Batch) {
+fn postrouting() -> Vec<Rule> {
     // The host's own 127.0.0.1 means nothing inside a container.
     let mut loopback = interface_in(Meta::OutputInterface, Set::Bridges);
     loopback.extend(is_loopback(Field::SOURCE));
     loopback.push(Expression::Masquerade);
-    batch.add_rule(POSTROUTING.name, &loopback);
 
     // A container that uses a port published by a neighbour, or by itself: the answer would go past the host.
     let mut hairpin = was_redirected();
     hairpin.extend(is_home());
     hairpin.push(Expression::Masquerade);
-    batch.add_rule(POSTROUTING.name, &hairpin);
 
     let mut home = is_home();
     home.push(Expression::Verdict(Expression::ACCEPT));
-    batch.add_rule(POSTROUTING.name, &home);
 
-    batch.add_rule(
-        POSTROUTING.name,
-        &[
-            Expression::LoadField(Field::SOURCE, FIRST),
-            Expression::In(Set::Masqueraded, FIRST),
-            Expression::Masquerade,
-        ],
-    );
+    let outward = vec![
+        Expression::LoadField(Field::SOURCE, FIRST),
+        Expression::In(Set::Masqueraded, FIRST),
+        Expression::Masquerade,
+    ];
+    [loopback, hairpin, home, outward].map(|rule| Rule::new(&POSTROUTING, &rule)).into()
 }
 
 fn interface_in(which: Meta, set: Set) -> Vec<Expression> {

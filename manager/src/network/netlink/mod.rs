@@ -6,7 +6,7 @@
 pub(crate) mod attribute;
 pub(crate) mod route;
 
-use netlink_packet_core::{NLMSG_ERROR, NetlinkHeader};
+use netlink_packet_core::{NLMSG_DONE, NLMSG_ERROR, NetlinkHeader};
 use rustix::io::Errno;
 use std::fmt;
 use std::io;
@@ -109,6 +109,34 @@ impl Socket {
         self.inner.send(messages, 0).map(drop)
     }
 
+    /// Sends one request and hands each frame of its answer to `each`, up to the acknowledgement or the end of the dump.
+    pub(crate) fn exchange(
+        &mut self,
+        request: &[u8],
+        sequence: u32,
+        mut each: impl FnMut(&[u8]),
+    ) -> Result<(), Error> {
+        self.send(request)?;
+        loop {
+            let done = self.receive(|header, payload| {
+                // A frame of an earlier request, which failed half-way, is not an answer to this one.
+                if header.sequence_number != sequence {
+                    return Ok(false);
+                }
+                match acknowledgement(header, payload) {
+                    Some(answer) => answer.map(|()| true),
+                    None => {
+                        each(payload);
+                        Ok::<_, Error>(false)
+                    }
+                }
+            })?;
+            if done {
+                return Ok(());
+            }
+        }
+    }
+
     /// Waits for one datagram and hands its frames to `each`, which says whether it has seen enough.
     pub(crate) fn receive<E: From<Error>>(
         &mut self,
@@ -152,19 +180,21 @@ pub(crate) fn frame(bytes: &[u8]) -> Result<(NetlinkHeader, &[u8], &[u8]), Error
     Ok((header, payload, after))
 }
 
-/// Reads an NLMSG_ERROR frame: `Ok` is an acknowledgement.
+/// Reads an NLMSG_ERROR frame, or the NLMSG_DONE that ends a dump: `Ok` is success.
 pub(crate) fn acknowledgement(header: &NetlinkHeader, payload: &[u8]) -> Option<Result<(), Error>> {
-    if header.message_type != NLMSG_ERROR {
-        return None;
-    }
-    let Some(code) = payload.first_chunk::<4>().map(|bytes| i32::from_ne_bytes(*bytes)) else {
-        return Some(Err(Error::malformed("an error without a code")));
+    let code = payload.first_chunk::<4>().map(|bytes| i32::from_ne_bytes(*bytes));
+    let (code, details) = match (header.message_type, code) {
+        (NLMSG_ERROR, Some(code)) => (code, explanation(payload)),
+        (NLMSG_ERROR, None) => return Some(Err(Error::malformed("an error without a code"))),
+        // A dump that failed on its way ends with the reason.
+        (NLMSG_DONE, code) => (code.unwrap_or(0), None),
+        _ => return None,
     };
-    if code == 0 {
+    if code >= 0 {
         return Some(Ok(()));
     }
     let source = io::Error::from_raw_os_error(code.wrapping_neg());
-    Some(Err(Error { source, explanation: explanation(payload) }))
+    Some(Err(Error { source, explanation: details }))
 }
 
 /// The text of an extended acknowledgement (NLMSGERR_ATTR_MSG), which follows the request's header.
@@ -203,6 +233,15 @@ mod tests {
         let error = acknowledgement(&header, &payload).unwrap().unwrap_err();
         assert_eq!(error.to_string(), "invalid argument (Bad)");
         assert_eq!(error.errno(), Some(Errno::INVAL));
+    }
+
+    #[test]
+    fn a_dump_that_failed_says_so_at_its_end() {
+        let mut header = NetlinkHeader::default();
+        header.message_type = NLMSG_DONE;
+        assert!(acknowledgement(&header, &[]).unwrap().is_ok());
+        let error = acknowledgement(&header, &(-4_i32).to_ne_bytes()).unwrap().unwrap_err();
+        assert_eq!(error.errno(), Some(Errno::INTR));
     }
 
     #[test]

@@ -4,13 +4,13 @@
 //! fail with the kernel's EEXIST. Replies about links are read attribute by attribute, so that an attribute of a
 //! newer kernel cannot make a link unreadable.
 
-use super::{Error, Socket, acknowledgement, attribute};
+use super::{Error, Socket, attribute};
 use crate::network::name::InterfaceName;
 use crate::network::plan::MacAddress;
 use crate::network::subnet::Subnet;
 use netlink_packet_core::{
-    NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REQUEST, NLMSG_DONE, NetlinkHeader,
-    NetlinkMessage, NetlinkPayload, Parseable,
+    NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage,
+    NetlinkPayload, Parseable,
 };
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use netlink_packet_route::link::{
@@ -22,6 +22,7 @@ use netlink_packet_route::route::{
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use rustix::io::Errno;
+use std::collections::HashMap;
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -51,20 +52,36 @@ pub(crate) struct VethEnd<'a> {
 }
 
 /// An rtnetlink conversation in the namespace of the thread that opened it.
-pub(crate) struct RouteSocket(Socket);
+pub(crate) struct RouteSocket {
+    socket: Socket,
+    /// Indices that were looked up already: a step names its interface, and the kernel wants a number.
+    known: HashMap<InterfaceName, u32>,
+}
 
 const NETLINK_ROUTE: isize = 0;
 
 impl RouteSocket {
     pub(crate) fn open() -> io::Result<Self> {
-        Socket::open(NETLINK_ROUTE).map(Self)
+        Ok(Self { socket: Socket::open(NETLINK_ROUTE)?, known: HashMap::new() })
+    }
+
+    /// The index of a link that exists.
+    pub(crate) fn index(&mut self, name: &InterfaceName) -> Result<u32, Error> {
+        if let Some(index) = self.known.get(name) {
+            return Ok(*index);
+        }
+        self.link(name)?.map(|link| link.index).ok_or_else(|| Errno::NODEV.into())
     }
 
     /// Looks a link up by its name.
     pub(crate) fn link(&mut self, name: &InterfaceName) -> Result<Option<Link>, Error> {
         let mut query = LinkMessage::default();
         query.attributes.push(LinkAttribute::IfName(name.to_string()));
-        self.query_link(query)
+        let link = self.query_link(query)?;
+        if let Some(link) = &link {
+            self.known.insert(name.clone(), link.index);
+        }
+        Ok(link)
     }
 
     /// Looks a link up by its index.
@@ -85,6 +102,18 @@ impl RouteSocket {
             Err(error) if error.errno() == Some(Errno::NODEV) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// Whether a bridge has any port.
+    pub(crate) fn has_ports(&mut self, bridge: u32) -> Result<bool, Error> {
+        let mut query = LinkMessage::default();
+        query.attributes = vec![
+            LinkAttribute::Controller(bridge),
+            LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]),
+        ];
+        let mut ports = 0;
+        self.request(RouteNetlinkMessage::GetLink(query), NLM_F_DUMP, |_| ports += 1)?;
+        Ok(ports > 0)
     }
 
     /// Makes a bridge that is still down.
@@ -164,6 +193,7 @@ impl RouteSocket {
     pub(crate) fn delete_link(&mut self, index: u32) -> Result<(), Error> {
         let mut message = LinkMessage::default();
         message.header.index = index;
+        self.known.retain(|_, known| *known != index);
         self.execute(RouteNetlinkMessage::DelLink(message), 0)
     }
 
@@ -241,37 +271,14 @@ impl RouteSocket {
         self.request(message, flags, |_| {})
     }
 
-    /// Sends one request and reads up to its acknowledgement, or to the end of its dump.
     fn request(
         &mut self,
         message: RouteNetlinkMessage,
         flags: u16,
-        mut each: impl FnMut(&[u8]),
+        each: impl FnMut(&[u8]),
     ) -> Result<(), Error> {
-        let sequence = self.0.next_sequence();
-        let bytes = serialize(message, flags | NLM_F_ACK, sequence);
-        self.0.send(&bytes)?;
-        loop {
-            let done = self.0.receive(|header, payload| {
-                // A frame of an earlier request, which failed half-way, is not an answer to this one.
-                if header.sequence_number != sequence {
-                    return Ok(false);
-                }
-                if header.message_type == NLMSG_DONE {
-                    return Ok::<_, Error>(true);
-                }
-                match acknowledgement(header, payload) {
-                    Some(answer) => answer.map(|()| true),
-                    None => {
-                        each(payload);
-                        Ok(false)
-                    }
-                }
-            })?;
-            if done {
-                return Ok(());
-            }
-        }
+        let sequence = self.socket.next_sequence();
+        self.socket.exchange(&serialize(message, flags | NLM_F_ACK, sequence), sequence, each)
     }
 }
 
