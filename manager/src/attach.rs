@@ -91,8 +91,11 @@ pub fn follow(socket: OwnedFd, wish: Wish) -> Result<u8> {
     let before = sys::signals::set_mask(&mask);
     let result = SignalFd::new(&mask).map_err(Error::system("watch signals")).and_then(|signals| {
         until_started(&socket)?;
-        let raw =
-            if wish.stdin && wish.terminal && terminal::stdin_is_terminal() { Some(Raw::enter()?) } else { None };
+        let raw = if wish.stdin && wish.terminal && terminal::stdin_is_terminal() {
+            Some(Raw::enter()?)
+        } else {
+            None
+        };
         let code = Session::new(&socket, wish, &signals).run();
         drop(raw);
         code
@@ -167,7 +170,8 @@ impl<'a> Session<'a> {
         let mut of_socket = PollFlags::IN;
         of_socket.set(PollFlags::OUT, self.waiting.is_some());
         let stdin = stdio::stdin();
-        let mut fds = vec![PollFd::new(self.socket, of_socket), PollFd::new(self.signals, PollFlags::IN)];
+        let mut fds =
+            vec![PollFd::new(self.socket, of_socket), PollFd::new(self.signals, PollFlags::IN)];
         if self.reading && self.waiting.is_none() {
             fds.push(PollFd::new(&stdin, PollFlags::IN));
         }

@@ -30,20 +30,26 @@ impl Timestamp {
     pub fn parse(text: &str) -> Option<Self> {
         let (date, rest) = text.split_once(['T', 't', ' '])?;
         let mut date = date.splitn(3, '-');
-        let (year, month, day) = (digits(date.next()?)?, digits(date.next()?)?, digits(date.next()?)?);
+        let (year, month, day) =
+            (digits(date.next()?)?, digits(date.next()?)?, digits(date.next()?)?);
         let zone = rest.find(['Z', 'z', '+', '-'])?;
         let (clock, zone) = rest.split_at(zone);
         let (clock, fraction) = clock.split_once('.').unwrap_or((clock, "0"));
         let mut clock = clock.splitn(3, ':');
         let (hour, minute, second) =
             (digits(clock.next()?)?, digits(clock.next()?)?, digits(clock.next()?)?);
-        if !(1..=12).contains(&month) || !(1..=31).contains(&day) || hour > 23 || minute > 59 || second > 60
+        if !(1..=12).contains(&month)
+            || !(1..=31).contains(&day)
+            || hour > 23
+            || minute > 59
+            || second > 60
         {
             return None;
         }
         let nanos = format!("{fraction:0<9}").get(..9)?.parse().ok()?;
-        let seconds = days_from_civil(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second
-            - offset(zone)?;
+        let seconds =
+            days_from_civil(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second
+                - offset(zone)?;
         Some(Self { seconds, nanos })
     }
 
@@ -56,7 +62,11 @@ impl Timestamp {
 }
 
 fn digits(text: &str) -> Option<i64> {
-    if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit()) { None } else { text.parse().ok() }
+    if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit()) {
+        None
+    } else {
+        text.parse().ok()
+    }
 }
 
 fn offset(zone: &str) -> Option<i64> {
@@ -108,7 +118,8 @@ impl Serialize for Timestamp {
 impl<'de> Deserialize<'de> for Timestamp {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        Self::parse(&text).ok_or_else(|| de::Error::custom(format!("`{text}` is not an RFC 3339 time")))
+        Self::parse(&text)
+            .ok_or_else(|| de::Error::custom(format!("`{text}` is not an RFC 3339 time")))
     }
 }
 
@@ -156,7 +167,14 @@ mod tests {
 
     #[test]
     fn what_is_not_a_time_is_refused() {
-        for text in ["", "yesterday", "2024-13-01T00:00:00Z", "2024-01-01", "2024-01-01T00:00:00", "-1-1T:Z"] {
+        for text in [
+            "",
+            "yesterday",
+            "2024-13-01T00:00:00Z",
+            "2024-01-01",
+            "2024-01-01T00:00:00",
+            "-1-1T:Z",
+        ] {
             assert_eq!(Timestamp::parse(text), None, "{text}");
         }
     }

@@ -54,7 +54,11 @@ pub fn connect(settings: &Settings, record: &Record, dir: &Dir) -> Result<()> {
 }
 
 /// The container's addresses, and the connected namespace.
-fn connect_to(settings: &Settings, record: &Record, name: &NetworkName) -> Result<(Vec<IpAddr>, OwnedFd)> {
+fn connect_to(
+    settings: &Settings,
+    record: &Record,
+    name: &NetworkName,
+) -> Result<(Vec<IpAddr>, OwnedFd)> {
     let state = State::open(&settings.state)?;
     let host = network::HostFacts::probe()?;
     let definition = definition::load(&settings.root, name, &host)?;
@@ -91,7 +95,9 @@ pub fn disconnect(settings: &Settings, record: &Record) -> Vec<Error> {
     };
     let mut errors = Vec::new();
     match state.connected_to(&record.id) {
-        Ok(plans) => errors.extend(plans.iter().filter_map(|plan| network::remove(&state, plan).err())),
+        Ok(plans) => {
+            errors.extend(plans.iter().filter_map(|plan| network::remove(&state, plan).err()))
+        }
         Err(error) => errors.push(error),
     }
     errors.extend(ipam::release(&state, &name, &record.id).err());

@@ -15,7 +15,9 @@ pub(crate) fn dispatch(cli: &Cli) -> Result<u8> {
             Outcome::Ended(code) => Ok(code),
             Outcome::Running(id) => print(&format!("{id}\n")).map(|()| 0),
         },
-        Command::Start(args) if args.attach || args.interactive => start::start_attached(&settings, args),
+        Command::Start(args) if args.attach || args.interactive => {
+            start::start_attached(&settings, args)
+        }
         Command::Start(args) => lines(start::start_detached(&settings, &args.names)),
         Command::Attach(args) => attach::attach(&settings, args),
         Command::Exec(args) => exec::exec(&settings, args),
@@ -32,7 +34,7 @@ pub(crate) fn dispatch(cli: &Cli) -> Result<u8> {
             several(errors).map(|()| 0)
         }
         Command::Pull(args) => print(&image::pull_named(&settings, args)?).map(|()| 0),
-        Command::Load(_) => todo!(),
+        Command::Load(args) => print(&image::load_archive(&settings, args)?).map(|()| 0),
         Command::Images(args) => print(&image::images(&settings, args)?).map(|()| 0),
         Command::Rmi(args) => lines(image::remove(&settings, &args.names, args.force)?),
         Command::Info => print(&info::info(&settings)?).map(|()| 0),
@@ -42,9 +44,8 @@ pub(crate) fn dispatch(cli: &Cli) -> Result<u8> {
 
 /// The directories as absolute paths: they are handed to processes with another working directory.
 fn settings(cli: &Cli) -> Result<Settings> {
-    let absolute = |path: &std::path::PathBuf| {
-        std::path::absolute(path).map_err(Error::io("find", path))
-    };
+    let absolute =
+        |path: &std::path::PathBuf| std::path::absolute(path).map_err(Error::io("find", path));
     Ok(Settings {
         root: absolute(&cli.global.root)?,
         state: absolute(&cli.global.state)?,

@@ -119,7 +119,10 @@ pub fn reason(error: &std::io::Error) -> String {
 
 impl Error {
     /// An [`Error::Io`], for `map_err`.
-    pub fn io<E: Into<std::io::Error>>(action: &'static str, path: &Path) -> impl FnOnce(E) -> Self {
+    pub fn io<E: Into<std::io::Error>>(
+        action: &'static str,
+        path: &Path,
+    ) -> impl FnOnce(E) -> Self {
         let path = path.to_owned();
         move |source| Self::Io { action, path, source: source.into() }
     }

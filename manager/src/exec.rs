@@ -20,7 +20,8 @@ use std::path::PathBuf;
 
 /// Runs a command in a container; returns its exit code.
 pub fn exec(settings: &Settings, args: &ExecArgs) -> Result<u8> {
-    let (name, words) = args.words.split_first().ok_or_else(|| Error::Usage("no container".to_owned()))?;
+    let (name, words) =
+        args.words.split_first().ok_or_else(|| Error::Usage("no container".to_owned()))?;
     let dir = Containers::open(&settings.containers())?.find(name)?;
     let (record, state) = (dir.record()?, dir.state()?);
     let Some(pid) = state.pid.filter(|_| state.status == Status::Running) else {
@@ -37,7 +38,8 @@ pub fn exec(settings: &Settings, args: &ExecArgs) -> Result<u8> {
         files.launch(&runtime, &record, None, Streams::null()?)?;
         return Ok(0);
     }
-    set_child_subreaper(Some(getpid())).map_err(Error::system("become the parent of the command"))?;
+    set_child_subreaper(Some(getpid()))
+        .map_err(Error::system("become the parent of the command"))?;
     let (pid, ends) = files.start(settings, &runtime, &record, args)?;
     relay::relay(pid, ends, args.interactive)
 }

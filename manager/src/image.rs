@@ -1,13 +1,14 @@
 //! Images for the command line: obtained for `run`, pulled, listed and removed.
 
-use crate::cli::{Format, ImagesArgs, PullArgs, PullWhen, RegistryArgs};
+use crate::cli::{Format, ImagesArgs, LoadArgs, PullArgs, PullWhen, RegistryArgs};
 use crate::clock::{Timestamp, human};
 use crate::container::Containers;
 use crate::error::{Error, Result};
+use crate::load::{load, load_file};
 use crate::progress::{self, NoProgress};
 use crate::pull::{Policy, PullOptions, pull};
 use crate::reference::Reference;
-use crate::registry::Tls;
+use crate::registry::{Platform, Tls};
 use crate::settings::Settings;
 use crate::store::{Image, Removed, Store};
 use crate::table::{Table, plain};
@@ -43,6 +44,29 @@ pub fn pull_named(settings: &Settings, args: &PullArgs) -> Result<String> {
         pull(&reference, &options, &store, &*progress::for_stderr())?
     };
     Ok(if args.quiet { format!("{}\n", image.id) } else { format!("{}\n", reference.canonical()) })
+}
+
+/// `nman load`: what was loaded, in Docker's words.
+pub fn load_archive(settings: &Settings, args: &LoadArgs) -> Result<String> {
+    let store = Store::open(&settings.root)?;
+    let platform = Platform::host();
+    let images = match &args.input {
+        Some(path) => load_file(path, &platform, &store)?,
+        None if crate::terminal::stdin_is_terminal() => {
+            return Err(Error::Usage("requested load from stdin, but stdin is empty".to_owned()));
+        }
+        None => load(std::io::stdin(), "stdin", &platform, &store)?,
+    };
+    let mut text = String::new();
+    for image in &images {
+        for name in &image.names {
+            text.push_str(&format!("Loaded image: {name}\n"));
+        }
+        if image.names.is_empty() {
+            text.push_str(&format!("Loaded image ID: {}\n", image.id));
+        }
+    }
+    Ok(text)
 }
 
 fn parse(name: &str) -> Result<Reference> {
@@ -97,7 +121,8 @@ fn names(image: &Image) -> Vec<(String, String)> {
     if image.names.is_empty() {
         return vec![(none(), none())];
     }
-    let split = |name: &Reference| (name.familiar_name(), name.tag().map_or_else(none, str::to_owned));
+    let split =
+        |name: &Reference| (name.familiar_name(), name.tag().map_or_else(none, str::to_owned));
     image.names.iter().map(split).collect()
 }
 
@@ -107,7 +132,13 @@ fn human_size(bytes: u64) -> String {
     let mut size = bytes as f64;
     for unit in ["B", "kB", "MB", "GB"] {
         if size < 999.5 {
-            let digits = if unit == "B" || size >= 99.95 { 0 } else if size >= 9.995 { 1 } else { 2 };
+            let digits = if unit == "B" || size >= 99.95 {
+                0
+            } else if size >= 9.995 {
+                1
+            } else {
+                2
+            };
             return format!("{size:.digits$}{unit}");
         }
         size /= 1000.0;
@@ -116,7 +147,11 @@ fn human_size(bytes: u64) -> String {
 }
 
 /// `nman rmi`: what was done, in Docker's words, and what went wrong.
-pub fn remove(settings: &Settings, names: &[String], force: bool) -> Result<(Vec<String>, Vec<Error>)> {
+pub fn remove(
+    settings: &Settings,
+    names: &[String],
+    force: bool,
+) -> Result<(Vec<String>, Vec<Error>)> {
     let store = Store::open(&settings.root)?;
     let containers = Containers::open(&settings.containers())?.list()?;
     let (mut done, mut errors) = (Vec::new(), Vec::new());

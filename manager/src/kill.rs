@@ -24,7 +24,10 @@ fn send(settings: &Settings, containers: &Containers, name: &str, signal: i32) -
     let record = dir.record()?;
     if dir.state()?.status != Status::Running {
         return Err(Error::WrongState {
-            message: format!("cannot kill container: {name}: container {} is not running", record.id),
+            message: format!(
+                "cannot kill container: {name}: container {} is not running",
+                record.id
+            ),
             hint: None,
         });
     }

@@ -33,7 +33,8 @@ pub fn logs(settings: &Settings, args: &LogsArgs) -> Result<()> {
         let start = start_of_last(&mut file, lines).map_err(Error::io("read", &path))?;
         file.seek(SeekFrom::Start(start)).map_err(Error::io("read", &path))?;
     }
-    let mut reader = Reader { lines: BufReader::new(file), partial: String::new(), timestamps: args.timestamps };
+    let mut reader =
+        Reader { lines: BufReader::new(file), partial: String::new(), timestamps: args.timestamps };
     if args.follow {
         return follow(&dir, &path, &mut reader);
     }
@@ -147,7 +148,9 @@ mod tests {
             file.write_all(line.as_bytes()).unwrap();
         }
         let total = 200 * 1000;
-        for (lines, start) in [(0, total), (1, total - 1000), (100, total - 100_000), (200, 0), (500, 0)] {
+        for (lines, start) in
+            [(0, total), (1, total - 1000), (100, total - 100_000), (200, 0), (500, 0)]
+        {
             assert_eq!(start_of_last(&mut file, lines).unwrap(), start, "{lines}");
         }
     }

@@ -32,10 +32,12 @@ fn failure_code(cli: &Cli, error: &Error) -> u8 {
     use nman::cli::Command;
     match (&cli.command, error) {
         (Command::Run(_), _) | (_, Error::Usage(_)) => error.exit_code(),
-        (Command::Exec(_) | Command::Start(_), Error::Runtime(_) | Error::Start { .. }) => match error.exit_code() {
-            125 => 1,
-            code => code,
-        },
+        (Command::Exec(_) | Command::Start(_), Error::Runtime(_) | Error::Start { .. }) => {
+            match error.exit_code() {
+                125 => 1,
+                code => code,
+            }
+        }
         _ => 1,
     }
 }
@@ -51,13 +53,20 @@ fn report(error: &Error) {
 }
 
 /// clap's own message, in our form; help and version are data and go to stdout.
-#[expect(clippy::print_stderr, clippy::print_stdout, reason = "the one place where errors are printed")]
+#[expect(
+    clippy::print_stderr,
+    clippy::print_stdout,
+    reason = "the one place where errors are printed"
+)]
 fn usage(error: &clap::Error) -> ExitCode {
     let text = error.render().to_string();
     if !error.use_stderr() {
         print!("{text}");
         return ExitCode::SUCCESS;
     }
-    eprint!("{}", text.strip_prefix("error: ").map_or(text.clone(), |rest| format!("nman: {rest}")));
+    eprint!(
+        "{}",
+        text.strip_prefix("error: ").map_or(text.clone(), |rest| format!("nman: {rest}"))
+    );
     ExitCode::from(125)
 }

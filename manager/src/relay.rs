@@ -23,7 +23,8 @@ const PASSED_ON: [Signal; 5] = [Signal::HUP, Signal::INT, Signal::QUIT, Signal::
 /// Relays until process `pid`, a child of ours, has ended; returns its exit code.
 pub fn relay(pid: i32, ends: Ends, interactive: bool) -> Result<u8> {
     let child = Pid::from_raw(pid).ok_or(Errno::SRCH).map_err(Error::system("find the command"))?;
-    let pidfd = pidfd_open(child, PidfdFlags::empty()).map_err(Error::system("open the command"))?;
+    let pidfd =
+        pidfd_open(child, PidfdFlags::empty()).map_err(Error::system("open the command"))?;
     let mut watched = PASSED_ON.to_vec();
     watched.extend([Signal::WINCH, Signal::CHILD]);
     let mask = Mask::of(&watched);

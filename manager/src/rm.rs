@@ -58,7 +58,8 @@ fn take(settings: &Settings, dir: &Dir, record: &Record) -> Result<Guard> {
         if dir.is_held() {
             // Refused when it has ended meanwhile.
             let _ = Runtime::new(&record.runtime, settings).kill(&record.id, 9);
-            let ended = wait_for_exit(&monitor, Some(PATIENCE)).map_err(Error::system("wait for a monitor"))?;
+            let ended = wait_for_exit(&monitor, Some(PATIENCE))
+                .map_err(Error::system("wait for a monitor"))?;
             if !ended {
                 let _ = pidfd_send_signal(&monitor, Signal::KILL);
             }
@@ -86,7 +87,12 @@ fn undo_everything(settings: &Settings, record: &Record, dir: &Dir) -> Result<()
 }
 
 /// Removes what is left of a container that has been taken down: its layer and its directory.
-pub fn forget(settings: &Settings, containers: &Containers, record: &Record, dir: &Dir) -> Result<()> {
+pub fn forget(
+    settings: &Settings,
+    containers: &Containers,
+    record: &Record,
+    dir: &Dir,
+) -> Result<()> {
     remove_layer(settings, record)?;
     containers.remove(&record.name, dir)
 }

@@ -9,7 +9,8 @@ use crate::cli::{RunArgs, SignalNumber, variable};
 use crate::clock::Timestamp;
 use crate::connection;
 use crate::container::{
-    Attachment, ContainerId, ContainerName, Containers, Dir, Guard, ImageUsed, NetworkWish, Record, StopPolicy,
+    Attachment, ContainerId, ContainerName, Containers, Dir, Guard, ImageUsed, NetworkWish, Record,
+    StopPolicy,
 };
 use crate::error::{Error, Result};
 use crate::monitor::{self, Assembled};
@@ -42,7 +43,9 @@ pub fn run(settings: &Settings, args: &RunArgs) -> Result<Outcome> {
     let store = Store::open(&settings.root)?;
     let image = image::obtain(&store, args.image(), args.pull, &args.registry)?;
     let record = plan_record(args, &image, runtime, &host)?;
-    let (record, assembled) = Draft { settings, args, env: &env, store: &store, image: &image, host: &host }.create(record)?;
+    let (record, assembled) =
+        Draft { settings, args, env: &env, store: &store, image: &image, host: &host }
+            .create(record)?;
     let monitor = monitor::launch(settings, &record.id, assembled)?;
     if args.detach {
         attach::until_started(&monitor)?;
@@ -87,7 +90,8 @@ impl Draft<'_> {
         mount_root(self.settings, record, dir)?;
         let rootfs = Rootfs::open(&dir.rootfs())?;
         let identity = identity(self.args, &self.image.config, &rootfs)?;
-        let binds = volume::binds(self.settings, dir, &rootfs, &self.args.volume, &self.image.config)?;
+        let binds =
+            volume::binds(self.settings, dir, &rootfs, &self.args.volume, &self.image.config)?;
         let spec = bundle::plan(&Inputs {
             id: &record.id,
             args: self.args,
@@ -107,7 +111,11 @@ impl Draft<'_> {
 }
 
 /// Reserves the container's place and name; a random name that is taken is drawn again.
-fn reserve(containers: &Containers, mut record: Record, random: bool) -> Result<(Record, Dir, Guard)> {
+fn reserve(
+    containers: &Containers,
+    mut record: Record,
+    random: bool,
+) -> Result<(Record, Dir, Guard)> {
     loop {
         match containers.reserve(&record) {
             Ok((dir, guard)) => return Ok((record, dir, guard)),
@@ -117,7 +125,12 @@ fn reserve(containers: &Containers, mut record: Record, random: bool) -> Result<
     }
 }
 
-fn plan_record(args: &RunArgs, image: &Image, runtime: PathBuf, host: &HostFacts) -> Result<Record> {
+fn plan_record(
+    args: &RunArgs,
+    image: &Image,
+    runtime: PathBuf,
+    host: &HostFacts,
+) -> Result<Record> {
     let config = image.config.config().as_ref();
     let mut labels: std::collections::BTreeMap<String, String> =
         config.and_then(|config| config.labels().clone()).unwrap_or_default().into_iter().collect();
@@ -126,7 +139,10 @@ fn plan_record(args: &RunArgs, image: &Image, runtime: PathBuf, host: &HostFacts
         labels.insert(key.to_owned(), value.to_owned());
     }
     let of_image = config.and_then(|config| config.stop_signal().as_deref());
-    let signal = args.stop_signal.or_else(|| of_image?.parse::<SignalNumber>().ok()).map_or(15, |signal| signal.0);
+    let signal = args
+        .stop_signal
+        .or_else(|| of_image?.parse::<SignalNumber>().ok())
+        .map_or(15, |signal| signal.0);
     let id = ContainerId::random();
     let hostname = connection::hostname(args.hostname.as_deref(), &args.network, &id, host);
     Ok(Record {
@@ -184,9 +200,7 @@ fn variables(text: &str, path: &Path) -> Result<Vec<(String, Option<String>)>> {
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
-        let wrong = |why: &str| {
-            Error::Usage(format!("{}:{}: {why}", path.display(), number + 1))
-        };
+        let wrong = |why: &str| Error::Usage(format!("{}:{}: {why}", path.display(), number + 1));
         let (name, value) = variable(line).map_err(|why| wrong(&why))?;
         if name.contains(char::is_whitespace) {
             return Err(wrong(&format!("variable '{name}' contains whitespaces")));

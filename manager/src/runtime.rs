@@ -196,9 +196,9 @@ impl Runtime {
         if !status.success() {
             return Err(self.failure(what, said.unwrap_or_else(|| status.to_string())).into());
         }
-        pid.ok().and_then(|pid| pid.trim().parse().ok()).ok_or_else(|| {
-            self.failure(what, "it wrote no process id".to_owned()).into()
-        })
+        pid.ok()
+            .and_then(|pid| pid.trim().parse().ok())
+            .ok_or_else(|| self.failure(what, "it wrote no process id".to_owned()).into())
     }
 
     /// Lets a created container run its program.

@@ -42,7 +42,9 @@ pub fn start(settings: &Settings, name: &str) -> Result<Option<OwnedFd>> {
 /// `nman start -a`: the exit code of the container.
 pub fn start_attached(settings: &Settings, args: &StartArgs) -> Result<u8> {
     let [name] = args.names.as_slice() else {
-        return Err(Error::Usage("you cannot start and attach multiple containers at once".to_owned()));
+        return Err(Error::Usage(
+            "you cannot start and attach multiple containers at once".to_owned(),
+        ));
     };
     let containers = Containers::open(&settings.containers())?;
     let record = containers.find(name)?.record()?;

@@ -26,7 +26,12 @@ pub fn stop(settings: &Settings, args: &StopArgs) -> Result<(Vec<String>, Vec<Er
     Ok((done, errors))
 }
 
-fn stop_one(settings: &Settings, containers: &Containers, name: &str, time: Option<u32>) -> Result<()> {
+fn stop_one(
+    settings: &Settings,
+    containers: &Containers,
+    name: &str,
+    time: Option<u32>,
+) -> Result<()> {
     let dir = containers.find(name)?;
     let record = dir.record()?;
     let Some(watched) = watch(&dir)? else { return Ok(()) };
@@ -38,8 +43,13 @@ fn stop_one(settings: &Settings, containers: &Containers, name: &str, time: Opti
         return Ok(());
     }
     Err(Error::WrongState {
-        message: format!("cannot stop container {name}: it has not ended {} s after SIGKILL", AFTER_KILL.as_secs()),
-        hint: Some("one of its processes may wait for a device or a network file system".to_owned()),
+        message: format!(
+            "cannot stop container {name}: it has not ended {} s after SIGKILL",
+            AFTER_KILL.as_secs()
+        ),
+        hint: Some(
+            "one of its processes may wait for a device or a network file system".to_owned(),
+        ),
     })
 }
 
@@ -65,7 +75,8 @@ fn watch(dir: &Dir) -> Result<Option<OwnedFd>> {
         return Ok(None);
     }
     let pid = if dir.is_held() { state.monitor } else { state.pid };
-    let pidfd = pid.and_then(Pid::from_raw).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
+    let pidfd =
+        pid.and_then(Pid::from_raw).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
     // The process id may have been used again before it was opened: only if the container still runs was it ours.
     Ok(pidfd.filter(|_| dir.state().is_ok_and(|state| state.status == Status::Running)))
 }

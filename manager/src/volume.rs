@@ -22,7 +22,8 @@ pub fn binds(
     asked: &[Volume],
     image: &ImageConfiguration,
 ) -> Result<Vec<Bind>> {
-    let of_image = image.config().as_ref().and_then(|config| config.volumes().clone()).unwrap_or_default();
+    let of_image =
+        image.config().as_ref().and_then(|config| config.volumes().clone()).unwrap_or_default();
     let of_image = of_image.into_iter().map(|target| Volume {
         source: VolumeSource::Anonymous,
         target,
@@ -61,7 +62,13 @@ fn same_place(a: &Volume, b: &Volume) -> bool {
     parts(a) == parts(b)
 }
 
-fn source(settings: &Settings, dir: &Dir, rootfs: &Rootfs, volume: &Volume, at: usize) -> Result<PathBuf> {
+fn source(
+    settings: &Settings,
+    dir: &Dir,
+    rootfs: &Rootfs,
+    volume: &Volume,
+    at: usize,
+) -> Result<PathBuf> {
     match &volume.source {
         VolumeSource::Path(path) => std::fs::canonicalize(path).map_err(|error| Error::Rejected {
             message: format!(
@@ -70,7 +77,9 @@ fn source(settings: &Settings, dir: &Dir, rootfs: &Rootfs, volume: &Volume, at: 
                 volume.target,
                 crate::error::reason(&error)
             ),
-            hint: Some("a path of the host has to exist; give a name without `/` for a volume".to_owned()),
+            hint: Some(
+                "a path of the host has to exist; give a name without `/` for a volume".to_owned(),
+            ),
         }),
         VolumeSource::Named(name) => {
             let path = settings.volumes().join(name).join("_data");

@@ -3,8 +3,8 @@
 use crate::error::{Error, Result};
 use oci_spec::OciSpecError;
 use oci_spec::runtime::{
-    Capability, LinuxCapabilities, LinuxCapabilitiesBuilder, LinuxDeviceCgroup, LinuxDeviceCgroupBuilder,
-    LinuxDeviceType, LinuxSeccomp, Mount, MountBuilder,
+    Capability, LinuxCapabilities, LinuxCapabilitiesBuilder, LinuxDeviceCgroup,
+    LinuxDeviceCgroupBuilder, LinuxDeviceType, LinuxSeccomp, Mount, MountBuilder,
 };
 use std::collections::HashSet;
 
@@ -61,7 +61,12 @@ pub(super) fn mounts() -> Built<Vec<Mount>> {
         mount("sysfs", "sysfs", "/sys", &["nosuid", "noexec", "nodev", "ro"])?,
         mount("cgroup", "cgroup", "/sys/fs/cgroup", &["ro", "nosuid", "noexec", "nodev"])?,
         mount("mqueue", "mqueue", "/dev/mqueue", &PLAIN)?,
-        mount("tmpfs", "shm", "/dev/shm", &["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"])?,
+        mount(
+            "tmpfs",
+            "shm",
+            "/dev/shm",
+            &["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"],
+        )?,
     ])
 }
 
@@ -92,7 +97,9 @@ pub(super) fn masked_paths() -> Vec<String> {
 
 /// What cannot be written to.
 pub(super) fn read_only_paths() -> Vec<String> {
-    ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"].map(str::to_owned).to_vec()
+    ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"]
+        .map(str::to_owned)
+        .to_vec()
 }
 
 /// Everything is denied but making nodes, and the devices that every container has.

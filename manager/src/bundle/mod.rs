@@ -16,9 +16,9 @@ use host::HostFacts;
 use oci_spec::OciSpecError;
 use oci_spec::image::ImageConfiguration;
 use oci_spec::runtime::{
-    LinuxBuilder, LinuxCpuBuilder, LinuxMemoryBuilder, LinuxNamespace, LinuxNamespaceBuilder, LinuxNamespaceType,
-    LinuxResources, LinuxResourcesBuilder, Mount, PosixRlimitBuilder, PosixRlimitType, Process, ProcessBuilder,
-    RootBuilder, Spec, SpecBuilder, UserBuilder,
+    LinuxBuilder, LinuxCpuBuilder, LinuxMemoryBuilder, LinuxNamespace, LinuxNamespaceBuilder,
+    LinuxNamespaceType, LinuxResources, LinuxResourcesBuilder, Mount, PosixRlimitBuilder,
+    PosixRlimitType, Process, ProcessBuilder, RootBuilder, Spec, SpecBuilder, UserBuilder,
 };
 use std::path::{Path, PathBuf};
 use user::Identity;
@@ -96,7 +96,9 @@ pub fn command(args: &RunArgs, image: &ImageConfiguration) -> Result<Vec<String>
     if words.is_empty() {
         return Err(Error::Rejected {
             message: format!("no command specified for image `{}`", args.image()),
-            hint: Some("the image has no default command; give one after the image's name".to_owned()),
+            hint: Some(
+                "the image has no default command; give one after the image's name".to_owned(),
+            ),
         });
     }
     Ok(words)
@@ -109,7 +111,9 @@ pub fn working_directory(args: &RunArgs, image: &ImageConfiguration) -> Result<S
     let directory = directory.unwrap_or_else(|| "/".to_owned());
     if !directory.starts_with('/') {
         return Err(Error::Rejected {
-            message: format!("the working directory '{directory}' is invalid, it needs to be an absolute path"),
+            message: format!(
+                "the working directory '{directory}' is invalid, it needs to be an absolute path"
+            ),
             hint: None,
         });
     }
@@ -119,7 +123,10 @@ pub fn working_directory(args: &RunArgs, image: &ImageConfiguration) -> Result<S
 /// Plans the whole of config.json.
 pub fn plan(inputs: &Inputs<'_>) -> Result<Spec> {
     build(inputs).and_then(|spec| {
-        spec.map_err(|error| Error::Rejected { message: format!("cannot plan config.json: {error}"), hint: None })
+        spec.map_err(|error| Error::Rejected {
+            message: format!("cannot plan config.json: {error}"),
+            hint: None,
+        })
     })
 }
 
@@ -131,7 +138,7 @@ fn build(inputs: &Inputs<'_>) -> Result<std::result::Result<Spec, OciSpecError>>
     let assemble = || {
         let root = RootBuilder::default().path("rootfs").readonly(inputs.args.read_only).build()?;
         let linux = LinuxBuilder::default()
-            .cgroups_path(format!("/nman/{}", inputs.id))
+            .cgroups_path(format!("{}/{}", inputs.args.cgroup_parent, inputs.id))
             .namespaces(namespaces(inputs.network)?)
             .resources(resources(inputs)?)
             .masked_paths(masked_paths())
@@ -233,11 +240,15 @@ fn set(env: &mut Vec<(String, String)>, name: &str, value: &str) {
     }
 }
 
-fn namespaces(network: &NetworkNamespace) -> std::result::Result<Vec<LinuxNamespace>, OciSpecError> {
+fn namespaces(
+    network: &NetworkNamespace,
+) -> std::result::Result<Vec<LinuxNamespace>, OciSpecError> {
     use LinuxNamespaceType as Type;
     let new = |kind| LinuxNamespaceBuilder::default().typ(kind).build();
-    let mut namespaces =
-        [Type::Mount, Type::Uts, Type::Ipc, Type::Pid, Type::Cgroup].map(new).into_iter().collect::<std::result::Result<Vec<_>, _>>()?;
+    let mut namespaces = [Type::Mount, Type::Uts, Type::Ipc, Type::Pid, Type::Cgroup]
+        .map(new)
+        .into_iter()
+        .collect::<std::result::Result<Vec<_>, _>>()?;
     match network {
         NetworkNamespace::Host => {}
         NetworkNamespace::New => namespaces.push(new(Type::Network)?),
@@ -274,7 +285,9 @@ fn resources(inputs: &Inputs<'_>) -> std::result::Result<LinuxResources, OciSpec
 fn mounts(inputs: &Inputs<'_>) -> std::result::Result<Vec<Mount>, OciSpecError> {
     let mut mounts = defaults::mounts()?;
     // A bind over a default mount, such as /dev/shm, replaces it; parents come before what is below them.
-    mounts.retain(|mount| !inputs.binds.iter().any(|bind| mount.destination() == Path::new(&bind.target)));
+    mounts.retain(|mount| {
+        !inputs.binds.iter().any(|bind| mount.destination() == Path::new(&bind.target))
+    });
     let mut binds: Vec<&Bind> = inputs.binds.iter().collect();
     binds.sort_by_key(|bind| bind.target.split('/').filter(|part| !part.is_empty()).count());
     for bind in binds {

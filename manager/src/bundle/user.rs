@@ -55,7 +55,9 @@ pub fn resolve(wanted: &str, passwd: &str, group: &str) -> Result<Identity> {
         None => {
             return Err(Error::Rejected {
                 message: format!("unable to find user {user}: no matching entries in passwd file"),
-                hint: Some("give a numeric id, or a name that the image's /etc/passwd has".to_owned()),
+                hint: Some(
+                    "give a numeric id, or a name that the image's /etc/passwd has".to_owned(),
+                ),
             });
         }
     };
@@ -93,7 +95,8 @@ fn groups(group: &str) -> impl Iterator<Item = (&str, &str, &str)> {
     group.lines().filter_map(|line| {
         let mut fields = line.trim().split(':');
         let (name, gid) = (fields.next()?, fields.nth(1)?);
-        (!name.is_empty() && !name.starts_with('#')).then(|| (name, gid, fields.next().unwrap_or_default()))
+        (!name.is_empty() && !name.starts_with('#'))
+            .then(|| (name, gid, fields.next().unwrap_or_default()))
     })
 }
 
@@ -124,7 +127,9 @@ fn is_number(text: &str) -> bool {
 fn id(text: &str, what: &str, name: &str) -> Result<u32> {
     let number = text.parse().ok().filter(|id| is_number(text) && *id <= LARGEST_ID);
     number.ok_or_else(|| Error::Rejected {
-        message: format!("invalid id `{text}` of {what} `{name}`: uids and gids must be in range 0-{LARGEST_ID}"),
+        message: format!(
+            "invalid id `{text}` of {what} `{name}`: uids and gids must be in range 0-{LARGEST_ID}"
+        ),
         hint: None,
     })
 }
@@ -168,8 +173,20 @@ mod tests {
     #[test]
     fn ids_that_would_wrap_are_refused() {
         for wanted in [
-            "2147483648", "4294967295", "4294967296", "18446744073709551616", "wrapped", "minus", "plus", "high",
-            "0:4294967296", "-1", "+1", "0x0", " 0", "mail:-1",
+            "2147483648",
+            "4294967295",
+            "4294967296",
+            "18446744073709551616",
+            "wrapped",
+            "minus",
+            "plus",
+            "high",
+            "0:4294967296",
+            "-1",
+            "+1",
+            "0x0",
+            " 0",
+            "mail:-1",
         ] {
             assert!(resolve(wanted, PASSWD, GROUP).is_err(), "{wanted:?}");
         }
@@ -185,6 +202,9 @@ mod tests {
     #[test]
     fn an_unknown_name_has_dockers_words() {
         let error = resolve("nosuch", PASSWD, GROUP).unwrap_err();
-        assert_eq!(error.to_string(), "unable to find user nosuch: no matching entries in passwd file");
+        assert_eq!(
+            error.to_string(),
+            "unable to find user nosuch: no matching entries in passwd file"
+        );
     }
 }

@@ -16,7 +16,13 @@ use std::path::PathBuf;
 
 /// Run containers from images, without a daemon
 #[derive(Debug, Parser)]
-#[command(name = "nman", version, max_term_width = 100, subcommand_required = true, arg_required_else_help = true)]
+#[command(
+    name = "nman",
+    version,
+    max_term_width = 100,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
 pub struct Cli {
     /// Options of every command.
     #[command(flatten)]
@@ -30,10 +36,22 @@ pub struct Cli {
 #[derive(Debug, Args)]
 pub struct Global {
     /// Directory of images, layers and containers
-    #[arg(long, value_name = "DIR", env = "NMAN_ROOT", default_value = "/var/lib/nman", global = true)]
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "NMAN_ROOT",
+        default_value = "/var/lib/nman",
+        global = true
+    )]
     pub root: PathBuf,
     /// Directory of what does not survive a reboot
-    #[arg(long, value_name = "DIR", env = "NMAN_STATE", default_value = "/run/nman", global = true)]
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "NMAN_STATE",
+        default_value = "/run/nman",
+        global = true
+    )]
     pub state: PathBuf,
     /// OCI runtime to use: a name or a path [default: nrun, found beside nman or in PATH]
     #[arg(long, value_name = "RUNTIME", env = "NMAN_RUNTIME", global = true)]
@@ -160,6 +178,9 @@ pub struct RunArgs {
     /// Run on these CPUs only, such as 0-1
     #[arg(long, value_name = "LIST")]
     pub cpuset_cpus: Option<CpuSet>,
+    /// Cgroup below which the container gets its own
+    #[arg(long, value_name = "PATH", value_parser = cgroup_parent, default_value = "/nman")]
+    pub cgroup_parent: String,
     /// Run as this user
     #[arg(short, long, value_name = "USER[:GROUP]")]
     pub user: Option<String>,
@@ -210,6 +231,18 @@ impl RunArgs {
     #[must_use]
     pub fn command(&self) -> &[String] {
         self.words.get(1..).unwrap_or_default()
+    }
+}
+
+/// A path below the root of the cgroup tree, which nothing can lead out of (class F of the known attacks).
+fn cgroup_parent(text: &str) -> Result<String, String> {
+    let good = |part: &str| {
+        !matches!(part, "" | "." | "..")
+            && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b))
+    };
+    match text.strip_prefix('/') {
+        Some(rest) if rest.split('/').all(good) => Ok(text.to_owned()),
+        _ => Err("a cgroup is an absolute path of plain names".to_owned()),
     }
 }
 
@@ -394,7 +427,7 @@ pub struct LoadArgs {
     /// Archive to read [default: stdin]
     #[arg(short, long, value_name = "FILE")]
     pub input: Option<PathBuf>,
-    /// Print nothing but names
+    /// Accepted for compatibility: nothing but names is printed
     #[arg(short, long)]
     pub quiet: bool,
 }
@@ -453,7 +486,7 @@ mod tests {
     #[test]
     fn an_option_right_after_the_image_belongs_to_the_command() {
         assert_eq!(run(&["alpine", "-t"]).command(), ["-t"]);
-        assert_eq!(run(&["alpine", "-t"]).tty, false);
+        assert!(!run(&["alpine", "-t"]).tty);
         assert_eq!(run(&["alpine", "--", "-t"]).command(), ["--", "-t"]);
     }
 
@@ -465,6 +498,8 @@ mod tests {
             &["-v", "/a:b", "x"],
             &["--name", "a/b", "x"],
             &["--hostname", "-x", "x"],
+            &["--cgroup-parent", "/a/../..", "x"],
+            &["--cgroup-parent", "a", "x"],
             &["--nosuch", "x"],
             &[],
         ] {

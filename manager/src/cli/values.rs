@@ -62,7 +62,8 @@ impl FromStr for Cpus {
         }
         let whole = number(whole).filter(|&n| n <= 1_000_000).ok_or_else(wrong)?;
         number(fraction).ok_or_else(wrong)?;
-        let hundred_thousandths: i64 = format!("{fraction:0<5}")[..5].parse().map_err(|_| wrong())?;
+        let hundred_thousandths: i64 =
+            format!("{fraction:0<5}")[..5].parse().map_err(|_| wrong())?;
         let quota = whole * 100_000 + hundred_thousandths;
         // The kernel takes no quota below a millisecond.
         if quota < 1000 { Err(wrong()) } else { Ok(Self { quota }) }
@@ -138,11 +139,16 @@ impl FromStr for Volume {
             [source, target, options] => (volume_source(source)?, *target, *options),
             _ => return Err("a volume is [SOURCE:]TARGET[:OPTIONS]".to_owned()),
         };
-        if !target.starts_with('/') || target.split('/').all(|part| matches!(part, "" | "." | "..")) {
+        if !target.starts_with('/') || target.split('/').all(|part| matches!(part, "" | "." | ".."))
+        {
             return Err(format!("the target `{target}` must be an absolute path below `/`"));
         }
-        let mut volume =
-            Self { source, target: target.to_owned(), read_only: false, propagation: "rprivate".to_owned() };
+        let mut volume = Self {
+            source,
+            target: target.to_owned(),
+            read_only: false,
+            propagation: "rprivate".to_owned(),
+        };
         for option in options.split(',').filter(|option| !option.is_empty()) {
             match option {
                 "ro" => volume.read_only = true,
@@ -163,7 +169,8 @@ fn volume_source(text: &str) -> Result<VolumeSource, String> {
         return Ok(VolumeSource::Path(PathBuf::from(text)));
     }
     if text.starts_with('.') {
-        let here = std::env::current_dir().map_err(|_| "the working directory is gone".to_owned())?;
+        let here =
+            std::env::current_dir().map_err(|_| "the working directory is gone".to_owned())?;
         return Ok(VolumeSource::Path(here.join(text)));
     }
     match crate::container::ContainerName::parse(text) {
@@ -180,11 +187,40 @@ fn volume_source(text: &str) -> Result<VolumeSource, String> {
 pub struct SignalNumber(pub i32);
 
 const SIGNALS: &[(&str, i32)] = &[
-    ("HUP", 1), ("INT", 2), ("QUIT", 3), ("ILL", 4), ("TRAP", 5), ("ABRT", 6), ("IOT", 6), ("BUS", 7), ("FPE", 8),
-    ("KILL", 9), ("USR1", 10), ("SEGV", 11), ("USR2", 12), ("PIPE", 13), ("ALRM", 14), ("TERM", 15),
-    ("STKFLT", 16), ("CHLD", 17), ("CLD", 17), ("CONT", 18), ("STOP", 19), ("TSTP", 20), ("TTIN", 21),
-    ("TTOU", 22), ("URG", 23), ("XCPU", 24), ("XFSZ", 25), ("VTALRM", 26), ("PROF", 27), ("WINCH", 28),
-    ("IO", 29), ("POLL", 29), ("PWR", 30), ("SYS", 31),
+    ("HUP", 1),
+    ("INT", 2),
+    ("QUIT", 3),
+    ("ILL", 4),
+    ("TRAP", 5),
+    ("ABRT", 6),
+    ("IOT", 6),
+    ("BUS", 7),
+    ("FPE", 8),
+    ("KILL", 9),
+    ("USR1", 10),
+    ("SEGV", 11),
+    ("USR2", 12),
+    ("PIPE", 13),
+    ("ALRM", 14),
+    ("TERM", 15),
+    ("STKFLT", 16),
+    ("CHLD", 17),
+    ("CLD", 17),
+    ("CONT", 18),
+    ("STOP", 19),
+    ("TSTP", 20),
+    ("TTIN", 21),
+    ("TTOU", 22),
+    ("URG", 23),
+    ("XCPU", 24),
+    ("XFSZ", 25),
+    ("VTALRM", 26),
+    ("PROF", 27),
+    ("WINCH", 28),
+    ("IO", 29),
+    ("POLL", 29),
+    ("PWR", 30),
+    ("SYS", 31),
 ];
 
 impl FromStr for SignalNumber {
@@ -200,8 +236,12 @@ impl FromStr for SignalNumber {
             Ok(number) => Some(number),
             // As glibc and Go count them: 32 and 33 belong to the C library's threads.
             Err(_) => match (name.strip_prefix("RTMIN"), name.strip_prefix("RTMAX")) {
-                (Some(rest), _) if rest.is_empty() || rest.starts_with('+') => realtime(34, 1, rest),
-                (_, Some(rest)) if rest.is_empty() || rest.starts_with('-') => realtime(64, -1, rest),
+                (Some(rest), _) if rest.is_empty() || rest.starts_with('+') => {
+                    realtime(34, 1, rest)
+                }
+                (_, Some(rest)) if rest.is_empty() || rest.starts_with('-') => {
+                    realtime(64, -1, rest)
+                }
                 _ => SIGNALS.iter().find(|(known, _)| *known == name).map(|(_, number)| *number),
             },
         };

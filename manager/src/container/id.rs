@@ -21,7 +21,8 @@ impl ContainerId {
     #[must_use]
     pub fn random() -> Self {
         loop {
-            let hex: String = random_bytes::<32>().iter().map(|byte| format!("{byte:02x}")).collect();
+            let hex: String =
+                random_bytes::<32>().iter().map(|byte| format!("{byte:02x}")).collect();
             if !hex[..SHORT].bytes().all(|digit| digit.is_ascii_digit()) {
                 return Self(hex);
             }
@@ -85,7 +86,8 @@ impl ContainerName {
     pub fn parse(text: &str) -> Result<Self, String> {
         let bytes = text.as_bytes();
         let first = bytes.first().is_some_and(u8::is_ascii_alphanumeric);
-        let rest = bytes.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'));
+        let rest =
+            bytes.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'));
         if first && rest && (2..=LONGEST_NAME).contains(&bytes.len()) {
             return Ok(Self(text.to_owned()));
         }
@@ -147,23 +149,23 @@ fn random_bytes<const N: usize>() -> [u8; N] {
 }
 
 const ADJECTIVES: &[&str] = &[
-    "agile", "amber", "ample", "bold", "brave", "breezy", "bright", "brisk", "calm", "candid", "clear",
-    "clever", "cosmic", "crisp", "curious", "daring", "deft", "eager", "early", "fair", "fleet", "fresh",
-    "gentle", "glad", "golden", "grand", "hardy", "honest", "jolly", "keen", "kind", "lively", "lucid",
-    "lucky", "mellow", "merry", "modest", "neat", "nimble", "noble", "patient", "placid", "plucky", "polite",
-    "proud", "quick", "quiet", "rapid", "ready", "robust", "serene", "sharp", "silent", "sincere", "smooth",
-    "snug", "solid", "spry", "steady", "sturdy", "sunny", "swift", "tidy", "vivid", "warm", "wise", "witty",
-    "zesty",
+    "agile", "amber", "ample", "bold", "brave", "breezy", "bright", "brisk", "calm", "candid",
+    "clear", "clever", "cosmic", "crisp", "curious", "daring", "deft", "eager", "early", "fair",
+    "fleet", "fresh", "gentle", "glad", "golden", "grand", "hardy", "honest", "jolly", "keen",
+    "kind", "lively", "lucid", "lucky", "mellow", "merry", "modest", "neat", "nimble", "noble",
+    "patient", "placid", "plucky", "polite", "proud", "quick", "quiet", "rapid", "ready", "robust",
+    "serene", "sharp", "silent", "sincere", "smooth", "snug", "solid", "spry", "steady", "sturdy",
+    "sunny", "swift", "tidy", "vivid", "warm", "wise", "witty", "zesty",
 ];
 
 const NOUNS: &[&str] = &[
-    "acorn", "alder", "anchor", "badger", "beacon", "birch", "bison", "brook", "canyon", "cedar", "cliff",
-    "clover", "comet", "condor", "coral", "crane", "creek", "delta", "dune", "eagle", "ember", "falcon",
-    "fern", "finch", "fjord", "forest", "gale", "garnet", "glacier", "grove", "harbor", "hawk", "heron",
-    "island", "jasper", "juniper", "kestrel", "lagoon", "lark", "linden", "lynx", "maple", "marlin",
-    "meadow", "mesa", "otter", "pebble", "pine", "plover", "prairie", "quartz", "raven", "reef", "ridge",
-    "river", "robin", "sparrow", "spruce", "summit", "swan", "thicket", "tundra", "valley", "walnut",
-    "willow", "wren",
+    "acorn", "alder", "anchor", "badger", "beacon", "birch", "bison", "brook", "canyon", "cedar",
+    "cliff", "clover", "comet", "condor", "coral", "crane", "creek", "delta", "dune", "eagle",
+    "ember", "falcon", "fern", "finch", "fjord", "forest", "gale", "garnet", "glacier", "grove",
+    "harbor", "hawk", "heron", "island", "jasper", "juniper", "kestrel", "lagoon", "lark",
+    "linden", "lynx", "maple", "marlin", "meadow", "mesa", "otter", "pebble", "pine", "plover",
+    "prairie", "quartz", "raven", "reef", "ridge", "river", "robin", "sparrow", "spruce", "summit",
+    "swan", "thicket", "tundra", "valley", "walnut", "willow", "wren",
 ];
 
 #[cfg(test)]
@@ -193,7 +195,9 @@ mod tests {
         for good in ["web", "web-1", "a.b_c", "0x"] {
             assert!(ContainerName::parse(good).is_ok(), "{good}");
         }
-        for bad in ["", "a", ".", "..", "-web", "_web", "a/b", "a b", "a\0b", "ä1", &"a".repeat(129)] {
+        for bad in
+            ["", "a", ".", "..", "-web", "_web", "a/b", "a b", "a\0b", "ä1", &"a".repeat(129)]
+        {
             assert!(ContainerName::parse(bad).is_err(), "{bad:?}");
         }
     }

@@ -101,7 +101,9 @@ impl Containers {
         let Ok(entries) = fs::read_dir(&self.root) else { return };
         for entry in entries.flatten() {
             let name = entry.file_name();
-            let Some(id) = name.to_str().and_then(|name| name.strip_prefix(TEMPORARY)) else { continue };
+            let Some(id) = name.to_str().and_then(|name| name.strip_prefix(TEMPORARY)) else {
+                continue;
+            };
             let dir = Dir { path: entry.path() };
             if id != except.as_str() && matches!(dir.try_lock(), Ok(Some(_))) {
                 // Another sweeper may be faster; what stays is swept next time.
@@ -311,7 +313,9 @@ impl Dir {
         let path = self.join("lock");
         match lock_file(&path, operation) {
             Ok(file) => Ok(Some(Guard { file })),
-            Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::WouldBlock => Ok(None),
+            Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::WouldBlock => {
+                Ok(None)
+            }
             Err(error) => Err(error),
         }
     }
@@ -323,8 +327,8 @@ impl Dir {
 
 fn lock_file(path: &Path, operation: FlockOperation) -> Result<OwnedFd> {
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    let file =
-        rustix::fs::open(path, flags, Mode::from_raw_mode(0o600)).map_err(Error::io("open", path))?;
+    let file = rustix::fs::open(path, flags, Mode::from_raw_mode(0o600))
+        .map_err(Error::io("open", path))?;
     loop {
         match flock(&file, operation) {
             Err(Errno::INTR) => {}

@@ -18,9 +18,7 @@ use crate::settings::Settings;
 use log::Log;
 use pump::{Ended, Parts, Pump};
 use rustix::net::SocketType;
-use rustix::process::{
-    Pid, PidfdFlags, Signal, getpid, pidfd_open, set_child_subreaper, setsid,
-};
+use rustix::process::{Pid, PidfdFlags, Signal, getpid, pidfd_open, set_child_subreaper, setsid};
 use std::ffi::OsString;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::process::CommandExt as _;
@@ -87,7 +85,9 @@ pub fn launch(settings: &Settings, id: &ContainerId, assembled: Assembled) -> Re
 /// The monitor's whole life. `args` are those after the name.
 pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.collect();
-    let [root, state, id, purpose, debug @ ..] = args.as_slice() else { return ExitCode::from(125) };
+    let [root, state, id, purpose, debug @ ..] = args.as_slice() else {
+        return ExitCode::from(125);
+    };
     let Some(id) = id.to_str().and_then(ContainerId::parse) else { return ExitCode::from(125) };
     let settings = Settings {
         root: root.into(),
@@ -116,7 +116,8 @@ struct Monitor<'a> {
 
 impl<'a> Monitor<'a> {
     fn take_over(settings: &'a Settings, id: &ContainerId, first: bool) -> Result<Self> {
-        let take = |number| sys::fd::inherited(number).map_err(Error::system("take over a descriptor"));
+        let take =
+            |number| sys::fd::inherited(number).map_err(Error::system("take over a descriptor"));
         let copy = |fd: OwnedFd| {
             rustix::io::fcntl_dupfd_cloexec(&fd, 3).map_err(Error::system("copy a descriptor"))
         };

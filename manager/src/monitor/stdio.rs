@@ -7,8 +7,8 @@ use crate::runtime::{Streams, null};
 use rustix::fs::Mode;
 use rustix::io::{Errno, fcntl_setfd};
 use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SocketAddrUnix, SocketFlags,
-    SocketType, accept_with, bind, listen, recvmsg, socket_with,
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SocketAddrUnix,
+    SocketFlags, SocketType, accept_with, bind, listen, recvmsg, socket_with,
 };
 use rustix::pipe::{PipeFlags, pipe_with};
 use std::io::IoSliceMut;

@@ -4,7 +4,9 @@
 //! be well-formed: a message that does not parse ends the conversation.
 
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair};
+use rustix::net::{
+    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair,
+};
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 /// The longest payload of one message.
@@ -101,7 +103,9 @@ impl<'a> Event<'a> {
             (b'O', bytes) => Some(Self::Stdout(bytes)),
             (b'E', bytes) => Some(Self::Stderr(bytes)),
             (b'X', &[code]) => Some(Self::Exited(code)),
-            (b'F', [code, reason @ ..]) => Some(Self::Failed(*code, std::str::from_utf8(reason).ok()?)),
+            (b'F', [code, reason @ ..]) => {
+                Some(Self::Failed(*code, std::str::from_utf8(reason).ok()?))
+            }
             _ => None,
         }
     }
@@ -136,7 +140,9 @@ pub fn get<'b>(socket: BorrowedFd<'_>, buffer: &'b mut Vec<u8>) -> Option<&'b [u
     loop {
         // TRUNC reports the true length of a message that is longer than the buffer.
         match recv(socket, buffer.as_mut_slice(), RecvFlags::TRUNC) {
-            Ok((_, length)) if length > 0 && length <= buffer.len() => return Some(&buffer[..length]),
+            Ok((_, length)) if length > 0 && length <= buffer.len() => {
+                return Some(&buffer[..length]);
+            }
             Err(Errno::INTR) => {}
             _ => return None,
         }
@@ -163,9 +169,13 @@ mod tests {
             assert!(put(a.as_fd(), &out, true).unwrap());
             assert_eq!(Request::decode(get(b.as_fd(), &mut back).unwrap()), Some(request));
         }
-        for event in
-            [Event::Started, Event::Stdout(b"x"), Event::Stderr(&big), Event::Exited(3), Event::Failed(127, "no")]
-        {
+        for event in [
+            Event::Started,
+            Event::Stdout(b"x"),
+            Event::Stderr(&big),
+            Event::Exited(3),
+            Event::Failed(127, "no"),
+        ] {
             event.encode(&mut out);
             assert!(put(b.as_fd(), &out, true).unwrap());
             assert_eq!(Event::decode(get(a.as_fd(), &mut back).unwrap()), Some(event));
