@@ -1,3 +1,21 @@
-//! What a container is on disk.
+//! Containers as they stand on disk.
+//!
+//! A directory per container under `<root>/containers`, made whole and put in place by one rename:
+//!
+//!     container.json   what it was made from; written once        (Record)
+//!     state.json       how far it got; replaced by rename         (State)
+//!     config.json      the OCI bundle, beside its `rootfs` mount point
+//!     lock             held by whoever is at work on it: first `nman run`, then its monitor
+//!     log              the container's output, one JSON object a line
+//!
+//! There is no database: whether a container is looked after is a question to its lock, which the kernel releases
+//! with the last process that holds it, however that process ends.
 
 pub mod id;
+mod record;
+mod store;
+
+pub use id::{ContainerId, ContainerName, is_hex};
+pub use record::{Attachment, ImageUsed, NetworkWish, Record, State, Status, StopPolicy};
+pub(crate) use store::make_private;
+pub use store::{Containers, Dir, Guard};

@@ -1,0 +1,40 @@
+//! What a container has while it runs and has not otherwise: its root file system mounted, and its network.
+//!
+//! Mounts are made in a mount namespace of our own, which the monitor inherits. No mount of a container ever shows
+//! up in the host's table, and the kernel takes them down with the last process in the namespace, however that
+//! process ends.
+
+use crate::connection;
+use crate::container::{Dir, Record};
+use crate::error::{Error, Result};
+use crate::settings::Settings;
+use crate::snapshot;
+use crate::store::Store;
+use rustix::mount::{MountPropagationFlags, mount_change};
+use sys::namespace::{Kinds, unshare};
+
+/// Moves this thread, and the children it will start, into a mount namespace of its own.
+///
+/// What the host mounts later is seen here too; nothing that is mounted here is seen by the host.
+pub fn enter_private_mounts() -> Result<()> {
+    unshare(Kinds::MOUNT).map_err(Error::system("make a mount namespace"))?;
+    let slave = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
+    mount_change("/", slave).map_err(Error::system("keep mounts from the host"))
+}
+
+/// Mounts a container's root file system at its place in the container's directory.
+pub fn mount_root(settings: &Settings, record: &Record, dir: &Dir) -> Result<()> {
+    let target = dir.rootfs();
+    crate::container::make_private(&target)?;
+    let prepared = Store::open(&settings.root)?.snapshots().resume(record.id.as_str())?;
+    Ok(snapshot::mount(&prepared, &target)?)
+}
+
+/// Takes everything down again. Goes on after an error, and is no error where there is nothing left.
+pub fn disassemble(settings: &Settings, record: &Record, dir: &Dir) -> Vec<Error> {
+    let mut errors = connection::disconnect(settings, record);
+    for path in [dir.rootfs(), connection::namespace_path(dir)] {
+        errors.extend(snapshot::unmount(&path).map_err(Error::from).err());
+    }
+    errors
+}

@@ -1,0 +1,264 @@
+//! The client of a container's monitor: our stdin, stdout, stderr, window and signals, passed on until it ends.
+//!
+//! Never waits for one direction alone: a container that is not read from and one that does not read would wait
+//! for each other through us. One chunk of stdin may wait to be sent; nothing else is kept.
+
+use crate::cli::AttachArgs;
+use crate::container::{Containers, Status};
+use crate::error::{Error, Result};
+use crate::monitor::{attach_socket, wire};
+use crate::settings::Settings;
+use crate::terminal::{self, Raw};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
+use rustix::process::Signal;
+use rustix::stdio;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use sys::signals::{Mask, SignalFd};
+use wire::{CHUNK, Event, Request};
+
+/// Signals that are passed on to the container, or, with a terminal, end us.
+const PASSED_ON: [Signal; 7] = [
+    Signal::HUP,
+    Signal::INT,
+    Signal::QUIT,
+    Signal::TERM,
+    Signal::USR1,
+    Signal::USR2,
+    Signal::ALARM,
+];
+
+/// How often ^C may go unheard before we leave.
+const PATIENCE: u32 = 3;
+
+/// How to attach.
+#[derive(Clone, Copy, Debug)]
+pub struct Wish {
+    /// Forward our stdin.
+    pub stdin: bool,
+    /// The container has a terminal.
+    pub terminal: bool,
+    /// Pass signals on.
+    pub signals: bool,
+}
+
+/// `nman attach`
+pub fn attach(settings: &Settings, args: &AttachArgs) -> Result<u8> {
+    let dir = Containers::open(&settings.containers())?.find(&args.name)?;
+    let (record, state) = (dir.record()?, dir.state()?);
+    if state.status != Status::Running {
+        return Err(Error::WrongState {
+            message: "You cannot attach to a stopped container, start it first".to_owned(),
+            hint: None,
+        });
+    }
+    let socket = open(settings, &record.id)?;
+    let stdin = record.attachment.stdin && !args.no_stdin;
+    follow(socket, Wish { stdin, terminal: record.attachment.terminal, signals: true })
+}
+
+/// Connects to a running container's monitor.
+pub fn open(settings: &Settings, id: &crate::container::ContainerId) -> Result<OwnedFd> {
+    let path = attach_socket(settings, id);
+    let open = || -> std::result::Result<OwnedFd, Errno> {
+        let socket =
+            socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+        connect(&socket, &SocketAddrUnix::new(&path)?)?;
+        Ok(socket)
+    };
+    open().map_err(Error::io("connect to the monitor at", &path))
+}
+
+/// Waits until the container's program runs, and no longer.
+pub fn until_started(socket: &OwnedFd) -> Result<()> {
+    let mut buffer = Vec::new();
+    match wire::get(socket.as_fd(), &mut buffer).and_then(Event::decode) {
+        Some(Event::Failed(code, reason)) => Err(Error::Start { code, message: reason.to_owned() }),
+        Some(_) => Ok(()),
+        None => Err(lost()),
+    }
+}
+
+/// Stays attached until the container ends; returns its exit code.
+pub fn follow(socket: OwnedFd, wish: Wish) -> Result<u8> {
+    let mut watched = PASSED_ON.to_vec();
+    if !wish.signals && !wish.terminal {
+        watched.clear();
+    }
+    watched.push(Signal::WINCH);
+    let mask = Mask::of(&watched);
+    let before = sys::signals::set_mask(&mask);
+    let result = SignalFd::new(&mask).map_err(Error::system("watch signals")).and_then(|signals| {
+        until_started(&socket)?;
+        let raw = if wish.stdin && wish.terminal && terminal::stdin_is_terminal() {
+            Some(Raw::enter()?)
+        } else {
+            None
+        };
+        let code = Session::new(&socket, wish, &signals).run();
+        drop(raw);
+        code
+    });
+    sys::signals::set_mask(&before);
+    result
+}
+
+fn lost() -> Error {
+    Error::WrongState {
+        message: "the container's monitor has ended without a word".to_owned(),
+        hint: Some("`nman ps -a` shows what became of the container".to_owned()),
+    }
+}
+
+struct Session<'a> {
+    socket: &'a OwnedFd,
+    signals: &'a SignalFd,
+    wish: Wish,
+    /// Our stdin has not ended.
+    reading: bool,
+    /// A message that the socket did not take.
+    waiting: Option<Vec<u8>>,
+    interrupts: u32,
+    message: Vec<u8>,
+}
+
+impl<'a> Session<'a> {
+    fn new(socket: &'a OwnedFd, wish: Wish, signals: &'a SignalFd) -> Self {
+        Self {
+            socket,
+            signals,
+            wish,
+            reading: wish.stdin,
+            waiting: None,
+            interrupts: 0,
+            message: Vec::new(),
+        }
+    }
+
+    fn run(mut self) -> Result<u8> {
+        let (mut buffer, mut chunk) = (Vec::new(), vec![0; CHUNK]);
+        self.resize();
+        loop {
+            let [from_container, to_container, signal, stdin] = self.wait()?;
+            if signal && let Some(code) = self.take_signals()? {
+                return Ok(code);
+            }
+            if to_container && let Some(message) = self.waiting.take() {
+                self.send(message);
+            }
+            if from_container {
+                let event = wire::get(self.socket.as_fd(), &mut buffer).and_then(Event::decode);
+                match event.ok_or_else(lost)? {
+                    Event::Stdout(bytes) => write_out(stdio::stdout(), bytes)?,
+                    Event::Stderr(bytes) => write_out(stdio::stderr(), bytes)?,
+                    Event::Exited(code) => return Ok(code),
+                    Event::Failed(code, reason) => {
+                        return Err(Error::Start { code, message: reason.to_owned() });
+                    }
+                    Event::Started => {}
+                }
+            }
+            if stdin {
+                self.read_stdin(&mut chunk);
+            }
+        }
+    }
+
+    /// Waits for something to do: `[from the container, to the container, signal, stdin]`.
+    fn wait(&self) -> Result<[bool; 4]> {
+        let mut of_socket = PollFlags::IN;
+        of_socket.set(PollFlags::OUT, self.waiting.is_some());
+        let stdin = stdio::stdin();
+        let mut fds =
+            vec![PollFd::new(self.socket, of_socket), PollFd::new(self.signals, PollFlags::IN)];
+        if self.reading && self.waiting.is_none() {
+            fds.push(PollFd::new(&stdin, PollFlags::IN));
+        }
+        match poll(&mut fds, None) {
+            Ok(_) => {}
+            Err(Errno::INTR) => return Ok([false; 4]),
+            Err(errno) => return Err(Error::system("wait for the container")(errno)),
+        }
+        let incoming = PollFlags::IN | PollFlags::HUP | PollFlags::ERR;
+        Ok([
+            fds[0].revents().intersects(incoming),
+            fds[0].revents().contains(PollFlags::OUT),
+            !fds[1].revents().is_empty(),
+            fds.get(2).is_some_and(|fd| !fd.revents().is_empty()),
+        ])
+    }
+
+    fn read_stdin(&mut self, chunk: &mut [u8]) {
+        let mut message = Vec::new();
+        match rustix::io::read(stdio::stdin(), &mut *chunk) {
+            Ok(length) if length > 0 => Request::Stdin(&chunk[..length]).encode(&mut message),
+            Err(Errno::INTR | Errno::AGAIN) => return,
+            _ => {
+                self.reading = false;
+                Request::StdinEnd.encode(&mut message);
+            }
+        }
+        self.send(message);
+    }
+
+    /// Sends a message, or keeps it. A monitor that is gone is noticed when its end of the socket is read.
+    fn send(&mut self, message: Vec<u8>) {
+        if wire::put(self.socket.as_fd(), &message, false) == Ok(false) {
+            self.waiting = Some(message);
+        }
+    }
+
+    /// Handles pending signals; an exit code when one of them ends us.
+    fn take_signals(&mut self) -> Result<Option<u8>> {
+        while let Ok(Some(received)) = self.signals.read() {
+            let number = received.signal;
+            if number == Signal::WINCH.as_raw() {
+                self.resize();
+                continue;
+            }
+            if self.wish.terminal {
+                // The keys that make signals go to the container as keys; this one is meant for us.
+                return Ok(u8::try_from(128 + number).ok());
+            }
+            if number == Signal::INT.as_raw() || number == Signal::TERM.as_raw() {
+                self.interrupts += 1;
+                if self.interrupts >= PATIENCE {
+                    return Err(Error::WrongState {
+                        message: format!("got {PATIENCE} SIGTERM/SIGINTs, forcefully exiting"),
+                        hint: Some("the container still runs; `nman kill` ends it".to_owned()),
+                    });
+                }
+            }
+            self.tell(&Request::Signal(number));
+        }
+        Ok(None)
+    }
+
+    fn resize(&mut self) {
+        if let (true, Some((rows, columns))) = (self.wish.terminal, terminal::size()) {
+            self.tell(&Request::Resize { rows, columns });
+        }
+    }
+
+    /// A small message, at once: signals and sizes do not queue up behind stdin.
+    fn tell(&mut self, request: &Request<'_>) {
+        request.encode(&mut self.message);
+        let _ = wire::put(self.socket.as_fd(), &self.message, false);
+    }
+}
+
+/// Writes everything, also to a descriptor that somebody has made non-blocking.
+pub fn write_out(fd: BorrowedFd<'_>, mut bytes: &[u8]) -> Result<()> {
+    while !bytes.is_empty() {
+        match rustix::io::write(fd, bytes) {
+            Ok(written) => bytes = &bytes[written..],
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => {
+                let _ = poll(&mut [PollFd::new(&fd, PollFlags::OUT)], None);
+            }
+            Err(errno) => return Err(Error::system("write the container's output")(errno)),
+        }
+    }
+    Ok(())
+}

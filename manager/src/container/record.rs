@@ -1,0 +1,199 @@
+//! What is written down about a container: [`Record`] once, [`State`] at every turn of its life.
+
+use super::{ContainerId, ContainerName};
+use crate::clock::{Timestamp, human};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// What a container was made from. Never changed after it is written.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Record {
+    /// Its id.
+    pub id: ContainerId,
+    /// Its name.
+    pub name: ContainerName,
+    /// When it was made.
+    pub created: Timestamp,
+    /// The image.
+    pub image: ImageUsed,
+    /// What runs in it: `process.args`.
+    pub command: Vec<String>,
+    /// Its stdio.
+    pub attachment: Attachment,
+    /// Remove everything when it ends (`--rm`).
+    pub remove: bool,
+    /// The runtime's executable.
+    pub runtime: PathBuf,
+    /// How it is stopped.
+    pub stop: StopPolicy,
+    /// Labels of the image and of the command line.
+    pub labels: BTreeMap<String, String>,
+    /// How it is to be connected.
+    pub network: NetworkWish,
+}
+
+/// The image that a container was made from.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ImageUsed {
+    /// As it was asked for, in its short form.
+    pub name: String,
+    /// The digest of its configuration.
+    pub id: String,
+}
+
+/// Where a container's stdio leads.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Attachment {
+    /// It has a terminal (`-t`).
+    pub terminal: bool,
+    /// Its stdin is kept open (`-i`).
+    pub stdin: bool,
+    /// Its stdin ends when the first client leaves: the opposite of `-d`.
+    pub stdin_once: bool,
+}
+
+/// How a container is asked to stop.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct StopPolicy {
+    /// The signal number of the image's StopSignal, or SIGTERM.
+    pub signal: i32,
+    /// Seconds until SIGKILL.
+    pub timeout: u32,
+}
+
+/// How a container is to be connected, as it was typed: what that comes to is decided at every start.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct NetworkWish {
+    /// `--network`
+    pub network: String,
+    /// Each `-p`
+    pub publish: Vec<String>,
+    /// The container's host name.
+    pub hostname: String,
+}
+
+/// How far a container got.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct State {
+    /// The turn of its life.
+    pub status: Status,
+    /// The process id of its init on the host, while it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pid: Option<i32>,
+    /// The monitor's process id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub monitor: Option<i32>,
+    /// When it was started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started: Option<Timestamp>,
+    /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished: Option<Timestamp>,
+    /// Its exit code: 128 + N for signal N.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<u8>,
+    /// What went wrong, if it was not the container itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// The turns of a container's life, in Docker's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// It has everything but a process.
+    Created,
+    /// Its process runs.
+    Running,
+    /// Its process has ended.
+    Exited,
+}
+
+impl Status {
+    /// Docker's word.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Running => "running",
+            Self::Exited => "exited",
+        }
+    }
+}
+
+impl State {
+    /// A container that has no process yet.
+    #[must_use]
+    pub fn created() -> Self {
+        Self {
+            status: Status::Created,
+            pid: None,
+            monitor: None,
+            started: None,
+            finished: None,
+            exit_code: None,
+            error: None,
+        }
+    }
+
+    /// A container whose monitor and process are gone without a word: its exit code is not known, for which Docker
+    /// writes 255.
+    #[must_use]
+    pub fn lost(self) -> Self {
+        Self {
+            status: Status::Exited,
+            pid: None,
+            monitor: None,
+            exit_code: Some(255),
+            error: Some("the monitor was killed before the container ended".to_owned()),
+            ..self
+        }
+    }
+
+    /// The STATUS column of `ps`.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        match self.status {
+            Status::Created => "Created".to_owned(),
+            Status::Running => match self.started {
+                Some(started) => format!("Up {}", human(started.age())),
+                None => "Up".to_owned(),
+            },
+            Status::Exited => {
+                let code = self.exit_code.unwrap_or(255);
+                match self.finished {
+                    Some(finished) => format!("Exited ({code}) {} ago", human(finished.age())),
+                    None => format!("Exited ({code})"),
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_status_column_reads_as_dockers() {
+        let mut state = State::created();
+        assert_eq!(state.sentence(), "Created");
+        state.status = Status::Running;
+        state.started = Some(Timestamp::now());
+        assert_eq!(state.sentence(), "Up Less than a second");
+        state.finished = Some(Timestamp::now());
+        state.exit_code = Some(3);
+        state.status = Status::Exited;
+        assert_eq!(state.sentence(), "Exited (3) Less than a second ago");
+    }
+
+    #[test]
+    fn a_lost_container_counts_as_exited_with_255() {
+        let state = State { status: Status::Running, pid: Some(7), ..State::created() }.lost();
+        assert_eq!((state.status, state.exit_code, state.pid), (Status::Exited, Some(255), None));
+    }
+}

@@ -1,0 +1,344 @@
+//! The directory of containers: reserve, find, list, remove.
+//!
+//! A container's directory is filled under a temporary name and put in place by one rename, together with its name
+//! (a symlink in `names/`), under the lock of the whole directory; that lock is held for nothing else. What a killed
+//! `nman` left under a temporary name is swept by the next reservation.
+
+use super::{ContainerId, ContainerName, Record, State, Status, is_hex};
+use crate::error::{Error, Result};
+use rustix::fs::{FlockOperation, Mode, OFlags, flock};
+use rustix::io::Errno;
+use serde::{Serialize, de::DeserializeOwned};
+use std::fs;
+use std::io::Write as _;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+const TEMPORARY: &str = ".new-";
+
+/// `<root>/containers`.
+#[derive(Clone, Debug)]
+pub struct Containers {
+    root: PathBuf,
+}
+
+/// One container's directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dir {
+    path: PathBuf,
+}
+
+/// The lock of one container: whoever has it may change the container. Released when dropped, or when the process
+/// ends.
+#[derive(Debug)]
+pub struct Guard {
+    file: OwnedFd,
+}
+
+impl Guard {
+    /// The locked file, to hand the lock on to another process: the lock belongs to the open file, not the process.
+    #[must_use]
+    pub fn into_fd(self) -> OwnedFd {
+        self.file
+    }
+
+    /// Takes over a lock that another process handed on.
+    #[must_use]
+    pub fn from_fd(file: OwnedFd) -> Self {
+        Self { file }
+    }
+}
+
+impl Containers {
+    /// Opens the directory below `root`, making it (mode 0700) if need be.
+    pub fn open(root: &Path) -> Result<Self> {
+        let containers = Self { root: root.to_owned() };
+        make_private(&containers.names())?;
+        Ok(containers)
+    }
+
+    fn names(&self) -> PathBuf {
+        self.root.join("names")
+    }
+
+    /// Where a container of this id is, or would be.
+    #[must_use]
+    pub fn dir(&self, id: &ContainerId) -> Dir {
+        Dir { path: self.root.join(id.as_str()) }
+    }
+
+    /// Puts a new container in place, under its name, locked. `fill` writes further files before it can be seen.
+    pub fn reserve(&self, record: &Record) -> Result<(Dir, Guard)> {
+        let hidden = Dir { path: self.root.join(format!("{TEMPORARY}{}", record.id)) };
+        make_private(&hidden.path)?;
+        let placed = self.place(record, &hidden);
+        if placed.is_err() {
+            // The error that is returned says more than one about this would.
+            let _ = fs::remove_dir_all(&hidden.path);
+        }
+        placed
+    }
+
+    fn place(&self, record: &Record, hidden: &Dir) -> Result<(Dir, Guard)> {
+        let guard = hidden.lock()?;
+        hidden.write("container.json", record)?;
+        hidden.set_state(&State::created())?;
+        let _all = self.lock_all()?;
+        self.sweep(&record.id);
+        self.take_name(&record.name, &record.id)?;
+        let dir = self.dir(&record.id);
+        fs::rename(&hidden.path, &dir.path).map_err(Error::io("make", &dir.path))?;
+        Ok((dir, guard))
+    }
+
+    fn lock_all(&self) -> Result<OwnedFd> {
+        lock_file(&self.root.join("lock"), FlockOperation::LockExclusive)
+    }
+
+    /// Removes what a killed `nman` left half made: directories under a temporary name that nobody has locked.
+    fn sweep(&self, except: &ContainerId) {
+        let Ok(entries) = fs::read_dir(&self.root) else { return };
+        for entry in entries.flatten() {
+            let name = entry.file_name();
+            let Some(id) = name.to_str().and_then(|name| name.strip_prefix(TEMPORARY)) else {
+                continue;
+            };
+            let dir = Dir { path: entry.path() };
+            if id != except.as_str() && matches!(dir.try_lock(), Ok(Some(_))) {
+                // Another sweeper may be faster; what stays is swept next time.
+                let _ = fs::remove_dir_all(&dir.path);
+            }
+        }
+    }
+
+    fn take_name(&self, name: &ContainerName, id: &ContainerId) -> Result<()> {
+        let link = self.names().join(name.as_str());
+        loop {
+            match rustix::fs::symlink(id.as_str(), &link) {
+                Ok(()) => return Ok(()),
+                Err(Errno::EXIST) => {}
+                Err(errno) => return Err(Error::io("make", &link)(errno)),
+            }
+            let owner = self.named(name.as_str());
+            match owner {
+                Some(owner) if self.dir(&owner).path.is_dir() => {
+                    return Err(Error::NameTaken { name: name.to_string(), id: owner.to_string() });
+                }
+                // Its container is gone: the name is what a kill between two removals left.
+                _ => fs::remove_file(&link).map_err(Error::io("remove", &link))?,
+            }
+        }
+    }
+
+    fn named(&self, name: &str) -> Option<ContainerId> {
+        let target = fs::read_link(self.names().join(name)).ok()?;
+        ContainerId::parse(target.to_str()?)
+    }
+
+    /// Finds a container by its name, its id, or the unambiguous beginning of its id.
+    pub fn find(&self, wanted: &str) -> Result<Dir> {
+        let missing = || Error::NoSuchContainer(wanted.to_owned());
+        let name = wanted.strip_prefix('/').unwrap_or(wanted);
+        if let Ok(name) = ContainerName::parse(name)
+            && let Some(id) = self.named(name.as_str())
+            && self.dir(&id).path.is_dir()
+        {
+            return Ok(self.dir(&id));
+        }
+        if !is_hex(wanted) {
+            return Err(missing());
+        }
+        let ids = self.ids()?;
+        let mut fitting = ids.iter().filter(|id| id.as_str().starts_with(wanted));
+        match (fitting.next(), fitting.next()) {
+            (None, _) => Err(missing()),
+            (Some(id), None) => Ok(self.dir(id)),
+            (Some(_), Some(_)) => Err(Error::AmbiguousPrefix(wanted.to_owned())),
+        }
+    }
+
+    /// Every container's id, in no order.
+    pub fn ids(&self) -> Result<Vec<ContainerId>> {
+        let entries = fs::read_dir(&self.root).map_err(Error::io("read", &self.root))?;
+        Ok(entries
+            .flatten()
+            .filter_map(|entry| ContainerId::parse(entry.file_name().to_str()?))
+            .collect())
+    }
+
+    /// Every container with its record and state, newest first. One that is removed meanwhile is left out.
+    pub fn list(&self) -> Result<Vec<(Record, State)>> {
+        let mut all = Vec::new();
+        for id in self.ids()? {
+            let dir = self.dir(&id);
+            match dir.record().and_then(|record| Ok((record, dir.state()?))) {
+                Ok(container) => all.push(container),
+                Err(_) if !dir.path.is_dir() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        all.sort_by(|(a, _), (b, _)| b.created.cmp(&a.created));
+        Ok(all)
+    }
+
+    /// Forgets a container: its name, then its directory. The caller holds its lock and has undone everything else.
+    pub fn remove(&self, name: &ContainerName, dir: &Dir) -> Result<()> {
+        let _all = self.lock_all()?;
+        let link = self.names().join(name.as_str());
+        if self.named(name.as_str()).is_some_and(|id| self.dir(&id) == *dir) {
+            fs::remove_file(&link).map_err(Error::io("remove", &link))?;
+        }
+        match fs::remove_dir_all(&dir.path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(Error::io("remove", &dir.path)(error))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Dir {
+    /// The directory itself: the OCI bundle.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A file in it.
+    #[must_use]
+    pub fn join(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// The container's output.
+    #[must_use]
+    pub fn log(&self) -> PathBuf {
+        self.join("log")
+    }
+
+    /// Where its root file system is mounted, in the mount namespace of its monitor.
+    #[must_use]
+    pub fn rootfs(&self) -> PathBuf {
+        self.join("rootfs")
+    }
+
+    /// What it was made from.
+    pub fn record(&self) -> Result<Record> {
+        self.read("container.json")
+    }
+
+    /// How far it got, as the file says; whether that still holds is for [`Dir::state`] to find out.
+    fn recorded_state(&self) -> Result<State> {
+        self.read("state.json")
+    }
+
+    /// How far it got. A container that is written down as running, but whose monitor and process are both gone,
+    /// has ended without anybody noticing.
+    pub fn state(&self) -> Result<State> {
+        let state = self.recorded_state()?;
+        if state.status != Status::Running || self.is_held() {
+            return Ok(state);
+        }
+        // The monitor may have ended properly between the two looks.
+        let state = self.recorded_state()?;
+        if state.status == Status::Running && !state.pid.is_some_and(|pid| self.is_init(pid)) {
+            return Ok(state.lost());
+        }
+        Ok(state)
+    }
+
+    /// Whether process `pid` is the init of this container: process ids are used again, cgroup paths name the id.
+    fn is_init(&self, pid: i32) -> bool {
+        let id = self.path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        fs::read_to_string(format!("/proc/{pid}/cgroup")).is_ok_and(|groups| groups.contains(id))
+    }
+
+    /// Replaces the state.
+    pub fn set_state(&self, state: &State) -> Result<()> {
+        self.write("state.json", state)
+    }
+
+    fn read<T: DeserializeOwned>(&self, name: &str) -> Result<T> {
+        let path = self.join(name);
+        let bytes = fs::read(&path).map_err(Error::io("read", &path))?;
+        serde_json::from_slice(&bytes).map_err(|source| Error::Damaged { path, source })
+    }
+
+    /// Writes a file of the container by atomic rename.
+    pub fn write<T: Serialize>(&self, name: &str, value: &T) -> Result<()> {
+        let path = self.join(name);
+        let text = serde_json::to_vec_pretty(value)
+            .map_err(|source| Error::Damaged { path: path.clone(), source })?;
+        self.write_bytes(name, &text)
+    }
+
+    /// Writes a file that is bound into the container: readable for everybody there, and the same file for ever.
+    pub fn write_shared(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        let path = self.join(name);
+        let mut options = fs::OpenOptions::new();
+        options.write(true).create(true).truncate(true).mode(0o644);
+        let write = || {
+            let mut file = options.open(&path)?;
+            // The mode of open is subject to the umask.
+            rustix::fs::fchmod(&file, Mode::from_raw_mode(0o644))?;
+            file.write_all(bytes)
+        };
+        write().map_err(Error::io("write", &path))
+    }
+
+    fn write_bytes(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        let (path, new) = (self.join(name), self.join(&format!("{name}.new")));
+        let mut options = fs::OpenOptions::new();
+        options.write(true).create(true).truncate(true).mode(0o600);
+        options
+            .open(&new)
+            .and_then(|mut file| file.write_all(bytes))
+            .and_then(|()| fs::rename(&new, &path))
+            .map_err(Error::io("write", &path))
+    }
+
+    /// Whether somebody is at work on the container: its monitor, or the `nman` that makes or removes it.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        matches!(self.try_lock_as(FlockOperation::NonBlockingLockShared), Ok(None))
+    }
+
+    /// Takes the lock if nobody has it.
+    pub fn try_lock(&self) -> Result<Option<Guard>> {
+        self.try_lock_as(FlockOperation::NonBlockingLockExclusive)
+    }
+
+    fn try_lock_as(&self, operation: FlockOperation) -> Result<Option<Guard>> {
+        let path = self.join("lock");
+        match lock_file(&path, operation) {
+            Ok(file) => Ok(Some(Guard { file })),
+            Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::WouldBlock => {
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn lock(&self) -> Result<Guard> {
+        Ok(Guard { file: lock_file(&self.join("lock"), FlockOperation::LockExclusive)? })
+    }
+}
+
+fn lock_file(path: &Path, operation: FlockOperation) -> Result<OwnedFd> {
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let file = rustix::fs::open(path, flags, Mode::from_raw_mode(0o600))
+        .map_err(Error::io("open", path))?;
+    loop {
+        match flock(&file, operation) {
+            Err(Errno::INTR) => {}
+            result => return result.map(|()| file).map_err(Error::io("lock", path)),
+        }
+    }
+}
+
+/// Makes a directory, and those on the way, for root's eyes only.
+pub(crate) fn make_private(path: &Path) -> Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true).mode(0o700).create(path).map_err(Error::io("make", path))
+}

@@ -1,0 +1,77 @@
+//! From a parsed command to the library's function for it, and from what that returns to what is printed.
+
+use nman::cli::{Cli, Command, Names};
+use nman::error::{Error, Result};
+use nman::run::Outcome;
+use nman::settings::Settings;
+use nman::{attach, exec, image, info, inspect, kill, logs, ps, rm, run, start, stop};
+use std::io::Write as _;
+
+/// Runs the command; returns the program's exit code.
+pub(crate) fn dispatch(cli: &Cli) -> Result<u8> {
+    let settings = settings(cli)?;
+    match &cli.command {
+        Command::Run(args) => match run::run(&settings, args)? {
+            Outcome::Ended(code) => Ok(code),
+            Outcome::Running(id) => print(&format!("{id}\n")).map(|()| 0),
+        },
+        Command::Start(args) if args.attach || args.interactive => {
+            start::start_attached(&settings, args)
+        }
+        Command::Start(args) => lines(start::start_detached(&settings, &args.names)),
+        Command::Attach(args) => attach::attach(&settings, args),
+        Command::Exec(args) => exec::exec(&settings, args),
+        Command::Ps(args) => print(&ps::ps(&settings, args)?).map(|()| 0),
+        Command::Logs(args) => logs::logs(&settings, args).map(|()| 0),
+        Command::Stop(args) => lines(stop::stop(&settings, args)?),
+        Command::Kill(args) => lines(kill::kill(&settings, args)?),
+        Command::Wait(Names { names }) => lines(stop::wait(&settings, names)?),
+        Command::Rm(args) => lines(rm::rm(&settings, args)?),
+        Command::Inspect(Names { names }) => {
+            let (found, errors) = inspect::inspect(&settings, names)?;
+            let text = serde_json::to_string_pretty(&found).unwrap_or_default();
+            print(&format!("{text}\n"))?;
+            several(errors).map(|()| 0)
+        }
+        Command::Pull(args) => print(&image::pull_named(&settings, args)?).map(|()| 0),
+        Command::Load(args) => print(&image::load_archive(&settings, args)?).map(|()| 0),
+        Command::Images(args) => print(&image::images(&settings, args)?).map(|()| 0),
+        Command::Rmi(args) => lines(image::remove(&settings, &args.names, args.force)?),
+        Command::Info => print(&info::info(&settings)?).map(|()| 0),
+        Command::Version => print(&info::version(&settings)?).map(|()| 0),
+    }
+}
+
+/// The directories as absolute paths: they are handed to processes with another working directory.
+fn settings(cli: &Cli) -> Result<Settings> {
+    let absolute =
+        |path: &std::path::PathBuf| std::path::absolute(path).map_err(Error::io("find", path));
+    Ok(Settings {
+        root: absolute(&cli.global.root)?,
+        state: absolute(&cli.global.state)?,
+        runtime: cli.global.runtime.clone(),
+        debug: cli.global.debug,
+    })
+}
+
+/// One line for each that went well; then what went wrong.
+fn lines((done, errors): (Vec<String>, Vec<Error>)) -> Result<u8> {
+    print(&done.iter().map(|name| format!("{name}\n")).collect::<String>())?;
+    several(errors).map(|()| 0)
+}
+
+fn several(mut errors: Vec<Error>) -> Result<()> {
+    match errors.len() {
+        0 => Ok(()),
+        1 => Err(errors.remove(0)),
+        _ => Err(Error::Several(errors)),
+    }
+}
+
+/// Prints data. A reader that has gone, as in `nman ps | head -1`, has seen enough.
+fn print(text: &str) -> Result<()> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        result => result.map_err(Error::system("write to stdout")),
+    }
+}

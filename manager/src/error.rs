@@ -1,0 +1,188 @@
+//! The one error type of the program: what `main` prints and what it exits with.
+//!
+//! Variants are what a caller branches on. Messages that scripts match are Docker's own words; the rest follow the
+//! house style: what failed, on which object, why.
+
+use crate::runtime::Failure;
+use std::path::{Path, PathBuf};
+
+/// The result of everything in this crate that can fail.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What went wrong.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The command line asks for something that does not make sense.
+    #[error("{0}")]
+    Usage(String),
+    /// No container has this id, name or unambiguous prefix.
+    #[error("No such container: {0}")]
+    NoSuchContainer(String),
+    /// The prefix of an id fits several containers.
+    #[error("multiple containers found with provided prefix: {0}")]
+    AmbiguousPrefix(String),
+    /// Another container has the name.
+    #[error("Conflict. The container name \"/{name}\" is already in use by container \"{id}\"")]
+    NameTaken {
+        /// The name that was asked for.
+        name: String,
+        /// Who has it.
+        id: String,
+    },
+    /// What was asked does not go with what the container is doing.
+    #[error("{message}")]
+    WrongState {
+        /// The sentence.
+        message: String,
+        /// What to do instead.
+        hint: Option<String>,
+    },
+    /// There is no such runtime.
+    #[error("cannot find the OCI runtime `{0}`: no such file or directory")]
+    NoRuntime(String),
+    /// The runtime refused.
+    #[error("{0}")]
+    Runtime(#[from] Failure),
+    /// The container's monitor could not start it.
+    #[error("{message}")]
+    Start {
+        /// What the program exits with.
+        code: u8,
+        /// The reason, in the monitor's or the runtime's words.
+        message: String,
+    },
+    /// The network cannot be had.
+    #[error(transparent)]
+    Network(#[from] crate::network::Error),
+    /// The image did not arrive.
+    #[error(transparent)]
+    Pull(#[from] crate::pull::Error),
+    /// The image's name is none.
+    #[error(transparent)]
+    Reference(#[from] crate::reference::ParseError),
+    /// The store of images.
+    #[error(transparent)]
+    Store(#[from] crate::store::Error),
+    /// The layers of images and containers.
+    #[error(transparent)]
+    Snapshot(#[from] crate::snapshot::Error),
+    /// A file or a system call.
+    #[error("cannot {action} `{}`: {}", path.display(), reason(source))]
+    Io {
+        /// What was tried, as a verb.
+        action: &'static str,
+        /// On which object.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// A step without a file of its own.
+    #[error("cannot {action}: {}", reason(source))]
+    System {
+        /// What was tried.
+        action: String,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// A record of ours does not read back.
+    #[error("cannot read `{}`: {source}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Where and why.
+        source: serde_json::Error,
+    },
+    /// The image's contents do not fit what was asked.
+    #[error("{message}")]
+    Rejected {
+        /// The sentence.
+        message: String,
+        /// What to do about it.
+        hint: Option<String>,
+    },
+    /// Several objects were named and some of them failed: each message has its own line.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Several(Vec<Error>),
+}
+
+/// Why a system call failed: the C library's words in lower case, without Rust's `(os error 2)`.
+#[must_use]
+pub fn reason(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or(&text);
+    let mut characters = text.chars();
+    match characters.next() {
+        Some(first) => first.to_lowercase().chain(characters).collect(),
+        None => String::new(),
+    }
+}
+
+impl Error {
+    /// An [`Error::Io`], for `map_err`.
+    pub fn io<E: Into<std::io::Error>>(
+        action: &'static str,
+        path: &Path,
+    ) -> impl FnOnce(E) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { action, path, source: source.into() }
+    }
+
+    /// An [`Error::System`], for `map_err`.
+    pub fn system<E: Into<std::io::Error>>(action: impl Into<String>) -> impl FnOnce(E) -> Self {
+        let action = action.into();
+        move |source| Self::System { action, source: source.into() }
+    }
+
+    /// What the program exits with when this ends `run`: 126 and 127 as a shell has them, 125 for the rest.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Runtime(failure) => failure.exit_code(),
+            Self::Start { code, .. } => *code,
+            _ => 125,
+        }
+    }
+
+    /// What to do about it, where that is known.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::NameTaken { name, .. } => Some(format!(
+                "remove that container (`nman rm {name}`) or choose another name to be able to reuse that name"
+            )),
+            Self::NoRuntime(_) => Some(
+                "give `--runtime` the path of an OCI runtime, or put `nrun` beside `nman` or in PATH".to_owned(),
+            ),
+            Self::WrongState { hint, .. } | Self::Rejected { hint, .. } => hint.clone(),
+            Self::AmbiguousPrefix(_) => Some("give more digits of the id, or the name".to_owned()),
+            Self::Network(error) => error.hint(),
+            Self::Pull(error) => error.hint(),
+            Self::Reference(error) => error.hint(),
+            Self::Store(error) => error.hint(),
+            Self::Snapshot(error) => error.hint(),
+            Self::Several(errors) => errors.iter().find_map(Self::hint),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_system_error_is_one_lower_case_line_with_its_object() {
+        let error: Error = Error::io("open", Path::new("/x"))(std::io::Error::from_raw_os_error(2));
+        assert_eq!(error.to_string(), "cannot open `/x`: no such file or directory");
+    }
+
+    #[test]
+    fn a_name_conflict_has_dockers_words() {
+        let error = Error::NameTaken { name: "web".into(), id: "abc".into() };
+        assert_eq!(
+            error.to_string(),
+            "Conflict. The container name \"/web\" is already in use by container \"abc\""
+        );
+        assert!(error.hint().unwrap().contains("to be able to reuse that name"));
+    }
+}

@@ -1,0 +1,154 @@
+//! `nman exec`: a further process in a running container.
+//!
+//! The runtime starts it detached, with pipes or a terminal of ours, and leaves it to us as the nearest subreaper:
+//! what the container gets are never the caller's own descriptors.
+
+use crate::bundle::rootfs::Rootfs;
+use crate::bundle::{change, console_size, process_user};
+use crate::cli::ExecArgs;
+use crate::container::{Attachment, Containers, Dir, Record, Status};
+use crate::error::{Error, Result};
+use crate::monitor::stdio::{ConsoleSocket, Ends, pipes};
+use crate::relay;
+use crate::run::look_up;
+use crate::runtime::{Launch, Runtime, Streams};
+use crate::settings::Settings;
+use crate::terminal;
+use oci_spec::runtime::{Process, Spec};
+use rustix::process::{getpid, set_child_subreaper};
+use std::path::PathBuf;
+
+/// Runs a command in a container; returns its exit code.
+pub fn exec(settings: &Settings, args: &ExecArgs) -> Result<u8> {
+    let (name, words) =
+        args.words.split_first().ok_or_else(|| Error::Usage("no container".to_owned()))?;
+    let dir = Containers::open(&settings.containers())?.find(name)?;
+    let (record, state) = (dir.record()?, dir.state()?);
+    let Some(pid) = state.pid.filter(|_| state.status == Status::Running) else {
+        return Err(Error::WrongState {
+            message: format!("container {} is not running", record.id),
+            hint: Some(format!("start it with `nman start {}`", record.name)),
+        });
+    };
+    terminal::check(args.interactive, args.tty, args.detach)?;
+    let process = plan(&dir, pid, args, words)?;
+    let files = Files::write(&dir, &process)?;
+    let runtime = Runtime::new(&record.runtime, settings);
+    if args.detach {
+        files.launch(&runtime, &record, None, Streams::null()?)?;
+        return Ok(0);
+    }
+    set_child_subreaper(Some(getpid()))
+        .map_err(Error::system("become the parent of the command"))?;
+    let (pid, ends) = files.start(settings, &runtime, &record, args)?;
+    relay::relay(pid, ends, args.interactive)
+}
+
+/// The container's own process with another command: its capabilities and limits hold here too.
+fn plan(dir: &Dir, pid: i32, args: &ExecArgs, words: &[String]) -> Result<Process> {
+    let path = dir.join("config.json");
+    let damaged = |source| Error::Damaged { path: path.clone(), source };
+    let text = std::fs::read(&path).map_err(Error::io("read", &path))?;
+    let spec: Spec = serde_json::from_slice(&text).map_err(damaged)?;
+    let mut process = spec.process().clone().unwrap_or_default();
+    let mut env: Vec<(String, String)> = process.env().iter().flatten().map(|v| split(v)).collect();
+    if let Some(user) = &args.user {
+        let rootfs = Rootfs::open(&PathBuf::from(format!("/proc/{pid}/root")))?;
+        let identity = look_up(user, &rootfs)?;
+        change(&mut env, &[("HOME".to_owned(), Some(identity.home.clone()))]);
+        process.set_user(process_user(&identity).map_err(unplanned)?);
+    }
+    if args.tty {
+        change(&mut env, &[("TERM".to_owned(), Some("xterm".to_owned()))]);
+    }
+    change(&mut env, &args.env);
+    process.set_env(Some(env.into_iter().map(|(name, value)| format!("{name}={value}")).collect()));
+    if let Some(directory) = &args.workdir {
+        if !directory.starts_with('/') {
+            return Err(Error::Usage(format!(
+                "the working directory '{directory}' is invalid, it needs to be an absolute path"
+            )));
+        }
+        process.set_cwd(directory.into());
+    }
+    process.set_args(Some(words.to_vec()));
+    process.set_terminal(Some(args.tty));
+    let window = terminal::size().filter(|_| args.tty);
+    let size = window.map(|(rows, columns)| console_size(rows, columns)).transpose();
+    process.set_console_size(size.map_err(unplanned)?);
+    Ok(process)
+}
+
+fn split(variable: &str) -> (String, String) {
+    let (name, value) = variable.split_once('=').unwrap_or((variable, ""));
+    (name.to_owned(), value.to_owned())
+}
+
+fn unplanned(error: oci_spec::OciSpecError) -> Error {
+    Error::Rejected { message: format!("cannot plan the command: {error}"), hint: None }
+}
+
+/// The files by which we and the runtime talk about one command. Gone when this is dropped.
+struct Files {
+    process: PathBuf,
+    log: PathBuf,
+    pid: PathBuf,
+    console: String,
+}
+
+impl Files {
+    fn write(dir: &Dir, process: &Process) -> Result<Self> {
+        // Several commands may be started in one container at the same time.
+        let tag = format!("exec-{}", getpid().as_raw_nonzero());
+        dir.write(&tag, process)?;
+        Ok(Self {
+            process: dir.join(&tag),
+            log: dir.join(&format!("{tag}.log")),
+            pid: dir.join(&format!("{tag}.pid")),
+            console: tag,
+        })
+    }
+
+    fn start(
+        &self,
+        settings: &Settings,
+        runtime: &Runtime,
+        record: &Record,
+        args: &ExecArgs,
+    ) -> Result<(i32, Ends)> {
+        if args.tty {
+            let sockets = crate::monitor::socket_dir(settings, &record.id);
+            crate::container::make_private(&sockets)?;
+            let console = ConsoleSocket::listen(sockets.join(&self.console))?;
+            let pid = self.launch(runtime, record, Some(&console), Streams::null()?)?;
+            return Ok((pid, console.receive()?));
+        }
+        let attachment = Attachment { stdin: args.interactive, ..Attachment::default() };
+        let (streams, ends) = pipes(attachment)?;
+        Ok((self.launch(runtime, record, None, streams)?, ends))
+    }
+
+    fn launch(
+        &self,
+        runtime: &Runtime,
+        record: &Record,
+        console: Option<&ConsoleSocket>,
+        streams: Streams,
+    ) -> Result<i32> {
+        let launch = Launch {
+            log: &self.log,
+            pid_file: &self.pid,
+            console: console.map(ConsoleSocket::path),
+            streams,
+        };
+        runtime.exec(&record.id, &self.process, launch)
+    }
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        for path in [&self.process, &self.log, &self.pid] {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}

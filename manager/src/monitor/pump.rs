@@ -1,0 +1,386 @@
+//! Moves bytes between a container and whoever is attached to it, until the container's init has ended.
+//!
+//! Bounded everywhere: one chunk may wait for the container's stdin, one message for each client. While a client
+//! cannot take its message the container's output is not read, so that a slow reader slows the container down and
+//! memory stays flat. Output is complete: after the init has ended, the pipes are drained before the loop ends.
+
+use super::log::{Log, Stream};
+use super::stdio::Ends;
+use super::wire::{self, CHUNK, Event, Request};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use rustix::net::{SocketFlags, accept_with};
+use rustix::process::{Pid, Signal, WaitOptions, wait};
+use rustix::termios::{Winsize, tcsetwinsize};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use sys::signals::SignalFd;
+
+/// One attached client.
+struct Client {
+    socket: OwnedFd,
+    /// A message that did not fit.
+    waiting: Option<Vec<u8>>,
+    /// The client of `nman run -i`: when it leaves, the container's stdin ends.
+    owns_stdin: bool,
+    gone: bool,
+}
+
+/// A container's stdio and everything that takes part in it.
+pub struct Pump<'a> {
+    ends: Ends,
+    /// Bytes that the container's stdin has not taken yet.
+    unread: Vec<u8>,
+    /// Close the container's stdin when `unread` is empty.
+    stdin_ends: bool,
+    clients: Vec<Client>,
+    listener: OwnedFd,
+    signals: &'a SignalFd,
+    init: Pid,
+    pidfd: OwnedFd,
+    log: Log,
+    log_failed: Option<std::io::Error>,
+    buffer: Vec<u8>,
+    message: Vec<u8>,
+}
+
+/// How a container ended.
+pub struct Ended {
+    /// Its exit code, 128 + N for signal N.
+    pub code: u8,
+    /// Those who are still attached, to be told.
+    pub clients: Vec<OwnedFd>,
+    /// Why the log is not complete, if it is not.
+    pub log_failed: Option<std::io::Error>,
+}
+
+/// What a pump is made of.
+pub struct Parts<'a> {
+    /// The container's stdio.
+    pub ends: Ends,
+    /// Where further clients connect.
+    pub listener: OwnedFd,
+    /// SIGCHLD, and the signals that are passed on to the container.
+    pub signals: &'a SignalFd,
+    /// The container's init: a child of this process.
+    pub init: Pid,
+    /// The same.
+    pub pidfd: OwnedFd,
+    /// The container's log.
+    pub log: Log,
+}
+
+/// What a poll entry stands for.
+#[derive(Clone, Copy)]
+enum Source {
+    Signals,
+    Listener,
+    Client(usize),
+    Output(usize),
+    Input,
+}
+
+impl<'a> Pump<'a> {
+    /// Takes the parts together.
+    #[must_use]
+    pub fn new(parts: Parts<'a>) -> Self {
+        let Parts { ends, listener, signals, init, pidfd, log } = parts;
+        Self {
+            ends,
+            unread: Vec::new(),
+            stdin_ends: false,
+            clients: Vec::new(),
+            listener,
+            signals,
+            init,
+            pidfd,
+            log,
+            log_failed: None,
+            buffer: Vec::new(),
+            message: Vec::new(),
+        }
+    }
+
+    /// Adds a client that is connected already.
+    pub fn attach(&mut self, socket: OwnedFd, owns_stdin: bool) {
+        self.clients.push(Client { socket, waiting: None, owns_stdin, gone: false });
+    }
+
+    /// Runs until the init has ended and its output has been passed on.
+    pub fn run(mut self) -> Result<Ended, Errno> {
+        let mut code = self.reap();
+        while code.is_none() {
+            self.turn()?;
+            code = self.reap();
+        }
+        // Whoever wrote is dead: what there is to read is in the pipes.
+        while self.drain_once()? {}
+        if let Err(error) = self.log.finish() {
+            self.log_failed.get_or_insert(error);
+        }
+        let clients = self.clients.into_iter().map(|client| client.socket).collect();
+        Ok(Ended { code: code.unwrap_or(255), clients, log_failed: self.log_failed })
+    }
+
+    /// One turn of the loop: wait until something can be done, do it.
+    fn turn(&mut self) -> Result<(), Errno> {
+        let ready = self.wait()?;
+        for source in ready {
+            match source {
+                Source::Signals => self.forward_signals(),
+                Source::Listener => self.accept(),
+                Source::Client(at) => self.serve(at),
+                Source::Output(at) => {
+                    self.read_output(at);
+                }
+                Source::Input => self.feed(),
+            }
+        }
+        self.dismiss();
+        Ok(())
+    }
+
+    fn wait(&self) -> Result<Vec<Source>, Errno> {
+        let mut sources = vec![Source::Signals, Source::Listener];
+        let mut fds = vec![
+            PollFd::new(self.signals, PollFlags::IN),
+            PollFd::new(&self.listener, PollFlags::IN),
+        ];
+        for (at, client) in self.clients.iter().enumerate() {
+            let mut events = PollFlags::empty();
+            // Its requests wait while the container's stdin is full.
+            events.set(PollFlags::IN, self.unread.is_empty());
+            events.set(PollFlags::OUT, client.waiting.is_some());
+            if events.is_empty() {
+                // Asked for nothing, poll would still report a hang-up, turn after turn.
+                continue;
+            }
+            fds.push(PollFd::new(&client.socket, events));
+            sources.push(Source::Client(at));
+        }
+        if !self.is_congested() {
+            for (at, (output, _)) in self.ends.outputs.iter().enumerate() {
+                fds.push(PollFd::new(output, PollFlags::IN));
+                sources.push(Source::Output(at));
+            }
+        }
+        if let Some(input) = self.ends.input.as_ref().filter(|_| !self.unread.is_empty()) {
+            fds.push(PollFd::new(input, PollFlags::OUT));
+            sources.push(Source::Input);
+        }
+        match poll(&mut fds, None) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
+        // From the back, so that removing an output leaves the places of those before it.
+        let ready = fds.iter().zip(&sources).filter(|(fd, _)| !fd.revents().is_empty());
+        Ok(ready.map(|(_, source)| *source).rev().collect())
+    }
+
+    /// Collects dead children: the init's exit code, and orphans that the kernel gave to us.
+    fn reap(&self) -> Option<u8> {
+        while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
+            if pid == self.init {
+                let signal = status.terminating_signal().map(|signal| 128 + signal);
+                return status.exit_status().or(signal).and_then(|code| u8::try_from(code).ok());
+            }
+        }
+        None
+    }
+
+    fn forward_signals(&mut self) {
+        while let Ok(Some(received)) = self.signals.read() {
+            if received.signal != Signal::CHILD.as_raw() {
+                self.signal(received.signal);
+            }
+        }
+    }
+
+    fn signal(&self, number: i32) {
+        // It may have ended just now, which the loop is about to find out; a number that does not exist is the
+        // client's affair.
+        let _ = sys::signals::send(self.pidfd.as_fd(), number);
+    }
+
+    fn accept(&mut self) {
+        Event::Started.encode(&mut self.message);
+        if let Ok(socket) = accept_with(&self.listener, SocketFlags::CLOEXEC)
+            && wire::put(socket.as_fd(), &self.message, false) == Ok(true)
+        {
+            self.attach(socket, false);
+        }
+    }
+
+    /// A client can take its waiting message, has sent a request, or has gone.
+    fn serve(&mut self, at: usize) {
+        self.flush(at);
+        if !self.unread.is_empty() {
+            // Only a hang-up can have brought us here; the poll flag for input was not set.
+            return;
+        }
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let socket = self.clients[at].socket.as_fd();
+        if readable(socket) {
+            match wire::get(socket, &mut buffer).and_then(Request::decode) {
+                Some(request) => self.answer(&request),
+                None => self.clients[at].gone = true,
+            }
+        }
+        self.buffer = buffer;
+    }
+
+    fn flush(&mut self, at: usize) {
+        let client = &mut self.clients[at];
+        if let Some(message) = client.waiting.take() {
+            match wire::put(client.socket.as_fd(), &message, false) {
+                Ok(true) => {}
+                Ok(false) => client.waiting = Some(message),
+                Err(_) => client.gone = true,
+            }
+        }
+    }
+
+    fn answer(&mut self, request: &Request<'_>) {
+        match request {
+            Request::Stdin(bytes) if self.ends.input.is_some() && !self.stdin_ends => {
+                self.unread.extend_from_slice(bytes);
+                self.feed();
+            }
+            Request::Stdin(_) => {}
+            Request::StdinEnd => self.end_stdin(),
+            Request::Resize { rows, columns } => self.resize(*rows, *columns),
+            Request::Signal(number) => self.signal(*number),
+        }
+    }
+
+    fn resize(&self, rows: u16, columns: u16) {
+        if let Some(terminal) = self.ends.input.as_ref().filter(|_| self.ends.terminal) {
+            let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+            // A window size is decoration: a container without it still works.
+            let _ = tcsetwinsize(terminal, size);
+        }
+    }
+
+    /// Writes to the container's stdin what it takes.
+    fn feed(&mut self) {
+        let Some(input) = &self.ends.input else { return };
+        match rustix::io::write(input, &self.unread) {
+            Ok(written) => {
+                self.unread.drain(..written);
+            }
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            Err(_) => {
+                // Nobody reads it any more.
+                self.unread.clear();
+                self.ends.input = None;
+            }
+        }
+        if self.unread.is_empty() && self.stdin_ends {
+            self.ends.input = None;
+        }
+    }
+
+    /// A pipe is closed once everything is written; a terminal has no end.
+    fn end_stdin(&mut self) {
+        if !self.ends.terminal {
+            self.stdin_ends = true;
+            if self.unread.is_empty() {
+                self.ends.input = None;
+            }
+        }
+    }
+
+    /// Reads one chunk of output and passes it on. `false` when there is nothing to read now.
+    fn read_output(&mut self, at: usize) -> bool {
+        if self.is_congested() {
+            return true;
+        }
+        let mut buffer = std::mem::take(&mut self.buffer);
+        buffer.resize(CHUNK, 0);
+        let (output, stream) = &self.ends.outputs[at];
+        let stream = *stream;
+        let more = match rustix::io::read(output, buffer.as_mut_slice()) {
+            Ok(length) if length > 0 => {
+                self.pass_on(stream, &buffer[..length]);
+                true
+            }
+            Err(Errno::AGAIN | Errno::INTR) => false,
+            // End of file; for a terminal EIO says that nobody has it open.
+            _ => {
+                self.ends.outputs.remove(at);
+                false
+            }
+        };
+        self.buffer = buffer;
+        more
+    }
+
+    fn pass_on(&mut self, stream: Stream, bytes: &[u8]) {
+        if self.log_failed.is_none() {
+            self.log_failed = self.log.take(stream, bytes).err();
+        }
+        let event = match stream {
+            Stream::Stdout => Event::Stdout(bytes),
+            Stream::Stderr => Event::Stderr(bytes),
+        };
+        event.encode(&mut self.message);
+        for client in self.clients.iter_mut().filter(|client| !client.gone) {
+            match wire::put(client.socket.as_fd(), &self.message, false) {
+                Ok(true) => {}
+                Ok(false) => client.waiting = Some(self.message.clone()),
+                Err(_) => client.gone = true,
+            }
+        }
+    }
+
+    /// Lets go of clients that have left.
+    fn dismiss(&mut self) {
+        if self.clients.iter().any(|client| client.gone && client.owns_stdin) {
+            self.end_stdin();
+        }
+        self.clients.retain(|client| !client.gone);
+    }
+
+    /// After the init has ended: reads what is left, without waiting for more. `false` when all is done.
+    fn drain_once(&mut self) -> Result<bool, Errno> {
+        // There is nobody to give input to; only clients that still have to take output matter.
+        self.unread.clear();
+        while self.is_congested() {
+            self.wait_for_clients()?;
+        }
+        for at in (0..self.ends.outputs.len()).rev() {
+            if !self.read_output(at) && at < self.ends.outputs.len() {
+                self.ends.outputs.remove(at);
+            }
+        }
+        Ok(!self.ends.outputs.is_empty() || self.is_congested())
+    }
+
+    /// Whether a client has not taken its message yet.
+    fn is_congested(&self) -> bool {
+        self.clients.iter().any(|client| client.waiting.is_some())
+    }
+
+    fn wait_for_clients(&mut self) -> Result<(), Errno> {
+        let mut fds: Vec<PollFd<'_>> = self
+            .clients
+            .iter()
+            .filter(|client| client.waiting.is_some())
+            .map(|client| PollFd::new(&client.socket, PollFlags::OUT))
+            .collect();
+        match poll(&mut fds, None) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
+        for at in 0..self.clients.len() {
+            self.flush(at);
+        }
+        self.clients.retain(|client| !client.gone);
+        Ok(())
+    }
+}
+
+fn readable(socket: BorrowedFd<'_>) -> bool {
+    let mut fds = [PollFd::new(&socket, PollFlags::IN)];
+    let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
+    matches!(poll(&mut fds, Some(&now)), Ok(ready) if ready > 0)
+}

@@ -1,0 +1,161 @@
+//! The two ends of a container's stdio: what the runtime is given, and what the monitor keeps.
+
+use super::log::Stream;
+use crate::container::Attachment;
+use crate::error::{Error, Result};
+use crate::runtime::{Streams, null};
+use rustix::fs::Mode;
+use rustix::io::{Errno, fcntl_setfd};
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SocketAddrUnix,
+    SocketFlags, SocketType, accept_with, bind, listen, recvmsg, socket_with,
+};
+use rustix::pipe::{PipeFlags, pipe_with};
+use std::io::IoSliceMut;
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+/// The ends that the monitor, or `nman exec`, keeps.
+#[derive(Debug)]
+pub struct Ends {
+    /// Where the process's output is read, and as which stream it counts.
+    pub outputs: Vec<(OwnedFd, Stream)>,
+    /// Where its input is written.
+    pub input: Option<OwnedFd>,
+    /// Whether they are one terminal.
+    pub terminal: bool,
+}
+
+/// Pipes for a process without a terminal: its ends and ours.
+pub fn pipes(attachment: Attachment) -> Result<(Streams, Ends)> {
+    let make = || pipe_with(PipeFlags::CLOEXEC).map_err(Error::system("make a pipe"));
+    let (stdout, stdout_end) = make()?;
+    let (stderr, stderr_end) = make()?;
+    let (stdin_end, input) = if attachment.stdin {
+        let (stdin_end, input) = make()?;
+        (stdin_end, Some(input))
+    } else {
+        (null()?, None)
+    };
+    // Only our ends: the flag belongs to the open file, and a program with a non-blocking stdin fails.
+    for end in [Some(&stdout), Some(&stderr), input.as_ref()].into_iter().flatten() {
+        set_nonblocking(end)?;
+    }
+    let outputs = vec![(stdout, Stream::Stdout), (stderr, Stream::Stderr)];
+    let streams = Streams { stdin: stdin_end, stdout: stdout_end, stderr: stderr_end };
+    Ok((streams, Ends { outputs, input, terminal: false }))
+}
+
+/// The socket by which a runtime hands over the master end of a terminal. Its path is gone when it is dropped.
+#[derive(Debug)]
+pub struct ConsoleSocket {
+    socket: OwnedFd,
+    path: PathBuf,
+}
+
+impl ConsoleSocket {
+    /// Listens at `path`, in a directory that only root may enter.
+    pub fn listen(path: PathBuf) -> Result<Self> {
+        let socket = listen_at(&path, SocketType::STREAM)?;
+        Ok(Self { socket, path })
+    }
+
+    /// Where the runtime connects to.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Takes the terminal that the runtime, which has returned by now, has sent.
+    pub fn receive(self) -> Result<Ends> {
+        let receive = || -> std::result::Result<Option<OwnedFd>, Errno> {
+            // Non-blocking: a runtime that has returned without connecting never will.
+            rustix::io::ioctl_fionbio(&self.socket, true)?;
+            let connection = accept_with(&self.socket, SocketFlags::CLOEXEC)?;
+            take_fd(&connection)
+        };
+        let master = receive()
+            .and_then(|master| master.ok_or(Errno::PROTO))
+            .map_err(Error::system("take the container's terminal from the runtime"))?;
+        set_nonblocking(&master)?;
+        let copy = rustix::io::fcntl_dupfd_cloexec(&master, 3)
+            .map_err(Error::system("copy the container's terminal"))?;
+        Ok(Ends { outputs: vec![(master, Stream::Stdout)], input: Some(copy), terminal: true })
+    }
+}
+
+impl Drop for ConsoleSocket {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+fn take_fd(connection: &OwnedFd) -> std::result::Result<Option<OwnedFd>, Errno> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    // The payload is the terminal's name, which says nothing that the fd does not.
+    let mut name = [0_u8; 4096];
+    recvmsg(
+        connection,
+        &mut [IoSliceMut::new(&mut name)],
+        &mut ancillary,
+        RecvFlags::CMSG_CLOEXEC,
+    )?;
+    let mut fds = ancillary.drain().filter_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(fds) => Some(fds),
+        _ => None,
+    });
+    Ok(fds.next().and_then(|mut fds| fds.next()))
+}
+
+/// Listens on a Unix socket that only root may connect to, replacing what a killed process left there.
+pub fn listen_at(path: &Path, kind: SocketType) -> Result<OwnedFd> {
+    let _ = std::fs::remove_file(path);
+    let open = || -> std::result::Result<OwnedFd, Errno> {
+        let address = SocketAddrUnix::new(path)?;
+        let socket = socket_with(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None)?;
+        bind(&socket, &address)?;
+        rustix::fs::chmod(path, Mode::from_raw_mode(0o600))?;
+        listen(&socket, 16)?;
+        Ok(socket)
+    };
+    open().map_err(Error::io("listen at", path))
+}
+
+fn set_nonblocking(fd: &OwnedFd) -> Result<()> {
+    rustix::io::ioctl_fionbio(fd, true).map_err(Error::system("make a pipe non-blocking"))?;
+    fcntl_setfd(fd, rustix::io::FdFlags::CLOEXEC).map_err(Error::system("keep a pipe to ourselves"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    #[test]
+    fn a_socket_of_ours_is_for_its_owner_only_and_replaces_a_stale_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("socket");
+        std::fs::write(&path, "stale").unwrap();
+        let _socket = listen_at(&path, SocketType::SEQPACKET).unwrap();
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_runtime_that_sends_no_terminal_is_an_error_not_a_wait() {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = ConsoleSocket::listen(dir.path().join("console")).unwrap();
+        let path = socket.path().to_owned();
+        assert!(socket.receive().is_err());
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn without_i_stdin_is_dev_null() {
+        let (_, ends) = pipes(Attachment::default()).unwrap();
+        assert!(ends.input.is_none());
+        assert_eq!(ends.outputs.len(), 2);
+    }
+}

@@ -1,0 +1,209 @@
+//! Moves bytes between our own stdio and a process that we are the parent of, until it has ended.
+//!
+//! The counterpart of the monitor's pump for `nman exec`, where nobody else is attached and nothing is logged. One
+//! chunk in each direction is all that is kept.
+
+use crate::attach::write_out;
+use crate::error::{Error, Result};
+use crate::monitor::log::Stream;
+use crate::monitor::stdio::Ends;
+use crate::monitor::wire::CHUNK;
+use crate::terminal::{self, Raw};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, pidfd_open, waitpid};
+use rustix::stdio;
+use rustix::termios::{Winsize, tcsetwinsize};
+use std::os::fd::{AsFd as _, OwnedFd};
+use sys::signals::{Mask, SignalFd};
+
+/// Signals that are passed on to the process, or, with a terminal, end us.
+const PASSED_ON: [Signal; 5] = [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM, Signal::USR1];
+
+/// Relays until process `pid`, a child of ours, has ended; returns its exit code.
+pub fn relay(pid: i32, ends: Ends, interactive: bool) -> Result<u8> {
+    let child = Pid::from_raw(pid).ok_or(Errno::SRCH).map_err(Error::system("find the command"))?;
+    let pidfd =
+        pidfd_open(child, PidfdFlags::empty()).map_err(Error::system("open the command"))?;
+    let mut watched = PASSED_ON.to_vec();
+    watched.extend([Signal::WINCH, Signal::CHILD]);
+    let mask = Mask::of(&watched);
+    let before = sys::signals::set_mask(&mask);
+    let raw = match interactive && ends.terminal && terminal::stdin_is_terminal() {
+        true => Some(Raw::enter()?),
+        false => None,
+    };
+    let signals = SignalFd::new(&mask).map_err(Error::system("watch signals"));
+    let code = signals.and_then(|signals| {
+        let relay = Relay { ends, child, pidfd, signals, reading: interactive, unread: Vec::new() };
+        relay.run()
+    });
+    drop(raw);
+    sys::signals::set_mask(&before);
+    code
+}
+
+struct Relay {
+    ends: Ends,
+    child: Pid,
+    pidfd: OwnedFd,
+    signals: SignalFd,
+    /// Our stdin has not ended.
+    reading: bool,
+    /// What the process has not taken yet.
+    unread: Vec<u8>,
+}
+
+#[derive(Clone, Copy)]
+enum Source {
+    Signals,
+    Stdin,
+    Input,
+    Output(usize),
+}
+
+impl Relay {
+    fn run(mut self) -> Result<u8> {
+        let mut chunk = vec![0; CHUNK];
+        self.resize();
+        loop {
+            if let Some(code) = self.reap()? {
+                // Whoever the process has left behind may hold its pipes: only what is there now is waited for.
+                while !self.ends.outputs.is_empty() {
+                    for at in (0..self.ends.outputs.len()).rev() {
+                        if !self.read_output(at, &mut chunk)? && at < self.ends.outputs.len() {
+                            self.ends.outputs.remove(at);
+                        }
+                    }
+                }
+                return Ok(code);
+            }
+            for source in self.wait()? {
+                match source {
+                    Source::Signals => {
+                        if let Some(code) = self.take_signals() {
+                            return Ok(code);
+                        }
+                    }
+                    Source::Stdin => self.read_stdin(&mut chunk),
+                    Source::Input => self.feed(),
+                    Source::Output(at) => {
+                        self.read_output(at, &mut chunk)?;
+                    }
+                }
+            }
+        }
+    }
+
+    fn wait(&self) -> Result<Vec<Source>> {
+        let stdin = stdio::stdin();
+        let mut fds = vec![PollFd::new(&self.signals, PollFlags::IN)];
+        let mut sources = vec![Source::Signals];
+        if self.reading && self.unread.is_empty() {
+            fds.push(PollFd::new(&stdin, PollFlags::IN));
+            sources.push(Source::Stdin);
+        }
+        if let Some(input) = self.ends.input.as_ref().filter(|_| !self.unread.is_empty()) {
+            fds.push(PollFd::new(input, PollFlags::OUT));
+            sources.push(Source::Input);
+        }
+        for (at, (output, _)) in self.ends.outputs.iter().enumerate() {
+            fds.push(PollFd::new(output, PollFlags::IN));
+            sources.push(Source::Output(at));
+        }
+        match poll(&mut fds, None) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(errno) => return Err(Error::system("wait for the command")(errno)),
+        }
+        // From the back, so that removing an output leaves the places of those before it.
+        let ready = fds.iter().zip(&sources).filter(|(fd, _)| !fd.revents().is_empty());
+        Ok(ready.map(|(_, source)| *source).rev().collect())
+    }
+
+    fn reap(&self) -> Result<Option<u8>> {
+        let status = waitpid(Some(self.child), WaitOptions::NOHANG)
+            .map_err(Error::system("wait for the command"))?;
+        Ok(status.map(|(_, status)| {
+            let signal = status.terminating_signal().map(|signal| 128 + signal);
+            let code = status.exit_status().or(signal).and_then(|code| u8::try_from(code).ok());
+            code.unwrap_or(255)
+        }))
+    }
+
+    fn take_signals(&mut self) -> Option<u8> {
+        while let Ok(Some(received)) = self.signals.read() {
+            let number = received.signal;
+            if number == Signal::WINCH.as_raw() {
+                self.resize();
+            } else if number == Signal::CHILD.as_raw() {
+                // Looked at in every turn.
+            } else if self.ends.terminal {
+                return u8::try_from(128 + number).ok();
+            } else {
+                // It may have ended just now.
+                let _ = sys::signals::send(self.pidfd.as_fd(), number);
+            }
+        }
+        None
+    }
+
+    fn resize(&self) {
+        if let (Some(input), true, Some((rows, columns))) =
+            (&self.ends.input, self.ends.terminal, terminal::size())
+        {
+            let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+            let _ = tcsetwinsize(input, size);
+        }
+    }
+
+    fn read_stdin(&mut self, chunk: &mut [u8]) {
+        match rustix::io::read(stdio::stdin(), &mut *chunk) {
+            Ok(length) if length > 0 => {
+                self.unread.extend_from_slice(&chunk[..length]);
+                self.feed();
+            }
+            Err(Errno::INTR | Errno::AGAIN) => {}
+            _ => {
+                self.reading = false;
+                if !self.ends.terminal {
+                    self.ends.input = None;
+                }
+            }
+        }
+    }
+
+    fn feed(&mut self) {
+        let Some(input) = &self.ends.input else { return };
+        match rustix::io::write(input, &self.unread) {
+            Ok(written) => {
+                self.unread.drain(..written);
+            }
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            Err(_) => {
+                self.unread.clear();
+                self.reading = false;
+                self.ends.input = None;
+            }
+        }
+    }
+
+    /// Reads one chunk of output and writes it. `false` when there is nothing to read now.
+    fn read_output(&mut self, at: usize, chunk: &mut [u8]) -> Result<bool> {
+        let (output, stream) = &self.ends.outputs[at];
+        match rustix::io::read(output, &mut *chunk) {
+            Ok(length) if length > 0 => {
+                let target = match stream {
+                    Stream::Stdout => stdio::stdout(),
+                    Stream::Stderr => stdio::stderr(),
+                };
+                write_out(target, &chunk[..length])?;
+                Ok(true)
+            }
+            Err(Errno::AGAIN | Errno::INTR) => Ok(false),
+            _ => {
+                self.ends.outputs.remove(at);
+                Ok(false)
+            }
+        }
+    }
+}

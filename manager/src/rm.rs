@@ -1,0 +1,102 @@
+//! `nman rm`: removes containers, and everything that may be left of them.
+
+use crate::assemble::disassemble;
+use crate::cli::RmArgs;
+use crate::container::{Containers, Dir, Guard, Record, Status};
+use crate::error::{Error, Result};
+use crate::monitor::{socket_dir, wait_for_exit};
+use crate::runtime::Runtime;
+use crate::settings::Settings;
+use crate::store::Store;
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+/// How long a monitor may take to clean up after its container was killed.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Removes each of the named containers; returns the names of those that are gone, and what went wrong.
+pub fn rm(settings: &Settings, args: &RmArgs) -> Result<(Vec<String>, Vec<Error>)> {
+    let containers = Containers::open(&settings.containers())?;
+    let (mut done, mut errors) = (Vec::new(), Vec::new());
+    for name in &args.names {
+        match remove(settings, &containers, name, args.force) {
+            Ok(()) => done.push(name.clone()),
+            Err(Error::NoSuchContainer(_)) if args.force => {}
+            Err(error) => errors.push(error),
+        }
+    }
+    Ok((done, errors))
+}
+
+fn remove(settings: &Settings, containers: &Containers, name: &str, force: bool) -> Result<()> {
+    let dir = containers.find(name)?;
+    let record = dir.record()?;
+    if dir.state()?.status == Status::Running && !force {
+        return Err(Error::WrongState {
+            message: format!("cannot remove container \"/{}\": container is running", record.name),
+            hint: Some("stop the container before removing it, or give `--force`".to_owned()),
+        });
+    }
+    let _guard = take(settings, &dir, &record)?;
+    undo_everything(settings, &record, &dir)?;
+    containers.remove(&record.name, &dir)
+}
+
+/// Gets hold of a container: kills it if it runs, and its monitor if that does not let go.
+fn take(settings: &Settings, dir: &Dir, record: &Record) -> Result<Guard> {
+    loop {
+        if let Some(guard) = dir.try_lock()? {
+            return Ok(guard);
+        }
+        let state = dir.state()?;
+        let Some(monitor) = state.monitor.and_then(open_process) else {
+            // It is being made, or has just ended: whoever has it lets go of it by itself.
+            std::thread::sleep(Duration::from_millis(10));
+            continue;
+        };
+        if dir.is_held() {
+            // Refused when it has ended meanwhile.
+            let _ = Runtime::new(&record.runtime, settings).kill(&record.id, 9);
+            let ended = wait_for_exit(&monitor, Some(PATIENCE))
+                .map_err(Error::system("wait for a monitor"))?;
+            if !ended {
+                let _ = pidfd_send_signal(&monitor, Signal::KILL);
+            }
+        }
+    }
+}
+
+fn open_process(pid: i32) -> Option<OwnedFd> {
+    pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()
+}
+
+/// What the monitor does when its container ends, and more: it may not have come to that.
+fn undo_everything(settings: &Settings, record: &Record, dir: &Dir) -> Result<()> {
+    let mut errors = Vec::new();
+    errors.extend(Runtime::new(&record.runtime, settings).delete(&record.id).err());
+    errors.extend(disassemble(settings, record, dir));
+    let sockets = socket_dir(settings, &record.id);
+    if let Err(error) = std::fs::remove_dir_all(&sockets)
+        && error.kind() != std::io::ErrorKind::NotFound
+    {
+        errors.push(Error::io("remove", &sockets)(error));
+    }
+    errors.extend(remove_layer(settings, record).err());
+    if errors.is_empty() { Ok(()) } else { Err(Error::Several(errors)) }
+}
+
+/// Removes what is left of a container that has been taken down: its layer and its directory.
+pub fn forget(
+    settings: &Settings,
+    containers: &Containers,
+    record: &Record,
+    dir: &Dir,
+) -> Result<()> {
+    remove_layer(settings, record)?;
+    containers.remove(&record.name, dir)
+}
+
+fn remove_layer(settings: &Settings, record: &Record) -> Result<()> {
+    Ok(Store::open(&settings.root)?.snapshots().remove(record.id.as_str())?)
+}

@@ -1,0 +1,351 @@
+//! Calling an OCI runtime's program: the only thing that is known about it is its command line (invariant I6).
+//!
+//! The calls are those of containerd's shim and of conmon. A runtime's error is taken from its JSON log, because its
+//! stderr may be the container's.
+
+use crate::container::ContainerId;
+use crate::error::{Error, Result};
+use crate::settings::Settings;
+use serde::Deserialize;
+use std::ffi::OsStr;
+use std::fmt;
+use std::fs;
+use std::io::Read as _;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// The default runtime's name.
+const DEFAULT: &str = "nrun";
+
+/// Directories that may be missing from an unprivileged PATH but hold runtimes on common distributions.
+const SYSTEM_DIRECTORIES: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// As much of a runtime's log or stderr as is ever read.
+const LONGEST_MESSAGE: u64 = 64 * 1024;
+
+/// A runtime and where it keeps its state.
+#[derive(Clone, Debug)]
+pub struct Runtime {
+    path: PathBuf,
+    root: PathBuf,
+    debug: bool,
+}
+
+/// A runtime's refusal, in its own words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// The runtime's name.
+    pub runtime: String,
+    /// The subcommand.
+    pub command: String,
+    /// What it said.
+    pub message: String,
+}
+
+impl Failure {
+    /// 127 where the program to run does not exist, 126 where it cannot be executed, 125 for the rest: Docker's
+    /// reading of a runtime's message.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        let says = |texts: &[&str]| texts.iter().any(|text| self.message.contains(text));
+        if says(&["executable file not found", "no such file or directory"]) {
+            127
+        } else if says(&["permission denied", "is a directory"]) {
+            126
+        } else {
+            125
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // runc begins so by itself.
+        let prefix = format!("{} {} failed: ", self.runtime, self.command);
+        let message = self.message.strip_prefix(&prefix).unwrap_or(&self.message);
+        write!(f, "{prefix}{message}")
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// The three standard streams of a process that a runtime makes.
+#[derive(Debug)]
+pub struct Streams {
+    /// fd 0
+    pub stdin: OwnedFd,
+    /// fd 1
+    pub stdout: OwnedFd,
+    /// fd 2
+    pub stderr: OwnedFd,
+}
+
+impl Streams {
+    /// /dev/null three times: for a process whose streams are a terminal that comes by the console socket.
+    pub fn null() -> Result<Self> {
+        Ok(Self { stdin: null()?, stdout: null()?, stderr: null()? })
+    }
+}
+
+/// Opens /dev/null.
+pub fn null() -> Result<OwnedFd> {
+    let path = Path::new("/dev/null");
+    let file = fs::OpenOptions::new().read(true).write(true).open(path);
+    file.map(OwnedFd::from).map_err(Error::io("open", path))
+}
+
+/// What the runtime is told about a process's stdio and pid.
+#[derive(Debug)]
+pub struct Launch<'a> {
+    /// Where the runtime writes what it has to say; removed afterwards.
+    pub log: &'a Path,
+    /// Where the runtime writes the process id; removed afterwards.
+    pub pid_file: &'a Path,
+    /// The socket that takes the terminal's master end, if there is to be a terminal.
+    pub console: Option<&'a Path>,
+    /// The streams.
+    pub streams: Streams,
+}
+
+impl Runtime {
+    /// A runtime by its executable.
+    #[must_use]
+    pub fn new(path: &Path, settings: &Settings) -> Self {
+        Self { path: path.to_owned(), root: settings.runtime_root(), debug: settings.debug }
+    }
+
+    /// Finds the executable: a path as it is; a name beside our own executable, then in PATH.
+    pub fn find(wanted: Option<&str>) -> Result<PathBuf> {
+        let wanted = wanted.unwrap_or(DEFAULT);
+        let missing = || Error::NoRuntime(wanted.to_owned());
+        if wanted.contains('/') {
+            return fs::canonicalize(wanted).map_err(|_| missing());
+        }
+        let beside = std::env::current_exe().ok().and_then(|exe| exe.parent().map(Path::to_owned));
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let mut places: Vec<PathBuf> = beside.into_iter().collect();
+        places.extend(std::env::split_paths(&path));
+        places.extend(std::env::split_paths(SYSTEM_DIRECTORIES));
+        places
+            .into_iter()
+            .map(|place| place.join(wanted))
+            .find(|candidate| is_executable(candidate))
+            .and_then(|found| fs::canonicalize(found).ok())
+            .ok_or_else(missing)
+    }
+
+    /// The runtime's name, for messages.
+    #[must_use]
+    pub fn name(&self) -> String {
+        self.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.path);
+        command.arg("--root").arg(&self.root).stdin(Stdio::null()).stdout(Stdio::null());
+        command
+    }
+
+    fn logged(&self, log: &Path) -> Command {
+        let mut command = self.command();
+        command.arg("--log").arg(log).args(["--log-format", "json"]);
+        if self.debug {
+            command.arg("--debug");
+        }
+        command
+    }
+
+    /// Makes the container of `bundle` up to, but not including, its program. Returns the pid of its init.
+    pub fn create(&self, id: &ContainerId, bundle: &Path, launch: Launch<'_>) -> Result<i32> {
+        let mut command = self.logged(launch.log);
+        command.arg("create").arg("--bundle").arg(bundle);
+        self.launch(command, "create", launch, id)
+    }
+
+    /// Starts a further process in the container, detached. Returns its pid.
+    pub fn exec(&self, id: &ContainerId, process: &Path, launch: Launch<'_>) -> Result<i32> {
+        let mut command = self.logged(launch.log);
+        command.args(["exec", "--detach", "--process"]).arg(process);
+        self.launch(command, "exec", launch, id)
+    }
+
+    fn launch(
+        &self,
+        mut command: Command,
+        what: &str,
+        launch: Launch<'_>,
+        id: &ContainerId,
+    ) -> Result<i32> {
+        command.arg("--pid-file").arg(launch.pid_file);
+        if let Some(socket) = launch.console {
+            command.arg("--console-socket").arg(socket);
+        }
+        command.arg(id.as_str());
+        let Streams { stdin, stdout, stderr } = launch.streams;
+        command.stdin(stdin).stdout(stdout).stderr(stderr);
+        let status = command.status().map_err(Error::io("run", &self.path))?;
+        // The command still holds the streams: the container must be the only one that does.
+        drop(command);
+        let said = last_error(launch.log);
+        if !self.debug {
+            let _ = fs::remove_file(launch.log);
+        }
+        let pid = fs::read_to_string(launch.pid_file);
+        let _ = fs::remove_file(launch.pid_file);
+        if !status.success() {
+            return Err(self.failure(what, said.unwrap_or_else(|| status.to_string())).into());
+        }
+        pid.ok()
+            .and_then(|pid| pid.trim().parse().ok())
+            .ok_or_else(|| self.failure(what, "it wrote no process id".to_owned()).into())
+    }
+
+    /// Lets a created container run its program.
+    pub fn start(&self, id: &ContainerId) -> Result<()> {
+        self.call("start", &[OsStr::new(id.as_str())])
+    }
+
+    /// Sends a signal to the container's init.
+    pub fn kill(&self, id: &ContainerId, signal: i32) -> Result<()> {
+        self.call("kill", &[OsStr::new(id.as_str()), OsStr::new(&signal.to_string())])
+    }
+
+    /// Kills and removes what is left of the container. That nothing is left is a success.
+    pub fn delete(&self, id: &ContainerId) -> Result<()> {
+        self.call("delete", &[OsStr::new("--force"), OsStr::new(id.as_str())])
+    }
+
+    /// The first line of `--version`.
+    pub fn version(&self) -> Result<String> {
+        let output = Command::new(&self.path)
+            .arg("--version")
+            .stdin(Stdio::null())
+            .output()
+            .map_err(Error::io("run", &self.path))?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        Ok(text.lines().next().unwrap_or_default().to_owned())
+    }
+
+    /// A call whose stderr is the runtime's own.
+    fn call(&self, what: &str, args: &[&OsStr]) -> Result<()> {
+        let mut child = self
+            .command()
+            .arg(what)
+            .args(args)
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(Error::io("run", &self.path))?;
+        let mut said = Vec::new();
+        if let Some(stderr) = child.stderr.take() {
+            // Bounded: a runtime that never stops talking gets SIGPIPE, not our memory.
+            let _ = stderr.take(LONGEST_MESSAGE).read_to_end(&mut said);
+        }
+        let status = child.wait().map_err(Error::io("run", &self.path))?;
+        if status.success() {
+            return Ok(());
+        }
+        let said = String::from_utf8_lossy(&said);
+        let message = match message_of(&said) {
+            Some(message) => message,
+            None => status.to_string(),
+        };
+        Err(self.failure(what, message).into())
+    }
+
+    fn failure(&self, command: &str, message: String) -> Failure {
+        Failure { runtime: self.name(), command: command.to_owned(), message }
+    }
+}
+
+fn is_executable(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    fs::metadata(path).is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o111 != 0)
+}
+
+#[derive(Deserialize)]
+struct LogLine {
+    level: String,
+    msg: String,
+}
+
+/// The message of the last line of level `error` in a runtime's JSON log.
+fn last_error(log: &Path) -> Option<String> {
+    let mut text = Vec::new();
+    fs::File::open(log).ok()?.take(LONGEST_MESSAGE).read_to_end(&mut text).ok()?;
+    text.split(|&byte| byte == b'\n')
+        .filter_map(|line| serde_json::from_slice::<LogLine>(line).ok())
+        .rfind(|line| line.level == "error")
+        .map(|line| one_line(&line.msg))
+}
+
+/// The message in a runtime's stderr: its last line, without the prefixes of runc's logger.
+fn message_of(stderr: &str) -> Option<String> {
+    let line = stderr.lines().rev().find(|line| !line.trim().is_empty())?;
+    let quoted = line.split_once("level=error msg=").map(|(_, message)| message);
+    let message = match quoted {
+        Some(message) => serde_json::from_str(message).unwrap_or_else(|_| message.to_owned()),
+        None => line.to_owned(),
+    };
+    Some(one_line(&message))
+}
+
+fn one_line(message: &str) -> String {
+    message.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(": ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failure(message: &str) -> Failure {
+        Failure { runtime: "runc".into(), command: "create".into(), message: message.into() }
+    }
+
+    #[test]
+    fn a_runtimes_words_decide_between_125_126_and_127() {
+        for (message, code) in [
+            ("exec: \"x\": executable file not found in $PATH", 127),
+            ("stat /x: no such file or directory", 127),
+            ("exec: \"/etc\": permission denied", 126),
+            ("exec /etc: is a directory", 126),
+            ("Executable File Not Found", 125),
+            ("invalid argument", 125),
+        ] {
+            assert_eq!(failure(message).exit_code(), code, "{message}");
+        }
+    }
+
+    #[test]
+    fn the_last_error_of_the_log_is_what_the_runtime_said() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("log");
+        fs::write(
+            &log,
+            "{\"level\":\"error\",\"msg\":\"first\",\"time\":\"t\"}\nnot json\n\
+             {\"level\":\"error\",\"msg\":\"second\\n line\",\"time\":\"t\"}\n\
+             {\"level\":\"warning\",\"msg\":\"third\",\"time\":\"t\"}\n",
+        )
+        .unwrap();
+        assert_eq!(last_error(&log).as_deref(), Some("second: line"));
+        assert_eq!(last_error(&dir.path().join("none")), None);
+    }
+
+    #[test]
+    fn runcs_logger_is_stripped_from_its_stderr() {
+        let text = "time=\"2024\" level=error msg=\"container does not exist\"\n";
+        assert_eq!(message_of(text).as_deref(), Some("container does not exist"));
+        assert_eq!(message_of("nrun: gone\n").as_deref(), Some("nrun: gone"));
+        assert_eq!(message_of("\n"), None);
+    }
+
+    #[test]
+    fn an_unknown_runtime_is_named() {
+        let error = Runtime::find(Some("no-such-runtime")).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "cannot find the OCI runtime `no-such-runtime`: no such file or directory"
+        );
+        assert!(Runtime::find(Some("/no/such/runtime")).is_err());
+    }
+}

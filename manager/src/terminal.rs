@@ -1,0 +1,54 @@
+//! The user's terminal: raw while a container has it, and restored on every way out.
+
+use crate::error::{Error, Result};
+use rustix::stdio;
+use rustix::termios::{OptionalActions, Termios, isatty, tcgetattr, tcgetwinsize, tcsetattr};
+
+/// The terminal of our stdin in raw mode, until this is dropped.
+#[derive(Debug)]
+pub struct Raw {
+    before: Termios,
+}
+
+impl Raw {
+    /// Makes it raw: every key goes to the container.
+    pub fn enter() -> Result<Self> {
+        let failed = || Error::system("make the terminal raw");
+        let before = tcgetattr(stdio::stdin()).map_err(failed())?;
+        let mut raw = before.clone();
+        raw.make_raw();
+        tcsetattr(stdio::stdin(), OptionalActions::Now, &raw).map_err(failed())?;
+        Ok(Self { before })
+    }
+}
+
+impl Drop for Raw {
+    fn drop(&mut self) {
+        // A terminal that is gone needs no restoring. What is still in its output queue was meant for raw mode.
+        let _ = tcsetattr(stdio::stdin(), OptionalActions::Drain, &self.before);
+    }
+}
+
+/// Whether our stdin is a terminal.
+#[must_use]
+pub fn stdin_is_terminal() -> bool {
+    isatty(stdio::stdin())
+}
+
+/// The size of our terminal: rows, columns.
+#[must_use]
+pub fn size() -> Option<(u16, u16)> {
+    let size = tcgetwinsize(stdio::stdout()).or_else(|_| tcgetwinsize(stdio::stdin())).ok()?;
+    (size.ws_row > 0 && size.ws_col > 0).then_some((size.ws_row, size.ws_col))
+}
+
+/// Refuses a terminal for the container whose input is not one: nothing good comes of it, as Docker found.
+pub fn check(interactive: bool, tty: bool, detach: bool) -> Result<()> {
+    if interactive && tty && !detach && !stdin_is_terminal() {
+        return Err(Error::Rejected {
+            message: "the input device is not a TTY".to_owned(),
+            hint: Some("leave out `-t` to feed the container from a pipe or a file".to_owned()),
+        });
+    }
+    Ok(())
+}
