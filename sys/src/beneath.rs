@@ -136,10 +136,10 @@ impl Target {
     /// The directory in which the last name lies, and that name; `None` for the root itself.
     ///
     /// # Errors
-    /// As openat2(2); the directory is not made.
-    pub fn parent(&self, root: BorrowedFd<'_>) -> Result<Option<(OwnedFd, &CStr)>, Errno> {
+    /// As openat2(2); `ELOOP` and `EXDEV` where a restriction was hit. The directory is not made.
+    pub fn parent(&self, root: BorrowedFd<'_>, restrict: ResolveFlags) -> Result<Option<(OwnedFd, &CStr)>, Errno> {
         let Some((prefix, name)) = self.steps.last() else { return Ok(None) };
-        let parent = open(root, prefix, OFlags::PATH | OFlags::DIRECTORY, Mode::empty())?;
+        let parent = open_with(root, prefix, OFlags::PATH | OFlags::DIRECTORY, Mode::empty(), restrict)?;
         Ok(Some((parent, name)))
     }
 

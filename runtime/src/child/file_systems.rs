@@ -19,6 +19,8 @@ use sys::mount::{self as attr, Attributes};
 
 /// Device number of /dev/null.
 const NULL: (u32, u32) = (1, 3);
+/// `PROC_SUPER_MAGIC`
+const PROCFS: u64 = 0x9fa0;
 
 /// Sets the propagation of `/`.
 pub(super) fn propagation(flags: u64) -> Result<(), Errno> {
@@ -67,6 +69,9 @@ impl Child<'_> {
         // A symlink in the image must not move /proc or /sys to a place where nothing masks it (CVE-2025-54867).
         let restrict = if mount.ordinary { ResolveFlags::NO_SYMLINKS } else { ResolveFlags::empty() };
         let target = mount.target.ensure_with(self.root()?, false, restrict)?;
+        if mount.off_proc {
+            refuse_procfs(target.as_fd())?;
+        }
         attach(mounted.as_fd(), target.as_fd())?;
         set_propagation(mounted.as_fd(), &mount.propagation)
     }
@@ -83,6 +88,9 @@ impl Child<'_> {
             attr::set_attributes(tree, &bind.attributes, false)?;
         }
         let target = bind.target.ensure(self.root()?, is_file)?;
+        if bind.off_proc {
+            refuse_procfs(target.as_fd())?;
+        }
         attach(tree, target.as_fd())
     }
 
@@ -152,14 +160,7 @@ impl Child<'_> {
             let tree = self.tree(source)?;
             return attach(tree, device.target.ensure(root, true)?.as_fd());
         }
-        let parent = match device.target.parent(root) {
-            Err(Errno::NOENT) => {
-                device.target.ensure_parent(root)?;
-                device.target.parent(root)?
-            }
-            parent => parent?,
-        };
-        let (parent, name) = parent.ok_or(Errno::EXIST)?;
+        let (parent, name) = parent(&device.target, root)?;
         let number = makedev(device.major, device.minor);
         let mode = Mode::from_raw_mode(device.mode);
         match rustix::fs::mknodat(&parent, name, device.kind, mode, number) {
@@ -175,14 +176,7 @@ impl Child<'_> {
 
     pub(super) fn symlink(&self, target: &Target, to: &CStr) -> Result<(), Errno> {
         let root = self.root()?;
-        let parent = match target.parent(root) {
-            Err(Errno::NOENT) => {
-                target.ensure_parent(root)?;
-                target.parent(root)?
-            }
-            parent => parent?,
-        };
-        let (parent, name) = parent.ok_or(Errno::EXIST)?;
+        let (parent, name) = parent(target, root)?;
         match rustix::fs::symlinkat(to, &parent, name) {
             Err(Errno::EXIST) => Ok(()),
             made => made,
@@ -217,8 +211,29 @@ impl Child<'_> {
     }
 }
 
+/// The directory in which a device or a link is made. What is made in /dev is made there and nowhere else: a /dev that is a link of
+/// the image could lead into a volume, and to files of the host that go by the names of devices (CVE-2026-41579, CVE-2026-47766).
+fn parent<'a>(target: &'a Target, root: BorrowedFd<'_>) -> Result<(OwnedFd, &'a CStr), Errno> {
+    let in_dev = target.path().to_bytes().starts_with(b"dev/");
+    let restrict = if in_dev { ResolveFlags::NO_SYMLINKS } else { ResolveFlags::empty() };
+    let parent = match target.parent(root, restrict) {
+        Err(Errno::NOENT) => {
+            target.ensure_parent(root)?;
+            target.parent(root, restrict)?
+        }
+        parent => parent?,
+    };
+    parent.ok_or(Errno::EXIST)
+}
+
 fn read_only() -> Attributes {
     Attributes { set: attr::RDONLY, ..Attributes::default() }
+}
+
+/// A link of the image has led to /proc, where only what the bundle puts there by name may be (CVE-2019-16884, CVE-2019-19921).
+fn refuse_procfs(target: BorrowedFd<'_>) -> Result<(), Errno> {
+    let is_procfs = u64::try_from(rustix::fs::fstatfs(target)?.f_type) == Ok(PROCFS);
+    if is_procfs { Err(Errno::LOOP) } else { Ok(()) }
 }
 
 /// Something of the image lies where a device is to be made. The device itself, and what the bundle mounted there, are left;
