@@ -139,7 +139,8 @@ fn follow(plan: &Plan, cgroup: &Cgroup, init: Init) -> Result<Init> {
                 following.continue_in(pid)?;
             }
             Ok(Some(Message::Forked { .. })) => return Err(Error::system("follow the container's init", Errno::PROTO)),
-            Ok(None) => return Err(died(plan, init.pid)),
+            // Reset: it ended with our last answer unread.
+            Ok(None) | Err(Errno::CONNRESET) => return Err(died(plan, init.pid)),
             Err(errno) => return Err(Error::system("follow the container's init", errno)),
         }
     }
@@ -227,7 +228,7 @@ fn tree(plan: &Plan, source: &Source) -> Result<OwnedFd> {
     }
     open_tree(CWD, &*source.path, flags).map_err(|errno| {
         let path = source.path.to_string_lossy();
-        Error::system(format!("open `{path}` for container `{}` ({} {})", plan.id, plan.document, source.pointer), errno)
+        Error::system(format!("open the mount source `{path}` for container `{}` ({} {})", plan.id, plan.document, source.pointer), errno)
     })
 }
 

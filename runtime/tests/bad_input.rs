@@ -47,7 +47,7 @@ impl<'a> Transcript<'a> {
     #[track_caller]
     fn note(&mut self, status: i32, args: &[&str], output: &Output) -> String {
         assert_eq!(output.stdout(), "", "data on stdout: {output}");
-        let quoted = args.iter().map(|arg| if arg.is_empty() || arg.contains([' ', '\n']) { format!("{arg:?}") } else { (*arg).to_owned() });
+        let quoted = args.iter().map(|arg| if arg.is_empty() || arg.contains(|c: char| c == ' ' || c.is_control()) { format!("{arg:?}") } else { (*arg).to_owned() });
         let command = quoted.collect::<Vec<_>>().join(" ");
         let said = self.hide(&output.stderr());
         let _ = write!(self.text, "\n$ nrun {}\n{said}exit status {}\n", self.hide(&command), output.code());
@@ -141,7 +141,6 @@ fn a_config_that_is_no_good_is_told_with_its_places() {
         .set("/ociVersion", "0.5")
         .set("/process/cwd", "relative")
         .set("/process/args", json!([]))
-        .set("/process/rlimits/0/type", "RLIMIT_NOFILES")
         .set("/process/user/uid", u32::MAX)
         .set("/root/path", "nowhere")
         .set("/linux/cgroupsPath", "../up")
@@ -317,7 +316,7 @@ fn a_command_line_that_is_wrong_is_told_with_what_would_be_right() {
     for id in ["", ".", "..", "a/b", "../x", "a b", "é", "a\nb", "\u{1b}[31mred", &long] {
         let before = said.text.len();
         said.fails(1, &["create", id]);
-        assert_eq!(said.text[before..].matches(['\u{1b}', '\u{7}']).count(), usize::from(id.contains('\u{1b}')), "only the command line has it");
+        assert!(!said.text[before..].contains('\u{1b}'), "{id:?} reached the terminal");
         assert!(fs::read_dir(runtime.root()).expect("the root").next().is_none(), "something was made for {id:?}");
     }
     said.section("flags and operands");

@@ -37,7 +37,7 @@ impl Parsed {
     /// When its value is none.
     pub fn number(&self, name: &str) -> Result<Option<u32>> {
         let parse = |text: &str| {
-            text.parse().map_err(|_| Error::Usage(format!("invalid value `{text}` for flag --{name}: it must be a number")))
+            text.parse().map_err(|_| Error::Usage(format!("invalid value `{text}` for flag --{name}: it must be a whole number, 0 or more")))
         };
         self.value(name).map(parse).transpose()
     }

@@ -26,7 +26,7 @@ fn make_fifo(path: &Path) {
 const OVERWRITE: &str = r#"
     while [ -z "$pid" ]; do
         for p in /proc/[0-9]*; do
-            tr '\0' ' ' <$p/cmdline 2>/dev/null | grep -q '[-]-log /go' && pid=${p#/proc/}
+            [ -e $p/exe ] && tr '\0' ' ' <$p/cmdline 2>/dev/null | grep -q '[-]-log /go' && pid=${p#/proc/}
         done
     done
     exec 3</proc/$pid/exe && echo held

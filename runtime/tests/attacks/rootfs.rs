@@ -138,3 +138,15 @@ fn a_name_that_is_swapped_for_a_link_all_the_time_leads_nowhere_on_the_host() {
     });
     canary.assert_untouched("the race");
 }
+
+#[test]
+fn a_further_process_stays_below_the_root_without_a_mount_namespace_too() {
+    let _sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let bundle = BundleDir::new().without_namespace("mount").remove("/mounts").remove("/linux/maskedPaths");
+    let bundle = bundle.remove("/linux/readonlyPaths").args(["sleep", "100"]);
+    fs::write(bundle.rootfs().join("mark"), "of the image").expect("write a file");
+    let container = runtime.start(&bundle);
+    assert_eq!(container.exec(["cat", "/mark"]).ok().stdout(), "of the image");
+    let _ = container.exec(["ls", "/../run/nrt"]).exits(1);
+}
