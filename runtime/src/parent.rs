@@ -192,11 +192,14 @@ fn map(plan: &Plan, pid: Pid) -> Result<()> {
     Ok(())
 }
 
-/// What was written, as it can stand in a line: a list of mappings may have thousands.
+/// What was written, as it can stand in a line: a list of mappings may have thousands. The kernel reads no more than a page of them
+/// (user_namespaces(7)).
 fn brief(text: &str) -> String {
-    match text.trim_end().lines().count() {
-        0 | 1 => format!("`{}`", text.trim_end()),
-        lines => format!("{lines} lines from `{}` on", text.lines().next().unwrap_or_default()),
+    let (lines, first) = (text.lines().count(), text.lines().next().unwrap_or_default());
+    match lines {
+        0 | 1 => format!("`{first}`"),
+        _ if text.len() >= 4096 => format!("{lines} mappings, {} bytes where 4095 are the most,", text.len()),
+        _ => format!("{lines} mappings from `{first}` on"),
     }
 }
 

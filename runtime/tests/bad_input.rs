@@ -47,12 +47,26 @@ impl<'a> Transcript<'a> {
     #[track_caller]
     fn note(&mut self, status: i32, args: &[&str], output: &Output) -> String {
         assert_eq!(output.stdout(), "", "data on stdout: {output}");
-        let quoted = args.iter().map(|arg| if arg.is_empty() || arg.contains(|c: char| c == ' ' || c.is_control()) { format!("{arg:?}") } else { (*arg).to_owned() });
+        let quoted = args.iter().map(|arg| {
+            if arg.is_empty() || arg.contains(|c: char| c == ' ' || c.is_control()) {
+                format!("{arg:?}")
+            } else {
+                (*arg).to_owned()
+            }
+        });
         let command = quoted.collect::<Vec<_>>().join(" ");
         let said = self.hide(&output.stderr());
-        let _ = write!(self.text, "\n$ nrun {}\n{said}exit status {}\n", self.hide(&command), output.code());
+        let _ = write!(
+            self.text,
+            "\n$ nrun {}\n{said}exit status {}\n",
+            self.hide(&command),
+            output.code()
+        );
         assert_eq!(output.code(), status, "{output}");
-        assert!(said.starts_with("nrun: ") && said.ends_with('\n') && !said.contains("panicked"), "{output}");
+        assert!(
+            said.starts_with("nrun: ") && said.ends_with('\n') && !said.contains("panicked"),
+            "{output}"
+        );
         output.stderr()
     }
 
@@ -67,8 +81,12 @@ impl<'a> Transcript<'a> {
             let before = self.text.len();
             let said = self.fails(1, &[command, "--bundle", &path, &id]);
             if command == "run" {
-                let (create, run) = (self.text[..before].rfind("\n$ ").map(|at| self.text[at..before].to_owned()), self.text[before..].to_owned());
-                let same = create.as_deref().map(|text| text.replacen("create", "run", 1)) == Some(run);
+                let (create, run) = (
+                    self.text[..before].rfind("\n$ ").map(|at| self.text[at..before].to_owned()),
+                    self.text[before..].to_owned(),
+                );
+                let same =
+                    create.as_deref().map(|text| text.replacen("create", "run", 1)) == Some(run);
                 if same {
                     self.text.truncate(before);
                 }
@@ -87,19 +105,27 @@ impl<'a> Transcript<'a> {
     /// Compares with the part of messages.txt that has this name.
     #[track_caller]
     fn compare(self, name: &str) {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/bad_input/{name}.txt"));
+        let path =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/bad_input/{name}.txt"));
         if std::env::var_os("NRUN_UPDATE_MESSAGES").is_some() {
             fs::write(&path, &self.text).expect("write the messages");
             return;
         }
         let expected = fs::read_to_string(&path).unwrap_or_default();
-        assert!(expected == self.text, "{} differs; now:\n{}", path.display(), difference(&expected, &self.text));
+        assert!(
+            expected == self.text,
+            "{} differs; now:\n{}",
+            path.display(),
+            difference(&expected, &self.text)
+        );
     }
 }
 
 fn difference(before: &str, now: &str) -> String {
     let same = before.lines().zip(now.lines()).take_while(|(a, b)| a == b).count();
-    let part = |text: &str| text.lines().skip(same.saturating_sub(3)).take(12).collect::<Vec<_>>().join("\n");
+    let part = |text: &str| {
+        text.lines().skip(same.saturating_sub(3)).take(12).collect::<Vec<_>>().join("\n")
+    };
     format!("--- expected\n{}\n--- now\n{}", part(before), part(now))
 }
 
@@ -146,7 +172,13 @@ fn a_config_that_is_no_good_is_told_with_its_places() {
         .set("/linux/cgroupsPath", "../up")
         .set("/mounts/1/destination", "");
     said.refused(&bundle, "config.json:");
-    let lines = said.text.lines().rev().take_while(|line| !line.starts_with("$ ")).filter(|line| line.contains("config.json:")).count();
+    let lines = said
+        .text
+        .lines()
+        .rev()
+        .take_while(|line| !line.starts_with("$ "))
+        .filter(|line| line.contains("config.json:"))
+        .count();
     assert!(lines >= 5, "only {lines} findings at once: {}", said.text);
     said.compare("config");
 }
@@ -161,22 +193,36 @@ fn what_is_missing_on_the_host_or_in_the_image_is_told_by_name() {
     said.section("the root file system is a file");
     said.refused(&BundleDir::new().set("/root/path", "config.json"), "config.json");
     said.section("a bind source is missing");
-    said.refused(&BundleDir::new().push("/mounts", bind("/no/such/source", "/data")), "no such file or directory");
+    said.refused(
+        &BundleDir::new().push("/mounts", bind("/no/such/source", "/data")),
+        "no such file or directory",
+    );
     said.section("a file is bound on a directory");
     said.refused(&BundleDir::new().push("/mounts", bind("/etc/hosts", "/tmp")), "/tmp");
     said.section("a mount lies below a file");
-    said.refused(&BundleDir::new().push("/mounts", bind("/etc", "/etc/passwd/data")), "not a directory");
+    said.refused(
+        &BundleDir::new().push("/mounts", bind("/etc", "/etc/passwd/data")),
+        "not a directory",
+    );
     said.section("a file system that the kernel does not have");
     said.refused(
-        &BundleDir::new().push("/mounts", json!({"destination": "/data", "type": "nosuchfs", "source": "none"})), "nosuchfs");
+        &BundleDir::new()
+            .push("/mounts", json!({"destination": "/data", "type": "nosuchfs", "source": "none"})),
+        "nosuchfs",
+    );
     said.section("an option that the file system does not have");
     let options = json!({"destination": "/data", "type": "tmpfs", "source": "tmpfs", "options": ["nosuchoption=1"]});
     said.refused(&BundleDir::new().push("/mounts", options), "/mounts/7");
     said.section("a namespace that is not there");
-    let bundle = BundleDir::new().without_namespace("network").push("/linux/namespaces", json!({"type": "network", "path": "/run/netns/none"}));
+    let bundle = BundleDir::new()
+        .without_namespace("network")
+        .push("/linux/namespaces", json!({"type": "network", "path": "/run/netns/none"}));
     said.refused(&bundle, "no such file or directory");
     said.section("a kernel parameter that is not there");
-    said.refused(&BundleDir::new().set("/linux/sysctl", json!({"net.ipv4.none": "1"})), "net/ipv4/none");
+    said.refused(
+        &BundleDir::new().set("/linux/sysctl", json!({"net.ipv4.none": "1"})),
+        "net/ipv4/none",
+    );
     said.section("the working directory is a file");
     said.refused(&BundleDir::new().set("/process/cwd", "/etc/passwd"), "not a directory");
     said.section("a terminal that goes nowhere");
@@ -213,7 +259,8 @@ const NO_PROGRAMS: [(&str, &str); 7] = [
     ("plain", "permission denied"),
 ];
 /// Programs that are found, and fail when they are executed.
-const NO_EXECS: [(&str, &str); 2] = [("/bin/orphan", "no such file or directory"), ("/bin/noise", "exec format error")];
+const NO_EXECS: [(&str, &str); 2] =
+    [("/bin/orphan", "no such file or directory"), ("/bin/noise", "exec format error")];
 
 fn with_bad_programs(bundle: BundleDir) -> BundleDir {
     executable_file(&bundle, "bin/plain", "x", 0o644);
@@ -263,7 +310,10 @@ fn a_program_that_cannot_be_executed_is_told_in_the_engines_words() {
     for (name, words) in NO_PROGRAMS.iter().chain(&NO_EXECS) {
         assert!(said.fails(255, &["exec", container.id(), name]).contains(words), "{name}");
     }
-    assert!(said.fails(255, &["exec", "--cwd", "/none", container.id(), "true"]).contains("no such file or directory"));
+    assert!(
+        said.fails(255, &["exec", "--cwd", "/none", container.id(), "true"])
+            .contains("no such file or directory")
+    );
     said.compare("programs");
 }
 
@@ -273,7 +323,9 @@ fn a_command_at_the_wrong_time_is_told_in_the_engines_words() {
     let runtime = Runtime::under_test();
     let mut said = Transcript::new(&runtime);
     said.section("no such container");
-    for args in [&["state", "none"][..], &["start", "none"], &["kill", "none", "KILL"], &["delete", "none"]] {
+    for args in
+        [&["state", "none"][..], &["start", "none"], &["kill", "none", "KILL"], &["delete", "none"]]
+    {
         assert!(said.fails(1, args).contains("container does not exist"));
     }
     assert!(said.fails(255, &["exec", "none", "true"]).contains("container does not exist"));
@@ -285,7 +337,10 @@ fn a_command_at_the_wrong_time_is_told_in_the_engines_words() {
     let id = container.id().to_owned();
     said.name(id.clone(), "ID");
     said.section("a second create");
-    assert!(said.fails(1, &["create", "--bundle", &path, &id]).contains("container with given ID already exists"));
+    assert!(
+        said.fails(1, &["create", "--bundle", &path, &id])
+            .contains("container with given ID already exists")
+    );
     assert_eq!(container.status(), "created", "the first one is as it was");
     let _ = container.start().ok();
     said.section("a running container");
@@ -317,13 +372,26 @@ fn a_command_line_that_is_wrong_is_told_with_what_would_be_right() {
         let before = said.text.len();
         said.fails(1, &["create", id]);
         assert!(!said.text[before..].contains('\u{1b}'), "{id:?} reached the terminal");
-        assert!(fs::read_dir(runtime.root()).expect("the root").next().is_none(), "something was made for {id:?}");
+        assert!(
+            fs::read_dir(runtime.root()).expect("the root").next().is_none(),
+            "something was made for {id:?}"
+        );
     }
     said.section("flags and operands");
     let lines: [&[&str]; 13] = [
-        &["crate", "x"], &["create"], &["create", "a", "b"], &["create", "--bundel", "/b", "x"], &["create", "x", "--bundle"],
-        &["create", "--preserve-fds", "two", "x"], &["create", "--preserve-fds", "-1", "x"], &["delete", "--force=maybe", "x"], &["state"],
-        &["--log-format", "xml", "list"], &["--log", "/no/such/directory/log", "list"], &["list", "--format", "xml"], &["-x", "list"],
+        &["crate", "x"],
+        &["create"],
+        &["create", "a", "b"],
+        &["create", "--bundel", "/b", "x"],
+        &["create", "x", "--bundle"],
+        &["create", "--preserve-fds", "two", "x"],
+        &["create", "--preserve-fds", "-1", "x"],
+        &["delete", "--force=maybe", "x"],
+        &["state"],
+        &["--log-format", "xml", "list"],
+        &["--log", "/no/such/directory/log", "list"],
+        &["list", "--format", "xml"],
+        &["-x", "list"],
     ];
     for args in lines {
         said.fails(1, args);
@@ -334,10 +402,15 @@ fn a_command_line_that_is_wrong_is_told_with_what_would_be_right() {
     said.name(container.id().to_owned(), "ID");
     let id = container.id();
     let lines: [&[&str]; 9] = [
-        &["exec", id], &["exec", "--user", "root", id, "true"], &["exec", "--user", "-1", id, "true"],
-        &["exec", "--additional-gids", "wheel", id, "true"], &["exec", "--cap", "CAP_NONE", id, "true"],
-        &["exec", "--process", "/no/such/process.json", id], &["exec", "--cwd", "relative", id, "true"],
-        &["exec", "--env", "novalue", id, "true"], &["exec", "--tty", "--detach", id, "true"],
+        &["exec", id],
+        &["exec", "--user", "root", id, "true"],
+        &["exec", "--user", "-1", id, "true"],
+        &["exec", "--additional-gids", "wheel", id, "true"],
+        &["exec", "--cap", "CAP_NONE", id, "true"],
+        &["exec", "--process", "/no/such/process.json", id],
+        &["exec", "--cwd", "relative", id, "true"],
+        &["exec", "--env", "novalue", id, "true"],
+        &["exec", "--tty", "--detach", id, "true"],
     ];
     for args in lines {
         let before = said.text.len();
@@ -360,19 +433,35 @@ fn the_json_log_has_what_an_engine_takes_from_it() {
     let log = bundle.path().join("log.json").display().to_string();
     let globals = ["--log", &log, "--log-format", "json"];
     let runtime = runtime.with_globals(globals);
-    let (first, second) = (runtime.try_create(&bundle).exits(1), runtime.call(["exec", "none", "true"]).run().exits(255));
+    let (first, second) = (
+        runtime.try_create(&bundle).exits(1),
+        runtime.call(["exec", "none", "true"]).run().exits(255),
+    );
     let text = fs::read_to_string(&log).expect("the log");
-    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).expect("a JSON object a line")).collect();
+    let lines: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("a JSON object a line"))
+        .collect();
     assert_eq!(lines.len(), 2, "{text}");
     for (line, output) in lines.iter().zip([first, second]) {
         assert_eq!(line["level"], "error");
-        let (msg, time) = (line["msg"].as_str().expect("msg"), line["time"].as_str().expect("time"));
+        let (msg, time) =
+            (line["msg"].as_str().expect("msg"), line["time"].as_str().expect("time"));
         // What the person at the terminal reads, without the program's name.
         let shown = output.stderr();
-        let shown = shown.strip_prefix("nrun: ").expect("the name").split("\n\nhint: ").next().unwrap_or_default().trim_end();
+        let shown = shown
+            .strip_prefix("nrun: ")
+            .expect("the name")
+            .split("\n\nhint: ")
+            .next()
+            .unwrap_or_default()
+            .trim_end();
         assert!(msg.replace('\n', " ").starts_with(&shown.replace('\n', " ")), "{msg:?} {shown:?}");
         let date = Capture::of("date").args(["--date", time, "+%s"]).run().ok();
         assert!(date.text().parse::<u64>().is_ok(), "{time}");
     }
-    assert!(lines[0]["msg"].as_str().expect("msg").contains("executable file not found in $PATH"), "{text}");
+    assert!(
+        lines[0]["msg"].as_str().expect("msg").contains("executable file not found in $PATH"),
+        "{text}"
+    );
 }

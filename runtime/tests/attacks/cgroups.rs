@@ -7,9 +7,21 @@ use serde_json::json;
 fn a_cgroups_path_that_leads_elsewhere_is_refused() {
     let _sandbox = Sandbox::enter();
     let (runtime, name) = (Runtime::under_test(), unique_name());
-    for path in ["..", "../NAME", "/../NAME", "/NAME/../../NAME", "NAME/..", "/", "//", ".", "a\nNAME", "/NAME/../.."] {
+    for path in [
+        "..",
+        "../NAME",
+        "/../NAME",
+        "/NAME/../../NAME",
+        "NAME/..",
+        "/",
+        "//",
+        ".",
+        "a\nNAME",
+        "/NAME/../..",
+    ] {
         let path = path.replace("NAME", &name);
-        let output = runtime.run(&BundleDir::new().set("/linux/cgroupsPath", path.as_str())).exits(1);
+        let output =
+            runtime.run(&BundleDir::new().set("/linux/cgroupsPath", path.as_str())).exits(1);
         assert!(output.stderr().contains("/linux/cgroupsPath"), "{path:?}: {output}");
         assert_eq!(cgroups::named(&name), Vec::<std::path::PathBuf>::new(), "{path:?}");
     }
@@ -29,7 +41,8 @@ const ESCAPE: &str = r#"
 fn a_container_can_only_look_at_its_own_cgroups() {
     let _sandbox = Sandbox::enter();
     let runtime = Runtime::under_test();
-    let cases = [BundleDir::new(), BundleDir::new().push("/linux/namespaces", json!({"type": "cgroup"}))];
+    let cases =
+        [BundleDir::new(), BundleDir::new().push("/linux/namespaces", json!({"type": "cgroup"}))];
     for bundle in cases {
         let said = runtime.run(&bundle.shell(ESCAPE)).ok().text();
         let seen: u32 = said.parse().unwrap_or_else(|_| panic!("out of the cgroup: {said}"));

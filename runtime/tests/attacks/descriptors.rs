@@ -4,7 +4,7 @@ use std::os::unix::fs::symlink;
 
 use nconform::fixture::{BundleDir, Capture, Runtime, Sandbox};
 
-use crate::host::{Canary, SECRET};
+use crate::host::{Canary, SECRET, wait_until};
 
 /// A call of the runtime by somebody who has a directory of the host open as 7, 8 and 9, and passes that on.
 fn leaky(runtime: &Runtime, canary: &Canary, args: &[&str]) -> Capture {
@@ -24,12 +24,18 @@ fn a_working_directory_behind_a_descriptor_of_the_runtime_is_refused() {
     symlink("/proc/self/fd/7", sleeper.rootfs().join("link")).expect("link");
     let container = runtime.start(&sleeper);
     let descriptors = (3..=40).map(|number| format!("/proc/self/fd/{number}"));
-    for cwd in descriptors.chain(["/link".to_owned(), "/proc/1/root/../../proc/self/fd/7".to_owned()]) {
+    for cwd in
+        descriptors.chain(["/link".to_owned(), "/proc/1/root/../../proc/self/fd/7".to_owned()])
+    {
         let args = ["exec", "--cwd", &cwd, container.id(), "cat", "secret"];
         let output = leaky(&runtime, &canary, &args).run();
-        assert!(!output.success() && !output.stdout().contains(SECRET), "exec --cwd {cwd}: {output}");
+        assert!(
+            !output.success() && !output.stdout().contains(SECRET),
+            "exec --cwd {cwd}: {output}"
+        );
     }
-    for cwd in (3..=16).map(|number| format!("/proc/self/fd/{number}")).chain(["/link".to_owned()]) {
+    for cwd in (3..=16).map(|number| format!("/proc/self/fd/{number}")).chain(["/link".to_owned()])
+    {
         let bundle = BundleDir::new().args(["cat", "secret"]).set("/process/cwd", cwd.as_str());
         symlink("/proc/self/fd/7", bundle.rootfs().join("link")).expect("link");
         let (id, path) = (runtime.new_id(), bundle.path().display().to_string());
@@ -62,13 +68,9 @@ fn a_container_has_no_descriptor_that_was_not_asked_for() {
     let (id, path) = (runtime.new_id(), bundle.path().display().to_string());
     let created = leaky(&runtime, &canary, &["create", "--bundle", &path, &id]).run().ok();
     let _ = runtime.call(["start", &id]).run().ok();
-    let output = leaky(&runtime, &canary, &["exec", &id, "sh", "-c", "ls /proc/$$/fd; exit"]).run().ok();
+    let output =
+        leaky(&runtime, &canary, &["exec", &id, "sh", "-c", "ls /proc/$$/fd; exit"]).run().ok();
     assert_eq!(output.stdout(), "0\n1\n2\n");
-    for _ in 0..500 {
-        if created.stdout().lines().count() >= 3 {
-            break;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(10));
-    }
+    wait_until(|| created.stdout().lines().count() >= 3);
     assert_eq!(created.stdout(), "0\n1\n2\n");
 }

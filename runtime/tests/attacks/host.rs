@@ -4,8 +4,11 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
+use std::time::Duration;
 
 use nconform::fixture::scratch_dir;
+use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat};
 use tempfile::TempDir;
 
 /// What is in [`Canary`]'s files.
@@ -52,7 +55,11 @@ fn snapshot(root: &Path) -> BTreeMap<PathBuf, String> {
     while let Some(directory) = directories.pop() {
         for entry in fs::read_dir(&directory).expect("read a directory").flatten() {
             let (path, meta) = (entry.path(), entry.metadata().expect("metadata"));
-            let text = if meta.is_file() { fs::read_to_string(&path).unwrap_or_default() } else { String::new() };
+            let text = if meta.is_file() {
+                fs::read_to_string(&path).unwrap_or_default()
+            } else {
+                String::new()
+            };
             let owner = (meta.uid(), meta.gid(), meta.rdev(), meta.mtime_nsec());
             found.insert(path.clone(), format!("{:o} {owner:?} {text}", meta.mode()));
             if meta.is_dir() {
@@ -61,4 +68,42 @@ fn snapshot(root: &Path) -> BTreeMap<PathBuf, String> {
         }
     }
     found
+}
+
+/// A FIFO in an image, which knows whether somebody has opened it for reading.
+#[derive(Debug)]
+pub(crate) struct Fifo {
+    path: PathBuf,
+    writer: JoinHandle<()>,
+}
+
+impl Fifo {
+    pub(crate) fn new(path: &Path) -> Self {
+        mknodat(CWD, path, FileType::Fifo, Mode::from_raw_mode(0o666), 0).expect("make a FIFO");
+        let path = path.to_owned();
+        let theirs = path.clone();
+        // Opening one for writing returns when it is opened for reading.
+        let writer =
+            std::thread::spawn(move || drop(fs::OpenOptions::new().write(true).open(theirs)));
+        Self { path, writer }
+    }
+
+    pub(crate) fn was_opened(self) -> bool {
+        std::thread::sleep(Duration::from_millis(100));
+        let opened = self.writer.is_finished();
+        let reader = rustix::fs::open(&self.path, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty());
+        self.writer.join().expect("the writer");
+        drop(reader);
+        opened
+    }
+}
+
+/// Waits for something that is about to happen; whether it has is asserted by who waits.
+pub(crate) fn wait_until(mut happened: impl FnMut() -> bool) {
+    for _ in 0..2000 {
+        if happened() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }

@@ -8,8 +8,10 @@ use serde_json::json;
 
 fn with(destination: &str, kind: &str, source: &str) -> BundleDir {
     let options = if kind == "bind" { vec!["rbind"] } else { vec![] };
-    BundleDir::new()
-        .push("/mounts", json!({"destination": destination, "type": kind, "source": source, "options": options}))
+    BundleDir::new().push(
+        "/mounts",
+        json!({"destination": destination, "type": kind, "source": source, "options": options}),
+    )
 }
 
 #[test]
@@ -17,11 +19,27 @@ fn nothing_is_mounted_over_proc_by_name() {
     let _sandbox = Sandbox::enter();
     let (runtime, fake) = (Runtime::under_test(), scratch_dir());
     let source = fake.path().display().to_string();
-    for destination in ["/proc", "/proc/", "//proc/.", "/x/../proc", "/proc/self", "/proc/self/attr", "/proc/sys", "/proc/sysrq-trigger"] {
+    for destination in [
+        "/proc",
+        "/proc/",
+        "//proc/.",
+        "/x/../proc",
+        "/proc/self",
+        "/proc/self/attr",
+        "/proc/sys",
+        "/proc/sysrq-trigger",
+    ] {
         for kind in ["tmpfs", "bind"] {
             let output = runtime.run(&with(destination, kind, &source)).exits(1);
-            let refused = ["cannot be mounted because it is inside /proc", "is inside `/proc`", "only procfs may be mounted on `/proc`"];
-            assert!(refused.iter().any(|words| output.stderr().contains(words)), "{kind} on {destination}: {output}");
+            let refused = [
+                "cannot be mounted because it is inside /proc",
+                "is inside `/proc`",
+                "only procfs may be mounted on `/proc`",
+            ];
+            assert!(
+                refused.iter().any(|words| output.stderr().contains(words)),
+                "{kind} on {destination}: {output}"
+            );
         }
     }
 }
@@ -32,13 +50,19 @@ fn nothing_is_mounted_over_proc_through_a_link_of_the_image() {
     let (runtime, fake) = (Runtime::under_test(), scratch_dir());
     let source = fake.path().display().to_string();
     for (link, to, destination) in [
-        ("data", "/proc", "/data"), ("data", "proc/sys", "/data"), ("data", "/proc/self", "/data/attr"), ("data", "../../proc", "/data/1"),
+        ("data", "/proc", "/data"),
+        ("data", "proc/sys", "/data"),
+        ("data", "/proc/self", "/data/attr"),
+        ("data", "../../proc", "/data/1"),
     ] {
         for kind in ["tmpfs", "bind"] {
             let bundle = with(destination, kind, &source);
             symlink(to, bundle.rootfs().join(link)).expect("link");
             let output = runtime.run(&bundle).exits(1);
-            assert!(output.stderr().contains("leads into /proc"), "{kind} on {destination}: {output}");
+            assert!(
+                output.stderr().contains("leads into /proc"),
+                "{kind} on {destination}: {output}"
+            );
         }
     }
 }
@@ -52,7 +76,10 @@ fn a_proc_that_is_a_link_is_refused() {
         fs::remove_dir(bundle.rootfs().join(name)).expect("remove the directory");
         symlink(to, bundle.rootfs().join(name)).expect("link");
         let output = runtime.run(&bundle).exits(1);
-        assert!(output.stderr().contains("must be mounted on ordinary directory"), "/{name} -> {to}: {output}");
+        assert!(
+            output.stderr().contains("must be mounted on ordinary directory"),
+            "/{name} -> {to}: {output}"
+        );
     }
 }
 
@@ -60,7 +87,9 @@ fn a_proc_that_is_a_link_is_refused() {
 fn kernel_parameters_are_written_to_the_kernel_and_not_to_the_image() {
     let _sandbox = Sandbox::enter();
     let runtime = Runtime::under_test();
-    let bundle = BundleDir::new().args(["cat", "/proc/sys/net/ipv4/ip_forward"]).set("/linux/sysctl/net.ipv4.ip_forward", "1");
+    let bundle = BundleDir::new()
+        .args(["cat", "/proc/sys/net/ipv4/ip_forward"])
+        .set("/linux/sysctl/net.ipv4.ip_forward", "1");
     let fake = bundle.rootfs().join("proc/sys/net/ipv4/ip_forward");
     fs::create_dir_all(fake.parent().expect("a parent")).expect("make directories");
     fs::write(&fake, "of the image").expect("write");
