@@ -28,9 +28,18 @@ impl Child<'_> {
             return Err(Errno::NOTTY);
         }
         // Looked at before it is opened: an image could have a device there that acts on being opened.
-        let master = beneath::open_with(pts.as_fd(), c"ptmx", OFlags::RDWR | OFlags::NOCTTY, Mode::empty(), ResolveFlags::NO_XDEV)?;
+        let master = beneath::open_with(
+            pts.as_fd(),
+            c"ptmx",
+            OFlags::RDWR | OFlags::NOCTTY,
+            Mode::empty(),
+            ResolveFlags::NO_XDEV,
+        )?;
         unlockpt(&master)?;
-        let slave = ioctl_tiocgptpeer(&master, OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
+        let slave = ioctl_tiocgptpeer(
+            &master,
+            OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC,
+        )?;
         if let Some((rows, columns)) = console.size {
             let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
             rustix::termios::tcsetwinsize(&master, size)?;
