@@ -1,7 +1,7 @@
 //! How a plan and its steps read: in `nrun plan`, in error messages, and in the golden tests.
 
 use super::Plan;
-use super::op::{Barrier, Carrier, Op, Step};
+use super::op::{Barrier, Carrier, Cgroups, HierarchySource, Op, Step};
 use rustix::mount::MountPropagationFlags as Propagation;
 use std::ffi::CStr;
 use std::fmt::{self, Display, Formatter};
@@ -102,7 +102,7 @@ impl Op {
             Op::WriteProc { path, value } => format!("write `{value}` to {}", Name(path)),
             Op::Propagation { flags } => format!("make the mounts {}", propagation(*flags)),
             Op::RootPropagation { flags } => format!("make the root mount {}", propagation(*flags)),
-            Op::Pivot => "pivot to the root file system".into(),
+            Op::Pivot { .. } => "pivot to the root file system".into(),
             Op::MoveRoot => "move to the root file system".into(),
             Op::Chroot { path } => format!("change the root to {}", Name(path)),
             Op::Rlimit { resource, .. } => format!("set the limit {}", format!("{resource:?}").to_uppercase()),
@@ -134,7 +134,7 @@ impl Op {
             Op::OpenRoot => "open the container's root".into(),
             Op::Mount(mount) => format!("mount {} on {}", Name(&mount.kind), path(&mount.target)),
             Op::Bind(bind) => format!("bind on {}", path(&bind.target)),
-            Op::ReadOnlyMount { target } => format!("make the mount {} read-only", path(target)),
+            Op::Cgroups(cgroups) => format!("mount the cgroups on {}", path(&cgroups.tmpfs.target)),
             Op::Directory { target } => format!("make the directory {}", path(target)),
             Op::Device(device) => format!("make the device {}", path(&device.target)),
             Op::Symlink { target, to } => format!("link {} to {}", path(target), Name(to)),
@@ -166,6 +166,7 @@ impl Op {
                 let recursive = if recursive.is_empty() { recursive } else { format!(" recursively{recursive}") };
                 format!(" from {}, {}{}{recursive}", source_text(plan, bind.source), flags.join(" "), changes(&bind.attributes))
             }
+            Op::Cgroups(cgroups) => cgroups_text(cgroups),
             Op::Device(device) => {
                 let from = device.bind.map(|source| format!(" bound from {}", source_text(plan, source)));
                 let made = format!(" {}:{} mode {:04o} owner {}:{}", device.major, device.minor, device.mode, device.uid, device.gid);
@@ -190,6 +191,24 @@ impl Op {
             _ => String::new(),
         }
     }
+}
+
+fn cgroups_text(cgroups: &Cgroups) -> String {
+    let mut text = changes(&Attributes { set: cgroups.tmpfs.attributes, ..Attributes::default() });
+    if cgroups.read_only {
+        text.push_str(" then +ro");
+    }
+    for hierarchy in &cgroups.hierarchies {
+        let from = match &hierarchy.from {
+            HierarchySource::Bind(from) => format!("bound from {}", Name(from)),
+            HierarchySource::Mount { kind, data } => format!("{} {}", kind.to_string_lossy(), data.to_string_lossy()),
+        };
+        text.push_str(&format!("\n        {} {}", hierarchy.name.to_string_lossy(), from.trim_end()));
+    }
+    for (link, to) in &cgroups.links {
+        text.push_str(&format!("\n        {} -> {}", link.to_string_lossy(), to.to_string_lossy()));
+    }
+    text
 }
 
 fn source_text(plan: &Plan, source: usize) -> String {
