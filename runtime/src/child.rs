@@ -69,7 +69,17 @@ enum Next {
 impl<'a> Child<'a> {
     /// A child at the beginning of `steps`, which speaks to `peer`.
     pub fn new(steps: &'a [Step], resources: &'a Resources, peer: BorrowedFd<'a>) -> Child<'a> {
-        Child { steps, resources, peer, root: None, mask: None, null: None, directory: None, executable: None, home: None }
+        Child {
+            steps,
+            resources,
+            peer,
+            root: None,
+            mask: None,
+            null: None,
+            directory: None,
+            executable: None,
+            home: None,
+        }
     }
 
     /// Walks the steps from `first` on. Returns an exit status only if a step failed, or in a helper stage.
@@ -132,7 +142,9 @@ impl<'a> Child<'a> {
             Op::Umask(mask) => drop(rustix::process::umask(Mode::from_raw_mode(*mask))),
             Op::Home { uid } => self.home = passwd::home(*uid),
             Op::WorkingDirectory(path) => working_directory(path)?,
-            Op::FindExecutable { candidates, .. } => self.executable = Some(find_executable(candidates)?),
+            Op::FindExecutable { candidates, .. } => {
+                self.executable = Some(find_executable(candidates)?)
+            }
             Op::AwaitStart => self.await_start()?,
             Op::CloseFds { first } => sys::fd::cloexec_from(*first)?,
             Op::Seccomp { program, flags } => drop(sys::seccomp::install(program, *flags)?),

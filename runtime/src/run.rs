@@ -21,7 +21,8 @@ pub fn run(parsed: &Parsed) -> Result<u8> {
         return detached(&args).map(|()| 0);
     }
     let checked = create::check(&args)?;
-    let terminal = checked.spec.process().as_ref().is_some_and(|process| process.terminal().unwrap_or(false));
+    let terminal =
+        checked.spec.process().as_ref().is_some_and(|process| process.terminal().unwrap_or(false));
     let (foreground, console) = Foreground::prepare(terminal && args.console_socket.is_none())?;
     if !parsed.is_set("no-subreaper") {
         // Orphans of a container that shares our pid namespace become ours and not init's: they are reaped here.
@@ -29,7 +30,10 @@ pub fn run(parsed: &Parsed) -> Result<u8> {
     }
     let Created { plan, mut init } = create::create(&args, checked, console)?;
     init.close_resources();
-    let ended = init.go().and_then(|()| init.executed(&plan)).and_then(|()| foreground.wait(init.pid, &init.pidfd));
+    let ended = init
+        .go()
+        .and_then(|()| init.executed(&plan))
+        .and_then(|()| foreground.wait(init.pid, &init.pidfd));
     if ended.is_err() {
         init.kill();
     }

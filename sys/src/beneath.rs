@@ -108,7 +108,12 @@ impl Target {
     ///
     /// # Errors
     /// As [`Target::ensure`]; `ELOOP` and `EXDEV` where a restriction was hit.
-    pub fn ensure_with(&self, root: BorrowedFd<'_>, file: bool, restrict: ResolveFlags) -> Result<OwnedFd, Errno> {
+    pub fn ensure_with(
+        &self,
+        root: BorrowedFd<'_>,
+        file: bool,
+        restrict: ResolveFlags,
+    ) -> Result<OwnedFd, Errno> {
         let find = || open_with(root, &self.path, OFlags::PATH, Mode::empty(), restrict);
         match find() {
             Err(Errno::NOENT) => {}
@@ -131,9 +136,16 @@ impl Target {
     }
 
     /// Makes one component, as a directory or an empty file.
-    fn make(&self, step: usize, root: BorrowedFd<'_>, file: bool, restrict: ResolveFlags) -> Result<(), Errno> {
+    fn make(
+        &self,
+        step: usize,
+        root: BorrowedFd<'_>,
+        file: bool,
+        restrict: ResolveFlags,
+    ) -> Result<(), Errno> {
         let Some((prefix, name)) = self.steps.get(step) else { return Ok(()) };
-        let parent = open_with(root, prefix, OFlags::PATH | OFlags::DIRECTORY, Mode::empty(), restrict)?;
+        let parent =
+            open_with(root, prefix, OFlags::PATH | OFlags::DIRECTORY, Mode::empty(), restrict)?;
         let made = if file {
             make_file(parent.as_fd(), name)
         } else {

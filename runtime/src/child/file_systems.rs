@@ -8,9 +8,9 @@ use crate::plan::op::{Bind, Carrier, Cgroups, Device, Hierarchy, HierarchySource
 use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, ResolveFlags, Uid, makedev};
 use rustix::io::Errno;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
-    fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, mount, mount_bind, mount_change,
-    mount_remount, move_mount, open_tree, unmount,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, MoveMountFlags,
+    OpenTreeFlags, UnmountFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount,
+    fsopen, mount, mount_bind, mount_change, mount_remount, move_mount, open_tree, unmount,
 };
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -39,7 +39,11 @@ impl<'a> Child<'a> {
     }
 
     pub(super) fn open_root(&mut self) -> Result<(), Errno> {
-        let root = rustix::fs::open(c"/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        let root = rustix::fs::open(
+            c"/",
+            OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )?;
         self.root = Some(until_exec(root));
         Ok(())
     }
@@ -72,7 +76,8 @@ impl<'a> Child<'a> {
         let attributes = MountAttrFlags::from_bits_retain(mount.attributes as u32);
         let mounted = until_exec(fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)?);
         // A symlink in the image must not move /proc or /sys to a place where nothing masks it (CVE-2025-54867).
-        let restrict = if mount.ordinary { ResolveFlags::NO_SYMLINKS } else { ResolveFlags::empty() };
+        let restrict =
+            if mount.ordinary { ResolveFlags::NO_SYMLINKS } else { ResolveFlags::empty() };
         let target = until_exec(mount.target.ensure_with(self.root()?, false, restrict)?);
         attach(mounted, target)?;
         Ok(mounted)
@@ -86,7 +91,9 @@ impl<'a> Child<'a> {
         for Hierarchy { name, from } in &cgroups.hierarchies {
             rustix::fs::mkdirat(tmpfs, &**name, Mode::from_raw_mode(0o755))?;
             match from {
-                HierarchySource::Mount { kind, data } => mount(&**kind, &**name, &**kind, flags, &**data)?,
+                HierarchySource::Mount { kind, data } => {
+                    mount(&**kind, &**name, &**kind, flags, &**data)?
+                }
                 HierarchySource::Bind(path) => {
                     mount_bind(&**path, &**name)?;
                     mount_remount(&**name, MountFlags::BIND | flags, c"")?;
@@ -208,7 +215,10 @@ impl<'a> Child<'a> {
 
     /// The directory in which a target lies, made if it is missing. The last one is kept: no mount comes between devices and
     /// links, so that the same path would lead to the same place.
-    fn directory_of(&mut self, target: &'a Target) -> Result<(BorrowedFd<'static>, &'a CStr), Errno> {
+    fn directory_of(
+        &mut self,
+        target: &'a Target,
+    ) -> Result<(BorrowedFd<'static>, &'a CStr), Errno> {
         let root = self.root()?;
         let (path, name) = target.split().ok_or(Errno::EXIST)?;
         if let Some((known, directory)) = self.directory
@@ -250,7 +260,11 @@ impl<'a> Child<'a> {
     }
 
     pub(super) fn chroot(&mut self, path: &CStr) -> Result<(), Errno> {
-        let root = rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        let root = rustix::fs::open(
+            path,
+            OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )?;
         rustix::process::fchdir(&root)?;
         rustix::process::chroot(c".")?;
         self.root = Some(until_exec(root));
@@ -277,7 +291,11 @@ fn replace(parent: BorrowedFd<'_>, name: &CStr, device: &Device, number: u64) ->
 }
 
 /// A detached copy of the mount at a path, kept open until the exec.
-pub(super) fn clone_tree(at: BorrowedFd<'_>, path: &CStr, recursive: bool) -> Result<BorrowedFd<'static>, Errno> {
+pub(super) fn clone_tree(
+    at: BorrowedFd<'_>,
+    path: &CStr,
+    recursive: bool,
+) -> Result<BorrowedFd<'static>, Errno> {
     let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     if path.is_empty() {
         flags |= OpenTreeFlags::AT_EMPTY_PATH;

@@ -55,17 +55,31 @@ pub fn plan(
         let kind = mount.typ().as_deref().unwrap_or("none");
         options.bind |= kind == "bind";
         if options.remount && !options.bind {
-            return Err(Error::new(format!("{pointer}/options"), "`remount` is not an option of a new mount"));
+            return Err(Error::new(
+                format!("{pointer}/options"),
+                "`remount` is not an option of a new mount",
+            ));
         }
         if options.copy_up {
-            return Err(Error::new(format!("{pointer}/options"), "`tmpcopyup` is not supported by this version of nrun"));
+            return Err(Error::new(
+                format!("{pointer}/options"),
+                "`tmpcopyup` is not supported by this version of nrun",
+            ));
         }
-        if options.idmap.is_some() || mount.uid_mappings().is_some() || mount.gid_mappings().is_some() {
-            return Err(Error::new(pointer, "idmapped mounts are not supported by this version of nrun"));
+        if options.idmap.is_some()
+            || mount.uid_mappings().is_some()
+            || mount.gid_mappings().is_some()
+        {
+            return Err(Error::new(
+                pointer,
+                "idmapped mounts are not supported by this version of nrun",
+            ));
         }
         match kind {
             _ if options.bind => steps.push(bind(mount, options, context, sources, pointer)?),
-            "cgroup" | "cgroup2" => cgroup(mount, &options, context, sources, &pointer, &mut steps)?,
+            "cgroup" | "cgroup2" => {
+                cgroup(mount, &options, context, sources, &pointer, &mut steps)?
+            }
             kind => steps.push(file_system(mount, kind, options, pointer)?),
         }
     }
@@ -110,7 +124,12 @@ fn bind(
     Ok(Step { op: Op::Bind(bind), pointer })
 }
 
-fn file_system(mount: &runtime::Mount, kind: &str, options: Options, pointer: String) -> Result<Step, Error> {
+fn file_system(
+    mount: &runtime::Mount,
+    kind: &str,
+    options: Options,
+    pointer: String,
+) -> Result<Step, Error> {
     // Only procfs itself belongs on /proc, and a tmpfs below it would redirect what the runtime writes (class D).
     if kind != "proc" {
         refuse_over_proc(mount.destination(), &pointer)?;
@@ -180,7 +199,11 @@ fn cgroup(
         let Some(name) = &view.name else { continue };
         let link = c_string(name.as_bytes(), pointer)?;
         // `cpu` and `cpuacct` where they are mounted together as `cpu,cpuacct`.
-        for controller in view.controllers.iter().filter(|controller| *controller != name && !controller.contains('=')) {
+        for controller in view
+            .controllers
+            .iter()
+            .filter(|controller| *controller != name && !controller.contains('='))
+        {
             links.push((c_string(controller.as_bytes(), pointer)?, link.clone()));
         }
         hierarchies.push(Hierarchy { name: link, from: hierarchy(view, context, pointer)? });
@@ -192,7 +215,11 @@ fn cgroup(
     Ok(())
 }
 
-fn hierarchy(view: &CgroupView, context: &Context<'_>, pointer: &str) -> Result<HierarchySource, Error> {
+fn hierarchy(
+    view: &CgroupView,
+    context: &Context<'_>,
+    pointer: &str,
+) -> Result<HierarchySource, Error> {
     if !context.cgroup_namespace {
         return Ok(HierarchySource::Bind(c_string(view.path.as_os_str().as_bytes(), pointer)?));
     }
@@ -201,7 +228,10 @@ fn hierarchy(view: &CgroupView, context: &Context<'_>, pointer: &str) -> Result<
     }
     let named = view.controllers.iter().any(|controller| controller.starts_with("name="));
     let data = format!("{}{}", if named { "none," } else { "" }, view.controllers.join(","));
-    Ok(HierarchySource::Mount { kind: c"cgroup".to_owned(), data: c_string(data.as_bytes(), pointer)? })
+    Ok(HierarchySource::Mount {
+        kind: c"cgroup".to_owned(),
+        data: c_string(data.as_bytes(), pointer)?,
+    })
 }
 
 /// `MOUNT_ATTR_*` bits as the `MS_*` bits of mount(2); the two have the lowest four in common.
@@ -302,17 +332,23 @@ mod tests {
     #[test]
     fn a_relative_bind_source_starts_in_the_bundle() {
         let (_, sources) =
-            planned(r#"[{"destination": "/x", "source": "data", "options": ["rbind", "ro"]}]"#).unwrap();
+            planned(r#"[{"destination": "/x", "source": "data", "options": ["rbind", "ro"]}]"#)
+                .unwrap();
         assert_eq!(sources[0].path, c"/bundle/data".to_owned());
         assert!(sources[0].recursive);
     }
 
     #[test]
     fn nothing_may_cover_proc() {
-        for (destination, kind) in
-            [("/proc/self", "tmpfs"), ("/proc/sys", "bind"), ("/x/../proc/sysrq-trigger", "bind"), ("proc//1", "tmpfs")]
-        {
-            let json = format!(r#"[{{"destination": "{destination}", "source": "/s", "type": "{kind}"}}]"#);
+        for (destination, kind) in [
+            ("/proc/self", "tmpfs"),
+            ("/proc/sys", "bind"),
+            ("/x/../proc/sysrq-trigger", "bind"),
+            ("proc//1", "tmpfs"),
+        ] {
+            let json = format!(
+                r#"[{{"destination": "{destination}", "source": "/s", "type": "{kind}"}}]"#
+            );
             let error = planned(&json).unwrap_err();
             assert_eq!(error.pointer, "/mounts/0/destination", "{destination}");
         }
@@ -323,8 +359,16 @@ mod tests {
     #[test]
     fn a_read_only_tmpfs_of_cgroups_is_closed_after_its_hierarchies_are_there() {
         let views = [
-            CgroupView { name: Some("cpu,cpuacct".into()), controllers: vec!["cpu".into(), "cpuacct".into()], path: "/h/c".into() },
-            CgroupView { name: Some("systemd".into()), controllers: vec!["name=systemd".into()], path: "/h/s".into() },
+            CgroupView {
+                name: Some("cpu,cpuacct".into()),
+                controllers: vec!["cpu".into(), "cpuacct".into()],
+                path: "/h/c".into(),
+            },
+            CgroupView {
+                name: Some("systemd".into()),
+                controllers: vec!["name=systemd".into()],
+                path: "/h/s".into(),
+            },
             CgroupView { name: Some("unified".into()), controllers: vec![], path: "/h/u".into() },
         ];
         let json = r#"[{"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": ["nosuid", "ro"]}]"#;
@@ -335,7 +379,9 @@ mod tests {
         assert_eq!(cgroups.flags, (attr::RDONLY | attr::NOSUID) as u32);
         assert_eq!(cgroups.links.len(), 2, "cpu and cpuacct");
         let data = |i: usize| match &cgroups.hierarchies[i].from {
-            HierarchySource::Mount { kind, data } => (kind.to_str().unwrap(), data.to_str().unwrap()),
+            HierarchySource::Mount { kind, data } => {
+                (kind.to_str().unwrap(), data.to_str().unwrap())
+            }
             other => panic!("{other:?}"),
         };
         assert_eq!(data(0), ("cgroup", "cpu,cpuacct"));
@@ -345,7 +391,11 @@ mod tests {
 
     #[test]
     fn without_a_cgroup_namespace_the_containers_own_cgroup_is_bound() {
-        let views = [CgroupView { name: Some("pids".into()), controllers: vec!["pids".into()], path: "/h/p".into() }];
+        let views = [CgroupView {
+            name: Some("pids".into()),
+            controllers: vec!["pids".into()],
+            path: "/h/p".into(),
+        }];
         let json = r#"[{"destination": "/sys/fs/cgroup", "type": "cgroup"}]"#;
         let context = Context { cgroup_namespace: false, ..context(&views) };
         let steps = plan(&mounts(json), &context, &mut Vec::new()).unwrap();
