@@ -128,7 +128,9 @@ impl<'a> Child<'a> {
             Op::Umask(mask) => drop(rustix::process::umask(Mode::from_raw_mode(*mask))),
             Op::Home { uid } => self.home = passwd::home(*uid),
             Op::WorkingDirectory(path) => working_directory(path)?,
-            Op::FindExecutable { candidates, .. } => self.executable = Some(find_executable(candidates)?),
+            Op::FindExecutable { candidates, .. } => {
+                self.executable = Some(find_executable(candidates)?)
+            }
             Op::AwaitStart => self.await_start()?,
             Op::CloseFds { first } => sys::fd::cloexec_from(*first)?,
             Op::Seccomp { program, flags } => drop(sys::seccomp::install(program, *flags)?),

@@ -36,7 +36,8 @@ impl Init {
     /// # Errors
     /// When it died while it waited.
     pub fn go(&self) -> Result<()> {
-        wire::send_go(self.socket.as_fd()).map_err(|errno| Error::system("let the container's init go on", errno))
+        wire::send_go(self.socket.as_fd())
+            .map_err(|errno| Error::system("let the container's init go on", errno))
     }
 
     /// Waits until it has executed its program, or says why it could not.
@@ -87,8 +88,9 @@ pub struct Handed {
 pub fn spawn(plan: &Plan, cgroup: &Cgroup, handed: Handed) -> Result<Init> {
     let resources = acquire(plan, cgroup, handed)?;
     let unified = if plan.cgroup.is_some() { cgroup.unified()? } else { None };
-    let (socket, peer) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
-        .map_err(|errno| Error::system("make a socket pair", errno))?;
+    let (socket, peer) =
+        socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+            .map_err(|errno| Error::system("make a socket pair", errno))?;
     let options = clone::Options {
         namespaces: plan.shape.clone,
         into_cgroup: unified.as_ref().map(AsFd::as_fd),
@@ -119,22 +121,28 @@ impl Drop for Following<'_> {
 fn follow(plan: &Plan, cgroup: &Cgroup, init: Init) -> Result<Init> {
     let mut following = Following { plan, init: Some(init) };
     loop {
-        let Some(init) = &following.init else { return Err(Error::system("follow the container's init", Errno::PROTO)) };
+        let Some(init) = &following.init else {
+            return Err(Error::system("follow the container's init", Errno::PROTO));
+        };
         match Message::receive(init.socket.as_fd()) {
             Ok(Some(Message::Failure { step, errno })) => return Err(failure(plan, step, errno)),
-            Ok(Some(Message::Waiting { step })) => match plan.steps.get(step).map(|step| &step.op) {
-                Some(Op::Wait(Barrier::Maps)) => {
-                    map(plan, init.pid)?;
-                    init.go()?;
-                }
-                Some(Op::Wait(Barrier::Ready)) => {
-                    if let Some(cgroup_plan) = &plan.cgroup {
-                        restrict(cgroup, cgroup_plan)?;
+            Ok(Some(Message::Waiting { step })) => {
+                match plan.steps.get(step).map(|step| &step.op) {
+                    Some(Op::Wait(Barrier::Maps)) => {
+                        map(plan, init.pid)?;
+                        init.go()?;
                     }
-                    return following.init.take().ok_or_else(|| Error::system("follow the container's init", Errno::PROTO));
+                    Some(Op::Wait(Barrier::Ready)) => {
+                        if let Some(cgroup_plan) = &plan.cgroup {
+                            restrict(cgroup, cgroup_plan)?;
+                        }
+                        return following.init.take().ok_or_else(|| {
+                            Error::system("follow the container's init", Errno::PROTO)
+                        });
+                    }
+                    _ => return Err(Error::system("follow the container's init", Errno::PROTO)),
                 }
-                _ => return Err(Error::system("follow the container's init", Errno::PROTO)),
-            },
+            }
             Ok(Some(Message::Forked { pid, .. })) => following.continue_in(pid)?,
             Ok(None) => return Err(died(plan, init.pid)),
             Err(errno) => return Err(Error::system("follow the container's init", errno)),
@@ -145,7 +153,8 @@ fn follow(plan: &Plan, cgroup: &Cgroup, init: Init) -> Result<Init> {
 impl Following<'_> {
     /// The helper stage has made the init, our child too (`CLONE_PARENT`), and ends.
     fn continue_in(&mut self, pid: i32) -> Result<()> {
-        let wrong = |errno| Error::system(format!("find the container's init, process {pid}"), errno);
+        let wrong =
+            |errno| Error::system(format!("find the container's init, process {pid}"), errno);
         let pid = Pid::from_raw(pid).ok_or_else(|| wrong(Errno::SRCH))?;
         let pidfd = pidfd_open(pid, PidfdFlags::empty()).map_err(wrong)?;
         let Some(stage) = self.init.take() else { return Err(wrong(Errno::PROTO)) };
@@ -165,7 +174,8 @@ fn restrict(cgroup: &Cgroup, plan: &CgroupPlan) -> Result<()> {
 fn map(plan: &Plan, pid: Pid) -> Result<()> {
     let write = |name: &str, text: &str| {
         let path = format!("/proc/{}/{name}", pid.as_raw_nonzero());
-        std::fs::write(&path, text).map_err(|error| Error::io(format!("write `{}` to `{path}`", text.trim_end()), &error))
+        std::fs::write(&path, text)
+            .map_err(|error| Error::io(format!("write `{}` to `{path}`", text.trim_end()), &error))
     };
     if let Some(maps) = &plan.id_maps {
         if maps.deny_setgroups {
@@ -176,10 +186,13 @@ fn map(plan: &Plan, pid: Pid) -> Result<()> {
     }
     for step in &plan.by_parent {
         let done = match &step.op {
-            Op::Rlimit { resource, soft, hard } => identity::rlimit(Some(pid), *resource, *soft, *hard),
+            Op::Rlimit { resource, soft, hard } => {
+                identity::rlimit(Some(pid), *resource, *soft, *hard)
+            }
             Op::WriteProc { value, .. } => {
                 let path = format!("/proc/{}/oom_score_adj", pid.as_raw_nonzero());
-                std::fs::write(path, value).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
+                std::fs::write(path, value)
+                    .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
             }
             _ => Err(Errno::PROTO),
         };
@@ -197,7 +210,8 @@ fn acquire(plan: &Plan, cgroup: &Cgroup, handed: Handed) -> Result<Resources> {
             Carrier::Tree => Some(tree(plan, source)?),
         });
     }
-    let directories = if plan.cgroup.is_some() { cgroup.paths().legacy() } else { cgroup.paths().all() };
+    let directories =
+        if plan.cgroup.is_some() { cgroup.paths().legacy() } else { cgroup.paths().all() };
     let mut cgroups = Vec::with_capacity(directories.len());
     for directory in directories {
         let path = directory.join("cgroup.procs");
@@ -216,7 +230,13 @@ fn tree(plan: &Plan, source: &Source) -> Result<OwnedFd> {
     }
     open_tree(CWD, &*source.path, flags).map_err(|errno| {
         let path = source.path.to_string_lossy();
-        Error::system(format!("open `{path}` for container `{}` ({} {})", plan.id, plan.document, source.pointer), errno)
+        Error::system(
+            format!(
+                "open `{path}` for container `{}` ({} {})",
+                plan.id, plan.document, source.pointer
+            ),
+            errno,
+        )
     })
 }
 
@@ -233,7 +253,10 @@ fn step_failure(plan: &Plan, step: &Step, errno: Errno) -> Error {
 }
 
 fn cannot_clone(plan: &Plan, errno: Errno) -> Error {
-    let what = format!("make the first process of container `{}` ({} /linux/namespaces)", plan.id, plan.document);
+    let what = format!(
+        "make the first process of container `{}` ({} /linux/namespaces)",
+        plan.id, plan.document
+    );
     Error::system(what, errno)
 }
 
@@ -243,7 +266,10 @@ fn died(plan: &Plan, pid: Pid) -> Error {
         Ok(Some((_, status))) => end(status),
         _ => "ended".to_owned(),
     };
-    Error::State(format!("container `{}` did not get ready: its init {how} (a memory limit that is too low?)", plan.id))
+    Error::State(format!(
+        "container `{}` did not get ready: its init {how} (a memory limit that is too low?)",
+        plan.id
+    ))
 }
 
 fn end(status: WaitStatus) -> String {

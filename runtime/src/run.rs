@@ -21,14 +21,18 @@ pub fn run(parsed: &Parsed) -> Result<u8> {
         return detached(&args).map(|()| 0);
     }
     let checked = create::check(&args)?;
-    let terminal = checked.spec.process().as_ref().is_some_and(|process| process.terminal().unwrap_or(false));
+    let terminal =
+        checked.spec.process().as_ref().is_some_and(|process| process.terminal().unwrap_or(false));
     let (foreground, console) = Foreground::prepare(terminal && args.console_socket.is_none())?;
     if !parsed.is_set("no-subreaper") {
         // Orphans of a container that shares our pid namespace become ours and not init's: they are reaped here.
         let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
     }
     let Created { plan, init } = create::create(&args, checked, console)?;
-    let ended = init.go().and_then(|()| init.executed(&plan)).and_then(|()| foreground.wait(init.pid, &init.pidfd));
+    let ended = init
+        .go()
+        .and_then(|()| init.executed(&plan))
+        .and_then(|()| foreground.wait(init.pid, &init.pidfd));
     if ended.is_err() {
         init.kill();
     }

@@ -108,7 +108,12 @@ impl Target {
     ///
     /// # Errors
     /// As [`Target::ensure`]; `ELOOP` and `EXDEV` where a restriction was hit.
-    pub fn ensure_with(&self, root: BorrowedFd<'_>, file: bool, restrict: ResolveFlags) -> Result<OwnedFd, Errno> {
+    pub fn ensure_with(
+        &self,
+        root: BorrowedFd<'_>,
+        file: bool,
+        restrict: ResolveFlags,
+    ) -> Result<OwnedFd, Errno> {
         let find = || open_with(root, &self.path, OFlags::PATH, Mode::empty(), restrict);
         match find() {
             Err(Errno::NOENT) => {}
@@ -117,7 +122,13 @@ impl Target {
         let last = self.steps.len().saturating_sub(1);
         for (i, (prefix, name)) in self.steps.iter().enumerate() {
             let made = {
-                let parent = open_with(root, prefix, OFlags::PATH | OFlags::DIRECTORY, Mode::empty(), restrict)?;
+                let parent = open_with(
+                    root,
+                    prefix,
+                    OFlags::PATH | OFlags::DIRECTORY,
+                    Mode::empty(),
+                    restrict,
+                )?;
                 if i == last && file {
                     make_file(parent.as_fd(), name)
                 } else {

@@ -8,8 +8,9 @@ use crate::plan::op::{Bind, Carrier, Device, Mount};
 use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, ResolveFlags, Uid, makedev};
 use rustix::io::Errno;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
-    fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, mount_change, move_mount, open_tree, unmount,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags,
+    OpenTreeFlags, UnmountFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount,
+    fsopen, mount_change, move_mount, open_tree, unmount,
 };
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -38,7 +39,11 @@ impl Child<'_> {
     }
 
     pub(super) fn open_root(&mut self) -> Result<(), Errno> {
-        let root = rustix::fs::open(c"/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        let root = rustix::fs::open(
+            c"/",
+            OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )?;
         self.root = Some(until_exec(root));
         Ok(())
     }
@@ -47,7 +52,9 @@ impl Child<'_> {
     fn tree(&self, source: usize) -> Result<BorrowedFd<'static>, Errno> {
         let source_of = &self.resources.sources[source];
         match (source_of.carrier, &self.resources.trees[source]) {
-            (Carrier::Tree, Some(tree)) => Ok(until_exec(tree.try_clone().map_err(|_| Errno::MFILE)?)),
+            (Carrier::Tree, Some(tree)) => {
+                Ok(until_exec(tree.try_clone().map_err(|_| Errno::MFILE)?))
+            }
             (Carrier::Tree, None) => Err(Errno::BADF),
             (Carrier::Path, _) => clone_tree(CWD, &source_of.path, source_of.recursive),
         }
@@ -65,7 +72,8 @@ impl Child<'_> {
         let attributes = MountAttrFlags::from_bits_retain(mount.attributes as u32);
         let mounted = fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)?;
         // A symlink in the image must not move /proc or /sys to a place where nothing masks it (CVE-2025-54867).
-        let restrict = if mount.ordinary { ResolveFlags::NO_SYMLINKS } else { ResolveFlags::empty() };
+        let restrict =
+            if mount.ordinary { ResolveFlags::NO_SYMLINKS } else { ResolveFlags::empty() };
         let target = mount.target.ensure_with(self.root()?, false, restrict)?;
         attach(mounted.as_fd(), target.as_fd())?;
         set_propagation(mounted.as_fd(), &mount.propagation)
@@ -209,7 +217,11 @@ impl Child<'_> {
     }
 
     pub(super) fn chroot(&mut self, path: &CStr) -> Result<(), Errno> {
-        let root = rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        let root = rustix::fs::open(
+            path,
+            OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )?;
         rustix::process::fchdir(&root)?;
         rustix::process::chroot(c".")?;
         self.root = Some(until_exec(root));
@@ -236,7 +248,11 @@ fn replace(parent: BorrowedFd<'_>, name: &CStr, device: &Device, number: u64) ->
 }
 
 /// A detached copy of the mount at a path, kept open until the exec.
-pub(super) fn clone_tree(at: BorrowedFd<'_>, path: &CStr, recursive: bool) -> Result<BorrowedFd<'static>, Errno> {
+pub(super) fn clone_tree(
+    at: BorrowedFd<'_>,
+    path: &CStr,
+    recursive: bool,
+) -> Result<BorrowedFd<'static>, Errno> {
     let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     if path.is_empty() {
         flags |= OpenTreeFlags::AT_EMPTY_PATH;

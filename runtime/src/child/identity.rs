@@ -6,9 +6,9 @@ use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, Gid, Pid, Resource, Rlimit, Uid};
 use rustix::stdio;
 use rustix::thread::{
-    CapabilitySet, CapabilitySets, clear_ambient_capability_set, configure_capability_in_ambient_set,
-    remove_capability_from_bounding_set, set_capabilities, set_keep_capabilities, set_thread_groups, set_thread_res_gid,
-    set_thread_res_uid,
+    CapabilitySet, CapabilitySets, clear_ambient_capability_set,
+    configure_capability_in_ambient_set, remove_capability_from_bounding_set, set_capabilities,
+    set_keep_capabilities, set_thread_groups, set_thread_res_gid, set_thread_res_uid,
 };
 use std::ffi::CStr;
 
@@ -27,7 +27,12 @@ pub(super) fn not_dumpable() -> Result<(), Errno> {
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
 }
 
-pub(crate) fn rlimit(pid: Option<Pid>, resource: Resource, soft: Option<u64>, hard: Option<u64>) -> Result<(), Errno> {
+pub(crate) fn rlimit(
+    pid: Option<Pid>,
+    resource: Resource,
+    soft: Option<u64>,
+    hard: Option<u64>,
+) -> Result<(), Errno> {
     rustix::process::prlimit(pid, resource, Rlimit { current: soft, maximum: hard }).map(drop)
 }
 
@@ -62,7 +67,8 @@ pub(super) fn bounding(keep: u64) -> Result<(), Errno> {
 pub(super) fn standard_streams(uid: u32) -> Result<(), Errno> {
     for fd in [stdio::stdin(), stdio::stdout(), stdio::stderr()] {
         let Ok(stat) = rustix::fs::fstat(fd) else { continue };
-        let null = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == makedev(1, 3);
+        let null = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice
+            && stat.st_rdev == makedev(1, 3);
         if null || stat.st_uid == uid {
             continue;
         }

@@ -55,17 +55,31 @@ pub fn plan(
         let kind = mount.typ().as_deref().unwrap_or("none");
         options.bind |= kind == "bind";
         if options.remount && !options.bind {
-            return Err(Error::new(format!("{pointer}/options"), "`remount` is not an option of a new mount"));
+            return Err(Error::new(
+                format!("{pointer}/options"),
+                "`remount` is not an option of a new mount",
+            ));
         }
         if options.copy_up {
-            return Err(Error::new(format!("{pointer}/options"), "`tmpcopyup` is not supported by this version of nrun"));
+            return Err(Error::new(
+                format!("{pointer}/options"),
+                "`tmpcopyup` is not supported by this version of nrun",
+            ));
         }
-        if options.idmap.is_some() || mount.uid_mappings().is_some() || mount.gid_mappings().is_some() {
-            return Err(Error::new(pointer, "idmapped mounts are not supported by this version of nrun"));
+        if options.idmap.is_some()
+            || mount.uid_mappings().is_some()
+            || mount.gid_mappings().is_some()
+        {
+            return Err(Error::new(
+                pointer,
+                "idmapped mounts are not supported by this version of nrun",
+            ));
         }
         match kind {
             _ if options.bind => steps.push(bind(mount, options, context, sources, pointer)?),
-            "cgroup" | "cgroup2" => cgroup(mount, &options, context, sources, &pointer, &mut steps)?,
+            "cgroup" | "cgroup2" => {
+                cgroup(mount, &options, context, sources, &pointer, &mut steps)?
+            }
             kind => steps.push(file_system(mount, kind, options, pointer)?),
         }
     }
@@ -110,7 +124,12 @@ fn bind(
     Ok(Step { op: Op::Bind(bind), pointer })
 }
 
-fn file_system(mount: &runtime::Mount, kind: &str, options: Options, pointer: String) -> Result<Step, Error> {
+fn file_system(
+    mount: &runtime::Mount,
+    kind: &str,
+    options: Options,
+    pointer: String,
+) -> Result<Step, Error> {
     // Only procfs itself belongs on /proc, and a tmpfs below it would redirect what the runtime writes (class D).
     if kind != "proc" {
         refuse_over_proc(mount.destination(), &pointer)?;
@@ -165,7 +184,14 @@ fn cgroup(
 ) -> Result<(), Error> {
     let read_only = options.attributes.set & attr::RDONLY != 0;
     if let [CgroupView { name: None, .. }] = context.cgroups {
-        steps.push(hierarchy(mount.destination(), &context.cgroups[0], options, context, sources, pointer)?);
+        steps.push(hierarchy(
+            mount.destination(),
+            &context.cgroups[0],
+            options,
+            context,
+            sources,
+            pointer,
+        )?);
         return Ok(());
     }
     let tmpfs = Mount {
@@ -237,7 +263,11 @@ fn hierarchy(
     }
     let op = Mount {
         target,
-        kind: if view.controllers.is_empty() { c"cgroup2".to_owned() } else { c"cgroup".to_owned() },
+        kind: if view.controllers.is_empty() {
+            c"cgroup2".to_owned()
+        } else {
+            c"cgroup".to_owned()
+        },
         options: parameters,
         attributes: options.attributes.set,
         propagation: Vec::new(),
@@ -301,17 +331,23 @@ mod tests {
     #[test]
     fn a_relative_bind_source_starts_in_the_bundle() {
         let (_, sources) =
-            planned(r#"[{"destination": "/x", "source": "data", "options": ["rbind", "ro"]}]"#).unwrap();
+            planned(r#"[{"destination": "/x", "source": "data", "options": ["rbind", "ro"]}]"#)
+                .unwrap();
         assert_eq!(sources[0].path, c"/bundle/data".to_owned());
         assert!(sources[0].recursive);
     }
 
     #[test]
     fn nothing_may_cover_proc() {
-        for (destination, kind) in
-            [("/proc/self", "tmpfs"), ("/proc/sys", "bind"), ("/x/../proc/sysrq-trigger", "bind"), ("proc//1", "tmpfs")]
-        {
-            let json = format!(r#"[{{"destination": "{destination}", "source": "/s", "type": "{kind}"}}]"#);
+        for (destination, kind) in [
+            ("/proc/self", "tmpfs"),
+            ("/proc/sys", "bind"),
+            ("/x/../proc/sysrq-trigger", "bind"),
+            ("proc//1", "tmpfs"),
+        ] {
+            let json = format!(
+                r#"[{{"destination": "{destination}", "source": "/s", "type": "{kind}"}}]"#
+            );
             let error = planned(&json).unwrap_err();
             assert_eq!(error.pointer, "/mounts/0/destination", "{destination}");
         }
@@ -322,17 +358,29 @@ mod tests {
     #[test]
     fn a_read_only_tmpfs_of_cgroups_is_closed_after_its_hierarchies_are_there() {
         let views = [
-            CgroupView { name: Some("cpu,cpuacct".into()), controllers: vec!["cpu".into(), "cpuacct".into()], path: "/h/c".into() },
-            CgroupView { name: Some("systemd".into()), controllers: vec!["name=systemd".into()], path: "/h/s".into() },
+            CgroupView {
+                name: Some("cpu,cpuacct".into()),
+                controllers: vec!["cpu".into(), "cpuacct".into()],
+                path: "/h/c".into(),
+            },
+            CgroupView {
+                name: Some("systemd".into()),
+                controllers: vec!["name=systemd".into()],
+                path: "/h/s".into(),
+            },
             CgroupView { name: Some("unified".into()), controllers: vec![], path: "/h/u".into() },
         ];
         let json = r#"[{"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": ["nosuid", "ro"]}]"#;
         let steps = plan(&mounts(json), &context(&views), &mut Vec::new()).unwrap();
-        assert!(matches!(&steps[0].op, Op::Mount(m) if m.kind.as_c_str() == c"tmpfs" && m.attributes == attr::NOSUID));
+        assert!(
+            matches!(&steps[0].op, Op::Mount(m) if m.kind.as_c_str() == c"tmpfs" && m.attributes == attr::NOSUID)
+        );
         assert!(matches!(&steps.last().unwrap().op, Op::ReadOnlyMount { .. }));
         let links = steps.iter().filter(|step| matches!(step.op, Op::Symlink { .. })).count();
         assert_eq!(links, 2, "cpu and cpuacct");
-        assert!(steps.iter().any(|s| matches!(&s.op, Op::Mount(m) if m.kind.as_c_str() == c"cgroup2")));
+        assert!(
+            steps.iter().any(|s| matches!(&s.op, Op::Mount(m) if m.kind.as_c_str() == c"cgroup2"))
+        );
     }
 
     #[test]
