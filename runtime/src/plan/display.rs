@@ -1,7 +1,7 @@
 //! How a plan and its steps read: in `nrun plan`, in error messages, and in the golden tests.
 
 use super::Plan;
-use super::op::{Barrier, Carrier, Op, Step};
+use super::op::{Barrier, Bind, Carrier, Device, Mount, Op, Step};
 use rustix::mount::MountPropagationFlags as Propagation;
 use std::ffi::CStr;
 use std::fmt::{self, Display, Formatter};
@@ -163,42 +163,9 @@ impl Op {
             Op::Root { source, propagation: flags } => {
                 format!(" from {}, {}", source_text(plan, *source), propagation(*flags))
             }
-            Op::Mount(mount) => {
-                let mut text = String::new();
-                for (key, value) in &mount.options {
-                    let value = value
-                        .as_ref()
-                        .map(|value| format!("={}", value.to_string_lossy()))
-                        .unwrap_or_default();
-                    text.push_str(&format!(" {}{value}", key.to_string_lossy()));
-                }
-                text + &changes(&Attributes { set: mount.attributes, ..Attributes::default() })
-            }
-            Op::Bind(bind) => {
-                let flags: Vec<String> =
-                    bind.propagation.iter().map(|flags| propagation(*flags)).collect();
-                let recursive = changes(&bind.recursive);
-                let recursive = if recursive.is_empty() {
-                    recursive
-                } else {
-                    format!(" recursively{recursive}")
-                };
-                format!(
-                    " from {}, {}{}{recursive}",
-                    source_text(plan, bind.source),
-                    flags.join(" "),
-                    changes(&bind.attributes)
-                )
-            }
-            Op::Device(device) => {
-                let from =
-                    device.bind.map(|source| format!(" bound from {}", source_text(plan, source)));
-                let made = format!(
-                    " {}:{} mode {:04o} owner {}:{}",
-                    device.major, device.minor, device.mode, device.uid, device.gid
-                );
-                from.unwrap_or(made)
-            }
+            Op::Mount(mount) => mount_details(mount),
+            Op::Bind(bind) => bind_details(plan, bind),
+            Op::Device(device) => device_details(plan, device),
             Op::Rlimit { soft, hard, .. } => {
                 let limit = |limit: &Option<u64>| {
                     limit.map_or("unlimited".into(), |limit| limit.to_string())
@@ -225,6 +192,39 @@ impl Op {
             }
             _ => String::new(),
         }
+    }
+}
+
+fn mount_details(mount: &Mount) -> String {
+    let mut text = String::new();
+    for (key, value) in &mount.options {
+        let value =
+            value.as_ref().map(|value| format!("={}", value.to_string_lossy())).unwrap_or_default();
+        text.push_str(&format!(" {}{value}", key.to_string_lossy()));
+    }
+    text + &changes(&Attributes { set: mount.attributes, ..Attributes::default() })
+}
+
+fn bind_details(plan: &Plan, bind: &Bind) -> String {
+    let flags: Vec<String> = bind.propagation.iter().map(|flags| propagation(*flags)).collect();
+    let recursive = changes(&bind.recursive);
+    let recursive =
+        if recursive.is_empty() { recursive } else { format!(" recursively{recursive}") };
+    format!(
+        " from {}, {}{}{recursive}",
+        source_text(plan, bind.source),
+        flags.join(" "),
+        changes(&bind.attributes)
+    )
+}
+
+fn device_details(plan: &Plan, device: &Device) -> String {
+    match device.bind {
+        Some(source) => format!(" bound from {}", source_text(plan, source)),
+        None => format!(
+            " {}:{} mode {:04o} owner {}:{}",
+            device.major, device.minor, device.mode, device.uid, device.gid
+        ),
     }
 }
 
