@@ -45,7 +45,7 @@ pub fn run(parsed: &Parsed) -> Result<u8> {
 
 fn detached(args: &Args) -> Result<()> {
     let checked = create::check(args)?;
-    let Created { plan, init } = create::create(args, checked, None)?;
+    let Created { plan, init } = create::create(args, &checked, None)?;
     if let Err(error) = init.go().and_then(|()| init.executed(&plan)) {
         init.kill();
         remove(&args.root, &args.id)?;
