@@ -143,7 +143,7 @@ impl<'a> Child<'a> {
             Op::Home { uid } => self.home = passwd::home(*uid),
             Op::WorkingDirectory(path) => working_directory(path)?,
             Op::FindExecutable { candidates, .. } => {
-                self.executable = Some(find_executable(candidates)?)
+                self.executable = Some(find_executable(candidates)?);
             }
             Op::AwaitStart => self.await_start()?,
             Op::CloseFds { first } => sys::fd::cloexec_from(*first)?,

@@ -99,7 +99,7 @@ pub fn run(parsed: &Parsed) -> Result<()> {
     let args = Args::of(parsed, true)?;
     protect::our_executable()?;
     let checked = check(&args)?;
-    let created = create(&args, checked, None)?;
+    let created = create(&args, &checked, None)?;
     created.init.go()?;
     // This process ends here and every fd with it: closing them one by one would cost a system call each.
     std::mem::forget(created);
@@ -110,12 +110,12 @@ pub fn run(parsed: &Parsed) -> Result<()> {
 ///
 /// # Errors
 /// As [`run`].
-pub fn create(args: &Args, checked: Checked, console: Option<OwnedFd>) -> Result<Created> {
-    let host = Host::probe(has_seccomp(&checked))?;
-    let plan = plan::create(&checked, &host, &args.options)?;
-    let console = console_socket(args, &checked)?.or(console);
+pub fn create(args: &Args, checked: &Checked, console: Option<OwnedFd>) -> Result<Created> {
+    let host = Host::probe(has_seccomp(checked))?;
+    let plan = plan::create(checked, &host, &args.options)?;
+    let console = console_socket(args, checked)?.or(console);
     let mut slot =
-        Slot::reserve(&args.root, &args.id, saved(args, &checked, &host, &plan), checked.text())?;
+        Slot::reserve(&args.root, &args.id, saved(args, checked, &host, &plan), checked.text())?;
     let start = if args.options.await_start { Some(slot.listen()?) } else { None };
     let cgroup = slot.own(make_cgroup(&plan)?);
     let init = parent::spawn(&plan, cgroup, Handed { console, start, init: None })?;

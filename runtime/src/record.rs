@@ -156,7 +156,7 @@ impl Slot {
         match made {
             Err(Errno::EXIST) => return Err(Error::Exists(id.to_string())),
             made => {
-                made.map_err(|errno| Error::system(format!("make `{}`", path.display()), errno))?
+                made.map_err(|errno| Error::system(format!("make `{}`", path.display()), errno))?;
             }
         }
         let opened = open_directory(&path).and_then(|directory| {

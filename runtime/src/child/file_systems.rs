@@ -92,7 +92,7 @@ impl<'a> Child<'a> {
             rustix::fs::mkdirat(tmpfs, &**name, Mode::from_raw_mode(0o755))?;
             match from {
                 HierarchySource::Mount { kind, data } => {
-                    mount(&**kind, &**name, &**kind, flags, &**data)?
+                    mount(&**kind, &**name, &**kind, flags, &**data)?;
                 }
                 HierarchySource::Bind(path) => {
                     mount_bind(&**path, &**name)?;

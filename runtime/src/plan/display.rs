@@ -1,7 +1,7 @@
 //! How a plan and its steps read: in `nrun plan`, in error messages, and in the golden tests.
 
 use super::Plan;
-use super::op::{Barrier, Carrier, Cgroups, HierarchySource, Op, Step};
+use super::op::{Barrier, Bind, Carrier, Cgroups, HierarchySource, Mount, Op, Step};
 use rustix::mount::MountPropagationFlags as Propagation;
 use std::ffi::CStr;
 use std::fmt::{self, Display, Formatter};
@@ -163,33 +163,8 @@ impl Op {
             Op::Root { source, propagation: flags } => {
                 format!(" from {}, {}", source_text(plan, *source), propagation(*flags))
             }
-            Op::Mount(mount) => {
-                let mut text = String::new();
-                for (key, value) in &mount.options {
-                    let value = value
-                        .as_ref()
-                        .map(|value| format!("={}", value.to_string_lossy()))
-                        .unwrap_or_default();
-                    text.push_str(&format!(" {}{value}", key.to_string_lossy()));
-                }
-                text + &changes(&Attributes { set: mount.attributes, ..Attributes::default() })
-            }
-            Op::Bind(bind) => {
-                let flags: Vec<String> =
-                    bind.propagation.iter().map(|flags| propagation(*flags)).collect();
-                let recursive = changes(&bind.recursive);
-                let recursive = if recursive.is_empty() {
-                    recursive
-                } else {
-                    format!(" recursively{recursive}")
-                };
-                format!(
-                    " from {}, {}{}{recursive}",
-                    source_text(plan, bind.source),
-                    flags.join(" "),
-                    changes(&bind.attributes)
-                )
-            }
+            Op::Mount(mount) => mount_text(mount),
+            Op::Bind(bind) => bind_text(plan, bind),
             Op::Cgroups(cgroups) => cgroups_text(cgroups),
             Op::Device(device) => {
                 let from =
@@ -227,6 +202,29 @@ impl Op {
             _ => String::new(),
         }
     }
+}
+
+fn mount_text(mount: &Mount) -> String {
+    let mut text = String::new();
+    for (key, value) in &mount.options {
+        let value =
+            value.as_ref().map(|value| format!("={}", value.to_string_lossy())).unwrap_or_default();
+        text.push_str(&format!(" {}{value}", key.to_string_lossy()));
+    }
+    text + &changes(&Attributes { set: mount.attributes, ..Attributes::default() })
+}
+
+fn bind_text(plan: &Plan, bind: &Bind) -> String {
+    let flags: Vec<String> = bind.propagation.iter().map(|flags| propagation(*flags)).collect();
+    let recursive = changes(&bind.recursive);
+    let recursive =
+        if recursive.is_empty() { recursive } else { format!(" recursively{recursive}") };
+    format!(
+        " from {}, {}{}{recursive}",
+        source_text(plan, bind.source),
+        flags.join(" "),
+        changes(&bind.attributes)
+    )
 }
 
 fn cgroups_text(cgroups: &Cgroups) -> String {

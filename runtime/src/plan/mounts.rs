@@ -78,7 +78,7 @@ pub fn plan(
         match kind {
             _ if options.bind => steps.push(bind(mount, options, context, sources, pointer)?),
             "cgroup" | "cgroup2" => {
-                cgroup(mount, &options, context, sources, &pointer, &mut steps)?
+                cgroup(mount, &options, context, sources, &pointer, &mut steps)?;
             }
             kind => steps.push(file_system(mount, kind, options, pointer)?),
         }
