@@ -1,6 +1,6 @@
 //! A bundle's `config.json`: read, parsed and checked before anything is done with it.
 //!
-//! [`load`] reads and parses, [`check`] holds the result against the runtime specification and
+//! [`load`] reads and parses, [`check()`] holds the result against the runtime specification and
 //! against what runc refuses. Only `check` makes a [`Checked`], so whoever holds one need not
 //! check again. Nothing here changes the host, and the only fact of it that is looked at is the
 //! bundle directory with its root file system.
@@ -47,7 +47,7 @@ pub struct Loaded {
     warnings: Vec<Problem>,
 }
 
-/// A configuration that passed every check. Only [`check`] makes one.
+/// A configuration that passed every check. Only [`check()`] makes one.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Checked {
@@ -170,6 +170,8 @@ fn decode<T: DeserializeOwned>(
 ) -> Result<(T, Vec<Problem>), Findings> {
     match serde_json::from_str(&source.text) {
         Ok(value) => Ok((value, Vec::new())),
+        Err(error) if !error.is_data() => Err(syntax_finding(source, &error)),
+        // A value is wrong; what follows may still not be JSON.
         Err(_) => decode_leniently(source, document),
     }
 }

@@ -42,7 +42,7 @@ impl Survey {
             processes: our_processes(),
             interfaces: interfaces_of_this_thread()
                 .into_iter()
-                .filter(|name| name.starts_with("nman") || name.starts_with(PREFIX))
+                .filter(|name| is_our_interface(name))
                 .collect(),
             directories: our_directories(),
         }
@@ -140,11 +140,19 @@ pub(crate) fn interfaces_of_this_thread() -> BTreeSet<String> {
         .collect()
 }
 
+/// Bridges are `nman0` and on, a container's interface is `nm` and the beginning of its id.
+fn is_our_interface(name: &str) -> bool {
+    let of_container = |rest: &str| rest.len() >= 8 && rest.bytes().all(|b| b.is_ascii_hexdigit());
+    name.starts_with("nman")
+        || name.starts_with(PREFIX)
+        || name.strip_prefix("nm").is_some_and(of_container)
+}
+
 fn has_our_name(path: &str) -> bool {
     path.split('/').any(|part| {
         part.contains(PREFIX)
             || ["nrun", "nman", "nrt"].contains(&part)
-            || part.starts_with("nman-")
+            || ["nrun-", "nman-"].iter().any(|prefix| part.starts_with(prefix))
     })
 }
 
@@ -199,6 +207,8 @@ mod tests {
         assert!(has_our_name("/sys/fs/cgroup/memory/nman/0123"));
         assert!(has_our_name("/sys/fs/cgroup/nrt-12-0"));
         assert!(!has_our_name("/srv/unmanned/nrunner"));
+        assert!(is_our_interface("nman0") && is_our_interface("nm0123456789ab"));
+        assert!(!is_our_interface("nm-bridge") && !is_our_interface("eth0"));
     }
 
     #[test]

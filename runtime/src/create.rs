@@ -11,7 +11,7 @@ use crate::id::ContainerId;
 use crate::parent::{self, Handed, Init};
 use crate::plan::{self, Plan};
 use crate::protect;
-use crate::record::{self, Record, Saved, Slot};
+use crate::record::{self, Saved, Slot};
 use bundle::Checked;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use rustix::process::Pid;
@@ -82,8 +82,6 @@ pub struct Created {
     pub plan: Plan,
     /// Its init.
     pub init: Init,
-    /// Its record, locked.
-    pub record: Record,
 }
 
 /// Makes the container and returns when it waits for `start`.
@@ -109,24 +107,21 @@ pub fn create(args: &Args, checked: Checked, console: Option<OwnedFd>) -> Result
     let start = if args.options.await_start { Some(slot.listen()?) } else { None };
     let cgroup = slot.own(make_cgroup(&plan)?);
     let init = parent::spawn(&plan, cgroup, Handed { console, start, init: None })?;
-    let pid = init.pid;
-    let committed = slot.commit(pid).and_then(|record| {
-        // Before create returns, and after the state: whoever waits for the file may ask for the state at once.
-        write_pid_file(args.pid_file.as_deref(), pid).map(|()| record)
-    });
-    match committed {
-        Ok(record) => Ok(Created { plan, init, record }),
+    // The pid file last: whoever waits for it may ask for the state at once.
+    match slot.note_init(init.pid).and_then(|()| write_pid_file(args.pid_file.as_deref(), init.pid)) {
+        Ok(()) => slot.commit(),
         Err(error) => {
             init.kill();
-            Err(error)
+            return Err(error);
         }
     }
+    Ok(Created { plan, init })
 }
 
 fn make_cgroup(plan: &Plan) -> Result<Cgroup> {
     match &plan.cgroup {
         Some(planned) => Ok(Cgroup::create(planned)?),
-        None => Ok(Cgroup::open(crate::cgroup::Paths::default(), false)),
+        None => Ok(Cgroup::open(crate::cgroup::Paths::default())),
     }
 }
 
@@ -154,7 +149,6 @@ fn saved(args: &Args, checked: &Checked, host: &Host, plan: &Plan) -> Saved {
         annotations: checked.spec.annotations().clone().unwrap_or_default(),
         owner: host.uid,
         cgroups: plan.cgroup.as_ref().map(crate::cgroup::CgroupPlan::paths).unwrap_or_default(),
-        rootless: !host.privileged(),
         namespaces: plan.namespaces.bits(),
         ..Saved::default()
     }

@@ -47,7 +47,7 @@ pub fn run(parsed: &Parsed) -> Result<u8> {
         new_keyring: true,
     };
     let plan = planner::exec(&process, &host, &options)?;
-    let cgroup = Cgroup::open(saved.cgroups.clone(), saved.rootless);
+    let cgroup = Cgroup::open(saved.cgroups.clone());
     let detach = parsed.is_set("detach");
     let terminal = process.terminal().unwrap_or(false);
     let socket = console_socket(parsed, terminal, detach)?;

@@ -47,9 +47,6 @@ pub struct Saved {
     /// Its cgroup directories.
     #[serde(default)]
     pub cgroups: Paths,
-    /// The cgroups are those of a caller without root's privileges.
-    #[serde(default)]
-    pub rootless: bool,
     /// `CLONE_NEW*` bits of the namespaces in which it differs from the host.
     #[serde(default)]
     pub namespaces: u64,
@@ -91,14 +88,9 @@ impl Record {
         Ok(Record { directory, path, saved })
     }
 
-    /// Lets other commands at the container while this one waits for something.
-    pub fn unlock(&self) {
-        let _ = rustix::fs::flock(&self.directory, FlockOperation::Unlock);
-    }
-
     /// The cgroup.
     pub fn cgroup(&self) -> Cgroup {
-        Cgroup::open(self.saved.cgroups.clone(), self.saved.rootless)
+        Cgroup::open(self.saved.cgroups.clone())
     }
 
     /// Whether the container still waits for `start`.
@@ -193,11 +185,11 @@ impl Slot {
         made.map_err(|errno| Error::system(format!("make the socket `{START}` in `{}`", record.path.display()), errno))
     }
 
-    /// The container is there: from here on it stays until it is deleted.
+    /// Notes the init, which is set up now.
     ///
     /// # Errors
-    /// When its state cannot be written; the container is taken back then.
-    pub fn commit(mut self, pid: Pid) -> Result<Record> {
+    /// When the state cannot be written.
+    pub fn note_init(&mut self, pid: Pid) -> Result<()> {
         let start = crate::process::start_time(pid)?;
         let paths = self.cgroup.as_ref().map(|cgroup| cgroup.paths().clone()).unwrap_or_default();
         if let Some(record) = &mut self.record {
@@ -206,8 +198,18 @@ impl Slot {
             record.saved.cgroups = paths;
             record.replace_state()?;
         }
+        Ok(())
+    }
+
+    /// The container is there: from here on it stays until it is deleted.
+    ///
+    /// The lock is given back by name and not by closing the fd: the init, made while it was held, has a copy of that fd, and
+    /// would hold the lock for as long as it waits for `start`.
+    pub fn commit(mut self) {
         self.cgroup = None;
-        Ok(self.record.take().expect("a slot has its record until it is committed or dropped"))
+        if let Some(record) = self.record.take() {
+            let _ = rustix::fs::flock(&record.directory, FlockOperation::Unlock);
+        }
     }
 }
 

@@ -27,10 +27,7 @@ pub fn run(parsed: &Parsed) -> Result<u8> {
         // Orphans of a container that shares our pid namespace become ours and not init's: they are reaped here.
         let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
     }
-    let Created { plan, init, record } = create::create(&args, checked, console)?;
-    // The record's lock is not held while the container runs: other commands are for running containers.
-    record.unlock();
-    drop(record);
+    let Created { plan, init } = create::create(&args, checked, console)?;
     let ended = init.go().and_then(|()| init.executed(&plan)).and_then(|()| foreground.wait(init.pid, &init.pidfd));
     if ended.is_err() {
         init.kill();
@@ -43,10 +40,10 @@ pub fn run(parsed: &Parsed) -> Result<u8> {
 
 fn detached(args: &Args) -> Result<()> {
     let checked = create::check(args)?;
-    let Created { plan, init, record } = create::create(args, checked, None)?;
+    let Created { plan, init } = create::create(args, checked, None)?;
     if let Err(error) = init.go().and_then(|()| init.executed(&plan)) {
         init.kill();
-        delete::remove(record)?;
+        remove(&args.root, &args.id)?;
         return Err(error);
     }
     Ok(())

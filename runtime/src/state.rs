@@ -33,7 +33,7 @@ impl Status {
         if !process::is_alive(saved.pid, saved.pid_start)? {
             return Ok(Status::Stopped);
         }
-        if crate::cgroup::Cgroup::open(saved.cgroups.clone(), saved.rootless).is_frozen().unwrap_or(false) {
+        if crate::cgroup::Cgroup::open(saved.cgroups.clone()).is_frozen().unwrap_or(false) {
             return Ok(Status::Paused);
         }
         Ok(if awaits_start { Status::Created } else { Status::Running })

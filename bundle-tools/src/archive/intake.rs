@@ -73,7 +73,7 @@ impl<'l> Intake<'l> {
                 let before = expected.as_ref().is_some_and(|e| self.layout.contains(&e.digest));
                 let mut writer = self.layout.writer(expected)?;
                 let mut data = data;
-                std::io::copy(&mut data, &mut writer).map_err(|e| {
+                writer.fill(&mut data).map_err(|e| {
                     // Where reading the archive failed, that is the news.
                     match e.downcast::<TarError>() {
                         Ok(error) => tar_failure(error),

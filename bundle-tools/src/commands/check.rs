@@ -8,7 +8,7 @@ pub(crate) fn run(args: &cli::Check) -> Result<Outcome, Failure> {
     match bundle::check(loaded) {
         Ok(_) => Ok(Outcome::Done),
         Err(findings) => {
-            print(findings);
+            print(findings.to_string().trim_end());
             Ok(Outcome::Faults)
         }
     }

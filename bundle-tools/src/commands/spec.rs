@@ -24,5 +24,5 @@ pub(super) fn options(rootless: bool) -> generate::Options {
 
 fn has_cgroup_v2_alone() -> bool {
     const CGROUP2_SUPER_MAGIC: i64 = 0x6367_7270;
-    rustix::fs::statfs("/sys/fs/cgroup").is_ok_and(|fs| i64::from(fs.f_type) == CGROUP2_SUPER_MAGIC)
+    rustix::fs::statfs("/sys/fs/cgroup").is_ok_and(|fs| fs.f_type == CGROUP2_SUPER_MAGIC)
 }

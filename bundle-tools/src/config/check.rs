@@ -208,10 +208,16 @@ fn annotations(subject: &Subject<'_>, report: &mut Report) {
 }
 
 /// "A directory MUST exist at the path declared by the field" (config.md, root). As in runc, no
-/// part of the path may be a symbolic link: whoever can place one would choose the root.
+/// part of the path may be a symbolic link: whoever can place one would choose the root. `None` is
+/// for what another rule has found.
 fn rootfs(spec: &Spec, bundle: &Path) -> Result<PathBuf, Option<Problem>> {
     let path = spec.root().as_ref().map(Root::path);
-    let Some(path) = path.filter(|path| !path.as_os_str().is_empty()) else { return Err(None) };
+    // An empty path, and one with a NUL character, have findings of their own.
+    let has_own_finding = |path: &Path| {
+        let bytes = path.as_os_str().as_encoded_bytes();
+        bytes.is_empty() || bytes.contains(&0)
+    };
+    let Some(path) = path.filter(|path| !has_own_finding(path)) else { return Err(None) };
     let rootfs = lexically_clean(&bundle.join(path));
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let resolve = ResolveFlags::NO_SYMLINKS;
@@ -220,8 +226,6 @@ fn rootfs(spec: &Spec, bundle: &Path) -> Result<PathBuf, Option<Problem>> {
         Err(Errno::NOENT) => "does not exist".to_owned(),
         Err(Errno::NOTDIR) => "is not a directory".to_owned(),
         Err(Errno::LOOP) => "is, or leads through, a symbolic link".to_owned(),
-        // A path with a NUL byte never reaches the kernel, and has a finding of its own.
-        Err(Errno::INVAL) => return Err(None),
         Err(errno) => match Error::read(&rootfs, errno) {
             Error::Read { reason, .. } => format!("cannot be opened: {reason}"),
             Error::Invalid(_) => String::new(),

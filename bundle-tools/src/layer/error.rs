@@ -3,6 +3,7 @@
 use std::io;
 
 use crate::{
+    digest::Mismatch,
     reason::reason,
     tarball::{TarError, printable},
 };
@@ -11,8 +12,7 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The stream failed, ended early, or is not the content that was promised
-    /// ([`Mismatch::within`](crate::digest::Mismatch::within) the source tells).
+    /// The stream failed, ended early, or is not the content that was promised ([`mismatch`](Self::mismatch) tells).
     #[error("cannot read the layer: {}", reason(.0))]
     Stream(#[source] io::Error),
     /// The archive in the stream makes no sense.
@@ -62,6 +62,16 @@ impl Error {
                 if source.kind() == io::ErrorKind::PermissionDenied =>
             {
                 Some("device nodes need CAP_MKNOD outside of a user namespace".to_owned())
+            }
+            _ => None,
+        }
+    }
+
+    /// How the content differs from what was promised, if that is the failure.
+    pub fn mismatch(&self) -> Option<&Mismatch> {
+        match self {
+            Self::Stream(source) | Self::Archive(TarError::Read { source, .. }) => {
+                Mismatch::within(source)
             }
             _ => None,
         }

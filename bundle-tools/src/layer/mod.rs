@@ -15,7 +15,10 @@ mod tree;
 mod unpack;
 mod xattr;
 
-use std::{io::Read, os::fd::BorrowedFd};
+use std::{
+    io::{self, Read},
+    os::fd::BorrowedFd,
+};
 
 pub use compression::Compression;
 pub use error::Error;
@@ -27,7 +30,7 @@ pub(crate) use name::clean;
 pub(crate) use stream::Decoded;
 
 use crate::{
-    digest::DiffId,
+    digest::{DiffId, Mismatch},
     tarball::{Entry, HeaderLimits, TarReader},
 };
 
@@ -42,18 +45,47 @@ pub fn unpack(
     root: BorrowedFd<'_>,
     options: &Options,
 ) -> Result<Stats, Error> {
-    let limits = &options.limits;
-    let stream = stream::Decoded::new(reader, limits).map_err(Error::stream)?;
+    with_verdict(reader, |reader| {
+        let mut tar = open(reader, &options.limits)?;
+        let mut unpacker = unpack::Unpacker::new(root, options)?;
+        while let Some(entry) = tar.next()? {
+            unpacker.apply(&entry, &mut tar)?;
+        }
+        let tally = unpacker.finish()?;
+        let (diff_id, bytes) = tar.into_inner().finish().map_err(Error::stream)?;
+        let unpack::Tally { entries, implied, opaque_root, ignored } = tally;
+        Ok(Stats { diff_id, bytes, entries, implied, opaque_root, ignored })
+    })
+}
+
+fn open<'a>(
+    reader: impl Read + Send + 'a,
+    limits: &Limits,
+) -> Result<TarReader<Decoded<'a>>, Error> {
+    let stream = Decoded::new(reader, limits).map_err(Error::stream)?;
     let headers = HeaderLimits { pax: limits.xattrs, ..HeaderLimits::default() };
-    let mut tar = TarReader::new(stream, headers);
-    let mut unpacker = unpack::Unpacker::new(root, options)?;
-    while let Some(entry) = tar.next()? {
-        unpacker.apply(&entry, &mut tar)?;
-    }
-    let tally = unpacker.finish()?;
-    let (diff_id, bytes) = tar.into_inner().finish().map_err(Error::stream)?;
-    let unpack::Tally { entries, implied, opaque_root, ignored } = tally;
-    Ok(Stats { diff_id, bytes, entries, implied, opaque_root, ignored })
+    Ok(TarReader::new(stream, headers))
+}
+
+/// How much is read of a layer that could not be decoded, to learn whether it was the right one.
+const MAX_POST_MORTEM: u64 = 1 << 30;
+
+/// Calls `work`; if it fails on content that makes no sense, reads on to hear whether the content was even the promised one. That
+/// is then the failure: a damaged blob is a wrong digest, not a bad compression.
+fn with_verdict<R: Read, T>(
+    mut reader: R,
+    work: impl FnOnce(&mut R) -> Result<T, Error>,
+) -> Result<T, Error> {
+    work(&mut reader).map_err(|error| {
+        let senseless = matches!(error, Error::Stream(_) | Error::Archive(_));
+        if !senseless || error.mismatch().is_some() {
+            return error;
+        }
+        match io::copy(&mut reader.take(MAX_POST_MORTEM), &mut io::sink()) {
+            Err(verdict) if Mismatch::within(&verdict).is_some() => Error::Stream(verdict),
+            _ => error,
+        }
+    })
 }
 
 /// Reads a layer to its end without unpacking it, calls `visit` for each entry, and gives the diff id.
@@ -62,20 +94,22 @@ pub fn scan(
     limits: &Limits,
     mut visit: impl FnMut(&Entry),
 ) -> Result<DiffId, Error> {
-    let stream = stream::Decoded::new(reader, limits).map_err(Error::stream)?;
-    let headers = HeaderLimits { pax: limits.xattrs, ..HeaderLimits::default() };
-    let mut tar = TarReader::new(stream, headers);
-    while let Some(entry) = tar.next()? {
-        name::clean(&entry.name, limits.depth)?;
-        visit(&entry);
-    }
-    tar.into_inner().finish().map(|(diff_id, _)| diff_id).map_err(Error::stream)
+    with_verdict(reader, |reader| {
+        let mut tar = open(reader, limits)?;
+        while let Some(entry) = tar.next()? {
+            name::clean(&entry.name, limits.depth)?;
+            visit(&entry);
+        }
+        tar.into_inner().finish().map(|(diff_id, _)| diff_id).map_err(Error::stream)
+    })
 }
 
 /// The diff id of a layer: the digest of its uncompressed stream. Nothing is written; the limits hold.
 pub fn diff_id(reader: impl Read + Send, limits: &Limits) -> Result<crate::digest::DiffId, Error> {
-    let stream = stream::Decoded::new(reader, limits).map_err(Error::stream)?;
-    stream.finish().map(|(diff_id, _)| diff_id).map_err(Error::stream)
+    with_verdict(reader, |reader| {
+        let stream = Decoded::new(reader, limits).map_err(Error::stream)?;
+        stream.finish().map(|(diff_id, _)| diff_id).map_err(Error::stream)
+    })
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use rustix::{
 };
 
 use super::{Error, Ignored, tree, xattr};
-use crate::tarball::{Entry, Kind, TarWriter, Timespec, printable};
+use crate::tarball::{Entry, HeaderLimits, Kind, TarWriter, Timespec, Xattr, printable};
 
 /// Choices of the caller.
 #[derive(Clone, Debug, Default)]
@@ -81,40 +81,53 @@ impl<'o, W: Write> Packer<'o, W> {
             let entry = self.describe(b"./", Kind::Directory, &stat, xattrs);
             self.append(&entry, io::empty())?;
         }
-        self.directory(&root, b"")?;
+        self.walk(root)?;
         self.output.finish().map_err(|e| Error::file("write", b"layer", e))?;
         Ok(self.packed)
     }
 
-    fn directory(&mut self, dir: &OwnedFd, path: &[u8]) -> Result<(), Error> {
-        let mut names = tree::list(dir).map_err(|e| Error::file("read directory", path, e))?;
-        names.sort_unstable();
-        for name in names {
-            let path = if path.is_empty() { name.clone() } else { [path, b"/", &name].concat() };
-            let stat = tree::stat(dir, &name).map_err(|e| Error::file("look at", &path, e))?;
-            if let Some(stat) = stat {
-                self.object(dir, &name, &path, &stat)?;
+    /// Everything below `root`. Without recursion: a tree may be deeper than the stack.
+    fn walk(&mut self, root: OwnedFd) -> Result<(), Error> {
+        let mut levels = vec![Level::read(root, Vec::new())?];
+        while let Some(level) = levels.last_mut() {
+            let Some(name) = level.names.pop() else {
+                levels.pop();
+                continue;
+            };
+            let path = match &level.path[..] {
+                [] => name.clone(),
+                dir => [dir, b"/", &name].concat(),
+            };
+            if path.len() > HeaderLimits::default().name {
+                return Err(Error::limit(&path, "its path is longer than a layer can carry"));
             }
+            let stat =
+                tree::stat(&level.dir, &name).map_err(|e| Error::file("look at", &path, e))?;
+            // One that vanished meanwhile is not missed.
+            let Some(stat) = stat else { continue };
+            let child = self.object(&level.dir, &name, &path, &stat)?;
+            levels.extend(child);
         }
         Ok(())
     }
 
+    /// Packs `name`; a directory is given back to be walked.
     fn object(
         &mut self,
         dir: &OwnedFd,
         name: &[u8],
         path: &[u8],
         stat: &Stat,
-    ) -> Result<(), Error> {
+    ) -> Result<Option<Level>, Error> {
         if name.starts_with(b".wh.") {
             return Err(Error::refused(path, "its name would be read as a whiteout"));
         }
         if self.overlay && tree::is_whiteout(stat) {
-            return self.whiteout(path, name);
+            return self.whiteout(path, name).map(|()| None);
         }
         let kind = tree::file_type(stat);
         if kind == FileType::Directory {
-            return self.child_directory(dir, name, path);
+            return self.child_directory(dir, name, path).map(Some);
         }
         if stat.st_nlink > 1 {
             let first = self.links.entry((stat.st_dev, stat.st_ino));
@@ -122,7 +135,7 @@ impl<'o, W: Write> Packer<'o, W> {
                 std::collections::hash_map::Entry::Occupied(first) => {
                     let kind = Kind::HardLink(first.get().clone());
                     let entry = self.describe(path, kind, stat, Vec::new());
-                    return self.append(&entry, io::empty());
+                    return self.append(&entry, io::empty()).map(|()| None);
                 }
                 std::collections::hash_map::Entry::Vacant(slot) => {
                     slot.insert(path.to_vec());
@@ -131,7 +144,7 @@ impl<'o, W: Write> Packer<'o, W> {
         }
         let device = || (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev));
         let kind = match kind {
-            FileType::RegularFile => return self.file(dir, name, path),
+            FileType::RegularFile => return self.file(dir, name, path).map(|()| None),
             FileType::Symlink => {
                 let target = rustix::fs::readlinkat(dir, name, Vec::new())
                     .map_err(|e| Error::file("read the symlink", path, e))?;
@@ -143,15 +156,15 @@ impl<'o, W: Write> Packer<'o, W> {
             _ => {
                 let (entry, what) = (printable(path), "a socket".to_owned());
                 self.packed.ignored.push(Ignored { entry, what });
-                return Ok(());
+                return Ok(None);
             }
         };
         let xattrs = Object::Name(&tree::by_path(dir, name)).xattrs(path)?;
         let entry = self.describe(path, kind, stat, xattrs);
-        self.append(&entry, io::empty())
+        self.append(&entry, io::empty()).map(|()| None)
     }
 
-    fn child_directory(&mut self, dir: &OwnedFd, name: &[u8], path: &[u8]) -> Result<(), Error> {
+    fn child_directory(&mut self, dir: &OwnedFd, name: &[u8], path: &[u8]) -> Result<Level, Error> {
         let fd = tree::open_child(dir, name).map_err(|e| Error::file("open directory", path, e))?;
         let stat = rustix::fs::fstat(&fd).map_err(|e| Error::file("look at", path, e))?;
         let xattrs = Object::Fd(&fd).xattrs(path)?;
@@ -162,7 +175,7 @@ impl<'o, W: Write> Packer<'o, W> {
         if opaque {
             self.marker([path, b"/.wh..wh..opq"].concat())?;
         }
-        self.directory(&fd, path)
+        Level::read(fd, path.to_vec())
     }
 
     fn file(&mut self, dir: &OwnedFd, name: &[u8], path: &[u8]) -> Result<(), Error> {
@@ -205,15 +218,14 @@ impl<'o, W: Write> Packer<'o, W> {
         self.append(&entry, io::empty())
     }
 
-    fn is_opaque(&self, xattrs: &[(Vec<u8>, Vec<u8>)], path: &[u8]) -> Result<bool, Error> {
+    fn is_opaque(&self, xattrs: &[Xattr], path: &[u8]) -> Result<bool, Error> {
         self.refuse_pointers(xattrs, path)?;
         // "x" says that whiteouts in it are xattrs; only "y" hides what is below.
-        let opaque =
-            |(key, value): &(Vec<u8>, Vec<u8>)| is_mark(key, b"overlay.opaque") && value == b"y";
+        let opaque = |(key, value): &Xattr| is_mark(key, b"overlay.opaque") && value == b"y";
         Ok(xattrs.iter().any(opaque))
     }
 
-    fn refuse_pointers(&self, xattrs: &[(Vec<u8>, Vec<u8>)], path: &[u8]) -> Result<(), Error> {
+    fn refuse_pointers(&self, xattrs: &[Xattr], path: &[u8]) -> Result<(), Error> {
         let pointers = [&b"overlay.redirect"[..], b"overlay.metacopy"];
         if self.overlay && pointers.iter().any(|mark| has_mark(xattrs, mark)) {
             return Err(Error::refused(
@@ -224,13 +236,7 @@ impl<'o, W: Write> Packer<'o, W> {
         Ok(())
     }
 
-    fn describe(
-        &self,
-        name: &[u8],
-        kind: Kind,
-        stat: &Stat,
-        mut xattrs: Vec<(Vec<u8>, Vec<u8>)>,
-    ) -> Entry {
+    fn describe(&self, name: &[u8], kind: Kind, stat: &Stat, mut xattrs: Vec<Xattr>) -> Entry {
         xattrs.retain(|(key, _)| xattr::admit(key).is_ok());
         xattrs.sort_unstable();
         let own = Timespec { tv_sec: stat.st_mtime, tv_nsec: stat.st_mtime_nsec.cast_signed() };
@@ -254,11 +260,27 @@ impl<'o, W: Write> Packer<'o, W> {
     }
 }
 
+/// A directory that is being packed.
+struct Level {
+    dir: OwnedFd,
+    path: Vec<u8>,
+    /// What is yet to come, the next one last.
+    names: Vec<Vec<u8>>,
+}
+
+impl Level {
+    fn read(dir: OwnedFd, path: Vec<u8>) -> Result<Self, Error> {
+        let mut names = tree::list(&dir).map_err(|e| Error::file("read directory", &path, e))?;
+        names.sort_unstable_by(|a, b| b.cmp(a));
+        Ok(Self { dir, path, names })
+    }
+}
+
 fn is_mark(key: &[u8], mark: &[u8]) -> bool {
     key.strip_prefix(b"trusted.").or_else(|| key.strip_prefix(b"user.")) == Some(mark)
 }
 
-fn has_mark(xattrs: &[(Vec<u8>, Vec<u8>)], mark: &[u8]) -> bool {
+fn has_mark(xattrs: &[Xattr], mark: &[u8]) -> bool {
     xattrs.iter().any(|(key, _)| is_mark(key, mark))
 }
 
@@ -292,7 +314,7 @@ impl Object<'_> {
     }
 
     /// All attributes. A file system that keeps none has none; one that vanishes meanwhile is not missed.
-    fn xattrs(self, path: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Error> {
+    fn xattrs(self, path: &[u8]) -> Result<Vec<Xattr>, Error> {
         let failed = |e: Errno| Error::file("read the xattrs of", path, e);
         match self.list_length() {
             Ok(0) | Err(Errno::OPNOTSUPP) => return Ok(Vec::new()),

@@ -150,6 +150,7 @@ fn layer() -> Layer {
     Layer::default()
 }
 
+mod damaged;
 mod faithful;
 mod hostile;
 mod limits;

@@ -69,24 +69,47 @@ pub(super) fn list(dir: impl AsFd) -> Result<Vec<Vec<u8>>, Errno> {
 }
 
 /// Removes `name` and all that is in it. Nothing there is fine.
+///
+/// Without recursion: layer upon layer and by way of symlinks an image nests directories as deep as it likes, and what is to run
+/// out then is fds, with an error, and not the stack.
 pub(super) fn remove_all(parent: BorrowedFd<'_>, name: &[u8]) -> Result<(), Errno> {
+    let Some(first) = remove_or_open(parent, name)? else { return Ok(()) };
+    let mut levels = vec![first];
+    while let Some(level) = levels.last_mut() {
+        if let Some(child) = level.names.pop() {
+            let child = remove_or_open(level.dir.as_fd(), &child)?;
+            levels.extend(child);
+            continue;
+        }
+        let Some(empty) = levels.pop() else { break };
+        let above = levels.last().map_or(parent, |level| level.dir.as_fd());
+        match rustix::fs::unlinkat(above, &empty.name, AtFlags::REMOVEDIR) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// A directory that is being emptied.
+struct Level {
+    name: Vec<u8>,
+    dir: OwnedFd,
+    names: Vec<Vec<u8>>,
+}
+
+/// Removes `name`, or opens it if it is a directory.
+fn remove_or_open(parent: BorrowedFd<'_>, name: &[u8]) -> Result<Option<Level>, Errno> {
     match rustix::fs::unlinkat(parent, name, AtFlags::empty()) {
-        Ok(()) | Err(Errno::NOENT) => return Ok(()),
+        Ok(()) | Err(Errno::NOENT) => return Ok(None),
         // What Linux and POSIX say of a directory.
         Err(Errno::ISDIR | Errno::PERM) => {}
         Err(error) => return Err(error),
     }
-    let dir = match open_child(parent, name) {
-        Ok(dir) => dir,
-        Err(Errno::NOENT) => return Ok(()),
-        Err(error) => return Err(error),
-    };
-    for child in list(&dir)? {
-        remove_all(dir.as_fd(), &child)?;
-    }
-    match rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR) {
-        Err(Errno::NOENT) => Ok(()),
-        other => other,
+    match open_child(parent, name) {
+        Ok(dir) => Ok(Some(Level { name: name.to_vec(), names: list(&dir)?, dir })),
+        Err(Errno::NOENT) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

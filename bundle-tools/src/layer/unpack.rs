@@ -121,21 +121,18 @@ impl<'o> Unpacker<'o> {
         for (path, finish) in std::mem::take(&mut self.directories) {
             let (dir, name) = name::split(&path);
             let known = parent.take().filter(|(known, _)| known == dir);
-            let (_, fd) = match known {
-                Some(known) => parent.insert(known),
-                None => {
-                    let fd = tree::open_dir(&self.root, dir)
-                        .map_err(|e| Error::file("open directory", dir, e))?;
-                    parent.insert((dir.to_vec(), fd))
-                }
+            let fd = match known {
+                Some((_, fd)) => Ok(fd),
+                None => tree::open_dir(&self.root, dir),
             };
-            let name = if name.is_empty() { b"." } else { name };
-            metadata::set_time(&*fd, name, finish.mtime)
-                .map_err(|e| Error::file("set the time of", &path, e))?;
-            if let Some(mode) = finish.mode {
-                tree::open_child(&*fd, name)
-                    .and_then(|fd| rustix::fs::fchmod(fd, mode))
-                    .map_err(|e| Error::file("set the mode of", &path, e))?;
+            match fd {
+                Ok(fd) => {
+                    let (_, fd) = parent.insert((dir.to_vec(), fd));
+                    finish_directory(fd, name, finish, &path)?;
+                }
+                // It had been made through a symlink, and a later entry took that or its target away.
+                Err(Errno::NOENT | Errno::NOTDIR) => {}
+                Err(error) => return Err(Error::file("open directory", dir, error)),
             }
         }
         self.tally.implied = self.implied.into_iter().collect();
@@ -323,6 +320,23 @@ impl<'o> Unpacker<'o> {
     fn ignore(&mut self, entry: &Entry, what: impl Into<String>) {
         self.tally.ignored.push(Ignored { entry: printable(&entry.name), what: what.into() });
     }
+}
+
+fn finish_directory(
+    parent: &OwnedFd,
+    name: &[u8],
+    finish: Finish,
+    path: &[u8],
+) -> Result<(), Error> {
+    let name = if name.is_empty() { b"." } else { name };
+    match metadata::set_time(parent, name, finish.mtime) {
+        Err(Errno::NOENT) => return Ok(()),
+        other => other.map_err(|e| Error::file("set the time of", path, e))?,
+    }
+    let Some(mode) = finish.mode else { return Ok(()) };
+    tree::open_child(parent, name)
+        .and_then(|fd| rustix::fs::fchmod(fd, mode))
+        .map_err(|e| Error::file("set the mode of", path, e))
 }
 
 fn keys<'a>(range: impl Iterator<Item = &'a Vec<u8>>) -> Vec<Vec<u8>> {

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io::{self, Read, Write},
+    io::{self, BufWriter, Read, Write},
     os::fd::AsRawFd,
     path::{Path, PathBuf},
     sync::atomic::{AtomicU32, Ordering},
@@ -34,6 +34,14 @@ impl BlobWriter {
         let (file, temporary) = open_temporary(&dir, layout.path())
             .map_err(|e| Error::file("make a file in", &dir, e))?;
         Ok(Self { layout: layout.clone(), file, temporary, check: Check::new(expected) })
+    }
+
+    /// Writes all that `reader` yields, in pieces that are large enough for the hash and the file system.
+    pub(crate) fn fill(&mut self, reader: &mut impl Read) -> io::Result<()> {
+        let mut buffered = BufWriter::with_capacity(128 << 10, self);
+        io::copy(reader, &mut buffered)?;
+        // Not by `into_inner`: its error has lost the cause.
+        buffered.flush()
     }
 
     /// Gives the blob its name, if it is what was expected, and makes it last.

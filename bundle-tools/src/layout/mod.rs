@@ -109,7 +109,7 @@ impl Layout {
         expected: Option<Expected>,
     ) -> Result<(Digest, u64), Error> {
         let mut writer = self.writer(expected)?;
-        io::copy(&mut reader, &mut writer).map_err(|e| writer.failed(e))?;
+        writer.fill(&mut reader).map_err(|e| writer.failed(e))?;
         writer.commit()
     }
 

@@ -40,10 +40,13 @@ pub struct Entry {
     /// The length of a file's content, holes included.
     pub size: u64,
     /// Extended attributes by full name (`user.x`).
-    pub xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    pub xattrs: Vec<Xattr>,
     /// Where a sparse file has data; `None` when all of it is.
     pub extents: Option<Vec<Extent>>,
 }
+
+/// An extended attribute: its full name and its value.
+pub type Xattr = (Vec<u8>, Vec<u8>);
 
 /// The type of an entry and what only that type has.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use rustix::fs::Timespec;
 
-use super::{number, sparse::PaxSparse};
+use super::{Xattr, number, sparse::PaxSparse};
 
 /// What the records say. A later record wins over an earlier one; an empty value takes an override back, as POSIX has it.
 #[derive(Clone, Debug, Default)]
@@ -13,7 +13,7 @@ pub(super) struct Overrides {
     pub(super) uid: Option<u64>,
     pub(super) gid: Option<u64>,
     pub(super) mtime: Option<Timespec>,
-    pub(super) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    pub(super) xattrs: Vec<Xattr>,
     pub(super) sparse: PaxSparse,
 }
 

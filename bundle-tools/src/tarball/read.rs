@@ -118,7 +118,7 @@ impl<R: BufRead> TarReader<R> {
             let why = format!("its name or target is longer than {} bytes", self.limits.name);
             return Err(self.bad(start, &why));
         }
-        let kind = parse_kind(header, &name, link).map_err(|why| self.bad(start, &why))?;
+        let kind = parse_kind(header, &name, &link).map_err(|why| self.bad(start, &why))?;
         let numbers = Numbers::read(header, &pax).map_err(|why| self.bad(start, &why))?;
         // Only files have data, whatever the size field of another type says: Go's reading, which the engines share.
         let stored = if kind == Kind::File { numbers.size } else { 0 };
@@ -373,16 +373,16 @@ fn parse_id(name: &str, id: u64) -> Result<u32, String> {
         .ok_or_else(|| format!("its {name} {id} is out of range"))
 }
 
-fn parse_kind(header: &tar::Header, name: &[u8], link: Vec<u8>) -> Result<Kind, String> {
-    let need_target = |kind: Kind, link: &[u8]| {
-        if link.is_empty() { Err("it is a link without a target".to_owned()) } else { Ok(kind) }
+fn parse_kind(header: &tar::Header, name: &[u8], link: &[u8]) -> Result<Kind, String> {
+    let target = || {
+        if link.is_empty() { Err("it is a link without a target") } else { Ok(link.to_vec()) }
     };
     match header.as_old().linkflag[0] {
         // Before ustar a directory was a file whose name ends in a slash.
         0 if name.ends_with(b"/") => Ok(Kind::Directory),
         0 | b'0' | b'7' | b'S' => Ok(Kind::File),
-        b'1' => need_target(Kind::HardLink(link.clone()), &link),
-        b'2' => need_target(Kind::Symlink(link.clone()), &link),
+        b'1' => Ok(Kind::HardLink(target()?)),
+        b'2' => Ok(Kind::Symlink(target()?)),
         b'3' => device(header).map(|(major, minor)| Kind::CharDevice(major, minor)),
         b'4' => device(header).map(|(major, minor)| Kind::BlockDevice(major, minor)),
         b'5' => Ok(Kind::Directory),

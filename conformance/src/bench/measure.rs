@@ -67,3 +67,10 @@ pub(super) fn reap(pid: Pid) -> Sample {
     let (_, usage) = wait_with_usage(pid).expect("the container's process as a child");
     Sample { wall: start.elapsed(), cpu: usage.cpu, peak_kib: usage.peak_kib }
 }
+
+/// The peak in KiB of a program that does nothing.
+pub(super) fn peak_floor() -> u64 {
+    let directory = crate::fixture::scratch_dir();
+    let errors = directory.path().join("errors");
+    call(&crate::fixture::tool("busybox"), &["true".into()], &errors).peak_kib
+}

@@ -75,7 +75,7 @@ impl Contender {
 #[must_use]
 pub fn compare(contenders: &[Contender], runs: usize, progress: &dyn Fn(&str)) -> Report {
     let sandbox = Sandbox::enter();
-    let mut report = Report::of_this_machine(runs);
+    let mut report = Report::of_this_machine(runs, measure::peak_floor());
     std::thread::scope(|scope| {
         let workers: Vec<Worker> =
             contenders.iter().map(|contender| Worker::start(scope, contender)).collect();

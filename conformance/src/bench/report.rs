@@ -24,6 +24,8 @@ pub struct Report {
     cgroups: &'static str,
     load: String,
     runs: usize,
+    /// What the same measurement says of `busybox true`: less than this cannot be seen.
+    peak_floor_kib: u64,
     runtimes: Vec<Entry>,
 }
 
@@ -51,7 +53,7 @@ pub struct Summary {
 impl Report {
     /// An empty report with the facts that decide what the numbers mean.
     #[must_use]
-    pub fn of_this_machine(runs: usize) -> Self {
+    pub fn of_this_machine(runs: usize, peak_floor_kib: u64) -> Self {
         let uname = rustix::system::uname();
         let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
         Self {
@@ -60,6 +62,7 @@ impl Report {
             cgroups: cgroup_layout(),
             load: load.split(' ').take(3).collect::<Vec<_>>().join(" "),
             runs,
+            peak_floor_kib,
             runtimes: Vec::new(),
         }
     }
@@ -189,6 +192,11 @@ impl fmt::Display for Report {
                 }
             }
         }
+        writeln!(
+            f,
+            "\npeak memory by the same means of `busybox true`: {} KiB",
+            self.peak_floor_kib
+        )?;
         writeln!(f, "\n{:<22} system calls   tasks   reads of mount tables", "one create")?;
         for entry in &self.runtimes {
             let Some(calls) = &entry.create else { continue };
@@ -244,7 +252,7 @@ mod tests {
     }
 
     fn verdicts(ours: Entry) -> Vec<bool> {
-        let mut report = Report::of_this_machine(1);
+        let mut report = Report::of_this_machine(1, 0);
         report.runtimes =
             vec![ours, entry("runc", 30_000, 20_000, 5_000), entry("crun", 5_000, 3_200, 900)];
         report.bars().iter().map(|bar| bar.met).collect()

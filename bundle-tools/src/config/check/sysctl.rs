@@ -53,7 +53,8 @@ fn refusal(subject: &Subject<'_>, name: &str) -> Option<String> {
         return Some(format!("`{name}` is not the name of a kernel parameter"));
     };
     let needs = |typ, label: &str| {
-        let message = format!("sysctl `{name}` cannot be set without a {label} namespace");
+        let message =
+            format!("sysctl `{name}` cannot be set without a namespace of type `{label}`");
         (!subject.has(typ)).then_some(message)
     };
     match path.split('/').next() {

@@ -99,6 +99,44 @@ fn a_replaced_directory_is_not_written_through_the_old_one() {
 }
 
 #[test]
+fn a_name_that_leads_elsewhere_since_the_last_entry_is_looked_up_again() {
+    let sandbox = Sandbox::new();
+    let layer = layer().symlink("l", ".").dir("x").symlink("l/l", "x").file("l/f", "");
+    sandbox.unpack(&layer).unwrap();
+    assert_eq!(sandbox.names("x"), ["f"]);
+}
+
+#[test]
+fn a_directory_that_a_later_entry_takes_away_needs_no_time() {
+    let sandbox = Sandbox::new();
+    let layer = layer().symlink("l", "x").dir("x").dir("l/d").dir("l/d/e").file("x", "");
+    sandbox.unpack(&layer).unwrap();
+    assert_eq!(sandbox.names(""), ["l", "x"]);
+}
+
+#[test]
+fn a_tree_too_deep_to_walk_is_an_error_and_not_a_crash() {
+    let sandbox = Sandbox::new();
+    let mut deep = layer();
+    let step = vec!["d"; 250].join("/");
+    for n in 0..6 {
+        let dir = if n == 0 { step.clone() } else { format!("l{}/{step}", n - 1) };
+        deep = deep.dir(&dir).symlink(&format!("l{n}"), &dir);
+    }
+    sandbox.apply(&deep);
+    let root = fs::File::open(sandbox.root()).unwrap();
+    let options = Options { whiteouts: Whiteouts::Apply, ..Options::default() };
+    // It depends on the limit of open files whether it is removed or not.
+    let whiteout = layer().file(".wh.d", "").bytes();
+    match unpack(&whiteout[..], root.as_fd(), &options) {
+        Ok(_) => assert!(!sandbox.names("").contains(&"d".to_owned())),
+        Err(error) => assert!(matches!(error, Error::File { action: "remove", .. }), "{error}"),
+    }
+    // The clean-up of the test is up to a tool that needs no fd for each level.
+    std::process::Command::new("rm").arg("-rf").arg(sandbox.root()).status().unwrap();
+}
+
+#[test]
 fn hard_links_share_one_file_and_replacing_a_name_spares_the_others() {
     let sandbox = Sandbox::new();
     let layer = layer()

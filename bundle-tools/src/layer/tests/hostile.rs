@@ -85,6 +85,9 @@ fn hard_links_reach_nothing_outside() {
     refused(&layer().symlink("s", "../outside").hard_link("h", "s/canary"));
     refused(&layer().dir("d").hard_link("h", "d"));
     refused(&layer().hard_link("h", "/"));
+    // The canary's own count of names tells whether the link was followed.
+    Sandbox::new().unpack(&layer().symlink("s", "../outside/canary").hard_link("h", "s")).unwrap();
+    sandbox.unpack(&layer().symlink("s", &canary).hard_link("h", "s")).unwrap();
     // The target is a symlink: the link is one more symlink, and writing its name replaces it.
     let through = layer().symlink("s", &canary).hard_link("h", "s").file("h", "dead");
     sandbox.unpack(&through).unwrap();

@@ -113,7 +113,7 @@ fn a_truncated_layer_names_the_entry() {
 
 #[test]
 fn content_that_is_not_what_was_promised_fails_even_behind_the_archive() {
-    use crate::digest::{Digest, Expected, Mismatch, Verifier};
+    use crate::digest::{Digest, Expected, Verifier};
     let bytes = layer().file("f", "x").bytes();
     let expected = Expected { digest: Digest::of(&bytes), size: None };
     let mut longer = bytes.clone();
@@ -122,6 +122,26 @@ fn content_that_is_not_what_was_promised_fails_even_behind_the_archive() {
     let root = fs::File::open(sandbox.root()).unwrap();
     let verifier = Verifier::new(&longer[..], expected);
     let error = unpack(verifier, root.as_fd(), &Options::default()).unwrap_err();
-    let Error::Stream(source) = &error else { panic!("{error}") };
-    assert!(Mismatch::within(source).is_some());
+    assert!(error.mismatch().is_some(), "{error}");
+}
+
+#[test]
+fn a_damaged_blob_is_a_wrong_digest_and_not_a_bad_compression() {
+    use crate::digest::{Digest, Expected, Verifier};
+    let plain = layer().file("f", &"0123456789".repeat(500)).bytes();
+    for compression in [Compression::Plain, Compression::Gzip, Compression::Zstd] {
+        let mut encoder = compression.encoder(Vec::new()).unwrap();
+        encoder.write_all(&plain).unwrap();
+        let blob = encoder.finish().unwrap();
+        let expected = Expected { digest: Digest::of(&blob), size: Some(blob.len() as u64) };
+        for damage in [0, 9, blob.len() / 2, blob.len() - 1] {
+            let mut damaged = blob.clone();
+            damaged[damage] ^= 0x55;
+            let sandbox = Sandbox::new();
+            let root = fs::File::open(sandbox.root()).unwrap();
+            let verifier = Verifier::new(&damaged[..], expected.clone());
+            let error = unpack(verifier, root.as_fd(), &Options::default()).unwrap_err();
+            assert!(error.mismatch().is_some(), "{compression:?} {damage}: {error}");
+        }
+    }
 }

@@ -17,7 +17,7 @@ fn diffed(root: &Path) -> Result<Vec<u8>, Error> {
 fn names(bytes: &[u8]) -> Vec<String> {
     let mut names = Vec::new();
     scan(bytes, &Limits::default(), |entry| {
-        names.push(String::from_utf8_lossy(&entry.name).into_owned())
+        names.push(String::from_utf8_lossy(&entry.name).into_owned());
     })
     .unwrap();
     names
@@ -137,4 +137,18 @@ fn a_socket_is_left_out_and_reported() {
     let root = fs::File::open(sandbox.root()).unwrap();
     let packed = pack(root.as_fd(), &PackOptions::default(), std::io::sink()).unwrap();
     assert_eq!((packed.entries, packed.ignored.len()), (1, 1));
+}
+
+#[test]
+fn a_path_longer_than_a_layer_can_carry_is_an_error() {
+    let sandbox = Sandbox::new();
+    let name = "d".repeat(250);
+    let mut dir: std::os::fd::OwnedFd = fs::File::open(sandbox.root()).unwrap().into();
+    for _ in 0..20 {
+        rustix::fs::mkdirat(&dir, &name, rustix::fs::Mode::RWXU).unwrap();
+        dir = tree::open_child(&dir, name.as_bytes()).unwrap();
+    }
+    let root = fs::File::open(sandbox.root()).unwrap();
+    let error = pack(root.as_fd(), &PackOptions::default(), std::io::sink()).unwrap_err();
+    assert!(matches!(error, Error::Limit { .. }), "{error}");
 }
