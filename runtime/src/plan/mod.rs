@@ -17,6 +17,9 @@ pub mod seccomp;
 mod sysctl;
 mod unsupported;
 
+#[cfg(test)]
+mod tests;
+
 use crate::cgroup::{self, CgroupPlan};
 use crate::host::Host;
 use bundle::Checked;
