@@ -37,7 +37,12 @@ impl Failure {
 
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
-        let hint = match (&self.step.op, self.errno) {
+        let hint = self.file_system_hint().or_else(|| self.process_hint())?;
+        Some(hint.to_owned())
+    }
+
+    fn file_system_hint(&self) -> Option<&'static str> {
+        Some(match (&self.step.op, self.errno) {
             (Op::Mount(mount), Errno::PERM)
                 if mount.kind.as_c_str() == c"proc" && !self.pid_namespace =>
             {
@@ -60,6 +65,9 @@ impl Failure {
             (Op::Device(_) | Op::Symlink { .. } | Op::Console(_), Errno::LOOP) => {
                 "the image has a symbolic link there: /dev must be a directory of its own, most often a tmpfs in `mounts`"
             }
+            (Op::Console(_), Errno::NOENT) => {
+                "a terminal needs a mount of type `devpts` on /dev/pts"
+            }
             (Op::Mount(_), Errno::NODEV) => {
                 "this kernel does not have that file system: see /proc/filesystems"
             }
@@ -72,6 +80,12 @@ impl Failure {
             (Op::Pivot { .. }, Errno::INVAL) => {
                 "on a host whose root is an initramfs, `--no-pivot` is needed"
             }
+            _ => return None,
+        })
+    }
+
+    fn process_hint(&self) -> Option<&'static str> {
+        Some(match (&self.step.op, self.errno) {
             (Op::Rlimit { .. }, Errno::PERM) => {
                 "raising a hard limit needs CAP_SYS_RESOURCE: keep it at or below nrun's own, see `ulimit -Ha`"
             }
@@ -81,9 +95,6 @@ impl Failure {
                 "lowering the score needs CAP_SYS_RESOURCE"
             }
             (Op::WriteProc { .. }, Errno::NOENT) => "this kernel does not have that parameter",
-            (Op::Console(_), Errno::NOENT) => {
-                "a terminal needs a mount of type `devpts` on /dev/pts"
-            }
             (Op::WorkingDirectory(_), Errno::XDEV) => {
                 "the working directory is outside the container's root"
             }
@@ -100,8 +111,7 @@ impl Failure {
                 "it is not a program for this machine, or a script without a `#!` line"
             }
             _ => return None,
-        };
-        Some(hint.to_owned())
+        })
     }
 }
 

@@ -112,7 +112,10 @@ pub(super) fn capabilities(sets: &Capabilities) -> Result<(), Errno> {
         inheritable: set(sets.inheritable),
     };
     set_capabilities(None, all)?;
-    clear_ambient_capability_set()?;
+    // The kernel keeps the ambient set within the inheritable one, so that an empty one has emptied it.
+    if sets.inheritable != 0 {
+        clear_ambient_capability_set()?;
+    }
     for bit in (0..u64::BITS).map(|number| 1u64 << number).filter(|bit| sets.ambient & bit != 0) {
         configure_capability_in_ambient_set(set(bit), true)?;
     }

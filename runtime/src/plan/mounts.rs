@@ -197,12 +197,8 @@ fn cgroup(
         options: vec![(c"mode".to_owned(), Some(c"755".to_owned()))],
         attributes: options.attributes.set & !attr::RDONLY,
         propagation: Vec::new(),
-<<<<<<< main
         ordinary: true,
-=======
-        ordinary: false,
         off_proc: false,
->>>>>>> dbb39e9a74699b6dce5db1ecdd44ce7b060c52ff
     };
     let (mut hierarchies, mut links) = (Vec::new(), Vec::new());
     for view in context.cgroups {

@@ -238,11 +238,21 @@ fn in_a_user_namespace_limits_are_set_by_the_parent_before_the_child_is_hidden()
         config["linux"]["gidMappings"] = json!([{"containerID": 0, "hostID": 1000, "size": 1}]);
         config["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "user"}));
     };
-    let plan = plan(&hybrid(), &options(), edit).unwrap();
+    let rootless = Host { uid: 1000, gid: 1000, capabilities: 0, ..hybrid() };
+    let plan = plan(&rootless, &options(), edit).unwrap();
     assert!(plan.by_parent.iter().any(|step| matches!(step.op, Op::Rlimit { .. })));
     assert!(!plan.steps.iter().any(|step| matches!(step.op, Op::Rlimit { .. })));
     let maps = place(&plan, |op| matches!(op, Op::Wait(Barrier::Maps)));
     assert!(maps < place(&plan, |op| matches!(op, Op::NotDumpable)));
+}
+
+#[test]
+fn with_privilege_the_child_is_hidden_before_it_enters_anything() {
+    let plan = full();
+    assert!(
+        place(&plan, |op| matches!(op, Op::NotDumpable))
+            < place(&plan, |op| matches!(op, Op::JoinCgroup))
+    );
 }
 
 #[test]
