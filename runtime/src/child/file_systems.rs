@@ -192,9 +192,12 @@ impl Child<'_> {
     /// pivot_root(".", ".") puts the old root on top of the new one, from where it is taken away at once: no directory for it has
     /// to be made in the image (pivot_root(2), NOTES).
     pub(super) fn pivot(&self) -> Result<(), Errno> {
+        let old = rustix::fs::open(c"/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
         rustix::process::fchdir(self.root()?)?;
         rustix::process::pivot_root(c".", c".")?;
         // What is unmounted here must not be unmounted on the host: the old root was left a peer where propagation is shared.
+        // From inside it, because `.` would be the new root, whose shared mounts are to stay so.
+        rustix::process::fchdir(&old)?;
         mount_change(c".", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)?;
         unmount(c".", UnmountFlags::DETACH)?;
         rustix::process::chdir(c"/")

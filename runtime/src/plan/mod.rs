@@ -241,7 +241,12 @@ impl Builder<'_> {
             self.push(Op::Propagation { flags: propagation.bits().into() }, "/linux/rootfsPropagation");
         }
         self.sources.push(Source { path: root, recursive: true, carrier: self.carrier, pointer: "/root/path".into() });
-        let inherited = bind_propagation(propagation).bits().into();
+        // A shared mount cannot be pivoted to; it becomes one afterwards.
+        let inherited = match bind_propagation(propagation) {
+            shared if shared.contains(Propagation::SHARED) => Propagation::DOWNSTREAM | Propagation::REC,
+            other => other,
+        };
+        let inherited = inherited.bits().into();
         self.push(Op::Root { source: self.sources.len() - 1, propagation: inherited }, "/root/path");
         self.mounts(cgroup, propagation)?;
         self.devices()?;
