@@ -12,7 +12,8 @@ pub fn run(parsed: &Parsed) -> Result<String> {
     let args = Args::for_id("container", parsed, true)?;
     let checked = create::check(&args)?;
     let path = checked.config_path().display();
-    let mut text: String = checked.warnings.iter().map(|warning| format!("{path}:{warning}\n")).collect();
+    let mut text: String =
+        checked.warnings.iter().map(|warning| format!("{path}:{warning}\n")).collect();
     text.push_str(&format!("{path}: ok\n"));
     Ok(text)
 }

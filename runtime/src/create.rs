@@ -42,7 +42,11 @@ impl Args {
     /// # Errors
     /// For an id that is none, or a number that is none.
     pub fn of(parsed: &Parsed, await_start: bool) -> Result<Args> {
-        Args::for_id(parsed.operands.first().map(String::as_str).unwrap_or_default(), parsed, await_start)
+        Args::for_id(
+            parsed.operands.first().map(String::as_str).unwrap_or_default(),
+            parsed,
+            await_start,
+        )
     }
 
     /// Reads the command line, but for the id.
@@ -63,7 +67,10 @@ impl Args {
             id,
             root: root(parsed),
             bundle: parsed.value("bundle").unwrap_or(".").into(),
-            console_socket: parsed.value("console-socket").filter(|path| !path.is_empty()).map(PathBuf::from),
+            console_socket: parsed
+                .value("console-socket")
+                .filter(|path| !path.is_empty())
+                .map(PathBuf::from),
             pid_file: parsed.value("pid-file").filter(|path| !path.is_empty()).map(PathBuf::from),
             options,
         })
@@ -92,23 +99,29 @@ pub fn run(parsed: &Parsed) -> Result<()> {
     let args = Args::of(parsed, true)?;
     protect::our_executable()?;
     let checked = check(&args)?;
-    create(&args, checked, None)?.init.go()
+    let created = create(&args, &checked, None)?;
+    created.init.go()?;
+    // This process ends here and every fd with it: closing them one by one would cost a system call each.
+    std::mem::forget(created);
+    Ok(())
 }
 
 /// Makes the container. A terminal's master goes to `--console-socket`, or to `console` where that is not given.
 ///
 /// # Errors
 /// As [`run`].
-pub fn create(args: &Args, checked: Checked, console: Option<OwnedFd>) -> Result<Created> {
-    let host = Host::probe(has_seccomp(&checked))?;
-    let plan = plan::create(&checked, &host, &args.options)?;
-    let console = console_socket(args, &checked)?.or(console);
-    let mut slot = Slot::reserve(&args.root, &args.id, saved(args, &checked, &host, &plan), checked.text())?;
+pub fn create(args: &Args, checked: &Checked, console: Option<OwnedFd>) -> Result<Created> {
+    let host = Host::probe(has_seccomp(checked))?;
+    let plan = plan::create(checked, &host, &args.options)?;
+    let console = console_socket(args, checked)?.or(console);
+    let mut slot =
+        Slot::reserve(&args.root, &args.id, saved(args, checked, &host, &plan), checked.text())?;
     let start = if args.options.await_start { Some(slot.listen()?) } else { None };
     let cgroup = slot.own(make_cgroup(&plan)?);
     let init = parent::spawn(&plan, cgroup, Handed { console, start, init: None })?;
     // The pid file last: whoever waits for it may ask for the state at once.
-    match slot.note_init(init.pid).and_then(|()| write_pid_file(args.pid_file.as_deref(), init.pid)) {
+    match slot.note_init(init.pid).and_then(|()| write_pid_file(args.pid_file.as_deref(), init.pid))
+    {
         Ok(()) => slot.commit(),
         Err(error) => {
             init.kill();
@@ -156,12 +169,15 @@ fn saved(args: &Args, checked: &Checked, host: &Host, plan: &Plan) -> Saved {
 
 /// The engine's socket for the terminal, connected before anything is made: one that is not there is found out first.
 fn console_socket(args: &Args, checked: &Checked) -> Result<Option<OwnedFd>> {
-    let terminal = checked.spec.process().as_ref().is_some_and(|process| process.terminal().unwrap_or(false));
+    let terminal =
+        checked.spec.process().as_ref().is_some_and(|process| process.terminal().unwrap_or(false));
     match (&args.console_socket, terminal) {
-        (None, true) if args.options.await_start => {
-            Err(Error::Usage("cannot allocate tty if nrun will detach without setting --console-socket".into()))
-        }
-        (Some(_), false) => Err(Error::Usage("cannot use --console-socket: `process.terminal` is not set in config.json".into())),
+        (None, true) if args.options.await_start => Err(Error::Usage(
+            "cannot allocate tty if nrun will detach without setting --console-socket".into(),
+        )),
+        (Some(_), false) => Err(Error::Usage(
+            "cannot use --console-socket: `process.terminal` is not set in config.json".into(),
+        )),
         (None, _) => Ok(None),
         (Some(path), true) => connect(path).map(Some),
     }
@@ -172,9 +188,16 @@ fn console_socket(args: &Args, checked: &Checked) -> Result<Option<OwnedFd>> {
 /// # Errors
 /// When nobody listens there.
 pub fn connect(path: &std::path::Path) -> Result<OwnedFd> {
-    let connected = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
-        .and_then(|socket| rustix::net::connect(&socket, &SocketAddrUnix::new(path)?).map(|()| socket));
-    connected.map_err(|errno| Error::system(format!("connect to the console socket `{}`", path.display()), errno))
+    let connected = rustix::net::socket_with(
+        AddressFamily::UNIX,
+        SocketType::STREAM,
+        SocketFlags::CLOEXEC,
+        None,
+    )
+    .and_then(|socket| rustix::net::connect(&socket, &SocketAddrUnix::new(path)?).map(|()| socket));
+    connected.map_err(|errno| {
+        Error::system(format!("connect to the console socket `{}`", path.display()), errno)
+    })
 }
 
 /// Writes a process id to a file, under another name first: nobody reads half a number.

@@ -31,7 +31,9 @@ pub fn run(parsed: &Parsed) -> Result<()> {
         _ if force => kill_init(&record)?,
         status => {
             let status = status.as_str();
-            return Err(Error::State(format!("cannot delete container `{id}` that is not stopped: {status}")));
+            return Err(Error::State(format!(
+                "cannot delete container `{id}` that is not stopped: {status}"
+            )));
         }
     }
     remove(record)
@@ -63,6 +65,9 @@ fn kill_init(record: &Record) -> Result<()> {
     match poll(&mut [PollFd::new(&init, PollFlags::IN)], Some(&timeout)) {
         Ok(0) => Err(Error::State(format!("container `{}` init still running", record.saved.id))),
         Ok(_) => Ok(()),
-        Err(errno) => Err(Error::system(format!("wait for the init of container `{}`", record.saved.id), errno)),
+        Err(errno) => Err(Error::system(
+            format!("wait for the init of container `{}`", record.saved.id),
+            errno,
+        )),
     }
 }

@@ -30,7 +30,9 @@ pub fn run(parsed: &Parsed) -> Result<u8> {
     let root = create::root(parsed);
     let (saved, awaits_start) = record::peek(&root, &id)?;
     let Some(init) = running_init(&id, &saved, awaits_start)? else {
-        return Err(Error::State(format!("cannot exec in container `{id}`: cannot exec in a stopped container")));
+        return Err(Error::State(format!(
+            "cannot exec in container `{id}`: cannot exec in a stopped container"
+        )));
     };
     let spec = record::config(&root, &id)?;
     let (process, document, at) = process(parsed, &spec)?;
@@ -51,12 +53,14 @@ pub fn run(parsed: &Parsed) -> Result<u8> {
     let detach = parsed.is_set("detach");
     let terminal = process.terminal().unwrap_or(false);
     let socket = console_socket(parsed, terminal, detach)?;
-    let foreground = if detach { None } else { Some(Foreground::prepare(terminal && socket.is_none())?) };
+    let foreground =
+        if detach { None } else { Some(Foreground::prepare(terminal && socket.is_none())?) };
     let (foreground, console) = match foreground {
         None => (None, socket),
         Some((foreground, console)) => (Some(foreground), socket.or(console)),
     };
-    let child = parent::spawn(&plan, &cgroup, Handed { console, start: None, init: Some(init) })?;
+    let mut child =
+        parent::spawn(&plan, &cgroup, Handed { console, start: None, init: Some(init) })?;
     let started = create::write_pid_file(parsed.value("pid-file").map(Path::new), child.pid)
         .and_then(|()| child.go())
         .and_then(|()| child.executed(&plan));
@@ -64,6 +68,7 @@ pub fn run(parsed: &Parsed) -> Result<u8> {
         child.kill();
         return Err(error);
     }
+    child.close_resources();
     match foreground {
         None => Ok(0),
         Some(foreground) => foreground.wait(child.pid, &child.pidfd),
@@ -75,7 +80,9 @@ fn running_init(id: &ContainerId, saved: &Saved, awaits_start: bool) -> Result<O
     match Status::of(saved, awaits_start)? {
         Status::Stopped => Ok(None),
         // It would stop at its first instruction, and we would wait for it.
-        Status::Paused => Err(Error::State(format!("cannot exec in container `{id}`: cannot exec in a paused container"))),
+        Status::Paused => Err(Error::State(format!(
+            "cannot exec in container `{id}`: cannot exec in a paused container"
+        ))),
         Status::Created | Status::Running => kill::init(saved),
     }
 }
@@ -88,7 +95,9 @@ fn namespaces(saved: &Saved) -> Result<Kinds> {
     }
     let inode = |pid: &str| {
         let path = format!("/proc/{pid}/ns/user");
-        rustix::fs::stat(&path).map(|stat| stat.st_ino).map_err(|errno| Error::system(format!("read `{path}`"), errno))
+        rustix::fs::stat(&path)
+            .map(|stat| stat.st_ino)
+            .map_err(|errno| Error::system(format!("read `{path}`"), errno))
     };
     let same = inode("self")? == inode(&saved.pid.to_string())?;
     Ok(if same { kinds.without(Kinds::USER) } else { kinds })
@@ -96,7 +105,9 @@ fn namespaces(saved: &Saved) -> Result<Kinds> {
 
 fn console_socket(parsed: &Parsed, terminal: bool, detach: bool) -> Result<Option<OwnedFd>> {
     match (parsed.value("console-socket").filter(|path| !path.is_empty()), terminal) {
-        (None, true) if detach => Err(Error::Usage("cannot allocate tty if nrun will detach without setting --console-socket".into())),
+        (None, true) if detach => Err(Error::Usage(
+            "cannot allocate tty if nrun will detach without setting --console-socket".into(),
+        )),
         (Some(path), true) => create::connect(Path::new(path)).map(Some),
         _ => Ok(None),
     }
@@ -126,7 +137,9 @@ fn process(parsed: &Parsed, spec: &Spec) -> Result<(Process, &'static str, &'sta
     }
     let args = parsed.operands[1..].to_vec();
     if args.is_empty() {
-        return Err(Error::Usage("process args cannot be empty: usage: nrun exec [OPTIONS] ID COMMAND [ARG...]".into()));
+        return Err(Error::Usage(
+            "process args cannot be empty: usage: nrun exec [OPTIONS] ID COMMAND [ARG...]".into(),
+        ));
     }
     let mut process = own.clone();
     process.set_args(Some(args));
@@ -155,7 +168,11 @@ fn change(process: &mut Process, parsed: &Parsed) -> Result<()> {
     }
     let mut gids = process.user().additional_gids().clone().unwrap_or_default();
     for gid in parsed.values("additional-gids") {
-        gids.push(gid.parse().map_err(|_| Error::Usage(format!("invalid value `{gid}` for flag --additional-gids: it must be a group id")))?);
+        gids.push(gid.parse().map_err(|_| {
+            Error::Usage(format!(
+                "invalid value `{gid}` for flag --additional-gids: it must be a group id"
+            ))
+        })?);
     }
     process.user_mut().set_additional_gids(Some(gids));
     let added = parsed.values("cap").map(capability).collect::<Result<Vec<Capability>>>()?;
@@ -166,7 +183,8 @@ fn change(process: &mut Process, parsed: &Parsed) -> Result<()> {
             set.extend(added.iter().copied());
             Some(set)
         };
-        let (bounding, effective, permitted) = (with(sets.bounding()), with(sets.effective()), with(sets.permitted()));
+        let (bounding, effective, permitted) =
+            (with(sets.bounding()), with(sets.effective()), with(sets.permitted()));
         sets.set_bounding(bounding).set_effective(effective).set_permitted(permitted);
         process.set_capabilities(Some(sets));
     }
@@ -175,7 +193,11 @@ fn change(process: &mut Process, parsed: &Parsed) -> Result<()> {
 
 fn no_capabilities() -> LinuxCapabilities {
     let mut sets = LinuxCapabilities::default();
-    sets.set_bounding(None).set_effective(None).set_permitted(None).set_inheritable(None).set_ambient(None);
+    sets.set_bounding(None)
+        .set_effective(None)
+        .set_permitted(None)
+        .set_inheritable(None)
+        .set_ambient(None);
     sets
 }
 
@@ -189,13 +211,21 @@ fn user_and_group(text: &str) -> Result<(u32, Option<u32>)> {
         None => number(text).map(|uid| (uid, None)),
         Some((uid, gid)) => number(uid).zip(number(gid)).map(|(uid, gid)| (uid, Some(gid))),
     };
-    parsed.ok_or_else(|| Error::Usage(format!("invalid value `{text}` for flag --user: it must be UID or UID:GID")))
+    parsed.ok_or_else(|| {
+        Error::Usage(format!("invalid value `{text}` for flag --user: it must be UID or UID:GID"))
+    })
 }
 
 fn capability(name: &str) -> Result<Capability> {
     let upper = name.to_ascii_uppercase();
-    let known = caps::Capability::from_str(&if upper.starts_with("CAP_") { upper.clone() } else { format!("CAP_{upper}") });
-    let known = known.ok().and_then(|capability| serde_json::from_value(capability.to_string().into()).ok());
+    let known = caps::Capability::from_str(&if upper.starts_with("CAP_") {
+        upper.clone()
+    } else {
+        format!("CAP_{upper}")
+    });
+    let known = known
+        .ok()
+        .and_then(|capability| serde_json::from_value(capability.to_string().into()).ok());
     known.ok_or_else(|| Error::Usage(format!("unknown capability `{name}`")))
 }
 
@@ -207,7 +237,9 @@ mod tests {
     fn users_are_numbers_without_signs_or_spaces() {
         assert_eq!(user_and_group("1000").unwrap(), (1000, None));
         assert_eq!(user_and_group("1000:50").unwrap(), (1000, Some(50)));
-        for text in ["", "-1", "+1", "1:", ":1", "1 ", "root", "4294967295", "4294967296", "1:2:3", "0x0"] {
+        for text in
+            ["", "-1", "+1", "1:", ":1", "1 ", "root", "4294967295", "4294967296", "1:2:3", "0x0"]
+        {
             assert!(user_and_group(text).is_err(), "{text:?}");
         }
     }

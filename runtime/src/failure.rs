@@ -38,30 +38,46 @@ impl Failure {
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
         let hint = match (&self.step.op, self.errno) {
-            (Op::Mount(mount), Errno::PERM) if mount.kind.as_c_str() == c"proc" && !self.pid_namespace => {
+            (Op::Mount(mount), Errno::PERM)
+                if mount.kind.as_c_str() == c"proc" && !self.pid_namespace =>
+            {
                 "a new proc can be mounted only with a pid namespace of its own: add one, or bind the host's /proc"
             }
-            (Op::Mount(mount), Errno::PERM) if mount.kind.as_c_str() == c"sysfs" && self.user_namespace => {
+            (Op::Mount(mount), Errno::PERM)
+                if mount.kind.as_c_str() == c"sysfs" && self.user_namespace =>
+            {
                 "sysfs can be mounted only with a network namespace of its own: add one, or bind the host's /sys"
             }
             (Op::Mount(mount), Errno::LOOP | Errno::NOTDIR) if mount.ordinary => {
                 "the image has a symbolic link there: it must be mounted on ordinary directory"
             }
-            (Op::Mount(_), Errno::NODEV) => "this kernel does not have that file system: see /proc/filesystems",
-            (Op::Mount(_), Errno::INVAL) => "an option is not known to this file system: see `dmesg`",
+            (Op::Mount(_), Errno::NODEV) => {
+                "this kernel does not have that file system: see /proc/filesystems"
+            }
+            (Op::Mount(_), Errno::INVAL) => {
+                "an option is not known to this file system: see `dmesg`"
+            }
             (Op::Root { .. } | Op::Bind(_), Errno::ACCESS) if self.user_namespace => {
                 "the container's root user must be able to reach it: every directory on the way needs the `x` bit"
             }
-            (Op::Pivot, Errno::INVAL) => "on a host whose root is an initramfs, `--no-pivot` is needed",
+            (Op::Pivot { .. }, Errno::INVAL) => {
+                "on a host whose root is an initramfs, `--no-pivot` is needed"
+            }
             (Op::Rlimit { .. }, Errno::PERM) => {
                 "raising a hard limit needs CAP_SYS_RESOURCE: keep it at or below nrun's own, see `ulimit -Ha`"
             }
-            (Op::WriteProc { path, .. }, Errno::ACCESS | Errno::PERM) if path.to_bytes().ends_with(b"oom_score_adj") => {
+            (Op::WriteProc { path, .. }, Errno::ACCESS | Errno::PERM)
+                if path.to_bytes().ends_with(b"oom_score_adj") =>
+            {
                 "lowering the score needs CAP_SYS_RESOURCE"
             }
             (Op::WriteProc { .. }, Errno::NOENT) => "this kernel does not have that parameter",
-            (Op::Console(_), Errno::NOENT) => "a terminal needs a mount of type `devpts` on /dev/pts",
-            (Op::WorkingDirectory(_), Errno::XDEV) => "the working directory is outside the container's root",
+            (Op::Console(_), Errno::NOENT) => {
+                "a terminal needs a mount of type `devpts` on /dev/pts"
+            }
+            (Op::WorkingDirectory(_), Errno::XDEV) => {
+                "the working directory is outside the container's root"
+            }
             (Op::FindExecutable { candidates, .. }, Errno::NOENT) if candidates.len() > 1 => {
                 "PATH is looked for in `process.env`, inside the container"
             }
@@ -71,7 +87,9 @@ impl Failure {
             (Op::Exec { .. }, Errno::NOENT) => {
                 "the file is there: its interpreter (the line after #!, or the ELF loader) is not"
             }
-            (Op::Exec { .. }, Errno::NOEXEC) => "it is not a program for this machine, or a script without a `#!` line",
+            (Op::Exec { .. }, Errno::NOEXEC) => {
+                "it is not a program for this machine, or a script without a `#!` line"
+            }
             _ => return None,
         };
         Some(hint.to_owned())
@@ -84,16 +102,27 @@ impl fmt::Display for Failure {
         match &self.step.op {
             // The words that engines match to tell exit status 127 and 126 from 125.
             Op::FindExecutable { name, candidates } => {
-                write!(f, "cannot start container `{}` ({} {}): exec: \"{name}\": ", self.id, self.document, self.step.pointer)?;
+                write!(
+                    f,
+                    "cannot start container `{}` ({} {}): exec: \"{name}\": ",
+                    self.id, self.document, self.step.pointer
+                )?;
                 match self.errno {
-                    Errno::NOENT if candidates.len() > 1 => write!(f, "executable file not found in $PATH"),
+                    Errno::NOENT if candidates.len() > 1 => {
+                        write!(f, "executable file not found in $PATH")
+                    }
                     Errno::NOENT => write!(f, "stat {name}: no such file or directory"),
                     _ => write!(f, "{why}"),
                 }
             }
             Op::Exec { argv, .. } => {
-                let name = argv.as_slice().first().map(|name| name.to_string_lossy()).unwrap_or_default();
-                write!(f, "cannot start container `{}` ({} {}): exec {name}: {why}", self.id, self.document, self.step.pointer)
+                let name =
+                    argv.as_slice().first().map(|name| name.to_string_lossy()).unwrap_or_default();
+                write!(
+                    f,
+                    "cannot start container `{}` ({} {}): exec {name}: {why}",
+                    self.id, self.document, self.step.pointer
+                )
             }
             op => {
                 write!(f, "cannot {} in container `{}`", op.phrase(), self.id)?;

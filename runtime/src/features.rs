@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 
 /// The structure as JSON. It says what is true of this binary on any kernel: what the kernel lacks, it refuses by name.
 pub fn run() -> String {
-    let capabilities: Vec<String> = sorted(caps::all().into_iter().map(|capability| capability.to_string()));
+    let capabilities: Vec<String> =
+        sorted(caps::all().into_iter().map(|capability| capability.to_string()));
     let features = json!({
         "ociVersionMin": "1.0.0",
         "ociVersionMax": "1.3.0",

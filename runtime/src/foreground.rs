@@ -70,7 +70,12 @@ impl Foreground {
     }
 
     /// Handles every pending signal. `Some(None)`: the process goes on. `Some(Some(status))`: it has ended.
-    fn pending(&self, pid: Pid, pidfd: &OwnedFd, terminal: Option<&Terminal>) -> std::result::Result<Option<Option<u8>>, Errno> {
+    fn pending(
+        &self,
+        pid: Pid,
+        pidfd: &OwnedFd,
+        terminal: Option<&Terminal>,
+    ) -> std::result::Result<Option<Option<u8>>, Errno> {
         while let Some(received) = self.signals.read()? {
             match received.signal {
                 SIGCHLD => {}

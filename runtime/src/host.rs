@@ -33,7 +33,8 @@ impl Host {
     /// # Errors
     /// When /proc is not there, or the cgroup hierarchies cannot be made out.
     pub fn probe(with_seccomp: bool) -> Result<Host> {
-        let sets = rustix::thread::capabilities(None).map_err(|errno| Error::system("read our capabilities", errno))?;
+        let sets = rustix::thread::capabilities(None)
+            .map_err(|errno| Error::system("read our capabilities", errno))?;
         Ok(Host {
             uid: rustix::process::geteuid().as_raw(),
             gid: rustix::process::getegid().as_raw(),

@@ -26,7 +26,9 @@ pub fn run(parsed: &Parsed) -> Result<()> {
     let Some(init) = init(&record.saved)? else { return Err(not_running(&id)) };
     match sys::signals::send(init.as_fd(), signal) {
         Err(Errno::SRCH) => Err(not_running(&id)),
-        sent => sent.map_err(|errno| Error::system(format!("send signal {signal} to container `{id}`"), errno)),
+        sent => sent.map_err(|errno| {
+            Error::system(format!("send signal {signal} to container `{id}`"), errno)
+        }),
     }
 }
 
@@ -44,7 +46,9 @@ pub fn init(saved: &Saved) -> Result<Option<OwnedFd>> {
     let Some(pid) = Pid::from_raw(saved.pid) else { return Ok(None) };
     let pidfd = match pidfd_open(pid, PidfdFlags::empty()) {
         Err(Errno::SRCH) => return Ok(None),
-        opened => opened.map_err(|errno| Error::system(format!("open process {}", saved.pid), errno))?,
+        opened => {
+            opened.map_err(|errno| Error::system(format!("open process {}", saved.pid), errno))?
+        }
     };
     Ok(process::is_alive(saved.pid, saved.pid_start)?.then_some(pidfd))
 }

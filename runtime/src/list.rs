@@ -20,7 +20,10 @@ pub fn run(parsed: &Parsed) -> Result<String> {
         Some(_) => return Err(Error::Usage("invalid format option".into())),
     };
     let mut names = match std::fs::read_dir(&root) {
-        Ok(entries) => entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect::<Vec<_>>(),
+        Ok(entries) => entries
+            .flatten()
+            .filter_map(|entry| entry.file_name().into_string().ok())
+            .collect::<Vec<_>>(),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
         Err(error) => return Err(Error::io(format!("read `{}`", root.display()), &error)),
     };
@@ -30,10 +33,17 @@ pub fn run(parsed: &Parsed) -> Result<String> {
     if parsed.is_set("quiet") {
         return Ok(containers.iter().map(|(saved, _)| format!("{}\n", saved.id)).collect());
     }
-    let states = containers.iter().map(|(saved, awaits_start)| State::of(saved, *awaits_start)).collect::<Result<Vec<_>>>()?;
+    let states = containers
+        .iter()
+        .map(|(saved, awaits_start)| State::of(saved, *awaits_start))
+        .collect::<Result<Vec<_>>>()?;
     if json {
         // runc writes `null` for none, and parsers expect it.
-        return Ok(if states.is_empty() { "null".to_owned() } else { serde_json::to_string(&states).unwrap_or_default() });
+        return Ok(if states.is_empty() {
+            "null".to_owned()
+        } else {
+            serde_json::to_string(&states).unwrap_or_default()
+        });
     }
     Ok(table(&states))
 }
@@ -43,10 +53,18 @@ fn table(states: &[State<'_>]) -> String {
     let row = |state: &State<'_>| {
         let bundle = state.bundle.display().to_string();
         let status = state.status.as_str().to_owned();
-        [state.id.to_owned(), state.pid.to_string(), status, bundle, state.created.to_owned(), state.owner.clone()]
+        [
+            state.id.to_owned(),
+            state.pid.to_string(),
+            status,
+            bundle,
+            state.created.to_owned(),
+            state.owner.clone(),
+        ]
     };
     let rows: Vec<[String; 6]> = std::iter::once(header).chain(states.iter().map(row)).collect();
-    let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0).max(9) + 3;
+    let width =
+        |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0).max(9) + 3;
     let widths: Vec<usize> = (0..6).map(width).collect();
     let mut text = String::new();
     for row in &rows {

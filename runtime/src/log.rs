@@ -25,7 +25,11 @@ impl Log {
         let json = match parsed.value("log-format") {
             None | Some("text") => false,
             Some("json") => true,
-            Some(other) => return Err(Error::Usage(format!("invalid value `{other}` for flag --log-format: it is `text` or `json`"))),
+            Some(other) => {
+                return Err(Error::Usage(format!(
+                    "invalid value `{other}` for flag --log-format: it is `text` or `json`"
+                )));
+            }
         };
         let open = |path: &str| {
             let file = OpenOptions::new().append(true).create(true).open(path);

@@ -28,6 +28,8 @@ pub struct Init {
     pub pidfd: OwnedFd,
     /// The socket to it.
     pub socket: OwnedFd,
+    /// What was opened for it, which it has copies of.
+    resources: Resources,
 }
 
 impl Init {
@@ -36,7 +38,13 @@ impl Init {
     /// # Errors
     /// When it died while it waited.
     pub fn go(&self) -> Result<()> {
-        wire::send_go(self.socket.as_fd()).map_err(|errno| Error::system("let the container's init go on", errno))
+        wire::send_go(self.socket.as_fd())
+            .map_err(|errno| Error::system("let the container's init go on", errno))
+    }
+
+    /// Closes what only the init needed: a detached mount tree that stays open keeps the host's mounts in use.
+    pub fn close_resources(&mut self) {
+        self.resources = Resources::default();
     }
 
     /// Waits until it has executed its program, or says why it could not.
@@ -87,8 +95,9 @@ pub struct Handed {
 pub fn spawn(plan: &Plan, cgroup: &Cgroup, handed: Handed) -> Result<Init> {
     let resources = acquire(plan, cgroup, handed)?;
     let unified = if plan.cgroup.is_some() { cgroup.unified()? } else { None };
-    let (socket, peer) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
-        .map_err(|errno| Error::system("make a socket pair", errno))?;
+    let (socket, peer) =
+        socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+            .map_err(|errno| Error::system("make a socket pair", errno))?;
     let options = clone::Options {
         namespaces: plan.shape.clone,
         into_cgroup: unified.as_ref().map(AsFd::as_fd),
@@ -96,8 +105,8 @@ pub fn spawn(plan: &Plan, cgroup: &Cgroup, handed: Handed) -> Result<Init> {
     };
     let mut socket = Some(socket);
     let child = clone::spawn(&options, || {
-        // The child's copy of our end: with it, the child would never see that we are gone, and wait for ever with the
-        // lock of the container's directory held.
+        // The child's copy of our end: with it, the child would never see that we are gone, and wait for ever with
+        // the lock of the container's directory held.
         drop(socket.take());
         Child::new(&plan.steps, &resources, peer.as_fd()).run(0)
     })
@@ -105,7 +114,7 @@ pub fn spawn(plan: &Plan, cgroup: &Cgroup, handed: Handed) -> Result<Init> {
     // Only the child holds the other end now: its death is the end of the socket.
     drop(peer);
     let Some(socket) = socket else { return Err(cannot_clone(plan, Errno::BADF)) };
-    let init = Init { pid: child.pid, pidfd: child.pidfd, socket };
+    let init = Init { pid: child.pid, pidfd: child.pidfd, socket, resources };
     follow(plan, cgroup, init)
 }
 
@@ -126,22 +135,28 @@ impl Drop for Following<'_> {
 fn follow(plan: &Plan, cgroup: &Cgroup, init: Init) -> Result<Init> {
     let mut following = Following { plan, init: Some(init) };
     loop {
-        let Some(init) = &following.init else { return Err(Error::system("follow the container's init", Errno::PROTO)) };
+        let Some(init) = &following.init else {
+            return Err(Error::system("follow the container's init", Errno::PROTO));
+        };
         match Message::receive(init.socket.as_fd()) {
             Ok(Some(Message::Failure { step, errno })) => return Err(failure(plan, step, errno)),
-            Ok(Some(Message::Waiting { step })) => match plan.steps.get(step).map(|step| &step.op) {
-                Some(Op::Wait(Barrier::Maps)) => {
-                    map(plan, init.pid)?;
-                    init.go()?;
-                }
-                Some(Op::Wait(Barrier::Ready)) => {
-                    if let Some(cgroup_plan) = &plan.cgroup {
-                        restrict(cgroup, cgroup_plan)?;
+            Ok(Some(Message::Waiting { step })) => {
+                match plan.steps.get(step).map(|step| &step.op) {
+                    Some(Op::Wait(Barrier::Maps)) => {
+                        map(plan, init.pid)?;
+                        init.go()?;
                     }
-                    return following.init.take().ok_or_else(|| Error::system("follow the container's init", Errno::PROTO));
+                    Some(Op::Wait(Barrier::Ready)) => {
+                        if let Some(cgroup_plan) = &plan.cgroup {
+                            restrict(cgroup, cgroup_plan)?;
+                        }
+                        return following.init.take().ok_or_else(|| {
+                            Error::system("follow the container's init", Errno::PROTO)
+                        });
+                    }
+                    _ => return Err(Error::system("follow the container's init", Errno::PROTO)),
                 }
-                _ => return Err(Error::system("follow the container's init", Errno::PROTO)),
-            },
+            }
             Ok(Some(Message::Forked { pid, .. })) => following.continue_in(pid)?,
             Ok(None) => return Err(died(plan, init.pid)),
             Err(errno) => return Err(Error::system("follow the container's init", errno)),
@@ -152,12 +167,13 @@ fn follow(plan: &Plan, cgroup: &Cgroup, init: Init) -> Result<Init> {
 impl Following<'_> {
     /// The helper stage has made the init, our child too (`CLONE_PARENT`), and ends.
     fn continue_in(&mut self, pid: i32) -> Result<()> {
-        let wrong = |errno| Error::system(format!("find the container's init, process {pid}"), errno);
+        let wrong =
+            |errno| Error::system(format!("find the container's init, process {pid}"), errno);
         let pid = Pid::from_raw(pid).ok_or_else(|| wrong(Errno::SRCH))?;
         let pidfd = pidfd_open(pid, PidfdFlags::empty()).map_err(wrong)?;
         let Some(stage) = self.init.take() else { return Err(wrong(Errno::PROTO)) };
         let _ = waitpid(Some(stage.pid), WaitOptions::empty());
-        let init = self.init.insert(Init { pid, pidfd, socket: stage.socket });
+        let init = self.init.insert(Init { pid, pidfd, ..stage });
         debug_assert!(self.plan.shape.stage.is_some());
         init.go()
     }
@@ -172,7 +188,8 @@ fn restrict(cgroup: &Cgroup, plan: &CgroupPlan) -> Result<()> {
 fn map(plan: &Plan, pid: Pid) -> Result<()> {
     let write = |name: &str, text: &str| {
         let path = format!("/proc/{}/{name}", pid.as_raw_nonzero());
-        std::fs::write(&path, text).map_err(|error| Error::io(format!("write `{}` to `{path}`", text.trim_end()), &error))
+        std::fs::write(&path, text)
+            .map_err(|error| Error::io(format!("write `{}` to `{path}`", text.trim_end()), &error))
     };
     if let Some(maps) = &plan.id_maps {
         if maps.deny_setgroups {
@@ -183,10 +200,13 @@ fn map(plan: &Plan, pid: Pid) -> Result<()> {
     }
     for step in &plan.by_parent {
         let done = match &step.op {
-            Op::Rlimit { resource, soft, hard } => identity::rlimit(Some(pid), *resource, *soft, *hard),
+            Op::Rlimit { resource, soft, hard } => {
+                identity::rlimit(Some(pid), *resource, *soft, *hard)
+            }
             Op::WriteProc { value, .. } => {
                 let path = format!("/proc/{}/oom_score_adj", pid.as_raw_nonzero());
-                std::fs::write(path, value).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
+                std::fs::write(path, value)
+                    .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
             }
             _ => Err(Errno::PROTO),
         };
@@ -204,7 +224,8 @@ fn acquire(plan: &Plan, cgroup: &Cgroup, handed: Handed) -> Result<Resources> {
             Carrier::Tree => Some(tree(plan, source)?),
         });
     }
-    let directories = if plan.cgroup.is_some() { cgroup.paths().legacy() } else { cgroup.paths().all() };
+    let directories =
+        if plan.cgroup.is_some() { cgroup.paths().legacy() } else { cgroup.paths().all() };
     let mut cgroups = Vec::with_capacity(directories.len());
     for directory in directories {
         let path = directory.join("cgroup.procs");
@@ -223,7 +244,13 @@ fn tree(plan: &Plan, source: &Source) -> Result<OwnedFd> {
     }
     open_tree(CWD, &*source.path, flags).map_err(|errno| {
         let path = source.path.to_string_lossy();
-        Error::system(format!("open `{path}` for container `{}` ({} {})", plan.id, plan.document, source.pointer), errno)
+        Error::system(
+            format!(
+                "open `{path}` for container `{}` ({} {})",
+                plan.id, plan.document, source.pointer
+            ),
+            errno,
+        )
     })
 }
 
@@ -240,7 +267,10 @@ fn step_failure(plan: &Plan, step: &Step, errno: Errno) -> Error {
 }
 
 fn cannot_clone(plan: &Plan, errno: Errno) -> Error {
-    let what = format!("make the first process of container `{}` ({} /linux/namespaces)", plan.id, plan.document);
+    let what = format!(
+        "make the first process of container `{}` ({} /linux/namespaces)",
+        plan.id, plan.document
+    );
     Error::system(what, errno)
 }
 
@@ -250,7 +280,10 @@ fn died(plan: &Plan, pid: Pid) -> Error {
         Ok(Some((_, status))) => end(status),
         _ => "ended".to_owned(),
     };
-    Error::State(format!("container `{}` did not get ready: its init {how} (a memory limit that is too low?)", plan.id))
+    Error::State(format!(
+        "container `{}` did not get ready: its init {how} (a memory limit that is too low?)",
+        plan.id
+    ))
 }
 
 fn end(status: WaitStatus) -> String {

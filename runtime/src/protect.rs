@@ -41,6 +41,12 @@ fn is_protected() -> std::result::Result<bool, Errno> {
     if rustix::fs::statvfs(OURSELVES)?.f_flag.contains(StatVfsMountFlags::RDONLY) {
         return Ok(true);
     }
+    // Only a memfd, which is an unlinked file, can have been sealed.
+    if !std::fs::read_link(OURSELVES)
+        .is_ok_and(|path| path.as_os_str().as_encoded_bytes().starts_with(b"/memfd:"))
+    {
+        return Ok(false);
+    }
     let file = rustix::fs::open(OURSELVES, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
     Ok(rustix::fs::fcntl_get_seals(&file).is_ok_and(|seals| seals.contains(SealFlags::WRITE)))
 }
@@ -48,7 +54,11 @@ fn is_protected() -> std::result::Result<bool, Errno> {
 fn read_only_mount() -> std::result::Result<OwnedFd, Errno> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     let tree = open_tree(rustix::fs::CWD, OURSELVES, flags)?;
-    sys::mount::set_attributes(tree.as_fd(), &Attributes { set: RDONLY, ..Attributes::default() }, false)?;
+    sys::mount::set_attributes(
+        tree.as_fd(),
+        &Attributes { set: RDONLY, ..Attributes::default() },
+        false,
+    )?;
     Ok(tree)
 }
 
@@ -60,11 +70,19 @@ fn sealed_copy() -> std::result::Result<OwnedFd, Errno> {
         .or_else(|_| rustix::fs::memfd_create("nrun", flags))?;
     let mut left = rustix::fs::fstat(&source)?.st_size.cast_unsigned();
     while left > 0 {
-        match rustix::fs::sendfile(&copy, &source, None, usize::try_from(left).unwrap_or(usize::MAX))? {
+        match rustix::fs::sendfile(
+            &copy,
+            &source,
+            None,
+            usize::try_from(left).unwrap_or(usize::MAX),
+        )? {
             0 => return Err(Errno::IO),
             sent => left -= sent as u64,
         }
     }
-    rustix::fs::fcntl_add_seals(&copy, SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE)?;
+    rustix::fs::fcntl_add_seals(
+        &copy,
+        SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE,
+    )?;
     Ok(copy)
 }

@@ -63,7 +63,8 @@ pub struct Record {
 
 /// Where containers are kept when `--root` does not say: a directory that does not outlive the boot.
 pub fn default_root() -> PathBuf {
-    let runtime_dir = std::env::var_os("XDG_RUNTIME_DIR").filter(|_| !rustix::process::geteuid().is_root());
+    let runtime_dir =
+        std::env::var_os("XDG_RUNTIME_DIR").filter(|_| !rustix::process::geteuid().is_root());
     runtime_dir.map_or(PathBuf::from("/run/nrun"), |dir| Path::new(&dir).join("nrun"))
 }
 
@@ -76,7 +77,8 @@ impl Record {
         let path = root.join(id.as_str());
         let directory = match open_directory(&path) {
             Err(Errno::NOENT | Errno::NOTDIR) => return Err(Error::NoContainer(id.to_string())),
-            opened => opened.map_err(|errno| Error::system(format!("open `{}`", path.display()), errno))?,
+            opened => opened
+                .map_err(|errno| Error::system(format!("open `{}`", path.display()), errno))?,
         };
         rustix::fs::flock(&directory, FlockOperation::LockExclusive)
             .map_err(|errno| Error::system(format!("lock `{}`", path.display()), errno))?;
@@ -84,7 +86,8 @@ impl Record {
         if rustix::fs::fstat(&directory).is_ok_and(|stat| stat.st_nlink == 0) {
             return Err(Error::NoContainer(id.to_string()));
         }
-        let saved = read_state(&directory, &path)?.unwrap_or_else(|| Saved { id: id.to_string(), ..Saved::default() });
+        let saved = read_state(&directory, &path)?
+            .unwrap_or_else(|| Saved { id: id.to_string(), ..Saved::default() });
         Ok(Record { directory, path, saved })
     }
 
@@ -143,16 +146,24 @@ impl Slot {
     /// # Errors
     /// [`Error::Exists`]; or that the directory cannot be made.
     pub fn reserve(root: &Path, id: &ContainerId, saved: Saved, config: &str) -> Result<Slot> {
-        std::fs::DirBuilder::new_private().create(root).map_err(|error| Error::io(format!("make `{}`", root.display()), &error))?;
         let path = root.join(id.as_str());
-        match rustix::fs::mkdir(&path, Mode::RWXU) {
+        let mut made = rustix::fs::mkdir(&path, Mode::RWXU);
+        if made == Err(Errno::NOENT) {
+            let failed = |error| Error::io(format!("make `{}`", root.display()), &error);
+            std::fs::DirBuilder::new_private().create(root).map_err(failed)?;
+            made = rustix::fs::mkdir(&path, Mode::RWXU);
+        }
+        match made {
             Err(Errno::EXIST) => return Err(Error::Exists(id.to_string())),
-            made => made.map_err(|errno| Error::system(format!("make `{}`", path.display()), errno))?,
+            made => {
+                made.map_err(|errno| Error::system(format!("make `{}`", path.display()), errno))?;
+            }
         }
         let opened = open_directory(&path).and_then(|directory| {
             rustix::fs::flock(&directory, FlockOperation::LockExclusive).map(|()| directory)
         });
-        let directory = opened.map_err(|errno| Error::system(format!("lock `{}`", path.display()), errno))?;
+        let directory =
+            opened.map_err(|errno| Error::system(format!("lock `{}`", path.display()), errno))?;
         let record = Record { directory, path, saved };
         let slot = Slot { record: Some(record), cgroup: None };
         slot.record().write(STATE, &slot.record().text())?;
@@ -182,7 +193,12 @@ impl Slot {
             rustix::net::listen(&socket, 1)?;
             Ok(socket)
         });
-        made.map_err(|errno| Error::system(format!("make the socket `{START}` in `{}`", record.path.display()), errno))
+        made.map_err(|errno| {
+            Error::system(
+                format!("make the socket `{START}` in `{}`", record.path.display()),
+                errno,
+            )
+        })
     }
 
     /// Notes the init, which is set up now.
@@ -231,18 +247,22 @@ impl Record {
     }
 
     fn write(&self, name: &str, text: &[u8]) -> Result<()> {
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let written = rustix::fs::openat(&self.directory, name, flags, Mode::RUSR | Mode::WUSR)
             .map_err(std::io::Error::from)
             .and_then(|file| std::fs::File::from(file).write_all(text));
-        written.map_err(|error| Error::io(format!("write `{}`", self.path.join(name).display()), &error))
+        written.map_err(|error| {
+            Error::io(format!("write `{}`", self.path.join(name).display()), &error)
+        })
     }
 
     /// Readers never see half a state.
     fn replace_state(&self) -> Result<()> {
         self.write(TEMPORARY, &self.text())?;
-        rustix::fs::renameat(&self.directory, TEMPORARY, &self.directory, STATE)
-            .map_err(|errno| Error::system(format!("write `{}`", self.path.join(STATE).display()), errno))
+        rustix::fs::renameat(&self.directory, TEMPORARY, &self.directory, STATE).map_err(|errno| {
+            Error::system(format!("write `{}`", self.path.join(STATE).display()), errno)
+        })
     }
 }
 
@@ -254,9 +274,13 @@ pub fn peek(root: &Path, id: &ContainerId) -> Result<(Saved, bool)> {
     let path = root.join(id.as_str());
     let directory = match open_directory(&path) {
         Err(Errno::NOENT | Errno::NOTDIR) => return Err(Error::NoContainer(id.to_string())),
-        opened => opened.map_err(|errno| Error::system(format!("open `{}`", path.display()), errno))?,
+        opened => {
+            opened.map_err(|errno| Error::system(format!("open `{}`", path.display()), errno))?
+        }
     };
-    let Some(saved) = read_state(&directory, &path)? else { return Err(Error::NoContainer(id.to_string())) };
+    let Some(saved) = read_state(&directory, &path)? else {
+        return Err(Error::NoContainer(id.to_string()));
+    };
     let awaits_start = rustix::fs::statat(&directory, START, AtFlags::SYMLINK_NOFOLLOW).is_ok();
     Ok((saved, awaits_start))
 }
@@ -267,7 +291,8 @@ pub fn peek(root: &Path, id: &ContainerId) -> Result<(Saved, bool)> {
 /// When it cannot be read or parsed.
 pub fn config(root: &Path, id: &ContainerId) -> Result<oci_spec::runtime::Spec> {
     let path = root.join(id.as_str()).join(CONFIG);
-    let text = std::fs::read(&path).map_err(|error| Error::io(format!("read `{}`", path.display()), &error))?;
+    let text = std::fs::read(&path)
+        .map_err(|error| Error::io(format!("read `{}`", path.display()), &error))?;
     Ok(bundle::parse(&text, &path)?.spec)
 }
 
@@ -279,10 +304,12 @@ fn open_directory(path: &Path) -> std::result::Result<OwnedFd, Errno> {
 /// `None` when there is none, which is what a `create` that was killed at once leaves.
 fn read_state(directory: &OwnedFd, path: &Path) -> Result<Option<Saved>> {
     let what = || format!("read `{}`", path.join(STATE).display());
-    let file = match rustix::fs::openat(directory, STATE, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) {
-        Err(Errno::NOENT) => return Ok(None),
-        opened => opened.map_err(|errno| Error::system(what(), errno))?,
-    };
+    let file =
+        match rustix::fs::openat(directory, STATE, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        {
+            Err(Errno::NOENT) => return Ok(None),
+            opened => opened.map_err(|errno| Error::system(what(), errno))?,
+        };
     let mut text = Vec::new();
     std::fs::File::from(file).read_to_end(&mut text).map_err(|error| Error::io(what(), &error))?;
     // An empty or cut file is the trace of a `create` that was killed while it wrote.

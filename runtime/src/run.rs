@@ -21,14 +21,19 @@ pub fn run(parsed: &Parsed) -> Result<u8> {
         return detached(&args).map(|()| 0);
     }
     let checked = create::check(&args)?;
-    let terminal = checked.spec.process().as_ref().is_some_and(|process| process.terminal().unwrap_or(false));
+    let terminal =
+        checked.spec.process().as_ref().is_some_and(|process| process.terminal().unwrap_or(false));
     let (foreground, console) = Foreground::prepare(terminal && args.console_socket.is_none())?;
     if !parsed.is_set("no-subreaper") {
         // Orphans of a container that shares our pid namespace become ours and not init's: they are reaped here.
         let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
     }
-    let Created { plan, init } = create::create(&args, checked, console)?;
-    let ended = init.go().and_then(|()| init.executed(&plan)).and_then(|()| foreground.wait(init.pid, &init.pidfd));
+    let Created { plan, mut init } = create::create(&args, &checked, console)?;
+    init.close_resources();
+    let ended = init
+        .go()
+        .and_then(|()| init.executed(&plan))
+        .and_then(|()| foreground.wait(init.pid, &init.pidfd));
     if ended.is_err() {
         init.kill();
     }
@@ -40,7 +45,7 @@ pub fn run(parsed: &Parsed) -> Result<u8> {
 
 fn detached(args: &Args) -> Result<()> {
     let checked = create::check(args)?;
-    let Created { plan, init } = create::create(args, checked, None)?;
+    let Created { plan, init } = create::create(args, &checked, None)?;
     if let Err(error) = init.go().and_then(|()| init.executed(&plan)) {
         init.kill();
         remove(&args.root, &args.id)?;

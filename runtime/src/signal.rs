@@ -4,9 +4,9 @@ use crate::error::{Error, Result};
 
 /// Names without `SIG`, by number from 1 (signal(7), x86-64).
 const NAMES: &[&str] = &[
-    "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE", "ALRM", "TERM",
-    "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO",
-    "PWR", "SYS",
+    "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2",
+    "PIPE", "ALRM", "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG",
+    "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
 ];
 /// Other names for some of them.
 const ALIASES: &[(&str, i32)] = &[("IOT", 6), ("CLD", 17), ("POLL", 29)];
@@ -41,7 +41,9 @@ fn real_time(name: &str) -> Option<i32> {
     if let Some(rest) = name.strip_prefix("RTMIN") {
         return offset(rest, "+").map(|offset| REAL_TIME.start() + offset);
     }
-    name.strip_prefix("RTMAX").and_then(|rest| offset(rest, "-")).map(|offset| REAL_TIME.end() - offset)
+    name.strip_prefix("RTMAX")
+        .and_then(|rest| offset(rest, "-"))
+        .map(|offset| REAL_TIME.end() - offset)
 }
 
 #[cfg(test)]
@@ -51,8 +53,20 @@ mod tests {
     #[test]
     fn signals_are_known_by_number_and_name() {
         for (text, number) in [
-            ("9", 9), ("KILL", 9), ("SIGKILL", 9), ("sigterm", 15), ("term", 15), ("SIGCHLD", 17), ("SYS", 31),
-            ("RTMIN", 34), ("SIGRTMIN+3", 37), ("RTMAX-1", 63), ("RTMAX", 64), ("0", 0), ("64", 64), ("SIGIO", 29),
+            ("9", 9),
+            ("KILL", 9),
+            ("SIGKILL", 9),
+            ("sigterm", 15),
+            ("term", 15),
+            ("SIGCHLD", 17),
+            ("SYS", 31),
+            ("RTMIN", 34),
+            ("SIGRTMIN+3", 37),
+            ("RTMAX-1", 63),
+            ("RTMAX", 64),
+            ("0", 0),
+            ("64", 64),
+            ("SIGIO", 29),
         ] {
             assert_eq!(parse(text).unwrap(), number, "{text}");
         }
@@ -60,7 +74,9 @@ mod tests {
 
     #[test]
     fn others_are_refused() {
-        for text in ["", "65", "-1", "SIG", "KILLS", "RTMIN+31", "RTMAX-31", "RTMIN+-1", "99999999999"] {
+        for text in
+            ["", "65", "-1", "SIG", "KILLS", "RTMIN+31", "RTMAX-31", "RTMIN+-1", "99999999999"]
+        {
             assert!(parse(text).is_err(), "{text}");
         }
     }

@@ -24,6 +24,8 @@ pub fn run(parsed: &Parsed) -> Result<()> {
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
             Err(Error::State(format!("file `{}` exists. Remove it first", path.display())))
         }
-        written => written.map_err(|error| Error::io(format!("write `{}`", path.display()), &error)),
+        written => {
+            written.map_err(|error| Error::io(format!("write `{}`", path.display()), &error))
+        }
     }
 }

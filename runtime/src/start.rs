@@ -22,16 +22,25 @@ pub fn run(parsed: &Parsed) -> Result<()> {
     let record = Record::open(&create::root(parsed), &id)?;
     match Status::of(&record.saved, record.awaits_start())? {
         Status::Created => {}
-        Status::Stopped => return Err(Error::State(format!("cannot start container `{id}`: cannot start a container that has stopped"))),
+        Status::Stopped => {
+            return Err(Error::State(format!(
+                "cannot start container `{id}`: cannot start a container that has stopped"
+            )));
+        }
         Status::Running | Status::Paused => {
-            return Err(Error::State(format!("cannot start container `{id}`: cannot start an already running container")));
+            return Err(Error::State(format!(
+                "cannot start container `{id}`: cannot start an already running container"
+            )));
         }
     }
     let socket = record.connect_start()?;
-    wire::send_go(socket.as_fd()).map_err(|errno| Error::system(format!("start container `{id}`"), errno))?;
+    wire::send_go(socket.as_fd())
+        .map_err(|errno| Error::system(format!("start container `{id}`"), errno))?;
     record.started();
     match wire::Message::receive(socket.as_fd()) {
-        Ok(Some(wire::Message::Failure { step, errno })) => Err(failure(parsed, &record, step, errno)),
+        Ok(Some(wire::Message::Failure { step, errno })) => {
+            Err(failure(parsed, &record, step, errno))
+        }
         _ => Ok(()),
     }
 }

@@ -84,7 +84,9 @@ impl Message {
         let mut buffer = [0u8; LENGTH + 1];
         match retry(|| rustix::net::recv(socket, &mut buffer[..], RecvFlags::empty()))? {
             (_, 0) => Ok(None),
-            (_, length) => Message::decode(&buffer[..length.min(buffer.len())]).map(Some).ok_or(Errno::BADMSG),
+            (_, length) => {
+                Message::decode(&buffer[..length.min(buffer.len())]).map(Some).ok_or(Errno::BADMSG)
+            }
         }
     }
 }

@@ -9,12 +9,18 @@ use std::os::fd::AsRawFd;
 /// # Errors
 /// `EPERM` without CAP_NET_ADMIN in the namespace's user namespace.
 pub fn loopback_up() -> Result<()> {
-    let socket = rustix::net::socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
+    let socket = rustix::net::socket_with(
+        AddressFamily::INET,
+        SocketType::DGRAM,
+        SocketFlags::CLOEXEC,
+        None,
+    )?;
     // SAFETY: `ifreq` is plain data, for which all zeroes is a valid value: an empty name and no flags.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
     request.ifr_name[..2].copy_from_slice(&[b'l', b'o'].map(u8::cast_signed));
     request.ifr_ifru.ifru_flags = i16::try_from(libc::IFF_UP).unwrap_or(1);
     // SAFETY: the socket is open, and the kernel reads one `ifreq` through the pointer, which is valid for the call.
-    let ret = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS as _, &raw const request) };
+    let ret =
+        unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS as _, &raw const request) };
     check(ret.into()).map(drop)
 }

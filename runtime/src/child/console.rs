@@ -29,7 +29,10 @@ impl Child<'_> {
             return Err(Errno::NOTTY);
         }
         unlockpt(&master)?;
-        let slave = ioctl_tiocgptpeer(&master, OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
+        let slave = ioctl_tiocgptpeer(
+            &master,
+            OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC,
+        )?;
         if let Some((rows, columns)) = console.size {
             let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
             rustix::termios::tcsetwinsize(&master, size)?;
@@ -38,7 +41,8 @@ impl Child<'_> {
             rustix::fs::fchown(&slave, Some(Uid::from_raw(console.uid)), None)?;
         }
         if console.mount {
-            let target = Target::new(b"dev/console").map_err(|_| Errno::INVAL)?.ensure(root, true)?;
+            let target =
+                Target::new(b"dev/console").map_err(|_| Errno::INVAL)?.ensure(root, true)?;
             attach(clone_tree(slave.as_fd(), c"", false)?, target.as_fd())?;
         }
         self.hand_out(&master)?;

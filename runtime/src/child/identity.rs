@@ -6,9 +6,9 @@ use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, Gid, Pid, Resource, Rlimit, Uid};
 use rustix::stdio;
 use rustix::thread::{
-    CapabilitySet, CapabilitySets, clear_ambient_capability_set, configure_capability_in_ambient_set,
-    remove_capability_from_bounding_set, set_capabilities, set_keep_capabilities, set_thread_groups, set_thread_res_gid,
-    set_thread_res_uid,
+    CapabilitySet, CapabilitySets, clear_ambient_capability_set,
+    configure_capability_in_ambient_set, remove_capability_from_bounding_set, set_capabilities,
+    set_keep_capabilities, set_thread_groups, set_thread_res_gid, set_thread_res_uid,
 };
 use std::ffi::CStr;
 
@@ -27,7 +27,12 @@ pub(super) fn not_dumpable() -> Result<(), Errno> {
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
 }
 
-pub(crate) fn rlimit(pid: Option<Pid>, resource: Resource, soft: Option<u64>, hard: Option<u64>) -> Result<(), Errno> {
+pub(crate) fn rlimit(
+    pid: Option<Pid>,
+    resource: Resource,
+    soft: Option<u64>,
+    hard: Option<u64>,
+) -> Result<(), Errno> {
     rustix::process::prlimit(pid, resource, Rlimit { current: soft, maximum: hard }).map(drop)
 }
 
@@ -62,7 +67,8 @@ pub(super) fn bounding(keep: u64) -> Result<(), Errno> {
 pub(super) fn standard_streams(uid: u32) -> Result<(), Errno> {
     for fd in [stdio::stdin(), stdio::stdout(), stdio::stderr()] {
         let Ok(stat) = rustix::fs::fstat(fd) else { continue };
-        let null = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == makedev(1, 3);
+        let null = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice
+            && stat.st_rdev == makedev(1, 3);
         if null || stat.st_uid == uid {
             continue;
         }
@@ -78,7 +84,10 @@ pub(super) fn standard_streams(uid: u32) -> Result<(), Errno> {
 /// across the change, to be cut down to the container's own afterwards. Groups are always set: those of whoever started us
 /// are never inherited (CVE-2022-2989).
 pub(super) fn user(uid: u32, gid: u32, groups: Option<&[u32]>) -> Result<(), Errno> {
-    set_keep_capabilities(true)?;
+    // The kernel drops them only when the last id that is 0 goes away.
+    if uid != 0 {
+        set_keep_capabilities(true)?;
+    }
     if let Some(groups) = groups {
         let groups: Vec<Gid> = groups.iter().map(|&gid| Gid::from_raw(gid)).collect();
         set_thread_groups(&groups)?;
@@ -86,7 +95,8 @@ pub(super) fn user(uid: u32, gid: u32, groups: Option<&[u32]>) -> Result<(), Err
     let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
     set_thread_res_gid(gid, gid, gid)?;
     set_thread_res_uid(uid, uid, uid)?;
-    not_dumpable()
+    // A change of ids makes the process what fs.suid_dumpable says.
+    if uid == Uid::ROOT { Ok(()) } else { not_dumpable() }
 }
 
 pub(super) fn capabilities(sets: &Capabilities) -> Result<(), Errno> {

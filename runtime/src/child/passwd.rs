@@ -30,7 +30,10 @@ fn find(passwd: impl BufRead, uid: u32) -> Option<Vec<u8>> {
     for line in passwd.split(b'\n') {
         let line = line.ok()?;
         let mut fields = line.split(|&byte| byte == b':').skip(2);
-        let number = fields.next().and_then(|field| std::str::from_utf8(field).ok()).and_then(|text| text.parse().ok());
+        let number = fields
+            .next()
+            .and_then(|field| std::str::from_utf8(field).ok())
+            .and_then(|text| text.parse().ok());
         if number == Some(uid) {
             let home = fields.nth(2)?;
             let absolute = std::ffi::OsStr::from_bytes(home).as_bytes().starts_with(b"/");

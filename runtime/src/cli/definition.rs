@@ -1,7 +1,7 @@
 //! What there is: every command and every flag, with the words of its help.
 
 /// A flag.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Flag {
     /// Its name, without dashes.
     pub name: &'static str,
@@ -52,11 +52,18 @@ pub const GLOBALS: &[Flag] = &[
     short('v', switch("version", "show the version")),
 ];
 
-const BUNDLE: Flag = short('b', value("bundle", "DIR", "the bundle: a directory with config.json (default: the current one)"));
-const CONSOLE_SOCKET: Flag =
-    value("console-socket", "PATH", "send the master of the container's terminal to this unix socket");
+const BUNDLE: Flag = short(
+    'b',
+    value("bundle", "DIR", "the bundle: a directory with config.json (default: the current one)"),
+);
+const CONSOLE_SOCKET: Flag = value(
+    "console-socket",
+    "PATH",
+    "send the master of the container's terminal to this unix socket",
+);
 const PID_FILE: Flag = value("pid-file", "FILE", "write the process id to FILE");
-const NO_PIVOT: Flag = switch("no-pivot", "do not use pivot_root, for a host that runs from an initramfs");
+const NO_PIVOT: Flag =
+    switch("no-pivot", "do not use pivot_root, for a host that runs from an initramfs");
 const NO_NEW_KEYRING: Flag = switch("no-new-keyring", "keep the caller's session keyring");
 const PRESERVE_FDS: Flag = value("preserve-fds", "N", "pass N more file descriptors, from 3 on");
 
@@ -84,7 +91,10 @@ pub const COMMANDS: &[Command] = &[
         count: (1, 1),
         raw: false,
         about: "remove a stopped container",
-        flags: &[short('f', switch("force", "kill it first, if it still runs; no error if it does not exist"))],
+        flags: &[short(
+            'f',
+            switch("force", "kill it first, if it still runs; no error if it does not exist"),
+        )],
     },
     Command {
         name: "exec",
@@ -96,13 +106,23 @@ pub const COMMANDS: &[Command] = &[
             CONSOLE_SOCKET,
             PID_FILE,
             PRESERVE_FDS,
-            short('p', value("process", "FILE", "take the process from a JSON file, in the form of config.json's `process`")),
+            short(
+                'p',
+                value(
+                    "process",
+                    "FILE",
+                    "take the process from a JSON file, in the form of config.json's `process`",
+                ),
+            ),
             short('d', switch("detach", "do not wait for it to end")),
             short('t', switch("tty", "give it a terminal")),
             value("cwd", "DIR", "its working directory in the container"),
             short('e', value("env", "NAME=VALUE", "set an environment variable; may be repeated")),
             short('u', value("user", "UID[:GID]", "run it as this user")),
-            short('g', value("additional-gids", "GID", "add a supplementary group; may be repeated")),
+            short(
+                'g',
+                value("additional-gids", "GID", "add a supplementary group; may be repeated"),
+            ),
             switch("no-new-privs", "set no_new_privs"),
             short('c', value("cap", "CAP", "add a capability; may be repeated")),
         ],
@@ -167,10 +187,27 @@ pub const COMMANDS: &[Command] = &[
         raw: false,
         about: "write a config.json to start from",
         flags: &[
-            short('b', value("bundle", "DIR", "the directory to write it to (default: the current one)")),
+            short(
+                'b',
+                value("bundle", "DIR", "the directory to write it to (default: the current one)"),
+            ),
             switch("rootless", "for a caller who is not root"),
         ],
     },
-    Command { name: "start", operands: "ID", count: (1, 1), raw: false, about: "start a container that was created", flags: &[] },
-    Command { name: "state", operands: "ID", count: (1, 1), raw: false, about: "show the state of a container, as JSON", flags: &[] },
+    Command {
+        name: "start",
+        operands: "ID",
+        count: (1, 1),
+        raw: false,
+        about: "start a container that was created",
+        flags: &[],
+    },
+    Command {
+        name: "state",
+        operands: "ID",
+        count: (1, 1),
+        raw: false,
+        about: "show the state of a container, as JSON",
+        flags: &[],
+    },
 ];

@@ -25,7 +25,8 @@ pub fn overview() -> String {
 
 /// What `nrun COMMAND --help` shows.
 pub fn command(command: &Command) -> String {
-    let mut text = format!("nrun {} - {}\n\nUsage: nrun {}", command.name, command.about, command.name);
+    let mut text =
+        format!("nrun {} - {}\n\nUsage: nrun {}", command.name, command.about, command.name);
     if !command.flags.is_empty() {
         text.push_str(" [OPTIONS]");
     }
@@ -67,6 +68,10 @@ mod tests {
     fn the_version_has_the_lines_that_engines_look_for() {
         let text = version();
         let lines: Vec<&str> = text.lines().collect();
-        assert!(lines[0].starts_with("nrun version ") && lines[1].starts_with("commit: ") && lines[2].starts_with("spec: 1."));
+        assert!(
+            lines[0].starts_with("nrun version ")
+                && lines[1].starts_with("commit: ")
+                && lines[2].starts_with("spec: 1.")
+        );
     }
 }

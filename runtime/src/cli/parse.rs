@@ -22,7 +22,10 @@ impl Parsed {
 
     /// Every value of a flag that may be repeated.
     pub fn values(&self, name: &str) -> impl Iterator<Item = &str> {
-        self.flags.iter().filter(move |(flag, _)| flag.name == name).filter_map(|(_, value)| value.as_deref())
+        self.flags
+            .iter()
+            .filter(move |(flag, _)| flag.name == name)
+            .filter_map(|(_, value)| value.as_deref())
     }
 
     /// Whether a switch is on.
@@ -37,7 +40,11 @@ impl Parsed {
     /// When its value is none.
     pub fn number(&self, name: &str) -> Result<Option<u32>> {
         let parse = |text: &str| {
-            text.parse().map_err(|_| Error::Usage(format!("invalid value `{text}` for flag --{name}: it must be a number")))
+            text.parse().map_err(|_| {
+                Error::Usage(format!(
+                    "invalid value `{text}` for flag --{name}: it must be a number"
+                ))
+            })
         };
         self.value(name).map(parse).transpose()
     }
@@ -93,7 +100,9 @@ impl Parsed {
                 Some(rest.next().ok_or_else(missing)?)
             }
             (None, Some(value)) if !matches!(value.as_str(), "true" | "false") => {
-                return Err(Error::Usage(format!("invalid value `{value}` for flag --{name}: it is on or off")));
+                return Err(Error::Usage(format!(
+                    "invalid value `{value}` for flag --{name}: it is on or off"
+                )));
             }
             (_, attached) => attached,
         };
@@ -106,19 +115,23 @@ impl Parsed {
         let own = self.command.map_or(&[][..], |command| command.flags);
         let mut letters = name.chars();
         let letter = letters.next().filter(|_| letters.next().is_none());
-        own.iter().chain(GLOBALS).find(|flag| flag.name == name || letter.is_some() && flag.short == letter)
+        own.iter()
+            .chain(GLOBALS)
+            .find(|flag| flag.name == name || letter.is_some() && flag.short == letter)
     }
 
     /// Several switches behind one dash, as in `-dt`.
     fn cluster(&mut self, arg: &str, letters: &str) -> Result<()> {
         let unknown = || {
-            let place = self.command.map_or("nrun".to_owned(), |command| format!("nrun {}", command.name));
+            let place =
+                self.command.map_or("nrun".to_owned(), |command| format!("nrun {}", command.name));
             Error::Usage(format!("flag provided but not defined: {arg} (see `{place} --help`)"))
         };
         if arg.starts_with("--") {
             return Err(unknown());
         }
-        let flag = |letter: char| self.find(&letter.to_string()).filter(|flag| flag.value.is_none());
+        let flag =
+            |letter: char| self.find(&letter.to_string()).filter(|flag| flag.value.is_none());
         let flags: Option<Vec<&'static Flag>> = letters.chars().map(flag).collect();
         let flags = flags.ok_or_else(unknown)?;
         self.flags.extend(flags.into_iter().map(|flag| (flag, None)));
@@ -133,7 +146,11 @@ impl Parsed {
         }
         let usage = format!("nrun {} [OPTIONS] {}", command.name, command.operands);
         let number = self.operands.len();
-        Err(Error::Usage(format!("`{}` got {number} arguments: usage: {}", command.name, usage.trim_end())))
+        Err(Error::Usage(format!(
+            "`{}` got {number} arguments: usage: {}",
+            command.name,
+            usage.trim_end()
+        )))
     }
 }
 
@@ -147,7 +164,9 @@ mod tests {
 
     #[test]
     fn what_containerd_writes_is_taken() {
-        let parsed = line("--root /r --log /l --log-format json create --bundle /b --pid-file /p c1").unwrap();
+        let parsed =
+            line("--root /r --log /l --log-format json create --bundle /b --pid-file /p c1")
+                .unwrap();
         assert_eq!(parsed.command.unwrap().name, "create");
         assert_eq!(parsed.value("root"), Some("/r"));
         assert_eq!(parsed.value("bundle"), Some("/b"));

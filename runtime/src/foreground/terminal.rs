@@ -4,9 +4,12 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SocketFlags, SocketType, recvmsg, socketpair,
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SocketFlags, SocketType,
+    recvmsg, socketpair,
 };
-use rustix::termios::{OptionalActions, Termios, isatty, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize};
+use rustix::termios::{
+    OptionalActions, Termios, isatty, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize,
+};
 use std::io::IoSliceMut;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -53,7 +56,8 @@ impl Terminal {
         let flags = rustix::fs::fcntl_getfl(&master)?;
         rustix::fs::fcntl_setfl(&master, flags | OFlags::NONBLOCK)?;
         let own = Own::take()?;
-        let terminal = Terminal { master, own, typed: Vec::new(), input_open: true, output_open: true };
+        let terminal =
+            Terminal { master, own, typed: Vec::new(), input_open: true, output_open: true };
         terminal.resize()?;
         Ok(terminal)
     }
@@ -66,9 +70,11 @@ impl Terminal {
 
     /// Moves what there is, and returns when there was something or `signals` has something to read.
     pub(super) fn relay(&mut self, signals: BorrowedFd<'_>) -> Result<()> {
-        let wants = |wanted: bool, flags: PollFlags| if wanted { flags } else { PollFlags::empty() };
+        let wants =
+            |wanted: bool, flags: PollFlags| if wanted { flags } else { PollFlags::empty() };
         let stdin = rustix::stdio::stdin();
-        let master = wants(self.output_open, PollFlags::IN) | wants(!self.typed.is_empty(), PollFlags::OUT);
+        let master =
+            wants(self.output_open, PollFlags::IN) | wants(!self.typed.is_empty(), PollFlags::OUT);
         let input = wants(self.input_open && self.typed.is_empty(), PollFlags::IN);
         let mut fds = [
             PollFd::from_borrowed_fd(signals, PollFlags::IN),
@@ -87,7 +93,9 @@ impl Terminal {
         }
         let ready = |fd: BorrowedFd<'_>| {
             use std::os::fd::AsRawFd;
-            fds[..used].iter().any(|polled| polled.as_fd().as_raw_fd() == fd.as_raw_fd() && !polled.revents().is_empty())
+            fds[..used].iter().any(|polled| {
+                polled.as_fd().as_raw_fd() == fd.as_raw_fd() && !polled.revents().is_empty()
+            })
         };
         let (typed, shown) = (ready(stdin), ready(self.master.as_fd()));
         if typed && !input.is_empty() {

@@ -59,14 +59,23 @@ pub fn plan(
     }
     for (path, to) in LINKS {
         let target = Target::new(path.as_bytes()).map_err(|_| Error::new("", "NUL byte"))?;
-        steps.push(Step { op: Op::Symlink { target, to: c_string(to.as_bytes(), "")? }, pointer: String::new() });
+        steps.push(Step {
+            op: Op::Symlink { target, to: c_string(to.as_bytes(), "")? },
+            pointer: String::new(),
+        });
     }
     Ok(steps)
 }
 
-fn node(path: &[u8], kind: FileType, major: u32, minor: u32, pointer: &str) -> Result<Device, Error> {
-    let target =
-        Target::new(path).map_err(|_| Error::new(format!("{pointer}/path"), "contains a NUL byte"))?;
+fn node(
+    path: &[u8],
+    kind: FileType,
+    major: u32,
+    minor: u32,
+    pointer: &str,
+) -> Result<Device, Error> {
+    let target = Target::new(path)
+        .map_err(|_| Error::new(format!("{pointer}/path"), "contains a NUL byte"))?;
     Ok(Device { target, kind, major, minor, mode: 0o666, uid: 0, gid: 0, bind: None })
 }
 
@@ -76,12 +85,16 @@ fn configured(device: &LinuxDevice, pointer: &str) -> Result<Device, Error> {
         LinuxDeviceType::C | LinuxDeviceType::U => FileType::CharacterDevice,
         LinuxDeviceType::P => FileType::Fifo,
         LinuxDeviceType::A => {
-            return Err(Error::new(format!("{pointer}/type"), "`a` is a type of a rule, not of a device"));
+            return Err(Error::new(
+                format!("{pointer}/type"),
+                "`a` is a type of a rule, not of a device",
+            ));
         }
     };
     let number = |value: i64, field: &str| {
-        u32::try_from(value)
-            .map_err(|_| Error::new(format!("{pointer}/{field}"), format!("`{value}` is not a device number")))
+        u32::try_from(value).map_err(|_| {
+            Error::new(format!("{pointer}/{field}"), format!("`{value}` is not a device number"))
+        })
     };
     let (major, minor) = match kind {
         FileType::Fifo => (0, 0),
@@ -114,7 +127,9 @@ mod tests {
 
     #[test]
     fn a_listed_device_replaces_the_default_one() {
-        let listed = devices(r#"[{"path": "/dev/null", "type": "c", "major": 1, "minor": 3, "fileMode": 384}]"#);
+        let listed = devices(
+            r#"[{"path": "/dev/null", "type": "c", "major": 1, "minor": 3, "fileMode": 384}]"#,
+        );
         let steps = plan(&listed, None, &mut Vec::new()).unwrap();
         let nodes = nodes(&steps);
         assert_eq!(nodes.len(), DEFAULT.len());
@@ -133,6 +148,9 @@ mod tests {
     #[test]
     fn a_negative_number_is_refused_with_its_place() {
         let listed = devices(r#"[{"path": "/dev/x", "type": "b", "major": -1, "minor": 3}]"#);
-        assert_eq!(plan(&listed, None, &mut Vec::new()).unwrap_err().pointer, "/linux/devices/0/major");
+        assert_eq!(
+            plan(&listed, None, &mut Vec::new()).unwrap_err().pointer,
+            "/linux/devices/0/major"
+        );
     }
 }

@@ -1,7 +1,7 @@
 //! How a plan and its steps read: in `nrun plan`, in error messages, and in the golden tests.
 
 use super::Plan;
-use super::op::{Barrier, Carrier, Op, Step};
+use super::op::{Barrier, Bind, Carrier, Cgroups, HierarchySource, Mount, Op, Step};
 use rustix::mount::MountPropagationFlags as Propagation;
 use std::ffi::CStr;
 use std::fmt::{self, Display, Formatter};
@@ -37,7 +37,8 @@ fn kinds(kinds: Kinds) -> String {
         (Kinds::CGROUP, "cgroup"),
         (Kinds::TIME, "time"),
     ];
-    let names: Vec<&str> = NAMES.iter().filter(|(kind, _)| kinds.contains(*kind)).map(|(_, name)| *name).collect();
+    let names: Vec<&str> =
+        NAMES.iter().filter(|(kind, _)| kinds.contains(*kind)).map(|(_, name)| *name).collect();
     if names.is_empty() { "none".to_owned() } else { names.join(" ") }
 }
 
@@ -52,7 +53,8 @@ fn attributes(set: u64) -> String {
         (attr::NODIRATIME, "nodiratime"),
         (attr::NOSYMFOLLOW, "nosymfollow"),
     ];
-    let names: Vec<&str> = NAMES.iter().filter(|(bit, _)| set & bit != 0).map(|(_, name)| *name).collect();
+    let names: Vec<&str> =
+        NAMES.iter().filter(|(bit, _)| set & bit != 0).map(|(_, name)| *name).collect();
     names.join(",")
 }
 
@@ -90,11 +92,17 @@ impl Op {
             Op::Wait(Barrier::Ready) => "report that everything is ready".into(),
             Op::NamespaceRoot => "become root of the user namespace".into(),
             Op::JoinCgroup => "enter the cgroup".into(),
-            Op::JoinNamespace { kind, path } => format!("join the {} namespace {}", kinds(*kind), Name(path)),
-            Op::JoinInit { kinds: joined } => format!("join the container's namespaces: {}", kinds(*joined)),
+            Op::JoinNamespace { kind, path } => {
+                format!("join the {} namespace {}", kinds(*kind), Name(path))
+            }
+            Op::JoinInit { kinds: joined } => {
+                format!("join the container's namespaces: {}", kinds(*joined))
+            }
             Op::Unshare(made) => format!("make a {} namespace", kinds(*made)),
             Op::TimeOffsets { .. } => "set the offsets of the time namespace".into(),
-            Op::Fork { namespaces } => format!("make the container's init (new namespaces: {})", kinds(*namespaces)),
+            Op::Fork { namespaces } => {
+                format!("make the container's init (new namespaces: {})", kinds(*namespaces))
+            }
             Op::NewSession => "start a session".into(),
             Op::Loopback => "bring up the loopback interface".into(),
             Op::Hostname(name) => format!("set the host name to `{name}`"),
@@ -102,10 +110,12 @@ impl Op {
             Op::WriteProc { path, value } => format!("write `{value}` to {}", Name(path)),
             Op::Propagation { flags } => format!("make the mounts {}", propagation(*flags)),
             Op::RootPropagation { flags } => format!("make the root mount {}", propagation(*flags)),
-            Op::Pivot => "pivot to the root file system".into(),
+            Op::Pivot { .. } => "pivot to the root file system".into(),
             Op::MoveRoot => "move to the root file system".into(),
             Op::Chroot { path } => format!("change the root to {}", Name(path)),
-            Op::Rlimit { resource, .. } => format!("set the limit {}", format!("{resource:?}").to_uppercase()),
+            Op::Rlimit { resource, .. } => {
+                format!("set the limit {}", format!("{resource:?}").to_uppercase())
+            }
             Op::Keyring(name) => format!("join the session keyring {}", Name(name)),
             Op::NoNewPrivileges => "set no_new_privs".into(),
             Op::Bounding(_) => "drop capabilities from the bounding set".into(),
@@ -121,7 +131,8 @@ impl Op {
             Op::Seccomp { .. } => "install the seccomp filter".into(),
             Op::CloseFds { first } => format!("close file descriptors from {first} on"),
             Op::Exec { argv, .. } => {
-                let name = argv.as_slice().first().map(|name| name.to_string_lossy()).unwrap_or_default();
+                let name =
+                    argv.as_slice().first().map(|name| name.to_string_lossy()).unwrap_or_default();
                 format!("execute `{name}`")
             }
             _ => self.file_system_phrase(),
@@ -134,7 +145,7 @@ impl Op {
             Op::OpenRoot => "open the container's root".into(),
             Op::Mount(mount) => format!("mount {} on {}", Name(&mount.kind), path(&mount.target)),
             Op::Bind(bind) => format!("bind on {}", path(&bind.target)),
-            Op::ReadOnlyMount { target } => format!("make the mount {} read-only", path(target)),
+            Op::Cgroups(cgroups) => format!("mount the cgroups on {}", path(&cgroups.tmpfs.target)),
             Op::Directory { target } => format!("make the directory {}", path(target)),
             Op::Device(device) => format!("make the device {}", path(&device.target)),
             Op::Symlink { target, to } => format!("link {} to {}", path(target), Name(to)),
@@ -152,27 +163,22 @@ impl Op {
             Op::Root { source, propagation: flags } => {
                 format!(" from {}, {}", source_text(plan, *source), propagation(*flags))
             }
-            Op::Mount(mount) => {
-                let mut text = String::new();
-                for (key, value) in &mount.options {
-                    let value = value.as_ref().map(|value| format!("={}", value.to_string_lossy())).unwrap_or_default();
-                    text.push_str(&format!(" {}{value}", key.to_string_lossy()));
-                }
-                text + &changes(&Attributes { set: mount.attributes, ..Attributes::default() })
-            }
-            Op::Bind(bind) => {
-                let flags: Vec<String> = bind.propagation.iter().map(|flags| propagation(*flags)).collect();
-                let recursive = changes(&bind.recursive);
-                let recursive = if recursive.is_empty() { recursive } else { format!(" recursively{recursive}") };
-                format!(" from {}, {}{}{recursive}", source_text(plan, bind.source), flags.join(" "), changes(&bind.attributes))
-            }
+            Op::Mount(mount) => mount_text(mount),
+            Op::Bind(bind) => bind_text(plan, bind),
+            Op::Cgroups(cgroups) => cgroups_text(cgroups),
             Op::Device(device) => {
-                let from = device.bind.map(|source| format!(" bound from {}", source_text(plan, source)));
-                let made = format!(" {}:{} mode {:04o} owner {}:{}", device.major, device.minor, device.mode, device.uid, device.gid);
+                let from =
+                    device.bind.map(|source| format!(" bound from {}", source_text(plan, source)));
+                let made = format!(
+                    " {}:{} mode {:04o} owner {}:{}",
+                    device.major, device.minor, device.mode, device.uid, device.gid
+                );
                 from.unwrap_or(made)
             }
             Op::Rlimit { soft, hard, .. } => {
-                let limit = |limit: &Option<u64>| limit.map_or("unlimited".into(), |limit| limit.to_string());
+                let limit = |limit: &Option<u64>| {
+                    limit.map_or("unlimited".into(), |limit| limit.to_string())
+                };
                 format!(" to {} of {}", limit(soft), limit(hard))
             }
             Op::Bounding(keep) => format!(", keeping {keep:#x}"),
@@ -180,16 +186,69 @@ impl Op {
                 ": effective {:#x} permitted {:#x} inheritable {:#x} ambient {:#x}",
                 sets.effective, sets.permitted, sets.inheritable, sets.ambient
             ),
-            Op::User { groups: Some(groups), .. } if !groups.is_empty() => format!(", with groups {groups:?}"),
+            Op::User { groups: Some(groups), .. } if !groups.is_empty() => {
+                format!(", with groups {groups:?}")
+            }
             Op::FindExecutable { candidates, .. } => {
                 let names: Vec<_> = candidates.iter().map(|name| name.to_string_lossy()).collect();
                 format!(" in {}", names.join(" "))
             }
-            Op::Seccomp { program, flags } => format!(": {} instructions, flags {flags:#x}", program.len()),
-            Op::TimeOffsets { offsets } => format!(": {}", offsets.to_string_lossy().trim_end().replace('\n', ", ")),
+            Op::Seccomp { program, flags } => {
+                format!(": {} instructions, flags {flags:#x}", program.len())
+            }
+            Op::TimeOffsets { offsets } => {
+                format!(": {}", offsets.to_string_lossy().trim_end().replace('\n', ", "))
+            }
             _ => String::new(),
         }
     }
+}
+
+fn mount_text(mount: &Mount) -> String {
+    let mut text = String::new();
+    for (key, value) in &mount.options {
+        let value =
+            value.as_ref().map(|value| format!("={}", value.to_string_lossy())).unwrap_or_default();
+        text.push_str(&format!(" {}{value}", key.to_string_lossy()));
+    }
+    text + &changes(&Attributes { set: mount.attributes, ..Attributes::default() })
+}
+
+fn bind_text(plan: &Plan, bind: &Bind) -> String {
+    let flags: Vec<String> = bind.propagation.iter().map(|flags| propagation(*flags)).collect();
+    let recursive = changes(&bind.recursive);
+    let recursive =
+        if recursive.is_empty() { recursive } else { format!(" recursively{recursive}") };
+    format!(
+        " from {}, {}{}{recursive}",
+        source_text(plan, bind.source),
+        flags.join(" "),
+        changes(&bind.attributes)
+    )
+}
+
+fn cgroups_text(cgroups: &Cgroups) -> String {
+    let mut text = changes(&Attributes { set: cgroups.tmpfs.attributes, ..Attributes::default() });
+    if cgroups.read_only {
+        text.push_str(" then +ro");
+    }
+    for hierarchy in &cgroups.hierarchies {
+        let from = match &hierarchy.from {
+            HierarchySource::Bind(from) => format!("bound from {}", Name(from)),
+            HierarchySource::Mount { kind, data } => {
+                format!("{} {}", kind.to_string_lossy(), data.to_string_lossy())
+            }
+        };
+        text.push_str(&format!(
+            "\n        {} {}",
+            hierarchy.name.to_string_lossy(),
+            from.trim_end()
+        ));
+    }
+    for (link, to) in &cgroups.links {
+        text.push_str(&format!("\n        {} -> {}", link.to_string_lossy(), to.to_string_lossy()));
+    }
+    text
 }
 
 fn source_text(plan: &Plan, source: usize) -> String {
@@ -204,7 +263,8 @@ fn source_text(plan: &Plan, source: usize) -> String {
 
 fn step_line(f: &mut Formatter<'_>, number: usize, step: &Step, plan: &Plan) -> fmt::Result {
     let text = format!("{}{}", step.op.phrase(), step.op.details(plan));
-    let pointer = if step.pointer.is_empty() { String::new() } else { format!("  # {}", step.pointer) };
+    let pointer =
+        if step.pointer.is_empty() { String::new() } else { format!("  # {}", step.pointer) };
     writeln!(f, "{number:4}  {text}{pointer}")
 }
 

@@ -32,13 +32,20 @@ pub struct Options<'a> {
 ///
 /// # Errors
 /// For what cannot be done, naming its place.
-pub fn exec(process: &Process, host: &Host, options: &Options<'_>) -> Result<Plan, crate::error::Error> {
+pub fn exec(
+    process: &Process,
+    host: &Host,
+    options: &Options<'_>,
+) -> Result<Plan, crate::error::Error> {
     let mut steps = Vec::with_capacity(24);
     let mut push = |op, pointer: &str| steps.push(Step { op, pointer: pointer.to_owned() });
     // With the host's privileges, which the container's user namespace takes away.
     push(Op::JoinCgroup, "");
     if let Some(score) = process.oom_score_adj() {
-        let op = Op::WriteProc { path: c"/proc/self/oom_score_adj".to_owned(), value: score.to_string() };
+        let op = Op::WriteProc {
+            path: c"/proc/self/oom_score_adj".to_owned(),
+            value: score.to_string(),
+        };
         push(op, &format!("{}/oomScoreAdj", options.at));
     }
     steps.extend(process::rlimits(process, options.at));

@@ -28,7 +28,8 @@ fn lines(mappings: Option<&[LinuxIdMapping]>, own: u32) -> String {
     if mappings.is_empty() {
         return format!("0 {own} 1\n");
     }
-    let line = |map: &LinuxIdMapping| format!("{} {} {}\n", map.container_id(), map.host_id(), map.size());
+    let line =
+        |map: &LinuxIdMapping| format!("{} {} {}\n", map.container_id(), map.host_id(), map.size());
     mappings.iter().map(line).collect()
 }
 

@@ -17,6 +17,9 @@ pub mod seccomp;
 mod sysctl;
 mod unsupported;
 
+#[cfg(test)]
+mod tests;
+
 use crate::cgroup::{self, CgroupPlan};
 use crate::host::Host;
 use bundle::Checked;
@@ -92,7 +95,11 @@ pub struct Plan {
 ///
 /// # Errors
 /// For what config.json asks and this host, or this runtime, cannot do, naming its place.
-pub fn create(checked: &Checked, host: &Host, options: &Options) -> Result<Plan, crate::error::Error> {
+pub fn create(
+    checked: &Checked,
+    host: &Host,
+    options: &Options,
+) -> Result<Plan, crate::error::Error> {
     let spec = &checked.spec;
     unsupported::refuse(spec)?;
     let linux = spec.linux().as_ref();
@@ -100,7 +107,8 @@ pub fn create(checked: &Checked, host: &Host, options: &Options) -> Result<Plan,
         return Err(Error::new("/process", "must be there").into());
     };
     let namespaces = Namespaces::of(linux)?;
-    let offsets = linux.and_then(|linux| linux.time_offsets().as_ref()).filter(|offsets| !offsets.is_empty());
+    let offsets =
+        linux.and_then(|linux| linux.time_offsets().as_ref()).filter(|offsets| !offsets.is_empty());
     let new_user = namespaces.new.contains(Kinds::USER);
     let cgroup = plan_cgroup(linux, host, options)?;
     let mut builder = Builder {
@@ -137,14 +145,22 @@ pub fn create(checked: &Checked, host: &Host, options: &Options) -> Result<Plan,
     })
 }
 
-fn plan_cgroup(linux: Option<&Linux>, host: &Host, options: &Options) -> Result<CgroupPlan, cgroup::Error> {
+fn plan_cgroup(
+    linux: Option<&Linux>,
+    host: &Host,
+    options: &Options,
+) -> Result<CgroupPlan, cgroup::Error> {
     let request = cgroup::Request {
         id: &options.id,
         path: linux.and_then(|linux| linux.cgroups_path().as_deref()),
         resources: linux.and_then(|linux| linux.resources().as_ref()),
         devices: linux.and_then(|linux| linux.devices().as_deref()).unwrap_or_default(),
     };
-    cgroup::plan(&request, &host.cgroup, &cgroup::Options { manager: options.cgroup_manager, rootless: !host.privileged() })
+    cgroup::plan(
+        &request,
+        &host.cgroup,
+        &cgroup::Options { manager: options.cgroup_manager, rootless: !host.privileged() },
+    )
 }
 
 /// The plan while it is being made: each method adds its steps after those of the one before.
@@ -191,7 +207,10 @@ impl Builder<'_> {
         if self.namespaces.new.contains(Kinds::CGROUP) {
             self.push(Op::Unshare(Kinds::CGROUP), "/linux/namespaces");
         }
-        let offsets = self.linux.and_then(|linux| linux.time_offsets().as_ref()).filter(|offsets| !offsets.is_empty());
+        let offsets = self
+            .linux
+            .and_then(|linux| linux.time_offsets().as_ref())
+            .filter(|offsets| !offsets.is_empty());
         if let Some(offsets) = offsets {
             let offsets = namespaces::time_offsets(offsets)?;
             self.push(Op::TimeOffsets { offsets }, "/linux/timeOffsets");
@@ -215,7 +234,10 @@ impl Builder<'_> {
         self.steps.extend(sysctls);
         let mut limits = process::rlimits(self.process, "/process");
         if let Some(score) = self.process.oom_score_adj() {
-            let op = Op::WriteProc { path: c"/proc/self/oom_score_adj".to_owned(), value: score.to_string() };
+            let op = Op::WriteProc {
+                path: c"/proc/self/oom_score_adj".to_owned(),
+                value: score.to_string(),
+            };
             limits.push(Step { op, pointer: "/process/oomScoreAdj".into() });
         }
         // In a user namespace the child has lost the privilege to raise a hard limit or lower its score.
@@ -238,16 +260,29 @@ impl Builder<'_> {
         let propagation = propagation(self.linux)?;
         if self.namespaces.new.contains(Kinds::MOUNT) {
             // Before the first mount: what is mounted below a shared mount appears on the host.
-            self.push(Op::Propagation { flags: propagation.bits().into() }, "/linux/rootfsPropagation");
+            self.push(
+                Op::Propagation { flags: propagation.bits().into() },
+                "/linux/rootfsPropagation",
+            );
         }
-        self.sources.push(Source { path: root, recursive: true, carrier: self.carrier, pointer: "/root/path".into() });
+        self.sources.push(Source {
+            path: root,
+            recursive: true,
+            carrier: self.carrier,
+            pointer: "/root/path".into(),
+        });
         // A shared mount cannot be pivoted to; it becomes one afterwards.
         let inherited = match bind_propagation(propagation) {
-            shared if shared.contains(Propagation::SHARED) => Propagation::DOWNSTREAM | Propagation::REC,
+            shared if shared.contains(Propagation::SHARED) => {
+                Propagation::DOWNSTREAM | Propagation::REC
+            }
             other => other,
         };
         let inherited = inherited.bits().into();
-        self.push(Op::Root { source: self.sources.len() - 1, propagation: inherited }, "/root/path");
+        self.push(
+            Op::Root { source: self.sources.len() - 1, propagation: inherited },
+            "/root/path",
+        );
         self.mounts(cgroup, propagation)?;
         self.devices()?;
         let cwd = Target::new(self.process.cwd().as_os_str().as_bytes())
@@ -259,8 +294,16 @@ impl Builder<'_> {
             // After devpts is mounted, and while the root fd still shows the container's tree alone.
             self.push(Op::Console(console(self.process, true)), "/process/terminal");
         }
-        self.push(if self.options.no_pivot { Op::MoveRoot } else { Op::Pivot }, "/root/path");
-        if propagation.contains(Propagation::SHARED) || propagation.contains(Propagation::UNBINDABLE) {
+        let cut_off = propagation.intersects(Propagation::DOWNSTREAM | Propagation::PRIVATE);
+        // Without `r` the mounts below `/` are left as they are, and most hosts share them.
+        let shared = !(cut_off && propagation.contains(Propagation::REC));
+        self.push(
+            if self.options.no_pivot { Op::MoveRoot } else { Op::Pivot { shared } },
+            "/root/path",
+        );
+        if propagation.contains(Propagation::SHARED)
+            || propagation.contains(Propagation::UNBINDABLE)
+        {
             let flags = propagation.difference(Propagation::REC).bits().into();
             self.push(Op::RootPropagation { flags }, "/linux/rootfsPropagation");
         }
@@ -273,13 +316,21 @@ impl Builder<'_> {
         let wanted = [
             (!no_mounts, "/mounts"),
             (!none(linux.and_then(|linux| linux.masked_paths().as_deref())), "/linux/maskedPaths"),
-            (!none(linux.and_then(|linux| linux.readonly_paths().as_deref())), "/linux/readonlyPaths"),
-            (self.spec().root().as_ref().is_some_and(|root| root.readonly().unwrap_or(false)), "/root/readonly"),
+            (
+                !none(linux.and_then(|linux| linux.readonly_paths().as_deref())),
+                "/linux/readonlyPaths",
+            ),
+            (
+                self.spec().root().as_ref().is_some_and(|root| root.readonly().unwrap_or(false)),
+                "/root/readonly",
+            ),
             (self.process.terminal().unwrap_or(false), "/process/terminal"),
         ];
         match wanted.iter().find(|(wanted, _)| *wanted) {
             None => Ok(()),
-            Some((_, pointer)) => Err(Error::new(*pointer, "would change the host's mounts: add a `mount` namespace")),
+            Some((_, pointer)) => {
+                Err(Error::new(*pointer, "would change the host's mounts: add a `mount` namespace"))
+            }
         }
     }
 
@@ -303,7 +354,8 @@ impl Builder<'_> {
         let listed = self.spec().mounts().as_deref().unwrap_or_default();
         let is_dev = |mount: &&oci_spec::runtime::Mount| mount.destination().as_os_str() == "/dev";
         let bound = listed.iter().filter(is_dev).any(|mount| {
-            options::parse(mount.options().as_deref().unwrap_or_default()).bind || mount.typ().as_deref() == Some("bind")
+            options::parse(mount.options().as_deref().unwrap_or_default()).bind
+                || mount.typ().as_deref() == Some("bind")
         });
         if bound {
             return Ok(());
@@ -321,12 +373,14 @@ impl Builder<'_> {
         let target = |path: &String, pointer: &str| {
             Target::new(path.as_bytes()).map_err(|_| Error::new(pointer, "contains a NUL byte"))
         };
-        let read_only = self.linux.and_then(|linux| linux.readonly_paths().as_deref()).unwrap_or_default();
+        let read_only =
+            self.linux.and_then(|linux| linux.readonly_paths().as_deref()).unwrap_or_default();
         for (i, path) in read_only.iter().enumerate() {
             let pointer = format!("/linux/readonlyPaths/{i}");
             self.push(Op::ReadOnly { target: target(path, &pointer)? }, pointer);
         }
-        let masked = self.linux.and_then(|linux| linux.masked_paths().as_deref()).unwrap_or_default();
+        let masked =
+            self.linux.and_then(|linux| linux.masked_paths().as_deref()).unwrap_or_default();
         for (i, path) in masked.iter().enumerate() {
             let pointer = format!("/linux/maskedPaths/{i}");
             self.push(Op::Mask { target: target(path, &pointer)? }, pointer);
@@ -363,7 +417,10 @@ impl Builder<'_> {
         self.push(Op::CloseFds { first: 3 + self.options.preserve_fds }, "");
         if let Some(filter) = filter {
             // Last, so that the filter need not allow anything that only the runtime does.
-            self.push(Op::Seccomp { program: filter.program, flags: filter.flags }, "/linux/seccomp");
+            self.push(
+                Op::Seccomp { program: filter.program, flags: filter.flags },
+                "/linux/seccomp",
+            );
         }
         let exec = process::exec(self.process, "/process")?;
         self.steps.push(exec);
@@ -391,7 +448,10 @@ fn propagation(linux: Option<&Linux>) -> Result<Propagation, Error> {
         "unbindable" => Propagation::UNBINDABLE,
         "runbindable" => Propagation::UNBINDABLE | rec,
         other => {
-            return Err(Error::new("/linux/rootfsPropagation", format!("`{other}` is not a propagation")));
+            return Err(Error::new(
+                "/linux/rootfsPropagation",
+                format!("`{other}` is not a propagation"),
+            ));
         }
     })
 }
@@ -412,7 +472,12 @@ fn bind_propagation(root: Propagation) -> Propagation {
 fn cgroup_views(cgroup: &CgroupPlan) -> Vec<CgroupView> {
     let root = std::path::Path::new("/sys/fs/cgroup");
     let view = |member: &cgroup::Member| CgroupView {
-        name: member.mount.strip_prefix(root).ok().filter(|name| !name.as_os_str().is_empty()).map(|name| name.to_string_lossy().into_owned()),
+        name: member
+            .mount
+            .strip_prefix(root)
+            .ok()
+            .filter(|name| !name.as_os_str().is_empty())
+            .map(|name| name.to_string_lossy().into_owned()),
         controllers: match member.version {
             cgroup::Version::V1 => member.controllers.clone(),
             cgroup::Version::V2 => Vec::new(),

@@ -141,7 +141,9 @@ pub fn time_offsets(offsets: &HashMap<String, LinuxTimeOffset>) -> Result<CStrin
         if !matches!(clock.as_str(), "monotonic" | "boottime") {
             return Err(Error::new(
                 format!("/linux/timeOffsets/{clock}"),
-                format!("clock `{clock}` has no offset in a time namespace: `monotonic` and `boottime` have"),
+                format!(
+                    "clock `{clock}` has no offset in a time namespace: `monotonic` and `boottime` have"
+                ),
             ));
         }
         let (secs, nanosecs) = (offset.secs().unwrap_or(0), offset.nanosecs().unwrap_or(0));

@@ -35,7 +35,9 @@ pub struct Options {
 #[derive(Clone, Copy)]
 enum Effect {
     Nothing,
-    Bind { recursive: bool },
+    Bind {
+        recursive: bool,
+    },
     Remount,
     Set(u64),
     Clear(u64),
@@ -43,7 +45,9 @@ enum Effect {
     AccessTime(u64),
     Propagation(Propagation),
     CopyUp,
-    IdMap { recursive: bool },
+    IdMap {
+        recursive: bool,
+    },
     Superblock,
 }
 
@@ -104,7 +108,8 @@ const ATTRIBUTES: &[(&str, Effect)] = &[
 /// Every option name that the runtime knows itself, for `features`.
 pub fn names() -> Vec<String> {
     let plain = TABLE.iter().chain(ATTRIBUTES).map(|(name, _)| (*name).to_owned());
-    let mut names: Vec<String> = plain.chain(ATTRIBUTES.iter().map(|(name, _)| format!("r{name}"))).collect();
+    let mut names: Vec<String> =
+        plain.chain(ATTRIBUTES.iter().map(|(name, _)| format!("r{name}"))).collect();
     names.sort_unstable();
     names
 }
@@ -115,7 +120,9 @@ pub fn parse(options: &[String]) -> Options {
     for option in options {
         if let Some(effect) = find(TABLE, option).or_else(|| find(ATTRIBUTES, option)) {
             parsed.take(effect, option);
-        } else if let Some(effect) = option.strip_prefix('r').and_then(|name| find(ATTRIBUTES, name)) {
+        } else if let Some(effect) =
+            option.strip_prefix('r').and_then(|name| find(ATTRIBUTES, name))
+        {
             change(&mut parsed.recursive_attributes, effect);
         } else {
             parsed.data.push(option.clone());
@@ -183,7 +190,10 @@ mod tests {
 
     #[test]
     fn the_last_of_two_contradicting_options_wins() {
-        assert_eq!(parse_list("ro,rw").attributes, Attributes { clear: mount::RDONLY, ..Attributes::default() });
+        assert_eq!(
+            parse_list("ro,rw").attributes,
+            Attributes { clear: mount::RDONLY, ..Attributes::default() }
+        );
         assert_eq!(parse_list("rw,ro").attributes.set, mount::RDONLY);
         assert_eq!(parse_list("noatime,relatime").attributes.set, mount::RELATIME);
     }
@@ -205,7 +215,10 @@ mod tests {
     #[test]
     fn propagation_keeps_its_order() {
         let flags = parse_list("rslave,shared").propagation;
-        assert_eq!(flags, [u64::from(libc_bits::MS_SLAVE | libc_bits::MS_REC), u64::from(libc_bits::MS_SHARED)]);
+        assert_eq!(
+            flags,
+            [u64::from(libc_bits::MS_SLAVE | libc_bits::MS_REC), u64::from(libc_bits::MS_SHARED)]
+        );
     }
 
     mod libc_bits {

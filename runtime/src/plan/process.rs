@@ -58,7 +58,11 @@ pub fn rlimits(process: &Process, at: &str) -> Vec<Step> {
     let limit = |value: u64| (value != u64::MAX).then_some(value);
     let listed = process.rlimits().as_deref().unwrap_or_default();
     let step = |(i, rlimit): (usize, &oci_spec::runtime::PosixRlimit)| Step {
-        op: Op::Rlimit { resource: resource(rlimit.typ()), soft: limit(rlimit.soft()), hard: limit(rlimit.hard()) },
+        op: Op::Rlimit {
+            resource: resource(rlimit.typ()),
+            soft: limit(rlimit.soft()),
+            hard: limit(rlimit.hard()),
+        },
         pointer: format!("{at}/rlimits/{i}"),
     };
     listed.iter().enumerate().map(step).collect()
@@ -150,7 +154,8 @@ pub fn find_executable(process: &Process, at: &str) -> Result<Step, Error> {
     } else {
         // The last PATH counts, as it does for the process itself when it scans its environment into a map.
         let env = process.env().as_deref().unwrap_or_default();
-        let path = env.iter().rev().find_map(|entry| entry.strip_prefix("PATH=")).unwrap_or(DEFAULT_PATH);
+        let path =
+            env.iter().rev().find_map(|entry| entry.strip_prefix("PATH=")).unwrap_or(DEFAULT_PATH);
         let candidate = |directory: &str| {
             let directory = if directory.is_empty() { "." } else { directory };
             c_string(format!("{directory}/{name}").as_bytes(), &pointer)
@@ -224,8 +229,10 @@ mod tests {
 
     #[test]
     fn the_bounding_set_is_dropped_before_the_ids_and_the_ids_before_the_sets() {
-        let steps = privileges(&process(r#"{"args": ["x"]}"#), &Host::for_tests(), "/process").unwrap();
-        let place = |wanted: fn(&Op) -> bool| steps.iter().position(|step| wanted(&step.op)).unwrap();
+        let steps =
+            privileges(&process(r#"{"args": ["x"]}"#), &Host::for_tests(), "/process").unwrap();
+        let place =
+            |wanted: fn(&Op) -> bool| steps.iter().position(|step| wanted(&step.op)).unwrap();
         let bounding = place(|op| matches!(op, Op::Bounding(_)));
         let user = place(|op| matches!(op, Op::User { .. }));
         let sets = place(|op| matches!(op, Op::Capabilities(_)));

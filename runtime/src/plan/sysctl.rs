@@ -21,7 +21,10 @@ pub(super) fn plan(linux: Option<&Linux>) -> Result<Vec<Step>, Error> {
         let pointer = format!("/linux/sysctl/{}", name.replace('/', "~1"));
         let path = if name.contains('/') { name.clone() } else { name.replace('.', "/") };
         if path.split('/').any(|component| component.is_empty() || component == "..") {
-            return Err(Error::new(pointer, format!("`{name}` is not the name of a kernel parameter")));
+            return Err(Error::new(
+                pointer,
+                format!("`{name}` is not the name of a kernel parameter"),
+            ));
         }
         let path = c_string(format!("/proc/sys/{path}").as_bytes(), &pointer)?;
         Ok(Step { op: Op::WriteProc { path, value: value.clone() }, pointer })
@@ -44,8 +47,13 @@ mod tests {
 
     #[test]
     fn dots_separate_unless_there_is_a_slash() {
-        let planned = paths(r#"{"net.ipv4.ip_forward": "1", "net/ipv4/conf/eth0.1/forwarding": "1"}"#).unwrap();
-        assert_eq!(planned, ["/proc/sys/net/ipv4/ip_forward", "/proc/sys/net/ipv4/conf/eth0.1/forwarding"]);
+        let planned =
+            paths(r#"{"net.ipv4.ip_forward": "1", "net/ipv4/conf/eth0.1/forwarding": "1"}"#)
+                .unwrap();
+        assert_eq!(
+            planned,
+            ["/proc/sys/net/ipv4/ip_forward", "/proc/sys/net/ipv4/conf/eth0.1/forwarding"]
+        );
     }
 
     #[test]

@@ -28,9 +28,10 @@ pub(super) fn refuse_process(at: &str, process: &Process) -> Result<(), Error> {
     ];
     match asked.iter().find(|(present, ..)| *present) {
         None => Ok(()),
-        Some((_, field, what)) => {
-            Err(Error::new(format!("{at}/{field}"), format!("asks for {what}, which this version of nrun cannot do")))
-        }
+        Some((_, field, what)) => Err(Error::new(
+            format!("{at}/{field}"),
+            format!("asks for {what}, which this version of nrun cannot do"),
+        )),
     }
 }
 
@@ -65,7 +66,8 @@ fn asked(spec: &Spec) -> Vec<(&'static str, &'static str)> {
             "/linux/netDevices",
             "asks for network devices",
         );
-        let listener = linux.seccomp().as_ref().and_then(|profile| profile.listener_path().as_ref());
+        let listener =
+            linux.seccomp().as_ref().and_then(|profile| profile.listener_path().as_ref());
         note(listener.is_some(), "/linux/seccomp/listenerPath", "asks for user notification");
     }
     asked
