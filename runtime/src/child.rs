@@ -102,7 +102,7 @@ impl<'a> Child<'a> {
     fn apply(&mut self, op: &'a Op, index: usize) -> Result<Next, Errno> {
         match op {
             Op::Wait(barrier) => self.wait(*barrier, index)?,
-            Op::NamespaceRoot => identity::namespace_root()?,
+            Op::NamespaceRoot { dumpable } => identity::namespace_root(*dumpable)?,
             Op::JoinCgroup => self.join_cgroup()?,
             Op::JoinNamespace { kind, path } => join_namespace(*kind, path)?,
             Op::JoinInit { kinds } => self.join_init(*kinds)?,

@@ -15,6 +15,7 @@ use crate::record::{self, Saved, Slot};
 use bundle::Checked;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use rustix::process::Pid;
+use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::SystemTime;
@@ -162,6 +163,7 @@ fn saved(args: &Args, checked: &Checked, host: &Host, plan: &Plan) -> Saved {
         annotations: checked.spec.annotations().clone().unwrap_or_default(),
         owner: host.uid,
         cgroups: plan.cgroup.as_ref().map(crate::cgroup::CgroupPlan::paths).unwrap_or_default(),
+        no_new_keyring: args.options.no_new_keyring,
         namespaces: plan.namespaces.bits(),
         ..Saved::default()
     }
@@ -209,7 +211,10 @@ pub fn write_pid_file(path: Option<&std::path::Path>, pid: Pid) -> Result<()> {
     let mut name = std::ffi::OsString::from(".");
     name.push(path.file_name().unwrap_or_default());
     let temporary = path.with_file_name(name);
-    let written = std::fs::write(&temporary, pid.as_raw_nonzero().to_string())
+    // A link or FIFO that somebody left under that name is not written through.
+    let _ = std::fs::remove_file(&temporary);
+    let written = std::fs::File::create_new(&temporary)
+        .and_then(|mut file| file.write_all(pid.as_raw_nonzero().to_string().as_bytes()))
         .and_then(|()| std::fs::rename(&temporary, path));
     written.map_err(|error| Error::io(format!("write the pid file `{}`", path.display()), &error))
 }

@@ -44,6 +44,7 @@ pub fn run(parsed: &Parsed) -> Result<u8> {
         document,
         at,
         namespaces: namespaces(&saved)?,
+        rootfs: &saved.rootfs,
         seccomp,
         preserve_fds: parsed.number("preserve-fds")?.unwrap_or(0),
         new_keyring: true,
@@ -168,7 +169,7 @@ fn change(process: &mut Process, parsed: &Parsed) -> Result<()> {
     }
     let mut gids = process.user().additional_gids().clone().unwrap_or_default();
     for gid in parsed.values("additional-gids") {
-        gids.push(gid.parse().map_err(|_| {
+        gids.push(number(gid).ok_or_else(|| {
             Error::Usage(format!(
                 "invalid value `{gid}` for flag --additional-gids: it must be a group id"
             ))
@@ -203,10 +204,6 @@ fn no_capabilities() -> LinuxCapabilities {
 
 /// `UID` or `UID:GID`, numbers only and no sign: names are the engine's to resolve (CVE-2026-30892 was a wrong parse here).
 fn user_and_group(text: &str) -> Result<(u32, Option<u32>)> {
-    let number = |text: &str| {
-        let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-        digits.then(|| text.parse().ok()).flatten().filter(|id| *id != u32::MAX)
-    };
     let parsed = match text.split_once(':') {
         None => number(text).map(|uid| (uid, None)),
         Some((uid, gid)) => number(uid).zip(number(gid)).map(|(uid, gid)| (uid, Some(gid))),
@@ -214,6 +211,12 @@ fn user_and_group(text: &str) -> Result<(u32, Option<u32>)> {
     parsed.ok_or_else(|| {
         Error::Usage(format!("invalid value `{text}` for flag --user: it must be UID or UID:GID"))
     })
+}
+
+/// An id: digits only, and not the one that means "unchanged" to the kernel.
+fn number(text: &str) -> Option<u32> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    digits.then(|| text.parse().ok()).flatten().filter(|id| *id != u32::MAX)
 }
 
 fn capability(name: &str) -> Result<Capability> {

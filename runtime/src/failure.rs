@@ -1,7 +1,7 @@
 //! A failed step of the plan, told to a person: what, on which object, where in config.json, why, and what to do.
 
 use crate::plan::Plan;
-use crate::plan::op::{Op, Step};
+use crate::plan::op::{Bind, Mount, Op, Step};
 use rustix::io::Errno;
 use std::fmt;
 
@@ -50,6 +50,15 @@ impl Failure {
             }
             (Op::Mount(mount), Errno::LOOP | Errno::NOTDIR) if mount.ordinary => {
                 "the image has a symbolic link there: it must be mounted on ordinary directory"
+            }
+            (
+                Op::Mount(Mount { off_proc: true, .. }) | Op::Bind(Bind { off_proc: true, .. }),
+                Errno::LOOP,
+            ) => {
+                "a symbolic link of the image leads into /proc, where nothing may be mounted that way"
+            }
+            (Op::Device(_) | Op::Symlink { .. } | Op::Console(_), Errno::LOOP) => {
+                "the image has a symbolic link there: /dev must be a directory of its own, most often a tmpfs in `mounts`"
             }
             (Op::Mount(_), Errno::NODEV) => {
                 "this kernel does not have that file system: see /proc/filesystems"

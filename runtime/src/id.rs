@@ -16,7 +16,9 @@ impl ContainerId {
     /// # Errors
     /// When it could not be the name of a directory below the root, or of a cgroup.
     pub fn new(id: &str) -> Result<ContainerId> {
-        let wrong = |why: String| Err(Error::Usage(format!("invalid container id `{id}`: {why}")));
+        let wrong = |why: String| {
+            Err(Error::Usage(format!("invalid container id `{}`: {why}", id.escape_debug())))
+        };
         if id.is_empty() {
             return wrong("it is empty".into());
         }

@@ -78,10 +78,24 @@ fn print(text: &str) -> Result<u8> {
 #[expect(clippy::print_stderr, reason = "the one place where an error is shown")]
 fn report(error: &Error, log: &Log, status: u8) -> ExitCode {
     let hint = error.hint();
-    eprintln!("nrun: {error}");
+    eprintln!("nrun: {}", printable(&error.to_string()));
     if let Some(hint) = &hint {
-        eprintln!("\nhint: {hint}");
+        eprintln!("\nhint: {}", printable(hint));
     }
     log.error(&error.to_string(), hint.as_deref());
     ExitCode::from(status)
+}
+
+/// Names in a message may come from an image, and must not steer the reader's terminal. Line breaks are ours: a list of findings
+/// has one for each.
+fn printable(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\n' => shown.push(c),
+            c if c.is_control() => shown.extend(c.escape_default()),
+            c => shown.push(c),
+        }
+    }
+    shown
 }

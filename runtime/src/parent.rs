@@ -157,7 +157,14 @@ fn follow(plan: &Plan, cgroup: &Cgroup, init: Init) -> Result<Init> {
                     _ => return Err(Error::system("follow the container's init", Errno::PROTO)),
                 }
             }
-            Ok(Some(Message::Forked { pid, .. })) => following.continue_in(pid)?,
+            Ok(Some(Message::Forked { step, pid }))
+                if matches!(plan.steps.get(step), Some(Step { op: Op::Fork { .. }, .. })) =>
+            {
+                following.continue_in(pid)?;
+            }
+            Ok(Some(Message::Forked { .. })) => {
+                return Err(Error::system("follow the container's init", Errno::PROTO));
+            }
             Ok(None) => return Err(died(plan, init.pid)),
             Err(errno) => return Err(Error::system("follow the container's init", errno)),
         }
@@ -189,7 +196,7 @@ fn map(plan: &Plan, pid: Pid) -> Result<()> {
     let write = |name: &str, text: &str| {
         let path = format!("/proc/{}/{name}", pid.as_raw_nonzero());
         std::fs::write(&path, text)
-            .map_err(|error| Error::io(format!("write `{}` to `{path}`", text.trim_end()), &error))
+            .map_err(|error| Error::io(format!("write {} to `{path}`", brief(text)), &error))
     };
     if let Some(maps) = &plan.id_maps {
         if maps.deny_setgroups {
@@ -213,6 +220,14 @@ fn map(plan: &Plan, pid: Pid) -> Result<()> {
         done.map_err(|errno| step_failure(plan, step, errno))?;
     }
     Ok(())
+}
+
+/// What was written, as it can stand in a line: a list of mappings may have thousands.
+fn brief(text: &str) -> String {
+    match text.trim_end().lines().count() {
+        0 | 1 => format!("`{}`", text.trim_end()),
+        lines => format!("{lines} lines from `{}` on", text.lines().next().unwrap_or_default()),
+    }
 }
 
 /// Opens what the child needs and could not open itself.

@@ -38,7 +38,10 @@ pub fn our_executable() -> Result<()> {
 
 /// A read-only mount, or a sealed memfd. Nothing that a caller could claim, such as an environment variable, is asked.
 fn is_protected() -> std::result::Result<bool, Errno> {
-    if rustix::fs::statvfs(OURSELVES)?.f_flag.contains(StatVfsMountFlags::RDONLY) {
+    // A mount of the host's that is read-only now can be made writable while somebody holds on to what the link led to. Ours is
+    // known by being detached: its path is that of its root, which no file in a mount namespace can have.
+    let detached = rustix::fs::readlink(OURSELVES, Vec::new())?.as_bytes() == b"/";
+    if detached && rustix::fs::statvfs(OURSELVES)?.f_flag.contains(StatVfsMountFlags::RDONLY) {
         return Ok(true);
     }
     // Only a memfd, which is an unlinked file, can have been sealed.

@@ -47,6 +47,9 @@ pub struct Saved {
     /// Its cgroup directories.
     #[serde(default)]
     pub cgroups: Paths,
+    /// `create` was told to keep the caller's keyring: with config.json, what the plan was made from.
+    #[serde(default)]
+    pub no_new_keyring: bool,
     /// `CLONE_NEW*` bits of the namespaces in which it differs from the host.
     #[serde(default)]
     pub namespaces: u64,

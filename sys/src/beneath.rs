@@ -165,10 +165,23 @@ impl Target {
     /// Opens the directory in which the last name lies.
     ///
     /// # Errors
+<<<<<<< main
     /// As openat2(2); the directory is not made.
     pub fn parent(&self, root: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
         let (prefix, _) = self.split().ok_or(Errno::EXIST)?;
         open(root, prefix, OFlags::PATH | OFlags::DIRECTORY, Mode::empty())
+=======
+    /// As openat2(2); `ELOOP` and `EXDEV` where a restriction was hit. The directory is not made.
+    pub fn parent(
+        &self,
+        root: BorrowedFd<'_>,
+        restrict: ResolveFlags,
+    ) -> Result<Option<(OwnedFd, &CStr)>, Errno> {
+        let Some((prefix, name)) = self.steps.last() else { return Ok(None) };
+        let parent =
+            open_with(root, prefix, OFlags::PATH | OFlags::DIRECTORY, Mode::empty(), restrict)?;
+        Ok(Some((parent, name)))
+>>>>>>> dbb39e9a74699b6dce5db1ecdd44ce7b060c52ff
     }
 
     /// Makes the directories on the way to the last name.

@@ -3,7 +3,7 @@
 use super::Child;
 use super::file_systems::{attach, clone_tree};
 use crate::plan::op::Console;
-use rustix::fs::{Mode, OFlags, Uid};
+use rustix::fs::{Mode, OFlags, ResolveFlags, Uid};
 use rustix::io::Errno;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, unlockpt};
@@ -23,11 +23,18 @@ impl Child<'_> {
     /// /dev/pts is ever opened (CVE-2025-52565).
     pub(super) fn console(&self, console: Console) -> Result<(), Errno> {
         let root = self.root()?;
-        let flags = OFlags::RDWR | OFlags::NOCTTY;
-        let master = beneath::open(root, c"dev/pts/ptmx", flags, Mode::empty())?;
-        if u64::try_from(rustix::fs::fstatfs(&master)?.f_type) != Ok(DEVPTS) {
+        let pts = beneath::find(root, c"dev/pts")?;
+        if u64::try_from(rustix::fs::fstatfs(&pts)?.f_type) != Ok(DEVPTS) {
             return Err(Errno::NOTTY);
         }
+        // Looked at before it is opened: an image could have a device there that acts on being opened.
+        let master = beneath::open_with(
+            pts.as_fd(),
+            c"ptmx",
+            OFlags::RDWR | OFlags::NOCTTY,
+            Mode::empty(),
+            ResolveFlags::NO_XDEV,
+        )?;
         unlockpt(&master)?;
         let slave = ioctl_tiocgptpeer(
             &master,
@@ -41,8 +48,8 @@ impl Child<'_> {
             rustix::fs::fchown(&slave, Some(Uid::from_raw(console.uid)), None)?;
         }
         if console.mount {
-            let target =
-                Target::new(b"dev/console").map_err(|_| Errno::INVAL)?.ensure(root, true)?;
+            let target = Target::new(b"dev/console").map_err(|_| Errno::INVAL)?;
+            let target = target.ensure_with(root, true, ResolveFlags::NO_SYMLINKS)?;
             attach(clone_tree(slave.as_fd(), c"", false)?, target.as_fd())?;
         }
         self.hand_out(&master)?;

@@ -20,6 +20,8 @@ use sys::mount::{self as attr, Attributes};
 
 /// Device number of /dev/null.
 const NULL: (u32, u32) = (1, 3);
+/// `PROC_SUPER_MAGIC`
+const PROCFS: u64 = 0x9fa0;
 
 /// Sets the propagation of `/`.
 pub(super) fn propagation(flags: u64) -> Result<(), Errno> {
@@ -78,6 +80,7 @@ impl<'a> Child<'a> {
         // A symlink in the image must not move /proc or /sys to a place where nothing masks it (CVE-2025-54867).
         let restrict =
             if mount.ordinary { ResolveFlags::NO_SYMLINKS } else { ResolveFlags::empty() };
+<<<<<<< main
         let target = until_exec(mount.target.ensure_with(self.root()?, false, restrict)?);
         attach(mounted, target)?;
         Ok(mounted)
@@ -108,6 +111,14 @@ impl<'a> Child<'a> {
         }
         // The working directory must not keep the host's tree in use until the pivot.
         rustix::process::chdir(c"/")
+=======
+        let target = mount.target.ensure_with(self.root()?, false, restrict)?;
+        if mount.off_proc {
+            refuse_procfs(target.as_fd())?;
+        }
+        attach(mounted.as_fd(), target.as_fd())?;
+        set_propagation(mounted.as_fd(), &mount.propagation)
+>>>>>>> dbb39e9a74699b6dce5db1ecdd44ce7b060c52ff
     }
 
     pub(super) fn bind(&self, bind: &Bind) -> Result<(), Errno> {
@@ -121,8 +132,22 @@ impl<'a> Child<'a> {
         if !bind.attributes.is_empty() {
             attr::set_attributes(tree, &bind.attributes, false)?;
         }
+<<<<<<< main
         let target = until_exec(bind.target.ensure(self.root()?, is_file)?);
         attach(tree, target)
+=======
+        let target = bind.target.ensure(self.root()?, is_file)?;
+        if bind.off_proc {
+            refuse_procfs(target.as_fd())?;
+        }
+        attach(tree, target.as_fd())
+    }
+
+    /// The topmost mount at the target.
+    pub(super) fn read_only_mount(&self, target: &Target) -> Result<(), Errno> {
+        let mount = beneath::find(self.root()?, target.path())?;
+        attr::set_attributes(mount.as_fd(), &read_only(), false)
+>>>>>>> dbb39e9a74699b6dce5db1ecdd44ce7b060c52ff
     }
 
     pub(super) fn read_only_root(&self) -> Result<(), Errno> {
@@ -191,7 +216,11 @@ impl<'a> Child<'a> {
             let target = until_exec(device.target.ensure(self.root()?, true)?);
             return attach(self.tree(source)?, target);
         }
+<<<<<<< main
         let (parent, name) = self.directory_of(&device.target)?;
+=======
+        let (parent, name) = parent(&device.target, root)?;
+>>>>>>> dbb39e9a74699b6dce5db1ecdd44ce7b060c52ff
         let number = makedev(device.major, device.minor);
         let mode = Mode::from_raw_mode(device.mode);
         match rustix::fs::mknodat(parent, name, device.kind, mode, number) {
@@ -205,9 +234,16 @@ impl<'a> Child<'a> {
         Ok(())
     }
 
+<<<<<<< main
     pub(super) fn symlink(&mut self, target: &'a Target, to: &CStr) -> Result<(), Errno> {
         let (parent, name) = self.directory_of(target)?;
         match rustix::fs::symlinkat(to, parent, name) {
+=======
+    pub(super) fn symlink(&self, target: &Target, to: &CStr) -> Result<(), Errno> {
+        let root = self.root()?;
+        let (parent, name) = parent(target, root)?;
+        match rustix::fs::symlinkat(to, &parent, name) {
+>>>>>>> dbb39e9a74699b6dce5db1ecdd44ce7b060c52ff
             Err(Errno::EXIST) => Ok(()),
             made => made,
         }
@@ -282,8 +318,29 @@ impl<'a> Child<'a> {
     }
 }
 
+/// The directory in which a device or a link is made. What is made in /dev is made there and nowhere else: a /dev that is a link of
+/// the image could lead into a volume, and to files of the host that go by the names of devices (CVE-2026-41579, CVE-2026-47766).
+fn parent<'a>(target: &'a Target, root: BorrowedFd<'_>) -> Result<(OwnedFd, &'a CStr), Errno> {
+    let in_dev = target.path().to_bytes().starts_with(b"dev/");
+    let restrict = if in_dev { ResolveFlags::NO_SYMLINKS } else { ResolveFlags::empty() };
+    let parent = match target.parent(root, restrict) {
+        Err(Errno::NOENT) => {
+            target.ensure_parent(root)?;
+            target.parent(root, restrict)?
+        }
+        parent => parent?,
+    };
+    parent.ok_or(Errno::EXIST)
+}
+
 fn read_only() -> Attributes {
     Attributes { set: attr::RDONLY, ..Attributes::default() }
+}
+
+/// A link of the image has led to /proc, where only what the bundle puts there by name may be (CVE-2019-16884, CVE-2019-19921).
+fn refuse_procfs(target: BorrowedFd<'_>) -> Result<(), Errno> {
+    let is_procfs = u64::try_from(rustix::fs::fstatfs(target)?.f_type) == Ok(PROCFS);
+    if is_procfs { Err(Errno::LOOP) } else { Ok(()) }
 }
 
 /// Something of the image lies where a device is to be made. The device itself, and what the bundle mounted there, are left;

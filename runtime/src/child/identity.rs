@@ -12,13 +12,18 @@ use rustix::thread::{
 };
 use std::ffi::CStr;
 
-/// Root of the new user namespace. The change of ids makes the process's /proc entry root's, whom the namespace may not have:
-/// it is taken back, because what is written there next must be ours to write.
-pub(super) fn namespace_root() -> Result<(), Errno> {
+/// Root of the user namespace. The change of ids makes the process's /proc entry root's, whom the namespace may not have. With
+/// `dumpable` it is taken back, because something is still written there; without, nobody who is in the namespace already
+/// can trace us, not for a single instruction (CVE-2016-9962).
+pub(super) fn namespace_root(dumpable: bool) -> Result<(), Errno> {
     let (uid, gid) = (Uid::ROOT, Gid::ROOT);
     set_thread_res_gid(gid, gid, gid)?;
     set_thread_res_uid(uid, uid, uid)?;
-    rustix::process::set_dumpable_behavior(DumpableBehavior::Dumpable)
+    if dumpable {
+        rustix::process::set_dumpable_behavior(DumpableBehavior::Dumpable)
+    } else {
+        not_dumpable()
+    }
 }
 
 /// Until the exec this process is the runtime, with the runtime's executable: nobody in a shared pid namespace may open it

@@ -17,8 +17,13 @@ pub(super) fn home(uid: u32) -> Option<CString> {
     CString::new(entry).ok()
 }
 
-/// Never waits: a FIFO is opened without a writer, and then not read.
+/// Never waits: a FIFO is opened without a writer, and then not read. A device is not even opened, for some act on that, such as
+/// a watchdog, and an image's may be any: the container's device rules are not in force yet.
 fn open() -> Option<File> {
+    let kind = FileType::from_raw_mode(rustix::fs::stat(c"/etc/passwd").ok()?.st_mode);
+    if kind != FileType::RegularFile {
+        return None;
+    }
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let file = rustix::fs::open(c"/etc/passwd", flags, Mode::empty()).ok()?;
     let kind = FileType::from_raw_mode(rustix::fs::fstat(&file).ok()?.st_mode);

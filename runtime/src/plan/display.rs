@@ -90,7 +90,7 @@ impl Op {
         match self {
             Op::Wait(Barrier::Maps) => "wait for the id mappings".into(),
             Op::Wait(Barrier::Ready) => "report that everything is ready".into(),
-            Op::NamespaceRoot => "become root of the user namespace".into(),
+            Op::NamespaceRoot { .. } => "become root of the user namespace".into(),
             Op::JoinCgroup => "enter the cgroup".into(),
             Op::JoinNamespace { kind, path } => {
                 format!("join the {} namespace {}", kinds(*kind), Name(path))

@@ -7,6 +7,8 @@ use super::op::{Barrier, Op, Step};
 use super::{Error, Plan, c_string, console, process, seccomp};
 use crate::host::Host;
 use oci_spec::runtime::{LinuxSeccomp, Process};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use sys::namespace::Kinds;
 
 /// What the container and the command line add to the process.
@@ -20,6 +22,8 @@ pub struct Options<'a> {
     pub at: &'a str,
     /// The namespaces of the container's init that we are not in.
     pub namespaces: Kinds,
+    /// The container's root file system on the host.
+    pub rootfs: &'a Path,
     /// The container's seccomp profile.
     pub seccomp: Option<&'a LinuxSeccomp>,
     /// `--preserve-fds`
@@ -59,10 +63,14 @@ pub fn exec(
         push(Op::Fork { namespaces: Kinds::NONE }, "");
     }
     if options.namespaces.contains(Kinds::USER) {
-        push(Op::NamespaceRoot, "");
-        push(Op::NotDumpable, "");
+        // The container's processes see us from here on, and its root is who we become: never traceable in between.
+        push(Op::NamespaceRoot { dumpable: false }, "");
     }
     push(Op::NewSession, "");
+    if !options.namespaces.contains(Kinds::MOUNT) {
+        // No mount namespace has brought us below the container's root: without this we would be on the host's.
+        push(Op::Chroot { path: c_string(options.rootfs.as_os_str().as_bytes(), "")? }, "");
+    }
     if process.terminal().unwrap_or(false) {
         push(Op::OpenRoot, "");
         push(Op::Console(console(process, false)), &format!("{}/terminal", options.at));
@@ -82,7 +90,7 @@ pub fn exec(
     steps.push(process::find_executable(process, options.at)?);
     let mut push = |op, pointer: &str| steps.push(Step { op, pointer: pointer.to_owned() });
     push(Op::Wait(Barrier::Ready), "");
-    push(Op::CloseFds { first: 3 + options.preserve_fds }, "");
+    push(Op::CloseFds { first: options.preserve_fds.saturating_add(3) }, "");
     if let Some(filter) = filter {
         push(Op::Seccomp { program: filter.program, flags: filter.flags }, "/linux/seccomp");
     }

@@ -191,8 +191,24 @@ impl Builder<'_> {
     /// Ids first: without a mapping the child may do nothing. The cgroup before the cgroup namespace, whose root is the
     /// cgroup of whoever makes it. Joined namespaces before those that are to belong to a joined user namespace.
     fn enter_namespaces(&mut self, new_user: bool) -> Result<(), Error> {
+        // Out of reach of tracers before anybody in a joined pid namespace can see us, unless our /proc entry has to be
+        // writable for a caller, or for a root of the user namespace, who is not the host's root.
+        let offsets = self
+            .linux
+            .and_then(|linux| linux.time_offsets().as_ref())
+            .filter(|offsets| !offsets.is_empty());
+        let in_user_namespace = self.namespaces.all().contains(Kinds::USER);
+        let dumpable = in_user_namespace && (offsets.is_some() || !self.host.privileged());
+        if !dumpable {
+            self.push(Op::NotDumpable, "");
+        }
         // The cgroup is entered by the first process, while it still has the host's privileges.
         self.push(Op::JoinCgroup, "/linux/cgroupsPath");
+        if in_user_namespace && !new_user && self.host.privileged() {
+            // For the same reason: a joined user namespace takes away the right to raise a limit.
+            let limits = self.limits();
+            self.steps.extend(limits);
+        }
         let joins = namespaces::join(&self.namespaces, self.host.privileged());
         self.steps.extend(joins);
         if let Some(namespaces) = self.shape.stage {
@@ -201,16 +217,12 @@ impl Builder<'_> {
         if new_user {
             self.push(Op::Wait(Barrier::Maps), "/linux/uidMappings");
         }
-        if self.namespaces.all().contains(Kinds::USER) {
-            self.push(Op::NamespaceRoot, "/linux/uidMappings");
+        if in_user_namespace {
+            self.push(Op::NamespaceRoot { dumpable }, "/linux/uidMappings");
         }
         if self.namespaces.new.contains(Kinds::CGROUP) {
             self.push(Op::Unshare(Kinds::CGROUP), "/linux/namespaces");
         }
-        let offsets = self
-            .linux
-            .and_then(|linux| linux.time_offsets().as_ref())
-            .filter(|offsets| !offsets.is_empty());
         if let Some(offsets) = offsets {
             let offsets = namespaces::time_offsets(offsets)?;
             self.push(Op::TimeOffsets { offsets }, "/linux/timeOffsets");
@@ -232,6 +244,25 @@ impl Builder<'_> {
         }
         let sysctls = sysctl::plan(self.linux)?;
         self.steps.extend(sysctls);
+        if new_user {
+            // The child has lost the privilege to raise a hard limit or lower its score.
+            let limits = self.limits();
+            self.by_parent.extend(limits);
+        } else if !self.namespaces.all().contains(Kinds::USER) || !self.host.privileged() {
+            let limits = self.limits();
+            self.steps.extend(limits);
+        }
+        if self.steps.iter().any(|step| matches!(step.op, Op::NamespaceRoot { dumpable: true })) {
+            // After everything was written to our /proc entry, which belongs to root alone from here on.
+            self.push(Op::NotDumpable, "");
+        }
+        // Modes of nodes and directories are given in full; the container's own umask is set at the end.
+        self.push(Op::Umask(0), "");
+        Ok(())
+    }
+
+    /// Limits and the score of the out-of-memory killer.
+    fn limits(&self) -> Vec<Step> {
         let mut limits = process::rlimits(self.process, "/process");
         if let Some(score) = self.process.oom_score_adj() {
             let op = Op::WriteProc {
@@ -240,13 +271,7 @@ impl Builder<'_> {
             };
             limits.push(Step { op, pointer: "/process/oomScoreAdj".into() });
         }
-        // In a user namespace the child has lost the privilege to raise a hard limit or lower its score.
-        if new_user { &mut self.by_parent } else { &mut self.steps }.extend(limits);
-        // After the parent has written to our /proc entry, which belongs to root alone from here on.
-        self.push(Op::NotDumpable, "");
-        // Modes of nodes and directories are given in full; the container's own umask is set at the end.
-        self.push(Op::Umask(0), "");
-        Ok(())
+        limits
     }
 
     fn file_systems(&mut self, cgroup: &CgroupPlan) -> Result<(), Error> {
@@ -414,7 +439,7 @@ impl Builder<'_> {
         if self.options.await_start {
             self.push(Op::AwaitStart, "");
         }
-        self.push(Op::CloseFds { first: 3 + self.options.preserve_fds }, "");
+        self.push(Op::CloseFds { first: self.options.preserve_fds.saturating_add(3) }, "");
         if let Some(filter) = filter {
             // Last, so that the filter need not allow anything that only the runtime does.
             self.push(

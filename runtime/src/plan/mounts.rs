@@ -98,11 +98,14 @@ fn bind(
     sources: &mut Vec<Source>,
     pointer: String,
 ) -> Result<Step, Error> {
-    refuse_over_proc(mount.destination(), &pointer)?;
     let Some(path) = mount.source() else {
         return Err(Error::new(pointer, "a bind mount needs a `source`"));
     };
     let path = context.bundle.join(path);
+    // The host's own /proc may be bound where a new one cannot be mounted, and nothing else.
+    if path != Path::new("/proc") || !is_proc(mount.destination()) {
+        refuse_over_proc(mount.destination(), &pointer)?;
+    }
     let source = sources.len();
     sources.push(Source {
         path: c_string(path.as_os_str().as_bytes(), &format!("{pointer}/source"))?,
@@ -120,6 +123,7 @@ fn bind(
         attributes: options.attributes,
         recursive: options.recursive_attributes,
         propagation,
+        off_proc: may_lead_to_proc(mount.destination()),
     };
     Ok(Step { op: Op::Bind(bind), pointer })
 }
@@ -157,7 +161,8 @@ fn file_system(
         options: parameters,
         attributes: options.attributes.set | options.recursive_attributes.set,
         propagation: options.propagation,
-        ordinary: matches!(kind, "proc" | "sysfs"),
+        ordinary: matches!(kind, "proc" | "sysfs") || mount.destination() == Path::new("/dev"),
+        off_proc: may_lead_to_proc(mount.destination()),
     };
     Ok(Step { op: Op::Mount(op), pointer })
 }
@@ -192,7 +197,12 @@ fn cgroup(
         options: vec![(c"mode".to_owned(), Some(c"755".to_owned()))],
         attributes: options.attributes.set & !attr::RDONLY,
         propagation: Vec::new(),
+<<<<<<< main
         ordinary: true,
+=======
+        ordinary: false,
+        off_proc: false,
+>>>>>>> dbb39e9a74699b6dce5db1ecdd44ce7b060c52ff
     };
     let (mut hierarchies, mut links) = (Vec::new(), Vec::new());
     for view in context.cgroups {
@@ -263,6 +273,7 @@ fn unified(
             attributes: options.attributes,
             recursive: options.recursive_attributes,
             propagation: vec![context.propagation],
+            off_proc: false,
         };
         return Ok(Step { op: Op::Bind(bind), pointer: pointer.to_owned() });
     }
@@ -273,6 +284,7 @@ fn unified(
         attributes: options.attributes.set,
         propagation: Vec::new(),
         ordinary: false,
+        off_proc: false,
     };
     Ok(Step { op: Op::Mount(op), pointer: pointer.to_owned() })
 }
@@ -291,18 +303,34 @@ const COVERABLE: &[&str] = &[
     "/proc/sys/crypto/fips_enabled",
 ];
 
-/// Refuses to cover anything below /proc that the kernel or the runtime takes at its word (CVE-2019-16884, CVE-2019-19921).
+fn is_proc(destination: &Path) -> bool {
+    Target::new(destination.as_os_str().as_bytes()).is_ok_and(|target| target.path() == c"proc")
+}
+
+/// Whether a link of the image could bring a mount to a procfs. It could not where only the kernel's file systems and our own /dev
+/// are on the way, and need not where the bundle says /proc by name.
+fn may_lead_to_proc(destination: &Path) -> bool {
+    let Ok(target) = Target::new(destination.as_os_str().as_bytes()) else { return true };
+    let path = target.path().to_bytes();
+    ![&b"proc"[..], b"sys", b"dev"]
+        .iter()
+        .any(|top| path.strip_prefix(*top).is_some_and(|rest| rest.is_empty() || rest[0] == b'/'))
+}
+
+/// Refuses to cover /proc, and anything below it that the kernel or the runtime takes at its word (CVE-2019-16884, CVE-2019-19921).
 fn refuse_over_proc(destination: &Path, pointer: &str) -> Result<(), Error> {
     let cleaned = Target::new(destination.as_os_str().as_bytes())
         .map_err(|_| Error::new(format!("{pointer}/destination"), "contains a NUL byte"))?;
     let path = format!("/{}", cleaned.path().to_string_lossy());
-    let below = path.starts_with("/proc/");
-    if !below || COVERABLE.contains(&path.as_str()) {
+    let covers = path == "/proc" || path.starts_with("/proc/");
+    if !covers || COVERABLE.contains(&path.as_str()) {
         return Ok(());
     }
     Err(Error::new(
         format!("{pointer}/destination"),
-        format!("`{path}` cannot be mounted because it is inside /proc"),
+        format!(
+            "`{path}` cannot be mounted because it is inside /proc: only a mount of type `proc` may be there"
+        ),
     ))
 }
 
@@ -341,6 +369,8 @@ mod tests {
     #[test]
     fn nothing_may_cover_proc() {
         for (destination, kind) in [
+            ("/proc", "tmpfs"),
+            ("/proc", "bind"),
             ("/proc/self", "tmpfs"),
             ("/proc/sys", "bind"),
             ("/x/../proc/sysrq-trigger", "bind"),
@@ -354,6 +384,7 @@ mod tests {
         }
         planned(r#"[{"destination": "/proc/meminfo", "source": "/s", "type": "bind"}]"#).unwrap();
         planned(r#"[{"destination": "/proc", "source": "proc", "type": "proc"}]"#).unwrap();
+        planned(r#"[{"destination": "/proc", "source": "/proc", "type": "none", "options": ["rbind"]}]"#).unwrap();
     }
 
     #[test]

@@ -33,8 +33,11 @@ pub enum Barrier {
 pub enum Op {
     /// Tell the parent that this point is reached, and go on when it says so.
     Wait(Barrier),
-    /// Become user and group 0 of the new user namespace.
-    NamespaceRoot,
+    /// Become user and group 0 of the user namespace.
+    NamespaceRoot {
+        /// Our /proc entry must stay ours: something is still written there.
+        dumpable: bool,
+    },
     /// Enter the container's cgroups, through the fds that the parent opened.
     JoinCgroup,
     /// Join an existing namespace.
@@ -230,6 +233,8 @@ pub struct Mount {
     pub propagation: Vec<u64>,
     /// The target must be reached without symbolic links: an image may not move this one elsewhere.
     pub ordinary: bool,
+    /// The target may not turn out to be on a procfs.
+    pub off_proc: bool,
 }
 
 /// A bind mount and where it goes.
@@ -245,6 +250,8 @@ pub struct Bind {
     pub recursive: Attributes,
     /// Propagation to set after it is attached, in this order.
     pub propagation: Vec<u64>,
+    /// The target may not turn out to be on a procfs.
+    pub off_proc: bool,
 }
 
 /// The tmpfs over /sys/fs/cgroup of a host with v1 hierarchies, and what is in it.
