@@ -103,10 +103,17 @@ pub fn spawn(plan: &Plan, cgroup: &Cgroup, handed: Handed) -> Result<Init> {
         into_cgroup: unified.as_ref().map(AsFd::as_fd),
         sibling: false,
     };
-    let child = clone::spawn(&options, || Child::new(&plan.steps, &resources, peer.as_fd()).run(0))
-        .map_err(|errno| cannot_clone(plan, errno))?;
+    let mut socket = Some(socket);
+    let child = clone::spawn(&options, || {
+        // The child's copy of our end: with it, the child would never see that we are gone, and wait for ever with
+        // the lock of the container's directory held.
+        drop(socket.take());
+        Child::new(&plan.steps, &resources, peer.as_fd()).run(0)
+    })
+    .map_err(|errno| cannot_clone(plan, errno))?;
     // Only the child holds the other end now: its death is the end of the socket.
     drop(peer);
+    let Some(socket) = socket else { return Err(cannot_clone(plan, Errno::BADF)) };
     let init = Init { pid: child.pid, pidfd: child.pidfd, socket, resources };
     follow(plan, cgroup, init)
 }

@@ -253,10 +253,20 @@ impl<'a> Child<'a> {
     /// pivot_root(".", ".") puts the old root on top of the new one, from where it is taken away at once: no directory for it has
     /// to be made in the image (pivot_root(2), NOTES).
     pub(super) fn pivot(&self, shared: bool) -> Result<(), Errno> {
+        let old = match shared {
+            true => Some(rustix::fs::open(
+                c"/",
+                OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+                Mode::empty(),
+            )?),
+            false => None,
+        };
         rustix::process::fchdir(self.root()?)?;
         rustix::process::pivot_root(c".", c".")?;
-        if shared {
-            // What is unmounted here must not be unmounted on the host, whose peer the old root still is.
+        if let Some(old) = old {
+            // What is unmounted here must not be unmounted on the host, whose peer the old root still is. From inside
+            // it, because `.` is the new root here, whose shared mounts are to stay so.
+            rustix::process::fchdir(&old)?;
             mount_change(c".", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)?;
         }
         unmount(c".", UnmountFlags::DETACH)?;

@@ -296,7 +296,14 @@ impl Builder<'_> {
             carrier: self.carrier,
             pointer: "/root/path".into(),
         });
-        let inherited = bind_propagation(propagation).bits().into();
+        // A shared mount cannot be pivoted to; it becomes one afterwards.
+        let inherited = match bind_propagation(propagation) {
+            shared if shared.contains(Propagation::SHARED) => {
+                Propagation::DOWNSTREAM | Propagation::REC
+            }
+            other => other,
+        };
+        let inherited = inherited.bits().into();
         self.push(
             Op::Root { source: self.sources.len() - 1, propagation: inherited },
             "/root/path",
