@@ -71,6 +71,8 @@ impl Containers {
     /// Puts a new container in place, under its name, locked. `fill` writes further files before it can be seen.
     pub fn reserve(&self, record: &Record) -> Result<(Dir, Guard)> {
         let hidden = Dir { path: self.root.join(format!("{TEMPORARY}{}", record.id)) };
+        // Before there is anything to sweep: a directory whose lock nobody has yet looks like a killed process's.
+        let _all = self.lock_all()?;
         make_private(&hidden.path)?;
         let placed = self.place(record, &hidden);
         if placed.is_err() {
@@ -84,7 +86,6 @@ impl Containers {
         let guard = hidden.lock()?;
         hidden.write("container.json", record)?;
         hidden.set_state(&State::created())?;
-        let _all = self.lock_all()?;
         self.sweep(&record.id);
         self.take_name(&record.name, &record.id)?;
         let dir = self.dir(&record.id);
