@@ -6,6 +6,7 @@
 use crate::cli::AttachArgs;
 use crate::container::{Containers, Status};
 use crate::error::{Error, Result};
+use crate::monitor::stdio::Address;
 use crate::monitor::{attach_socket, wire};
 use crate::settings::Settings;
 use crate::terminal::{self, Raw};
@@ -55,7 +56,7 @@ pub fn attach(settings: &Settings, args: &AttachArgs) -> Result<u8> {
     }
     let socket = open(settings, &record.id)?;
     let stdin = record.attachment.stdin && !args.no_stdin;
-    follow(socket, Wish { stdin, terminal: record.attachment.terminal, signals: true })
+    follow(&socket, Wish { stdin, terminal: record.attachment.terminal, signals: true })
 }
 
 /// Connects to a running container's monitor.
@@ -64,7 +65,8 @@ pub fn open(settings: &Settings, id: &crate::container::ContainerId) -> Result<O
     let open = || -> std::result::Result<OwnedFd, Errno> {
         let socket =
             socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
-        connect(&socket, &SocketAddrUnix::new(&path)?)?;
+        let short = Address::of(&path)?;
+        connect(&socket, &SocketAddrUnix::new(short.path())?)?;
         Ok(socket)
     };
     open().map_err(Error::io("connect to the monitor at", &path))
@@ -81,7 +83,7 @@ pub fn until_started(socket: &OwnedFd) -> Result<()> {
 }
 
 /// Stays attached until the container ends; returns its exit code.
-pub fn follow(socket: OwnedFd, wish: Wish) -> Result<u8> {
+pub fn follow(socket: &OwnedFd, wish: Wish) -> Result<u8> {
     let mut watched = PASSED_ON.to_vec();
     if !wish.signals && !wish.terminal {
         watched.clear();
@@ -90,13 +92,13 @@ pub fn follow(socket: OwnedFd, wish: Wish) -> Result<u8> {
     let mask = Mask::of(&watched);
     let before = sys::signals::set_mask(&mask);
     let result = SignalFd::new(&mask).map_err(Error::system("watch signals")).and_then(|signals| {
-        until_started(&socket)?;
+        until_started(socket)?;
         let raw = if wish.stdin && wish.terminal && terminal::stdin_is_terminal() {
             Some(Raw::enter()?)
         } else {
             None
         };
-        let code = Session::new(&socket, wish, &signals).run();
+        let code = Session::new(socket, wish, &signals).run();
         drop(raw);
         code
     });

@@ -52,7 +52,7 @@ pub fn run(settings: &Settings, args: &RunArgs) -> Result<Outcome> {
         return Ok(Outcome::Running(record.id));
     }
     let wish = Wish { stdin: args.interactive, terminal: args.tty, signals: args.sig_proxy };
-    attach::follow(monitor, wish).map(Outcome::Ended)
+    attach::follow(&monitor, wish).map(Outcome::Ended)
 }
 
 /// What a new container is made from.

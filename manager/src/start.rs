@@ -8,7 +8,7 @@ use crate::container::{Containers, Status};
 use crate::error::{Error, Result};
 use crate::monitor::{self, Assembled};
 use crate::settings::Settings;
-use crate::terminal;
+use crate::{rm, terminal};
 use std::os::fd::OwnedFd;
 
 /// Starts a container. The socket is its monitor's.
@@ -20,12 +20,16 @@ pub fn start(settings: &Settings, name: &str) -> Result<Option<OwnedFd>> {
         // As in Docker, that is no error.
         return Ok(None);
     }
+    let abandoned = dir.is_abandoned();
     let Some(guard) = dir.try_lock()? else {
         return Err(Error::WrongState {
             message: format!("container {name} is being changed by another process"),
             hint: None,
         });
     };
+    if abandoned {
+        rm::take_down(settings, &record, &dir)?;
+    }
     let assemble = || {
         enter_private_mounts()?;
         mount_root(settings, &record, &dir)?;
@@ -52,8 +56,8 @@ pub fn start_attached(settings: &Settings, args: &StartArgs) -> Result<u8> {
     let stdin = args.interactive && record.attachment.stdin;
     let wish = Wish { stdin, terminal: record.attachment.terminal, signals: true };
     match start(settings, name)? {
-        Some(monitor) => attach::follow(monitor, wish),
-        None => attach::follow(attach::open(settings, &record.id)?, wish),
+        Some(monitor) => attach::follow(&monitor, wish),
+        None => attach::follow(&attach::open(settings, &record.id)?, wish),
     }
 }
 
