@@ -99,7 +99,11 @@ pub fn run(parsed: &Parsed) -> Result<()> {
     let args = Args::of(parsed, true)?;
     protect::our_executable()?;
     let checked = check(&args)?;
-    create(&args, &checked, None)?.init.go()
+    let created = create(&args, &checked, None)?;
+    created.init.go()?;
+    // This process ends here and every fd with it: closing them one by one would cost a system call each.
+    std::mem::forget(created);
+    Ok(())
 }
 
 /// Makes the container. A terminal's master goes to `--console-socket`, or to `console` where that is not given.

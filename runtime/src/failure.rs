@@ -60,7 +60,7 @@ impl Failure {
             (Op::Root { .. } | Op::Bind(_), Errno::ACCESS) if self.user_namespace => {
                 "the container's root user must be able to reach it: every directory on the way needs the `x` bit"
             }
-            (Op::Pivot, Errno::INVAL) => {
+            (Op::Pivot { .. }, Errno::INVAL) => {
                 "on a host whose root is an initramfs, `--no-pivot` is needed"
             }
             (Op::Rlimit { .. }, Errno::PERM) => {

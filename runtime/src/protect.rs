@@ -41,6 +41,12 @@ fn is_protected() -> std::result::Result<bool, Errno> {
     if rustix::fs::statvfs(OURSELVES)?.f_flag.contains(StatVfsMountFlags::RDONLY) {
         return Ok(true);
     }
+    // Only a memfd, which is an unlinked file, can have been sealed.
+    if !std::fs::read_link(OURSELVES)
+        .is_ok_and(|path| path.as_os_str().as_encoded_bytes().starts_with(b"/memfd:"))
+    {
+        return Ok(false);
+    }
     let file = rustix::fs::open(OURSELVES, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
     Ok(rustix::fs::fcntl_get_seals(&file).is_ok_and(|seals| seals.contains(SealFlags::WRITE)))
 }

@@ -284,7 +284,13 @@ impl Builder<'_> {
             // After devpts is mounted, and while the root fd still shows the container's tree alone.
             self.push(Op::Console(console(self.process, true)), "/process/terminal");
         }
-        self.push(if self.options.no_pivot { Op::MoveRoot } else { Op::Pivot }, "/root/path");
+        let cut_off = propagation.intersects(Propagation::DOWNSTREAM | Propagation::PRIVATE);
+        // Without `r` the mounts below `/` are left as they are, and most hosts share them.
+        let shared = !(cut_off && propagation.contains(Propagation::REC));
+        self.push(
+            if self.options.no_pivot { Op::MoveRoot } else { Op::Pivot { shared } },
+            "/root/path",
+        );
         if propagation.contains(Propagation::SHARED)
             || propagation.contains(Propagation::UNBINDABLE)
         {
