@@ -6,7 +6,8 @@
 use crate::cli::AttachArgs;
 use crate::container::{Containers, Status};
 use crate::error::{Error, Result};
-use crate::monitor::{attach_socket, wire};
+use crate::monitor::stdio::Address;
+use crate::monitor::{Link, attach_socket, wire};
 use crate::settings::Settings;
 use crate::terminal::{self, Raw};
 use rustix::event::{PollFd, PollFlags, poll};
@@ -53,35 +54,40 @@ pub fn attach(settings: &Settings, args: &AttachArgs) -> Result<u8> {
             hint: None,
         });
     }
-    let socket = open(settings, &record.id)?;
+    let mut link = open(settings, &record.id)?;
     let stdin = record.attachment.stdin && !args.no_stdin;
-    follow(socket, Wish { stdin, terminal: record.attachment.terminal, signals: true })
+    follow(&mut link, Wish { stdin, terminal: record.attachment.terminal, signals: true })
 }
 
 /// Connects to a running container's monitor.
-pub fn open(settings: &Settings, id: &crate::container::ContainerId) -> Result<OwnedFd> {
+pub fn open(settings: &Settings, id: &crate::container::ContainerId) -> Result<Link> {
     let path = attach_socket(settings, id);
     let open = || -> std::result::Result<OwnedFd, Errno> {
         let socket =
             socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
-        connect(&socket, &SocketAddrUnix::new(&path)?)?;
+        let short = Address::of(&path)?;
+        connect(&socket, &SocketAddrUnix::new(short.path())?)?;
         Ok(socket)
     };
-    open().map_err(Error::io("connect to the monitor at", &path))
+    let socket = open().map_err(Error::io("connect to the monitor at", &path))?;
+    Ok(Link { socket, child: None })
 }
 
 /// Waits until the container's program runs, and no longer.
-pub fn until_started(socket: &OwnedFd) -> Result<()> {
+pub fn until_started(link: &mut Link) -> Result<()> {
     let mut buffer = Vec::new();
-    match wire::get(socket.as_fd(), &mut buffer).and_then(Event::decode) {
-        Some(Event::Failed(code, reason)) => Err(Error::Start { code, message: reason.to_owned() }),
+    match wire::get(link.socket.as_fd(), &mut buffer).and_then(Event::decode) {
+        Some(Event::Failed(code, reason)) => {
+            link.see_off();
+            Err(Error::Start { code, message: reason.to_owned() })
+        }
         Some(_) => Ok(()),
         None => Err(lost()),
     }
 }
 
 /// Stays attached until the container ends; returns its exit code.
-pub fn follow(socket: OwnedFd, wish: Wish) -> Result<u8> {
+pub fn follow(link: &mut Link, wish: Wish) -> Result<u8> {
     let mut watched = PASSED_ON.to_vec();
     if !wish.signals && !wish.terminal {
         watched.clear();
@@ -90,13 +96,13 @@ pub fn follow(socket: OwnedFd, wish: Wish) -> Result<u8> {
     let mask = Mask::of(&watched);
     let before = sys::signals::set_mask(&mask);
     let result = SignalFd::new(&mask).map_err(Error::system("watch signals")).and_then(|signals| {
-        until_started(&socket)?;
+        until_started(link)?;
         let raw = if wish.stdin && wish.terminal && terminal::stdin_is_terminal() {
             Some(Raw::enter()?)
         } else {
             None
         };
-        let code = Session::new(&socket, wish, &signals).run();
+        let code = Session::new(link, wish, &signals).run();
         drop(raw);
         code
     });
@@ -112,7 +118,7 @@ fn lost() -> Error {
 }
 
 struct Session<'a> {
-    socket: &'a OwnedFd,
+    link: &'a mut Link,
     signals: &'a SignalFd,
     wish: Wish,
     /// Our stdin has not ended.
@@ -124,9 +130,9 @@ struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    fn new(socket: &'a OwnedFd, wish: Wish, signals: &'a SignalFd) -> Self {
+    fn new(link: &'a mut Link, wish: Wish, signals: &'a SignalFd) -> Self {
         Self {
-            socket,
+            link,
             signals,
             wish,
             reading: wish.stdin,
@@ -148,11 +154,15 @@ impl<'a> Session<'a> {
                 self.send(message);
             }
             if from_container {
-                let event = wire::get(self.socket.as_fd(), &mut buffer).and_then(Event::decode);
+                let event =
+                    wire::get(self.link.socket.as_fd(), &mut buffer).and_then(Event::decode);
                 match event.ok_or_else(lost)? {
                     Event::Stdout(bytes) => write_out(stdio::stdout(), bytes)?,
                     Event::Stderr(bytes) => write_out(stdio::stderr(), bytes)?,
-                    Event::Exited(code) => return Ok(code),
+                    Event::Exited(code) => {
+                        self.link.see_off();
+                        return Ok(code);
+                    }
                     Event::Failed(code, reason) => {
                         return Err(Error::Start { code, message: reason.to_owned() });
                     }
@@ -170,8 +180,10 @@ impl<'a> Session<'a> {
         let mut of_socket = PollFlags::IN;
         of_socket.set(PollFlags::OUT, self.waiting.is_some());
         let stdin = stdio::stdin();
-        let mut fds =
-            vec![PollFd::new(self.socket, of_socket), PollFd::new(self.signals, PollFlags::IN)];
+        let mut fds = vec![
+            PollFd::new(&self.link.socket, of_socket),
+            PollFd::new(self.signals, PollFlags::IN),
+        ];
         if self.reading && self.waiting.is_none() {
             fds.push(PollFd::new(&stdin, PollFlags::IN));
         }
@@ -204,7 +216,7 @@ impl<'a> Session<'a> {
 
     /// Sends a message, or keeps it. A monitor that is gone is noticed when its end of the socket is read.
     fn send(&mut self, message: Vec<u8>) {
-        if wire::put(self.socket.as_fd(), &message, false) == Ok(false) {
+        if wire::put(self.link.socket.as_fd(), &message, false) == Ok(false) {
             self.waiting = Some(message);
         }
     }
@@ -244,7 +256,7 @@ impl<'a> Session<'a> {
     /// A small message, at once: signals and sizes do not queue up behind stdin.
     fn tell(&mut self, request: &Request<'_>) {
         request.encode(&mut self.message);
-        let _ = wire::put(self.socket.as_fd(), &self.message, false);
+        let _ = wire::put(self.link.socket.as_fd(), &self.message, false);
     }
 }
 

@@ -96,7 +96,7 @@ pub fn disconnect(settings: &Settings, record: &Record) -> Vec<Error> {
     let mut errors = Vec::new();
     match state.connected_to(&record.id) {
         Ok(plans) => {
-            errors.extend(plans.iter().filter_map(|plan| network::remove(&state, plan).err()))
+            errors.extend(plans.iter().filter_map(|plan| network::remove(&state, plan).err()));
         }
         Err(error) => errors.push(error),
     }

@@ -20,6 +20,7 @@ pub(crate) fn dispatch(cli: &Cli) -> Result<u8> {
         }
         Command::Start(args) => lines(start::start_detached(&settings, &args.names)),
         Command::Attach(args) => attach::attach(&settings, args),
+        Command::Exec(args) if args.detach && !is_reaper() => exec::exec_in_background(),
         Command::Exec(args) => exec::exec(&settings, args),
         Command::Ps(args) => print(&ps::ps(&settings, args)?).map(|()| 0),
         Command::Logs(args) => logs::logs(&settings, args).map(|()| 0),
@@ -40,6 +41,11 @@ pub(crate) fn dispatch(cli: &Cli) -> Result<u8> {
         Command::Info => print(&info::info(&settings)?).map(|()| 0),
         Command::Version => print(&info::version(&settings)?).map(|()| 0),
     }
+}
+
+/// Whether this process is the one that `exec -d` has started to do the work.
+fn is_reaper() -> bool {
+    std::env::args_os().next().is_some_and(|name| name == exec::REAPER)
 }
 
 /// The directories as absolute paths: they are handed to processes with another working directory.

@@ -1,8 +1,10 @@
 //! `nman exec`: a further process in a running container.
 //!
 //! The runtime starts it detached, with pipes or a terminal of ours, and leaves it to us as the nearest subreaper:
-//! what the container gets are never the caller's own descriptors.
+//! what the container gets are never the caller's own descriptors. With `-d`, a small process of ours stays as its
+//! parent: a process that nobody collects keeps its pid namespace, and with it the container, from ending.
 
+use crate::attach::write_out;
 use crate::bundle::rootfs::Rootfs;
 use crate::bundle::{change, console_size, process_user};
 use crate::cli::ExecArgs;
@@ -11,12 +13,58 @@ use crate::error::{Error, Result};
 use crate::monitor::stdio::{ConsoleSocket, Ends, pipes};
 use crate::relay;
 use crate::run::look_up;
-use crate::runtime::{Launch, Runtime, Streams};
+use crate::runtime::{Launch, Runtime, Streams, null};
 use crate::settings::Settings;
 use crate::terminal;
 use oci_spec::runtime::{Process, Spec};
-use rustix::process::{getpid, set_child_subreaper};
+use rustix::process::{Pid, WaitOptions, getpid, set_child_subreaper, setsid, waitpid};
+use rustix::stdio;
+use std::io::Read as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+/// The name under which `nman exec -d` runs again, as the parent of the command.
+pub const REAPER: &str = "nman-reaper";
+
+/// What the reaper says when the command runs.
+const RUNNING: &[u8] = b"running";
+
+/// `nman exec -d`: lets a process of its own do the work, and waits until the command runs.
+///
+/// What goes wrong before that is printed by that process; the exit code is passed on.
+pub fn exec_in_background() -> Result<u8> {
+    let mut reaper = Command::new("/proc/self/exe")
+        .arg0(REAPER)
+        .args(std::env::args_os().skip(1))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(Error::system("start the parent of the command"))?;
+    let mut said = Vec::new();
+    if let Some(mut stdout) = reaper.stdout.take() {
+        let _ = stdout.read_to_end(&mut said);
+    }
+    if said == RUNNING {
+        return Ok(0);
+    }
+    let status = reaper.wait().map_err(Error::system("wait for the parent of the command"))?;
+    Ok(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
+}
+
+/// Says that the command runs, lets go of everything of the caller's, and waits for the command.
+fn stay_as_parent(pid: i32) -> Result<u8> {
+    let _ = setsid();
+    write_out(stdio::stdout(), RUNNING)?;
+    let null = null()?;
+    let detach = || -> rustix::io::Result<()> {
+        stdio::dup2_stdout(&null)?;
+        stdio::dup2_stderr(&null)
+    };
+    detach().map_err(Error::system("let go of the terminal"))?;
+    let _ = waitpid(Pid::from_raw(pid), WaitOptions::empty());
+    Ok(0)
+}
 
 /// Runs a command in a container; returns its exit code.
 pub fn exec(settings: &Settings, args: &ExecArgs) -> Result<u8> {
@@ -34,12 +82,13 @@ pub fn exec(settings: &Settings, args: &ExecArgs) -> Result<u8> {
     let process = plan(&dir, pid, args, words)?;
     let files = Files::write(&dir, &process)?;
     let runtime = Runtime::new(&record.runtime, settings);
-    if args.detach {
-        files.launch(&runtime, &record, None, Streams::null()?)?;
-        return Ok(0);
-    }
     set_child_subreaper(Some(getpid()))
         .map_err(Error::system("become the parent of the command"))?;
+    if args.detach {
+        let pid = files.launch(&runtime, &record, None, Streams::null()?)?;
+        drop(files);
+        return stay_as_parent(pid);
+    }
     let (pid, ends) = files.start(settings, &runtime, &record, args)?;
     relay::relay(pid, ends, args.interactive)
 }
@@ -56,7 +105,7 @@ fn plan(dir: &Dir, pid: i32, args: &ExecArgs, words: &[String]) -> Result<Proces
         let rootfs = Rootfs::open(&PathBuf::from(format!("/proc/{pid}/root")))?;
         let identity = look_up(user, &rootfs)?;
         change(&mut env, &[("HOME".to_owned(), Some(identity.home.clone()))]);
-        process.set_user(process_user(&identity).map_err(unplanned)?);
+        process.set_user(process_user(&identity).map_err(|error| unplanned(&error))?);
     }
     if args.tty {
         change(&mut env, &[("TERM".to_owned(), Some("xterm".to_owned()))]);
@@ -72,10 +121,10 @@ fn plan(dir: &Dir, pid: i32, args: &ExecArgs, words: &[String]) -> Result<Proces
         process.set_cwd(directory.into());
     }
     process.set_args(Some(words.to_vec()));
-    process.set_terminal(Some(args.tty));
+    process.set_terminal(Some(args.tty && !args.detach));
     let window = terminal::size().filter(|_| args.tty);
     let size = window.map(|(rows, columns)| console_size(rows, columns)).transpose();
-    process.set_console_size(size.map_err(unplanned)?);
+    process.set_console_size(size.map_err(|error| unplanned(&error))?);
     Ok(process)
 }
 
@@ -84,7 +133,7 @@ fn split(variable: &str) -> (String, String) {
     (name.to_owned(), value.to_owned())
 }
 
-fn unplanned(error: oci_spec::OciSpecError) -> Error {
+fn unplanned(error: &oci_spec::OciSpecError) -> Error {
     Error::Rejected { message: format!("cannot plan the command: {error}"), hint: None }
 }
 

@@ -38,9 +38,13 @@ fn remove(settings: &Settings, containers: &Containers, name: &str, force: bool)
             hint: Some("stop the container before removing it, or give `--force`".to_owned()),
         });
     }
-    let _guard = take(settings, &dir, &record)?;
-    undo_everything(settings, &record, &dir)?;
-    containers.remove(&record.name, &dir)
+    let _guard = match take(settings, &dir, &record) {
+        // Its own monitor was faster: it was to be removed when it ends.
+        Err(_) if !dir.path().is_dir() => return Ok(()),
+        taken => taken?,
+    };
+    take_down(settings, &record, &dir)?;
+    forget(settings, containers, &record, &dir)
 }
 
 /// Gets hold of a container: kills it if it runs, and its monitor if that does not let go.
@@ -71,8 +75,8 @@ fn open_process(pid: i32) -> Option<OwnedFd> {
     pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()
 }
 
-/// What the monitor does when its container ends, and more: it may not have come to that.
-fn undo_everything(settings: &Settings, record: &Record, dir: &Dir) -> Result<()> {
+/// What the monitor does when its container ends: it may not have come to that. Goes on after an error.
+pub fn take_down(settings: &Settings, record: &Record, dir: &Dir) -> Result<()> {
     let mut errors = Vec::new();
     errors.extend(Runtime::new(&record.runtime, settings).delete(&record.id).err());
     errors.extend(disassemble(settings, record, dir));
@@ -82,7 +86,6 @@ fn undo_everything(settings: &Settings, record: &Record, dir: &Dir) -> Result<()
     {
         errors.push(Error::io("remove", &sockets)(error));
     }
-    errors.extend(remove_layer(settings, record).err());
     if errors.is_empty() { Ok(()) } else { Err(Error::Several(errors)) }
 }
 
@@ -93,10 +96,6 @@ pub fn forget(
     record: &Record,
     dir: &Dir,
 ) -> Result<()> {
-    remove_layer(settings, record)?;
+    Store::open(&settings.root)?.snapshots().remove(record.id.as_str())?;
     containers.remove(&record.name, dir)
-}
-
-fn remove_layer(settings: &Settings, record: &Record) -> Result<()> {
-    Ok(Store::open(&settings.root)?.snapshots().remove(record.id.as_str())?)
 }

@@ -46,13 +46,13 @@ pub fn run(settings: &Settings, args: &RunArgs) -> Result<Outcome> {
     let (record, assembled) =
         Draft { settings, args, env: &env, store: &store, image: &image, host: &host }
             .create(record)?;
-    let monitor = monitor::launch(settings, &record.id, assembled)?;
+    let mut monitor = monitor::launch(settings, &record.id, assembled)?;
     if args.detach {
-        attach::until_started(&monitor)?;
+        attach::until_started(&mut monitor)?;
         return Ok(Outcome::Running(record.id));
     }
     let wish = Wish { stdin: args.interactive, terminal: args.tty, signals: args.sig_proxy };
-    attach::follow(monitor, wish).map(Outcome::Ended)
+    attach::follow(&mut monitor, wish).map(Outcome::Ended)
 }
 
 /// What a new container is made from.

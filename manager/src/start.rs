@@ -6,13 +6,12 @@ use crate::cli::StartArgs;
 use crate::connection;
 use crate::container::{Containers, Status};
 use crate::error::{Error, Result};
-use crate::monitor::{self, Assembled};
+use crate::monitor::{self, Assembled, Link};
 use crate::settings::Settings;
-use crate::terminal;
-use std::os::fd::OwnedFd;
+use crate::{rm, terminal};
 
 /// Starts a container. The socket is its monitor's.
-pub fn start(settings: &Settings, name: &str) -> Result<Option<OwnedFd>> {
+pub fn start(settings: &Settings, name: &str) -> Result<Option<Link>> {
     let containers = Containers::open(&settings.containers())?;
     let dir = containers.find(name)?;
     let record = dir.record()?;
@@ -20,12 +19,16 @@ pub fn start(settings: &Settings, name: &str) -> Result<Option<OwnedFd>> {
         // As in Docker, that is no error.
         return Ok(None);
     }
+    let abandoned = dir.is_abandoned();
     let Some(guard) = dir.try_lock()? else {
         return Err(Error::WrongState {
             message: format!("container {name} is being changed by another process"),
             hint: None,
         });
     };
+    if abandoned {
+        rm::take_down(settings, &record, &dir)?;
+    }
     let assemble = || {
         enter_private_mounts()?;
         mount_root(settings, &record, &dir)?;
@@ -52,8 +55,8 @@ pub fn start_attached(settings: &Settings, args: &StartArgs) -> Result<u8> {
     let stdin = args.interactive && record.attachment.stdin;
     let wish = Wish { stdin, terminal: record.attachment.terminal, signals: true };
     match start(settings, name)? {
-        Some(monitor) => attach::follow(monitor, wish),
-        None => attach::follow(attach::open(settings, &record.id)?, wish),
+        Some(mut monitor) => attach::follow(&mut monitor, wish),
+        None => attach::follow(&mut attach::open(settings, &record.id)?, wish),
     }
 }
 
@@ -62,8 +65,9 @@ pub fn start_attached(settings: &Settings, args: &StartArgs) -> Result<u8> {
 pub fn start_detached(settings: &Settings, names: &[String]) -> (Vec<String>, Vec<Error>) {
     let (mut done, mut errors) = (Vec::new(), Vec::new());
     for name in names {
-        let started = start(settings, name)
-            .and_then(|monitor| monitor.as_ref().map_or(Ok(()), attach::until_started));
+        let started = start(settings, name).and_then(|monitor| {
+            monitor.map_or(Ok(()), |mut monitor| attach::until_started(&mut monitor))
+        });
         match started {
             Ok(()) => done.push(name.clone()),
             Err(error) => errors.push(error),

@@ -46,9 +46,13 @@ pub struct Child<'a> {
     /// Who is told of barriers and failures: the parent, or after `AwaitStart` the process that started us.
     peer: BorrowedFd<'a>,
     /// The container's root.
-    root: Option<BorrowedFd<'static>>,
+    root: Option<BorrowedFd<'a>>,
     /// An attached empty read-only file system that further directories are masked with.
     mask: Option<BorrowedFd<'static>>,
+    /// The container's /dev/null, checked to be one.
+    null: Option<BorrowedFd<'static>>,
+    /// The directory in which the last device or link was made: most of them go into the same one.
+    directory: Option<(&'a CStr, BorrowedFd<'static>)>,
     /// What will be executed.
     executable: Option<&'a CStr>,
     /// `HOME=...` from the container's passwd.
@@ -65,7 +69,17 @@ enum Next {
 impl<'a> Child<'a> {
     /// A child at the beginning of `steps`, which speaks to `peer`.
     pub fn new(steps: &'a [Step], resources: &'a Resources, peer: BorrowedFd<'a>) -> Child<'a> {
-        Child { steps, resources, peer, root: None, mask: None, executable: None, home: None }
+        Child {
+            steps,
+            resources,
+            peer,
+            root: None,
+            mask: None,
+            null: None,
+            directory: None,
+            executable: None,
+            home: None,
+        }
     }
 
     /// Walks the steps from `first` on. Returns an exit status only if a step failed, or in a helper stage.
@@ -105,12 +119,12 @@ impl<'a> Child<'a> {
             Op::OpenRoot => self.open_root()?,
             Op::Mount(mount) => self.mount(mount)?,
             Op::Bind(bind) => self.bind(bind)?,
-            Op::ReadOnlyMount { target } => self.read_only_mount(target)?,
+            Op::Cgroups(cgroups) => self.cgroups(cgroups)?,
             Op::Directory { target } => drop(target.ensure(self.root()?, false)?),
             Op::Device(device) => self.device(device)?,
             Op::Symlink { target, to } => self.symlink(target, to)?,
             Op::Console(console) => self.console(*console)?,
-            Op::Pivot => self.pivot()?,
+            Op::Pivot { shared } => self.pivot(*shared)?,
             Op::MoveRoot => self.move_root()?,
             Op::Chroot { path } => self.chroot(path)?,
             Op::RootPropagation { flags } => file_systems::propagation(*flags)?,
@@ -129,7 +143,7 @@ impl<'a> Child<'a> {
             Op::Home { uid } => self.home = passwd::home(*uid),
             Op::WorkingDirectory(path) => working_directory(path)?,
             Op::FindExecutable { candidates, .. } => {
-                self.executable = Some(find_executable(candidates)?)
+                self.executable = Some(find_executable(candidates)?);
             }
             Op::AwaitStart => self.await_start()?,
             Op::CloseFds { first } => sys::fd::cloexec_from(*first)?,
@@ -140,7 +154,7 @@ impl<'a> Child<'a> {
     }
 
     /// The container's root.
-    fn root(&self) -> Result<BorrowedFd<'static>, Errno> {
+    fn root(&self) -> Result<BorrowedFd<'a>, Errno> {
         self.root.ok_or(Errno::BADF)
     }
 
@@ -229,6 +243,9 @@ fn write_file(path: &CStr, value: &[u8]) -> Result<(), Errno> {
 /// `(unreachable)` before it otherwise. A leaked fd of the host would lead out (CVE-2024-21626).
 fn working_directory(path: &CStr) -> Result<(), Errno> {
     rustix::process::chdir(path)?;
+    if path == c"/" {
+        return Ok(());
+    }
     match rustix::process::getcwd(Vec::new())?.to_bytes() {
         [b'/', ..] => Ok(()),
         _ => Err(Errno::XDEV),

@@ -100,19 +100,23 @@ pub fn run(parsed: &Parsed) -> Result<()> {
     let args = Args::of(parsed, true)?;
     protect::our_executable()?;
     let checked = check(&args)?;
-    create(&args, checked, None)?.init.go()
+    let created = create(&args, &checked, None)?;
+    created.init.go()?;
+    // This process ends here and every fd with it: closing them one by one would cost a system call each.
+    std::mem::forget(created);
+    Ok(())
 }
 
 /// Makes the container. A terminal's master goes to `--console-socket`, or to `console` where that is not given.
 ///
 /// # Errors
 /// As [`run`].
-pub fn create(args: &Args, checked: Checked, console: Option<OwnedFd>) -> Result<Created> {
-    let host = Host::probe(has_seccomp(&checked))?;
-    let plan = plan::create(&checked, &host, &args.options)?;
-    let console = console_socket(args, &checked, console)?;
+pub fn create(args: &Args, checked: &Checked, console: Option<OwnedFd>) -> Result<Created> {
+    let host = Host::probe(has_seccomp(checked))?;
+    let plan = plan::create(checked, &host, &args.options)?;
+    let console = console_socket(args, checked, console)?;
     let mut slot =
-        Slot::reserve(&args.root, &args.id, saved(args, &checked, &host, &plan), checked.text())?;
+        Slot::reserve(&args.root, &args.id, saved(args, checked, &host, &plan), checked.text())?;
     let start = if args.options.await_start { Some(slot.listen()?) } else { None };
     let cgroup = slot.own(make_cgroup(&plan)?);
     let init = parent::spawn(&plan, cgroup, Handed { console, start, init: None })?;

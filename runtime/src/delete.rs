@@ -44,7 +44,10 @@ pub fn run(parsed: &Parsed) -> Result<()> {
 /// # Errors
 /// When something cannot be removed; the directory stays then, so that it can be tried again.
 pub fn remove(record: Record) -> Result<()> {
-    record.cgroup().remove()?;
+    let cgroup = record.cgroup();
+    // Without a pid namespace of its own, its processes outlive the init.
+    cgroup.kill()?;
+    cgroup.remove()?;
     record.remove()
 }
 

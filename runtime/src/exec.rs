@@ -60,7 +60,8 @@ pub fn run(parsed: &Parsed) -> Result<u8> {
         None => (None, socket),
         Some((foreground, console)) => (Some(foreground), socket.or(console)),
     };
-    let child = parent::spawn(&plan, &cgroup, Handed { console, start: None, init: Some(init) })?;
+    let mut child =
+        parent::spawn(&plan, &cgroup, Handed { console, start: None, init: Some(init) })?;
     let started = create::write_pid_file(parsed.value("pid-file").map(Path::new), child.pid)
         .and_then(|()| child.go())
         .and_then(|()| child.executed(&plan));
@@ -68,6 +69,7 @@ pub fn run(parsed: &Parsed) -> Result<u8> {
         child.kill();
         return Err(error);
     }
+    child.close_resources();
     match foreground {
         None => Ok(0),
         Some(foreground) => foreground.wait(child.pid, &child.pidfd),

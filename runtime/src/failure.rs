@@ -45,7 +45,12 @@ impl Failure {
 
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
-        let hint = match (&self.step.op, self.errno) {
+        let hint = self.file_system_hint().or_else(|| self.process_hint())?;
+        Some(hint.to_owned())
+    }
+
+    fn file_system_hint(&self) -> Option<&'static str> {
+        Some(match (&self.step.op, self.errno) {
             (Op::Mount(mount), Errno::PERM)
                 if mount.kind.as_c_str() == c"proc" && !self.pid_namespace =>
             {
@@ -68,6 +73,9 @@ impl Failure {
             (Op::Device(_) | Op::Symlink { .. } | Op::Console(_), Errno::LOOP) => {
                 "the image has a symbolic link there: /dev must be a directory of its own, most often a tmpfs in `mounts`"
             }
+            (Op::Console(_), Errno::NOENT) => {
+                "a terminal needs a mount of type `devpts` on /dev/pts"
+            }
             (Op::Mount(_), Errno::NODEV) => {
                 "this kernel does not have that file system: see /proc/filesystems"
             }
@@ -80,9 +88,15 @@ impl Failure {
             (Op::Bind(_), Errno::INVAL | Errno::NOTDIR) => {
                 "a directory goes on a directory, and anything else on a file: what is at the target is of the other kind"
             }
-            (Op::Pivot, Errno::INVAL) => {
+            (Op::Pivot { .. }, Errno::INVAL) => {
                 "on a host whose root is an initramfs, `--no-pivot` is needed"
             }
+            _ => return None,
+        })
+    }
+
+    fn process_hint(&self) -> Option<&'static str> {
+        Some(match (&self.step.op, self.errno) {
             (Op::Rlimit { .. }, Errno::PERM) => {
                 "raising a hard limit needs CAP_SYS_RESOURCE: keep it at or below nrun's own, see `ulimit -Ha`"
             }
@@ -92,9 +106,6 @@ impl Failure {
                 "lowering the score needs CAP_SYS_RESOURCE"
             }
             (Op::WriteProc { .. }, Errno::NOENT) => "this kernel does not have that parameter",
-            (Op::Console(_), Errno::NOENT) => {
-                "a terminal needs a mount of type `devpts` on /dev/pts"
-            }
             (Op::WorkingDirectory(_), Errno::XDEV) => {
                 "the working directory is outside the container's root"
             }
@@ -111,8 +122,7 @@ impl Failure {
                 "it is not a program for this machine, or a script without a `#!` line"
             }
             _ => return None,
-        };
-        Some(hint.to_owned())
+        })
     }
 }
 

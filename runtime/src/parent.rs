@@ -28,6 +28,8 @@ pub struct Init {
     pub pidfd: OwnedFd,
     /// The socket to it.
     pub socket: OwnedFd,
+    /// What was opened for it, which it has copies of.
+    resources: Resources,
 }
 
 impl Init {
@@ -38,6 +40,11 @@ impl Init {
     pub fn go(&self) -> Result<()> {
         wire::send_go(self.socket.as_fd())
             .map_err(|errno| Error::system("let the container's init go on", errno))
+    }
+
+    /// Closes what only the init needed: a detached mount tree that stays open keeps the host's mounts in use.
+    pub fn close_resources(&mut self) {
+        self.resources = Resources::default();
     }
 
     /// Waits until it has executed its program, or says why it could not.
@@ -96,11 +103,18 @@ pub fn spawn(plan: &Plan, cgroup: &Cgroup, handed: Handed) -> Result<Init> {
         into_cgroup: unified.as_ref().map(AsFd::as_fd),
         sibling: false,
     };
-    let child = clone::spawn(&options, || Child::new(&plan.steps, &resources, peer.as_fd()).run(0))
-        .map_err(|errno| cannot_clone(plan, errno))?;
+    let mut socket = Some(socket);
+    let child = clone::spawn(&options, || {
+        // The child's copy of our end: with it, the child would never see that we are gone, and wait for ever with
+        // the lock of the container's directory held.
+        drop(socket.take());
+        Child::new(&plan.steps, &resources, peer.as_fd()).run(0)
+    })
+    .map_err(|errno| cannot_clone(plan, errno))?;
     // Only the child holds the other end now: its death is the end of the socket.
     drop(peer);
-    let init = Init { pid: child.pid, pidfd: child.pidfd, socket };
+    let Some(socket) = socket else { return Err(cannot_clone(plan, Errno::BADF)) };
+    let init = Init { pid: child.pid, pidfd: child.pidfd, socket, resources };
     follow(plan, cgroup, init)
 }
 
@@ -167,7 +181,7 @@ impl Following<'_> {
         let pidfd = pidfd_open(pid, PidfdFlags::empty()).map_err(wrong)?;
         let Some(stage) = self.init.take() else { return Err(wrong(Errno::PROTO)) };
         let _ = waitpid(Some(stage.pid), WaitOptions::empty());
-        let init = self.init.insert(Init { pid, pidfd, socket: stage.socket });
+        let init = self.init.insert(Init { pid, pidfd, ..stage });
         debug_assert!(self.plan.shape.stage.is_some());
         init.go()
     }

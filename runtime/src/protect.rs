@@ -38,11 +38,15 @@ pub fn our_executable() -> Result<()> {
 
 /// A read-only mount, or a sealed memfd. Nothing that a caller could claim, such as an environment variable, is asked.
 fn is_protected() -> std::result::Result<bool, Errno> {
+    let path = rustix::fs::readlink(OURSELVES, Vec::new())?;
     // A mount of the host's that is read-only now can be made writable while somebody holds on to what the link led to. Ours is
     // known by being detached: its path is that of its root, which no file in a mount namespace can have.
-    let detached = rustix::fs::readlink(OURSELVES, Vec::new())?.as_bytes() == b"/";
-    if detached && rustix::fs::statvfs(OURSELVES)?.f_flag.contains(StatVfsMountFlags::RDONLY) {
-        return Ok(true);
+    if path.as_bytes() == b"/" {
+        return Ok(rustix::fs::statvfs(OURSELVES)?.f_flag.contains(StatVfsMountFlags::RDONLY));
+    }
+    // Only a memfd can have been sealed.
+    if !path.as_bytes().starts_with(b"/memfd:") {
+        return Ok(false);
     }
     let file = rustix::fs::open(OURSELVES, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
     Ok(rustix::fs::fcntl_get_seals(&file).is_ok_and(|seals| seals.contains(SealFlags::WRITE)))

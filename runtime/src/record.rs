@@ -149,14 +149,17 @@ impl Slot {
     /// # Errors
     /// [`Error::Exists`]; or that the directory cannot be made.
     pub fn reserve(root: &Path, id: &ContainerId, saved: Saved, config: &str) -> Result<Slot> {
-        std::fs::DirBuilder::new_private()
-            .create(root)
-            .map_err(|error| Error::io(format!("make `{}`", root.display()), &error))?;
         let path = root.join(id.as_str());
-        match rustix::fs::mkdir(&path, Mode::RWXU) {
+        let mut made = rustix::fs::mkdir(&path, Mode::RWXU);
+        if made == Err(Errno::NOENT) {
+            let failed = |error| Error::io(format!("make `{}`", root.display()), &error);
+            std::fs::DirBuilder::new_private().create(root).map_err(failed)?;
+            made = rustix::fs::mkdir(&path, Mode::RWXU);
+        }
+        match made {
             Err(Errno::EXIST) => return Err(Error::Exists(id.to_string())),
             made => {
-                made.map_err(|errno| Error::system(format!("make `{}`", path.display()), errno))?
+                made.map_err(|errno| Error::system(format!("make `{}`", path.display()), errno))?;
             }
         }
         let opened = open_directory(&path).and_then(|directory| {

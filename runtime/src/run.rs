@@ -28,7 +28,8 @@ pub fn run(parsed: &Parsed) -> Result<u8> {
         // Orphans of a container that shares our pid namespace become ours and not init's: they are reaped here.
         let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
     }
-    let Created { plan, init } = create::create(&args, checked, console)?;
+    let Created { plan, mut init } = create::create(&args, &checked, console)?;
+    init.close_resources();
     let ended = init
         .go()
         .and_then(|()| init.executed(&plan))
@@ -44,7 +45,7 @@ pub fn run(parsed: &Parsed) -> Result<u8> {
 
 fn detached(args: &Args) -> Result<()> {
     let checked = create::check(args)?;
-    let Created { plan, init } = create::create(args, checked, None)?;
+    let Created { plan, init } = create::create(args, &checked, None)?;
     if let Err(error) = init.go().and_then(|()| init.executed(&plan)) {
         init.kill();
         remove(&args.root, &args.id)?;

@@ -1,7 +1,7 @@
 //! What a person reads when something is wrong, word for word, and what is left then: nothing.
 //!
-//! bad_input/messages.txt holds every command, its message and its exit status; a change of wording is a change of that file.
-//! `NRUN_UPDATE_MESSAGES=1` writes it anew. Engines match some of the words: the tests name those.
+//! The files in bad_input/ hold every command, its message and its exit status; a change of wording is a change there.
+//! `NRUN_UPDATE_MESSAGES=1` writes them anew. Engines match some of the words: the tests name those.
 
 use std::fmt::Write;
 use std::fs;
@@ -102,7 +102,7 @@ impl<'a> Transcript<'a> {
         assert_eq!(cgroups::named(id), Vec::<PathBuf>::new(), "cgroups of `{id}` were left");
     }
 
-    /// Compares with the part of messages.txt that has this name.
+    /// Compares with the file of this name.
     #[track_caller]
     fn compare(self, name: &str) {
         let path =
@@ -361,7 +361,7 @@ fn a_command_at_the_wrong_time_is_told_in_the_engines_words() {
 }
 
 #[test]
-fn a_command_line_that_is_wrong_is_told_with_what_would_be_right() {
+fn an_id_that_is_none_is_told_with_what_is_wrong_with_it() {
     let _sandbox = Sandbox::enter();
     let runtime = Runtime::under_test();
     let mut said = Transcript::new(&runtime);
@@ -377,6 +377,14 @@ fn a_command_line_that_is_wrong_is_told_with_what_would_be_right() {
             "something was made for {id:?}"
         );
     }
+    said.compare("ids");
+}
+
+#[test]
+fn a_command_line_that_is_wrong_is_told_with_what_would_be_right() {
+    let _sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let mut said = Transcript::new(&runtime);
     said.section("flags and operands");
     let lines: [&[&str]; 13] = [
         &["crate", "x"],

@@ -119,44 +119,56 @@ impl Target {
             Err(Errno::NOENT) => {}
             found => return found,
         }
+        // Most often only the last name is missing: then the directory it goes into is there, and one step does.
         let last = self.steps.len().saturating_sub(1);
-        for (i, (prefix, name)) in self.steps.iter().enumerate() {
-            let made = {
-                let parent = open_with(
-                    root,
-                    prefix,
-                    OFlags::PATH | OFlags::DIRECTORY,
-                    Mode::empty(),
-                    restrict,
-                )?;
-                if i == last && file {
-                    make_file(parent.as_fd(), name)
-                } else {
-                    rustix::fs::mkdirat(&parent, &**name, Mode::from_raw_mode(0o755))
-                }
-            };
-            match made {
-                Ok(()) | Err(Errno::EXIST) => {}
-                Err(errno) => return Err(errno),
+        let all = match self.make(last, root, file, restrict) {
+            Err(Errno::NOENT) => 0..self.steps.len(),
+            made => {
+                made?;
+                0..0
             }
+        };
+        for i in all {
+            self.make(i, root, file && i == last, restrict)?;
         }
         // Resolved afresh: what was just made may have been replaced, and the kernel decides where that leads.
         find()
     }
 
-    /// The directory in which the last name lies, and that name; `None` for the root itself.
+    /// Makes one component, as a directory or an empty file.
+    fn make(
+        &self,
+        step: usize,
+        root: BorrowedFd<'_>,
+        file: bool,
+        restrict: ResolveFlags,
+    ) -> Result<(), Errno> {
+        let Some((prefix, name)) = self.steps.get(step) else { return Ok(()) };
+        let parent =
+            open_with(root, prefix, OFlags::PATH | OFlags::DIRECTORY, Mode::empty(), restrict)?;
+        let made = if file {
+            make_file(parent.as_fd(), name)
+        } else {
+            rustix::fs::mkdirat(&parent, &**name, Mode::from_raw_mode(0o755))
+        };
+        match made {
+            Err(Errno::EXIST) => Ok(()),
+            made => made,
+        }
+    }
+
+    /// The path of the directory in which the last name lies, and that name; `None` for the root itself.
+    pub fn split(&self) -> Option<(&CStr, &CStr)> {
+        self.steps.last().map(|(prefix, name)| (&**prefix, &**name))
+    }
+
+    /// Opens the directory in which the last name lies.
     ///
     /// # Errors
     /// As openat2(2); `ELOOP` and `EXDEV` where a restriction was hit. The directory is not made.
-    pub fn parent(
-        &self,
-        root: BorrowedFd<'_>,
-        restrict: ResolveFlags,
-    ) -> Result<Option<(OwnedFd, &CStr)>, Errno> {
-        let Some((prefix, name)) = self.steps.last() else { return Ok(None) };
-        let parent =
-            open_with(root, prefix, OFlags::PATH | OFlags::DIRECTORY, Mode::empty(), restrict)?;
-        Ok(Some((parent, name)))
+    pub fn parent(&self, root: BorrowedFd<'_>, restrict: ResolveFlags) -> Result<OwnedFd, Errno> {
+        let (prefix, _) = self.split().ok_or(Errno::EXIST)?;
+        open_with(root, prefix, OFlags::PATH | OFlags::DIRECTORY, Mode::empty(), restrict)
     }
 
     /// Makes the directories on the way to the last name.
@@ -164,12 +176,8 @@ impl Target {
     /// # Errors
     /// As [`Target::ensure`].
     pub fn ensure_parent(&self, root: BorrowedFd<'_>) -> Result<(), Errno> {
-        for (prefix, name) in self.steps.iter().rev().skip(1).rev() {
-            let parent = open(root, prefix, OFlags::PATH | OFlags::DIRECTORY, Mode::empty())?;
-            match rustix::fs::mkdirat(&parent, &**name, Mode::from_raw_mode(0o755)) {
-                Ok(()) | Err(Errno::EXIST) => {}
-                Err(errno) => return Err(errno),
-            }
+        for step in 0..self.steps.len().saturating_sub(1) {
+            self.make(step, root, false, ResolveFlags::empty())?;
         }
         Ok(())
     }

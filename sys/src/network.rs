@@ -22,5 +22,7 @@ pub fn loopback_up() -> Result<()> {
     // SAFETY: the socket is open, and the kernel reads one `ifreq` through the pointer, which is valid for the call.
     let ret =
         unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS as _, &raw const request) };
+    // The caller execs in a moment, which closes it without a call of its own.
+    crate::fd::until_exec(socket);
     check(ret.into()).map(drop)
 }

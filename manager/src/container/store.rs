@@ -71,6 +71,8 @@ impl Containers {
     /// Puts a new container in place, under its name, locked. `fill` writes further files before it can be seen.
     pub fn reserve(&self, record: &Record) -> Result<(Dir, Guard)> {
         let hidden = Dir { path: self.root.join(format!("{TEMPORARY}{}", record.id)) };
+        // Before there is anything to sweep: a directory whose lock nobody has yet looks like a killed process's.
+        let _all = self.lock_all()?;
         make_private(&hidden.path)?;
         let placed = self.place(record, &hidden);
         if placed.is_err() {
@@ -84,7 +86,6 @@ impl Containers {
         let guard = hidden.lock()?;
         hidden.write("container.json", record)?;
         hidden.set_state(&State::created())?;
-        let _all = self.lock_all()?;
         self.sweep(&record.id);
         self.take_name(&record.name, &record.id)?;
         let dir = self.dir(&record.id);
@@ -178,7 +179,7 @@ impl Containers {
                 Err(error) => return Err(error),
             }
         }
-        all.sort_by(|(a, _), (b, _)| b.created.cmp(&a.created));
+        all.sort_by_key(|(record, _)| std::cmp::Reverse(record.created));
         Ok(all)
     }
 
@@ -248,10 +249,21 @@ impl Dir {
         Ok(state)
     }
 
+    /// Whether it was running when its monitor was killed: a monitor that ends by itself leaves another state.
+    #[must_use]
+    pub fn is_abandoned(&self) -> bool {
+        !self.is_held() && self.recorded_state().is_ok_and(|state| state.status == Status::Running)
+    }
+
     /// Whether process `pid` is the init of this container: process ids are used again, cgroup paths name the id.
     fn is_init(&self, pid: i32) -> bool {
         let id = self.path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        fs::read_to_string(format!("/proc/{pid}/cgroup")).is_ok_and(|groups| groups.contains(id))
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        // The name before it may contain anything. A zombie is dead, whoever its new parent is.
+        let state = stat.rsplit(')').next().and_then(|rest| rest.trim_start().chars().next());
+        matches!(state, Some(state) if !matches!(state, 'Z' | 'X'))
+            && fs::read_to_string(format!("/proc/{pid}/cgroup"))
+                .is_ok_and(|groups| groups.contains(id))
     }
 
     /// Replaces the state.

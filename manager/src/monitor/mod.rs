@@ -23,7 +23,7 @@ use std::ffi::OsString;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
-use std::process::{Command, ExitCode};
+use std::process::{Child, Command, ExitCode};
 use stdio::{ConsoleSocket, Ends};
 use sys::signals::{Mask, SignalFd};
 use wire::Event;
@@ -47,6 +47,24 @@ pub struct Assembled {
     pub first: bool,
 }
 
+/// A client's connection to a monitor.
+#[derive(Debug)]
+pub struct Link {
+    /// Where it talks to us.
+    pub socket: OwnedFd,
+    /// The monitor itself, if we have started it.
+    pub child: Option<Child>,
+}
+
+impl Link {
+    /// After the monitor's last word: waits until it is gone too, so that nothing of the container outlives us.
+    pub fn see_off(&mut self) {
+        if let Some(child) = &mut self.child {
+            let _ = child.wait();
+        }
+    }
+}
+
 /// What the monitor passes on to the container when it is sent to the monitor.
 const FORWARDED: [Signal; 3] = [Signal::TERM, Signal::INT, Signal::HUP];
 
@@ -66,7 +84,7 @@ pub fn attach_socket(settings: &Settings, id: &ContainerId) -> PathBuf {
 ///
 /// Returns the socket on which it reports; it reads its own end from fd 0 and takes the lock from fd 1, because these
 /// are the descriptors that a child can be given without any window in which another child would inherit them.
-pub fn launch(settings: &Settings, id: &ContainerId, assembled: Assembled) -> Result<OwnedFd> {
+pub fn launch(settings: &Settings, id: &ContainerId, assembled: Assembled) -> Result<Link> {
     let Assembled { dir, guard, first } = assembled;
     let (ours, theirs) = wire::pair().map_err(Error::system("make a socket pair"))?;
     let path = dir.join("monitor.log");
@@ -78,8 +96,8 @@ pub fn launch(settings: &Settings, id: &ContainerId, assembled: Assembled) -> Re
         command.arg("debug");
     }
     command.stdin(theirs).stdout(guard.into_fd()).stderr(messages).current_dir("/");
-    command.spawn().map_err(Error::system("start the container's monitor"))?;
-    Ok(ours)
+    let child = command.spawn().map_err(Error::system("start the container's monitor"))?;
+    Ok(Link { socket: ours, child: Some(child) })
 }
 
 /// The monitor's whole life. `args` are those after the name.
@@ -256,7 +274,10 @@ impl<'a> Monitor<'a> {
         drop(self.guard);
         let mut message = Vec::new();
         event.encode(&mut message);
-        for client in clients {
+        // Those who are slow to take it keep nobody else waiting.
+        let slow =
+            clients.iter().filter(|client| wire::put(client.as_fd(), &message, false) == Ok(false));
+        for client in slow.collect::<Vec<_>>() {
             let _ = wire::put(client.as_fd(), &message, true);
         }
         ExitCode::SUCCESS

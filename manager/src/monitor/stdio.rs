@@ -4,7 +4,7 @@ use super::log::Stream;
 use crate::container::Attachment;
 use crate::error::{Error, Result};
 use crate::runtime::{Streams, null};
-use rustix::fs::Mode;
+use rustix::fs::{Mode, OFlags};
 use rustix::io::{Errno, fcntl_setfd};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SocketAddrUnix,
@@ -13,7 +13,7 @@ use rustix::net::{
 use rustix::pipe::{PipeFlags, pipe_with};
 use std::io::IoSliceMut;
 use std::mem::MaybeUninit;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 
 /// The ends that the monitor, or `nman exec`, keeps.
@@ -52,19 +52,21 @@ pub fn pipes(attachment: Attachment) -> Result<(Streams, Ends)> {
 pub struct ConsoleSocket {
     socket: OwnedFd,
     path: PathBuf,
+    address: Address,
 }
 
 impl ConsoleSocket {
     /// Listens at `path`, in a directory that only root may enter.
     pub fn listen(path: PathBuf) -> Result<Self> {
         let socket = listen_at(&path, SocketType::STREAM)?;
-        Ok(Self { socket, path })
+        let address = Address::of(&path).map_err(Error::io("name", &path))?;
+        Ok(Self { socket, path, address })
     }
 
     /// Where the runtime connects to.
     #[must_use]
     pub fn path(&self) -> &Path {
-        &self.path
+        self.address.path()
     }
 
     /// Takes the terminal that the runtime, which has returned by now, has sent.
@@ -109,11 +111,45 @@ fn take_fd(connection: &OwnedFd) -> std::result::Result<Option<OwnedFd>, Errno> 
     Ok(fds.next().and_then(|mut fds| fds.next()))
 }
 
+/// The longest path that fits into a socket's address, without its zero byte.
+const LONGEST_ADDRESS: usize = 107;
+
+/// Another name for a socket whose path does not fit into an address: by way of a descriptor of its directory.
+#[derive(Debug)]
+pub struct Address {
+    path: PathBuf,
+    /// Keeps the name valid.
+    _directory: Option<OwnedFd>,
+}
+
+impl Address {
+    /// A name for `path` that is short enough, and that other processes of root can use while this is kept.
+    pub fn of(path: &Path) -> std::result::Result<Self, Errno> {
+        if path.as_os_str().len() <= LONGEST_ADDRESS {
+            return Ok(Self { path: path.to_owned(), _directory: None });
+        }
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+            return Err(Errno::NAMETOOLONG);
+        };
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let directory = rustix::fs::open(parent, flags, Mode::empty())?;
+        let short = format!("/proc/{}/fd/{}", std::process::id(), directory.as_raw_fd());
+        Ok(Self { path: Path::new(&short).join(name), _directory: Some(directory) })
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
 /// Listens on a Unix socket that only root may connect to, replacing what a killed process left there.
 pub fn listen_at(path: &Path, kind: SocketType) -> Result<OwnedFd> {
     let _ = std::fs::remove_file(path);
     let open = || -> std::result::Result<OwnedFd, Errno> {
-        let address = SocketAddrUnix::new(path)?;
+        let short = Address::of(path)?;
+        let address = SocketAddrUnix::new(short.path())?;
         let socket = socket_with(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None)?;
         bind(&socket, &address)?;
         rustix::fs::chmod(path, Mode::from_raw_mode(0o600))?;
@@ -150,6 +186,18 @@ mod tests {
         let path = socket.path().to_owned();
         assert!(socket.receive().is_err());
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_path_that_is_too_long_for_an_address_is_listened_at_all_the_same() {
+        let dir = tempfile::tempdir().unwrap();
+        let deep = dir.path().join("d".repeat(120));
+        std::fs::create_dir(&deep).unwrap();
+        let socket = ConsoleSocket::listen(deep.join("console")).unwrap();
+        std::os::unix::net::UnixStream::connect(socket.path()).unwrap();
+        assert!(deep.join("console").exists());
+        drop(socket);
+        assert!(!deep.join("console").exists());
     }
 
     #[test]

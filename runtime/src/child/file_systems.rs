@@ -4,16 +4,16 @@
 //! one fd to another. Between finding a target and using it no path is looked up again, so that there is nothing to race.
 
 use super::Child;
-use crate::plan::op::{Bind, Carrier, Device, Mount};
+use crate::plan::op::{Bind, Carrier, Cgroups, Device, Hierarchy, HierarchySource, Mount};
 use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, ResolveFlags, Uid, makedev};
 use rustix::io::Errno;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, MoveMountFlags,
     OpenTreeFlags, UnmountFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount,
-    fsopen, mount_change, move_mount, open_tree, unmount,
+    fsopen, mount, mount_bind, mount_change, mount_remount, move_mount, open_tree, unmount,
 };
 use std::ffi::CStr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use sys::beneath::{self, Target};
 use sys::fd::until_exec;
 use sys::mount::{self as attr, Attributes};
@@ -28,7 +28,7 @@ pub(super) fn propagation(flags: u64) -> Result<(), Errno> {
     mount_change("/", MountPropagationFlags::from_bits_retain(flags as u32))
 }
 
-impl Child<'_> {
+impl<'a> Child<'a> {
     /// The root goes on top of `/`, where there is always a directory that we may reach, and whose mount we make private first:
     /// below a shared one the mount would appear on the host, and pivot_root(2) would refuse it.
     pub(super) fn attach_root(&mut self, source: usize, propagation: u64) -> Result<(), Errno> {
@@ -51,37 +51,68 @@ impl Child<'_> {
     }
 
     /// The detached tree of a bind source: the parent's, or one that is cloned here where the parent could not.
-    fn tree(&self, source: usize) -> Result<BorrowedFd<'static>, Errno> {
+    fn tree(&self, source: usize) -> Result<BorrowedFd<'a>, Errno> {
         let source_of = &self.resources.sources[source];
         match (source_of.carrier, &self.resources.trees[source]) {
-            (Carrier::Tree, Some(tree)) => {
-                Ok(until_exec(tree.try_clone().map_err(|_| Errno::MFILE)?))
-            }
+            (Carrier::Tree, Some(tree)) => Ok(tree.as_fd()),
             (Carrier::Tree, None) => Err(Errno::BADF),
             (Carrier::Path, _) => clone_tree(CWD, &source_of.path, source_of.recursive),
         }
     }
 
     pub(super) fn mount(&self, mount: &Mount) -> Result<(), Errno> {
-        let context = fsopen(&*mount.kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
+        let mounted = self.mount_new(mount)?;
+        set_propagation(mounted, &mount.propagation)
+    }
+
+    /// Makes a file system and attaches it. The fd is that of its root.
+    fn mount_new(&self, mount: &Mount) -> Result<BorrowedFd<'static>, Errno> {
+        let context = until_exec(fsopen(&*mount.kind, FsOpenFlags::FSOPEN_CLOEXEC)?);
         for (key, value) in &mount.options {
             match value {
-                Some(value) => fsconfig_set_string(&context, &**key, &**value)?,
-                None => fsconfig_set_flag(&context, &**key)?,
+                Some(value) => fsconfig_set_string(context, &**key, &**value)?,
+                None => fsconfig_set_flag(context, &**key)?,
             }
         }
-        fsconfig_create(&context)?;
+        fsconfig_create(context)?;
         let attributes = MountAttrFlags::from_bits_retain(mount.attributes as u32);
-        let mounted = fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)?;
+        let mounted = until_exec(fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)?);
         // A symlink in the image must not move /proc or /sys to a place where nothing masks it (CVE-2025-54867).
         let restrict =
             if mount.ordinary { ResolveFlags::NO_SYMLINKS } else { ResolveFlags::empty() };
-        let target = mount.target.ensure_with(self.root()?, false, restrict)?;
+        let target = until_exec(mount.target.ensure_with(self.root()?, false, restrict)?);
         if mount.off_proc {
-            refuse_procfs(target.as_fd())?;
+            refuse_procfs(target)?;
         }
-        attach(mounted.as_fd(), target.as_fd())?;
-        set_propagation(mounted.as_fd(), &mount.propagation)
+        attach(mounted, target)?;
+        Ok(mounted)
+    }
+
+    /// The names are made in the tmpfs through its own fd, and mounted on from inside it: nobody else has seen it yet.
+    pub(super) fn cgroups(&self, cgroups: &Cgroups) -> Result<(), Errno> {
+        let tmpfs = self.mount_new(&cgroups.tmpfs)?;
+        rustix::process::fchdir(tmpfs)?;
+        let flags = MountFlags::from_bits_retain(cgroups.flags);
+        for Hierarchy { name, from } in &cgroups.hierarchies {
+            rustix::fs::mkdirat(tmpfs, &**name, Mode::from_raw_mode(0o755))?;
+            match from {
+                HierarchySource::Mount { kind, data } => {
+                    mount(&**kind, &**name, &**kind, flags, &**data)?;
+                }
+                HierarchySource::Bind(path) => {
+                    mount_bind(&**path, &**name)?;
+                    mount_remount(&**name, MountFlags::BIND | flags, c"")?;
+                }
+            }
+        }
+        for (link, to) in &cgroups.links {
+            rustix::fs::symlinkat(&**to, tmpfs, &**link)?;
+        }
+        if cgroups.read_only {
+            attr::set_attributes(tmpfs, &read_only(), false)?;
+        }
+        // The working directory must not keep the host's tree in use until the pivot.
+        rustix::process::chdir(c"/")
     }
 
     pub(super) fn bind(&self, bind: &Bind) -> Result<(), Errno> {
@@ -95,17 +126,11 @@ impl Child<'_> {
         if !bind.attributes.is_empty() {
             attr::set_attributes(tree, &bind.attributes, false)?;
         }
-        let target = bind.target.ensure(self.root()?, is_file)?;
+        let target = until_exec(bind.target.ensure(self.root()?, is_file)?);
         if bind.off_proc {
-            refuse_procfs(target.as_fd())?;
+            refuse_procfs(target)?;
         }
-        attach(tree, target.as_fd())
-    }
-
-    /// The topmost mount at the target.
-    pub(super) fn read_only_mount(&self, target: &Target) -> Result<(), Errno> {
-        let mount = beneath::find(self.root()?, target.path())?;
-        attr::set_attributes(mount.as_fd(), &read_only(), false)
+        attach(tree, target)
     }
 
     pub(super) fn read_only_root(&self) -> Result<(), Errno> {
@@ -115,25 +140,25 @@ impl Child<'_> {
     /// Whatever lies at the target is covered by a read-only view of itself.
     pub(super) fn read_only(&self, target: &Target) -> Result<(), Errno> {
         let Some(found) = self.found(target)? else { return Ok(()) };
-        let tree = clone_tree(found.as_fd(), c"", true)?;
+        let tree = clone_tree(found, c"", true)?;
         attr::set_attributes(tree, &read_only(), true)?;
-        attach(tree, found.as_fd())
+        attach(tree, found)
     }
 
     pub(super) fn hide(&mut self, target: &Target) -> Result<(), Errno> {
         let Some(found) = self.found(target)? else { return Ok(()) };
-        let cover = match kind_of(found.as_fd())? {
+        let cover = match kind_of(found)? {
             FileType::Directory => self.empty_directory()?,
-            _ => clone_tree(self.null_device()?.as_fd(), c"", false)?,
+            _ => clone_tree(self.null_device()?, c"", false)?,
         };
-        attach(cover, found.as_fd())
+        attach(cover, found)
     }
 
     /// A path that a config.json protects on many hosts, and that this one may not have.
-    fn found(&self, target: &Target) -> Result<Option<OwnedFd>, Errno> {
+    fn found(&self, target: &Target) -> Result<Option<BorrowedFd<'static>>, Errno> {
         match beneath::find(self.root()?, target.path()) {
             Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
-            found => found.map(Some),
+            found => found.map(until_exec).map(Some),
         }
     }
 
@@ -142,62 +167,108 @@ impl Child<'_> {
         if let Some(mask) = self.mask {
             return clone_tree(mask, c"", false);
         }
-        let context = fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
-        fsconfig_set_flag(&context, c"ro")?;
-        fsconfig_create(&context)?;
+        let context = until_exec(fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?);
+        fsconfig_set_flag(context, c"ro")?;
+        fsconfig_create(context)?;
         let attributes = attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC;
         let attributes = MountAttrFlags::from_bits_retain(attributes as u32);
-        let mask = until_exec(fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)?);
+        let mask = until_exec(fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)?);
         self.mask = Some(mask);
         Ok(mask)
     }
 
     /// The container's /dev/null, after making sure that it is one: an image could have a link to something of the host there
     /// (CVE-2025-31133).
-    fn null_device(&self) -> Result<OwnedFd, Errno> {
-        let null = beneath::find(self.root()?, c"dev/null")?;
-        let stat = rustix::fs::fstat(&null)?;
+    fn null_device(&mut self) -> Result<BorrowedFd<'static>, Errno> {
+        if let Some(null) = self.null {
+            return Ok(null);
+        }
+        let null = until_exec(beneath::find(self.root()?, c"dev/null")?);
+        let stat = rustix::fs::fstat(null)?;
         let is_null = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice
             && stat.st_rdev == makedev(NULL.0, NULL.1);
-        if is_null { Ok(null) } else { Err(Errno::NXIO) }
+        if !is_null {
+            return Err(Errno::NXIO);
+        }
+        self.null = Some(null);
+        Ok(null)
     }
 
-    pub(super) fn device(&self, device: &Device) -> Result<(), Errno> {
-        let root = self.root()?;
+    pub(super) fn device(&mut self, device: &'a Device) -> Result<(), Errno> {
         if let Some(source) = device.bind {
-            let tree = self.tree(source)?;
-            return attach(tree, device.target.ensure(root, true)?.as_fd());
+            let target = until_exec(device.target.ensure(self.root()?, true)?);
+            return attach(self.tree(source)?, target);
         }
-        let (parent, name) = parent(&device.target, root)?;
+        let (parent, name) = self.directory_of(&device.target)?;
         let number = makedev(device.major, device.minor);
         let mode = Mode::from_raw_mode(device.mode);
-        match rustix::fs::mknodat(&parent, name, device.kind, mode, number) {
-            Err(Errno::EXIST) => replace(parent.as_fd(), name, device, number)?,
+        match rustix::fs::mknodat(parent, name, device.kind, mode, number) {
+            Err(Errno::EXIST) => replace(parent, name, device, number)?,
             made => made?,
         }
         if device.uid != 0 || device.gid != 0 {
             let (uid, gid) = (Uid::from_raw(device.uid), Gid::from_raw(device.gid));
-            rustix::fs::chownat(&parent, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
+            rustix::fs::chownat(parent, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
         }
         Ok(())
     }
 
-    pub(super) fn symlink(&self, target: &Target, to: &CStr) -> Result<(), Errno> {
-        let root = self.root()?;
-        let (parent, name) = parent(target, root)?;
-        match rustix::fs::symlinkat(to, &parent, name) {
+    pub(super) fn symlink(&mut self, target: &'a Target, to: &CStr) -> Result<(), Errno> {
+        let (parent, name) = self.directory_of(target)?;
+        match rustix::fs::symlinkat(to, parent, name) {
             Err(Errno::EXIST) => Ok(()),
             made => made,
         }
     }
 
+    /// The directory in which a target lies, made if it is missing. The last one is kept: no mount comes between devices and
+    /// links, so that the same path would lead to the same place.
+    fn directory_of(
+        &mut self,
+        target: &'a Target,
+    ) -> Result<(BorrowedFd<'static>, &'a CStr), Errno> {
+        let root = self.root()?;
+        let (path, name) = target.split().ok_or(Errno::EXIST)?;
+        if let Some((known, directory)) = self.directory
+            && known == path
+        {
+            return Ok((directory, name));
+        }
+        // What is made in /dev is made there and nowhere else: a /dev that is a link of the image could lead into a volume, and
+        // to files of the host that go by the names of devices (CVE-2026-41579, CVE-2026-47766).
+        let in_dev = target.path().to_bytes().starts_with(b"dev/");
+        let restrict = if in_dev { ResolveFlags::NO_SYMLINKS } else { ResolveFlags::empty() };
+        let directory = match target.parent(root, restrict) {
+            Err(Errno::NOENT) => {
+                target.ensure_parent(root)?;
+                target.parent(root, restrict)?
+            }
+            found => found?,
+        };
+        let directory = until_exec(directory);
+        self.directory = Some((path, directory));
+        Ok((directory, name))
+    }
+
     /// pivot_root(".", ".") puts the old root on top of the new one, from where it is taken away at once: no directory for it has
     /// to be made in the image (pivot_root(2), NOTES).
-    pub(super) fn pivot(&self) -> Result<(), Errno> {
+    pub(super) fn pivot(&self, shared: bool) -> Result<(), Errno> {
+        let old = match shared {
+            true => Some(rustix::fs::open(
+                c"/",
+                OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+                Mode::empty(),
+            )?),
+            false => None,
+        };
         rustix::process::fchdir(self.root()?)?;
         rustix::process::pivot_root(c".", c".")?;
-        // What is unmounted here must not be unmounted on the host: the old root was left a peer where propagation is shared.
-        mount_change(c".", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)?;
+        if let Some(old) = old {
+            // What is unmounted here must not be unmounted on the host, whose peer the old root still is. From inside
+            // it, because `.` is the new root here, whose shared mounts are to stay so.
+            rustix::process::fchdir(&old)?;
+            mount_change(c".", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)?;
+        }
         unmount(c".", UnmountFlags::DETACH)?;
         rustix::process::chdir(c"/")
     }
@@ -221,21 +292,6 @@ impl Child<'_> {
         self.root = Some(until_exec(root));
         Ok(())
     }
-}
-
-/// The directory in which a device or a link is made. What is made in /dev is made there and nowhere else: a /dev that is a link of
-/// the image could lead into a volume, and to files of the host that go by the names of devices (CVE-2026-41579, CVE-2026-47766).
-fn parent<'a>(target: &'a Target, root: BorrowedFd<'_>) -> Result<(OwnedFd, &'a CStr), Errno> {
-    let in_dev = target.path().to_bytes().starts_with(b"dev/");
-    let restrict = if in_dev { ResolveFlags::NO_SYMLINKS } else { ResolveFlags::empty() };
-    let parent = match target.parent(root, restrict) {
-        Err(Errno::NOENT) => {
-            target.ensure_parent(root)?;
-            target.parent(root, restrict)?
-        }
-        parent => parent?,
-    };
-    parent.ok_or(Errno::EXIST)
 }
 
 fn read_only() -> Attributes {

@@ -89,7 +89,10 @@ pub(super) fn standard_streams(uid: u32) -> Result<(), Errno> {
 /// across the change, to be cut down to the container's own afterwards. Groups are always set: those of whoever started us
 /// are never inherited (CVE-2022-2989).
 pub(super) fn user(uid: u32, gid: u32, groups: Option<&[u32]>) -> Result<(), Errno> {
-    set_keep_capabilities(true)?;
+    // The kernel drops them only when the last id that is 0 goes away.
+    if uid != 0 {
+        set_keep_capabilities(true)?;
+    }
     if let Some(groups) = groups {
         let groups: Vec<Gid> = groups.iter().map(|&gid| Gid::from_raw(gid)).collect();
         set_thread_groups(&groups)?;
@@ -97,7 +100,8 @@ pub(super) fn user(uid: u32, gid: u32, groups: Option<&[u32]>) -> Result<(), Err
     let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
     set_thread_res_gid(gid, gid, gid)?;
     set_thread_res_uid(uid, uid, uid)?;
-    not_dumpable()
+    // A change of ids makes the process what fs.suid_dumpable says.
+    if uid == Uid::ROOT { Ok(()) } else { not_dumpable() }
 }
 
 pub(super) fn capabilities(sets: &Capabilities) -> Result<(), Errno> {
@@ -108,7 +112,10 @@ pub(super) fn capabilities(sets: &Capabilities) -> Result<(), Errno> {
         inheritable: set(sets.inheritable),
     };
     set_capabilities(None, all)?;
-    clear_ambient_capability_set()?;
+    // The kernel keeps the ambient set within the inheritable one, so that an empty one has emptied it.
+    if sets.inheritable != 0 {
+        clear_ambient_capability_set()?;
+    }
     for bit in (0..u64::BITS).map(|number| 1u64 << number).filter(|bit| sets.ambient & bit != 0) {
         configure_capability_in_ambient_set(set(bit), true)?;
     }

@@ -1,7 +1,7 @@
 //! What there is: every command and every flag, with the words of its help.
 
 /// A flag.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Flag {
     /// Its name, without dashes.
     pub name: &'static str,

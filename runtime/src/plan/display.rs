@@ -1,7 +1,7 @@
 //! How a plan and its steps read: in `nrun plan`, in error messages, and in the golden tests.
 
 use super::Plan;
-use super::op::{Barrier, Carrier, Op, Step};
+use super::op::{Barrier, Bind, Carrier, Cgroups, HierarchySource, Mount, Op, Step};
 use rustix::mount::MountPropagationFlags as Propagation;
 use std::ffi::CStr;
 use std::fmt::{self, Display, Formatter};
@@ -110,7 +110,7 @@ impl Op {
             Op::WriteProc { path, value } => format!("write `{value}` to {}", Name(path)),
             Op::Propagation { flags } => format!("make the mounts {}", propagation(*flags)),
             Op::RootPropagation { flags } => format!("make the root mount {}", propagation(*flags)),
-            Op::Pivot => "pivot to the root file system".into(),
+            Op::Pivot { .. } => "pivot to the root file system".into(),
             Op::MoveRoot => "move to the root file system".into(),
             Op::Chroot { path } => format!("change the root to {}", Name(path)),
             Op::Rlimit { resource, .. } => {
@@ -145,7 +145,7 @@ impl Op {
             Op::OpenRoot => "open the container's root".into(),
             Op::Mount(mount) => format!("mount {} on {}", Name(&mount.kind), path(&mount.target)),
             Op::Bind(bind) => format!("bind on {}", path(&bind.target)),
-            Op::ReadOnlyMount { target } => format!("make the mount {} read-only", path(target)),
+            Op::Cgroups(cgroups) => format!("mount the cgroups on {}", path(&cgroups.tmpfs.target)),
             Op::Directory { target } => format!("make the directory {}", path(target)),
             Op::Device(device) => format!("make the device {}", path(&device.target)),
             Op::Symlink { target, to } => format!("link {} to {}", path(target), Name(to)),
@@ -163,33 +163,9 @@ impl Op {
             Op::Root { source, propagation: flags } => {
                 format!(" from {}, {}", source_text(plan, *source), propagation(*flags))
             }
-            Op::Mount(mount) => {
-                let mut text = String::new();
-                for (key, value) in &mount.options {
-                    let value = value
-                        .as_ref()
-                        .map(|value| format!("={}", value.to_string_lossy()))
-                        .unwrap_or_default();
-                    text.push_str(&format!(" {}{value}", key.to_string_lossy()));
-                }
-                text + &changes(&Attributes { set: mount.attributes, ..Attributes::default() })
-            }
-            Op::Bind(bind) => {
-                let flags: Vec<String> =
-                    bind.propagation.iter().map(|flags| propagation(*flags)).collect();
-                let recursive = changes(&bind.recursive);
-                let recursive = if recursive.is_empty() {
-                    recursive
-                } else {
-                    format!(" recursively{recursive}")
-                };
-                format!(
-                    " from {}, {}{}{recursive}",
-                    source_text(plan, bind.source),
-                    flags.join(" "),
-                    changes(&bind.attributes)
-                )
-            }
+            Op::Mount(mount) => mount_text(mount),
+            Op::Bind(bind) => bind_text(plan, bind),
+            Op::Cgroups(cgroups) => cgroups_text(cgroups),
             Op::Device(device) => {
                 let from =
                     device.bind.map(|source| format!(" bound from {}", source_text(plan, source)));
@@ -226,6 +202,53 @@ impl Op {
             _ => String::new(),
         }
     }
+}
+
+fn mount_text(mount: &Mount) -> String {
+    let mut text = String::new();
+    for (key, value) in &mount.options {
+        let value =
+            value.as_ref().map(|value| format!("={}", value.to_string_lossy())).unwrap_or_default();
+        text.push_str(&format!(" {}{value}", key.to_string_lossy()));
+    }
+    text + &changes(&Attributes { set: mount.attributes, ..Attributes::default() })
+}
+
+fn bind_text(plan: &Plan, bind: &Bind) -> String {
+    let flags: Vec<String> = bind.propagation.iter().map(|flags| propagation(*flags)).collect();
+    let recursive = changes(&bind.recursive);
+    let recursive =
+        if recursive.is_empty() { recursive } else { format!(" recursively{recursive}") };
+    format!(
+        " from {}, {}{}{recursive}",
+        source_text(plan, bind.source),
+        flags.join(" "),
+        changes(&bind.attributes)
+    )
+}
+
+fn cgroups_text(cgroups: &Cgroups) -> String {
+    let mut text = changes(&Attributes { set: cgroups.tmpfs.attributes, ..Attributes::default() });
+    if cgroups.read_only {
+        text.push_str(" then +ro");
+    }
+    for hierarchy in &cgroups.hierarchies {
+        let from = match &hierarchy.from {
+            HierarchySource::Bind(from) => format!("bound from {}", Name(from)),
+            HierarchySource::Mount { kind, data } => {
+                format!("{} {}", kind.to_string_lossy(), data.to_string_lossy())
+            }
+        };
+        text.push_str(&format!(
+            "\n        {} {}",
+            hierarchy.name.to_string_lossy(),
+            from.trim_end()
+        ));
+    }
+    for (link, to) in &cgroups.links {
+        text.push_str(&format!("\n        {} -> {}", link.to_string_lossy(), to.to_string_lossy()));
+    }
+    text
 }
 
 fn source_text(plan: &Plan, source: usize) -> String {

@@ -17,6 +17,9 @@ pub mod seccomp;
 mod sysctl;
 mod unsupported;
 
+#[cfg(test)]
+mod tests;
+
 use crate::cgroup::{self, CgroupPlan};
 use crate::host::Host;
 use bundle::Checked;
@@ -293,7 +296,14 @@ impl Builder<'_> {
             carrier: self.carrier,
             pointer: "/root/path".into(),
         });
-        let inherited = bind_propagation(propagation).bits().into();
+        // A shared mount cannot be pivoted to; it becomes one afterwards.
+        let inherited = match bind_propagation(propagation) {
+            shared if shared.contains(Propagation::SHARED) => {
+                Propagation::DOWNSTREAM | Propagation::REC
+            }
+            other => other,
+        };
+        let inherited = inherited.bits().into();
         self.push(
             Op::Root { source: self.sources.len() - 1, propagation: inherited },
             "/root/path",
@@ -309,7 +319,13 @@ impl Builder<'_> {
             // After devpts is mounted, and while the root fd still shows the container's tree alone.
             self.push(Op::Console(console(self.process, true)), "/process/terminal");
         }
-        self.push(if self.options.no_pivot { Op::MoveRoot } else { Op::Pivot }, "/root/path");
+        let cut_off = propagation.intersects(Propagation::DOWNSTREAM | Propagation::PRIVATE);
+        // Without `r` the mounts below `/` are left as they are, and most hosts share them.
+        let shared = !(cut_off && propagation.contains(Propagation::REC));
+        self.push(
+            if self.options.no_pivot { Op::MoveRoot } else { Op::Pivot { shared } },
+            "/root/path",
+        );
         if propagation.contains(Propagation::SHARED)
             || propagation.contains(Propagation::UNBINDABLE)
         {

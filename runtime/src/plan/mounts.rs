@@ -3,7 +3,7 @@
 //! The order of the list is the order of the operations (runtime-spec, "mounts"): a later entry may lie inside an earlier
 //! one. What becomes read-only only after something was mounted inside it is a step of its own at the end of its group.
 
-use super::op::{Bind, Carrier, Mount, Op, Source, Step};
+use super::op::{Bind, Carrier, Cgroups, Hierarchy, HierarchySource, Mount, Op, Source, Step};
 use super::options::{self, Options};
 use super::{Error, c_string};
 use oci_spec::runtime;
@@ -78,7 +78,7 @@ pub fn plan(
         match kind {
             _ if options.bind => steps.push(bind(mount, options, context, sources, pointer)?),
             "cgroup" | "cgroup2" => {
-                cgroup(mount, &options, context, sources, &pointer, &mut steps)?
+                cgroup(mount, &options, context, sources, &pointer, &mut steps)?;
             }
             kind => steps.push(file_system(mount, kind, options, pointer)?),
         }
@@ -187,16 +187,8 @@ fn cgroup(
     pointer: &str,
     steps: &mut Vec<Step>,
 ) -> Result<(), Error> {
-    let read_only = options.attributes.set & attr::RDONLY != 0;
-    if let [CgroupView { name: None, .. }] = context.cgroups {
-        steps.push(hierarchy(
-            mount.destination(),
-            &context.cgroups[0],
-            options,
-            context,
-            sources,
-            pointer,
-        )?);
+    if let [view @ CgroupView { name: None, .. }] = context.cgroups {
+        steps.push(unified(mount.destination(), view, options, context, sources, pointer)?);
         return Ok(());
     }
     let tmpfs = Mount {
@@ -205,33 +197,56 @@ fn cgroup(
         options: vec![(c"mode".to_owned(), Some(c"755".to_owned()))],
         attributes: options.attributes.set & !attr::RDONLY,
         propagation: Vec::new(),
-        ordinary: false,
+        ordinary: true,
         off_proc: false,
     };
-    steps.push(Step { op: Op::Mount(tmpfs), pointer: pointer.to_owned() });
+    let (mut hierarchies, mut links) = (Vec::new(), Vec::new());
     for view in context.cgroups {
         let Some(name) = &view.name else { continue };
-        let at = mount.destination().join(name);
-        steps.push(hierarchy(&at, view, options, context, sources, pointer)?);
-        for controller in view.controllers.iter().filter(|controller| *controller != name) {
-            // `cpu` and `cpuacct` where they are mounted together as `cpu,cpuacct`.
-            if !controller.contains('=') {
-                let op = Op::Symlink {
-                    target: target(&mount.destination().join(controller), pointer)?,
-                    to: c_string(name.as_bytes(), pointer)?,
-                };
-                steps.push(Step { op, pointer: pointer.to_owned() });
-            }
+        let link = c_string(name.as_bytes(), pointer)?;
+        // `cpu` and `cpuacct` where they are mounted together as `cpu,cpuacct`.
+        for controller in view
+            .controllers
+            .iter()
+            .filter(|controller| *controller != name && !controller.contains('='))
+        {
+            links.push((c_string(controller.as_bytes(), pointer)?, link.clone()));
         }
+        hierarchies.push(Hierarchy { name: link, from: hierarchy(view, context, pointer)? });
     }
-    if read_only {
-        let op = Op::ReadOnlyMount { target: target(mount.destination(), pointer)? };
-        steps.push(Step { op, pointer: pointer.to_owned() });
-    }
+    let read_only = options.attributes.set & attr::RDONLY != 0;
+    let flags = legacy_flags(options.attributes.set);
+    let op = Op::Cgroups(Cgroups { tmpfs, read_only, hierarchies, flags, links });
+    steps.push(Step { op, pointer: pointer.to_owned() });
     Ok(())
 }
 
 fn hierarchy(
+    view: &CgroupView,
+    context: &Context<'_>,
+    pointer: &str,
+) -> Result<HierarchySource, Error> {
+    if !context.cgroup_namespace {
+        return Ok(HierarchySource::Bind(c_string(view.path.as_os_str().as_bytes(), pointer)?));
+    }
+    if view.controllers.is_empty() {
+        return Ok(HierarchySource::Mount { kind: c"cgroup2".to_owned(), data: c"".to_owned() });
+    }
+    let named = view.controllers.iter().any(|controller| controller.starts_with("name="));
+    let data = format!("{}{}", if named { "none," } else { "" }, view.controllers.join(","));
+    Ok(HierarchySource::Mount {
+        kind: c"cgroup".to_owned(),
+        data: c_string(data.as_bytes(), pointer)?,
+    })
+}
+
+/// `MOUNT_ATTR_*` bits as the `MS_*` bits of mount(2); the two have the lowest four in common.
+fn legacy_flags(attributes: u64) -> u32 {
+    (attributes & (attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC)) as u32
+}
+
+/// The one hierarchy of v2.
+fn unified(
     at: &Path,
     view: &CgroupView,
     options: &Options,
@@ -258,24 +273,10 @@ fn hierarchy(
         };
         return Ok(Step { op: Op::Bind(bind), pointer: pointer.to_owned() });
     }
-    let mut parameters = Vec::new();
-    for controller in &view.controllers {
-        match controller.strip_prefix("name=") {
-            Some(name) => {
-                parameters.push((c"none".to_owned(), None));
-                parameters.push((c"name".to_owned(), Some(c_string(name.as_bytes(), pointer)?)));
-            }
-            None => parameters.push((c_string(controller.as_bytes(), pointer)?, None)),
-        }
-    }
     let op = Mount {
         target,
-        kind: if view.controllers.is_empty() {
-            c"cgroup2".to_owned()
-        } else {
-            c"cgroup".to_owned()
-        },
-        options: parameters,
+        kind: c"cgroup2".to_owned(),
+        options: Vec::new(),
         attributes: options.attributes.set,
         propagation: Vec::new(),
         ordinary: false,
@@ -399,15 +400,34 @@ mod tests {
         ];
         let json = r#"[{"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": ["nosuid", "ro"]}]"#;
         let steps = plan(&mounts(json), &context(&views), &mut Vec::new()).unwrap();
-        assert!(
-            matches!(&steps[0].op, Op::Mount(m) if m.kind.as_c_str() == c"tmpfs" && m.attributes == attr::NOSUID)
-        );
-        assert!(matches!(&steps.last().unwrap().op, Op::ReadOnlyMount { .. }));
-        let links = steps.iter().filter(|step| matches!(step.op, Op::Symlink { .. })).count();
-        assert_eq!(links, 2, "cpu and cpuacct");
-        assert!(
-            steps.iter().any(|s| matches!(&s.op, Op::Mount(m) if m.kind.as_c_str() == c"cgroup2"))
-        );
+        let [Step { op: Op::Cgroups(cgroups), .. }] = &steps[..] else { panic!("{steps:?}") };
+        assert!(cgroups.read_only);
+        assert_eq!(cgroups.tmpfs.attributes, attr::NOSUID, "nothing could be made in it otherwise");
+        assert_eq!(cgroups.flags, (attr::RDONLY | attr::NOSUID) as u32);
+        assert_eq!(cgroups.links.len(), 2, "cpu and cpuacct");
+        let data = |i: usize| match &cgroups.hierarchies[i].from {
+            HierarchySource::Mount { kind, data } => {
+                (kind.to_str().unwrap(), data.to_str().unwrap())
+            }
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(data(0), ("cgroup", "cpu,cpuacct"));
+        assert_eq!(data(1), ("cgroup", "none,name=systemd"));
+        assert_eq!(data(2), ("cgroup2", ""));
+    }
+
+    #[test]
+    fn without_a_cgroup_namespace_the_containers_own_cgroup_is_bound() {
+        let views = [CgroupView {
+            name: Some("pids".into()),
+            controllers: vec!["pids".into()],
+            path: "/h/p".into(),
+        }];
+        let json = r#"[{"destination": "/sys/fs/cgroup", "type": "cgroup"}]"#;
+        let context = Context { cgroup_namespace: false, ..context(&views) };
+        let steps = plan(&mounts(json), &context, &mut Vec::new()).unwrap();
+        assert!(matches!(&steps[0].op, Op::Cgroups(cgroups)
+            if matches!(&cgroups.hierarchies[0].from, HierarchySource::Bind(path) if path.as_c_str() == c"/h/p")));
     }
 
     #[test]

@@ -1,0 +1,109 @@
+//! kill -9 at any moment leaves nothing that `rm -f` cannot remove (invariant I8).
+
+use super::world::{World, entries, eventually};
+use rustix::process::{Pid, Signal, kill_process};
+
+fn kill(pid: i32) {
+    kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
+}
+
+/// The container's init and its monitor.
+fn processes(world: &World, name: &str) -> (i32, i32) {
+    let init = world.inspect(name, "/State/Pid").as_i64().unwrap();
+    let status = std::fs::read_to_string(format!("/proc/{init}/status")).unwrap();
+    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap();
+    (i32::try_from(init).unwrap(), parent.trim().parse().unwrap())
+}
+
+#[test]
+fn a_container_whose_monitor_was_killed_still_runs_and_can_be_removed() {
+    let world = World::new();
+    world.run(&["-d", "--name", "orphan", "--network", "bridge"], &["sleep", "1000"]).ok();
+    let (init, monitor) = processes(&world, "orphan");
+    kill(monitor);
+    assert!(world.nman(["ps"]).ok().stdout().contains("orphan"));
+    assert_eq!(world.nman(["exec", "orphan", "echo", "alive"]).ok().stdout(), "alive\n");
+    world.nman(["rm", "-f", "orphan"]).ok();
+    eventually("its init is dead", || {
+        let stat = std::fs::read_to_string(format!("/proc/{init}/stat")).unwrap_or_default();
+        stat.is_empty() || stat.contains(") Z ")
+    });
+    world.assert_no_container();
+}
+
+#[test]
+fn a_container_that_died_unseen_counts_as_exited_and_starts_again() {
+    let world = World::new();
+    world.run(&["-d", "--name", "lost"], &["sleep", "1000"]).ok();
+    let (init, monitor) = processes(&world, "lost");
+    kill(monitor);
+    kill(init);
+    eventually("its end is seen", || world.nman(["ps", "-a"]).stdout().contains("Exited (255)"));
+    world.nman(["start", "lost"]).ok();
+    assert!(world.nman(["ps"]).ok().stdout().contains("lost"));
+    world.nman(["rm", "-f", "lost"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
+fn run_killed_at_any_moment_can_be_cleaned_up() {
+    let world = World::new();
+    for delay in (0..60).step_by(4) {
+        let name = format!("cut-{delay}");
+        let options = ["--name", &name, "--network", "bridge"];
+        let (mut child, _) = world.run_command(&options, &["sleep", "1000"]).start();
+        std::thread::sleep(std::time::Duration::from_millis(delay));
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    // Monitors that were started meanwhile go on by themselves.
+    eventually("every container can be removed", || {
+        let ids = world.nman(["ps", "-aq"]).ok().stdout();
+        let _ = world.nman(["rm", "-f", "none"].into_iter().chain(ids.lines()));
+        world.nman(["ps", "-aq"]).ok().stdout().is_empty()
+    });
+    // What was killed before it had a name is swept by the next one.
+    world.run(&["--rm"], &["true"]).ok();
+    let hidden = entries(&world.path("root/containers"));
+    let hidden: Vec<_> =
+        hidden.iter().filter(|path| path.to_string_lossy().contains(".new-")).collect();
+    assert!(hidden.is_empty(), "{hidden:?}");
+    world.assert_no_container();
+}
+
+#[test]
+fn a_client_that_is_killed_leaves_the_container_running() {
+    let world = World::new();
+    let (mut client, _) = world.run_command(&["--name", "stays"], &["sleep", "1000"]).start();
+    eventually("it runs", || world.nman(["ps", "-q"]).stdout().len() > 5);
+    client.kill().unwrap();
+    client.wait().unwrap();
+    assert!(world.nman(["ps"]).ok().stdout().contains("stays"));
+    world.nman(["rm", "-f", "stays"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
+fn no_mount_of_a_container_is_seen_on_the_host() {
+    let world = World::new();
+    world.run(&["-d", "--name", "unseen", "--network", "bridge"], &["sleep", "1000"]).ok();
+    let mounts = std::fs::read_to_string("/proc/thread-self/mountinfo").unwrap();
+    let root = world.path("root").display().to_string();
+    assert!(!mounts.contains(&root), "{mounts}");
+    world.nman(["rm", "-f", "unseen"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
+fn the_control_socket_is_for_root_only() {
+    use std::os::unix::fs::MetadataExt as _;
+    let world = World::new();
+    world.run(&["-d", "--name", "private"], &["sleep", "1000"]).ok();
+    let id = world.inspect("private", "/Id");
+    let socket = world.path(&format!("state/containers/{}/attach", id.as_str().unwrap()));
+    let mode = |path: &std::path::Path| std::fs::symlink_metadata(path).unwrap().mode() & 0o777;
+    assert_eq!(mode(&socket), 0o600);
+    assert_eq!(mode(socket.parent().unwrap()), 0o700);
+    assert_eq!(mode(&world.path("root/containers")), 0o700);
+    world.nman(["rm", "-f", "private"]).ok();
+}

@@ -1,0 +1,136 @@
+//! Containers in the background: ps, logs, exec, stop, start, rm.
+
+use super::world::{World, eventually};
+
+/// Ends with 7 when it is asked to.
+const SERVICE: &str = "trap 'exit 7' TERM; echo one; echo two >&2; while :; do sleep 0.05; done";
+
+fn service(world: &World) -> String {
+    let id = world.run(&["-d", "--name", "web", "-l", "k=v"], &["sh", "-c", SERVICE]).ok().stdout();
+    eventually("the service has written", || world.nman(["logs", "web"]).stdout() == "one\n");
+    id.trim().to_owned()
+}
+
+#[test]
+fn a_background_container_is_listed_logged_stopped_and_removed() {
+    let world = World::new();
+    let id = service(&world);
+    assert_eq!(id.len(), 64);
+    let table = world.nman(["ps"]).ok().stdout();
+    assert!(table.starts_with("CONTAINER ID   IMAGE          COMMAND"), "{table}");
+    assert!(table.contains(&id[..12]) && table.contains("Up ") && table.contains("web"), "{table}");
+    assert_eq!(world.nman(["ps", "-q", "--no-trunc"]).ok().stdout().trim(), id);
+    let object = world.nman(["ps", "--format", "json"]).ok().json();
+    assert_eq!((&object["Names"], &object["State"]), (&"web".into(), &"running".into()));
+    let logs = world.nman(["logs", "web"]).ok();
+    assert_eq!((logs.stdout().as_str(), logs.stderr().as_str()), ("one\n", "two\n"));
+    assert_eq!(world.nman(["stop", "web"]).ok().stdout(), "web\n");
+    assert_eq!(world.nman(["ps", "-q"]).ok().stdout(), "");
+    assert!(world.nman(["ps", "-a"]).ok().stdout().contains("Exited (7)"));
+    assert_eq!(world.inspect("web", "/State/ExitCode"), 7);
+    assert_eq!(world.inspect("web", "/Config/Labels/k"), "v");
+    world.nman(["rm", &id[..6]]).ok();
+    world.assert_no_container();
+}
+
+#[test]
+fn a_running_container_is_removed_by_force_only() {
+    let world = World::new();
+    service(&world);
+    let refused = world.nman(["rm", "web"]).exits(1);
+    assert!(refused.stderr().contains("container is running"), "{refused}");
+    world.nman(["rm", "-f", "web"]).ok();
+    world.nman(["rm", "-f", "web"]).ok();
+    let gone = world.nman(["rm", "web"]).exits(1);
+    assert_eq!(gone.stderr(), "nman: No such container: web\n");
+    world.assert_no_container();
+}
+
+#[test]
+fn a_stopped_container_starts_again_with_what_it_has_written() {
+    let world = World::new();
+    let script = "echo run >> /count; wc -l < /count";
+    world.run(&["--name", "again"], &["sh", "-c", script]).ok();
+    let second = world.nman(["start", "-a", "again"]).ok();
+    assert_eq!(second.stdout().trim(), "2");
+    assert_eq!(
+        world.nman(["logs", "again"]).ok().stdout().split_whitespace().collect::<Vec<_>>(),
+        ["1", "2"]
+    );
+    world.nman(["rm", "again"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
+fn logs_follow_to_the_end_and_show_the_last_lines() {
+    let world = World::new();
+    let script = "for i in 1 2 3 4 5; do echo $i; sleep 0.1; done; printf end";
+    world.run(&["-d", "--name", "counter"], &["sh", "-c", script]).ok();
+    assert_eq!(world.nman(["logs", "-f", "counter"]).ok().stdout(), "1\n2\n3\n4\n5\nend");
+    assert_eq!(world.nman(["logs", "--tail", "2", "counter"]).ok().stdout(), "5\nend");
+    let stamped = world.nman(["logs", "-t", "-n", "1", "counter"]).ok().stdout();
+    assert!(stamped.starts_with("20") && stamped.ends_with("Z end"), "{stamped}");
+    world.nman(["rm", "counter"]).ok();
+}
+
+#[test]
+fn exec_runs_a_further_process_in_the_container() {
+    let world = World::new();
+    service(&world);
+    assert_eq!(world.nman(["exec", "web", "echo", "-n", "hi"]).ok().stdout(), "hi");
+    let args = [
+        "exec",
+        "-e",
+        "A=1",
+        "-w",
+        "/tmp",
+        "-u",
+        "mail",
+        "web",
+        "sh",
+        "-c",
+        "echo $A $PWD $HOME; id -G",
+    ];
+    assert_eq!(world.nman(args).ok().stdout(), "1 /tmp /var/mail\n12 27\n");
+    let piped = world.command(["exec", "-i", "web", "cat"]).stdin(*b"piped").run().ok();
+    assert_eq!(piped.stdout(), "piped");
+    world.nman(["exec", "web", "sh", "-c", "exit 9"]).exits(9);
+    world.nman(["exec", "web", "sh", "-c", "kill -9 $$"]).exits(137);
+    world.nman(["exec", "web", "no-such-program"]).exits(127);
+    world.nman(["exec", "-d", "web", "touch", "/made"]).ok();
+    eventually("the detached command has run", || {
+        world.nman(["exec", "web", "test", "-e", "/made"]).success()
+    });
+    let status = "grep -E '^(Cap|Seccomp:|NoNew|Groups)' /proc/self/status";
+    let of_exec = world.nman(["exec", "web", "sh", "-c", status]).ok().stdout();
+    assert_eq!(of_exec, world.shell(&[], status).ok().stdout(), "exec and run differ");
+    world.nman(["stop", "web"]).ok();
+    let refused = world.nman(["exec", "web", "true"]).exits(1);
+    assert!(refused.stderr().contains("is not running"), "{refused}");
+    world.nman(["rm", "web"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
+fn stop_kills_what_does_not_listen() {
+    let world = World::new();
+    world
+        .run(&["-d", "--name", "deaf"], &["sh", "-c", "trap '' TERM; while :; do sleep 0.05; done"])
+        .ok();
+    world.nman(["stop", "-t", "0", "deaf"]).ok();
+    assert_eq!(world.inspect("deaf", "/State/ExitCode"), 137);
+    world.nman(["rm", "deaf"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
+fn a_background_container_with_rm_removes_itself() {
+    let world = World::new();
+    let id = world.run(&["-d", "--rm"], &["sleep", "0.2"]).ok().stdout();
+    world.nman(["wait", id.trim()]);
+    eventually("it is gone", || world.nman(["ps", "-aq"]).stdout().is_empty());
+    eventually("its monitor has ended", || {
+        world.sandbox.leftovers().iter().all(|l| !l.contains("process"))
+    });
+    world.assert_no_container();
+}

@@ -1,0 +1,14 @@
+//! `nman` as a user has it: the built program, real images, a real runtime.
+//!
+//! Every test has network and mount namespaces of its own, directories of its own and a cgroup of its own, and fails
+//! if a container leaves anything behind. They need root, busybox-static, and a runtime: the one that
+//! `NMAN_TEST_RUNTIME` names, else `nrun` beside the tests, else runc.
+
+mod crash;
+mod lifecycle;
+mod limits;
+mod network;
+mod refusals;
+mod run;
+mod terminal;
+mod world;

@@ -1,0 +1,55 @@
+//! Containers on networks. The network's own tests look closer; these go through the whole of `nman run`.
+
+use super::world::{World, eventually};
+use nconform::fixture::{Capture, HostNetwork};
+
+#[test]
+fn none_has_loopback_only_and_host_has_the_hosts() {
+    let world = World::new();
+    let interfaces = "ls /sys/class/net | tr '\\n' ' '";
+    assert_eq!(world.shell(&["--network", "none"], interfaces).ok().stdout(), "lo ");
+    let host = HostNetwork::connect(&world.sandbox);
+    let seen = world.shell(&["--network", "host"], "cat /proc/net/dev").ok().stdout();
+    assert!(seen.contains(HostNetwork::UPLINK), "{seen}");
+    drop(host);
+    world.assert_no_container();
+}
+
+#[test]
+fn a_bridged_container_reaches_out_and_its_port_is_published() {
+    let world = World::new();
+    let host = HostNetwork::connect(&world.sandbox);
+    let page = "echo page > /tmp/index.html; exec httpd -f -p 80 -h /tmp";
+    let options = ["-d", "--name", "web", "--network", "bridge", "-p", "8080:80"];
+    world.run(&options, &["sh", "-c", page]).ok();
+    let outside = HostNetwork::WORLD.to_string();
+    let ping = format!("ping -c 1 -w 5 {outside}");
+    world.shell(&["--network", "bridge"], &ping).ok();
+    let fetch = |url: String| Capture::of("/bin/busybox").args(["wget", "-qO-", &url]).run();
+    let published = format!("http://{}:8080/", HostNetwork::HOST);
+    eventually("the page is served", || {
+        host.world().run(|| fetch(published.clone()).stdout()) == "page\n"
+    });
+    assert_eq!(fetch("http://127.0.0.1:8080/".to_owned()).ok().stdout(), "page\n");
+    assert!(world.nman(["ps"]).ok().stdout().contains("0.0.0.0:8080->80/tcp"));
+    let address = world.inspect("web", "/NetworkSettings/IPAddress");
+    let hosts = world.nman(["exec", "web", "cat", "/etc/hosts"]).ok().stdout();
+    assert!(hosts.contains(address.as_str().unwrap()), "{hosts}");
+    let taken = world.run(&["--rm", "--network", "bridge", "-p", "8080:80"], &["true"]).exits(125);
+    assert!(taken.stderr().contains("port is already allocated"), "{taken}");
+    // Stopping gives the port back; starting takes it again.
+    world.nman(["stop", "-t", "0", "web"]).ok();
+    world.nman(["start", "web"]).ok();
+    eventually("the page is served again", || fetch("http://127.0.0.1:8080/".to_owned()).success());
+    world.nman(["rm", "-f", "web"]).ok();
+    drop(host);
+    world.assert_no_container();
+}
+
+#[test]
+fn an_unknown_network_is_refused_and_nothing_is_left() {
+    let world = World::new();
+    let refused = world.run(&["--rm", "--network", "nonet"], &["true"]).exits(125);
+    assert!(refused.stderr().starts_with("nman: network `nonet` not found\n"), "{refused}");
+    world.assert_no_container();
+}

@@ -1,0 +1,91 @@
+//! Bad input: one line that says what, on which object and why; the exit code; and nothing left behind.
+
+use super::world::{IMAGE, World};
+
+#[test]
+fn a_name_is_taken_once() {
+    let world = World::new();
+    world.run(&["--name", "once"], &["true"]).ok();
+    let refused = world.run(&["--name", "once"], &["true"]).exits(125);
+    let id = world.inspect("once", "/Id");
+    let line = format!(
+        "nman: Conflict. The container name \"/once\" is already in use by container \"{}\"\n",
+        id.as_str().unwrap()
+    );
+    assert!(refused.stderr().starts_with(&line), "{refused}");
+    world.nman(["rm", "once"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
+fn what_cannot_be_run_says_why() {
+    let world = World::new();
+    let cases: &[(&[&str], &str, i32)] = &[
+        (&["no-such-program"], "\"no-such-program\"", 127),
+        (&["/etc/text"], "permission denied", 126),
+    ];
+    for (words, text, code) in cases {
+        let refused = world.run(&["--rm"], words).exits(*code);
+        assert!(refused.stderr().contains(text), "{refused}");
+        assert_eq!(
+            refused.stderr().lines().next().unwrap().matches(" failed: ").count(),
+            1,
+            "{refused}"
+        );
+        // Without --rm nothing stays either: it never ran.
+        world.run(&[], words).exits(*code);
+    }
+    world.assert_no_container();
+}
+
+#[test]
+fn bad_options_are_refused_before_anything_is_made() {
+    let world = World::new();
+    let cases: &[(&[&str], &str)] = &[
+        (&["--user", "nosuch"], "unable to find user nosuch: no matching entries in passwd file"),
+        (&["--user", "4294967296"], "range 0-2147483647"),
+        (&["--user", "mail:-1"], "unable to find group -1"),
+        (&["-w", "relative"], "it needs to be an absolute path"),
+        (
+            &["-v", "/no/such/path:/mnt"],
+            "cannot mount `/no/such/path` on `/mnt`: no such file or directory",
+        ),
+        (&["--runtime", "no-such-runtime"], "cannot find the OCI runtime `no-such-runtime`"),
+        (&["--memory", "1k"], "Minimum memory limit allowed is 6MB"),
+        (&["--cpus", "x"], "a number of CPUs"),
+        (&["--name", "a/b"], "Invalid container name (a/b)"),
+        (&["--no-such-option"], "unexpected argument '--no-such-option'"),
+        (&["-it"], "the input device is not a TTY"),
+    ];
+    for (options, text) in cases {
+        let options: Vec<&str> = ["--rm"].iter().chain(*options).copied().collect();
+        let refused = world.run(&options, &["true"]).exits(125);
+        assert!(refused.stderr().starts_with("nman: "), "{refused}");
+        assert!(refused.stderr().contains(text), "no `{text}` in {refused}");
+    }
+    world.assert_no_container();
+}
+
+#[test]
+fn an_unknown_image_and_an_unknown_container_are_named() {
+    let world = World::new();
+    let refused = world.nman(["run", "--pull", "never", "no/such:image", "true"]).exits(125);
+    assert!(refused.stderr().contains("no/such:image"), "{refused}");
+    for command in ["stop", "kill", "logs", "start", "wait", "rm"] {
+        let refused = world.nman([command, "nosuch"]).exits(1);
+        assert_eq!(refused.stderr(), "nman: No such container: nosuch\n");
+    }
+    let refused = world.nman(["exec", "nosuch", "true"]).exits(1);
+    assert_eq!(refused.stderr(), "nman: No such container: nosuch\n");
+}
+
+#[test]
+fn an_image_in_use_is_not_removed() {
+    let world = World::new();
+    world.run(&["--name", "user"], &["true"]).ok();
+    let refused = world.nman(["rmi", IMAGE]).exits(1);
+    assert!(refused.stderr().contains("is using it"), "{refused}");
+    world.nman(["rm", "user"]).ok();
+    world.nman(["rmi", IMAGE]).ok();
+    assert_eq!(world.nman(["images", "-q"]).ok().stdout(), "");
+}

@@ -1,0 +1,232 @@
+//! Where a test runs `nman`: a sandbox with directories, an image and a cgroup that nothing else uses.
+
+use nconform::fixture::{Capture, Output, Sandbox, cgroups, find_binary, scratch_dir, unique_name};
+use sha2::{Digest as _, Sha256};
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
+
+/// The image's name.
+pub(crate) const IMAGE: &str = "test/busybox";
+
+/// Fields are dropped in this order: containers, their cgroup, files, and then the sandbox looks for leaks.
+pub(crate) struct World {
+    containers: Containers,
+    directory: TempDir,
+    pub(crate) sandbox: Sandbox,
+}
+
+/// Removes what a failed test has left running, so that its failure is the one that is reported.
+struct Containers {
+    root: PathBuf,
+    state: PathBuf,
+    parent: String,
+}
+
+impl World {
+    /// Enters a sandbox and loads the image.
+    pub(crate) fn new() -> Self {
+        let sandbox = Sandbox::enter();
+        let directory = scratch_dir();
+        let containers = Containers {
+            root: directory.path().join("root"),
+            state: directory.path().join("state"),
+            parent: unique_name(),
+        };
+        let world = Self { containers, directory, sandbox };
+        let archive = world.path("image.tar");
+        std::fs::write(&archive, archive_of_busybox()).unwrap();
+        world.nman(["load", "-i", archive.to_str().unwrap()]).ok();
+        world
+    }
+
+    /// A path in the test's own directory.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// Below this cgroup the test's containers have theirs.
+    pub(crate) fn cgroup(&self) -> &str {
+        &self.containers.parent
+    }
+
+    /// `nman` with these arguments, not run yet.
+    pub(crate) fn command<S: AsRef<str>>(&self, args: impl IntoIterator<Item = S>) -> Capture {
+        self.containers.command(args)
+    }
+
+    /// Runs `nman` with these arguments.
+    #[track_caller]
+    pub(crate) fn nman<S: AsRef<str>>(&self, args: impl IntoIterator<Item = S>) -> Output {
+        self.command(args).run()
+    }
+
+    /// `nman run OPTIONS IMAGE WORDS`, without a network unless the options say so, not run yet.
+    pub(crate) fn run_command(&self, options: &[&str], words: &[&str]) -> Capture {
+        let parent = format!("/{}", self.cgroup());
+        let mut args = vec!["run", "--cgroup-parent", &parent];
+        if !options.contains(&"--network") {
+            args.extend(["--network", "none"]);
+        }
+        args.extend(options);
+        args.push(IMAGE);
+        args.extend(words);
+        self.command(args)
+    }
+
+    /// Runs it.
+    #[track_caller]
+    pub(crate) fn run(&self, options: &[&str], words: &[&str]) -> Output {
+        self.run_command(options, words).run()
+    }
+
+    /// Runs a shell script in a container that is removed afterwards.
+    #[track_caller]
+    pub(crate) fn shell(&self, options: &[&str], script: &str) -> Output {
+        let options: Vec<&str> = ["--rm"].iter().chain(options).copied().collect();
+        self.run(&options, &["sh", "-c", script])
+    }
+
+    /// One value of `inspect`, by its JSON pointer.
+    #[track_caller]
+    pub(crate) fn inspect(&self, name: &str, pointer: &str) -> serde_json::Value {
+        let all = self.nman(["inspect", name]).ok().json();
+        all[0].pointer(pointer).unwrap_or_else(|| panic!("no {pointer} in {all}")).clone()
+    }
+
+    /// Nothing is left of any container: no directory, no layer, no lease, no socket, no cgroup, no process.
+    #[track_caller]
+    pub(crate) fn assert_no_container(&self) {
+        let left: Vec<PathBuf> = [
+            self.containers.root.join("containers/names"),
+            self.containers.root.join("snapshots/active"),
+            self.containers.state.join("containers"),
+            self.containers.state.join("runtime"),
+            self.containers.state.join("network/connected"),
+        ]
+        .iter()
+        .flat_map(|directory| entries(directory))
+        .chain(cgroups::named(self.cgroup()).iter().flat_map(|group| sub_groups(group)))
+        .collect();
+        assert!(left.is_empty(), "left behind: {left:?}");
+        self.sandbox_is_clean();
+    }
+
+    /// The test's own parent cgroup is no leak of a container, and neither is its bridge.
+    #[track_caller]
+    fn sandbox_is_clean(&self) {
+        let own = format!("cgroup `{}", "/sys/fs/cgroup");
+        let left: Vec<String> =
+            self.sandbox.leftovers().into_iter().filter(|line| !line.starts_with(&own)).collect();
+        assert!(left.is_empty(), "left behind: {left:?}");
+    }
+}
+
+impl Containers {
+    fn command<S: AsRef<str>>(&self, args: impl IntoIterator<Item = S>) -> Capture {
+        Capture::of(env!("CARGO_BIN_EXE_nman"))
+            .env("NMAN_ROOT", &self.root)
+            .env("NMAN_STATE", &self.state)
+            .env("NMAN_RUNTIME", runtime())
+            .args(args.into_iter().map(|arg| arg.as_ref().to_owned()))
+    }
+}
+
+impl Drop for Containers {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let ids = self.command(["ps", "-aq"]).run().stdout();
+            let args = ["rm", "-f"].into_iter().chain(ids.lines());
+            let _ = self.command(args).run();
+        }
+        cgroups::destroy(&self.parent);
+    }
+}
+
+pub(crate) fn runtime() -> String {
+    std::env::var("NMAN_TEST_RUNTIME").unwrap_or_else(|_| {
+        find_binary("nrun").map_or_else(|_| "runc".to_owned(), |path| path.display().to_string())
+    })
+}
+
+/// What is in a directory; nothing if it is not there.
+pub(crate) fn entries(directory: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(directory).into_iter().flatten();
+    entries.map(|entry| entry.unwrap().path()).collect()
+}
+
+fn sub_groups(group: &Path) -> Vec<PathBuf> {
+    entries(group).into_iter().filter(|path| path.is_dir()).collect()
+}
+
+/// A `docker save` archive of an image that is made of the machine's own busybox.
+fn archive_of_busybox() -> Vec<u8> {
+    let busybox = std::fs::read("/bin/busybox").expect("busybox-static is installed");
+    let mut layer = tar::Builder::new(Vec::new());
+    for (directory, mode) in
+        [("bin", 0o755), ("etc", 0o755), ("root", 0o700), ("tmp", 0o1777), ("volume", 0o751)]
+    {
+        let mut header = header(tar::EntryType::Directory, 0, mode);
+        header.set_uid(if directory == "volume" { 5 } else { 0 });
+        layer.append_data(&mut header, directory, &b""[..]).unwrap();
+    }
+    let mut file = |name: &str, content: &[u8], mode| {
+        let mut header = header(tar::EntryType::Regular, content.len() as u64, mode);
+        layer.append_data(&mut header, name, content).unwrap();
+    };
+    file("bin/busybox", &busybox, 0o755);
+    file("etc/passwd", b"root:x:0:0:root:/root:/bin/sh\nmail:x:8:12::/var/mail:/bin/sh\n", 0o644);
+    file("etc/group", b"root:x:0:\nmail:x:12:\nvideo:x:27:mail\n", 0o644);
+    file("etc/text", b"not a program\n", 0o644);
+    let applets = Capture::of("/bin/busybox").args(["--list"]).run().ok().stdout();
+    for applet in applets.lines().filter(|applet| *applet != "busybox") {
+        let mut header = header(tar::EntryType::Symlink, 0, 0o777);
+        layer.append_link(&mut header, format!("bin/{applet}"), "busybox").unwrap();
+    }
+    let layer = layer.into_inner().unwrap();
+    let config = serde_json::json!({
+        "architecture": "amd64", "os": "linux", "created": "2024-01-01T00:00:00Z",
+        "config": {
+            "Env": ["PATH=/bin", "FROM_IMAGE=yes"], "Cmd": ["sh"], "Labels": {"of": "image"},
+            "Volumes": {"/volume": {}},
+        },
+        "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{}", hex(&layer))]},
+    });
+    let config = config.to_string().into_bytes();
+    let name = format!("{}.json", hex(&config));
+    let manifest = serde_json::json!([{
+        "Config": name, "RepoTags": [format!("{IMAGE}:latest")], "Layers": ["layer.tar"],
+    }]);
+    let mut archive = tar::Builder::new(Vec::new());
+    let manifest = manifest.to_string().into_bytes();
+    for (name, content) in
+        [(name.as_str(), &config), ("layer.tar", &layer), ("manifest.json", &manifest)]
+    {
+        let mut header = header(tar::EntryType::Regular, content.len() as u64, 0o644);
+        archive.append_data(&mut header, name, content.as_slice()).unwrap();
+    }
+    archive.into_inner().unwrap()
+}
+
+fn header(kind: tar::EntryType, size: u64, mode: u32) -> tar::Header {
+    let mut header = tar::Header::new_gnu();
+    header.set_entry_type(kind);
+    header.set_size(size);
+    header.set_mode(mode);
+    header
+}
+
+fn hex(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Waits until something holds: containers do things in their own time.
+#[track_caller]
+pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    for _ in 0..600 {
+        if holds() {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    panic!("after 30 s still not: {what}");
+}

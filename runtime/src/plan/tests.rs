@@ -1,0 +1,291 @@
+//! Golden plans, and a test for each rule about the order of steps. No root is needed: planning is pure.
+//!
+//! `UPDATE_GOLDEN=1 cargo nextest run -p nrun golden` writes the expected texts anew; the difference is for review.
+
+use super::op::{Barrier, Op};
+use super::{Options, Plan};
+use crate::cgroup::{Hierarchy, Layout, Unified};
+use crate::error::Error;
+use crate::host::Host;
+use serde_json::{Value, json};
+use std::path::Path;
+
+/// The config.json of `nrun spec` without a terminal, changed by `edit`, as a plan on `host`.
+fn plan(host: &Host, options: &Options, edit: impl FnOnce(&mut Value)) -> Result<Plan, Error> {
+    let bundle = tempfile::tempdir().expect("a temporary directory");
+    std::fs::create_dir(bundle.path().join("rootfs")).expect("a directory for the root");
+    let mut config: Value = serde_json::from_str(&bundle::generate::to_json(
+        &bundle::generate::spec(Default::default()),
+    ))
+    .expect("a generated config.json");
+    config["process"]["terminal"] = json!(false);
+    edit(&mut config);
+    std::fs::write(bundle.path().join("config.json"), config.to_string()).expect("a file");
+    let checked =
+        bundle::check(bundle::load(bundle.path()).expect("loads")).expect("has no findings");
+    super::create(&checked, host, options)
+}
+
+fn options() -> Options {
+    Options { id: "c1".into(), await_start: true, ..Options::default() }
+}
+
+fn hierarchy(name: &str, controllers: &[&str]) -> Hierarchy {
+    Hierarchy {
+        mount: Path::new("/sys/fs/cgroup").join(name),
+        controllers: controllers.iter().map(ToString::to_string).collect(),
+        own: "/".into(),
+    }
+}
+
+/// A host with v1 hierarchies, two controllers on one mount, and v2 beside them.
+fn hybrid() -> Host {
+    let hierarchies = vec![
+        hierarchy("cpu,cpuacct", &["cpu", "cpuacct"]),
+        hierarchy("memory", &["memory"]),
+        hierarchy("pids", &["pids"]),
+        hierarchy("devices", &["devices"]),
+        hierarchy("systemd", &["name=systemd"]),
+    ];
+    let unified = Unified {
+        mount: "/sys/fs/cgroup/unified".into(),
+        controllers: Vec::new(),
+        own: "/".into(),
+    };
+    Host { cgroup: Layout::Hybrid(hierarchies, unified), ..Host::for_tests() }
+}
+
+/// A host with v2 only.
+fn unified() -> Host {
+    let controllers = ["cpuset", "cpu", "io", "memory", "pids"].map(str::to_owned).to_vec();
+    let unified = Unified { mount: "/sys/fs/cgroup".into(), controllers, own: "/".into() };
+    Host { cgroup: Layout::Unified(unified), ..Host::for_tests() }
+}
+
+fn golden(name: &str, plan: &Plan) {
+    let bundle = plan.sources.first().map(|source| source.path.to_string_lossy().into_owned());
+    let root = bundle.unwrap_or_default();
+    let directory = root.trim_end_matches("/rootfs");
+    let text = plan.to_string().replace(directory, "/bundle");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("src/plan/golden/{name}.txt"));
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&path, &text).expect("the golden file can be written");
+    }
+    let expected = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(text == expected, "{} differs; the plan is now:\n{text}", path.display());
+}
+
+fn limits(config: &mut Value) {
+    config["linux"]["resources"]["memory"] = json!({"limit": 67_108_864, "swap": 134_217_728});
+    config["linux"]["resources"]["cpu"] =
+        json!({"shares": 512, "quota": 50_000, "period": 100_000});
+    config["linux"]["resources"]["pids"] = json!({"limit": 32});
+}
+
+#[test]
+fn golden_default_container_on_a_hybrid_host() {
+    golden("default-hybrid", &plan(&hybrid(), &options(), |_| {}).unwrap());
+}
+
+#[test]
+fn golden_default_container_on_v2_with_limits() {
+    let edit = |config: &mut Value| {
+        limits(config);
+        config["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "cgroup"}));
+    };
+    golden("limits-v2", &plan(&unified(), &options(), edit).unwrap());
+}
+
+#[test]
+fn golden_user_namespace_with_joined_network() {
+    let edit = |config: &mut Value| {
+        config["linux"]["uidMappings"] =
+            json!([{"containerID": 0, "hostID": 100_000, "size": 65_536}]);
+        config["linux"]["gidMappings"] =
+            json!([{"containerID": 0, "hostID": 100_000, "size": 65_536}]);
+        let namespaces = config["linux"]["namespaces"].as_array_mut().unwrap();
+        namespaces.push(json!({"type": "user"}));
+        for namespace in namespaces {
+            if namespace["type"] == "network" {
+                namespace["path"] = json!("/run/netns/blue");
+            }
+        }
+        config["process"]["oomScoreAdj"] = json!(-500);
+    };
+    golden("user-namespace", &plan(&hybrid(), &options(), edit).unwrap());
+}
+
+#[test]
+fn golden_terminal_binds_sysctls_and_a_read_only_root() {
+    let edit = |config: &mut Value| {
+        config["process"]["terminal"] = json!(true);
+        config["process"]["user"] =
+            json!({"uid": 1000, "gid": 100, "additionalGids": [10, 20], "umask": 7});
+        config["process"]["cwd"] = json!("/srv/app");
+        config["process"]["env"] = json!(["PATH=/usr/bin:/bin", "HOME=/srv"]);
+        config["linux"]["sysctl"] = json!({"net.ipv4.ip_forward": "1"});
+        let mounts = config["mounts"].as_array_mut().unwrap();
+        mounts.push(json!({"destination": "/data", "source": "/srv/data", "type": "bind",
+            "options": ["rbind", "ro", "nosuid", "rnoexec", "rslave"]}));
+    };
+    golden("terminal-and-binds", &plan(&hybrid(), &options(), edit).unwrap());
+}
+
+/// The place of the first step that is wanted.
+fn place(plan: &Plan, wanted: impl Fn(&Op) -> bool) -> usize {
+    let found = plan.steps.iter().position(|step| wanted(&step.op));
+    found.unwrap_or_else(|| panic!("no such step in:\n{plan}"))
+}
+
+fn last(plan: &Plan, wanted: impl Fn(&Op) -> bool) -> usize {
+    let found = plan.steps.iter().rposition(|step| wanted(&step.op));
+    found.unwrap_or_else(|| panic!("no such step in:\n{plan}"))
+}
+
+/// A container that has a step of nearly every kind.
+fn full() -> Plan {
+    let edit = |config: &mut Value| {
+        config["process"]["terminal"] = json!(true);
+        config["linux"]["sysctl"] = json!({"net.ipv4.ip_forward": "1"});
+        config["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "cgroup"}));
+        config["linux"]["seccomp"] = json!({"defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_X86_64"],
+            "syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_ERRNO"}]});
+    };
+    plan(&hybrid(), &options(), edit).unwrap()
+}
+
+#[test]
+fn the_cgroup_is_entered_before_its_namespace_is_made() {
+    let plan = full();
+    assert!(
+        place(&plan, |op| matches!(op, Op::JoinCgroup))
+            < place(&plan, |op| matches!(op, Op::Unshare(_)))
+    );
+}
+
+#[test]
+fn the_hosts_proc_is_written_before_anything_of_the_container_is_mounted() {
+    let plan = full();
+    assert!(
+        last(&plan, |op| matches!(op, Op::WriteProc { .. }))
+            < place(&plan, |op| matches!(op, Op::Root { .. }))
+    );
+}
+
+#[test]
+fn propagation_is_cut_before_the_first_mount() {
+    let plan = full();
+    assert!(
+        place(&plan, |op| matches!(op, Op::Propagation { .. }))
+            < place(&plan, |op| matches!(op, Op::Root { .. }))
+    );
+}
+
+#[test]
+fn the_terminal_comes_after_its_devpts_and_before_the_pivot() {
+    let plan = full();
+    let console = place(&plan, |op| matches!(op, Op::Console(_)));
+    assert!(last(&plan, |op| matches!(op, Op::Mount(_))) < console);
+    assert!(console < place(&plan, |op| matches!(op, Op::Pivot { .. })));
+}
+
+#[test]
+fn nodes_are_made_with_a_umask_of_zero() {
+    let plan = full();
+    assert!(
+        place(&plan, |op| matches!(op, Op::Umask(0)))
+            < place(&plan, |op| matches!(op, Op::Device(_)))
+    );
+}
+
+#[test]
+fn paths_are_protected_after_the_pivot_and_the_root_last() {
+    let plan = full();
+    let pivot = place(&plan, |op| matches!(op, Op::Pivot { .. }));
+    let root = place(&plan, |op| matches!(op, Op::ReadOnlyRoot));
+    assert!(pivot < place(&plan, |op| matches!(op, Op::ReadOnly { .. })));
+    assert!(
+        last(&plan, |op| matches!(op, Op::ReadOnly { .. }))
+            < place(&plan, |op| matches!(op, Op::Mask { .. }))
+    );
+    assert!(last(&plan, |op| matches!(op, Op::Mask { .. })) < root);
+}
+
+#[test]
+fn a_missing_program_is_found_before_create_returns() {
+    let plan = full();
+    let find = place(&plan, |op| matches!(op, Op::FindExecutable { .. }));
+    assert!(
+        place(&plan, |op| matches!(op, Op::Capabilities(_))) < find,
+        "with the container's own rights"
+    );
+    assert!(find < place(&plan, |op| matches!(op, Op::Wait(Barrier::Ready))));
+}
+
+#[test]
+fn the_filter_is_the_last_thing_before_the_exec() {
+    let plan = full();
+    let [.., close, seccomp, exec] = &plan.steps[..] else { panic!("{plan}") };
+    assert!(matches!(close.op, Op::CloseFds { first: 3 }));
+    assert!(matches!(seccomp.op, Op::Seccomp { .. }));
+    assert!(matches!(exec.op, Op::Exec { .. }));
+}
+
+#[test]
+fn in_a_user_namespace_limits_are_set_by_the_parent_before_the_child_is_hidden() {
+    let edit = |config: &mut Value| {
+        config["linux"]["uidMappings"] = json!([{"containerID": 0, "hostID": 1000, "size": 1}]);
+        config["linux"]["gidMappings"] = json!([{"containerID": 0, "hostID": 1000, "size": 1}]);
+        config["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "user"}));
+    };
+    let rootless = Host { uid: 1000, gid: 1000, capabilities: 0, ..hybrid() };
+    let plan = plan(&rootless, &options(), edit).unwrap();
+    assert!(plan.by_parent.iter().any(|step| matches!(step.op, Op::Rlimit { .. })));
+    assert!(!plan.steps.iter().any(|step| matches!(step.op, Op::Rlimit { .. })));
+    let maps = place(&plan, |op| matches!(op, Op::Wait(Barrier::Maps)));
+    assert!(maps < place(&plan, |op| matches!(op, Op::NotDumpable)));
+}
+
+#[test]
+fn with_privilege_the_child_is_hidden_before_it_enters_anything() {
+    let plan = full();
+    assert!(
+        place(&plan, |op| matches!(op, Op::NotDumpable))
+            < place(&plan, |op| matches!(op, Op::JoinCgroup))
+    );
+}
+
+#[test]
+fn run_does_not_wait_for_start() {
+    let plan = plan(&hybrid(), &Options { await_start: false, ..options() }, |_| {}).unwrap();
+    assert!(!plan.steps.iter().any(|step| matches!(step.op, Op::AwaitStart)));
+}
+
+#[test]
+fn what_cannot_be_done_is_refused_by_name() {
+    let refused = [
+        ("/hooks/poststop", json!({"hooks": {"poststop": [{"path": "/bin/true"}]}})),
+        ("/process/apparmorProfile", json!({"process": {"apparmorProfile": "x"}})),
+        (
+            "/process/ioPriority",
+            json!({"process": {"ioPriority": {"class": "IOPRIO_CLASS_BE", "priority": 4}}}),
+        ),
+        ("/linux/personality", json!({"linux": {"personality": {"domain": "LINUX32"}}})),
+    ];
+    for (pointer, wanted) in refused {
+        let edit = |config: &mut Value| merge(config, &wanted);
+        let error = plan(&hybrid(), &options(), edit).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("config.json {pointer}: ")), "{error}");
+    }
+}
+
+fn merge(into: &mut Value, from: &Value) {
+    match (into, from) {
+        (Value::Object(into), Value::Object(from)) => {
+            for (key, value) in from {
+                merge(into.entry(key).or_insert(Value::Null), value);
+            }
+        }
+        (into, from) => *into = from.clone(),
+    }
+}

@@ -1,0 +1,114 @@
+//! `/dev`: the default devices and links, those of config.json, and who may use them.
+
+use nconform::fixture::{BundleDir, Runtime, Sandbox};
+use serde_json::json;
+
+#[test]
+fn every_container_has_the_default_devices() {
+    let _sandbox = Sandbox::enter();
+    let script = "cd /dev; stat -c '%n %F %t:%T %a %u:%g' null zero full random urandom tty";
+    let output = Runtime::under_test().run(&BundleDir::new().shell(script)).ok();
+    let wanted = [
+        ("null", "1:3"),
+        ("zero", "1:5"),
+        ("full", "1:7"),
+        ("random", "1:8"),
+        ("urandom", "1:9"),
+        ("tty", "5:0"),
+    ];
+    let line =
+        |(name, number): &(&str, &str)| format!("{name} character special file {number} 666 0:0\n");
+    assert_eq!(output.stdout(), wanted.iter().map(line).collect::<String>());
+}
+
+#[test]
+fn the_default_devices_work_for_any_user() {
+    let _sandbox = Sandbox::enter();
+    let script = "echo x > /dev/null && head -c 4 /dev/zero | wc -c && head -c 4 /dev/urandom | wc -c; echo x > /dev/full";
+    let bundle = BundleDir::new().shell(script).set("/process/user/uid", 1000);
+    let output = Runtime::under_test().run(&bundle).exits(1);
+    assert_eq!(output.stdout(), "4\n4\n");
+    assert!(output.stderr().contains("No space left on device"), "{output}");
+}
+
+#[test]
+fn every_container_has_the_default_links() {
+    let _sandbox = Sandbox::enter();
+    let script = "cd /dev; for l in fd stdin stdout stderr ptmx; do readlink $l; done";
+    let output = Runtime::under_test().run(&BundleDir::new().shell(script)).ok();
+    let wanted = "/proc/self/fd\n/proc/self/fd/0\n/proc/self/fd/1\n/proc/self/fd/2\npts/ptmx\n";
+    assert_eq!(output.stdout(), wanted);
+}
+
+#[test]
+fn devices_of_the_configuration_have_their_kind_number_mode_and_owner() {
+    let _sandbox = Sandbox::enter();
+    let bundle = BundleDir::new()
+        .set("/linux/devices", json!([
+            {"path": "/dev/fuse", "type": "c", "major": 10, "minor": 229, "fileMode": 0o640, "uid": 5, "gid": 6},
+            {"path": "/dev/deep/er/loop", "type": "b", "major": 7, "minor": 0, "fileMode": 0o600},
+            {"path": "/dev/pipe", "type": "p", "fileMode": 0o622},
+            {"path": "/dev/plain", "type": "u", "major": 1, "minor": 3}
+        ]))
+        .shell("cd /dev; stat -c '%n %F %t:%T %a %u:%g' fuse deep/er/loop pipe plain");
+    let output = Runtime::under_test().run(&bundle).ok();
+    let lines: Vec<String> = output.stdout().lines().map(str::to_owned).collect();
+    assert_eq!(lines[0], "fuse character special file a:e5 640 5:6");
+    assert_eq!(lines[1], "deep/er/loop block special file 7:0 600 0:0");
+    assert_eq!(lines[2], "pipe fifo 0:0 622 0:0");
+    assert_eq!(lines[3], "plain character special file 1:3 666 0:0");
+}
+
+#[test]
+fn a_device_of_the_configuration_replaces_a_default_one() {
+    let _sandbox = Sandbox::enter();
+    let bundle = BundleDir::new()
+        .push("/linux/devices", json!({"path": "/dev/null", "type": "c", "major": 1, "minor": 3, "fileMode": 0o600, "gid": 7}))
+        .shell("stat -c '%a %g' /dev/null");
+    assert_eq!(Runtime::under_test().run(&bundle).ok().text(), "600 7");
+}
+
+/// A bundle whose process may make device nodes, and may use what `rules` allow.
+fn maker(rules: serde_json::Value) -> BundleDir {
+    let capabilities = json!(["CAP_MKNOD"]);
+    ["bounding", "permitted", "effective"]
+        .iter()
+        .fold(BundleDir::new(), |bundle, set| {
+            bundle.set(&format!("/process/capabilities/{set}"), capabilities.clone())
+        })
+        .set("/linux/resources/devices", rules)
+}
+
+#[test]
+fn only_devices_that_a_rule_allows_can_be_used() {
+    let _sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let script = "mknod /dev/new c 10 229 && : < /dev/new";
+    let denied = runtime.run(&maker(json!([{"allow": false, "access": "rwm"}])).shell(script));
+    assert!(denied.stderr().contains("Operation not permitted"), "{denied}");
+    assert_ne!(denied.code(), 0);
+    let allowed = json!([
+        {"allow": false, "access": "rwm"},
+        {"allow": true, "type": "c", "major": 10, "minor": 229, "access": "rm"}
+    ]);
+    let _ = runtime.run(&maker(allowed.clone()).shell(script)).ok();
+    let written = runtime.run(&maker(allowed).shell("mknod /dev/new c 10 229 && : > /dev/new"));
+    assert!(written.stderr().contains("Operation not permitted"), "read, not write; {written}");
+}
+
+#[test]
+fn a_bound_dev_is_left_as_it_is() {
+    let _sandbox = Sandbox::enter();
+    let bundle = BundleDir::new();
+    let dev = bundle.path().join("dev");
+    std::fs::create_dir(&dev).expect("make a directory");
+    std::fs::write(dev.join("mark"), "").expect("make a file");
+    let bundle = bundle
+        .set("/mounts", json!([
+            {"destination": "/proc", "type": "proc", "source": "proc"},
+            {"destination": "/dev", "type": "bind", "source": "dev", "options": ["rbind", "rprivate"]}
+        ]))
+        .remove("/linux/maskedPaths")
+        .args(["ls", "/dev"]);
+    assert_eq!(Runtime::under_test().run(&bundle).ok().stdout(), "mark\n");
+}
