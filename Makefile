@@ -10,8 +10,9 @@ BUILD := $(or $(CARGO_TARGET_DIR),target)/$(TARGET)
 PROGRAMS := nrun nman nbundle nconform
 PREFIX ?= /usr/local
 DESTDIR ?=
-# How often `make bench` measures each case.
+# How often `make bench` measures each case, and which build of nrun.
 RUNS ?= 20
+PROFILE ?= release
 # What `make run` runs in the container, instead of a shell.
 ARGS ?=
 
@@ -52,14 +53,15 @@ test-vm: deps-guest ## Run the runtime's tests in a guest with cgroup v2 (root, 
 
 .PHONY: bench
 bench: deps-bench ## Compare nrun with runc and crun: time, memory, system calls (root)
-	cargo build --release --bin nrun --bin nconform
-	$(BUILD)/release/nconform bench --runs $(RUNS)
+	cargo build --profile $(PROFILE) --bin nrun --bin nconform
+	$(BUILD)/$(PROFILE)/nconform bench --runs $(RUNS)
 
 .PHONY: lint
-lint: deps-lint ## Check format, clippy, and the licences and sources of dependencies
+lint: deps-lint ## Check format, clippy, licences and sources of dependencies, links of the documentation
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	cargo deny --log-level error check bans licenses sources
+	scripts/check-docs
 
 .PHONY: advisories
 advisories: deps-lint ## Check dependencies for known vulnerabilities (fetches a database)
