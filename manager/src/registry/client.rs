@@ -66,7 +66,8 @@ impl Client {
         let endpoint = reference.endpoint();
         let is_loopback = is_loopback(endpoint);
         let may_be_plain = is_loopback || !access.tls.verify;
-        let agent = agent(access.tls.config(reference.domain())?, may_be_plain, is_loopback);
+        let tls = access.tls.config(&[reference.domain(), endpoint])?;
+        let agent = agent(tls, may_be_plain, is_loopback);
         let scheme = if may_be_plain { spoken_scheme(&agent, endpoint)? } else { "https" };
         Ok(Self {
             agent,

@@ -49,9 +49,10 @@ impl Default for Tls {
 }
 
 impl Tls {
-    /// The TLS settings for connections on behalf of `registry`.
-    pub(super) fn config(&self, registry: &str) -> Result<TlsConfig, Error> {
-        let roots = if self.verify { self.roots(registry)? } else { Vec::new() };
+    /// The TLS settings for a registry that goes by these names: Docker Hub has two, of which users
+    /// know one and see the other in errors.
+    pub(super) fn config(&self, names: &[&str]) -> Result<TlsConfig, Error> {
+        let roots = if self.verify { self.roots(names)? } else { Vec::new() };
         Ok(TlsConfig::builder()
             .root_certs(RootCerts::new_with_certs(&roots))
             .disable_verification(!self.verify)
@@ -59,14 +60,16 @@ impl Tls {
             .build())
     }
 
-    fn roots(&self, registry: &str) -> Result<Vec<Certificate<'static>>, Error> {
+    fn roots(&self, names: &[&str]) -> Result<Vec<Certificate<'static>>, Error> {
         let mut roots = Vec::new();
         if let Some(bundle) = host_bundle() {
             read_certificates(&bundle, &mut roots)?;
         }
         for directory in &self.certs_directories {
-            for file in certificate_files(&directory.join(registry))? {
-                read_certificates(&file, &mut roots)?;
+            for name in names {
+                for file in certificate_files(&directory.join(name))? {
+                    read_certificates(&file, &mut roots)?;
+                }
             }
         }
         for file in &self.ca_files {
@@ -128,7 +131,7 @@ mod tests {
         let file = directory.path().join("ca.crt");
         fs::write(&file, "not a certificate\n").unwrap();
         let tls = Tls { ca_files: vec![file.clone()], ..Tls::default() };
-        let error = tls.config("r").unwrap_err().to_string();
+        let error = tls.config(&["r"]).unwrap_err().to_string();
         assert!(error.contains(file.to_str().unwrap()), "{error}");
         assert!(error.ends_with("no certificate in it"), "{error}");
     }
@@ -137,9 +140,9 @@ mod tests {
     fn a_missing_ca_file_is_an_error_but_a_missing_certs_directory_is_not() {
         let missing = PathBuf::from("/nonexistent/ca.crt");
         let with_file = Tls { ca_files: vec![missing.clone()], ..Tls::default() };
-        let error = with_file.config("r").unwrap_err().to_string();
+        let error = with_file.config(&["r"]).unwrap_err().to_string();
         assert!(error.ends_with("no such file or directory"), "{error}");
         let with_directory = Tls { certs_directories: vec![missing], ..Tls::default() };
-        with_directory.config("r").unwrap();
+        with_directory.config(&["r"]).unwrap();
     }
 }

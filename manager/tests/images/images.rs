@@ -51,9 +51,9 @@ impl TestImage {
         Self::default().layer(&lower).layer(&upper)
     }
 
-    /// Alpine's minirootfs where it is at hand, else the machine's busybox.
+    /// Alpine's minirootfs where it is at hand, else the machine's busybox; and the name it deserves.
     #[expect(clippy::print_stderr, reason = "a test that tries less than it could says so")]
-    pub(crate) fn real() -> Self {
+    pub(crate) fn real() -> (&'static str, Self) {
         let directory = std::env::var_os("NRUN_TEST_IMAGES").map_or_else(
             || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/images"),
             PathBuf::from,
@@ -64,12 +64,12 @@ impl TestImage {
             eprintln!("no alpine-minirootfs in `{}`: busybox instead", directory.display());
             let busybox = fs::read("/bin/busybox").unwrap();
             let entries = [Entry::Dir("bin", 0o755), Entry::File("bin/busybox", &busybox, 0o755)];
-            return Self::default().layer(&entries);
+            return ("busybox-static", Self::default().layer(&entries));
         };
         let blob = fs::read(path).unwrap();
         let mut archive = Vec::new();
         MultiGzDecoder::new(&*blob).read_to_end(&mut archive).unwrap();
-        Self { layers: vec![blob], diff_ids: vec![Digest::of(&archive)] }
+        ("alpine", Self { layers: vec![blob], diff_ids: vec![Digest::of(&archive)] })
     }
 
     /// Adds a gzipped layer.

@@ -4,6 +4,7 @@
 //! server that lies answers on loopback. They need root.
 
 mod archives;
+mod first_run;
 mod hostile;
 mod images;
 mod logins;

@@ -58,7 +58,7 @@ fn layers_are_stacked_with_their_whiteouts_and_the_container_writes_apart() {
 fn a_real_distribution_runs_from_its_snapshot() {
     let _sandbox = Sandbox::enter();
     let (_root, store) = store();
-    let (_server, image) = pulled(TestImage::real(), &store);
+    let (_server, image) = pulled(TestImage::real().1, &store);
     let prepared = store.snapshots().prepare(&image.chain_ids, "c1").unwrap();
     let target = scratch_dir();
     mount(&prepared, target.path()).unwrap();
