@@ -90,6 +90,8 @@ pub fn exec(
     steps.push(process::find_executable(process, options.at)?);
     let mut push = |op, pointer: &str| steps.push(Step { op, pointer: pointer.to_owned() });
     push(Op::Wait(Barrier::Ready), "");
+    steps.extend(process::last_rlimit(process, options.at));
+    let mut push = |op, pointer: &str| steps.push(Step { op, pointer: pointer.to_owned() });
     push(Op::CloseFds { first: options.preserve_fds.saturating_add(3) }, "");
     if let Some(filter) = filter {
         push(Op::Seccomp { program: filter.program, flags: filter.flags }, "/linux/seccomp");
