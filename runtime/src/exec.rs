@@ -148,11 +148,17 @@ fn process(parsed: &Parsed, spec: &Spec) -> Result<(Process, &'static str, &'sta
     process.set_terminal(Some(parsed.is_set("tty")));
     process.set_console_size(None);
     change(&mut process, parsed)?;
-    Ok((process, "config.json", "/process"))
+    // What the command line leaves out is the container's own, and has worked before: no file is at fault.
+    Ok((process, "", "/process"))
 }
 
 fn change(process: &mut Process, parsed: &Parsed) -> Result<()> {
     if let Some(cwd) = parsed.value("cwd") {
+        if !cwd.starts_with('/') {
+            return Err(Error::Usage(format!(
+                "invalid value `{cwd}` for flag --cwd: it must be an absolute path in the container"
+            )));
+        }
         process.set_cwd(cwd.into());
     }
     let mut env = process.env().clone().unwrap_or_default();
