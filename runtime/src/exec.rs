@@ -56,13 +56,14 @@ pub fn run(parsed: &Parsed) -> Result<u8> {
     let socket = console_socket(parsed, terminal, detach)?;
     let foreground =
         if detach { None } else { Some(Foreground::prepare(terminal && socket.is_none())?) };
-    let (foreground, console) = match foreground {
+    let (mut foreground, console) = match foreground {
         None => (None, socket),
         Some((foreground, console)) => (Some(foreground), socket.or(console)),
     };
     let mut child =
         parent::spawn(&plan, &cgroup, Handed { console, start: None, init: Some(init) })?;
     let started = create::write_pid_file(parsed.value("pid-file").map(Path::new), child.pid)
+        .and_then(|()| foreground.as_mut().map_or(Ok(()), Foreground::attach))
         .and_then(|()| child.go())
         .and_then(|()| child.executed(&plan));
     if let Err(error) = started {

@@ -82,7 +82,9 @@ impl Failure {
             (Op::Mount(_), Errno::INVAL) => {
                 "an option is not known to this file system: see `dmesg`"
             }
-            (Op::Root { .. } | Op::Bind(_), Errno::ACCESS) if self.user_namespace => {
+            (Op::Root { .. } | Op::Bind(_) | Op::Mount(_), Errno::ACCESS)
+                if self.user_namespace =>
+            {
                 "the container's root user must be able to reach it: every directory on the way needs the `x` bit"
             }
             (Op::Bind(_), Errno::INVAL | Errno::NOTDIR) => {
