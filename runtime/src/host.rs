@@ -16,8 +16,6 @@ pub struct Host {
     pub gid: u32,
     /// The caller's permitted capabilities, bit N for capability N.
     pub capabilities: u64,
-    /// setgroups(2) is not denied in the caller's user namespace.
-    pub may_set_groups: bool,
     /// Where cgroups are mounted, and where we are in them.
     pub cgroup: cgroup::Layout,
     /// What the kernel's seccomp can do.
@@ -39,7 +37,6 @@ impl Host {
             uid: rustix::process::geteuid().as_raw(),
             gid: rustix::process::getegid().as_raw(),
             capabilities: sets.permitted.bits(),
-            may_set_groups: true,
             cgroup: cgroup::probe()?,
             seccomp: seccomp::Kernel::ask(
                 |action| with_seccomp && sys::seccomp::action_is_available(action),
@@ -61,7 +58,6 @@ impl Host {
             uid: 0,
             gid: 0,
             capabilities: (1 << 41) - 1,
-            may_set_groups: true,
             cgroup: cgroup::Layout::Legacy(Vec::new()),
             seccomp: seccomp::Kernel::ask(|_| true, |_| true),
         }

@@ -39,7 +39,8 @@ pub fn privileges(process: &Process, host: &Host, at: &str) -> Result<Vec<Step>,
         steps.push(step(Op::StandardStreams { uid: user.uid() }, "user/uid"));
     }
     let groups = user.additional_gids().clone().unwrap_or_default();
-    let groups = if host.may_set_groups { Some(groups) } else { None };
+    // Without privilege the mapping of groups was written with setgroups(2) denied (user_namespaces(7)).
+    let groups = if host.privileged() { Some(groups) } else { None };
     steps.push(step(Op::User { uid: user.uid(), gid: user.gid(), groups }, "user"));
     steps.push(step(Op::Capabilities(sets.process), "capabilities"));
     let umask = user.umask().unwrap_or(DEFAULT_UMASK);
