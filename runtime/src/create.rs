@@ -114,7 +114,7 @@ pub fn run(parsed: &Parsed) -> Result<()> {
 pub fn create(args: &Args, checked: &Checked, console: Option<OwnedFd>) -> Result<Created> {
     let host = Host::probe(has_seccomp(checked))?;
     let plan = plan::create(checked, &host, &args.options)?;
-    let console = console_socket(args, checked)?.or(console);
+    let console = console_socket(args, checked, console)?;
     let mut slot =
         Slot::reserve(&args.root, &args.id, saved(args, checked, &host, &plan), checked.text())?;
     let start = if args.options.await_start { Some(slot.listen()?) } else { None };
@@ -169,18 +169,23 @@ fn saved(args: &Args, checked: &Checked, host: &Host, plan: &Plan) -> Saved {
     }
 }
 
-/// The engine's socket for the terminal, connected before anything is made: one that is not there is found out first.
-fn console_socket(args: &Args, checked: &Checked) -> Result<Option<OwnedFd>> {
+/// The engine's socket for the terminal, connected before anything is made, or the caller's own: one that is not there is found out
+/// first.
+fn console_socket(
+    args: &Args,
+    checked: &Checked,
+    console: Option<OwnedFd>,
+) -> Result<Option<OwnedFd>> {
     let terminal =
         checked.spec.process().as_ref().is_some_and(|process| process.terminal().unwrap_or(false));
     match (&args.console_socket, terminal) {
-        (None, true) if args.options.await_start => Err(Error::Usage(
+        (None, true) if console.is_none() => Err(Error::Usage(
             "cannot allocate tty if nrun will detach without setting --console-socket".into(),
         )),
         (Some(_), false) => Err(Error::Usage(
             "cannot use --console-socket: `process.terminal` is not set in config.json".into(),
         )),
-        (None, _) => Ok(None),
+        (None, _) => Ok(console),
         (Some(path), true) => connect(path).map(Some),
     }
 }

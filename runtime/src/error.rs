@@ -28,7 +28,7 @@ pub enum Error {
     #[error(transparent)]
     Cgroup(#[from] cgroup::Error),
     /// There is no container with this id.
-    #[error("container `{0}` does not exist: container does not exist")]
+    #[error("cannot find `{0}`: container does not exist")]
     NoContainer(String),
     /// There is one already.
     #[error("cannot create container `{0}`: container with given ID already exists")]

@@ -56,13 +56,14 @@ pub fn run(parsed: &Parsed) -> Result<u8> {
     let socket = console_socket(parsed, terminal, detach)?;
     let foreground =
         if detach { None } else { Some(Foreground::prepare(terminal && socket.is_none())?) };
-    let (foreground, console) = match foreground {
+    let (mut foreground, console) = match foreground {
         None => (None, socket),
         Some((foreground, console)) => (Some(foreground), socket.or(console)),
     };
     let mut child =
         parent::spawn(&plan, &cgroup, Handed { console, start: None, init: Some(init) })?;
     let started = create::write_pid_file(parsed.value("pid-file").map(Path::new), child.pid)
+        .and_then(|()| foreground.as_mut().map_or(Ok(()), Foreground::attach))
         .and_then(|()| child.go())
         .and_then(|()| child.executed(&plan));
     if let Err(error) = started {
@@ -147,11 +148,17 @@ fn process(parsed: &Parsed, spec: &Spec) -> Result<(Process, &'static str, &'sta
     process.set_terminal(Some(parsed.is_set("tty")));
     process.set_console_size(None);
     change(&mut process, parsed)?;
-    Ok((process, "config.json", "/process"))
+    // What the command line leaves out is the container's own, and has worked before: no file is at fault.
+    Ok((process, "", "/process"))
 }
 
 fn change(process: &mut Process, parsed: &Parsed) -> Result<()> {
     if let Some(cwd) = parsed.value("cwd") {
+        if !cwd.starts_with('/') {
+            return Err(Error::Usage(format!(
+                "invalid value `{cwd}` for flag --cwd: it must be an absolute path in the container"
+            )));
+        }
         process.set_cwd(cwd.into());
     }
     let mut env = process.env().clone().unwrap_or_default();

@@ -10,7 +10,7 @@ use std::fmt;
 pub struct Failure {
     /// The container.
     pub id: String,
-    /// The file that the pointer points into.
+    /// The file that the pointer points into; empty where the command line says it.
     pub document: &'static str,
     /// The step.
     pub step: Step,
@@ -33,6 +33,14 @@ impl Failure {
             user_namespace: plan.namespaces.contains(sys::namespace::Kinds::USER),
             pid_namespace: plan.namespaces.contains(sys::namespace::Kinds::PID),
         })
+    }
+
+    /// Where what failed was asked for, if a file asked for it.
+    fn place(&self) -> String {
+        if self.step.pointer.is_empty() || self.document.is_empty() {
+            return String::new();
+        }
+        format!(" ({} {})", self.document, self.step.pointer)
     }
 
     /// What to do about it.
@@ -74,8 +82,13 @@ impl Failure {
             (Op::Mount(_), Errno::INVAL) => {
                 "an option is not known to this file system: see `dmesg`"
             }
-            (Op::Root { .. } | Op::Bind(_), Errno::ACCESS) if self.user_namespace => {
+            (Op::Root { .. } | Op::Bind(_) | Op::Mount(_), Errno::ACCESS)
+                if self.user_namespace =>
+            {
                 "the container's root user must be able to reach it: every directory on the way needs the `x` bit"
+            }
+            (Op::Bind(_), Errno::INVAL | Errno::NOTDIR) => {
+                "a directory goes on a directory, and anything else on a file: what is at the target is of the other kind"
             }
             (Op::Pivot { .. }, Errno::INVAL) => {
                 "on a host whose root is an initramfs, `--no-pivot` is needed"
@@ -99,7 +112,7 @@ impl Failure {
                 "the working directory is outside the container's root"
             }
             (Op::FindExecutable { candidates, .. }, Errno::NOENT) if candidates.len() > 1 => {
-                "PATH is looked for in `process.env`, inside the container"
+                "the directories are those of PATH in the process's environment, as they are inside the container"
             }
             (Op::FindExecutable { .. }, Errno::ACCESS) => {
                 "it must have the `x` bit for the container's user, and lie on a mount without `noexec`"
@@ -118,14 +131,13 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let why = sys::text(self.errno);
+        let (id, place) = (&self.id, self.place());
+        // `exec` has a document of its own, or its command line.
+        let attempt = if self.document == "config.json" { "start" } else { "exec in" };
         match &self.step.op {
             // The words that engines match to tell exit status 127 and 126 from 125.
             Op::FindExecutable { name, candidates } => {
-                write!(
-                    f,
-                    "cannot start container `{}` ({} {}): exec: \"{name}\": ",
-                    self.id, self.document, self.step.pointer
-                )?;
+                write!(f, "cannot {attempt} container `{id}`{place}: exec: \"{name}\": ")?;
                 match self.errno {
                     Errno::NOENT if candidates.len() > 1 => {
                         write!(f, "executable file not found in $PATH")
@@ -137,19 +149,9 @@ impl fmt::Display for Failure {
             Op::Exec { argv, .. } => {
                 let name =
                     argv.as_slice().first().map(|name| name.to_string_lossy()).unwrap_or_default();
-                write!(
-                    f,
-                    "cannot start container `{}` ({} {}): exec {name}: {why}",
-                    self.id, self.document, self.step.pointer
-                )
+                write!(f, "cannot {attempt} container `{id}`{place}: exec {name}: {why}")
             }
-            op => {
-                write!(f, "cannot {} in container `{}`", op.phrase(), self.id)?;
-                if !self.step.pointer.is_empty() {
-                    write!(f, " ({} {})", self.document, self.step.pointer)?;
-                }
-                write!(f, ": {why}")
-            }
+            op => write!(f, "cannot {} in container `{id}`{place}: {why}", op.phrase()),
         }
     }
 }

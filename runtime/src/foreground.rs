@@ -24,6 +24,8 @@ pub struct Foreground {
     signals: SignalFd,
     /// Where the master of its terminal arrives.
     console: Option<OwnedFd>,
+    /// Its terminal, once it has arrived.
+    terminal: Option<Terminal>,
 }
 
 impl Foreground {
@@ -41,17 +43,29 @@ impl Foreground {
         } else {
             (None, None)
         };
-        Ok((Foreground { signals, console }, theirs))
+        Ok((Foreground { signals, console, terminal: None }, theirs))
+    }
+
+    /// Takes the terminal of a process that is ready: before its program runs, which is to find the size of ours, and
+    /// none of whose input is to be echoed by ours.
+    ///
+    /// # Errors
+    /// When the terminal cannot be had.
+    pub fn attach(&mut self) -> Result<()> {
+        let failed =
+            |errno| Error::system("take the terminal of the process in the foreground", errno);
+        let master = self.console.as_ref().map(terminal::receive).transpose().map_err(failed)?;
+        self.terminal = master.map(Terminal::attach).transpose().map_err(failed)?;
+        Ok(())
     }
 
     /// Follows the process to its end. Returns its exit status, or 128 and the signal that killed it.
     ///
     /// # Errors
-    /// When the terminal cannot be had, or a system call that cannot fail does.
-    pub fn wait(self, pid: Pid, pidfd: &OwnedFd) -> Result<u8> {
+    /// When a system call that cannot fail does.
+    pub fn wait(mut self, pid: Pid, pidfd: &OwnedFd) -> Result<u8> {
         let failed = |errno| Error::system("follow the process in the foreground", errno);
-        let terminal = self.console.as_ref().map(terminal::receive).transpose().map_err(failed)?;
-        let mut terminal = terminal.map(Terminal::attach).transpose().map_err(failed)?;
+        let mut terminal = self.terminal.take();
         // It may have ended before the signals were looked at.
         while let Some(status) = self.pending(pid, pidfd, terminal.as_ref()).map_err(failed)? {
             let Some(status) = status else {

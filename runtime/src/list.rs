@@ -17,7 +17,11 @@ pub fn run(parsed: &Parsed) -> Result<String> {
     let json = match parsed.value("format") {
         None | Some("table") => false,
         Some("json") => true,
-        Some(_) => return Err(Error::Usage("invalid format option".into())),
+        Some(other) => {
+            return Err(Error::Usage(format!(
+                "invalid format option `{other}`: it is `table` or `json`"
+            )));
+        }
     };
     let mut names = match std::fs::read_dir(&root) {
         Ok(entries) => entries

@@ -165,7 +165,8 @@ fn follow(plan: &Plan, cgroup: &Cgroup, init: Init) -> Result<Init> {
             Ok(Some(Message::Forked { .. })) => {
                 return Err(Error::system("follow the container's init", Errno::PROTO));
             }
-            Ok(None) => return Err(died(plan, init.pid)),
+            // Reset: it ended with our last answer unread.
+            Ok(None) | Err(Errno::CONNRESET) => return Err(died(plan, init.pid)),
             Err(errno) => return Err(Error::system("follow the container's init", errno)),
         }
     }
@@ -222,11 +223,16 @@ fn map(plan: &Plan, pid: Pid) -> Result<()> {
     Ok(())
 }
 
-/// What was written, as it can stand in a line: a list of mappings may have thousands.
+/// What was written, as it can stand in a line: a list of mappings may have thousands. The kernel reads no more than a page of them
+/// (user_namespaces(7)).
 fn brief(text: &str) -> String {
-    match text.trim_end().lines().count() {
-        0 | 1 => format!("`{}`", text.trim_end()),
-        lines => format!("{lines} lines from `{}` on", text.lines().next().unwrap_or_default()),
+    let (lines, first) = (text.lines().count(), text.lines().next().unwrap_or_default());
+    match lines {
+        0 | 1 => format!("`{first}`"),
+        _ if text.len() >= 4096 => {
+            format!("{lines} mappings, {} bytes where 4095 are the most,", text.len())
+        }
+        _ => format!("{lines} mappings from `{first}` on"),
     }
 }
 
@@ -261,7 +267,7 @@ fn tree(plan: &Plan, source: &Source) -> Result<OwnedFd> {
         let path = source.path.to_string_lossy();
         Error::system(
             format!(
-                "open `{path}` for container `{}` ({} {})",
+                "open the mount source `{path}` for container `{}` ({} {})",
                 plan.id, plan.document, source.pointer
             ),
             errno,

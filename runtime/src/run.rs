@@ -23,15 +23,16 @@ pub fn run(parsed: &Parsed) -> Result<u8> {
     let checked = create::check(&args)?;
     let terminal =
         checked.spec.process().as_ref().is_some_and(|process| process.terminal().unwrap_or(false));
-    let (foreground, console) = Foreground::prepare(terminal && args.console_socket.is_none())?;
+    let (mut foreground, console) = Foreground::prepare(terminal && args.console_socket.is_none())?;
     if !parsed.is_set("no-subreaper") {
         // Orphans of a container that shares our pid namespace become ours and not init's: they are reaped here.
         let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
     }
     let Created { plan, mut init } = create::create(&args, &checked, console)?;
     init.close_resources();
-    let ended = init
-        .go()
+    let ended = foreground
+        .attach()
+        .and_then(|()| init.go())
         .and_then(|()| init.executed(&plan))
         .and_then(|()| foreground.wait(init.pid, &init.pidfd));
     if ended.is_err() {

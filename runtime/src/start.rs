@@ -49,7 +49,8 @@ pub fn run(parsed: &Parsed) -> Result<()> {
 fn failure(parsed: &Parsed, record: &Record, step: usize, errno: Errno) -> Error {
     match plan_of(parsed, record) {
         Ok(plan) => parent::failure(&plan, step, errno),
-        Err(error) => error,
+        // The bundle is gone or changed. What the child said is what matters.
+        Err(_) => Error::system(format!("start container `{}`", record.saved.id), errno),
     }
 }
 

@@ -72,3 +72,23 @@ fn a_create_with_a_helper_stage_that_is_killed_leaves_nothing_that_delete_cannot
             .set("/linux/gidMappings", mapping)
     });
 }
+
+#[test]
+fn a_start_or_delete_that_is_killed_can_be_followed_by_a_delete() {
+    let sandbox = Sandbox::enter();
+    let (runtime, bundle) = (Runtime::under_test(), sleeper());
+    for command in [&["start"][..], &["delete", "--force"]] {
+        for moment in 0..MOMENTS / 2 {
+            let container = runtime.create(&bundle, [""; 0]);
+            let (mut child, _) = runtime.call(command).args([container.id()]).start();
+            std::thread::sleep(Duration::from_micros(200) * moment);
+            child.kill().expect("kill the runtime");
+            child.wait().expect("wait for the runtime");
+            let _ = runtime.call(["delete", "--force", container.id()]).run().ok();
+            let left = cgroups::named(container.id());
+            assert!(left.is_empty(), "killed {command:?}: {left:?}");
+            assert!(!runtime.root().join(container.id()).exists(), "killed {command:?}");
+        }
+    }
+    sandbox.assert_clean();
+}

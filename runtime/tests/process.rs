@@ -135,6 +135,21 @@ fn resource_limits_are_as_configured() {
 }
 
 #[test]
+fn a_limit_on_open_files_may_be_lower_than_what_setting_up_takes() {
+    let _sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    for (soft, hard) in [(5, 6), (5, 4096)] {
+        let bundle = BundleDir::new()
+            .set("/process/rlimits", json!([{"type": "RLIMIT_NOFILE", "soft": soft, "hard": hard}]))
+            .shell("ulimit -Sn; ulimit -Hn");
+        assert_eq!(runtime.run(&bundle).ok().stdout(), format!("{soft}\n{hard}\n"));
+        let container = runtime.start(&bundle);
+        container.wait();
+        assert_eq!(container.output().stdout(), format!("{soft}\n{hard}\n"));
+    }
+}
+
+#[test]
 fn a_limit_that_cannot_be_raised_is_reported_with_its_place() {
     let sandbox = Sandbox::enter();
     let runtime = Runtime::under_test();

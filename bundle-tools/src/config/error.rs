@@ -128,7 +128,7 @@ impl Error {
     /// What to do about it, where there is something better to say than the message.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Error::Read { kind: io::ErrorKind::NotFound, .. } => Some(
+            Error::Read { path, kind: io::ErrorKind::NotFound, .. } if is_of_a_bundle(path) => Some(
                 "a bundle is a directory with a file `config.json` and the container's root file \
                  system; the command `spec` writes a `config.json` to start from"
                     .to_owned(),
@@ -205,6 +205,11 @@ impl fmt::Display for OneLine<'_> {
         }
         Ok(())
     }
+}
+
+/// A bundle's directory or its config.json, and not the file of a process, which has no such place.
+fn is_of_a_bundle(path: &Path) -> bool {
+    path.extension().is_none_or(|extension| extension != "json") || path.ends_with("config.json")
 }
 
 #[cfg(test)]

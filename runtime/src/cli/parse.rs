@@ -42,7 +42,7 @@ impl Parsed {
         let parse = |text: &str| {
             text.parse().map_err(|_| {
                 Error::Usage(format!(
-                    "invalid value `{text}` for flag --{name}: it must be a number"
+                    "invalid value `{text}` for flag --{name}: it must be a whole number, 0 or more"
                 ))
             })
         };

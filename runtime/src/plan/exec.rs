@@ -78,16 +78,15 @@ pub fn exec(
     if options.new_keyring {
         push(Op::Keyring(c_string(format!("_ses.{}", options.id).as_bytes(), "")?), "");
     }
-    let filter = match options.seccomp {
-        Some(profile) => Some(seccomp::compile(profile, &host.seccomp)?),
-        None => None,
-    };
+    let compile = |profile| seccomp::compile(profile, &host.seccomp);
+    let filter = options.seccomp.map(compile).transpose()?;
     let mut privileges = process::privileges(process, host, options.at)?;
     if filter.is_some() && !process.no_new_privileges().unwrap_or(false) {
         process::keep_sys_admin(&mut privileges);
     }
     steps.extend(privileges);
     steps.push(process::find_executable(process, options.at)?);
+    steps.extend(process::last_rlimit(process, options.at));
     let mut push = |op, pointer: &str| steps.push(Step { op, pointer: pointer.to_owned() });
     push(Op::Wait(Barrier::Ready), "");
     push(Op::CloseFds { first: options.preserve_fds.saturating_add(3) }, "");

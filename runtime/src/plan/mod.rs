@@ -439,6 +439,7 @@ impl Builder<'_> {
         if self.options.await_start {
             self.push(Op::AwaitStart, "");
         }
+        self.steps.extend(process::last_rlimit(self.process, "/process"));
         self.push(Op::CloseFds { first: self.options.preserve_fds.saturating_add(3) }, "");
         if let Some(filter) = filter {
             // Last, so that the filter need not allow anything that only the runtime does.

@@ -5,7 +5,7 @@
 use super::op::{Capabilities, Op, Step};
 use super::{Error, c_string};
 use crate::host::Host;
-use oci_spec::runtime::{Capability, LinuxCapabilities, PosixRlimitType, Process};
+use oci_spec::runtime::{Capability, LinuxCapabilities, PosixRlimit, PosixRlimitType, Process};
 use rustix::process::Resource;
 use std::collections::HashSet;
 use std::ffi::CString;
@@ -53,19 +53,37 @@ pub fn privileges(process: &Process, host: &Host, at: &str) -> Result<Vec<Step>,
     Ok(steps)
 }
 
-/// The resource limits.
+/// As many files as setting a container up may ever have open at once.
+const ENOUGH_FILES: u64 = 1024;
+
+/// The resource limits, but for a number of open files that would leave too few for setting the container up: that one is
+/// lowered by [`last_rlimit`].
 pub fn rlimits(process: &Process, at: &str) -> Vec<Step> {
-    let limit = |value: u64| (value != u64::MAX).then_some(value);
     let listed = process.rlimits().as_deref().unwrap_or_default();
-    let step = |(i, rlimit): (usize, &oci_spec::runtime::PosixRlimit)| Step {
-        op: Op::Rlimit {
-            resource: resource(rlimit.typ()),
-            soft: limit(rlimit.soft()),
-            hard: limit(rlimit.hard()),
-        },
-        pointer: format!("{at}/rlimits/{i}"),
+    let step = |(i, rlimit): (usize, &PosixRlimit)| match (is_too_low(rlimit), rlimit.hard()) {
+        (false, hard) => Some(rlimit_step(rlimit, rlimit.soft(), hard, at, i)),
+        // The privilege to raise the hard limit is there only now.
+        (true, hard) if hard >= ENOUGH_FILES => Some(rlimit_step(rlimit, hard, hard, at, i)),
+        (true, _) => None,
     };
-    listed.iter().enumerate().map(step).collect()
+    listed.iter().enumerate().filter_map(step).collect()
+}
+
+/// The limit on open files, where it is low: nothing is opened after it, and to lower a limit takes no privilege.
+pub fn last_rlimit(process: &Process, at: &str) -> Option<Step> {
+    let listed = process.rlimits().as_deref().unwrap_or_default();
+    let (i, rlimit) = listed.iter().enumerate().find(|(_, rlimit)| is_too_low(rlimit))?;
+    Some(rlimit_step(rlimit, rlimit.soft(), rlimit.hard(), at, i))
+}
+
+fn is_too_low(rlimit: &PosixRlimit) -> bool {
+    rlimit.typ() == PosixRlimitType::RlimitNofile && rlimit.soft() < ENOUGH_FILES
+}
+
+fn rlimit_step(rlimit: &PosixRlimit, soft: u64, hard: u64, at: &str, i: usize) -> Step {
+    let limit = |value: u64| (value != u64::MAX).then_some(value);
+    let op = Op::Rlimit { resource: resource(rlimit.typ()), soft: limit(soft), hard: limit(hard) };
+    Step { op, pointer: format!("{at}/rlimits/{i}") }
 }
 
 fn resource(typ: PosixRlimitType) -> Resource {
@@ -220,6 +238,25 @@ mod tests {
         assert_eq!(sets.bounding, 0b10_0001);
         assert_eq!(sets.process.effective, 0b1, "effective is within permitted");
         assert_eq!(sets.process.ambient, 0, "ambient is within inheritable");
+    }
+
+    #[test]
+    fn a_low_limit_on_open_files_is_set_last_and_a_hard_one_that_is_not_low_is_raised_first() {
+        let limits = |soft: u64, hard: u64| {
+            let json = format!(
+                r#"{{"args": ["x"], "rlimits": [{{"type": "RLIMIT_NOFILE", "soft": {soft}, "hard": {hard}}}]}}"#
+            );
+            let process = process(&json);
+            let values = |step: &Step| match step.op {
+                Op::Rlimit { soft, hard, .. } => (soft.unwrap(), hard.unwrap()),
+                _ => panic!("{step:?}"),
+            };
+            let first: Vec<_> = rlimits(&process, "/process").iter().map(values).collect();
+            (first, last_rlimit(&process, "/process").as_ref().map(values))
+        };
+        assert_eq!(limits(1024, 4096), (vec![(1024, 4096)], None));
+        assert_eq!(limits(20, 4096), (vec![(4096, 4096)], Some((20, 4096))));
+        assert_eq!(limits(20, 30), (vec![], Some((20, 30))));
     }
 
     #[test]

@@ -1,0 +1,65 @@
+//! Class F: out of the cgroup, or into somebody else's.
+
+use nconform::fixture::{BundleDir, Runtime, Sandbox, cgroups, unique_name};
+use serde_json::json;
+
+#[test]
+fn a_cgroups_path_that_leads_elsewhere_is_refused() {
+    let _sandbox = Sandbox::enter();
+    let (runtime, name) = (Runtime::under_test(), unique_name());
+    for path in [
+        "..",
+        "../NAME",
+        "/../NAME",
+        "/NAME/../../NAME",
+        "NAME/..",
+        "/",
+        "//",
+        ".",
+        "a\nNAME",
+        "/NAME/../..",
+    ] {
+        let path = path.replace("NAME", &name);
+        let output =
+            runtime.run(&BundleDir::new().set("/linux/cgroupsPath", path.as_str())).exits(1);
+        assert!(output.stderr().contains("/linux/cgroupsPath"), "{path:?}: {output}");
+        assert_eq!(cgroups::named(&name), Vec::<std::path::PathBuf>::new(), "{path:?}");
+    }
+}
+
+/// Everything that a container could try on what it sees of its cgroups.
+const ESCAPE: &str = r#"
+    for directory in /sys/fs/cgroup /sys/fs/cgroup/*; do
+        mkdir $directory/escape && echo "made $directory/escape"
+        for file in cgroup.procs tasks release_agent notify_on_release devices.allow memory.limit_in_bytes pids.max cgroup.subtree_control; do
+            [ -e $directory/$file ] && echo 1 >$directory/$file && echo "wrote $directory/$file"
+        done
+    done 2>/dev/null
+    ls -d /sys/fs/cgroup/* | wc -l"#;
+
+#[test]
+fn a_container_can_only_look_at_its_own_cgroups() {
+    let _sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let cases =
+        [BundleDir::new(), BundleDir::new().push("/linux/namespaces", json!({"type": "cgroup"}))];
+    for bundle in cases {
+        let said = runtime.run(&bundle.shell(ESCAPE)).ok().text();
+        let seen: u32 = said.parse().unwrap_or_else(|_| panic!("out of the cgroup: {said}"));
+        assert!(seen > 0, "the container saw no cgroups at all");
+    }
+}
+
+#[test]
+fn a_container_does_not_see_where_on_the_host_its_cgroup_is() {
+    let _sandbox = Sandbox::enter();
+    let (runtime, name) = (Runtime::under_test(), unique_name());
+    let bundle = BundleDir::new()
+        .push("/linux/namespaces", json!({"type": "cgroup"}))
+        .set("/linux/cgroupsPath", format!("/{name}/inner"))
+        .args(["cat", "/proc/self/cgroup"]);
+    let seen = runtime.run(&bundle).ok().stdout();
+    cgroups::destroy(&name);
+    assert!(!seen.contains(&name), "{seen}");
+    assert!(seen.lines().any(|line| line.ends_with(":/")), "{seen}");
+}

@@ -1,0 +1,76 @@
+//! Class B: file descriptors and working directories that lead out of the container.
+
+use std::os::unix::fs::symlink;
+
+use nconform::fixture::{BundleDir, Capture, Runtime, Sandbox};
+
+use crate::host::{Canary, SECRET, wait_until};
+
+/// A call of the runtime by somebody who has a directory of the host open as 7, 8 and 9, and passes that on.
+fn leaky(runtime: &Runtime, canary: &Canary, args: &[&str]) -> Capture {
+    let program = runtime.program().display().to_string();
+    let root = runtime.root().display().to_string();
+    let directory = canary.path().display().to_string();
+    Capture::of("sh")
+        .args(["-c", r#"exec 7<"$0" 8<"$0" 9</; exec "$@""#, &directory, &program, "--root", &root])
+        .args(args)
+}
+
+#[test]
+fn a_working_directory_behind_a_descriptor_of_the_runtime_is_refused() {
+    let _sandbox = Sandbox::enter();
+    let (runtime, canary) = (Runtime::under_test(), Canary::new());
+    let sleeper = BundleDir::new().args(["sleep", "100"]);
+    symlink("/proc/self/fd/7", sleeper.rootfs().join("link")).expect("link");
+    let container = runtime.start(&sleeper);
+    let descriptors = (3..=40).map(|number| format!("/proc/self/fd/{number}"));
+    for cwd in
+        descriptors.chain(["/link".to_owned(), "/proc/1/root/../../proc/self/fd/7".to_owned()])
+    {
+        let args = ["exec", "--cwd", &cwd, container.id(), "cat", "secret"];
+        let output = leaky(&runtime, &canary, &args).run();
+        assert!(
+            !output.success() && !output.stdout().contains(SECRET),
+            "exec --cwd {cwd}: {output}"
+        );
+    }
+    for cwd in (3..=16).map(|number| format!("/proc/self/fd/{number}")).chain(["/link".to_owned()])
+    {
+        let bundle = BundleDir::new().args(["cat", "secret"]).set("/process/cwd", cwd.as_str());
+        symlink("/proc/self/fd/7", bundle.rootfs().join("link")).expect("link");
+        let (id, path) = (runtime.new_id(), bundle.path().display().to_string());
+        let output = leaky(&runtime, &canary, &["run", "--bundle", &path, &id]).run();
+        assert!(!output.success() && !output.stdout().contains(SECRET), "run in {cwd}: {output}");
+    }
+    canary.assert_untouched("working directories");
+}
+
+#[test]
+fn a_container_has_no_descriptor_that_was_not_asked_for() {
+    let _sandbox = Sandbox::enter();
+    let (runtime, canary) = (Runtime::under_test(), Canary::new());
+    let list = "ls /proc/$$/fd; exec sleep 100";
+    let bundle = BundleDir::new().shell("ls /proc/$$/fd; exit");
+    let path = bundle.path().display().to_string();
+    let run = |extra: &[&str]| {
+        let id = runtime.new_id();
+        let args = [&["run", "--bundle", &path], extra, &[&id]].concat();
+        leaky(&runtime, &canary, &args).run().ok().stdout()
+    };
+    assert_eq!(run(&[]), "0\n1\n2\n");
+    assert_eq!(run(&["--preserve-fds", "5"]), "0\n1\n2\n7\n");
+    // All that a number can say: nothing overflows, and the standard streams stay.
+    let all = run(&["--preserve-fds", "4294967295"]);
+    let has = |number: &&str| all.lines().any(|line| line == *number);
+    assert!(["0", "1", "2", "7", "8", "9"].iter().all(has), "{all}");
+
+    let bundle = BundleDir::new().shell(list);
+    let (id, path) = (runtime.new_id(), bundle.path().display().to_string());
+    let created = leaky(&runtime, &canary, &["create", "--bundle", &path, &id]).run().ok();
+    let _ = runtime.call(["start", &id]).run().ok();
+    let output =
+        leaky(&runtime, &canary, &["exec", &id, "sh", "-c", "ls /proc/$$/fd; exit"]).run().ok();
+    assert_eq!(output.stdout(), "0\n1\n2\n");
+    wait_until(|| created.stdout().lines().count() >= 3);
+    assert_eq!(created.stdout(), "0\n1\n2\n");
+}

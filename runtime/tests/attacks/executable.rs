@@ -1,0 +1,171 @@
+//! Class A: a container that reaches for the runtime's executable, or for the runtime while it enters the container.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+
+use nconform::fixture::{BundleDir, Runtime, Sandbox, scratch_dir, unique_name};
+use serde_json::json;
+
+use crate::host::wait_until;
+use tempfile::TempDir;
+
+/// A copy of the runtime, so that an attack that works destroys that and nothing else.
+fn copy_of_the_runtime() -> (TempDir, PathBuf) {
+    let directory = scratch_dir();
+    let copy = directory.path().join("nrun");
+    fs::copy(Runtime::under_test().program(), &copy).expect("copy the runtime");
+    (directory, copy)
+}
+
+fn make_fifo(path: &Path) {
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+    mknodat(CWD, path, FileType::Fifo, Mode::from_raw_mode(0o666), 0).expect("make a FIFO");
+}
+
+/// Finds the runtime that was executed inside, holds its executable open, waits for its end (nobody can write to a file that is
+/// being executed), and overwrites it through what it held.
+const OVERWRITE: &str = r#"
+    while [ -z "$pid" ]; do
+        for p in /proc/[0-9]*; do
+            [ -e $p/exe ] && tr '\0' ' ' <$p/cmdline 2>/dev/null | grep -q '[-]-log /go' && pid=${p#/proc/}
+        done
+    done
+    exec 3</proc/$pid/exe && echo held
+    cat /go >/dev/null
+    while [ -e /proc/$pid/exe ]; do sleep 0.02; done
+    for try in $(seq 100); do
+        if (echo overwritten >/proc/self/fd/3) 2>/tmp/why; then echo overwritten; exit; fi
+        grep -q 'Read-only\|not permitted' /tmp/why && break
+        sleep 0.05
+    done
+    cat /tmp/why"#;
+
+#[test]
+fn the_runtimes_executable_cannot_be_overwritten_through_a_process_that_executes_it() {
+    let _sandbox = Sandbox::enter();
+    let (_directory, program) = copy_of_the_runtime();
+    let before = fs::read(&program).expect("read the runtime");
+    let runtime = Runtime::at(&program);
+    let bundle = BundleDir::new().shell(OVERWRITE);
+    make_fifo(&bundle.rootfs().join("go"));
+    // Opening its log blocks until the attacker has what it wants.
+    symlink("/proc/self/exe", bundle.rootfs().join("bin/victim")).expect("link");
+    let container = runtime.start(&bundle);
+    let _ = container.exec(["/bin/victim", "--log", "/go", "features"]).ok();
+    // The attacker says how it ended; asking the runtime would execute what may be overwritten by now.
+    wait_until(|| container.output().stdout().lines().count() >= 2);
+    let said = container.output().stdout();
+    let changed = fs::read(&program).expect("read the runtime") != before;
+    if changed {
+        fs::write(&program, &before).expect("restore the runtime, which cleans up");
+    }
+    assert!(said.starts_with("held\n"), "the attack did not get that far: {said}");
+    assert!(!said.contains("overwritten"), "{said}");
+    assert!(said.contains("Read-only file system"), "refused for another reason: {said}");
+    assert!(!changed, "the host's executable was changed");
+}
+
+#[test]
+fn an_entrypoint_that_is_interpreted_by_the_runtime_does_no_harm() {
+    let _sandbox = Sandbox::enter();
+    let (_directory, program) = copy_of_the_runtime();
+    let before = fs::read(&program).expect("read the runtime");
+    let runtime = Runtime::at(&program);
+    let bundle = BundleDir::new().args(["/entry", "x"]);
+    let entry = bundle.rootfs().join("entry");
+    fs::write(&entry, "#!/proc/self/exe\n").expect("write the entrypoint");
+    fs::set_permissions(&entry, fs::Permissions::from_mode(0o755)).expect("chmod");
+    let output = runtime.run(&bundle).exits(1);
+    assert!(output.stderr().contains("unknown command `/entry`"), "{output}");
+    assert!(
+        fs::read(&program).expect("read the runtime") == before,
+        "the host's executable was changed"
+    );
+}
+
+/// Looks for a process whose executable it may look at and that is not its own. `-e` twice: one that has ended meanwhile is none.
+const SPY: &str = r#"
+    while [ ! -e /tmp/stop ]; do
+        for p in /proc/[0-9]*; do
+            { read -r name <$p/comm; } 2>/dev/null || continue
+            [ "$name" = nrun ] && : >/tmp/seen
+            [ -e $p/exe ] && ! [ $p/exe -ef /proc/1/exe ] && [ -e $p/exe ] && : >/tmp/reached
+        done
+        [ -e /tmp/seen ] && : >/tmp/looked
+    done"#;
+
+/// A search that takes long, between the moment the process enters the container and its exec: every directory of PATH is a chain
+/// of links to nowhere.
+fn slow_path(root: &Path) -> String {
+    for link in 0..38 {
+        symlink(format!("/{}", link + 1), root.join(link.to_string())).expect("link");
+    }
+    format!("PATH={}/bin", "/0:".repeat(30_000))
+}
+
+fn spy_on_exec(bundle: BundleDir) {
+    let runtime = Runtime::under_test();
+    let bundle = bundle.shell(SPY);
+    let path = slow_path(&bundle.rootfs());
+    let container = runtime.start(&bundle);
+    let (seen, reached) = (bundle.rootfs().join("tmp/looked"), bundle.rootfs().join("tmp/reached"));
+    for _ in 0..20 {
+        let _ = container.exec(["true"]).ok();
+        let _ = runtime.call(["exec", "--env", &path, container.id(), "true"]).run().ok();
+        if seen.exists() {
+            break;
+        }
+    }
+    fs::write(bundle.rootfs().join("tmp/stop"), "").expect("stop the spy");
+    container.wait();
+    assert!(seen.exists(), "the spy never saw the runtime");
+    assert!(!reached.exists(), "the spy reached the runtime's executable");
+}
+
+#[test]
+fn a_container_cannot_reach_the_runtime_that_enters_it() {
+    let _sandbox = Sandbox::enter();
+    spy_on_exec(BundleDir::new());
+}
+
+#[test]
+fn root_of_a_user_namespace_cannot_reach_the_runtime_that_enters_it() {
+    let _sandbox = Sandbox::enter();
+    let map = json!([{"containerID": 0, "hostID": 100_000, "size": 65_536}]);
+    let bundle = BundleDir::new()
+        .push("/linux/namespaces", json!({"type": "user"}))
+        .set("/linux/uidMappings", map.clone())
+        .set("/linux/gidMappings", map)
+        .push("/process/capabilities/bounding", "CAP_SYS_PTRACE")
+        .push("/process/capabilities/permitted", "CAP_SYS_PTRACE")
+        .push("/process/capabilities/effective", "CAP_SYS_PTRACE");
+    spy_on_exec(bundle);
+}
+
+#[test]
+fn the_process_that_waits_for_start_cannot_be_traced_from_a_shared_pid_namespace() {
+    let _sandbox = Sandbox::enter();
+    let (runtime, name) = (Runtime::under_test(), unique_name());
+    // The watcher is a container in whose pid namespace the other one is made.
+    let bundle = BundleDir::new().shell(SPY);
+    let watcher = runtime.start(&bundle);
+    let namespace = format!("/proc/{}/ns/pid", watcher.pid().as_raw_nonzero());
+    let other = BundleDir::new()
+        .set("/hostname", name)
+        .without_namespace("pid")
+        .push("/linux/namespaces", json!({"type": "pid", "path": namespace}));
+    let waiting = runtime.create(&other, [""; 0]);
+    let pid = waiting.pid();
+    let seen = bundle.rootfs().join("tmp/looked");
+    wait_until(|| seen.exists());
+    let reached = bundle.rootfs().join("tmp/reached").exists();
+    let _ = waiting.delete().ok();
+    // It has become our child. As long as it is not reaped, its pid namespace, the watcher's, cannot end.
+    rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty())
+        .expect("reap the container's process");
+    fs::write(bundle.rootfs().join("tmp/stop"), "").expect("stop the spy");
+    watcher.wait();
+    assert!(seen.exists(), "the spy never saw the runtime");
+    assert!(!reached, "the spy reached the runtime's executable");
+}

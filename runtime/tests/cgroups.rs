@@ -1,0 +1,179 @@
+//! Limits: as the kernel shows them for the container's cgroup, and as the container feels them.
+//!
+//! The files are named for v1 and v2; which of the two is looked for follows from the machine.
+
+use std::path::Path;
+
+use nconform::fixture::{BundleDir, Runtime, Sandbox, cgroups, unique_name};
+use serde_json::{Value, json};
+
+fn with_resources(resources: &Value) -> BundleDir {
+    let bundle = BundleDir::new().args(["sleep", "60"]);
+    resources.as_object().expect("an object").iter().fold(bundle, |bundle, (name, value)| {
+        bundle.set(&format!("/linux/resources/{name}"), value.clone())
+    })
+}
+
+/// A container with these resources has these values in these files: `(v1, value, v2, value)`.
+#[track_caller]
+fn assert_limits(resources: &Value, files: &[(&str, &str, &str, &str)]) {
+    let _sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let bundle = with_resources(resources);
+    let container = runtime.create(&bundle, [""; 0]);
+    for (v1, v1_value, v2, v2_value) in files {
+        let (file, value) = if cgroups::unified() { (v2, v2_value) } else { (v1, v1_value) };
+        assert_eq!(cgroups::read(container.id(), file).as_deref(), Some(*value), "{file}");
+    }
+    let _ = container.start().ok();
+    let _ = container.exec(["true"]).ok();
+}
+
+#[test]
+fn memory_is_limited() {
+    assert_limits(
+        &json!({"memory": {"limit": 64 << 20, "reservation": 32 << 20}}),
+        &[
+            ("memory.limit_in_bytes", "67108864", "memory.max", "67108864"),
+            ("memory.soft_limit_in_bytes", "33554432", "memory.low", "33554432"),
+        ],
+    );
+}
+
+#[test]
+fn processor_time_is_limited() {
+    assert_limits(
+        &json!({"cpu": {"quota": 50_000, "period": 200_000, "shares": 512}}),
+        &[
+            ("cpu.cfs_quota_us", "50000", "cpu.max", "50000 200000"),
+            ("cpu.cfs_period_us", "200000", "cpu.max", "50000 200000"),
+        ],
+    );
+    if !cgroups::unified() {
+        let runtime = Runtime::under_test();
+        let bundle = with_resources(&json!({"cpu": {"shares": 512}}));
+        let container = runtime.create(&bundle, [""; 0]);
+        assert_eq!(cgroups::read(container.id(), "cpu.shares").as_deref(), Some("512"));
+    }
+}
+
+#[test]
+fn processors_are_chosen() {
+    assert_limits(
+        &json!({"cpu": {"cpus": "0", "mems": "0"}}),
+        &[("cpuset.cpus", "0", "cpuset.cpus", "0"), ("cpuset.mems", "0", "cpuset.mems", "0")],
+    );
+}
+
+#[test]
+fn the_number_of_processes_is_limited() {
+    assert_limits(&json!({"pids": {"limit": 33}}), &[("pids.max", "33", "pids.max", "33")]);
+}
+
+#[test]
+fn the_container_runs_on_its_processors_only() {
+    let _sandbox = Sandbox::enter();
+    let bundle = with_resources(&json!({"cpu": {"cpus": "0"}}));
+    let bundle = bundle.shell("grep Cpus_allowed_list /proc/self/status | cut -f2");
+    assert_eq!(Runtime::under_test().run(&bundle).ok().text(), "0");
+}
+
+#[test]
+fn a_fork_beyond_the_limit_fails() {
+    let _sandbox = Sandbox::enter();
+    let bundle = with_resources(&json!({"pids": {"limit": 5}}));
+    let bundle = bundle.shell("for i in 1 2 3 4 5 6 7; do sleep 20 & done; echo all");
+    let output = Runtime::under_test().run(&bundle).exits(2);
+    assert!(output.stderr().contains("can't fork"), "{output}");
+    assert_eq!(output.stdout(), "");
+}
+
+#[test]
+fn a_container_that_takes_too_much_memory_is_killed() {
+    let sandbox = Sandbox::enter();
+    let resources = json!({"memory": {"limit": 16 << 20, "swap": 16 << 20}});
+    let runtime = Runtime::under_test();
+    let hungry = with_resources(&resources).shell("exec tail -c 100m /dev/zero");
+    let _ = runtime.run(&hungry).exits(128 + 9);
+    let frugal = with_resources(&resources).args(["true"]);
+    let _ = runtime.run(&frugal).ok();
+    sandbox.assert_clean();
+}
+
+#[test]
+fn the_limits_are_seen_inside() {
+    let _sandbox = Sandbox::enter();
+    let resources = json!({"memory": {"limit": 64 << 20}, "pids": {"limit": 44}});
+    let script = "cat /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/pids/pids.max 2>/dev/null \
+                  || cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/pids.max";
+    for cgroup_namespace in [false, true] {
+        let mut bundle = with_resources(&resources).shell(script);
+        // On v2 without a namespace of its own the container sees the host's tree.
+        if cgroup_namespace || cgroups::unified() {
+            bundle = bundle.push("/linux/namespaces", json!({"type": "cgroup"}));
+        }
+        let output = Runtime::under_test().run(&bundle).ok();
+        assert_eq!(output.stdout(), "67108864\n44\n", "cgroup namespace: {cgroup_namespace}");
+    }
+}
+
+#[test]
+fn the_cgroup_is_where_the_configuration_puts_it_and_goes_with_the_container() {
+    let sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let parent = unique_name();
+    let bundle = with_resources(&json!({"pids": {"limit": 22}}))
+        .set("/linux/cgroupsPath", format!("/{parent}/inner"));
+    let container = runtime.start(&bundle);
+    let groups = cgroups::named("inner");
+    let ours: Vec<_> = groups
+        .iter()
+        .filter(|path| path.parent().and_then(Path::file_name) == Some(parent.as_ref()))
+        .collect();
+    assert!(!ours.is_empty());
+    let pids = ours.iter().find_map(|path| std::fs::read_to_string(path.join("pids.max")).ok());
+    assert_eq!(pids.as_deref(), Some("22\n"));
+    let _ = runtime.call(["delete", "--force", container.id()]).run().ok();
+    assert!(ours.iter().all(|path| !path.exists()), "{ours:?}");
+    // The directory above may be shared with other containers, and is not the runtime's to remove.
+    cgroups::destroy(&parent);
+    sandbox.assert_clean();
+}
+
+#[test]
+fn every_process_of_the_container_is_in_its_cgroups() {
+    let _sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let bundle = with_resources(&json!({})).shell("sleep 60 & sleep 60");
+    let container = runtime.start(&bundle);
+    let pid = container.pid().as_raw_nonzero().to_string();
+    let members = |path: &Path| {
+        std::fs::read_to_string(path.join("cgroup.procs"))
+            .expect("the members")
+            .lines()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    for _ in 0..1000 {
+        if cgroups::named(container.id()).iter().all(|group| members(group).len() == 2) {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    for group in cgroups::named(container.id()) {
+        let members = members(&group);
+        assert!(members.contains(&pid), "{}: {members:?}", group.display());
+        assert_eq!(members.len(), 2, "a sleep and what was its shell, in {}", group.display());
+    }
+}
+
+#[test]
+fn a_limit_that_the_kernel_refuses_is_reported_and_nothing_is_left() {
+    let sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let bundle = with_resources(&json!({"cpu": {"cpus": "4000"}}));
+    let output = runtime.try_create(&bundle).exits(1);
+    assert!(output.stderr().contains("/linux/resources/cpu/cpus"), "{output}");
+    assert_eq!(std::fs::read_dir(runtime.root()).expect("the root").count(), 0);
+    sandbox.assert_clean();
+}

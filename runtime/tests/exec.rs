@@ -1,0 +1,272 @@
+//! `exec`: a further process has the container's namespaces, cgroups and limits, and what it asks for itself.
+
+use std::fs;
+
+use nconform::fixture::{BundleDir, Container, Runtime, Sandbox, cgroups};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, wait, waitpid};
+use serde_json::{Value, json};
+
+fn sleeper() -> BundleDir {
+    BundleDir::new().args(["sleep", "60"])
+}
+
+/// `exec OPTIONS ID ARGS`, successful; its standard output.
+#[track_caller]
+fn exec(runtime: &Runtime, container: &Container<'_>, options: &[&str], args: &[&str]) -> String {
+    runtime.call(["exec"]).args(options).args([container.id()]).args(args).run().ok().stdout()
+}
+
+/// `exec --process FILE`, successful; its standard output.
+#[track_caller]
+fn exec_file(runtime: &Runtime, container: &Container<'_>, process: &Value) -> String {
+    let file = runtime.root().join("process.json");
+    fs::write(&file, process.to_string()).expect("write process.json");
+    exec(runtime, container, &["--process", file.to_str().expect("UTF-8")], &[])
+}
+
+#[test]
+fn a_process_is_in_the_namespaces_of_the_container() {
+    let _sandbox = Sandbox::enter();
+    let (runtime, bundle) = (Runtime::under_test(), sleeper());
+    let bundle = bundle
+        .push("/linux/namespaces", json!({"type": "cgroup"}))
+        .push("/linux/namespaces", json!({"type": "time"}));
+    let container = runtime.start(&bundle);
+    let script =
+        "for n in cgroup ipc mnt net pid time user uts; do readlink /proc/self/ns/$n; done";
+    let inside = exec(&runtime, &container, &[], &["sh", "-c", script]);
+    let link = |name: &&str| {
+        let path = format!("/proc/{}/ns/{name}", container.pid().as_raw_nonzero());
+        fs::read_link(path).expect("a namespace").display().to_string()
+    };
+    let names = ["cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts"];
+    let wanted: Vec<String> = names.iter().map(link).collect();
+    assert_eq!(inside.lines().collect::<Vec<_>>(), wanted);
+}
+
+#[test]
+fn a_process_is_in_the_cgroups_of_the_container() {
+    let _sandbox = Sandbox::enter();
+    let (runtime, bundle) = (Runtime::under_test(), sleeper());
+    let container = runtime.start(&bundle);
+    let of_init = fs::read_to_string(format!("/proc/{}/cgroup", container.pid().as_raw_nonzero()));
+    let own = exec(&runtime, &container, &[], &["cat", "/proc/self/cgroup"]);
+    assert_eq!(own, of_init.expect("the cgroups of the init"));
+    assert!(own.contains(container.id()), "{own}");
+}
+
+#[test]
+fn the_status_is_the_processs_own_and_255_when_there_is_none() {
+    let _sandbox = Sandbox::enter();
+    let (runtime, bundle) = (Runtime::under_test(), sleeper());
+    let container = runtime.start(&bundle);
+    for status in [0, 3, 255] {
+        let _ = container.exec(["sh", "-c", &format!("exit {status}")]).exits(status);
+    }
+    let _ = container.exec(["sh", "-c", "kill -9 $$"]).exits(128 + 9);
+    for (program, text) in [
+        ("no-such-program", "executable file not found in $PATH"),
+        ("/no/such/program", "no such file or directory"),
+        ("/etc/passwd", "permission denied"),
+    ] {
+        let output = container.exec([program]).exits(255);
+        assert!(output.stderr().contains(text), "{output}");
+    }
+    assert_eq!(container.status(), "running");
+}
+
+#[test]
+fn streams_are_those_of_the_caller() {
+    let _sandbox = Sandbox::enter();
+    let (runtime, bundle) = (Runtime::under_test(), sleeper());
+    let container = runtime.start(&bundle);
+    let call = runtime.call(["exec", container.id(), "sh", "-c", "cat; echo err >&2"]);
+    let output = call.stdin("typed").run().ok();
+    assert_eq!((output.stdout().as_str(), output.stderr().as_str()), ("typed", "err\n"));
+}
+
+#[test]
+fn options_change_user_groups_directory_environment_and_capabilities() {
+    let _sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let bundle = sleeper().push("/process/env", "KEPT=1").set("/process/cwd", "/home");
+    let container = runtime.start(&bundle);
+    let run =
+        |options: &[&str], script: &str| exec(&runtime, &container, options, &["sh", "-c", script]);
+    assert_eq!(run(&[], "id -u; pwd; echo $KEPT"), "0\n/home\n1\n");
+    let options = ["-u", "1000:1001", "-g", "7", "--cwd", "/tmp", "-e", "ADDED=two words"];
+    let shown = run(&options, "id -u; id -g; id -G; pwd; echo $KEPT $ADDED $HOME");
+    assert_eq!(shown, "1000\n1001\n1001 7\n/tmp\n1 two words /home\n");
+    let status = "grep -E '^(CapEff|NoNewPrivs)' /proc/self/status | cut -f2";
+    assert_eq!(run(&[], status), "0000000020000420\n1\n");
+    assert_eq!(run(&["--cap", "CAP_SYS_CHROOT"], status), "0000000020040420\n1\n");
+    let unknown = runtime.call(["exec", "--cap", "CAP_NONE", container.id(), "true"]).run();
+    assert!(unknown.exits(255).stderr().contains("CAP_NONE"));
+}
+
+#[test]
+fn no_new_privileges_can_be_added() {
+    let _sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let bundle = sleeper().set("/process/noNewPrivileges", false);
+    let container = runtime.start(&bundle);
+    for (options, shown) in [(&[][..], "0\n"), (&["--no-new-privs"], "1\n")] {
+        let script = "grep NoNewPrivs /proc/self/status | cut -f2";
+        assert_eq!(exec(&runtime, &container, options, &["sh", "-c", script]), shown);
+    }
+}
+
+#[test]
+fn a_process_has_the_capabilities_limits_and_umask_of_the_container() {
+    let _sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let bundle = sleeper()
+        .set("/process/rlimits", json!([{"type": "RLIMIT_NOFILE", "soft": 111, "hard": 222}]))
+        .set("/process/user/umask", 0o077);
+    let container = runtime.start(&bundle);
+    let show =
+        "grep -E '^(Cap|Groups|Umask)' /proc/self/status; grep 'Max open files' /proc/self/limits";
+    let inside = exec(&runtime, &container, &[], &["sh", "-c", show]);
+    let of_init = |name: &str| {
+        let path = format!("/proc/{}/{name}", container.pid().as_raw_nonzero());
+        fs::read_to_string(path).expect("a file of the init")
+    };
+    let init = of_init("status") + &of_init("limits");
+    assert_eq!(inside.lines().count(), 8, "{inside}");
+    for line in inside.lines() {
+        assert!(init.lines().any(|other| other == line), "{line:?} is not in\n{init}");
+    }
+    assert!(inside.contains("Umask:\t0077"));
+}
+
+#[test]
+fn a_process_file_says_everything_and_what_it_leaves_open_is_as_in_the_container() {
+    let _sandbox = Sandbox::enter();
+    let (runtime, bundle) = (Runtime::under_test(), sleeper());
+    let container = runtime.start(&bundle);
+    let script = "id -u; id -G; pwd; echo $A; umask; cat /proc/self/oom_score_adj; \
+                  grep -E '^(CapEff|CapBnd)' /proc/self/status | cut -f2; ulimit -n";
+    let process = json!({
+        "args": ["sh", "-c", script],
+        "cwd": "/tmp",
+        "env": ["PATH=/bin", "A=1"],
+        "user": {"uid": 5, "gid": 6, "additionalGids": [7], "umask": 0o007},
+        "capabilities": {"bounding": ["CAP_KILL"]},
+        "rlimits": [{"type": "RLIMIT_NOFILE", "soft": 50, "hard": 60}],
+        "oomScoreAdj": 456
+    });
+    let shown = exec_file(&runtime, &container, &process);
+    let wanted = "5\n6 7\n/tmp\n1\n0007\n456\n0000000000000000\n0000000000000020\n50\n";
+    assert_eq!(shown, wanted);
+    let least = json!({
+        "args": ["sh", "-c", "grep -E '^(CapBnd|NoNewPrivs)' /proc/self/status | cut -f2; ulimit -n"],
+        "cwd": "/", "env": ["PATH=/bin"], "user": {"uid": 0, "gid": 0}
+    });
+    assert_eq!(exec_file(&runtime, &container, &least), "0000000020000420\n1\n1024\n");
+}
+
+#[test]
+fn a_limit_on_open_files_may_be_lower_than_what_exec_itself_has_open() {
+    let _sandbox = Sandbox::enter();
+    let (runtime, bundle) = (Runtime::under_test(), sleeper());
+    let container = runtime.start(&bundle);
+    let process = json!({
+        "args": ["sh", "-c", "ulimit -Sn; ulimit -Hn"], "cwd": "/", "env": ["PATH=/bin"],
+        "user": {"uid": 0, "gid": 0},
+        "rlimits": [{"type": "RLIMIT_NOFILE", "soft": 5, "hard": 6}]
+    });
+    assert_eq!(exec_file(&runtime, &container, &process), "5\n6\n");
+}
+
+#[test]
+fn a_detached_process_goes_on_after_exec() {
+    let _sandbox = Sandbox::enter();
+    let (runtime, bundle) = (Runtime::under_test(), sleeper());
+    let container = runtime.start(&bundle);
+    let file = bundle.path().join("pid");
+    let options = ["--detach", "--pid-file", file.to_str().expect("UTF-8")];
+    exec(&runtime, &container, &options, &["sleep", "50"]);
+    let pid = fs::read_to_string(file).expect("a pid file").parse().ok().and_then(Pid::from_raw);
+    let pid = pid.expect("a pid");
+    let inside = exec(&runtime, &container, &[], &["pidof", "sleep"]);
+    assert_eq!(inside.split_whitespace().count(), 2, "{inside}");
+    kill_process(pid, Signal::KILL).expect("kill it");
+    waitpid(Some(pid), WaitOptions::empty()).expect("ours since its parent ended");
+}
+
+#[test]
+fn signals_are_passed_on() {
+    let _sandbox = Sandbox::enter();
+    let (runtime, bundle) = (Runtime::under_test(), sleeper());
+    let container = runtime.start(&bundle);
+    let script = "trap 'echo got; exit 41' TERM; echo ready; while :; do sleep 0.02; done";
+    let (mut child, output) = runtime.call(["exec", container.id(), "sh", "-c", script]).start();
+    while !output.stdout().contains("ready") {
+        assert!(child.try_wait().expect("nrun").is_none(), "{output}");
+        std::thread::yield_now();
+    }
+    kill_process(Pid::from_child(&child), Signal::TERM).expect("signal nrun");
+    assert_eq!(child.wait().expect("wait for nrun").code(), Some(41));
+    assert_eq!(output.stdout(), "ready\ngot\n");
+}
+
+#[test]
+fn a_process_can_be_executed_before_the_container_is_started() {
+    let _sandbox = Sandbox::enter();
+    let (runtime, bundle) = (Runtime::under_test(), sleeper());
+    let container = runtime.create(&bundle, [""; 0]);
+    assert_eq!(exec(&runtime, &container, &[], &["cat", "/proc/1/comm"]), "nrun\n");
+    assert_eq!(container.status(), "created");
+    let _ = container.start().ok();
+}
+
+#[test]
+fn a_container_without_a_pid_namespace_takes_processes_too() {
+    let sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let bundle = sleeper().without_namespace("pid").without_namespace("network");
+    let container = runtime.start(&bundle);
+    let _ = container.exec(["sh", "-c", "exit 6"]).exits(6);
+    let _ = runtime.call(["delete", "--force", container.id()]).run().ok();
+    sandbox.assert_clean();
+}
+
+#[test]
+fn many_processes_can_be_executed_at_once() {
+    let _sandbox = Sandbox::enter();
+    let (runtime, bundle) = (Runtime::under_test(), sleeper());
+    let container = runtime.start(&bundle);
+    let running: Vec<_> = (0..12)
+        .map(|i| (i, runtime.call(["exec", container.id(), "cat"]).stdin(i.to_string()).start()))
+        .collect();
+    for (i, (mut child, output)) in running {
+        assert!(child.wait().expect("wait for nrun").success(), "{output}");
+        assert_eq!(output.stdout(), i.to_string());
+    }
+}
+
+#[test]
+fn an_exec_that_is_killed_leaves_no_process_half_way() {
+    let sandbox = Sandbox::enter();
+    let (runtime, bundle) = (Runtime::under_test(), sleeper());
+    let container = runtime.start(&bundle);
+    for moment in 0..20 {
+        let (mut child, _) = runtime.call(["exec", container.id(), "true"]).start();
+        std::thread::sleep(std::time::Duration::from_micros(500 * moment));
+        child.kill().expect("kill nrun");
+        child.wait().expect("wait for nrun");
+    }
+    let members = || cgroups::read(container.id(), "cgroup.procs").expect("the container's cgroup");
+    for _ in 0..1000 {
+        if members().lines().count() == 1 {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    assert_eq!(members(), container.pid().as_raw_nonzero().to_string());
+    // What has ended are our children now: the init waits until they are reaped.
+    let _ = container.kill("KILL").ok();
+    while wait(WaitOptions::empty()).is_ok() {}
+    let _ = container.delete().ok();
+    sandbox.assert_clean();
+}

@@ -1,0 +1,252 @@
+//! Terminals: handed out through a socket, or relayed in the foreground; for the container and for exec.
+
+use std::os::fd::OwnedFd;
+use std::process::{Child, Command, Stdio};
+
+use nconform::fixture::{BundleDir, Console, Container, Runtime, Sandbox, Terminal, tool};
+use rustix::process::{Pid, WaitOptions, waitpid};
+use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
+use serde_json::json;
+
+/// A container that shows what its terminal is.
+const SHOW: &str = "tty; stty size; test -t 0 && test -t 1 && test -t 2 && echo all three; \
+                    stat -c '%F of %u' $(tty); echo end";
+
+fn with_terminal(script: &str) -> BundleDir {
+    BundleDir::new().set("/process/terminal", true).shell(script)
+}
+
+fn resize(terminal: &Terminal, rows: u16, columns: u16) {
+    let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    tcsetwinsize(terminal.master(), size).expect("resize the terminal");
+}
+
+/// Creates and starts a container with a terminal.
+fn start<'r>(runtime: &'r Runtime, bundle: &BundleDir) -> (Container<'r>, Terminal) {
+    let console = Console::listen();
+    let socket = console.path().display().to_string();
+    let container = runtime.create(bundle, ["--console-socket", &socket]);
+    let terminal = console.receive();
+    let _ = container.start().ok();
+    (container, terminal)
+}
+
+/// Runs nrun as the session leader on a terminal of its own, as a shell would in the foreground.
+fn in_foreground(runtime: &Runtime, slave: &OwnedFd, args: &[&str]) -> Child {
+    let stream = || Stdio::from(slave.try_clone().expect("duplicate a descriptor"));
+    Command::new(tool("setsid"))
+        .args(["--ctty", "--wait"])
+        .arg(runtime.program())
+        .arg("--root")
+        .arg(runtime.root())
+        .args(args)
+        .stdin(stream())
+        .stdout(stream())
+        .stderr(stream())
+        .spawn()
+        .expect("run nrun on a terminal")
+}
+
+fn run_in_foreground(runtime: &Runtime, slave: &OwnedFd, bundle: &BundleDir) -> Child {
+    let path = bundle.path().display().to_string();
+    in_foreground(runtime, slave, &["run", "--bundle", &path, &runtime.new_id()])
+}
+
+#[test]
+fn the_terminal_arrives_on_the_console_socket() {
+    let _sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let bundle = with_terminal(SHOW)
+        .set("/process/consoleSize", json!({"height": 33, "width": 111}))
+        .set("/process/user/uid", 1000);
+    let (container, mut terminal) = start(&runtime, &bundle);
+    let shown = terminal.expect("end\r\n");
+    assert_eq!(
+        shown,
+        "/dev/pts/0\r\n33 111\r\nall three\r\ncharacter special file of 1000\r\nend\r\n"
+    );
+    container.wait();
+}
+
+#[test]
+fn the_console_of_the_container_is_its_terminal() {
+    let _sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let script = "stat -c %F /dev/console; echo to the console > /dev/console; read x < /dev/console; echo got $x";
+    let bundle = with_terminal(script);
+    let (container, mut terminal) = start(&runtime, &bundle);
+    let shown = terminal.expect("to the console\r\n");
+    assert!(shown.starts_with("character special file\r\n"), "{shown:?}");
+    terminal.type_in("typed\n");
+    terminal.expect("got typed\r\n");
+    container.wait();
+}
+
+#[test]
+fn a_new_size_reaches_the_container_as_a_signal() {
+    let _sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let bundle =
+        with_terminal("trap 'stty size; exit' WINCH; echo ready; while :; do sleep 0.02; done");
+    let (container, mut terminal) = start(&runtime, &bundle);
+    terminal.expect("ready\r\n");
+    resize(&terminal, 44, 155);
+    terminal.expect("44 155\r\n");
+    container.wait();
+}
+
+#[test]
+fn the_terminal_controls_the_container() {
+    let _sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let bundle = with_terminal(
+        "trap 'echo interrupted; exit' INT; echo ready; while :; do sleep 0.02; done",
+    );
+    let (container, mut terminal) = start(&runtime, &bundle);
+    terminal.expect("ready\r\n");
+    terminal.type_in("\x03");
+    terminal.expect("interrupted\r\n");
+    container.wait();
+}
+
+#[test]
+fn a_detached_run_hands_its_terminal_out() {
+    let _sandbox = Sandbox::enter();
+    let (runtime, console) = (Runtime::under_test(), Console::listen());
+    let bundle = with_terminal("read line; echo got $line");
+    let socket = console.path().display().to_string();
+    let options = ["-d", "--console-socket", &socket];
+    let id = runtime.new_id();
+    let _ = runtime.bundle_call("run", &bundle, options, &id).run().ok();
+    let mut terminal = console.receive();
+    terminal.type_in("input\n");
+    terminal.expect("got input\r\n");
+}
+
+#[test]
+fn a_terminal_and_a_console_socket_go_together() {
+    let sandbox = Sandbox::enter();
+    let (runtime, console) = (Runtime::under_test(), Console::listen());
+    let output = runtime.try_create(&with_terminal("true")).exits(1);
+    assert!(output.stderr().contains("--console-socket"), "{output}");
+    let socket = console.path().display().to_string();
+    let call = |bundle: &BundleDir, path: &str| {
+        let id = runtime.new_id();
+        runtime.bundle_call("create", bundle, ["--console-socket", path], &id).run().exits(1)
+    };
+    let output = call(&BundleDir::new(), &socket);
+    assert!(output.stderr().contains("process.terminal"), "{output}");
+    let output = call(&with_terminal("true"), "/no/such/socket");
+    assert!(output.stderr().contains("/no/such/socket"), "{output}");
+    let without_devpts = with_terminal("true").remove("/mounts/2");
+    let output = call(&without_devpts, &socket);
+    assert!(output.stderr().contains("devpts"), "{output}");
+    assert!(!runtime.root().join("state.json").exists());
+    sandbox.assert_clean();
+}
+
+#[test]
+fn run_relays_between_our_terminal_and_the_containers() {
+    let sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let (mut terminal, slave) = Terminal::pair();
+    resize(&terminal, 21, 77);
+    let cooked = tcgetattr(&slave).expect("the modes").local_modes;
+    let script = "stty size; read line; echo got $line; trap 'stty size; exit 9' WINCH; echo ready; \
+                  while :; do sleep 0.02; done";
+    let bundle = with_terminal(script);
+    let mut child = run_in_foreground(&runtime, &slave, &bundle);
+    terminal.expect("21 77\r\n");
+    assert!(!tcgetattr(&slave).expect("the modes").local_modes.contains(LocalModes::ECHO), "raw");
+    terminal.type_in("input\n");
+    terminal.expect("got input\r\n");
+    terminal.expect("ready\r\n");
+    resize(&terminal, 22, 88);
+    let shown = terminal.expect("22 88\r\n");
+    // Once by the container's terminal, and not by ours as well.
+    assert_eq!(shown.matches("input").count(), 2, "{shown:?}");
+    assert_eq!(child.wait().expect("wait for nrun").code(), Some(9));
+    assert_eq!(tcgetattr(&slave).expect("the modes").local_modes, cooked, "as it was before");
+    sandbox.assert_clean();
+}
+
+#[test]
+fn a_key_that_interrupts_goes_to_the_container_and_not_to_nrun() {
+    let _sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let (mut terminal, slave) = Terminal::pair();
+    let bundle = with_terminal(
+        "trap 'echo interrupted; exit 6' INT; echo ready; while :; do sleep 0.02; done",
+    );
+    let mut child = run_in_foreground(&runtime, &slave, &bundle);
+    terminal.expect("ready\r\n");
+    terminal.type_in("\x03");
+    terminal.expect("interrupted\r\n");
+    assert_eq!(child.wait().expect("wait for nrun").code(), Some(6));
+}
+
+#[test]
+fn all_output_is_shown_before_run_returns() {
+    let _sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let (mut terminal, slave) = Terminal::pair();
+    let bundle = with_terminal("seq 1 20000; echo the end");
+    let mut child = run_in_foreground(&runtime, &slave, &bundle);
+    drop(slave);
+    let shown = terminal.read_to_end().to_owned();
+    assert_eq!(child.wait().expect("wait for nrun").code(), Some(0));
+    assert!(
+        shown.ends_with("20000\r\nthe end\r\n"),
+        "{:?}",
+        &shown[shown.len().saturating_sub(60)..]
+    );
+    assert_eq!(shown.lines().count(), 20001);
+}
+
+#[test]
+fn exec_has_a_terminal_in_the_foreground() {
+    let _sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let bundle = BundleDir::new().args(["sleep", "60"]);
+    let container = runtime.start(&bundle);
+    let (mut terminal, slave) = Terminal::pair();
+    resize(&terminal, 19, 91);
+    let script = "tty; stty size; read line; echo got $line; exit 8";
+    let mut child =
+        in_foreground(&runtime, &slave, &["exec", "-t", container.id(), "sh", "-c", script]);
+    terminal.expect("/dev/pts/0\r\n19 91\r\n");
+    terminal.type_in("input\n");
+    terminal.expect("got input\r\n");
+    assert_eq!(child.wait().expect("wait for nrun").code(), Some(8));
+}
+
+#[test]
+fn a_detached_exec_hands_its_terminal_out() {
+    let _sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let bundle = BundleDir::new().args(["sleep", "60"]);
+    let container = runtime.start(&bundle);
+    let console = Console::listen();
+    let (socket, pid_file) = (console.path(), bundle.path().join("pid"));
+    let exec = ["exec", "-t", "-d", "--console-socket", socket.to_str().expect("UTF-8")];
+    let pid = ["--pid-file", pid_file.to_str().expect("UTF-8")];
+    let command = [container.id(), "sh", "-c", "tty; read line; echo got $line"];
+    let _ = runtime.call(exec).args(pid).args(command).run().ok();
+    let mut terminal = console.receive();
+    terminal.expect("/dev/pts/0\r\n");
+    terminal.type_in("input\n");
+    terminal.expect("got input\r\n");
+    // Ours since its parent ended.
+    let pid = std::fs::read_to_string(pid_file).expect("a pid file").parse().expect("a pid");
+    waitpid(Pid::from_raw(pid), WaitOptions::empty()).expect("reap the exec'd process");
+}
+
+#[test]
+fn a_detached_exec_with_a_terminal_needs_a_console_socket() {
+    let _sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let bundle = BundleDir::new().args(["sleep", "60"]);
+    let container = runtime.start(&bundle);
+    let output = runtime.call(["exec", "-t", "-d", container.id(), "sh"]).run().exits(255);
+    assert!(output.stderr().contains("--console-socket"), "{output}");
+}
