@@ -23,7 +23,7 @@ use oci_spec::runtime::{Process, Spec};
 use rustix::fs::{FileType, Mode, OFlags};
 use serde::de::{DeserializeOwned, IgnoredAny};
 
-pub use check::{check, check_process, sysctl_path};
+pub use check::{PROC_FILES, check, check_process, sysctl_path};
 pub use error::{Error, Finding, Findings, Problem};
 pub use scan::Position;
 

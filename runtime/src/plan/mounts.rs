@@ -285,20 +285,6 @@ fn unified(
     Ok(Step { op: Op::Mount(op), pointer: pointer.to_owned() })
 }
 
-/// Files below /proc that may be covered: they only inform, and LXCFS offers its own (the list is runc's).
-const COVERABLE: &[&str] = &[
-    "/proc/cpuinfo",
-    "/proc/diskstats",
-    "/proc/meminfo",
-    "/proc/stat",
-    "/proc/swaps",
-    "/proc/uptime",
-    "/proc/loadavg",
-    "/proc/slabinfo",
-    "/proc/sys/kernel/ns_last_pid",
-    "/proc/sys/crypto/fips_enabled",
-];
-
 fn is_proc(destination: &Path) -> bool {
     Target::new(destination.as_os_str().as_bytes()).is_ok_and(|target| target.path() == c"proc")
 }
@@ -319,7 +305,7 @@ fn refuse_over_proc(destination: &Path, pointer: &str) -> Result<(), Error> {
         .map_err(|_| Error::new(format!("{pointer}/destination"), "contains a NUL byte"))?;
     let path = format!("/{}", cleaned.path().to_string_lossy());
     let covers = path == "/proc" || path.starts_with("/proc/");
-    if !covers || COVERABLE.contains(&path.as_str()) {
+    if !covers || bundle::config::PROC_FILES.contains(&path.as_str()) {
         return Ok(());
     }
     Err(Error::new(

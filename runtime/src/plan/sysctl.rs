@@ -6,11 +6,11 @@ use oci_spec::runtime::Linux;
 
 /// Plans `linux.sysctl`, in the order of the names: a map has none of its own, and a plan must not depend on chance.
 ///
-/// A dot separates components, unless the name contains a slash: then a dot belongs to a component (sysctl(8)), as in
-/// `net/ipv4/conf/eth0.1/forwarding`. Which parameters a container may set was decided by the check of config.json.
+/// The path is the one that the check of config.json judged, made by the same function: two readings of a name would let one
+/// parameter be judged and another be set.
 ///
 /// # Errors
-/// For a component that would lead out of /proc/sys.
+/// For a name that is none.
 pub(super) fn plan(linux: Option<&Linux>) -> Result<Vec<Step>, Error> {
     let Some(parameters) = linux.and_then(|linux| linux.sysctl().as_ref()) else {
         return Ok(Vec::new());
@@ -19,13 +19,12 @@ pub(super) fn plan(linux: Option<&Linux>) -> Result<Vec<Step>, Error> {
     parameters.sort();
     let step = |(name, value): (&String, &String)| {
         let pointer = format!("/linux/sysctl/{}", name.replace('/', "~1"));
-        let path = if name.contains('/') { name.clone() } else { name.replace('.', "/") };
-        if path.split('/').any(|component| component.is_empty() || component == "..") {
+        let Some(path) = bundle::config::sysctl_path(name) else {
             return Err(Error::new(
                 pointer,
                 format!("`{name}` is not the name of a kernel parameter"),
             ));
-        }
+        };
         let path = c_string(format!("/proc/sys/{path}").as_bytes(), &pointer)?;
         Ok(Step { op: Op::WriteProc { path, value: value.clone() }, pointer })
     };
@@ -46,13 +45,17 @@ mod tests {
     }
 
     #[test]
-    fn dots_separate_unless_there_is_a_slash() {
+    fn the_first_separator_decides_which_one_separates() {
         let planned =
-            paths(r#"{"net.ipv4.ip_forward": "1", "net/ipv4/conf/eth0.1/forwarding": "1"}"#)
+            paths(r#"{"net.ipv4.ip_forward": "1", "net/ipv4/conf/eth0.1/forwarding": "1", "net.x.eth1/2": "1"}"#)
                 .unwrap();
         assert_eq!(
             planned,
-            ["/proc/sys/net/ipv4/ip_forward", "/proc/sys/net/ipv4/conf/eth0.1/forwarding"]
+            [
+                "/proc/sys/net/ipv4/ip_forward",
+                "/proc/sys/net/x/eth1.2",
+                "/proc/sys/net/ipv4/conf/eth0.1/forwarding"
+            ]
         );
     }
 

@@ -79,8 +79,8 @@ const FLAGS: &[&str] = &[
     "tmpcopyup",
 ];
 
-/// Files in procfs that may be covered; lxcfs makes versions of them for one container.
-const PROC_FILES: [&str; 10] = [
+/// Files in procfs that may be covered: they only inform, and lxcfs makes versions of them for one container (runc's list).
+pub const PROC_FILES: [&str; 10] = [
     "/proc/cpuinfo",
     "/proc/diskstats",
     "/proc/meminfo",
