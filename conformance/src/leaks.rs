@@ -51,15 +51,26 @@ impl Survey {
     /// What is here now and was not there `before`.
     #[must_use]
     pub fn since(&self, before: &Self) -> Self {
-        let new = |now: &BTreeSet<String>, then: &BTreeSet<String>| {
-            now.difference(then).cloned().collect()
-        };
+        self.combine(before, |now, then| now.difference(then).cloned().collect())
+    }
+
+    /// What is here and was there in the `other` survey too.
+    #[must_use]
+    pub fn also_in(&self, other: &Self) -> Self {
+        self.combine(other, |now, then| now.intersection(then).cloned().collect())
+    }
+
+    fn combine(
+        &self,
+        other: &Self,
+        of: impl Fn(&BTreeSet<String>, &BTreeSet<String>) -> BTreeSet<String>,
+    ) -> Self {
         Self {
-            cgroups: new(&self.cgroups, &before.cgroups),
-            mounts: new(&self.mounts, &before.mounts),
-            processes: new(&self.processes, &before.processes),
-            interfaces: new(&self.interfaces, &before.interfaces),
-            directories: new(&self.directories, &before.directories),
+            cgroups: of(&self.cgroups, &other.cgroups),
+            mounts: of(&self.mounts, &other.mounts),
+            processes: of(&self.processes, &other.processes),
+            interfaces: of(&self.interfaces, &other.interfaces),
+            directories: of(&self.directories, &other.directories),
         }
     }
 
@@ -198,8 +209,11 @@ mod tests {
         let with = Survey::take();
         assert!(with.directories.contains(&path), "{with}");
         assert!(!with.since(&with).directories.contains(&path));
+        assert!(with.also_in(&with).directories.contains(&path));
         directory.close().expect("remove the directory");
-        assert!(with.since(&Survey::take()).directories.contains(&path));
+        let without = Survey::take();
+        assert!(with.since(&without).directories.contains(&path));
+        assert!(!with.also_in(&without).directories.contains(&path));
     }
 
     #[test]

@@ -3,6 +3,9 @@
 //! The `leaks` profile of nextest runs this alone, after everything else. The survey that
 //! `nconform leaks --save` wrote before the suite tells what was there already.
 
+use std::thread;
+use std::time::Duration;
+
 use nconform::leaks::Survey;
 
 #[test]
@@ -14,6 +17,14 @@ fn the_suite_left_nothing_behind() {
             serde_json::from_slice(&text).expect("a survey in JSON")
         }
     };
-    let left = Survey::take().since(&before);
+    let mut left = Survey::take().since(&before);
+    // What a suite that somebody else runs at the same time has at work goes away by itself; a leak stays.
+    for _ in 0..10 {
+        if left.is_empty() {
+            break;
+        }
+        thread::sleep(Duration::from_secs(2));
+        left = left.also_in(&Survey::take());
+    }
     assert!(left.is_empty(), "left on this machine by the suite:\n{left}");
 }
