@@ -198,7 +198,7 @@ fn what_is_missing_on_the_host_or_in_the_image_is_told_by_name() {
         "no such file or directory",
     );
     said.section("a file is bound on a directory");
-    said.refused(&BundleDir::new().push("/mounts", bind("/etc/hosts", "/tmp")), "/tmp");
+    said.refused(&BundleDir::new().push("/mounts", bind("/etc/passwd", "/tmp")), "/tmp");
     said.section("a mount lies below a file");
     said.refused(
         &BundleDir::new().push("/mounts", bind("/etc", "/etc/passwd/data")),
