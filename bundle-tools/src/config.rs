@@ -15,12 +15,16 @@ mod scan;
 #[cfg(test)]
 mod tests;
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::{Process, Spec};
 use rustix::fs::{FileType, Mode, OFlags};
+use rustix::io::Errno;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
 pub use check::{PROC_FILES, check, check_process, sysctl_path};
@@ -95,10 +99,18 @@ impl Checked {
 /// [`Error::Read`] if there is no such regular file of a sane size, [`Error::Invalid`] if it is
 /// not a configuration, with the line and column of the first fault.
 pub fn load(bundle: &Path) -> Result<Loaded, Error> {
-    let bundle = bundle.canonicalize().map_err(|error| Error::read(bundle, error))?;
+    let bundle = canonical(bundle).map_err(|errno| Error::read(bundle, errno))?;
     let path = bundle.join(CONFIG_NAME);
     let bytes = read(&path)?;
     Ok(parse_in(bundle, source(bytes, path)?)?)
+}
+
+/// The path of a directory without symbolic links, as the kernel tells it: in three system calls, however deep it lies.
+fn canonical(directory: &Path) -> Result<PathBuf, Errno> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let fd = rustix::fs::open(directory, flags, Mode::empty())?;
+    let link = rustix::fs::readlink(format!("/proc/self/fd/{}", fd.as_raw_fd()), Vec::new())?;
+    Ok(PathBuf::from(OsString::from_vec(link.into_bytes())))
 }
 
 /// Parses a configuration; `name` says where it is from, and its directory is the bundle.
