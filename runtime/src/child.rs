@@ -8,7 +8,7 @@ mod file_systems;
 pub(crate) mod identity;
 mod passwd;
 
-use crate::plan::op::{Barrier, Op, Source, Step};
+use crate::plan::op::{Op, Source, Step};
 use crate::wire::{self, Message};
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
@@ -101,7 +101,7 @@ impl<'a> Child<'a> {
 
     fn apply(&mut self, op: &'a Op, index: usize) -> Result<Next, Errno> {
         match op {
-            Op::Wait(barrier) => self.wait(*barrier, index)?,
+            Op::Wait(_) => self.wait(index)?,
             Op::NamespaceRoot { dumpable } => identity::namespace_root(*dumpable)?,
             Op::JoinCgroup => self.join_cgroup()?,
             Op::JoinNamespace { kind, path } => join_namespace(*kind, path)?,
@@ -158,7 +158,7 @@ impl<'a> Child<'a> {
         self.root.ok_or(Errno::BADF)
     }
 
-    fn wait(&self, _barrier: Barrier, step: usize) -> Result<(), Errno> {
+    fn wait(&self, step: usize) -> Result<(), Errno> {
         Message::Waiting { step }.send(self.peer)?;
         wire::wait_go(self.peer)
     }
@@ -173,7 +173,7 @@ impl<'a> Child<'a> {
 
     fn join_init(&self, kinds: Kinds) -> Result<(), Errno> {
         let init = self.resources.init.as_ref().ok_or(Errno::BADF)?;
-        namespace::join_all_of(init.as_fd(), kinds)
+        namespace::join(init.as_fd(), kinds)
     }
 
     /// The grandchild goes on with the next step. It first waits for a `go`, so that the parent knows of it before it

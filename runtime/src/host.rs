@@ -22,8 +22,8 @@ pub struct Host {
     pub seccomp: seccomp::Kernel,
 }
 
-/// `CAP_SYS_ADMIN`
-const SYS_ADMIN: u64 = 1 << 21;
+/// `CAP_SYS_ADMIN`, as a bit of a capability mask.
+pub(crate) const SYS_ADMIN: u64 = 1 << 21;
 
 impl Host {
     /// Reads the facts. What the kernel's seccomp can do takes seven questions, which are asked only where the answers are needed.

@@ -3,7 +3,7 @@
 //! There is no state machine here: the parent receives "waiting at step N", looks up step N in the same list that the child walks,
 //! and does what that barrier asks for. A child that dies is seen as the end of its socket.
 
-use crate::cgroup::{Cgroup, CgroupPlan};
+use crate::cgroup::Cgroup;
 use crate::child::identity;
 use crate::child::{Child, Resources};
 use crate::error::{Error, Result};
@@ -72,8 +72,8 @@ pub fn executed(socket: BorrowedFd<'_>, plan: &Plan) -> Result<()> {
     match Message::receive(socket) {
         Ok(None) | Err(Errno::CONNRESET) => Ok(()),
         Ok(Some(Message::Failure { step, errno })) => Err(failure(plan, step, errno)),
-        Ok(Some(_)) => Err(Error::system("follow the container's init", Errno::PROTO)),
-        Err(errno) => Err(Error::system("follow the container's init", errno)),
+        Ok(Some(_)) => Err(lost(Errno::PROTO)),
+        Err(errno) => Err(lost(errno)),
     }
 }
 
@@ -119,12 +119,11 @@ pub fn spawn(plan: &Plan, cgroup: &Cgroup, handed: Handed) -> Result<Init> {
 }
 
 /// The container's init, as far as it has been made. Killed and reaped if it does not get ready.
-struct Following<'a> {
-    plan: &'a Plan,
+struct Following {
     init: Option<Init>,
 }
 
-impl Drop for Following<'_> {
+impl Drop for Following {
     fn drop(&mut self) {
         if let Some(init) = &self.init {
             init.kill();
@@ -133,10 +132,10 @@ impl Drop for Following<'_> {
 }
 
 fn follow(plan: &Plan, cgroup: &Cgroup, init: Init) -> Result<Init> {
-    let mut following = Following { plan, init: Some(init) };
+    let mut following = Following { init: Some(init) };
     loop {
         let Some(init) = &following.init else {
-            return Err(Error::system("follow the container's init", Errno::PROTO));
+            return Err(lost(Errno::PROTO));
         };
         match Message::receive(init.socket.as_fd()) {
             Ok(Some(Message::Failure { step, errno })) => return Err(failure(plan, step, errno)),
@@ -147,14 +146,13 @@ fn follow(plan: &Plan, cgroup: &Cgroup, init: Init) -> Result<Init> {
                         init.go()?;
                     }
                     Some(Op::Wait(Barrier::Ready)) => {
+                        // Last: the container's own set-up may use a device that the container may not.
                         if let Some(cgroup_plan) = &plan.cgroup {
-                            restrict(cgroup, cgroup_plan)?;
+                            cgroup.restrict_devices(cgroup_plan)?;
                         }
-                        return following.init.take().ok_or_else(|| {
-                            Error::system("follow the container's init", Errno::PROTO)
-                        });
+                        return following.init.take().ok_or_else(|| lost(Errno::PROTO));
                     }
-                    _ => return Err(Error::system("follow the container's init", Errno::PROTO)),
+                    _ => return Err(lost(Errno::PROTO)),
                 }
             }
             Ok(Some(Message::Forked { step, pid }))
@@ -163,16 +161,16 @@ fn follow(plan: &Plan, cgroup: &Cgroup, init: Init) -> Result<Init> {
                 following.continue_in(pid)?;
             }
             Ok(Some(Message::Forked { .. })) => {
-                return Err(Error::system("follow the container's init", Errno::PROTO));
+                return Err(lost(Errno::PROTO));
             }
             // Reset: it ended with our last answer unread.
             Ok(None) | Err(Errno::CONNRESET) => return Err(died(plan, init.pid)),
-            Err(errno) => return Err(Error::system("follow the container's init", errno)),
+            Err(errno) => return Err(lost(errno)),
         }
     }
 }
 
-impl Following<'_> {
+impl Following {
     /// The helper stage has made the init, our child too (`CLONE_PARENT`), and ends.
     fn continue_in(&mut self, pid: i32) -> Result<()> {
         let wrong =
@@ -182,14 +180,8 @@ impl Following<'_> {
         let Some(stage) = self.init.take() else { return Err(wrong(Errno::PROTO)) };
         let _ = waitpid(Some(stage.pid), WaitOptions::empty());
         let init = self.init.insert(Init { pid, pidfd, ..stage });
-        debug_assert!(self.plan.shape.stage.is_some());
         init.go()
     }
-}
-
-/// The device rules come last: the container's own set-up may use a device that the container may not.
-fn restrict(cgroup: &Cgroup, plan: &CgroupPlan) -> Result<()> {
-    Ok(cgroup.restrict_devices(plan)?)
 }
 
 /// Writes the id mappings, and what the child has lost the privilege for.
@@ -275,11 +267,16 @@ fn tree(plan: &Plan, source: &Source) -> Result<OwnedFd> {
     })
 }
 
+/// The conversation with the init did not go as the plan says.
+fn lost(errno: Errno) -> Error {
+    Error::system("follow the container's init", errno)
+}
+
 /// The error for a step that failed in the child.
 pub fn failure(plan: &Plan, step: usize, errno: Errno) -> Error {
     match plan.steps.get(step) {
         Some(step) => step_failure(plan, step, errno),
-        None => Error::system("follow the container's init", Errno::PROTO),
+        None => lost(Errno::PROTO),
     }
 }
 

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 const STATE: &str = "state.json";
@@ -153,7 +154,7 @@ impl Slot {
         let mut made = rustix::fs::mkdir(&path, Mode::RWXU);
         if made == Err(Errno::NOENT) {
             let failed = |error| Error::io(format!("make `{}`", root.display()), &error);
-            std::fs::DirBuilder::new_private().create(root).map_err(failed)?;
+            make_private(root).map_err(failed)?;
             made = rustix::fs::mkdir(&path, Mode::RWXU);
         }
         match made {
@@ -328,16 +329,7 @@ fn address(directory: &OwnedFd) -> std::result::Result<SocketAddrUnix, Errno> {
     SocketAddrUnix::new(format!("/proc/self/fd/{}/{START}", directory.as_fd().as_raw_fd()))
 }
 
-/// A builder of directories that only their owner may enter.
-trait PrivateDirectories {
-    fn new_private() -> std::fs::DirBuilder;
-}
-
-impl PrivateDirectories for std::fs::DirBuilder {
-    fn new_private() -> std::fs::DirBuilder {
-        use std::os::unix::fs::DirBuilderExt;
-        let mut builder = std::fs::DirBuilder::new();
-        builder.recursive(true).mode(0o700);
-        builder
-    }
+/// Makes a directory that only its owner may enter, and those above it.
+fn make_private(path: &Path) -> std::io::Result<()> {
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }

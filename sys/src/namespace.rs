@@ -82,20 +82,13 @@ pub fn unshare(kinds: Kinds) -> Result<()> {
     check(unsafe { libc::syscall(libc::SYS_unshare, kinds.bits()) }).map(drop)
 }
 
-/// Joins the namespace behind an fd of `/proc/PID/ns/KIND` (setns(2)); `kind` makes the kernel check its kind.
+/// Joins the namespace behind an fd of `/proc/PID/ns/KIND` (setns(2)); `kinds` is then its kind, which the kernel checks. Behind
+/// a pidfd (Linux 5.8) `kinds` are those of that process to join, all or none.
 ///
 /// # Errors
 /// `EINVAL` when the fd is of another kind, or for a user namespace in a process with several threads; `EPERM` without
 /// the capabilities that setns(2) asks for.
-pub fn join(fd: BorrowedFd<'_>, kind: Kinds) -> Result<()> {
+pub fn join(fd: BorrowedFd<'_>, kinds: Kinds) -> Result<()> {
     // SAFETY: fd is open for the length of the call, which BorrowedFd upholds; the other argument is a plain bit set.
-    check(unsafe { libc::syscall(libc::SYS_setns, fd.as_raw_fd(), kind.bits()) }).map(drop)
-}
-
-/// Joins several namespaces of one process at once, through a pidfd of it (Linux 5.8). All or none are joined.
-///
-/// # Errors
-/// As [`join`]; `ESRCH` when the process is gone.
-pub fn join_all_of(pidfd: BorrowedFd<'_>, kinds: Kinds) -> Result<()> {
-    join(pidfd, kinds)
+    check(unsafe { libc::syscall(libc::SYS_setns, fd.as_raw_fd(), kinds.bits()) }).map(drop)
 }

@@ -26,9 +26,10 @@ use bundle::Checked;
 use idmap::IdMaps;
 use mounts::CgroupView;
 use namespaces::{Namespaces, Shape};
-use oci_spec::runtime::{Linux, Process, Spec};
+use oci_spec::runtime::{Linux, LinuxTimeOffset, Process, Spec};
 use op::{Barrier, Carrier, Console, Op, Source, Step};
 use rustix::mount::MountPropagationFlags as Propagation;
+use std::collections::HashMap;
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
 use sys::beneath::Target;
@@ -110,6 +111,7 @@ pub fn create(
     let offsets =
         linux.and_then(|linux| linux.time_offsets().as_ref()).filter(|offsets| !offsets.is_empty());
     let new_user = namespaces.new.contains(Kinds::USER);
+    let in_user_namespace = namespaces.all().contains(Kinds::USER);
     let cgroup = plan_cgroup(linux, host, options)?;
     let mut builder = Builder {
         checked,
@@ -120,13 +122,17 @@ pub fn create(
         has_mounts: namespaces.all().contains(Kinds::MOUNT),
         carrier: if host.privileged() { Carrier::Tree } else { Carrier::Path },
         shape: namespaces::shape(&namespaces, offsets.is_some()),
+        offsets,
+        new_user,
+        in_user_namespace,
+        stays_dumpable: in_user_namespace && (offsets.is_some() || !host.privileged()),
         namespaces,
         by_parent: Vec::new(),
         sources: Vec::new(),
         steps: Vec::with_capacity(64),
     };
-    builder.enter_namespaces(new_user)?;
-    builder.configure_namespaces(new_user)?;
+    builder.enter_namespaces()?;
+    builder.configure_namespaces()?;
     builder.file_systems(&cgroup)?;
     builder.process()?;
     let maps = |linux: &Linux| {
@@ -171,6 +177,13 @@ struct Builder<'a> {
     options: &'a Options,
     linux: Option<&'a Linux>,
     namespaces: Namespaces,
+    /// Offsets of a new time namespace, if there are any.
+    offsets: Option<&'a HashMap<String, LinuxTimeOffset>>,
+    new_user: bool,
+    in_user_namespace: bool,
+    /// Our /proc entry must stay writable, until everything was written there, for a caller, or for a root of the user namespace,
+    /// who is not the host's root.
+    stays_dumpable: bool,
     has_mounts: bool,
     carrier: Carrier,
     shape: Shape,
@@ -190,21 +203,14 @@ impl Builder<'_> {
 
     /// Ids first: without a mapping the child may do nothing. The cgroup before the cgroup namespace, whose root is the
     /// cgroup of whoever makes it. Joined namespaces before those that are to belong to a joined user namespace.
-    fn enter_namespaces(&mut self, new_user: bool) -> Result<(), Error> {
-        // Out of reach of tracers before anybody in a joined pid namespace can see us, unless our /proc entry has to be
-        // writable for a caller, or for a root of the user namespace, who is not the host's root.
-        let offsets = self
-            .linux
-            .and_then(|linux| linux.time_offsets().as_ref())
-            .filter(|offsets| !offsets.is_empty());
-        let in_user_namespace = self.namespaces.all().contains(Kinds::USER);
-        let dumpable = in_user_namespace && (offsets.is_some() || !self.host.privileged());
-        if !dumpable {
+    fn enter_namespaces(&mut self) -> Result<(), Error> {
+        // Out of reach of tracers before anybody in a joined pid namespace can see us.
+        if !self.stays_dumpable {
             self.push(Op::NotDumpable, "");
         }
         // The cgroup is entered by the first process, while it still has the host's privileges.
         self.push(Op::JoinCgroup, "/linux/cgroupsPath");
-        if in_user_namespace && !new_user && self.host.privileged() {
+        if self.in_user_namespace && !self.new_user && self.host.privileged() {
             // For the same reason: a joined user namespace takes away the right to raise a limit.
             let limits = self.limits();
             self.steps.extend(limits);
@@ -214,16 +220,17 @@ impl Builder<'_> {
         if let Some(namespaces) = self.shape.stage {
             self.push(Op::Fork { namespaces }, "/linux/namespaces");
         }
-        if new_user {
+        if self.new_user {
             self.push(Op::Wait(Barrier::Maps), "/linux/uidMappings");
         }
-        if in_user_namespace {
+        if self.in_user_namespace {
+            let dumpable = self.stays_dumpable;
             self.push(Op::NamespaceRoot { dumpable }, "/linux/uidMappings");
         }
         if self.namespaces.new.contains(Kinds::CGROUP) {
             self.push(Op::Unshare(Kinds::CGROUP), "/linux/namespaces");
         }
-        if let Some(offsets) = offsets {
+        if let Some(offsets) = self.offsets {
             let offsets = namespaces::time_offsets(offsets)?;
             self.push(Op::TimeOffsets { offsets }, "/linux/timeOffsets");
         }
@@ -232,7 +239,7 @@ impl Builder<'_> {
     }
 
     /// What is set through the host's /proc comes before anything of the container is mounted (class D).
-    fn configure_namespaces(&mut self, new_user: bool) -> Result<(), Error> {
+    fn configure_namespaces(&mut self) -> Result<(), Error> {
         if self.namespaces.new.contains(Kinds::NETWORK) {
             self.push(Op::Loopback, "/linux/namespaces");
         }
@@ -244,15 +251,15 @@ impl Builder<'_> {
         }
         let sysctls = sysctl::plan(self.linux)?;
         self.steps.extend(sysctls);
-        if new_user {
+        if self.new_user {
             // The child has lost the privilege to raise a hard limit or lower its score.
             let limits = self.limits();
             self.by_parent.extend(limits);
-        } else if !self.namespaces.all().contains(Kinds::USER) || !self.host.privileged() {
+        } else if !self.in_user_namespace || !self.host.privileged() {
             let limits = self.limits();
             self.steps.extend(limits);
         }
-        if self.steps.iter().any(|step| matches!(step.op, Op::NamespaceRoot { dumpable: true })) {
+        if self.stays_dumpable {
             // After everything was written to our /proc entry, which belongs to root alone from here on.
             self.push(Op::NotDumpable, "");
         }
@@ -385,7 +392,7 @@ impl Builder<'_> {
         if bound {
             return Ok(());
         }
-        let bind = self.namespaces.all().contains(Kinds::USER).then_some(self.carrier);
+        let bind = self.in_user_namespace.then_some(self.carrier);
         let devices = self.linux.and_then(|linux| linux.devices().as_deref()).unwrap_or_default();
         let steps = devices::plan(devices, bind, &mut self.sources)?;
         self.steps.extend(steps);

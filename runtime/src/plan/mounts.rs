@@ -102,9 +102,10 @@ fn bind(
         return Err(Error::new(pointer, "a bind mount needs a `source`"));
     };
     let path = context.bundle.join(path);
+    let target = target(mount.destination(), &pointer)?;
     // The host's own /proc may be bound where a new one cannot be mounted, and nothing else.
-    if path != Path::new("/proc") || !is_proc(mount.destination()) {
-        refuse_over_proc(mount.destination(), &pointer)?;
+    if path != Path::new("/proc") || target.path() != c"proc" {
+        refuse_over_proc(&target, &pointer)?;
     }
     let source = sources.len();
     sources.push(Source {
@@ -118,12 +119,12 @@ fn bind(
         propagation.push(context.propagation);
     }
     let bind = Bind {
-        target: target(mount.destination(), &pointer)?,
+        off_proc: may_lead_to_proc(&target),
+        target,
         source,
         attributes: options.attributes,
         recursive: options.recursive_attributes,
         propagation,
-        off_proc: may_lead_to_proc(mount.destination()),
     };
     Ok(Step { op: Op::Bind(bind), pointer })
 }
@@ -135,8 +136,9 @@ fn file_system(
     pointer: String,
 ) -> Result<Step, Error> {
     // Only procfs itself belongs on /proc, and a tmpfs below it would redirect what the runtime writes (class D).
+    let target = target(mount.destination(), &pointer)?;
     if kind != "proc" {
-        refuse_over_proc(mount.destination(), &pointer)?;
+        refuse_over_proc(&target, &pointer)?;
     }
     let at = format!("{pointer}/options");
     let mut parameters = Vec::new();
@@ -156,13 +158,13 @@ fn file_system(
         parameters.push(parameter(data, &at)?);
     }
     let op = Mount {
-        target: target(mount.destination(), &pointer)?,
+        ordinary: matches!(kind, "proc" | "sysfs") || target.path() == c"dev",
+        off_proc: may_lead_to_proc(&target),
+        target,
         kind: c_string(kind.as_bytes(), &format!("{pointer}/type"))?,
         options: parameters,
         attributes: options.attributes.set | options.recursive_attributes.set,
         propagation: options.propagation,
-        ordinary: matches!(kind, "proc" | "sysfs") || mount.destination() == Path::new("/dev"),
-        off_proc: may_lead_to_proc(mount.destination()),
     };
     Ok(Step { op: Op::Mount(op), pointer })
 }
@@ -285,14 +287,9 @@ fn unified(
     Ok(Step { op: Op::Mount(op), pointer: pointer.to_owned() })
 }
 
-fn is_proc(destination: &Path) -> bool {
-    Target::new(destination.as_os_str().as_bytes()).is_ok_and(|target| target.path() == c"proc")
-}
-
 /// Whether a link of the image could bring a mount to a procfs. It could not where only the kernel's file systems and our own /dev
 /// are on the way, and need not where the bundle says /proc by name.
-fn may_lead_to_proc(destination: &Path) -> bool {
-    let Ok(target) = Target::new(destination.as_os_str().as_bytes()) else { return true };
+fn may_lead_to_proc(target: &Target) -> bool {
     let path = target.path().to_bytes();
     ![&b"proc"[..], b"sys", b"dev"]
         .iter()
@@ -300,10 +297,8 @@ fn may_lead_to_proc(destination: &Path) -> bool {
 }
 
 /// Refuses to cover /proc, and anything below it that the kernel or the runtime takes at its word (CVE-2019-16884, CVE-2019-19921).
-fn refuse_over_proc(destination: &Path, pointer: &str) -> Result<(), Error> {
-    let cleaned = Target::new(destination.as_os_str().as_bytes())
-        .map_err(|_| Error::new(format!("{pointer}/destination"), "contains a NUL byte"))?;
-    let path = format!("/{}", cleaned.path().to_string_lossy());
+fn refuse_over_proc(target: &Target, pointer: &str) -> Result<(), Error> {
+    let path = format!("/{}", target.path().to_string_lossy());
     let covers = path == "/proc" || path.starts_with("/proc/");
     if !covers || bundle::config::PROC_FILES.contains(&path.as_str()) {
         return Ok(());

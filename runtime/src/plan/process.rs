@@ -4,7 +4,7 @@
 
 use super::op::{Capabilities, Op, Step};
 use super::{Error, c_string};
-use crate::host::Host;
+use crate::host::{Host, SYS_ADMIN};
 use oci_spec::runtime::{Capability, LinuxCapabilities, PosixRlimit, PosixRlimitType, Process};
 use rustix::process::Resource;
 use std::collections::HashSet;
@@ -13,8 +13,6 @@ use std::os::unix::ffi::OsStrExt;
 use std::str::FromStr;
 use sys::exec::CStringArray;
 
-/// `CAP_SYS_ADMIN`
-const SYS_ADMIN: u64 = 1 << 21;
 /// Where a bare name is looked for when the environment has no PATH; execvp(3) has this default, and pause containers
 /// without any environment depend on there being one.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
