@@ -173,18 +173,7 @@ impl Relay {
     }
 
     fn feed(&mut self) {
-        let Some(input) = &self.ends.input else { return };
-        match rustix::io::write(input, &self.unread) {
-            Ok(written) => {
-                self.unread.drain(..written);
-            }
-            Err(Errno::AGAIN | Errno::INTR) => {}
-            Err(_) => {
-                self.unread.clear();
-                self.reading = false;
-                self.ends.input = None;
-            }
-        }
+        self.reading &= self.ends.feed(&mut self.unread);
     }
 
     /// Reads one chunk of output and writes it. `false` when there is nothing to read now.

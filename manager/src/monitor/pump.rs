@@ -262,18 +262,7 @@ impl<'a> Pump<'a> {
 
     /// Writes to the container's stdin what it takes.
     fn feed(&mut self) {
-        let Some(input) = &self.ends.input else { return };
-        match rustix::io::write(input, &self.unread) {
-            Ok(written) => {
-                self.unread.drain(..written);
-            }
-            Err(Errno::AGAIN | Errno::INTR) => {}
-            Err(_) => {
-                // Nobody reads it any more.
-                self.unread.clear();
-                self.ends.input = None;
-            }
-        }
+        self.ends.feed(&mut self.unread);
         if self.unread.is_empty() && self.stdin_ends {
             self.ends.input = None;
         }

@@ -27,6 +27,26 @@ pub struct Ends {
     pub terminal: bool,
 }
 
+impl Ends {
+    /// Writes of `unread` to the process's input what it takes. `false` when nobody reads that any more: it is closed then, and
+    /// what was left is dropped.
+    pub fn feed(&mut self, unread: &mut Vec<u8>) -> bool {
+        let Some(input) = &self.input else { return true };
+        match rustix::io::write(input, unread) {
+            Ok(written) => {
+                unread.drain(..written);
+                true
+            }
+            Err(Errno::AGAIN | Errno::INTR) => true,
+            Err(_) => {
+                unread.clear();
+                self.input = None;
+                false
+            }
+        }
+    }
+}
+
 /// Pipes for a process without a terminal: its ends and ours.
 pub fn pipes(attachment: Attachment) -> Result<(Streams, Ends)> {
     let make = || pipe_with(PipeFlags::CLOEXEC).map_err(Error::system("make a pipe"));
