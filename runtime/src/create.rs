@@ -6,7 +6,7 @@
 use crate::cgroup::Cgroup;
 use crate::cli::Parsed;
 use crate::error::{Error, Result};
-use crate::host::Host;
+use crate::host::{Asked, Host};
 use crate::id::ContainerId;
 use crate::parent::{self, Handed, Init};
 use crate::plan::{self, Plan};
@@ -112,7 +112,7 @@ pub fn run(parsed: &Parsed) -> Result<()> {
 /// # Errors
 /// As [`run`].
 pub fn create(args: &Args, checked: &Checked, console: Option<OwnedFd>) -> Result<Created> {
-    let host = Host::probe(has_seccomp(checked))?;
+    let host = Host::probe(Asked::by(&checked.spec))?;
     let plan = plan::create(checked, &host, &args.options)?;
     let console = console_socket(args, checked, console)?;
     let mut slot =
@@ -146,11 +146,6 @@ fn make_cgroup(plan: &Plan) -> Result<Cgroup> {
 pub fn check(args: &Args) -> Result<Checked> {
     let checked = bundle::check(bundle::load(&args.bundle)?).map_err(bundle::Error::from)?;
     Ok(checked)
-}
-
-/// Whether config.json has a seccomp profile.
-pub fn has_seccomp(checked: &Checked) -> bool {
-    checked.spec.linux().as_ref().is_some_and(|linux| linux.seccomp().is_some())
 }
 
 fn saved(args: &Args, checked: &Checked, host: &Host, plan: &Plan) -> Saved {

@@ -5,7 +5,7 @@ use crate::cli::Parsed;
 use crate::create;
 use crate::error::{Error, Result};
 use crate::foreground::Foreground;
-use crate::host::Host;
+use crate::host::{Asked, Host};
 use crate::id::ContainerId;
 use crate::kill;
 use crate::parent::{self, Handed};
@@ -38,7 +38,7 @@ pub fn run(parsed: &Parsed) -> Result<u8> {
     let (process, document, at) = process(parsed, &spec)?;
     planner::refuse(at, &process)?;
     let seccomp = spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref());
-    let host = Host::probe(seccomp.is_some())?;
+    let host = Host::probe(Asked::by(&spec))?;
     let options = planner::Options {
         id: id.as_str(),
         document,

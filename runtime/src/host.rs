@@ -6,6 +6,7 @@
 use crate::cgroup;
 use crate::error::{Error, Result};
 use crate::plan::seccomp;
+use oci_spec::runtime::Spec;
 
 /// What the runtime runs on, and as whom.
 #[derive(Clone, Debug)]
@@ -22,15 +23,29 @@ pub struct Host {
     pub seccomp: seccomp::Kernel,
 }
 
+/// The facts that cost system calls of their own and that only some containers need.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Asked {
+    /// What the kernel's seccomp can do: seven questions.
+    pub seccomp: bool,
+}
+
+impl Asked {
+    /// What planning this config.json will want to know.
+    pub fn by(spec: &Spec) -> Asked {
+        Asked { seccomp: spec.linux().as_ref().is_some_and(|linux| linux.seccomp().is_some()) }
+    }
+}
+
 /// `CAP_SYS_ADMIN`, as a bit of a capability mask.
 pub(crate) const SYS_ADMIN: u64 = 1 << 21;
 
 impl Host {
-    /// Reads the facts. What the kernel's seccomp can do takes seven questions, which are asked only where the answers are needed.
+    /// Reads the facts, those that not every container needs only where they are asked for.
     ///
     /// # Errors
     /// When /proc is not there, or the cgroup hierarchies cannot be made out.
-    pub fn probe(with_seccomp: bool) -> Result<Host> {
+    pub fn probe(asked: Asked) -> Result<Host> {
         let sets = rustix::thread::capabilities(None)
             .map_err(|errno| Error::system("read our capabilities", errno))?;
         Ok(Host {
@@ -39,8 +54,8 @@ impl Host {
             capabilities: sets.permitted.bits(),
             cgroup: cgroup::probe()?,
             seccomp: seccomp::Kernel::ask(
-                |action| with_seccomp && sys::seccomp::action_is_available(action),
-                |flag| with_seccomp && sys::seccomp::flag_is_available(flag),
+                |action| asked.seccomp && sys::seccomp::action_is_available(action),
+                |flag| asked.seccomp && sys::seccomp::flag_is_available(flag),
             ),
         })
     }

@@ -3,7 +3,7 @@
 use crate::cli::Parsed;
 use crate::create::{self, Args};
 use crate::error::Result;
-use crate::host::Host;
+use crate::host::{Asked, Host};
 use crate::plan;
 
 /// Shows the plan for a bundle.
@@ -14,6 +14,6 @@ pub fn run(parsed: &Parsed) -> Result<String> {
     let id = parsed.operands.first().map_or("container", String::as_str);
     let args = Args::for_id(id, parsed, true)?;
     let checked = create::check(&args)?;
-    let host = Host::probe(create::has_seccomp(&checked))?;
+    let host = Host::probe(Asked::by(&checked.spec))?;
     Ok(plan::create(&checked, &host, &args.options)?.to_string())
 }

@@ -3,7 +3,7 @@
 use crate::cli::Parsed;
 use crate::create;
 use crate::error::{Error, Result};
-use crate::host::Host;
+use crate::host::{Asked, Host};
 use crate::id::ContainerId;
 use crate::parent;
 use crate::plan::{self, Plan};
@@ -59,6 +59,6 @@ fn plan_of(parsed: &Parsed, record: &Record) -> Result<Plan> {
     args.bundle.clone_from(&record.saved.bundle);
     args.options.no_new_keyring = record.saved.no_new_keyring;
     let checked = create::check(&args)?;
-    let host = Host::probe(create::has_seccomp(&checked))?;
+    let host = Host::probe(Asked::by(&checked.spec))?;
     plan::create(&checked, &host, &args.options)
 }
