@@ -71,6 +71,15 @@ impl Log {
         }
     }
 
+    /// Tells what was not done, though it was asked for: on stderr, and in the file.
+    #[expect(clippy::print_stderr, reason = "a warning is no result, and the command goes on")]
+    pub fn warning(&self, message: &str) {
+        eprintln!("nrun: warning: {message}");
+        if self.file.is_some() {
+            self.write("warning", message);
+        }
+    }
+
     /// One write per line, so that the lines of two processes do not mix. A log that cannot be written is no reason to fail.
     fn write(&self, level: &str, message: &str) {
         let time = humantime::format_rfc3339_seconds(SystemTime::now());

@@ -4,8 +4,8 @@ use nrun::cli::{self, Parsed};
 use nrun::error::{Error, Result};
 use nrun::log::{self, Log};
 use nrun::{
-    check, create, delete, exec, explain, features, kill, list, man, plan_command, run, spec,
-    start, state,
+    check, create, delete, exec, explain, features, kill, list, man, pause, plan_command, ps, run,
+    spec, start, state, update,
 };
 use std::process::ExitCode;
 
@@ -37,14 +37,14 @@ fn main() -> ExitCode {
     } else {
         FAILED
     };
-    match dispatch(&parsed) {
+    match dispatch(&parsed, log) {
         Ok(status) => ExitCode::from(status),
         Err(error) => report(&error, explain::after(&parsed, &error), log, failed),
     }
 }
 
 /// Runs the command. The status is the container's own for `run` and `exec`.
-fn dispatch(parsed: &Parsed) -> Result<u8> {
+fn dispatch(parsed: &Parsed, log: &Log) -> Result<u8> {
     if parsed.is_set("version") {
         return print(&cli::version());
     }
@@ -70,11 +70,15 @@ fn dispatch(parsed: &Parsed) -> Result<u8> {
         "kill" => kill::run(parsed).map(|()| 0),
         "list" => print(&list::run(parsed)?),
         "man" => print(&man::run(parsed)?),
+        "pause" => pause::pause(parsed).map(|()| 0),
         "plan" => print(&plan_command::run(parsed)?),
+        "ps" => print(&ps::run(parsed)?),
+        "resume" => pause::resume(parsed).map(|()| 0),
         "run" => run::run(parsed),
         "spec" => spec::run(parsed).map(|()| 0),
         "start" => start::run(parsed).map(|()| 0),
         "state" => print(&state::run(parsed)?),
+        "update" => update::run(parsed, log).map(|()| 0),
         name => Err(Error::NoCommand { name: name.to_owned(), nearest: None }),
     }
 }
