@@ -23,9 +23,26 @@ pub struct Log {
 
 static LOG: OnceLock<Log> = OnceLock::new();
 
-/// Makes `log` the one that [`debug`] writes to, and gives it back. The first one stays.
-pub fn install(log: Log) -> &'static Log {
-    LOG.get_or_init(|| log)
+/// Shows a warning and writes it to the log.
+#[expect(clippy::print_stderr, reason = "a warning is for the reader, like an error")]
+pub fn warning(message: &str) {
+    eprintln!("nrun: warning: {}", printable(message));
+    if let Some(log) = LOG.get().filter(|log| log.file.is_some()) {
+        log.write("warning", message);
+    }
+}
+
+/// Names may come from an image, and must not steer the reader's terminal. Line breaks and tabs are ours: a list of findings, a table.
+pub fn printable(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\n' | '\t' => shown.push(c),
+            c if c.is_control() => shown.extend(c.escape_default()),
+            c => shown.push(c),
+        }
+    }
+    shown
 }
 
 /// Writes what was done, with the time since the start, if `--debug` asks for it. The message is made only then.
@@ -37,6 +54,11 @@ pub fn debug(message: impl FnOnce() -> String) {
 }
 
 impl Log {
+    /// Makes this the log of the process. The first one stays.
+    pub fn install(self) -> &'static Log {
+        LOG.get_or_init(|| self)
+    }
+
     /// Opens the log that the command line names. A new file gets mode 0644 within the umask, as runc's does: engines that are
     /// not root read it.
     ///
@@ -72,12 +94,8 @@ impl Log {
     }
 
     /// Tells what was not done, though it was asked for: on stderr, and in the file.
-    #[expect(clippy::print_stderr, reason = "a warning is no result, and the command goes on")]
     pub fn warning(&self, message: &str) {
-        eprintln!("nrun: warning: {message}");
-        if self.file.is_some() {
-            self.write("warning", message);
-        }
+        warning(message);
     }
 
     /// One write per line, so that the lines of two processes do not mix. A log that cannot be written is no reason to fail.

@@ -2,7 +2,7 @@
 
 use nrun::cli::{self, Parsed};
 use nrun::error::{Error, Result};
-use nrun::log::{self, Log};
+use nrun::log::{self, Log, printable};
 use nrun::{
     check, create, delete, exec, explain, features, kill, list, man, pause, plan_command, ps, run,
     spec, start, state, update,
@@ -29,7 +29,7 @@ fn main() -> ExitCode {
             Err(error) => return report(&error, None, &Log::default(), FAILED),
         };
     let log = match Log::open(&parsed) {
-        Ok(log) => log::install(log),
+        Ok(log) => log.install(),
         Err(error) => return report(&error, None, &Log::default(), FAILED),
     };
     let failed = if parsed.command.is_some_and(|command| command.name == "exec") {
@@ -99,17 +99,4 @@ fn report(error: &Error, diagnosis: Option<String>, log: &Log, status: u8) -> Ex
     log.error(&error.to_string(), hint.as_deref());
     let status = if matches!(error, Error::NoCommand { .. }) { NO_COMMAND } else { status };
     ExitCode::from(status)
-}
-
-/// Names may come from an image, and must not steer the reader's terminal. Line breaks and tabs are ours: a list of findings, a table.
-fn printable(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '\n' | '\t' => shown.push(c),
-            c if c.is_control() => shown.extend(c.escape_default()),
-            c => shown.push(c),
-        }
-    }
-    shown
 }

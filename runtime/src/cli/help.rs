@@ -11,8 +11,13 @@ const COLUMN: usize = 30;
 
 /// The version, in the form that engines parse: the first line names it, `commit: ` and `spec: ` follow.
 pub fn version() -> String {
-    let commit = option_env!("NRUN_COMMIT").unwrap_or("unknown");
-    format!("nrun version {}\ncommit: {commit}\nspec: 1.3.0\n", env!("CARGO_PKG_VERSION"))
+    let version = env!("CARGO_PKG_VERSION");
+    format!("nrun version {version}\ncommit: {}\nspec: 1.3.0\n", commit())
+}
+
+/// The commit that the binary was built from, where the build said it.
+pub fn commit() -> &'static str {
+    option_env!("NRUN_COMMIT").unwrap_or("unknown")
 }
 
 /// What `nrun --help` shows.
@@ -33,8 +38,9 @@ pub fn overview() -> String {
 
 /// What `nrun COMMAND --help` shows.
 pub fn command(command: &Command) -> String {
-    let mut text =
-        format!("nrun {} - {}\n\nUsage: {}\n", command.name, command.about, usage(command));
+    let mut text = String::new();
+    wrap(&mut text, &format!("nrun {} - {}", command.name, command.about), 0, 0);
+    let _ = writeln!(text, "\nUsage: {}", usage(command));
     let words = words::of(command.name);
     for paragraph in words.map(|words| words.paragraphs).unwrap_or_default() {
         text.push('\n');

@@ -14,6 +14,6 @@ mod words;
 
 pub use completion::script as completion;
 pub use definition::{COMMANDS, Command, Flag, GLOBALS};
-pub use help::{command as help_of, overview, version};
+pub use help::{command as help_of, commit, overview, version};
 pub use man::{page as manual_page, pages as manual_pages};
 pub use parse::{Parsed, command, parse};
