@@ -174,8 +174,14 @@ fn fish() -> String {
     let flag_lines = |text: &mut String, condition: &str, flags: &[Flag]| {
         for flag in flags {
             let letter = flag.short.map(|letter| format!(" -s {letter}")).unwrap_or_default();
-            let value =
-                flag.value.map(|value| format!(" -r{}", values(kind(value)))).unwrap_or_default();
+            let value = flag
+                .value
+                .map(|value| {
+                    // Nothing but what is listed, where that is not files.
+                    let only = if kind(value) == Kind::File { "-r" } else { "-x" };
+                    format!(" {only}{}", values(kind(value)))
+                })
+                .unwrap_or_default();
             let about = quoted(flag.about);
             let name = flag.name;
             let _ = writeln!(

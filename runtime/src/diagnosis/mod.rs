@@ -177,6 +177,9 @@ impl Subject {
     }
 
     fn missing_path(&self, path: &Path) -> Diagnosis {
+        if let Some(directory) = self.unsearchable(path) {
+            return self.closed(&directory);
+        }
         if let Found::Covered(place) = self.view.find(path) {
             return covered(place);
         }
@@ -221,10 +224,7 @@ impl Subject {
             ));
         }
         if let Some(directory) = self.unsearchable(path) {
-            return Some(Diagnosis::new(
-                format!("{} may not search the directory `{}`", self.identity, directory.display()),
-                "give the directory the `x` bit for that user, or change `process.user`",
-            ));
+            return Some(self.closed(&directory));
         }
         if !self.identity.may_execute(stat) {
             return Some(Diagnosis::new(
@@ -251,10 +251,17 @@ impl Subject {
         }
         view::is_noexec(file).then(|| {
             Diagnosis::new(
-                format!("`{shown}` is on a file system that the host has mounted with `noexec`"),
+                format!("`{shown}` is on a file system that is mounted with `noexec`"),
                 "keep root file systems and volumes with programs on one without it",
             )
         })
+    }
+
+    fn closed(&self, directory: &Path) -> Diagnosis {
+        Diagnosis::new(
+            format!("{} may not search the directory `{}`", self.identity, directory.display()),
+            "give the directory the `x` bit for that user, or change `process.user`",
+        )
     }
 
     /// The outermost directory above a path that the user may not pass.
