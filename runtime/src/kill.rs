@@ -19,13 +19,15 @@ pub fn run(parsed: &Parsed) -> Result<()> {
     let id = ContainerId::new(&parsed.operands[0])?;
     let signal = signal::parse(parsed.operands.get(1).map_or("SIGTERM", String::as_str))?;
     let record = Record::open(&create::root(parsed), &id)?;
-    if parsed.is_set("all") {
+    // Without a cgroup (rootless) the init alone can be found, whose end is that of all in its pid namespace.
+    if parsed.is_set("all") && !record.saved.cgroups.is_empty() {
         // Of a stopped container too: processes may be left, and none is no error (runc's behaviour, which CRI relies on).
         return Ok(record.cgroup().signal(signal)?);
     }
-    let Some(init) = init(&record.saved)? else { return Err(not_running(&id)) };
+    let gone = || if parsed.is_set("all") { Ok(()) } else { Err(not_running(&id)) };
+    let Some(init) = init(&record.saved)? else { return gone() };
     match sys::signals::send(init.as_fd(), signal) {
-        Err(Errno::SRCH) => Err(not_running(&id)),
+        Err(Errno::SRCH) => gone(),
         sent => sent.map_err(|errno| {
             Error::system(format!("send signal {signal} to container `{id}`"), errno)
         }),

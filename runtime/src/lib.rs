@@ -25,6 +25,7 @@ pub mod plan_command;
 pub mod process;
 pub mod protect;
 pub mod record;
+pub mod rootless;
 pub mod run;
 pub mod signal;
 pub mod spec;
