@@ -95,6 +95,25 @@ impl Record {
         Cgroup::open(self.saved.cgroups.clone())
     }
 
+    /// The config.json that the container was created from, with the limits as they are now.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn config(&self) -> Result<serde_json::Value> {
+        let path = self.path.join(CONFIG);
+        std::fs::read(&path)
+            .and_then(|text| Ok(serde_json::from_slice(&text)?))
+            .map_err(|error| Error::io(format!("read `{}`", path.display()), &error))
+    }
+
+    /// Replaces that config.json. Readers never see half of it.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn replace_config(&self, config: &serde_json::Value) -> Result<()> {
+        self.replace(CONFIG, config.to_string().as_bytes())
+    }
+
     /// Whether the container still waits for `start`.
     pub fn awaits_start(&self) -> bool {
         rustix::fs::statat(&self.directory, START, AtFlags::SYMLINK_NOFOLLOW).is_ok()
@@ -264,9 +283,13 @@ impl Record {
 
     /// Readers never see half a state.
     fn replace_state(&self) -> Result<()> {
-        self.write(TEMPORARY, &self.text())?;
-        rustix::fs::renameat(&self.directory, TEMPORARY, &self.directory, STATE).map_err(|errno| {
-            Error::system(format!("write `{}`", self.path.join(STATE).display()), errno)
+        self.replace(STATE, &self.text())
+    }
+
+    fn replace(&self, name: &str, text: &[u8]) -> Result<()> {
+        self.write(TEMPORARY, text)?;
+        rustix::fs::renameat(&self.directory, TEMPORARY, &self.directory, name).map_err(|errno| {
+            Error::system(format!("write `{}`", self.path.join(name).display()), errno)
         })
     }
 }

@@ -221,10 +221,7 @@ pub fn plan(
     let v2 = layout.unified().map(|unified| Member::of_v2(unified, &location, beside_v1));
     let mut members: Vec<Member> = v1.chain(v2).collect();
     let available = layout.unified().map_or(&[][..], |unified| &unified.controllers);
-    for group in &GROUPS {
-        place(group, resources, &mut members, available)?;
-    }
-    place_unified(resources, &mut members, available)?;
+    place_limits(resources, &mut members, available, "this host")?;
     let given = request.path.filter(|path| !path.as_os_str().is_empty());
     let lenient = options.rootless && given.is_none();
     if lenient && let Some(delegated) = options.delegated {
@@ -279,12 +276,27 @@ const GROUPS: [Group; 9] = [
     group("net_prio", v1::net_prio, "net_prio", v1::net_prio),
 ];
 
+/// Puts every limit to the member that has its controller. `available` are v2's controllers; `whose` they are is told to
+/// whoever asks for another.
+pub(super) fn place_limits(
+    resources: &LinuxResources,
+    members: &mut [Member],
+    available: &[String],
+    whose: &str,
+) -> Result<(), Error> {
+    for group in &GROUPS {
+        place(group, resources, members, available, whose)?;
+    }
+    place_unified(resources, members, available, whose)
+}
+
 /// Puts the writes of a group to the hierarchy that has its controller: on a hybrid host each controller is in one.
 fn place(
     group: &Group,
     resources: &LinuxResources,
     members: &mut [Member],
     available: &[String],
+    whose: &str,
 ) -> Result<(), Error> {
     let has = |member: &&mut Member| match member.version {
         Version::V1 => member.controllers.iter().any(|name| name == group.v1),
@@ -297,7 +309,7 @@ fn place(
         } else {
             (group.v1, (group.v1_writes)(resources)?)
         };
-        return refuse_first(&writes, &format!("this host has no `{name}` controller"));
+        return refuse_first(&writes, &format!("{whose} has no `{name}` controller"));
     };
     let writes = match member.version {
         Version::V1 => (group.v1_writes)(resources)?,
@@ -321,16 +333,17 @@ fn place_unified(
     resources: &LinuxResources,
     members: &mut [Member],
     available: &[String],
+    whose: &str,
 ) -> Result<(), Error> {
     let writes = v2::unified(resources)?;
     let Some(member) = members.iter_mut().find(|member| member.version == Version::V2) else {
         let writes: Vec<_> = writes.into_iter().map(|(write, _)| write).collect();
-        return refuse_first(&writes, "this host has no cgroup v2");
+        return refuse_first(&writes, &format!("{whose} has no cgroup v2"));
     };
     for (write, controller) in writes {
         if controller != "cgroup" {
             if !available.contains(&controller) {
-                let why = format!("cgroup v2 has no `{controller}` controller on this host");
+                let why = format!("{whose} has no `{controller}` controller on cgroup v2");
                 return refuse_first(&[write], &why);
             }
             enable(member, &controller);

@@ -1,5 +1,7 @@
 //! What there is: every command and every flag, with the words of its help.
 
+mod update;
+
 /// A flag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Flag {
@@ -160,12 +162,36 @@ pub const COMMANDS: &[Command] = &[
         ],
     },
     Command {
+        name: "pause",
+        operands: "ID",
+        count: (1, 1),
+        raw: false,
+        about: "stop all processes of a container, until `resume`",
+        flags: &[],
+    },
+    Command {
         name: "plan",
         operands: "[ID]",
         count: (0, 1),
         raw: false,
         about: "show what `create` would do, and do nothing",
         flags: &[BUNDLE, NO_PIVOT, NO_NEW_KEYRING, PRESERVE_FDS],
+    },
+    Command {
+        name: "ps",
+        operands: "ID [PS OPTIONS]",
+        count: (1, usize::MAX),
+        raw: true,
+        about: "list the processes of a container, as ps(1) shows them (default: ps -ef)",
+        flags: &[short('f', value("format", "FORMAT", "`table` (default) or `json`"))],
+    },
+    Command {
+        name: "resume",
+        operands: "ID",
+        count: (1, 1),
+        raw: false,
+        about: "let the processes of a paused container go on",
+        flags: &[],
     },
     Command {
         name: "run",
@@ -214,5 +240,13 @@ pub const COMMANDS: &[Command] = &[
         raw: false,
         about: "show the state of a container, as JSON",
         flags: &[],
+    },
+    Command {
+        name: "update",
+        operands: "ID",
+        count: (1, 1),
+        raw: false,
+        about: "change the limits of a container that runs",
+        flags: update::FLAGS,
     },
 ];
