@@ -81,8 +81,8 @@ impl Error {
                  the program must be setuid root or have the file capability"
                     .into(),
             ),
-            Error::System { errno: Errno::PERM | Errno::ACCESS, .. } if !rustix::process::geteuid().is_root() => {
-                Some("nrun was not started as root; a rootless container needs a user namespace in config.json".into())
+            Error::System { errno: Errno::PERM | Errno::ACCESS, .. } if sys::ids::effective_at_exec().0 != 0 => {
+                Some("nrun was not started as root: state is kept in $XDG_RUNTIME_DIR/nrun or where --root says, and cgroups take delegation".into())
             }
             _ => None,
         }

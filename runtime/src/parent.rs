@@ -265,11 +265,8 @@ fn step_failure(plan: &Plan, step: &Step, errno: Errno) -> Error {
 }
 
 fn cannot_clone(plan: &Plan, errno: Errno) -> Error {
-    let what = format!(
-        "make the first process of container `{}` ({} /linux/namespaces)",
-        plan.id, plan.document
-    );
-    Error::system(what, errno)
+    let op = Op::Fork { namespaces: plan.shape.clone };
+    step_failure(plan, &Step { op, pointer: "/linux/namespaces".into() }, errno)
 }
 
 /// It ended without a word: killed from outside, most often for its memory limit.

@@ -115,3 +115,26 @@ fn the_cgroup_file_system_is_read_only_without_a_cgroup_namespace() {
         assert!(!text.contains("made"), "{kind}: {text}");
     }
 }
+
+#[test]
+fn what_takes_a_cgroup_works_with_a_delegated_one_and_is_refused_without() {
+    let user = User::enter();
+    let runtime = user.runtime();
+    let bundle = user.bundle().args(["sleep", "60"]);
+    let container = runtime.start(&bundle);
+    let call = |words: &[&str]| runtime.call(words.iter().chain(&[container.id()])).run();
+    let (pause, limit) = (call(&["pause"]), call(&["update", "--pids-limit", "30"]));
+    if !user.has_cgroups() {
+        let words = "cannot toggle freezer: cgroups not configured for container";
+        assert!(pause.exits(1).stderr().contains(words));
+        assert!(limit.exits(1).stderr().contains("pids"));
+        assert!(call(&["ps"]).exits(1).stderr().contains("unable to get all container pids"));
+        return;
+    }
+    let _ = (pause.ok(), limit.ok());
+    assert_eq!(container.status(), "paused");
+    assert_eq!(cgroups::read(container.id(), "pids.max").as_deref(), Some("30"));
+    let _ = call(&["resume"]).ok();
+    let pids = call(&["ps", "--format", "json"]).ok().json();
+    assert_eq!(pids, json!([container.pid().as_raw_nonzero().get()]));
+}
