@@ -59,9 +59,7 @@ impl Failure {
             {
                 "a new proc can be mounted only with a pid namespace of its own: add one, or bind the host's /proc"
             }
-            (Op::Mount(mount), Errno::PERM)
-                if mount.kind.as_c_str() == c"sysfs" && self.user_namespace =>
-            {
+            (Op::Mount(mount), Errno::PERM) if mount.kind.as_c_str() == c"sysfs" => {
                 "sysfs can be mounted only with a network namespace of its own: add one, or bind the host's /sys"
             }
             (Op::Mount(mount), Errno::LOOP | Errno::NOTDIR) if mount.ordinary => {
@@ -85,9 +83,7 @@ impl Failure {
             (Op::Mount(mount), Errno::INVAL) if has_id_option(mount) => {
                 "the ids in `uid=` and `gid=` must be ones of the user namespace: a rootless container mostly has no other than 0"
             }
-            (Op::Mount(mount), Errno::PERM)
-                if mount.kind.as_c_str() == c"proc" && self.user_namespace =>
-            {
+            (Op::Mount(mount), Errno::PERM) if mount.kind.as_c_str() == c"proc" => {
                 "in a user namespace proc can be mounted only where one is visible in full: what masks parts of it here must go first"
             }
             (Op::Mount(_), Errno::INVAL) => {

@@ -102,3 +102,15 @@ fn groups_that_the_namespace_denies_are_refused() {
         assert!(output.stderr().contains("denies setgroups"), "{output}");
     });
 }
+
+#[test]
+fn a_proc_of_which_parts_are_masked_is_explained() {
+    let user = User::enter();
+    // What a user namespace takes over from the one above is locked: only that counts.
+    let masked =
+        "mount --bind /dev/null /proc/version && exec unshare --map-root-user --mount \"$@\"";
+    let words = [NAMESPACES[1], &["sh", "-c", masked, "sh"]].concat();
+    let output = user.runtime_through(&words).try_create(&bundle(&user)).exits(1);
+    assert!(output.stderr().contains("config.json /mounts/0"), "{output}");
+    assert!(output.stderr().contains("only where one is visible in full"), "{output}");
+}
