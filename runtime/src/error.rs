@@ -39,6 +39,9 @@ pub enum Error {
     /// A step of the plan failed in the child.
     #[error("{0}")]
     Step(Box<crate::failure::Failure>),
+    /// criu could not do what it was asked for.
+    #[error("{0}")]
+    Criu(Box<crate::criu::failure::Failure>),
     /// Anything else that the system refused: what, and why.
     #[error("cannot {what}: {}", sys::text(*errno))]
     System {
@@ -67,6 +70,7 @@ impl Error {
             Error::Cgroup(error) => error.hint(),
             Error::Seccomp(error) => error.hint(),
             Error::Step(failure) => failure.hint(),
+            Error::Criu(failure) => Some(failure.hint()),
             Error::Exists(id) => Some(format!("`nrun delete --force {id}` removes it")),
             Error::System { errno: Errno::PERM | Errno::ACCESS, .. } if !rustix::process::geteuid().is_root() => {
                 Some("nrun was not started as root; a rootless container needs a user namespace in config.json".into())

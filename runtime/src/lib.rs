@@ -5,9 +5,11 @@
 
 pub mod cgroup;
 pub mod check;
+pub mod checkpoint;
 pub mod child;
 pub mod cli;
 pub mod create;
+pub mod criu;
 pub mod delete;
 pub mod error;
 pub mod exec;
@@ -25,6 +27,7 @@ pub mod plan_command;
 pub mod process;
 pub mod protect;
 pub mod record;
+pub mod restore;
 pub mod run;
 pub mod signal;
 pub mod spec;

@@ -4,7 +4,8 @@ use nrun::cli::{self, Parsed};
 use nrun::error::{Error, Result};
 use nrun::log::Log;
 use nrun::{
-    check, create, delete, exec, features, kill, list, plan_command, run, spec, start, state,
+    check, checkpoint, create, delete, exec, features, kill, list, plan_command, restore, run,
+    spec, start, state,
 };
 use std::process::ExitCode;
 
@@ -54,6 +55,7 @@ fn dispatch(parsed: &Parsed, log: &Log) -> Result<u8> {
     log.debug(&format!("nrun {}", command.name));
     match command.name {
         "check" => print(&check::run(parsed)?),
+        "checkpoint" => checkpoint::run(parsed).map(|()| 0),
         "create" => create::run(parsed).map(|()| 0),
         "delete" => delete::run(parsed).map(|()| 0),
         "exec" => exec::run(parsed),
@@ -61,6 +63,7 @@ fn dispatch(parsed: &Parsed, log: &Log) -> Result<u8> {
         "kill" => kill::run(parsed).map(|()| 0),
         "list" => print(&list::run(parsed)?),
         "plan" => print(&plan_command::run(parsed)?),
+        "restore" => restore::run(parsed),
         "run" => run::run(parsed),
         "spec" => spec::run(parsed).map(|()| 0),
         "start" => start::run(parsed).map(|()| 0),

@@ -1,5 +1,7 @@
 //! What there is: every command and every flag, with the words of its help.
 
+mod checkpoint;
+
 /// A flag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Flag {
@@ -77,6 +79,7 @@ pub const COMMANDS: &[Command] = &[
         about: "report everything that is wrong with a bundle",
         flags: &[BUNDLE],
     },
+    checkpoint::CHECKPOINT,
     Command {
         name: "create",
         operands: "ID",
@@ -162,6 +165,7 @@ pub const COMMANDS: &[Command] = &[
         about: "show what `create` would do, and do nothing",
         flags: &[BUNDLE, NO_PIVOT, NO_NEW_KEYRING, PRESERVE_FDS],
     },
+    checkpoint::RESTORE,
     Command {
         name: "run",
         operands: "ID",
