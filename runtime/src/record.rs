@@ -129,10 +129,10 @@ impl Record {
     /// # Errors
     /// When the directory cannot be removed.
     pub fn remove(self) -> Result<()> {
+        let _ = rustix::fs::unlinkat(&self.directory, CRIU_ROOT, AtFlags::REMOVEDIR);
         for name in [START, CONFIG, TEMPORARY, STATE] {
             let _ = rustix::fs::unlinkat(&self.directory, name, AtFlags::empty());
         }
-        let _ = rustix::fs::unlinkat(&self.directory, CRIU_ROOT, AtFlags::REMOVEDIR);
         match rustix::fs::unlinkat(CWD, &self.path, AtFlags::REMOVEDIR) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
             Err(errno) => Err(Error::system(format!("remove `{}`", self.path.display()), errno)),

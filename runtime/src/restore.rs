@@ -9,8 +9,9 @@ use crate::checkpoint::CRIU_CONFIG;
 use crate::cli::Parsed;
 use crate::create::{self, Args};
 use crate::criu::options::{self, Directories};
+use crate::criu::root::{self, Root};
 use crate::criu::rpc::{self, Kind, Options, field};
-use crate::criu::{Criu, Launch, Notice, mounts, namespaces, root, stdio};
+use crate::criu::{Criu, Launch, Notice, mounts, namespaces, stdio};
 use crate::error::{Error, Result};
 use crate::foreground::Foreground;
 use crate::host::{Asked, Host};
@@ -98,7 +99,7 @@ fn restore(
         stderr: None,
     };
     let mut restoring =
-        Restoring { plan: &plan, namespaces: &namespaces, console, init: None, slot };
+        Restoring { plan: &plan, namespaces: &namespaces, console, init: None, _root: at, slot };
     restoring
         .run(&criu, &options, &launch)
         .map_err(|error| directories.explain(error))
@@ -144,6 +145,8 @@ struct Restoring<'a> {
     console: Option<OwnedFd>,
     /// Dropped before the slot, which can remove a cgroup without processes only.
     init: Option<Uncommitted>,
+    /// Before the slot, too: a directory that something is mounted on here cannot be removed here.
+    _root: Root,
     slot: Slot,
 }
 
