@@ -47,6 +47,13 @@ impl Log {
         }
     }
 
+    /// Tells what was not done, though it was asked for: on stderr, and in the file.
+    #[expect(clippy::print_stderr, reason = "a warning is no result, and the command goes on")]
+    pub fn warning(&self, message: &str) {
+        eprintln!("nrun: warning: {message}");
+        self.write("warning", message);
+    }
+
     /// Writes what is done, if `--debug` asks for it.
     pub fn debug(&self, message: &str) {
         if self.debug {

@@ -4,8 +4,8 @@ use nrun::cli::{self, Parsed};
 use nrun::error::{Error, Result};
 use nrun::log::Log;
 use nrun::{
-    check, checkpoint, create, delete, exec, features, kill, list, plan_command, restore, run,
-    spec, start, state,
+    check, checkpoint, create, delete, exec, features, kill, list, pause, plan_command, ps,
+    restore, run, spec, start, state, update,
 };
 use std::process::ExitCode;
 
@@ -62,12 +62,16 @@ fn dispatch(parsed: &Parsed, log: &Log) -> Result<u8> {
         "features" => print(&features::run()),
         "kill" => kill::run(parsed).map(|()| 0),
         "list" => print(&list::run(parsed)?),
+        "pause" => pause::pause(parsed).map(|()| 0),
         "plan" => print(&plan_command::run(parsed)?),
+        "ps" => print(&ps::run(parsed)?),
         "restore" => restore::run(parsed),
+        "resume" => pause::resume(parsed).map(|()| 0),
         "run" => run::run(parsed),
         "spec" => spec::run(parsed).map(|()| 0),
         "start" => start::run(parsed).map(|()| 0),
         "state" => print(&state::run(parsed)?),
+        "update" => update::run(parsed, log).map(|()| 0),
         name => Err(Error::Usage(format!("unknown command `{name}`"))),
     }
 }

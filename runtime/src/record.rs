@@ -7,6 +7,7 @@
 use crate::cgroup::{Cgroup, Paths};
 use crate::error::{Error, Result};
 use crate::id::ContainerId;
+use crate::rootless;
 use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
@@ -67,19 +68,13 @@ pub struct Record {
     pub saved: Saved,
 }
 
-/// Where containers are kept when `--root` does not say: a directory that does not outlive the boot.
-pub fn default_root() -> PathBuf {
-    let runtime_dir =
-        std::env::var_os("XDG_RUNTIME_DIR").filter(|_| !rustix::process::geteuid().is_root());
-    runtime_dir.map_or(PathBuf::from("/run/nrun"), |dir| Path::new(&dir).join("nrun"))
-}
-
 impl Record {
     /// Opens a container's directory and locks it.
     ///
     /// # Errors
     /// [`Error::NoContainer`]; or that its state cannot be read.
     pub fn open(root: &Path, id: &ContainerId) -> Result<Record> {
+        rootless::refuse_foreign(root)?;
         let path = root.join(id.as_str());
         let directory = match open_directory(&path) {
             Err(Errno::NOENT | Errno::NOTDIR) => return Err(Error::NoContainer(id.to_string())),
@@ -100,6 +95,25 @@ impl Record {
     /// The cgroup.
     pub fn cgroup(&self) -> Cgroup {
         Cgroup::open(self.saved.cgroups.clone())
+    }
+
+    /// The config.json that the container was created from, with the limits as they are now.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn config(&self) -> Result<serde_json::Value> {
+        let path = self.path.join(CONFIG);
+        std::fs::read(&path)
+            .and_then(|text| Ok(serde_json::from_slice(&text)?))
+            .map_err(|error| Error::io(format!("read `{}`", path.display()), &error))
+    }
+
+    /// Replaces that config.json. Readers never see half of it.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn replace_config(&self, config: &serde_json::Value) -> Result<()> {
+        self.replace(CONFIG, config.to_string().as_bytes())
     }
 
     /// Whether the container still waits for `start`.
@@ -159,6 +173,12 @@ impl Slot {
             let failed = |error| Error::io(format!("make `{}`", root.display()), &error);
             make_private(root).map_err(failed)?;
             made = rustix::fs::mkdir(&path, Mode::RWXU);
+        }
+        if let Err(error) = rootless::refuse_foreign(root) {
+            if made.is_ok() {
+                let _ = rustix::fs::unlinkat(CWD, &path, AtFlags::REMOVEDIR);
+            }
+            return Err(error);
         }
         match made {
             Err(Errno::EXIST) => return Err(Error::Exists(id.to_string())),
@@ -291,9 +311,13 @@ impl Record {
 
     /// Readers never see half a state.
     fn replace_state(&self) -> Result<()> {
-        self.write(TEMPORARY, &self.text())?;
-        rustix::fs::renameat(&self.directory, TEMPORARY, &self.directory, STATE).map_err(|errno| {
-            Error::system(format!("write `{}`", self.path.join(STATE).display()), errno)
+        self.replace(STATE, &self.text())
+    }
+
+    fn replace(&self, name: &str, text: &[u8]) -> Result<()> {
+        self.write(TEMPORARY, text)?;
+        rustix::fs::renameat(&self.directory, TEMPORARY, &self.directory, name).map_err(|errno| {
+            Error::system(format!("write `{}`", self.path.join(name).display()), errno)
         })
     }
 }
@@ -371,5 +395,5 @@ fn address(directory: &OwnedFd) -> std::result::Result<SocketAddrUnix, Errno> {
 
 /// Makes a directory that only its owner may enter, and those above it.
 fn make_private(path: &Path) -> std::io::Result<()> {
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+    std::fs::DirBuilder::new().recursive(true).mode(rootless::root_mode(path)).create(path)
 }

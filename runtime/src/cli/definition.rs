@@ -1,6 +1,7 @@
 //! What there is: every command and every flag, with the words of its help.
 
 mod checkpoint;
+mod update;
 
 /// A flag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +51,11 @@ pub const GLOBALS: &[Flag] = &[
     value("log", "FILE", "append errors to FILE as well as writing them to stderr"),
     value("log-format", "FORMAT", "write the log as `text` (default) or `json`"),
     switch("debug", "log what is done"),
+    value(
+        "rootless",
+        "WHEN",
+        "do without cgroups that may not be made: `true`, `false` or `auto` (default)",
+    ),
     short('h', switch("help", "show help")),
     short('v', switch("version", "show the version")),
 ];
@@ -158,6 +164,14 @@ pub const COMMANDS: &[Command] = &[
         ],
     },
     Command {
+        name: "pause",
+        operands: "ID",
+        count: (1, 1),
+        raw: false,
+        about: "stop all processes of a container, until `resume`",
+        flags: &[],
+    },
+    Command {
         name: "plan",
         operands: "[ID]",
         count: (0, 1),
@@ -165,7 +179,23 @@ pub const COMMANDS: &[Command] = &[
         about: "show what `create` would do, and do nothing",
         flags: &[BUNDLE, NO_PIVOT, NO_NEW_KEYRING, PRESERVE_FDS],
     },
+    Command {
+        name: "ps",
+        operands: "ID [PS OPTIONS]",
+        count: (1, usize::MAX),
+        raw: true,
+        about: "list the processes of a container, as ps(1) shows them (default: ps -ef)",
+        flags: &[short('f', value("format", "FORMAT", "`table` (default) or `json`"))],
+    },
     checkpoint::RESTORE,
+    Command {
+        name: "resume",
+        operands: "ID",
+        count: (1, 1),
+        raw: false,
+        about: "let the processes of a paused container go on",
+        flags: &[],
+    },
     Command {
         name: "run",
         operands: "ID",
@@ -213,5 +243,13 @@ pub const COMMANDS: &[Command] = &[
         raw: false,
         about: "show the state of a container, as JSON",
         flags: &[],
+    },
+    Command {
+        name: "update",
+        operands: "ID",
+        count: (1, 1),
+        raw: false,
+        about: "change the limits of a container that runs",
+        flags: update::FLAGS,
     },
 ];
