@@ -39,6 +39,9 @@ pub enum Error {
     /// A step of the plan failed in the child.
     #[error("{0}")]
     Step(Box<crate::failure::Failure>),
+    /// criu could not do what it was asked for.
+    #[error("{0}")]
+    Criu(Box<crate::criu::failure::Failure>),
     /// A program that writes id mappings for a user did not write this one.
     #[error("cannot map the container's ids: `{}`: {said}", tool.display())]
     IdTool {
@@ -75,6 +78,7 @@ impl Error {
             Error::Cgroup(error) => error.hint(),
             Error::Seccomp(error) => error.hint(),
             Error::Step(failure) => failure.hint(),
+            Error::Criu(failure) => Some(failure.hint()),
             Error::Exists(id) => Some(format!("`nrun delete --force {id}` removes it")),
             Error::IdTool { .. } => Some(
                 "ranges of ids are given to a user in /etc/subuid and /etc/subgid, one `NAME:FIRST:COUNT` a line; \
