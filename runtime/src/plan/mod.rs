@@ -163,6 +163,11 @@ pub fn create(
     })
 }
 
+/// Whether there is nothing in a config.json that this version cannot do on any host.
+pub fn can(spec: &Spec) -> bool {
+    unsupported::refuse(spec).is_ok()
+}
+
 fn plan_cgroup(
     linux: Option<&Linux>,
     host: &Host,
