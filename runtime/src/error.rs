@@ -36,6 +36,9 @@ pub enum Error {
     /// The container is not in a state in which this can be done. The text is the one that engines match.
     #[error("{0}")]
     State(String),
+    /// A hook failed. The text has runc's words in it.
+    #[error("{0}")]
+    Hook(String),
     /// A step of the plan failed in the child.
     #[error("{0}")]
     Step(Box<crate::failure::Failure>),

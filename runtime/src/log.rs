@@ -6,6 +6,7 @@ use crate::cli::Parsed;
 use crate::error::{Error, Result};
 use std::fs::{File, OpenOptions};
 use std::io::Write;
+use std::sync::OnceLock;
 use std::time::SystemTime;
 
 /// Where messages go besides stderr.
@@ -16,7 +17,38 @@ pub struct Log {
     debug: bool,
 }
 
+/// The log of this process, for warnings: they change nothing that is done and so travel with no result.
+static LOG: OnceLock<Log> = OnceLock::new();
+
+/// Shows a warning and writes it to the log.
+#[expect(clippy::print_stderr, reason = "a warning is for the reader, like an error")]
+pub fn warning(message: &str) {
+    eprintln!("nrun: warning: {}", printable(message));
+    if let Some(log) = LOG.get() {
+        log.write("warning", message);
+    }
+}
+
+/// Names in a message may come from an image, and must not steer the reader's terminal. Line breaks are ours: a list of findings
+/// has one for each.
+pub fn printable(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\n' => shown.push(c),
+            c if c.is_control() => shown.extend(c.escape_default()),
+            c => shown.push(c),
+        }
+    }
+    shown
+}
+
 impl Log {
+    /// Makes this the log of the process.
+    pub fn install(self) -> &'static Log {
+        LOG.get_or_init(|| self)
+    }
+
     /// Opens the log that the command line names.
     ///
     /// # Errors

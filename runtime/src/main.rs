@@ -2,7 +2,7 @@
 
 use nrun::cli::{self, Parsed};
 use nrun::error::{Error, Result};
-use nrun::log::Log;
+use nrun::log::{Log, printable};
 use nrun::{
     check, create, delete, exec, features, kill, list, plan_command, run, spec, start, state,
 };
@@ -26,7 +26,7 @@ fn main() -> ExitCode {
             Err(error) => return report(&error, &Log::default(), FAILED),
         };
     let log = match Log::open(&parsed) {
-        Ok(log) => log,
+        Ok(log) => log.install(),
         Err(error) => return report(&error, &Log::default(), FAILED),
     };
     let failed = if parsed.command.is_some_and(|command| command.name == "exec") {
@@ -34,9 +34,9 @@ fn main() -> ExitCode {
     } else {
         FAILED
     };
-    match dispatch(&parsed, &log) {
+    match dispatch(&parsed, log) {
         Ok(status) => ExitCode::from(status),
-        Err(error) => report(&error, &log, failed),
+        Err(error) => report(&error, log, failed),
     }
 }
 
@@ -84,18 +84,4 @@ fn report(error: &Error, log: &Log, status: u8) -> ExitCode {
     }
     log.error(&error.to_string(), hint.as_deref());
     ExitCode::from(status)
-}
-
-/// Names in a message may come from an image, and must not steer the reader's terminal. Line breaks are ours: a list of findings
-/// has one for each.
-fn printable(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '\n' => shown.push(c),
-            c if c.is_control() => shown.extend(c.escape_default()),
-            c => shown.push(c),
-        }
-    }
-    shown
 }

@@ -7,6 +7,8 @@
 use crate::cgroup::{Cgroup, Paths};
 use crate::error::{Error, Result};
 use crate::id::ContainerId;
+use crate::plan::seccomp::Listener;
+use oci_spec::runtime::Hook;
 use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
@@ -54,6 +56,18 @@ pub struct Saved {
     /// `CLONE_NEW*` bits of the namespaces in which it differs from the host.
     #[serde(default)]
     pub namespaces: u64,
+    /// The `poststart` hooks of config.json, for `start`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub poststart: Vec<Hook>,
+    /// The `poststop` hooks of config.json, for `delete`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub poststop: Vec<Hook>,
+    /// There are `startContainer` hooks, and the init tells when they are done.
+    #[serde(default)]
+    pub start_hooks: bool,
+    /// Who decides on system calls.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listener: Option<Listener>,
 }
 
 /// An open, locked container directory.
@@ -225,11 +239,16 @@ impl Slot {
     ///
     /// The lock is given back by name and not by closing the fd: the init, made while it was held, has a copy of that fd, and
     /// would hold the lock for as long as it waits for `start`.
-    pub fn commit(mut self) {
+    pub fn commit(mut self) -> Saved {
         self.cgroup = None;
-        if let Some(record) = self.record.take() {
-            let _ = rustix::fs::flock(&record.directory, FlockOperation::Unlock);
-        }
+        let Some(record) = self.record.take() else { return Saved::default() };
+        let _ = rustix::fs::flock(&record.directory, FlockOperation::Unlock);
+        record.saved
+    }
+
+    /// Takes back what was made, and returns what was noted of it.
+    pub fn undo(self) -> Saved {
+        self.record().saved.clone()
     }
 }
 
@@ -295,9 +314,21 @@ pub fn peek(root: &Path, id: &ContainerId) -> Result<(Saved, bool)> {
 /// When it cannot be read or parsed.
 pub fn config(root: &Path, id: &ContainerId) -> Result<oci_spec::runtime::Spec> {
     let path = root.join(id.as_str()).join(CONFIG);
-    let text = std::fs::read(&path)
-        .map_err(|error| Error::io(format!("read `{}`", path.display()), &error))?;
-    Ok(bundle::parse(&text, &path)?.spec)
+    Ok(bundle::parse(&read_config(&path)?, &path)?.spec)
+}
+
+/// The same, checked as it was then: paths in it are relative to the bundle.
+///
+/// # Errors
+/// As [`config`]; when the root file system is gone.
+pub fn checked_config(root: &Path, saved: &Saved) -> Result<bundle::Checked> {
+    let text = read_config(&root.join(&saved.id).join(CONFIG))?;
+    let loaded = bundle::parse(&text, &saved.bundle.join(CONFIG))?;
+    Ok(bundle::check(loaded).map_err(bundle::Error::from)?)
+}
+
+fn read_config(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).map_err(|error| Error::io(format!("read `{}`", path.display()), &error))
 }
 
 fn open_directory(path: &Path) -> std::result::Result<OwnedFd, Errno> {

@@ -264,7 +264,6 @@ fn run_does_not_wait_for_start() {
 #[test]
 fn what_cannot_be_done_is_refused_by_name() {
     let refused = [
-        ("/hooks/poststop", json!({"hooks": {"poststop": [{"path": "/bin/true"}]}})),
         ("/process/apparmorProfile", json!({"process": {"apparmorProfile": "x"}})),
         (
             "/process/ioPriority",
