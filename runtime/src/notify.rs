@@ -13,7 +13,8 @@ use rustix::io::Errno;
 use rustix::net::sockopt::set_socket_passcred;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType, recvmsg, sendmsg,
+    SendAncillaryMessage, SendFlags, Shutdown, SocketAddrUnix, SocketFlags, SocketType, recvmsg,
+    sendmsg,
 };
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 use serde_json::json;
@@ -168,5 +169,6 @@ fn send(socket: BorrowedFd<'_>, text: &[u8], fd: BorrowedFd<'_>) -> std::result:
     while sent < text.len() {
         sent += rustix::net::send(socket, &text[sent..], SendFlags::NOSIGNAL)?;
     }
-    Ok(())
+    // The container's process has a copy of this socket until its exec, which may be what the agent is to decide on.
+    rustix::net::shutdown(socket, Shutdown::Both)
 }
