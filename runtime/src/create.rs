@@ -6,18 +6,23 @@
 use crate::cgroup::Cgroup;
 use crate::cli::Parsed;
 use crate::error::{Error, Result};
+use crate::hooks;
 use crate::host::{Asked, Host};
 use crate::id::ContainerId;
+use crate::launch;
 use crate::log;
+use crate::notify::{self, Agent};
 use crate::parent::{self, Handed, Init};
+use crate::plan::hooks::{Kind, listed};
 use crate::plan::{self, Plan};
 use crate::protect;
-use crate::record::{self, Saved, Slot};
+use crate::record::{Saved, Slot};
+use crate::rootless;
 use bundle::Checked;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use rustix::process::Pid;
 use std::io::Write;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::SystemTime;
 
@@ -65,6 +70,7 @@ impl Args {
             no_new_keyring: parsed.is_set("no-new-keyring"),
             preserve_fds: parsed.number("preserve-fds")?.unwrap_or(0),
             await_start,
+            rootless_cgroups: rootless::Cgroups::parse(parsed.value("rootless"))?,
             ..plan::Options::default()
         };
         Ok(Args {
@@ -84,7 +90,7 @@ impl Args {
 
 /// `--root`, or where it is by default.
 pub fn root(parsed: &Parsed) -> PathBuf {
-    parsed.value("root").map_or_else(record::default_root, PathBuf::from)
+    parsed.value("root").map_or_else(rootless::default_root, PathBuf::from)
 }
 
 /// A container that is set up: its init waits for the answer to `Ready`, and its state is on disk.
@@ -94,6 +100,10 @@ pub struct Created {
     pub plan: Plan,
     /// Its init.
     pub init: Init,
+    /// What is on disk.
+    pub saved: Saved,
+    /// Who takes the listener of its filter; `create` leaves that to `start`.
+    pub agent: Option<Agent>,
 }
 
 /// Makes the container and returns when it waits for `start`.
@@ -120,27 +130,59 @@ pub fn create(args: &Args, checked: &Checked, console: Option<OwnedFd>) -> Resul
     let plan = plan::create(checked, &host, &args.options)?;
     log::debug(|| format!("host asked and container planned: {} steps", plan.steps.len()));
     let console = console_socket(args, checked, console)?;
+    let agent = agent(args, &plan)?;
     let mut slot =
         Slot::reserve(&args.root, &args.id, saved(args, checked, &host, &plan), checked.text())?;
     log::debug(|| format!("state directory of container `{}` made and locked", args.id));
-    let start = if args.options.await_start { Some(slot.listen()?) } else { None };
-    let cgroup = slot.own(make_cgroup(&plan)?);
-    log::debug(|| format!("cgroup made: {} directories", cgroup.paths().all().len()));
-    let init = parent::spawn(&plan, cgroup, Handed { console, start, init: None })?;
-    // The pid file last: whoever waits for it may ask for the state at once.
-    match slot.note_init(init.pid).and_then(|()| write_pid_file(args.pid_file.as_deref(), init.pid))
-    {
-        Ok(()) => slot.commit(),
+    match make(args, &plan, &mut slot, console, agent.as_ref()) {
+        Ok(init) => Ok(Created { plan, init, saved: slot.commit(), agent }),
         Err(error) => {
-            init.kill();
-            return Err(error);
+            hooks::poststop(&slot.undo());
+            Err(error)
         }
     }
-    log::debug(|| format!("container `{}` is created", args.id));
-    Ok(Created { plan, init })
 }
 
-fn make_cgroup(plan: &Plan) -> Result<Cgroup> {
+/// Everything that the slot takes back.
+fn make(
+    args: &Args,
+    plan: &Plan,
+    slot: &mut Slot,
+    console: Option<OwnedFd>,
+    agent: Option<&Agent>,
+) -> Result<Init> {
+    let start = if args.options.await_start { Some(slot.listen()?) } else { None };
+    let cgroup = slot.own(make_cgroup(plan)?);
+    log::debug(|| format!("cgroup made: {} directories", cgroup.paths().all().len()));
+    let init = parent::spawn(plan, cgroup, Handed { console, start, init: None })?;
+    // The pid file last: whoever waits for it may ask for the state at once.
+    let noted = slot
+        .note_init(init.pid)
+        .and_then(|()| agent.map_or(Ok(()), |agent| agent.watch(init.socket.as_fd())))
+        .and_then(|()| write_pid_file(args.pid_file.as_deref(), init.pid));
+    match noted {
+        Ok(()) => {
+            log::debug(|| format!("container `{}` is created", args.id));
+            Ok(init)
+        }
+        Err(error) => {
+            init.kill();
+            Err(error)
+        }
+    }
+}
+
+/// Reaches the seccomp agent before anything is made. It gets one listener by each connection, so that `create`, after which
+/// another process goes on, only looks whether there is one.
+fn agent(args: &Args, plan: &Plan) -> Result<Option<Agent>> {
+    match &plan.listener {
+        None => Ok(None),
+        Some(listener) if args.options.await_start => notify::check(listener).map(|()| None),
+        Some(listener) => Agent::connect(listener).map(Some),
+    }
+}
+
+pub(crate) fn make_cgroup(plan: &Plan) -> Result<Cgroup> {
     match &plan.cgroup {
         Some(planned) => Ok(Cgroup::create(planned)?),
         None => Ok(Cgroup::open(crate::cgroup::Paths::default())),
@@ -154,11 +196,12 @@ fn make_cgroup(plan: &Plan) -> Result<Cgroup> {
 pub fn check(args: &Args) -> Result<Checked> {
     let loaded = bundle::load_with(&args.bundle, args.config.as_deref())?;
     let checked = bundle::check(loaded).map_err(bundle::Error::from)?;
+    rootless::check(&checked)?;
     log::debug(|| format!("`{}` read and checked", checked.config_path().display()));
     Ok(checked)
 }
 
-fn saved(args: &Args, checked: &Checked, host: &Host, plan: &Plan) -> Saved {
+pub(crate) fn saved(args: &Args, checked: &Checked, host: &Host, plan: &Plan) -> Saved {
     Saved {
         oci_version: checked.spec.version().clone(),
         id: args.id.to_string(),
@@ -170,13 +213,17 @@ fn saved(args: &Args, checked: &Checked, host: &Host, plan: &Plan) -> Saved {
         cgroups: plan.cgroup.as_ref().map(crate::cgroup::CgroupPlan::paths).unwrap_or_default(),
         no_new_keyring: args.options.no_new_keyring,
         namespaces: plan.namespaces.bits(),
+        poststart: listed(&checked.spec, Kind::Poststart).to_vec(),
+        poststop: listed(&checked.spec, Kind::Poststop).to_vec(),
+        start_hooks: launch::has_hooks(plan),
+        listener: plan.listener.clone(),
         ..Saved::default()
     }
 }
 
 /// The engine's socket for the terminal, connected before anything is made, or the caller's own: one that is not there is found out
 /// first.
-fn console_socket(
+pub(crate) fn console_socket(
     args: &Args,
     checked: &Checked,
     console: Option<OwnedFd>,

@@ -65,9 +65,23 @@ pub enum Error {
     /// The container's init ended before it was ready.
     #[error("{0}")]
     Died(String),
+    /// A hook failed. The text has runc's words in it.
+    #[error("{0}")]
+    Hook(String),
     /// A step of the plan failed in the child.
     #[error("{0}")]
     Step(Box<crate::failure::Failure>),
+    /// criu could not do what it was asked for.
+    #[error("{0}")]
+    Criu(Box<crate::criu::failure::Failure>),
+    /// A program that writes id mappings for a user did not write this one.
+    #[error("cannot map the container's ids: `{}`: {said}", tool.display())]
+    IdTool {
+        /// The program.
+        tool: std::path::PathBuf,
+        /// The first line of its complaint.
+        said: String,
+    },
     /// Anything else that the system refused: what, and why.
     #[error("cannot {what}: {}", sys::text(*errno))]
     System {
@@ -97,6 +111,7 @@ impl Error {
             Error::Unplanned { error, .. } => error.hint(),
             Error::Seccomp(error) => error.hint(),
             Error::Step(failure) => failure.hint(),
+            Error::Criu(failure) => Some(failure.hint()),
             Error::NoCommand { nearest: Some(nearest), .. } => {
                 Some(format!("did you mean `nrun {nearest}`?"))
             }
@@ -111,8 +126,13 @@ impl Error {
                 Some(format!("`nrun{command} --help` shows the flags"))
             }
             Error::Exists(id) => Some(format!("`nrun delete --force {id}` removes it")),
-            Error::System { errno: Errno::PERM | Errno::ACCESS, .. } if !rustix::process::geteuid().is_root() => {
-                Some("nrun was not started as root; a rootless container needs a user namespace in config.json".into())
+            Error::IdTool { .. } => Some(
+                "ranges of ids are given to a user in /etc/subuid and /etc/subgid, one `NAME:FIRST:COUNT` a line; \
+                 the program must be setuid root or have the file capability"
+                    .into(),
+            ),
+            Error::System { errno: Errno::PERM | Errno::ACCESS, .. } if sys::ids::effective_at_exec().0 != 0 => {
+                Some("nrun was not started as root: state is kept in $XDG_RUNTIME_DIR/nrun or where --root says, and cgroups take delegation".into())
             }
             _ => None,
         }

@@ -8,14 +8,19 @@ use crate::foreground::Foreground;
 use crate::host::{Asked, Host};
 use crate::id::ContainerId;
 use crate::kill;
-use crate::parent::{self, Handed};
+use crate::launch::Launch;
+use crate::notify::Agent;
+use crate::parent::{self, Handed, Init};
+use crate::plan::Plan;
 use crate::plan::exec as planner;
+use crate::plan::seccomp::with_receiver;
 use crate::protect;
 use crate::record::{self, Saved};
 use crate::state::Status;
 use oci_spec::runtime::{Capability, LinuxCapabilities, Process, Spec};
+use rustix::io::Errno;
 use std::collections::HashSet;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::str::FromStr;
 use sys::namespace::Kinds;
@@ -38,14 +43,15 @@ pub fn run(parsed: &Parsed) -> Result<u8> {
     let (process, document, at) = process(parsed, &spec)?;
     planner::refuse(at, &process)?;
     let seccomp = spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref());
+    let seccomp = seccomp.map(|profile| with_receiver(profile, spec.annotations().as_ref()));
     let host = Host::probe(Asked::by(&spec))?;
     let options = planner::Options {
         id: id.as_str(),
         document,
         at,
-        namespaces: namespaces(&saved)?,
+        namespaces: namespaces(&saved, awaits_start)?,
         rootfs: &saved.rootfs,
-        seccomp,
+        seccomp: seccomp.as_deref(),
         preserve_fds: parsed.number("preserve-fds")?.unwrap_or(0),
         new_keyring: true,
     };
@@ -60,12 +66,14 @@ pub fn run(parsed: &Parsed) -> Result<u8> {
         None => (None, socket),
         Some((foreground, console)) => (Some(foreground), socket.or(console)),
     };
+    let mut agent = plan.listener.as_ref().map(Agent::connect).transpose()?;
     let mut child =
         parent::spawn(&plan, &cgroup, Handed { console, start: None, init: Some(init) })?;
     let started = create::write_pid_file(parsed.value("pid-file").map(Path::new), child.pid)
         .and_then(|()| foreground.as_mut().map_or(Ok(()), Foreground::attach))
+        .and_then(|()| agent.as_ref().map_or(Ok(()), |agent| agent.watch(child.socket.as_fd())))
         .and_then(|()| child.go())
-        .and_then(|()| child.executed(&plan));
+        .and_then(|()| executed(&child, &plan, &saved, agent.as_mut(), detach));
     if let Err(error) = started {
         child.kill();
         return Err(error);
@@ -74,6 +82,20 @@ pub fn run(parsed: &Parsed) -> Result<u8> {
     match foreground {
         None => Ok(0),
         Some(foreground) => foreground.wait(child.pid, &child.pidfd),
+    }
+}
+
+fn executed(
+    child: &Init,
+    plan: &Plan,
+    saved: &Saved,
+    agent: Option<&mut Agent>,
+    detach: bool,
+) -> Result<()> {
+    let mut launch = Launch { saved, status: "running", agent, hooks: false };
+    match detach {
+        true => child.surely_executed(plan, &mut launch),
+        false => child.executed(plan, &mut launch),
     }
 }
 
@@ -90,16 +112,21 @@ fn running_init(id: &ContainerId, saved: &Saved, awaits_start: bool) -> Result<O
 }
 
 /// The namespaces to join. The user namespace only if it is not ours: setns(2) refuses the one that a process is in.
-fn namespaces(saved: &Saved) -> Result<Kinds> {
+fn namespaces(saved: &Saved, awaits_start: bool) -> Result<Kinds> {
     let kinds = Kinds::from_bits(saved.namespaces);
     if !kinds.contains(Kinds::USER) {
         return Ok(kinds);
     }
     let inode = |pid: &str| {
         let path = format!("/proc/{pid}/ns/user");
-        rustix::fs::stat(&path)
-            .map(|stat| stat.st_ino)
-            .map_err(|errno| Error::system(format!("read `{path}`"), errno))
+        rustix::fs::stat(&path).map(|stat| stat.st_ino).map_err(|errno| match errno {
+            // Until its exec the init is this program, and hidden from all but the host's root.
+            Errno::ACCESS if awaits_start => Error::State(format!(
+                "cannot exec in container `{}`: it has not been started, and only root could enter it now",
+                saved.id
+            )),
+            errno => Error::system(format!("read `{path}`"), errno),
+        })
     };
     let same = inode("self")? == inode(&saved.pid.to_string())?;
     Ok(if same { kinds.without(Kinds::USER) } else { kinds })

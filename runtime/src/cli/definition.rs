@@ -1,5 +1,6 @@
 //! What there is: every command and every flag, with the words of its help.
 
+mod checkpoint;
 mod update;
 
 /// A flag.
@@ -50,6 +51,7 @@ pub const GLOBALS: &[Flag] = &[
     value("log", "FILE", "append errors to FILE as well as writing them to stderr"),
     value("log-format", "text|json", "the form of the log (default: text)"),
     switch("debug", "log what is done, to stderr if there is no --log"),
+    value("rootless", "true|false|auto", "do without cgroups that may not be made (default: auto)"),
     short('h', switch("help", "show help")),
     short('v', switch("version", "show the version")),
 ];
@@ -88,6 +90,7 @@ pub const COMMANDS: &[Command] = &[
         about: "print a script that completes command lines in a shell",
         flags: &[],
     },
+    checkpoint::CHECKPOINT,
     Command {
         name: "create",
         operands: "ID",
@@ -213,6 +216,7 @@ pub const COMMANDS: &[Command] = &[
         about: "list the processes of a container, as ps(1) shows them (default: ps -ef)",
         flags: &[short('f', value("format", "table|json", "how to show them (default: table)"))],
     },
+    checkpoint::RESTORE,
     Command {
         name: "resume",
         operands: "ID",

@@ -4,7 +4,7 @@
 //! may enter, are few, and are lost with the boot. Nothing depends on them: what cannot be written or read is left out.
 
 use crate::id::ContainerId;
-use crate::record;
+use crate::rootless;
 use serde::{Deserialize, Serialize};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -44,7 +44,7 @@ pub(super) struct Attempt {
 
 /// Where they are kept: `/run/nrun-failures`, or its like for a user who is not root.
 fn directory() -> PathBuf {
-    let mut name = record::default_root().into_os_string();
+    let mut name = rootless::default_root().into_os_string();
     name.push("-failures");
     PathBuf::from(name)
 }

@@ -80,7 +80,8 @@ pub fn exec(
     }
     let compile = |profile| seccomp::compile(profile, &host.seccomp);
     let filter = options.seccomp.map(compile).transpose()?;
-    let mut privileges = process::privileges(process, host, options.at)?;
+    let rights = process::Rights::of(host, options.namespaces.contains(Kinds::USER));
+    let mut privileges = process::privileges(process, &rights, options.at)?;
     if filter.is_some() && !process.no_new_privileges().unwrap_or(false) {
         process::keep_sys_admin(&mut privileges);
     }
@@ -90,7 +91,9 @@ pub fn exec(
     let mut push = |op, pointer: &str| steps.push(Step { op, pointer: pointer.to_owned() });
     push(Op::Wait(Barrier::Ready), "");
     push(Op::CloseFds { first: options.preserve_fds.saturating_add(3) }, "");
+    let mut listener = None;
     if let Some(filter) = filter {
+        listener = filter.listener;
         push(Op::Seccomp { program: filter.program, flags: filter.flags }, "/linux/seccomp");
     }
     steps.push(process::exec(process, options.at)?);
@@ -102,6 +105,9 @@ pub fn exec(
         cgroup: None,
         id_maps: None,
         by_parent: Vec::new(),
+        hooks: Vec::new(),
+        hook_outputs: [None, None],
+        listener,
         sources: Vec::new(),
         steps,
     })
