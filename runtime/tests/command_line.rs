@@ -168,6 +168,26 @@ fn check_tells_faults_of_the_config_of_the_host_and_of_the_program_together() {
 }
 
 #[test]
+fn features_claims_what_the_binary_does() {
+    let runtime = Runtime::under_test();
+    let features = runtime.call(["features"]).run().ok().json();
+    let help = runtime.call(["--help"]).run().ok().stdout();
+    let claimed = |pointer: &str| features.pointer(pointer).and_then(Value::as_bool);
+    let systemd = help.contains("--systemd-cgroup");
+    assert_eq!(claimed("/linux/cgroup/systemd"), Some(systemd));
+    let checkpoint = &features["annotations"]["run.oci.nrun.checkpoint.enabled"];
+    assert_eq!(*checkpoint, help.contains("\n  checkpoint").to_string());
+    let mapping = json!([{"containerID": 0, "hostID": 100_000, "size": 65_536}]);
+    let mount = json!({"destination": "/data", "source": "/srv", "options": ["bind", "idmap"],
+        "uidMappings": mapping, "gidMappings": mapping});
+    let bundle = BundleDir::new().push("/mounts", mount);
+    let path = bundle.path().display().to_string();
+    let planned = runtime.call(["plan", "--bundle", &path]).run();
+    let idmap = !planned.stderr().contains("not supported by this version");
+    assert_eq!(claimed("/linux/mountExtensions/idmap/enabled"), Some(idmap), "{planned}");
+}
+
+#[test]
 fn a_profile_may_list_the_architectures_of_every_machine() {
     let sandbox = Sandbox::enter();
     let runtime = Runtime::under_test();
