@@ -1,9 +1,9 @@
-//! The command line as people and engines use it: help, manual, log, `--config`, lists and checks.
+//! The command line as people and engines use it: help, log, `--config`, lists and checks.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use nconform::fixture::{BundleDir, Capture, Runtime, Sandbox, scratch_dir, tool};
+use nconform::fixture::{BundleDir, Capture, Runtime, Sandbox, scratch_dir};
 use serde_json::{Value, json};
 
 #[test]
@@ -24,28 +24,6 @@ fn help_is_found_wherever_it_is_looked_for() {
     }
     assert!(says(&["--version"]).starts_with("nrun version "));
     assert_eq!(says(&["-v"]), says(&["--version"]));
-}
-
-#[test]
-fn manual_pages_are_written_and_groff_has_nothing_to_say_against_them() {
-    let (runtime, directory) = (Runtime::under_test(), scratch_dir());
-    let output = directory.path().join("man8");
-    let args = ["man".as_ref(), "--output".as_ref(), output.as_os_str()];
-    assert_eq!(Capture::of(runtime.program()).args(args).run().ok().stdout(), "");
-    let pages: Vec<_> = fs::read_dir(&output).expect("the pages").flatten().collect();
-    assert!(pages.len() > 15);
-    for page in pages {
-        let path = page.path();
-        let groff = Capture::of(tool("groff"))
-            .args(["-man", "-wall", "-Tutf8", "-P-cbou"])
-            .args([&path])
-            .run()
-            .ok();
-        assert_eq!(groff.stderr(), "", "{}", path.display());
-        assert!(groff.stdout().contains("SYNOPSIS"), "{}", path.display());
-    }
-    let page = Capture::of(runtime.program()).args(["man", "create"]).run().ok().stdout();
-    assert_eq!(page, fs::read_to_string(output.join("nrun-create.8")).expect("a page"));
 }
 
 #[test]
