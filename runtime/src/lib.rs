@@ -10,6 +10,7 @@ pub mod cli;
 pub mod create;
 pub mod delete;
 pub mod error;
+pub mod events;
 pub mod exec;
 pub mod failure;
 pub mod features;

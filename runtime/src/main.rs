@@ -4,8 +4,8 @@ use nrun::cli::{self, Parsed};
 use nrun::error::{Error, Result};
 use nrun::log::Log;
 use nrun::{
-    check, create, delete, exec, features, kill, list, pause, plan_command, ps, run, spec, start,
-    state, update,
+    check, create, delete, events, exec, features, kill, list, pause, plan_command, ps, run, spec,
+    start, state, update,
 };
 use std::process::ExitCode;
 
@@ -57,6 +57,7 @@ fn dispatch(parsed: &Parsed, log: &Log) -> Result<u8> {
         "check" => print(&check::run(parsed)?),
         "create" => create::run(parsed).map(|()| 0),
         "delete" => delete::run(parsed).map(|()| 0),
+        "events" => events::run(parsed).map(|()| 0),
         "exec" => exec::run(parsed),
         "features" => print(&features::run()),
         "kill" => kill::run(parsed).map(|()| 0),

@@ -99,6 +99,17 @@ pub const COMMANDS: &[Command] = &[
         )],
     },
     Command {
+        name: "events",
+        operands: "ID",
+        count: (1, 1),
+        raw: false,
+        about: "show what a container uses, and when it is out of memory, as lines of JSON",
+        flags: &[
+            value("interval", "TIME", "show it every TIME, such as 500ms or 1m (default: 5s)"),
+            switch("stats", "show it once"),
+        ],
+    },
+    Command {
         name: "exec",
         operands: "ID COMMAND [ARG...]",
         count: (1, usize::MAX),
