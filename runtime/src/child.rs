@@ -136,7 +136,9 @@ impl<'a> Child<'a> {
             Op::NoNewPrivileges => rustix::thread::set_no_new_privs(true)?,
             Op::Bounding(keep) => identity::bounding(*keep)?,
             Op::StandardStreams { uid } => identity::standard_streams(*uid)?,
-            Op::User { uid, gid, groups } => identity::user(*uid, *gid, groups.as_deref())?,
+            Op::User { uid, gid, groups, may_be_denied } => {
+                identity::user(*uid, *gid, groups, *may_be_denied)?;
+            }
             Op::Capabilities(sets) => identity::capabilities(sets)?,
             Op::NotDumpable => identity::not_dumpable()?,
             Op::Umask(mask) => drop(rustix::process::umask(Mode::from_raw_mode(*mask))),

@@ -11,7 +11,8 @@ use crate::id::ContainerId;
 use crate::parent::{self, Handed, Init};
 use crate::plan::{self, Plan};
 use crate::protect;
-use crate::record::{self, Saved, Slot};
+use crate::record::{Saved, Slot};
+use crate::rootless;
 use bundle::Checked;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use rustix::process::Pid;
@@ -62,6 +63,7 @@ impl Args {
             no_new_keyring: parsed.is_set("no-new-keyring"),
             preserve_fds: parsed.number("preserve-fds")?.unwrap_or(0),
             await_start,
+            rootless_cgroups: rootless::Cgroups::parse(parsed.value("rootless"))?,
             ..plan::Options::default()
         };
         Ok(Args {
@@ -80,7 +82,7 @@ impl Args {
 
 /// `--root`, or where it is by default.
 pub fn root(parsed: &Parsed) -> PathBuf {
-    parsed.value("root").map_or_else(record::default_root, PathBuf::from)
+    parsed.value("root").map_or_else(rootless::default_root, PathBuf::from)
 }
 
 /// A container that is set up: its init waits for the answer to `Ready`, and its state is on disk.
@@ -145,6 +147,7 @@ fn make_cgroup(plan: &Plan) -> Result<Cgroup> {
 /// Every finding.
 pub fn check(args: &Args) -> Result<Checked> {
     let checked = bundle::check(bundle::load(&args.bundle)?).map_err(bundle::Error::from)?;
+    rootless::check(&checked)?;
     Ok(checked)
 }
 

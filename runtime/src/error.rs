@@ -39,6 +39,14 @@ pub enum Error {
     /// A step of the plan failed in the child.
     #[error("{0}")]
     Step(Box<crate::failure::Failure>),
+    /// A program that writes id mappings for a user did not write this one.
+    #[error("cannot map the container's ids: `{}`: {said}", tool.display())]
+    IdTool {
+        /// The program.
+        tool: std::path::PathBuf,
+        /// The first line of its complaint.
+        said: String,
+    },
     /// Anything else that the system refused: what, and why.
     #[error("cannot {what}: {}", sys::text(*errno))]
     System {
@@ -68,6 +76,11 @@ impl Error {
             Error::Seccomp(error) => error.hint(),
             Error::Step(failure) => failure.hint(),
             Error::Exists(id) => Some(format!("`nrun delete --force {id}` removes it")),
+            Error::IdTool { .. } => Some(
+                "ranges of ids are given to a user in /etc/subuid and /etc/subgid, one `NAME:FIRST:COUNT` a line; \
+                 the program must be setuid root or have the file capability"
+                    .into(),
+            ),
             Error::System { errno: Errno::PERM | Errno::ACCESS, .. } if !rustix::process::geteuid().is_root() => {
                 Some("nrun was not started as root; a rootless container needs a user namespace in config.json".into())
             }

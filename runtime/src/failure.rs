@@ -79,6 +79,14 @@ impl Failure {
             (Op::Mount(_), Errno::NODEV) => {
                 "this kernel does not have that file system: see /proc/filesystems"
             }
+            (Op::Mount(mount), Errno::INVAL) if has_id_option(mount) => {
+                "the ids in `uid=` and `gid=` must be ones of the user namespace: a rootless container mostly has no other than 0"
+            }
+            (Op::Mount(mount), Errno::PERM)
+                if mount.kind.as_c_str() == c"proc" && self.user_namespace =>
+            {
+                "in a user namespace proc can be mounted only where one is visible in full: what masks parts of it here must go first"
+            }
             (Op::Mount(_), Errno::INVAL) => {
                 "an option is not known to this file system: see `dmesg`"
             }
@@ -86,6 +94,9 @@ impl Failure {
                 if self.user_namespace =>
             {
                 "the container's root user must be able to reach it: every directory on the way needs the `x` bit"
+            }
+            (Op::Bind(_), Errno::PERM) => {
+                "in a user namespace a bind keeps the `ro`, `nosuid`, `nodev`, `noexec` and atime options that the host has given to its source"
             }
             (Op::Bind(_), Errno::INVAL | Errno::NOTDIR) => {
                 "a directory goes on a directory, and anything else on a file: what is at the target is of the other kind"
@@ -101,6 +112,12 @@ impl Failure {
         Some(match (&self.step.op, self.errno) {
             (Op::Rlimit { .. }, Errno::PERM) => {
                 "raising a hard limit needs CAP_SYS_RESOURCE: keep it at or below nrun's own, see `ulimit -Ha`"
+            }
+            (Op::User { .. }, Errno::INVAL) => {
+                "cannot set uid to unmapped user in user namespace: uid and gid must be among those of uidMappings and gidMappings"
+            }
+            (Op::User { .. }, Errno::PERM) => {
+                "this user namespace denies setgroups: additional groups take a mapping of more than one group, see /etc/subgid"
             }
             (Op::WriteProc { path, .. }, Errno::ACCESS | Errno::PERM)
                 if path.to_bytes().ends_with(b"oom_score_adj") =>
@@ -126,6 +143,10 @@ impl Failure {
             _ => return None,
         })
     }
+}
+
+fn has_id_option(mount: &Mount) -> bool {
+    mount.options.iter().any(|(key, _)| matches!(key.to_bytes(), b"uid" | b"gid"))
 }
 
 impl fmt::Display for Failure {

@@ -28,6 +28,7 @@ pub mod process;
 pub mod protect;
 pub mod ps;
 pub mod record;
+pub mod rootless;
 pub mod run;
 pub mod signal;
 pub mod spec;

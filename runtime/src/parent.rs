@@ -3,6 +3,8 @@
 //! There is no state machine here: the parent receives "waiting at step N", looks up step N in the same list that the child walks,
 //! and does what that barrier asks for. A child that dies is seen as the end of its socket.
 
+mod maps;
+
 use crate::cgroup::Cgroup;
 use crate::child::identity;
 use crate::child::{Child, Resources};
@@ -186,17 +188,8 @@ impl Following {
 
 /// Writes the id mappings, and what the child has lost the privilege for.
 fn map(plan: &Plan, pid: Pid) -> Result<()> {
-    let write = |name: &str, text: &str| {
-        let path = format!("/proc/{}/{name}", pid.as_raw_nonzero());
-        std::fs::write(&path, text)
-            .map_err(|error| Error::io(format!("write {} to `{path}`", brief(text)), &error))
-    };
     if let Some(maps) = &plan.id_maps {
-        if maps.deny_setgroups {
-            write("setgroups", "deny")?;
-        }
-        write("uid_map", &maps.uid)?;
-        write("gid_map", &maps.gid)?;
+        maps::write(maps, pid)?;
     }
     for step in &plan.by_parent {
         let done = match &step.op {
@@ -213,19 +206,6 @@ fn map(plan: &Plan, pid: Pid) -> Result<()> {
         done.map_err(|errno| step_failure(plan, step, errno))?;
     }
     Ok(())
-}
-
-/// What was written, as it can stand in a line: a list of mappings may have thousands. The kernel reads no more than a page of them
-/// (user_namespaces(7)).
-fn brief(text: &str) -> String {
-    let (lines, first) = (text.lines().count(), text.lines().next().unwrap_or_default());
-    match lines {
-        0 | 1 => format!("`{first}`"),
-        _ if text.len() >= 4096 => {
-            format!("{lines} mappings, {} bytes where 4095 are the most,", text.len())
-        }
-        _ => format!("{lines} mappings from `{first}` on"),
-    }
 }
 
 /// Opens what the child needs and could not open itself.

@@ -7,6 +7,7 @@
 use crate::cgroup::{Cgroup, Paths};
 use crate::error::{Error, Result};
 use crate::id::ContainerId;
+use crate::rootless;
 use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
@@ -65,19 +66,13 @@ pub struct Record {
     pub saved: Saved,
 }
 
-/// Where containers are kept when `--root` does not say: a directory that does not outlive the boot.
-pub fn default_root() -> PathBuf {
-    let runtime_dir =
-        std::env::var_os("XDG_RUNTIME_DIR").filter(|_| !rustix::process::geteuid().is_root());
-    runtime_dir.map_or(PathBuf::from("/run/nrun"), |dir| Path::new(&dir).join("nrun"))
-}
-
 impl Record {
     /// Opens a container's directory and locks it.
     ///
     /// # Errors
     /// [`Error::NoContainer`]; or that its state cannot be read.
     pub fn open(root: &Path, id: &ContainerId) -> Result<Record> {
+        rootless::refuse_foreign(root)?;
         let path = root.join(id.as_str());
         let directory = match open_directory(&path) {
             Err(Errno::NOENT | Errno::NOTDIR) => return Err(Error::NoContainer(id.to_string())),
@@ -175,6 +170,12 @@ impl Slot {
             let failed = |error| Error::io(format!("make `{}`", root.display()), &error);
             make_private(root).map_err(failed)?;
             made = rustix::fs::mkdir(&path, Mode::RWXU);
+        }
+        if let Err(error) = rootless::refuse_foreign(root) {
+            if made.is_ok() {
+                let _ = rustix::fs::unlinkat(CWD, &path, AtFlags::REMOVEDIR);
+            }
+            return Err(error);
         }
         match made {
             Err(Errno::EXIST) => return Err(Error::Exists(id.to_string())),
@@ -354,5 +355,5 @@ fn address(directory: &OwnedFd) -> std::result::Result<SocketAddrUnix, Errno> {
 
 /// Makes a directory that only its owner may enter, and those above it.
 fn make_private(path: &Path) -> std::io::Result<()> {
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+    std::fs::DirBuilder::new().recursive(true).mode(rootless::root_mode(path)).create(path)
 }

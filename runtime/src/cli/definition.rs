@@ -50,6 +50,11 @@ pub const GLOBALS: &[Flag] = &[
     value("log", "FILE", "append errors to FILE as well as writing them to stderr"),
     value("log-format", "FORMAT", "write the log as `text` (default) or `json`"),
     switch("debug", "log what is done"),
+    value(
+        "rootless",
+        "WHEN",
+        "do without cgroups that may not be made: `true`, `false` or `auto` (default)",
+    ),
     short('h', switch("help", "show help")),
     short('v', switch("version", "show the version")),
 ];

@@ -24,13 +24,14 @@ impl Parsed {
     pub fn values(&self, name: &str) -> impl Iterator<Item = &str> {
         self.flags
             .iter()
-            .filter(move |(flag, _)| flag.name == name)
+            .filter(move |(flag, _)| flag.name == name && flag.value.is_some())
             .filter_map(|(_, value)| value.as_deref())
     }
 
     /// Whether a switch is on.
     pub fn is_set(&self, name: &str) -> bool {
-        let last = self.flags.iter().rev().find(|(flag, _)| flag.name == name);
+        let is_it = |flag: &Flag| flag.name == name && flag.value.is_none();
+        let last = self.flags.iter().rev().find(|(flag, _)| is_it(flag));
         last.is_some_and(|(_, value)| value.as_deref() != Some("false"))
     }
 

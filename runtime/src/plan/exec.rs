@@ -80,7 +80,11 @@ pub fn exec(
     }
     let compile = |profile| seccomp::compile(profile, &host.seccomp);
     let filter = options.seccomp.map(compile).transpose()?;
-    let mut privileges = process::privileges(process, host, options.at)?;
+    let mut privileges = process::privileges(
+        process,
+        &process::Rights::of(host, options.namespaces.contains(Kinds::USER)),
+        options.at,
+    )?;
     if filter.is_some() && !process.no_new_privileges().unwrap_or(false) {
         process::keep_sys_admin(&mut privileges);
     }

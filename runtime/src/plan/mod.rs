@@ -22,6 +22,7 @@ mod tests;
 
 use crate::cgroup::{self, CgroupPlan};
 use crate::host::Host;
+use crate::rootless;
 use bundle::Checked;
 use idmap::IdMaps;
 use mounts::CgroupView;
@@ -66,6 +67,8 @@ pub struct Options {
     pub await_start: bool,
     /// Which program manages cgroups.
     pub cgroup_manager: cgroup::Manager,
+    /// `--rootless`
+    pub rootless_cgroups: rootless::Cgroups,
 }
 
 /// Everything that is done to make a container.
@@ -113,6 +116,10 @@ pub fn create(
     let new_user = namespaces.new.contains(Kinds::USER);
     let in_user_namespace = namespaces.all().contains(Kinds::USER);
     let cgroup = plan_cgroup(linux, host, options)?;
+    let id_maps = linux.filter(|_| new_user).map(|linux| idmap::plan(linux, host)).transpose()?;
+    if id_maps.as_ref().is_some_and(|maps| maps.deny_setgroups) {
+        refuse_groups(process)?;
+    }
     let mut builder = Builder {
         checked,
         process,
@@ -120,12 +127,16 @@ pub fn create(
         options,
         linux,
         has_mounts: namespaces.all().contains(Kinds::MOUNT),
-        carrier: if host.privileged() { Carrier::Tree } else { Carrier::Path },
+        carrier: if host.privileged() || host.rootless.clones_mounts {
+            Carrier::Tree
+        } else {
+            Carrier::Path
+        },
         shape: namespaces::shape(&namespaces, offsets.is_some()),
         offsets,
         new_user,
         in_user_namespace,
-        stays_dumpable: in_user_namespace && (offsets.is_some() || !host.privileged()),
+        stays_dumpable: !host.privileged() || (in_user_namespace && offsets.is_some()),
         namespaces,
         by_parent: Vec::new(),
         sources: Vec::new(),
@@ -135,16 +146,13 @@ pub fn create(
     builder.configure_namespaces()?;
     builder.file_systems(&cgroup)?;
     builder.process()?;
-    let maps = |linux: &Linux| {
-        idmap::plan(linux.uid_mappings().as_deref(), linux.gid_mappings().as_deref(), host)
-    };
     Ok(Plan {
         id: options.id.clone(),
         document: "config.json",
         namespaces: builder.namespaces.all(),
         shape: builder.shape,
         cgroup: Some(cgroup),
-        id_maps: linux.filter(|_| new_user).map(maps),
+        id_maps,
         by_parent: builder.by_parent,
         sources: builder.sources,
         steps: builder.steps,
@@ -165,8 +173,27 @@ fn plan_cgroup(
     cgroup::plan(
         &request,
         &host.cgroup,
-        &cgroup::Options { manager: options.cgroup_manager, rootless: !host.privileged() },
+        &cgroup::Options {
+            manager: options.cgroup_manager,
+            rootless: match options.rootless_cgroups {
+                rootless::Cgroups::Auto => !host.privileged(),
+                rootless::Cgroups::Lenient => true,
+                rootless::Cgroups::Strict => false,
+            },
+            delegated: (!host.privileged()).then_some(&host.rootless.cgroups),
+        },
     )
+}
+
+/// Refused before anything is made, because setgroups(2) is going to be denied (runc's words).
+fn refuse_groups(process: &Process) -> Result<(), Error> {
+    if process.user().additional_gids().as_deref().unwrap_or_default().is_empty() {
+        return Ok(());
+    }
+    Err(Error::new(
+        "/process/user/additionalGids",
+        "cannot set any additional groups in a rootless container whose only group is the caller's own",
+    ))
 }
 
 /// The plan while it is being made: each method adds its steps after those of the one before.
@@ -210,12 +237,12 @@ impl Builder<'_> {
         }
         // The cgroup is entered by the first process, while it still has the host's privileges.
         self.push(Op::JoinCgroup, "/linux/cgroupsPath");
-        if self.in_user_namespace && !self.new_user && self.host.privileged() {
+        if self.in_user_namespace && !self.new_user && self.host.administers() {
             // For the same reason: a joined user namespace takes away the right to raise a limit.
             let limits = self.limits();
             self.steps.extend(limits);
         }
-        let joins = namespaces::join(&self.namespaces, self.host.privileged());
+        let joins = namespaces::join(&self.namespaces, self.host.administers());
         self.steps.extend(joins);
         if let Some(namespaces) = self.shape.stage {
             self.push(Op::Fork { namespaces }, "/linux/namespaces");
@@ -255,7 +282,7 @@ impl Builder<'_> {
             // The child has lost the privilege to raise a hard limit or lower its score.
             let limits = self.limits();
             self.by_parent.extend(limits);
-        } else if !self.in_user_namespace || !self.host.privileged() {
+        } else if !self.in_user_namespace || !self.host.administers() {
             let limits = self.limits();
             self.steps.extend(limits);
         }
@@ -367,7 +394,7 @@ impl Builder<'_> {
     }
 
     fn mounts(&mut self, cgroup: &CgroupPlan, propagation: Propagation) -> Result<(), Error> {
-        let views: Vec<CgroupView> = cgroup_views(cgroup);
+        let views: Vec<CgroupView> = cgroup_views(cgroup, &self.host.cgroup);
         let context = mounts::Context {
             bundle: &self.checked.bundle,
             carrier: self.carrier,
@@ -392,7 +419,8 @@ impl Builder<'_> {
         if bound {
             return Ok(());
         }
-        let bind = self.in_user_namespace.then_some(self.carrier);
+        let nested = self.in_user_namespace || self.host.in_user_namespace;
+        let bind = nested.then_some(self.carrier);
         let devices = self.linux.and_then(|linux| linux.devices().as_deref()).unwrap_or_default();
         let steps = devices::plan(devices, bind, &mut self.sources)?;
         self.steps.extend(steps);
@@ -434,7 +462,11 @@ impl Builder<'_> {
             None => None,
         };
         let no_new_privileges = self.process.no_new_privileges().unwrap_or(false);
-        let mut steps = process::privileges(self.process, self.host, "/process")?;
+        let mut steps = process::privileges(
+            self.process,
+            &process::Rights::of(self.host, self.in_user_namespace),
+            "/process",
+        )?;
         if filter.is_some() && !no_new_privileges {
             process::keep_sys_admin(&mut steps);
         }
@@ -501,23 +533,36 @@ fn bind_propagation(root: Propagation) -> Propagation {
     Propagation::PRIVATE | Propagation::REC
 }
 
-/// How the container's cgroups are shown under /sys/fs/cgroup.
-fn cgroup_views(cgroup: &CgroupPlan) -> Vec<CgroupView> {
+/// How the container's cgroups are shown under /sys/fs/cgroup. In a hierarchy where it has none of its own, it is in the caller's.
+fn cgroup_views(cgroup: &CgroupPlan, layout: &cgroup::Layout) -> Vec<CgroupView> {
     let root = std::path::Path::new("/sys/fs/cgroup");
-    let view = |member: &cgroup::Member| CgroupView {
-        name: member
-            .mount
+    let view = |mount: &std::path::Path, controllers: &[String], path| CgroupView {
+        name: mount
             .strip_prefix(root)
             .ok()
             .filter(|name| !name.as_os_str().is_empty())
             .map(|name| name.to_string_lossy().into_owned()),
-        controllers: match member.version {
-            cgroup::Version::V1 => member.controllers.clone(),
-            cgroup::Version::V2 => Vec::new(),
-        },
-        path: member.directory(),
+        controllers: controllers.to_vec(),
+        path,
     };
-    cgroup.members.iter().map(view).collect()
+    let mut views: Vec<CgroupView> = cgroup
+        .members
+        .iter()
+        .map(|member| match member.version {
+            cgroup::Version::V1 => view(&member.mount, &member.controllers, member.directory()),
+            cgroup::Version::V2 => view(&member.mount, &[], member.directory()),
+        })
+        .collect();
+    let is_member = |mount: &std::path::Path| {
+        cgroup.members.iter().any(|member| member.mount.as_path() == mount)
+    };
+    for hierarchy in layout.hierarchies().iter().filter(|one| !is_member(&one.mount)) {
+        views.push(view(&hierarchy.mount, &hierarchy.controllers, hierarchy.own_directory()));
+    }
+    if let Some(unified) = layout.unified().filter(|one| !is_member(&one.mount)) {
+        views.push(view(&unified.mount, &[], unified.own_directory()));
+    }
+    views
 }
 
 /// A string for the kernel.
