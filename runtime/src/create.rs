@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::host::{Asked, Host};
 use crate::id::ContainerId;
 use crate::parent::{self, Handed, Init};
+use crate::pidfd_socket::{self, PidfdSocket};
 use crate::plan::{self, Plan};
 use crate::protect;
 use crate::record::{Saved, Slot};
@@ -17,7 +18,7 @@ use bundle::Checked;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use rustix::process::Pid;
 use std::io::Write;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::SystemTime;
 
@@ -32,6 +33,8 @@ pub struct Args {
     pub bundle: PathBuf,
     /// `--console-socket`
     pub console_socket: Option<PathBuf>,
+    /// `--pidfd-socket`
+    pub pidfd_socket: Option<PathBuf>,
     /// `--pid-file`
     pub pid_file: Option<PathBuf>,
     /// What the plan depends on.
@@ -74,6 +77,7 @@ impl Args {
                 .value("console-socket")
                 .filter(|path| !path.is_empty())
                 .map(PathBuf::from),
+            pidfd_socket: pidfd_socket::path(parsed),
             pid_file: parsed.value("pid-file").filter(|path| !path.is_empty()).map(PathBuf::from),
             options,
         })
@@ -117,14 +121,19 @@ pub fn create(args: &Args, checked: &Checked, console: Option<OwnedFd>) -> Resul
     let host = Host::probe(Asked::by(&checked.spec))?;
     let plan = plan::create(checked, &host, &args.options)?;
     let console = console_socket(args, checked, console)?;
+    let pidfd_socket = PidfdSocket::connect(args.pidfd_socket.as_deref())?;
     let mut slot =
         Slot::reserve(&args.root, &args.id, saved(args, checked, &host, &plan), checked.text())?;
     let start = if args.options.await_start { Some(slot.listen()?) } else { None };
     let cgroup = slot.own(make_cgroup(&plan)?);
     let init = parent::spawn(&plan, cgroup, Handed { console, start, init: None })?;
+    let announced = pidfd_socket
+        .map_or(Ok(()), |socket| socket.send(pidfd_socket::Kind::Init, init.pidfd.as_fd()));
     // The pid file last: whoever waits for it may ask for the state at once.
-    match slot.note_init(init.pid).and_then(|()| write_pid_file(args.pid_file.as_deref(), init.pid))
-    {
+    let noted = announced
+        .and_then(|()| slot.note_init(init.pid))
+        .and_then(|()| write_pid_file(args.pid_file.as_deref(), init.pid));
+    match noted {
         Ok(()) => slot.commit(),
         Err(error) => {
             init.kill();
@@ -184,15 +193,15 @@ fn console_socket(
             "cannot use --console-socket: `process.terminal` is not set in config.json".into(),
         )),
         (None, _) => Ok(console),
-        (Some(path), true) => connect(path).map(Some),
+        (Some(path), true) => connect(path, "console socket").map(Some),
     }
 }
 
-/// Connects to a console socket.
+/// Connects to a socket of the engine's; `what` names it in an error.
 ///
 /// # Errors
 /// When nobody listens there.
-pub fn connect(path: &std::path::Path) -> Result<OwnedFd> {
+pub fn connect(path: &std::path::Path, what: &str) -> Result<OwnedFd> {
     let connected = rustix::net::socket_with(
         AddressFamily::UNIX,
         SocketType::STREAM,
@@ -201,7 +210,7 @@ pub fn connect(path: &std::path::Path) -> Result<OwnedFd> {
     )
     .and_then(|socket| rustix::net::connect(&socket, &SocketAddrUnix::new(path)?).map(|()| socket));
     connected.map_err(|errno| {
-        Error::system(format!("connect to the console socket `{}`", path.display()), errno)
+        Error::system(format!("connect to the {what} `{}`", path.display()), errno)
     })
 }
 

@@ -22,6 +22,7 @@ pub mod list;
 pub mod log;
 pub mod parent;
 pub mod pause;
+pub mod pidfd_socket;
 pub mod plan;
 pub mod plan_command;
 pub mod process;

@@ -5,11 +5,8 @@ use super::file_systems::{attach, clone_tree};
 use crate::plan::op::Console;
 use rustix::fs::{Mode, OFlags, ResolveFlags, Uid};
 use rustix::io::Errno;
-use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, unlockpt};
 use rustix::termios::Winsize;
-use std::io::IoSlice;
-use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use sys::beneath::{self, Target};
 
@@ -58,11 +55,7 @@ impl Child<'_> {
 
     fn hand_out(&self, master: &OwnedFd) -> Result<(), Errno> {
         let socket = self.resources.console.as_ref().ok_or(Errno::BADF)?;
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-        let mut ancillary = SendAncillaryBuffer::new(&mut space);
-        let fds = [master.as_fd()];
-        ancillary.push(SendAncillaryMessage::ScmRights(&fds));
-        sendmsg(socket, &[IoSlice::new(NAME)], &mut ancillary, SendFlags::NOSIGNAL).map(drop)
+        sys::fd::send(socket.as_fd(), NAME, master.as_fd())
     }
 }
 
