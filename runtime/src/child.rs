@@ -3,7 +3,7 @@
 //! It runs in a copy of the parent's memory made by clone3, with one thread. It does not parse, format or log; a failed step is
 //! a number to the parent, which has the same plan and can say what it was.
 
-mod console;
+pub(crate) mod console;
 mod file_systems;
 pub(crate) mod identity;
 mod passwd;

@@ -143,7 +143,7 @@ pub fn create(args: &Args, checked: &Checked, console: Option<OwnedFd>) -> Resul
     Ok(Created { plan, init })
 }
 
-fn make_cgroup(plan: &Plan) -> Result<Cgroup> {
+pub(crate) fn make_cgroup(plan: &Plan) -> Result<Cgroup> {
     match &plan.cgroup {
         Some(planned) => Ok(Cgroup::create(planned)?),
         None => Ok(Cgroup::open(crate::cgroup::Paths::default())),
@@ -160,7 +160,7 @@ pub fn check(args: &Args) -> Result<Checked> {
     Ok(checked)
 }
 
-fn saved(args: &Args, checked: &Checked, host: &Host, plan: &Plan) -> Saved {
+pub(crate) fn saved(args: &Args, checked: &Checked, host: &Host, plan: &Plan) -> Saved {
     Saved {
         oci_version: checked.spec.version().clone(),
         id: args.id.to_string(),
@@ -178,7 +178,7 @@ fn saved(args: &Args, checked: &Checked, host: &Host, plan: &Plan) -> Saved {
 
 /// The engine's socket for the terminal, connected before anything is made, or the caller's own: one that is not there is found out
 /// first.
-fn console_socket(
+pub(crate) fn console_socket(
     args: &Args,
     checked: &Checked,
     console: Option<OwnedFd>,

@@ -39,6 +39,9 @@ pub enum Error {
     /// A step of the plan failed in the child.
     #[error("{0}")]
     Step(Box<crate::failure::Failure>),
+    /// criu could not do what it was asked for.
+    #[error("{0}")]
+    Criu(Box<crate::criu::failure::Failure>),
     /// A program that writes id mappings for a user did not write this one.
     #[error("cannot map the container's ids: `{}`: {said}", tool.display())]
     IdTool {
@@ -75,14 +78,15 @@ impl Error {
             Error::Cgroup(error) => error.hint(),
             Error::Seccomp(error) => error.hint(),
             Error::Step(failure) => failure.hint(),
+            Error::Criu(failure) => Some(failure.hint()),
             Error::Exists(id) => Some(format!("`nrun delete --force {id}` removes it")),
             Error::IdTool { .. } => Some(
                 "ranges of ids are given to a user in /etc/subuid and /etc/subgid, one `NAME:FIRST:COUNT` a line; \
                  the program must be setuid root or have the file capability"
                     .into(),
             ),
-            Error::System { errno: Errno::PERM | Errno::ACCESS, .. } if !rustix::process::geteuid().is_root() => {
-                Some("nrun was not started as root; a rootless container needs a user namespace in config.json".into())
+            Error::System { errno: Errno::PERM | Errno::ACCESS, .. } if sys::ids::effective_at_exec().0 != 0 => {
+                Some("nrun was not started as root: state is kept in $XDG_RUNTIME_DIR/nrun or where --root says, and cgroups take delegation".into())
             }
             _ => None,
         }

@@ -5,9 +5,11 @@
 
 pub mod cgroup;
 pub mod check;
+pub mod checkpoint;
 pub mod child;
 pub mod cli;
 pub mod create;
+pub mod criu;
 pub mod delete;
 pub mod error;
 pub mod events;
@@ -29,6 +31,7 @@ pub mod process;
 pub mod protect;
 pub mod ps;
 pub mod record;
+pub mod restore;
 pub mod rootless;
 pub mod run;
 pub mod signal;

@@ -4,8 +4,8 @@ use nrun::cli::{self, Parsed};
 use nrun::error::{Error, Result};
 use nrun::log::Log;
 use nrun::{
-    check, create, delete, events, exec, features, kill, list, pause, plan_command, ps, run, spec,
-    start, state, update,
+    check, checkpoint, create, delete, events, exec, features, kill, list, pause, plan_command, ps,
+    restore, run, spec, start, state, update,
 };
 use std::process::ExitCode;
 
@@ -55,6 +55,7 @@ fn dispatch(parsed: &Parsed, log: &Log) -> Result<u8> {
     log.debug(&format!("nrun {}", command.name));
     match command.name {
         "check" => print(&check::run(parsed)?),
+        "checkpoint" => checkpoint::run(parsed).map(|()| 0),
         "create" => create::run(parsed).map(|()| 0),
         "delete" => delete::run(parsed).map(|()| 0),
         "events" => events::run(parsed).map(|()| 0),
@@ -65,6 +66,7 @@ fn dispatch(parsed: &Parsed, log: &Log) -> Result<u8> {
         "pause" => pause::pause(parsed).map(|()| 0),
         "plan" => print(&plan_command::run(parsed)?),
         "ps" => print(&ps::run(parsed)?),
+        "restore" => restore::run(parsed),
         "resume" => pause::resume(parsed).map(|()| 0),
         "run" => run::run(parsed),
         "spec" => spec::run(parsed).map(|()| 0),

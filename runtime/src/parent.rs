@@ -19,6 +19,7 @@ use rustix::mount::{OpenTreeFlags, open_tree};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::process::{Pid, PidfdFlags, WaitOptions, WaitStatus, pidfd_open, waitpid};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 use sys::clone;
 
 /// The container's init, set up and waiting for the answer to [`Barrier::Ready`].
@@ -219,15 +220,24 @@ fn acquire(plan: &Plan, cgroup: &Cgroup, handed: Handed) -> Result<Resources> {
     }
     let directories =
         if plan.cgroup.is_some() { cgroup.paths().legacy() } else { cgroup.paths().all() };
-    let mut cgroups = Vec::with_capacity(directories.len());
+    let cgroups = cgroup_procs(&directories)?;
+    let Handed { console, start, init } = handed;
+    Ok(Resources { cgroups, sources: plan.sources.clone(), trees, console, start, init })
+}
+
+/// Opens `cgroup.procs` of each directory: whoever writes to it enters the cgroup.
+///
+/// # Errors
+/// When one cannot be opened.
+pub(crate) fn cgroup_procs(directories: &[&Path]) -> Result<Vec<OwnedFd>> {
+    let mut files = Vec::with_capacity(directories.len());
     for directory in directories {
         let path = directory.join("cgroup.procs");
         let file = rustix::fs::open(&path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())
             .map_err(|errno| Error::system(format!("open `{}`", path.display()), errno))?;
-        cgroups.push(file);
+        files.push(file);
     }
-    let Handed { console, start, init } = handed;
-    Ok(Resources { cgroups, sources: plan.sources.clone(), trees, console, start, init })
+    Ok(files)
 }
 
 fn tree(plan: &Plan, source: &Source) -> Result<OwnedFd> {
@@ -265,11 +275,8 @@ fn step_failure(plan: &Plan, step: &Step, errno: Errno) -> Error {
 }
 
 fn cannot_clone(plan: &Plan, errno: Errno) -> Error {
-    let what = format!(
-        "make the first process of container `{}` ({} /linux/namespaces)",
-        plan.id, plan.document
-    );
-    Error::system(what, errno)
+    let op = Op::Fork { namespaces: plan.shape.clone };
+    step_failure(plan, &Step { op, pointer: "/linux/namespaces".into() }, errno)
 }
 
 /// It ended without a word: killed from outside, most often for its memory limit.

@@ -22,6 +22,8 @@ use std::path::{Path, PathBuf};
 const STATE: &str = "state.json";
 const CONFIG: &str = "config.json";
 const START: &str = "start";
+/// Where `restore` attaches the root file system, in a mount namespace of its own: an empty directory to everybody else.
+const CRIU_ROOT: &str = "criu-root";
 
 /// What `state.json` holds.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -141,6 +143,7 @@ impl Record {
     /// # Errors
     /// When the directory cannot be removed.
     pub fn remove(self) -> Result<()> {
+        let _ = rustix::fs::unlinkat(&self.directory, CRIU_ROOT, AtFlags::REMOVEDIR);
         for name in [START, CONFIG, TEMPORARY, STATE] {
             let _ = rustix::fs::unlinkat(&self.directory, name, AtFlags::empty());
         }
@@ -204,6 +207,11 @@ impl Slot {
         self.cgroup.insert(cgroup)
     }
 
+    /// The cgroup that [`Slot::own`] was given.
+    pub fn cgroup(&self) -> Option<&Cgroup> {
+        self.cgroup.as_ref()
+    }
+
     /// The socket on which the container will wait for `start`.
     ///
     /// # Errors
@@ -223,6 +231,26 @@ impl Slot {
                 errno,
             )
         })
+    }
+
+    /// Makes the directory on which `restore` attaches the root file system for criu, and returns its path.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn criu_root(&self) -> Result<PathBuf> {
+        let record = self.record();
+        let path = record.path.join(CRIU_ROOT);
+        match rustix::fs::mkdirat(&record.directory, CRIU_ROOT, Mode::RWXU) {
+            Ok(()) => Ok(path),
+            Err(errno) => Err(Error::system(format!("make `{}`", path.display()), errno)),
+        }
+    }
+
+    /// Notes in which namespaces the container differs from the host: what a restore makes is known only when it is done.
+    pub fn note_namespaces(&mut self, kinds: sys::namespace::Kinds) {
+        if let Some(record) = &mut self.record {
+            record.saved.namespaces = kinds.bits();
+        }
     }
 
     /// Notes the init, which is set up now.
@@ -322,6 +350,18 @@ pub fn config(root: &Path, id: &ContainerId) -> Result<oci_spec::runtime::Spec> 
     let text = std::fs::read(&path)
         .map_err(|error| Error::io(format!("read `{}`", path.display()), &error))?;
     Ok(bundle::parse(&text, &path)?.spec)
+}
+
+/// [`config`] as it was checked when the container was created in `bundle`, which may be changed since.
+///
+/// # Errors
+/// When it cannot be read, or the bundle has no root file system any more.
+pub fn checked(root: &Path, id: &ContainerId, bundle: &Path) -> Result<bundle::Checked> {
+    let path = root.join(id.as_str()).join(CONFIG);
+    let text = std::fs::read(&path)
+        .map_err(|error| Error::io(format!("read `{}`", path.display()), &error))?;
+    let loaded = bundle::parse(&text, &bundle.join(bundle::config::CONFIG_NAME))?;
+    Ok(bundle::check(loaded).map_err(bundle::Error::from)?)
 }
 
 fn open_directory(path: &Path) -> std::result::Result<OwnedFd, Errno> {

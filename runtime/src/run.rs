@@ -56,7 +56,7 @@ fn detached(args: &Args) -> Result<()> {
 }
 
 /// Somebody else may have deleted it meanwhile.
-fn remove(root: &Path, id: &ContainerId) -> Result<()> {
+pub(crate) fn remove(root: &Path, id: &ContainerId) -> Result<()> {
     match Record::open(root, id) {
         Err(crate::error::Error::NoContainer(_)) => Ok(()),
         record => delete::remove(record?),

@@ -55,8 +55,13 @@ impl Child<'_> {
 
     fn hand_out(&self, master: &OwnedFd) -> Result<(), Errno> {
         let socket = self.resources.console.as_ref().ok_or(Errno::BADF)?;
-        sys::fd::send(socket.as_fd(), NAME, master.as_fd())
+        send_master(socket.as_fd(), master.as_fd())
     }
+}
+
+/// Sends a terminal's master to whoever is to hold it.
+pub(crate) fn send_master(socket: BorrowedFd<'_>, master: BorrowedFd<'_>) -> Result<(), Errno> {
+    sys::fd::send(socket, NAME, master)
 }
 
 /// The session was made by an earlier step, so that the terminal can become its controlling one.

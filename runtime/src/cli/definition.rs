@@ -1,5 +1,6 @@
 //! What there is: every command and every flag, with the words of its help.
 
+mod checkpoint;
 mod update;
 
 /// A flag.
@@ -86,6 +87,7 @@ pub const COMMANDS: &[Command] = &[
         about: "report everything that is wrong with a bundle",
         flags: &[BUNDLE],
     },
+    checkpoint::CHECKPOINT,
     Command {
         name: "create",
         operands: "ID",
@@ -213,6 +215,7 @@ pub const COMMANDS: &[Command] = &[
         about: "list the processes of a container, as ps(1) shows them (default: ps -ef)",
         flags: &[short('f', value("format", "FORMAT", "`table` (default) or `json`"))],
     },
+    checkpoint::RESTORE,
     Command {
         name: "resume",
         operands: "ID",
