@@ -8,6 +8,7 @@ use crate::cli::Parsed;
 use crate::error::{Error, Result};
 use crate::host::{Asked, Host};
 use crate::id::ContainerId;
+use crate::log;
 use crate::parent::{self, Handed, Init};
 use crate::plan::{self, Plan};
 use crate::protect;
@@ -30,6 +31,8 @@ pub struct Args {
     pub root: PathBuf,
     /// `--bundle`
     pub bundle: PathBuf,
+    /// `--config`
+    pub config: Option<PathBuf>,
     /// `--console-socket`
     pub console_socket: Option<PathBuf>,
     /// `--pid-file`
@@ -70,6 +73,7 @@ impl Args {
             id,
             root: root(parsed),
             bundle: parsed.value("bundle").unwrap_or(".").into(),
+            config: parsed.value("config").filter(|path| !path.is_empty()).map(PathBuf::from),
             console_socket: parsed
                 .value("console-socket")
                 .filter(|path| !path.is_empty())
@@ -116,11 +120,14 @@ pub fn run(parsed: &Parsed) -> Result<()> {
 pub fn create(args: &Args, checked: &Checked, console: Option<OwnedFd>) -> Result<Created> {
     let host = Host::probe(Asked::by(&checked.spec))?;
     let plan = plan::create(checked, &host, &args.options)?;
+    log::debug(|| format!("host asked and container planned: {} steps", plan.steps.len()));
     let console = console_socket(args, checked, console)?;
     let mut slot =
         Slot::reserve(&args.root, &args.id, saved(args, checked, &host, &plan), checked.text())?;
+    log::debug(|| format!("state directory of container `{}` made and locked", args.id));
     let start = if args.options.await_start { Some(slot.listen()?) } else { None };
     let cgroup = slot.own(make_cgroup(&plan)?);
+    log::debug(|| format!("cgroup made: {} directories", cgroup.paths().all().len()));
     let init = parent::spawn(&plan, cgroup, Handed { console, start, init: None })?;
     // The pid file last: whoever waits for it may ask for the state at once.
     match slot.note_init(init.pid).and_then(|()| write_pid_file(args.pid_file.as_deref(), init.pid))
@@ -131,6 +138,7 @@ pub fn create(args: &Args, checked: &Checked, console: Option<OwnedFd>) -> Resul
             return Err(error);
         }
     }
+    log::debug(|| format!("container `{}` is created", args.id));
     Ok(Created { plan, init })
 }
 
@@ -146,8 +154,10 @@ pub(crate) fn make_cgroup(plan: &Plan) -> Result<Cgroup> {
 /// # Errors
 /// Every finding.
 pub fn check(args: &Args) -> Result<Checked> {
-    let checked = bundle::check(bundle::load(&args.bundle)?).map_err(bundle::Error::from)?;
+    let loaded = bundle::load_with(&args.bundle, args.config.as_deref())?;
+    let checked = bundle::check(loaded).map_err(bundle::Error::from)?;
     rootless::check(&checked)?;
+    log::debug(|| format!("`{}` read and checked", checked.config_path().display()));
     Ok(checked)
 }
 

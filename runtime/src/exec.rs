@@ -123,7 +123,13 @@ fn console_socket(parsed: &Parsed, terminal: bool, detach: bool) -> Result<Optio
 
 /// The process: `--process FILE`, or the container's own with the command line's changes. What a file leaves open is as in the
 /// container, so that an exec never has more than the container's own process.
-fn process(parsed: &Parsed, spec: &Spec) -> Result<(Process, &'static str, &'static str)> {
+///
+/// # Errors
+/// For a file or a flag that is no good.
+pub(crate) fn process(
+    parsed: &Parsed,
+    spec: &Spec,
+) -> Result<(Process, &'static str, &'static str)> {
     let Some(own) = spec.process() else {
         return Err(Error::State("the container's config.json has no process".into()));
     };

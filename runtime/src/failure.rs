@@ -45,7 +45,10 @@ impl Failure {
 
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
-        let hint = self.file_system_hint().or_else(|| self.process_hint())?;
+        let hint = self
+            .file_system_hint()
+            .or_else(|| self.namespace_hint())
+            .or_else(|| self.process_hint())?;
         Some(hint.to_owned())
     }
 
@@ -56,9 +59,7 @@ impl Failure {
             {
                 "a new proc can be mounted only with a pid namespace of its own: add one, or bind the host's /proc"
             }
-            (Op::Mount(mount), Errno::PERM)
-                if mount.kind.as_c_str() == c"sysfs" && self.user_namespace =>
-            {
+            (Op::Mount(mount), Errno::PERM) if mount.kind.as_c_str() == c"sysfs" => {
                 "sysfs can be mounted only with a network namespace of its own: add one, or bind the host's /sys"
             }
             (Op::Mount(mount), Errno::LOOP | Errno::NOTDIR) if mount.ordinary => {
@@ -82,9 +83,7 @@ impl Failure {
             (Op::Mount(mount), Errno::INVAL) if has_id_option(mount) => {
                 "the ids in `uid=` and `gid=` must be ones of the user namespace: a rootless container mostly has no other than 0"
             }
-            (Op::Mount(mount), Errno::PERM)
-                if mount.kind.as_c_str() == c"proc" && self.user_namespace =>
-            {
+            (Op::Mount(mount), Errno::PERM) if mount.kind.as_c_str() == c"proc" => {
                 "in a user namespace proc can be mounted only where one is visible in full: what masks parts of it here must go first"
             }
             (Op::Mount(_), Errno::INVAL) => {
@@ -103,6 +102,27 @@ impl Failure {
             }
             (Op::Pivot { .. }, Errno::INVAL) => {
                 "on a host whose root is an initramfs, `--no-pivot` is needed"
+            }
+            _ => return None,
+        })
+    }
+
+    fn namespace_hint(&self) -> Option<&'static str> {
+        Some(match (&self.step.op, self.errno) {
+            (Op::Fork { namespaces }, Errno::PERM | Errno::ACCESS | Errno::NOSPC)
+                if namespaces.contains(sys::namespace::Kinds::USER) =>
+            {
+                "user namespaces are limited here: look at /proc/sys/user/max_user_namespaces and, in /proc/sys/kernel, at \
+                 unprivileged_userns_clone and apparmor_restrict_unprivileged_userns"
+            }
+            (Op::Fork { .. }, Errno::NOSPC) => {
+                "there are too many namespaces, or they lie too deep in one another: look at /proc/sys/user"
+            }
+            (Op::NamespaceRoot { .. }, Errno::INVAL) => {
+                "the container is set up by root of its user namespace: id 0 must be in uidMappings and gidMappings"
+            }
+            (Op::JoinCgroup, Errno::ACCESS | Errno::PERM) => {
+                "a user can move a process only within the cgroups that were delegated: run nrun in them, as `systemd-run --user --scope` does"
             }
             _ => return None,
         })

@@ -10,6 +10,7 @@ use crate::child::identity;
 use crate::child::{Child, Resources};
 use crate::error::{Error, Result};
 use crate::failure::Failure;
+use crate::log;
 use crate::plan::Plan;
 use crate::plan::op::{Barrier, Carrier, Op, Source, Step};
 use crate::wire::{self, Message};
@@ -114,6 +115,10 @@ pub fn spawn(plan: &Plan, cgroup: &Cgroup, handed: Handed) -> Result<Init> {
         Child::new(&plan.steps, &resources, peer.as_fd()).run(0)
     })
     .map_err(|errno| cannot_clone(plan, errno))?;
+    // The first words are runc's: its test suite looks for them, and for those in `follow`.
+    log::debug(|| {
+        format!("nsexec container setup: nsexec started as process {}", child.pid.as_raw_nonzero())
+    });
     // Only the child holds the other end now: its death is the end of the socket.
     drop(peer);
     let Some(socket) = socket else { return Err(cannot_clone(plan, Errno::BADF)) };
@@ -146,9 +151,11 @@ fn follow(plan: &Plan, cgroup: &Cgroup, init: Init) -> Result<Init> {
                 match plan.steps.get(step).map(|step| &step.op) {
                     Some(Op::Wait(Barrier::Maps)) => {
                         map(plan, init.pid)?;
+                        log::debug(|| "id mappings written".to_owned());
                         init.go()?;
                     }
                     Some(Op::Wait(Barrier::Ready)) => {
+                        log::debug(|| format!("child process in init() has done {step} steps"));
                         // Last: the container's own set-up may use a device that the container may not.
                         if let Some(cgroup_plan) = &plan.cgroup {
                             cgroup.restrict_devices(cgroup_plan)?;
@@ -275,11 +282,8 @@ fn step_failure(plan: &Plan, step: &Step, errno: Errno) -> Error {
 }
 
 fn cannot_clone(plan: &Plan, errno: Errno) -> Error {
-    let what = format!(
-        "make the first process of container `{}` ({} /linux/namespaces)",
-        plan.id, plan.document
-    );
-    Error::system(what, errno)
+    let op = Op::Fork { namespaces: plan.shape.clone };
+    step_failure(plan, &Step { op, pointer: "/linux/namespaces".into() }, errno)
 }
 
 /// It ended without a word: killed from outside, most often for its memory limit.
@@ -288,7 +292,7 @@ fn died(plan: &Plan, pid: Pid) -> Error {
         Ok(Some((_, status))) => end(status),
         _ => "ended".to_owned(),
     };
-    Error::State(format!(
+    Error::Died(format!(
         "container `{}` did not get ready: its init {how} (a memory limit that is too low?)",
         plan.id
     ))

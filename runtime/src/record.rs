@@ -92,6 +92,11 @@ impl Record {
         Ok(Record { directory, path, saved })
     }
 
+    /// Where config.json is kept as it was when the container was created.
+    pub fn config_path(&self) -> PathBuf {
+        self.path.join(CONFIG)
+    }
+
     /// The cgroup.
     pub fn cgroup(&self) -> Cgroup {
         Cgroup::open(self.saved.cgroups.clone())

@@ -4,10 +4,13 @@
 ///
 /// They are the present ones of every process that has not changed its ids itself.
 pub fn effective_at_exec() -> (u32, u32) {
-    // SAFETY: getauxval(3) reads a table that the kernel has put on the stack and that nobody changes; any number is allowed.
-    let (uid, gid) = unsafe { (libc::getauxval(libc::AT_EUID), libc::getauxval(libc::AT_EGID)) };
     // The kernel has widened 32-bit numbers: nothing is cut off.
-    (uid as u32, gid as u32)
+    (auxiliary(libc::AT_EUID) as u32, auxiliary(libc::AT_EGID) as u32)
+}
+
+fn auxiliary(entry: libc::c_ulong) -> libc::c_ulong {
+    // SAFETY: getauxval(3) only reads a table that the kernel has put on the stack and that nobody changes, and takes any number.
+    unsafe { libc::getauxval(entry) }
 }
 
 #[cfg(test)]

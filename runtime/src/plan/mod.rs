@@ -136,7 +136,11 @@ pub fn create(
         offsets,
         new_user,
         in_user_namespace,
-        stays_dumpable: !host.privileged() || (in_user_namespace && offsets.is_some()),
+        stays_dumpable: if host.privileged() {
+            in_user_namespace && offsets.is_some()
+        } else {
+            new_user || offsets.is_some()
+        },
         namespaces,
         by_parent: Vec::new(),
         sources: Vec::new(),
@@ -157,6 +161,11 @@ pub fn create(
         sources: builder.sources,
         steps: builder.steps,
     })
+}
+
+/// Whether there is nothing in a config.json that this version cannot do on any host.
+pub fn can(spec: &Spec) -> bool {
+    unsupported::refuse(spec).is_ok()
 }
 
 fn plan_cgroup(
@@ -232,15 +241,18 @@ impl Builder<'_> {
     /// cgroup of whoever makes it. Joined namespaces before those that are to belong to a joined user namespace.
     fn enter_namespaces(&mut self) -> Result<(), Error> {
         // Out of reach of tracers before anybody in a joined pid namespace can see us.
-        if !self.stays_dumpable {
+        let hidden = !self.stays_dumpable;
+        if hidden && self.host.privileged() {
             self.push(Op::NotDumpable, "");
         }
         // The cgroup is entered by the first process, while it still has the host's privileges.
         self.push(Op::JoinCgroup, "/linux/cgroupsPath");
-        if self.in_user_namespace && !self.new_user && self.host.administers() {
-            // For the same reason: a joined user namespace takes away the right to raise a limit.
+        if self.limits_come_first() {
             let limits = self.limits();
             self.steps.extend(limits);
+        }
+        if hidden && !self.host.privileged() {
+            self.push(Op::NotDumpable, "");
         }
         let joins = namespaces::join(&self.namespaces, self.host.administers());
         self.steps.extend(joins);
@@ -282,7 +294,7 @@ impl Builder<'_> {
             // The child has lost the privilege to raise a hard limit or lower its score.
             let limits = self.limits();
             self.by_parent.extend(limits);
-        } else if !self.in_user_namespace || !self.host.administers() {
+        } else if !self.limits_come_first() {
             let limits = self.limits();
             self.steps.extend(limits);
         }
@@ -293,6 +305,12 @@ impl Builder<'_> {
         // Modes of nodes and directories are given in full; the container's own umask is set at the end.
         self.push(Op::Umask(0), "");
         Ok(())
+    }
+
+    /// A user namespace that is joined takes away the right to raise a limit; and but for the host's root, nobody can write to the /proc
+    /// entry of a process that is hidden, be it its own.
+    fn limits_come_first(&self) -> bool {
+        !self.new_user && (self.in_user_namespace || !self.host.privileged())
     }
 
     /// Limits and the score of the out-of-memory killer.

@@ -196,6 +196,25 @@ fn a_strict_caller_does_not_go_without_cgroups() {
     assert!(members(&strict) > 0);
 }
 
+#[test]
+fn a_user_is_hidden_before_it_enters_somebody_elses_namespaces_and_after_its_limits() {
+    let edit = |config: &mut Value| {
+        rootless_config(config);
+        config["linux"].as_object_mut().unwrap().retain(|key, _| !key.ends_with("Mappings"));
+        config["process"]["oomScoreAdj"] = json!(7);
+        for namespace in config["linux"]["namespaces"].as_array_mut().unwrap() {
+            if namespace["type"] == "user" || namespace["type"] == "pid" {
+                namespace["path"] = json!("/proc/7/ns/x");
+            }
+        }
+    };
+    let plan = plan(&user(), &options(), edit).unwrap();
+    let hidden = place(&plan, |op| matches!(op, Op::NotDumpable));
+    assert!(last(&plan, |op| matches!(op, Op::WriteProc { .. })) < hidden);
+    assert!(hidden < place(&plan, |op| matches!(op, Op::JoinNamespace { .. })));
+    assert!(plan.by_parent.is_empty());
+}
+
 /// The place of the first step that is wanted.
 fn place(plan: &Plan, wanted: impl Fn(&Op) -> bool) -> usize {
     let found = plan.steps.iter().position(|step| wanted(&step.op));
