@@ -38,10 +38,6 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
         "the message has the command's usage, where runc prints its help to standard output",
     ),
     row(
-        "an unknown command",
-        "status 1 as for every other wrong command line, and the commands that there are; runc exits with 3 from a library",
-    ),
-    row(
         "an unknown option",
         "the option is named as it was typed, with both dashes, and where its help is",
     ),
@@ -57,7 +53,6 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
         "restore without images",
         "the option is named as it was typed, with both dashes; Podman looks for the words before it",
     ),
-    row("a log in an unknown format", "the message has the values that there are"),
     row("an id with a slash", "the message has the id and the character that cannot be in it"),
     row("an empty id", "one form of message for every id that is none"),
     row(
@@ -184,10 +179,6 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
     row(
         "features: /linux/seccomp/actions",
         "user notification is not there yet: it is refused by name",
-    ),
-    row(
-        "features: /linux/seccomp/archs",
-        "x86-64 and its 32-bit sub-architectures are what nrun is built for",
     ),
     row("features: /linux/selinux/enabled", "not there yet: a label is refused by name"),
     row(
