@@ -10,12 +10,14 @@ use crate::hooks;
 use crate::host::{Asked, Host};
 use crate::id::ContainerId;
 use crate::launch;
+use crate::log;
 use crate::notify::{self, Agent};
 use crate::parent::{self, Handed, Init};
 use crate::plan::hooks::{Kind, listed};
 use crate::plan::{self, Plan};
 use crate::protect;
-use crate::record::{self, Saved, Slot};
+use crate::record::{Saved, Slot};
+use crate::rootless;
 use bundle::Checked;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use rustix::process::Pid;
@@ -33,6 +35,8 @@ pub struct Args {
     pub root: PathBuf,
     /// `--bundle`
     pub bundle: PathBuf,
+    /// `--config`
+    pub config: Option<PathBuf>,
     /// `--console-socket`
     pub console_socket: Option<PathBuf>,
     /// `--pid-file`
@@ -66,12 +70,14 @@ impl Args {
             no_new_keyring: parsed.is_set("no-new-keyring"),
             preserve_fds: parsed.number("preserve-fds")?.unwrap_or(0),
             await_start,
+            rootless_cgroups: rootless::Cgroups::parse(parsed.value("rootless"))?,
             ..plan::Options::default()
         };
         Ok(Args {
             id,
             root: root(parsed),
             bundle: parsed.value("bundle").unwrap_or(".").into(),
+            config: parsed.value("config").filter(|path| !path.is_empty()).map(PathBuf::from),
             console_socket: parsed
                 .value("console-socket")
                 .filter(|path| !path.is_empty())
@@ -84,7 +90,7 @@ impl Args {
 
 /// `--root`, or where it is by default.
 pub fn root(parsed: &Parsed) -> PathBuf {
-    parsed.value("root").map_or_else(record::default_root, PathBuf::from)
+    parsed.value("root").map_or_else(rootless::default_root, PathBuf::from)
 }
 
 /// A container that is set up: its init waits for the answer to `Ready`, and its state is on disk.
@@ -122,12 +128,18 @@ pub fn run(parsed: &Parsed) -> Result<()> {
 pub fn create(args: &Args, checked: &Checked, console: Option<OwnedFd>) -> Result<Created> {
     let host = Host::probe(Asked::by(&checked.spec))?;
     let plan = plan::create(checked, &host, &args.options)?;
+    log::debug(|| format!("host asked and container planned: {} steps", plan.steps.len()));
     let console = console_socket(args, checked, console)?;
     let agent = agent(args, &plan)?;
     let mut slot =
         Slot::reserve(&args.root, &args.id, saved(args, checked, &host, &plan), checked.text())?;
+    log::debug(|| format!("state directory of container `{}` made and locked", args.id));
     match make(args, &plan, &mut slot, console, agent.as_ref()) {
-        Ok(init) => Ok(Created { plan, init, saved: slot.commit(), agent }),
+        Ok(init) => {
+            let saved = slot.commit();
+            log::debug(|| format!("container `{}` is created", args.id));
+            Ok(Created { plan, init, saved, agent })
+        }
         Err(error) => {
             hooks::poststop(&slot.undo());
             Err(error)
@@ -145,6 +157,7 @@ fn make(
 ) -> Result<Init> {
     let start = if args.options.await_start { Some(slot.listen()?) } else { None };
     let cgroup = slot.own(make_cgroup(plan)?);
+    log::debug(|| format!("cgroup made: {} directories", cgroup.paths().all().len()));
     let init = parent::spawn(plan, cgroup, Handed { console, start, init: None })?;
     // The pid file last: whoever waits for it may ask for the state at once.
     let noted = slot
@@ -163,14 +176,14 @@ fn make(
 /// Reaches the seccomp agent before anything is made. It gets one listener by each connection, so that `create`, after which
 /// another process goes on, only looks whether there is one.
 fn agent(args: &Args, plan: &Plan) -> Result<Option<Agent>> {
-    match &plan.listener {
+    match plan.listener() {
         None => Ok(None),
         Some(listener) if args.options.await_start => notify::check(listener).map(|()| None),
         Some(listener) => Agent::connect(listener).map(Some),
     }
 }
 
-fn make_cgroup(plan: &Plan) -> Result<Cgroup> {
+pub(crate) fn make_cgroup(plan: &Plan) -> Result<Cgroup> {
     match &plan.cgroup {
         Some(planned) => Ok(Cgroup::create(planned)?),
         None => Ok(Cgroup::open(crate::cgroup::Paths::default())),
@@ -182,11 +195,14 @@ fn make_cgroup(plan: &Plan) -> Result<Cgroup> {
 /// # Errors
 /// Every finding.
 pub fn check(args: &Args) -> Result<Checked> {
-    let checked = bundle::check(bundle::load(&args.bundle)?).map_err(bundle::Error::from)?;
+    let loaded = bundle::load_with(&args.bundle, args.config.as_deref())?;
+    let checked = bundle::check(loaded).map_err(bundle::Error::from)?;
+    rootless::check(&checked)?;
+    log::debug(|| format!("`{}` read and checked", checked.config_path().display()));
     Ok(checked)
 }
 
-fn saved(args: &Args, checked: &Checked, host: &Host, plan: &Plan) -> Saved {
+pub(crate) fn saved(args: &Args, checked: &Checked, host: &Host, plan: &Plan) -> Saved {
     Saved {
         oci_version: checked.spec.version().clone(),
         id: args.id.to_string(),
@@ -201,14 +217,14 @@ fn saved(args: &Args, checked: &Checked, host: &Host, plan: &Plan) -> Saved {
         poststart: listed(&checked.spec, Kind::Poststart).to_vec(),
         poststop: listed(&checked.spec, Kind::Poststop).to_vec(),
         start_hooks: launch::has_hooks(plan),
-        listener: plan.listener.clone(),
+        listener: plan.listener().cloned(),
         ..Saved::default()
     }
 }
 
 /// The engine's socket for the terminal, connected before anything is made, or the caller's own: one that is not there is found out
 /// first.
-fn console_socket(
+pub(crate) fn console_socket(
     args: &Args,
     checked: &Checked,
     console: Option<OwnedFd>,

@@ -3,6 +3,7 @@
 use crate::cli::Parsed;
 use crate::create;
 use crate::error::{Error, Result};
+use crate::explain;
 use crate::hooks;
 use crate::id::ContainerId;
 use crate::kill;
@@ -21,6 +22,9 @@ const PATIENCE: i64 = 10;
 pub fn run(parsed: &Parsed) -> Result<()> {
     let id = ContainerId::new(&parsed.operands[0])?;
     let force = parsed.is_set("force");
+    if force {
+        explain::forget(&create::root(parsed), &id);
+    }
     let record = match Record::open(&create::root(parsed), &id) {
         Err(Error::NoContainer(_)) if force => return Ok(()),
         record => record?,

@@ -4,6 +4,7 @@ use crate::cli::Parsed;
 use crate::create::{self, Args, Created};
 use crate::delete;
 use crate::error::Result;
+use crate::explain;
 use crate::foreground::Foreground;
 use crate::hooks;
 use crate::id::ContainerId;
@@ -41,8 +42,9 @@ pub fn run(parsed: &Parsed) -> Result<u8> {
         .and_then(|()| init.executed(&plan, &mut launch))
         .and_then(|()| hooks::poststart(&saved))
         .and_then(|()| foreground.wait(init.pid, &init.pidfd));
-    if ended.is_err() {
-        init.kill();
+    match &ended {
+        Ok(status) => explain::ended(&args, *status),
+        Err(_) => init.kill(),
     }
     if ended.is_err() || !parsed.is_set("keep") {
         remove(&args.root, &args.id)?;
@@ -71,7 +73,7 @@ fn launch<'a>(plan: &Plan, saved: &'a Saved, agent: Option<&'a mut Agent>) -> La
 }
 
 /// Somebody else may have deleted it meanwhile.
-fn remove(root: &Path, id: &ContainerId) -> Result<()> {
+pub(crate) fn remove(root: &Path, id: &ContainerId) -> Result<()> {
     match Record::open(root, id) {
         Err(crate::error::Error::NoContainer(_)) => Ok(()),
         record => delete::remove(record?),

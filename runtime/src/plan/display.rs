@@ -2,6 +2,7 @@
 
 use super::Plan;
 use super::hooks::Hook;
+use super::idmap::IdMap;
 use super::op::{Barrier, Bind, Carrier, Cgroups, HierarchySource, Mount, Op, Step};
 use rustix::mount::MountPropagationFlags as Propagation;
 use std::ffi::CStr;
@@ -170,9 +171,12 @@ impl Op {
                 let from = source_text(plan, *source);
                 format!(" from {from}, {}{}", propagation(*flags), at.unwrap_or_default())
             }
-            Op::Wait(Barrier::Hooks) => {
-                plan.hooks.iter().map(|hook| format!("\n        {}", hook_text(hook))).collect()
-            }
+            Op::Wait(Barrier::Hooks) => plan
+                .hooks
+                .list
+                .iter()
+                .map(|hook| format!("\n        {}", hook_text(hook)))
+                .collect(),
             Op::Hook(hook) => hook_text(hook).split_off(hook_phrase(hook).len()),
             Op::Mount(mount) => mount_text(mount),
             Op::Bind(bind) => bind_text(plan, bind),
@@ -197,15 +201,18 @@ impl Op {
                 ": effective {:#x} permitted {:#x} inheritable {:#x} ambient {:#x}",
                 sets.effective, sets.permitted, sets.inheritable, sets.ambient
             ),
-            Op::User { groups: Some(groups), .. } if !groups.is_empty() => {
+            Op::User { groups, .. } if !groups.is_empty() => {
                 format!(", with groups {groups:?}")
             }
             Op::FindExecutable { candidates, .. } => {
                 let names: Vec<_> = candidates.iter().map(|name| name.to_string_lossy()).collect();
                 format!(" in {}", names.join(" "))
             }
-            Op::Seccomp { program, flags } => {
-                format!(": {} instructions, flags {flags:#x}", program.len())
+            Op::Seccomp { program, flags, listener } => {
+                let agent =
+                    listener.as_ref().map(|agent| format!(", agent `{}`", agent.path.display()));
+                let agent = agent.unwrap_or_default();
+                format!(": {} instructions, flags {flags:#x}{agent}", program.len())
             }
             Op::TimeOffsets { offsets } => {
                 format!(": {}", offsets.to_string_lossy().trim_end().replace('\n', ", "))
@@ -290,6 +297,14 @@ fn step_line(f: &mut Formatter<'_>, number: usize, step: &Step, plan: &Plan) -> 
     writeln!(f, "{number:4}  {text}{pointer}")
 }
 
+fn id_map_line(f: &mut Formatter<'_>, kind: &str, map: &IdMap) -> fmt::Result {
+    write!(f, "{kind} map: {}", map.lines.trim_end().replace('\n', ", "))?;
+    match &map.tool {
+        Some(tool) => writeln!(f, " (by `{}`)", tool.display()),
+        None => writeln!(f),
+    }
+}
+
 impl Display for Plan {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         writeln!(f, "container `{}`", self.id)?;
@@ -301,8 +316,8 @@ impl Display for Plan {
             write!(f, "{cgroup}")?;
         }
         if let Some(maps) = &self.id_maps {
-            writeln!(f, "uid map: {}", maps.uid.trim_end().replace('\n', ", "))?;
-            writeln!(f, "gid map: {}", maps.gid.trim_end().replace('\n', ", "))?;
+            id_map_line(f, "uid", &maps.uid)?;
+            id_map_line(f, "gid", &maps.gid)?;
         }
         for (number, step) in self.by_parent.iter().enumerate() {
             write!(f, "parent ")?;
