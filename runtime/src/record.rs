@@ -371,21 +371,21 @@ pub fn peek(root: &Path, id: &ContainerId) -> Result<(Saved, bool)> {
 /// When it cannot be read or parsed.
 pub fn config(root: &Path, id: &ContainerId) -> Result<oci_spec::runtime::Spec> {
     let path = root.join(id.as_str()).join(CONFIG);
-    let text = std::fs::read(&path)
-        .map_err(|error| Error::io(format!("read `{}`", path.display()), &error))?;
-    Ok(bundle::parse(&text, &path)?.spec)
+    Ok(bundle::parse(&read_config(&path)?, &path)?.spec)
 }
 
-/// [`config`] as it was checked when the container was created in `bundle`, which may be changed since.
+/// The same, checked as it was then: paths in it are relative to the bundle.
 ///
 /// # Errors
-/// When it cannot be read, or the bundle has no root file system any more.
-pub fn checked(root: &Path, id: &ContainerId, bundle: &Path) -> Result<bundle::Checked> {
-    let path = root.join(id.as_str()).join(CONFIG);
-    let text = std::fs::read(&path)
-        .map_err(|error| Error::io(format!("read `{}`", path.display()), &error))?;
-    let loaded = bundle::parse(&text, &bundle.join(bundle::config::CONFIG_NAME))?;
+/// As [`config`]; when the root file system is gone.
+pub fn checked_config(root: &Path, saved: &Saved) -> Result<bundle::Checked> {
+    let text = read_config(&root.join(&saved.id).join(CONFIG))?;
+    let loaded = bundle::parse(&text, &saved.bundle.join(CONFIG))?;
     Ok(bundle::check(loaded).map_err(bundle::Error::from)?)
+}
+
+fn read_config(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).map_err(|error| Error::io(format!("read `{}`", path.display()), &error))
 }
 
 fn open_directory(path: &Path) -> std::result::Result<OwnedFd, Errno> {

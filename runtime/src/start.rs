@@ -90,7 +90,7 @@ fn error(parsed: &Parsed, saved: &Saved, why: Unexecuted) -> Error {
 fn plan_of(parsed: &Parsed, saved: &Saved) -> Result<Plan> {
     let mut args = create::Args::of(parsed, true)?;
     args.options.no_new_keyring = saved.no_new_keyring;
-    let checked = record::checked(&args.root, &args.id, &saved.bundle)?;
+    let checked = record::checked_config(&args.root, saved)?;
     let host = Host::probe(Asked::by(&checked.spec))?;
     plan::create(&checked, &host, &args.options)
 }
