@@ -47,6 +47,16 @@ pub enum Error {
         /// Why it failed.
         errno: Errno,
     },
+    /// As [`Error::System`], with what the reader can do about it.
+    #[error("cannot {what}: {}", sys::text(*errno))]
+    Hinted {
+        /// What was being done, on which object.
+        what: String,
+        /// Why it failed.
+        errno: Errno,
+        /// What to do.
+        hint: &'static str,
+    },
 }
 
 impl Error {
@@ -67,6 +77,7 @@ impl Error {
             Error::Cgroup(error) => error.hint(),
             Error::Seccomp(error) => error.hint(),
             Error::Step(failure) => failure.hint(),
+            Error::Hinted { hint, .. } => Some((*hint).to_owned()),
             Error::Exists(id) => Some(format!("`nrun delete --force {id}` removes it")),
             Error::System { errno: Errno::PERM | Errno::ACCESS, .. } if !rustix::process::geteuid().is_root() => {
                 Some("nrun was not started as root; a rootless container needs a user namespace in config.json".into())

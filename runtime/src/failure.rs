@@ -79,6 +79,20 @@ impl Failure {
             (Op::Mount(_), Errno::NODEV) => {
                 "this kernel does not have that file system: see /proc/filesystems"
             }
+            (Op::Mount(Mount { copy_up: Some(_), .. }), Errno::INVAL | Errno::PERM)
+                if self.user_namespace =>
+            {
+                "what is copied up has an owner without an id in the user namespace, or is a device node, which cannot be made there"
+            }
+            (Op::Mount(Mount { copy_up: Some(_), .. }), Errno::NOSPC) => {
+                "what is copied up needs more room than `size=` gives the tmpfs"
+            }
+            (Op::Bind(bind), Errno::PERM) if !bind.attributes.is_empty() && self.user_namespace => {
+                "the options contradict flags of the source, such as `ro` or `nosuid`, which a user namespace cannot take away"
+            }
+            (Op::Remount(_), Errno::INVAL) => {
+                "nothing is mounted at exactly that place, or an option is not known to its file system"
+            }
             (Op::Mount(_), Errno::INVAL) => {
                 "an option is not known to this file system: see `dmesg`"
             }

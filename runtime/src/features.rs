@@ -1,6 +1,6 @@
 //! `nrun features`: what this binary can do (runtime-spec, "Features Structure").
 
-use crate::plan::options;
+use bundle::config::mount_options;
 use serde_json::{Value, json};
 
 /// The structure as JSON. It says what is true of this binary on any kernel: what the kernel lacks, it refuses by name.
@@ -11,7 +11,7 @@ pub fn run() -> String {
         "ociVersionMin": "1.0.0",
         "ociVersionMax": "1.3.0",
         "hooks": [],
-        "mountOptions": options::names(),
+        "mountOptions": mount_options::names(),
         "linux": {
             "namespaces": ["cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"],
             "capabilities": capabilities,
@@ -20,7 +20,7 @@ pub fn run() -> String {
             "apparmor": {"enabled": false},
             "selinux": {"enabled": false},
             "intelRdt": {"enabled": false},
-            "mountExtensions": {"idmap": {"enabled": false}},
+            "mountExtensions": {"idmap": {"enabled": true}},
             "netDevices": {"enabled": false},
         },
         "annotations": {},

@@ -21,6 +21,8 @@ pub struct Host {
     pub cgroup: cgroup::Layout,
     /// What the kernel's seccomp can do.
     pub seccomp: seccomp::Kernel,
+    /// SELinux is enabled.
+    pub selinux: bool,
 }
 
 /// The facts that cost system calls of their own and that only some containers need.
@@ -28,17 +30,30 @@ pub struct Host {
 pub struct Asked {
     /// What the kernel's seccomp can do: seven questions.
     pub seccomp: bool,
+    /// Whether SELinux is enabled: one question.
+    pub selinux: bool,
 }
 
 impl Asked {
     /// What planning this config.json will want to know.
     pub fn by(spec: &Spec) -> Asked {
-        Asked { seccomp: spec.linux().as_ref().is_some_and(|linux| linux.seccomp().is_some()) }
+        let linux = spec.linux().as_ref();
+        Asked {
+            seccomp: linux.is_some_and(|linux| linux.seccomp().is_some()),
+            selinux: linux.is_some_and(|linux| linux.mount_label().is_some()),
+        }
     }
 }
 
 /// `CAP_SYS_ADMIN`, as a bit of a capability mask.
 pub(crate) const SYS_ADMIN: u64 = 1 << 21;
+
+/// selinuxfs is mounted where every distribution with SELinux has it.
+fn selinux_is_enabled() -> bool {
+    const SELINUX_MAGIC: u64 = 0xf97c_ff8c;
+    let found = rustix::fs::statfs("/sys/fs/selinux");
+    found.is_ok_and(|statfs| u64::try_from(statfs.f_type) == Ok(SELINUX_MAGIC))
+}
 
 impl Host {
     /// Reads the facts, those that not every container needs only where they are asked for.
@@ -57,6 +72,7 @@ impl Host {
                 |action| asked.seccomp && sys::seccomp::action_is_available(action),
                 |flag| asked.seccomp && sys::seccomp::flag_is_available(flag),
             ),
+            selinux: asked.selinux && selinux_is_enabled(),
         })
     }
 
@@ -75,6 +91,7 @@ impl Host {
             capabilities: (1 << 41) - 1,
             cgroup: cgroup::Layout::Legacy(Vec::new()),
             seccomp: seccomp::Kernel::ask(|_| true, |_| true),
+            selinux: false,
         }
     }
 }

@@ -27,6 +27,7 @@ pub mod protect;
 pub mod record;
 pub mod run;
 pub mod signal;
+pub mod sources;
 pub mod spec;
 pub mod start;
 pub mod state;

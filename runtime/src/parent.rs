@@ -9,11 +9,12 @@ use crate::child::{Child, Resources};
 use crate::error::{Error, Result};
 use crate::failure::Failure;
 use crate::plan::Plan;
-use crate::plan::op::{Barrier, Carrier, Op, Source, Step};
+use crate::plan::idmap::IdMaps;
+use crate::plan::op::{Barrier, Op, Step};
+use crate::sources;
 use crate::wire::{self, Message};
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use rustix::mount::{OpenTreeFlags, open_tree};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::process::{Pid, PidfdFlags, WaitOptions, WaitStatus, pidfd_open, waitpid};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -184,19 +185,27 @@ impl Following {
     }
 }
 
-/// Writes the id mappings, and what the child has lost the privilege for.
-fn map(plan: &Plan, pid: Pid) -> Result<()> {
+/// Writes the id mappings of the user namespace that a process is in.
+///
+/// # Errors
+/// When they are refused: an id that the caller may not map, too many of them.
+pub(crate) fn write_maps(maps: &IdMaps, pid: Pid) -> Result<()> {
     let write = |name: &str, text: &str| {
         let path = format!("/proc/{}/{name}", pid.as_raw_nonzero());
         std::fs::write(&path, text)
             .map_err(|error| Error::io(format!("write {} to `{path}`", brief(text)), &error))
     };
+    if maps.deny_setgroups {
+        write("setgroups", "deny")?;
+    }
+    write("uid_map", &maps.uid)?;
+    write("gid_map", &maps.gid)
+}
+
+/// Writes the id mappings, and what the child has lost the privilege for.
+fn map(plan: &Plan, pid: Pid) -> Result<()> {
     if let Some(maps) = &plan.id_maps {
-        if maps.deny_setgroups {
-            write("setgroups", "deny")?;
-        }
-        write("uid_map", &maps.uid)?;
-        write("gid_map", &maps.gid)?;
+        write_maps(maps, pid)?;
     }
     for step in &plan.by_parent {
         let done = match &step.op {
@@ -230,13 +239,7 @@ fn brief(text: &str) -> String {
 
 /// Opens what the child needs and could not open itself.
 fn acquire(plan: &Plan, cgroup: &Cgroup, handed: Handed) -> Result<Resources> {
-    let mut trees = Vec::with_capacity(plan.sources.len());
-    for source in &plan.sources {
-        trees.push(match source.carrier {
-            Carrier::Path => None,
-            Carrier::Tree => Some(tree(plan, source)?),
-        });
-    }
+    let trees = sources::open(plan)?;
     let directories =
         if plan.cgroup.is_some() { cgroup.paths().legacy() } else { cgroup.paths().all() };
     let mut cgroups = Vec::with_capacity(directories.len());
@@ -248,23 +251,6 @@ fn acquire(plan: &Plan, cgroup: &Cgroup, handed: Handed) -> Result<Resources> {
     }
     let Handed { console, start, init } = handed;
     Ok(Resources { cgroups, sources: plan.sources.clone(), trees, console, start, init })
-}
-
-fn tree(plan: &Plan, source: &Source) -> Result<OwnedFd> {
-    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-    if source.recursive {
-        flags |= OpenTreeFlags::AT_RECURSIVE;
-    }
-    open_tree(CWD, &*source.path, flags).map_err(|errno| {
-        let path = source.path.to_string_lossy();
-        Error::system(
-            format!(
-                "open the mount source `{path}` for container `{}` ({} {})",
-                plan.id, plan.document, source.pointer
-            ),
-            errno,
-        )
-    })
 }
 
 /// The conversation with the init did not go as the plan says.

@@ -23,6 +23,11 @@ pub fn plan(uid: Option<&[LinuxIdMapping]>, gid: Option<&[LinuxIdMapping]>, host
     }
 }
 
+/// The mappings of a mount: from ids in the file system to ids on the host. The writer is privileged.
+pub fn of_mount(uid: Option<&[LinuxIdMapping]>, gid: Option<&[LinuxIdMapping]>) -> IdMaps {
+    IdMaps { uid: lines(uid, 0), gid: lines(gid, 0), deny_setgroups: false }
+}
+
 fn lines(mappings: Option<&[LinuxIdMapping]>, own: u32) -> String {
     let mappings = mappings.unwrap_or_default();
     if mappings.is_empty() {

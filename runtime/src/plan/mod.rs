@@ -4,14 +4,17 @@
 //! the operations is decided here and nowhere else; each rule has a comment where it is made and a test that fails when it
 //! is broken.
 
+mod binds;
+mod cgroup_mounts;
 pub mod devices;
 mod display;
 pub mod exec;
 pub mod idmap;
+mod labels;
+mod legacy;
 pub mod mounts;
 pub mod namespaces;
 pub mod op;
-pub mod options;
 pub mod process;
 pub mod seccomp;
 mod sysctl;
@@ -23,8 +26,9 @@ mod tests;
 use crate::cgroup::{self, CgroupPlan};
 use crate::host::Host;
 use bundle::Checked;
+use bundle::config::mount_options as options;
 use idmap::IdMaps;
-use mounts::CgroupView;
+use mounts::{CgroupView, UserNamespace};
 use namespaces::{Namespaces, Shape};
 use oci_spec::runtime::{Linux, LinuxTimeOffset, Process, Spec};
 use op::{Barrier, Carrier, Console, Op, Source, Step};
@@ -113,6 +117,9 @@ pub fn create(
     let new_user = namespaces.new.contains(Kinds::USER);
     let in_user_namespace = namespaces.all().contains(Kinds::USER);
     let cgroup = plan_cgroup(linux, host, options)?;
+    let maps = |linux: &Linux| {
+        idmap::plan(linux.uid_mappings().as_deref(), linux.gid_mappings().as_deref(), host)
+    };
     let mut builder = Builder {
         checked,
         process,
@@ -124,6 +131,7 @@ pub fn create(
         shape: namespaces::shape(&namespaces, offsets.is_some()),
         offsets,
         new_user,
+        id_maps: linux.filter(|_| new_user).map(maps),
         in_user_namespace,
         stays_dumpable: in_user_namespace && (offsets.is_some() || !host.privileged()),
         namespaces,
@@ -135,16 +143,13 @@ pub fn create(
     builder.configure_namespaces()?;
     builder.file_systems(&cgroup)?;
     builder.process()?;
-    let maps = |linux: &Linux| {
-        idmap::plan(linux.uid_mappings().as_deref(), linux.gid_mappings().as_deref(), host)
-    };
     Ok(Plan {
         id: options.id.clone(),
         document: "config.json",
         namespaces: builder.namespaces.all(),
         shape: builder.shape,
         cgroup: Some(cgroup),
-        id_maps: linux.filter(|_| new_user).map(maps),
+        id_maps: builder.id_maps,
         by_parent: builder.by_parent,
         sources: builder.sources,
         steps: builder.steps,
@@ -180,6 +185,8 @@ struct Builder<'a> {
     /// Offsets of a new time namespace, if there are any.
     offsets: Option<&'a HashMap<String, LinuxTimeOffset>>,
     new_user: bool,
+    /// Id mappings of a new user namespace.
+    id_maps: Option<IdMaps>,
     in_user_namespace: bool,
     /// Our /proc entry must stay writable, until everything was written there, for a caller, or for a root of the user namespace,
     /// who is not the host's root.
@@ -290,6 +297,13 @@ impl Builder<'_> {
             return Ok(());
         }
         let propagation = propagation(self.linux)?;
+        if self.options.no_pivot && propagation.contains(Propagation::PRIVATE) {
+            // The host's mounts stay below the root there, and would be kept in use for as long as the container runs.
+            return Err(Error::new(
+                "/linux/rootfsPropagation",
+                "[r]private is not safe without pivot_root",
+            ));
+        }
         if self.namespaces.new.contains(Kinds::MOUNT) {
             // Before the first mount: what is mounted below a shared mount appears on the host.
             self.push(
@@ -297,12 +311,7 @@ impl Builder<'_> {
                 "/linux/rootfsPropagation",
             );
         }
-        self.sources.push(Source {
-            path: root,
-            recursive: true,
-            carrier: self.carrier,
-            pointer: "/root/path".into(),
-        });
+        self.sources.push(Source::new(root, true, self.carrier, "/root/path".into()));
         // A shared mount cannot be pivoted to; it becomes one afterwards.
         let inherited = match bind_propagation(propagation) {
             shared if shared.contains(Propagation::SHARED) => {
@@ -368,12 +377,21 @@ impl Builder<'_> {
 
     fn mounts(&mut self, cgroup: &CgroupPlan, propagation: Propagation) -> Result<(), Error> {
         let views: Vec<CgroupView> = cgroup_views(cgroup);
+        let label = labels::plan(self.spec(), self.host)?;
+        let joined_user = self.namespaces.joined.iter().find(|joined| joined.kind == Kinds::USER);
+        let joined_user = joined_user.map(|joined| joined.path.clone());
         let context = mounts::Context {
             bundle: &self.checked.bundle,
             carrier: self.carrier,
             propagation: bind_propagation(propagation).bits().into(),
             cgroups: &views,
-            cgroup_namespace: self.namespaces.new.contains(Kinds::CGROUP),
+            cgroup_namespace: self.namespaces.all().contains(Kinds::CGROUP),
+            user_namespace: match (&self.id_maps, &joined_user) {
+                (Some(maps), _) => UserNamespace::New(maps),
+                (None, Some(path)) => UserNamespace::Joined(path),
+                (None, None) => UserNamespace::None,
+            },
+            label: label.as_ref(),
         };
         let listed = self.checked.spec.mounts().as_deref().unwrap_or_default();
         let steps = mounts::plan(listed, &context, &mut self.sources)?;
@@ -416,6 +434,10 @@ impl Builder<'_> {
         for (i, path) in masked.iter().enumerate() {
             let pointer = format!("/linux/maskedPaths/{i}");
             self.push(Op::Mask { target: target(path, &pointer)? }, pointer);
+        }
+        let last = |step: &Step| matches!(&step.op, Op::Mount(mount) if mount.read_only_last);
+        if self.steps.iter().any(last) {
+            self.push(Op::ReadOnlyMounts, "/mounts");
         }
         let root = self.spec().root().as_ref();
         if root.is_some_and(|root| root.readonly().unwrap_or(false)) {
@@ -516,6 +538,7 @@ fn cgroup_views(cgroup: &CgroupPlan) -> Vec<CgroupView> {
             cgroup::Version::V2 => Vec::new(),
         },
         path: member.directory(),
+        mount: member.mount.clone(),
     };
     cgroup.members.iter().map(view).collect()
 }
