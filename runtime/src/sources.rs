@@ -24,7 +24,7 @@ pub fn open(plan: &Plan) -> Result<Vec<Option<OwnedFd>>> {
     let mut trees = Vec::with_capacity(plan.sources.len());
     for source in &plan.sources {
         trees.push(match source.carrier {
-            Carrier::Path => None,
+            Carrier::Path | Carrier::Root => None,
             Carrier::Tree => Some(tree(plan, source, &mut namespaces)?),
         });
     }

@@ -60,6 +60,10 @@ impl<'a> Child<'a> {
             (Carrier::Tree, Some(tree)) => Ok(tree.as_fd()),
             (Carrier::Tree, None) => Err(Errno::BADF),
             (Carrier::Path, _) => clone_tree(CWD, &source_of.path, source_of.recursive),
+            (Carrier::Root, _) => {
+                let found = until_exec(beneath::find(self.root()?, &source_of.path)?);
+                clone_tree(found, c"", source_of.recursive)
+            }
         }
     }
 

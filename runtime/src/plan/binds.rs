@@ -5,8 +5,10 @@ use super::op::{Bind, Carrier, IdMapped, Inherited, MappedBy, Op, Source, Step};
 use super::{Error, c_string, idmap};
 use bundle::config::mount_options::Options;
 use oci_spec::runtime;
+use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use sys::beneath::Target;
 
 /// Plans a bind mount; its source is added to `sources`.
 ///
@@ -29,16 +31,26 @@ pub(super) fn plan(
         refuse_over_proc(&target, &pointer)?;
     }
     let id_map = id_map(mount, &options, context, &pointer)?;
+    let at = format!("{pointer}/source");
     let source = sources.len();
-    sources.push(Source {
-        no_magic_links: path.starts_with("/proc") || path.starts_with("/dev"),
-        id_map,
-        ..Source::new(
-            c_string(path.as_os_str().as_bytes(), &format!("{pointer}/source"))?,
-            options.recursive,
-            context.carrier,
-            format!("{pointer}/source"),
-        )
+    sources.push(match inside(context.rootfs, &path) {
+        Some(_) if id_map.is_some() => {
+            return Err(Error::new(
+                at,
+                "is inside the container's own root, where ids cannot be mapped: name a place outside of it",
+            ));
+        }
+        Some(inside) => Source::new(inside, options.recursive, Carrier::Root, at),
+        None => Source {
+            no_magic_links: path.starts_with("/proc") || path.starts_with("/dev"),
+            id_map,
+            ..Source::new(
+                c_string(path.as_os_str().as_bytes(), &at)?,
+                options.recursive,
+                context.carrier,
+                at,
+            )
+        },
     });
     let mut propagation = options.propagation;
     if propagation.is_empty() {
@@ -57,6 +69,14 @@ pub(super) fn plan(
         propagation,
     };
     Ok(Step { op: Op::Bind(bind), pointer })
+}
+
+/// The path below the root file system that a path of the host names, by its letters alone.
+fn inside(rootfs: &Path, path: &Path) -> Option<CString> {
+    let clean = |path: &Path| Target::new(path.as_os_str().as_bytes()).ok();
+    let (root, path) = (clean(rootfs)?, clean(path)?);
+    let rest = path.path().to_bytes().strip_prefix(root.path().to_bytes())?.strip_prefix(b"/")?;
+    CString::new(rest).ok()
 }
 
 /// The mapping of a mount: its own, or that of the container's user namespace (config.md, `idmap`).
@@ -154,6 +174,21 @@ mod tests {
         let error = mapped(&format!(r#"{MAPPINGS}, "options": ["bind"]"#), &rootless).unwrap_err();
         assert_eq!(error.pointer, "/mounts/0");
         assert!(error.message.contains("only root of the host"), "{error}");
+    }
+
+    #[test]
+    fn a_source_in_the_root_is_looked_up_there() {
+        let mut sources = Vec::new();
+        for source in ["rootfs/a/b", "/bundle/./rootfs//x", "rootfs", "rootfs2/a", "rootfs/../y"] {
+            let json =
+                format!(r#"[{{"destination": "/x", "source": "{source}", "options": ["rbind"]}}]"#);
+            mounts::plan(&listed(&json), &context(&[]), &mut sources).unwrap();
+        }
+        let found: Vec<_> =
+            sources.iter().map(|source| (source.carrier, source.path.to_str().unwrap())).collect();
+        let (root, tree) = (Carrier::Root, Carrier::Tree);
+        assert_eq!(found[..2], [(root, "a/b"), (root, "x")]);
+        assert!(found[2..].iter().all(|(carrier, _)| *carrier == tree), "{found:?}");
     }
 
     #[test]

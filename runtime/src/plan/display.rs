@@ -284,6 +284,7 @@ fn source_text(plan: &Plan, source: usize) -> String {
     let carrier = match source.carrier {
         Carrier::Tree => "",
         Carrier::Path => " (by path)",
+        Carrier::Root => " (in the root)",
     };
     let mapped = source.id_map.as_ref().map(id_map_text).unwrap_or_default();
     format!("{}{depth}{carrier}{mapped}", Name(&source.path))

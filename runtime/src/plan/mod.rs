@@ -382,6 +382,7 @@ impl Builder<'_> {
         let joined_user = joined_user.map(|joined| joined.path.clone());
         let context = mounts::Context {
             bundle: &self.checked.bundle,
+            rootfs: &self.checked.rootfs,
             carrier: self.carrier,
             propagation: bind_propagation(propagation).bits().into(),
             cgroups: &views,

@@ -19,6 +19,8 @@ use sys::mount as attr;
 pub struct Context<'a> {
     /// The bundle: a relative bind source starts here.
     pub bundle: &'a Path,
+    /// The root file system on the host: a bind source in there may be what an earlier mount brought.
+    pub rootfs: &'a Path,
     /// How bind sources are carried into the child.
     pub carrier: Carrier,
     /// Propagation of the container's mounts, which a bind cloned on the host must be given before it is attached.
@@ -249,6 +251,7 @@ pub(super) mod testing {
     pub(in crate::plan) fn context(cgroups: &[CgroupView]) -> Context<'_> {
         Context {
             bundle: Path::new("/bundle"),
+            rootfs: Path::new("/bundle/rootfs"),
             carrier: Carrier::Tree,
             propagation: 0x8_4000,
             cgroups,

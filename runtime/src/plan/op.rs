@@ -387,7 +387,7 @@ pub enum HierarchySource {
 /// A bind source that is opened before the clone, once (class J: nothing can be swapped in later).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source {
-    /// Host path.
+    /// Host path, or a path under the root for [`Carrier::Root`].
     pub path: CString,
     /// With the mounts below it.
     pub recursive: bool,
@@ -433,6 +433,8 @@ pub enum Carrier {
     Tree,
     /// A path that the child opens itself: a tree cloned without privilege could not be attached by the child.
     Path,
+    /// A path inside the container's root, which the child opens when its turn comes: earlier mounts are in it.
+    Root,
 }
 
 /// A device node and where it goes.
