@@ -8,10 +8,12 @@ use crate::cli::Parsed;
 use crate::error::{Error, Result};
 use crate::host::{Asked, Host};
 use crate::id::ContainerId;
+use crate::log;
 use crate::parent::{self, Handed, Init};
 use crate::plan::{self, Plan};
 use crate::protect;
-use crate::record::{self, Saved, Slot};
+use crate::record::{Saved, Slot};
+use crate::rootless;
 use bundle::Checked;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use rustix::process::Pid;
@@ -29,6 +31,8 @@ pub struct Args {
     pub root: PathBuf,
     /// `--bundle`
     pub bundle: PathBuf,
+    /// `--config`
+    pub config: Option<PathBuf>,
     /// `--console-socket`
     pub console_socket: Option<PathBuf>,
     /// `--pid-file`
@@ -62,12 +66,14 @@ impl Args {
             no_new_keyring: parsed.is_set("no-new-keyring"),
             preserve_fds: parsed.number("preserve-fds")?.unwrap_or(0),
             await_start,
+            rootless_cgroups: rootless::Cgroups::parse(parsed.value("rootless"))?,
             ..plan::Options::default()
         };
         Ok(Args {
             id,
             root: root(parsed),
             bundle: parsed.value("bundle").unwrap_or(".").into(),
+            config: parsed.value("config").filter(|path| !path.is_empty()).map(PathBuf::from),
             console_socket: parsed
                 .value("console-socket")
                 .filter(|path| !path.is_empty())
@@ -80,7 +86,7 @@ impl Args {
 
 /// `--root`, or where it is by default.
 pub fn root(parsed: &Parsed) -> PathBuf {
-    parsed.value("root").map_or_else(record::default_root, PathBuf::from)
+    parsed.value("root").map_or_else(rootless::default_root, PathBuf::from)
 }
 
 /// A container that is set up: its init waits for the answer to `Ready`, and its state is on disk.
@@ -114,11 +120,14 @@ pub fn run(parsed: &Parsed) -> Result<()> {
 pub fn create(args: &Args, checked: &Checked, console: Option<OwnedFd>) -> Result<Created> {
     let host = Host::probe(Asked::by(&checked.spec))?;
     let plan = plan::create(checked, &host, &args.options)?;
+    log::debug(|| format!("host asked and container planned: {} steps", plan.steps.len()));
     let console = console_socket(args, checked, console)?;
     let mut slot =
         Slot::reserve(&args.root, &args.id, saved(args, checked, &host, &plan), checked.text())?;
+    log::debug(|| format!("state directory of container `{}` made and locked", args.id));
     let start = if args.options.await_start { Some(slot.listen()?) } else { None };
     let cgroup = slot.own(make_cgroup(&plan)?);
+    log::debug(|| format!("cgroup made: {} directories", cgroup.paths().all().len()));
     let init = parent::spawn(&plan, cgroup, Handed { console, start, init: None })?;
     // The pid file last: whoever waits for it may ask for the state at once.
     match slot.note_init(init.pid).and_then(|()| write_pid_file(args.pid_file.as_deref(), init.pid))
@@ -129,10 +138,11 @@ pub fn create(args: &Args, checked: &Checked, console: Option<OwnedFd>) -> Resul
             return Err(error);
         }
     }
+    log::debug(|| format!("container `{}` is created", args.id));
     Ok(Created { plan, init })
 }
 
-fn make_cgroup(plan: &Plan) -> Result<Cgroup> {
+pub(crate) fn make_cgroup(plan: &Plan) -> Result<Cgroup> {
     match &plan.cgroup {
         Some(planned) => Ok(Cgroup::create(planned)?),
         None => Ok(Cgroup::open(crate::cgroup::Paths::default())),
@@ -144,11 +154,14 @@ fn make_cgroup(plan: &Plan) -> Result<Cgroup> {
 /// # Errors
 /// Every finding.
 pub fn check(args: &Args) -> Result<Checked> {
-    let checked = bundle::check(bundle::load(&args.bundle)?).map_err(bundle::Error::from)?;
+    let loaded = bundle::load_with(&args.bundle, args.config.as_deref())?;
+    let checked = bundle::check(loaded).map_err(bundle::Error::from)?;
+    rootless::check(&checked)?;
+    log::debug(|| format!("`{}` read and checked", checked.config_path().display()));
     Ok(checked)
 }
 
-fn saved(args: &Args, checked: &Checked, host: &Host, plan: &Plan) -> Saved {
+pub(crate) fn saved(args: &Args, checked: &Checked, host: &Host, plan: &Plan) -> Saved {
     Saved {
         oci_version: checked.spec.version().clone(),
         id: args.id.to_string(),
@@ -166,7 +179,7 @@ fn saved(args: &Args, checked: &Checked, host: &Host, plan: &Plan) -> Saved {
 
 /// The engine's socket for the terminal, connected before anything is made, or the caller's own: one that is not there is found out
 /// first.
-fn console_socket(
+pub(crate) fn console_socket(
     args: &Args,
     checked: &Checked,
     console: Option<OwnedFd>,

@@ -1,7 +1,7 @@
 //! Bind sources: opened once, before the clone, as detached mount trees (class J: nothing can be swapped in later).
 
 use crate::error::{Error, Result};
-use crate::parent::write_maps;
+use crate::parent::maps;
 use crate::plan::Plan;
 use crate::plan::idmap::IdMaps;
 use crate::plan::op::{Carrier, IdMapped, MappedBy, Source};
@@ -127,7 +127,7 @@ fn open_namespace(path: &[u8]) -> Result<OwnedFd> {
 
 /// A new user namespace with these mappings. The process that it is made with only waits for its end: at a word from us, or when
 /// we are gone and its socket ends.
-fn with_maps(maps: &IdMaps) -> Result<OwnedFd> {
+fn with_maps(mapping: &IdMaps) -> Result<OwnedFd> {
     let wrong = |errno| Error::system("make a user namespace for an idmapped mount", errno);
     let (socket, peer) =
         socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
@@ -141,7 +141,7 @@ fn with_maps(maps: &IdMaps) -> Result<OwnedFd> {
         0
     })
     .map_err(wrong)?;
-    let namespace = write_maps(maps, child.pid).and_then(|()| {
+    let namespace = maps::write(mapping, child.pid).and_then(|()| {
         open_namespace(format!("/proc/{}/ns/user", child.pid.as_raw_nonzero()).as_bytes())
     });
     drop(socket);

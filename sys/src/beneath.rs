@@ -234,7 +234,7 @@ fn read_link(root: BorrowedFd<'_>, directory: &[Vec<u8>], name: &[u8]) -> Result
     let path = if directory.is_empty() { b".".to_vec() } else { directory.join(&b'/') };
     let flags = OFlags::PATH | OFlags::DIRECTORY;
     let parent =
-        open_with(root, &*c_string(path)?, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS)?;
+        open_with(root, &c_string(path)?, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS)?;
     let link = rustix::fs::readlinkat(&parent, &*c_string(name.to_vec())?, Vec::new())?;
     Ok(link.into_bytes())
 }

@@ -16,6 +16,7 @@ mod location;
 mod paths;
 mod plan;
 mod remove;
+mod update;
 mod v1;
 mod v2;
 
@@ -27,6 +28,7 @@ pub use paths::Paths;
 pub use plan::{
     CgroupPlan, Devices, Manager, Member, OnMissing, Options, Request, Version, Write, plan,
 };
+pub use update::{Change, UpdatePlan, plan_update};
 
 #[cfg(test)]
 mod tests;

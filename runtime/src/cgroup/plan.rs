@@ -27,12 +27,14 @@ pub enum Manager {
 
 /// What the command line and the caller's privileges say.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Options {
+pub struct Options<'a> {
     /// Who makes the cgroups.
     pub manager: Manager,
-    /// We have no rights over cgroups but those that were delegated to us. Without `cgroupsPath` and without limits, a
-    /// hierarchy that we may not write to is left out; device rules, which nobody but root can set, are left out always.
+    /// Without `cgroupsPath` and without limits, the container does without a hierarchy that we may not write to.
     pub rootless: bool,
+    /// The mounts of the hierarchies in which the caller may make a cgroup where it goes by default; `None` for the host's root, to whom
+    /// they all belong. Nobody else can set device rules: they are left out.
+    pub delegated: Option<&'a [PathBuf]>,
 }
 
 /// What the configuration says.
@@ -205,7 +207,7 @@ impl CgroupPlan {
 pub fn plan(
     request: &Request<'_>,
     layout: &Layout,
-    options: &Options,
+    options: &Options<'_>,
 ) -> Result<CgroupPlan, Error> {
     let none = LinuxResources::default();
     let resources = request.resources.unwrap_or(&none);
@@ -219,21 +221,30 @@ pub fn plan(
     let v2 = layout.unified().map(|unified| Member::of_v2(unified, &location, beside_v1));
     let mut members: Vec<Member> = v1.chain(v2).collect();
     let available = layout.unified().map_or(&[][..], |unified| &unified.controllers);
-    for group in &GROUPS {
-        place(group, resources, &mut members, available)?;
+    place_limits(resources, &mut members, available, "this host")?;
+    let given = request.path.filter(|path| !path.as_os_str().is_empty());
+    let lenient = options.rootless && given.is_none();
+    if lenient && let Some(delegated) = options.delegated {
+        let is_ours = |member: &Member| delegated.contains(&member.mount);
+        for member in members.iter().filter(|member| !is_ours(member)) {
+            refuse_first(&member.writes, NOT_DELEGATED)?;
+        }
+        members.retain(is_ours);
     }
-    place_unified(resources, &mut members, available)?;
-    let lenient = options.rootless && request.path.is_none();
     for member in &mut members {
         member.optional = (member.optional || lenient) && member.writes.is_empty();
     }
-    let devices = if options.rootless {
+    let devices = if options.delegated.is_some() {
         Devices::Inherit
     } else {
         place_devices(request, resources, &members)?
     };
     Ok(CgroupPlan { members, devices })
 }
+
+/// runc's words.
+const NOT_DELEGATED: &str =
+    "rootless needs no limits + no cgrouppath when no permission is granted for cgroups";
 
 /// One group of limits, its controllers and its tables.
 struct Group {
@@ -265,12 +276,27 @@ const GROUPS: [Group; 9] = [
     group("net_prio", v1::net_prio, "net_prio", v1::net_prio),
 ];
 
+/// Puts every limit to the member that has its controller. `available` are v2's controllers; `whose` they are is told to
+/// whoever asks for another.
+pub(super) fn place_limits(
+    resources: &LinuxResources,
+    members: &mut [Member],
+    available: &[String],
+    whose: &str,
+) -> Result<(), Error> {
+    for group in &GROUPS {
+        place(group, resources, members, available, whose)?;
+    }
+    place_unified(resources, members, available, whose)
+}
+
 /// Puts the writes of a group to the hierarchy that has its controller: on a hybrid host each controller is in one.
 fn place(
     group: &Group,
     resources: &LinuxResources,
     members: &mut [Member],
     available: &[String],
+    whose: &str,
 ) -> Result<(), Error> {
     let has = |member: &&mut Member| match member.version {
         Version::V1 => member.controllers.iter().any(|name| name == group.v1),
@@ -283,7 +309,7 @@ fn place(
         } else {
             (group.v1, (group.v1_writes)(resources)?)
         };
-        return refuse_first(&writes, &format!("this host has no `{name}` controller"));
+        return refuse_first(&writes, &format!("{whose} has no `{name}` controller"));
     };
     let writes = match member.version {
         Version::V1 => (group.v1_writes)(resources)?,
@@ -307,16 +333,17 @@ fn place_unified(
     resources: &LinuxResources,
     members: &mut [Member],
     available: &[String],
+    whose: &str,
 ) -> Result<(), Error> {
     let writes = v2::unified(resources)?;
     let Some(member) = members.iter_mut().find(|member| member.version == Version::V2) else {
         let writes: Vec<_> = writes.into_iter().map(|(write, _)| write).collect();
-        return refuse_first(&writes, "this host has no cgroup v2");
+        return refuse_first(&writes, &format!("{whose} has no cgroup v2"));
     };
     for (write, controller) in writes {
         if controller != "cgroup" {
             if !available.contains(&controller) {
-                let why = format!("cgroup v2 has no `{controller}` controller on this host");
+                let why = format!("{whose} has no `{controller}` controller on cgroup v2");
                 return refuse_first(&[write], &why);
             }
             enable(member, &controller);

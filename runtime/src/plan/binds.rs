@@ -88,15 +88,13 @@ fn id_map(
     context: &Context<'_>,
     pointer: &str,
 ) -> Result<Option<IdMapped>, Error> {
-    let (uids, gids) = (mount.uid_mappings().as_deref(), mount.gid_mappings().as_deref());
-    let given = |list: Option<&[_]>| list.is_some_and(|list: &[_]| !list.is_empty());
-    let by = match (given(uids) || given(gids), options.idmap) {
+    let uids = mount.uid_mappings().as_deref().unwrap_or_default();
+    let gids = mount.gid_mappings().as_deref().unwrap_or_default();
+    let by = match (!uids.is_empty() || !gids.is_empty(), options.idmap) {
         (false, None) => return Ok(None),
         (true, _) => MappedBy::Maps(idmap::of_mount(uids, gids)),
         (false, Some(_)) => match context.user_namespace {
-            UserNamespace::New(maps) => {
-                MappedBy::Maps(idmap::IdMaps { deny_setgroups: false, ..maps.clone() })
-            }
+            UserNamespace::New(maps) => MappedBy::Maps(maps.clone()),
             UserNamespace::Joined(path) => MappedBy::Namespace(path.to_owned()),
             UserNamespace::None => {
                 return Err(Error::new(
@@ -118,7 +116,7 @@ fn id_map(
 
 #[cfg(test)]
 mod tests {
-    use super::super::idmap::IdMaps;
+    use super::super::idmap::{IdMap, IdMaps};
     use super::super::mounts;
     use super::super::mounts::testing::{context, listed};
     use super::*;
@@ -134,7 +132,8 @@ mod tests {
         "gidMappings": [{"containerID": 0, "hostID": 8, "size": 2}, {"containerID": 5, "hostID": 9, "size": 1}]"#;
 
     fn maps(uid: &str, gid: &str) -> IdMaps {
-        IdMaps { uid: uid.into(), gid: gid.into(), deny_setgroups: false }
+        let map = |lines: &str| IdMap { lines: lines.into(), tool: None };
+        IdMaps { uid: map(uid), gid: map(gid), deny_setgroups: false }
     }
 
     #[test]

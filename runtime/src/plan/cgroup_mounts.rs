@@ -89,10 +89,11 @@ fn unified(
 ) -> Result<Step, Error> {
     let target = target(at, pointer)?;
     if !context.cgroup_namespace && !matches!(context.user_namespace, UserNamespace::None) {
-        // A user namespace may mount cgroup2 only together with a cgroup namespace of its own (cgroup_namespaces(7)).
+        // A user namespace may mount cgroup2 only together with a cgroup namespace of its own (cgroup_namespaces(7)), and is not
+        // shown the cgroups that its user has beside the container's (CVE-2023-25809).
         let source = sources.len();
         sources.push(Source::new(
-            c_string(view.mount.as_os_str().as_bytes(), pointer)?,
+            c_string(view.path.as_os_str().as_bytes(), pointer)?,
             false,
             context.carrier,
             pointer.to_owned(),
@@ -127,7 +128,6 @@ mod tests {
             name: name.map(Into::into),
             controllers: controllers.iter().map(ToString::to_string).collect(),
             path: path.into(),
-            mount: "/m".into(),
         }
     }
 
@@ -185,6 +185,6 @@ mod tests {
         let mut sources = Vec::new();
         let steps = mounts::plan(&listed(json), &user, &mut sources).unwrap();
         assert!(matches!(&steps[0].op, Op::Bind(bind) if bind.attributes.set == attr::RDONLY));
-        assert_eq!(sources[0].path.as_c_str(), c"/m");
+        assert_eq!(sources[0].path.as_c_str(), c"/m/c1");
     }
 }

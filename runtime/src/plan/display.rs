@@ -1,6 +1,7 @@
 //! How a plan and its steps read: in `nrun plan`, in error messages, and in the golden tests.
 
 use super::Plan;
+use super::idmap::IdMap;
 use super::op::{
     Barrier, Bind, Carrier, Cgroups, HierarchySource, IdMapped, Legacy, MappedBy, Mount, Op,
     RemountTo, Step,
@@ -198,7 +199,7 @@ impl Op {
                 ": effective {:#x} permitted {:#x} inheritable {:#x} ambient {:#x}",
                 sets.effective, sets.permitted, sets.inheritable, sets.ambient
             ),
-            Op::User { groups: Some(groups), .. } if !groups.is_empty() => {
+            Op::User { groups, .. } if !groups.is_empty() => {
                 format!(", with groups {groups:?}")
             }
             Op::FindExecutable { candidates, .. } => {
@@ -295,7 +296,7 @@ fn id_map_text(id_map: &IdMapped) -> String {
     let by = match &id_map.by {
         MappedBy::Namespace(path) => format!("by the user namespace {}", Name(path)),
         MappedBy::Maps(maps) => {
-            let text = |map: &str| map.trim_end().replace('\n', ", ");
+            let text = |map: &IdMap| map.lines.trim_end().replace('\n', ", ");
             format!("uids {} gids {}", text(&maps.uid), text(&maps.gid))
         }
     };
@@ -309,6 +310,14 @@ fn step_line(f: &mut Formatter<'_>, number: usize, step: &Step, plan: &Plan) -> 
     writeln!(f, "{number:4}  {text}{pointer}")
 }
 
+fn id_map_line(f: &mut Formatter<'_>, kind: &str, map: &IdMap) -> fmt::Result {
+    write!(f, "{kind} map: {}", map.lines.trim_end().replace('\n', ", "))?;
+    match &map.tool {
+        Some(tool) => writeln!(f, " (by `{}`)", tool.display()),
+        None => writeln!(f),
+    }
+}
+
 impl Display for Plan {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         writeln!(f, "container `{}`", self.id)?;
@@ -320,8 +329,8 @@ impl Display for Plan {
             write!(f, "{cgroup}")?;
         }
         if let Some(maps) = &self.id_maps {
-            writeln!(f, "uid map: {}", maps.uid.trim_end().replace('\n', ", "))?;
-            writeln!(f, "gid map: {}", maps.gid.trim_end().replace('\n', ", "))?;
+            id_map_line(f, "uid", &maps.uid)?;
+            id_map_line(f, "gid", &maps.gid)?;
         }
         for (number, step) in self.by_parent.iter().enumerate() {
             write!(f, "parent ")?;

@@ -80,7 +80,8 @@ pub fn exec(
     }
     let compile = |profile| seccomp::compile(profile, &host.seccomp);
     let filter = options.seccomp.map(compile).transpose()?;
-    let mut privileges = process::privileges(process, host, options.at)?;
+    let rights = process::Rights::of(host, options.namespaces.contains(Kinds::USER));
+    let mut privileges = process::privileges(process, &rights, options.at)?;
     if filter.is_some() && !process.no_new_privileges().unwrap_or(false) {
         process::keep_sys_admin(&mut privileges);
     }

@@ -25,6 +25,7 @@ mod tests;
 
 use crate::cgroup::{self, CgroupPlan};
 use crate::host::Host;
+use crate::rootless;
 use bundle::Checked;
 use bundle::config::mount_options as options;
 use idmap::IdMaps;
@@ -70,6 +71,8 @@ pub struct Options {
     pub await_start: bool,
     /// Which program manages cgroups.
     pub cgroup_manager: cgroup::Manager,
+    /// `--rootless`
+    pub rootless_cgroups: rootless::Cgroups,
 }
 
 /// Everything that is done to make a container.
@@ -117,9 +120,10 @@ pub fn create(
     let new_user = namespaces.new.contains(Kinds::USER);
     let in_user_namespace = namespaces.all().contains(Kinds::USER);
     let cgroup = plan_cgroup(linux, host, options)?;
-    let maps = |linux: &Linux| {
-        idmap::plan(linux.uid_mappings().as_deref(), linux.gid_mappings().as_deref(), host)
-    };
+    let id_maps = linux.filter(|_| new_user).map(|linux| idmap::plan(linux, host)).transpose()?;
+    if id_maps.as_ref().is_some_and(|maps| maps.deny_setgroups) {
+        refuse_groups(process)?;
+    }
     let mut builder = Builder {
         checked,
         process,
@@ -127,13 +131,21 @@ pub fn create(
         options,
         linux,
         has_mounts: namespaces.all().contains(Kinds::MOUNT),
-        carrier: if host.privileged() { Carrier::Tree } else { Carrier::Path },
+        carrier: if host.privileged() || host.rootless.clones_mounts {
+            Carrier::Tree
+        } else {
+            Carrier::Path
+        },
         shape: namespaces::shape(&namespaces, offsets.is_some()),
         offsets,
         new_user,
-        id_maps: linux.filter(|_| new_user).map(maps),
+        id_maps,
         in_user_namespace,
-        stays_dumpable: in_user_namespace && (offsets.is_some() || !host.privileged()),
+        stays_dumpable: if host.privileged() {
+            in_user_namespace && offsets.is_some()
+        } else {
+            new_user || offsets.is_some()
+        },
         namespaces,
         by_parent: Vec::new(),
         sources: Vec::new(),
@@ -156,6 +168,11 @@ pub fn create(
     })
 }
 
+/// Whether there is nothing in a config.json that this version cannot do on any host.
+pub fn can(spec: &Spec) -> bool {
+    unsupported::refuse(spec).is_ok()
+}
+
 fn plan_cgroup(
     linux: Option<&Linux>,
     host: &Host,
@@ -170,8 +187,27 @@ fn plan_cgroup(
     cgroup::plan(
         &request,
         &host.cgroup,
-        &cgroup::Options { manager: options.cgroup_manager, rootless: !host.privileged() },
+        &cgroup::Options {
+            manager: options.cgroup_manager,
+            rootless: match options.rootless_cgroups {
+                rootless::Cgroups::Auto => !host.privileged(),
+                rootless::Cgroups::Lenient => true,
+                rootless::Cgroups::Strict => false,
+            },
+            delegated: (!host.privileged()).then_some(&host.rootless.cgroups),
+        },
     )
+}
+
+/// Refused before anything is made, because setgroups(2) is going to be denied (runc's words).
+fn refuse_groups(process: &Process) -> Result<(), Error> {
+    if process.user().additional_gids().as_deref().unwrap_or_default().is_empty() {
+        return Ok(());
+    }
+    Err(Error::new(
+        "/process/user/additionalGids",
+        "cannot set any additional groups in a rootless container whose only group is the caller's own",
+    ))
 }
 
 /// The plan while it is being made: each method adds its steps after those of the one before.
@@ -212,17 +248,20 @@ impl Builder<'_> {
     /// cgroup of whoever makes it. Joined namespaces before those that are to belong to a joined user namespace.
     fn enter_namespaces(&mut self) -> Result<(), Error> {
         // Out of reach of tracers before anybody in a joined pid namespace can see us.
-        if !self.stays_dumpable {
+        let hidden = !self.stays_dumpable;
+        if hidden && self.host.privileged() {
             self.push(Op::NotDumpable, "");
         }
         // The cgroup is entered by the first process, while it still has the host's privileges.
         self.push(Op::JoinCgroup, "/linux/cgroupsPath");
-        if self.in_user_namespace && !self.new_user && self.host.privileged() {
-            // For the same reason: a joined user namespace takes away the right to raise a limit.
+        if self.limits_come_first() {
             let limits = self.limits();
             self.steps.extend(limits);
         }
-        let joins = namespaces::join(&self.namespaces, self.host.privileged());
+        if hidden && !self.host.privileged() {
+            self.push(Op::NotDumpable, "");
+        }
+        let joins = namespaces::join(&self.namespaces, self.host.administers());
         self.steps.extend(joins);
         if let Some(namespaces) = self.shape.stage {
             self.push(Op::Fork { namespaces }, "/linux/namespaces");
@@ -262,7 +301,7 @@ impl Builder<'_> {
             // The child has lost the privilege to raise a hard limit or lower its score.
             let limits = self.limits();
             self.by_parent.extend(limits);
-        } else if !self.in_user_namespace || !self.host.privileged() {
+        } else if !self.limits_come_first() {
             let limits = self.limits();
             self.steps.extend(limits);
         }
@@ -273,6 +312,12 @@ impl Builder<'_> {
         // Modes of nodes and directories are given in full; the container's own umask is set at the end.
         self.push(Op::Umask(0), "");
         Ok(())
+    }
+
+    /// A user namespace that is joined takes away the right to raise a limit; and but for the host's root, nobody can write to the /proc
+    /// entry of a process that is hidden, be it its own.
+    fn limits_come_first(&self) -> bool {
+        !self.new_user && (self.in_user_namespace || !self.host.privileged())
     }
 
     /// Limits and the score of the out-of-memory killer.
@@ -376,7 +421,7 @@ impl Builder<'_> {
     }
 
     fn mounts(&mut self, cgroup: &CgroupPlan, propagation: Propagation) -> Result<(), Error> {
-        let views: Vec<CgroupView> = cgroup_views(cgroup);
+        let views: Vec<CgroupView> = cgroup_views(cgroup, &self.host.cgroup);
         let label = labels::plan(self.spec(), self.host)?;
         let joined_user = self.namespaces.joined.iter().find(|joined| joined.kind == Kinds::USER);
         let joined_user = joined_user.map(|joined| joined.path.clone());
@@ -411,7 +456,8 @@ impl Builder<'_> {
         if bound {
             return Ok(());
         }
-        let bind = self.in_user_namespace.then_some(self.carrier);
+        let nested = self.in_user_namespace || self.host.in_user_namespace;
+        let bind = nested.then_some(self.carrier);
         let devices = self.linux.and_then(|linux| linux.devices().as_deref()).unwrap_or_default();
         let steps = devices::plan(devices, bind, &mut self.sources)?;
         self.steps.extend(steps);
@@ -457,7 +503,11 @@ impl Builder<'_> {
             None => None,
         };
         let no_new_privileges = self.process.no_new_privileges().unwrap_or(false);
-        let mut steps = process::privileges(self.process, self.host, "/process")?;
+        let mut steps = process::privileges(
+            self.process,
+            &process::Rights::of(self.host, self.in_user_namespace),
+            "/process",
+        )?;
         if filter.is_some() && !no_new_privileges {
             process::keep_sys_admin(&mut steps);
         }
@@ -524,24 +574,36 @@ fn bind_propagation(root: Propagation) -> Propagation {
     Propagation::PRIVATE | Propagation::REC
 }
 
-/// How the container's cgroups are shown under /sys/fs/cgroup.
-fn cgroup_views(cgroup: &CgroupPlan) -> Vec<CgroupView> {
+/// How the container's cgroups are shown under /sys/fs/cgroup. In a hierarchy where it has none of its own, it is in the caller's.
+fn cgroup_views(cgroup: &CgroupPlan, layout: &cgroup::Layout) -> Vec<CgroupView> {
     let root = std::path::Path::new("/sys/fs/cgroup");
-    let view = |member: &cgroup::Member| CgroupView {
-        name: member
-            .mount
+    let view = |mount: &std::path::Path, controllers: &[String], path| CgroupView {
+        name: mount
             .strip_prefix(root)
             .ok()
             .filter(|name| !name.as_os_str().is_empty())
             .map(|name| name.to_string_lossy().into_owned()),
-        controllers: match member.version {
-            cgroup::Version::V1 => member.controllers.clone(),
-            cgroup::Version::V2 => Vec::new(),
-        },
-        path: member.directory(),
-        mount: member.mount.clone(),
+        controllers: controllers.to_vec(),
+        path,
     };
-    cgroup.members.iter().map(view).collect()
+    let mut views: Vec<CgroupView> = cgroup
+        .members
+        .iter()
+        .map(|member| match member.version {
+            cgroup::Version::V1 => view(&member.mount, &member.controllers, member.directory()),
+            cgroup::Version::V2 => view(&member.mount, &[], member.directory()),
+        })
+        .collect();
+    let is_member = |mount: &std::path::Path| {
+        cgroup.members.iter().any(|member| member.mount.as_path() == mount)
+    };
+    for hierarchy in layout.hierarchies().iter().filter(|one| !is_member(&one.mount)) {
+        views.push(view(&hierarchy.mount, &hierarchy.controllers, hierarchy.own_directory()));
+    }
+    if let Some(unified) = layout.unified().filter(|one| !is_member(&one.mount)) {
+        views.push(view(&unified.mount, &[], unified.own_directory()));
+    }
+    views
 }
 
 /// A string for the kernel.

@@ -64,8 +64,6 @@ pub struct CgroupView {
     pub controllers: Vec<String>,
     /// The container's cgroup on the host.
     pub path: PathBuf,
-    /// Where the host has the hierarchy.
-    pub mount: PathBuf,
 }
 
 impl Label {
