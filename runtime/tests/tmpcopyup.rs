@@ -3,10 +3,11 @@
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, UNIX_EPOCH};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use nconform::fixture::{BundleDir, Output, Runtime, Sandbox, scratch_dir};
-use rustix::fs::{CWD, FileType, Mode, XattrFlags, makedev, mknodat};
+use rustix::fs::{CWD, FileType, Mode, RenameFlags, XattrFlags, makedev, mknodat, renameat_with};
 use serde_json::{Value, json};
 
 /// A tmpfs on a directory of the image, with a copy of what is there.
@@ -232,6 +233,51 @@ fn links_of_the_image_bring_nothing_of_the_host_into_the_copy() {
     assert_eq!(output.stdout(), "");
     assert_eq!(fs::metadata(secret.path().join("key")).expect("the key").len(), 12);
     sandbox.assert_clean();
+}
+
+#[test]
+fn a_directory_that_is_swapped_for_a_link_all_the_time_is_not_followed() {
+    let _sandbox = Sandbox::enter();
+    let (secret, volume) = (scratch_dir(), scratch_dir());
+    drop(write(secret.path().join("key"), "confidential"));
+    drop(write(volume.path().join("file"), "plain"));
+    fs::create_dir(volume.path().join("directory")).expect("make a directory");
+    symlink(secret.path(), volume.path().join("link")).expect("link");
+    symlink(secret.path().join("key"), volume.path().join("other")).expect("link");
+    let stop = AtomicBool::new(false);
+    let exchange = |one: &str, other: &str| {
+        let (one, other) = (volume.path().join(one), volume.path().join(other));
+        renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE).expect("exchange two names");
+    };
+    let bundle = BundleDir::new()
+        .push(
+            "/mounts",
+            json!({"destination": "/data", "source": volume.path(), "options": ["bind"]}),
+        )
+        .push("/mounts", copied_up("/data", &[]))
+        .shell("cat /data/*/key /data/* 2>/dev/null; true");
+    let runtime = Runtime::under_test();
+    let mut made = 0;
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                exchange("directory", "link");
+                exchange("file", "other");
+            }
+        });
+        let end = Instant::now() + Duration::from_secs(3);
+        while Instant::now() < end {
+            // Whether it starts is chance: what counts is what was copied.
+            let output = runtime.run(&bundle);
+            made += u32::from(output.stdout().contains("plain"));
+            if output.stdout().contains("confidential") {
+                stop.store(true, Ordering::Relaxed);
+                panic!("a file of the host was copied: {output}");
+            }
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    assert!(made > 0, "no copy was made at all");
 }
 
 #[test]

@@ -3,11 +3,43 @@
 use super::mounts::{CgroupView, Context, Label, UserNamespace, target};
 use super::op::{Bind, Cgroups, Hierarchy, HierarchySource, Inherited, Mount, Op, Source, Step};
 use super::{Error, c_string};
+use crate::cgroup::{self, CgroupPlan};
 use bundle::config::mount_options::Options;
 use oci_spec::runtime;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use sys::mount as attr;
+
+/// How the container's cgroups are shown under /sys/fs/cgroup. In a hierarchy where it has none of its own, it is in the caller's.
+pub(super) fn views(cgroup: &CgroupPlan, layout: &cgroup::Layout) -> Vec<CgroupView> {
+    let root = Path::new("/sys/fs/cgroup");
+    let view = |mount: &Path, controllers: &[String], path| CgroupView {
+        name: mount
+            .strip_prefix(root)
+            .ok()
+            .filter(|name| !name.as_os_str().is_empty())
+            .map(|name| name.to_string_lossy().into_owned()),
+        controllers: controllers.to_vec(),
+        path,
+    };
+    let mut views: Vec<CgroupView> = cgroup
+        .members
+        .iter()
+        .map(|member| match member.version {
+            cgroup::Version::V1 => view(&member.mount, &member.controllers, member.directory()),
+            cgroup::Version::V2 => view(&member.mount, &[], member.directory()),
+        })
+        .collect();
+    let is_member =
+        |mount: &Path| cgroup.members.iter().any(|member| member.mount.as_path() == mount);
+    for hierarchy in layout.hierarchies().iter().filter(|one| !is_member(&one.mount)) {
+        views.push(view(&hierarchy.mount, &hierarchy.controllers, hierarchy.own_directory()));
+    }
+    if let Some(unified) = layout.unified().filter(|one| !is_member(&one.mount)) {
+        views.push(view(&unified.mount, &[], unified.own_directory()));
+    }
+    views
+}
 
 /// A mount of type `cgroup`: the hierarchies that the host has, each at the container's own cgroup.
 ///

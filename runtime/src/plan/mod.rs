@@ -17,6 +17,7 @@ pub mod mounts;
 pub mod namespaces;
 pub mod op;
 pub mod process;
+mod propagation;
 pub mod seccomp;
 mod sysctl;
 mod unsupported;
@@ -31,7 +32,7 @@ use bundle::Checked;
 use bundle::config::mount_options as options;
 use hooks::Hook;
 use idmap::IdMaps;
-use mounts::{CgroupView, UserNamespace};
+use mounts::UserNamespace;
 use namespaces::{Namespaces, Shape};
 use oci_spec::runtime::{Linux, LinuxTimeOffset, Process, Spec};
 use op::{Barrier, Carrier, Console, Op, Source, Step};
@@ -358,7 +359,7 @@ impl Builder<'_> {
             self.push(Op::Chroot { path: root }, "/root/path");
             return Ok(());
         }
-        let propagation = propagation(self.linux)?;
+        let propagation = propagation::of_root(self.linux)?;
         if self.options.no_pivot && propagation.contains(Propagation::PRIVATE) {
             // The host's mounts stay below the root there, and would be kept in use for as long as the container runs.
             return Err(Error::new(
@@ -377,7 +378,7 @@ impl Builder<'_> {
         let moves = at.is_some();
         self.sources.push(Source::new(root, true, self.carrier, "/root/path".into()));
         // A shared mount cannot be pivoted to; it becomes one afterwards.
-        let inherited = match bind_propagation(propagation) {
+        let inherited = match propagation::of_bind(propagation) {
             shared if shared.contains(Propagation::SHARED) => {
                 Propagation::DOWNSTREAM | Propagation::REC
             }
@@ -444,7 +445,7 @@ impl Builder<'_> {
     }
 
     fn mounts(&mut self, cgroup: &CgroupPlan, propagation: Propagation) -> Result<(), Error> {
-        let views: Vec<CgroupView> = cgroup_views(cgroup, &self.host.cgroup);
+        let views = cgroup_mounts::views(cgroup, &self.host.cgroup);
         let label = labels::plan(self.spec(), self.host)?;
         let joined_user = self.namespaces.joined.iter().find(|joined| joined.kind == Kinds::USER);
         let joined_user = joined_user.map(|joined| joined.path.clone());
@@ -452,7 +453,7 @@ impl Builder<'_> {
             bundle: &self.checked.bundle,
             rootfs: &self.checked.rootfs,
             carrier: self.carrier,
-            propagation: bind_propagation(propagation).bits().into(),
+            propagation: propagation::of_bind(propagation).bits().into(),
             cgroups: &views,
             cgroup_namespace: self.namespaces.all().contains(Kinds::CGROUP),
             user_namespace: match (&self.id_maps, &joined_user) {
@@ -568,71 +569,6 @@ fn console(process: &Process, mount: bool) -> Console {
     let clamp = |n: u64| u16::try_from(n).unwrap_or(u16::MAX);
     let size = process.console_size().map(|size| (clamp(size.height()), clamp(size.width())));
     Console { size, mount, uid: process.user().uid() }
-}
-
-/// `rootfsPropagation`, `rslave` where there is none: mounts of the host arrive, none goes back.
-fn propagation(linux: Option<&Linux>) -> Result<Propagation, Error> {
-    let rec = Propagation::REC;
-    Ok(match linux.and_then(|linux| linux.rootfs_propagation().as_deref()).unwrap_or_default() {
-        "" | "rslave" => Propagation::DOWNSTREAM | rec,
-        "slave" => Propagation::DOWNSTREAM,
-        "private" => Propagation::PRIVATE,
-        "rprivate" => Propagation::PRIVATE | rec,
-        "shared" => Propagation::SHARED,
-        "rshared" => Propagation::SHARED | rec,
-        "unbindable" => Propagation::UNBINDABLE,
-        "runbindable" => Propagation::UNBINDABLE | rec,
-        other => {
-            return Err(Error::new(
-                "/linux/rootfsPropagation",
-                format!("`{other}` is not a propagation"),
-            ));
-        }
-    })
-}
-
-/// What a bind without an option of its own gets. It is cloned on the host, a peer of the host's mount, and would carry
-/// the container's mounts back there if it were left so.
-fn bind_propagation(root: Propagation) -> Propagation {
-    if root.contains(Propagation::SHARED) {
-        return root | Propagation::REC;
-    }
-    if root.contains(Propagation::DOWNSTREAM) {
-        return Propagation::DOWNSTREAM | Propagation::REC;
-    }
-    Propagation::PRIVATE | Propagation::REC
-}
-
-/// How the container's cgroups are shown under /sys/fs/cgroup. In a hierarchy where it has none of its own, it is in the caller's.
-fn cgroup_views(cgroup: &CgroupPlan, layout: &cgroup::Layout) -> Vec<CgroupView> {
-    let root = std::path::Path::new("/sys/fs/cgroup");
-    let view = |mount: &std::path::Path, controllers: &[String], path| CgroupView {
-        name: mount
-            .strip_prefix(root)
-            .ok()
-            .filter(|name| !name.as_os_str().is_empty())
-            .map(|name| name.to_string_lossy().into_owned()),
-        controllers: controllers.to_vec(),
-        path,
-    };
-    let mut views: Vec<CgroupView> = cgroup
-        .members
-        .iter()
-        .map(|member| match member.version {
-            cgroup::Version::V1 => view(&member.mount, &member.controllers, member.directory()),
-            cgroup::Version::V2 => view(&member.mount, &[], member.directory()),
-        })
-        .collect();
-    let is_member = |mount: &std::path::Path| {
-        cgroup.members.iter().any(|member| member.mount.as_path() == mount)
-    };
-    for hierarchy in layout.hierarchies().iter().filter(|one| !is_member(&one.mount)) {
-        views.push(view(&hierarchy.mount, &hierarchy.controllers, hierarchy.own_directory()));
-    }
-    if let Some(unified) = layout.unified().filter(|one| !is_member(&one.mount)) {
-        views.push(view(&unified.mount, &[], unified.own_directory()));
-    }
-    views
 }
 
 /// A string for the kernel.
