@@ -74,9 +74,9 @@ fn words(output: &Output, bundle: &BundleDir, id: &str) -> String {
         let text = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
         text.replace("\\\"", "\"").replace("\\n", "")
     };
-    let errors =
+    let mut errors =
         stderr.lines().filter(|line| line.contains("level=error") || line.starts_with("nrun: "));
-    let mut text = errors.last().map(line).unwrap_or_default();
+    let mut text = errors.next_back().map(line).unwrap_or_default();
     for prefix in [
         "runc create failed: ",
         "runc run failed: ",
