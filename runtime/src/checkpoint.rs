@@ -43,8 +43,9 @@ pub fn run(parsed: &Parsed) -> Result<()> {
     let checked = record::checked_config(&root, &record.saved)?;
     describe(&record, &checked, parsed, &mut options)?;
     if !pre_dump {
-        options.mounts =
-            mounts::for_dump(&mounts::external(&plan_of(&record, &checked)?)?, record.saved.pid)?;
+        let plan = plan_of(&record, &checked)?;
+        refuse_listener(&plan)?;
+        options.mounts = mounts::for_dump(&mounts::external(&plan)?, record.saved.pid)?;
         stdio::note(&directories.images, record.saved.pid)?;
     }
     let kind = if pre_dump { Kind::PreDump } else { Kind::Dump };
@@ -67,6 +68,17 @@ fn refuse_state(record: &Record) -> Result<()> {
         Status::Running | Status::Paused => return Ok(()),
     };
     Err(Error::State(format!("cannot checkpoint container `{}`: {refused}", record.saved.id)))
+}
+
+/// The fd by which an agent answers for the filter is in the agent, and no restore could give it another.
+fn refuse_listener(plan: &Plan) -> Result<()> {
+    match &plan.listener {
+        None => Ok(()),
+        Some(_) => Err(Error::State(format!(
+            "cannot checkpoint container `{}`: its filter notifies an agent (config.json /linux/seccomp/listenerPath)",
+            plan.id
+        ))),
+    }
 }
 
 /// What criu has to know of the container itself.
