@@ -4,7 +4,7 @@ use crate::cli::Parsed;
 use crate::create;
 use crate::criu::options::{self, Directories};
 use crate::criu::rpc::{self, Kind, Options, field};
-use crate::criu::{Criu, Launch, Notice, mounts, namespaces, stdio};
+use crate::criu::{Conversation, Criu, Launch, Notice, mounts, namespaces, stdio};
 use crate::delete;
 use crate::error::{Error, Result};
 use crate::host::{Asked, Host};
@@ -117,16 +117,26 @@ fn dump(
     kind: Kind,
     id: &ContainerId,
     options: &Options,
-    mut status_fd: Option<OwnedFd>,
+    status_fd: Option<OwnedFd>,
 ) -> Result<()> {
     let what = format!("checkpoint container `{id}`");
-    let mut on_notice = |notice: Notice| {
-        // Pages can be fetched from now on; who waits for it reads a zero byte, and then the end.
-        if let Some(fd) = status_fd.take_if(|_| notice.script == "status-ready") {
+    let request = rpc::request(kind, options);
+    let mut dumping = Dumping { status_fd };
+    criu.run(&request, kind, &what, &Launch::default(), &mut dumping).map(drop)
+}
+
+/// Our part of a dump.
+struct Dumping {
+    /// `--status-fd`
+    status_fd: Option<OwnedFd>,
+}
+
+impl Conversation for Dumping {
+    /// Pages can be fetched from `status-ready` on; who waits for that reads a zero byte, and then the end.
+    fn notice(&mut self, notice: Notice) -> Result<()> {
+        if let Some(fd) = self.status_fd.take_if(|_| notice.script == "status-ready") {
             let _ = rustix::io::write(fd, &[0]);
         }
         Ok(())
-    };
-    let request = rpc::request(kind, options);
-    criu.run(&request, kind, &what, &Launch::default(), &mut on_notice).map(drop)
+    }
 }

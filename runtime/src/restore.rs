@@ -4,19 +4,18 @@
 //! namespaces that it joins. The images say what was in it. criu does its mounts in a mount namespace of this process, so that
 //! nothing of a restore is ever mounted on the host, also when it is killed.
 
-use crate::cgroup::Cgroup;
+use crate::cgroup::{Cgroup, Hierarchies};
 use crate::checkpoint::CRIU_CONFIG;
 use crate::cli::Parsed;
 use crate::create::{self, Args};
 use crate::criu::options::{self, Directories};
 use crate::criu::root::{self, Home, Root};
 use crate::criu::rpc::{self, Kind, Options, field};
-use crate::criu::{Criu, Launch, Notice, mounts, namespaces, stdio};
+use crate::criu::{Conversation, Criu, Launch, Notice, mounts, namespaces, stdio};
 use crate::error::{Error, Result};
 use crate::foreground::Foreground;
 use crate::hooks;
 use crate::host::{Asked, Host};
-use crate::parent;
 use crate::plan::namespaces::Namespaces;
 use crate::plan::{self, Plan};
 use crate::record::Slot;
@@ -92,14 +91,9 @@ fn restore(
     )?;
     let at = root::attach(&slot.criu_root()?, &checked.rootfs, &plan)?;
     options.string(field::ROOT, at.path().to_string_lossy());
-    let cgroup = slot.own(create::make_cgroup(&plan)?);
-    let unified = cgroup.unified()?;
-    let launch = Launch {
-        unified: unified.as_ref().map(AsFd::as_fd),
-        cgroups: parent::cgroup_procs(&cgroup.paths().legacy())?,
-        inherited: joined.iter().map(AsFd::as_fd).collect(),
-        stderr: None,
-    };
+    slot.own(create::make_cgroup(&plan)?);
+    let inherited = joined.iter().map(AsFd::as_fd).collect();
+    let launch = Launch { inherited, stderr: None };
     let mut restoring = Restoring {
         plan: &plan,
         namespaces: &namespaces,
@@ -187,24 +181,7 @@ impl Restoring<'_> {
     fn run(&mut self, criu: &Criu, options: &Options, launch: &Launch<'_>) -> Result<()> {
         let request = rpc::request(Kind::Restore, options);
         let what = format!("restore container `{}`", self.plan.id);
-        criu.run(&request, Kind::Restore, &what, launch, &mut |notice| self.notice(notice))
-            .map(drop)
-    }
-
-    /// Does our part at the points that criu stops at.
-    fn notice(&mut self, notice: Notice) -> Result<()> {
-        // criu has opened all that it needs of us: hooks, and we, belong on the host.
-        if let Some(home) = self.home.take() {
-            home.return_to()?;
-        }
-        match notice.script.as_str() {
-            // The namespaces are there, and nothing is in them yet.
-            "setup-namespaces" => self.set_up(notice.pid),
-            // Everything is there, and nothing runs yet.
-            "post-restore" => self.commit(notice.pid),
-            "orphan-pts-master" => self.hand_out(notice.fd),
-            _ => Ok(()),
-        }
+        criu.run(&request, Kind::Restore, &what, launch, self).map(drop)
     }
 
     fn set_up(&self, pid: i32) -> Result<()> {
@@ -269,6 +246,31 @@ impl Restoring<'_> {
         drop(init);
         drop(root);
         hooks::poststop(&slot.undo());
+    }
+}
+
+impl Conversation for Restoring<'_> {
+    fn started(&mut self, criu: Pid) -> Result<()> {
+        match self.slot.cgroup_mut() {
+            Some(cgroup) => Ok(cgroup.add(criu, Hierarchies::All)?),
+            None => Ok(()),
+        }
+    }
+
+    /// Does our part at the points that criu stops at.
+    fn notice(&mut self, notice: Notice) -> Result<()> {
+        // criu has opened all that it needs of us: hooks, and we, belong on the host.
+        if let Some(home) = self.home.take() {
+            home.return_to()?;
+        }
+        match notice.script.as_str() {
+            // The namespaces are there, and nothing is in them yet.
+            "setup-namespaces" => self.set_up(notice.pid),
+            // Everything is there, and nothing runs yet.
+            "post-restore" => self.commit(notice.pid),
+            "orphan-pts-master" => self.hand_out(notice.fd),
+            _ => Ok(()),
+        }
     }
 }
 
