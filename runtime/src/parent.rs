@@ -238,7 +238,7 @@ fn acquire(plan: &Plan, cgroup: &Cgroup, handed: Handed) -> Result<Resources> {
 ///
 /// # Errors
 /// When one cannot be opened.
-pub(crate) fn cgroup_procs(directories: &[&Path]) -> Result<Vec<OwnedFd>> {
+fn cgroup_procs(directories: &[&Path]) -> Result<Vec<OwnedFd>> {
     let mut files = Vec::with_capacity(directories.len());
     for directory in directories {
         let path = directory.join("cgroup.procs");
