@@ -13,6 +13,7 @@ use crate::launch;
 use crate::log;
 use crate::notify::{self, Agent};
 use crate::parent::{self, Handed, Init};
+use crate::pidfd_socket::{self, PidfdSocket};
 use crate::plan::hooks::{Kind, listed};
 use crate::plan::{self, Plan};
 use crate::protect;
@@ -39,6 +40,8 @@ pub struct Args {
     pub config: Option<PathBuf>,
     /// `--console-socket`
     pub console_socket: Option<PathBuf>,
+    /// `--pidfd-socket`
+    pub pidfd_socket: Option<PathBuf>,
     /// `--pid-file`
     pub pid_file: Option<PathBuf>,
     /// What the plan depends on.
@@ -82,6 +85,7 @@ impl Args {
                 .value("console-socket")
                 .filter(|path| !path.is_empty())
                 .map(PathBuf::from),
+            pidfd_socket: pidfd_socket::path(parsed),
             pid_file: parsed.value("pid-file").filter(|path| !path.is_empty()).map(PathBuf::from),
             options,
         })
@@ -129,17 +133,38 @@ pub fn create(args: &Args, checked: &Checked, console: Option<OwnedFd>) -> Resul
     let host = Host::probe(Asked::by(&checked.spec))?;
     let plan = plan::create(checked, &host, &args.options)?;
     log::debug(|| format!("host asked and container planned: {} steps", plan.steps.len()));
-    let console = console_socket(args, checked, console)?;
-    let agent = agent(args, &plan)?;
+    let outside = Outside::reach(args, checked, &plan, console)?;
     let mut slot =
         Slot::reserve(&args.root, &args.id, saved(args, checked, &host, &plan), checked.text())?;
     log::debug(|| format!("state directory of container `{}` made and locked", args.id));
-    match make(args, &plan, &mut slot, console, agent.as_ref()) {
-        Ok(init) => Ok(Created { plan, init, saved: slot.commit(), agent }),
+    match make(args, &plan, &mut slot, outside) {
+        Ok((init, agent)) => Ok(Created { plan, init, saved: slot.commit(), agent }),
         Err(error) => {
             hooks::poststop(&slot.undo());
             Err(error)
         }
+    }
+}
+
+/// Those outside who wait for something of the container: each is reached before anything is made.
+struct Outside {
+    console: Option<OwnedFd>,
+    pidfd: Option<PidfdSocket>,
+    agent: Option<Agent>,
+}
+
+impl Outside {
+    fn reach(
+        args: &Args,
+        checked: &Checked,
+        plan: &Plan,
+        console: Option<OwnedFd>,
+    ) -> Result<Outside> {
+        Ok(Outside {
+            console: console_socket(args, checked, console)?,
+            pidfd: PidfdSocket::connect(args.pidfd_socket.as_deref())?,
+            agent: agent(args, plan)?,
+        })
     }
 }
 
@@ -148,9 +173,9 @@ fn make(
     args: &Args,
     plan: &Plan,
     slot: &mut Slot,
-    console: Option<OwnedFd>,
-    agent: Option<&Agent>,
-) -> Result<Init> {
+    outside: Outside,
+) -> Result<(Init, Option<Agent>)> {
+    let Outside { console, pidfd, agent } = outside;
     let start = if args.options.await_start { Some(slot.listen()?) } else { None };
     let cgroup = slot.own(make_cgroup(plan)?);
     log::debug(|| format!("cgroup made: {} directories", cgroup.paths().all().len()));
@@ -158,12 +183,15 @@ fn make(
     // The pid file last: whoever waits for it may ask for the state at once.
     let noted = slot
         .note_init(init.pid)
-        .and_then(|()| agent.map_or(Ok(()), |agent| agent.watch(init.socket.as_fd())))
+        .and_then(|()| agent.as_ref().map_or(Ok(()), |agent| agent.watch(init.socket.as_fd())))
+        .and_then(|()| {
+            pidfd.map_or(Ok(()), |to| to.send(pidfd_socket::Kind::Init, init.pidfd.as_fd()))
+        })
         .and_then(|()| write_pid_file(args.pid_file.as_deref(), init.pid));
     match noted {
         Ok(()) => {
             log::debug(|| format!("container `{}` is created", args.id));
-            Ok(init)
+            Ok((init, agent))
         }
         Err(error) => {
             init.kill();
@@ -238,15 +266,15 @@ pub(crate) fn console_socket(
             "cannot use --console-socket: `process.terminal` is not set in config.json".into(),
         )),
         (None, _) => Ok(console),
-        (Some(path), true) => connect(path).map(Some),
+        (Some(path), true) => connect(path, "console socket").map(Some),
     }
 }
 
-/// Connects to a console socket.
+/// Connects to a socket of the engine's; `what` names it in an error.
 ///
 /// # Errors
 /// When nobody listens there.
-pub fn connect(path: &std::path::Path) -> Result<OwnedFd> {
+pub fn connect(path: &std::path::Path, what: &str) -> Result<OwnedFd> {
     let connected = rustix::net::socket_with(
         AddressFamily::UNIX,
         SocketType::STREAM,
@@ -255,7 +283,7 @@ pub fn connect(path: &std::path::Path) -> Result<OwnedFd> {
     )
     .and_then(|socket| rustix::net::connect(&socket, &SocketAddrUnix::new(path)?).map(|()| socket));
     connected.map_err(|errno| {
-        Error::system(format!("connect to the console socket `{}`", path.display()), errno)
+        Error::system(format!("connect to the {what} `{}`", path.display()), errno)
     })
 }
 

@@ -1,6 +1,6 @@
 //! `nrun exec`: a further process in a running container.
 
-use crate::cgroup::Cgroup;
+use crate::cgroup::{Cgroup, Subgroups};
 use crate::cli::Parsed;
 use crate::create;
 use crate::error::{Error, Result};
@@ -11,6 +11,7 @@ use crate::kill;
 use crate::launch::Launch;
 use crate::notify::Agent;
 use crate::parent::{self, Handed, Init};
+use crate::pidfd_socket::{self, PidfdSocket};
 use crate::plan::Plan;
 use crate::plan::exec as planner;
 use crate::plan::seccomp::with_receiver;
@@ -34,7 +35,7 @@ pub fn run(parsed: &Parsed) -> Result<u8> {
     protect::our_executable()?;
     let root = create::root(parsed);
     let (saved, awaits_start) = record::peek(&root, &id)?;
-    let Some(init) = running_init(&id, &saved, awaits_start)? else {
+    let Some(init) = running_init(parsed, &id, &saved, awaits_start)? else {
         return Err(Error::State(format!(
             "cannot exec in container `{id}`: cannot exec in a stopped container"
         )));
@@ -56,7 +57,8 @@ pub fn run(parsed: &Parsed) -> Result<u8> {
         new_keyring: true,
     };
     let plan = planner::exec(&process, &host, &options)?;
-    let cgroup = Cgroup::open(saved.cgroups.clone());
+    let cgroup = cgroup(parsed, &saved, &host)?;
+    let pidfd_socket = PidfdSocket::connect(pidfd_socket::path(parsed).as_deref())?;
     let detach = parsed.is_set("detach");
     let terminal = process.terminal().unwrap_or(false);
     let socket = console_socket(parsed, terminal, detach)?;
@@ -69,7 +71,11 @@ pub fn run(parsed: &Parsed) -> Result<u8> {
     let mut agent = plan.listener.as_ref().map(Agent::connect).transpose()?;
     let mut child =
         parent::spawn(&plan, &cgroup, Handed { console, start: None, init: Some(init) })?;
-    let started = create::write_pid_file(parsed.value("pid-file").map(Path::new), child.pid)
+    let announced = pidfd_socket
+        .map_or(Ok(()), |socket| socket.send(pidfd_socket::Kind::Exec, child.pidfd.as_fd()));
+    let pid_file = parsed.value("pid-file").filter(|path| !path.is_empty()).map(Path::new);
+    let started = announced
+        .and_then(|()| create::write_pid_file(pid_file, child.pid))
         .and_then(|()| foreground.as_mut().map_or(Ok(()), Foreground::attach))
         .and_then(|()| agent.as_ref().map_or(Ok(()), |agent| agent.watch(child.socket.as_fd())))
         .and_then(|()| child.go())
@@ -100,15 +106,29 @@ fn executed(
 }
 
 /// The init of a container that can take another process.
-fn running_init(id: &ContainerId, saved: &Saved, awaits_start: bool) -> Result<Option<OwnedFd>> {
+fn running_init(
+    parsed: &Parsed,
+    id: &ContainerId,
+    saved: &Saved,
+    awaits_start: bool,
+) -> Result<Option<OwnedFd>> {
     match Status::of(saved, awaits_start)? {
         Status::Stopped => Ok(None),
         // It would stop at its first instruction, and we would wait for it.
-        Status::Paused => Err(Error::State(format!(
-            "cannot exec in container `{id}`: cannot exec in a paused container"
+        Status::Paused if !parsed.is_set("ignore-paused") => Err(Error::State(format!(
+            "cannot exec in container `{id}`: cannot exec in a paused container (use --ignore-paused to override)"
         ))),
-        Status::Created | Status::Running => kill::init(saved),
+        Status::Created | Status::Running | Status::Paused => kill::init(saved),
     }
+}
+
+/// Where the process is put: the container's cgroups, or those below that `--cgroup` names.
+fn cgroup(parsed: &Parsed, saved: &Saved, host: &Host) -> Result<Cgroup> {
+    let subgroups = Subgroups::parse(parsed.values("cgroup"))
+        .map_err(|why| Error::Usage(format!("cannot exec in container `{}`: {why}", saved.id)))?;
+    let mount = host.cgroup.unified().map(|unified| unified.mount.as_path());
+    let own = Cgroup::open(saved.cgroups.clone());
+    Ok(own.for_another(&subgroups, saved.pid, mount)?)
 }
 
 /// The namespaces to join. The user namespace only if it is not ours: setns(2) refuses the one that a process is in.
@@ -137,7 +157,7 @@ fn console_socket(parsed: &Parsed, terminal: bool, detach: bool) -> Result<Optio
         (None, true) if detach => Err(Error::Usage(
             "cannot allocate tty if nrun will detach without setting --console-socket".into(),
         )),
-        (Some(path), true) => create::connect(Path::new(path)).map(Some),
+        (Some(path), true) => create::connect(Path::new(path), "console socket").map(Some),
         _ => Ok(None),
     }
 }
