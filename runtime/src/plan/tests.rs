@@ -2,7 +2,8 @@
 //!
 //! `UPDATE_GOLDEN=1 cargo nextest run -p nrun golden` writes the expected texts anew; the difference is for review.
 
-use super::hooks::Kind;
+mod hooks;
+
 use super::op::{Barrier, Op};
 use super::{Options, Plan};
 use crate::cgroup::{Hierarchy, Layout, Unified};
@@ -132,6 +133,30 @@ fn golden_terminal_binds_sysctls_and_a_read_only_root() {
     golden("terminal-and-binds", &plan(&hybrid(), &options(), edit).unwrap());
 }
 
+#[test]
+fn golden_mounts_of_every_kind() {
+    let edit = |config: &mut Value| {
+        let mapping = json!([{"containerID": 0, "hostID": 100_000, "size": 65_536}]);
+        config["linux"]["uidMappings"] = mapping.clone();
+        config["linux"]["gidMappings"] = mapping;
+        config["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "user"}));
+        config["linux"]["mountLabel"] = json!("system_u:object_r:container_file_t:s0:c1,c2");
+        let own = json!([{"containerID": 0, "hostID": 1000, "size": 10}]);
+        let mounts = config["mounts"].as_array_mut().unwrap();
+        mounts.extend([
+            json!({"destination": "/mapped", "source": "/srv/a", "type": "bind", "options": ["rbind", "ridmap", "rro"]}),
+            json!({"destination": "/own", "source": "/srv/b", "options": ["bind", "nosuid"],
+                "uidMappings": own, "gidMappings": own}),
+            json!({"destination": "/var/cache", "type": "tmpfs", "options": ["tmpcopyup", "ro", "size=1m"]}),
+            json!({"destination": "/counted", "type": "tmpfs", "options": ["iversion", "mode=700"]}),
+            json!({"destination": "/dev/shm", "options": ["remount", "ro", "size=2m"]}),
+            json!({"destination": "/sys", "type": "sysfs", "options": ["remount", "ro", "nosuid"]}),
+        ]);
+    };
+    let host = Host { selinux: true, ..hybrid() };
+    golden("mounts", &plan(&host, &options(), edit).unwrap());
+}
+
 /// An ordinary user without anything that was delegated, and the container of `spec --rootless`.
 fn user() -> Host {
     Host { uid: 1000, gid: 1000, capabilities: 0, ..hybrid() }
@@ -214,69 +239,6 @@ fn a_user_is_hidden_before_it_enters_somebody_elses_namespaces_and_after_its_lim
     assert!(last(&plan, |op| matches!(op, Op::WriteProc { .. })) < hidden);
     assert!(hidden < place(&plan, |op| matches!(op, Op::JoinNamespace { .. })));
     assert!(plan.by_parent.is_empty());
-}
-
-/// Every kind of hook, and a profile that asks an agent.
-fn hooked(config: &mut Value) {
-    let hook =
-        |path: &str| json!([{"path": path}, {"path": path, "args": ["x", "y"], "timeout": 3}]);
-    config["hooks"] = json!({
-        "prestart": hook("/host/prestart"), "createRuntime": hook("/host/create-runtime"),
-        "createContainer": hook("/host/create-container"), "startContainer": hook("/bin/start"),
-        "poststart": hook("/host/poststart"), "poststop": hook("/host/poststop"),
-    });
-    config["process"]["terminal"] = json!(true);
-    config["linux"]["seccomp"] = json!({"defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_X86_64"],
-        "listenerPath": "/run/agent", "flags": ["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"],
-        "syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"}]});
-}
-
-#[test]
-fn golden_hooks_and_an_agent() {
-    golden("hooks", &plan(&hybrid(), &options(), hooked).unwrap());
-}
-
-#[test]
-fn hooks_of_the_create_phase_come_after_the_last_mount_and_before_the_terminal_and_the_pivot() {
-    let plan = plan(&hybrid(), &options(), hooked).unwrap();
-    let parents = place(&plan, |op| matches!(op, Op::Wait(Barrier::Hooks)));
-    let is_of = |op: &Op, kind| matches!(op, Op::Hook(hook) if hook.kind == kind);
-    let own = place(&plan, |op| is_of(op, Kind::CreateContainer));
-    let over = place(&plan, |op| matches!(op, Op::RootOver));
-    assert!(last(&plan, |op| matches!(op, Op::Mount(_) | Op::Device(_))) < parents);
-    assert!(parents < own && last(&plan, |op| is_of(op, Kind::CreateContainer)) < over);
-    assert!(over < place(&plan, |op| matches!(op, Op::Console(_))));
-    assert!(over < place(&plan, |op| matches!(op, Op::Pivot { .. })));
-}
-
-#[test]
-fn hooks_of_the_start_phase_have_the_program_s_ids_and_come_before_nothing_but_its_last_steps() {
-    let plan = plan(&hybrid(), &options(), hooked).unwrap();
-    let is_start = |op: &Op| matches!(op, Op::Hook(hook) if hook.kind == Kind::StartContainer);
-    assert!(place(&plan, |op| matches!(op, Op::AwaitStart)) < place(&plan, is_start));
-    assert!(last(&plan, |op| matches!(op, Op::Capabilities(_))) < place(&plan, is_start));
-    let after = &plan.steps[last(&plan, is_start) + 1..];
-    let [told, close, seccomp, exec] = after else { panic!("{plan}") };
-    assert!(matches!(told.op, Op::Wait(Barrier::Hooked)));
-    assert!(matches!(close.op, Op::CloseFds { .. }));
-    assert!(matches!(seccomp.op, Op::Seccomp { .. }));
-    assert!(matches!(exec.op, Op::Exec { .. }));
-}
-
-#[test]
-fn without_early_hooks_the_root_goes_over_the_host_s_at_once() {
-    let only = |kind: &str| {
-        let edit = |config: &mut Value| config["hooks"][kind] = json!([{"path": "/x"}]);
-        let plan = plan(&hybrid(), &options(), edit).unwrap();
-        let moved = plan.steps.iter().any(|step| matches!(step.op, Op::RootOver));
-        (moved, plan.steps.iter().any(|step| matches!(&step.op, Op::Root { at: Some(_), .. })))
-    };
-    for kind in ["prestart", "createRuntime", "createContainer"] {
-        assert_eq!(only(kind), (true, true), "{kind}");
-    }
-    for kind in ["startContainer", "poststart", "poststop"] {
-        assert_eq!(only(kind), (false, false), "{kind}");
-    }
 }
 
 /// The place of the first step that is wanted.
@@ -404,6 +366,18 @@ fn with_privilege_the_child_is_hidden_before_it_enters_anything() {
 }
 
 #[test]
+fn file_systems_become_read_only_after_everything_is_in_them() {
+    let edit = |config: &mut Value| {
+        config["mounts"][1]["options"].as_array_mut().unwrap().push(json!("ro"));
+    };
+    let plan = plan(&hybrid(), &options(), edit).unwrap();
+    let read_only = place(&plan, |op| matches!(op, Op::ReadOnlyMounts));
+    assert!(last(&plan, |op| matches!(op, Op::Device(_) | Op::Symlink { .. })) < read_only);
+    assert!(place(&plan, |op| matches!(op, Op::Pivot { .. })) < read_only);
+    assert!(read_only < place(&plan, |op| matches!(op, Op::ReadOnlyRoot)));
+}
+
+#[test]
 fn run_does_not_wait_for_start() {
     let plan = plan(&hybrid(), &Options { await_start: false, ..options() }, |_| {}).unwrap();
     assert!(!plan.steps.iter().any(|step| matches!(step.op, Op::AwaitStart)));
@@ -418,6 +392,7 @@ fn what_cannot_be_done_is_refused_by_name() {
             json!({"process": {"ioPriority": {"class": "IOPRIO_CLASS_BE", "priority": 4}}}),
         ),
         ("/linux/personality", json!({"linux": {"personality": {"domain": "LINUX32"}}})),
+        ("/linux/mountLabel", json!({"linux": {"mountLabel": "a:b:c:s0"}})),
     ];
     for (pointer, wanted) in refused {
         let edit = |config: &mut Value| merge(config, &wanted);
