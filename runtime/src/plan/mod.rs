@@ -524,7 +524,7 @@ impl Builder<'_> {
             Some(profile) => {
                 let annotations = self.spec().annotations().as_ref();
                 let profile = seccomp::with_receiver(profile, annotations);
-                Some(seccomp::compile(&profile, &self.host.seccomp)?)
+                Some(seccomp::compile_for(&profile, self.host)?)
             }
             None => None,
         };
