@@ -6,10 +6,15 @@
 use crate::cgroup::Cgroup;
 use crate::cli::Parsed;
 use crate::error::{Error, Result};
+use crate::hooks;
 use crate::host::{Asked, Host};
 use crate::id::ContainerId;
+use crate::launch;
+use crate::log;
+use crate::notify::{self, Agent};
 use crate::parent::{self, Handed, Init};
 use crate::pidfd_socket::{self, PidfdSocket};
+use crate::plan::hooks::{Kind, listed};
 use crate::plan::{self, Plan};
 use crate::protect;
 use crate::record::{Saved, Slot};
@@ -31,6 +36,8 @@ pub struct Args {
     pub root: PathBuf,
     /// `--bundle`
     pub bundle: PathBuf,
+    /// `--config`
+    pub config: Option<PathBuf>,
     /// `--console-socket`
     pub console_socket: Option<PathBuf>,
     /// `--pidfd-socket`
@@ -73,6 +80,7 @@ impl Args {
             id,
             root: root(parsed),
             bundle: parsed.value("bundle").unwrap_or(".").into(),
+            config: parsed.value("config").filter(|path| !path.is_empty()).map(PathBuf::from),
             console_socket: parsed
                 .value("console-socket")
                 .filter(|path| !path.is_empty())
@@ -96,6 +104,10 @@ pub struct Created {
     pub plan: Plan,
     /// Its init.
     pub init: Init,
+    /// What is on disk.
+    pub saved: Saved,
+    /// Who takes the listener of its filter; `create` leaves that to `start`.
+    pub agent: Option<Agent>,
 }
 
 /// Makes the container and returns when it waits for `start`.
@@ -120,27 +132,62 @@ pub fn run(parsed: &Parsed) -> Result<()> {
 pub fn create(args: &Args, checked: &Checked, console: Option<OwnedFd>) -> Result<Created> {
     let host = Host::probe(Asked::by(&checked.spec))?;
     let plan = plan::create(checked, &host, &args.options)?;
+    log::debug(|| format!("host asked and container planned: {} steps", plan.steps.len()));
     let console = console_socket(args, checked, console)?;
     let pidfd_socket = PidfdSocket::connect(args.pidfd_socket.as_deref())?;
+    let agent = agent(args, &plan)?;
     let mut slot =
         Slot::reserve(&args.root, &args.id, saved(args, checked, &host, &plan), checked.text())?;
+    log::debug(|| format!("state directory of container `{}` made and locked", args.id));
+    match make(args, &plan, &mut slot, console, agent.as_ref(), pidfd_socket.as_ref()) {
+        Ok(init) => Ok(Created { plan, init, saved: slot.commit(), agent }),
+        Err(error) => {
+            hooks::poststop(&slot.undo());
+            Err(error)
+        }
+    }
+}
+
+/// Everything that the slot takes back.
+fn make(
+    args: &Args,
+    plan: &Plan,
+    slot: &mut Slot,
+    console: Option<OwnedFd>,
+    agent: Option<&Agent>,
+    pidfd_socket: Option<&PidfdSocket>,
+) -> Result<Init> {
     let start = if args.options.await_start { Some(slot.listen()?) } else { None };
-    let cgroup = slot.own(make_cgroup(&plan)?);
-    let init = parent::spawn(&plan, cgroup, Handed { console, start, init: None })?;
+    let cgroup = slot.own(make_cgroup(plan)?);
+    log::debug(|| format!("cgroup made: {} directories", cgroup.paths().all().len()));
+    let init = parent::spawn(plan, cgroup, Handed { console, start, init: None })?;
     let announced = pidfd_socket
         .map_or(Ok(()), |socket| socket.send(pidfd_socket::Kind::Init, init.pidfd.as_fd()));
     // The pid file last: whoever waits for it may ask for the state at once.
     let noted = announced
         .and_then(|()| slot.note_init(init.pid))
+        .and_then(|()| agent.map_or(Ok(()), |agent| agent.watch(init.socket.as_fd())))
         .and_then(|()| write_pid_file(args.pid_file.as_deref(), init.pid));
     match noted {
-        Ok(()) => slot.commit(),
+        Ok(()) => {
+            log::debug(|| format!("container `{}` is created", args.id));
+            Ok(init)
+        }
         Err(error) => {
             init.kill();
-            return Err(error);
+            Err(error)
         }
     }
-    Ok(Created { plan, init })
+}
+
+/// Reaches the seccomp agent before anything is made. It gets one listener by each connection, so that `create`, after which
+/// another process goes on, only looks whether there is one.
+fn agent(args: &Args, plan: &Plan) -> Result<Option<Agent>> {
+    match &plan.listener {
+        None => Ok(None),
+        Some(listener) if args.options.await_start => notify::check(listener).map(|()| None),
+        Some(listener) => Agent::connect(listener).map(Some),
+    }
 }
 
 pub(crate) fn make_cgroup(plan: &Plan) -> Result<Cgroup> {
@@ -155,8 +202,10 @@ pub(crate) fn make_cgroup(plan: &Plan) -> Result<Cgroup> {
 /// # Errors
 /// Every finding.
 pub fn check(args: &Args) -> Result<Checked> {
-    let checked = bundle::check(bundle::load(&args.bundle)?).map_err(bundle::Error::from)?;
+    let loaded = bundle::load_with(&args.bundle, args.config.as_deref())?;
+    let checked = bundle::check(loaded).map_err(bundle::Error::from)?;
     rootless::check(&checked)?;
+    log::debug(|| format!("`{}` read and checked", checked.config_path().display()));
     Ok(checked)
 }
 
@@ -172,6 +221,10 @@ pub(crate) fn saved(args: &Args, checked: &Checked, host: &Host, plan: &Plan) ->
         cgroups: plan.cgroup.as_ref().map(crate::cgroup::CgroupPlan::paths).unwrap_or_default(),
         no_new_keyring: args.options.no_new_keyring,
         namespaces: plan.namespaces.bits(),
+        poststart: listed(&checked.spec, Kind::Poststart).to_vec(),
+        poststop: listed(&checked.spec, Kind::Poststop).to_vec(),
+        start_hooks: launch::has_hooks(plan),
+        listener: plan.listener.clone(),
         ..Saved::default()
     }
 }

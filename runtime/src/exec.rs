@@ -8,9 +8,13 @@ use crate::foreground::Foreground;
 use crate::host::{Asked, Host};
 use crate::id::ContainerId;
 use crate::kill;
-use crate::parent::{self, Handed};
+use crate::launch::Launch;
+use crate::notify::Agent;
+use crate::parent::{self, Handed, Init};
 use crate::pidfd_socket::{self, PidfdSocket};
+use crate::plan::Plan;
 use crate::plan::exec as planner;
+use crate::plan::seccomp::with_receiver;
 use crate::protect;
 use crate::record::{self, Saved};
 use crate::state::Status;
@@ -40,6 +44,7 @@ pub fn run(parsed: &Parsed) -> Result<u8> {
     let (process, document, at) = process(parsed, &spec)?;
     planner::refuse(at, &process)?;
     let seccomp = spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref());
+    let seccomp = seccomp.map(|profile| with_receiver(profile, spec.annotations().as_ref()));
     let host = Host::probe(Asked::by(&spec))?;
     let options = planner::Options {
         id: id.as_str(),
@@ -47,7 +52,7 @@ pub fn run(parsed: &Parsed) -> Result<u8> {
         at,
         namespaces: namespaces(&saved, awaits_start)?,
         rootfs: &saved.rootfs,
-        seccomp,
+        seccomp: seccomp.as_deref(),
         preserve_fds: parsed.number("preserve-fds")?.unwrap_or(0),
         new_keyring: true,
     };
@@ -63,6 +68,7 @@ pub fn run(parsed: &Parsed) -> Result<u8> {
         None => (None, socket),
         Some((foreground, console)) => (Some(foreground), socket.or(console)),
     };
+    let mut agent = plan.listener.as_ref().map(Agent::connect).transpose()?;
     let mut child =
         parent::spawn(&plan, &cgroup, Handed { console, start: None, init: Some(init) })?;
     let announced = pidfd_socket
@@ -71,8 +77,9 @@ pub fn run(parsed: &Parsed) -> Result<u8> {
     let started = announced
         .and_then(|()| create::write_pid_file(pid_file, child.pid))
         .and_then(|()| foreground.as_mut().map_or(Ok(()), Foreground::attach))
+        .and_then(|()| agent.as_ref().map_or(Ok(()), |agent| agent.watch(child.socket.as_fd())))
         .and_then(|()| child.go())
-        .and_then(|()| child.executed(&plan));
+        .and_then(|()| executed(&child, &plan, &saved, agent.as_mut(), detach));
     if let Err(error) = started {
         child.kill();
         return Err(error);
@@ -81,6 +88,20 @@ pub fn run(parsed: &Parsed) -> Result<u8> {
     match foreground {
         None => Ok(0),
         Some(foreground) => foreground.wait(child.pid, &child.pidfd),
+    }
+}
+
+fn executed(
+    child: &Init,
+    plan: &Plan,
+    saved: &Saved,
+    agent: Option<&mut Agent>,
+    detach: bool,
+) -> Result<()> {
+    let mut launch = Launch { saved, status: "running", agent, hooks: false };
+    match detach {
+        true => child.surely_executed(plan, &mut launch),
+        false => child.executed(plan, &mut launch),
     }
 }
 
@@ -143,7 +164,13 @@ fn console_socket(parsed: &Parsed, terminal: bool, detach: bool) -> Result<Optio
 
 /// The process: `--process FILE`, or the container's own with the command line's changes. What a file leaves open is as in the
 /// container, so that an exec never has more than the container's own process.
-fn process(parsed: &Parsed, spec: &Spec) -> Result<(Process, &'static str, &'static str)> {
+///
+/// # Errors
+/// For a file or a flag that is no good.
+pub(crate) fn process(
+    parsed: &Parsed,
+    spec: &Spec,
+) -> Result<(Process, &'static str, &'static str)> {
     let Some(own) = spec.process() else {
         return Err(Error::State("the container's config.json has no process".into()));
     };

@@ -49,13 +49,9 @@ const fn short(letter: char, flag: Flag) -> Flag {
 pub const GLOBALS: &[Flag] = &[
     value("root", "DIR", "keep the state of containers in DIR, which should be on tmpfs"),
     value("log", "FILE", "append errors to FILE as well as writing them to stderr"),
-    value("log-format", "FORMAT", "write the log as `text` (default) or `json`"),
-    switch("debug", "log what is done"),
-    value(
-        "rootless",
-        "WHEN",
-        "do without cgroups that may not be made: `true`, `false` or `auto` (default)",
-    ),
+    value("log-format", "text|json", "the form of the log (default: text)"),
+    switch("debug", "log what is done, to stderr if there is no --log"),
+    value("rootless", "true|false|auto", "do without cgroups that may not be made (default: auto)"),
     short('h', switch("help", "show help")),
     short('v', switch("version", "show the version")),
 ];
@@ -64,6 +60,7 @@ const BUNDLE: Flag = short(
     'b',
     value("bundle", "DIR", "the bundle: a directory with config.json (default: the current one)"),
 );
+const CONFIG: Flag = value("config", "FILE", "read this file and not the bundle's config.json");
 const CONSOLE_SOCKET: Flag = value(
     "console-socket",
     "PATH",
@@ -85,7 +82,15 @@ pub const COMMANDS: &[Command] = &[
         count: (0, 0),
         raw: false,
         about: "report everything that is wrong with a bundle",
-        flags: &[BUNDLE],
+        flags: &[BUNDLE, CONFIG],
+    },
+    Command {
+        name: "completion",
+        operands: "bash|zsh|fish",
+        count: (1, 1),
+        raw: false,
+        about: "print a script that completes command lines in a shell",
+        flags: &[],
     },
     checkpoint::CHECKPOINT,
     Command {
@@ -96,6 +101,7 @@ pub const COMMANDS: &[Command] = &[
         about: "make a container, whose process waits for `start`",
         flags: &[
             BUNDLE,
+            CONFIG,
             CONSOLE_SOCKET,
             PIDFD_SOCKET,
             PID_FILE,
@@ -165,11 +171,27 @@ pub const COMMANDS: &[Command] = &[
         ],
     },
     Command {
+        name: "explain",
+        operands: "ID",
+        count: (1, 1),
+        raw: false,
+        about: "tell why a container did not start, and what to do",
+        flags: &[],
+    },
+    Command {
         name: "features",
         operands: "",
         count: (0, 0),
         raw: false,
         about: "show what this runtime can do, as JSON",
+        flags: &[],
+    },
+    Command {
+        name: "help",
+        operands: "[COMMAND]",
+        count: (0, 1),
+        raw: false,
+        about: "show help for nrun or for a command",
         flags: &[],
     },
     Command {
@@ -187,9 +209,17 @@ pub const COMMANDS: &[Command] = &[
         raw: false,
         about: "list the containers under the root",
         flags: &[
-            short('f', value("format", "FORMAT", "`table` (default) or `json`")),
+            short('f', value("format", "table|json", "how to show them (default: table)")),
             short('q', switch("quiet", "show ids only")),
         ],
+    },
+    Command {
+        name: "man",
+        operands: "[COMMAND]",
+        count: (0, 1),
+        raw: false,
+        about: "print a manual page, or write all of them",
+        flags: &[value("output", "DIR", "write every page to DIR, as nrun.8, nrun-create.8, ...")],
     },
     Command {
         name: "pause",
@@ -205,7 +235,7 @@ pub const COMMANDS: &[Command] = &[
         count: (0, 1),
         raw: false,
         about: "show what `create` would do, and do nothing",
-        flags: &[BUNDLE, NO_PIVOT, NO_NEW_KEYRING, PRESERVE_FDS],
+        flags: &[BUNDLE, CONFIG, NO_PIVOT, NO_NEW_KEYRING, PRESERVE_FDS],
     },
     Command {
         name: "ps",
@@ -213,7 +243,7 @@ pub const COMMANDS: &[Command] = &[
         count: (1, usize::MAX),
         raw: true,
         about: "list the processes of a container, as ps(1) shows them (default: ps -ef)",
-        flags: &[short('f', value("format", "FORMAT", "`table` (default) or `json`"))],
+        flags: &[short('f', value("format", "table|json", "how to show them (default: table)"))],
     },
     checkpoint::RESTORE,
     Command {
@@ -232,6 +262,7 @@ pub const COMMANDS: &[Command] = &[
         about: "make a container and start it",
         flags: &[
             BUNDLE,
+            CONFIG,
             CONSOLE_SOCKET,
             PIDFD_SOCKET,
             PID_FILE,
