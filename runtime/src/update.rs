@@ -11,7 +11,7 @@ use crate::create;
 use crate::error::{Error, Result};
 use crate::id::ContainerId;
 use crate::log;
-use crate::record::Record;
+use crate::record::{self, Record};
 use crate::state::Status;
 use serde_json::Value;
 
@@ -21,9 +21,12 @@ use serde_json::Value;
 /// When the container does not run, a limit is none, or cannot be set.
 pub fn run(parsed: &Parsed) -> Result<()> {
     let id = ContainerId::new(&parsed.operands[0])?;
-    let record = Record::open(&create::root(parsed), &id)?;
+    let root = create::root(parsed);
+    record::peek(&root, &id)?;
+    // Before the lock is taken: whoever writes to our standard input may take long.
     let (asked, warnings) = resources::asked(parsed)?;
     refuse_intel_rdt(parsed)?;
+    let record = Record::open(&root, &id)?;
     if Status::of(&record.saved, record.awaits_start())? == Status::Stopped {
         return Err(Error::State(format!("cannot update container `{id}`: container not running")));
     }
