@@ -133,18 +133,38 @@ pub fn create(args: &Args, checked: &Checked, console: Option<OwnedFd>) -> Resul
     let host = Host::probe(Asked::by(&checked.spec))?;
     let plan = plan::create(checked, &host, &args.options)?;
     log::debug(|| format!("host asked and container planned: {} steps", plan.steps.len()));
-    let console = console_socket(args, checked, console)?;
-    let pidfd_socket = PidfdSocket::connect(args.pidfd_socket.as_deref())?;
-    let agent = agent(args, &plan)?;
+    let outside = Outside::reach(args, checked, &plan, console)?;
     let mut slot =
         Slot::reserve(&args.root, &args.id, saved(args, checked, &host, &plan), checked.text())?;
     log::debug(|| format!("state directory of container `{}` made and locked", args.id));
-    match make(args, &plan, &mut slot, console, agent.as_ref(), pidfd_socket.as_ref()) {
-        Ok(init) => Ok(Created { plan, init, saved: slot.commit(), agent }),
+    match make(args, &plan, &mut slot, outside) {
+        Ok((init, agent)) => Ok(Created { plan, init, saved: slot.commit(), agent }),
         Err(error) => {
             hooks::poststop(&slot.undo());
             Err(error)
         }
+    }
+}
+
+/// Those outside who wait for something of the container: each is reached before anything is made.
+struct Outside {
+    console: Option<OwnedFd>,
+    pidfd: Option<PidfdSocket>,
+    agent: Option<Agent>,
+}
+
+impl Outside {
+    fn reach(
+        args: &Args,
+        checked: &Checked,
+        plan: &Plan,
+        console: Option<OwnedFd>,
+    ) -> Result<Outside> {
+        Ok(Outside {
+            console: console_socket(args, checked, console)?,
+            pidfd: PidfdSocket::connect(args.pidfd_socket.as_deref())?,
+            agent: agent(args, plan)?,
+        })
     }
 }
 
@@ -153,25 +173,25 @@ fn make(
     args: &Args,
     plan: &Plan,
     slot: &mut Slot,
-    console: Option<OwnedFd>,
-    agent: Option<&Agent>,
-    pidfd_socket: Option<&PidfdSocket>,
-) -> Result<Init> {
+    outside: Outside,
+) -> Result<(Init, Option<Agent>)> {
+    let Outside { console, pidfd, agent } = outside;
     let start = if args.options.await_start { Some(slot.listen()?) } else { None };
     let cgroup = slot.own(make_cgroup(plan)?);
     log::debug(|| format!("cgroup made: {} directories", cgroup.paths().all().len()));
     let init = parent::spawn(plan, cgroup, Handed { console, start, init: None })?;
-    let announced = pidfd_socket
-        .map_or(Ok(()), |socket| socket.send(pidfd_socket::Kind::Init, init.pidfd.as_fd()));
     // The pid file last: whoever waits for it may ask for the state at once.
-    let noted = announced
-        .and_then(|()| slot.note_init(init.pid))
-        .and_then(|()| agent.map_or(Ok(()), |agent| agent.watch(init.socket.as_fd())))
+    let noted = slot
+        .note_init(init.pid)
+        .and_then(|()| agent.as_ref().map_or(Ok(()), |agent| agent.watch(init.socket.as_fd())))
+        .and_then(|()| {
+            pidfd.map_or(Ok(()), |to| to.send(pidfd_socket::Kind::Init, init.pidfd.as_fd()))
+        })
         .and_then(|()| write_pid_file(args.pid_file.as_deref(), init.pid));
     match noted {
         Ok(()) => {
             log::debug(|| format!("container `{}` is created", args.id));
-            Ok(init)
+            Ok((init, agent))
         }
         Err(error) => {
             init.kill();

@@ -155,8 +155,10 @@ mod tests {
         serde_json::from_str(&run()).unwrap()
     }
 
+    type Is = fn(&Value) -> bool;
+
     /// The names that must be there, and what they are: the specification's features.md and features-linux.md.
-    const SHAPE: &[(&str, fn(&Value) -> bool)] = &[
+    const SHAPE: &[(&str, Is)] = &[
         ("/ociVersionMin", Value::is_string),
         ("/ociVersionMax", Value::is_string),
         ("/hooks", is_list_of_names),
