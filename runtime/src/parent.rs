@@ -235,7 +235,7 @@ fn acquire(plan: &Plan, cgroup: &Cgroup, handed: Handed) -> Result<Resources> {
         if plan.cgroup.is_some() { cgroup.paths().legacy() } else { cgroup.paths().all() };
     let cgroups = cgroup_procs(&directories)?;
     let Handed { console, start, init } = handed;
-    let hook_outputs = hooks::open_outputs(&plan.hook_outputs)?;
+    let hook_outputs = hooks::open_outputs(&plan.hooks.outputs)?;
     let sources = plan.sources.clone();
     Ok(Resources { cgroups, sources, trees, console, start, init, hook_outputs })
 }

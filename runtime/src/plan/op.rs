@@ -5,6 +5,7 @@
 //! operation needs is in it, ready for the kernel: nothing is parsed, formatted or allocated after the clone.
 
 use super::hooks::Hook;
+use super::seccomp::{Filter, Listener};
 use std::ffi::CString;
 use sys::beneath::Target;
 use sys::exec::CStringArray;
@@ -216,6 +217,8 @@ pub enum Op {
         program: Vec<sys::seccomp::Instruction>,
         /// `SECCOMP_FILTER_FLAG_*`.
         flags: u32,
+        /// Who decides, where the profile leaves it to somebody.
+        listener: Option<Listener>,
     },
     /// Mark every fd from this number on close-on-exec.
     CloseFds {
@@ -229,6 +232,13 @@ pub enum Op {
         /// Its environment.
         env: CStringArray,
     },
+}
+
+impl From<Filter> for Op {
+    fn from(filter: Filter) -> Op {
+        let Filter { program, flags, listener, unknown: _ } = filter;
+        Op::Seccomp { program, flags, listener }
+    }
 }
 
 /// The root file system by its path on the host.
