@@ -3,7 +3,7 @@
 //! The straight line of the runtime: load, check, probe, plan, reserve, spawn, commit. Each line's type feeds the next, and
 //! each failure takes back what the lines before it left on the host.
 
-use crate::cgroup::Cgroup;
+use crate::cgroup::{Cgroup, Manager};
 use crate::cli::Parsed;
 use crate::error::{Error, Result};
 use crate::host::{Asked, Host};
@@ -62,7 +62,7 @@ impl Args {
             no_new_keyring: parsed.is_set("no-new-keyring"),
             preserve_fds: parsed.number("preserve-fds")?.unwrap_or(0),
             await_start,
-            ..plan::Options::default()
+            cgroup_manager: cgroup_manager(parsed)?,
         };
         Ok(Args {
             id,
@@ -75,6 +75,19 @@ impl Args {
             pid_file: parsed.value("pid-file").filter(|path| !path.is_empty()).map(PathBuf::from),
             options,
         })
+    }
+}
+
+/// `--cgroup-manager`, or `--systemd-cgroup`, which is runc's word for one of its values.
+fn cgroup_manager(parsed: &Parsed) -> Result<Manager> {
+    match parsed.value("cgroup-manager") {
+        None | Some("cgroupfs") if parsed.is_set("systemd-cgroup") => Ok(Manager::Systemd),
+        None | Some("cgroupfs") => Ok(Manager::Cgroupfs),
+        Some("systemd") => Ok(Manager::Systemd),
+        Some("disabled") => Ok(Manager::Disabled),
+        Some(other) => Err(Error::Usage(format!(
+            "invalid value `{other}` for flag --cgroup-manager: it must be cgroupfs, systemd or disabled"
+        ))),
     }
 }
 
@@ -112,7 +125,8 @@ pub fn run(parsed: &Parsed) -> Result<()> {
 /// # Errors
 /// As [`run`].
 pub fn create(args: &Args, checked: &Checked, console: Option<OwnedFd>) -> Result<Created> {
-    let host = Host::probe(Asked::by(&checked.spec))?;
+    let asked = Asked::by(&checked.spec).with_manager(args.options.cgroup_manager);
+    let host = Host::probe(asked)?;
     let plan = plan::create(checked, &host, &args.options)?;
     let console = console_socket(args, checked, console)?;
     let mut slot =
@@ -160,6 +174,7 @@ fn saved(args: &Args, checked: &Checked, host: &Host, plan: &Plan) -> Saved {
         cgroups: plan.cgroup.as_ref().map(crate::cgroup::CgroupPlan::paths).unwrap_or_default(),
         no_new_keyring: args.options.no_new_keyring,
         namespaces: plan.namespaces.bits(),
+        unit: plan.cgroup.as_ref().and_then(|cgroup| Some(cgroup.unit.as_ref()?.unit.clone())),
         ..Saved::default()
     }
 }

@@ -47,10 +47,11 @@ pub fn run(parsed: &Parsed) -> Result<u8> {
         rootfs: &saved.rootfs,
         seccomp,
         preserve_fds: parsed.number("preserve-fds")?.unwrap_or(0),
+        by_systemd: saved.unit.as_ref().is_some_and(|unit| unit.user),
         new_keyring: true,
     };
     let plan = planner::exec(&process, &host, &options)?;
-    let cgroup = Cgroup::open(saved.cgroups.clone());
+    let mut cgroup = Cgroup::open(saved.cgroups.clone()).of_unit(saved.unit.clone());
     let detach = parsed.is_set("detach");
     let terminal = process.terminal().unwrap_or(false);
     let socket = console_socket(parsed, terminal, detach)?;
@@ -61,7 +62,7 @@ pub fn run(parsed: &Parsed) -> Result<u8> {
         Some((foreground, console)) => (Some(foreground), socket.or(console)),
     };
     let mut child =
-        parent::spawn(&plan, &cgroup, Handed { console, start: None, init: Some(init) })?;
+        parent::spawn(&plan, &mut cgroup, Handed { console, start: None, init: Some(init) })?;
     let started = create::write_pid_file(parsed.value("pid-file").map(Path::new), child.pid)
         .and_then(|()| foreground.as_mut().map_or(Ok(()), Foreground::attach))
         .and_then(|()| child.go())

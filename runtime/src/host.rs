@@ -21,6 +21,8 @@ pub struct Host {
     pub cgroup: cgroup::Layout,
     /// What the kernel's seccomp can do.
     pub seccomp: seccomp::Kernel,
+    /// The systemd that runs here, where it is to make cgroups.
+    pub systemd: Option<cgroup::systemd::Facts>,
 }
 
 /// The facts that cost system calls of their own and that only some containers need.
@@ -28,12 +30,22 @@ pub struct Host {
 pub struct Asked {
     /// What the kernel's seccomp can do: seven questions.
     pub seccomp: bool,
+    /// Which systemd runs: a connection and a question or two.
+    pub systemd: bool,
 }
 
 impl Asked {
     /// What planning this config.json will want to know.
     pub fn by(spec: &Spec) -> Asked {
-        Asked { seccomp: spec.linux().as_ref().is_some_and(|linux| linux.seccomp().is_some()) }
+        Asked {
+            seccomp: spec.linux().as_ref().is_some_and(|linux| linux.seccomp().is_some()),
+            systemd: false,
+        }
+    }
+
+    /// What planning will want to know besides, with this manager of cgroups.
+    pub fn with_manager(self, manager: cgroup::Manager) -> Asked {
+        Asked { systemd: manager == cgroup::Manager::Systemd, ..self }
     }
 }
 
@@ -57,6 +69,7 @@ impl Host {
                 |action| asked.seccomp && sys::seccomp::action_is_available(action),
                 |flag| asked.seccomp && sys::seccomp::flag_is_available(flag),
             ),
+            systemd: if asked.systemd { cgroup::systemd::probe()? } else { None },
         })
     }
 
@@ -75,6 +88,7 @@ impl Host {
             capabilities: (1 << 41) - 1,
             cgroup: cgroup::Layout::Legacy(Vec::new()),
             seccomp: seccomp::Kernel::ask(|_| true, |_| true),
+            systemd: None,
         }
     }
 }

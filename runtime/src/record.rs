@@ -4,6 +4,7 @@
 //! whenever we are killed, what is left can be found and removed by `delete --force` (invariant I8). It holds `state.json`,
 //! `config.json` as it was when the container was created, and the socket `start` while the container waits for it.
 
+use crate::cgroup::systemd::Unit;
 use crate::cgroup::{Cgroup, Paths};
 use crate::error::{Error, Result};
 use crate::id::ContainerId;
@@ -54,6 +55,9 @@ pub struct Saved {
     /// `CLONE_NEW*` bits of the namespaces in which it differs from the host.
     #[serde(default)]
     pub namespaces: u64,
+    /// systemd's unit, where systemd made the cgroup.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<Unit>,
 }
 
 /// An open, locked container directory.
@@ -97,7 +101,7 @@ impl Record {
 
     /// The cgroup.
     pub fn cgroup(&self) -> Cgroup {
-        Cgroup::open(self.saved.cgroups.clone())
+        Cgroup::open(self.saved.cgroups.clone()).of_unit(self.saved.unit.clone())
     }
 
     /// Whether the container still waits for `start`.
@@ -180,7 +184,7 @@ impl Slot {
     }
 
     /// Takes charge of the cgroup.
-    pub fn own(&mut self, cgroup: Cgroup) -> &Cgroup {
+    pub fn own(&mut self, cgroup: Cgroup) -> &mut Cgroup {
         self.cgroup.insert(cgroup)
     }
 

@@ -1,5 +1,6 @@
 //! `nrun start`: lets a created container go on to its program.
 
+use crate::cgroup::Manager;
 use crate::cli::Parsed;
 use crate::create;
 use crate::error::{Error, Result};
@@ -59,6 +60,10 @@ fn plan_of(parsed: &Parsed, record: &Record) -> Result<Plan> {
     args.bundle.clone_from(&record.saved.bundle);
     args.options.no_new_keyring = record.saved.no_new_keyring;
     let checked = create::check(&args)?;
-    let host = Host::probe(Asked::by(&checked.spec))?;
+    if record.saved.unit.is_some() {
+        args.options.cgroup_manager = Manager::Systemd;
+    }
+    let asked = Asked::by(&checked.spec).with_manager(args.options.cgroup_manager);
+    let host = Host::probe(asked)?;
     plan::create(&checked, &host, &args.options)
 }

@@ -16,6 +16,7 @@ mod location;
 mod paths;
 mod plan;
 mod remove;
+pub mod systemd;
 mod v1;
 mod v2;
 

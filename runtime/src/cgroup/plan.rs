@@ -6,6 +6,7 @@
 //! made.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -13,7 +14,9 @@ use oci_spec::runtime::{LinuxDevice, LinuxResources};
 use sys::bpf::Instruction;
 
 use super::location::Location;
-use super::{Error, Hierarchy, Layout, Paths, Rule, Unified, device_program, devices, v1, v2};
+use super::{
+    Error, Hierarchy, Layout, Paths, Rule, Unified, device_program, devices, systemd, v1, v2,
+};
 
 /// Who makes the cgroups.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -21,18 +24,22 @@ pub enum Manager {
     /// We do, in the cgroup file systems.
     #[default]
     Cgroupfs,
+    /// systemd does, as a scope unit.
+    Systemd,
     /// Nobody: the container stays in the caller's cgroups.
     Disabled,
 }
 
 /// What the command line and the caller's privileges say.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Options {
+pub struct Options<'a> {
     /// Who makes the cgroups.
     pub manager: Manager,
     /// We have no rights over cgroups but those that were delegated to us. Without `cgroupsPath` and without limits, a
     /// hierarchy that we may not write to is left out; device rules, which nobody but root can set, are left out always.
     pub rootless: bool,
+    /// The systemd that runs here, if it is asked for and does.
+    pub systemd: Option<&'a systemd::Facts>,
 }
 
 /// What the configuration says.
@@ -47,6 +54,8 @@ pub struct Request<'a> {
     /// `linux.devices`: a node at a default device's path takes away that default's rule. A node is not a permission:
     /// engines put a rule for each beside it.
     pub devices: &'a [LinuxDevice],
+    /// `annotations`: some are for systemd.
+    pub annotations: Option<&'a HashMap<String, String>>,
 }
 
 /// What to do about a file that the kernel does not have.
@@ -184,8 +193,10 @@ pub enum Devices {
 }
 
 /// Everything that is done about the container's cgroup.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct CgroupPlan {
+    /// The unit in which systemd makes the directories that it knows of, around the container's first process.
+    pub unit: Option<systemd::UnitPlan>,
     /// A directory in each hierarchy.
     pub members: Vec<Member>,
     /// The device rules.
@@ -205,15 +216,24 @@ impl CgroupPlan {
 pub fn plan(
     request: &Request<'_>,
     layout: &Layout,
-    options: &Options,
+    options: &Options<'_>,
 ) -> Result<CgroupPlan, Error> {
     let none = LinuxResources::default();
     let resources = request.resources.unwrap_or(&none);
     if options.manager == Manager::Disabled {
         refuse_limits(resources)?;
-        return Ok(CgroupPlan { members: Vec::new(), devices: Devices::Inherit });
+        return Ok(CgroupPlan { unit: None, members: Vec::new(), devices: Devices::Inherit });
     }
-    let location = Location::parse(request.path, request.id)?;
+    let rootless = options.rootless || options.systemd.is_some_and(|facts| facts.user);
+    let unit = match options.manager {
+        Manager::Systemd => Some(plan_unit(request, layout, options.systemd, rootless)?),
+        Manager::Cgroupfs | Manager::Disabled => None,
+    };
+    let location = match &unit {
+        Some(unit) => Location::Absolute(unit.directory()),
+        None => Location::parse(request.path, request.id)?,
+    };
+    let resources = &*as_systemd_rounds(resources, unit.is_some());
     let beside_v1 = matches!(layout, Layout::Hybrid(..));
     let v1 = layout.hierarchies().iter().map(|hierarchy| Member::of_v1(hierarchy, &location));
     let v2 = layout.unified().map(|unified| Member::of_v2(unified, &location, beside_v1));
@@ -223,16 +243,35 @@ pub fn plan(
         place(group, resources, &mut members, available)?;
     }
     place_unified(resources, &mut members, available)?;
-    let lenient = options.rootless && request.path.is_none();
+    let lenient = rootless && unit.is_none() && request.path.is_none();
     for member in &mut members {
         member.optional = (member.optional || lenient) && member.writes.is_empty();
     }
-    let devices = if options.rootless {
-        Devices::Inherit
-    } else {
-        place_devices(request, resources, &members)?
-    };
-    Ok(CgroupPlan { members, devices })
+    let devices =
+        if rootless { Devices::Inherit } else { place_devices(request, resources, &members)? };
+    Ok(CgroupPlan { unit, members, devices })
+}
+
+fn plan_unit(
+    request: &Request<'_>,
+    layout: &Layout,
+    facts: Option<&systemd::Facts>,
+    rootless: bool,
+) -> Result<systemd::UnitPlan, Error> {
+    let configured = request.resources.and_then(|resources| resources.devices().as_deref());
+    let rules = devices::rules(configured.unwrap_or_default(), request.devices)?;
+    systemd::plan(request, layout, facts, (!rootless).then_some(&rules))
+}
+
+/// The limits with the quota that systemd will have: two writers of one file have to agree.
+fn as_systemd_rounds(resources: &LinuxResources, by_systemd: bool) -> Cow<'_, LinuxResources> {
+    let rounded = systemd::round_up_quota(resources).filter(|_| by_systemd);
+    let Some(quota) = rounded else { return Cow::Borrowed(resources) };
+    let mut changed = resources.clone();
+    if let Some(cpu) = changed.cpu_mut() {
+        cpu.set_quota(Some(quota));
+    }
+    Cow::Owned(changed)
 }
 
 /// One group of limits, its controllers and its tables.
@@ -396,6 +435,9 @@ impl fmt::Display for Write {
 
 impl fmt::Display for CgroupPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(unit) = &self.unit {
+            write!(f, "{unit}")?;
+        }
         for member in &self.members {
             let optional = if member.optional { " if permitted" } else { "" };
             writeln!(f, "cgroup {}{optional}", member.directory().display())?;

@@ -48,6 +48,12 @@ pub const GLOBALS: &[Flag] = &[
     value("log", "FILE", "append errors to FILE as well as writing them to stderr"),
     value("log-format", "FORMAT", "write the log as `text` (default) or `json`"),
     switch("debug", "log what is done"),
+    switch("systemd-cgroup", "let systemd make the container's cgroup"),
+    value(
+        "cgroup-manager",
+        "MANAGER",
+        "who makes cgroups: `cgroupfs` (default), `systemd` or `disabled`",
+    ),
     short('h', switch("help", "show help")),
     short('v', switch("version", "show the version")),
 ];

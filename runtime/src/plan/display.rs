@@ -88,6 +88,7 @@ impl Op {
     /// What the step does, so that `cannot ` can stand before it: `mount proc on /proc`.
     pub fn phrase(&self) -> String {
         match self {
+            Op::Wait(Barrier::Cgroup) => "wait to be put into the cgroup by systemd".into(),
             Op::Wait(Barrier::Maps) => "wait for the id mappings".into(),
             Op::Wait(Barrier::Ready) => "report that everything is ready".into(),
             Op::NamespaceRoot { .. } => "become root of the user namespace".into(),

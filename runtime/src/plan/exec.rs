@@ -28,6 +28,8 @@ pub struct Options<'a> {
     pub seccomp: Option<&'a LinuxSeccomp>,
     /// `--preserve-fds`
     pub preserve_fds: u32,
+    /// Only systemd may put a process into the container's cgroup.
+    pub by_systemd: bool,
     /// The container's processes share a session keyring of their own.
     pub new_keyring: bool,
 }
@@ -44,7 +46,7 @@ pub fn exec(
     let mut steps = Vec::with_capacity(24);
     let mut push = |op, pointer: &str| steps.push(Step { op, pointer: pointer.to_owned() });
     // With the host's privileges, which the container's user namespace takes away.
-    push(Op::JoinCgroup, "");
+    push(if options.by_systemd { Op::Wait(Barrier::Cgroup) } else { Op::JoinCgroup }, "");
     if let Some(score) = process.oom_score_adj() {
         let op = Op::WriteProc {
             path: c"/proc/self/oom_score_adj".to_owned(),

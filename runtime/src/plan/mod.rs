@@ -112,7 +112,7 @@ pub fn create(
         linux.and_then(|linux| linux.time_offsets().as_ref()).filter(|offsets| !offsets.is_empty());
     let new_user = namespaces.new.contains(Kinds::USER);
     let in_user_namespace = namespaces.all().contains(Kinds::USER);
-    let cgroup = plan_cgroup(linux, host, options)?;
+    let cgroup = plan_cgroup(spec, host, options)?;
     let mut builder = Builder {
         checked,
         process,
@@ -151,22 +151,21 @@ pub fn create(
     })
 }
 
-fn plan_cgroup(
-    linux: Option<&Linux>,
-    host: &Host,
-    options: &Options,
-) -> Result<CgroupPlan, cgroup::Error> {
+fn plan_cgroup(spec: &Spec, host: &Host, options: &Options) -> Result<CgroupPlan, cgroup::Error> {
+    let linux = spec.linux().as_ref();
     let request = cgroup::Request {
         id: &options.id,
         path: linux.and_then(|linux| linux.cgroups_path().as_deref()),
         resources: linux.and_then(|linux| linux.resources().as_ref()),
         devices: linux.and_then(|linux| linux.devices().as_deref()).unwrap_or_default(),
+        annotations: spec.annotations().as_ref(),
     };
-    cgroup::plan(
-        &request,
-        &host.cgroup,
-        &cgroup::Options { manager: options.cgroup_manager, rootless: !host.privileged() },
-    )
+    let options = cgroup::Options {
+        manager: options.cgroup_manager,
+        rootless: !host.privileged(),
+        systemd: host.systemd.as_ref(),
+    };
+    cgroup::plan(&request, &host.cgroup, &options)
 }
 
 /// The plan while it is being made: each method adds its steps after those of the one before.
@@ -209,7 +208,13 @@ impl Builder<'_> {
             self.push(Op::NotDumpable, "");
         }
         // The cgroup is entered by the first process, while it still has the host's privileges.
-        self.push(Op::JoinCgroup, "/linux/cgroupsPath");
+        self.push(
+            match self.options.cgroup_manager {
+                cgroup::Manager::Systemd => Op::Wait(Barrier::Cgroup),
+                cgroup::Manager::Cgroupfs | cgroup::Manager::Disabled => Op::JoinCgroup,
+            },
+            "/linux/cgroupsPath",
+        );
         if self.in_user_namespace && !self.new_user && self.host.privileged() {
             // For the same reason: a joined user namespace takes away the right to raise a limit.
             let limits = self.limits();

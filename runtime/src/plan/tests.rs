@@ -96,6 +96,28 @@ fn golden_default_container_on_v2_with_limits() {
     golden("limits-v2", &plan(&unified(), &options(), edit).unwrap());
 }
 
+/// A host with v2 only, that systemd manages.
+fn with_systemd() -> Host {
+    let facts =
+        crate::cgroup::systemd::Facts { version: 252, user: false, control_group: "/".into() };
+    Host { systemd: Some(facts), ..unified() }
+}
+
+#[test]
+fn golden_systemd_makes_the_cgroup_around_the_first_process() {
+    let edit = |config: &mut Value| {
+        limits(config);
+        config["linux"]["cgroupsPath"] = json!("machine.slice:libpod:c1");
+        config["annotations"] = json!({
+            "org.systemd.property.TimeoutStopSec": "uint64 5",
+            "org.systemd.property.After": "['a.service', 'b.service']",
+            "run.oci.systemd.subgroup": "container",
+        });
+    };
+    let options = Options { cgroup_manager: crate::cgroup::Manager::Systemd, ..options() };
+    golden("systemd", &plan(&with_systemd(), &options, edit).unwrap());
+}
+
 #[test]
 fn golden_user_namespace_with_joined_network() {
     let edit = |config: &mut Value| {
