@@ -378,6 +378,7 @@ impl Builder<'_> {
             carrier: self.carrier,
             propagation: bind_propagation(propagation).bits().into(),
             cgroups: &views,
+            cgroup_carrier: if cgroup.unit.is_some() { Carrier::Path } else { self.carrier },
             cgroup_namespace: self.namespaces.new.contains(Kinds::CGROUP),
         };
         let listed = self.checked.spec.mounts().as_deref().unwrap_or_default();

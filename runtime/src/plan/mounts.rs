@@ -24,6 +24,8 @@ pub struct Context<'a> {
     pub propagation: u64,
     /// The container's cgroups, for mounts of type `cgroup`.
     pub cgroups: &'a [CgroupView],
+    /// How they reach the child: systemd makes them only when it is there.
+    pub cgroup_carrier: Carrier,
     /// The container has a cgroup namespace, so that a cgroup file system mounted in it begins at its own cgroup.
     pub cgroup_namespace: bool,
 }
@@ -262,7 +264,7 @@ fn unified(
         sources.push(Source {
             path: c_string(view.path.as_os_str().as_bytes(), pointer)?,
             recursive: false,
-            carrier: context.carrier,
+            carrier: context.cgroup_carrier,
             pointer: pointer.to_owned(),
         });
         let bind = Bind {
@@ -325,6 +327,7 @@ mod tests {
             carrier: Carrier::Tree,
             propagation: 0x8_4000,
             cgroups,
+            cgroup_carrier: Carrier::Tree,
             cgroup_namespace: true,
         }
     }
