@@ -8,6 +8,7 @@ use crate::cli::Parsed;
 use crate::error::{Error, Result};
 use crate::host::{Asked, Host};
 use crate::id::ContainerId;
+use crate::intel_rdt;
 use crate::parent::{self, Handed, Init};
 use crate::plan::{self, Plan};
 use crate::protect;
@@ -132,11 +133,17 @@ pub fn create(args: &Args, checked: &Checked, console: Option<OwnedFd>) -> Resul
     let mut slot =
         Slot::reserve(&args.root, &args.id, saved(args, checked, &host, &plan), checked.text())?;
     let start = if args.options.await_start { Some(slot.listen()?) } else { None };
+    if let Some(class) = &plan.intel_rdt {
+        slot.own_class(intel_rdt::Group::create(class)?);
+    }
     let cgroup = slot.own(make_cgroup(&plan)?);
     let init = parent::spawn(&plan, cgroup, Handed { console, start, init: None })?;
     // The pid file last: whoever waits for it may ask for the state at once.
-    match slot.note_init(init.pid).and_then(|()| write_pid_file(args.pid_file.as_deref(), init.pid))
-    {
+    let noted = slot
+        .classify(init.pid)
+        .and_then(|()| slot.note_init(init.pid))
+        .and_then(|()| write_pid_file(args.pid_file.as_deref(), init.pid));
+    match noted {
         Ok(()) => slot.commit(),
         Err(error) => {
             init.kill();
@@ -175,6 +182,7 @@ fn saved(args: &Args, checked: &Checked, host: &Host, plan: &Plan) -> Saved {
         no_new_keyring: args.options.no_new_keyring,
         namespaces: plan.namespaces.bits(),
         unit: plan.cgroup.as_ref().and_then(|cgroup| Some(cgroup.unit.as_ref()?.unit.clone())),
+        intel_rdt: plan.intel_rdt.as_ref().map(|class| class.group.clone()),
         ..Saved::default()
     }
 }

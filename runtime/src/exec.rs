@@ -63,7 +63,9 @@ pub fn run(parsed: &Parsed) -> Result<u8> {
     };
     let mut child =
         parent::spawn(&plan, &mut cgroup, Handed { console, start: None, init: Some(init) })?;
-    let started = create::write_pid_file(parsed.value("pid-file").map(Path::new), child.pid)
+    let classified = saved.intel_rdt.as_ref().map_or(Ok(()), |class| class.add(child.pid));
+    let started = classified
+        .and_then(|()| create::write_pid_file(parsed.value("pid-file").map(Path::new), child.pid))
         .and_then(|()| foreground.as_mut().map_or(Ok(()), Foreground::attach))
         .and_then(|()| child.go())
         .and_then(|()| child.executed(&plan));

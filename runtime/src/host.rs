@@ -5,6 +5,7 @@
 
 use crate::cgroup;
 use crate::error::{Error, Result};
+use crate::intel_rdt;
 use crate::plan::seccomp;
 use oci_spec::runtime::Spec;
 
@@ -23,6 +24,8 @@ pub struct Host {
     pub seccomp: seccomp::Kernel,
     /// The systemd that runs here, where it is to make cgroups.
     pub systemd: Option<cgroup::systemd::Facts>,
+    /// The resctrl file system, where it is asked for and mounted.
+    pub intel_rdt: Option<intel_rdt::Facts>,
 }
 
 /// The facts that cost system calls of their own and that only some containers need.
@@ -32,6 +35,8 @@ pub struct Asked {
     pub seccomp: bool,
     /// Which systemd runs: a connection and a question or two.
     pub systemd: bool,
+    /// What resctrl has: a file for each of its classes.
+    pub intel_rdt: bool,
 }
 
 impl Asked {
@@ -40,6 +45,7 @@ impl Asked {
         Asked {
             seccomp: spec.linux().as_ref().is_some_and(|linux| linux.seccomp().is_some()),
             systemd: false,
+            intel_rdt: spec.linux().as_ref().is_some_and(|linux| linux.intel_rdt().is_some()),
         }
     }
 
@@ -69,6 +75,7 @@ impl Host {
                 |action| asked.seccomp && sys::seccomp::action_is_available(action),
                 |flag| asked.seccomp && sys::seccomp::flag_is_available(flag),
             ),
+            intel_rdt: if asked.intel_rdt { intel_rdt::probe()? } else { None },
             systemd: if asked.systemd { cgroup::systemd::probe()? } else { None },
         })
     }
@@ -89,6 +96,7 @@ impl Host {
             cgroup: cgroup::Layout::Legacy(Vec::new()),
             seccomp: seccomp::Kernel::ask(|_| true, |_| true),
             systemd: None,
+            intel_rdt: None,
         }
     }
 }

@@ -16,6 +16,7 @@ pub mod features;
 pub mod foreground;
 pub mod host;
 pub mod id;
+pub mod intel_rdt;
 pub mod kill;
 pub mod list;
 pub mod log;

@@ -8,6 +8,7 @@ use crate::cgroup::systemd::Unit;
 use crate::cgroup::{Cgroup, Paths};
 use crate::error::{Error, Result};
 use crate::id::ContainerId;
+use crate::intel_rdt;
 use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
@@ -58,6 +59,9 @@ pub struct Saved {
     /// systemd's unit, where systemd made the cgroup.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unit: Option<Unit>,
+    /// Its class of cache and memory bandwidth.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub intel_rdt: Option<intel_rdt::Group>,
 }
 
 /// An open, locked container directory.
@@ -146,6 +150,7 @@ impl Record {
 pub struct Slot {
     record: Option<Record>,
     cgroup: Option<Cgroup>,
+    intel_rdt: Option<intel_rdt::Group>,
 }
 
 impl Slot {
@@ -173,7 +178,7 @@ impl Slot {
         let directory =
             opened.map_err(|errno| Error::system(format!("lock `{}`", path.display()), errno))?;
         let record = Record { directory, path, saved };
-        let slot = Slot { record: Some(record), cgroup: None };
+        let slot = Slot { record: Some(record), cgroup: None, intel_rdt: None };
         slot.record().write(STATE, &slot.record().text())?;
         slot.record().write(CONFIG, config.as_bytes())?;
         Ok(slot)
@@ -186,6 +191,19 @@ impl Slot {
     /// Takes charge of the cgroup.
     pub fn own(&mut self, cgroup: Cgroup) -> &mut Cgroup {
         self.cgroup.insert(cgroup)
+    }
+
+    /// Takes charge of the class of cache and memory bandwidth.
+    pub fn own_class(&mut self, class: intel_rdt::Group) {
+        self.intel_rdt = Some(class);
+    }
+
+    /// Puts the init into its class.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn classify(&self, init: Pid) -> Result<()> {
+        self.intel_rdt.as_ref().map_or(Ok(()), |class| class.add(init))
     }
 
     /// The socket on which the container will wait for `start`.
@@ -231,6 +249,7 @@ impl Slot {
     /// would hold the lock for as long as it waits for `start`.
     pub fn commit(mut self) {
         self.cgroup = None;
+        self.intel_rdt = None;
         if let Some(record) = self.record.take() {
             let _ = rustix::fs::flock(&record.directory, FlockOperation::Unlock);
         }
@@ -240,7 +259,8 @@ impl Slot {
 impl Drop for Slot {
     /// In reverse of how it was made. A cgroup that cannot be removed keeps the directory, so that `delete --force` finds it.
     fn drop(&mut self) {
-        let removed = self.cgroup.take().is_none_or(|cgroup| cgroup.undo().is_ok());
+        let removed = self.cgroup.take().is_none_or(|cgroup| cgroup.undo().is_ok())
+            && self.intel_rdt.take().is_none_or(|class| class.remove().is_ok());
         if let Some(record) = self.record.take().filter(|_| removed) {
             let _ = record.remove();
         }

@@ -279,6 +279,9 @@ impl Display for Plan {
         if let Some(cgroup) = &self.cgroup {
             write!(f, "{cgroup}")?;
         }
+        if let Some(class) = &self.intel_rdt {
+            write!(f, "{class}")?;
+        }
         if let Some(maps) = &self.id_maps {
             writeln!(f, "uid map: {}", maps.uid.trim_end().replace('\n', ", "))?;
             writeln!(f, "gid map: {}", maps.gid.trim_end().replace('\n', ", "))?;

@@ -102,6 +102,7 @@ pub fn exec(
         namespaces: options.namespaces,
         shape: Shape { clone: Kinds::NONE, stage: fork.then_some(Kinds::NONE) },
         cgroup: None,
+        intel_rdt: None,
         id_maps: None,
         by_parent: Vec::new(),
         sources: Vec::new(),

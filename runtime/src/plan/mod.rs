@@ -22,6 +22,7 @@ mod tests;
 
 use crate::cgroup::{self, CgroupPlan};
 use crate::host::Host;
+use crate::intel_rdt;
 use bundle::Checked;
 use idmap::IdMaps;
 use mounts::CgroupView;
@@ -46,6 +47,11 @@ pub struct Error {
 }
 
 impl Error {
+    /// What is wrong, and where.
+    pub(crate) fn at(pointer: impl Into<String>, message: impl Into<String>) -> Error {
+        Error::new(pointer, message)
+    }
+
     fn new(pointer: impl Into<String>, message: impl Into<String>) -> Error {
         Error { pointer: pointer.into(), message: message.into() }
     }
@@ -81,6 +87,8 @@ pub struct Plan {
     pub shape: Shape,
     /// The container's cgroup; the parent makes it before the clone. `None` for `exec`, which joins what is there.
     pub cgroup: Option<CgroupPlan>,
+    /// The container's class of cache and memory bandwidth; the parent makes it before the clone.
+    pub intel_rdt: Option<intel_rdt::GroupPlan>,
     /// Id mappings of a new user namespace; written by the parent at [`Barrier::Maps`].
     pub id_maps: Option<IdMaps>,
     /// What the parent does with the child's /proc entry and limits at [`Barrier::Maps`], because the child has no
@@ -113,6 +121,10 @@ pub fn create(
     let new_user = namespaces.new.contains(Kinds::USER);
     let in_user_namespace = namespaces.all().contains(Kinds::USER);
     let cgroup = plan_cgroup(spec, host, options)?;
+    let intel_rdt = linux
+        .and_then(|linux| linux.intel_rdt().as_ref())
+        .map(|rdt| intel_rdt::plan(rdt, &options.id, host.intel_rdt.as_ref()))
+        .transpose()?;
     let mut builder = Builder {
         checked,
         process,
@@ -144,6 +156,7 @@ pub fn create(
         namespaces: builder.namespaces.all(),
         shape: builder.shape,
         cgroup: Some(cgroup),
+        intel_rdt,
         id_maps: linux.filter(|_| new_user).map(maps),
         by_parent: builder.by_parent,
         sources: builder.sources,

@@ -58,7 +58,6 @@ fn asked(spec: &Spec) -> Vec<(&'static str, &'static str)> {
     }
     if let Some(linux) = spec.linux() {
         note(set(linux.mount_label()), "/linux/mountLabel", "asks for a mount label");
-        note(linux.intel_rdt().is_some(), "/linux/intelRdt", "asks for cache allocation");
         note(linux.personality().is_some(), "/linux/personality", "asks for a personality");
         note(linux.memory_policy().is_some(), "/linux/memoryPolicy", "asks for a memory policy");
         note(
