@@ -134,7 +134,7 @@ pub fn create(args: &Args, checked: &Checked, console: Option<OwnedFd>) -> Resul
         Slot::reserve(&args.root, &args.id, saved(args, checked, &host, &plan), checked.text())?;
     let start = if args.options.await_start { Some(slot.listen()?) } else { None };
     if let Some(class) = &plan.intel_rdt {
-        slot.own_class(intel_rdt::Group::create(class)?);
+        slot.own_class(intel_rdt::Group::create(class)?, class.make);
     }
     let cgroup = slot.own(make_cgroup(&plan)?);
     let init = parent::spawn(&plan, cgroup, Handed { console, start, init: None })?;

@@ -193,9 +193,9 @@ impl Slot {
         self.cgroup.insert(cgroup)
     }
 
-    /// Takes charge of the class of cache and memory bandwidth.
-    pub fn own_class(&mut self, class: intel_rdt::Group) {
-        self.intel_rdt = Some(class);
+    /// Takes charge of the class of cache and memory bandwidth, which until the container is there goes again if it was `made`.
+    pub fn own_class(&mut self, class: intel_rdt::Group, made: bool) {
+        self.intel_rdt = Some(intel_rdt::Group { own: made, ..class });
     }
 
     /// Puts the init into its class.

@@ -26,7 +26,8 @@ pub use error::Error;
 pub use layout::{Hierarchy, Layout, Unified, probe};
 pub use paths::Paths;
 pub use plan::{
-    CgroupPlan, Devices, Manager, Member, OnMissing, Options, Request, Version, Write, plan,
+    CgroupPlan, Devices, Manager, Member, OnMissing, Options, Request, Version, Write,
+    pids_limit_is_given, plan,
 };
 
 #[cfg(test)]

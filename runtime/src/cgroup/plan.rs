@@ -54,6 +54,8 @@ pub struct Request<'a> {
     /// `linux.devices`: a node at a default device's path takes away that default's rule. A node is not a permission:
     /// engines put a rule for each beside it.
     pub devices: &'a [LinuxDevice],
+    /// `linux.resources.pids` is there, but has no limit in it: the types read that as a limit of 0.
+    pub no_pids_limit: bool,
     /// `annotations`: some are for systemd.
     pub annotations: Option<&'a HashMap<String, String>>,
 }
@@ -233,7 +235,7 @@ pub fn plan(
         Some(unit) => Location::Absolute(unit.directory()),
         None => Location::parse(request.path, request.id)?,
     };
-    let resources = &*as_systemd_rounds(resources, unit.is_some());
+    let resources = &*as_meant(resources, request, unit.is_some());
     let beside_v1 = matches!(layout, Layout::Hybrid(..));
     let v1 = layout.hierarchies().iter().map(|hierarchy| Member::of_v1(hierarchy, &location));
     let v2 = layout.unified().map(|unified| Member::of_v2(unified, &location, beside_v1));
@@ -260,18 +262,57 @@ fn plan_unit(
 ) -> Result<systemd::UnitPlan, Error> {
     let configured = request.resources.and_then(|resources| resources.devices().as_deref());
     let rules = devices::rules(configured.unwrap_or_default(), request.devices)?;
-    systemd::plan(request, layout, facts, (!rootless).then_some(&rules))
+    let resources = request.resources.map(|resources| as_meant(resources, request, true));
+    let request = Request { resources: resources.as_deref(), ..*request };
+    systemd::plan(&request, layout, facts, (!rootless).then_some(&rules))
 }
 
-/// The limits with the quota that systemd will have: two writers of one file have to agree.
-fn as_systemd_rounds(resources: &LinuxResources, by_systemd: bool) -> Cow<'_, LinuxResources> {
-    let rounded = systemd::round_up_quota(resources).filter(|_| by_systemd);
-    let Some(quota) = rounded else { return Cow::Borrowed(resources) };
+/// The limits without one that is none, and with the quota that systemd will have: two writers of one file have to agree.
+fn as_meant<'r>(
+    resources: &'r LinuxResources,
+    request: &Request<'_>,
+    by_systemd: bool,
+) -> Cow<'r, LinuxResources> {
+    let quota = systemd::round_up_quota(resources).filter(|_| by_systemd);
+    if quota.is_none() && !request.no_pids_limit {
+        return Cow::Borrowed(resources);
+    }
     let mut changed = resources.clone();
-    if let Some(cpu) = changed.cpu_mut() {
-        cpu.set_quota(Some(quota));
+    if let (Some(cpu), Some(_)) = (changed.cpu_mut(), quota) {
+        cpu.set_quota(quota);
+    }
+    if request.no_pids_limit {
+        changed.set_pids(None);
     }
     Cow::Owned(changed)
+}
+
+/// Whether config.json gives a limit in `linux.resources.pids`: 0 is one (config-linux.md, PIDs), and the types read a missing
+/// one as 0. Only worth asking where they have a 0.
+pub fn pids_limit_is_given(config: &str) -> bool {
+    #[derive(Default, serde::Deserialize)]
+    #[serde(default)]
+    struct Config {
+        linux: Option<Linux>,
+    }
+    #[derive(Default, serde::Deserialize)]
+    #[serde(default)]
+    struct Linux {
+        resources: Option<Resources>,
+    }
+    #[derive(Default, serde::Deserialize)]
+    #[serde(default)]
+    struct Resources {
+        pids: Option<Pids>,
+    }
+    #[derive(Default, serde::Deserialize)]
+    #[serde(default)]
+    struct Pids {
+        limit: Option<i64>,
+    }
+    let config: Config = serde_json::from_str(config).unwrap_or_default();
+    let pids = config.linux.and_then(|linux| linux.resources?.pids);
+    pids.is_some_and(|pids| pids.limit.is_some())
 }
 
 /// One group of limits, its controllers and its tables.

@@ -164,14 +164,22 @@ pub fn create(
     })
 }
 
-fn plan_cgroup(spec: &Spec, host: &Host, options: &Options) -> Result<CgroupPlan, cgroup::Error> {
-    let linux = spec.linux().as_ref();
+fn plan_cgroup(
+    checked: &Checked,
+    host: &Host,
+    options: &Options,
+) -> Result<CgroupPlan, cgroup::Error> {
+    let linux = checked.spec.linux().as_ref();
+    let resources = linux.and_then(|linux| linux.resources().as_ref());
+    let pids = resources.and_then(|resources| resources.pids().as_ref());
     let request = cgroup::Request {
         id: &options.id,
         path: linux.and_then(|linux| linux.cgroups_path().as_deref()),
-        resources: linux.and_then(|linux| linux.resources().as_ref()),
+        resources,
+        no_pids_limit: pids.is_some_and(|pids| pids.limit() == 0)
+            && !cgroup::pids_limit_is_given(checked.text()),
         devices: linux.and_then(|linux| linux.devices().as_deref()).unwrap_or_default(),
-        annotations: spec.annotations().as_ref(),
+        annotations: checked.spec.annotations().as_ref(),
     };
     let options = cgroup::Options {
         manager: options.cgroup_manager,
