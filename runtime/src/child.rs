@@ -3,7 +3,7 @@
 //! It runs in a copy of the parent's memory made by clone3, with one thread. It does not parse, format or log; a failed step is
 //! a number to the parent, which has the same plan and can say what it was.
 
-mod console;
+pub(crate) mod console;
 mod file_systems;
 pub(crate) mod identity;
 mod passwd;
@@ -136,7 +136,9 @@ impl<'a> Child<'a> {
             Op::NoNewPrivileges => rustix::thread::set_no_new_privs(true)?,
             Op::Bounding(keep) => identity::bounding(*keep)?,
             Op::StandardStreams { uid } => identity::standard_streams(*uid)?,
-            Op::User { uid, gid, groups } => identity::user(*uid, *gid, groups.as_deref())?,
+            Op::User { uid, gid, groups, may_be_denied } => {
+                identity::user(*uid, *gid, groups, *may_be_denied)?;
+            }
             Op::Capabilities(sets) => identity::capabilities(sets)?,
             Op::NotDumpable => identity::not_dumpable()?,
             Op::Umask(mask) => drop(rustix::process::umask(Mode::from_raw_mode(*mask))),

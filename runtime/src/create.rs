@@ -9,10 +9,12 @@ use crate::error::{Error, Result};
 use crate::host::{Asked, Host};
 use crate::id::ContainerId;
 use crate::intel_rdt;
+use crate::log;
 use crate::parent::{self, Handed, Init};
 use crate::plan::{self, Plan};
 use crate::protect;
-use crate::record::{self, Saved, Slot};
+use crate::record::{Saved, Slot};
+use crate::rootless;
 use bundle::Checked;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use rustix::process::Pid;
@@ -30,6 +32,8 @@ pub struct Args {
     pub root: PathBuf,
     /// `--bundle`
     pub bundle: PathBuf,
+    /// `--config`
+    pub config: Option<PathBuf>,
     /// `--console-socket`
     pub console_socket: Option<PathBuf>,
     /// `--pid-file`
@@ -63,12 +67,14 @@ impl Args {
             no_new_keyring: parsed.is_set("no-new-keyring"),
             preserve_fds: parsed.number("preserve-fds")?.unwrap_or(0),
             await_start,
+            rootless_cgroups: rootless::Cgroups::parse(parsed.value("rootless"))?,
             cgroup_manager: cgroup_manager(parsed)?,
         };
         Ok(Args {
             id,
             root: root(parsed),
             bundle: parsed.value("bundle").unwrap_or(".").into(),
+            config: parsed.value("config").filter(|path| !path.is_empty()).map(PathBuf::from),
             console_socket: parsed
                 .value("console-socket")
                 .filter(|path| !path.is_empty())
@@ -94,7 +100,7 @@ fn cgroup_manager(parsed: &Parsed) -> Result<Manager> {
 
 /// `--root`, or where it is by default.
 pub fn root(parsed: &Parsed) -> PathBuf {
-    parsed.value("root").map_or_else(record::default_root, PathBuf::from)
+    parsed.value("root").map_or_else(rootless::default_root, PathBuf::from)
 }
 
 /// A container that is set up: its init waits for the answer to `Ready`, and its state is on disk.
@@ -129,14 +135,17 @@ pub fn create(args: &Args, checked: &Checked, console: Option<OwnedFd>) -> Resul
     let asked = Asked::by(&checked.spec).with_manager(args.options.cgroup_manager);
     let host = Host::probe(asked)?;
     let plan = plan::create(checked, &host, &args.options)?;
+    log::debug(|| format!("host asked and container planned: {} steps", plan.steps.len()));
     let console = console_socket(args, checked, console)?;
     let mut slot =
         Slot::reserve(&args.root, &args.id, saved(args, checked, &host, &plan), checked.text())?;
+    log::debug(|| format!("state directory of container `{}` made and locked", args.id));
     let start = if args.options.await_start { Some(slot.listen()?) } else { None };
     if let Some(class) = &plan.intel_rdt {
         slot.own_class(intel_rdt::Group::create(class)?, class.make);
     }
     let cgroup = slot.own(make_cgroup(&plan)?);
+    log::debug(|| format!("cgroup made: {} directories", cgroup.paths().all().len()));
     let init = parent::spawn(&plan, cgroup, Handed { console, start, init: None })?;
     // The pid file last: whoever waits for it may ask for the state at once.
     let noted = slot
@@ -150,10 +159,11 @@ pub fn create(args: &Args, checked: &Checked, console: Option<OwnedFd>) -> Resul
             return Err(error);
         }
     }
+    log::debug(|| format!("container `{}` is created", args.id));
     Ok(Created { plan, init })
 }
 
-fn make_cgroup(plan: &Plan) -> Result<Cgroup> {
+pub(crate) fn make_cgroup(plan: &Plan) -> Result<Cgroup> {
     match &plan.cgroup {
         Some(planned) => Ok(Cgroup::create(planned)?),
         None => Ok(Cgroup::open(crate::cgroup::Paths::default())),
@@ -165,11 +175,14 @@ fn make_cgroup(plan: &Plan) -> Result<Cgroup> {
 /// # Errors
 /// Every finding.
 pub fn check(args: &Args) -> Result<Checked> {
-    let checked = bundle::check(bundle::load(&args.bundle)?).map_err(bundle::Error::from)?;
+    let loaded = bundle::load_with(&args.bundle, args.config.as_deref())?;
+    let checked = bundle::check(loaded).map_err(bundle::Error::from)?;
+    rootless::check(&checked)?;
+    log::debug(|| format!("`{}` read and checked", checked.config_path().display()));
     Ok(checked)
 }
 
-fn saved(args: &Args, checked: &Checked, host: &Host, plan: &Plan) -> Saved {
+pub(crate) fn saved(args: &Args, checked: &Checked, host: &Host, plan: &Plan) -> Saved {
     Saved {
         oci_version: checked.spec.version().clone(),
         id: args.id.to_string(),
@@ -189,7 +202,7 @@ fn saved(args: &Args, checked: &Checked, host: &Host, plan: &Plan) -> Saved {
 
 /// The engine's socket for the terminal, connected before anything is made, or the caller's own: one that is not there is found out
 /// first.
-fn console_socket(
+pub(crate) fn console_socket(
     args: &Args,
     checked: &Checked,
     console: Option<OwnedFd>,

@@ -3,6 +3,7 @@
 use crate::cli::Parsed;
 use crate::create;
 use crate::error::{Error, Result};
+use crate::explain;
 use crate::id::ContainerId;
 use crate::kill;
 use crate::record::Record;
@@ -20,6 +21,9 @@ const PATIENCE: i64 = 10;
 pub fn run(parsed: &Parsed) -> Result<()> {
     let id = ContainerId::new(&parsed.operands[0])?;
     let force = parsed.is_set("force");
+    if force {
+        explain::forget(&create::root(parsed), &id);
+    }
     let record = match Record::open(&create::root(parsed), &id) {
         Err(Error::NoContainer(_)) if force => return Ok(()),
         record => record?,

@@ -14,6 +14,7 @@ use crate::protect;
 use crate::record::{self, Saved};
 use crate::state::Status;
 use oci_spec::runtime::{Capability, LinuxCapabilities, Process, Spec};
+use rustix::io::Errno;
 use std::collections::HashSet;
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -43,7 +44,7 @@ pub fn run(parsed: &Parsed) -> Result<u8> {
         id: id.as_str(),
         document,
         at,
-        namespaces: namespaces(&saved)?,
+        namespaces: namespaces(&saved, awaits_start)?,
         rootfs: &saved.rootfs,
         seccomp,
         preserve_fds: parsed.number("preserve-fds")?.unwrap_or(0),
@@ -93,16 +94,21 @@ fn running_init(id: &ContainerId, saved: &Saved, awaits_start: bool) -> Result<O
 }
 
 /// The namespaces to join. The user namespace only if it is not ours: setns(2) refuses the one that a process is in.
-fn namespaces(saved: &Saved) -> Result<Kinds> {
+fn namespaces(saved: &Saved, awaits_start: bool) -> Result<Kinds> {
     let kinds = Kinds::from_bits(saved.namespaces);
     if !kinds.contains(Kinds::USER) {
         return Ok(kinds);
     }
     let inode = |pid: &str| {
         let path = format!("/proc/{pid}/ns/user");
-        rustix::fs::stat(&path)
-            .map(|stat| stat.st_ino)
-            .map_err(|errno| Error::system(format!("read `{path}`"), errno))
+        rustix::fs::stat(&path).map(|stat| stat.st_ino).map_err(|errno| match errno {
+            // Until its exec the init is this program, and hidden from all but the host's root.
+            Errno::ACCESS if awaits_start => Error::State(format!(
+                "cannot exec in container `{}`: it has not been started, and only root could enter it now",
+                saved.id
+            )),
+            errno => Error::system(format!("read `{path}`"), errno),
+        })
     };
     let same = inode("self")? == inode(&saved.pid.to_string())?;
     Ok(if same { kinds.without(Kinds::USER) } else { kinds })
@@ -120,7 +126,13 @@ fn console_socket(parsed: &Parsed, terminal: bool, detach: bool) -> Result<Optio
 
 /// The process: `--process FILE`, or the container's own with the command line's changes. What a file leaves open is as in the
 /// container, so that an exec never has more than the container's own process.
-fn process(parsed: &Parsed, spec: &Spec) -> Result<(Process, &'static str, &'static str)> {
+///
+/// # Errors
+/// For a file or a flag that is no good.
+pub(crate) fn process(
+    parsed: &Parsed,
+    spec: &Spec,
+) -> Result<(Process, &'static str, &'static str)> {
     let Some(own) = spec.process() else {
         return Err(Error::State("the container's config.json has no process".into()));
     };

@@ -6,7 +6,8 @@
 use crate::cgroup;
 use crate::error::{Error, Result};
 use crate::intel_rdt;
-use crate::plan::seccomp;
+use crate::plan::{idmap, seccomp};
+use crate::rootless;
 use oci_spec::runtime::Spec;
 
 /// What the runtime runs on, and as whom.
@@ -18,6 +19,11 @@ pub struct Host {
     pub gid: u32,
     /// The caller's permitted capabilities, bit N for capability N.
     pub capabilities: u64,
+    /// The caller's user namespace is not the host's first one. Asked of root alone: an ordinary user has no privilege that could be
+    /// taken for the host's.
+    pub in_user_namespace: bool,
+    /// What a caller who is not the host's root may do.
+    pub rootless: rootless::Facts,
     /// Where cgroups are mounted, and where we are in them.
     pub cgroup: cgroup::Layout,
     /// What the kernel's seccomp can do.
@@ -37,15 +43,19 @@ pub struct Asked {
     pub systemd: bool,
     /// What resctrl has: a file for each of its classes.
     pub intel_rdt: bool,
+    /// Which programs write id mappings for a user.
+    pub id_tools: bool,
 }
 
 impl Asked {
     /// What planning this config.json will want to know.
     pub fn by(spec: &Spec) -> Asked {
+        let linux = spec.linux().as_ref();
         Asked {
-            seccomp: spec.linux().as_ref().is_some_and(|linux| linux.seccomp().is_some()),
+            seccomp: linux.is_some_and(|linux| linux.seccomp().is_some()),
+            id_tools: linux.is_some_and(idmap::maps_more_than_one),
             systemd: false,
-            intel_rdt: spec.linux().as_ref().is_some_and(|linux| linux.intel_rdt().is_some()),
+            intel_rdt: linux.is_some_and(|linux| linux.intel_rdt().is_some()),
         }
     }
 
@@ -66,10 +76,13 @@ impl Host {
     pub fn probe(asked: Asked) -> Result<Host> {
         let sets = rustix::thread::capabilities(None)
             .map_err(|errno| Error::system("read our capabilities", errno))?;
-        Ok(Host {
-            uid: rustix::process::geteuid().as_raw(),
-            gid: rustix::process::getegid().as_raw(),
+        let (uid, gid) = sys::ids::effective_at_exec();
+        let mut host = Host {
+            uid,
+            gid,
             capabilities: sets.permitted.bits(),
+            in_user_namespace: false,
+            rootless: rootless::Facts::default(),
             cgroup: cgroup::probe()?,
             seccomp: seccomp::Kernel::ask(
                 |action| asked.seccomp && sys::seccomp::action_is_available(action),
@@ -77,13 +90,24 @@ impl Host {
             ),
             intel_rdt: if asked.intel_rdt { intel_rdt::probe()? } else { None },
             systemd: if asked.systemd { cgroup::systemd::probe()? } else { None },
-        })
+        };
+        host.in_user_namespace = host.administers() && rootless::in_user_namespace();
+        if !host.privileged() {
+            host.rootless = rootless::Facts::probe(&host.cgroup, asked.id_tools);
+        }
+        Ok(host)
+    }
+
+    /// Whether we are root of our own user namespace, be it the host's or another: we may write every id mapping whose ids we have
+    /// ourselves, and join what belongs to the namespace.
+    pub fn administers(&self) -> bool {
+        self.uid == 0 && self.capabilities & SYS_ADMIN != 0
     }
 
     /// Whether we may do everything on this host that a container asks for: clone mount trees, write id mappings of any
     /// range, make device nodes.
     pub fn privileged(&self) -> bool {
-        self.uid == 0 && self.capabilities & SYS_ADMIN != 0
+        self.administers() && !self.in_user_namespace
     }
 
     /// A plain host with root, for tests of plans.
@@ -93,6 +117,8 @@ impl Host {
             uid: 0,
             gid: 0,
             capabilities: (1 << 41) - 1,
+            in_user_namespace: false,
+            rootless: rootless::Facts::default(),
             cgroup: cgroup::Layout::Legacy(Vec::new()),
             seccomp: seccomp::Kernel::ask(|_| true, |_| true),
             systemd: None,

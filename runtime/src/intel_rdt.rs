@@ -6,14 +6,16 @@
 //! <https://www.kernel.org/doc/html/latest/filesystems/resctrl.html>
 
 use crate::error::{Error, Result};
+use crate::host::Host;
 use crate::plan;
-use oci_spec::runtime::LinuxIntelRdt;
+use oci_spec::runtime::{Linux, LinuxIntelRdt};
 use rustix::fs::{AtFlags, CWD};
 use rustix::io::Errno;
 use rustix::process::Pid;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 const POINTER: &str = "/linux/intelRdt";
@@ -72,8 +74,9 @@ fn read(root: &Path) -> Result<Facts> {
         let path = directory.join("schemata");
         match std::fs::read_to_string(&path) {
             Ok(text) => drop(classes.insert(name, text)),
-            // It went meanwhile, or is no class.
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            // It is a file, or went meanwhile.
+            Err(error)
+                if matches!(error.kind(), ErrorKind::NotADirectory | ErrorKind::NotFound) => {}
             Err(error) => return Err(failed(&path, &error)),
         }
         Ok(())
@@ -130,6 +133,19 @@ pub struct Group {
     /// The directory of the container's monitoring group.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub monitoring: Option<PathBuf>,
+}
+
+/// As [`plan`], for what config.json may have.
+///
+/// # Errors
+/// As [`plan`].
+pub fn plan_for(
+    linux: Option<&Linux>,
+    id: &str,
+    host: &Host,
+) -> std::result::Result<Option<GroupPlan>, plan::Error> {
+    let rdt = linux.and_then(|linux| linux.intel_rdt().as_ref());
+    rdt.map(|rdt| plan(rdt, id, host.intel_rdt.as_ref())).transpose()
 }
 
 /// Decides which class a container gets and what is written to it.
@@ -269,42 +285,53 @@ impl Group {
             }
         })
     }
-
-    /// Changes the schemata of a running container's class (`update`).
-    ///
-    /// # Errors
-    /// When the host cannot divide the resource, or the kernel refuses.
-    pub fn update(&self, cache: Option<&str>, bandwidth: Option<&str>) -> Result<()> {
-        let facts = read(self.root())?;
-        if cache.is_some() && !facts.cache {
-            return Err(Error::State("Intel RDT/CAT: l3 cache schema is not enabled".into()));
-        }
-        if bandwidth.is_some() && !facts.bandwidth {
-            let text = "Intel RDT/MBA: memory bandwidth schema is not enabled";
-            return Err(Error::State(text.into()));
-        }
-        let lines: String =
-            [cache, bandwidth].iter().flatten().map(|line| format!("{line}\n")).collect();
-        if lines.is_empty() {
-            return Ok(());
-        }
-        write(&self.directory.join("schemata"), &lines, self.root())
-    }
 }
 
-/// Changes the class of a container that may have none.
-///
-/// # Errors
-/// As [`Group::update`]; when the container was created without one.
-pub fn update(group: Option<&Group>, cache: Option<&str>, bandwidth: Option<&str>) -> Result<()> {
-    let given = |text: Option<&'_ str>| text.filter(|text| !text.is_empty()).map(str::to_owned);
-    let (cache, bandwidth) = (given(cache), given(bandwidth));
-    match group {
-        _ if cache.is_none() && bandwidth.is_none() => Ok(()),
-        Some(group) => group.update(cache.as_deref(), bandwidth.as_deref()),
-        None => Err(Error::State(
-            "updating a non-existent Intel RDT configuration is not supported".into(),
-        )),
+/// New schemata for a running container's class (`update`).
+#[derive(Debug)]
+pub struct Change<'g> {
+    group: &'g Group,
+    schemata: String,
+}
+
+impl<'g> Change<'g> {
+    /// What is asked for; `None` for nothing. An empty schema is none.
+    ///
+    /// # Errors
+    /// In runc's words, when the host cannot divide the resource, or the container was created without a class.
+    pub fn asked(
+        group: Option<&'g Group>,
+        cache: Option<&str>,
+        bandwidth: Option<&str>,
+    ) -> Result<Option<Change<'g>>> {
+        let given = |text: &Option<&str>| text.is_some_and(|text| !text.is_empty());
+        if !given(&cache) && !given(&bandwidth) {
+            return Ok(None);
+        }
+        let facts = match group {
+            Some(group) => read(group.root())?,
+            None => probe()?.unwrap_or_default(),
+        };
+        let refuse = |text: &str| Err(Error::State(text.to_owned()));
+        if given(&cache) && !facts.cache {
+            return refuse("Intel RDT/CAT: l3 cache schema is not enabled");
+        }
+        if given(&bandwidth) && !facts.bandwidth {
+            return refuse("Intel RDT/MBA: memory bandwidth schema is not enabled");
+        }
+        let Some(group) = group else {
+            return refuse("updating a non-existent Intel RDT configuration is not supported");
+        };
+        let lines = [cache, bandwidth].into_iter().flatten().filter(|line| !line.is_empty());
+        Ok(Some(Change { group, schemata: lines.map(|line| format!("{line}\n")).collect() }))
+    }
+
+    /// Writes them.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn make(&self) -> Result<()> {
+        write(&self.group.directory.join("schemata"), &self.schemata, self.group.root())
     }
 }
 

@@ -11,24 +11,63 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::os::fd::{AsFd, OwnedFd};
 
-/// Sends the signal to the init, or with `--all` to every process in the container's cgroup.
+/// Sends the signal to the init, or with `--all` to every process in the container's cgroup. SIGKILL goes to every process of a
+/// container that shares its pid namespace, too: nothing else would end them.
 ///
 /// # Errors
 /// When there is no such signal, or the container does not run.
 pub fn run(parsed: &Parsed) -> Result<()> {
     let id = ContainerId::new(&parsed.operands[0])?;
-    let signal = signal::parse(parsed.operands.get(1).map_or("SIGTERM", String::as_str))?;
+    let signal = signal::parse(
+        parsed.operands.get(1).filter(|text| !text.is_empty()).map_or("SIGTERM", String::as_str),
+    )?;
     let record = Record::open(&create::root(parsed), &id)?;
-    if parsed.is_set("all") {
+    // Without a cgroup (rootless) the init alone can be found, whose end is that of all in its pid namespace.
+    if parsed.is_set("all") && !record.saved.cgroups.is_empty() {
         // Of a stopped container too: processes may be left, and none is no error (runc's behaviour, which CRI relies on).
         return Ok(record.cgroup().signal(signal)?);
     }
-    let Some(init) = init(&record.saved)? else { return Err(not_running(&id)) };
+    let gone = || if parsed.is_set("all") { Ok(()) } else { Err(not_running(&id)) };
+    let cgroup = record.cgroup();
+    let Some(init) = init(&record.saved)? else {
+        // Processes that outlived their init are the container's still.
+        if signal == SIGKILL && !cgroup.processes()?.is_empty() {
+            return Ok(cgroup.kill()?);
+        }
+        return gone();
+    };
+    let shared = signal == SIGKILL && !is_first(&record.saved)?;
     match sys::signals::send(init.as_fd(), signal) {
-        Err(Errno::SRCH) => Err(not_running(&id)),
+        Err(Errno::SRCH) => return gone(),
         sent => sent.map_err(|errno| {
             Error::system(format!("send signal {signal} to container `{id}`"), errno)
-        }),
+        })?,
+    }
+    if shared {
+        return Ok(cgroup.kill()?);
+    }
+    if signal == SIGKILL && cgroup.is_frozen()? {
+        // A process that v1's freezer holds dies only when it goes on.
+        cgroup.thaw()?;
+    }
+    Ok(())
+}
+
+const SIGKILL: i32 = 9;
+
+/// Whether the init is the first process of its pid namespace, with which all others there end (pid_namespaces(7)).
+fn is_first(saved: &Saved) -> Result<bool> {
+    let path = format!("/proc/{}/status", saved.pid);
+    match std::fs::read_to_string(&path) {
+        Ok(status) => {
+            let ids = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
+            Ok(ids.and_then(|ids| ids.split_whitespace().last()) == Some("1"))
+        }
+        // Gone meanwhile: what else there is in the cgroup has to go.
+        Err(error) if matches!(Errno::from_io_error(&error), Some(Errno::NOENT | Errno::SRCH)) => {
+            Ok(false)
+        }
+        Err(error) => Err(Error::io(format!("read `{path}`"), &error)),
     }
 }
 

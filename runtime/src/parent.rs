@@ -3,11 +3,14 @@
 //! There is no state machine here: the parent receives "waiting at step N", looks up step N in the same list that the child walks,
 //! and does what that barrier asks for. A child that dies is seen as the end of its socket.
 
+mod maps;
+
 use crate::cgroup::Cgroup;
 use crate::child::identity;
 use crate::child::{Child, Resources};
 use crate::error::{Error, Result};
 use crate::failure::Failure;
+use crate::log;
 use crate::plan::Plan;
 use crate::plan::op::{Barrier, Carrier, Op, Source, Step};
 use crate::wire::{self, Message};
@@ -17,6 +20,7 @@ use rustix::mount::{OpenTreeFlags, open_tree};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::process::{Pid, PidfdFlags, WaitOptions, WaitStatus, pidfd_open, waitpid};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 use sys::clone;
 
 /// The container's init, set up and waiting for the answer to [`Barrier::Ready`].
@@ -114,6 +118,10 @@ pub fn spawn(plan: &Plan, cgroup: &mut Cgroup, handed: Handed) -> Result<Init> {
         Child::new(&plan.steps, &resources, peer.as_fd()).run(0)
     })
     .map_err(|errno| cannot_clone(plan, errno))?;
+    // The first words are runc's: its test suite looks for them, and for those in `follow`.
+    log::debug(|| {
+        format!("nsexec container setup: nsexec started as process {}", child.pid.as_raw_nonzero())
+    });
     // Only the child holds the other end now: its death is the end of the socket.
     drop(peer);
     let Some(socket) = socket else { return Err(cannot_clone(plan, Errno::BADF)) };
@@ -150,9 +158,11 @@ fn follow(plan: &Plan, cgroup: &mut Cgroup, init: Init) -> Result<Init> {
                     }
                     Some(Op::Wait(Barrier::Maps)) => {
                         map(plan, init.pid)?;
+                        log::debug(|| "id mappings written".to_owned());
                         init.go()?;
                     }
                     Some(Op::Wait(Barrier::Ready)) => {
+                        log::debug(|| format!("child process in init() has done {step} steps"));
                         // Last: the container's own set-up may use a device that the container may not.
                         if let Some(cgroup_plan) = &plan.cgroup {
                             cgroup.restrict_devices(cgroup_plan)?;
@@ -193,17 +203,8 @@ impl Following {
 
 /// Writes the id mappings, and what the child has lost the privilege for.
 fn map(plan: &Plan, pid: Pid) -> Result<()> {
-    let write = |name: &str, text: &str| {
-        let path = format!("/proc/{}/{name}", pid.as_raw_nonzero());
-        std::fs::write(&path, text)
-            .map_err(|error| Error::io(format!("write {} to `{path}`", brief(text)), &error))
-    };
     if let Some(maps) = &plan.id_maps {
-        if maps.deny_setgroups {
-            write("setgroups", "deny")?;
-        }
-        write("uid_map", &maps.uid)?;
-        write("gid_map", &maps.gid)?;
+        maps::write(maps, pid)?;
     }
     for step in &plan.by_parent {
         let done = match &step.op {
@@ -222,19 +223,6 @@ fn map(plan: &Plan, pid: Pid) -> Result<()> {
     Ok(())
 }
 
-/// What was written, as it can stand in a line: a list of mappings may have thousands. The kernel reads no more than a page of them
-/// (user_namespaces(7)).
-fn brief(text: &str) -> String {
-    let (lines, first) = (text.lines().count(), text.lines().next().unwrap_or_default());
-    match lines {
-        0 | 1 => format!("`{first}`"),
-        _ if text.len() >= 4096 => {
-            format!("{lines} mappings, {} bytes where 4095 are the most,", text.len())
-        }
-        _ => format!("{lines} mappings from `{first}` on"),
-    }
-}
-
 /// Opens what the child needs and could not open itself.
 fn acquire(plan: &Plan, cgroup: &Cgroup, handed: Handed) -> Result<Resources> {
     let mut trees = Vec::with_capacity(plan.sources.len());
@@ -250,15 +238,24 @@ fn acquire(plan: &Plan, cgroup: &Cgroup, handed: Handed) -> Result<Resources> {
         Some(_) => cgroup.paths().legacy(),
         None => cgroup.paths().all(),
     };
-    let mut cgroups = Vec::with_capacity(directories.len());
+    let cgroups = cgroup_procs(&directories)?;
+    let Handed { console, start, init } = handed;
+    Ok(Resources { cgroups, sources: plan.sources.clone(), trees, console, start, init })
+}
+
+/// Opens `cgroup.procs` of each directory: whoever writes to it enters the cgroup.
+///
+/// # Errors
+/// When one cannot be opened.
+pub(crate) fn cgroup_procs(directories: &[&Path]) -> Result<Vec<OwnedFd>> {
+    let mut files = Vec::with_capacity(directories.len());
     for directory in directories {
         let path = directory.join("cgroup.procs");
         let file = rustix::fs::open(&path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())
             .map_err(|errno| Error::system(format!("open `{}`", path.display()), errno))?;
-        cgroups.push(file);
+        files.push(file);
     }
-    let Handed { console, start, init } = handed;
-    Ok(Resources { cgroups, sources: plan.sources.clone(), trees, console, start, init })
+    Ok(files)
 }
 
 fn tree(plan: &Plan, source: &Source) -> Result<OwnedFd> {
@@ -296,11 +293,8 @@ fn step_failure(plan: &Plan, step: &Step, errno: Errno) -> Error {
 }
 
 fn cannot_clone(plan: &Plan, errno: Errno) -> Error {
-    let what = format!(
-        "make the first process of container `{}` ({} /linux/namespaces)",
-        plan.id, plan.document
-    );
-    Error::system(what, errno)
+    let op = Op::Fork { namespaces: plan.shape.clone };
+    step_failure(plan, &Step { op, pointer: "/linux/namespaces".into() }, errno)
 }
 
 /// It ended without a word: killed from outside, most often for its memory limit.
@@ -309,7 +303,7 @@ fn died(plan: &Plan, pid: Pid) -> Error {
         Ok(Some((_, status))) => end(status),
         _ => "ended".to_owned(),
     };
-    Error::State(format!(
+    Error::Died(format!(
         "container `{}` did not get ready: its init {how} (a memory limit that is too low?)",
         plan.id
     ))

@@ -22,8 +22,19 @@ pub fn is_alive(pid: i32, start: u64) -> Result<bool> {
     Ok(stat(pid)?.is_some_and(|stat| stat.start == start && !stat.ended))
 }
 
+/// The exit status of a process that has ended and that its parent has not asked for, as a shell would tell it. `None` when the kernel
+/// has forgotten it.
+pub fn exit_status(pid: i32, start: u64) -> Option<u8> {
+    let stat = stat(Pid::from_raw(pid)?).ok()??;
+    let code = stat.exit_code.filter(|_| stat.ended && stat.start == start)?;
+    let signal = code & 0x7f;
+    u8::try_from(if signal == 0 { code >> 8 & 0xff } else { 128 + signal }).ok()
+}
+
 struct Stat {
     ended: bool,
+    /// As wait(2) gives it.
+    exit_code: Option<i32>,
     start: u64,
 }
 
@@ -38,12 +49,13 @@ fn stat(pid: Pid) -> Result<Option<Stat>> {
     }
 }
 
-/// Fields 3 (state) and 22 (start time) of proc_pid_stat(5). Field 2, the name, may contain anything, brackets and spaces too.
+/// Fields 3 (state), 22 (start time) and 52 (exit code) of proc_pid_stat(5). Field 2, the name, may contain anything, brackets and spaces too.
 fn parse(text: &str) -> Option<Stat> {
     let mut fields = text.rsplit_once(')')?.1.split_ascii_whitespace();
     let state = fields.next()?;
     let start = fields.nth(18)?.parse().ok()?;
-    Some(Stat { ended: matches!(state, "Z" | "X" | "x"), start })
+    let exit_code = fields.nth(29).and_then(|code| code.parse().ok());
+    Some(Stat { ended: matches!(state, "Z" | "X" | "x"), exit_code, start })
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use crate::cgroup::{Cgroup, Paths};
 use crate::error::{Error, Result};
 use crate::id::ContainerId;
 use crate::intel_rdt;
+use crate::rootless;
 use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
@@ -23,6 +24,8 @@ use std::path::{Path, PathBuf};
 const STATE: &str = "state.json";
 const CONFIG: &str = "config.json";
 const START: &str = "start";
+/// Where `restore` attaches the root file system, in a mount namespace of its own: an empty directory to everybody else.
+const CRIU_ROOT: &str = "criu-root";
 
 /// What `state.json` holds.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -73,19 +76,13 @@ pub struct Record {
     pub saved: Saved,
 }
 
-/// Where containers are kept when `--root` does not say: a directory that does not outlive the boot.
-pub fn default_root() -> PathBuf {
-    let runtime_dir =
-        std::env::var_os("XDG_RUNTIME_DIR").filter(|_| !rustix::process::geteuid().is_root());
-    runtime_dir.map_or(PathBuf::from("/run/nrun"), |dir| Path::new(&dir).join("nrun"))
-}
-
 impl Record {
     /// Opens a container's directory and locks it.
     ///
     /// # Errors
     /// [`Error::NoContainer`]; or that its state cannot be read.
     pub fn open(root: &Path, id: &ContainerId) -> Result<Record> {
+        rootless::refuse_foreign(root)?;
         let path = root.join(id.as_str());
         let directory = match open_directory(&path) {
             Err(Errno::NOENT | Errno::NOTDIR) => return Err(Error::NoContainer(id.to_string())),
@@ -103,9 +100,33 @@ impl Record {
         Ok(Record { directory, path, saved })
     }
 
+    /// Where config.json is kept as it was when the container was created.
+    pub fn config_path(&self) -> PathBuf {
+        self.path.join(CONFIG)
+    }
+
     /// The cgroup.
     pub fn cgroup(&self) -> Cgroup {
         Cgroup::open(self.saved.cgroups.clone()).of_unit(self.saved.unit.clone())
+    }
+
+    /// The config.json that the container was created from, with the limits as they are now.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn config(&self) -> Result<serde_json::Value> {
+        let path = self.path.join(CONFIG);
+        std::fs::read(&path)
+            .and_then(|text| Ok(serde_json::from_slice(&text)?))
+            .map_err(|error| Error::io(format!("read `{}`", path.display()), &error))
+    }
+
+    /// Replaces that config.json. Readers never see half of it.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn replace_config(&self, config: &serde_json::Value) -> Result<()> {
+        self.replace(CONFIG, config.to_string().as_bytes())
     }
 
     /// Whether the container still waits for `start`.
@@ -135,6 +156,7 @@ impl Record {
     /// # Errors
     /// When the directory cannot be removed.
     pub fn remove(self) -> Result<()> {
+        let _ = rustix::fs::unlinkat(&self.directory, CRIU_ROOT, AtFlags::REMOVEDIR);
         for name in [START, CONFIG, TEMPORARY, STATE] {
             let _ = rustix::fs::unlinkat(&self.directory, name, AtFlags::empty());
         }
@@ -165,6 +187,12 @@ impl Slot {
             let failed = |error| Error::io(format!("make `{}`", root.display()), &error);
             make_private(root).map_err(failed)?;
             made = rustix::fs::mkdir(&path, Mode::RWXU);
+        }
+        if let Err(error) = rootless::refuse_foreign(root) {
+            if made.is_ok() {
+                let _ = rustix::fs::unlinkat(CWD, &path, AtFlags::REMOVEDIR);
+            }
+            return Err(error);
         }
         match made {
             Err(Errno::EXIST) => return Err(Error::Exists(id.to_string())),
@@ -206,6 +234,11 @@ impl Slot {
         self.intel_rdt.as_ref().map_or(Ok(()), |class| class.add(init))
     }
 
+    /// The cgroup that [`Slot::own`] was given.
+    pub fn cgroup(&self) -> Option<&Cgroup> {
+        self.cgroup.as_ref()
+    }
+
     /// The socket on which the container will wait for `start`.
     ///
     /// # Errors
@@ -225,6 +258,26 @@ impl Slot {
                 errno,
             )
         })
+    }
+
+    /// Makes the directory on which `restore` attaches the root file system for criu, and returns its path.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn criu_root(&self) -> Result<PathBuf> {
+        let record = self.record();
+        let path = record.path.join(CRIU_ROOT);
+        match rustix::fs::mkdirat(&record.directory, CRIU_ROOT, Mode::RWXU) {
+            Ok(()) => Ok(path),
+            Err(errno) => Err(Error::system(format!("make `{}`", path.display()), errno)),
+        }
+    }
+
+    /// Notes in which namespaces the container differs from the host: what a restore makes is known only when it is done.
+    pub fn note_namespaces(&mut self, kinds: sys::namespace::Kinds) {
+        if let Some(record) = &mut self.record {
+            record.saved.namespaces = kinds.bits();
+        }
     }
 
     /// Notes the init, which is set up now.
@@ -287,9 +340,13 @@ impl Record {
 
     /// Readers never see half a state.
     fn replace_state(&self) -> Result<()> {
-        self.write(TEMPORARY, &self.text())?;
-        rustix::fs::renameat(&self.directory, TEMPORARY, &self.directory, STATE).map_err(|errno| {
-            Error::system(format!("write `{}`", self.path.join(STATE).display()), errno)
+        self.replace(STATE, &self.text())
+    }
+
+    fn replace(&self, name: &str, text: &[u8]) -> Result<()> {
+        self.write(TEMPORARY, text)?;
+        rustix::fs::renameat(&self.directory, TEMPORARY, &self.directory, name).map_err(|errno| {
+            Error::system(format!("write `{}`", self.path.join(name).display()), errno)
         })
     }
 }
@@ -324,6 +381,18 @@ pub fn config(root: &Path, id: &ContainerId) -> Result<oci_spec::runtime::Spec> 
     Ok(bundle::parse(&text, &path)?.spec)
 }
 
+/// [`config`] as it was checked when the container was created in `bundle`, which may be changed since.
+///
+/// # Errors
+/// When it cannot be read, or the bundle has no root file system any more.
+pub fn checked(root: &Path, id: &ContainerId, bundle: &Path) -> Result<bundle::Checked> {
+    let path = root.join(id.as_str()).join(CONFIG);
+    let text = std::fs::read(&path)
+        .map_err(|error| Error::io(format!("read `{}`", path.display()), &error))?;
+    let loaded = bundle::parse(&text, &bundle.join(bundle::config::CONFIG_NAME))?;
+    Ok(bundle::check(loaded).map_err(bundle::Error::from)?)
+}
+
 fn open_directory(path: &Path) -> std::result::Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     rustix::fs::open(path, flags, Mode::empty())
@@ -355,5 +424,5 @@ fn address(directory: &OwnedFd) -> std::result::Result<SocketAddrUnix, Errno> {
 
 /// Makes a directory that only its owner may enter, and those above it.
 fn make_private(path: &Path) -> std::io::Result<()> {
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+    std::fs::DirBuilder::new().recursive(true).mode(rootless::root_mode(path)).create(path)
 }

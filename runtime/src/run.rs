@@ -4,6 +4,7 @@ use crate::cli::Parsed;
 use crate::create::{self, Args, Created};
 use crate::delete;
 use crate::error::Result;
+use crate::explain;
 use crate::foreground::Foreground;
 use crate::id::ContainerId;
 use crate::protect;
@@ -35,8 +36,9 @@ pub fn run(parsed: &Parsed) -> Result<u8> {
         .and_then(|()| init.go())
         .and_then(|()| init.executed(&plan))
         .and_then(|()| foreground.wait(init.pid, &init.pidfd));
-    if ended.is_err() {
-        init.kill();
+    match &ended {
+        Ok(status) => explain::ended(&args, *status),
+        Err(_) => init.kill(),
     }
     if ended.is_err() || !parsed.is_set("keep") {
         remove(&args.root, &args.id)?;
@@ -56,7 +58,7 @@ fn detached(args: &Args) -> Result<()> {
 }
 
 /// Somebody else may have deleted it meanwhile.
-fn remove(root: &Path, id: &ContainerId) -> Result<()> {
+pub(crate) fn remove(root: &Path, id: &ContainerId) -> Result<()> {
     match Record::open(root, id) {
         Err(crate::error::Error::NoContainer(_)) => Ok(()),
         record => delete::remove(record?),

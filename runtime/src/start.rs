@@ -58,6 +58,7 @@ fn failure(parsed: &Parsed, record: &Record, step: usize, errno: Errno) -> Error
 fn plan_of(parsed: &Parsed, record: &Record) -> Result<Plan> {
     let mut args = create::Args::of(parsed, true)?;
     args.bundle.clone_from(&record.saved.bundle);
+    args.config = Some(record.config_path());
     args.options.no_new_keyring = record.saved.no_new_keyring;
     let checked = create::check(&args)?;
     if record.saved.unit.is_some() {

@@ -9,6 +9,7 @@ pub mod bpf;
 pub mod clone;
 pub mod exec;
 pub mod fd;
+pub mod ids;
 pub mod keyring;
 pub mod mount;
 pub mod namespace;

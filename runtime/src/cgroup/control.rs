@@ -99,7 +99,7 @@ impl Cgroup {
                 // Half frozen is worse than not frozen: those processes could not even be killed.
                 let _ = thaw_v1(directory);
             }),
-            None => Err(Error::system("freeze the container: it has no cgroup", Errno::NOENT)),
+            None => Err(Error::NoFreezer),
         }
     }
 

@@ -435,7 +435,7 @@ fn refuse_used(version: Version, directory: &Path, own: Option<Pid>) -> Result<(
 /// The kernel checks some values against others: a memory limit against the limit with swap, a quota against its period.
 /// In a directory that had other values before, no fixed order is always right, so a value that is invalid at its turn
 /// (EINVAL) is tried once more after the others.
-fn apply(directory: &Path, writes: &[Write]) -> Result<(), Error> {
+pub(super) fn apply(directory: &Path, writes: &[Write]) -> Result<(), Error> {
     let mut again = Vec::new();
     let mut open: Option<(&str, OwnedFd)> = None;
     let mut answered = false;

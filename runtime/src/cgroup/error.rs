@@ -9,11 +9,11 @@ use rustix::io::Errno;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The configuration asks for something that this host, or this version of cgroups, cannot keep. Nothing was made.
-    #[error("cannot {what} (config.json {pointer}): {why}")]
+    #[error("cannot {what}{}: {why}", place(pointer))]
     Refused {
         /// What was asked for, as a verb phrase.
         what: String,
-        /// Where, as a JSON pointer.
+        /// Where, as a JSON pointer; see [`Error::in_resources`].
         pointer: String,
         /// Why not.
         why: String,
@@ -31,6 +31,17 @@ pub enum Error {
     Frozen {
         /// The directory.
         path: PathBuf,
+    },
+    /// The container has no cgroup of its own that could be frozen or thawed. The words are runc's.
+    #[error("cannot toggle freezer: cgroups not configured for container")]
+    NoFreezer,
+    /// Some limits were changed, the next could not be, and putting the former values back failed as well.
+    #[error("{error}; the former limits could not be put back either: {undo}")]
+    HalfChanged {
+        /// Why the limits could not be changed.
+        error: Box<Error>,
+        /// Why the first of the others could not be put back.
+        undo: Box<Error>,
     },
     /// The processes of a cgroup did not reach the state that was asked for.
     #[error("cannot {what} cgroup `{}`: its processes did not follow in time", path.display())]
@@ -80,9 +91,20 @@ impl Error {
         Error::System { what: what.into(), pointer: String::new(), errno }
     }
 
+    /// The same error about resources that did not come from config.json: its pointer is the one in their own document.
+    pub(super) fn in_resources(mut self) -> Error {
+        if let Error::Refused { pointer, .. } | Error::System { pointer, .. } = &mut self
+            && let Some(own) = pointer.strip_prefix("/linux/resources")
+        {
+            *pointer = format!("resources {own}");
+        }
+        self
+    }
+
     /// What the user may do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
+            Error::HalfChanged { error, .. } => error.hint(),
             Error::Occupied { .. } => {
                 Some("another container may use this cgroup: give each its own cgroupsPath".into())
             }
@@ -116,7 +138,11 @@ impl Error {
 }
 
 fn place(pointer: &str) -> String {
-    if pointer.is_empty() { String::new() } else { format!(" (config.json {pointer})") }
+    match pointer {
+        "" => String::new(),
+        pointer if pointer.starts_with('/') => format!(" (config.json {pointer})"),
+        pointer => format!(" ({pointer})"),
+    }
 }
 
 /// The text of an errno, in lower case as engines match it.

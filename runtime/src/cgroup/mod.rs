@@ -13,10 +13,13 @@ mod error;
 mod files;
 mod layout;
 mod location;
+mod memory_check;
 mod paths;
+mod pids;
 mod plan;
 mod remove;
 pub mod systemd;
+mod update;
 mod v1;
 mod v2;
 
@@ -24,11 +27,13 @@ pub use create::{Cgroup, Hierarchies};
 pub use devices::{Access, Kind, Rule};
 pub use error::Error;
 pub use layout::{Hierarchy, Layout, Unified, probe};
+pub use memory_check::check_memory;
 pub use paths::Paths;
+pub use pids::pids_limit_is_given;
 pub use plan::{
-    CgroupPlan, Devices, Manager, Member, OnMissing, Options, Request, Version, Write,
-    pids_limit_is_given, plan,
+    CgroupPlan, Devices, Manager, Member, OnMissing, Options, Request, Version, Write, plan,
 };
+pub use update::{Change, UpdatePlan, plan_update};
 
 #[cfg(test)]
 mod tests;

@@ -46,6 +46,12 @@ impl Paths {
         self.unified().into_iter().chain(self.legacy()).collect()
     }
 
+    /// The controllers of a directory in a v1 hierarchy.
+    pub(super) fn controllers_of(&self, path: &Path) -> Vec<String> {
+        let own = self.0.iter().filter(|(_, known)| *known == path);
+        own.map(|(name, _)| name.clone()).collect()
+    }
+
     pub(super) fn remove(&mut self, path: &Path) {
         self.0.retain(|_, known| known != path);
     }

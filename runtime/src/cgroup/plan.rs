@@ -35,11 +35,13 @@ pub enum Manager {
 pub struct Options<'a> {
     /// Who makes the cgroups.
     pub manager: Manager,
-    /// We have no rights over cgroups but those that were delegated to us. Without `cgroupsPath` and without limits, a
-    /// hierarchy that we may not write to is left out; device rules, which nobody but root can set, are left out always.
+    /// Without `cgroupsPath` and without limits, the container does without a hierarchy that we may not write to.
     pub rootless: bool,
     /// The systemd that runs here, if it is asked for and does.
     pub systemd: Option<&'a systemd::Facts>,
+    /// The mounts of the hierarchies in which the caller may make a cgroup where it goes by default; `None` for the host's root, to whom
+    /// they all belong. Nobody else can set device rules: they are left out.
+    pub delegated: Option<&'a [PathBuf]>,
 }
 
 /// What the configuration says.
@@ -226,9 +228,11 @@ pub fn plan(
         refuse_limits(resources)?;
         return Ok(CgroupPlan { unit: None, members: Vec::new(), devices: Devices::Inherit });
     }
-    let rootless = options.rootless || options.systemd.is_some_and(|facts| facts.user);
+    let user =
+        options.manager == Manager::Systemd && options.systemd.is_some_and(|facts| facts.user);
+    let restricted = options.delegated.is_some() || user;
     let unit = match options.manager {
-        Manager::Systemd => Some(plan_unit(request, layout, options.systemd, rootless)?),
+        Manager::Systemd => Some(plan_unit(request, layout, options.systemd, restricted)?),
         Manager::Cgroupfs | Manager::Disabled => None,
     };
     let location = match &unit {
@@ -241,16 +245,22 @@ pub fn plan(
     let v2 = layout.unified().map(|unified| Member::of_v2(unified, &location, beside_v1));
     let mut members: Vec<Member> = v1.chain(v2).collect();
     let available = layout.unified().map_or(&[][..], |unified| &unified.controllers);
-    for group in &GROUPS {
-        place(group, resources, &mut members, available)?;
+    place_limits(resources, &mut members, available, "this host")?;
+    let given = request.path.filter(|path| !path.as_os_str().is_empty());
+    // What systemd makes it makes for us.
+    let lenient = options.rootless && given.is_none() && unit.is_none();
+    if lenient && let Some(delegated) = options.delegated {
+        let is_ours = |member: &Member| delegated.contains(&member.mount);
+        for member in members.iter().filter(|member| !is_ours(member)) {
+            refuse_first(&member.writes, NOT_DELEGATED)?;
+        }
+        members.retain(is_ours);
     }
-    place_unified(resources, &mut members, available)?;
-    let lenient = rootless && unit.is_none() && request.path.is_none();
     for member in &mut members {
         member.optional = (member.optional || lenient) && member.writes.is_empty();
     }
     let devices =
-        if rootless { Devices::Inherit } else { place_devices(request, resources, &members)? };
+        if restricted { Devices::Inherit } else { place_devices(request, resources, &members)? };
     Ok(CgroupPlan { unit, members, devices })
 }
 
@@ -258,13 +268,13 @@ fn plan_unit(
     request: &Request<'_>,
     layout: &Layout,
     facts: Option<&systemd::Facts>,
-    rootless: bool,
+    restricted: bool,
 ) -> Result<systemd::UnitPlan, Error> {
     let configured = request.resources.and_then(|resources| resources.devices().as_deref());
     let rules = devices::rules(configured.unwrap_or_default(), request.devices)?;
     let resources = request.resources.map(|resources| as_meant(resources, request, true));
     let request = Request { resources: resources.as_deref(), ..*request };
-    systemd::plan(&request, layout, facts, (!rootless).then_some(&rules))
+    systemd::plan(&request, layout, facts, (!restricted).then_some(&rules))
 }
 
 /// The limits without one that is none, and with the quota that systemd will have: two writers of one file have to agree.
@@ -287,33 +297,9 @@ fn as_meant<'r>(
     Cow::Owned(changed)
 }
 
-/// Whether config.json gives a limit in `linux.resources.pids`: 0 is one (config-linux.md, PIDs), and the types read a missing
-/// one as 0. Only worth asking where they have a 0.
-pub fn pids_limit_is_given(config: &str) -> bool {
-    #[derive(Default, serde::Deserialize)]
-    #[serde(default)]
-    struct Config {
-        linux: Option<Linux>,
-    }
-    #[derive(Default, serde::Deserialize)]
-    #[serde(default)]
-    struct Linux {
-        resources: Option<Resources>,
-    }
-    #[derive(Default, serde::Deserialize)]
-    #[serde(default)]
-    struct Resources {
-        pids: Option<Pids>,
-    }
-    #[derive(Default, serde::Deserialize)]
-    #[serde(default)]
-    struct Pids {
-        limit: Option<i64>,
-    }
-    let config: Config = serde_json::from_str(config).unwrap_or_default();
-    let pids = config.linux.and_then(|linux| linux.resources?.pids);
-    pids.is_some_and(|pids| pids.limit.is_some())
-}
+/// runc's words.
+const NOT_DELEGATED: &str =
+    "rootless needs no limits + no cgrouppath when no permission is granted for cgroups";
 
 /// One group of limits, its controllers and its tables.
 struct Group {
@@ -345,12 +331,27 @@ const GROUPS: [Group; 9] = [
     group("net_prio", v1::net_prio, "net_prio", v1::net_prio),
 ];
 
+/// Puts every limit to the member that has its controller. `available` are v2's controllers; `whose` they are is told to
+/// whoever asks for another.
+pub(super) fn place_limits(
+    resources: &LinuxResources,
+    members: &mut [Member],
+    available: &[String],
+    whose: &str,
+) -> Result<(), Error> {
+    for group in &GROUPS {
+        place(group, resources, members, available, whose)?;
+    }
+    place_unified(resources, members, available, whose)
+}
+
 /// Puts the writes of a group to the hierarchy that has its controller: on a hybrid host each controller is in one.
 fn place(
     group: &Group,
     resources: &LinuxResources,
     members: &mut [Member],
     available: &[String],
+    whose: &str,
 ) -> Result<(), Error> {
     let has = |member: &&mut Member| match member.version {
         Version::V1 => member.controllers.iter().any(|name| name == group.v1),
@@ -363,7 +364,7 @@ fn place(
         } else {
             (group.v1, (group.v1_writes)(resources)?)
         };
-        return refuse_first(&writes, &format!("this host has no `{name}` controller"));
+        return refuse_first(&writes, &format!("{whose} has no `{name}` controller"));
     };
     let writes = match member.version {
         Version::V1 => (group.v1_writes)(resources)?,
@@ -387,16 +388,17 @@ fn place_unified(
     resources: &LinuxResources,
     members: &mut [Member],
     available: &[String],
+    whose: &str,
 ) -> Result<(), Error> {
     let writes = v2::unified(resources)?;
     let Some(member) = members.iter_mut().find(|member| member.version == Version::V2) else {
         let writes: Vec<_> = writes.into_iter().map(|(write, _)| write).collect();
-        return refuse_first(&writes, "this host has no cgroup v2");
+        return refuse_first(&writes, &format!("{whose} has no cgroup v2"));
     };
     for (write, controller) in writes {
         if controller != "cgroup" {
             if !available.contains(&controller) {
-                let why = format!("cgroup v2 has no `{controller}` controller on this host");
+                let why = format!("{whose} has no `{controller}` controller on cgroup v2");
                 return refuse_first(&[write], &why);
             }
             enable(member, &controller);

@@ -58,12 +58,17 @@ impl Child<'_> {
 
     fn hand_out(&self, master: &OwnedFd) -> Result<(), Errno> {
         let socket = self.resources.console.as_ref().ok_or(Errno::BADF)?;
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-        let mut ancillary = SendAncillaryBuffer::new(&mut space);
-        let fds = [master.as_fd()];
-        ancillary.push(SendAncillaryMessage::ScmRights(&fds));
-        sendmsg(socket, &[IoSlice::new(NAME)], &mut ancillary, SendFlags::NOSIGNAL).map(drop)
+        send_master(socket.as_fd(), master.as_fd())
     }
+}
+
+/// Sends a terminal's master to whoever is to hold it.
+pub(crate) fn send_master(socket: BorrowedFd<'_>, master: BorrowedFd<'_>) -> Result<(), Errno> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    let fds = [master];
+    ancillary.push(SendAncillaryMessage::ScmRights(&fds));
+    sendmsg(socket, &[IoSlice::new(NAME)], &mut ancillary, SendFlags::NOSIGNAL).map(drop)
 }
 
 /// The session was made by an earlier step, so that the terminal can become its controlling one.

@@ -101,7 +101,11 @@ impl<'a> Child<'a> {
                 }
                 HierarchySource::Bind(path) => {
                     mount_bind(&**path, &**name)?;
-                    mount_remount(&**name, MountFlags::BIND | flags, c"")?;
+                    match mount_remount(&**name, MountFlags::BIND | flags, c"") {
+                        // In a user namespace a remount may not leave out what the host's mount has.
+                        Err(Errno::PERM) => add_attributes(tmpfs, name, cgroups.flags)?,
+                        done => done?,
+                    }
                 }
             }
         }
@@ -292,6 +296,13 @@ impl<'a> Child<'a> {
         self.root = Some(until_exec(root));
         Ok(())
     }
+}
+
+/// The lowest bits of `MS_*` and `MOUNT_ATTR_*` are the same ones.
+fn add_attributes(at: BorrowedFd<'_>, name: &CStr, flags: u32) -> Result<(), Errno> {
+    let mount = rustix::fs::openat(at, name, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+    let attributes = Attributes { set: flags.into(), ..Attributes::default() };
+    attr::set_attributes(mount.as_fd(), &attributes, false)
 }
 
 fn read_only() -> Attributes {

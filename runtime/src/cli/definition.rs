@@ -1,5 +1,8 @@
 //! What there is: every command and every flag, with the words of its help.
 
+mod checkpoint;
+mod update;
+
 /// A flag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Flag {
@@ -46,14 +49,11 @@ const fn short(letter: char, flag: Flag) -> Flag {
 pub const GLOBALS: &[Flag] = &[
     value("root", "DIR", "keep the state of containers in DIR, which should be on tmpfs"),
     value("log", "FILE", "append errors to FILE as well as writing them to stderr"),
-    value("log-format", "FORMAT", "write the log as `text` (default) or `json`"),
-    switch("debug", "log what is done"),
+    value("log-format", "text|json", "the form of the log (default: text)"),
+    switch("debug", "log what is done, to stderr if there is no --log"),
+    value("rootless", "true|false|auto", "do without cgroups that may not be made (default: auto)"),
     switch("systemd-cgroup", "let systemd make the container's cgroup"),
-    value(
-        "cgroup-manager",
-        "MANAGER",
-        "who makes cgroups: `cgroupfs` (default), `systemd` or `disabled`",
-    ),
+    value("cgroup-manager", "cgroupfs|systemd|disabled", "who makes cgroups (default: cgroupfs)"),
     short('h', switch("help", "show help")),
     short('v', switch("version", "show the version")),
 ];
@@ -62,6 +62,7 @@ const BUNDLE: Flag = short(
     'b',
     value("bundle", "DIR", "the bundle: a directory with config.json (default: the current one)"),
 );
+const CONFIG: Flag = value("config", "FILE", "read this file and not the bundle's config.json");
 const CONSOLE_SOCKET: Flag = value(
     "console-socket",
     "PATH",
@@ -81,15 +82,24 @@ pub const COMMANDS: &[Command] = &[
         count: (0, 0),
         raw: false,
         about: "report everything that is wrong with a bundle",
-        flags: &[BUNDLE],
+        flags: &[BUNDLE, CONFIG],
     },
+    Command {
+        name: "completion",
+        operands: "bash|zsh|fish",
+        count: (1, 1),
+        raw: false,
+        about: "print a script that completes command lines in a shell",
+        flags: &[],
+    },
+    checkpoint::CHECKPOINT,
     Command {
         name: "create",
         operands: "ID",
         count: (1, 1),
         raw: false,
         about: "make a container, whose process waits for `start`",
-        flags: &[BUNDLE, CONSOLE_SOCKET, PID_FILE, NO_PIVOT, NO_NEW_KEYRING, PRESERVE_FDS],
+        flags: &[BUNDLE, CONFIG, CONSOLE_SOCKET, PID_FILE, NO_PIVOT, NO_NEW_KEYRING, PRESERVE_FDS],
     },
     Command {
         name: "delete",
@@ -134,11 +144,27 @@ pub const COMMANDS: &[Command] = &[
         ],
     },
     Command {
+        name: "explain",
+        operands: "ID",
+        count: (1, 1),
+        raw: false,
+        about: "tell why a container did not start, and what to do",
+        flags: &[],
+    },
+    Command {
         name: "features",
         operands: "",
         count: (0, 0),
         raw: false,
         about: "show what this runtime can do, as JSON",
+        flags: &[],
+    },
+    Command {
+        name: "help",
+        operands: "[COMMAND]",
+        count: (0, 1),
+        raw: false,
+        about: "show help for nrun or for a command",
         flags: &[],
     },
     Command {
@@ -156,9 +182,25 @@ pub const COMMANDS: &[Command] = &[
         raw: false,
         about: "list the containers under the root",
         flags: &[
-            short('f', value("format", "FORMAT", "`table` (default) or `json`")),
+            short('f', value("format", "table|json", "how to show them (default: table)")),
             short('q', switch("quiet", "show ids only")),
         ],
+    },
+    Command {
+        name: "man",
+        operands: "[COMMAND]",
+        count: (0, 1),
+        raw: false,
+        about: "print a manual page, or write all of them",
+        flags: &[value("output", "DIR", "write every page to DIR, as nrun.8, nrun-create.8, ...")],
+    },
+    Command {
+        name: "pause",
+        operands: "ID",
+        count: (1, 1),
+        raw: false,
+        about: "stop all processes of a container, until `resume`",
+        flags: &[],
     },
     Command {
         name: "plan",
@@ -166,7 +208,24 @@ pub const COMMANDS: &[Command] = &[
         count: (0, 1),
         raw: false,
         about: "show what `create` would do, and do nothing",
-        flags: &[BUNDLE, NO_PIVOT, NO_NEW_KEYRING, PRESERVE_FDS],
+        flags: &[BUNDLE, CONFIG, NO_PIVOT, NO_NEW_KEYRING, PRESERVE_FDS],
+    },
+    Command {
+        name: "ps",
+        operands: "ID [PS OPTIONS]",
+        count: (1, usize::MAX),
+        raw: true,
+        about: "list the processes of a container, as ps(1) shows them (default: ps -ef)",
+        flags: &[short('f', value("format", "table|json", "how to show them (default: table)"))],
+    },
+    checkpoint::RESTORE,
+    Command {
+        name: "resume",
+        operands: "ID",
+        count: (1, 1),
+        raw: false,
+        about: "let the processes of a paused container go on",
+        flags: &[],
     },
     Command {
         name: "run",
@@ -176,6 +235,7 @@ pub const COMMANDS: &[Command] = &[
         about: "make a container and start it",
         flags: &[
             BUNDLE,
+            CONFIG,
             CONSOLE_SOCKET,
             PID_FILE,
             NO_PIVOT,
@@ -215,5 +275,13 @@ pub const COMMANDS: &[Command] = &[
         raw: false,
         about: "show the state of a container, as JSON",
         flags: &[],
+    },
+    Command {
+        name: "update",
+        operands: "ID",
+        count: (1, 1),
+        raw: false,
+        about: "change the limits of a container that runs",
+        flags: update::FLAGS,
     },
 ];

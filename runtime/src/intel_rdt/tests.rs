@@ -108,7 +108,8 @@ fn a_group_is_made_entered_and_removed() {
     assert_eq!(std::fs::read_to_string(file("schemata")).unwrap(), "L3:0=f\n");
     group.add(Pid::from_raw(7).unwrap()).unwrap();
     assert_eq!(std::fs::read_to_string(file("tasks")).unwrap(), "7");
-    group.update(None, Some("MB:0=50")).unwrap();
+    let change = Change::asked(Some(&group), Some(""), Some("MB:0=50")).unwrap().unwrap();
+    change.make().unwrap();
     assert_eq!(std::fs::read_to_string(file("schemata")).unwrap(), "MB:0=50\n");
     // In the real one a class goes with its files.
     for name in ["schemata", "tasks"] {
@@ -148,12 +149,18 @@ fn what_was_made_is_taken_back_on_failure_with_the_kernels_own_words() {
 
 #[test]
 fn only_a_container_with_a_class_is_updated() {
-    assert!(update(None, None, Some("")).is_ok());
-    let error = update(None, Some("L3:0=f"), None).unwrap_err().to_string();
-    assert_eq!(error, "updating a non-existent Intel RDT configuration is not supported");
+    assert!(Change::asked(None, None, Some("")).unwrap().is_none());
     let (_directory, facts) = resctrl();
     std::fs::remove_dir(facts.root.join("info/MB")).unwrap();
     let group = Group { directory: facts.root.join("gold"), ..Group::default() };
-    assert!(update(Some(&group), Some("L3:0=f"), None).is_ok());
-    assert!(update(Some(&group), None, Some("MB:0=50")).unwrap_err().to_string().contains("MBA"));
+    assert!(Change::asked(Some(&group), Some("L3:0=f"), None).unwrap().is_some());
+    let error = Change::asked(Some(&group), None, Some("MB:0=50")).unwrap_err().to_string();
+    assert_eq!(error, "Intel RDT/MBA: memory bandwidth schema is not enabled");
+    // Without a class of the container's own, the host's file system is asked first.
+    let error = Change::asked(None, Some("L3:0=f"), None).unwrap_err().to_string();
+    let expected = match probe().unwrap().is_some_and(|facts| facts.cache) {
+        true => "updating a non-existent Intel RDT configuration is not supported",
+        false => "Intel RDT/CAT: l3 cache schema is not enabled",
+    };
+    assert_eq!(error, expected);
 }

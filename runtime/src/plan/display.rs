@@ -1,6 +1,7 @@
 //! How a plan and its steps read: in `nrun plan`, in error messages, and in the golden tests.
 
 use super::Plan;
+use super::idmap::IdMap;
 use super::op::{Barrier, Bind, Carrier, Cgroups, HierarchySource, Mount, Op, Step};
 use rustix::mount::MountPropagationFlags as Propagation;
 use std::ffi::CStr;
@@ -187,7 +188,7 @@ impl Op {
                 ": effective {:#x} permitted {:#x} inheritable {:#x} ambient {:#x}",
                 sets.effective, sets.permitted, sets.inheritable, sets.ambient
             ),
-            Op::User { groups: Some(groups), .. } if !groups.is_empty() => {
+            Op::User { groups, .. } if !groups.is_empty() => {
                 format!(", with groups {groups:?}")
             }
             Op::FindExecutable { candidates, .. } => {
@@ -269,6 +270,14 @@ fn step_line(f: &mut Formatter<'_>, number: usize, step: &Step, plan: &Plan) -> 
     writeln!(f, "{number:4}  {text}{pointer}")
 }
 
+fn id_map_line(f: &mut Formatter<'_>, kind: &str, map: &IdMap) -> fmt::Result {
+    write!(f, "{kind} map: {}", map.lines.trim_end().replace('\n', ", "))?;
+    match &map.tool {
+        Some(tool) => writeln!(f, " (by `{}`)", tool.display()),
+        None => writeln!(f),
+    }
+}
+
 impl Display for Plan {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         writeln!(f, "container `{}`", self.id)?;
@@ -283,8 +292,8 @@ impl Display for Plan {
             write!(f, "{class}")?;
         }
         if let Some(maps) = &self.id_maps {
-            writeln!(f, "uid map: {}", maps.uid.trim_end().replace('\n', ", "))?;
-            writeln!(f, "gid map: {}", maps.gid.trim_end().replace('\n', ", "))?;
+            id_map_line(f, "uid", &maps.uid)?;
+            id_map_line(f, "gid", &maps.gid)?;
         }
         for (number, step) in self.by_parent.iter().enumerate() {
             write!(f, "parent ")?;

@@ -46,7 +46,7 @@ pub fn exec(
     let mut steps = Vec::with_capacity(24);
     let mut push = |op, pointer: &str| steps.push(Step { op, pointer: pointer.to_owned() });
     // With the host's privileges, which the container's user namespace takes away.
-    push(if options.by_systemd { Op::Wait(Barrier::Cgroup) } else { Op::JoinCgroup }, "");
+    push(enter_cgroup(options), "");
     if let Some(score) = process.oom_score_adj() {
         let op = Op::WriteProc {
             path: c"/proc/self/oom_score_adj".to_owned(),
@@ -59,9 +59,9 @@ pub fn exec(
     // Before anybody in the container can see us (CVE-2016-9962).
     push(Op::NotDumpable, "");
     push(Op::JoinInit { kinds: options.namespaces }, "");
-    // A joined pid namespace takes effect for children only.
     let fork = options.namespaces.contains(Kinds::PID);
     if fork {
+        // A joined pid namespace takes effect for children only.
         push(Op::Fork { namespaces: Kinds::NONE }, "");
     }
     if options.namespaces.contains(Kinds::USER) {
@@ -80,9 +80,9 @@ pub fn exec(
     if options.new_keyring {
         push(Op::Keyring(c_string(format!("_ses.{}", options.id).as_bytes(), "")?), "");
     }
-    let compile = |profile| seccomp::compile(profile, &host.seccomp);
-    let filter = options.seccomp.map(compile).transpose()?;
-    let mut privileges = process::privileges(process, host, options.at)?;
+    let filter = options.seccomp.map(|it| seccomp::compile(it, &host.seccomp)).transpose()?;
+    let rights = process::Rights::of(host, options.namespaces.contains(Kinds::USER));
+    let mut privileges = process::privileges(process, &rights, options.at)?;
     if filter.is_some() && !process.no_new_privileges().unwrap_or(false) {
         process::keep_sys_admin(&mut privileges);
     }
@@ -108,6 +108,10 @@ pub fn exec(
         sources: Vec::new(),
         steps,
     })
+}
+
+fn enter_cgroup(options: &Options<'_>) -> Op {
+    if options.by_systemd { Op::Wait(Barrier::Cgroup) } else { Op::JoinCgroup }
 }
 
 /// Why a process cannot be executed as it is asked for.

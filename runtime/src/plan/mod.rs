@@ -4,6 +4,7 @@
 //! the operations is decided here and nowhere else; each rule has a comment where it is made and a test that fails when it
 //! is broken.
 
+mod cgroups;
 pub mod devices;
 mod display;
 pub mod exec;
@@ -23,6 +24,7 @@ mod tests;
 use crate::cgroup::{self, CgroupPlan};
 use crate::host::Host;
 use crate::intel_rdt;
+use crate::rootless;
 use bundle::Checked;
 use idmap::IdMaps;
 use mounts::CgroupView;
@@ -72,6 +74,8 @@ pub struct Options {
     pub await_start: bool,
     /// Which program manages cgroups.
     pub cgroup_manager: cgroup::Manager,
+    /// `--rootless`
+    pub rootless_cgroups: rootless::Cgroups,
 }
 
 /// Everything that is done to make a container.
@@ -120,11 +124,12 @@ pub fn create(
         linux.and_then(|linux| linux.time_offsets().as_ref()).filter(|offsets| !offsets.is_empty());
     let new_user = namespaces.new.contains(Kinds::USER);
     let in_user_namespace = namespaces.all().contains(Kinds::USER);
-    let cgroup = plan_cgroup(spec, host, options)?;
-    let intel_rdt = linux
-        .and_then(|linux| linux.intel_rdt().as_ref())
-        .map(|rdt| intel_rdt::plan(rdt, &options.id, host.intel_rdt.as_ref()))
-        .transpose()?;
+    let cgroup = cgroups::plan(checked, host, options)?;
+    let intel_rdt = intel_rdt::plan_for(linux, &options.id, host)?;
+    let id_maps = linux.filter(|_| new_user).map(|linux| idmap::plan(linux, host)).transpose()?;
+    if id_maps.as_ref().is_some_and(|maps| maps.deny_setgroups) {
+        refuse_groups(process)?;
+    }
     let mut builder = Builder {
         checked,
         process,
@@ -132,12 +137,20 @@ pub fn create(
         options,
         linux,
         has_mounts: namespaces.all().contains(Kinds::MOUNT),
-        carrier: if host.privileged() { Carrier::Tree } else { Carrier::Path },
+        carrier: if host.privileged() || host.rootless.clones_mounts {
+            Carrier::Tree
+        } else {
+            Carrier::Path
+        },
         shape: namespaces::shape(&namespaces, offsets.is_some()),
         offsets,
         new_user,
         in_user_namespace,
-        stays_dumpable: in_user_namespace && (offsets.is_some() || !host.privileged()),
+        stays_dumpable: if host.privileged() {
+            in_user_namespace && offsets.is_some()
+        } else {
+            new_user || offsets.is_some()
+        },
         namespaces,
         by_parent: Vec::new(),
         sources: Vec::new(),
@@ -147,9 +160,6 @@ pub fn create(
     builder.configure_namespaces()?;
     builder.file_systems(&cgroup)?;
     builder.process()?;
-    let maps = |linux: &Linux| {
-        idmap::plan(linux.uid_mappings().as_deref(), linux.gid_mappings().as_deref(), host)
-    };
     Ok(Plan {
         id: options.id.clone(),
         document: "config.json",
@@ -157,36 +167,27 @@ pub fn create(
         shape: builder.shape,
         cgroup: Some(cgroup),
         intel_rdt,
-        id_maps: linux.filter(|_| new_user).map(maps),
+        id_maps,
         by_parent: builder.by_parent,
         sources: builder.sources,
         steps: builder.steps,
     })
 }
 
-fn plan_cgroup(
-    checked: &Checked,
-    host: &Host,
-    options: &Options,
-) -> Result<CgroupPlan, cgroup::Error> {
-    let linux = checked.spec.linux().as_ref();
-    let resources = linux.and_then(|linux| linux.resources().as_ref());
-    let pids = resources.and_then(|resources| resources.pids().as_ref());
-    let request = cgroup::Request {
-        id: &options.id,
-        path: linux.and_then(|linux| linux.cgroups_path().as_deref()),
-        resources,
-        no_pids_limit: pids.is_some_and(|pids| pids.limit() == 0)
-            && !cgroup::pids_limit_is_given(checked.text()),
-        devices: linux.and_then(|linux| linux.devices().as_deref()).unwrap_or_default(),
-        annotations: checked.spec.annotations().as_ref(),
-    };
-    let options = cgroup::Options {
-        manager: options.cgroup_manager,
-        rootless: !host.privileged(),
-        systemd: host.systemd.as_ref(),
-    };
-    cgroup::plan(&request, &host.cgroup, &options)
+/// Whether there is nothing in a config.json that this version cannot do on any host.
+pub fn can(spec: &Spec) -> bool {
+    unsupported::refuse(spec).is_ok()
+}
+
+/// Refused before anything is made, because setgroups(2) is going to be denied (runc's words).
+fn refuse_groups(process: &Process) -> Result<(), Error> {
+    if process.user().additional_gids().as_deref().unwrap_or_default().is_empty() {
+        return Ok(());
+    }
+    Err(Error::new(
+        "/process/user/additionalGids",
+        "cannot set any additional groups in a rootless container whose only group is the caller's own",
+    ))
 }
 
 /// The plan while it is being made: each method adds its steps after those of the one before.
@@ -225,7 +226,8 @@ impl Builder<'_> {
     /// cgroup of whoever makes it. Joined namespaces before those that are to belong to a joined user namespace.
     fn enter_namespaces(&mut self) -> Result<(), Error> {
         // Out of reach of tracers before anybody in a joined pid namespace can see us.
-        if !self.stays_dumpable {
+        let hidden = !self.stays_dumpable;
+        if hidden && self.host.privileged() {
             self.push(Op::NotDumpable, "");
         }
         // The cgroup is entered by the first process, while it still has the host's privileges.
@@ -236,12 +238,14 @@ impl Builder<'_> {
             },
             "/linux/cgroupsPath",
         );
-        if self.in_user_namespace && !self.new_user && self.host.privileged() {
-            // For the same reason: a joined user namespace takes away the right to raise a limit.
+        if self.limits_come_first() {
             let limits = self.limits();
             self.steps.extend(limits);
         }
-        let joins = namespaces::join(&self.namespaces, self.host.privileged());
+        if hidden && !self.host.privileged() {
+            self.push(Op::NotDumpable, "");
+        }
+        let joins = namespaces::join(&self.namespaces, self.host.administers());
         self.steps.extend(joins);
         if let Some(namespaces) = self.shape.stage {
             self.push(Op::Fork { namespaces }, "/linux/namespaces");
@@ -281,7 +285,7 @@ impl Builder<'_> {
             // The child has lost the privilege to raise a hard limit or lower its score.
             let limits = self.limits();
             self.by_parent.extend(limits);
-        } else if !self.in_user_namespace || !self.host.privileged() {
+        } else if !self.limits_come_first() {
             let limits = self.limits();
             self.steps.extend(limits);
         }
@@ -292,6 +296,12 @@ impl Builder<'_> {
         // Modes of nodes and directories are given in full; the container's own umask is set at the end.
         self.push(Op::Umask(0), "");
         Ok(())
+    }
+
+    /// A user namespace that is joined takes away the right to raise a limit; and but for the host's root, nobody can write to the /proc
+    /// entry of a process that is hidden, be it its own.
+    fn limits_come_first(&self) -> bool {
+        !self.new_user && (self.in_user_namespace || !self.host.privileged())
     }
 
     /// Limits and the score of the out-of-memory killer.
@@ -393,7 +403,7 @@ impl Builder<'_> {
     }
 
     fn mounts(&mut self, cgroup: &CgroupPlan, propagation: Propagation) -> Result<(), Error> {
-        let views: Vec<CgroupView> = cgroup_views(cgroup);
+        let views: Vec<CgroupView> = cgroups::views(cgroup, &self.host.cgroup);
         let context = mounts::Context {
             bundle: &self.checked.bundle,
             carrier: self.carrier,
@@ -419,7 +429,8 @@ impl Builder<'_> {
         if bound {
             return Ok(());
         }
-        let bind = self.in_user_namespace.then_some(self.carrier);
+        let nested = self.in_user_namespace || self.host.in_user_namespace;
+        let bind = nested.then_some(self.carrier);
         let devices = self.linux.and_then(|linux| linux.devices().as_deref()).unwrap_or_default();
         let steps = devices::plan(devices, bind, &mut self.sources)?;
         self.steps.extend(steps);
@@ -461,7 +472,11 @@ impl Builder<'_> {
             None => None,
         };
         let no_new_privileges = self.process.no_new_privileges().unwrap_or(false);
-        let mut steps = process::privileges(self.process, self.host, "/process")?;
+        let mut steps = process::privileges(
+            self.process,
+            &process::Rights::of(self.host, self.in_user_namespace),
+            "/process",
+        )?;
         if filter.is_some() && !no_new_privileges {
             process::keep_sys_admin(&mut steps);
         }
@@ -526,25 +541,6 @@ fn bind_propagation(root: Propagation) -> Propagation {
         return Propagation::DOWNSTREAM | Propagation::REC;
     }
     Propagation::PRIVATE | Propagation::REC
-}
-
-/// How the container's cgroups are shown under /sys/fs/cgroup.
-fn cgroup_views(cgroup: &CgroupPlan) -> Vec<CgroupView> {
-    let root = std::path::Path::new("/sys/fs/cgroup");
-    let view = |member: &cgroup::Member| CgroupView {
-        name: member
-            .mount
-            .strip_prefix(root)
-            .ok()
-            .filter(|name| !name.as_os_str().is_empty())
-            .map(|name| name.to_string_lossy().into_owned()),
-        controllers: match member.version {
-            cgroup::Version::V1 => member.controllers.clone(),
-            cgroup::Version::V2 => Vec::new(),
-        },
-        path: member.directory(),
-    };
-    cgroup.members.iter().map(view).collect()
 }
 
 /// A string for the kernel.

@@ -169,8 +169,10 @@ pub enum Op {
         uid: u32,
         /// Group id.
         gid: u32,
-        /// Supplementary groups; `None` where setgroups(2) is denied (rootless, a mapping of one id).
-        groups: Option<Vec<u32>>,
+        /// Supplementary groups.
+        groups: Vec<u32>,
+        /// setgroups(2) may be denied in the user namespace: without groups to set, those of the caller stay then.
+        may_be_denied: bool,
     },
     /// Give our standard streams to the container's user, who could not open /dev/stdout otherwise.
     StandardStreams {

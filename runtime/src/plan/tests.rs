@@ -153,6 +153,90 @@ fn golden_terminal_binds_sysctls_and_a_read_only_root() {
     golden("terminal-and-binds", &plan(&hybrid(), &options(), edit).unwrap());
 }
 
+/// An ordinary user without anything that was delegated, and the container of `spec --rootless`.
+fn user() -> Host {
+    Host { uid: 1000, gid: 1000, capabilities: 0, ..hybrid() }
+}
+
+fn rootless_config(config: &mut Value) {
+    let options = bundle::generate::Options { rootless: Some((1000, 1000)), ..Default::default() };
+    let text = bundle::generate::to_json(&bundle::generate::spec(options));
+    *config = serde_json::from_str(&text).expect("a generated config.json");
+    config["process"]["terminal"] = json!(false);
+}
+
+#[test]
+fn golden_rootless_without_delegation() {
+    golden("rootless", &plan(&user(), &options(), rootless_config).unwrap());
+}
+
+#[test]
+fn golden_rootless_with_subordinate_ids_and_a_delegated_cgroup() {
+    let mut host = Host { cgroup: unified().cgroup, ..user() };
+    if let Layout::Unified(unified) = &mut host.cgroup {
+        unified.own = "/user.slice/user-1000.slice/user@1000.service/app.slice/shell.scope".into();
+    }
+    host.rootless.cgroups = vec!["/sys/fs/cgroup".into()];
+    host.rootless.newuidmap = Some("/usr/bin/newuidmap".into());
+    host.rootless.newgidmap = Some("/usr/bin/newgidmap".into());
+    let edit = |config: &mut Value| {
+        rootless_config(config);
+        let mapping = json!([{"containerID": 0, "hostID": 1000, "size": 1},
+            {"containerID": 1, "hostID": 100_000, "size": 65_536}]);
+        config["linux"]["uidMappings"] = mapping.clone();
+        config["linux"]["gidMappings"] = mapping;
+        config["process"]["user"] = json!({"uid": 5, "gid": 5, "additionalGids": [7]});
+        config["linux"]["resources"]["pids"] = json!({"limit": 32});
+    };
+    golden("rootless-delegated", &plan(&host, &options(), edit).unwrap());
+}
+
+#[test]
+fn golden_root_of_a_user_namespace() {
+    let host = Host { in_user_namespace: true, ..hybrid() };
+    golden("nested-root", &plan(&host, &options(), |_| {}).unwrap());
+}
+
+#[test]
+fn groups_that_cannot_be_set_are_refused_before_anything_is_made() {
+    let edit = |config: &mut Value| {
+        rootless_config(config);
+        config["process"]["user"]["additionalGids"] = json!([0]);
+    };
+    let error = plan(&user(), &options(), edit).unwrap_err().to_string();
+    assert!(error.starts_with("config.json /process/user/additionalGids: "), "{error}");
+}
+
+#[test]
+fn a_strict_caller_does_not_go_without_cgroups() {
+    let strict = Options { rootless_cgroups: crate::rootless::Cgroups::Strict, ..options() };
+    let members = |options: &Options| {
+        let plan = plan(&user(), options, rootless_config).unwrap();
+        plan.cgroup.map_or(0, |cgroup| cgroup.members.len())
+    };
+    assert_eq!(members(&options()), 0);
+    assert!(members(&strict) > 0);
+}
+
+#[test]
+fn a_user_is_hidden_before_it_enters_somebody_elses_namespaces_and_after_its_limits() {
+    let edit = |config: &mut Value| {
+        rootless_config(config);
+        config["linux"].as_object_mut().unwrap().retain(|key, _| !key.ends_with("Mappings"));
+        config["process"]["oomScoreAdj"] = json!(7);
+        for namespace in config["linux"]["namespaces"].as_array_mut().unwrap() {
+            if namespace["type"] == "user" || namespace["type"] == "pid" {
+                namespace["path"] = json!("/proc/7/ns/x");
+            }
+        }
+    };
+    let plan = plan(&user(), &options(), edit).unwrap();
+    let hidden = place(&plan, |op| matches!(op, Op::NotDumpable));
+    assert!(last(&plan, |op| matches!(op, Op::WriteProc { .. })) < hidden);
+    assert!(hidden < place(&plan, |op| matches!(op, Op::JoinNamespace { .. })));
+    assert!(plan.by_parent.is_empty());
+}
+
 /// The place of the first step that is wanted.
 fn place(plan: &Plan, wanted: impl Fn(&Op) -> bool) -> usize {
     let found = plan.steps.iter().position(|step| wanted(&step.op));

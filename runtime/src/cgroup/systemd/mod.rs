@@ -15,6 +15,7 @@ mod unit;
 mod value;
 
 pub use manager::{Facts, probe, set_resources};
+pub use properties::round_quota;
 pub(super) use properties::round_up_quota;
 pub(super) use unit::plan;
 pub use unit::{Unit, UnitPlan};

@@ -156,6 +156,14 @@ pub(in super::super) fn round_up_quota(resources: &LinuxResources) -> Option<i64
     i64::try_from(rounded).ok()
 }
 
+/// Makes it so. Files and properties are planned from the same limits then.
+pub fn round_quota(resources: &mut LinuxResources) {
+    let quota = round_up_quota(resources);
+    if let (Some(cpu), Some(_)) = (resources.cpu_mut(), quota) {
+        cpu.set_quota(quota);
+    }
+}
+
 fn quota(resources: &LinuxResources, list: &mut Vec<Property>) {
     let Some(cpu) = resources.cpu() else { return };
     let period = cpu.period().filter(|period| *period != 0);

@@ -1,0 +1,72 @@
+//! What config.json and the command line say about the container's cgroup, as the planner of cgroups asks for it, and how the
+//! container sees it.
+
+use super::Options;
+use super::mounts::CgroupView;
+use crate::cgroup::{self, CgroupPlan};
+use crate::host::Host;
+use crate::rootless;
+use bundle::Checked;
+
+/// Decides where the container's cgroup is and what is written to it.
+pub(super) fn plan(
+    checked: &Checked,
+    host: &Host,
+    options: &Options,
+) -> Result<CgroupPlan, cgroup::Error> {
+    let linux = checked.spec.linux().as_ref();
+    let resources = linux.and_then(|linux| linux.resources().as_ref());
+    let pids = resources.and_then(|resources| resources.pids().as_ref());
+    let request = cgroup::Request {
+        id: &options.id,
+        path: linux.and_then(|linux| linux.cgroups_path().as_deref()),
+        resources,
+        no_pids_limit: pids.is_some_and(|pids| pids.limit() == 0)
+            && !cgroup::pids_limit_is_given(checked.text()),
+        devices: linux.and_then(|linux| linux.devices().as_deref()).unwrap_or_default(),
+        annotations: checked.spec.annotations().as_ref(),
+    };
+    let options = cgroup::Options {
+        manager: options.cgroup_manager,
+        rootless: match options.rootless_cgroups {
+            rootless::Cgroups::Auto => !host.privileged(),
+            rootless::Cgroups::Lenient => true,
+            rootless::Cgroups::Strict => false,
+        },
+        delegated: (!host.privileged()).then_some(&host.rootless.cgroups),
+        systemd: host.systemd.as_ref(),
+    };
+    cgroup::plan(&request, &host.cgroup, &options)
+}
+
+/// How the container's cgroups are shown under /sys/fs/cgroup. In a hierarchy where it has none of its own, it is in the caller's.
+pub(super) fn views(cgroup: &CgroupPlan, layout: &cgroup::Layout) -> Vec<CgroupView> {
+    let root = std::path::Path::new("/sys/fs/cgroup");
+    let view = |mount: &std::path::Path, controllers: &[String], path| CgroupView {
+        name: mount
+            .strip_prefix(root)
+            .ok()
+            .filter(|name| !name.as_os_str().is_empty())
+            .map(|name| name.to_string_lossy().into_owned()),
+        controllers: controllers.to_vec(),
+        path,
+    };
+    let mut views: Vec<CgroupView> = cgroup
+        .members
+        .iter()
+        .map(|member| match member.version {
+            cgroup::Version::V1 => view(&member.mount, &member.controllers, member.directory()),
+            cgroup::Version::V2 => view(&member.mount, &[], member.directory()),
+        })
+        .collect();
+    let is_member = |mount: &std::path::Path| {
+        cgroup.members.iter().any(|member| member.mount.as_path() == mount)
+    };
+    for hierarchy in layout.hierarchies().iter().filter(|one| !is_member(&one.mount)) {
+        views.push(view(&hierarchy.mount, &hierarchy.controllers, hierarchy.own_directory()));
+    }
+    if let Some(unified) = layout.unified().filter(|one| !is_member(&one.mount)) {
+        views.push(view(&unified.mount, &[], unified.own_directory()));
+    }
+    views
+}

@@ -1,0 +1,79 @@
+//! `nrun update`: changes the limits of a container.
+//!
+//! What is asked for is laid over what the container has, the difference is written, and the result is kept in the state's
+//! config.json: the next update starts from it.
+
+mod resources;
+
+use crate::cgroup::{self, Change, systemd};
+use crate::cli::Parsed;
+use crate::create;
+use crate::error::{Error, Result};
+use crate::id::ContainerId;
+use crate::intel_rdt;
+use crate::log::Log;
+use crate::record::Record;
+use crate::state::Status;
+use serde_json::Value;
+
+/// Changes the limits. All of them, or none.
+///
+/// # Errors
+/// When the container does not run, a limit is none, or cannot be set.
+pub fn run(parsed: &Parsed, log: &Log) -> Result<()> {
+    let id = ContainerId::new(&parsed.operands[0])?;
+    let record = Record::open(&create::root(parsed), &id)?;
+    let (asked, warnings) = resources::asked(parsed)?;
+    let class = intel_rdt::Change::asked(
+        record.saved.intel_rdt.as_ref(),
+        parsed.value("l3-cache-schema"),
+        parsed.value("mem-bw-schema"),
+    )?;
+    if Status::of(&record.saved, record.awaits_start())? == Status::Stopped {
+        return Err(Error::State(format!("cannot update container `{id}`: container not running")));
+    }
+    warnings.iter().for_each(|warning| log.warning(warning));
+    let mut config = record.config()?;
+    let old = config.pointer(POINTER).cloned().unwrap_or_default();
+    let new = resources::merge(&old, &asked);
+    apply(&record, &old, &new, &asked)?;
+    class.map_or(Ok(()), |class| class.make())?;
+    keep(&mut config, new);
+    record.replace_config(&config)
+}
+
+/// Where a container's limits are in its config.json.
+const POINTER: &str = "/linux/resources";
+
+fn apply(record: &Record, old: &Value, new: &Value, asked: &Value) -> Result<()> {
+    let own = record.cgroup();
+    let (mut old, mut new) = (resources::typed(old).unwrap_or_default(), resources::typed(new)?);
+    if record.saved.unit.is_some() {
+        systemd::round_quota(&mut old);
+        systemd::round_quota(&mut new);
+    }
+    let change =
+        Change { old: &old, new: &new, asked: &|pointer| resources::names(asked, pointer) };
+    let plan = cgroup::plan_update(&change, own.paths(), &own.controllers()?)?;
+    if (change.asked)("/memory/limit") || (change.asked)("/memory/swap") {
+        cgroup::check_memory(change.new, own.paths())?;
+    }
+    let Some(unit) = &record.saved.unit else { return Ok(own.update(&plan)?) };
+    // systemd first: it writes to the files, too, and not all that we do.
+    let unified = own.paths().legacy().is_empty();
+    systemd::set_resources(unit, change.new, unified)?;
+    own.update(&plan).map_err(|error| {
+        // The files have their former values again; what systemd says is of less use than why they have.
+        let _ = systemd::set_resources(unit, change.old, unified);
+        error.into()
+    })
+}
+
+fn keep(config: &mut Value, resources: Value) {
+    if let Value::Object(config) = config {
+        let linux = config.entry("linux").or_insert_with(|| Value::Object(Default::default()));
+        if let Value::Object(linux) = linux {
+            linux.insert("resources".into(), resources);
+        }
+    }
+}

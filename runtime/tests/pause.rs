@@ -1,0 +1,176 @@
+//! `pause` and `resume`: every process stops, and goes on; signals, exec and delete of a paused container.
+
+use std::fs;
+use std::time::Duration;
+
+use nconform::fixture::{BundleDir, Container, Output, Runtime, Sandbox, cgroups};
+
+/// Counts on standard output, as fast as it can.
+fn counter() -> BundleDir {
+    BundleDir::new().shell("i=0; while :; do i=$((i + 1)); echo $i; sleep 0.01; done")
+}
+
+#[track_caller]
+fn call(runtime: &Runtime, command: &str, id: &str) -> Output {
+    runtime.call([command, id]).run()
+}
+
+#[track_caller]
+fn refused(output: Output, words: &str) {
+    let output = output.exits(1);
+    assert!(output.stderr().contains(words), "{output}");
+}
+
+/// Whether the container still writes.
+fn counts(container: &Container<'_>) -> bool {
+    let before = container.output().stdout();
+    for _ in 0..50 {
+        std::thread::sleep(Duration::from_millis(20));
+        if container.output().stdout() != before {
+            return true;
+        }
+    }
+    false
+}
+
+#[test]
+fn a_paused_container_stands_still_until_it_is_resumed() {
+    let sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let bundle = counter();
+    let container = runtime.start(&bundle);
+    assert!(counts(&container));
+    let _ = call(&runtime, "pause", container.id()).ok();
+    assert_eq!(container.status(), "paused");
+    assert!(!counts(&container));
+    refused(call(&runtime, "pause", container.id()), "container not running");
+    let listed = runtime.call(["list"]).run().ok().stdout();
+    assert!(listed.contains(" paused "), "{listed}");
+    let _ = call(&runtime, "resume", container.id()).ok();
+    assert_eq!(container.status(), "running");
+    assert!(counts(&container));
+    refused(call(&runtime, "resume", container.id()), "container not paused");
+    let _ = runtime.call(["delete", "--force", container.id()]).run().ok();
+    sandbox.assert_clean();
+}
+
+#[test]
+fn every_process_of_the_container_is_paused() {
+    let _sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let bundle = BundleDir::new().shell("sleep 60 & sleep 60 & sleep 60");
+    let container = runtime.start(&bundle);
+    let script = "trap 'echo woken' USR1; while :; do sleep 0.01; done";
+    let (mut exec, output) = runtime.call(["exec", container.id(), "sh", "-c", script]).start();
+    let members = || cgroups::read(container.id(), "cgroup.procs").unwrap_or_default();
+    for _ in 0..1000 {
+        if members().lines().count() >= 5 {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let _ = call(&runtime, "pause", container.id()).ok();
+    for pid in members().lines() {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("a process");
+        let state = stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().next());
+        // v1's freezer shows its tasks as D, v2's as S or D.
+        assert!(matches!(state, Some("S" | "D")), "{stat}");
+    }
+    let _ = call(&runtime, "resume", container.id()).ok();
+    let _ = runtime.call(["delete", "--force", container.id()]).run().ok();
+    let _ = exec.wait().expect("wait for exec");
+    drop(output);
+}
+
+#[test]
+fn a_created_container_can_be_paused_and_is_created_again_after() {
+    let _sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let bundle = counter();
+    let container = runtime.create(&bundle, [""; 0]);
+    let _ = call(&runtime, "pause", container.id()).ok();
+    assert_eq!(container.status(), "paused");
+    let _ = call(&runtime, "resume", container.id()).ok();
+    assert_eq!(container.status(), "created");
+    let _ = container.start().ok();
+    assert!(counts(&container));
+}
+
+#[test]
+fn a_stopped_or_unknown_container_cannot_be_paused_or_resumed() {
+    let _sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let bundle = BundleDir::new();
+    let container = runtime.start(&bundle);
+    container.wait();
+    refused(call(&runtime, "pause", container.id()), "container not running");
+    refused(call(&runtime, "resume", container.id()), "container not paused");
+    for command in ["pause", "resume"] {
+        refused(call(&runtime, command, "nobody"), "container does not exist");
+    }
+}
+
+#[test]
+fn a_paused_container_can_be_killed_and_other_signals_wait_for_it() {
+    let sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let bundle = BundleDir::new()
+        .shell("trap 'echo got it; exit 3' TERM; echo ready; while :; do sleep 0.01; done");
+    let container = runtime.start(&bundle);
+    while !container.output().stdout().contains("ready") {
+        std::thread::yield_now();
+    }
+    let _ = call(&runtime, "pause", container.id()).ok();
+    let _ = container.kill("TERM").ok();
+    assert_eq!(container.status(), "paused");
+    assert_eq!(container.output().stdout(), "ready\n");
+    let _ = call(&runtime, "resume", container.id()).ok();
+    container.wait();
+    assert_eq!(container.output().stdout(), "ready\ngot it\n");
+    let _ = container.delete().ok();
+
+    for kill in [&["kill"][..], &["kill", "--all"]] {
+        let container = runtime.start(&bundle);
+        let _ = call(&runtime, "pause", container.id()).ok();
+        let _ = runtime.call(kill).args([container.id(), "KILL"]).run().ok();
+        container.wait();
+        let _ = container.delete().ok();
+    }
+    sandbox.assert_clean();
+}
+
+/// As on a host that has v1 only: frozen there, a process does not see SIGKILL before it is thawed.
+#[test]
+fn a_container_that_v1s_freezer_holds_can_be_killed() {
+    let _sandbox = Sandbox::enter();
+    if cgroups::unified() {
+        return;
+    }
+    let runtime = Runtime::under_test();
+    let bundle = BundleDir::new().args(["sleep", "60"]);
+    let container = runtime.start(&bundle);
+    let groups = cgroups::named(container.id());
+    let freezer = groups.iter().map(|group| group.join("freezer.state")).find(|file| file.exists());
+    fs::write(freezer.expect("a v1 freezer"), "FROZEN").expect("freeze");
+    for _ in 0..1000 {
+        if container.status() == "paused" {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let _ = container.kill("KILL").ok();
+    container.wait();
+    let _ = container.delete().ok();
+}
+
+#[test]
+fn a_paused_container_is_not_deleted_without_force() {
+    let sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let bundle = counter();
+    let container = runtime.start(&bundle);
+    let _ = call(&runtime, "pause", container.id()).ok();
+    refused(container.delete(), "that is not stopped: paused");
+    let _ = runtime.call(["delete", "--force", container.id()]).run().ok();
+    sandbox.assert_clean();
+}
