@@ -177,3 +177,50 @@ fn a_limit_that_the_kernel_refuses_is_reported_and_nothing_is_left() {
     assert_eq!(std::fs::read_dir(runtime.root()).expect("the root").count(), 0);
     sandbox.assert_clean();
 }
+
+#[test]
+fn a_memory_limit_below_the_use_is_refused_where_that_is_asked_for() {
+    let _sandbox = Sandbox::enter();
+    let memory = json!({"memory": {"limit": 64 << 20, "checkBeforeUpdate": true}});
+    let bundle = with_resources(&memory);
+    let runtime = Runtime::under_test();
+    let container = runtime.start(&bundle);
+    let update = |limit: &str| runtime.call(["update", "--memory", limit, container.id()]).run();
+    let output = update("4096").exits(1);
+    assert!(output.stderr().contains("bytes are in use"), "{output}");
+    assert_eq!(container.status(), "running");
+    let file = if cgroups::unified() { "memory.max" } else { "memory.limit_in_bytes" };
+    assert_eq!(cgroups::read(container.id(), file).as_deref(), Some("67108864"));
+    let _ = update("32M").ok();
+    assert_eq!(cgroups::read(container.id(), file).as_deref(), Some("33554432"));
+}
+
+#[test]
+fn a_limit_of_no_processes_is_one() {
+    let _sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let bundle = with_resources(&json!({"pids": {"limit": 0}}));
+    let container = runtime.create(&bundle, [""; 0]);
+    assert_eq!(cgroups::read(container.id(), "pids.max").as_deref(), Some("1"));
+}
+
+#[test]
+fn an_absent_limit_of_processes_is_none() {
+    assert_limits(&json!({"pids": {}}), &[("pids.max", "max", "pids.max", "max")]);
+}
+
+#[test]
+fn cache_allocation_without_resctrl_is_refused_before_anything_is_made() {
+    let _sandbox = Sandbox::enter();
+    if Path::new("/sys/fs/resctrl/schemata").exists() {
+        return;
+    }
+    let runtime = Runtime::under_test();
+    let bundle = BundleDir::new().set("/linux/intelRdt/closID", "gold");
+    let output = runtime.try_create(&bundle).exits(1);
+    assert!(
+        output.stderr().contains("config.json /linux/intelRdt: needs the `resctrl`"),
+        "{output}"
+    );
+    assert_eq!(std::fs::read_dir(runtime.root()).expect("the root").count(), 0);
+}

@@ -3,11 +3,12 @@
 //! These tests keep the host's own /run, in which systemd is reached, and clean up by the names of their units. As another
 //! user than root they talk to that user's systemd.
 
+use std::ffi::OsStr;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use nconform::fixture::{BundleDir, Runtime, cgroups, unique_name};
+use nconform::fixture::{BundleDir, Capture, Runtime, cgroups, unique_name};
 use serde_json::json;
 
 const FLAG: &str = "--systemd-cgroup";
@@ -280,6 +281,98 @@ fn a_sub_cgroup_is_made_where_it_is_asked_for() {
     let _ = container.exec(["true"]).ok();
     let _ = runtime.call(["delete", "--force", container.id()]).run().ok();
     assert_gone(&unit, container.id());
+}
+
+#[test]
+fn an_update_changes_the_unit_and_the_files() {
+    if !is_here() {
+        return;
+    }
+    let runtime = with_systemd();
+    let bundle = sleeper().set("/linux/resources/memory/limit", 64 << 20);
+    let container = runtime.start(&bundle);
+    let unit = format!("nrun-{}.scope", container.id());
+    let update = |args: &[&str]| {
+        // Without the flag: which manager it is stands in the state.
+        Capture::of(runtime.program())
+            .args([OsStr::new("--root"), runtime.root().as_os_str(), OsStr::new("update")])
+            .args(args)
+            .args([container.id()])
+            .run()
+    };
+    let limits = ["--memory", "100M", "--pids-limit", "50", "--cpu-quota", "30001"];
+    let _ = update(&limits).ok();
+    let v2 = cgroups::unified();
+    let quota = if v2 { "31000 100000" } else { "31000" };
+    assert_eq!(property(&unit, if v2 { "MemoryMax" } else { "MemoryLimit" }), "104857600");
+    assert_eq!(property(&unit, "TasksMax"), "50");
+    assert_eq!(property(&unit, "CPUQuotaPerSecUSec"), "310ms");
+    let files = [
+        ("memory.limit_in_bytes", "memory.max", "104857600"),
+        ("pids.max", "pids.max", "50"),
+        ("cpu.cfs_quota_us", "cpu.max", quota),
+    ];
+    let check = || {
+        for (v1_file, v2_file, value) in files {
+            let file = if v2 { v2_file } else { v1_file };
+            assert_eq!(cgroups::read(&unit, file).as_deref(), Some(value), "{file}");
+        }
+    };
+    check();
+    systemctl(&["daemon-reload"]);
+    check();
+    let _ = update(&["--cpuset-cpus", "4000"]).exits(1);
+    assert_eq!(property(&unit, "TasksMax"), "50");
+    check();
+    let _ = runtime.call(["delete", "--force", container.id()]).run().ok();
+    assert_gone(&unit, container.id());
+}
+
+/// In a user's session: with that user's systemd, over that user's bus.
+#[test]
+fn a_users_container_is_a_scope_of_the_users_systemd() {
+    if rustix::process::geteuid().is_root() {
+        let _ = is_here();
+        return;
+    }
+    let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    let map = |id| json!([{"containerID": 0, "hostID": id, "size": 1}]);
+    let bundle = sleeper()
+        .push("/linux/namespaces", json!({"type": "user"}))
+        .push("/linux/namespaces", json!({"type": "cgroup"}))
+        .set("/linux/uidMappings", map(uid))
+        .set("/linux/gidMappings", map(gid))
+        .set(
+            "/mounts/2/options",
+            json!(["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"]),
+        )
+        .set("/linux/resources/memory/limit", 64 << 20)
+        .set("/linux/resources/pids/limit", 40);
+    for private in [false, true] {
+        let globals = Runtime::under_test().with_globals([FLAG]);
+        let runtime = &globals;
+        let id = runtime.new_id();
+        let mut create = runtime.bundle_call("create", &bundle, [""; 0], &id);
+        if private {
+            // Without a bus there is the manager's own socket.
+            create = create.env("DBUS_SESSION_BUS_ADDRESS", "unix:path=/nonexistent");
+        }
+        let _ = create.run().ok();
+        let _ = runtime.call(["start", &id]).run().ok();
+        let unit = format!("nrun-{id}.scope");
+        assert_eq!(property(&unit, "ActiveState"), "active");
+        assert_eq!(property(&unit, "TasksMax"), "40");
+        assert_eq!(property(&unit, "MemoryMax"), "67108864");
+        assert_eq!(cgroups::read(&unit, "memory.max").as_deref(), Some("67108864"));
+        let group = property(&unit, "ControlGroup");
+        assert!(group.ends_with(&format!("/user@{uid}.service/user.slice/{unit}")), "{group}");
+        let exec = runtime.call(["exec", &id, "cat", "/proc/self/cgroup"]).run().ok();
+        assert_eq!(exec.text(), "0::/", "it is where the container is, the root of its namespace");
+        let _ = runtime.call(["update", "--pids-limit", "50", &id]).run().ok();
+        assert_eq!(property(&unit, "TasksMax"), "50");
+        let _ = runtime.call(["delete", "--force", &id]).run().ok();
+        assert_gone(&unit, &id);
+    }
 }
 
 #[test]
