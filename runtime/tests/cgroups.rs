@@ -2,6 +2,7 @@
 //!
 //! The files are named for v1 and v2; which of the two is looked for follows from the machine.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use nconform::fixture::{BundleDir, Runtime, Sandbox, cgroups, unique_name};
@@ -223,4 +224,35 @@ fn cache_allocation_without_resctrl_is_refused_before_anything_is_made() {
         "{output}"
     );
     assert_eq!(std::fs::read_dir(runtime.root()).expect("the root").count(), 0);
+}
+
+#[test]
+fn a_container_that_may_write_to_its_cgroup_owns_it_on_v2_and_not_on_v1() {
+    let _sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let map = json!([{"containerID": 0, "hostID": 100_000, "size": 65536}]);
+    let bundle = BundleDir::new()
+        .args(["sleep", "60"])
+        .push("/linux/namespaces", json!({"type": "user"}))
+        .push("/linux/namespaces", json!({"type": "cgroup"}))
+        .set("/linux/uidMappings", map.clone())
+        .set("/linux/gidMappings", map)
+        .set("/mounts/6/options", json!(["nosuid", "noexec", "nodev"]));
+    let container = runtime.start(&bundle);
+    let owner = if cgroups::unified() { 100_000 } else { 0 };
+    for directory in cgroups::named(container.id()) {
+        let found = std::fs::metadata(&directory).expect("a cgroup").uid();
+        assert_eq!(found, owner, "{}", directory.display());
+        let limit = std::fs::metadata(directory.join("memory.max"));
+        assert!(
+            limit.is_ok_and(|limit| limit.uid() == 0) || !cgroups::unified(),
+            "the limit is ours"
+        );
+    }
+    if cgroups::unified() {
+        let _ = container.exec(["mkdir", "/sys/fs/cgroup/inner"]).ok();
+        let script =
+            "echo 0 >/sys/fs/cgroup/inner/cgroup.procs && ! echo max >/sys/fs/cgroup/memory.max";
+        let _ = container.exec(["sh", "-c", script]).ok();
+    }
 }

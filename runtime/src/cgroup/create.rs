@@ -14,7 +14,7 @@ use rustix::process::Pid;
 
 use super::plan::{CgroupPlan, Devices, Member, OnMissing, Version, Write};
 use super::systemd::{Unit, UnitPlan};
-use super::{Error, Paths, files};
+use super::{Error, Paths, files, owner};
 
 /// A container's cgroup: its directories in every hierarchy.
 #[derive(Debug)]
@@ -275,8 +275,11 @@ fn make_all(plan: &CgroupPlan, pid: Option<Pid>) -> Result<(Paths, Vec<PathBuf>)
     for member in &plan.members {
         match make(member, pid, &mut made) {
             Ok(()) => member.record(&mut paths),
-            Err(error) if member.optional && denied(&error) => {}
+            Err(error) if member.optional && denied(&error) => continue,
             Err(error) => return Err(error),
+        }
+        if let Some(owner) = plan.owner {
+            owner::give(&member.directory(), owner)?;
         }
     }
     Ok((paths, made.keep()))

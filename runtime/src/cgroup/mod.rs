@@ -14,6 +14,7 @@ mod files;
 mod layout;
 mod location;
 mod memory_check;
+mod owner;
 mod paths;
 mod pids;
 mod plan;

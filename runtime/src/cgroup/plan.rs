@@ -58,6 +58,8 @@ pub struct Request<'a> {
     pub devices: &'a [LinuxDevice],
     /// `linux.resources.pids` is there, but has no limit in it: the types read that as a limit of 0.
     pub no_pids_limit: bool,
+    /// The user of the host to whom the container's part of v2 is to belong.
+    pub owner: Option<u32>,
     /// `annotations`: some are for systemd.
     pub annotations: Option<&'a HashMap<String, String>>,
 }
@@ -201,6 +203,8 @@ pub enum Devices {
 pub struct CgroupPlan {
     /// The unit in which systemd makes the directories that it knows of, around the container's first process.
     pub unit: Option<systemd::UnitPlan>,
+    /// The user of the host who owns the container's directory, where v2 is alone.
+    pub owner: Option<u32>,
     /// A directory in each hierarchy.
     pub members: Vec<Member>,
     /// The device rules.
@@ -226,7 +230,12 @@ pub fn plan(
     let resources = request.resources.unwrap_or(&none);
     if options.manager == Manager::Disabled {
         refuse_limits(resources)?;
-        return Ok(CgroupPlan { unit: None, members: Vec::new(), devices: Devices::Inherit });
+        return Ok(CgroupPlan {
+            unit: None,
+            owner: None,
+            members: Vec::new(),
+            devices: Devices::Inherit,
+        });
     }
     let user =
         options.manager == Manager::Systemd && options.systemd.is_some_and(|facts| facts.user);
@@ -261,7 +270,8 @@ pub fn plan(
     }
     let devices =
         if restricted { Devices::Inherit } else { place_devices(request, resources, &members)? };
-    Ok(CgroupPlan { unit, members, devices })
+    let owner = request.owner.filter(|_| matches!(layout, Layout::Unified(_)));
+    Ok(CgroupPlan { unit, owner, members, devices })
 }
 
 fn plan_unit(
@@ -489,6 +499,9 @@ impl fmt::Display for CgroupPlan {
             }
             for write in &member.writes {
                 writeln!(f, "  {write}")?;
+            }
+            if let Some(owner) = self.owner {
+                writeln!(f, "  owned by user {owner}")?;
             }
         }
         match &self.devices {

@@ -7,6 +7,8 @@ use crate::cgroup::{self, CgroupPlan};
 use crate::host::Host;
 use crate::rootless;
 use bundle::Checked;
+use oci_spec::runtime::{LinuxIdMapping, LinuxNamespaceType, Mount, Spec};
+use std::path::Path;
 
 /// Decides where the container's cgroup is and what is written to it.
 pub(super) fn plan(
@@ -24,6 +26,7 @@ pub(super) fn plan(
         no_pids_limit: pids.is_some_and(|pids| pids.limit() == 0)
             && !cgroup::pids_limit_is_given(checked.text()),
         devices: linux.and_then(|linux| linux.devices().as_deref()).unwrap_or_default(),
+        owner: owner(&checked.spec, host),
         annotations: checked.spec.annotations().as_ref(),
     };
     let options = cgroup::Options {
@@ -37,6 +40,37 @@ pub(super) fn plan(
         systemd: host.systemd.as_ref(),
     };
     cgroup::plan(&request, &host.cgroup, &options)
+}
+
+/// The user of the host who is the container's process, if the container has a cgroup namespace of its own and its cgroups are
+/// mounted in it for writing: config-linux.md, Cgroup ownership. `None` where that user has them anyway.
+fn owner(spec: &Spec, host: &Host) -> Option<u32> {
+    let linux = spec.linux().as_ref()?;
+    let new = |kind| {
+        let all = linux.namespaces().iter().flatten();
+        let mut these = all.filter(|namespace| namespace.typ() == kind);
+        these.any(|namespace| namespace.path().is_none())
+    };
+    let writable = |mount: &Mount| {
+        let is = |option| mount.options().iter().flatten().any(|given| given == option);
+        mount.destination() == Path::new("/sys/fs/cgroup")
+            && matches!(mount.typ().as_deref(), Some("cgroup" | "cgroup2"))
+            && !is("ro")
+    };
+    if !new(LinuxNamespaceType::Cgroup)
+        || !new(LinuxNamespaceType::User)
+        || !spec.mounts().iter().flatten().any(writable)
+    {
+        return None;
+    }
+    let user = spec.process().as_ref()?.user().uid();
+    let outside = |map: &LinuxIdMapping| {
+        let offset = user.checked_sub(map.container_id()).filter(|offset| *offset < map.size())?;
+        map.host_id().checked_add(offset)
+    };
+    let owner = linux.uid_mappings().iter().flatten().find_map(outside)?;
+    // A user can give nothing away, and root of a user namespace means the same ids as config.json.
+    (owner != host.uid && host.administers()).then_some(owner)
 }
 
 /// How the container's cgroups are shown under /sys/fs/cgroup. In a hierarchy where it has none of its own, it is in the caller's.

@@ -119,6 +119,43 @@ fn golden_systemd_makes_the_cgroup_around_the_first_process() {
 }
 
 #[test]
+fn a_container_that_may_write_to_its_cgroup_owns_it_on_v2() {
+    let owner = |host: &Host, options: Value, namespaces: &[&str]| {
+        let edit = |config: &mut Value| {
+            config["process"]["user"] = json!({"uid": 5, "gid": 0});
+            let map = json!([{"containerID": 0, "hostID": 100_000, "size": 65_536}]);
+            if namespaces.contains(&"user") {
+                config["linux"]["uidMappings"] = map.clone();
+                config["linux"]["gidMappings"] = map;
+            }
+            for kind in namespaces {
+                let list = config["linux"]["namespaces"].as_array_mut().unwrap();
+                list.retain(|namespace| namespace["type"] != **kind);
+                list.push(json!({"type": kind}));
+            }
+            let mounts = config["mounts"].as_array_mut().unwrap();
+            mounts.retain(|mount| mount["destination"] != "/sys/fs/cgroup");
+            mounts.push(json!({"destination": "/sys/fs/cgroup", "type": "cgroup",
+                "source": "cgroup", "options": options}));
+        };
+        plan(host, &Options { id: "c1".into(), ..Options::default() }, edit)
+            .unwrap()
+            .cgroup
+            .unwrap()
+            .owner
+    };
+    let (both, rw) = (["user", "cgroup"], json!(["nosuid"]));
+    assert_eq!(owner(&unified(), rw.clone(), &both), Some(100_005));
+    assert_eq!(owner(&unified(), json!(["ro"]), &both), None);
+    assert_eq!(
+        owner(&unified(), rw.clone(), &["cgroup"]),
+        None,
+        "it is root's, and so is the container"
+    );
+    assert_eq!(owner(&hybrid(), rw, &both), None, "v1 is not given away");
+}
+
+#[test]
 fn golden_user_namespace_with_joined_network() {
     let edit = |config: &mut Value| {
         config["linux"]["uidMappings"] =
