@@ -40,7 +40,7 @@ pub fn run(parsed: &Parsed) -> Result<()> {
     let criu = Criu::find()?;
     criu.require(pre_dump, parsed.is_set("lazy-pages"))?;
     directories.set(&mut options)?;
-    let checked = record::checked(&root, &id, &record.saved.bundle)?;
+    let checked = record::checked_config(&root, &record.saved)?;
     describe(&record, &checked, parsed, &mut options)?;
     if !pre_dump {
         options.mounts =

@@ -6,11 +6,16 @@
 use crate::cgroup::{Cgroup, Manager};
 use crate::cli::Parsed;
 use crate::error::{Error, Result};
+use crate::hooks;
 use crate::host::{Asked, Host};
 use crate::id::ContainerId;
 use crate::intel_rdt;
+use crate::launch;
 use crate::log;
+use crate::notify::{self, Agent};
 use crate::parent::{self, Handed, Init};
+use crate::pidfd_socket::{self, PidfdSocket};
+use crate::plan::hooks::{Kind, listed};
 use crate::plan::{self, Plan};
 use crate::protect;
 use crate::record::{Saved, Slot};
@@ -19,7 +24,7 @@ use bundle::Checked;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use rustix::process::Pid;
 use std::io::Write;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::SystemTime;
 
@@ -36,6 +41,8 @@ pub struct Args {
     pub config: Option<PathBuf>,
     /// `--console-socket`
     pub console_socket: Option<PathBuf>,
+    /// `--pidfd-socket`
+    pub pidfd_socket: Option<PathBuf>,
     /// `--pid-file`
     pub pid_file: Option<PathBuf>,
     /// What the plan depends on.
@@ -79,6 +86,7 @@ impl Args {
                 .value("console-socket")
                 .filter(|path| !path.is_empty())
                 .map(PathBuf::from),
+            pidfd_socket: pidfd_socket::path(parsed),
             pid_file: parsed.value("pid-file").filter(|path| !path.is_empty()).map(PathBuf::from),
             options,
         })
@@ -110,6 +118,10 @@ pub struct Created {
     pub plan: Plan,
     /// Its init.
     pub init: Init,
+    /// What is on disk.
+    pub saved: Saved,
+    /// Who takes the listener of its filter; `create` leaves that to `start`.
+    pub agent: Option<Agent>,
 }
 
 /// Makes the container and returns when it waits for `start`.
@@ -136,31 +148,85 @@ pub fn create(args: &Args, checked: &Checked, console: Option<OwnedFd>) -> Resul
     let host = Host::probe(asked)?;
     let plan = plan::create(checked, &host, &args.options)?;
     log::debug(|| format!("host asked and container planned: {} steps", plan.steps.len()));
-    let console = console_socket(args, checked, console)?;
+    let outside = Outside::reach(args, checked, &plan, console)?;
     let mut slot =
         Slot::reserve(&args.root, &args.id, saved(args, checked, &host, &plan), checked.text())?;
     log::debug(|| format!("state directory of container `{}` made and locked", args.id));
+    match make(args, &plan, &mut slot, outside) {
+        Ok((init, agent)) => Ok(Created { plan, init, saved: slot.commit(), agent }),
+        Err(error) => {
+            hooks::poststop(&slot.undo());
+            Err(error)
+        }
+    }
+}
+
+/// Those outside who wait for something of the container: each is reached before anything is made.
+struct Outside {
+    console: Option<OwnedFd>,
+    pidfd: Option<PidfdSocket>,
+    agent: Option<Agent>,
+}
+
+impl Outside {
+    fn reach(
+        args: &Args,
+        checked: &Checked,
+        plan: &Plan,
+        console: Option<OwnedFd>,
+    ) -> Result<Outside> {
+        Ok(Outside {
+            console: console_socket(args, checked, console)?,
+            pidfd: PidfdSocket::connect(args.pidfd_socket.as_deref())?,
+            agent: agent(args, plan)?,
+        })
+    }
+}
+
+/// Everything that the slot takes back.
+fn make(
+    args: &Args,
+    plan: &Plan,
+    slot: &mut Slot,
+    outside: Outside,
+) -> Result<(Init, Option<Agent>)> {
+    let Outside { console, pidfd, agent } = outside;
     let start = if args.options.await_start { Some(slot.listen()?) } else { None };
     if let Some(class) = &plan.intel_rdt {
         slot.own_class(intel_rdt::Group::create(class)?, class.make);
     }
-    let cgroup = slot.own(make_cgroup(&plan)?);
+    let cgroup = slot.own(make_cgroup(plan)?);
     log::debug(|| format!("cgroup made: {} directories", cgroup.paths().all().len()));
-    let init = parent::spawn(&plan, cgroup, Handed { console, start, init: None })?;
+    let init = parent::spawn(plan, cgroup, Handed { console, start, init: None })?;
     // The pid file last: whoever waits for it may ask for the state at once.
     let noted = slot
         .classify(init.pid)
         .and_then(|()| slot.note_init(init.pid))
+        .and_then(|()| agent.as_ref().map_or(Ok(()), |agent| agent.watch(init.socket.as_fd())))
+        .and_then(|()| {
+            pidfd.map_or(Ok(()), |to| to.send(pidfd_socket::Kind::Init, init.pidfd.as_fd()))
+        })
         .and_then(|()| write_pid_file(args.pid_file.as_deref(), init.pid));
     match noted {
-        Ok(()) => slot.commit(),
+        Ok(()) => {
+            log::debug(|| format!("container `{}` is created", args.id));
+            Ok((init, agent))
+        }
         Err(error) => {
             init.kill();
-            return Err(error);
+            Err(error)
         }
     }
-    log::debug(|| format!("container `{}` is created", args.id));
-    Ok(Created { plan, init })
+}
+
+/// Reaches the seccomp agent before anything is made. It gets one listener by each connection, so that `create`, after which
+/// another process goes on, only looks whether there is one.
+fn agent(args: &Args, plan: &Plan) -> Result<Option<Agent>> {
+    match &plan.listener {
+        None => Ok(None),
+        Some(listener) if args.options.await_start => notify::check(listener).map(|()| None),
+        Some(listener) => Agent::connect(listener).map(Some),
+    }
 }
 
 pub(crate) fn make_cgroup(plan: &Plan) -> Result<Cgroup> {
@@ -196,6 +262,10 @@ pub(crate) fn saved(args: &Args, checked: &Checked, host: &Host, plan: &Plan) ->
         namespaces: plan.namespaces.bits(),
         unit: plan.cgroup.as_ref().and_then(|cgroup| Some(cgroup.unit.as_ref()?.unit.clone())),
         intel_rdt: plan.intel_rdt.as_ref().map(|class| class.group.clone()),
+        poststart: listed(&checked.spec, Kind::Poststart).to_vec(),
+        poststop: listed(&checked.spec, Kind::Poststop).to_vec(),
+        start_hooks: launch::has_hooks(plan),
+        listener: plan.listener.clone(),
         ..Saved::default()
     }
 }
@@ -217,15 +287,15 @@ pub(crate) fn console_socket(
             "cannot use --console-socket: `process.terminal` is not set in config.json".into(),
         )),
         (None, _) => Ok(console),
-        (Some(path), true) => connect(path).map(Some),
+        (Some(path), true) => connect(path, "console socket").map(Some),
     }
 }
 
-/// Connects to a console socket.
+/// Connects to a socket of the engine's; `what` names it in an error.
 ///
 /// # Errors
 /// When nobody listens there.
-pub fn connect(path: &std::path::Path) -> Result<OwnedFd> {
+pub fn connect(path: &std::path::Path, what: &str) -> Result<OwnedFd> {
     let connected = rustix::net::socket_with(
         AddressFamily::UNIX,
         SocketType::STREAM,
@@ -234,7 +304,7 @@ pub fn connect(path: &std::path::Path) -> Result<OwnedFd> {
     )
     .and_then(|socket| rustix::net::connect(&socket, &SocketAddrUnix::new(path)?).map(|()| socket));
     connected.map_err(|errno| {
-        Error::system(format!("connect to the console socket `{}`", path.display()), errno)
+        Error::system(format!("connect to the {what} `{}`", path.display()), errno)
     })
 }
 

@@ -4,6 +4,7 @@ use crate::cli::Parsed;
 use crate::create;
 use crate::error::{Error, Result};
 use crate::explain;
+use crate::hooks;
 use crate::id::ContainerId;
 use crate::kill;
 use crate::record::Record;
@@ -43,7 +44,7 @@ pub fn run(parsed: &Parsed) -> Result<()> {
     remove(record)
 }
 
-/// Kills what is left in the cgroup, removes it, then the directory.
+/// Kills what is left in the cgroup, removes it, then the directory. The `poststop` hooks run when all is gone.
 ///
 /// # Errors
 /// When something cannot be removed; the directory stays then, so that it can be tried again.
@@ -55,7 +56,10 @@ pub fn remove(record: Record) -> Result<()> {
     if let Some(class) = &record.saved.intel_rdt {
         class.remove()?;
     }
-    record.remove()
+    let saved = record.saved.clone();
+    record.remove()?;
+    hooks::poststop(&saved);
+    Ok(())
 }
 
 /// SIGKILL to the init, whose pid namespace goes with it, and to everything in the cgroup where it has none; frozen

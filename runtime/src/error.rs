@@ -65,6 +65,9 @@ pub enum Error {
     /// The container's init ended before it was ready.
     #[error("{0}")]
     Died(String),
+    /// A hook failed. The text has runc's words in it.
+    #[error("{0}")]
+    Hook(String),
     /// A step of the plan failed in the child.
     #[error("{0}")]
     Step(Box<crate::failure::Failure>),

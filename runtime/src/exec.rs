@@ -1,6 +1,6 @@
 //! `nrun exec`: a further process in a running container.
 
-use crate::cgroup::Cgroup;
+use crate::cgroup::{Cgroup, Subgroups};
 use crate::cli::Parsed;
 use crate::create;
 use crate::error::{Error, Result};
@@ -8,15 +8,20 @@ use crate::foreground::Foreground;
 use crate::host::{Asked, Host};
 use crate::id::ContainerId;
 use crate::kill;
-use crate::parent::{self, Handed};
+use crate::launch::Launch;
+use crate::notify::Agent;
+use crate::parent::{self, Handed, Init};
+use crate::pidfd_socket::{self, PidfdSocket};
+use crate::plan::Plan;
 use crate::plan::exec as planner;
+use crate::plan::seccomp::with_receiver;
 use crate::protect;
 use crate::record::{self, Saved};
 use crate::state::Status;
 use oci_spec::runtime::{Capability, LinuxCapabilities, Process, Spec};
 use rustix::io::Errno;
 use std::collections::HashSet;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::str::FromStr;
 use sys::namespace::Kinds;
@@ -30,7 +35,7 @@ pub fn run(parsed: &Parsed) -> Result<u8> {
     protect::our_executable()?;
     let root = create::root(parsed);
     let (saved, awaits_start) = record::peek(&root, &id)?;
-    let Some(init) = running_init(&id, &saved, awaits_start)? else {
+    let Some(init) = running_init(parsed, &id, &saved, awaits_start)? else {
         return Err(Error::State(format!(
             "cannot exec in container `{id}`: cannot exec in a stopped container"
         )));
@@ -39,6 +44,7 @@ pub fn run(parsed: &Parsed) -> Result<u8> {
     let (process, document, at) = process(parsed, &spec)?;
     planner::refuse(at, &process)?;
     let seccomp = spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref());
+    let seccomp = seccomp.map(|profile| with_receiver(profile, spec.annotations().as_ref()));
     let host = Host::probe(Asked::by(&spec))?;
     let options = planner::Options {
         id: id.as_str(),
@@ -46,13 +52,14 @@ pub fn run(parsed: &Parsed) -> Result<u8> {
         at,
         namespaces: namespaces(&saved, awaits_start)?,
         rootfs: &saved.rootfs,
-        seccomp,
+        seccomp: seccomp.as_deref(),
         preserve_fds: parsed.number("preserve-fds")?.unwrap_or(0),
         by_systemd: saved.unit.as_ref().is_some_and(|unit| unit.user),
         new_keyring: true,
     };
     let plan = planner::exec(&process, &host, &options)?;
-    let mut cgroup = Cgroup::open(saved.cgroups.clone()).of_unit(saved.unit.clone());
+    let mut cgroup = cgroup(parsed, &saved, &host)?;
+    let pidfd_socket = PidfdSocket::connect(pidfd_socket::path(parsed).as_deref())?;
     let detach = parsed.is_set("detach");
     let terminal = process.terminal().unwrap_or(false);
     let socket = console_socket(parsed, terminal, detach)?;
@@ -62,14 +69,20 @@ pub fn run(parsed: &Parsed) -> Result<u8> {
         None => (None, socket),
         Some((foreground, console)) => (Some(foreground), socket.or(console)),
     };
+    let mut agent = plan.listener.as_ref().map(Agent::connect).transpose()?;
     let mut child =
         parent::spawn(&plan, &mut cgroup, Handed { console, start: None, init: Some(init) })?;
     let classified = saved.intel_rdt.as_ref().map_or(Ok(()), |class| class.add(child.pid));
+    let announced = pidfd_socket
+        .map_or(Ok(()), |socket| socket.send(pidfd_socket::Kind::Exec, child.pidfd.as_fd()));
+    let pid_file = parsed.value("pid-file").filter(|path| !path.is_empty()).map(Path::new);
     let started = classified
-        .and_then(|()| create::write_pid_file(parsed.value("pid-file").map(Path::new), child.pid))
+        .and(announced)
+        .and_then(|()| create::write_pid_file(pid_file, child.pid))
         .and_then(|()| foreground.as_mut().map_or(Ok(()), Foreground::attach))
+        .and_then(|()| agent.as_ref().map_or(Ok(()), |agent| agent.watch(child.socket.as_fd())))
         .and_then(|()| child.go())
-        .and_then(|()| child.executed(&plan));
+        .and_then(|()| executed(&child, &plan, &saved, agent.as_mut(), detach));
     if let Err(error) = started {
         child.kill();
         return Err(error);
@@ -81,16 +94,44 @@ pub fn run(parsed: &Parsed) -> Result<u8> {
     }
 }
 
+fn executed(
+    child: &Init,
+    plan: &Plan,
+    saved: &Saved,
+    agent: Option<&mut Agent>,
+    detach: bool,
+) -> Result<()> {
+    let mut launch = Launch { saved, status: "running", agent, hooks: false };
+    match detach {
+        true => child.surely_executed(plan, &mut launch),
+        false => child.executed(plan, &mut launch),
+    }
+}
+
 /// The init of a container that can take another process.
-fn running_init(id: &ContainerId, saved: &Saved, awaits_start: bool) -> Result<Option<OwnedFd>> {
+fn running_init(
+    parsed: &Parsed,
+    id: &ContainerId,
+    saved: &Saved,
+    awaits_start: bool,
+) -> Result<Option<OwnedFd>> {
     match Status::of(saved, awaits_start)? {
         Status::Stopped => Ok(None),
         // It would stop at its first instruction, and we would wait for it.
-        Status::Paused => Err(Error::State(format!(
-            "cannot exec in container `{id}`: cannot exec in a paused container"
+        Status::Paused if !parsed.is_set("ignore-paused") => Err(Error::State(format!(
+            "cannot exec in container `{id}`: cannot exec in a paused container (use --ignore-paused to override)"
         ))),
-        Status::Created | Status::Running => kill::init(saved),
+        Status::Created | Status::Running | Status::Paused => kill::init(saved),
     }
+}
+
+/// Where the process is put: the container's cgroups, or those below that `--cgroup` names.
+fn cgroup(parsed: &Parsed, saved: &Saved, host: &Host) -> Result<Cgroup> {
+    let subgroups = Subgroups::parse(parsed.values("cgroup"))
+        .map_err(|why| Error::Usage(format!("cannot exec in container `{}`: {why}", saved.id)))?;
+    let mount = host.cgroup.unified().map(|unified| unified.mount.as_path());
+    let own = Cgroup::open(saved.cgroups.clone());
+    Ok(own.for_another(&subgroups, saved.pid, mount)?.of_unit(saved.unit.clone()))
 }
 
 /// The namespaces to join. The user namespace only if it is not ours: setns(2) refuses the one that a process is in.
@@ -119,7 +160,7 @@ fn console_socket(parsed: &Parsed, terminal: bool, detach: bool) -> Result<Optio
         (None, true) if detach => Err(Error::Usage(
             "cannot allocate tty if nrun will detach without setting --console-socket".into(),
         )),
-        (Some(path), true) => create::connect(Path::new(path)).map(Some),
+        (Some(path), true) => create::connect(Path::new(path), "console socket").map(Some),
         _ => Ok(None),
     }
 }

@@ -1,5 +1,6 @@
 //! A failed step of the plan, told to a person: what, on which object, where in config.json, why, and what to do.
 
+use crate::hooks;
 use crate::plan::Plan;
 use crate::plan::op::{Bind, Mount, Op, Step};
 use rustix::io::Errno;
@@ -187,6 +188,7 @@ impl fmt::Display for Failure {
                     _ => write!(f, "{why}"),
                 }
             }
+            Op::Hook(hook) => write!(f, "{}", hooks::not_run(id, hook, self.errno)),
             Op::Exec { argv, .. } => {
                 let name =
                     argv.as_slice().first().map(|name| name.to_string_lossy()).unwrap_or_default();

@@ -4,6 +4,7 @@
 //! differ.
 
 use crate::cli::COMMANDS;
+use crate::plan::hooks::Kind;
 use crate::plan::{self, options};
 use serde_json::{Value, json};
 
@@ -17,7 +18,7 @@ pub fn run() -> String {
     let features = json!({
         "ociVersionMin": "1.0.0",
         "ociVersionMax": "1.3.0",
-        "hooks": [],
+        "hooks": Kind::ALL.map(Kind::name),
         "mountOptions": options::names(),
         "linux": {
             "namespaces": ["cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"],
@@ -122,7 +123,7 @@ fn seccomp() -> Value {
         "enabled": true,
         "actions": [
             "SCMP_ACT_ALLOW", "SCMP_ACT_ERRNO", "SCMP_ACT_KILL", "SCMP_ACT_KILL_PROCESS", "SCMP_ACT_KILL_THREAD",
-            "SCMP_ACT_LOG", "SCMP_ACT_TRACE", "SCMP_ACT_TRAP",
+            "SCMP_ACT_LOG", "SCMP_ACT_NOTIFY", "SCMP_ACT_TRACE", "SCMP_ACT_TRAP",
         ],
         "operators": [
             "SCMP_CMP_EQ", "SCMP_CMP_GE", "SCMP_CMP_GT", "SCMP_CMP_LE", "SCMP_CMP_LT", "SCMP_CMP_MASKED_EQ", "SCMP_CMP_NE",
@@ -132,7 +133,10 @@ fn seccomp() -> Value {
             "SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_SPEC_ALLOW", "SECCOMP_FILTER_FLAG_TSYNC",
             "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV",
         ],
-        "supportedFlags": ["SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_SPEC_ALLOW", "SECCOMP_FILTER_FLAG_TSYNC"],
+        "supportedFlags": [
+            "SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_SPEC_ALLOW", "SECCOMP_FILTER_FLAG_TSYNC",
+            "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV",
+        ],
     })
 }
 
@@ -151,8 +155,10 @@ mod tests {
         serde_json::from_str(&run()).unwrap()
     }
 
+    type Is = fn(&Value) -> bool;
+
     /// The names that must be there, and what they are: the specification's features.md and features-linux.md.
-    const SHAPE: &[(&str, fn(&Value) -> bool)] = &[
+    const SHAPE: &[(&str, Is)] = &[
         ("/ociVersionMin", Value::is_string),
         ("/ociVersionMax", Value::is_string),
         ("/hooks", is_list_of_names),

@@ -4,7 +4,7 @@ use nrun::cli::{self, Parsed};
 use nrun::error::{Error, Result};
 use nrun::log::{self, Log, printable};
 use nrun::{
-    check, checkpoint, create, delete, exec, explain, features, kill, list, man, pause,
+    check, checkpoint, create, delete, events, exec, explain, features, kill, list, man, pause,
     plan_command, ps, restore, run, spec, start, state, update,
 };
 use std::process::ExitCode;
@@ -61,6 +61,7 @@ fn dispatch(parsed: &Parsed, log: &Log) -> Result<u8> {
         "completion" => print(&cli::completion(&parsed.operands[0])?),
         "create" => create::run(parsed).map(|()| 0),
         "delete" => delete::run(parsed).map(|()| 0),
+        "events" => events::run(parsed).map(|()| 0),
         "exec" => exec::run(parsed),
         "explain" => print(&explain::run(parsed)?),
         "features" => print(&features::run()),

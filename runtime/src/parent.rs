@@ -10,16 +10,18 @@ use crate::child::identity;
 use crate::child::{Child, Resources};
 use crate::error::{Error, Result};
 use crate::failure::Failure;
+use crate::hooks;
+use crate::launch::{self, Launch};
 use crate::log;
 use crate::plan::Plan;
 use crate::plan::op::{Barrier, Carrier, Op, Source, Step};
-use crate::wire::{self, Message};
+use crate::wire::{self, HookText, Message};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{OpenTreeFlags, open_tree};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::process::{Pid, PidfdFlags, WaitOptions, WaitStatus, pidfd_open, waitpid};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use sys::clone;
 
@@ -55,8 +57,17 @@ impl Init {
     ///
     /// # Errors
     /// The step that failed.
-    pub fn executed(&self, plan: &Plan) -> Result<()> {
-        executed(self.socket.as_fd(), plan)
+    pub fn executed(&self, plan: &Plan, launch: &mut Launch<'_>) -> Result<()> {
+        launch.follow(self.socket.as_fd()).map_err(|why| launch::error(plan, why))
+    }
+
+    /// The same for who does not wait for its end, which would tell that it was killed before its exec.
+    ///
+    /// # Errors
+    /// The step that failed, or that it was killed.
+    pub fn surely_executed(&self, plan: &Plan, launch: &mut Launch<'_>) -> Result<()> {
+        self.executed(plan, launch)?;
+        launch::has_executed(self.pid).map_err(|why| launch::error(plan, why))
     }
 
     /// Ends it, whatever it is doing.
@@ -67,19 +78,6 @@ impl Init {
 }
 
 const SIGKILL: i32 = 9;
-
-/// Reads from the other side of an exec: silence until the end means that it worked, because the socket is close-on-exec.
-///
-/// # Errors
-/// The step that failed.
-pub fn executed(socket: BorrowedFd<'_>, plan: &Plan) -> Result<()> {
-    match Message::receive(socket) {
-        Ok(None) | Err(Errno::CONNRESET) => Ok(()),
-        Ok(Some(Message::Failure { step, errno })) => Err(failure(plan, step, errno)),
-        Ok(Some(_)) => Err(lost(Errno::PROTO)),
-        Err(errno) => Err(lost(errno)),
-    }
-}
 
 /// What the child is given, besides the plan.
 #[derive(Debug, Default)]
@@ -150,6 +148,10 @@ fn follow(plan: &Plan, cgroup: &mut Cgroup, init: Init) -> Result<Init> {
         };
         match Message::receive(init.socket.as_fd()) {
             Ok(Some(Message::Failure { step, errno })) => return Err(failure(plan, step, errno)),
+            Ok(Some(Message::Hook { step, end })) => {
+                let text = HookText::receive(init.socket.as_fd());
+                return Err(launch::hook_failure(plan, step, end, &text));
+            }
             Ok(Some(Message::Waiting { step })) => {
                 match plan.steps.get(step).map(|step| &step.op) {
                     Some(Op::Wait(Barrier::Cgroup)) => {
@@ -159,6 +161,10 @@ fn follow(plan: &Plan, cgroup: &mut Cgroup, init: Init) -> Result<Init> {
                     Some(Op::Wait(Barrier::Maps)) => {
                         map(plan, init.pid)?;
                         log::debug(|| "id mappings written".to_owned());
+                        init.go()?;
+                    }
+                    Some(Op::Wait(Barrier::Hooks)) => {
+                        hooks::at_create(plan, init.pid, &init.resources.hook_outputs)?;
                         init.go()?;
                     }
                     Some(Op::Wait(Barrier::Ready)) => {
@@ -177,7 +183,7 @@ fn follow(plan: &Plan, cgroup: &mut Cgroup, init: Init) -> Result<Init> {
             {
                 following.continue_in(pid)?;
             }
-            Ok(Some(Message::Forked { .. })) => {
+            Ok(Some(Message::Forked { .. } | Message::Listener { .. })) => {
                 return Err(lost(Errno::PROTO));
             }
             // Reset: it ended with our last answer unread.
@@ -240,7 +246,9 @@ fn acquire(plan: &Plan, cgroup: &Cgroup, handed: Handed) -> Result<Resources> {
     };
     let cgroups = cgroup_procs(&directories)?;
     let Handed { console, start, init } = handed;
-    Ok(Resources { cgroups, sources: plan.sources.clone(), trees, console, start, init })
+    let hook_outputs = hooks::open_outputs(&plan.hook_outputs)?;
+    let sources = plan.sources.clone();
+    Ok(Resources { cgroups, sources, trees, console, start, init, hook_outputs })
 }
 
 /// Opens `cgroup.procs` of each directory: whoever writes to it enters the cgroup.
@@ -276,7 +284,7 @@ fn tree(plan: &Plan, source: &Source) -> Result<OwnedFd> {
 }
 
 /// The conversation with the init did not go as the plan says.
-fn lost(errno: Errno) -> Error {
+pub(crate) fn lost(errno: Errno) -> Error {
     Error::system("follow the container's init", errno)
 }
 

@@ -13,6 +13,16 @@ pub fn start_time(pid: Pid) -> Result<u64> {
     })
 }
 
+/// Whether a process still is what it was forked as: its flag `PF_FORKNOEXEC` (linux/sched.h) goes away with its first exec, before
+/// any fd is closed by it, and a zombie keeps it. Of a process that is gone nobody can tell, and this is false.
+///
+/// # Errors
+/// When /proc cannot be read.
+pub fn never_executed(pid: Pid) -> Result<bool> {
+    const PF_FORKNOEXEC: u32 = 0x40;
+    Ok(stat(pid)?.is_some_and(|stat| stat.flags & PF_FORKNOEXEC != 0))
+}
+
 /// Whether the process that had this id at this time still runs. A zombie does not: it waits for its parent only.
 ///
 /// # Errors
@@ -35,6 +45,7 @@ struct Stat {
     ended: bool,
     /// As wait(2) gives it.
     exit_code: Option<i32>,
+    flags: u32,
     start: u64,
 }
 
@@ -49,13 +60,14 @@ fn stat(pid: Pid) -> Result<Option<Stat>> {
     }
 }
 
-/// Fields 3 (state), 22 (start time) and 52 (exit code) of proc_pid_stat(5). Field 2, the name, may contain anything, brackets and spaces too.
+/// Fields 3 (state), 9 (flags), 22 (start time) and 52 (exit code) of proc_pid_stat(5). Field 2, the name, may contain anything, brackets and spaces too.
 fn parse(text: &str) -> Option<Stat> {
     let mut fields = text.rsplit_once(')')?.1.split_ascii_whitespace();
     let state = fields.next()?;
-    let start = fields.nth(18)?.parse().ok()?;
+    let flags = fields.nth(5)?.parse().ok()?;
+    let start = fields.nth(12)?.parse().ok()?;
     let exit_code = fields.nth(29).and_then(|code| code.parse().ok());
-    Some(Stat { ended: matches!(state, "Z" | "X" | "x"), exit_code, start })
+    Some(Stat { ended: matches!(state, "Z" | "X" | "x"), exit_code, flags, start })
 }
 
 #[cfg(test)]
@@ -67,6 +79,7 @@ mod tests {
         let text = "7 (a) R (b) S 1 7 7 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 4242 1 1";
         let stat = parse(text).unwrap();
         assert_eq!(stat.start, 4242);
+        assert_eq!(stat.flags, 4_194_560);
         assert!(!stat.ended);
     }
 

@@ -9,7 +9,9 @@ use crate::cgroup::{Cgroup, Paths};
 use crate::error::{Error, Result};
 use crate::id::ContainerId;
 use crate::intel_rdt;
+use crate::plan::seccomp::Listener;
 use crate::rootless;
+use oci_spec::runtime::Hook;
 use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
@@ -59,6 +61,18 @@ pub struct Saved {
     /// `CLONE_NEW*` bits of the namespaces in which it differs from the host.
     #[serde(default)]
     pub namespaces: u64,
+    /// The `poststart` hooks of config.json, for `start`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub poststart: Vec<Hook>,
+    /// The `poststop` hooks of config.json, for `delete`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub poststop: Vec<Hook>,
+    /// There are `startContainer` hooks, and the init tells when they are done.
+    #[serde(default)]
+    pub start_hooks: bool,
+    /// Who decides on system calls.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listener: Option<Listener>,
     /// systemd's unit, where systemd made the cgroup.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unit: Option<Unit>,
@@ -300,12 +314,17 @@ impl Slot {
     ///
     /// The lock is given back by name and not by closing the fd: the init, made while it was held, has a copy of that fd, and
     /// would hold the lock for as long as it waits for `start`.
-    pub fn commit(mut self) {
+    pub fn commit(mut self) -> Saved {
         self.cgroup = None;
         self.intel_rdt = None;
-        if let Some(record) = self.record.take() {
-            let _ = rustix::fs::flock(&record.directory, FlockOperation::Unlock);
-        }
+        let Some(record) = self.record.take() else { return Saved::default() };
+        let _ = rustix::fs::flock(&record.directory, FlockOperation::Unlock);
+        record.saved
+    }
+
+    /// Takes back what was made, and returns what was noted of it.
+    pub fn undo(self) -> Saved {
+        self.record().saved.clone()
     }
 }
 
@@ -376,21 +395,21 @@ pub fn peek(root: &Path, id: &ContainerId) -> Result<(Saved, bool)> {
 /// When it cannot be read or parsed.
 pub fn config(root: &Path, id: &ContainerId) -> Result<oci_spec::runtime::Spec> {
     let path = root.join(id.as_str()).join(CONFIG);
-    let text = std::fs::read(&path)
-        .map_err(|error| Error::io(format!("read `{}`", path.display()), &error))?;
-    Ok(bundle::parse(&text, &path)?.spec)
+    Ok(bundle::parse(&read_config(&path)?, &path)?.spec)
 }
 
-/// [`config`] as it was checked when the container was created in `bundle`, which may be changed since.
+/// The same, checked as it was then: paths in it are relative to the bundle.
 ///
 /// # Errors
-/// When it cannot be read, or the bundle has no root file system any more.
-pub fn checked(root: &Path, id: &ContainerId, bundle: &Path) -> Result<bundle::Checked> {
-    let path = root.join(id.as_str()).join(CONFIG);
-    let text = std::fs::read(&path)
-        .map_err(|error| Error::io(format!("read `{}`", path.display()), &error))?;
-    let loaded = bundle::parse(&text, &bundle.join(bundle::config::CONFIG_NAME))?;
+/// As [`config`]; when the root file system is gone.
+pub fn checked_config(root: &Path, saved: &Saved) -> Result<bundle::Checked> {
+    let text = read_config(&root.join(&saved.id).join(CONFIG))?;
+    let loaded = bundle::parse(&text, &saved.bundle.join(CONFIG))?;
     Ok(bundle::check(loaded).map_err(bundle::Error::from)?)
+}
+
+fn read_config(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).map_err(|error| Error::io(format!("read `{}`", path.display()), &error))
 }
 
 fn open_directory(path: &Path) -> std::result::Result<OwnedFd, Errno> {

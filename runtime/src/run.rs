@@ -6,9 +6,13 @@ use crate::delete;
 use crate::error::Result;
 use crate::explain;
 use crate::foreground::Foreground;
+use crate::hooks;
 use crate::id::ContainerId;
+use crate::launch::{self, Launch};
+use crate::notify::Agent;
+use crate::plan::Plan;
 use crate::protect;
-use crate::record::Record;
+use crate::record::{Record, Saved};
 use std::path::Path;
 
 /// Runs a container. In the foreground its exit status is returned, and it is deleted when it ends.
@@ -29,12 +33,14 @@ pub fn run(parsed: &Parsed) -> Result<u8> {
         // Orphans of a container that shares our pid namespace become ours and not init's: they are reaped here.
         let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
     }
-    let Created { plan, mut init } = create::create(&args, &checked, console)?;
+    let Created { plan, mut init, saved, mut agent } = create::create(&args, &checked, console)?;
     init.close_resources();
+    let mut launch = launch(&plan, &saved, agent.as_mut());
     let ended = foreground
         .attach()
         .and_then(|()| init.go())
-        .and_then(|()| init.executed(&plan))
+        .and_then(|()| init.executed(&plan, &mut launch))
+        .and_then(|()| hooks::poststart(&saved))
         .and_then(|()| foreground.wait(init.pid, &init.pidfd));
     match &ended {
         Ok(status) => explain::ended(&args, *status),
@@ -48,13 +54,22 @@ pub fn run(parsed: &Parsed) -> Result<u8> {
 
 fn detached(args: &Args) -> Result<()> {
     let checked = create::check(args)?;
-    let Created { plan, init } = create::create(args, &checked, None)?;
-    if let Err(error) = init.go().and_then(|()| init.executed(&plan)) {
+    let Created { plan, init, saved, mut agent } = create::create(args, &checked, None)?;
+    let mut launch = launch(&plan, &saved, agent.as_mut());
+    let started = init
+        .go()
+        .and_then(|()| init.surely_executed(&plan, &mut launch))
+        .and_then(|()| hooks::poststart(&saved));
+    if let Err(error) = started {
         init.kill();
         remove(&args.root, &args.id)?;
         return Err(error);
     }
     Ok(())
+}
+
+fn launch<'a>(plan: &Plan, saved: &'a Saved, agent: Option<&'a mut Agent>) -> Launch<'a> {
+    Launch { saved, status: "creating", agent, hooks: launch::has_hooks(plan) }
 }
 
 /// Somebody else may have deleted it meanwhile.

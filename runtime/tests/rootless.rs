@@ -5,6 +5,8 @@
 
 #[path = "rootless/cgroups.rs"]
 mod cgroups;
+#[path = "rootless/hooks.rs"]
+mod hooks;
 #[path = "rootless/ids.rs"]
 mod ids;
 #[path = "rootless/isolation.rs"]

@@ -14,6 +14,7 @@ pub mod keyring;
 pub mod mount;
 pub mod namespace;
 pub mod network;
+pub mod notification;
 pub mod seccomp;
 pub mod signals;
 pub mod wait;

@@ -11,14 +11,17 @@ mod device_program;
 mod devices;
 mod error;
 mod files;
+mod join;
 mod layout;
 mod location;
 mod memory_check;
+mod oom;
 mod owner;
 mod paths;
 mod pids;
 mod plan;
 mod remove;
+mod stats;
 pub mod systemd;
 mod update;
 mod v1;
@@ -27,13 +30,16 @@ mod v2;
 pub use create::{Cgroup, Hierarchies};
 pub use devices::{Access, Kind, Rule};
 pub use error::Error;
+pub use join::Subgroups;
 pub use layout::{Hierarchy, Layout, Unified, probe};
 pub use memory_check::check_memory;
+pub use oom::OomWatch;
 pub use paths::Paths;
 pub use pids::pids_limit_is_given;
 pub use plan::{
     CgroupPlan, Devices, Manager, Member, OnMissing, Options, Request, Version, Write, plan,
 };
+pub use stats::Stats;
 pub use update::{Change, UpdatePlan, plan_update};
 
 #[cfg(test)]

@@ -68,6 +68,8 @@ const CONSOLE_SOCKET: Flag = value(
     "PATH",
     "send the master of the container's terminal to this unix socket",
 );
+const PIDFD_SOCKET: Flag =
+    value("pidfd-socket", "PATH", "send a pidfd of the process to this unix socket");
 const PID_FILE: Flag = value("pid-file", "FILE", "write the process id to FILE");
 const NO_PIVOT: Flag =
     switch("no-pivot", "do not use pivot_root, for a host that runs from an initramfs");
@@ -99,7 +101,16 @@ pub const COMMANDS: &[Command] = &[
         count: (1, 1),
         raw: false,
         about: "make a container, whose process waits for `start`",
-        flags: &[BUNDLE, CONFIG, CONSOLE_SOCKET, PID_FILE, NO_PIVOT, NO_NEW_KEYRING, PRESERVE_FDS],
+        flags: &[
+            BUNDLE,
+            CONFIG,
+            CONSOLE_SOCKET,
+            PIDFD_SOCKET,
+            PID_FILE,
+            NO_PIVOT,
+            NO_NEW_KEYRING,
+            PRESERVE_FDS,
+        ],
     },
     Command {
         name: "delete",
@@ -113,6 +124,17 @@ pub const COMMANDS: &[Command] = &[
         )],
     },
     Command {
+        name: "events",
+        operands: "ID",
+        count: (1, 1),
+        raw: false,
+        about: "show what a container uses, and when it is out of memory, as lines of JSON",
+        flags: &[
+            value("interval", "TIME", "show it every TIME, such as 500ms or 1m (default: 5s)"),
+            switch("stats", "show it once"),
+        ],
+    },
+    Command {
         name: "exec",
         operands: "ID COMMAND [ARG...]",
         count: (1, usize::MAX),
@@ -120,6 +142,7 @@ pub const COMMANDS: &[Command] = &[
         about: "run a further process in a container",
         flags: &[
             CONSOLE_SOCKET,
+            PIDFD_SOCKET,
             PID_FILE,
             PRESERVE_FDS,
             short(
@@ -141,6 +164,12 @@ pub const COMMANDS: &[Command] = &[
             ),
             switch("no-new-privs", "set no_new_privs"),
             short('c', value("cap", "CAP", "add a capability; may be repeated")),
+            value(
+                "cgroup",
+                "[CONTROLLER,...:]PATH",
+                "run it in a cgroup below the container's; may be repeated with other controllers",
+            ),
+            switch("ignore-paused", "run it in a paused container, where it waits for `resume`"),
         ],
     },
     Command {
@@ -237,6 +266,7 @@ pub const COMMANDS: &[Command] = &[
             BUNDLE,
             CONFIG,
             CONSOLE_SOCKET,
+            PIDFD_SOCKET,
             PID_FILE,
             NO_PIVOT,
             NO_NEW_KEYRING,

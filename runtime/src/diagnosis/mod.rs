@@ -6,6 +6,7 @@
 
 mod errno;
 mod format;
+mod missing;
 mod permission;
 #[cfg(test)]
 mod tests;
@@ -17,7 +18,6 @@ use crate::plan::op::Op;
 use format::Format;
 use oci_spec::runtime::{LinuxSeccomp, LinuxSeccompAction, Process, Spec};
 use permission::Identity;
-use rustix::io::Errno;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -108,106 +108,6 @@ impl Subject {
         Err(refusal.unwrap_or_else(|| self.missing(&name, &paths)))
     }
 
-    /// Why a name was not found.
-    fn missing(&self, name: &str, paths: &[PathBuf]) -> Diagnosis {
-        if let Some((first, rest)) = name.split_once(' ').filter(|_| !name.starts_with(' ')) {
-            return Diagnosis::new(
-                format!(
-                    "the first argument is a whole command line, and it is taken for the name of a program: `{name}`"
-                ),
-                format!(
-                    "give each word as an argument of its own: \"{first}\", \"{}\"",
-                    rest.replace(' ', "\", \"")
-                ),
-            );
-        }
-        for path in paths {
-            if let Found::Missing(Errno::LOOP) = self.view.find(path) {
-                return Diagnosis::new(
-                    format!("the symbolic links at `{}` lead in a circle", path.display()),
-                    "let one of them point to the program",
-                );
-            }
-            if let Some(target) = self.view.link(path) {
-                return Diagnosis::new(
-                    format!(
-                        "`{}` is a symbolic link to `{}`, which is not there",
-                        path.display(),
-                        target.display()
-                    ),
-                    "add what it points to to the image, or mount it",
-                );
-            }
-        }
-        if let [path] = paths {
-            return self.missing_path(path);
-        }
-        let elsewhere = [
-            "/usr/local/sbin",
-            "/usr/local/bin",
-            "/usr/sbin",
-            "/usr/bin",
-            "/sbin",
-            "/bin",
-            "/app",
-            "/opt/bin",
-            "",
-        ];
-        let elsewhere =
-            elsewhere.iter().map(|directory| PathBuf::from(format!("{directory}/{name}")));
-        let here = |path: &PathBuf| matches!(self.view.find(path), Found::Here { .. });
-        if let Some(path) = elsewhere.filter(|path| !paths.contains(path)).find(here) {
-            let path = path.display();
-            return Diagnosis::new(
-                format!("`{path}` is there, and its directory is not in PATH"),
-                format!("add the directory to PATH in `process.env`, or call the program `{path}`"),
-            );
-        }
-        if let Some(Found::Covered(place)) = paths
-            .iter()
-            .map(|path| self.view.find(path))
-            .find(|found| matches!(found, Found::Covered(_)))
-        {
-            return covered(place);
-        }
-        Diagnosis::new(
-            format!("no directory of PATH has a program `{name}`"),
-            "the directories are those of PATH in the process's environment, as they are inside the container",
-        )
-    }
-
-    fn missing_path(&self, path: &Path) -> Diagnosis {
-        if let Some(directory) = self.unsearchable(path) {
-            return self.closed(&directory);
-        }
-        if let Found::Covered(place) = self.view.find(path) {
-            return covered(place);
-        }
-        let absent = path.ancestors().skip(1).take_while(|directory| {
-            !matches!(self.view.find(directory), Found::Here { .. } | Found::Covered(_))
-        });
-        let above = path
-            .ancestors()
-            .skip(1)
-            .find(|above| matches!(self.view.find(above), Found::Here { .. } | Found::Covered(_)));
-        if let (Found::Missing(Errno::NOTDIR), Some(above)) = (self.view.find(path), above) {
-            return Diagnosis::new(
-                format!("`{}` is a file, and there is nothing below it", above.display()),
-                "correct the path of the program",
-            );
-        }
-        match absent.last() {
-            Some(directory) => Diagnosis::new(
-                format!("the root file system has no `{}`", directory.display()),
-                "is it the right image, and was it unpacked as a whole?",
-            ),
-            None => Diagnosis::new(
-                format!("the root file system has no `{}`", path.display()),
-                "the path is the one inside the container, not on the host",
-            ),
-        }
-    }
-
     /// Whether the user may execute a file.
     fn permission(
         &self,
@@ -235,9 +135,7 @@ impl Subject {
                     stat.st_gid,
                     self.identity
                 ),
-                format!(
-                    "`chmod a+x` it in the image (on the host: `chmod a+x` below the bundle's root file system, at `{shown}`)"
-                ),
+                "`chmod a+x` it in the image, or change `process.user`",
             ));
         }
         if let Some(place) = mount.filter(|place| place.noexec) {
@@ -429,17 +327,4 @@ impl Subject {
             "allow `execve` in the profile",
         ))
     }
-}
-
-/// What is on the image at that place is not seen.
-fn covered(place: &Place) -> Diagnosis {
-    Diagnosis::new(
-        format!(
-            "a {} is mounted on `{}` and hides what the image has there (config.json {})",
-            place.kind,
-            place.destination.display(),
-            place.pointer
-        ),
-        "mount it elsewhere, or put the program elsewhere",
-    )
 }

@@ -165,6 +165,20 @@ fn a_mount_of_config_json_is_looked_at_as_the_container_would_see_it() {
         config["mounts"] = json!([{"destination": "/app", "source": volume, "options": ["rbind"]}]);
     };
     assert!(cause(&["/app/run"], bound).contains("aarch64"));
+    let through_a_link = |root: &Path, config: &mut Value| {
+        let volume = root.parent().unwrap().join("volume");
+        fs::create_dir(&volume).unwrap();
+        file(&volume, "run", &elf_for(X86_64, ""), 0o755);
+        symlink("../data", root.join("app/current")).unwrap();
+        config["mounts"] =
+            json!([{"destination": "/data", "source": volume, "options": ["rbind"]}]);
+    };
+    assert_eq!(examine(&["/app/current/run"], through_a_link), None);
+    let circle = |root: &Path, config: &mut Value| {
+        symlink("run", root.join("app/run")).unwrap();
+        config["mounts"] = json!([{"destination": "/data", "type": "tmpfs", "source": "tmpfs"}]);
+    };
+    assert!(cause(&["/app/run"], circle).contains("lead in a circle"));
     let noexec = |root: &Path, config: &mut Value| {
         let volume = root.join("app");
         file(root, "app/run", &elf_for(X86_64, ""), 0o755);

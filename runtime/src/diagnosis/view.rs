@@ -75,11 +75,20 @@ impl View {
 
     /// Looks a path up as the container would, links at its end followed.
     pub(super) fn find(&self, path: &Path) -> Found<'_> {
-        self.look(path, OFlags::PATH)
+        match self.resolve(path) {
+            Ok(path) => self.look(&path, OFlags::PATH),
+            Err(errno) => Found::Missing(errno),
+        }
     }
 
     /// What a symbolic link at a path says.
     pub(super) fn link(&self, path: &Path) -> Option<PathBuf> {
+        let parent = self.resolve(path.parent()?).ok()?;
+        self.link_at(&parent.join(path.file_name()?))
+    }
+
+    /// The same without following links on the way.
+    fn link_at(&self, path: &Path) -> Option<PathBuf> {
         let Found::Here { file, .. } = self.look(path, OFlags::PATH | OFlags::NOFOLLOW) else {
             return None;
         };
@@ -87,8 +96,39 @@ impl View {
         Some(PathBuf::from(std::ffi::OsStr::from_bytes(target.to_bytes())))
     }
 
+    /// A path without symbolic links. A link may lead below a mount, which is not there for the kernel to see: name by name, then.
+    /// Nothing is trusted to stay as it is found: what is opened is resolved under a root again.
+    fn resolve(&self, path: &Path) -> Result<PathBuf, Errno> {
+        if self.mounts.is_empty() {
+            return Ok(path.to_owned());
+        }
+        let mut links = 0;
+        let mut rest: Vec<PathBuf> = names(path);
+        let mut resolved = PathBuf::from("/");
+        while let Some(name) = rest.pop() {
+            if name == Path::new("..") {
+                resolved.pop();
+                continue;
+            }
+            let next = resolved.join(name);
+            match self.link_at(&next) {
+                None => resolved = next,
+                Some(_) if links == MOST_LINKS => return Err(Errno::LOOP),
+                Some(target) => {
+                    links += 1;
+                    if target.is_absolute() {
+                        resolved = PathBuf::from("/");
+                    }
+                    rest.extend(names(&target));
+                }
+            }
+        }
+        Ok(resolved)
+    }
+
     /// Opens a regular file to read it. A FIFO or device of the image is not opened.
     pub(super) fn open(&self, path: &Path) -> Option<std::fs::File> {
+        let path = &self.resolve(path).ok()?;
         let Found::Here { stat, .. } = self.find(path) else { return None };
         if rustix::fs::FileType::from_raw_mode(stat.st_mode) != rustix::fs::FileType::RegularFile {
             return None;
@@ -166,6 +206,18 @@ pub(super) fn is_noexec(file: &OwnedFd) -> bool {
 fn open_root(path: &Path) -> Result<OwnedFd, Errno> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     rustix::fs::openat(CWD, path, flags, Mode::empty())
+}
+
+/// The kernel follows so many links on one way (path_resolution(7)).
+const MOST_LINKS: usize = 40;
+
+/// The names in a path, the last one first.
+fn names(path: &Path) -> Vec<PathBuf> {
+    let names =
+        path.components().filter(|part| !matches!(part, Component::RootDir | Component::CurDir));
+    let mut names: Vec<PathBuf> = names.map(|part| PathBuf::from(part.as_os_str())).collect();
+    names.reverse();
+    names
 }
 
 /// An absolute path without `.`, `..` and doubled slashes.

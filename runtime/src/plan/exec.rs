@@ -92,7 +92,9 @@ pub fn exec(
     let mut push = |op, pointer: &str| steps.push(Step { op, pointer: pointer.to_owned() });
     push(Op::Wait(Barrier::Ready), "");
     push(Op::CloseFds { first: options.preserve_fds.saturating_add(3) }, "");
+    let mut listener = None;
     if let Some(filter) = filter {
+        listener = filter.listener;
         push(Op::Seccomp { program: filter.program, flags: filter.flags }, "/linux/seccomp");
     }
     steps.push(process::exec(process, options.at)?);
@@ -105,6 +107,9 @@ pub fn exec(
         intel_rdt: None,
         id_maps: None,
         by_parent: Vec::new(),
+        hooks: Vec::new(),
+        hook_outputs: [None, None],
+        listener,
         sources: Vec::new(),
         steps,
     })

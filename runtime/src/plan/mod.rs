@@ -8,6 +8,7 @@ mod cgroups;
 pub mod devices;
 mod display;
 pub mod exec;
+pub mod hooks;
 pub mod idmap;
 pub mod mounts;
 pub mod namespaces;
@@ -26,6 +27,7 @@ use crate::host::Host;
 use crate::intel_rdt;
 use crate::rootless;
 use bundle::Checked;
+use hooks::Hook;
 use idmap::IdMaps;
 use mounts::CgroupView;
 use namespaces::{Namespaces, Shape};
@@ -35,6 +37,7 @@ use rustix::mount::MountPropagationFlags as Propagation;
 use std::collections::HashMap;
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 use sys::beneath::Target;
 use sys::namespace::Kinds;
 
@@ -98,6 +101,12 @@ pub struct Plan {
     /// What the parent does with the child's /proc entry and limits at [`Barrier::Maps`], because the child has no
     /// privilege over the host any more: the same operations as the child's own, without a user namespace.
     pub by_parent: Vec<Step>,
+    /// Hooks that the parent runs at [`Barrier::Hooks`].
+    pub hooks: Vec<Hook>,
+    /// Where hooks write, standard output first; `None` is kept for the error message.
+    pub hook_outputs: [Option<PathBuf>; 2],
+    /// Who decides on system calls, where the profile leaves it to somebody.
+    pub listener: Option<seccomp::Listener>,
     /// Bind sources, opened by the parent before the clone.
     pub sources: Vec<Source>,
     /// What the child does, in order.
@@ -153,6 +162,8 @@ pub fn create(
         },
         namespaces,
         by_parent: Vec::new(),
+        hooks: Vec::new(),
+        listener: None,
         sources: Vec::new(),
         steps: Vec::with_capacity(64),
     };
@@ -169,6 +180,9 @@ pub fn create(
         intel_rdt,
         id_maps,
         by_parent: builder.by_parent,
+        hooks: builder.hooks,
+        hook_outputs: hooks::outputs(spec.annotations().as_ref())?,
+        listener: builder.listener,
         sources: builder.sources,
         steps: builder.steps,
     })
@@ -209,6 +223,8 @@ struct Builder<'a> {
     carrier: Carrier,
     shape: Shape,
     by_parent: Vec<Step>,
+    hooks: Vec<Hook>,
+    listener: Option<seccomp::Listener>,
     sources: Vec<Source>,
     steps: Vec<Step>,
 }
@@ -322,6 +338,7 @@ impl Builder<'_> {
         let listed = self.spec().mounts().as_deref().unwrap_or_default();
         if !self.has_mounts {
             self.refuse_without_mount_namespace(listed.is_empty())?;
+            self.create_hooks()?;
             self.push(Op::Chroot { path: root }, "/root/path");
             return Ok(());
         }
@@ -333,6 +350,8 @@ impl Builder<'_> {
                 "/linux/rootfsPropagation",
             );
         }
+        let at = hooks::root_path(self.spec(), &root)?;
+        let moves = at.is_some();
         self.sources.push(Source {
             path: root,
             recursive: true,
@@ -348,7 +367,7 @@ impl Builder<'_> {
         };
         let inherited = inherited.bits().into();
         self.push(
-            Op::Root { source: self.sources.len() - 1, propagation: inherited },
+            Op::Root { source: self.sources.len() - 1, propagation: inherited, at },
             "/root/path",
         );
         self.mounts(cgroup, propagation)?;
@@ -357,6 +376,10 @@ impl Builder<'_> {
             .map_err(|_| Error::new("/process/cwd", "contains a NUL byte"))?;
         if cwd.path() != c"." {
             self.push(Op::Directory { target: cwd }, "/process/cwd");
+        }
+        self.create_hooks()?;
+        if moves {
+            self.push(Op::RootOver, "/root/path");
         }
         if self.process.terminal().unwrap_or(false) {
             // After devpts is mounted, and while the root fd still shows the container's tree alone.
@@ -468,7 +491,11 @@ impl Builder<'_> {
             self.push(Op::Keyring(name), "");
         }
         let filter = match self.linux.and_then(|linux| linux.seccomp().as_ref()) {
-            Some(profile) => Some(seccomp::compile(profile, &self.host.seccomp)?),
+            Some(profile) => {
+                let annotations = self.spec().annotations().as_ref();
+                let profile = seccomp::with_receiver(profile, annotations);
+                Some(seccomp::compile(&profile, &self.host.seccomp)?)
+            }
             None => None,
         };
         let no_new_privileges = self.process.no_new_privileges().unwrap_or(false);
@@ -488,9 +515,11 @@ impl Builder<'_> {
         if self.options.await_start {
             self.push(Op::AwaitStart, "");
         }
+        self.start_hooks()?;
         self.steps.extend(process::last_rlimit(self.process, "/process"));
         self.push(Op::CloseFds { first: self.options.preserve_fds.saturating_add(3) }, "");
         if let Some(filter) = filter {
+            self.listener = filter.listener;
             // Last, so that the filter need not allow anything that only the runtime does.
             self.push(
                 Op::Seccomp { program: filter.program, flags: filter.flags },

@@ -4,6 +4,7 @@
 //! the same list for its barriers (I3), `nrun plan` prints it, and the golden tests compare it. Everything that an
 //! operation needs is in it, ready for the kernel: nothing is parsed, formatted or allocated after the clone.
 
+use super::hooks::Hook;
 use std::ffi::CString;
 use sys::beneath::Target;
 use sys::exec::CStringArray;
@@ -26,8 +27,12 @@ pub enum Barrier {
     Cgroup,
     /// The parent writes the id mappings: until then the child has no ids of its own.
     Maps,
+    /// Everything is mounted: the parent runs the hooks `prestart` and `createRuntime`.
+    Hooks,
     /// Everything is set up and the executable was found: the parent commits the container's state.
     Ready,
+    /// The `startContainer` hooks are done: whoever starts the container is told so.
+    Hooked,
 }
 
 /// A step of the child. The order in which they may follow each other is documented in [`crate::plan`].
@@ -80,7 +85,13 @@ pub enum Op {
         source: usize,
         /// `MS_*` propagation bits that its mounts get before they are attached.
         propagation: u64,
+        /// Attach it there and not over `/`, until the hooks that look for it are done.
+        at: Option<RootPath>,
     },
+    /// Move the root over `/`, from where hooks found it.
+    RootOver,
+    /// Run a hook and wait for it.
+    Hook(Box<Hook>),
     /// Open the root of the mount namespace that was joined (`exec`).
     OpenRoot,
     /// Mount a new file system.
@@ -220,6 +231,15 @@ pub enum Op {
         /// Its environment.
         env: CStringArray,
     },
+}
+
+/// The root file system by its path on the host.
+#[derive(Clone, Debug)]
+pub struct RootPath {
+    /// The path.
+    pub path: CString,
+    /// The path and every directory above it, to `/`: one of them is where the mount is that the root is attached on.
+    pub above: Vec<CString>,
 }
 
 /// A new file system and where it goes.

@@ -1,6 +1,6 @@
 //! What systemd is asked: to start and stop a unit, to change it, to move a process into it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::LinuxResources;
 use rustix::process::Pid;
@@ -171,19 +171,27 @@ impl Unit {
         set().map_err(|error| failed(format!("change the unit `{}`", self.name), &error))
     }
 
-    /// Moves a process into the unit: what a user may not do, the user's systemd has done by the system's.
-    pub(in super::super) fn attach(&self, pid: Pid) -> Result<(), Error> {
+    /// Moves a process into the unit, to a directory in it: what a user may not do, the user's systemd has done by the system's.
+    pub(in super::super) fn attach(&self, pid: Pid, to: Option<&Path>) -> Result<(), Error> {
         let attach = || {
             let mut body = Writer::default();
             body.string(&self.name);
-            let below = self.subgroup.as_deref().map(|path| path.to_string_lossy());
-            body.string(&format!("/{}", below.unwrap_or_default()));
+            body.string(&self.path_below(to));
             body.numbers(&[pid.as_raw_nonzero().get().unsigned_abs()]);
             Connection::open(self.user)?.call("AttachProcessesToUnit", "ssau", body, "").map(drop)
         };
         attach().map_err(|error| {
             failed(format!("put process {pid} into the unit `{}`", self.name), &error)
         })
+    }
+}
+
+impl Unit {
+    /// A directory, from the unit's own: `/` for the unit's own, and for one that is elsewhere.
+    fn path_below(&self, directory: Option<&Path>) -> String {
+        let unit = |above: &&Path| above.ends_with(&self.name);
+        let below = directory.and_then(|path| path.strip_prefix(path.ancestors().find(unit)?).ok());
+        format!("/{}", below.unwrap_or(Path::new("")).display())
     }
 }
 
@@ -213,6 +221,16 @@ mod tests {
         {
             assert_eq!(version(text), number, "{text}");
         }
+    }
+
+    #[test]
+    fn a_directory_is_named_from_the_units_own() {
+        let unit = Unit { name: "a-b.scope".into(), ..Unit::default() };
+        let below = |path: &str| unit.path_below(Some(Path::new(path)));
+        assert_eq!(below("/sys/fs/cgroup/user.slice/a-b.scope/inner/more"), "/inner/more");
+        assert_eq!(below("/sys/fs/cgroup/user.slice/a-b.scope"), "/");
+        assert_eq!(below("/sys/fs/cgroup/elsewhere"), "/");
+        assert_eq!(unit.path_below(None), "/");
     }
 
     #[test]
