@@ -3,12 +3,13 @@
 //! The straight line of the runtime: load, check, probe, plan, reserve, spawn, commit. Each line's type feeds the next, and
 //! each failure takes back what the lines before it left on the host.
 
-use crate::cgroup::Cgroup;
+use crate::cgroup::{Cgroup, Manager};
 use crate::cli::Parsed;
 use crate::error::{Error, Result};
 use crate::hooks;
 use crate::host::{Asked, Host};
 use crate::id::ContainerId;
+use crate::intel_rdt;
 use crate::launch;
 use crate::log;
 use crate::notify::{self, Agent};
@@ -74,7 +75,7 @@ impl Args {
             preserve_fds: parsed.number("preserve-fds")?.unwrap_or(0),
             await_start,
             rootless_cgroups: rootless::Cgroups::parse(parsed.value("rootless"))?,
-            ..plan::Options::default()
+            cgroup_manager: cgroup_manager(parsed)?,
         };
         Ok(Args {
             id,
@@ -89,6 +90,19 @@ impl Args {
             pid_file: parsed.value("pid-file").filter(|path| !path.is_empty()).map(PathBuf::from),
             options,
         })
+    }
+}
+
+/// `--cgroup-manager`, or `--systemd-cgroup`, which is runc's word for one of its values.
+fn cgroup_manager(parsed: &Parsed) -> Result<Manager> {
+    match parsed.value("cgroup-manager") {
+        None | Some("cgroupfs") if parsed.is_set("systemd-cgroup") => Ok(Manager::Systemd),
+        None | Some("cgroupfs") => Ok(Manager::Cgroupfs),
+        Some("systemd") => Ok(Manager::Systemd),
+        Some("disabled") => Ok(Manager::Disabled),
+        Some(other) => Err(Error::Usage(format!(
+            "invalid value `{other}` for flag --cgroup-manager: it must be cgroupfs, systemd or disabled"
+        ))),
     }
 }
 
@@ -130,7 +144,8 @@ pub fn run(parsed: &Parsed) -> Result<()> {
 /// # Errors
 /// As [`run`].
 pub fn create(args: &Args, checked: &Checked, console: Option<OwnedFd>) -> Result<Created> {
-    let host = Host::probe(Asked::by(&checked.spec))?;
+    let asked = Asked::by(&checked.spec).with_manager(args.options.cgroup_manager);
+    let host = Host::probe(asked)?;
     let plan = plan::create(checked, &host, &args.options)?;
     log::debug(|| format!("host asked and container planned: {} steps", plan.steps.len()));
     let outside = Outside::reach(args, checked, &plan, console)?;
@@ -177,12 +192,16 @@ fn make(
 ) -> Result<(Init, Option<Agent>)> {
     let Outside { console, pidfd, agent } = outside;
     let start = if args.options.await_start { Some(slot.listen()?) } else { None };
+    if let Some(class) = &plan.intel_rdt {
+        slot.own_class(intel_rdt::Group::create(class)?, class.make);
+    }
     let cgroup = slot.own(make_cgroup(plan)?);
     log::debug(|| format!("cgroup made: {} directories", cgroup.paths().all().len()));
     let init = parent::spawn(plan, cgroup, Handed { console, start, init: None })?;
     // The pid file last: whoever waits for it may ask for the state at once.
     let noted = slot
-        .note_init(init.pid)
+        .classify(init.pid)
+        .and_then(|()| slot.note_init(init.pid))
         .and_then(|()| agent.as_ref().map_or(Ok(()), |agent| agent.watch(init.socket.as_fd())))
         .and_then(|()| {
             pidfd.map_or(Ok(()), |to| to.send(pidfd_socket::Kind::Init, init.pidfd.as_fd()))
@@ -241,6 +260,8 @@ pub(crate) fn saved(args: &Args, checked: &Checked, host: &Host, plan: &Plan) ->
         cgroups: plan.cgroup.as_ref().map(crate::cgroup::CgroupPlan::paths).unwrap_or_default(),
         no_new_keyring: args.options.no_new_keyring,
         namespaces: plan.namespaces.bits(),
+        unit: plan.cgroup.as_ref().and_then(|cgroup| Some(cgroup.unit.as_ref()?.unit.clone())),
+        intel_rdt: plan.intel_rdt.as_ref().map(|class| class.group.clone()),
         poststart: listed(&checked.spec, Kind::Poststart).to_vec(),
         poststop: listed(&checked.spec, Kind::Poststop).to_vec(),
         start_hooks: launch::has_hooks(plan),

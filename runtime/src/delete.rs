@@ -53,6 +53,9 @@ pub fn remove(record: Record) -> Result<()> {
     // Without a pid namespace of its own, its processes outlive the init.
     cgroup.kill()?;
     cgroup.remove()?;
+    if let Some(class) = &record.saved.intel_rdt {
+        class.remove()?;
+    }
     let saved = record.saved.clone();
     record.remove()?;
     hooks::poststop(&saved);

@@ -54,10 +54,11 @@ pub fn run(parsed: &Parsed) -> Result<u8> {
         rootfs: &saved.rootfs,
         seccomp: seccomp.as_deref(),
         preserve_fds: parsed.number("preserve-fds")?.unwrap_or(0),
+        by_systemd: saved.unit.as_ref().is_some_and(|unit| unit.user),
         new_keyring: true,
     };
     let plan = planner::exec(&process, &host, &options)?;
-    let cgroup = cgroup(parsed, &saved, &host)?;
+    let mut cgroup = cgroup(parsed, &saved, &host)?;
     let pidfd_socket = PidfdSocket::connect(pidfd_socket::path(parsed).as_deref())?;
     let detach = parsed.is_set("detach");
     let terminal = process.terminal().unwrap_or(false);
@@ -70,11 +71,13 @@ pub fn run(parsed: &Parsed) -> Result<u8> {
     };
     let mut agent = plan.listener().map(Agent::connect).transpose()?;
     let mut child =
-        parent::spawn(&plan, &cgroup, Handed { console, start: None, init: Some(init) })?;
+        parent::spawn(&plan, &mut cgroup, Handed { console, start: None, init: Some(init) })?;
+    let classified = saved.intel_rdt.as_ref().map_or(Ok(()), |class| class.add(child.pid));
     let announced = pidfd_socket
         .map_or(Ok(()), |socket| socket.send(pidfd_socket::Kind::Exec, child.pidfd.as_fd()));
     let pid_file = parsed.value("pid-file").filter(|path| !path.is_empty()).map(Path::new);
-    let started = announced
+    let started = classified
+        .and(announced)
         .and_then(|()| create::write_pid_file(pid_file, child.pid))
         .and_then(|()| foreground.as_mut().map_or(Ok(()), Foreground::attach))
         .and_then(|()| agent.as_ref().map_or(Ok(()), |agent| agent.watch(child.socket.as_fd())))
@@ -128,7 +131,7 @@ fn cgroup(parsed: &Parsed, saved: &Saved, host: &Host) -> Result<Cgroup> {
         .map_err(|why| Error::Usage(format!("cannot exec in container `{}`: {why}", saved.id)))?;
     let mount = host.cgroup.unified().map(|unified| unified.mount.as_path());
     let own = Cgroup::open(saved.cgroups.clone());
-    Ok(own.for_another(&subgroups, saved.pid, mount)?)
+    Ok(own.for_another(&subgroups, saved.pid, mount)?.of_unit(saved.unit.clone()))
 }
 
 /// The namespaces to join. The user namespace only if it is not ours: setns(2) refuses the one that a process is in.

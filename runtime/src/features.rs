@@ -24,7 +24,7 @@ pub fn run() -> String {
         "linux": {
             "namespaces": ["cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"],
             "capabilities": capabilities,
-            "cgroup": {"v1": true, "v2": true, "systemd": false, "systemdUser": false, "rdma": true},
+            "cgroup": {"v1": true, "v2": true, "systemd": true, "systemdUser": true, "rdma": true},
             "seccomp": seccomp(),
             "apparmor": {"enabled": plans(&json!({"process": {"apparmorProfile": "x"}}))},
             "selinux": {"enabled": plans(&json!({"process": {"selinuxLabel": "x"}}))},

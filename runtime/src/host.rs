@@ -5,6 +5,7 @@
 
 use crate::cgroup;
 use crate::error::{Error, Result};
+use crate::intel_rdt;
 use crate::plan::{idmap, seccomp};
 use crate::rootless;
 use oci_spec::runtime::Spec;
@@ -29,6 +30,10 @@ pub struct Host {
     pub seccomp: seccomp::Kernel,
     /// SELinux is enabled.
     pub selinux: bool,
+    /// The systemd that runs here, where it is to make cgroups.
+    pub systemd: Option<cgroup::systemd::Facts>,
+    /// The resctrl file system, where it is asked for and mounted.
+    pub intel_rdt: Option<intel_rdt::Facts>,
 }
 
 /// The facts that cost system calls of their own and that only some containers need.
@@ -38,6 +43,10 @@ pub struct Asked {
     pub seccomp: bool,
     /// Whether SELinux is enabled: one question.
     pub selinux: bool,
+    /// Which systemd runs: a connection and a question or two.
+    pub systemd: bool,
+    /// What resctrl has: a file for each of its classes.
+    pub intel_rdt: bool,
     /// Which programs write id mappings for a user.
     pub id_tools: bool,
 }
@@ -50,7 +59,14 @@ impl Asked {
             seccomp: linux.is_some_and(|linux| linux.seccomp().is_some()),
             selinux: linux.is_some_and(|linux| linux.mount_label().is_some()),
             id_tools: linux.is_some_and(idmap::maps_more_than_one),
+            systemd: false,
+            intel_rdt: linux.is_some_and(|linux| linux.intel_rdt().is_some()),
         }
+    }
+
+    /// What planning will want to know besides, with this manager of cgroups.
+    pub fn with_manager(self, manager: cgroup::Manager) -> Asked {
+        Asked { systemd: manager == cgroup::Manager::Systemd, ..self }
     }
 }
 
@@ -85,6 +101,8 @@ impl Host {
                 |flag| asked.seccomp && sys::seccomp::flag_is_available(flag),
             ),
             selinux: asked.selinux && selinux_is_enabled(),
+            intel_rdt: if asked.intel_rdt { intel_rdt::probe()? } else { None },
+            systemd: if asked.systemd { cgroup::systemd::probe()? } else { None },
         };
         host.in_user_namespace = host.administers() && rootless::in_user_namespace();
         if !host.privileged() {
@@ -117,6 +135,8 @@ impl Host {
             cgroup: cgroup::Layout::Legacy(Vec::new()),
             seccomp: seccomp::Kernel::ask(|_| true, |_| true),
             selinux: false,
+            systemd: None,
+            intel_rdt: None,
         }
     }
 }

@@ -23,6 +23,7 @@ pub mod hook;
 pub mod hooks;
 pub mod host;
 pub mod id;
+pub mod intel_rdt;
 pub mod kill;
 pub mod launch;
 pub mod list;

@@ -94,9 +94,12 @@ pub struct Handed {
 ///
 /// # Errors
 /// What could not be opened, or the step that failed. The child is gone then.
-pub fn spawn(plan: &Plan, cgroup: &Cgroup, handed: Handed) -> Result<Init> {
+pub fn spawn(plan: &Plan, cgroup: &mut Cgroup, handed: Handed) -> Result<Init> {
     let resources = acquire(plan, cgroup, handed)?;
-    let unified = if plan.cgroup.is_some() { cgroup.unified()? } else { None };
+    let unified = match &plan.cgroup {
+        Some(_) if !cgroup.awaits_process() => cgroup.unified()?,
+        _ => None,
+    };
     let (socket, peer) =
         socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
             .map_err(|errno| Error::system("make a socket pair", errno))?;
@@ -137,7 +140,7 @@ impl Drop for Following {
     }
 }
 
-fn follow(plan: &Plan, cgroup: &Cgroup, init: Init) -> Result<Init> {
+fn follow(plan: &Plan, cgroup: &mut Cgroup, init: Init) -> Result<Init> {
     let mut following = Following { init: Some(init) };
     loop {
         let Some(init) = &following.init else {
@@ -151,6 +154,10 @@ fn follow(plan: &Plan, cgroup: &Cgroup, init: Init) -> Result<Init> {
             }
             Ok(Some(Message::Waiting { step })) => {
                 match plan.steps.get(step).map(|step| &step.op) {
+                    Some(Op::Wait(Barrier::Cgroup)) => {
+                        cgroup.admit(plan.cgroup.as_ref(), init.pid)?;
+                        init.go()?;
+                    }
                     Some(Op::Wait(Barrier::Maps)) => {
                         map(plan, init.pid)?;
                         log::debug(|| "id mappings written".to_owned());
@@ -225,8 +232,12 @@ fn map(plan: &Plan, pid: Pid) -> Result<()> {
 /// Opens what the child needs and could not open itself.
 fn acquire(plan: &Plan, cgroup: &Cgroup, handed: Handed) -> Result<Resources> {
     let trees = sources::open(plan)?;
-    let directories =
-        if plan.cgroup.is_some() { cgroup.paths().legacy() } else { cgroup.paths().all() };
+    let joins = plan.steps.iter().any(|step| matches!(step.op, Op::JoinCgroup));
+    let directories = match &plan.cgroup {
+        _ if !joins => Vec::new(),
+        Some(_) => cgroup.paths().legacy(),
+        None => cgroup.paths().all(),
+    };
     let cgroups = cgroup_procs(&directories)?;
     let Handed { console, start, init } = handed;
     let hook_outputs = hooks::open_outputs(&plan.hooks.outputs)?;

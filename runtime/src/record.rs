@@ -4,9 +4,11 @@
 //! whenever we are killed, what is left can be found and removed by `delete --force` (invariant I8). It holds `state.json`,
 //! `config.json` as it was when the container was created, and the socket `start` while the container waits for it.
 
+use crate::cgroup::systemd::Unit;
 use crate::cgroup::{Cgroup, Paths};
 use crate::error::{Error, Result};
 use crate::id::ContainerId;
+use crate::intel_rdt;
 use crate::plan::seccomp::Listener;
 use crate::rootless;
 use oci_spec::runtime::Hook;
@@ -71,6 +73,12 @@ pub struct Saved {
     /// Who decides on system calls.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub listener: Option<Listener>,
+    /// systemd's unit, where systemd made the cgroup.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<Unit>,
+    /// Its class of cache and memory bandwidth.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub intel_rdt: Option<intel_rdt::Group>,
 }
 
 /// An open, locked container directory.
@@ -113,7 +121,7 @@ impl Record {
 
     /// The cgroup.
     pub fn cgroup(&self) -> Cgroup {
-        Cgroup::open(self.saved.cgroups.clone())
+        Cgroup::open(self.saved.cgroups.clone()).of_unit(self.saved.unit.clone())
     }
 
     /// The config.json that the container was created from, with the limits as they are now.
@@ -178,6 +186,7 @@ impl Record {
 pub struct Slot {
     record: Option<Record>,
     cgroup: Option<Cgroup>,
+    intel_rdt: Option<intel_rdt::Group>,
 }
 
 impl Slot {
@@ -211,7 +220,7 @@ impl Slot {
         let directory =
             opened.map_err(|errno| Error::system(format!("lock `{}`", path.display()), errno))?;
         let record = Record { directory, path, saved };
-        let slot = Slot { record: Some(record), cgroup: None };
+        let slot = Slot { record: Some(record), cgroup: None, intel_rdt: None };
         slot.record().write(STATE, &slot.record().text())?;
         slot.record().write(CONFIG, config.as_bytes())?;
         Ok(slot)
@@ -222,8 +231,21 @@ impl Slot {
     }
 
     /// Takes charge of the cgroup.
-    pub fn own(&mut self, cgroup: Cgroup) -> &Cgroup {
+    pub fn own(&mut self, cgroup: Cgroup) -> &mut Cgroup {
         self.cgroup.insert(cgroup)
+    }
+
+    /// Takes charge of the class of cache and memory bandwidth, which until the container is there goes again if it was `made`.
+    pub fn own_class(&mut self, class: intel_rdt::Group, made: bool) {
+        self.intel_rdt = Some(intel_rdt::Group { own: made, ..class });
+    }
+
+    /// Puts the init into its class.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn classify(&self, init: Pid) -> Result<()> {
+        self.intel_rdt.as_ref().map_or(Ok(()), |class| class.add(init))
     }
 
     /// The cgroup that [`Slot::own`] was given.
@@ -299,6 +321,7 @@ impl Slot {
     /// would hold the lock for as long as it waits for `start`.
     pub fn commit(mut self) -> Saved {
         self.cgroup = None;
+        self.intel_rdt = None;
         let Some(record) = self.record.take() else { return Saved::default() };
         let _ = rustix::fs::flock(&record.directory, FlockOperation::Unlock);
         record.saved
@@ -313,7 +336,8 @@ impl Slot {
 impl Drop for Slot {
     /// In reverse of how it was made. A cgroup that cannot be removed keeps the directory, so that `delete --force` finds it.
     fn drop(&mut self) {
-        let removed = self.cgroup.take().is_none_or(|cgroup| cgroup.undo().is_ok());
+        let removed = self.cgroup.take().is_none_or(|cgroup| cgroup.undo().is_ok())
+            && self.intel_rdt.take().is_none_or(|class| class.remove().is_ok());
         if let Some(record) = self.record.take().filter(|_| removed) {
             let _ = record.remove();
         }

@@ -4,7 +4,7 @@
 //! namespaces that it joins. The images say what was in it. criu does its mounts in a mount namespace of this process, so that
 //! nothing of a restore is ever mounted on the host, also when it is killed.
 
-use crate::cgroup::{Cgroup, Hierarchies};
+use crate::cgroup::{Cgroup, Hierarchies, Manager};
 use crate::checkpoint::CRIU_CONFIG;
 use crate::cli::Parsed;
 use crate::create::{self, Args};
@@ -68,6 +68,7 @@ fn restore(
     let namespaces = Namespaces::of(checked.spec.linux().as_ref()).map_err(Error::Plan)?;
     let joined = namespaces::join(&namespaces, &mut options)?;
     stdio::replace(&directories.images, &mut options)?;
+    refuse(args, checked)?;
     let host = Host::probe(Asked::by(&checked.spec))?;
     let plan = plan::create(checked, &host, &args.options)?;
     if !namespaces.new.contains(Kinds::MOUNT) {
@@ -112,6 +113,19 @@ fn restore(
             Err(directories.explain(error))
         }
     }
+}
+
+/// criu makes the processes: there is no moment at which they could be handed to those who keep them apart.
+fn refuse(args: &Args, checked: &Checked) -> Result<()> {
+    let linux = checked.spec.linux().as_ref();
+    let what = if args.options.cgroup_manager == Manager::Systemd {
+        "into a unit of systemd: leave out `--systemd-cgroup`"
+    } else if linux.is_some_and(|linux| linux.intel_rdt().is_some()) {
+        "with a class of cache and memory bandwidth (config.json /linux/intelRdt)"
+    } else {
+        return Ok(());
+    };
+    Err(Error::State(format!("cannot restore container `{}` {what}", args.id)))
 }
 
 /// What the command line and config.json ask of criu.

@@ -1,6 +1,6 @@
 //! `nrun start`: lets a created container go on to its program.
 
-use crate::cgroup::Cgroup;
+use crate::cgroup::{Cgroup, Manager};
 use crate::cli::Parsed;
 use crate::create;
 use crate::error::{Error, Result};
@@ -90,7 +90,11 @@ fn error(parsed: &Parsed, saved: &Saved, why: Unexecuted) -> Error {
 fn plan_of(parsed: &Parsed, saved: &Saved) -> Result<Plan> {
     let mut args = create::Args::of(parsed, true)?;
     args.options.no_new_keyring = saved.no_new_keyring;
+    if saved.unit.is_some() {
+        args.options.cgroup_manager = Manager::Systemd;
+    }
     let checked = record::checked_config(&args.root, saved)?;
-    let host = Host::probe(Asked::by(&checked.spec))?;
+    let asked = Asked::by(&checked.spec).with_manager(args.options.cgroup_manager);
+    let host = Host::probe(asked)?;
     plan::create(&checked, &host, &args.options)
 }

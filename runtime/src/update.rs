@@ -5,11 +5,12 @@
 
 mod resources;
 
-use crate::cgroup::{self, Change};
+use crate::cgroup::{self, Change, systemd};
 use crate::cli::Parsed;
 use crate::create;
 use crate::error::{Error, Result};
 use crate::id::ContainerId;
+use crate::intel_rdt;
 use crate::log;
 use crate::record::{self, Record};
 use crate::state::Status;
@@ -25,8 +26,12 @@ pub fn run(parsed: &Parsed) -> Result<()> {
     record::peek(&root, &id)?;
     // Before the lock is taken: whoever writes to our standard input may take long.
     let (asked, warnings) = resources::asked(parsed)?;
-    refuse_intel_rdt(parsed)?;
     let record = Record::open(&root, &id)?;
+    let class = intel_rdt::Change::asked(
+        record.saved.intel_rdt.as_ref(),
+        parsed.value("l3-cache-schema"),
+        parsed.value("mem-bw-schema"),
+    )?;
     if Status::of(&record.saved, record.awaits_start())? == Status::Stopped {
         return Err(Error::State(format!("cannot update container `{id}`: container not running")));
     }
@@ -35,6 +40,7 @@ pub fn run(parsed: &Parsed) -> Result<()> {
     let old = config.pointer(POINTER).cloned().unwrap_or_default();
     let new = resources::merge(&old, &asked);
     apply(&record, &old, &new, &asked)?;
+    class.map_or(Ok(()), |class| class.make())?;
     keep(&mut config, new);
     record.replace_config(&config)
 }
@@ -44,13 +50,26 @@ const POINTER: &str = "/linux/resources";
 
 fn apply(record: &Record, old: &Value, new: &Value, asked: &Value) -> Result<()> {
     let own = record.cgroup();
-    let change = Change {
-        old: &resources::typed(old).unwrap_or_default(),
-        new: &resources::typed(new)?,
-        asked: &|pointer| resources::names(asked, pointer),
-    };
+    let (mut old, mut new) = (resources::typed(old).unwrap_or_default(), resources::typed(new)?);
+    if record.saved.unit.is_some() {
+        systemd::round_quota(&mut old);
+        systemd::round_quota(&mut new);
+    }
+    let change =
+        Change { old: &old, new: &new, asked: &|pointer| resources::names(asked, pointer) };
     let plan = cgroup::plan_update(&change, own.paths(), &own.controllers()?)?;
-    Ok(own.update(&plan)?)
+    if (change.asked)("/memory/limit") || (change.asked)("/memory/swap") {
+        cgroup::check_memory(change.new, own.paths())?;
+    }
+    let Some(unit) = &record.saved.unit else { return Ok(own.update(&plan)?) };
+    // systemd first: it writes to the files, too, and not all that we do.
+    let unified = own.paths().legacy().is_empty();
+    systemd::set_resources(unit, change.new, unified)?;
+    own.update(&plan).map_err(|error| {
+        // The files have their former values again; what systemd says is of less use than why they have.
+        let _ = systemd::set_resources(unit, change.old, unified);
+        error.into()
+    })
 }
 
 fn keep(config: &mut Value, resources: Value) {
@@ -60,18 +79,4 @@ fn keep(config: &mut Value, resources: Value) {
             linux.insert("resources".into(), resources);
         }
     }
-}
-
-/// Cache and bandwidth allocation, in runc's words for a host without it.
-fn refuse_intel_rdt(parsed: &Parsed) -> Result<()> {
-    let given = |name| parsed.value(name).is_some_and(|schema| !schema.is_empty());
-    for (name, text) in [
-        ("l3-cache-schema", "Intel RDT/CAT: l3 cache schema is not enabled"),
-        ("mem-bw-schema", "Intel RDT/MBA: memory bandwidth schema is not enabled"),
-    ] {
-        if given(name) {
-            return Err(Error::Usage(text.into()));
-        }
-    }
-    Ok(())
 }

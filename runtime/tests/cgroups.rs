@@ -2,6 +2,7 @@
 //!
 //! The files are named for v1 and v2; which of the two is looked for follows from the machine.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use nconform::fixture::{BundleDir, Runtime, Sandbox, cgroups, unique_name};
@@ -176,4 +177,82 @@ fn a_limit_that_the_kernel_refuses_is_reported_and_nothing_is_left() {
     assert!(output.stderr().contains("/linux/resources/cpu/cpus"), "{output}");
     assert_eq!(std::fs::read_dir(runtime.root()).expect("the root").count(), 0);
     sandbox.assert_clean();
+}
+
+#[test]
+fn a_memory_limit_below_the_use_is_refused_where_that_is_asked_for() {
+    let _sandbox = Sandbox::enter();
+    let memory = json!({"memory": {"limit": 64 << 20, "checkBeforeUpdate": true}});
+    let bundle = with_resources(&memory);
+    let runtime = Runtime::under_test();
+    let container = runtime.start(&bundle);
+    let update = |limit: &str| runtime.call(["update", "--memory", limit, container.id()]).run();
+    let output = update("4096").exits(1);
+    assert!(output.stderr().contains("bytes are in use"), "{output}");
+    assert_eq!(container.status(), "running");
+    let file = if cgroups::unified() { "memory.max" } else { "memory.limit_in_bytes" };
+    assert_eq!(cgroups::read(container.id(), file).as_deref(), Some("67108864"));
+    let _ = update("32M").ok();
+    assert_eq!(cgroups::read(container.id(), file).as_deref(), Some("33554432"));
+}
+
+#[test]
+fn a_limit_of_no_processes_is_one() {
+    let _sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let bundle = with_resources(&json!({"pids": {"limit": 0}}));
+    let container = runtime.create(&bundle, [""; 0]);
+    assert_eq!(cgroups::read(container.id(), "pids.max").as_deref(), Some("1"));
+}
+
+#[test]
+fn an_absent_limit_of_processes_is_none() {
+    assert_limits(&json!({"pids": {}}), &[("pids.max", "max", "pids.max", "max")]);
+}
+
+#[test]
+fn cache_allocation_without_resctrl_is_refused_before_anything_is_made() {
+    let _sandbox = Sandbox::enter();
+    if Path::new("/sys/fs/resctrl/schemata").exists() {
+        return;
+    }
+    let runtime = Runtime::under_test();
+    let bundle = BundleDir::new().set("/linux/intelRdt/closID", "gold");
+    let output = runtime.try_create(&bundle).exits(1);
+    assert!(
+        output.stderr().contains("config.json /linux/intelRdt: needs the `resctrl`"),
+        "{output}"
+    );
+    assert_eq!(std::fs::read_dir(runtime.root()).expect("the root").count(), 0);
+}
+
+#[test]
+fn a_container_that_may_write_to_its_cgroup_owns_it_on_v2_and_not_on_v1() {
+    let _sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let map = json!([{"containerID": 0, "hostID": 100_000, "size": 65536}]);
+    let bundle = BundleDir::new()
+        .args(["sleep", "60"])
+        .push("/linux/namespaces", json!({"type": "user"}))
+        .push("/linux/namespaces", json!({"type": "cgroup"}))
+        .set("/linux/uidMappings", map.clone())
+        .set("/linux/gidMappings", map)
+        .set("/mounts/6/options", json!(["nosuid", "noexec", "nodev"]));
+    let container = runtime.start(&bundle);
+    let owner = if cgroups::unified() { 100_000 } else { 0 };
+    for directory in cgroups::named(container.id()) {
+        let found = std::fs::metadata(&directory).expect("a cgroup").uid();
+        assert_eq!(found, owner, "{}", directory.display());
+        let limit = std::fs::metadata(directory.join("memory.max"));
+        assert!(
+            limit.is_ok_and(|limit| limit.uid() == 0) || !cgroups::unified(),
+            "the limit is ours"
+        );
+    }
+    if cgroups::unified() {
+        let _ = container.exec(["mkdir", "/sys/fs/cgroup/inner"]).ok();
+        let script =
+            "echo 0 >/sys/fs/cgroup/inner/cgroup.procs && ! echo max >/sys/fs/cgroup/memory.max";
+        let _ = container.exec(["sh", "-c", script]).ok();
+    }
 }

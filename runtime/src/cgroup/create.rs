@@ -13,7 +13,8 @@ use rustix::io::Errno;
 use rustix::process::Pid;
 
 use super::plan::{CgroupPlan, Devices, Member, OnMissing, Version, Write};
-use super::{Error, Paths, files};
+use super::systemd::{Unit, UnitPlan};
+use super::{Error, Paths, files, owner};
 
 /// A container's cgroup: its directories in every hierarchy.
 #[derive(Debug)]
@@ -23,6 +24,10 @@ pub struct Cgroup {
     made: Vec<PathBuf>,
     /// Directories that the container can do without: see [`Member::optional`].
     optional: Vec<PathBuf>,
+    /// systemd's unit, where systemd is asked.
+    pub(super) unit: Option<Unit>,
+    /// The unit is still to be started, around the container's first process; nothing was made yet.
+    awaits_process: bool,
 }
 
 /// Which hierarchies a process is put into.
@@ -37,24 +42,70 @@ pub enum Hierarchies {
 impl Cgroup {
     /// Makes the directories and writes the limits. On failure no directory is left that was not there before; a
     /// controller that was enabled above it stays enabled.
+    ///
+    /// With a unit of systemd nothing is made yet: that takes a process, see [`Cgroup::admit`].
     pub fn create(plan: &CgroupPlan) -> Result<Cgroup, Error> {
-        let mut paths = Paths::default();
-        let mut made = Made::default();
-        for member in &plan.members {
-            match make(member, &mut made) {
-                Ok(()) => member.record(&mut paths),
-                Err(error) if member.optional && denied(&error) => {}
-                Err(error) => return Err(error),
-            }
-        }
         let optional = plan.members.iter().filter(|member| member.optional);
         let optional = optional.map(Member::directory).collect();
-        Ok(Cgroup { paths, made: made.keep(), optional })
+        if let Some(UnitPlan { unit, .. }) = &plan.unit {
+            let (paths, unit) = (plan.paths(), Some(unit.clone()));
+            return Ok(Cgroup { paths, made: Vec::new(), optional, unit, awaits_process: true });
+        }
+        let (paths, made) = make_all(plan, None)?;
+        Ok(Cgroup { paths, made, optional, unit: None, awaits_process: false })
+    }
+
+    /// Whether [`Cgroup::admit`] has to come before anything can be put into it.
+    pub fn awaits_process(&self) -> bool {
+        self.awaits_process
+    }
+
+    /// Puts a process into the unit: the container's first, for which the unit is started and the limits are written, when
+    /// there is a plan; a further one otherwise.
+    pub fn admit(&mut self, plan: Option<&CgroupPlan>, pid: Pid) -> Result<(), Error> {
+        match (plan, &self.unit) {
+            (Some(plan), _) => match &plan.unit {
+                Some(unit) => self.start(plan, unit, pid),
+                None => self.add(pid, Hierarchies::All),
+            },
+            (None, Some(unit)) => unit.attach(pid, self.paths.unified()),
+            (None, None) => self.add(pid, Hierarchies::All),
+        }
+    }
+
+    fn start(&mut self, plan: &CgroupPlan, unit: &UnitPlan, pid: Pid) -> Result<(), Error> {
+        unit.start(pid).map_err(|failed| {
+            self.awaits_process = !failed.made;
+            failed.error
+        })?;
+        self.awaits_process = false;
+        find_unit(plan, unit)?;
+        if unit.unit.subgroup.is_some() {
+            // First of all on v2: only a cgroup without processes of its own can pass controllers on.
+            self.enter_subgroup(pid)?;
+        }
+        let (paths, made) = make_all(plan, Some(pid))?;
+        (self.paths, self.made) = (paths, made);
+        self.add(pid, Hierarchies::All)
+    }
+
+    fn enter_subgroup(&self, pid: Pid) -> Result<(), Error> {
+        let Some(directory) = self.paths.unified() else { return Ok(()) };
+        let mut made = Made::default();
+        make_v1(directory, &mut made)?;
+        // It goes with the unit.
+        made.keep();
+        add_to(directory, pid)
     }
 
     /// The cgroup of a container that exists, from its state. Opens nothing.
     pub fn open(paths: Paths) -> Cgroup {
-        Cgroup { paths, made: Vec::new(), optional: Vec::new() }
+        Cgroup { paths, made: Vec::new(), optional: Vec::new(), unit: None, awaits_process: false }
+    }
+
+    /// The same, where systemd made it.
+    pub fn of_unit(self, unit: Option<Unit>) -> Cgroup {
+        Cgroup { unit, ..self }
     }
 
     /// The directories.
@@ -99,6 +150,9 @@ impl Cgroup {
 
     /// Puts the device rules into force.
     pub fn restrict_devices(&self, plan: &CgroupPlan) -> Result<(), Error> {
+        if let Some(unit) = plan.unit.as_ref().filter(|unit| !unit.devices.is_empty()) {
+            unit.unit.set(&unit.devices)?;
+        }
         match &plan.devices {
             Devices::Inherit => Ok(()),
             Devices::Files(writes) => match self.paths.controller("devices") {
@@ -124,8 +178,9 @@ impl Cgroup {
             pointer: "/linux/resources/devices".into(),
             errno,
         };
-        let fresh =
-            self.paths.unified().is_some_and(|path| self.made.iter().any(|made| made == path));
+        // In a unit, what is there is systemd's, which has just been given the same rules.
+        let fresh = self.unit.is_some()
+            || self.paths.unified().is_some_and(|path| self.made.iter().any(|made| made == path));
         let old = if fresh {
             Vec::new()
         } else {
@@ -143,6 +198,10 @@ impl Cgroup {
 
     /// Undoes [`Cgroup::create`]: removes the cgroup, and the parents that were made for it and are empty.
     pub fn undo(self) -> Result<(), Error> {
+        if self.awaits_process {
+            // What is there under these names is somebody else's.
+            return Ok(());
+        }
         let result = self.remove();
         drop(Made(self.made));
         result
@@ -184,8 +243,41 @@ fn denied(error: &Error) -> bool {
     matches!(error, Error::System { errno: Errno::ACCESS | Errno::PERM | Errno::ROFS, .. })
 }
 
+/// Makes every directory and writes the limits. Where systemd was there first, `pid` is in some of them.
+fn make_all(plan: &CgroupPlan, pid: Option<Pid>) -> Result<(Paths, Vec<PathBuf>), Error> {
+    let mut paths = Paths::default();
+    let mut made = Made::default();
+    for member in &plan.members {
+        match make(member, pid, &mut made) {
+            Ok(()) => member.record(&mut paths),
+            Err(error) if member.optional && denied(&error) => continue,
+            Err(error) => return Err(error),
+        }
+        if let Some(owner) = plan.owner {
+            owner::give(&member.directory(), owner)?;
+        }
+    }
+    Ok((paths, made.keep()))
+}
+
+/// systemd has made the unit's cgroup where we think that it is: in the hierarchy that it keeps all processes in.
+fn find_unit(plan: &CgroupPlan, unit: &UnitPlan) -> Result<(), Error> {
+    let named = |member: &&Member| member.controllers.iter().any(|name| name == "name=systemd");
+    let unified = |member: &&Member| member.version == Version::V2;
+    let members = || plan.members.iter();
+    if let Some(member) = members().find(named).or_else(|| members().find(unified)) {
+        let directory = member.mount.join(&unit.path);
+        if rustix::fs::access(&directory, rustix::fs::Access::EXISTS).is_err() {
+            let what = format!("find the cgroup of the unit `{}`", unit.unit.name);
+            let why = format!("systemd has not made it at `{}`", directory.display());
+            return Err(Error::Systemd { what, why });
+        }
+    }
+    Ok(())
+}
+
 /// Makes one member's directory and writes its limits.
-fn make(member: &Member, made: &mut Made) -> Result<(), Error> {
+fn make(member: &Member, pid: Option<Pid>, made: &mut Made) -> Result<(), Error> {
     let directory = member.directory();
     match member.version {
         Version::V1 => make_v1(&directory, made),
@@ -193,7 +285,7 @@ fn make(member: &Member, made: &mut Made) -> Result<(), Error> {
     }
     .map_err(|error| with_pointer(error, member))?;
     if !made.contains(&directory) {
-        refuse_used(member.version, &directory)?;
+        refuse_used(member.version, &directory, pid)?;
     }
     let cpuset = member.controllers.iter().any(|name| name == "cpuset");
     if cpuset && member.version == Version::V1 {
@@ -300,8 +392,9 @@ fn limit_of<'m>(member: &'m Member, controller: &str) -> Option<&'m Write> {
 
 /// A directory that was there before must be nobody's: a second container in it would be limited, frozen and killed with
 /// the first.
-fn refuse_used(version: Version, directory: &Path) -> Result<(), Error> {
-    let processes = super::control::processes(directory)?.len();
+fn refuse_used(version: Version, directory: &Path, own: Option<Pid>) -> Result<(), Error> {
+    let found = super::control::processes(directory)?;
+    let processes = found.iter().filter(|pid| Some(**pid) != own).count();
     if processes > 0 {
         return Err(Error::Occupied { path: directory.to_owned(), processes });
     }

@@ -137,6 +137,19 @@ pub(super) struct Exception {
     access: Access,
 }
 
+impl Exception {
+    /// The kind, and the major and minor number; `None` stands for every number.
+    pub(super) fn devices(&self) -> (Kind, Option<u32>, Option<u32>) {
+        let Devices { kind, major, minor } = self.devices;
+        (kind, major, minor)
+    }
+
+    /// What is excepted.
+    pub(super) fn access(&self) -> Access {
+        self.access
+    }
+}
+
 impl fmt::Display for Exception {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let number = |number: Option<u32>| number.map_or("*".into(), |number| number.to_string());

@@ -57,6 +57,19 @@ pub enum Error {
         /// The directory.
         path: PathBuf,
     },
+    /// systemd refused, or cannot be asked.
+    #[error("cannot {what}: {why}")]
+    Systemd {
+        /// What was asked for, as a verb phrase.
+        what: String,
+        /// Its words, or ours for why it is not reached.
+        why: String,
+    },
+    /// systemd is to make the cgroup, and does not run here.
+    #[error(
+        "systemd cgroup flag passed, but systemd support for managing cgroups is not available"
+    )]
+    NoSystemd,
     /// The kernel refused a step.
     #[error("cannot {what}{}: {}", place(pointer), reason(*errno))]
     System {
@@ -103,6 +116,12 @@ impl Error {
             }
             Error::Frozen { .. } => {
                 Some("thaw it, or remove the empty cgroup and create the container again".into())
+            }
+            Error::NoSystemd => {
+                Some("this host was not booted with systemd: leave out `--systemd-cgroup`".into())
+            }
+            Error::Systemd { why, .. } if why.contains("already") => {
+                Some("another container may use this unit: give each its own cgroupsPath".into())
             }
             Error::System { what, errno: Errno::BUSY, .. } if what.starts_with("enable") => {
                 Some(

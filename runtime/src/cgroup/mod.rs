@@ -14,11 +14,15 @@ mod files;
 mod join;
 mod layout;
 mod location;
+mod memory_check;
 mod oom;
+mod owner;
 mod paths;
+mod pids;
 mod plan;
 mod remove;
 mod stats;
+pub mod systemd;
 mod update;
 mod v1;
 mod v2;
@@ -28,8 +32,10 @@ pub use devices::{Access, Kind, Rule};
 pub use error::Error;
 pub use join::Subgroups;
 pub use layout::{Hierarchy, Layout, Unified, probe};
+pub use memory_check::check_memory;
 pub use oom::OomWatch;
 pub use paths::Paths;
+pub use pids::pids_limit_is_given;
 pub use plan::{
     CgroupPlan, Devices, Manager, Member, OnMissing, Options, Request, Version, Write, plan,
 };

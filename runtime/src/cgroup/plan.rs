@@ -6,6 +6,7 @@
 //! made.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -13,7 +14,9 @@ use oci_spec::runtime::{LinuxDevice, LinuxResources};
 use sys::bpf::Instruction;
 
 use super::location::Location;
-use super::{Error, Hierarchy, Layout, Paths, Rule, Unified, device_program, devices, v1, v2};
+use super::{
+    Error, Hierarchy, Layout, Paths, Rule, Unified, device_program, devices, systemd, v1, v2,
+};
 
 /// Who makes the cgroups.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -21,6 +24,8 @@ pub enum Manager {
     /// We do, in the cgroup file systems.
     #[default]
     Cgroupfs,
+    /// systemd does, as a scope unit.
+    Systemd,
     /// Nobody: the container stays in the caller's cgroups.
     Disabled,
 }
@@ -32,6 +37,8 @@ pub struct Options<'a> {
     pub manager: Manager,
     /// Without `cgroupsPath` and without limits, the container does without a hierarchy that we may not write to.
     pub rootless: bool,
+    /// The systemd that runs here, if it is asked for and does.
+    pub systemd: Option<&'a systemd::Facts>,
     /// The mounts of the hierarchies in which the caller may make a cgroup where it goes by default; `None` for the host's root, to whom
     /// they all belong. Nobody else can set device rules: they are left out.
     pub delegated: Option<&'a [PathBuf]>,
@@ -49,6 +56,12 @@ pub struct Request<'a> {
     /// `linux.devices`: a node at a default device's path takes away that default's rule. A node is not a permission:
     /// engines put a rule for each beside it.
     pub devices: &'a [LinuxDevice],
+    /// `linux.resources.pids` is there, but has no limit in it: the types read that as a limit of 0.
+    pub no_pids_limit: bool,
+    /// The user of the host to whom the container's part of v2 is to belong.
+    pub owner: Option<u32>,
+    /// `annotations`: some are for systemd.
+    pub annotations: Option<&'a HashMap<String, String>>,
 }
 
 /// What to do about a file that the kernel does not have.
@@ -186,8 +199,12 @@ pub enum Devices {
 }
 
 /// Everything that is done about the container's cgroup.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct CgroupPlan {
+    /// The unit in which systemd makes the directories that it knows of, around the container's first process.
+    pub unit: Option<systemd::UnitPlan>,
+    /// The user of the host who owns the container's directory, where v2 is alone.
+    pub owner: Option<u32>,
     /// A directory in each hierarchy.
     pub members: Vec<Member>,
     /// The device rules.
@@ -213,9 +230,25 @@ pub fn plan(
     let resources = request.resources.unwrap_or(&none);
     if options.manager == Manager::Disabled {
         refuse_limits(resources)?;
-        return Ok(CgroupPlan { members: Vec::new(), devices: Devices::Inherit });
+        return Ok(CgroupPlan {
+            unit: None,
+            owner: None,
+            members: Vec::new(),
+            devices: Devices::Inherit,
+        });
     }
-    let location = Location::parse(request.path, request.id)?;
+    let user =
+        options.manager == Manager::Systemd && options.systemd.is_some_and(|facts| facts.user);
+    let restricted = options.delegated.is_some() || user;
+    let unit = match options.manager {
+        Manager::Systemd => Some(plan_unit(request, layout, options.systemd, restricted)?),
+        Manager::Cgroupfs | Manager::Disabled => None,
+    };
+    let location = match &unit {
+        Some(unit) => Location::Absolute(unit.directory()),
+        None => Location::parse(request.path, request.id)?,
+    };
+    let resources = &*as_meant(resources, request, unit.is_some());
     let beside_v1 = matches!(layout, Layout::Hybrid(..));
     let v1 = layout.hierarchies().iter().map(|hierarchy| Member::of_v1(hierarchy, &location));
     let v2 = layout.unified().map(|unified| Member::of_v2(unified, &location, beside_v1));
@@ -223,7 +256,8 @@ pub fn plan(
     let available = layout.unified().map_or(&[][..], |unified| &unified.controllers);
     place_limits(resources, &mut members, available, "this host")?;
     let given = request.path.filter(|path| !path.as_os_str().is_empty());
-    let lenient = options.rootless && given.is_none();
+    // What systemd makes it makes for us.
+    let lenient = options.rootless && given.is_none() && unit.is_none();
     if lenient && let Some(delegated) = options.delegated {
         let is_ours = |member: &Member| delegated.contains(&member.mount);
         for member in members.iter().filter(|member| !is_ours(member)) {
@@ -234,12 +268,43 @@ pub fn plan(
     for member in &mut members {
         member.optional = (member.optional || lenient) && member.writes.is_empty();
     }
-    let devices = if options.delegated.is_some() {
-        Devices::Inherit
-    } else {
-        place_devices(request, resources, &members)?
-    };
-    Ok(CgroupPlan { members, devices })
+    let devices =
+        if restricted { Devices::Inherit } else { place_devices(request, resources, &members)? };
+    let owner = request.owner.filter(|_| matches!(layout, Layout::Unified(_)));
+    Ok(CgroupPlan { unit, owner, members, devices })
+}
+
+fn plan_unit(
+    request: &Request<'_>,
+    layout: &Layout,
+    facts: Option<&systemd::Facts>,
+    restricted: bool,
+) -> Result<systemd::UnitPlan, Error> {
+    let configured = request.resources.and_then(|resources| resources.devices().as_deref());
+    let rules = devices::rules(configured.unwrap_or_default(), request.devices)?;
+    let resources = request.resources.map(|resources| as_meant(resources, request, true));
+    let request = Request { resources: resources.as_deref(), ..*request };
+    systemd::plan(&request, layout, facts, (!restricted).then_some(&rules))
+}
+
+/// The limits without one that is none, and with the quota that systemd will have: two writers of one file have to agree.
+fn as_meant<'r>(
+    resources: &'r LinuxResources,
+    request: &Request<'_>,
+    by_systemd: bool,
+) -> Cow<'r, LinuxResources> {
+    let quota = systemd::round_up_quota(resources).filter(|_| by_systemd);
+    if quota.is_none() && !request.no_pids_limit {
+        return Cow::Borrowed(resources);
+    }
+    let mut changed = resources.clone();
+    if let (Some(cpu), Some(_)) = (changed.cpu_mut(), quota) {
+        cpu.set_quota(quota);
+    }
+    if request.no_pids_limit {
+        changed.set_pids(None);
+    }
+    Cow::Owned(changed)
 }
 
 /// runc's words.
@@ -423,6 +488,9 @@ impl fmt::Display for Write {
 
 impl fmt::Display for CgroupPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(unit) = &self.unit {
+            write!(f, "{unit}")?;
+        }
         for member in &self.members {
             let optional = if member.optional { " if permitted" } else { "" };
             writeln!(f, "cgroup {}{optional}", member.directory().display())?;
@@ -431,6 +499,9 @@ impl fmt::Display for CgroupPlan {
             }
             for write in &member.writes {
                 writeln!(f, "  {write}")?;
+            }
+            if let Some(owner) = self.owner {
+                writeln!(f, "  owned by user {owner}")?;
             }
         }
         match &self.devices {

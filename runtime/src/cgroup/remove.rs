@@ -11,20 +11,31 @@ use rustix::fs::{Access, AtFlags, CWD};
 use rustix::io::Errno;
 
 use super::control::{PATIENCE, await_event, tree};
+use super::systemd::Unit;
 use super::{Cgroup, Error};
 
 impl Cgroup {
     /// Removes every directory. The directories above, which other containers may share, stay.
     pub fn remove(&self) -> Result<(), Error> {
-        let mut result = Ok(());
+        // systemd first, which then has nothing left to tidy up.
+        let mut result = self.unit.as_ref().map_or(Ok(()), Unit::stop);
         if let Some(directory) = self.paths.unified() {
-            result = remove_v2(directory);
+            result = result.and(remove_v2(directory));
         }
         let end = Instant::now() + PATIENCE;
         for directory in self.paths.legacy() {
             result = result.and(remove_v1(directory, end));
         }
+        for directory in self.paths.all().iter().filter_map(|path| self.above(path)) {
+            result = result.and(remove_v1(directory, end));
+        }
         result
+    }
+
+    /// The unit's own cgroup, where the container's is below it.
+    fn above<'p>(&self, path: &'p Path) -> Option<&'p Path> {
+        let unit = self.unit.as_ref().filter(|unit| unit.subgroup.is_some())?;
+        path.ancestors().find(|above| above.ends_with(&unit.name))
     }
 }
 

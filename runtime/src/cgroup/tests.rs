@@ -59,8 +59,12 @@ fn resources(json: &str) -> LinuxResources {
 
 fn planned(path: Option<&str>, json: &str, layout: &Layout) -> Result<CgroupPlan, Error> {
     let resources = resources(json);
-    let request =
-        Request { id: "web", path: path.map(Path::new), resources: Some(&resources), devices: &[] };
+    let request = Request {
+        id: "web",
+        path: path.map(Path::new),
+        resources: Some(&resources),
+        ..Request::default()
+    };
     plan(&request, layout, &Options::default())
 }
 
@@ -345,8 +349,12 @@ fn users_plan(
     json: &str,
 ) -> Result<CgroupPlan, Error> {
     let resources = resources(json);
-    let request =
-        Request { id: "web", path: path.map(Path::new), resources: Some(&resources), devices: &[] };
+    let request = Request {
+        id: "web",
+        path: path.map(Path::new),
+        resources: Some(&resources),
+        ..Request::default()
+    };
     let options = Options { rootless, delegated: Some(delegated), ..Options::default() };
     plan(&request, &v2(), &options)
 }
@@ -409,4 +417,100 @@ fn a_failure_is_one_line_in_lower_case_and_its_hint_says_what_to_do() {
     );
     assert_eq!(text.rsplit(": ").next(), Some("resource busy"));
     assert!(error.hint().unwrap().contains("cgroupsPath"));
+}
+
+fn by_systemd(
+    json: &str,
+    layout: &Layout,
+    facts: Option<&systemd::Facts>,
+) -> Result<CgroupPlan, Error> {
+    let resources = resources(json);
+    let path = Some(Path::new("machine-pods.slice:libpod:1f"));
+    let request = Request { id: "web", path, resources: Some(&resources), ..Request::default() };
+    plan(
+        &request,
+        layout,
+        &Options { manager: Manager::Systemd, systemd: facts, ..Options::default() },
+    )
+}
+
+fn facts(user: bool) -> systemd::Facts {
+    let group = if user { "/user.slice/user-7.slice/user@7.service" } else { "/" };
+    systemd::Facts { version: 252, user, control_group: group.into() }
+}
+
+#[test]
+fn with_systemd_limits_are_properties_of_the_unit_and_values_in_its_files() {
+    let json = r#"{"memory": {"limit": 1000}, "cpu": {"quota": 1001, "period": 100000}}"#;
+    let plan = by_systemd(json, &v2(), Some(&facts(false))).unwrap().to_string();
+    let (limits, devices) = plan.split_once("devices by").unwrap();
+    let expected = r#"unit libpod-1f.scope of the system's systemd
+  Description = "nrun container web"
+  Slice = "machine-pods.slice"
+  Delegate = true
+  CollectMode = "inactive-or-failed"
+  DefaultDependencies = false
+  MemoryAccounting = true
+  CPUAccounting = true
+  IOAccounting = true
+  TasksAccounting = true
+  MemoryMax = 1000
+  CPUQuotaPeriodUSec = 100000
+  CPUQuotaPerSecUSec = 20000
+unit when it is ready
+  DeviceAllow = []
+  DevicePolicy = "strict"
+  DeviceAllow = [("char-*", "m"), ("block-*", "m"), ("/dev/char/1:3", "rwm"), ("/dev/char/1:5", "rwm"), ("/dev/char/1:7", "rwm"), ("/dev/char/1:8", "rwm"), ("/dev/char/1:9", "rwm"), ("/dev/char/5:0", "rwm"), ("char-136", "rwm"), ("/dev/char/5:2", "rwm")]
+cgroup /sys/fs/cgroup/machine.slice/machine-pods.slice/libpod-1f.scope
+  enable cpuset cpu io memory hugetlb pids rdma misc
+  memory.max = "1000" (/linux/resources/memory/limit)
+  cpu.max = "2000 100000" (/linux/resources/cpu/quota)
+"#;
+    assert_eq!(limits, expected);
+    assert!(devices.contains("a program of"), "{devices}");
+}
+
+#[test]
+fn a_users_systemd_has_its_slices_below_its_own_cgroup_and_keeps_no_device_rules() {
+    let plan = by_systemd("{}", &v2(), Some(&facts(true))).unwrap();
+    let below =
+        "user.slice/user-7.slice/user@7.service/machine.slice/machine-pods.slice/libpod-1f.scope";
+    assert_eq!(plan.members[0].path, Path::new(below));
+    assert!(!plan.members[0].optional, "systemd has made it: it is ours to use");
+    assert_eq!(plan.devices, Devices::Inherit);
+    assert_eq!(plan.unit.unwrap().devices, []);
+    let error = by_systemd("{}", &hybrid(), Some(&facts(true))).unwrap_err().to_string();
+    assert!(error.contains("cgroup v1"), "{error}");
+}
+
+#[test]
+fn on_v1_a_unit_has_a_directory_in_every_hierarchy() {
+    let plan = by_systemd("{}", &hybrid(), Some(&facts(false))).unwrap();
+    let below = Path::new("machine.slice/machine-pods.slice/libpod-1f.scope");
+    assert!(plan.members.iter().all(|member| member.path == below));
+    assert_eq!(plan.members.len(), 6);
+    let unit = plan.unit.unwrap().to_string();
+    assert!(unit.contains("BlockIOAccounting"), "{unit}");
+}
+
+#[test]
+fn systemd_is_refused_where_it_does_not_run() {
+    let error = by_systemd("{}", &v2(), None).unwrap_err();
+    let text =
+        "systemd cgroup flag passed, but systemd support for managing cgroups is not available";
+    assert_eq!(error.to_string(), text);
+    assert!(error.hint().is_some());
+}
+
+#[test]
+fn a_limit_of_no_processes_is_one_and_an_absent_limit_is_none() {
+    let with = |no_pids_limit| {
+        let resources = resources(r#"{"pids": {"limit": 0}}"#);
+        let path = Some(Path::new("/web"));
+        let request =
+            Request { path, resources: Some(&resources), no_pids_limit, ..Request::default() };
+        plan(&request, &v2(), &Options::default()).unwrap().to_string()
+    };
+    assert!(with(false).contains(r#"pids.max = "1""#));
+    assert!(!with(true).contains("pids.max"));
 }

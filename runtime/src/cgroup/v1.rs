@@ -122,10 +122,14 @@ pub(super) fn cpuset(resources: &LinuxResources) -> Writes {
     Ok(cpus.into_iter().chain(mems).collect())
 }
 
-/// Same name on v1 and v2. Not above zero is no limit: the types cannot tell a limit of 0 from one that is not given.
+/// Same name on v1 and v2. Below zero is no limit. A limit of 0 is one of 1, as in runc: systemd takes no 0, and to whom is in
+/// the cgroup already both mean the same. One that is not given never comes here, see [`super::pids_limit_is_given`].
 pub(super) fn pids(resources: &LinuxResources) -> Writes {
     let write = |limit: i64| {
-        let value = if limit > 0 { limit.to_string() } else { "max".into() };
+        let value = match limit {
+            ..0 => "max".into(),
+            limit => limit.max(1).to_string(),
+        };
         Write::new("pids.max", value, "/linux/resources/pids/limit")
     };
     Ok(resources.pids().iter().map(|pids| write(pids.limit())).collect())

@@ -43,7 +43,7 @@ pub(super) fn memory(resources: &LinuxResources) -> Writes {
 }
 
 /// The value of `memory.swap.max`: the specification's `swap` is memory and swap together, v2's is swap alone.
-fn swap_max(limit: Option<i64>, swap: Option<i64>) -> Result<Option<String>, Error> {
+pub(super) fn swap_max(limit: Option<i64>, swap: Option<i64>) -> Result<Option<String>, Error> {
     check_swap(limit, swap)?;
     Ok(match (limit, swap) {
         (Some(-1), None) | (_, Some(-1)) => Some("max".into()),
@@ -104,7 +104,7 @@ pub(super) fn cpu(resources: &LinuxResources) -> Writes {
 /// A curve through both ends and the defaults: `10^((l² + 125 l) / 612 - 7/34)` with `l = log2(shares)`. The linear
 /// formula of older runtimes gave 39 for the default, so that a container got less than half of its due.
 /// <https://github.com/kubernetes/kubernetes/issues/131216>
-fn cpu_weight(shares: u64) -> u64 {
+pub(super) fn cpu_weight(shares: u64) -> u64 {
     match shares {
         ..=2 => 1,
         262_144.. => 10_000,
@@ -155,7 +155,7 @@ pub(super) fn io(resources: &LinuxResources) -> Writes {
 }
 
 /// Linear from 10..=1000, the specification's range, to 1..=10000.
-fn io_weight(weight: u16, pointer: &str) -> Result<u64, Error> {
+pub(super) fn io_weight(weight: u16, pointer: &str) -> Result<u64, Error> {
     match weight {
         10..=1000 => Ok(1 + (u64::from(weight) - 10) * 9999 / 990),
         _ => {

@@ -52,6 +52,8 @@ pub const GLOBALS: &[Flag] = &[
     value("log-format", "text|json", "the form of the log (default: text)"),
     switch("debug", "log what is done, to stderr if there is no --log"),
     value("rootless", "true|false|auto", "do without cgroups that may not be made (default: auto)"),
+    switch("systemd-cgroup", "let systemd make the container's cgroup"),
+    value("cgroup-manager", "cgroupfs|systemd|disabled", "who makes cgroups (default: cgroupfs)"),
     short('h', switch("help", "show help")),
     short('v', switch("version", "show the version")),
 ];

@@ -127,7 +127,7 @@ fn unified(
         sources.push(Source::new(
             c_string(view.path.as_os_str().as_bytes(), pointer)?,
             false,
-            context.carrier,
+            context.cgroup_carrier,
             pointer.to_owned(),
         ));
         let bind = Bind {

@@ -93,6 +93,7 @@ impl Op {
     /// What the step does, so that `cannot ` can stand before it: `mount proc on /proc`.
     pub fn phrase(&self) -> String {
         match self {
+            Op::Wait(Barrier::Cgroup) => "wait to be put into the cgroup by systemd".into(),
             Op::Wait(Barrier::Maps) => "wait for the id mappings".into(),
             Op::Wait(Barrier::Hooks) => "wait for the hooks of the runtime".into(),
             Op::Wait(Barrier::Hooked) => "report that the hooks are done".into(),
@@ -355,6 +356,9 @@ impl Display for Plan {
         }
         if let Some(cgroup) = &self.cgroup {
             write!(f, "{cgroup}")?;
+        }
+        if let Some(class) = &self.intel_rdt {
+            write!(f, "{class}")?;
         }
         if let Some(maps) = &self.id_maps {
             id_map_line(f, "uid", &maps.uid)?;

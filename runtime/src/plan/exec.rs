@@ -29,6 +29,8 @@ pub struct Options<'a> {
     pub seccomp: Option<&'a LinuxSeccomp>,
     /// `--preserve-fds`
     pub preserve_fds: u32,
+    /// Only systemd may put a process into the container's cgroup.
+    pub by_systemd: bool,
     /// The container's processes share a session keyring of their own.
     pub new_keyring: bool,
 }
@@ -45,7 +47,7 @@ pub fn exec(
     let mut steps = Vec::with_capacity(24);
     let mut push = |op, pointer: &str| steps.push(Step { op, pointer: pointer.to_owned() });
     // With the host's privileges, which the container's user namespace takes away.
-    push(Op::JoinCgroup, "");
+    push(enter_cgroup(options), "");
     if let Some(score) = process.oom_score_adj() {
         let op = Op::WriteProc {
             path: c"/proc/self/oom_score_adj".to_owned(),
@@ -58,9 +60,9 @@ pub fn exec(
     // Before anybody in the container can see us (CVE-2016-9962).
     push(Op::NotDumpable, "");
     push(Op::JoinInit { kinds: options.namespaces }, "");
-    // A joined pid namespace takes effect for children only.
     let fork = options.namespaces.contains(Kinds::PID);
     if fork {
+        // A joined pid namespace takes effect for children only.
         push(Op::Fork { namespaces: Kinds::NONE }, "");
     }
     if options.namespaces.contains(Kinds::USER) {
@@ -101,12 +103,17 @@ pub fn exec(
         namespaces: options.namespaces,
         shape: Shape { clone: Kinds::NONE, stage: fork.then_some(Kinds::NONE) },
         cgroup: None,
+        intel_rdt: None,
         id_maps: None,
         by_parent: Vec::new(),
         hooks: ByParent::default(),
         sources: Vec::new(),
         steps,
     })
+}
+
+fn enter_cgroup(options: &Options<'_>) -> Op {
+    if options.by_systemd { Op::Wait(Barrier::Cgroup) } else { Op::JoinCgroup }
 }
 
 /// Why a process cannot be executed as it is asked for.

@@ -6,6 +6,7 @@
 
 mod binds;
 mod cgroup_mounts;
+mod cgroups;
 pub mod devices;
 mod display;
 pub mod exec;
@@ -27,11 +28,11 @@ mod tests;
 
 use crate::cgroup::{self, CgroupPlan};
 use crate::host::Host;
+use crate::intel_rdt;
 use crate::rootless;
 use bundle::Checked;
 use bundle::config::mount_options as options;
 use hooks::ByParent;
-
 use idmap::IdMaps;
 use mounts::UserNamespace;
 use namespaces::{Namespaces, Shape};
@@ -55,6 +56,11 @@ pub struct Error {
 }
 
 impl Error {
+    /// What is wrong, and where.
+    pub(crate) fn at(pointer: impl Into<String>, message: impl Into<String>) -> Error {
+        Error::new(pointer, message)
+    }
+
     fn new(pointer: impl Into<String>, message: impl Into<String>) -> Error {
         Error { pointer: pointer.into(), message: message.into() }
     }
@@ -92,6 +98,8 @@ pub struct Plan {
     pub shape: Shape,
     /// The container's cgroup; the parent makes it before the clone. `None` for `exec`, which joins what is there.
     pub cgroup: Option<CgroupPlan>,
+    /// The container's class of cache and memory bandwidth; the parent makes it before the clone.
+    pub intel_rdt: Option<intel_rdt::GroupPlan>,
     /// Id mappings of a new user namespace; written by the parent at [`Barrier::Maps`].
     pub id_maps: Option<IdMaps>,
     /// What the parent does with the child's /proc entry and limits at [`Barrier::Maps`], because the child has no
@@ -135,7 +143,8 @@ pub fn create(
         linux.and_then(|linux| linux.time_offsets().as_ref()).filter(|offsets| !offsets.is_empty());
     let new_user = namespaces.new.contains(Kinds::USER);
     let in_user_namespace = namespaces.all().contains(Kinds::USER);
-    let cgroup = plan_cgroup(linux, host, options)?;
+    let cgroup = cgroups::plan(checked, host, options)?;
+    let intel_rdt = intel_rdt::plan_for(linux, &options.id, host)?;
     let id_maps = linux.filter(|_| new_user).map(|linux| idmap::plan(linux, host)).transpose()?;
     if id_maps.as_ref().is_some_and(|maps| maps.deny_setgroups) {
         refuse_groups(process)?;
@@ -178,6 +187,7 @@ pub fn create(
         namespaces: builder.namespaces.all(),
         shape: builder.shape,
         cgroup: Some(cgroup),
+        intel_rdt,
         id_maps: builder.id_maps,
         by_parent: builder.by_parent,
         hooks: builder.hooks,
@@ -189,32 +199,6 @@ pub fn create(
 /// Whether there is nothing in a config.json that this version cannot do on any host.
 pub fn can(spec: &Spec) -> bool {
     unsupported::refuse(spec).is_ok()
-}
-
-fn plan_cgroup(
-    linux: Option<&Linux>,
-    host: &Host,
-    options: &Options,
-) -> Result<CgroupPlan, cgroup::Error> {
-    let request = cgroup::Request {
-        id: &options.id,
-        path: linux.and_then(|linux| linux.cgroups_path().as_deref()),
-        resources: linux.and_then(|linux| linux.resources().as_ref()),
-        devices: linux.and_then(|linux| linux.devices().as_deref()).unwrap_or_default(),
-    };
-    cgroup::plan(
-        &request,
-        &host.cgroup,
-        &cgroup::Options {
-            manager: options.cgroup_manager,
-            rootless: match options.rootless_cgroups {
-                rootless::Cgroups::Auto => !host.privileged(),
-                rootless::Cgroups::Lenient => true,
-                rootless::Cgroups::Strict => false,
-            },
-            delegated: (!host.privileged()).then_some(&host.rootless.cgroups),
-        },
-    )
 }
 
 /// Refused before anything is made, because setgroups(2) is going to be denied (runc's words).
@@ -272,7 +256,13 @@ impl Builder<'_> {
             self.push(Op::NotDumpable, "");
         }
         // The cgroup is entered by the first process, while it still has the host's privileges.
-        self.push(Op::JoinCgroup, "/linux/cgroupsPath");
+        self.push(
+            match self.options.cgroup_manager {
+                cgroup::Manager::Systemd => Op::Wait(Barrier::Cgroup),
+                cgroup::Manager::Cgroupfs | cgroup::Manager::Disabled => Op::JoinCgroup,
+            },
+            "/linux/cgroupsPath",
+        );
         if self.limits_come_first() {
             let limits = self.limits();
             self.steps.extend(limits);
@@ -453,6 +443,7 @@ impl Builder<'_> {
             carrier: self.carrier,
             propagation: propagation::of_bind(propagation).bits().into(),
             cgroups: &views,
+            cgroup_carrier: if cgroup.unit.is_some() { Carrier::Path } else { self.carrier },
             cgroup_namespace: self.namespaces.all().contains(Kinds::CGROUP),
             user_namespace: match (&self.id_maps, &joined_user) {
                 (Some(maps), _) => UserNamespace::New(maps),

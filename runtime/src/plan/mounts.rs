@@ -27,6 +27,8 @@ pub struct Context<'a> {
     pub propagation: u64,
     /// The container's cgroups, for mounts of type `cgroup`.
     pub cgroups: &'a [CgroupView],
+    /// How they reach the child: systemd makes them only when it is there.
+    pub cgroup_carrier: Carrier,
     /// The container has a cgroup namespace, so that a cgroup file system mounted in it begins at its own cgroup.
     pub cgroup_namespace: bool,
     /// The container's user namespace, which `idmap` without mappings takes them from.
@@ -253,6 +255,7 @@ pub(super) mod testing {
             carrier: Carrier::Tree,
             propagation: 0x8_4000,
             cgroups,
+            cgroup_carrier: Carrier::Tree,
             cgroup_namespace: true,
             user_namespace: UserNamespace::None,
             label: None,

@@ -25,6 +25,8 @@ pub struct Step {
 /// A point where the child waits for the parent, which has something to do in the host's namespaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Barrier {
+    /// The parent has systemd make a unit around the child, and puts it into the cgroups that systemd does not know of.
+    Cgroup,
     /// The parent writes the id mappings: until then the child has no ids of its own.
     Maps,
     /// Everything is mounted: the parent runs the hooks `prestart` and `createRuntime`.

@@ -98,6 +98,65 @@ fn golden_default_container_on_v2_with_limits() {
     golden("limits-v2", &plan(&unified(), &options(), edit).unwrap());
 }
 
+/// A host with v2 only, that systemd manages.
+fn with_systemd() -> Host {
+    let facts =
+        crate::cgroup::systemd::Facts { version: 252, user: false, control_group: "/".into() };
+    Host { systemd: Some(facts), ..unified() }
+}
+
+#[test]
+fn golden_systemd_makes_the_cgroup_around_the_first_process() {
+    let edit = |config: &mut Value| {
+        limits(config);
+        config["linux"]["cgroupsPath"] = json!("machine.slice:libpod:c1");
+        config["annotations"] = json!({
+            "org.systemd.property.TimeoutStopSec": "uint64 5",
+            "org.systemd.property.After": "['a.service', 'b.service']",
+            "run.oci.systemd.subgroup": "container",
+        });
+    };
+    let options = Options { cgroup_manager: crate::cgroup::Manager::Systemd, ..options() };
+    golden("systemd", &plan(&with_systemd(), &options, edit).unwrap());
+}
+
+#[test]
+fn a_container_that_may_write_to_its_cgroup_owns_it_on_v2() {
+    let owner = |host: &Host, options: Value, namespaces: &[&str]| {
+        let edit = |config: &mut Value| {
+            config["process"]["user"] = json!({"uid": 5, "gid": 0});
+            let map = json!([{"containerID": 0, "hostID": 100_000, "size": 65_536}]);
+            if namespaces.contains(&"user") {
+                config["linux"]["uidMappings"] = map.clone();
+                config["linux"]["gidMappings"] = map;
+            }
+            for kind in namespaces {
+                let list = config["linux"]["namespaces"].as_array_mut().unwrap();
+                list.retain(|namespace| namespace["type"] != **kind);
+                list.push(json!({"type": kind}));
+            }
+            let mounts = config["mounts"].as_array_mut().unwrap();
+            mounts.retain(|mount| mount["destination"] != "/sys/fs/cgroup");
+            mounts.push(json!({"destination": "/sys/fs/cgroup", "type": "cgroup",
+                "source": "cgroup", "options": options}));
+        };
+        plan(host, &Options { id: "c1".into(), ..Options::default() }, edit)
+            .unwrap()
+            .cgroup
+            .unwrap()
+            .owner
+    };
+    let (both, rw) = (["user", "cgroup"], json!(["nosuid"]));
+    assert_eq!(owner(&unified(), rw.clone(), &both), Some(100_005));
+    assert_eq!(owner(&unified(), json!(["ro"]), &both), None);
+    assert_eq!(
+        owner(&unified(), rw.clone(), &["cgroup"]),
+        None,
+        "it is root's, and so is the container"
+    );
+    assert_eq!(owner(&hybrid(), rw, &both), None, "v1 is not given away");
+}
+
 #[test]
 fn golden_user_namespace_with_joined_network() {
     let edit = |config: &mut Value| {

@@ -138,6 +138,10 @@ pub(super) fn typed(resources: &Value) -> Result<LinuxResources> {
     strip_nulls(&mut resources);
     if let Value::Object(resources) = &mut resources {
         resources.shift_remove("devices");
+        // The types read a limit that is not there as one of 0.
+        if resources.get("pids").is_some_and(|pids| pids.get("limit").is_none()) {
+            resources.shift_remove("pids");
+        }
     }
     if resources.is_null() {
         return Ok(LinuxResources::default());
