@@ -72,7 +72,7 @@ fn refuse_state(record: &Record) -> Result<()> {
 
 /// The fd by which an agent answers for the filter is in the agent, and no restore could give it another.
 fn refuse_listener(plan: &Plan) -> Result<()> {
-    match &plan.listener {
+    match plan.listener() {
         None => Ok(()),
         Some(_) => Err(Error::State(format!(
             "cannot checkpoint container `{}`: its filter notifies an agent (config.json /linux/seccomp/listenerPath)",

@@ -78,7 +78,7 @@ fn restore(
     options.mounts = mounts::for_restore(&mounts::external(&plan)?);
     options.cgroup_roots = cgroup_roots(&plan);
     let console = create::console_socket(args, checked, console)?;
-    let hook_outputs = hooks::open_outputs(&plan.hook_outputs)?;
+    let hook_outputs = hooks::open_outputs(&plan.hooks.outputs)?;
     let criu = Criu::find()?;
     criu.require(false, parsed.is_set("lazy-pages"))?;
     directories.set(&mut options)?;
