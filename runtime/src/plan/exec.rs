@@ -79,7 +79,7 @@ pub fn exec(
     if options.new_keyring {
         push(Op::Keyring(c_string(format!("_ses.{}", options.id).as_bytes(), "")?), "");
     }
-    let filter = options.seccomp.map(|it| seccomp::compile(it, &host.seccomp)).transpose()?;
+    let filter = options.seccomp.map(|profile| seccomp::compile_for(profile, host)).transpose()?;
     let rights = process::Rights::of(host, options.namespaces.contains(Kinds::USER));
     let mut privileges = process::privileges(process, &rights, options.at)?;
     if filter.is_some() && !process.no_new_privileges().unwrap_or(false) {

@@ -67,3 +67,13 @@ fn without_early_hooks_the_root_goes_over_the_host_s_at_once() {
         assert_eq!(only(kind), (false, false), "{kind}");
     }
 }
+
+#[test]
+fn who_cannot_take_the_listener_is_told_so_before_anything_is_made() {
+    let host = crate::host::Host { capabilities: 1 << 21, ..hybrid() };
+    let error = plan(&host, &options(), hooked).unwrap_err().to_string();
+    assert!(
+        error.contains("/linux/seccomp/listenerPath") && error.contains("CAP_SYS_PTRACE"),
+        "{error}"
+    );
+}
