@@ -11,6 +11,7 @@
 mod check;
 mod error;
 mod leniency;
+pub mod mount_options;
 mod scan;
 #[cfg(test)]
 mod tests;

@@ -4,9 +4,11 @@
 //! a number to the parent, which has the same plan and can say what it was.
 
 pub(crate) mod console;
+mod copy_up;
 mod file_systems;
 mod hooks;
 pub(crate) mod identity;
+mod inherited;
 mod passwd;
 
 use crate::plan::op::{Op, Source, Step};
@@ -52,6 +54,8 @@ pub struct Child<'a> {
     mask: Option<BorrowedFd<'static>>,
     /// The container's /dev/null, checked to be one.
     null: Option<BorrowedFd<'static>>,
+    /// File systems that become read-only when everything is in them.
+    read_only_last: Vec<BorrowedFd<'static>>,
     /// The directory in which the last device or link was made: most of them go into the same one.
     directory: Option<(&'a CStr, BorrowedFd<'static>)>,
     /// What will be executed.
@@ -79,6 +83,7 @@ impl<'a> Child<'a> {
             root: None,
             mask: None,
             null: None,
+            read_only_last: Vec::new(),
             directory: None,
             executable: None,
             home: None,
@@ -127,6 +132,8 @@ impl<'a> Child<'a> {
             Op::OpenRoot => self.open_root()?,
             Op::Mount(mount) => self.mount(mount)?,
             Op::Bind(bind) => self.bind(bind)?,
+            Op::Remount(remount) => self.remount(remount)?,
+            Op::ReadOnlyMounts => self.read_only_mounts()?,
             Op::Cgroups(cgroups) => self.cgroups(cgroups)?,
             Op::Directory { target } => drop(target.ensure(self.root()?, false)?),
             Op::Device(device) => self.device(device)?,

@@ -90,6 +90,16 @@ pub enum Error {
         /// Why it failed.
         errno: Errno,
     },
+    /// As [`Error::System`], with what the reader can do about it.
+    #[error("cannot {what}: {}", sys::text(*errno))]
+    Hinted {
+        /// What was being done, on which object.
+        what: String,
+        /// Why it failed.
+        errno: Errno,
+        /// What to do.
+        hint: &'static str,
+    },
 }
 
 impl Error {
@@ -111,6 +121,7 @@ impl Error {
             Error::Unplanned { error, .. } => error.hint(),
             Error::Seccomp(error) => error.hint(),
             Error::Step(failure) => failure.hint(),
+            Error::Hinted { hint, .. } => Some((*hint).to_owned()),
             Error::Criu(failure) => Some(failure.hint()),
             Error::NoCommand { nearest: Some(nearest), .. } => {
                 Some(format!("did you mean `nrun {nearest}`?"))

@@ -47,10 +47,32 @@ impl Failure {
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
         let hint = self
-            .file_system_hint()
+            .change_hint()
+            .or_else(|| self.file_system_hint())
             .or_else(|| self.namespace_hint())
             .or_else(|| self.process_hint())?;
         Some(hint.to_owned())
+    }
+
+    /// For what becomes of a mount besides its being made.
+    fn change_hint(&self) -> Option<&'static str> {
+        Some(match (&self.step.op, self.errno) {
+            (Op::Mount(Mount { copy_up: Some(_), .. }), Errno::INVAL | Errno::PERM)
+                if self.user_namespace =>
+            {
+                "what is copied up has an owner without an id in the user namespace, or is a device node, which cannot be made there"
+            }
+            (Op::Mount(Mount { copy_up: Some(_), .. }), Errno::NOSPC) => {
+                "what is copied up needs more room than `size=` gives the tmpfs"
+            }
+            (Op::Bind(bind), Errno::PERM) if !bind.attributes.is_empty() && self.user_namespace => {
+                "the options contradict flags of the source, such as `ro` or `nosuid`, which a user namespace cannot take away"
+            }
+            (Op::Remount(_), Errno::INVAL) => {
+                "nothing is mounted at exactly that place, or an option is not known to its file system"
+            }
+            _ => return None,
+        })
     }
 
     fn file_system_hint(&self) -> Option<&'static str> {

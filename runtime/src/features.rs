@@ -4,8 +4,9 @@
 //! differ.
 
 use crate::cli::COMMANDS;
+use crate::plan;
 use crate::plan::hooks::Kind;
-use crate::plan::{self, options};
+use bundle::config::mount_options;
 use serde_json::{Value, json};
 
 /// Annotations of config.json that change what is done; one that ends with a dot stands for all that begin so.
@@ -19,7 +20,7 @@ pub fn run() -> String {
         "ociVersionMin": "1.0.0",
         "ociVersionMax": "1.3.0",
         "hooks": Kind::ALL.map(Kind::name),
-        "mountOptions": options::names(),
+        "mountOptions": mount_options::names(),
         "linux": {
             "namespaces": ["cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"],
             "capabilities": capabilities,
@@ -29,7 +30,7 @@ pub fn run() -> String {
             "selinux": {"enabled": plans(&json!({"process": {"selinuxLabel": "x"}}))},
             "intelRdt": intel_rdt(),
             "memoryPolicy": memory_policy(),
-            "mountExtensions": {"idmap": {"enabled": false}},
+            "mountExtensions": {"idmap": {"enabled": true}},
             "netDevices": {"enabled": plans(&json!({"linux": {"netDevices": {"eth0": {}}}}))},
         },
         "annotations": annotations(),

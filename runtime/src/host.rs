@@ -27,6 +27,8 @@ pub struct Host {
     pub cgroup: cgroup::Layout,
     /// What the kernel's seccomp can do.
     pub seccomp: seccomp::Kernel,
+    /// SELinux is enabled.
+    pub selinux: bool,
 }
 
 /// The facts that cost system calls of their own and that only some containers need.
@@ -34,6 +36,8 @@ pub struct Host {
 pub struct Asked {
     /// What the kernel's seccomp can do: seven questions.
     pub seccomp: bool,
+    /// Whether SELinux is enabled: one question.
+    pub selinux: bool,
     /// Which programs write id mappings for a user.
     pub id_tools: bool,
 }
@@ -44,6 +48,7 @@ impl Asked {
         let linux = spec.linux().as_ref();
         Asked {
             seccomp: linux.is_some_and(|linux| linux.seccomp().is_some()),
+            selinux: linux.is_some_and(|linux| linux.mount_label().is_some()),
             id_tools: linux.is_some_and(idmap::maps_more_than_one),
         }
     }
@@ -51,6 +56,13 @@ impl Asked {
 
 /// `CAP_SYS_ADMIN`, as a bit of a capability mask.
 pub(crate) const SYS_ADMIN: u64 = 1 << 21;
+
+/// selinuxfs is mounted where every distribution with SELinux has it.
+fn selinux_is_enabled() -> bool {
+    const SELINUX_MAGIC: u64 = 0xf97c_ff8c;
+    let found = rustix::fs::statfs("/sys/fs/selinux");
+    found.is_ok_and(|statfs| u64::try_from(statfs.f_type) == Ok(SELINUX_MAGIC))
+}
 
 impl Host {
     /// Reads the facts, those that not every container needs only where they are asked for.
@@ -72,6 +84,7 @@ impl Host {
                 |action| asked.seccomp && sys::seccomp::action_is_available(action),
                 |flag| asked.seccomp && sys::seccomp::flag_is_available(flag),
             ),
+            selinux: asked.selinux && selinux_is_enabled(),
         };
         host.in_user_namespace = host.administers() && rootless::in_user_namespace();
         if !host.privileged() {
@@ -103,6 +116,7 @@ impl Host {
             rootless: rootless::Facts::default(),
             cgroup: cgroup::Layout::Legacy(Vec::new()),
             seccomp: seccomp::Kernel::ask(|_| true, |_| true),
+            selinux: false,
         }
     }
 }

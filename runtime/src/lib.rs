@@ -42,6 +42,7 @@ pub mod restore;
 pub mod rootless;
 pub mod run;
 pub mod signal;
+pub mod sources;
 pub mod spec;
 pub mod start;
 pub mod state;

@@ -3,7 +3,7 @@
 //! There is no state machine here: the parent receives "waiting at step N", looks up step N in the same list that the child walks,
 //! and does what that barrier asks for. A child that dies is seen as the end of its socket.
 
-mod maps;
+pub(crate) mod maps;
 
 use crate::cgroup::Cgroup;
 use crate::child::identity;
@@ -14,11 +14,11 @@ use crate::hooks;
 use crate::launch::{self, Launch};
 use crate::log;
 use crate::plan::Plan;
-use crate::plan::op::{Barrier, Carrier, Op, Source, Step};
+use crate::plan::op::{Barrier, Op, Step};
+use crate::sources;
 use crate::wire::{self, HookText, Message};
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use rustix::mount::{OpenTreeFlags, open_tree};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::process::{Pid, PidfdFlags, WaitOptions, WaitStatus, pidfd_open, waitpid};
 use std::os::fd::{AsFd, OwnedFd};
@@ -224,13 +224,7 @@ fn map(plan: &Plan, pid: Pid) -> Result<()> {
 
 /// Opens what the child needs and could not open itself.
 fn acquire(plan: &Plan, cgroup: &Cgroup, handed: Handed) -> Result<Resources> {
-    let mut trees = Vec::with_capacity(plan.sources.len());
-    for source in &plan.sources {
-        trees.push(match source.carrier {
-            Carrier::Path => None,
-            Carrier::Tree => Some(tree(plan, source)?),
-        });
-    }
+    let trees = sources::open(plan)?;
     let directories =
         if plan.cgroup.is_some() { cgroup.paths().legacy() } else { cgroup.paths().all() };
     let cgroups = cgroup_procs(&directories)?;
@@ -244,7 +238,7 @@ fn acquire(plan: &Plan, cgroup: &Cgroup, handed: Handed) -> Result<Resources> {
 ///
 /// # Errors
 /// When one cannot be opened.
-pub(crate) fn cgroup_procs(directories: &[&Path]) -> Result<Vec<OwnedFd>> {
+fn cgroup_procs(directories: &[&Path]) -> Result<Vec<OwnedFd>> {
     let mut files = Vec::with_capacity(directories.len());
     for directory in directories {
         let path = directory.join("cgroup.procs");
@@ -253,23 +247,6 @@ pub(crate) fn cgroup_procs(directories: &[&Path]) -> Result<Vec<OwnedFd>> {
         files.push(file);
     }
     Ok(files)
-}
-
-fn tree(plan: &Plan, source: &Source) -> Result<OwnedFd> {
-    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-    if source.recursive {
-        flags |= OpenTreeFlags::AT_RECURSIVE;
-    }
-    open_tree(CWD, &*source.path, flags).map_err(|errno| {
-        let path = source.path.to_string_lossy();
-        Error::system(
-            format!(
-                "open the mount source `{path}` for container `{}` ({} {})",
-                plan.id, plan.document, source.pointer
-            ),
-            errno,
-        )
-    })
 }
 
 /// The conversation with the init did not go as the plan says.

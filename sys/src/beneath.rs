@@ -55,7 +55,7 @@ pub fn find(root: BorrowedFd<'_>, path: &CStr) -> Result<OwnedFd, Errno> {
 
 /// A path split for creation: each directory on the way as a prefix that is resolved from the root, and the last name.
 ///
-/// Built ahead of time, because the process that uses it may not allocate.
+/// Built ahead of time, so that the process that uses it need not allocate, but for a link that dangles.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
     path: Box<CStr>,
@@ -121,18 +121,29 @@ impl Target {
         }
         // Most often only the last name is missing: then the directory it goes into is there, and one step does.
         let last = self.steps.len().saturating_sub(1);
-        let all = match self.make(last, root, file, restrict) {
+        let mut all = match self.make(last, root, file, restrict) {
             Err(Errno::NOENT) => 0..self.steps.len(),
             made => {
                 made?;
                 0..0
             }
         };
-        for i in all {
-            self.make(i, root, file && i == last, restrict)?;
-        }
+        let made = all.try_for_each(|i| self.make(i, root, file && i == last, restrict));
         // Resolved afresh: what was just made may have been replaced, and the kernel decides where that leads.
-        find()
+        match made.and_then(|()| find()) {
+            Err(Errno::NOENT) if !restrict.contains(ResolveFlags::NO_SYMLINKS) => {
+                self.ensure_through_links(root, file)
+            }
+            found => found,
+        }
+    }
+
+    /// A link on the way points to nothing, as `/etc/resolv.conf` does in many images: what it points to is made, inside the root.
+    /// Where that is, is read here; the kernel then follows no link at all, so that one that changes meanwhile is an error.
+    fn ensure_through_links(&self, root: BorrowedFd<'_>, file: bool) -> Result<OwnedFd, Errno> {
+        let path = without_links(root, self.path.to_bytes())?;
+        let target = Target::new(&path).map_err(|_| Errno::INVAL)?;
+        target.ensure_with(root, file, ResolveFlags::NO_SYMLINKS)
     }
 
     /// Makes one component, as a directory or an empty file.
@@ -181,6 +192,51 @@ impl Target {
         }
         Ok(())
     }
+}
+
+/// The path that `path` leads to under `root` if every link is followed, those that dangle too.
+fn without_links(root: BorrowedFd<'_>, path: &[u8]) -> Result<Vec<u8>, Errno> {
+    /// As many as the kernel follows (path_resolution(7)).
+    const MOST: usize = 40;
+    let names = |path: &[u8]| -> Vec<Vec<u8>> {
+        path.split(|&byte| byte == b'/').rev().map(<[u8]>::to_vec).collect()
+    };
+    let (mut done, mut ahead, mut links): (Vec<Vec<u8>>, _, _) = (Vec::new(), names(path), 0);
+    while let Some(name) = ahead.pop() {
+        match &*name {
+            b"" | b"." => continue,
+            b".." => {
+                done.pop();
+                continue;
+            }
+            _ => {}
+        }
+        match read_link(root, &done, &name) {
+            // Not there, or not a link.
+            Err(Errno::NOENT | Errno::INVAL) => done.push(name),
+            Err(errno) => return Err(errno),
+            Ok(_) if links == MOST => return Err(Errno::LOOP),
+            Ok(to) => {
+                links += 1;
+                if to.starts_with(b"/") {
+                    done.clear();
+                }
+                ahead.extend(names(&to));
+            }
+        }
+    }
+    Ok(done.join(&b'/'))
+}
+
+/// What the link `name` in a directory that is reached without links points to.
+fn read_link(root: BorrowedFd<'_>, directory: &[Vec<u8>], name: &[u8]) -> Result<Vec<u8>, Errno> {
+    let c_string = |bytes: Vec<u8>| std::ffi::CString::new(bytes).map_err(|_| Errno::INVAL);
+    let path = if directory.is_empty() { b".".to_vec() } else { directory.join(&b'/') };
+    let flags = OFlags::PATH | OFlags::DIRECTORY;
+    let parent =
+        open_with(root, &c_string(path)?, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS)?;
+    let link = rustix::fs::readlinkat(&parent, &*c_string(name.to_vec())?, Vec::new())?;
+    Ok(link.into_bytes())
 }
 
 /// mknod rather than open(O_CREAT): it never follows a symlink and never opens a FIFO or device that is there already.
@@ -248,10 +304,12 @@ mod tests {
         std::fs::create_dir(&outside).unwrap();
         symlink(&outside, tree.0.join("root/absolute")).unwrap();
         symlink("../../outside", tree.0.join("root/dots")).unwrap();
-        for name in ["absolute", "dots"] {
-            // The link dangles inside the root, so that nothing can be made through it.
+        let inside = tree.0.join("root").join(outside.strip_prefix("/").unwrap());
+        for (name, inside) in [("absolute", inside), ("dots", tree.0.join("root/outside"))] {
+            // The link dangles inside the root, where what it names is made.
             let target = Target::new(format!("{name}/victim").as_bytes()).unwrap();
-            assert!(target.ensure(tree.root().as_fd(), true).is_err(), "{name}");
+            target.ensure(tree.root().as_fd(), true).unwrap();
+            assert!(inside.join("victim").is_file(), "{name}");
             assert!(
                 std::fs::read_dir(&outside).unwrap().next().is_none(),
                 "{name} led out of the root"
@@ -260,14 +318,40 @@ mod tests {
     }
 
     #[test]
-    fn a_dangling_symlink_as_the_last_name_is_not_created_through() {
+    fn what_a_dangling_link_points_to_is_made() {
         let tree = Tree::new("dangling");
+        for (to, name) in
+            [("/run/resolve/stub", "conf"), ("../new/./here", "etc"), ("etc", "again")]
+        {
+            symlink(to, tree.0.join("root").join(name)).unwrap();
+        }
+        for (path, made) in
+            [("conf", "run/resolve/stub"), ("again/x/y", "new/here/x/y"), ("etc/../z", "z")]
+        {
+            Target::new(path.as_bytes()).unwrap().ensure(tree.root().as_fd(), true).unwrap();
+            assert!(tree.0.join("root").join(made).is_file(), "{path}");
+        }
+        assert!(tree.0.join("root/conf").is_symlink(), "the link itself is as it was");
+    }
+
+    #[test]
+    fn a_dangling_link_is_not_followed_where_links_are_refused() {
+        let tree = Tree::new("refused");
         symlink("elsewhere", tree.0.join("root/null")).unwrap();
-        assert_eq!(
-            Target::new(b"null").unwrap().ensure(tree.root().as_fd(), true).unwrap_err(),
-            Errno::NOENT
-        );
+        let target = Target::new(b"null").unwrap();
+        let made = target.ensure_with(tree.root().as_fd(), false, ResolveFlags::NO_SYMLINKS);
+        assert_eq!(made.unwrap_err(), Errno::LOOP);
         assert!(!tree.0.join("root/elsewhere").exists());
+    }
+
+    #[test]
+    fn links_that_lead_to_each_other_are_an_error() {
+        let tree = Tree::new("circle");
+        symlink("b", tree.0.join("root/a")).unwrap();
+        symlink("a", tree.0.join("root/b")).unwrap();
+        let target = Target::new(b"a/x").unwrap();
+        assert_eq!(target.ensure(tree.root().as_fd(), false).unwrap_err(), Errno::LOOP);
+        assert_eq!(without_links(tree.root().as_fd(), b"a").unwrap_err(), Errno::LOOP);
     }
 
     #[test]

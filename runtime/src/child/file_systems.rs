@@ -3,9 +3,10 @@
 //! Every target is resolved by the kernel under the fd of the container's root (invariant I7), and what is mounted is attached from
 //! one fd to another. Between finding a target and using it no path is looked up again, so that there is nothing to race.
 
-use super::Child;
+use super::{Child, copy_up, inherited};
 use crate::plan::op::{
-    Bind, Carrier, Cgroups, Device, Hierarchy, HierarchySource, Mount, RootPath,
+    Bind, Carrier, Cgroups, Device, Hierarchy, HierarchySource, Inherited, Legacy, Mount, Remount,
+    RemountTo, RootPath,
 };
 use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, ResolveFlags, Uid, makedev};
 use rustix::io::Errno;
@@ -76,16 +77,29 @@ impl<'a> Child<'a> {
             (Carrier::Tree, Some(tree)) => Ok(tree.as_fd()),
             (Carrier::Tree, None) => Err(Errno::BADF),
             (Carrier::Path, _) => clone_tree(CWD, &source_of.path, source_of.recursive),
+            (Carrier::Root, _) => {
+                let found = until_exec(beneath::find(self.root()?, &source_of.path)?);
+                clone_tree(found, c"", source_of.recursive)
+            }
         }
     }
 
-    pub(super) fn mount(&self, mount: &Mount) -> Result<(), Errno> {
-        let mounted = self.mount_new(mount)?;
-        set_propagation(mounted, &mount.propagation)
+    pub(super) fn mount(&mut self, mount: &Mount) -> Result<(), Errno> {
+        let mounted = match &mount.legacy {
+            Some(arguments) => self.mount_legacy(mount, arguments)?,
+            None => self.mount_new(mount)?,
+        };
+        set_propagation(mounted, &mount.propagation)?;
+        if mount.read_only_last {
+            self.read_only_last.push(mounted);
+        }
+        Ok(())
     }
 
     /// Makes a file system and attaches it. The fd is that of its root.
     fn mount_new(&self, mount: &Mount) -> Result<BorrowedFd<'static>, Errno> {
+        let covered = self.covered(mount)?;
+        let target = self.mount_target(mount)?;
         let context = until_exec(fsopen(&*mount.kind, FsOpenFlags::FSOPEN_CLOEXEC)?);
         for (key, value) in &mount.options {
             match value {
@@ -93,9 +107,43 @@ impl<'a> Child<'a> {
                 None => fsconfig_set_flag(context, &**key)?,
             }
         }
+        if let Some(mode) = covered.filter(|_| mount.inherits_mode) {
+            let mode = octal(mode);
+            let mode = CStr::from_bytes_with_nul(&mode).map_err(|_| Errno::INVAL)?;
+            fsconfig_set_string(context, c"mode", mode)?;
+        }
         fsconfig_create(context)?;
         let attributes = MountAttrFlags::from_bits_retain(mount.attributes as u32);
         let mounted = until_exec(fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)?);
+        if let Some(kept) = mount.copy_up.filter(|_| covered.is_some()) {
+            // Before it is attached: nobody else can see it yet.
+            copy_up::copy(target, mounted, kept)?;
+        }
+        attach(mounted, target)?;
+        Ok(mounted)
+    }
+
+    /// [`Child::mount_new`] by mount(2), from inside the directory that it goes on: a path could be swapped.
+    fn mount_legacy(&self, at: &Mount, with: &Legacy) -> Result<BorrowedFd<'static>, Errno> {
+        let covered = self.covered(at)?;
+        let target = self.mount_target(at)?;
+        let read_only = if at.read_only_last { MountFlags::RDONLY } else { MountFlags::empty() };
+        let flags = MountFlags::from_bits_retain(with.flags).difference(read_only);
+        rustix::process::fchdir(target)?;
+        mount(&*with.source, c".", &*at.kind, flags, &*with.data)?;
+        rustix::process::chdir(c"/")?;
+        let mounted = until_exec(beneath::find(self.root()?, at.target.path())?);
+        if let Some(mode) = covered.filter(|_| at.inherits_mode) {
+            rustix::fs::chmodat(mounted, c".", Mode::from_raw_mode(mode), AtFlags::empty())?;
+        }
+        if let Some(kept) = at.copy_up.filter(|_| covered.is_some()) {
+            copy_up::copy(target, mounted, kept)?;
+        }
+        Ok(mounted)
+    }
+
+    /// The directory that a file system goes on, made if it is missing.
+    fn mount_target(&self, mount: &Mount) -> Result<BorrowedFd<'static>, Errno> {
         // A symlink in the image must not move /proc or /sys to a place where nothing masks it (CVE-2025-54867).
         let restrict =
             if mount.ordinary { ResolveFlags::NO_SYMLINKS } else { ResolveFlags::empty() };
@@ -103,8 +151,42 @@ impl<'a> Child<'a> {
         if mount.off_proc {
             refuse_procfs(target)?;
         }
-        attach(mounted, target)?;
-        Ok(mounted)
+        Ok(target)
+    }
+
+    /// The permission bits of the directory that a tmpfs will cover, where they matter and it is there already.
+    fn covered(&self, mount: &Mount) -> Result<Option<u32>, Errno> {
+        if !mount.inherits_mode && mount.copy_up.is_none() {
+            return Ok(None);
+        }
+        let Some(found) = self.found(&mount.target)? else { return Ok(None) };
+        Ok(Some(rustix::fs::fstat(found)?.st_mode & 0o7777))
+    }
+
+    /// mount(2) changes mount and file system at once, and is told where by the directory that we are in: a path could be swapped.
+    pub(super) fn remount(&self, remount: &Remount) -> Result<(), Errno> {
+        let found = until_exec(beneath::find(self.root()?, remount.target.path())?);
+        if remount.off_proc {
+            refuse_procfs(found)?;
+        }
+        match &remount.to {
+            RemountTo::Mount(to) => inherited::set_attributes(found, to, Inherited::Dropped)?,
+            RemountTo::FileSystem(to) => {
+                rustix::process::fchdir(found)?;
+                mount_remount(c".", MountFlags::from_bits_retain(to.flags), &*to.data)?;
+                rustix::process::chdir(c"/")?;
+            }
+        }
+        if !remount.recursive.is_empty() {
+            attr::set_attributes(found, &remount.recursive, true)?;
+        }
+        set_propagation(found, &remount.propagation)
+    }
+
+    pub(super) fn read_only_mounts(&self) -> Result<(), Errno> {
+        self.read_only_last
+            .iter()
+            .try_for_each(|mount| attr::set_attributes(*mount, &read_only(), false))
     }
 
     /// The names are made in the tmpfs through its own fd, and mounted on from inside it: nobody else has seen it yet.
@@ -147,7 +229,7 @@ impl<'a> Child<'a> {
             attr::set_attributes(tree, &bind.recursive, true)?;
         }
         if !bind.attributes.is_empty() {
-            attr::set_attributes(tree, &bind.attributes, false)?;
+            inherited::set_attributes(tree, &bind.attributes, bind.inherited)?;
         }
         let target = until_exec(bind.target.ensure(self.root()?, is_file)?);
         if bind.off_proc {
@@ -326,6 +408,12 @@ fn add_attributes(at: BorrowedFd<'_>, name: &CStr, flags: u32) -> Result<(), Err
 
 fn read_only() -> Attributes {
     Attributes { set: attr::RDONLY, ..Attributes::default() }
+}
+
+/// Permission bits as the value of an option, with the NUL that ends it. They are known only when the target is found.
+fn octal(mode: u32) -> [u8; 5] {
+    let digit = |shift: u32| b'0' + (mode >> shift & 7) as u8;
+    [digit(9), digit(6), digit(3), digit(0), 0]
 }
 
 /// A link of the image has led to /proc, where only what the bundle puts there by name may be (CVE-2019-16884, CVE-2019-19921).

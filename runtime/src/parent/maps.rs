@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 ///
 /// # Errors
 /// When the kernel or the program refuses a mapping.
-pub(super) fn write(maps: &IdMaps, pid: Pid) -> Result<()> {
+pub(crate) fn write(maps: &IdMaps, pid: Pid) -> Result<()> {
     if maps.deny_setgroups {
         write_file(pid, "setgroups", "deny")?;
     }

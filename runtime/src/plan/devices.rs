@@ -53,7 +53,7 @@ pub fn plan(
     for (mut device, pointer, path) in devices {
         if let Some(carrier) = bind.filter(|_| device.kind != FileType::Fifo) {
             device.bind = Some(sources.len());
-            sources.push(Source { path, recursive: false, carrier, pointer: pointer.clone() });
+            sources.push(Source::new(path, false, carrier, pointer.clone()));
         }
         steps.push(Step { op: Op::Device(device), pointer });
     }

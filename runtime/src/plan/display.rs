@@ -3,7 +3,10 @@
 use super::Plan;
 use super::hooks::Hook;
 use super::idmap::IdMap;
-use super::op::{Barrier, Bind, Carrier, Cgroups, HierarchySource, Mount, Op, Step};
+use super::op::{
+    Barrier, Bind, Carrier, Cgroups, HierarchySource, IdMapped, Legacy, MappedBy, Mount, Op,
+    RemountTo, Step,
+};
 use rustix::mount::MountPropagationFlags as Propagation;
 use std::ffi::CStr;
 use std::fmt::{self, Display, Formatter};
@@ -151,6 +154,8 @@ impl Op {
             Op::OpenRoot => "open the container's root".into(),
             Op::Mount(mount) => format!("mount {} on {}", Name(&mount.kind), path(&mount.target)),
             Op::Bind(bind) => format!("bind on {}", path(&bind.target)),
+            Op::Remount(remount) => format!("change the mount on {}", path(&remount.target)),
+            Op::ReadOnlyMounts => "make file systems read-only that are complete now".into(),
             Op::Cgroups(cgroups) => format!("mount the cgroups on {}", path(&cgroups.tmpfs.target)),
             Op::Directory { target } => format!("make the directory {}", path(target)),
             Op::Device(device) => format!("make the device {}", path(&device.target)),
@@ -180,6 +185,13 @@ impl Op {
             Op::Hook(hook) => hook_text(hook).split_off(hook_phrase(hook).len()),
             Op::Mount(mount) => mount_text(mount),
             Op::Bind(bind) => bind_text(plan, bind),
+            Op::Remount(remount) => {
+                let to = match &remount.to {
+                    RemountTo::Mount(to) => changes(to),
+                    RemountTo::FileSystem(to) => legacy_text(to),
+                };
+                to + &recursive_text(&remount.recursive)
+            }
             Op::Cgroups(cgroups) => cgroups_text(cgroups),
             Op::Device(device) => {
                 let from =
@@ -240,19 +252,34 @@ fn mount_text(mount: &Mount) -> String {
             value.as_ref().map(|value| format!("={}", value.to_string_lossy())).unwrap_or_default();
         text.push_str(&format!(" {}{value}", key.to_string_lossy()));
     }
-    text + &changes(&Attributes { set: mount.attributes, ..Attributes::default() })
+    text.push_str(&changes(&Attributes { set: mount.attributes, ..Attributes::default() }));
+    for (wanted, words) in [
+        (mount.inherits_mode, ", with the mode of what it covers"),
+        (mount.copy_up.is_some(), ", with a copy of what it covers"),
+        (mount.read_only_last, ", read-only at the end"),
+    ] {
+        text.push_str(if wanted { words } else { "" });
+    }
+    text + &mount.legacy.as_ref().map(legacy_text).unwrap_or_default()
+}
+
+fn legacy_text(legacy: &Legacy) -> String {
+    format!(", by mount(2) with flags {:#x} and data {}", legacy.flags, Name(&legacy.data))
+}
+
+fn recursive_text(attributes: &Attributes) -> String {
+    let text = changes(attributes);
+    if text.is_empty() { text } else { format!(" recursively{text}") }
 }
 
 fn bind_text(plan: &Plan, bind: &Bind) -> String {
     let flags: Vec<String> = bind.propagation.iter().map(|flags| propagation(*flags)).collect();
-    let recursive = changes(&bind.recursive);
-    let recursive =
-        if recursive.is_empty() { recursive } else { format!(" recursively{recursive}") };
     format!(
-        " from {}, {}{}{recursive}",
+        " from {}, {}{}{}",
         source_text(plan, bind.source),
         flags.join(" "),
-        changes(&bind.attributes)
+        changes(&bind.attributes),
+        recursive_text(&bind.recursive)
     )
 }
 
@@ -286,8 +313,22 @@ fn source_text(plan: &Plan, source: usize) -> String {
     let carrier = match source.carrier {
         Carrier::Tree => "",
         Carrier::Path => " (by path)",
+        Carrier::Root => " (in the root)",
     };
-    format!("{}{depth}{carrier}", Name(&source.path))
+    let mapped = source.id_map.as_ref().map(id_map_text).unwrap_or_default();
+    format!("{}{depth}{carrier}{mapped}", Name(&source.path))
+}
+
+fn id_map_text(id_map: &IdMapped) -> String {
+    let depth = if id_map.recursive { " all" } else { "" };
+    let by = match &id_map.by {
+        MappedBy::Namespace(path) => format!("by the user namespace {}", Name(path)),
+        MappedBy::Maps(maps) => {
+            let text = |map: &IdMap| map.lines.trim_end().replace('\n', ", ");
+            format!("uids {} gids {}", text(&maps.uid), text(&maps.gid))
+        }
+    };
+    format!(" ({} ids mapped: {by})", depth.trim_start()).replace("( ", "(")
 }
 
 fn step_line(f: &mut Formatter<'_>, number: usize, step: &Step, plan: &Plan) -> fmt::Result {

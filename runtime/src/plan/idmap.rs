@@ -25,6 +25,12 @@ pub struct IdMap {
     pub tool: Option<PathBuf>,
 }
 
+/// The mappings of a mount: from ids in the file system to ids on the host. The writer is privileged.
+pub fn of_mount(uid: &[LinuxIdMapping], gid: &[LinuxIdMapping]) -> IdMaps {
+    let map = |mappings| IdMap { lines: lines(mappings, 0), tool: None };
+    IdMaps { uid: map(uid), gid: map(gid), deny_setgroups: false }
+}
+
 /// Whether a user needs help with the mappings of config.json.
 pub fn maps_more_than_one(linux: &Linux) -> bool {
     let more = |list: &Option<Vec<LinuxIdMapping>>| match list.as_deref().unwrap_or_default() {

@@ -4,16 +4,20 @@
 //! the operations is decided here and nowhere else; each rule has a comment where it is made and a test that fails when it
 //! is broken.
 
+mod binds;
+mod cgroup_mounts;
 pub mod devices;
 mod display;
 pub mod exec;
 pub mod hooks;
 pub mod idmap;
+mod labels;
+mod legacy;
 pub mod mounts;
 pub mod namespaces;
 pub mod op;
-pub mod options;
 pub mod process;
+mod propagation;
 pub mod seccomp;
 mod sysctl;
 mod unsupported;
@@ -25,9 +29,11 @@ use crate::cgroup::{self, CgroupPlan};
 use crate::host::Host;
 use crate::rootless;
 use bundle::Checked;
+use bundle::config::mount_options as options;
 use hooks::ByParent;
+
 use idmap::IdMaps;
-use mounts::CgroupView;
+use mounts::UserNamespace;
 use namespaces::{Namespaces, Shape};
 use oci_spec::runtime::{Linux, LinuxTimeOffset, Process, Spec};
 use op::{Barrier, Carrier, Console, Op, Source, Step};
@@ -139,6 +145,7 @@ pub fn create(
         shape: namespaces::shape(&namespaces, offsets.is_some()),
         offsets,
         new_user,
+        id_maps,
         in_user_namespace,
         stays_dumpable: if host.privileged() {
             in_user_namespace && offsets.is_some()
@@ -161,7 +168,7 @@ pub fn create(
         namespaces: builder.namespaces.all(),
         shape: builder.shape,
         cgroup: Some(cgroup),
-        id_maps,
+        id_maps: builder.id_maps,
         by_parent: builder.by_parent,
         hooks: builder.hooks,
         sources: builder.sources,
@@ -222,6 +229,8 @@ struct Builder<'a> {
     /// Offsets of a new time namespace, if there are any.
     offsets: Option<&'a HashMap<String, LinuxTimeOffset>>,
     new_user: bool,
+    /// Id mappings of a new user namespace.
+    id_maps: Option<IdMaps>,
     in_user_namespace: bool,
     /// Our /proc entry must stay writable, until everything was written there, for a caller, or for a root of the user namespace,
     /// who is not the host's root.
@@ -342,7 +351,14 @@ impl Builder<'_> {
             self.push(Op::Chroot { path: root }, "/root/path");
             return Ok(());
         }
-        let propagation = propagation(self.linux)?;
+        let propagation = propagation::of_root(self.linux)?;
+        if self.options.no_pivot && propagation.contains(Propagation::PRIVATE) {
+            // The host's mounts stay below the root there, and would be kept in use for as long as the container runs.
+            return Err(Error::new(
+                "/linux/rootfsPropagation",
+                "[r]private is not safe without pivot_root",
+            ));
+        }
         if self.namespaces.new.contains(Kinds::MOUNT) {
             // Before the first mount: what is mounted below a shared mount appears on the host.
             self.push(
@@ -351,14 +367,9 @@ impl Builder<'_> {
             );
         }
         let at = hooks::root_path(self.spec(), &root)?;
-        self.sources.push(Source {
-            path: root,
-            recursive: true,
-            carrier: self.carrier,
-            pointer: "/root/path".into(),
-        });
+        self.sources.push(Source::new(root, true, self.carrier, "/root/path".into()));
         // A shared mount cannot be pivoted to; it becomes one afterwards.
-        let inherited = match bind_propagation(propagation) {
+        let inherited = match propagation::of_bind(propagation) {
             shared if shared.contains(Propagation::SHARED) => {
                 Propagation::DOWNSTREAM | Propagation::REC
             }
@@ -422,13 +433,23 @@ impl Builder<'_> {
     }
 
     fn mounts(&mut self, cgroup: &CgroupPlan, propagation: Propagation) -> Result<(), Error> {
-        let views: Vec<CgroupView> = cgroup_views(cgroup, &self.host.cgroup);
+        let views = cgroup_mounts::views(cgroup, &self.host.cgroup);
+        let label = labels::plan(self.spec(), self.host)?;
+        let joined_user = self.namespaces.joined.iter().find(|joined| joined.kind == Kinds::USER);
+        let joined_user = joined_user.map(|joined| joined.path.clone());
         let context = mounts::Context {
             bundle: &self.checked.bundle,
+            rootfs: &self.checked.rootfs,
             carrier: self.carrier,
-            propagation: bind_propagation(propagation).bits().into(),
+            propagation: propagation::of_bind(propagation).bits().into(),
             cgroups: &views,
-            cgroup_namespace: self.namespaces.new.contains(Kinds::CGROUP),
+            cgroup_namespace: self.namespaces.all().contains(Kinds::CGROUP),
+            user_namespace: match (&self.id_maps, &joined_user) {
+                (Some(maps), _) => UserNamespace::New(maps),
+                (None, Some(path)) => UserNamespace::Joined(path),
+                (None, None) => UserNamespace::None,
+            },
+            label: label.as_ref(),
         };
         let listed = self.checked.spec.mounts().as_deref().unwrap_or_default();
         let steps = mounts::plan(listed, &context, &mut self.sources)?;
@@ -472,6 +493,10 @@ impl Builder<'_> {
         for (i, path) in masked.iter().enumerate() {
             let pointer = format!("/linux/maskedPaths/{i}");
             self.push(Op::Mask { target: target(path, &pointer)? }, pointer);
+        }
+        let last = |step: &Step| matches!(&step.op, Op::Mount(mount) if mount.read_only_last);
+        if self.steps.iter().any(last) {
+            self.push(Op::ReadOnlyMounts, "/mounts");
         }
         let root = self.spec().root().as_ref();
         if root.is_some_and(|root| root.readonly().unwrap_or(false)) {
@@ -528,71 +553,6 @@ fn console(process: &Process, mount: bool) -> Console {
     let clamp = |n: u64| u16::try_from(n).unwrap_or(u16::MAX);
     let size = process.console_size().map(|size| (clamp(size.height()), clamp(size.width())));
     Console { size, mount, uid: process.user().uid() }
-}
-
-/// `rootfsPropagation`, `rslave` where there is none: mounts of the host arrive, none goes back.
-fn propagation(linux: Option<&Linux>) -> Result<Propagation, Error> {
-    let rec = Propagation::REC;
-    Ok(match linux.and_then(|linux| linux.rootfs_propagation().as_deref()).unwrap_or_default() {
-        "" | "rslave" => Propagation::DOWNSTREAM | rec,
-        "slave" => Propagation::DOWNSTREAM,
-        "private" => Propagation::PRIVATE,
-        "rprivate" => Propagation::PRIVATE | rec,
-        "shared" => Propagation::SHARED,
-        "rshared" => Propagation::SHARED | rec,
-        "unbindable" => Propagation::UNBINDABLE,
-        "runbindable" => Propagation::UNBINDABLE | rec,
-        other => {
-            return Err(Error::new(
-                "/linux/rootfsPropagation",
-                format!("`{other}` is not a propagation"),
-            ));
-        }
-    })
-}
-
-/// What a bind without an option of its own gets. It is cloned on the host, a peer of the host's mount, and would carry
-/// the container's mounts back there if it were left so.
-fn bind_propagation(root: Propagation) -> Propagation {
-    if root.contains(Propagation::SHARED) {
-        return root | Propagation::REC;
-    }
-    if root.contains(Propagation::DOWNSTREAM) {
-        return Propagation::DOWNSTREAM | Propagation::REC;
-    }
-    Propagation::PRIVATE | Propagation::REC
-}
-
-/// How the container's cgroups are shown under /sys/fs/cgroup. In a hierarchy where it has none of its own, it is in the caller's.
-fn cgroup_views(cgroup: &CgroupPlan, layout: &cgroup::Layout) -> Vec<CgroupView> {
-    let root = std::path::Path::new("/sys/fs/cgroup");
-    let view = |mount: &std::path::Path, controllers: &[String], path| CgroupView {
-        name: mount
-            .strip_prefix(root)
-            .ok()
-            .filter(|name| !name.as_os_str().is_empty())
-            .map(|name| name.to_string_lossy().into_owned()),
-        controllers: controllers.to_vec(),
-        path,
-    };
-    let mut views: Vec<CgroupView> = cgroup
-        .members
-        .iter()
-        .map(|member| match member.version {
-            cgroup::Version::V1 => view(&member.mount, &member.controllers, member.directory()),
-            cgroup::Version::V2 => view(&member.mount, &[], member.directory()),
-        })
-        .collect();
-    let is_member = |mount: &std::path::Path| {
-        cgroup.members.iter().any(|member| member.mount.as_path() == mount)
-    };
-    for hierarchy in layout.hierarchies().iter().filter(|one| !is_member(&one.mount)) {
-        views.push(view(&hierarchy.mount, &hierarchy.controllers, hierarchy.own_directory()));
-    }
-    if let Some(unified) = layout.unified().filter(|one| !is_member(&one.mount)) {
-        views.push(view(&unified.mount, &[], unified.own_directory()));
-    }
-    views
 }
 
 /// A string for the kernel.

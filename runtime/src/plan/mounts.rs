@@ -3,11 +3,12 @@
 //! The order of the list is the order of the operations (runtime-spec, "mounts"): a later entry may lie inside an earlier
 //! one. What becomes read-only only after something was mounted inside it is a step of its own at the end of its group.
 
-use super::op::{Bind, Carrier, Cgroups, Hierarchy, HierarchySource, Mount, Op, Source, Step};
-use super::options::{self, Options};
-use super::{Error, c_string};
+use super::idmap::IdMaps;
+use super::op::{Carrier, CopyUp, Mount, Op, Source, Step};
+use super::{Error, binds, c_string, cgroup_mounts, legacy};
+use bundle::config::mount_options::{self as options, Options};
 use oci_spec::runtime;
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use sys::beneath::Target;
@@ -18,6 +19,8 @@ use sys::mount as attr;
 pub struct Context<'a> {
     /// The bundle: a relative bind source starts here.
     pub bundle: &'a Path,
+    /// The root file system on the host: a bind source in there may be what an earlier mount brought.
+    pub rootfs: &'a Path,
     /// How bind sources are carried into the child.
     pub carrier: Carrier,
     /// Propagation of the container's mounts, which a bind cloned on the host must be given before it is attached.
@@ -26,6 +29,30 @@ pub struct Context<'a> {
     pub cgroups: &'a [CgroupView],
     /// The container has a cgroup namespace, so that a cgroup file system mounted in it begins at its own cgroup.
     pub cgroup_namespace: bool,
+    /// The container's user namespace, which `idmap` without mappings takes them from.
+    pub user_namespace: UserNamespace<'a>,
+    /// What new file systems are labelled with.
+    pub label: Option<&'a Label>,
+}
+
+/// The user namespace that the mounts are made in.
+#[derive(Clone, Copy, Debug)]
+pub enum UserNamespace<'a> {
+    /// The caller's own.
+    None,
+    /// A new one with these mappings.
+    New(&'a IdMaps),
+    /// One that is joined, by its file.
+    Joined(&'a CStr),
+}
+
+/// `linux.mountLabel`, as a parameter of file systems.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Label {
+    /// `context`, or what the annotation `run.oci.mount_context_type` says.
+    pub parameter: CString,
+    /// The SELinux label.
+    pub label: CString,
 }
 
 /// A cgroup hierarchy as a container sees it.
@@ -37,6 +64,13 @@ pub struct CgroupView {
     pub controllers: Vec<String>,
     /// The container's cgroup on the host.
     pub path: PathBuf,
+}
+
+impl Label {
+    /// The parameter that gives it to a file system.
+    pub(super) fn parameter(&self) -> (CString, Option<CString>) {
+        (self.parameter.clone(), Some(self.label.clone()))
+    }
 }
 
 /// Plans every mount of config.json; bind sources are added to `sources`.
@@ -54,119 +88,121 @@ pub fn plan(
         let mut options = options::parse(mount.options().as_deref().unwrap_or_default());
         let kind = mount.typ().as_deref().unwrap_or("none");
         options.bind |= kind == "bind";
-        if options.remount && !options.bind {
-            return Err(Error::new(
-                format!("{pointer}/options"),
-                "`remount` is not an option of a new mount",
-            ));
-        }
-        if options.copy_up {
-            return Err(Error::new(
-                format!("{pointer}/options"),
-                "`tmpcopyup` is not supported by this version of nrun",
-            ));
-        }
-        if options.idmap.is_some()
-            || mount.uid_mappings().is_some()
-            || mount.gid_mappings().is_some()
-        {
-            return Err(Error::new(
-                pointer,
-                "idmapped mounts are not supported by this version of nrun",
-            ));
-        }
+        refuse_options(mount, kind, &options, &pointer)?;
         match kind {
-            _ if options.bind => steps.push(bind(mount, options, context, sources, pointer)?),
-            "cgroup" | "cgroup2" => {
-                cgroup(mount, &options, context, sources, &pointer, &mut steps)?;
+            _ if options.remount => steps.push(legacy::remount(mount, kind, &options, pointer)?),
+            _ if options.bind => {
+                steps.push(binds::plan(mount, options, context, sources, pointer)?);
             }
-            kind => steps.push(file_system(mount, kind, options, pointer)?),
+            "cgroup" | "cgroup2" => {
+                cgroup_mounts::plan(mount, &options, context, sources, &pointer, &mut steps)?;
+            }
+            kind => {
+                let planned = file_system(mount, kind, options, context, &pointer)?;
+                steps.push(Step { op: Op::Mount(planned), pointer });
+            }
         }
     }
     Ok(steps)
 }
 
-fn target(path: &Path, pointer: &str) -> Result<Target, Error> {
+/// What cannot be asked of a mount, whatever it is made by.
+fn refuse_options(
+    mount: &runtime::Mount,
+    kind: &str,
+    options: &Options,
+    pointer: &str,
+) -> Result<(), Error> {
+    let at = format!("{pointer}/options");
+    if options.copy_up && (kind != "tmpfs" || options.bind || options.remount) {
+        return Err(Error::new(at, "`tmpcopyup` is for a new mount of type `tmpfs` only"));
+    }
+    if target(mount.destination(), pointer)?.path() == c"." && !options.remount {
+        // What is mounted there would hide the root that every later path is looked up under.
+        return Err(Error::new(
+            format!("{pointer}/destination"),
+            "is the root itself: use `root` and `linux.rootfsPropagation` for that",
+        ));
+    }
+    Ok(())
+}
+
+pub(super) fn target(path: &Path, pointer: &str) -> Result<Target, Error> {
     Target::new(path.as_os_str().as_bytes())
         .map_err(|_| Error::new(format!("{pointer}/destination"), "contains a NUL byte"))
 }
 
-fn bind(
-    mount: &runtime::Mount,
-    options: Options,
-    context: &Context<'_>,
-    sources: &mut Vec<Source>,
-    pointer: String,
-) -> Result<Step, Error> {
-    let Some(path) = mount.source() else {
-        return Err(Error::new(pointer, "a bind mount needs a `source`"));
-    };
-    let path = context.bundle.join(path);
-    let target = target(mount.destination(), &pointer)?;
-    // The host's own /proc may be bound where a new one cannot be mounted, and nothing else.
-    if path != Path::new("/proc") || target.path() != c"proc" {
-        refuse_over_proc(&target, &pointer)?;
-    }
-    let source = sources.len();
-    sources.push(Source {
-        path: c_string(path.as_os_str().as_bytes(), &format!("{pointer}/source"))?,
-        recursive: options.recursive,
-        carrier: context.carrier,
-        pointer: format!("{pointer}/source"),
-    });
-    let mut propagation = options.propagation;
-    if propagation.is_empty() {
-        propagation.push(context.propagation);
-    }
-    let bind = Bind {
-        off_proc: may_lead_to_proc(&target),
-        target,
-        source,
-        attributes: options.attributes,
-        recursive: options.recursive_attributes,
-        propagation,
-    };
-    Ok(Step { op: Op::Bind(bind), pointer })
-}
+/// File systems whose superblock is the kernel's or the namespace's, and would become read-only or labelled for others too.
+pub(super) const SHARED: &[&str] = &[
+    "proc",
+    "sysfs",
+    "mqueue",
+    "devpts",
+    "devtmpfs",
+    "debugfs",
+    "tracefs",
+    "securityfs",
+    "configfs",
+];
 
 fn file_system(
     mount: &runtime::Mount,
     kind: &str,
     options: Options,
-    pointer: String,
-) -> Result<Step, Error> {
+    context: &Context<'_>,
+    pointer: &str,
+) -> Result<Mount, Error> {
     // Only procfs itself belongs on /proc, and a tmpfs below it would redirect what the runtime writes (class D).
-    let target = target(mount.destination(), &pointer)?;
+    let target = target(mount.destination(), pointer)?;
     if kind != "proc" {
-        refuse_over_proc(&target, &pointer)?;
+        refuse_over_proc(&target, pointer)?;
     }
     let at = format!("{pointer}/options");
+    let is_dev = target.path() == c"dev";
+    let read_only = options.attributes.set & attr::RDONLY != 0;
+    // Devices are made in /dev, and later mounts may have their targets in a tmpfs.
+    let read_only_last = read_only && (kind == "tmpfs" || is_dev);
     let mut parameters = Vec::new();
     if let Some(source) = mount.source() {
         let source = c_string(source.as_os_str().as_bytes(), &format!("{pointer}/source"))?;
         parameters.push((c"source".to_owned(), Some(source)));
     }
-    // A superblock that other mounts share cannot become read-only for one of them.
-    let shared = matches!(kind, "proc" | "sysfs" | "mqueue" | "devpts");
-    if options.attributes.set & attr::RDONLY != 0 && !shared {
+    if read_only && !read_only_last && !SHARED.contains(&kind) {
         parameters.push((c"ro".to_owned(), None));
     }
     for flag in &options.superblock {
         parameters.push((c_string(flag.as_bytes(), &at)?, None));
     }
     for data in &options.data {
-        parameters.push(parameter(data, &at)?);
+        // Every devpts has been a new instance since Linux 4.7.
+        if kind != "devpts" || data != "newinstance" {
+            parameters.push(parameter(data, &at)?);
+        }
     }
-    let op = Mount {
-        ordinary: matches!(kind, "proc" | "sysfs") || target.path() == c"dev",
+    // A proc or sysfs takes no label (SELinux gives its files their own).
+    parameters.extend(context.label.filter(|_| !SHARED.contains(&kind)).map(Label::parameter));
+    let mut attributes = options.attributes.set | options.recursive_attributes.set;
+    if read_only_last {
+        attributes &= !attr::RDONLY;
+    }
+    let given = |name: &str| options.data.iter().any(|option| option.starts_with(name));
+    Ok(Mount {
+        ordinary: matches!(kind, "proc" | "sysfs") || is_dev,
         off_proc: may_lead_to_proc(&target),
-        target,
-        kind: c_string(kind.as_bytes(), &format!("{pointer}/type"))?,
         options: parameters,
-        attributes: options.attributes.set | options.recursive_attributes.set,
+        attributes,
+        legacy: options
+            .version
+            .then(|| legacy::arguments(mount, kind, &options, context.label, &at))
+            .transpose()?,
+        inherits_mode: kind == "tmpfs" && !given("mode="),
+        copy_up: options
+            .copy_up
+            .then(|| CopyUp { owner: !given("uid=") && !given("gid="), mode: !given("mode=") }),
+        read_only_last,
         propagation: options.propagation,
-    };
-    Ok(Step { op: Op::Mount(op), pointer })
+        ..Mount::new(target, c_string(kind.as_bytes(), &format!("{pointer}/type"))?)
+    })
 }
 
 fn parameter(data: &str, pointer: &str) -> Result<(CString, Option<CString>), Error> {
@@ -178,118 +214,9 @@ fn parameter(data: &str, pointer: &str) -> Result<(CString, Option<CString>), Er
     })
 }
 
-/// A mount of type `cgroup`: the hierarchies that the host has, each at the container's own cgroup.
-///
-/// On v1 that is a tmpfs with a directory for every hierarchy, which can become read-only only after they are there.
-fn cgroup(
-    mount: &runtime::Mount,
-    options: &Options,
-    context: &Context<'_>,
-    sources: &mut Vec<Source>,
-    pointer: &str,
-    steps: &mut Vec<Step>,
-) -> Result<(), Error> {
-    if let [view @ CgroupView { name: None, .. }] = context.cgroups {
-        steps.push(unified(mount.destination(), view, options, context, sources, pointer)?);
-        return Ok(());
-    }
-    let tmpfs = Mount {
-        target: target(mount.destination(), pointer)?,
-        kind: c"tmpfs".to_owned(),
-        options: vec![(c"mode".to_owned(), Some(c"755".to_owned()))],
-        attributes: options.attributes.set & !attr::RDONLY,
-        propagation: Vec::new(),
-        ordinary: true,
-        off_proc: false,
-    };
-    let (mut hierarchies, mut links) = (Vec::new(), Vec::new());
-    for view in context.cgroups {
-        let Some(name) = &view.name else { continue };
-        let link = c_string(name.as_bytes(), pointer)?;
-        // `cpu` and `cpuacct` where they are mounted together as `cpu,cpuacct`.
-        for controller in view
-            .controllers
-            .iter()
-            .filter(|controller| *controller != name && !controller.contains('='))
-        {
-            links.push((c_string(controller.as_bytes(), pointer)?, link.clone()));
-        }
-        hierarchies.push(Hierarchy { name: link, from: hierarchy(view, context, pointer)? });
-    }
-    let read_only = options.attributes.set & attr::RDONLY != 0;
-    let flags = legacy_flags(options.attributes.set);
-    let op = Op::Cgroups(Cgroups { tmpfs, read_only, hierarchies, flags, links });
-    steps.push(Step { op, pointer: pointer.to_owned() });
-    Ok(())
-}
-
-fn hierarchy(
-    view: &CgroupView,
-    context: &Context<'_>,
-    pointer: &str,
-) -> Result<HierarchySource, Error> {
-    if !context.cgroup_namespace {
-        return Ok(HierarchySource::Bind(c_string(view.path.as_os_str().as_bytes(), pointer)?));
-    }
-    if view.controllers.is_empty() {
-        return Ok(HierarchySource::Mount { kind: c"cgroup2".to_owned(), data: c"".to_owned() });
-    }
-    let named = view.controllers.iter().any(|controller| controller.starts_with("name="));
-    let data = format!("{}{}", if named { "none," } else { "" }, view.controllers.join(","));
-    Ok(HierarchySource::Mount {
-        kind: c"cgroup".to_owned(),
-        data: c_string(data.as_bytes(), pointer)?,
-    })
-}
-
-/// `MOUNT_ATTR_*` bits as the `MS_*` bits of mount(2); the two have the lowest four in common.
-fn legacy_flags(attributes: u64) -> u32 {
-    (attributes & (attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC)) as u32
-}
-
-/// The one hierarchy of v2.
-fn unified(
-    at: &Path,
-    view: &CgroupView,
-    options: &Options,
-    context: &Context<'_>,
-    sources: &mut Vec<Source>,
-    pointer: &str,
-) -> Result<Step, Error> {
-    let target = target(at, pointer)?;
-    if !context.cgroup_namespace {
-        let source = sources.len();
-        sources.push(Source {
-            path: c_string(view.path.as_os_str().as_bytes(), pointer)?,
-            recursive: false,
-            carrier: context.carrier,
-            pointer: pointer.to_owned(),
-        });
-        let bind = Bind {
-            target,
-            source,
-            attributes: options.attributes,
-            recursive: options.recursive_attributes,
-            propagation: vec![context.propagation],
-            off_proc: false,
-        };
-        return Ok(Step { op: Op::Bind(bind), pointer: pointer.to_owned() });
-    }
-    let op = Mount {
-        target,
-        kind: c"cgroup2".to_owned(),
-        options: Vec::new(),
-        attributes: options.attributes.set,
-        propagation: Vec::new(),
-        ordinary: false,
-        off_proc: false,
-    };
-    Ok(Step { op: Op::Mount(op), pointer: pointer.to_owned() })
-}
-
 /// Whether a link of the image could bring a mount to a procfs. It could not where only the kernel's file systems and our own /dev
 /// are on the way, and need not where the bundle says /proc by name.
-fn may_lead_to_proc(target: &Target) -> bool {
+pub(super) fn may_lead_to_proc(target: &Target) -> bool {
     let path = target.path().to_bytes();
     ![&b"proc"[..], b"sys", b"dev"]
         .iter()
@@ -297,7 +224,7 @@ fn may_lead_to_proc(target: &Target) -> bool {
 }
 
 /// Refuses to cover /proc, and anything below it that the kernel or the runtime takes at its word (CVE-2019-16884, CVE-2019-19921).
-fn refuse_over_proc(target: &Target, pointer: &str) -> Result<(), Error> {
+pub(super) fn refuse_over_proc(target: &Target, pointer: &str) -> Result<(), Error> {
     let path = format!("/{}", target.path().to_string_lossy());
     let covers = path == "/proc" || path.starts_with("/proc/");
     if !covers || bundle::config::PROC_FILES.contains(&path.as_str()) {
@@ -312,26 +239,35 @@ fn refuse_over_proc(target: &Target, pointer: &str) -> Result<(), Error> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod testing {
     use super::*;
 
-    fn mounts(json: &str) -> Vec<runtime::Mount> {
+    pub(in crate::plan) fn listed(json: &str) -> Vec<runtime::Mount> {
         serde_json::from_str(json).unwrap()
     }
 
-    fn context(cgroups: &[CgroupView]) -> Context<'_> {
+    pub(in crate::plan) fn context(cgroups: &[CgroupView]) -> Context<'_> {
         Context {
             bundle: Path::new("/bundle"),
+            rootfs: Path::new("/bundle/rootfs"),
             carrier: Carrier::Tree,
             propagation: 0x8_4000,
             cgroups,
             cgroup_namespace: true,
+            user_namespace: UserNamespace::None,
+            label: None,
         }
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::{context, listed};
+    use super::*;
 
     fn planned(json: &str) -> Result<(Vec<Step>, Vec<Source>), Error> {
         let mut sources = Vec::new();
-        plan(&mounts(json), &context(&[]), &mut sources).map(|steps| (steps, sources))
+        plan(&listed(json), &context(&[]), &mut sources).map(|steps| (steps, sources))
     }
 
     #[test]
@@ -365,59 +301,82 @@ mod tests {
     }
 
     #[test]
-    fn a_read_only_tmpfs_of_cgroups_is_closed_after_its_hierarchies_are_there() {
-        let views = [
-            CgroupView {
-                name: Some("cpu,cpuacct".into()),
-                controllers: vec!["cpu".into(), "cpuacct".into()],
-                path: "/h/c".into(),
-            },
-            CgroupView {
-                name: Some("systemd".into()),
-                controllers: vec!["name=systemd".into()],
-                path: "/h/s".into(),
-            },
-            CgroupView { name: Some("unified".into()), controllers: vec![], path: "/h/u".into() },
-        ];
-        let json = r#"[{"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": ["nosuid", "ro"]}]"#;
-        let steps = plan(&mounts(json), &context(&views), &mut Vec::new()).unwrap();
-        let [Step { op: Op::Cgroups(cgroups), .. }] = &steps[..] else { panic!("{steps:?}") };
-        assert!(cgroups.read_only);
-        assert_eq!(cgroups.tmpfs.attributes, attr::NOSUID, "nothing could be made in it otherwise");
-        assert_eq!(cgroups.flags, (attr::RDONLY | attr::NOSUID) as u32);
-        assert_eq!(cgroups.links.len(), 2, "cpu and cpuacct");
-        let data = |i: usize| match &cgroups.hierarchies[i].from {
-            HierarchySource::Mount { kind, data } => {
-                (kind.to_str().unwrap(), data.to_str().unwrap())
-            }
-            other => panic!("{other:?}"),
-        };
-        assert_eq!(data(0), ("cgroup", "cpu,cpuacct"));
-        assert_eq!(data(1), ("cgroup", "none,name=systemd"));
-        assert_eq!(data(2), ("cgroup2", ""));
-    }
-
-    #[test]
-    fn without_a_cgroup_namespace_the_containers_own_cgroup_is_bound() {
-        let views = [CgroupView {
-            name: Some("pids".into()),
-            controllers: vec!["pids".into()],
-            path: "/h/p".into(),
-        }];
-        let json = r#"[{"destination": "/sys/fs/cgroup", "type": "cgroup"}]"#;
-        let context = Context { cgroup_namespace: false, ..context(&views) };
-        let steps = plan(&mounts(json), &context, &mut Vec::new()).unwrap();
-        assert!(matches!(&steps[0].op, Op::Cgroups(cgroups)
-            if matches!(&cgroups.hierarchies[0].from, HierarchySource::Bind(path) if path.as_c_str() == c"/h/p")));
-    }
-
-    #[test]
     fn the_superblock_is_read_only_only_where_it_is_the_containers_own() {
         let has_ro = |json: &str| match &planned(json).unwrap().0[0].op {
             Op::Mount(mount) => mount.options.iter().any(|(key, _)| key.as_c_str() == c"ro"),
             op => panic!("{op:?}"),
         };
-        assert!(has_ro(r#"[{"destination": "/t", "type": "tmpfs", "options": ["ro"]}]"#));
+        assert!(has_ro(r#"[{"destination": "/t", "type": "ext4", "options": ["ro"]}]"#));
         assert!(!has_ro(r#"[{"destination": "/sys", "type": "sysfs", "options": ["ro"]}]"#));
+    }
+
+    #[test]
+    fn what_later_steps_fill_becomes_read_only_last() {
+        let planned = |mount: &str| {
+            let json = format!(r#"[{{{mount}, "options": ["ro", "nosuid"]}}]"#);
+            match planned(&json).unwrap().0.remove(0).op {
+                Op::Mount(mount) => (mount.read_only_last, mount.attributes),
+                op => panic!("{op:?}"),
+            }
+        };
+        for mount in [
+            r#""destination": "/t", "type": "tmpfs""#,
+            r#""destination": "/dev", "type": "devtmpfs""#,
+        ] {
+            assert_eq!(planned(mount), (true, attr::NOSUID), "{mount}");
+        }
+        let at_once = planned(r#""destination": "/t", "type": "ext4""#);
+        assert_eq!(at_once, (false, attr::NOSUID | attr::RDONLY));
+    }
+
+    #[test]
+    fn a_tmpfs_has_the_mode_of_what_it_covers_unless_an_option_gives_one() {
+        let planned = |options: &str| {
+            let json = format!(
+                r#"[{{"destination": "/t", "type": "tmpfs", "options": ["size=1m" {options}]}}]"#
+            );
+            match planned(&json).unwrap().0.remove(0).op {
+                Op::Mount(mount) => (mount.inherits_mode, mount.copy_up),
+                op => panic!("{op:?}"),
+            }
+        };
+        assert_eq!(planned(""), (true, None));
+        assert_eq!(planned(r#", "mode=755""#), (false, None));
+        let copy_up = |owner, mode| Some(CopyUp { owner, mode });
+        assert_eq!(planned(r#", "tmpcopyup""#), (true, copy_up(true, true)));
+        assert_eq!(planned(r#", "tmpcopyup", "uid=3", "mode=1""#), (false, copy_up(false, false)));
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused_with_its_place() {
+        for (mount, pointer) in [
+            (r#""destination": "/", "type": "tmpfs""#, "/mounts/0/destination"),
+            (r#""destination": "/x/..", "source": "/s", "type": "bind""#, "/mounts/0/destination"),
+            (
+                r#""destination": "/x", "type": "ext4", "options": ["tmpcopyup"]"#,
+                "/mounts/0/options",
+            ),
+            (
+                r#""destination": "/x", "source": "/s", "options": ["bind", "tmpcopyup"]"#,
+                "/mounts/0/options",
+            ),
+        ] {
+            assert_eq!(planned(&format!("[{{{mount}}}]")).unwrap_err().pointer, pointer, "{mount}");
+        }
+    }
+
+    #[test]
+    fn only_file_systems_of_the_containers_own_are_labelled() {
+        let label = Label { parameter: c"context".to_owned(), label: c"a:b:c:s0".to_owned() };
+        let context = Context { label: Some(&label), ..context(&[]) };
+        let labelled = |kind: &str| {
+            let json = format!(r#"[{{"destination": "/x", "type": "{kind}"}}]"#);
+            match plan(&listed(&json), &context, &mut Vec::new()).unwrap().remove(0).op {
+                Op::Mount(mount) => mount.options.contains(&label.parameter()),
+                op => panic!("{op:?}"),
+            }
+        };
+        assert!(labelled("tmpfs") && labelled("overlay"));
+        assert!(!labelled("proc") && !labelled("sysfs") && !labelled("mqueue"));
     }
 }

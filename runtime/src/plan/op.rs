@@ -5,6 +5,7 @@
 //! operation needs is in it, ready for the kernel: nothing is parsed, formatted or allocated after the clone.
 
 use super::hooks::Hook;
+use super::idmap::IdMaps;
 use super::seccomp::{Filter, Listener};
 use std::ffi::CString;
 use sys::beneath::Target;
@@ -97,6 +98,10 @@ pub enum Op {
     Mount(Mount),
     /// Attach a bind mount.
     Bind(Bind),
+    /// Change the mount that is at a place already.
+    Remount(Remount),
+    /// Make the file systems read-only in which later steps had to make something.
+    ReadOnlyMounts,
     /// Mount a tmpfs with the container's v1 cgroups in it, a directory for each hierarchy.
     Cgroups(Cgroups),
     /// Make a directory, and those on the way, if it is missing.
@@ -267,6 +272,77 @@ pub struct Mount {
     pub ordinary: bool,
     /// The target may not turn out to be on a procfs.
     pub off_proc: bool,
+    /// A tmpfs gets the mode of the directory that it covers, where there is one and no option says otherwise.
+    pub inherits_mode: bool,
+    /// A tmpfs begins with a copy of the directory that it covers.
+    pub copy_up: Option<CopyUp>,
+    /// Becomes read-only at [`Op::ReadOnlyMounts`], because later steps make something inside it.
+    pub read_only_last: bool,
+    /// Made by mount(2), with these `MS_*` flags and this data, which has bits that fsconfig(2) has no names for.
+    pub legacy: Option<Legacy>,
+}
+
+impl Mount {
+    /// A new file system without options.
+    pub fn new(target: Target, kind: CString) -> Mount {
+        Mount {
+            target,
+            kind,
+            options: Vec::new(),
+            attributes: 0,
+            propagation: Vec::new(),
+            ordinary: false,
+            off_proc: false,
+            inherits_mode: false,
+            copy_up: None,
+            read_only_last: false,
+            legacy: None,
+        }
+    }
+}
+
+/// What the root of a tmpfs takes over from the directory that it covers, besides the content, times and attributes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CopyUp {
+    /// Owner and group: no option gives one.
+    pub owner: bool,
+    /// Permission bits: no option gives them.
+    pub mode: bool,
+}
+
+/// The arguments of mount(2) that say what is mounted, but for the target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Legacy {
+    /// Source; `none` where there is none.
+    pub source: CString,
+    /// `MS_*` flags.
+    pub flags: u32,
+    /// Options of the file system, between commas.
+    pub data: CString,
+}
+
+/// A change of what is mounted at a place: `remount` of mount(8).
+#[derive(Clone, Debug)]
+pub struct Remount {
+    /// Where, under the root.
+    pub target: Target,
+    /// What to.
+    pub to: RemountTo,
+    /// Attributes of the mount and everything below it.
+    pub recursive: Attributes,
+    /// Propagation to set afterwards, in this order.
+    pub propagation: Vec<u64>,
+    /// The target may not turn out to be on a procfs.
+    pub off_proc: bool,
+}
+
+/// What a mount is changed to: all flags, not only those that change.
+#[derive(Clone, Debug)]
+pub enum RemountTo {
+    /// The mount alone.
+    Mount(Attributes),
+    /// The mount and its file system.
+    FileSystem(Legacy),
 }
 
 /// A bind mount and where it goes.
@@ -276,14 +352,27 @@ pub struct Bind {
     pub target: Target,
     /// Index into [`crate::plan::Plan::sources`].
     pub source: usize,
-    /// Attributes of the mount itself.
+    /// Attributes of the mount itself, as its options give them.
     pub attributes: Attributes,
+    /// What becomes of those attributes of the source that the options do not name, where they name any.
+    pub inherited: Inherited,
     /// Attributes of the mount and everything below it.
     pub recursive: Attributes,
     /// Propagation to set after it is attached, in this order.
     pub propagation: Vec<u64>,
     /// The target may not turn out to be on a procfs.
     pub off_proc: bool,
+}
+
+/// The attributes that a bind mount inherits from the mount that it is a view of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Inherited {
+    /// Dropped where the kernel lets us: `MS_REMOUNT|MS_BIND` replaces the whole set, and so does every runtime.
+    Dropped,
+    /// Kept, and a contradiction is refused: what holds for every mount that a user namespace inherits
+    /// (mount_namespaces(7), "Restrictions on mount namespaces"). A tree that was detached by a privileged parent is not
+    /// locked by the kernel.
+    Locked,
 }
 
 /// The tmpfs over /sys/fs/cgroup of a host with v1 hierarchies, and what is in it.
@@ -330,7 +419,7 @@ pub enum HierarchySource {
 /// A bind source that is opened before the clone, once (class J: nothing can be swapped in later).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source {
-    /// Host path.
+    /// Host path, or a path under the root for [`Carrier::Root`].
     pub path: CString,
     /// With the mounts below it.
     pub recursive: bool,
@@ -338,6 +427,35 @@ pub struct Source {
     pub carrier: Carrier,
     /// JSON pointer to the mount that names it.
     pub pointer: String,
+    /// The path is where links lead to other processes' files, and may not lead through one of them.
+    pub no_magic_links: bool,
+    /// The ids of its files are mapped.
+    pub id_map: Option<IdMapped>,
+}
+
+impl Source {
+    /// A source whose path the runtime knows itself, or that was looked at before.
+    pub fn new(path: CString, recursive: bool, carrier: Carrier, pointer: String) -> Source {
+        Source { path, recursive, carrier, pointer, no_magic_links: false, id_map: None }
+    }
+}
+
+/// The id mapping of a mount.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdMapped {
+    /// From the ids in the file system to those on the host.
+    pub by: MappedBy,
+    /// The mounts below the source are mapped too.
+    pub recursive: bool,
+}
+
+/// Where an id mapping comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MappedBy {
+    /// Mappings of its own, or those of the container's new user namespace.
+    Maps(IdMaps),
+    /// A user namespace that the container joins: its file.
+    Namespace(CString),
 }
 
 /// How a bind source reaches the child.
@@ -347,6 +465,8 @@ pub enum Carrier {
     Tree,
     /// A path that the child opens itself: a tree cloned without privilege could not be attached by the child.
     Path,
+    /// A path inside the container's root, which the child opens when its turn comes: earlier mounts are in it.
+    Root,
 }
 
 /// A device node and where it goes.

@@ -133,6 +133,30 @@ fn golden_terminal_binds_sysctls_and_a_read_only_root() {
     golden("terminal-and-binds", &plan(&hybrid(), &options(), edit).unwrap());
 }
 
+#[test]
+fn golden_mounts_of_every_kind() {
+    let edit = |config: &mut Value| {
+        let mapping = json!([{"containerID": 0, "hostID": 100_000, "size": 65_536}]);
+        config["linux"]["uidMappings"] = mapping.clone();
+        config["linux"]["gidMappings"] = mapping;
+        config["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "user"}));
+        config["linux"]["mountLabel"] = json!("system_u:object_r:container_file_t:s0:c1,c2");
+        let own = json!([{"containerID": 0, "hostID": 1000, "size": 10}]);
+        let mounts = config["mounts"].as_array_mut().unwrap();
+        mounts.extend([
+            json!({"destination": "/mapped", "source": "/srv/a", "type": "bind", "options": ["rbind", "ridmap", "rro"]}),
+            json!({"destination": "/own", "source": "/srv/b", "options": ["bind", "nosuid"],
+                "uidMappings": own, "gidMappings": own}),
+            json!({"destination": "/var/cache", "type": "tmpfs", "options": ["tmpcopyup", "ro", "size=1m"]}),
+            json!({"destination": "/counted", "type": "tmpfs", "options": ["iversion", "mode=700"]}),
+            json!({"destination": "/dev/shm", "options": ["remount", "ro", "size=2m"]}),
+            json!({"destination": "/sys", "type": "sysfs", "options": ["remount", "ro", "nosuid"]}),
+        ]);
+    };
+    let host = Host { selinux: true, ..hybrid() };
+    golden("mounts", &plan(&host, &options(), edit).unwrap());
+}
+
 /// An ordinary user without anything that was delegated, and the container of `spec --rootless`.
 fn user() -> Host {
     Host { uid: 1000, gid: 1000, capabilities: 0, ..hybrid() }
@@ -342,6 +366,18 @@ fn with_privilege_the_child_is_hidden_before_it_enters_anything() {
 }
 
 #[test]
+fn file_systems_become_read_only_after_everything_is_in_them() {
+    let edit = |config: &mut Value| {
+        config["mounts"][1]["options"].as_array_mut().unwrap().push(json!("ro"));
+    };
+    let plan = plan(&hybrid(), &options(), edit).unwrap();
+    let read_only = place(&plan, |op| matches!(op, Op::ReadOnlyMounts));
+    assert!(last(&plan, |op| matches!(op, Op::Device(_) | Op::Symlink { .. })) < read_only);
+    assert!(place(&plan, |op| matches!(op, Op::Pivot { .. })) < read_only);
+    assert!(read_only < place(&plan, |op| matches!(op, Op::ReadOnlyRoot)));
+}
+
+#[test]
 fn run_does_not_wait_for_start() {
     let plan = plan(&hybrid(), &Options { await_start: false, ..options() }, |_| {}).unwrap();
     assert!(!plan.steps.iter().any(|step| matches!(step.op, Op::AwaitStart)));
@@ -356,6 +392,7 @@ fn what_cannot_be_done_is_refused_by_name() {
             json!({"process": {"ioPriority": {"class": "IOPRIO_CLASS_BE", "priority": 4}}}),
         ),
         ("/linux/personality", json!({"linux": {"personality": {"domain": "LINUX32"}}})),
+        ("/linux/mountLabel", json!({"linux": {"mountLabel": "a:b:c:s0"}})),
     ];
     for (pointer, wanted) in refused {
         let edit = |config: &mut Value| merge(config, &wanted);

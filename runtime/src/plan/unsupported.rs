@@ -42,9 +42,7 @@ fn asked(spec: &Spec) -> Vec<(&'static str, &'static str)> {
             asked.push((pointer, what));
         }
     };
-    let set = |text: &Option<String>| text.as_deref().is_some_and(|text| !text.is_empty());
     if let Some(linux) = spec.linux() {
-        note(set(linux.mount_label()), "/linux/mountLabel", "asks for a mount label");
         note(linux.intel_rdt().is_some(), "/linux/intelRdt", "asks for cache allocation");
         note(linux.personality().is_some(), "/linux/personality", "asks for a personality");
         note(linux.memory_policy().is_some(), "/linux/memoryPolicy", "asks for a memory policy");

@@ -6,78 +6,9 @@ use oci_spec::runtime::{LinuxNamespaceType as Type, Mount};
 
 use super::ids::mappings;
 use super::{Check, Report, Subject, elements, lexically_clean};
+use crate::config::mount_options;
 
 pub(super) const CHECKS: &[Check] = &[destinations, types, bind_options, id_mappings];
-
-/// Options that are flags of the mount, not data for its file system (config.md, Linux mount
-/// options).
-const FLAGS: &[&str] = &[
-    "async",
-    "atime",
-    "bind",
-    "defaults",
-    "dev",
-    "diratime",
-    "dirsync",
-    "exec",
-    "iversion",
-    "lazytime",
-    "loud",
-    "mand",
-    "noatime",
-    "nodev",
-    "nodiratime",
-    "noexec",
-    "noiversion",
-    "nolazytime",
-    "nomand",
-    "norelatime",
-    "nostrictatime",
-    "nosuid",
-    "nosymfollow",
-    "rbind",
-    "relatime",
-    "remount",
-    "ro",
-    "rw",
-    "silent",
-    "strictatime",
-    "suid",
-    "symfollow",
-    "sync",
-    // Propagation.
-    "private",
-    "rprivate",
-    "rshared",
-    "rslave",
-    "runbindable",
-    "shared",
-    "slave",
-    "unbindable",
-    // Recursive attributes.
-    "ratime",
-    "rdev",
-    "rdiratime",
-    "rexec",
-    "rnoatime",
-    "rnodev",
-    "rnodiratime",
-    "rnoexec",
-    "rnorelatime",
-    "rnostrictatime",
-    "rnosuid",
-    "rnosymfollow",
-    "rrelatime",
-    "rro",
-    "rrw",
-    "rstrictatime",
-    "rsuid",
-    "rsymfollow",
-    // Done by the runtime.
-    "idmap",
-    "ridmap",
-    "tmpcopyup",
-];
 
 /// Files in procfs that may be covered: they only inform, and lxcfs makes versions of them for one container (runc's list).
 pub const PROC_FILES: [&str; 10] = [
@@ -165,7 +96,7 @@ fn types(subject: &Subject<'_>, report: &mut Report) {
 fn bind_options(subject: &Subject<'_>, report: &mut Report) {
     for (index, mount) in elements(subject.spec.mounts()).filter(|(_, mount)| is_bind(mount)) {
         for (at, option) in elements(mount.options()) {
-            if !FLAGS.contains(&option.as_str()) {
+            if !mount_options::is_known(option) {
                 let pointer = format!("/mounts/{index}/options/{at}");
                 let message = format!("`{option}` has no effect on a bind mount");
                 let hint = "a bind mount takes mount flags only; options of its file system are \

@@ -1,7 +1,8 @@
 //! Mount options: from the strings of config.json to flags, attributes and file system parameters.
 //!
 //! The names are those of mount(8) with the additions of runtime-spec (recursive attributes, `tmpcopyup`, `idmap`). What
-//! is not in the table belongs to the file system and is passed on as it is.
+//! is not in the tables belongs to the file system and is passed on as it is. This is the only list of them: the checks, the
+//! planner and `features` read it.
 
 use rustix::mount::MountPropagationFlags as Propagation;
 use sys::mount::{self, Attributes};
@@ -25,8 +26,10 @@ pub struct Options {
     pub copy_up: bool,
     /// `idmap` or `ridmap`, the latter as `Some(true)`.
     pub idmap: Option<bool>,
-    /// Flags of the superblock: `sync`, `lazytime`, ...
-    pub superblock: Vec<String>,
+    /// Flags of the superblock as the kernel's parameters of that name: `sync`, `lazytime`, ...
+    pub superblock: Vec<&'static str>,
+    /// `iversion`: a flag of the superblock for which there is no parameter, only a bit of mount(2).
+    pub version: bool,
     /// Parameters of the file system, as they were given.
     pub data: Vec<String>,
 }
@@ -43,23 +46,28 @@ enum Effect {
     Clear(u64),
     /// A value of the access-time field, which is replaced as a whole.
     AccessTime(u64),
+    /// Not this value of the access-time field: takes back an option before it, and changes nothing else.
+    NotAccessTime(u64),
     Propagation(Propagation),
     CopyUp,
     IdMap {
         recursive: bool,
     },
     Superblock,
+    Version(bool),
 }
 
-use Effect::{AccessTime, Bind, Clear, CopyUp, IdMap, Nothing, Remount, Set, Superblock};
+use Effect::{
+    AccessTime, Bind, Clear, CopyUp, IdMap, NotAccessTime, Nothing, Remount, Set, Superblock,
+    Version,
+};
 
 /// Options without a recursive form.
 const TABLE: &[(&str, Effect)] = &[
     ("defaults", Nothing),
+    // Whether the kernel logs why a mount failed.
     ("silent", Nothing),
     ("loud", Nothing),
-    // devpts has made a new instance for every mount since Linux 4.7.
-    ("newinstance", Nothing),
     ("bind", Bind { recursive: false }),
     ("rbind", Bind { recursive: true }),
     ("remount", Remount),
@@ -73,6 +81,8 @@ const TABLE: &[(&str, Effect)] = &[
     ("nolazytime", Superblock),
     ("mand", Superblock),
     ("nomand", Superblock),
+    ("iversion", Version(true)),
+    ("noiversion", Version(false)),
     ("private", Effect::Propagation(Propagation::PRIVATE)),
     ("rprivate", Effect::Propagation(Propagation::PRIVATE.union(Propagation::REC))),
     ("slave", Effect::Propagation(Propagation::DOWNSTREAM)),
@@ -100,12 +110,12 @@ const ATTRIBUTES: &[(&str, Effect)] = &[
     ("noatime", AccessTime(mount::NOATIME)),
     ("atime", AccessTime(mount::RELATIME)),
     ("relatime", AccessTime(mount::RELATIME)),
-    ("norelatime", AccessTime(mount::RELATIME)),
+    ("norelatime", NotAccessTime(mount::RELATIME)),
     ("strictatime", AccessTime(mount::STRICTATIME)),
-    ("nostrictatime", AccessTime(mount::RELATIME)),
+    ("nostrictatime", NotAccessTime(mount::STRICTATIME)),
 ];
 
-/// Every option name that the runtime knows itself, for `features`.
+/// Every option name that is known, sorted, for `features`.
 pub fn names() -> Vec<String> {
     let plain = TABLE.iter().chain(ATTRIBUTES).map(|(name, _)| (*name).to_owned());
     let mut names: Vec<String> =
@@ -114,15 +124,19 @@ pub fn names() -> Vec<String> {
     names
 }
 
+/// Whether an option is known, and not a parameter of a file system.
+pub fn is_known(option: &str) -> bool {
+    find(TABLE, option).or_else(|| find(ATTRIBUTES, option)).is_some()
+        || recursive(option).is_some()
+}
+
 /// Reads a list of options.
 pub fn parse(options: &[String]) -> Options {
     let mut parsed = Options::default();
     for option in options {
-        if let Some(effect) = find(TABLE, option).or_else(|| find(ATTRIBUTES, option)) {
-            parsed.take(effect, option);
-        } else if let Some(effect) =
-            option.strip_prefix('r').and_then(|name| find(ATTRIBUTES, name))
-        {
+        if let Some((name, effect)) = find(TABLE, option).or_else(|| find(ATTRIBUTES, option)) {
+            parsed.take(effect, name);
+        } else if let Some(effect) = recursive(option) {
             change(&mut parsed.recursive_attributes, effect);
         } else {
             parsed.data.push(option.clone());
@@ -131,12 +145,16 @@ pub fn parse(options: &[String]) -> Options {
     parsed
 }
 
-fn find(table: &[(&str, Effect)], name: &str) -> Option<Effect> {
-    table.iter().find(|(known, _)| *known == name).map(|(_, effect)| *effect)
+fn find(table: &'static [(&str, Effect)], name: &str) -> Option<(&'static str, Effect)> {
+    table.iter().find(|(known, _)| *known == name).copied()
+}
+
+fn recursive(option: &str) -> Option<Effect> {
+    option.strip_prefix('r').and_then(|name| find(ATTRIBUTES, name)).map(|(_, effect)| effect)
 }
 
 impl Options {
-    fn take(&mut self, effect: Effect, name: &str) {
+    fn take(&mut self, effect: Effect, name: &'static str) {
         match effect {
             Nothing => {}
             Bind { recursive } => {
@@ -146,9 +164,12 @@ impl Options {
             Remount => self.remount = true,
             CopyUp => self.copy_up = true,
             IdMap { recursive } => self.idmap = Some(recursive),
-            Superblock => self.superblock.push(name.to_owned()),
+            Superblock => self.superblock.push(name),
+            Version(on) => self.version = on,
             Effect::Propagation(flags) => self.propagation.push(flags.bits().into()),
-            Set(_) | Clear(_) | AccessTime(_) => change(&mut self.attributes, effect),
+            Set(_) | Clear(_) | AccessTime(_) | NotAccessTime(_) => {
+                change(&mut self.attributes, effect);
+            }
         }
     }
 }
@@ -167,6 +188,13 @@ fn change(attributes: &mut Attributes, effect: Effect) {
         AccessTime(value) => {
             attributes.clear |= mount::ATIME_FIELD;
             attributes.set = attributes.set & !mount::ATIME_FIELD | value;
+        }
+        NotAccessTime(value)
+            if attributes.clear & mount::ATIME_FIELD != 0
+                && attributes.set & mount::ATIME_FIELD == value =>
+        {
+            attributes.clear &= !mount::ATIME_FIELD;
+            attributes.set &= !mount::ATIME_FIELD;
         }
         _ => {}
     }
@@ -210,6 +238,31 @@ mod tests {
     fn names_that_begin_with_r_but_are_not_recursive_forms_are_data() {
         assert_eq!(parse_list("rootcontext=x,rsize=4096").data, ["rootcontext=x", "rsize=4096"]);
         assert!(parse_list("relatime").recursive_attributes.is_empty());
+    }
+
+    #[test]
+    fn an_access_time_that_is_not_wanted_takes_back_only_what_the_list_asked_for() {
+        assert!(parse_list("norelatime,nostrictatime").attributes.is_empty());
+        assert!(parse_list("strictatime,nostrictatime").attributes.is_empty());
+        assert_eq!(parse_list("noatime,norelatime").attributes.set, mount::NOATIME);
+        assert!(parse_list("rstrictatime,rnostrictatime").recursive_attributes.is_empty());
+    }
+
+    /// config.md, "Linux mount options", in version 1.3 of runtime-spec.
+    #[test]
+    fn every_option_of_the_specification_is_known() {
+        let specified = "async atime bind defaults dev diratime dirsync exec iversion lazytime loud mand noatime nodev \
+            nodiratime noexec noiversion nolazytime nomand norelatime nostrictatime nosuid nosymfollow private ratime \
+            rbind rdev rdiratime relatime remount rexec rnoatime rnodev rnodiratime rnoexec rnorelatime rnostrictatime \
+            rnosuid rnosymfollow ro rprivate rrelatime rro rrw rshared rslave rstrictatime rsuid rsymfollow rw shared \
+            silent slave strictatime suid symfollow sync tmpcopyup unbindable idmap ridmap runbindable";
+        let names = names();
+        for option in specified.split_whitespace() {
+            assert!(is_known(option), "{option}");
+            assert!(names.iter().any(|name| name == option), "{option}");
+            assert!(parse_list(option).data.is_empty(), "{option}");
+        }
+        assert!(!is_known("size=1") && !is_known("rbind,ro") && !is_known("r"));
     }
 
     #[test]

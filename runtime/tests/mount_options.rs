@@ -1,0 +1,373 @@
+//! Every mount option of runtime-spec, as the kernel shows it in /proc/self/mountinfo.
+
+use std::fs;
+use std::path::Path;
+
+use nconform::fixture::{BundleDir, Runtime, Sandbox, scratch_dir};
+use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+use serde_json::{Value, json};
+
+/// What mountinfo says of a mount: its own flags, its propagation, the flags and data of its file system.
+#[derive(Debug)]
+struct Shown {
+    flags: Vec<String>,
+    propagation: String,
+    superblock: Vec<String>,
+}
+
+/// The topmost mount at a point of a table.
+#[track_caller]
+fn at(table: &str, point: &str) -> Shown {
+    let words = |list: &str| list.split(',').map(str::to_owned).collect();
+    let found = table.lines().rev().find_map(|line| {
+        let (mount, file_system) = line.split_once(" - ")?;
+        let mount: Vec<&str> = mount.split(' ').collect();
+        (mount[4] == point).then(|| Shown {
+            flags: words(mount[5]),
+            propagation: mount[6..].join(" "),
+            superblock: words(file_system.split(' ').nth(2).unwrap_or_default()),
+        })
+    });
+    found.unwrap_or_else(|| panic!("nothing at {point}: {table}"))
+}
+
+/// The mount table of a container with these mounts.
+#[track_caller]
+fn table(mounts: impl IntoIterator<Item = Value>) -> String {
+    let bundle = mounts.into_iter().fold(BundleDir::new(), |bundle, m| bundle.push("/mounts", m));
+    let bundle = bundle.args(["cat", "/proc/self/mountinfo"]);
+    Runtime::under_test().run(&bundle).ok().stdout()
+}
+
+fn tmpfs(at: &str, options: &[&str]) -> Value {
+    json!({"destination": at, "type": "tmpfs", "source": "tmpfs", "options": options})
+}
+
+fn bind(source: &Path, at: &str, options: &[&str]) -> Value {
+    json!({"destination": at, "type": "bind", "source": source, "options": options})
+}
+
+/// A tmpfs of the host with these flags, and another below it.
+struct Source(tempfile::TempDir);
+
+impl Source {
+    fn new(flags: MountFlags) -> Self {
+        let source = Self(scratch_dir());
+        let make = |path: &Path| {
+            fs::create_dir_all(path).expect("make a directory");
+            mount("tmpfs", path, "tmpfs", MountFlags::empty(), c"mode=755").expect("mount a tmpfs");
+        };
+        make(source.path());
+        make(&source.path().join("sub"));
+        for path in [source.path().join("sub"), source.path().to_owned()] {
+            rustix::mount::mount_remount(&path, MountFlags::BIND | flags, c"").expect("set flags");
+        }
+        source
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for Source {
+    fn drop(&mut self) {
+        for path in [self.path().join("sub"), self.path().to_owned()] {
+            let _ = unmount(&path, UnmountFlags::DETACH);
+        }
+    }
+}
+
+/// For an option of a new file system: what is shown, and what is not.
+type Row = (&'static [&'static str], &'static [&'static str], &'static [&'static str]);
+
+#[test]
+fn options_of_a_new_file_system() {
+    let _sandbox = Sandbox::enter();
+    let rows: &[Row] = &[
+        (&["defaults"], &["rw", "relatime"], &["nosuid", "nodev", "noexec", "sync"]),
+        (&["ro"], &["ro"], &["rw"]),
+        (&["ro", "rw"], &["rw"], &["ro"]),
+        (&["nosuid", "nodev", "noexec"], &["nosuid", "nodev", "noexec"], &[]),
+        (
+            &["nosuid", "nodev", "noexec", "suid", "dev", "exec"],
+            &[],
+            &["nosuid", "nodev", "noexec"],
+        ),
+        (&["noatime"], &["noatime"], &["relatime"]),
+        (&["noatime", "atime"], &["relatime"], &["noatime"]),
+        (&["relatime"], &["relatime"], &["noatime"]),
+        (&["norelatime"], &["relatime"], &["noatime"]),
+        (&["strictatime"], &[], &["relatime", "noatime"]),
+        (&["strictatime", "nostrictatime"], &["relatime"], &["noatime"]),
+        (&["nodiratime"], &["nodiratime", "relatime"], &[]),
+        (&["nodiratime", "diratime"], &["relatime"], &["nodiratime"]),
+        (&["nosymfollow"], &["nosymfollow"], &[]),
+        (&["nosymfollow", "symfollow"], &[], &["nosymfollow"]),
+        (&["silent"], &["rw"], &["silent"]),
+        (&["loud"], &["rw"], &["loud"]),
+        // Recursive forms, of a mount that has nothing below it.
+        (&["rro"], &["ro"], &[]),
+        (
+            &["rnosuid", "rnodev", "rnoexec", "rnoatime"],
+            &["nosuid", "nodev", "noexec", "noatime"],
+            &[],
+        ),
+    ];
+    let point = |i: usize| format!("/options/{i}");
+    let table = table(rows.iter().enumerate().map(|(i, row)| tmpfs(&point(i), row.0)));
+    for (i, (options, shown, hidden)) in rows.iter().enumerate() {
+        let flags = at(&table, &point(i)).flags;
+        let has = |flag: &&&str| flags.iter().any(|shown| shown == **flag);
+        assert!(shown.iter().all(|flag| has(&flag)), "{options:?}: {flags:?}");
+        assert!(!hidden.iter().any(|flag| has(&flag)), "{options:?}: {flags:?}");
+    }
+}
+
+#[test]
+fn options_of_the_superblock() {
+    let _sandbox = Sandbox::enter();
+    let rows: &[Row] = &[
+        (&["sync"], &["sync"], &[]),
+        (&["sync", "async"], &[], &["sync"]),
+        (&["dirsync"], &["dirsync"], &[]),
+        (&["lazytime"], &["lazytime"], &[]),
+        (&["lazytime", "nolazytime"], &[], &["lazytime"]),
+        (&["mand"], &["mand"], &[]),
+        (&["mand", "nomand"], &[], &["mand"]),
+        (&["size=64k", "nr_inodes=7", "mode=711"], &["size=64k", "nr_inodes=7", "mode=711"], &[]),
+        // The kernel shows no sign of it; the rest of the options goes another way then.
+        (&["iversion", "sync", "mode=711", "size=64k"], &["sync", "mode=711", "size=64k"], &[]),
+        (&["iversion", "noiversion", "mode=711"], &["mode=711"], &[]),
+    ];
+    let point = |i: usize| format!("/options/{i}");
+    let table = table(rows.iter().enumerate().map(|(i, row)| tmpfs(&point(i), row.0)));
+    for (i, (options, shown, hidden)) in rows.iter().enumerate() {
+        let found = at(&table, &point(i)).superblock;
+        let has = |flag: &&&str| found.iter().any(|shown| shown == **flag);
+        assert!(shown.iter().all(|flag| has(&flag)), "{options:?}: {found:?}");
+        assert!(!hidden.iter().any(|flag| has(&flag)), "{options:?}: {found:?}");
+    }
+}
+
+#[test]
+fn attributes_of_a_new_file_system_that_is_made_by_the_old_call() {
+    let _sandbox = Sandbox::enter();
+    let bundle = BundleDir::new();
+    fs::create_dir(bundle.rootfs().join("data")).expect("make a directory");
+    fs::write(bundle.rootfs().join("data/file"), "text\n").expect("write a file");
+    let options = ["iversion", "noexec", "noatime", "ro", "tmpcopyup", "rslave"];
+    let bundle = bundle
+        .push("/mounts", tmpfs("/data", &options))
+        .push("/mounts", tmpfs("/data/inner", &[]))
+        .shell("cat /data/file; stat -c %a /data; grep ' /data ' /proc/mounts; touch /data/x");
+    let output = Runtime::under_test().run(&bundle).exits(1);
+    assert!(
+        output.stdout().starts_with("text\n755\ntmpfs /data tmpfs ro,noexec,noatime"),
+        "{output}"
+    );
+}
+
+#[test]
+fn a_bind_drops_the_flags_of_its_source_that_its_options_do_not_name() {
+    let _sandbox = Sandbox::enter();
+    let source = Source::new(
+        MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NOEXEC | MountFlags::NOATIME,
+    );
+    let rows: &[Row] = &[
+        (&["bind"], &["ro", "nosuid", "noexec", "noatime"], &[]),
+        (&["bind", "ro"], &["ro", "noatime"], &["nosuid", "noexec"]),
+        (&["bind", "nodev"], &["rw", "nodev", "noatime"], &["nosuid", "noexec"]),
+        (&["bind", "rw"], &["rw"], &["ro", "nosuid", "noexec"]),
+        (&["bind", "exec", "ro"], &["ro"], &["noexec", "nosuid"]),
+        (&["bind", "relatime", "ro"], &["ro", "relatime"], &["noatime"]),
+        (&["bind", "atime"], &["rw", "relatime"], &["noatime"]),
+        (&["bind", "norelatime"], &["ro", "noatime", "nosuid"], &["relatime"]),
+        (&["bind", "nodiratime"], &["nodiratime", "relatime"], &["noatime"]),
+        (&["bind", "rprivate"], &["ro", "nosuid", "noexec", "noatime"], &[]),
+        // What belongs to the file system itself says nothing of a view of it.
+        (&["bind", "sync", "lazytime", "iversion", "silent"], &["ro", "noexec"], &[]),
+    ];
+    let point = |i: usize| format!("/options/{i}");
+    let mounts = rows.iter().enumerate().map(|(i, row)| bind(source.path(), &point(i), row.0));
+    let table = table(mounts);
+    for (i, (options, shown, hidden)) in rows.iter().enumerate() {
+        let flags = at(&table, &point(i)).flags;
+        let has = |flag: &&&str| flags.iter().any(|shown| shown == **flag);
+        assert!(shown.iter().all(|flag| has(&flag)), "{options:?}: {flags:?}");
+        assert!(!hidden.iter().any(|flag| has(&flag)), "{options:?}: {flags:?}");
+    }
+}
+
+#[test]
+fn in_a_user_namespace_a_bind_keeps_the_flags_of_its_source() {
+    let _sandbox = Sandbox::enter();
+    let source = Source::new(MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NOATIME);
+    let runtime = Runtime::under_test();
+    let mapping = json!([{"containerID": 0, "hostID": 100_000, "size": 65536}]);
+    let mapped = |options: &[&str]| {
+        let bundle = BundleDir::new();
+        fs::create_dir(bundle.rootfs().join("x")).expect("make a directory");
+        bundle
+            .push("/linux/namespaces", json!({"type": "user"}))
+            .set("/linux/uidMappings", mapping.clone())
+            .set("/linux/gidMappings", mapping.clone())
+            .push("/mounts", bind(source.path(), "/x", options))
+            .args(["cat", "/proc/self/mountinfo"])
+    };
+    for options in [&["bind", "nodev"][..], &["bind", "ro", "nodev"], &["bind", "nodev", "noatime"]]
+    {
+        let flags = at(&runtime.run(&mapped(options)).ok().stdout(), "/x").flags;
+        for flag in ["ro", "nosuid", "nodev", "noatime"] {
+            assert!(flags.iter().any(|shown| shown == flag), "{options:?}: {flags:?}");
+        }
+    }
+    for options in [&["bind", "rw"][..], &["bind", "suid"], &["bind", "strictatime"]] {
+        let output = runtime.run(&mapped(options)).exits(1);
+        assert!(output.stderr().contains("operation not permitted"), "{options:?}: {output}");
+        assert!(output.stderr().contains("hint: the options contradict flags"), "{output}");
+    }
+}
+
+#[test]
+fn recursive_options_reach_what_is_below() {
+    let _sandbox = Sandbox::enter();
+    let plain = Source::new(MountFlags::empty());
+    let strict = Source::new(
+        MountFlags::RDONLY
+            | MountFlags::NOSUID
+            | MountFlags::NODEV
+            | MountFlags::NOEXEC
+            | MountFlags::NOATIME
+            | MountFlags::NODIRATIME,
+    );
+    let rows: &[(&Source, Row)] = &[
+        (&plain, (&["rro"], &["ro"], &[])),
+        (&plain, (&["rnosuid"], &["nosuid"], &[])),
+        (&plain, (&["rnodev"], &["nodev"], &[])),
+        (&plain, (&["rnoexec"], &["noexec"], &[])),
+        (&plain, (&["rnodiratime"], &["nodiratime"], &[])),
+        (&plain, (&["rnoatime"], &["noatime"], &["relatime"])),
+        (&plain, (&["rstrictatime"], &[], &["relatime", "noatime"])),
+        (&plain, (&["rstrictatime", "rnostrictatime"], &["relatime"], &[])),
+        (&plain, (&["rnosymfollow"], &["nosymfollow"], &[])),
+        (&plain, (&["rnosymfollow", "rsymfollow"], &[], &["nosymfollow"])),
+        (&strict, (&["rrw"], &["rw", "nosuid"], &["ro"])),
+        (&strict, (&["rsuid"], &["ro"], &["nosuid"])),
+        (&strict, (&["rdev"], &["ro"], &["nodev"])),
+        (&strict, (&["rexec"], &["ro"], &["noexec"])),
+        (&strict, (&["rdiratime"], &["noatime"], &["nodiratime"])),
+        (&strict, (&["ratime"], &["relatime"], &["noatime"])),
+        (&strict, (&["rrelatime"], &["relatime"], &["noatime"])),
+        (&strict, (&["rnorelatime"], &["noatime"], &[])),
+    ];
+    let point = |i: usize| format!("/options/{i}");
+    let table =
+        table(rows.iter().enumerate().map(|(i, (source, row))| {
+            bind(source.path(), &point(i), &[&["rbind"], row.0].concat())
+        }));
+    for (i, (_, (options, shown, hidden))) in rows.iter().enumerate() {
+        for point in [point(i), point(i) + "/sub"] {
+            let flags = at(&table, &point).flags;
+            let has = |flag: &&&str| flags.iter().any(|shown| shown == **flag);
+            assert!(shown.iter().all(|flag| has(&flag)), "{point} {options:?}: {flags:?}");
+            assert!(!hidden.iter().any(|flag| has(&flag)), "{point} {options:?}: {flags:?}");
+        }
+    }
+}
+
+#[test]
+fn propagation_of_a_new_file_system() {
+    let _sandbox = Sandbox::enter();
+    let words = [
+        "private",
+        "rprivate",
+        "slave",
+        "rslave",
+        "shared",
+        "rshared",
+        "unbindable",
+        "runbindable",
+    ];
+    let table = table(words.map(|word| tmpfs(&format!("/p/{word}"), &[word])));
+    for word in words {
+        let wanted = match word.trim_start_matches('r') {
+            "shared" => "shared:",
+            "unbindable" => "unbindable",
+            _ => "",
+        };
+        let found = at(&table, &format!("/p/{word}")).propagation;
+        assert!(
+            found.starts_with(wanted) && found.is_empty() == wanted.is_empty(),
+            "{word}: {found}"
+        );
+    }
+}
+
+#[test]
+fn a_mount_that_is_there_can_be_changed() {
+    let _sandbox = Sandbox::enter();
+    let source = Source::new(MountFlags::NOSUID);
+    let change = |at: &str, kind: &str, options: &[&str]| {
+        let options = [&["remount"], options].concat();
+        json!({"destination": at, "type": kind, "options": options})
+    };
+    let table = table([
+        tmpfs("/whole", &["size=64k", "nosuid", "mode=700"]),
+        change("/whole", "tmpfs", &["ro", "noexec", "size=128k"]),
+        bind(source.path(), "/view", &["rbind"]),
+        json!({"destination": "/view", "source": "none", "options": ["bind", "remount", "ro", "rnoexec"]}),
+        change("/sys", "sysfs", &["noexec", "ro"]),
+    ]);
+    let whole = at(&table, "/whole");
+    assert_eq!(whole.flags, ["ro", "noexec", "relatime"]);
+    assert!(whole.superblock.iter().any(|word| word == "size=128k"), "{whole:?}");
+    assert!(whole.superblock.iter().any(|word| word == "ro"), "{whole:?}");
+    let view = at(&table, "/view");
+    assert_eq!(view.flags, ["ro", "noexec", "relatime"]);
+    assert_eq!(view.superblock[0], "rw", "the file system is the host's");
+    assert_eq!(at(&table, "/view/sub").flags, ["rw", "nosuid", "noexec", "relatime"]);
+    let sys = at(&table, "/sys");
+    assert_eq!(
+        (sys.flags, &*sys.superblock[0]),
+        (vec!["ro".into(), "noexec".into(), "relatime".into()], "rw")
+    );
+}
+
+#[test]
+fn a_change_of_what_is_not_mounted_is_an_error() {
+    let sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let mount = json!({"destination": "/tmp", "type": "tmpfs", "options": ["remount", "ro"]});
+    let output = runtime.try_create(&BundleDir::new().push("/mounts", mount)).exits(1);
+    assert!(output.stderr().contains("change the mount on `/tmp`"), "{output}");
+    assert!(output.stderr().contains("hint: nothing is mounted at exactly that place"), "{output}");
+    sandbox.assert_clean();
+}
+
+#[test]
+fn features_list_every_option() {
+    let _sandbox = Sandbox::enter();
+    let features = Runtime::under_test().call(["features"]).run().ok().json();
+    let names: Vec<&str> = features["mountOptions"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter_map(Value::as_str)
+        .collect();
+    for name in ["rro", "tmpcopyup", "idmap", "ridmap", "iversion", "runbindable", "rnosymfollow"] {
+        assert!(names.contains(&name), "{name}");
+    }
+    assert_eq!(features["linux"]["mountExtensions"]["idmap"]["enabled"], true);
+}
+
+#[test]
+fn a_label_is_refused_where_there_is_no_selinux() {
+    let _sandbox = Sandbox::enter();
+    let label = "system_u:object_r:container_file_t:s0";
+    let bundle = BundleDir::new().set("/linux/mountLabel", label);
+    let output = Runtime::under_test().try_create(&bundle);
+    let enabled = Path::new("/sys/fs/selinux/enforce").exists();
+    let refused = output.stderr().contains("config.json /linux/mountLabel: asks for the SELinux");
+    assert_eq!(refused, !enabled, "{output}");
+}

@@ -1,0 +1,196 @@
+//! Where mounts come from and where they go: sources and targets of every kind, and links of the image on the way.
+
+use std::fs;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt, symlink};
+use std::os::unix::net::UnixListener;
+
+use nconform::fixture::{BundleDir, Runtime, Sandbox, scratch_dir};
+use rustix::fs::{CWD, FileType, Mode, mknodat};
+use serde_json::{Value, json};
+
+fn bind(at: &str, source: impl AsRef<std::path::Path>, options: &[&str]) -> Value {
+    json!({"destination": at, "source": source.as_ref(), "options": options})
+}
+
+fn tmpfs(at: &str, options: &[&str]) -> Value {
+    json!({"destination": at, "type": "tmpfs", "source": "tmpfs", "options": options})
+}
+
+#[test]
+fn what_a_dangling_link_points_to_is_made_inside_the_root() {
+    let _sandbox = Sandbox::enter();
+    let outside = scratch_dir();
+    let bundle = BundleDir::new();
+    let link = |to: &str, name: &str| {
+        symlink(to, bundle.rootfs().join(name)).expect("make a link");
+    };
+    // As in an image with systemd's resolver, through another link, and to a path that the host has.
+    link("../run/resolve/stub-resolv.conf", "etc/resolv.conf");
+    link("/tmp/foo/bar", "jump");
+    link("/jump/baz/hosts", "etc/hostname");
+    let there = outside.path().display().to_string();
+    link(&there, "data");
+    fs::write(bundle.path().join("file"), "bound\n").expect("write a file");
+    let bundle = bundle
+        .push("/mounts", bind("/etc/resolv.conf", "file", &["bind"]))
+        .push("/mounts", bind("/etc/hostname", "file", &["bind"]))
+        .push("/mounts", tmpfs("/data", &["mode=711"]))
+        .shell(&format!(
+            "cat /run/resolve/stub-resolv.conf /etc/resolv.conf /tmp/foo/bar/baz/hosts; stat -c %a {there}; \
+             readlink /etc/resolv.conf"
+        ));
+    let output = Runtime::under_test().run(&bundle).ok();
+    let wanted = "bound\nbound\nbound\n711\n../run/resolve/stub-resolv.conf\n";
+    assert_eq!(output.stdout(), wanted);
+    assert_eq!(fs::read_dir(outside.path()).expect("a directory").count(), 0);
+}
+
+#[test]
+fn links_that_lead_in_a_circle_are_an_error() {
+    let sandbox = Sandbox::enter();
+    let bundle = BundleDir::new();
+    symlink("b", bundle.rootfs().join("a")).expect("make a link");
+    symlink("a", bundle.rootfs().join("b")).expect("make a link");
+    let bundle = bundle.push("/mounts", tmpfs("/a/x", &[]));
+    let output = Runtime::under_test().try_create(&bundle).exits(1);
+    assert!(output.stderr().contains("/mounts/7"), "{output}");
+    sandbox.assert_clean();
+}
+
+#[test]
+fn sockets_fifos_and_devices_are_bound_on_files_that_are_made_for_them() {
+    let _sandbox = Sandbox::enter();
+    let source = scratch_dir();
+    let _listener = UnixListener::bind(source.path().join("socket")).expect("a socket");
+    mknodat(CWD, source.path().join("fifo"), FileType::Fifo, Mode::from_raw_mode(0o644), 0)
+        .expect("a FIFO");
+    let bundle = BundleDir::new()
+        .push("/mounts", bind("/run/app/socket", source.path().join("socket"), &["bind"]))
+        .push("/mounts", bind("/run/app/fifo", source.path().join("fifo"), &["bind", "ro"]))
+        .push("/mounts", bind("/run/app/zero", "/dev/zero", &["bind"]))
+        .shell("stat -c %F /run/app/socket /run/app/fifo /run/app/zero");
+    let output = Runtime::under_test().run(&bundle).ok();
+    assert_eq!(output.stdout(), "socket\nfifo\ncharacter special file\n");
+    let target = fs::symlink_metadata(bundle.rootfs().join("run/app/socket")).expect("the target");
+    assert!(target.is_file() && !target.file_type().is_socket());
+}
+
+#[test]
+fn a_source_is_not_what_a_process_has_open() {
+    let sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    for source in ["/proc/self/fd/0", "/proc/thread-self/root", "/dev/stdin", "/dev/fd/1"] {
+        let bundle = BundleDir::new().push("/mounts", bind("/x", source, &["bind"]));
+        let output = runtime.try_create(&bundle).exits(1);
+        assert!(output.stderr().contains("/mounts/7/source"), "{output}");
+        assert!(output.stderr().contains("hint: the path leads through a link"), "{output}");
+    }
+    sandbox.assert_clean();
+}
+
+#[test]
+fn a_source_in_the_root_shows_what_earlier_mounts_brought_there() {
+    let _sandbox = Sandbox::enter();
+    let source = scratch_dir();
+    fs::create_dir(source.path().join("sub")).expect("make a directory");
+    fs::write(source.path().join("sub/file"), "from the host\n").expect("write a file");
+    let bundle = BundleDir::new();
+    fs::create_dir_all(bundle.rootfs().join("mnt/sub")).expect("make directories");
+    fs::write(bundle.rootfs().join("mnt/sub/file"), "from the image\n").expect("write a file");
+    let in_root = bundle.rootfs().join("mnt/sub");
+    let bundle = bundle
+        .push("/mounts", bind("/before", &in_root, &["bind"]))
+        .push("/mounts", bind("/mnt", source.path(), &["rbind"]))
+        .push("/mounts", bind("/after", &in_root, &["bind"]))
+        .push("/mounts", bind("/relative", "rootfs/mnt/sub/file", &["bind", "ro"]))
+        .shell("cat /before/file /after/file /relative; echo x > /relative");
+    let output = Runtime::under_test().run(&bundle).exits(1);
+    assert_eq!(output.stdout(), "from the image\nfrom the host\nfrom the host\n");
+    assert!(output.stderr().contains("Read-only file system"), "{output}");
+}
+
+#[test]
+fn a_tmpfs_has_the_mode_of_the_directory_that_it_covers() {
+    let _sandbox = Sandbox::enter();
+    let bundle = BundleDir::new();
+    let covered = bundle.rootfs().join("covered");
+    fs::create_dir(&covered).expect("make a directory");
+    fs::set_permissions(&covered, fs::Permissions::from_mode(0o2710)).expect("set a mode");
+    let bundle = bundle
+        .push("/mounts", tmpfs("/covered", &["ro"]))
+        .push("/mounts", tmpfs("/made/here", &[]))
+        .shell("stat -c %a /covered /made/here; grep ' /covered ' /proc/mounts");
+    let output = Runtime::under_test().run(&bundle).ok();
+    assert!(output.stdout().starts_with("2710\n1777\n"), "{output}");
+    assert!(output.stdout().contains("mode=2710"), "{output}");
+    let made = fs::metadata(bundle.rootfs().join("made/here")).expect("the target");
+    assert_eq!(made.permissions().mode() & 0o7777, 0o755);
+}
+
+#[test]
+fn a_read_only_dev_has_its_devices_and_a_read_only_tmpfs_its_inner_mounts() {
+    let _sandbox = Sandbox::enter();
+    let source = scratch_dir();
+    let bundle = BundleDir::new()
+        .push("/mounts/1/options", "ro")
+        .push("/mounts", tmpfs("/data", &["ro", "nosuid"]))
+        .push("/mounts", bind("/data/made/inner", source.path(), &["bind"]))
+        .shell("echo x > /dev/null && touch /data/made/inner/x /dev/shm/x && touch /data/y; touch /dev/y");
+    let output = Runtime::under_test().run(&bundle).exits(1);
+    for path in ["/data/y", "/dev/y"] {
+        assert!(output.stderr().contains(&format!("{path}: Read-only file system")), "{output}");
+    }
+    assert!(source.path().join("x").exists());
+}
+
+#[test]
+fn nothing_is_mounted_on_the_root_itself() {
+    let sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    for mount in [tmpfs("/", &[]), bind("/x/..", "/tmp", &["bind"])] {
+        let output = runtime.try_create(&BundleDir::new().push("/mounts", mount)).exits(1);
+        assert!(output.stderr().contains("/mounts/7/destination"), "{output}");
+    }
+    sandbox.assert_clean();
+}
+
+#[test]
+fn a_private_root_that_is_only_moved_is_refused() {
+    let sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let bundle = BundleDir::new().set("/linux/rootfsPropagation", "rprivate");
+    let id = runtime.new_id();
+    let output = runtime.bundle_call("create", &bundle, ["--no-pivot"], &id).run().exits(1);
+    assert!(output.stderr().contains("not safe without pivot_root"), "{output}");
+    sandbox.assert_clean();
+}
+
+/// The container's own cgroup, or with the host's cgroup namespace on v2 all of them, read-only or not as it was asked.
+#[test]
+fn cgroups_are_shown_as_the_namespace_sees_them() {
+    let _sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let unified = fs::exists("/sys/fs/cgroup/cgroup.controllers").expect("the host's cgroups");
+    for (own_namespace, read_only) in [(true, true), (true, false), (false, true), (false, false)] {
+        let mut bundle = BundleDir::new();
+        if own_namespace {
+            bundle = bundle.push("/linux/namespaces", json!({"type": "cgroup"}));
+        }
+        if !read_only {
+            bundle = bundle.set("/mounts/6/options", json!(["nosuid", "noexec", "nodev"]));
+        }
+        // The directory that our own entry in /proc/self/cgroup names, seen through the mount.
+        let find = if unified {
+            "d=/sys/fs/cgroup$(cut -d: -f3 /proc/self/cgroup)"
+        } else {
+            "d=/sys/fs/cgroup/pids"
+        };
+        let script = format!(
+            "{find}; grep -qx $$ $d/cgroup.procs && echo found; mkdir $d/x 2>/dev/null && rmdir $d/x && echo written; \
+             grep -c '/sys/fs/cgroup/pids\\|/sys/fs/cgroup cgroup2' /proc/mounts"
+        );
+        let output = runtime.run(&bundle.shell(&script)).ok().stdout();
+        let written = if read_only { "" } else { "written\n" };
+        assert_eq!(output, format!("found\n{written}1\n"), "own {own_namespace} ro {read_only}");
+    }
+}
