@@ -6,6 +6,8 @@
 
 use crate::error::{Error, Result};
 use crate::hooks;
+use crate::plan::Plan;
+use crate::plan::op::Op;
 use crate::plan::seccomp::Listener;
 use crate::record::Saved;
 use crate::wire::Message;
@@ -119,6 +121,14 @@ impl Agent {
         let path = self.listener.path.display();
         Error::system(format!("send the seccomp listener to the agent at `{path}`"), errno)
     }
+}
+
+/// Who decides on system calls, where the plan's filter leaves it to somebody.
+pub fn listener(plan: &Plan) -> Option<&Listener> {
+    plan.steps.iter().find_map(|step| match &step.op {
+        Op::Seccomp { listener, .. } => listener.as_ref(),
+        _ => None,
+    })
 }
 
 /// That there is a socket for an agent: `create` leaves the connection to `start`, because an agent gets one listener by each.

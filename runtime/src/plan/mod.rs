@@ -113,16 +113,6 @@ pub struct Plan {
     pub steps: Vec<Step>,
 }
 
-impl Plan {
-    /// Who decides on system calls, where the profile leaves it to somebody.
-    pub fn listener(&self) -> Option<&seccomp::Listener> {
-        self.steps.iter().find_map(|step| match &step.op {
-            Op::Seccomp { listener, .. } => listener.as_ref(),
-            _ => None,
-        })
-    }
-}
-
 /// Plans a container.
 ///
 /// # Errors
