@@ -4,7 +4,7 @@ use crate::cli::Parsed;
 use crate::create;
 use crate::criu::options::{self, Directories};
 use crate::criu::rpc::{self, Kind, Options, field};
-use crate::criu::{Criu, Launch, Notice, mounts, namespaces, stdio};
+use crate::criu::{Conversation, Criu, Launch, Notice, mounts, namespaces, stdio};
 use crate::delete;
 use crate::error::{Error, Result};
 use crate::host::{Asked, Host};
@@ -43,8 +43,9 @@ pub fn run(parsed: &Parsed) -> Result<()> {
     let checked = record::checked_config(&root, &record.saved)?;
     describe(&record, &checked, parsed, &mut options)?;
     if !pre_dump {
-        options.mounts =
-            mounts::for_dump(&mounts::external(&plan_of(&record, &checked)?)?, record.saved.pid)?;
+        let plan = plan_of(&record, &checked)?;
+        refuse_listener(&plan)?;
+        options.mounts = mounts::for_dump(&mounts::external(&plan)?, record.saved.pid)?;
         stdio::note(&directories.images, record.saved.pid)?;
     }
     let kind = if pre_dump { Kind::PreDump } else { Kind::Dump };
@@ -67,6 +68,17 @@ fn refuse_state(record: &Record) -> Result<()> {
         Status::Running | Status::Paused => return Ok(()),
     };
     Err(Error::State(format!("cannot checkpoint container `{}`: {refused}", record.saved.id)))
+}
+
+/// The fd by which an agent answers for the filter is in the agent, and no restore could give it another.
+fn refuse_listener(plan: &Plan) -> Result<()> {
+    match plan.listener() {
+        None => Ok(()),
+        Some(_) => Err(Error::State(format!(
+            "cannot checkpoint container `{}`: its filter notifies an agent (config.json /linux/seccomp/listenerPath)",
+            plan.id
+        ))),
+    }
 }
 
 /// What criu has to know of the container itself.
@@ -105,16 +117,26 @@ fn dump(
     kind: Kind,
     id: &ContainerId,
     options: &Options,
-    mut status_fd: Option<OwnedFd>,
+    status_fd: Option<OwnedFd>,
 ) -> Result<()> {
     let what = format!("checkpoint container `{id}`");
-    let mut on_notice = |notice: Notice| {
-        // Pages can be fetched from now on; who waits for it reads a zero byte, and then the end.
-        if let Some(fd) = status_fd.take_if(|_| notice.script == "status-ready") {
+    let request = rpc::request(kind, options);
+    let mut dumping = Dumping { status_fd };
+    criu.run(&request, kind, &what, &Launch::default(), &mut dumping).map(drop)
+}
+
+/// Our part of a dump.
+struct Dumping {
+    /// `--status-fd`
+    status_fd: Option<OwnedFd>,
+}
+
+impl Conversation for Dumping {
+    /// Pages can be fetched from `status-ready` on; who waits for that reads a zero byte, and then the end.
+    fn notice(&mut self, notice: Notice) -> Result<()> {
+        if let Some(fd) = self.status_fd.take_if(|_| notice.script == "status-ready") {
             let _ = rustix::io::write(fd, &[0]);
         }
         Ok(())
-    };
-    let request = rpc::request(kind, options);
-    criu.run(&request, kind, &what, &Launch::default(), &mut on_notice).map(drop)
+    }
 }

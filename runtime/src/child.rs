@@ -164,7 +164,7 @@ impl<'a> Child<'a> {
             }
             Op::AwaitStart => self.await_start()?,
             Op::CloseFds { first } => sys::fd::cloexec_from(*first)?,
-            Op::Seccomp { program, flags } => self.filter(program, *flags, index)?,
+            Op::Seccomp { program, flags, .. } => self.filter(program, *flags, index)?,
             Op::Exec { argv, env } => return Err(self.exec(argv, env)),
         }
         Ok(Next::Step)

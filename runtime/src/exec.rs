@@ -68,7 +68,7 @@ pub fn run(parsed: &Parsed) -> Result<u8> {
         None => (None, socket),
         Some((foreground, console)) => (Some(foreground), socket.or(console)),
     };
-    let mut agent = plan.listener.as_ref().map(Agent::connect).transpose()?;
+    let mut agent = plan.listener().map(Agent::connect).transpose()?;
     let mut child =
         parent::spawn(&plan, &cgroup, Handed { console, start: None, init: Some(init) })?;
     let announced = pidfd_socket

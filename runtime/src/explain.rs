@@ -26,13 +26,15 @@ use std::time::SystemTime;
 pub fn after(parsed: &Parsed, error: &Error) -> Option<String> {
     let command = parsed.command?.name;
     let id = ContainerId::new(parsed.operands.first()?).ok()?;
-    if !["create", "start", "run", "exec"].contains(&command) || !is_attempt(error) {
+    if !["create", "start", "run", "exec", "restore"].contains(&command) || !is_attempt(error) {
         return None;
     }
     let root = absolute(create::root(parsed)).ok()?;
     let subject = subject(parsed, command, &root, &id);
     let diagnosis = match error {
         Error::Step(failure) => diagnosis::of_failure(failure, subject.as_ref()),
+        // Killed between its last step and its program: by its filter, most likely.
+        Error::Died(_) => subject.as_ref().and_then(Subject::examine),
         _ => None,
     };
     let hint = diagnosis.as_ref().map(Diagnosis::hint);

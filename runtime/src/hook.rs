@@ -1,8 +1,8 @@
 //! Running one hook to its end: used by the parent, by the commands after the start, and by the child inside the container.
 //!
 //! The hook reads the container's state from a pipe, has a session and process group of its own and no fd but its three streams.
-//! What it writes is kept for the error message, the last kilobyte of each stream and no more, however much it is. Nothing in
-//! here allocates between the clone and the exec, as the child needs it (invariant I2).
+//! What it writes is kept for the error message, the last kilobyte of each stream and no more, however much it is. Everything that
+//! a hook is given was made ready by the plan, so that the child, too, only makes system calls here (invariant I2).
 
 use crate::plan::hooks::Hook;
 use crate::wire::Message;
@@ -74,7 +74,7 @@ pub enum Trouble {
         errno: Errno,
     },
     /// It ran and failed. What it wrote to its two streams comes with it.
-    Failed(End, [Tail; 2]),
+    Failed(End, Box<[Tail; 2]>),
 }
 
 impl From<Errno> for Trouble {
@@ -371,7 +371,7 @@ impl Running<'_> {
     fn failed(&mut self, end: End) -> Result<(), Trouble> {
         self.read(0, LAST_READS);
         self.read(1, LAST_READS);
-        Err(Trouble::Failed(end, self.tails.clone()))
+        Err(Trouble::Failed(end, Box::new(self.tails.clone())))
     }
 
     fn give_up(&mut self) -> Result<(), Trouble> {

@@ -22,7 +22,7 @@ use sys::exec::CStringArray;
 /// # Errors
 /// The first hook that fails.
 pub fn at_create(plan: &Plan, pid: Pid, outputs: &[Option<OwnedFd>; 2]) -> Result<()> {
-    plan.hooks.iter().try_for_each(|hook| run(&plan.id, hook, Some(pid), outputs))
+    plan.hooks.list.iter().try_for_each(|hook| run(&plan.id, hook, Some(pid), outputs))
 }
 
 /// Runs the `poststart` hooks.
@@ -88,8 +88,8 @@ fn run(id: &str, hook: &Hook, pid: Option<Pid>, outputs: &[Option<OwnedFd>; 2]) 
         Trouble::System(errno) | Trouble::Step { errno, .. } => {
             Error::Hook(not_run(id, hook, errno))
         }
-        Trouble::Failed(end, [stdout, stderr]) => {
-            let (stdout, stderr) = (stdout.as_bytes().to_vec(), stderr.as_bytes().to_vec());
+        Trouble::Failed(end, tails) => {
+            let [stdout, stderr] = tails.map(|tail| tail.as_bytes().to_vec());
             failed(id, hook, end, &HookText { stdout, stderr })
         }
     })

@@ -140,7 +140,7 @@ pub fn hook_failure(plan: &Plan, step: usize, end: End, text: &HookText) -> Erro
 
 /// The init was killed on the last stretch.
 pub fn died(id: &str) -> Error {
-    Error::State(format!(
+    Error::Died(format!(
         "cannot start container `{id}`: its process was killed before it could execute the program"
     ))
 }

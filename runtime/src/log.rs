@@ -93,11 +93,6 @@ impl Log {
         }
     }
 
-    /// Tells what was not done, though it was asked for: on stderr, and in the file.
-    pub fn warning(&self, message: &str) {
-        warning(message);
-    }
-
     /// One write per line, so that the lines of two processes do not mix. A log that cannot be written is no reason to fail.
     fn write(&self, level: &str, message: &str) {
         let time = humantime::format_rfc3339_seconds(SystemTime::now());

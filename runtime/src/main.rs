@@ -37,14 +37,14 @@ fn main() -> ExitCode {
     } else {
         FAILED
     };
-    match dispatch(&parsed, log) {
+    match dispatch(&parsed) {
         Ok(status) => ExitCode::from(status),
         Err(error) => report(&error, explain::after(&parsed, &error), log, failed),
     }
 }
 
 /// Runs the command. The status is the container's own for `run` and `exec`.
-fn dispatch(parsed: &Parsed, log: &Log) -> Result<u8> {
+fn dispatch(parsed: &Parsed) -> Result<u8> {
     if parsed.is_set("version") {
         return print(&cli::version());
     }
@@ -81,7 +81,7 @@ fn dispatch(parsed: &Parsed, log: &Log) -> Result<u8> {
         "spec" => spec::run(parsed).map(|()| 0),
         "start" => start::run(parsed).map(|()| 0),
         "state" => print(&state::run(parsed)?),
-        "update" => update::run(parsed, log).map(|()| 0),
+        "update" => update::run(parsed).map(|()| 0),
         name => Err(Error::NoCommand { name: name.to_owned(), nearest: None }),
     }
 }

@@ -229,7 +229,7 @@ fn acquire(plan: &Plan, cgroup: &Cgroup, handed: Handed) -> Result<Resources> {
         if plan.cgroup.is_some() { cgroup.paths().legacy() } else { cgroup.paths().all() };
     let cgroups = cgroup_procs(&directories)?;
     let Handed { console, start, init } = handed;
-    let hook_outputs = hooks::open_outputs(&plan.hook_outputs)?;
+    let hook_outputs = hooks::open_outputs(&plan.hooks.outputs)?;
     let sources = plan.sources.clone();
     Ok(Resources { cgroups, sources, trees, console, start, init, hook_outputs })
 }
@@ -238,7 +238,7 @@ fn acquire(plan: &Plan, cgroup: &Cgroup, handed: Handed) -> Result<Resources> {
 ///
 /// # Errors
 /// When one cannot be opened.
-pub(crate) fn cgroup_procs(directories: &[&Path]) -> Result<Vec<OwnedFd>> {
+fn cgroup_procs(directories: &[&Path]) -> Result<Vec<OwnedFd>> {
     let mut files = Vec::with_capacity(directories.len());
     for directory in directories {
         let path = directory.join("cgroup.procs");

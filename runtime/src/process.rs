@@ -43,9 +43,9 @@ pub fn exit_status(pid: i32, start: u64) -> Option<u8> {
 
 struct Stat {
     ended: bool,
+    flags: u32,
     /// As wait(2) gives it.
     exit_code: Option<i32>,
-    flags: u32,
     start: u64,
 }
 
@@ -60,14 +60,15 @@ fn stat(pid: Pid) -> Result<Option<Stat>> {
     }
 }
 
-/// Fields 3 (state), 9 (flags), 22 (start time) and 52 (exit code) of proc_pid_stat(5). Field 2, the name, may contain anything, brackets and spaces too.
+/// Fields 3 (state), 9 (flags), 22 (start time) and 52 (exit code) of proc_pid_stat(5). Field 2, the name, may contain anything,
+/// brackets and spaces too.
 fn parse(text: &str) -> Option<Stat> {
     let mut fields = text.rsplit_once(')')?.1.split_ascii_whitespace();
     let state = fields.next()?;
     let flags = fields.nth(5)?.parse().ok()?;
     let start = fields.nth(12)?.parse().ok()?;
     let exit_code = fields.nth(29).and_then(|code| code.parse().ok());
-    Some(Stat { ended: matches!(state, "Z" | "X" | "x"), exit_code, flags, start })
+    Some(Stat { ended: matches!(state, "Z" | "X" | "x"), flags, exit_code, start })
 }
 
 #[cfg(test)]

@@ -231,6 +231,11 @@ impl Slot {
         self.cgroup.as_ref()
     }
 
+    /// The same, to put processes into.
+    pub fn cgroup_mut(&mut self) -> Option<&mut Cgroup> {
+        self.cgroup.as_mut()
+    }
+
     /// The socket on which the container will wait for `start`.
     ///
     /// # Errors

@@ -4,18 +4,18 @@
 //! namespaces that it joins. The images say what was in it. criu does its mounts in a mount namespace of this process, so that
 //! nothing of a restore is ever mounted on the host, also when it is killed.
 
-use crate::cgroup::Cgroup;
+use crate::cgroup::{Cgroup, Hierarchies};
 use crate::checkpoint::CRIU_CONFIG;
 use crate::cli::Parsed;
 use crate::create::{self, Args};
 use crate::criu::options::{self, Directories};
-use crate::criu::root::{self, Root};
+use crate::criu::root::{self, Home, Root};
 use crate::criu::rpc::{self, Kind, Options, field};
-use crate::criu::{Criu, Launch, Notice, mounts, namespaces, stdio};
+use crate::criu::{Conversation, Criu, Launch, Notice, mounts, namespaces, stdio};
 use crate::error::{Error, Result};
 use crate::foreground::Foreground;
+use crate::hooks;
 use crate::host::{Asked, Host};
-use crate::parent;
 use crate::plan::namespaces::Namespaces;
 use crate::plan::{self, Plan};
 use crate::record::Slot;
@@ -62,7 +62,7 @@ fn restore(
     checked: &Checked,
     console: Option<OwnedFd>,
 ) -> Result<Restored> {
-    root::leave_host()?;
+    let home = root::leave_host()?;
     let directories = Directories::open(parsed, "restore.log", false)?;
     let mut options = asked(parsed, checked)?;
     let namespaces = Namespaces::of(checked.spec.linux().as_ref()).map_err(Error::Plan)?;
@@ -78,6 +78,7 @@ fn restore(
     options.mounts = mounts::for_restore(&mounts::external(&plan)?);
     options.cgroup_roots = cgroup_roots(&plan);
     let console = create::console_socket(args, checked, console)?;
+    let hook_outputs = hooks::open_outputs(&plan.hooks.outputs)?;
     let criu = Criu::find()?;
     criu.require(false, parsed.is_set("lazy-pages"))?;
     directories.set(&mut options)?;
@@ -90,20 +91,27 @@ fn restore(
     )?;
     let at = root::attach(&slot.criu_root()?, &checked.rootfs, &plan)?;
     options.string(field::ROOT, at.path().to_string_lossy());
-    let cgroup = slot.own(create::make_cgroup(&plan)?);
-    let unified = cgroup.unified()?;
-    let launch = Launch {
-        unified: unified.as_ref().map(AsFd::as_fd),
-        cgroups: parent::cgroup_procs(&cgroup.paths().legacy())?,
-        inherited: joined.iter().map(AsFd::as_fd).collect(),
-        stderr: None,
+    slot.own(create::make_cgroup(&plan)?);
+    let inherited = joined.iter().map(AsFd::as_fd).collect();
+    let launch = Launch { inherited, stderr: None };
+    let mut restoring = Restoring {
+        plan: &plan,
+        namespaces: &namespaces,
+        hook_outputs,
+        console,
+        home: Some(home),
+        init: None,
+        _root: at,
+        slot,
     };
-    let mut restoring =
-        Restoring { plan: &plan, namespaces: &namespaces, console, init: None, _root: at, slot };
-    restoring
-        .run(&criu, &options, &launch)
-        .map_err(|error| directories.explain(error))
-        .and_then(|()| restoring.finish(args))
+    let restored = restoring.run(&criu, &options, &launch);
+    match restored.and_then(|()| restoring.check(args)) {
+        Ok(()) => restoring.finish(),
+        Err(error) => {
+            restoring.abandon();
+            Err(directories.explain(error))
+        }
+    }
 }
 
 /// What the command line and config.json ask of criu.
@@ -141,8 +149,11 @@ fn cgroup_roots(plan: &Plan) -> Vec<(String, String)> {
 struct Restoring<'a> {
     plan: &'a Plan,
     namespaces: &'a Namespaces,
+    hook_outputs: [Option<OwnedFd>; 2],
     /// Where the master of the terminal goes.
     console: Option<OwnedFd>,
+    /// The way back from the mount namespace that criu works in.
+    home: Option<Home>,
     /// Dropped before the slot, which can remove a cgroup without processes only.
     init: Option<Uncommitted>,
     /// Before the slot, too: a directory that something is mounted on here cannot be removed here.
@@ -170,33 +181,22 @@ impl Restoring<'_> {
     fn run(&mut self, criu: &Criu, options: &Options, launch: &Launch<'_>) -> Result<()> {
         let request = rpc::request(Kind::Restore, options);
         let what = format!("restore container `{}`", self.plan.id);
-        criu.run(&request, Kind::Restore, &what, launch, &mut |notice| self.notice(notice))
-            .map(drop)
-    }
-
-    /// Does our part at the points that criu stops at.
-    fn notice(&mut self, notice: Notice) -> Result<()> {
-        match notice.script.as_str() {
-            // The namespaces are there, and nothing is in them yet.
-            "setup-namespaces" => self.set_up(notice.pid),
-            // Everything is there, and nothing runs yet.
-            "post-restore" => self.commit(notice.pid),
-            "orphan-pts-master" => self.hand_out(notice.fd),
-            _ => Ok(()),
-        }
+        criu.run(&request, Kind::Restore, &what, launch, self).map(drop)
     }
 
     fn set_up(&self, pid: i32) -> Result<()> {
         if self.namespaces.new.contains(Kinds::NETWORK) {
             loopback_up(pid)?;
         }
-        Ok(())
+        // As in runc, those that set up what is outside; the container's own programs were started before.
+        hooks::at_create(self.plan, process(pid)?, &self.hook_outputs)
     }
 
     fn commit(&mut self, pid: i32) -> Result<()> {
-        let failed = |errno| Error::system(format!("find the restored process {pid}"), errno);
-        let pid = Pid::from_raw(pid).ok_or_else(|| failed(Errno::SRCH))?;
-        let pidfd = pidfd_open(pid, PidfdFlags::empty()).map_err(failed)?;
+        let pid = process(pid)?;
+        let pidfd = pidfd_open(pid, PidfdFlags::empty()).map_err(|errno| {
+            Error::system(format!("find the restored process {}", pid.as_raw_nonzero()), errno)
+        })?;
         let paths = self.slot.cgroup().map(|cgroup| cgroup.paths().clone()).unwrap_or_default();
         let cgroup = Cgroup::open(paths);
         // criu makes a time namespace that nobody asked for, so that the container's clocks go on from where they were.
@@ -222,26 +222,72 @@ impl Restoring<'_> {
             .map_err(|errno| Error::system(what, errno))
     }
 
-    /// Everything runs: from here on the container stays until it is deleted.
-    fn finish(self, args: &Args) -> Result<Restored> {
-        let missing = |what: &str| Error::State(format!("criu restored no {what}"));
+    /// Everything runs. The pid file last: whoever waits for it may ask for the state at once.
+    fn check(&self, args: &Args) -> Result<()> {
         if self.console.is_some() {
             return Err(missing("terminal, which config.json (/process/terminal) asks for"));
         }
-        let mut uncommitted = self.init.ok_or_else(|| missing("process"))?;
-        let init = uncommitted.init.as_ref().ok_or_else(|| missing("process"))?;
-        create::write_pid_file(args.pid_file.as_deref(), init.pid)?;
-        self.slot.commit();
-        uncommitted.init.take().ok_or_else(|| missing("process"))
+        let init = self.init.as_ref().and_then(|uncommitted| uncommitted.init.as_ref());
+        let init = init.ok_or_else(|| missing("process"))?;
+        create::write_pid_file(args.pid_file.as_deref(), init.pid)
     }
+
+    /// From here on the container stays until it is deleted.
+    fn finish(self) -> Result<Restored> {
+        let mut uncommitted = self.init.ok_or_else(|| missing("process"))?;
+        let init = uncommitted.init.take().ok_or_else(|| missing("process"))?;
+        self.slot.commit();
+        Ok(init)
+    }
+
+    /// Takes everything back, in the order of the fields.
+    fn abandon(self) {
+        let Restoring { init, _root: root, slot, .. } = self;
+        drop(init);
+        drop(root);
+        hooks::poststop(&slot.undo());
+    }
+}
+
+impl Conversation for Restoring<'_> {
+    fn started(&mut self, criu: Pid) -> Result<()> {
+        match self.slot.cgroup_mut() {
+            Some(cgroup) => Ok(cgroup.add(criu, Hierarchies::All)?),
+            None => Ok(()),
+        }
+    }
+
+    /// Does our part at the points that criu stops at.
+    fn notice(&mut self, notice: Notice) -> Result<()> {
+        // criu has opened all that it needs of us: hooks, and we, belong on the host.
+        if let Some(home) = self.home.take() {
+            home.return_to()?;
+        }
+        match notice.script.as_str() {
+            // The namespaces are there, and nothing is in them yet.
+            "setup-namespaces" => self.set_up(notice.pid),
+            // Everything is there, and nothing runs yet.
+            "post-restore" => self.commit(notice.pid),
+            "orphan-pts-master" => self.hand_out(notice.fd),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn missing(what: &str) -> Error {
+    Error::State(format!("criu restored no {what}"))
+}
+
+/// A process id that criu reports.
+fn process(pid: i32) -> Result<Pid> {
+    Pid::from_raw(pid).ok_or_else(|| Error::system("follow criu", Errno::PROTO))
 }
 
 /// In a new network namespace the loopback interface is down, and criu does not bring it up where interfaces are not its business.
 /// A container that was created had it up from the start.
 fn loopback_up(pid: i32) -> Result<()> {
     let failed = |errno| Error::system("bring up the container's loopback interface", errno);
-    let pid = Pid::from_raw(pid).ok_or_else(|| failed(Errno::SRCH))?;
-    let process = pidfd_open(pid, PidfdFlags::empty()).map_err(failed)?;
+    let process = pidfd_open(process(pid)?, PidfdFlags::empty()).map_err(failed)?;
     let child = clone::spawn(&clone::Options::default(), || {
         let up = sys::namespace::join(process.as_fd(), Kinds::NETWORK)
             .and_then(|()| sys::network::loopback_up());

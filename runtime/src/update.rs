@@ -10,8 +10,8 @@ use crate::cli::Parsed;
 use crate::create;
 use crate::error::{Error, Result};
 use crate::id::ContainerId;
-use crate::log::Log;
-use crate::record::Record;
+use crate::log;
+use crate::record::{self, Record};
 use crate::state::Status;
 use serde_json::Value;
 
@@ -19,15 +19,18 @@ use serde_json::Value;
 ///
 /// # Errors
 /// When the container does not run, a limit is none, or cannot be set.
-pub fn run(parsed: &Parsed, log: &Log) -> Result<()> {
+pub fn run(parsed: &Parsed) -> Result<()> {
     let id = ContainerId::new(&parsed.operands[0])?;
-    let record = Record::open(&create::root(parsed), &id)?;
+    let root = create::root(parsed);
+    record::peek(&root, &id)?;
+    // Before the lock is taken: whoever writes to our standard input may take long.
     let (asked, warnings) = resources::asked(parsed)?;
     refuse_intel_rdt(parsed)?;
+    let record = Record::open(&root, &id)?;
     if Status::of(&record.saved, record.awaits_start())? == Status::Stopped {
         return Err(Error::State(format!("cannot update container `{id}`: container not running")));
     }
-    warnings.iter().for_each(|warning| log.warning(warning));
+    warnings.iter().for_each(|warning| log::warning(warning));
     let mut config = record.config()?;
     let old = config.pointer(POINTER).cloned().unwrap_or_default();
     let new = resources::merge(&old, &asked);

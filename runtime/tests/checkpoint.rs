@@ -340,6 +340,94 @@ fn a_container_with_a_user_namespace_can_be_restored() {
 }
 
 #[test]
+fn hooks_of_the_outside_run_again_on_the_host() {
+    let sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let directory = counter();
+    let notes = directory.path().join("notes");
+    let note = |word: &str| {
+        let script = format!(
+            "echo {word} $(readlink /proc/self/ns/mnt) >>{}; cat >/dev/null",
+            notes.display()
+        );
+        json!([{"path": "/bin/sh", "args": ["sh", "-c", script]}])
+    };
+    let bundle = counter()
+        .set("/hooks/prestart", note("prestart"))
+        .set("/hooks/createRuntime", note("createRuntime"))
+        .set("/hooks/poststop", note("poststop"));
+    let container = runtime.start(&bundle);
+    counts_on(&bundle, 0);
+    if !checkpoint(&runtime, &container, &bundle, &[]) {
+        return;
+    }
+    let _ = restore(&runtime, container.id(), &bundle, &[]).ok();
+    let own = fs::read_link("/proc/thread-self/ns/mnt").expect("our mount namespace");
+    let line = |word: &str| format!("{word} {}", own.display());
+    let once = ["prestart", "createRuntime"].map(line);
+    let text = fs::read_to_string(&notes).expect("what the hooks noted");
+    let seen: Vec<&str> = text.lines().collect();
+    assert_eq!(seen[..2], once);
+    assert_eq!(seen[2], line("poststop"), "the container was gone from the host");
+    assert_eq!(seen[3..], once, "each is in the host's mount namespace");
+    let _ = container.kill("KILL").ok();
+    container.wait();
+    let _ = container.delete().ok();
+
+    // One that fails takes the restore back.
+    let failing = json!([{"path": "/bin/sh", "args": ["sh", "-c", "exit 5"]}]);
+    let bundle = bundle.set("/hooks/createRuntime", failing);
+    let output = restore(&runtime, container.id(), &bundle, &[]).exits(1);
+    assert_says(&output, "error running createRuntime hook #0: exit status 5");
+    assert!(cgroups::named(container.id()).is_empty());
+    assert_eq!(fs::read_dir(runtime.root()).expect("the root").count(), 0);
+    sandbox.assert_clean();
+}
+
+#[test]
+fn memory_is_brought_over_when_it_is_used() {
+    let _sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let bundle = counter();
+    let container = runtime.start(&bundle);
+    counts_on(&bundle, 0);
+    let images = bundle.path().join("images");
+    let images = images.to_str().expect("UTF-8");
+    let (read, write) = rustix::pipe::pipe().expect("a pipe");
+    let status_fd = write.as_raw_fd().to_string();
+    let server = ["--lazy-pages", "--page-server", "127.0.0.1:2727", "--status-fd", &status_fd];
+    let call = runtime.call(["checkpoint", "--image-path", images]).args(server);
+    let call = call.args(["--manage-cgroups-mode", "ignore", container.id()]);
+    if !criu_works() {
+        assert_says(&call.run().exits(1), "criu");
+        assert!(!checkpoint(&runtime, &container, &bundle, &[]));
+        return;
+    }
+    let (mut dump, output) = call.start();
+    drop(write);
+    let mut byte = [1];
+    assert_eq!(rustix::io::read(&read, &mut byte), Ok(1), "{output}");
+    assert_eq!(byte, [0], "pages are served now");
+    let before = count(&bundle);
+    let daemon = ["lazy-pages", "--page-server", "--address", "127.0.0.1", "--port", "2727"];
+    let (mut pages, _) = Capture::of("criu").args(daemon).args(["-D", images]).start();
+    let id = runtime.new_id();
+    let socket = Path::new(images).join("lazy-pages.socket");
+    for _ in 0..3000 {
+        if socket.exists() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let options = ["--lazy-pages", "--manage-cgroups-mode", "ignore"];
+    let _ = restore(&runtime, &id, &bundle, &options).ok();
+    counts_on(&bundle, before);
+    assert!(dump.wait().expect("wait for the checkpoint").success(), "{output}");
+    let _ = pages.wait();
+    let _ = runtime.call(["state", container.id()]).run().exits(1);
+}
+
+#[test]
 fn the_host_s_files_come_from_config_json_alone() {
     let sandbox = Sandbox::enter();
     let runtime = Runtime::under_test();

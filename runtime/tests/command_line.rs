@@ -1,9 +1,9 @@
-//! The command line as people and engines use it: help, manual, log, `--config`, lists and checks.
+//! The command line as people and engines use it: help, log, `--config`, lists and checks.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use nconform::fixture::{BundleDir, Capture, Runtime, Sandbox, scratch_dir, tool};
+use nconform::fixture::{BundleDir, Capture, Runtime, Sandbox, scratch_dir};
 use serde_json::{Value, json};
 
 #[test]
@@ -24,28 +24,6 @@ fn help_is_found_wherever_it_is_looked_for() {
     }
     assert!(says(&["--version"]).starts_with("nrun version "));
     assert_eq!(says(&["-v"]), says(&["--version"]));
-}
-
-#[test]
-fn manual_pages_are_written_and_groff_has_nothing_to_say_against_them() {
-    let (runtime, directory) = (Runtime::under_test(), scratch_dir());
-    let output = directory.path().join("man8");
-    let args = ["man".as_ref(), "--output".as_ref(), output.as_os_str()];
-    assert_eq!(Capture::of(runtime.program()).args(args).run().ok().stdout(), "");
-    let pages: Vec<_> = fs::read_dir(&output).expect("the pages").flatten().collect();
-    assert!(pages.len() > 15);
-    for page in pages {
-        let path = page.path();
-        let groff = Capture::of(tool("groff"))
-            .args(["-man", "-wall", "-Tutf8", "-P-cbou"])
-            .args([&path])
-            .run()
-            .ok();
-        assert_eq!(groff.stderr(), "", "{}", path.display());
-        assert!(groff.stdout().contains("SYNOPSIS"), "{}", path.display());
-    }
-    let page = Capture::of(runtime.program()).args(["man", "create"]).run().ok().stdout();
-    assert_eq!(page, fs::read_to_string(output.join("nrun-create.8")).expect("a page"));
 }
 
 #[test]
@@ -164,6 +142,26 @@ fn check_tells_faults_of_the_config_of_the_host_and_of_the_program_together() {
     let faults = check(&BundleDir::new().set("/process/cwd", "x").set("/hostname", "x".repeat(99)));
     let said = faults.exits(1).stderr();
     assert!(said.contains("/process/cwd") && said.contains("/hostname"), "{said}");
+}
+
+#[test]
+fn features_claims_what_the_binary_does() {
+    let runtime = Runtime::under_test();
+    let features = runtime.call(["features"]).run().ok().json();
+    let help = runtime.call(["--help"]).run().ok().stdout();
+    let claimed = |pointer: &str| features.pointer(pointer).and_then(Value::as_bool);
+    let systemd = help.contains("--systemd-cgroup");
+    assert_eq!(claimed("/linux/cgroup/systemd"), Some(systemd));
+    let checkpoint = &features["annotations"]["run.oci.nrun.checkpoint.enabled"];
+    assert_eq!(*checkpoint, help.contains("\n  checkpoint").to_string());
+    let mapping = json!([{"containerID": 0, "hostID": 100_000, "size": 65_536}]);
+    let mount = json!({"destination": "/data", "source": "/srv", "options": ["bind", "idmap"],
+        "uidMappings": mapping, "gidMappings": mapping});
+    let bundle = BundleDir::new().push("/mounts", mount);
+    let path = bundle.path().display().to_string();
+    let planned = runtime.call(["plan", "--bundle", &path]).run();
+    let idmap = !planned.stderr().contains("not supported by this version");
+    assert_eq!(claimed("/linux/mountExtensions/idmap/enabled"), Some(idmap), "{planned}");
 }
 
 #[test]

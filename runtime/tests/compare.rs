@@ -74,9 +74,9 @@ fn words(output: &Output, bundle: &BundleDir, id: &str) -> String {
         let text = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
         text.replace("\\\"", "\"").replace("\\n", "")
     };
-    let errors =
+    let mut errors =
         stderr.lines().filter(|line| line.contains("level=error") || line.starts_with("nrun: "));
-    let mut text = errors.last().map(line).unwrap_or_default();
+    let mut text = errors.next_back().map(line).unwrap_or_default();
     for prefix in [
         "runc create failed: ",
         "runc run failed: ",
@@ -87,7 +87,7 @@ fn words(output: &Output, bundle: &BundleDir, id: &str) -> String {
         text = text.strip_prefix(prefix).unwrap_or(&text).to_owned();
     }
     text = text.replace(&bundle.path().display().to_string(), "BUNDLE").replace(id, "ID");
-    text.replace("runc", "nrun").replace(['`', '"'], "")
+    text.replace("runc", "nrun").replace(['`', '"', '\''], "")
 }
 
 /// Compares the cases of some states; each test is a process of its own, so that they run side by side.
@@ -139,7 +139,7 @@ fn cases_have_names_of_their_own_and_rows_have_cases() {
     for case in CASES {
         assert!(names.insert(case.name), "two cases are called `{}`", case.name);
     }
-    names.extend(["state", "list", "ps", "features", "version"]);
+    names.extend(["state", "list", "ps", "events", "features", "version"]);
     for difference in DIFFERENCES {
         let case = difference.case.split(": ").next().unwrap_or_default();
         assert!(names.contains(difference.case) || names.contains(case), "{}", difference.case);
@@ -287,6 +287,52 @@ fn processes_are_shown_as_runc_shows_them() {
         (cells(table), cells(own), stopped.trim().to_owned())
     };
     assert_eq!(of(&Runtime::under_test()), of(&Runtime::at(tool("runc"))));
+}
+
+/// The places in a JSON value with the types there, without what only some moments have: an empty list says nothing of its elements.
+fn shape(path: &str, value: &Value, found: &mut BTreeSet<String>) {
+    let kind = match value {
+        Value::Object(object) => {
+            for (key, value) in object {
+                // The name of a device, a processor or a page size is no part of the shape.
+                let key = if key.chars().any(|c| c.is_ascii_digit()) { "*" } else { key };
+                shape(&format!("{path}/{key}"), value, found);
+            }
+            return;
+        }
+        Value::Array(list) => {
+            for value in list {
+                shape(&format!("{path}/*"), value, found);
+            }
+            return;
+        }
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Bool(_) => "bool",
+        Value::Null => "null",
+    };
+    found.insert(format!("{path} is a {kind}"));
+}
+
+#[test]
+fn events_have_what_runcs_have() {
+    let _sandbox = Sandbox::enter();
+    let of = |runtime: &Runtime| {
+        let limit = 1 << 26;
+        let bundle = BundleDir::new().args(["sleep", "60"]);
+        let bundle = bundle.set("/linux/resources/memory/limit", limit);
+        let container = runtime.start(&bundle);
+        let stats = runtime.call(["events", "--stats", container.id()]).run().ok().json();
+        assert_eq!(stats["type"], "stats");
+        assert_eq!(stats["id"], container.id());
+        assert_eq!(stats["data"]["memory"]["usage"]["limit"], limit);
+        assert_eq!(stats["data"]["pids"]["current"], 1);
+        let mut found = BTreeSet::new();
+        shape("", &stats, &mut found);
+        found
+    };
+    let (ours, theirs) = (of(&Runtime::under_test()), of(&Runtime::at(tool("runc"))));
+    assert_listed("events", theirs.difference(&ours).cloned().collect());
 }
 
 #[test]

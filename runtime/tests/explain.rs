@@ -91,6 +91,7 @@ fn a_create_that_fails_is_explained() {
 #[test]
 fn a_start_that_fails_is_explained_until_the_id_is_deleted_by_force() {
     let sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
     let with = |bytes: &[u8]| {
         let bundle = BundleDir::new().args(["/bin/program"]);
         file(&bundle, "bin/program", bytes, 0o755);
@@ -105,6 +106,14 @@ fn a_start_that_fails_is_explained_until_the_id_is_deleted_by_force() {
     start_fails(&bundle, "is a program for aarch64, and this machine is x86_64");
     let profile = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["execve"], "action": "SCMP_ACT_ERRNO"}]});
     start_fails(&BundleDir::new().set("/linux/seccomp", profile), "does not allow `execve`");
+    // A filter that kills the process at its exec leaves no errno behind.
+    let profile = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["execve"], "action": "SCMP_ACT_KILL_PROCESS"}]});
+    let bundle = BundleDir::new().set("/linux/seccomp", profile);
+    let container = runtime.create(&bundle, [""; 0]);
+    let _ = container.start();
+    container.wait();
+    assert!(explain(&runtime, container.id()).contains("does not allow `execve`"));
+    let _ = runtime.call(["delete", "--force", container.id()]).run().ok();
     assert!(!Path::new(KEPT).exists(), "nothing is kept any more");
     sandbox.assert_clean();
 }

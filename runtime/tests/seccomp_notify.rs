@@ -178,7 +178,7 @@ fn a_start_container_hook_has_a_listener_of_its_own_and_no_fd_of_it() {
     let output = container.start().exits(1);
     assert_says(
         &output,
-        "error running startContainer hook #0: exit status 5, stdout: 4\nSeccomp:\\t2",
+        "error running startContainer hook #0: exit status 5, stdout: 4\nSeccomp:\t2",
     );
     assert_says(&output, "No medium found");
     let states = wait_for_states(&agent, 1);

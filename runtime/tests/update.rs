@@ -215,6 +215,26 @@ fn what_cannot_be_set_changes_nothing() {
     assert_eq!(config().expect("the container's config.json"), before);
 }
 
+/// v2 takes any limit, and kills what is above it.
+#[test]
+fn a_memory_limit_below_what_is_in_use_tells_how_much_that_is() {
+    let _sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let bundle = limited();
+    let container = runtime.start(&bundle);
+    let output = update(&runtime, &container, &["--memory", "4096"]);
+    if cgroups::unified() {
+        container.wait();
+        assert_eq!(container.status(), "stopped");
+        return;
+    }
+    let output = output.exits(1);
+    assert!(output.stderr().contains("(resources /memory/limit)"), "{output}");
+    assert!(output.stderr().contains("(current usage: "), "{output}");
+    assert_eq!(memory(&container), (32 * MIB).to_string());
+    assert_eq!(container.status(), "running");
+}
+
 #[test]
 fn a_limit_that_is_none_is_named() {
     let _sandbox = Sandbox::enter();

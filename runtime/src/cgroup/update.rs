@@ -179,16 +179,15 @@ fn former_value(file: &str, value: &str, content: &str) -> Option<String> {
     Some(line.map_or_else(|| format!("{device} {unlimited}"), str::to_owned))
 }
 
-/// v1 refuses a memory limit below what cannot be reclaimed: how much that is tells what would be possible.
+/// v1 refuses a memory limit below what cannot be reclaimed: how much that is tells what would be possible. The words are runc's.
 fn in_use(directory: &std::path::Path, error: Error) -> Error {
-    let Error::System { pointer, errno: Errno::BUSY, .. } = &error else { return error };
+    let Error::System { what, pointer, errno: Errno::BUSY } = &error else { return error };
     let read = |file| files::read(directory, file).ok().map(|text| text.trim().to_owned());
     match (read("memory.usage_in_bytes"), read("memory.max_usage_in_bytes")) {
-        (Some(usage), Some(peak)) if pointer.ends_with("/memory/limit") => Error::refused(
-            "set the memory limit",
-            pointer,
-            format!("unable to set memory limit (current usage: {usage}, peak usage: {peak})"),
-        ),
+        (Some(usage), Some(peak)) if pointer.ends_with("/memory/limit") => {
+            let why = format!("too much is in use (current usage: {usage}, peak usage: {peak})");
+            Error::refused(what, pointer, why)
+        }
         _ => error,
     }
 }

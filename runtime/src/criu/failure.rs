@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io::{Read, Seek, SeekFrom};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::rpc::{Kind, Response};
 use rustix::fs::{Mode, OFlags};
@@ -43,7 +43,7 @@ impl Failure {
 
     /// Adds what the log says. `directory` is where criu wrote it.
     #[must_use]
-    pub fn with_log(mut self, directory: BorrowedFd<'_>, path: PathBuf, name: &str) -> Failure {
+    pub fn with_log(mut self, directory: BorrowedFd<'_>, path: &Path, name: &str) -> Failure {
         // A link with that name is not followed: a directory of images may be from anywhere.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let Ok(file) = rustix::fs::openat(directory, name, flags, Mode::empty()) else {
@@ -130,7 +130,7 @@ mod tests {
         let fd = std::fs::File::open(directory.path()).unwrap();
         let response = Response { kind: Some(Kind::Dump), errno: 22, ..Response::default() };
         let failure = Failure::answered("checkpoint container `c`".into(), Kind::Dump, &response)
-            .with_log(fd.as_fd(), "/images".into(), "dump.log");
+            .with_log(fd.as_fd(), Path::new("/images"), "dump.log");
         assert_eq!(
             failure.to_string(),
             "cannot checkpoint container `c`: criu failed: type DUMP errno 22: Error (criu/tty.c:1): tty: dangling (log file: /images/dump.log)"
@@ -145,7 +145,7 @@ mod tests {
         let fd = std::fs::File::open(directory.path()).unwrap();
         let failure = Failure::answered("x".into(), Kind::Dump, &Response::default()).with_log(
             fd.as_fd(),
-            "/images".into(),
+            Path::new("/images"),
             "dump.log",
         );
         assert_eq!((failure.reason.as_str(), failure.log), ("", None));

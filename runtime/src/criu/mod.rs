@@ -23,7 +23,7 @@ use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags, SocketFlags,
     SocketType, recvmsg, send, socketpair,
 };
-use rustix::process::{Signal, WaitOptions, WaitStatus, waitpid};
+use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, waitpid};
 use std::ffi::CString;
 use std::io::IoSliceMut;
 use std::mem::MaybeUninit;
@@ -51,15 +51,35 @@ pub struct Criu {
 /// How criu is started, besides its socket.
 #[derive(Debug, Default)]
 pub struct Launch<'a> {
-    /// The v2 cgroup that it starts in.
-    pub unified: Option<BorrowedFd<'a>>,
-    /// `cgroup.procs` of the v1 cgroups that it enters.
-    pub cgroups: Vec<OwnedFd>,
     /// File descriptors that it inherits, under their numbers.
     pub inherited: Vec<BorrowedFd<'a>>,
     /// What takes its standard error; ours if there is none.
     pub stderr: Option<BorrowedFd<'a>>,
 }
+
+/// Our part of what criu does.
+pub trait Conversation {
+    /// criu runs, and waits for the request: whatever it makes will be in the cgroups that it is put into now.
+    ///
+    /// # Errors
+    /// For which the request is not made.
+    fn started(&mut self, _criu: Pid) -> Result<()> {
+        Ok(())
+    }
+
+    /// criu is at a point that it reports, and waits.
+    ///
+    /// # Errors
+    /// For which criu takes back what it did.
+    fn notice(&mut self, _notice: Notice) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// A request on the way of which there is nothing to be done.
+struct Question;
+
+impl Conversation for Question {}
 
 /// Where criu is, and the file descriptors that come with it.
 #[derive(Debug)]
@@ -132,23 +152,23 @@ impl Criu {
         let output = memfd_create("criu", MemfdFlags::CLOEXEC)
             .map_err(|errno| Error::system(what, errno))?;
         let launch = Launch { stderr: Some(output.as_fd()), ..Launch::default() };
-        self.run(request, kind, what, &launch, &mut |_| Ok(())).map_err(|error| match error {
+        self.run(request, kind, what, &launch, &mut Question).map_err(|error| match error {
             Error::Criu(failure) => Error::Criu(Box::new(failure.with_output(output.into()))),
             error => error,
         })
     }
 
-    /// Starts criu, makes the request, and answers what it reports on the way with `on_notice`. criu has ended when this returns.
+    /// Starts criu, makes the request, and does our part. criu has ended when this returns.
     ///
     /// # Errors
-    /// What criu says, or the error of `on_notice`, after which criu takes back what it did.
+    /// What criu says, or the error of our part.
     pub fn run(
         &self,
         request: &Message,
         kind: Kind,
         what: &str,
         launch: &Launch<'_>,
-        on_notice: &mut dyn FnMut(Notice) -> Result<()>,
+        ours: &mut dyn Conversation,
     ) -> Result<Response> {
         let failed = |errno| Error::system(format!("{what}: talk to criu"), errno);
         let (socket, peer) =
@@ -157,7 +177,8 @@ impl Criu {
         let child = self.spawn(peer.as_fd(), launch).map_err(failed)?;
         // Only criu holds the other end now: its end is the end of the socket.
         drop(peer);
-        let conversation = converse(&socket, request, kind, what, on_notice);
+        let conversation =
+            ours.started(child.pid).and_then(|()| converse(&socket, request, kind, what, ours));
         // criu waits for further requests after a pre-dump.
         drop(socket);
         let ended = loop {
@@ -182,14 +203,13 @@ impl Criu {
         let variables = std::env::vars_os()
             .map(|(name, value)| [name.as_bytes(), b"=", value.as_bytes()].concat());
         let env = CStringArray::new(variables).map_err(|_| Errno::INVAL)?;
-        let options = clone::Options { into_cgroup: launch.unified, ..clone::Options::default() };
-        clone::spawn(&options, || {
+        clone::spawn(&clone::Options::default(), || {
             let _ = self.become_criu(socket, launch, &argv, &env);
             FAILED
         })
     }
 
-    /// In the child: into the cgroups, then nothing but the program's own descriptors, signals as they are by default.
+    /// In the child: nothing but the program's own descriptors, signals as they are by default.
     fn become_criu(
         &self,
         socket: BorrowedFd<'_>,
@@ -197,9 +217,6 @@ impl Criu {
         argv: &CStringArray,
         env: &CStringArray,
     ) -> std::result::Result<(), Errno> {
-        for procs in &launch.cgroups {
-            rustix::io::write(procs, b"0")?;
-        }
         if let Some(stderr) = launch.stderr {
             rustix::stdio::dup2_stderr(stderr)?;
         }
@@ -221,7 +238,7 @@ fn converse(
     request: &Message,
     kind: Kind,
     what: &str,
-    on_notice: &mut dyn FnMut(Notice) -> Result<()>,
+    ours: &mut dyn Conversation,
 ) -> Result<Option<Response>> {
     let failed = |errno| Error::system(format!("{what}: talk to criu"), errno);
     let say = |message: &Message| match send(socket, message.as_bytes(), SendFlags::NOSIGNAL) {
@@ -239,7 +256,7 @@ fn converse(
             }
             Some(Kind::Notify) => {
                 let notice = Notice { script: response.script, pid: response.pid, fd };
-                let handled = on_notice(notice);
+                let handled = ours.notice(notice);
                 say(&rpc::notified(handled.is_ok()))?;
                 if handled.is_err() {
                     // criu takes back what it did, and ends.

@@ -73,11 +73,9 @@ impl Directories {
     pub fn explain(&self, error: Error) -> Error {
         let (directory, path) = self.of_log();
         match error {
-            Error::Criu(failure) => Error::Criu(Box::new(failure.with_log(
-                directory.as_fd(),
-                path.to_owned(),
-                self.log,
-            ))),
+            Error::Criu(failure) => {
+                Error::Criu(Box::new(failure.with_log(directory.as_fd(), path, self.log)))
+            }
             error => error,
         }
     }

@@ -7,7 +7,7 @@
 use crate::error::{Error, Result};
 use crate::plan::Plan;
 use crate::plan::op::{Bind, Op};
-use rustix::fs::{CWD, FileType, Mode, ResolveFlags};
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::mount::{
     MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, mount_change, move_mount,
@@ -38,16 +38,40 @@ impl Drop for Root {
     }
 }
 
-/// Leaves the host's mount namespace: what is mounted from here on is seen by nobody else, and goes away with this process. Comes
-/// before any directory is opened that criu will mount something in: the fd would be of the host's namespace.
+/// The way back to the host's mount namespace, and to the directory that we were in.
+#[derive(Debug)]
+pub struct Home {
+    mounts: OwnedFd,
+    directory: OwnedFd,
+}
+
+impl Home {
+    /// Goes back there.
+    ///
+    /// # Errors
+    /// When the kernel refuses, which it has no reason for.
+    pub fn return_to(&self) -> Result<()> {
+        namespace::join(self.mounts.as_fd(), Kinds::MOUNT)
+            .and_then(|()| rustix::process::fchdir(&self.directory))
+            .map_err(|errno| Error::system("return to the host's mount namespace", errno))
+    }
+}
+
+/// Leaves the host's mount namespace: what is mounted from here on is seen by nobody else, and goes away with this process and
+/// criu. Comes before any directory is opened that criu will mount something in: the fd would be of the host's namespace.
 ///
 /// # Errors
 /// Without the privilege.
-pub fn leave_host() -> Result<()> {
-    let slave = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
-    namespace::unshare(Kinds::MOUNT)
-        .and_then(|()| mount_change("/", slave))
-        .map_err(|errno| Error::system("make a mount namespace for the restore", errno))
+pub fn leave_host() -> Result<Home> {
+    let leave = || {
+        let open = |path: &CStr, flags| rustix::fs::open(path, flags, Mode::empty());
+        let mounts = open(c"/proc/self/ns/mnt", OFlags::RDONLY | OFlags::CLOEXEC)?;
+        let directory = open(c".", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC)?;
+        namespace::unshare(Kinds::MOUNT)?;
+        mount_change("/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)?;
+        Ok(Home { mounts, directory })
+    };
+    leave().map_err(|errno| Error::system("make a mount namespace for the restore", errno))
 }
 
 /// Attaches `rootfs` on the directory `path`, after [`leave_host`].

@@ -76,9 +76,14 @@ impl Subject {
             _ => None,
         });
         hidden.into_iter().next().unwrap_or_else(|| {
+            let directories = paths.iter().filter_map(|path| path.parent());
+            let listed: Vec<String> = directories.map(|path| path.display().to_string()).collect();
             Diagnosis::new(
                 format!("no directory of PATH has a program `{name}`"),
-                "the directories are those of PATH in the process's environment, as they are inside the container",
+                format!(
+                    "correct the name, add the program to the image, or its directory to PATH, which is `{}` in the container",
+                    listed.join(":")
+                ),
             )
         })
     }

@@ -176,9 +176,12 @@ impl Op {
                 let from = source_text(plan, *source);
                 format!(" from {from}, {}{}", propagation(*flags), at.unwrap_or_default())
             }
-            Op::Wait(Barrier::Hooks) => {
-                plan.hooks.iter().map(|hook| format!("\n        {}", hook_text(hook))).collect()
-            }
+            Op::Wait(Barrier::Hooks) => plan
+                .hooks
+                .list
+                .iter()
+                .map(|hook| format!("\n        {}", hook_text(hook)))
+                .collect(),
             Op::Hook(hook) => hook_text(hook).split_off(hook_phrase(hook).len()),
             Op::Mount(mount) => mount_text(mount),
             Op::Bind(bind) => bind_text(plan, bind),
@@ -217,8 +220,11 @@ impl Op {
                 let names: Vec<_> = candidates.iter().map(|name| name.to_string_lossy()).collect();
                 format!(" in {}", names.join(" "))
             }
-            Op::Seccomp { program, flags } => {
-                format!(": {} instructions, flags {flags:#x}", program.len())
+            Op::Seccomp { program, flags, listener } => {
+                let agent =
+                    listener.as_ref().map(|agent| format!(", agent `{}`", agent.path.display()));
+                let agent = agent.unwrap_or_default();
+                format!(": {} instructions, flags {flags:#x}{agent}", program.len())
             }
             Op::TimeOffsets { offsets } => {
                 format!(": {}", offsets.to_string_lossy().trim_end().replace('\n', ", "))

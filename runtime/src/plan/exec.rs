@@ -2,6 +2,7 @@
 //!
 //! The same steps for privileges as the container's own process, behind the ones that enter its namespaces.
 
+use super::hooks::ByParent;
 use super::namespaces::Shape;
 use super::op::{Barrier, Op, Step};
 use super::{Error, Plan, c_string, console, process, seccomp};
@@ -78,8 +79,7 @@ pub fn exec(
     if options.new_keyring {
         push(Op::Keyring(c_string(format!("_ses.{}", options.id).as_bytes(), "")?), "");
     }
-    let compile = |profile| seccomp::compile(profile, &host.seccomp);
-    let filter = options.seccomp.map(compile).transpose()?;
+    let filter = options.seccomp.map(|profile| seccomp::compile_for(profile, host)).transpose()?;
     let rights = process::Rights::of(host, options.namespaces.contains(Kinds::USER));
     let mut privileges = process::privileges(process, &rights, options.at)?;
     if filter.is_some() && !process.no_new_privileges().unwrap_or(false) {
@@ -91,10 +91,8 @@ pub fn exec(
     let mut push = |op, pointer: &str| steps.push(Step { op, pointer: pointer.to_owned() });
     push(Op::Wait(Barrier::Ready), "");
     push(Op::CloseFds { first: options.preserve_fds.saturating_add(3) }, "");
-    let mut listener = None;
     if let Some(filter) = filter {
-        listener = filter.listener;
-        push(Op::Seccomp { program: filter.program, flags: filter.flags }, "/linux/seccomp");
+        push(filter.into(), "/linux/seccomp");
     }
     steps.push(process::exec(process, options.at)?);
     Ok(Plan {
@@ -105,9 +103,7 @@ pub fn exec(
         cgroup: None,
         id_maps: None,
         by_parent: Vec::new(),
-        hooks: Vec::new(),
-        hook_outputs: [None, None],
-        listener,
+        hooks: ByParent::default(),
         sources: Vec::new(),
         steps,
     })

@@ -107,6 +107,25 @@ pub struct Hook {
     pub state: StateText,
 }
 
+/// What the parent has to do with hooks.
+#[derive(Clone, Debug, Default)]
+pub struct ByParent {
+    /// Those of [`Barrier::Hooks`], in order.
+    pub list: Vec<Hook>,
+    /// Files that hooks write to, standard output first; what goes to none is kept for the error message.
+    pub outputs: [Option<PathBuf>; 2],
+}
+
+impl ByParent {
+    /// None yet, and the files of the annotations.
+    ///
+    /// # Errors
+    /// As [`outputs`].
+    pub fn new(spec: &Spec) -> Result<ByParent, Error> {
+        Ok(ByParent { list: Vec::new(), outputs: outputs(spec.annotations().as_ref())? })
+    }
+}
+
 /// The container's state as JSON, in two parts: the process id goes between them.
 #[derive(Clone, Debug)]
 pub struct StateText {
@@ -163,8 +182,8 @@ impl Subject<'_> {
     /// The state with the place of the process id left open, unless the container has none any more.
     fn text(&self, status: &str) -> StateText {
         let cut = |text: String, at: usize, rest: usize| StateText {
-            before: text[..at].as_bytes().to_vec(),
-            after: text[rest..].as_bytes().to_vec(),
+            before: text.as_bytes()[..at].to_vec(),
+            after: text.as_bytes()[rest..].to_vec(),
         };
         // No string before it can contain this: quotes are escaped inside of strings.
         const PID: &str = "\"pid\":1,";
@@ -281,13 +300,17 @@ impl Builder<'_> {
         let bundle = &self.checked.bundle;
         for kind in [Kind::Prestart, Kind::CreateRuntime] {
             let hooks = self.hooks_of(kind, Some(bundle))?;
-            self.hooks.extend(hooks);
+            self.hooks.list.extend(hooks);
         }
-        if !self.hooks.is_empty() {
+        if !self.hooks.list.is_empty() {
             self.push(Op::Wait(Barrier::Hooks), "/hooks");
         }
         let hooks = self.hooks_of(Kind::CreateContainer, Some(&self.checked.rootfs))?;
         self.push_hooks(hooks);
+        let elsewhere = |step: &Step| matches!(step.op, Op::Root { at: Some(_), .. });
+        if self.steps.iter().any(elsewhere) {
+            self.push(Op::RootOver, "/root/path");
+        }
         Ok(())
     }
 

@@ -30,7 +30,8 @@ use crate::host::Host;
 use crate::rootless;
 use bundle::Checked;
 use bundle::config::mount_options as options;
-use hooks::Hook;
+use hooks::ByParent;
+
 use idmap::IdMaps;
 use mounts::UserNamespace;
 use namespaces::{Namespaces, Shape};
@@ -40,7 +41,6 @@ use rustix::mount::MountPropagationFlags as Propagation;
 use std::collections::HashMap;
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
 use sys::beneath::Target;
 use sys::namespace::Kinds;
 
@@ -97,16 +97,22 @@ pub struct Plan {
     /// What the parent does with the child's /proc entry and limits at [`Barrier::Maps`], because the child has no
     /// privilege over the host any more: the same operations as the child's own, without a user namespace.
     pub by_parent: Vec<Step>,
-    /// Hooks that the parent runs at [`Barrier::Hooks`].
-    pub hooks: Vec<Hook>,
-    /// Where hooks write, standard output first; `None` is kept for the error message.
-    pub hook_outputs: [Option<PathBuf>; 2],
-    /// Who decides on system calls, where the profile leaves it to somebody.
-    pub listener: Option<seccomp::Listener>,
+    /// Hooks that the parent runs at [`Barrier::Hooks`], and where all hooks write.
+    pub hooks: ByParent,
     /// Bind sources, opened by the parent before the clone.
     pub sources: Vec<Source>,
     /// What the child does, in order.
     pub steps: Vec<Step>,
+}
+
+impl Plan {
+    /// Who decides on system calls, where the profile leaves it to somebody.
+    pub fn listener(&self) -> Option<&seccomp::Listener> {
+        self.steps.iter().find_map(|step| match &step.op {
+            Op::Seccomp { listener, .. } => listener.as_ref(),
+            _ => None,
+        })
+    }
 }
 
 /// Plans a container.
@@ -158,8 +164,7 @@ pub fn create(
         },
         namespaces,
         by_parent: Vec::new(),
-        hooks: Vec::new(),
-        listener: None,
+        hooks: ByParent::new(spec)?,
         sources: Vec::new(),
         steps: Vec::with_capacity(64),
     };
@@ -176,8 +181,6 @@ pub fn create(
         id_maps: builder.id_maps,
         by_parent: builder.by_parent,
         hooks: builder.hooks,
-        hook_outputs: hooks::outputs(spec.annotations().as_ref())?,
-        listener: builder.listener,
         sources: builder.sources,
         steps: builder.steps,
     })
@@ -246,8 +249,7 @@ struct Builder<'a> {
     carrier: Carrier,
     shape: Shape,
     by_parent: Vec<Step>,
-    hooks: Vec<Hook>,
-    listener: Option<seccomp::Listener>,
+    hooks: ByParent,
     sources: Vec<Source>,
     steps: Vec<Step>,
 }
@@ -375,7 +377,6 @@ impl Builder<'_> {
             );
         }
         let at = hooks::root_path(self.spec(), &root)?;
-        let moves = at.is_some();
         self.sources.push(Source::new(root, true, self.carrier, "/root/path".into()));
         // A shared mount cannot be pivoted to; it becomes one afterwards.
         let inherited = match propagation::of_bind(propagation) {
@@ -397,9 +398,6 @@ impl Builder<'_> {
             self.push(Op::Directory { target: cwd }, "/process/cwd");
         }
         self.create_hooks()?;
-        if moves {
-            self.push(Op::RootOver, "/root/path");
-        }
         if self.process.terminal().unwrap_or(false) {
             // After devpts is mounted, and while the root fd still shows the container's tree alone.
             self.push(Op::Console(console(self.process, true)), "/process/terminal");
@@ -526,7 +524,7 @@ impl Builder<'_> {
             Some(profile) => {
                 let annotations = self.spec().annotations().as_ref();
                 let profile = seccomp::with_receiver(profile, annotations);
-                Some(seccomp::compile(&profile, &self.host.seccomp)?)
+                Some(seccomp::compile_for(&profile, self.host)?)
             }
             None => None,
         };
@@ -551,12 +549,8 @@ impl Builder<'_> {
         self.steps.extend(process::last_rlimit(self.process, "/process"));
         self.push(Op::CloseFds { first: self.options.preserve_fds.saturating_add(3) }, "");
         if let Some(filter) = filter {
-            self.listener = filter.listener;
             // Last, so that the filter need not allow anything that only the runtime does.
-            self.push(
-                Op::Seccomp { program: filter.program, flags: filter.flags },
-                "/linux/seccomp",
-            );
+            self.push(filter.into(), "/linux/seccomp");
         }
         let exec = process::exec(self.process, "/process")?;
         self.steps.push(exec);

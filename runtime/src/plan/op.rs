@@ -6,6 +6,7 @@
 
 use super::hooks::Hook;
 use super::idmap::IdMaps;
+use super::seccomp::{Filter, Listener};
 use std::ffi::CString;
 use sys::beneath::Target;
 use sys::exec::CStringArray;
@@ -221,6 +222,8 @@ pub enum Op {
         program: Vec<sys::seccomp::Instruction>,
         /// `SECCOMP_FILTER_FLAG_*`.
         flags: u32,
+        /// Who decides, where the profile leaves it to somebody.
+        listener: Option<Listener>,
     },
     /// Mark every fd from this number on close-on-exec.
     CloseFds {
@@ -234,6 +237,13 @@ pub enum Op {
         /// Its environment.
         env: CStringArray,
     },
+}
+
+impl From<Filter> for Op {
+    fn from(filter: Filter) -> Op {
+        let Filter { program, flags, listener, unknown: _ } = filter;
+        Op::Seccomp { program, flags, listener }
+    }
 }
 
 /// The root file system by its path on the host.

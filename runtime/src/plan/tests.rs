@@ -2,7 +2,8 @@
 //!
 //! `UPDATE_GOLDEN=1 cargo nextest run -p nrun golden` writes the expected texts anew; the difference is for review.
 
-use super::hooks::Kind;
+mod hooks;
+
 use super::op::{Barrier, Op};
 use super::{Options, Plan};
 use crate::cgroup::{Hierarchy, Layout, Unified};
@@ -238,69 +239,6 @@ fn a_user_is_hidden_before_it_enters_somebody_elses_namespaces_and_after_its_lim
     assert!(last(&plan, |op| matches!(op, Op::WriteProc { .. })) < hidden);
     assert!(hidden < place(&plan, |op| matches!(op, Op::JoinNamespace { .. })));
     assert!(plan.by_parent.is_empty());
-}
-
-/// Every kind of hook, and a profile that asks an agent.
-fn hooked(config: &mut Value) {
-    let hook =
-        |path: &str| json!([{"path": path}, {"path": path, "args": ["x", "y"], "timeout": 3}]);
-    config["hooks"] = json!({
-        "prestart": hook("/host/prestart"), "createRuntime": hook("/host/create-runtime"),
-        "createContainer": hook("/host/create-container"), "startContainer": hook("/bin/start"),
-        "poststart": hook("/host/poststart"), "poststop": hook("/host/poststop"),
-    });
-    config["process"]["terminal"] = json!(true);
-    config["linux"]["seccomp"] = json!({"defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_X86_64"],
-        "listenerPath": "/run/agent", "flags": ["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"],
-        "syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"}]});
-}
-
-#[test]
-fn golden_hooks_and_an_agent() {
-    golden("hooks", &plan(&hybrid(), &options(), hooked).unwrap());
-}
-
-#[test]
-fn hooks_of_the_create_phase_come_after_the_last_mount_and_before_the_terminal_and_the_pivot() {
-    let plan = plan(&hybrid(), &options(), hooked).unwrap();
-    let parents = place(&plan, |op| matches!(op, Op::Wait(Barrier::Hooks)));
-    let is_of = |op: &Op, kind| matches!(op, Op::Hook(hook) if hook.kind == kind);
-    let own = place(&plan, |op| is_of(op, Kind::CreateContainer));
-    let over = place(&plan, |op| matches!(op, Op::RootOver));
-    assert!(last(&plan, |op| matches!(op, Op::Mount(_) | Op::Device(_))) < parents);
-    assert!(parents < own && last(&plan, |op| is_of(op, Kind::CreateContainer)) < over);
-    assert!(over < place(&plan, |op| matches!(op, Op::Console(_))));
-    assert!(over < place(&plan, |op| matches!(op, Op::Pivot { .. })));
-}
-
-#[test]
-fn hooks_of_the_start_phase_have_the_program_s_ids_and_come_before_nothing_but_its_last_steps() {
-    let plan = plan(&hybrid(), &options(), hooked).unwrap();
-    let is_start = |op: &Op| matches!(op, Op::Hook(hook) if hook.kind == Kind::StartContainer);
-    assert!(place(&plan, |op| matches!(op, Op::AwaitStart)) < place(&plan, is_start));
-    assert!(last(&plan, |op| matches!(op, Op::Capabilities(_))) < place(&plan, is_start));
-    let after = &plan.steps[last(&plan, is_start) + 1..];
-    let [told, close, seccomp, exec] = after else { panic!("{plan}") };
-    assert!(matches!(told.op, Op::Wait(Barrier::Hooked)));
-    assert!(matches!(close.op, Op::CloseFds { .. }));
-    assert!(matches!(seccomp.op, Op::Seccomp { .. }));
-    assert!(matches!(exec.op, Op::Exec { .. }));
-}
-
-#[test]
-fn without_early_hooks_the_root_goes_over_the_host_s_at_once() {
-    let only = |kind: &str| {
-        let edit = |config: &mut Value| config["hooks"][kind] = json!([{"path": "/x"}]);
-        let plan = plan(&hybrid(), &options(), edit).unwrap();
-        let moved = plan.steps.iter().any(|step| matches!(step.op, Op::RootOver));
-        (moved, plan.steps.iter().any(|step| matches!(&step.op, Op::Root { at: Some(_), .. })))
-    };
-    for kind in ["prestart", "createRuntime", "createContainer"] {
-        assert_eq!(only(kind), (true, true), "{kind}");
-    }
-    for kind in ["startContainer", "poststart", "poststop"] {
-        assert_eq!(only(kind), (false, false), "{kind}");
-    }
 }
 
 /// The place of the first step that is wanted.

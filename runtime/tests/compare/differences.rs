@@ -74,10 +74,6 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
     row("exec with a terminal that nobody takes", "the option that is missing is named"),
     row("a terminal that nobody takes", "the option that is missing is named"),
     row(
-        "exec in a paused one",
-        "there is no `--ignore-paused`: the process would stop at its first instruction",
-    ),
-    row(
         "a relative working directory",
         "every fault of config.json is told at once, with line, column and JSON pointer",
     ),
@@ -172,14 +168,9 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
         "features: /annotations/org.opencontainers.runc.version",
         "an annotation in runc's name, about runc itself",
     ),
-    row("features: /hooks", "not there yet: a bundle with hooks is refused by name"),
     row("features: /linux/apparmor/enabled", "not there yet: a profile is refused by name"),
     row("features: /linux/cgroup/systemd", "not there yet: cgroups are made without systemd"),
     row("features: /linux/cgroup/systemdUser", "not there yet: cgroups are made without systemd"),
-    row(
-        "features: /linux/seccomp/actions",
-        "user notification is not there yet: it is refused by name",
-    ),
     row("features: /linux/selinux/enabled", "not there yet: a label is refused by name"),
     row(
         "features: /mountOptions",

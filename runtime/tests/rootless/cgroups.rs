@@ -1,6 +1,6 @@
 //! Cgroups of a caller to whom none, or a subtree of v2, was delegated.
 
-use nconform::fixture::{User, cgroups, unique_name};
+use nconform::fixture::{Capture, User, cgroups, unique_name};
 use serde_json::json;
 use std::fs;
 use std::path::Path;
@@ -137,4 +137,22 @@ fn what_takes_a_cgroup_works_with_a_delegated_one_and_is_refused_without() {
     let _ = call(&["resume"]).ok();
     let pids = call(&["ps", "--format", "json"]).ok().json();
     assert_eq!(pids, json!([container.pid().as_raw_nonzero().get()]));
+}
+
+/// The options of a cgroup mount need not name the flags that the host's hierarchies have, and cannot take them away.
+#[test]
+fn flags_of_the_hosts_hierarchies_stay() {
+    let user = User::enter();
+    if user.is_made() {
+        // Flags of mounts in this mount namespace alone: a bind remount does not touch the file system.
+        for mount in cgroups::hierarchies() {
+            let words = ["-o", "remount,bind,nosuid,noexec"];
+            let _ = Capture::of("mount").args(words).args([mount]).run().ok();
+        }
+    }
+    let bundle = user.bundle().set("/mounts/6/options", json!(["ro"])).shell(
+        "grep -E '^[a-z0-9]+ /sys/fs/cgroup[^ ]* cgroup2? ' /proc/mounts | tail -n 1 | cut -d' ' -f4",
+    );
+    let text = user.runtime().run(&bundle).ok().text();
+    assert!(text.starts_with("ro,nosuid") && text.contains("noexec"), "{text}");
 }

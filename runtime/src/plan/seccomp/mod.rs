@@ -16,6 +16,7 @@ mod tree;
 
 pub use error::Error;
 
+use crate::host::Host;
 use diagram::{Diagram, Id, Source, Test};
 use numbers::{Abi, X32_BIT};
 use oci_spec::runtime::LinuxSeccompFilterFlag as Flag;
@@ -74,6 +75,22 @@ impl Kernel {
         }
     }
 }
+
+/// Compiles a profile for this host and caller.
+///
+/// # Errors
+/// As [`compile`]; and for a listener that could not be taken from the container's process, which nobody may trace.
+pub fn compile_for(profile: &LinuxSeccomp, host: &Host) -> Result<Filter, Error> {
+    let filter = compile(profile, &host.seccomp)?;
+    if filter.listener.is_some() && host.capabilities & SYS_PTRACE == 0 {
+        let reason = "`SCMP_ACT_NOTIFY` needs CAP_SYS_PTRACE on the host, to take the listener";
+        return Err(invalid("/listenerPath", reason));
+    }
+    Ok(filter)
+}
+
+/// `CAP_SYS_PTRACE`, as a bit of a capability mask.
+const SYS_PTRACE: u64 = 1 << 19;
 
 /// crun's annotation for the agent's socket, where the profile names none.
 const RECEIVER: &str = "run.oci.seccomp.receiver";

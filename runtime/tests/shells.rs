@@ -1,9 +1,11 @@
-//! The completion scripts, each in its own shell: commands, flags, choices, files, and ids of containers that are there.
+//! What other programs make of what nrun writes for them: the completion scripts, each in its own shell, and the manual in groff.
+//!
+//! No kernel makes a difference here: the guest, which lacks these programs, leaves this file out.
 
 use std::fmt::Write;
 use std::fs;
 
-use nconform::fixture::{BundleDir, Capture, Output, Runtime, Sandbox, scratch_dir};
+use nconform::fixture::{BundleDir, Capture, Output, Runtime, Sandbox, scratch_dir, tool};
 
 /// What is typed, and what must be offered. `ROOT` is the directory of a container with the id `ID`.
 const CASES: &[(&str, &[&str])] = &[
@@ -47,7 +49,7 @@ impl World {
         fs::write(&file, script).expect("write a script");
         let programs = self.runtime.program().parent().expect("a directory").display().to_string();
         let path = std::env::var("PATH").unwrap_or_default();
-        Capture::of(nconform::fixture::tool(shell))
+        Capture::of(tool(shell))
             .env("PATH", format!("{programs}:{path}"))
             .env("HOME", directory.path())
             .args([file])
@@ -141,4 +143,26 @@ fn zsh_completes_with_its_script() {
     }
     script.push_str("zpty -d shell\n");
     world.check(&world.run("zsh", &script));
+}
+
+#[test]
+fn manual_pages_are_written_and_groff_has_nothing_to_say_against_them() {
+    let (runtime, directory) = (Runtime::under_test(), scratch_dir());
+    let output = directory.path().join("man8");
+    let args = ["man".as_ref(), "--output".as_ref(), output.as_os_str()];
+    assert_eq!(Capture::of(runtime.program()).args(args).run().ok().stdout(), "");
+    let pages: Vec<_> = fs::read_dir(&output).expect("the pages").flatten().collect();
+    assert!(pages.len() > 15);
+    for page in pages {
+        let path = page.path();
+        let groff = Capture::of(tool("groff"))
+            .args(["-man", "-wall", "-Tutf8", "-P-cbou"])
+            .args([&path])
+            .run()
+            .ok();
+        assert_eq!(groff.stderr(), "", "{}", path.display());
+        assert!(groff.stdout().contains("SYNOPSIS"), "{}", path.display());
+    }
+    let page = Capture::of(runtime.program()).args(["man", "create"]).run().ok().stdout();
+    assert_eq!(page, fs::read_to_string(output.join("nrun-create.8")).expect("a page"));
 }
