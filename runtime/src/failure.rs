@@ -65,9 +65,6 @@ impl Failure {
             (Op::Mount(Mount { copy_up: Some(_), .. }), Errno::NOSPC) => {
                 "what is copied up needs more room than `size=` gives the tmpfs"
             }
-            (Op::Bind(bind), Errno::PERM) if !bind.attributes.is_empty() && self.user_namespace => {
-                "the options contradict flags of the source, such as `ro` or `nosuid`, which a user namespace cannot take away"
-            }
             (Op::Remount(_), Errno::INVAL) => {
                 "nothing is mounted at exactly that place, or an option is not known to its file system"
             }

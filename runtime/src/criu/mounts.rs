@@ -7,7 +7,7 @@
 use super::rpc::ExternalMount;
 use crate::error::{Error, Result};
 use crate::plan::Plan;
-use crate::plan::op::{HierarchySource, Op};
+use crate::plan::op::{Carrier, HierarchySource, Op};
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 use std::ffi::{CStr, CString};
@@ -60,6 +60,13 @@ pub fn external(plan: &Plan) -> Result<Vec<External>> {
             Ok(())
         };
         match &step.op {
+            Op::Bind(bind) if is_inside(plan, bind.source) => {}
+            Op::Bind(bind) if is_mapped(plan, bind.source) => {
+                return Err(Error::State(format!(
+                    "container `{}` has an idmapped mount (config.json {}), which criu would restore without its mapping",
+                    plan.id, step.pointer
+                )));
+            }
             Op::Bind(bind) => add(&bind.target, source(bind.source), false)?,
             Op::Device(device) => {
                 if let Some(bind) = device.bind {
@@ -84,6 +91,15 @@ pub fn external(plan: &Plan) -> Result<Vec<External>> {
         }
     }
     Ok(found)
+}
+
+/// What comes from the container's own root is none from outside.
+fn is_inside(plan: &Plan, source: usize) -> bool {
+    plan.sources.get(source).is_some_and(|source| source.carrier == Carrier::Root)
+}
+
+fn is_mapped(plan: &Plan, source: usize) -> bool {
+    plan.sources.get(source).is_some_and(|source| source.id_map.is_some())
 }
 
 /// For a dump: where each mount is in the container of process `pid`, and its name. One that is not there has no place.
@@ -141,6 +157,7 @@ fn place(fd: &OwnedFd) -> std::result::Result<String, Errno> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cgroup::{Layout, Unified};
     use crate::host::Host;
     use crate::plan;
 
@@ -157,7 +174,10 @@ mod tests {
         std::fs::write(bundle.path().join("config.json"), text).unwrap();
         let checked = bundle::check(bundle::load(bundle.path()).unwrap()).unwrap();
         let options = plan::Options { id: "c".into(), ..plan::Options::default() };
-        plan::create(&checked, &Host::for_tests(), &options).unwrap()
+        let unified =
+            Unified { mount: "/sys/fs/cgroup".into(), controllers: Vec::new(), own: "/".into() };
+        let host = Host { cgroup: Layout::Unified(unified), ..Host::for_tests() };
+        plan::create(&checked, &host, &options).unwrap()
     }
 
     #[test]
@@ -169,6 +189,18 @@ mod tests {
         let pairs: Vec<(&str, &str)> =
             named.iter().map(|mount| (mount.key.as_str(), mount.value.as_str())).collect();
         assert_eq!(pairs, [("/data/in", "/srv"), ("/proc/kcore", "/dev/null")]);
+    }
+
+    #[test]
+    fn a_mount_from_the_containers_own_root_is_not_external_and_an_idmapped_one_is_refused() {
+        let inside = r#", {"destination": "/x", "source": "rootfs/data", "options": ["bind"]}"#;
+        let externals = external(&plan_of(inside)).unwrap();
+        assert_eq!(externals.len(), 1, "the masked file: {externals:?}");
+        let mapped = r#", {"destination": "/x", "source": "/srv", "options": ["bind"],
+            "uidMappings": [{"containerID": 0, "hostID": 5, "size": 1}],
+            "gidMappings": [{"containerID": 0, "hostID": 5, "size": 1}]}"#;
+        let error = external(&plan_of(mapped)).unwrap_err().to_string();
+        assert!(error.contains("idmapped mount (config.json /mounts/2)"), "{error}");
     }
 
     #[test]

@@ -181,8 +181,9 @@ fn file_system(
             parameters.push(parameter(data, &at)?);
         }
     }
-    // A proc or sysfs takes no label (SELinux gives its files their own).
-    parameters.extend(context.label.filter(|_| !SHARED.contains(&kind)).map(Label::parameter));
+    // SELinux labels the files of proc and sysfs itself, and refuses another label for a superblock that is there already.
+    let takes_label = kind == "devpts" || !SHARED.contains(&kind);
+    parameters.extend(context.label.filter(|_| takes_label).map(Label::parameter));
     let mut attributes = options.attributes.set | options.recursive_attributes.set;
     if read_only_last {
         attributes &= !attr::RDONLY;
@@ -379,7 +380,7 @@ mod tests {
                 op => panic!("{op:?}"),
             }
         };
-        assert!(labelled("tmpfs") && labelled("overlay"));
+        assert!(labelled("tmpfs") && labelled("overlay") && labelled("devpts"));
         assert!(!labelled("proc") && !labelled("sysfs") && !labelled("mqueue"));
     }
 }
