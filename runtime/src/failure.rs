@@ -114,9 +114,6 @@ impl Failure {
             {
                 "the container's root user must be able to reach it: every directory on the way needs the `x` bit"
             }
-            (Op::Bind(_), Errno::PERM) => {
-                "in a user namespace a bind keeps the `ro`, `nosuid`, `nodev`, `noexec` and atime options that the host has given to its source"
-            }
             (Op::Bind(_), Errno::INVAL | Errno::NOTDIR) => {
                 "a directory goes on a directory, and anything else on a file: what is at the target is of the other kind"
             }
