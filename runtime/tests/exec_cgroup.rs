@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use nconform::fixture::{BundleDir, Container, Output, Runtime, Sandbox, cgroups};
 
 fn sleeper() -> BundleDir {
-    BundleDir::new().args(["sleep", "60"])
+    BundleDir::new().args(["sleep", "600"])
 }
 
 /// Makes a cgroup below the container's in every hierarchy.
