@@ -123,7 +123,7 @@ fn list_makes_no_root_and_refuses_a_format_that_is_none() {
 }
 
 #[test]
-fn check_tells_faults_of_the_config_of_the_host_and_of_the_program_together() {
+fn check_tells_every_fault_of_the_config_and_warns_of_the_program() {
     let runtime = Runtime::under_test();
     let check = |bundle: &BundleDir| {
         let path = bundle.path().display().to_string();
@@ -135,11 +135,6 @@ fn check_tells_faults_of_the_config_of_the_host_and_of_the_program_together() {
         "{warned}"
     );
     assert!(warned.ends_with("config.json: ok\n"));
-    let mount =
-        json!({"destination": "/data", "type": "tmpfs", "source": "tmpfs", "options": ["remount"]});
-    let both = check(&BundleDir::new().args(["/bin/nothing"]).push("/mounts", mount)).exits(1);
-    let said = both.stderr();
-    assert!(said.contains("/mounts/7") && said.contains("/bin/nothing"), "{said}");
     let faults = check(&BundleDir::new().set("/process/cwd", "x").set("/hostname", "x".repeat(99)));
     let said = faults.exits(1).stderr();
     assert!(said.contains("/process/cwd") && said.contains("/hostname"), "{said}");
