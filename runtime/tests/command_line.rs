@@ -123,7 +123,7 @@ fn list_makes_no_root_and_refuses_a_format_that_is_none() {
 }
 
 #[test]
-fn check_tells_faults_of_the_config_of_the_host_and_of_the_program_together() {
+fn check_tells_every_fault_of_the_config_and_warns_of_the_program() {
     let runtime = Runtime::under_test();
     let check = |bundle: &BundleDir| {
         let path = bundle.path().display().to_string();
