@@ -141,6 +141,7 @@ fn place(fd: &OwnedFd) -> std::result::Result<String, Errno> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cgroup::{Layout, Unified};
     use crate::host::Host;
     use crate::plan;
 
@@ -157,7 +158,10 @@ mod tests {
         std::fs::write(bundle.path().join("config.json"), text).unwrap();
         let checked = bundle::check(bundle::load(bundle.path()).unwrap()).unwrap();
         let options = plan::Options { id: "c".into(), ..plan::Options::default() };
-        plan::create(&checked, &Host::for_tests(), &options).unwrap()
+        let unified =
+            Unified { mount: "/sys/fs/cgroup".into(), controllers: Vec::new(), own: "/".into() };
+        let host = Host { cgroup: Layout::Unified(unified), ..Host::for_tests() };
+        plan::create(&checked, &host, &options).unwrap()
     }
 
     #[test]
