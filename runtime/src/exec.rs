@@ -72,12 +72,11 @@ pub fn run(parsed: &Parsed) -> Result<u8> {
     let mut agent = notify::listener(&plan).map(Agent::connect).transpose()?;
     let mut child =
         parent::spawn(&plan, &mut cgroup, Handed { console, start: None, init: Some(init) })?;
-    let classified = saved.intel_rdt.as_ref().map_or(Ok(()), |class| class.add(child.pid));
     let announced = pidfd_socket
         .map_or(Ok(()), |socket| socket.send(pidfd_socket::Kind::Exec, child.pidfd.as_fd()));
     let pid_file = parsed.value("pid-file").filter(|path| !path.is_empty()).map(Path::new);
-    let started = classified
-        .and(announced)
+    let started = announced
+        .and_then(|()| saved.classify(child.pid))
         .and_then(|()| create::write_pid_file(pid_file, child.pid))
         .and_then(|()| foreground.as_mut().map_or(Ok(()), Foreground::attach))
         .and_then(|()| agent.as_ref().map_or(Ok(()), |agent| agent.watch(child.socket.as_fd())))

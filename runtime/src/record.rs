@@ -81,6 +81,16 @@ pub struct Saved {
     pub intel_rdt: Option<intel_rdt::Group>,
 }
 
+impl Saved {
+    /// Puts a further process into the container's class of cache and memory bandwidth, if it has one.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn classify(&self, process: Pid) -> Result<()> {
+        self.intel_rdt.as_ref().map_or(Ok(()), |class| class.add(process))
+    }
+}
+
 /// An open, locked container directory.
 #[derive(Debug)]
 pub struct Record {
