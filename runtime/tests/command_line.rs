@@ -135,7 +135,7 @@ fn check_tells_every_fault_of_the_config_and_warns_of_the_program() {
         "{warned}"
     );
     assert!(warned.ends_with("config.json: ok\n"));
-    let mount = json!({"destination": "/", "type": "tmpfs", "source": "tmpfs"});
+    let mount = json!({"destination": "/data", "type": "ext4", "options": ["tmpcopyup"]});
     let both = check(&BundleDir::new().args(["/bin/nothing"]).push("/mounts", mount)).exits(1);
     let said = both.stderr();
     assert!(said.contains("/mounts/7") && said.contains("/bin/nothing"), "{said}");
