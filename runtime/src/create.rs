@@ -222,7 +222,7 @@ fn make(
 /// Reaches the seccomp agent before anything is made. It gets one listener by each connection, so that `create`, after which
 /// another process goes on, only looks whether there is one.
 fn agent(args: &Args, plan: &Plan) -> Result<Option<Agent>> {
-    match notify::listener(plan) {
+    match plan.listener() {
         None => Ok(None),
         Some(listener) if args.options.await_start => notify::check(listener).map(|()| None),
         Some(listener) => Agent::connect(listener).map(Some),
@@ -265,7 +265,7 @@ pub(crate) fn saved(args: &Args, checked: &Checked, host: &Host, plan: &Plan) ->
         poststart: listed(&checked.spec, Kind::Poststart).to_vec(),
         poststop: listed(&checked.spec, Kind::Poststop).to_vec(),
         start_hooks: launch::has_hooks(plan),
-        listener: notify::listener(plan).cloned(),
+        listener: plan.listener().cloned(),
         ..Saved::default()
     }
 }

@@ -9,7 +9,7 @@ use crate::host::{Asked, Host};
 use crate::id::ContainerId;
 use crate::kill;
 use crate::launch::Launch;
-use crate::notify::{self, Agent};
+use crate::notify::Agent;
 use crate::parent::{self, Handed, Init};
 use crate::pidfd_socket::{self, PidfdSocket};
 use crate::plan::Plan;
@@ -69,7 +69,7 @@ pub fn run(parsed: &Parsed) -> Result<u8> {
         None => (None, socket),
         Some((foreground, console)) => (Some(foreground), socket.or(console)),
     };
-    let mut agent = notify::listener(&plan).map(Agent::connect).transpose()?;
+    let mut agent = plan.listener().map(Agent::connect).transpose()?;
     let mut child =
         parent::spawn(&plan, &mut cgroup, Handed { console, start: None, init: Some(init) })?;
     let announced = pidfd_socket

@@ -123,12 +123,14 @@ impl Agent {
     }
 }
 
-/// Who decides on system calls, where the plan's filter leaves it to somebody.
-pub fn listener(plan: &Plan) -> Option<&Listener> {
-    plan.steps.iter().find_map(|step| match &step.op {
-        Op::Seccomp { listener, .. } => listener.as_ref(),
-        _ => None,
-    })
+impl Plan {
+    /// Who decides on system calls, where the filter leaves it to somebody.
+    pub fn listener(&self) -> Option<&Listener> {
+        self.steps.iter().find_map(|step| match &step.op {
+            Op::Seccomp { listener, .. } => listener.as_ref(),
+            _ => None,
+        })
+    }
 }
 
 /// That there is a socket for an agent: `create` leaves the connection to `start`, because an agent gets one listener by each.

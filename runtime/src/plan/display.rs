@@ -221,12 +221,7 @@ impl Op {
                 let names: Vec<_> = candidates.iter().map(|name| name.to_string_lossy()).collect();
                 format!(" in {}", names.join(" "))
             }
-            Op::Seccomp { program, flags, listener } => {
-                let agent =
-                    listener.as_ref().map(|agent| format!(", agent `{}`", agent.path.display()));
-                let agent = agent.unwrap_or_default();
-                format!(": {} instructions, flags {flags:#x}{agent}", program.len())
-            }
+            Op::Seccomp { .. } => seccomp_text(self),
             Op::TimeOffsets { offsets } => {
                 format!(": {}", offsets.to_string_lossy().trim_end().replace('\n', ", "))
             }
@@ -244,6 +239,13 @@ fn hook_text(hook: &Hook) -> String {
     let args: Vec<_> = hook.argv.as_slice().iter().map(|arg| arg.to_string_lossy()).collect();
     let limit = hook.timeout.map(|limit| format!(", for at most {limit:?}")).unwrap_or_default();
     format!("{}: {} as `{}`{limit}", hook_phrase(hook), Name(&hook.path), args.join(" "))
+}
+
+fn seccomp_text(op: &Op) -> String {
+    let Op::Seccomp { program, flags, listener } = op else { return String::new() };
+    let agent = listener.as_ref().map(|agent| format!(", agent `{}`", agent.path.display()));
+    let agent = agent.unwrap_or_default();
+    format!(": {} instructions, flags {flags:#x}{agent}", program.len())
 }
 
 fn mount_text(mount: &Mount) -> String {
