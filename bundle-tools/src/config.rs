@@ -27,7 +27,7 @@ use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
-pub use check::{PROC_FILES, check, check_process, sysctl_path};
+pub use check::{PROC_FILES, check, check_process, plain_ranges, sysctl_path};
 pub use error::{Error, Finding, Findings, Problem};
 pub use scan::Position;
 

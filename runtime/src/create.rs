@@ -8,6 +8,8 @@ use crate::cli::Parsed;
 use crate::error::{Error, Result};
 use crate::host::{Asked, Host};
 use crate::id::ContainerId;
+use crate::log::Log;
+use crate::net_devices;
 use crate::parent::{self, Handed, Init};
 use crate::plan::{self, Plan};
 use crate::protect;
@@ -96,11 +98,11 @@ pub struct Created {
 ///
 /// # Errors
 /// Whatever is wrong with the bundle, the host, or a step. Nothing is left then.
-pub fn run(parsed: &Parsed) -> Result<()> {
+pub fn run(parsed: &Parsed, log: &Log) -> Result<()> {
     let args = Args::of(parsed, true)?;
     protect::our_executable()?;
     let checked = check(&args)?;
-    let created = create(&args, &checked, None)?;
+    let created = create(&args, &checked, None, log)?;
     created.init.go()?;
     // This process ends here and every fd with it: closing them one by one would cost a system call each.
     std::mem::forget(created);
@@ -111,15 +113,22 @@ pub fn run(parsed: &Parsed) -> Result<()> {
 ///
 /// # Errors
 /// As [`run`].
-pub fn create(args: &Args, checked: &Checked, console: Option<OwnedFd>) -> Result<Created> {
+pub fn create(
+    args: &Args,
+    checked: &Checked,
+    console: Option<OwnedFd>,
+    log: &Log,
+) -> Result<Created> {
     let host = Host::probe(Asked::by(&checked.spec))?;
     let plan = plan::create(checked, &host, &args.options)?;
+    warn(checked, &plan, log);
     let console = console_socket(args, checked, console)?;
+    let devices = net_devices::find(&plan)?;
     let mut slot =
         Slot::reserve(&args.root, &args.id, saved(args, checked, &host, &plan), checked.text())?;
     let start = if args.options.await_start { Some(slot.listen()?) } else { None };
     let cgroup = slot.own(make_cgroup(&plan)?);
-    let init = parent::spawn(&plan, cgroup, Handed { console, start, init: None })?;
+    let mut init = parent::spawn(&plan, cgroup, Handed { console, start, init: None, devices })?;
     // The pid file last: whoever waits for it may ask for the state at once.
     match slot.note_init(init.pid).and_then(|()| write_pid_file(args.pid_file.as_deref(), init.pid))
     {
@@ -130,6 +139,16 @@ pub fn create(args: &Args, checked: &Checked, console: Option<OwnedFd>) -> Resul
         }
     }
     Ok(Created { plan, init })
+}
+
+/// What is not done as config.json has it (runtime.md, Warnings).
+fn warn(checked: &Checked, plan: &Plan, log: &Log) {
+    for warning in &checked.warnings {
+        log.warning(&format!("{}:{warning}", checked.config_path().display()));
+    }
+    for warning in &plan.warnings {
+        log.note(warning);
+    }
 }
 
 fn make_cgroup(plan: &Plan) -> Result<Cgroup> {

@@ -8,8 +8,10 @@ use crate::foreground::Foreground;
 use crate::host::{Asked, Host};
 use crate::id::ContainerId;
 use crate::kill;
+use crate::log::Log;
 use crate::parent::{self, Handed};
 use crate::plan::exec as planner;
+use crate::plan::process::keeps_groups;
 use crate::protect;
 use crate::record::{self, Saved};
 use crate::state::Status;
@@ -24,7 +26,7 @@ use sys::namespace::Kinds;
 ///
 /// # Errors
 /// When the container does not run, or the process cannot be executed.
-pub fn run(parsed: &Parsed) -> Result<u8> {
+pub fn run(parsed: &Parsed, log: &Log) -> Result<u8> {
     let id = ContainerId::new(&parsed.operands[0])?;
     protect::our_executable()?;
     let root = create::root(parsed);
@@ -36,20 +38,22 @@ pub fn run(parsed: &Parsed) -> Result<u8> {
     };
     let spec = record::config(&root, &id)?;
     let (process, document, at) = process(parsed, &spec)?;
-    planner::refuse(at, &process)?;
-    let seccomp = spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref());
-    let host = Host::probe(Asked::by(&spec))?;
+    let host = Host::probe(Asked::by(&spec).and_by(&process))?;
     let options = planner::Options {
         id: id.as_str(),
         document,
         at,
         namespaces: namespaces(&saved)?,
         rootfs: &saved.rootfs,
-        seccomp,
+        linux: spec.linux().as_ref(),
+        keep_groups: keeps_groups(Some(&saved.annotations)),
         preserve_fds: parsed.number("preserve-fds")?.unwrap_or(0),
-        new_keyring: true,
+        new_keyring: !saved.no_new_keyring,
     };
     let plan = planner::exec(&process, &host, &options)?;
+    for warning in &plan.warnings {
+        log.note(warning);
+    }
     let cgroup = Cgroup::open(saved.cgroups.clone());
     let detach = parsed.is_set("detach");
     let terminal = process.terminal().unwrap_or(false);
@@ -61,7 +65,7 @@ pub fn run(parsed: &Parsed) -> Result<u8> {
         Some((foreground, console)) => (Some(foreground), socket.or(console)),
     };
     let mut child =
-        parent::spawn(&plan, &cgroup, Handed { console, start: None, init: Some(init) })?;
+        parent::spawn(&plan, &cgroup, Handed { console, init: Some(init), ..Handed::default() })?;
     let started = create::write_pid_file(parsed.value("pid-file").map(Path::new), child.pid)
         .and_then(|()| foreground.as_mut().map_or(Ok(()), Foreground::attach))
         .and_then(|()| child.go())
@@ -135,6 +139,7 @@ fn process(parsed: &Parsed, spec: &Spec) -> Result<(Process, &'static str, &'sta
         if process.rlimits().is_none() {
             process.set_rlimits(own.rlimits().clone());
         }
+        inherit_attributes(&mut process, own);
         return Ok((process, "process.json", ""));
     }
     let args = parsed.operands[1..].to_vec();
@@ -152,6 +157,32 @@ fn process(parsed: &Parsed, spec: &Spec) -> Result<(Process, &'static str, &'sta
     Ok((process, "", "/process"))
 }
 
+/// As runc does. A label that is left open is not "none": a process must not get out of the container's confinement by not
+/// mentioning it.
+fn inherit_attributes(process: &mut Process, own: &Process) {
+    let open = |text: &Option<String>| text.as_deref().is_none_or(str::is_empty);
+    if open(process.apparmor_profile()) {
+        process.set_apparmor_profile(own.apparmor_profile().clone());
+    }
+    if open(process.selinux_label()) {
+        process.set_selinux_label(own.selinux_label().clone());
+    }
+    if process.scheduler().is_none() {
+        process.set_scheduler(own.scheduler().clone());
+    }
+    if process.io_priority().is_none() {
+        process.set_io_priority(*own.io_priority());
+    }
+    let bound = |process: &Process| {
+        let affinity = process.exec_cpu_affinity().as_ref();
+        affinity
+            .is_some_and(|lists| lists.initial().is_some() || lists.cpu_affinity_final().is_some())
+    };
+    if !bound(process) {
+        process.set_exec_cpu_affinity(own.exec_cpu_affinity().clone());
+    }
+}
+
 fn change(process: &mut Process, parsed: &Parsed) -> Result<()> {
     if let Some(cwd) = parsed.value("cwd") {
         if !cwd.starts_with('/') {
@@ -164,6 +195,12 @@ fn change(process: &mut Process, parsed: &Parsed) -> Result<()> {
     let mut env = process.env().clone().unwrap_or_default();
     env.extend(parsed.values("env").map(str::to_owned));
     process.set_env(Some(env));
+    if let Some(profile) = parsed.value("apparmor").filter(|profile| !profile.is_empty()) {
+        process.set_apparmor_profile(Some(profile.to_owned()));
+    }
+    if let Some(label) = parsed.value("process-label").filter(|label| !label.is_empty()) {
+        process.set_selinux_label(Some(label.to_owned()));
+    }
     if parsed.is_set("no-new-privs") {
         process.set_no_new_privileges(Some(true));
     }

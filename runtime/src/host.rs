@@ -6,7 +6,7 @@
 use crate::cgroup;
 use crate::error::{Error, Result};
 use crate::plan::seccomp;
-use oci_spec::runtime::Spec;
+use oci_spec::runtime::{Process, Spec};
 
 /// What the runtime runs on, and as whom.
 #[derive(Clone, Debug)]
@@ -21,6 +21,23 @@ pub struct Host {
     pub cgroup: cgroup::Layout,
     /// What the kernel's seccomp can do.
     pub seccomp: seccomp::Kernel,
+    /// Whether AppArmor confines processes, and where it takes profiles.
+    pub apparmor: AppArmor,
+    /// Whether SELinux is there with a policy.
+    pub selinux: bool,
+    /// Whether the kernel has memory policies (NUMA).
+    pub memory_policies: bool,
+}
+
+/// AppArmor, as far as a profile for the next exec goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AppArmor {
+    /// It confines nothing.
+    Disabled,
+    /// It takes a profile in /proc/PID/attr, which it shares with other security modules (Linux before 5.1).
+    SharedFiles,
+    /// It has a directory of its own in /proc/PID/attr.
+    OwnFiles,
 }
 
 /// The facts that cost system calls of their own and that only some containers need.
@@ -28,12 +45,34 @@ pub struct Host {
 pub struct Asked {
     /// What the kernel's seccomp can do: seven questions.
     pub seccomp: bool,
+    /// AppArmor.
+    pub apparmor: bool,
+    /// SELinux.
+    pub selinux: bool,
+    /// Memory policies.
+    pub memory_policies: bool,
 }
 
 impl Asked {
     /// What planning this config.json will want to know.
     pub fn by(spec: &Spec) -> Asked {
-        Asked { seccomp: spec.linux().as_ref().is_some_and(|linux| linux.seccomp().is_some()) }
+        let linux = spec.linux().as_ref();
+        let asked = Asked {
+            seccomp: linux.is_some_and(|linux| linux.seccomp().is_some()),
+            memory_policies: linux.is_some_and(|linux| linux.memory_policy().is_some()),
+            ..Asked::default()
+        };
+        spec.process().as_ref().map_or(asked, |process| asked.and_by(process))
+    }
+
+    /// And what planning a process, which may be another one than config.json's, will want to know.
+    pub fn and_by(self, process: &Process) -> Asked {
+        let given = |text: &Option<String>| text.as_deref().is_some_and(|text| !text.is_empty());
+        Asked {
+            apparmor: self.apparmor || given(process.apparmor_profile()),
+            selinux: self.selinux || given(process.selinux_label()),
+            ..self
+        }
     }
 }
 
@@ -57,6 +96,9 @@ impl Host {
                 |action| asked.seccomp && sys::seccomp::action_is_available(action),
                 |flag| asked.seccomp && sys::seccomp::flag_is_available(flag),
             ),
+            apparmor: if asked.apparmor { apparmor() } else { AppArmor::Disabled },
+            selinux: asked.selinux && selinux(),
+            memory_policies: asked.memory_policies && sys::execution::has_memory_policies(),
         })
     }
 
@@ -75,6 +117,36 @@ impl Host {
             capabilities: (1 << 41) - 1,
             cgroup: cgroup::Layout::Legacy(Vec::new()),
             seccomp: seccomp::Kernel::ask(|_| true, |_| true),
+            apparmor: AppArmor::OwnFiles,
+            selinux: true,
+            memory_policies: true,
         }
     }
+}
+
+fn apparmor() -> AppArmor {
+    let enabled = std::fs::read("/sys/module/apparmor/parameters/enabled");
+    match enabled {
+        Ok(enabled) if enabled.first() == Some(&b'Y') => {
+            let own = rustix::fs::stat("/proc/self/attr/apparmor").is_ok();
+            if own { AppArmor::OwnFiles } else { AppArmor::SharedFiles }
+        }
+        _ => AppArmor::Disabled,
+    }
+}
+
+/// As libselinux decides: its file system is mounted for writing, and a policy is loaded, before which everything is `kernel`.
+fn selinux() -> bool {
+    const SELINUX_MAGIC: u32 = 0xf97c_ff8c;
+    let path = "/sys/fs/selinux";
+    let mounted = rustix::fs::statfs(path).is_ok_and(|stat| stat.f_type as u32 == SELINUX_MAGIC);
+    let writable = || {
+        rustix::fs::statvfs(path)
+            .is_ok_and(|stat| !stat.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY))
+    };
+    let has_policy = || {
+        std::fs::read("/proc/self/attr/current")
+            .is_ok_and(|label| label.split(|byte| *byte == 0).next() != Some(b"kernel"))
+    };
+    mounted && writable() && has_policy()
 }

@@ -19,6 +19,8 @@ pub mod id;
 pub mod kill;
 pub mod list;
 pub mod log;
+pub mod net_devices;
+pub mod netlink;
 pub mod parent;
 pub mod pause;
 pub mod plan;

@@ -47,10 +47,18 @@ impl Log {
         }
     }
 
-    /// Tells what was not done, though it was asked for: on stderr, and in the file.
+    /// Tells what was not done, though it was asked for: in the file, or on stderr where there is none. An engine that keeps a log
+    /// gives stderr to the container, whose output this is not.
     #[expect(clippy::print_stderr, reason = "a warning is no result, and the command goes on")]
     pub fn warning(&self, message: &str) {
-        eprintln!("nrun: warning: {message}");
+        match self.file {
+            Some(_) => self.write("warning", message),
+            None => eprintln!("nrun: warning: {message}"),
+        }
+    }
+
+    /// Notes what many configurations ask for in vain: in the file only.
+    pub fn note(&self, message: &str) {
         self.write("warning", message);
     }
 

@@ -55,9 +55,9 @@ fn dispatch(parsed: &Parsed, log: &Log) -> Result<u8> {
     log.debug(&format!("nrun {}", command.name));
     match command.name {
         "check" => print(&check::run(parsed)?),
-        "create" => create::run(parsed).map(|()| 0),
+        "create" => create::run(parsed, log).map(|()| 0),
         "delete" => delete::run(parsed).map(|()| 0),
-        "exec" => exec::run(parsed),
+        "exec" => exec::run(parsed, log),
         "features" => print(&features::run()),
         "kill" => kill::run(parsed).map(|()| 0),
         "list" => print(&list::run(parsed)?),
@@ -65,7 +65,7 @@ fn dispatch(parsed: &Parsed, log: &Log) -> Result<u8> {
         "plan" => print(&plan_command::run(parsed)?),
         "ps" => print(&ps::run(parsed)?),
         "resume" => pause::resume(parsed).map(|()| 0),
-        "run" => run::run(parsed),
+        "run" => run::run(parsed, log),
         "spec" => spec::run(parsed).map(|()| 0),
         "start" => start::run(parsed).map(|()| 0),
         "state" => print(&state::run(parsed)?),

@@ -6,6 +6,7 @@ use crate::delete;
 use crate::error::Result;
 use crate::foreground::Foreground;
 use crate::id::ContainerId;
+use crate::log::Log;
 use crate::protect;
 use crate::record::Record;
 use std::path::Path;
@@ -14,11 +15,11 @@ use std::path::Path;
 ///
 /// # Errors
 /// As `create` and `start`; nothing is left then.
-pub fn run(parsed: &Parsed) -> Result<u8> {
+pub fn run(parsed: &Parsed, log: &Log) -> Result<u8> {
     let args = Args::of(parsed, false)?;
     protect::our_executable()?;
     if parsed.is_set("detach") {
-        return detached(&args).map(|()| 0);
+        return detached(&args, log).map(|()| 0);
     }
     let checked = create::check(&args)?;
     let terminal =
@@ -28,7 +29,7 @@ pub fn run(parsed: &Parsed) -> Result<u8> {
         // Orphans of a container that shares our pid namespace become ours and not init's: they are reaped here.
         let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
     }
-    let Created { plan, mut init } = create::create(&args, &checked, console)?;
+    let Created { plan, mut init } = create::create(&args, &checked, console, log)?;
     init.close_resources();
     let ended = foreground
         .attach()
@@ -44,9 +45,9 @@ pub fn run(parsed: &Parsed) -> Result<u8> {
     ended
 }
 
-fn detached(args: &Args) -> Result<()> {
+fn detached(args: &Args, log: &Log) -> Result<()> {
     let checked = create::check(args)?;
-    let Created { plan, init } = create::create(args, &checked, None)?;
+    let Created { plan, mut init } = create::create(args, &checked, None, log)?;
     if let Err(error) = init.go().and_then(|()| init.executed(&plan)) {
         init.kill();
         remove(&args.root, &args.id)?;

@@ -41,11 +41,15 @@ pub(crate) fn rlimit(
     rustix::process::prlimit(pid, resource, Rlimit { current: soft, maximum: hard }).map(drop)
 }
 
-/// A kernel without keyrings has none to leak.
+/// A kernel without keyrings has none to leak. One that is there under this name and may not be changed is left as it is.
 pub(super) fn keyring(name: &CStr) -> Result<(), Errno> {
     match sys::keyring::join_session(name) {
-        Err(Errno::NOSYS) => Ok(()),
-        joined => joined,
+        Err(Errno::NOSYS) => return Ok(()),
+        joined => joined?,
+    }
+    match sys::keyring::let_user_search_session() {
+        Err(Errno::ACCESS) => Ok(()),
+        allowed => allowed,
     }
 }
 

@@ -1,6 +1,7 @@
 //! How a plan and its steps read: in `nrun plan`, in error messages, and in the golden tests.
 
 use super::Plan;
+use super::net_devices::NetDevice;
 use super::op::{Barrier, Bind, Carrier, Cgroups, HierarchySource, Mount, Op, Step};
 use rustix::mount::MountPropagationFlags as Propagation;
 use std::ffi::CStr;
@@ -89,6 +90,7 @@ impl Op {
     pub fn phrase(&self) -> String {
         match self {
             Op::Wait(Barrier::Maps) => "wait for the id mappings".into(),
+            Op::Wait(Barrier::NetDevices) => "wait for the network devices".into(),
             Op::Wait(Barrier::Ready) => "report that everything is ready".into(),
             Op::NamespaceRoot { .. } => "become root of the user namespace".into(),
             Op::JoinCgroup => "enter the cgroup".into(),
@@ -116,6 +118,7 @@ impl Op {
             Op::Rlimit { resource, .. } => {
                 format!("set the limit {}", format!("{resource:?}").to_uppercase())
             }
+            Op::Attribute(attribute) => attribute.phrase(),
             Op::Keyring(name) => format!("join the session keyring {}", Name(name)),
             Op::NoNewPrivileges => "set no_new_privs".into(),
             Op::Bounding(_) => "drop capabilities from the bounding set".into(),
@@ -181,6 +184,7 @@ impl Op {
                 };
                 format!(" to {} of {}", limit(soft), limit(hard))
             }
+            Op::Attribute(attribute) => attribute.details(),
             Op::Bounding(keep) => format!(", keeping {keep:#x}"),
             Op::Capabilities(sets) => format!(
                 ": effective {:#x} permitted {:#x} inheritable {:#x} ambient {:#x}",
@@ -282,8 +286,16 @@ impl Display for Plan {
             writeln!(f, "uid map: {}", maps.uid.trim_end().replace('\n', ", "))?;
             writeln!(f, "gid map: {}", maps.gid.trim_end().replace('\n', ", "))?;
         }
+        for device in &self.net_devices {
+            let NetDevice { name, new_name, pointer } = device;
+            writeln!(f, "network device `{name}` as `{new_name}`  # {pointer}")?;
+        }
         for (number, step) in self.by_parent.iter().enumerate() {
             write!(f, "parent ")?;
+            step_line(f, number, step, self)?;
+        }
+        for (number, step) in self.scheduled_by_parent.iter().enumerate() {
+            write!(f, "parent, when ready ")?;
             step_line(f, number, step, self)?;
         }
         for (number, step) in self.steps.iter().enumerate() {

@@ -4,12 +4,14 @@
 //! the operations is decided here and nowhere else; each rule has a comment where it is made and a test that fails when it
 //! is broken.
 
+pub mod attributes;
 pub mod devices;
 mod display;
 pub mod exec;
 pub mod idmap;
 pub mod mounts;
 pub mod namespaces;
+pub mod net_devices;
 pub mod op;
 pub mod options;
 pub mod process;
@@ -26,6 +28,7 @@ use bundle::Checked;
 use idmap::IdMaps;
 use mounts::CgroupView;
 use namespaces::{Namespaces, Shape};
+use net_devices::NetDevice;
 use oci_spec::runtime::{Linux, LinuxTimeOffset, Process, Spec};
 use op::{Barrier, Carrier, Console, Op, Source, Step};
 use rustix::mount::MountPropagationFlags as Propagation;
@@ -73,6 +76,8 @@ pub struct Options {
 pub struct Plan {
     /// The container's id.
     pub id: String,
+    /// What is asked for and not done, for the log.
+    pub warnings: Vec<String>,
     /// The file that the pointers of the steps point into: `config.json`, or `process.json` for `exec`.
     pub document: &'static str,
     /// All namespaces in which the container differs from the host.
@@ -86,6 +91,10 @@ pub struct Plan {
     /// What the parent does with the child's /proc entry and limits at [`Barrier::Maps`], because the child has no
     /// privilege over the host any more: the same operations as the child's own, without a user namespace.
     pub by_parent: Vec<Step>,
+    /// What the parent does for the child at [`Barrier::Ready`], for the same reason: how it is scheduled.
+    pub scheduled_by_parent: Vec<Step>,
+    /// What the parent moves into the network namespace at [`Barrier::NetDevices`].
+    pub net_devices: Vec<NetDevice>,
     /// Bind sources, opened by the parent before the clone.
     pub sources: Vec<Source>,
     /// What the child does, in order.
@@ -128,6 +137,8 @@ pub fn create(
         stays_dumpable: in_user_namespace && (offsets.is_some() || !host.privileged()),
         namespaces,
         by_parent: Vec::new(),
+        scheduled_by_parent: Vec::new(),
+        net_devices: net_devices::plan(linux, host)?,
         sources: Vec::new(),
         steps: Vec::with_capacity(64),
     };
@@ -140,12 +151,15 @@ pub fn create(
     };
     Ok(Plan {
         id: options.id.clone(),
+        warnings: process::warnings(process, host, "config.json", "/process"),
         document: "config.json",
         namespaces: builder.namespaces.all(),
         shape: builder.shape,
         cgroup: Some(cgroup),
         id_maps: linux.filter(|_| new_user).map(maps),
         by_parent: builder.by_parent,
+        scheduled_by_parent: builder.scheduled_by_parent,
+        net_devices: builder.net_devices,
         sources: builder.sources,
         steps: builder.steps,
     })
@@ -188,6 +202,8 @@ struct Builder<'a> {
     carrier: Carrier,
     shape: Shape,
     by_parent: Vec<Step>,
+    scheduled_by_parent: Vec<Step>,
+    net_devices: Vec<NetDevice>,
     sources: Vec<Source>,
     steps: Vec<Step>,
 }
@@ -210,6 +226,9 @@ impl Builder<'_> {
         }
         // The cgroup is entered by the first process, while it still has the host's privileges.
         self.push(Op::JoinCgroup, "/linux/cgroupsPath");
+        self.steps.push(attributes::any_processor());
+        let labels = attributes::labels(self.process, self.host, "/process")?;
+        self.steps.extend(labels);
         if self.in_user_namespace && !self.new_user && self.host.privileged() {
             // For the same reason: a joined user namespace takes away the right to raise a limit.
             let limits = self.limits();
@@ -240,6 +259,10 @@ impl Builder<'_> {
 
     /// What is set through the host's /proc comes before anything of the container is mounted (class D).
     fn configure_namespaces(&mut self) -> Result<(), Error> {
+        if !self.net_devices.is_empty() {
+            // Before the kernel parameters, which a device may have some of.
+            self.push(Op::Wait(Barrier::NetDevices), "/linux/netDevices");
+        }
         if self.namespaces.new.contains(Kinds::NETWORK) {
             self.push(Op::Loopback, "/linux/namespaces");
         }
@@ -434,7 +457,16 @@ impl Builder<'_> {
             None => None,
         };
         let no_new_privileges = self.process.no_new_privileges().unwrap_or(false);
-        let mut steps = process::privileges(self.process, self.host, "/process")?;
+        let scheduling = attributes::scheduling(self.process, "/process")?;
+        if self.in_user_namespace && self.host.privileged() {
+            self.scheduled_by_parent = scheduling;
+        } else {
+            self.steps.extend(scheduling);
+        }
+        let execution = attributes::execution(self.linux, self.host)?;
+        self.steps.extend(execution);
+        let keep_groups = process::keeps_groups(self.spec().annotations().as_ref());
+        let mut steps = process::privileges(self.process, self.host, keep_groups, "/process")?;
         if filter.is_some() && !no_new_privileges {
             process::keep_sys_admin(&mut steps);
         }

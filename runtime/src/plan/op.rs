@@ -4,6 +4,7 @@
 //! the same list for its barriers (I3), `nrun plan` prints it, and the golden tests compare it. Everything that an
 //! operation needs is in it, ready for the kernel: nothing is parsed, formatted or allocated after the clone.
 
+use super::attributes::Attribute;
 use std::ffi::CString;
 use sys::beneath::Target;
 use sys::exec::CStringArray;
@@ -24,6 +25,8 @@ pub struct Step {
 pub enum Barrier {
     /// The parent writes the id mappings: until then the child has no ids of its own.
     Maps,
+    /// The parent moves network devices into the container's network namespace.
+    NetDevices,
     /// Everything is set up and the executable was found: the parent commits the container's state.
     Ready,
 }
@@ -155,6 +158,8 @@ pub enum Op {
         /// The hard limit; `None` is unlimited.
         hard: Option<u64>,
     },
+    /// Set how the process is scheduled, labelled or executed.
+    Attribute(Attribute),
     /// Join a session keyring of our own.
     Keyring(CString),
     /// Set `no_new_privs`.

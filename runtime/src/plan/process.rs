@@ -7,7 +7,7 @@ use super::{Error, c_string};
 use crate::host::{Host, SYS_ADMIN};
 use oci_spec::runtime::{Capability, LinuxCapabilities, PosixRlimit, PosixRlimitType, Process};
 use rustix::process::Resource;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
 use std::str::FromStr;
@@ -24,7 +24,12 @@ const DEFAULT_UMASK: u32 = 0o022;
 ///
 /// # Errors
 /// For strings with NUL bytes, naming their place.
-pub fn privileges(process: &Process, host: &Host, at: &str) -> Result<Vec<Step>, Error> {
+pub fn privileges(
+    process: &Process,
+    host: &Host,
+    keep_groups: bool,
+    at: &str,
+) -> Result<Vec<Step>, Error> {
     let step = |op, field: &str| Step { op, pointer: format!("{at}/{field}") };
     let mut steps = Vec::with_capacity(8);
     if process.no_new_privileges().unwrap_or(false) {
@@ -38,7 +43,7 @@ pub fn privileges(process: &Process, host: &Host, at: &str) -> Result<Vec<Step>,
     }
     let groups = user.additional_gids().clone().unwrap_or_default();
     // Without privilege the mapping of groups was written with setgroups(2) denied (user_namespaces(7)).
-    let groups = if host.privileged() { Some(groups) } else { None };
+    let groups = if host.privileged() && !keep_groups { Some(groups) } else { None };
     steps.push(step(Op::User { uid: user.uid(), gid: user.gid(), groups }, "user"));
     steps.push(step(Op::Capabilities(sets.process), "capabilities"));
     let umask = user.umask().unwrap_or(DEFAULT_UMASK);
@@ -50,6 +55,12 @@ pub fn privileges(process: &Process, host: &Host, at: &str) -> Result<Vec<Step>,
     let cwd = c_string(process.cwd().as_os_str().as_bytes(), &format!("{at}/cwd"))?;
     steps.push(step(Op::WorkingDirectory(cwd), "cwd"));
     Ok(steps)
+}
+
+/// crun's annotation: the caller's supplementary groups are kept, and none are added, unless it is `0`.
+pub fn keeps_groups(annotations: Option<&HashMap<String, String>>) -> bool {
+    let value = annotations.and_then(|map| map.get("run.oci.keep_original_groups"));
+    value.is_some_and(|value| value != "0")
 }
 
 /// As many files as setting a container up may ever have open at once.
@@ -134,6 +145,49 @@ fn capabilities(wanted: Option<&LinuxCapabilities>, host: &Host) -> Sets {
         ambient: mask(wanted.ambient()) & permitted & inheritable,
     };
     Sets { bounding, process }
+}
+
+/// Capabilities that are asked for and not given: "Any value which … cannot be granted otherwise MUST be logged as a warning"
+/// (config.md, Linux process). Those that nobody knows were found when the file was read.
+pub fn warnings(process: &Process, host: &Host, document: &str, at: &str) -> Vec<String> {
+    let Some(wanted) = process.capabilities() else { return Vec::new() };
+    let given = capabilities(Some(wanted), host);
+    let sets = [
+        ("bounding", wanted.bounding(), given.bounding),
+        ("effective", wanted.effective(), given.process.effective),
+        ("inheritable", wanted.inheritable(), given.process.inheritable),
+        ("permitted", wanted.permitted(), given.process.permitted),
+        ("ambient", wanted.ambient(), given.process.ambient),
+    ];
+    let mut warnings = Vec::new();
+    for (set, wanted, given) in sets {
+        let missing = wanted.as_ref().map_or(0, mask) & !given;
+        for (missing, why) in [
+            (missing & !host.capabilities, "which nrun does not have itself"),
+            (
+                missing & host.capabilities,
+                "which must be in `permitted`, and for `ambient` in `inheritable` too",
+            ),
+        ] {
+            if missing != 0 {
+                let names = names(missing);
+                warnings
+                    .push(format!("{document} {at}/capabilities/{set}: leaves out {names}, {why}"));
+            }
+        }
+    }
+    warnings
+}
+
+/// The names of the capabilities in a mask.
+fn names(mask: u64) -> String {
+    let mut names: Vec<String> = caps::all()
+        .into_iter()
+        .filter(|capability| mask & capability.bitmask() != 0)
+        .map(|capability| capability.to_string())
+        .collect();
+    names.sort_unstable();
+    names.join(", ")
 }
 
 /// Capability names to bits. A name that the kernel does not know has no bit; the check of config.json has let it through as
@@ -240,6 +294,29 @@ mod tests {
     }
 
     #[test]
+    fn capabilities_that_are_not_given_are_told_with_the_reason() {
+        let host = Host { capabilities: 0b10_0001, ..Host::for_tests() };
+        let json = r#"{"args": ["x"], "capabilities": {"bounding": ["CAP_CHOWN", "CAP_SYS_ADMIN", "CAP_NET_RAW"],
+            "permitted": ["CAP_CHOWN"], "effective": ["CAP_CHOWN"], "ambient": ["CAP_CHOWN"]}}"#;
+        let told = warnings(&process(json), &host, "config.json", "/process");
+        let wanted = [
+            "config.json /process/capabilities/bounding: leaves out CAP_NET_RAW, CAP_SYS_ADMIN, which nrun does not have itself",
+            "config.json /process/capabilities/ambient: leaves out CAP_CHOWN, which must be in `permitted`, and for `ambient` in `inheritable` too",
+        ];
+        assert_eq!(told, wanted);
+        let all = Host::for_tests();
+        assert!(
+            warnings(
+                &process(r#"{"args": ["x"], "capabilities": {"bounding": ["CAP_KILL"]}}"#),
+                &all,
+                "",
+                ""
+            )
+            .is_empty()
+        );
+    }
+
+    #[test]
     fn a_low_limit_on_open_files_is_set_last_and_a_hard_one_that_is_not_low_is_raised_first() {
         let limits = |soft: u64, hard: u64| {
             let json = format!(
@@ -266,7 +343,8 @@ mod tests {
     #[test]
     fn the_bounding_set_is_dropped_before_the_ids_and_the_ids_before_the_sets() {
         let steps =
-            privileges(&process(r#"{"args": ["x"]}"#), &Host::for_tests(), "/process").unwrap();
+            privileges(&process(r#"{"args": ["x"]}"#), &Host::for_tests(), false, "/process")
+                .unwrap();
         let place =
             |wanted: fn(&Op) -> bool| steps.iter().position(|step| wanted(&step.op)).unwrap();
         let bounding = place(|op| matches!(op, Op::Bounding(_)));

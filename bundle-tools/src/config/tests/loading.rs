@@ -146,7 +146,8 @@ fn what_runc_forgives_is_forgiven() {
             "\"windows\": {\"layerFolders\": 7}, \"vm\": 1, \"solaris\": []",
         ),
         ("\"hostname\": \"some-host\"", "\"freebsd\": {\"devices\": 7}, \"unheardOf\": [{}]"),
-        ("\"SCHED_BATCH\"", "\"SCHED_DEADLINE\", \"flags\": [\"SCHED_FLAG_DL_OVERRUN\"]"),
+        ("\"SCHED_BATCH\"", "\"SCHED_OTHER\", \"flags\": [\"SCHED_FLAG_DL_OVERRUN\"]"),
+        ("\"SCHED_BATCH\"", "\"SCHED_OTHER\", \"flags\": [\"SCHED_FLAG_RESET_ON_FORK\"]"),
     ];
     for (from, to) in cases {
         let result = bundle.check(&changed(from, to));
