@@ -37,7 +37,7 @@ pub fn run(parsed: &Parsed, log: &Log) -> Result<u8> {
         )));
     };
     let spec = record::config(&root, &id)?;
-    let (process, document, at) = process(parsed, &spec)?;
+    let (process, document, at) = process(parsed, &spec, log)?;
     let host = Host::probe(Asked::by(&spec).and_by(&process))?;
     let options = planner::Options {
         id: id.as_str(),
@@ -121,12 +121,19 @@ fn console_socket(parsed: &Parsed, terminal: bool, detach: bool) -> Result<Optio
 
 /// The process: `--process FILE`, or the container's own with the command line's changes. What a file leaves open is as in the
 /// container, so that an exec never has more than the container's own process.
-fn process(parsed: &Parsed, spec: &Spec) -> Result<(Process, &'static str, &'static str)> {
+fn process(
+    parsed: &Parsed,
+    spec: &Spec,
+    log: &Log,
+) -> Result<(Process, &'static str, &'static str)> {
     let Some(own) = spec.process() else {
         return Err(Error::State("the container's config.json has no process".into()));
     };
     if let Some(path) = parsed.value("process") {
-        let mut process = bundle::load_process(Path::new(path))?;
+        let (mut process, warnings) = bundle::load_process(Path::new(path))?;
+        for warning in warnings {
+            log.warning(&format!("{path}:{warning}"));
+        }
         if parsed.is_set("tty") {
             process.set_terminal(Some(true));
         }

@@ -418,6 +418,12 @@ fn what_is_left_out_is_told_on_stderr_or_in_the_log_by_every_command_that_runs_i
         .run(&BundleDir::new().push("/process/capabilities/bounding", "CAP_FROM_THE_FUTURE"))
         .ok();
     assert!(run.stderr().starts_with("nrun: warning: ") && run.stderr().contains(unknown), "{run}");
+    let sleeping = sleeper();
+    let running = runtime.start(&sleeping);
+    let mut process = process("true");
+    process["capabilities"] = json!({"bounding": ["CAP_FROM_THE_FUTURE"]});
+    let exec = exec_file(&runtime, &running, &process).ok();
+    assert!(exec.stderr().contains(unknown), "{exec}");
     let log = runtime.root().join("log.json");
     let container = Runtime::create(&runtime, &bundle, [""; 0]);
     assert!(container.output().stderr().contains(unknown), "{}", container.output());
