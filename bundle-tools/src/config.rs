@@ -99,8 +99,17 @@ impl Checked {
 /// [`Error::Read`] if there is no such regular file of a sane size, [`Error::Invalid`] if it is
 /// not a configuration, with the line and column of the first fault.
 pub fn load(bundle: &Path) -> Result<Loaded, Error> {
+    load_with(bundle, None)
+}
+
+/// [`load`], from another file than the bundle's own `config.json`. Its path is relative to the current directory, and what is
+/// in it is relative to the bundle.
+///
+/// # Errors
+/// As for [`load`].
+pub fn load_with(bundle: &Path, config: Option<&Path>) -> Result<Loaded, Error> {
     let bundle = canonical(bundle).map_err(|errno| Error::read(bundle, errno))?;
-    let path = bundle.join(CONFIG_NAME);
+    let path = config.map_or_else(|| bundle.join(CONFIG_NAME), Path::to_owned);
     let bytes = read(&path)?;
     Ok(parse_in(bundle, source(bytes, path)?)?)
 }

@@ -11,5 +11,6 @@ pub mod reason;
 pub mod tarball;
 
 pub use config::{
-    Checked, Error, Finding, Findings, Loaded, check, check_process, load, load_process, parse,
+    Checked, Error, Finding, Findings, Loaded, check, check_process, load, load_process, load_with,
+    parse,
 };

@@ -2,18 +2,44 @@
 
 use crate::cli::Parsed;
 use crate::create::{self, Args};
-use crate::error::Result;
+use crate::diagnosis::Subject;
+use crate::error::{Error, Result};
+use crate::host::{Asked, Host};
+use crate::plan;
+use bundle::Checked;
 
-/// Checks a bundle.
+/// Checks a bundle: its config.json, whether this host and this version can do what it asks, and, as warnings, whether its program
+/// could be executed.
 ///
 /// # Errors
-/// Every finding.
+/// Every finding in config.json; or what cannot be planned, with the warnings.
 pub fn run(parsed: &Parsed) -> Result<String> {
     let args = Args::for_id("container", parsed, true)?;
     let checked = create::check(&args)?;
     let path = checked.config_path().display();
-    let mut text: String =
-        checked.warnings.iter().map(|warning| format!("{path}:{warning}\n")).collect();
-    text.push_str(&format!("{path}: ok\n"));
-    Ok(text)
+    let known = checked.warnings.iter().map(|warning| format!("{path}:{warning}"));
+    let mut lines: Vec<String> = known.chain(program(&checked)).collect();
+    let host = Host::probe(Asked::by(&checked.spec))?;
+    match plan::create(&checked, &host, &args.options) {
+        Ok(_) => {
+            lines.push(format!("{path}: ok\n"));
+            Ok(lines.join("\n"))
+        }
+        Err(error) if lines.is_empty() => Err(error),
+        Err(error) => Err(Error::Unplanned { error: Box::new(error), warnings: lines.join("\n") }),
+    }
+}
+
+/// What would keep the program from being executed. A warning: a hook or a volume may put it right before the start.
+fn program(checked: &Checked) -> Option<String> {
+    let subject = Subject::of_bundle(&checked.spec, &checked.bundle, &checked.rootfs)?;
+    let diagnosis = subject.examine()?;
+    let place = checked.position("/process/args");
+    Some(format!(
+        "{}:{}:{}: /process/args: {}",
+        checked.config_path().display(),
+        place.line,
+        place.column,
+        diagnosis.hint()
+    ))
 }

@@ -4,8 +4,9 @@
 //! a number to the parent, which has the same plan and can say what it was.
 
 pub(crate) mod attributes;
-mod console;
+pub(crate) mod console;
 mod file_systems;
+mod hooks;
 pub(crate) mod identity;
 mod passwd;
 
@@ -13,12 +14,10 @@ use crate::plan::op::{Op, Source, Step};
 use crate::wire::{self, Message};
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
-use rustix::process::Signal;
 use std::ffi::{CStr, CString};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use sys::clone;
 use sys::namespace::{self, Kinds};
-use sys::signals;
 
 /// Exit status of a child whose step failed; nobody sees it, because the parent reports the failure itself.
 const FAILED: i32 = 1;
@@ -38,6 +37,8 @@ pub struct Resources {
     pub start: Option<OwnedFd>,
     /// The container's init, whose namespaces are joined (`exec`).
     pub init: Option<OwnedFd>,
+    /// Files for what hooks write.
+    pub hook_outputs: [Option<OwnedFd>; 2],
 }
 
 /// The child's state between its steps.
@@ -65,6 +66,8 @@ enum Next {
     Step,
     /// The work goes on in another process.
     Exit,
+    /// It failed, and the parent knows all about it.
+    Failed,
 }
 
 impl<'a> Child<'a> {
@@ -90,6 +93,7 @@ impl<'a> Child<'a> {
             match self.apply(&step.op, index) {
                 Ok(Next::Step) => {}
                 Ok(Next::Exit) => return 0,
+                Ok(Next::Failed) => return FAILED,
                 Err(errno) => {
                     // If nobody listens any more there is nobody to tell.
                     let _ = Message::Failure { step: index, errno }.send(self.peer);
@@ -116,7 +120,11 @@ impl<'a> Child<'a> {
             Op::Domainname(name) => rustix::system::setdomainname(name.as_bytes())?,
             Op::WriteProc { path, value } => write_file(path, value.as_bytes())?,
             Op::Propagation { flags } => file_systems::propagation(*flags)?,
-            Op::Root { source, propagation } => self.attach_root(*source, *propagation)?,
+            Op::Root { source, propagation, at } => {
+                self.attach_root(*source, *propagation, at.as_ref())?;
+            }
+            Op::RootOver => self.root_over()?,
+            Op::Hook(hook) => return self.hook(hook, index),
             Op::OpenRoot => self.open_root()?,
             Op::Mount(mount) => self.mount(mount)?,
             Op::Bind(bind) => self.bind(bind)?,
@@ -138,7 +146,9 @@ impl<'a> Child<'a> {
             Op::NoNewPrivileges => rustix::thread::set_no_new_privs(true)?,
             Op::Bounding(keep) => identity::bounding(*keep)?,
             Op::StandardStreams { uid } => identity::standard_streams(*uid)?,
-            Op::User { uid, gid, groups } => identity::user(*uid, *gid, groups.as_deref())?,
+            Op::User { uid, gid, groups, may_be_denied } => {
+                identity::user(*uid, *gid, groups.as_deref(), *may_be_denied)?;
+            }
             Op::Capabilities(sets) => identity::capabilities(sets)?,
             Op::NotDumpable => identity::not_dumpable()?,
             Op::Umask(mask) => drop(rustix::process::umask(Mode::from_raw_mode(*mask))),
@@ -149,7 +159,7 @@ impl<'a> Child<'a> {
             }
             Op::AwaitStart => self.await_start()?,
             Op::CloseFds { first } => sys::fd::cloexec_from(*first)?,
-            Op::Seccomp { program, flags } => drop(sys::seccomp::install(program, *flags)?),
+            Op::Seccomp { program, flags } => self.filter(program, *flags, index)?,
             Op::Exec { argv, env } => return Err(self.exec(argv, env)),
         }
         Ok(Next::Step)
@@ -205,13 +215,22 @@ impl<'a> Child<'a> {
         }
     }
 
+    /// A listener's fd is told by its number: whoever follows us takes a copy of it and answers before we go on.
+    fn filter(
+        &self,
+        program: &[sys::seccomp::Instruction],
+        flags: u32,
+        step: usize,
+    ) -> Result<(), Errno> {
+        let Some(listener) = sys::seccomp::install(program, flags)? else { return Ok(()) };
+        let listener = sys::fd::until_exec(listener);
+        Message::Listener { step, fd: listener.as_raw_fd() }.send(self.peer)?;
+        wire::wait_go(self.peer)
+    }
+
     fn exec(&self, argv: &sys::exec::CStringArray, env: &sys::exec::CStringArray) -> Errno {
         let Some(executable) = self.executable else { return Errno::NOENT };
-        // What Rust ignores, or whoever started us; runc's dispositions are the default ones for the same reason.
-        for signal in [Signal::PIPE, Signal::CHILD, Signal::QUIT, Signal::TERM] {
-            signals::set_default(signal);
-        }
-        signals::set_mask(&signals::Mask::empty());
+        sys::signals::reset_for_exec();
         match &self.home {
             Some(home) => {
                 let mut env = env.clone();

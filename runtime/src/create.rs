@@ -6,19 +6,25 @@
 use crate::cgroup::Cgroup;
 use crate::cli::Parsed;
 use crate::error::{Error, Result};
+use crate::hooks;
 use crate::host::{Asked, Host};
 use crate::id::ContainerId;
-use crate::log::Log;
-use crate::net_devices;
+use crate::launch;
+use crate::log;
+use crate::net_devices::{self, Devices};
+use crate::notify::{self, Agent};
 use crate::parent::{self, Handed, Init};
+use crate::pidfd_socket::{self, PidfdSocket};
+use crate::plan::hooks::{Kind, listed};
 use crate::plan::{self, Plan};
 use crate::protect;
-use crate::record::{self, Saved, Slot};
+use crate::record::{Saved, Slot};
+use crate::rootless;
 use bundle::Checked;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use rustix::process::Pid;
 use std::io::Write;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::SystemTime;
 
@@ -31,8 +37,12 @@ pub struct Args {
     pub root: PathBuf,
     /// `--bundle`
     pub bundle: PathBuf,
+    /// `--config`
+    pub config: Option<PathBuf>,
     /// `--console-socket`
     pub console_socket: Option<PathBuf>,
+    /// `--pidfd-socket`
+    pub pidfd_socket: Option<PathBuf>,
     /// `--pid-file`
     pub pid_file: Option<PathBuf>,
     /// What the plan depends on.
@@ -64,16 +74,19 @@ impl Args {
             no_new_keyring: parsed.is_set("no-new-keyring"),
             preserve_fds: parsed.number("preserve-fds")?.unwrap_or(0),
             await_start,
+            rootless_cgroups: rootless::Cgroups::parse(parsed.value("rootless"))?,
             ..plan::Options::default()
         };
         Ok(Args {
             id,
             root: root(parsed),
             bundle: parsed.value("bundle").unwrap_or(".").into(),
+            config: parsed.value("config").filter(|path| !path.is_empty()).map(PathBuf::from),
             console_socket: parsed
                 .value("console-socket")
                 .filter(|path| !path.is_empty())
                 .map(PathBuf::from),
+            pidfd_socket: pidfd_socket::path(parsed),
             pid_file: parsed.value("pid-file").filter(|path| !path.is_empty()).map(PathBuf::from),
             options,
         })
@@ -82,7 +95,7 @@ impl Args {
 
 /// `--root`, or where it is by default.
 pub fn root(parsed: &Parsed) -> PathBuf {
-    parsed.value("root").map_or_else(record::default_root, PathBuf::from)
+    parsed.value("root").map_or_else(rootless::default_root, PathBuf::from)
 }
 
 /// A container that is set up: its init waits for the answer to `Ready`, and its state is on disk.
@@ -92,17 +105,21 @@ pub struct Created {
     pub plan: Plan,
     /// Its init.
     pub init: Init,
+    /// What is on disk.
+    pub saved: Saved,
+    /// Who takes the listener of its filter; `create` leaves that to `start`.
+    pub agent: Option<Agent>,
 }
 
 /// Makes the container and returns when it waits for `start`.
 ///
 /// # Errors
 /// Whatever is wrong with the bundle, the host, or a step. Nothing is left then.
-pub fn run(parsed: &Parsed, log: &Log) -> Result<()> {
+pub fn run(parsed: &Parsed) -> Result<()> {
     let args = Args::of(parsed, true)?;
     protect::our_executable()?;
     let checked = check(&args)?;
-    let created = create(&args, &checked, None, log)?;
+    let created = create(&args, &checked, None)?;
     created.init.go()?;
     // This process ends here and every fd with it: closing them one by one would cost a system call each.
     std::mem::forget(created);
@@ -113,45 +130,99 @@ pub fn run(parsed: &Parsed, log: &Log) -> Result<()> {
 ///
 /// # Errors
 /// As [`run`].
-pub fn create(
-    args: &Args,
-    checked: &Checked,
-    console: Option<OwnedFd>,
-    log: &Log,
-) -> Result<Created> {
+pub fn create(args: &Args, checked: &Checked, console: Option<OwnedFd>) -> Result<Created> {
     let host = Host::probe(Asked::by(&checked.spec))?;
     let plan = plan::create(checked, &host, &args.options)?;
-    warn(checked, &plan, log);
-    let console = console_socket(args, checked, console)?;
-    let devices = net_devices::find(&plan)?;
+    warn(checked, &plan);
+    log::debug(|| format!("host asked and container planned: {} steps", plan.steps.len()));
+    let outside = Outside::reach(args, checked, &plan, console)?;
     let mut slot =
         Slot::reserve(&args.root, &args.id, saved(args, checked, &host, &plan), checked.text())?;
-    let start = if args.options.await_start { Some(slot.listen()?) } else { None };
-    let cgroup = slot.own(make_cgroup(&plan)?);
-    let mut init = parent::spawn(&plan, cgroup, Handed { console, start, init: None, devices })?;
-    // The pid file last: whoever waits for it may ask for the state at once.
-    match slot.note_init(init.pid).and_then(|()| write_pid_file(args.pid_file.as_deref(), init.pid))
-    {
-        Ok(()) => slot.commit(),
+    log::debug(|| format!("state directory of container `{}` made and locked", args.id));
+    match make(args, &plan, &mut slot, outside) {
+        Ok((init, agent)) => Ok(Created { plan, init, saved: slot.commit(), agent }),
         Err(error) => {
-            init.kill();
-            return Err(error);
+            hooks::poststop(&slot.undo());
+            Err(error)
         }
     }
-    Ok(Created { plan, init })
 }
 
-/// What is not done as config.json has it (runtime.md, Warnings).
-fn warn(checked: &Checked, plan: &Plan, log: &Log) {
+/// What is not done as config.json has it: a capability that nobody knows, or that nrun does not have itself.
+fn warn(checked: &Checked, plan: &Plan) {
     for warning in &checked.warnings {
-        log.warning(&format!("{}:{warning}", checked.config_path().display()));
+        log::warning(&format!("{}:{warning}", checked.config_path().display()));
     }
-    for warning in &plan.warnings {
-        log.note(warning);
+    plan.warnings.iter().for_each(|warning| log::note(warning));
+}
+
+/// Those outside who wait for something of the container: each is reached before anything is made.
+struct Outside {
+    console: Option<OwnedFd>,
+    pidfd: Option<PidfdSocket>,
+    agent: Option<Agent>,
+    devices: Option<Devices>,
+}
+
+impl Outside {
+    fn reach(
+        args: &Args,
+        checked: &Checked,
+        plan: &Plan,
+        console: Option<OwnedFd>,
+    ) -> Result<Outside> {
+        Ok(Outside {
+            console: console_socket(args, checked, console)?,
+            pidfd: PidfdSocket::connect(args.pidfd_socket.as_deref())?,
+            agent: agent(args, plan)?,
+            devices: net_devices::find(plan)?,
+        })
     }
 }
 
-fn make_cgroup(plan: &Plan) -> Result<Cgroup> {
+/// Everything that the slot takes back.
+fn make(
+    args: &Args,
+    plan: &Plan,
+    slot: &mut Slot,
+    outside: Outside,
+) -> Result<(Init, Option<Agent>)> {
+    let Outside { console, pidfd, agent, devices } = outside;
+    let start = if args.options.await_start { Some(slot.listen()?) } else { None };
+    let cgroup = slot.own(make_cgroup(plan)?);
+    log::debug(|| format!("cgroup made: {} directories", cgroup.paths().all().len()));
+    let mut init = parent::spawn(plan, cgroup, Handed { console, start, init: None, devices })?;
+    // The pid file last: whoever waits for it may ask for the state at once.
+    let noted = slot
+        .note_init(init.pid)
+        .and_then(|()| agent.as_ref().map_or(Ok(()), |agent| agent.watch(init.socket.as_fd())))
+        .and_then(|()| {
+            pidfd.map_or(Ok(()), |to| to.send(pidfd_socket::Kind::Init, init.pidfd.as_fd()))
+        })
+        .and_then(|()| write_pid_file(args.pid_file.as_deref(), init.pid));
+    match noted {
+        Ok(()) => {
+            log::debug(|| format!("container `{}` is created", args.id));
+            Ok((init, agent))
+        }
+        Err(error) => {
+            init.kill();
+            Err(error)
+        }
+    }
+}
+
+/// Reaches the seccomp agent before anything is made. It gets one listener by each connection, so that `create`, after which
+/// another process goes on, only looks whether there is one.
+fn agent(args: &Args, plan: &Plan) -> Result<Option<Agent>> {
+    match &plan.listener {
+        None => Ok(None),
+        Some(listener) if args.options.await_start => notify::check(listener).map(|()| None),
+        Some(listener) => Agent::connect(listener).map(Some),
+    }
+}
+
+pub(crate) fn make_cgroup(plan: &Plan) -> Result<Cgroup> {
     match &plan.cgroup {
         Some(planned) => Ok(Cgroup::create(planned)?),
         None => Ok(Cgroup::open(crate::cgroup::Paths::default())),
@@ -163,11 +234,14 @@ fn make_cgroup(plan: &Plan) -> Result<Cgroup> {
 /// # Errors
 /// Every finding.
 pub fn check(args: &Args) -> Result<Checked> {
-    let checked = bundle::check(bundle::load(&args.bundle)?).map_err(bundle::Error::from)?;
+    let loaded = bundle::load_with(&args.bundle, args.config.as_deref())?;
+    let checked = bundle::check(loaded).map_err(bundle::Error::from)?;
+    rootless::check(&checked)?;
+    log::debug(|| format!("`{}` read and checked", checked.config_path().display()));
     Ok(checked)
 }
 
-fn saved(args: &Args, checked: &Checked, host: &Host, plan: &Plan) -> Saved {
+pub(crate) fn saved(args: &Args, checked: &Checked, host: &Host, plan: &Plan) -> Saved {
     Saved {
         oci_version: checked.spec.version().clone(),
         id: args.id.to_string(),
@@ -179,13 +253,17 @@ fn saved(args: &Args, checked: &Checked, host: &Host, plan: &Plan) -> Saved {
         cgroups: plan.cgroup.as_ref().map(crate::cgroup::CgroupPlan::paths).unwrap_or_default(),
         no_new_keyring: args.options.no_new_keyring,
         namespaces: plan.namespaces.bits(),
+        poststart: listed(&checked.spec, Kind::Poststart).to_vec(),
+        poststop: listed(&checked.spec, Kind::Poststop).to_vec(),
+        start_hooks: launch::has_hooks(plan),
+        listener: plan.listener.clone(),
         ..Saved::default()
     }
 }
 
 /// The engine's socket for the terminal, connected before anything is made, or the caller's own: one that is not there is found out
 /// first.
-fn console_socket(
+pub(crate) fn console_socket(
     args: &Args,
     checked: &Checked,
     console: Option<OwnedFd>,
@@ -200,15 +278,15 @@ fn console_socket(
             "cannot use --console-socket: `process.terminal` is not set in config.json".into(),
         )),
         (None, _) => Ok(console),
-        (Some(path), true) => connect(path).map(Some),
+        (Some(path), true) => connect(path, "console socket").map(Some),
     }
 }
 
-/// Connects to a console socket.
+/// Connects to a socket of the engine's; `what` names it in an error.
 ///
 /// # Errors
 /// When nobody listens there.
-pub fn connect(path: &std::path::Path) -> Result<OwnedFd> {
+pub fn connect(path: &std::path::Path, what: &str) -> Result<OwnedFd> {
     let connected = rustix::net::socket_with(
         AddressFamily::UNIX,
         SocketType::STREAM,
@@ -217,7 +295,7 @@ pub fn connect(path: &std::path::Path) -> Result<OwnedFd> {
     )
     .and_then(|socket| rustix::net::connect(&socket, &SocketAddrUnix::new(path)?).map(|()| socket));
     connected.map_err(|errno| {
-        Error::system(format!("connect to the console socket `{}`", path.display()), errno)
+        Error::system(format!("connect to the {what} `{}`", path.display()), errno)
     })
 }
 

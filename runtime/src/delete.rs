@@ -3,6 +3,8 @@
 use crate::cli::Parsed;
 use crate::create;
 use crate::error::{Error, Result};
+use crate::explain;
+use crate::hooks;
 use crate::id::ContainerId;
 use crate::kill;
 use crate::record::Record;
@@ -20,6 +22,9 @@ const PATIENCE: i64 = 10;
 pub fn run(parsed: &Parsed) -> Result<()> {
     let id = ContainerId::new(&parsed.operands[0])?;
     let force = parsed.is_set("force");
+    if force {
+        explain::forget(&create::root(parsed), &id);
+    }
     let record = match Record::open(&create::root(parsed), &id) {
         Err(Error::NoContainer(_)) if force => return Ok(()),
         record => record?,
@@ -39,7 +44,7 @@ pub fn run(parsed: &Parsed) -> Result<()> {
     remove(record)
 }
 
-/// Kills what is left in the cgroup, removes it, then the directory.
+/// Kills what is left in the cgroup, removes it, then the directory. The `poststop` hooks run when all is gone.
 ///
 /// # Errors
 /// When something cannot be removed; the directory stays then, so that it can be tried again.
@@ -48,7 +53,10 @@ pub fn remove(record: Record) -> Result<()> {
     // Without a pid namespace of its own, its processes outlive the init.
     cgroup.kill()?;
     cgroup.remove()?;
-    record.remove()
+    let saved = record.saved.clone();
+    record.remove()?;
+    hooks::poststop(&saved);
+    Ok(())
 }
 
 /// SIGKILL to the init, whose pid namespace goes with it, and to everything in the cgroup where it has none; frozen

@@ -15,12 +15,38 @@ pub enum Error {
     /// The command line is wrong.
     #[error("{0}")]
     Usage(String),
+    /// There is no such command. runc's words, and an exit status of its own.
+    #[error("No help topic for '{name}'")]
+    NoCommand {
+        /// What was typed.
+        name: String,
+        /// The command that was probably meant.
+        nearest: Option<&'static str>,
+    },
+    /// There is no such flag. The words are runc's.
+    #[error("flag provided but not defined: {arg}")]
+    NoFlag {
+        /// What was typed, with its dashes.
+        arg: String,
+        /// The command that it was typed for.
+        command: Option<&'static str>,
+        /// The flag that was probably meant.
+        nearest: Option<&'static str>,
+    },
     /// config.json is missing, cannot be read, or is not what it should be.
     #[error(transparent)]
     Config(#[from] bundle::config::Error),
     /// config.json asks for what cannot be planned.
     #[error(transparent)]
     Plan(#[from] plan::Error),
+    /// A bundle that cannot be planned, and what else should be told of it, a line each.
+    #[error("{error}\n{warnings}")]
+    Unplanned {
+        /// Why there is no plan.
+        error: Box<Error>,
+        /// The warnings.
+        warnings: String,
+    },
     /// The seccomp profile cannot be made into a filter.
     #[error("cannot compile the seccomp profile (config.json /linux/seccomp): {0}")]
     Seccomp(#[from] plan::seccomp::Error),
@@ -36,9 +62,26 @@ pub enum Error {
     /// The container is not in a state in which this can be done. The text is the one that engines match.
     #[error("{0}")]
     State(String),
+    /// The container's init ended before it was ready.
+    #[error("{0}")]
+    Died(String),
+    /// A hook failed. The text has runc's words in it.
+    #[error("{0}")]
+    Hook(String),
     /// A step of the plan failed in the child.
     #[error("{0}")]
     Step(Box<crate::failure::Failure>),
+    /// criu could not do what it was asked for.
+    #[error("{0}")]
+    Criu(Box<crate::criu::failure::Failure>),
+    /// A program that writes id mappings for a user did not write this one.
+    #[error("cannot map the container's ids: `{}`: {said}", tool.display())]
+    IdTool {
+        /// The program.
+        tool: std::path::PathBuf,
+        /// The first line of its complaint.
+        said: String,
+    },
     /// Anything else that the system refused: what, and why.
     #[error("cannot {what}: {}", sys::text(*errno))]
     System {
@@ -65,11 +108,31 @@ impl Error {
         match self {
             Error::Config(error) => error.hint(),
             Error::Cgroup(error) => error.hint(),
+            Error::Unplanned { error, .. } => error.hint(),
             Error::Seccomp(error) => error.hint(),
             Error::Step(failure) => failure.hint(),
+            Error::Criu(failure) => Some(failure.hint()),
+            Error::NoCommand { nearest: Some(nearest), .. } => {
+                Some(format!("did you mean `nrun {nearest}`?"))
+            }
+            Error::NoCommand { nearest: None, .. } => {
+                Some("`nrun --help` shows the commands".into())
+            }
+            Error::NoFlag { nearest: Some(nearest), .. } => {
+                Some(format!("did you mean --{nearest}?"))
+            }
+            Error::NoFlag { command, nearest: None, .. } => {
+                let command = command.map(|name| format!(" {name}")).unwrap_or_default();
+                Some(format!("`nrun{command} --help` shows the flags"))
+            }
             Error::Exists(id) => Some(format!("`nrun delete --force {id}` removes it")),
-            Error::System { errno: Errno::PERM | Errno::ACCESS, .. } if !rustix::process::geteuid().is_root() => {
-                Some("nrun was not started as root; a rootless container needs a user namespace in config.json".into())
+            Error::IdTool { .. } => Some(
+                "ranges of ids are given to a user in /etc/subuid and /etc/subgid, one `NAME:FIRST:COUNT` a line; \
+                 the program must be setuid root or have the file capability"
+                    .into(),
+            ),
+            Error::System { errno: Errno::PERM | Errno::ACCESS, .. } if sys::ids::effective_at_exec().0 != 0 => {
+                Some("nrun was not started as root: state is kept in $XDG_RUNTIME_DIR/nrun or where --root says, and cgroups take delegation".into())
             }
             _ => None,
         }

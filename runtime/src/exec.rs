@@ -1,6 +1,6 @@
 //! `nrun exec`: a further process in a running container.
 
-use crate::cgroup::Cgroup;
+use crate::cgroup::{Cgroup, Subgroups};
 use crate::cli::Parsed;
 use crate::create;
 use crate::error::{Error, Result};
@@ -8,16 +8,21 @@ use crate::foreground::Foreground;
 use crate::host::{Asked, Host};
 use crate::id::ContainerId;
 use crate::kill;
-use crate::log::Log;
-use crate::parent::{self, Handed};
+use crate::launch::Launch;
+use crate::log;
+use crate::notify::Agent;
+use crate::parent::{self, Handed, Init};
+use crate::pidfd_socket::{self, PidfdSocket};
+use crate::plan::Plan;
 use crate::plan::exec as planner;
-use crate::plan::process::keeps_groups;
+use crate::plan::seccomp::with_receiver;
 use crate::protect;
 use crate::record::{self, Saved};
 use crate::state::Status;
 use oci_spec::runtime::{Capability, LinuxCapabilities, Process, Spec};
+use rustix::io::Errno;
 use std::collections::HashSet;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::str::FromStr;
 use sys::namespace::Kinds;
@@ -26,35 +31,37 @@ use sys::namespace::Kinds;
 ///
 /// # Errors
 /// When the container does not run, or the process cannot be executed.
-pub fn run(parsed: &Parsed, log: &Log) -> Result<u8> {
+pub fn run(parsed: &Parsed) -> Result<u8> {
     let id = ContainerId::new(&parsed.operands[0])?;
     protect::our_executable()?;
     let root = create::root(parsed);
     let (saved, awaits_start) = record::peek(&root, &id)?;
-    let Some(init) = running_init(&id, &saved, awaits_start)? else {
+    let Some(init) = running_init(parsed, &id, &saved, awaits_start)? else {
         return Err(Error::State(format!(
             "cannot exec in container `{id}`: cannot exec in a stopped container"
         )));
     };
     let spec = record::config(&root, &id)?;
-    let (process, document, at) = process(parsed, &spec, log)?;
+    let (process, document, at) = process(parsed, &spec)?;
+    let seccomp = spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref());
+    let seccomp = seccomp.map(|profile| with_receiver(profile, spec.annotations().as_ref()));
     let host = Host::probe(Asked::by(&spec).and_by(&process))?;
     let options = planner::Options {
         id: id.as_str(),
         document,
         at,
-        namespaces: namespaces(&saved)?,
+        namespaces: namespaces(&saved, awaits_start)?,
         rootfs: &saved.rootfs,
         linux: spec.linux().as_ref(),
-        keep_groups: keeps_groups(Some(&saved.annotations)),
+        seccomp: seccomp.as_deref(),
+        annotations: &saved.annotations,
         preserve_fds: parsed.number("preserve-fds")?.unwrap_or(0),
         new_keyring: !saved.no_new_keyring,
     };
     let plan = planner::exec(&process, &host, &options)?;
-    for warning in &plan.warnings {
-        log.note(warning);
-    }
-    let cgroup = Cgroup::open(saved.cgroups.clone());
+    plan.warnings.iter().for_each(|warning| log::note(warning));
+    let cgroup = cgroup(parsed, &saved, &host)?;
+    let pidfd_socket = PidfdSocket::connect(pidfd_socket::path(parsed).as_deref())?;
     let detach = parsed.is_set("detach");
     let terminal = process.terminal().unwrap_or(false);
     let socket = console_socket(parsed, terminal, detach)?;
@@ -64,12 +71,18 @@ pub fn run(parsed: &Parsed, log: &Log) -> Result<u8> {
         None => (None, socket),
         Some((foreground, console)) => (Some(foreground), socket.or(console)),
     };
+    let mut agent = plan.listener.as_ref().map(Agent::connect).transpose()?;
     let mut child =
         parent::spawn(&plan, &cgroup, Handed { console, init: Some(init), ..Handed::default() })?;
-    let started = create::write_pid_file(parsed.value("pid-file").map(Path::new), child.pid)
+    let announced = pidfd_socket
+        .map_or(Ok(()), |socket| socket.send(pidfd_socket::Kind::Exec, child.pidfd.as_fd()));
+    let pid_file = parsed.value("pid-file").filter(|path| !path.is_empty()).map(Path::new);
+    let started = announced
+        .and_then(|()| create::write_pid_file(pid_file, child.pid))
         .and_then(|()| foreground.as_mut().map_or(Ok(()), Foreground::attach))
+        .and_then(|()| agent.as_ref().map_or(Ok(()), |agent| agent.watch(child.socket.as_fd())))
         .and_then(|()| child.go())
-        .and_then(|()| child.executed(&plan));
+        .and_then(|()| executed(&child, &plan, &saved, agent.as_mut(), detach));
     if let Err(error) = started {
         child.kill();
         return Err(error);
@@ -81,29 +94,62 @@ pub fn run(parsed: &Parsed, log: &Log) -> Result<u8> {
     }
 }
 
-/// The init of a container that can take another process.
-fn running_init(id: &ContainerId, saved: &Saved, awaits_start: bool) -> Result<Option<OwnedFd>> {
-    match Status::of(saved, awaits_start)? {
-        Status::Stopped => Ok(None),
-        // It would stop at its first instruction, and we would wait for it.
-        Status::Paused => Err(Error::State(format!(
-            "cannot exec in container `{id}`: cannot exec in a paused container"
-        ))),
-        Status::Created | Status::Running => kill::init(saved),
+fn executed(
+    child: &Init,
+    plan: &Plan,
+    saved: &Saved,
+    agent: Option<&mut Agent>,
+    detach: bool,
+) -> Result<()> {
+    let mut launch = Launch { saved, status: "running", agent, hooks: false };
+    match detach {
+        true => child.surely_executed(plan, &mut launch),
+        false => child.executed(plan, &mut launch),
     }
 }
 
+/// The init of a container that can take another process.
+fn running_init(
+    parsed: &Parsed,
+    id: &ContainerId,
+    saved: &Saved,
+    awaits_start: bool,
+) -> Result<Option<OwnedFd>> {
+    match Status::of(saved, awaits_start)? {
+        Status::Stopped => Ok(None),
+        // It would stop at its first instruction, and we would wait for it.
+        Status::Paused if !parsed.is_set("ignore-paused") => Err(Error::State(format!(
+            "cannot exec in container `{id}`: cannot exec in a paused container (use --ignore-paused to override)"
+        ))),
+        Status::Created | Status::Running | Status::Paused => kill::init(saved),
+    }
+}
+
+/// Where the process is put: the container's cgroups, or those below that `--cgroup` names.
+fn cgroup(parsed: &Parsed, saved: &Saved, host: &Host) -> Result<Cgroup> {
+    let subgroups = Subgroups::parse(parsed.values("cgroup"))
+        .map_err(|why| Error::Usage(format!("cannot exec in container `{}`: {why}", saved.id)))?;
+    let mount = host.cgroup.unified().map(|unified| unified.mount.as_path());
+    let own = Cgroup::open(saved.cgroups.clone());
+    Ok(own.for_another(&subgroups, saved.pid, mount)?)
+}
+
 /// The namespaces to join. The user namespace only if it is not ours: setns(2) refuses the one that a process is in.
-fn namespaces(saved: &Saved) -> Result<Kinds> {
+fn namespaces(saved: &Saved, awaits_start: bool) -> Result<Kinds> {
     let kinds = Kinds::from_bits(saved.namespaces);
     if !kinds.contains(Kinds::USER) {
         return Ok(kinds);
     }
     let inode = |pid: &str| {
         let path = format!("/proc/{pid}/ns/user");
-        rustix::fs::stat(&path)
-            .map(|stat| stat.st_ino)
-            .map_err(|errno| Error::system(format!("read `{path}`"), errno))
+        rustix::fs::stat(&path).map(|stat| stat.st_ino).map_err(|errno| match errno {
+            // Until its exec the init is this program, and hidden from all but the host's root.
+            Errno::ACCESS if awaits_start => Error::State(format!(
+                "cannot exec in container `{}`: it has not been started, and only root could enter it now",
+                saved.id
+            )),
+            errno => Error::system(format!("read `{path}`"), errno),
+        })
     };
     let same = inode("self")? == inode(&saved.pid.to_string())?;
     Ok(if same { kinds.without(Kinds::USER) } else { kinds })
@@ -114,17 +160,19 @@ fn console_socket(parsed: &Parsed, terminal: bool, detach: bool) -> Result<Optio
         (None, true) if detach => Err(Error::Usage(
             "cannot allocate tty if nrun will detach without setting --console-socket".into(),
         )),
-        (Some(path), true) => create::connect(Path::new(path)).map(Some),
+        (Some(path), true) => create::connect(Path::new(path), "console socket").map(Some),
         _ => Ok(None),
     }
 }
 
 /// The process: `--process FILE`, or the container's own with the command line's changes. What a file leaves open is as in the
 /// container, so that an exec never has more than the container's own process.
-fn process(
+///
+/// # Errors
+/// For a file or a flag that is no good.
+pub(crate) fn process(
     parsed: &Parsed,
     spec: &Spec,
-    log: &Log,
 ) -> Result<(Process, &'static str, &'static str)> {
     let Some(own) = spec.process() else {
         return Err(Error::State("the container's config.json has no process".into()));
@@ -132,7 +180,7 @@ fn process(
     if let Some(path) = parsed.value("process") {
         let (mut process, warnings) = bundle::load_process(Path::new(path))?;
         for warning in warnings {
-            log.warning(&format!("{path}:{warning}"));
+            log::warning(&format!("{path}:{warning}"));
         }
         if parsed.is_set("tty") {
             process.set_terminal(Some(true));

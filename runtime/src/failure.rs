@@ -1,5 +1,6 @@
 //! A failed step of the plan, told to a person: what, on which object, where in config.json, why, and what to do.
 
+use crate::hooks;
 use crate::plan::Plan;
 use crate::plan::attributes::Attribute;
 use crate::plan::op::{Bind, Mount, Op, Step};
@@ -47,7 +48,10 @@ impl Failure {
 
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
-        let hint = self.file_system_hint().or_else(|| self.process_hint())?;
+        let hint = self
+            .file_system_hint()
+            .or_else(|| self.namespace_hint())
+            .or_else(|| self.process_hint())?;
         Some(hint.to_owned())
     }
 
@@ -58,9 +62,7 @@ impl Failure {
             {
                 "a new proc can be mounted only with a pid namespace of its own: add one, or bind the host's /proc"
             }
-            (Op::Mount(mount), Errno::PERM)
-                if mount.kind.as_c_str() == c"sysfs" && self.user_namespace =>
-            {
+            (Op::Mount(mount), Errno::PERM) if mount.kind.as_c_str() == c"sysfs" => {
                 "sysfs can be mounted only with a network namespace of its own: add one, or bind the host's /sys"
             }
             (Op::Mount(mount), Errno::LOOP | Errno::NOTDIR) if mount.ordinary => {
@@ -81,6 +83,12 @@ impl Failure {
             (Op::Mount(_), Errno::NODEV) => {
                 "this kernel does not have that file system: see /proc/filesystems"
             }
+            (Op::Mount(mount), Errno::INVAL) if has_id_option(mount) => {
+                "the ids in `uid=` and `gid=` must be ones of the user namespace: a rootless container mostly has no other than 0"
+            }
+            (Op::Mount(mount), Errno::PERM) if mount.kind.as_c_str() == c"proc" => {
+                "in a user namespace proc can be mounted only where one is visible in full: what masks parts of it here must go first"
+            }
             (Op::Mount(_), Errno::INVAL) => {
                 "an option is not known to this file system: see `dmesg`"
             }
@@ -88,6 +96,9 @@ impl Failure {
                 if self.user_namespace =>
             {
                 "the container's root user must be able to reach it: every directory on the way needs the `x` bit"
+            }
+            (Op::Bind(_), Errno::PERM) => {
+                "in a user namespace a bind keeps the `ro`, `nosuid`, `nodev`, `noexec` and atime options that the host has given to its source"
             }
             (Op::Bind(_), Errno::INVAL | Errno::NOTDIR) => {
                 "a directory goes on a directory, and anything else on a file: what is at the target is of the other kind"
@@ -99,10 +110,37 @@ impl Failure {
         })
     }
 
+    fn namespace_hint(&self) -> Option<&'static str> {
+        Some(match (&self.step.op, self.errno) {
+            (Op::Fork { namespaces }, Errno::PERM | Errno::ACCESS | Errno::NOSPC)
+                if namespaces.contains(sys::namespace::Kinds::USER) =>
+            {
+                "user namespaces are limited here: look at /proc/sys/user/max_user_namespaces and, in /proc/sys/kernel, at \
+                 unprivileged_userns_clone and apparmor_restrict_unprivileged_userns"
+            }
+            (Op::Fork { .. }, Errno::NOSPC) => {
+                "there are too many namespaces, or they lie too deep in one another: look at /proc/sys/user"
+            }
+            (Op::NamespaceRoot { .. }, Errno::INVAL) => {
+                "the container is set up by root of its user namespace: id 0 must be in uidMappings and gidMappings"
+            }
+            (Op::JoinCgroup, Errno::ACCESS | Errno::PERM) => {
+                "a user can move a process only within the cgroups that were delegated: run nrun in them, as `systemd-run --user --scope` does"
+            }
+            _ => return None,
+        })
+    }
+
     fn process_hint(&self) -> Option<&'static str> {
         Some(match (&self.step.op, self.errno) {
             (Op::Rlimit { .. }, Errno::PERM) => {
                 "raising a hard limit needs CAP_SYS_RESOURCE: keep it at or below nrun's own, see `ulimit -Ha`"
+            }
+            (Op::User { .. }, Errno::INVAL) => {
+                "cannot set uid to unmapped user in user namespace: uid and gid must be among those of uidMappings and gidMappings"
+            }
+            (Op::User { .. }, Errno::PERM) => {
+                "this user namespace denies setgroups: additional groups take a mapping of more than one group, see /etc/subgid"
             }
             (Op::WriteProc { path, .. }, Errno::ACCESS | Errno::PERM)
                 if path.to_bytes().ends_with(b"oom_score_adj") =>
@@ -162,6 +200,10 @@ fn attribute_hint(attribute: &Attribute, errno: Errno) -> Option<&'static str> {
     })
 }
 
+fn has_id_option(mount: &Mount) -> bool {
+    mount.options.iter().any(|(key, _)| matches!(key.to_bytes(), b"uid" | b"gid"))
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let why = sys::text(self.errno);
@@ -180,6 +222,7 @@ impl fmt::Display for Failure {
                     _ => write!(f, "{why}"),
                 }
             }
+            Op::Hook(hook) => write!(f, "{}", hooks::not_run(id, hook, self.errno)),
             Op::Exec { argv, .. } => {
                 let name =
                     argv.as_slice().first().map(|name| name.to_string_lossy()).unwrap_or_default();

@@ -1,7 +1,15 @@
 //! `nrun features`: what this binary can do (runtime-spec, "Features Structure").
+//!
+//! What has a table is read from it, and what the planner may refuse by its name is asked of the planner: the two cannot come to
+//! differ.
 
-use crate::plan::options;
+use crate::cli::COMMANDS;
+use crate::plan::hooks::Kind;
+use crate::plan::{self, options};
 use serde_json::{Value, json};
+
+/// Annotations of config.json that change what is done; one that ends with a dot stands for all that begin so.
+const UNSAFE_ANNOTATIONS: &[&str] = &["org.systemd.property.", "run.oci."];
 
 /// The structure as JSON. It says what is true of this binary on any kernel: what the kernel lacks, it refuses by name.
 pub fn run() -> String {
@@ -10,22 +18,104 @@ pub fn run() -> String {
     let features = json!({
         "ociVersionMin": "1.0.0",
         "ociVersionMax": "1.3.0",
-        "hooks": [],
+        "hooks": Kind::ALL.map(Kind::name),
         "mountOptions": options::names(),
         "linux": {
             "namespaces": ["cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"],
             "capabilities": capabilities,
             "cgroup": {"v1": true, "v2": true, "systemd": false, "systemdUser": false, "rdma": true},
             "seccomp": seccomp(),
-            "apparmor": {"enabled": false},
-            "selinux": {"enabled": false},
-            "intelRdt": {"enabled": false},
+            "apparmor": {"enabled": plans(&json!({"process": {"apparmorProfile": "x"}}))},
+            "selinux": {"enabled": plans(&json!({"process": {"selinuxLabel": "x"}}))},
+            "intelRdt": intel_rdt(),
+            "memoryPolicy": memory_policy(),
             "mountExtensions": {"idmap": {"enabled": false}},
-            "netDevices": {"enabled": false},
+            "netDevices": {"enabled": plans(&json!({"linux": {"netDevices": {"eth0": {}}}}))},
         },
-        "annotations": {},
+        "annotations": annotations(),
+        "potentiallyUnsafeConfigAnnotations": UNSAFE_ANNOTATIONS,
     });
     crate::state::to_json(&features) + "\n"
+}
+
+/// Whether the planner takes a config.json that asks for something, or refuses it by its name.
+fn plans(asked: &Value) -> bool {
+    let mut config = json!({
+        "ociVersion": "1.3.0",
+        "process": {"cwd": "/", "user": {"uid": 0, "gid": 0}},
+        "linux": {},
+    });
+    for (section, members) in asked.as_object().into_iter().flatten() {
+        for (name, value) in members.as_object().into_iter().flatten() {
+            config[section][name] = value.clone();
+        }
+    }
+    serde_json::from_value(config).is_ok_and(|spec| plan::can(&spec))
+}
+
+fn intel_rdt() -> Value {
+    json!({
+        "enabled": plans(&json!({"linux": {"intelRdt": {"closID": "x"}}})),
+        "schemata": plans(&json!({"linux": {"intelRdt": {"schemata": ["L3:0=f"]}}})),
+        "monitoring": plans(&json!({"linux": {"intelRdt": {"enableMonitoring": true}}})),
+    })
+}
+
+fn memory_policy() -> Value {
+    let policy = |mode: &str, flags: &[&str]| json!({"linux": {"memoryPolicy": {"mode": mode, "nodes": "0", "flags": flags}}});
+    let modes = MEMORY_MODES.iter().filter(|mode| plans(&policy(mode, &[])));
+    let flags = MEMORY_FLAGS.iter().filter(|flag| plans(&policy("MPOL_BIND", &[flag])));
+    json!({"modes": modes.collect::<Vec<_>>(), "flags": flags.collect::<Vec<_>>()})
+}
+
+/// Memory policies of the specification.
+const MEMORY_MODES: &[&str] = &[
+    "MPOL_BIND",
+    "MPOL_DEFAULT",
+    "MPOL_INTERLEAVE",
+    "MPOL_LOCAL",
+    "MPOL_PREFERRED",
+    "MPOL_PREFERRED_MANY",
+    "MPOL_WEIGHTED_INTERLEAVE",
+];
+const MEMORY_FLAGS: &[&str] =
+    &["MPOL_F_NUMA_BALANCING", "MPOL_F_RELATIVE_NODES", "MPOL_F_STATIC_NODES"];
+
+/// What a profile may list: all of the specification. Those of other machines are valid there, and nothing comes from them here.
+const ARCHITECTURES: &[&str] = &[
+    "SCMP_ARCH_AARCH64",
+    "SCMP_ARCH_ARM",
+    "SCMP_ARCH_LOONGARCH64",
+    "SCMP_ARCH_M68K",
+    "SCMP_ARCH_MIPS",
+    "SCMP_ARCH_MIPS64",
+    "SCMP_ARCH_MIPS64N32",
+    "SCMP_ARCH_MIPSEL",
+    "SCMP_ARCH_MIPSEL64",
+    "SCMP_ARCH_MIPSEL64N32",
+    "SCMP_ARCH_PARISC",
+    "SCMP_ARCH_PARISC64",
+    "SCMP_ARCH_PPC",
+    "SCMP_ARCH_PPC64",
+    "SCMP_ARCH_PPC64LE",
+    "SCMP_ARCH_RISCV64",
+    "SCMP_ARCH_S390",
+    "SCMP_ARCH_S390X",
+    "SCMP_ARCH_SH",
+    "SCMP_ARCH_SHEB",
+    "SCMP_ARCH_X32",
+    "SCMP_ARCH_X86",
+    "SCMP_ARCH_X86_64",
+];
+
+/// Under crun's convention for a runtime's own names.
+fn annotations() -> Value {
+    let checkpoint = COMMANDS.iter().any(|command| command.name == "checkpoint");
+    json!({
+        "run.oci.nrun.checkpoint.enabled": checkpoint.to_string(),
+        "run.oci.nrun.commit": crate::cli::commit(),
+        "run.oci.nrun.version": env!("CARGO_PKG_VERSION"),
+    })
 }
 
 fn seccomp() -> Value {
@@ -33,17 +123,20 @@ fn seccomp() -> Value {
         "enabled": true,
         "actions": [
             "SCMP_ACT_ALLOW", "SCMP_ACT_ERRNO", "SCMP_ACT_KILL", "SCMP_ACT_KILL_PROCESS", "SCMP_ACT_KILL_THREAD",
-            "SCMP_ACT_LOG", "SCMP_ACT_TRACE", "SCMP_ACT_TRAP",
+            "SCMP_ACT_LOG", "SCMP_ACT_NOTIFY", "SCMP_ACT_TRACE", "SCMP_ACT_TRAP",
         ],
         "operators": [
             "SCMP_CMP_EQ", "SCMP_CMP_GE", "SCMP_CMP_GT", "SCMP_CMP_LE", "SCMP_CMP_LT", "SCMP_CMP_MASKED_EQ", "SCMP_CMP_NE",
         ],
-        "archs": ["SCMP_ARCH_X32", "SCMP_ARCH_X86", "SCMP_ARCH_X86_64"],
+        "archs": ARCHITECTURES,
         "knownFlags": [
             "SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_SPEC_ALLOW", "SECCOMP_FILTER_FLAG_TSYNC",
             "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV",
         ],
-        "supportedFlags": ["SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_SPEC_ALLOW", "SECCOMP_FILTER_FLAG_TSYNC"],
+        "supportedFlags": [
+            "SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_SPEC_ALLOW", "SECCOMP_FILTER_FLAG_TSYNC",
+            "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV",
+        ],
     })
 }
 
@@ -51,4 +144,89 @@ fn sorted(names: impl Iterator<Item = String>) -> Vec<String> {
     let mut names: Vec<String> = names.collect();
     names.sort_unstable();
     names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use oci_spec::runtime::{Arch, Features};
+
+    fn features() -> Value {
+        serde_json::from_str(&run()).unwrap()
+    }
+
+    type Is = fn(&Value) -> bool;
+
+    /// The names that must be there, and what they are: the specification's features.md and features-linux.md.
+    const SHAPE: &[(&str, Is)] = &[
+        ("/ociVersionMin", Value::is_string),
+        ("/ociVersionMax", Value::is_string),
+        ("/hooks", is_list_of_names),
+        ("/mountOptions", is_list_of_names),
+        ("/annotations", is_map_of_strings),
+        ("/potentiallyUnsafeConfigAnnotations", is_list_of_names),
+        ("/linux/namespaces", is_list_of_names),
+        ("/linux/capabilities", is_list_of_names),
+        ("/linux/cgroup/v1", Value::is_boolean),
+        ("/linux/cgroup/v2", Value::is_boolean),
+        ("/linux/cgroup/systemd", Value::is_boolean),
+        ("/linux/cgroup/systemdUser", Value::is_boolean),
+        ("/linux/cgroup/rdma", Value::is_boolean),
+        ("/linux/seccomp/enabled", Value::is_boolean),
+        ("/linux/seccomp/actions", is_list_of_names),
+        ("/linux/seccomp/operators", is_list_of_names),
+        ("/linux/seccomp/archs", is_list_of_names),
+        ("/linux/seccomp/knownFlags", is_list_of_names),
+        ("/linux/seccomp/supportedFlags", is_list_of_names),
+        ("/linux/apparmor/enabled", Value::is_boolean),
+        ("/linux/selinux/enabled", Value::is_boolean),
+        ("/linux/intelRdt/enabled", Value::is_boolean),
+        ("/linux/intelRdt/schemata", Value::is_boolean),
+        ("/linux/intelRdt/monitoring", Value::is_boolean),
+        ("/linux/memoryPolicy/modes", is_list_of_names),
+        ("/linux/memoryPolicy/flags", is_list_of_names),
+        ("/linux/mountExtensions/idmap/enabled", Value::is_boolean),
+        ("/linux/netDevices/enabled", Value::is_boolean),
+    ];
+
+    fn is_list_of_names(value: &Value) -> bool {
+        value.as_array().is_some_and(|list| list.iter().all(Value::is_string))
+    }
+
+    fn is_map_of_strings(value: &Value) -> bool {
+        value.as_object().is_some_and(|map| map.values().all(Value::is_string))
+    }
+
+    #[test]
+    fn the_structure_is_whole_and_has_nothing_that_the_specification_has_not() {
+        let features = features();
+        for (pointer, is_right) in SHAPE {
+            let value = features.pointer(pointer).unwrap_or_else(|| panic!("no {pointer}"));
+            assert!(is_right(value), "{pointer}: {value}");
+        }
+        // A name that the types do not know would be lost on the way.
+        let known: Features = serde_json::from_value(features.clone()).unwrap();
+        assert_eq!(serde_json::to_value(known).unwrap(), features);
+    }
+
+    #[test]
+    fn what_the_planner_refuses_is_not_claimed() {
+        let features = features();
+        for (pointer, asked) in [
+            ("/linux/apparmor/enabled", json!({"process": {"apparmorProfile": "x"}})),
+            ("/linux/netDevices/enabled", json!({"linux": {"netDevices": {"eth0": {}}}})),
+            ("/linux/intelRdt/enabled", json!({"linux": {"intelRdt": {"closID": "x"}}})),
+        ] {
+            assert_eq!(features.pointer(pointer), Some(&plans(&asked).into()), "{pointer}");
+        }
+        assert!(plans(&json!({"linux": {"cgroupsPath": "/x"}})));
+    }
+
+    #[test]
+    fn the_architectures_are_those_that_a_profile_may_list() {
+        for name in ARCHITECTURES {
+            assert!(serde_json::from_value::<Arch>(json!(name)).is_ok(), "{name}");
+        }
+        assert!(ARCHITECTURES.is_sorted());
+    }
 }

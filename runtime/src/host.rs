@@ -5,7 +5,8 @@
 
 use crate::cgroup;
 use crate::error::{Error, Result};
-use crate::plan::seccomp;
+use crate::plan::{idmap, seccomp};
+use crate::rootless;
 use oci_spec::runtime::{Process, Spec};
 
 /// What the runtime runs on, and as whom.
@@ -17,6 +18,11 @@ pub struct Host {
     pub gid: u32,
     /// The caller's permitted capabilities, bit N for capability N.
     pub capabilities: u64,
+    /// The caller's user namespace is not the host's first one. Asked of root alone: an ordinary user has no privilege that could be
+    /// taken for the host's.
+    pub in_user_namespace: bool,
+    /// What a caller who is not the host's root may do.
+    pub rootless: rootless::Facts,
     /// Where cgroups are mounted, and where we are in them.
     pub cgroup: cgroup::Layout,
     /// What the kernel's seccomp can do.
@@ -51,6 +57,8 @@ pub struct Asked {
     pub selinux: bool,
     /// Memory policies.
     pub memory_policies: bool,
+    /// Which programs write id mappings for a user.
+    pub id_tools: bool,
 }
 
 impl Asked {
@@ -60,6 +68,7 @@ impl Asked {
         let asked = Asked {
             seccomp: linux.is_some_and(|linux| linux.seccomp().is_some()),
             memory_policies: linux.is_some_and(|linux| linux.memory_policy().is_some()),
+            id_tools: linux.is_some_and(idmap::maps_more_than_one),
             ..Asked::default()
         };
         spec.process().as_ref().map_or(asked, |process| asked.and_by(process))
@@ -87,10 +96,13 @@ impl Host {
     pub fn probe(asked: Asked) -> Result<Host> {
         let sets = rustix::thread::capabilities(None)
             .map_err(|errno| Error::system("read our capabilities", errno))?;
-        Ok(Host {
-            uid: rustix::process::geteuid().as_raw(),
-            gid: rustix::process::getegid().as_raw(),
+        let (uid, gid) = sys::ids::effective_at_exec();
+        let mut host = Host {
+            uid,
+            gid,
             capabilities: sets.permitted.bits(),
+            in_user_namespace: false,
+            rootless: rootless::Facts::default(),
             cgroup: cgroup::probe()?,
             seccomp: seccomp::Kernel::ask(
                 |action| asked.seccomp && sys::seccomp::action_is_available(action),
@@ -99,13 +111,24 @@ impl Host {
             apparmor: if asked.apparmor { apparmor() } else { AppArmor::Disabled },
             selinux: asked.selinux && selinux(),
             memory_policies: asked.memory_policies && sys::execution::has_memory_policies(),
-        })
+        };
+        host.in_user_namespace = host.administers() && rootless::in_user_namespace();
+        if !host.privileged() {
+            host.rootless = rootless::Facts::probe(&host.cgroup, asked.id_tools);
+        }
+        Ok(host)
+    }
+
+    /// Whether we are root of our own user namespace, be it the host's or another: we may write every id mapping whose ids we have
+    /// ourselves, and join what belongs to the namespace.
+    pub fn administers(&self) -> bool {
+        self.uid == 0 && self.capabilities & SYS_ADMIN != 0
     }
 
     /// Whether we may do everything on this host that a container asks for: clone mount trees, write id mappings of any
     /// range, make device nodes.
     pub fn privileged(&self) -> bool {
-        self.uid == 0 && self.capabilities & SYS_ADMIN != 0
+        self.administers() && !self.in_user_namespace
     }
 
     /// A plain host with root, for tests of plans.
@@ -115,6 +138,8 @@ impl Host {
             uid: 0,
             gid: 0,
             capabilities: (1 << 41) - 1,
+            in_user_namespace: false,
+            rootless: rootless::Facts::default(),
             cgroup: cgroup::Layout::Legacy(Vec::new()),
             seccomp: seccomp::Kernel::ask(|_| true, |_| true),
             apparmor: AppArmor::OwnFiles,

@@ -22,21 +22,23 @@ pub fn run(parsed: &Parsed) -> Result<()> {
         parsed.operands.get(1).filter(|text| !text.is_empty()).map_or("SIGTERM", String::as_str),
     )?;
     let record = Record::open(&create::root(parsed), &id)?;
-    if parsed.is_set("all") {
+    // Without a cgroup (rootless) the init alone can be found, whose end is that of all in its pid namespace.
+    if parsed.is_set("all") && !record.saved.cgroups.is_empty() {
         // Of a stopped container too: processes may be left, and none is no error (runc's behaviour, which CRI relies on).
         return Ok(record.cgroup().signal(signal)?);
     }
+    let gone = || if parsed.is_set("all") { Ok(()) } else { Err(not_running(&id)) };
     let cgroup = record.cgroup();
     let Some(init) = init(&record.saved)? else {
         // Processes that outlived their init are the container's still.
         if signal == SIGKILL && !cgroup.processes()?.is_empty() {
             return Ok(cgroup.kill()?);
         }
-        return Err(not_running(&id));
+        return gone();
     };
     let shared = signal == SIGKILL && !is_first(&record.saved)?;
     match sys::signals::send(init.as_fd(), signal) {
-        Err(Errno::SRCH) => return Err(not_running(&id)),
+        Err(Errno::SRCH) => return gone(),
         sent => sent.map_err(|errno| {
             Error::system(format!("send signal {signal} to container `{id}`"), errno)
         })?,

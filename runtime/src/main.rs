@@ -2,10 +2,10 @@
 
 use nrun::cli::{self, Parsed};
 use nrun::error::{Error, Result};
-use nrun::log::Log;
+use nrun::log::{self, Log, printable};
 use nrun::{
-    check, create, delete, exec, features, kill, list, pause, plan_command, ps, run, spec, start,
-    state, update,
+    check, checkpoint, create, delete, events, exec, explain, features, kill, list, man, pause,
+    plan_command, ps, restore, run, spec, start, state, update,
 };
 use std::process::ExitCode;
 
@@ -18,26 +18,28 @@ static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
 const FAILED: u8 = 1;
 /// What `exec` exits with when it could not: the container's own statuses stay apart from it.
 const EXEC_FAILED: u8 = 255;
+/// What a command that does not exist exits with: runc's.
+const NO_COMMAND: u8 = 3;
 
 fn main() -> ExitCode {
     let parsed =
         match cli::parse(std::env::args_os().skip(1).map(|arg| arg.to_string_lossy().into_owned()))
         {
             Ok(parsed) => parsed,
-            Err(error) => return report(&error, &Log::default(), FAILED),
+            Err(error) => return report(&error, None, &Log::default(), FAILED),
         };
     let log = match Log::open(&parsed) {
-        Ok(log) => log,
-        Err(error) => return report(&error, &Log::default(), FAILED),
+        Ok(log) => log.install(),
+        Err(error) => return report(&error, None, &Log::default(), FAILED),
     };
     let failed = if parsed.command.is_some_and(|command| command.name == "exec") {
         EXEC_FAILED
     } else {
         FAILED
     };
-    match dispatch(&parsed, &log) {
+    match dispatch(&parsed, log) {
         Ok(status) => ExitCode::from(status),
-        Err(error) => report(&error, &log, failed),
+        Err(error) => report(&error, explain::after(&parsed, &error), log, failed),
     }
 }
 
@@ -52,55 +54,52 @@ fn dispatch(parsed: &Parsed, log: &Log) -> Result<u8> {
     if parsed.is_set("help") {
         return print(&cli::help_of(command));
     }
-    log.debug(&format!("nrun {}", command.name));
+    log::debug(|| format!("nrun {} {}", command.name, env!("CARGO_PKG_VERSION")));
     match command.name {
         "check" => print(&check::run(parsed)?),
-        "create" => create::run(parsed, log).map(|()| 0),
+        "checkpoint" => checkpoint::run(parsed).map(|()| 0),
+        "completion" => print(&cli::completion(&parsed.operands[0])?),
+        "create" => create::run(parsed).map(|()| 0),
         "delete" => delete::run(parsed).map(|()| 0),
-        "exec" => exec::run(parsed, log),
+        "events" => events::run(parsed).map(|()| 0),
+        "exec" => exec::run(parsed),
+        "explain" => print(&explain::run(parsed)?),
         "features" => print(&features::run()),
+        "help" => print(&match parsed.operands.first() {
+            Some(name) => cli::help_of(cli::command(name)?),
+            None => cli::overview(),
+        }),
         "kill" => kill::run(parsed).map(|()| 0),
         "list" => print(&list::run(parsed)?),
+        "man" => print(&man::run(parsed)?),
         "pause" => pause::pause(parsed).map(|()| 0),
         "plan" => print(&plan_command::run(parsed)?),
         "ps" => print(&ps::run(parsed)?),
+        "restore" => restore::run(parsed),
         "resume" => pause::resume(parsed).map(|()| 0),
-        "run" => run::run(parsed, log),
+        "run" => run::run(parsed),
         "spec" => spec::run(parsed).map(|()| 0),
         "start" => start::run(parsed).map(|()| 0),
         "state" => print(&state::run(parsed)?),
         "update" => update::run(parsed, log).map(|()| 0),
-        name => Err(Error::Usage(format!("unknown command `{name}`"))),
+        name => Err(Error::NoCommand { name: name.to_owned(), nearest: None }),
     }
 }
 
 #[expect(clippy::print_stdout, reason = "the data that was asked for")]
 fn print(text: &str) -> Result<u8> {
-    print!("{text}");
+    print!("{}", printable(text));
     Ok(0)
 }
 
 #[expect(clippy::print_stderr, reason = "the one place where an error is shown")]
-fn report(error: &Error, log: &Log, status: u8) -> ExitCode {
-    let hint = error.hint();
+fn report(error: &Error, diagnosis: Option<String>, log: &Log, status: u8) -> ExitCode {
+    let hint = diagnosis.or_else(|| error.hint());
     eprintln!("nrun: {}", printable(&error.to_string()));
     if let Some(hint) = &hint {
         eprintln!("\nhint: {}", printable(hint));
     }
     log.error(&error.to_string(), hint.as_deref());
+    let status = if matches!(error, Error::NoCommand { .. }) { NO_COMMAND } else { status };
     ExitCode::from(status)
-}
-
-/// Names in a message may come from an image, and must not steer the reader's terminal. Line breaks are ours: a list of findings
-/// has one for each.
-fn printable(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '\n' => shown.push(c),
-            c if c.is_control() => shown.extend(c.escape_default()),
-            c => shown.push(c),
-        }
-    }
-    shown
 }

@@ -3,21 +3,27 @@
 //! There is no state machine here: the parent receives "waiting at step N", looks up step N in the same list that the child walks,
 //! and does what that barrier asks for. A child that dies is seen as the end of its socket.
 
+mod maps;
+
 use crate::cgroup::Cgroup;
 use crate::child::{Child, Resources};
 use crate::child::{attributes, identity};
 use crate::error::{Error, Result};
 use crate::failure::Failure;
+use crate::hooks;
+use crate::launch::{self, Launch};
+use crate::log;
 use crate::net_devices::Devices;
 use crate::plan::Plan;
 use crate::plan::op::{Barrier, Carrier, Op, Source, Step};
-use crate::wire::{self, Message};
+use crate::wire::{self, HookText, Message};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{OpenTreeFlags, open_tree};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::process::{Pid, PidfdFlags, WaitOptions, WaitStatus, pidfd_open, waitpid};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 use sys::clone;
 
 /// The container's init, set up and waiting for the answer to [`Barrier::Ready`].
@@ -56,8 +62,17 @@ impl Init {
     ///
     /// # Errors
     /// The step that failed.
-    pub fn executed(&self, plan: &Plan) -> Result<()> {
-        executed(self.socket.as_fd(), plan)
+    pub fn executed(&self, plan: &Plan, launch: &mut Launch<'_>) -> Result<()> {
+        launch.follow(self.socket.as_fd()).map_err(|why| launch::error(plan, why))
+    }
+
+    /// The same for who does not wait for its end, which would tell that it was killed before its exec.
+    ///
+    /// # Errors
+    /// The step that failed, or that it was killed.
+    pub fn surely_executed(&self, plan: &Plan, launch: &mut Launch<'_>) -> Result<()> {
+        self.executed(plan, launch)?;
+        launch::has_executed(self.pid).map_err(|why| launch::error(plan, why))
     }
 
     /// Ends it, whatever it is doing, and takes back what it was given.
@@ -71,19 +86,6 @@ impl Init {
 }
 
 const SIGKILL: i32 = 9;
-
-/// Reads from the other side of an exec: silence until the end means that it worked, because the socket is close-on-exec.
-///
-/// # Errors
-/// The step that failed.
-pub fn executed(socket: BorrowedFd<'_>, plan: &Plan) -> Result<()> {
-    match Message::receive(socket) {
-        Ok(None) | Err(Errno::CONNRESET) => Ok(()),
-        Ok(Some(Message::Failure { step, errno })) => Err(failure(plan, step, errno)),
-        Ok(Some(_)) => Err(lost(Errno::PROTO)),
-        Err(errno) => Err(lost(errno)),
-    }
-}
 
 /// What the child is given, besides the plan.
 #[derive(Debug, Default)]
@@ -122,6 +124,10 @@ pub fn spawn(plan: &Plan, cgroup: &Cgroup, mut handed: Handed) -> Result<Init> {
         Child::new(&plan.steps, &resources, peer.as_fd()).run(0)
     })
     .map_err(|errno| cannot_clone(plan, errno))?;
+    // The first words are runc's: its test suite looks for them, and for those in `follow`.
+    log::debug(|| {
+        format!("nsexec container setup: nsexec started as process {}", child.pid.as_raw_nonzero())
+    });
     // Only the child holds the other end now: its death is the end of the socket.
     drop(peer);
     let Some(socket) = socket else { return Err(cannot_clone(plan, Errno::BADF)) };
@@ -150,10 +156,19 @@ fn follow(plan: &Plan, cgroup: &Cgroup, init: Init) -> Result<Init> {
         };
         match Message::receive(init.socket.as_fd()) {
             Ok(Some(Message::Failure { step, errno })) => return Err(failure(plan, step, errno)),
+            Ok(Some(Message::Hook { step, end })) => {
+                let text = HookText::receive(init.socket.as_fd());
+                return Err(launch::hook_failure(plan, step, end, &text));
+            }
             Ok(Some(Message::Waiting { step })) => {
                 match plan.steps.get(step).map(|step| &step.op) {
                     Some(Op::Wait(Barrier::Maps)) => {
                         map(plan, init.pid)?;
+                        log::debug(|| "id mappings written".to_owned());
+                        init.go()?;
+                    }
+                    Some(Op::Wait(Barrier::Hooks)) => {
+                        hooks::at_create(plan, init.pid, &init.resources.hook_outputs)?;
                         init.go()?;
                     }
                     Some(Op::Wait(Barrier::NetDevices)) => {
@@ -162,6 +177,7 @@ fn follow(plan: &Plan, cgroup: &Cgroup, init: Init) -> Result<Init> {
                         init.go()?;
                     }
                     Some(Op::Wait(Barrier::Ready)) => {
+                        log::debug(|| format!("child process in init() has done {step} steps"));
                         // Last: the container's own set-up may use a device that the container may not.
                         if let Some(cgroup_plan) = &plan.cgroup {
                             cgroup.restrict_devices(cgroup_plan)?;
@@ -177,7 +193,7 @@ fn follow(plan: &Plan, cgroup: &Cgroup, init: Init) -> Result<Init> {
             {
                 following.continue_in(pid)?;
             }
-            Ok(Some(Message::Forked { .. })) => {
+            Ok(Some(Message::Forked { .. } | Message::Listener { .. })) => {
                 return Err(lost(Errno::PROTO));
             }
             // Reset: it ended with our last answer unread.
@@ -215,17 +231,8 @@ fn schedule(plan: &Plan, pid: Pid) -> Result<()> {
 
 /// Writes the id mappings, and what the child has lost the privilege for.
 fn map(plan: &Plan, pid: Pid) -> Result<()> {
-    let write = |name: &str, text: &str| {
-        let path = format!("/proc/{}/{name}", pid.as_raw_nonzero());
-        std::fs::write(&path, text)
-            .map_err(|error| Error::io(format!("write {} to `{path}`", brief(text)), &error))
-    };
     if let Some(maps) = &plan.id_maps {
-        if maps.deny_setgroups {
-            write("setgroups", "deny")?;
-        }
-        write("uid_map", &maps.uid)?;
-        write("gid_map", &maps.gid)?;
+        maps::write(maps, pid)?;
     }
     for step in &plan.by_parent {
         let done = match &step.op {
@@ -244,19 +251,6 @@ fn map(plan: &Plan, pid: Pid) -> Result<()> {
     Ok(())
 }
 
-/// What was written, as it can stand in a line: a list of mappings may have thousands. The kernel reads no more than a page of them
-/// (user_namespaces(7)).
-fn brief(text: &str) -> String {
-    let (lines, first) = (text.lines().count(), text.lines().next().unwrap_or_default());
-    match lines {
-        0 | 1 => format!("`{first}`"),
-        _ if text.len() >= 4096 => {
-            format!("{lines} mappings, {} bytes where 4095 are the most,", text.len())
-        }
-        _ => format!("{lines} mappings from `{first}` on"),
-    }
-}
-
 /// Opens what the child needs and could not open itself.
 fn acquire(plan: &Plan, cgroup: &Cgroup, handed: Handed) -> Result<Resources> {
     let mut trees = Vec::with_capacity(plan.sources.len());
@@ -268,15 +262,26 @@ fn acquire(plan: &Plan, cgroup: &Cgroup, handed: Handed) -> Result<Resources> {
     }
     let directories =
         if plan.cgroup.is_some() { cgroup.paths().legacy() } else { cgroup.paths().all() };
-    let mut cgroups = Vec::with_capacity(directories.len());
+    let cgroups = cgroup_procs(&directories)?;
+    let Handed { console, start, init, devices: _ } = handed;
+    let hook_outputs = hooks::open_outputs(&plan.hook_outputs)?;
+    let sources = plan.sources.clone();
+    Ok(Resources { cgroups, sources, trees, console, start, init, hook_outputs })
+}
+
+/// Opens `cgroup.procs` of each directory: whoever writes to it enters the cgroup.
+///
+/// # Errors
+/// When one cannot be opened.
+pub(crate) fn cgroup_procs(directories: &[&Path]) -> Result<Vec<OwnedFd>> {
+    let mut files = Vec::with_capacity(directories.len());
     for directory in directories {
         let path = directory.join("cgroup.procs");
         let file = rustix::fs::open(&path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())
             .map_err(|errno| Error::system(format!("open `{}`", path.display()), errno))?;
-        cgroups.push(file);
+        files.push(file);
     }
-    let Handed { console, start, init, devices: _ } = handed;
-    Ok(Resources { cgroups, sources: plan.sources.clone(), trees, console, start, init })
+    Ok(files)
 }
 
 fn tree(plan: &Plan, source: &Source) -> Result<OwnedFd> {
@@ -297,7 +302,7 @@ fn tree(plan: &Plan, source: &Source) -> Result<OwnedFd> {
 }
 
 /// The conversation with the init did not go as the plan says.
-fn lost(errno: Errno) -> Error {
+pub(crate) fn lost(errno: Errno) -> Error {
     Error::system("follow the container's init", errno)
 }
 
@@ -314,11 +319,8 @@ fn step_failure(plan: &Plan, step: &Step, errno: Errno) -> Error {
 }
 
 fn cannot_clone(plan: &Plan, errno: Errno) -> Error {
-    let what = format!(
-        "make the first process of container `{}` ({} /linux/namespaces)",
-        plan.id, plan.document
-    );
-    Error::system(what, errno)
+    let op = Op::Fork { namespaces: plan.shape.clone };
+    step_failure(plan, &Step { op, pointer: "/linux/namespaces".into() }, errno)
 }
 
 /// It ended without a word: killed from outside, most often for its memory limit.
@@ -327,7 +329,7 @@ fn died(plan: &Plan, pid: Pid) -> Error {
         Ok(Some((_, status))) => end(status),
         _ => "ended".to_owned(),
     };
-    Error::State(format!(
+    Error::Died(format!(
         "container `{}` did not get ready: its init {how} (a memory limit that is too low?)",
         plan.id
     ))

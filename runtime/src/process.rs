@@ -15,6 +15,16 @@ pub fn start_time(pid: Pid) -> Result<u64> {
         .ok_or_else(|| Error::system(format!("find process {}", pid.as_raw_nonzero()), Errno::SRCH))
 }
 
+/// Whether a process still is what it was forked as: its flag `PF_FORKNOEXEC` (linux/sched.h) goes away with its first exec, before
+/// any fd is closed by it, and a zombie keeps it. Of a process that is gone nobody can tell, and this is false.
+///
+/// # Errors
+/// When /proc cannot be read.
+pub fn never_executed(pid: Pid) -> Result<bool> {
+    const PF_FORKNOEXEC: u32 = 0x40;
+    Ok(stat(pid)?.is_some_and(|stat| stat.flags & PF_FORKNOEXEC != 0))
+}
+
 /// Whether the process that had this id at this time still runs. A zombie does not: it waits for its parent only.
 ///
 /// # Errors
@@ -24,8 +34,20 @@ pub fn is_alive(pid: i32, start: u64) -> Result<bool> {
     Ok(stat(pid)?.is_some_and(|stat| stat.start == start && !stat.ended))
 }
 
+/// The exit status of a process that has ended and that its parent has not asked for, as a shell would tell it. `None` when the kernel
+/// has forgotten it.
+pub fn exit_status(pid: i32, start: u64) -> Option<u8> {
+    let stat = stat(Pid::from_raw(pid)?).ok()??;
+    let code = stat.exit_code.filter(|_| stat.ended && stat.start == start)?;
+    let signal = code & 0x7f;
+    u8::try_from(if signal == 0 { code >> 8 & 0xff } else { 128 + signal }).ok()
+}
+
 struct Stat {
     ended: bool,
+    /// As wait(2) gives it.
+    exit_code: Option<i32>,
+    flags: u32,
     start: u64,
 }
 
@@ -42,12 +64,14 @@ fn stat(pid: Pid) -> Result<Option<Stat>> {
     }
 }
 
-/// Fields 3 (state) and 22 (start time) of proc_pid_stat(5). Field 2, the name, may contain anything, brackets and spaces too.
+/// Fields 3 (state), 9 (flags), 22 (start time) and 52 (exit code) of proc_pid_stat(5). Field 2, the name, may contain anything, brackets and spaces too.
 fn parse(text: &str) -> Option<Stat> {
     let mut fields = text.rsplit_once(')')?.1.split_ascii_whitespace();
     let state = fields.next()?;
-    let start = fields.nth(18)?.parse().ok()?;
-    Some(Stat { ended: matches!(state, "Z" | "X" | "x"), start })
+    let flags = fields.nth(5)?.parse().ok()?;
+    let start = fields.nth(12)?.parse().ok()?;
+    let exit_code = fields.nth(29).and_then(|code| code.parse().ok());
+    Some(Stat { ended: matches!(state, "Z" | "X" | "x"), exit_code, flags, start })
 }
 
 #[cfg(test)]
@@ -59,6 +83,7 @@ mod tests {
         let text = "7 (a) R (b) S 1 7 7 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 4242 1 1";
         let stat = parse(text).unwrap();
         assert_eq!(stat.start, 4242);
+        assert_eq!(stat.flags, 4_194_560);
         assert!(!stat.ended);
     }
 

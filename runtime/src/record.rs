@@ -7,6 +7,9 @@
 use crate::cgroup::{Cgroup, Paths};
 use crate::error::{Error, Result};
 use crate::id::ContainerId;
+use crate::plan::seccomp::Listener;
+use crate::rootless;
+use oci_spec::runtime::Hook;
 use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
@@ -21,6 +24,8 @@ use std::path::{Path, PathBuf};
 const STATE: &str = "state.json";
 const CONFIG: &str = "config.json";
 const START: &str = "start";
+/// Where `restore` attaches the root file system, in a mount namespace of its own: an empty directory to everybody else.
+const CRIU_ROOT: &str = "criu-root";
 
 /// What `state.json` holds.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -54,6 +59,18 @@ pub struct Saved {
     /// `CLONE_NEW*` bits of the namespaces in which it differs from the host.
     #[serde(default)]
     pub namespaces: u64,
+    /// The `poststart` hooks of config.json, for `start`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub poststart: Vec<Hook>,
+    /// The `poststop` hooks of config.json, for `delete`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub poststop: Vec<Hook>,
+    /// There are `startContainer` hooks, and the init tells when they are done.
+    #[serde(default)]
+    pub start_hooks: bool,
+    /// Who decides on system calls.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listener: Option<Listener>,
 }
 
 /// An open, locked container directory.
@@ -65,19 +82,13 @@ pub struct Record {
     pub saved: Saved,
 }
 
-/// Where containers are kept when `--root` does not say: a directory that does not outlive the boot.
-pub fn default_root() -> PathBuf {
-    let runtime_dir =
-        std::env::var_os("XDG_RUNTIME_DIR").filter(|_| !rustix::process::geteuid().is_root());
-    runtime_dir.map_or(PathBuf::from("/run/nrun"), |dir| Path::new(&dir).join("nrun"))
-}
-
 impl Record {
     /// Opens a container's directory and locks it.
     ///
     /// # Errors
     /// [`Error::NoContainer`]; or that its state cannot be read.
     pub fn open(root: &Path, id: &ContainerId) -> Result<Record> {
+        rootless::refuse_foreign(root)?;
         let path = root.join(id.as_str());
         let directory = match open_directory(&path) {
             Err(Errno::NOENT | Errno::NOTDIR) => return Err(Error::NoContainer(id.to_string())),
@@ -93,6 +104,11 @@ impl Record {
         let saved = read_state(&directory, &path)?
             .unwrap_or_else(|| Saved { id: id.to_string(), ..Saved::default() });
         Ok(Record { directory, path, saved })
+    }
+
+    /// Where config.json is kept as it was when the container was created.
+    pub fn config_path(&self) -> PathBuf {
+        self.path.join(CONFIG)
     }
 
     /// The cgroup.
@@ -146,6 +162,7 @@ impl Record {
     /// # Errors
     /// When the directory cannot be removed.
     pub fn remove(self) -> Result<()> {
+        let _ = rustix::fs::unlinkat(&self.directory, CRIU_ROOT, AtFlags::REMOVEDIR);
         for name in [START, CONFIG, TEMPORARY, STATE] {
             let _ = rustix::fs::unlinkat(&self.directory, name, AtFlags::empty());
         }
@@ -176,6 +193,12 @@ impl Slot {
             make_private(root).map_err(failed)?;
             made = rustix::fs::mkdir(&path, Mode::RWXU);
         }
+        if let Err(error) = rootless::refuse_foreign(root) {
+            if made.is_ok() {
+                let _ = rustix::fs::unlinkat(CWD, &path, AtFlags::REMOVEDIR);
+            }
+            return Err(error);
+        }
         match made {
             Err(Errno::EXIST) => return Err(Error::Exists(id.to_string())),
             made => {
@@ -203,6 +226,11 @@ impl Slot {
         self.cgroup.insert(cgroup)
     }
 
+    /// The cgroup that [`Slot::own`] was given.
+    pub fn cgroup(&self) -> Option<&Cgroup> {
+        self.cgroup.as_ref()
+    }
+
     /// The socket on which the container will wait for `start`.
     ///
     /// # Errors
@@ -222,6 +250,26 @@ impl Slot {
                 errno,
             )
         })
+    }
+
+    /// Makes the directory on which `restore` attaches the root file system for criu, and returns its path.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn criu_root(&self) -> Result<PathBuf> {
+        let record = self.record();
+        let path = record.path.join(CRIU_ROOT);
+        match rustix::fs::mkdirat(&record.directory, CRIU_ROOT, Mode::RWXU) {
+            Ok(()) => Ok(path),
+            Err(errno) => Err(Error::system(format!("make `{}`", path.display()), errno)),
+        }
+    }
+
+    /// Notes in which namespaces the container differs from the host: what a restore makes is known only when it is done.
+    pub fn note_namespaces(&mut self, kinds: sys::namespace::Kinds) {
+        if let Some(record) = &mut self.record {
+            record.saved.namespaces = kinds.bits();
+        }
     }
 
     /// Notes the init, which is set up now.
@@ -244,11 +292,16 @@ impl Slot {
     ///
     /// The lock is given back by name and not by closing the fd: the init, made while it was held, has a copy of that fd, and
     /// would hold the lock for as long as it waits for `start`.
-    pub fn commit(mut self) {
+    pub fn commit(mut self) -> Saved {
         self.cgroup = None;
-        if let Some(record) = self.record.take() {
-            let _ = rustix::fs::flock(&record.directory, FlockOperation::Unlock);
-        }
+        let Some(record) = self.record.take() else { return Saved::default() };
+        let _ = rustix::fs::flock(&record.directory, FlockOperation::Unlock);
+        record.saved
+    }
+
+    /// Takes back what was made, and returns what was noted of it.
+    pub fn undo(self) -> Saved {
+        self.record().saved.clone()
     }
 }
 
@@ -318,9 +371,21 @@ pub fn peek(root: &Path, id: &ContainerId) -> Result<(Saved, bool)> {
 /// When it cannot be read or parsed.
 pub fn config(root: &Path, id: &ContainerId) -> Result<oci_spec::runtime::Spec> {
     let path = root.join(id.as_str()).join(CONFIG);
-    let text = std::fs::read(&path)
-        .map_err(|error| Error::io(format!("read `{}`", path.display()), &error))?;
-    Ok(bundle::parse(&text, &path)?.spec)
+    Ok(bundle::parse(&read_config(&path)?, &path)?.spec)
+}
+
+/// The same, checked as it was then: paths in it are relative to the bundle.
+///
+/// # Errors
+/// As [`config`]; when the root file system is gone.
+pub fn checked_config(root: &Path, saved: &Saved) -> Result<bundle::Checked> {
+    let text = read_config(&root.join(&saved.id).join(CONFIG))?;
+    let loaded = bundle::parse(&text, &saved.bundle.join(CONFIG))?;
+    Ok(bundle::check(loaded).map_err(bundle::Error::from)?)
+}
+
+fn read_config(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).map_err(|error| Error::io(format!("read `{}`", path.display()), &error))
 }
 
 fn open_directory(path: &Path) -> std::result::Result<OwnedFd, Errno> {
@@ -354,5 +419,5 @@ fn address(directory: &OwnedFd) -> std::result::Result<SocketAddrUnix, Errno> {
 
 /// Makes a directory that only its owner may enter, and those above it.
 fn make_private(path: &Path) -> std::io::Result<()> {
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+    std::fs::DirBuilder::new().recursive(true).mode(rootless::root_mode(path)).create(path)
 }

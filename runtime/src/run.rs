@@ -4,22 +4,26 @@ use crate::cli::Parsed;
 use crate::create::{self, Args, Created};
 use crate::delete;
 use crate::error::Result;
+use crate::explain;
 use crate::foreground::Foreground;
+use crate::hooks;
 use crate::id::ContainerId;
-use crate::log::Log;
+use crate::launch::{self, Launch};
+use crate::notify::Agent;
+use crate::plan::Plan;
 use crate::protect;
-use crate::record::Record;
+use crate::record::{Record, Saved};
 use std::path::Path;
 
 /// Runs a container. In the foreground its exit status is returned, and it is deleted when it ends.
 ///
 /// # Errors
 /// As `create` and `start`; nothing is left then.
-pub fn run(parsed: &Parsed, log: &Log) -> Result<u8> {
+pub fn run(parsed: &Parsed) -> Result<u8> {
     let args = Args::of(parsed, false)?;
     protect::our_executable()?;
     if parsed.is_set("detach") {
-        return detached(&args, log).map(|()| 0);
+        return detached(&args).map(|()| 0);
     }
     let checked = create::check(&args)?;
     let terminal =
@@ -29,15 +33,18 @@ pub fn run(parsed: &Parsed, log: &Log) -> Result<u8> {
         // Orphans of a container that shares our pid namespace become ours and not init's: they are reaped here.
         let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
     }
-    let Created { plan, mut init } = create::create(&args, &checked, console, log)?;
+    let Created { plan, mut init, saved, mut agent } = create::create(&args, &checked, console)?;
     init.close_resources();
+    let mut launch = launch(&plan, &saved, agent.as_mut());
     let ended = foreground
         .attach()
         .and_then(|()| init.go())
-        .and_then(|()| init.executed(&plan))
+        .and_then(|()| init.executed(&plan, &mut launch))
+        .and_then(|()| hooks::poststart(&saved))
         .and_then(|()| foreground.wait(init.pid, &init.pidfd));
-    if ended.is_err() {
-        init.kill();
+    match &ended {
+        Ok(status) => explain::ended(&args, *status),
+        Err(_) => init.kill(),
     }
     if ended.is_err() || !parsed.is_set("keep") {
         remove(&args.root, &args.id)?;
@@ -45,10 +52,15 @@ pub fn run(parsed: &Parsed, log: &Log) -> Result<u8> {
     ended
 }
 
-fn detached(args: &Args, log: &Log) -> Result<()> {
+fn detached(args: &Args) -> Result<()> {
     let checked = create::check(args)?;
-    let Created { plan, mut init } = create::create(args, &checked, None, log)?;
-    if let Err(error) = init.go().and_then(|()| init.executed(&plan)) {
+    let Created { plan, mut init, saved, mut agent } = create::create(args, &checked, None)?;
+    let mut launch = launch(&plan, &saved, agent.as_mut());
+    let started = init
+        .go()
+        .and_then(|()| init.surely_executed(&plan, &mut launch))
+        .and_then(|()| hooks::poststart(&saved));
+    if let Err(error) = started {
         init.kill();
         remove(&args.root, &args.id)?;
         return Err(error);
@@ -56,8 +68,12 @@ fn detached(args: &Args, log: &Log) -> Result<()> {
     Ok(())
 }
 
+fn launch<'a>(plan: &Plan, saved: &'a Saved, agent: Option<&'a mut Agent>) -> Launch<'a> {
+    Launch { saved, status: "creating", agent, hooks: launch::has_hooks(plan) }
+}
+
 /// Somebody else may have deleted it meanwhile.
-fn remove(root: &Path, id: &ContainerId) -> Result<()> {
+pub(crate) fn remove(root: &Path, id: &ContainerId) -> Result<()> {
     match Record::open(root, id) {
         Err(crate::error::Error::NoContainer(_)) => Ok(()),
         record => delete::remove(record?),

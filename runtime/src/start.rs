@@ -1,16 +1,20 @@
 //! `nrun start`: lets a created container go on to its program.
 
+use crate::cgroup::Cgroup;
 use crate::cli::Parsed;
 use crate::create;
 use crate::error::{Error, Result};
+use crate::hooks;
 use crate::host::{Asked, Host};
 use crate::id::ContainerId;
-use crate::parent;
+use crate::kill;
+use crate::launch::{self, Launch, Unexecuted};
+use crate::notify::Agent;
 use crate::plan::{self, Plan};
-use crate::record::Record;
+use crate::record::{self, Record, Saved};
 use crate::state::Status;
 use crate::wire;
-use rustix::io::Errno;
+use rustix::process::Pid;
 use std::os::fd::AsFd;
 
 /// Starts a container and returns when its program was executed.
@@ -33,32 +37,60 @@ pub fn run(parsed: &Parsed) -> Result<()> {
             )));
         }
     }
-    let socket = record.connect_start()?;
-    wire::send_go(socket.as_fd())
-        .map_err(|errno| Error::system(format!("start container `{id}`"), errno))?;
-    record.started();
-    match wire::Message::receive(socket.as_fd()) {
-        Ok(Some(wire::Message::Failure { step, errno })) => {
-            Err(failure(parsed, &record, step, errno))
-        }
-        _ => Ok(()),
-    }
+    let saved = record.saved.clone();
+    start(&record, &saved).map_err(|why| error(parsed, &saved, why))?;
+    // A hook may ask us about the container, and change it.
+    drop(record);
+    poststart(&saved)
 }
+
+/// Says go, and follows the init to its program.
+fn start(record: &Record, saved: &Saved) -> std::result::Result<(), Unexecuted> {
+    let other = Unexecuted::Other;
+    let mut agent = saved.listener.as_ref().map(Agent::connect).transpose().map_err(other)?;
+    let socket = record.connect_start().map_err(other)?;
+    if let Some(agent) = &agent {
+        agent.watch(socket.as_fd()).map_err(other)?;
+    }
+    wire::send_go(socket.as_fd())
+        .map_err(|errno| other(Error::system(format!("start container `{}`", saved.id), errno)))?;
+    record.started();
+    let (hooks, agent) = (saved.start_hooks, agent.as_mut());
+    Launch { saved, status: "created", agent, hooks }.follow(socket.as_fd())?;
+    Pid::from_raw(saved.pid).map_or(Ok(()), launch::has_executed)
+}
+
+/// A container whose hooks fail is stopped (runtime-spec, runtime.md "Lifecycle"); it is there until it is deleted, as with runc.
+fn poststart(saved: &Saved) -> Result<()> {
+    hooks::poststart(saved).inspect_err(|_| {
+        if let Ok(Some(init)) = kill::init(saved) {
+            let _ = sys::signals::send(init.as_fd(), SIGKILL);
+        }
+        let _ = Cgroup::open(saved.cgroups.clone()).kill();
+    })
+}
+
+const SIGKILL: i32 = 9;
 
 /// The plan that the init follows is made again, to say which of its steps failed: the state holds what it was made from.
-fn failure(parsed: &Parsed, record: &Record, step: usize, errno: Errno) -> Error {
-    match plan_of(parsed, record) {
-        Ok(plan) => parent::failure(&plan, step, errno),
-        // The bundle is gone or changed. What the child said is what matters.
-        Err(_) => Error::system(format!("start container `{}`", record.saved.id), errno),
+fn error(parsed: &Parsed, saved: &Saved, why: Unexecuted) -> Error {
+    let id = &saved.id;
+    match (why, plan_of(parsed, saved)) {
+        (Unexecuted::Other(error), _) => error,
+        (Unexecuted::Died, _) => launch::died(id),
+        (why, Ok(plan)) => launch::error(&plan, why),
+        // The root file system is gone. What the child said is what matters.
+        (Unexecuted::Step { errno, .. }, Err(_)) => {
+            Error::system(format!("start container `{id}`"), errno)
+        }
+        (Unexecuted::Hook { end, text, .. }, Err(_)) => hooks::some_failed(id, end, &text),
     }
 }
 
-fn plan_of(parsed: &Parsed, record: &Record) -> Result<Plan> {
+fn plan_of(parsed: &Parsed, saved: &Saved) -> Result<Plan> {
     let mut args = create::Args::of(parsed, true)?;
-    args.bundle.clone_from(&record.saved.bundle);
-    args.options.no_new_keyring = record.saved.no_new_keyring;
-    let checked = create::check(&args)?;
+    args.options.no_new_keyring = saved.no_new_keyring;
+    let checked = record::checked_config(&args.root, saved)?;
     let host = Host::probe(Asked::by(&checked.spec))?;
     plan::create(&checked, &host, &args.options)
 }

@@ -1,10 +1,14 @@
 //! The one wire format between the processes that make a container (invariant I3).
 //!
-//! A message is twelve bytes on a seqpacket socket: what, at which step of the plan, with which number. No string ever crosses:
-//! both sides have the same plan. A message of any other length, or of an unknown kind, is an error and not read any further.
+//! A message is twelve bytes on a seqpacket socket: what, at which step of the plan, with which number. No string crosses, because
+//! both sides have the same plan; the one exception is what a failed hook wrote, which follows its message in a packet of its own
+//! ([`HookText`]). Anything of another length, or of an unknown kind, is an error and not read any further.
+//!
+//! read(2) and write(2) are all that is used: the last messages are exchanged when the seccomp filter is in force already, and a
+//! profile that denies those two to its program has no use for one.
 
+use crate::hook::{End, KEPT, Tail};
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags};
 use std::os::fd::BorrowedFd;
 
 /// What the child tells.
@@ -29,6 +33,43 @@ pub enum Message {
         /// The process id, as the parent sees it.
         pid: i32,
     },
+    /// A hook failed; its [`HookText`] follows, and the child ends.
+    Hook {
+        /// Index of the step.
+        step: usize,
+        /// How it ended.
+        end: End,
+    },
+    /// The filter is installed: the fd of its listener, in the sender, who waits for an answer.
+    Listener {
+        /// Index of the step.
+        step: usize,
+        /// The fd's number.
+        fd: i32,
+    },
+}
+
+/// [`End::Killed`] is sent as this and the signal, [`End::Exited`] as the status, which is less.
+const KILLED: i32 = 0x100;
+/// [`End::TimedOut`].
+const TIMED_OUT: i32 = 0x200;
+
+fn encode_end(end: End) -> i32 {
+    match end {
+        End::Exited(status) => status.into(),
+        End::Killed(signal) => KILLED | i32::from(signal),
+        End::TimedOut => TIMED_OUT,
+    }
+}
+
+fn decode_end(value: i32) -> Option<End> {
+    let low = u8::try_from(value & 0xff).ok()?;
+    match value & !0xff {
+        0 => Some(End::Exited(low)),
+        KILLED => Some(End::Killed(low)),
+        TIMED_OUT if low == 0 => Some(End::TimedOut),
+        _ => None,
+    }
 }
 
 /// The length of a message in bytes.
@@ -42,6 +83,8 @@ impl Message {
             Message::Failure { step, errno } => (0u32, step, errno.raw_os_error()),
             Message::Waiting { step } => (1, step, 0),
             Message::Forked { step, pid } => (2, step, pid),
+            Message::Hook { step, end } => (3, step, encode_end(end)),
+            Message::Listener { step, fd } => (4, step, fd),
         };
         let mut bytes = [0; LENGTH];
         bytes[..4].copy_from_slice(&kind.to_ne_bytes());
@@ -63,6 +106,8 @@ impl Message {
             }
             1 => Some(Message::Waiting { step }),
             2 if value > 0 => Some(Message::Forked { step, pid: value }),
+            3 => decode_end(value).map(|end| Message::Hook { step, end }),
+            4 if value >= 0 => Some(Message::Listener { step, fd: value }),
             _ => None,
         }
     }
@@ -72,7 +117,7 @@ impl Message {
     /// # Errors
     /// `EPIPE` when the other side is gone.
     pub fn send(self, socket: BorrowedFd<'_>) -> Result<(), Errno> {
-        rustix::net::send(socket, &self.encode(), SendFlags::NOSIGNAL).map(drop)
+        retry(|| rustix::io::write(socket, &self.encode())).map(drop)
     }
 
     /// Receives a message; `None` when the other side is gone, which for a child means: it execs, or it died.
@@ -82,12 +127,59 @@ impl Message {
     pub fn receive(socket: BorrowedFd<'_>) -> Result<Option<Message>, Errno> {
         // One byte more than a message, so that a longer one is seen to be too long.
         let mut buffer = [0u8; LENGTH + 1];
-        match retry(|| rustix::net::recv(socket, &mut buffer[..], RecvFlags::empty()))? {
-            (_, 0) => Ok(None),
-            (_, length) => {
-                Message::decode(&buffer[..length.min(buffer.len())]).map(Some).ok_or(Errno::BADMSG)
-            }
+        match retry(|| rustix::io::read(socket, &mut buffer[..]))? {
+            0 => Ok(None),
+            length => Message::received(&buffer[..length]).map(Some),
         }
+    }
+
+    /// A message that was received by other means, with the credentials of its sender for example.
+    ///
+    /// # Errors
+    /// As [`Message::receive`].
+    pub fn received(bytes: &[u8]) -> Result<Message, Errno> {
+        Message::decode(bytes).ok_or(Errno::BADMSG)
+    }
+}
+
+/// The end of what a failed hook wrote: two bytes for the length of its standard output, then both streams.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HookText {
+    /// Standard output.
+    pub stdout: Vec<u8>,
+    /// Standard error.
+    pub stderr: Vec<u8>,
+}
+
+const TEXT: usize = 2 + 2 * KEPT;
+
+impl HookText {
+    /// Sends it.
+    ///
+    /// # Errors
+    /// `EPIPE` when the other side is gone.
+    pub fn send(tails: &[Tail; 2], socket: BorrowedFd<'_>) -> Result<(), Errno> {
+        let mut buffer = [0u8; TEXT];
+        let [stdout, stderr] = [tails[0].as_bytes(), tails[1].as_bytes()];
+        let length = u16::try_from(stdout.len()).map_err(|_| Errno::MSGSIZE)?;
+        buffer[..2].copy_from_slice(&length.to_ne_bytes());
+        buffer[2..2 + stdout.len()].copy_from_slice(stdout);
+        let end = 2 + stdout.len() + stderr.len();
+        buffer[2 + stdout.len()..end].copy_from_slice(stderr);
+        retry(|| rustix::io::write(socket, &buffer[..end])).map(drop)
+    }
+
+    /// Receives it. What is no text is an empty one: it says why something failed, and that it failed is known.
+    pub fn receive(socket: BorrowedFd<'_>) -> HookText {
+        let mut buffer = [0u8; TEXT];
+        let length = retry(|| rustix::io::read(socket, &mut buffer[..])).unwrap_or(0);
+        HookText::decode(&buffer[..length]).unwrap_or_default()
+    }
+
+    fn decode(bytes: &[u8]) -> Option<HookText> {
+        let (length, texts) = bytes.split_first_chunk::<2>()?;
+        let (stdout, stderr) = texts.split_at_checked(u16::from_ne_bytes(*length).into())?;
+        Some(HookText { stdout: stdout.to_vec(), stderr: stderr.to_vec() })
     }
 }
 
@@ -96,7 +188,7 @@ impl Message {
 /// # Errors
 /// `EPIPE` when it is gone.
 pub fn send_go(socket: BorrowedFd<'_>) -> Result<(), Errno> {
-    rustix::net::send(socket, GO, SendFlags::NOSIGNAL).map(drop)
+    retry(|| rustix::io::write(socket, GO)).map(drop)
 }
 
 /// Waits for the other side's `go`.
@@ -105,9 +197,9 @@ pub fn send_go(socket: BorrowedFd<'_>) -> Result<(), Errno> {
 /// `EPIPE` when it went away without saying so: nobody is left to whom the container would belong.
 pub fn wait_go(socket: BorrowedFd<'_>) -> Result<(), Errno> {
     let mut buffer = [0u8; 2];
-    match retry(|| rustix::net::recv(socket, &mut buffer[..], RecvFlags::empty()))? {
-        (_, 0) => Err(Errno::PIPE),
-        (_, length) if &buffer[..length.min(2)] == GO => Ok(()),
+    match retry(|| rustix::io::read(socket, &mut buffer[..]))? {
+        0 => Err(Errno::PIPE),
+        length if &buffer[..length.min(2)] == GO => Ok(()),
         _ => Err(Errno::BADMSG),
     }
 }
@@ -125,7 +217,7 @@ fn retry<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+    use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, socketpair};
     use std::os::fd::{AsFd, OwnedFd};
 
     fn pair() -> (OwnedFd, OwnedFd) {
@@ -139,6 +231,10 @@ mod tests {
             Message::Failure { step: 7, errno: Errno::PERM },
             Message::Waiting { step: 3 },
             Message::Forked { step: 1, pid: 4711 },
+            Message::Hook { step: 2, end: End::Exited(255) },
+            Message::Hook { step: 2, end: End::Killed(9) },
+            Message::Hook { step: 2, end: End::TimedOut },
+            Message::Listener { step: 4, fd: 0 },
         ];
         for message in messages {
             message.send(a.as_fd()).unwrap();
@@ -153,9 +249,22 @@ mod tests {
         let (a, b) = pair();
         let unknown_kind = [9u32.to_ne_bytes(), [0; 4], [0; 4]].concat();
         let no_errno = [0u32.to_ne_bytes(), [0; 4], [0; 4]].concat();
-        for bytes in [&b"x"[..], &[0; 11], &[0; 13], &[0xff; 4096], &unknown_kind, &no_errno] {
+        let no_end = [3u32.to_ne_bytes(), [0; 4], 0x300u32.to_ne_bytes()].concat();
+        let no_fd = [4u32.to_ne_bytes(), [0; 4], (-1i32).to_ne_bytes()].concat();
+        let wrong = [&unknown_kind[..], &no_errno, &no_end, &no_fd];
+        for bytes in [&b"x"[..], &[0; 11], &[0; 13], &[0xff; 4096]].into_iter().chain(wrong) {
             rustix::net::send(&a, bytes, SendFlags::empty()).unwrap();
             assert_eq!(Message::receive(b.as_fd()), Err(Errno::BADMSG), "{} bytes", bytes.len());
+        }
+    }
+
+    #[test]
+    fn a_text_with_a_wrong_length_is_empty() {
+        let text = HookText { stdout: b"ab".to_vec(), stderr: b"c".to_vec() };
+        assert_eq!(HookText::decode(&[2, 0, b'a', b'b', b'c']), Some(text));
+        assert_eq!(HookText::decode(&[0, 0]), Some(HookText::default()));
+        for bytes in [&[][..], &[1], &[4, 0, b'a', b'b', b'c'], &[0xff; 9]] {
+            assert_eq!(HookText::decode(bytes), None, "{bytes:?}");
         }
     }
 

@@ -386,8 +386,9 @@ fn a_command_line_that_is_wrong_is_told_with_what_would_be_right() {
     let runtime = Runtime::under_test();
     let mut said = Transcript::new(&runtime);
     said.section("flags and operands");
-    let lines: [&[&str]; 13] = [
-        &["crate", "x"],
+    assert!(said.fails(3, &["crate", "x"]).contains("No help topic for 'crate'"));
+    assert!(said.fails(3, &["help", "xyzzy"]).contains("No help topic for 'xyzzy'"));
+    let lines: [&[&str]; 12] = [
         &["create"],
         &["create", "a", "b"],
         &["create", "--bundel", "/b", "x"],

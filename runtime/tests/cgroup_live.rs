@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use nrun::cgroup::{
-    Cgroup, CgroupPlan, Error, Hierarchies, Layout, Options, Paths, Request, Unified, plan, probe,
+    Cgroup, CgroupPlan, Error, Hierarchies, Layout, Options, Paths, Request, Subgroups, Unified,
+    plan, probe,
 };
 use oci_spec::runtime::LinuxResources;
 use rustix::io::Errno;
@@ -444,7 +445,10 @@ fn an_executed_process_follows_an_init_that_moved_into_a_cgroup_of_its_own() {
     std::fs::write(own.join("cgroup.subtree_control"), "+memory").unwrap();
     let error = cgroup.add(other.pid(), Hierarchies::All).unwrap_err();
     assert!(matches!(error, Error::System { errno: Errno::BUSY, .. }), "{error}");
-    cgroup.add_beside(other.pid(), init.pid()).unwrap();
+    let init = init.pid().as_raw_nonzero().get();
+    let mount = layout.unified().map(|unified| unified.mount.as_path());
+    let mut beside = cgroup.for_another(&Subgroups::default(), init, mount).unwrap();
+    beside.add(other.pid(), Hierarchies::All).unwrap();
     assert_eq!(cgroup.processes().unwrap().len(), 2);
     let lines = content(&PathBuf::from(format!("/proc/{}/cgroup", other.0.id())));
     assert!(lines.ends_with("init.scope"), "{lines}");

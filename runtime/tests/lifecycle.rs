@@ -279,6 +279,62 @@ fn kill_takes_names_and_numbers_and_sends_term_by_default() {
 }
 
 #[test]
+fn kill_asks_with_signal_zero_and_knows_real_time_signals() {
+    let _sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let bundle =
+        BundleDir::new().shell("trap 'exit 5' 37; echo ready; while :; do sleep 0.01; done");
+    for signal in ["RTMIN+3", "SIGRTMIN+3", "37"] {
+        let id = runtime.new_id();
+        let (mut child, output) = runtime.bundle_call("run", &bundle, [""; 0], &id).start();
+        wait_for_output(&output, "ready");
+        let _ = runtime.call(["kill", &id, "0"]).run().ok();
+        let _ = runtime.call(["kill", &id, signal]).run().ok();
+        assert_eq!(child.wait().expect("wait for nrun").code(), Some(5), "{output}");
+    }
+    let stopped = runtime.start(&BundleDir::new());
+    stopped.wait();
+    assert_says(&stopped.kill("0").exits(1), "container not running");
+    assert_says(&stopped.kill("NONE").exits(1), "unknown signal `NONE`");
+}
+
+/// Without a pid namespace of its own, nothing else would end the others.
+#[test]
+fn kill_ends_every_process_of_a_container_that_shares_its_pid_namespace() {
+    let sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let bundle = BundleDir::new()
+        .without_namespace("pid")
+        .without_namespace("network")
+        .shell("sleep 60 & sleep 60 & echo ready; exec sleep 60");
+    let container = runtime.start(&bundle);
+    wait_for_output(container.output(), "ready");
+    let _ = container.kill("TERM").ok();
+    // Only the init has got it.
+    container.wait();
+    let members = || cgroups::read(container.id(), "cgroup.procs").unwrap_or_default();
+    assert_eq!(members().lines().count(), 2);
+    assert_eq!(container.status(), "stopped");
+    let _ = container.kill("KILL").ok();
+    for _ in 0..1000 {
+        if members().is_empty() {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    assert_eq!(members(), "");
+    assert_says(&container.kill("KILL").exits(1), "container not running");
+    let _ = container.delete().ok();
+
+    let container = runtime.start(&bundle);
+    wait_for_output(container.output(), "ready");
+    let _ = container.kill("KILL").ok();
+    container.wait();
+    let _ = container.delete().ok();
+    sandbox.assert_clean();
+}
+
+#[test]
 fn kill_all_reaches_every_process_of_the_container() {
     let sandbox = Sandbox::enter();
     let runtime = Runtime::under_test();

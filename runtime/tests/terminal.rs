@@ -4,8 +4,8 @@ use std::os::fd::OwnedFd;
 use std::process::{Child, Command, Stdio};
 
 use nconform::fixture::{BundleDir, Console, Container, Runtime, Sandbox, Terminal, tool};
-use rustix::process::{Pid, WaitOptions, waitpid};
-use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
+use rustix::termios::{LocalModes, Termios, Winsize, tcgetattr, tcsetwinsize};
 use serde_json::json;
 
 /// A container that shows what its terminal is.
@@ -249,4 +249,98 @@ fn a_detached_exec_with_a_terminal_needs_a_console_socket() {
     let container = runtime.start(&bundle);
     let output = runtime.call(["exec", "-t", "-d", container.id(), "sh"]).run().exits(255);
     assert!(output.stderr().contains("--console-socket"), "{output}");
+}
+
+/// Our terminal, as a shell leaves it, and what its modes are.
+fn own_terminal() -> (Terminal, OwnedFd, Termios) {
+    let (terminal, slave) = Terminal::pair();
+    let before = tcgetattr(&slave).expect("the modes");
+    (terminal, slave, before)
+}
+
+#[track_caller]
+fn assert_restored(slave: &OwnedFd, before: &Termios) {
+    let after = tcgetattr(slave).expect("the modes");
+    let modes = |t: &Termios| {
+        (t.input_modes, t.output_modes, t.control_modes, t.local_modes, t.special_codes.clone())
+    };
+    assert_eq!(format!("{:?}", modes(&after)), format!("{:?}", modes(before)));
+}
+
+fn is_raw(slave: &OwnedFd) -> bool {
+    !tcgetattr(slave).expect("the modes").local_modes.contains(LocalModes::ECHO)
+}
+
+#[test]
+fn our_terminal_is_as_it_was_however_the_container_ends() {
+    let sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let bundle = with_terminal(
+        "trap 'exit 7' TERM; trap 'exit 8' HUP; echo ready; while :; do sleep 0.02; done",
+    );
+    for (signal, status) in
+        [(Signal::TERM, Some(7)), (Signal::HUP, Some(8)), (Signal::INT, None), (Signal::QUIT, None)]
+    {
+        let (mut terminal, slave, before) = own_terminal();
+        let id = runtime.new_id();
+        let path = bundle.path().display().to_string();
+        let mut child = in_foreground(&runtime, &slave, &["run", "--bundle", &path, &id]);
+        terminal.expect("ready\r\n");
+        assert!(is_raw(&slave));
+        // Passed on to the container, which ends of some, and of the others only when it is killed.
+        kill_process(Pid::from_child(&child), signal).expect("signal nrun");
+        if status.is_none() {
+            let _ = runtime.call(["kill", &id, "KILL"]).run().ok();
+        }
+        let code = child.wait().expect("wait for nrun").code();
+        assert_eq!(code, Some(status.unwrap_or(128 + 9)), "{signal:?}");
+        assert_restored(&slave, &before);
+    }
+    sandbox.assert_clean();
+}
+
+#[test]
+fn our_terminal_is_as_it_was_when_the_program_cannot_be_executed() {
+    let sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let bundle = with_terminal("true");
+    let script = bundle.rootfs().join("bin/broken");
+    std::fs::write(&script, "#!/no/such/interpreter\n").expect("write a script");
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&script, mode).expect("make it executable");
+    let bundle = bundle.args(["broken"]);
+    let (mut terminal, slave, before) = own_terminal();
+    let mut child = run_in_foreground(&runtime, &slave, &bundle);
+    assert_eq!(child.wait().expect("wait for nrun").code(), Some(1));
+    assert_restored(&slave, &before);
+    // Shown after it was restored: with a carriage return before each line feed.
+    terminal.expect("no such file or directory\r\n\r\nhint: ");
+
+    let bundle = BundleDir::new().args(["sleep", "60"]);
+    std::fs::copy(&script, bundle.rootfs().join("bin/broken")).expect("copy a script");
+    let container = runtime.start(&bundle);
+    let (mut terminal, slave, before) = own_terminal();
+    let mut child = in_foreground(&runtime, &slave, &["exec", "-t", container.id(), "broken"]);
+    assert_eq!(child.wait().expect("wait for nrun").code(), Some(255));
+    assert_restored(&slave, &before);
+    terminal.expect("no such file or directory\r\n");
+    let _ = runtime.call(["delete", "--force", container.id()]).run().ok();
+    sandbox.assert_clean();
+}
+
+#[test]
+fn our_terminal_is_as_it_was_when_exec_is_told_to_end() {
+    let _sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let bundle = BundleDir::new().args(["sleep", "60"]);
+    let container = runtime.start(&bundle);
+    let (mut terminal, slave, before) = own_terminal();
+    let script = "echo ready; while :; do sleep 0.02; done";
+    let mut child =
+        in_foreground(&runtime, &slave, &["exec", "-t", container.id(), "sh", "-c", script]);
+    terminal.expect("ready\r\n");
+    assert!(is_raw(&slave));
+    kill_process(Pid::from_child(&child), Signal::TERM).expect("signal nrun");
+    assert_eq!(child.wait().expect("wait for nrun").code(), Some(128 + 15));
+    assert_restored(&slave, &before);
 }

@@ -1,6 +1,9 @@
 //! File descriptors in bulk, and those that a parent handed down.
 
 use crate::{Result, check};
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+use std::io::IoSlice;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 
 /// Sets close-on-exec on every fd from `first` on (close_range(2), Linux 5.11): the last line of defence against a leaked fd
@@ -20,6 +23,18 @@ pub fn until_exec(fd: OwnedFd) -> BorrowedFd<'static> {
     let raw = fd.into_raw_fd();
     // SAFETY: ownership was given up in the line above, so that nothing in this process closes the fd any more.
     unsafe { BorrowedFd::borrow_raw(raw) }
+}
+
+/// Sends an fd over a unix socket, with a text that says what it is.
+///
+/// # Errors
+/// `EPIPE` when nobody listens any more.
+pub fn send(socket: BorrowedFd<'_>, name: &[u8], fd: BorrowedFd<'_>) -> Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    let fds = [fd];
+    ancillary.push(SendAncillaryMessage::ScmRights(&fds));
+    sendmsg(socket, &[IoSlice::new(name)], &mut ancillary, SendFlags::NOSIGNAL).map(drop)
 }
 
 /// Takes over an fd that the parent process passed by number, such as `--preserve-fds`, LISTEN_FDS or the far end of a

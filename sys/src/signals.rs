@@ -62,6 +62,15 @@ pub fn set_default(signal: Signal) {
     unsafe { libc::signal(signal.as_raw(), libc::SIG_DFL) };
 }
 
+/// Gives a program that is about to be executed the dispositions and the mask that it expects: the default, and none blocked. What
+/// Rust ignores is reset, and what whoever started us may have ignored; runc resets the same ones.
+pub fn reset_for_exec() {
+    for signal in [Signal::PIPE, Signal::CHILD, Signal::QUIT, Signal::TERM] {
+        set_default(signal);
+    }
+    set_mask(&Mask::empty());
+}
+
 /// One signal read from a [`SignalFd`].
 #[derive(Clone, Copy, Debug)]
 pub struct Received {

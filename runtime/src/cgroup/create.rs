@@ -76,7 +76,7 @@ impl Cgroup {
     /// process to is dropped from [`Cgroup::paths`].
     ///
     /// On v2 the kernel refuses it (EBUSY) when the container has passed controllers on to cgroups of its own, as an init
-    /// system in a container does: see [`Cgroup::add_beside`].
+    /// system in a container does: see [`Cgroup::for_another`].
     pub fn add(&mut self, pid: Pid, hierarchies: Hierarchies) -> Result<(), Error> {
         let directories = match hierarchies {
             Hierarchies::All => self.paths.all(),
@@ -95,31 +95,6 @@ impl Cgroup {
         }
         dropped.iter().for_each(|directory| self.paths.remove(directory));
         Ok(())
-    }
-
-    /// Puts a process into the cgroup, and on v2 into the one that `init` is in now where the container's own has become
-    /// an inner one.
-    pub fn add_beside(&self, pid: Pid, init: Pid) -> Result<(), Error> {
-        if let Some(own) = self.paths.unified() {
-            match add_to(own, pid) {
-                Err(error @ Error::System { errno: Errno::BUSY | Errno::NOENT, .. }) => {
-                    let beside = self.cgroup_of(init).ok_or(error)?;
-                    add_to(&beside, pid)?;
-                }
-                other => other?,
-            }
-        }
-        self.paths.legacy().into_iter().try_for_each(|directory| add_to(directory, pid))
-    }
-
-    /// The v2 directory that a process of the container is in: the container's own or one below it.
-    fn cgroup_of(&self, pid: Pid) -> Option<PathBuf> {
-        let own = self.paths.unified()?;
-        let text = files::read_all(Path::new(&format!("/proc/{pid}")), "cgroup").ok()?;
-        let path = text.lines().find_map(|line| line.strip_prefix("0::/"))?;
-        // The mount is one of the container's directory's ancestors: the one below which the process's path lies.
-        let beside = own.ancestors().skip(1).map(|mount| mount.join(path));
-        beside.into_iter().find(|beside| beside.starts_with(own))
     }
 
     /// Puts the device rules into force.

@@ -35,6 +35,12 @@ pub enum Error {
     /// The container has no cgroup of its own that could be frozen or thawed. The words are runc's.
     #[error("cannot toggle freezer: cgroups not configured for container")]
     NoFreezer,
+    /// The kernel does not tell when the container is out of memory.
+    #[error("cannot watch for OOM: memory controller missing in `{place}`")]
+    NoMemoryEvents {
+        /// The directory.
+        place: String,
+    },
     /// Some limits were changed, the next could not be, and putting the former values back failed as well.
     #[error("{error}; the former limits could not be put back either: {undo}")]
     HalfChanged {

@@ -48,6 +48,27 @@ pub enum Layout {
     Unified(Unified),
 }
 
+impl Hierarchy {
+    /// The directory of the cgroup that we are in.
+    pub fn own_directory(&self) -> PathBuf {
+        below(&self.mount, &self.own)
+    }
+}
+
+impl Unified {
+    /// The directory of the cgroup that we are in.
+    pub fn own_directory(&self) -> PathBuf {
+        below(&self.mount, &self.own)
+    }
+}
+
+fn below(mount: &Path, own: &Path) -> PathBuf {
+    match own.strip_prefix("/").unwrap_or(own) {
+        root if root.as_os_str().is_empty() => mount.to_owned(),
+        own => mount.join(own),
+    }
+}
+
 impl Layout {
     /// The v1 hierarchies.
     pub fn hierarchies(&self) -> &[Hierarchy] {

@@ -11,11 +11,14 @@ mod device_program;
 mod devices;
 mod error;
 mod files;
+mod join;
 mod layout;
 mod location;
+mod oom;
 mod paths;
 mod plan;
 mod remove;
+mod stats;
 mod update;
 mod v1;
 mod v2;
@@ -23,11 +26,14 @@ mod v2;
 pub use create::{Cgroup, Hierarchies};
 pub use devices::{Access, Kind, Rule};
 pub use error::Error;
+pub use join::Subgroups;
 pub use layout::{Hierarchy, Layout, Unified, probe};
+pub use oom::OomWatch;
 pub use paths::Paths;
 pub use plan::{
     CgroupPlan, Devices, Manager, Member, OnMissing, Options, Request, Version, Write, plan,
 };
+pub use stats::Stats;
 pub use update::{Change, UpdatePlan, plan_update};
 
 #[cfg(test)]

@@ -46,6 +46,21 @@ impl Paths {
         self.unified().into_iter().chain(self.legacy()).collect()
     }
 
+    /// Goes from each directory to the one at `path` below it. Beside v1 hierarchies, v2 is left where it is if nobody has made one
+    /// there: who asks for a cgroup means the controllers.
+    pub(super) fn descend(&mut self, path: &Path) {
+        let beside_v1 = !self.legacy().is_empty();
+        for (name, directory) in &mut self.0 {
+            // Without a name to add, the path would get a slash at its end.
+            if !path.as_os_str().is_empty() {
+                let below = directory.join(path);
+                if !(name.is_empty() && beside_v1) || below.exists() {
+                    *directory = below;
+                }
+            }
+        }
+    }
+
     /// The controllers of a directory in a v1 hierarchy.
     pub(super) fn controllers_of(&self, path: &Path) -> Vec<String> {
         let own = self.0.iter().filter(|(_, known)| *known == path);

@@ -27,12 +27,14 @@ pub enum Manager {
 
 /// What the command line and the caller's privileges say.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Options {
+pub struct Options<'a> {
     /// Who makes the cgroups.
     pub manager: Manager,
-    /// We have no rights over cgroups but those that were delegated to us. Without `cgroupsPath` and without limits, a
-    /// hierarchy that we may not write to is left out; device rules, which nobody but root can set, are left out always.
+    /// Without `cgroupsPath` and without limits, the container does without a hierarchy that we may not write to.
     pub rootless: bool,
+    /// The mounts of the hierarchies in which the caller may make a cgroup where it goes by default; `None` for the host's root, to whom
+    /// they all belong. Nobody else can set device rules: they are left out.
+    pub delegated: Option<&'a [PathBuf]>,
 }
 
 /// What the configuration says.
@@ -205,7 +207,7 @@ impl CgroupPlan {
 pub fn plan(
     request: &Request<'_>,
     layout: &Layout,
-    options: &Options,
+    options: &Options<'_>,
 ) -> Result<CgroupPlan, Error> {
     let none = LinuxResources::default();
     let resources = request.resources.unwrap_or(&none);
@@ -220,17 +222,29 @@ pub fn plan(
     let mut members: Vec<Member> = v1.chain(v2).collect();
     let available = layout.unified().map_or(&[][..], |unified| &unified.controllers);
     place_limits(resources, &mut members, available, "this host")?;
-    let lenient = options.rootless && request.path.is_none();
+    let given = request.path.filter(|path| !path.as_os_str().is_empty());
+    let lenient = options.rootless && given.is_none();
+    if lenient && let Some(delegated) = options.delegated {
+        let is_ours = |member: &Member| delegated.contains(&member.mount);
+        for member in members.iter().filter(|member| !is_ours(member)) {
+            refuse_first(&member.writes, NOT_DELEGATED)?;
+        }
+        members.retain(is_ours);
+    }
     for member in &mut members {
         member.optional = (member.optional || lenient) && member.writes.is_empty();
     }
-    let devices = if options.rootless {
+    let devices = if options.delegated.is_some() {
         Devices::Inherit
     } else {
         place_devices(request, resources, &members)?
     };
     Ok(CgroupPlan { members, devices })
 }
+
+/// runc's words.
+const NOT_DELEGATED: &str =
+    "rootless needs no limits + no cgrouppath when no permission is granted for cgroups";
 
 /// One group of limits, its controllers and its tables.
 struct Group {

@@ -337,24 +337,43 @@ fn without_anything_to_restrict_devices_with_a_container_is_refused() {
     assert!(error.contains("/linux/resources/devices"), "{error}");
 }
 
+/// A user's plan, to whom these hierarchies are delegated.
+fn users_plan(
+    rootless: bool,
+    delegated: &[std::path::PathBuf],
+    path: Option<&str>,
+    json: &str,
+) -> Result<CgroupPlan, Error> {
+    let resources = resources(json);
+    let request =
+        Request { id: "web", path: path.map(Path::new), resources: Some(&resources), devices: &[] };
+    let options = Options { rootless, delegated: Some(delegated), ..Options::default() };
+    plan(&request, &v2(), &options)
+}
+
 #[test]
 fn rootless_leaves_out_what_is_not_permitted_unless_it_was_asked_for() {
-    let optional = |path: Option<&str>, json: &str| {
-        let resources = resources(json);
-        let request = Request {
-            id: "web",
-            path: path.map(Path::new),
-            resources: Some(&resources),
-            devices: &[],
-        };
-        let options = Options { rootless: true, ..Options::default() };
-        let plan = plan(&request, &v2(), &options).unwrap();
-        assert_eq!(plan.devices, Devices::Inherit);
-        plan.members[0].optional
-    };
-    assert!(optional(None, "{}"));
-    assert!(!optional(Some("/mine"), "{}"));
-    assert!(!optional(None, r#"{"pids": {"limit": 5}}"#));
+    let members = |path, json| users_plan(true, &[], path, json).unwrap().members.len();
+    assert_eq!(members(None, "{}"), 0);
+    assert_eq!(members(Some(""), "{}"), 0, "as without one");
+    assert_eq!(members(Some("/mine"), "{}"), 1);
+    assert_eq!(users_plan(false, &[], None, "{}").unwrap().members.len(), 1, "--rootless false");
+    let error = users_plan(true, &[], None, r#"{"pids": {"limit": 5}}"#).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "cannot set `pids.max` to `5` (config.json /linux/resources/pids/limit): \
+         rootless needs no limits + no cgrouppath when no permission is granted for cgroups"
+    );
+}
+
+#[test]
+fn rootless_uses_what_is_delegated_but_for_device_rules() {
+    let delegated = [v2().unified().unwrap().mount.clone()];
+    let plan = users_plan(true, &delegated, None, r#"{"pids": {"limit": 5}}"#).unwrap();
+    assert_eq!(plan.devices, Devices::Inherit);
+    assert!(!plan.members[0].optional);
+    assert!(users_plan(true, &delegated, None, "{}").unwrap().members[0].optional);
+    assert!(!users_plan(true, &delegated, Some("/mine"), "{}").unwrap().members[0].optional);
 }
 
 #[test]

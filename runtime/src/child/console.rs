@@ -5,11 +5,8 @@ use super::file_systems::{attach, clone_tree};
 use crate::plan::op::Console;
 use rustix::fs::{Mode, OFlags, ResolveFlags, Uid};
 use rustix::io::Errno;
-use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, unlockpt};
 use rustix::termios::Winsize;
-use std::io::IoSlice;
-use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use sys::beneath::{self, Target};
 
@@ -58,12 +55,13 @@ impl Child<'_> {
 
     fn hand_out(&self, master: &OwnedFd) -> Result<(), Errno> {
         let socket = self.resources.console.as_ref().ok_or(Errno::BADF)?;
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-        let mut ancillary = SendAncillaryBuffer::new(&mut space);
-        let fds = [master.as_fd()];
-        ancillary.push(SendAncillaryMessage::ScmRights(&fds));
-        sendmsg(socket, &[IoSlice::new(NAME)], &mut ancillary, SendFlags::NOSIGNAL).map(drop)
+        send_master(socket.as_fd(), master.as_fd())
     }
+}
+
+/// Sends a terminal's master to whoever is to hold it.
+pub(crate) fn send_master(socket: BorrowedFd<'_>, master: BorrowedFd<'_>) -> Result<(), Errno> {
+    sys::fd::send(socket, NAME, master)
 }
 
 /// The session was made by an earlier step, so that the terminal can become its controlling one.

@@ -4,7 +4,9 @@
 //! one fd to another. Between finding a target and using it no path is looked up again, so that there is nothing to race.
 
 use super::Child;
-use crate::plan::op::{Bind, Carrier, Cgroups, Device, Hierarchy, HierarchySource, Mount};
+use crate::plan::op::{
+    Bind, Carrier, Cgroups, Device, Hierarchy, HierarchySource, Mount, RootPath,
+};
 use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, ResolveFlags, Uid, makedev};
 use rustix::io::Errno;
 use rustix::mount::{
@@ -12,7 +14,7 @@ use rustix::mount::{
     OpenTreeFlags, UnmountFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount,
     fsopen, mount, mount_bind, mount_change, mount_remount, move_mount, open_tree, unmount,
 };
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd};
 use sys::beneath::{self, Target};
 use sys::fd::until_exec;
@@ -31,13 +33,30 @@ pub(super) fn propagation(flags: u64) -> Result<(), Errno> {
 impl<'a> Child<'a> {
     /// The root goes on top of `/`, where there is always a directory that we may reach, and whose mount we make private first:
     /// below a shared one the mount would appear on the host, and pivot_root(2) would refuse it.
-    pub(super) fn attach_root(&mut self, source: usize, propagation: u64) -> Result<(), Errno> {
+    ///
+    /// Hooks look for it `at` its path: then it goes there first, below the same rule, and over `/` when they are done.
+    pub(super) fn attach_root(
+        &mut self,
+        source: usize,
+        propagation: u64,
+        at: Option<&RootPath>,
+    ) -> Result<(), Errno> {
         let tree = self.tree(source)?;
         set_propagation(tree, &[propagation])?;
         mount_change("/", MountPropagationFlags::PRIVATE)?;
-        attach_at(tree, CWD, c"/")?;
+        match at {
+            None => attach_at(tree, CWD, c"/")?,
+            Some(at) => {
+                make_private(&at.above)?;
+                attach_at(tree, CWD, &at.path)?;
+            }
+        }
         self.root = Some(tree);
         Ok(())
+    }
+
+    pub(super) fn root_over(&self) -> Result<(), Errno> {
+        attach_at(self.root()?, CWD, c"/")
     }
 
     pub(super) fn open_root(&mut self) -> Result<(), Errno> {
@@ -101,7 +120,11 @@ impl<'a> Child<'a> {
                 }
                 HierarchySource::Bind(path) => {
                     mount_bind(&**path, &**name)?;
-                    mount_remount(&**name, MountFlags::BIND | flags, c"")?;
+                    match mount_remount(&**name, MountFlags::BIND | flags, c"") {
+                        // In a user namespace a remount may not leave out what the host's mount has.
+                        Err(Errno::PERM) => add_attributes(tmpfs, name, cgroups.flags)?,
+                        done => done?,
+                    }
                 }
             }
         }
@@ -294,6 +317,13 @@ impl<'a> Child<'a> {
     }
 }
 
+/// The lowest bits of `MS_*` and `MOUNT_ATTR_*` are the same ones.
+fn add_attributes(at: BorrowedFd<'_>, name: &CStr, flags: u32) -> Result<(), Errno> {
+    let mount = rustix::fs::openat(at, name, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+    let attributes = Attributes { set: flags.into(), ..Attributes::default() };
+    attr::set_attributes(mount.as_fd(), &attributes, false)
+}
+
 fn read_only() -> Attributes {
     Attributes { set: attr::RDONLY, ..Attributes::default() }
 }
@@ -332,6 +362,18 @@ pub(super) fn clone_tree(
         flags |= OpenTreeFlags::AT_RECURSIVE;
     }
     open_tree(at, path, flags).map(until_exec)
+}
+
+/// Makes the mount private that a path is on: of the path and the directories above it, the first that a mount is attached to. The
+/// kernel tells a directory of no mount by `EINVAL` (mount(2)).
+fn make_private(above: &[CString]) -> Result<(), Errno> {
+    for directory in above {
+        match mount_change(&**directory, MountPropagationFlags::PRIVATE) {
+            Err(Errno::INVAL) => {}
+            changed => return changed,
+        }
+    }
+    Ok(())
 }
 
 /// Attaches a detached tree on what an fd refers to.

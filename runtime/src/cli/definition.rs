@@ -1,5 +1,6 @@
 //! What there is: every command and every flag, with the words of its help.
 
+mod checkpoint;
 mod update;
 
 /// A flag.
@@ -48,8 +49,9 @@ const fn short(letter: char, flag: Flag) -> Flag {
 pub const GLOBALS: &[Flag] = &[
     value("root", "DIR", "keep the state of containers in DIR, which should be on tmpfs"),
     value("log", "FILE", "append errors to FILE as well as writing them to stderr"),
-    value("log-format", "FORMAT", "write the log as `text` (default) or `json`"),
-    switch("debug", "log what is done"),
+    value("log-format", "text|json", "the form of the log (default: text)"),
+    switch("debug", "log what is done, to stderr if there is no --log"),
+    value("rootless", "true|false|auto", "do without cgroups that may not be made (default: auto)"),
     short('h', switch("help", "show help")),
     short('v', switch("version", "show the version")),
 ];
@@ -58,11 +60,14 @@ const BUNDLE: Flag = short(
     'b',
     value("bundle", "DIR", "the bundle: a directory with config.json (default: the current one)"),
 );
+const CONFIG: Flag = value("config", "FILE", "read this file and not the bundle's config.json");
 const CONSOLE_SOCKET: Flag = value(
     "console-socket",
     "PATH",
     "send the master of the container's terminal to this unix socket",
 );
+const PIDFD_SOCKET: Flag =
+    value("pidfd-socket", "PATH", "send a pidfd of the process to this unix socket");
 const PID_FILE: Flag = value("pid-file", "FILE", "write the process id to FILE");
 const NO_PIVOT: Flag =
     switch("no-pivot", "do not use pivot_root, for a host that runs from an initramfs");
@@ -77,15 +82,33 @@ pub const COMMANDS: &[Command] = &[
         count: (0, 0),
         raw: false,
         about: "report everything that is wrong with a bundle",
-        flags: &[BUNDLE],
+        flags: &[BUNDLE, CONFIG],
     },
+    Command {
+        name: "completion",
+        operands: "bash|zsh|fish",
+        count: (1, 1),
+        raw: false,
+        about: "print a script that completes command lines in a shell",
+        flags: &[],
+    },
+    checkpoint::CHECKPOINT,
     Command {
         name: "create",
         operands: "ID",
         count: (1, 1),
         raw: false,
         about: "make a container, whose process waits for `start`",
-        flags: &[BUNDLE, CONSOLE_SOCKET, PID_FILE, NO_PIVOT, NO_NEW_KEYRING, PRESERVE_FDS],
+        flags: &[
+            BUNDLE,
+            CONFIG,
+            CONSOLE_SOCKET,
+            PIDFD_SOCKET,
+            PID_FILE,
+            NO_PIVOT,
+            NO_NEW_KEYRING,
+            PRESERVE_FDS,
+        ],
     },
     Command {
         name: "delete",
@@ -99,6 +122,17 @@ pub const COMMANDS: &[Command] = &[
         )],
     },
     Command {
+        name: "events",
+        operands: "ID",
+        count: (1, 1),
+        raw: false,
+        about: "show what a container uses, and when it is out of memory, as lines of JSON",
+        flags: &[
+            value("interval", "TIME", "show it every TIME, such as 500ms or 1m (default: 5s)"),
+            switch("stats", "show it once"),
+        ],
+    },
+    Command {
         name: "exec",
         operands: "ID COMMAND [ARG...]",
         count: (1, usize::MAX),
@@ -106,6 +140,7 @@ pub const COMMANDS: &[Command] = &[
         about: "run a further process in a container",
         flags: &[
             CONSOLE_SOCKET,
+            PIDFD_SOCKET,
             PID_FILE,
             PRESERVE_FDS,
             short(
@@ -129,7 +164,21 @@ pub const COMMANDS: &[Command] = &[
             value("process-label", "LABEL", "give it this SELinux label"),
             switch("no-new-privs", "set no_new_privs"),
             short('c', value("cap", "CAP", "add a capability; may be repeated")),
+            value(
+                "cgroup",
+                "[CONTROLLER,...:]PATH",
+                "run it in a cgroup below the container's; may be repeated with other controllers",
+            ),
+            switch("ignore-paused", "run it in a paused container, where it waits for `resume`"),
         ],
+    },
+    Command {
+        name: "explain",
+        operands: "ID",
+        count: (1, 1),
+        raw: false,
+        about: "tell why a container did not start, and what to do",
+        flags: &[],
     },
     Command {
         name: "features",
@@ -137,6 +186,14 @@ pub const COMMANDS: &[Command] = &[
         count: (0, 0),
         raw: false,
         about: "show what this runtime can do, as JSON",
+        flags: &[],
+    },
+    Command {
+        name: "help",
+        operands: "[COMMAND]",
+        count: (0, 1),
+        raw: false,
+        about: "show help for nrun or for a command",
         flags: &[],
     },
     Command {
@@ -154,9 +211,17 @@ pub const COMMANDS: &[Command] = &[
         raw: false,
         about: "list the containers under the root",
         flags: &[
-            short('f', value("format", "FORMAT", "`table` (default) or `json`")),
+            short('f', value("format", "table|json", "how to show them (default: table)")),
             short('q', switch("quiet", "show ids only")),
         ],
+    },
+    Command {
+        name: "man",
+        operands: "[COMMAND]",
+        count: (0, 1),
+        raw: false,
+        about: "print a manual page, or write all of them",
+        flags: &[value("output", "DIR", "write every page to DIR, as nrun.8, nrun-create.8, ...")],
     },
     Command {
         name: "pause",
@@ -172,7 +237,7 @@ pub const COMMANDS: &[Command] = &[
         count: (0, 1),
         raw: false,
         about: "show what `create` would do, and do nothing",
-        flags: &[BUNDLE, NO_PIVOT, NO_NEW_KEYRING, PRESERVE_FDS],
+        flags: &[BUNDLE, CONFIG, NO_PIVOT, NO_NEW_KEYRING, PRESERVE_FDS],
     },
     Command {
         name: "ps",
@@ -180,8 +245,9 @@ pub const COMMANDS: &[Command] = &[
         count: (1, usize::MAX),
         raw: true,
         about: "list the processes of a container, as ps(1) shows them (default: ps -ef)",
-        flags: &[short('f', value("format", "FORMAT", "`table` (default) or `json`"))],
+        flags: &[short('f', value("format", "table|json", "how to show them (default: table)"))],
     },
+    checkpoint::RESTORE,
     Command {
         name: "resume",
         operands: "ID",
@@ -198,7 +264,9 @@ pub const COMMANDS: &[Command] = &[
         about: "make a container and start it",
         flags: &[
             BUNDLE,
+            CONFIG,
             CONSOLE_SOCKET,
+            PIDFD_SOCKET,
             PID_FILE,
             NO_PIVOT,
             NO_NEW_KEYRING,

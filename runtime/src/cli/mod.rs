@@ -4,10 +4,16 @@
 //! This one compares strings against a static table. It takes what runc takes: `--flag value`, `--flag=value`, Go's single
 //! dash for long flags, repeated flags, and flags after the container's id.
 
+mod completion;
 mod definition;
 mod help;
+mod man;
 mod parse;
+mod suggest;
+mod words;
 
+pub use completion::script as completion;
 pub use definition::{COMMANDS, Command, Flag, GLOBALS};
-pub use help::{command as help_of, overview, version};
-pub use parse::{Parsed, parse};
+pub use help::{command as help_of, commit, overview, version};
+pub use man::{page as manual_page, pages as manual_pages};
+pub use parse::{Parsed, command, parse};

@@ -1,6 +1,7 @@
 //! From the arguments to a command, its flags and its operands.
 
 use super::definition::{COMMANDS, Command, Flag, GLOBALS};
+use super::{help, suggest};
 use crate::error::{Error, Result};
 
 /// What was typed.
@@ -24,13 +25,14 @@ impl Parsed {
     pub fn values(&self, name: &str) -> impl Iterator<Item = &str> {
         self.flags
             .iter()
-            .filter(move |(flag, _)| flag.name == name)
+            .filter(move |(flag, _)| flag.name == name && flag.value.is_some())
             .filter_map(|(_, value)| value.as_deref())
     }
 
     /// Whether a switch is on.
     pub fn is_set(&self, name: &str) -> bool {
-        let last = self.flags.iter().rev().find(|(flag, _)| flag.name == name);
+        let is_it = |flag: &Flag| flag.name == name && flag.value.is_none();
+        let last = self.flags.iter().rev().find(|(flag, _)| is_it(flag));
         last.is_some_and(|(_, value)| value.as_deref() != Some("false"))
     }
 
@@ -78,10 +80,14 @@ pub fn parse(args: impl IntoIterator<Item = String>) -> Result<Parsed> {
     Ok(parsed)
 }
 
-fn command(name: &str) -> Result<&'static Command> {
+/// The command with this name.
+///
+/// # Errors
+/// When there is none; the error names the nearest one.
+pub fn command(name: &str) -> Result<&'static Command> {
     COMMANDS.iter().find(|command| command.name == name).ok_or_else(|| {
-        let names: Vec<&str> = COMMANDS.iter().map(|command| command.name).collect();
-        Error::Usage(format!("unknown command `{name}`: there are {}", names.join(", ")))
+        let nearest = suggest::nearest(name, COMMANDS.iter().map(|command| command.name));
+        Error::NoCommand { name: name.to_owned(), nearest }
     })
 }
 
@@ -99,10 +105,14 @@ impl Parsed {
                 let missing = || Error::Usage(format!("flag needs an argument: {arg}"));
                 Some(rest.next().ok_or_else(missing)?)
             }
-            (None, Some(value)) if !matches!(value.as_str(), "true" | "false") => {
-                return Err(Error::Usage(format!(
-                    "invalid value `{value}` for flag --{name}: it is on or off"
-                )));
+            (None, Some(value)) => {
+                let invalid = || {
+                    Error::Usage(format!(
+                        "invalid boolean value \"{value}\" for --{}: it is `true` or `false`",
+                        flag.name
+                    ))
+                };
+                Some(boolean(&value).ok_or_else(invalid)?.to_string())
             }
             (_, attached) => attached,
         };
@@ -123,9 +133,13 @@ impl Parsed {
     /// Several switches behind one dash, as in `-dt`.
     fn cluster(&mut self, arg: &str, letters: &str) -> Result<()> {
         let unknown = || {
-            let place =
-                self.command.map_or("nrun".to_owned(), |command| format!("nrun {}", command.name));
-            Error::Usage(format!("flag provided but not defined: {arg} (see `{place} --help`)"))
+            let own = self.command.map_or(&[][..], |command| command.flags);
+            let names = own.iter().chain(GLOBALS).map(|flag| flag.name);
+            Error::NoFlag {
+                arg: arg.split('=').next().unwrap_or_default().to_owned(),
+                command: self.command.map(|command| command.name),
+                nearest: suggest::nearest(letters, names),
+            }
         };
         if arg.starts_with("--") {
             return Err(unknown());
@@ -144,13 +158,26 @@ impl Parsed {
         if (least..=most).contains(&self.operands.len()) || self.is_set("help") {
             return Ok(());
         }
-        let usage = format!("nrun {} [OPTIONS] {}", command.name, command.operands);
-        let number = self.operands.len();
+        // runc's words.
+        let need = match (least, most) {
+            (least, most) if least == most => format!("exactly {least}"),
+            (least, _) if self.operands.len() < least => format!("a minimum of {least}"),
+            (_, most) => format!("a maximum of {most}"),
+        };
+        let usage = help::usage(command);
         Err(Error::Usage(format!(
-            "`{}` got {number} arguments: usage: {}",
-            command.name,
-            usage.trim_end()
+            "\"{}\" requires {need} argument(s): usage: {usage}",
+            command.name
         )))
+    }
+}
+
+/// What Go's flag package takes for a switch.
+fn boolean(text: &str) -> Option<bool> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
+        _ => None,
     }
 }
 
@@ -179,6 +206,31 @@ mod tests {
         assert!(parsed.is_set("no-subreaper") && parsed.is_set("detach"));
         assert_eq!(parsed.value("bundle"), Some("/b"));
         assert!(!line("run --detach=false c1").unwrap().is_set("detach"));
+        assert!(!line("run -d -detach=F c1").unwrap().is_set("detach"));
+        assert!(line("run -detach=1 c1").unwrap().is_set("detach"));
+    }
+
+    #[test]
+    fn what_follows_two_dashes_is_no_flag_and_the_last_of_a_repeated_flag_counts() {
+        let parsed = line("checkpoint --help").or_else(|_| line("create --help")).unwrap();
+        assert!(parsed.is_set("help"), "without an id");
+        assert_eq!(line("start -- -x").unwrap().operands, ["-x"]);
+        let parsed = line("create -b /a --bundle /b -bundle /c c1").unwrap();
+        assert_eq!(parsed.value("bundle"), Some("/c"));
+        assert!(line("run --keep --keep c1").unwrap().is_set("keep"));
+    }
+
+    #[test]
+    fn a_slip_is_answered_with_what_was_meant() {
+        for (text, meant) in [
+            ("crate c1", "did you mean `nrun create`?"),
+            ("create --bundel /b c1", "did you mean --bundle?"),
+            ("create --pidfile /b c1", "did you mean --pid-file?"),
+        ] {
+            let error = line(text).unwrap_err();
+            assert_eq!(error.hint().as_deref(), Some(meant), "{text}: {error}");
+        }
+        assert_eq!(line("xyzzy").unwrap_err().hint().unwrap(), "`nrun --help` shows the commands");
     }
 
     #[test]
@@ -198,12 +250,14 @@ mod tests {
     #[test]
     fn mistakes_are_named() {
         for (text, message) in [
-            ("crate c1", "unknown command `crate`"),
+            ("crate c1", "No help topic for 'crate'"),
             ("create --bundel /b c1", "flag provided but not defined: --bundel"),
             ("create c1 --bundle", "flag needs an argument: --bundle"),
-            ("create", "`create` got 0 arguments"),
-            ("start a b", "`start` got 2 arguments"),
-            ("delete --force=maybe c1", "invalid value `maybe`"),
+            ("create", "\"create\" requires exactly 1 argument(s)"),
+            ("start a b", "\"start\" requires exactly 1 argument(s)"),
+            ("exec", "\"exec\" requires a minimum of 1 argument(s)"),
+            ("kill a b c", "\"kill\" requires a maximum of 2 argument(s)"),
+            ("delete --force=maybe c1", "invalid boolean value \"maybe\""),
         ] {
             let error = line(text).unwrap_err().to_string();
             assert!(error.contains(message), "{text}: {error}");

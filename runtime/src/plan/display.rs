@@ -1,6 +1,8 @@
 //! How a plan and its steps read: in `nrun plan`, in error messages, and in the golden tests.
 
 use super::Plan;
+use super::hooks::Hook;
+use super::idmap::IdMap;
 use super::net_devices::NetDevice;
 use super::op::{Barrier, Bind, Carrier, Cgroups, HierarchySource, Mount, Op, Step};
 use rustix::mount::MountPropagationFlags as Propagation;
@@ -91,6 +93,9 @@ impl Op {
         match self {
             Op::Wait(Barrier::Maps) => "wait for the id mappings".into(),
             Op::Wait(Barrier::NetDevices) => "wait for the network devices".into(),
+            Op::Wait(Barrier::Hooks) => "wait for the hooks of the runtime".into(),
+            Op::Wait(Barrier::Hooked) => "report that the hooks are done".into(),
+            Op::Hook(hook) => hook_phrase(hook),
             Op::Wait(Barrier::Ready) => "report that everything is ready".into(),
             Op::NamespaceRoot { .. } => "become root of the user namespace".into(),
             Op::JoinCgroup => "enter the cgroup".into(),
@@ -145,6 +150,7 @@ impl Op {
     fn file_system_phrase(&self) -> String {
         match self {
             Op::Root { .. } => "attach the root file system".into(),
+            Op::RootOver => "move the root file system over `/`".into(),
             Op::OpenRoot => "open the container's root".into(),
             Op::Mount(mount) => format!("mount {} on {}", Name(&mount.kind), path(&mount.target)),
             Op::Bind(bind) => format!("bind on {}", path(&bind.target)),
@@ -163,9 +169,15 @@ impl Op {
     /// The details that `nrun plan` shows behind the phrase.
     fn details(&self, plan: &Plan) -> String {
         match self {
-            Op::Root { source, propagation: flags } => {
-                format!(" from {}, {}", source_text(plan, *source), propagation(*flags))
+            Op::Root { source, propagation: flags, at } => {
+                let at = at.as_ref().map(|at| format!(" at {}", Name(&at.path)));
+                let from = source_text(plan, *source);
+                format!(" from {from}, {}{}", propagation(*flags), at.unwrap_or_default())
             }
+            Op::Wait(Barrier::Hooks) => {
+                plan.hooks.iter().map(|hook| format!("\n        {}", hook_text(hook))).collect()
+            }
+            Op::Hook(hook) => hook_text(hook).split_off(hook_phrase(hook).len()),
             Op::Mount(mount) => mount_text(mount),
             Op::Bind(bind) => bind_text(plan, bind),
             Op::Cgroups(cgroups) => cgroups_text(cgroups),
@@ -206,6 +218,17 @@ impl Op {
             _ => String::new(),
         }
     }
+}
+
+/// Which hook it is, as runc says it.
+pub(crate) fn hook_phrase(hook: &Hook) -> String {
+    format!("run the {} hook #{}", hook.kind.name(), hook.index)
+}
+
+fn hook_text(hook: &Hook) -> String {
+    let args: Vec<_> = hook.argv.as_slice().iter().map(|arg| arg.to_string_lossy()).collect();
+    let limit = hook.timeout.map(|limit| format!(", for at most {limit:?}")).unwrap_or_default();
+    format!("{}: {} as `{}`{limit}", hook_phrase(hook), Name(&hook.path), args.join(" "))
 }
 
 fn mount_text(mount: &Mount) -> String {
@@ -272,6 +295,14 @@ fn step_line(f: &mut Formatter<'_>, number: usize, step: &Step, plan: &Plan) -> 
     writeln!(f, "{number:4}  {text}{pointer}")
 }
 
+fn id_map_line(f: &mut Formatter<'_>, kind: &str, map: &IdMap) -> fmt::Result {
+    write!(f, "{kind} map: {}", map.lines.trim_end().replace('\n', ", "))?;
+    match &map.tool {
+        Some(tool) => writeln!(f, " (by `{}`)", tool.display()),
+        None => writeln!(f),
+    }
+}
+
 impl Display for Plan {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         writeln!(f, "container `{}`", self.id)?;
@@ -283,8 +314,8 @@ impl Display for Plan {
             write!(f, "{cgroup}")?;
         }
         if let Some(maps) = &self.id_maps {
-            writeln!(f, "uid map: {}", maps.uid.trim_end().replace('\n', ", "))?;
-            writeln!(f, "gid map: {}", maps.gid.trim_end().replace('\n', ", "))?;
+            id_map_line(f, "uid", &maps.uid)?;
+            id_map_line(f, "gid", &maps.gid)?;
         }
         for device in &self.net_devices {
             let NetDevice { name, new_name, pointer } = device;

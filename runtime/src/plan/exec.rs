@@ -6,7 +6,8 @@ use super::namespaces::Shape;
 use super::op::{Barrier, Op, Step};
 use super::{Error, Plan, attributes, c_string, console, process, seccomp};
 use crate::host::Host;
-use oci_spec::runtime::{Linux, Process};
+use oci_spec::runtime::{Linux, LinuxSeccomp, Process};
+use std::collections::HashMap;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use sys::namespace::Kinds;
@@ -24,10 +25,12 @@ pub struct Options<'a> {
     pub namespaces: Kinds,
     /// The container's root file system on the host.
     pub rootfs: &'a Path,
-    /// The container's own part of its config.json.
+    /// Execution domain and memory policy of the container.
     pub linux: Option<&'a Linux>,
-    /// The caller's supplementary groups are kept.
-    pub keep_groups: bool,
+    /// The container's seccomp profile.
+    pub seccomp: Option<&'a LinuxSeccomp>,
+    /// The container's annotations.
+    pub annotations: &'a HashMap<String, String>,
     /// `--preserve-fds`
     pub preserve_fds: u32,
     /// The container's processes share a session keyring of their own.
@@ -45,8 +48,7 @@ pub fn exec(
 ) -> Result<Plan, crate::error::Error> {
     let mut steps = enter(process, host, options)?;
     let compile = |profile| seccomp::compile(profile, &host.seccomp);
-    let profile = options.linux.and_then(|linux| linux.seccomp().as_ref());
-    let filter = profile.map(compile).transpose()?;
+    let filter = options.seccomp.map(compile).transpose()?;
     // The parent keeps the privileges over the host that the container's user namespace takes away.
     let (by_parent, by_child) = match host.privileged() && options.namespaces.contains(Kinds::USER)
     {
@@ -55,7 +57,9 @@ pub fn exec(
     };
     steps.extend(by_child);
     steps.extend(attributes::execution(options.linux, host)?);
-    let mut privileges = process::privileges(process, host, options.keep_groups, options.at)?;
+    let rights = process::Rights::of(host, options.namespaces.contains(Kinds::USER))
+        .with(Some(options.annotations));
+    let mut privileges = process::privileges(process, &rights, options.at)?;
     if filter.is_some() && !process.no_new_privileges().unwrap_or(false) {
         process::keep_sys_admin(&mut privileges);
     }
@@ -65,13 +69,15 @@ pub fn exec(
     let mut push = |op, pointer: &str| steps.push(Step { op, pointer: pointer.to_owned() });
     push(Op::Wait(Barrier::Ready), "");
     push(Op::CloseFds { first: options.preserve_fds.saturating_add(3) }, "");
+    let mut listener = None;
     if let Some(filter) = filter {
+        listener = filter.listener;
         push(Op::Seccomp { program: filter.program, flags: filter.flags }, "/linux/seccomp");
     }
     steps.push(process::exec(process, options.at)?);
     Ok(Plan {
         id: options.id.to_owned(),
-        warnings: process::warnings(process, host, options.document, options.at),
+        warnings: process::warnings(process, &rights, options.document, options.at),
         document: options.document,
         namespaces: options.namespaces,
         shape: Shape {
@@ -83,6 +89,9 @@ pub fn exec(
         by_parent: Vec::new(),
         scheduled_by_parent: by_parent,
         net_devices: Vec::new(),
+        hooks: Vec::new(),
+        hook_outputs: [None, None],
+        listener,
         sources: Vec::new(),
         steps,
     })

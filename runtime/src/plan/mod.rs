@@ -8,6 +8,7 @@ pub mod attributes;
 pub mod devices;
 mod display;
 pub mod exec;
+pub mod hooks;
 pub mod idmap;
 pub mod mounts;
 pub mod namespaces;
@@ -24,7 +25,9 @@ mod tests;
 
 use crate::cgroup::{self, CgroupPlan};
 use crate::host::Host;
+use crate::rootless;
 use bundle::Checked;
+use hooks::Hook;
 use idmap::IdMaps;
 use mounts::CgroupView;
 use namespaces::{Namespaces, Shape};
@@ -35,6 +38,7 @@ use rustix::mount::MountPropagationFlags as Propagation;
 use std::collections::HashMap;
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 use sys::beneath::Target;
 use sys::namespace::Kinds;
 
@@ -69,6 +73,8 @@ pub struct Options {
     pub await_start: bool,
     /// Which program manages cgroups.
     pub cgroup_manager: cgroup::Manager,
+    /// `--rootless`
+    pub rootless_cgroups: rootless::Cgroups,
 }
 
 /// Everything that is done to make a container.
@@ -95,6 +101,12 @@ pub struct Plan {
     pub scheduled_by_parent: Vec<Step>,
     /// What the parent moves into the network namespace at [`Barrier::NetDevices`].
     pub net_devices: Vec<NetDevice>,
+    /// Hooks that the parent runs at [`Barrier::Hooks`].
+    pub hooks: Vec<Hook>,
+    /// Where hooks write, standard output first; `None` is kept for the error message.
+    pub hook_outputs: [Option<PathBuf>; 2],
+    /// Who decides on system calls, where the profile leaves it to somebody.
+    pub listener: Option<seccomp::Listener>,
     /// Bind sources, opened by the parent before the clone.
     pub sources: Vec<Source>,
     /// What the child does, in order.
@@ -122,6 +134,10 @@ pub fn create(
     let new_user = namespaces.new.contains(Kinds::USER);
     let in_user_namespace = namespaces.all().contains(Kinds::USER);
     let cgroup = plan_cgroup(linux, host, options)?;
+    let id_maps = linux.filter(|_| new_user).map(|linux| idmap::plan(linux, host)).transpose()?;
+    if id_maps.as_ref().is_some_and(|maps| maps.deny_setgroups) {
+        refuse_groups(process)?;
+    }
     let mut builder = Builder {
         checked,
         process,
@@ -129,16 +145,26 @@ pub fn create(
         options,
         linux,
         has_mounts: namespaces.all().contains(Kinds::MOUNT),
-        carrier: if host.privileged() { Carrier::Tree } else { Carrier::Path },
+        carrier: if host.privileged() || host.rootless.clones_mounts {
+            Carrier::Tree
+        } else {
+            Carrier::Path
+        },
         shape: namespaces::shape(&namespaces, offsets.is_some()),
         offsets,
         new_user,
         in_user_namespace,
-        stays_dumpable: in_user_namespace && (offsets.is_some() || !host.privileged()),
+        stays_dumpable: if host.privileged() {
+            in_user_namespace && offsets.is_some()
+        } else {
+            new_user || offsets.is_some()
+        },
         namespaces,
         by_parent: Vec::new(),
         scheduled_by_parent: Vec::new(),
         net_devices: net_devices::plan(linux, host)?,
+        hooks: Vec::new(),
+        listener: None,
         sources: Vec::new(),
         steps: Vec::with_capacity(64),
     };
@@ -146,23 +172,30 @@ pub fn create(
     builder.configure_namespaces()?;
     builder.file_systems(&cgroup)?;
     builder.process()?;
-    let maps = |linux: &Linux| {
-        idmap::plan(linux.uid_mappings().as_deref(), linux.gid_mappings().as_deref(), host)
-    };
+    let rights = process::Rights::of(host, in_user_namespace);
+    let warnings = process::warnings(process, &rights, "config.json", "/process");
     Ok(Plan {
         id: options.id.clone(),
-        warnings: process::warnings(process, host, "config.json", "/process"),
+        warnings,
         document: "config.json",
         namespaces: builder.namespaces.all(),
         shape: builder.shape,
         cgroup: Some(cgroup),
-        id_maps: linux.filter(|_| new_user).map(maps),
+        id_maps,
         by_parent: builder.by_parent,
         scheduled_by_parent: builder.scheduled_by_parent,
         net_devices: builder.net_devices,
+        hooks: builder.hooks,
+        hook_outputs: hooks::outputs(spec.annotations().as_ref())?,
+        listener: builder.listener,
         sources: builder.sources,
         steps: builder.steps,
     })
+}
+
+/// Whether there is nothing in a config.json that this version cannot do on any host.
+pub fn can(spec: &Spec) -> bool {
+    unsupported::refuse(spec).is_ok()
 }
 
 fn plan_cgroup(
@@ -179,8 +212,27 @@ fn plan_cgroup(
     cgroup::plan(
         &request,
         &host.cgroup,
-        &cgroup::Options { manager: options.cgroup_manager, rootless: !host.privileged() },
+        &cgroup::Options {
+            manager: options.cgroup_manager,
+            rootless: match options.rootless_cgroups {
+                rootless::Cgroups::Auto => !host.privileged(),
+                rootless::Cgroups::Lenient => true,
+                rootless::Cgroups::Strict => false,
+            },
+            delegated: (!host.privileged()).then_some(&host.rootless.cgroups),
+        },
     )
+}
+
+/// Refused before anything is made, because setgroups(2) is going to be denied (runc's words).
+fn refuse_groups(process: &Process) -> Result<(), Error> {
+    if process.user().additional_gids().as_deref().unwrap_or_default().is_empty() {
+        return Ok(());
+    }
+    Err(Error::new(
+        "/process/user/additionalGids",
+        "cannot set any additional groups in a rootless container whose only group is the caller's own",
+    ))
 }
 
 /// The plan while it is being made: each method adds its steps after those of the one before.
@@ -204,6 +256,8 @@ struct Builder<'a> {
     by_parent: Vec<Step>,
     scheduled_by_parent: Vec<Step>,
     net_devices: Vec<NetDevice>,
+    hooks: Vec<Hook>,
+    listener: Option<seccomp::Listener>,
     sources: Vec<Source>,
     steps: Vec<Step>,
 }
@@ -221,7 +275,8 @@ impl Builder<'_> {
     /// cgroup of whoever makes it. Joined namespaces before those that are to belong to a joined user namespace.
     fn enter_namespaces(&mut self) -> Result<(), Error> {
         // Out of reach of tracers before anybody in a joined pid namespace can see us.
-        if !self.stays_dumpable {
+        let hidden = !self.stays_dumpable;
+        if hidden && self.host.privileged() {
             self.push(Op::NotDumpable, "");
         }
         // The cgroup is entered by the first process, while it still has the host's privileges.
@@ -229,12 +284,14 @@ impl Builder<'_> {
         self.steps.push(attributes::any_processor());
         let labels = attributes::labels(self.process, self.host, "/process")?;
         self.steps.extend(labels);
-        if self.in_user_namespace && !self.new_user && self.host.privileged() {
-            // For the same reason: a joined user namespace takes away the right to raise a limit.
+        if self.limits_come_first() {
             let limits = self.limits();
             self.steps.extend(limits);
         }
-        let joins = namespaces::join(&self.namespaces, self.host.privileged());
+        if hidden && !self.host.privileged() {
+            self.push(Op::NotDumpable, "");
+        }
+        let joins = namespaces::join(&self.namespaces, self.host.administers());
         self.steps.extend(joins);
         if let Some(namespaces) = self.shape.stage {
             self.push(Op::Fork { namespaces }, "/linux/namespaces");
@@ -278,7 +335,7 @@ impl Builder<'_> {
             // The child has lost the privilege to raise a hard limit or lower its score.
             let limits = self.limits();
             self.by_parent.extend(limits);
-        } else if !self.in_user_namespace || !self.host.privileged() {
+        } else if !self.limits_come_first() {
             let limits = self.limits();
             self.steps.extend(limits);
         }
@@ -289,6 +346,12 @@ impl Builder<'_> {
         // Modes of nodes and directories are given in full; the container's own umask is set at the end.
         self.push(Op::Umask(0), "");
         Ok(())
+    }
+
+    /// A user namespace that is joined takes away the right to raise a limit; and but for the host's root, nobody can write to the /proc
+    /// entry of a process that is hidden, be it its own.
+    fn limits_come_first(&self) -> bool {
+        !self.new_user && (self.in_user_namespace || !self.host.privileged())
     }
 
     /// Limits and the score of the out-of-memory killer.
@@ -309,6 +372,7 @@ impl Builder<'_> {
         let listed = self.spec().mounts().as_deref().unwrap_or_default();
         if !self.has_mounts {
             self.refuse_without_mount_namespace(listed.is_empty())?;
+            self.create_hooks()?;
             self.push(Op::Chroot { path: root }, "/root/path");
             return Ok(());
         }
@@ -320,6 +384,8 @@ impl Builder<'_> {
                 "/linux/rootfsPropagation",
             );
         }
+        let at = hooks::root_path(self.spec(), &root)?;
+        let moves = at.is_some();
         self.sources.push(Source {
             path: root,
             recursive: true,
@@ -335,7 +401,7 @@ impl Builder<'_> {
         };
         let inherited = inherited.bits().into();
         self.push(
-            Op::Root { source: self.sources.len() - 1, propagation: inherited },
+            Op::Root { source: self.sources.len() - 1, propagation: inherited, at },
             "/root/path",
         );
         self.mounts(cgroup, propagation)?;
@@ -344,6 +410,10 @@ impl Builder<'_> {
             .map_err(|_| Error::new("/process/cwd", "contains a NUL byte"))?;
         if cwd.path() != c"." {
             self.push(Op::Directory { target: cwd }, "/process/cwd");
+        }
+        self.create_hooks()?;
+        if moves {
+            self.push(Op::RootOver, "/root/path");
         }
         if self.process.terminal().unwrap_or(false) {
             // After devpts is mounted, and while the root fd still shows the container's tree alone.
@@ -390,7 +460,7 @@ impl Builder<'_> {
     }
 
     fn mounts(&mut self, cgroup: &CgroupPlan, propagation: Propagation) -> Result<(), Error> {
-        let views: Vec<CgroupView> = cgroup_views(cgroup);
+        let views: Vec<CgroupView> = cgroup_views(cgroup, &self.host.cgroup);
         let context = mounts::Context {
             bundle: &self.checked.bundle,
             carrier: self.carrier,
@@ -415,7 +485,8 @@ impl Builder<'_> {
         if bound {
             return Ok(());
         }
-        let bind = self.in_user_namespace.then_some(self.carrier);
+        let nested = self.in_user_namespace || self.host.in_user_namespace;
+        let bind = nested.then_some(self.carrier);
         let devices = self.linux.and_then(|linux| linux.devices().as_deref()).unwrap_or_default();
         let steps = devices::plan(devices, bind, &mut self.sources)?;
         self.steps.extend(steps);
@@ -453,7 +524,11 @@ impl Builder<'_> {
             self.push(Op::Keyring(name), "");
         }
         let filter = match self.linux.and_then(|linux| linux.seccomp().as_ref()) {
-            Some(profile) => Some(seccomp::compile(profile, &self.host.seccomp)?),
+            Some(profile) => {
+                let annotations = self.spec().annotations().as_ref();
+                let profile = seccomp::with_receiver(profile, annotations);
+                Some(seccomp::compile(&profile, &self.host.seccomp)?)
+            }
             None => None,
         };
         let no_new_privileges = self.process.no_new_privileges().unwrap_or(false);
@@ -465,8 +540,9 @@ impl Builder<'_> {
         }
         let execution = attributes::execution(self.linux, self.host)?;
         self.steps.extend(execution);
-        let keep_groups = process::keeps_groups(self.spec().annotations().as_ref());
-        let mut steps = process::privileges(self.process, self.host, keep_groups, "/process")?;
+        let rights = process::Rights::of(self.host, self.in_user_namespace)
+            .with(self.spec().annotations().as_ref());
+        let mut steps = process::privileges(self.process, &rights, "/process")?;
         if filter.is_some() && !no_new_privileges {
             process::keep_sys_admin(&mut steps);
         }
@@ -478,9 +554,11 @@ impl Builder<'_> {
         if self.options.await_start {
             self.push(Op::AwaitStart, "");
         }
+        self.start_hooks()?;
         self.steps.extend(process::last_rlimit(self.process, "/process"));
         self.push(Op::CloseFds { first: self.options.preserve_fds.saturating_add(3) }, "");
         if let Some(filter) = filter {
+            self.listener = filter.listener;
             // Last, so that the filter need not allow anything that only the runtime does.
             self.push(
                 Op::Seccomp { program: filter.program, flags: filter.flags },
@@ -533,23 +611,36 @@ fn bind_propagation(root: Propagation) -> Propagation {
     Propagation::PRIVATE | Propagation::REC
 }
 
-/// How the container's cgroups are shown under /sys/fs/cgroup.
-fn cgroup_views(cgroup: &CgroupPlan) -> Vec<CgroupView> {
+/// How the container's cgroups are shown under /sys/fs/cgroup. In a hierarchy where it has none of its own, it is in the caller's.
+fn cgroup_views(cgroup: &CgroupPlan, layout: &cgroup::Layout) -> Vec<CgroupView> {
     let root = std::path::Path::new("/sys/fs/cgroup");
-    let view = |member: &cgroup::Member| CgroupView {
-        name: member
-            .mount
+    let view = |mount: &std::path::Path, controllers: &[String], path| CgroupView {
+        name: mount
             .strip_prefix(root)
             .ok()
             .filter(|name| !name.as_os_str().is_empty())
             .map(|name| name.to_string_lossy().into_owned()),
-        controllers: match member.version {
-            cgroup::Version::V1 => member.controllers.clone(),
-            cgroup::Version::V2 => Vec::new(),
-        },
-        path: member.directory(),
+        controllers: controllers.to_vec(),
+        path,
     };
-    cgroup.members.iter().map(view).collect()
+    let mut views: Vec<CgroupView> = cgroup
+        .members
+        .iter()
+        .map(|member| match member.version {
+            cgroup::Version::V1 => view(&member.mount, &member.controllers, member.directory()),
+            cgroup::Version::V2 => view(&member.mount, &[], member.directory()),
+        })
+        .collect();
+    let is_member = |mount: &std::path::Path| {
+        cgroup.members.iter().any(|member| member.mount.as_path() == mount)
+    };
+    for hierarchy in layout.hierarchies().iter().filter(|one| !is_member(&one.mount)) {
+        views.push(view(&hierarchy.mount, &hierarchy.controllers, hierarchy.own_directory()));
+    }
+    if let Some(unified) = layout.unified().filter(|one| !is_member(&one.mount)) {
+        views.push(view(&unified.mount, &[], unified.own_directory()));
+    }
+    views
 }
 
 /// A string for the kernel.

@@ -5,6 +5,7 @@
 //! operation needs is in it, ready for the kernel: nothing is parsed, formatted or allocated after the clone.
 
 use super::attributes::Attribute;
+use super::hooks::Hook;
 use std::ffi::CString;
 use sys::beneath::Target;
 use sys::exec::CStringArray;
@@ -27,8 +28,12 @@ pub enum Barrier {
     Maps,
     /// The parent moves network devices into the container's network namespace.
     NetDevices,
+    /// Everything is mounted: the parent runs the hooks `prestart` and `createRuntime`.
+    Hooks,
     /// Everything is set up and the executable was found: the parent commits the container's state.
     Ready,
+    /// The `startContainer` hooks are done: whoever starts the container is told so.
+    Hooked,
 }
 
 /// A step of the child. The order in which they may follow each other is documented in [`crate::plan`].
@@ -81,7 +86,13 @@ pub enum Op {
         source: usize,
         /// `MS_*` propagation bits that its mounts get before they are attached.
         propagation: u64,
+        /// Attach it there and not over `/`, until the hooks that look for it are done.
+        at: Option<RootPath>,
     },
+    /// Move the root over `/`, from where hooks found it.
+    RootOver,
+    /// Run a hook and wait for it.
+    Hook(Box<Hook>),
     /// Open the root of the mount namespace that was joined (`exec`).
     OpenRoot,
     /// Mount a new file system.
@@ -172,8 +183,10 @@ pub enum Op {
         uid: u32,
         /// Group id.
         gid: u32,
-        /// Supplementary groups; `None` where setgroups(2) is denied (rootless, a mapping of one id).
+        /// Supplementary groups; `None` keeps the caller's.
         groups: Option<Vec<u32>>,
+        /// setgroups(2) may be denied in the user namespace: without groups to set, those of the caller stay then.
+        may_be_denied: bool,
     },
     /// Give our standard streams to the container's user, who could not open /dev/stdout otherwise.
     StandardStreams {
@@ -221,6 +234,15 @@ pub enum Op {
         /// Its environment.
         env: CStringArray,
     },
+}
+
+/// The root file system by its path on the host.
+#[derive(Clone, Debug)]
+pub struct RootPath {
+    /// The path.
+    pub path: CString,
+    /// The path and every directory above it, to `/`: one of them is where the mount is that the root is attached on.
+    pub above: Vec<CString>,
 }
 
 /// A new file system and where it goes.

@@ -19,32 +19,56 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 /// The umask of a container that does not ask for one: runc's.
 const DEFAULT_UMASK: u32 = 0o022;
 
+/// Every capability of Linux 5.9 and later: the first process in a user namespace has them all (user_namespaces(7)).
+const ALL_CAPABILITIES: u64 = (1 << 41) - 1;
+
+/// What the process is made from: the rights of whoever sets it up, at the moment when it gives them up.
+#[derive(Clone, Copy, Debug)]
+pub struct Rights {
+    capabilities: u64,
+    /// A user namespace whose mapping was written by an ordinary user denies setgroups(2), and so do those in it.
+    setgroups_may_be_denied: bool,
+    /// The caller's supplementary groups stay.
+    keep_groups: bool,
+}
+
+impl Rights {
+    /// The caller's own, or those of a user namespace that is entered before.
+    pub fn of(host: &Host, enters_user_namespace: bool) -> Rights {
+        Rights {
+            capabilities: if enters_user_namespace { ALL_CAPABILITIES } else { host.capabilities },
+            setgroups_may_be_denied: enters_user_namespace || !host.privileged(),
+            keep_groups: false,
+        }
+    }
+
+    /// The same, with what the annotations say of the caller's groups.
+    pub fn with(self, annotations: Option<&HashMap<String, String>>) -> Rights {
+        Rights { keep_groups: keeps_groups(annotations), ..self }
+    }
+}
+
 /// The steps that give up privilege, in the order that keeps the right to take the next one:
 /// the bounding set while CAP_SETPCAP is there, ids while CAP_SETUID and CAP_SETGID are, the other sets last.
 ///
 /// # Errors
 /// For strings with NUL bytes, naming their place.
-pub fn privileges(
-    process: &Process,
-    host: &Host,
-    keep_groups: bool,
-    at: &str,
-) -> Result<Vec<Step>, Error> {
+pub fn privileges(process: &Process, rights: &Rights, at: &str) -> Result<Vec<Step>, Error> {
     let step = |op, field: &str| Step { op, pointer: format!("{at}/{field}") };
     let mut steps = Vec::with_capacity(8);
     if process.no_new_privileges().unwrap_or(false) {
         steps.push(step(Op::NoNewPrivileges, "noNewPrivileges"));
     }
-    let sets = capabilities(process.capabilities().as_ref(), host);
+    let sets = capabilities(process.capabilities().as_ref(), rights.capabilities);
     steps.push(step(Op::Bounding(sets.bounding), "capabilities/bounding"));
     let user = process.user();
     if user.uid() != 0 {
         steps.push(step(Op::StandardStreams { uid: user.uid() }, "user/uid"));
     }
     let groups = user.additional_gids().clone().unwrap_or_default();
-    // Without privilege the mapping of groups was written with setgroups(2) denied (user_namespaces(7)).
-    let groups = if host.privileged() && !keep_groups { Some(groups) } else { None };
-    steps.push(step(Op::User { uid: user.uid(), gid: user.gid(), groups }, "user"));
+    let groups = (!rights.keep_groups).then_some(groups);
+    let may_be_denied = rights.setgroups_may_be_denied;
+    steps.push(step(Op::User { uid: user.uid(), gid: user.gid(), groups, may_be_denied }, "user"));
     steps.push(step(Op::Capabilities(sets.process), "capabilities"));
     let umask = user.umask().unwrap_or(DEFAULT_UMASK);
     steps.push(step(Op::Umask(umask), "user/umask"));
@@ -58,7 +82,7 @@ pub fn privileges(
 }
 
 /// crun's annotation: the caller's supplementary groups are kept, and none are added, unless it is `0`.
-pub fn keeps_groups(annotations: Option<&HashMap<String, String>>) -> bool {
+fn keeps_groups(annotations: Option<&HashMap<String, String>>) -> bool {
     let value = annotations.and_then(|map| map.get("run.oci.keep_original_groups"));
     value.is_some_and(|value| value != "0")
 }
@@ -129,11 +153,10 @@ struct Sets {
 ///
 /// CAP_SYS_ADMIN stays effective until the exec where it is needed to install the seccomp filter last. That gives the
 /// container nothing: execve(2) computes the new sets from the inheritable, bounding and ambient ones alone.
-fn capabilities(wanted: Option<&LinuxCapabilities>, host: &Host) -> Sets {
+fn capabilities(wanted: Option<&LinuxCapabilities>, available: u64) -> Sets {
     let Some(wanted) = wanted else {
         return Sets { bounding: 0, process: Capabilities::default() };
     };
-    let available = host.capabilities;
     let mask = |set: &Option<HashSet<Capability>>| set.as_ref().map_or(0, mask) & available;
     let (bounding, permitted) = (mask(wanted.bounding()), mask(wanted.permitted()));
     let inheritable = mask(wanted.inheritable());
@@ -149,9 +172,9 @@ fn capabilities(wanted: Option<&LinuxCapabilities>, host: &Host) -> Sets {
 
 /// Capabilities that are asked for and not given: "Any value which … cannot be granted otherwise MUST be logged as a warning"
 /// (config.md, Linux process). Those that nobody knows were found when the file was read.
-pub fn warnings(process: &Process, host: &Host, document: &str, at: &str) -> Vec<String> {
+pub fn warnings(process: &Process, rights: &Rights, document: &str, at: &str) -> Vec<String> {
     let Some(wanted) = process.capabilities() else { return Vec::new() };
-    let given = capabilities(Some(wanted), host);
+    let given = capabilities(Some(wanted), rights.capabilities);
     let sets = [
         ("bounding", wanted.bounding(), given.bounding),
         ("effective", wanted.effective(), given.process.effective),
@@ -163,9 +186,9 @@ pub fn warnings(process: &Process, host: &Host, document: &str, at: &str) -> Vec
     for (set, wanted, given) in sets {
         let missing = wanted.as_ref().map_or(0, mask) & !given;
         for (missing, why) in [
-            (missing & !host.capabilities, "which nrun does not have itself"),
+            (missing & !rights.capabilities, "which nrun does not have itself"),
             (
-                missing & host.capabilities,
+                missing & rights.capabilities,
                 "which must be in `permitted`, and for `ambient` in `inheritable` too",
             ),
         ] {
@@ -261,6 +284,10 @@ mod tests {
         serde_json::from_value(value).unwrap()
     }
 
+    fn rights() -> Rights {
+        Rights::of(&Host::for_tests(), false)
+    }
+
     fn candidates(json: &str) -> Vec<String> {
         match find_executable(&process(json), "/process").unwrap().op {
             Op::FindExecutable { candidates, .. } => {
@@ -284,10 +311,9 @@ mod tests {
 
     #[test]
     fn sets_are_cut_down_to_what_the_caller_has() {
-        let host = Host { capabilities: 0b10_0001, ..Host::for_tests() };
         let json = r#"{"bounding": ["CAP_CHOWN", "CAP_KILL", "CAP_SYS_ADMIN"], "permitted": ["CAP_CHOWN", "CAP_KILL"],
             "effective": ["CAP_CHOWN", "CAP_SYS_ADMIN"], "ambient": ["CAP_KILL"], "inheritable": []}"#;
-        let sets = capabilities(Some(&serde_json::from_str(json).unwrap()), &host);
+        let sets = capabilities(Some(&serde_json::from_str(json).unwrap()), 0b10_0001);
         assert_eq!(sets.bounding, 0b10_0001);
         assert_eq!(sets.process.effective, 0b1, "effective is within permitted");
         assert_eq!(sets.process.ambient, 0, "ambient is within inheritable");
@@ -298,13 +324,13 @@ mod tests {
         let host = Host { capabilities: 0b10_0001, ..Host::for_tests() };
         let json = r#"{"args": ["x"], "capabilities": {"bounding": ["CAP_CHOWN", "CAP_SYS_ADMIN", "CAP_NET_RAW"],
             "permitted": ["CAP_CHOWN"], "effective": ["CAP_CHOWN"], "ambient": ["CAP_CHOWN"]}}"#;
-        let told = warnings(&process(json), &host, "config.json", "/process");
+        let told = warnings(&process(json), &Rights::of(&host, false), "config.json", "/process");
         let wanted = [
             "config.json /process/capabilities/bounding: leaves out CAP_NET_RAW, CAP_SYS_ADMIN, which nrun does not have itself",
             "config.json /process/capabilities/ambient: leaves out CAP_CHOWN, which must be in `permitted`, and for `ambient` in `inheritable` too",
         ];
         assert_eq!(told, wanted);
-        let all = Host::for_tests();
+        let all = rights();
         assert!(
             warnings(
                 &process(r#"{"args": ["x"], "capabilities": {"bounding": ["CAP_KILL"]}}"#),
@@ -337,14 +363,12 @@ mod tests {
 
     #[test]
     fn a_process_without_capabilities_has_none() {
-        assert_eq!(capabilities(None, &Host::for_tests()).bounding, 0);
+        assert_eq!(capabilities(None, ALL_CAPABILITIES).bounding, 0);
     }
 
     #[test]
     fn the_bounding_set_is_dropped_before_the_ids_and_the_ids_before_the_sets() {
-        let steps =
-            privileges(&process(r#"{"args": ["x"]}"#), &Host::for_tests(), false, "/process")
-                .unwrap();
+        let steps = privileges(&process(r#"{"args": ["x"]}"#), &rights(), "/process").unwrap();
         let place =
             |wanted: fn(&Op) -> bool| steps.iter().position(|step| wanted(&step.op)).unwrap();
         let bounding = place(|op| matches!(op, Op::Bounding(_)));

@@ -3,6 +3,7 @@
 //! `UPDATE_GOLDEN=1 cargo nextest run -p nrun golden` writes the expected texts anew; the difference is for review.
 
 use super::attributes::Attribute;
+use super::hooks::Kind;
 use super::op::{Barrier, Op, Step};
 use super::{Options, Plan};
 use crate::cgroup::{Hierarchy, Layout, Unified};
@@ -130,6 +131,153 @@ fn golden_terminal_binds_sysctls_and_a_read_only_root() {
             "options": ["rbind", "ro", "nosuid", "rnoexec", "rslave"]}));
     };
     golden("terminal-and-binds", &plan(&hybrid(), &options(), edit).unwrap());
+}
+
+/// An ordinary user without anything that was delegated, and the container of `spec --rootless`.
+fn user() -> Host {
+    Host { uid: 1000, gid: 1000, capabilities: 0, ..hybrid() }
+}
+
+fn rootless_config(config: &mut Value) {
+    let options = bundle::generate::Options { rootless: Some((1000, 1000)), ..Default::default() };
+    let text = bundle::generate::to_json(&bundle::generate::spec(options));
+    *config = serde_json::from_str(&text).expect("a generated config.json");
+    config["process"]["terminal"] = json!(false);
+}
+
+#[test]
+fn golden_rootless_without_delegation() {
+    golden("rootless", &plan(&user(), &options(), rootless_config).unwrap());
+}
+
+#[test]
+fn golden_rootless_with_subordinate_ids_and_a_delegated_cgroup() {
+    let mut host = Host { cgroup: unified().cgroup, ..user() };
+    if let Layout::Unified(unified) = &mut host.cgroup {
+        unified.own = "/user.slice/user-1000.slice/user@1000.service/app.slice/shell.scope".into();
+    }
+    host.rootless.cgroups = vec!["/sys/fs/cgroup".into()];
+    host.rootless.newuidmap = Some("/usr/bin/newuidmap".into());
+    host.rootless.newgidmap = Some("/usr/bin/newgidmap".into());
+    let edit = |config: &mut Value| {
+        rootless_config(config);
+        let mapping = json!([{"containerID": 0, "hostID": 1000, "size": 1},
+            {"containerID": 1, "hostID": 100_000, "size": 65_536}]);
+        config["linux"]["uidMappings"] = mapping.clone();
+        config["linux"]["gidMappings"] = mapping;
+        config["process"]["user"] = json!({"uid": 5, "gid": 5, "additionalGids": [7]});
+        config["linux"]["resources"]["pids"] = json!({"limit": 32});
+    };
+    golden("rootless-delegated", &plan(&host, &options(), edit).unwrap());
+}
+
+#[test]
+fn golden_root_of_a_user_namespace() {
+    let host = Host { in_user_namespace: true, ..hybrid() };
+    golden("nested-root", &plan(&host, &options(), |_| {}).unwrap());
+}
+
+#[test]
+fn groups_that_cannot_be_set_are_refused_before_anything_is_made() {
+    let edit = |config: &mut Value| {
+        rootless_config(config);
+        config["process"]["user"]["additionalGids"] = json!([0]);
+    };
+    let error = plan(&user(), &options(), edit).unwrap_err().to_string();
+    assert!(error.starts_with("config.json /process/user/additionalGids: "), "{error}");
+}
+
+#[test]
+fn a_strict_caller_does_not_go_without_cgroups() {
+    let strict = Options { rootless_cgroups: crate::rootless::Cgroups::Strict, ..options() };
+    let members = |options: &Options| {
+        let plan = plan(&user(), options, rootless_config).unwrap();
+        plan.cgroup.map_or(0, |cgroup| cgroup.members.len())
+    };
+    assert_eq!(members(&options()), 0);
+    assert!(members(&strict) > 0);
+}
+
+#[test]
+fn a_user_is_hidden_before_it_enters_somebody_elses_namespaces_and_after_its_limits() {
+    let edit = |config: &mut Value| {
+        rootless_config(config);
+        config["linux"].as_object_mut().unwrap().retain(|key, _| !key.ends_with("Mappings"));
+        config["process"]["oomScoreAdj"] = json!(7);
+        for namespace in config["linux"]["namespaces"].as_array_mut().unwrap() {
+            if namespace["type"] == "user" || namespace["type"] == "pid" {
+                namespace["path"] = json!("/proc/7/ns/x");
+            }
+        }
+    };
+    let plan = plan(&user(), &options(), edit).unwrap();
+    let hidden = place(&plan, |op| matches!(op, Op::NotDumpable));
+    assert!(last(&plan, |op| matches!(op, Op::WriteProc { .. })) < hidden);
+    assert!(hidden < place(&plan, |op| matches!(op, Op::JoinNamespace { .. })));
+    assert!(plan.by_parent.is_empty());
+}
+
+/// Every kind of hook, and a profile that asks an agent.
+fn hooked(config: &mut Value) {
+    let hook =
+        |path: &str| json!([{"path": path}, {"path": path, "args": ["x", "y"], "timeout": 3}]);
+    config["hooks"] = json!({
+        "prestart": hook("/host/prestart"), "createRuntime": hook("/host/create-runtime"),
+        "createContainer": hook("/host/create-container"), "startContainer": hook("/bin/start"),
+        "poststart": hook("/host/poststart"), "poststop": hook("/host/poststop"),
+    });
+    config["process"]["terminal"] = json!(true);
+    config["linux"]["seccomp"] = json!({"defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_X86_64"],
+        "listenerPath": "/run/agent", "flags": ["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"],
+        "syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"}]});
+}
+
+#[test]
+fn golden_hooks_and_an_agent() {
+    golden("hooks", &plan(&hybrid(), &options(), hooked).unwrap());
+}
+
+#[test]
+fn hooks_of_the_create_phase_come_after_the_last_mount_and_before_the_terminal_and_the_pivot() {
+    let plan = plan(&hybrid(), &options(), hooked).unwrap();
+    let parents = place(&plan, |op| matches!(op, Op::Wait(Barrier::Hooks)));
+    let is_of = |op: &Op, kind| matches!(op, Op::Hook(hook) if hook.kind == kind);
+    let own = place(&plan, |op| is_of(op, Kind::CreateContainer));
+    let over = place(&plan, |op| matches!(op, Op::RootOver));
+    assert!(last(&plan, |op| matches!(op, Op::Mount(_) | Op::Device(_))) < parents);
+    assert!(parents < own && last(&plan, |op| is_of(op, Kind::CreateContainer)) < over);
+    assert!(over < place(&plan, |op| matches!(op, Op::Console(_))));
+    assert!(over < place(&plan, |op| matches!(op, Op::Pivot { .. })));
+}
+
+#[test]
+fn hooks_of_the_start_phase_have_the_program_s_ids_and_come_before_nothing_but_its_last_steps() {
+    let plan = plan(&hybrid(), &options(), hooked).unwrap();
+    let is_start = |op: &Op| matches!(op, Op::Hook(hook) if hook.kind == Kind::StartContainer);
+    assert!(place(&plan, |op| matches!(op, Op::AwaitStart)) < place(&plan, is_start));
+    assert!(last(&plan, |op| matches!(op, Op::Capabilities(_))) < place(&plan, is_start));
+    let after = &plan.steps[last(&plan, is_start) + 1..];
+    let [told, close, seccomp, exec] = after else { panic!("{plan}") };
+    assert!(matches!(told.op, Op::Wait(Barrier::Hooked)));
+    assert!(matches!(close.op, Op::CloseFds { .. }));
+    assert!(matches!(seccomp.op, Op::Seccomp { .. }));
+    assert!(matches!(exec.op, Op::Exec { .. }));
+}
+
+#[test]
+fn without_early_hooks_the_root_goes_over_the_host_s_at_once() {
+    let only = |kind: &str| {
+        let edit = |config: &mut Value| config["hooks"][kind] = json!([{"path": "/x"}]);
+        let plan = plan(&hybrid(), &options(), edit).unwrap();
+        let moved = plan.steps.iter().any(|step| matches!(step.op, Op::RootOver));
+        (moved, plan.steps.iter().any(|step| matches!(&step.op, Op::Root { at: Some(_), .. })))
+    };
+    for kind in ["prestart", "createRuntime", "createContainer"] {
+        assert_eq!(only(kind), (true, true), "{kind}");
+    }
+    for kind in ["startContainer", "poststart", "poststop"] {
+        assert_eq!(only(kind), (false, false), "{kind}");
+    }
 }
 
 /// The place of the first step that is wanted.
@@ -373,6 +521,9 @@ fn what_the_host_does_not_have_is_refused_by_name() {
             merge(config, &wanted);
             if host.uid != 0 {
                 add_user_namespace(config);
+                let own = json!([{"containerID": 0, "hostID": 1000, "size": 1}]);
+                config["linux"]["uidMappings"] = own.clone();
+                config["linux"]["gidMappings"] = own;
             }
         };
         let error = plan(host, &options(), edit).unwrap_err().to_string();
@@ -382,10 +533,7 @@ fn what_the_host_does_not_have_is_refused_by_name() {
 
 #[test]
 fn what_cannot_be_done_is_refused_by_name() {
-    let refused = [
-        ("/hooks/poststop", json!({"hooks": {"poststop": [{"path": "/bin/true"}]}})),
-        ("/linux/intelRdt", json!({"linux": {"intelRdt": {"closID": "class"}}})),
-    ];
+    let refused = [("/linux/intelRdt", json!({"linux": {"intelRdt": {"closID": "class"}}}))];
     for (pointer, wanted) in refused {
         let edit = |config: &mut Value| merge(config, &wanted);
         let error = plan(&hybrid(), &options(), edit).unwrap_err().to_string();

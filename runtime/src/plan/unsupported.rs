@@ -21,25 +21,9 @@ fn asked(spec: &Spec) -> Vec<(&'static str, &'static str)> {
         }
     };
     let set = |text: &Option<String>| text.as_deref().is_some_and(|text| !text.is_empty());
-    if let Some(hooks) = spec.hooks() {
-        let lists = [
-            (hooks.prestart(), "/hooks/prestart"),
-            (hooks.create_runtime(), "/hooks/createRuntime"),
-            (hooks.create_container(), "/hooks/createContainer"),
-            (hooks.start_container(), "/hooks/startContainer"),
-            (hooks.poststart(), "/hooks/poststart"),
-            (hooks.poststop(), "/hooks/poststop"),
-        ];
-        for (list, pointer) in lists {
-            note(list.as_ref().is_some_and(|list| !list.is_empty()), pointer, "asks for hooks");
-        }
-    }
     if let Some(linux) = spec.linux() {
         note(set(linux.mount_label()), "/linux/mountLabel", "asks for a mount label");
         note(linux.intel_rdt().is_some(), "/linux/intelRdt", "asks for cache allocation");
-        let listener =
-            linux.seccomp().as_ref().and_then(|profile| profile.listener_path().as_ref());
-        note(listener.is_some(), "/linux/seccomp/listenerPath", "asks for user notification");
     }
     asked
 }

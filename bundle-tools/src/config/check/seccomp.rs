@@ -7,7 +7,7 @@ use super::{Check, Report, Subject, elements};
 
 pub(super) const CHECKS: &[Check] = &[seccomp];
 
-const RULES: &[fn(&LinuxSeccomp, &mut Report)] = &[default_action, syscalls, listener];
+const RULES: &[fn(&LinuxSeccomp, &mut Report)] = &[default_action, syscalls];
 
 /// The kernel's limit for an error number from a filter; more is cut down to it silently.
 const MAX_ERRNO: u32 = 4095;
@@ -17,6 +17,9 @@ fn seccomp(subject: &Subject<'_>, report: &mut Report) {
     let mut found = Report::new("/linux/seccomp");
     for rule in RULES {
         rule(seccomp, &mut found);
+    }
+    if !has_receiver(subject) {
+        listener(seccomp, &mut found);
     }
     report.problems.append(&mut found.problems);
 }
@@ -65,6 +68,12 @@ fn errno(action: Action, errno: Option<u32>, pointer: &str, report: &mut Report)
     if errno > max {
         report.add(pointer, format!("must be at most {max}, not {errno}"));
     }
+}
+
+/// crun takes the agent's socket from an annotation, too.
+fn has_receiver(subject: &Subject<'_>) -> bool {
+    let annotations = subject.spec.annotations().as_ref();
+    annotations.is_some_and(|annotations| annotations.contains_key("run.oci.seccomp.receiver"))
 }
 
 /// The agent has to be somewhere (runc); "this field MUST NOT be set if `listenerPath` is not set"

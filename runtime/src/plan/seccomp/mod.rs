@@ -21,6 +21,8 @@ use numbers::{Abi, X32_BIT};
 use oci_spec::runtime::LinuxSeccompFilterFlag as Flag;
 use oci_spec::runtime::{Arch, LinuxSeccomp, LinuxSeccompAction as Action};
 use policy::{Policy, invalid};
+use std::borrow::Cow;
+use std::collections::HashMap;
 use std::path::PathBuf;
 use sys::seccomp::{self as kernel_api, Instruction};
 
@@ -38,7 +40,7 @@ pub struct Filter {
 }
 
 /// Who decides on system calls with `SCMP_ACT_NOTIFY`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 pub struct Listener {
     /// The socket to which the container process state is sent.
     pub path: PathBuf,
@@ -69,6 +71,26 @@ impl Kernel {
         Kernel {
             actions: actions.into_iter().filter(|&value| action(value)).collect(),
             flags: flags.into_iter().filter(|&value| flag(value)).sum(),
+        }
+    }
+}
+
+/// crun's annotation for the agent's socket, where the profile names none.
+const RECEIVER: &str = "run.oci.seccomp.receiver";
+
+/// The profile, with the agent that an annotation names where it names none itself.
+pub fn with_receiver<'a>(
+    profile: &'a LinuxSeccomp,
+    annotations: Option<&HashMap<String, String>>,
+) -> Cow<'a, LinuxSeccomp> {
+    let is_named =
+        profile.listener_path().as_ref().is_some_and(|path| !path.as_os_str().is_empty());
+    match annotations.and_then(|annotations| annotations.get(RECEIVER)).filter(|_| !is_named) {
+        None => Cow::Borrowed(profile),
+        Some(path) => {
+            let mut profile = profile.clone();
+            profile.set_listener_path(Some(PathBuf::from(path)));
+            Cow::Owned(profile)
         }
     }
 }
@@ -183,6 +205,10 @@ fn listener(profile: &LinuxSeccomp) -> Result<Listener, Error> {
     let path = path.ok_or_else(|| {
         invalid("/listenerPath", "`SCMP_ACT_NOTIFY` is used and no listener is given")
     })?;
+    if !path.is_absolute() {
+        let reason = format!("must be an absolute path, not `{}`", path.display());
+        return Err(invalid("/listenerPath", reason));
+    }
     Ok(Listener { path, metadata: profile.listener_metadata().clone() })
 }
 

@@ -1,0 +1,146 @@
+//! The last stretch: from the answer that lets a process go on to the exec of its program.
+//!
+//! Followed by whoever gave that answer: `start`, `run` or `exec`. An exec closes the socket, and so does death; what tells them
+//! apart is a flag that the kernel takes away from a process with its first exec.
+
+use crate::error::{Error, Result};
+use crate::hook::End;
+use crate::hooks;
+use crate::notify::Agent;
+use crate::parent;
+use crate::plan::Plan;
+use crate::plan::op::{Barrier, Op};
+use crate::process;
+use crate::record::Saved;
+use crate::wire::{self, HookText, Message};
+use rustix::io::Errno;
+use rustix::process::Pid;
+use std::os::fd::BorrowedFd;
+
+/// Why a process did not get to its program.
+#[derive(Debug)]
+pub enum Unexecuted {
+    /// A step failed.
+    Step {
+        /// Index of the step.
+        step: usize,
+        /// Why.
+        errno: Errno,
+    },
+    /// A hook failed.
+    Hook {
+        /// Index of the step.
+        step: usize,
+        /// How.
+        end: End,
+        /// What it wrote.
+        text: HookText,
+    },
+    /// It ended without a word.
+    Died,
+    /// Everything that can be said without the plan.
+    Other(Error),
+}
+
+/// Who follows, and what is to be expected.
+#[derive(Debug)]
+pub struct Launch<'a> {
+    /// The container.
+    pub saved: &'a Saved,
+    /// Its status.
+    pub status: &'static str,
+    /// Takes listeners, where the profile asks for it.
+    pub agent: Option<&'a mut Agent>,
+    /// `startContainer` hooks come first.
+    pub hooks: bool,
+}
+
+impl Launch<'_> {
+    /// Reads until the socket ends, which it does when the program is executed: it is close-on-exec.
+    ///
+    /// # Errors
+    /// Why it was not executed, as far as the socket tells.
+    pub fn follow(&mut self, socket: BorrowedFd<'_>) -> std::result::Result<(), Unexecuted> {
+        let mut hooks = self.hooks;
+        loop {
+            match self.receive(socket) {
+                Ok(None) if !hooks => return Ok(()),
+                // Reset: it ended with our last answer unread.
+                Ok(None) | Err(Errno::CONNRESET) => return Err(Unexecuted::Died),
+                Ok(Some((Message::Failure { step, errno }, _))) => {
+                    return Err(Unexecuted::Step { step, errno });
+                }
+                Ok(Some((Message::Hook { step, end }, _))) => {
+                    return Err(Unexecuted::Hook { step, end, text: HookText::receive(socket) });
+                }
+                Ok(Some((Message::Waiting { .. }, _))) if hooks => hooks = false,
+                Ok(Some((Message::Listener { fd, .. }, Some(sender)))) => {
+                    self.hand_over(sender, fd).map_err(Unexecuted::Other)?;
+                }
+                Ok(Some(_)) => return Err(Unexecuted::Other(parent::lost(Errno::PROTO))),
+                Err(errno) => return Err(Unexecuted::Other(parent::lost(errno))),
+            }
+            // It may have died meanwhile, which the socket will tell.
+            let _ = wire::send_go(socket);
+        }
+    }
+
+    fn receive(
+        &self,
+        socket: BorrowedFd<'_>,
+    ) -> std::result::Result<Option<(Message, Option<Pid>)>, Errno> {
+        match &self.agent {
+            None => Ok(Message::receive(socket)?.map(|message| (message, None))),
+            Some(agent) => Ok(agent.receive(socket)?.map(|(message, pid)| (message, Some(pid)))),
+        }
+    }
+
+    fn hand_over(&mut self, sender: Pid, fd: i32) -> Result<()> {
+        match &mut self.agent {
+            Some(agent) => agent.hand_over(sender, fd, self.saved, self.status),
+            None => Err(parent::lost(Errno::PROTO)),
+        }
+    }
+}
+
+/// Makes sure that a process whose socket has ended executed its program. For who does not wait for its end: that tells, too.
+///
+/// # Errors
+/// [`Unexecuted::Died`].
+pub fn has_executed(pid: Pid) -> std::result::Result<(), Unexecuted> {
+    match process::never_executed(pid) {
+        Ok(false) => Ok(()),
+        Ok(true) => Err(Unexecuted::Died),
+        Err(error) => Err(Unexecuted::Other(error)),
+    }
+}
+
+/// Whether the plan has hooks of the start phase.
+pub fn has_hooks(plan: &Plan) -> bool {
+    plan.steps.iter().any(|step| matches!(step.op, Op::Wait(Barrier::Hooked)))
+}
+
+/// Why it failed, in the words of the plan.
+pub fn error(plan: &Plan, why: Unexecuted) -> Error {
+    match why {
+        Unexecuted::Step { step, errno } => parent::failure(plan, step, errno),
+        Unexecuted::Hook { step, end, text } => hook_failure(plan, step, end, &text),
+        Unexecuted::Died => died(&plan.id),
+        Unexecuted::Other(error) => error,
+    }
+}
+
+/// A hook that the child ran.
+pub fn hook_failure(plan: &Plan, step: usize, end: End, text: &HookText) -> Error {
+    match plan.steps.get(step).map(|step| &step.op) {
+        Some(Op::Hook(hook)) => hooks::failed(&plan.id, hook, end, text),
+        _ => parent::lost(Errno::PROTO),
+    }
+}
+
+/// The init was killed on the last stretch.
+pub fn died(id: &str) -> Error {
+    Error::State(format!(
+        "cannot start container `{id}`: its process was killed before it could execute the program"
+    ))
+}

@@ -1,0 +1,258 @@
+//! `nrun restore`: makes a container from what `checkpoint` wrote, with criu.
+//!
+//! What the container may have of the host is decided by config.json, as in `create`: its cgroup, the sources of its mounts, the
+//! namespaces that it joins. The images say what was in it. criu does its mounts in a mount namespace of this process, so that
+//! nothing of a restore is ever mounted on the host, also when it is killed.
+
+use crate::cgroup::Cgroup;
+use crate::checkpoint::CRIU_CONFIG;
+use crate::cli::Parsed;
+use crate::create::{self, Args};
+use crate::criu::options::{self, Directories};
+use crate::criu::root::{self, Root};
+use crate::criu::rpc::{self, Kind, Options, field};
+use crate::criu::{Criu, Launch, Notice, mounts, namespaces, stdio};
+use crate::error::{Error, Result};
+use crate::foreground::Foreground;
+use crate::host::{Asked, Host};
+use crate::parent;
+use crate::plan::namespaces::Namespaces;
+use crate::plan::{self, Plan};
+use crate::record::Slot;
+use crate::run;
+use bundle::Checked;
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, WaitOptions, pidfd_open, waitpid};
+use std::os::fd::{AsFd, OwnedFd};
+use sys::clone;
+use sys::namespace::Kinds;
+
+/// A container's init that runs again.
+#[derive(Debug)]
+struct Restored {
+    pid: Pid,
+    pidfd: OwnedFd,
+}
+
+/// Restores a container. In the foreground its exit status is returned, and it is deleted when it ends.
+///
+/// # Errors
+/// What config.json asks for and cannot be had, or what criu cannot do. Nothing is left then.
+pub fn run(parsed: &Parsed) -> Result<u8> {
+    let args = Args::of(parsed, false)?;
+    let checked = create::check(&args)?;
+    if parsed.is_set("detach") {
+        return restore(parsed, &args, &checked, None).map(|_| 0);
+    }
+    let terminal =
+        checked.spec.process().as_ref().is_some_and(|process| process.terminal().unwrap_or(false));
+    let (mut foreground, console) = Foreground::prepare(terminal && args.console_socket.is_none())?;
+    if !parsed.is_set("no-subreaper") {
+        let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
+    }
+    let Restored { pid, pidfd } = restore(parsed, &args, &checked, console)?;
+    let ended = foreground.attach().and_then(|()| foreground.wait(pid, &pidfd));
+    run::remove(&args.root, &args.id)?;
+    ended
+}
+
+fn restore(
+    parsed: &Parsed,
+    args: &Args,
+    checked: &Checked,
+    console: Option<OwnedFd>,
+) -> Result<Restored> {
+    root::leave_host()?;
+    let directories = Directories::open(parsed, "restore.log", false)?;
+    let mut options = asked(parsed, checked)?;
+    let namespaces = Namespaces::of(checked.spec.linux().as_ref()).map_err(Error::Plan)?;
+    let joined = namespaces::join(&namespaces, &mut options)?;
+    stdio::replace(&directories.images, &mut options)?;
+    let host = Host::probe(Asked::by(&checked.spec))?;
+    let plan = plan::create(checked, &host, &args.options)?;
+    if !namespaces.new.contains(Kinds::MOUNT) {
+        return Err(Error::State(
+            "cannot restore a container without a mount namespace of its own (config.json /linux/namespaces)".into(),
+        ));
+    }
+    options.mounts = mounts::for_restore(&mounts::external(&plan)?);
+    options.cgroup_roots = cgroup_roots(&plan);
+    let console = create::console_socket(args, checked, console)?;
+    let criu = Criu::find()?;
+    criu.require(false, parsed.is_set("lazy-pages"))?;
+    directories.set(&mut options)?;
+
+    let mut slot = Slot::reserve(
+        &args.root,
+        &args.id,
+        create::saved(args, checked, &host, &plan),
+        checked.text(),
+    )?;
+    let at = root::attach(&slot.criu_root()?, &checked.rootfs, &plan)?;
+    options.string(field::ROOT, at.path().to_string_lossy());
+    let cgroup = slot.own(create::make_cgroup(&plan)?);
+    let unified = cgroup.unified()?;
+    let launch = Launch {
+        unified: unified.as_ref().map(AsFd::as_fd),
+        cgroups: parent::cgroup_procs(&cgroup.paths().legacy())?,
+        inherited: joined.iter().map(AsFd::as_fd).collect(),
+        stderr: None,
+    };
+    let mut restoring =
+        Restoring { plan: &plan, namespaces: &namespaces, console, init: None, _root: at, slot };
+    restoring
+        .run(&criu, &options, &launch)
+        .map_err(|error| directories.explain(error))
+        .and_then(|()| restoring.finish(args))
+}
+
+/// What the command line and config.json ask of criu.
+fn asked(parsed: &Parsed, checked: &Checked) -> Result<Options> {
+    let annotations = checked.spec.annotations().as_ref();
+    let config_file = annotations.and_then(|all| all.get(CRIU_CONFIG)).map(String::as_str);
+    let mut options = options::common(parsed, config_file)?;
+    options.number(field::EVASIVE_DEVICES, 1).number(field::RST_SIBLING, 1);
+    let lsm =
+        [("lsm-profile", field::LSM_PROFILE), ("lsm-mount-context", field::LSM_MOUNT_CONTEXT)];
+    for (name, field) in lsm {
+        if let Some(value) = parsed.value(name).filter(|value| !value.is_empty()) {
+            options.string(field, value);
+        }
+    }
+    Ok(options)
+}
+
+/// The container's cgroups, which may be called otherwise than when it was dumped.
+fn cgroup_roots(plan: &Plan) -> Vec<(String, String)> {
+    let mut roots = Vec::new();
+    for member in plan.cgroup.iter().flat_map(|cgroup| &cgroup.members) {
+        let path = format!("/{}", member.path.display());
+        match member.version {
+            crate::cgroup::Version::V2 => roots.push((String::new(), path)),
+            crate::cgroup::Version::V1 => {
+                roots.extend(member.controllers.iter().map(|name| (name.clone(), path.clone())));
+            }
+        }
+    }
+    roots
+}
+
+/// A restore that is going on. Dropped before it is finished, it leaves nothing.
+struct Restoring<'a> {
+    plan: &'a Plan,
+    namespaces: &'a Namespaces,
+    /// Where the master of the terminal goes.
+    console: Option<OwnedFd>,
+    /// Dropped before the slot, which can remove a cgroup without processes only.
+    init: Option<Uncommitted>,
+    /// Before the slot, too: a directory that something is mounted on here cannot be removed here.
+    _root: Root,
+    slot: Slot,
+}
+
+/// The restored init, until the container is committed: killed and reaped with everything in its cgroup when it is dropped.
+struct Uncommitted {
+    init: Option<Restored>,
+    cgroup: Cgroup,
+}
+
+impl Drop for Uncommitted {
+    fn drop(&mut self) {
+        if let Some(init) = &self.init {
+            let _ = sys::signals::send(init.pidfd.as_fd(), 9);
+            let _ = self.cgroup.kill();
+            let _ = waitpid(Some(init.pid), WaitOptions::empty());
+        }
+    }
+}
+
+impl Restoring<'_> {
+    fn run(&mut self, criu: &Criu, options: &Options, launch: &Launch<'_>) -> Result<()> {
+        let request = rpc::request(Kind::Restore, options);
+        let what = format!("restore container `{}`", self.plan.id);
+        criu.run(&request, Kind::Restore, &what, launch, &mut |notice| self.notice(notice))
+            .map(drop)
+    }
+
+    /// Does our part at the points that criu stops at.
+    fn notice(&mut self, notice: Notice) -> Result<()> {
+        match notice.script.as_str() {
+            // The namespaces are there, and nothing is in them yet.
+            "setup-namespaces" => self.set_up(notice.pid),
+            // Everything is there, and nothing runs yet.
+            "post-restore" => self.commit(notice.pid),
+            "orphan-pts-master" => self.hand_out(notice.fd),
+            _ => Ok(()),
+        }
+    }
+
+    fn set_up(&self, pid: i32) -> Result<()> {
+        if self.namespaces.new.contains(Kinds::NETWORK) {
+            loopback_up(pid)?;
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self, pid: i32) -> Result<()> {
+        let failed = |errno| Error::system(format!("find the restored process {pid}"), errno);
+        let pid = Pid::from_raw(pid).ok_or_else(|| failed(Errno::SRCH))?;
+        let pidfd = pidfd_open(pid, PidfdFlags::empty()).map_err(failed)?;
+        let paths = self.slot.cgroup().map(|cgroup| cgroup.paths().clone()).unwrap_or_default();
+        let cgroup = Cgroup::open(paths);
+        // criu makes a time namespace that nobody asked for, so that the container's clocks go on from where they were.
+        self.slot.note_namespaces(namespaces::differing(pid.as_raw_nonzero().get())?);
+        self.slot.note_init(pid)?;
+        if let Some(plan) = &self.plan.cgroup {
+            // Not before: criu makes the container's devices, whatever the container itself may.
+            cgroup.restrict_devices(plan)?;
+        }
+        self.init = Some(Uncommitted { init: Some(Restored { pid, pidfd }), cgroup });
+        Ok(())
+    }
+
+    fn hand_out(&mut self, master: Option<OwnedFd>) -> Result<()> {
+        let what = "hand out the master of the restored terminal";
+        let master = master.ok_or_else(|| Error::system(what, Errno::BADMSG))?;
+        let Some(socket) = self.console.take() else {
+            return Err(Error::State(
+                "the images have a terminal, and config.json (/process/terminal) has none".into(),
+            ));
+        };
+        crate::child::console::send_master(socket.as_fd(), master.as_fd())
+            .map_err(|errno| Error::system(what, errno))
+    }
+
+    /// Everything runs: from here on the container stays until it is deleted.
+    fn finish(self, args: &Args) -> Result<Restored> {
+        let missing = |what: &str| Error::State(format!("criu restored no {what}"));
+        if self.console.is_some() {
+            return Err(missing("terminal, which config.json (/process/terminal) asks for"));
+        }
+        let mut uncommitted = self.init.ok_or_else(|| missing("process"))?;
+        let init = uncommitted.init.as_ref().ok_or_else(|| missing("process"))?;
+        create::write_pid_file(args.pid_file.as_deref(), init.pid)?;
+        self.slot.commit();
+        uncommitted.init.take().ok_or_else(|| missing("process"))
+    }
+}
+
+/// In a new network namespace the loopback interface is down, and criu does not bring it up where interfaces are not its business.
+/// A container that was created had it up from the start.
+fn loopback_up(pid: i32) -> Result<()> {
+    let failed = |errno| Error::system("bring up the container's loopback interface", errno);
+    let pid = Pid::from_raw(pid).ok_or_else(|| failed(Errno::SRCH))?;
+    let process = pidfd_open(pid, PidfdFlags::empty()).map_err(failed)?;
+    let child = clone::spawn(&clone::Options::default(), || {
+        let up = sys::namespace::join(process.as_fd(), Kinds::NETWORK)
+            .and_then(|()| sys::network::loopback_up());
+        up.map_or_else(|errno| errno.raw_os_error(), |()| 0)
+    })
+    .map_err(failed)?;
+    match waitpid(Some(child.pid), WaitOptions::empty()).map_err(failed)? {
+        Some((_, status)) => match status.exit_status() {
+            Some(0) => Ok(()),
+            errno => Err(failed(Errno::from_raw_os_error(errno.unwrap_or(5)))),
+        },
+        None => Err(failed(Errno::CHILD)),
+    }
+}

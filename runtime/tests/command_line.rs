@@ -1,0 +1,185 @@
+//! The command line as people and engines use it: help, manual, log, `--config`, lists and checks.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use nconform::fixture::{BundleDir, Capture, Runtime, Sandbox, scratch_dir, tool};
+use serde_json::{Value, json};
+
+#[test]
+fn help_is_found_wherever_it_is_looked_for() {
+    let runtime = Runtime::under_test();
+    let says = |args: &[&str]| Capture::of(runtime.program()).args(args).run().ok().stdout();
+    let overview = says(&["--help"]);
+    assert!(
+        overview.contains("Life of a container:") && overview.contains("--log-format text|json")
+    );
+    for args in [&[][..], &["help"], &["-h"], &["-help"]] {
+        assert_eq!(says(args), overview, "{args:?}");
+    }
+    let create = says(&["create", "--help"]);
+    assert!(create.contains("Usage: nrun create [OPTIONS] ID") && create.contains("Examples:"));
+    for args in [["help", "create"], ["create", "-h"], ["--help", "create"]] {
+        assert_eq!(says(&args), create, "{args:?}");
+    }
+    assert!(says(&["--version"]).starts_with("nrun version "));
+    assert_eq!(says(&["-v"]), says(&["--version"]));
+}
+
+#[test]
+fn manual_pages_are_written_and_groff_has_nothing_to_say_against_them() {
+    let (runtime, directory) = (Runtime::under_test(), scratch_dir());
+    let output = directory.path().join("man8");
+    let args = ["man".as_ref(), "--output".as_ref(), output.as_os_str()];
+    assert_eq!(Capture::of(runtime.program()).args(args).run().ok().stdout(), "");
+    let pages: Vec<_> = fs::read_dir(&output).expect("the pages").flatten().collect();
+    assert!(pages.len() > 15);
+    for page in pages {
+        let path = page.path();
+        let groff = Capture::of(tool("groff"))
+            .args(["-man", "-wall", "-Tutf8", "-P-cbou"])
+            .args([&path])
+            .run()
+            .ok();
+        assert_eq!(groff.stderr(), "", "{}", path.display());
+        assert!(groff.stdout().contains("SYNOPSIS"), "{}", path.display());
+    }
+    let page = Capture::of(runtime.program()).args(["man", "create"]).run().ok().stdout();
+    assert_eq!(page, fs::read_to_string(output.join("nrun-create.8")).expect("a page"));
+}
+
+#[test]
+fn the_log_is_made_readable_and_appended_to() {
+    let (runtime, directory) = (Runtime::under_test(), scratch_dir());
+    let log = directory.path().join("log");
+    let path = log.display().to_string();
+    for format in [&["--log-format", "text"][..], &["--log-format=json"], &[]] {
+        let globals = ["--log", &path];
+        let args = globals.iter().chain(format).chain(&["state", "none"]);
+        let _ = Capture::of(runtime.program()).args(args).run().exits(1);
+    }
+    assert_eq!(fs::metadata(&log).expect("the log").permissions().mode() & 0o777, 0o644);
+    let text = fs::read_to_string(&log).expect("the log");
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines.len(), 3, "{text}");
+    for line in [lines[0], lines[2]] {
+        assert!(line.starts_with("time=\"20") && line.contains("Z\" level=error msg=\""), "{line}");
+        assert!(line.ends_with("does not exist\""), "{line}");
+    }
+    let line: Value = serde_json::from_str(lines[1]).expect("a JSON object");
+    assert_eq!(line["level"], "error");
+    let wrong = Capture::of(runtime.program()).args(["--log-format", "xml", "list"]).run().exits(1);
+    assert!(wrong.stderr().contains("invalid log-format"), "{wrong}");
+}
+
+#[test]
+fn debug_tells_each_phase_in_the_log_or_on_stderr() {
+    let _sandbox = Sandbox::enter();
+    let (bundle, directory) = (BundleDir::new(), scratch_dir());
+    let path = directory.path().join("log").display().to_string();
+    let words = [
+        "level=debug",
+        "nsexec started",
+        "child process in init()",
+        "planned",
+        "is created",
+        " ms)",
+    ];
+    let output = Runtime::under_test().with_globals(["--debug"]).run(&bundle).ok();
+    assert!(words.iter().all(|word| output.stderr().contains(word)), "{output}");
+    assert_eq!(output.stdout(), "");
+    let output = Runtime::under_test().with_globals(["--debug", "--log", &path]).run(&bundle).ok();
+    assert_eq!(output.stderr(), "");
+    let text = fs::read_to_string(&path).expect("the log");
+    assert!(words.iter().all(|word| text.contains(word)), "{text}");
+    let json = ["--debug", "--log", &path, "--log-format", "json"];
+    let _ = Runtime::under_test().with_globals(json).run(&bundle).ok();
+    let text = fs::read_to_string(&path).expect("the log");
+    let json = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    assert!(json.filter(|line| line["level"] == "debug").count() > 5, "{text}");
+}
+
+#[test]
+fn another_config_json_is_taken_for_the_same_bundle() {
+    let sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let bundle = BundleDir::new().shell("echo its own");
+    let other = BundleDir::new().shell("echo another");
+    let config = other.path().join("config.json").display().to_string();
+    let run = |options: &[&str]| {
+        runtime.bundle_call("run", &bundle, options, &runtime.new_id()).run().ok().stdout()
+    };
+    assert_eq!(run(&[]), "its own\n");
+    assert_eq!(run(&["--config", &config]), "another\n");
+    assert_eq!(run(&[&format!("--config={config}")]), "another\n");
+    // What start says of a failure comes from the file that create was given.
+    let broken = BundleDir::new().args(["/bin/script"]);
+    let script = bundle.rootfs().join("bin/script");
+    fs::write(&script, "#!/no/interpreter\n").expect("a script");
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("chmod");
+    let config = broken.path().join("config.json").display().to_string();
+    let container = runtime.create(&bundle, ["--config", &config]);
+    let said = container.start().exits(1).stderr();
+    assert!(said.contains("exec /bin/script") && said.contains("/no/interpreter"), "{said}");
+    let _ = runtime.call(["delete", "--force", container.id()]).run().ok();
+    let missing = runtime.bundle_call("create", &bundle, ["--config", "/no/such/file"], "x").run();
+    assert!(missing.exits(1).stderr().contains("/no/such/file"));
+    sandbox.assert_clean();
+}
+
+#[test]
+fn list_makes_no_root_and_refuses_a_format_that_is_none() {
+    let (runtime, directory) = (Runtime::under_test(), scratch_dir());
+    let root = directory.path().join("none").display().to_string();
+    let list = |args: &[&str]| {
+        Capture::of(runtime.program()).args(["--root", &root, "list"]).args(args).run()
+    };
+    assert_eq!(
+        list(&[]).ok().stdout(),
+        "ID          PID         STATUS      BUNDLE      CREATED     OWNER\n"
+    );
+    assert_eq!(list(&["--format", "json"]).ok().stdout(), "null");
+    assert_eq!(list(&["-q"]).ok().stdout(), "");
+    assert!(list(&["--format", "xml"]).exits(1).stderr().contains("invalid format option"));
+    assert!(!std::path::Path::new(&root).exists());
+}
+
+#[test]
+fn check_tells_faults_of_the_config_of_the_host_and_of_the_program_together() {
+    let runtime = Runtime::under_test();
+    let check = |bundle: &BundleDir| {
+        let path = bundle.path().display().to_string();
+        runtime.call(["check", "--bundle", &path]).run()
+    };
+    let warned = check(&BundleDir::new().args(["/bin/nothing"])).ok().stdout();
+    assert!(
+        warned.contains("/process/args: the root file system has no `/bin/nothing`"),
+        "{warned}"
+    );
+    assert!(warned.ends_with("config.json: ok\n"));
+    let mount =
+        json!({"destination": "/data", "type": "tmpfs", "source": "tmpfs", "options": ["remount"]});
+    let both = check(&BundleDir::new().args(["/bin/nothing"]).push("/mounts", mount)).exits(1);
+    let said = both.stderr();
+    assert!(said.contains("/mounts/7") && said.contains("/bin/nothing"), "{said}");
+    let faults = check(&BundleDir::new().set("/process/cwd", "x").set("/hostname", "x".repeat(99)));
+    let said = faults.exits(1).stderr();
+    assert!(said.contains("/process/cwd") && said.contains("/hostname"), "{said}");
+}
+
+#[test]
+fn a_profile_may_list_the_architectures_of_every_machine() {
+    let sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let features = runtime.call(["features"]).run().ok().json();
+    let architectures = features["linux"]["seccomp"]["archs"].clone();
+    assert!(architectures.as_array().expect("a list").len() > 20);
+    let profile = json!({
+        "defaultAction": "SCMP_ACT_ALLOW", "architectures": architectures,
+        "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 30}],
+    });
+    let bundle = BundleDir::new().set("/linux/seccomp", profile).shell("mkdir /tmp/x; echo $?");
+    let output = runtime.run(&bundle).ok();
+    assert!(output.stdout() == "1\n" && output.stderr().contains("Read-only"), "{output}");
+    sandbox.assert_clean();
+}

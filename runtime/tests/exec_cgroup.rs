@@ -1,0 +1,143 @@
+//! `exec`: which cgroup the process is in, and a container that is paused.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use nconform::fixture::{BundleDir, Container, Output, Runtime, Sandbox, cgroups};
+
+fn sleeper() -> BundleDir {
+    BundleDir::new().args(["sleep", "60"])
+}
+
+/// Makes a cgroup below the container's in every hierarchy.
+fn make_below(container: &Container<'_>, name: &str) {
+    for group in cgroups::named(container.id()) {
+        let below = group.join(name);
+        fs::create_dir(&below).expect("make a cgroup");
+        // A v1 cpuset takes no process before it has both lists.
+        for list in ["cpuset.cpus", "cpuset.mems"] {
+            let own = fs::read_to_string(group.join(list)).unwrap_or_default();
+            if !cgroups::unified() && !own.is_empty() {
+                fs::write(below.join(list), own).expect("fill a cpuset");
+            }
+        }
+    }
+}
+
+/// `exec FLAGS ID cat /proc/self/cgroup`
+#[track_caller]
+fn show(runtime: &Runtime, container: &Container<'_>, flags: &[&str]) -> Output {
+    runtime.call(["exec"]).args(flags).args([container.id(), "cat", "/proc/self/cgroup"]).run()
+}
+
+/// The lines of hierarchies whose directory ends so.
+fn ending<'a>(text: &'a str, end: &str) -> Vec<&'a str> {
+    text.lines().filter(|line| line.ends_with(end)).collect()
+}
+
+#[test]
+fn a_process_can_be_put_into_a_cgroup_below_the_containers() {
+    let sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let bundle = sleeper();
+    let container = runtime.start(&bundle);
+    make_below(&container, "below");
+    let own = format!("/{}", container.id());
+    let everywhere = show(&runtime, &container, &["--cgroup", "/"]).ok().stdout();
+    let count = ending(&everywhere, &own).len();
+    assert_eq!(count, cgroups::named(container.id()).len(), "{everywhere}");
+    for path in ["below", "/below", "./below/"] {
+        let shown = show(&runtime, &container, &["--cgroup", path]).ok().stdout();
+        assert_eq!(ending(&shown, &format!("{own}/below")).len(), count, "{shown}");
+    }
+    if !cgroups::unified() {
+        let flags = ["--cgroup", "memory:below", "--cgroup=cpu,cpuacct:/below"];
+        let shown = show(&runtime, &container, &flags).ok().stdout();
+        for line in shown.lines().filter(|line| line.contains(container.id())) {
+            let named = ["memory", "cpu", "cpuacct"];
+            let of = line.split(':').nth(1).unwrap_or_default();
+            let below = of.split(',').any(|controller| named.contains(&controller));
+            assert_eq!(line.ends_with("/below"), below, "{shown}");
+        }
+    }
+    let _ = runtime.call(["delete", "--force", container.id()]).run().ok();
+    sandbox.assert_clean();
+}
+
+#[test]
+fn no_cgroup_but_one_below_can_be_named() {
+    let _sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let bundle = sleeper();
+    let container = runtime.start(&bundle);
+    for (flags, words) in [
+        (&["--cgroup", ".."][..], "bad sub cgroup path: .."),
+        (&["--cgroup", "/../.."], "bad sub cgroup path"),
+        (&["--cgroup", "memory:../x"], "bad sub cgroup path"),
+        (&["--cgroup", "whaaat:/"], "unknown controller whaaat"),
+        (&["--cgroup", ":x"], "empty <controller> prefix"),
+        (&["--cgroup", "x", "--cgroup", "y"], "missing <controller>: prefix"),
+        (&["--cgroup", "nonexistent"], "nonexistent/cgroup.procs`: no such file or directory"),
+    ] {
+        let output = show(&runtime, &container, flags).exits(255);
+        assert!(output.stderr().contains(words), "{output}");
+    }
+    assert_eq!(container.status(), "running");
+}
+
+/// On v2 a cgroup that has passed controllers on takes no processes.
+#[test]
+fn a_process_follows_an_init_that_has_moved_below() {
+    let sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let bundle = sleeper();
+    let container = runtime.start(&bundle);
+    if !cgroups::unified() {
+        // v1 has no such rule, and there a process is always put into the container's own.
+        make_below(&container, "init");
+        let group = cgroups::named(container.id())
+            .into_iter()
+            .find(|path| path.join("memory.stat").exists());
+        let procs = group.expect("a memory cgroup").join("init/cgroup.procs");
+        fs::write(procs, container.pid().as_raw_nonzero().to_string()).expect("move the init");
+        let shown = show(&runtime, &container, &[]).ok().stdout();
+        assert_eq!(ending(&shown, "/init").len(), 0, "{shown}");
+        return;
+    }
+    let group = cgroups::named(container.id()).remove(0);
+    make_below(&container, "init");
+    fs::write(group.join("init/cgroup.procs"), container.pid().as_raw_nonzero().to_string())
+        .expect("move the init");
+    let shown = show(&runtime, &container, &[]).ok().stdout();
+    assert_eq!(ending(&shown, container.id()).len(), 1, "{shown}");
+    fs::write(group.join("cgroup.subtree_control"), "+memory").expect("pass a controller on");
+    let shown = show(&runtime, &container, &[]).ok().stdout();
+    assert_eq!(ending(&shown, "/init").len(), 1, "{shown}");
+    let output = show(&runtime, &container, &["--cgroup", "/"]).exits(255);
+    assert!(output.stderr().contains("resource busy"), "{output}");
+    let _ = runtime.call(["delete", "--force", container.id()]).run().ok();
+    sandbox.assert_clean();
+}
+
+#[test]
+fn an_exec_into_a_paused_container_waits_for_it_if_it_is_told_to() {
+    let _sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let bundle = sleeper();
+    let container = runtime.start(&bundle);
+    let _ = runtime.call(["pause", container.id()]).run().ok();
+    let output = container.exec(["true"]).exits(255);
+    let words = "cannot exec in a paused container (use --ignore-paused to override)";
+    assert!(output.stderr().contains(words), "{output}");
+    let (mut exec, output) =
+        runtime.call(["exec", "--ignore-paused", container.id(), "echo", "awake"]).start();
+    let end = Instant::now() + Duration::from_millis(500);
+    while Instant::now() < end {
+        assert!(exec.try_wait().expect("nrun").is_none(), "{output}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!(container.status(), "paused");
+    let _ = runtime.call(["resume", container.id()]).run().ok();
+    assert!(exec.wait().expect("wait for nrun").success(), "{output}");
+    assert_eq!(output.stdout(), "awake\n");
+}
