@@ -151,7 +151,7 @@ pub fn create(args: &Args, checked: &Checked, console: Option<OwnedFd>) -> Resul
 /// What is not done as config.json has it: a capability that nobody knows, or that nrun does not have itself.
 fn warn(checked: &Checked, plan: &Plan) {
     for warning in &checked.warnings {
-        log::warning(&format!("{}:{warning}", checked.config_path().display()));
+        log::tell(&format!("{}:{warning}", checked.config_path().display()));
     }
     plan.warnings.iter().for_each(|warning| log::note(warning));
 }

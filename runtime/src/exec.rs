@@ -180,7 +180,7 @@ pub(crate) fn process(
     if let Some(path) = parsed.value("process") {
         let (mut process, warnings) = bundle::load_process(Path::new(path))?;
         for warning in warnings {
-            log::warning(&format!("{path}:{warning}"));
+            log::tell(&format!("{path}:{warning}"));
         }
         if parsed.is_set("tty") {
             process.set_terminal(Some(true));

@@ -23,13 +23,19 @@ pub struct Log {
 
 static LOG: OnceLock<Log> = OnceLock::new();
 
-/// Writes a warning to the log, or shows it where there is none: an engine that keeps a log gives our stderr to the container,
-/// whose output this is not.
+/// Shows a warning and writes it to the log.
 #[expect(clippy::print_stderr, reason = "a warning is for the reader, like an error")]
 pub fn warning(message: &str) {
+    eprintln!("nrun: warning: {}", printable(message));
+    note(message);
+}
+
+/// Writes a warning to the log, or shows it where there is none: while a process of a container is made, an engine that keeps a log
+/// gives our stderr to the container, whose output this is not.
+pub fn tell(message: &str) {
     match LOG.get().filter(|log| log.file.is_some()) {
         Some(log) => log.write("warning", message),
-        None => eprintln!("nrun: warning: {}", printable(message)),
+        None => warning(message),
     }
 }
 
