@@ -28,7 +28,7 @@ use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
-pub use check::{PROC_FILES, check, check_process, sysctl_path};
+pub use check::{PROC_FILES, check, check_process, plain_ranges, sysctl_path};
 pub use error::{Error, Finding, Findings, Problem};
 pub use scan::Position;
 
@@ -133,16 +133,23 @@ pub fn parse(text: &[u8], name: &Path) -> Result<Loaded, Error> {
     Ok(parse_in(bundle, source(text.to_owned(), name.to_owned())?)?)
 }
 
-/// Reads, parses and checks the description of a process, as `exec --process` takes it.
+/// Reads, parses and checks the description of a process, as `exec --process` takes it. With it comes what is not refused and still
+/// should be told.
 ///
 /// # Errors
 /// As for [`load`], and [`Error::Invalid`] with every finding of [`check_process`].
-pub fn load_process(path: &Path) -> Result<Process, Error> {
+pub fn load_process(path: &Path) -> Result<(Process, Vec<Finding>), Error> {
     let source = source(read(path)?, path.to_owned())?;
-    let (process, _) = decode::<Process>(&source, Document::Process)?;
+    let (process, warnings) = decode::<Process>(&source, Document::Process)?;
     let mut problems = check::no_nul(&source.text, Document::Process);
     problems.extend(check_process(&process));
-    if problems.is_empty() { Ok(process) } else { Err(source.findings(problems).into()) }
+    if problems.is_empty() {
+        let warnings =
+            if warnings.is_empty() { Vec::new() } else { source.findings(warnings).list };
+        Ok((process, warnings))
+    } else {
+        Err(source.findings(problems).into())
+    }
 }
 
 fn parse_in(bundle: PathBuf, source: Source) -> Result<Loaded, Findings> {

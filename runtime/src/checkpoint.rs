@@ -9,7 +9,6 @@ use crate::delete;
 use crate::error::{Error, Result};
 use crate::host::{Asked, Host};
 use crate::id::ContainerId;
-use crate::notify;
 use crate::plan::namespaces::Namespaces;
 use crate::plan::{self, Plan};
 use crate::record::{self, Record};
@@ -73,7 +72,7 @@ fn refuse_state(record: &Record) -> Result<()> {
 
 /// The fd by which an agent answers for the filter is in the agent, and no restore could give it another.
 fn refuse_listener(plan: &Plan) -> Result<()> {
-    match notify::listener(plan) {
+    match plan.listener() {
         None => Ok(()),
         Some(_) => Err(Error::State(format!(
             "cannot checkpoint container `{}`: its filter notifies an agent (config.json /linux/seccomp/listenerPath)",

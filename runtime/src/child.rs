@@ -3,6 +3,7 @@
 //! It runs in a copy of the parent's memory made by clone3, with one thread. It does not parse, format or log; a failed step is
 //! a number to the parent, which has the same plan and can say what it was.
 
+pub(crate) mod attributes;
 pub(crate) mod console;
 mod copy_up;
 mod file_systems;
@@ -147,12 +148,13 @@ impl<'a> Child<'a> {
             Op::Mask { target } => self.hide(target)?,
             Op::ReadOnlyRoot => self.read_only_root()?,
             Op::Rlimit { resource, soft, hard } => identity::rlimit(None, *resource, *soft, *hard)?,
+            Op::Attribute(attribute) => attributes::apply(attribute)?,
             Op::Keyring(name) => identity::keyring(name)?,
             Op::NoNewPrivileges => rustix::thread::set_no_new_privs(true)?,
             Op::Bounding(keep) => identity::bounding(*keep)?,
             Op::StandardStreams { uid } => identity::standard_streams(*uid)?,
             Op::User { uid, gid, groups, may_be_denied } => {
-                identity::user(*uid, *gid, groups, *may_be_denied)?;
+                identity::user(*uid, *gid, groups.as_deref(), *may_be_denied)?;
             }
             Op::Capabilities(sets) => identity::capabilities(sets)?,
             Op::NotDumpable => identity::not_dumpable()?,

@@ -12,6 +12,7 @@ use crate::id::ContainerId;
 use crate::intel_rdt;
 use crate::launch;
 use crate::log;
+use crate::net_devices::{self, Devices};
 use crate::notify::{self, Agent};
 use crate::parent::{self, Handed, Init};
 use crate::pidfd_socket::{self, PidfdSocket};
@@ -147,6 +148,7 @@ pub fn create(args: &Args, checked: &Checked, console: Option<OwnedFd>) -> Resul
     let asked = Asked::by(&checked.spec).with_manager(args.options.cgroup_manager);
     let host = Host::probe(asked)?;
     let plan = plan::create(checked, &host, &args.options)?;
+    warn(checked, &plan);
     log::debug(|| format!("host asked and container planned: {} steps", plan.steps.len()));
     let outside = Outside::reach(args, checked, &plan, console)?;
     let mut slot =
@@ -161,11 +163,20 @@ pub fn create(args: &Args, checked: &Checked, console: Option<OwnedFd>) -> Resul
     }
 }
 
+/// What is not done as config.json has it: a capability that nobody knows, or that nrun does not have itself.
+fn warn(checked: &Checked, plan: &Plan) {
+    for warning in &checked.warnings {
+        log::tell(&format!("{}:{warning}", checked.config_path().display()));
+    }
+    plan.warnings.iter().for_each(|warning| log::note(warning));
+}
+
 /// Those outside who wait for something of the container: each is reached before anything is made.
 struct Outside {
     console: Option<OwnedFd>,
     pidfd: Option<PidfdSocket>,
     agent: Option<Agent>,
+    devices: Option<Devices>,
 }
 
 impl Outside {
@@ -179,6 +190,7 @@ impl Outside {
             console: console_socket(args, checked, console)?,
             pidfd: PidfdSocket::connect(args.pidfd_socket.as_deref())?,
             agent: agent(args, plan)?,
+            devices: net_devices::find(plan)?,
         })
     }
 }
@@ -190,14 +202,14 @@ fn make(
     slot: &mut Slot,
     outside: Outside,
 ) -> Result<(Init, Option<Agent>)> {
-    let Outside { console, pidfd, agent } = outside;
+    let Outside { console, pidfd, agent, devices } = outside;
     let start = if args.options.await_start { Some(slot.listen()?) } else { None };
     if let Some(class) = &plan.intel_rdt {
         slot.own_class(intel_rdt::Group::create(class)?, class.make);
     }
     let cgroup = slot.own(make_cgroup(plan)?);
     log::debug(|| format!("cgroup made: {} directories", cgroup.paths().all().len()));
-    let init = parent::spawn(plan, cgroup, Handed { console, start, init: None })?;
+    let mut init = parent::spawn(plan, cgroup, Handed { console, start, init: None, devices })?;
     // The pid file last: whoever waits for it may ask for the state at once.
     let noted = slot
         .classify(init.pid)

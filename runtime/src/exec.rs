@@ -9,6 +9,7 @@ use crate::host::{Asked, Host};
 use crate::id::ContainerId;
 use crate::kill;
 use crate::launch::Launch;
+use crate::log;
 use crate::notify::Agent;
 use crate::parent::{self, Handed, Init};
 use crate::pidfd_socket::{self, PidfdSocket};
@@ -42,22 +43,24 @@ pub fn run(parsed: &Parsed) -> Result<u8> {
     };
     let spec = record::config(&root, &id)?;
     let (process, document, at) = process(parsed, &spec)?;
-    planner::refuse(at, &process)?;
     let seccomp = spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref());
     let seccomp = seccomp.map(|profile| with_receiver(profile, spec.annotations().as_ref()));
-    let host = Host::probe(Asked::by(&spec))?;
+    let host = Host::probe(Asked::by(&spec).and_by(&process))?;
     let options = planner::Options {
         id: id.as_str(),
         document,
         at,
         namespaces: namespaces(&saved, awaits_start)?,
         rootfs: &saved.rootfs,
+        linux: spec.linux().as_ref(),
         seccomp: seccomp.as_deref(),
+        annotations: &saved.annotations,
         preserve_fds: parsed.number("preserve-fds")?.unwrap_or(0),
         by_systemd: saved.unit.as_ref().is_some_and(|unit| unit.user),
-        new_keyring: true,
+        new_keyring: !saved.no_new_keyring,
     };
     let plan = planner::exec(&process, &host, &options)?;
+    plan.warnings.iter().for_each(|warning| log::note(warning));
     let mut cgroup = cgroup(parsed, &saved, &host)?;
     let pidfd_socket = PidfdSocket::connect(pidfd_socket::path(parsed).as_deref())?;
     let detach = parsed.is_set("detach");
@@ -70,8 +73,11 @@ pub fn run(parsed: &Parsed) -> Result<u8> {
         Some((foreground, console)) => (Some(foreground), socket.or(console)),
     };
     let mut agent = plan.listener().map(Agent::connect).transpose()?;
-    let mut child =
-        parent::spawn(&plan, &mut cgroup, Handed { console, start: None, init: Some(init) })?;
+    let mut child = parent::spawn(
+        &plan,
+        &mut cgroup,
+        Handed { console, init: Some(init), ..Handed::default() },
+    )?;
     let announced = pidfd_socket
         .map_or(Ok(()), |socket| socket.send(pidfd_socket::Kind::Exec, child.pidfd.as_fd()));
     let pid_file = parsed.value("pid-file").filter(|path| !path.is_empty()).map(Path::new);
@@ -177,7 +183,10 @@ pub(crate) fn process(
         return Err(Error::State("the container's config.json has no process".into()));
     };
     if let Some(path) = parsed.value("process") {
-        let mut process = bundle::load_process(Path::new(path))?;
+        let (mut process, warnings) = bundle::load_process(Path::new(path))?;
+        for warning in warnings {
+            log::tell(&format!("{path}:{warning}"));
+        }
         if parsed.is_set("tty") {
             process.set_terminal(Some(true));
         }
@@ -190,6 +199,7 @@ pub(crate) fn process(
         if process.rlimits().is_none() {
             process.set_rlimits(own.rlimits().clone());
         }
+        inherit_attributes(&mut process, own);
         return Ok((process, "process.json", ""));
     }
     let args = parsed.operands[1..].to_vec();
@@ -207,6 +217,32 @@ pub(crate) fn process(
     Ok((process, "", "/process"))
 }
 
+/// As runc does. A label that is left open is not "none": a process must not get out of the container's confinement by not
+/// mentioning it.
+fn inherit_attributes(process: &mut Process, own: &Process) {
+    let open = |text: &Option<String>| text.as_deref().is_none_or(str::is_empty);
+    if open(process.apparmor_profile()) {
+        process.set_apparmor_profile(own.apparmor_profile().clone());
+    }
+    if open(process.selinux_label()) {
+        process.set_selinux_label(own.selinux_label().clone());
+    }
+    if process.scheduler().is_none() {
+        process.set_scheduler(own.scheduler().clone());
+    }
+    if process.io_priority().is_none() {
+        process.set_io_priority(*own.io_priority());
+    }
+    let bound = |process: &Process| {
+        let affinity = process.exec_cpu_affinity().as_ref();
+        affinity
+            .is_some_and(|lists| lists.initial().is_some() || lists.cpu_affinity_final().is_some())
+    };
+    if !bound(process) {
+        process.set_exec_cpu_affinity(own.exec_cpu_affinity().clone());
+    }
+}
+
 fn change(process: &mut Process, parsed: &Parsed) -> Result<()> {
     if let Some(cwd) = parsed.value("cwd") {
         if !cwd.starts_with('/') {
@@ -219,6 +255,12 @@ fn change(process: &mut Process, parsed: &Parsed) -> Result<()> {
     let mut env = process.env().clone().unwrap_or_default();
     env.extend(parsed.values("env").map(str::to_owned));
     process.set_env(Some(env));
+    if let Some(profile) = parsed.value("apparmor").filter(|profile| !profile.is_empty()) {
+        process.set_apparmor_profile(Some(profile.to_owned()));
+    }
+    if let Some(label) = parsed.value("process-label").filter(|label| !label.is_empty()) {
+        process.set_selinux_label(Some(label.to_owned()));
+    }
     if parsed.is_set("no-new-privs") {
         process.set_no_new_privileges(Some(true));
     }

@@ -2,7 +2,9 @@
 
 use crate::hooks;
 use crate::plan::Plan;
+use crate::plan::attributes::Attribute;
 use crate::plan::op::{Bind, Mount, Op, Step};
+use oci_spec::runtime::LinuxSchedulerPolicy as Policy;
 use rustix::io::Errno;
 use std::fmt;
 
@@ -162,6 +164,7 @@ impl Failure {
                 "lowering the score needs CAP_SYS_RESOURCE"
             }
             (Op::WriteProc { .. }, Errno::NOENT) => "this kernel does not have that parameter",
+            (Op::Attribute(attribute), errno) => return attribute_hint(attribute, errno),
             (Op::WorkingDirectory(_), Errno::XDEV) => {
                 "the working directory is outside the container's root"
             }
@@ -180,6 +183,37 @@ impl Failure {
             _ => return None,
         })
     }
+}
+
+fn attribute_hint(attribute: &Attribute, errno: Errno) -> Option<&'static str> {
+    Some(match (attribute, errno) {
+        (Attribute::Scheduler { name: Policy::SchedFifo | Policy::SchedRr, .. }, Errno::PERM) => {
+            "a realtime policy needs CAP_SYS_NICE, and with cgroup v1 a budget: /linux/resources/cpu/realtimeRuntime"
+        }
+        (Attribute::Scheduler { name: Policy::SchedDeadline, .. }, Errno::PERM) => {
+            "a deadline needs CAP_SYS_NICE, and cannot be used together with /linux/resources/cpu/cpus"
+        }
+        (Attribute::Scheduler { name: Policy::SchedDeadline, .. }, Errno::BUSY) => {
+            "the processors have not that much time left for deadlines"
+        }
+        (Attribute::Scheduler { .. } | Attribute::IoPriority { .. }, Errno::PERM) => {
+            "a higher priority than nrun's own needs CAP_SYS_NICE"
+        }
+        (Attribute::Affinity(_), Errno::INVAL) => {
+            "none of these CPUs is there and in the container's cpuset"
+        }
+        (Attribute::MemoryPolicy { .. }, Errno::INVAL) => {
+            "none of these nodes is there and in the container's cpuset, or the kernel is too old for the mode"
+        }
+        (Attribute::Label(label), Errno::NOENT) if label.value.to_bytes().starts_with(b"exec ") => {
+            "the profile is not loaded: `apparmor_parser` loads it, `aa-status` lists those that are"
+        }
+        (Attribute::Label(_), Errno::XDEV) => "/proc is not a procfs here",
+        (Attribute::Label(_), Errno::ACCESS | Errno::PERM) => {
+            "what nrun itself is confined by does not allow that change"
+        }
+        _ => return None,
+    })
 }
 
 fn has_id_option(mount: &Mount) -> bool {

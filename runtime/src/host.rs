@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::intel_rdt;
 use crate::plan::{idmap, seccomp};
 use crate::rootless;
-use oci_spec::runtime::Spec;
+use oci_spec::runtime::{Process, Spec};
 
 /// What the runtime runs on, and as whom.
 #[derive(Clone, Debug)]
@@ -28,12 +28,27 @@ pub struct Host {
     pub cgroup: cgroup::Layout,
     /// What the kernel's seccomp can do.
     pub seccomp: seccomp::Kernel,
-    /// SELinux is enabled.
-    pub selinux: bool,
     /// The systemd that runs here, where it is to make cgroups.
     pub systemd: Option<cgroup::systemd::Facts>,
     /// The resctrl file system, where it is asked for and mounted.
     pub intel_rdt: Option<intel_rdt::Facts>,
+    /// Whether AppArmor confines processes, and where it takes profiles.
+    pub apparmor: AppArmor,
+    /// Whether SELinux is there with a policy.
+    pub selinux: bool,
+    /// Whether the kernel has memory policies (NUMA).
+    pub memory_policies: bool,
+}
+
+/// AppArmor, as far as a profile for the next exec goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AppArmor {
+    /// It confines nothing.
+    Disabled,
+    /// It takes a profile in /proc/PID/attr, which it shares with other security modules (Linux before 5.1).
+    SharedFiles,
+    /// It has a directory of its own in /proc/PID/attr.
+    OwnFiles,
 }
 
 /// The facts that cost system calls of their own and that only some containers need.
@@ -41,12 +56,16 @@ pub struct Host {
 pub struct Asked {
     /// What the kernel's seccomp can do: seven questions.
     pub seccomp: bool,
-    /// Whether SELinux is enabled: one question.
-    pub selinux: bool,
     /// Which systemd runs: a connection and a question or two.
     pub systemd: bool,
     /// What resctrl has: a file for each of its classes.
     pub intel_rdt: bool,
+    /// AppArmor.
+    pub apparmor: bool,
+    /// SELinux.
+    pub selinux: bool,
+    /// Memory policies.
+    pub memory_policies: bool,
     /// Which programs write id mappings for a user.
     pub id_tools: bool,
 }
@@ -55,12 +74,24 @@ impl Asked {
     /// What planning this config.json will want to know.
     pub fn by(spec: &Spec) -> Asked {
         let linux = spec.linux().as_ref();
-        Asked {
+        let asked = Asked {
             seccomp: linux.is_some_and(|linux| linux.seccomp().is_some()),
             selinux: linux.is_some_and(|linux| linux.mount_label().is_some()),
-            id_tools: linux.is_some_and(idmap::maps_more_than_one),
-            systemd: false,
             intel_rdt: linux.is_some_and(|linux| linux.intel_rdt().is_some()),
+            memory_policies: linux.is_some_and(|linux| linux.memory_policy().is_some()),
+            id_tools: linux.is_some_and(idmap::maps_more_than_one),
+            ..Asked::default()
+        };
+        spec.process().as_ref().map_or(asked, |process| asked.and_by(process))
+    }
+
+    /// And what planning a process, which may be another one than config.json's, will want to know.
+    pub fn and_by(self, process: &Process) -> Asked {
+        let given = |text: &Option<String>| text.as_deref().is_some_and(|text| !text.is_empty());
+        Asked {
+            apparmor: self.apparmor || given(process.apparmor_profile()),
+            selinux: self.selinux || given(process.selinux_label()),
+            ..self
         }
     }
 
@@ -72,13 +103,6 @@ impl Asked {
 
 /// `CAP_SYS_ADMIN`, as a bit of a capability mask.
 pub(crate) const SYS_ADMIN: u64 = 1 << 21;
-
-/// selinuxfs is mounted where every distribution with SELinux has it.
-fn selinux_is_enabled() -> bool {
-    const SELINUX_MAGIC: u64 = 0xf97c_ff8c;
-    let found = rustix::fs::statfs("/sys/fs/selinux");
-    found.is_ok_and(|statfs| u64::try_from(statfs.f_type) == Ok(SELINUX_MAGIC))
-}
 
 impl Host {
     /// Reads the facts, those that not every container needs only where they are asked for.
@@ -100,9 +124,11 @@ impl Host {
                 |action| asked.seccomp && sys::seccomp::action_is_available(action),
                 |flag| asked.seccomp && sys::seccomp::flag_is_available(flag),
             ),
-            selinux: asked.selinux && selinux_is_enabled(),
             intel_rdt: if asked.intel_rdt { intel_rdt::probe()? } else { None },
             systemd: if asked.systemd { cgroup::systemd::probe()? } else { None },
+            apparmor: if asked.apparmor { apparmor() } else { AppArmor::Disabled },
+            selinux: asked.selinux && selinux(),
+            memory_policies: asked.memory_policies && sys::execution::has_memory_policies(),
         };
         host.in_user_namespace = host.administers() && rootless::in_user_namespace();
         if !host.privileged() {
@@ -134,9 +160,38 @@ impl Host {
             rootless: rootless::Facts::default(),
             cgroup: cgroup::Layout::Legacy(Vec::new()),
             seccomp: seccomp::Kernel::ask(|_| true, |_| true),
-            selinux: false,
             systemd: None,
             intel_rdt: None,
+            apparmor: AppArmor::OwnFiles,
+            selinux: true,
+            memory_policies: true,
         }
     }
+}
+
+fn apparmor() -> AppArmor {
+    let enabled = std::fs::read("/sys/module/apparmor/parameters/enabled");
+    match enabled {
+        Ok(enabled) if enabled.first() == Some(&b'Y') => {
+            let own = rustix::fs::stat("/proc/self/attr/apparmor").is_ok();
+            if own { AppArmor::OwnFiles } else { AppArmor::SharedFiles }
+        }
+        _ => AppArmor::Disabled,
+    }
+}
+
+/// As libselinux decides: its file system is mounted for writing, and a policy is loaded, before which everything is `kernel`.
+fn selinux() -> bool {
+    const SELINUX_MAGIC: u32 = 0xf97c_ff8c;
+    let path = "/sys/fs/selinux";
+    let mounted = rustix::fs::statfs(path).is_ok_and(|stat| stat.f_type as u32 == SELINUX_MAGIC);
+    let writable = || {
+        rustix::fs::statvfs(path)
+            .is_ok_and(|stat| !stat.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY))
+    };
+    let has_policy = || {
+        std::fs::read("/proc/self/attr/current")
+            .is_ok_and(|label| label.split(|byte| *byte == 0).next() != Some(b"kernel"))
+    };
+    mounted && writable() && has_policy()
 }

@@ -29,6 +29,8 @@ pub mod launch;
 pub mod list;
 pub mod log;
 pub mod man;
+pub mod net_devices;
+pub mod netlink;
 pub mod notify;
 pub mod parent;
 pub mod pause;

@@ -27,6 +27,20 @@ static LOG: OnceLock<Log> = OnceLock::new();
 #[expect(clippy::print_stderr, reason = "a warning is for the reader, like an error")]
 pub fn warning(message: &str) {
     eprintln!("nrun: warning: {}", printable(message));
+    note(message);
+}
+
+/// Writes a warning to the log, or shows it where there is none: while a process of a container is made, an engine that keeps a log
+/// gives our stderr to the container, whose output this is not.
+pub fn tell(message: &str) {
+    match LOG.get().filter(|log| log.file.is_some()) {
+        Some(log) => log.write("warning", message),
+        None => warning(message),
+    }
+}
+
+/// Writes a warning to the log, if there is one: many configurations ask for what this is about, in vain and without harm.
+pub fn note(message: &str) {
     if let Some(log) = LOG.get().filter(|log| log.file.is_some()) {
         log.write("warning", message);
     }

@@ -6,13 +6,14 @@
 pub(crate) mod maps;
 
 use crate::cgroup::Cgroup;
-use crate::child::identity;
 use crate::child::{Child, Resources};
+use crate::child::{attributes, identity};
 use crate::error::{Error, Result};
 use crate::failure::Failure;
 use crate::hooks;
 use crate::launch::{self, Launch};
 use crate::log;
+use crate::net_devices::Devices;
 use crate::plan::Plan;
 use crate::plan::op::{Barrier, Op, Step};
 use crate::sources;
@@ -36,6 +37,8 @@ pub struct Init {
     pub socket: OwnedFd,
     /// What was opened for it, which it has copies of.
     resources: Resources,
+    /// Network devices that it takes from the host.
+    devices: Option<Devices>,
 }
 
 impl Init {
@@ -48,9 +51,11 @@ impl Init {
             .map_err(|errno| Error::system("let the container's init go on", errno))
     }
 
-    /// Closes what only the init needed: a detached mount tree that stays open keeps the host's mounts in use.
+    /// Closes what only the init needed: a detached mount tree that stays open keeps the host's mounts in use, and a socket in its
+    /// network namespace keeps that.
     pub fn close_resources(&mut self) {
         self.resources = Resources::default();
+        self.devices = None;
     }
 
     /// Waits until it has executed its program, or says why it could not.
@@ -70,10 +75,13 @@ impl Init {
         launch::has_executed(self.pid).map_err(|why| launch::error(plan, why))
     }
 
-    /// Ends it, whatever it is doing.
-    pub fn kill(&self) {
+    /// Ends it, whatever it is doing, and takes back what it was given.
+    pub fn kill(&mut self) {
         let _ = sys::signals::send(self.pidfd.as_fd(), SIGKILL);
         let _ = waitpid(Some(self.pid), WaitOptions::empty());
+        if let Some(devices) = &mut self.devices {
+            devices.take_back();
+        }
     }
 }
 
@@ -88,13 +96,16 @@ pub struct Handed {
     pub start: Option<OwnedFd>,
     /// The init whose namespaces it joins (`exec`).
     pub init: Option<OwnedFd>,
+    /// Network devices that it takes from the host.
+    pub devices: Option<Devices>,
 }
 
 /// Makes the child and follows it until it is ready.
 ///
 /// # Errors
 /// What could not be opened, or the step that failed. The child is gone then.
-pub fn spawn(plan: &Plan, cgroup: &mut Cgroup, handed: Handed) -> Result<Init> {
+pub fn spawn(plan: &Plan, cgroup: &mut Cgroup, mut handed: Handed) -> Result<Init> {
+    let devices = handed.devices.take();
     let resources = acquire(plan, cgroup, handed)?;
     let unified = match &plan.cgroup {
         Some(_) if !cgroup.awaits_process() => cgroup.unified()?,
@@ -123,7 +134,7 @@ pub fn spawn(plan: &Plan, cgroup: &mut Cgroup, handed: Handed) -> Result<Init> {
     // Only the child holds the other end now: its death is the end of the socket.
     drop(peer);
     let Some(socket) = socket else { return Err(cannot_clone(plan, Errno::BADF)) };
-    let init = Init { pid: child.pid, pidfd: child.pidfd, socket, resources };
+    let init = Init { pid: child.pid, pidfd: child.pidfd, socket, resources, devices };
     follow(plan, cgroup, init)
 }
 
@@ -134,7 +145,7 @@ struct Following {
 
 impl Drop for Following {
     fn drop(&mut self) {
-        if let Some(init) = &self.init {
+        if let Some(init) = &mut self.init {
             init.kill();
         }
     }
@@ -143,7 +154,7 @@ impl Drop for Following {
 fn follow(plan: &Plan, cgroup: &mut Cgroup, init: Init) -> Result<Init> {
     let mut following = Following { init: Some(init) };
     loop {
-        let Some(init) = &following.init else {
+        let Some(init) = &mut following.init else {
             return Err(lost(Errno::PROTO));
         };
         match Message::receive(init.socket.as_fd()) {
@@ -167,12 +178,18 @@ fn follow(plan: &Plan, cgroup: &mut Cgroup, init: Init) -> Result<Init> {
                         hooks::at_create(plan, init.pid, &init.resources.hook_outputs)?;
                         init.go()?;
                     }
+                    Some(Op::Wait(Barrier::NetDevices)) => {
+                        let devices = init.devices.as_mut().ok_or_else(|| lost(Errno::PROTO))?;
+                        devices.give(&plan.id, init.pid, init.pidfd.as_fd())?;
+                        init.go()?;
+                    }
                     Some(Op::Wait(Barrier::Ready)) => {
                         log::debug(|| format!("child process in init() has done {step} steps"));
                         // Last: the container's own set-up may use a device that the container may not.
                         if let Some(cgroup_plan) = &plan.cgroup {
                             cgroup.restrict_devices(cgroup_plan)?;
                         }
+                        schedule(plan, init.pid)?;
                         return following.init.take().ok_or_else(|| lost(Errno::PROTO));
                     }
                     _ => return Err(lost(Errno::PROTO)),
@@ -207,6 +224,18 @@ impl Following {
     }
 }
 
+/// How a child without privilege over the host is scheduled. Last, so that its own set-up is not held up by a low priority.
+fn schedule(plan: &Plan, pid: Pid) -> Result<()> {
+    for step in &plan.scheduled_by_parent {
+        let done = match &step.op {
+            Op::Attribute(attribute) => attributes::schedule(Some(pid), attribute),
+            _ => Err(Errno::PROTO),
+        };
+        done.map_err(|errno| step_failure(plan, step, errno))?;
+    }
+    Ok(())
+}
+
 /// Writes the id mappings, and what the child has lost the privilege for.
 fn map(plan: &Plan, pid: Pid) -> Result<()> {
     if let Some(maps) = &plan.id_maps {
@@ -239,7 +268,7 @@ fn acquire(plan: &Plan, cgroup: &Cgroup, handed: Handed) -> Result<Resources> {
         None => cgroup.paths().all(),
     };
     let cgroups = cgroup_procs(&directories)?;
-    let Handed { console, start, init } = handed;
+    let Handed { console, start, init, devices: _ } = handed;
     let hook_outputs = hooks::open_outputs(&plan.hooks.outputs)?;
     let sources = plan.sources.clone();
     Ok(Resources { cgroups, sources, trees, console, start, init, hook_outputs })

@@ -1,6 +1,8 @@
 //! Processes on the host: when one was started, and whether it is still there.
 
 use crate::error::{Error, Result};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 use rustix::process::Pid;
 
 /// When a process was started, in clock ticks since boot: with it, a process id names one process for ever.
@@ -8,9 +10,9 @@ use rustix::process::Pid;
 /// # Errors
 /// When there is no such process.
 pub fn start_time(pid: Pid) -> Result<u64> {
-    stat(pid)?.map(|stat| stat.start).ok_or_else(|| {
-        Error::system(format!("find process {}", pid.as_raw_nonzero()), rustix::io::Errno::SRCH)
-    })
+    stat(pid)?
+        .map(|stat| stat.start)
+        .ok_or_else(|| Error::system(format!("find process {}", pid.as_raw_nonzero()), Errno::SRCH))
 }
 
 /// Whether a process still is what it was forked as: its flag `PF_FORKNOEXEC` (linux/sched.h) goes away with its first exec, before
@@ -51,12 +53,14 @@ struct Stat {
 
 fn stat(pid: Pid) -> Result<Option<Stat>> {
     let path = format!("/proc/{}/stat", pid.as_raw_nonzero());
-    match std::fs::read(&path) {
-        Ok(text) => Ok(parse(&String::from_utf8_lossy(&text))),
-        Err(error) => match rustix::io::Errno::from_io_error(&error) {
-            Some(rustix::io::Errno::NOENT | rustix::io::Errno::SRCH) => Ok(None),
-            _ => Err(Error::io(format!("read `{path}`"), &error)),
-        },
+    // 52 numbers and a name: the kernel gives them in one read.
+    let mut text = [0; 2048];
+    let read = rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .and_then(|file| rustix::io::read(&file, &mut text));
+    match read {
+        Ok(length) => Ok(parse(&String::from_utf8_lossy(&text[..length]))),
+        Err(Errno::NOENT | Errno::SRCH) => Ok(None),
+        Err(errno) => Err(Error::system(format!("read `{path}`"), errno)),
     }
 }
 

@@ -54,7 +54,7 @@ pub fn run(parsed: &Parsed) -> Result<u8> {
 
 fn detached(args: &Args) -> Result<()> {
     let checked = create::check(args)?;
-    let Created { plan, init, saved, mut agent } = create::create(args, &checked, None)?;
+    let Created { plan, mut init, saved, mut agent } = create::create(args, &checked, None)?;
     let mut launch = launch(&plan, &saved, agent.as_mut());
     let started = init
         .go()

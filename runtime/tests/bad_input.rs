@@ -450,6 +450,8 @@ fn the_json_log_has_what_an_engine_takes_from_it() {
     let lines: Vec<Value> = text
         .lines()
         .map(|line| serde_json::from_str(line).expect("a JSON object a line"))
+        // The fixture's capabilities are worth a warning.
+        .filter(|line: &Value| line["level"] != "warning")
         .collect();
     assert_eq!(lines.len(), 2, "{text}");
     for (line, output) in lines.iter().zip([first, second]) {

@@ -31,6 +31,7 @@ use super::leniency::Document;
 use super::scan;
 use super::{Checked, Loaded};
 
+pub use lists::plain_ranges;
 pub use mounts::PROC_FILES;
 pub use sysctl::sysctl_path;
 pub(super) use unprivileged::unprivileged;

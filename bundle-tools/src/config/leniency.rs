@@ -134,11 +134,19 @@ impl Edits {
         }
     }
 
-    /// The specification's spelling, which `oci-spec` derives wrongly from its Rust name.
+    /// The specification's spellings, which `oci-spec` derives wrongly from its Rust names.
     fn scheduler_flag(&mut self, value: &Value<'_>, pointer: &str) {
-        let flag = pointer.starts_with("/process/scheduler/flags/");
-        if flag && value.raw == "\"SCHED_FLAG_DL_OVERRUN\"" {
-            self.replace(value.range.clone(), "\"SCHED_FLAG_D_L_OVERRUN\"");
+        if !pointer.starts_with("/process/scheduler/flags/") {
+            return;
+        }
+        match value.raw {
+            "\"SCHED_FLAG_DL_OVERRUN\"" => {
+                self.replace(value.range.clone(), "\"SCHED_FLAG_D_L_OVERRUN\"");
+            }
+            "\"SCHED_FLAG_RESET_ON_FORK\"" => {
+                self.replace(value.range.clone(), "\"SCHED_RESET_ON_FORK\"");
+            }
+            _ => {}
         }
     }
 
@@ -285,9 +293,15 @@ mod tests {
     fn the_other_spellings_that_runc_takes_are_taken() {
         let text = r#"{"linux": {"resources": {"devices": [{"type": ""}]}}, "process": {"user": {},
             "execCPUAffinity": {"initial": ", ", "final": " 0-3, ,7"},
-            "scheduler": {"flags": ["SCHED_FLAG_DL_OVERRUN"]}}}"#;
+            "scheduler": {"flags": ["SCHED_FLAG_DL_OVERRUN", "SCHED_FLAG_RESET_ON_FORK"]}}}"#;
         let read = edited(text);
-        let parts = [r#""~type": """#, r#""~initial": ", ""#, r#": "0-3,7""#, "FLAG_D_L_OVERRUN"];
+        let parts = [
+            r#""~type": """#,
+            r#""~initial": ", ""#,
+            r#": "0-3,7""#,
+            "FLAG_D_L_OVERRUN",
+            "SCHED_RESET_ON_FORK",
+        ];
         for part in parts {
             assert!(read.contains(part), "{read}");
         }

@@ -41,11 +41,15 @@ pub(crate) fn rlimit(
     rustix::process::prlimit(pid, resource, Rlimit { current: soft, maximum: hard }).map(drop)
 }
 
-/// A kernel without keyrings has none to leak.
+/// A kernel without keyrings has none to leak. One that is there under this name and may not be changed is left as it is.
 pub(super) fn keyring(name: &CStr) -> Result<(), Errno> {
     match sys::keyring::join_session(name) {
-        Err(Errno::NOSYS) => Ok(()),
-        joined => joined,
+        Err(Errno::NOSYS) => return Ok(()),
+        joined => joined?,
+    }
+    match sys::keyring::let_user_search_session() {
+        Err(Errno::ACCESS) => Ok(()),
+        allowed => allowed,
     }
 }
 
@@ -87,16 +91,23 @@ pub(super) fn standard_streams(uid: u32) -> Result<(), Errno> {
 
 /// Groups first, the user last: it is the user id that the right to change the others hangs on. The permitted capabilities are kept
 /// across the change, to be cut down to the container's own afterwards. Groups are always set: those of whoever started us
-/// are never inherited (CVE-2022-2989), but where the user namespace lets nobody give them up.
-pub(super) fn user(uid: u32, gid: u32, groups: &[u32], may_be_denied: bool) -> Result<(), Errno> {
+/// are never inherited (CVE-2022-2989), but where the user namespace lets nobody give them up, or an annotation asks for it.
+pub(super) fn user(
+    uid: u32,
+    gid: u32,
+    groups: Option<&[u32]>,
+    may_be_denied: bool,
+) -> Result<(), Errno> {
     // The kernel drops them only when the last id that is 0 goes away.
     if uid != 0 {
         set_keep_capabilities(true)?;
     }
-    let list: Vec<Gid> = groups.iter().map(|&gid| Gid::from_raw(gid)).collect();
-    match set_thread_groups(&list) {
-        Err(Errno::PERM) if may_be_denied && groups.is_empty() => {}
-        set => set?,
+    if let Some(groups) = groups {
+        let list: Vec<Gid> = groups.iter().map(|&gid| Gid::from_raw(gid)).collect();
+        match set_thread_groups(&list) {
+            Err(Errno::PERM) if may_be_denied && groups.is_empty() => {}
+            set => set?,
+        }
     }
     let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
     set_thread_res_gid(gid, gid, gid)?;

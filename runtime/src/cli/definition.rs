@@ -162,6 +162,8 @@ pub const COMMANDS: &[Command] = &[
                 'g',
                 value("additional-gids", "GID", "add a supplementary group; may be repeated"),
             ),
+            value("apparmor", "PROFILE", "confine it by this AppArmor profile"),
+            value("process-label", "LABEL", "give it this SELinux label"),
             switch("no-new-privs", "set no_new_privs"),
             short('c', value("cap", "CAP", "add a capability; may be repeated")),
             value(

@@ -3,6 +3,7 @@
 use super::Plan;
 use super::hooks::Hook;
 use super::idmap::IdMap;
+use super::net_devices::NetDevice;
 use super::op::{
     Barrier, Bind, Carrier, Cgroups, HierarchySource, IdMapped, Legacy, MappedBy, Mount, Op,
     RemountTo, Step,
@@ -95,6 +96,7 @@ impl Op {
         match self {
             Op::Wait(Barrier::Cgroup) => "wait to be put into the cgroup by systemd".into(),
             Op::Wait(Barrier::Maps) => "wait for the id mappings".into(),
+            Op::Wait(Barrier::NetDevices) => "wait for the network devices".into(),
             Op::Wait(Barrier::Hooks) => "wait for the hooks of the runtime".into(),
             Op::Wait(Barrier::Hooked) => "report that the hooks are done".into(),
             Op::Hook(hook) => hook_phrase(hook),
@@ -125,6 +127,7 @@ impl Op {
             Op::Rlimit { resource, .. } => {
                 format!("set the limit {}", format!("{resource:?}").to_uppercase())
             }
+            Op::Attribute(attribute) => attribute.phrase(),
             Op::Keyring(name) => format!("join the session keyring {}", Name(name)),
             Op::NoNewPrivileges => "set no_new_privs".into(),
             Op::Bounding(_) => "drop capabilities from the bounding set".into(),
@@ -209,12 +212,13 @@ impl Op {
                 };
                 format!(" to {} of {}", limit(soft), limit(hard))
             }
+            Op::Attribute(attribute) => attribute.details(),
             Op::Bounding(keep) => format!(", keeping {keep:#x}"),
             Op::Capabilities(sets) => format!(
                 ": effective {:#x} permitted {:#x} inheritable {:#x} ambient {:#x}",
                 sets.effective, sets.permitted, sets.inheritable, sets.ambient
             ),
-            Op::User { groups, .. } if !groups.is_empty() => {
+            Op::User { groups: Some(groups), .. } if !groups.is_empty() => {
                 format!(", with groups {groups:?}")
             }
             Op::FindExecutable { candidates, .. } => {
@@ -366,8 +370,16 @@ impl Display for Plan {
             id_map_line(f, "uid", &maps.uid)?;
             id_map_line(f, "gid", &maps.gid)?;
         }
+        for device in &self.net_devices {
+            let NetDevice { name, new_name, pointer } = device;
+            writeln!(f, "network device `{name}` as `{new_name}`  # {pointer}")?;
+        }
         for (number, step) in self.by_parent.iter().enumerate() {
             write!(f, "parent ")?;
+            step_line(f, number, step, self)?;
+        }
+        for (number, step) in self.scheduled_by_parent.iter().enumerate() {
+            write!(f, "parent, when ready ")?;
             step_line(f, number, step, self)?;
         }
         for (number, step) in self.steps.iter().enumerate() {

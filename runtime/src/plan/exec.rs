@@ -5,9 +5,10 @@
 use super::hooks::ByParent;
 use super::namespaces::Shape;
 use super::op::{Barrier, Op, Step};
-use super::{Error, Plan, c_string, console, process, seccomp};
+use super::{Error, Plan, attributes, c_string, console, process, seccomp};
 use crate::host::Host;
-use oci_spec::runtime::{LinuxSeccomp, Process};
+use oci_spec::runtime::{Linux, LinuxSeccomp, Process};
+use std::collections::HashMap;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use sys::namespace::Kinds;
@@ -25,8 +26,12 @@ pub struct Options<'a> {
     pub namespaces: Kinds,
     /// The container's root file system on the host.
     pub rootfs: &'a Path,
+    /// Execution domain and memory policy of the container.
+    pub linux: Option<&'a Linux>,
     /// The container's seccomp profile.
     pub seccomp: Option<&'a LinuxSeccomp>,
+    /// The container's annotations.
+    pub annotations: &'a HashMap<String, String>,
     /// `--preserve-fds`
     pub preserve_fds: u32,
     /// Only systemd may put a process into the container's cgroup.
@@ -44,25 +49,77 @@ pub fn exec(
     host: &Host,
     options: &Options<'_>,
 ) -> Result<Plan, crate::error::Error> {
-    let mut steps = Vec::with_capacity(24);
+    let mut steps = enter(process, host, options)?;
+    let filter = options.seccomp.map(|profile| seccomp::compile_for(profile, host)).transpose()?;
+    // The parent keeps the privileges over the host that the container's user namespace takes away.
+    let (by_parent, by_child) = match host.privileged() && options.namespaces.contains(Kinds::USER)
+    {
+        true => (attributes::scheduling(process, options.at)?, Vec::new()),
+        false => (Vec::new(), attributes::scheduling(process, options.at)?),
+    };
+    steps.extend(by_child);
+    steps.extend(attributes::execution(options.linux, host)?);
+    let rights = process::Rights::of(host, options.namespaces.contains(Kinds::USER))
+        .with(Some(options.annotations));
+    let mut privileges = process::privileges(process, &rights, options.at)?;
+    if filter.is_some() && !process.no_new_privileges().unwrap_or(false) {
+        process::keep_sys_admin(&mut privileges);
+    }
+    steps.extend(privileges);
+    steps.push(process::find_executable(process, options.at)?);
+    steps.extend(process::last_rlimit(process, options.at));
     let mut push = |op, pointer: &str| steps.push(Step { op, pointer: pointer.to_owned() });
+    push(Op::Wait(Barrier::Ready), "");
+    push(Op::CloseFds { first: options.preserve_fds.saturating_add(3) }, "");
+    if let Some(filter) = filter {
+        push(filter.into(), "/linux/seccomp");
+    }
+    steps.push(process::exec(process, options.at)?);
+    Ok(Plan {
+        id: options.id.to_owned(),
+        warnings: process::warnings(process, &rights, options.document, options.at),
+        document: options.document,
+        namespaces: options.namespaces,
+        shape: Shape {
+            clone: Kinds::NONE,
+            stage: options.namespaces.contains(Kinds::PID).then_some(Kinds::NONE),
+        },
+        cgroup: None,
+        intel_rdt: None,
+        id_maps: None,
+        by_parent: Vec::new(),
+        scheduled_by_parent: by_parent,
+        net_devices: Vec::new(),
+        hooks: ByParent::default(),
+        sources: Vec::new(),
+        steps,
+    })
+}
+
+/// The steps that lead into the container: its cgroup, its namespaces, its terminal and its keyring.
+fn enter(process: &Process, host: &Host, options: &Options<'_>) -> Result<Vec<Step>, Error> {
+    let mut steps = Vec::with_capacity(32);
     // With the host's privileges, which the container's user namespace takes away.
-    push(enter_cgroup(options), "");
+    let (initial, last) = attributes::affinity(process, options.at)?;
+    steps.extend(initial);
+    let cgroup = if options.by_systemd { Op::Wait(Barrier::Cgroup) } else { Op::JoinCgroup };
+    steps.push(Step { op: cgroup, pointer: String::new() });
+    steps.extend(last);
+    steps.extend(attributes::labels(process, host, options.at)?);
     if let Some(score) = process.oom_score_adj() {
         let op = Op::WriteProc {
             path: c"/proc/self/oom_score_adj".to_owned(),
             value: score.to_string(),
         };
-        push(op, &format!("{}/oomScoreAdj", options.at));
+        steps.push(Step { op, pointer: format!("{}/oomScoreAdj", options.at) });
     }
     steps.extend(process::rlimits(process, options.at));
     let mut push = |op, pointer: &str| steps.push(Step { op, pointer: pointer.to_owned() });
     // Before anybody in the container can see us (CVE-2016-9962).
     push(Op::NotDumpable, "");
     push(Op::JoinInit { kinds: options.namespaces }, "");
-    let fork = options.namespaces.contains(Kinds::PID);
-    if fork {
-        // A joined pid namespace takes effect for children only.
+    // A joined pid namespace takes effect for children only.
+    if options.namespaces.contains(Kinds::PID) {
         push(Op::Fork { namespaces: Kinds::NONE }, "");
     }
     if options.namespaces.contains(Kinds::USER) {
@@ -81,42 +138,5 @@ pub fn exec(
     if options.new_keyring {
         push(Op::Keyring(c_string(format!("_ses.{}", options.id).as_bytes(), "")?), "");
     }
-    let filter = options.seccomp.map(|profile| seccomp::compile_for(profile, host)).transpose()?;
-    let rights = process::Rights::of(host, options.namespaces.contains(Kinds::USER));
-    let mut privileges = process::privileges(process, &rights, options.at)?;
-    if filter.is_some() && !process.no_new_privileges().unwrap_or(false) {
-        process::keep_sys_admin(&mut privileges);
-    }
-    steps.extend(privileges);
-    steps.push(process::find_executable(process, options.at)?);
-    steps.extend(process::last_rlimit(process, options.at));
-    let mut push = |op, pointer: &str| steps.push(Step { op, pointer: pointer.to_owned() });
-    push(Op::Wait(Barrier::Ready), "");
-    push(Op::CloseFds { first: options.preserve_fds.saturating_add(3) }, "");
-    if let Some(filter) = filter {
-        push(filter.into(), "/linux/seccomp");
-    }
-    steps.push(process::exec(process, options.at)?);
-    Ok(Plan {
-        id: options.id.to_owned(),
-        document: options.document,
-        namespaces: options.namespaces,
-        shape: Shape { clone: Kinds::NONE, stage: fork.then_some(Kinds::NONE) },
-        cgroup: None,
-        intel_rdt: None,
-        id_maps: None,
-        by_parent: Vec::new(),
-        hooks: ByParent::default(),
-        sources: Vec::new(),
-        steps,
-    })
-}
-
-fn enter_cgroup(options: &Options<'_>) -> Op {
-    if options.by_systemd { Op::Wait(Barrier::Cgroup) } else { Op::JoinCgroup }
-}
-
-/// Why a process cannot be executed as it is asked for.
-pub(crate) fn refuse(at: &str, process: &Process) -> Result<(), Error> {
-    super::unsupported::refuse_process(at, process)
+    Ok(steps)
 }

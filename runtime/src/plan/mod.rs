@@ -4,6 +4,7 @@
 //! the operations is decided here and nowhere else; each rule has a comment where it is made and a test that fails when it
 //! is broken.
 
+pub mod attributes;
 mod binds;
 mod cgroup_mounts;
 mod cgroups;
@@ -16,12 +17,12 @@ mod labels;
 mod legacy;
 pub mod mounts;
 pub mod namespaces;
+pub mod net_devices;
 pub mod op;
 pub mod process;
 mod propagation;
 pub mod seccomp;
 mod sysctl;
-mod unsupported;
 
 #[cfg(test)]
 mod tests;
@@ -36,6 +37,7 @@ use hooks::ByParent;
 use idmap::IdMaps;
 use mounts::UserNamespace;
 use namespaces::{Namespaces, Shape};
+use net_devices::NetDevice;
 use oci_spec::runtime::{Linux, LinuxTimeOffset, Process, Spec};
 use op::{Barrier, Carrier, Console, Op, Source, Step};
 use rustix::mount::MountPropagationFlags as Propagation;
@@ -90,6 +92,8 @@ pub struct Options {
 pub struct Plan {
     /// The container's id.
     pub id: String,
+    /// What is asked for and not done, for the log.
+    pub warnings: Vec<String>,
     /// The file that the pointers of the steps point into: `config.json`, or `process.json` for `exec`.
     pub document: &'static str,
     /// All namespaces in which the container differs from the host.
@@ -105,6 +109,10 @@ pub struct Plan {
     /// What the parent does with the child's /proc entry and limits at [`Barrier::Maps`], because the child has no
     /// privilege over the host any more: the same operations as the child's own, without a user namespace.
     pub by_parent: Vec<Step>,
+    /// What the parent does for the child at [`Barrier::Ready`], for the same reason: how it is scheduled.
+    pub scheduled_by_parent: Vec<Step>,
+    /// What the parent moves into the network namespace at [`Barrier::NetDevices`].
+    pub net_devices: Vec<NetDevice>,
     /// Hooks that the parent runs at [`Barrier::Hooks`], and where all hooks write.
     pub hooks: ByParent,
     /// Bind sources, opened by the parent before the clone.
@@ -123,7 +131,6 @@ pub fn create(
     options: &Options,
 ) -> Result<Plan, crate::error::Error> {
     let spec = &checked.spec;
-    unsupported::refuse(spec)?;
     let linux = spec.linux().as_ref();
     let Some(process) = spec.process() else {
         return Err(Error::new("/process", "must be there").into());
@@ -163,6 +170,8 @@ pub fn create(
         },
         namespaces,
         by_parent: Vec::new(),
+        scheduled_by_parent: Vec::new(),
+        net_devices: net_devices::plan(linux, host)?,
         hooks: ByParent::new(spec)?,
         sources: Vec::new(),
         steps: Vec::with_capacity(64),
@@ -171,8 +180,11 @@ pub fn create(
     builder.configure_namespaces()?;
     builder.file_systems(&cgroup)?;
     builder.process()?;
+    let rights = process::Rights::of(host, in_user_namespace);
+    let warnings = process::warnings(process, &rights, "config.json", "/process");
     Ok(Plan {
         id: options.id.clone(),
+        warnings,
         document: "config.json",
         namespaces: builder.namespaces.all(),
         shape: builder.shape,
@@ -180,15 +192,12 @@ pub fn create(
         intel_rdt,
         id_maps: builder.id_maps,
         by_parent: builder.by_parent,
+        scheduled_by_parent: builder.scheduled_by_parent,
+        net_devices: builder.net_devices,
         hooks: builder.hooks,
         sources: builder.sources,
         steps: builder.steps,
     })
-}
-
-/// Whether there is nothing in a config.json that this version cannot do on any host.
-pub fn can(spec: &Spec) -> bool {
-    unsupported::refuse(spec).is_ok()
 }
 
 /// Refused before anything is made, because setgroups(2) is going to be denied (runc's words).
@@ -223,6 +232,8 @@ struct Builder<'a> {
     carrier: Carrier,
     shape: Shape,
     by_parent: Vec<Step>,
+    scheduled_by_parent: Vec<Step>,
+    net_devices: Vec<NetDevice>,
     hooks: ByParent,
     sources: Vec<Source>,
     steps: Vec<Step>,
@@ -253,6 +264,9 @@ impl Builder<'_> {
             },
             "/linux/cgroupsPath",
         );
+        self.steps.push(attributes::any_processor());
+        let labels = attributes::labels(self.process, self.host, "/process")?;
+        self.steps.extend(labels);
         if self.limits_come_first() {
             let limits = self.limits();
             self.steps.extend(limits);
@@ -285,6 +299,10 @@ impl Builder<'_> {
 
     /// What is set through the host's /proc comes before anything of the container is mounted (class D).
     fn configure_namespaces(&mut self) -> Result<(), Error> {
+        if !self.net_devices.is_empty() {
+            // Before the kernel parameters, which a device may have some of.
+            self.push(Op::Wait(Barrier::NetDevices), "/linux/netDevices");
+        }
         if self.namespaces.new.contains(Kinds::NETWORK) {
             self.push(Op::Loopback, "/linux/namespaces");
         }
@@ -510,11 +528,17 @@ impl Builder<'_> {
             None => None,
         };
         let no_new_privileges = self.process.no_new_privileges().unwrap_or(false);
-        let mut steps = process::privileges(
-            self.process,
-            &process::Rights::of(self.host, self.in_user_namespace),
-            "/process",
-        )?;
+        let scheduling = attributes::scheduling(self.process, "/process")?;
+        if self.in_user_namespace && self.host.privileged() {
+            self.scheduled_by_parent = scheduling;
+        } else {
+            self.steps.extend(scheduling);
+        }
+        let execution = attributes::execution(self.linux, self.host)?;
+        self.steps.extend(execution);
+        let rights = process::Rights::of(self.host, self.in_user_namespace)
+            .with(self.spec().annotations().as_ref());
+        let mut steps = process::privileges(self.process, &rights, "/process")?;
         if filter.is_some() && !no_new_privileges {
             process::keep_sys_admin(&mut steps);
         }

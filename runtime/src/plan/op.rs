@@ -4,6 +4,7 @@
 //! the same list for its barriers (I3), `nrun plan` prints it, and the golden tests compare it. Everything that an
 //! operation needs is in it, ready for the kernel: nothing is parsed, formatted or allocated after the clone.
 
+use super::attributes::Attribute;
 use super::hooks::Hook;
 use super::idmap::IdMaps;
 use super::seccomp::{Filter, Listener};
@@ -29,6 +30,8 @@ pub enum Barrier {
     Cgroup,
     /// The parent writes the id mappings: until then the child has no ids of its own.
     Maps,
+    /// The parent moves network devices into the container's network namespace.
+    NetDevices,
     /// Everything is mounted: the parent runs the hooks `prestart` and `createRuntime`.
     Hooks,
     /// Everything is set up and the executable was found: the parent commits the container's state.
@@ -174,6 +177,8 @@ pub enum Op {
         /// The hard limit; `None` is unlimited.
         hard: Option<u64>,
     },
+    /// Set how the process is scheduled, labelled or executed.
+    Attribute(Attribute),
     /// Join a session keyring of our own.
     Keyring(CString),
     /// Set `no_new_privs`.
@@ -186,8 +191,8 @@ pub enum Op {
         uid: u32,
         /// Group id.
         gid: u32,
-        /// Supplementary groups.
-        groups: Vec<u32>,
+        /// Supplementary groups; `None` keeps the caller's.
+        groups: Option<Vec<u32>>,
         /// setgroups(2) may be denied in the user namespace: without groups to set, those of the caller stay then.
         may_be_denied: bool,
     },

@@ -7,7 +7,7 @@ use super::{Error, c_string};
 use crate::host::{Host, SYS_ADMIN};
 use oci_spec::runtime::{Capability, LinuxCapabilities, PosixRlimit, PosixRlimitType, Process};
 use rustix::process::Resource;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
 use std::str::FromStr;
@@ -28,6 +28,8 @@ pub struct Rights {
     capabilities: u64,
     /// A user namespace whose mapping was written by an ordinary user denies setgroups(2), and so do those in it.
     setgroups_may_be_denied: bool,
+    /// The caller's supplementary groups stay.
+    keep_groups: bool,
 }
 
 impl Rights {
@@ -36,7 +38,13 @@ impl Rights {
         Rights {
             capabilities: if enters_user_namespace { ALL_CAPABILITIES } else { host.capabilities },
             setgroups_may_be_denied: enters_user_namespace || !host.privileged(),
+            keep_groups: false,
         }
+    }
+
+    /// The same, with what the annotations say of the caller's groups.
+    pub fn with(self, annotations: Option<&HashMap<String, String>>) -> Rights {
+        Rights { keep_groups: keeps_groups(annotations), ..self }
     }
 }
 
@@ -58,6 +66,7 @@ pub fn privileges(process: &Process, rights: &Rights, at: &str) -> Result<Vec<St
         steps.push(step(Op::StandardStreams { uid: user.uid() }, "user/uid"));
     }
     let groups = user.additional_gids().clone().unwrap_or_default();
+    let groups = (!rights.keep_groups).then_some(groups);
     let may_be_denied = rights.setgroups_may_be_denied;
     steps.push(step(Op::User { uid: user.uid(), gid: user.gid(), groups, may_be_denied }, "user"));
     steps.push(step(Op::Capabilities(sets.process), "capabilities"));
@@ -70,6 +79,12 @@ pub fn privileges(process: &Process, rights: &Rights, at: &str) -> Result<Vec<St
     let cwd = c_string(process.cwd().as_os_str().as_bytes(), &format!("{at}/cwd"))?;
     steps.push(step(Op::WorkingDirectory(cwd), "cwd"));
     Ok(steps)
+}
+
+/// crun's annotation: the caller's supplementary groups are kept, and none are added, unless it is `0`.
+fn keeps_groups(annotations: Option<&HashMap<String, String>>) -> bool {
+    let value = annotations.and_then(|map| map.get("run.oci.keep_original_groups"));
+    value.is_some_and(|value| value != "0")
 }
 
 /// As many files as setting a container up may ever have open at once.
@@ -153,6 +168,49 @@ fn capabilities(wanted: Option<&LinuxCapabilities>, available: u64) -> Sets {
         ambient: mask(wanted.ambient()) & permitted & inheritable,
     };
     Sets { bounding, process }
+}
+
+/// Capabilities that are asked for and not given: "Any value which … cannot be granted otherwise MUST be logged as a warning"
+/// (config.md, Linux process). Those that nobody knows were found when the file was read.
+pub fn warnings(process: &Process, rights: &Rights, document: &str, at: &str) -> Vec<String> {
+    let Some(wanted) = process.capabilities() else { return Vec::new() };
+    let given = capabilities(Some(wanted), rights.capabilities);
+    let sets = [
+        ("bounding", wanted.bounding(), given.bounding),
+        ("effective", wanted.effective(), given.process.effective),
+        ("inheritable", wanted.inheritable(), given.process.inheritable),
+        ("permitted", wanted.permitted(), given.process.permitted),
+        ("ambient", wanted.ambient(), given.process.ambient),
+    ];
+    let mut warnings = Vec::new();
+    for (set, wanted, given) in sets {
+        let missing = wanted.as_ref().map_or(0, mask) & !given;
+        for (missing, why) in [
+            (missing & !rights.capabilities, "which nrun does not have itself"),
+            (
+                missing & rights.capabilities,
+                "which must be in `permitted`, and for `ambient` in `inheritable` too",
+            ),
+        ] {
+            if missing != 0 {
+                let names = names(missing);
+                warnings
+                    .push(format!("{document} {at}/capabilities/{set}: leaves out {names}, {why}"));
+            }
+        }
+    }
+    warnings
+}
+
+/// The names of the capabilities in a mask.
+fn names(mask: u64) -> String {
+    let mut names: Vec<String> = caps::all()
+        .into_iter()
+        .filter(|capability| mask & capability.bitmask() != 0)
+        .map(|capability| capability.to_string())
+        .collect();
+    names.sort_unstable();
+    names.join(", ")
 }
 
 /// Capability names to bits. A name that the kernel does not know has no bit; the check of config.json has let it through as
@@ -259,6 +317,29 @@ mod tests {
         assert_eq!(sets.bounding, 0b10_0001);
         assert_eq!(sets.process.effective, 0b1, "effective is within permitted");
         assert_eq!(sets.process.ambient, 0, "ambient is within inheritable");
+    }
+
+    #[test]
+    fn capabilities_that_are_not_given_are_told_with_the_reason() {
+        let host = Host { capabilities: 0b10_0001, ..Host::for_tests() };
+        let json = r#"{"args": ["x"], "capabilities": {"bounding": ["CAP_CHOWN", "CAP_SYS_ADMIN", "CAP_NET_RAW"],
+            "permitted": ["CAP_CHOWN"], "effective": ["CAP_CHOWN"], "ambient": ["CAP_CHOWN"]}}"#;
+        let told = warnings(&process(json), &Rights::of(&host, false), "config.json", "/process");
+        let wanted = [
+            "config.json /process/capabilities/bounding: leaves out CAP_NET_RAW, CAP_SYS_ADMIN, which nrun does not have itself",
+            "config.json /process/capabilities/ambient: leaves out CAP_CHOWN, which must be in `permitted`, and for `ambient` in `inheritable` too",
+        ];
+        assert_eq!(told, wanted);
+        let all = rights();
+        assert!(
+            warnings(
+                &process(r#"{"args": ["x"], "capabilities": {"bounding": ["CAP_KILL"]}}"#),
+                &all,
+                "",
+                ""
+            )
+            .is_empty()
+        );
     }
 
     #[test]

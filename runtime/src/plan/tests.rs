@@ -4,11 +4,12 @@
 
 mod hooks;
 
-use super::op::{Barrier, Op};
+use super::attributes::Attribute;
+use super::op::{Barrier, Op, Step};
 use super::{Options, Plan};
 use crate::cgroup::{Hierarchy, Layout, Unified};
 use crate::error::Error;
-use crate::host::Host;
+use crate::host::{AppArmor, Host};
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -442,17 +443,130 @@ fn run_does_not_wait_for_start() {
     assert!(!plan.steps.iter().any(|step| matches!(step.op, Op::AwaitStart)));
 }
 
+/// Asks for every attribute of a process that there is.
+fn attributes(config: &mut Value) {
+    let wanted = json!({
+        "process": {
+            "scheduler": {"policy": "SCHED_DEADLINE", "flags": ["SCHED_FLAG_RESET_ON_FORK"],
+                "runtime": 42_000, "deadline": 100_000, "period": 1_000_000},
+            "ioPriority": {"class": "IOPRIO_CLASS_BE", "priority": 4},
+            "execCPUAffinity": {"initial": "0", "final": "1-3"},
+            "apparmorProfile": "acme",
+            "selinuxLabel": "system_u:system_r:container_t:s0"
+        },
+        "linux": {
+            "personality": {"domain": "LINUX32"},
+            "memoryPolicy": {"mode": "MPOL_BIND", "nodes": "0,64", "flags": ["MPOL_F_STATIC_NODES"]},
+            "netDevices": {"eth1": {}, "eth0": {"name": "ctr%d"}}
+        },
+        "annotations": {"run.oci.keep_original_groups": "1"}
+    });
+    merge(config, &wanted);
+}
+
+fn add_user_namespace(config: &mut Value) {
+    let map = json!([{"containerID": 0, "hostID": 100_000, "size": 65_536}]);
+    config["linux"]["uidMappings"] = map.clone();
+    config["linux"]["gidMappings"] = map;
+    config["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "user"}));
+}
+
+#[test]
+fn golden_attributes_of_a_process() {
+    golden("attributes", &plan(&hybrid(), &options(), attributes).unwrap());
+}
+
+#[test]
+fn labels_are_written_before_anything_of_somebody_else_can_be_in_the_way() {
+    let plan = plan(&hybrid(), &options(), |config| {
+        attributes(config);
+        for namespace in config["linux"]["namespaces"].as_array_mut().unwrap() {
+            if namespace["type"] == "mount" {
+                namespace["path"] = json!("/proc/7/ns/mnt");
+            }
+        }
+    })
+    .unwrap();
+    let label = last(&plan, |op| matches!(op, Op::Attribute(Attribute::Label(_))));
+    assert!(label < place(&plan, |op| matches!(op, Op::JoinNamespace { .. })));
+    assert!(label < place(&plan, |op| matches!(op, Op::Root { .. })));
+}
+
+#[test]
+fn with_a_user_namespace_the_parent_schedules_and_the_child_does_not() {
+    let edit = |config: &mut Value| {
+        attributes(config);
+        add_user_namespace(config);
+    };
+    let plan = plan(&hybrid(), &options(), edit).unwrap();
+    let scheduler = |step: &Step| matches!(step.op, Op::Attribute(Attribute::Scheduler { .. }));
+    assert!(plan.scheduled_by_parent.iter().any(scheduler));
+    assert!(!plan.steps.iter().any(scheduler));
+}
+
+#[test]
+fn the_process_is_scheduled_while_it_has_the_privilege_and_after_the_last_fork() {
+    let plan = plan(&hybrid(), &options(), |config| {
+        attributes(config);
+        for namespace in config["linux"]["namespaces"].as_array_mut().unwrap() {
+            if namespace["type"] == "pid" {
+                namespace["path"] = json!("/proc/7/ns/pid");
+            }
+        }
+    })
+    .unwrap();
+    let scheduler = place(&plan, |op| matches!(op, Op::Attribute(Attribute::Scheduler { .. })));
+    assert!(place(&plan, |op| matches!(op, Op::Fork { .. })) < scheduler);
+    assert!(scheduler < place(&plan, |op| matches!(op, Op::Capabilities(_))));
+}
+
+#[test]
+fn network_devices_are_there_before_kernel_parameters_are_set() {
+    let plan = plan(&hybrid(), &options(), |config| {
+        attributes(config);
+        config["linux"]["sysctl"] = json!({"net.ipv4.conf.eth1.forwarding": "1"});
+    })
+    .unwrap();
+    assert!(
+        place(&plan, |op| matches!(op, Op::Wait(Barrier::NetDevices)))
+            < place(&plan, |op| matches!(op, Op::WriteProc { .. }))
+    );
+}
+
+#[test]
+fn what_the_host_does_not_have_is_refused_by_name() {
+    let bare =
+        Host { apparmor: AppArmor::Disabled, selinux: false, memory_policies: false, ..hybrid() };
+    let rootless = Host { uid: 1000, gid: 1000, capabilities: 0, ..hybrid() };
+    let refused = [
+        (&bare, "/process/apparmorProfile", json!({"process": {"apparmorProfile": "x"}})),
+        (&bare, "/process/selinuxLabel", json!({"process": {"selinuxLabel": "x"}})),
+        (&bare, "/linux/memoryPolicy", json!({"linux": {"memoryPolicy": {"mode": "MPOL_LOCAL"}}})),
+        (
+            &bare,
+            "/process/scheduler/policy",
+            json!({"process": {"scheduler": {"policy": "SCHED_ISO"}}}),
+        ),
+        (&rootless, "/linux/netDevices", json!({"linux": {"netDevices": {"eth0": {}}}})),
+    ];
+    for (host, pointer, wanted) in refused {
+        let edit = |config: &mut Value| {
+            merge(config, &wanted);
+            if host.uid != 0 {
+                add_user_namespace(config);
+                let own = json!([{"containerID": 0, "hostID": 1000, "size": 1}]);
+                config["linux"]["uidMappings"] = own.clone();
+                config["linux"]["gidMappings"] = own;
+            }
+        };
+        let error = plan(host, &options(), edit).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("config.json {pointer}: ")), "{error}");
+    }
+}
+
 #[test]
 fn what_cannot_be_done_is_refused_by_name() {
-    let refused = [
-        ("/process/apparmorProfile", json!({"process": {"apparmorProfile": "x"}})),
-        (
-            "/process/ioPriority",
-            json!({"process": {"ioPriority": {"class": "IOPRIO_CLASS_BE", "priority": 4}}}),
-        ),
-        ("/linux/personality", json!({"linux": {"personality": {"domain": "LINUX32"}}})),
-        ("/linux/mountLabel", json!({"linux": {"mountLabel": "a:b:c:s0"}})),
-    ];
+    let refused = [("/linux/intelRdt", json!({"linux": {"intelRdt": {"closID": "class"}}}))];
     for (pointer, wanted) in refused {
         let edit = |config: &mut Value| merge(config, &wanted);
         let error = plan(&hybrid(), &options(), edit).unwrap_err().to_string();

@@ -1,10 +1,22 @@
 //! Lists of CPUs and of memory nodes, such as `0-3,7`.
 
-/// The number of entries of a plain list, which is what set_mempolicy's node masks are made from;
-/// `None` if it is not such a list. Spaces and empty entries mean nothing, as in runc.
-pub(super) fn plain_entries(list: &str) -> Option<usize> {
+use std::ops::RangeInclusive;
+
+/// The highest number that a plain list may have, as in runc: no kernel has that many processors or nodes, and the mask of a
+/// list stays below 8 KiB.
+const HIGHEST: u32 = 65_536;
+
+/// The ranges of a plain list, of which the masks of sched_setaffinity(2) and set_mempolicy(2) are made; `None` if it is not
+/// such a list. Spaces and empty entries mean nothing, as in runc.
+pub fn plain_ranges(list: &str) -> Option<Vec<RangeInclusive<u32>>> {
     let entries = list.split(',').map(str::trim).filter(|entry| !entry.is_empty());
-    entries.map(|entry| is_range(entry, |_| false)).try_fold(0, |count, ok| ok.then_some(count + 1))
+    let range = |entry: &str| {
+        let (first, last) = entry.split_once('-').unwrap_or((entry, entry));
+        let in_order = is_range(entry, |_| false);
+        let (first, last) = (first.parse().ok()?, last.parse().ok()?);
+        (in_order && last <= HIGHEST).then_some(first..=last)
+    };
+    entries.map(range).collect()
 }
 
 /// Whether a cpuset file takes the list: the kernel's bitmap_parselist(), which has `N` for the
@@ -43,11 +55,20 @@ mod tests {
 
     #[test]
     fn a_plain_list_has_numbers_and_ranges() {
-        for (list, count) in [("", 0), (" , ", 0), ("0", 1), ("0-3, 7,", 2), ("3-3", 1)] {
-            assert_eq!(plain_entries(list), Some(count), "{list}");
+        for (list, ranges) in [
+            ("", vec![]),
+            (" , ", vec![]),
+            ("0", vec![0..=0]),
+            ("0-3, 7,", vec![0..=3, 7..=7]),
+            ("3-3", vec![3..=3]),
+            ("65536", vec![65_536..=65_536]),
+        ] {
+            assert_eq!(plain_ranges(list), Some(ranges), "{list}");
         }
-        for list in ["a", "-", "1-", "-1", "3-0", "0-3:1/2", "all", "99999999999", "+1"] {
-            assert_eq!(plain_entries(list), None, "{list}");
+        for list in
+            ["a", "-", "1-", "-1", "3-0", "0-3:1/2", "all", "65537", "0-99999999999", "+1", "0-3-4"]
+        {
+            assert_eq!(plain_ranges(list), None, "{list}");
         }
     }
 

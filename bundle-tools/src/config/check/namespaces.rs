@@ -1,5 +1,7 @@
 //! Namespaces, and the settings that would change the host without one of their own.
 
+use std::collections::{BTreeMap, HashMap};
+
 use oci_spec::runtime::LinuxNamespaceType as Type;
 use oci_spec::runtime::Root;
 
@@ -146,18 +148,31 @@ fn net_devices(subject: &Subject<'_>, report: &mut Report) {
     if !subject.has(Type::Network) {
         report.add(POINTER, "cannot be moved without a network namespace");
     }
+    let mut names = HashMap::new();
+    // A map has no order, and the finding is to be at the same place each time.
+    let devices: BTreeMap<_, _> = devices.iter().collect();
     for (host_name, device) in devices {
         let pointer = member(POINTER, host_name);
         if !is_device_name(host_name) {
             report.add(&pointer, format!("`{host_name}` is not a name of a network device"));
         }
         if let Some(name) = device.name().as_deref().filter(|name| !name.is_empty())
-            && !is_device_name(name)
+            && !(is_device_name(name) && is_template(name))
         {
             let message = format!("`{name}` is not a name for a network device");
             report.add(member(&pointer, "name"), message);
         }
+        let name = device.name().as_ref().filter(|name| !name.is_empty()).unwrap_or(host_name);
+        if !name.contains("%d") && names.insert(name, host_name).is_some() {
+            report.add(&pointer, format!("another device gets the name `{name}` too"));
+        }
     }
+}
+
+/// "The user has provided a template by appending `%d`": one, and nothing else that begins with `%` (dev_alloc_name in the
+/// kernel's net/core/dev.c). A name without is no template and fine.
+fn is_template(name: &str) -> bool {
+    !name.replacen("%d", "", 1).contains('%')
 }
 
 /// `dev_valid_name` in the kernel's net/core/dev.c: at most 15 bytes, without `/`, `:` or a space.

@@ -7,8 +7,19 @@ use crate::config::error::Problem;
 
 type ProcessCheck = fn(&Process, &mut Report);
 
-const CHECKS: &[ProcessCheck] =
-    &[arguments, directory, environment, user, rlimits, oom_score, console, scheduler, io_priority];
+const CHECKS: &[ProcessCheck] = &[
+    arguments,
+    directory,
+    environment,
+    user,
+    rlimits,
+    oom_score,
+    console,
+    scheduler,
+    deadline,
+    io_priority,
+    affinity,
+];
 
 /// The problems of a process that is found at `base`.
 pub(super) fn check(process: &Process, base: &'static str) -> Vec<Problem> {
@@ -120,9 +131,12 @@ fn scheduler(process: &Process, report: &mut Report) {
         report.add("/scheduler/nice", format!("must be from -20 to 19, not {nice}"));
     }
     let takes_priority = matches!(policy, Policy::SchedFifo | Policy::SchedRr);
-    if !takes_priority && scheduler.priority().unwrap_or(0) != 0 {
+    let priority = scheduler.priority().unwrap_or(0);
+    if !takes_priority && priority != 0 {
         let message = format!("is for `SCHED_FIFO` and `SCHED_RR`, not for `{policy}`");
         report.add("/scheduler/priority", message);
+    } else if takes_priority && !(1..=99).contains(&priority) {
+        report.add("/scheduler/priority", format!("must be from 1 to 99, not {priority}"));
     }
     let times = [
         ("runtime", scheduler.runtime()),
@@ -133,6 +147,43 @@ fn scheduler(process: &Process, report: &mut Report) {
         if policy != Policy::SchedDeadline && time.unwrap_or(0) != 0 {
             let message = format!("is for `SCHED_DEADLINE`, not for `{policy}`");
             report.add(format!("/scheduler/{name}"), message);
+        }
+    }
+}
+
+/// What the kernel takes for a deadline (`__checkparam_dl` in kernel/sched/deadline.c); a period of 0 is the deadline.
+fn deadline(process: &Process, report: &mut Report) {
+    /// The scheduler's resolution: 1024 ns.
+    const LEAST: u64 = 1 << 10;
+    let Some(scheduler) = process.scheduler() else { return };
+    if *scheduler.policy() != Policy::SchedDeadline {
+        return;
+    }
+    let (runtime, deadline) = (scheduler.runtime().unwrap_or(0), scheduler.deadline().unwrap_or(0));
+    let period = scheduler.period().filter(|period| *period != 0).unwrap_or(deadline);
+    if runtime < LEAST {
+        report.add("/scheduler/runtime", format!("must be at least {LEAST} ns, not {runtime}"));
+    }
+    if runtime > deadline {
+        let message = format!("must not be below the runtime of {runtime} ns, as {deadline} is");
+        report.add("/scheduler/deadline", message);
+    }
+    if deadline > period {
+        let message = format!("must not be below the deadline of {deadline} ns, as {period} is");
+        report.add("/scheduler/period", message);
+    }
+}
+
+/// "A comma-separated list, with dashes to represent ranges" (config.md, execCPUAffinity). Empty
+/// lists were left out when the file was read.
+fn affinity(process: &Process, report: &mut Report) {
+    let Some(affinity) = process.exec_cpu_affinity() else { return };
+    let lists = [("initial", affinity.initial()), ("final", affinity.cpu_affinity_final())];
+    for (name, list) in lists {
+        let Some(list) = list else { continue };
+        if crate::config::plain_ranges(list).is_none() {
+            let message = format!("`{list}` is not a list such as `0-3,7` of CPUs up to 65536");
+            report.add(format!("/execCPUAffinity/{name}"), message);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use oci_spec::runtime::{MemoryPolicyFlagType as Flag, MemoryPolicyModeType as Mode};
 
-use super::lists::plain_entries;
+use super::lists::plain_ranges;
 use super::{Check, Report, Subject, elements};
 
 pub(super) const CHECKS: &[Check] = &[intel_rdt, memory_policy, personality];
@@ -31,14 +31,14 @@ fn intel_rdt(subject: &Subject<'_>, report: &mut Report) {
     }
 }
 
-/// Which modes want nodes, and which flags exclude each other (set_mempolicy(2)), as runc checks.
+/// Which modes want nodes, which runc checks, and which flags go with what (set_mempolicy(2)).
 fn memory_policy(subject: &Subject<'_>, report: &mut Report) {
     let policy = subject.linux().and_then(|linux| linux.memory_policy().as_ref());
     let Some(policy) = policy else { return };
     const POINTER: &str = "/linux/memoryPolicy";
     let nodes = policy.nodes().as_deref().unwrap_or_default();
     let mode = policy.mode();
-    match (mode, plain_entries(nodes)) {
+    match (mode, plain_ranges(nodes).map(|ranges| ranges.len())) {
         (_, None) => {
             let message = format!("`{nodes}` is not a list such as `0-3,7`");
             report.add(format!("{POINTER}/nodes"), message);
@@ -54,6 +54,12 @@ fn memory_policy(subject: &Subject<'_>, report: &mut Report) {
     let has = |flag| policy.flags().as_ref().is_some_and(|flags| flags.contains(&flag));
     if has(Flag::MpolFStaticNodes) && has(Flag::MpolFRelativeNodes) {
         let message = "`MPOL_F_STATIC_NODES` and `MPOL_F_RELATIVE_NODES` exclude each other";
+        report.add(format!("{POINTER}/flags"), message);
+    }
+    if has(Flag::MpolFNumaBalancing) && !matches!(mode, Mode::MpolBind | Mode::MpolPreferredMany) {
+        let message = format!(
+            "`MPOL_F_NUMA_BALANCING` is for `MPOL_BIND` and `MPOL_PREFERRED_MANY`, not for `{mode}`"
+        );
         report.add(format!("{POINTER}/flags"), message);
     }
 }

@@ -74,6 +74,23 @@ faults! {
         => "/process/scheduler/priority", "is for `SCHED_FIFO` and `SCHED_RR`, not for `SCHED_BATCH`";
     deadline: r#""nice": 5"#, r#""deadline": 0"#, r#""deadline": «7"#
         => "/process/scheduler/deadline", "is for `SCHED_DEADLINE`, not for `SCHED_BATCH`";
+    realtime_priority: r#""SCHED_BATCH", "nice": 5"#, r#""SCHED_RR", "priority": 99"#, r#""SCHED_FIFO", "priority": «100"#
+        => "/process/scheduler/priority", "must be from 1 to 99, not 100";
+    deadline_runtime: r#""SCHED_BATCH", "nice": 5"#, r#""SCHED_DEADLINE", "runtime": 1024, "deadline": 1024"#,
+        r#""SCHED_DEADLINE", "deadline": 4096, "runtime": «1023"#
+        => "/process/scheduler/runtime", "must be at least 1024 ns, not 1023";
+    deadline_before_runtime: r#""SCHED_BATCH", "nice": 5"#,
+        r#""SCHED_DEADLINE", "runtime": 2048, "deadline": 4096, "period": 4096"#,
+        r#""SCHED_DEADLINE", "runtime": 2048, "deadline": «2047"#
+        => "/process/scheduler/deadline", "must not be below the runtime of 2048 ns, as 2047 is";
+    period_before_deadline: r#""SCHED_BATCH", "nice": 5"#,
+        r#""SCHED_DEADLINE", "runtime": 2048, "deadline": 4096, "period": 0"#,
+        r#""SCHED_DEADLINE", "runtime": 2048, "deadline": 4096, "period": «4095"#
+        => "/process/scheduler/period", "must not be below the deadline of 4096 ns, as 4095 is";
+    affinity_number: r#""initial": "0""#, r#""initial": "65536""#, r#""initial": «"65537""#
+        => "/process/execCPUAffinity/initial", "`65537` is not a list such as `0-3,7` of CPUs up to 65536";
+    affinity_order: r#""final": "0-3,7""#, r#""final": "3-3""#, r#""final": «"3-2""#
+        => "/process/execCPUAffinity/final", "`3-2` is not a list such as `0-3,7` of CPUs up to 65536";
     io_priority: r#""priority": 4"#, r#""priority": 7"#, r#""priority": «8"#
         => "/process/ioPriority/priority", "must be from 0 to 7, not 8";
 

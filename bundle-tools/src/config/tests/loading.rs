@@ -146,7 +146,8 @@ fn what_runc_forgives_is_forgiven() {
             "\"windows\": {\"layerFolders\": 7}, \"vm\": 1, \"solaris\": []",
         ),
         ("\"hostname\": \"some-host\"", "\"freebsd\": {\"devices\": 7}, \"unheardOf\": [{}]"),
-        ("\"SCHED_BATCH\"", "\"SCHED_DEADLINE\", \"flags\": [\"SCHED_FLAG_DL_OVERRUN\"]"),
+        ("\"SCHED_BATCH\"", "\"SCHED_OTHER\", \"flags\": [\"SCHED_FLAG_DL_OVERRUN\"]"),
+        ("\"SCHED_BATCH\"", "\"SCHED_OTHER\", \"flags\": [\"SCHED_FLAG_RESET_ON_FORK\"]"),
     ];
     for (from, to) in cases {
         let result = bundle.check(&changed(from, to));
@@ -341,8 +342,11 @@ fn a_process_is_loaded_and_checked_by_itself() {
     };
     let valid = r#"{"args": ["id"], "cwd": "/", "user": {"uid": 7},
         "capabilities": {"bounding": ["CAP_KILL", "CAP_OF_TOMORROW"], "ambient": null}}"#;
-    let process = load(valid).unwrap();
+    let (process, warnings) = load(valid).unwrap();
     assert_eq!(process.user().uid(), 7);
+    let told: Vec<String> = warnings.iter().map(ToString::to_string).collect();
+    assert_eq!(told.len(), 1);
+    assert!(told[0].contains("unknown capability `CAP_OF_TOMORROW` is ignored"), "{told:?}");
 
     let shown = |text: &str| {
         let error = load(text).unwrap_err().to_string();

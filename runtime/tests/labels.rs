@@ -1,0 +1,156 @@
+//! Labels of security modules: given to the container and to what is executed in it where the host has the module, and refused
+//! where it has not. A container that was to be confined never runs without.
+
+use std::fs;
+
+use nconform::fixture::{BundleDir, Capture, Runtime, Sandbox, find_tool, unique_name};
+use serde_json::json;
+
+fn has_apparmor() -> bool {
+    fs::read("/sys/module/apparmor/parameters/enabled").is_ok_and(|text| text.starts_with(b"Y"))
+}
+
+fn has_selinux() -> bool {
+    fs::read_to_string("/proc/filesystems").is_ok_and(|text| text.contains("selinuxfs"))
+        && std::path::Path::new("/sys/fs/selinux/policy").exists()
+}
+
+/// A profile that is loaded as long as this lives, and denies the reading of /etc/group.
+struct Profile {
+    name: String,
+    text: String,
+}
+
+impl Profile {
+    fn load() -> Profile {
+        let name = unique_name();
+        let text = format!(
+            "profile {name} flags=(attach_disconnected,mediate_deleted) {{\n  file,\n  capability,\n  network,\n  \
+             signal,\n  ptrace,\n  mount,\n  deny /etc/group r,\n}}\n"
+        );
+        parser("--replace", &text);
+        Profile { name, text }
+    }
+}
+
+impl Drop for Profile {
+    fn drop(&mut self) {
+        parser("--remove", &self.text);
+    }
+}
+
+fn parser(action: &str, text: &str) {
+    let parser = find_tool("apparmor_parser").expect("apparmor_parser, where AppArmor is enabled");
+    let _ = Capture::of(parser).args(["--skip-cache", action]).stdin(text).run().ok();
+}
+
+const CONFINED: &str = "cat /proc/self/attr/current; cat /etc/group >/dev/null 2>&1 || echo denied";
+
+#[test]
+fn a_profile_confines_the_container_and_what_is_executed_in_it() {
+    let sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let bundle = BundleDir::new().args(["sleep", "60"]);
+    if !has_apparmor() {
+        let refused = runtime.run(&bundle.set("/process/apparmorProfile", "anything")).exits(1);
+        let text = "config.json /process/apparmorProfile: asks for the profile `anything`, but AppArmor is disabled";
+        assert!(refused.stderr().contains(text), "{refused}");
+        let bundle = BundleDir::new().args(["sleep", "60"]);
+        let container = runtime.start(&bundle);
+        let exec = runtime.call(["exec", "--apparmor", "anything", container.id(), "true"]).run();
+        assert!(exec.exits(255).stderr().contains("AppArmor is disabled"));
+        let _ = runtime.call(["delete", "--force", container.id()]).run().ok();
+        return sandbox.assert_clean();
+    }
+    let (profile, other) = (Profile::load(), Profile::load());
+    let shown = |name: &str| format!("{name} (enforce)\ndenied\n");
+    for no_new_privileges in [true, false] {
+        let bundle = BundleDir::new()
+            .set("/process/apparmorProfile", profile.name.as_str())
+            .set("/process/noNewPrivileges", no_new_privileges);
+        let run = runtime.run(&bundle.shell(CONFINED)).ok();
+        assert_eq!(run.stdout(), shown(&profile.name));
+    }
+    let bundle = bundle.set("/process/apparmorProfile", profile.name.as_str());
+    let container = runtime.start(&bundle);
+    let script = ["sh", "-c", CONFINED];
+    assert_eq!(container.exec(script).ok().stdout(), shown(&profile.name));
+    let flag = ["exec", "--apparmor", other.name.as_str(), container.id()];
+    assert_eq!(runtime.call(flag).args(script).run().ok().stdout(), shown(&other.name));
+    let file = runtime.root().join("process.json");
+    let mut process =
+        json!({"args": script, "cwd": "/", "env": ["PATH=/bin"], "user": {"uid": 0, "gid": 0}});
+    for (asked, name) in [(None, &profile.name), (Some(&other.name), &other.name)] {
+        if let Some(asked) = asked {
+            process["apparmorProfile"] = json!(asked);
+        }
+        fs::write(&file, process.to_string()).expect("write process.json");
+        let call =
+            runtime.call(["exec", "--process", file.to_str().expect("UTF-8"), container.id()]);
+        assert_eq!(call.run().ok().stdout(), shown(name), "what is left open is the container's");
+    }
+    let _ = runtime.call(["delete", "--force", container.id()]).run().ok();
+    sandbox.assert_clean();
+}
+
+/// An image that is mounted over /proc, or that has a file where the profile is written to, takes no profile away
+/// (CVE-2019-16884, CVE-2019-19921, CVE-2023-28642).
+#[test]
+fn a_proc_of_the_images_own_takes_no_profile_away() {
+    if !has_apparmor() {
+        // There is nothing to take away: the test above has shown that such a container is refused.
+        return;
+    }
+    let _sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let profile = Profile::load();
+    let script = "cat /etc/group >/dev/null 2>&1 || echo denied";
+    let bundle =
+        BundleDir::new().set("/process/apparmorProfile", profile.name.as_str()).shell(script);
+    let own = bundle.rootfs().join("proc/self/attr/apparmor");
+    fs::create_dir_all(&own).expect("a directory of the image");
+    for file in [own.join("exec"), bundle.rootfs().join("proc/self/attr/exec")] {
+        fs::write(file, "").expect("a file of the image");
+    }
+    // No procfs, so that it is the image's files that are seen; nothing to be masked in it.
+    let bundle =
+        bundle.remove("/mounts/0").remove("/linux/maskedPaths").remove("/linux/readonlyPaths");
+    assert_eq!(runtime.run(&bundle).ok().text(), "denied");
+    assert_eq!(fs::read(own.join("exec")).expect("the image's file"), b"");
+}
+
+#[test]
+fn a_profile_that_is_not_loaded_is_reported_with_its_place() {
+    let sandbox = Sandbox::enter();
+    let bundle = BundleDir::new().set("/process/apparmorProfile", "not-loaded-anywhere");
+    let refused = Runtime::under_test().run(&bundle).exits(1);
+    assert!(refused.stderr().contains("config.json /process/apparmorProfile"), "{refused}");
+    if has_apparmor() {
+        assert!(refused.stderr().contains("no such file or directory"), "{refused}");
+        assert!(refused.stderr().contains("apparmor_parser"), "{refused}");
+    }
+    sandbox.assert_clean();
+}
+
+#[test]
+fn an_selinux_label_is_refused_where_there_is_no_selinux() {
+    let sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let label = "system_u:system_r:container_t:s0";
+    assert!(
+        !has_selinux(),
+        "no machine with SELinux is among those that these tests are written for"
+    );
+    let words = "selinux label is specified in config, but selinux is disabled or not supported";
+    let refused = runtime.run(&BundleDir::new().set("/process/selinuxLabel", label)).exits(1);
+    assert!(
+        refused.stderr().contains(&format!("config.json /process/selinuxLabel: {words}")),
+        "{refused}"
+    );
+    let bundle = BundleDir::new().args(["sleep", "60"]);
+    let container = runtime.start(&bundle);
+    let exec = runtime.call(["exec", "--process-label", label, container.id(), "true"]).run();
+    assert!(exec.exits(255).stderr().contains(words));
+    let _ = runtime.call(["delete", "--force", container.id()]).run().ok();
+    sandbox.assert_clean();
+}
