@@ -62,9 +62,21 @@ pub fn run(parsed: &Parsed) -> Result<u8> {
     let plan = planner::exec(&process, &host, &options)?;
     plan.warnings.iter().for_each(|warning| log::note(warning));
     let mut cgroup = cgroup(parsed, &saved, &host)?;
+    let terminal = process.terminal().unwrap_or(false);
+    follow(parsed, &plan, &mut cgroup, &saved, terminal, init)
+}
+
+/// Makes the process, and waits for its end unless it is to be left alone.
+fn follow(
+    parsed: &Parsed,
+    plan: &Plan,
+    cgroup: &mut Cgroup,
+    saved: &Saved,
+    terminal: bool,
+    init: OwnedFd,
+) -> Result<u8> {
     let pidfd_socket = PidfdSocket::connect(pidfd_socket::path(parsed).as_deref())?;
     let detach = parsed.is_set("detach");
-    let terminal = process.terminal().unwrap_or(false);
     let socket = console_socket(parsed, terminal, detach)?;
     let foreground =
         if detach { None } else { Some(Foreground::prepare(terminal && socket.is_none())?) };
@@ -73,11 +85,8 @@ pub fn run(parsed: &Parsed) -> Result<u8> {
         Some((foreground, console)) => (Some(foreground), socket.or(console)),
     };
     let mut agent = plan.listener().map(Agent::connect).transpose()?;
-    let mut child = parent::spawn(
-        &plan,
-        &mut cgroup,
-        Handed { console, init: Some(init), ..Handed::default() },
-    )?;
+    let mut child =
+        parent::spawn(plan, cgroup, Handed { console, init: Some(init), ..Handed::default() })?;
     let announced = pidfd_socket
         .map_or(Ok(()), |socket| socket.send(pidfd_socket::Kind::Exec, child.pidfd.as_fd()));
     let pid_file = parsed.value("pid-file").filter(|path| !path.is_empty()).map(Path::new);
@@ -87,7 +96,7 @@ pub fn run(parsed: &Parsed) -> Result<u8> {
         .and_then(|()| foreground.as_mut().map_or(Ok(()), Foreground::attach))
         .and_then(|()| agent.as_ref().map_or(Ok(()), |agent| agent.watch(child.socket.as_fd())))
         .and_then(|()| child.go())
-        .and_then(|()| executed(&child, &plan, &saved, agent.as_mut(), detach));
+        .and_then(|()| executed(&child, plan, saved, agent.as_mut(), detach));
     if let Err(error) = started {
         child.kill();
         return Err(error);
