@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::process::{Command, Stdio};
 
 use nconform::fixture::{BundleDir, Capture, Runtime, Sandbox, scratch_dir};
 use serde_json::{Value, json};
@@ -48,6 +49,29 @@ fn the_log_is_made_readable_and_appended_to() {
     assert_eq!(line["level"], "error");
     let wrong = Capture::of(runtime.program()).args(["--log-format", "xml", "list"]).run().exits(1);
     assert!(wrong.stderr().contains("invalid log-format"), "{wrong}");
+}
+
+/// A pipe that nobody reads from.
+fn closed_pipe() -> Stdio {
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    writer.into()
+}
+
+#[test]
+fn a_reader_who_has_gone_is_no_reason_to_crash() {
+    let (runtime, directory) = (Runtime::under_test(), scratch_dir());
+    let log = directory.path().join("log");
+    let command = || Command::new(runtime.program());
+    let exits = |command: &mut Command| command.status().expect("run it").code();
+    assert_eq!(exits(command().arg("features").stdout(closed_pipe())), Some(0));
+    let full = fs::File::options().write(true).open("/dev/full").expect("a full device");
+    assert_eq!(exits(command().arg("features").stdout(full)), Some(1), "the data did not arrive");
+    let mut state = command();
+    state.arg("--log").arg(&log).args(["state", "none"]).stderr(closed_pipe());
+    assert_eq!(exits(&mut state), Some(1));
+    let text = fs::read_to_string(&log).expect("the log");
+    assert!(text.contains("does not exist"), "the log tells what stderr cannot: {text}");
 }
 
 #[test]
