@@ -504,3 +504,25 @@ fn features_name_all_six() {
     let features = runtime.call(["features"]).run().ok().json();
     assert_eq!(features["hooks"], json!(KINDS));
 }
+
+#[test]
+fn a_fifo_that_nobody_reads_does_not_hold_up_a_create() {
+    let sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let (_directory, fifo) = outside();
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        &fifo,
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
+        0,
+    )
+    .expect("a FIFO");
+    let bundle = with_hook(BundleDir::new(), "prestart", shell("echo out"))
+        .set("/annotations", json!({"run.oci.hooks.stdout": fifo}));
+    let started = Instant::now();
+    let output = runtime.run(&bundle).exits(1);
+    assert_says(&output, "for what hooks write: no such device or address");
+    assert!(started.elapsed() < Duration::from_secs(30));
+    sandbox.assert_clean();
+}
