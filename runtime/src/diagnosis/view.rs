@@ -106,6 +106,9 @@ impl View {
         let mut rest: Vec<PathBuf> = names(path);
         let mut resolved = PathBuf::from("/");
         while let Some(name) = rest.pop() {
+            if resolved.as_os_str().len() + rest.len() > LONGEST {
+                return Err(Errno::NAMETOOLONG);
+            }
             if name == Path::new("..") {
                 resolved.pop();
                 continue;
@@ -210,6 +213,8 @@ fn open_root(path: &Path) -> Result<OwnedFd, Errno> {
 
 /// The kernel follows so many links on one way (path_resolution(7)).
 const MOST_LINKS: usize = 40;
+/// The longest path that is looked at (`PATH_MAX`), links of an image put in: they could make any path of it.
+const LONGEST: usize = 4096;
 
 /// The names in a path, the last one first.
 fn names(path: &Path) -> Vec<PathBuf> {
