@@ -229,7 +229,7 @@ impl Slot {
             opened.map_err(|errno| Error::system(format!("lock `{}`", path.display()), errno))?;
         let record = Record { directory, path, saved };
         let slot = Slot { record: Some(record), cgroup: None, intel_rdt: None };
-        slot.record().write(STATE, &slot.record().text())?;
+        slot.record().write(STATE, &slot.record().text()?)?;
         slot.record().write(CONFIG, config.as_bytes())?;
         Ok(slot)
     }
@@ -355,8 +355,11 @@ impl Drop for Slot {
 const TEMPORARY: &str = "state.json.new";
 
 impl Record {
-    fn text(&self) -> Vec<u8> {
-        serde_json::to_vec(&self.saved).expect("a struct of strings and numbers has a JSON form")
+    /// Only a path can fail: JSON has no bytes that are not UTF-8.
+    fn text(&self) -> Result<Vec<u8>> {
+        serde_json::to_vec(&self.saved).map_err(|error| {
+            Error::State(format!("cannot note the state of container `{}`: {error}", self.saved.id))
+        })
     }
 
     fn write(&self, name: &str, text: &[u8]) -> Result<()> {
@@ -372,7 +375,7 @@ impl Record {
 
     /// Readers never see half a state.
     fn replace_state(&self) -> Result<()> {
-        self.replace(STATE, &self.text())
+        self.replace(STATE, &self.text()?)
     }
 
     fn replace(&self, name: &str, text: &[u8]) -> Result<()> {

@@ -10,8 +10,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use nconform::fixture::{
-    BundleDir, Capture, Console, Container, Namespace, Output, Runtime, Sandbox, cgroups, criu,
-    scratch_dir,
+    BundleDir, Capture, Console, Container, Namespace, Output, Runtime, Sandbox, cgroups,
 };
 use rustix::process::{Pid, kill_process};
 use serde_json::{Value, json};
@@ -555,30 +554,6 @@ fn a_restore_that_fails_leaves_nothing() {
     assert_says(&output, &images.join("restore.log").display().to_string());
     assert_eq!(fs::read_dir(runtime.root()).expect("the root").count(), 0);
     assert!(cgroups::named(&id).is_empty());
-    sandbox.assert_clean();
-}
-
-#[test]
-fn a_restore_that_fails_at_once_runs_its_poststop_hooks_on_the_host() {
-    let sandbox = Sandbox::enter();
-    let runtime = Runtime::under_test();
-    let outside = scratch_dir();
-    let file = outside.path().join("namespace");
-    let script = format!("readlink /proc/self/ns/mnt > {}", file.display());
-    let hook = json!({"path": "/bin/busybox", "args": ["sh", "-c", script], "env": ["PATH=/bin:/usr/bin"]});
-    let bundle = counter().push("/hooks/poststop", hook);
-    let images = bundle.path().join("images");
-    fs::create_dir(&images).expect("a directory");
-    fs::write(images.join("descriptors.json"), "[]").expect("a file");
-    let options = ["--detach", "--image-path", images.to_str().expect("UTF-8")];
-    let id = runtime.new_id();
-    let call = runtime.bundle_call("restore", &bundle, options, &id);
-    let output = call.env("PATH", criu::stand_in(outside.path())).run().exits(1);
-    assert_says(&output, "it exited with status 1 without an answer");
-    let ours = fs::read_link("/proc/thread-self/ns/mnt").expect("our mount namespace");
-    let seen = fs::read_to_string(&file).expect("the hook has run");
-    assert_eq!(Path::new(seen.trim()), ours, "and not in the one that criu mounts in");
-    assert_eq!(fs::read_dir(runtime.root()).expect("the root").count(), 0);
     sandbox.assert_clean();
 }
 

@@ -1,6 +1,8 @@
 //! The command line as people and engines use it: help, log, `--config`, lists and checks.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 
@@ -202,5 +204,20 @@ fn a_profile_may_list_the_architectures_of_every_machine() {
     let bundle = BundleDir::new().set("/linux/seccomp", profile).shell("mkdir /tmp/x; echo $?");
     let output = runtime.run(&bundle).ok();
     assert!(output.stdout() == "1\n" && output.stderr().contains("Read-only"), "{output}");
+    sandbox.assert_clean();
+}
+
+#[test]
+fn a_bundle_whose_path_is_not_utf_8_is_refused_and_leaves_nothing() {
+    let sandbox = Sandbox::enter();
+    let (runtime, bundle) = (Runtime::under_test(), BundleDir::new());
+    let scratch = scratch_dir();
+    let odd = scratch.path().join(OsStr::from_bytes(b"odd\xff"));
+    fs::create_dir_all(odd.join("rootfs")).expect("a bundle");
+    fs::copy(bundle.path().join("config.json"), odd.join("config.json")).expect("a config.json");
+    let output = runtime.call(["create", &runtime.new_id()]).directory(&odd).run().exits(1);
+    let says = output.stderr();
+    assert!(says.contains("odd\\xff`") && says.contains("not UTF-8"), "{output}");
+    assert_eq!(fs::read_dir(runtime.root()).expect("the root").count(), 0);
     sandbox.assert_clean();
 }
