@@ -14,6 +14,7 @@ use crate::wire::HookText;
 use rustix::fs::OFlags;
 use rustix::process::Pid;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use sys::exec::CStringArray;
@@ -76,12 +77,12 @@ pub fn subject(saved: &Saved) -> Subject<'_> {
 }
 
 fn run(id: &str, hook: &Hook, pid: Option<Pid>, outputs: &[Option<OwnedFd>; 2]) -> Result<()> {
-    let empty;
+    let inherited;
     let env = match &hook.env {
         Some(env) => env,
         None => {
-            empty = CStringArray::new([""; 0]).expect("nothing contains no NUL byte");
-            &empty
+            inherited = environ();
+            &inherited
         }
     };
     let setting = Setting { pid, env, outputs, contained: false };
@@ -94,6 +95,16 @@ fn run(id: &str, hook: &Hook, pid: Option<Pid>, outputs: &[Option<OwnedFd>; 2]) 
             failed(id, hook, end, &HookText { stdout, stderr })
         }
     })
+}
+
+/// The runtime's own environment.
+fn environ() -> CStringArray {
+    let variables = std::env::vars_os().map(|(mut variable, value)| {
+        variable.push("=");
+        variable.push(value);
+        variable.into_vec()
+    });
+    CStringArray::new(variables).expect("the kernel ends each variable at its NUL byte")
 }
 
 /// Opens the files that hooks write to, at their end.

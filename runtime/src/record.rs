@@ -22,6 +22,7 @@ use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 const STATE: &str = "state.json";
 const CONFIG: &str = "config.json";
@@ -39,6 +40,9 @@ pub struct Saved {
     pub id: String,
     /// The init's process id; 0 until it is ready.
     pub pid: i32,
+    /// No init is noted, and somebody who is at work on that holds the lock. Seen by [`peek`], and not in the file.
+    #[serde(skip)]
+    pub creating: bool,
     /// When the init was started, in clock ticks since boot: a process id alone may be somebody else's by now.
     pub pid_start: u64,
     /// The bundle, an absolute path.
@@ -111,8 +115,7 @@ impl Record {
             opened => opened
                 .map_err(|errno| Error::system(format!("open `{}`", path.display()), errno))?,
         };
-        rustix::fs::flock(&directory, FlockOperation::LockExclusive)
-            .map_err(|errno| Error::system(format!("lock `{}`", path.display()), errno))?;
+        lock(&directory, &path, id)?;
         // Another command may have deleted it while we waited for the lock.
         if rustix::fs::fstat(&directory).is_ok_and(|stat| stat.st_nlink == 0) {
             return Err(Error::NoContainer(id.to_string()));
@@ -386,6 +389,37 @@ impl Record {
     }
 }
 
+/// How long a command waits for whoever makes the container.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How often it looks meanwhile.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// Takes the lock. Other commands give it back by themselves; `create` may run hooks, and a hook that changes the container would wait
+/// for `create`, which waits for the hook. A `create` that was killed is followed by its init at once, which has a copy of the lock.
+fn lock(directory: &OwnedFd, path: &Path, id: &ContainerId) -> Result<()> {
+    let failed = |errno| Error::system(format!("lock `{}`", path.display()), errno);
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match rustix::fs::flock(directory, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) => {}
+            locked => return locked.map_err(failed),
+        }
+        if read_state(directory, path)?.is_some_and(|saved| saved.pid != 0) {
+            return rustix::fs::flock(directory, FlockOperation::LockExclusive).map_err(failed);
+        }
+        if Instant::now() > deadline {
+            return Err(Error::State(format!("container `{id}` is still being created")));
+        }
+        std::thread::sleep(PAUSE);
+    }
+}
+
+/// Whether somebody holds the lock.
+fn is_locked(directory: &OwnedFd) -> bool {
+    // Given back with the fd, which the caller is about to close.
+    rustix::fs::flock(directory, FlockOperation::NonBlockingLockShared) == Err(Errno::WOULDBLOCK)
+}
+
 /// The state without the lock, for commands that only look.
 ///
 /// # Errors
@@ -398,9 +432,12 @@ pub fn peek(root: &Path, id: &ContainerId) -> Result<(Saved, bool)> {
             opened.map_err(|errno| Error::system(format!("open `{}`", path.display()), errno))?
         }
     };
-    let Some(saved) = read_state(&directory, &path)? else {
+    let Some(mut saved) = read_state(&directory, &path)? else {
         return Err(Error::NoContainer(id.to_string()));
     };
+    if saved.pid == 0 && is_locked(&directory) {
+        saved.creating = true;
+    }
     let awaits_start = rustix::fs::statat(&directory, START, AtFlags::SYMLINK_NOFOLLOW).is_ok();
     Ok((saved, awaits_start))
 }
