@@ -58,7 +58,7 @@ fn refuse_state(record: &Record) -> Result<()> {
     let status = Status::of(&record.saved, record.awaits_start())?;
     let paths = &record.saved.cgroups;
     let refused = match status {
-        Status::Created | Status::Stopped => {
+        Status::Creating | Status::Created | Status::Stopped => {
             format!("Container cannot be checkpointed in {} state", status.as_str())
         }
         // criu knows of one freezer, v1's where there is one, and waits for ever for what the other has frozen.

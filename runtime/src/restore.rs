@@ -16,6 +16,7 @@ use crate::error::{Error, Result};
 use crate::foreground::Foreground;
 use crate::hooks;
 use crate::host::{Asked, Host};
+use crate::log;
 use crate::plan::namespaces::Namespaces;
 use crate::plan::{self, Plan};
 use crate::record::Slot;
@@ -256,11 +257,15 @@ impl Restoring<'_> {
         Ok(init)
     }
 
-    /// Takes everything back, in the order of the fields.
+    /// Takes everything back, in the order of the fields. The hooks run on the host, also where criu failed before it told us
+    /// of anything.
     fn abandon(self) {
-        let Restoring { init, _root: root, slot, .. } = self;
+        let Restoring { home, init, _root: root, slot, .. } = self;
         drop(init);
         drop(root);
+        if let Some(Err(error)) = home.map(|home| home.return_to()) {
+            log::warning(&error.to_string());
+        }
         hooks::poststop(&slot.undo());
     }
 }
