@@ -309,6 +309,11 @@ impl<'a> Builder<'a> {
         }
     }
 
+    /// Whether a user namespace, the container's or the caller's, is between the container and the host.
+    fn nested(&self) -> bool {
+        self.in_user_namespace || self.host.in_user_namespace
+    }
+
     fn mounts(&mut self, cgroup: &CgroupPlan, propagation: Propagation) -> Result<(), Error> {
         let views = cgroup_mounts::views(cgroup, &self.host.cgroup);
         let label = labels::plan(self.spec(), self.host)?;
@@ -327,6 +332,7 @@ impl<'a> Builder<'a> {
                 (None, Some(path)) => UserNamespace::Joined(path),
                 (None, None) => UserNamespace::None,
             },
+            in_user_namespace: self.nested(),
             label: label.as_ref(),
         };
         let listed = self.checked.spec.mounts().as_deref().unwrap_or_default();
@@ -346,8 +352,7 @@ impl<'a> Builder<'a> {
         if bound {
             return Ok(());
         }
-        let nested = self.in_user_namespace || self.host.in_user_namespace;
-        let bind = nested.then_some(self.carrier);
+        let bind = self.nested().then_some(self.carrier);
         let devices = self.linux.and_then(|linux| linux.devices().as_deref()).unwrap_or_default();
         let steps = devices::plan(devices, bind, &mut self.sources)?;
         self.steps.extend(steps);

@@ -33,6 +33,8 @@ pub struct Context<'a> {
     pub cgroup_namespace: bool,
     /// The container's user namespace, which `idmap` without mappings takes them from.
     pub user_namespace: UserNamespace<'a>,
+    /// There is a user namespace, the container's or the caller's, between the mounts and the host.
+    pub in_user_namespace: bool,
     /// What new file systems are labelled with.
     pub label: Option<&'a Label>,
 }
@@ -259,6 +261,7 @@ pub(super) mod testing {
             cgroup_carrier: Carrier::Tree,
             cgroup_namespace: true,
             user_namespace: UserNamespace::None,
+            in_user_namespace: false,
             label: None,
         }
     }
