@@ -8,7 +8,7 @@ use crate::record;
 use crate::state::State;
 use std::fmt::Write;
 
-/// Lists them. A root that does not exist has none, and is not made.
+/// Lists them. A default root that does not exist has none, and is not made; one that `--root` names must exist (as in runc).
 ///
 /// # Errors
 /// When the root cannot be read. A container that goes away meanwhile is left out.
@@ -28,7 +28,11 @@ pub fn run(parsed: &Parsed) -> Result<String> {
             .flatten()
             .filter_map(|entry| entry.file_name().into_string().ok())
             .collect::<Vec<_>>(),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+        Err(error)
+            if error.kind() == std::io::ErrorKind::NotFound && parsed.value("root").is_none() =>
+        {
+            Vec::new()
+        }
         Err(error) => return Err(Error::io(format!("read `{}`", root.display()), &error)),
     };
     names.sort_unstable();
