@@ -11,8 +11,10 @@ use crate::plan::Plan;
 use crate::plan::hooks::{self as planner, Hook, Kind, Subject};
 use crate::record::Saved;
 use crate::wire::HookText;
+use rustix::fs::OFlags;
 use rustix::process::Pid;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use sys::exec::CStringArray;
@@ -75,12 +77,12 @@ pub fn subject(saved: &Saved) -> Subject<'_> {
 }
 
 fn run(id: &str, hook: &Hook, pid: Option<Pid>, outputs: &[Option<OwnedFd>; 2]) -> Result<()> {
-    let empty;
+    let inherited;
     let env = match &hook.env {
         Some(env) => env,
         None => {
-            empty = CStringArray::new([""; 0]).expect("nothing contains no NUL byte");
-            &empty
+            inherited = environ();
+            &inherited
         }
     };
     let setting = Setting { pid, env, outputs, contained: false };
@@ -95,6 +97,16 @@ fn run(id: &str, hook: &Hook, pid: Option<Pid>, outputs: &[Option<OwnedFd>; 2]) 
     })
 }
 
+/// The runtime's own environment.
+fn environ() -> CStringArray {
+    let variables = std::env::vars_os().map(|(mut variable, value)| {
+        variable.push("=");
+        variable.push(value);
+        variable.into_vec()
+    });
+    CStringArray::new(variables).expect("the kernel ends each variable at its NUL byte")
+}
+
 /// Opens the files that hooks write to, at their end.
 ///
 /// # Errors
@@ -102,11 +114,32 @@ fn run(id: &str, hook: &Hook, pid: Option<Pid>, outputs: &[Option<OwnedFd>; 2]) 
 pub fn open_outputs(paths: &[Option<PathBuf>; 2]) -> Result<[Option<OwnedFd>; 2]> {
     let open = |path: &Option<PathBuf>| -> Result<Option<OwnedFd>> {
         let Some(path) = path else { return Ok(None) };
-        let file = std::fs::OpenOptions::new().append(true).create(true).mode(0o600).open(path);
         let what = || format!("open `{}` for what hooks write", path.display());
-        file.map(|file| Some(file.into())).map_err(|error| Error::io(what(), &error))
+        // A FIFO without a reader is an error and does not hold us up. The hook's writes may wait again.
+        let mut options = std::fs::OpenOptions::new();
+        options.append(true).create(true).mode(0o600);
+        options.custom_flags((OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed());
+        let file = options.open(path).map_err(|error| Error::io(what(), &error))?;
+        rustix::fs::fcntl_setfl(&file, OFlags::APPEND)
+            .map_err(|errno| Error::system(what(), errno))?;
+        Ok(Some(file.into()))
     };
     Ok([open(&paths[0])?, open(&paths[1])?])
+}
+
+/// What the signals say that a program brings on itself: a hook that its seccomp profile killed is not told apart by a number.
+fn meaning(signal: u8) -> &'static str {
+    match signal {
+        4 => " (illegal instruction)",
+        6 => " (aborted)",
+        7 => " (bus error)",
+        8 => " (floating point exception)",
+        9 => " (killed)",
+        11 => " (segmentation fault)",
+        15 => " (terminated)",
+        31 => " (bad system call)",
+        _ => "",
+    }
 }
 
 /// The error of a hook that ran and failed, with runc's words in it.
@@ -125,7 +158,7 @@ pub fn some_failed(id: &str, end: End, text: &HookText) -> Error {
 fn ending(end: End, text: &HookText, limit: &str) -> String {
     let how = match end {
         End::Exited(status) => format!("exit status {status}"),
-        End::Killed(signal) => format!("killed by signal {signal}"),
+        End::Killed(signal) => format!("killed by signal {signal}{}", meaning(signal)),
         End::TimedOut => format!("hook ran past specified timeout{limit}"),
     };
     let lossy = String::from_utf8_lossy;
