@@ -5,14 +5,15 @@
 //! check again. Nothing here changes the host, and the only fact of it that is looked at is the
 //! bundle directory with its root file system.
 //!
-//! A correct file is parsed once and nothing else: positions are found, and what the types are too
-//! strict for is forgiven, only after a parse has failed.
+//! A correct file has its names looked over and is parsed once, and nothing else: positions are
+//! found, and what the types are too strict for is forgiven, only after a parse has failed.
 
 mod check;
 mod error;
 mod leniency;
 pub mod mount_options;
 mod scan;
+mod spelling;
 #[cfg(test)]
 mod tests;
 
@@ -73,7 +74,7 @@ impl Checked {
         &self.source.path
     }
 
-    /// The text of the file, as it was read.
+    /// The text of the file, as it was read but for the case of its properties' names.
     pub fn text(&self) -> &str {
         &self.source.text
     }
@@ -139,8 +140,8 @@ pub fn parse(text: &[u8], name: &Path) -> Result<Loaded, Error> {
 /// # Errors
 /// As for [`load`], and [`Error::Invalid`] with every finding of [`check_process`].
 pub fn load_process(path: &Path) -> Result<(Process, Vec<Finding>), Error> {
-    let source = source(read(path)?, path.to_owned())?;
-    let (process, warnings) = decode::<Process>(&source, Document::Process)?;
+    let mut source = source(read(path)?, path.to_owned())?;
+    let (process, warnings) = decode::<Process>(&mut source, Document::Process)?;
     let mut problems = check::no_nul(&source.text, Document::Process);
     problems.extend(check_process(&process));
     if problems.is_empty() {
@@ -152,8 +153,8 @@ pub fn load_process(path: &Path) -> Result<(Process, Vec<Finding>), Error> {
     }
 }
 
-fn parse_in(bundle: PathBuf, source: Source) -> Result<Loaded, Findings> {
-    let (spec, warnings) = decode(&source, Document::Config)?;
+fn parse_in(bundle: PathBuf, mut source: Source) -> Result<Loaded, Findings> {
+    let (spec, warnings) = decode(&mut source, Document::Config)?;
     Ok(Loaded { spec, bundle, source, warnings })
 }
 
@@ -192,16 +193,21 @@ fn source(bytes: Vec<u8>, path: PathBuf) -> Result<Source, Findings> {
     }
 }
 
-/// Parses strictly; only if that fails, forgives what runc forgives and finds the fault's place.
+/// Respells names and parses strictly; only if that fails, forgives what runc forgives and finds the fault's place.
 fn decode<T: DeserializeOwned>(
-    source: &Source,
+    source: &mut Source,
     document: Document,
 ) -> Result<(T, Vec<Problem>), Findings> {
+    let mut warnings = spelling::correct(&mut source.text);
     match serde_json::from_str(&source.text) {
-        Ok(value) => Ok((value, Vec::new())),
+        Ok(value) => Ok((value, warnings)),
         Err(error) if !error.is_data() => Err(syntax_finding(source, &error)),
         // A value is wrong; what follows may still not be JSON.
-        Err(_) => decode_leniently(source, document),
+        Err(_) => {
+            let (value, more) = decode_leniently(source, document)?;
+            warnings.extend(more);
+            Ok((value, warnings))
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use crate::plan::Plan;
 use crate::plan::hooks::{self as planner, Hook, Kind, Subject};
 use crate::record::Saved;
 use crate::wire::HookText;
+use rustix::fs::OFlags;
 use rustix::process::Pid;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt;
@@ -113,9 +114,15 @@ fn environ() -> CStringArray {
 pub fn open_outputs(paths: &[Option<PathBuf>; 2]) -> Result<[Option<OwnedFd>; 2]> {
     let open = |path: &Option<PathBuf>| -> Result<Option<OwnedFd>> {
         let Some(path) = path else { return Ok(None) };
-        let file = std::fs::OpenOptions::new().append(true).create(true).mode(0o600).open(path);
         let what = || format!("open `{}` for what hooks write", path.display());
-        file.map(|file| Some(file.into())).map_err(|error| Error::io(what(), &error))
+        // A FIFO without a reader is an error and does not hold us up. The hook's writes may wait again.
+        let mut options = std::fs::OpenOptions::new();
+        options.append(true).create(true).mode(0o600);
+        options.custom_flags((OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed());
+        let file = options.open(path).map_err(|error| Error::io(what(), &error))?;
+        rustix::fs::fcntl_setfl(&file, OFlags::APPEND)
+            .map_err(|errno| Error::system(what(), errno))?;
+        Ok(Some(file.into()))
     };
     Ok([open(&paths[0])?, open(&paths[1])?])
 }

@@ -57,13 +57,11 @@ pub struct Saved {
     /// The user who created it.
     pub owner: u32,
     /// Its cgroup directories.
-    #[serde(default)]
     pub cgroups: Paths,
     /// `create` was told to keep the caller's keyring: with config.json, what the plan was made from.
     #[serde(default)]
     pub no_new_keyring: bool,
-    /// `CLONE_NEW*` bits of the namespaces in which it differs from the host.
-    #[serde(default)]
+    /// `CLONE_NEW*` bits of the namespaces in which it differs from the host. Never guessed: an exec joins no others.
     pub namespaces: u64,
     /// The `poststart` hooks of config.json, for `start`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -234,7 +232,7 @@ impl Slot {
             opened.map_err(|errno| Error::system(format!("lock `{}`", path.display()), errno))?;
         let record = Record { directory, path, saved };
         let slot = Slot { record: Some(record), cgroup: None, intel_rdt: None };
-        slot.record().write(STATE, &slot.record().text())?;
+        slot.record().write(STATE, &slot.record().text()?)?;
         slot.record().write(CONFIG, config.as_bytes())?;
         Ok(slot)
     }
@@ -360,8 +358,11 @@ impl Drop for Slot {
 const TEMPORARY: &str = "state.json.new";
 
 impl Record {
-    fn text(&self) -> Vec<u8> {
-        serde_json::to_vec(&self.saved).expect("a struct of strings and numbers has a JSON form")
+    /// Only a path can fail: JSON has no bytes that are not UTF-8.
+    fn text(&self) -> Result<Vec<u8>> {
+        serde_json::to_vec(&self.saved).map_err(|error| {
+            Error::State(format!("cannot note the state of container `{}`: {error}", self.saved.id))
+        })
     }
 
     fn write(&self, name: &str, text: &[u8]) -> Result<()> {
@@ -377,7 +378,7 @@ impl Record {
 
     /// Readers never see half a state.
     fn replace_state(&self) -> Result<()> {
-        self.replace(STATE, &self.text())
+        self.replace(STATE, &self.text()?)
     }
 
     fn replace(&self, name: &str, text: &[u8]) -> Result<()> {
@@ -480,8 +481,18 @@ fn read_state(directory: &OwnedFd, path: &Path) -> Result<Option<Saved>> {
         };
     let mut text = Vec::new();
     std::fs::File::from(file).read_to_end(&mut text).map_err(|error| Error::io(what(), &error))?;
-    // An empty or cut file is the trace of a `create` that was killed while it wrote.
-    Ok(serde_json::from_slice(&text).ok())
+    parse_state(&text).map_err(|error| {
+        Error::State(format!("cannot {}: it is no state of nrun's: {error}", what()))
+    })
+}
+
+/// An empty or cut file is the trace of a `create` that was killed while it wrote, before it made anything. Any other text that is not
+/// understood, a later nrun's for example, may be of a container that is there: `delete` must not forget it.
+fn parse_state(text: &[u8]) -> std::result::Result<Option<Saved>, serde_json::Error> {
+    match serde_json::from_slice(text) {
+        Err(error) if error.is_eof() => Ok(None),
+        parsed => parsed.map(Some),
+    }
 }
 
 fn seqpacket() -> std::result::Result<OwnedFd, Errno> {
@@ -496,4 +507,25 @@ fn address(directory: &OwnedFd) -> std::result::Result<SocketAddrUnix, Errno> {
 /// Makes a directory that only its owner may enter, and those above it.
 fn make_private(path: &Path) -> std::io::Result<()> {
     std::fs::DirBuilder::new().recursive(true).mode(rootless::root_mode(path)).create(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cut_state_is_none_and_one_that_is_not_understood_is_an_error() {
+        let whole = serde_json::to_string(&Saved { id: "c".into(), ..Saved::default() }).unwrap();
+        assert_eq!(parse_state(whole.as_bytes()).unwrap().unwrap().id, "c");
+        for length in 0..whole.len() {
+            assert!(parse_state(&whole.as_bytes()[..length]).unwrap().is_none(), "{length}");
+        }
+        let later = whole.replace("\"pid\":0", "\"pid\":{\"number\":7}");
+        assert!(parse_state(later.as_bytes()).is_err());
+        assert!(parse_state(b"\0\0\0").is_err());
+        // Without its namespaces, an exec would take place in those of the host.
+        let unknown = whole.replace("\"namespaces\":0,", "");
+        assert_ne!(unknown, whole);
+        assert!(parse_state(unknown.as_bytes()).is_err());
+    }
 }

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::time::{Duration, Instant};
 
-use nconform::fixture::{BundleDir, Container, Output, Runtime, Sandbox, cgroups, scratch_dir};
+use nconform::fixture::{
+    BundleDir, Container, Output, Runtime, Sandbox, cgroups, criu, scratch_dir,
+};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
@@ -556,4 +558,48 @@ fn features_name_all_six() {
     let runtime = Runtime::under_test();
     let features = runtime.call(["features"]).run().ok().json();
     assert_eq!(features["hooks"], json!(KINDS));
+}
+
+#[test]
+fn a_fifo_that_nobody_reads_does_not_hold_up_a_create() {
+    let sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let (_directory, fifo) = outside();
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        &fifo,
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
+        0,
+    )
+    .expect("a FIFO");
+    let bundle = with_hook(BundleDir::new(), "prestart", shell("echo out"))
+        .set("/annotations", json!({"run.oci.hooks.stdout": fifo}));
+    let started = Instant::now();
+    let output = runtime.run(&bundle).exits(1);
+    assert_says(&output, "for what hooks write: no such device or address");
+    assert!(started.elapsed() < Duration::from_secs(30));
+    sandbox.assert_clean();
+}
+
+#[test]
+fn a_restore_that_fails_at_once_runs_its_poststop_hooks_on_the_host() {
+    let sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let (bin, file) = outside();
+    let script = format!("readlink /proc/self/ns/mnt > {}", file.display());
+    let bundle = with_hook(BundleDir::new(), "poststop", shell(&script));
+    let images = bundle.path().join("images");
+    fs::create_dir(&images).expect("a directory");
+    fs::write(images.join("descriptors.json"), "[]").expect("a file");
+    let options = ["--detach", "--image-path", images.to_str().expect("UTF-8")];
+    let id = runtime.new_id();
+    let call = runtime.bundle_call("restore", &bundle, options, &id);
+    let output = call.env("PATH", criu::stand_in(bin.path())).run().exits(1);
+    assert_says(&output, "it exited with status 1 without an answer");
+    let ours = fs::read_link("/proc/thread-self/ns/mnt").expect("our mount namespace");
+    let seen = fs::read_to_string(&file).expect("the hook has run");
+    assert_eq!(Path::new(seen.trim()), ours, "and not in the one that criu mounts in");
+    assert_eq!(fs::read_dir(runtime.root()).expect("the root").count(), 0);
+    sandbox.assert_clean();
 }

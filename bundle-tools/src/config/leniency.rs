@@ -52,7 +52,7 @@ pub(super) fn forgive(text: &str, document: Document) -> (String, Vec<Problem>) 
 }
 
 /// Objects that are maps with any key, and how runc reads a `null` in them.
-const MAPS: [(&str, &str); 6] = [
+pub(super) const MAPS: [(&str, &str); 6] = [
     ("/annotations", "\"\""),
     ("/linux/sysctl", "\"\""),
     ("/linux/resources/unified", "\"\""),
@@ -62,7 +62,8 @@ const MAPS: [(&str, &str); 6] = [
 ];
 
 /// Sections for other platforms, and two that no version of the specification has.
-const FOREIGN: [&str; 6] = ["/windows", "/solaris", "/vm", "/zos", "/uidMappings", "/gidMappings"];
+pub(super) const FOREIGN: [&str; 6] =
+    ["/windows", "/solaris", "/vm", "/zos", "/uidMappings", "/gidMappings"];
 
 #[derive(Default)]
 struct Edits {

@@ -126,6 +126,33 @@ fn a_fault_of_the_encoding_has_a_hint() {
 }
 
 #[test]
+fn names_in_another_case_are_taken_as_runc_takes_them() {
+    let bundle = Bundle::new();
+    let mut upper = FULL.to_owned();
+    scan::walk(FULL, |value| {
+        let (around, _) = value.pointer.rsplit_once('/').unwrap_or_default();
+        let is_member = value.key != value.range.start;
+        if is_member && leniency::MAPS.iter().all(|(map, _)| *map != around) {
+            let end = value.key + 1 + FULL[value.key + 1..].find('"').unwrap();
+            upper[value.key..end].make_ascii_uppercase();
+        }
+    });
+    assert!(upper.contains("\"PROCESS\"") && upper.contains("\"THROTTLEREADBPSDEVICE\""));
+    let (taken, given) = (bundle.check(&upper).unwrap(), bundle.check(FULL).unwrap());
+    assert_eq!(taken.spec, given.spec);
+    assert_eq!(taken.text(), FULL, "what is kept of it is in the specification's spelling");
+    let told = taken.warnings.iter().map(ToString::to_string);
+    let told: Vec<String> = told.filter(|line| line.contains("/throttle")).collect();
+    let expected = "67:34: /linux/resources/blockIO/throttleReadBpsDevice: is spelt `THROTTLEREADBPSDEVICE`, \
+                    and read as `throttleReadBpsDevice`";
+    assert_eq!(told.first().map(String::as_str), Some(expected), "{told:?}");
+
+    let twice = changed("\"cpu\": {", "\"CPU\": {}, \"cpu\": {");
+    let error = bundle.check(&twice).unwrap_err().to_string();
+    assert!(error.ends_with("/linux/resources/cpu: duplicate field `cpu`"), "{error}");
+}
+
+#[test]
 fn what_runc_forgives_is_forgiven() {
     let bundle = Bundle::new();
     let cases = [
