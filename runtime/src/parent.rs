@@ -108,7 +108,7 @@ pub fn spawn(plan: &Plan, cgroup: &mut Cgroup, mut handed: Handed) -> Result<Ini
     let devices = handed.devices.take();
     let resources = acquire(plan, cgroup, handed)?;
     let unified = match &plan.cgroup {
-        Some(_) if !cgroup.awaits_process() => cgroup.unified()?,
+        Some(_) if !cgroup.awaits_process() => cgroup.open_entrance()?,
         _ => None,
     };
     let (socket, peer) =

@@ -256,3 +256,48 @@ fn a_container_that_may_write_to_its_cgroup_owns_it_on_v2_and_not_on_v1() {
         let _ = container.exec(["sh", "-c", script]).ok();
     }
 }
+
+/// The delegated cgroup of crun's annotation: the payload may divide it, and the limits are above it.
+#[test]
+fn a_delegated_cgroup_is_below_the_limits_on_v2_and_refused_on_v1() {
+    let sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let map = json!([{"containerID": 0, "hostID": 100_000, "size": 65536}]);
+    let bundle = BundleDir::new()
+        .args(["sleep", "60"])
+        .push("/linux/namespaces", json!({"type": "user"}))
+        .push("/linux/namespaces", json!({"type": "cgroup"}))
+        .set("/linux/uidMappings", map.clone())
+        .set("/linux/gidMappings", map)
+        .set("/linux/resources/pids", json!({"limit": 20}))
+        .set("/mounts/6/options", json!(["nosuid", "noexec", "nodev"]))
+        .set("/annotations", json!({"run.oci.delegate-cgroup": "payload"}));
+    if !cgroups::unified() {
+        let output = runtime.try_create(&bundle).exits(1);
+        assert!(output.stderr().contains("/annotations/run.oci.delegate-cgroup"), "{output}");
+        assert!(output.stderr().contains("not supported on cgroup v1"), "{output}");
+        sandbox.assert_clean();
+        return;
+    }
+    let container = runtime.start(&bundle);
+    let [own] = &cgroups::named(container.id())[..] else { panic!("one cgroup") };
+    let payload = own.join("payload");
+    let read =
+        |path: std::path::PathBuf| std::fs::read_to_string(path).expect("a file of a cgroup");
+    assert_eq!(read(own.join("pids.max")).trim(), "20");
+    assert_eq!(read(own.join("cgroup.procs")), "", "the processes are below");
+    let pid = container.pid().as_raw_nonzero().to_string();
+    assert_eq!(read(payload.join("cgroup.procs")).trim(), pid);
+    assert!(read(payload.join("cgroup.controllers")).contains("pids"));
+    let owner = |path: &Path| std::fs::metadata(path).expect("a cgroup").uid();
+    assert_eq!((owner(own), owner(&payload)), (0, 100_000));
+    // It is the root of what the container sees; a further process joins it there.
+    let divide = "cd /sys/fs/cgroup && mkdir a && echo 1 >a/cgroup.procs && echo $$ >a/cgroup.procs && \
+        echo +pids >cgroup.subtree_control && echo 5 >a/pids.max && cat /proc/1/cgroup";
+    let output = container.exec(["sh", "-c", divide]).ok();
+    assert_eq!(output.stdout().trim(), "0::/a", "{output}");
+    let _ = container.kill("KILL").ok();
+    container.wait();
+    let _ = container.delete().ok();
+    sandbox.assert_clean();
+}

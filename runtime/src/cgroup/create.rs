@@ -26,6 +26,8 @@ pub struct Cgroup {
     optional: Vec<PathBuf>,
     /// systemd's unit, where systemd is asked.
     pub(super) unit: Option<Unit>,
+    /// Where processes are put, from the v2 directory, if the container has been given a cgroup below that.
+    delegated: Option<PathBuf>,
     /// The unit is still to be started, around the container's first process; nothing was made yet.
     awaits_process: bool,
 }
@@ -48,11 +50,17 @@ impl Cgroup {
         let optional = plan.members.iter().filter(|member| member.optional);
         let optional = optional.map(Member::directory).collect();
         if let Some(UnitPlan { unit, .. }) = &plan.unit {
-            let (paths, unit) = (plan.paths(), Some(unit.clone()));
-            return Ok(Cgroup { paths, made: Vec::new(), optional, unit, awaits_process: true });
+            let (unit, delegated) = (Some(unit.clone()), plan.delegated.clone());
+            return Ok(Cgroup {
+                optional,
+                unit,
+                delegated,
+                awaits_process: true,
+                ..Cgroup::open(plan.paths())
+            });
         }
         let (paths, made) = make_all(plan, None)?;
-        Ok(Cgroup { paths, made, optional, unit: None, awaits_process: false })
+        Ok(Cgroup { made, optional, delegated: plan.delegated.clone(), ..Cgroup::open(paths) })
     }
 
     /// Whether [`Cgroup::admit`] has to come before anything can be put into it.
@@ -80,7 +88,7 @@ impl Cgroup {
         })?;
         self.awaits_process = false;
         find_unit(plan, unit)?;
-        if unit.unit.subgroup.is_some() {
+        if unit.unit.subgroup.is_some() || self.delegated.is_some() {
             // First of all on v2: only a cgroup without processes of its own can pass controllers on.
             self.enter_subgroup(pid)?;
         }
@@ -90,17 +98,24 @@ impl Cgroup {
     }
 
     fn enter_subgroup(&self, pid: Pid) -> Result<(), Error> {
-        let Some(directory) = self.paths.unified() else { return Ok(()) };
+        let Some(directory) = self.entrance() else { return Ok(()) };
         let mut made = Made::default();
-        make_v1(directory, &mut made)?;
+        make_v1(&directory, &mut made)?;
         // It goes with the unit.
         made.keep();
-        add_to(directory, pid)
+        add_to(&directory, pid)
     }
 
     /// The cgroup of a container that exists, from its state. Opens nothing.
     pub fn open(paths: Paths) -> Cgroup {
-        Cgroup { paths, made: Vec::new(), optional: Vec::new(), unit: None, awaits_process: false }
+        Cgroup {
+            paths,
+            made: Vec::new(),
+            optional: Vec::new(),
+            unit: None,
+            delegated: None,
+            awaits_process: false,
+        }
     }
 
     /// The same, where systemd made it.
@@ -113,14 +128,18 @@ impl Cgroup {
         &self.paths
     }
 
-    /// The directory in the v2 hierarchy, opened: a process can be cloned into it (CLONE_INTO_CGROUP), and is counted and
-    /// limited there from its first instruction.
-    pub fn unified(&self) -> Result<Option<OwnedFd>, Error> {
-        let Some(path) = self.paths.unified() else { return Ok(None) };
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let fd = rustix::fs::open(path, flags, Mode::empty());
-        fd.map(Some)
-            .map_err(|errno| Error::system(format!("open cgroup `{}`", path.display()), errno))
+    /// The directory in the v2 hierarchy that processes are put into.
+    fn entrance(&self) -> Option<PathBuf> {
+        let directory = self.paths.unified()?;
+        Some(
+            self.delegated.as_ref().map_or_else(|| directory.into(), |below| directory.join(below)),
+        )
+    }
+
+    /// The same, opened: a process can be cloned into it (CLONE_INTO_CGROUP), and is counted and limited there from its first
+    /// instruction.
+    pub fn open_entrance(&self) -> Result<Option<OwnedFd>, Error> {
+        self.entrance().as_deref().map(open).transpose()
     }
 
     /// Puts a process, with all its threads, into the cgroup. A directory that is optional and that we may not move the
@@ -129,12 +148,9 @@ impl Cgroup {
     /// On v2 the kernel refuses it (EBUSY) when the container has passed controllers on to cgroups of its own, as an init
     /// system in a container does: see [`Cgroup::for_another`].
     pub fn add(&mut self, pid: Pid, hierarchies: Hierarchies) -> Result<(), Error> {
-        let directories = match hierarchies {
-            Hierarchies::All => self.paths.all(),
-            Hierarchies::Legacy => self.paths.legacy(),
-        };
+        let unified = self.entrance().filter(|_| hierarchies == Hierarchies::All);
         let mut dropped = Vec::new();
-        for directory in directories {
+        for directory in unified.as_deref().into_iter().chain(self.paths.legacy()) {
             match add_to(directory, pid) {
                 Err(error)
                     if denied(&error) && self.optional.iter().any(|path| path == directory) =>
@@ -159,8 +175,8 @@ impl Cgroup {
                 Some(directory) => apply(directory, writes),
                 None => Err(Error::system("restrict devices: no `devices` cgroup", Errno::NOENT)),
             },
-            Devices::Program { program, .. } => match self.unified()? {
-                Some(directory) => self.attach(&directory, program.as_deref()),
+            Devices::Program { program, .. } => match self.paths.unified() {
+                Some(directory) => self.attach(&open(directory)?, program.as_deref()),
                 None => Err(Error::system("restrict devices: no v2 cgroup", Errno::NOENT)),
             },
         }
@@ -231,6 +247,12 @@ impl Drop for Made {
     }
 }
 
+fn open(directory: &Path) -> Result<OwnedFd, Error> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::open(directory, flags, Mode::empty())
+        .map_err(|errno| Error::system(format!("open cgroup `{}`", directory.display()), errno))
+}
+
 fn add_to(directory: &Path, pid: Pid) -> Result<(), Error> {
     files::write(directory, "cgroup.procs", &pid.to_string()).map_err(|errno| {
         let what = format!("put process {pid} into cgroup `{}`", directory.display());
@@ -253,11 +275,22 @@ fn make_all(plan: &CgroupPlan, pid: Option<Pid>) -> Result<(Paths, Vec<PathBuf>)
             Err(error) if member.optional && denied(&error) => continue,
             Err(error) => return Err(error),
         }
+        let entrance = match &plan.delegated {
+            Some(below) => delegate(member, below, &mut made)?,
+            None => member.directory(),
+        };
         if let Some(owner) = plan.owner {
-            owner::give(&member.directory(), owner)?;
+            owner::give(&entrance, owner)?;
         }
     }
     Ok((paths, made.keep()))
+}
+
+/// Makes the cgroup below the container's that the container is given, with all the controllers that the container has.
+fn delegate(member: &Member, below: &Path, made: &mut Made) -> Result<PathBuf, Error> {
+    let below = Member { path: member.path.join(below), ..member.clone() };
+    make_v2(&below, made)?;
+    Ok(below.directory())
 }
 
 /// systemd has made the unit's cgroup where we think that it is: in the hierarchy that it keeps all processes in.

@@ -5,6 +5,7 @@
 //! [`Paths`] in the container's state. No module here looks at a mount table, parses a path inside a container, or skips
 //! a limit that the host cannot keep: such a limit is refused, with its place in `config.json`. See docs/cgroups.md.
 
+mod below;
 mod control;
 mod create;
 mod device_program;

@@ -15,7 +15,7 @@ use sys::bpf::Instruction;
 
 use super::location::Location;
 use super::{
-    Error, Hierarchy, Layout, Paths, Rule, Unified, device_program, devices, systemd, v1, v2,
+    Error, Hierarchy, Layout, Paths, Rule, Unified, below, device_program, devices, systemd, v1, v2,
 };
 
 /// Who makes the cgroups.
@@ -205,6 +205,8 @@ pub struct CgroupPlan {
     pub unit: Option<systemd::UnitPlan>,
     /// The user of the host who owns the container's directory, where v2 is alone.
     pub owner: Option<u32>,
+    /// The cgroup below the container's, where v2 is alone, that the container's processes are in and that it may divide.
+    pub delegated: Option<PathBuf>,
     /// A directory in each hierarchy.
     pub members: Vec<Member>,
     /// The device rules.
@@ -233,6 +235,7 @@ pub fn plan(
         return Ok(CgroupPlan {
             unit: None,
             owner: None,
+            delegated: below::delegated(request.annotations, layout, &[])?,
             members: Vec::new(),
             devices: Devices::Inherit,
         });
@@ -271,7 +274,8 @@ pub fn plan(
     let devices =
         if restricted { Devices::Inherit } else { place_devices(request, resources, &members)? };
     let owner = request.owner.filter(|_| matches!(layout, Layout::Unified(_)));
-    Ok(CgroupPlan { unit, owner, members, devices })
+    let delegated = below::delegated(request.annotations, layout, &members)?;
+    Ok(CgroupPlan { unit, owner, delegated, members, devices })
 }
 
 fn plan_unit(
@@ -499,6 +503,9 @@ impl fmt::Display for CgroupPlan {
             }
             for write in &member.writes {
                 writeln!(f, "  {write}")?;
+            }
+            if let Some(delegated) = &self.delegated {
+                writeln!(f, "  delegate {}", delegated.display())?;
             }
             if let Some(owner) = self.owner {
                 writeln!(f, "  owned by user {owner}")?;

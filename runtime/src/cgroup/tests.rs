@@ -503,6 +503,31 @@ fn systemd_is_refused_where_it_does_not_run() {
 }
 
 #[test]
+fn what_is_delegated_is_below_the_limits_and_only_where_v2_is_alone() {
+    let annotations = [("run.oci.delegate-cgroup".to_owned(), "payload".to_owned())].into();
+    let asked = |layout: &Layout, manager| {
+        let request = Request { id: "web", annotations: Some(&annotations), ..Request::default() };
+        plan(&request, layout, &Options { manager, ..Options::default() })
+    };
+    let planned = asked(&v2(), Manager::Cgroupfs).unwrap();
+    assert!(planned.to_string().contains("  delegate payload\n"), "{planned}");
+    let directory = planned.paths().unified().unwrap().to_owned();
+    assert!(
+        directory.ends_with("web"),
+        "the container's own is what is frozen, killed and removed"
+    );
+    for (layout, manager, why) in [
+        (v1(), Manager::Cgroupfs, "not supported on cgroup v1"),
+        (hybrid(), Manager::Cgroupfs, "not supported on cgroup v1"),
+        (v2(), Manager::Disabled, "gets no cgroup of its own"),
+    ] {
+        let error = asked(&layout, manager).unwrap_err().to_string();
+        assert!(error.contains("/annotations/run.oci.delegate-cgroup"), "{error}");
+        assert!(error.contains(why), "{error}");
+    }
+}
+
+#[test]
 fn a_limit_of_no_processes_is_one_and_an_absent_limit_is_none() {
     let with = |no_pids_limit| {
         let resources = resources(r#"{"pids": {"limit": 0}}"#);

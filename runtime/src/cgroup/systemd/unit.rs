@@ -1,6 +1,5 @@
 //! Which unit a container gets, and where it lies: `linux.cgroupsPath` in the form `slice:prefix:name`, as runc reads it.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::path::{Component, Path, PathBuf};
 
@@ -8,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::devices::Rule;
 use super::super::plan::Request;
-use super::super::{Error, Layout};
+use super::super::{Error, Layout, below};
 use super::value::Property;
 use super::{Facts, annotation, properties};
 
@@ -84,7 +83,7 @@ pub(in super::super) fn plan(
     }
     let Name { slice, scope } = Name::parse(request.path, request.id, facts.user)?;
     let path = facts.control_group.join(expand(&slice)?).join(&scope);
-    let subgroup = request.annotations.and_then(subgroup).transpose()?;
+    let subgroup = below::named(request.annotations, SUBGROUP)?;
     let none = oci_spec::runtime::LinuxResources::default();
     let resources = request.resources.unwrap_or(&none);
     let mut list = properties::of_container(request.id, &slice, unified);
@@ -169,22 +168,6 @@ fn expand(slice: &str) -> Result<PathBuf, Error> {
     if stem.split('-').any(str::is_empty) { Err(refuse()) } else { Ok(path) }
 }
 
-/// The sub-cgroup that is asked for; an empty one is none.
-fn subgroup(annotations: &HashMap<String, String>) -> Option<Result<PathBuf, Error>> {
-    let text = annotations.get(SUBGROUP).filter(|text| !text.is_empty())?;
-    let path = Path::new(text.trim_start_matches('/'));
-    let clean: PathBuf =
-        path.components().filter(|component| matches!(component, Component::Normal(_))).collect();
-    let odd = clean != path || clean.as_os_str().is_empty() || text.contains(['\n', '\0']);
-    Some(if odd {
-        let pointer = format!("/annotations/{SUBGROUP}");
-        let what = format!("use the cgroup `{}` below the unit's", text.escape_debug());
-        Err(Error::refused(what, pointer, "it has to be a plain path, without `..`"))
-    } else {
-        Ok(clean)
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -236,20 +219,6 @@ mod tests {
         ];
         for (slice, path) in table {
             assert_eq!(expanded(slice).as_deref(), path, "{slice}");
-        }
-    }
-
-    #[test]
-    fn a_subgroup_is_a_plain_path() {
-        let asked = |text: &str| {
-            let annotations = HashMap::from([(SUBGROUP.to_owned(), text.to_owned())]);
-            subgroup(&annotations).map(|path| path.map_err(|error| error.to_string()))
-        };
-        assert_eq!(asked("container"), Some(Ok("container".into())));
-        assert_eq!(asked("/a/b"), Some(Ok("a/b".into())));
-        assert_eq!(asked(""), None);
-        for text in ["..", "a/../b", "/", "a\nb"] {
-            assert!(asked(text).unwrap().is_err(), "{text}");
         }
     }
 }
