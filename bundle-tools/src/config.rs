@@ -112,7 +112,7 @@ pub fn load(bundle: &Path) -> Result<Loaded, Error> {
 pub fn load_with(bundle: &Path, config: Option<&Path>) -> Result<Loaded, Error> {
     let bundle = canonical(bundle).map_err(|errno| Error::read(bundle, errno))?;
     let path = config.map_or_else(|| bundle.join(CONFIG_NAME), Path::to_owned);
-    let bytes = read(&path)?;
+    let bytes = read(&path, FileType::RegularFile)?;
     Ok(parse_in(bundle, source(bytes, path)?)?)
 }
 
@@ -134,13 +134,13 @@ pub fn parse(text: &[u8], name: &Path) -> Result<Loaded, Error> {
     Ok(parse_in(bundle, source(text.to_owned(), name.to_owned())?)?)
 }
 
-/// Reads, parses and checks the description of a process, as `exec --process` takes it. With it comes what is not refused and still
-/// should be told.
+/// Reads, parses and checks the description of a process, as `exec --process` takes it: a file, or a pipe such as `/dev/stdin` or a
+/// shell's `<(...)`, which is read to its end. With it comes what is not refused and still should be told.
 ///
 /// # Errors
 /// As for [`load`], and [`Error::Invalid`] with every finding of [`check_process`].
 pub fn load_process(path: &Path) -> Result<(Process, Vec<Finding>), Error> {
-    let mut source = source(read(path)?, path.to_owned())?;
+    let mut source = source(read(path, FileType::Fifo)?, path.to_owned())?;
     let (process, warnings) = decode::<Process>(&mut source, Document::Process)?;
     let mut problems = check::no_nul(&source.text, Document::Process);
     problems.extend(check_process(&process));
@@ -158,15 +158,17 @@ fn parse_in(bundle: PathBuf, mut source: Source) -> Result<Loaded, Findings> {
     Ok(Loaded { spec, bundle, source, warnings })
 }
 
-/// Reads a regular file of at most [`MAX_CONFIG_SIZE`].
-fn read(path: &Path) -> Result<Vec<u8>, Error> {
+/// Reads a file of at most [`MAX_CONFIG_SIZE`]: a regular one, or one of the type `also`.
+fn read(path: &Path, also: FileType) -> Result<Vec<u8>, Error> {
     let fail = |error: io::Error| Error::read(path, error);
-    // Without NONBLOCK a FIFO in the file's place would hang the open, and a terminal could become
-    // the controlling one without NOCTTY.
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    // Without NONBLOCK a FIFO in the file's place would hang the open, unless one is expected, and a
+    // terminal could become the controlling one without NOCTTY.
+    let wait = if also == FileType::Fifo { OFlags::empty() } else { OFlags::NONBLOCK };
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY | wait;
     let fd = rustix::fs::open(path, flags, Mode::empty()).map_err(|errno| fail(errno.into()))?;
     let stat = rustix::fs::fstat(&fd).map_err(|errno| fail(errno.into()))?;
-    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+    let found = FileType::from_raw_mode(stat.st_mode);
+    if found != FileType::RegularFile && found != also {
         return Err(fail(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")));
     }
     let size = u64::try_from(stat.st_size).unwrap_or(0);
