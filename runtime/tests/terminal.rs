@@ -204,6 +204,13 @@ fn all_output_is_shown_before_run_returns() {
 }
 
 #[test]
+fn lines_that_do_not_go_to_a_terminal_end_as_the_program_ended_them() {
+    let _sandbox = Sandbox::enter();
+    let output = Runtime::under_test().run(&with_terminal("echo one; tty"));
+    assert_eq!(output.ok().stdout(), "one\n/dev/pts/0\n");
+}
+
+#[test]
 fn exec_has_a_terminal_in_the_foreground() {
     let _sandbox = Sandbox::enter();
     let runtime = Runtime::under_test();

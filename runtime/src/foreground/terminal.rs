@@ -8,7 +8,7 @@ use rustix::net::{
     recvmsg, socketpair,
 };
 use rustix::termios::{
-    OptionalActions, Termios, isatty, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize,
+    OptionalActions, OutputModes, Termios, isatty, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize,
 };
 use std::io::IoSliceMut;
 use std::mem::MaybeUninit;
@@ -50,11 +50,15 @@ pub(super) fn receive(socket: &OwnedFd) -> Result<OwnedFd> {
 }
 
 impl Terminal {
-    /// Puts our terminal into raw mode and gives the process's its size.
+    /// Puts our terminal into raw mode and gives the process's its size. A line ends with a line feed alone, as runc has it: our
+    /// terminal adds the carriage return, and what goes into a file or a pipe is without.
     pub(super) fn attach(master: OwnedFd) -> Result<Terminal> {
         // What is typed must not block us while the process writes: neither would ever go on.
         let flags = rustix::fs::fcntl_getfl(&master)?;
         rustix::fs::fcntl_setfl(&master, flags | OFlags::NONBLOCK)?;
+        let mut modes = tcgetattr(&master)?;
+        modes.output_modes.remove(OutputModes::ONLCR);
+        tcsetattr(&master, OptionalActions::Now, &modes)?;
         let own = Own::take()?;
         let terminal =
             Terminal { master, own, typed: Vec::new(), input_open: true, output_open: true };
@@ -187,6 +191,8 @@ impl Own {
         let before = tcgetattr(&fd)?;
         let mut raw = before.clone();
         raw.make_raw();
+        // What ends a line on this terminal is still its own affair.
+        raw.output_modes |= before.output_modes & OutputModes::OPOST;
         tcsetattr(&fd, OptionalActions::Now, &raw)?;
         Ok(Some(Own { fd, before }))
     }
