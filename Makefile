@@ -10,6 +10,9 @@ BUILD := $(or $(CARGO_TARGET_DIR),target)/$(TARGET)
 PROGRAMS := nrun nman nbundle nconform
 PREFIX ?= /usr/local
 DESTDIR ?=
+COMPLETIONS := bash-completion/completions zsh/site-functions fish/vendor_completions.d
+# What `nrun --version` shows.
+export NRUN_COMMIT := $(shell git describe --always --dirty 2>/dev/null)
 # How often `make bench` measures each case, and which build of nrun.
 RUNS ?= 20
 PROFILE ?= release
@@ -33,9 +36,14 @@ release: deps ## Build the optimised, static programs
 	@ls -l $(PROGRAMS:%=$(BUILD)/release/%)
 
 .PHONY: install
-install: release ## Install the programs to DESTDIR/PREFIX/bin
-	install -d $(DESTDIR)$(PREFIX)/bin
+install: release ## Install the programs, nrun's man pages and completions to DESTDIR/PREFIX
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man8
 	install -m 755 $(PROGRAMS:%=$(BUILD)/release/%) $(DESTDIR)$(PREFIX)/bin
+	install -m 644 docs/man/*.8 $(DESTDIR)$(PREFIX)/share/man/man8
+	install -d $(COMPLETIONS:%=$(DESTDIR)$(PREFIX)/share/%)
+	$(BUILD)/release/nrun completion bash >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/nrun
+	$(BUILD)/release/nrun completion zsh >$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_nrun
+	$(BUILD)/release/nrun completion fish >$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/nrun.fish
 
 ##### For developers
 
@@ -48,7 +56,7 @@ test: deps-test ## Run all tests, then look for what they left on the machine (r
 	scripts/test
 
 .PHONY: test-vm
-test-vm: deps-guest ## Run the runtime's tests in a guest with cgroup v2 (root, slow)
+test-vm: deps-guest ## Run the runtime's tests in guests with cgroup v2: cgroupfs, systemd, uid 1000 (root, slow)
 	scripts/test-vm
 
 .PHONY: bench
@@ -66,6 +74,10 @@ lint: deps-lint ## Check format, clippy, licences and sources of dependencies, l
 .PHONY: advisories
 advisories: deps-lint ## Check dependencies for known vulnerabilities (fetches a database)
 	cargo deny --log-level error check advisories
+
+.PHONY: man
+man: deps ## Write nrun's man pages anew, from its table of commands
+	UPDATE_MAN=1 cargo test -q -p nrun --lib cli::man
 
 .PHONY: docs
 docs: deps ## Build the documentation of the libraries

@@ -1,5 +1,6 @@
 //! `nrun checkpoint`: writes a running container to disk, with criu, and removes it.
 
+use crate::cgroup::Manager;
 use crate::cli::Parsed;
 use crate::create;
 use crate::criu::options::{self, Directories};
@@ -57,7 +58,7 @@ fn refuse_state(record: &Record) -> Result<()> {
     let status = Status::of(&record.saved, record.awaits_start())?;
     let paths = &record.saved.cgroups;
     let refused = match status {
-        Status::Created | Status::Stopped => {
+        Status::Creating | Status::Created | Status::Stopped => {
             format!("Container cannot be checkpointed in {} state", status.as_str())
         }
         // criu knows of one freezer, v1's where there is one, and waits for ever for what the other has frozen.
@@ -104,12 +105,16 @@ fn describe(
 
 /// The plan that the container was made by: it knows what was mounted from outside.
 fn plan_of(record: &Record, checked: &Checked) -> Result<Plan> {
+    let saved = &record.saved;
+    let cgroup_manager = if saved.unit.is_some() { Manager::Systemd } else { Manager::default() };
     let options = plan::Options {
-        id: record.saved.id.clone(),
-        no_new_keyring: record.saved.no_new_keyring,
+        id: saved.id.clone(),
+        no_new_keyring: saved.no_new_keyring,
+        cgroup_manager,
         ..plan::Options::default()
     };
-    plan::create(checked, &Host::probe(Asked::by(&checked.spec))?, &options)
+    let asked = Asked::by(&checked.spec).with_manager(cgroup_manager);
+    plan::create(checked, &Host::probe(asked)?, &options)
 }
 
 fn dump(

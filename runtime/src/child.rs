@@ -127,7 +127,9 @@ impl<'a> Child<'a> {
             Op::Hostname(name) => rustix::system::sethostname(name.as_bytes())?,
             Op::Domainname(name) => rustix::system::setdomainname(name.as_bytes())?,
             Op::WriteProc { path, value } => write_file(path, value.as_bytes())?,
-            Op::Propagation { flags } => file_systems::propagation(*flags)?,
+            Op::Propagation { flags } | Op::RootPropagation { flags } => {
+                file_systems::propagation(*flags)?;
+            }
             Op::Root { source, propagation, at } => {
                 self.attach_root(*source, *propagation, at.as_ref())?;
             }
@@ -146,7 +148,6 @@ impl<'a> Child<'a> {
             Op::Pivot { shared } => self.pivot(*shared)?,
             Op::MoveRoot => self.move_root()?,
             Op::Chroot { path } => self.chroot(path)?,
-            Op::RootPropagation { flags } => file_systems::propagation(*flags)?,
             Op::ReadOnly { target } => self.read_only(target)?,
             Op::Mask { target } => self.hide(target)?,
             Op::ReadOnlyRoot => self.read_only_root()?,
@@ -164,9 +165,7 @@ impl<'a> Child<'a> {
             Op::Umask(mask) => drop(rustix::process::umask(Mode::from_raw_mode(*mask))),
             Op::Home { uid } => self.home = passwd::home(*uid),
             Op::WorkingDirectory { path, last } => self.working_directory(path, *last)?,
-            Op::FindExecutable { candidates, .. } => {
-                self.executable = Some(find_executable(candidates)?);
-            }
+            Op::FindExecutable { candidates, .. } => self.find_executable(candidates)?,
             Op::AwaitStart => self.await_start()?,
             Op::CloseFds { first } => sys::fd::cloexec_from(*first)?,
             Op::Seccomp { program, flags, .. } => self.filter(program, *flags, index)?,
@@ -236,6 +235,11 @@ impl<'a> Child<'a> {
         let listener = sys::fd::until_exec(listener);
         Message::Listener { step, fd: listener.as_raw_fd() }.send(self.peer)?;
         wire::wait_go(self.peer)
+    }
+
+    fn find_executable(&mut self, candidates: &'a [CString]) -> Result<(), Errno> {
+        self.executable = Some(find_executable(candidates)?);
+        Ok(())
     }
 
     fn exec(&self, argv: &sys::exec::CStringArray, env: &sys::exec::CStringArray) -> Errno {

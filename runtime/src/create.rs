@@ -26,6 +26,7 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use rustix::process::Pid;
 use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
@@ -261,6 +262,14 @@ pub fn check(args: &Args) -> Result<Checked> {
     let loaded = bundle::load_with(&args.bundle, args.config.as_deref())?;
     let checked = bundle::check(loaded).map_err(bundle::Error::from)?;
     rootless::check(&checked)?;
+    for path in [&checked.bundle, &checked.rootfs] {
+        if path.to_str().is_none() {
+            return Err(Error::State(format!(
+                "cannot use `{}`: a container's state, which is JSON, has no way to name a path that is not UTF-8",
+                path.as_os_str().as_bytes().escape_ascii()
+            )));
+        }
+    }
     log::debug(|| format!("`{}` read and checked", checked.config_path().display()));
     Ok(checked)
 }

@@ -37,7 +37,7 @@ pub fn run(parsed: &Parsed) -> Result<()> {
     let interval = interval::parse(parsed.value("interval"))?;
     let (saved, awaits_start) = record::peek(&create::root(parsed), &id)?;
     let init = match Status::of(&saved, awaits_start)? {
-        Status::Stopped => None,
+        Status::Creating | Status::Stopped => None,
         Status::Created | Status::Running | Status::Paused => kill::init(&saved)?,
     };
     let Some(init) = init else {

@@ -133,7 +133,7 @@ fn running_init(
     awaits_start: bool,
 ) -> Result<Option<OwnedFd>> {
     match Status::of(saved, awaits_start)? {
-        Status::Stopped => Ok(None),
+        Status::Creating | Status::Stopped => Ok(None),
         // It would stop at its first instruction, and we would wait for it.
         Status::Paused if !parsed.is_set("ignore-paused") => Err(Error::State(format!(
             "cannot exec in container `{id}`: cannot exec in a paused container (use --ignore-paused to override)"

@@ -3,7 +3,7 @@
 use crate::hooks;
 use crate::plan::Plan;
 use crate::plan::attributes::Attribute;
-use crate::plan::op::{Bind, Mount, Op, Step};
+use crate::plan::op::{Bind, Inherited, Mount, Op, Step};
 use oci_spec::runtime::LinuxSchedulerPolicy as Policy;
 use rustix::io::Errno;
 use std::fmt;
@@ -115,6 +115,9 @@ impl Failure {
                 if self.user_namespace =>
             {
                 "the container's root user must be able to reach it: every directory on the way needs the `x` bit"
+            }
+            (Op::Bind(Bind { inherited: Inherited::Locked, .. }), Errno::PERM) => {
+                "in a user namespace a bind keeps the `ro`, `nosuid`, `nodev`, `noexec` and atime options that the host has given to its source"
             }
             (Op::Bind(_), Errno::INVAL | Errno::NOTDIR) => {
                 "a directory goes on a directory, and anything else on a file: what is at the target is of the other kind"

@@ -11,8 +11,10 @@ use crate::plan::Plan;
 use crate::plan::hooks::{self as planner, Hook, Kind, Subject};
 use crate::record::Saved;
 use crate::wire::HookText;
+use rustix::fs::OFlags;
 use rustix::process::Pid;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use sys::exec::CStringArray;
@@ -75,12 +77,12 @@ pub fn subject(saved: &Saved) -> Subject<'_> {
 }
 
 fn run(id: &str, hook: &Hook, pid: Option<Pid>, outputs: &[Option<OwnedFd>; 2]) -> Result<()> {
-    let empty;
+    let inherited;
     let env = match &hook.env {
         Some(env) => env,
         None => {
-            empty = CStringArray::new([""; 0]).expect("nothing contains no NUL byte");
-            &empty
+            inherited = environ();
+            &inherited
         }
     };
     let setting = Setting { pid, env, outputs, contained: false };
@@ -95,6 +97,16 @@ fn run(id: &str, hook: &Hook, pid: Option<Pid>, outputs: &[Option<OwnedFd>; 2]) 
     })
 }
 
+/// The runtime's own environment.
+fn environ() -> CStringArray {
+    let variables = std::env::vars_os().map(|(mut variable, value)| {
+        variable.push("=");
+        variable.push(value);
+        variable.into_vec()
+    });
+    CStringArray::new(variables).expect("the kernel ends each variable at its NUL byte")
+}
+
 /// Opens the files that hooks write to, at their end.
 ///
 /// # Errors
@@ -102,9 +114,15 @@ fn run(id: &str, hook: &Hook, pid: Option<Pid>, outputs: &[Option<OwnedFd>; 2]) 
 pub fn open_outputs(paths: &[Option<PathBuf>; 2]) -> Result<[Option<OwnedFd>; 2]> {
     let open = |path: &Option<PathBuf>| -> Result<Option<OwnedFd>> {
         let Some(path) = path else { return Ok(None) };
-        let file = std::fs::OpenOptions::new().append(true).create(true).mode(0o600).open(path);
         let what = || format!("open `{}` for what hooks write", path.display());
-        file.map(|file| Some(file.into())).map_err(|error| Error::io(what(), &error))
+        // A FIFO without a reader is an error and does not hold us up. The hook's writes may wait again.
+        let mut options = std::fs::OpenOptions::new();
+        options.append(true).create(true).mode(0o600);
+        options.custom_flags((OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed());
+        let file = options.open(path).map_err(|error| Error::io(what(), &error))?;
+        rustix::fs::fcntl_setfl(&file, OFlags::APPEND)
+            .map_err(|errno| Error::system(what(), errno))?;
+        Ok(Some(file.into()))
     };
     Ok([open(&paths[0])?, open(&paths[1])?])
 }

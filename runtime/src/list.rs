@@ -4,9 +4,11 @@ use crate::cli::Parsed;
 use crate::create;
 use crate::error::{Error, Result};
 use crate::id::ContainerId;
-use crate::record;
+use crate::log;
+use crate::record::{self, Saved};
 use crate::state::State;
 use std::fmt::Write;
+use std::path::Path;
 
 /// Lists them. A root that does not exist has none, and is not made.
 ///
@@ -33,7 +35,7 @@ pub fn run(parsed: &Parsed) -> Result<String> {
     };
     names.sort_unstable();
     let ids = names.iter().filter_map(|name| ContainerId::new(name).ok());
-    let containers: Vec<_> = ids.filter_map(|id| record::peek(&root, &id).ok()).collect();
+    let containers: Vec<_> = ids.filter_map(|id| look(&root, &id)).collect();
     if parsed.is_set("quiet") {
         return Ok(containers.iter().map(|(saved, _)| format!("{}\n", saved.id)).collect());
     }
@@ -50,6 +52,18 @@ pub fn run(parsed: &Parsed) -> Result<String> {
         });
     }
     Ok(table(&states))
+}
+
+/// A container that cannot be told of must not be forgotten either; one that goes away meanwhile is none.
+fn look(root: &Path, id: &ContainerId) -> Option<(Saved, bool)> {
+    match record::peek(root, id) {
+        Ok(found) => Some(found),
+        Err(Error::NoContainer(_)) => None,
+        Err(error) => {
+            log::warning(&error.to_string());
+            None
+        }
+    }
 }
 
 fn table(states: &[State<'_>]) -> String {

@@ -23,10 +23,14 @@ pub struct Log {
 
 static LOG: OnceLock<Log> = OnceLock::new();
 
+/// Shows a line on stderr. One that nobody reads any more is no reason to fail, which `eprintln!` would.
+pub fn show(line: &str) {
+    let _ = std::io::stderr().write_all(format!("{}\n", printable(line)).as_bytes());
+}
+
 /// Shows a warning and writes it to the log.
-#[expect(clippy::print_stderr, reason = "a warning is for the reader, like an error")]
 pub fn warning(message: &str) {
-    eprintln!("nrun: warning: {}", printable(message));
+    show(&format!("nrun: warning: {message}"));
     note(message);
 }
 

@@ -7,6 +7,7 @@ use nrun::{
     check, checkpoint, create, delete, events, exec, explain, features, kill, list, man, pause,
     plan_command, ps, restore, run, spec, start, state, update,
 };
+use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
 /// musl's own allocator asks the kernel for every few pages and gives them back at once: a tenth of all system calls of a
@@ -86,20 +87,25 @@ fn dispatch(parsed: &Parsed) -> Result<u8> {
     }
 }
 
-#[expect(clippy::print_stdout, reason = "the data that was asked for")]
+/// Shows the data that was asked for. Whoever closes the pipe has read enough.
 fn print(text: &str) -> Result<u8> {
-    print!("{}", printable(text));
-    Ok(0)
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(printable(text).as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(Error::io("write to standard output", &error))
+        }
+        _ => Ok(0),
+    }
 }
 
-#[expect(clippy::print_stderr, reason = "the one place where an error is shown")]
+/// The one place where an error is shown. In the log first: an engine may have closed our stderr, and still reads that.
 fn report(error: &Error, diagnosis: Option<String>, log: &Log, status: u8) -> ExitCode {
     let hint = diagnosis.or_else(|| error.hint());
-    eprintln!("nrun: {}", printable(&error.to_string()));
-    if let Some(hint) = &hint {
-        eprintln!("\nhint: {}", printable(hint));
-    }
     log.error(&error.to_string(), hint.as_deref());
+    log::show(&format!("nrun: {error}"));
+    if let Some(hint) = &hint {
+        log::show(&format!("\nhint: {hint}"));
+    }
     let status = if matches!(error, Error::NoCommand { .. }) { NO_COMMAND } else { status };
     ExitCode::from(status)
 }

@@ -15,7 +15,9 @@ pub fn pause(parsed: &Parsed) -> Result<()> {
     let (record, status) = open(parsed)?;
     match status {
         Status::Created | Status::Running => Ok(record.cgroup().freeze()?),
-        Status::Paused | Status::Stopped => Err(refused("pause", &record, "not running")),
+        Status::Creating | Status::Paused | Status::Stopped => {
+            Err(refused("pause", &record, "not running"))
+        }
     }
 }
 
@@ -27,7 +29,7 @@ pub fn resume(parsed: &Parsed) -> Result<()> {
     let (record, status) = open(parsed)?;
     match status {
         Status::Paused => Ok(record.cgroup().thaw()?),
-        Status::Created | Status::Running | Status::Stopped => {
+        Status::Creating | Status::Created | Status::Running | Status::Stopped => {
             Err(refused("resume", &record, "not paused"))
         }
     }

@@ -22,6 +22,7 @@ use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 const STATE: &str = "state.json";
 const CONFIG: &str = "config.json";
@@ -39,6 +40,9 @@ pub struct Saved {
     pub id: String,
     /// The init's process id; 0 until it is ready.
     pub pid: i32,
+    /// No init is noted, and somebody who is at work on that holds the lock. Seen by [`peek`], and not in the file.
+    #[serde(skip)]
+    pub creating: bool,
     /// When the init was started, in clock ticks since boot: a process id alone may be somebody else's by now.
     pub pid_start: u64,
     /// The bundle, an absolute path.
@@ -53,13 +57,11 @@ pub struct Saved {
     /// The user who created it.
     pub owner: u32,
     /// Its cgroup directories.
-    #[serde(default)]
     pub cgroups: Paths,
     /// `create` was told to keep the caller's keyring: with config.json, what the plan was made from.
     #[serde(default)]
     pub no_new_keyring: bool,
-    /// `CLONE_NEW*` bits of the namespaces in which it differs from the host.
-    #[serde(default)]
+    /// `CLONE_NEW*` bits of the namespaces in which it differs from the host. Never guessed: an exec joins no others.
     pub namespaces: u64,
     /// The `poststart` hooks of config.json, for `start`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -113,8 +115,7 @@ impl Record {
             opened => opened
                 .map_err(|errno| Error::system(format!("open `{}`", path.display()), errno))?,
         };
-        rustix::fs::flock(&directory, FlockOperation::LockExclusive)
-            .map_err(|errno| Error::system(format!("lock `{}`", path.display()), errno))?;
+        lock(&directory, &path, id)?;
         // Another command may have deleted it while we waited for the lock.
         if rustix::fs::fstat(&directory).is_ok_and(|stat| stat.st_nlink == 0) {
             return Err(Error::NoContainer(id.to_string()));
@@ -231,7 +232,7 @@ impl Slot {
             opened.map_err(|errno| Error::system(format!("lock `{}`", path.display()), errno))?;
         let record = Record { directory, path, saved };
         let slot = Slot { record: Some(record), cgroup: None, intel_rdt: None };
-        slot.record().write(STATE, &slot.record().text())?;
+        slot.record().write(STATE, &slot.record().text()?)?;
         slot.record().write(CONFIG, config.as_bytes())?;
         Ok(slot)
     }
@@ -357,8 +358,11 @@ impl Drop for Slot {
 const TEMPORARY: &str = "state.json.new";
 
 impl Record {
-    fn text(&self) -> Vec<u8> {
-        serde_json::to_vec(&self.saved).expect("a struct of strings and numbers has a JSON form")
+    /// Only a path can fail: JSON has no bytes that are not UTF-8.
+    fn text(&self) -> Result<Vec<u8>> {
+        serde_json::to_vec(&self.saved).map_err(|error| {
+            Error::State(format!("cannot note the state of container `{}`: {error}", self.saved.id))
+        })
     }
 
     fn write(&self, name: &str, text: &[u8]) -> Result<()> {
@@ -374,7 +378,7 @@ impl Record {
 
     /// Readers never see half a state.
     fn replace_state(&self) -> Result<()> {
-        self.replace(STATE, &self.text())
+        self.replace(STATE, &self.text()?)
     }
 
     fn replace(&self, name: &str, text: &[u8]) -> Result<()> {
@@ -383,6 +387,37 @@ impl Record {
             Error::system(format!("write `{}`", self.path.join(name).display()), errno)
         })
     }
+}
+
+/// How long a command waits for whoever makes the container.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How often it looks meanwhile.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// Takes the lock. Other commands give it back by themselves; `create` may run hooks, and a hook that changes the container would wait
+/// for `create`, which waits for the hook. A `create` that was killed is followed by its init at once, which has a copy of the lock.
+fn lock(directory: &OwnedFd, path: &Path, id: &ContainerId) -> Result<()> {
+    let failed = |errno| Error::system(format!("lock `{}`", path.display()), errno);
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match rustix::fs::flock(directory, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) => {}
+            locked => return locked.map_err(failed),
+        }
+        if read_state(directory, path)?.is_some_and(|saved| saved.pid != 0) {
+            return rustix::fs::flock(directory, FlockOperation::LockExclusive).map_err(failed);
+        }
+        if Instant::now() > deadline {
+            return Err(Error::State(format!("container `{id}` is still being created")));
+        }
+        std::thread::sleep(PAUSE);
+    }
+}
+
+/// Whether somebody holds the lock.
+fn is_locked(directory: &OwnedFd) -> bool {
+    // Given back with the fd, which the caller is about to close.
+    rustix::fs::flock(directory, FlockOperation::NonBlockingLockShared) == Err(Errno::WOULDBLOCK)
 }
 
 /// The state without the lock, for commands that only look.
@@ -397,9 +432,12 @@ pub fn peek(root: &Path, id: &ContainerId) -> Result<(Saved, bool)> {
             opened.map_err(|errno| Error::system(format!("open `{}`", path.display()), errno))?
         }
     };
-    let Some(saved) = read_state(&directory, &path)? else {
+    let Some(mut saved) = read_state(&directory, &path)? else {
         return Err(Error::NoContainer(id.to_string()));
     };
+    if saved.pid == 0 && is_locked(&directory) {
+        saved.creating = true;
+    }
     let awaits_start = rustix::fs::statat(&directory, START, AtFlags::SYMLINK_NOFOLLOW).is_ok();
     Ok((saved, awaits_start))
 }
@@ -443,8 +481,18 @@ fn read_state(directory: &OwnedFd, path: &Path) -> Result<Option<Saved>> {
         };
     let mut text = Vec::new();
     std::fs::File::from(file).read_to_end(&mut text).map_err(|error| Error::io(what(), &error))?;
-    // An empty or cut file is the trace of a `create` that was killed while it wrote.
-    Ok(serde_json::from_slice(&text).ok())
+    parse_state(&text).map_err(|error| {
+        Error::State(format!("cannot {}: it is no state of nrun's: {error}", what()))
+    })
+}
+
+/// An empty or cut file is the trace of a `create` that was killed while it wrote, before it made anything. Any other text that is not
+/// understood, a later nrun's for example, may be of a container that is there: `delete` must not forget it.
+fn parse_state(text: &[u8]) -> std::result::Result<Option<Saved>, serde_json::Error> {
+    match serde_json::from_slice(text) {
+        Err(error) if error.is_eof() => Ok(None),
+        parsed => parsed.map(Some),
+    }
 }
 
 fn seqpacket() -> std::result::Result<OwnedFd, Errno> {
@@ -459,4 +507,25 @@ fn address(directory: &OwnedFd) -> std::result::Result<SocketAddrUnix, Errno> {
 /// Makes a directory that only its owner may enter, and those above it.
 fn make_private(path: &Path) -> std::io::Result<()> {
     std::fs::DirBuilder::new().recursive(true).mode(rootless::root_mode(path)).create(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cut_state_is_none_and_one_that_is_not_understood_is_an_error() {
+        let whole = serde_json::to_string(&Saved { id: "c".into(), ..Saved::default() }).unwrap();
+        assert_eq!(parse_state(whole.as_bytes()).unwrap().unwrap().id, "c");
+        for length in 0..whole.len() {
+            assert!(parse_state(&whole.as_bytes()[..length]).unwrap().is_none(), "{length}");
+        }
+        let later = whole.replace("\"pid\":0", "\"pid\":{\"number\":7}");
+        assert!(parse_state(later.as_bytes()).is_err());
+        assert!(parse_state(b"\0\0\0").is_err());
+        // Without its namespaces, an exec would take place in those of the host.
+        let unknown = whole.replace("\"namespaces\":0,", "");
+        assert_ne!(unknown, whole);
+        assert!(parse_state(unknown.as_bytes()).is_err());
+    }
 }

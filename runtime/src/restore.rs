@@ -4,7 +4,7 @@
 //! namespaces that it joins. The images say what was in it. criu does its mounts in a mount namespace of this process, so that
 //! nothing of a restore is ever mounted on the host, also when it is killed.
 
-use crate::cgroup::{Cgroup, Hierarchies, Manager};
+use crate::cgroup::Cgroup;
 use crate::checkpoint::CRIU_CONFIG;
 use crate::cli::Parsed;
 use crate::create::{self, Args};
@@ -16,6 +16,7 @@ use crate::error::{Error, Result};
 use crate::foreground::Foreground;
 use crate::hooks;
 use crate::host::{Asked, Host};
+use crate::log;
 use crate::plan::namespaces::Namespaces;
 use crate::plan::{self, Plan};
 use crate::record::Slot;
@@ -69,7 +70,8 @@ fn restore(
     let joined = namespaces::join(&namespaces, &mut options)?;
     stdio::replace(&directories.images, &mut options)?;
     refuse(args, checked)?;
-    let host = Host::probe(Asked::by(&checked.spec))?;
+    let asked = Asked::by(&checked.spec).with_manager(args.options.cgroup_manager);
+    let host = Host::probe(asked)?;
     let plan = plan::create(checked, &host, &args.options)?;
     if !namespaces.new.contains(Kinds::MOUNT) {
         return Err(Error::State(
@@ -118,14 +120,13 @@ fn restore(
 /// criu makes the processes: there is no moment at which they could be handed to those who keep them apart.
 fn refuse(args: &Args, checked: &Checked) -> Result<()> {
     let linux = checked.spec.linux().as_ref();
-    let what = if args.options.cgroup_manager == Manager::Systemd {
-        "into a unit of systemd: leave out `--systemd-cgroup`"
-    } else if linux.is_some_and(|linux| linux.intel_rdt().is_some()) {
-        "with a class of cache and memory bandwidth (config.json /linux/intelRdt)"
-    } else {
+    if linux.is_none_or(|linux| linux.intel_rdt().is_none()) {
         return Ok(());
-    };
-    Err(Error::State(format!("cannot restore container `{}` {what}", args.id)))
+    }
+    Err(Error::State(format!(
+        "cannot restore container `{}` with a class of cache and memory bandwidth (config.json /linux/intelRdt)",
+        args.id
+    )))
 }
 
 /// What the command line and config.json ask of criu.
@@ -212,11 +213,13 @@ impl Restoring<'_> {
             Error::system(format!("find the restored process {}", pid.as_raw_nonzero()), errno)
         })?;
         let paths = self.slot.cgroup().map(|cgroup| cgroup.paths().clone()).unwrap_or_default();
-        let cgroup = Cgroup::open(paths);
+        let planned = self.plan.cgroup.as_ref();
+        let unit = planned.and_then(|cgroup| Some(cgroup.unit.as_ref()?.unit.clone()));
+        let cgroup = Cgroup::open(paths).of_unit(unit);
         // criu makes a time namespace that nobody asked for, so that the container's clocks go on from where they were.
         self.slot.note_namespaces(namespaces::differing(pid.as_raw_nonzero().get())?);
         self.slot.note_init(pid)?;
-        if let Some(plan) = &self.plan.cgroup {
+        if let Some(plan) = planned {
             // Not before: criu makes the container's devices, whatever the container itself may.
             cgroup.restrict_devices(plan)?;
         }
@@ -254,19 +257,24 @@ impl Restoring<'_> {
         Ok(init)
     }
 
-    /// Takes everything back, in the order of the fields.
+    /// Takes everything back, in the order of the fields. The hooks run on the host, also where criu failed before it told us
+    /// of anything.
     fn abandon(self) {
-        let Restoring { init, _root: root, slot, .. } = self;
+        let Restoring { home, init, _root: root, slot, .. } = self;
         drop(init);
         drop(root);
+        if let Some(Err(error)) = home.map(|home| home.return_to()) {
+            log::warning(&error.to_string());
+        }
         hooks::poststop(&slot.undo());
     }
 }
 
 impl Conversation for Restoring<'_> {
+    /// A scope of systemd's is made around criu, as in `create` around the container's first process.
     fn started(&mut self, criu: Pid) -> Result<()> {
         match self.slot.cgroup_mut() {
-            Some(cgroup) => Ok(cgroup.add(criu, Hierarchies::All)?),
+            Some(cgroup) => Ok(cgroup.admit(self.plan.cgroup.as_ref(), criu)?),
             None => Ok(()),
         }
     }

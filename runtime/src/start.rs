@@ -26,6 +26,11 @@ pub fn run(parsed: &Parsed) -> Result<()> {
     let record = Record::open(&create::root(parsed), &id)?;
     match Status::of(&record.saved, record.awaits_start())? {
         Status::Created => {}
+        Status::Creating => {
+            return Err(Error::State(format!(
+                "cannot start container `{id}`: it is still being created"
+            )));
+        }
         Status::Stopped => {
             return Err(Error::State(format!(
                 "cannot start container `{id}`: cannot start a container that has stopped"

@@ -14,6 +14,8 @@ use std::path::Path;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
+    /// Somebody is making it: its hooks of the create phase may be running.
+    Creating,
     /// Set up, and waiting for `start`.
     Created,
     /// Its process was started and has not ended.
@@ -30,6 +32,9 @@ impl Status {
     /// # Errors
     /// When /proc or the cgroup cannot be read.
     pub fn of(saved: &Saved, awaits_start: bool) -> Result<Status> {
+        if saved.creating {
+            return Ok(Status::Creating);
+        }
         if !process::is_alive(saved.pid, saved.pid_start)? {
             return Ok(Status::Stopped);
         }
@@ -42,6 +47,7 @@ impl Status {
     /// The word for it.
     pub fn as_str(self) -> &'static str {
         match self {
+            Status::Creating => "creating",
             Status::Created => "created",
             Status::Running => "running",
             Status::Paused => "paused",
@@ -57,7 +63,7 @@ pub struct State<'a> {
     oci_version: &'a str,
     /// The id.
     pub id: &'a str,
-    /// The init's process id, 0 when it has stopped.
+    /// The init's process id, 0 when it has stopped or is not ready.
     pub pid: i32,
     /// The status.
     pub status: Status,

@@ -1,7 +1,10 @@
 //! The command line as people and engines use it: help, log, `--config`, lists and checks.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
+use std::process::{Command, Stdio};
 
 use nconform::fixture::{BundleDir, Capture, Runtime, Sandbox, scratch_dir};
 use serde_json::{Value, json};
@@ -48,6 +51,29 @@ fn the_log_is_made_readable_and_appended_to() {
     assert_eq!(line["level"], "error");
     let wrong = Capture::of(runtime.program()).args(["--log-format", "xml", "list"]).run().exits(1);
     assert!(wrong.stderr().contains("invalid log-format"), "{wrong}");
+}
+
+/// A pipe that nobody reads from.
+fn closed_pipe() -> Stdio {
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    writer.into()
+}
+
+#[test]
+fn a_reader_who_has_gone_is_no_reason_to_crash() {
+    let (runtime, directory) = (Runtime::under_test(), scratch_dir());
+    let log = directory.path().join("log");
+    let command = || Command::new(runtime.program());
+    let exits = |command: &mut Command| command.status().expect("run it").code();
+    assert_eq!(exits(command().arg("features").stdout(closed_pipe())), Some(0));
+    let full = fs::File::options().write(true).open("/dev/full").expect("a full device");
+    assert_eq!(exits(command().arg("features").stdout(full)), Some(1), "the data did not arrive");
+    let mut state = command();
+    state.arg("--log").arg(&log).args(["state", "none"]).stderr(closed_pipe());
+    assert_eq!(exits(&mut state), Some(1));
+    let text = fs::read_to_string(&log).expect("the log");
+    assert!(text.contains("does not exist"), "the log tells what stderr cannot: {text}");
 }
 
 #[test]
@@ -179,5 +205,20 @@ fn a_profile_may_list_the_architectures_of_every_machine() {
     let bundle = BundleDir::new().set("/linux/seccomp", profile).shell("mkdir /tmp/x; echo $?");
     let output = runtime.run(&bundle).ok();
     assert!(output.stdout() == "1\n" && output.stderr().contains("Read-only"), "{output}");
+    sandbox.assert_clean();
+}
+
+#[test]
+fn a_bundle_whose_path_is_not_utf_8_is_refused_and_leaves_nothing() {
+    let sandbox = Sandbox::enter();
+    let (runtime, bundle) = (Runtime::under_test(), BundleDir::new());
+    let scratch = scratch_dir();
+    let odd = scratch.path().join(OsStr::from_bytes(b"odd\xff"));
+    fs::create_dir_all(odd.join("rootfs")).expect("a bundle");
+    fs::copy(bundle.path().join("config.json"), odd.join("config.json")).expect("a config.json");
+    let output = runtime.call(["create", &runtime.new_id()]).directory(&odd).run().exits(1);
+    let says = output.stderr();
+    assert!(says.contains("odd\\xff`") && says.contains("not UTF-8"), "{output}");
+    assert_eq!(fs::read_dir(runtime.root()).expect("the root").count(), 0);
     sandbox.assert_clean();
 }

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::time::{Duration, Instant};
 
-use nconform::fixture::{BundleDir, Container, Output, Runtime, Sandbox, cgroups, scratch_dir};
+use nconform::fixture::{
+    BundleDir, Container, Output, Runtime, Sandbox, cgroups, criu, scratch_dir,
+};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
@@ -269,6 +271,59 @@ fn a_hook_of_the_runtime_gets_its_arguments_its_environment_the_bundle_and_no_fd
 }
 
 #[test]
+fn a_hook_without_an_environment_inherits_the_runtime_s_where_it_runs_in_its_namespaces() {
+    let sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test().launched_by(["env", "OF_THE_RUNTIME=its own"]);
+    let (_directory, host) = outside();
+    let mut bundle = BundleDir::new().args(["cat", "/env"]);
+    for kind in KINDS {
+        let file = if kind == "startContainer" { Path::new("/env") } else { &host };
+        let script = format!("echo {kind} $OF_THE_RUNTIME >> {}", file.display());
+        bundle =
+            with_hook(bundle, kind, json!({"path": "/bin/busybox", "args": ["sh", "-c", script]}));
+    }
+    let inside = bundle.rootfs().join("env");
+    let bundle = bundle.set("/process/env", json!(["PATH=/bin", "OF_THE_RUNTIME=the program's"]));
+    let _ = runtime.run(&bundle).ok();
+    let text = fs::read_to_string(&host).expect("what the hooks wrote");
+    let expected = "prestart its own\ncreateRuntime its own\ncreateContainer\npoststart its own\npoststop its own\n";
+    assert_eq!(text, expected);
+    let text = fs::read_to_string(inside).expect("what the hook in the container wrote");
+    assert_eq!(text, "startContainer the program's\n");
+    sandbox.assert_clean();
+}
+
+#[test]
+fn while_hooks_of_the_create_phase_run_the_container_is_being_created() {
+    let sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let (_directory, host) = outside();
+    let program = runtime.program().display().to_string();
+    let root = runtime.root().display().to_string();
+    let ask = |what: &str| format!("{program} --root {root} {what}");
+    let script = format!(
+        "read state; id=${{state#*id\\\":\\\"}}; id=${{id%%\\\"*}}; exec >> {} 2>&1; {}; {} & {} & wait",
+        host.display(),
+        ask("state $id"),
+        ask("kill $id KILL"),
+        ask("delete $id"),
+    );
+    let bundle = with_hook(BundleDir::new().args(["sleep", "60"]), "createRuntime", shell(&script));
+    let started = Instant::now();
+    let container = runtime.create(&bundle, [""; 0]);
+    assert!(
+        started.elapsed() < Duration::from_secs(50),
+        "a hook that waits for us is not waited for"
+    );
+    let text = fs::read_to_string(&host).expect("what the hook wrote");
+    assert!(text.contains("\"status\": \"creating\""), "{text}");
+    assert_eq!(text.matches("is still being created").count(), 2, "{text}");
+    assert_eq!(container.status(), "created");
+    let _ = container.delete().ok();
+    sandbox.assert_clean();
+}
+
+#[test]
 fn hooks_of_the_create_phase_find_the_root_with_its_mounts_by_its_path() {
     let sandbox = Sandbox::enter();
     let runtime = Runtime::under_test();
@@ -503,4 +558,48 @@ fn features_name_all_six() {
     let runtime = Runtime::under_test();
     let features = runtime.call(["features"]).run().ok().json();
     assert_eq!(features["hooks"], json!(KINDS));
+}
+
+#[test]
+fn a_fifo_that_nobody_reads_does_not_hold_up_a_create() {
+    let sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let (_directory, fifo) = outside();
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        &fifo,
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
+        0,
+    )
+    .expect("a FIFO");
+    let bundle = with_hook(BundleDir::new(), "prestart", shell("echo out"))
+        .set("/annotations", json!({"run.oci.hooks.stdout": fifo}));
+    let started = Instant::now();
+    let output = runtime.run(&bundle).exits(1);
+    assert_says(&output, "for what hooks write: no such device or address");
+    assert!(started.elapsed() < Duration::from_secs(30));
+    sandbox.assert_clean();
+}
+
+#[test]
+fn a_restore_that_fails_at_once_runs_its_poststop_hooks_on_the_host() {
+    let sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let (bin, file) = outside();
+    let script = format!("readlink /proc/self/ns/mnt > {}", file.display());
+    let bundle = with_hook(BundleDir::new(), "poststop", shell(&script));
+    let images = bundle.path().join("images");
+    fs::create_dir(&images).expect("a directory");
+    fs::write(images.join("descriptors.json"), "[]").expect("a file");
+    let options = ["--detach", "--image-path", images.to_str().expect("UTF-8")];
+    let id = runtime.new_id();
+    let call = runtime.bundle_call("restore", &bundle, options, &id);
+    let output = call.env("PATH", criu::stand_in(bin.path())).run().exits(1);
+    assert_says(&output, "it exited with status 1 without an answer");
+    let ours = fs::read_link("/proc/thread-self/ns/mnt").expect("our mount namespace");
+    let seen = fs::read_to_string(&file).expect("the hook has run");
+    assert_eq!(Path::new(seen.trim()), ours, "and not in the one that criu mounts in");
+    assert_eq!(fs::read_dir(runtime.root()).expect("the root").count(), 0);
+    sandbox.assert_clean();
 }

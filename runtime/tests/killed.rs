@@ -5,8 +5,8 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use nconform::fixture::{BundleDir, Runtime, Sandbox, cgroups};
-use serde_json::json;
+use nconform::fixture::{BundleDir, Capture, Output, Runtime, Sandbox, cgroups, criu, scratch_dir};
+use serde_json::{Value, json};
 
 const MOMENTS: u32 = 40;
 
@@ -16,16 +16,31 @@ fn survive_kills(command: &str, bundle: impl FnOnce() -> BundleDir) {
     let sandbox = Sandbox::enter();
     let bundle = &bundle();
     let runtime = Runtime::under_test();
+    let detached: &[&str] = if command == "run" { &["-d"] } else { &[] };
+    let call = |id: &str| runtime.bundle_call(command, bundle, detached, id);
+    let _ = survive_kills_of(&runtime, call, || {}).ok();
+    sandbox.assert_clean();
+}
+
+/// The same for any call that makes a container with the id that it is given, after something was `prepare`d for it. Returns what
+/// came of the one that was not killed.
+#[track_caller]
+fn survive_kills_of(
+    runtime: &Runtime,
+    call: impl Fn(&str) -> Capture,
+    prepare: impl Fn(),
+) -> Output {
+    prepare();
     let started = Instant::now();
     let id = runtime.new_id();
-    let detached: &[&str] = if command == "run" { &["-d"] } else { &[] };
-    let _ = runtime.bundle_call(command, bundle, detached, &id).run().ok();
+    let unharmed = call(&id).run();
     let duration = started.elapsed().max(Duration::from_millis(4));
     let _ = runtime.call(["delete", "--force", &id]).run().ok();
 
     for moment in 0..MOMENTS {
+        prepare();
         let id = runtime.new_id();
-        let (mut child, _) = runtime.bundle_call(command, bundle, [""; 0], &id).start();
+        let (mut child, _) = call(&id).start();
         std::thread::sleep(duration * moment / MOMENTS);
         child.kill().expect("kill the runtime");
         child.wait().expect("wait for the runtime");
@@ -37,7 +52,7 @@ fn survive_kills(command: &str, bundle: impl FnOnce() -> BundleDir) {
         assert!(!runtime.root().join(&id).exists(), "killed at {moment}/{MOMENTS} of {duration:?}");
     }
     assert_eq!(fs::read_dir(runtime.root()).expect("the root").count(), 0);
-    sandbox.assert_clean();
+    unharmed
 }
 
 fn sleeper() -> BundleDir {
@@ -71,6 +86,86 @@ fn a_create_with_a_helper_stage_that_is_killed_leaves_nothing_that_delete_cannot
             .set("/linux/uidMappings", mapping.clone())
             .set("/linux/gidMappings", mapping)
     });
+}
+
+/// Takes a little time, so that the runtime is killed while it runs, too.
+fn hook(script: &str) -> Value {
+    let script = format!("sleep 0.01; {script}");
+    json!({"path": "/bin/busybox", "args": ["sh", "-c", script], "env": ["PATH=/bin:/usr/bin"]})
+}
+
+#[test]
+fn a_run_with_hooks_that_is_killed_leaves_nothing_and_its_poststop_hooks_run_at_the_delete() {
+    let sandbox = Sandbox::enter();
+    let (runtime, outside) = (Runtime::under_test(), scratch_dir());
+    let file = outside.path().join("stopped");
+    let kinds = ["prestart", "createRuntime", "createContainer", "startContainer", "poststart"];
+    let bundle = kinds
+        .iter()
+        .fold(sleeper(), |bundle, kind| bundle.push(&format!("/hooks/{kind}"), hook("true")));
+    let bundle = bundle.push("/hooks/poststop", hook(&format!("echo >> {}", file.display())));
+    let _ = survive_kills_of(&runtime, |id| runtime.bundle_call("run", &bundle, ["-d"], id), || {})
+        .ok();
+    let ran = fs::read_to_string(&file).expect("what the hooks wrote").lines().count();
+    // Killed before there was a state, nothing was to be cleaned up after.
+    assert!((MOMENTS as usize / 2..=MOMENTS as usize + 1).contains(&ran), "{ran} of {MOMENTS}");
+    sandbox.assert_clean();
+}
+
+#[test]
+fn a_create_with_idmapped_mounts_that_is_killed_leaves_nothing() {
+    let sandbox = Sandbox::enter();
+    let (runtime, source) = (Runtime::under_test(), scratch_dir());
+    let map = |host: u32| json!([{"containerID": 0, "hostID": host, "size": 65536}]);
+    let mount = |at: &str, host: u32| {
+        json!({"destination": at, "type": "bind", "source": source.path(), "options": ["rbind"],
+               "uidMappings": map(host), "gidMappings": map(host)})
+    };
+    let bundle = sleeper().push("/mounts", mount("/a", 1000)).push("/mounts", mount("/b", 2000));
+    let call = |id: &str| runtime.bundle_call("create", &bundle, [""; 0], id);
+    let _ = survive_kills_of(&runtime, call, || {}).ok();
+    sandbox.assert_clean();
+}
+
+#[test]
+fn a_create_with_network_devices_that_is_killed_leaves_them_here_or_to_the_kernel() {
+    let sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let ip = |args: &str| Capture::of("ip").args(args.split(' ')).run();
+    let bundle = sleeper().set("/linux/netDevices", json!({"moved0": {"name": "eth0"}}));
+    let call = |id: &str| runtime.bundle_call("create", &bundle, [""; 0], id);
+    let renew = || {
+        // Where the other end went into a namespace that is no more, it may take this one with it at any time.
+        let _ = ip("link delete stays0");
+        let made = Instant::now();
+        while !ip("link add moved0 type veth peer name stays0").success() {
+            assert!(made.elapsed() < Duration::from_secs(10), "{}", ip("link").stdout());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    };
+    let _ = survive_kills_of(&runtime, call, renew).ok();
+    let _ = ip("link delete stays0");
+    for _ in 0..200 {
+        if !ip("link").stdout().contains("stays0") {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    sandbox.assert_clean();
+}
+
+#[test]
+fn a_restore_that_is_killed_leaves_nothing_that_delete_cannot_remove() {
+    let sandbox = Sandbox::enter();
+    let (runtime, bin, bundle) = (Runtime::under_test(), scratch_dir(), sleeper());
+    let path = criu::stand_in(bin.path());
+    let images = bundle.path().join("images");
+    fs::create_dir(&images).expect("a directory");
+    fs::write(images.join("descriptors.json"), "[]").expect("a file");
+    let options = ["--detach", "--image-path", images.to_str().expect("UTF-8")];
+    let call = |id: &str| runtime.bundle_call("restore", &bundle, options, id).env("PATH", &path);
+    let _ = survive_kills_of(&runtime, call, || {}).exits(1);
+    sandbox.assert_clean();
 }
 
 #[test]

@@ -21,6 +21,17 @@ fn remove_pair() {
     let _ = ip("link delete stays0");
 }
 
+/// The kernel takes a network namespace apart in its own time.
+fn wait_for_the_end_of_the_pair() {
+    for _ in 0..1000 {
+        if !ip("link").contains("stays0") {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    panic!("`stays0` is still there");
+}
+
 fn bundle(devices: Value) -> BundleDir {
     BundleDir::new().args(["sleep", "60"]).set("/linux/netDevices", devices)
 }
@@ -83,12 +94,7 @@ fn a_device_is_moved_with_its_addresses_its_mtu_and_its_hardware_address_and_tak
         assert!(left.stderr().contains("does not exist"), "{left}");
         // The kernel ends a virtual device with its namespace.
         let _ = runtime.call(["delete", "--force", container.id()]).run().ok();
-    }
-    for _ in 0..200 {
-        if !ip("link").contains("stays0") {
-            break;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(10));
+        wait_for_the_end_of_the_pair();
     }
     sandbox.assert_clean();
 }
@@ -148,6 +154,7 @@ fn a_device_stays_in_a_namespace_that_outlives_the_container() {
     assert!(text.contains("its namespace has a device `moved0`"), "{text}");
     assert!(text.contains("(config.json /linux/netDevices/other0)"), "{text}");
     let _ = ip("link delete other0");
+    remove_pair();
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Containers whose cgroup systemd makes, where systemd runs; where it does not, that this is said and nothing is left.
 //!
-//! These tests keep the host's own /run, in which systemd is reached, and clean up by the names of their units. As another
+//! Most of these tests keep the host's own /run, and all clean up by the names of their units. As another
 //! user than root they talk to that user's systemd.
 
 use std::ffi::OsStr;
@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use nconform::fixture::{BundleDir, Capture, Runtime, cgroups, unique_name};
+use nconform::fixture::{BundleDir, Capture, Runtime, Sandbox, cgroups, unique_name};
 use serde_json::json;
 
 const FLAG: &str = "--systemd-cgroup";
@@ -400,6 +400,50 @@ fn a_create_that_is_killed_leaves_nothing_that_delete_cannot_remove() {
         assert_gone(&format!("nrun-{id}.scope"), &id);
         assert!(!runtime.root().join(&id).exists(), "killed at {moment}/{MOMENTS}");
     }
+}
+
+#[test]
+fn a_restored_container_is_a_scope_of_its_own() {
+    if !is_here() {
+        return;
+    }
+    let _sandbox = Sandbox::enter();
+    let runtime = with_systemd();
+    let script = "exec </dev/null >/dev/null 2>&1; echo >/ready; exec sleep 600";
+    let bundle = BundleDir::new().shell(script).set("/linux/resources/pids/limit", 40);
+    let container = runtime.start(&bundle);
+    while !bundle.rootfs().join("ready").exists() {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let images = bundle.path().join("images");
+    let place = ["--image-path", images.to_str().expect("UTF-8")];
+    let _ = runtime.call(["checkpoint"]).args(place).args([container.id()]).run().ok();
+    assert_gone(&format!("nrun-{}.scope", container.id()), container.id());
+
+    let id = runtime.new_id();
+    let options = [&["--detach"], &place[..]].concat();
+    let _ = runtime.bundle_call("restore", &bundle, &options, &id).run().ok();
+    let unit = format!("nrun-{id}.scope");
+    for (name, value) in [("ActiveState", "active"), ("TasksMax", "40"), ("DevicePolicy", "strict")]
+    {
+        assert_eq!(property(&unit, name), value, "{name}");
+    }
+    assert_eq!(cgroups::read(&unit, "pids.max").as_deref(), Some("40"));
+    let state = runtime.call(["state", &id]).run().ok().json();
+    let own = std::fs::read_to_string(format!("/proc/{}/cgroup", state["pid"])).expect("cgroups");
+    let place = format!("/system.slice/{unit}");
+    assert!(own.lines().all(|line| line.ends_with(&place) || line.contains(":misc:")), "{own}");
+    let device = "mknod /tmp/sda b 8 0 && cat /tmp/sda";
+    let opened = runtime.call(["exec", &id, "sh", "-c", device]).run();
+    assert!(!opened.success(), "the device rules are in force: {opened}");
+    let _ = runtime.call(["exec", &id, "sh", "-c", ": >/dev/null"]).run().ok();
+    let _ = runtime.call(["delete", "--force", &id]).run().ok();
+    assert_gone(&unit, &id);
+
+    std::fs::remove_file(images.join("inventory.img")).expect("the list of the images");
+    let id = runtime.new_id();
+    let _ = runtime.bundle_call("restore", &bundle, &options, &id).run().exits(1);
+    assert_gone(&format!("nrun-{id}.scope"), &id);
 }
 
 #[test]

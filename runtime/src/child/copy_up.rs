@@ -11,6 +11,7 @@ use rustix::fs::{
     Timestamps, Uid, XattrFlags,
 };
 use rustix::io::Errno;
+use std::collections::BTreeMap;
 use std::ffi::{CStr, CString};
 use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -30,7 +31,7 @@ pub(super) fn copy(from: BorrowedFd<'_>, to: BorrowedFd<'_>, kept: CopyUp) -> Re
         from,
         to,
         pending: vec![c".".to_owned()],
-        links: Vec::new(),
+        links: BTreeMap::new(),
         attributes: Attributes { names: vec![0; XATTR_MAX], value: vec![0; XATTR_MAX] },
     };
     let mut entries = vec![MaybeUninit::uninit(); ENTRIES];
@@ -46,8 +47,8 @@ struct Copy<'a> {
     to: BorrowedFd<'a>,
     /// Directories that were made and are still empty.
     pending: Vec<CString>,
-    /// Where files with several names were copied to, by device and inode.
-    links: Vec<((u64, u64), CString)>,
+    /// Where files with several names were copied to, by device and inode: an image may have any number of them.
+    links: BTreeMap<(u64, u64), CString>,
     attributes: Attributes,
 }
 
@@ -102,10 +103,10 @@ impl Copy<'_> {
         }
         if stat.st_nlink > 1 {
             let inode = (stat.st_dev, stat.st_ino);
-            if let Some((_, path)) = self.links.iter().find(|(known, _)| *known == inode) {
+            if let Some(path) = self.links.get(&inode) {
                 return rustix::fs::linkat(self.to, &**path, to, name, AtFlags::empty());
             }
-            self.links.push((inode, joined(directory, name)?));
+            self.links.insert(inode, joined(directory, name)?);
         }
         match kind {
             FileType::RegularFile => return regular(from, to, name, &mut self.attributes),

@@ -102,10 +102,14 @@ impl View {
         if self.mounts.is_empty() {
             return Ok(path.to_owned());
         }
-        let mut links = 0;
+        let (mut links, mut steps) = (0, 0);
         let mut rest: Vec<PathBuf> = names(path);
         let mut resolved = PathBuf::from("/");
         while let Some(name) = rest.pop() {
+            steps += 1;
+            if steps > LONGEST || resolved.as_os_str().len() > LONGEST {
+                return Err(Errno::NAMETOOLONG);
+            }
             if name == Path::new("..") {
                 resolved.pop();
                 continue;
@@ -210,6 +214,8 @@ fn open_root(path: &Path) -> Result<OwnedFd, Errno> {
 
 /// The kernel follows so many links on one way (path_resolution(7)).
 const MOST_LINKS: usize = 40;
+/// The longest path that is looked at (`PATH_MAX`), and the most names on the way: the links of an image could make any path of it.
+const LONGEST: usize = 4096;
 
 /// The names in a path, the last one first.
 fn names(path: &Path) -> Vec<PathBuf> {
@@ -235,4 +241,33 @@ pub(super) fn clean(path: &Path) -> PathBuf {
 
 fn c_path(path: &Path) -> Option<CString> {
     CString::new(path.as_os_str().as_bytes()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn links_of_an_image_make_a_way_longer_only_up_to_a_point() {
+        let bundle = tempfile::tempdir().unwrap();
+        let root = bundle.path().join("rootfs");
+        std::fs::create_dir_all(root.join("bin")).unwrap();
+        std::fs::write(root.join("end"), "").unwrap();
+        let text =
+            r#"{"ociVersion": "1.3.0", "mounts": [{"destination": "/dev", "type": "tmpfs"}]}"#;
+        let view = View::of_bundle(&serde_json::from_str(text).unwrap(), bundle.path(), &root);
+        let view = view.unwrap();
+        let link = |from: &str, detour: usize, to: &str| {
+            symlink(format!("{}{to}", "bin/../".repeat(detour)), root.join(from)).unwrap();
+        };
+        link("short", 500, "end");
+        assert!(matches!(view.find(Path::new("/short")), Found::Here { .. }));
+        for n in 0..8 {
+            link(&format!("l{n}"), 500, &format!("l{}", n + 1));
+        }
+        link("l8", 0, "end");
+        let found = view.find(Path::new("/l0"));
+        assert!(matches!(found, Found::Missing(Errno::NAMETOOLONG)));
+    }
 }

@@ -6,6 +6,7 @@
 use crate::id::ContainerId;
 use crate::rootless;
 use serde::{Deserialize, Serialize};
+use std::ffi::OsStr;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -42,11 +43,13 @@ pub(super) struct Attempt {
     pub(super) out_of_processes: u64,
 }
 
-/// Where they are kept: `/run/nrun-failures`, or its like for a user who is not root.
-fn directory() -> PathBuf {
+/// Where they are kept: `/run/nrun-failures`, or its like for a user who is not root. `None` where another user could have a say
+/// in what is in it.
+fn directory() -> Option<PathBuf> {
     let mut name = rootless::default_root().into_os_string();
     name.push("-failures");
-    PathBuf::from(name)
+    let directory = PathBuf::from(name);
+    rootless::refuse_foreign(&directory).is_ok().then_some(directory)
 }
 
 /// The same id may be used under several roots, and a name has no room for both.
@@ -56,9 +59,17 @@ fn path(directory: &Path, root: &Path, id: &ContainerId) -> PathBuf {
     directory.join(format!("{:016x}.json", hasher.finish()))
 }
 
+/// Whether a name is one that [`path`] gives: nothing else is ever removed.
+fn is_ours(name: &OsStr) -> bool {
+    let stem = name.to_str().and_then(|name| name.strip_suffix(".json"));
+    stem.is_some_and(|stem| stem.len() == 16 && stem.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
 /// Keeps an attempt, in the place of an earlier one under the same id. The oldest of too many goes.
 pub(super) fn keep(attempt: &Attempt, id: &ContainerId) {
-    keep_in(&directory(), attempt, id);
+    if let Some(directory) = directory() {
+        keep_in(&directory, attempt, id);
+    }
 }
 
 fn keep_in(directory: &Path, attempt: &Attempt, id: &ContainerId) {
@@ -71,6 +82,7 @@ fn keep_in(directory: &Path, attempt: &Attempt, id: &ContainerId) {
     let _ = made.and_then(|mut file| std::io::Write::write_all(&mut file, &text));
     let files = std::fs::read_dir(directory).into_iter().flatten().flatten();
     let mut files: Vec<(SystemTime, PathBuf)> = files
+        .filter(|file| is_ours(&file.file_name()))
         .filter_map(|file| Some((file.metadata().ok()?.modified().ok()?, file.path())))
         .filter(|(_, other)| *other != path)
         .collect();
@@ -83,7 +95,7 @@ fn keep_in(directory: &Path, attempt: &Attempt, id: &ContainerId) {
 
 /// The last attempt under an id.
 pub(super) fn find(root: &Path, id: &ContainerId) -> Option<Attempt> {
-    find_in(&directory(), root, id)
+    find_in(&directory()?, root, id)
 }
 
 fn find_in(directory: &Path, root: &Path, id: &ContainerId) -> Option<Attempt> {
@@ -95,7 +107,7 @@ fn find_in(directory: &Path, root: &Path, id: &ContainerId) -> Option<Attempt> {
 
 /// Forgets what failed under an id, and removes the directory with the last one.
 pub(super) fn forget(root: &Path, id: &ContainerId) {
-    let directory = directory();
+    let Some(directory) = directory() else { return };
     if std::fs::remove_file(path(&directory, root, id)).is_ok() {
         let _ = std::fs::remove_dir(directory);
     }
@@ -116,10 +128,14 @@ mod tests {
             message: format!("failed {n}"),
             ..Attempt::default()
         };
+        std::fs::create_dir(&directory).unwrap();
+        std::fs::write(directory.join("other.json"), "").unwrap();
         for n in 0..40 {
             keep_in(&directory, &attempt(n), &id(n));
         }
-        assert_eq!(std::fs::read_dir(&directory).unwrap().count(), MOST);
+        assert_eq!(std::fs::read_dir(&directory).unwrap().count(), MOST + 1);
+        assert!(directory.join("other.json").exists(), "what is not ours stays, however old it is");
+        std::fs::remove_file(directory.join("other.json")).unwrap();
         assert_eq!(find_in(&directory, Path::new("/r"), &id(39)), Some(attempt(39)));
         assert_eq!(find_in(&directory, Path::new("/other"), &id(39)), None);
         let again = Attempt { message: "again".into(), ..attempt(39) };

@@ -265,6 +265,11 @@ impl<'a> Builder<'a> {
             // After devpts is mounted, and while the root fd still shows the container's tree alone.
             self.push(Op::Console(console(self.process, true)), "/process/terminal");
         }
+        self.change_root(propagation);
+        self.protect_paths()
+    }
+
+    fn change_root(&mut self, propagation: Propagation) {
         let cut_off = propagation.intersects(Propagation::DOWNSTREAM | Propagation::PRIVATE);
         // Without `r` the mounts below `/` are left as they are, and most hosts share them.
         let shared = !(cut_off && propagation.contains(Propagation::REC));
@@ -278,7 +283,6 @@ impl<'a> Builder<'a> {
             let flags = propagation.difference(Propagation::REC).bits().into();
             self.push(Op::RootPropagation { flags }, "/linux/rootfsPropagation");
         }
-        self.protect_paths()
     }
 
     fn refuse_without_mount_namespace(&self, no_mounts: bool) -> Result<(), Error> {

@@ -97,7 +97,7 @@ pub struct Hook {
     pub path: CString,
     /// Its arguments, the name in front.
     pub argv: CStringArray,
-    /// Its environment; `None` is that of the container's program.
+    /// Its environment; `None` is that of the container's program in a `startContainer` hook, and the runtime's own in others.
     pub env: Option<CStringArray>,
     /// Its working directory; `None` is where the container's program starts.
     pub directory: Option<CString>,
@@ -229,8 +229,9 @@ fn one(
     };
     let env = match hook.env() {
         Some(env) => Some(array(env, "env")?),
-        // As in runc: what runs inside the container finds the environment of its program, which no specification says.
-        None if kind == Kind::StartContainer => None,
+        // What no specification says, as in runc: a hook in the runtime's namespaces inherits, and engines' hooks find their
+        // programs by that PATH; what runs inside the container finds the environment of its program.
+        None if kind != Kind::CreateContainer => None,
         None => Some(array(&[], "env")?),
     };
     let directory = directory.map(|path| c_string(path.as_os_str().as_bytes(), "")).transpose()?;

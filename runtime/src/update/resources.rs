@@ -139,7 +139,8 @@ pub(super) fn typed(resources: &Value) -> Result<LinuxResources> {
     if let Value::Object(resources) = &mut resources {
         resources.shift_remove("devices");
         // The types read a limit that is not there as one of 0.
-        if resources.get("pids").is_some_and(|pids| pids.get("limit").is_none()) {
+        let limitless = |pids: &Value| pids.is_object() && pids.get("limit").is_none();
+        if resources.get("pids").is_some_and(limitless) {
             resources.shift_remove("pids");
         }
     }
@@ -475,6 +476,17 @@ mod tests {
                 "Kernel memory settings are ignored and will be removed"
             ]
         );
+    }
+
+    #[test]
+    fn a_section_that_is_none_is_refused_by_its_name() {
+        for section in ["memory", "cpu", "pids", "blockIO", "hugepageLimits", "network", "unified"]
+        {
+            let asked = json!({ section: 5 });
+            let error = check(&asked, "file").unwrap_err().to_string();
+            assert!(error.contains(&format!("`{section}`: invalid type")), "{section}: {error}");
+        }
+        assert!(check(&json!({"pids": {}}), "file").is_ok());
     }
 
     #[test]

@@ -168,10 +168,6 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
         "features: /annotations/org.opencontainers.runc.version",
         "an annotation in runc's name, about runc itself",
     ),
-    row("features: /linux/apparmor/enabled", "not there yet: a profile is refused by name"),
-    row("features: /linux/cgroup/systemd", "not there yet: cgroups are made without systemd"),
-    row("features: /linux/cgroup/systemdUser", "not there yet: cgroups are made without systemd"),
-    row("features: /linux/selinux/enabled", "not there yet: a label is refused by name"),
     row(
         "features: /mountOptions",
         "options of file systems (`acl`, `iversion`) are handed on to them, not known by name",

@@ -64,14 +64,19 @@ fn microseconds(value: &Value) -> Option<Value> {
 
 /// A value in GVariant's text form.
 fn parse(text: &str) -> Result<Value, &'static str> {
-    let mut parser = Parser { rest: text };
+    let mut parser = Parser { rest: text, depth: 0 };
     let value = parser.value(None)?;
     parser.space();
     if parser.rest.is_empty() { Ok(value) } else { Err("something follows the value") }
 }
 
+/// No property of a unit has lists in lists in lists; a text of brackets must not exhaust our stack.
+const DEEPEST: usize = 8;
+
 struct Parser<'a> {
     rest: &'a str,
+    /// How many values we are inside of.
+    depth: usize,
 }
 
 /// Why a text is no value.
@@ -99,6 +104,16 @@ impl<'a> Parser<'a> {
 
     /// A value, of the type that stands before it or that is known already.
     fn value(&mut self, kind: Option<&str>) -> Parsed<Value> {
+        if self.depth == DEEPEST {
+            return Err("there are lists or types too deep in one another");
+        }
+        self.depth += 1;
+        let value = self.value_here(kind);
+        self.depth -= 1;
+        value
+    }
+
+    fn value_here(&mut self, kind: Option<&str>) -> Parsed<Value> {
         self.space();
         match self.rest.chars().next() {
             None => Err("a value is missing"),
@@ -290,6 +305,14 @@ mod tests {
         ] {
             assert!(parse(text).is_err(), "{text}: {:?}", parse(text));
         }
+    }
+
+    #[test]
+    fn what_is_nested_without_end_is_refused() {
+        for text in ["[".repeat(1 << 20), "@i ".repeat(1 << 20), "uint32 ".repeat(1 << 20)] {
+            assert!(parse(&text).is_err());
+        }
+        assert!(parse("[[['a']], [['b']]]").is_ok());
     }
 
     #[test]
