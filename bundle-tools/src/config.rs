@@ -112,7 +112,7 @@ pub fn load(bundle: &Path) -> Result<Loaded, Error> {
 pub fn load_with(bundle: &Path, config: Option<&Path>) -> Result<Loaded, Error> {
     let bundle = canonical(bundle).map_err(|errno| Error::read(bundle, errno))?;
     let path = config.map_or_else(|| bundle.join(CONFIG_NAME), Path::to_owned);
-    let bytes = read(&path, FileType::RegularFile)?;
+    let bytes = read(&path)?;
     Ok(parse_in(bundle, source(bytes, path)?)?)
 }
 
@@ -140,7 +140,7 @@ pub fn parse(text: &[u8], name: &Path) -> Result<Loaded, Error> {
 /// # Errors
 /// As for [`load`], and [`Error::Invalid`] with every finding of [`check_process`].
 pub fn load_process(path: &Path) -> Result<(Process, Vec<Finding>), Error> {
-    let mut source = source(read(path, FileType::Fifo)?, path.to_owned())?;
+    let mut source = source(read_or_receive(path)?, path.to_owned())?;
     let (process, warnings) = decode::<Process>(&mut source, Document::Process)?;
     let mut problems = check::no_nul(&source.text, Document::Process);
     problems.extend(check_process(&process));
@@ -158,23 +158,47 @@ fn parse_in(bundle: PathBuf, mut source: Source) -> Result<Loaded, Findings> {
     Ok(Loaded { spec, bundle, source, warnings })
 }
 
-/// Reads a file of at most [`MAX_CONFIG_SIZE`]: a regular one, or one of the type `also`.
-fn read(path: &Path, also: FileType) -> Result<Vec<u8>, Error> {
+/// Reads a regular file of at most [`MAX_CONFIG_SIZE`].
+fn read(path: &Path) -> Result<Vec<u8>, Error> {
+    let (file, stat) = open(path)?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        let error = io::Error::new(io::ErrorKind::InvalidInput, "not a regular file");
+        return Err(Error::read(path, error));
+    }
+    read_all(file, &stat, path)
+}
+
+/// As [`read`], or all that comes through a pipe: the caller names the file, and shells write `/dev/fd/63` for `<(command)`.
+fn read_or_receive(path: &Path) -> Result<Vec<u8>, Error> {
+    let (file, stat) = open(path)?;
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => {}
+        FileType::Fifo => rustix::fs::fcntl_setfl(&file, OFlags::empty())
+            .map_err(|errno| Error::read(path, io::Error::from(errno)))?,
+        _ => {
+            let error = io::Error::new(io::ErrorKind::InvalidInput, "not a regular file or pipe");
+            return Err(Error::read(path, error));
+        }
+    }
+    read_all(file, &stat, path)
+}
+
+fn open(path: &Path) -> Result<(File, rustix::fs::Stat), Error> {
     let fail = |error: io::Error| Error::read(path, error);
-    // Without NONBLOCK a FIFO in the file's place would hang the open, unless one is expected, and a
-    // terminal could become the controlling one without NOCTTY.
-    let wait = if also == FileType::Fifo { OFlags::empty() } else { OFlags::NONBLOCK };
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY | wait;
+    // Without NONBLOCK a FIFO in the file's place would hang the open, and a terminal could become
+    // the controlling one without NOCTTY.
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     let fd = rustix::fs::open(path, flags, Mode::empty()).map_err(|errno| fail(errno.into()))?;
     let stat = rustix::fs::fstat(&fd).map_err(|errno| fail(errno.into()))?;
-    let found = FileType::from_raw_mode(stat.st_mode);
-    if found != FileType::RegularFile && found != also {
-        return Err(fail(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")));
-    }
+    Ok((File::from(fd), stat))
+}
+
+fn read_all(file: File, stat: &rustix::fs::Stat, path: &Path) -> Result<Vec<u8>, Error> {
+    let fail = |error: io::Error| Error::read(path, error);
     let size = u64::try_from(stat.st_size).unwrap_or(0);
     let mut bytes = Vec::with_capacity(usize::try_from(size.min(MAX_CONFIG_SIZE)).unwrap_or(0) + 1);
     // The file may grow while it is read, so the limit holds for what is read.
-    File::from(fd).take(MAX_CONFIG_SIZE + 1).read_to_end(&mut bytes).map_err(fail)?;
+    file.take(MAX_CONFIG_SIZE + 1).read_to_end(&mut bytes).map_err(fail)?;
     if bytes.len() as u64 > MAX_CONFIG_SIZE {
         return Err(fail(io::Error::new(io::ErrorKind::FileTooLarge, "larger than 16 MiB")));
     }

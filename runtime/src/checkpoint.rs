@@ -113,7 +113,7 @@ fn plan_of(record: &Record, checked: &Checked) -> Result<Plan> {
         cgroup_manager,
         ..plan::Options::default()
     };
-    let asked = Asked::by(&checked.spec).with_manager(cgroup_manager);
+    let asked = Asked::by(&checked.spec).with_options(&options);
     plan::create(checked, &Host::probe(asked)?, &options)
 }
 

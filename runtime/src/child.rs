@@ -146,7 +146,7 @@ impl<'a> Child<'a> {
             Op::Symlink { target, to } => self.symlink(target, to)?,
             Op::Console(console) => self.console(*console)?,
             Op::Pivot { shared } => self.pivot(*shared)?,
-            Op::MoveRoot => self.move_root()?,
+            Op::MoveRoot { bare } => self.move_root(bare)?,
             Op::Chroot { path } => self.chroot(path)?,
             Op::ReadOnly { target } => self.read_only(target)?,
             Op::Mask { target } => self.hide(target)?,
@@ -212,6 +212,8 @@ impl<'a> Child<'a> {
     /// Waits until `start` connects and says go. Whoever connects and leaves again has not started us.
     fn await_start(&mut self) -> Result<(), Errno> {
         let socket = self.resources.start.as_ref().ok_or(Errno::BADF)?;
+        // What an engine sends to stop a container that was never started; runc's init ends of it too.
+        sys::signals::end_on_term();
         loop {
             let peer = match rustix::net::accept_with(socket, rustix::net::SocketFlags::CLOEXEC) {
                 Err(Errno::INTR | Errno::CONNABORTED) => continue,

@@ -146,7 +146,7 @@ pub fn run(parsed: &Parsed) -> Result<()> {
 /// # Errors
 /// As [`run`].
 pub fn create(args: &Args, checked: &Checked, console: Option<OwnedFd>) -> Result<Created> {
-    let asked = Asked::by(&checked.spec).with_manager(args.options.cgroup_manager);
+    let asked = Asked::by(&checked.spec).with_options(&args.options);
     let host = Host::probe(asked)?;
     let plan = plan::create(checked, &host, &args.options)?;
     warn(checked, &plan);

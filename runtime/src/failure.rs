@@ -194,7 +194,7 @@ fn attribute_hint(attribute: &Attribute, errno: Errno) -> Option<&'static str> {
             "a realtime policy needs CAP_SYS_NICE, and with cgroup v1 a budget: /linux/resources/cpu/realtimeRuntime"
         }
         (Attribute::Scheduler { name: Policy::SchedDeadline, .. }, Errno::PERM) => {
-            "a deadline needs CAP_SYS_NICE, and cannot be used together with /linux/resources/cpu/cpus"
+            "a deadline needs CAP_SYS_NICE, and such a process scheduler can't be used together with AllowedCPUs, which are /linux/resources/cpu/cpus"
         }
         (Attribute::Scheduler { name: Policy::SchedDeadline, .. }, Errno::BUSY) => {
             "the processors have not that much time left for deadlines"

@@ -127,6 +127,21 @@ pub fn open_outputs(paths: &[Option<PathBuf>; 2]) -> Result<[Option<OwnedFd>; 2]
     Ok([open(&paths[0])?, open(&paths[1])?])
 }
 
+/// What the signals say that a program brings on itself: a hook that its seccomp profile killed is not told apart by a number.
+fn meaning(signal: u8) -> &'static str {
+    match signal {
+        4 => " (illegal instruction)",
+        6 => " (aborted)",
+        7 => " (bus error)",
+        8 => " (floating point exception)",
+        9 => " (killed)",
+        11 => " (segmentation fault)",
+        15 => " (terminated)",
+        31 => " (bad system call)",
+        _ => "",
+    }
+}
+
 /// The error of a hook that ran and failed, with runc's words in it.
 pub fn failed(id: &str, hook: &Hook, end: End, text: &HookText) -> Error {
     let limit = hook.timeout.unwrap_or_default().as_secs_f64();
@@ -143,7 +158,7 @@ pub fn some_failed(id: &str, end: End, text: &HookText) -> Error {
 fn ending(end: End, text: &HookText, limit: &str) -> String {
     let how = match end {
         End::Exited(status) => format!("exit status {status}"),
-        End::Killed(signal) => format!("killed by signal {signal}"),
+        End::Killed(signal) => format!("killed by signal {signal}{}", meaning(signal)),
         End::TimedOut => format!("hook ran past specified timeout{limit}"),
     };
     let lossy = String::from_utf8_lossy;

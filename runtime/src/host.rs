@@ -3,12 +3,14 @@
 //! Planning is pure (invariant I1): whatever it needs to know about the kernel or the caller is a field here, so that a golden
 //! test can state it. Nothing else in the runtime asks the host before the plan is made.
 
+use crate::bare_mounts;
 use crate::cgroup;
 use crate::error::{Error, Result};
 use crate::intel_rdt;
-use crate::plan::{idmap, seccomp};
+use crate::plan::{Options, idmap, seccomp};
 use crate::rootless;
 use oci_spec::runtime::{Process, Spec};
+use std::path::PathBuf;
 
 /// What the runtime runs on, and as whom.
 #[derive(Clone, Debug)]
@@ -32,6 +34,8 @@ pub struct Host {
     pub systemd: Option<cgroup::systemd::Facts>,
     /// The resctrl file system, where it is asked for and mounted.
     pub intel_rdt: Option<intel_rdt::Facts>,
+    /// Where the host has procfs and sysfs in full.
+    pub bare_mounts: Vec<PathBuf>,
     /// Whether AppArmor confines processes, and where it takes profiles.
     pub apparmor: AppArmor,
     /// Whether SELinux is there with a policy.
@@ -60,6 +64,8 @@ pub struct Asked {
     pub systemd: bool,
     /// What resctrl has: a file for each of its classes.
     pub intel_rdt: bool,
+    /// Where procfs and sysfs are.
+    pub bare_mounts: bool,
     /// AppArmor.
     pub apparmor: bool,
     /// SELinux.
@@ -95,9 +101,13 @@ impl Asked {
         }
     }
 
-    /// What planning will want to know besides, with this manager of cgroups.
-    pub fn with_manager(self, manager: cgroup::Manager) -> Asked {
-        Asked { systemd: manager == cgroup::Manager::Systemd, ..self }
+    /// What planning will want to know besides, with these options.
+    pub fn with_options(self, options: &Options) -> Asked {
+        Asked {
+            systemd: options.cgroup_manager == cgroup::Manager::Systemd,
+            bare_mounts: options.no_pivot,
+            ..self
+        }
     }
 }
 
@@ -125,6 +135,7 @@ impl Host {
                 |flag| asked.seccomp && sys::seccomp::flag_is_available(flag),
             ),
             intel_rdt: if asked.intel_rdt { intel_rdt::probe()? } else { None },
+            bare_mounts: if asked.bare_mounts { bare_mounts::probe()? } else { Vec::new() },
             systemd: if asked.systemd { cgroup::systemd::probe()? } else { None },
             apparmor: if asked.apparmor { apparmor() } else { AppArmor::Disabled },
             selinux: asked.selinux && selinux(),
@@ -162,6 +173,7 @@ impl Host {
             seccomp: seccomp::Kernel::ask(|_| true, |_| true),
             systemd: None,
             intel_rdt: None,
+            bare_mounts: Vec::new(),
             apparmor: AppArmor::OwnFiles,
             selinux: true,
             memory_policies: true,

@@ -3,6 +3,7 @@
 //! A file per command ([`create`] is the one to read first), [`plan`] for what is decided, [`child`] and [`parent`] for what is
 //! done, [`record`] for what is kept.
 
+pub mod bare_mounts;
 pub mod cgroup;
 pub mod check;
 pub mod checkpoint;

@@ -10,7 +10,7 @@ use crate::state::State;
 use std::fmt::Write;
 use std::path::Path;
 
-/// Lists them. A root that does not exist has none, and is not made.
+/// Lists them. A default root that does not exist has none, and is not made; one that `--root` names must exist (as in runc).
 ///
 /// # Errors
 /// When the root cannot be read. A container that goes away meanwhile is left out.
@@ -30,7 +30,11 @@ pub fn run(parsed: &Parsed) -> Result<String> {
             .flatten()
             .filter_map(|entry| entry.file_name().into_string().ok())
             .collect::<Vec<_>>(),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+        Err(error)
+            if error.kind() == std::io::ErrorKind::NotFound && parsed.value("root").is_none() =>
+        {
+            Vec::new()
+        }
         Err(error) => return Err(Error::io(format!("read `{}`", root.display()), &error)),
     };
     names.sort_unstable();

@@ -14,7 +14,7 @@ pub fn run(parsed: &Parsed) -> Result<String> {
     let id = parsed.operands.first().map_or("container", String::as_str);
     let args = Args::for_id(id, parsed, true)?;
     let checked = create::check(&args)?;
-    let asked = Asked::by(&checked.spec).with_manager(args.options.cgroup_manager);
+    let asked = Asked::by(&checked.spec).with_options(&args.options);
     let host = Host::probe(asked)?;
     Ok(plan::create(&checked, &host, &args.options)?.to_string())
 }

@@ -70,7 +70,7 @@ fn restore(
     let joined = namespaces::join(&namespaces, &mut options)?;
     stdio::replace(&directories.images, &mut options)?;
     refuse(args, checked)?;
-    let asked = Asked::by(&checked.spec).with_manager(args.options.cgroup_manager);
+    let asked = Asked::by(&checked.spec).with_options(&args.options);
     let host = Host::probe(asked)?;
     let plan = plan::create(checked, &host, &args.options)?;
     if !namespaces.new.contains(Kinds::MOUNT) {

@@ -15,7 +15,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use sys::clone;
 use sys::namespace::Kinds;
 
-/// The trees of a plan's sources, in their order; `None` for those that the child opens itself.
+/// The trees of a plan's sources, in their order. For those that the child opens itself: the user namespace that it maps their ids
+/// by, if any.
 ///
 /// # Errors
 /// When a source is not there, or its ids cannot be mapped.
@@ -24,7 +25,12 @@ pub fn open(plan: &Plan) -> Result<Vec<Option<OwnedFd>>> {
     let mut trees = Vec::with_capacity(plan.sources.len());
     for source in &plan.sources {
         trees.push(match source.carrier {
-            Carrier::Path | Carrier::Root => None,
+            Carrier::Path | Carrier::Root => {
+                let by = source.id_map.as_ref().map(|id_map| namespaces.of(&id_map.by));
+                by.transpose()?.map(OwnedFd::try_clone).transpose().map_err(|error| {
+                    Error::io("duplicate the user namespace of an idmapped mount", &error)
+                })?
+            }
             Carrier::Tree => Some(tree(plan, source, &mut namespaces)?),
         });
     }

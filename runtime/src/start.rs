@@ -99,7 +99,7 @@ fn plan_of(parsed: &Parsed, saved: &Saved) -> Result<Plan> {
         args.options.cgroup_manager = Manager::Systemd;
     }
     let checked = record::checked_config(&args.root, saved)?;
-    let asked = Asked::by(&checked.spec).with_manager(args.options.cgroup_manager);
+    let asked = Asked::by(&checked.spec).with_options(&args.options);
     let host = Host::probe(asked)?;
     plan::create(&checked, &host, &args.options)
 }

@@ -8,7 +8,7 @@ use rustix::process::{Pid, Signal, WaitOptions, kill_process, wait, waitpid};
 use serde_json::{Value, json};
 
 fn sleeper() -> BundleDir {
-    BundleDir::new().args(["sleep", "60"])
+    BundleDir::new().args(["sleep", "600"])
 }
 
 /// `exec OPTIONS ID ARGS`, successful; its standard output.

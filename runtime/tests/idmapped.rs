@@ -139,6 +139,24 @@ fn user_and_group_mappings_may_differ_and_have_several_ranges() {
 }
 
 #[test]
+fn what_an_earlier_mount_brought_into_the_root_can_be_mapped() {
+    let sandbox = Sandbox::enter();
+    let (source, bundle) = (Source::new(), BundleDir::new());
+    let mut again = bind(&source, "/mapped", &["rbind", "idmap"]);
+    again["source"] = json!(bundle.rootfs().join("brought"));
+    again["uidMappings"] = mapping(0, FIRST, 100);
+    again["gidMappings"] = mapping(0, FIRST, 100);
+    let mounts = |bundle: BundleDir| {
+        let brought = bind(&source, "/brought", &["rbind"]);
+        bundle.push("/mounts", brought).push("/mounts", again.clone())
+    };
+    let seen = owners(mounts(bundle), &["/brought/three", "/mapped/three", "/mapped/sub/zero"]);
+    assert_eq!(seen, ["3:13", "100003:100013", "0:10"]);
+    drop(source);
+    sandbox.assert_clean();
+}
+
+#[test]
 fn only_ridmap_maps_the_mounts_below() {
     let _sandbox = Sandbox::enter();
     let source = Source::new();

@@ -118,12 +118,13 @@ fn list_shows_containers_as_a_table_as_json_and_as_ids() {
 }
 
 #[test]
-fn list_does_not_make_the_root() {
+fn list_does_not_make_the_root_and_fails_without_the_one_that_is_named() {
     let _sandbox = Sandbox::enter();
     let runtime = Runtime::under_test();
     let root = runtime.root().join("none");
     let output = Capture::of(runtime.program()).args(["--root".as_ref(), root.as_os_str()]);
-    let _ = output.args(["list"]).run().ok();
+    let output = output.args(["list"]).run().exits(1);
+    assert_says(&output, &format!("cannot read `{}`: no such file or directory", root.display()));
     assert!(!root.exists());
 }
 
@@ -276,6 +277,16 @@ fn kill_takes_names_and_numbers_and_sends_term_by_default() {
     let _ = runtime.call(["kill", container.id()]).run().ok();
     wait_for_output(container.output(), "TERM\n");
     assert_says(&container.kill("NOSUCH").exits(1), "unknown signal");
+}
+
+#[test]
+fn a_container_that_was_never_started_ends_of_term() {
+    let _sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let container = runtime.create(&sleeper(), [""; 0]);
+    let _ = container.kill("TERM").ok();
+    container.wait();
+    assert_eq!(container.status(), "stopped");
 }
 
 #[test]

@@ -448,6 +448,36 @@ fn the_cgroups_of_the_container_are_shown_read_only() {
 }
 
 #[test]
+fn what_is_masked_twice_is_masked_once() {
+    let _sandbox = Sandbox::enter();
+    let bundle = BundleDir::new();
+    fs::create_dir(bundle.rootfs().join("secret")).expect("make a directory");
+    let bundle = bundle
+        .set("/linux/maskedPaths", json!(["/secret", "/etc/passwd", "/secret", "//etc/./passwd"]))
+        .shell("cut -d ' ' -f 2 /proc/mounts | grep -E '^/(secret|etc/passwd)$'");
+    let output = Runtime::under_test().run(&bundle).ok();
+    assert_eq!(output.stdout(), "/secret\n/etc/passwd\n");
+}
+
+#[test]
+fn without_pivot_root_the_hosts_proc_does_not_stay_below() {
+    let sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    // The kernel lets a user namespace mount what is visible in full: an unmasked /proc that is only covered would do.
+    let bundle = BundleDir::new()
+        .push("/process/capabilities/bounding", "CAP_SETFCAP")
+        .push("/process/capabilities/permitted", "CAP_SETFCAP")
+        .args(["unshare", "-mrpf", "mount", "-t", "proc", "none", "/proc"]);
+    for options in [&[][..], &["--no-pivot"]] {
+        let call = runtime.bundle_call("run", &bundle, options, &runtime.new_id());
+        let output = call.run().exits(1);
+        assert!(output.stderr().contains("ermission denied"), "{options:?}: {output}");
+    }
+    assert!(std::path::Path::new("/proc/self/stat").exists(), "it stays on the host");
+    sandbox.assert_clean();
+}
+
+#[test]
 fn without_pivot_root_the_container_sees_the_same() {
     let sandbox = Sandbox::enter();
     let runtime = Runtime::under_test();

@@ -232,7 +232,10 @@ fn an_agent_that_cannot_be_reached_or_asked_is_refused_before_anything_is_made()
     let output = runtime.try_create(&with(Path::new("/no/such/agent"))).exits(1);
     assert_says(&output, "failed to connect with seccomp agent");
     let writes = BundleDir::new().set("/linux/seccomp", profile(&["write"], &agent.path()));
-    assert_says(&runtime.run(&writes).exits(1), "`SCMP_ACT_NOTIFY` cannot be used for `write`");
+    assert_says(
+        &runtime.run(&writes).exits(1),
+        "SCMP_ACT_NOTIFY cannot be used for the write syscall",
+    );
     assert_eq!(std::fs::read_dir(runtime.root()).expect("the root").count(), 0);
     assert!(agent.states().is_empty());
     // Gone between `create` and `start`.

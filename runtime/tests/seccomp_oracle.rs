@@ -284,7 +284,7 @@ fn what_a_profile_must_not_say_is_refused_with_its_place() {
         ),
         (
             rule(json!({ "names": ["read", "write"], "action": "SCMP_ACT_NOTIFY" })),
-            "/syscalls/0/names/1): `SCMP_ACT_NOTIFY` cannot be used for `write`",
+            "/syscalls/0/names/1): SCMP_ACT_NOTIFY cannot be used for the write syscall",
         ),
         (
             rule(json!({ "names": ["read"], "action": "SCMP_ACT_NOTIFY" })),

@@ -204,10 +204,15 @@ fn all_output_is_shown_before_run_returns() {
 }
 
 #[test]
-fn lines_that_do_not_go_to_a_terminal_end_as_the_program_ended_them() {
+fn output_that_goes_to_a_pipe_ends_its_lines_as_the_process_did() {
     let _sandbox = Sandbox::enter();
-    let output = Runtime::under_test().run(&with_terminal("echo one; tty"));
-    assert_eq!(output.ok().stdout(), "one\n/dev/pts/0\n");
+    let runtime = Runtime::under_test();
+    let output = runtime.run(&with_terminal("echo one; test -t 1 && printf 'two\r\n'")).ok();
+    assert_eq!(output.stdout(), "one\ntwo\r\n");
+    let bundle = BundleDir::new().args(["sleep", "60"]);
+    let container = runtime.start(&bundle);
+    let output = runtime.call(["exec", "-t", container.id(), "echo", "three"]).run().ok();
+    assert_eq!(output.stdout(), "three\n");
 }
 
 #[test]

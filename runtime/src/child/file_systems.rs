@@ -25,6 +25,8 @@ use sys::mount::{self as attr, Attributes};
 const NULL: (u32, u32) = (1, 3);
 /// `PROC_SUPER_MAGIC`
 const PROCFS: u64 = 0x9fa0;
+/// `SYSFS_MAGIC`
+const SYSFS: u64 = 0x6265_6572;
 
 /// Sets the propagation of `/`.
 pub(super) fn propagation(flags: u64) -> Result<(), Errno> {
@@ -77,9 +79,13 @@ impl<'a> Child<'a> {
             (Carrier::Tree, Some(tree)) => Ok(tree.as_fd()),
             (Carrier::Tree, None) => Err(Errno::BADF),
             (Carrier::Path, _) => clone_tree(CWD, &source_of.path, source_of.recursive),
-            (Carrier::Root, _) => {
+            (Carrier::Root, namespace) => {
                 let found = until_exec(beneath::find(self.root()?, &source_of.path)?);
-                clone_tree(found, c"", source_of.recursive)
+                let tree = clone_tree(found, c"", source_of.recursive)?;
+                if let (Some(namespace), Some(id_map)) = (namespace, &source_of.id_map) {
+                    sys::mount::set_idmap(tree, namespace.as_fd(), id_map.recursive)?;
+                }
+                Ok(tree)
             }
         }
     }
@@ -380,7 +386,8 @@ impl<'a> Child<'a> {
 
     /// Where the host's root is an initramfs, there is nothing to pivot to: the root is moved over `/` instead. What stays below
     /// it is reachable for a container with CAP_SYS_CHROOT and CAP_SYS_ADMIN, as with every runtime's `--no-pivot`.
-    pub(super) fn move_root(&self) -> Result<(), Errno> {
+    pub(super) fn move_root(&self, bare: &[RootPath]) -> Result<(), Errno> {
+        bare.iter().try_for_each(take_away)?;
         rustix::process::fchdir(self.root()?)?;
         rustix::process::chroot(c".")?;
         rustix::process::chdir(c"/")
@@ -450,6 +457,24 @@ pub(super) fn clone_tree(
         flags |= OpenTreeFlags::AT_RECURSIVE;
     }
     open_tree(at, path, flags).map(until_exec)
+}
+
+/// Takes a procfs or sysfs of the host away from below the root, or covers it where a user namespace has it locked (as in runc). What
+/// went with another mount, or is covered itself, is left.
+fn take_away(bare: &RootPath) -> Result<(), Errno> {
+    match rustix::fs::statfs(&*bare.path) {
+        Ok(found) if [PROCFS, SYSFS].contains(&(found.f_type as u64)) => {}
+        Ok(_) | Err(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS) => return Ok(()),
+        Err(errno) => return Err(errno),
+    }
+    // What is unmounted below a shared mount goes on the host too.
+    make_private(bare.above.get(1..).unwrap_or_default())?;
+    match unmount(&*bare.path, UnmountFlags::DETACH) {
+        Err(Errno::INVAL | Errno::PERM) => {
+            mount(c"tmpfs", &*bare.path, c"tmpfs", MountFlags::RDONLY, c"")
+        }
+        done => done,
+    }
 }
 
 /// Makes the mount private that a path is on: of the path and the directories above it, the first that a mount is attached to. The

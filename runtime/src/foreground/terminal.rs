@@ -49,17 +49,24 @@ pub(super) fn receive(socket: &OwnedFd) -> Result<OwnedFd> {
     fds.flatten().next().ok_or(Errno::BADMSG)
 }
 
+/// Lets a line end in LF alone, as the process wrote it: what goes to a file or a pipe has no CR then (as in runc).
+fn keep_newlines(master: &OwnedFd) -> Result<()> {
+    let mut modes = tcgetattr(master)?;
+    modes.output_modes.remove(OutputModes::ONLCR);
+    tcsetattr(master, OptionalActions::Now, &modes)
+}
+
 impl Terminal {
-    /// Puts our terminal into raw mode and gives the process's its size. A line ends with a line feed alone, as runc has it: our
-    /// terminal adds the carriage return, and what goes into a file or a pipe is without.
+    /// Puts our terminal into raw mode and gives the process's its size.
     pub(super) fn attach(master: OwnedFd) -> Result<Terminal> {
         // What is typed must not block us while the process writes: neither would ever go on.
         let flags = rustix::fs::fcntl_getfl(&master)?;
         rustix::fs::fcntl_setfl(&master, flags | OFlags::NONBLOCK)?;
-        let mut modes = tcgetattr(&master)?;
-        modes.output_modes.remove(OutputModes::ONLCR);
-        tcsetattr(&master, OptionalActions::Now, &modes)?;
-        let own = Own::take()?;
+        let on_screen = isatty(rustix::stdio::stdout());
+        if !on_screen {
+            keep_newlines(&master)?;
+        }
+        let own = Own::take(on_screen)?;
         let terminal =
             Terminal { master, own, typed: Vec::new(), input_open: true, output_open: true };
         terminal.resize()?;
@@ -178,7 +185,8 @@ struct Own {
 }
 
 impl Own {
-    fn take() -> Result<Option<Own>> {
+    /// `on_screen`: what the process writes is shown on it as it is. What some other program shows there keeps its line ends.
+    fn take(on_screen: bool) -> Result<Option<Own>> {
         let stdin = rustix::stdio::stdin();
         let fd = if isatty(stdin) {
             rustix::io::fcntl_dupfd_cloexec(stdin, 3)?
@@ -191,8 +199,10 @@ impl Own {
         let before = tcgetattr(&fd)?;
         let mut raw = before.clone();
         raw.make_raw();
-        // What ends a line on this terminal is still its own affair.
-        raw.output_modes |= before.output_modes & OutputModes::OPOST;
+        raw.output_modes.set(
+            OutputModes::OPOST,
+            !on_screen && before.output_modes.contains(OutputModes::OPOST),
+        );
         tcsetattr(&fd, OptionalActions::Now, &raw)?;
         Ok(Some(Own { fd, before }))
     }

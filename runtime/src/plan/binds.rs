@@ -33,14 +33,17 @@ pub(super) fn plan(
     let id_map = id_map(mount, &options, context, &pointer)?;
     let at = format!("{pointer}/source");
     let source = sources.len();
-    sources.push(match inside(context.rootfs, &path) {
-        Some(_) if id_map.is_some() => {
+    sources.push(match inside(context.rootfs, &path).filter(|inside| !inside.is_empty()) {
+        Some(_) if id_map.is_some() && !matches!(context.user_namespace, UserNamespace::None) => {
+            // mount_setattr(2) asks for CAP_SYS_ADMIN over the file system, which the init does not have in its user namespace.
             return Err(Error::new(
                 at,
-                "is inside the container's own root, where ids cannot be mapped: name a place outside of it",
+                "is inside the container's own root, where ids cannot be mapped in a user namespace: name a place outside of it",
             ));
         }
-        Some(inside) => Source::new(inside, options.recursive, Carrier::Root, at),
+        Some(inside) => {
+            Source { id_map, ..Source::new(inside, options.recursive, Carrier::Root, at) }
+        }
         None => Source {
             no_magic_links: path.starts_with("/proc") || path.starts_with("/dev"),
             id_map,
@@ -71,12 +74,15 @@ pub(super) fn plan(
     Ok(Step { op: Op::Bind(bind), pointer })
 }
 
-/// The path below the root file system that a path of the host names, by its letters alone.
-fn inside(rootfs: &Path, path: &Path) -> Option<CString> {
+/// The path in the root file system that a path of the host names, by its letters alone; empty for the root itself.
+pub(super) fn inside(rootfs: &Path, path: &Path) -> Option<CString> {
     let clean = |path: &Path| Target::new(path.as_os_str().as_bytes()).ok();
     let (root, path) = (clean(rootfs)?, clean(path)?);
-    let rest = path.path().to_bytes().strip_prefix(root.path().to_bytes())?.strip_prefix(b"/")?;
-    CString::new(rest).ok()
+    let rest = path.path().to_bytes().strip_prefix(root.path().to_bytes())?;
+    if !rest.is_empty() && !rest.starts_with(b"/") {
+        return None;
+    }
+    CString::new(rest.strip_prefix(b"/").unwrap_or_default()).ok()
 }
 
 /// The mapping of a mount: its own, or that of the container's user namespace (config.md, `idmap`).
@@ -188,6 +194,22 @@ mod tests {
         let (root, tree) = (Carrier::Root, Carrier::Tree);
         assert_eq!(found[..2], [(root, "a/b"), (root, "x")]);
         assert!(found[2..].iter().all(|(carrier, _)| *carrier == tree), "{found:?}");
+    }
+
+    #[test]
+    fn a_source_in_the_root_is_mapped_where_the_init_may() {
+        let base = context(&[]);
+        let own = maps("0 100 10\n", "0 200 10\n");
+        let new = Context { user_namespace: UserNamespace::New(&own), ..base };
+        let json = format!(
+            r#"[{{"destination": "/x", "source": "rootfs/a", "options": ["rbind"], {MAPPINGS}}}]"#
+        );
+        let mut sources = Vec::new();
+        mounts::plan(&listed(&json), &base, &mut sources).unwrap();
+        assert!(sources[0].carrier == Carrier::Root && sources[0].id_map.is_some());
+        let error = mounts::plan(&listed(&json), &new, &mut sources).unwrap_err();
+        assert_eq!(error.pointer, "/mounts/0/source");
+        assert!(error.message.contains("in a user namespace"), "{error}");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::idmap::{self, IdMaps};
 use super::mounts::{self, UserNamespace};
 use super::namespaces::{self, Namespaces, Shape};
 use super::net_devices::{self, NetDevice};
-use super::op::{Barrier, Carrier, Op, Source, Step};
+use super::op::{Barrier, Carrier, Op, RootPath, Source, Step};
 use super::{
     Error, Options, attributes, c_string, cgroup_mounts, console, devices, labels, options,
     process, propagation, seccomp, sysctl,
@@ -265,16 +265,19 @@ impl<'a> Builder<'a> {
             // After devpts is mounted, and while the root fd still shows the container's tree alone.
             self.push(Op::Console(console(self.process, true)), "/process/terminal");
         }
-        self.change_root(propagation);
+        self.change_root(propagation)?;
         self.protect_paths()
     }
 
-    fn change_root(&mut self, propagation: Propagation) {
+    fn change_root(&mut self, propagation: Propagation) -> Result<(), Error> {
         let cut_off = propagation.intersects(Propagation::DOWNSTREAM | Propagation::PRIVATE);
         // Without `r` the mounts below `/` are left as they are, and most hosts share them.
         let shared = !(cut_off && propagation.contains(Propagation::REC));
         self.push(
-            if self.options.no_pivot { Op::MoveRoot } else { Op::Pivot { shared } },
+            match self.options.no_pivot {
+                true => Op::MoveRoot { bare: self.bare_mounts()? },
+                false => Op::Pivot { shared },
+            },
             "/root/path",
         );
         if propagation.contains(Propagation::SHARED)
@@ -283,6 +286,11 @@ impl<'a> Builder<'a> {
             let flags = propagation.difference(Propagation::REC).bits().into();
             self.push(Op::RootPropagation { flags }, "/linux/rootfsPropagation");
         }
+        Ok(())
+    }
+
+    fn bare_mounts(&self) -> Result<Vec<RootPath>, Error> {
+        self.host.bare_mounts.iter().map(|path| hooks::path_and_above(path, "/root/path")).collect()
     }
 
     fn refuse_without_mount_namespace(&self, no_mounts: bool) -> Result<(), Error> {
@@ -309,6 +317,11 @@ impl<'a> Builder<'a> {
         }
     }
 
+    /// Whether a user namespace, the container's or the caller's, is between the container and the host.
+    fn nested(&self) -> bool {
+        self.in_user_namespace || self.host.in_user_namespace
+    }
+
     fn mounts(&mut self, cgroup: &CgroupPlan, propagation: Propagation) -> Result<(), Error> {
         let views = cgroup_mounts::views(cgroup, &self.host.cgroup);
         let label = labels::plan(self.spec(), self.host)?;
@@ -327,6 +340,7 @@ impl<'a> Builder<'a> {
                 (None, Some(path)) => UserNamespace::Joined(path),
                 (None, None) => UserNamespace::None,
             },
+            in_user_namespace: self.nested(),
             label: label.as_ref(),
         };
         let listed = self.checked.spec.mounts().as_deref().unwrap_or_default();
@@ -346,8 +360,7 @@ impl<'a> Builder<'a> {
         if bound {
             return Ok(());
         }
-        let nested = self.in_user_namespace || self.host.in_user_namespace;
-        let bind = nested.then_some(self.carrier);
+        let bind = self.nested().then_some(self.carrier);
         let devices = self.linux.and_then(|linux| linux.devices().as_deref()).unwrap_or_default();
         let steps = devices::plan(devices, bind, &mut self.sources)?;
         self.steps.extend(steps);
@@ -368,9 +381,16 @@ impl<'a> Builder<'a> {
         }
         let masked =
             self.linux.and_then(|linux| linux.masked_paths().as_deref()).unwrap_or_default();
+        let first = self.steps.len();
         for (i, path) in masked.iter().enumerate() {
             let pointer = format!("/linux/maskedPaths/{i}");
-            self.push(Op::Mask { target: target(path, &pointer)? }, pointer);
+            let target = target(path, &pointer)?;
+            // An engine adds its own to those it is given: a second mask would be one more mount that hides what the first does.
+            let same =
+                |step: &Step| matches!(&step.op, Op::Mask { target: other } if *other == target);
+            if !self.steps[first..].iter().any(same) {
+                self.push(Op::Mask { target }, pointer);
+            }
         }
         let last = |step: &Step| matches!(&step.op, Op::Mount(mount) if mount.read_only_last);
         if self.steps.iter().any(last) {

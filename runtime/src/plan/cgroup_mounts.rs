@@ -1,6 +1,6 @@
 //! Mounts of type `cgroup`: the container's cgroups under /sys/fs/cgroup, in each of the three layouts.
 
-use super::mounts::{CgroupView, Context, Label, UserNamespace, target};
+use super::mounts::{CgroupView, Context, Label, target};
 use super::op::{Bind, Cgroups, Hierarchy, HierarchySource, Inherited, Mount, Op, Source, Step};
 use super::{Error, c_string};
 use crate::cgroup::{self, CgroupPlan};
@@ -120,7 +120,7 @@ fn unified(
     pointer: &str,
 ) -> Result<Step, Error> {
     let target = target(at, pointer)?;
-    if !context.cgroup_namespace && !matches!(context.user_namespace, UserNamespace::None) {
+    if !context.cgroup_namespace && context.in_user_namespace {
         // A user namespace may mount cgroup2 only together with a cgroup namespace of its own (cgroup_namespaces(7)), and is not
         // shown the cgroups that its user has beside the container's (CVE-2023-25809).
         let source = sources.len();
@@ -213,7 +213,7 @@ mod tests {
                 if mount.kind.as_c_str() == c"cgroup2" && mount.attributes == attr::RDONLY));
         }
         // The kernel refuses that mount there.
-        let user = Context { user_namespace: UserNamespace::Joined(c"/ns"), ..shared };
+        let user = Context { in_user_namespace: true, ..shared };
         let mut sources = Vec::new();
         let steps = mounts::plan(&listed(json), &user, &mut sources).unwrap();
         assert!(matches!(&steps[0].op, Op::Bind(bind) if bind.attributes.set == attr::RDONLY));

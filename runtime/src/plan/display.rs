@@ -122,7 +122,7 @@ impl Op {
             Op::Propagation { flags } => format!("make the mounts {}", propagation(*flags)),
             Op::RootPropagation { flags } => format!("make the root mount {}", propagation(*flags)),
             Op::Pivot { .. } => "pivot to the root file system".into(),
-            Op::MoveRoot => "move to the root file system".into(),
+            Op::MoveRoot { .. } => "move to the root file system".into(),
             Op::Chroot { path } => format!("change the root to {}", Name(path)),
             Op::Rlimit { resource, .. } => {
                 format!("set the limit {}", format!("{resource:?}").to_uppercase())

@@ -278,9 +278,14 @@ pub(super) fn root_path(spec: &Spec, rootfs: &CStr) -> Result<Option<RootPath>, 
         return Ok(None);
     }
     let path = Path::new(std::ffi::OsStr::from_bytes(rootfs.to_bytes()));
-    let above: Result<Vec<CString>, Error> =
-        path.ancestors().map(|path| c_string(path.as_os_str().as_bytes(), "/root/path")).collect();
-    Ok(Some(RootPath { path: rootfs.to_owned(), above: above? }))
+    path_and_above(path, "/root/path").map(Some)
+}
+
+/// A path of the host and the directories above it.
+pub(super) fn path_and_above(path: &Path, pointer: &str) -> Result<RootPath, Error> {
+    let text = |path: &Path| c_string(path.as_os_str().as_bytes(), pointer);
+    let above: Result<Vec<CString>, Error> = path.ancestors().map(text).collect();
+    Ok(RootPath { path: text(path)?, above: above? })
 }
 
 impl Builder<'_> {

@@ -8,7 +8,8 @@ use super::op::{Carrier, CopyUp, Mount, Op, Source, Step};
 use super::{Error, binds, c_string, cgroup_mounts, legacy};
 use bundle::config::mount_options::{self as options, Options};
 use oci_spec::runtime;
-use std::ffi::{CStr, CString};
+use std::borrow::Cow;
+use std::ffi::{CStr, CString, OsStr};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use sys::beneath::Target;
@@ -33,6 +34,8 @@ pub struct Context<'a> {
     pub cgroup_namespace: bool,
     /// The container's user namespace, which `idmap` without mappings takes them from.
     pub user_namespace: UserNamespace<'a>,
+    /// There is a user namespace, the container's or the caller's, between the mounts and the host.
+    pub in_user_namespace: bool,
     /// What new file systems are labelled with.
     pub label: Option<&'a Label>,
 }
@@ -87,6 +90,7 @@ pub fn plan(
     let mut steps = Vec::with_capacity(mounts.len() + 8);
     for (i, mount) in mounts.iter().enumerate() {
         let pointer = format!("/mounts/{i}");
+        let mount = &*in_root(mount, context.rootfs);
         let mut options = options::parse(mount.options().as_deref().unwrap_or_default());
         let kind = mount.typ().as_deref().unwrap_or("none");
         options.bind |= kind == "bind";
@@ -106,6 +110,16 @@ pub fn plan(
         }
     }
     Ok(steps)
+}
+
+/// The mount with a destination as the container sees it, where config.json names it by the host's path of the root (as in runc).
+fn in_root<'m>(mount: &'m runtime::Mount, rootfs: &Path) -> Cow<'m, runtime::Mount> {
+    let Some(inside) = binds::inside(rootfs, mount.destination()) else {
+        return Cow::Borrowed(mount);
+    };
+    let mut mount = mount.clone();
+    mount.set_destination(Path::new("/").join(OsStr::from_bytes(inside.as_bytes())));
+    Cow::Owned(mount)
 }
 
 /// What cannot be asked of a mount, whatever it is made by.
@@ -259,6 +273,7 @@ pub(super) mod testing {
             cgroup_carrier: Carrier::Tree,
             cgroup_namespace: true,
             user_namespace: UserNamespace::None,
+            in_user_namespace: false,
             label: None,
         }
     }
@@ -281,6 +296,27 @@ mod tests {
                 .unwrap();
         assert_eq!(sources[0].path, c"/bundle/data".to_owned());
         assert!(sources[0].recursive);
+    }
+
+    #[test]
+    fn a_destination_by_the_hosts_path_of_the_root_is_that_in_the_container() {
+        let target = |destination: &str| {
+            let json = format!(r#"[{{"destination": "{destination}", "type": "tmpfs"}}]"#);
+            match planned(&json)?.0.remove(0).op {
+                Op::Mount(mount) => Ok(mount.target.path().to_str().unwrap().to_owned()),
+                op => panic!("{op:?}"),
+            }
+        };
+        for (destination, inside) in [
+            ("/bundle/rootfs/data/x", "data/x"),
+            ("/bundle/./rootfs//data/../x", "x"),
+            ("/bundle/rootfs2/x", "bundle/rootfs2/x"),
+            ("/bundle/x", "bundle/x"),
+        ] {
+            assert_eq!(target(destination).map_err(|error: Error| error.message).unwrap(), inside);
+        }
+        assert_eq!(target("/bundle/rootfs/proc/x").unwrap_err().pointer, "/mounts/0/destination");
+        assert_eq!(target("/bundle/rootfs").unwrap_err().pointer, "/mounts/0/destination");
     }
 
     #[test]

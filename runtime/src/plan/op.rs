@@ -131,7 +131,10 @@ pub enum Op {
         shared: bool,
     },
     /// Make the root file system `/` by moving it, for hosts whose root is an initramfs, which cannot be pivoted away.
-    MoveRoot,
+    MoveRoot {
+        /// Where the host has procfs and sysfs in full, which go first.
+        bare: Vec<RootPath>,
+    },
     /// chroot(2): the container has no mount namespace of its own.
     Chroot {
         /// Host path of the root file system.

@@ -262,6 +262,14 @@ fn golden_root_of_a_user_namespace() {
 }
 
 #[test]
+fn root_of_a_user_namespace_is_shown_the_containers_own_cgroup() {
+    let host = Host { in_user_namespace: true, ..unified() };
+    let plan = plan(&host, &options(), |_| {}).unwrap();
+    let shown = plan.steps.iter().find(|step| step.pointer == "/mounts/6").unwrap();
+    assert!(matches!(shown.op, Op::Bind(_)), "{shown:?}");
+}
+
+#[test]
 fn groups_that_cannot_be_set_are_refused_before_anything_is_made() {
     let edit = |config: &mut Value| {
         rootless_config(config);

@@ -360,6 +360,21 @@ fn a_file_that_cannot_be_a_configuration_is_not_read() {
 }
 
 #[test]
+fn a_process_may_come_through_a_pipe() {
+    let (reader, writer) = rustix::pipe::pipe().unwrap();
+    let text = format!(r#"{{"args": ["id"], "cwd": "/{}"}}"#, "x".repeat(100_000));
+    let writing = std::thread::spawn(move || {
+        std::io::Write::write_all(&mut File::from(writer), text.as_bytes())
+    });
+    let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&reader));
+    let (process, _) = load_process(Path::new(&path)).unwrap();
+    assert_eq!(process.cwd().as_os_str().len(), 100_001);
+    writing.join().unwrap().unwrap();
+    let error = load_process(Path::new("/dev/zero")).unwrap_err().to_string();
+    assert_eq!(error, "cannot read `/dev/zero`: not a regular file or pipe");
+}
+
+#[test]
 fn a_process_is_loaded_and_checked_by_itself() {
     let bundle = Bundle::new();
     let path = bundle.path().join("process.json");

@@ -157,7 +157,7 @@ impl<'a> Rule<'a> {
             // The listener's fd is reported by write(2) when the filter is in force already: nobody would be there to
             // let that call through.
             if name == "write" && syscall.action() == Action::ScmpActNotify {
-                return Err(invalid(at(), "`SCMP_ACT_NOTIFY` cannot be used for `write`"));
+                return Err(invalid(at(), "SCMP_ACT_NOTIFY cannot be used for the write syscall"));
             }
         }
         let verdict = verdict(syscall.action(), syscall.errno_ret(), kernel, |field| {
