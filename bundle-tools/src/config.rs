@@ -134,8 +134,8 @@ pub fn parse(text: &[u8], name: &Path) -> Result<Loaded, Error> {
     Ok(parse_in(bundle, source(text.to_owned(), name.to_owned())?)?)
 }
 
-/// Reads, parses and checks the description of a process, as `exec --process` takes it. With it comes what is not refused and still
-/// should be told.
+/// Reads, parses and checks the description of a process, as `exec --process` takes it: a file, or a pipe such as `/dev/stdin` or a
+/// shell's `<(...)`, which is read to its end. With it comes what is not refused and still should be told.
 ///
 /// # Errors
 /// As for [`load`], and [`Error::Invalid`] with every finding of [`check_process`].

@@ -63,6 +63,8 @@ pub struct Child<'a> {
     executable: Option<&'a CStr>,
     /// `HOME=...` from the container's passwd.
     home: Option<CString>,
+    /// The process is where it is to begin.
+    in_working_directory: bool,
 }
 
 /// What to do after a step.
@@ -88,6 +90,7 @@ impl<'a> Child<'a> {
             directory: None,
             executable: None,
             home: None,
+            in_working_directory: false,
         }
     }
 
@@ -161,7 +164,7 @@ impl<'a> Child<'a> {
             Op::NotDumpable => identity::not_dumpable()?,
             Op::Umask(mask) => drop(rustix::process::umask(Mode::from_raw_mode(*mask))),
             Op::Home { uid } => self.home = passwd::home(*uid),
-            Op::WorkingDirectory(path) => working_directory(path)?,
+            Op::WorkingDirectory { path, last } => self.working_directory(path, *last)?,
             Op::FindExecutable { candidates, .. } => self.find_executable(candidates)?,
             Op::AwaitStart => self.await_start()?,
             Op::CloseFds { first } => sys::fd::cloexec_from(*first)?,
@@ -271,6 +274,23 @@ fn time_offsets(offsets: &CStr) -> Result<(), Errno> {
 fn write_file(path: &CStr, value: &[u8]) -> Result<(), Errno> {
     let file = rustix::fs::open(path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
     rustix::io::write(&file, value).map(drop)
+}
+
+impl Child<'_> {
+    /// Goes there once: at the first attempt, or at the last one where that was not permitted.
+    fn working_directory(&mut self, path: &CStr, last: bool) -> Result<(), Errno> {
+        if last && self.in_working_directory {
+            return Ok(());
+        }
+        match working_directory(path) {
+            Err(Errno::ACCESS | Errno::PERM) if !last => Ok(()),
+            Err(errno) => Err(errno),
+            Ok(()) => {
+                self.in_working_directory = true;
+                Ok(())
+            }
+        }
+    }
 }
 
 /// After the change of directory, the path of where we are tells whether it is inside the root: the kernel puts

@@ -222,7 +222,12 @@ fn make(
         .and_then(|()| write_pid_file(args.pid_file.as_deref(), init.pid));
     match noted {
         Ok(()) => {
-            log::debug(|| format!("container `{}` is created", args.id));
+            log::debug(|| {
+                format!(
+                    "init: closing the pipe to signal completion: container `{}` is created",
+                    args.id
+                )
+            });
             Ok((init, agent))
         }
         Err(error) => {

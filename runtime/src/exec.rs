@@ -95,7 +95,10 @@ fn follow(
         .and_then(|()| create::write_pid_file(pid_file, child.pid))
         .and_then(|()| foreground.as_mut().map_or(Ok(()), Foreground::attach))
         .and_then(|()| agent.as_ref().map_or(Ok(()), |agent| agent.watch(child.socket.as_fd())))
-        .and_then(|()| child.go())
+        .and_then(|()| {
+            log::debug(|| "setns_init: about to exec".to_owned());
+            child.go()
+        })
         .and_then(|()| executed(&child, plan, saved, agent.as_mut(), detach));
     if let Err(error) = started {
         child.kill();
@@ -299,7 +302,13 @@ fn change(process: &mut Process, parsed: &Parsed) -> Result<()> {
         };
         let (bounding, effective, permitted) =
             (with(sets.bounding()), with(sets.effective()), with(sets.permitted()));
+        // The flag adds nothing to the inheritable set, without which none can be ambient; where the container has it there, a user
+        // who is not root gets it too.
+        let inheritable = sets.inheritable().clone().unwrap_or_default();
+        let mut ambient = sets.ambient().clone().unwrap_or_default();
+        ambient.extend(added.iter().copied().filter(|cap| inheritable.contains(cap)));
         sets.set_bounding(bounding).set_effective(effective).set_permitted(permitted);
+        sets.set_ambient(Some(ambient));
         process.set_capabilities(Some(sets));
     }
     Ok(())

@@ -168,7 +168,7 @@ impl Failure {
             }
             (Op::WriteProc { .. }, Errno::NOENT) => "this kernel does not have that parameter",
             (Op::Attribute(attribute), errno) => return attribute_hint(attribute, errno),
-            (Op::WorkingDirectory(_), Errno::XDEV) => {
+            (Op::WorkingDirectory { .. }, Errno::XDEV) => {
                 "the working directory is outside the container's root"
             }
             (Op::FindExecutable { candidates, .. }, Errno::NOENT) if candidates.len() > 1 => {

@@ -15,6 +15,7 @@ use crate::launch::{self, Launch};
 use crate::log;
 use crate::net_devices::Devices;
 use crate::plan::Plan;
+use crate::plan::attributes::Attribute;
 use crate::plan::op::{Barrier, Op, Step};
 use crate::sources;
 use crate::wire::{self, HookText, Message};
@@ -129,13 +130,27 @@ pub fn spawn(plan: &Plan, cgroup: &mut Cgroup, mut handed: Handed) -> Result<Ini
     .map_err(|errno| cannot_clone(plan, errno))?;
     // The first words are runc's: its test suite looks for them, and for those in `follow`.
     log::debug(|| {
-        format!("nsexec container setup: nsexec started as process {}", child.pid.as_raw_nonzero())
+        let (pid, affinity) = (child.pid.as_raw_nonzero(), affinity(plan));
+        format!("nsexec container setup: nsexec started as process {pid}{affinity}")
     });
     // Only the child holds the other end now: its death is the end of the socket.
     drop(peer);
     let Some(socket) = socket else { return Err(cannot_clone(plan, Errno::BADF)) };
     let init = Init { pid: child.pid, pidfd: child.pidfd, socket, resources, devices };
     follow(plan, cgroup, init)
+}
+
+/// The processors that the child binds itself to first, as the log tells them.
+fn affinity(plan: &Plan) -> String {
+    let initial = plan.steps.iter().find_map(|step| match &step.op {
+        Op::Attribute(Attribute::Affinity(mask)) => Some(mask),
+        _ => None,
+    });
+    let Some((last, words)) = initial.and_then(|mask| mask.split_last()) else {
+        return String::new();
+    };
+    let rest: String = words.iter().rev().map(|word| format!("{word:016x}")).collect();
+    format!(": affinity: {last:#x}{rest}")
 }
 
 /// The container's init, as far as it has been made. Killed and reaped if it does not get ready.

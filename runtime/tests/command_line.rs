@@ -83,9 +83,10 @@ fn debug_tells_each_phase_in_the_log_or_on_stderr() {
     let path = directory.path().join("log").display().to_string();
     let words = [
         "level=debug",
-        "nsexec started",
+        "nsexec container setup: nsexec started",
         "child process in init()",
         "planned",
+        "init: closing the pipe to signal completion",
         "is created",
         " ms)",
     ];

@@ -1,6 +1,7 @@
 //! `exec`: a further process has the container's namespaces, cgroups and limits, and what it asks for itself.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 use nconform::fixture::{BundleDir, Container, Runtime, Sandbox, cgroups};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, wait, waitpid};
@@ -102,6 +103,44 @@ fn options_change_user_groups_directory_environment_and_capabilities() {
     assert_eq!(run(&["--cap", "CAP_SYS_CHROOT"], status), "0000000020040420\n1\n");
     let unknown = runtime.call(["exec", "--cap", "CAP_NONE", container.id(), "true"]).run();
     assert!(unknown.exits(255).stderr().contains("CAP_NONE"));
+}
+
+#[test]
+fn a_capability_that_is_added_is_ambient_where_the_container_inherits_it() {
+    let _sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let bundle = sleeper().set(
+        "/process/capabilities",
+        json!({"bounding": ["CAP_KILL", "CAP_SYSLOG"], "inheritable": ["CAP_KILL", "CAP_SYSLOG"],
+               "permitted": ["CAP_KILL"], "effective": ["CAP_KILL"], "ambient": ["CAP_KILL"]}),
+    );
+    let container = runtime.start(&bundle);
+    let show = ["sh", "-c", "grep -E 'CapAmb|CapInh' /proc/self/status | cut -f2"];
+    let options = ["--cap", "CAP_SYSLOG", "--cap", "CAP_CHOWN"];
+    assert_eq!(exec(&runtime, &container, &options, &show), "0000000400000020\n0000000400000020\n");
+}
+
+#[test]
+fn a_working_directory_that_only_the_runtime_may_enter_is_entered() {
+    let _sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let bundle = sleeper().set("/process/cwd", "/home");
+    let home = bundle.rootfs().join("home");
+    std::os::unix::fs::chown(&home, Some(42), Some(42)).expect("give the directory away");
+    fs::set_permissions(&home, fs::Permissions::from_mode(0o700)).expect("set a mode");
+    let container = runtime.start(&bundle);
+    assert_eq!(exec(&runtime, &container, &["-u", "0"], &["pwd"]), "/home\n");
+    assert_eq!(exec(&runtime, &container, &["-u", "42"], &["stat", "-c", "%u", "."]), "42\n");
+}
+
+#[test]
+fn a_process_file_may_be_a_pipe() {
+    let _sandbox = Sandbox::enter();
+    let (runtime, bundle) = (Runtime::under_test(), sleeper());
+    let container = runtime.start(&bundle);
+    let process = json!({"args": ["echo", "here"], "cwd": "/", "env": ["PATH=/bin"]});
+    let call = runtime.call(["exec", "--process", "/dev/stdin", container.id()]);
+    assert_eq!(call.stdin(process.to_string()).run().ok().stdout(), "here\n");
 }
 
 #[test]

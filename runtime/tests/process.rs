@@ -197,7 +197,7 @@ fn the_environment_is_the_configured_one_and_nothing_of_the_callers() {
     let _sandbox = Sandbox::enter();
     let runtime = Runtime::under_test();
     let bundle = BundleDir::new()
-        .set("/process/env", json!(["A=1", "B=two words", "EMPTY=", "HOME=/"]))
+        .set("/process/env", json!(["A=0", "A=1", "B=two words", "EMPTY=", "HOME=", "HOME=/"]))
         .args(["/bin/busybox", "env"]);
     let id = runtime.new_id();
     let call = runtime.bundle_call("run", &bundle, [""; 0], &id).env("SECRET", "host");

@@ -27,7 +27,7 @@ pub enum Error {
         processes: usize,
     },
     /// The container's cgroup is there already and is frozen: a process that joined it would stop.
-    #[error("container's cgroup `{}` is unexpectedly frozen", path.display())]
+    #[error("container's cgroup unexpectedly frozen: `{}`", path.display())]
     Frozen {
         /// The directory.
         path: PathBuf,

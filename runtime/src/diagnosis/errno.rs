@@ -18,7 +18,7 @@ pub fn of_failure(failure: &Failure, subject: Option<&Subject>) -> Option<Diagno
                 .or_else(|| subject.examine())
                 .or_else(|| refused(failure.errno, &subject.process))
         }
-        Op::WorkingDirectory(_) if failure.errno == Errno::ACCESS => {
+        Op::WorkingDirectory { .. } if failure.errno == Errno::ACCESS => {
             let inside = subject.process.cwd().join("x");
             let directory = subject.unsearchable(&super::clean(&inside))?;
             Some(Diagnosis::new(

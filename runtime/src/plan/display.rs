@@ -135,7 +135,9 @@ impl Op {
             Op::User { uid, gid, .. } => format!("become user {uid} and group {gid}"),
             Op::Capabilities(_) => "set the capabilities".into(),
             Op::Umask(mask) => format!("set the umask to {mask:04o}"),
-            Op::WorkingDirectory(path) => format!("change to the working directory {}", Name(path)),
+            Op::WorkingDirectory { path, .. } => {
+                format!("change to the working directory {}", Name(path))
+            }
             Op::NotDumpable => "become invisible to tracers".into(),
             Op::Home { uid } => format!("look up the home directory of user {uid}"),
             Op::FindExecutable { name, .. } => format!("find `{name}`"),

@@ -209,7 +209,12 @@ pub enum Op {
     /// Set the file mode creation mask.
     Umask(u32),
     /// Change to the working directory and make sure that it is inside the root.
-    WorkingDirectory(CString),
+    WorkingDirectory {
+        /// The directory, in the container.
+        path: CString,
+        /// The second attempt, if the first one was not permitted.
+        last: bool,
+    },
     /// Nobody in the container may trace us or read our /proc entries while we are still the runtime.
     NotDumpable,
     /// Look up HOME in the container's passwd: the environment has none.

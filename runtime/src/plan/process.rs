@@ -62,6 +62,11 @@ pub fn privileges(process: &Process, rights: &Rights, at: &str) -> Result<Vec<St
     let sets = capabilities(process.capabilities().as_ref(), rights.capabilities);
     steps.push(step(Op::Bounding(sets.bounding), "capabilities/bounding"));
     let user = process.user();
+    // With the privileges of whoever sets the container up: the directory may be closed to its user, and open to nobody else (a
+    // rootless caller's). What may not be entered now is tried again by the process as it will be.
+    let cwd = c_string(process.cwd().as_os_str().as_bytes(), &format!("{at}/cwd"))?;
+    let directory = |last| Op::WorkingDirectory { path: cwd.clone(), last };
+    steps.push(step(directory(false), "cwd"));
     if user.uid() != 0 {
         steps.push(step(Op::StandardStreams { uid: user.uid() }, "user/uid"));
     }
@@ -72,12 +77,10 @@ pub fn privileges(process: &Process, rights: &Rights, at: &str) -> Result<Vec<St
     steps.push(step(Op::Capabilities(sets.process), "capabilities"));
     let umask = user.umask().unwrap_or(DEFAULT_UMASK);
     steps.push(step(Op::Umask(umask), "user/umask"));
-    let has_home = process.env().iter().flatten().any(|entry| entry.starts_with("HOME="));
-    if !has_home {
+    if !environment(process).iter().any(|entry| entry.starts_with("HOME=")) {
         steps.push(step(Op::Home { uid: user.uid() }, "env"));
     }
-    let cwd = c_string(process.cwd().as_os_str().as_bytes(), &format!("{at}/cwd"))?;
-    steps.push(step(Op::WorkingDirectory(cwd), "cwd"));
+    steps.push(step(directory(true), "cwd"));
     Ok(steps)
 }
 
@@ -259,16 +262,30 @@ pub fn find_executable(process: &Process, at: &str) -> Result<Step, Error> {
     Ok(Step { op: Op::FindExecutable { name: name.clone(), candidates }, pointer })
 }
 
+/// The environment as runc hands it on: of a name that is there more than once the last entry, since programs differ in which one they
+/// take, and no empty HOME, which counts as none.
+fn environment(process: &Process) -> Vec<&str> {
+    let listed = process.env().as_deref().unwrap_or_default();
+    let name = |entry: &str| entry.split_once('=').map_or(entry.len(), |(name, _)| name.len());
+    let mut seen = HashSet::with_capacity(listed.len());
+    let last =
+        listed.iter().rev().map(String::as_str).filter(|entry| seen.insert(&entry[..name(entry)]));
+    let mut entries: Vec<&str> = last.filter(|entry| *entry != "HOME=").collect();
+    entries.reverse();
+    entries
+}
+
 /// The exec itself.
 ///
 /// # Errors
 /// When an argument or environment entry contains a NUL byte.
 pub fn exec(process: &Process, at: &str) -> Result<Step, Error> {
-    let array = |strings: &Option<Vec<String>>, field: &str| {
-        CStringArray::new(strings.as_deref().unwrap_or_default().iter().map(String::as_str))
+    let array = |strings: &[&str], field: &str| {
+        CStringArray::new(strings.iter().copied())
             .map_err(|_| Error::new(format!("{at}/{field}"), "contains a NUL byte"))
     };
-    let op = Op::Exec { argv: array(process.args(), "args")?, env: array(process.env(), "env")? };
+    let args: Vec<&str> = process.args().iter().flatten().map(String::as_str).collect();
+    let op = Op::Exec { argv: array(&args, "args")?, env: array(&environment(process), "env")? };
     Ok(Step { op, pointer: format!("{at}/args") })
 }
 
@@ -307,6 +324,21 @@ mod tests {
     #[test]
     fn a_process_without_path_still_finds_its_program() {
         assert!(candidates(r#"{"args": ["pause"]}"#).contains(&"/bin/pause".to_owned()));
+    }
+
+    #[test]
+    fn of_a_variable_that_is_given_twice_the_last_counts_and_an_empty_home_is_none() {
+        let env = |list: &str| {
+            let process = process(&format!(r#"{{"args": ["x"], "env": [{list}]}}"#));
+            let steps = privileges(&process, &rights(), "/process").unwrap();
+            let home = steps.iter().any(|step| matches!(step.op, Op::Home { .. }));
+            (environment(&process).join(" "), home)
+        };
+        let both = |text: &str, home: bool| (text.to_owned(), home);
+        assert_eq!(env(r#""A=1", "HOME=/x", "A=", "B=2""#), both("HOME=/x A= B=2", false));
+        assert_eq!(env(r#""HOME=/x", "HOME=", "A=a=b""#), both("A=a=b", true));
+        assert_eq!(env(r#""HOME=", "HOME=/x""#), both("HOME=/x", false));
+        assert_eq!(env(""), both("", true));
     }
 
     #[test]
