@@ -456,3 +456,34 @@ fn cgroups_can_be_left_to_nobody() {
     let output = wrong.try_create(&bundle).exits(1);
     assert!(output.stderr().contains("cgroupfs, systemd or disabled"), "{output}");
 }
+
+#[test]
+fn a_delegated_cgroup_is_below_the_unit_s() {
+    if !is_here() {
+        return;
+    }
+    let runtime = with_systemd();
+    let bundle = sleeper()
+        .push("/linux/namespaces", json!({"type": "cgroup"}))
+        .set("/linux/resources/pids", json!({"limit": 20}))
+        .set("/annotations", json!({"run.oci.delegate-cgroup": "payload"}));
+    if !cgroups::unified() {
+        let output = runtime.try_create(&bundle).exits(1);
+        assert!(output.stderr().contains("not supported on cgroup v1"), "{output}");
+        return;
+    }
+    let container = runtime.create(&bundle, [""; 0]);
+    let unit = format!("nrun-{}.scope", container.id());
+    assert_eq!(cgroups::read(&unit, "pids.max").as_deref(), Some("20"));
+    assert_eq!(cgroups::read(&unit, "cgroup.procs").as_deref(), Some(""));
+    let pid = container.pid().as_raw_nonzero().to_string();
+    let own = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).expect("its cgroup");
+    assert_eq!(own.trim(), format!("0::/system.slice/{unit}/payload"));
+    let _ = container.start().ok();
+    let output = container.exec(["cat", "/proc/self/cgroup"]).ok();
+    assert_eq!(output.stdout().trim(), "0::/", "{output}");
+    let _ = container.kill("KILL").ok();
+    container.wait();
+    let _ = container.delete().ok();
+    assert_gone(&unit, container.id());
+}

@@ -389,7 +389,10 @@ mod tests {
         };
         let bare = hook(r#"{"path": "/bin/x"}"#, Kind::Poststart);
         assert_eq!(bare.argv.as_slice(), [c"/bin/x".to_owned()]);
-        assert!(bare.env.is_some_and(|env| env.as_slice().is_empty()));
+        assert!(bare.env.is_none(), "it inherits");
+        let empty = |hook: Hook| hook.env.is_some_and(|env| env.as_slice().is_empty());
+        assert!(empty(hook(r#"{"path": "/bin/x", "env": []}"#, Kind::Poststart)));
+        assert!(empty(hook(r#"{"path": "/bin/x"}"#, Kind::CreateContainer)));
         assert_eq!(bare.timeout, None);
         let full = r#"{"path": "/bin/x", "args": ["y", "z"], "env": ["A=B"], "timeout": 3}"#;
         let full = hook(full, Kind::StartContainer);
