@@ -132,7 +132,7 @@ fn a_deadline_is_set_for_the_container_and_for_an_exec_but_not_beside_a_cpuset()
         .set("/linux/resources/cpu", json!({"cpus": "0", "mems": "0"}));
     let refused = runtime.run(&bound).exits(1);
     assert!(refused.stderr().contains("/process/scheduler"), "{refused}");
-    assert!(refused.stderr().contains("cannot be used together with"), "{refused}");
+    assert!(refused.stderr().contains("can't be used together with"), "{refused}");
     sandbox.assert_clean();
 }
 
