@@ -2,13 +2,9 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Child;
 use std::time::{Duration, Instant};
 
-use nconform::fixture::{
-    BundleDir, Container, Output, Runtime, Sandbox, cgroups, criu, scratch_dir,
-};
-use rustix::process::{Pid, Signal, kill_process};
+use nconform::fixture::{BundleDir, Output, Runtime, Sandbox, cgroups, criu, scratch_dir};
 use serde_json::{Value, json};
 
 /// In the order in which they run.
@@ -509,48 +505,6 @@ fn hooks_that_cannot_be_run_are_told_by_their_path() {
         let bundle = with_hook(BundleDir::new(), "poststop", hook);
         assert_says(&runtime.try_create(&bundle).exits(1), &format!("/hooks/poststop/0/{field}"));
     }
-}
-
-#[test]
-fn start_says_what_the_created_container_was_made_from() {
-    let _sandbox = Sandbox::enter();
-    let runtime = Runtime::under_test();
-    let bundle = with_hook(BundleDir::new(), "startContainer", shell("exit 9"));
-    let container = runtime.create(&bundle, [""; 0]);
-    let _changed = bundle.raw_config("no JSON any more");
-    assert_says(&container.start().exits(1), "error running startContainer hook #0: exit status 9");
-}
-
-/// Starts `start` and returns when it waits for the init.
-fn starting(runtime: &Runtime, container: &Container<'_>) -> (Child, Output) {
-    let started = runtime.call(["start", container.id()]).start();
-    std::thread::sleep(Duration::from_millis(300));
-    started
-}
-
-#[test]
-fn start_fails_when_the_init_is_killed_before_its_exec() {
-    let sandbox = Sandbox::enter();
-    let runtime = Runtime::under_test();
-    // Stopped before it hears of the start; in a hook.
-    let stopped = BundleDir::new().args(["sleep", "60"]);
-    let in_hook = with_hook(BundleDir::new(), "startContainer", shell("sleep 60"));
-    for (bundle, stop) in [(stopped, true), (in_hook, false)] {
-        let container = runtime.create(&bundle, [""; 0]);
-        let pid: Pid = container.pid();
-        if stop {
-            kill_process(pid, Signal::STOP).expect("stop the init");
-        }
-        let (mut child, output) = starting(&runtime, &container);
-        assert_eq!(child.try_wait().expect("wait"), None, "it waits; {output}");
-        kill_process(pid, Signal::KILL).expect("kill the init");
-        assert_eq!(child.wait().expect("wait for start").code(), Some(1), "{output}");
-        assert_says(&output, "was killed before it could execute the program");
-        container.wait();
-        assert_eq!(container.status(), "stopped");
-        let _ = container.delete().ok();
-    }
-    sandbox.assert_clean();
 }
 
 #[test]

@@ -1,0 +1,62 @@
+//! `start`: what it goes by, and how it knows that the program was executed.
+
+use std::process::Child;
+use std::time::Duration;
+
+use nconform::fixture::{BundleDir, Container, Output, Runtime, Sandbox};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+
+/// A bundle with a `startContainer` hook that runs a shell script.
+fn hooked(bundle: BundleDir, script: &str) -> BundleDir {
+    let hook: Value =
+        json!({"path": "/bin/busybox", "args": ["sh", "-c", script], "env": ["PATH=/bin"]});
+    bundle.push("/hooks/startContainer", hook)
+}
+
+#[track_caller]
+fn assert_says(output: &Output, text: &str) {
+    assert!(output.stderr().contains(text), "nothing about {text:?}; {output}");
+}
+
+#[test]
+fn start_says_what_the_created_container_was_made_from() {
+    let _sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let bundle = hooked(BundleDir::new(), "exit 9");
+    let container = runtime.create(&bundle, [""; 0]);
+    let _changed = bundle.raw_config("no JSON any more");
+    assert_says(&container.start().exits(1), "error running startContainer hook #0: exit status 9");
+}
+
+/// Starts `start` and returns when it waits for the init.
+fn starting(runtime: &Runtime, container: &Container<'_>) -> (Child, Output) {
+    let started = runtime.call(["start", container.id()]).start();
+    std::thread::sleep(Duration::from_millis(300));
+    started
+}
+
+#[test]
+fn start_fails_when_the_init_is_killed_before_its_exec() {
+    let sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    // Stopped before it hears of the start; in a hook.
+    let stopped = BundleDir::new().args(["sleep", "60"]);
+    let in_hook = hooked(BundleDir::new(), "sleep 60");
+    for (bundle, stop) in [(stopped, true), (in_hook, false)] {
+        let container = runtime.create(&bundle, [""; 0]);
+        let pid: Pid = container.pid();
+        if stop {
+            kill_process(pid, Signal::STOP).expect("stop the init");
+        }
+        let (mut child, output) = starting(&runtime, &container);
+        assert_eq!(child.try_wait().expect("wait"), None, "it waits; {output}");
+        kill_process(pid, Signal::KILL).expect("kill the init");
+        assert_eq!(child.wait().expect("wait for start").code(), Some(1), "{output}");
+        assert_says(&output, "was killed before it could execute the program");
+        container.wait();
+        assert_eq!(container.status(), "stopped");
+        let _ = container.delete().ok();
+    }
+    sandbox.assert_clean();
+}
