@@ -53,7 +53,8 @@ fn statistics_have_the_members_of_runcs() {
     let sections =
         ["cpu", "cpuset", "memory", "pids", "blkio", "hugetlb", "intel_rdt", "network_interfaces"];
     assert_eq!(keys(&data), sections);
-    assert_eq!(data["pids"], json!({"current": 1}));
+    // A unit of systemd's has a limit of its own where config.json has none.
+    assert_eq!(data["pids"]["current"], 1);
     assert_eq!((&data["intel_rdt"], &data["network_interfaces"]), (&json!({}), &Value::Null));
     let cpu = &data["cpu"];
     assert!(cpu["usage"]["total"].as_u64().expect("a number") > 0, "{data}");

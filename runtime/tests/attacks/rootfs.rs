@@ -188,13 +188,13 @@ fn a_name_that_is_swapped_for_a_link_all_the_time_leads_nowhere_on_the_host() {
             .push("/linux/readonlyPaths", "/vol/b/data");
         let end = Instant::now() + Duration::from_secs(4);
         let mut runs = 0;
-        while Instant::now() < end || swaps.load(Ordering::Relaxed) < 10_000 {
+        // On an emulated processor one container takes seconds.
+        while Instant::now() < end || swaps.load(Ordering::Relaxed) < 10_000 || runs <= 5 {
             // Whether it starts is chance: what counts is where it was not led.
             let _ = runtime.run(&bundle);
             runs += 1;
         }
         stop.store(true, Ordering::Relaxed);
-        assert!(runs > 5, "only {runs} containers were tried");
     });
     canary.assert_untouched("the race");
 }
