@@ -22,6 +22,7 @@ use crate::protect;
 use crate::record::{Saved, Slot};
 use crate::rootless;
 use bundle::Checked;
+use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use rustix::process::Pid;
 use std::io::Write;
@@ -322,16 +323,20 @@ pub(crate) fn console_socket(
 /// # Errors
 /// When nobody listens there.
 pub fn connect(path: &std::path::Path, what: &str) -> Result<OwnedFd> {
-    let connected = rustix::net::socket_with(
-        AddressFamily::UNIX,
-        SocketType::STREAM,
-        SocketFlags::CLOEXEC,
-        None,
-    )
-    .and_then(|socket| rustix::net::connect(&socket, &SocketAddrUnix::new(path)?).map(|()| socket));
-    connected.map_err(|errno| {
+    connect_stream(path).map_err(|errno| {
         Error::system(format!("connect to the {what} `{}`", path.display()), errno)
     })
+}
+
+/// The same, for who has words of its own for a failure.
+///
+/// # Errors
+/// When nobody listens there.
+pub fn connect_stream(path: &std::path::Path) -> std::result::Result<OwnedFd, Errno> {
+    let (family, kind) = (AddressFamily::UNIX, SocketType::STREAM);
+    let socket = rustix::net::socket_with(family, kind, SocketFlags::CLOEXEC, None)?;
+    rustix::net::connect(&socket, &SocketAddrUnix::new(path)?)?;
+    Ok(socket)
 }
 
 /// Writes a process id to a file, under another name first: nobody reads half a number.

@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::id::ContainerId;
 use crate::process;
 use crate::record::{Record, Saved};
-use crate::signal;
+use crate::signal::{self, SIGKILL};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::os::fd::{AsFd, OwnedFd};
@@ -52,8 +52,6 @@ pub fn run(parsed: &Parsed) -> Result<()> {
     }
     Ok(())
 }
-
-const SIGKILL: i32 = 9;
 
 /// Whether the init is the first process of its pid namespace, with which all others there end (pid_namespaces(7)).
 fn is_first(saved: &Saved) -> Result<bool> {

@@ -4,6 +4,7 @@
 //! that every profile leaves alone. Whoever follows that process takes a copy with pidfd_getfd(2), sends it to the agent with the
 //! container process state (runtime-spec, config-linux.md), one connection each, and lets the process go on.
 
+use crate::create;
 use crate::error::{Error, Result};
 use crate::hooks;
 use crate::plan::Plan;
@@ -14,9 +15,8 @@ use crate::wire::Message;
 use rustix::io::Errno;
 use rustix::net::sockopt::set_socket_passcred;
 use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, Shutdown, SocketAddrUnix, SocketFlags, SocketType, recvmsg,
-    sendmsg,
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, Shutdown, recvmsg, sendmsg,
 };
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 use serde_json::json;
@@ -147,17 +147,7 @@ pub fn check(listener: &Listener) -> Result<()> {
 }
 
 fn connect(path: &Path) -> Result<OwnedFd> {
-    let socket = rustix::net::socket_with(
-        AddressFamily::UNIX,
-        SocketType::STREAM,
-        SocketFlags::CLOEXEC,
-        None,
-    );
-    socket
-        .and_then(|socket| {
-            rustix::net::connect(&socket, &SocketAddrUnix::new(path)?).map(|()| socket)
-        })
-        .map_err(|errno| unreachable(path, errno))
+    create::connect_stream(path).map_err(|errno| unreachable(path, errno))
 }
 
 /// With runc's words in it.

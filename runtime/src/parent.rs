@@ -17,6 +17,7 @@ use crate::net_devices::Devices;
 use crate::plan::Plan;
 use crate::plan::attributes::Attribute;
 use crate::plan::op::{Barrier, Op, Step};
+use crate::signal::SIGKILL;
 use crate::sources;
 use crate::wire::{self, HookText, Message};
 use rustix::fs::{Mode, OFlags};
@@ -85,8 +86,6 @@ impl Init {
         }
     }
 }
-
-const SIGKILL: i32 = 9;
 
 /// What the child is given, besides the plan.
 #[derive(Debug, Default)]

@@ -125,11 +125,6 @@ impl Record {
         Ok(Record { directory, path, saved })
     }
 
-    /// Where config.json is kept as it was when the container was created.
-    pub fn config_path(&self) -> PathBuf {
-        self.path.join(CONFIG)
-    }
-
     /// The cgroup.
     pub fn cgroup(&self) -> Cgroup {
         Cgroup::open(self.saved.cgroups.clone()).of_unit(self.saved.unit.clone())

@@ -2,6 +2,9 @@
 
 use crate::error::{Error, Result};
 
+/// The signal that no process can refuse, signal(7).
+pub const SIGKILL: i32 = 9;
+
 /// Names without `SIG`, by number from 1 (signal(7), x86-64).
 const NAMES: &[&str] = &[
     "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2",

@@ -12,6 +12,7 @@ use crate::launch::{self, Launch, Unexecuted};
 use crate::notify::Agent;
 use crate::plan::{self, Plan};
 use crate::record::{self, Record, Saved};
+use crate::signal::SIGKILL;
 use crate::state::Status;
 use crate::wire;
 use rustix::process::Pid;
@@ -74,8 +75,6 @@ fn poststart(saved: &Saved) -> Result<()> {
         let _ = Cgroup::open(saved.cgroups.clone()).kill();
     })
 }
-
-const SIGKILL: i32 = 9;
 
 /// The plan that the init follows is made again, to say which of its steps failed: the state holds what it was made from.
 fn error(parsed: &Parsed, saved: &Saved, why: Unexecuted) -> Error {

@@ -13,11 +13,10 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags};
 
 use super::{Cgroup, Error, files};
+use crate::signal::SIGKILL;
 
 /// How long processes may take to freeze or to go away, all together.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
-
-const SIGKILL: i32 = 9;
 
 impl Cgroup {
     /// The processes of the container, those in cgroups below its own included.
