@@ -226,18 +226,23 @@ fn cache_allocation_without_resctrl_is_refused_before_anything_is_made() {
     assert_eq!(std::fs::read_dir(runtime.root()).expect("the root").count(), 0);
 }
 
-#[test]
-fn a_container_that_may_write_to_its_cgroup_owns_it_on_v2_and_not_on_v1() {
-    let _sandbox = Sandbox::enter();
-    let runtime = Runtime::under_test();
+/// A container with a user and a cgroup namespace, whose cgroup mount may be written to.
+fn owner_of_its_cgroup() -> BundleDir {
     let map = json!([{"containerID": 0, "hostID": 100_000, "size": 65536}]);
-    let bundle = BundleDir::new()
+    BundleDir::new()
         .args(["sleep", "60"])
         .push("/linux/namespaces", json!({"type": "user"}))
         .push("/linux/namespaces", json!({"type": "cgroup"}))
         .set("/linux/uidMappings", map.clone())
         .set("/linux/gidMappings", map)
-        .set("/mounts/6/options", json!(["nosuid", "noexec", "nodev"]));
+        .set("/mounts/6/options", json!(["nosuid", "noexec", "nodev"]))
+}
+
+#[test]
+fn a_container_that_may_write_to_its_cgroup_owns_it_on_v2_and_not_on_v1() {
+    let _sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let bundle = owner_of_its_cgroup();
     let container = runtime.start(&bundle);
     let owner = if cgroups::unified() { 100_000 } else { 0 };
     for directory in cgroups::named(container.id()) {
@@ -262,15 +267,8 @@ fn a_container_that_may_write_to_its_cgroup_owns_it_on_v2_and_not_on_v1() {
 fn a_delegated_cgroup_is_below_the_limits_on_v2_and_refused_on_v1() {
     let sandbox = Sandbox::enter();
     let runtime = Runtime::under_test();
-    let map = json!([{"containerID": 0, "hostID": 100_000, "size": 65536}]);
-    let bundle = BundleDir::new()
-        .args(["sleep", "60"])
-        .push("/linux/namespaces", json!({"type": "user"}))
-        .push("/linux/namespaces", json!({"type": "cgroup"}))
-        .set("/linux/uidMappings", map.clone())
-        .set("/linux/gidMappings", map)
+    let bundle = owner_of_its_cgroup()
         .set("/linux/resources/pids", json!({"limit": 20}))
-        .set("/mounts/6/options", json!(["nosuid", "noexec", "nodev"]))
         .set("/annotations", json!({"run.oci.delegate-cgroup": "payload"}));
     if !cgroups::unified() {
         let output = runtime.try_create(&bundle).exits(1);

@@ -81,6 +81,19 @@ impl Drop for Source {
 /// For an option of a new file system: what is shown, and what is not.
 type Row = (&'static [&'static str], &'static [&'static str], &'static [&'static str]);
 
+/// Mounts a tmpfs for each row, in one container, and looks at the part of what is shown that the options are in.
+#[track_caller]
+fn assert_rows(rows: &[Row], part: fn(Shown) -> Vec<String>) {
+    let point = |i: usize| format!("/options/{i}");
+    let table = table(rows.iter().enumerate().map(|(i, row)| tmpfs(&point(i), row.0)));
+    for (i, (options, shown, hidden)) in rows.iter().enumerate() {
+        let found = part(at(&table, &point(i)));
+        let has = |flag: &&&str| found.iter().any(|shown| shown == **flag);
+        assert!(shown.iter().all(|flag| has(&flag)), "{options:?}: {found:?}");
+        assert!(!hidden.iter().any(|flag| has(&flag)), "{options:?}: {found:?}");
+    }
+}
+
 #[test]
 fn options_of_a_new_file_system() {
     let _sandbox = Sandbox::enter();
@@ -114,14 +127,7 @@ fn options_of_a_new_file_system() {
             &[],
         ),
     ];
-    let point = |i: usize| format!("/options/{i}");
-    let table = table(rows.iter().enumerate().map(|(i, row)| tmpfs(&point(i), row.0)));
-    for (i, (options, shown, hidden)) in rows.iter().enumerate() {
-        let flags = at(&table, &point(i)).flags;
-        let has = |flag: &&&str| flags.iter().any(|shown| shown == **flag);
-        assert!(shown.iter().all(|flag| has(&flag)), "{options:?}: {flags:?}");
-        assert!(!hidden.iter().any(|flag| has(&flag)), "{options:?}: {flags:?}");
-    }
+    assert_rows(rows, |shown| shown.flags);
 }
 
 #[test]
@@ -140,14 +146,7 @@ fn options_of_the_superblock() {
         (&["iversion", "sync", "mode=711", "size=64k"], &["sync", "mode=711", "size=64k"], &[]),
         (&["iversion", "noiversion", "mode=711"], &["mode=711"], &[]),
     ];
-    let point = |i: usize| format!("/options/{i}");
-    let table = table(rows.iter().enumerate().map(|(i, row)| tmpfs(&point(i), row.0)));
-    for (i, (options, shown, hidden)) in rows.iter().enumerate() {
-        let found = at(&table, &point(i)).superblock;
-        let has = |flag: &&&str| found.iter().any(|shown| shown == **flag);
-        assert!(shown.iter().all(|flag| has(&flag)), "{options:?}: {found:?}");
-        assert!(!hidden.iter().any(|flag| has(&flag)), "{options:?}: {found:?}");
-    }
+    assert_rows(rows, |shown| shown.superblock);
 }
 
 #[test]
