@@ -8,6 +8,7 @@ pub mod clock;
 pub mod connection;
 pub mod container;
 pub mod error;
+pub mod event;
 pub mod exec;
 pub mod image;
 pub mod info;

@@ -5,7 +5,7 @@ use crate::attach::{self, Wish};
 use crate::bundle::host::HostFacts;
 use crate::bundle::rootfs::Rootfs;
 use crate::bundle::{self, Inputs, user};
-use crate::cli::{RunArgs, SignalNumber, variable};
+use crate::cli::{CreateArgs, RunArgs, SignalNumber, variable};
 use crate::clock::Timestamp;
 use crate::connection;
 use crate::container::{
@@ -36,29 +36,30 @@ pub enum Outcome {
 
 /// Runs a command in a new container.
 pub fn run(settings: &Settings, args: &RunArgs) -> Result<Outcome> {
-    terminal::check(args.interactive, args.tty, args.detach)?;
+    let RunArgs { create: args, detach, sig_proxy, .. } = args;
+    terminal::check(args.interactive, args.tty, *detach)?;
     let env = environment(args)?;
     let host = HostFacts::probe();
     let runtime = Runtime::find(settings.runtime.as_deref())?;
     let store = Store::open(&settings.root)?;
     let image = image::obtain(&store, args.image(), args.pull, &args.registry)?;
-    let record = plan_record(args, &image, runtime, &host)?;
+    let record = plan_record(args, !detach, &image, runtime, &host)?;
     let (record, assembled) =
         Draft { settings, args, env: &env, store: &store, image: &image, host: &host }
             .create(record)?;
     let mut monitor = monitor::launch(settings, &record.id, assembled)?;
-    if args.detach {
+    if *detach {
         attach::until_started(&mut monitor)?;
         return Ok(Outcome::Running(record.id));
     }
-    let wish = Wish { stdin: args.interactive, terminal: args.tty, signals: args.sig_proxy };
+    let wish = Wish { stdin: args.interactive, terminal: args.tty, signals: *sig_proxy };
     attach::follow(&mut monitor, wish).map(Outcome::Ended)
 }
 
 /// What a new container is made from.
 struct Draft<'a> {
     settings: &'a Settings,
-    args: &'a RunArgs,
+    args: &'a CreateArgs,
     env: &'a [(String, Option<String>)],
     store: &'a Store,
     image: &'a Image,
@@ -90,8 +91,13 @@ impl Draft<'_> {
         mount_root(self.settings, record, dir)?;
         let rootfs = Rootfs::open(&dir.rootfs())?;
         let identity = identity(self.args, &self.image.config, &rootfs)?;
-        let binds =
-            volume::binds(self.settings, dir, &rootfs, &self.args.volume, &self.image.config)?;
+        let binds = volume::binds(
+            self.settings,
+            dir,
+            &rootfs,
+            &self.args.storage.volume,
+            &self.image.config,
+        )?;
         let spec = bundle::plan(&Inputs {
             id: &record.id,
             args: self.args,
@@ -99,7 +105,7 @@ impl Draft<'_> {
             image: &self.image.config,
             identity: &identity,
             binds: &binds,
-            network: &connection::namespace(&self.args.network, dir),
+            network: &connection::namespace(&self.args.network.network, dir),
             hostname: &record.network.hostname,
             window: terminal::size(),
             host: self.host,
@@ -126,7 +132,8 @@ fn reserve(
 }
 
 fn plan_record(
-    args: &RunArgs,
+    args: &CreateArgs,
+    stdin_once: bool,
     image: &Image,
     runtime: PathBuf,
     host: &HostFacts,
@@ -134,43 +141,45 @@ fn plan_record(
     let config = image.config.config().as_ref();
     let mut labels: std::collections::BTreeMap<String, String> =
         config.and_then(|config| config.labels().clone()).unwrap_or_default().into_iter().collect();
-    for label in &args.label {
+    for label in &args.process.label {
         let (key, value) = label.split_once('=').unwrap_or((label, ""));
         labels.insert(key.to_owned(), value.to_owned());
     }
     let of_image = config.and_then(|config| config.stop_signal().as_deref());
     let signal = args
+        .supervision
         .stop_signal
         .or_else(|| of_image?.parse::<SignalNumber>().ok())
         .map_or(15, |signal| signal.0);
     let id = ContainerId::random();
-    let hostname = connection::hostname(args.hostname.as_deref(), &args.network, &id, host);
+    let hostname =
+        connection::hostname(args.process.hostname.as_deref(), &args.network.network, &id, host);
     Ok(Record {
         id,
         name: args.name.clone().unwrap_or_else(ContainerName::random),
         created: Timestamp::now(),
         image: ImageUsed { name: args.image().to_owned(), id: image.id.to_string() },
         command: bundle::command(args, &image.config)?,
-        attachment: Attachment {
-            terminal: args.tty,
-            stdin: args.interactive,
-            stdin_once: !args.detach,
-        },
-        remove: args.rm,
+        attachment: Attachment { terminal: args.tty, stdin: args.interactive, stdin_once },
+        remove: args.supervision.rm,
         runtime,
-        stop: StopPolicy { signal, timeout: args.stop_timeout.unwrap_or(STOP_TIMEOUT) },
+        stop: StopPolicy { signal, timeout: args.supervision.stop_timeout.unwrap_or(STOP_TIMEOUT) },
         labels,
         network: NetworkWish {
-            network: args.network.to_string(),
-            publish: args.publish.iter().map(|publish| publish.text.clone()).collect(),
+            network: args.network.network.to_string(),
+            publish: args.network.publish.iter().map(|publish| publish.text.clone()).collect(),
             hostname,
         },
     })
 }
 
-fn identity(args: &RunArgs, image: &ImageConfiguration, rootfs: &Rootfs) -> Result<user::Identity> {
+fn identity(
+    args: &CreateArgs,
+    image: &ImageConfiguration,
+    rootfs: &Rootfs,
+) -> Result<user::Identity> {
     let of_image = image.config().as_ref().and_then(|config| config.user().clone());
-    let wanted = args.user.clone().or(of_image).unwrap_or_default();
+    let wanted = args.process.user.clone().or(of_image).unwrap_or_default();
     look_up(&wanted, rootfs)
 }
 
@@ -182,13 +191,13 @@ pub fn look_up(wanted: &str, rootfs: &Rootfs) -> Result<user::Identity> {
 }
 
 /// Variables of the files, then of the command line.
-fn environment(args: &RunArgs) -> Result<Vec<(String, Option<String>)>> {
+fn environment(args: &CreateArgs) -> Result<Vec<(String, Option<String>)>> {
     let mut env = Vec::new();
-    for path in &args.env_file {
+    for path in &args.process.env_file {
         let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
         env.extend(variables(&text, path)?);
     }
-    env.extend(args.env.iter().cloned());
+    env.extend(args.process.env.iter().cloned());
     Ok(env)
 }
 

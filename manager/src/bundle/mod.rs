@@ -8,7 +8,7 @@ pub mod host;
 pub mod rootfs;
 pub mod user;
 
-use crate::cli::RunArgs;
+use crate::cli::CreateArgs;
 use crate::container::ContainerId;
 use crate::error::{Error, Result};
 use defaults::{device_rules, masked_paths, mount, read_only_paths};
@@ -28,7 +28,7 @@ pub struct Inputs<'a> {
     /// The container.
     pub id: &'a ContainerId,
     /// What was typed.
-    pub args: &'a RunArgs,
+    pub args: &'a CreateArgs,
     /// Variables of `--env-file` and `-e`, in order; without a value, they are taken away.
     pub env: &'a [(String, Option<String>)],
     /// The image's configuration.
@@ -79,11 +79,11 @@ const OPEN_FILES: u64 = 1024 * 1024;
 
 /// The command of a container: the image's entry point and command, as `--entrypoint` and the words after the image
 /// change them. An entry point on the command line makes the image's command void, as in Docker.
-pub fn command(args: &RunArgs, image: &ImageConfiguration) -> Result<Vec<String>> {
+pub fn command(args: &CreateArgs, image: &ImageConfiguration) -> Result<Vec<String>> {
     let config = image.config().as_ref();
     let image_entrypoint = config.and_then(|config| config.entrypoint().clone());
     let image_command = config.and_then(|config| config.cmd().clone());
-    let (mut words, command) = match &args.entrypoint {
+    let (mut words, command) = match &args.process.entrypoint {
         Some(entrypoint) if entrypoint.is_empty() => (Vec::new(), None),
         Some(entrypoint) => (vec![entrypoint.clone()], None),
         None => (image_entrypoint.unwrap_or_default(), image_command),
@@ -105,9 +105,10 @@ pub fn command(args: &RunArgs, image: &ImageConfiguration) -> Result<Vec<String>
 }
 
 /// The working directory of a container.
-pub fn working_directory(args: &RunArgs, image: &ImageConfiguration) -> Result<String> {
+pub fn working_directory(args: &CreateArgs, image: &ImageConfiguration) -> Result<String> {
     let of_image = image.config().as_ref().and_then(|config| config.working_dir().clone());
-    let directory = args.workdir.clone().or(of_image).filter(|directory| !directory.is_empty());
+    let directory =
+        args.process.workdir.clone().or(of_image).filter(|directory| !directory.is_empty());
     let directory = directory.unwrap_or_else(|| "/".to_owned());
     if !directory.starts_with('/') {
         return Err(Error::Rejected {
@@ -136,9 +137,12 @@ fn build(inputs: &Inputs<'_>) -> Result<std::result::Result<Spec, OciSpecError>>
     let cwd = working_directory(inputs.args, inputs.image)?;
     let seccomp = defaults::seccomp()?;
     let assemble = || {
-        let root = RootBuilder::default().path("rootfs").readonly(inputs.args.read_only).build()?;
+        let root = RootBuilder::default()
+            .path("rootfs")
+            .readonly(inputs.args.storage.read_only)
+            .build()?;
         let linux = LinuxBuilder::default()
-            .cgroups_path(format!("{}/{}", inputs.args.cgroup_parent, inputs.id))
+            .cgroups_path(format!("{}/{}", inputs.args.resources.cgroup_parent, inputs.id))
             .namespaces(namespaces(inputs.network)?)
             .resources(resources(inputs)?)
             .masked_paths(masked_paths())
@@ -259,7 +263,7 @@ fn namespaces(
 }
 
 fn resources(inputs: &Inputs<'_>) -> std::result::Result<LinuxResources, OciSpecError> {
-    let args = inputs.args;
+    let args = &inputs.args.resources;
     let mut resources = LinuxResourcesBuilder::default().devices(device_rules()?).build()?;
     if let Some(memory) = args.memory {
         let mut limits = LinuxMemoryBuilder::default().limit(memory.0);

@@ -6,9 +6,9 @@ use super::*;
 use crate::cli::{Cli, Command};
 use clap::Parser as _;
 
-fn parse(words: &[&str]) -> RunArgs {
+fn parse(words: &[&str]) -> CreateArgs {
     match Cli::try_parse_from(["nman", "run"].iter().chain(words)).unwrap().command {
-        Command::Run(args) => *args,
+        Command::Run(args) => args.create,
         other => panic!("{other:?}"),
     }
 }
@@ -36,7 +36,7 @@ fn planned(words: &[&str], config: &str, network: &NetworkNamespace) -> String {
     };
     let spec = plan(&Inputs {
         id: &id,
-        env: &args.env.clone(),
+        env: &args.process.env.clone(),
         args: &args,
         image: &image(config),
         identity: &Identity { uid: 7, gid: 8, groups: vec![8, 9], home: "/home/seven".into() },

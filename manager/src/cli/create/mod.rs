@@ -1,0 +1,85 @@
+//! `nman run` and `nman create`: the options of a new container, in groups of what they are about.
+
+mod network;
+mod process;
+mod resources;
+mod storage;
+mod supervision;
+
+pub use network::NetworkArgs;
+pub use process::ProcessArgs;
+pub use resources::ResourceArgs;
+pub use storage::StorageArgs;
+pub use supervision::SupervisionArgs;
+
+use super::{PullWhen, RegistryArgs};
+use clap::Args;
+
+/// `nman run`
+#[derive(Clone, Debug, Default, Args)]
+#[command(override_usage = "nman run [OPTIONS] IMAGE [COMMAND] [ARG]...")]
+pub struct RunArgs {
+    /// Run in the background and print the container's id
+    #[arg(short, long)]
+    pub detach: bool,
+    /// Pass signals on to the container; always off with a terminal
+    #[arg(long, value_name = "BOOL", action = clap::ArgAction::Set, num_args = 0..=1, require_equals = true,
+          default_value = "true", default_missing_value = "true")]
+    pub sig_proxy: bool,
+    /// The container.
+    #[command(flatten)]
+    pub create: CreateArgs,
+}
+
+/// `nman create`, and what `nman run` has in common with it.
+#[derive(Clone, Debug, Default, Args)]
+#[command(override_usage = "nman create [OPTIONS] IMAGE [COMMAND] [ARG]...")]
+pub struct CreateArgs {
+    /// Keep stdin open
+    #[arg(short, long)]
+    pub interactive: bool,
+    /// Give the container a terminal
+    #[arg(short, long)]
+    pub tty: bool,
+    /// Name of the container [default: a random one]
+    #[arg(long, value_name = "NAME", value_parser = crate::container::ContainerName::parse)]
+    pub name: Option<crate::container::ContainerName>,
+    /// When to pull the image
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t)]
+    pub pull: PullWhen,
+    /// How registries are reached.
+    #[command(flatten)]
+    pub registry: RegistryArgs,
+    /// What runs.
+    #[command(flatten)]
+    pub process: ProcessArgs,
+    /// Limits.
+    #[command(flatten)]
+    pub resources: ResourceArgs,
+    /// Volumes.
+    #[command(flatten)]
+    pub storage: StorageArgs,
+    /// Networks.
+    #[command(flatten)]
+    pub network: NetworkArgs,
+    /// The monitor's work.
+    #[command(flatten)]
+    pub supervision: SupervisionArgs,
+    /// Image, and the command to run in it instead of its own
+    #[arg(required = true, trailing_var_arg = true, value_name = "IMAGE [COMMAND] [ARG]...")]
+    pub words: Vec<String>,
+}
+
+impl CreateArgs {
+    /// The image.
+    #[must_use]
+    pub fn image(&self) -> &str {
+        self.words.first().map_or("", String::as_str)
+    }
+
+    /// The words after the image.
+    #[must_use]
+    pub fn command(&self) -> &[String] {
+        self.words.get(1..).unwrap_or_default()
+    }
+}
