@@ -180,6 +180,8 @@ impl<'a> Monitor<'a> {
         let listener = stdio::listen_at(&sockets.join("attach"), SocketType::SEQPACKET)?;
         let log_path = self.dir.log();
         let log = Log::open(&log_path).map_err(Error::io("open", &log_path))?;
+        // Before anything in the container can ask it.
+        let resolver = crate::connection::resolver(self.settings, &self.record, &self.dir)?;
         let (pid, ends) = self.create()?;
         let (init, pidfd) = adopt(pid)?;
         let mut state = State::created();
@@ -189,7 +191,7 @@ impl<'a> Monitor<'a> {
         state.started = Some(Timestamp::now());
         self.dir.set_state(&state)?;
         self.runtime.start(id)?;
-        let mut pump = Pump::new(Parts { ends, listener, signals, init, pidfd, log });
+        let mut pump = Pump::new(Parts { ends, listener, signals, init, pidfd, log, resolver });
         let mut message = Vec::new();
         Event::Started.encode(&mut message);
         let client = rustix::io::fcntl_dupfd_cloexec(&self.client, 3)

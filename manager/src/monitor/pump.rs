@@ -7,6 +7,7 @@
 use super::log::{Log, Stream};
 use super::stdio::Ends;
 use super::wire::{self, CHUNK, Event, Request};
+use crate::network::resolver::Resolver;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, accept_with};
@@ -38,6 +39,7 @@ pub struct Pump<'a> {
     init: Pid,
     pidfd: OwnedFd,
     log: Log,
+    resolver: Option<Resolver>,
     log_failed: Option<std::io::Error>,
     buffer: Vec<u8>,
     message: Vec<u8>,
@@ -67,6 +69,8 @@ pub struct Parts<'a> {
     pub pidfd: OwnedFd,
     /// The container's log.
     pub log: Log,
+    /// The container's nameserver, if it is on a network.
+    pub resolver: Option<Resolver>,
 }
 
 /// What a poll entry stands for.
@@ -74,6 +78,7 @@ pub struct Parts<'a> {
 enum Source {
     Signals,
     Listener,
+    Resolver,
     Client(usize),
     Output(usize),
     Input,
@@ -83,7 +88,7 @@ impl<'a> Pump<'a> {
     /// Takes the parts together.
     #[must_use]
     pub fn new(parts: Parts<'a>) -> Self {
-        let Parts { ends, listener, signals, init, pidfd, log } = parts;
+        let Parts { ends, listener, signals, init, pidfd, log, resolver } = parts;
         Self {
             ends,
             unread: Vec::new(),
@@ -94,6 +99,7 @@ impl<'a> Pump<'a> {
             init,
             pidfd,
             log,
+            resolver,
             log_failed: None,
             buffer: Vec::new(),
             message: Vec::new(),
@@ -128,6 +134,7 @@ impl<'a> Pump<'a> {
             match source {
                 Source::Signals => self.forward_signals(),
                 Source::Listener => self.accept(),
+                Source::Resolver => self.resolver.iter_mut().for_each(Resolver::handle),
                 Source::Client(at) => self.serve(at),
                 Source::Output(at) => {
                     self.read_output(at);
@@ -145,6 +152,10 @@ impl<'a> Pump<'a> {
             PollFd::new(self.signals, PollFlags::IN),
             PollFd::new(&self.listener, PollFlags::IN),
         ];
+        if let Some(resolver) = &self.resolver {
+            fds.push(PollFd::new(resolver, PollFlags::IN));
+            sources.push(Source::Resolver);
+        }
         for (at, client) in self.clients.iter().enumerate() {
             let mut events = PollFlags::empty();
             // Its requests wait while the container's stdin is full.

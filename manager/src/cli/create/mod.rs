@@ -6,7 +6,8 @@ mod resources;
 mod storage;
 mod supervision;
 
-pub use network::NetworkArgs;
+pub(crate) use network::{alias, mac_address};
+pub use network::{NetworkArgs, NetworkChoice};
 pub use process::ProcessArgs;
 pub use resources::ResourceArgs;
 pub use storage::StorageArgs;

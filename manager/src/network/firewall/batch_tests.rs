@@ -26,7 +26,7 @@ fn a_batch_begins_with_the_subsystem_it_is_for() {
 #[test]
 fn a_table_is_this_message() {
     let mut batch = Batch::new();
-    batch.add_table();
+    batch.add_table(Family::V4);
     #[rustfmt::skip]
     assert_eq!(batch.bytes[20..], [
         32, 0, 0, 0,  0, 10,  1, 4,  2, 0, 0, 0,  0, 0, 0, 0,
@@ -42,7 +42,7 @@ fn a_drop_is_this_rule() {
         Expression::Verdict(Expression::DROP).write(element);
     });
     let mut batch = Batch::new();
-    batch.add_rule(&Rule { chain: "x", expressions });
+    batch.add_rule(Family::V4, &Rule { chain: "x", expressions });
     let (kind, flags, payload) = messages(&batch.bytes).remove(1);
     assert_eq!((kind, flags), (10 << 8 | 6, 0x1 | 0x400 | 0x800));
     #[rustfmt::skip]
@@ -70,7 +70,7 @@ fn no_two_rules_of_a_chain_have_one_mark() {
 #[test]
 fn only_the_last_message_asks_for_an_answer() {
     let mut batch = Batch::new();
-    batch.add_table();
+    batch.add_table(Family::V4);
     batch.delete_table();
     batch.request_answer_to_last();
     let flags: Vec<u16> =
