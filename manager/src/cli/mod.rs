@@ -6,6 +6,7 @@
 mod container;
 mod create;
 mod image;
+mod suggest;
 mod values;
 
 pub use container::{
@@ -15,6 +16,7 @@ pub use create::{
     CreateArgs, NetworkArgs, NetworkChoice, ProcessArgs, ResourceArgs, RunArgs, StorageArgs, SupervisionArgs,
 };
 pub use image::{ImagesArgs, LoadArgs, PullArgs, PullWhen, RegistryArgs, RmiArgs};
+pub use suggest::nearest;
 pub use values::{
     CPU_PERIOD, CpuSet, Cpus, Memory, Publish, SignalNumber, Volume, VolumeSource, variable,
 };
