@@ -20,6 +20,7 @@ pub mod load;
 pub mod logs;
 pub mod monitor;
 pub mod network;
+pub mod networks;
 pub mod progress;
 pub mod ps;
 pub mod pull;

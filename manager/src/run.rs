@@ -9,8 +9,7 @@ use crate::cli::{CreateArgs, RunArgs, SignalNumber, variable};
 use crate::clock::Timestamp;
 use crate::connection;
 use crate::container::{
-    Attachment, ContainerId, ContainerName, Containers, Dir, Guard, ImageUsed, Record,
-    StopPolicy,
+    Attachment, ContainerId, ContainerName, Containers, Dir, Guard, ImageUsed, Record, StopPolicy,
 };
 use crate::error::{Error, Result};
 use crate::monitor::{self, Assembled};

@@ -6,6 +6,7 @@
 mod container;
 mod create;
 mod image;
+mod network;
 mod suggest;
 mod values;
 
@@ -13,9 +14,14 @@ pub use container::{
     AttachArgs, ExecArgs, KillArgs, LogsArgs, PsArgs, RmArgs, StartArgs, StopArgs, Tail,
 };
 pub use create::{
-    CreateArgs, NetworkArgs, NetworkChoice, ProcessArgs, ResourceArgs, RunArgs, StorageArgs, SupervisionArgs,
+    CreateArgs, NetworkArgs, NetworkChoice, ProcessArgs, ResourceArgs, RunArgs, StorageArgs,
+    SupervisionArgs,
 };
 pub use image::{ImagesArgs, LoadArgs, PullArgs, PullWhen, RegistryArgs, RmiArgs};
+pub use network::{
+    NetworkCommand, NetworkConnectArgs, NetworkCreateArgs, NetworkDisconnectArgs,
+    NetworkInspectArgs, NetworkPruneArgs, NetworkRmArgs,
+};
 pub use suggest::nearest;
 pub use values::{
     CPU_PERIOD, CpuSet, Cpus, Memory, Publish, SignalNumber, Volume, VolumeSource, variable,
@@ -104,6 +110,9 @@ pub enum Command {
     Images(ImagesArgs),
     /// Remove images, or names of images
     Rmi(RmiArgs),
+    /// Manage networks
+    #[command(subcommand)]
+    Network(NetworkCommand),
     /// Show where things are and what is used
     Info,
     /// Show the versions of nman and of the runtime

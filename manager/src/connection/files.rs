@@ -27,8 +27,11 @@ pub(super) fn write(record: &Record, dir: &Dir, plans: &[NetworkPlan]) -> Result
             (dns::resolv_conf_of_host(&of_host, &wish.dns), hosts)
         }
         Mode::Network(_) => {
-            let addresses: Vec<IpAddr> =
-                plans.iter().flat_map(|plan| &plan.addresses).map(|leased| leased.address).collect();
+            let addresses: Vec<IpAddr> = plans
+                .iter()
+                .flat_map(|plan| &plan.addresses)
+                .map(|leased| leased.address)
+                .collect();
             let extra = extra_hosts(wish, gateway(plans))?;
             let hosts = dns::hosts(&addresses, &wish.hostname, &extra);
             (dns::resolv_conf(&of_host, &wish.dns), hosts)

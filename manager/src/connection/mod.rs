@@ -36,9 +36,7 @@ pub fn namespace(mode: &Mode, dir: &Dir) -> NetworkNamespace {
     match mode {
         Mode::Host => NetworkNamespace::Host,
         Mode::None => NetworkNamespace::New,
-        Mode::Container(_) | Mode::Network(_) => {
-            NetworkNamespace::Prepared(namespace_path(dir))
-        }
+        Mode::Container(_) | Mode::Network(_) => NetworkNamespace::Prepared(namespace_path(dir)),
     }
 }
 
@@ -193,6 +191,25 @@ fn leave(
     network::remove(state, plan, namespace.map(|namespace| namespace.as_fd()))?;
     join::tell(settings, "disconnect", plan);
     Ok(())
+}
+
+/// What foreign plug-ins say about a container's connection; nothing where it does not run.
+#[must_use]
+pub fn check(settings: &Settings, plan: &NetworkPlan) -> Vec<Error> {
+    let namespace = Containers::open(&settings.containers())
+        .and_then(|containers| running_namespace(&containers.dir(&plan.container)));
+    let state = match State::open(&settings.state) {
+        Ok(state) => state,
+        Err(error) => return vec![error.into()],
+    };
+    match namespace {
+        Ok(Some(namespace)) => {
+            let complaints = network::check_plugins(&state, plan, namespace.as_fd());
+            complaints.into_iter().map(Error::from).collect()
+        }
+        Ok(None) => Vec::new(),
+        Err(error) => vec![error],
+    }
 }
 
 /// The resolver of a container that is on a network: for its monitor to look after. The namespace is looked for in the

@@ -8,8 +8,8 @@ use super::error::{Error, Result};
 use super::firewall;
 use super::host::{read_sysctl, write_sysctl};
 use super::name::InterfaceName;
-use super::netlink::route::{RouteSocket, VethEnd, missing_is_fine};
 use super::names;
+use super::netlink::route::{RouteSocket, VethEnd, missing_is_fine};
 use super::netns;
 use super::plan::{MacAddress, NetworkPlan, Place, Step};
 use super::plugin::{self, Call};
@@ -32,7 +32,9 @@ pub fn apply(state: &State, plan: &NetworkPlan, netns: BorrowedFd<'_>) -> Result
         // The step that failed is undone as well: it may have come half-way. The error of the step is the one to
         // report; if undoing fails too, the record stays, and with it what `remove` needs.
         let steps = &plan.steps[..plan.steps.len().min(taken + 1)];
-        if undo(state, plan, steps, Some(netns)).is_empty() && restore_sysctls(&plan.steps[..taken]).is_ok() {
+        if undo(state, plan, steps, Some(netns)).is_empty()
+            && restore_sysctls(&plan.steps[..taken]).is_ok()
+        {
             state.forget(plan)?;
         }
     }
@@ -46,11 +48,7 @@ pub fn apply(state: &State, plan: &NetworkPlan, netns: BorrowedFd<'_>) -> Result
 ///
 /// # Errors
 /// [`Error::Leftover`] with everything that could not be undone; the record then stays.
-pub fn remove(
-    state: &State,
-    plan: &NetworkPlan,
-    netns: Option<BorrowedFd<'_>>,
-) -> Result<()> {
+pub fn remove(state: &State, plan: &NetworkPlan, netns: Option<BorrowedFd<'_>>) -> Result<()> {
     let _lock = state.lock()?;
     let failures = undo(state, plan, &plan.steps, netns);
     if failures.is_empty() {
@@ -74,6 +72,27 @@ pub fn restore_rules(state: &State) -> Result<()> {
         return Ok(());
     }
     firewall::restore(&plans.iter().filter_map(NetworkPlan::rules).cloned().collect::<Vec<_>>())
+}
+
+/// Puts everything back that the host has of connected containers: switches, bridges' addresses, and rules.
+///
+/// # Errors
+/// As [`restore_rules`], or the kernel refuses a step that it took before.
+pub fn reload(state: &State) -> Result<()> {
+    {
+        let _lock = state.lock()?;
+        let mut socket = open()?;
+        for step in state.connected()?.iter().flat_map(|plan| &plan.steps) {
+            match step {
+                Step::Bridge { name, mac, mtu } => ensure_bridge(&mut socket, name, *mac, *mtu)?,
+                Step::Sysctl { place: Place::Host, .. }
+                | Step::Address { place: Place::Host, .. }
+                | Step::Up { place: Place::Host, .. } => take_inside(&mut socket, step)?,
+                _ => {}
+            }
+        }
+    }
+    restore_rules(state)
 }
 
 /// Asks the plug-ins that are not built in whether a container is still connected as they left it; returns what they

@@ -50,7 +50,9 @@ impl FromStr for HostEntry {
         let bare = address.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
         let address = match bare.unwrap_or(address) {
             HOST_GATEWAY => None,
-            text => Some(text.parse().map_err(|_| format!("invalid IP address in add-host: {text:?}"))?),
+            text => Some(
+                text.parse().map_err(|_| format!("invalid IP address in add-host: {text:?}"))?,
+            ),
         };
         Ok(Self { name: name.to_owned(), address })
     }
@@ -118,7 +120,8 @@ pub fn resolv_conf_of_host(host: &str, overrides: &Overrides) -> String {
     if *overrides == Overrides::default() {
         return host.to_owned();
     }
-    let servers = if overrides.servers.is_empty() { servers(host) } else { overrides.servers.clone() };
+    let servers =
+        if overrides.servers.is_empty() { servers(host) } else { overrides.servers.clone() };
     let mut text: String = servers.iter().map(|server| format!("nameserver {server}\n")).collect();
     text.extend(resolv_conf(host, overrides).split_inclusive('\n').skip(1));
     text
@@ -170,7 +173,10 @@ mod tests {
             resolv_conf(HOST, &Overrides::default()),
             "nameserver 127.0.0.11\nsearch a.test b.test\noptions ndots:2 edns0\n"
         );
-        assert_eq!(resolv_conf("", &Overrides::default()), "nameserver 127.0.0.11\noptions ndots:0\n");
+        assert_eq!(
+            resolv_conf("", &Overrides::default()),
+            "nameserver 127.0.0.11\noptions ndots:0\n"
+        );
         let expected: [IpAddr; 2] = ["127.0.0.53".parse().unwrap(), "10.0.0.53".parse().unwrap()];
         assert_eq!(servers(HOST), expected);
     }

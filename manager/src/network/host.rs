@@ -63,12 +63,12 @@ impl HostFacts {
     /// `/proc/sys` is not there, or the kernel has no IPv6.
     pub fn probe_ipv6(&mut self) -> Result<()> {
         const LINKS: &str = "/proc/sys/net/ipv6/conf";
-        self.ipv6_forwarding =
-            read_sysctl("net/ipv6/conf/all/forwarding")?.as_deref() == Some("1");
+        self.ipv6_forwarding = read_sysctl("net/ipv6/conf/all/forwarding")?.as_deref() == Some("1");
         if self.ipv6_forwarding {
             return Ok(());
         }
-        let entries = std::fs::read_dir(LINKS).map_err(|error| Error::file("read", LINKS, error))?;
+        let entries =
+            std::fs::read_dir(LINKS).map_err(|error| Error::file("read", LINKS, error))?;
         for entry in entries.flatten() {
             // `all` and `default` are no interface names.
             let name = entry.file_name().into_string().unwrap_or_default();

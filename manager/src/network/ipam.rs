@@ -79,7 +79,9 @@ pub fn reserve(
         return Err(Error::Plan {
             container: container.short().to_owned(),
             network: definition.name.to_string(),
-            reason: format!("no configured subnet contains IP address {stray}, or it is the gateway's"),
+            reason: format!(
+                "no configured subnet contains IP address {stray}, or it is the gateway's"
+            ),
         });
     }
     if sets.is_empty() {
@@ -175,10 +177,7 @@ impl Search<'_> {
             .ok_or_else(|| exhausted(self.definition, self.ranges))?;
         let address = self.lease(leased, free)?;
         // A hint only: without it the search starts at the beginning.
-        let _ = std::fs::write(
-            self.directory.join(last_of(self.set)),
-            address.address.to_string(),
-        );
+        let _ = std::fs::write(self.directory.join(last_of(self.set)), address.address.to_string());
         Ok(address)
     }
 
@@ -336,7 +335,9 @@ mod tests {
         let network = definition::built_in("10.2.0.0/24".parse().unwrap());
         let got = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..40)
-                .map(|_| scope.spawn(|| reserve(&state, &network, &ContainerId::random(), &[]).unwrap()))
+                .map(|_| {
+                    scope.spawn(|| reserve(&state, &network, &ContainerId::random(), &[]).unwrap())
+                })
                 .collect();
             threads.into_iter().map(|t| t.join().unwrap().addresses[0].address).collect::<Vec<_>>()
         });

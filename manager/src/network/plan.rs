@@ -240,13 +240,7 @@ impl NetworkPlan {
         }));
     }
 
-    fn plan_link(
-        &mut self,
-        bridge: &Bridge,
-        number: u8,
-        mac: MacAddress,
-        mtu: u32,
-    ) -> Result<()> {
+    fn plan_link(&mut self, bridge: &Bridge, number: u8, mac: MacAddress, mtu: u32) -> Result<()> {
         self.steps.push(Step::Veth {
             name: veth_name(&self.container, number).parse()?,
             mac: MacAddress::derived(&format!("{}@{}", self.container, self.network)),

@@ -111,7 +111,10 @@ fn answer_of_bridge(plan: &NetworkPlan, version: &str, netns: &str) -> Value {
 }
 
 /// The addresses in a plug-in's answer, and the container's link address: pure.
-pub(super) fn read_answer(plan: &NetworkPlan, answer: &Value) -> (Vec<LeasedAddress>, Option<String>) {
+pub(super) fn read_answer(
+    plan: &NetworkPlan,
+    answer: &Value,
+) -> (Vec<LeasedAddress>, Option<String>) {
     let list = |key: &str| answer.get(key).and_then(Value::as_array).cloned().unwrap_or_default();
     let address = |ip: &Value| {
         let text = ip.get("address")?.as_str()?;
@@ -169,7 +172,8 @@ impl Call<'_> {
 
     /// The namespace's path, as another process can open it while this one lives.
     fn netns(&self) -> String {
-        let path = |fd: BorrowedFd<'_>| format!("/proc/{}/fd/{}", std::process::id(), fd.as_raw_fd());
+        let path =
+            |fd: BorrowedFd<'_>| format!("/proc/{}/fd/{}", std::process::id(), fd.as_raw_fd());
         self.netns.map(path).unwrap_or_default()
     }
 
@@ -200,11 +204,11 @@ impl Call<'_> {
     }
 }
 
-/// The versions of CNI that a plug-in speaks.
+/// Finds out whether a plug-in is there and speaks that version of CNI.
 ///
 /// # Errors
-/// [`Error::NoPlugin`], or it does not answer as a plug-in does.
-pub(super) fn versions(kind: &str) -> Result<Vec<String>> {
+/// [`Error::NoPlugin`], or it does not.
+pub fn check(kind: &str, version: &str) -> Result<()> {
     let failed = |reason: String| Error::Plugin {
         kind: kind.to_owned(),
         command: "VERSION",
@@ -213,14 +217,17 @@ pub(super) fn versions(kind: &str) -> Result<Vec<String>> {
     };
     let mut program = program(kind)?;
     program.env("CNI_COMMAND", "VERSION");
-    let (success, said) = converse(program, "{\"cniVersion\":\"1.0.0\"}")
+    let (success, said) = converse(program, &json!({ "cniVersion": version }).to_string())
         .map_err(|error| failed(reason(&error)))?;
     if !success {
         return Err(failed(complaint(&said)));
     }
     let answer: Value = serde_json::from_str(&said).map_err(|error| failed(error.to_string()))?;
-    let versions = answer["supportedVersions"].as_array().cloned().unwrap_or_default();
-    Ok(versions.iter().filter_map(Value::as_str).map(str::to_owned).collect())
+    let spoken = answer["supportedVersions"].as_array().cloned().unwrap_or_default();
+    if spoken.iter().any(|spoken| spoken == version) {
+        return Ok(());
+    }
+    Err(failed(format!("it speaks {answer}, and not CNI {version}")))
 }
 
 /// The program of a plug-in, with nothing of our own environment but where programs are.
@@ -312,8 +319,10 @@ mod tests {
     }
 
     fn plugins(plan: &NetworkPlan) -> Vec<&Plugin> {
-        let plugin = |step| if let Step::Plugin(plugin) = step { Some(plugin) } else { None };
-        plan.steps.iter().filter_map(plugin).collect()
+        let steps = plan.steps.iter();
+        steps
+            .filter_map(|step| if let Step::Plugin(plugin) = step { Some(plugin) } else { None })
+            .collect()
     }
 
     #[test]
@@ -342,7 +351,10 @@ mod tests {
         ));
         assert_eq!(plugins(&plan).len(), 1);
         let answer = answer_of_bridge(&plan, "0.4.0", "/ns");
-        assert_eq!(answer["interfaces"][2], json!({ "name": "eth0", "mac": plan.mac, "sandbox": "/ns" }));
+        assert_eq!(
+            answer["interfaces"][2],
+            json!({ "name": "eth0", "mac": plan.mac, "sandbox": "/ns" })
+        );
         assert_eq!(answer["ips"][0]["address"], "10.1.0.2/24");
         assert_eq!(answer["ips"][0]["version"], "4");
         let (addresses, mac) = read_answer(&plan, &answer);

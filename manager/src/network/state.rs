@@ -23,8 +23,9 @@ pub struct State {
     directory: PathBuf,
 }
 
-/// Held while links or firewall rules change; let go on drop, also by a crash.
-pub(crate) struct Lock(#[expect(dead_code, reason = "closing it is what it is for")] OwnedFd);
+/// Held while links, firewall rules or definitions change; let go on drop, also by a crash.
+#[derive(Debug)]
+pub struct Lock(#[expect(dead_code, reason = "closing it is what it is for")] OwnedFd);
 
 impl State {
     /// Uses `<run>/network`, and makes it if it is missing.
@@ -113,6 +114,14 @@ impl State {
             // What stays takes a few bytes until the next boot, and is used again by a network of that name.
             let _ = std::fs::remove_dir_all(directory.join(network.as_str()));
         }
+    }
+
+    /// Waits until no other process makes or removes definitions.
+    ///
+    /// # Errors
+    /// The lock's file cannot be made.
+    pub fn lock_definitions(&self) -> Result<Lock> {
+        lock(&self.directory.join("definitions.lock"))
     }
 
     /// Waits until no other process changes the host's networks.

@@ -175,8 +175,7 @@ impl NetworkArgs {
 
     /// Ports of `--expose` and of the image, as `80/tcp`.
     fn exposed(&self, image: &ImageConfiguration) -> Result<BTreeSet<String>> {
-        let of_image =
-            image.config().as_ref().and_then(|config| config.exposed_ports().clone());
+        let of_image = image.config().as_ref().and_then(|config| config.exposed_ports().clone());
         let mut exposed = BTreeSet::new();
         for text in self.expose.iter().chain(of_image.iter().flatten()) {
             let ports = port::parse_exposed(text)?;
@@ -196,9 +195,7 @@ impl NetworkArgs {
         let conflict = |what: &str| Err(Error::Usage(format!("conflicting options: {what}")));
         let several = self.network.len() > 1;
         if several && self.network.iter().any(|choice| !matches!(choice.mode, Mode::Network(_))) {
-            return conflict(
-                "cannot attach both user-defined and non-user-defined network-modes",
-            );
+            return conflict("cannot attach both user-defined and non-user-defined network-modes");
         }
         for (at, choice) in self.network.iter().enumerate() {
             if self.network[..at].iter().any(|other| other.mode == choice.mode) {
@@ -222,7 +219,10 @@ impl NetworkArgs {
         }
         if matches!(mode, Mode::Container(_)) {
             for (given, what) in [
-                (!self.publish.is_empty() || self.publish_all, "port publishing and the container type network mode"),
+                (
+                    !self.publish.is_empty() || self.publish_all,
+                    "port publishing and the container type network mode",
+                ),
                 (!self.expose.is_empty(), "port exposing and the container type network mode"),
                 (!self.dns.is_empty(), "dns and the network mode"),
                 (!self.add_host.is_empty(), "custom host-to-IP mapping and the network mode"),
@@ -284,8 +284,14 @@ mod tests {
             "name=web,ip=10.1.0.5,ip6=fd00::5,alias=DB,alias=x,mac-address=02:00:00:00:00:05"
                 .parse()
                 .unwrap();
-        assert_eq!((long.mode.to_string().as_str(), &long.aliases[..]), ("web", &["db".into(), "x".into()][..]));
-        assert_eq!((long.ip.unwrap().octets()[3], long.ip6.is_some(), long.mac.is_some()), (5, true, true));
+        assert_eq!(
+            (long.mode.to_string().as_str(), &long.aliases[..]),
+            ("web", &["db".into(), "x".into()][..])
+        );
+        assert_eq!(
+            (long.ip.unwrap().octets()[3], long.ip6.is_some(), long.mac.is_some()),
+            (5, true, true)
+        );
         assert_eq!("web".parse::<NetworkChoice>().unwrap().mode.to_string(), "web");
         for (bad, why) in [
             ("ip=10.1.0.5", "not specified"),
@@ -302,15 +308,29 @@ mod tests {
 
     #[test]
     fn options_of_no_network_are_the_first_networks() {
-        let wish = wish(&["--network", "a", "--network", "name=b,alias=y", "--network-alias", "x", "--ip", "10.0.0.9"]).unwrap();
+        let wish = wish(&[
+            "--network",
+            "a",
+            "--network",
+            "name=b,alias=y",
+            "--network-alias",
+            "x",
+            "--ip",
+            "10.0.0.9",
+        ])
+        .unwrap();
         assert_eq!(wish.endpoints.len(), 2);
-        assert_eq!((&wish.endpoints[0].aliases[..], &wish.endpoints[1].aliases[..]), (&["x".into()][..], &["y".into()][..]));
+        assert_eq!(
+            (&wish.endpoints[0].aliases[..], &wish.endpoints[1].aliases[..]),
+            (&["x".into()][..], &["y".into()][..])
+        );
         assert!(wish.endpoints[0].ip.is_some() && wish.endpoints[1].ip.is_none());
     }
 
     #[test]
     fn exposed_ports_are_published_only_where_that_is_asked_for_and_once() {
-        let exposed = ["--expose", "80", "--expose", "53/udp", "--expose", "7000-7001", "-p", "8080:80"];
+        let exposed =
+            ["--expose", "80", "--expose", "53/udp", "--expose", "7000-7001", "-p", "8080:80"];
         assert_eq!(wish(&exposed).unwrap().publish, ["8080:80"]);
         let all = wish(&[&exposed[..], &["-P"]].concat()).unwrap();
         assert_eq!(all.publish, ["8080:80", "53/udp", "7000/tcp", "7001/tcp"]);

@@ -2,7 +2,9 @@
 //!
 //! Every fault has a JSON pointer. Pure: text in, definition out.
 
-use super::{About, Bridge, DEFAULT_BRIDGE, DEFAULT_NAME, Definition, Driver, ForeignPlugin, Range, Route};
+use super::{
+    About, Bridge, DEFAULT_BRIDGE, DEFAULT_NAME, Definition, Driver, ForeignPlugin, Range, Route,
+};
 use crate::network::name::{InterfaceName, NetworkName};
 use crate::network::subnet::Subnet;
 use serde::Deserialize;
@@ -370,8 +372,7 @@ mod tests {
     #[test]
     fn a_gateway_is_the_default_of_each_family_that_it_has() {
         let ipam = r#"{"type":"host-local","ranges":[[{"subnet":"10.1.0.0/24"}],[{"subnet":"fd00::/64"}]]}"#;
-        let text =
-            list(&format!(r#"[{{"type":"bridge","isDefaultGateway":true,"ipam":{ipam}}}]"#));
+        let text = list(&format!(r#"[{{"type":"bridge","isDefaultGateway":true,"ipam":{ipam}}}]"#));
         let definition = parse(&text).ok().unwrap();
         let routes = &definition.bridge().unwrap().routes;
         assert_eq!(

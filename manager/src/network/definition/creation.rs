@@ -58,7 +58,8 @@ impl Draft {
     /// What was asked for does not fit together, or with another network.
     pub fn conflist(&self, others: &[Definition], host: &HostFacts) -> Result<String> {
         let subnets = self.choose_subnets(others, host)?;
-        let ranges = subnets.iter().map(|subnet| self.range(*subnet)).collect::<Result<Vec<_>>>()?;
+        let ranges =
+            subnets.iter().map(|subnet| self.range(*subnet)).collect::<Result<Vec<_>>>()?;
         self.check_strays(&subnets)?;
         let routes: Vec<Value> = subnets
             .iter()
@@ -107,9 +108,8 @@ impl Draft {
         let mut subnets = self.subnets.clone();
         let has = |v6: bool| self.subnets.iter().any(|s| s.network().is_ipv6() == v6);
         if !has(false) && self.ipv4 && !(has(true) && !self.ipv6) {
-            let is_free = |pool: &Subnet| {
-                !taken.iter().chain(&host.routes).any(|other| other.overlaps(pool))
-            };
+            let is_free =
+                |pool: &Subnet| !taken.iter().chain(&host.routes).any(|other| other.overlaps(pool));
             let pool = small_pools().chain(pools()).find(is_free).ok_or_else(|| {
                 self.refuse("all predefined address pools have been fully subnetted")
             })?;
@@ -159,7 +159,10 @@ impl Draft {
 
     /// What belongs to no subnet is a mistake.
     fn check_strays(&self, subnets: &[Subnet]) -> Result<()> {
-        let named = [("gateway", self.gateways.clone()), ("auxiliary address", self.aux_addresses.values().copied().collect())];
+        let named = [
+            ("gateway", self.gateways.clone()),
+            ("auxiliary address", self.aux_addresses.values().copied().collect()),
+        ];
         let ranges = self.ranges.iter().map(Subnet::network).collect();
         for (what, addresses) in named.into_iter().chain([("range", ranges)]) {
             let stray =
@@ -189,9 +192,8 @@ impl Draft {
         if self.internal || self.truth(ISOLATE, true)? {
             plugins.push(json!({ "type": "firewall" }));
         }
-        let is_known = |key: &str| {
-            key.starts_with("com.docker.") || MTU.contains(&key) || key == ISOLATE
-        };
+        let is_known =
+            |key: &str| key.starts_with("com.docker.") || MTU.contains(&key) || key == ISOLATE;
         match self.options.keys().find(|key| !is_known(key)) {
             Some(key) => Err(self.refuse(format!("a bridge has no option `{key}`"))),
             None => Ok(plugins),
@@ -203,7 +205,9 @@ impl Draft {
             Some(name) => name.parse()?,
             None => format!("br-{}", &self.id[..12]).parse()?,
         };
-        let has = |other: &&Definition| other.bridge().is_some_and(|bridge: &Bridge| bridge.name == wanted);
+        let has = |other: &&Definition| {
+            other.bridge().is_some_and(|bridge: &Bridge| bridge.name == wanted)
+        };
         match others.iter().find(has) {
             Some(other) => Err(self.refuse(format!(
                 "network {} ({}): conflicts with network: networks have same bridge name {wanted}",
@@ -219,7 +223,9 @@ impl Draft {
             None => Ok(default),
             Some("true" | "1" | "t" | "T" | "TRUE" | "True" | "") => Ok(true),
             Some("false" | "0" | "f" | "F" | "FALSE" | "False") => Ok(false),
-            Some(other) => Err(self.refuse(format!("the option `{key}` is true or false, not `{other}`"))),
+            Some(other) => {
+                Err(self.refuse(format!("the option `{key}` is true or false, not `{other}`")))
+            }
         }
     }
 
@@ -302,7 +308,8 @@ mod tests {
 
     #[test]
     fn a_network_has_a_free_subnet_and_a_bridge_of_its_own() {
-        let host = HostFacts { routes: vec!["10.100.0.0/24".parse().unwrap()], ..HostFacts::default() };
+        let host =
+            HostFacts { routes: vec!["10.100.0.0/24".parse().unwrap()], ..HostFacts::default() };
         let text = draft("web").conflist(&[], &host).unwrap();
         let network = conflist::parse(&text).ok().unwrap();
         assert_eq!(network.ranges()[0].subnet.to_string(), "10.100.1.0/24");
@@ -341,7 +348,10 @@ mod tests {
         };
         let range = made(&wanted).ranges()[0];
         assert_eq!(range.gateway.to_string(), "10.1.0.254");
-        assert_eq!((range.first().to_string(), range.last().to_string()), ("10.1.255.0".into(), "10.1.255.254".into()));
+        assert_eq!(
+            (range.first().to_string(), range.last().to_string()),
+            ("10.1.255.0".into(), "10.1.255.254".into())
+        );
         wanted.gateways = vec!["10.2.0.1".parse().unwrap()];
         assert!(refused(&wanted, &[]).contains("no matching subnet for gateway 10.2.0.1"));
     }
@@ -357,7 +367,10 @@ mod tests {
 
     #[test]
     fn options_are_the_bridges_or_an_error() {
-        let network = made(&Draft { options: option("com.docker.network.driver.mtu", "1400"), ..draft("web") });
+        let network = made(&Draft {
+            options: option("com.docker.network.driver.mtu", "1400"),
+            ..draft("web")
+        });
         assert_eq!(network.bridge().unwrap().mtu, Some(1400));
         let network = made(&Draft { options: option(BETWEEN_CONTAINERS, "false"), ..draft("web") });
         assert!(network.bridge().unwrap().port_isolation);
@@ -381,7 +394,10 @@ mod tests {
         options.extend(option("mtu", "1400"));
         let network = made(&Draft { driver: "macvlan".into(), options, ..draft("lan") });
         let Driver::Foreign(plugin) = &network.driver else { panic!("{network:?}") };
-        assert_eq!((&plugin.config["master"], &plugin.config["mode"]), (&json!("eth0"), &json!("bridge")));
+        assert_eq!(
+            (&plugin.config["master"], &plugin.config["mode"]),
+            (&json!("eth0"), &json!("bridge"))
+        );
         assert_eq!(plugin.config["mtu"], json!(1400));
         assert_eq!(plugin.config["ipam"]["type"], "host-local");
     }

@@ -314,8 +314,9 @@ impl Connection {
         let answer = self.query(family, GET_ELEMENT, NLM_F_DUMP, ask, |payload| {
             let attributes = payload.get(NFGENMSG..).unwrap_or_default();
             let list = attribute::find(attributes, ELEMENTS).unwrap_or_default();
-            elements
-                .extend(attribute::iterate(list).filter_map(|(_, one)| parse_element(family, set, one)));
+            elements.extend(
+                attribute::iterate(list).filter_map(|(_, one)| parse_element(family, set, one)),
+            );
         });
         match answer {
             Err(error) if error.errno() == Some(Errno::NOENT) => Ok(Vec::new()),

@@ -60,10 +60,12 @@ fn a_drop_is_this_rule() {
 
 #[test]
 fn no_two_rules_of_a_chain_have_one_mark() {
-    let rules = super::super::ruleset::rules();
-    for (index, rule) in rules.iter().enumerate() {
-        let same = |other: &&Rule| other.chain == rule.chain && other.mark() == rule.mark();
-        assert_eq!(rules[..index].iter().find(same).map(|other| other.chain), None);
+    for family in Family::ALL {
+        let rules = super::super::ruleset::rules(family);
+        for (index, rule) in rules.iter().enumerate() {
+            let same = |other: &&Rule| other.chain == rule.chain && other.mark() == rule.mark();
+            assert_eq!(rules[..index].iter().find(same).map(|other| other.chain), None);
+        }
     }
 }
 
@@ -71,7 +73,7 @@ fn no_two_rules_of_a_chain_have_one_mark() {
 fn only_the_last_message_asks_for_an_answer() {
     let mut batch = Batch::new();
     batch.add_table(Family::V4);
-    batch.delete_table();
+    batch.delete_table(Family::V4);
     batch.request_answer_to_last();
     let flags: Vec<u16> =
         messages(&batch.bytes).iter().map(|message| message.1 & NLM_F_ACK).collect();
@@ -81,6 +83,7 @@ fn only_the_last_message_asks_for_an_answer() {
 #[test]
 fn an_element_reads_back_as_it_was_written() {
     let element = Element {
+        family: Family::V4,
         set: Set::Published,
         key: vec![6, 0, 0, 0, 0, 80, 0, 0],
         data: vec![1; 8],
@@ -91,6 +94,6 @@ fn an_element_reads_back_as_it_was_written() {
     let (_, _, payload) = messages(&batch.bytes).remove(1);
     let list = attribute::find(&payload[4..], ELEMENTS).unwrap();
     let one = attribute::find(list, LIST_ELEMENT).unwrap();
-    assert_eq!(parse_element(Set::Published, one), Some(element));
-    assert_eq!(parse_element(Set::Published, &one[..6]), None);
+    assert_eq!(parse_element(Family::V4, Set::Published, one), Some(element));
+    assert_eq!(parse_element(Family::V4, Set::Published, &one[..6]), None);
 }

@@ -106,7 +106,9 @@ fn parse(attributes: &[u8]) -> Option<(Target, Flow)> {
     let v6 = attribute::find(ip, IPV6_DESTINATION).and_then(|octets| octets.first_chunk::<16>());
     let protocol = attribute::find(original, PROTOCOL)?;
     let target = Target {
-        address: v4.map(|octets| IpAddr::from(*octets)).or(v6.map(|octets| IpAddr::from(*octets)))?,
+        address: v4
+            .map(|octets| IpAddr::from(*octets))
+            .or(v6.map(|octets| IpAddr::from(*octets)))?,
         protocol: *attribute::find(protocol, PROTOCOL_NUMBER)?.first()?,
         port: u16::from_be_bytes(
             *attribute::find(protocol, PROTOCOL_DESTINATION_PORT)?.first_chunk()?,

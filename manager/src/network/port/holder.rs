@@ -15,7 +15,10 @@ pub(super) fn of(address: SocketAddr, protocol: Protocol) -> Option<String> {
     tables.iter().find_map(|table| {
         // The thread's: it may be in another network namespace than its process.
         let text = std::fs::read_to_string(format!("/proc/thread-self/net/{table}")).ok()?;
-        text.lines().filter_map(parse).find(|socket| socket.blocks(address)).and_then(|socket| process_of(socket.inode))
+        text.lines()
+            .filter_map(parse)
+            .find(|socket| socket.blocks(address))
+            .and_then(|socket| process_of(socket.inode))
     })
 }
 

@@ -170,7 +170,8 @@ mod tests {
         let port = listener.local_addr().unwrap().port();
         let taken = request("127.0.0.1", Some((port, port)), Protocol::Tcp);
         let error = reserve(&[taken]).unwrap_err().to_string();
-        let expected = format!("bind for 127.0.0.1:{port} failed: port is already allocated (tcp, by");
+        let expected =
+            format!("bind for 127.0.0.1:{port} failed: port is already allocated (tcp, by");
         assert!(error.starts_with(&expected), "{error}");
         assert!(error.contains(&format!("process {}", std::process::id())), "{error}");
     }
@@ -198,8 +199,9 @@ mod tests {
         assert_ne!(super::reserve(&range, &[], &taken).unwrap().ports[0].host_port, first);
         let one = [request("127.0.0.1", Some((first, first)), Protocol::Tcp)];
         let error = super::reserve(&one, &[], &taken).unwrap_err().to_string();
-        let expected =
-            format!("127.0.0.1:{first} failed: port is already allocated (tcp, by container `web`)");
+        let expected = format!(
+            "127.0.0.1:{first} failed: port is already allocated (tcp, by container `web`)"
+        );
         assert!(error.contains(&expected), "{error}");
         let udp = [request("127.0.0.1", Some((first, first)), Protocol::Udp)];
         assert!(super::reserve(&udp, &[], &taken).is_ok());

@@ -52,7 +52,9 @@ impl Directory {
             let short = name
                 .len()
                 .checked_sub(suffix.len())
-                .filter(|at| name.is_char_boundary(*at) && name[*at..].eq_ignore_ascii_case(&suffix))
+                .filter(|at| {
+                    name.is_char_boundary(*at) && name[*at..].eq_ignore_ascii_case(&suffix)
+                })
                 .map(|at| &name[..at]);
             let names = [Some(name), short];
             let addresses: Vec<IpAddr> = names
@@ -89,9 +91,8 @@ impl Directory {
         };
         let network = &plans.iter().find(is_of)?.network;
         let members = self.state.members(network).unwrap_or_default();
-        let has = |plan: &&NetworkPlan| {
-            plan.addresses.iter().any(|leased| leased.address == address)
-        };
+        let has =
+            |plan: &&NetworkPlan| plan.addresses.iter().any(|leased| leased.address == address);
         Some(match members.iter().find(has) {
             Some(owner) => Found::Name(format!("{}.{network}", owner.container_name)),
             None => Found::Nobody,

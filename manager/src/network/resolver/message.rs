@@ -174,8 +174,7 @@ fn edns(question: &Question) -> &'static [u8] {
 pub(super) fn reverse(name: &str) -> Option<IpAddr> {
     let name = name.to_ascii_lowercase();
     if let Some(digits) = name.strip_suffix(".in-addr.arpa") {
-        let octets: Vec<u8> =
-            digits.rsplit('.').map(str::parse).collect::<Result<_, _>>().ok()?;
+        let octets: Vec<u8> = digits.rsplit('.').map(str::parse).collect::<Result<_, _>>().ok()?;
         return Some(Ipv4Addr::from(<[u8; 4]>::try_from(octets).ok()?).into());
     }
     let digits = name.strip_suffix(".ip6.arpa")?;
@@ -249,7 +248,9 @@ mod tests {
 
     #[test]
     fn a_label_that_could_be_a_path_has_no_name() {
-        for (label, plain) in [("..", false), ("a/b", false), ("a b", false), ("a\u{e9}", false), ("a_b", true)] {
+        for (label, plain) in
+            [("..", false), ("a/b", false), ("a b", false), ("a\u{e9}", false), ("a_b", true)]
+        {
             let mut message = query("x", A)[..12].to_vec();
             message.push(u8::try_from(label.len()).unwrap());
             message.extend(label.as_bytes());
@@ -263,7 +264,9 @@ mod tests {
         assert_eq!(reverse("2.0.1.10.IN-ADDR.ARPA"), Some("10.1.0.2".parse().unwrap()));
         let v6 = format!("1.{}0.0.d.f.ip6.arpa", "0.".repeat(27));
         assert_eq!(reverse(&v6), Some("fd00::1".parse().unwrap()));
-        for bad in ["in-addr.arpa", "1.2.3.in-addr.arpa", "300.1.1.1.in-addr.arpa", "1.ip6.arpa", "web"] {
+        for bad in
+            ["in-addr.arpa", "1.2.3.in-addr.arpa", "300.1.1.1.in-addr.arpa", "1.ip6.arpa", "web"]
+        {
             assert_eq!(reverse(bad), None, "{bad}");
         }
     }

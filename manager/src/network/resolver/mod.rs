@@ -23,11 +23,13 @@ use super::error::{Error, Result};
 use super::{firewall, netns};
 use directory::Found;
 use message::Question;
-use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::event::Timespec;
+use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SendFlags, SocketAddrAny, SocketFlags, SocketType};
-use rustix::net::{RecvFlags, accept_with, bind, getsockname, listen, recvfrom, sendto, socket_with};
+use rustix::net::{
+    RecvFlags, accept_with, bind, getsockname, listen, recvfrom, sendto, socket_with,
+};
 use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -127,7 +129,8 @@ impl Resolver {
 
     /// Does what can be done without waiting: to be called when the descriptor is readable.
     pub fn handle(&mut self) {
-        let mut events = [epoll::Event { flags: EventFlags::empty(), data: EventData::new_u64(0) }; 16];
+        let mut events =
+            [epoll::Event { flags: EventFlags::empty(), data: EventData::new_u64(0) }; 16];
         let now = Timespec { tv_sec: 0, tv_nsec: 0 };
         let Ok(count) = epoll::wait(&self.events, &mut events, Some(&now)) else { return };
         // Its pages are only touched as far as a message reaches, and given back when all is done.
@@ -179,7 +182,11 @@ impl Resolver {
 
     fn reply(&self, query: &[u8], question: &Question) -> Reply {
         let Some(name) = question.name.as_deref().filter(|_| question.is_of_internet()) else {
-            return self.pass_on_or_deny(query, question, self.directory.look_up("", question.kind));
+            return self.pass_on_or_deny(
+                query,
+                question,
+                self.directory.look_up("", question.kind),
+            );
         };
         match self.directory.look_up(name, question.kind) {
             Found::Addresses(mut addresses) => {

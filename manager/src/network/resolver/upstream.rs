@@ -47,8 +47,7 @@ impl Upstream {
         let open = || {
             let family = if server.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
             let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-            let failed =
-                |errno| Error::kernel(format_args!("ask the nameserver {server}"), errno);
+            let failed = |errno| Error::kernel(format_args!("ask the nameserver {server}"), errno);
             let socket = socket_with(family, kind, flags, None).map_err(failed)?;
             match connect(&socket, &SocketAddr::new(server, PORT)) {
                 Ok(()) | Err(Errno::INPROGRESS) => Ok(socket),
@@ -101,7 +100,8 @@ impl Asked {
         let Some(socket) = &self.socket else { return Err(Errno::NOTCONN) };
         match rustix::io::read(socket, &mut *buffer) {
             Ok(length) => {
-                Ok(Some(length).filter(|length| message::answers(&self.message, &buffer[..*length])))
+                Ok(Some(length)
+                    .filter(|length| message::answers(&self.message, &buffer[..*length])))
             }
             Err(Errno::AGAIN | Errno::INTR) => Ok(None),
             // The server's host says that nobody listens.
