@@ -152,7 +152,7 @@ fn kept(dir: &Dir) -> Option<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
     let file = rustix::fs::open(namespace_path(dir), flags, FileMode::empty()).ok()?;
     // Elsewhere, the file is only a file.
-    let kind = i64::from(fstatfs(&file).ok()?.f_type);
+    let kind = fstatfs(&file).ok()?.f_type;
     (kind == NAMESPACE).then_some(file)
 }
 

@@ -231,11 +231,8 @@ mod tests {
 
     #[test]
     fn a_container_finds_itself_and_its_extra_hosts() {
-        let text = hosts(
-            &["10.90.0.2".parse().unwrap()],
-            "web",
-            &[("db".into(), "10.90.0.3".parse().unwrap())],
-        );
+        let text =
+            hosts(&["10.90.0.2".parse().unwrap()], "web", &[("db", "10.90.0.3".parse().unwrap())]);
         assert!(text.starts_with("127.0.0.1\tlocalhost\n"));
         assert!(text.ends_with("10.90.0.3\tdb\n10.90.0.2\tweb\n"));
     }

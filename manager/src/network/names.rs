@@ -100,7 +100,7 @@ mod tests {
         assert_eq!(owners(&state, &network, "db").len(), 2);
         assert!(owners(&state, &"other".parse().unwrap(), "db").is_empty());
         remove(&state, &network, &a, &names).unwrap();
-        assert_eq!(owners(&state, &network, "db"), [b.clone()]);
+        assert_eq!(owners(&state, &network, "db"), std::slice::from_ref(&b));
         remove(&state, &network, &b, &names).unwrap();
         remove(&state, &network, &b, &names).unwrap();
         assert!(!state.names().join("web/db").exists());

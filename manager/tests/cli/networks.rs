@@ -67,18 +67,18 @@ fn a_network_is_made_listed_shown_and_removed() {
     assert_eq!(web["IPAM"]["Config"][0]["Gateway"], "10.7.0.9");
     assert_eq!(web["IPAM"]["Config"][0]["AuxiliaryAddresses"]["router"], "10.7.0.129");
     assert_eq!((&web["Internal"], &web["Labels"]["tier"]), (&false.into(), &"front".into()));
-    sleeper(&world, &["--name", "a", "--network", "web"]);
+    sleeper(&world, &["--name", "aa", "--network", "web"]);
     // The first of the range that is nobody's else.
-    assert_eq!(exec(&world, "a", ADDRESSES), "eth0=10.7.0.128/24 ");
-    assert!(exec(&world, "a", "ip link show eth0").contains("mtu 1400"));
+    assert_eq!(exec(&world, "aa", ADDRESSES), "eth0=10.7.0.128/24 ");
+    assert!(exec(&world, "aa", "ip link show eth0").contains("mtu 1400"));
     assert_eq!(
         field(&world, "web", "{{range .Containers}}{{.Name}} {{.IPv4Address}}{{end}}"),
-        "a 10.7.0.128/24"
+        "aa 10.7.0.128/24"
     );
     let used = world.nman(["network", "rm", "web"]).exits(1);
-    assert!(used.stderr().contains("network web has active endpoints (name:\"a\""), "{used}");
+    assert!(used.stderr().contains("network web has active endpoints (name:\"aa\""), "{used}");
     assert_eq!(world.nman(["network", "prune", "-f"]).ok().stdout(), "");
-    world.nman(["rm", "-f", "a"]).ok();
+    world.nman(["rm", "-f", "aa"]).ok();
     world.nman(["network", "create", "spare"]).ok();
     assert_eq!(world.nman(["network", "rm", "web"]).ok().stdout(), "web\n");
     assert_eq!(
@@ -121,30 +121,30 @@ fn a_running_container_is_connected_and_disconnected_and_remembers_it() {
     for (name, subnet) in [("one", "10.7.1.0/24"), ("two", "10.7.2.0/24")] {
         world.nman(["network", "create", "--subnet", subnet, name]).ok();
     }
-    sleeper(&world, &["--name", "a", "--network", "one"]);
-    world.nman(["network", "connect", "--ip", "10.7.2.77", "--alias", "other", "two", "a"]).ok();
-    assert_eq!(exec(&world, "a", ADDRESSES), "eth0=10.7.1.2/24 eth1=10.7.2.77/24 ");
-    assert!(exec(&world, "a", "cat /etc/hosts").contains("10.7.2.77\t"));
-    assert_eq!(exec(&world, "a", "ip route | grep -c default"), "2\n");
-    let twice = world.nman(["network", "connect", "two", "a"]).exits(1);
+    sleeper(&world, &["--name", "aa", "--network", "one"]);
+    world.nman(["network", "connect", "--ip", "10.7.2.77", "--alias", "other", "two", "aa"]).ok();
+    assert_eq!(exec(&world, "aa", ADDRESSES), "eth0=10.7.1.2/24 eth1=10.7.2.77/24 ");
+    assert!(exec(&world, "aa", "cat /etc/hosts").contains("10.7.2.77\t"));
+    assert_eq!(exec(&world, "aa", "ip route | grep -c default"), "2\n");
+    let twice = world.nman(["network", "connect", "two", "aa"]).exits(1);
     assert!(
-        twice.stderr().contains("endpoint with name a already exists in network two"),
+        twice.stderr().contains("endpoint with name aa already exists in network two"),
         "{twice}"
     );
-    world.nman(["stop", "-t", "0", "a"]).ok();
-    world.nman(["start", "a"]).ok();
-    assert!(exec(&world, "a", ADDRESSES).ends_with("eth1=10.7.2.77/24 "));
-    world.nman(["network", "disconnect", "one", "a"]).ok();
-    assert_eq!(exec(&world, "a", ADDRESSES), "eth1=10.7.2.77/24 ");
-    assert!(!exec(&world, "a", "cat /etc/hosts").contains("10.7.1."));
-    let absent = world.nman(["network", "disconnect", "one", "a"]).exits(1);
+    world.nman(["stop", "-t", "0", "aa"]).ok();
+    world.nman(["start", "aa"]).ok();
+    assert!(exec(&world, "aa", ADDRESSES).ends_with("eth1=10.7.2.77/24 "));
+    world.nman(["network", "disconnect", "one", "aa"]).ok();
+    assert_eq!(exec(&world, "aa", ADDRESSES), "eth1=10.7.2.77/24 ");
+    assert!(!exec(&world, "aa", "cat /etc/hosts").contains("10.7.1."));
+    let absent = world.nman(["network", "disconnect", "one", "aa"]).exits(1);
     assert!(absent.stderr().contains("is not connected to the network one"), "{absent}");
     // While it is stopped, it is only written down.
-    world.nman(["stop", "-t", "0", "a"]).ok();
-    world.nman(["network", "connect", "one", "a"]).ok();
-    world.nman(["start", "a"]).ok();
-    assert!(exec(&world, "a", ADDRESSES).contains("eth1=10.7.1."));
-    world.nman(["rm", "-f", "a"]).ok();
+    world.nman(["stop", "-t", "0", "aa"]).ok();
+    world.nman(["network", "connect", "one", "aa"]).ok();
+    world.nman(["start", "aa"]).ok();
+    assert!(exec(&world, "aa", ADDRESSES).contains("eth1=10.7.1."));
+    world.nman(["rm", "-f", "aa"]).ok();
     world.nman(["network", "rm", "one", "two"]).ok();
     world.assert_no_container();
 }
@@ -200,20 +200,20 @@ fn several_networks_have_an_interface_each_with_its_own_wishes() {
 #[test]
 fn a_container_shares_the_network_of_another() {
     let world = World::new();
-    sleeper(&world, &["--name", "a", "--network", "bridge", "--hostname", "first"]);
-    let own = exec(&world, "a", ADDRESSES);
+    sleeper(&world, &["--name", "aa", "--network", "bridge", "--hostname", "first"]);
+    let own = exec(&world, "aa", ADDRESSES);
     let script = format!("{ADDRESSES}; hostname; grep -c first /etc/hosts");
-    let shared = world.shell(&["--network", "container:a"], &script).ok().stdout();
+    let shared = world.shell(&["--network", "container:aa"], &script).ok().stdout();
     assert_eq!(shared, format!("{own}first\n1\n"));
-    world.nman(["stop", "-t", "0", "a"]).ok();
-    let refused = world.run(&["--rm", "--network", "container:a"], &["true"]).exits(125);
+    world.nman(["stop", "-t", "0", "aa"]).ok();
+    let refused = world.run(&["--rm", "--network", "container:aa"], &["true"]).exits(125);
     assert!(
         refused.stderr().contains("cannot join network of a non running container"),
         "{refused}"
     );
     let refused = world.run(&["--rm", "--network", "container:nobody"], &["true"]).exits(125);
     assert!(refused.stderr().contains("No such container: nobody"), "{refused}");
-    world.nman(["rm", "a"]).ok();
+    world.nman(["rm", "aa"]).ok();
     world.assert_no_container();
 }
 

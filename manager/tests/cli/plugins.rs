@@ -32,18 +32,18 @@ fn a_macvlan_network_leads_to_the_hosts_own_segment() {
         [&["network", "create", "-d", "macvlan", "-o", &parent][..], &subnet, &["lan"]].concat();
     world.nman(args).ok();
     let options =
-        ["-d", "--name", "a", "--network", "name=lan,ip=203.0.113.70", "--network-alias", "store"];
+        ["-d", "--name", "aa", "--network", "name=lan,ip=203.0.113.70", "--network-alias", "store"];
     world.run(&options, &["sleep", "1000"]).ok();
     let world_address = HostNetwork::WORLD.to_string();
-    world.nman(["exec", "a", "ping", "-c", "1", "-w", "5", &world_address]).ok();
-    assert_eq!(world.inspect("a", "/NetworkSettings/Networks/lan/IPAddress"), "203.0.113.70");
-    let hosts = world.nman(["exec", "a", "cat", "/etc/hosts"]).ok().stdout();
+    world.nman(["exec", "aa", "ping", "-c", "1", "-w", "5", &world_address]).ok();
+    assert_eq!(world.inspect("aa", "/NetworkSettings/Networks/lan/IPAddress"), "203.0.113.70");
+    let hosts = world.nman(["exec", "aa", "cat", "/etc/hosts"]).ok().stdout();
     assert!(hosts.contains("203.0.113.70\t"), "{hosts}");
-    world.run(&["-d", "--name", "b", "--network", "lan"], &["sleep", "1000"]).ok();
-    world.nman(["exec", "b", "ping", "-c", "1", "-w", "5", "store"]).ok();
+    world.run(&["-d", "--name", "bb", "--network", "lan"], &["sleep", "1000"]).ok();
+    world.nman(["exec", "bb", "ping", "-c", "1", "-w", "5", "store"]).ok();
     let used = world.nman(["network", "rm", "lan"]).exits(1);
     assert!(used.stderr().contains("has active endpoints"), "{used}");
-    world.nman(["rm", "-f", "a", "b"]).ok();
+    world.nman(["rm", "-f", "aa", "bb"]).ok();
     // host-local has given the address back.
     let again = ["--rm", "--network", "name=lan,ip=203.0.113.70"];
     world.run(&again, &["true"]).ok();
@@ -70,13 +70,13 @@ fn a_running_container_comes_to_a_macvlan_network_and_leaves_it() {
             "lan",
         ])
         .ok();
-    world.run(&["-d", "--name", "a", "--network", "bridge"], &["sleep", "1000"]).ok();
-    world.nman(["network", "connect", "lan", "a"]).ok();
-    let links = || world.nman(["exec", "a", "ls", "/sys/class/net"]).ok().stdout();
+    world.run(&["-d", "--name", "aa", "--network", "bridge"], &["sleep", "1000"]).ok();
+    world.nman(["network", "connect", "lan", "aa"]).ok();
+    let links = || world.nman(["exec", "aa", "ls", "/sys/class/net"]).ok().stdout();
     assert!(links().contains("eth1"));
-    world.nman(["network", "disconnect", "lan", "a"]).ok();
+    world.nman(["network", "disconnect", "lan", "aa"]).ok();
     assert!(!links().contains("eth1"));
-    world.nman(["rm", "-f", "a"]).ok();
+    world.nman(["rm", "-f", "aa"]).ok();
     world.nman(["network", "rm", "lan"]).ok();
     drop(host);
     world.assert_no_container();
@@ -95,15 +95,15 @@ fn bandwidth_comes_after_the_built_in_bridge_and_goes_with_the_container() {
            {"type":"bandwidth","ingressRate":800000,"ingressBurst":80000,"egressRate":800000,"egressBurst":80000}"#,
     );
     world
-        .run(&["-d", "--name", "a", "--network", "slow", "-p", "8080:80"], &["sleep", "1000"])
+        .run(&["-d", "--name", "aa", "--network", "slow", "-p", "8080:80"], &["sleep", "1000"])
         .ok();
     let limits = Capture::of("tc").args(["qdisc", "show"]).run().ok().stdout();
     assert!(limits.contains("tbf") && limits.contains("ingress"), "{limits}");
     assert!(ip(&["link"]).contains("bwp"), "bandwidth's own interface");
     world.nman(["network", "reload"]).ok();
-    world.nman(["stop", "-t", "0", "a"]).ok();
+    world.nman(["stop", "-t", "0", "aa"]).ok();
     assert!(!ip(&["link"]).contains("bwp"));
-    world.nman(["rm", "a"]).ok();
+    world.nman(["rm", "aa"]).ok();
     drop(host);
     world.assert_no_container();
 }
@@ -143,23 +143,23 @@ fn a_plugin_is_told_what_was_added_when_it_is_to_delete_also_after_a_crash() {
     let world = World::new();
     let directory = spy(&world);
     define(&world, "odd", r#"{"type":"spy","colour":"blue"}"#);
-    run_spied(&world, &directory, &["-d", "--name", "a", "--network", "odd"]).ok();
+    run_spied(&world, &directory, &["-d", "--name", "aa", "--network", "odd"]).ok();
     let added = &log(&directory)[0];
     assert!(
         added.starts_with("ADD eth0 netns=yes ") && added.contains("\"colour\":\"blue\""),
         "{added}"
     );
-    assert_eq!(world.inspect("a", "/NetworkSettings/IPAddress"), "10.8.0.5");
-    let pid = world.inspect("a", "/State/Pid");
+    assert_eq!(world.inspect("aa", "/NetworkSettings/IPAddress"), "10.8.0.5");
+    let pid = world.inspect("aa", "/State/Pid");
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     let monitor = stat.rsplit(')').next().unwrap().split_whitespace().nth(1).unwrap().to_owned();
     for pid in [monitor, pid.to_string()] {
         Capture::of("kill").args(["-9", &pid]).run().ok();
     }
     eventually("it is seen that it has ended", || {
-        world.inspect("a", "/State/Running") == serde_json::json!(false)
+        world.inspect("aa", "/State/Running") == serde_json::json!(false)
     });
-    world.command(["rm", "-f", "a"]).env("CNI_PATH", &directory).run().ok();
+    world.command(["rm", "-f", "aa"]).env("CNI_PATH", &directory).run().ok();
     let deleted = log(&directory).pop().unwrap();
     assert!(deleted.starts_with("DEL eth0 netns= ") && deleted.contains("\"mine\":1"), "{deleted}");
     world.assert_no_container();

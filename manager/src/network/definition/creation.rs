@@ -107,7 +107,7 @@ impl Draft {
         }
         let mut subnets = self.subnets.clone();
         let has = |v6: bool| self.subnets.iter().any(|s| s.network().is_ipv6() == v6);
-        if !has(false) && self.ipv4 && !(has(true) && !self.ipv6) {
+        if self.ipv4 && !has(false) && (self.ipv6 || !has(true)) {
             let is_free =
                 |pool: &Subnet| !taken.iter().chain(&host.routes).any(|other| other.overlaps(pool));
             let pool = small_pools().chain(pools()).find(is_free).ok_or_else(|| {

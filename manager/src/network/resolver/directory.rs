@@ -73,12 +73,13 @@ impl Directory {
     fn addresses(&self, network: &NetworkName, name: &str) -> Vec<IpAddr> {
         let lower = name.to_ascii_lowercase();
         let mut owners = names::owners(&self.state, network, &lower);
-        if names::is_valid(&lower)
-            && let Ok(target) = read_link(self.names.join(name))
-            && let Some(id) = target.to_str().and_then(ContainerId::parse)
-            && !owners.contains(&id)
-        {
-            owners.push(id);
+        if names::is_valid(&lower) {
+            // Containers' own names are told apart by case, names in queries are not.
+            let named = [name, lower.as_str()].into_iter().filter_map(|name| {
+                ContainerId::parse(read_link(self.names.join(name)).ok()?.to_str()?)
+            });
+            let new: Vec<ContainerId> = named.filter(|id| !owners.contains(id)).take(1).collect();
+            owners.extend(new);
         }
         let plans = owners.iter().filter_map(|id| self.state.connection(id, network).ok()?);
         plans.flat_map(|plan| plan.addresses).map(|leased| leased.address).collect()

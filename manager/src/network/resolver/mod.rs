@@ -154,7 +154,7 @@ impl Resolver {
             let read = recvfrom(&self.datagrams, buffer.as_mut_slice(), RecvFlags::empty());
             let over = read.is_err();
             if let Ok((length, _, Some(client))) = read {
-                self.answer_datagram(&buffer[..length], client);
+                self.answer_datagram(&buffer[..length], &client);
             }
             self.buffer = buffer;
             if over {
@@ -163,7 +163,7 @@ impl Resolver {
         }
     }
 
-    fn answer_datagram(&mut self, query: &[u8], client: SocketAddrAny) {
+    fn answer_datagram(&mut self, query: &[u8], client: &SocketAddrAny) {
         let Some(question) = message::parse(query) else { return };
         let answer = match self.reply(query, &question) {
             Reply::Now(answer) => answer,
@@ -172,7 +172,7 @@ impl Resolver {
                 None => message::failure(query, &question, message::SERVER_FAILURE),
             },
         };
-        self.send(&answer, &client);
+        self.send(&answer, client);
     }
 
     fn send(&self, answer: &[u8], client: &SocketAddrAny) {
@@ -185,7 +185,7 @@ impl Resolver {
             return self.pass_on_or_deny(
                 query,
                 question,
-                self.directory.look_up("", question.kind),
+                &self.directory.look_up("", question.kind),
             );
         };
         match self.directory.look_up(name, question.kind) {
@@ -201,11 +201,11 @@ impl Resolver {
                 Reply::Now(message::addresses(query, question, &addresses))
             }
             Found::Name(name) => Reply::Now(message::pointer(query, question, &name)),
-            found => self.pass_on_or_deny(query, question, found),
+            found => self.pass_on_or_deny(query, question, &found),
         }
     }
 
-    fn pass_on_or_deny(&self, query: &[u8], question: &Question, found: Found) -> Reply {
+    fn pass_on_or_deny(&self, query: &[u8], question: &Question, found: &Found) -> Reply {
         match found {
             Found::Elsewhere => Reply::PassOn,
             // From inside, its own servers are reached as far as its networks reach.
