@@ -7,6 +7,7 @@ mod container;
 mod create;
 mod family;
 mod image;
+mod suggest;
 mod values;
 
 pub use container::{
@@ -18,6 +19,7 @@ pub use create::{
 };
 pub use family::ContainerCommand;
 pub use image::{ImagesArgs, LoadArgs, PullArgs, PullWhen, RegistryArgs, RmiArgs};
+pub use suggest::nearest;
 pub use values::{
     CPU_PERIOD, CpuSet, Cpus, Memory, Publish, SignalNumber, Volume, VolumeSource, variable,
 };
