@@ -12,6 +12,7 @@ mod network;
 mod networks;
 mod plugins;
 mod refusals;
+mod restart;
 mod run;
 mod terminal;
 mod world;

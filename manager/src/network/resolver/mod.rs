@@ -21,10 +21,11 @@ pub use upstream::Upstream;
 use super::dns::RESOLVER;
 use super::error::{Error, Result};
 use super::{firewall, netns};
+use crate::monitor::source::Source;
 use directory::Found;
 use message::Question;
-use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SendFlags, SocketAddrAny, SocketFlags, SocketType};
 use rustix::net::{
@@ -325,6 +326,16 @@ impl AsFd for Resolver {
     /// Readable when there is something to do.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.events.as_fd()
+    }
+}
+
+impl Source for Resolver {
+    fn watch<'a>(&'a self, watched: &mut Vec<PollFd<'a>>) {
+        watched.push(PollFd::new(&self.events, PollFlags::IN));
+    }
+
+    fn turn(&mut self, _ready: &[PollFlags]) {
+        self.handle();
     }
 }
 
