@@ -25,6 +25,18 @@ impl Timestamp {
         }
     }
 
+    /// So many seconds after 1970, or before it.
+    #[must_use]
+    pub fn from_seconds(seconds: i64) -> Self {
+        Self { seconds, nanos: 0 }
+    }
+
+    /// The whole seconds since 1970.
+    #[must_use]
+    pub fn seconds(self) -> i64 {
+        self.seconds
+    }
+
     /// Reads RFC 3339, with `Z` or a numeric offset, with up to nine digits of a second's fraction.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {

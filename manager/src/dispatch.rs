@@ -4,7 +4,10 @@ use nman::cli::{Cli, Command, Names};
 use nman::error::{Error, Result};
 use nman::run::Outcome;
 use nman::settings::Settings;
-use nman::{attach, exec, image, info, inspect, kill, logs, ps, rm, run, start, stop};
+use nman::{
+    attach, commit, diff, exec, export, image, images, import, info, inspect, kill, load, logs, ps,
+    rm, rmi, run, save, start, stop, tag,
+};
 use std::io::Write as _;
 
 /// Runs the command; returns the program's exit code.
@@ -35,9 +38,15 @@ pub(crate) fn dispatch(cli: &Cli) -> Result<u8> {
             several(errors).map(|()| 0)
         }
         Command::Pull(args) => print(&image::pull_named(&settings, args)?).map(|()| 0),
-        Command::Load(args) => print(&image::load_archive(&settings, args)?).map(|()| 0),
-        Command::Images(args) => print(&image::images(&settings, args)?).map(|()| 0),
-        Command::Rmi(args) => lines(image::remove(&settings, &args.names, args.force)?),
+        Command::Load(args) => print(&load::load_archive(&settings, args)?).map(|()| 0),
+        Command::Commit(args) => print(&commit::commit(&settings, args)?).map(|()| 0),
+        Command::Diff(args) => print(&diff::diff(&settings, &args.container)?).map(|()| 0),
+        Command::Export(args) => export::export(&settings, args).map(|()| 0),
+        Command::Save(args) => save::save(&settings, args).map(|()| 0),
+        Command::Import(args) => print(&import::import(&settings, args)?).map(|()| 0),
+        Command::Tag(args) => tag::tag(&settings, args).map(|()| 0),
+        Command::Images(args) => print(&images::images(&settings, args)?).map(|()| 0),
+        Command::Rmi(args) => lines(rmi::rmi(&settings, &args.names, args.force)?),
         Command::Info => print(&info::info(&settings)?).map(|()| 0),
         Command::Version => print(&info::version(&settings)?).map(|()| 0),
     }

@@ -57,6 +57,12 @@ pub enum Error {
     /// The image did not arrive.
     #[error(transparent)]
     Pull(#[from] crate::pull::Error),
+    /// A layer could not be made.
+    #[error(transparent)]
+    Layer(#[from] bundle::image::Error),
+    /// An archive could not be written.
+    #[error(transparent)]
+    Archive(#[from] bundle::archive::Error),
     /// The image's name is none.
     #[error(transparent)]
     Reference(#[from] crate::reference::ParseError),
@@ -157,6 +163,8 @@ impl Error {
             Self::AmbiguousPrefix(_) => Some("give more digits of the id, or the name".to_owned()),
             Self::Network(error) => error.hint(),
             Self::Pull(error) => error.hint(),
+            Self::Layer(error) => error.hint(),
+            Self::Archive(error) => error.hint(),
             Self::Reference(error) => error.hint(),
             Self::Store(error) => error.hint(),
             Self::Snapshot(error) => error.hint(),

@@ -5,7 +5,9 @@
 
 mod container;
 mod create;
+mod files;
 mod image;
+mod store;
 mod values;
 
 pub use container::{
@@ -14,7 +16,9 @@ pub use container::{
 pub use create::{
     CreateArgs, NetworkArgs, ProcessArgs, ResourceArgs, RunArgs, StorageArgs, SupervisionArgs,
 };
-pub use image::{ImagesArgs, LoadArgs, PullArgs, PullWhen, RegistryArgs, RmiArgs};
+pub use files::{CommitArgs, CpArgs, DiffArgs, ExportArgs};
+pub use image::{PullArgs, PullWhen, RegistryArgs};
+pub use store::{ArchiveFormat, ImagesArgs, ImportArgs, LoadArgs, RmiArgs, SaveArgs, TagArgs};
 pub use values::{
     CPU_PERIOD, CpuSet, Cpus, Memory, Publish, SignalNumber, Volume, VolumeSource, variable,
 };
@@ -92,12 +96,24 @@ pub enum Command {
     Wait(Names),
     /// Remove containers
     Rm(RmArgs),
+    /// Make an image from what a container has changed
+    Commit(CommitArgs),
+    /// Show what a container has changed in its root file system
+    Diff(DiffArgs),
+    /// Write a container's root file system to an archive
+    Export(ExportArgs),
     /// Show everything that is known about containers or images, as JSON
     Inspect(Names),
     /// Pull an image from a registry
     Pull(PullArgs),
     /// Load images from an archive that `docker save` or an OCI tool has made
     Load(LoadArgs),
+    /// Save images to an archive
+    Save(SaveArgs),
+    /// Make an image from the archive of a root file system
+    Import(ImportArgs),
+    /// Give an image a further name
+    Tag(TagArgs),
     /// List images
     Images(ImagesArgs),
     /// Remove images, or names of images
