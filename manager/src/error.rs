@@ -63,6 +63,9 @@ pub enum Error {
     /// An archive could not be written.
     #[error(transparent)]
     Archive(#[from] bundle::archive::Error),
+    /// What follows `--format` is no template, or asks for what is not there.
+    #[error(transparent)]
+    Template(#[from] crate::listing::template::Fault),
     /// The image's name is none.
     #[error(transparent)]
     Reference(#[from] crate::reference::ParseError),
@@ -165,6 +168,7 @@ impl Error {
             Self::Pull(error) => error.hint(),
             Self::Layer(error) => error.hint(),
             Self::Archive(error) => error.hint(),
+            Self::Template(fault) => fault.hint(),
             Self::Reference(error) => error.hint(),
             Self::Store(error) => error.hint(),
             Self::Snapshot(error) => error.hint(),

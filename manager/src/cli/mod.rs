@@ -8,6 +8,7 @@ mod create;
 mod files;
 mod image;
 mod store;
+mod suggest;
 mod values;
 
 pub use container::{
@@ -19,6 +20,7 @@ pub use create::{
 pub use files::{CommitArgs, CpArgs, DiffArgs, ExportArgs};
 pub use image::{PullArgs, PullWhen, RegistryArgs};
 pub use store::{ArchiveFormat, ImagesArgs, ImportArgs, LoadArgs, RmiArgs, SaveArgs, TagArgs};
+pub use suggest::nearest;
 pub use values::{
     CPU_PERIOD, CpuSet, Cpus, Memory, Publish, SignalNumber, Volume, VolumeSource, variable,
 };
