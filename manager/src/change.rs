@@ -3,6 +3,7 @@
 //! The configuration is JSON and not a type, because Docker keeps more in it (HEALTHCHECK, ONBUILD, SHELL) than OCI's type
 //! has: what is not changed passes through as it is.
 
+use crate::duration;
 use crate::error::{Error, Result};
 use serde_json::{Map, Value, json};
 
@@ -27,7 +28,7 @@ impl Change<'_> {
         let (word, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
         let (word, rest) = (word.to_ascii_uppercase(), rest.trim());
         if rest.is_empty() {
-            return Err(Error::Usage(format!("{word} requires at least one argument")));
+            return Err(Error::refusal(format!("{word} requires at least one argument")));
         }
         match word.as_str() {
             "CMD" => {
@@ -61,7 +62,7 @@ impl Change<'_> {
                 let check = self.health_check(rest)?;
                 self.set("Healthcheck", check);
             }
-            _ => return Err(Error::Usage(format!("{word} is not a valid change command"))),
+            _ => return Err(Error::refusal(format!("{word} is not a valid change command"))),
         }
         Ok(())
     }
@@ -116,15 +117,17 @@ impl Change<'_> {
         if !first.contains('=') {
             let (key, value) = rest
                 .split_once(char::is_whitespace)
-                .ok_or_else(|| Error::Usage(format!("{instruction} must have two arguments")))?;
+                .ok_or_else(|| Error::refusal(format!("{instruction} must have two arguments")))?;
             return Ok(vec![(self.expand(key), self.expand(value.trim()))]);
         }
         words(rest)
             .iter()
             .map(|word| match word.split_once('=') {
-                Some(("", _)) => Err(Error::Usage(format!("{instruction} names can not be blank"))),
+                Some(("", _)) => {
+                    Err(Error::refusal(format!("{instruction} names can not be blank")))
+                }
                 Some((key, value)) => Ok((self.expand(key), self.expand(value))),
-                None => Err(Error::Usage(format!(
+                None => Err(Error::refusal(format!(
                     "Syntax error - can't find = in \"{word}\". Must be of the form: name=value"
                 ))),
             })
@@ -136,7 +139,7 @@ impl Change<'_> {
             let port = self.expand(&port);
             let (numbers, protocol) = port.split_once('/').unwrap_or((&port, "tcp"));
             let (first, last) = numbers.split_once('-').unwrap_or((numbers, numbers));
-            let invalid = || Error::Usage(format!("invalid containerPort: {port}"));
+            let invalid = || Error::refusal(format!("invalid containerPort: {port}"));
             let first: u16 = first.parse().map_err(|_| invalid())?;
             let last: u16 = last.parse().map_err(|_| invalid())?;
             if first > last || !matches!(protocol, "tcp" | "udp" | "sctp") {
@@ -171,12 +174,10 @@ impl Change<'_> {
         let word = rest.split_whitespace().next().unwrap_or_default().to_ascii_uppercase();
         match word.as_str() {
             "ONBUILD" => {
-                return Err(Error::Usage(
-                    "Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed".into(),
-                ));
+                return Err(Error::refusal("Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed"));
             }
             "MAINTAINER" | "FROM" => {
-                return Err(Error::Usage(format!("{word} isn't allowed as an ONBUILD trigger")));
+                return Err(Error::refusal(format!("{word} isn't allowed as an ONBUILD trigger")));
             }
             _ => {}
         }
@@ -193,14 +194,14 @@ impl Change<'_> {
         let mut rest = rest;
         while let Some(option) = rest.strip_prefix("--") {
             let (option, after) = option.split_once(char::is_whitespace).unwrap_or((option, ""));
-            let invalid = || Error::Usage(format!("HEALTHCHECK: invalid option `--{option}`"));
+            let invalid = || Error::refusal(format!("HEALTHCHECK: invalid option `--{option}`"));
             let (name, value) = option.split_once('=').ok_or_else(invalid)?;
             let (field, value) = match name {
                 "retries" => ("Retries", value.parse::<u64>().map_err(|_| invalid())?),
-                "interval" => ("Interval", duration(value).ok_or_else(invalid)?),
-                "timeout" => ("Timeout", duration(value).ok_or_else(invalid)?),
-                "start-period" => ("StartPeriod", duration(value).ok_or_else(invalid)?),
-                "start-interval" => ("StartInterval", duration(value).ok_or_else(invalid)?),
+                "interval" => ("Interval", nanoseconds(value).ok_or_else(invalid)?),
+                "timeout" => ("Timeout", nanoseconds(value).ok_or_else(invalid)?),
+                "start-period" => ("StartPeriod", nanoseconds(value).ok_or_else(invalid)?),
+                "start-interval" => ("StartInterval", nanoseconds(value).ok_or_else(invalid)?),
                 _ => return Err(invalid()),
             };
             check.insert(field.to_owned(), value.into());
@@ -213,9 +214,11 @@ impl Change<'_> {
                 Some(words) => ["CMD".to_owned()].into_iter().chain(words).collect(),
                 None => vec!["CMD-SHELL".into(), command.to_owned()],
             },
-            ("CMD", _) => return Err(Error::Usage("Missing command after HEALTHCHECK CMD".into())),
+            ("CMD", _) => {
+                return Err(Error::refusal("Missing command after HEALTHCHECK CMD"));
+            }
             (other, _) => {
-                return Err(Error::Usage(format!(
+                return Err(Error::refusal(format!(
                     "Unknown type {other:?} in HEALTHCHECK (try CMD)"
                 )));
             }
@@ -309,28 +312,8 @@ fn words(text: &str) -> Vec<String> {
     words
 }
 
-/// Go's durations, as in `1m30s`, in nanoseconds.
-fn duration(text: &str) -> Option<u64> {
-    let mut rest = text;
-    let mut total: u64 = 0;
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit())?;
-        let (number, after) = rest.split_at(digits);
-        let unit = after.find(|c: char| c.is_ascii_digit()).unwrap_or(after.len());
-        let (unit, after) = after.split_at(unit);
-        let scale: u64 = match unit {
-            "ns" => 1,
-            "us" | "µs" => 1_000,
-            "ms" => 1_000_000,
-            "s" => 1_000_000_000,
-            "m" => 60_000_000_000,
-            "h" => 3_600_000_000_000,
-            _ => return None,
-        };
-        total = total.checked_add(number.parse::<u64>().ok()?.checked_mul(scale)?)?;
-        rest = after;
-    }
-    (!text.is_empty()).then_some(total)
+fn nanoseconds(text: &str) -> Option<u64> {
+    duration::parse(text).ok().map(duration::nanoseconds)
 }
 
 #[cfg(test)]

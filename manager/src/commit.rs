@@ -6,20 +6,22 @@
 
 use crate::cli::CommitArgs;
 use crate::clock::Timestamp;
-use crate::container::{Containers, Dir, Record};
+use crate::container::{Containers, Dir, Record, Status};
 use crate::error::{Error, Result};
 use crate::event::{Kind, emit};
 use crate::new_image::{NewImage, history, source_date_epoch};
 use crate::settings::Settings;
 use crate::store::{Image, Store};
-use crate::{change, diff, tag};
+use crate::{change, diff, pause, tag};
 use bundle::digest::DiffId;
 use bundle::layer::{self, PackOptions};
 use bundle::tarball::Timespec;
 use oci_spec::image::Descriptor;
+use rustix::process::Signal;
 use serde_json::{Map, Value, json};
 use std::fs::File;
 use std::os::fd::AsFd as _;
+use sys::signals::{Mask, set_mask};
 
 /// Makes the image; its id as a line.
 pub fn commit(settings: &Settings, args: &CommitArgs) -> Result<String> {
@@ -29,12 +31,12 @@ pub fn commit(settings: &Settings, args: &CommitArgs) -> Result<String> {
     let store = Store::open(&settings.root)?;
     let base = store.find(&record.image.id).map_err(|_| gone(&record))?;
     let time = match source_date_epoch()? {
-        Some(seconds) => Timestamp::from_seconds(seconds),
+        Some(seconds) => Timestamp::from_unix(seconds, 0),
         None => base
             .created
             .as_deref()
             .and_then(Timestamp::parse)
-            .unwrap_or_else(|| Timestamp::from_seconds(0)),
+            .unwrap_or_else(|| Timestamp::from_unix(0, 0)),
     };
     let mut document = store.config_document(&base)?;
     let mut config = container_config(document["config"].take(), &record);
@@ -42,7 +44,10 @@ pub fn commit(settings: &Settings, args: &CommitArgs) -> Result<String> {
     document["config"] = config.into();
 
     let image = NewImage::begin(&store)?;
-    let layer = pack(&image, &store, &dir, &record, time)?;
+    let frozen = Frozen::hold(settings, &dir, &record, args.pause && !args.no_pause)?;
+    let layer = pack(&image, &store, &dir, &record, time);
+    frozen.release()?;
+    let layer = layer?;
 
     describe(&mut document, args, &record, &layer, time);
     let mut layers = base.layers.clone();
@@ -90,7 +95,7 @@ fn pack(
     }
     let path = store.snapshots().layers(record.id.as_str())?.upper;
     let upper = File::open(&path).map_err(Error::io("open", &path))?;
-    let latest = Some(Timespec { tv_sec: time.seconds(), tv_nsec: 0 });
+    let latest = Some(Timespec { tv_sec: time.unix().0, tv_nsec: 0 });
     let options = PackOptions { latest, omit: changes.incidental, ..PackOptions::default() };
     let (descriptor, diff_id, _) =
         image.layer(|output| layer::diff(upper.as_fd(), &options, output))?;
@@ -159,5 +164,58 @@ fn describe(
         && let Some(diff_ids) = document["rootfs"]["diff_ids"].as_array_mut()
     {
         diff_ids.push(diff_id.to_string().into());
+    }
+}
+
+/// A container that is paused as long as its changes are read. What would end us meanwhile has to wait, so that it is not left
+/// behind like that.
+struct Frozen<'a> {
+    settings: &'a Settings,
+    container: Option<(&'a Dir, &'a Record)>,
+    mask: Option<Mask>,
+}
+
+impl<'a> Frozen<'a> {
+    fn hold(
+        settings: &'a Settings,
+        dir: &'a Dir,
+        record: &'a Record,
+        wanted: bool,
+    ) -> Result<Self> {
+        if !wanted || dir.state()?.status != Status::Running {
+            return Ok(Self { settings, container: None, mask: None });
+        }
+        let mask = set_mask(&Mask::of(&[Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT]));
+        let frozen = Self { settings, container: Some((dir, record)), mask: Some(mask) };
+        let (_, errors) = pause::pause(settings, &[record.id.to_string()])?;
+        match errors.into_iter().next() {
+            // It has ended, or somebody else has paused it.
+            Some(_) if dir.state()?.status != Status::Running => Ok(frozen),
+            Some(error) => Err(error),
+            None => Ok(frozen),
+        }
+    }
+
+    fn release(mut self) -> Result<()> {
+        self.resume()
+    }
+
+    fn resume(&mut self) -> Result<()> {
+        let Some((dir, record)) = self.container.take() else { return Ok(()) };
+        let resumed = match dir.state()?.status {
+            Status::Paused => pause::resume(self.settings, dir, record),
+            _ => Ok(()),
+        };
+        if let Some(mask) = self.mask.take() {
+            set_mask(&mask);
+        }
+        resumed
+    }
+}
+
+impl Drop for Frozen<'_> {
+    fn drop(&mut self) {
+        // The error that is on its way says more.
+        let _ = self.resume();
     }
 }

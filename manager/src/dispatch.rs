@@ -1,14 +1,15 @@
 //! From a parsed command to the library's function for it, and from what that returns to what is printed.
 
-use nman::cli::{Cli, Command, Names};
+use nman::cli::{Cli, Command, ContainerCommand, Names};
 use nman::error::{Error, Result};
 use nman::run::Outcome;
 use nman::settings::Settings;
 use nman::{
-    attach, commit, diff, exec, export, image, images, import, info, inspect, kill, load, logs, ps,
-    rm, rmi, run, save, start, stop, tag,
+    attach, exec, image, info, inspect, kill, logs, pause, prune, ps, rm, run, start, stop, wait,
 };
 use std::io::Write as _;
+
+mod store;
 
 /// Runs the command; returns the program's exit code.
 pub(crate) fn dispatch(cli: &Cli) -> Result<u8> {
@@ -21,6 +22,7 @@ pub(crate) fn dispatch(cli: &Cli) -> Result<u8> {
         Command::Start(args) if args.attach || args.interactive => {
             start::start_attached(&settings, args)
         }
+        Command::Start(args) if args.by_policy => lines(start::start_by_policy(&settings)?),
         Command::Start(args) => lines(start::start_detached(&settings, &args.names)),
         Command::Attach(args) => attach::attach(&settings, args),
         Command::Exec(args) if args.detach && !is_reaper() => exec::exec_in_background(),
@@ -29,7 +31,10 @@ pub(crate) fn dispatch(cli: &Cli) -> Result<u8> {
         Command::Logs(args) => logs::logs(&settings, args).map(|()| 0),
         Command::Stop(args) => lines(stop::stop(&settings, args)?),
         Command::Kill(args) => lines(kill::kill(&settings, args)?),
-        Command::Wait(Names { names }) => lines(stop::wait(&settings, names)?),
+        Command::Restart(args) => lines(stop::restart(&settings, args)?),
+        Command::Pause(Names { names }) => lines(pause::pause(&settings, names)?),
+        Command::Unpause(Names { names }) => lines(pause::unpause(&settings, names)?),
+        Command::Wait(args) => lines(wait::wait(&settings, args)?),
         Command::Rm(args) => lines(rm::rm(&settings, args)?),
         Command::Inspect(Names { names }) => {
             let (found, errors) = inspect::inspect(&settings, names)?;
@@ -38,17 +43,14 @@ pub(crate) fn dispatch(cli: &Cli) -> Result<u8> {
             several(errors).map(|()| 0)
         }
         Command::Pull(args) => print(&image::pull_named(&settings, args)?).map(|()| 0),
-        Command::Load(args) => print(&load::load_archive(&settings, args)?).map(|()| 0),
-        Command::Commit(args) => print(&commit::commit(&settings, args)?).map(|()| 0),
-        Command::Diff(args) => print(&diff::diff(&settings, &args.container)?).map(|()| 0),
-        Command::Export(args) => export::export(&settings, args).map(|()| 0),
-        Command::Save(args) => save::save(&settings, args).map(|()| 0),
-        Command::Import(args) => print(&import::import(&settings, args)?).map(|()| 0),
-        Command::Tag(args) => tag::tag(&settings, args).map(|()| 0),
-        Command::Images(args) => print(&images::images(&settings, args)?).map(|()| 0),
-        Command::Rmi(args) => lines(rmi::rmi(&settings, &args.names, args.force)?),
         Command::Info => print(&info::info(&settings)?).map(|()| 0),
         Command::Version => print(&info::version(&settings)?).map(|()| 0),
+        Command::Container(ContainerCommand::Prune(args)) => {
+            print(&prune::containers(&settings, args)?).map(|()| 0)
+        }
+        // Its other commands have been given their short names.
+        Command::Container(_) => Ok(0),
+        command => store::dispatch(&settings, command),
     }
 }
 

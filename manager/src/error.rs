@@ -136,6 +136,11 @@ impl Error {
         move |source| Self::Io { action, path, source: source.into() }
     }
 
+    /// An [`Error::Rejected`] that says it all.
+    pub fn refusal(message: impl Into<String>) -> Self {
+        Self::Rejected { message: message.into(), hint: None }
+    }
+
     /// An [`Error::System`], for `map_err`.
     pub fn system<E: Into<std::io::Error>>(action: impl Into<String>) -> impl FnOnce(E) -> Self {
         let action = action.into();

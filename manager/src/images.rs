@@ -1,96 +1,131 @@
-//! `nman images`: the images that are here.
+//! `nman images` and what else is asked of images that are here: history, inspect, prune.
 
-use crate::cli::{Format, ImagesArgs};
-use crate::clock::human;
+mod describe;
+mod filter;
+mod history;
+mod prune;
+
+pub use describe::describe;
+pub use history::history;
+pub use prune::{ImagePrune, prune_report};
+
+use crate::cli::ImagesArgs;
+use crate::clock::{Timestamp, human};
+use crate::container::Containers;
 use crate::error::Result;
+use crate::listing::{Column, List, Row, human_size, objects};
 use crate::reference::Reference;
 use crate::settings::Settings;
 use crate::store::{Image, Store};
-use crate::table::{Table, plain};
-use serde_json::json;
+use crate::{error::Error, rmi};
+use filter::Choice;
+use serde_json::Value;
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 
-const HEADS: [&str; 5] = ["REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE"];
+const LIST: List = List {
+    columns: &[
+        Column::new("Repository", "REPOSITORY"),
+        Column::new("Tag", "TAG"),
+        Column::new("Digest", "DIGEST"),
+        Column::new("ID", "IMAGE ID"),
+        Column::new("CreatedSince", "CREATED"),
+        Column::new("CreatedAt", "CREATED AT"),
+        Column::new("Size", "SIZE"),
+        Column::new("VirtualSize", "VIRTUAL SIZE"),
+        Column::new("SharedSize", "SHARED SIZE"),
+        Column::new("UniqueSize", "UNIQUE SIZE"),
+        Column::new("Containers", "CONTAINERS"),
+        Column::new("Labels", "LABELS"),
+    ],
+    table: &["Repository", "Tag", "ID", "CreatedSince", "Size"],
+    quiet: "ID",
+    filters: &["dangling", "reference", "label", "before", "since", "until"],
+};
 
-/// `nman images`: the list as text.
+const WITH_DIGESTS: [&str; 6] = ["Repository", "Tag", "Digest", "ID", "CreatedSince", "Size"];
+
+/// The list as text, newest image first.
 pub fn images(settings: &Settings, args: &ImagesArgs) -> Result<String> {
-    let images = Store::open(&settings.root)?.list()?;
-    let id = |image: &Image| {
-        if args.no_trunc { image.id.to_string() } else { image.id.short().to_owned() }
+    let view = match args.digests {
+        true => LIST.view_of(&args.list, &WITH_DIGESTS)?,
+        false => LIST.view(&args.list)?,
     };
-    if args.quiet {
-        return Ok(images.iter().map(|image| id(image) + "\n").collect());
-    }
-    let mut table = Table::new(&HEADS);
-    let mut objects = String::new();
-    for image in &images {
-        for (repository, tag) in names(image) {
-            let created = image.time();
-            let age = created.map_or("N/A".to_owned(), |time| format!("{} ago", human(time.age())));
-            let size = human_size(image.size);
-            match args.format {
-                Format::Table => {
-                    table.push(vec![plain(&repository), plain(&tag), id(image), age, size]);
-                }
-                Format::Json => {
-                    let object = json!({
-                        "Repository": repository, "Tag": tag, "ID": id(image), "CreatedSince": age,
-                        "CreatedAt": image.created, "Size": size, "Digest": image.manifest_digest.as_str(),
-                    });
-                    objects.push_str(&format!("{object}\n"));
-                }
-            }
+    let store = Store::open(&settings.root)?;
+    let choice = Choice::new(&store, &view.filters, args.name.as_deref())?;
+    let containers = match view.shows("Containers") {
+        true => Containers::open(&settings.containers())?.list()?,
+        false => Vec::new(),
+    };
+    let mut all = store.list()?;
+    all.sort_by_key(|image| Reverse(image.time()));
+    let mut rows = Vec::new();
+    for image in all.iter().filter(|image| choice.takes(image)) {
+        let users = rmi::users(&containers, image).len();
+        // An id is one thing, however many names it has.
+        let mut names = choice.names(image);
+        if args.list.quiet {
+            names.truncate(1);
         }
+        rows.extend(names.iter().map(|name| row(image, name.as_ref(), users, view.no_trunc)));
     }
-    Ok(if args.format == Format::Json { objects } else { table.render() })
+    view.render(&rows)
 }
 
-/// Repository and tag of each of an image's names; `<none>` for what it has not.
-fn names(image: &Image) -> Vec<(String, String)> {
+fn row(image: &Image, name: Option<&Reference>, users: usize, no_trunc: bool) -> Row {
     let none = || "<none>".to_owned();
-    if image.names.is_empty() {
-        return vec![(none(), none())];
-    }
-    let split =
-        |name: &Reference| (name.familiar_name(), name.tag().map_or_else(none, str::to_owned));
-    image.names.iter().map(split).collect()
+    let id = if no_trunc { image.id.as_str() } else { image.id.short() };
+    let size = human_size(image.size);
+    let digest = image.repo_digests.first().map_or_else(none, ToString::to_string);
+    Row::new([("ID", id.to_owned()), ("Size", size.clone()), ("VirtualSize", size)])
+        .with("Repository", name.map_or_else(none, Reference::familiar_name))
+        .with("Tag", name.and_then(Reference::tag).map_or_else(none, str::to_owned))
+        .with("Digest", digest)
+        .with("CreatedSince", since(image.time()))
+        .with("CreatedAt", at(image.time()))
+        .with("SharedSize", "N/A")
+        .with("UniqueSize", "N/A")
+        .with("Containers", users.to_string())
+        .labels(&labels(image))
 }
 
-/// A size in Docker's decimal units, three digits.
-fn human_size(bytes: u64) -> String {
-    #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
-    let mut size = bytes as f64;
-    for unit in ["B", "kB", "MB", "GB"] {
-        if size < 999.5 {
-            let digits = if unit == "B" || size >= 99.95 {
-                0
-            } else if size >= 9.995 {
-                1
-            } else {
-                2
-            };
-            return format!("{size:.digits$}{unit}");
-        }
-        size /= 1000.0;
-    }
-    format!("{size:.2}TB")
+/// `3 weeks ago`, or what Docker shows where nothing is known.
+pub(crate) fn since(time: Option<Timestamp>) -> String {
+    time.map_or_else(|| "N/A".to_owned(), |time| format!("{} ago", human(time.age())))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// `2024-01-02 03:04:05 +0000 UTC`
+pub(crate) fn at(time: Option<Timestamp>) -> String {
+    time.map_or_else(
+        || "N/A".to_owned(),
+        |time| {
+            let text = time.to_string();
+            let (date, clock) = text.split_once('T').unwrap_or((&text, ""));
+            format!("{date} {} +0000 UTC", clock.get(..8).unwrap_or(clock))
+        },
+    )
+}
 
-    #[test]
-    fn sizes_have_three_digits_and_decimal_units() {
-        for (bytes, text) in [
-            (0, "0B"),
-            (999, "999B"),
-            (1234, "1.23kB"),
-            (7_797_760, "7.80MB"),
-            (77_977_600, "78.0MB"),
-            (1_000_000_000, "1.00GB"),
-            (5_000_000_000_000, "5.00TB"),
-        ] {
-            assert_eq!(human_size(bytes), text);
+/// The labels of an image.
+pub(crate) fn labels(image: &Image) -> BTreeMap<String, String> {
+    let config = image.config.config().as_ref();
+    config.and_then(|config| config.labels().clone()).unwrap_or_default().into_iter().collect()
+}
+
+/// `nman image inspect`: the objects as text, and what went wrong with those that are not there.
+pub fn inspect(
+    settings: &Settings,
+    names: &[String],
+    format: Option<&str>,
+) -> Result<(String, Vec<Error>)> {
+    let store = Store::open(&settings.root)?;
+    let (mut found, mut errors): (Vec<Value>, Vec<Error>) = (Vec::new(), Vec::new());
+    for name in names {
+        let image = store.find(name);
+        match image.map_err(Error::from).and_then(|image| describe(&store, &image)) {
+            Ok(object) => found.push(object),
+            Err(error) => errors.push(error),
         }
     }
+    Ok((objects(format, &found)?, errors))
 }

@@ -25,7 +25,7 @@ pub fn import(settings: &Settings, args: &ImportArgs) -> Result<String> {
     let mut config = Map::new();
     change::apply(&mut config, &args.change)?;
     let created = match source_date_epoch()? {
-        Some(seconds) => Timestamp::from_seconds(seconds),
+        Some(seconds) => Timestamp::from_unix(seconds, 0),
         None => Timestamp::now(),
     }
     .to_string();
@@ -57,7 +57,9 @@ fn open(path: &Path) -> Result<Box<dyn Read>> {
     let text = path.to_string_lossy();
     if text == "-" {
         if crate::terminal::stdin_is_terminal() {
-            return Err(Error::Usage("requested import from stdin, but stdin is empty".to_owned()));
+            return Err(Error::refusal(
+                "requested import from stdin, but stdin is empty".to_owned(),
+            ));
         }
         return Ok(Box::new(io::stdin()));
     }

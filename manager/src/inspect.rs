@@ -1,10 +1,12 @@
 //! `nman inspect`: everything that is written down about a container or an image, as one JSON array.
 
+pub mod state;
+
 use crate::container::{Containers, Dir, Record};
 use crate::error::{Error, Result};
-use crate::network;
 use crate::settings::Settings;
-use crate::store::{Image, Store};
+use crate::store::Store;
+use crate::{images, network};
 use serde_json::{Value, json};
 
 /// The objects of those that were found, and what went wrong with the others.
@@ -38,26 +40,18 @@ fn container(settings: &Settings, dir: &Dir) -> Result<Value> {
     };
     let networks = network_settings(settings, &record)?;
     let process = &config["process"];
-    Ok(json!({
+    let mut object = json!({
         "Id": record.id,
         "Created": record.created,
         "Path": record.command.first(),
         "Args": record.command.get(1..),
-        "State": {
-            "Status": state.status.as_str(),
-            "Running": state.status == crate::container::Status::Running,
-            "Pid": state.pid.unwrap_or(0),
-            "ExitCode": state.exit_code.unwrap_or(0),
-            "Error": state.error.as_deref().unwrap_or(""),
-            "StartedAt": state.started,
-            "FinishedAt": state.finished,
-        },
+        "State": state::state(dir, &record, &state),
         "Image": record.image.id,
+        "RestartCount": state.supervised.restart_count,
         "Name": format!("/{}", record.name),
         "LogPath": dir.log(),
         "Runtime": record.runtime,
         "HostConfig": {
-            "AutoRemove": record.remove,
             "Memory": config["linux"]["resources"]["memory"]["limit"].as_i64().unwrap_or(0),
             "CpuQuota": config["linux"]["resources"]["cpu"]["quota"].as_i64().unwrap_or(0),
             "CpuPeriod": config["linux"]["resources"]["cpu"]["period"].as_i64().unwrap_or(0),
@@ -81,7 +75,10 @@ fn container(settings: &Settings, dir: &Dir) -> Result<Value> {
             "StopSignal": record.stop.signal,
             "StopTimeout": record.stop.timeout,
         },
-    }))
+    });
+    state::add_host_config(&record, &mut object["HostConfig"]);
+    object["Config"]["Healthcheck"] = state::health_check(&record);
+    Ok(object)
 }
 
 /// Addresses and published ports, while the container is connected.
@@ -120,19 +117,7 @@ fn network_settings(settings: &Settings, record: &Record) -> Result<Value> {
 
 /// An image, where no container has the name.
 fn image(settings: &Settings, name: &str) -> Result<Value> {
-    let missing = || Error::Rejected { message: format!("No such object: {name}"), hint: None };
-    let Image { id, names, manifest_digest, config, layers, diff_ids, created, size, .. } =
-        Store::open(&settings.root)?.find(name).map_err(|_| missing())?;
-    Ok(json!({
-        "Id": id.as_str(),
-        "RepoTags": names.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        "Digest": manifest_digest.as_str(),
-        "Created": created,
-        "Size": size,
-        "Architecture": config.architecture().to_string(),
-        "Os": config.os().to_string(),
-        "Config": config.config(),
-        "Layers": layers,
-        "RootFS": { "Type": "layers", "Layers": diff_ids.iter().map(ToString::to_string).collect::<Vec<_>>() },
-    }))
+    let store = Store::open(&settings.root)?;
+    let image = store.find(name).map_err(|_| Error::refusal(format!("No such object: {name}")))?;
+    images::describe(&store, &image)
 }

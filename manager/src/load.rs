@@ -27,7 +27,7 @@ pub fn load_archive(settings: &Settings, args: &LoadArgs) -> crate::error::Resul
     let images = match &args.input {
         Some(path) => load_file(path, &platform, &store)?,
         None if crate::terminal::stdin_is_terminal() => {
-            return Err(crate::error::Error::Usage(
+            return Err(crate::error::Error::refusal(
                 "requested load from stdin, but stdin is empty".to_owned(),
             ));
         }

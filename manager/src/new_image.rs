@@ -89,7 +89,9 @@ pub(crate) fn source_date_epoch() -> Result<Option<i64>> {
     let parsed = text.to_str().and_then(|text| text.parse().ok());
     let shown = text.display();
     parsed.map(Some).ok_or_else(|| {
-        Error::Usage(format!("SOURCE_DATE_EPOCH is `{shown}`, not a number of seconds since 1970"))
+        Error::refusal(format!(
+            "SOURCE_DATE_EPOCH is `{shown}`, not a number of seconds since 1970"
+        ))
     })
 }
 

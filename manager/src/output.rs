@@ -32,7 +32,7 @@ impl Output {
             return Ok(Self { writer: BufWriter::with_capacity(BUFFER, file), pending: None });
         }
         if path.is_dir() {
-            return Err(Error::Usage(format!(
+            return Err(Error::refusal(format!(
                 "invalid output path: {:?} is a directory",
                 path.display().to_string()
             )));
@@ -48,7 +48,7 @@ impl Output {
 
     fn stdout(what: &str) -> Result<Self> {
         if rustix::termios::isatty(rustix::stdio::stdout()) {
-            return Err(Error::Usage(format!(
+            return Err(Error::refusal(format!(
                 "cowardly refusing to {what} to a terminal. Use the -o flag or redirect"
             )));
         }

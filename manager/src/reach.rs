@@ -5,7 +5,7 @@
 //! own, under the container's lock, so that nobody starts it meanwhile.
 
 use crate::assemble::{enter_private_mounts, mount_root};
-use crate::container::{Dir, Guard, Record, Status};
+use crate::container::{Dir, Guard, Record};
 use crate::error::{Error, Result};
 use crate::settings::Settings;
 use rustix::fs::{CWD, Mode, OFlags};
@@ -30,6 +30,7 @@ pub(crate) enum View {
 #[derive(Debug)]
 pub(crate) struct Reach {
     root: OwnedFd,
+    owner: (u32, u32),
     /// Keeps a stopped container from being started.
     _guard: Option<Guard>,
 }
@@ -47,7 +48,7 @@ impl Reach {
                 View::Whole => root_of(dir, &init)?,
                 View::Root => bare_root_of(&init)?,
             };
-            return Ok(Self { root, _guard: None });
+            return Ok(Self { root, owner: root_user(dir), _guard: None });
         }
         let guard = dir.try_lock()?.ok_or_else(|| Error::WrongState {
             message: format!(
@@ -56,13 +57,31 @@ impl Reach {
             ),
             hint: Some("try again in a moment".to_owned()),
         })?;
-        Ok(Self { root: stopped_root(settings, dir, record, view)?, _guard: Some(guard) })
+        let root = stopped_root(settings, dir, record, view)?;
+        Ok(Self { root, owner: root_user(dir), _guard: Some(guard) })
+    }
+
+    /// The user and the group of the container's root.
+    pub(crate) fn owner(&self) -> (u32, u32) {
+        self.owner
     }
 
     /// The root.
     pub(crate) fn root(&self) -> BorrowedFd<'_> {
         self.root.as_fd()
     }
+}
+
+/// Who root of the container is out here, by the id mappings in its config.json.
+fn root_user(dir: &Dir) -> (u32, u32) {
+    let text = std::fs::read(dir.join("config.json")).unwrap_or_default();
+    let config: Value = serde_json::from_slice(&text).unwrap_or_default();
+    let host = |mappings: &str| {
+        let mappings = config["linux"][mappings].as_array();
+        let root = mappings.into_iter().flatten().find(|mapping| mapping["containerID"] == 0);
+        root.and_then(|mapping| u32::try_from(mapping["hostID"].as_u64()?).ok()).unwrap_or(0)
+    };
+    (host("uidMappings"), host("gidMappings"))
 }
 
 /// The first process of a running container, which cannot become another one's while this is held.
@@ -74,7 +93,7 @@ struct Init {
 fn init(dir: &Dir) -> Result<Option<Init>> {
     let running = || -> Result<Option<i32>> {
         let state = dir.state()?;
-        Ok(state.pid.filter(|_| !matches!(state.status, Status::Created | Status::Exited)))
+        Ok(state.pid.filter(|_| state.status.has_process()))
     };
     let Some(pid) = running()? else { return Ok(None) };
     let opened = Pid::from_raw(pid).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());

@@ -1,6 +1,6 @@
 //! `nman rmi`: takes names from images, and removes images with their last name.
 
-use crate::container::{Containers, Record, State, Status};
+use crate::container::{Containers, Record, State};
 use crate::error::{Error, Result};
 use crate::event::{Kind, emit};
 use crate::settings::Settings;
@@ -32,7 +32,7 @@ pub(crate) fn users(containers: &[(Record, State)], image: &Image) -> Vec<User> 
         .filter(|(record, _)| record.image.id == image.id.as_str())
         .map(|(record, state)| User {
             container: record.id.short().to_owned(),
-            running: !matches!(state.status, Status::Created | Status::Exited),
+            running: state.status.is_up(),
         })
         .collect()
 }

@@ -260,6 +260,13 @@ impl Snapshots {
         Ok(freed)
     }
 
+    /// The directories of all unpacked layers.
+    pub(crate) fn committed_directories(&self) -> Result<Vec<PathBuf>, Error> {
+        let mut all = entries(&self.directory)?;
+        all.retain(|path| path.file_name().is_some_and(|name| name != ACTIVE));
+        Ok(all)
+    }
+
     /// The chains below active snapshots, by their hexadecimal names.
     pub(crate) fn used(&self) -> Result<HashSet<String>, Error> {
         let mut used = HashSet::new();

@@ -21,7 +21,7 @@ pub fn tag(settings: &Settings, args: &TagArgs) -> Result<()> {
 pub(crate) fn target(text: &str) -> Result<Reference> {
     let name: Reference = text.parse()?;
     if name.digest().is_some() {
-        return Err(Error::Usage("refusing to create a tag with a digest reference".to_owned()));
+        return Err(Error::refusal("refusing to create a tag with a digest reference".to_owned()));
     }
     Ok(name)
 }

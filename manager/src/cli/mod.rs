@@ -5,22 +5,30 @@
 
 mod container;
 mod create;
+mod family;
 mod files;
 mod image;
 mod store;
 mod suggest;
+mod system;
 mod values;
 
 pub use container::{
-    AttachArgs, ExecArgs, KillArgs, LogsArgs, PsArgs, RmArgs, StartArgs, StopArgs, Tail,
+    AttachArgs, ContainerPruneArgs, EventsArgs, ExecArgs, KillArgs, LogsArgs, PortArgs, PsArgs,
+    RestartArgs, RmArgs, StartArgs, StatsArgs, StopArgs, Tail, TopArgs, WaitArgs, WaitFor,
 };
 pub use create::{
     CreateArgs, NetworkArgs, ProcessArgs, ResourceArgs, RunArgs, StorageArgs, SupervisionArgs,
 };
+pub use family::ContainerCommand;
 pub use files::{CommitArgs, CpArgs, DiffArgs, ExportArgs};
 pub use image::{PullArgs, PullWhen, RegistryArgs};
-pub use store::{ArchiveFormat, ImagesArgs, ImportArgs, LoadArgs, RmiArgs, SaveArgs, TagArgs};
+pub use store::{
+    ArchiveFormat, HistoryArgs, ImageCommand, ImagePruneArgs, ImagesArgs, ImportArgs,
+    InspectImagesArgs, LoadArgs, RmiArgs, SaveArgs, TagArgs,
+};
 pub use suggest::nearest;
+pub use system::{CheckArgs, DfArgs, SystemCommand, SystemPruneArgs};
 pub use values::{
     CPU_PERIOD, CpuSet, Cpus, Memory, Publish, SignalNumber, Volume, VolumeSource, variable,
 };
@@ -44,6 +52,18 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+}
+
+impl Cli {
+    /// The same with the short name of a command that was given by its long one: `container ls` is `ps`.
+    #[must_use]
+    pub fn shortened(self) -> Self {
+        match self.command {
+            Command::Container(command) => Self { command: command.into_command(), ..self },
+            Command::Image(command) => Self { command: command.into_command(), ..self },
+            _ => self,
+        }
+    }
 }
 
 /// Options that every command takes.
@@ -89,17 +109,26 @@ pub enum Command {
     /// List containers
     Ps(PsArgs),
     /// Show what a container has written
+    #[command(visible_alias = "log")]
     Logs(LogsArgs),
     /// Stop containers: their stop signal, then SIGKILL
     Stop(StopArgs),
+    /// Stop containers and start them again
+    Restart(RestartArgs),
     /// Send a signal to containers
     Kill(KillArgs),
+    /// Freeze all processes of containers
+    Pause(Names),
+    /// Let all processes of containers go on
+    Unpause(Names),
     /// Wait until containers have ended, and print their exit codes
-    Wait(Names),
+    Wait(WaitArgs),
     /// Remove containers
     Rm(RmArgs),
     /// Make an image from what a container has changed
     Commit(CommitArgs),
+    /// Copy files between a container and the host
+    Cp(CpArgs),
     /// Show what a container has changed in its root file system
     Diff(DiffArgs),
     /// Write a container's root file system to an archive
@@ -118,12 +147,23 @@ pub enum Command {
     Tag(TagArgs),
     /// List images
     Images(ImagesArgs),
+    /// Show the steps by which an image was made
+    History(HistoryArgs),
+    /// Commands for images
+    #[command(subcommand)]
+    Image(ImageCommand),
+    /// Commands for all that there is on disk
+    #[command(subcommand)]
+    System(SystemCommand),
     /// Remove images, or names of images
     Rmi(RmiArgs),
     /// Show where things are and what is used
     Info,
     /// Show the versions of nman and of the runtime
     Version,
+    /// Manage containers
+    #[command(subcommand)]
+    Container(ContainerCommand),
 }
 
 /// One or more containers or images.

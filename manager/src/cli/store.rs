@@ -1,8 +1,9 @@
 //! Commands for images that are here: their lists, their names, and archives of them.
 
-use super::Format;
+use super::{Command, PullArgs};
+use crate::listing::ListArgs;
 use crate::registry::Platform;
-use clap::{Args, ValueEnum};
+use clap::{ArgAction, Args, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
 /// `nman load`
@@ -99,13 +100,107 @@ pub struct RmiArgs {
 /// `nman images`
 #[derive(Debug, Args)]
 pub struct ImagesArgs {
+    /// Accepted for compatibility: there are no intermediate images
+    #[arg(short, long)]
+    pub all: bool,
+    /// Show digests
+    #[arg(long)]
+    pub digests: bool,
+    /// How the list is printed.
+    #[command(flatten)]
+    pub list: ListArgs,
+    /// Show only images of this name
+    #[arg(value_name = "REPOSITORY[:TAG]")]
+    pub name: Option<String>,
+}
+
+/// `nman history`
+#[derive(Debug, Args)]
+pub struct HistoryArgs {
+    /// Print a `table`, `json`, `table TEMPLATE`, or a Go template for each line
+    #[arg(long, value_name = "FORMAT")]
+    pub format: Option<String>,
+    /// Print sizes and times for people
+    #[arg(short = 'H', long, value_name = "BOOL", action = ArgAction::Set, num_args = 0..=1, require_equals = true,
+          default_value = "true", default_missing_value = "true")]
+    pub human: bool,
+    /// Do not shorten what is shown
+    #[arg(long)]
+    pub no_trunc: bool,
     /// Show ids only
     #[arg(short, long)]
     pub quiet: bool,
-    /// Do not shorten ids
-    #[arg(long)]
-    pub no_trunc: bool,
-    /// Print a table or JSON
-    #[arg(long, value_enum, value_name = "FORMAT", default_value_t)]
-    pub format: Format,
+    /// Name or id
+    #[arg(value_name = "IMAGE")]
+    pub image: String,
+}
+
+/// `nman image inspect`
+#[derive(Debug, Args)]
+pub struct InspectImagesArgs {
+    /// Print `json`, or a Go template for each image
+    #[arg(short, long, value_name = "FORMAT")]
+    pub format: Option<String>,
+    /// Names or ids
+    #[arg(required = true, value_name = "IMAGE")]
+    pub names: Vec<String>,
+}
+
+/// `nman image prune`
+#[derive(Debug, Args)]
+pub struct ImagePruneArgs {
+    /// Remove all images that no container uses, not only those without a name
+    #[arg(short, long)]
+    pub all: bool,
+    /// Do not ask
+    #[arg(short, long)]
+    pub force: bool,
+    /// Remove only what fits: until, label, label!
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub filter: Vec<String>,
+}
+
+/// `nman image ...`: the commands of the family.
+#[derive(Debug, Subcommand)]
+pub enum ImageCommand {
+    /// List images
+    #[command(visible_alias = "list")]
+    Ls(ImagesArgs),
+    /// Pull an image from a registry
+    Pull(PullArgs),
+    /// Load images from an archive that `docker save` or an OCI tool has made
+    Load(LoadArgs),
+    /// Save images to an archive
+    Save(SaveArgs),
+    /// Make an image from the archive of a root file system
+    Import(ImportArgs),
+    /// Give an image a further name
+    Tag(TagArgs),
+    /// Show the steps by which an image was made
+    History(HistoryArgs),
+    /// Show everything that is known about images, as JSON
+    Inspect(InspectImagesArgs),
+    /// Remove images, or names of images
+    #[command(visible_alias = "remove")]
+    Rm(RmiArgs),
+    /// Remove images that are not used
+    Prune(ImagePruneArgs),
+}
+
+impl ImageCommand {
+    /// The command without its family, where it has a short name.
+    #[must_use]
+    pub fn into_command(self) -> Command {
+        match self {
+            Self::Ls(args) => Command::Images(args),
+            Self::Pull(args) => Command::Pull(args),
+            Self::Load(args) => Command::Load(args),
+            Self::Save(args) => Command::Save(args),
+            Self::Import(args) => Command::Import(args),
+            Self::Tag(args) => Command::Tag(args),
+            Self::History(args) => Command::History(args),
+            Self::Rm(args) => Command::Rmi(args),
+            other => Command::Image(other),
+        }
+    }
 }

@@ -12,6 +12,8 @@ mod image;
 mod index;
 mod removal;
 mod staging;
+mod usage;
+mod verify;
 
 use std::collections::HashSet;
 use std::fs::{self, File};
@@ -27,6 +29,7 @@ pub(crate) use image::Content;
 pub use image::Image;
 pub use removal::User;
 pub(crate) use staging::Staging;
+pub use verify::{Damage, Remedy};
 
 use crate::clock::Timestamp;
 use crate::disk::usage;
@@ -363,6 +366,7 @@ impl Store {
             created: content.config.created().clone(),
             made: index.made(digest),
             config: content.config,
+            health: content.health,
             layers,
             diff_ids: content.diff_ids,
             chain_ids: content.chain_ids,
