@@ -34,6 +34,7 @@ pub mod load;
 pub mod logs;
 pub mod monitor;
 pub mod network;
+pub mod networks;
 mod new_image;
 pub mod output;
 pub mod pause;

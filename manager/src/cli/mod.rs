@@ -8,6 +8,7 @@ mod create;
 mod family;
 mod files;
 mod image;
+mod network;
 mod store;
 mod suggest;
 mod system;
@@ -18,11 +19,16 @@ pub use container::{
     RestartArgs, RmArgs, StartArgs, StatsArgs, StopArgs, Tail, TopArgs, WaitArgs, WaitFor,
 };
 pub use create::{
-    CreateArgs, NetworkArgs, ProcessArgs, ResourceArgs, RunArgs, StorageArgs, SupervisionArgs,
+    CreateArgs, NetworkArgs, NetworkChoice, ProcessArgs, ResourceArgs, RunArgs, StorageArgs,
+    SupervisionArgs,
 };
 pub use family::ContainerCommand;
 pub use files::{CommitArgs, CpArgs, DiffArgs, ExportArgs};
 pub use image::{PullArgs, PullWhen, RegistryArgs};
+pub use network::{
+    NetworkCommand, NetworkConnectArgs, NetworkCreateArgs, NetworkDisconnectArgs,
+    NetworkInspectArgs, NetworkPruneArgs, NetworkRmArgs,
+};
 pub use store::{
     ArchiveFormat, HistoryArgs, ImageCommand, ImagePruneArgs, ImagesArgs, ImportArgs,
     InspectImagesArgs, LoadArgs, RmiArgs, SaveArgs, TagArgs,
@@ -157,6 +163,9 @@ pub enum Command {
     System(SystemCommand),
     /// Remove images, or names of images
     Rmi(RmiArgs),
+    /// Manage networks
+    #[command(subcommand)]
+    Network(NetworkCommand),
     /// Show where things are and what is used
     Info,
     /// Show the versions of nman and of the runtime

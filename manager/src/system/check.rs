@@ -2,6 +2,7 @@
 
 use crate::container::{ContainerId, Containers};
 use crate::error::{Error, Result};
+use crate::network;
 use crate::settings::Settings;
 use crate::snapshot::entries;
 use crate::store::{Remedy, Store};
@@ -41,6 +42,7 @@ pub fn check(settings: &Settings, repair: bool) -> Result<Report> {
     let mut report = Report::default();
     // Containers first: what they leave behind keeps layers.
     check_containers(settings, repair, &mut report)?;
+    check_networks(settings, repair, &mut report)?;
     check_store(settings, repair, &mut report)?;
     if report.text.is_empty() {
         report.text.push_str("No problems found\n");
@@ -59,6 +61,37 @@ fn check_store(settings: &Settings, repair: bool, report: &mut Report) -> Result
             Remedy::Fetch(_, name) => format!("`nman pull {name}` or loading it again mends it"),
         };
         report.add(&damage.what, mended, &hint);
+    }
+    Ok(())
+}
+
+/// Leases and connections of containers that there are not.
+fn check_networks(settings: &Settings, repair: bool, report: &mut Report) -> Result<()> {
+    let state = network::State::open(&settings.state)?;
+    let living = Containers::open(&settings.containers())?.ids()?.into_iter().collect();
+    let orphans = network::orphan::find(&state, &living)?;
+    let plans = orphans.plans.iter().map(|plan| {
+        format!(
+            "the connection to network `{}` of container {}",
+            plan.network,
+            plan.container.short()
+        )
+    });
+    let leases = orphans
+        .leases
+        .iter()
+        .map(|(network, address)| format!("the address {address} of network `{network}`"));
+    let found: Vec<String> = plans.chain(leases).collect();
+    if found.is_empty() {
+        return Ok(());
+    }
+    let mended = match repair {
+        true => Some(network::orphan::clear(&state, &orphans).is_empty()),
+        false => None,
+    };
+    for what in found {
+        let what = format!("{what} belongs to no container");
+        report.add(&what, mended, "`nman system check --repair` gives it back");
     }
     Ok(())
 }
