@@ -166,7 +166,7 @@ impl<'a> Child<'a> {
             Op::Home { uid } => self.home = passwd::home(*uid),
             Op::WorkingDirectory { path, last } => self.working_directory(path, *last)?,
             Op::FindExecutable { candidates, .. } => self.find_executable(candidates)?,
-            Op::AwaitStart => self.await_start()?,
+            Op::AwaitStart { first } => self.await_start(*first)?,
             Op::CloseFds { first } => sys::fd::cloexec_from(*first)?,
             Op::Seccomp { program, flags, .. } => self.filter(program, *flags, index)?,
             Op::Exec { argv, env } => return Err(self.exec(argv, env)),
@@ -210,8 +210,9 @@ impl<'a> Child<'a> {
     }
 
     /// Waits until `start` connects and says go. Whoever connects and leaves again has not started us.
-    fn await_start(&mut self) -> Result<(), Errno> {
+    fn await_start(&mut self, first: u32) -> Result<(), Errno> {
         let socket = self.resources.start.as_ref().ok_or(Errno::BADF)?;
+        self.close_set_up(first)?;
         // What an engine sends to stop a container that was never started; runc's init ends of it too.
         sys::signals::end_on_term();
         loop {
@@ -224,6 +225,20 @@ impl<'a> Child<'a> {
                 return Ok(());
             }
         }
+    }
+
+    /// `start` may never come: a detached mount tree that stays open keeps the host's mounts in use.
+    fn close_set_up(&mut self, first: u32) -> Result<(), Errno> {
+        self.root = None;
+        self.mask = None;
+        self.null = None;
+        self.directory = None;
+        self.read_only_last.clear();
+        let Resources { start, hook_outputs: [output, errors], .. } = self.resources;
+        // A standard stream stands for one that is not there: it is not closed anyway.
+        let number =
+            |fd: &Option<OwnedFd>| fd.as_ref().map_or(0, |fd| fd.as_raw_fd().unsigned_abs());
+        sys::fd::close_others(first, &mut [start, output, errors].map(number))
     }
 
     /// A listener's fd is told by its number: whoever follows us takes a copy of it and answers before we go on.

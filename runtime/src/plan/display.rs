@@ -141,7 +141,9 @@ impl Op {
             Op::NotDumpable => "become invisible to tracers".into(),
             Op::Home { uid } => format!("look up the home directory of user {uid}"),
             Op::FindExecutable { name, .. } => format!("find `{name}`"),
-            Op::AwaitStart => "wait for start".into(),
+            Op::AwaitStart { first } => {
+                format!("close file descriptors from {first} on, and wait for start")
+            }
             Op::Seccomp { .. } => "install the seccomp filter".into(),
             Op::CloseFds { first } => format!("close file descriptors from {first} on"),
             Op::Exec { argv, .. } => {

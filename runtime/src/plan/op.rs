@@ -229,8 +229,11 @@ pub enum Op {
         /// The paths to try in order: one, or the name in every directory of PATH.
         candidates: Vec<CString>,
     },
-    /// Wait until `start` connects to the socket.
-    AwaitStart,
+    /// Close what the set-up needed, and wait until `start` connects to the socket.
+    AwaitStart {
+        /// The first fd that is not the container's.
+        first: u32,
+    },
     /// Install the seccomp filter.
     Seccomp {
         /// The program.
