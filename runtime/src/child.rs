@@ -168,7 +168,9 @@ impl<'a> Child<'a> {
             Op::FindExecutable { candidates, .. } => self.find_executable(candidates)?,
             Op::AwaitStart { first } => self.await_start(*first)?,
             Op::CloseFds { first } => sys::fd::cloexec_from(*first)?,
-            Op::Seccomp { program, flags, .. } => self.filter(program, *flags, index)?,
+            Op::Seccomp { program, flags, hands_over, .. } => {
+                self.filter(program, *flags, *hands_over, index)?;
+            }
             Op::Exec { argv, env } => return Err(self.exec(argv, env)),
         }
         Ok(Next::Step)
@@ -241,16 +243,23 @@ impl<'a> Child<'a> {
         sys::fd::close_others(first, &mut [start, output, errors].map(number))
     }
 
-    /// A listener's fd is told by its number: whoever follows us takes a copy of it and answers before we go on.
+    /// Whoever follows us gets a copy of a listener's fd and answers before we go on. It is told by its number, which needs nothing of
+    /// the filter, and taken from us; only who may not do that has it sent.
     fn filter(
         &self,
         program: &[sys::seccomp::Instruction],
         flags: u32,
+        hands_over: bool,
         step: usize,
     ) -> Result<(), Errno> {
         let Some(listener) = sys::seccomp::install(program, flags)? else { return Ok(()) };
         let listener = sys::fd::until_exec(listener);
-        Message::Listener { step, fd: listener.as_raw_fd() }.send(self.peer)?;
+        let message = Message::Listener { step, fd: listener.as_raw_fd() };
+        if hands_over {
+            message.send_with(listener, self.peer)?;
+        } else {
+            message.send(self.peer)?;
+        }
         wire::wait_go(self.peer)
     }
 
