@@ -5,16 +5,21 @@
 
 mod container;
 mod create;
+mod family;
 mod image;
+mod suggest;
 mod values;
 
 pub use container::{
-    AttachArgs, ExecArgs, KillArgs, LogsArgs, PsArgs, RmArgs, StartArgs, StopArgs, Tail,
+    AttachArgs, ContainerPruneArgs, EventsArgs, ExecArgs, KillArgs, LogsArgs, PortArgs, PsArgs,
+    RestartArgs, RmArgs, StartArgs, StatsArgs, StopArgs, Tail, TopArgs, WaitArgs, WaitFor,
 };
 pub use create::{
     CreateArgs, NetworkArgs, ProcessArgs, ResourceArgs, RunArgs, StorageArgs, SupervisionArgs,
 };
+pub use family::ContainerCommand;
 pub use image::{ImagesArgs, LoadArgs, PullArgs, PullWhen, RegistryArgs, RmiArgs};
+pub use suggest::nearest;
 pub use values::{
     CPU_PERIOD, CpuSet, Cpus, Memory, Publish, SignalNumber, Volume, VolumeSource, variable,
 };
@@ -38,6 +43,17 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+}
+
+impl Cli {
+    /// The same with the short name of a command that was given by its long one: `container ls` is `ps`.
+    #[must_use]
+    pub fn shortened(self) -> Self {
+        match self.command {
+            Command::Container(command) => Self { command: command.into_command(), ..self },
+            _ => self,
+        }
+    }
 }
 
 /// Options that every command takes.
@@ -83,13 +99,20 @@ pub enum Command {
     /// List containers
     Ps(PsArgs),
     /// Show what a container has written
+    #[command(visible_alias = "log")]
     Logs(LogsArgs),
     /// Stop containers: their stop signal, then SIGKILL
     Stop(StopArgs),
+    /// Stop containers and start them again
+    Restart(RestartArgs),
     /// Send a signal to containers
     Kill(KillArgs),
+    /// Freeze all processes of containers
+    Pause(Names),
+    /// Let all processes of containers go on
+    Unpause(Names),
     /// Wait until containers have ended, and print their exit codes
-    Wait(Names),
+    Wait(WaitArgs),
     /// Remove containers
     Rm(RmArgs),
     /// Show everything that is known about containers or images, as JSON
@@ -106,6 +129,9 @@ pub enum Command {
     Info,
     /// Show the versions of nman and of the runtime
     Version,
+    /// Manage containers
+    #[command(subcommand)]
+    Container(ContainerCommand),
 }
 
 /// One or more containers or images.

@@ -9,6 +9,7 @@ mod lifecycle;
 mod limits;
 mod network;
 mod refusals;
+mod restart;
 mod run;
 mod terminal;
 mod world;
