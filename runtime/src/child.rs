@@ -14,6 +14,7 @@ mod passwd;
 
 use crate::plan::op::{Op, Source, Step};
 use crate::wire::{self, Message};
+use file_systems::propagation;
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 use std::ffi::{CStr, CString};
@@ -127,9 +128,7 @@ impl<'a> Child<'a> {
             Op::Hostname(name) => rustix::system::sethostname(name.as_bytes())?,
             Op::Domainname(name) => rustix::system::setdomainname(name.as_bytes())?,
             Op::WriteProc { path, value } => write_file(path, value.as_bytes())?,
-            Op::Propagation { flags } | Op::RootPropagation { flags } => {
-                file_systems::propagation(*flags)?;
-            }
+            Op::Propagation { flags } | Op::RootPropagation { flags } => propagation(*flags)?,
             Op::Root { source, propagation, at } => {
                 self.attach_root(*source, *propagation, at.as_ref())?;
             }
@@ -168,8 +167,8 @@ impl<'a> Child<'a> {
             Op::FindExecutable { candidates, .. } => self.find_executable(candidates)?,
             Op::AwaitStart { first } => self.await_start(*first)?,
             Op::CloseFds { first } => sys::fd::cloexec_from(*first)?,
-            Op::Seccomp { program, flags, hands_over, .. } => {
-                self.filter(program, *flags, *hands_over, index)?;
+            Op::Seccomp { program, flags, sent, .. } => {
+                self.filter(program, *flags, *sent, index)?;
             }
             Op::Exec { argv, env } => return Err(self.exec(argv, env)),
         }
@@ -244,18 +243,18 @@ impl<'a> Child<'a> {
     }
 
     /// Whoever follows us gets a copy of a listener's fd and answers before we go on. It is told by its number, which needs nothing of
-    /// the filter, and taken from us; only who may not do that has it sent.
+    /// the filter, and taken from us; who may not do that is sent it.
     fn filter(
         &self,
         program: &[sys::seccomp::Instruction],
         flags: u32,
-        hands_over: bool,
+        sent: bool,
         step: usize,
     ) -> Result<(), Errno> {
         let Some(listener) = sys::seccomp::install(program, flags)? else { return Ok(()) };
         let listener = sys::fd::until_exec(listener);
         let message = Message::Listener { step, fd: listener.as_raw_fd() };
-        if hands_over {
+        if sent {
             message.send_with(listener, self.peer)?;
         } else {
             message.send(self.peer)?;

@@ -102,7 +102,7 @@ impl Foreground {
                 SIGCONT => {
                     // The shell had the terminal meanwhile.
                     terminal.map_or(Ok(()), Terminal::take_again)?;
-                    drop(signals::send(pidfd.as_fd(), SIGCONT));
+                    let _ = signals::send(pidfd.as_fd(), SIGCONT);
                 }
                 // About our own sockets, or none of the container's business.
                 SIGPIPE | SIGURG => {}

@@ -250,7 +250,7 @@ fn hook_text(hook: &Hook) -> String {
 }
 
 fn seccomp_text(op: &Op) -> String {
-    let Op::Seccomp { program, flags, listener, hands_over: _ } = op else { return String::new() };
+    let Op::Seccomp { program, flags, listener, sent: _ } = op else { return String::new() };
     let agent = listener.as_ref().map(|agent| format!(", agent `{}`", agent.path.display()));
     let agent = agent.unwrap_or_default();
     format!(": {} instructions, flags {flags:#x}{agent}", program.len())

@@ -243,7 +243,7 @@ pub enum Op {
         /// Who decides, where the profile leaves it to somebody.
         listener: Option<Listener>,
         /// The process sends the listener's fd itself.
-        hands_over: bool,
+        sent: bool,
     },
     /// Mark every fd from this number on close-on-exec.
     CloseFds {
@@ -261,8 +261,8 @@ pub enum Op {
 
 impl From<Filter> for Op {
     fn from(filter: Filter) -> Op {
-        let Filter { program, flags, listener, hands_over, unknown: _ } = filter;
-        Op::Seccomp { program, flags, listener, hands_over }
+        let Filter { program, flags, listener, sent, unknown: _ } = filter;
+        Op::Seccomp { program, flags, listener, sent }
     }
 }
 

@@ -109,7 +109,7 @@ fn a_created_container_holds_nothing_of_its_set_up_while_it_waits_for_start() {
     // `create` lets it go and ends; what it does next is up to the scheduler.
     wait_until(|| held().len() <= 2);
     let held = held();
-    assert!(held.iter().any(|path| *path == outputs) && held.len() == 2, "{held:?}");
+    assert!(held.contains(&outputs) && held.len() == 2, "{held:?}");
     let socket = held.iter().any(|path| path.to_string_lossy().starts_with("socket:"));
     assert!(socket, "{held:?}");
     let _ = runtime.call(["start", &id]).run().ok();

@@ -37,7 +37,7 @@ pub struct Filter {
     /// Who gets the notification fd; there is one exactly when `flags` ask for the fd.
     pub listener: Option<Listener>,
     /// The process sends the notification fd itself, by sendmsg(2), because nobody may take it from there.
-    pub hands_over: bool,
+    pub sent: bool,
     /// Names in the profile that no architecture of this filter has. Their rules have no effect.
     pub unknown: Vec<String>,
 }
@@ -85,13 +85,13 @@ impl Kernel {
 /// CAP_SYS_PTRACE, nor be sent by it.
 pub fn compile_for(profile: &LinuxSeccomp, host: &Host) -> Result<Filter, Error> {
     let filter = compile(profile, &host.seccomp)?;
-    let hands_over = filter.listener.is_some() && host.capabilities & SYS_PTRACE == 0;
-    if hands_over && !Policy::read(profile, &host.seccomp)?.allows("sendmsg") {
+    let sent = filter.listener.is_some() && host.capabilities & SYS_PTRACE == 0;
+    if sent && !Policy::read(profile, &host.seccomp)?.allows("sendmsg") {
         let reason = "`SCMP_ACT_NOTIFY` needs CAP_SYS_PTRACE on the host, to take the listener, or a profile that allows sendmsg to \
                       everybody, to be sent it";
         return Err(invalid("/listenerPath", reason));
     }
-    Ok(Filter { hands_over, ..filter })
+    Ok(Filter { sent, ..filter })
 }
 
 /// `CAP_SYS_PTRACE`, as a bit of a capability mask.
@@ -136,7 +136,7 @@ pub fn compile(profile: &LinuxSeccomp, kernel: &Kernel) -> Result<Filter, Error>
     let root =
         dispatch(&mut diagram, policy.default, native, decision(Abi::X32), decision(Abi::I386));
     let program = assemble::assemble(&diagram, root)?;
-    Ok(Filter { program, flags, listener, hands_over: false, unknown })
+    Ok(Filter { program, flags, listener, sent: false, unknown })
 }
 
 /// The ABIs that the filter serves: the native one, listed or not, as in libseccomp, and what else the profile lists of

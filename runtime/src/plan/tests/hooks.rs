@@ -92,7 +92,7 @@ fn who_cannot_take_the_listener_is_sent_it_or_told_so_before_anything_is_made() 
         (deny, json!([rule(deny), rule(allow)])),
     ] {
         let plan = ruled(default, rules.clone()).unwrap_or_else(|error| panic!("{rules}: {error}"));
-        let _ = place(&plan, |op| matches!(op, Op::Seccomp { hands_over: true, .. }));
+        let _ = place(&plan, |op| matches!(op, Op::Seccomp { sent: true, .. }));
     }
     for (default, rules) in [
         (deny, json!([])),
@@ -108,5 +108,5 @@ fn who_cannot_take_the_listener_is_sent_it_or_told_so_before_anything_is_made() 
     }
     // With the capability, what the profile says of sendmsg does not matter.
     let plan = plan(&hybrid(), &options(), hooked).unwrap();
-    let _ = place(&plan, |op| matches!(op, Op::Seccomp { hands_over: false, .. }));
+    let _ = place(&plan, |op| matches!(op, Op::Seccomp { sent: false, .. }));
 }
