@@ -24,6 +24,7 @@ pub mod load;
 pub mod logs;
 pub mod monitor;
 pub mod network;
+pub mod networks;
 pub mod pause;
 pub mod progress;
 pub mod prune;

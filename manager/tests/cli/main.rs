@@ -7,7 +7,10 @@
 mod crash;
 mod lifecycle;
 mod limits;
+mod names;
 mod network;
+mod networks;
+mod plugins;
 mod refusals;
 mod restart;
 mod run;
