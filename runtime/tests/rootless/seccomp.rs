@@ -12,7 +12,7 @@ fn no_medium(_: &Notification) -> Answer {
     Answer::Error(ENOMEDIUM)
 }
 
-fn asking(user: &User, agent: &SeccompAgent, further: Value) -> BundleDir {
+fn asking(user: &User, agent: &SeccompAgent, further: &Value) -> BundleDir {
     user.give(agent.path().parent().expect("a directory"));
     let rule = json!({"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"});
     user.bundle().set(
@@ -35,7 +35,7 @@ fn harmless() -> Value {
 fn the_agent_of_an_ordinary_user_decides_for_run_start_exec_and_hooks() {
     let user = User::enter();
     let (runtime, agent) = (user.runtime(), SeccompAgent::start(no_medium));
-    let bundle = asking(&user, &agent, harmless());
+    let bundle = asking(&user, &agent, &harmless());
     let output = runtime.run(&bundle.args(["mkdir", "/tmp/x"])).exits(1);
     assert!(output.stderr().contains("No medium found"), "{output}");
     assert_eq!((agent.states().len(), agent.calls().len()), (1, 1));
@@ -44,7 +44,7 @@ fn the_agent_of_an_ordinary_user_decides_for_run_start_exec_and_hooks() {
     let hook = json!({"path": "/bin/busybox", "args": ["sh", "-c", "! mkdir /tmp/hook"]});
     let script = "mkdir /tmp/x; ls /proc/self/fd | tr '\\n' ' '; sleep 60";
     let bundle =
-        asking(&user, &agent, harmless()).push("/hooks/startContainer", hook).shell(script);
+        asking(&user, &agent, &harmless()).push("/hooks/startContainer", hook).shell(script);
     let container = runtime.start(&bundle);
     let end = Instant::now() + Duration::from_secs(60);
     while container.output().stdout() != "0 1 2 3 " {
@@ -66,7 +66,7 @@ fn a_profile_under_which_the_listener_cannot_be_sent_is_refused() {
     let user = User::enter();
     let (runtime, agent) = (user.runtime(), SeccompAgent::start(no_medium));
     let denied = json!({"names": ["sendmsg"], "action": "SCMP_ACT_ERRNO"});
-    let output = runtime.try_create(&asking(&user, &agent, denied)).exits(1);
+    let output = runtime.try_create(&asking(&user, &agent, &denied)).exits(1);
     for words in ["/linux/seccomp/listenerPath", "sendmsg"] {
         assert!(output.stderr().contains(words), "{output}");
     }
