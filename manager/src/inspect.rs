@@ -1,12 +1,13 @@
 //! `nman inspect`: everything that is written down about a container or an image, as one JSON array.
 
+mod network;
 pub mod state;
 
-use crate::container::{Containers, Dir, Record};
+use crate::container::{Containers, Dir};
 use crate::error::{Error, Result};
+use crate::images;
 use crate::settings::Settings;
 use crate::store::Store;
-use crate::{images, network};
 use serde_json::{Value, json};
 
 /// The objects of those that were found, and what went wrong with the others.
@@ -38,7 +39,7 @@ fn container(settings: &Settings, dir: &Dir) -> Result<Value> {
         // It was killed while it was made.
         Err(_) => Value::Null,
     };
-    let networks = network_settings(settings, &record)?;
+    let networks = network::settings(settings, dir, &record)?;
     let process = &config["process"];
     let mut object = json!({
         "Id": record.id,
@@ -77,42 +78,10 @@ fn container(settings: &Settings, dir: &Dir) -> Result<Value> {
         },
     });
     state::add_host_config(&record, &mut object["HostConfig"]);
+    network::add_host_config(&record, &mut object["HostConfig"]);
+    object["Config"]["ExposedPorts"] = network::exposed(&record);
     object["Config"]["Healthcheck"] = state::health_check(&record);
     Ok(object)
-}
-
-/// Addresses and published ports, while the container is connected.
-fn network_settings(settings: &Settings, record: &Record) -> Result<Value> {
-    let plans = network::State::open(&settings.state)?.connected_to(&record.id)?;
-    let mut networks = serde_json::Map::new();
-    let mut ports = serde_json::Map::new();
-    for plan in &plans {
-        let address = plan.addresses.first();
-        let object = json!({
-            "IPAddress": address.map(|leased| leased.address),
-            "IPPrefixLen": address.map(|leased| leased.subnet.prefix()),
-            "Gateway": address.map(|leased| leased.gateway),
-            "MacAddress": plan.mac,
-        });
-        networks.insert(plan.network.to_string(), object);
-        for port in &plan.ports {
-            let key = format!("{}/{}", port.container_port, port.protocol);
-            let list = ports.entry(key).or_insert_with(|| json!([]));
-            if let Some(list) = list.as_array_mut() {
-                list.push(json!({
-                    "HostIp": port.host_address.to_string(), "HostPort": port.host_port.to_string(),
-                }));
-            }
-        }
-    }
-    let first = networks.values().next().cloned().unwrap_or_default();
-    Ok(json!({
-        "Mode": record.network.network,
-        "IPAddress": first["IPAddress"].as_str().unwrap_or(""),
-        "Gateway": first["Gateway"].as_str().unwrap_or(""),
-        "Ports": ports,
-        "Networks": networks,
-    }))
 }
 
 /// An image, where no container has the name.
