@@ -1,20 +1,25 @@
 //! From a parsed command to the library's function for it, and from what that returns to what is printed.
 
-use nman::cli::{Cli, Command, Names};
+use nman::cli::{Cli, Command, Names, VolumeCommand};
 use nman::error::{Error, Result};
 use nman::run::Outcome;
 use nman::settings::Settings;
-use nman::{attach, exec, image, info, inspect, kill, logs, ps, rm, run, start, stop};
+use nman::{
+    attach, create, exec, image, info, inspect, kill, logs, ps, rename, rm, run, start, stop, update, volume,
+};
 use std::io::Write as _;
 
 /// Runs the command; returns the program's exit code.
 pub(crate) fn dispatch(cli: &Cli) -> Result<u8> {
     let settings = settings(cli)?;
     match &cli.command {
-        Command::Run(args) => match run::run(&settings, args)? {
+        Command::Run(args) => match run::run(&settings, args, &mut warn)? {
             Outcome::Ended(code) => Ok(code),
             Outcome::Running(id) => print(&format!("{id}\n")).map(|()| 0),
         },
+        Command::Create(args) => {
+            print(&(create::create_only(&settings, args, &mut warn)? + "\n")).map(|()| 0)
+        }
         Command::Start(args) if args.attach || args.interactive => {
             start::start_attached(&settings, args)
         }
@@ -28,6 +33,9 @@ pub(crate) fn dispatch(cli: &Cli) -> Result<u8> {
         Command::Kill(args) => lines(kill::kill(&settings, args)?),
         Command::Wait(Names { names }) => lines(stop::wait(&settings, names)?),
         Command::Rm(args) => lines(rm::rm(&settings, args)?),
+        Command::Rename(args) => rename::rename(&settings, args).map(|()| 0),
+        Command::Update(args) => lines(update::update(&settings, args, &mut warn)?),
+        Command::Volume(command) => volumes(&settings, command),
         Command::Inspect(Names { names }) => {
             let (found, errors) = inspect::inspect(&settings, names)?;
             let text = serde_json::to_string_pretty(&found).unwrap_or_default();
@@ -41,6 +49,45 @@ pub(crate) fn dispatch(cli: &Cli) -> Result<u8> {
         Command::Info => print(&info::info(&settings)?).map(|()| 0),
         Command::Version => print(&info::version(&settings)?).map(|()| 0),
     }
+}
+
+/// `nman volume`
+fn volumes(settings: &Settings, command: &VolumeCommand) -> Result<u8> {
+    match command {
+        VolumeCommand::Create(args) => print(&(volume::create(settings, args)? + "\n")).map(|()| 0),
+        VolumeCommand::Ls(args) => print(&volume::ls(settings, args)?).map(|()| 0),
+        VolumeCommand::Rm(args) => lines(volume::rm(settings, args)?),
+        VolumeCommand::Inspect(Names { names }) => {
+            let (found, errors) = volume::inspect(settings, names)?;
+            let text = serde_json::to_string_pretty(&found).unwrap_or_default();
+            print(&format!("{text}\n"))?;
+            several(errors).map(|()| 0)
+        }
+        VolumeCommand::Prune(args) => {
+            let which = if args.all { "all" } else { "anonymous" };
+            let question = format!(
+                "WARNING! This will remove {which} local volumes not used by at least one container."
+            );
+            if !args.force && !confirm(&question)? {
+                return Ok(0);
+            }
+            print(&volume::prune_report(&volume::prune(settings, args)?)).map(|()| 0)
+        }
+    }
+}
+
+/// Asks whether to go on; anything but `y` is no.
+fn confirm(question: &str) -> Result<bool> {
+    print(&format!("{question}\nAre you sure you want to continue? [y/N] "))?;
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer).map_err(Error::system("read the answer"))?;
+    Ok(answer.trim().eq_ignore_ascii_case("y"))
+}
+
+/// What does not keep a container from being made, but is not what was asked for.
+#[expect(clippy::print_stderr, reason = "with main.rs the one place where anything is printed")]
+fn warn(text: &str) {
+    eprintln!("WARNING: {}", nman::table::plain(text));
 }
 
 /// Whether this process is the one that `exec -d` has started to do the work.

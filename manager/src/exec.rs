@@ -12,7 +12,7 @@ use crate::container::{Attachment, Containers, Dir, Record, Status};
 use crate::error::{Error, Result};
 use crate::monitor::stdio::{ConsoleSocket, Ends, pipes};
 use crate::relay;
-use crate::run::look_up;
+use crate::create::look_up;
 use crate::runtime::{Launch, Runtime, Streams, null};
 use crate::settings::Settings;
 use crate::terminal;

@@ -17,7 +17,13 @@ use serde_json::json;
 const HEADS: [&str; 5] = ["REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE"];
 
 /// The image that `run` names, by name or id: from the store, or from its registry.
-pub fn obtain(store: &Store, name: &str, when: PullWhen, registry: &RegistryArgs) -> Result<Image> {
+pub fn obtain(
+    store: &Store,
+    name: &str,
+    when: PullWhen,
+    quiet: bool,
+    registry: &RegistryArgs,
+) -> Result<Image> {
     if when != PullWhen::Always
         && let Ok(image) = store.find(name)
         && image.chain_ids.iter().all(|chain| store.snapshots().contains(chain))
@@ -30,7 +36,11 @@ pub fn obtain(store: &Store, name: &str, when: PullWhen, registry: &RegistryArgs
         PullWhen::Never => Policy::Never,
     };
     let options = options(registry, policy);
-    Ok(pull(&parse(name)?, &options, store, &*progress::for_stderr())?)
+    let reference = parse(name)?;
+    if quiet {
+        return Ok(pull(&reference, &options, store, &NoProgress)?);
+    }
+    Ok(pull(&reference, &options, store, &*progress::for_stderr())?)
 }
 
 /// `nman pull`: the image's full name, or its id.
@@ -127,7 +137,7 @@ fn names(image: &Image) -> Vec<(String, String)> {
 }
 
 /// A size in Docker's decimal units, three digits.
-fn human_size(bytes: u64) -> String {
+pub(crate) fn human_size(bytes: u64) -> String {
     #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
     let mut size = bytes as f64;
     for unit in ["B", "kB", "MB", "GB"] {

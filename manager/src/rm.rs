@@ -2,12 +2,13 @@
 
 use crate::assemble::disassemble;
 use crate::cli::RmArgs;
-use crate::container::{Containers, Dir, Guard, Record, Status};
+use crate::container::{Containers, Dir, Guard, MountKind, Record, Status};
 use crate::error::{Error, Result};
 use crate::monitor::{socket_dir, wait_for_exit};
 use crate::runtime::Runtime;
 use crate::settings::Settings;
 use crate::store::Store;
+use crate::volume::{self, place};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
@@ -20,7 +21,7 @@ pub fn rm(settings: &Settings, args: &RmArgs) -> Result<(Vec<String>, Vec<Error>
     let containers = Containers::open(&settings.containers())?;
     let (mut done, mut errors) = (Vec::new(), Vec::new());
     for name in &args.names {
-        match remove(settings, &containers, name, args.force) {
+        match remove(settings, &containers, name, args) {
             Ok(()) => done.push(name.clone()),
             Err(Error::NoSuchContainer(_)) if args.force => {}
             Err(error) => errors.push(error),
@@ -29,10 +30,10 @@ pub fn rm(settings: &Settings, args: &RmArgs) -> Result<(Vec<String>, Vec<Error>
     Ok((done, errors))
 }
 
-fn remove(settings: &Settings, containers: &Containers, name: &str, force: bool) -> Result<()> {
+fn remove(settings: &Settings, containers: &Containers, name: &str, args: &RmArgs) -> Result<()> {
     let dir = containers.find(name)?;
     let record = dir.record()?;
-    if dir.state()?.status == Status::Running && !force {
+    if dir.state()?.status == Status::Running && !args.force {
         return Err(Error::WrongState {
             message: format!("cannot remove container \"/{}\": container is running", record.name),
             hint: Some("stop the container before removing it, or give `--force`".to_owned()),
@@ -44,7 +45,8 @@ fn remove(settings: &Settings, containers: &Containers, name: &str, force: bool)
         taken => taken?,
     };
     take_down(settings, &record, &dir)?;
-    forget(settings, containers, &record, &dir)
+    let volumes = if args.volumes { Volumes::Remove } else { Volumes::Keep };
+    forget(settings, containers, &record, &dir, volumes)
 }
 
 /// Gets hold of a container: kills it if it runs, and its monitor if that does not let go.
@@ -89,13 +91,34 @@ pub fn take_down(settings: &Settings, record: &Record, dir: &Dir) -> Result<()> 
     if errors.is_empty() { Ok(()) } else { Err(Error::Several(errors)) }
 }
 
-/// Removes what is left of a container that has been taken down: its layer and its directory.
+/// What becomes of the volumes that were made for a container and have no name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Volumes {
+    /// They stay.
+    Keep,
+    /// They go with it.
+    Remove,
+}
+
+/// Removes what is left of a container that has been taken down: its volumes if they are to go, its layers, and its directory
+/// last, because that says what else there was.
 pub fn forget(
     settings: &Settings,
     containers: &Containers,
     record: &Record,
     dir: &Dir,
+    volumes: Volumes,
 ) -> Result<()> {
-    Store::open(&settings.root)?.snapshots().remove(record.id.as_str())?;
-    containers.remove(&record.name, dir)
+    if volumes == Volumes::Remove {
+        volume::remove_anonymous(settings, record)?;
+    }
+    let snapshots = Store::open(&settings.root)?;
+    let snapshots = snapshots.snapshots();
+    for (at, point) in record.mounts.iter().enumerate() {
+        if point.kind == MountKind::Image {
+            snapshots.remove(&place::image_key(record, at))?;
+        }
+    }
+    snapshots.remove(record.id.as_str())?;
+    containers.remove(dir)
 }

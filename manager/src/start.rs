@@ -8,6 +8,7 @@ use crate::container::{Containers, Status};
 use crate::error::{Error, Result};
 use crate::monitor::{self, Assembled, Link};
 use crate::settings::Settings;
+use crate::volume::place;
 use crate::{rm, terminal};
 
 /// Starts a container. The socket is its monitor's.
@@ -30,8 +31,9 @@ pub fn start(settings: &Settings, name: &str) -> Result<Option<Link>> {
         rm::take_down(settings, &record, &dir)?;
     }
     let assemble = || {
-        enter_private_mounts()?;
+        enter_private_mounts(&record, &dir)?;
         mount_root(settings, &record, &dir)?;
+        place::mount_all(settings, &record, &dir)?;
         connection::connect(settings, &record, &dir)
     };
     if let Err(error) = assemble() {

@@ -3,21 +3,28 @@
 //! What was typed is parsed here into values that mean something; what has to be looked up on the host or in an
 //! image is not this module's business.
 
+pub mod confinement;
 mod container;
 mod create;
 mod image;
+pub mod limits;
+pub mod mounts;
+mod update;
 mod values;
+mod volume;
 
 pub use container::{
     AttachArgs, ExecArgs, KillArgs, LogsArgs, PsArgs, RmArgs, StartArgs, StopArgs, Tail,
 };
 pub use create::{
-    CreateArgs, NetworkArgs, ProcessArgs, ResourceArgs, RunArgs, StorageArgs, SupervisionArgs,
+    CreateArgs, LimitArgs, NetworkArgs, ProcessArgs, ResourceArgs, RunArgs, SecurityArgs, StorageArgs,
+    SupervisionArgs, Typed,
 };
 pub use image::{ImagesArgs, LoadArgs, PullArgs, PullWhen, RegistryArgs, RmiArgs};
-pub use values::{
-    CPU_PERIOD, CpuSet, Cpus, Memory, Publish, SignalNumber, Volume, VolumeSource, variable,
-};
+pub use limits::{CPU_PERIOD, CpuSet, Cpus, Memory, MemorySwap, Size};
+pub use update::{RenameArgs, UpdateArgs};
+pub use values::{Publish, SignalNumber, variable};
+pub use volume::{VolumeCommand, VolumeCreateArgs, VolumeLsArgs, VolumePruneArgs, VolumeRmArgs};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -74,6 +81,8 @@ pub struct Global {
 pub enum Command {
     /// Create a container from an image and run a command in it
     Run(Box<RunArgs>),
+    /// Create a container from an image without starting it
+    Create(Box<CreateArgs>),
     /// Start stopped containers
     Start(StartArgs),
     /// Attach to a running container
@@ -92,6 +101,13 @@ pub enum Command {
     Wait(Names),
     /// Remove containers
     Rm(RmArgs),
+    /// Rename a container
+    Rename(RenameArgs),
+    /// Change the limits of containers
+    Update(Box<UpdateArgs>),
+    /// Create, list, show and remove volumes
+    #[command(subcommand)]
+    Volume(VolumeCommand),
     /// Show everything that is known about containers or images, as JSON
     Inspect(Names),
     /// Pull an image from a registry
