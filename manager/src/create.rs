@@ -130,7 +130,9 @@ impl Parts {
             && !host.apparmor
         {
             return Err(Error::Rejected {
-                message: format!("cannot confine the container by AppArmor profile `{profile}`: AppArmor is not enabled on this host"),
+                message: format!(
+                    "cannot confine the container by AppArmor profile `{profile}`: AppArmor is not enabled on this host"
+                ),
                 hint: Some("leave the option out, or give `apparmor=unconfined`".to_owned()),
             });
         }
@@ -160,9 +162,7 @@ impl Draft<'_> {
         let (record, dir, guard) = reserve(&self.containers, record, random)?;
         match self.prepare(&record, &dir) {
             Ok(()) => Ok(Created { record, dir, guard }),
-            Err(error) => {
-                Err(undo(self.settings, &self.containers, &record, &dir).after(error))
-            }
+            Err(error) => Err(undo(self.settings, &self.containers, &record, &dir).after(error)),
         }
     }
 
@@ -253,19 +253,23 @@ impl<'a> IdFile<'a> {
     fn create(path: &'a Path) -> Result<Self> {
         match std::fs::OpenOptions::new().write(true).create_new(true).open(path) {
             Ok(file) => Ok(Self { path, file, done: false }),
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Err(Error::Rejected {
-                message: format!(
-                    "container ID file found, make sure the other container isn't running or delete {}",
-                    path.display()
-                ),
-                hint: None,
-            }),
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+                Err(Error::Rejected {
+                    message: format!(
+                        "container ID file found, make sure the other container isn't running or delete {}",
+                        path.display()
+                    ),
+                    hint: None,
+                })
+            }
             Err(error) => Err(Error::io("create the container ID file", path)(error)),
         }
     }
 
     fn finish(mut self, record: &Record) -> Result<()> {
-        self.file.write_all(record.id.as_str().as_bytes()).map_err(Error::io("write", self.path))?;
+        self.file
+            .write_all(record.id.as_str().as_bytes())
+            .map_err(Error::io("write", self.path))?;
         self.done = true;
         Ok(())
     }

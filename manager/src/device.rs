@@ -34,7 +34,11 @@ impl FromStr for Wish {
             [host, access] if is_access(access) => (*host, *host, *access),
             [host, container] => (*host, *container, "rwm"),
             [host, container, access] => (*host, *container, *access),
-            _ => return Err(format!("invalid device specification: {text}, it is HOST[:CONTAINER[:rwm]]")),
+            _ => {
+                return Err(format!(
+                    "invalid device specification: {text}, it is HOST[:CONTAINER[:rwm]]"
+                ));
+            }
         };
         if !is_access(access) {
             return Err(format!("bad mode specified: {access}, it is made of r, w and m"));
@@ -62,7 +66,8 @@ pub struct Gpus(pub Vec<String>);
 impl FromStr for Gpus {
     type Err = String;
     fn from_str(text: &str) -> std::result::Result<Self, String> {
-        let wrong = || format!("invalid gpus: {text}, it is `all`, a number, or `device=` and a list");
+        let wrong =
+            || format!("invalid gpus: {text}, it is `all`, a number, or `device=` and a list");
         let name = |device: &str| format!("nvidia.com/gpu={device}");
         if text == "all" || text == "-1" {
             return Ok(Self(vec![name("all")]));
@@ -124,7 +129,8 @@ pub fn find(config: &HostConfig) -> Result<Found> {
             return Err(refused("not a device node"));
         }
     }
-    let names: Vec<&String> = config.device_requests.iter().flat_map(|request| &request.device_ids).collect();
+    let names: Vec<&String> =
+        config.device_requests.iter().flat_map(|request| &request.device_ids).collect();
     if !names.is_empty() {
         found.edits = cdi::resolve(&names, &cdi::DIRECTORIES.map(Path::new))?;
         for wanted in std::mem::take(&mut found.edits.nodes) {
@@ -224,10 +230,16 @@ mod tests {
             find(&HostConfig { devices: vec![map], ..HostConfig::default() })
         };
         let error = find("/dev/no-such-device").unwrap_err().to_string();
-        assert!(error.ends_with("custom device \"/dev/no-such-device\": no such file or directory"), "{error}");
+        assert!(
+            error.ends_with("custom device \"/dev/no-such-device\": no such file or directory"),
+            "{error}"
+        );
         assert!(find("/proc/version").unwrap_err().to_string().ends_with("not a device node"));
         let null = find("/dev/null:/dev/nothing:r").unwrap().devices;
-        assert_eq!((null[0].node.major(), null[0].node.minor(), null[0].access.as_str()), (1, 3, "r"));
+        assert_eq!(
+            (null[0].node.major(), null[0].node.minor(), null[0].access.as_str()),
+            (1, 3, "r")
+        );
         assert_eq!(null[0].node.path(), Path::new("/dev/nothing"));
     }
 }

@@ -5,7 +5,8 @@ use nman::error::{Error, Result};
 use nman::run::Outcome;
 use nman::settings::Settings;
 use nman::{
-    attach, create, exec, image, info, inspect, kill, logs, ps, rename, rm, run, start, stop, update, volume,
+    attach, create, exec, image, info, inspect, kill, listing, logs, ps, rename, rm, run, start,
+    stop, update, volume,
 };
 use std::io::Write as _;
 
@@ -57,10 +58,9 @@ fn volumes(settings: &Settings, command: &VolumeCommand) -> Result<u8> {
         VolumeCommand::Create(args) => print(&(volume::create(settings, args)? + "\n")).map(|()| 0),
         VolumeCommand::Ls(args) => print(&volume::ls(settings, args)?).map(|()| 0),
         VolumeCommand::Rm(args) => lines(volume::rm(settings, args)?),
-        VolumeCommand::Inspect(Names { names }) => {
-            let (found, errors) = volume::inspect(settings, names)?;
-            let text = serde_json::to_string_pretty(&found).unwrap_or_default();
-            print(&format!("{text}\n"))?;
+        VolumeCommand::Inspect(args) => {
+            let (found, errors) = volume::inspect(settings, &args.names)?;
+            print(&listing::objects(args.format.as_deref(), &found)?)?;
             several(errors).map(|()| 0)
         }
         VolumeCommand::Prune(args) => {

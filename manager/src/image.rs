@@ -137,7 +137,7 @@ fn names(image: &Image) -> Vec<(String, String)> {
 }
 
 /// A size in Docker's decimal units, three digits.
-pub(crate) fn human_size(bytes: u64) -> String {
+fn human_size(bytes: u64) -> String {
     #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
     let mut size = bytes as f64;
     for unit in ["B", "kB", "MB", "GB"] {

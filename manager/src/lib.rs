@@ -17,6 +17,7 @@ pub mod info;
 pub mod inspect;
 pub mod kill;
 mod layout;
+pub mod listing;
 pub mod load;
 pub mod logs;
 pub mod monitor;

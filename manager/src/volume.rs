@@ -18,6 +18,7 @@ use crate::bundle::rootfs::Rootfs;
 use crate::cli::{VolumeCreateArgs, VolumePruneArgs, VolumeRmArgs};
 use crate::container::{ContainerId, Containers, MountKind, Record};
 use crate::error::{Error, Result};
+use crate::listing::Filters;
 use crate::settings::Settings;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -64,8 +65,9 @@ fn fill(volumes: &Volumes, name: &VolumeName, rootfs: &Rootfs, target: &str) -> 
     };
     let _lock = volumes.lock()?;
     let data = volumes.data(name);
-    let directory = rustix::fs::open(&data, flags | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
-        .map_err(Error::io("open", &data))?;
+    let directory =
+        rustix::fs::open(&data, flags | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
+            .map_err(Error::io("open", &data))?;
     if !copy::is_empty(directory.as_fd()).map_err(failed)? {
         return Ok(());
     }
@@ -80,7 +82,11 @@ fn users(settings: &Settings, name: &str) -> Result<Vec<ContainerId>> {
     let uses = |record: &Record| {
         record.mounts.iter().any(|point| point.kind == MountKind::Volume && point.name == name)
     };
-    Ok(containers.into_iter().filter(|(record, _)| uses(record)).map(|(record, _)| record.id).collect())
+    Ok(containers
+        .into_iter()
+        .filter(|(record, _)| uses(record))
+        .map(|(record, _)| record.id)
+        .collect())
 }
 
 /// Removes the volumes that were made for a container and have no name, unless another one uses them too.
@@ -153,7 +159,10 @@ fn remove(settings: &Settings, volumes: &Volumes, name: &str, force: bool) -> Re
 }
 
 /// `nman volume inspect`: the objects of those that were found, and what went wrong with the others.
-pub fn inspect(settings: &Settings, names: &[String]) -> Result<(Vec<serde_json::Value>, Vec<Error>)> {
+pub fn inspect(
+    settings: &Settings,
+    names: &[String],
+) -> Result<(Vec<serde_json::Value>, Vec<Error>)> {
     let volumes = Volumes::open(settings)?;
     let (mut found, mut errors) = (Vec::new(), Vec::new());
     for name in names {
@@ -168,58 +177,25 @@ pub fn inspect(settings: &Settings, names: &[String]) -> Result<(Vec<serde_json:
 /// `nman volume prune`: what was removed, and how many bytes that has freed.
 pub fn prune(settings: &Settings, args: &VolumePruneArgs) -> Result<(Vec<String>, u64)> {
     let volumes = Volumes::open(settings)?;
-    let filters: Vec<Filter> = args.filter.iter().map(|text| text.parse()).collect::<Result<_>>()?;
+    let filters = Filters::parse(&args.filter, &["all", "label", "label!"])?;
     // Docker has had this filter before it had the option.
-    let all = args.all || filters.contains(&Filter::All);
+    let all = args.all || filters.truth("all")? == Some(true);
     let (mut removed, mut freed) = (Vec::new(), 0);
     for volume in volumes.list()? {
         let _lock = volumes.lock()?;
-        let wanted = all || volume.labels.contains_key(ANONYMOUS);
+        let wanted = all || volume.is_anonymous();
         if !wanted || !users(settings, volume.name.as_str())?.is_empty() {
             continue;
         }
-        if filters.iter().all(|filter| filter.fits(&volume)) {
+        let excluded = |wanted: &str| match wanted.split_once('=') {
+            Some((name, value)) => volume.labels.get(name).is_some_and(|own| own == value),
+            None => volume.labels.contains_key(wanted),
+        };
+        if filters.labelled("label", &volume.labels) && filters.all("label!", |l| !excluded(l)) {
             freed += store::size(&volumes.data(&volume.name));
             volumes.remove(&volume.name)?;
             removed.push(volume.name.to_string());
         }
     }
     Ok((removed, freed))
-}
-
-/// A filter of `volume prune`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Filter {
-    All,
-    Label { negated: bool, name: String, value: Option<String> },
-}
-
-impl std::str::FromStr for Filter {
-    type Err = Error;
-    fn from_str(text: &str) -> Result<Self> {
-        let wrong = || Error::Usage(format!("invalid filter '{text}', it is label=NAME[=VALUE], label!=NAME[=VALUE] or all=true"));
-        let (key, rest) = text.split_once('=').ok_or_else(wrong)?;
-        let (name, value) = match rest.split_once('=') {
-            Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
-            None => (rest.to_owned(), None),
-        };
-        match key {
-            "all" if matches!(rest, "1" | "true") => Ok(Self::All),
-            "label" => Ok(Self::Label { negated: false, name, value }),
-            "label!" => Ok(Self::Label { negated: true, name, value }),
-            _ => Err(wrong()),
-        }
-    }
-}
-
-impl Filter {
-    fn fits(&self, volume: &Volume) -> bool {
-        match self {
-            Self::All => true,
-            Self::Label { negated, name, value } => {
-                let has = volume.labels.get(name).is_some_and(|own| value.as_ref().is_none_or(|value| value == own));
-                has != *negated
-            }
-        }
-    }
 }

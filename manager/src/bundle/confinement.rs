@@ -67,7 +67,11 @@ impl Confinement {
             return None;
         }
         let part = |name: &str, default: &str| {
-            let given = self.labels.iter().rev().find_map(|part| part.strip_prefix(name)?.strip_prefix(':'));
+            let given = self
+                .labels
+                .iter()
+                .rev()
+                .find_map(|part| part.strip_prefix(name)?.strip_prefix(':'));
             given.unwrap_or(default).to_owned()
         };
         Some(format!(
@@ -106,7 +110,10 @@ mod tests {
             let open = of(false, options);
             assert!(open.masked.is_empty() && open.read_only.is_empty(), "{options:?}");
         }
-        assert_eq!(of(false, &["unmask=/proc/sys"]).read_only.len(), of(false, &[]).read_only.len() - 1);
+        assert_eq!(
+            of(false, &["unmask=/proc/sys"]).read_only.len(),
+            of(false, &[]).read_only.len() - 1
+        );
     }
 
     #[test]

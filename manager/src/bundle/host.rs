@@ -128,11 +128,14 @@ impl CgroupFacts {
 fn capabilities() -> Capabilities {
     let set = caps::read(None, caps::CapSet::Bounding).unwrap_or_default();
     let name = |capability: caps::Capability| capability.to_string();
-    set.into_iter().filter_map(|capability| name(capability).strip_prefix("CAP_")?.parse().ok()).collect()
+    set.into_iter()
+        .filter_map(|capability| name(capability).strip_prefix("CAP_")?.parse().ok())
+        .collect()
 }
 
 fn version(release: &str) -> (u32, u32) {
-    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse().unwrap_or(0));
+    let mut numbers =
+        release.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse().unwrap_or(0));
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
 }
 

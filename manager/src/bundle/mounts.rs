@@ -57,7 +57,8 @@ pub(super) fn plan(inputs: &Inputs<'_>) -> Built<Vec<Mount>> {
         }
     }
     // A mount over a default one, such as /dev/shm, replaces it.
-    let replaced = |mount: &Mount| further.iter().any(|further| further.destination() == mount.destination());
+    let replaced =
+        |mount: &Mount| further.iter().any(|further| further.destination() == mount.destination());
     mounts.retain(|mount| !replaced(mount));
     further.sort_by_key(|mount| mount.destination().components().count());
     mounts.extend(further);
@@ -98,7 +99,9 @@ fn shared_memory_mounts(inputs: &Inputs<'_>, mounts: &mut Vec<Mount>) -> Built<(
         Sharing::None => drop(mounts.remove(at)),
         Sharing::Host => {
             mounts[at] = bind(Path::new("/dev/shm"), "/dev/shm")?;
-            for mount in mounts.iter_mut().filter(|mount| mount.destination() == Path::new("/dev/mqueue")) {
+            for mount in
+                mounts.iter_mut().filter(|mount| mount.destination() == Path::new("/dev/mqueue"))
+            {
                 *mount = bind(Path::new("/dev/mqueue"), "/dev/mqueue")?;
             }
         }

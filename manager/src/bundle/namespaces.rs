@@ -45,7 +45,8 @@ pub(super) fn plan(inputs: &Inputs<'_>) -> Built<Vec<LinuxNamespace>> {
 
 /// The host name; the host's UTS namespace keeps its own.
 pub(super) fn hostname(record: &Record) -> Option<String> {
-    (sharing(&record.host_config.uts_mode) != Sharing::Host).then(|| record.network.hostname.clone())
+    (sharing(&record.host_config.uts_mode) != Sharing::Host)
+        .then(|| record.network.hostname.clone())
 }
 
 /// Kernel parameters: Docker's, so that any user may listen on any port and use ping, the domain name, and those that were

@@ -53,9 +53,8 @@ pub(super) fn plan(
 
 fn limits(inputs: &Inputs<'_>) -> Built<Vec<PosixRlimit>> {
     let number = |limit: i64| u64::try_from(limit).unwrap_or(u64::MAX);
-    let limit = |kind, soft, hard| {
-        PosixRlimitBuilder::default().typ(kind).soft(soft).hard(hard).build()
-    };
+    let limit =
+        |kind, soft, hard| PosixRlimitBuilder::default().typ(kind).soft(soft).hard(hard).build();
     let asked = &inputs.record.host_config.limits.ulimits;
     let mut limits = Vec::new();
     if !asked.iter().any(|limit| limit.name == "nofile") {

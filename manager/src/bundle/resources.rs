@@ -35,10 +35,14 @@ fn consistent(limits: &Limits, host: &HostFacts) -> Result<()> {
         return refuse("Minimum memoryswap limit should be larger than memory limit, see usage");
     }
     if memory == 0 && memory_swap > 0 {
-        return refuse("You should always set the Memory limit when using Memoryswap limit, see usage");
+        return refuse(
+            "You should always set the Memory limit when using Memoryswap limit, see usage",
+        );
     }
     if memory > 0 && memory_reservation > memory {
-        return refuse("Minimum memory limit can not be less than memory reservation limit, see usage");
+        return refuse(
+            "Minimum memory limit can not be less than memory reservation limit, see usage",
+        );
     }
     if nano_cpus > 0 && limits.cpu_period > 0 {
         return refuse("Conflicting options: Nano CPUs and CPU Period cannot both be set");
@@ -65,10 +69,12 @@ fn consistent(limits: &Limits, host: &HostFacts) -> Result<()> {
 
 /// Whether a list names nothing but what is online.
 fn within(asked: &str, online: &str, what: &str) -> Result<()> {
-    let (Some(ranges), Some(online_ranges)) = (CpuSet::ranges(asked), CpuSet::ranges(online)) else {
+    let (Some(ranges), Some(online_ranges)) = (CpuSet::ranges(asked), CpuSet::ranges(online))
+    else {
         return Ok(());
     };
-    let known = |number: u16| online_ranges.iter().any(|(first, last)| (*first..=*last).contains(&number));
+    let known =
+        |number: u16| online_ranges.iter().any(|(first, last)| (*first..=*last).contains(&number));
     if ranges.iter().all(|(first, last)| (*first..=*last).all(known)) {
         return Ok(());
     }
@@ -92,7 +98,9 @@ fn discard_memory(limits: &mut Limits, host: &HostFacts, warnings: &mut Vec<Stri
         limits.memory_swappiness = None;
     }
     if limits.oom_kill_disable == Some(true) && !can.oom_control {
-        warnings.push("Your kernel does not support OomKillDisable. OomKillDisable discarded.".to_owned());
+        warnings.push(
+            "Your kernel does not support OomKillDisable. OomKillDisable discarded.".to_owned(),
+        );
         limits.oom_kill_disable = None;
     }
     if limits.oom_kill_disable == Some(true) && limits.memory == 0 {
@@ -106,18 +114,26 @@ fn discard_cpu(limits: &mut Limits, host: &HostFacts, warnings: &mut Vec<String>
         return Err(Error::Usage("NanoCPUs can not be set, as your kernel does not support CPU CFS scheduler or the cgroup is not mounted".to_owned()));
     }
     if (limits.cpu_realtime_period > 0 || limits.cpu_realtime_runtime > 0) && !can.realtime {
-        return Err(Error::Usage("Your kernel does not support CPU real-time scheduler".to_owned()));
+        return Err(Error::Usage(
+            "Your kernel does not support CPU real-time scheduler".to_owned(),
+        ));
     }
     if limits.cpu_shares > 0 && !can.cpu {
         warnings.push("Your kernel does not support CPU shares or the cgroup is not mounted. Shares discarded.".to_owned());
         limits.cpu_shares = 0;
     }
     if (limits.cpu_period != 0 || limits.cpu_quota != 0) && !can.cpu {
-        warnings.push("Your kernel does not support CPU CFS scheduler. CPU period/quota discarded.".to_owned());
+        warnings.push(
+            "Your kernel does not support CPU CFS scheduler. CPU period/quota discarded."
+                .to_owned(),
+        );
         (limits.cpu_period, limits.cpu_quota) = (0, 0);
     }
     if !(limits.cpuset_cpus.is_empty() && limits.cpuset_mems.is_empty()) && !can.cpuset {
-        warnings.push("Your kernel does not support cpuset or the cgroup is not mounted. Cpuset discarded.".to_owned());
+        warnings.push(
+            "Your kernel does not support cpuset or the cgroup is not mounted. Cpuset discarded."
+                .to_owned(),
+        );
         limits.cpuset_cpus.clear();
         limits.cpuset_mems.clear();
     }
@@ -151,14 +167,16 @@ fn discard_io(limits: &mut Limits, host: &HostFacts, warnings: &mut Vec<String>)
 /// be there already.
 pub fn plan(limits: &Limits, numbers: &Numbers, host: &HostFacts, replace: bool) -> LinuxResources {
     let mut resources = LinuxResources::default();
-    resources.set_memory(Some(memory(limits, host)).filter(|memory| *memory != LinuxMemory::default()));
+    resources
+        .set_memory(Some(memory(limits, host)).filter(|memory| *memory != LinuxMemory::default()));
     resources.set_cpu(Some(cpu(limits)).filter(|cpu| *cpu != LinuxCpu::default()));
     let pids = match limits.pids_limit {
         Some(limit @ 1..) => Some(limit),
         Some(_) if replace => Some(-1),
         _ => None,
     };
-    resources.set_pids(pids.and_then(|limit| LinuxPidsBuilder::default().limit(limit).build().ok()));
+    resources
+        .set_pids(pids.and_then(|limit| LinuxPidsBuilder::default().limit(limit).build().ok()));
     let io = block_io(limits, numbers);
     resources.set_block_io(Some(io).filter(|io| *io != LinuxBlockIo::default()));
     resources
@@ -205,12 +223,22 @@ fn block_io(limits: &Limits, numbers: &Numbers) -> LinuxBlockIo {
     let number = |path: &String| numbers.get(path).copied().unwrap_or_default();
     let weight = |device: &crate::container::DeviceWeight| -> Option<LinuxWeightDevice> {
         let (major, minor) = number(&device.path);
-        LinuxWeightDeviceBuilder::default().major(major).minor(minor).weight(device.weight).build().ok()
+        LinuxWeightDeviceBuilder::default()
+            .major(major)
+            .minor(minor)
+            .weight(device.weight)
+            .build()
+            .ok()
     };
     let rates = |rates: &[DeviceRate]| -> Option<Vec<LinuxThrottleDevice>> {
         let rate = |device: &DeviceRate| {
             let (major, minor) = number(&device.path);
-            LinuxThrottleDeviceBuilder::default().major(major).minor(minor).rate(device.rate).build().ok()
+            LinuxThrottleDeviceBuilder::default()
+                .major(major)
+                .minor(minor)
+                .rate(device.rate)
+                .build()
+                .ok()
         };
         Some(rates.iter().filter_map(rate).collect()).filter(|list: &Vec<_>| !list.is_empty())
     };
@@ -257,15 +285,33 @@ mod tests {
     fn limits_that_contradict_each_other_are_refused_in_dockers_words() {
         let none = Limits::default;
         for (limits, why) in [
-            (Limits { memory: 9 << 20, memory_swap: 1 << 20, ..none() }, "Minimum memoryswap limit should be larger than memory limit"),
+            (
+                Limits { memory: 9 << 20, memory_swap: 1 << 20, ..none() },
+                "Minimum memoryswap limit should be larger than memory limit",
+            ),
             (Limits { memory_swap: 9 << 20, ..none() }, "You should always set the Memory limit"),
-            (Limits { memory: 9 << 20, memory_reservation: 10 << 20, ..none() }, "can not be less than memory reservation"),
+            (
+                Limits { memory: 9 << 20, memory_reservation: 10 << 20, ..none() },
+                "can not be less than memory reservation",
+            ),
             (Limits { nano_cpus: 1, cpu_period: 1, ..none() }, "Nano CPUs and CPU Period"),
             (Limits { nano_cpus: 1, cpu_quota: 1, ..none() }, "Nano CPUs and CPU Quota"),
-            (Limits { nano_cpus: 5_000_000_000, ..none() }, "Range of CPUs is from 0.01 to 4.00, as there are only 4 CPUs available"),
-            (Limits { cpuset_cpus: "0-4".into(), ..none() }, "Requested CPUs are not available - requested 0-4, available: 0-3"),
-            (Limits { cpuset_mems: "1".into(), ..none() }, "Requested memory nodes are not available"),
-            (Limits { cpu_realtime_period: 1, cpu_realtime_runtime: 2, ..none() }, "cannot be higher"),
+            (
+                Limits { nano_cpus: 5_000_000_000, ..none() },
+                "Range of CPUs is from 0.01 to 4.00, as there are only 4 CPUs available",
+            ),
+            (
+                Limits { cpuset_cpus: "0-4".into(), ..none() },
+                "Requested CPUs are not available - requested 0-4, available: 0-3",
+            ),
+            (
+                Limits { cpuset_mems: "1".into(), ..none() },
+                "Requested memory nodes are not available",
+            ),
+            (
+                Limits { cpu_realtime_period: 1, cpu_realtime_runtime: 2, ..none() },
+                "cannot be higher",
+            ),
         ] {
             assert!(refused(limits).contains(why), "{why}");
         }
@@ -307,7 +353,12 @@ mod tests {
     #[test]
     fn a_limit_of_processes_can_be_taken_away_again() {
         let limits = Limits { pids_limit: Some(-1), ..Limits::default() };
-        let planned = |replace| plan(&limits, &Numbers::new(), &host(), replace).pids().as_ref().map(|pids| pids.limit());
+        let planned = |replace| {
+            plan(&limits, &Numbers::new(), &host(), replace)
+                .pids()
+                .as_ref()
+                .map(|pids| pids.limit())
+        };
         assert_eq!(planned(false), None);
         assert_eq!(planned(true), Some(-1));
     }

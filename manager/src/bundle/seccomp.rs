@@ -73,8 +73,10 @@ struct Condition {
 impl Profile {
     /// The profile of a container that names none.
     pub fn built_in() -> Result<Self> {
-        serde_json::from_str(BUILT_IN)
-            .map_err(|source| Error::Damaged { path: "the built-in seccomp profile".into(), source })
+        serde_json::from_str(BUILT_IN).map_err(|source| Error::Damaged {
+            path: "the built-in seccomp profile".into(),
+            source,
+        })
     }
 
     /// The profile in a file.
@@ -92,7 +94,8 @@ impl Profile {
     pub fn resolve(&self, capabilities: &Capabilities, kernel: (u32, u32)) -> Option<LinuxSeccomp> {
         let holds = |rule: &&Rule| {
             let all = |condition: &Condition| Facts { capabilities, kernel }.meet(condition);
-            all(&rule.includes).unwrap_or(true) && !Facts { capabilities, kernel }.touch(&rule.excludes)
+            all(&rule.includes).unwrap_or(true)
+                && !Facts { capabilities, kernel }.touch(&rule.excludes)
         };
         let rules = self.syscalls.iter().filter(holds).map(Rule::resolve).collect();
         let mut seccomp = LinuxSeccompBuilder::default()
@@ -203,7 +206,13 @@ mod tests {
                 {"names":["not"],"action":"SCMP_ACT_ALLOW","excludes":{"arches":["amd64"]}}]}"#;
         let profile: Profile = serde_json::from_str(text).unwrap();
         let profile = profile.resolve(&Capabilities::new(), (6, 1)).unwrap();
-        let names: Vec<&str> = profile.syscalls().iter().flatten().flat_map(|rule| rule.names()).map(String::as_str).collect();
+        let names: Vec<&str> = profile
+            .syscalls()
+            .iter()
+            .flatten()
+            .flat_map(|rule| rule.names())
+            .map(String::as_str)
+            .collect();
         assert_eq!(names, ["old", "ptrace"]);
         assert_eq!(profile.architectures().as_ref().unwrap().len(), 2);
         assert_eq!(profile.default_errno_ret(), Some(1));
@@ -212,6 +221,9 @@ mod tests {
     #[test]
     fn a_bad_profile_is_named() {
         let error = Profile::read(Path::new("/no/such/profile.json")).unwrap_err().to_string();
-        assert_eq!(error, "opening seccomp profile (/no/such/profile.json) failed: no such file or directory");
+        assert_eq!(
+            error,
+            "opening seccomp profile (/no/such/profile.json) failed: no such file or directory"
+        );
     }
 }

@@ -69,12 +69,8 @@ pub(crate) fn image(config: &str) -> Image {
 /// The record that a command line makes, and the warnings.
 pub(crate) fn record(words: &[&str], config: &str) -> Result<(Record, Vec<String>)> {
     let args = parse(words);
-    let settings = Settings {
-        root: "/root".into(),
-        state: "/state".into(),
-        runtime: None,
-        debug: false,
-    };
+    let settings =
+        Settings { root: "/root".into(), state: "/state".into(), runtime: None, debug: false };
     let (image, host, files) = (image(config), host(), Files::read(&args)?);
     let wish = Wish {
         args: &args,
@@ -284,7 +280,10 @@ fn mounts_stand_below_what_they_are_mounted_on() {
         true",
     );
     let network = NetworkNamespace::Host;
-    golden("mounts.json", &planned(&words, r#"{"Volumes":{"/ro/":{},"/of/image":{}}}"#, &network, &Found::default()));
+    golden(
+        "mounts.json",
+        &planned(&words, r#"{"Volumes":{"/ro/":{},"/of/image":{}}}"#, &network, &Found::default()),
+    );
 }
 
 #[test]
@@ -311,9 +310,13 @@ fn a_variable_can_be_taken_away() {
 
 #[test]
 fn a_device_of_a_host_is_found_for_a_container() {
-    let (record, _) = record(&["--device", "/dev/null:/dev/nothing:r", "alpine", "true"], "{}").unwrap();
+    let (record, _) =
+        record(&["--device", "/dev/null:/dev/nothing:r", "alpine", "true"], "{}").unwrap();
     let found = device::find(&record.host_config).unwrap();
     let rules = devices::rules(&record.host_config, &found).unwrap();
     let last = rules.last().unwrap();
-    assert_eq!((last.major(), last.minor(), last.access().as_deref()), (Some(1), Some(3), Some("r")));
+    assert_eq!(
+        (last.major(), last.minor(), last.access().as_deref()),
+        (Some(1), Some(3), Some("r"))
+    );
 }

@@ -68,7 +68,9 @@ impl FromStr for SecurityOption {
             ("unmask", _) if absolute(&paths()) => Ok(Self::Unmask(paths())),
             ("mask", _) if absolute(&paths()) => Ok(Self::Mask(paths())),
             ("mask" | "unmask", _) => wrong(", it is a list of absolute paths with `:` between"),
-            _ => wrong(", there are seccomp, apparmor, label, no-new-privileges, systempaths, mask and unmask"),
+            _ => wrong(
+                ", there are seccomp, apparmor, label, no-new-privileges, systempaths, mask and unmask",
+            ),
         }
     }
 }
@@ -128,7 +130,8 @@ pub fn pid_mode(text: &str) -> Result<Sharing, String> {
 /// `--ipc`
 pub fn ipc_mode(text: &str) -> Result<Sharing, String> {
     text.parse().map_err(|_| {
-        "invalid IPC mode, it is `private`, `shareable`, `none`, `host` or `container:NAME`".to_owned()
+        "invalid IPC mode, it is `private`, `shareable`, `none`, `host` or `container:NAME`"
+            .to_owned()
     })
 }
 
@@ -179,15 +182,17 @@ pub fn sysctl(text: &str) -> Result<(String, String), String> {
 
 /// A rule for the devices that the container may make and use: `c 10:200 rwm`.
 pub fn device_rule(text: &str) -> Result<String, String> {
-    let wrong = || format!("invalid device cgroup format '{text}', it is TYPE MAJOR:MINOR ACCESS such as 'c 10:200 rwm'");
+    let wrong = || {
+        format!(
+            "invalid device cgroup format '{text}', it is TYPE MAJOR:MINOR ACCESS such as 'c 10:200 rwm'"
+        )
+    };
     let words: Vec<&str> = text.split_whitespace().collect();
     let [kind, numbers, access] = words.as_slice() else { return Err(wrong()) };
     let number = |text: &str| text == "*" || text.parse::<u32>().is_ok();
     let (major, minor) = numbers.split_once(':').ok_or_else(wrong)?;
-    let good = matches!(*kind, "a" | "b" | "c")
-        && number(major)
-        && number(minor)
-        && is_access(access);
+    let good =
+        matches!(*kind, "a" | "b" | "c") && number(major) && number(minor) && is_access(access);
     if good { Ok(words.join(" ")) } else { Err(wrong()) }
 }
 
@@ -224,7 +229,15 @@ mod tests {
         assert_eq!(of("unmask=all"), Ok(SecurityOption::Unmask(vec!["ALL".into()])));
         assert_eq!(of("systempaths=unconfined"), Ok(SecurityOption::SystemPaths));
         assert_eq!(of("label=type:x_t"), Ok(SecurityOption::Label("type:x_t".into())));
-        for bad in ["", "seccomp", "nosuch=1", "no-new-privileges=x", "mask=a", "label=x", "systempaths=all"] {
+        for bad in [
+            "",
+            "seccomp",
+            "nosuch=1",
+            "no-new-privileges=x",
+            "mask=a",
+            "label=x",
+            "systempaths=all",
+        ] {
             assert!(of(bad).unwrap_err().starts_with("invalid --security-opt: "), "{bad}");
         }
     }

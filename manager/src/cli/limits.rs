@@ -74,8 +74,7 @@ pub const CPU_PERIOD: i64 = 100_000;
 impl FromStr for Cpus {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong =
-            || "a number of CPUs is a decimal number from 0.01 on, such as 1.5".to_owned();
+        let wrong = || "a number of CPUs is a decimal number from 0.01 on, such as 1.5".to_owned();
         let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
         let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
         if text.is_empty() || text == "." || !digits(whole) || !digits(fraction) {
@@ -124,8 +123,21 @@ impl FromStr for CpuSet {
 
 /// The limits of setrlimit(2) under Docker's names.
 const ULIMITS: [&str; 15] = [
-    "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc", "rss",
-    "rtprio", "rttime", "sigpending", "stack",
+    "core",
+    "cpu",
+    "data",
+    "fsize",
+    "locks",
+    "memlock",
+    "msgqueue",
+    "nice",
+    "nofile",
+    "nproc",
+    "rss",
+    "rtprio",
+    "rttime",
+    "sigpending",
+    "stack",
 ];
 
 impl FromStr for Ulimit {
@@ -177,7 +189,9 @@ pub fn device_bytes(text: &str) -> Result<DeviceRate, String> {
     let (path, value) = of_device(text)?;
     match value.parse::<Size>().map(|size| u64::try_from(size.0)) {
         Ok(Ok(rate)) => Ok(DeviceRate { path, rate }),
-        _ => Err(format!("invalid rate for device: {text}, it is a number of bytes a second with an optional unit kb, mb or gb")),
+        _ => Err(format!(
+            "invalid rate for device: {text}, it is a number of bytes a second with an optional unit kb, mb or gb"
+        )),
     }
 }
 
@@ -194,7 +208,10 @@ pub fn device_operations(text: &str) -> Result<DeviceRate, String> {
 pub fn cpu_period(text: &str) -> Result<i64, String> {
     match text.parse() {
         Ok(period @ (0 | 1000..=1_000_000)) => Ok(period),
-        _ => Err("CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)".to_owned()),
+        _ => Err(
+            "CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)"
+                .to_owned(),
+        ),
     }
 }
 

@@ -9,6 +9,7 @@ mod create;
 mod image;
 pub mod limits;
 pub mod mounts;
+mod suggest;
 mod update;
 mod values;
 mod volume;
@@ -17,14 +18,17 @@ pub use container::{
     AttachArgs, ExecArgs, KillArgs, LogsArgs, PsArgs, RmArgs, StartArgs, StopArgs, Tail,
 };
 pub use create::{
-    CreateArgs, LimitArgs, NetworkArgs, ProcessArgs, ResourceArgs, RunArgs, SecurityArgs, StorageArgs,
-    SupervisionArgs, Typed,
+    CreateArgs, LimitArgs, NetworkArgs, ProcessArgs, ResourceArgs, RunArgs, SecurityArgs,
+    StorageArgs, SupervisionArgs, Typed,
 };
 pub use image::{ImagesArgs, LoadArgs, PullArgs, PullWhen, RegistryArgs, RmiArgs};
 pub use limits::{CPU_PERIOD, CpuSet, Cpus, Memory, MemorySwap, Size};
+pub use suggest::nearest;
 pub use update::{RenameArgs, UpdateArgs};
 pub use values::{Publish, SignalNumber, variable};
-pub use volume::{VolumeCommand, VolumeCreateArgs, VolumeLsArgs, VolumePruneArgs, VolumeRmArgs};
+pub use volume::{
+    VolumeCommand, VolumeCreateArgs, VolumeInspectArgs, VolumePruneArgs, VolumeRmArgs,
+};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;

@@ -100,9 +100,23 @@ fn is_tmpfs_option(option: &str) -> bool {
         }
         _ => matches!(
             option,
-            "ro" | "rw" | "exec" | "noexec" | "suid" | "nosuid" | "dev" | "nodev" | "atime"
-                | "noatime" | "diratime" | "nodiratime" | "relatime" | "norelatime"
-                | "strictatime" | "sync" | "async" | "tmpcopyup"
+            "ro" | "rw"
+                | "exec"
+                | "noexec"
+                | "suid"
+                | "nosuid"
+                | "dev"
+                | "nodev"
+                | "atime"
+                | "noatime"
+                | "diratime"
+                | "nodiratime"
+                | "relatime"
+                | "norelatime"
+                | "strictatime"
+                | "sync"
+                | "async"
+                | "tmpcopyup"
         ),
     }
 }
@@ -184,7 +198,9 @@ impl Wish {
         let flag = |value: Option<&str>| match value {
             None | Some("true" | "1") => Ok(true),
             Some("false" | "0") => Ok(false),
-            Some(value) => Err(format!("invalid value for {key}: {value}, it is `true` or `false`")),
+            Some(value) => {
+                Err(format!("invalid value for {key}: {value}, it is `true` or `false`"))
+            }
         };
         let text = || match value {
             Some(value) => Ok(value.to_owned()),
@@ -213,7 +229,9 @@ impl Wish {
             "volume-nocopy" => self.detail.no_copy = flag(value)?,
             "volume-subpath" | "image-subpath" => self.detail.subpath = subpath(&text()?)?,
             "volume-driver" if text()? == "local" => {}
-            "volume-driver" => return Err(format!("unknown volume driver: {}, there is `local`", text()?)),
+            "volume-driver" => {
+                return Err(format!("unknown volume driver: {}, there is `local`", text()?));
+            }
             "volume-label" => {
                 let text = text()?;
                 let (name, value) = text.split_once('=').unwrap_or((&text, ""));
@@ -225,15 +243,22 @@ impl Wish {
                 self.detail.volume_options.insert(name.to_owned(), value.to_owned());
             }
             "tmpfs-size" => {
-                let size = text()?.parse::<Size>().map_err(|why| format!("invalid value for {key}: {why}"))?;
+                let size = text()?
+                    .parse::<Size>()
+                    .map_err(|why| format!("invalid value for {key}: {why}"))?;
                 self.detail.options.push(format!("size={}", size.0));
             }
             "tmpfs-mode" => {
                 let mode = u32::from_str_radix(&text()?, 8).ok().filter(|mode| *mode <= 0o7777);
-                let mode = mode.ok_or(format!("invalid value for {key}: {}, it is an octal number", text()?))?;
+                let mode = mode.ok_or(format!(
+                    "invalid value for {key}: {}, it is an octal number",
+                    text()?
+                ))?;
                 self.detail.options.push(format!("mode={mode:o}"));
             }
-            _ if value.is_none() => return Err(format!("invalid field '{field}' must be a key=value pair")),
+            _ if value.is_none() => {
+                return Err(format!("invalid field '{field}' must be a key=value pair"));
+            }
             _ => return Err(format!("unexpected key '{key}' in '{field}'")),
         }
         Ok(())
@@ -275,9 +300,14 @@ impl Wish {
             MountKind::Bind if self.source.is_empty() => {
                 return Err(wrong("field Source must not be empty"));
             }
-            MountKind::Bind if self.source.starts_with('.') => point.source = absolute(&self.source)?,
+            MountKind::Bind if self.source.starts_with('.') => {
+                point.source = absolute(&self.source)?
+            }
             MountKind::Bind if !self.source.starts_with('/') => {
-                return Err(wrong(&format!("invalid mount path: '{}' mount path must be absolute", self.source)));
+                return Err(wrong(&format!(
+                    "invalid mount path: '{}' mount path must be absolute",
+                    self.source
+                )));
             }
             MountKind::Bind => point.source = self.source,
             MountKind::Tmpfs if !self.source.is_empty() => {
@@ -353,23 +383,41 @@ mod tests {
         assert_eq!((point.kind, point.name.as_str()), (MountKind::Volume, "data"));
         assert!(point.detail.no_copy && point.writable);
         assert_eq!(volume("/d").unwrap().name, "");
-        for bad in ["", "a", "/a:b", "/a:/", "/a:/..", "/a:/b:bad", "/a:/b:ro:x", "a/b:/c", ":/b", "/a:/b:nocopy"] {
+        for bad in [
+            "",
+            "a",
+            "/a:b",
+            "/a:/",
+            "/a:/..",
+            "/a:/b:bad",
+            "/a:/b:ro:x",
+            "a/b:/c",
+            ":/b",
+            "/a:/b:nocopy",
+        ] {
             assert!(volume(bad).is_err(), "{bad}");
         }
     }
 
     #[test]
     fn a_mount_is_made_of_keys_and_values() {
-        let point = mount("type=bind,source=/src,target=/dst,readonly,bind-propagation=rshared").unwrap();
+        let point =
+            mount("type=bind,source=/src,target=/dst,readonly,bind-propagation=rshared").unwrap();
         assert_eq!((point.kind, point.writable), (MountKind::Bind, false));
         assert_eq!(point.propagation, "rshared");
         assert!(!point.detail.create_source, "--mount makes no source");
-        let point = mount("src=data,dst=/d,volume-subpath=a/b,volume-nocopy=true,ro=false,volume-opt=type=tmpfs").unwrap();
+        let point = mount(
+            "src=data,dst=/d,volume-subpath=a/b,volume-nocopy=true,ro=false,volume-opt=type=tmpfs",
+        )
+        .unwrap();
         assert_eq!((point.kind, point.name.as_str()), (MountKind::Volume, "data"));
         assert_eq!(point.detail.subpath, "a/b");
         assert_eq!(point.detail.volume_options["type"], "tmpfs");
         let point = mount("type=tmpfs,dst=/t,tmpfs-size=1m,tmpfs-mode=1770").unwrap();
-        assert_eq!(point.detail.options, ["noexec", "nosuid", "nodev", "size=1048576", "mode=1770"]);
+        assert_eq!(
+            point.detail.options,
+            ["noexec", "nosuid", "nodev", "size=1048576", "mode=1770"]
+        );
         let point = mount("type=volume,\"volume-opt=o=a,b\",dst=/d").unwrap();
         assert_eq!(point.detail.volume_options["o"], "a,b");
         assert!(!mount("type=image,src=alpine,dst=/i").unwrap().writable);
@@ -380,11 +428,17 @@ mod tests {
     fn a_bad_mount_has_dockers_words() {
         for (text, why) in [
             ("type=bind,source=/s", "target is required"),
-            ("type=bind,target=/t", "invalid mount config for type \"bind\": field Source must not be empty"),
+            (
+                "type=bind,target=/t",
+                "invalid mount config for type \"bind\": field Source must not be empty",
+            ),
             ("type=nosuch,target=/t", "mount type unknown: \"nosuch\""),
             ("nosuch", "invalid field 'nosuch' must be a key=value pair"),
             ("nosuch=1,target=/t", "unexpected key 'nosuch' in 'nosuch=1'"),
-            ("type=bind,source=/s,target=/t,volume-nocopy", "cannot mix 'volume-*' options with mount type 'bind'"),
+            (
+                "type=bind,source=/s,target=/t,volume-nocopy",
+                "cannot mix 'volume-*' options with mount type 'bind'",
+            ),
             ("type=bind,source=/s,target=/t,readonly=maybe", "invalid value for readonly: maybe"),
             ("type=bind,source=s,target=/t", "mount path must be absolute"),
             ("type=tmpfs,source=/s,target=/t", "field Source must not be specified"),

@@ -1,6 +1,6 @@
 //! `nman volume` and its commands.
 
-use super::Names;
+use crate::listing::ListArgs;
 use clap::{Args, Subcommand};
 
 /// The commands.
@@ -10,9 +10,9 @@ pub enum VolumeCommand {
     Create(VolumeCreateArgs),
     /// List volumes
     #[command(visible_alias = "list")]
-    Ls(VolumeLsArgs),
+    Ls(ListArgs),
     /// Show everything that is known about volumes, as JSON
-    Inspect(Names),
+    Inspect(VolumeInspectArgs),
     /// Remove volumes that no container uses
     #[command(visible_alias = "remove")]
     Rm(VolumeRmArgs),
@@ -37,18 +37,15 @@ pub struct VolumeCreateArgs {
     pub name: Option<String>,
 }
 
-/// `nman volume ls`
+/// `nman volume inspect`
 #[derive(Debug, Args)]
-pub struct VolumeLsArgs {
-    /// Show those only: dangling=BOOL, driver=, label=, name=
-    #[arg(short, long, value_name = "FILTER")]
-    pub filter: Vec<String>,
-    /// Print a table, JSON, or a template's text
-    #[arg(long, value_name = "FORMAT", default_value = "table")]
-    pub format: String,
-    /// Show names only
-    #[arg(short, long)]
-    pub quiet: bool,
+pub struct VolumeInspectArgs {
+    /// Print a template's text for each, or JSON
+    #[arg(short, long, value_name = "FORMAT")]
+    pub format: Option<String>,
+    /// Names
+    #[arg(required = true, value_name = "VOLUME")]
+    pub names: Vec<String>,
 }
 
 /// `nman volume rm`

@@ -18,7 +18,8 @@ mod record;
 mod store;
 
 pub use host_config::{
-    Config, DeviceMapping, DeviceRate, DeviceRequest, DeviceWeight, Empty, HostConfig, Limits, Ulimit,
+    Config, DeviceMapping, DeviceRate, DeviceRequest, DeviceWeight, Empty, HostConfig, Limits,
+    Ulimit,
 };
 pub use id::{ContainerId, ContainerName, is_hex};
 pub use mount_point::{Detail, MountKind, MountPoint};

@@ -126,8 +126,10 @@ impl Wish<'_> {
     }
 
     fn labels(&self) -> BTreeMap<String, String> {
-        let of_image = self.image.config.config().as_ref().and_then(|config| config.labels().clone());
-        let mut labels: BTreeMap<String, String> = of_image.unwrap_or_default().into_iter().collect();
+        let of_image =
+            self.image.config.config().as_ref().and_then(|config| config.labels().clone());
+        let mut labels: BTreeMap<String, String> =
+            of_image.unwrap_or_default().into_iter().collect();
         labels.extend(self.files.labels.iter().cloned());
         for label in &self.args.process.label {
             let (key, value) = label.split_once('=').unwrap_or((label, ""));
@@ -148,9 +150,10 @@ impl Wish<'_> {
         let cmd = Some(args.command().to_vec()).filter(|words| !words.is_empty());
         let directory = process.workdir.clone().or_else(|| of_image.working_dir().clone());
         let volumes = of_image.volumes().clone().unwrap_or_default();
-        let anonymous = args.storage.volume.iter().filter(|typed| {
-            typed.point.kind == MountKind::Volume && typed.point.name.is_empty()
-        });
+        let anonymous =
+            args.storage.volume.iter().filter(|typed| {
+                typed.point.kind == MountKind::Volume && typed.point.name.is_empty()
+            });
         let anonymous = anonymous.map(|typed| typed.point.destination.clone());
         Ok(Config {
             hostname: hostname.to_owned(),
@@ -169,13 +172,16 @@ impl Wish<'_> {
         let mut env: Vec<String> = Vec::new();
         let name = |variable: &str| variable.split('=').next().unwrap_or_default().to_owned();
         for (variable, value) in self.files.env.iter().chain(&self.args.process.env) {
-            let text = value.as_ref().map_or(variable.clone(), |value| format!("{variable}={value}"));
+            let text =
+                value.as_ref().map_or(variable.clone(), |value| format!("{variable}={value}"));
             match env.iter_mut().find(|known| name(known) == *variable) {
                 Some(known) => *known = text,
                 None => env.push(text),
             }
         }
-        let more = of_image.iter().filter(|variable| !env.iter().any(|known| name(known) == name(variable)));
+        let more = of_image
+            .iter()
+            .filter(|variable| !env.iter().any(|known| name(known) == name(variable)));
         let more: Vec<String> = more.cloned().collect();
         env.extend(more);
         env
@@ -183,7 +189,8 @@ impl Wish<'_> {
 
     fn host_config(&self) -> HostConfig {
         let args = self.args;
-        let mode = |sharing: &Option<Sharing>| sharing.as_ref().map_or(String::new(), ToString::to_string);
+        let mode =
+            |sharing: &Option<Sharing>| sharing.as_ref().map_or(String::new(), ToString::to_string);
         let (mut devices, mut names) = (Vec::new(), Vec::new());
         for wish in &args.security.device {
             match wish {
@@ -193,10 +200,22 @@ impl Wish<'_> {
         }
         names.extend(args.security.gpus.iter().flat_map(|gpus| gpus.0.iter().cloned()));
         let request = DeviceRequest { driver: "cdi".to_owned(), count: 0, device_ids: names };
-        let tmpfs = args.storage.tmpfs.iter().map(|point| (point.destination.clone(), point.mode.clone()));
+        let tmpfs =
+            args.storage.tmpfs.iter().map(|point| (point.destination.clone(), point.mode.clone()));
         HostConfig {
-            binds: args.storage.volume.iter().filter(|typed| !(typed.point.kind == MountKind::Volume && typed.point.name.is_empty())).map(|typed| typed.text.clone()).collect(),
-            container_id_file: args.cidfile.as_ref().map_or(String::new(), |path| path.display().to_string()),
+            binds: args
+                .storage
+                .volume
+                .iter()
+                .filter(|typed| {
+                    !(typed.point.kind == MountKind::Volume && typed.point.name.is_empty())
+                })
+                .map(|typed| typed.text.clone())
+                .collect(),
+            container_id_file: args
+                .cidfile
+                .as_ref()
+                .map_or(String::new(), |path| path.display().to_string()),
             volumes_from: args.storage.volumes_from.clone(),
             cap_add: args.security.cap_add.clone(),
             cap_drop: args.security.cap_drop.clone(),
@@ -244,24 +263,36 @@ impl Wish<'_> {
     fn check(&self, config: &HostConfig, warnings: &mut Vec<String>) -> Result<()> {
         let refuse = |message: String| Err(Error::Usage(message));
         let args = self.args;
-        if config.uts_mode == "host" && (args.process.hostname.is_some() || args.process.domainname.is_some()) {
+        if config.uts_mode == "host"
+            && (args.process.hostname.is_some() || args.process.domainname.is_some())
+        {
             return refuse("conflicting options: hostname and the UTS mode".to_owned());
         }
         let host_network = args.network.network.to_string() == "host";
         for name in config.sysctls.keys() {
             if name.starts_with("net.") && host_network {
-                return refuse(format!("sysctl '{name}' is not allowed with the host's network: it would change the host"));
+                return refuse(format!(
+                    "sysctl '{name}' is not allowed with the host's network: it would change the host"
+                ));
             }
             if is_of_ipc(name) && config.ipc_mode == "host" {
-                return refuse(format!("sysctl '{name}' is not allowed with the host's IPC namespace: it would change the host"));
+                return refuse(format!(
+                    "sysctl '{name}' is not allowed with the host's IPC namespace: it would change the host"
+                ));
             }
         }
         if !self.host.selinux {
             let confinement = Confinement::of(config);
             for label in confinement.labels.iter().filter(|label| *label != "disable") {
-                warnings.push(format!("SELinux is not enabled on this host. Label {label} discarded."));
+                warnings
+                    .push(format!("SELinux is not enabled on this host. Label {label} discarded."));
             }
-        } else if args.storage.volume.iter().any(|typed| typed.point.mode.split(',').any(|o| o.eq_ignore_ascii_case("z"))) {
+        } else if args
+            .storage
+            .volume
+            .iter()
+            .any(|typed| typed.point.mode.split(',').any(|o| o.eq_ignore_ascii_case("z")))
+        {
             warnings.push("Volumes are not relabelled for SELinux. Option z discarded.".to_owned());
         }
         Ok(())
@@ -278,7 +309,8 @@ impl Wish<'_> {
             }
             mounts.push(point.clone());
         }
-        let of_image = self.image.config.config().as_ref().and_then(|config| config.volumes().clone());
+        let of_image =
+            self.image.config.config().as_ref().and_then(|config| config.volumes().clone());
         for text in of_image.into_iter().flatten() {
             // It is the image's text, so that it is cleaned and may be wrong.
             let Ok(mut point) = crate::cli::mounts::volume(&text) else {
@@ -317,7 +349,9 @@ fn command(config: &Config, image: &str) -> Result<Vec<String>> {
     if words.is_empty() {
         return Err(Error::Rejected {
             message: format!("no command specified for image `{image}`"),
-            hint: Some("the image has no default command; give one after the image's name".to_owned()),
+            hint: Some(
+                "the image has no default command; give one after the image's name".to_owned(),
+            ),
         });
     }
     Ok(words)
@@ -342,7 +376,9 @@ pub(crate) fn resolve_references(containers: &Containers, record: &mut Record) -
     for text in &record.host_config.volumes_from {
         let (name, mode) = text.split_once(':').unwrap_or((text, ""));
         if !matches!(mode, "" | "ro" | "rw" | "z" | "Z") {
-            return Err(Error::Usage(format!("invalid mode: {mode} of --volumes-from {text}, it is ro or rw")));
+            return Err(Error::Usage(format!(
+                "invalid mode: {mode} of --volumes-from {text}, it is ro or rw"
+            )));
         }
         for mut point in containers.find(name)?.record()?.mounts {
             if point.kind == MountKind::Image || point.kind == MountKind::Tmpfs {

@@ -26,7 +26,9 @@ pub fn is_name(text: &str) -> bool {
     };
     text.split_once('=').is_some_and(|(kind, name)| {
         word(name, b"_-.:")
-            && kind.split_once('/').is_some_and(|(vendor, class)| word(vendor, b"_-.") && word(class, b"_-"))
+            && kind
+                .split_once('/')
+                .is_some_and(|(vendor, class)| word(vendor, b"_-.") && word(class, b"_-"))
     })
 }
 
@@ -131,7 +133,8 @@ impl Node {
             message: format!("CDI device injection failed: device node `{host}`: {why}"),
             hint: None,
         };
-        let of_host = super::node(Path::new(host), Path::new(&self.path), "rwm").map(|device| device.node);
+        let of_host =
+            super::node(Path::new(host), Path::new(&self.path), "rwm").map(|device| device.node);
         let kind = match self.kind.as_deref() {
             Some("b") => Some(LinuxDeviceType::B),
             Some("c" | "u") => Some(LinuxDeviceType::C),
@@ -141,7 +144,8 @@ impl Node {
         };
         let missing = || refused("no such device, and its numbers are not given");
         let kind = kind.ok_or_else(missing)?;
-        let number = |given: Option<i64>, of_host: Option<i64>| given.or(of_host).ok_or_else(missing);
+        let number =
+            |given: Option<i64>, of_host: Option<i64>| given.or(of_host).ok_or_else(missing);
         let mut node = LinuxDeviceBuilder::default()
             .path(PathBuf::from(&self.path))
             .typ(kind)
@@ -183,8 +187,14 @@ pub fn resolve(names: &[&String], directories: &[&Path]) -> Result<Edits> {
     }
     let places: Vec<String> = directories.iter().map(|path| path.display().to_string()).collect();
     Err(Error::Rejected {
-        message: format!("CDI device injection failed: unresolvable CDI devices {}", unknown.join(", ")),
-        hint: Some(format!("a specification of the device's vendor has to be in {}", places.join(" or "))),
+        message: format!(
+            "CDI device injection failed: unresolvable CDI devices {}",
+            unknown.join(", ")
+        ),
+        hint: Some(format!(
+            "a specification of the device's vendor has to be in {}",
+            places.join(" or ")
+        )),
     })
 }
 
@@ -216,7 +226,9 @@ fn read(path: &Path, yaml: bool) -> Result<Specification> {
     std::fs::File::open(path)
         .and_then(|file| file.take(LARGEST_FILE).read_to_string(&mut text))
         .map_err(|error| refused(reason(&error)))?;
-    let value = if yaml { from_yaml(&text).map_err(refused)? } else {
+    let value = if yaml {
+        from_yaml(&text).map_err(refused)?
+    } else {
         serde_json::from_str(&text).map_err(|error| refused(error.to_string()))?
     };
     serde_json::from_value(value).map_err(|error| refused(error.to_string()))
@@ -224,7 +236,8 @@ fn read(path: &Path, yaml: bool) -> Result<Specification> {
 
 /// The first document of a YAML text, as JSON.
 fn from_yaml(text: &str) -> std::result::Result<Value, String> {
-    let documents = yaml_rust2::YamlLoader::load_from_str(text).map_err(|error| error.to_string())?;
+    let documents =
+        yaml_rust2::YamlLoader::load_from_str(text).map_err(|error| error.to_string())?;
     documents.into_iter().next().map(to_json).ok_or_else(|| "it is empty".to_owned())
 }
 
@@ -244,7 +257,9 @@ fn to_json(yaml: yaml_rust2::Yaml) -> Value {
                 Yaml::Boolean(value) => value.to_string(),
                 other => other.into_string().unwrap_or_default(),
             };
-            Value::Object(map.into_iter().map(|(name, value)| (key(name), to_json(value))).collect())
+            Value::Object(
+                map.into_iter().map(|(name, value)| (key(name), to_json(value))).collect(),
+            )
         }
         Yaml::Alias(_) | Yaml::Null | Yaml::BadValue => Value::Null,
     }
@@ -285,7 +300,8 @@ containerEdits:
         for good in ["vendor.com/gpu=0", "nvidia.com/gpu=GPU-1:0", "a/b=c"] {
             assert!(is_name(good), "{good}");
         }
-        for bad in ["/dev/x", "a=b", "a/b", "a/b=", "/b=c", "a/=c", "a/b=c d", "../x/b=c", "a/b=-"] {
+        for bad in ["/dev/x", "a=b", "a/b", "a/b=", "/b=c", "a/=c", "a/b=c d", "../x/b=c", "a/b=-"]
+        {
             assert!(!is_name(bad), "{bad}");
         }
     }
@@ -297,7 +313,8 @@ containerEdits:
         let json = r#"{"cdiVersion":"0.6.0","kind":"other.com/nic","devices":[{"name":"x","containerEdits":{"env":["X=1"]}}]}"#;
         std::fs::write(directory.path().join("b.json"), json).unwrap();
         std::fs::write(directory.path().join("c.txt"), "no specification").unwrap();
-        let names = ["vendor.com/gpu=0", "vendor.com/gpu=all", "other.com/nic=x"].map(str::to_owned);
+        let names =
+            ["vendor.com/gpu=0", "vendor.com/gpu=all", "other.com/nic=x"].map(str::to_owned);
         let edits = resolve(&names.iter().collect::<Vec<_>>(), &[directory.path()]).unwrap();
         assert_eq!(edits.env, ["GENERAL=1", "ALL=1", "X=1"], "what is general is said once");
         assert_eq!(edits.mounts[0].options, ["ro", "nosuid"]);
@@ -312,7 +329,9 @@ containerEdits:
     fn the_later_directory_holds() {
         let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         for (directory, value) in [(&first, "1"), (&second, "2")] {
-            let json = format!(r#"{{"kind":"v/c","devices":[{{"name":"x","containerEdits":{{"env":["X={value}"]}}}}]}}"#);
+            let json = format!(
+                r#"{{"kind":"v/c","devices":[{{"name":"x","containerEdits":{{"env":["X={value}"]}}}}]}}"#
+            );
             std::fs::write(directory.path().join("a.json"), json).unwrap();
         }
         let name = "v/c=x".to_owned();
@@ -325,7 +344,10 @@ containerEdits:
         let directory = tempfile::tempdir().unwrap();
         let name = "v/c=x".to_owned();
         let error = resolve(&[&name], &[directory.path()]).unwrap_err();
-        assert_eq!(error.to_string(), "CDI device injection failed: unresolvable CDI devices v/c=x");
+        assert_eq!(
+            error.to_string(),
+            "CDI device injection failed: unresolvable CDI devices v/c=x"
+        );
         std::fs::write(directory.path().join("bad.yaml"), "kind: [").unwrap();
         let error = resolve(&[&name], &[directory.path()]).unwrap_err();
         assert!(error.to_string().contains("bad.yaml"), "{error}");

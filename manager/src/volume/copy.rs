@@ -6,8 +6,8 @@
 
 use rustix::fs::{
     AtFlags, Dir, FileType, Gid, Mode, OFlags, ResolveFlags, SeekFrom, Stat, Timespec, Timestamps,
-    Uid, XattrFlags, chownat, fchmod, fchown, fgetxattr, flistxattr, fsetxattr, ftruncate, futimens,
-    linkat, mkdirat, mknodat, openat, readlinkat, seek, statat, symlinkat, utimensat,
+    Uid, XattrFlags, chownat, fchmod, fchown, fgetxattr, flistxattr, fsetxattr, ftruncate,
+    futimens, linkat, mkdirat, mknodat, openat, readlinkat, seek, statat, symlinkat, utimensat,
 };
 use rustix::io::Errno;
 use std::collections::HashMap;
@@ -169,7 +169,13 @@ fn times(stat: &Stat) -> Timestamps {
 /// Owner and times of what cannot be opened.
 fn own_entry(target: BorrowedFd<'_>, name: &CStr, stat: &Stat) -> Result<(), Errno> {
     let flags = AtFlags::SYMLINK_NOFOLLOW;
-    chownat(target, name, Some(Uid::from_raw(stat.st_uid)), Some(Gid::from_raw(stat.st_gid)), flags)?;
+    chownat(
+        target,
+        name,
+        Some(Uid::from_raw(stat.st_uid)),
+        Some(Gid::from_raw(stat.st_gid)),
+        flags,
+    )?;
     utimensat(target, name, &times(stat), flags)
 }
 
@@ -192,7 +198,10 @@ fn attributes(source: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<(), Errn
     };
     for name in names[..length].split(|&byte| byte == 0).filter(|name| !name.is_empty()) {
         let of_image = name.starts_with(b"user.")
-            || matches!(name, b"security.capability" | b"system.posix_acl_access" | b"system.posix_acl_default");
+            || matches!(
+                name,
+                b"security.capability" | b"system.posix_acl_access" | b"system.posix_acl_default"
+            );
         if !of_image {
             continue;
         }

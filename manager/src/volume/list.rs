@@ -1,85 +1,69 @@
 //! `nman volume ls`, and what `prune` reports.
 
-use super::{Volume, Volumes, users};
-use crate::cli::VolumeLsArgs;
-use crate::error::{Error, Result};
+use super::{Volumes, store, users};
+use crate::error::Result;
+use crate::listing::{Column, List, ListArgs, Row, human_size};
 use crate::settings::Settings;
-use crate::table::{Table, plain};
-use serde_json::json;
-use std::str::FromStr;
 
-/// A filter of `volume ls`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Filter {
-    Dangling(bool),
-    Driver(String),
-    Name(String),
-    Label(String, Option<String>),
-}
-
-impl FromStr for Filter {
-    type Err = Error;
-    fn from_str(text: &str) -> Result<Self> {
-        let wrong = |why: &str| Error::Usage(format!("invalid filter '{text}': {why}"));
-        let (key, value) = text.split_once('=').ok_or_else(|| wrong("it is NAME=VALUE"))?;
-        match (key, value) {
-            ("dangling", "1" | "true") => Ok(Self::Dangling(true)),
-            ("dangling", "0" | "false") => Ok(Self::Dangling(false)),
-            ("dangling", _) => Err(wrong("dangling is true or false")),
-            ("driver", driver) => Ok(Self::Driver(driver.to_owned())),
-            ("name", name) => Ok(Self::Name(name.to_owned())),
-            ("label", label) => Ok(match label.split_once('=') {
-                Some((name, value)) => Self::Label(name.to_owned(), Some(value.to_owned())),
-                None => Self::Label(label.to_owned(), None),
-            }),
-            _ => Err(wrong("there are dangling, driver, label and name")),
-        }
-    }
-}
-
-impl Filter {
-    fn fits(&self, settings: &Settings, volume: &Volume) -> Result<bool> {
-        Ok(match self {
-            Self::Dangling(wanted) => users(settings, volume.name.as_str())?.is_empty() == *wanted,
-            Self::Driver(driver) => driver == "local",
-            Self::Name(part) => volume.name.as_str().contains(part),
-            Self::Label(name, value) => volume
-                .labels
-                .get(name)
-                .is_some_and(|own| value.as_ref().is_none_or(|value| value == own)),
-        })
-    }
-}
+/// Docker's columns.
+const VOLUMES: List = List {
+    columns: &[
+        Column::new("Availability", "AVAILABILITY"),
+        Column::new("Driver", "DRIVER"),
+        Column::new("Group", "GROUP"),
+        Column::new("Labels", "LABELS"),
+        Column::new("Links", "LINKS"),
+        Column::new("Mountpoint", "MOUNTPOINT"),
+        Column::new("Name", "VOLUME NAME"),
+        Column::new("Scope", "SCOPE"),
+        Column::new("Size", "SIZE"),
+        Column::new("Status", "STATUS"),
+    ],
+    table: &["Driver", "Name"],
+    quiet: "Name",
+    filters: &["dangling", "driver", "label", "name"],
+};
 
 /// `nman volume ls`: the list as text.
-pub fn ls(settings: &Settings, args: &VolumeLsArgs) -> Result<String> {
-    let filters: Vec<Filter> = args.filter.iter().map(|text| text.parse()).collect::<Result<_>>()?;
+pub fn ls(settings: &Settings, args: &ListArgs) -> Result<String> {
+    let view = VOLUMES.view(args)?;
+    let dangling = view.filters.truth("dangling")?;
     let volumes = Volumes::open(settings)?;
-    let mut list = Vec::new();
+    let mut rows = Vec::new();
     for volume in volumes.list()? {
-        let mut fits = true;
-        for filter in &filters {
-            fits &= filter.fits(settings, &volume)?;
+        let name = volume.name.as_str();
+        let fits = view.filters.named("name", name)
+            && view.filters.any("driver", |driver| driver == "local")
+            && view.filters.labelled("label", &volume.labels);
+        if !fits {
+            continue;
         }
-        if fits {
-            list.push(volume);
+        if let Some(dangling) = dangling
+            && users(settings, name)?.is_empty() != dangling
+        {
+            continue;
         }
+        let data = volumes.data(&volume.name);
+        let mut row = Row::new([
+            ("Availability", "N/A"),
+            ("Driver", "local"),
+            ("Group", "N/A"),
+            ("Links", "N/A"),
+            ("Name", name),
+            ("Scope", "local"),
+            ("Size", "N/A"),
+            ("Status", "N/A"),
+        ]);
+        row = row.with("Mountpoint", data.display().to_string()).labels(&volume.labels);
+        if view.shows("Links") && !view.is_json() {
+            row = row.with("Links", users(settings, name)?.len().to_string());
+        }
+        if view.shows("Size") && !view.is_json() {
+            row = row.with("Size", human_size(store::size(&data)));
+        }
+        rows.push(row);
     }
-    if args.quiet {
-        return Ok(list.iter().map(|volume| format!("{}\n", volume.name)).collect());
-    }
-    let mut table = Table::new(&["DRIVER", "VOLUME NAME"]);
-    let mut objects = String::new();
-    for volume in &list {
-        table.push(vec!["local".to_owned(), plain(volume.name.as_str())]);
-        let labels: Vec<String> = volume.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        let object = json!({
-            "Driver": "local", "Labels": labels.join(","), "Mountpoint": volumes.data(&volume.name),
-            "Name": volume.name, "Scope": "local",
-        });
-        objects.push_str(&format!("{object}\n"));
-    }
-    Ok(if args.format == "json" { objects } else { table.render() })
+    view.render(&rows)
 }
 
 /// What `prune` has removed, in Docker's words.
@@ -93,5 +77,5 @@ pub fn prune_report((removed, freed): &(Vec<String>, u64)) -> String {
         }
         text.push('\n');
     }
-    text + &format!("Total reclaimed space: {}\n", crate::image::human_size(*freed))
+    text + &format!("Total reclaimed space: {}\n", human_size(*freed))
 }

@@ -60,7 +60,8 @@ pub(super) fn check(options: &BTreeMap<String, String>) -> Result<()> {
             )));
         }
     }
-    for (given, needed) in [("o", "type"), ("o", "device"), ("type", "device"), ("device", "type")] {
+    for (given, needed) in [("o", "type"), ("o", "device"), ("type", "device"), ("device", "type")]
+    {
         if options.contains_key(given) && !options.contains_key(needed) {
             return Err(Error::Usage(format!("missing required option: \"{needed}\"")));
         }
@@ -78,9 +79,7 @@ pub(super) fn mount(volumes: &Volumes, volume: &Volume) -> Result<()> {
     }
     check(&volume.options)?;
     let options = parse(get("o"));
-    let failed = |action: String| {
-        Error::system(format!("{action} for volume `{}`", volume.name))
-    };
+    let failed = |action: String| Error::system(format!("{action} for volume `{}`", volume.name));
     if options.bind {
         mount_bind_recursive(device, &target).map_err(failed(format!("bind `{device}`")))?;
         if !options.flags.is_empty() {
@@ -96,8 +95,9 @@ pub(super) fn mount(volumes: &Volumes, volume: &Volume) -> Result<()> {
 
 /// Whether something is mounted on a directory.
 pub(super) fn is_mounted(path: &Path) -> Result<bool> {
-    let stat = statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT, StatxFlags::TYPE)
-        .map_err(Error::io("find", path))?;
+    let stat =
+        statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT, StatxFlags::TYPE)
+            .map_err(Error::io("find", path))?;
     Ok(stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
 }
 
@@ -116,13 +116,17 @@ mod tests {
     #[test]
     fn options_need_each_other() {
         let check = |list: &[(&str, &str)]| {
-            let map = list.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+            let map =
+                list.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
             check(&map).map_err(|error| error.to_string())
         };
         assert_eq!(check(&[]), Ok(()));
         assert_eq!(check(&[("type", "tmpfs"), ("device", "tmpfs")]), Ok(()));
         assert_eq!(check(&[("type", "tmpfs")]), Err("missing required option: \"device\"".into()));
-        assert_eq!(check(&[("o", "ro"), ("device", "x")]), Err("missing required option: \"type\"".into()));
+        assert_eq!(
+            check(&[("o", "ro"), ("device", "x")]),
+            Err("missing required option: \"type\"".into())
+        );
         assert!(check(&[("size", "1")]).unwrap_err().starts_with("invalid option: \"size\""));
     }
 }

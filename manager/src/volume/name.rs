@@ -13,7 +13,10 @@ impl VolumeName {
     pub fn parse(text: &str) -> Result<Self, String> {
         let bytes = text.as_bytes();
         if bytes.len() == 1 && bytes[0].is_ascii_alphanumeric() {
-            return Err("volume name is too short, names should be at least two alphanumeric characters".to_owned());
+            return Err(
+                "volume name is too short, names should be at least two alphanumeric characters"
+                    .to_owned(),
+            );
         }
         let good = bytes.first().is_some_and(u8::is_ascii_alphanumeric)
             && bytes.iter().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(b));
@@ -62,7 +65,10 @@ mod tests {
             assert!(VolumeName::parse(good).is_ok(), "{good}");
         }
         for bad in ["", ".", "..", "a/b", ".hidden", "-x", "a b", "a\n"] {
-            assert!(VolumeName::parse(bad).unwrap_err().contains("includes invalid characters"), "{bad}");
+            assert!(
+                VolumeName::parse(bad).unwrap_err().contains("includes invalid characters"),
+                "{bad}"
+            );
         }
         assert!(VolumeName::parse("a").unwrap_err().contains("too short"));
         assert_eq!(VolumeName::random().as_str().len(), 64);

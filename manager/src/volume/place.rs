@@ -25,7 +25,9 @@ use std::path::Path;
 pub fn open_shared(record: &Record) -> Result<Vec<(usize, OwnedFd)>> {
     let mut shared = Vec::new();
     for (at, point) in record.mounts.iter().enumerate() {
-        if point.kind == MountKind::Bind && matches!(point.propagation.as_str(), "shared" | "rshared") {
+        if point.kind == MountKind::Bind
+            && matches!(point.propagation.as_str(), "shared" | "rshared")
+        {
             let source = open_source(point)?;
             check_shared(point)?;
             shared.push((at, clone(point, &source)?));
@@ -36,20 +38,32 @@ pub fn open_shared(record: &Record) -> Result<Vec<(usize, OwnedFd)>> {
 
 /// A mount can be shared with the container only if it is shared on the host.
 fn check_shared(point: &MountPoint) -> Result<()> {
-    let table = fs::read_to_string("/proc/self/mountinfo").map_err(Error::io("read", "/proc/self/mountinfo".as_ref()))?;
-    let source = fs::canonicalize(&point.source).map_err(Error::io("find", point.source.as_ref()))?;
+    let table = fs::read_to_string("/proc/self/mountinfo")
+        .map_err(Error::io("read", "/proc/self/mountinfo".as_ref()))?;
+    let source =
+        fs::canonicalize(&point.source).map_err(Error::io("find", point.source.as_ref()))?;
     // The mount that the path is in: the longest mount point that the path begins with, the later one of two.
     let mount = table
         .lines()
         .filter_map(|line| {
             let fields: Vec<&str> = line.split(' ').collect();
-            Some((*fields.get(4)?, fields.get(6..)?.iter().take_while(|f| **f != "-").any(|f| f.starts_with("shared:"))))
+            Some((
+                *fields.get(4)?,
+                fields
+                    .get(6..)?
+                    .iter()
+                    .take_while(|f| **f != "-")
+                    .any(|f| f.starts_with("shared:")),
+            ))
         })
         .filter(|(mounted, _)| source.starts_with(mounted))
         .max_by_key(|(mounted, _)| mounted.len());
     match mount {
         Some((mounted, false)) => Err(Error::Rejected {
-            message: format!("path {} is mounted on {mounted} but it is not a shared mount", point.source),
+            message: format!(
+                "path {} is mounted on {mounted} but it is not a shared mount",
+                point.source
+            ),
             hint: Some(format!("share it first: `mount --make-shared {mounted}`")),
         }),
         _ => Ok(()),
@@ -162,7 +176,8 @@ fn open_image(settings: &Settings, record: &Record, dir: &Dir, at: usize) -> Res
     make_private(&target)?;
     snapshot::mount(&prepared, &target)?;
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let root = rustix::fs::open(&target, flags, Mode::empty()).map_err(Error::io("open", &target))?;
+    let root =
+        rustix::fs::open(&target, flags, Mode::empty()).map_err(Error::io("open", &target))?;
     below(root, &record.mounts[at])
 }
 
@@ -201,7 +216,9 @@ fn provide_shared_memory(record: &Record, dir: &Dir) -> Result<()> {
 
 /// Binds the namespaces of other containers that this one joins.
 fn join(settings: &Settings, record: &Record, dir: &Dir) -> Result<()> {
-    for (mode, kind) in [(&record.host_config.pid_mode, "pid"), (&record.host_config.ipc_mode, "ipc")] {
+    for (mode, kind) in
+        [(&record.host_config.pid_mode, "pid"), (&record.host_config.ipc_mode, "ipc")]
+    {
         let Some(name) = mode.strip_prefix("container:") else { continue };
         let other = Containers::open(&settings.containers())?.find(name)?;
         let (state, donor) = (other.state()?, other.record()?);
@@ -239,7 +256,8 @@ fn borrow(monitor: i32, path: &Path) -> Result<OwnedFd> {
     use sys::namespace::{Kinds, unshare};
     let enter = || -> rustix::io::Result<OwnedFd> {
         let namespace = format!("/proc/{monitor}/ns/mnt");
-        let namespace = rustix::fs::open(namespace, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+        let namespace =
+            rustix::fs::open(namespace, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
         // A thread that shares its working directory with others cannot leave its mount namespace: this ends the sharing.
         unshare(Kinds::MOUNT)?;
         move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Mount))?;

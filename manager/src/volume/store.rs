@@ -70,18 +70,23 @@ impl Volumes {
         loop {
             match flock(&file, FlockOperation::LockExclusive) {
                 Err(Errno::INTR) => {}
-                result => return result.map(|()| Lock { _file: file }).map_err(Error::io("lock", &path)),
+                result => {
+                    return result.map(|()| Lock { _file: file }).map_err(Error::io("lock", &path));
+                }
             }
         }
     }
 
     /// The volume of this name.
     pub fn find(&self, name: &str) -> Result<Volume> {
-        let missing = || Error::Rejected { message: format!("get {name}: no such volume"), hint: None };
+        let missing =
+            || Error::Rejected { message: format!("get {name}: no such volume"), hint: None };
         let name = VolumeName::parse(name).map_err(|_| missing())?;
         let path = self.root.join(name.as_str()).join("volume.json");
         match fs::read(&path) {
-            Ok(text) => serde_json::from_slice(&text).map_err(|source| Error::Damaged { path, source }),
+            Ok(text) => {
+                serde_json::from_slice(&text).map_err(|source| Error::Damaged { path, source })
+            }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(missing()),
             Err(error) => Err(Error::io("read", &path)(error)),
         }
@@ -190,12 +195,8 @@ mod tests {
     use super::*;
 
     fn volumes(dir: &Path) -> Volumes {
-        let settings = Settings {
-            root: dir.to_owned(),
-            state: dir.to_owned(),
-            runtime: None,
-            debug: false,
-        };
+        let settings =
+            Settings { root: dir.to_owned(), state: dir.to_owned(), runtime: None, debug: false };
         Volumes::open(&settings).unwrap()
     }
 

@@ -35,7 +35,10 @@ pub struct RunArgs {
 
 /// `nman create`, and what `nman run` has in common with it.
 #[derive(Clone, Debug, Default, Args)]
-#[command(override_usage = "nman create [OPTIONS] IMAGE [COMMAND] [ARG]...", disable_help_flag = true)]
+#[command(
+    override_usage = "nman create [OPTIONS] IMAGE [COMMAND] [ARG]...",
+    disable_help_flag = true
+)]
 pub struct CreateArgs {
     /// Keep stdin open
     #[arg(short, long)]

@@ -43,7 +43,10 @@ fn a_working_directory_is_absolute() {
 #[test]
 fn variables_of_the_command_line_come_before_the_images() {
     let config = r#"{"Env":["A=image","B=image"]}"#;
-    assert_eq!(of(&["-e", "C=1", "-e", "A=1", "-e", "C=2", "i", "c"], config).config.env, ["C=2", "A=1", "B=image"]);
+    assert_eq!(
+        of(&["-e", "C=1", "-e", "A=1", "-e", "C=2", "i", "c"], config).config.env,
+        ["C=2", "A=1", "B=image"]
+    );
     let unset = of(&["-e", "NMAN_SURELY_UNSET", "i", "c"], "{}");
     assert_eq!(unset.config.env, ["NMAN_SURELY_UNSET"], "it is taken away");
 }
@@ -78,7 +81,9 @@ fn volumes_of_the_image_are_anonymous_unless_something_is_mounted_there() {
     assert_eq!(mounts[0].source, "/root/volumes/data/_data");
     assert_eq!((mounts[1].destination.as_str(), mounts[1].name.len()), ("/c", 64));
     assert!(mounts[1].detail.anonymous);
-    for bad in [r#"{"Volumes":{"/host:/b":{}}}"#, r#"{"Volumes":{"rel":{}}}"#, r#"{"Volumes":{"/..":{}}}"#] {
+    for bad in
+        [r#"{"Volumes":{"/host:/b":{}}}"#, r#"{"Volumes":{"rel":{}}}"#, r#"{"Volumes":{"/..":{}}}"#]
+    {
         assert!(refused(&["i", "c"], bad).contains("the image has a bad volume"), "{bad}");
     }
 }
@@ -86,8 +91,24 @@ fn volumes_of_the_image_are_anonymous_unless_something_is_mounted_there() {
 #[test]
 fn everything_that_was_asked_for_is_recorded_under_dockers_names() {
     let words = [
-        "--memory", "64m", "--cpus", "1.5", "--pid", "host", "--device", "/dev/null", "--gpus", "all",
-        "--ulimit", "nofile=1:2", "--security-opt", "no-new-privileges", "-v", "/a:/b:ro", "i", "c",
+        "--memory",
+        "64m",
+        "--cpus",
+        "1.5",
+        "--pid",
+        "host",
+        "--device",
+        "/dev/null",
+        "--gpus",
+        "all",
+        "--ulimit",
+        "nofile=1:2",
+        "--security-opt",
+        "no-new-privileges",
+        "-v",
+        "/a:/b:ro",
+        "i",
+        "c",
     ];
     let json = serde_json::to_value(of(&words, "{}").host_config).unwrap();
     for (pointer, value) in [
