@@ -37,10 +37,9 @@ pub(crate) fn dispatch(cli: &Cli) -> Result<u8> {
         Command::Rename(args) => rename::rename(&settings, args).map(|()| 0),
         Command::Update(args) => lines(update::update(&settings, args, &mut warn)?),
         Command::Volume(command) => volumes(&settings, command),
-        Command::Inspect(Names { names }) => {
-            let (found, errors) = inspect::inspect(&settings, names)?;
-            let text = serde_json::to_string_pretty(&found).unwrap_or_default();
-            print(&format!("{text}\n"))?;
+        Command::Inspect(args) => {
+            let (found, errors) = inspect::inspect(&settings, args)?;
+            print(&listing::objects(args.format.as_deref(), &found)?)?;
             several(errors).map(|()| 0)
         }
         Command::Pull(args) => print(&image::pull_named(&settings, args)?).map(|()| 0),

@@ -12,6 +12,7 @@ mod store;
 
 pub use list::{ls, prune_report};
 pub use name::VolumeName;
+pub(crate) use store::disk_usage;
 pub use store::{Volume, Volumes};
 
 use crate::bundle::rootfs::Rootfs;
@@ -158,16 +159,21 @@ fn remove(settings: &Settings, volumes: &Volumes, name: &str, force: bool) -> Re
     volumes.remove(&volume.name)
 }
 
+/// What `inspect` shows of a volume.
+pub fn object(settings: &Settings, name: &str) -> Result<serde_json::Value> {
+    let volumes = Volumes::open(settings)?;
+    Ok(volumes.object(&volumes.find(name)?))
+}
+
 /// `nman volume inspect`: the objects of those that were found, and what went wrong with the others.
 pub fn inspect(
     settings: &Settings,
     names: &[String],
 ) -> Result<(Vec<serde_json::Value>, Vec<Error>)> {
-    let volumes = Volumes::open(settings)?;
     let (mut found, mut errors) = (Vec::new(), Vec::new());
     for name in names {
-        match volumes.find(name) {
-            Ok(volume) => found.push(volumes.object(&volume)),
+        match object(settings, name) {
+            Ok(object) => found.push(object),
             Err(error) => errors.push(error),
         }
     }
@@ -192,7 +198,7 @@ pub fn prune(settings: &Settings, args: &VolumePruneArgs) -> Result<(Vec<String>
             None => volume.labels.contains_key(wanted),
         };
         if filters.labelled("label", &volume.labels) && filters.all("label!", |l| !excluded(l)) {
-            freed += store::size(&volumes.data(&volume.name));
+            freed += disk_usage(&volumes.data(&volume.name));
             volumes.remove(&volume.name)?;
             removed.push(volume.name.to_string());
         }

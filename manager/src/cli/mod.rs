@@ -15,7 +15,8 @@ mod values;
 mod volume;
 
 pub use container::{
-    AttachArgs, ExecArgs, KillArgs, LogsArgs, PsArgs, RmArgs, StartArgs, StopArgs, Tail,
+    AttachArgs, ExecArgs, InspectArgs, InspectType, KillArgs, LogsArgs, PsArgs, RmArgs, StartArgs,
+    StopArgs, Tail,
 };
 pub use create::{
     CreateArgs, LimitArgs, NetworkArgs, ProcessArgs, ResourceArgs, RunArgs, SecurityArgs,
@@ -112,8 +113,8 @@ pub enum Command {
     /// Create, list, show and remove volumes
     #[command(subcommand)]
     Volume(VolumeCommand),
-    /// Show everything that is known about containers or images, as JSON
-    Inspect(Names),
+    /// Show everything that is known about containers, images or volumes, as JSON
+    Inspect(InspectArgs),
     /// Pull an image from a registry
     Pull(PullArgs),
     /// Load images from an archive that `docker save` or an OCI tool has made

@@ -1,6 +1,6 @@
 //! `nman volume ls`, and what `prune` reports.
 
-use super::{Volumes, store, users};
+use super::{Volumes, disk_usage, users};
 use crate::error::Result;
 use crate::listing::{Column, List, ListArgs, Row, human_size};
 use crate::settings::Settings;
@@ -59,7 +59,7 @@ pub fn ls(settings: &Settings, args: &ListArgs) -> Result<String> {
             row = row.with("Links", users(settings, name)?.len().to_string());
         }
         if view.shows("Size") && !view.is_json() {
-            row = row.with("Size", human_size(store::size(&data)));
+            row = row.with("Size", human_size(disk_usage(&data)));
         }
         rows.push(row);
     }

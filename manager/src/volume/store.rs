@@ -178,13 +178,13 @@ impl Volume {
 }
 
 /// How many bytes the files of a tree take up on disk; files that cannot be looked at count as none.
-pub(super) fn size(path: &Path) -> u64 {
+pub(crate) fn disk_usage(path: &Path) -> u64 {
     let own = fs::symlink_metadata(path).map_or(0, |data| data.blocks() * 512);
     let Ok(entries) = fs::read_dir(path) else { return own };
     own + entries
         .flatten()
         .map(|entry| match entry.file_type() {
-            Ok(kind) if kind.is_dir() => size(&entry.path()),
+            Ok(kind) if kind.is_dir() => disk_usage(&entry.path()),
             _ => fs::symlink_metadata(entry.path()).map_or(0, |data| data.blocks() * 512),
         })
         .sum::<u64>()

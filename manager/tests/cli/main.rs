@@ -5,10 +5,13 @@
 //! `NMAN_TEST_RUNTIME` names, else `nrun` beside the tests, else runc.
 
 mod crash;
+mod create;
 mod lifecycle;
 mod limits;
 mod network;
+mod options;
 mod refusals;
 mod run;
 mod terminal;
+mod volumes;
 mod world;
