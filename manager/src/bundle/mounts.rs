@@ -7,7 +7,7 @@ use super::defaults::{self, mount};
 use super::{Built, Inputs};
 use crate::bundle::namespaces::sharing;
 use crate::cli::confinement::Sharing;
-use crate::container::{MountKind, MountPoint};
+use crate::container::{MountKind, MountPoint, Record};
 use oci_spec::runtime::Mount;
 use std::path::{Path, PathBuf};
 
@@ -74,6 +74,19 @@ fn of_point(point: &MountPoint, place: &Path) -> Built<Mount> {
     let access = if point.writable { "rw" } else { "ro" };
     let propagation = if point.propagation.is_empty() { "rprivate" } else { &point.propagation };
     mount("bind", &place.to_string_lossy(), &point.destination, &[bind, access, propagation])
+}
+
+/// Propagation of the root, which has to let through what a mount below it is to share: as in Docker.
+pub(super) fn root_propagation(record: &Record) -> Option<String> {
+    let any = |words: [&str; 2]| {
+        record.mounts.iter().any(|point| words.contains(&point.propagation.as_str()))
+    };
+    let word = match (any(["shared", "rshared"]), any(["slave", "rslave"])) {
+        (true, _) => "shared",
+        (false, true) => "rslave",
+        (false, false) => return None,
+    };
+    Some(word.to_owned())
 }
 
 /// /sys and the cgroups, for a privileged container.

@@ -129,7 +129,8 @@ fn discard_cpu(limits: &mut Limits, host: &HostFacts, warnings: &mut Vec<String>
         );
         (limits.cpu_period, limits.cpu_quota) = (0, 0);
     }
-    if !(limits.cpuset_cpus.is_empty() && limits.cpuset_mems.is_empty()) && !can.cpuset {
+    let some_set = !limits.cpuset_cpus.is_empty() || !limits.cpuset_mems.is_empty();
+    if some_set && !can.cpuset {
         warnings.push(
             "Your kernel does not support cpuset or the cgroup is not mounted. Cpuset discarded."
                 .to_owned(),
@@ -277,8 +278,8 @@ mod tests {
     use crate::bundle::host::CgroupFacts;
     use crate::bundle::tests::host;
 
-    fn refused(limits: Limits) -> String {
-        adapt(&mut limits.clone(), &host()).unwrap_err().to_string()
+    fn refused(mut limits: Limits) -> String {
+        adapt(&mut limits, &host()).unwrap_err().to_string()
     }
 
     #[test]

@@ -188,10 +188,10 @@ mod tests {
     fn a_capability_brings_the_system_calls_that_it_is_for() {
         let profile = Profile::built_in().unwrap();
         let plain = profile.resolve(&Capabilities::new(), (6, 1)).unwrap();
-        assert_eq!(action(&plain, "setns"), Some(LinuxSeccompAction::ScmpActErrno));
+        assert_eq!(action(&plain, "bpf"), Some(LinuxSeccompAction::ScmpActErrno));
         let admin = Capabilities::from([Capability::SysAdmin]);
         let admin = profile.resolve(&admin, (6, 1)).unwrap();
-        assert_eq!(action(&admin, "setns"), Some(LinuxSeccompAction::ScmpActAllow));
+        assert_eq!(action(&admin, "bpf"), Some(LinuxSeccompAction::ScmpActAllow));
         assert_eq!(action(&admin, "init_module"), Some(LinuxSeccompAction::ScmpActErrno));
     }
 

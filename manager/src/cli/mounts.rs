@@ -186,7 +186,7 @@ struct Wish {
     propagation: String,
     detail: Detail,
     /// The first key that belongs to one type only.
-    special: Option<String>,
+    typed: Option<String>,
 }
 
 impl Wish {
@@ -207,7 +207,7 @@ impl Wish {
             None => Err(format!("invalid field '{field}' must be a key=value pair")),
         };
         if ["bind-", "volume-", "tmpfs-", "image-"].iter().any(|type_| key.starts_with(type_)) {
-            self.special.get_or_insert_with(|| key.clone());
+            self.typed.get_or_insert_with(|| key.clone());
         }
         match key.as_str() {
             "type" => self.kind = Some(kind(&text()?)?),
@@ -232,34 +232,35 @@ impl Wish {
             "volume-driver" => {
                 return Err(format!("unknown volume driver: {}, there is `local`", text()?));
             }
-            "volume-label" => {
-                let text = text()?;
-                let (name, value) = text.split_once('=').unwrap_or((&text, ""));
-                self.detail.labels.insert(name.to_owned(), value.to_owned());
-            }
-            "volume-opt" => {
-                let text = text()?;
-                let (name, value) = text.split_once('=').unwrap_or((&text, ""));
-                self.detail.volume_options.insert(name.to_owned(), value.to_owned());
-            }
-            "tmpfs-size" => {
-                let size = text()?
-                    .parse::<Size>()
-                    .map_err(|why| format!("invalid value for {key}: {why}"))?;
-                self.detail.options.push(format!("size={}", size.0));
-            }
-            "tmpfs-mode" => {
-                let mode = u32::from_str_radix(&text()?, 8).ok().filter(|mode| *mode <= 0o7777);
-                let mode = mode.ok_or(format!(
-                    "invalid value for {key}: {}, it is an octal number",
-                    text()?
-                ))?;
-                self.detail.options.push(format!("mode={mode:o}"));
+            "volume-label" | "volume-opt" | "tmpfs-size" | "tmpfs-mode" => {
+                self.special(&key, &text()?)?;
             }
             _ if value.is_none() => {
                 return Err(format!("invalid field '{field}' must be a key=value pair"));
             }
             _ => return Err(format!("unexpected key '{key}' in '{field}'")),
+        }
+        Ok(())
+    }
+
+    /// Keys of volumes and of file systems in memory.
+    fn special(&mut self, key: &str, value: &str) -> Result<(), String> {
+        let wrong = |why: &str| format!("invalid value for {key}: {why}");
+        let (name, setting) = value.split_once('=').unwrap_or((value, ""));
+        match key {
+            "volume-label" => drop(self.detail.labels.insert(name.to_owned(), setting.to_owned())),
+            "volume-opt" => {
+                self.detail.volume_options.insert(name.to_owned(), setting.to_owned());
+            }
+            "tmpfs-size" => {
+                let size = value.parse::<Size>().map_err(|why| wrong(&why))?;
+                self.detail.options.push(format!("size={}", size.0));
+            }
+            _ => {
+                let mode = u32::from_str_radix(value, 8).ok().filter(|mode| *mode <= 0o7777);
+                let mode = mode.ok_or_else(|| wrong(&format!("{value}, it is an octal number")))?;
+                self.detail.options.push(format!("mode={mode:o}"));
+            }
         }
         Ok(())
     }
@@ -285,7 +286,7 @@ impl Wish {
     fn finish(self) -> Result<MountPoint, String> {
         let kind = self.kind.unwrap_or(MountKind::Volume);
         let word = word(kind);
-        if let Some(key) = &self.special
+        if let Some(key) = &self.typed
             && !key.starts_with(&format!("{word}-"))
         {
             let other = key.split('-').next().unwrap_or_default();
@@ -301,7 +302,7 @@ impl Wish {
                 return Err(wrong("field Source must not be empty"));
             }
             MountKind::Bind if self.source.starts_with('.') => {
-                point.source = absolute(&self.source)?
+                point.source = absolute(&self.source)?;
             }
             MountKind::Bind if !self.source.starts_with('/') => {
                 return Err(wrong(&format!(

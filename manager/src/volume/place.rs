@@ -15,7 +15,9 @@ use crate::snapshot;
 use crate::store::Store;
 use rustix::fs::{CWD, FileType, Mode, OFlags, fstat};
 use rustix::io::Errno;
-use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
+use rustix::mount::{
+    MountPropagationFlags, MoveMountFlags, OpenTreeFlags, mount_change, move_mount, open_tree,
+};
 use std::ffi::CString;
 use std::fs;
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -25,15 +27,18 @@ use std::path::Path;
 pub fn open_shared(record: &Record) -> Result<Vec<(usize, OwnedFd)>> {
     let mut shared = Vec::new();
     for (at, point) in record.mounts.iter().enumerate() {
-        if point.kind == MountKind::Bind
-            && matches!(point.propagation.as_str(), "shared" | "rshared")
-        {
+        if is_shared(point) {
             let source = open_source(point)?;
             check_shared(point)?;
             shared.push((at, clone(point, &source)?));
         }
     }
     Ok(shared)
+}
+
+/// Whether what the container mounts below it is to be seen by the host.
+fn is_shared(point: &MountPoint) -> bool {
+    point.kind == MountKind::Bind && matches!(point.propagation.as_str(), "shared" | "rshared")
 }
 
 /// A mount can be shared with the container only if it is shared on the host.
@@ -270,7 +275,12 @@ fn borrow(monitor: i32, path: &Path) -> Result<OwnedFd> {
 /// Takes away what was mounted. Goes on after an error.
 pub fn unmount_all(record: &Record, dir: &Dir) -> Vec<Error> {
     let mut places = Vec::new();
-    for at in 0..record.mounts.len() {
+    for (at, point) in record.mounts.iter().enumerate() {
+        if is_shared(point) {
+            // Else what the container has mounted below it would vanish from the host too.
+            let slave = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
+            let _ = mount_change(place(dir.path(), at), slave);
+        }
         places.push(place(dir.path(), at));
         places.push(dir.join("mounts").join(format!("{at}.image")));
     }
