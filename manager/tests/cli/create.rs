@@ -60,6 +60,18 @@ fn a_container_is_renamed_while_it_runs() {
     world.assert_no_container();
 }
 
+/// Memory, its reservation, processes and CPUs, as the kernel has them.
+fn shown(id: &str) -> [String; 4] {
+    let v2 = cgroups::unified();
+    let names = [
+        ("memory.limit_in_bytes", "memory.max"),
+        ("memory.soft_limit_in_bytes", "memory.low"),
+        ("pids.max", "pids.max"),
+        ("cpuset.cpus", "cpuset.cpus"),
+    ];
+    names.map(|(old, new)| cgroups::read(id, if v2 { new } else { old }).unwrap_or_default())
+}
+
 #[test]
 fn limits_are_set_and_changed_now_and_for_the_next_start() {
     let world = World::new();
@@ -84,19 +96,10 @@ fn limits_are_set_and_changed_now_and_for_the_next_start() {
     ];
     world.run(&options, &["sleep", "1000"]).ok();
     let id = world.inspect("lim", "/Id").as_str().unwrap().to_owned();
-    let files: &[(&str, &str, &str, &str)] = &[
-        ("memory.limit_in_bytes", "memory.max", "67108864", "134217728"),
-        ("memory.soft_limit_in_bytes", "memory.low", "33554432", "33554432"),
-        ("pids.max", "pids.max", "50", "max"),
-        ("cpuset.cpus", "cpuset.cpus", "0-1", "0"),
-    ];
-    let read = |v1: &str, v2: &str| cgroups::read(&id, if cgroups::unified() { v2 } else { v1 });
-    for (v1, v2, before, _) in files {
-        assert_eq!(read(v1, v2).as_deref(), Some(*before), "{v1}");
-    }
+    assert_eq!(shown(&id), ["67108864", "33554432", "50", "0-1"]);
     if !cgroups::unified() {
-        assert_eq!(read("cpu.shares", "").as_deref(), Some("512"));
-        assert_eq!(read("cpu.cfs_quota_us", "").as_deref(), Some("25000"));
+        assert_eq!(cgroups::read(&id, "cpu.shares").as_deref(), Some("512"));
+        assert_eq!(cgroups::read(&id, "cpu.cfs_quota_us").as_deref(), Some("25000"));
     }
     let update = [
         "update",
@@ -111,17 +114,14 @@ fn limits_are_set_and_changed_now_and_for_the_next_start() {
         "lim",
     ];
     assert_eq!(world.nman(update).ok().stdout(), "lim\n");
-    for (v1, v2, _, after) in files {
-        assert_eq!(read(v1, v2).as_deref(), Some(*after), "{v1}");
-    }
+    let after = ["134217728", "33554432", "max", "0"];
+    assert_eq!(shown(&id), after);
     assert_eq!(world.inspect("lim", "/HostConfig/Memory"), 128 << 20);
     let refused = world.nman(["update", "--memory-swap", "64m", "lim"]).exits(125);
     assert!(refused.stderr().contains("Minimum memoryswap limit"), "{refused}");
     world.nman(["stop", "-t", "0", "lim"]).ok();
     world.nman(["start", "lim"]).ok();
-    for (v1, v2, _, after) in files {
-        assert_eq!(read(v1, v2).as_deref(), Some(*after), "{v1} after the next start");
-    }
+    assert_eq!(shown(&id), after, "after the next start");
     world.nman(["rm", "-f", "lim"]).ok();
     assert_eq!(
         world.nman(["update", "-m", "1g", "lim"]).exits(1).stderr(),
