@@ -16,14 +16,13 @@ use crate::cli::CreateArgs;
 use crate::connection;
 use crate::container::{Containers, Dir, Guard, MountKind, Record};
 use crate::error::{Error, Result};
-use crate::event::{self, Kind};
 use crate::monitor::Assembled;
 use crate::runtime::Runtime;
 use crate::settings::Settings;
 use crate::store::{Image, Store};
 use crate::undo::Undo;
 use crate::volume::place;
-use crate::{device, image, rm, terminal, volume};
+use crate::{device, event, health, image, rm, terminal, volume};
 use std::io::Write as _;
 use std::path::Path;
 
@@ -60,9 +59,6 @@ pub fn create(
         file.finish(&created.record)?;
     }
     warnings.iter().for_each(|warning| warn(warning));
-    let Record { id, name, image, .. } = &created.record;
-    let attributes = [("name", name.as_str()), ("image", image.name.as_str())];
-    event::emit(settings, Kind::Container, "create", id.as_str(), &attributes);
     Ok(created)
 }
 
@@ -160,6 +156,7 @@ impl Draft<'_> {
     /// Makes the container. If that fails, nothing of it stays.
     fn create(&self, record: Record, random: bool) -> Result<Created> {
         let (record, dir, guard) = reserve(&self.containers, record, random)?;
+        event::emit_container(self.settings, &record, "create", &[]);
         match self.prepare(&record, &dir) {
             Ok(()) => Ok(Created { record, dir, guard }),
             Err(error) => Err(undo(self.settings, &self.containers, &record, &dir).after(error)),
@@ -190,7 +187,8 @@ impl Draft<'_> {
         if !record.config.working_dir.is_empty() {
             rootfs.ensure_directory(&record.config.working_dir)?;
         }
-        dir.write("config.json", &spec)
+        dir.write("config.json", &spec)?;
+        health::prepare(record, dir, spec.process().as_ref())
     }
 
     /// Layers of the container's own over the images that it mounts, which keep them from being removed meanwhile.

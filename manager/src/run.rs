@@ -4,6 +4,7 @@ use crate::attach::{self, Wish};
 use crate::cli::RunArgs;
 use crate::container::ContainerId;
 use crate::create;
+use crate::detach::DetachKeys;
 use crate::error::Result;
 use crate::monitor;
 use crate::settings::Settings;
@@ -20,7 +21,8 @@ pub enum Outcome {
 
 /// Runs a command in a new container. `warn` is told, before it runs, what this host cannot do.
 pub fn run(settings: &Settings, args: &RunArgs, warn: &mut dyn FnMut(&str)) -> Result<Outcome> {
-    let RunArgs { create: args, detach, sig_proxy, .. } = args;
+    let RunArgs { create: args, detach, sig_proxy, detach_keys, .. } = args;
+    let keys = DetachKeys::find(detach_keys.as_deref())?;
     terminal::check(args.interactive, args.tty, *detach)?;
     let created = create::create(settings, args, !detach, warn)?;
     let (record, assembled) = created.assemble(settings)?;
@@ -29,6 +31,6 @@ pub fn run(settings: &Settings, args: &RunArgs, warn: &mut dyn FnMut(&str)) -> R
         attach::until_started(&mut monitor)?;
         return Ok(Outcome::Running(record.id));
     }
-    let wish = Wish { stdin: args.interactive, terminal: args.tty, signals: *sig_proxy };
+    let wish = Wish { stdin: args.interactive, terminal: args.tty, signals: *sig_proxy, keys };
     attach::follow(&mut monitor, wish).map(Outcome::Ended)
 }

@@ -62,6 +62,7 @@ pub(crate) fn image(config: &str) -> Image {
         diff_ids: Vec::new(),
         chain_ids: Vec::new(),
         created: None,
+        health: None,
         size: 0,
     }
 }

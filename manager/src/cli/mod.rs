@@ -6,24 +6,32 @@
 pub mod confinement;
 mod container;
 mod create;
+mod family;
 mod image;
 pub mod limits;
 pub mod mounts;
+mod network;
 mod suggest;
 mod update;
 mod values;
 mod volume;
 
 pub use container::{
-    AttachArgs, ExecArgs, InspectArgs, InspectType, KillArgs, LogsArgs, PsArgs, RmArgs, StartArgs,
-    StopArgs, Tail,
+    AttachArgs, ContainerPruneArgs, EventsArgs, ExecArgs, InspectArgs, InspectType, KillArgs,
+    LogsArgs, PortArgs, PsArgs, RestartArgs, RmArgs, StartArgs, StatsArgs, StopArgs, Tail, TopArgs,
+    WaitArgs, WaitFor,
 };
 pub use create::{
-    CreateArgs, LimitArgs, NetworkArgs, ProcessArgs, ResourceArgs, RunArgs, SecurityArgs,
-    StorageArgs, SupervisionArgs, Typed,
+    CreateArgs, LimitArgs, NetworkArgs, NetworkChoice, ProcessArgs, ResourceArgs, RunArgs,
+    SecurityArgs, StorageArgs, SupervisionArgs, Typed,
 };
+pub use family::ContainerCommand;
 pub use image::{ImagesArgs, LoadArgs, PullArgs, PullWhen, RegistryArgs, RmiArgs};
 pub use limits::{CPU_PERIOD, CpuSet, Cpus, Memory, MemorySwap, Size};
+pub use network::{
+    NetworkCommand, NetworkConnectArgs, NetworkCreateArgs, NetworkDisconnectArgs,
+    NetworkInspectArgs, NetworkPruneArgs, NetworkRmArgs,
+};
 pub use suggest::nearest;
 pub use update::{RenameArgs, UpdateArgs};
 pub use values::{Publish, SignalNumber, variable};
@@ -50,6 +58,17 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+}
+
+impl Cli {
+    /// The same with the short name of a command that was given by its long one: `container ls` is `ps`.
+    #[must_use]
+    pub fn shortened(self) -> Self {
+        match self.command {
+            Command::Container(command) => Self { command: command.into_command(), ..self },
+            _ => self,
+        }
+    }
 }
 
 /// Options that every command takes.
@@ -97,13 +116,20 @@ pub enum Command {
     /// List containers
     Ps(PsArgs),
     /// Show what a container has written
+    #[command(visible_alias = "log")]
     Logs(LogsArgs),
     /// Stop containers: their stop signal, then SIGKILL
     Stop(StopArgs),
+    /// Stop containers and start them again
+    Restart(RestartArgs),
     /// Send a signal to containers
     Kill(KillArgs),
+    /// Freeze all processes of containers
+    Pause(Names),
+    /// Let all processes of containers go on
+    Unpause(Names),
     /// Wait until containers have ended, and print their exit codes
-    Wait(Names),
+    Wait(WaitArgs),
     /// Remove containers
     Rm(RmArgs),
     /// Rename a container
@@ -123,10 +149,16 @@ pub enum Command {
     Images(ImagesArgs),
     /// Remove images, or names of images
     Rmi(RmiArgs),
+    /// Manage networks
+    #[command(subcommand)]
+    Network(NetworkCommand),
     /// Show where things are and what is used
     Info,
     /// Show the versions of nman and of the runtime
     Version,
+    /// Manage containers
+    #[command(subcommand)]
+    Container(ContainerCommand),
 }
 
 /// One or more containers or images.

@@ -8,18 +8,19 @@ use crate::clock::Timestamp;
 use crate::connection;
 use crate::container::{
     Attachment, Config, ContainerId, ContainerName, Containers, Detail, DeviceRequest, Empty,
-    HostConfig, ImageUsed, Limits, MountKind, MountPoint, NetworkWish, Record, StopPolicy,
+    HostConfig, ImageUsed, Limits, MountKind, MountPoint, Record, StopPolicy,
 };
 use crate::device;
 use crate::error::{Error, Result};
 use crate::settings::Settings;
 use crate::store::Image;
+use crate::supervise;
 use crate::volume::VolumeName;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Seconds between the stop signal and SIGKILL, as in Docker.
-const STOP_TIMEOUT: u32 = 10;
+const STOP_TIMEOUT: i32 = 10;
 
 /// What the files say that the command line names.
 pub(crate) struct Files {
@@ -82,12 +83,9 @@ impl Wish<'_> {
         let mut host_config = self.host_config();
         let mut warnings = resources::adapt(&mut host_config.limits, self.host)?;
         self.check(&host_config, &mut warnings)?;
-        let hostname = connection::hostname(
-            args.process.hostname.as_deref(),
-            &args.network.network,
-            &id,
-            self.host,
-        );
+        let mode = connection::resolve(settings, args.network.mode())?;
+        let wanted = args.process.hostname.as_deref();
+        let hostname = connection::hostname(settings, wanted, &mode, &id, self.host)?;
         let config = self.config(&hostname)?;
         let signal = of_image.and_then(|config| config.stop_signal().as_deref());
         let signal = args
@@ -95,6 +93,8 @@ impl Wish<'_> {
             .stop_signal
             .or_else(|| signal?.parse::<SignalNumber>().ok())
             .map_or(15, |signal| signal.0);
+        let labels = self.labels();
+        let env = [&self.files.env[..], &args.process.env].concat();
         let record = Record {
             id,
             name: args.name.clone().unwrap_or_else(ContainerName::random),
@@ -112,12 +112,14 @@ impl Wish<'_> {
                 signal,
                 timeout: args.supervision.stop_timeout.unwrap_or(STOP_TIMEOUT),
             },
-            labels: self.labels(),
-            network: NetworkWish {
-                network: args.network.network.to_string(),
-                publish: args.network.publish.iter().map(|publish| publish.text.clone()).collect(),
-                hostname,
-            },
+            supervision: supervise::plan(supervise::Inputs {
+                args: &args.supervision,
+                health: self.image.health.clone(),
+                labels: &labels,
+                env: &env,
+            })?,
+            labels,
+            network: args.network.wish(&mode, hostname, &self.image.config)?,
             mounts: self.mounts(settings)?,
             config,
             host_config,
@@ -268,7 +270,7 @@ impl Wish<'_> {
         {
             return refuse("conflicting options: hostname and the UTS mode".to_owned());
         }
-        let host_network = args.network.network.to_string() == "host";
+        let host_network = args.network.mode() == crate::network::Mode::Host;
         for name in config.sysctls.keys() {
             if name.starts_with("net.") && host_network {
                 return refuse(format!(

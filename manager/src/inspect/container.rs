@@ -1,15 +1,13 @@
 //! A container, in Docker's structure.
 
+use super::state;
 use crate::bundle::Confinement;
-use crate::container::{Dir, MountKind, Record, State, Status};
+use crate::container::{Dir, MountKind, Record};
 use crate::error::{Error, Result};
 use crate::network;
 use crate::settings::Settings;
 use crate::store::Store;
 use serde_json::{Map, Value, json};
-
-/// Go's time of nothing, which Docker shows for what has not happened yet.
-const NEVER: &str = "0001-01-01T00:00:00Z";
 
 /// Everything about a container; with `size`, how much its own files take up, which is dear to find out.
 pub(super) fn object(settings: &Settings, dir: &Dir, size: bool) -> Result<Value> {
@@ -20,13 +18,14 @@ pub(super) fn object(settings: &Settings, dir: &Dir, size: bool) -> Result<Value
         "Created": record.created,
         "Path": record.command.first(),
         "Args": record.command.get(1..),
-        "State": of_state(&state),
+        "State": state::state(dir, &record, &state),
         "Image": record.image.id,
         "ResolvConfPath": dir.join("resolv.conf"),
         "HostnamePath": dir.join("hostname"),
         "HostsPath": dir.join("hosts"),
         "LogPath": dir.log(),
         "Name": format!("/{}", record.name),
+        "RestartCount": state.supervised.restart_count,
         "Driver": "overlayfs",
         "Platform": "linux",
         "MountLabel": "",
@@ -51,22 +50,6 @@ pub(super) fn object(settings: &Settings, dir: &Dir, size: bool) -> Result<Value
     Ok(object)
 }
 
-fn of_state(state: &State) -> Value {
-    json!({
-        "Status": state.status.as_str(),
-        "Running": state.status == Status::Running,
-        "Paused": false,
-        "Restarting": false,
-        "OOMKilled": false,
-        "Dead": false,
-        "Pid": state.pid.unwrap_or(0),
-        "ExitCode": state.exit_code.unwrap_or(0),
-        "Error": state.error.as_deref().unwrap_or(""),
-        "StartedAt": state.started.map_or(json!(NEVER), |time| json!(time)),
-        "FinishedAt": state.finished.map_or(json!(NEVER), |time| json!(time)),
-    })
-}
-
 fn to_object(value: &impl serde::Serialize, record: &Record) -> Result<Map<String, Value>> {
     match serde_json::to_value(value) {
         Ok(Value::Object(map)) => Ok(map),
@@ -79,14 +62,15 @@ fn to_object(value: &impl serde::Serialize, record: &Record) -> Result<Map<Strin
 fn host_config(record: &Record, confinement: &Confinement) -> Result<Value> {
     let mut object = to_object(&record.host_config, record)?;
     let more = json!({
-        "AutoRemove": record.remove,
         "NetworkMode": record.network.network,
         "Runtime": record.runtime,
         "MaskedPaths": confinement.masked,
         "ReadonlyPaths": confinement.read_only,
     });
     object.extend(to_object(&more, record)?);
-    Ok(Value::Object(object))
+    let mut object = Value::Object(object);
+    state::add_host_config(record, &mut object);
+    Ok(object)
 }
 
 fn config(record: &Record) -> Result<Value> {
@@ -100,6 +84,7 @@ fn config(record: &Record) -> Result<Value> {
         "StdinOnce": record.attachment.stdin && record.attachment.stdin_once,
         "Image": record.image.name,
         "Labels": record.labels,
+        "Healthcheck": state::health_check(record),
         "StopSignal": record.stop.signal,
         "StopTimeout": record.stop.timeout,
     });
@@ -149,7 +134,7 @@ fn network_settings(settings: &Settings, record: &Record) -> Result<Value> {
             "IPAddress": address.map(|leased| leased.address),
             "IPPrefixLen": address.map(|leased| leased.subnet.prefix()),
             "Gateway": address.map(|leased| leased.gateway),
-            "MacAddress": plan.mac.to_string(),
+            "MacAddress": plan.mac,
         });
         networks.insert(plan.network.to_string(), object);
         for port in &plan.ports {
