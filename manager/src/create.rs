@@ -76,6 +76,7 @@ impl Created {
     pub fn assemble(self, settings: &Settings) -> Result<(Record, Assembled)> {
         let Self { record, dir, guard } = self;
         let assembled = place::mount_all(settings, &record, &dir)
+            .and_then(|()| place::join(settings, &record, &dir))
             .and_then(|()| connection::connect(settings, &record, &dir));
         match assembled {
             Ok(()) => Ok((record, Assembled { dir, guard, first: true })),

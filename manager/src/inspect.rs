@@ -7,9 +7,9 @@ use crate::cli::{InspectArgs, InspectType};
 use crate::container::Containers;
 use crate::error::{Error, Result};
 use crate::settings::Settings;
-use crate::store::{Image, Store};
-use crate::volume;
-use serde_json::{Value, json};
+use crate::store::Store;
+use crate::{images, volume};
+use serde_json::Value;
 
 /// The objects of those that were found, and what went wrong with the others. A name that several kinds of objects have is
 /// the container's, then the image's, then the volume's, unless the kind is given.
@@ -33,9 +33,10 @@ fn object(settings: &Settings, args: &InspectArgs, name: &str) -> Result<Value> 
         }
     }
     if wanted(InspectType::Image)
-        && let Ok(image) = Store::open(&settings.root)?.find(name)
+        && let store = Store::open(&settings.root)?
+        && let Ok(image) = store.find(name)
     {
-        return Ok(of_image(&image));
+        return images::describe(&store, &image);
     }
     if wanted(InspectType::Volume)
         && let Ok(volume) = volume::object(settings, name)
@@ -48,20 +49,4 @@ fn object(settings: &Settings, args: &InspectArgs, name: &str) -> Result<Value> 
         Some(InspectType::Container) | None => "object",
     };
     Err(Error::Rejected { message: format!("No such {kind}: {name}"), hint: None })
-}
-
-fn of_image(image: &Image) -> Value {
-    let Image { id, names, manifest_digest, config, layers, diff_ids, created, size, .. } = image;
-    json!({
-        "Id": id.as_str(),
-        "RepoTags": names.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        "Digest": manifest_digest.as_str(),
-        "Created": created,
-        "Size": size,
-        "Architecture": config.architecture().to_string(),
-        "Os": config.os().to_string(),
-        "Config": config.config(),
-        "Layers": layers,
-        "RootFS": { "Type": "layers", "Layers": diff_ids.iter().map(ToString::to_string).collect::<Vec<_>>() },
-    })
 }

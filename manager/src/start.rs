@@ -45,6 +45,7 @@ pub fn start(settings: &Settings, name: &str) -> Result<Option<Link>> {
         enter_private_mounts(&record, &dir)?;
         mount_root(settings, &record, &dir)?;
         place::mount_all(settings, &record, &dir)?;
+        place::join(settings, &record, &dir)?;
         connection::connect(settings, &record, &dir)
     };
     if let Err(error) = assemble() {

@@ -12,7 +12,6 @@ mod store;
 
 pub use list::{ls, prune_report};
 pub use name::VolumeName;
-pub(crate) use store::disk_usage;
 pub use store::{Volume, Volumes};
 
 use crate::bundle::rootfs::Rootfs;
@@ -198,7 +197,7 @@ pub fn prune(settings: &Settings, args: &VolumePruneArgs) -> Result<(Vec<String>
             None => volume.labels.contains_key(wanted),
         };
         if filters.labelled("label", &volume.labels) && filters.all("label!", |l| !excluded(l)) {
-            freed += disk_usage(&volumes.data(&volume.name));
+            freed += crate::disk::usage(&volumes.data(&volume.name));
             volumes.remove(&volume.name)?;
             removed.push(volume.name.to_string());
         }

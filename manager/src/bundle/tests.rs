@@ -63,6 +63,7 @@ pub(crate) fn image(config: &str) -> Image {
         chain_ids: Vec::new(),
         created: None,
         health: None,
+        made: None,
         size: 0,
     }
 }

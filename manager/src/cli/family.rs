@@ -1,9 +1,9 @@
 //! `nman container ...`: Docker's longer names of the commands for containers.
 
 use super::{
-    AttachArgs, Command, ContainerPruneArgs, CreateArgs, ExecArgs, InspectArgs, InspectType,
-    KillArgs, LogsArgs, Names, PsArgs, RenameArgs, RestartArgs, RmArgs, RunArgs, StartArgs,
-    StopArgs, UpdateArgs, WaitArgs,
+    AttachArgs, Command, CommitArgs, ContainerPruneArgs, CpArgs, CreateArgs, DiffArgs, ExecArgs,
+    ExportArgs, InspectArgs, InspectType, KillArgs, LogsArgs, Names, PsArgs, RenameArgs,
+    RestartArgs, RmArgs, RunArgs, StartArgs, StopArgs, UpdateArgs, WaitArgs,
 };
 use clap::Subcommand;
 
@@ -44,6 +44,14 @@ pub enum ContainerCommand {
     Logs(LogsArgs),
     /// Show everything that is known about containers, as JSON
     Inspect(InspectArgs),
+    /// Make an image from what a container has changed
+    Commit(CommitArgs),
+    /// Copy files between a container and the host
+    Cp(CpArgs),
+    /// Show what a container has changed in its root file system
+    Diff(DiffArgs),
+    /// Write a container's root file system to an archive
+    Export(ExportArgs),
     /// Remove containers
     #[command(visible_alias = "remove")]
     Rm(RmArgs),
@@ -74,6 +82,10 @@ impl ContainerCommand {
             Self::Inspect(args) => {
                 Command::Inspect(InspectArgs { kind: Some(InspectType::Container), ..args })
             }
+            Self::Commit(args) => Command::Commit(args),
+            Self::Cp(args) => Command::Cp(args),
+            Self::Diff(args) => Command::Diff(args),
+            Self::Export(args) => Command::Export(args),
             Self::Rm(args) => Command::Rm(args),
             Self::Prune(args) => Command::Container(Self::Prune(args)),
         }

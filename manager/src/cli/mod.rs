@@ -7,11 +7,14 @@ pub mod confinement;
 mod container;
 mod create;
 mod family;
+mod files;
 mod image;
 pub mod limits;
 pub mod mounts;
 mod network;
+mod store;
 mod suggest;
+mod system;
 mod update;
 mod values;
 mod volume;
@@ -26,13 +29,19 @@ pub use create::{
     SecurityArgs, StorageArgs, SupervisionArgs, Typed,
 };
 pub use family::ContainerCommand;
-pub use image::{ImagesArgs, LoadArgs, PullArgs, PullWhen, RegistryArgs, RmiArgs};
+pub use files::{CommitArgs, CpArgs, DiffArgs, ExportArgs};
+pub use image::{PullArgs, PullWhen, RegistryArgs};
 pub use limits::{CPU_PERIOD, CpuSet, Cpus, Memory, MemorySwap, Size};
 pub use network::{
     NetworkCommand, NetworkConnectArgs, NetworkCreateArgs, NetworkDisconnectArgs,
     NetworkInspectArgs, NetworkPruneArgs, NetworkRmArgs,
 };
+pub use store::{
+    ArchiveFormat, HistoryArgs, ImageCommand, ImagePruneArgs, ImagesArgs, ImportArgs,
+    InspectImagesArgs, LoadArgs, RmiArgs, SaveArgs, TagArgs,
+};
 pub use suggest::nearest;
+pub use system::{CheckArgs, DfArgs, SystemCommand, SystemPruneArgs};
 pub use update::{RenameArgs, UpdateArgs};
 pub use values::{Publish, SignalNumber, variable};
 pub use volume::{
@@ -66,6 +75,7 @@ impl Cli {
     pub fn shortened(self) -> Self {
         match self.command {
             Command::Container(command) => Self { command: command.into_command(), ..self },
+            Command::Image(command) => Self { command: command.into_command(), ..self },
             _ => self,
         }
     }
@@ -132,6 +142,14 @@ pub enum Command {
     Wait(WaitArgs),
     /// Remove containers
     Rm(RmArgs),
+    /// Make an image from what a container has changed
+    Commit(CommitArgs),
+    /// Copy files between a container and the host
+    Cp(CpArgs),
+    /// Show what a container has changed in its root file system
+    Diff(DiffArgs),
+    /// Write a container's root file system to an archive
+    Export(ExportArgs),
     /// Rename a container
     Rename(RenameArgs),
     /// Change the limits of containers
@@ -145,8 +163,22 @@ pub enum Command {
     Pull(PullArgs),
     /// Load images from an archive that `docker save` or an OCI tool has made
     Load(LoadArgs),
+    /// Save images to an archive
+    Save(SaveArgs),
+    /// Make an image from the archive of a root file system
+    Import(ImportArgs),
+    /// Give an image a further name
+    Tag(TagArgs),
     /// List images
     Images(ImagesArgs),
+    /// Show the steps by which an image was made
+    History(HistoryArgs),
+    /// Commands for images
+    #[command(subcommand)]
+    Image(ImageCommand),
+    /// Commands for all that there is on disk
+    #[command(subcommand)]
+    System(SystemCommand),
     /// Remove images, or names of images
     Rmi(RmiArgs),
     /// Manage networks

@@ -42,7 +42,7 @@ pub(super) fn object(settings: &Settings, dir: &Dir, size: bool) -> Result<Value
         let own = store
             .snapshots()
             .resume(record.id.as_str())
-            .map_or(0, |prepared| crate::volume::disk_usage(&prepared.upper));
+            .map_or(0, |prepared| crate::disk::usage(&prepared.upper));
         let of_image = store.find(&record.image.id).map_or(0, |image| image.size);
         object["SizeRw"] = own.into();
         object["SizeRootFs"] = (own + of_image).into();

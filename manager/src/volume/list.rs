@@ -1,6 +1,6 @@
 //! `nman volume ls`, and what `prune` reports.
 
-use super::{Volumes, disk_usage, users};
+use super::{Volumes, users};
 use crate::error::Result;
 use crate::listing::{Column, List, ListArgs, Row, human_size};
 use crate::settings::Settings;
@@ -59,7 +59,7 @@ pub fn ls(settings: &Settings, args: &ListArgs) -> Result<String> {
             row = row.with("Links", users(settings, name)?.len().to_string());
         }
         if view.shows("Size") && !view.is_json() {
-            row = row.with("Size", human_size(disk_usage(&data)));
+            row = row.with("Size", human_size(crate::disk::usage(&data)));
         }
         rows.push(row);
     }

@@ -93,7 +93,7 @@ pub fn mount_all(settings: &Settings, record: &Record, dir: &Dir) -> Result<()> 
     if record.host_config.ipc_mode == "shareable" {
         provide_shared_memory(record, dir)?;
     }
-    join(settings, record, dir)
+    Ok(())
 }
 
 /// Puts a detached mount to its place.
@@ -220,7 +220,7 @@ fn provide_shared_memory(record: &Record, dir: &Dir) -> Result<()> {
 }
 
 /// Binds the namespaces of other containers that this one joins.
-fn join(settings: &Settings, record: &Record, dir: &Dir) -> Result<()> {
+pub fn join(settings: &Settings, record: &Record, dir: &Dir) -> Result<()> {
     for (mode, kind) in
         [(&record.host_config.pid_mode, "pid"), (&record.host_config.ipc_mode, "ipc")]
     {

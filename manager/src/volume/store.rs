@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::PathBuf;
 
 /// What begins the name of a volume that is being made, or removed. No volume's own name does.
 const HALF: &str = ".half-";
@@ -177,22 +177,10 @@ impl Volume {
     }
 }
 
-/// How many bytes the files of a tree take up on disk; files that cannot be looked at count as none.
-pub(crate) fn disk_usage(path: &Path) -> u64 {
-    let own = fs::symlink_metadata(path).map_or(0, |data| data.blocks() * 512);
-    let Ok(entries) = fs::read_dir(path) else { return own };
-    own + entries
-        .flatten()
-        .map(|entry| match entry.file_type() {
-            Ok(kind) if kind.is_dir() => disk_usage(&entry.path()),
-            _ => fs::symlink_metadata(entry.path()).map_or(0, |data| data.blocks() * 512),
-        })
-        .sum::<u64>()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::Path;
 
     fn volumes(dir: &Path) -> Volumes {
         let settings =
