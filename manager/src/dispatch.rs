@@ -4,7 +4,9 @@ use nman::cli::{Cli, Command, Names};
 use nman::error::{Error, Result};
 use nman::run::Outcome;
 use nman::settings::Settings;
-use nman::{attach, exec, image, info, inspect, kill, logs, ps, rm, run, start, stop};
+use nman::{
+    attach, exec, image, info, inspect, kill, login, logs, ps, rm, run, start, stop, transfer,
+};
 use std::io::Write as _;
 
 /// Runs the command; returns the program's exit code.
@@ -34,7 +36,16 @@ pub(crate) fn dispatch(cli: &Cli) -> Result<u8> {
             print(&format!("{text}\n"))?;
             several(errors).map(|()| 0)
         }
-        Command::Pull(args) => print(&image::pull_named(&settings, args)?).map(|()| 0),
+        Command::Pull(args) => print(&transfer::pull_named(&settings, args)?).map(|()| 0),
+        Command::Push(args) => print(&transfer::push_named(&settings, args)?).map(|()| 0),
+        Command::Login(args) => {
+            let warnings = login::log_in(args)?.warnings;
+            std::io::stderr()
+                .write_all(warnings.as_bytes())
+                .map_err(Error::system("write to stderr"))?;
+            print("Login Succeeded\n").map(|()| 0)
+        }
+        Command::Logout(args) => print(&login::log_out(args)?).map(|()| 0),
         Command::Load(args) => print(&image::load_archive(&settings, args)?).map(|()| 0),
         Command::Images(args) => print(&image::images(&settings, args)?).map(|()| 0),
         Command::Rmi(args) => lines(image::remove(&settings, &args.names, args.force)?),

@@ -1,23 +1,31 @@
 //! Images for the command line: obtained for `run`, pulled, listed and removed.
 
-use crate::cli::{Format, ImagesArgs, LoadArgs, PullArgs, PullWhen, RegistryArgs};
+use crate::cli::{Format, ImagesArgs, LoadArgs, PullWhen, RegistryArgs};
 use crate::clock::{Timestamp, human};
 use crate::container::Containers;
 use crate::error::{Error, Result};
+use crate::event;
 use crate::load::{load, load_file};
-use crate::progress::{self, NoProgress};
-use crate::pull::{Policy, PullOptions, pull};
+use crate::progress;
+use crate::pull::{Policy, pull};
 use crate::reference::Reference;
-use crate::registry::{Platform, Tls};
+use crate::registry::Platform;
 use crate::settings::Settings;
 use crate::store::{Image, Removed, Store};
 use crate::table::{Table, plain};
+use crate::transfer;
 use serde_json::json;
 
 const HEADS: [&str; 5] = ["REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE"];
 
 /// The image that `run` names, by name or id: from the store, or from its registry.
-pub fn obtain(store: &Store, name: &str, when: PullWhen, registry: &RegistryArgs) -> Result<Image> {
+pub fn obtain(
+    settings: &Settings,
+    store: &Store,
+    name: &str,
+    when: PullWhen,
+    registry: &RegistryArgs,
+) -> Result<Image> {
     if when != PullWhen::Always
         && let Ok(image) = store.find(name)
         && image.chain_ids.iter().all(|chain| store.snapshots().contains(chain))
@@ -29,21 +37,12 @@ pub fn obtain(store: &Store, name: &str, when: PullWhen, registry: &RegistryArgs
         PullWhen::Missing => Policy::Missing,
         PullWhen::Never => Policy::Never,
     };
-    let options = options(registry, policy);
-    Ok(pull(&parse(name)?, &options, store, &*progress::for_stderr())?)
-}
-
-/// `nman pull`: the image's full name, or its id.
-pub fn pull_named(settings: &Settings, args: &PullArgs) -> Result<String> {
-    let store = Store::open(&settings.root)?;
-    let reference = parse(&args.image)?;
-    let options = options(&args.registry, Policy::Always);
-    let image = if args.quiet {
-        pull(&reference, &options, &store, &NoProgress)?
-    } else {
-        pull(&reference, &options, &store, &*progress::for_stderr())?
-    };
-    Ok(if args.quiet { format!("{}\n", image.id) } else { format!("{}\n", reference.canonical()) })
+    let options = transfer::options(registry, policy);
+    let reference = parse(name)?;
+    let image = pull(&reference, &options, store, &*progress::for_stderr())?;
+    let attributes = [("name", reference.repository())];
+    event::emit(settings, event::Kind::Image, "pull", &reference.to_string(), &attributes);
+    Ok(image)
 }
 
 /// `nman load`: what was loaded, in Docker's words.
@@ -71,15 +70,6 @@ pub fn load_archive(settings: &Settings, args: &LoadArgs) -> Result<String> {
 
 fn parse(name: &str) -> Result<Reference> {
     Ok(name.parse::<Reference>()?)
-}
-
-fn options(registry: &RegistryArgs, policy: Policy) -> PullOptions {
-    let tls = Tls {
-        verify: registry.tls_verify,
-        ca_files: registry.ca_file.iter().cloned().collect(),
-        ..Tls::default()
-    };
-    PullOptions { platform: registry.platform.clone(), credentials: None, tls, policy }
 }
 
 /// `nman images`: the list as text.

@@ -42,7 +42,7 @@ pub fn run(settings: &Settings, args: &RunArgs) -> Result<Outcome> {
     let host = HostFacts::probe();
     let runtime = Runtime::find(settings.runtime.as_deref())?;
     let store = Store::open(&settings.root)?;
-    let image = image::obtain(&store, args.image(), args.pull, &args.registry)?;
+    let image = image::obtain(settings, &store, args.image(), args.pull, &args.registry)?;
     let record = plan_record(args, !detach, &image, runtime, &host)?;
     let (record, assembled) =
         Draft { settings, args, env: &env, store: &store, image: &image, host: &host }

@@ -6,6 +6,7 @@
 mod container;
 mod create;
 mod image;
+mod registry;
 mod values;
 
 pub use container::{
@@ -14,7 +15,8 @@ pub use container::{
 pub use create::{
     CreateArgs, NetworkArgs, ProcessArgs, ResourceArgs, RunArgs, StorageArgs, SupervisionArgs,
 };
-pub use image::{ImagesArgs, LoadArgs, PullArgs, PullWhen, RegistryArgs, RmiArgs};
+pub use image::{ImagesArgs, LoadArgs, PullWhen, RegistryArgs, RmiArgs, TlsArgs};
+pub use registry::{LoginArgs, LogoutArgs, PullArgs, PushArgs};
 pub use values::{
     CPU_PERIOD, CpuSet, Cpus, Memory, Publish, SignalNumber, Volume, VolumeSource, variable,
 };
@@ -96,6 +98,12 @@ pub enum Command {
     Inspect(Names),
     /// Pull an image from a registry
     Pull(PullArgs),
+    /// Push an image to a registry
+    Push(PushArgs),
+    /// Log in to a registry
+    Login(LoginArgs),
+    /// Log out of a registry
+    Logout(LogoutArgs),
     /// Load images from an archive that `docker save` or an OCI tool has made
     Load(LoadArgs),
     /// List images

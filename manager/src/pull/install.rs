@@ -13,7 +13,7 @@ use bundle::layer;
 use oci_spec::image::{Descriptor, ImageManifest};
 
 use super::Cause;
-use crate::progress::{LayerProgress, NoProgress, Outcome, Progress};
+use crate::progress::{LayerProgress, NoProgress, Outcome, Progress, Way};
 use crate::reference::Reference;
 use crate::registry::manifest::{self, Kind};
 use crate::registry::{self, Document, Platform, Registry};
@@ -151,11 +151,16 @@ impl Pending<'_> {
         let cancelled = AtomicBool::new(false);
         let results: Vec<Mutex<Option<Result<Staged, Cause>>>> =
             self.layers.iter().map(|_| Mutex::new(None)).collect();
+        let reporters: Vec<_> = self
+            .layers
+            .iter()
+            .map(|layer| progress.layer(&layer.digest, layer.descriptor.size(), Way::Pull))
+            .collect();
         let work = || {
             while !cancelled.load(Ordering::Relaxed) {
                 let position = next.fetch_add(1, Ordering::Relaxed);
                 let Some(slot) = results.get(position) else { return };
-                let result = self.fetch_layer(position, source, progress, &cancelled);
+                let result = self.fetch_layer(position, source, &*reporters[position], &cancelled);
                 if result.is_err() {
                     cancelled.store(true, Ordering::Relaxed);
                 }
@@ -186,17 +191,16 @@ impl Pending<'_> {
         &self,
         position: usize,
         source: &dyn Registry,
-        progress: &dyn Progress,
+        progress: &dyn LayerProgress,
         cancelled: &AtomicBool,
     ) -> Result<Staged, Cause> {
         let layer = &self.layers[position];
-        let reporter = progress.layer(&layer.digest, layer.descriptor.size());
         if !layer.needs_blob && !layer.needs_files {
-            reporter.end(Outcome::Present);
+            progress.end(Outcome::Present);
             return Ok(Staged::default());
         }
-        let result = self.bring_in(position, source, reporter.as_ref(), cancelled);
-        reporter.end(if result.is_ok() { Outcome::Pulled } else { Outcome::Failed });
+        let result = self.bring_in(position, source, progress, cancelled);
+        progress.end(if result.is_ok() { Outcome::Pulled } else { Outcome::Failed });
         result
     }
 

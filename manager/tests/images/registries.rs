@@ -35,7 +35,11 @@ fn an_image_comes_from_a_plain_registry_with_progress_and_a_name() {
     let told = String::from_utf8(lines.into_inner()).unwrap();
     assert!(told.starts_with("1: Pulling from team/app\n"), "{told}");
     assert_eq!(told.matches(": Pull complete\n").count(), 2, "{told}");
-    assert!(told.ends_with(&format!("Digest: {}\n", image.manifest_digest)), "{told}");
+    let end = format!(
+        "Digest: {}\nStatus: Downloaded newer image for {reference}\n",
+        image.manifest_digest
+    );
+    assert!(told.ends_with(&end), "{told}");
 
     assert_eq!(image.names, std::slice::from_ref(&reference));
     assert_eq!(image.created.as_deref(), Some("2024-01-02T03:04:05Z"));
@@ -45,6 +49,7 @@ fn an_image_comes_from_a_plain_registry_with_progress_and_a_name() {
     pull(&reference, &options(), &store, &lines).unwrap();
     let told = String::from_utf8(lines.into_inner()).unwrap();
     assert_eq!(told.matches(": Already exists\n").count(), 2, "{told}");
+    assert!(told.ends_with(&format!("Status: Image is up to date for {reference}\n")), "{told}");
 }
 
 #[test]
@@ -94,7 +99,7 @@ fn a_registry_with_a_login_wants_the_right_one() {
     let error = attempt(None).unwrap_err();
     let expected = format!("cannot pull `{reference}`: `{address}` requires a login");
     assert_eq!(error.to_string(), expected);
-    assert!(error.hint().unwrap().contains("docker login"), "{:?}", error.hint());
+    assert!(error.hint().unwrap().contains("nman login"), "{:?}", error.hint());
 
     let error = attempt(login("ann", "wrong")).unwrap_err();
     let expected = format!("cannot pull `{reference}`: `{address}` refused the login of `ann`");
@@ -113,7 +118,10 @@ fn what_a_registry_does_not_have_is_one_line_and_a_hint() {
     for name in ["nope:latest", "app:2"] {
         let reference: Reference = format!("{}/{name}", registry.address()).parse().unwrap();
         let error = pull(&reference, &options(), &store, &NoProgress).unwrap_err();
-        assert_eq!(error.to_string(), format!("cannot pull `{reference}`: manifest unknown"));
+        let address = registry.address();
+        let expected =
+            format!("cannot pull `{reference}`: not found: `{address}` answers: manifest unknown");
+        assert_eq!(error.to_string(), expected);
         assert!(error.hint().is_some());
     }
     assert!(store.list().unwrap().is_empty());
