@@ -57,6 +57,9 @@ pub enum Error {
     /// The image did not arrive.
     #[error(transparent)]
     Pull(#[from] crate::pull::Error),
+    /// What follows `--format` is no template, or asks for what is not there.
+    #[error(transparent)]
+    Template(#[from] crate::listing::template::Fault),
     /// The image's name is none.
     #[error(transparent)]
     Reference(#[from] crate::reference::ParseError),
@@ -157,6 +160,7 @@ impl Error {
             Self::AmbiguousPrefix(_) => Some("give more digits of the id, or the name".to_owned()),
             Self::Network(error) => error.hint(),
             Self::Pull(error) => error.hint(),
+            Self::Template(fault) => fault.hint(),
             Self::Reference(error) => error.hint(),
             Self::Store(error) => error.hint(),
             Self::Snapshot(error) => error.hint(),

@@ -15,6 +15,7 @@ pub mod info;
 pub mod inspect;
 pub mod kill;
 mod layout;
+pub mod listing;
 pub mod load;
 pub mod login;
 pub mod logs;

@@ -1,4 +1,10 @@
-//! Columns as Docker prints them: upper-case heads, three spaces between, each as wide as its widest cell.
+//! Columns as Docker prints them: upper-case heads, three spaces between, each as wide as its widest cell and at least
+//! ten characters.
+
+/// Docker's least width of a column, with the space behind it.
+const LEAST: usize = 10;
+/// Between two columns.
+const GAP: usize = 3;
 
 /// Rows under heads.
 #[derive(Debug)]
@@ -29,12 +35,13 @@ impl Table {
                 .map(|cell| cell.chars().count())
                 .max()
         };
-        let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
+        let widths: Vec<usize> =
+            (0..columns).map(|column| (width(column).unwrap_or(0) + GAP).max(LEAST)).collect();
         let mut text = String::new();
         for row in &self.rows {
             let mut line = String::new();
             for (cell, width) in row.iter().zip(&widths) {
-                line.push_str(&format!("{cell:width$}   "));
+                line.push_str(&format!("{cell:width$}"));
             }
             text.push_str(line.trim_end());
             text.push('\n');
@@ -69,8 +76,11 @@ mod tests {
     #[test]
     fn columns_are_as_wide_as_their_widest_cell() {
         let mut table = Table::new(&["A", "LONG HEAD", "B"]);
-        table.push(vec!["wider".into(), "x".into(), String::new()]);
-        assert_eq!(table.render(), "A       LONG HEAD   B\nwider   x\n");
+        table.push(vec!["wider and wider".into(), "x".into(), String::new()]);
+        assert_eq!(table.render(), "A                 LONG HEAD   B\nwider and wider   x\n");
+        let mut narrow = Table::new(&["A", "B"]);
+        narrow.push(vec!["x".into(), "y".into()]);
+        assert_eq!(narrow.render(), "A         B\nx         y\n");
     }
 
     #[test]

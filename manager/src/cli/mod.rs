@@ -7,6 +7,7 @@ mod container;
 mod create;
 mod image;
 mod registry;
+mod suggest;
 mod values;
 
 pub use container::{
@@ -17,6 +18,7 @@ pub use create::{
 };
 pub use image::{ImagesArgs, LoadArgs, PullWhen, RegistryArgs, RmiArgs, TlsArgs};
 pub use registry::{LoginArgs, LogoutArgs, PullArgs, PushArgs};
+pub use suggest::nearest;
 pub use values::{
     CPU_PERIOD, CpuSet, Cpus, Memory, Publish, SignalNumber, Volume, VolumeSource, variable,
 };
