@@ -35,11 +35,13 @@ pub struct PushOptions {
     pub access: Access,
     /// A layer that is larger is sent in pieces of this size.
     pub chunk: u64,
+    /// How many layers are sent at the same time.
+    pub parallel: usize,
 }
 
 impl Default for PushOptions {
     fn default() -> Self {
-        Self { access: Access::default(), chunk: CHUNK }
+        Self { access: Access::default(), chunk: CHUNK, parallel: PARALLEL }
     }
 }
 
@@ -76,7 +78,7 @@ fn try_push(
     let target = Target::connect(reference, &options.access, &sources)?;
     let content = store.content(&image.manifest_digest)?;
     let manifest = content.ok_or(Cause::NotHere)?.manifest;
-    let sending = Sending { target: &target, store, sources: &sources, chunk: options.chunk };
+    let sending = Sending { target: &target, store, sources: &sources, options };
     sending.layers(&image, progress)?;
     sending.blob(manifest.config(), &NoProgress)?;
 
@@ -107,7 +109,7 @@ struct Sending<'a> {
     target: &'a Target,
     store: &'a Store,
     sources: &'a [String],
-    chunk: u64,
+    options: &'a PushOptions,
 }
 
 impl Sending<'_> {
@@ -136,7 +138,7 @@ impl Sending<'_> {
             }
         };
         thread::scope(|scope| {
-            for _ in 1..PARALLEL.min(image.layers.len()) {
+            for _ in 1..self.options.parallel.min(image.layers.len()) {
                 scope.spawn(work);
             }
             work();
@@ -173,7 +175,7 @@ impl Sending<'_> {
         self.target.upload(&Upload {
             descriptor,
             content: &content,
-            chunk: self.chunk,
+            chunk: self.options.chunk,
             sent: &sent,
         })?;
         Ok(Outcome::Pushed)

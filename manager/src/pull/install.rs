@@ -156,15 +156,19 @@ impl Pending<'_> {
             .iter()
             .map(|layer| progress.layer(&layer.digest, layer.descriptor.size(), Way::Pull))
             .collect();
+        // The largest first: none of them is then left to come in alone.
+        let mut order: Vec<usize> = (0..self.layers.len()).collect();
+        order.sort_by_key(|position| std::cmp::Reverse(self.layers[*position].descriptor.size()));
         let work = || {
             while !cancelled.load(Ordering::Relaxed) {
-                let position = next.fetch_add(1, Ordering::Relaxed);
-                let Some(slot) = results.get(position) else { return };
+                let turn = next.fetch_add(1, Ordering::Relaxed);
+                let Some(&position) = order.get(turn) else { return };
                 let result = self.fetch_layer(position, source, &*reporters[position], &cancelled);
                 if result.is_err() {
                     cancelled.store(true, Ordering::Relaxed);
                 }
-                *slot.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(result);
+                *results[position].lock().unwrap_or_else(|poisoned| poisoned.into_inner()) =
+                    Some(result);
             }
         };
         thread::scope(|scope| {

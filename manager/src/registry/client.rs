@@ -240,7 +240,7 @@ impl Client {
             Content::None => self.agent.run(request.body(()).map_err(malformed)?),
             Content::Bytes(bytes) => self.agent.run(request.body(*bytes).map_err(malformed)?),
             Content::Stream(length, open) => {
-                let mut reader = open().map_err(Error::source)?;
+                let mut reader = open().map_err(|error| Error::source(&error))?;
                 let request = request.header("Content-Length", length.to_string());
                 let body = SendBody::from_reader(&mut reader);
                 self.agent.run(request.body(body).map_err(malformed)?)

@@ -144,8 +144,8 @@ impl Error {
     }
 
     /// What was to be sent could not be read.
-    pub(super) fn source(error: io::Error) -> Self {
-        Self::Setup(format!("cannot read what is to be sent: {}", reason(&error)))
+    pub(super) fn source(error: &io::Error) -> Self {
+        Self::Setup(format!("cannot read what is to be sent: {}", reason(error)))
     }
 
     /// What an error means that came while `object` was read through a verifier.
