@@ -78,7 +78,7 @@ impl Helper {
         let found = std::env::split_paths(&self.search)
             .map(|directory| directory.join(self.program()))
             .find(|p| p.is_file());
-        let program = found.ok_or_else(|| cannot(io::ErrorKind::NotFound.into()))?;
+        let program = found.ok_or_else(|| cannot(rustix::io::Errno::NOENT.into()))?;
         let command = Command::new(program)
             .arg(verb)
             .stdin(Stdio::piped())

@@ -109,7 +109,8 @@ impl Server {
         move |request| {
             let config = image.config();
             let mut blobs = image.layers.iter().chain([&config]);
-            let digest = request.path.rsplit('/').next().unwrap_or_default().to_owned();
+            let path = request.path.split('?').next().unwrap_or_default();
+            let digest = path.rsplit('/').next().unwrap_or_default().to_owned();
             let answer = if request.path.contains("/manifests/") {
                 Answer::ok(manifest.clone())
                     .with("Content-Type", "application/vnd.oci.image.manifest.v1+json")
