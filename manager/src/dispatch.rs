@@ -1,11 +1,13 @@
 //! From a parsed command to the library's function for it, and from what that returns to what is printed.
 
-use nman::cli::{Cli, Command, Names};
+use nman::cli::{Cli, Command, ContainerCommand, Names, NetworkCommand, NetworkPruneArgs};
 use nman::error::{Error, Result};
+use nman::network::Endpoint;
 use nman::run::Outcome;
 use nman::settings::Settings;
 use nman::{
-    attach, exec, image, info, inspect, kill, login, logs, ps, rm, run, start, stop, transfer,
+    attach, connection, exec, image, info, inspect, kill, login, logs, networks, pause, prune, ps,
+    rm, run, start, stop, transfer, wait,
 };
 use std::io::Write as _;
 
@@ -20,6 +22,7 @@ pub(crate) fn dispatch(cli: &Cli) -> Result<u8> {
         Command::Start(args) if args.attach || args.interactive => {
             start::start_attached(&settings, args)
         }
+        Command::Start(args) if args.by_policy => lines(start::start_by_policy(&settings)?),
         Command::Start(args) => lines(start::start_detached(&settings, &args.names)),
         Command::Attach(args) => attach::attach(&settings, args),
         Command::Exec(args) if args.detach && !is_reaper() => exec::exec_in_background(),
@@ -28,7 +31,10 @@ pub(crate) fn dispatch(cli: &Cli) -> Result<u8> {
         Command::Logs(args) => logs::logs(&settings, args).map(|()| 0),
         Command::Stop(args) => lines(stop::stop(&settings, args)?),
         Command::Kill(args) => lines(kill::kill(&settings, args)?),
-        Command::Wait(Names { names }) => lines(stop::wait(&settings, names)?),
+        Command::Restart(args) => lines(stop::restart(&settings, args)?),
+        Command::Pause(Names { names }) => lines(pause::pause(&settings, names)?),
+        Command::Unpause(Names { names }) => lines(pause::unpause(&settings, names)?),
+        Command::Wait(args) => lines(wait::wait(&settings, args)?),
         Command::Rm(args) => lines(rm::rm(&settings, args)?),
         Command::Inspect(Names { names }) => {
             let (found, errors) = inspect::inspect(&settings, names)?;
@@ -49,9 +55,67 @@ pub(crate) fn dispatch(cli: &Cli) -> Result<u8> {
         Command::Load(args) => print(&image::load_archive(&settings, args)?).map(|()| 0),
         Command::Images(args) => print(&image::images(&settings, args)?).map(|()| 0),
         Command::Rmi(args) => lines(image::remove(&settings, &args.names, args.force)?),
+        Command::Network(command) => network(&settings, command),
         Command::Info => print(&info::info(&settings)?).map(|()| 0),
         Command::Version => print(&info::version(&settings)?).map(|()| 0),
+        Command::Container(ContainerCommand::Prune(args)) => {
+            print(&prune::containers(&settings, args)?).map(|()| 0)
+        }
+        // Its other commands have been given their short names.
+        Command::Container(_) => Ok(0),
     }
+}
+
+fn network(settings: &Settings, command: &NetworkCommand) -> Result<u8> {
+    match command {
+        NetworkCommand::Create(args) => print(&(networks::create(settings, args)? + "\n")),
+        NetworkCommand::Ls(args) => print(&networks::list(settings, args)?),
+        NetworkCommand::Inspect(args) => {
+            let (text, errors) = networks::inspect(settings, args)?;
+            print(&text)?;
+            several(errors)
+        }
+        NetworkCommand::Rm(args) => return lines(networks::rm(settings, args)?),
+        NetworkCommand::Prune(args) => return prune_networks(settings, args),
+        NetworkCommand::Connect(args) => {
+            let endpoint = Endpoint {
+                network: args.network.clone(),
+                aliases: args.alias.clone(),
+                ip: args.ip,
+                ip6: args.ip6,
+                mac: args.mac_address,
+            };
+            connection::connect_to_network(settings, &args.container, endpoint)
+        }
+        NetworkCommand::Disconnect(args) => connection::disconnect_from_network(
+            settings,
+            &args.container,
+            &args.network,
+            args.force,
+        ),
+        NetworkCommand::Reload => return lines(networks::reload(settings)?),
+    }
+    .map(|()| 0)
+}
+
+fn prune_networks(settings: &Settings, args: &NetworkPruneArgs) -> Result<u8> {
+    let prune = networks::Prune::new(args)?;
+    if !args.force && !confirmed(networks::Prune::WARNING)? {
+        return Ok(0);
+    }
+    let (done, errors) = prune.run(settings)?;
+    if !done.is_empty() {
+        print(&format!("Deleted Networks:\n{}\n\n", done.join("\n")))?;
+    }
+    several(errors).map(|()| 0)
+}
+
+/// Asks, as Docker does; an end of the input is a no.
+fn confirmed(warning: &str) -> Result<bool> {
+    print(&format!("{warning}\nAre you sure you want to continue? [y/N] "))?;
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer).map_err(Error::system("read from stdin"))?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
 /// Whether this process is the one that `exec -d` has started to do the work.

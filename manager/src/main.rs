@@ -16,14 +16,18 @@ fn main() -> ExitCode {
         return monitor::main(args);
     }
     match <Cli as clap::Parser>::try_parse() {
-        Ok(cli) => match dispatch::dispatch(&cli) {
-            Ok(code) => ExitCode::from(code),
-            Err(error) => {
-                report(&error);
-                ExitCode::from(failure_code(&cli, &error))
-            }
-        },
+        Ok(cli) => run(&cli.shortened()),
         Err(error) => usage(&error),
+    }
+}
+
+fn run(cli: &Cli) -> ExitCode {
+    match dispatch::dispatch(cli) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            report(&error);
+            ExitCode::from(failure_code(cli, &error))
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::cli::{Format, PsArgs};
 use crate::clock::human;
-use crate::container::{Containers, Record, State, Status};
+use crate::container::{Containers, Record, State};
 use crate::error::Result;
 use crate::network::{self, NetworkPlan};
 use crate::settings::Settings;
@@ -17,7 +17,7 @@ pub fn ps(settings: &Settings, args: &PsArgs) -> Result<String> {
     let mut containers = Containers::open(&settings.containers())?.list()?;
     // What is published is read once for all of them.
     let networks = network::State::open(&settings.state)?.connected()?;
-    containers.retain(|(_, state)| args.all || state.status == Status::Running);
+    containers.retain(|(_, state)| args.all || state.status.is_up());
     if args.quiet {
         let id = |record: &Record| {
             if args.no_trunc { record.id.as_str() } else { record.id.short() }.to_owned()

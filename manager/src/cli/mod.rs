@@ -5,18 +5,27 @@
 
 mod container;
 mod create;
+mod family;
 mod image;
+mod network;
 mod registry;
 mod suggest;
 mod values;
 
 pub use container::{
-    AttachArgs, ExecArgs, KillArgs, LogsArgs, PsArgs, RmArgs, StartArgs, StopArgs, Tail,
+    AttachArgs, ContainerPruneArgs, EventsArgs, ExecArgs, KillArgs, LogsArgs, PortArgs, PsArgs,
+    RestartArgs, RmArgs, StartArgs, StatsArgs, StopArgs, Tail, TopArgs, WaitArgs, WaitFor,
 };
 pub use create::{
-    CreateArgs, NetworkArgs, ProcessArgs, ResourceArgs, RunArgs, StorageArgs, SupervisionArgs,
+    CreateArgs, NetworkArgs, NetworkChoice, ProcessArgs, ResourceArgs, RunArgs, StorageArgs,
+    SupervisionArgs,
 };
+pub use family::ContainerCommand;
 pub use image::{ImagesArgs, LoadArgs, PullWhen, RegistryArgs, RmiArgs, TlsArgs};
+pub use network::{
+    NetworkCommand, NetworkConnectArgs, NetworkCreateArgs, NetworkDisconnectArgs,
+    NetworkInspectArgs, NetworkPruneArgs, NetworkRmArgs,
+};
 pub use registry::{LoginArgs, LogoutArgs, PullArgs, PushArgs};
 pub use suggest::nearest;
 pub use values::{
@@ -42,6 +51,17 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+}
+
+impl Cli {
+    /// The same with the short name of a command that was given by its long one: `container ls` is `ps`.
+    #[must_use]
+    pub fn shortened(self) -> Self {
+        match self.command {
+            Command::Container(command) => Self { command: command.into_command(), ..self },
+            _ => self,
+        }
+    }
 }
 
 /// Options that every command takes.
@@ -87,13 +107,20 @@ pub enum Command {
     /// List containers
     Ps(PsArgs),
     /// Show what a container has written
+    #[command(visible_alias = "log")]
     Logs(LogsArgs),
     /// Stop containers: their stop signal, then SIGKILL
     Stop(StopArgs),
+    /// Stop containers and start them again
+    Restart(RestartArgs),
     /// Send a signal to containers
     Kill(KillArgs),
+    /// Freeze all processes of containers
+    Pause(Names),
+    /// Let all processes of containers go on
+    Unpause(Names),
     /// Wait until containers have ended, and print their exit codes
-    Wait(Names),
+    Wait(WaitArgs),
     /// Remove containers
     Rm(RmArgs),
     /// Show everything that is known about containers or images, as JSON
@@ -112,10 +139,16 @@ pub enum Command {
     Images(ImagesArgs),
     /// Remove images, or names of images
     Rmi(RmiArgs),
+    /// Manage networks
+    #[command(subcommand)]
+    Network(NetworkCommand),
     /// Show where things are and what is used
     Info,
     /// Show the versions of nman and of the runtime
     Version,
+    /// Manage containers
+    #[command(subcommand)]
+    Container(ContainerCommand),
 }
 
 /// One or more containers or images.

@@ -7,8 +7,12 @@
 mod crash;
 mod lifecycle;
 mod limits;
+mod names;
 mod network;
+mod networks;
+mod plugins;
 mod refusals;
+mod restart;
 mod run;
 mod terminal;
 mod world;

@@ -6,7 +6,8 @@ mod resources;
 mod storage;
 mod supervision;
 
-pub use network::NetworkArgs;
+pub use network::{NetworkArgs, NetworkChoice};
+pub(crate) use network::{alias, mac_address};
 pub use process::ProcessArgs;
 pub use resources::ResourceArgs;
 pub use storage::StorageArgs;
@@ -26,6 +27,9 @@ pub struct RunArgs {
     #[arg(long, value_name = "BOOL", action = clap::ArgAction::Set, num_args = 0..=1, require_equals = true,
           default_value = "true", default_missing_value = "true")]
     pub sig_proxy: bool,
+    /// Keys that detach from the container [default: ctrl-p,ctrl-q]
+    #[arg(long, value_name = "KEYS")]
+    pub detach_keys: Option<String>,
     /// The container.
     #[command(flatten)]
     pub create: CreateArgs,

@@ -1,0 +1,69 @@
+//! `nman container ...`: Docker's longer names of the commands for containers.
+
+use super::{
+    AttachArgs, Command, ContainerPruneArgs, ExecArgs, KillArgs, LogsArgs, Names, PsArgs,
+    RestartArgs, RmArgs, RunArgs, StartArgs, StopArgs, WaitArgs,
+};
+use clap::Subcommand;
+
+/// The commands of the family.
+#[derive(Debug, Subcommand)]
+pub enum ContainerCommand {
+    /// Create a container from an image and run a command in it
+    Run(Box<RunArgs>),
+    /// Start stopped containers
+    Start(StartArgs),
+    /// Stop containers: their stop signal, then SIGKILL
+    Stop(StopArgs),
+    /// Stop containers and start them again
+    Restart(RestartArgs),
+    /// Send a signal to containers
+    Kill(KillArgs),
+    /// Freeze all processes of containers
+    Pause(Names),
+    /// Let all processes of containers go on
+    Unpause(Names),
+    /// Wait until containers have ended, and print their exit codes
+    Wait(WaitArgs),
+    /// Attach to a running container
+    Attach(AttachArgs),
+    /// Run a command in a running container
+    Exec(ExecArgs),
+    /// List containers
+    #[command(visible_aliases = ["list", "ps"])]
+    Ls(PsArgs),
+    /// Show what a container has written
+    #[command(visible_alias = "log")]
+    Logs(LogsArgs),
+    /// Show everything that is known about containers, as JSON
+    Inspect(Names),
+    /// Remove containers
+    #[command(visible_alias = "remove")]
+    Rm(RmArgs),
+    /// Remove all containers that do not run
+    Prune(ContainerPruneArgs),
+}
+
+impl ContainerCommand {
+    /// The command without its family; `None` for one that exists only here.
+    #[must_use]
+    pub fn into_command(self) -> Command {
+        match self {
+            Self::Run(args) => Command::Run(args),
+            Self::Start(args) => Command::Start(args),
+            Self::Stop(args) => Command::Stop(args),
+            Self::Restart(args) => Command::Restart(args),
+            Self::Kill(args) => Command::Kill(args),
+            Self::Pause(names) => Command::Pause(names),
+            Self::Unpause(names) => Command::Unpause(names),
+            Self::Wait(args) => Command::Wait(args),
+            Self::Attach(args) => Command::Attach(args),
+            Self::Exec(args) => Command::Exec(args),
+            Self::Ls(args) => Command::Ps(args),
+            Self::Logs(args) => Command::Logs(args),
+            Self::Inspect(names) => Command::Inspect(names),
+            Self::Rm(args) => Command::Rm(args),
+            Self::Prune(args) => Command::Container(Self::Prune(args)),
+        }
+    }
+}
