@@ -9,7 +9,7 @@ mod error;
 mod install;
 
 pub use error::{Cause, Error};
-pub(crate) use install::{Source, install};
+pub(crate) use install::{Source, install, unpack_again};
 
 use crate::progress::Progress;
 use crate::reference::Reference;
@@ -76,7 +76,7 @@ fn here(
     if image.chain_ids.iter().all(|chain| store.snapshots().contains(chain)) {
         return Ok(Some(image));
     }
-    install::unpack_again(store, &image).map(Some)
+    unpack_again(store, &image).map(Some)
 }
 
 /// The tags that the registry has for the repository of `reference`.
@@ -104,7 +104,8 @@ fn fetch(
     let what = reference.tag().map_or_else(|| reference.selector(), str::to_owned);
     progress.note(&format!("{what}: Pulling from {}", reference.repository()));
     let platform = options.platform.clone().unwrap_or_else(Platform::host);
-    let source = Source { registry: &registry, platform: &platform };
+    let asked = options.platform.is_some();
+    let source = Source { registry: &registry, platform: &platform, asked };
     let digest = document.digest.clone();
     let image = install(&source, document, std::slice::from_ref(reference), store, progress)?;
     let is_same = before.is_some_and(|before| before.manifest_digest == image.manifest_digest);

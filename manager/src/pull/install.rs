@@ -33,6 +33,8 @@ const MAX_ATTEMPTS: usize = 3;
 pub(crate) struct Source<'a> {
     pub(crate) registry: &'a dyn Registry,
     pub(crate) platform: &'a Platform,
+    /// Whether somebody asked for this platform: an image for another one only is then an error.
+    pub(crate) asked: bool,
 }
 
 /// Brings in the image that `document` stands for and gives it `names`.
@@ -48,6 +50,10 @@ pub(crate) fn install(
     let config = read_config(source.registry, &manifest)?;
     let content = Content::new(manifest, &config)
         .map_err(|why| registry::Error::Invalid(format!("the image's configuration {why}")))?;
+    if source.asked && !source.platform.fits(&content.config) {
+        let (wanted, offered) = (source.platform.clone(), manifest::platform(&content.config));
+        return Err(Cause::NoPlatform { wanted, offered });
+    }
     for _ in 0..MAX_ATTEMPTS {
         let staging = store.stage()?;
         let pending = Pending { staging, store, content: &content, layers: plan(&content, store)? };
@@ -61,10 +67,10 @@ pub(crate) fn install(
 }
 
 /// Unpacks an image's layers from the store's own blobs.
-pub(super) fn unpack_again(store: &Store, image: &Image) -> Result<Image, Cause> {
+pub(crate) fn unpack_again(store: &Store, image: &Image) -> Result<Image, Cause> {
     let layout = store.layout();
     let document = layout.resolve(image.manifest_digest.as_str())?;
-    let source = Source { registry: layout, platform: &Platform::host() };
+    let source = Source { registry: layout, platform: &Platform::host(), asked: false };
     install(&source, document, &[], store, &NoProgress)
 }
 
