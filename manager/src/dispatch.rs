@@ -6,8 +6,8 @@ use nman::network::Endpoint;
 use nman::run::Outcome;
 use nman::settings::Settings;
 use nman::{
-    attach, connection, exec, image, info, inspect, kill, login, logs, networks, pause, prune, ps,
-    rm, run, start, stop, transfer, wait,
+    attach, connection, exec, info, inspect, kill, login, logs, networks, pause, prune, ps, rm,
+    run, start, stop, transfer, wait,
 };
 use std::io::Write as _;
 
