@@ -3,7 +3,6 @@
 use crate::cli::{PullWhen, RegistryArgs};
 use crate::error::Result;
 use crate::event;
-use crate::progress;
 use crate::pull::{Policy, pull};
 use crate::reference::Reference;
 use crate::settings::Settings;
@@ -16,6 +15,7 @@ pub fn obtain(
     store: &Store,
     name: &str,
     when: PullWhen,
+    quiet: bool,
     registry: &RegistryArgs,
 ) -> Result<Image> {
     let fits = |image: &Image| {
@@ -35,7 +35,7 @@ pub fn obtain(
     };
     let options = transfer::options(registry, policy);
     let reference: Reference = name.parse()?;
-    let image = pull(&reference, &options, store, &*progress::for_stderr())?;
+    let image = pull(&reference, &options, store, &*transfer::reporter(quiet))?;
     let attributes = [("name", reference.repository())];
     event::emit(settings, event::Kind::Image, "pull", &reference.to_string(), &attributes);
     Ok(image)

@@ -68,7 +68,8 @@ pub(crate) fn tls(args: &TlsArgs) -> Tls {
     Tls { verify: args.tls_verify, ca_files, ..Tls::default() }
 }
 
-fn reporter(quiet: bool) -> Box<dyn Progress> {
+/// Who tells a person how it gets on.
+pub(crate) fn reporter(quiet: bool) -> Box<dyn Progress> {
     if quiet { Box::new(NoProgress) } else { progress::for_stderr() }
 }
 

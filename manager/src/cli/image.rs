@@ -35,6 +35,6 @@ pub struct RegistryArgs {
     #[command(flatten)]
     pub tls: TlsArgs,
     /// Platform of a multi-platform image, such as linux/amd64
-    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]", env = "DOCKER_DEFAULT_PLATFORM")]
     pub platform: Option<Platform>,
 }

@@ -128,6 +128,11 @@ impl Error {
                 Some("check the spelling of the registry and the machine's DNS settings".to_owned())
             }
             Self::Tls { registry, fault } => fault.hint(registry),
+            Self::Unreachable { why, .. } if why == "connection refused" => Some(
+                "check that the registry runs, and its port; mirrors are named in \
+                 /etc/nman/certs.d/HOST/hosts.toml"
+                    .to_owned(),
+            ),
             Self::Mismatch { .. } => {
                 Some("the registry or a proxy on the way altered the content; try again".to_owned())
             }

@@ -5,14 +5,17 @@
 //! `NMAN_TEST_RUNTIME` names, else `nrun` beside the tests, else runc.
 
 mod crash;
+mod create;
 mod lifecycle;
 mod limits;
 mod names;
 mod network;
 mod networks;
+mod options;
 mod plugins;
 mod refusals;
 mod restart;
 mod run;
 mod terminal;
+mod volumes;
 mod world;
