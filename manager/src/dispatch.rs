@@ -4,7 +4,7 @@ use nman::cli::{Cli, Command, Names};
 use nman::error::{Error, Result};
 use nman::run::Outcome;
 use nman::settings::Settings;
-use nman::{attach, exec, image, info, inspect, kill, logs, ps, rm, run, start, stop};
+use nman::{attach, complete, exec, image, info, inspect, kill, logs, ps, rm, run, start, stop};
 use std::io::Write as _;
 
 /// Runs the command; returns the program's exit code.
@@ -39,6 +39,12 @@ pub(crate) fn dispatch(cli: &Cli) -> Result<u8> {
         Command::Images(args) => print(&image::images(&settings, args)?).map(|()| 0),
         Command::Rmi(args) => lines(image::remove(&settings, &args.names, args.force)?),
         Command::Info => print(&info::info(&settings)?).map(|()| 0),
+        Command::Completion { shell } => print(shell.script()).map(|()| 0),
+        Command::Complete { words } => {
+            let root = <Cli as clap::CommandFactory>::command();
+            print(&complete::complete(&settings, root, words)).map(|()| 0)
+        }
+        Command::Container(_) => Err(Error::Usage("a command is missing".to_owned())),
         Command::Version => print(&info::version(&settings)?).map(|()| 0),
     }
 }

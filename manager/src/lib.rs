@@ -5,6 +5,7 @@ pub mod attach;
 pub mod bundle;
 pub mod cli;
 pub mod clock;
+pub mod complete;
 pub mod connection;
 pub mod container;
 pub mod error;

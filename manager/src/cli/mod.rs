@@ -3,10 +3,14 @@
 //! What was typed is parsed here into values that mean something; what has to be looked up on the host or in an
 //! image is not this module's business.
 
+pub mod completion;
 mod container;
 mod create;
+mod family;
 mod image;
+mod overview;
 mod suggest;
+mod usage;
 mod values;
 
 pub use container::{
@@ -15,8 +19,10 @@ pub use container::{
 pub use create::{
     CreateArgs, NetworkArgs, ProcessArgs, ResourceArgs, RunArgs, StorageArgs, SupervisionArgs,
 };
+pub use family::ContainerCommand;
 pub use image::{ImagesArgs, LoadArgs, PullArgs, PullWhen, RegistryArgs, RmiArgs};
 pub use suggest::nearest;
+pub use usage::{Complaint, complain};
 pub use values::{
     CPU_PERIOD, CpuSet, Cpus, Memory, Publish, SignalNumber, Volume, VolumeSource, variable,
 };
@@ -30,6 +36,7 @@ use std::path::PathBuf;
     name = "nman",
     version,
     max_term_width = 100,
+    disable_version_flag = true,
     subcommand_required = true,
     arg_required_else_help = true
 )]
@@ -37,9 +44,23 @@ pub struct Cli {
     /// Options of every command.
     #[command(flatten)]
     pub global: Global,
+    /// Show the version
+    #[arg(short = 'v', long, action = clap::ArgAction::Version)]
+    version: Option<bool>,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+}
+
+impl Cli {
+    /// A command of a family is the same as the one that stands alone.
+    #[must_use]
+    pub fn resolved(self) -> Self {
+        match self.command {
+            Command::Container(command) => Self { command: command.into(), ..self },
+            _ => self,
+        }
+    }
 }
 
 /// Options that every command takes.
@@ -85,6 +106,7 @@ pub enum Command {
     /// List containers
     Ps(PsArgs),
     /// Show what a container has written
+    #[command(visible_alias = "log")]
     Logs(LogsArgs),
     /// Stop containers: their stop signal, then SIGKILL
     Stop(StopArgs),
@@ -104,10 +126,26 @@ pub enum Command {
     Images(ImagesArgs),
     /// Remove images, or names of images
     Rmi(RmiArgs),
+    /// Manage containers
+    #[command(subcommand)]
+    Container(ContainerCommand),
     /// Show where things are and what is used
     Info,
     /// Show the versions of nman and of the runtime
     Version,
+    /// Print a script that completes command lines in a shell
+    Completion {
+        /// Which shell
+        #[arg(value_enum)]
+        shell: completion::Shell,
+    },
+    /// What could come next on a command line
+    #[command(name = "__complete", hide = true)]
+    Complete {
+        /// The words behind the program's name
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        words: Vec<String>,
+    },
 }
 
 /// One or more containers or images.
