@@ -35,10 +35,10 @@ fn below(directory: &OwnedFd, seen: &mut HashSet<(u64, u64)>, depth: usize) -> u
                     bytes += below(&inner, seen, depth + 1);
                 }
             }
-            FileType::RegularFile | FileType::Symlink => {
-                if stat.st_nlink == 1 || seen.insert((stat.st_dev, stat.st_ino)) {
-                    bytes += u64::try_from(stat.st_size).unwrap_or(0);
-                }
+            FileType::RegularFile | FileType::Symlink
+                if stat.st_nlink == 1 || seen.insert((stat.st_dev, stat.st_ino)) =>
+            {
+                bytes += u64::try_from(stat.st_size).unwrap_or(0);
             }
             _ => {}
         }
