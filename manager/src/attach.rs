@@ -5,6 +5,7 @@
 
 use crate::cli::AttachArgs;
 use crate::container::{Containers, Status};
+use crate::detach::{DetachKeys, Watcher};
 use crate::error::{Error, Result};
 use crate::monitor::stdio::Address;
 use crate::monitor::{Link, attach_socket, wire};
@@ -34,7 +35,7 @@ const PASSED_ON: [Signal; 7] = [
 const PATIENCE: u32 = 3;
 
 /// How to attach.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Wish {
     /// Forward our stdin.
     pub stdin: bool,
@@ -42,21 +43,35 @@ pub struct Wish {
     pub terminal: bool,
     /// Pass signals on.
     pub signals: bool,
+    /// The keys that leave the container as it is.
+    pub keys: DetachKeys,
 }
 
 /// `nman attach`
 pub fn attach(settings: &Settings, args: &AttachArgs) -> Result<u8> {
     let dir = Containers::open(&settings.containers())?.find(&args.name)?;
     let (record, state) = (dir.record()?, dir.state()?);
-    if state.status != Status::Running {
-        return Err(Error::WrongState {
-            message: "You cannot attach to a stopped container, start it first".to_owned(),
-            hint: None,
-        });
+    let refused = |what: &str| Error::WrongState {
+        message: format!("You cannot attach to a {what}"),
+        hint: None,
+    };
+    match state.status {
+        Status::Running => {}
+        Status::Paused => return Err(refused("paused container, unpause it first")),
+        Status::Restarting => {
+            return Err(refused("restarting container, wait until it is running"));
+        }
+        Status::Created | Status::Exited => {
+            return Err(refused("stopped container, start it first"));
+        }
     }
-    let mut link = open(settings, &record.id)?;
+    let keys = DetachKeys::find(args.detach_keys.as_deref())?;
+    let terminal = record.attachment.terminal;
     let stdin = record.attachment.stdin && !args.no_stdin;
-    follow(&mut link, Wish { stdin, terminal: record.attachment.terminal, signals: true })
+    terminal::check(stdin, terminal, false)?;
+    let mut link = open(settings, &record.id)?;
+    crate::event::emit_container(settings, &record, "attach", &[]);
+    follow(&mut link, Wish { stdin, terminal, signals: args.sig_proxy, keys })
 }
 
 /// Connects to a running container's monitor.
@@ -86,7 +101,7 @@ pub fn until_started(link: &mut Link) -> Result<()> {
     }
 }
 
-/// Stays attached until the container ends; returns its exit code.
+/// Stays attached until the container ends, or the detach keys are typed; returns its exit code.
 pub fn follow(link: &mut Link, wish: Wish) -> Result<u8> {
     let mut watched = PASSED_ON.to_vec();
     if !wish.signals && !wish.terminal {
@@ -107,7 +122,16 @@ pub fn follow(link: &mut Link, wish: Wish) -> Result<u8> {
         code
     });
     sys::signals::set_mask(&before);
-    result
+    match result? {
+        Some(code) => Ok(code),
+        None => left(),
+    }
+}
+
+/// What Docker says and exits with when the detach keys were typed. The terminal is the user's again.
+pub fn left() -> Result<u8> {
+    write_out(stdio::stdout(), b"read escape sequence\n")?;
+    Ok(0)
 }
 
 fn lost() -> Error {
@@ -123,6 +147,7 @@ struct Session<'a> {
     wish: Wish,
     /// Our stdin has not ended.
     reading: bool,
+    keys: Watcher,
     /// A message that the socket did not take.
     waiting: Option<Vec<u8>>,
     interrupts: u32,
@@ -134,21 +159,23 @@ impl<'a> Session<'a> {
         Self {
             link,
             signals,
-            wish,
             reading: wish.stdin,
+            keys: Watcher::new(wish.keys.clone()),
+            wish,
             waiting: None,
             interrupts: 0,
             message: Vec::new(),
         }
     }
 
-    fn run(mut self) -> Result<u8> {
+    /// The container's exit code; `None` when the detach keys were typed.
+    fn run(mut self) -> Result<Option<u8>> {
         let (mut buffer, mut chunk) = (Vec::new(), vec![0; CHUNK]);
         self.resize();
         loop {
             let [from_container, to_container, signal, stdin] = self.wait()?;
             if signal && let Some(code) = self.take_signals()? {
-                return Ok(code);
+                return Ok(Some(code));
             }
             if to_container && let Some(message) = self.waiting.take() {
                 self.send(message);
@@ -161,16 +188,18 @@ impl<'a> Session<'a> {
                     Event::Stderr(bytes) => write_out(stdio::stderr(), bytes)?,
                     Event::Exited(code) => {
                         self.link.see_off();
-                        return Ok(code);
+                        return Ok(Some(code));
                     }
+                    // As in Docker, who waits for a container waits for one life of it.
+                    Event::Restarting(code) => return Ok(Some(code)),
                     Event::Failed(code, reason) => {
                         return Err(Error::Start { code, message: reason.to_owned() });
                     }
                     Event::Started => {}
                 }
             }
-            if stdin {
-                self.read_stdin(&mut chunk);
+            if stdin && self.read_stdin(&mut chunk) {
+                return Ok(None);
             }
         }
     }
@@ -201,17 +230,29 @@ impl<'a> Session<'a> {
         ])
     }
 
-    fn read_stdin(&mut self, chunk: &mut [u8]) {
+    /// Passes on what is typed; whether it was the detach keys.
+    fn read_stdin(&mut self, chunk: &mut [u8]) -> bool {
         let mut message = Vec::new();
-        match rustix::io::read(stdio::stdin(), &mut *chunk) {
+        // Keys that were held back may come on top: they fit into the same message.
+        let room = if self.wish.terminal { CHUNK / 2 } else { CHUNK };
+        match rustix::io::read(stdio::stdin(), &mut chunk[..room]) {
+            Ok(length) if length > 0 && self.wish.terminal => {
+                let (typed, detached) = self.keys.pass(&chunk[..length]);
+                if !typed.is_empty() {
+                    Request::Stdin(&typed).encode(&mut message);
+                    self.send(message);
+                }
+                return detached;
+            }
             Ok(length) if length > 0 => Request::Stdin(&chunk[..length]).encode(&mut message),
-            Err(Errno::INTR | Errno::AGAIN) => return,
+            Err(Errno::INTR | Errno::AGAIN) => return false,
             _ => {
                 self.reading = false;
                 Request::StdinEnd.encode(&mut message);
             }
         }
         self.send(message);
+        false
     }
 
     /// Sends a message, or keeps it. A monitor that is gone is noticed when its end of the socket is read.

@@ -25,6 +25,29 @@ impl Timestamp {
         }
     }
 
+    /// So many seconds and nanoseconds after the beginning of 1970.
+    #[must_use]
+    pub const fn from_unix(seconds: i64, nanos: u32) -> Self {
+        Self { seconds, nanos }
+    }
+
+    /// Seconds since the beginning of 1970, and nanoseconds of the next one.
+    #[must_use]
+    pub const fn unix(self) -> (i64, u32) {
+        (self.seconds, self.nanos)
+    }
+
+    /// So much earlier.
+    #[must_use]
+    pub fn before(self, length: Duration) -> Self {
+        let nanos = i128::from(self.seconds) * 1_000_000_000 + i128::from(self.nanos);
+        let nanos = nanos - i128::try_from(length.as_nanos()).unwrap_or(i128::MAX >> 1);
+        Self {
+            seconds: i64::try_from(nanos.div_euclid(1_000_000_000)).unwrap_or(i64::MIN),
+            nanos: u32::try_from(nanos.rem_euclid(1_000_000_000)).unwrap_or(0),
+        }
+    }
+
     /// Reads RFC 3339, with `Z` or a numeric offset, with up to nine digits of a second's fraction.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {

@@ -1,10 +1,13 @@
 //! From a parsed command to the library's function for it, and from what that returns to what is printed.
 
-use nman::cli::{Cli, Command, Names};
+use nman::cli::{Cli, Command, ContainerCommand, Names};
 use nman::error::{Error, Result};
 use nman::run::Outcome;
 use nman::settings::Settings;
-use nman::{attach, complete, exec, image, info, inspect, kill, logs, ps, rm, run, start, stop};
+use nman::{
+    attach, complete, doctor, exec, image, info, inspect, kill, logs, pause, prune, ps, rm, run,
+    start, stop, wait,
+};
 use std::io::Write as _;
 
 /// Runs the command; returns the program's exit code.
@@ -18,6 +21,7 @@ pub(crate) fn dispatch(cli: &Cli) -> Result<u8> {
         Command::Start(args) if args.attach || args.interactive => {
             start::start_attached(&settings, args)
         }
+        Command::Start(args) if args.by_policy => lines(start::start_by_policy(&settings)?),
         Command::Start(args) => lines(start::start_detached(&settings, &args.names)),
         Command::Attach(args) => attach::attach(&settings, args),
         Command::Exec(args) if args.detach && !is_reaper() => exec::exec_in_background(),
@@ -26,7 +30,10 @@ pub(crate) fn dispatch(cli: &Cli) -> Result<u8> {
         Command::Logs(args) => logs::logs(&settings, args).map(|()| 0),
         Command::Stop(args) => lines(stop::stop(&settings, args)?),
         Command::Kill(args) => lines(kill::kill(&settings, args)?),
-        Command::Wait(Names { names }) => lines(stop::wait(&settings, names)?),
+        Command::Restart(args) => lines(stop::restart(&settings, args)?),
+        Command::Pause(Names { names }) => lines(pause::pause(&settings, names)?),
+        Command::Unpause(Names { names }) => lines(pause::unpause(&settings, names)?),
+        Command::Wait(args) => lines(wait::wait(&settings, args)?),
         Command::Rm(args) => lines(rm::rm(&settings, args)?),
         Command::Inspect(Names { names }) => {
             let (found, errors) = inspect::inspect(&settings, names)?;
@@ -38,14 +45,22 @@ pub(crate) fn dispatch(cli: &Cli) -> Result<u8> {
         Command::Load(args) => print(&image::load_archive(&settings, args)?).map(|()| 0),
         Command::Images(args) => print(&image::images(&settings, args)?).map(|()| 0),
         Command::Rmi(args) => lines(image::remove(&settings, &args.names, args.force)?),
-        Command::Info => print(&info::info(&settings)?).map(|()| 0),
+        Command::Info(args) => print(&info::info(&settings, args)?).map(|()| 0),
+        Command::Version(args) => print(&info::version(&settings, args)?).map(|()| 0),
+        Command::Doctor(args) => {
+            let (text, is_broken) = doctor::doctor(&settings, args)?;
+            print(&text).map(|()| u8::from(is_broken))
+        }
         Command::Completion { shell } => print(shell.script()).map(|()| 0),
         Command::Complete { words } => {
             let root = <Cli as clap::CommandFactory>::command();
             print(&complete::complete(&settings, root, words)).map(|()| 0)
         }
-        Command::Container(_) => Err(Error::Usage("a command is missing".to_owned())),
-        Command::Version => print(&info::version(&settings)?).map(|()| 0),
+        Command::Container(ContainerCommand::Prune(args)) => {
+            print(&prune::containers(&settings, args)?).map(|()| 0)
+        }
+        // Its other commands have been given their short names.
+        Command::Container(_) => Ok(0),
     }
 }
 

@@ -4,6 +4,7 @@
 //! that lines of several processes never mix. Telling is never worth failing for: what cannot be written is lost.
 
 use crate::clock::Timestamp;
+use crate::container::Record;
 use crate::settings::Settings;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -41,6 +42,19 @@ pub struct Event {
     pub attributes: BTreeMap<String, String>,
     /// When.
     pub time: Timestamp,
+}
+
+/// Appends an event of a container, with the attributes that Docker gives to every one of them.
+pub fn emit_container(
+    settings: &Settings,
+    record: &Record,
+    action: &str,
+    attributes: &[(&str, &str)],
+) {
+    let own = [("image", record.image.name.as_str()), ("name", record.name.as_str())];
+    let labels = record.labels.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+    let all: Vec<(&str, &str)> = labels.chain(own).chain(attributes.iter().copied()).collect();
+    emit(settings, Kind::Container, action, record.id.as_str(), &all);
 }
 
 /// Appends an event.

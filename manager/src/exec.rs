@@ -8,7 +8,7 @@ use crate::attach::write_out;
 use crate::bundle::rootfs::Rootfs;
 use crate::bundle::{change, console_size, process_user};
 use crate::cli::ExecArgs;
-use crate::container::{Attachment, Containers, Dir, Record, Status};
+use crate::container::{Attachment, Containers, Dir, Record};
 use crate::error::{Error, Result};
 use crate::monitor::stdio::{ConsoleSocket, Ends, pipes};
 use crate::relay;
@@ -72,7 +72,7 @@ pub fn exec(settings: &Settings, args: &ExecArgs) -> Result<u8> {
         args.words.split_first().ok_or_else(|| Error::Usage("no container".to_owned()))?;
     let dir = Containers::open(&settings.containers())?.find(name)?;
     let (record, state) = (dir.record()?, dir.state()?);
-    let Some(pid) = state.pid.filter(|_| state.status == Status::Running) else {
+    let Some(pid) = state.pid.filter(|_| state.status.has_process()) else {
         return Err(Error::WrongState {
             message: format!("container {} is not running", record.id),
             hint: Some(format!("start it with `nman start {}`", record.name)),

@@ -1,5 +1,7 @@
 //! `nman inspect`: everything that is written down about a container or an image, as one JSON array.
 
+pub mod state;
+
 use crate::container::{Containers, Dir, Record};
 use crate::error::{Error, Result};
 use crate::network;
@@ -38,26 +40,18 @@ fn container(settings: &Settings, dir: &Dir) -> Result<Value> {
     };
     let networks = network_settings(settings, &record)?;
     let process = &config["process"];
-    Ok(json!({
+    let mut object = json!({
         "Id": record.id,
         "Created": record.created,
         "Path": record.command.first(),
         "Args": record.command.get(1..),
-        "State": {
-            "Status": state.status.as_str(),
-            "Running": state.status == crate::container::Status::Running,
-            "Pid": state.pid.unwrap_or(0),
-            "ExitCode": state.exit_code.unwrap_or(0),
-            "Error": state.error.as_deref().unwrap_or(""),
-            "StartedAt": state.started,
-            "FinishedAt": state.finished,
-        },
+        "State": state::state(dir, &record, &state),
         "Image": record.image.id,
+        "RestartCount": state.supervised.restart_count,
         "Name": format!("/{}", record.name),
         "LogPath": dir.log(),
         "Runtime": record.runtime,
         "HostConfig": {
-            "AutoRemove": record.remove,
             "Memory": config["linux"]["resources"]["memory"]["limit"].as_i64().unwrap_or(0),
             "CpuQuota": config["linux"]["resources"]["cpu"]["quota"].as_i64().unwrap_or(0),
             "CpuPeriod": config["linux"]["resources"]["cpu"]["period"].as_i64().unwrap_or(0),
@@ -81,7 +75,10 @@ fn container(settings: &Settings, dir: &Dir) -> Result<Value> {
             "StopSignal": record.stop.signal,
             "StopTimeout": record.stop.timeout,
         },
-    }))
+    });
+    state::add_host_config(&record, &mut object["HostConfig"]);
+    object["Config"]["Healthcheck"] = state::health_check(&record);
+    Ok(object)
 }
 
 /// Addresses and published ports, while the container is connected.

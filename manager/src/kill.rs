@@ -1,28 +1,30 @@
 //! `nman kill`: sends a signal to containers.
 
 use crate::cli::KillArgs;
-use crate::container::{Containers, Status};
+use crate::container::{Containers, Mark};
+use crate::each::each;
 use crate::error::{Error, Result};
+use crate::event::emit_container;
 use crate::runtime::Runtime;
 use crate::settings::Settings;
+use crate::stop;
+
+const SIGKILL: i32 = 9;
 
 /// Sends the signal to each; returns the names of those that got it, and what went wrong.
 pub fn kill(settings: &Settings, args: &KillArgs) -> Result<(Vec<String>, Vec<Error>)> {
     let containers = Containers::open(&settings.containers())?;
-    let (mut done, mut errors) = (Vec::new(), Vec::new());
-    for name in &args.names {
-        match send(settings, &containers, name, args.signal.0) {
-            Ok(()) => done.push(name.clone()),
-            Err(error) => errors.push(error),
-        }
-    }
-    Ok((done, errors))
+    Ok(each(&args.names, |name| {
+        signal(settings, &containers, name, args.signal.0)?;
+        Ok(Some(name.to_owned()))
+    }))
 }
 
-fn send(settings: &Settings, containers: &Containers, name: &str, signal: i32) -> Result<()> {
+fn signal(settings: &Settings, containers: &Containers, name: &str, signal: i32) -> Result<()> {
     let dir = containers.find(name)?;
     let record = dir.record()?;
-    if dir.state()?.status != Status::Running {
+    let status = dir.state()?.status;
+    if !status.is_up() {
         return Err(Error::WrongState {
             message: format!(
                 "cannot kill container: {name}: container {} is not running",
@@ -31,5 +33,15 @@ fn send(settings: &Settings, containers: &Containers, name: &str, signal: i32) -
             hint: None,
         });
     }
-    Runtime::new(&record.runtime, settings).kill(&record.id, signal)
+    if signal == SIGKILL || signal == record.stop.signal {
+        // As in Docker: who kills a container does not want it back.
+        dir.set(Mark::Stopped)?;
+        return stop::send(settings, &dir, &record, signal);
+    }
+    if !status.has_process() {
+        return Ok(());
+    }
+    Runtime::new(&record.runtime, settings).kill(&record.id, signal)?;
+    emit_container(settings, &record, "kill", &[("signal", &signal.to_string())]);
+    Ok(())
 }

@@ -15,15 +15,19 @@ fn main() -> ExitCode {
     if args.next().is_some_and(|name| name == monitor::ARGV0) {
         return monitor::main(args);
     }
-    match <Cli as clap::Parser>::try_parse().map(Cli::resolved) {
-        Ok(cli) => match dispatch::dispatch(&cli) {
-            Ok(code) => ExitCode::from(code),
-            Err(error) => {
-                report(&error);
-                ExitCode::from(failure_code(&cli, &error))
-            }
-        },
+    match <Cli as clap::Parser>::try_parse() {
+        Ok(cli) => run(&cli.shortened()),
         Err(error) => usage(&error),
+    }
+}
+
+fn run(cli: &Cli) -> ExitCode {
+    match dispatch::dispatch(cli) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            report(&error);
+            ExitCode::from(failure_code(cli, &error))
+        }
     }
 }
 
@@ -31,6 +35,7 @@ fn main() -> ExitCode {
 fn failure_code(cli: &Cli, error: &Error) -> u8 {
     use nman::cli::Command;
     match (&cli.command, error) {
+        // Docker's `inspect` alone has a code for a template that does not fit.
         (Command::Inspect(_), Error::Template(_)) => 64,
         (Command::Run(_), _) | (_, Error::Usage(_)) => error.exit_code(),
         (Command::Exec(_) | Command::Start(_), Error::Runtime(_) | Error::Start { .. }) => {

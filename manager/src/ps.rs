@@ -8,8 +8,9 @@ mod size;
 
 use crate::cli::PsArgs;
 use crate::clock::{Timestamp, human};
-use crate::container::{Containers, Record, State, Status};
+use crate::container::{Containers, Record, State};
 use crate::error::{Error, Result};
+use crate::health;
 use crate::listing::{Column, List, Row, View, human_size};
 use crate::network::{self, NetworkPlan};
 use crate::settings::Settings;
@@ -50,6 +51,8 @@ struct Entry {
     state: State,
     networks: Vec<NetworkPlan>,
     mounts: Vec<Mount>,
+    /// What its health check says, if it has one.
+    health: Option<&'static str>,
 }
 
 /// What a container has mounted besides its root.
@@ -67,7 +70,7 @@ pub fn ps(settings: &Settings, args: &PsArgs) -> Result<String> {
     let containers = Containers::open(&settings.containers())?;
     let wanted = Wanted::resolve(&view.filters, &containers, settings)?;
     let mut entries = entries(settings, &view, &containers, |state| {
-        args.all || args.count().is_some() || wanted.covers_stopped() || is_up(state)
+        args.all || args.count().is_some() || wanted.covers_stopped() || state.status.is_up()
     })?;
     entries.retain(|entry| wanted.fits(entry));
     if let Some(count) = args.count() {
@@ -78,10 +81,6 @@ pub fn ps(settings: &Settings, args: &PsArgs) -> Result<String> {
     let rows: Vec<Row> =
         entries.iter().map(|entry| row(entry, &view, settings, store.as_ref())).collect();
     view.render(&rows)
-}
-
-fn is_up(state: &State) -> bool {
-    !matches!(state.status, Status::Created | Status::Exited)
 }
 
 /// The containers that may be shown, newest first.
@@ -107,7 +106,8 @@ fn entries(
         networks = others;
         let directory = containers.dir(&record.id);
         let mounts = if with_mounts { mounts(directory.path(), settings)? } else { Vec::new() };
-        entries.push(Entry { record, state, networks: own, mounts });
+        let health = record.supervision.health.as_ref().map(|_| health::word(&directory));
+        entries.push(Entry { record, state, networks: own, mounts, health });
     }
     Ok(entries)
 }
@@ -133,7 +133,7 @@ fn row(entry: &Entry, view: &View, settings: &Settings, store: Option<&Store>) -
         ("RunningFor", format!("{} ago", human(record.created.age()))),
         ("Ports", entry.ports()),
         ("State", state.status.as_str().to_owned()),
-        ("Status", state.sentence()),
+        ("Status", entry.status()),
         ("Size", size),
         ("Names", record.name.to_string()),
         ("Mounts", entry.mounts.iter().map(names).collect::<Vec<_>>().join(",")),
@@ -144,6 +144,15 @@ fn row(entry: &Entry, view: &View, settings: &Settings, store: Option<&Store>) -
 }
 
 impl Entry {
+    /// `Up 3 minutes (healthy)`
+    fn status(&self) -> String {
+        let sentence = self.state.sentence();
+        match self.health {
+            Some(word) if self.state.status.is_up() => format!("{sentence} ({word})"),
+            _ => sentence,
+        }
+    }
+
     /// What is published while the container is connected.
     fn ports(&self) -> String {
         let ports = self.networks.iter().flat_map(|plan| &plan.ports);

@@ -2,11 +2,14 @@
 
 use crate::assemble::disassemble;
 use crate::cli::RmArgs;
-use crate::container::{Containers, Dir, Guard, Record, Status};
+use crate::container::{Containers, Dir, Guard, Mark, Record};
+use crate::each::each;
 use crate::error::{Error, Result};
+use crate::event::emit_container;
 use crate::monitor::{socket_dir, wait_for_exit};
 use crate::runtime::Runtime;
 use crate::settings::Settings;
+use crate::stop;
 use crate::store::Store;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::os::fd::OwnedFd;
@@ -18,23 +21,25 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Removes each of the named containers; returns the names of those that are gone, and what went wrong.
 pub fn rm(settings: &Settings, args: &RmArgs) -> Result<(Vec<String>, Vec<Error>)> {
     let containers = Containers::open(&settings.containers())?;
-    let (mut done, mut errors) = (Vec::new(), Vec::new());
-    for name in &args.names {
-        match remove(settings, &containers, name, args.force) {
-            Ok(()) => done.push(name.clone()),
-            Err(Error::NoSuchContainer(_)) if args.force => {}
-            Err(error) => errors.push(error),
-        }
-    }
-    Ok((done, errors))
+    Ok(each(&args.names, |name| match remove(settings, &containers, name, args.force) {
+        Ok(()) => Ok(Some(name.to_owned())),
+        Err(Error::NoSuchContainer(_)) if args.force => Ok(None),
+        Err(error) => Err(error),
+    }))
 }
 
-fn remove(settings: &Settings, containers: &Containers, name: &str, force: bool) -> Result<()> {
+/// Removes one container; one that runs only by force.
+pub fn remove(settings: &Settings, containers: &Containers, name: &str, force: bool) -> Result<()> {
     let dir = containers.find(name)?;
     let record = dir.record()?;
-    if dir.state()?.status == Status::Running && !force {
+    let status = dir.state()?.status;
+    if status.is_up() && !force {
         return Err(Error::WrongState {
-            message: format!("cannot remove container \"/{}\": container is running", record.name),
+            message: format!(
+                "cannot remove container \"/{}\": container is {}",
+                record.name,
+                status.as_str()
+            ),
             hint: Some("stop the container before removing it, or give `--force`".to_owned()),
         });
     }
@@ -60,8 +65,9 @@ fn take(settings: &Settings, dir: &Dir, record: &Record) -> Result<Guard> {
             continue;
         };
         if dir.is_held() {
+            dir.set(Mark::Stopped)?;
             // Refused when it has ended meanwhile.
-            let _ = Runtime::new(&record.runtime, settings).kill(&record.id, 9);
+            let _ = stop::send(settings, dir, record, 9);
             let ended = wait_for_exit(&monitor, Some(PATIENCE))
                 .map_err(Error::system("wait for a monitor"))?;
             if !ended {
@@ -97,5 +103,7 @@ pub fn forget(
     dir: &Dir,
 ) -> Result<()> {
     Store::open(&settings.root)?.snapshots().remove(record.id.as_str())?;
-    containers.remove(&record.name, dir)
+    containers.remove(&record.name, dir)?;
+    emit_container(settings, record, "destroy", &[]);
+    Ok(())
 }

@@ -12,18 +12,19 @@ use crate::container::{
     Attachment, ContainerId, ContainerName, Containers, Dir, Guard, ImageUsed, NetworkWish, Record,
     StopPolicy,
 };
+use crate::detach::DetachKeys;
 use crate::error::{Error, Result};
 use crate::monitor::{self, Assembled};
 use crate::runtime::Runtime;
 use crate::settings::Settings;
 use crate::store::{Image, Store};
 use crate::undo::Undo;
-use crate::{image, rm, terminal, volume};
+use crate::{event, health, image, rm, supervise, terminal, volume};
 use oci_spec::image::ImageConfiguration;
 use std::path::{Path, PathBuf};
 
 /// Seconds between the stop signal and SIGKILL, as in Docker.
-const STOP_TIMEOUT: u32 = 10;
+const STOP_TIMEOUT: i32 = 10;
 
 /// What came of it.
 #[derive(Debug, PartialEq, Eq)]
@@ -36,14 +37,15 @@ pub enum Outcome {
 
 /// Runs a command in a new container.
 pub fn run(settings: &Settings, args: &RunArgs) -> Result<Outcome> {
-    let RunArgs { create: args, detach, sig_proxy, .. } = args;
+    let RunArgs { create: args, detach, sig_proxy, detach_keys, .. } = args;
+    let keys = DetachKeys::find(detach_keys.as_deref())?;
     terminal::check(args.interactive, args.tty, *detach)?;
     let env = environment(args)?;
     let host = HostFacts::probe();
     let runtime = Runtime::find(settings.runtime.as_deref())?;
     let store = Store::open(&settings.root)?;
     let image = image::obtain(&store, args.image(), args.pull, &args.registry)?;
-    let record = plan_record(args, !detach, &image, runtime, &host)?;
+    let record = plan_record(args, &env, !detach, &image, runtime, &host)?;
     let (record, assembled) =
         Draft { settings, args, env: &env, store: &store, image: &image, host: &host }
             .create(record)?;
@@ -52,7 +54,7 @@ pub fn run(settings: &Settings, args: &RunArgs) -> Result<Outcome> {
         attach::until_started(&mut monitor)?;
         return Ok(Outcome::Running(record.id));
     }
-    let wish = Wish { stdin: args.interactive, terminal: args.tty, signals: *sig_proxy };
+    let wish = Wish { stdin: args.interactive, terminal: args.tty, signals: *sig_proxy, keys };
     attach::follow(&mut monitor, wish).map(Outcome::Ended)
 }
 
@@ -77,6 +79,7 @@ impl Draft<'_> {
             errors if errors.is_empty() => Ok(()),
             errors => Err(Error::Several(errors)),
         });
+        event::emit_container(self.settings, &record, "create", &[]);
         match self.prepare(&record, &dir) {
             Ok(()) => drop(undo),
             Err(error) => return Err(undo.after(error)),
@@ -112,6 +115,7 @@ impl Draft<'_> {
         })?;
         rootfs.ensure_directory(&bundle::working_directory(self.args, &self.image.config)?)?;
         dir.write("config.json", &spec)?;
+        health::prepare(record, dir, spec.process().as_ref())?;
         connection::connect(self.settings, record, dir)
     }
 }
@@ -133,6 +137,7 @@ fn reserve(
 
 fn plan_record(
     args: &CreateArgs,
+    env: &[(String, Option<String>)],
     stdin_once: bool,
     image: &Image,
     runtime: PathBuf,
@@ -151,6 +156,12 @@ fn plan_record(
         .stop_signal
         .or_else(|| of_image?.parse::<SignalNumber>().ok())
         .map_or(15, |signal| signal.0);
+    let supervision = supervise::plan(supervise::Inputs {
+        args: &args.supervision,
+        health: image.health.clone(),
+        labels: &labels,
+        env,
+    })?;
     let id = ContainerId::random();
     let hostname =
         connection::hostname(args.process.hostname.as_deref(), &args.network.network, &id, host);
@@ -165,6 +176,7 @@ fn plan_record(
         runtime,
         stop: StopPolicy { signal, timeout: args.supervision.stop_timeout.unwrap_or(STOP_TIMEOUT) },
         labels,
+        supervision,
         network: NetworkWish {
             network: args.network.network.to_string(),
             publish: args.network.publish.iter().map(|publish| publish.text.clone()).collect(),

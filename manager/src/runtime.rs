@@ -211,6 +211,16 @@ impl Runtime {
         self.call("kill", &[OsStr::new(id.as_str()), OsStr::new(&signal.to_string())])
     }
 
+    /// Freezes every process of the container.
+    pub fn pause(&self, id: &ContainerId) -> Result<()> {
+        self.call("pause", &[OsStr::new(id.as_str())])
+    }
+
+    /// Lets them go on.
+    pub fn resume(&self, id: &ContainerId) -> Result<()> {
+        self.call("resume", &[OsStr::new(id.as_str())])
+    }
+
     /// Kills and removes what is left of the container. That nothing is left is a success.
     pub fn delete(&self, id: &ContainerId) -> Result<()> {
         self.call("delete", &[OsStr::new("--force"), OsStr::new(id.as_str())])

@@ -4,7 +4,9 @@ use crate::assemble::{disassemble, enter_private_mounts, mount_root};
 use crate::attach::{self, Wish};
 use crate::cli::StartArgs;
 use crate::connection;
-use crate::container::{Containers, Status};
+use crate::container::{Containers, Mark, RestartPolicy, State, Status};
+use crate::detach::DetachKeys;
+use crate::each::each;
 use crate::error::{Error, Result};
 use crate::monitor::{self, Assembled, Link};
 use crate::settings::Settings;
@@ -15,9 +17,16 @@ pub fn start(settings: &Settings, name: &str) -> Result<Option<Link>> {
     let containers = Containers::open(&settings.containers())?;
     let dir = containers.find(name)?;
     let record = dir.record()?;
-    if dir.state()?.status == Status::Running {
+    match dir.state()?.status {
         // As in Docker, that is no error.
-        return Ok(None);
+        Status::Running | Status::Restarting => return Ok(None),
+        Status::Paused => {
+            return Err(Error::WrongState {
+                message: format!("cannot start a paused container, try unpause instead: {name}"),
+                hint: Some(format!("`nman unpause {name}`")),
+            });
+        }
+        Status::Created | Status::Exited => {}
     }
     let abandoned = dir.is_abandoned();
     let Some(guard) = dir.try_lock()? else {
@@ -29,6 +38,8 @@ pub fn start(settings: &Settings, name: &str) -> Result<Option<Link>> {
     if abandoned {
         rm::take_down(settings, &record, &dir)?;
     }
+    dir.clear(Mark::Stopped)?;
+    dir.clear(Mark::Paused)?;
     let assemble = || {
         enter_private_mounts()?;
         mount_root(settings, &record, &dir)?;
@@ -42,6 +53,33 @@ pub fn start(settings: &Settings, name: &str) -> Result<Option<Link>> {
     monitor::launch(settings, &record.id, Assembled { dir, guard, first: false }).map(Some)
 }
 
+/// `nman start --by-policy`: what the daemon of other managers does when it begins. Starts each container whose policy
+/// asks for it: after a reboot, and after its monitor was killed.
+pub fn start_by_policy(settings: &Settings) -> Result<(Vec<String>, Vec<Error>)> {
+    let containers = Containers::open(&settings.containers())?;
+    let mut wanted = Vec::new();
+    for id in containers.ids()? {
+        let dir = containers.dir(&id);
+        // One that is removed meanwhile is not wanted.
+        let (Ok(record), Ok(state)) = (dir.record(), dir.state()) else { continue };
+        if wants(record.supervision.restart, &state, dir.has(Mark::Stopped)) {
+            wanted.push(record.name.to_string());
+        }
+    }
+    Ok(start_detached(settings, &wanted))
+}
+
+/// Whether a policy starts a container that nobody looks after.
+fn wants(policy: RestartPolicy, state: &State, stopped: bool) -> bool {
+    let ended = state.status == Status::Exited;
+    match policy {
+        RestartPolicy::No => false,
+        RestartPolicy::Always => ended,
+        RestartPolicy::UnlessStopped => ended && !stopped,
+        RestartPolicy::OnFailure { .. } => ended && !stopped && state.exit_code != Some(0),
+    }
+}
+
 /// `nman start -a`: the exit code of the container.
 pub fn start_attached(settings: &Settings, args: &StartArgs) -> Result<u8> {
     let [name] = args.names.as_slice() else {
@@ -53,7 +91,8 @@ pub fn start_attached(settings: &Settings, args: &StartArgs) -> Result<u8> {
     let record = containers.find(name)?.record()?;
     terminal::check(args.interactive, record.attachment.terminal, false)?;
     let stdin = args.interactive && record.attachment.stdin;
-    let wish = Wish { stdin, terminal: record.attachment.terminal, signals: true };
+    let keys = DetachKeys::find(args.detach_keys.as_deref())?;
+    let wish = Wish { stdin, terminal: record.attachment.terminal, signals: args.sig_proxy, keys };
     match start(settings, name)? {
         Some(mut monitor) => attach::follow(&mut monitor, wish),
         None => attach::follow(&mut attach::open(settings, &record.id)?, wish),
@@ -63,15 +102,29 @@ pub fn start_attached(settings: &Settings, args: &StartArgs) -> Result<u8> {
 /// `nman start`: returns the names of those that run, and what went wrong.
 #[must_use]
 pub fn start_detached(settings: &Settings, names: &[String]) -> (Vec<String>, Vec<Error>) {
-    let (mut done, mut errors) = (Vec::new(), Vec::new());
-    for name in names {
-        let started = start(settings, name).and_then(|monitor| {
-            monitor.map_or(Ok(()), |mut monitor| attach::until_started(&mut monitor))
-        });
-        match started {
-            Ok(()) => done.push(name.clone()),
-            Err(error) => errors.push(error),
+    each(names, |name| {
+        if let Some(mut monitor) = start(settings, name)? {
+            attach::until_started(&mut monitor)?;
         }
+        Ok(Some(name.to_owned()))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_policy_decides_what_starts_after_a_reboot() {
+        let state =
+            |code| State { status: Status::Exited, exit_code: Some(code), ..State::created() };
+        let wanted = |policy, code, stopped| wants(policy, &state(code), stopped);
+        assert!(wanted(RestartPolicy::Always, 0, true));
+        assert!(wanted(RestartPolicy::UnlessStopped, 0, false));
+        assert!(!wanted(RestartPolicy::UnlessStopped, 0, true));
+        assert!(wanted(RestartPolicy::OnFailure { retries: 1 }, 255, false));
+        assert!(!wanted(RestartPolicy::OnFailure { retries: 1 }, 0, false));
+        assert!(!wanted(RestartPolicy::No, 1, false));
+        assert!(!wants(RestartPolicy::Always, &State::created(), false));
     }
-    (done, errors)
 }

@@ -1,45 +1,78 @@
-//! `nman stop` and `nman wait`: until a container has ended and its monitor has cleaned up.
+//! `nman stop` and `nman restart`: until a container has ended and its monitor has cleaned up.
 
-use crate::cli::StopArgs;
-use crate::container::{Containers, Dir, Record, Status};
+use crate::attach;
+use crate::cli::{RestartArgs, StopArgs};
+use crate::container::{Containers, Dir, Mark, Record, Status};
+use crate::each::each;
 use crate::error::{Error, Result};
+use crate::event::emit_container;
 use crate::monitor::wait_for_exit;
+use crate::pause;
 use crate::runtime::Runtime;
 use crate::settings::Settings;
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use crate::start;
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 /// After SIGKILL, a process may still have to be written out of the kernel.
 const AFTER_KILL: Duration = Duration::from_secs(10);
 
+/// How a container is to be stopped, where its own way is not wanted.
+#[derive(Clone, Copy, Debug, Default)]
+struct Manner {
+    /// Seconds until SIGKILL; -1 for never.
+    patience: Option<i32>,
+    signal: Option<i32>,
+}
+
 /// Stops each of the named containers; returns the names of those that are stopped, and what went wrong.
 pub fn stop(settings: &Settings, args: &StopArgs) -> Result<(Vec<String>, Vec<Error>)> {
     let containers = Containers::open(&settings.containers())?;
-    let (mut done, mut errors) = (Vec::new(), Vec::new());
-    for name in &args.names {
-        match stop_one(settings, &containers, name, args.time) {
-            Ok(()) => done.push(name.clone()),
-            Err(error) => errors.push(error),
-        }
-    }
-    Ok((done, errors))
+    let manner = Manner { patience: args.time, signal: args.signal.map(|signal| signal.0) };
+    Ok(each(&args.names, |name| {
+        let dir = containers.find(name)?;
+        stop_one(settings, &dir, name, manner)?;
+        Ok(Some(name.to_owned()))
+    }))
 }
 
-fn stop_one(
-    settings: &Settings,
-    containers: &Containers,
-    name: &str,
-    time: Option<u32>,
-) -> Result<()> {
-    let dir = containers.find(name)?;
+/// `nman restart`: stops each of the named containers, if it runs, and starts it.
+pub fn restart(settings: &Settings, args: &RestartArgs) -> Result<(Vec<String>, Vec<Error>)> {
+    let containers = Containers::open(&settings.containers())?;
+    let manner = Manner { patience: args.time, signal: args.signal.map(|signal| signal.0) };
+    Ok(each(&args.names, |name| {
+        let dir = containers.find(name)?;
+        let record = dir.record()?;
+        if record.remove && dir.state()?.status.is_up() {
+            return Err(Error::WrongState {
+                message: format!(
+                    "cannot restart container {name}: it is removed when it stops (`--rm`)"
+                ),
+                hint: Some("run it again instead".to_owned()),
+            });
+        }
+        stop_one(settings, &dir, name, manner)?;
+        if let Some(mut monitor) = start::start(settings, name)? {
+            attach::until_started(&mut monitor)?;
+        }
+        emit_container(settings, &record, "restart", &[]);
+        Ok(Some(name.to_owned()))
+    }))
+}
+
+fn stop_one(settings: &Settings, dir: &Dir, name: &str, manner: Manner) -> Result<()> {
     let record = dir.record()?;
-    let Some(watched) = watch(&dir)? else { return Ok(()) };
-    let runtime = Runtime::new(&record.runtime, settings);
-    let patience = Duration::from_secs(time.unwrap_or(record.stop.timeout).into());
-    if signal_and_wait(&runtime, &record, &watched, record.stop.signal, patience)?
-        || signal_and_wait(&runtime, &record, &watched, 9, AFTER_KILL)?
+    let Some(watched) = watch(dir)? else { return Ok(()) };
+    // Before anything is sent: whoever sees the container end finds it.
+    dir.set(Mark::Stopped)?;
+    let signal = manner.signal.unwrap_or(record.stop.signal);
+    let seconds = manner.patience.unwrap_or(record.stop.timeout);
+    let patience = u64::try_from(seconds).ok().map(Duration::from_secs);
+    if signal_and_wait(settings, dir, &record, &watched, signal, patience)?
+        || signal_and_wait(settings, dir, &record, &watched, 9, Some(AFTER_KILL))?
     {
+        emit_container(settings, &record, "stop", &[]);
         return Ok(());
     }
     Err(Error::WrongState {
@@ -54,50 +87,71 @@ fn stop_one(
 }
 
 fn signal_and_wait(
-    runtime: &Runtime,
+    settings: &Settings,
+    dir: &Dir,
     record: &Record,
     watched: &OwnedFd,
     signal: i32,
-    patience: Duration,
+    patience: Option<Duration>,
 ) -> Result<bool> {
-    let sent = runtime.kill(&record.id, signal);
-    let now = Some(if sent.is_ok() { patience } else { Duration::ZERO });
-    let ended = wait_for_exit(watched, now).map_err(Error::system("wait for the container"))?;
+    let sent = send(settings, dir, record, signal);
+    let patience = if sent.is_ok() { patience } else { Some(Duration::ZERO) };
+    let ended =
+        wait_for_exit(watched, patience).map_err(Error::system("wait for the container"))?;
     // A signal to what has ended meanwhile is refused, and that is what was wanted.
     if ended { Ok(true) } else { sent.map(|()| false) }
 }
 
+/// Sends a signal that is meant to end a container, whatever it is doing. Its mark says already that it is stopped.
+pub fn send(settings: &Settings, dir: &Dir, record: &Record, signal: i32) -> Result<()> {
+    let runtime = Runtime::new(&record.runtime, settings);
+    let state = dir.state()?;
+    match state.status {
+        Status::Created | Status::Exited => Ok(()),
+        Status::Restarting => {
+            // It has no process: its monitor looks at the mark when it is woken.
+            if let Some(monitor) = state.monitor.and_then(open_process).filter(|_| dir.is_held()) {
+                let _ = pidfd_send_signal(&monitor, Signal::TERM);
+            }
+            Ok(())
+        }
+        Status::Running => match runtime.kill(&record.id, signal) {
+            // It has ended between the look and the signal, and is about to be started again.
+            Err(_) if dir.state().is_ok_and(|state| state.status == Status::Restarting) => {
+                send(settings, dir, record, signal)
+            }
+            sent => {
+                crate::event::emit_container(
+                    settings,
+                    record,
+                    "kill",
+                    &[("signal", &signal.to_string())],
+                );
+                sent
+            }
+        },
+        Status::Paused => {
+            runtime.kill(&record.id, signal)?;
+            emit_container(settings, record, "kill", &[("signal", &signal.to_string())]);
+            // The signal is pending: it is acted on as soon as the container runs.
+            pause::resume(settings, dir, record)
+        }
+    }
+}
+
+fn open_process(pid: i32) -> Option<OwnedFd> {
+    pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()
+}
+
 /// A process that ends no sooner than everything of the container: its monitor, or its init where the monitor was
 /// killed. `None` when the container does not run.
-fn watch(dir: &Dir) -> Result<Option<OwnedFd>> {
+pub fn watch(dir: &Dir) -> Result<Option<OwnedFd>> {
     let state = dir.state()?;
-    if state.status != Status::Running {
+    if !state.status.is_up() {
         return Ok(None);
     }
     let pid = if dir.is_held() { state.monitor } else { state.pid };
-    let pidfd =
-        pid.and_then(Pid::from_raw).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
+    let pidfd = pid.and_then(open_process);
     // The process id may have been used again before it was opened: only if the container still runs was it ours.
-    Ok(pidfd.filter(|_| dir.state().is_ok_and(|state| state.status == Status::Running)))
-}
-
-/// `nman wait`: waits for each of the containers to end; returns their exit codes, and what went wrong.
-pub fn wait(settings: &Settings, names: &[String]) -> Result<(Vec<String>, Vec<Error>)> {
-    let containers = Containers::open(&settings.containers())?;
-    let (mut done, mut errors) = (Vec::new(), Vec::new());
-    for name in names {
-        match wait_one(&containers, name) {
-            Ok(code) => done.push(code.to_string()),
-            Err(error) => errors.push(error),
-        }
-    }
-    Ok((done, errors))
-}
-
-fn wait_one(containers: &Containers, name: &str) -> Result<u8> {
-    let dir = containers.find(name)?;
-    if let Some(watched) = watch(&dir)? {
-        wait_for_exit(&watched, None).map_err(Error::system("wait for the container"))?;
-    }
-    Ok(dir.state()?.exit_code.unwrap_or(0))
+    Ok(pidfd.filter(|_| dir.state().is_ok_and(|state| state.status.is_up())))
 }

@@ -52,3 +52,11 @@ pub fn check(interactive: bool, tty: bool, detach: bool) -> Result<()> {
     }
     Ok(())
 }
+
+/// Asks a question on stdout and reads the answer from stdin: whether it is yes.
+pub fn confirm(question: &str) -> Result<bool> {
+    crate::attach::write_out(stdio::stdout(), question.as_bytes())?;
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer).map_err(Error::system("read the answer"))?;
+    Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
+}

@@ -1,8 +1,11 @@
 //! Commands for containers that are there already.
 
 use super::values::{SignalNumber, variable};
+use crate::clock::Timestamp;
+use crate::duration;
 use crate::listing::ListArgs;
-use clap::Args;
+use clap::{Args, ValueEnum};
+use std::path::PathBuf;
 
 /// `nman start`
 #[derive(Debug, Args)]
@@ -13,8 +16,18 @@ pub struct StartArgs {
     /// Also forward stdin
     #[arg(short, long)]
     pub interactive: bool,
+    /// Keys that detach from the container [default: ctrl-p,ctrl-q]
+    #[arg(long, value_name = "KEYS")]
+    pub detach_keys: Option<String>,
+    /// Pass signals on to the container; always off with a terminal
+    #[arg(long, value_name = "BOOL", action = clap::ArgAction::Set, num_args = 0..=1, require_equals = true,
+          default_value = "true", default_missing_value = "true")]
+    pub sig_proxy: bool,
+    /// Start every container whose restart policy asks for it, as after a reboot
+    #[arg(long, conflicts_with_all = ["names", "attach", "interactive"])]
+    pub by_policy: bool,
     /// Names or ids
-    #[arg(required = true, value_name = "CONTAINER")]
+    #[arg(required_unless_present = "by_policy", value_name = "CONTAINER")]
     pub names: Vec<String>,
 }
 
@@ -24,6 +37,13 @@ pub struct AttachArgs {
     /// Do not forward stdin
     #[arg(long)]
     pub no_stdin: bool,
+    /// Keys that detach from the container [default: ctrl-p,ctrl-q]
+    #[arg(long, value_name = "KEYS")]
+    pub detach_keys: Option<String>,
+    /// Pass signals on to the container; always off with a terminal
+    #[arg(long, value_name = "BOOL", action = clap::ArgAction::Set, num_args = 0..=1, require_equals = true,
+          default_value = "true", default_missing_value = "true")]
+    pub sig_proxy: bool,
     /// Name or id
     #[arg(value_name = "CONTAINER")]
     pub name: String,
@@ -45,6 +65,15 @@ pub struct ExecArgs {
     /// Set an environment variable, or pass on one of ours
     #[arg(short, long, value_name = "KEY[=VALUE]", value_parser = variable)]
     pub env: Vec<(String, Option<String>)>,
+    /// Read environment variables from a file
+    #[arg(long, value_name = "FILE")]
+    pub env_file: Vec<PathBuf>,
+    /// Give the command every capability
+    #[arg(long)]
+    pub privileged: bool,
+    /// Keys that detach from the container [default: ctrl-p,ctrl-q]
+    #[arg(long, value_name = "KEYS")]
+    pub detach_keys: Option<String>,
     /// Run as this user
     #[arg(short, long, value_name = "USER[:GROUP]")]
     pub user: Option<String>,
@@ -91,8 +120,17 @@ pub struct LogsArgs {
     /// Go on until the container ends
     #[arg(short, long)]
     pub follow: bool,
+    /// Show what was written from then on: a time, or how long ago
+    #[arg(long, value_name = "TIME", value_parser = duration::moment)]
+    pub since: Option<Timestamp>,
+    /// Show what was written before then
+    #[arg(long, value_name = "TIME", value_parser = duration::moment)]
+    pub until: Option<Timestamp>,
+    /// Show what `--log-opt` has marked the lines with
+    #[arg(long)]
+    pub details: bool,
     /// Show the last lines only
-    #[arg(short = 'n', long, value_name = "NUMBER", value_parser = tail, default_value = "all")]
+    #[arg(short = 'n', long, value_name = "NUMBER", value_parser = tail, default_value = "all", allow_hyphen_values = true)]
     pub tail: Tail,
     /// Show when each line was written
     #[arg(short, long)]
@@ -113,7 +151,8 @@ pub enum Tail {
 
 fn tail(text: &str) -> Result<Tail, String> {
     match text {
-        "all" => Ok(Tail::All),
+        // As Docker: a negative number is no limit.
+        "all" | "-1" => Ok(Tail::All),
         text => text.parse().map(Tail::Last).map_err(|_| "a number of lines, or `all`".to_owned()),
     }
 }
@@ -121,12 +160,143 @@ fn tail(text: &str) -> Result<Tail, String> {
 /// `nman stop`
 #[derive(Debug, Args)]
 pub struct StopArgs {
-    /// Seconds to wait before killing [default: the container's, or 10]
-    #[arg(short = 't', long, value_name = "SECONDS")]
-    pub time: Option<u32>,
+    /// Seconds to wait before killing, -1 for ever [default: the container's, or 10]
+    #[arg(
+        short = 't',
+        long,
+        visible_alias = "timeout",
+        value_name = "SECONDS",
+        allow_negative_numbers = true
+    )]
+    pub time: Option<i32>,
+    /// Signal to send first [default: the container's, or TERM]
+    #[arg(short, long, value_name = "SIGNAL")]
+    pub signal: Option<SignalNumber>,
     /// Names or ids
     #[arg(required = true, value_name = "CONTAINER")]
     pub names: Vec<String>,
+}
+
+/// `nman restart`
+#[derive(Debug, Args)]
+pub struct RestartArgs {
+    /// Seconds to wait before killing, -1 for ever [default: the container's, or 10]
+    #[arg(
+        short = 't',
+        long,
+        visible_alias = "timeout",
+        value_name = "SECONDS",
+        allow_negative_numbers = true
+    )]
+    pub time: Option<i32>,
+    /// Signal to send first [default: the container's, or TERM]
+    #[arg(short, long, value_name = "SIGNAL")]
+    pub signal: Option<SignalNumber>,
+    /// Names or ids
+    #[arg(required = true, value_name = "CONTAINER")]
+    pub names: Vec<String>,
+}
+
+/// `nman wait`
+#[derive(Debug, Args)]
+pub struct WaitArgs {
+    /// What to wait for
+    #[arg(long, value_enum, value_name = "CONDITION", default_value_t)]
+    pub condition: WaitFor,
+    /// Names or ids
+    #[arg(required = true, value_name = "CONTAINER")]
+    pub names: Vec<String>,
+}
+
+/// What `nman wait` waits for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum WaitFor {
+    /// Its process has ended
+    #[default]
+    #[value(aliases = ["stopped", "exited"])]
+    NotRunning,
+    /// Its process ends the next time
+    NextExit,
+    /// It is removed
+    Removed,
+    /// It runs
+    Running,
+    /// It is paused
+    Paused,
+    /// Its health check says that it is healthy
+    Healthy,
+    /// Its health check says that it is not
+    Unhealthy,
+}
+
+/// `nman top`
+#[derive(Debug, Args)]
+pub struct TopArgs {
+    /// Name or id
+    #[arg(value_name = "CONTAINER")]
+    pub name: String,
+    /// Options of ps(1), which is run on the host
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "PS OPTIONS")]
+    pub options: Vec<String>,
+}
+
+/// `nman port`
+#[derive(Debug, Args)]
+pub struct PortArgs {
+    /// Name or id
+    #[arg(value_name = "CONTAINER")]
+    pub name: String,
+    /// Only this port of the container
+    #[arg(value_name = "PORT[/PROTOCOL]")]
+    pub port: Option<String>,
+}
+
+/// `nman stats`
+#[derive(Debug, Args)]
+pub struct StatsArgs {
+    /// Also show containers that do not run
+    #[arg(short, long)]
+    pub all: bool,
+    /// Show it once, and do not go on
+    #[arg(long)]
+    pub no_stream: bool,
+    /// Do not shorten ids
+    #[arg(long)]
+    pub no_trunc: bool,
+    /// table, json, or a template
+    #[arg(long, value_name = "FORMAT")]
+    pub format: Option<String>,
+    /// Names or ids [default: all that run]
+    #[arg(value_name = "CONTAINER")]
+    pub names: Vec<String>,
+}
+
+/// `nman container prune`
+#[derive(Debug, Args)]
+pub struct ContainerPruneArgs {
+    /// Do not ask
+    #[arg(short, long)]
+    pub force: bool,
+    /// Only what fits: until=TIME, label=KEY[=VALUE], label!=KEY[=VALUE]
+    #[arg(long, value_name = "FILTER")]
+    pub filter: Vec<String>,
+}
+
+/// `nman events`
+#[derive(Debug, Args)]
+pub struct EventsArgs {
+    /// Show what happened from then on: a time, or how long ago
+    #[arg(long, value_name = "TIME", value_parser = duration::moment)]
+    pub since: Option<Timestamp>,
+    /// Stop at this time
+    #[arg(long, value_name = "TIME", value_parser = duration::moment)]
+    pub until: Option<Timestamp>,
+    /// Only what fits, such as type=container, event=die, container=NAME, label=KEY
+    #[arg(short, long, value_name = "FILTER")]
+    pub filter: Vec<String>,
+    /// json, or a template
+    #[arg(long, value_name = "FORMAT")]
+    pub format: Option<String>,
 }
 
 /// `nman kill`

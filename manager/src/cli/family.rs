@@ -1,56 +1,69 @@
-//! `nman container ...`: the commands for containers under their family's name, as Docker has them, too.
+//! `nman container ...`: Docker's longer names of the commands for containers.
 
 use super::{
-    AttachArgs, Command, ExecArgs, KillArgs, LogsArgs, Names, PsArgs, RmArgs, RunArgs, StartArgs,
-    StopArgs,
+    AttachArgs, Command, ContainerPruneArgs, ExecArgs, KillArgs, LogsArgs, Names, PsArgs,
+    RestartArgs, RmArgs, RunArgs, StartArgs, StopArgs, WaitArgs,
 };
 use clap::Subcommand;
 
-/// The family of containers.
+/// The commands of the family.
 #[derive(Debug, Subcommand)]
 pub enum ContainerCommand {
-    /// Attach to a running container
-    Attach(AttachArgs),
-    /// Run a command in a running container
-    Exec(ExecArgs),
-    /// Show everything that is known about containers, as JSON
-    Inspect(Names),
-    /// Send a signal to containers
-    Kill(KillArgs),
-    /// Show what a container has written
-    #[command(visible_alias = "log")]
-    Logs(LogsArgs),
-    /// List containers
-    #[command(visible_aliases = ["list", "ps"])]
-    Ls(PsArgs),
-    /// Remove containers
-    #[command(visible_alias = "remove")]
-    Rm(RmArgs),
     /// Create a container from an image and run a command in it
     Run(Box<RunArgs>),
     /// Start stopped containers
     Start(StartArgs),
     /// Stop containers: their stop signal, then SIGKILL
     Stop(StopArgs),
+    /// Stop containers and start them again
+    Restart(RestartArgs),
+    /// Send a signal to containers
+    Kill(KillArgs),
+    /// Freeze all processes of containers
+    Pause(Names),
+    /// Let all processes of containers go on
+    Unpause(Names),
     /// Wait until containers have ended, and print their exit codes
-    Wait(Names),
+    Wait(WaitArgs),
+    /// Attach to a running container
+    Attach(AttachArgs),
+    /// Run a command in a running container
+    Exec(ExecArgs),
+    /// List containers
+    #[command(visible_aliases = ["list", "ps"])]
+    Ls(PsArgs),
+    /// Show what a container has written
+    #[command(visible_alias = "log")]
+    Logs(LogsArgs),
+    /// Show everything that is known about containers, as JSON
+    Inspect(Names),
+    /// Remove containers
+    #[command(visible_alias = "remove")]
+    Rm(RmArgs),
+    /// Remove all containers that do not run
+    Prune(ContainerPruneArgs),
 }
 
-impl From<ContainerCommand> for Command {
-    fn from(command: ContainerCommand) -> Self {
-        use ContainerCommand as Container;
-        match command {
-            Container::Attach(args) => Self::Attach(args),
-            Container::Exec(args) => Self::Exec(args),
-            Container::Inspect(args) => Self::Inspect(args),
-            Container::Kill(args) => Self::Kill(args),
-            Container::Logs(args) => Self::Logs(args),
-            Container::Ls(args) => Self::Ps(args),
-            Container::Rm(args) => Self::Rm(args),
-            Container::Run(args) => Self::Run(args),
-            Container::Start(args) => Self::Start(args),
-            Container::Stop(args) => Self::Stop(args),
-            Container::Wait(args) => Self::Wait(args),
+impl ContainerCommand {
+    /// The command without its family; `None` for one that exists only here.
+    #[must_use]
+    pub fn into_command(self) -> Command {
+        match self {
+            Self::Run(args) => Command::Run(args),
+            Self::Start(args) => Command::Start(args),
+            Self::Stop(args) => Command::Stop(args),
+            Self::Restart(args) => Command::Restart(args),
+            Self::Kill(args) => Command::Kill(args),
+            Self::Pause(names) => Command::Pause(names),
+            Self::Unpause(names) => Command::Unpause(names),
+            Self::Wait(args) => Command::Wait(args),
+            Self::Attach(args) => Command::Attach(args),
+            Self::Exec(args) => Command::Exec(args),
+            Self::Ls(args) => Command::Ps(args),
+            Self::Logs(args) => Command::Logs(args),
+            Self::Inspect(names) => Command::Inspect(names),
+            Self::Rm(args) => Command::Rm(args),
+            Self::Prune(args) => Command::Container(Self::Prune(args)),
         }
     }
 }

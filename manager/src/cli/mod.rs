@@ -14,7 +14,8 @@ mod usage;
 mod values;
 
 pub use container::{
-    AttachArgs, ExecArgs, KillArgs, LogsArgs, PsArgs, RmArgs, StartArgs, StopArgs, Tail,
+    AttachArgs, ContainerPruneArgs, EventsArgs, ExecArgs, KillArgs, LogsArgs, PortArgs, PsArgs,
+    RestartArgs, RmArgs, StartArgs, StatsArgs, StopArgs, Tail, TopArgs, WaitArgs, WaitFor,
 };
 pub use create::{
     CreateArgs, NetworkArgs, ProcessArgs, ResourceArgs, RunArgs, StorageArgs, SupervisionArgs,
@@ -53,11 +54,11 @@ pub struct Cli {
 }
 
 impl Cli {
-    /// A command of a family is the same as the one that stands alone.
+    /// The same with the short name of a command that was given by its long one: `container ls` is `ps`.
     #[must_use]
-    pub fn resolved(self) -> Self {
+    pub fn shortened(self) -> Self {
         match self.command {
-            Command::Container(command) => Self { command: command.into(), ..self },
+            Command::Container(command) => Self { command: command.into_command(), ..self },
             _ => self,
         }
     }
@@ -110,10 +111,16 @@ pub enum Command {
     Logs(LogsArgs),
     /// Stop containers: their stop signal, then SIGKILL
     Stop(StopArgs),
+    /// Stop containers and start them again
+    Restart(RestartArgs),
     /// Send a signal to containers
     Kill(KillArgs),
+    /// Freeze all processes of containers
+    Pause(Names),
+    /// Let all processes of containers go on
+    Unpause(Names),
     /// Wait until containers have ended, and print their exit codes
-    Wait(Names),
+    Wait(WaitArgs),
     /// Remove containers
     Rm(RmArgs),
     /// Show everything that is known about containers or images, as JSON
@@ -126,13 +133,12 @@ pub enum Command {
     Images(ImagesArgs),
     /// Remove images, or names of images
     Rmi(RmiArgs),
-    /// Manage containers
-    #[command(subcommand)]
-    Container(ContainerCommand),
     /// Show where things are and what is used
-    Info,
+    Info(FormatArgs),
     /// Show the versions of nman and of the runtime
-    Version,
+    Version(FormatArgs),
+    /// Look for what this host lacks, and say how to get it
+    Doctor(DoctorArgs),
     /// Print a script that completes command lines in a shell
     Completion {
         /// Which shell
@@ -146,6 +152,9 @@ pub enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         words: Vec<String>,
     },
+    /// Manage containers
+    #[command(subcommand)]
+    Container(ContainerCommand),
 }
 
 /// One or more containers or images.
@@ -154,6 +163,22 @@ pub struct Names {
     /// Names or ids
     #[arg(required = true, value_name = "NAME")]
     pub names: Vec<String>,
+}
+
+/// How one object is printed.
+#[derive(Clone, Debug, Default, Args)]
+pub struct FormatArgs {
+    /// Print `json`, or fill a Go template
+    #[arg(short, long, value_name = "FORMAT")]
+    pub format: Option<String>,
+}
+
+/// `nman doctor`
+#[derive(Clone, Debug, Default, Args)]
+pub struct DoctorArgs {
+    /// Print a `table`, `json`, or a Go template for each line
+    #[arg(long, value_name = "FORMAT")]
+    pub format: Option<String>,
 }
 
 /// How a list is printed.

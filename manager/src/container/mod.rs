@@ -6,6 +6,7 @@
 //!     state.json       how far it got; replaced by rename         (State)
 //!     config.json      the OCI bundle, beside its `rootfs` mount point
 //!     lock             held by whoever is at work on it: first `nman run`, then its monitor
+//!     stopped, paused  marks: somebody has stopped it, somebody has paused it
 //!     log              the container's output, one JSON object a line
 //!
 //! There is no database: whether a container is looked after is a question to its lock, which the kernel releases
@@ -14,8 +15,13 @@
 pub mod id;
 mod record;
 mod store;
+mod supervision;
 
 pub use id::{ContainerId, ContainerName, is_hex};
 pub use record::{Attachment, ImageUsed, NetworkWish, Record, State, Status, StopPolicy};
 pub(crate) use store::make_private;
-pub use store::{Containers, Dir, Guard};
+pub use store::{Containers, Dir, Guard, Mark};
+pub use supervision::{
+    DEFAULT_MAX_FILES, DEFAULT_MAX_SIZE, HealthCheck, LogConfig, LogDriver, RestartPolicy,
+    Supervised, Supervision,
+};

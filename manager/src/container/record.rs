@@ -1,6 +1,6 @@
 //! What is written down about a container: [`Record`] once, [`State`] at every turn of its life.
 
-use super::{ContainerId, ContainerName};
+use super::{ContainerId, ContainerName, Supervised, Supervision};
 use crate::clock::{Timestamp, human};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -32,6 +32,9 @@ pub struct Record {
     pub labels: BTreeMap<String, String>,
     /// How it is to be connected.
     pub network: NetworkWish,
+    /// How it is looked after.
+    #[serde(default)]
+    pub supervision: Supervision,
 }
 
 /// The image that a container was made from.
@@ -60,8 +63,8 @@ pub struct Attachment {
 pub struct StopPolicy {
     /// The signal number of the image's StopSignal, or SIGTERM.
     pub signal: i32,
-    /// Seconds until SIGKILL.
-    pub timeout: u32,
+    /// Seconds until SIGKILL; -1 for never.
+    pub timeout: i32,
 }
 
 /// How a container is to be connected, as it was typed: what that comes to is decided at every start.
@@ -99,6 +102,9 @@ pub struct State {
     /// What went wrong, if it was not the container itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// What has happened while it was looked after.
+    #[serde(default)]
+    pub supervised: Supervised,
 }
 
 /// The turns of a container's life, in Docker's words.
@@ -109,6 +115,10 @@ pub enum Status {
     Created,
     /// Its process runs.
     Running,
+    /// Its process exists, and is kept from running.
+    Paused,
+    /// Its process has ended, and its policy is about to start it again.
+    Restarting,
     /// Its process has ended.
     Exited,
 }
@@ -120,8 +130,22 @@ impl Status {
         match self {
             Self::Created => "created",
             Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Restarting => "restarting",
             Self::Exited => "exited",
         }
+    }
+
+    /// Whether it has a process, or is about to have one again: what `ps` shows without `-a`.
+    #[must_use]
+    pub fn is_up(self) -> bool {
+        matches!(self, Self::Running | Self::Paused | Self::Restarting)
+    }
+
+    /// Whether it has a process.
+    #[must_use]
+    pub fn has_process(self) -> bool {
+        matches!(self, Self::Running | Self::Paused)
     }
 }
 
@@ -137,6 +161,7 @@ impl State {
             finished: None,
             exit_code: None,
             error: None,
+            supervised: Supervised::default(),
         }
     }
 
@@ -159,17 +184,25 @@ impl State {
     pub fn sentence(&self) -> String {
         match self.status {
             Status::Created => "Created".to_owned(),
-            Status::Running => match self.started {
-                Some(started) => format!("Up {}", human(started.age())),
-                None => "Up".to_owned(),
-            },
-            Status::Exited => {
-                let code = self.exit_code.unwrap_or(255);
-                match self.finished {
-                    Some(finished) => format!("Exited ({code}) {} ago", human(finished.age())),
-                    None => format!("Exited ({code})"),
-                }
-            }
+            Status::Running => self.up(),
+            Status::Paused => format!("{} (Paused)", self.up()),
+            Status::Restarting => self.ended("Restarting"),
+            Status::Exited => self.ended("Exited"),
+        }
+    }
+
+    fn up(&self) -> String {
+        match self.started {
+            Some(started) => format!("Up {}", human(started.age())),
+            None => "Up".to_owned(),
+        }
+    }
+
+    fn ended(&self, word: &str) -> String {
+        let code = self.exit_code.unwrap_or(255);
+        match self.finished {
+            Some(finished) => format!("{word} ({code}) {} ago", human(finished.age())),
+            None => format!("{word} ({code})"),
         }
     }
 }
@@ -185,8 +218,12 @@ mod tests {
         state.status = Status::Running;
         state.started = Some(Timestamp::now());
         assert_eq!(state.sentence(), "Up Less than a second");
+        state.status = Status::Paused;
+        assert_eq!(state.sentence(), "Up Less than a second (Paused)");
         state.finished = Some(Timestamp::now());
         state.exit_code = Some(3);
+        state.status = Status::Restarting;
+        assert_eq!(state.sentence(), "Restarting (3) Less than a second ago");
         state.status = Status::Exited;
         assert_eq!(state.sentence(), "Exited (3) Less than a second ago");
     }

@@ -29,6 +29,25 @@ pub struct Dir {
     path: PathBuf,
 }
 
+/// Something that is true of a container for as long as a file of this name is in its directory: written by whoever
+/// stops or pauses it, in one step that no kill can cut in two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mark {
+    /// Somebody has stopped it: no policy starts it again.
+    Stopped,
+    /// Somebody has paused it.
+    Paused,
+}
+
+impl Mark {
+    fn file(self) -> &'static str {
+        match self {
+            Self::Stopped => "stopped",
+            Self::Paused => "paused",
+        }
+    }
+}
+
 /// The lock of one container: whoever has it may change the container. Released when dropped, or when the process
 /// ends.
 #[derive(Debug)]
@@ -238,21 +257,54 @@ impl Dir {
     /// has ended without anybody noticing.
     pub fn state(&self) -> Result<State> {
         let state = self.recorded_state()?;
-        if state.status != Status::Running || self.is_held() {
-            return Ok(state);
+        if !state.status.is_up() || self.is_held() {
+            return Ok(self.seen(state));
         }
         // The monitor may have ended properly between the two looks.
         let state = self.recorded_state()?;
-        if state.status == Status::Running && !state.pid.is_some_and(|pid| self.is_init(pid)) {
+        if state.status.is_up() && !state.pid.is_some_and(|pid| self.is_init(pid)) {
             return Ok(state.lost());
         }
-        Ok(state)
+        Ok(self.seen(state))
+    }
+
+    /// What is written down, with what the marks say.
+    fn seen(&self, mut state: State) -> State {
+        if state.status == Status::Running && self.has(Mark::Paused) {
+            state.status = Status::Paused;
+        }
+        state
+    }
+
+    /// Whether a mark is set.
+    #[must_use]
+    pub fn has(&self, mark: Mark) -> bool {
+        self.join(mark.file()).exists()
+    }
+
+    /// Sets a mark.
+    pub fn set(&self, mark: Mark) -> Result<()> {
+        let path = self.join(mark.file());
+        let mut options = fs::OpenOptions::new();
+        options.write(true).create(true).truncate(false).mode(0o600);
+        options.open(&path).map(drop).map_err(Error::io("make", &path))
+    }
+
+    /// Takes a mark away; it is no error where there is none.
+    pub fn clear(&self, mark: Mark) -> Result<()> {
+        let path = self.join(mark.file());
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(Error::io("remove", &path)(error))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Whether it was running when its monitor was killed: a monitor that ends by itself leaves another state.
     #[must_use]
     pub fn is_abandoned(&self) -> bool {
-        !self.is_held() && self.recorded_state().is_ok_and(|state| state.status == Status::Running)
+        !self.is_held() && self.recorded_state().is_ok_and(|state| state.status.is_up())
     }
 
     /// Whether process `pid` is the init of this container: process ids are used again, cgroup paths name the id.

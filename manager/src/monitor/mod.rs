@@ -7,23 +7,30 @@
 
 pub mod log;
 pub mod pump;
+pub mod restart;
+pub mod source;
 pub mod stdio;
 pub mod wire;
 
 use crate::clock::Timestamp;
-use crate::container::{ContainerId, Containers, Dir, Guard, Record, State, Status};
+use crate::container::{
+    ContainerId, Containers, Dir, Guard, Mark, Record, RestartPolicy, State, Status,
+};
 use crate::error::{Error, Result};
 use crate::runtime::{Launch, Runtime, Streams};
 use crate::settings::Settings;
 use log::Log;
-use pump::{Ended, Parts, Pump};
+use pump::{Ended, Idle, Parts, Pump};
+use restart::{End, Restarter};
 use rustix::net::SocketType;
 use rustix::process::{Pid, PidfdFlags, Signal, getpid, pidfd_open, set_child_subreaper, setsid};
+use source::Source;
 use std::ffi::OsString;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitCode};
+use std::time::{Duration, Instant};
 use stdio::{ConsoleSocket, Ends};
 use sys::signals::{Mask, SignalFd};
 use wire::Event;
@@ -129,7 +136,19 @@ struct Monitor<'a> {
     runtime: Runtime,
     guard: Guard,
     first: bool,
-    client: OwnedFd,
+    /// Whoever has started us, until it is attached.
+    client: Option<OwnedFd>,
+    /// How often the policy has started the container again.
+    restarts: u32,
+}
+
+/// What a monitor keeps from one life of its container to the next.
+struct Post {
+    signals: SignalFd,
+    listener: OwnedFd,
+    log: Log,
+    /// What is watched for as long as the monitor lives.
+    sources: Vec<Box<dyn Source>>,
 }
 
 impl<'a> Monitor<'a> {
@@ -149,37 +168,59 @@ impl<'a> Monitor<'a> {
         let record = dir.record()?;
         let runtime = Runtime::new(&record.runtime, settings);
         let guard = Guard::from_fd(lock_copy);
-        Ok(Self { settings, containers, dir, record, runtime, guard, first, client: client_copy })
+        let client = Some(client_copy);
+        Ok(Self { settings, containers, dir, record, runtime, guard, first, client, restarts: 0 })
     }
 
-    fn run(self) -> ExitCode {
+    fn run(mut self) -> ExitCode {
         // It has a session and a terminal of its own, or none: not those of whoever typed `nman run`.
         let _ = setsid();
         let _ = set_child_subreaper(Some(getpid()));
-        let signals = Mask::of(&[Signal::CHILD, FORWARDED[0], FORWARDED[1], FORWARDED[2]]);
-        sys::signals::set_mask(&signals);
-        let mut message = Vec::new();
-        match SignalFd::new(&signals).map_err(Error::system("watch signals")) {
-            Ok(signals) => match self.supervise(&signals) {
-                Ok(ended) => self.conclude(ended),
-                Err(error) => self.give_up(&error),
-            },
-            Err(error) => {
-                Event::Failed(125, &error.to_string()).encode(&mut message);
-                let _ = wire::put(self.client.as_fd(), &message, true);
-                ExitCode::from(125)
+        let mask = Mask::of(&[Signal::CHILD, FORWARDED[0], FORWARDED[1], FORWARDED[2]]);
+        sys::signals::set_mask(&mask);
+        let mut post = match self.take_post(&mask) {
+            Ok(post) => post,
+            Err(error) => return self.give_up(&error),
+        };
+        let mut restarter = Restarter::default();
+        loop {
+            let (ended, ran) = match self.live(&mut post) {
+                Ok(life) => life,
+                Err(error) if self.restarts == 0 => return self.give_up(&error),
+                Err(error) => {
+                    let ended = self.failed_again(&error);
+                    return self.conclude(ended);
+                }
+            };
+            // Both may have been changed since it was started.
+            let policy = self.dir.record().map_or(RestartPolicy::No, |r| r.supervision.restart);
+            let by_hand = self.dir.has(Mark::Stopped);
+            let Some(delay) = restarter.after(policy, End { code: ended.code, ran, by_hand })
+            else {
+                return self.conclude(ended);
+            };
+            if let Err(ended) = self.rest(&mut post, ended, delay) {
+                return self.conclude(ended);
             }
         }
     }
 
-    /// From the first call of the runtime to the end of the container's init.
-    fn supervise(&self, signals: &SignalFd) -> Result<Ended> {
-        let id = &self.record.id;
-        let sockets = socket_dir(self.settings, id);
+    /// What stays the same from one life of the container to the next.
+    fn take_post(&self, mask: &Mask) -> Result<Post> {
+        let sockets = socket_dir(self.settings, &self.record.id);
         crate::container::make_private(&sockets)?;
-        let listener = stdio::listen_at(&sockets.join("attach"), SocketType::SEQPACKET)?;
         let log_path = self.dir.log();
-        let log = Log::open(&log_path).map_err(Error::io("open", &log_path))?;
+        Ok(Post {
+            signals: SignalFd::new(mask).map_err(Error::system("watch signals"))?,
+            listener: stdio::listen_at(&sockets.join("attach"), SocketType::SEQPACKET)?,
+            log: Log::open(&log_path).map_err(Error::io("open", &log_path))?,
+            sources: Vec::new(),
+        })
+    }
+
+    /// From the first call of the runtime to the end of the container's init. Returns how long it ran, too.
+    fn live(&mut self, post: &mut Post) -> Result<(Ended, Duration)> {
+        let id = &self.record.id;
         let (pid, ends) = self.create()?;
         let (init, pidfd) = adopt(pid)?;
         let mut state = State::created();
@@ -187,17 +228,24 @@ impl<'a> Monitor<'a> {
         state.monitor = Some(getpid().as_raw_nonzero().get());
         state.status = Status::Running;
         state.started = Some(Timestamp::now());
+        state.supervised.restart_count = self.restarts;
         self.dir.set_state(&state)?;
+        let begun = Instant::now();
         self.runtime.start(id)?;
+        crate::event::emit_container(self.settings, &self.record, "start", &[]);
+        let Post { signals, listener, log, sources } = post;
         let mut pump = Pump::new(Parts { ends, listener, signals, init, pidfd, log });
-        let mut message = Vec::new();
-        Event::Started.encode(&mut message);
-        let client = rustix::io::fcntl_dupfd_cloexec(&self.client, 3)
-            .map_err(Error::system("copy a socket"))?;
-        if wire::put(client.as_fd(), &message, true).is_ok() {
-            pump.attach(client, self.record.attachment.stdin_once);
+        if let Some(client) = self.client.take() {
+            let mut message = Vec::new();
+            Event::Started.encode(&mut message);
+            if wire::put(client.as_fd(), &message, true).is_ok() {
+                pump.attach(client, self.record.attachment.stdin_once);
+            }
         }
-        pump.run().map_err(Error::system("wait for the container"))
+        let mut sources: Vec<&mut dyn Source> =
+            sources.iter_mut().map(|source| &mut **source as &mut dyn Source).collect();
+        let ended = pump.run(&mut sources).map_err(Error::system("wait for the container"))?;
+        Ok((ended, begun.elapsed()))
     }
 
     fn create(&self) -> Result<(i32, Ends)> {
@@ -223,34 +271,98 @@ impl<'a> Monitor<'a> {
         Ok((pid, ends))
     }
 
-    /// The container has ended: write it down, clean up, tell those who are attached.
-    fn conclude(self, ended: Ended) -> ExitCode {
-        let recorded = self.dir.state().ok();
-        let mut state = recorded.unwrap_or_else(State::created);
-        let mut errors = self.clean_up();
-        errors.extend(ended.log_failed.map(Error::system("write the container's log")));
-        state.status = Status::Exited;
+    /// Between two lives: what is left of the one is removed, its clients are told, and the next is waited for. The
+    /// root file system stays mounted and the network connected, with the same address.
+    ///
+    /// The error is the end after all: somebody has stopped the container meanwhile.
+    fn rest(
+        &mut self,
+        post: &mut Post,
+        ended: Ended,
+        delay: Duration,
+    ) -> std::result::Result<(), Ended> {
+        let deadline = Instant::now() + delay;
+        let cleaned = self.runtime.delete(&self.record.id);
+        self.restarts += 1;
+        let mut state = self.ended_state(&ended, Status::Restarting);
+        state.monitor = Some(getpid().as_raw_nonzero().get());
+        state.error = cleaned.err().map(|error| error.to_string());
+        let _ = self.dir.set_state(&state);
+        self.tell_died(&ended);
+        tell(&ended.clients, &Event::Restarting(ended.code));
+        let ended = Ended { clients: Vec::new(), ..ended };
+        // Looked at after the state is written: whoever sets the mark later finds that state, and wakes us.
+        while !self.dir.has(Mark::Stopped) {
+            match pump::idle(&post.signals, &mut post.sources, deadline) {
+                Ok(Idle::Due) => return Ok(()),
+                Ok(Idle::Woken) => {}
+                Ok(Idle::Asked) | Err(_) => break,
+            }
+        }
+        self.restarts -= 1;
+        Err(ended)
+    }
+
+    /// The runtime refused to start it again.
+    fn failed_again(&self, error: &Error) -> Ended {
+        let mut state = self.dir.state().unwrap_or_else(|_| State::created());
+        state.error = Some(error.to_string());
+        let _ = self.dir.set_state(&state);
+        Ended { code: error.exit_code(), clients: Vec::new(), log_failed: None }
+    }
+
+    /// What is written down about a container that has just ended.
+    fn ended_state(&self, ended: &Ended, status: Status) -> State {
+        let mut state = self.dir.state().unwrap_or_else(|_| State::created());
+        let _ = self.dir.clear(Mark::Paused);
+        state.status = status;
         (state.pid, state.monitor) = (None, None);
         state.finished = Some(Timestamp::now());
         state.exit_code = Some(ended.code);
-        state.error = errors.first().map(ToString::to_string);
+        state.supervised.restart_count = self.restarts;
+        state
+    }
+
+    fn tell_died(&self, ended: &Ended) {
+        let code = ended.code.to_string();
+        crate::event::emit_container(self.settings, &self.record, "die", &[("exitCode", &code)]);
+    }
+
+    /// The container has ended: write it down, clean up, tell those who are attached.
+    fn conclude(self, mut ended: Ended) -> ExitCode {
+        let mut errors = self.clean_up();
+        errors.extend(ended.log_failed.take().map(Error::system("write the container's log")));
+        let mut state = self.ended_state(&ended, Status::Exited);
+        state.error = errors.first().map(ToString::to_string).or(state.error);
         let _ = self.dir.set_state(&state);
+        self.tell_died(&ended);
+        let clients = std::mem::take(&mut ended.clients);
         let remove = self.record.remove;
-        self.farewell(remove, &Event::Exited(ended.code), &ended.clients)
+        self.farewell(remove, &Event::Exited(ended.code), &clients)
     }
 
-    /// The container could not be started, or could not be watched any more.
-    fn give_up(self, error: &Error) -> ExitCode {
+    /// It could not be started: undo everything, and say why.
+    fn give_up(mut self, error: &Error) -> ExitCode {
+        // Hidden in what is to be removed anyway, or in the way of the next start.
         let _ = self.clean_up();
-        let client = rustix::io::fcntl_dupfd_cloexec(&self.client, 3).ok();
-        let (code, text) = (error.exit_code(), error.to_string());
-        let state = State { error: Some(text.clone()), exit_code: Some(code), ..State::created() };
-        let _ = self.dir.set_state(&state);
-        let remove = self.record.remove || self.first;
-        self.farewell(remove, &Event::Failed(code, &text), client.as_slice())
+        let code = error.exit_code();
+        if !self.first
+            && let Ok(mut state) = self.dir.state()
+        {
+            let ran = state.started.is_some();
+            state.status = if ran { Status::Exited } else { Status::Created };
+            (state.pid, state.monitor) = (None, None);
+            state.exit_code = Some(code);
+            state.error = Some(error.to_string());
+            let _ = self.dir.set_state(&state);
+        }
+        let remove = self.first || self.record.remove;
+        let clients: Vec<OwnedFd> = self.client.take().into_iter().collect();
+        self.farewell(remove, &Event::Failed(code, &error.to_string()), &clients);
+        ExitCode::from(code)
     }
 
-    /// What a running container has and a stopped one has not. Goes on after an error.
+    /// Takes down what the container has while it runs. Goes on after an error.
     fn clean_up(&self) -> Vec<Error> {
         let id = &self.record.id;
         let mut errors = Vec::new();
@@ -272,15 +384,20 @@ impl<'a> Monitor<'a> {
         }
         // Before the clients hear of it: their next command finds a container that nobody holds.
         drop(self.guard);
-        let mut message = Vec::new();
-        event.encode(&mut message);
-        // Those who are slow to take it keep nobody else waiting.
-        let slow =
-            clients.iter().filter(|client| wire::put(client.as_fd(), &message, false) == Ok(false));
-        for client in slow.collect::<Vec<_>>() {
-            let _ = wire::put(client.as_fd(), &message, true);
-        }
+        tell(clients, event);
         ExitCode::SUCCESS
+    }
+}
+
+/// Sends every client one message.
+fn tell(clients: &[OwnedFd], event: &Event<'_>) {
+    let mut message = Vec::new();
+    event.encode(&mut message);
+    // Those who are slow to take it keep nobody else waiting.
+    let slow =
+        clients.iter().filter(|client| wire::put(client.as_fd(), &message, false) == Ok(false));
+    for client in slow.collect::<Vec<_>>() {
+        let _ = wire::put(client.as_fd(), &message, true);
     }
 }
 
@@ -297,12 +414,12 @@ fn adopt(pid: i32) -> Result<(Pid, OwnedFd)> {
 /// Waits until a process has ended; `false` if that takes longer than `timeout`.
 pub fn wait_for_exit(
     pidfd: &OwnedFd,
-    timeout: Option<std::time::Duration>,
+    timeout: Option<Duration>,
 ) -> std::result::Result<bool, rustix::io::Errno> {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
-    let deadline = timeout.map(|timeout| std::time::Instant::now() + timeout);
+    let deadline = timeout.map(|timeout| Instant::now() + timeout);
     loop {
-        let left = deadline.map(|at| at.saturating_duration_since(std::time::Instant::now()));
+        let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
         let left = left.and_then(|left| Timespec::try_from(left).ok());
         match poll(&mut [PollFd::new(pidfd, PollFlags::IN)], left.as_ref()) {
             Ok(ready) => return Ok(ready > 0),

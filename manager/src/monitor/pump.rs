@@ -5,14 +5,16 @@
 //! memory stays flat. Output is complete: after the init has ended, the pipes are drained before the loop ends.
 
 use super::log::{Log, Stream};
+use super::source::{Places, Source as Watched, patience, take_turns};
 use super::stdio::Ends;
 use super::wire::{self, CHUNK, Event, Request};
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, accept_with};
 use rustix::process::{Pid, Signal, WaitOptions, wait};
 use rustix::termios::{Winsize, tcsetwinsize};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
 use sys::signals::SignalFd;
 
 /// One attached client.
@@ -22,6 +24,8 @@ struct Client {
     waiting: Option<Vec<u8>>,
     /// The client of `nman run -i`: when it leaves, the container's stdin ends.
     owns_stdin: bool,
+    /// It only waits for the end.
+    muted: bool,
     gone: bool,
 }
 
@@ -33,11 +37,11 @@ pub struct Pump<'a> {
     /// Close the container's stdin when `unread` is empty.
     stdin_ends: bool,
     clients: Vec<Client>,
-    listener: OwnedFd,
+    listener: &'a OwnedFd,
     signals: &'a SignalFd,
     init: Pid,
     pidfd: OwnedFd,
-    log: Log,
+    log: &'a mut Log,
     log_failed: Option<std::io::Error>,
     buffer: Vec<u8>,
     message: Vec<u8>,
@@ -58,7 +62,7 @@ pub struct Parts<'a> {
     /// The container's stdio.
     pub ends: Ends,
     /// Where further clients connect.
-    pub listener: OwnedFd,
+    pub listener: &'a OwnedFd,
     /// SIGCHLD, and the signals that are passed on to the container.
     pub signals: &'a SignalFd,
     /// The container's init: a child of this process.
@@ -66,7 +70,7 @@ pub struct Parts<'a> {
     /// The same.
     pub pidfd: OwnedFd,
     /// The container's log.
-    pub log: Log,
+    pub log: &'a mut Log,
 }
 
 /// What a poll entry stands for.
@@ -77,6 +81,13 @@ enum Source {
     Client(usize),
     Output(usize),
     Input,
+}
+
+/// What a turn has to do.
+struct Ready {
+    own: Vec<Source>,
+    /// For each of the further sources, what of it is ready.
+    further: Vec<Option<Vec<PollFlags>>>,
 }
 
 impl<'a> Pump<'a> {
@@ -102,15 +113,15 @@ impl<'a> Pump<'a> {
 
     /// Adds a client that is connected already.
     pub fn attach(&mut self, socket: OwnedFd, owns_stdin: bool) {
-        self.clients.push(Client { socket, waiting: None, owns_stdin, gone: false });
+        self.clients.push(Client { socket, waiting: None, owns_stdin, muted: false, gone: false });
     }
 
     /// Runs until the init has ended and its output has been passed on.
-    pub fn run(mut self) -> Result<Ended, Errno> {
-        let mut code = self.reap();
+    pub fn run(mut self, sources: &mut [&mut dyn Watched]) -> Result<Ended, Errno> {
+        let mut code = reap(Some(self.init), sources);
         while code.is_none() {
-            self.turn()?;
-            code = self.reap();
+            self.turn(sources)?;
+            code = reap(Some(self.init), sources);
         }
         // Whoever wrote is dead: what there is to read is in the pipes.
         while self.drain_once()? {}
@@ -122,9 +133,10 @@ impl<'a> Pump<'a> {
     }
 
     /// One turn of the loop: wait until something can be done, do it.
-    fn turn(&mut self) -> Result<(), Errno> {
-        let ready = self.wait()?;
-        for source in ready {
+    fn turn(&mut self, sources: &mut [&mut dyn Watched]) -> Result<(), Errno> {
+        let ready = self.wait(sources)?;
+        take_turns(sources, ready.further);
+        for source in ready.own {
             match source {
                 Source::Signals => self.forward_signals(),
                 Source::Listener => self.accept(),
@@ -139,11 +151,11 @@ impl<'a> Pump<'a> {
         Ok(())
     }
 
-    fn wait(&self) -> Result<Vec<Source>, Errno> {
+    fn wait(&self, further: &[&mut dyn Watched]) -> Result<Ready, Errno> {
         let mut sources = vec![Source::Signals, Source::Listener];
         let mut fds = vec![
             PollFd::new(self.signals, PollFlags::IN),
-            PollFd::new(&self.listener, PollFlags::IN),
+            PollFd::new(self.listener, PollFlags::IN),
         ];
         for (at, client) in self.clients.iter().enumerate() {
             let mut events = PollFlags::empty();
@@ -167,24 +179,15 @@ impl<'a> Pump<'a> {
             fds.push(PollFd::new(input, PollFlags::OUT));
             sources.push(Source::Input);
         }
-        match poll(&mut fds, None) {
+        let places = Places::of(further, &mut fds);
+        match poll(&mut fds, patience(further).as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return Err(errno),
         }
+        let further = places.ready(further, &fds);
         // From the back, so that removing an output leaves the places of those before it.
         let ready = fds.iter().zip(&sources).filter(|(fd, _)| !fd.revents().is_empty());
-        Ok(ready.map(|(_, source)| *source).rev().collect())
-    }
-
-    /// Collects dead children: the init's exit code, and orphans that the kernel gave to us.
-    fn reap(&self) -> Option<u8> {
-        while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
-            if pid == self.init {
-                let signal = status.terminating_signal().map(|signal| 128 + signal);
-                return status.exit_status().or(signal).and_then(|code| u8::try_from(code).ok());
-            }
-        }
-        None
+        Ok(Ready { own: ready.map(|(_, source)| *source).rev().collect(), further })
     }
 
     fn forward_signals(&mut self) {
@@ -203,7 +206,7 @@ impl<'a> Pump<'a> {
 
     fn accept(&mut self) {
         Event::Started.encode(&mut self.message);
-        if let Ok(socket) = accept_with(&self.listener, SocketFlags::CLOEXEC)
+        if let Ok(socket) = accept_with(self.listener, SocketFlags::CLOEXEC)
             && wire::put(socket.as_fd(), &self.message, false) == Ok(true)
         {
             self.attach(socket, false);
@@ -221,6 +224,7 @@ impl<'a> Pump<'a> {
         let socket = self.clients[at].socket.as_fd();
         if readable(socket) {
             match wire::get(socket, &mut buffer).and_then(Request::decode) {
+                Some(Request::Mute) => self.clients[at].mute(),
                 Some(request) => self.answer(&request),
                 None => self.clients[at].gone = true,
             }
@@ -245,7 +249,7 @@ impl<'a> Pump<'a> {
                 self.unread.extend_from_slice(bytes);
                 self.feed();
             }
-            Request::Stdin(_) => {}
+            Request::Stdin(_) | Request::Mute => {}
             Request::StdinEnd => self.end_stdin(),
             Request::Resize { rows, columns } => self.resize(*rows, *columns),
             Request::Signal(number) => self.signal(*number),
@@ -312,7 +316,7 @@ impl<'a> Pump<'a> {
             Stream::Stderr => Event::Stderr(bytes),
         };
         event.encode(&mut self.message);
-        for client in self.clients.iter_mut().filter(|client| !client.gone) {
+        for client in self.clients.iter_mut().filter(|client| !client.gone && !client.muted) {
             match wire::put(client.socket.as_fd(), &self.message, false) {
                 Ok(true) => {}
                 Ok(false) => client.waiting = Some(self.message.clone()),
@@ -368,8 +372,78 @@ impl<'a> Pump<'a> {
     }
 }
 
+impl Client {
+    fn mute(&mut self) {
+        self.muted = true;
+        self.waiting = None;
+    }
+}
+
+/// Collects dead children: the init's exit code is returned, others are told to the sources, and orphans that the
+/// kernel gave to us are forgotten.
+fn reap(init: Option<Pid>, sources: &mut [&mut dyn Watched]) -> Option<u8> {
+    while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
+        let signal = status.terminating_signal().map(|signal| 128 + signal);
+        let code = status.exit_status().or(signal).and_then(|code| u8::try_from(code).ok());
+        if Some(pid) == init {
+            return code;
+        }
+        for source in &mut *sources {
+            source.child_ended(pid.as_raw_nonzero().get(), code.unwrap_or(255));
+        }
+    }
+    None
+}
+
+/// Why [`idle`] has returned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Idle {
+    /// The time has come.
+    Due,
+    /// A signal asks for an end.
+    Asked,
+    /// Something else has happened.
+    Woken,
+}
+
+/// One turn of a loop without a container: until the deadline, or until a signal comes.
+pub fn idle(
+    signals: &SignalFd,
+    sources: &mut [Box<dyn Watched>],
+    deadline: Instant,
+) -> Result<Idle, Errno> {
+    let mut sources: Vec<&mut dyn Watched> =
+        sources.iter_mut().map(|source| &mut **source as &mut dyn Watched).collect();
+    let mut fds = vec![PollFd::new(signals, PollFlags::IN)];
+    let places = Places::of(&sources, &mut fds);
+    let left = deadline.saturating_duration_since(Instant::now());
+    if left.is_zero() {
+        return Ok(Idle::Due);
+    }
+    let left = Timespec::try_from(left + Duration::from_millis(1)).ok();
+    let timeout = [left, patience(&sources)].into_iter().flatten().min_by_key(nanoseconds);
+    match poll(&mut fds, timeout.as_ref()) {
+        Ok(_) | Err(Errno::INTR) => {}
+        Err(errno) => return Err(errno),
+    }
+    let ready = places.ready(&sources, &fds);
+    take_turns(&mut sources, ready);
+    reap(None, &mut sources);
+    let mut idle = Idle::Woken;
+    while let Ok(Some(received)) = signals.read() {
+        if received.signal != Signal::CHILD.as_raw() {
+            idle = Idle::Asked;
+        }
+    }
+    Ok(idle)
+}
+
+fn nanoseconds(time: &Timespec) -> (i64, i64) {
+    (time.tv_sec, time.tv_nsec)
+}
+
 fn readable(socket: BorrowedFd<'_>) -> bool {
     let mut fds = [PollFd::new(&socket, PollFlags::IN)];
-    let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
     matches!(poll(&mut fds, Some(&now)), Ok(ready) if ready > 0)
 }

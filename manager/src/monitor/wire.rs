@@ -28,6 +28,8 @@ pub enum Request<'a> {
     },
     /// Send this signal to the container's init.
     Signal(i32),
+    /// From now on, only the end is of interest.
+    Mute,
 }
 
 /// From the monitor to its clients.
@@ -41,6 +43,8 @@ pub enum Event<'a> {
     Stderr(&'a [u8]),
     /// It ended with this exit code, and everything of it has been cleaned up.
     Exited(u8),
+    /// It ended with this exit code, and will be started again.
+    Restarting(u8),
     /// It could not be started: an exit code and the reason.
     Failed(u8, &'a str),
 }
@@ -57,6 +61,7 @@ impl<'a> Request<'a> {
                 buffer.extend_from_slice(&columns.to_le_bytes());
             }
             Self::Signal(number) => tagged(buffer, b's', &number.to_le_bytes()),
+            Self::Mute => tagged(buffer, b'm', &[]),
         }
     }
 
@@ -67,6 +72,7 @@ impl<'a> Request<'a> {
         match (tag, payload) {
             (b'i', bytes) => Some(Self::Stdin(bytes)),
             (b'e', []) => Some(Self::StdinEnd),
+            (b'm', []) => Some(Self::Mute),
             (b'r', &[a, b, c, d]) => Some(Self::Resize {
                 rows: u16::from_le_bytes([a, b]),
                 columns: u16::from_le_bytes([c, d]),
@@ -86,6 +92,7 @@ impl<'a> Event<'a> {
             Self::Stdout(bytes) => tagged(buffer, b'O', bytes),
             Self::Stderr(bytes) => tagged(buffer, b'E', bytes),
             Self::Exited(code) => tagged(buffer, b'X', &[*code]),
+            Self::Restarting(code) => tagged(buffer, b'R', &[*code]),
             Self::Failed(code, reason) => {
                 tagged(buffer, b'F', &[*code]);
                 let end = reason.floor_char_boundary(CHUNK - 1);
@@ -103,6 +110,7 @@ impl<'a> Event<'a> {
             (b'O', bytes) => Some(Self::Stdout(bytes)),
             (b'E', bytes) => Some(Self::Stderr(bytes)),
             (b'X', &[code]) => Some(Self::Exited(code)),
+            (b'R', &[code]) => Some(Self::Restarting(code)),
             (b'F', [code, reason @ ..]) => {
                 Some(Self::Failed(*code, std::str::from_utf8(reason).ok()?))
             }
@@ -164,6 +172,7 @@ mod tests {
             Request::StdinEnd,
             Request::Resize { rows: 24, columns: 300 },
             Request::Signal(15),
+            Request::Mute,
         ] {
             request.encode(&mut out);
             assert!(put(a.as_fd(), &out, true).unwrap());
@@ -174,6 +183,7 @@ mod tests {
             Event::Stdout(b"x"),
             Event::Stderr(&big),
             Event::Exited(3),
+            Event::Restarting(4),
             Event::Failed(127, "no"),
         ] {
             event.encode(&mut out);

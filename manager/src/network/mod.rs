@@ -23,6 +23,7 @@ mod subnet;
 pub use apply::{apply, remove, restore_rules};
 pub use definition::Definition;
 pub use error::{Error, Result};
+pub use firewall::foreign::dropping_chains;
 pub use host::HostFacts;
 pub use ipam::Lease;
 pub use name::{InterfaceName, Mode, NetworkName};

@@ -121,7 +121,11 @@ impl<'f> Wanted<'f> {
 impl Entry {
     /// What its health check says, in Docker's words.
     fn health(&self) -> &'static str {
-        "none"
+        match self.health {
+            None => "none",
+            Some("health: starting") => "starting",
+            Some(word) => word,
+        }
     }
 }
 

@@ -18,6 +18,8 @@ pub struct Image {
     pub repo_digests: Vec<Digest>,
     /// Its configuration.
     pub config: ImageConfiguration,
+    /// Its HEALTHCHECK, an extension of Docker's to the configuration.
+    pub health: Option<crate::health::OfImage>,
     /// Its layers' blobs, lowest first.
     pub layers: Vec<Descriptor>,
     /// The digests of its layers' archives, lowest first.
@@ -35,6 +37,7 @@ pub struct Image {
 pub(crate) struct Content {
     pub(crate) manifest: ImageManifest,
     pub(crate) config: ImageConfiguration,
+    pub(crate) health: Option<crate::health::OfImage>,
     pub(crate) diff_ids: Vec<DiffId>,
     pub(crate) chain_ids: Vec<ChainId>,
 }
@@ -43,6 +46,7 @@ impl Content {
     /// Reads a configuration and checks that it is one for `manifest`. The error is a clause that
     /// goes after the configuration's name.
     pub(crate) fn new(manifest: ImageManifest, config: &[u8]) -> Result<Self, String> {
+        let health = crate::health::of_image(config);
         let config: ImageConfiguration =
             serde_json::from_slice(config).map_err(|error| format!("is malformed: {error}"))?;
         let parsed: Result<Vec<DiffId>, _> =
@@ -60,7 +64,7 @@ impl Content {
             };
             chain_ids.push(chain);
         }
-        Ok(Self { manifest, config, diff_ids, chain_ids })
+        Ok(Self { manifest, config, health, diff_ids, chain_ids })
     }
 }
 

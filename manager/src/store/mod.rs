@@ -317,6 +317,7 @@ impl Store {
             repo_digests: index.sources(digest),
             created: content.config.created().clone(),
             config: content.config,
+            health: content.health,
             layers,
             diff_ids: content.diff_ids,
             chain_ids: content.chain_ids,

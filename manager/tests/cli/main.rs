@@ -7,8 +7,11 @@
 mod crash;
 mod lifecycle;
 mod limits;
+mod lists;
+mod manual;
 mod network;
 mod refusals;
+mod restart;
 mod run;
 mod terminal;
 mod world;

@@ -26,6 +26,9 @@ pub struct RunArgs {
     #[arg(long, value_name = "BOOL", action = clap::ArgAction::Set, num_args = 0..=1, require_equals = true,
           default_value = "true", default_missing_value = "true")]
     pub sig_proxy: bool,
+    /// Keys that detach from the container [default: ctrl-p,ctrl-q]
+    #[arg(long, value_name = "KEYS")]
+    pub detach_keys: Option<String>,
     /// The container.
     #[command(flatten)]
     pub create: CreateArgs,

@@ -6,6 +6,7 @@
 mod batch;
 mod element;
 mod expression;
+pub(super) mod foreign;
 mod ruleset;
 mod tracking;
 

@@ -1,0 +1,184 @@
+//! `nman container prune`: removes what does not run.
+
+use crate::cli::ContainerPruneArgs;
+use crate::clock::Timestamp;
+use crate::container::{Containers, Record, State};
+use crate::duration;
+use crate::error::{Error, Result};
+use crate::settings::Settings;
+use crate::{rm, terminal};
+use std::path::Path;
+
+const QUESTION: &str =
+    "WARNING! This will remove all stopped containers.\nAre you sure you want to continue? [y/N] ";
+
+/// Asks, unless `--force` is given, and removes. Returns what is printed.
+pub fn containers(settings: &Settings, args: &ContainerPruneArgs) -> Result<String> {
+    let filters = args.filter.iter().map(|text| Filter::parse(text)).collect::<Result<Vec<_>>>()?;
+    if !args.force && !terminal::confirm(QUESTION)? {
+        return Ok(String::new());
+    }
+    let (removed, freed, errors) = prune(settings, &filters)?;
+    let mut text = String::new();
+    if !removed.is_empty() {
+        text.push_str("Deleted Containers:\n");
+        removed.iter().for_each(|id| text.push_str(&format!("{id}\n")));
+        text.push('\n');
+    }
+    text.push_str(&format!("Total reclaimed space: {}\n", human(freed)));
+    match errors.len() {
+        0 => Ok(text),
+        _ => Err(Error::Several(errors)),
+    }
+}
+
+/// Removes every container that does not run and that all filters let through. Returns ids, bytes freed, and what went
+/// wrong: one that cannot be removed keeps none of the others.
+pub fn prune(settings: &Settings, filters: &[Filter]) -> Result<(Vec<String>, u64, Vec<Error>)> {
+    let containers = Containers::open(&settings.containers())?;
+    let (mut removed, mut freed, mut errors) = (Vec::new(), 0, Vec::new());
+    for (record, state) in containers.list()? {
+        if !stands_still(&record, &state, filters) || containers.dir(&record.id).is_held() {
+            continue;
+        }
+        let dir = containers.dir(&record.id);
+        let active = settings.root.join("snapshots/active").join(record.id.as_str());
+        let size = usage(dir.path()) + usage(&active);
+        match rm::remove(settings, &containers, record.id.as_str(), false) {
+            Ok(()) => {
+                freed += size;
+                removed.push(record.id.to_string());
+            }
+            Err(error) => errors.push(error),
+        }
+    }
+    Ok((removed, freed, errors))
+}
+
+fn stands_still(record: &Record, state: &State, filters: &[Filter]) -> bool {
+    !state.status.is_up() && filters.iter().all(|filter| filter.lets_through(record))
+}
+
+/// A condition of `--filter`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Filter {
+    /// Made before this time.
+    Until(Timestamp),
+    /// Has the label, with this value if there is one; or has it not.
+    Label {
+        /// Its key.
+        key: String,
+        /// Its value.
+        value: Option<String>,
+        /// `label!=`
+        not: bool,
+    },
+}
+
+impl Filter {
+    /// Reads `until=TIME`, `label=KEY[=VALUE]` and `label!=KEY[=VALUE]`.
+    pub fn parse(text: &str) -> Result<Self> {
+        let wrong = || {
+            Error::Usage(format!(
+                "invalid filter '{text}': there are until=TIME, label=KEY[=VALUE] and label!=KEY[=VALUE]"
+            ))
+        };
+        let (name, rest) = text.split_once('=').ok_or_else(wrong)?;
+        match name {
+            "until" => duration::moment(rest).map(Self::Until).map_err(Error::Usage),
+            "label" | "label!" => {
+                let (key, value) = match rest.split_once('=') {
+                    Some((key, value)) => (key, Some(value.to_owned())),
+                    None => (rest, None),
+                };
+                Ok(Self::Label { key: key.to_owned(), value, not: name == "label!" })
+            }
+            _ => Err(wrong()),
+        }
+    }
+
+    fn lets_through(&self, record: &Record) -> bool {
+        match self {
+            Self::Until(time) => record.created < *time,
+            Self::Label { key, value, not } => {
+                let found = record.labels.get(key);
+                let has = match value {
+                    Some(value) => found == Some(value),
+                    None => found.is_some(),
+                };
+                has != *not
+            }
+        }
+    }
+}
+
+/// What a directory takes up on the disk. What cannot be read counts nothing.
+fn usage(path: &Path) -> u64 {
+    use std::os::unix::fs::MetadataExt as _;
+    let own = std::fs::symlink_metadata(path).map_or(0, |data| data.blocks() * 512);
+    let below = std::fs::read_dir(path).into_iter().flatten().flatten().map(|entry| {
+        match entry.file_type() {
+            Ok(kind) if kind.is_dir() => usage(&entry.path()),
+            _ => entry.metadata().map_or(0, |data| data.blocks() * 512),
+        }
+    });
+    own + below.sum::<u64>()
+}
+
+/// A size as Docker's prune writes it: decimal units, four digits.
+#[must_use]
+pub fn human(bytes: u64) -> String {
+    #[expect(clippy::cast_precision_loss, reason = "four digits are shown")]
+    let mut size = bytes as f64;
+    let mut unit = 0;
+    let units = ["B", "kB", "MB", "GB", "TB", "PB"];
+    while size >= 1000.0 && unit + 1 < units.len() {
+        size /= 1000.0;
+        unit += 1;
+    }
+    format!("{}{}", significant(size), units[unit])
+}
+
+/// Four significant digits, without zeros at the end: Go's `%.4g`.
+fn significant(number: f64) -> String {
+    let decimals = match number {
+        n if n >= 1000.0 => 0,
+        n if n >= 100.0 => 1,
+        n if n >= 10.0 => 2,
+        _ => 3,
+    };
+    let text = format!("{number:.decimals$}");
+    if text.contains('.') {
+        text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    } else {
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_read_as_in_docker() {
+        assert_eq!(human(0), "0B");
+        assert_eq!(human(999), "999B");
+        assert_eq!(human(1536), "1.536kB");
+        assert_eq!(human(12_345_678), "12.35MB");
+    }
+
+    #[test]
+    fn filters_are_read_and_wrong_ones_named() {
+        let label = |key: &str, value: Option<&str>, not| Filter::Label {
+            key: key.to_owned(),
+            value: value.map(str::to_owned),
+            not,
+        };
+        assert_eq!(Filter::parse("label=a").unwrap(), label("a", None, false));
+        assert_eq!(Filter::parse("label=a=b=c").unwrap(), label("a", Some("b=c"), false));
+        assert_eq!(Filter::parse("label!=a=b").unwrap(), label("a", Some("b"), true));
+        assert!(matches!(Filter::parse("until=24h"), Ok(Filter::Until(_))));
+        let error = Filter::parse("name=x").unwrap_err().to_string();
+        assert!(error.starts_with("invalid filter 'name=x'"), "{error}");
+    }
+}

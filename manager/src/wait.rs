@@ -1,0 +1,107 @@
+//! `nman wait`: until something has become of a container.
+
+use crate::attach;
+use crate::cli::{WaitArgs, WaitFor};
+use crate::container::{Containers, Dir, Status};
+use crate::each::each;
+use crate::error::{Error, Result};
+use crate::health;
+use crate::monitor::wait_for_exit;
+use crate::monitor::wire::{self, Event, Request};
+use crate::settings::Settings;
+use crate::stop;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd as _, OwnedFd};
+
+/// Waits for each of the containers; returns their exit codes, and what went wrong.
+pub fn wait(settings: &Settings, args: &WaitArgs) -> Result<(Vec<String>, Vec<Error>)> {
+    let containers = Containers::open(&settings.containers())?;
+    Ok(each(&args.names, |name| {
+        let dir = containers.find(name)?;
+        let code = match args.condition {
+            WaitFor::NotRunning => end(settings, &dir, false)?,
+            WaitFor::NextExit => end(settings, &dir, true)?,
+            WaitFor::Removed => {
+                let code = end(settings, &dir, false)?;
+                until(&dir, || Ok(!dir.path().exists()))?;
+                code
+            }
+            WaitFor::Running => condition(&dir, |status, _| status == Status::Running)?,
+            WaitFor::Paused => condition(&dir, |status, _| status == Status::Paused)?,
+            WaitFor::Healthy => {
+                condition(&dir, |_, dir| health::read(dir).status == health::Status::Healthy)?
+            }
+            WaitFor::Unhealthy => {
+                condition(&dir, |_, dir| health::read(dir).status == health::Status::Unhealthy)?
+            }
+        };
+        Ok(Some(code.to_string()))
+    }))
+}
+
+/// Waits until the container's process has ended, or ends next; its exit code.
+fn end(settings: &Settings, dir: &Dir, next: bool) -> Result<u8> {
+    let record = dir.record()?;
+    if next && !dir.state()?.status.has_process() {
+        condition(dir, |status, _| status.has_process())?;
+    }
+    let Some(watched) = stop::watch(dir)? else {
+        return Ok(dir.state()?.exit_code.unwrap_or(0));
+    };
+    if dir.is_held()
+        && dir.state()?.status.has_process()
+        && let Ok(link) = attach::open(settings, &record.id)
+        && let Some(code) = told(&link.socket)
+    {
+        return Ok(code);
+    }
+    // Its monitor is dead, or about to end: what is written down is all that there will be.
+    wait_for_exit(&watched, None).map_err(Error::system("wait for the container"))?;
+    Ok(dir.state()?.exit_code.unwrap_or(0))
+}
+
+/// What the monitor says about the end. It says so also of a container that is removed at once.
+fn told(socket: &OwnedFd) -> Option<u8> {
+    let mut buffer = Vec::new();
+    Request::Mute.encode(&mut buffer);
+    wire::put(socket.as_fd(), &buffer, true).ok()?;
+    loop {
+        match Event::decode(wire::get(socket.as_fd(), &mut buffer)?)? {
+            Event::Exited(code) | Event::Restarting(code) | Event::Failed(code, _) => {
+                return Some(code);
+            }
+            Event::Started | Event::Stdout(_) | Event::Stderr(_) => {}
+        }
+    }
+}
+
+/// Waits for a state; the exit code that is on record then.
+fn condition(dir: &Dir, holds: impl Fn(Status, &Dir) -> bool) -> Result<u8> {
+    until(dir, || Ok(holds(dir.state()?.status, dir)))?;
+    Ok(dir.state()?.exit_code.unwrap_or(0))
+}
+
+/// Waits until something holds, looking again whenever a file of the container changes.
+fn until(dir: &Dir, holds: impl Fn() -> Result<bool>) -> Result<()> {
+    let changes = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)
+        .map_err(Error::system("watch the container"))?;
+    let flags = WatchFlags::MOVED_TO
+        | WatchFlags::CREATE
+        | WatchFlags::DELETE
+        | WatchFlags::DELETE_SELF
+        | WatchFlags::ONLYDIR;
+    if let Err(errno) = inotify::add_watch(&changes, dir.path(), flags)
+        && errno != rustix::io::Errno::NOENT
+    {
+        return Err(Error::io("watch", dir.path())(errno));
+    }
+    while !holds()? {
+        let _ = poll(&mut [PollFd::new(&changes, PollFlags::IN)], None);
+        let mut space = [MaybeUninit::uninit(); 4096];
+        let mut events = inotify::Reader::new(&changes, &mut space);
+        while events.next().is_ok() {}
+    }
+    Ok(())
+}

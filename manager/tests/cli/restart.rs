@@ -1,0 +1,188 @@
+//! Restart policies, and what stops them: restart, stop, kill, pause, wait.
+
+use super::world::{World, eventually};
+
+/// Counts its starts in a file of its own layer, and ends with 3.
+const FAILS: &str = "echo run >> /count; exit 3";
+
+fn status(world: &World, name: &str) -> String {
+    world.inspect(name, "/State/Status").as_str().unwrap_or_default().to_owned()
+}
+
+#[test]
+fn on_failure_starts_again_so_often_and_then_gives_up() {
+    let world = World::new();
+    let options = ["-d", "--name", "fails", "--restart", "on-failure:2"];
+    world.run(&options, &["sh", "-c", FAILS]).ok();
+    eventually("it has given up", || status(&world, "fails") == "exited");
+    assert_eq!(world.inspect("fails", "/RestartCount"), 2);
+    assert_eq!(world.inspect("fails", "/State/ExitCode"), 3);
+    assert_eq!(world.inspect("fails", "/HostConfig/RestartPolicy/MaximumRetryCount"), 2);
+    let counted = world.nman(["start", "-a", "fails"]).exits(3);
+    assert_eq!(counted.stdout(), "");
+    // A start by hand counts from the beginning.
+    eventually("it has given up again", || status(&world, "fails") == "exited");
+    assert_eq!(world.inspect("fails", "/RestartCount"), 2);
+    world.nman(["rm", "fails"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
+fn always_starts_again_until_somebody_stops_it() {
+    let world = World::new();
+    let options = ["-d", "--name", "always", "--restart", "always", "--network", "bridge"];
+    world.run(&options, &["sh", "-c", "echo up; sleep 0.1"]).ok();
+    eventually("it was started again", || {
+        world.inspect("always", "/RestartCount").as_u64().unwrap() >= 2
+    });
+    assert!(world.nman(["logs", "always"]).ok().stdout().lines().count() >= 2);
+    world.nman(["stop", "-t", "1", "always"]).ok();
+    assert_eq!(status(&world, "always"), "exited");
+    let table = world.nman(["ps", "-a"]).ok().stdout();
+    assert!(table.contains("Exited ("), "{table}");
+    world.nman(["rm", "always"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
+fn while_it_waits_to_be_started_again_it_can_be_stopped_and_removed() {
+    let world = World::new();
+    for (name, words) in [
+        ("one", &["stop", "one"][..]),
+        ("two", &["rm", "-f", "two"]),
+        ("three", &["kill", "three"]),
+    ] {
+        let options = ["-d", "--name", name, "--restart", "always"];
+        world.run(&options, &["false"]).ok();
+        // Delays double: soon it waits most of the time.
+        eventually("it waits", || {
+            let state = world.nman(["ps", "-a", "--format", "json"]).ok().stdout();
+            state.lines().any(|line| line.contains(name) && line.contains("Restarting (1)"))
+        });
+        world.nman(words).ok();
+    }
+    eventually("all have ended", || {
+        ["one", "three"].iter().all(|name| status(&world, name) == "exited")
+    });
+    world.nman(["rm", "one", "three"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
+fn restart_stops_and_starts_and_a_killed_container_stays_dead() {
+    let world = World::new();
+    let options = ["-d", "--name", "web", "--restart", "unless-stopped"];
+    world.run(&options, &["sleep", "1000"]).ok();
+    let before = world.inspect("web", "/State/Pid");
+    assert_eq!(world.nman(["restart", "-t", "0", "web"]).ok().stdout(), "web\n");
+    assert_ne!(world.inspect("web", "/State/Pid"), before);
+    world.nman(["kill", "web"]).ok();
+    assert_eq!(world.nman(["wait", "web"]).ok().stdout(), "137\n");
+    assert_eq!(status(&world, "web"), "exited");
+    // Somebody wanted that, so a reboot does not change it.
+    assert_eq!(world.nman(["start", "--by-policy"]).ok().stdout(), "");
+    world.nman(["rm", "web"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
+fn a_policy_starts_what_died_with_its_monitor() {
+    let world = World::new();
+    for (name, policy) in [("kept", "unless-stopped"), ("left", "no")] {
+        world.run(&["-d", "--name", name, "--restart", policy], &["sleep", "1000"]).ok();
+        let pid = |pointer| i32::try_from(world.inspect(name, pointer).as_i64().unwrap()).unwrap();
+        let init = pid("/State/Pid");
+        let status = std::fs::read_to_string(format!("/proc/{init}/status")).unwrap();
+        let parent = status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap();
+        for process in [parent.trim().parse().unwrap(), init] {
+            let process = rustix::process::Pid::from_raw(process).unwrap();
+            rustix::process::kill_process(process, rustix::process::Signal::KILL).unwrap();
+        }
+    }
+    eventually("both are dead", || {
+        ["kept", "left"].iter().all(|name| status(&world, name) == "exited")
+    });
+    assert_eq!(world.nman(["start", "--by-policy"]).ok().stdout(), "kept\n");
+    assert_eq!(status(&world, "kept"), "running");
+    world.nman(["rm", "-f", "kept", "left"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
+fn a_paused_container_stands_still_and_can_be_stopped_all_the_same() {
+    let world = World::new();
+    let script = "trap 'exit 4' TERM; while :; do sleep 0.05; done";
+    world.run(&["-d", "--name", "ice"], &["sh", "-c", script]).ok();
+    assert_eq!(world.nman(["pause", "ice"]).ok().stdout(), "ice\n");
+    assert!(world.nman(["ps"]).ok().stdout().contains("(Paused)"));
+    assert_eq!(status(&world, "ice"), "paused");
+    let refused = world.nman(["pause", "ice"]).exits(1);
+    assert!(refused.stderr().contains("is already paused"), "{refused}");
+    world.nman(["start", "ice"]).exits(1);
+    let refused = world.nman(["rm", "ice"]).exits(1);
+    assert!(refused.stderr().contains("container is paused"), "{refused}");
+    world.nman(["unpause", "ice"]).ok();
+    assert_eq!(status(&world, "ice"), "running");
+    world.nman(["pause", "ice"]).ok();
+    world.nman(["stop", "ice"]).ok();
+    assert_eq!(world.inspect("ice", "/State/ExitCode"), 4);
+    world.nman(["start", "ice"]).ok();
+    world.nman(["pause", "ice"]).ok();
+    world.nman(["kill", "ice"]).ok();
+    eventually("it is dead", || status(&world, "ice") == "exited");
+    world.nman(["rm", "ice"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
+fn several_are_stopped_at_the_same_time() {
+    let world = World::new();
+    let names = ["a1", "a2", "a3", "a4"];
+    let met = world.path("met");
+    std::fs::create_dir(&met).unwrap();
+    let volume = format!("{}:/met", met.display());
+    // Each ends only when all have been told to.
+    let script = "trap 'touch /met/$HOSTNAME; until [ $(ls /met | wc -l) = 4 ]; do sleep 0.1; done; exit 5' TERM
+                  while :; do sleep 0.1; done";
+    for name in names {
+        world.run(&["-d", "--name", name, "-v", &volume], &["sh", "-c", script]).ok();
+    }
+    let stopped = world.nman(["stop", "-t", "60"].iter().chain(&names)).ok();
+    assert_eq!(stopped.stdout(), "a1\na2\na3\na4\n");
+    for name in names {
+        assert_eq!(world.inspect(name, "/State/ExitCode"), 5, "{name}");
+    }
+    assert_eq!(world.nman(["start"].iter().chain(&names)).ok().stdout(), "a1\na2\na3\na4\n");
+    world.nman(["kill"].iter().chain(&names)).ok();
+    assert_eq!(world.nman(["wait"].iter().chain(&names)).ok().stdout(), "137\n".repeat(4));
+    let pruned = world.nman(["container", "prune", "-f", "--filter", "label!=keep"]).ok().stdout();
+    assert!(pruned.starts_with("Deleted Containers:\n"), "{pruned}");
+    assert!(pruned.contains("\nTotal reclaimed space: "), "{pruned}");
+    world.assert_no_container();
+}
+
+#[test]
+fn wait_hears_the_exit_code_of_what_removes_itself() {
+    let world = World::new();
+    let id = world
+        .run(&["-d", "--rm"], &["sh", "-c", "read x < /dev/zero & sleep 0.5; exit 9"])
+        .ok()
+        .stdout();
+    assert_eq!(world.nman(["wait", "--condition", "removed", id.trim()]).ok().stdout(), "9\n");
+    world.assert_no_container();
+}
+
+#[test]
+fn options_that_contradict_each_other_are_refused() {
+    let world = World::new();
+    let refused = world.run(&["--rm", "--restart", "always"], &["true"]).exits(125);
+    assert_eq!(
+        refused.stderr(),
+        "nman: conflicting options: cannot specify both --restart and --rm\n"
+    );
+    let refused = world.run(&["--restart", "sometimes"], &["true"]).exits(125);
+    assert!(refused.stderr().contains("unknown policy 'sometimes'"), "{refused}");
+    let refused = world.run(&["--log-driver", "paper"], &["true"]).exits(125);
+    assert!(refused.stderr().contains("no log driver named 'paper' is registered"), "{refused}");
+    world.assert_no_container();
+}
