@@ -1,14 +1,17 @@
 //! From a parsed command to the library's function for it, and from what that returns to what is printed.
 
-use nman::cli::{Cli, Command, ContainerCommand, Names};
+use nman::cli::{Cli, Command, ContainerCommand, Names, NetworkCommand, NetworkPruneArgs};
 use nman::error::{Error, Result};
+use nman::network::Endpoint;
 use nman::run::Outcome;
 use nman::settings::Settings;
 use nman::{
-    attach, complete, doctor, exec, image, info, inspect, kill, logs, pause, prune, ps, rm, run,
-    start, stop, wait,
+    attach, complete, connection, doctor, exec, image, info, inspect, kill, logs, networks, pause,
+    prune, ps, rm, run, start, stop, wait,
 };
 use std::io::Write as _;
+
+mod store;
 
 /// Runs the command; returns the program's exit code.
 pub(crate) fn dispatch(cli: &Cli) -> Result<u8> {
@@ -42,9 +45,7 @@ pub(crate) fn dispatch(cli: &Cli) -> Result<u8> {
             several(errors).map(|()| 0)
         }
         Command::Pull(args) => print(&image::pull_named(&settings, args)?).map(|()| 0),
-        Command::Load(args) => print(&image::load_archive(&settings, args)?).map(|()| 0),
-        Command::Images(args) => print(&image::images(&settings, args)?).map(|()| 0),
-        Command::Rmi(args) => lines(image::remove(&settings, &args.names, args.force)?),
+        Command::Network(command) => network(&settings, command),
         Command::Info(args) => print(&info::info(&settings, args)?).map(|()| 0),
         Command::Version(args) => print(&info::version(&settings, args)?).map(|()| 0),
         Command::Doctor(args) => {
@@ -61,7 +62,60 @@ pub(crate) fn dispatch(cli: &Cli) -> Result<u8> {
         }
         // Its other commands have been given their short names.
         Command::Container(_) => Ok(0),
+        command => store::dispatch(&settings, command),
     }
+}
+
+fn network(settings: &Settings, command: &NetworkCommand) -> Result<u8> {
+    match command {
+        NetworkCommand::Create(args) => print(&(networks::create(settings, args)? + "\n")),
+        NetworkCommand::Ls(args) => print(&networks::list(settings, args)?),
+        NetworkCommand::Inspect(args) => {
+            let (text, errors) = networks::inspect(settings, args)?;
+            print(&text)?;
+            several(errors)
+        }
+        NetworkCommand::Rm(args) => return lines(networks::rm(settings, args)?),
+        NetworkCommand::Prune(args) => return prune_networks(settings, args),
+        NetworkCommand::Connect(args) => {
+            let endpoint = Endpoint {
+                network: args.network.clone(),
+                aliases: args.alias.clone(),
+                ip: args.ip,
+                ip6: args.ip6,
+                mac: args.mac_address,
+            };
+            connection::connect_to_network(settings, &args.container, endpoint)
+        }
+        NetworkCommand::Disconnect(args) => connection::disconnect_from_network(
+            settings,
+            &args.container,
+            &args.network,
+            args.force,
+        ),
+        NetworkCommand::Reload => return lines(networks::reload(settings)?),
+    }
+    .map(|()| 0)
+}
+
+fn prune_networks(settings: &Settings, args: &NetworkPruneArgs) -> Result<u8> {
+    let prune = networks::Prune::new(args)?;
+    if !args.force && !confirmed(networks::Prune::WARNING)? {
+        return Ok(0);
+    }
+    let (done, errors) = prune.run(settings)?;
+    if !done.is_empty() {
+        print(&format!("Deleted Networks:\n{}\n\n", done.join("\n")))?;
+    }
+    several(errors).map(|()| 0)
+}
+
+/// Asks, as Docker does; an end of the input is a no.
+fn confirmed(warning: &str) -> Result<bool> {
+    print(&format!("{warning}\nAre you sure you want to continue? [y/N] "))?;
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer).map_err(Error::system("read from stdin"))?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
 /// Whether this process is the one that `exec -d` has started to do the work.

@@ -1,8 +1,8 @@
 //! `nman container ...`: Docker's longer names of the commands for containers.
 
 use super::{
-    AttachArgs, Command, ContainerPruneArgs, ExecArgs, KillArgs, LogsArgs, Names, PsArgs,
-    RestartArgs, RmArgs, RunArgs, StartArgs, StopArgs, WaitArgs,
+    AttachArgs, Command, CommitArgs, ContainerPruneArgs, CpArgs, DiffArgs, ExecArgs, ExportArgs,
+    KillArgs, LogsArgs, Names, PsArgs, RestartArgs, RmArgs, RunArgs, StartArgs, StopArgs, WaitArgs,
 };
 use clap::Subcommand;
 
@@ -37,6 +37,14 @@ pub enum ContainerCommand {
     Logs(LogsArgs),
     /// Show everything that is known about containers, as JSON
     Inspect(Names),
+    /// Make an image from what a container has changed
+    Commit(CommitArgs),
+    /// Copy files between a container and the host
+    Cp(CpArgs),
+    /// Show what a container has changed in its root file system
+    Diff(DiffArgs),
+    /// Write a container's root file system to an archive
+    Export(ExportArgs),
     /// Remove containers
     #[command(visible_alias = "remove")]
     Rm(RmArgs),
@@ -62,6 +70,10 @@ impl ContainerCommand {
             Self::Ls(args) => Command::Ps(args),
             Self::Logs(args) => Command::Logs(args),
             Self::Inspect(names) => Command::Inspect(names),
+            Self::Commit(args) => Command::Commit(args),
+            Self::Cp(args) => Command::Cp(args),
+            Self::Diff(args) => Command::Diff(args),
+            Self::Export(args) => Command::Export(args),
             Self::Rm(args) => Command::Rm(args),
             Self::Prune(args) => Command::Container(Self::Prune(args)),
         }

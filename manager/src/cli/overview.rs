@@ -12,7 +12,9 @@ const DAILY: &[&str] = &[
 /// The text. A command that has commands of its own is a family.
 #[must_use]
 pub(super) fn overview(root: &Command) -> String {
-    let shown = || root.get_subcommands().filter(|command| !command.is_hide_set());
+    // `help` is known to whoever reads this.
+    let is_shown = |command: &&Command| !command.is_hide_set() && command.get_name() != "help";
+    let shown = || root.get_subcommands().filter(is_shown);
     let daily: Vec<&Command> = DAILY.iter().filter_map(|name| root.find_subcommand(name)).collect();
     let is_daily = |command: &&Command| DAILY.contains(&command.get_name());
     let families = shown().filter(|command| command.has_subcommands());
@@ -61,11 +63,12 @@ mod tests {
 
     #[test]
     fn every_command_is_listed_once() {
-        let root = crate::cli::Cli::command();
+        let mut root = crate::cli::Cli::command();
+        root.build();
         let text = overview(&root);
         for command in root.get_subcommands() {
             let line = format!("\n  {:<12}", command.get_name());
-            let count = usize::from(!command.is_hide_set());
+            let count = usize::from(!command.is_hide_set() && command.get_name() != "help");
             assert_eq!(text.matches(&line).count(), count, "{}", command.get_name());
         }
         assert!(text.starts_with("Usage:  nman [OPTIONS] COMMAND\n"));

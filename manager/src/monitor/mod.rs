@@ -210,11 +210,15 @@ impl<'a> Monitor<'a> {
         let sockets = socket_dir(self.settings, &self.record.id);
         crate::container::make_private(&sockets)?;
         let log_path = self.dir.log();
+        // Before anything in the container can ask it; it goes on while the container is started again.
+        let resolver = crate::connection::resolver(self.settings, &self.record, &self.dir)?;
+        let sources =
+            resolver.into_iter().map(|resolver| Box::new(resolver) as Box<dyn Source>).collect();
         Ok(Post {
             signals: SignalFd::new(mask).map_err(Error::system("watch signals"))?,
             listener: stdio::listen_at(&sockets.join("attach"), SocketType::SEQPACKET)?,
             log: Log::open(&log_path).map_err(Error::io("open", &log_path))?,
-            sources: Vec::new(),
+            sources,
         })
     }
 
