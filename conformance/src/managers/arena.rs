@@ -66,8 +66,16 @@ impl Arena {
         };
         let image = arena.image();
         for engine in &arena.engines {
+            // dockerd listens long before it answers.
+            let limit = Instant::now() + PATIENCE;
+            while engine.kind == Kind::Docker
+                && !succeeds(engine.command(["version"]))
+                && Instant::now() < limit
+            {
+                std::thread::sleep(Duration::from_millis(100));
+            }
             // A manager that cannot pull says so in the tables.
-            let _ = engine.pull(&image).stdout(Stdio::null()).stderr(Stdio::null()).status();
+            succeeds(engine.pull(&image));
         }
         arena
     }
@@ -99,6 +107,11 @@ impl Arena {
         fs::remove_dir_all(&path).map_err(|error| error.to_string())?;
         Ok(reference)
     }
+}
+
+fn succeeds(mut command: Command) -> bool {
+    let quiet = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    quiet.status().is_ok_and(|status| status.success())
 }
 
 fn push_small_image(registry: &Registry, directory: &Path) {

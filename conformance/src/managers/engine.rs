@@ -197,9 +197,18 @@ impl Engine {
         let port = format!("{port}:80");
         match self.kind {
             Kind::Ctr => None,
-            Kind::Podman => {
-                Some(self.command(["run", "--rm", "-p", &port, "--ulimit", "host", image, "true"]))
-            }
+            Kind::Podman => Some(self.command([
+                "run",
+                "--rm",
+                "-p",
+                &port,
+                "--ulimit",
+                "nofile=1024:1024",
+                "--ulimit",
+                "nproc=4096:4096",
+                image,
+                "true",
+            ])),
             _ => Some(self.command(["run", "--rm", "-p", &port, image, "true"])),
         }
     }

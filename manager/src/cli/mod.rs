@@ -8,6 +8,7 @@ mod container;
 mod create;
 mod family;
 mod files;
+mod hot;
 mod image;
 mod network;
 mod overview;

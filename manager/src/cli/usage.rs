@@ -24,6 +24,9 @@ const WRONG_COMMAND: u8 = 1;
 /// Turns the parser's error into what is said. `words` is the command line without the program's name.
 #[must_use]
 pub fn complain(mut root: Command, error: &clap::Error, words: &[String]) -> Complaint {
+    if error.kind() == ErrorKind::DisplayVersion {
+        return asked_for(error.render().to_string());
+    }
     root.build();
     let path = addressed(&root, words);
     let command = path.last().copied().unwrap_or(&root);
