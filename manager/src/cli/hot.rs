@@ -5,8 +5,8 @@
 //! help, is parsed again by the whole, which alone knows what to say.
 
 use super::{
-    Cli, ExecArgs, Global, ImagesArgs, KillArgs, LogsArgs, PsArgs, PullArgs, RmArgs, RunArgs,
-    StartArgs, StopArgs, WaitArgs,
+    Cli, CreateArgs, ExecArgs, Global, ImagesArgs, KillArgs, LogsArgs, PsArgs, PullArgs, RmArgs,
+    RunArgs, StartArgs, StopArgs, WaitArgs,
 };
 use clap::{Arg, ArgAction, Args as _, Command, FromArgMatches as _, Parser as _};
 use std::ffi::OsString;
@@ -16,6 +16,7 @@ type Hot = (&'static str, fn(Command) -> Command);
 
 const HOT: &[Hot] = &[
     ("run", RunArgs::augment_args),
+    ("create", CreateArgs::augment_args),
     ("exec", ExecArgs::augment_args),
     ("ps", PsArgs::augment_args),
     ("logs", LogsArgs::augment_args),

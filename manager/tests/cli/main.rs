@@ -5,6 +5,7 @@
 //! `NMAN_TEST_RUNTIME` names, else `nrun` beside the tests, else runc.
 
 mod crash;
+mod create;
 mod lifecycle;
 mod limits;
 mod lists;
@@ -12,9 +13,11 @@ mod manual;
 mod names;
 mod network;
 mod networks;
+mod options;
 mod plugins;
 mod refusals;
 mod restart;
 mod run;
 mod terminal;
+mod volumes;
 mod world;
