@@ -1,18 +1,16 @@
 //! From a parsed command to the library's function for it, and from what that returns to what is printed.
 
-use nman::cli::{
-    Cli, Command, ContainerCommand, Names, NetworkCommand, NetworkPruneArgs, VolumeCommand,
-};
+use nman::cli::{Cli, Command, ContainerCommand, LoginArgs, Names, VolumeCommand};
 use nman::error::{Error, Result};
-use nman::network::Endpoint;
 use nman::run::Outcome;
 use nman::settings::Settings;
 use nman::{
-    attach, connection, create, exec, info, inspect, kill, listing, login, logs, networks, pause,
+    attach, complete, create, doctor, exec, info, inspect, kill, listing, login, logs, pause,
     prune, ps, rename, rm, run, start, stop, transfer, update, volume, wait,
 };
 use std::io::Write as _;
 
+mod network;
 mod store;
 
 /// Runs the command; returns the program's exit code.
@@ -53,17 +51,20 @@ pub(crate) fn dispatch(cli: &Cli) -> Result<u8> {
         }
         Command::Pull(args) => print(&transfer::pull_named(&settings, args)?).map(|()| 0),
         Command::Push(args) => print(&transfer::push_named(&settings, args)?).map(|()| 0),
-        Command::Login(args) => {
-            let warnings = login::log_in(args)?.warnings;
-            std::io::stderr()
-                .write_all(warnings.as_bytes())
-                .map_err(Error::system("write to stderr"))?;
-            print("Login Succeeded\n").map(|()| 0)
-        }
+        Command::Login(args) => log_in(args),
         Command::Logout(args) => print(&login::log_out(args)?).map(|()| 0),
-        Command::Network(command) => network(&settings, command),
-        Command::Info => print(&info::info(&settings)?).map(|()| 0),
-        Command::Version => print(&info::version(&settings)?).map(|()| 0),
+        Command::Network(command) => network::dispatch(&settings, command),
+        Command::Info(args) => print(&info::info(&settings, args)?).map(|()| 0),
+        Command::Version(args) => print(&info::version(&settings, args)?).map(|()| 0),
+        Command::Doctor(args) => {
+            let (text, is_broken) = doctor::doctor(&settings, args)?;
+            print(&text).map(|()| u8::from(is_broken))
+        }
+        Command::Completion { shell } => print(shell.script()).map(|()| 0),
+        Command::Complete { words } => {
+            let root = <Cli as clap::CommandFactory>::command();
+            print(&complete::complete(&settings, root, words)).map(|()| 0)
+        }
         Command::Container(ContainerCommand::Prune(args)) => {
             print(&prune::containers(&settings, args)?).map(|()| 0)
         }
@@ -103,56 +104,18 @@ fn warn(text: &str) {
     eprintln!("WARNING: {}", nman::table::plain(text));
 }
 
-fn network(settings: &Settings, command: &NetworkCommand) -> Result<u8> {
-    match command {
-        NetworkCommand::Create(args) => print(&(networks::create(settings, args)? + "\n")),
-        NetworkCommand::Ls(args) => print(&networks::list(settings, args)?),
-        NetworkCommand::Inspect(args) => {
-            let (text, errors) = networks::inspect(settings, args)?;
-            print(&text)?;
-            several(errors)
-        }
-        NetworkCommand::Rm(args) => return lines(networks::rm(settings, args)?),
-        NetworkCommand::Prune(args) => return prune_networks(settings, args),
-        NetworkCommand::Connect(args) => {
-            let endpoint = Endpoint {
-                network: args.network.clone(),
-                aliases: args.alias.clone(),
-                ip: args.ip,
-                ip6: args.ip6,
-                mac: args.mac_address,
-            };
-            connection::connect_to_network(settings, &args.container, endpoint)
-        }
-        NetworkCommand::Disconnect(args) => connection::disconnect_from_network(
-            settings,
-            &args.container,
-            &args.network,
-            args.force,
-        ),
-        NetworkCommand::Reload => return lines(networks::reload(settings)?),
-    }
-    .map(|()| 0)
-}
-
-fn prune_networks(settings: &Settings, args: &NetworkPruneArgs) -> Result<u8> {
-    let prune = networks::Prune::new(args)?;
-    if !args.force && !confirmed(networks::Prune::WARNING)? {
-        return Ok(0);
-    }
-    let (done, errors) = prune.run(settings)?;
-    if !done.is_empty() {
-        print(&format!("Deleted Networks:\n{}\n\n", done.join("\n")))?;
-    }
-    several(errors).map(|()| 0)
-}
-
 /// Asks, as Docker does; an end of the input is a no.
 fn confirmed(warning: &str) -> Result<bool> {
     print(&format!("{warning}\nAre you sure you want to continue? [y/N] "))?;
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer).map_err(Error::system("read from stdin"))?;
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+fn log_in(args: &LoginArgs) -> Result<u8> {
+    let warnings = login::log_in(args)?.warnings;
+    std::io::stderr().write_all(warnings.as_bytes()).map_err(Error::system("write to stderr"))?;
+    print("Login Succeeded\n").map(|()| 0)
 }
 
 /// Whether this process is the one that `exec -d` has started to do the work.

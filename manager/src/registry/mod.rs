@@ -30,7 +30,7 @@ pub use error::{Error, TlsFault};
 pub use logins::{HUB_KEY, Kept, Logins};
 pub use mirrors::Mirrors;
 pub use platform::Platform;
-pub use tls::Tls;
+pub use tls::{Tls, has_authorities};
 pub use upload::{Target, Upload};
 
 use bundle::digest::Digest;

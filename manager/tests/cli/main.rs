@@ -8,6 +8,8 @@ mod crash;
 mod create;
 mod lifecycle;
 mod limits;
+mod lists;
+mod manual;
 mod names;
 mod network;
 mod networks;
