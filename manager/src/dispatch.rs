@@ -5,7 +5,8 @@ use nman::error::{Error, Result};
 use nman::run::Outcome;
 use nman::settings::Settings;
 use nman::{
-    attach, exec, image, info, inspect, kill, logs, pause, prune, ps, rm, run, start, stop, wait,
+    attach, events, exec, image, info, inspect, kill, logs, pause, port, prune, ps, rm, run, start,
+    stats, stop, top, wait,
 };
 use std::io::Write as _;
 
@@ -29,6 +30,10 @@ pub(crate) fn dispatch(cli: &Cli) -> Result<u8> {
         Command::Logs(args) => logs::logs(&settings, args).map(|()| 0),
         Command::Stop(args) => lines(stop::stop(&settings, args)?),
         Command::Kill(args) => lines(kill::kill(&settings, args)?),
+        Command::Top(args) => print(&top::top(&settings, args)?).map(|()| 0),
+        Command::Stats(args) => stats::stats(&settings, args).map(|()| 0),
+        Command::Port(args) => print(&port::port(&settings, args)?).map(|()| 0),
+        Command::Events(args) => events::events(&settings, args).map(|()| 0),
         Command::Restart(args) => lines(stop::restart(&settings, args)?),
         Command::Pause(Names { names }) => lines(pause::pause(&settings, names)?),
         Command::Unpause(Names { names }) => lines(pause::unpause(&settings, names)?),

@@ -54,6 +54,7 @@ pub fn run(settings: &Settings, args: &RunArgs) -> Result<Outcome> {
         attach::until_started(&mut monitor)?;
         return Ok(Outcome::Running(record.id));
     }
+    event::emit_container(settings, &record, "attach", &[]);
     let wish = Wish { stdin: args.interactive, terminal: args.tty, signals: *sig_proxy, keys };
     attach::follow(&mut monitor, wish).map(Outcome::Ended)
 }
@@ -94,13 +95,14 @@ impl Draft<'_> {
         mount_root(self.settings, record, dir)?;
         let rootfs = Rootfs::open(&dir.rootfs())?;
         let identity = identity(self.args, &self.image.config, &rootfs)?;
-        let binds = volume::binds(
+        let mut binds = volume::binds(
             self.settings,
             dir,
             &rootfs,
             &self.args.storage.volume,
             &self.image.config,
         )?;
+        binds.extend(supervise::init_bind(self.args, dir)?);
         let spec = bundle::plan(&Inputs {
             id: &record.id,
             args: self.args,
@@ -206,11 +208,16 @@ pub fn look_up(wanted: &str, rootfs: &Rootfs) -> Result<user::Identity> {
 fn environment(args: &CreateArgs) -> Result<Vec<(String, Option<String>)>> {
     let mut env = Vec::new();
     for path in &args.process.env_file {
-        let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
-        env.extend(variables(&text, path)?);
+        env.extend(variables_of(path)?);
     }
     env.extend(args.process.env.iter().cloned());
     Ok(env)
+}
+
+/// The variables of an environment file.
+pub fn variables_of(path: &Path) -> Result<Vec<(String, Option<String>)>> {
+    let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
+    variables(&text, path)
 }
 
 /// The lines of an environment file. A variable without a value that we have not either is left out.

@@ -11,6 +11,7 @@ pub mod exec;
 pub mod execution;
 pub mod fd;
 pub mod ids;
+pub mod init;
 pub mod keyring;
 pub mod mount;
 pub mod namespace;

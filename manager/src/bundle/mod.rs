@@ -133,7 +133,10 @@ pub fn plan(inputs: &Inputs<'_>) -> Result<Spec> {
 
 /// The outer result is ours, the inner one that of the types' builders, which fail only on a field left out.
 fn build(inputs: &Inputs<'_>) -> Result<std::result::Result<Spec, OciSpecError>> {
-    let words = command(inputs.args, inputs.image)?;
+    let mut words = command(inputs.args, inputs.image)?;
+    if inputs.args.supervision.init {
+        words.splice(..0, [crate::supervise::INIT.to_owned(), "--".to_owned()]);
+    }
     let cwd = working_directory(inputs.args, inputs.image)?;
     let seccomp = defaults::seccomp()?;
     let assemble = || {

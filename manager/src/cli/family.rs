@@ -1,8 +1,8 @@
 //! `nman container ...`: Docker's longer names of the commands for containers.
 
 use super::{
-    AttachArgs, Command, ContainerPruneArgs, ExecArgs, KillArgs, LogsArgs, Names, PsArgs,
-    RestartArgs, RmArgs, RunArgs, StartArgs, StopArgs, WaitArgs,
+    AttachArgs, Command, ContainerPruneArgs, ExecArgs, KillArgs, LogsArgs, Names, PortArgs, PsArgs,
+    RestartArgs, RmArgs, RunArgs, StartArgs, StatsArgs, StopArgs, TopArgs, WaitArgs,
 };
 use clap::Subcommand;
 
@@ -35,6 +35,12 @@ pub enum ContainerCommand {
     /// Show what a container has written
     #[command(visible_alias = "log")]
     Logs(LogsArgs),
+    /// Show the processes of a container
+    Top(TopArgs),
+    /// Show what containers use
+    Stats(StatsArgs),
+    /// List the published ports of a container
+    Port(PortArgs),
     /// Show everything that is known about containers, as JSON
     Inspect(Names),
     /// Remove containers
@@ -61,6 +67,9 @@ impl ContainerCommand {
             Self::Exec(args) => Command::Exec(args),
             Self::Ls(args) => Command::Ps(args),
             Self::Logs(args) => Command::Logs(args),
+            Self::Top(args) => Command::Top(args),
+            Self::Stats(args) => Command::Stats(args),
+            Self::Port(args) => Command::Port(args),
             Self::Inspect(names) => Command::Inspect(names),
             Self::Rm(args) => Command::Rm(args),
             Self::Prune(args) => Command::Container(Self::Prune(args)),

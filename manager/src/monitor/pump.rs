@@ -4,10 +4,10 @@
 //! cannot take its message the container's output is not read, so that a slow reader slows the container down and
 //! memory stays flat. Output is complete: after the init has ended, the pipes are drained before the loop ends.
 
-use super::log::{Log, Stream};
 use super::source::{Places, Source as Watched, patience, take_turns};
 use super::stdio::Ends;
 use super::wire::{self, CHUNK, Event, Request};
+use crate::journal::{Stream, Writer};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, accept_with};
@@ -41,7 +41,7 @@ pub struct Pump<'a> {
     signals: &'a SignalFd,
     init: Pid,
     pidfd: OwnedFd,
-    log: &'a mut Log,
+    log: &'a mut Writer,
     log_failed: Option<std::io::Error>,
     buffer: Vec<u8>,
     message: Vec<u8>,
@@ -70,7 +70,7 @@ pub struct Parts<'a> {
     /// The same.
     pub pidfd: OwnedFd,
     /// The container's log.
-    pub log: &'a mut Log,
+    pub log: &'a mut Writer,
 }
 
 /// What a poll entry stands for.

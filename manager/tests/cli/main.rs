@@ -5,11 +5,14 @@
 //! `NMAN_TEST_RUNTIME` names, else `nrun` beside the tests, else runc.
 
 mod crash;
+mod health;
 mod lifecycle;
 mod limits;
+mod logs;
 mod network;
 mod refusals;
 mod restart;
 mod run;
 mod terminal;
+mod watching;
 mod world;
