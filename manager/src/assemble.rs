@@ -32,7 +32,7 @@ pub fn mount_root(settings: &Settings, record: &Record, dir: &Dir) -> Result<()>
 
 /// Takes everything down again. Goes on after an error, and is no error where there is nothing left.
 pub fn disassemble(settings: &Settings, record: &Record, dir: &Dir) -> Vec<Error> {
-    let mut errors = connection::disconnect(settings, record);
+    let mut errors = connection::disconnect(settings, record, dir);
     for path in [dir.rootfs(), connection::namespace_path(dir)] {
         errors.extend(snapshot::unmount(&path).map_err(Error::from).err());
     }

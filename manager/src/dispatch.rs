@@ -1,12 +1,13 @@
 //! From a parsed command to the library's function for it, and from what that returns to what is printed.
 
-use nman::cli::{Cli, Command, ContainerCommand, Names};
+use nman::cli::{Cli, Command, ContainerCommand, Names, NetworkCommand, NetworkPruneArgs};
 use nman::error::{Error, Result};
+use nman::network::Endpoint;
 use nman::run::Outcome;
 use nman::settings::Settings;
 use nman::{
-    attach, events, exec, image, info, inspect, kill, logs, pause, port, prune, ps, rm, run, start,
-    stats, stop, top, wait,
+    attach, connection, events, exec, image, info, inspect, kill, logs, networks, pause, port,
+    prune, ps, rm, run, start, stats, stop, top, wait,
 };
 use std::io::Write as _;
 
@@ -49,6 +50,7 @@ pub(crate) fn dispatch(cli: &Cli) -> Result<u8> {
         Command::Load(args) => print(&image::load_archive(&settings, args)?).map(|()| 0),
         Command::Images(args) => print(&image::images(&settings, args)?).map(|()| 0),
         Command::Rmi(args) => lines(image::remove(&settings, &args.names, args.force)?),
+        Command::Network(command) => network(&settings, command),
         Command::Info => print(&info::info(&settings)?).map(|()| 0),
         Command::Version => print(&info::version(&settings)?).map(|()| 0),
         Command::Container(ContainerCommand::Prune(args)) => {
@@ -57,6 +59,58 @@ pub(crate) fn dispatch(cli: &Cli) -> Result<u8> {
         // Its other commands have been given their short names.
         Command::Container(_) => Ok(0),
     }
+}
+
+fn network(settings: &Settings, command: &NetworkCommand) -> Result<u8> {
+    match command {
+        NetworkCommand::Create(args) => print(&(networks::create(settings, args)? + "\n")),
+        NetworkCommand::Ls(args) => print(&networks::list(settings, args)?),
+        NetworkCommand::Inspect(args) => {
+            let (text, errors) = networks::inspect(settings, args)?;
+            print(&text)?;
+            several(errors)
+        }
+        NetworkCommand::Rm(args) => return lines(networks::rm(settings, args)?),
+        NetworkCommand::Prune(args) => return prune_networks(settings, args),
+        NetworkCommand::Connect(args) => {
+            let endpoint = Endpoint {
+                network: args.network.clone(),
+                aliases: args.alias.clone(),
+                ip: args.ip,
+                ip6: args.ip6,
+                mac: args.mac_address,
+            };
+            connection::connect_to_network(settings, &args.container, endpoint)
+        }
+        NetworkCommand::Disconnect(args) => connection::disconnect_from_network(
+            settings,
+            &args.container,
+            &args.network,
+            args.force,
+        ),
+        NetworkCommand::Reload => return lines(networks::reload(settings)?),
+    }
+    .map(|()| 0)
+}
+
+fn prune_networks(settings: &Settings, args: &NetworkPruneArgs) -> Result<u8> {
+    let prune = networks::Prune::new(args)?;
+    if !args.force && !confirmed(networks::Prune::WARNING)? {
+        return Ok(0);
+    }
+    let (done, errors) = prune.run(settings)?;
+    if !done.is_empty() {
+        print(&format!("Deleted Networks:\n{}\n\n", done.join("\n")))?;
+    }
+    several(errors).map(|()| 0)
+}
+
+/// Asks, as Docker does; an end of the input is a no.
+fn confirmed(warning: &str) -> Result<bool> {
+    print(&format!("{warning}\nAre you sure you want to continue? [y/N] "))?;
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer).map_err(Error::system("read from stdin"))?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
 /// Whether this process is the one that `exec -d` has started to do the work.

@@ -92,7 +92,7 @@ fn network_settings(settings: &Settings, record: &Record) -> Result<Value> {
             "IPAddress": address.map(|leased| leased.address),
             "IPPrefixLen": address.map(|leased| leased.subnet.prefix()),
             "Gateway": address.map(|leased| leased.gateway),
-            "MacAddress": plan.mac.to_string(),
+            "MacAddress": plan.mac,
         });
         networks.insert(plan.network.to_string(), object);
         for port in &plan.ports {

@@ -27,6 +27,7 @@ pub mod load;
 pub mod logs;
 pub mod monitor;
 pub mod network;
+pub mod networks;
 pub mod pause;
 pub mod port;
 pub mod progress;

@@ -9,8 +9,7 @@ use crate::cli::{CreateArgs, RunArgs, SignalNumber, variable};
 use crate::clock::Timestamp;
 use crate::connection;
 use crate::container::{
-    Attachment, ContainerId, ContainerName, Containers, Dir, Guard, ImageUsed, NetworkWish, Record,
-    StopPolicy,
+    Attachment, ContainerId, ContainerName, Containers, Dir, Guard, ImageUsed, Record, StopPolicy,
 };
 use crate::detach::DetachKeys;
 use crate::error::{Error, Result};
@@ -45,7 +44,7 @@ pub fn run(settings: &Settings, args: &RunArgs) -> Result<Outcome> {
     let runtime = Runtime::find(settings.runtime.as_deref())?;
     let store = Store::open(&settings.root)?;
     let image = image::obtain(&store, args.image(), args.pull, &args.registry)?;
-    let record = plan_record(args, &env, !detach, &image, runtime, &host)?;
+    let record = plan_record(settings, args, &env, !detach, &image, runtime, &host)?;
     let (record, assembled) =
         Draft { settings, args, env: &env, store: &store, image: &image, host: &host }
             .create(record)?;
@@ -110,7 +109,7 @@ impl Draft<'_> {
             image: &self.image.config,
             identity: &identity,
             binds: &binds,
-            network: &connection::namespace(&self.args.network.network, dir),
+            network: &connection::namespace(&self.args.network.mode(), dir),
             hostname: &record.network.hostname,
             window: terminal::size(),
             host: self.host,
@@ -138,6 +137,7 @@ fn reserve(
 }
 
 fn plan_record(
+    settings: &Settings,
     args: &CreateArgs,
     env: &[(String, Option<String>)],
     stdin_once: bool,
@@ -165,8 +165,9 @@ fn plan_record(
         env,
     })?;
     let id = ContainerId::random();
-    let hostname =
-        connection::hostname(args.process.hostname.as_deref(), &args.network.network, &id, host);
+    let mode = connection::resolve(settings, args.network.mode())?;
+    let wanted = args.process.hostname.as_deref();
+    let hostname = connection::hostname(settings, wanted, &mode, &id, host)?;
     Ok(Record {
         id,
         name: args.name.clone().unwrap_or_else(ContainerName::random),
@@ -179,11 +180,7 @@ fn plan_record(
         stop: StopPolicy { signal, timeout: args.supervision.stop_timeout.unwrap_or(STOP_TIMEOUT) },
         labels,
         supervision,
-        network: NetworkWish {
-            network: args.network.network.to_string(),
-            publish: args.network.publish.iter().map(|publish| publish.text.clone()).collect(),
-            hostname,
-        },
+        network: args.network.wish(&mode, hostname, &image.config)?,
     })
 }
 

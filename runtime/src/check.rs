@@ -19,7 +19,7 @@ pub fn run(parsed: &Parsed) -> Result<String> {
     let path = checked.config_path().display();
     let known = checked.warnings.iter().map(|warning| format!("{path}:{warning}"));
     let mut lines: Vec<String> = known.chain(program(&checked)).collect();
-    let host = Host::probe(Asked::by(&checked.spec))?;
+    let host = Host::probe(Asked::by(&checked.spec).with_options(&args.options))?;
     match plan::create(&checked, &host, &args.options) {
         Ok(_) => {
             lines.push(format!("{path}: ok\n"));

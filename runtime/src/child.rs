@@ -14,6 +14,7 @@ mod passwd;
 
 use crate::plan::op::{Op, Source, Step};
 use crate::wire::{self, Message};
+use file_systems::propagation;
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 use std::ffi::{CStr, CString};
@@ -127,9 +128,7 @@ impl<'a> Child<'a> {
             Op::Hostname(name) => rustix::system::sethostname(name.as_bytes())?,
             Op::Domainname(name) => rustix::system::setdomainname(name.as_bytes())?,
             Op::WriteProc { path, value } => write_file(path, value.as_bytes())?,
-            Op::Propagation { flags } | Op::RootPropagation { flags } => {
-                file_systems::propagation(*flags)?;
-            }
+            Op::Propagation { flags } | Op::RootPropagation { flags } => propagation(*flags)?,
             Op::Root { source, propagation, at } => {
                 self.attach_root(*source, *propagation, at.as_ref())?;
             }
@@ -166,9 +165,11 @@ impl<'a> Child<'a> {
             Op::Home { uid } => self.home = passwd::home(*uid),
             Op::WorkingDirectory { path, last } => self.working_directory(path, *last)?,
             Op::FindExecutable { candidates, .. } => self.find_executable(candidates)?,
-            Op::AwaitStart => self.await_start()?,
+            Op::AwaitStart { first } => self.await_start(*first)?,
             Op::CloseFds { first } => sys::fd::cloexec_from(*first)?,
-            Op::Seccomp { program, flags, .. } => self.filter(program, *flags, index)?,
+            Op::Seccomp { program, flags, sent, .. } => {
+                self.filter(program, *flags, *sent, index)?;
+            }
             Op::Exec { argv, env } => return Err(self.exec(argv, env)),
         }
         Ok(Next::Step)
@@ -210,8 +211,9 @@ impl<'a> Child<'a> {
     }
 
     /// Waits until `start` connects and says go. Whoever connects and leaves again has not started us.
-    fn await_start(&mut self) -> Result<(), Errno> {
+    fn await_start(&mut self, first: u32) -> Result<(), Errno> {
         let socket = self.resources.start.as_ref().ok_or(Errno::BADF)?;
+        self.close_set_up(first)?;
         // What an engine sends to stop a container that was never started; runc's init ends of it too.
         sys::signals::end_on_term();
         loop {
@@ -226,16 +228,37 @@ impl<'a> Child<'a> {
         }
     }
 
-    /// A listener's fd is told by its number: whoever follows us takes a copy of it and answers before we go on.
+    /// `start` may never come: a detached mount tree that stays open keeps the host's mounts in use.
+    fn close_set_up(&mut self, first: u32) -> Result<(), Errno> {
+        self.root = None;
+        self.mask = None;
+        self.null = None;
+        self.directory = None;
+        self.read_only_last.clear();
+        let Resources { start, hook_outputs: [output, errors], .. } = self.resources;
+        // A standard stream stands for one that is not there: it is not closed anyway.
+        let number =
+            |fd: &Option<OwnedFd>| fd.as_ref().map_or(0, |fd| fd.as_raw_fd().unsigned_abs());
+        sys::fd::close_others(first, &mut [start, output, errors].map(number))
+    }
+
+    /// Whoever follows us gets a copy of a listener's fd and answers before we go on. It is told by its number, which needs nothing of
+    /// the filter, and taken from us; who may not do that is sent it.
     fn filter(
         &self,
         program: &[sys::seccomp::Instruction],
         flags: u32,
+        sent: bool,
         step: usize,
     ) -> Result<(), Errno> {
         let Some(listener) = sys::seccomp::install(program, flags)? else { return Ok(()) };
         let listener = sys::fd::until_exec(listener);
-        Message::Listener { step, fd: listener.as_raw_fd() }.send(self.peer)?;
+        let message = Message::Listener { step, fd: listener.as_raw_fd() };
+        if sent {
+            message.send_with(listener, self.peer)?;
+        } else {
+            message.send(self.peer)?;
+        }
         wire::wait_go(self.peer)
     }
 

@@ -75,7 +75,7 @@ impl Args {
             id: id.to_string(),
             no_pivot: parsed.is_set("no-pivot"),
             no_new_keyring: parsed.is_set("no-new-keyring"),
-            preserve_fds: parsed.number("preserve-fds")?.unwrap_or(0),
+            preserve_fds: preserved_fds(parsed)?,
             await_start,
             rootless_cgroups: rootless::Cgroups::parse(parsed.value("rootless"))?,
             cgroup_manager: cgroup_manager(parsed)?,
@@ -93,6 +93,18 @@ impl Args {
             pid_file: parsed.value("pid-file").filter(|path| !path.is_empty()).map(PathBuf::from),
             options,
         })
+    }
+}
+
+/// `--preserve-fds`. What is to be passed on has to be there: the words are runc's.
+pub(crate) fn preserved_fds(parsed: &Parsed) -> Result<u32> {
+    let count = parsed.number("preserve-fds")?.unwrap_or(0);
+    let is_there = |fd: u32| i32::try_from(fd).is_ok_and(sys::fd::is_passed_on);
+    match (0..count).map(|index| (index, index.saturating_add(3))).find(|(_, fd)| !is_there(*fd)) {
+        None => Ok(count),
+        Some((index, fd)) => Err(Error::Usage(format!(
+            "unable to stat preserved-fd {index} (of {count}): stat /proc/self/fd/{fd}: no such file or directory"
+        ))),
     }
 }
 

@@ -9,11 +9,7 @@ use crate::id::ContainerId;
 use crate::kill;
 use crate::record::Record;
 use crate::state::Status;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::os::fd::AsFd;
-
-/// How long a killed init may take to go, in seconds.
-const PATIENCE: i64 = 10;
 
 /// Removes a stopped container, or with `--force` any.
 ///
@@ -71,11 +67,11 @@ fn kill_init(record: &Record) -> Result<()> {
     }
     record.cgroup().kill()?;
     let Some(init) = init else { return Ok(()) };
-    let timeout = Timespec { tv_sec: PATIENCE, tv_nsec: 0 };
-    // A pidfd is readable when its process has ended.
-    match poll(&mut [PollFd::new(&init, PollFlags::IN)], Some(&timeout)) {
-        Ok(0) => Err(Error::State(format!("container `{}` init still running", record.saved.id))),
-        Ok(_) => Ok(()),
+    match kill::await_end(&init) {
+        Ok(false) => {
+            Err(Error::State(format!("container `{}` init still running", record.saved.id)))
+        }
+        Ok(true) => Ok(()),
         Err(errno) => Err(Error::system(
             format!("wait for the init of container `{}`", record.saved.id),
             errno,

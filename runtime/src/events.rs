@@ -2,7 +2,7 @@
 
 mod interval;
 
-use crate::cgroup::Cgroup;
+use crate::cgroup::{Cgroup, OomWatch};
 use crate::cli::Parsed;
 use crate::create;
 use crate::error::{Error, Result};
@@ -56,44 +56,67 @@ pub fn run(parsed: &Parsed) -> Result<()> {
 }
 
 fn follow(id: &str, cgroup: &Cgroup, init: &OwnedFd, interval: std::time::Duration) -> Result<()> {
-    let mut memory = cgroup.watch_memory()?;
-    let mut next = Instant::now() + interval;
+    let memory = cgroup.watch_memory()?;
+    let failed = |error| Error::io("watch the memory of the container", &error);
+    let (own, theirs) = (id.to_owned(), init.try_clone().map_err(failed)?);
+    // A thread of its own: systemd removes the cgroup of a killed init, with what it counted, while statistics are being read.
+    let watch = move || follow_memory(&own, memory, &theirs);
+    let watcher = std::thread::Builder::new().spawn(watch).map_err(failed)?;
+    follow_use(id, cgroup, init, interval)?;
+    watcher.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+/// Tells each time that the container is out of memory, until it has ended.
+fn follow_memory(id: &str, mut memory: OomWatch, init: &OwnedFd) -> Result<()> {
     loop {
-        let ended = wait(init, memory.poll(), next)?;
+        let ended = wait(&mut [ending(init), memory.poll()], None)?;
         if memory.happened()? {
             show(id, "oom", None)?;
         }
         if ended {
             return Ok(());
         }
-        if Instant::now() >= next {
-            next += interval;
-            match cgroup.stats() {
-                Ok(stats) => show(id, "stats", Some(stats))?,
-                // It may have ended, and been deleted, just now.
-                Err(error) => {
-                    return if wait(init, memory.poll(), Instant::now())? {
-                        Ok(())
-                    } else {
-                        Err(error.into())
-                    };
-                }
-            }
-        }
     }
 }
 
-/// Waits for the container to end or to be out of memory, or for the time. Returns whether it has ended.
-fn wait(init: &OwnedFd, memory: PollFd<'_>, until: Instant) -> Result<bool> {
-    // A pidfd is readable when its process has ended.
-    let mut fds = [PollFd::new(init, PollFlags::IN), memory];
-    let left = until.saturating_duration_since(Instant::now());
-    let timeout = Timespec {
-        tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
-        tv_nsec: left.subsec_nanos().into(),
-    };
-    match poll(&mut fds, Some(&timeout)) {
-        Ok(_) => Ok(!fds[0].revents().is_empty()),
+/// Tells what the container uses at each interval, until it has ended.
+fn follow_use(
+    id: &str,
+    cgroup: &Cgroup,
+    init: &OwnedFd,
+    interval: std::time::Duration,
+) -> Result<()> {
+    let mut next = Instant::now() + interval;
+    while !wait(&mut [ending(init)], Some(next))? {
+        if Instant::now() >= next {
+            next += interval;
+            let stats = cgroup.stats();
+            // It may have ended just now: its cgroup is gone then, or has nothing to tell.
+            if wait(&mut [ending(init)], Some(Instant::now()))? {
+                return Ok(());
+            }
+            show(id, "stats", Some(stats?))?;
+        }
+    }
+    Ok(())
+}
+
+/// A pidfd is readable when its process has ended.
+fn ending(init: &OwnedFd) -> PollFd<'_> {
+    PollFd::new(init, PollFlags::IN)
+}
+
+/// Waits for any of these, or for the time. Returns whether the first was it.
+fn wait(fds: &mut [PollFd<'_>], until: Option<Instant>) -> Result<bool> {
+    let timeout = until.map(|until| {
+        let left = until.saturating_duration_since(Instant::now());
+        Timespec {
+            tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: left.subsec_nanos().into(),
+        }
+    });
+    match poll(fds, timeout.as_ref()) {
+        Ok(_) => Ok(fds.first().is_some_and(|first| !first.revents().is_empty())),
         Err(Errno::INTR) => Ok(false),
         Err(errno) => Err(Error::system("wait for the container's events", errno)),
     }

@@ -1,20 +1,22 @@
 //! A process in the foreground: signals are passed on, orphans reaped, the terminal relayed, the exit status returned.
 //!
 //! All signals are blocked before the process is made and read from an fd afterwards, so that none is lost, not even the
-//! SIGCHLD of a container that exits at once.
+//! SIGCHLD of a container that exits at once. With a terminal, two are not: the kernel sends SIGTTIN and SIGTTOU to a job in the
+//! background that touches its terminal, which stops it until the shell brings it to the foreground.
 
 mod terminal;
 
 use crate::error::{Error, Result};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
-use rustix::process::{Pid, WaitOptions, WaitStatus, wait};
+use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, wait};
 use std::os::fd::{AsFd, OwnedFd};
 use sys::signals::{self, Mask, SignalFd};
 use terminal::Terminal;
 
 const SIGPIPE: i32 = 13;
 const SIGCHLD: i32 = 17;
+const SIGCONT: i32 = 18;
 const SIGURG: i32 = 23;
 const SIGWINCH: i32 = 28;
 
@@ -29,14 +31,17 @@ pub struct Foreground {
 }
 
 impl Foreground {
-    /// Blocks all signals. With `terminal` the second value is where the process sends its terminal's master.
+    /// Blocks the signals. With `terminal` the second value is where the process sends its terminal's master.
     ///
     /// # Errors
     /// When the fds cannot be made.
     pub fn prepare(terminal: bool) -> Result<(Foreground, Option<OwnedFd>)> {
         let failed = |errno| Error::system("prepare for a process in the foreground", errno);
-        signals::set_mask(&Mask::full());
-        let signals = SignalFd::new(&Mask::full()).map_err(failed)?;
+        // What is blocked does not stop us: we would change the terminal under the shell, and find its input at an end.
+        let ours: &[Signal] = if terminal { &[Signal::TTIN, Signal::TTOU] } else { &[] };
+        let mask = Mask::full().without(ours);
+        signals::set_mask(&mask);
+        let signals = SignalFd::new(&mask).map_err(failed)?;
         let (console, theirs) = if terminal {
             let (ours, theirs) = terminal::socket_pair().map_err(failed)?;
             (Some(ours), Some(theirs))
@@ -94,6 +99,11 @@ impl Foreground {
             match received.signal {
                 SIGCHLD => {}
                 SIGWINCH if terminal.is_some() => terminal.map_or(Ok(()), Terminal::resize)?,
+                SIGCONT => {
+                    // The shell had the terminal meanwhile.
+                    terminal.map_or(Ok(()), Terminal::take_again)?;
+                    let _ = signals::send(pidfd.as_fd(), SIGCONT);
+                }
                 // About our own sockets, or none of the container's business.
                 SIGPIPE | SIGURG => {}
                 // It may be gone already, which its end will tell.

@@ -7,6 +7,7 @@ use crate::id::ContainerId;
 use crate::process;
 use crate::record::{Record, Saved};
 use crate::signal::{self, SIGKILL};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::os::fd::{AsFd, OwnedFd};
@@ -88,4 +89,17 @@ pub fn init(saved: &Saved) -> Result<Option<OwnedFd>> {
         }
     };
     Ok(process::is_alive(saved.pid, saved.pid_start)?.then_some(pidfd))
+}
+
+/// How long an init may take to go, in seconds.
+const PATIENCE: i64 = 10;
+
+/// Waits for the end of an init that is about to go, and returns whether it came.
+///
+/// # Errors
+/// When the kernel does not let us wait.
+pub fn await_end(init: &OwnedFd) -> std::result::Result<bool, Errno> {
+    let timeout = Timespec { tv_sec: PATIENCE, tv_nsec: 0 };
+    // A pidfd is readable when its process has ended.
+    poll(&mut [PollFd::new(init, PollFlags::IN)], Some(&timeout)).map(|ready| ready > 0)
 }

@@ -6,7 +6,7 @@
 use crate::error::{Error, Result};
 use crate::hook::End;
 use crate::hooks;
-use crate::notify::Agent;
+use crate::notify::{Agent, Sender};
 use crate::parent;
 use crate::plan::Plan;
 use crate::plan::op::{Barrier, Op};
@@ -88,14 +88,16 @@ impl Launch<'_> {
     fn receive(
         &self,
         socket: BorrowedFd<'_>,
-    ) -> std::result::Result<Option<(Message, Option<Pid>)>, Errno> {
+    ) -> std::result::Result<Option<(Message, Option<Sender>)>, Errno> {
         match &self.agent {
             None => Ok(Message::receive(socket)?.map(|message| (message, None))),
-            Some(agent) => Ok(agent.receive(socket)?.map(|(message, pid)| (message, Some(pid)))),
+            Some(agent) => {
+                Ok(agent.receive(socket)?.map(|(message, sender)| (message, Some(sender))))
+            }
         }
     }
 
-    fn hand_over(&mut self, sender: Pid, fd: i32) -> Result<()> {
+    fn hand_over(&mut self, sender: Sender, fd: i32) -> Result<()> {
         match &mut self.agent {
             Some(agent) => agent.hand_over(sender, fd, self.saved, self.status),
             None => Err(parent::lost(Errno::PROTO)),

@@ -28,6 +28,15 @@ use std::path::Path;
 /// The one fd that is sent, by its name in the specification.
 const FD_NAME: &str = "seccompFd";
 
+/// Who sent a message.
+#[derive(Debug)]
+pub struct Sender {
+    /// Its process id: a hook of the start phase has a filter of its own, and only the kernel can tell us which process it is.
+    pid: Pid,
+    /// The listener, where the process sends it itself.
+    listener: Option<OwnedFd>,
+}
+
 /// A seccomp agent that takes listeners.
 #[derive(Debug)]
 pub struct Agent {
@@ -54,13 +63,16 @@ impl Agent {
         set_socket_passcred(socket, true).map_err(|errno| self.failed(errno))
     }
 
-    /// Receives a message with the process id of its sender: a hook of the start phase has a filter of its own, and only the
-    /// kernel can tell us which process it is.
+    /// Receives a message with its sender.
+    ///
+    /// # Errors
+    /// `EBADMSG` for anything that is not a message.
     pub fn receive(
         &self,
         socket: BorrowedFd<'_>,
-    ) -> std::result::Result<Option<(Message, Pid)>, Errno> {
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmCredentials(1))];
+    ) -> std::result::Result<Option<(Message, Sender)>, Errno> {
+        let mut space =
+            [MaybeUninit::uninit(); rustix::cmsg_space!(ScmCredentials(1), ScmRights(1))];
         let mut ancillary = RecvAncillaryBuffer::new(&mut space);
         let mut bytes = [0; 16];
         let length = loop {
@@ -73,24 +85,35 @@ impl Agent {
         if length == 0 {
             return Ok(None);
         }
-        let mut sender = None;
+        let (mut pid, mut listener) = (None, None);
         for message in ancillary.drain() {
-            if let RecvAncillaryMessage::ScmCredentials(credentials) = message {
-                sender = Some(credentials.pid);
+            match message {
+                RecvAncillaryMessage::ScmCredentials(credentials) => pid = Some(credentials.pid),
+                RecvAncillaryMessage::ScmRights(mut fds) => listener = fds.next(),
+                _ => {}
             }
         }
         let message = Message::received(&bytes[..length.min(bytes.len())])?;
-        Ok(Some((message, sender.ok_or(Errno::BADMSG)?)))
+        Ok(Some((message, Sender { pid: pid.ok_or(Errno::BADMSG)?, listener })))
     }
 
-    /// Takes the listener `fd` of the process `sender` and sends it to the agent. `status` is the container's.
+    /// Sends the listener to the agent: the one that came from `sender`, or its `fd`. `status` is the container's.
     ///
     /// # Errors
     /// When it cannot be taken, or the agent does not take it.
-    pub fn hand_over(&mut self, sender: Pid, fd: i32, saved: &Saved, status: &str) -> Result<()> {
-        let taken = pidfd_open(sender, PidfdFlags::empty())
-            .and_then(|process| pidfd_getfd(process, fd, PidfdGetfdFlags::empty()));
-        let taken = taken.map_err(|errno| {
+    pub fn hand_over(
+        &mut self,
+        sender: Sender,
+        fd: i32,
+        saved: &Saved,
+        status: &str,
+    ) -> Result<()> {
+        let Sender { pid: sender, listener } = sender;
+        let take = || {
+            let process = pidfd_open(sender, PidfdFlags::empty())?;
+            pidfd_getfd(process, fd, PidfdGetfdFlags::empty())
+        };
+        let taken = listener.map_or_else(take, Ok).map_err(|errno| {
             Error::system("take the seccomp listener from the container's process", errno)
         })?;
         let socket = match self.next.take() {

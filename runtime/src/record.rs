@@ -199,7 +199,7 @@ impl Slot {
     /// Makes the container's directory and notes in it what is about to be made on the host.
     ///
     /// # Errors
-    /// [`Error::Exists`]; or that the directory cannot be made.
+    /// [`Error::Exists`]; that somebody else is in the cgroup; or that the directory cannot be made.
     pub fn reserve(root: &Path, id: &ContainerId, saved: Saved, config: &str) -> Result<Slot> {
         let path = root.join(id.as_str());
         let mut made = rustix::fs::mkdir(&path, Mode::RWXU);
@@ -227,6 +227,8 @@ impl Slot {
             opened.map_err(|errno| Error::system(format!("lock `{}`", path.display()), errno))?;
         let record = Record { directory, path, saved };
         let slot = Slot { record: Some(record), cgroup: None, intel_rdt: None };
+        // Killed after this is noted, we could leave a state whose `delete --force` ends another container's processes.
+        Cgroup::refuse_used(&slot.record().saved.cgroups)?;
         slot.record().write(STATE, &slot.record().text()?)?;
         slot.record().write(CONFIG, config.as_bytes())?;
         Ok(slot)
@@ -324,7 +326,7 @@ impl Slot {
     /// The container is there: from here on it stays until it is deleted.
     ///
     /// The lock is given back by name and not by closing the fd: the init, made while it was held, has a copy of that fd, and
-    /// would hold the lock for as long as it waits for `start`.
+    /// would hold the lock until it has come to wait for `start`.
     pub fn commit(mut self) -> Saved {
         self.cgroup = None;
         self.intel_rdt = None;

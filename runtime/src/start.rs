@@ -44,7 +44,13 @@ pub fn run(parsed: &Parsed) -> Result<()> {
         }
     }
     let saved = record.saved.clone();
-    start(&record, &saved).map_err(|why| error(parsed, &saved, why))?;
+    if let Err(why) = start(&record, &saved) {
+        // On its way out; a `delete` that follows at once is to find it stopped.
+        if let (false, Ok(Some(init))) = (matches!(why, Unexecuted::Other(_)), kill::init(&saved)) {
+            let _ = kill::await_end(&init);
+        }
+        return Err(error(parsed, &saved, why));
+    }
     // A hook may ask us about the container, and change it.
     drop(record);
     poststart(&saved)

@@ -5,7 +5,7 @@
 //! ([`HookText`]). Anything of another length, or of an unknown kind, is an error and not read any further.
 //!
 //! read(2) and write(2) are all that is used: the last messages are exchanged when the seccomp filter is in force already, and a
-//! profile that denies those two to its program has no use for one.
+//! profile that denies those two to its program has no use for one. [`Message::send_with`] is for profiles that are known to allow it.
 
 use crate::hook::{End, KEPT, Tail};
 use rustix::io::Errno;
@@ -118,6 +118,14 @@ impl Message {
     /// `EPIPE` when the other side is gone.
     pub fn send(self, socket: BorrowedFd<'_>) -> Result<(), Errno> {
         retry(|| rustix::io::write(socket, &self.encode())).map(drop)
+    }
+
+    /// Sends this message and a copy of an fd. This is the one message that takes sendmsg(2).
+    ///
+    /// # Errors
+    /// As [`Message::send`].
+    pub fn send_with(self, fd: BorrowedFd<'_>, socket: BorrowedFd<'_>) -> Result<(), Errno> {
+        retry(|| sys::fd::send(socket, &self.encode(), fd))
     }
 
     /// Receives a message; `None` when the other side is gone, which for a child means: it execs, or it died.

@@ -12,6 +12,8 @@ use nrun::cgroup::{
     Cgroup, CgroupPlan, Error, Hierarchies, Layout, Options, Paths, Request, Subgroups, Unified,
     plan, probe,
 };
+use nrun::id::ContainerId;
+use nrun::record::{Saved, Slot};
 use oci_spec::runtime::LinuxResources;
 use rustix::io::Errno;
 use rustix::process::Pid;
@@ -367,6 +369,32 @@ fn a_cgroup_with_processes_is_not_taken_over() {
         let error = Cgroup::create(&again).unwrap_err();
         assert!(matches!(error, Error::Occupied { processes: 1, .. }), "{error}");
         assert_eq!(value(&cgroup, "pids", "pids.max", "pids.max"), "9", "it is left as it was");
+    }
+}
+
+/// Noted, it would be ended by the `delete --force` of a container whose `create` was killed before it found out.
+#[test]
+fn a_cgroup_with_processes_is_not_even_noted() {
+    let root = tempfile::tempdir().unwrap();
+    let id = ContainerId::new("c").unwrap();
+    for layout in layouts() {
+        let name = name("noted");
+        let _cgroup = Owned::create(&name, "{}", &layout);
+        let cgroups = planned(&name, "{}", &layout).paths();
+        let reserve = |cgroups: &Paths| {
+            let saved = Saved { cgroups: cgroups.clone(), ..Saved::default() };
+            Slot::reserve(root.path(), &id, saved, "{}")
+        };
+        drop(reserve(&cgroups).unwrap());
+        for hierarchy in cgroups.all() {
+            // In one hierarchy only, as an engine's own process may be.
+            let shell = Shell::start();
+            std::fs::write(hierarchy.join("cgroup.procs"), shell.pid().to_string()).unwrap();
+            let error = reserve(&cgroups).unwrap_err();
+            let nrun::error::Error::Cgroup(error) = error else { panic!("{error}") };
+            assert!(matches!(error, Error::Occupied { processes: 1, .. }), "{error}");
+            assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), 0, "nothing is left");
+        }
     }
 }
 

@@ -4,24 +4,23 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, chown};
 use std::path::Path;
 
-use nconform::fixture::{BundleDir, Runtime, Sandbox, scratch_dir};
-use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+use nconform::fixture::{BundleDir, Runtime, Sandbox, idmappable_dir};
+use rustix::mount::{UnmountFlags, mount_bind, unmount};
 use serde_json::{Value, json};
 
 /// Root in the container is this user on the host.
 const FIRST: u32 = 100_000;
 
-/// A tmpfs with a file of user 0 and one of user 3, and below it another.
+/// A directory with a file of user 0 and one of user 3, and the same in a mount below it.
 struct Source(tempfile::TempDir);
 
 impl Source {
     fn new() -> Self {
-        let source = Self(scratch_dir());
-        for directory in ["", "sub"] {
-            let directory = source.path().join(directory);
-            fs::create_dir_all(&directory).expect("make a directory");
-            mount("tmpfs", &directory, "tmpfs", MountFlags::empty(), c"mode=755")
-                .expect("mount a tmpfs");
+        let source = Self(idmappable_dir());
+        let sub = source.path().join("sub");
+        fs::create_dir(&sub).expect("make a directory");
+        mount_bind(&sub, &sub).expect("make it a mount");
+        for directory in [source.path(), &sub] {
             for (name, id) in [("zero", 0), ("three", 3)] {
                 fs::write(directory.join(name), name).expect("write a file");
                 chown(directory.join(name), Some(id), Some(id + 10)).expect("give it away");
@@ -37,9 +36,7 @@ impl Source {
 
 impl Drop for Source {
     fn drop(&mut self) {
-        for path in [self.path().join("sub"), self.path().to_owned()] {
-            let _ = unmount(&path, UnmountFlags::DETACH);
-        }
+        let _ = unmount(self.path().join("sub"), UnmountFlags::DETACH);
     }
 }
 

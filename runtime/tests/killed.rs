@@ -5,7 +5,9 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use nconform::fixture::{BundleDir, Capture, Output, Runtime, Sandbox, cgroups, criu, scratch_dir};
+use nconform::fixture::{
+    BundleDir, Capture, Output, Runtime, Sandbox, cgroups, criu, idmappable_dir, scratch_dir,
+};
 use serde_json::{Value, json};
 
 const MOMENTS: u32 = 40;
@@ -115,7 +117,7 @@ fn a_run_with_hooks_that_is_killed_leaves_nothing_and_its_poststop_hooks_run_at_
 #[test]
 fn a_create_with_idmapped_mounts_that_is_killed_leaves_nothing() {
     let sandbox = Sandbox::enter();
-    let (runtime, source) = (Runtime::under_test(), scratch_dir());
+    let (runtime, source) = (Runtime::under_test(), idmappable_dir());
     let map = |host: u32| json!([{"containerID": 0, "hostID": host, "size": 65536}]);
     let mount = |at: &str, host: u32| {
         json!({"destination": at, "type": "bind", "source": source.path(), "options": ["rbind"],

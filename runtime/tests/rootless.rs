@@ -15,3 +15,5 @@ mod isolation;
 mod life;
 #[path = "rootless/namespace_root.rs"]
 mod namespace_root;
+#[path = "rootless/seccomp.rs"]
+mod seccomp;

@@ -357,3 +357,44 @@ fn our_terminal_is_as_it_was_when_exec_is_told_to_end() {
     assert_eq!(child.wait().expect("wait for nrun").code(), Some(128 + 15));
     assert_restored(&slave, &before);
 }
+
+/// As any program that is asked for at a terminal: without this it would change the terminal under the shell, and find its input at
+/// an end.
+#[test]
+fn a_run_in_the_background_stops_until_the_shell_brings_it_to_the_foreground() {
+    let _sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let (mut terminal, slave, before) = own_terminal();
+    let bundle = with_terminal("echo ready; read x; echo got $x; exit 3");
+    let script = r#"
+        set -m
+        "$@" &
+        for _ in $(seq 1200); do
+            jobs >jobs
+            if grep -q Stopped jobs; then echo it is stopped; break; fi
+            sleep 0.05
+        done
+        fg %1 >/dev/null
+        echo status $?"#;
+    let path = bundle.path().display().to_string();
+    let stream = || Stdio::from(slave.try_clone().expect("duplicate a descriptor"));
+    let mut shell = Command::new(tool("setsid"))
+        .args(["--ctty", "--wait", "bash", "-c", script, "bash"])
+        .arg(runtime.program())
+        .arg("--root")
+        .arg(runtime.root())
+        .args(["run", "--bundle", &path, &runtime.new_id()])
+        .current_dir(bundle.path())
+        .stdin(stream())
+        .stdout(stream())
+        .stderr(stream())
+        .spawn()
+        .expect("a shell on a terminal");
+    let seen = terminal.expect("ready\r\n");
+    assert!(seen.ends_with("it is stopped\r\nready\r\n"), "{seen:?}");
+    terminal.type_in("words\r");
+    let seen = terminal.expect("status 3\r\n");
+    assert!(seen.contains("\r\ngot words\r\n"), "{seen:?}");
+    assert!(shell.wait().expect("wait for the shell").success());
+    assert_restored(&slave, &before);
+}

@@ -56,6 +56,13 @@ fn cpu(container: &Container<'_>) -> String {
     format!("{} {period}", if quota == "-1" { "max".into() } else { quota })
 }
 
+/// What [`cpu`] reads for a quota that was asked for: systemd keeps it as whole percents of a processor, rounded up.
+fn quota(runtime: &Runtime, asked: u64, period: u64) -> String {
+    let percents = (asked * 100).div_ceil(period);
+    let kept = if runtime.uses_systemd() { percents * period / 100 } else { asked };
+    format!("{kept} {period}")
+}
+
 fn pids(container: &Container<'_>) -> String {
     value(container, "pids.max", "pids.max")
 }
@@ -84,9 +91,9 @@ fn each_flag_changes_its_limit_and_no_other() {
     assert_eq!(pids(&container), "1");
     assert_eq!(cpu(&container), "500000 1000000");
     set(&["--cpu-period", "900000"]);
-    assert_eq!(cpu(&container), "500000 900000");
+    assert_eq!(cpu(&container), quota(&runtime, 500_000, 900_000));
     set(&["--cpu-quota", "600000"]);
-    assert_eq!(cpu(&container), "600000 900000");
+    assert_eq!(cpu(&container), quota(&runtime, 600_000, 900_000));
     set(&["--cpu-quota", "-1"]);
     assert_eq!(cpu(&container), "max 900000");
     set(&["--cpu-share", "200"]);
@@ -175,7 +182,7 @@ fn resources_come_from_a_file_or_from_standard_input() {
         let _ = runtime.call(form).stdin(stdin).run().ok();
         assert_eq!(pids(&container), limit);
     }
-    assert_eq!(cpu(&container), "600000 900000");
+    assert_eq!(cpu(&container), quota(&runtime, 600_000, 900_000));
     assert_eq!(memory(&container), (40 * MIB).to_string());
 }
 
@@ -347,5 +354,5 @@ fn limits_are_kept_for_the_next_update_and_exec_still_works() {
     assert_eq!(config["process"], bundle.config()["process"]);
     let _ = container.exec(["true"]).ok();
     let _ = update(&runtime, &container, &["--cpu-period", "800000"]).ok();
-    assert_eq!(cpu(&container), "700000 800000");
+    assert_eq!(cpu(&container), quota(&runtime, 700_000, 800_000));
 }

@@ -11,6 +11,9 @@ pub struct CStringArray {
     pointers: Vec<*const c_char>,
 }
 
+// SAFETY: the pointers lead to strings that the array itself owns and never hands out for writing.
+unsafe impl Send for CStringArray {}
+
 impl CStringArray {
     /// Copies the strings.
     ///

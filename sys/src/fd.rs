@@ -18,6 +18,31 @@ pub fn cloexec_from(first: u32) -> Result<()> {
         .map(drop)
 }
 
+/// Closes every fd from `first` on but those that are `kept`, with a system call for each gap between them.
+///
+/// Only for a process that ends in an exec or an exit and drops nothing of its own any more, as the child of a clone does: what held
+/// the other fds must not be used again.
+///
+/// # Errors
+/// `ENOSYS` before Linux 5.9.
+pub fn close_others(first: u32, kept: &mut [u32]) -> Result<()> {
+    kept.sort_unstable();
+    let mut from = first;
+    for &fd in kept.iter().filter(|fd| **fd >= first) {
+        if let Some(before) = fd.checked_sub(1).filter(|before| *before >= from) {
+            close_range(from, before)?;
+        }
+        from = fd.saturating_add(1);
+    }
+    close_range(from, u32::MAX)
+}
+
+fn close_range(first: u32, last: u32) -> Result<()> {
+    const NO_FLAGS: libc::c_uint = 0;
+    // SAFETY: no memory is involved, and the caller of the only function above has given up whatever owns these fds.
+    check(unsafe { libc::syscall(libc::SYS_close_range, first, last, NO_FLAGS) }).map(drop)
+}
+
 /// Keeps an fd open until the process execs or exits, without a close(2) of its own.
 pub fn until_exec(fd: OwnedFd) -> BorrowedFd<'static> {
     let raw = fd.into_raw_fd();
@@ -35,6 +60,14 @@ pub fn send(socket: BorrowedFd<'_>, name: &[u8], fd: BorrowedFd<'_>) -> Result<(
     let fds = [fd];
     ancillary.push(SendAncillaryMessage::ScmRights(&fds));
     sendmsg(socket, &[IoSlice::new(name)], &mut ancillary, SendFlags::NOSIGNAL).map(drop)
+}
+
+/// Whether an fd was passed on by whoever started us: it is open, and, unlike our own, not close-on-exec.
+#[must_use]
+pub fn is_passed_on(number: RawFd) -> bool {
+    // SAFETY: only borrowed for a look at its flags; it need not be open.
+    let flags = unsafe { libc::fcntl(number, libc::F_GETFD) };
+    flags >= 0 && flags & libc::FD_CLOEXEC == 0
 }
 
 /// Takes over an fd that the parent process passed by number, such as `--preserve-fds`, LISTEN_FDS or the far end of a

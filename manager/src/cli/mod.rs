@@ -7,6 +7,7 @@ mod container;
 mod create;
 mod family;
 mod image;
+mod network;
 mod suggest;
 mod values;
 
@@ -15,10 +16,15 @@ pub use container::{
     RestartArgs, RmArgs, StartArgs, StatsArgs, StopArgs, Tail, TopArgs, WaitArgs, WaitFor,
 };
 pub use create::{
-    CreateArgs, NetworkArgs, ProcessArgs, ResourceArgs, RunArgs, StorageArgs, SupervisionArgs,
+    CreateArgs, NetworkArgs, NetworkChoice, ProcessArgs, ResourceArgs, RunArgs, StorageArgs,
+    SupervisionArgs,
 };
 pub use family::ContainerCommand;
 pub use image::{ImagesArgs, LoadArgs, PullArgs, PullWhen, RegistryArgs, RmiArgs};
+pub use network::{
+    NetworkCommand, NetworkConnectArgs, NetworkCreateArgs, NetworkDisconnectArgs,
+    NetworkInspectArgs, NetworkPruneArgs, NetworkRmArgs,
+};
 pub use suggest::nearest;
 pub use values::{
     CPU_PERIOD, CpuSet, Cpus, Memory, Publish, SignalNumber, Volume, VolumeSource, variable,
@@ -133,6 +139,9 @@ pub enum Command {
     Images(ImagesArgs),
     /// Remove images, or names of images
     Rmi(RmiArgs),
+    /// Manage networks
+    #[command(subcommand)]
+    Network(NetworkCommand),
     /// Show where things are and what is used
     Info,
     /// Show the versions of nman and of the runtime

@@ -2,6 +2,8 @@
 
 use super::{ContainerId, ContainerName, Supervised, Supervision};
 use crate::clock::{Timestamp, human};
+use crate::network::Endpoint;
+use crate::network::dns::{HostEntry, Overrides};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -76,6 +78,18 @@ pub struct NetworkWish {
     pub publish: Vec<String>,
     /// The container's host name.
     pub hostname: String,
+    /// Exposed ports, as `80/tcp`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exposed: Vec<String>,
+    /// `--dns` and its like.
+    #[serde(default)]
+    pub dns: Overrides,
+    /// `--add-host`
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub extra_hosts: Vec<HostEntry>,
+    /// The networks that it was made with; `networks.json` has those that it is to be on now.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub endpoints: Vec<Endpoint>,
 }
 
 /// How far a container got.

@@ -8,9 +8,11 @@ use super::error::{Error, Result};
 use super::firewall;
 use super::host::{read_sysctl, write_sysctl};
 use super::name::InterfaceName;
+use super::names;
 use super::netlink::route::{RouteSocket, VethEnd, missing_is_fine};
 use super::netns;
 use super::plan::{MacAddress, NetworkPlan, Place, Step};
+use super::plugin::{self, Call};
 use super::state::State;
 use std::os::fd::BorrowedFd;
 
@@ -30,7 +32,9 @@ pub fn apply(state: &State, plan: &NetworkPlan, netns: BorrowedFd<'_>) -> Result
         // The step that failed is undone as well: it may have come half-way. The error of the step is the one to
         // report; if undoing fails too, the record stays, and with it what `remove` needs.
         let steps = &plan.steps[..plan.steps.len().min(taken + 1)];
-        if undo(state, plan, steps).is_empty() && restore_sysctls(&plan.steps[..taken]).is_ok() {
+        if undo(state, plan, steps, Some(netns)).is_empty()
+            && restore_sysctls(&plan.steps[..taken]).is_ok()
+        {
             state.forget(plan)?;
         }
     }
@@ -39,13 +43,14 @@ pub fn apply(state: &State, plan: &NetworkPlan, netns: BorrowedFd<'_>) -> Result
 
 /// Disconnects a container: undoes every step of its plan that was taken, in reverse.
 ///
-/// Works with the container's namespace alive or gone, and again after it failed.
+/// Works with the container's namespace alive or gone, and again after it failed. `netns` is for plug-ins that are
+/// not built in, which take their interface out of it.
 ///
 /// # Errors
 /// [`Error::Leftover`] with everything that could not be undone; the record then stays.
-pub fn remove(state: &State, plan: &NetworkPlan) -> Result<()> {
+pub fn remove(state: &State, plan: &NetworkPlan, netns: Option<BorrowedFd<'_>>) -> Result<()> {
     let _lock = state.lock()?;
-    let failures = undo(state, plan, &plan.steps);
+    let failures = undo(state, plan, &plan.steps, netns);
     if failures.is_empty() {
         return state.forget(plan);
     }
@@ -67,6 +72,41 @@ pub fn restore_rules(state: &State) -> Result<()> {
         return Ok(());
     }
     firewall::restore(&plans.iter().filter_map(NetworkPlan::rules).cloned().collect::<Vec<_>>())
+}
+
+/// Puts everything back that the host has of connected containers: switches, bridges' addresses, and rules.
+///
+/// # Errors
+/// As [`restore_rules`], or the kernel refuses a step that it took before.
+pub fn reload(state: &State) -> Result<()> {
+    {
+        let _lock = state.lock()?;
+        let mut socket = open()?;
+        for step in state.connected()?.iter().flat_map(|plan| &plan.steps) {
+            match step {
+                Step::Bridge { name, mac, mtu } => ensure_bridge(&mut socket, name, *mac, *mtu)?,
+                Step::Sysctl { place: Place::Host, .. }
+                | Step::Address { place: Place::Host, .. }
+                | Step::Up { place: Place::Host, .. } => take_inside(&mut socket, step)?,
+                _ => {}
+            }
+        }
+    }
+    restore_rules(state)
+}
+
+/// Asks the plug-ins that are not built in whether a container is still connected as they left it; returns what they
+/// complain of.
+#[must_use]
+pub fn check_plugins(state: &State, plan: &NetworkPlan, netns: BorrowedFd<'_>) -> Vec<Error> {
+    let plugins = plan.steps.iter().filter_map(|step| match step {
+        Step::Plugin(plugin) => Some(plugin),
+        _ => None,
+    });
+    let netns = Some(netns);
+    plugins
+        .filter_map(|plugin| Call { plan, plugin, netns }.check(state.plugin_result(plan)).err())
+        .collect()
 }
 
 fn connect(
@@ -112,20 +152,54 @@ fn take(
 ) -> Result<()> {
     match step {
         Step::Bridge { name, mac, mtu } => ensure_bridge(socket, name, *mac, *mtu),
-        Step::Firewall(rules) => firewall::connect(rules, || others(state, plan)),
-        Step::Veth { name, mac, peer, peer_mac, bridge, mtu, hairpin } => {
+        Step::Firewall(rules) => firewall::connect(rules, || others(state, plan))
+            .map_err(|error| with_holder(error, state, plan)),
+        Step::Names { names } => names::add(state, &plan.network, &plan.container, names),
+        Step::Plugin(plugin) => call(state, &Call { plan, plugin, netns: Some(netns) }),
+        Step::Veth { name, mac, peer, peer_mac, bridge, mtu, hairpin, isolated } => {
             let failed = |error| Error::kernel(step, error);
             let bridge = find(socket, bridge)?;
             let (near, far) = (VethEnd { name, mac: *mac }, VethEnd { name: peer, mac: *peer_mac });
             socket.create_veth(&near, &far, netns, bridge, *mtu).map_err(failed)?;
-            if *hairpin {
+            if *hairpin || *isolated {
                 let port = find(socket, name)?;
-                socket.set_hairpin(port).map_err(failed)?;
+                socket.set_port(port, *hairpin, *isolated).map_err(failed)?;
             }
             Ok(())
         }
         other => take_inside(socket, other),
     }
+}
+
+/// Says who has the port that the firewall refused.
+fn with_holder(error: Error, state: &State, plan: &NetworkPlan) -> Error {
+    let Error::PortAllocated { address, protocol, holder: None } = error else { return error };
+    let others = state.connected().unwrap_or_default();
+    let holds = |other: &&NetworkPlan| {
+        other.container != plan.container
+            && other.ports.iter().any(|port| {
+                (port.host_port, port.protocol) == (address.port(), protocol)
+                    && (port.host_address == address.ip()
+                        || port.host_address.is_unspecified()
+                        || address.ip().is_unspecified())
+            })
+    };
+    let holder = others.iter().find(holds).map(NetworkPlan::holder);
+    Error::PortAllocated { address, protocol, holder }
+}
+
+/// Calls a plug-in, keeps its answer for `DEL`, and puts the addresses that it gave into the record.
+fn call(state: &State, call: &Call<'_>) -> Result<()> {
+    let answer = call.add(state.plugin_result(call.plan))?;
+    state.keep_plugin_result(call.plan, &answer)?;
+    if call.plan.bridge.is_none() {
+        let mut plan = call.plan.clone();
+        let (addresses, mac) = plugin::read_answer(&plan, &answer);
+        plan.addresses = addresses;
+        plan.mac = mac.and_then(|mac| MacAddress::try_from(mac).ok());
+        state.amend(&plan)?;
+    }
+    Ok(())
 }
 
 /// One step that reads the same in either namespace.
@@ -145,11 +219,15 @@ fn take_inside(socket: &mut RouteSocket, step: &Step) -> Result<()> {
             let index = find(socket, interface)?;
             socket.set_up(index).map_err(failed)
         }
-        Step::Route { interface, destination, gateway } => {
+        Step::Route { interface, destination, gateway, metric } => {
             let index = find(socket, interface)?;
-            socket.add_route(index, *destination, *gateway).map_err(failed)
+            socket.add_route(index, *destination, *gateway, *metric).map_err(failed)
         }
-        Step::Bridge { .. } | Step::Firewall(_) | Step::Veth { .. } => {
+        Step::Bridge { .. }
+        | Step::Firewall(_)
+        | Step::Veth { .. }
+        | Step::Names { .. }
+        | Step::Plugin(_) => {
             unreachable!("a step of the host only")
         }
     }
@@ -172,7 +250,12 @@ fn ensure_bridge(
 }
 
 /// Undoes steps in reverse and returns what could not be undone.
-fn undo(state: &State, plan: &NetworkPlan, steps: &[Step]) -> Vec<Error> {
+fn undo(
+    state: &State,
+    plan: &NetworkPlan,
+    steps: &[Step],
+    netns: Option<BorrowedFd<'_>>,
+) -> Vec<Error> {
     let mut failures = Vec::new();
     let mut socket = match open() {
         Ok(socket) => socket,
@@ -187,6 +270,8 @@ fn undo(state: &State, plan: &NetworkPlan, steps: &[Step]) -> Vec<Error> {
         let undone = match step {
             Step::Veth { name, mac, .. } => delete_if_ours(&mut socket, name, "veth", *mac),
             Step::Firewall(rules) => firewall::disconnect(rules, &others),
+            Step::Names { names } => names::remove(state, &plan.network, &plan.container, names),
+            Step::Plugin(plugin) => Call { plan, plugin, netns }.delete(state.plugin_result(plan)),
             Step::Bridge { name, mac, .. } if others.iter().all(|other| other.bridge != *name) => {
                 delete_bridge(&mut socket, name, *mac)
             }

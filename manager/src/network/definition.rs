@@ -2,15 +2,20 @@
 //!
 //! `bridge`, `host-local`, `portmap`, `firewall` and `loopback` are built in. A key that is not understood is an error,
 //! never ignored: a network that quietly lacks what its definition asks for would be a hole. Other plug-in types
-//! are kept as [`ForeignPlugin`] for whoever executes plug-ins; a plan refuses them.
+//! are kept as [`ForeignPlugin`], and are programs that [`super::plugin`] runs.
 
 mod conflist;
+pub mod creation;
 
 use super::error::{Error, Result};
 use super::host::HostFacts;
 use super::ipam::LeasedAddress;
-use super::name::{InterfaceName, NetworkName};
+use super::name::{InterfaceName, Mode, NetworkName};
 use super::subnet::Subnet;
+use crate::clock::Timestamp;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::net::IpAddr;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -26,14 +31,65 @@ pub const DEFAULT_BRIDGE: &str = "nman0";
 pub struct Definition {
     /// The conflist's `name`, which is also the file's.
     pub name: NetworkName,
+    /// The version of CNI that it is written in.
+    pub version: String,
+    /// What this program keeps about it.
+    pub about: About,
+    /// What makes a container's interface.
+    pub driver: Driver,
+    /// Plug-ins that are not built in and come after that, in their order.
+    pub chained: Vec<ForeignPlugin>,
+}
+
+/// The first plug-in of the list.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Driver {
+    /// Built in.
+    Bridge(Bridge),
+    /// A program of CNI_PATH.
+    Foreign(ForeignPlugin),
+}
+
+/// What is kept in a conflist under the key `nman`, which plug-ins never see.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct About {
+    /// Sixty-four hexadecimal digits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// When it was made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub created: Option<Timestamp>,
+    /// No way out: no route, no translation, no published port, no names from outside.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub internal: bool,
+    /// `--attachable`: shown again, and nothing else.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub attachable: bool,
+    /// `--label`
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// `-o`, as they were typed.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub options: BTreeMap<String, String>,
+    /// `--aux-address`: addresses of the subnets that are others'.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub aux_addresses: BTreeMap<String, IpAddr>,
+}
+
+/// A bridge of this program's own making.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Bridge {
     /// The bridge that its containers are ports of.
-    pub bridge: InterfaceName,
+    pub name: InterfaceName,
     /// Whether the bridge has the gateway's address (`isGateway`).
     pub is_gateway: bool,
     /// Whether containers reach the outside under the host's address (`ipMasq`).
     pub masquerade: bool,
     /// Whether a frame may leave by the port it came in by (`hairpinMode`).
     pub hairpin: bool,
+    /// Whether containers are kept from each other (`portIsolation`).
+    pub port_isolation: bool,
     /// The MTU; without one, that of the host's up-link.
     pub mtu: Option<u32>,
     /// A container gets one address of each set.
@@ -44,8 +100,61 @@ pub struct Definition {
     pub portmap: bool,
     /// Whether other networks and the outside are kept away (`firewall` is in the chain).
     pub firewall: bool,
-    /// Plug-ins that are not built in, in their order.
-    pub foreign: Vec<ForeignPlugin>,
+}
+
+impl Definition {
+    /// Its id; one that was written by hand has one that follows from its name.
+    #[must_use]
+    pub fn id(&self) -> String {
+        self.about.id.clone().unwrap_or_else(|| {
+            let digest = Sha256::digest(self.name.as_str().as_bytes());
+            digest.iter().map(|byte| format!("{byte:02x}")).collect()
+        })
+    }
+
+    /// The bridge, if that is what it is.
+    #[must_use]
+    pub fn bridge(&self) -> Option<&Bridge> {
+        match &self.driver {
+            Driver::Bridge(bridge) => Some(bridge),
+            Driver::Foreign(_) => None,
+        }
+    }
+
+    /// The driver's name: the type of the first plug-in.
+    #[must_use]
+    pub fn driver_name(&self) -> &str {
+        match &self.driver {
+            Driver::Bridge(_) => "bridge",
+            Driver::Foreign(plugin) => &plugin.kind,
+        }
+    }
+
+    /// Every range that is leased from, also by a plug-in's own `host-local`.
+    #[must_use]
+    pub fn ranges(&self) -> Vec<Range> {
+        match &self.driver {
+            Driver::Bridge(bridge) => bridge.range_sets.iter().flatten().copied().collect(),
+            Driver::Foreign(plugin) => conflist::ranges_of(&plugin.config),
+        }
+    }
+
+    /// Whether containers get IPv6 addresses.
+    #[must_use]
+    pub fn has_ipv6(&self) -> bool {
+        self.ranges().iter().any(|range| range.subnet.network().is_ipv6())
+    }
+
+    /// Whether ports can be published on it.
+    #[must_use]
+    pub fn publishes(&self) -> bool {
+        let portmap = |plugin: &ForeignPlugin| plugin.kind == "portmap";
+        !self.about.internal
+            && match &self.driver {
+                Driver::Bridge(bridge) => bridge.portmap && bridge.is_gateway,
+                Driver::Foreign(_) => self.chained.iter().any(portmap),
+            }
+    }
 }
 
 /// Addresses to lease from.
@@ -66,6 +175,14 @@ pub struct Route {
     pub destination: Subnet,
     /// By way of; without one, the subnet's gateway.
     pub gateway: Option<IpAddr>,
+}
+
+impl Route {
+    /// Whether it is the default route of that gateway's family.
+    #[must_use]
+    pub fn is_default_for(&self, gateway: IpAddr) -> bool {
+        self.destination == Subnet::everything(gateway)
+    }
 }
 
 /// A plug-in that is not built in.
@@ -96,6 +213,32 @@ impl Range {
         let offset = |address| subnet.offset(address).filter(|offset| (1..=hosts).contains(offset));
         offset(range.gateway)?;
         (offset(range.first)? <= offset(range.last)?).then_some(range)
+    }
+
+    /// The first address that is leased.
+    #[must_use]
+    pub fn first(&self) -> IpAddr {
+        self.first
+    }
+
+    /// The last one.
+    #[must_use]
+    pub fn last(&self) -> IpAddr {
+        self.last
+    }
+
+    /// Whether these are all of the subnet's hosts.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        Self::new(self.subnet, None, None, None)
+            .is_some_and(|whole| (whole.first, whole.last) == (self.first, self.last))
+    }
+
+    /// Whether `address` can be asked for: any host of the subnet but the gateway.
+    #[must_use]
+    pub fn admits(&self, address: IpAddr) -> bool {
+        address != self.gateway
+            && Self::new(self.subnet, None, None, None).is_some_and(|whole| whole.holds(address))
     }
 
     /// Whether `address` can be leased from here.
@@ -143,6 +286,29 @@ pub fn load(root: &Path, name: &NetworkName, host: &HostFacts) -> Result<Definit
         }
         Err(_) if name.as_str() == DEFAULT_NAME => create_default(root, &path, host),
         Err(_) => Err(Error::UnknownNetwork { name: name.to_string() }),
+    }
+}
+
+/// Finds a network by its name, its id, or the unambiguous beginning of its id.
+///
+/// # Errors
+/// As [`load`].
+pub fn find(root: &Path, wanted: &str, host: &HostFacts) -> Result<Definition> {
+    let unknown = || Error::UnknownNetwork { name: wanted.to_owned() };
+    let name = match wanted.parse::<Mode>()? {
+        Mode::Network(name) => name,
+        Mode::None | Mode::Host | Mode::Container(_) => return Err(unknown()),
+    };
+    match load(root, &name, host) {
+        Err(Error::UnknownNetwork { .. }) => {
+            let mut fitting = list(root)?;
+            fitting.retain(|definition| definition.id().starts_with(wanted));
+            match fitting.len() {
+                1 => Ok(fitting.remove(0)),
+                _ => Err(unknown()),
+            }
+        }
+        found => found,
     }
 }
 
@@ -222,32 +388,52 @@ fn parse(text: &str, path: &Path) -> Result<Definition> {
 /// Chooses the default network's pool and keeps the choice; of two that do so at once, the first wins.
 fn create_default(root: &Path, path: &Path, host: &HostFacts) -> Result<Definition> {
     let definition = default(host)?;
-    let subnet = definition.range_sets[0][0].subnet;
-    let directory = root.join("networks");
+    let subnet = definition.ranges()[0].subnet;
+    match write_new(root, &definition.name, &conflist::default_text(subnet)) {
+        Ok(()) | Err(Error::NetworkExists { .. }) => {}
+        Err(error) => return Err(error),
+    }
+    let text = std::fs::read_to_string(path).map_err(|error| Error::file("read", path, error))?;
+    parse(&text, path)
+}
+
+/// Puts a new conflist in place, whole or not at all.
+///
+/// # Errors
+/// [`Error::NetworkExists`] if there is one of that name.
+pub fn write_new(root: &Path, name: &NetworkName, text: &str) -> Result<()> {
+    let (directory, path) = (root.join("networks"), path_of(root, name));
     std::fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(&directory)
         .map_err(|error| Error::file("create", &directory, error))?;
-    let temporary = directory.join(format!(".{DEFAULT_NAME}.{}", std::process::id()));
+    let temporary = directory.join(format!(".{name}.{}", std::process::id()));
     let written = std::fs::OpenOptions::new()
         .write(true)
         .create(true)
         .truncate(true)
         .mode(0o600)
         .open(&temporary)
-        .and_then(|mut file| file.write_all(conflist::default_text(subnet).as_bytes()))
+        .and_then(|mut file| file.write_all(text.as_bytes()))
         .map_err(|error| Error::file("write", &temporary, error))
-        .and_then(|()| match std::fs::hard_link(&temporary, path) {
-            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
-                Err(Error::file("create", path, error))
+        .and_then(|()| match std::fs::hard_link(&temporary, &path) {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+                Err(Error::NetworkExists { name: name.to_string() })
             }
-            _ => Ok(()),
+            linked => linked.map_err(|error| Error::file("create", path, error)),
         });
     let _ = std::fs::remove_file(&temporary);
-    written?;
-    let text = std::fs::read_to_string(path).map_err(|error| Error::file("read", path, error))?;
-    parse(&text, path)
+    written
+}
+
+/// Forgets a network's definition; the caller has made sure that nobody is connected to it.
+///
+/// # Errors
+/// The file cannot be removed, or is not there.
+pub fn remove(root: &Path, name: &NetworkName) -> Result<()> {
+    let path = path_of(root, name);
+    std::fs::remove_file(&path).map_err(|error| Error::file("remove", path, error))
 }
 
 #[cfg(test)]
@@ -262,7 +448,7 @@ mod tests {
     }
 
     fn subnet_of(definition: &Definition) -> String {
-        definition.range_sets[0][0].subnet.to_string()
+        definition.ranges()[0].subnet.to_string()
     }
 
     #[test]

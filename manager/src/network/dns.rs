@@ -1,14 +1,20 @@
 //! A container's `resolv.conf` and `hosts`, as text: pure.
 //!
-//! A nameserver on a loopback address is the host's own and cannot be reached from a container, so it is dropped;
-//! Docker's rules otherwise.
+//! A container on a network asks the resolver in its own namespace ([`super::resolver`]), which asks the host's
+//! nameservers in turn, whatever they are at that moment.
 
+use serde::{Deserialize, Serialize};
+use std::fmt;
 use std::fmt::Write;
 use std::net::IpAddr;
-use std::path::Path;
+use std::str::FromStr;
+
+/// The address at which a container finds its resolver, as in Docker.
+pub const RESOLVER: std::net::Ipv4Addr = std::net::Ipv4Addr::new(127, 0, 0, 11);
 
 /// What the command line says about DNS; what is empty comes from the host.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Overrides {
     /// `--dns`.
     pub servers: Vec<IpAddr>,
@@ -18,57 +24,106 @@ pub struct Overrides {
     pub options: Vec<String>,
 }
 
-/// What is used when the host has no nameserver that a container could reach.
-const FALLBACK: [&str; 2] = ["8.8.8.8", "8.8.4.4"];
+/// One `--add-host`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct HostEntry {
+    /// The name.
+    pub name: String,
+    /// Its address; without one, the host's as containers see it (`host-gateway`).
+    pub address: Option<IpAddr>,
+}
+
+const HOST_GATEWAY: &str = "host-gateway";
+
+impl FromStr for HostEntry {
+    type Err = String;
+
+    /// `NAME:ADDRESS` or `NAME=ADDRESS`; an IPv6 address may stand in brackets.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("bad format for add-host: {text:?}");
+        let (name, address) =
+            text.split_once('=').or_else(|| text.split_once(':')).ok_or_else(wrong)?;
+        if name.is_empty() || !name.bytes().all(|b| b.is_ascii_graphic() && b != b'#') {
+            return Err(wrong());
+        }
+        let bare = address.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+        let address = match bare.unwrap_or(address) {
+            HOST_GATEWAY => None,
+            text => Some(
+                text.parse().map_err(|_| format!("invalid IP address in add-host: {text:?}"))?,
+            ),
+        };
+        Ok(Self { name: name.to_owned(), address })
+    }
+}
+
+impl TryFrom<String> for HostEntry {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl fmt::Display for HostEntry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.address {
+            Some(address) => write!(f, "{}:{address}", self.name),
+            None => write!(f, "{}:{HOST_GATEWAY}", self.name),
+        }
+    }
+}
+
+impl From<HostEntry> for String {
+    fn from(entry: HostEntry) -> Self {
+        entry.to_string()
+    }
+}
+
 /// The C library reads no more.
 const MOST_SERVERS: usize = 3;
 
-/// Where the host's settings are to be read from, given what `/etc/resolv.conf` has.
-///
-/// With systemd-resolved's stub as the only nameserver, the real ones are in resolved's own file.
+/// The nameservers of a `resolv.conf`; one with a zone (`fe80::1%eth0`) is left out.
 #[must_use]
-pub fn source(resolv_conf: &str) -> &'static Path {
-    let mut servers = values(resolv_conf, "nameserver").flatten();
-    let stub = servers.next() == Some("127.0.0.53") && servers.next().is_none();
-    Path::new(if stub { "/run/systemd/resolve/resolv.conf" } else { "/etc/resolv.conf" })
+pub fn servers(resolv_conf: &str) -> Vec<IpAddr> {
+    values(resolv_conf, "nameserver")
+        .flatten()
+        .filter_map(|text| text.parse().ok())
+        .take(MOST_SERVERS)
+        .collect()
 }
 
-/// The container's `resolv.conf`, from the host's text and the overrides.
-///
-/// `ipv6` says whether the container can reach IPv6 nameservers.
+/// The `resolv.conf` of a container on a network, from the host's text and the overrides.
 #[must_use]
-pub fn resolv_conf(host: &str, overrides: &Overrides, ipv6: bool) -> String {
-    let reachable = |text: &&str| {
-        // A zone (fe80::1%eth0) names an interface of the host.
-        text.parse::<IpAddr>()
-            .is_ok_and(|address| !address.is_loopback() && (ipv6 || address.is_ipv4()))
-    };
-    let mut servers: Vec<String> = overrides.servers.iter().map(ToString::to_string).collect();
-    if servers.is_empty() {
-        servers =
-            values(host, "nameserver").flatten().filter(reachable).map(str::to_owned).collect();
-    }
-    if servers.is_empty() {
-        servers = FALLBACK.map(str::to_owned).to_vec();
-    }
-    servers.truncate(MOST_SERVERS);
+pub fn resolv_conf(host: &str, overrides: &Overrides) -> String {
     // The last `search` counts; `domain` is its older spelling.
     let search = chosen(&overrides.search, || {
         let last = values(host, "search").last().map(Iterator::collect);
         last.or_else(|| values(host, "domain").last().map(Iterator::collect)).unwrap_or_default()
     });
-    let options = chosen(&overrides.options, || values(host, "options").flatten().collect());
-
-    let mut text = String::new();
-    for server in servers {
-        let _ = writeln!(text, "nameserver {server}");
+    let mut options = chosen(&overrides.options, || values(host, "options").flatten().collect());
+    if !options.iter().any(|option| option.starts_with("ndots:")) {
+        // A neighbour's name is tried as it is before a domain is put behind it.
+        options.push("ndots:0");
     }
+    let mut text = format!("nameserver {RESOLVER}\n");
     if !search.is_empty() && search != ["."] {
         let _ = writeln!(text, "search {}", search.join(" "));
     }
-    if !options.is_empty() {
-        let _ = writeln!(text, "options {}", options.join(" "));
+    let _ = writeln!(text, "options {}", options.join(" "));
+    text
+}
+
+/// The `resolv.conf` of a container without a resolver of its own: the host's, as the overrides change it.
+#[must_use]
+pub fn resolv_conf_of_host(host: &str, overrides: &Overrides) -> String {
+    if *overrides == Overrides::default() {
+        return host.to_owned();
     }
+    let servers =
+        if overrides.servers.is_empty() { servers(host) } else { overrides.servers.clone() };
+    let mut text: String = servers.iter().map(|server| format!("nameserver {server}\n")).collect();
+    text.extend(resolv_conf(host, overrides).split_inclusive('\n').skip(1));
     text
 }
 
@@ -87,7 +142,7 @@ fn values<'a>(text: &'a str, keyword: &str) -> impl Iterator<Item = std::str::Sp
 
 /// The container's `hosts`: loopback, what `--add-host` says, and its own addresses under its own name.
 #[must_use]
-pub fn hosts(own: &[IpAddr], host_name: &str, extra: &[(String, IpAddr)]) -> String {
+pub fn hosts(own: &[IpAddr], host_name: &str, extra: &[(&str, IpAddr)]) -> String {
     let mut text = String::from(
         "127.0.0.1\tlocalhost\n\
          ::1\tlocalhost ip6-localhost ip6-loopback\n\
@@ -109,72 +164,75 @@ pub fn hosts(own: &[IpAddr], host_name: &str, extra: &[(String, IpAddr)]) -> Str
 mod tests {
     use super::*;
 
-    #[test]
-    fn loopback_nameservers_are_dropped_and_the_rest_is_kept() {
-        let host = "# made by hand\nnameserver 127.0.0.1\nnameserver 10.0.0.53 # office\nnameserver ::1\n\
-                    nameserver fd00::53\nnameserver fe80::1%eth0\nsearch a.test b.test\noptions ndots:2 edns0\n";
-        let text = resolv_conf(host, &Overrides::default(), false);
-        assert_eq!(text, "nameserver 10.0.0.53\nsearch a.test b.test\noptions ndots:2 edns0\n");
-        assert!(resolv_conf(host, &Overrides::default(), true).contains("nameserver fd00::53\n"));
-    }
+    const HOST: &str = "# made by hand\nnameserver 127.0.0.53\nnameserver 10.0.0.53 # office\n\
+                        nameserver fe80::1%eth0\nsearch a.test b.test\noptions ndots:2 edns0\n";
 
     #[test]
-    fn a_host_with_only_loopback_nameservers_falls_back() {
-        let text = resolv_conf("nameserver 127.0.0.53\n", &Overrides::default(), false);
-        assert_eq!(text, "nameserver 8.8.8.8\nnameserver 8.8.4.4\n");
-        assert_eq!(resolv_conf("", &Overrides::default(), false), text);
+    fn a_container_asks_its_own_resolver_and_the_resolver_the_hosts_servers() {
+        assert_eq!(
+            resolv_conf(HOST, &Overrides::default()),
+            "nameserver 127.0.0.11\nsearch a.test b.test\noptions ndots:2 edns0\n"
+        );
+        assert_eq!(
+            resolv_conf("", &Overrides::default()),
+            "nameserver 127.0.0.11\noptions ndots:0\n"
+        );
+        let expected: [IpAddr; 2] = ["127.0.0.53".parse().unwrap(), "10.0.0.53".parse().unwrap()];
+        assert_eq!(servers(HOST), expected);
     }
 
     #[test]
     fn overrides_replace_each_their_own_line() {
-        let host = "nameserver 10.0.0.1\nsearch a.test\noptions ndots:2\n";
-        let overrides =
-            Overrides { servers: vec!["127.0.0.1".parse().unwrap()], ..Overrides::default() };
-        let text = resolv_conf(host, &overrides, false);
-        assert_eq!(text, "nameserver 127.0.0.1\nsearch a.test\noptions ndots:2\n");
         let overrides = Overrides {
             search: vec![".".into()],
             options: vec!["use-vc".into()],
             ..Overrides::default()
         };
-        assert_eq!(resolv_conf(host, &overrides, false), "nameserver 10.0.0.1\noptions use-vc\n");
+        assert_eq!(
+            resolv_conf(HOST, &overrides),
+            "nameserver 127.0.0.11\noptions use-vc ndots:0\n"
+        );
+        let overrides = Overrides { servers: vec!["10.9.9.9".parse().unwrap()], ..overrides };
+        assert_eq!(
+            resolv_conf_of_host(HOST, &overrides),
+            "nameserver 10.9.9.9\noptions use-vc ndots:0\n"
+        );
+        assert_eq!(resolv_conf_of_host(HOST, &Overrides::default()), HOST);
     }
 
     #[test]
     fn the_last_search_line_counts_and_domain_stands_in_for_it() {
-        let search = |host| resolv_conf(host, &Overrides::default(), false);
-        assert!(search("search a.test\nsearch b.test\n").ends_with("search b.test\n"));
-        assert!(search("domain c.test\n").ends_with("search c.test\n"));
+        let search = |host| resolv_conf(host, &Overrides::default());
+        assert!(search("search a.test\nsearch b.test\n").contains("\nsearch b.test\n"));
+        assert!(search("domain c.test\n").contains("\nsearch c.test\n"));
     }
 
     #[test]
     fn no_more_nameservers_than_a_c_library_reads() {
         let host: String = (1..=5).map(|n| format!("nameserver 10.0.0.{n}\n")).collect();
-        assert_eq!(
-            resolv_conf(&host, &Overrides::default(), false).matches("nameserver").count(),
-            3
-        );
+        assert_eq!(servers(&host).len(), 3);
     }
 
     #[test]
-    fn resolveds_stub_sends_us_to_resolveds_file() {
-        assert_eq!(
-            source("nameserver 127.0.0.53\noptions edns0\n"),
-            Path::new("/run/systemd/resolve/resolv.conf")
-        );
-        for other in ["nameserver 127.0.0.53\nnameserver 10.0.0.1\n", "nameserver 127.0.0.1\n", ""]
-        {
-            assert_eq!(source(other), Path::new("/etc/resolv.conf"), "{other}");
+    fn a_further_host_has_a_name_and_an_address() {
+        for (text, shown) in [
+            ("db:10.0.0.1", "db:10.0.0.1"),
+            ("db=10.0.0.1", "db:10.0.0.1"),
+            ("db:fd00::1", "db:fd00::1"),
+            ("db:[fd00::1]", "db:fd00::1"),
+            ("host:host-gateway", "host:host-gateway"),
+        ] {
+            assert_eq!(text.parse::<HostEntry>().unwrap().to_string(), shown);
+        }
+        for bad in ["db", ":10.0.0.1", "db:", "db:x", "a b:10.0.0.1", "a\nb:10.0.0.1"] {
+            assert!(bad.parse::<HostEntry>().is_err(), "{bad:?}");
         }
     }
 
     #[test]
     fn a_container_finds_itself_and_its_extra_hosts() {
-        let text = hosts(
-            &["10.90.0.2".parse().unwrap()],
-            "web",
-            &[("db".into(), "10.90.0.3".parse().unwrap())],
-        );
+        let text =
+            hosts(&["10.90.0.2".parse().unwrap()], "web", &[("db", "10.90.0.3".parse().unwrap())]);
         assert!(text.starts_with("127.0.0.1\tlocalhost\n"));
         assert!(text.ends_with("10.90.0.3\tdb\n10.90.0.2\tweb\n"));
     }

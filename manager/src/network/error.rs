@@ -22,6 +22,12 @@ pub enum Error {
         /// As it was asked for.
         name: String,
     },
+    /// A network of that name is there already.
+    #[error("network with name {name} already exists")]
+    NetworkExists {
+        /// The name that was asked for.
+        name: String,
+    },
     /// A definition is not a conflist that can be carried out.
     #[error("cannot use the network definition `{}`{}: {reason}", path.display(), at(pointer))]
     Definition {
@@ -52,6 +58,12 @@ pub enum Error {
         /// What does not fit.
         reason: String,
     },
+    /// Another container has the address that was asked for.
+    #[error("address {address} is already in use")]
+    AddressInUse {
+        /// The address.
+        address: std::net::IpAddr,
+    },
     /// Every address of a subnet is leased.
     #[error("no address is left in {range} of network `{network}`")]
     Exhausted {
@@ -61,12 +73,14 @@ pub enum Error {
         range: String,
     },
     /// Somebody else has the host's port.
-    #[error("bind for {address} failed: port is already allocated ({protocol})")]
+    #[error("bind for {address} failed: port is already allocated ({protocol}{})", by(holder.as_ref()))]
     PortAllocated {
         /// Host address and port.
         address: SocketAddr,
         /// TCP, UDP or SCTP.
         protocol: Protocol,
+        /// Who has it, where that can be found out.
+        holder: Option<String>,
     },
     /// A socket to reserve the host's port could not be made for another reason.
     #[error("bind for {address} failed: {} ({protocol})", reason(source))]
@@ -85,6 +99,26 @@ pub enum Error {
         container: String,
         /// The network's name.
         network: String,
+    },
+    /// A plug-in is not in CNI_PATH.
+    #[error("cannot find the network plug-in `{kind}` in {path}")]
+    NoPlugin {
+        /// The conflist's `type`.
+        kind: String,
+        /// The directories that were searched.
+        path: String,
+    },
+    /// A plug-in failed.
+    #[error("plug-in `{kind}` failed ({command}{}): {reason}", of(network))]
+    Plugin {
+        /// The conflist's `type`.
+        kind: String,
+        /// What it was to do.
+        command: &'static str,
+        /// The network's name; empty outside of one.
+        network: String,
+        /// In its own words.
+        reason: String,
     },
     /// A file of ours.
     #[error("cannot {action} `{}`: {}", path.display(), reason(source))]
@@ -127,10 +161,17 @@ impl Error {
             Self::UnknownNetwork { .. } => {
                 Some("`none`, `host` and `nman` are always there".into())
             }
-            Self::PortAllocated { address, .. } => Some(format!(
+            Self::PortAllocated { address, holder: None, .. } => Some(format!(
                 "another container or a process of the host has port {}; `-p CONTAINER_PORT` alone picks a free one",
                 address.port()
             )),
+            Self::PortAllocated { holder: Some(holder), .. } => Some(format!(
+                "stop {holder}, or choose another port; `-p CONTAINER_PORT` alone picks a free one"
+            )),
+            Self::NoPlugin { .. } => Some(
+                "install it (Debian has many in `containernetworking-plugins`), or name its directory in CNI_PATH"
+                    .into(),
+            ),
             Self::Exhausted { .. } => {
                 Some("remove containers or widen the subnet in the network's conflist".into())
             }
@@ -169,6 +210,14 @@ pub(crate) fn reason(error: &io::Error) -> String {
     }
 }
 
+fn by(holder: Option<&String>) -> String {
+    holder.map_or_else(String::new, |holder| format!(", by {holder}"))
+}
+
+fn of(network: &str) -> String {
+    if network.is_empty() { String::new() } else { format!(" for network `{network}`") }
+}
+
 fn at(pointer: &str) -> String {
     if pointer.is_empty() { String::new() } else { format!(" at {pointer}") }
 }
@@ -201,11 +250,13 @@ mod tests {
         let error = Error::PortAllocated {
             address: "0.0.0.0:80".parse().unwrap(),
             protocol: Protocol::Tcp,
+            holder: Some("container `web`".into()),
         };
-        assert!(
-            error.to_string().starts_with("bind for 0.0.0.0:80 failed: port is already allocated")
+        assert_eq!(
+            error.to_string(),
+            "bind for 0.0.0.0:80 failed: port is already allocated (tcp, by container `web`)"
         );
-        assert!(error.hint().unwrap().contains("port 80"));
+        assert!(error.hint().unwrap().starts_with("stop container `web`"));
     }
 
     #[test]

@@ -20,6 +20,10 @@ pub struct HostFacts {
     pub forwarding: bool,
     /// Whether the kernel has IPv6, and with it router advertisements to refuse.
     pub ipv6: bool,
+    /// Whether the host forwards IPv6 already.
+    pub ipv6_forwarding: bool,
+    /// The links that listen to a router, as long as the host does not forward IPv6.
+    pub router_advertised: Vec<InterfaceName>,
 }
 
 impl HostFacts {
@@ -48,7 +52,34 @@ impl HostFacts {
             uplink_mtu,
             forwarding: read_sysctl("net/ipv4/ip_forward")?.as_deref() == Some("1"),
             ipv6: Path::new("/proc/sys/net/ipv6").exists(),
+            ipv6_forwarding: false,
+            router_advertised: Vec::new(),
         })
+    }
+
+    /// Reads what only a network with IPv6 has to know.
+    ///
+    /// # Errors
+    /// `/proc/sys` is not there, or the kernel has no IPv6.
+    pub fn probe_ipv6(&mut self) -> Result<()> {
+        const LINKS: &str = "/proc/sys/net/ipv6/conf";
+        self.ipv6_forwarding = read_sysctl("net/ipv6/conf/all/forwarding")?.as_deref() == Some("1");
+        if self.ipv6_forwarding {
+            return Ok(());
+        }
+        let entries =
+            std::fs::read_dir(LINKS).map_err(|error| Error::file("read", LINKS, error))?;
+        for entry in entries.flatten() {
+            // `all` and `default` are no interface names.
+            let name = entry.file_name().into_string().unwrap_or_default();
+            let Ok(link) = name.parse::<InterfaceName>() else { continue };
+            let accepts = read_sysctl(&format!("net/ipv6/conf/{link}/accept_ra"))?;
+            if link.as_str() != "lo" && accepts.as_deref() == Some("1") {
+                self.router_advertised.push(link);
+            }
+        }
+        self.router_advertised.sort();
+        Ok(())
     }
 }
 

@@ -7,6 +7,7 @@
 use super::definition::{Definition, Range};
 use super::error::{Error, Result};
 use super::name::NetworkName;
+use super::plan::MacAddress;
 use super::state::{self, State};
 use super::subnet::Subnet;
 use crate::container::id::ContainerId;
@@ -39,33 +40,70 @@ pub struct LeasedAddress {
     pub gateway: IpAddr,
 }
 
-/// The file that says which address was given out last.
-const LAST: &str = "last";
+impl Lease {
+    /// The link address that goes with it.
+    #[must_use]
+    pub fn link_address(&self) -> MacAddress {
+        self.addresses.first().map_or_else(
+            || MacAddress::derived(self.container.as_str()),
+            |leased| MacAddress::of_address(leased.address),
+        )
+    }
+}
 
-/// Leases an address of each of the network's range sets; what the container already has, it keeps.
+/// The file that says which address of a range set was given out last.
+fn last_of(set: usize) -> String {
+    if set == 0 { "last".to_owned() } else { format!("last-{set}") }
+}
+
+/// Leases an address of each of the network's range sets; what the container already has, it keeps. `wanted` are
+/// addresses that were asked for by name: each stands for its range set.
 ///
 /// # Errors
-/// [`Error::Exhausted`] when a range set is full, and then nothing is leased.
-pub fn reserve(state: &State, definition: &Definition, container: &ContainerId) -> Result<Lease> {
+/// [`Error::Exhausted`] when a range set is full, [`Error::AddressInUse`] and [`Error::Plan`] for a wanted address that
+/// cannot be had; then nothing is leased.
+pub fn reserve(
+    state: &State,
+    definition: &Definition,
+    container: &ContainerId,
+    wanted: &[IpAddr],
+) -> Result<Lease> {
+    let mut lease = Lease {
+        network: definition.name.clone(),
+        container: container.clone(),
+        addresses: Vec::new(),
+    };
+    let sets = definition.bridge().map(|bridge| bridge.range_sets.as_slice()).unwrap_or_default();
+    let fits = |address: &&IpAddr| !sets.iter().flatten().any(|range| range.admits(**address));
+    if let (Some(stray), false) = (wanted.iter().find(fits), sets.is_empty()) {
+        return Err(Error::Plan {
+            container: container.short().to_owned(),
+            network: definition.name.to_string(),
+            reason: format!(
+                "no configured subnet contains IP address {stray}, or it is the gateway's"
+            ),
+        });
+    }
+    if sets.is_empty() {
+        return Ok(lease);
+    }
     let directory = state.leases(&definition.name)?;
     let _lock = state::lock(&directory.join("lock"))?;
     let mut leased = read(&directory)?;
-    let mut addresses = Vec::new();
-    for ranges in &definition.range_sets {
-        match reserve_one(&directory, &mut leased, ranges, container) {
-            Ok(address) => addresses.push(address),
+    for (set, ranges) in sets.iter().enumerate() {
+        let search = Search { directory: &directory, definition, container, set, ranges };
+        match search.take(&mut leased, wanted) {
+            Ok(address) => lease.addresses.push(address),
             Err(error) => {
                 // All or nothing: what this call took before goes back. A failure to is a lease of a container
                 // that will be removed, and is released then.
                 let _ = release_locked(&directory, container);
-                return Err(match error {
-                    Some(error) => error,
-                    None => exhausted(definition, ranges),
-                });
+                return Err(error);
             }
         }
     }
-    Ok(Lease { network: definition.name.clone(), container: container.clone(), addresses })
+    lease.addresses.sort_by_key(|leased| leased.address.is_ipv6());
+    Ok(lease)
 }
 
 /// Gives back every address that the container has on that network; none is fine.
@@ -76,6 +114,17 @@ pub fn release(state: &State, network: &NetworkName, container: &ContainerId) ->
     let directory = state.leases(network)?;
     let _lock = state::lock(&directory.join("lock"))?;
     release_locked(&directory, container)
+}
+
+/// Gives back every address that the container has on any network; goes on after an error.
+#[must_use]
+pub fn release_all(state: &State, container: &ContainerId) -> Vec<Error> {
+    let leased = match state.leased() {
+        Ok(leased) => leased,
+        Err(error) => return vec![error],
+    };
+    let own = leased.into_iter().filter(|(_, _, owner)| owner == container.as_str());
+    own.filter_map(|(network, address, _)| state.forget_lease(&network, address).err()).collect()
 }
 
 fn release_locked(directory: &Path, container: &ContainerId) -> Result<()> {
@@ -91,29 +140,68 @@ fn release_locked(directory: &Path, container: &ContainerId) -> Result<()> {
     first
 }
 
-/// `Err(None)`: the ranges are full.
-fn reserve_one(
-    directory: &Path,
-    leased: &mut HashMap<IpAddr, String>,
-    ranges: &[Range],
-    container: &ContainerId,
-) -> std::result::Result<LeasedAddress, Option<Error>> {
-    let owned =
-        |address: &IpAddr| leased.get(address).is_some_and(|owner| owner == container.as_str());
-    let held =
-        leased.keys().find(|address| owned(address) && range_of(ranges, **address).is_some());
-    if let Some(&address) = held {
-        return range_of(ranges, address).map(|range| range.lease(address)).ok_or(None);
+/// One range set of a network, and who looks for an address in it.
+struct Search<'a> {
+    directory: &'a Path,
+    definition: &'a Definition,
+    container: &'a ContainerId,
+    set: usize,
+    ranges: &'a [Range],
+}
+
+impl Search<'_> {
+    fn take(
+        &self,
+        leased: &mut HashMap<IpAddr, String>,
+        wanted: &[IpAddr],
+    ) -> Result<LeasedAddress> {
+        if let Some(address) = self.wanted(wanted) {
+            return match leased.get(&address.address) {
+                Some(owner) if owner == self.container.as_str() => Ok(address),
+                Some(_) => Err(Error::AddressInUse { address: address.address }),
+                None => self.lease(leased, address),
+            };
+        }
+        let owned = |address: &IpAddr| {
+            leased.get(address).is_some_and(|owner| owner == self.container.as_str())
+        };
+        let held = leased.keys().filter(|address| owned(address));
+        if let Some(address) = held.filter_map(|address| self.place(*address)).next() {
+            return Ok(address);
+        }
+        let last = std::fs::read_to_string(self.directory.join(last_of(self.set)));
+        let last = last.ok().and_then(|text| text.parse().ok());
+        let others: Vec<IpAddr> = self.definition.about.aux_addresses.values().copied().collect();
+        let taken = |address| leased.contains_key(&address) || others.contains(&address);
+        let free = choose(self.ranges, last, taken)
+            .ok_or_else(|| exhausted(self.definition, self.ranges))?;
+        let address = self.lease(leased, free)?;
+        // A hint only: without it the search starts at the beginning.
+        let _ = std::fs::write(self.directory.join(last_of(self.set)), address.address.to_string());
+        Ok(address)
     }
-    let last =
-        std::fs::read_to_string(directory.join(LAST)).ok().and_then(|text| text.parse().ok());
-    let address = choose(ranges, last, |address| leased.contains_key(&address)).ok_or(None)?;
-    let path = directory.join(address.address.to_string());
-    symlink(container.as_str(), &path).map_err(|error| Error::file("create", path, error))?;
-    leased.insert(address.address, container.as_str().to_owned());
-    // A hint only: without it the search starts at the beginning.
-    let _ = std::fs::write(directory.join(LAST), address.address.to_string());
-    Ok(address)
+
+    /// The wanted address that is of this set.
+    fn wanted(&self, wanted: &[IpAddr]) -> Option<LeasedAddress> {
+        wanted.iter().find_map(|address| self.place(*address))
+    }
+
+    fn place(&self, address: IpAddr) -> Option<LeasedAddress> {
+        let range = self.ranges.iter().find(|range| range.admits(address))?;
+        Some(range.lease(address))
+    }
+
+    fn lease(
+        &self,
+        leased: &mut HashMap<IpAddr, String>,
+        address: LeasedAddress,
+    ) -> Result<LeasedAddress> {
+        let path = self.directory.join(address.address.to_string());
+        symlink(self.container.as_str(), &path)
+            .map_err(|error| Error::file("create", path, error))?;
+        leased.insert(address.address, self.container.as_str().to_owned());
+        Ok(address)
+    }
 }
 
 /// The first free address behind `last`, going round: pure.
@@ -137,17 +225,13 @@ fn choose(
         .map(|(index, address)| ranges[index].lease(address))
 }
 
-fn range_of(ranges: &[Range], address: IpAddr) -> Option<&Range> {
-    ranges.iter().find(|range| range.holds(address))
-}
-
 fn exhausted(definition: &Definition, ranges: &[Range]) -> Error {
     let range = ranges.iter().map(|range| range.subnet.to_string()).collect::<Vec<_>>().join(", ");
     Error::Exhausted { network: definition.name.to_string(), range }
 }
 
 /// Every lease of the network: the files whose names are addresses.
-fn read(directory: &Path) -> Result<HashMap<IpAddr, String>> {
+pub(super) fn read(directory: &Path) -> Result<HashMap<IpAddr, String>> {
     let failed = |error: io::Error| Error::file("read", directory, error);
     let mut leases = HashMap::new();
     for entry in std::fs::read_dir(directory).map_err(failed)? {
@@ -184,8 +268,8 @@ mod tests {
     #[test]
     fn two_containers_get_different_addresses_and_neither_is_the_gateways() {
         let (_run, state, network) = small();
-        let a = reserve(&state, &network, &container('a')).unwrap();
-        let b = reserve(&state, &network, &container('b')).unwrap();
+        let a = reserve(&state, &network, &container('a'), &[]).unwrap();
+        let b = reserve(&state, &network, &container('b'), &[]).unwrap();
         assert_eq!(a.addresses[0].address, address("10.1.0.2"));
         assert_eq!(b.addresses[0].address, address("10.1.0.3"));
         assert_eq!(a.addresses[0].gateway, address("10.1.0.1"));
@@ -194,21 +278,21 @@ mod tests {
     #[test]
     fn reserving_again_gives_the_same_lease() {
         let (_run, state, network) = small();
-        let first = reserve(&state, &network, &container('a')).unwrap();
-        reserve(&state, &network, &container('b')).unwrap();
-        assert_eq!(reserve(&state, &network, &container('a')).unwrap(), first);
+        let first = reserve(&state, &network, &container('a'), &[]).unwrap();
+        reserve(&state, &network, &container('b'), &[]).unwrap();
+        assert_eq!(reserve(&state, &network, &container('a'), &[]).unwrap(), first);
     }
 
     #[test]
     fn a_released_address_is_reused_only_when_the_others_had_their_turn() {
         let (_run, state, network) = small();
-        reserve(&state, &network, &container('a')).unwrap();
+        reserve(&state, &network, &container('a'), &[]).unwrap();
         release(&state, &network.name, &container('a')).unwrap();
         release(&state, &network.name, &container('a')).unwrap();
         let mut got = Vec::new();
         for digit in ['1', '2', '3', '4', '5'] {
             got.push(
-                reserve(&state, &network, &container(digit)).unwrap().addresses[0]
+                reserve(&state, &network, &container(digit), &[]).unwrap().addresses[0]
                     .address
                     .to_string(),
             );
@@ -220,13 +304,28 @@ mod tests {
     fn a_full_network_says_so_and_leases_nothing() {
         let (_run, state, network) = small();
         for digit in ['1', '2', '3', '4', '5'] {
-            reserve(&state, &network, &container(digit)).unwrap();
+            reserve(&state, &network, &container(digit), &[]).unwrap();
         }
-        let error = reserve(&state, &network, &container('6')).unwrap_err();
+        let error = reserve(&state, &network, &container('6'), &[]).unwrap_err();
         assert_eq!(error.to_string(), "no address is left in 10.1.0.0/29 of network `nman`");
         release(&state, &network.name, &container('3')).unwrap();
-        let lease = reserve(&state, &network, &container('6')).unwrap();
+        let lease = reserve(&state, &network, &container('6'), &[]).unwrap();
         assert_eq!(lease.addresses[0].address, address("10.1.0.4"));
+    }
+
+    #[test]
+    fn an_address_that_is_asked_for_is_had_once_and_inside_the_subnet_only() {
+        let (_run, state, network) = small();
+        let ask = |digit, text| reserve(&state, &network, &container(digit), &[address(text)]);
+        assert_eq!(ask('a', "10.1.0.5").unwrap().addresses[0].address, address("10.1.0.5"));
+        assert_eq!(ask('a', "10.1.0.5").unwrap().addresses[0].address, address("10.1.0.5"));
+        let taken = ask('b', "10.1.0.5").unwrap_err();
+        assert_eq!(taken.to_string(), "address 10.1.0.5 is already in use");
+        for outside in ["10.2.0.5", "10.1.0.1", "10.1.0.7", "fd00::2"] {
+            let error = ask('b', outside).unwrap_err().to_string();
+            assert!(error.contains("no configured subnet"), "{outside}: {error}");
+        }
+        assert_eq!(state.leased().unwrap().len(), 1);
     }
 
     #[test]
@@ -236,7 +335,9 @@ mod tests {
         let network = definition::built_in("10.2.0.0/24".parse().unwrap());
         let got = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..40)
-                .map(|_| scope.spawn(|| reserve(&state, &network, &ContainerId::random()).unwrap()))
+                .map(|_| {
+                    scope.spawn(|| reserve(&state, &network, &ContainerId::random(), &[]).unwrap())
+                })
                 .collect();
             threads.into_iter().map(|t| t.join().unwrap().addresses[0].address).collect::<Vec<_>>()
         });

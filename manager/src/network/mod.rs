@@ -3,30 +3,38 @@
 //!
 //! [`plan::plan`] is pure and decides everything; [`apply::apply`] walks its flat list of steps after it has
 //! written the list down, and undoes it in reverse when a step fails; [`apply::remove`] undoes a recorded list at
-//! any time, also after a crash or when the container's namespace is gone. Nothing here spawns a program.
+//! any time, also after a crash or when the container's namespace is gone. Nothing here spawns a program but [`plugin`],
+//! for plug-ins that are not built in.
 
 pub mod apply;
 pub mod definition;
 pub mod dns;
+mod endpoint;
 mod error;
 mod firewall;
 pub mod host;
 pub mod ipam;
 mod name;
+pub mod names;
 mod netlink;
 pub mod netns;
+pub mod orphan;
 pub mod plan;
+mod plugin;
 pub mod port;
+pub mod resolver;
 pub mod state;
 mod subnet;
 
-pub use apply::{apply, remove, restore_rules};
+pub use apply::{apply, check_plugins, reload, remove, restore_rules};
 pub use definition::Definition;
+pub use endpoint::Endpoint;
 pub use error::{Error, Result};
 pub use host::HostFacts;
 pub use ipam::Lease;
 pub use name::{InterfaceName, Mode, NetworkName};
-pub use plan::{NetworkPlan, Step, plan};
+pub use plan::{Appearance, MacAddress, NetworkPlan, Step, plan};
+pub use plugin::check as check_plugin;
 pub use port::{HostPort, PortMapping, PortRequest, Protocol};
 pub use state::State;
 pub use subnet::Subnet;

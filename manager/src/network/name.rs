@@ -29,8 +29,10 @@ pub enum Mode {
     None,
     /// The host's own namespace.
     Host,
-    /// A bridge network by name.
-    Bridge(NetworkName),
+    /// Another container's namespace, by that container's name or id.
+    Container(String),
+    /// A network by name.
+    Network(NetworkName),
 }
 
 /// The names that `--network` takes for the built-in bridge network; `bridge` is Docker's word for it.
@@ -80,7 +82,15 @@ impl FromStr for Mode {
             "none" => Ok(Self::None),
             "host" => Ok(Self::Host),
             name if DEFAULT_NETWORK.contains(&name) => Ok(Self::default()),
-            name => Ok(Self::Bridge(name.parse()?)),
+            name => match name.strip_prefix("container:") {
+                Some("") => Err(Error::Invalid {
+                    what: "network mode",
+                    text: text.to_owned(),
+                    reason: "invalid container format container:<name|id>".into(),
+                }),
+                Some(container) => Ok(Self::Container(container.to_owned())),
+                None => Ok(Self::Network(name.parse()?)),
+            },
         }
     }
 }
@@ -88,7 +98,7 @@ impl FromStr for Mode {
 impl Default for Mode {
     /// The built-in bridge network.
     fn default() -> Self {
-        Self::Bridge(NetworkName(super::definition::DEFAULT_NAME.to_owned()))
+        Self::Network(NetworkName(super::definition::DEFAULT_NAME.to_owned()))
     }
 }
 
@@ -127,7 +137,8 @@ impl fmt::Display for Mode {
         match self {
             Self::None => f.write_str("none"),
             Self::Host => f.write_str("host"),
-            Self::Bridge(name) => name.fmt(f),
+            Self::Container(container) => write!(f, "container:{container}"),
+            Self::Network(name) => name.fmt(f),
         }
     }
 }
@@ -165,6 +176,9 @@ mod tests {
             assert_eq!(word.parse::<Mode>().unwrap(), Mode::default());
         }
         assert_eq!("web".parse::<Mode>().unwrap().to_string(), "web");
-        assert!("../web".parse::<Mode>().is_err());
+        assert_eq!("container:a".parse::<Mode>().unwrap().to_string(), "container:a");
+        for bad in ["../web", "container:", "a:b"] {
+            assert!(bad.parse::<Mode>().is_err(), "{bad}");
+        }
     }
 }

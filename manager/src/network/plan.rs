@@ -7,21 +7,20 @@ mod mac;
 mod step;
 
 pub use mac::MacAddress;
-pub use step::{Place, PublishedPort, Rules, Step};
+pub use step::{Place, Plugin, PublishedPort, Rules, Step};
 
-use super::definition::Definition;
+use super::definition::{Bridge, Definition, Driver};
 use super::error::{Error, Result};
 use super::host::HostFacts;
 use super::ipam::{Lease, LeasedAddress};
 use super::name::{InterfaceName, NetworkName};
+use super::plugin;
 use super::port::PortMapping;
 use crate::container::id::ContainerId;
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
-/// What a container's interface is called inside.
-const INTERFACE: &str = "eth0";
 /// Without a definition's or an up-link's.
 const ETHERNET_MTU: u32 = 1500;
 
@@ -30,15 +29,21 @@ const ETHERNET_MTU: u32 = 1500;
 pub struct NetworkPlan {
     /// Which container.
     pub container: ContainerId,
+    /// What it was called when it was connected, for messages about it.
+    #[serde(default)]
+    pub container_name: String,
     /// Which network.
     pub network: NetworkName,
-    /// The bridge on the host.
-    pub bridge: InterfaceName,
+    /// Whether the network has no way out.
+    #[serde(default)]
+    pub internal: bool,
+    /// The bridge on the host; a plug-in that is not built in may have none.
+    pub bridge: Option<InterfaceName>,
     /// The container's interface.
     pub interface: InterfaceName,
-    /// The container's link address.
-    pub mac: MacAddress,
-    /// The container's addresses.
+    /// The container's link address, if it is ours to choose.
+    pub mac: Option<MacAddress>,
+    /// The container's addresses; a plug-in's own are added when it has been called.
     pub addresses: Vec<LeasedAddress>,
     /// What is published on the host.
     pub ports: Vec<PortMapping>,
@@ -46,7 +51,48 @@ pub struct NetworkPlan {
     pub steps: Vec<Step>,
 }
 
+/// How a container appears on a network.
+#[derive(Clone, Debug, Default)]
+pub struct Appearance {
+    /// The container's name.
+    pub container_name: String,
+    /// What neighbours may call it besides its name.
+    pub names: Vec<String>,
+    /// The number of its interface: `eth0`, `eth1` and so on.
+    pub number: u8,
+    /// Its link address, if that was asked for.
+    pub mac: Option<MacAddress>,
+    /// Addresses that were asked for, for a plug-in that leases by itself.
+    pub addresses: Vec<IpAddr>,
+}
+
 impl NetworkPlan {
+    /// The number of the container's interface.
+    #[must_use]
+    pub fn number(&self) -> u8 {
+        self.interface.as_str().trim_start_matches("eth").parse().unwrap_or(u8::MAX)
+    }
+
+    /// The container, for messages about what it holds.
+    #[must_use]
+    pub fn holder(&self) -> String {
+        let name = match self.container_name.as_str() {
+            "" => self.container.short(),
+            name => name,
+        };
+        format!("container `{name}`")
+    }
+
+    /// What neighbours may call the container besides its own name.
+    #[must_use]
+    pub fn names(&self) -> &[String] {
+        let names = self.steps.iter().find_map(|step| match step {
+            Step::Names { names } => Some(names.as_slice()),
+            _ => None,
+        });
+        names.unwrap_or_default()
+    }
+
     /// The firewall's part of the plan.
     #[must_use]
     pub fn rules(&self) -> Option<&Rules> {
@@ -71,50 +117,85 @@ impl fmt::Display for NetworkPlan {
 pub fn plan(
     definition: &Definition,
     lease: &Lease,
+    appearance: &Appearance,
     ports: &[PortMapping],
     host: &HostFacts,
 ) -> Result<NetworkPlan> {
     check(definition, lease, ports)?;
-    let mac = lease.addresses.first().map_or_else(
-        || MacAddress::derived(lease.container.as_str()),
-        |leased| MacAddress::of_address(leased.address),
-    );
     let mut plan = NetworkPlan {
         container: lease.container.clone(),
+        container_name: appearance.container_name.clone(),
         network: definition.name.clone(),
-        bridge: definition.bridge.clone(),
-        interface: INTERFACE.parse()?,
-        mac,
+        internal: definition.about.internal,
+        bridge: definition.bridge().map(|bridge| bridge.name.clone()),
+        interface: format!("eth{}", appearance.number).parse()?,
+        mac: appearance.mac,
         addresses: lease.addresses.clone(),
         ports: ports.to_vec(),
         steps: Vec::new(),
     };
-    let mtu = definition.mtu.or(host.uplink_mtu).unwrap_or(ETHERNET_MTU);
-    plan.plan_bridge(definition, host, mtu);
-    plan.plan_firewall(definition);
-    plan.plan_link(definition, mtu)?;
-    plan.plan_inside(definition, host)?;
+    match &definition.driver {
+        Driver::Bridge(bridge) => {
+            let mac = appearance.mac.unwrap_or_else(|| lease.link_address());
+            plan.mac = Some(mac);
+            let mtu = bridge.mtu.or(host.uplink_mtu).unwrap_or(ETHERNET_MTU);
+            plan.plan_forwarding(bridge, host);
+            plan.plan_bridge(bridge, host, mtu);
+            plan.plan_firewall(bridge);
+            plan.plan_link(bridge, appearance.number, mac, mtu)?;
+            plan.plan_names(appearance);
+            plan.plan_inside(bridge, appearance.number, host)?;
+        }
+        Driver::Foreign(_) => {
+            plan.plan_names(appearance);
+            let lo = "lo".parse()?;
+            plan.steps.push(Step::Up { place: Place::Container, interface: lo });
+        }
+    }
+    plan.plan_plugins(definition, appearance);
     Ok(plan)
 }
 
 impl NetworkPlan {
-    fn plan_bridge(&mut self, definition: &Definition, host: &HostFacts, mtu: u32) {
-        let name = self.bridge.clone();
-        if definition.is_gateway && !host.forwarding {
-            // Left on when the last container goes: by then others may have come to rely on it.
-            self.steps.push(Step::Sysctl {
-                place: Place::Host,
-                key: "net/ipv4/ip_forward".into(),
-                value: "1".into(),
-                previous: Some("0".into()),
-            });
+    fn has_ipv6(&self) -> bool {
+        self.addresses.iter().any(|leased| leased.address.is_ipv6())
+    }
+
+    /// Left on when the last container goes: by then others may have come to rely on it.
+    fn plan_forwarding(&mut self, bridge: &Bridge, host: &HostFacts) {
+        if !bridge.is_gateway || self.internal {
+            return;
         }
+        let switch = |key: String, value: &str, previous: &str| Step::Sysctl {
+            place: Place::Host,
+            key,
+            value: value.into(),
+            previous: Some(previous.into()),
+        };
+        if !host.forwarding {
+            self.steps.push(switch("net/ipv4/ip_forward".into(), "1", "0"));
+        }
+        if self.has_ipv6() && !host.ipv6_forwarding {
+            // A host that forwards stops listening to its router, unless it is told to go on (accept_ra = 2).
+            for link in &host.router_advertised {
+                self.steps.push(switch(format!("net/ipv6/conf/{link}/accept_ra"), "2", "1"));
+            }
+            self.steps.push(switch("net/ipv6/conf/all/forwarding".into(), "1", "0"));
+        }
+    }
+
+    fn plan_bridge(&mut self, bridge: &Bridge, host: &HostFacts, mtu: u32) {
+        let name = bridge.name.clone();
         self.steps.push(Step::Bridge { name: name.clone(), mac: bridge_mac(&name), mtu });
         if host.ipv6 {
             // Before the link is up: a container could make itself the host's router (CVE-2020-13401).
             self.steps.push(Step::set(Place::Host, format!("net/ipv6/conf/{name}/accept_ra"), "0"));
         }
-        if definition.is_gateway && definition.portmap {
+        if self.has_ipv6() {
+            let key = format!("net/ipv6/conf/{name}/disable_ipv6");
+            self.steps.push(Step::set(Place::Host, key, "0"));
+        }
+        if bridge.is_gateway && bridge.portmap {
             // The host's own 127.0.0.1:PORT leaves by the bridge. The firewall keeps the other direction shut
             // (CVE-2020-8558). Set with or without ports: the bridge is shared with containers that have some.
             self.steps.push(Step::set(
@@ -123,7 +204,7 @@ impl NetworkPlan {
                 "1",
             ));
         }
-        if definition.is_gateway {
+        if bridge.is_gateway {
             self.steps.extend(self.addresses.iter().map(|leased| Step::Address {
                 place: Place::Host,
                 interface: name.clone(),
@@ -135,56 +216,60 @@ impl NetworkPlan {
     }
 
     /// Before the container has a link: there is no moment in which it is connected and not kept apart.
-    fn plan_firewall(&mut self, definition: &Definition) {
-        let addresses: Vec<Ipv4Addr> = self
-            .addresses
-            .iter()
-            .filter_map(|leased| match leased.address {
-                IpAddr::V4(v4) => Some(v4),
-                IpAddr::V6(_) => None,
-            })
-            .collect();
-        let target = addresses.first().copied();
-        let publish = |(mapping, address): (&PortMapping, Ipv4Addr)| match mapping.host_address {
-            IpAddr::V4(host) => Some(PublishedPort {
+    fn plan_firewall(&mut self, bridge: &Bridge) {
+        let addresses: Vec<IpAddr> = self.addresses.iter().map(|leased| leased.address).collect();
+        let publish = |mapping: &PortMapping| {
+            let host = mapping.host_address;
+            let address = addresses.iter().find(|address| address.is_ipv4() == host.is_ipv4())?;
+            Some(PublishedPort {
                 host: (!host.is_unspecified()).then_some(host),
                 host_port: mapping.host_port,
                 protocol: mapping.protocol,
-                address,
+                address: *address,
                 port: mapping.container_port,
-            }),
-            IpAddr::V6(_) => None,
+            })
         };
-        let published =
-            self.ports.iter().filter_map(|mapping| publish((mapping, target?))).collect();
+        let published = self.ports.iter().filter_map(publish).collect();
         self.steps.push(Step::Firewall(Rules {
-            bridge: self.bridge.clone(),
+            bridge: bridge.name.clone(),
             addresses,
-            masquerade: definition.masquerade,
-            isolate: definition.firewall,
+            masquerade: bridge.masquerade && !self.internal,
+            isolate: bridge.firewall || self.internal,
+            internal: self.internal,
             published,
         }));
     }
 
-    fn plan_link(&mut self, definition: &Definition, mtu: u32) -> Result<()> {
+    fn plan_link(&mut self, bridge: &Bridge, number: u8, mac: MacAddress, mtu: u32) -> Result<()> {
         self.steps.push(Step::Veth {
-            name: format!("nm{}", self.container.short()).parse()?,
+            name: veth_name(&self.container, number).parse()?,
             mac: MacAddress::derived(&format!("{}@{}", self.container, self.network)),
             peer: self.interface.clone(),
-            peer_mac: self.mac,
-            bridge: self.bridge.clone(),
+            peer_mac: mac,
+            bridge: bridge.name.clone(),
             mtu,
-            hairpin: definition.hairpin,
+            hairpin: bridge.hairpin,
+            isolated: bridge.port_isolation,
         });
         Ok(())
     }
 
-    fn plan_inside(&mut self, definition: &Definition, host: &HostFacts) -> Result<()> {
+    fn plan_names(&mut self, appearance: &Appearance) {
+        if !appearance.names.is_empty() {
+            self.steps.push(Step::Names { names: appearance.names.clone() });
+        }
+    }
+
+    fn plan_inside(&mut self, bridge: &Bridge, number: u8, host: &HostFacts) -> Result<()> {
         let (place, interface) = (Place::Container, self.interface.clone());
         self.steps.push(Step::Up { place, interface: "lo".parse()? });
         if host.ipv6 {
             // Before the link is up: a neighbour could make itself the container's router (CVE-2020-10749).
             self.steps.push(Step::set(place, format!("net/ipv6/conf/{interface}/accept_ra"), "0"));
+        }
+        if self.has_ipv6() {
+            let key = format!("net/ipv6/conf/{interface}/disable_ipv6");
+            self.steps.push(Step::set(place, key, "0"));
         }
         self.steps.extend(self.addresses.iter().map(|leased| Step::Address {
             place,
@@ -194,7 +279,7 @@ impl NetworkPlan {
         }));
         // Routes need the link up.
         self.steps.push(Step::Up { place, interface: interface.clone() });
-        for route in &definition.routes {
+        for route in bridge.routes.iter().filter(|_| !self.internal) {
             let same_family = |leased: &&LeasedAddress| {
                 leased.gateway.is_ipv4() == route.destination.network().is_ipv4()
             };
@@ -205,9 +290,41 @@ impl NetworkPlan {
                 interface: interface.clone(),
                 destination: route.destination,
                 gateway,
+                metric: metric(route.destination.network(), number),
             });
         }
         Ok(())
+    }
+
+    /// After everything that is built in: a chained plug-in finds the interface that it works on.
+    fn plan_plugins(&mut self, definition: &Definition, appearance: &Appearance) {
+        let first = match &definition.driver {
+            Driver::Foreign(plugin) => Some(plugin),
+            Driver::Bridge(_) => None,
+        };
+        for plugin in first.into_iter().chain(&definition.chained) {
+            let step = plugin::prepare(self, definition, plugin, &appearance.addresses);
+            self.steps.push(Step::Plugin(step));
+        }
+    }
+}
+
+/// The host's end of a container's link: the interface's number makes it the only one of that name.
+fn veth_name(container: &ContainerId, number: u8) -> String {
+    const LONGEST: usize = 15;
+    let number = if number == 0 { String::new() } else { number.to_string() };
+    let mut name = format!("nm{}", container.short());
+    name.truncate(LONGEST - number.len());
+    name + &number
+}
+
+/// The first interface's routes come first; when it goes, the next one's are there. An IPv6 route without a metric
+/// has 1024.
+fn metric(family: IpAddr, number: u8) -> u32 {
+    match (number, family) {
+        (0, _) => 0,
+        (number, IpAddr::V4(_)) => 100 * u32::from(number),
+        (number, IpAddr::V6(_)) => 1024 + 100 * u32::from(number),
     }
 }
 
@@ -224,18 +341,16 @@ fn check(definition: &Definition, lease: &Lease, ports: &[PortMapping]) -> Resul
             reason,
         })
     };
-    if let Some(foreign) = definition.foreign.first() {
-        return refuse(format!("its plug-in `{}` is not built in", foreign.kind));
-    }
     if lease.network != definition.name {
         return refuse(format!("the lease is of network `{}`", lease.network));
     }
-    if let (Some(first), false) = (ports.first(), definition.portmap && definition.is_gateway) {
+    if let (Some(first), false) = (ports.first(), definition.publishes()) {
         return refuse(format!(
-            "{first} cannot be published: the network has no `portmap` plug-in or no gateway"
+            "{first} cannot be published: the network is internal, or has no `portmap` plug-in or no gateway"
         ));
     }
-    if let Some(v6) = ports.iter().find(|port| port.host_address.is_ipv6()) {
+    let v6 = ports.iter().find(|port| port.host_address.is_ipv6());
+    if let (Some(v6), false) = (v6, definition.has_ipv6()) {
         return refuse(format!("{v6} cannot be published: the network has no IPv6 subnet"));
     }
     for (index, port) in ports.iter().enumerate() {
@@ -243,6 +358,7 @@ fn check(definition: &Definition, lease: &Lease, ports: &[PortMapping]) -> Resul
             return Err(Error::PortAllocated {
                 address: (port.host_address, port.host_port).into(),
                 protocol: port.protocol,
+                holder: Some("this container".into()),
             });
         }
     }

@@ -3,14 +3,16 @@
 //! Two types: a [`PortRequest`] is what was typed, a [`PortMapping`] what it means. A host port is tried by binding
 //! it, and stays taken as long as the reservation's sockets are held; between containers, the firewall's map decides.
 
+mod holder;
+mod reservation;
+
+pub use reservation::{Reservation, Taken, reserve};
+
 use super::error::{Error, Result};
-use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
-use std::os::fd::OwnedFd;
 use std::str::FromStr;
 
 /// A transport protocol that has ports.
@@ -59,8 +61,8 @@ pub enum HostPort {
 /// One published port as it was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PortRequest {
-    /// The host's address; without one, every address.
-    pub host_address: IpAddr,
+    /// The host's address; without one, every address of the families that the container has.
+    pub host_address: Option<IpAddr>,
     /// The host's port.
     pub host_port: HostPort,
     /// The container's port.
@@ -87,8 +89,8 @@ impl PortMapping {
     #[must_use]
     pub fn collides(&self, other: &Self) -> bool {
         let addresses = self.host_address == other.host_address
-            || self.host_address.is_unspecified()
-            || other.host_address.is_unspecified();
+            || self.host_address.is_ipv4() == other.host_address.is_ipv4()
+                && (self.host_address.is_unspecified() || other.host_address.is_unspecified());
         addresses && self.host_port == other.host_port && self.protocol == other.protocol
     }
 }
@@ -101,15 +103,6 @@ impl fmt::Display for PortMapping {
     }
 }
 
-/// Host ports that are taken for a container.
-#[derive(Debug)]
-pub struct Reservation {
-    /// One for each request, in order.
-    pub ports: Vec<PortMapping>,
-    /// While these are open, no process of the host can bind the ports.
-    pub sockets: Vec<OwnedFd>,
-}
-
 /// Parses one `-p`: `[[ADDRESS:][PORT[-PORT]]:]PORT[-PORT][/PROTOCOL]`. A range of container ports is a request each.
 ///
 /// # Errors
@@ -120,6 +113,22 @@ pub fn parse(text: &str) -> Result<Vec<PortRequest>> {
         text: text.to_owned(),
         reason,
     })
+}
+
+/// Parses one `--expose`, or a key of an image's ExposedPorts: `PORT[-PORT][/PROTOCOL]`.
+///
+/// # Errors
+/// [`Error::Invalid`].
+pub fn parse_exposed(text: &str) -> Result<Vec<(u16, Protocol)>> {
+    let requests = parse(text)?;
+    if text.contains(':') {
+        return Err(Error::Invalid {
+            what: "exposed port",
+            text: text.to_owned(),
+            reason: "invalid port format for --expose".into(),
+        });
+    }
+    Ok(requests.iter().map(|request| (request.container_port, request.protocol)).collect())
 }
 
 fn parse_text(text: &str) -> std::result::Result<Vec<PortRequest>, String> {
@@ -152,9 +161,9 @@ fn parse_text(text: &str) -> std::result::Result<Vec<PortRequest>, String> {
     Ok(container.zip(spread).map(request).collect())
 }
 
-fn parse_address(text: &str) -> std::result::Result<IpAddr, String> {
+fn parse_address(text: &str) -> std::result::Result<Option<IpAddr>, String> {
     if text.is_empty() {
-        return Ok(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        return Ok(None);
     }
     let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
     bare.map_or_else(
@@ -162,6 +171,7 @@ fn parse_address(text: &str) -> std::result::Result<IpAddr, String> {
         || text.parse::<Ipv4Addr>().map(IpAddr::V4).map_err(drop),
         |bare| bare.parse().map_err(drop),
     )
+    .map(Some)
     .map_err(|()| format!("invalid IP address: {text}"))
 }
 
@@ -214,6 +224,7 @@ impl FromStr for PortMapping {
                 }),
                 true,
             ) if range.len() == 1 => {
+                let host_address = host_address.unwrap_or(Ipv4Addr::UNSPECIFIED.into());
                 Ok(Self { host_address, host_port: *range.start(), container_port, protocol })
             }
             _ => Err(Error::Invalid {
@@ -223,92 +234,6 @@ impl FromStr for PortMapping {
             }),
         }
     }
-}
-
-/// Chooses and takes a host port for each request, in the calling thread's network namespace.
-///
-/// # Errors
-/// [`Error::PortAllocated`] for the first request that no port is free for; nothing stays taken.
-pub fn reserve(requests: &[PortRequest]) -> Result<Reservation> {
-    reserve_beside(requests, &[])
-}
-
-/// As [`reserve`], and passes over the ports that connected containers publish, whether or not their sockets are held:
-/// a choice of several ports then falls on one that the firewall will take.
-///
-/// # Errors
-/// As [`reserve`].
-pub fn reserve_beside(requests: &[PortRequest], published: &[PortMapping]) -> Result<Reservation> {
-    let mut reservation = Reservation { ports: Vec::new(), sockets: Vec::new() };
-    for request in requests {
-        let (port, socket) = reserve_one(request, published)?;
-        reservation.ports.push(port);
-        reservation.sockets.push(socket);
-    }
-    Ok(reservation)
-}
-
-fn reserve_one(request: &PortRequest, published: &[PortMapping]) -> Result<(PortMapping, OwnedFd)> {
-    /// How often the kernel may offer a free port that a container publishes; what it offered is held meanwhile.
-    const OFFERS: usize = 64;
-    let candidates: Vec<u16> = match &request.host_port {
-        HostPort::Any => vec![0; OFFERS],
-        HostPort::FirstOf(range) => range.clone().collect(),
-    };
-    let PortRequest { host_address, container_port, protocol, .. } = *request;
-    let (mut failure, mut offered) = (None, Vec::new());
-    for port in candidates {
-        let address = SocketAddr::new(host_address, port);
-        let taken = match bind(address, protocol) {
-            Ok((host_port, socket)) => {
-                let mapping = PortMapping { host_address, host_port, container_port, protocol };
-                if !published.iter().any(|other| other.collides(&mapping)) {
-                    return Ok((mapping, socket));
-                }
-                offered.push(socket);
-                SocketAddr::new(host_address, host_port)
-            }
-            Err(Errno::ADDRINUSE) => address,
-            Err(errno) => return Err(Error::Bind { address, protocol, source: errno.into() }),
-        };
-        failure.get_or_insert(Error::PortAllocated { address: taken, protocol });
-    }
-    Err(failure.unwrap_or_else(|| Error::Invalid {
-        what: "published port",
-        text: container_port.to_string(),
-        reason: "no port of the host is asked for".into(),
-    }))
-}
-
-fn bind(address: SocketAddr, protocol: Protocol) -> rustix::io::Result<(u16, OwnedFd)> {
-    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-    let (kind, number) = match protocol {
-        Protocol::Tcp => (SocketType::STREAM, rustix::net::ipproto::TCP),
-        Protocol::Udp => (SocketType::DGRAM, rustix::net::ipproto::UDP),
-        Protocol::Sctp => (SocketType::STREAM, rustix::net::ipproto::SCTP),
-    };
-    let open = || {
-        let socket = rustix::net::socket_with(family, kind, SocketFlags::CLOEXEC, Some(number))?;
-        if address.is_ipv6() {
-            // Otherwise [::] takes the IPv4 port as well.
-            rustix::net::sockopt::set_ipv6_v6only(&socket, true)?;
-        }
-        Ok(socket)
-    };
-    let mut socket = open()?;
-    match rustix::net::bind(&socket, &address) {
-        Err(Errno::ADDRINUSE) if protocol == Protocol::Tcp => {
-            // Old connections in TIME_WAIT hold a port against a plain bind for a minute. With SO_REUSEADDR they do
-            // not, but then only a listening socket keeps others out.
-            socket = open()?;
-            rustix::net::sockopt::set_socket_reuseaddr(&socket, true)?;
-            rustix::net::bind(&socket, &address)?;
-            rustix::net::listen(&socket, 1)?;
-        }
-        other => other?,
-    }
-    let bound = SocketAddr::try_from(rustix::net::getsockname(&socket)?)?;
-    Ok((bound.port(), socket))
 }
 
 #[cfg(test)]
@@ -322,7 +247,7 @@ mod tests {
         protocol: Protocol,
     ) -> PortRequest {
         PortRequest {
-            host_address: address.parse().unwrap(),
+            host_address: (!address.is_empty()).then(|| address.parse().unwrap()),
             host_port: host.map_or(HostPort::Any, |(first, last)| HostPort::FirstOf(first..=last)),
             container_port: container,
             protocol,
@@ -333,16 +258,17 @@ mod tests {
     fn every_form_of_dockers_syntax_reads() {
         use Protocol::{Sctp, Tcp, Udp};
         for (text, expected) in [
-            ("80", request("0.0.0.0", None, 80, Tcp)),
-            ("8080:80", request("0.0.0.0", Some((8080, 8080)), 80, Tcp)),
-            ("53:53/udp", request("0.0.0.0", Some((53, 53)), 53, Udp)),
-            ("53:53/UDP", request("0.0.0.0", Some((53, 53)), 53, Udp)),
-            ("1:1/sctp", request("0.0.0.0", Some((1, 1)), 1, Sctp)),
+            ("80", request("", None, 80, Tcp)),
+            ("8080:80", request("", Some((8080, 8080)), 80, Tcp)),
+            ("53:53/udp", request("", Some((53, 53)), 53, Udp)),
+            ("53:53/UDP", request("", Some((53, 53)), 53, Udp)),
+            ("1:1/sctp", request("", Some((1, 1)), 1, Sctp)),
             ("127.0.0.1:8080:80", request("127.0.0.1", Some((8080, 8080)), 80, Tcp)),
             ("127.0.0.1::80", request("127.0.0.1", None, 80, Tcp)),
-            ("8000-8010:80", request("0.0.0.0", Some((8000, 8010)), 80, Tcp)),
+            ("8000-8010:80", request("", Some((8000, 8010)), 80, Tcp)),
+            ("0.0.0.0:81:80", request("0.0.0.0", Some((81, 81)), 80, Tcp)),
             ("[::1]:8080:80", request("::1", Some((8080, 8080)), 80, Tcp)),
-            (":80", request("0.0.0.0", None, 80, Tcp)),
+            (":80", request("", None, 80, Tcp)),
         ] {
             assert_eq!(parse(text).unwrap(), [expected], "{text}");
         }
@@ -351,8 +277,8 @@ mod tests {
     #[test]
     fn ranges_of_one_length_go_port_by_port() {
         let both = parse("8000-8001:80-81/udp").unwrap();
-        assert_eq!(both[0], request("0.0.0.0", Some((8000, 8000)), 80, Protocol::Udp));
-        assert_eq!(both[1], request("0.0.0.0", Some((8001, 8001)), 81, Protocol::Udp));
+        assert_eq!(both[0], request("", Some((8000, 8000)), 80, Protocol::Udp));
+        assert_eq!(both[1], request("", Some((8001, 8001)), 81, Protocol::Udp));
         assert_eq!(parse("80-82").unwrap().len(), 3);
         assert_eq!(parse("1-65535:1-65535").unwrap().len(), 65535);
     }
@@ -385,57 +311,5 @@ mod tests {
         assert_eq!(mapping.to_string(), "127.0.0.1:8080->80/udp");
         assert!("80".parse::<PortMapping>().is_err());
         assert!("80-81:80-81".parse::<PortMapping>().is_err());
-    }
-
-    #[test]
-    fn a_port_that_is_listened_on_is_allocated() {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let taken = request("127.0.0.1", Some((port, port)), 80, Protocol::Tcp);
-        let error = reserve(&[taken]).unwrap_err().to_string();
-        assert!(
-            error.contains(&format!("bind for 127.0.0.1:{port} failed: port is already allocated")),
-            "{error}"
-        );
-    }
-
-    #[test]
-    fn a_reserved_port_cannot_be_reserved_again_until_it_is_let_go() {
-        for protocol in [Protocol::Tcp, Protocol::Udp] {
-            let first = reserve(&[request("127.0.0.1", None, 80, protocol)]).unwrap();
-            let port = first.ports[0].host_port;
-            assert_ne!(port, 0);
-            let same = [request("127.0.0.1", Some((port, port)), 80, protocol)];
-            assert!(matches!(reserve(&same), Err(Error::PortAllocated { .. })), "{protocol}");
-            drop(first);
-            assert_eq!(reserve(&same).unwrap().ports[0].host_port, port);
-        }
-    }
-
-    #[test]
-    fn a_choice_of_ports_passes_over_what_containers_publish() {
-        let free = reserve(&[request("127.0.0.1", None, 80, Protocol::Tcp)]).unwrap().ports[0];
-        let published = [PortMapping { host_address: "0.0.0.0".parse().unwrap(), ..free }];
-        let (first, last) = (free.host_port, free.host_port.saturating_add(20));
-        let range = [request("127.0.0.1", Some((first, last)), 80, Protocol::Tcp)];
-        assert_ne!(reserve_beside(&range, &published).unwrap().ports[0].host_port, first);
-        let one = [request("127.0.0.1", Some((first, first)), 80, Protocol::Tcp)];
-        let error = reserve_beside(&one, &published).unwrap_err().to_string();
-        assert!(
-            error.contains(&format!("127.0.0.1:{first} failed: port is already allocated")),
-            "{error}"
-        );
-        let udp = [request("127.0.0.1", Some((first, first)), 80, Protocol::Udp)];
-        assert!(reserve_beside(&udp, &published).is_ok());
-    }
-
-    #[test]
-    fn an_address_that_the_host_lacks_is_another_failure() {
-        let error =
-            reserve(&[request("203.0.113.1", Some((80, 80)), 80, Protocol::Tcp)]).unwrap_err();
-        assert!(
-            error.to_string().contains("203.0.113.1:80 failed: address not available"),
-            "{error}"
-        );
     }
 }

@@ -1,4 +1,4 @@
-//! The files that outlive a process: one lock, the leases, and a record per connected container.
+//! The files that outlive a process: one lock, the leases, the names, and a record per connected container and network.
 //!
 //! A record is written whole before the first step of its plan is taken and removed after the last is undone,
 //! so that whatever is on the host can be found again from here. Lives under `/run`: gone after a reboot, as
@@ -7,11 +7,12 @@
 use super::error::{Error, Result};
 use super::name::NetworkName;
 use super::plan::NetworkPlan;
-use super::port::PortMapping;
+use super::port::Taken;
 use crate::container::id::ContainerId;
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use std::io::Write;
+use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -22,8 +23,9 @@ pub struct State {
     directory: PathBuf,
 }
 
-/// Held while links or firewall rules change; let go on drop, also by a crash.
-pub(crate) struct Lock(#[expect(dead_code, reason = "closing it is what it is for")] OwnedFd);
+/// Held while links, firewall rules or definitions change; let go on drop, also by a crash.
+#[derive(Debug)]
+pub struct Lock(#[expect(dead_code, reason = "closing it is what it is for")] OwnedFd);
 
 impl State {
     /// Uses `<run>/network`, and makes it if it is missing.
@@ -33,13 +35,41 @@ impl State {
     pub fn open(run: &Path) -> Result<Self> {
         let state = Self { directory: run.join("network") };
         for directory in [state.records(), state.directory.join("leases")] {
-            make_directory(&directory)?;
+            if !directory.is_dir() {
+                make_directory(&directory)?;
+            }
         }
         Ok(state)
     }
 
     fn records(&self) -> PathBuf {
         self.directory.join("connected")
+    }
+
+    /// The directory of what containers are called on their networks.
+    pub(crate) fn names(&self) -> PathBuf {
+        self.directory.join("names")
+    }
+
+    /// What the plug-ins of a container's connection have answered; none is fine.
+    pub(crate) fn plugin_result(&self, plan: &NetworkPlan) -> Option<serde_json::Value> {
+        let text = std::fs::read(self.result_path(plan)).ok()?;
+        serde_json::from_slice(&text).ok()
+    }
+
+    /// Keeps what the last plug-in has answered.
+    pub(crate) fn keep_plugin_result(
+        &self,
+        plan: &NetworkPlan,
+        result: &serde_json::Value,
+    ) -> Result<()> {
+        make_directory(&self.directory.join("results"))?;
+        replace_file(&self.result_path(plan), result.to_string().as_bytes())
+    }
+
+    fn result_path(&self, plan: &NetworkPlan) -> PathBuf {
+        let name = format!("{}@{}.json", plan.container, plan.network);
+        self.directory.join("results").join(name)
     }
 
     fn record_path(&self, container: &ContainerId, network: &NetworkName) -> PathBuf {
@@ -52,6 +82,46 @@ impl State {
         let directory = self.directory.join("leases").join(network.as_str());
         make_directory(&directory)?;
         Ok(directory)
+    }
+
+    /// Every lease of every network: network, address and owner.
+    ///
+    /// # Errors
+    /// A directory of leases cannot be read.
+    pub fn leased(&self) -> Result<Vec<(NetworkName, IpAddr, String)>> {
+        let directory = self.directory.join("leases");
+        let failed = |error| Error::file("read", &directory, error);
+        let mut leases = Vec::new();
+        for entry in std::fs::read_dir(&directory).map_err(failed)? {
+            let name = entry.map_err(failed)?.file_name().into_string().unwrap_or_default();
+            let Ok(network) = name.parse::<NetworkName>() else { continue };
+            let of_network = super::ipam::read(&directory.join(&name))?;
+            leases.extend(
+                of_network.into_iter().map(|(address, owner)| (network.clone(), address, owner)),
+            );
+        }
+        Ok(leases)
+    }
+
+    /// Gives one address back, whoever has it; none is fine.
+    pub(crate) fn forget_lease(&self, network: &NetworkName, address: IpAddr) -> Result<()> {
+        remove_file(&self.leases(network)?.join(address.to_string()))
+    }
+
+    /// Forgets the leases and names of a network that is no more.
+    pub(crate) fn forget_network(&self, network: &NetworkName) {
+        for directory in [self.directory.join("leases"), self.names()] {
+            // What stays takes a few bytes until the next boot, and is used again by a network of that name.
+            let _ = std::fs::remove_dir_all(directory.join(network.as_str()));
+        }
+    }
+
+    /// Waits until no other process makes or removes definitions.
+    ///
+    /// # Errors
+    /// The lock's file cannot be made.
+    pub fn lock_definitions(&self) -> Result<Lock> {
+        lock(&self.directory.join("definitions.lock"))
     }
 
     /// Waits until no other process changes the host's networks.
@@ -77,15 +147,17 @@ impl State {
         })
     }
 
+    /// Replaces a plan's record: plug-ins have said which addresses they gave.
+    pub(crate) fn amend(&self, plan: &NetworkPlan) -> Result<()> {
+        let path = self.record_path(&plan.container, &plan.network);
+        let text = serde_json::to_vec(plan).map_err(|error| Error::file("write", &path, error))?;
+        replace_file(&path, &text)
+    }
+
     /// Removes a plan's record; none is fine.
     pub(crate) fn forget(&self, plan: &NetworkPlan) -> Result<()> {
-        let path = self.record_path(&plan.container, &plan.network);
-        match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(Error::file("remove", path, error))
-            }
-            _ => Ok(()),
-        }
+        remove_file(&self.result_path(plan))?;
+        remove_file(&self.record_path(&plan.container, &plan.network))
     }
 
     /// The plans of every connected container, whole or not: what `remove` takes.
@@ -93,34 +165,70 @@ impl State {
     /// # Errors
     /// A record cannot be read or is not one of ours.
     pub fn connected(&self) -> Result<Vec<NetworkPlan>> {
+        self.read_records(|_| true)
+    }
+
+    /// The records whose file names are wanted.
+    fn read_records(&self, wanted: impl Fn(&str) -> bool) -> Result<Vec<NetworkPlan>> {
         let directory = self.records();
         let failed = |error| Error::file("read", &directory, error);
         let mut plans = Vec::new();
         for entry in std::fs::read_dir(&directory).map_err(failed)? {
             let path = entry.map_err(failed)?.path();
-            if path.extension().is_some_and(|extension| extension == "json") {
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            if name.ends_with(".json") && wanted(name) {
                 plans.extend(read_record(&path)?);
             }
         }
         Ok(plans)
     }
 
-    /// Every port that a connected container publishes: what [`super::port::reserve_beside`] passes over.
+    /// One container's plan for one network, if it is connected.
     ///
     /// # Errors
     /// As [`State::connected`].
-    pub fn published(&self) -> Result<Vec<PortMapping>> {
-        Ok(self.connected()?.into_iter().flat_map(|plan| plan.ports).collect())
+    pub fn connection(
+        &self,
+        container: &ContainerId,
+        network: &NetworkName,
+    ) -> Result<Option<NetworkPlan>> {
+        read_record(&self.record_path(container, network))
     }
 
-    /// The plans recorded for one container.
+    /// Every port that a connected container publishes: what [`super::port::reserve`] passes over.
+    ///
+    /// # Errors
+    /// As [`State::connected`].
+    pub fn published(&self) -> Result<Vec<Taken>> {
+        let plans = self.connected()?;
+        let of_plan = |plan: &NetworkPlan| {
+            let holder = plan.holder();
+            plan.ports
+                .iter()
+                .map(|port| Taken { port: *port, holder: holder.clone() })
+                .collect::<Vec<_>>()
+        };
+        Ok(plans.iter().flat_map(of_plan).collect())
+    }
+
+    /// The plans recorded for one container, in the order of its interfaces.
     ///
     /// # Errors
     /// As [`State::connected`].
     pub fn connected_to(&self, container: &ContainerId) -> Result<Vec<NetworkPlan>> {
-        let mut plans = self.connected()?;
-        plans.retain(|plan| plan.container == *container);
+        let prefix = format!("{container}@");
+        let mut plans = self.read_records(|name| name.starts_with(&prefix))?;
+        plans.sort_by_key(NetworkPlan::number);
         Ok(plans)
+    }
+
+    /// The plans recorded for one network.
+    ///
+    /// # Errors
+    /// As [`State::connected`].
+    pub fn members(&self, network: &NetworkName) -> Result<Vec<NetworkPlan>> {
+        let suffix = format!("@{network}.json");
+        self.read_records(|name| name.ends_with(&suffix))
     }
 }
 
@@ -158,7 +266,24 @@ fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
     std::fs::File::from(file).write_all(bytes).map_err(|error| Error::file("write", path, error))
 }
 
-fn make_directory(path: &Path) -> Result<()> {
+/// Replaces a file by one rename: whoever reads it finds the old one or the new one.
+fn replace_file(path: &Path, bytes: &[u8]) -> Result<()> {
+    let temporary = path.with_extension("tmp");
+    write_file(&temporary, bytes)?;
+    std::fs::rename(&temporary, path).map_err(|error| Error::file("write", path, error))
+}
+
+/// Removes a file; none is fine.
+fn remove_file(path: &Path) -> Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::file("remove", path, error))
+        }
+        _ => Ok(()),
+    }
+}
+
+pub(crate) fn make_directory(path: &Path) -> Result<()> {
     std::fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)

@@ -26,6 +26,12 @@ impl Subnet {
         })
     }
 
+    /// Every address of that address's family: the destination of a default route.
+    #[must_use]
+    pub fn everything(family: IpAddr) -> Self {
+        Self { network: from_bits(family, 0), prefix: 0 }
+    }
+
     /// The address with all host bits zero.
     #[must_use]
     pub fn network(&self) -> IpAddr {

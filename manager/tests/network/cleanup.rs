@@ -56,7 +56,7 @@ fn a_container_whose_namespace_is_gone_can_be_removed() {
     let container = world.connect(&["8080:80"]);
     let plan = container.plan;
     drop(container.netns);
-    network::remove(&world.state, &plan).unwrap();
+    network::remove(&world.state, &plan, None).unwrap();
     assert_eq!(without_forwarding(&world.snapshot()), without_forwarding(&before));
 }
 
@@ -80,7 +80,7 @@ fn a_crash_after_any_step_leaves_nothing_that_remove_does_not_find() {
 
         let found = world.state.connected_to(&plan.container).unwrap();
         assert_eq!(found, [plan]);
-        network::remove(&world.state, &found[0]).unwrap();
+        network::remove(&world.state, &found[0], None).unwrap();
         assert_eq!(without_forwarding(&world.snapshot()), before, "after {taken} steps");
     }
 }
@@ -139,7 +139,7 @@ fn a_port_of_another_container_is_allocated_and_stays_its_own() {
     }
     // Also when the loser's record outlived it.
     let loser = world.plan(&definition, &["8080:80"]);
-    network::remove(&world.state, &loser).unwrap();
+    network::remove(&world.state, &loser, None).unwrap();
     assert_eq!(world.snapshot(), before);
     first.disconnect(&world);
 }
@@ -186,7 +186,7 @@ fn a_record_that_cannot_be_read_keeps_what_is_shared_and_nothing_else() {
     let container = world.connect(&["8080:80"]);
     let bad = world.root.path().join("run/network/connected/bad.json");
     std::fs::write(&bad, "{").unwrap();
-    let error = network::remove(&world.state, &container.plan).unwrap_err();
+    let error = network::remove(&world.state, &container.plan, None).unwrap_err();
     assert!(error.to_string().contains("bad.json"), "{error}");
     assert!(
         output("ip link").contains("nman0") && !output("ip link").contains("master nman0"),
@@ -198,7 +198,7 @@ fn a_record_that_cannot_be_read_keeps_what_is_shared_and_nothing_else() {
         "{rules}"
     );
     std::fs::remove_file(&bad).unwrap();
-    network::remove(&world.state, &container.plan).unwrap();
+    network::remove(&world.state, &container.plan, None).unwrap();
     assert!(!output("nft list ruleset").contains("table ip nman"));
 }
 
@@ -251,7 +251,7 @@ fn a_foreign_interface_with_the_veths_name_is_not_deleted() {
     let before = world.snapshot();
     let netns = netns::create().unwrap();
     network::apply(&world.state, &plan, netns.as_fd()).unwrap_err();
-    network::remove(&world.state, &plan).unwrap();
+    network::remove(&world.state, &plan, None).unwrap();
     assert_eq!(world.snapshot(), before);
 }
 

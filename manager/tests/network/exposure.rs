@@ -1,5 +1,7 @@
 //! Packets that must not arrive.
 
+use nman::network::definition;
+
 use crate::world::{
     Container, ELSEWHERE, HOST, OUTSIDE, World, converse, inside, output, reaches, run, serve, to,
 };
@@ -29,7 +31,8 @@ fn networks_are_kept_apart() {
 fn a_network_without_the_firewall_plugin_is_open() {
     let world = World::new();
     let mut open = world.define("web", "web0", "10.77.0.0/24");
-    open.firewall = false;
+    let definition::Driver::Bridge(bridge) = &mut open.driver else { panic!("{open:?}") };
+    bridge.firewall = false;
     let (a, b) = (world.connect(&[]), world.try_connect(&open, &[]).unwrap());
     let server = b.serve(80);
     converse(Some(&a.netns), to(b.address(), 80), &server);

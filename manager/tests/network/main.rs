@@ -5,6 +5,7 @@
 
 mod cleanup;
 mod exposure;
+mod ipv6;
 mod measure;
 mod rules;
 mod traffic;

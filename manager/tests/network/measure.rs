@@ -19,7 +19,7 @@ fn of_connecting_and_disconnecting() {
         let plan = world.plan(&definition, &["8080:80"]);
         let netns = netns::create().unwrap();
         apply.push(timed(|| network::apply(&world.state, &plan, netns.as_fd()).unwrap()));
-        remove.push(timed(|| network::remove(&world.state, &plan).unwrap()));
+        remove.push(timed(|| network::remove(&world.state, &plan, None).unwrap()));
         network::ipam::release(&world.state, &plan.network, &plan.container).unwrap();
     }
     println!("apply {:?}, remove {:?} (medians of {ROUNDS})", median(apply), median(remove));

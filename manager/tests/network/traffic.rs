@@ -3,7 +3,7 @@
 use crate::world::{
     HOST, OUTSIDE, World, bind_udp, converse, converse_udp, inside, reserve, run, serve, to,
 };
-use nman::network::{self, NetworkPlan, port};
+use nman::network::{self, Appearance, NetworkPlan, port};
 use std::net::IpAddr;
 
 fn ip(text: &str) -> IpAddr {
@@ -67,17 +67,18 @@ fn the_ports_sockets_can_be_held_while_the_port_is_published() {
 fn a_second_container_gets_the_next_port_of_the_range() {
     let world = World::new();
     let ports = port::parse("8000-8001:80").unwrap();
+    let everywhere = [ip("0.0.0.0")];
     let mut got = Vec::new();
     for _ in 0..2 {
         // The sockets are let go at once: the record alone must keep the port.
-        let chosen = port::reserve_beside(&ports, &world.state.published().unwrap()).unwrap().ports
-            [0]
-        .host_port;
+        let chosen =
+            port::reserve(&ports, &everywhere, &world.state.published().unwrap()).unwrap().ports[0]
+                .host_port;
         world.connect(&[&format!("{chosen}:80")]);
         got.push(chosen);
     }
     assert_eq!(got, [8000, 8001]);
-    assert!(port::reserve_beside(&ports, &world.state.published().unwrap()).is_err());
+    assert!(port::reserve(&ports, &everywhere, &world.state.published().unwrap()).is_err());
 }
 
 #[test]
@@ -153,18 +154,25 @@ fn a_whole_range_of_ports_is_one_batch() {
     let world = World::new();
     let definition = world.network("nman");
     let plan = world.plan(&definition, &[]);
-    let lease = nman::network::ipam::reserve(&world.state, &definition, &plan.container).unwrap();
+    let lease =
+        nman::network::ipam::reserve(&world.state, &definition, &plan.container, &[]).unwrap();
     let ports: Vec<_> =
         (10000..14000).map(|port| format!("{port}:{port}").parse().unwrap()).collect();
-    let plan: NetworkPlan =
-        network::plan(&definition, &lease, &ports, &network::HostFacts::probe().unwrap()).unwrap();
+    let plan: NetworkPlan = network::plan(
+        &definition,
+        &lease,
+        &Appearance::default(),
+        &ports,
+        &network::HostFacts::probe().unwrap(),
+    )
+    .unwrap();
     let netns = network::netns::create().unwrap();
     network::apply(&world.state, &plan, std::os::fd::AsFd::as_fd(&netns)).unwrap();
     let tcp = inside(&netns, || serve(13999));
     converse(Some(&world.outside), to(HOST, 13999), &tcp);
     // With a second container connected the table stays, and every element is taken out of it.
     let other = world.connect(&[]);
-    network::remove(&world.state, &plan).unwrap();
+    network::remove(&world.state, &plan, None).unwrap();
     assert!(!crate::world::output("nft list map ip nman published").contains("elements"));
     other.disconnect(&world);
 }

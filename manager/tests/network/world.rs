@@ -2,8 +2,8 @@
 
 use nman::container::id::ContainerId;
 use nman::network::{
-    self, Definition, HostFacts, Lease, NetworkName, NetworkPlan, Result, State, definition, ipam,
-    netns, port,
+    self, Appearance, Definition, HostFacts, Lease, NetworkName, NetworkPlan, Result, State,
+    definition, ipam, netns, port,
 };
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -16,6 +16,9 @@ use sys::namespace::{Kinds, unshare};
 /// The host's address on the up-link, and the outside's.
 pub(crate) const HOST: &str = "192.0.2.1";
 pub(crate) const OUTSIDE: &str = "192.0.2.2";
+/// The same by IPv6.
+pub(crate) const HOST6: &str = "2001:db8::1";
+pub(crate) const OUTSIDE6: &str = "2001:db8::2";
 /// Routed to the host by the outside, but no address of the host.
 pub(crate) const ELSEWHERE: &str = "203.0.113.9";
 
@@ -49,14 +52,17 @@ impl World {
         let fd = std::os::fd::AsRawFd::as_raw_fd(&outside);
         run(&format!("ip link set out0 netns /proc/{}/fd/{fd}", std::process::id()));
         run(&format!("ip addr add {HOST}/24 dev up0"));
+        run(&format!("ip addr add {HOST6}/64 dev up0 nodad"));
         run("ip link set up0 up");
         inside(&outside, || {
             run("ip link set lo up");
             run(&format!("ip addr add {OUTSIDE}/24 dev out0"));
+            run(&format!("ip addr add {OUTSIDE6}/64 dev out0 nodad"));
             run("ip link set out0 up");
             run(&format!("ip route add {ELSEWHERE} via {HOST}"));
         });
         run(&format!("ip route add default via {OUTSIDE}"));
+        run(&format!("ip -6 route add default via {OUTSIDE6}"));
         until(|| output("ip link show up0").contains("state UP"));
         let root = tempfile::tempdir().unwrap();
         let state = State::open(&root.path().join("run")).unwrap();
@@ -78,17 +84,34 @@ impl World {
             .unwrap()
             .replace("\"nman\"", &format!("{name:?}"))
             .replace("nman0", bridge)
-            .replace(&default.range_sets[0][0].subnet.to_string(), subnet);
+            .replace(&default.ranges()[0].subnet.to_string(), subnet);
         std::fs::write(path(name), text).unwrap();
         self.network(name)
     }
 
+    /// Writes a network with both families.
+    pub(crate) fn define_dual(&self, name: &str, bridge: &str, v4: &str, v6: &str) -> Definition {
+        let mut definition = self.define(name, bridge, v4);
+        let path = self.root.path().join(format!("networks/{name}.conflist"));
+        let mut list: serde_json::Value =
+            serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+        let ipam = &mut list["plugins"][0]["ipam"];
+        ipam["ranges"].as_array_mut().unwrap().push(serde_json::json!([{ "subnet": v6 }]));
+        ipam["routes"].as_array_mut().unwrap().push(serde_json::json!({ "dst": "::/0" }));
+        std::fs::write(&path, list.to_string()).unwrap();
+        definition = self.network(definition.name.as_str());
+        definition
+    }
+
     /// Plans a new container on a network.
     pub(crate) fn plan(&self, definition: &Definition, ports: &[&str]) -> NetworkPlan {
-        let lease: Lease = ipam::reserve(&self.state, definition, &ContainerId::random()).unwrap();
+        let lease: Lease =
+            ipam::reserve(&self.state, definition, &ContainerId::random(), &[]).unwrap();
         let ports: Vec<_> =
             ports.iter().map(|text| text.parse::<network::PortMapping>().unwrap()).collect();
-        network::plan(definition, &lease, &ports, &HostFacts::probe().unwrap()).unwrap()
+        let mut host = HostFacts::probe().unwrap();
+        host.probe_ipv6().unwrap();
+        network::plan(definition, &lease, &Appearance::default(), &ports, &host).unwrap()
     }
 
     /// Connects a new container to a network.
@@ -139,8 +162,12 @@ impl Container {
         self.plan.addresses[0].address
     }
 
+    pub(crate) fn address6(&self) -> IpAddr {
+        self.plan.addresses[1].address
+    }
+
     pub(crate) fn disconnect(&self, world: &World) {
-        network::remove(&world.state, &self.plan).unwrap();
+        network::remove(&world.state, &self.plan, None).unwrap();
         ipam::release(&world.state, &self.plan.network, &self.plan.container).unwrap();
     }
 
@@ -156,6 +183,12 @@ impl Container {
 /// Calls `action` in a namespace. Sockets that it makes stay in it, wherever they are used.
 pub(crate) fn inside<T: Send>(netns: &OwnedFd, action: impl FnOnce() -> T + Send) -> T {
     netns::run_in(netns.as_fd(), || Ok(action())).unwrap()
+}
+
+pub(crate) fn serve6(port: u16) -> TcpListener {
+    let listener = TcpListener::bind(("::", port)).unwrap();
+    listener.set_nonblocking(true).unwrap();
+    listener
 }
 
 pub(crate) fn serve(port: u16) -> TcpListener {
@@ -262,5 +295,5 @@ pub(crate) fn until(mut done: impl FnMut() -> bool) {
 
 /// A free-standing reservation of host ports, as the command line makes it.
 pub(crate) fn reserve(spec: &str) -> Result<port::Reservation> {
-    port::reserve(&port::parse(spec)?)
+    port::reserve(&port::parse(spec)?, &["0.0.0.0".parse().unwrap()], &[])
 }

@@ -73,6 +73,13 @@ impl Terminal {
         Ok(terminal)
     }
 
+    /// Puts our terminal into raw mode again. In the background this stops us, until we are in the foreground.
+    pub(super) fn take_again(&self) -> Result<()> {
+        let Some(own) = &self.own else { return Ok(()) };
+        tcsetattr(&own.fd, OptionalActions::Now, &own.raw)?;
+        self.resize()
+    }
+
     /// Gives the process's terminal the size of ours.
     pub(super) fn resize(&self) -> Result<()> {
         let Some(own) = &self.own else { return Ok(()) };
@@ -182,6 +189,7 @@ impl Terminal {
 struct Own {
     fd: OwnedFd,
     before: Termios,
+    raw: Termios,
 }
 
 impl Own {
@@ -204,12 +212,16 @@ impl Own {
             !on_screen && before.output_modes.contains(OutputModes::OPOST),
         );
         tcsetattr(&fd, OptionalActions::Now, &raw)?;
-        Ok(Some(Own { fd, before }))
+        Ok(Some(Own { fd, before, raw }))
     }
 }
 
 impl Drop for Own {
     fn drop(&mut self) {
-        let _ = tcsetattr(&self.fd, OptionalActions::Flush, &self.before);
+        // In the background it is the shell's, and to touch it would stop us.
+        let group = rustix::termios::tcgetpgrp(&self.fd);
+        if group.is_err() || group == Ok(rustix::process::getpgrp()) {
+            let _ = tcsetattr(&self.fd, OptionalActions::Flush, &self.before);
+        }
     }
 }

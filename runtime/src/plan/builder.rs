@@ -436,12 +436,13 @@ impl<'a> Builder<'a> {
         let find = process::find_executable(self.process, "/process")?;
         self.steps.push(find);
         self.push(Op::Wait(Barrier::Ready), "");
+        let first = self.options.preserve_fds.saturating_add(3);
         if self.options.await_start {
-            self.push(Op::AwaitStart, "");
+            self.push(Op::AwaitStart { first }, "");
         }
         self.start_hooks()?;
         self.steps.extend(process::last_rlimit(self.process, "/process"));
-        self.push(Op::CloseFds { first: self.options.preserve_fds.saturating_add(3) }, "");
+        self.push(Op::CloseFds { first }, "");
         if let Some(filter) = filter {
             // Last, so that the filter need not allow anything that only the runtime does.
             self.push(filter.into(), "/linux/seccomp");

@@ -141,7 +141,9 @@ impl Op {
             Op::NotDumpable => "become invisible to tracers".into(),
             Op::Home { uid } => format!("look up the home directory of user {uid}"),
             Op::FindExecutable { name, .. } => format!("find `{name}`"),
-            Op::AwaitStart => "wait for start".into(),
+            Op::AwaitStart { first } => {
+                format!("close file descriptors from {first} on, and wait for start")
+            }
             Op::Seccomp { .. } => "install the seccomp filter".into(),
             Op::CloseFds { first } => format!("close file descriptors from {first} on"),
             Op::Exec { argv, .. } => {
@@ -248,7 +250,7 @@ fn hook_text(hook: &Hook) -> String {
 }
 
 fn seccomp_text(op: &Op) -> String {
-    let Op::Seccomp { program, flags, listener } = op else { return String::new() };
+    let Op::Seccomp { program, flags, listener, sent: _ } = op else { return String::new() };
     let agent = listener.as_ref().map(|agent| format!(", agent `{}`", agent.path.display()));
     let agent = agent.unwrap_or_default();
     format!(": {} instructions, flags {flags:#x}{agent}", program.len())

@@ -229,8 +229,11 @@ pub enum Op {
         /// The paths to try in order: one, or the name in every directory of PATH.
         candidates: Vec<CString>,
     },
-    /// Wait until `start` connects to the socket.
-    AwaitStart,
+    /// Close what the set-up needed, and wait until `start` connects to the socket.
+    AwaitStart {
+        /// The first fd that is not the container's.
+        first: u32,
+    },
     /// Install the seccomp filter.
     Seccomp {
         /// The program.
@@ -239,6 +242,8 @@ pub enum Op {
         flags: u32,
         /// Who decides, where the profile leaves it to somebody.
         listener: Option<Listener>,
+        /// The process sends the listener's fd itself.
+        sent: bool,
     },
     /// Mark every fd from this number on close-on-exec.
     CloseFds {
@@ -256,8 +261,8 @@ pub enum Op {
 
 impl From<Filter> for Op {
     fn from(filter: Filter) -> Op {
-        let Filter { program, flags, listener, unknown: _ } = filter;
-        Op::Seccomp { program, flags, listener }
+        let Filter { program, flags, listener, sent, unknown: _ } = filter;
+        Op::Seccomp { program, flags, listener, sent }
     }
 }
 

@@ -448,7 +448,7 @@ fn file_systems_become_read_only_after_everything_is_in_them() {
 #[test]
 fn run_does_not_wait_for_start() {
     let plan = plan(&hybrid(), &Options { await_start: false, ..options() }, |_| {}).unwrap();
-    assert!(!plan.steps.iter().any(|step| matches!(step.op, Op::AwaitStart)));
+    assert!(!plan.steps.iter().any(|step| matches!(step.op, Op::AwaitStart { .. })));
 }
 
 /// Asks for every attribute of a process that there is.

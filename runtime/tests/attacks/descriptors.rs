@@ -2,7 +2,8 @@
 
 use std::os::unix::fs::symlink;
 
-use nconform::fixture::{BundleDir, Capture, Runtime, Sandbox};
+use nconform::fixture::{BundleDir, Capture, Runtime, Sandbox, scratch_dir};
+use serde_json::json;
 
 use crate::host::{Canary, SECRET, wait_until};
 
@@ -58,11 +59,15 @@ fn a_container_has_no_descriptor_that_was_not_asked_for() {
         leaky(&runtime, &canary, &args).run().ok().stdout()
     };
     assert_eq!(run(&[]), "0\n1\n2\n");
-    assert_eq!(run(&["--preserve-fds", "5"]), "0\n1\n2\n7\n");
-    // All that a number can say: nothing overflows, and the standard streams stay.
-    let all = run(&["--preserve-fds", "4294967295"]);
-    let has = |number: &&str| all.lines().any(|line| line == *number);
-    assert!(["0", "1", "2", "7", "8", "9"].iter().all(has), "{all}");
+    for asked in ["5", "4294967295"] {
+        let id = runtime.new_id();
+        let args = ["run", "--bundle", &path, "--preserve-fds", asked, &id];
+        let output = leaky(&runtime, &canary, &args).run().exits(1);
+        let why = format!(
+            "unable to stat preserved-fd 0 (of {asked}): stat /proc/self/fd/3: no such file or directory"
+        );
+        assert!(output.stderr().contains(&why), "{output}");
+    }
 
     let bundle = BundleDir::new().shell(list);
     let (id, path) = (runtime.new_id(), bundle.path().display().to_string());
@@ -73,4 +78,42 @@ fn a_container_has_no_descriptor_that_was_not_asked_for() {
     assert_eq!(output.stdout(), "0\n1\n2\n");
     wait_until(|| created.stdout().lines().count() >= 3);
     assert_eq!(created.stdout(), "0\n1\n2\n");
+}
+
+#[test]
+fn a_created_container_holds_nothing_of_its_set_up_while_it_waits_for_start() {
+    let _sandbox = Sandbox::enter();
+    let (runtime, canary) = (Runtime::under_test(), Canary::new());
+    let (shared, written) = (scratch_dir(), scratch_dir());
+    let outputs = written.path().join("hooks");
+    let bind = json!({"destination": "/shared", "type": "bind", "source": shared.path(), "options": ["rbind"]});
+    let script = json!({"path": "/bin/echo", "args": ["echo", "hooked"]});
+    let bundle = BundleDir::new()
+        .push("/mounts", bind)
+        .push("/hooks/startContainer", script)
+        .set("/annotations", json!({"run.oci.hooks.stdout": outputs}))
+        .shell("ls /proc/$$/fd; exit");
+    let (id, path) = (runtime.new_id(), bundle.path().display().to_string());
+    let created = leaky(&runtime, &canary, &["create", "--bundle", &path, &id]).run().ok();
+    let init = format!("/proc/{}/fd", runtime.call(["state", &id]).run().ok().json()["pid"]);
+    let held = || {
+        let entries =
+            std::fs::read_dir(&init).expect("descriptors").map(|entry| entry.expect("one").path());
+        let further =
+            entries.filter(|path| !["0", "1", "2"].iter().any(|name| path.ends_with(name)));
+        let mut held: Vec<_> =
+            further.map(|path| std::fs::read_link(path).expect("a link")).collect();
+        held.sort();
+        held
+    };
+    // `create` lets it go and ends; what it does next is up to the scheduler.
+    wait_until(|| held().len() <= 2);
+    let held = held();
+    assert!(held.contains(&outputs) && held.len() == 2, "{held:?}");
+    let socket = held.iter().any(|path| path.to_string_lossy().starts_with("socket:"));
+    assert!(socket, "{held:?}");
+    let _ = runtime.call(["start", &id]).run().ok();
+    wait_until(|| created.stdout().lines().count() >= 3);
+    assert_eq!(created.stdout(), "0\n1\n2\n");
+    assert_eq!(std::fs::read_to_string(&outputs).expect("what the hook wrote"), "hooked\n");
 }

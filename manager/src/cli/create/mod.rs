@@ -6,7 +6,8 @@ mod resources;
 mod storage;
 mod supervision;
 
-pub use network::NetworkArgs;
+pub use network::{NetworkArgs, NetworkChoice};
+pub(crate) use network::{alias, mac_address};
 pub use process::ProcessArgs;
 pub use resources::ResourceArgs;
 pub use storage::StorageArgs;

@@ -1,16 +1,358 @@
 //! Options about networks.
 
 use crate::cli::Publish;
-use crate::network::Mode;
+use crate::container::NetworkWish;
+use crate::error::{Error, Result};
+use crate::network::dns::{HostEntry, Overrides};
+use crate::network::{Endpoint, MacAddress, Mode, names, port};
 use clap::Args;
+use oci_spec::image::ImageConfiguration;
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
 
 /// How the container is connected.
 #[derive(Clone, Debug, Default, Args)]
 pub struct NetworkArgs {
-    /// Network: none, host, bridge, or the name of a network
-    #[arg(long, visible_alias = "net", value_name = "NETWORK", default_value = "bridge")]
-    pub network: Mode,
+    /// Network: none, host, bridge, container:NAME, or a network's name, or name=NETWORK with alias=, ip=, ip6=,
+    /// mac-address=; may be given several times
+    #[arg(long, visible_alias = "net", value_name = "NETWORK")]
+    pub network: Vec<NetworkChoice>,
     /// Publish a port of the container on the host
     #[arg(short, long, value_name = "[[IP:]HOST:]PORT[/PROTOCOL]")]
     pub publish: Vec<Publish>,
+    /// Publish every exposed port on a free port of the host
+    #[arg(short = 'P', long)]
+    pub publish_all: bool,
+    /// Expose a port or a range of ports
+    #[arg(long, value_name = "PORT[/PROTOCOL]", value_parser = exposed)]
+    pub expose: Vec<String>,
+    /// A further name of the container on its network
+    #[arg(long, visible_alias = "net-alias", value_name = "NAME", value_parser = alias)]
+    pub network_alias: Vec<String>,
+    /// IPv4 address of the container
+    #[arg(long, value_name = "ADDRESS")]
+    pub ip: Option<Ipv4Addr>,
+    /// IPv6 address of the container
+    #[arg(long, value_name = "ADDRESS")]
+    pub ip6: Option<Ipv6Addr>,
+    /// Link address of the container
+    #[arg(long, value_name = "ADDRESS", value_parser = mac_address)]
+    pub mac_address: Option<MacAddress>,
+    /// DNS server to ask instead of the host's
+    #[arg(long, value_name = "ADDRESS")]
+    pub dns: Vec<IpAddr>,
+    /// Domain in which names are looked up; `.` for none
+    #[arg(long, value_name = "DOMAIN", value_parser = word)]
+    pub dns_search: Vec<String>,
+    /// Option of resolv.conf
+    #[arg(long, visible_alias = "dns-opt", value_name = "OPTION", value_parser = word)]
+    pub dns_option: Vec<String>,
+    /// Add a line to the container's /etc/hosts; the address may be host-gateway
+    #[arg(long, value_name = "NAME:ADDRESS")]
+    pub add_host: Vec<HostEntry>,
+}
+
+/// One `--network`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NetworkChoice {
+    /// Which.
+    pub mode: Mode,
+    /// `alias=`
+    pub aliases: Vec<String>,
+    /// `ip=`
+    pub ip: Option<Ipv4Addr>,
+    /// `ip6=`
+    pub ip6: Option<Ipv6Addr>,
+    /// `mac-address=`
+    pub mac: Option<MacAddress>,
+}
+
+impl FromStr for NetworkChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        let mode = |name: &str| name.parse::<Mode>().map_err(|error| error.to_string());
+        let mut choice =
+            Self { mode: Mode::None, aliases: Vec::new(), ip: None, ip6: None, mac: None };
+        if !text.contains('=') {
+            choice.mode = mode(text)?;
+            return Ok(choice);
+        }
+        let mut name = None;
+        for field in text.split(',') {
+            let (key, value) = field
+                .split_once('=')
+                .ok_or_else(|| format!("invalid field {field}: must be a key=value pair"))?;
+            let invalid = || format!("invalid value '{value}' for '{key}'");
+            match key.trim().to_ascii_lowercase().as_str() {
+                "name" => name = Some(mode(value)?),
+                "alias" => choice.aliases.push(alias(value)?),
+                "ip" => choice.ip = Some(value.parse().map_err(|_| invalid())?),
+                "ip6" => choice.ip6 = Some(value.parse().map_err(|_| invalid())?),
+                "mac-address" => choice.mac = Some(mac_address(value)?),
+                _ => return Err(format!("invalid field key {key}")),
+            }
+        }
+        choice.mode = name.ok_or("network name/id is not specified")?;
+        Ok(choice)
+    }
+}
+
+impl NetworkArgs {
+    /// What the first `--network` says.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        self.network.first().map(|choice| choice.mode.clone()).unwrap_or_default()
+    }
+
+    /// What is written down about it.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for options that exclude each other, in Docker's words.
+    pub fn wish(
+        &self,
+        mode: &Mode,
+        hostname: String,
+        image: &ImageConfiguration,
+    ) -> Result<NetworkWish> {
+        self.check(mode)?;
+        let exposed = self.exposed(image)?;
+        let mut publish: Vec<String> =
+            self.publish.iter().map(|publish| publish.text.clone()).collect();
+        if self.publish_all {
+            publish.extend(exposed.iter().filter(|port| !self.is_published(port)).cloned());
+        }
+        if !matches!(mode, Mode::Network(_)) {
+            // As in Docker: there is nothing to translate.
+            publish.clear();
+        }
+        Ok(NetworkWish {
+            network: mode.to_string(),
+            publish,
+            hostname,
+            exposed: exposed.into_iter().collect(),
+            dns: Overrides {
+                servers: self.dns.clone(),
+                search: self.dns_search.clone(),
+                options: self.dns_option.clone(),
+            },
+            extra_hosts: self.add_host.clone(),
+            endpoints: self.endpoints(),
+        })
+    }
+
+    /// The networks, each with its own options; those without a network's name are of the first.
+    fn endpoints(&self) -> Vec<Endpoint> {
+        let first = NetworkChoice {
+            mode: Mode::default(),
+            aliases: Vec::new(),
+            ip: None,
+            ip6: None,
+            mac: None,
+        };
+        let choices = if self.network.is_empty() { &[first][..] } else { &self.network };
+        let mut endpoints = Vec::new();
+        for (at, choice) in choices.iter().enumerate() {
+            let Mode::Network(network) = &choice.mode else { continue };
+            let mut endpoint = Endpoint {
+                network: network.clone(),
+                aliases: choice.aliases.clone(),
+                ip: choice.ip,
+                ip6: choice.ip6,
+                mac: choice.mac,
+            };
+            if at == 0 {
+                endpoint.aliases.extend(self.network_alias.iter().cloned());
+                endpoint.ip = endpoint.ip.or(self.ip);
+                endpoint.ip6 = endpoint.ip6.or(self.ip6);
+                endpoint.mac = endpoint.mac.or(self.mac_address);
+            }
+            endpoints.push(endpoint);
+        }
+        endpoints
+    }
+
+    /// Ports of `--expose` and of the image, as `80/tcp`.
+    fn exposed(&self, image: &ImageConfiguration) -> Result<BTreeSet<String>> {
+        let of_image = image.config().as_ref().and_then(|config| config.exposed_ports().clone());
+        let mut exposed = BTreeSet::new();
+        for text in self.expose.iter().chain(of_image.iter().flatten()) {
+            let ports = port::parse_exposed(text)?;
+            exposed.extend(ports.iter().map(|(port, protocol)| format!("{port}/{protocol}")));
+        }
+        Ok(exposed)
+    }
+
+    fn is_published(&self, exposed: &str) -> bool {
+        let requests = self.publish.iter().flat_map(|publish| &publish.requests);
+        requests
+            .map(|request| format!("{}/{}", request.container_port, request.protocol))
+            .any(|published| published == exposed)
+    }
+
+    fn check(&self, mode: &Mode) -> Result<()> {
+        let conflict = |what: &str| Err(Error::Usage(format!("conflicting options: {what}")));
+        let several = self.network.len() > 1;
+        if several && self.network.iter().any(|choice| !matches!(choice.mode, Mode::Network(_))) {
+            return conflict("cannot attach both user-defined and non-user-defined network-modes");
+        }
+        for (at, choice) in self.network.iter().enumerate() {
+            if self.network[..at].iter().any(|other| other.mode == choice.mode) {
+                return conflict(&format!("network {} is given twice", choice.mode));
+            }
+        }
+        let named = self.network.first().is_some_and(|first| {
+            !first.aliases.is_empty() || first.ip.or(self.ip).is_some() || first.ip6.is_some()
+        });
+        let addressed = named || self.ip.is_some() || self.ip6.is_some();
+        if !matches!(mode, Mode::Network(_)) {
+            if !self.network_alias.is_empty() || addressed {
+                return Err(Error::Usage(
+                    "network-scoped aliases and addresses are only supported for containers in user defined networks"
+                        .to_owned(),
+                ));
+            }
+            if self.mac_address.is_some() && *mode != Mode::None {
+                return conflict("mac-address and the network mode");
+            }
+        }
+        if matches!(mode, Mode::Container(_)) {
+            for (given, what) in [
+                (
+                    !self.publish.is_empty() || self.publish_all,
+                    "port publishing and the container type network mode",
+                ),
+                (!self.expose.is_empty(), "port exposing and the container type network mode"),
+                (!self.dns.is_empty(), "dns and the network mode"),
+                (!self.add_host.is_empty(), "custom host-to-IP mapping and the network mode"),
+            ] {
+                if given {
+                    return conflict(what);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A name on a network, in lower case as names are compared.
+pub(crate) fn alias(text: &str) -> std::result::Result<String, String> {
+    let name = text.to_ascii_lowercase();
+    if names::is_valid(&name) {
+        return Ok(name);
+    }
+    Err("a name on a network is made of letters, digits, `_`, `.` and `-`".to_owned())
+}
+
+pub(crate) fn mac_address(text: &str) -> std::result::Result<MacAddress, String> {
+    MacAddress::try_from(text.replace('-', ":")).map_err(|_| format!("invalid MAC address: {text}"))
+}
+
+fn exposed(text: &str) -> std::result::Result<String, String> {
+    port::parse_exposed(text).map(|_| text.to_owned()).map_err(|error| error.to_string())
+}
+
+/// A word of resolv.conf: one that cannot begin another line.
+fn word(text: &str) -> std::result::Result<String, String> {
+    let plain = !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic());
+    if plain { Ok(text.to_owned()) } else { Err(format!("{text:?} is not one word")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn args(words: &[&str]) -> NetworkArgs {
+        use clap::Parser as _;
+        #[derive(clap::Parser)]
+        struct Only {
+            #[command(flatten)]
+            network: NetworkArgs,
+        }
+        Only::try_parse_from(["x"].iter().chain(words)).unwrap().network
+    }
+
+    fn wish(words: &[&str]) -> Result<NetworkWish> {
+        let args = args(words);
+        args.wish(&args.mode(), "web".into(), &ImageConfiguration::default())
+    }
+
+    #[test]
+    fn a_network_has_a_short_and_a_long_form() {
+        let long: NetworkChoice =
+            "name=web,ip=10.1.0.5,ip6=fd00::5,alias=DB,alias=x,mac-address=02:00:00:00:00:05"
+                .parse()
+                .unwrap();
+        assert_eq!(
+            (long.mode.to_string().as_str(), &long.aliases[..]),
+            ("web", &["db".into(), "x".into()][..])
+        );
+        assert_eq!(
+            (long.ip.unwrap().octets()[3], long.ip6.is_some(), long.mac.is_some()),
+            (5, true, true)
+        );
+        assert_eq!("web".parse::<NetworkChoice>().unwrap().mode.to_string(), "web");
+        for (bad, why) in [
+            ("ip=10.1.0.5", "not specified"),
+            ("name=web,ip=x", "invalid value 'x' for 'ip'"),
+            ("name=web,foo=1", "invalid field key foo"),
+            ("name=web,foo", "must be a key=value pair"),
+            ("name=web,alias=../x", "a name on a network"),
+            ("../x", "network name"),
+        ] {
+            let error = bad.parse::<NetworkChoice>().unwrap_err();
+            assert!(error.contains(why), "{bad}: {error}");
+        }
+    }
+
+    #[test]
+    fn options_of_no_network_are_the_first_networks() {
+        let wish = wish(&[
+            "--network",
+            "a",
+            "--network",
+            "name=b,alias=y",
+            "--network-alias",
+            "x",
+            "--ip",
+            "10.0.0.9",
+        ])
+        .unwrap();
+        assert_eq!(wish.endpoints.len(), 2);
+        assert_eq!(
+            (&wish.endpoints[0].aliases[..], &wish.endpoints[1].aliases[..]),
+            (&["x".into()][..], &["y".into()][..])
+        );
+        assert!(wish.endpoints[0].ip.is_some() && wish.endpoints[1].ip.is_none());
+    }
+
+    #[test]
+    fn exposed_ports_are_published_only_where_that_is_asked_for_and_once() {
+        let exposed =
+            ["--expose", "80", "--expose", "53/udp", "--expose", "7000-7001", "-p", "8080:80"];
+        assert_eq!(wish(&exposed).unwrap().publish, ["8080:80"]);
+        let all = wish(&[&exposed[..], &["-P"]].concat()).unwrap();
+        assert_eq!(all.publish, ["8080:80", "53/udp", "7000/tcp", "7001/tcp"]);
+        assert_eq!(all.exposed.len(), 4);
+    }
+
+    #[test]
+    fn what_excludes_each_other_says_so_in_dockers_words() {
+        for (words, why) in [
+            (&["--network", "host", "--network", "web"][..], "cannot attach both"),
+            (&["--network", "web", "--network", "web"], "given twice"),
+            (&["--network", "container:a", "-p", "80"], "port publishing and the container"),
+            (&["--network", "container:a", "--expose", "80"], "port exposing"),
+            (&["--network", "container:a", "--dns", "10.0.0.1"], "dns and the network mode"),
+            (&["--network", "container:a", "--add-host", "a:10.0.0.1"], "host-to-IP mapping"),
+            (&["--network", "host", "--mac-address", "02:00:00:00:00:05"], "mac-address and"),
+            (&["--network", "none", "--network-alias", "a"], "only supported"),
+            (&["--network", "host", "--ip", "10.0.0.1"], "only supported"),
+        ] {
+            let error = wish(words).unwrap_err().to_string();
+            assert!(error.contains(why), "{words:?}: {error}");
+        }
+        assert!(wish(&["--network", "host", "-p", "80"]).unwrap().publish.is_empty());
+    }
 }

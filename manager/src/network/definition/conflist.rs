@@ -2,7 +2,9 @@
 //!
 //! Every fault has a JSON pointer. Pure: text in, definition out.
 
-use super::{DEFAULT_BRIDGE, DEFAULT_NAME, Definition, ForeignPlugin, Range, Route};
+use super::{
+    About, Bridge, DEFAULT_BRIDGE, DEFAULT_NAME, Definition, Driver, ForeignPlugin, Range, Route,
+};
 use crate::network::name::{InterfaceName, NetworkName};
 use crate::network::subnet::Subnet;
 use serde::Deserialize;
@@ -34,11 +36,13 @@ struct List {
     _disable_check: bool,
     #[serde(default, rename = "disableGC")]
     _disable_gc: bool,
+    #[serde(default)]
+    nman: About,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Bridge {
+struct JsonBridge {
     #[serde(rename = "type")]
     _kind: String,
     #[serde(default = "cni_bridge")]
@@ -51,6 +55,8 @@ struct Bridge {
     ip_masq: bool,
     #[serde(default)]
     hairpin_mode: bool,
+    #[serde(default)]
+    port_isolation: bool,
     #[serde(default)]
     mtu: Option<u32>,
     ipam: Value,
@@ -117,32 +123,40 @@ pub(super) fn parse(text: &str) -> Result<Definition, Fault> {
     let Some((first, chained)) = list.plugins.split_first() else {
         return fault("/plugins", "the list is empty");
     };
-    let mut definition = match kind_of(first, "/plugins/0")? {
-        "bridge" => bridge(list.name, first)?,
-        other => {
-            return fault(
-                "/plugins/0/type",
-                format!("`{other}` is not built in; the first must be `bridge`"),
-            );
-        }
+    let kind = kind_of(first, "/plugins/0")?;
+    let version = if list.cni_version.is_empty() { "1.0.0".to_owned() } else { list.cni_version };
+    let mut driver = match kind {
+        "bridge" => Driver::Bridge(bridge(first)?),
+        kind => Driver::Foreign(foreign(kind, first)),
     };
+    let mut rest = Vec::new();
     for (index, plugin) in chained.iter().enumerate() {
         let pointer = format!("/plugins/{}", index + 1);
-        match kind_of(plugin, &pointer)? {
-            "portmap" => definition.portmap = read::<Marker>(plugin, &pointer).map(|_| true)?,
-            "firewall" => definition.firewall = read::<Marker>(plugin, &pointer).map(|_| true)?,
-            "loopback" => drop(read::<Marker>(plugin, &pointer)?),
-            "bridge" => {
+        match (kind_of(plugin, &pointer)?, &mut driver) {
+            ("bridge", _) => {
                 return fault(pointer + "/type", "a list has one `bridge`, and it comes first");
             }
-            kind => {
-                definition
-                    .foreign
-                    .push(ForeignPlugin { kind: kind.to_owned(), config: plugin.clone() });
+            ("loopback", _) => drop(read::<Marker>(plugin, &pointer)?),
+            ("portmap", Driver::Bridge(bridge)) => {
+                bridge.portmap = read::<Marker>(plugin, &pointer).map(|_| true)?;
             }
+            ("firewall", Driver::Bridge(bridge)) => {
+                bridge.firewall = read::<Marker>(plugin, &pointer).map(|_| true)?;
+            }
+            (kind, _) => rest.push(foreign(kind, plugin)),
         }
     }
-    Ok(definition)
+    Ok(Definition { name: list.name, version, about: list.nman, driver, chained: rest })
+}
+
+fn foreign(kind: &str, config: &Value) -> ForeignPlugin {
+    ForeignPlugin { kind: kind.to_owned(), config: config.clone() }
+}
+
+/// The ranges of a plug-in that leases by `host-local`; none for one that does not.
+pub(super) fn ranges_of(config: &Value) -> Vec<Range> {
+    let sets = config.get("ipam").and_then(|ipam| host_local(ipam, "").ok());
+    sets.map(|(sets, _)| sets.into_iter().flatten().collect()).unwrap_or_default()
 }
 
 /// The plug-in's type. It is the name of a file in a directory of programs that run as root, so it must not be
@@ -158,11 +172,11 @@ fn kind_of<'a>(plugin: &'a Value, pointer: &str) -> Result<&'a str, Fault> {
     Ok(kind)
 }
 
-fn bridge(name: NetworkName, plugin: &Value) -> Result<Definition, Fault> {
+fn bridge(plugin: &Value) -> Result<Bridge, Fault> {
     const POINTER: &str = "/plugins/0";
     /// What IPv4 asks of a link, and the most that an IPv4 packet can be.
     const MTU: std::ops::RangeInclusive<u32> = 68..=65535;
-    let bridge: Bridge = read(plugin, POINTER)?;
+    let bridge: JsonBridge = read(plugin, POINTER)?;
     if let Some(mtu) = bridge.mtu.filter(|mtu| *mtu != 0 && !MTU.contains(mtu)) {
         return fault(
             format!("{POINTER}/mtu"),
@@ -170,25 +184,27 @@ fn bridge(name: NetworkName, plugin: &Value) -> Result<Definition, Fault> {
         );
     }
     let (range_sets, mut routes) = host_local(&bridge.ipam, &format!("{POINTER}/ipam"))?;
-    if bridge.is_default_gateway && !routes.iter().any(|route| route.destination.is_default()) {
-        routes.extend(
-            Subnet::of(IpAddr::from([0, 0, 0, 0]), 0)
-                .map(|destination| Route { destination, gateway: None }),
-        );
+    if bridge.is_default_gateway {
+        for range in range_sets.iter().flatten() {
+            let missing = |route: &Route| !route.is_default_for(range.gateway);
+            if routes.iter().all(missing) {
+                let destination = Subnet::everything(range.gateway);
+                routes.push(Route { destination, gateway: None });
+            }
+        }
     }
-    Ok(Definition {
-        name,
-        bridge: bridge.bridge,
+    Ok(Bridge {
+        name: bridge.bridge,
         is_gateway: bridge.is_gateway || bridge.is_default_gateway,
         masquerade: bridge.ip_masq,
         hairpin: bridge.hairpin_mode,
+        port_isolation: bridge.port_isolation,
         // CNI writes "the default" as zero.
         mtu: bridge.mtu.filter(|mtu| *mtu != 0),
         range_sets,
         routes,
         portmap: false,
         firewall: false,
-        foreign: Vec::new(),
     })
 }
 
@@ -244,12 +260,6 @@ fn host_local(ipam: &Value, pointer: &str) -> Result<(Vec<Vec<Range>>, Vec<Route
 }
 
 fn range(json: &JsonRange, pointer: &str) -> Result<Range, Fault> {
-    if json.subnet.network().is_ipv6() {
-        return fault(
-            format!("{pointer}/subnet"),
-            format!("{} is an IPv6 subnet; networks are IPv4", json.subnet),
-        );
-    }
     Range::new(json.subnet, json.gateway, json.range_start, json.range_end).map_or_else(
         || {
             fault(
@@ -317,11 +327,12 @@ mod tests {
     #[test]
     fn the_default_reads_back_with_everything_on() {
         let definition = parse(&default_text("10.90.0.0/16".parse().unwrap())).ok().unwrap();
-        assert_eq!(definition.bridge.as_str(), "nman0");
-        assert!(definition.is_gateway && definition.masquerade && definition.hairpin);
-        assert!(definition.portmap && definition.firewall && definition.foreign.is_empty());
-        assert_eq!(definition.range_sets[0][0].gateway.to_string(), "10.90.0.1");
-        assert!(definition.routes[0].destination.is_default());
+        let bridge = definition.bridge().unwrap();
+        assert_eq!(bridge.name.as_str(), "nman0");
+        assert!(bridge.is_gateway && bridge.masquerade && bridge.hairpin);
+        assert!(bridge.portmap && bridge.firewall && definition.chained.is_empty());
+        assert_eq!(bridge.range_sets[0][0].gateway.to_string(), "10.90.0.1");
+        assert!(bridge.routes[0].destination.is_default());
     }
 
     #[test]
@@ -331,8 +342,9 @@ mod tests {
                 "subnet":"10.2.0.0/24","rangeStart":"10.2.0.10","rangeEnd":"10.2.0.12","gateway":"10.2.0.254"}}]"#,
         );
         let definition = parse(&text).ok().unwrap();
-        assert!(definition.is_gateway && definition.routes.len() == 1 && definition.mtu.is_none());
-        let all: Vec<String> = definition.range_sets[0][0].all().map(|a| a.to_string()).collect();
+        let bridge = definition.bridge().unwrap();
+        assert!(bridge.is_gateway && bridge.routes.len() == 1 && bridge.mtu.is_none());
+        let all: Vec<String> = bridge.range_sets[0][0].all().map(|a| a.to_string()).collect();
         assert_eq!(all, ["10.2.0.10", "10.2.0.11", "10.2.0.12"]);
     }
 
@@ -341,8 +353,32 @@ mod tests {
         let plugin = r#"{"type":"bridge","ipam":{"type":"host-local","subnet":"10.1.0.0/24"}}"#;
         let text = list(&format!(r#"[{plugin},{{"type":"tuning","sysctl":{{}}}}]"#));
         let definition = parse(&text).ok().unwrap();
-        assert_eq!(definition.foreign[0].kind, "tuning");
-        assert!(definition.foreign[0].config.get("sysctl").is_some());
+        assert_eq!(definition.chained[0].kind, "tuning");
+        assert!(definition.chained[0].config.get("sysctl").is_some());
+    }
+
+    #[test]
+    fn a_driver_of_another_type_keeps_its_whole_chain() {
+        let ipam = r#"{"type":"host-local","subnet":"10.1.0.0/24"}"#;
+        let text = list(&format!(
+            r#"[{{"type":"macvlan","master":"eth0","ipam":{ipam}}},{{"type":"portmap"}}]"#
+        ));
+        let definition = parse(&text).ok().unwrap();
+        assert_eq!((definition.driver_name(), definition.chained.len()), ("macvlan", 1));
+        assert_eq!(definition.ranges()[0].subnet.to_string(), "10.1.0.0/24");
+        assert!(definition.publishes());
+    }
+
+    #[test]
+    fn a_gateway_is_the_default_of_each_family_that_it_has() {
+        let ipam = r#"{"type":"host-local","ranges":[[{"subnet":"10.1.0.0/24"}],[{"subnet":"fd00::/64"}]]}"#;
+        let text = list(&format!(r#"[{{"type":"bridge","isDefaultGateway":true,"ipam":{ipam}}}]"#));
+        let definition = parse(&text).ok().unwrap();
+        let routes = &definition.bridge().unwrap().routes;
+        assert_eq!(
+            routes.iter().map(|route| route.destination.to_string()).collect::<Vec<_>>(),
+            ["0.0.0.0/0", "::/0"]
+        );
     }
 
     #[test]
@@ -357,7 +393,6 @@ mod tests {
             (list("[]"), "/plugins", "empty"),
             (list("[{}]"), "/plugins/0/type", "has a type"),
             (list(r#"[{"type":"../x"}]"#), "/plugins/0/type", "`../x`"),
-            (list(r#"[{"type":"macvlan"}]"#), "/plugins/0/type", "`macvlan`"),
             (list(r#"[{"type":"bridge"}]"#), "/plugins/0", "missing field `ipam`"),
             (with_bridge(r#""vlan":5,"#), "/plugins/0/vlan", "unknown field `vlan`"),
             (with_bridge(r#""mtu":9,"#), "/plugins/0/mtu", "between 68 and 65535"),
@@ -367,7 +402,11 @@ mod tests {
                 "/plugins/0/ipam/ranges/0/0/subnet",
                 "host bits",
             ),
-            (bad_range(r#"{"subnet":"fd00::/64"}"#), "/plugins/0/ipam/ranges/0/0/subnet", "IPv6"),
+            (
+                bad_range(r#"{"subnet":"fd00::/64","gateway":"10.0.0.1"}"#),
+                "/plugins/0/ipam/ranges/0/0",
+                "not hosts of fd00::/64",
+            ),
             (bad_range(""), "/plugins/0/ipam/ranges/0", "at least one"),
             (
                 bad_range(r#"{"subnet":"10.0.0.0/8"},{"subnet":"10.1.0.0/16"}"#),

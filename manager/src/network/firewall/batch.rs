@@ -5,7 +5,7 @@
 
 use super::element::Element;
 use super::expression::Expression;
-use super::ruleset::{Chain, Rule, Set, TABLE};
+use super::ruleset::{Chain, Family, Rule, Set, TABLE};
 use crate::network::netlink::attribute::{self, Writer};
 use crate::network::netlink::{Error, HEADER, Socket, acknowledgement};
 use netlink_packet_core::{
@@ -23,7 +23,6 @@ const NFNL_SUBSYS_NFTABLES: u16 = 10;
 const NFNL_MSG_BATCH_BEGIN: u16 = 16;
 const NFNL_MSG_BATCH_END: u16 = 17;
 const NFPROTO_UNSPEC: u8 = 0;
-const NFPROTO_IPV4: u8 = 2;
 
 // enum nf_tables_msg_types
 const NEW_TABLE: u16 = 0;
@@ -49,6 +48,7 @@ pub(super) const DATA_VALUE: u16 = 1;
 
 /// Changes that are to be made together.
 pub(super) struct Batch {
+    table: &'static str,
     bytes: Vec<u8>,
     /// The last message's number, and where it starts.
     sequence: u32,
@@ -63,22 +63,27 @@ pub(super) struct Refusal {
 }
 
 impl Batch {
+    /// Changes of our table.
     pub(super) fn new() -> Self {
-        let mut batch = Self { bytes: Vec::with_capacity(8 * 1024), sequence: 0, last: 0 };
+        Self::of_table(TABLE)
+    }
+
+    pub(super) fn of_table(table: &'static str) -> Self {
+        let mut batch = Self { table, bytes: Vec::with_capacity(8 * 1024), sequence: 0, last: 0 };
         batch.frame(NFNL_MSG_BATCH_BEGIN, 0, NFPROTO_UNSPEC, NFNL_SUBSYS_NFTABLES, |_| {});
         batch
     }
 
-    pub(super) fn add_table(&mut self) {
-        self.message(NEW_TABLE, NLM_F_CREATE, |_| {});
+    pub(super) fn add_table(&mut self, family: Family) {
+        self.message(family, NEW_TABLE, NLM_F_CREATE, |_| {});
     }
 
-    pub(super) fn delete_table(&mut self) {
-        self.message(DELETE_TABLE, 0, |_| {});
+    pub(super) fn delete_table(&mut self, family: Family) {
+        self.message(family, DELETE_TABLE, 0, |_| {});
     }
 
-    pub(super) fn add_chain(&mut self, chain: &Chain) {
-        self.message(NEW_CHAIN, NLM_F_CREATE, |attributes| {
+    pub(super) fn add_chain(&mut self, family: Family, chain: &Chain) {
+        self.message(family, NEW_CHAIN, NLM_F_CREATE, |attributes| {
             const NAME: u16 = 3;
             const HOOK: u16 = 4;
             const POLICY: u16 = 5;
@@ -95,8 +100,8 @@ impl Batch {
         });
     }
 
-    pub(super) fn add_rule(&mut self, rule: &Rule) {
-        self.message(NEW_RULE, NLM_F_CREATE | NLM_F_APPEND, |attributes| {
+    pub(super) fn add_rule(&mut self, family: Family, rule: &Rule) {
+        self.message(family, NEW_RULE, NLM_F_CREATE | NLM_F_APPEND, |attributes| {
             const EXPRESSIONS: u16 = 4 | NLA_F_NESTED;
             attributes.string(RULE_CHAIN, rule.chain);
             attributes.bytes(EXPRESSIONS, &rule.expressions);
@@ -104,8 +109,8 @@ impl Batch {
         });
     }
 
-    pub(super) fn add_set(&mut self, set: Set) {
-        self.message(NEW_SET, NLM_F_CREATE, |attributes| {
+    pub(super) fn add_set(&mut self, family: Family, set: Set) {
+        self.message(family, NEW_SET, NLM_F_CREATE, |attributes| {
             const NAME: u16 = 2;
             const FLAGS: u16 = 3;
             const KEY_TYPE: u16 = 4;
@@ -115,14 +120,14 @@ impl Batch {
             const ID: u16 = 10;
             const IS_MAP: u32 = 8;
             attributes.string(NAME, set.name());
-            attributes.be32(FLAGS, if set.data().is_some() { IS_MAP } else { 0 });
-            attributes.be32(KEY_TYPE, set.key().number);
-            attributes.be32(KEY_LENGTH, set.key().length);
-            if let Some(data) = set.data() {
+            attributes.be32(FLAGS, if set.data(family).is_some() { IS_MAP } else { 0 });
+            attributes.be32(KEY_TYPE, set.key(family).number);
+            attributes.be32(KEY_LENGTH, set.key(family).length);
+            if let Some(data) = set.data(family) {
                 attributes.be32(DATA_TYPE, data.number);
                 attributes.be32(DATA_LENGTH, data.length);
             }
-            if let Some(order) = set.key().order {
+            if let Some(order) = set.key(family).order {
                 const USER_DATA: u16 = 13;
                 // Only `nft` reads this, to print elements: NFTNL_UDATA_SET_KEYBYTEORDER, a length, a number.
                 let [a, b, c, d] = (order as u32).to_ne_bytes();
@@ -148,7 +153,7 @@ impl Batch {
     }
 
     fn element(&mut self, kind: u16, flags: u16, element: &Element) {
-        self.message(kind, flags, |attributes| {
+        self.message(element.family, kind, flags, |attributes| {
             attributes.string(ELEMENTS_SET, element.set.name());
             attributes.nested(ELEMENTS, |list| {
                 list.nested(LIST_ELEMENT, |one| {
@@ -165,10 +170,17 @@ impl Batch {
         });
     }
 
-    /// One message about our table.
-    fn message(&mut self, kind: u16, flags: u16, fill: impl FnOnce(&mut Writer<'_>)) {
-        self.frame(NFNL_SUBSYS_NFTABLES << 8 | kind, flags, NFPROTO_IPV4, 0, |attributes| {
-            attributes.string(TABLE_NAME, TABLE);
+    /// One message about the batch's table.
+    fn message(
+        &mut self,
+        family: Family,
+        kind: u16,
+        flags: u16,
+        fill: impl FnOnce(&mut Writer<'_>),
+    ) {
+        let table = self.table;
+        self.frame(NFNL_SUBSYS_NFTABLES << 8 | kind, flags, family.protocol(), 0, |attributes| {
+            attributes.string(TABLE_NAME, table);
             fill(attributes);
         });
     }
@@ -262,8 +274,8 @@ impl Connection {
     }
 
     /// Whether our table is there.
-    pub(super) fn table_exists(&mut self) -> Result<bool, Error> {
-        match self.query(GET_TABLE, NLM_F_ACK, |_| {}, |_| {}) {
+    pub(super) fn table_exists(&mut self, family: Family) -> Result<bool, Error> {
+        match self.query(family, GET_TABLE, NLM_F_ACK, |_| {}, |_| {}) {
             Ok(()) => Ok(true),
             Err(error) if error.errno() == Some(Errno::NOENT) => Ok(false),
             Err(error) => Err(error),
@@ -271,9 +283,10 @@ impl Connection {
     }
 
     /// Whether our table has exactly these rules, by their marks.
-    pub(super) fn has_rules(&mut self, wanted: &[Rule]) -> Result<bool, Error> {
+    pub(super) fn has_rules(&mut self, family: Family, wanted: &[Rule]) -> Result<bool, Error> {
         let mut found: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
         self.query(
+            family,
             GET_RULE,
             NLM_F_DUMP,
             |_| {},
@@ -293,16 +306,17 @@ impl Connection {
     }
 
     /// The elements of a set.
-    pub(super) fn elements(&mut self, set: Set) -> Result<Vec<Element>, Error> {
+    pub(super) fn elements(&mut self, family: Family, set: Set) -> Result<Vec<Element>, Error> {
         let mut elements = Vec::new();
         let ask = |attributes: &mut Writer<'_>| {
             attributes.string(ELEMENTS_SET, set.name());
         };
-        let answer = self.query(GET_ELEMENT, NLM_F_DUMP, ask, |payload| {
+        let answer = self.query(family, GET_ELEMENT, NLM_F_DUMP, ask, |payload| {
             let attributes = payload.get(NFGENMSG..).unwrap_or_default();
             let list = attribute::find(attributes, ELEMENTS).unwrap_or_default();
-            elements
-                .extend(attribute::iterate(list).filter_map(|(_, one)| parse_element(set, one)));
+            elements.extend(
+                attribute::iterate(list).filter_map(|(_, one)| parse_element(family, set, one)),
+            );
         });
         match answer {
             Err(error) if error.errno() == Some(Errno::NOENT) => Ok(Vec::new()),
@@ -314,6 +328,7 @@ impl Connection {
     /// Asks about our table.
     fn query(
         &mut self,
+        family: Family,
         kind: u16,
         flags: u16,
         ask: impl FnOnce(&mut Writer<'_>),
@@ -323,12 +338,13 @@ impl Connection {
             attributes.string(TABLE_NAME, TABLE);
             ask(attributes);
         };
-        self.exchange(NFNL_SUBSYS_NFTABLES << 8 | kind, flags, fill, each)
+        self.exchange(family, NFNL_SUBSYS_NFTABLES << 8 | kind, flags, fill, each)
     }
 
     /// One request to any part of netfilter, and its answer.
     pub(super) fn exchange(
         &mut self,
+        family: Family,
         kind: u16,
         flags: u16,
         ask: impl FnOnce(&mut Writer<'_>),
@@ -337,7 +353,7 @@ impl Connection {
         // Far from a batch's numbers, which start at one: a late answer to a batch is not an answer to this.
         let sequence = self.0.next_sequence() | 1 << 31;
         let mut bytes = Vec::new();
-        frame(&mut bytes, kind, flags, sequence, NFPROTO_IPV4, 0, ask);
+        frame(&mut bytes, kind, flags, sequence, family.protocol(), 0, ask);
         self.0.exchange(&bytes, sequence, each)
     }
 }
@@ -354,10 +370,11 @@ impl From<Error> for Refusal {
     }
 }
 
-fn parse_element(set: Set, bytes: &[u8]) -> Option<Element> {
+fn parse_element(family: Family, set: Set, bytes: &[u8]) -> Option<Element> {
     let value =
         |kind| attribute::find(attribute::find(bytes, kind)?, DATA_VALUE).map(<[u8]>::to_vec);
     Some(Element {
+        family,
         set,
         key: value(ELEMENT_KEY)?,
         data: value(ELEMENT_DATA).unwrap_or_default(),

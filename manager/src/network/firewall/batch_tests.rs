@@ -26,7 +26,7 @@ fn a_batch_begins_with_the_subsystem_it_is_for() {
 #[test]
 fn a_table_is_this_message() {
     let mut batch = Batch::new();
-    batch.add_table();
+    batch.add_table(Family::V4);
     #[rustfmt::skip]
     assert_eq!(batch.bytes[20..], [
         32, 0, 0, 0,  0, 10,  1, 4,  2, 0, 0, 0,  0, 0, 0, 0,
@@ -42,7 +42,7 @@ fn a_drop_is_this_rule() {
         Expression::Verdict(Expression::DROP).write(element);
     });
     let mut batch = Batch::new();
-    batch.add_rule(&Rule { chain: "x", expressions });
+    batch.add_rule(Family::V4, &Rule { chain: "x", expressions });
     let (kind, flags, payload) = messages(&batch.bytes).remove(1);
     assert_eq!((kind, flags), (10 << 8 | 6, 0x1 | 0x400 | 0x800));
     #[rustfmt::skip]
@@ -60,18 +60,20 @@ fn a_drop_is_this_rule() {
 
 #[test]
 fn no_two_rules_of_a_chain_have_one_mark() {
-    let rules = super::super::ruleset::rules();
-    for (index, rule) in rules.iter().enumerate() {
-        let same = |other: &&Rule| other.chain == rule.chain && other.mark() == rule.mark();
-        assert_eq!(rules[..index].iter().find(same).map(|other| other.chain), None);
+    for family in Family::ALL {
+        let rules = super::super::ruleset::rules(family);
+        for (index, rule) in rules.iter().enumerate() {
+            let same = |other: &&Rule| other.chain == rule.chain && other.mark() == rule.mark();
+            assert_eq!(rules[..index].iter().find(same).map(|other| other.chain), None);
+        }
     }
 }
 
 #[test]
 fn only_the_last_message_asks_for_an_answer() {
     let mut batch = Batch::new();
-    batch.add_table();
-    batch.delete_table();
+    batch.add_table(Family::V4);
+    batch.delete_table(Family::V4);
     batch.request_answer_to_last();
     let flags: Vec<u16> =
         messages(&batch.bytes).iter().map(|message| message.1 & NLM_F_ACK).collect();
@@ -81,6 +83,7 @@ fn only_the_last_message_asks_for_an_answer() {
 #[test]
 fn an_element_reads_back_as_it_was_written() {
     let element = Element {
+        family: Family::V4,
         set: Set::Published,
         key: vec![6, 0, 0, 0, 0, 80, 0, 0],
         data: vec![1; 8],
@@ -91,6 +94,6 @@ fn an_element_reads_back_as_it_was_written() {
     let (_, _, payload) = messages(&batch.bytes).remove(1);
     let list = attribute::find(&payload[4..], ELEMENTS).unwrap();
     let one = attribute::find(list, LIST_ELEMENT).unwrap();
-    assert_eq!(parse_element(Set::Published, one), Some(element));
-    assert_eq!(parse_element(Set::Published, &one[..6]), None);
+    assert_eq!(parse_element(Family::V4, Set::Published, one), Some(element));
+    assert_eq!(parse_element(Family::V4, Set::Published, &one[..6]), None);
 }

@@ -1,12 +1,14 @@
 //! A container as elements of the firewall's sets: pure.
 
-use super::ruleset::Set;
+use super::ruleset::{Family, Set};
 use crate::network::name::InterfaceName;
 use crate::network::plan::{PublishedPort, Rules};
+use std::net::IpAddr;
 
 /// One element, as the kernel has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Element {
+    pub(super) family: Family,
     pub(super) set: Set,
     /// The fields of the key, each padded to four bytes.
     pub(super) key: Vec<u8>,
@@ -16,39 +18,66 @@ pub(super) struct Element {
     pub(super) published: Option<PublishedPort>,
 }
 
-/// Every element that a container needs, those of its bridge among them.
-pub(super) fn of(rules: &Rules) -> Vec<Element> {
-    let bridge = interface(&rules.bridge);
-    let mut elements =
-        vec![plain(Set::Bridges, bridge.to_vec()), plain(Set::Within, [bridge, bridge].concat())];
-    if rules.isolate {
-        elements.push(plain(Set::Isolated, bridge.to_vec()));
-    }
-    for address in &rules.addresses {
-        elements.push(plain(Set::Home, [&address.octets()[..], &bridge].concat()));
-        if rules.masquerade {
-            elements.push(plain(Set::Masqueraded, address.octets().to_vec()));
+impl Element {
+    /// The container's address that a published port leads to.
+    pub(super) fn target(&self) -> Option<IpAddr> {
+        let octets = self.data.get(..self.family.length())?;
+        match self.family {
+            Family::V4 => Some(IpAddr::from(*octets.first_chunk::<4>()?)),
+            Family::V6 => Some(IpAddr::from(*octets.first_chunk::<16>()?)),
         }
     }
-    elements.extend(rules.published.iter().map(published));
+}
+
+/// Every element that a container needs in each family that it has addresses of, those of its bridge among them.
+pub(super) fn of(rules: &Rules) -> Vec<Element> {
+    Family::ALL.into_iter().flat_map(|family| of_family(rules, family)).collect()
+}
+
+/// Those of one family.
+pub(super) fn of_family(rules: &Rules, family: Family) -> Vec<Element> {
+    let is_of = |address: &&IpAddr| Family::of(**address) == family;
+    let addresses: Vec<&IpAddr> = rules.addresses.iter().filter(is_of).collect();
+    if addresses.is_empty() {
+        return Vec::new();
+    }
+    let bridge = interface(&rules.bridge);
+    let plain = |set, key| Element { family, set, key, data: Vec::new(), published: None };
+    let mut elements =
+        vec![plain(Set::Bridges, bridge.to_vec()), plain(Set::Within, [bridge, bridge].concat())];
+    for (set, wanted) in [(Set::Isolated, rules.isolate), (Set::Internal, rules.internal)] {
+        if wanted {
+            elements.push(plain(set, bridge.to_vec()));
+        }
+    }
+    for address in addresses {
+        elements.push(plain(Set::Home, [&octets(*address)[..], &bridge].concat()));
+        if rules.masquerade {
+            elements.push(plain(Set::Masqueraded, octets(*address)));
+        }
+    }
+    let published = rules.published.iter().filter(|port| is_of(&&port.address)).map(published);
+    elements.extend(published);
     elements
 }
 
-fn plain(set: Set, key: Vec<u8>) -> Element {
-    Element { set, key, data: Vec::new(), published: None }
+fn octets(address: IpAddr) -> Vec<u8> {
+    match address {
+        IpAddr::V4(v4) => v4.octets().to_vec(),
+        IpAddr::V6(v6) => v6.octets().to_vec(),
+    }
 }
 
 fn published(port: &PublishedPort) -> Element {
-    let mut key = Vec::with_capacity(12);
-    key.extend(port.host.iter().flat_map(|host| host.octets()));
+    let mut key = port.host.map(octets).unwrap_or_default();
     key.extend([port.protocol.number(), 0, 0, 0]);
     key.extend(port.host_port.to_be_bytes());
     key.extend([0, 0]);
-    let mut data = port.address.octets().to_vec();
+    let mut data = octets(port.address);
     data.extend(port.port.to_be_bytes());
     data.extend([0, 0]);
     let set = if port.host.is_some() { Set::PublishedOn } else { Set::Published };
-    Element { set, key, data, published: Some(*port) }
+    Element { family: Family::of(port.address), set, key, data, published: Some(*port) }
 }
 
 /// An interface's name as a packet's metadata has it: sixteen bytes, zeroes behind.
@@ -80,6 +109,7 @@ mod tests {
             addresses: vec![[10, 90, 0, 2].into()],
             masquerade: true,
             isolate: true,
+            internal: false,
             published: vec![port, on],
         };
         let elements = of(&rules);
@@ -94,15 +124,26 @@ mod tests {
 
     #[test]
     fn every_key_and_value_is_as_long_as_its_set_says() {
+        let address: IpAddr = "fd00::2".parse().unwrap();
+        let port = |host: Option<IpAddr>| PublishedPort {
+            host,
+            host_port: 8080,
+            protocol: Protocol::Tcp,
+            address,
+            port: 80,
+        };
         let rules = Rules {
             bridge: "a".repeat(15).parse().unwrap(),
-            addresses: vec![[10, 90, 0, 2].into()],
+            addresses: vec![[10, 90, 0, 2].into(), address],
             masquerade: true,
             isolate: true,
-            published: Vec::new(),
+            internal: true,
+            published: vec![port(None), port(Some("::1".parse().unwrap()))],
         };
-        for element in of(&rules) {
-            assert_eq!(element.key.len(), element.set.key().length as usize, "{:?}", element.set);
+        assert_eq!(of(&rules).len(), 6 + 6 + 2);
+        for Element { family, set, key, data, .. } in of(&rules) {
+            assert_eq!(key.len(), set.key(family).length as usize, "{set:?}");
+            assert_eq!(data.len(), set.data(family).map_or(0, |data| data.length as usize));
         }
     }
 }

@@ -4,7 +4,7 @@
 //! a verdict. Constants are those of linux/netfilter/nf_tables.h.
 
 use super::batch::DATA_VALUE;
-use super::ruleset::Set;
+use super::ruleset::{Family, Set};
 use crate::network::netlink::attribute::Writer;
 
 /// A four-byte register. A field of a key starts at one, and a longer field runs on into the next.
@@ -49,6 +49,10 @@ impl Field {
     pub(super) const SOURCE: Self = Self { base: Self::NETWORK, offset: 12, length: 4 };
     /// The IPv4 destination address.
     pub(super) const DESTINATION: Self = Self { base: Self::NETWORK, offset: 16, length: 4 };
+    /// The IPv6 source address.
+    pub(super) const SOURCE_V6: Self = Self { base: Self::NETWORK, offset: 8, length: 16 };
+    /// The IPv6 destination address.
+    pub(super) const DESTINATION_V6: Self = Self { base: Self::NETWORK, offset: 24, length: 16 };
     /// The destination port of TCP, UDP and SCTP alike.
     pub(super) const DESTINATION_PORT: Self = Self { base: Self::TRANSPORT, offset: 2, length: 2 };
 
@@ -63,6 +67,8 @@ pub(super) enum Expression {
     LoadMeta(Meta, Register),
     LoadField(Field, Register),
     LoadTracking(Tracking, Register),
+    /// A constant.
+    LoadValue(Vec<u8>, Register),
     /// The kind of route to the packet's destination, as RTN_* number.
     LoadDestinationKind(Register),
     /// Keeps the bits of a mask.
@@ -75,6 +81,7 @@ pub(super) enum Expression {
     Map(Set, Register, Register),
     /// Destination NAT to the address and port in these registers.
     Redirect {
+        family: Family,
         address: Register,
         port: Register,
     },
@@ -100,7 +107,7 @@ impl Expression {
             Self::In(..) | Self::Map(..) => "lookup",
             Self::Redirect { .. } => "nat",
             Self::Masquerade => "masq",
-            Self::Verdict(_) => "immediate",
+            Self::Verdict(_) | Self::LoadValue(..) => "immediate",
         }
     }
 
@@ -148,14 +155,18 @@ impl Expression {
             Self::Map(set, key, to) => {
                 data.string(1, set.name()).be32(2, key.number()).be32(3, to.number());
             }
-            Self::Redirect { address, port } => {
+            Self::Redirect { family, address, port } => {
                 const DESTINATION: u32 = 1;
-                const NFPROTO_IPV4: u32 = 2;
                 // NFTA_NAT_TYPE, _FAMILY, _REG_ADDR_MIN, _REG_PROTO_MIN
                 data.be32(1, DESTINATION)
-                    .be32(2, NFPROTO_IPV4)
+                    .be32(2, family.protocol().into())
                     .be32(3, address.number())
                     .be32(5, port.number());
+            }
+            // NFTA_IMMEDIATE_DREG, NFTA_IMMEDIATE_DATA
+            Self::LoadValue(value, to) => {
+                data.be32(1, to.number());
+                write_value(data, 2, value);
             }
             Self::Masquerade => {}
             Self::Verdict(code) => {

@@ -1,37 +1,43 @@
-//! The host's packet filter: one nf_tables table of ours, changed in single atomic batches.
+//! The host's packet filter: one nf_tables table of ours in each address family, changed in single atomic batches.
 //!
 //! The rules are the same for every container and refer to sets; a container is elements of those sets. A table that
-//! is missing, old or damaged is made anew from the records, in the same batch. Other tables are never looked at. Elements are known as a container's by the addresses in them, which its lease makes its alone.
+//! is missing, old or damaged is made anew from the records, in the same batch. Other tables are never looked at. Elements
+//! are known as a container's by the addresses in them, which its lease makes its alone. The table of IPv6 is there as
+//! long as a container has such an address.
 
 mod batch;
 mod element;
 mod expression;
+mod resolver;
 mod ruleset;
 mod tracking;
+
+pub(crate) use resolver::redirect_resolver;
 
 use super::error::{Error, Result};
 use super::netlink;
 use super::plan::{PublishedPort, Rules};
 use batch::{Batch, Connection};
 use element::Element;
-use ruleset::Set;
+use ruleset::{Family, Set};
 use rustix::io::Errno;
 use std::collections::HashSet;
-use std::net::{IpAddr, Ipv4Addr};
 
 /// Adds a container's elements, and the rules if they are not as they should be.
 ///
 /// In that case the table is made anew, with the elements of `others`: somebody flushed the ruleset while they run,
 /// or an older version of this program made it. It is not done each time, because the kernel makes who deletes a rule
 /// wait until no processor uses it.
-pub(super) fn connect(rules: &Rules, others: impl FnOnce() -> Result<Vec<Rules>>) -> Result<()> {
+pub(super) fn connect(rules: &Rules, others: impl Fn() -> Result<Vec<Rules>>) -> Result<()> {
     let mut connection = open()?;
     let failed = |error| Error::kernel("write the firewall's rules", error);
-    let wanted = ruleset::rules();
     let mut batch = Batch::new();
-    if !connection.has_rules(&wanted).map_err(failed)? {
-        ruleset::replace(&mut batch, &wanted);
-        add_all(&mut batch, &others()?);
+    for family in families(rules) {
+        let wanted = ruleset::rules(family);
+        if !connection.has_rules(family, &wanted).map_err(failed)? {
+            ruleset::replace(&mut batch, family, &wanted);
+            add_all(&mut batch, family, &others()?);
+        }
     }
     let mut published = Vec::new();
     for element in element::of(rules) {
@@ -54,45 +60,61 @@ pub(super) fn connect(rules: &Rules, others: impl FnOnce() -> Result<Vec<Rules>>
 
 const FORGET: &str = "forget the flows to the published ports";
 
-/// Makes the table anew, with the elements of all these containers.
+/// Makes the tables anew, with the elements of all these containers.
 pub(super) fn restore(all: &[Rules]) -> Result<()> {
     let mut batch = Batch::new();
-    ruleset::replace(&mut batch, &ruleset::rules());
-    add_all(&mut batch, all);
+    for family in Family::ALL {
+        if all.iter().any(|rules| families(rules).contains(&family)) {
+            ruleset::replace(&mut batch, family, &ruleset::rules(family));
+            add_all(&mut batch, family, all);
+        }
+    }
     open()?
         .commit(batch)
         .map_err(|refusal| Error::kernel("restore the firewall's rules", refusal.error))
 }
 
+/// The families that a container has addresses of.
+fn families(rules: &Rules) -> Vec<Family> {
+    let has = |family: &Family| rules.addresses.iter().any(|ip| Family::of(*ip) == *family);
+    Family::ALL.into_iter().filter(has).collect()
+}
+
 /// Adds elements to empty sets. A port goes to the first that claims it: a crash can leave the record of a
 /// container that never got its port.
-fn add_all(batch: &mut Batch, all: &[Rules]) {
+fn add_all(batch: &mut Batch, family: Family, all: &[Rules]) {
     let mut seen = HashSet::new();
-    for element in all.iter().flat_map(element::of) {
+    for element in all.iter().flat_map(|rules| element::of_family(rules, family)) {
         if seen.insert((element.set, element.key.clone())) {
             batch.add_element(&element);
         }
     }
 }
 
-/// Removes a container's elements; the bridge's with the bridge's last container, and with the host's last the table.
+/// Removes a container's elements; the bridge's with the bridge's last container, and with the host's last of a family
+/// that family's table.
 pub(super) fn disconnect(rules: &Rules, others: &[Rules]) -> Result<()> {
     let failed = |error| Error::kernel("remove the firewall's rules", error);
     let mut connection = open()?;
-    if !connection.table_exists().map_err(failed)? {
-        return Ok(());
-    }
     let mut batch = Batch::new();
-    if others.is_empty() {
-        batch.delete_table();
-    } else {
-        let bridge_goes = others.iter().all(|other| other.bridge != rules.bridge);
+    for family in families(rules) {
+        if !connection.table_exists(family).map_err(failed)? {
+            continue;
+        }
+        let beside: Vec<&Rules> =
+            others.iter().filter(|other| families(other).contains(&family)).collect();
+        if beside.is_empty() {
+            batch.delete_table(family);
+            continue;
+        }
+        let bridge_goes = beside.iter().all(|other| other.bridge != rules.bridge);
+        let own = element::of_family(rules, family);
         for set in Set::ALL.into_iter().filter(|set| bridge_goes || !set.is_of_bridges()) {
             // A key that is not there would refuse the batch, and a key that another container took first must stay.
-            let present = connection.elements(set).map_err(failed)?;
+            let present = connection.elements(family, set).map_err(failed)?;
             present
                 .iter()
-                .filter(|element| is_of(element, rules))
+                .filter(|element| is_of(element, &own, rules))
                 .for_each(|element| batch.delete_element(element));
         }
     }
@@ -102,19 +124,17 @@ pub(super) fn disconnect(rules: &Rules, others: &[Rules]) -> Result<()> {
 }
 
 /// Whether an element is this container's, or its bridge's.
-fn is_of(element: &Element, rules: &Rules) -> bool {
-    let target = element.data.first_chunk::<4>().map(|octets| Ipv4Addr::from(*octets));
+fn is_of(element: &Element, own: &[Element], rules: &Rules) -> bool {
     match element.set {
         Set::Published | Set::PublishedOn => {
-            target.is_some_and(|target| rules.addresses.contains(&target))
+            element.target().is_some_and(|target| rules.addresses.contains(&target))
         }
-        set => element::of(rules).iter().any(|own| own.set == set && own.key == element.key),
+        set => own.iter().any(|own| own.set == set && own.key == element.key),
     }
 }
 
 fn allocated(port: &PublishedPort) -> Error {
-    let address = IpAddr::V4(port.host.unwrap_or(Ipv4Addr::UNSPECIFIED));
-    Error::PortAllocated { address: (address, port.host_port).into(), protocol: port.protocol }
+    Error::PortAllocated { address: port.on_host(), protocol: port.protocol, holder: None }
 }
 
 fn open() -> Result<Connection> {

@@ -1,15 +1,88 @@
 //! The rules: which packets are translated, which are dropped.
 //!
 //! They are the same on every host and for every container; [`Set`] says what makes them about one. `nft list table ip
-//! nman` shows them. The attack that each defence is against stands beside it.
+//! nman` and `nft list table ip6 nman` show them. The attack that each defence is against stands beside it.
 
 use super::batch::{Batch, LIST_ELEMENT};
 use super::expression::{Expression, Field, Meta, Register, Tracking};
 use crate::network::netlink::attribute::Writer;
 use sha2::{Digest, Sha256};
+use std::net::{IpAddr, Ipv6Addr};
 
-/// The table's name; its family is `ip`.
+/// The table's name in either family.
 pub(super) const TABLE: &str = "nman";
+
+/// The two kinds of table: `ip` and `ip6`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Family {
+    V4,
+    V6,
+}
+
+impl Family {
+    pub(super) const ALL: [Self; 2] = [Self::V4, Self::V6];
+
+    pub(super) fn of(address: IpAddr) -> Self {
+        if address.is_ipv4() { Self::V4 } else { Self::V6 }
+    }
+
+    /// NFPROTO_*.
+    pub(super) fn protocol(self) -> u8 {
+        match self {
+            Self::V4 => 2,
+            Self::V6 => 10,
+        }
+    }
+
+    /// How many bytes an address has.
+    pub(super) fn length(self) -> usize {
+        match self {
+            Self::V4 => 4,
+            Self::V6 => 16,
+        }
+    }
+
+    /// The register behind an address that starts at the first.
+    fn behind_address(self) -> Register {
+        match self {
+            Self::V4 => Register(1),
+            Self::V6 => Register(4),
+        }
+    }
+
+    fn source(self) -> Field {
+        match self {
+            Self::V4 => Field::SOURCE,
+            Self::V6 => Field::SOURCE_V6,
+        }
+    }
+
+    fn destination(self) -> Field {
+        match self {
+            Self::V4 => Field::DESTINATION,
+            Self::V6 => Field::DESTINATION_V6,
+        }
+    }
+
+    fn address(self) -> Type {
+        match self {
+            Self::V4 => ADDRESS,
+            Self::V6 => ADDRESS_V6,
+        }
+    }
+
+    fn is_loopback(self, field: Field) -> [Expression; 2] {
+        match self {
+            Self::V4 => {
+                [Expression::LoadField(field.first(1), FIRST), Expression::Equal(FIRST, vec![127])]
+            }
+            Self::V6 => {
+                let loopback = Ipv6Addr::LOCALHOST.octets().to_vec();
+                [Expression::LoadField(field, FIRST), Expression::Equal(FIRST, loopback)]
+            }
+        }
+    }
+}
 
 /// A base chain.
 pub(super) struct Chain {
@@ -46,6 +119,8 @@ pub(super) enum Set {
     Within,
     /// Interface: a bridge that only published ports are reached on from elsewhere.
     Isolated,
+    /// Interface: a bridge that nothing leaves for elsewhere.
+    Internal,
     /// Address and interface: a container and its bridge.
     Home,
     /// Address: a container that leaves the host under the host's address.
@@ -73,27 +148,26 @@ pub(super) enum Order {
 }
 
 const ADDRESS: Type = Type { number: 7, length: 4, order: Some(Order::Network) };
+const ADDRESS_V6: Type = Type { number: 8, length: 16, order: Some(Order::Network) };
 const PROTOCOL: Type = Type { number: 12, length: 4, order: Some(Order::Network) };
 const PORT: Type = Type { number: 13, length: 4, order: Some(Order::Network) };
 const INTERFACE: Type = Type { number: 41, length: 16, order: Some(Order::Host) };
 
 /// A concatenation's number holds its fields', six bits each; every field is padded to a register.
-const fn concatenation(fields: &[Type]) -> Type {
-    let mut whole = Type { number: 0, length: 0, order: None };
-    let mut index = 0;
-    while index < fields.len() {
-        whole.number = whole.number << 6 | fields[index].number;
-        whole.length += fields[index].length;
-        index += 1;
-    }
-    whole
+fn concatenation(fields: &[Type]) -> Type {
+    fields.iter().fold(Type { number: 0, length: 0, order: None }, |whole, field| Type {
+        number: whole.number << 6 | field.number,
+        length: whole.length + field.length,
+        order: None,
+    })
 }
 
 impl Set {
-    pub(super) const ALL: [Self; 7] = [
+    pub(super) const ALL: [Self; 8] = [
         Self::Bridges,
         Self::Within,
         Self::Isolated,
+        Self::Internal,
         Self::Home,
         Self::Masqueraded,
         Self::Published,
@@ -105,6 +179,7 @@ impl Set {
             Self::Bridges => "bridges",
             Self::Within => "within",
             Self::Isolated => "isolated",
+            Self::Internal => "internal",
             Self::Home => "home",
             Self::Masqueraded => "masqueraded",
             Self::Published => "published",
@@ -114,28 +189,25 @@ impl Set {
 
     /// Whether its elements are about bridges rather than containers.
     pub(super) fn is_of_bridges(self) -> bool {
-        matches!(self, Self::Bridges | Self::Within | Self::Isolated)
+        matches!(self, Self::Bridges | Self::Within | Self::Isolated | Self::Internal)
     }
 
-    pub(super) fn key(self) -> Type {
-        const WITHIN: Type = concatenation(&[INTERFACE, INTERFACE]);
-        const HOME: Type = concatenation(&[ADDRESS, INTERFACE]);
-        const PUBLISHED: Type = concatenation(&[PROTOCOL, PORT]);
-        const PUBLISHED_ON: Type = concatenation(&[ADDRESS, PROTOCOL, PORT]);
+    pub(super) fn key(self, family: Family) -> Type {
+        let address = family.address();
         match self {
-            Self::Bridges | Self::Isolated => INTERFACE,
-            Self::Within => WITHIN,
-            Self::Home => HOME,
-            Self::Masqueraded => ADDRESS,
-            Self::Published => PUBLISHED,
-            Self::PublishedOn => PUBLISHED_ON,
+            Self::Bridges | Self::Isolated | Self::Internal => INTERFACE,
+            Self::Within => concatenation(&[INTERFACE, INTERFACE]),
+            Self::Home => concatenation(&[address, INTERFACE]),
+            Self::Masqueraded => address,
+            Self::Published => concatenation(&[PROTOCOL, PORT]),
+            Self::PublishedOn => concatenation(&[address, PROTOCOL, PORT]),
         }
     }
 
     /// The type of a map's values.
-    pub(super) fn data(self) -> Option<Type> {
-        const TARGET: Type = concatenation(&[ADDRESS, PORT]);
-        matches!(self, Self::Published | Self::PublishedOn).then_some(TARGET)
+    pub(super) fn data(self, family: Family) -> Option<Type> {
+        let target = concatenation(&[family.address(), PORT]);
+        matches!(self, Self::Published | Self::PublishedOn).then_some(target)
     }
 }
 
@@ -168,24 +240,27 @@ impl Rule {
 }
 
 /// Replaces the table, whatever it was, by one with these rules and empty sets.
-pub(super) fn replace(batch: &mut Batch, rules: &[Rule]) {
+pub(super) fn replace(batch: &mut Batch, family: Family, rules: &[Rule]) {
     // Adding comes first because only a table that is there can be deleted.
-    batch.add_table();
-    batch.delete_table();
-    batch.add_table();
-    Set::ALL.into_iter().for_each(|set| batch.add_set(set));
-    for chain in [GUARD, PREROUTING, OUTPUT, FORWARD, POSTROUTING] {
-        batch.add_chain(&chain);
-    }
-    rules.iter().for_each(|rule| batch.add_rule(rule));
+    batch.add_table(family);
+    batch.delete_table(family);
+    batch.add_table(family);
+    Set::ALL.into_iter().for_each(|set| batch.add_set(family, set));
+    let chains: &[Chain] = match family {
+        Family::V4 => &[GUARD, PREROUTING, OUTPUT, FORWARD, POSTROUTING],
+        Family::V6 => &[PREROUTING, OUTPUT, FORWARD, POSTROUTING],
+    };
+    chains.iter().for_each(|chain| batch.add_chain(family, chain));
+    rules.iter().for_each(|rule| batch.add_rule(family, rule));
 }
 
 /// All rules, in order within each chain.
-pub(super) fn rules() -> Vec<Rule> {
-    let mut rules = guard();
-    rules.extend(redirections());
+pub(super) fn rules(family: Family) -> Vec<Rule> {
+    // The kernel itself drops what comes in for, or from, ::1.
+    let mut rules = if family == Family::V4 { guard() } else { Vec::new() };
+    rules.extend(redirections(family));
     rules.extend(forward());
-    rules.extend(postrouting());
+    rules.extend(postrouting(family));
     rules
 }
 
@@ -196,7 +271,7 @@ const FIRST: Register = Register(0);
 fn guard() -> Vec<Rule> {
     let drop_loopback = |field| {
         let mut rule = interface_in(Meta::InputInterface, Set::Bridges);
-        rule.extend(is_loopback(field));
+        rule.extend(Family::V4.is_loopback(field));
         rule.push(Expression::Verdict(Expression::DROP));
         Rule::new(&GUARD, &rule)
     };
@@ -204,12 +279,12 @@ fn guard() -> Vec<Rule> {
 }
 
 /// Published ports: only on addresses of the host itself, so that a packet that is merely routed through keeps its way.
-fn redirections() -> Vec<Rule> {
+fn redirections(family: Family) -> Vec<Rule> {
     let mut rules = Vec::new();
     for chain in [PREROUTING, OUTPUT] {
         for set in [Set::PublishedOn, Set::Published] {
             let mut rule = is_local_destination();
-            if chain.hook == NF_INET_PRE_ROUTING {
+            if chain.hook == NF_INET_PRE_ROUTING && family == Family::V4 {
                 // What is published on 127.0.0.1 is for the host, which goes through `output`. A neighbour can send
                 // packets for 127.0.0.1 to the host's link address, and translation comes before the check for that.
                 rule.extend([
@@ -217,16 +292,16 @@ fn redirections() -> Vec<Rule> {
                     Expression::NotEqual(FIRST, vec![127]),
                 ]);
             }
-            let mut next = 0;
+            let mut next = FIRST;
             if set == Set::PublishedOn {
-                rule.push(Expression::LoadField(Field::DESTINATION, FIRST));
-                next = 1;
+                rule.push(Expression::LoadField(family.destination(), FIRST));
+                next = family.behind_address();
             }
             rule.extend([
-                Expression::LoadMeta(Meta::TransportProtocol, Register(next)),
-                Expression::LoadField(Field::DESTINATION_PORT, Register(next + 1)),
+                Expression::LoadMeta(Meta::TransportProtocol, next),
+                Expression::LoadField(Field::DESTINATION_PORT, Register(next.0 + 1)),
                 Expression::Map(set, FIRST, FIRST),
-                Expression::Redirect { address: FIRST, port: Register(1) },
+                Expression::Redirect { family, address: FIRST, port: family.behind_address() },
             ]);
             rules.push(Rule::new(&chain, &rule));
         }
@@ -235,48 +310,48 @@ fn redirections() -> Vec<Rule> {
 }
 
 /// Into an isolated network come replies, published ports and neighbours; from other networks, or from a host
-/// that has a route here, nothing else.
+/// that has a route here, nothing else. From an internal one, nothing goes anywhere but to neighbours.
 fn forward() -> Vec<Rule> {
     /// `established` and `related`.
     const REPLY: u32 = 1 << 1 | 1 << 2;
-    let accept = || Expression::Verdict(Expression::ACCEPT);
-    let mut replies = tracking_has(Tracking::State, REPLY);
-    replies.push(accept());
-
-    let mut published = interface_in(Meta::OutputInterface, Set::Isolated);
-    published.extend(was_redirected());
-    published.push(accept());
-
+    let verdict = |mut rule: Vec<Expression>, code| {
+        rule.push(Expression::Verdict(code));
+        Rule::new(&FORWARD, &rule)
+    };
     // Frames that stay on the bridge come by here only where br_netfilter sends them.
     let within = vec![
         Expression::LoadMeta(Meta::InputInterface, FIRST),
         Expression::LoadMeta(Meta::OutputInterface, Register(4)),
         Expression::In(Set::Within, FIRST),
-        accept(),
     ];
-
-    let mut rest = interface_in(Meta::OutputInterface, Set::Isolated);
-    rest.push(Expression::Verdict(Expression::DROP));
-    [replies, published, within, rest].map(|rule| Rule::new(&FORWARD, &rule)).into()
+    let mut published = interface_in(Meta::OutputInterface, Set::Isolated);
+    published.extend(was_redirected());
+    vec![
+        verdict(tracking_has(Tracking::State, REPLY), Expression::ACCEPT),
+        verdict(within, Expression::ACCEPT),
+        verdict(interface_in(Meta::InputInterface, Set::Internal), Expression::DROP),
+        verdict(published, Expression::ACCEPT),
+        verdict(interface_in(Meta::OutputInterface, Set::Isolated), Expression::DROP),
+    ]
 }
 
 /// Source addresses change only where an answer would not find its way back; an outside client's never does.
-fn postrouting() -> Vec<Rule> {
-    // The host's own 127.0.0.1 means nothing inside a container.
+fn postrouting(family: Family) -> Vec<Rule> {
+    // The host's own loopback address means nothing inside a container.
     let mut loopback = interface_in(Meta::OutputInterface, Set::Bridges);
-    loopback.extend(is_loopback(Field::SOURCE));
+    loopback.extend(family.is_loopback(family.source()));
     loopback.push(Expression::Masquerade);
 
     // A container that uses a port published by a neighbour, or by itself: the answer would go past the host.
     let mut hairpin = was_redirected();
-    hairpin.extend(is_home());
+    hairpin.extend(is_home(family));
     hairpin.push(Expression::Masquerade);
 
-    let mut home = is_home();
+    let mut home = is_home(family);
     home.push(Expression::Verdict(Expression::ACCEPT));
 
     let outward = vec![
-        Expression::LoadField(Field::SOURCE, FIRST),
+        Expression::LoadField(family.source(), FIRST),
         Expression::In(Set::Masqueraded, FIRST),
         Expression::Masquerade,
     ];
@@ -285,10 +360,6 @@ fn postrouting() -> Vec<Rule> {
 
 fn interface_in(which: Meta, set: Set) -> Vec<Expression> {
     vec![Expression::LoadMeta(which, FIRST), Expression::In(set, FIRST)]
-}
-
-fn is_loopback(field: Field) -> [Expression; 2] {
-    [Expression::LoadField(field.first(1), FIRST), Expression::Equal(FIRST, vec![127])]
 }
 
 fn is_local_destination() -> Vec<Expression> {
@@ -300,10 +371,10 @@ fn is_local_destination() -> Vec<Expression> {
 }
 
 /// A container's packet on its own bridge.
-fn is_home() -> Vec<Expression> {
+fn is_home(family: Family) -> Vec<Expression> {
     vec![
-        Expression::LoadField(Field::SOURCE, FIRST),
-        Expression::LoadMeta(Meta::OutputInterface, Register(1)),
+        Expression::LoadField(family.source(), FIRST),
+        Expression::LoadMeta(Meta::OutputInterface, family.behind_address()),
         Expression::In(Set::Home, FIRST),
     ]
 }

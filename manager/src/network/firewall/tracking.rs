@@ -5,13 +5,14 @@
 //! published and when it is withdrawn; their next packet is looked at anew.
 
 use super::batch::{Connection, NFGENMSG};
+use super::ruleset::Family;
 use crate::network::netlink::attribute::{self, Writer};
 use crate::network::netlink::{Error, route::missing_is_fine};
 use crate::network::plan::PublishedPort;
 use crate::network::port::Protocol;
 use netlink_packet_core::{NLA_F_NESTED, NLM_F_ACK, NLM_F_DUMP};
 use rustix::io::Errno;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 const NFNL_SUBSYS_CTNETLINK: u16 = 1;
 const GET: u16 = NFNL_SUBSYS_CTNETLINK << 8 | 1;
@@ -30,13 +31,23 @@ struct Flow {
 
 /// Forgets the flows to these ports.
 pub(super) fn forget(connection: &mut Connection, ports: &[PublishedPort]) -> Result<(), Error> {
-    let ports: Vec<&PublishedPort> =
-        ports.iter().filter(|port| port.protocol != Protocol::Tcp).collect();
-    if ports.is_empty() {
-        return Ok(());
-    }
+    Family::ALL.into_iter().try_for_each(|family| {
+        let concerned = |port: &&PublishedPort| {
+            port.protocol != Protocol::Tcp && Family::of(port.address) == family
+        };
+        let ports: Vec<&PublishedPort> = ports.iter().filter(concerned).collect();
+        if ports.is_empty() { Ok(()) } else { forget_family(connection, family, &ports) }
+    })
+}
+
+fn forget_family(
+    connection: &mut Connection,
+    family: Family,
+    ports: &[&PublishedPort],
+) -> Result<(), Error> {
     let mut flows = Vec::new();
     let dump = connection.exchange(
+        family,
         GET,
         NLM_F_DUMP,
         |_| {},
@@ -63,13 +74,13 @@ pub(super) fn forget(connection: &mut Connection, ports: &[PublishedPort]) -> Re
                 attributes.bytes(ZONE, &flow.zone);
             }
         };
-        missing_is_fine(connection.exchange(DELETE, NLM_F_ACK, name, |_| {}))
+        missing_is_fine(connection.exchange(family, DELETE, NLM_F_ACK, name, |_| {}))
     })
 }
 
 /// Where a flow's first packet was sent to.
 struct Target {
-    address: Ipv4Addr,
+    address: IpAddr,
     protocol: u8,
     port: u16,
 }
@@ -85,14 +96,19 @@ impl Target {
 fn parse(attributes: &[u8]) -> Option<(Target, Flow)> {
     const IP: u16 = 1;
     const IPV4_DESTINATION: u16 = 2;
+    const IPV6_DESTINATION: u16 = 4;
     const PROTOCOL: u16 = 2;
     const PROTOCOL_NUMBER: u16 = 1;
     const PROTOCOL_DESTINATION_PORT: u16 = 3;
     let original = attribute::find(attributes, ORIGINAL)?;
-    let address = attribute::find(attribute::find(original, IP)?, IPV4_DESTINATION)?;
+    let ip = attribute::find(original, IP)?;
+    let v4 = attribute::find(ip, IPV4_DESTINATION).and_then(|octets| octets.first_chunk::<4>());
+    let v6 = attribute::find(ip, IPV6_DESTINATION).and_then(|octets| octets.first_chunk::<16>());
     let protocol = attribute::find(original, PROTOCOL)?;
     let target = Target {
-        address: Ipv4Addr::from(*address.first_chunk::<4>()?),
+        address: v4
+            .map(|octets| IpAddr::from(*octets))
+            .or(v6.map(|octets| IpAddr::from(*octets)))?,
         protocol: *attribute::find(protocol, PROTOCOL_NUMBER)?.first()?,
         port: u16::from_be_bytes(
             *attribute::find(protocol, PROTOCOL_DESTINATION_PORT)?.first_chunk()?,

@@ -12,7 +12,7 @@ use netlink_packet_core::{
     NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage,
     NetlinkPayload, Parseable,
 };
-use netlink_packet_route::address::{AddressAttribute, AddressMessage};
+use netlink_packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage};
 use netlink_packet_route::link::{
     InfoBridge, InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind, InfoVeth,
     LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo, LinkMessage,
@@ -169,13 +169,22 @@ impl RouteSocket {
         self.execute(RouteNetlinkMessage::NewLink(message), NLM_F_CREATE | NLM_F_EXCL)
     }
 
-    /// Lets a bridge send a frame back out of the port that it came in by.
-    pub(crate) fn set_hairpin(&mut self, port: u32) -> Result<(), Error> {
+    /// Sets what a bridge does with frames for one of its ports: whether one may go back out of the port that it came
+    /// in by, and whether the port is kept from others that are isolated.
+    pub(crate) fn set_port(
+        &mut self,
+        port: u32,
+        hairpin: bool,
+        isolated: bool,
+    ) -> Result<(), Error> {
         let mut message = LinkMessage::default();
         message.header.index = port;
         message.attributes = vec![LinkAttribute::LinkInfo(vec![
             LinkInfo::PortKind(InfoPortKind::Bridge),
-            LinkInfo::PortData(InfoPortData::BridgePort(vec![InfoBridgePort::HairpinMode(true)])),
+            LinkInfo::PortData(InfoPortData::BridgePort(vec![
+                InfoBridgePort::HairpinMode(hairpin),
+                InfoBridgePort::Isolated(isolated),
+            ])),
         ])];
         self.execute(RouteNetlinkMessage::NewLink(message), 0)
     }
@@ -210,6 +219,10 @@ impl RouteSocket {
         message.header.index = index;
         message.attributes =
             vec![AddressAttribute::Address(address), AddressAttribute::Local(address)];
+        if address.is_ipv6() {
+            // The lease says that nobody else has it: it can be used at once, without asking the neighbours.
+            message.header.flags = AddressHeaderFlags::Nodad;
+        }
         if let Some(IpAddr::V4(last)) = Subnet::of(address, prefix).map(|subnet| subnet.last()) {
             message.attributes.push(AddressAttribute::Broadcast(last));
         }
@@ -224,6 +237,7 @@ impl RouteSocket {
         index: u32,
         destination: Subnet,
         gateway: Option<IpAddr>,
+        metric: u32,
     ) -> Result<(), Error> {
         let mut message = RouteMessage::default();
         message.header = RouteHeader {
@@ -243,6 +257,9 @@ impl RouteSocket {
         }
         if let Some(gateway) = gateway {
             message.attributes.push(RouteAttribute::Gateway(route_address(gateway)));
+        }
+        if metric > 0 {
+            message.attributes.push(RouteAttribute::Priority(metric));
         }
         self.execute(RouteNetlinkMessage::NewRoute(message), NLM_F_CREATE | NLM_F_EXCL)
     }

@@ -6,7 +6,7 @@ use crate::network::port::Protocol;
 use crate::network::subnet::Subnet;
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// In which network namespace a step is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,7 +79,17 @@ pub enum Step {
         mtu: u32,
         /// Whether the bridge may send a frame back by this port.
         hairpin: bool,
+        /// Whether the bridge keeps this port from the others that are isolated.
+        #[serde(default)]
+        isolated: bool,
     },
+    /// Make the container's names known to the resolvers of its neighbours.
+    Names {
+        /// In lower case.
+        names: Vec<String>,
+    },
+    /// Call a plug-in that is not built in.
+    Plugin(Plugin),
     /// Add a route in the container.
     Route {
         /// Leaving by.
@@ -88,7 +98,21 @@ pub enum Step {
         destination: Subnet,
         /// By way of.
         gateway: Option<IpAddr>,
+        /// Higher is used later; zero is the kernel's own choice.
+        #[serde(default)]
+        metric: u32,
     },
+}
+
+/// One call of a plug-in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plugin {
+    /// The program's name in CNI_PATH.
+    pub kind: String,
+    /// What it reads, without the result of the plug-in before it.
+    pub config: serde_json::Value,
+    /// CNI_ARGS.
+    pub args: String,
 }
 
 /// What one container has in the firewall's sets.
@@ -97,11 +121,14 @@ pub struct Rules {
     /// The network's bridge.
     pub bridge: InterfaceName,
     /// The container's addresses.
-    pub addresses: Vec<Ipv4Addr>,
+    pub addresses: Vec<IpAddr>,
     /// Whether they leave the host under the host's address.
     pub masquerade: bool,
     /// Whether only published ports are reached from beyond the bridge.
     pub isolate: bool,
+    /// Whether nothing leaves the bridge for elsewhere.
+    #[serde(default)]
+    pub internal: bool,
     /// The published ports.
     pub published: Vec<PublishedPort>,
 }
@@ -109,16 +136,28 @@ pub struct Rules {
 /// One published port as the firewall has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PublishedPort {
-    /// One address of the host; `None` is every address.
-    pub host: Option<Ipv4Addr>,
+    /// One address of the host; `None` is every address of the family.
+    pub host: Option<IpAddr>,
     /// The host's port.
     pub host_port: u16,
     /// Of this protocol.
     pub protocol: Protocol,
     /// The container's address.
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     /// The container's port.
     pub port: u16,
+}
+
+impl PublishedPort {
+    /// The host's address and port; the unspecified address is every address.
+    #[must_use]
+    pub fn on_host(&self) -> SocketAddr {
+        let every: IpAddr = match self.address {
+            IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        SocketAddr::new(self.host.unwrap_or(every), self.host_port)
+    }
 }
 
 impl Step {
@@ -134,7 +173,11 @@ impl Step {
             Self::Sysctl { place, .. } | Self::Address { place, .. } | Self::Up { place, .. } => {
                 *place
             }
-            Self::Bridge { .. } | Self::Firewall(_) | Self::Veth { .. } => Place::Host,
+            Self::Bridge { .. }
+            | Self::Firewall(_)
+            | Self::Veth { .. }
+            | Self::Names { .. }
+            | Self::Plugin(_) => Place::Host,
             Self::Route { .. } => Place::Container,
         }
     }
@@ -151,8 +194,8 @@ impl fmt::Display for Place {
 
 impl fmt::Display for PublishedPort {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let host = self.host.unwrap_or(Ipv4Addr::UNSPECIFIED);
-        write!(f, "{} {host}:{} to {}:{}", self.protocol, self.host_port, self.address, self.port)
+        let target = SocketAddr::new(self.address, self.port);
+        write!(f, "{} {} to {target}", self.protocol, self.on_host())
     }
 }
 
@@ -165,28 +208,37 @@ impl fmt::Display for Step {
                 write!(f, "{place}: address {address}/{prefix} on {interface}")
             }
             Self::Up { place, interface } => write!(f, "{place}: set {interface} up"),
-            Self::Firewall(rules) => {
-                write!(f, "host: firewall for")?;
-                rules.addresses.iter().try_for_each(|address| write!(f, " {address}"))?;
-                write!(f, " on {}", rules.bridge)?;
-                let flags = [(rules.masquerade, ", masqueraded"), (rules.isolate, ", isolated")];
+            Self::Firewall(rules) => write!(f, "host: firewall for {rules}"),
+            Self::Veth { name, mac, peer, peer_mac, bridge, mtu, hairpin, isolated } => {
+                let flags = [(*hairpin, " hairpin"), (*isolated, " isolated")];
+                write!(f, "host: veth {name} {mac} on {bridge}")?;
                 flags.iter().filter(|flag| flag.0).try_for_each(|flag| f.write_str(flag.1))?;
-                rules.published.iter().try_for_each(|port| write!(f, ", {port}"))
+                write!(f, ", {peer} {peer_mac} in container, mtu {mtu}")
             }
-            Self::Veth { name, mac, peer, peer_mac, bridge, mtu, hairpin } => {
-                let hairpin = if *hairpin { " hairpin" } else { "" };
-                write!(
-                    f,
-                    "host: veth {name} {mac} on {bridge}{hairpin}, {peer} {peer_mac} in container, mtu {mtu}"
-                )
-            }
-            Self::Route { interface, destination, gateway } => {
+            Self::Names { names } => write!(f, "host: names {}", names.join(", ")),
+            Self::Plugin(plugin) => write!(f, "host: plug-in {}", plugin.kind),
+            Self::Route { interface, destination, gateway, metric } => {
                 write!(f, "container: route {destination}")?;
                 if let Some(gateway) = gateway {
                     write!(f, " via {gateway}")?;
                 }
-                write!(f, " on {interface}")
+                write!(f, " on {interface}")?;
+                if *metric > 0 { write!(f, " metric {metric}") } else { Ok(()) }
             }
         }
+    }
+}
+
+impl fmt::Display for Rules {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let addresses: Vec<String> = self.addresses.iter().map(ToString::to_string).collect();
+        write!(f, "{} on {}", addresses.join(" "), self.bridge)?;
+        let flags = [
+            (self.masquerade, ", masqueraded"),
+            (self.isolate, ", isolated"),
+            (self.internal, ", internal"),
+        ];
+        flags.iter().filter(|flag| flag.0).try_for_each(|flag| f.write_str(flag.1))?;
+        self.published.iter().try_for_each(|port| write!(f, ", {port}"))
     }
 }

@@ -6,7 +6,7 @@ fn container() -> ContainerId {
 }
 
 fn lease(definition: &Definition) -> Lease {
-    let range = definition.range_sets[0][0];
+    let range = definition.ranges()[0];
     let addresses = vec![range.lease("10.90.0.2".parse().unwrap())];
     Lease { network: definition.name.clone(), container: container(), addresses }
 }
@@ -19,6 +19,19 @@ fn ports(texts: &[&str]) -> Vec<PortMapping> {
     texts.iter().map(|text| text.parse().unwrap()).collect()
 }
 
+/// The default network with its bridge changed.
+fn with_bridge(change: impl FnOnce(&mut Bridge)) -> Definition {
+    let mut network = network();
+    if let Driver::Bridge(bridge) = &mut network.driver {
+        change(bridge);
+    }
+    network
+}
+
+fn plan_ports(network: &Definition, texts: &[&str]) -> Result<NetworkPlan> {
+    plan(network, &lease(network), &Appearance::default(), &ports(texts), &fresh_host())
+}
+
 fn fresh_host() -> HostFacts {
     HostFacts { ipv6: true, ..HostFacts::default() }
 }
@@ -27,7 +40,8 @@ fn fresh_host() -> HostFacts {
 fn the_default_network_on_a_fresh_host() {
     let network = network();
     let ports = ports(&["8080:80", "127.0.0.1:5353:53/udp"]);
-    let plan = plan(&network, &lease(&network), &ports, &fresh_host()).unwrap();
+    let plan =
+        plan(&network, &lease(&network), &Appearance::default(), &ports, &fresh_host()).unwrap();
     let expected = "\
 host: sysctl net/ipv4/ip_forward = 1
 host: bridge nman0 02:BRIDGE mtu 1500
@@ -55,16 +69,21 @@ container: route 0.0.0.0/0 via 10.90.0.1 on eth0
 fn a_host_that_forwards_and_has_no_ipv6_is_left_as_it_is() {
     let network = network();
     let host = HostFacts { forwarding: true, uplink_mtu: Some(1400), ..HostFacts::default() };
-    let text = plan(&network, &lease(&network), &[], &host).unwrap().to_string();
+    let text =
+        plan(&network, &lease(&network), &Appearance::default(), &[], &host).unwrap().to_string();
     assert!(!text.contains("ip_forward") && !text.contains("ipv6"), "{text}");
     assert_eq!(text.matches("mtu 1400").count(), 2, "{text}");
 }
 
 #[test]
 fn a_network_without_a_gateway_touches_only_links() {
-    let network =
-        Definition { is_gateway: false, masquerade: false, routes: Vec::new(), ..network() };
-    let text = plan(&network, &lease(&network), &[], &fresh_host()).unwrap().to_string();
+    let network = with_bridge(|bridge| {
+        (bridge.is_gateway, bridge.masquerade) = (false, false);
+        bridge.routes.clear();
+    });
+    let text = plan(&network, &lease(&network), &Appearance::default(), &[], &fresh_host())
+        .unwrap()
+        .to_string();
     for absent in ["ip_forward", "route_localnet", "10.90.0.1", "route ", "masqueraded"] {
         assert!(!text.contains(absent), "{absent}: {text}");
     }
@@ -73,7 +92,8 @@ fn a_network_without_a_gateway_touches_only_links() {
 #[test]
 fn the_firewall_is_up_before_the_container_has_a_link() {
     let network = network();
-    let plan = plan(&network, &lease(&network), &[], &fresh_host()).unwrap();
+    let plan =
+        plan(&network, &lease(&network), &Appearance::default(), &[], &fresh_host()).unwrap();
     let place = |wanted: fn(&Step) -> bool| plan.steps.iter().position(wanted).unwrap();
     let firewall = place(|step| matches!(step, Step::Firewall(_)));
     assert!(firewall < place(|step| matches!(step, Step::Veth { .. })));
@@ -82,7 +102,8 @@ fn the_firewall_is_up_before_the_container_has_a_link() {
 #[test]
 fn no_interface_is_up_before_it_refuses_router_advertisements() {
     let network = network();
-    let plan = plan(&network, &lease(&network), &[], &fresh_host()).unwrap();
+    let plan =
+        plan(&network, &lease(&network), &Appearance::default(), &[], &fresh_host()).unwrap();
     for (where_, name) in [(Place::Host, "nman0"), (Place::Container, "eth0")] {
         let refused = plan.steps.iter().position(|step| {
             matches!(step, Step::Sysctl { place, key, .. } if *place == where_ && key.ends_with(&format!("{name}/accept_ra")))
@@ -97,7 +118,8 @@ fn no_interface_is_up_before_it_refuses_router_advertisements() {
 #[test]
 fn host_steps_come_before_the_containers() {
     let network = network();
-    let plan = plan(&network, &lease(&network), &[], &fresh_host()).unwrap();
+    let plan =
+        plan(&network, &lease(&network), &Appearance::default(), &[], &fresh_host()).unwrap();
     assert_eq!(plan.steps.chunk_by(|a, b| a.place() == b.place()).count(), 2);
 }
 
@@ -107,28 +129,22 @@ fn a_port_published_twice_is_allocated() {
     for (first, second) in
         [("80:1", "80:2"), ("80:1", "127.0.0.1:80:2"), ("127.0.0.1:80:2", "80:1")]
     {
-        let error =
-            plan(&network, &lease(&network), &ports(&[first, second]), &fresh_host()).unwrap_err();
+        let error = plan_ports(&network, &[first, second]).unwrap_err();
         assert!(error.to_string().contains("port is already allocated"), "{error}");
     }
     let different = ports(&["80:1", "80:1/udp", "127.0.0.1:81:1", "127.0.0.2:81:1"]);
-    assert!(plan(&network, &lease(&network), &different, &fresh_host()).is_ok());
+    assert!(
+        plan(&network, &lease(&network), &Appearance::default(), &different, &fresh_host()).is_ok()
+    );
 }
 
 #[test]
 fn what_the_definition_does_not_allow_is_refused() {
     let base = network();
-    let foreign =
-        definition::ForeignPlugin { kind: "tuning".into(), config: serde_json::Value::Null };
     for (network, port, reason) in [
-        (Definition { portmap: false, ..base.clone() }, "80:80", "no `portmap`"),
-        (Definition { is_gateway: false, ..base.clone() }, "80:80", "no gateway"),
+        (with_bridge(|bridge| bridge.portmap = false), "80:80", "no `portmap`"),
+        (with_bridge(|bridge| bridge.is_gateway = false), "80:80", "no gateway"),
         (base.clone(), "[::1]:80:80", "no IPv6 subnet"),
-        (
-            Definition { foreign: vec![foreign], ..base.clone() },
-            "80:80",
-            "`tuning` is not built in",
-        ),
         (
             Definition { name: "web".parse().unwrap(), ..base.clone() },
             "80:80",
@@ -136,7 +152,9 @@ fn what_the_definition_does_not_allow_is_refused() {
         ),
     ] {
         let error =
-            plan(&network, &lease(&base), &ports(&[port]), &fresh_host()).unwrap_err().to_string();
+            plan(&network, &lease(&base), &Appearance::default(), &ports(&[port]), &fresh_host())
+                .unwrap_err()
+                .to_string();
         assert!(error.contains(reason), "{error}");
         assert!(error.starts_with("cannot connect container `3fa2c0de3fa2` to network"), "{error}");
     }
@@ -145,7 +163,7 @@ fn what_the_definition_does_not_allow_is_refused() {
 #[test]
 fn a_plan_reads_back_from_its_record() {
     let network = network();
-    let plan = plan(&network, &lease(&network), &ports(&["8080:80"]), &fresh_host()).unwrap();
+    let plan = plan_ports(&network, &["8080:80"]).unwrap();
     let text = serde_json::to_string(&plan).unwrap();
     assert_eq!(serde_json::from_str::<NetworkPlan>(&text).unwrap(), plan);
 }
@@ -153,7 +171,8 @@ fn a_plan_reads_back_from_its_record() {
 #[test]
 fn every_interface_name_fits_the_kernel() {
     let network = network();
-    let plan = plan(&network, &lease(&network), &[], &fresh_host()).unwrap();
+    let plan =
+        plan(&network, &lease(&network), &Appearance::default(), &[], &fresh_host()).unwrap();
     let veth = plan.steps.iter().find_map(|step| match step {
         Step::Veth { name, .. } => Some(name.as_str()),
         _ => None,

@@ -36,6 +36,8 @@ pub struct Filter {
     pub flags: u32,
     /// Who gets the notification fd; there is one exactly when `flags` ask for the fd.
     pub listener: Option<Listener>,
+    /// The process sends the notification fd itself, by sendmsg(2), because nobody may take it from there.
+    pub sent: bool,
     /// Names in the profile that no architecture of this filter has. Their rules have no effect.
     pub unknown: Vec<String>,
 }
@@ -79,14 +81,17 @@ impl Kernel {
 /// Compiles a profile for this host and caller.
 ///
 /// # Errors
-/// As [`compile`]; and for a listener that could not be taken from the container's process, which nobody may trace.
+/// As [`compile`]; and for a listener that can neither be taken from the container's process, which nobody may trace without
+/// CAP_SYS_PTRACE, nor be sent by it.
 pub fn compile_for(profile: &LinuxSeccomp, host: &Host) -> Result<Filter, Error> {
     let filter = compile(profile, &host.seccomp)?;
-    if filter.listener.is_some() && host.capabilities & SYS_PTRACE == 0 {
-        let reason = "`SCMP_ACT_NOTIFY` needs CAP_SYS_PTRACE on the host, to take the listener";
+    let sent = filter.listener.is_some() && host.capabilities & SYS_PTRACE == 0;
+    if sent && !Policy::read(profile, &host.seccomp)?.allows("sendmsg") {
+        let reason = "`SCMP_ACT_NOTIFY` needs CAP_SYS_PTRACE on the host, to take the listener, or a profile that allows sendmsg to \
+                      everybody, to be sent it";
         return Err(invalid("/listenerPath", reason));
     }
-    Ok(filter)
+    Ok(Filter { sent, ..filter })
 }
 
 /// `CAP_SYS_PTRACE`, as a bit of a capability mask.
@@ -131,7 +136,7 @@ pub fn compile(profile: &LinuxSeccomp, kernel: &Kernel) -> Result<Filter, Error>
     let root =
         dispatch(&mut diagram, policy.default, native, decision(Abi::X32), decision(Abi::I386));
     let program = assemble::assemble(&diagram, root)?;
-    Ok(Filter { program, flags, listener, unknown })
+    Ok(Filter { program, flags, listener, sent: false, unknown })
 }
 
 /// The ABIs that the filter serves: the native one, listed or not, as in libseccomp, and what else the profile lists of

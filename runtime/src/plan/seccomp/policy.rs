@@ -10,7 +10,7 @@ use super::{Kernel, tree, verdict};
 use oci_spec::runtime::{
     LinuxSeccomp, LinuxSeccompAction as Action, LinuxSeccompArg, LinuxSyscall,
 };
-use sys::seccomp::{RET_ERRNO, RET_USER_NOTIF};
+use sys::seccomp::{RET_ALLOW, RET_ERRNO, RET_LOG, RET_USER_NOTIF};
 
 /// System calls have six arguments.
 const ARGUMENTS: u8 = 6;
@@ -80,6 +80,16 @@ impl<'a> Policy<'a> {
     /// Whether any rule asks a listener.
     pub(super) fn notifies(&self) -> bool {
         self.rules.iter().any(|rule| rule.verdict == RET_USER_NOTIF)
+    }
+
+    /// Whether a system call goes through whatever its arguments are.
+    pub(super) fn allows(&self, name: &str) -> bool {
+        let passes = |verdict| matches!(verdict, RET_ALLOW | RET_LOG);
+        let names = |rule: &&Rule<'_>| rule.names.iter().any(|own| own == name);
+        // As in `resolve` and `decide_one`: the first that applies counts, and one that does what happens anyway does not.
+        let mut rules = self.rules.iter().filter(names).filter(|rule| rule.verdict != self.default);
+        let first = rules.find(|rule| rule.alternatives.is_empty() || !passes(rule.verdict));
+        passes(first.map_or(self.default, |rule| rule.verdict))
     }
 
     /// The rules of each ABI, and the names that none of these ABIs has, in the profile's order.

@@ -42,7 +42,7 @@ fn hooks_of_the_create_phase_come_after_the_last_mount_and_before_the_terminal_a
 fn hooks_of_the_start_phase_have_the_program_s_ids_and_come_before_nothing_but_its_last_steps() {
     let plan = plan(&hybrid(), &options(), hooked).unwrap();
     let is_start = |op: &Op| matches!(op, Op::Hook(hook) if hook.kind == Kind::StartContainer);
-    assert!(place(&plan, |op| matches!(op, Op::AwaitStart)) < place(&plan, is_start));
+    assert!(place(&plan, |op| matches!(op, Op::AwaitStart { .. })) < place(&plan, is_start));
     assert!(last(&plan, |op| matches!(op, Op::Capabilities(_))) < place(&plan, is_start));
     let after = &plan.steps[last(&plan, is_start) + 1..];
     let [told, close, seccomp, exec] = after else { panic!("{plan}") };
@@ -69,11 +69,44 @@ fn without_early_hooks_the_root_goes_over_the_host_s_at_once() {
 }
 
 #[test]
-fn who_cannot_take_the_listener_is_told_so_before_anything_is_made() {
+fn who_cannot_take_the_listener_is_sent_it_or_told_so_before_anything_is_made() {
     let host = crate::host::Host { capabilities: 1 << 21, ..hybrid() };
-    let error = plan(&host, &options(), hooked).unwrap_err().to_string();
-    assert!(
-        error.contains("/linux/seccomp/listenerPath") && error.contains("CAP_SYS_PTRACE"),
-        "{error}"
-    );
+    let ruled = |default: &str, rules: Value| {
+        plan(&host, &options(), |config: &mut Value| {
+            hooked(config);
+            config["linux"]["seccomp"]["defaultAction"] = json!(default);
+            let all = config["linux"]["seccomp"]["syscalls"].as_array_mut().unwrap();
+            all.extend(rules.as_array().unwrap().iter().cloned());
+        })
+    };
+    let rule = |action: &str| json!({"names": ["read", "sendmsg"], "action": action});
+    let condition = json!([{"index": 0, "value": 5, "op": "SCMP_CMP_EQ"}]);
+    let sometimes =
+        |action: &str| json!({"names": ["sendmsg"], "action": action, "args": condition});
+    let (allow, deny, ask) = ("SCMP_ACT_ALLOW", "SCMP_ACT_ERRNO", "SCMP_ACT_NOTIFY");
+    for (default, rules) in [
+        (allow, json!([])),
+        (deny, json!([rule(allow)])),
+        (deny, json!([sometimes(allow), rule("SCMP_ACT_LOG")])),
+        // Redundant: the first that is something else counts.
+        (deny, json!([rule(deny), rule(allow)])),
+    ] {
+        let plan = ruled(default, rules.clone()).unwrap_or_else(|error| panic!("{rules}: {error}"));
+        let _ = place(&plan, |op| matches!(op, Op::Seccomp { sent: true, .. }));
+    }
+    for (default, rules) in [
+        (deny, json!([])),
+        (allow, json!([rule(deny)])),
+        (allow, json!([rule(ask)])),
+        (allow, json!([sometimes(ask)])),
+        (deny, json!([sometimes(allow)])),
+        (deny, json!([sometimes(ask), rule(allow)])),
+    ] {
+        let error = ruled(default, rules).unwrap_err().to_string();
+        let words = ["/linux/seccomp/listenerPath", "CAP_SYS_PTRACE", "sendmsg"];
+        assert!(words.iter().all(|word| error.contains(word)), "{error}");
+    }
+    // With the capability, what the profile says of sendmsg does not matter.
+    let plan = plan(&hybrid(), &options(), hooked).unwrap();
+    let _ = place(&plan, |op| matches!(op, Op::Seccomp { sent: false, .. }));
 }

@@ -1,0 +1,72 @@
+//! The files about the network that a container sees: `resolv.conf`, `hosts` and `hostname`.
+
+use crate::container::{Dir, NetworkWish, Record};
+use crate::error::{Error, Result};
+use crate::network::{Mode, NetworkPlan, dns};
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
+
+const FILES: [&str; 3] = ["resolv.conf", "hosts", "hostname"];
+
+/// Writes them. With the host's network, they are the host's own.
+pub(super) fn write(record: &Record, dir: &Dir, plans: &[NetworkPlan]) -> Result<()> {
+    let wish = &record.network;
+    let read = |path: &str| std::fs::read_to_string(Path::new(path)).unwrap_or_default();
+    let of_host = read("/etc/resolv.conf");
+    let (resolv_conf, hosts) = match wish.network.parse::<Mode>()? {
+        Mode::Host => {
+            let mut hosts = read("/etc/hosts");
+            for (name, address) in extra_hosts(wish, Some(Ipv4Addr::LOCALHOST.into()))? {
+                hosts.push_str(&format!("{address}\t{name}\n"));
+            }
+            (dns::resolv_conf_of_host(&of_host, &wish.dns), hosts)
+        }
+        Mode::None | Mode::Container(_) => {
+            let extra = extra_hosts(wish, None)?;
+            let hosts = dns::hosts(&[], &wish.hostname, &extra);
+            (dns::resolv_conf_of_host(&of_host, &wish.dns), hosts)
+        }
+        Mode::Network(_) => {
+            let addresses: Vec<IpAddr> = plans
+                .iter()
+                .flat_map(|plan| &plan.addresses)
+                .map(|leased| leased.address)
+                .collect();
+            let extra = extra_hosts(wish, gateway(plans))?;
+            let hosts = dns::hosts(&addresses, &wish.hostname, &extra);
+            (dns::resolv_conf(&of_host, &wish.dns), hosts)
+        }
+    };
+    dir.write_shared("resolv.conf", resolv_conf.as_bytes())?;
+    dir.write_shared("hosts", hosts.as_bytes())?;
+    dir.write_shared("hostname", format!("{}\n", wish.hostname).as_bytes())
+}
+
+/// Takes them from the container whose network is shared.
+pub(super) fn copy(from: &Dir, to: &Dir) -> Result<()> {
+    FILES.into_iter().try_for_each(|name| {
+        let path = from.join(name);
+        let bytes = std::fs::read(&path).map_err(Error::io("read", &path))?;
+        to.write_shared(name, &bytes)
+    })
+}
+
+/// The host as a container sees it: its first network's gateway.
+fn gateway(plans: &[NetworkPlan]) -> Option<IpAddr> {
+    let leased = plans.iter().flat_map(|plan| &plan.addresses);
+    leased.map(|leased| leased.gateway).find(|gateway| !gateway.is_unspecified())
+}
+
+fn extra_hosts(wish: &NetworkWish, gateway: Option<IpAddr>) -> Result<Vec<(&str, IpAddr)>> {
+    let place = |entry: &'_ dns::HostEntry| entry.address.or(gateway);
+    wish.extra_hosts
+        .iter()
+        .map(|entry| match place(entry) {
+            Some(address) => Ok((entry.name.as_str(), address)),
+            None => Err(Error::Usage(
+                "unable to derive the IP value for host-gateway: the container is on no network"
+                    .to_owned(),
+            )),
+        })
+        .collect()
+}

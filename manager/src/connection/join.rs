@@ -1,0 +1,112 @@
+//! One container onto one network.
+
+use crate::container::Record;
+use crate::error::Result;
+use crate::event::{self, Kind};
+use crate::network::port::{self, PortRequest, Reservation};
+use crate::network::{
+    self, Appearance, Definition, Endpoint, HostFacts, Lease, NetworkPlan, State, definition, ipam,
+    names,
+};
+use crate::settings::Settings;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::fd::BorrowedFd;
+
+/// Docker's option for the address that ports are published on.
+const HOST_BINDING: &str = "com.docker.network.bridge.host_binding_ipv4";
+
+/// What connecting a container to a network takes.
+pub(super) struct Joining<'a> {
+    pub(super) settings: &'a Settings,
+    pub(super) state: &'a State,
+    pub(super) record: &'a Record,
+    pub(super) endpoint: &'a Endpoint,
+    /// Of the interface.
+    pub(super) number: u8,
+}
+
+impl Joining<'_> {
+    /// Connects, and publishes the ports if that network can; `publish` is empty afterwards.
+    pub(super) fn join(
+        &self,
+        netns: BorrowedFd<'_>,
+        publish: &mut Vec<PortRequest>,
+    ) -> Result<NetworkPlan> {
+        let mut host = HostFacts::probe()?;
+        let wanted = self.endpoint.network.as_str();
+        let definition = definition::find(&self.settings.root, wanted, &host)?;
+        if definition.has_ipv6() {
+            host.probe_ipv6()?;
+        }
+        let container = &self.record.id;
+        let addresses = self.endpoint.addresses();
+        let lease = ipam::reserve(self.state, &definition, container, &addresses)?;
+        // The host's ports stay taken until the rules are in place.
+        let reservation = self.reserve(&definition, &lease, publish)?;
+        let appearance = self.appearance();
+        let plan = network::plan(&definition, &lease, &appearance, &reservation.ports, &host)?;
+        network::apply(self.state, &plan, netns)?;
+        tell(self.settings, "connect", &plan);
+        // A plug-in has put its own addresses into the record.
+        Ok(self.state.connection(container, &definition.name)?.unwrap_or(plan))
+    }
+
+    fn reserve(
+        &self,
+        definition: &Definition,
+        lease: &Lease,
+        publish: &mut Vec<PortRequest>,
+    ) -> Result<Reservation> {
+        if publish.is_empty() || !definition.publishes() {
+            return Ok(Reservation::default());
+        }
+        let requests = std::mem::take(publish);
+        let everywhere = everywhere(definition, lease);
+        Ok(port::reserve(&requests, &everywhere, &self.state.published()?)?)
+    }
+
+    fn appearance(&self) -> Appearance {
+        let Record { id, name, network, .. } = self.record;
+        let mut known = vec![id.short().to_owned(), network.hostname.to_ascii_lowercase()];
+        known.extend(self.endpoint.aliases.iter().cloned());
+        known.retain(|name| names::is_valid(name));
+        known.sort_unstable();
+        known.dedup();
+        Appearance {
+            container_name: name.to_string(),
+            names: known,
+            number: self.number,
+            mac: self.endpoint.mac,
+            addresses: self.endpoint.addresses(),
+        }
+    }
+}
+
+/// The host's addresses that a `-p` without one stands for: those of the families that the container has.
+fn everywhere(definition: &Definition, lease: &Lease) -> Vec<IpAddr> {
+    let binding = definition.about.options.get(HOST_BINDING).and_then(|text| text.parse().ok());
+    if let Some(address) = binding {
+        return vec![address];
+    }
+    let v6 = lease.addresses.iter().any(|leased| leased.address.is_ipv6());
+    let v4 = !v6 || lease.addresses.iter().any(|leased| leased.address.is_ipv4());
+    let every = [(v4, Ipv4Addr::UNSPECIFIED.into()), (v6, Ipv6Addr::UNSPECIFIED.into())];
+    every.into_iter().filter(|(has, _)| *has).map(|(_, address)| address).collect()
+}
+
+/// The ports that a container asks to have published.
+pub(super) fn requests(record: &Record) -> Result<Vec<PortRequest>> {
+    let mut requests = Vec::new();
+    for text in &record.network.publish {
+        requests.extend(port::parse(text)?);
+    }
+    Ok(requests)
+}
+
+/// Tells that a container has come to a network, or left it.
+pub(super) fn tell(settings: &Settings, action: &str, plan: &NetworkPlan) {
+    let driver = if plan.bridge.is_some() { "bridge" } else { "cni" };
+    let attributes =
+        [("container", plan.container.as_str()), ("name", plan.network.as_str()), ("type", driver)];
+    event::emit(settings, Kind::Network, action, plan.network.as_str(), &attributes);
+}

@@ -1,0 +1,147 @@
+//! `nman network connect` and `nman network disconnect`: at once if the container runs, and at every start from then on.
+
+use super::join::{self, Joining};
+use super::{files, leave, membership, mode, running_namespace};
+use crate::container::{Containers, Dir, Record};
+use crate::error::{Error, Result};
+use crate::network::{
+    Definition, Endpoint, HostFacts, Mode, NetworkName, NetworkPlan, State, definition, ipam,
+};
+use crate::settings::Settings;
+use std::os::fd::{AsFd as _, OwnedFd};
+
+/// Puts a container onto one more network.
+///
+/// # Errors
+/// It is on that network already, or on none that others could be beside.
+pub fn connect_to_network(settings: &Settings, container: &str, endpoint: Endpoint) -> Result<()> {
+    let (dir, record) = find(settings, container)?;
+    let host = HostFacts::probe()?;
+    let network = definition::find(&settings.root, endpoint.network.as_str(), &host)?;
+    let endpoint = Endpoint { network: network.name.clone(), ..endpoint };
+    let _lock = membership::lock(&dir)?;
+    let mut endpoints = membership::endpoints(&record, &dir)?;
+    if position(&endpoints, &network).is_some() {
+        return Err(Error::WrongState {
+            message: format!(
+                "endpoint with name {} already exists in network {}",
+                record.name, network.name
+            ),
+            hint: None,
+        });
+    }
+    let Some(namespace) = running_namespace(&dir)? else {
+        endpoints.push(endpoint);
+        return membership::set(&dir, &endpoints);
+    };
+    let state = State::open(&settings.state)?;
+    let plan = match join_running(settings, &state, &record, &endpoint, &namespace) {
+        Ok(plan) => plan,
+        Err(error) => {
+            // The address that was leased for it goes back.
+            let _ = ipam::release(&state, &network.name, &record.id);
+            return Err(error);
+        }
+    };
+    endpoints.push(endpoint);
+    // The container may have ended meanwhile, and its monitor have taken down what was there before this.
+    let outlived = running_namespace(&dir)?.is_none();
+    if outlived {
+        take_away(settings, &state, &plan, &namespace)?;
+    }
+    if let Err(error) = membership::set(&dir, &endpoints) {
+        take_away(settings, &state, &plan, &namespace)?;
+        return Err(error);
+    }
+    if outlived { Ok(()) } else { files::write(&record, &dir, &state.connected_to(&record.id)?) }
+}
+
+fn join_running(
+    settings: &Settings,
+    state: &State,
+    record: &Record,
+    endpoint: &Endpoint,
+    namespace: &OwnedFd,
+) -> Result<NetworkPlan> {
+    let plans = state.connected_to(&record.id)?;
+    let mut publish = join::requests(record)?;
+    if plans.iter().any(|plan| !plan.ports.is_empty()) {
+        publish.clear();
+    }
+    let is_free = |number: &u8| plans.iter().all(|plan| plan.number() != *number);
+    let number = (0..u8::MAX).find(is_free).unwrap_or(u8::MAX);
+    Joining { settings, state, record, endpoint, number }.join(namespace.as_fd(), &mut publish)
+}
+
+/// Takes a container off a network.
+///
+/// # Errors
+/// It is not on that network.
+pub fn disconnect_from_network(
+    settings: &Settings,
+    container: &str,
+    network: &str,
+    force: bool,
+) -> Result<()> {
+    let (dir, record) = find(settings, container)?;
+    let network = match definition::find(&settings.root, network, &HostFacts::probe()?) {
+        Ok(definition) => definition.name,
+        // A network whose definition is gone can still be left.
+        Err(_) if force => network.parse::<NetworkName>()?,
+        Err(error) => return Err(error.into()),
+    };
+    let _lock = membership::lock(&dir)?;
+    let mut endpoints = membership::endpoints(&record, &dir)?;
+    let before = endpoints.len();
+    endpoints.retain(|endpoint| endpoint.network != network);
+    let state = State::open(&settings.state)?;
+    let plan = state.connection(&record.id, &network)?;
+    if plan.is_none() && endpoints.len() == before {
+        return Err(Error::WrongState {
+            message: format!(
+                "container {} is not connected to the network {network}",
+                record.id.as_str()
+            ),
+            hint: Some(format!("`nman inspect {}` shows its networks", record.name)),
+        });
+    }
+    // First of all written down: a restart from here on is without that network.
+    membership::set(&dir, &endpoints)?;
+    let Some(plan) = plan else { return Ok(()) };
+    let namespace = running_namespace(&dir)?;
+    leave(settings, &state, &plan, namespace.as_ref())?;
+    ipam::release(&state, &network, &record.id)?;
+    if namespace.is_some() {
+        files::write(&record, &dir, &state.connected_to(&record.id)?)?;
+    }
+    Ok(())
+}
+
+fn take_away(
+    settings: &Settings,
+    state: &State,
+    plan: &NetworkPlan,
+    namespace: &OwnedFd,
+) -> Result<()> {
+    leave(settings, state, plan, Some(namespace))?;
+    Ok(ipam::release(state, &plan.network, &plan.container)?)
+}
+
+fn find(settings: &Settings, container: &str) -> Result<(Dir, Record)> {
+    let dir = Containers::open(&settings.containers())?.find(container)?;
+    let record = dir.record()?;
+    let refused = match mode(&record.network)? {
+        Mode::Network(_) => return Ok((dir, record)),
+        Mode::None => {
+            "container cannot be connected to multiple networks with one of the networks in private (none) mode"
+        }
+        Mode::Host | Mode::Container(_) => {
+            "container sharing network namespace with another container or host cannot be connected to any other network"
+        }
+    };
+    Err(Error::WrongState { message: refused.to_owned(), hint: None })
+}
+
+fn position(endpoints: &[Endpoint], network: &Definition) -> Option<usize> {
+    endpoints.iter().position(|endpoint| endpoint.network == network.name)
+}

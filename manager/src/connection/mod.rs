@@ -1,0 +1,238 @@
+//! A container's way into its networks: from what was asked for to a namespace that is connected.
+//!
+//! The namespace is bound to a file of the container's directory, in the mount namespace of its monitor: config.json
+//! can name it before anything runs, and nothing has to be removed when everything dies.
+
+mod files;
+mod join;
+mod live;
+mod membership;
+
+pub use live::{connect_to_network, disconnect_from_network};
+pub use membership::endpoints;
+
+use crate::bundle::NetworkNamespace;
+use crate::bundle::host::HostFacts;
+use crate::container::{ContainerId, Containers, Dir, NetworkWish, Record, Status};
+use crate::error::{Error, Result};
+use crate::network::resolver::{self, Resolver, Upstream};
+use crate::network::{self, Mode, NetworkPlan, State, ipam, netns};
+use crate::settings::Settings;
+use join::Joining;
+use rustix::fs::{Mode as FileMode, OFlags, fstatfs};
+use rustix::mount::mount_bind;
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::path::{Path, PathBuf};
+
+/// Where a container's network namespace is bound.
+#[must_use]
+pub fn namespace_path(dir: &Dir) -> PathBuf {
+    dir.join("netns")
+}
+
+/// What config.json says about the network.
+#[must_use]
+pub fn namespace(mode: &Mode, dir: &Dir) -> NetworkNamespace {
+    match mode {
+        Mode::Host => NetworkNamespace::Host,
+        Mode::None => NetworkNamespace::New,
+        Mode::Container(_) | Mode::Network(_) => NetworkNamespace::Prepared(namespace_path(dir)),
+    }
+}
+
+/// Makes what `--network` says last: another container is known by its id from then on, whatever it is called later.
+///
+/// # Errors
+/// There is no such container.
+pub fn resolve(settings: &Settings, mode: Mode) -> Result<Mode> {
+    let Mode::Container(name) = mode else { return Ok(mode) };
+    let dir = Containers::open(&settings.containers())?.find(&name)?;
+    Ok(Mode::Container(dir.record()?.id.to_string()))
+}
+
+/// The container's host name.
+///
+/// # Errors
+/// A container whose network is shared has a host name of its own already.
+pub fn hostname(
+    settings: &Settings,
+    wanted: Option<&str>,
+    mode: &Mode,
+    id: &ContainerId,
+    host: &HostFacts,
+) -> Result<String> {
+    match (wanted, mode) {
+        (Some(_), Mode::Container(_)) => {
+            Err(Error::Usage("conflicting options: hostname and the network mode".to_owned()))
+        }
+        (None, Mode::Container(other)) => {
+            let dir = Containers::open(&settings.containers())?.find(other)?;
+            Ok(dir.record()?.network.hostname)
+        }
+        (Some(name), _) => Ok(name.to_owned()),
+        (None, Mode::Host) => Ok(host.hostname.clone()),
+        (None, _) => Ok(id.short().to_owned()),
+    }
+}
+
+/// Connects a container to the networks that it is to be on, and writes the files about them that it sees.
+///
+/// # Errors
+/// With whatever is connected by then still on record, for [`disconnect`].
+pub fn connect(settings: &Settings, record: &Record, dir: &Dir) -> Result<()> {
+    let plans = match mode(&record.network)? {
+        Mode::None | Mode::Host => Vec::new(),
+        Mode::Container(other) => {
+            let (namespace, theirs) = share(settings, &other)?;
+            keep(&namespace, &namespace_path(dir))?;
+            return files::copy(&theirs, dir);
+        }
+        Mode::Network(_) => {
+            let namespace = netns::create()?;
+            keep(&namespace, &namespace_path(dir))?;
+            connect_all(settings, record, dir, &namespace)?
+        }
+    };
+    files::write(record, dir, &plans)
+}
+
+fn connect_all(
+    settings: &Settings,
+    record: &Record,
+    dir: &Dir,
+    namespace: &OwnedFd,
+) -> Result<Vec<NetworkPlan>> {
+    let state = State::open(&settings.state)?;
+    let mut publish = join::requests(record)?;
+    let mut plans = Vec::new();
+    for (endpoint, number) in membership::endpoints(record, dir)?.iter().zip(0..) {
+        let joining = Joining { settings, state: &state, record, endpoint, number };
+        plans.push(joining.join(namespace.as_fd(), &mut publish)?);
+    }
+    Ok(plans)
+}
+
+/// Another container's namespace, and that container's directory.
+fn share(settings: &Settings, other: &str) -> Result<(OwnedFd, Dir)> {
+    let dir = Containers::open(&settings.containers())?.find(other)?;
+    match running_namespace(&dir)? {
+        Some(namespace) => Ok((namespace, dir)),
+        None => Err(Error::WrongState {
+            message: format!("cannot join network of a non running container: {other}"),
+            hint: Some(format!("start it with `nman start {}`", dir.record()?.name)),
+        }),
+    }
+}
+
+/// The network namespace of a container's init, while it runs.
+fn running_namespace(dir: &Dir) -> Result<Option<OwnedFd>> {
+    let state = dir.state()?;
+    let Some(pid) = state.pid.filter(|_| state.status == Status::Running) else { return Ok(None) };
+    let path = PathBuf::from(format!("/proc/{pid}/ns/net"));
+    let opened = rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, FileMode::empty());
+    // The process id may have been used again before it was opened: only if the container still runs was it its init.
+    let still = dir.state()?;
+    if still.pid != Some(pid) || still.status != Status::Running {
+        return Ok(None);
+    }
+    opened.map(Some).map_err(Error::io("open", &path))
+}
+
+/// Binds a namespace to a file, in our own mount namespace.
+fn keep(namespace: &OwnedFd, path: &Path) -> Result<()> {
+    std::fs::write(path, "").map_err(Error::io("write", path))?;
+    let source = format!("/proc/self/fd/{}", namespace.as_raw_fd());
+    mount_bind(source, path).map_err(Error::io("bind the network namespace to", path))
+}
+
+/// The namespace that is bound to the container's file, seen from its monitor's mount namespace.
+fn kept(dir: &Dir) -> Option<OwnedFd> {
+    /// NSFS_MAGIC
+    const NAMESPACE: i64 = 0x6e73_6673;
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let file = rustix::fs::open(namespace_path(dir), flags, FileMode::empty()).ok()?;
+    // Elsewhere, the file is only a file.
+    let kind = fstatfs(&file).ok()?.f_type;
+    (kind == NAMESPACE).then_some(file)
+}
+
+/// Takes down what connects a container. Goes on after an error; nothing to take down is a success.
+pub fn disconnect(settings: &Settings, record: &Record, dir: &Dir) -> Vec<Error> {
+    match mode(&record.network) {
+        Ok(Mode::Network(_)) => {}
+        Ok(Mode::None | Mode::Host | Mode::Container(_)) => return Vec::new(),
+        Err(error) => return vec![error],
+    }
+    let state = match State::open(&settings.state) {
+        Ok(state) => state,
+        Err(error) => return vec![error.into()],
+    };
+    let mut errors = Vec::new();
+    match state.connected_to(&record.id) {
+        Ok(plans) => {
+            let namespace = kept(dir);
+            for plan in plans.iter().rev() {
+                errors.extend(leave(settings, &state, plan, namespace.as_ref()).err());
+            }
+        }
+        Err(error) => errors.push(error),
+    }
+    errors.extend(ipam::release_all(&state, &record.id));
+    errors.into_iter().map(Error::from).collect()
+}
+
+/// Takes one connection down, and tells.
+fn leave(
+    settings: &Settings,
+    state: &State,
+    plan: &NetworkPlan,
+    namespace: Option<&OwnedFd>,
+) -> network::Result<()> {
+    network::remove(state, plan, namespace.map(|namespace| namespace.as_fd()))?;
+    join::tell(settings, "disconnect", plan);
+    Ok(())
+}
+
+/// What foreign plug-ins say about a container's connection; nothing where it does not run.
+#[must_use]
+pub fn check(settings: &Settings, plan: &NetworkPlan) -> Vec<Error> {
+    let namespace = Containers::open(&settings.containers())
+        .and_then(|containers| running_namespace(&containers.dir(&plan.container)));
+    let state = match State::open(&settings.state) {
+        Ok(state) => state,
+        Err(error) => return vec![error.into()],
+    };
+    match namespace {
+        Ok(Some(namespace)) => {
+            let complaints = network::check_plugins(&state, plan, namespace.as_fd());
+            complaints.into_iter().map(Error::from).collect()
+        }
+        Ok(None) => Vec::new(),
+        Err(error) => vec![error],
+    }
+}
+
+/// The resolver of a container that is on a network: for its monitor to look after. The namespace is looked for in the
+/// monitor's mount namespace.
+///
+/// # Errors
+/// The resolver's sockets cannot be made.
+pub fn resolver(settings: &Settings, record: &Record, dir: &Dir) -> Result<Option<Resolver>> {
+    let (Mode::Network(_), Some(namespace)) = (mode(&record.network)?, kept(dir)) else {
+        return Ok(None);
+    };
+    let upstream = match record.network.dns.servers.as_slice() {
+        [] => Upstream::Host,
+        servers => Upstream::Fixed(servers.to_vec()),
+    };
+    let directory = resolver::Directory {
+        state: State::open(&settings.state)?,
+        names: settings.containers().join("names"),
+        container: record.id.clone(),
+    };
+    Ok(Some(Resolver::open(namespace, directory, upstream)?))
+}
+
+fn mode(wish: &NetworkWish) -> Result<Mode> {
+    Ok(wish.network.parse::<Mode>()?)
+}

@@ -1,0 +1,102 @@
+//! What a container's resolver knows: its neighbours, by what is on record at that moment.
+
+use super::message;
+use crate::container::id::ContainerId;
+use crate::network::plan::NetworkPlan;
+use crate::network::state::State;
+use crate::network::{NetworkName, names};
+use std::fs::read_link;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+/// Where names are looked up, and for whom.
+#[derive(Debug)]
+pub struct Directory {
+    /// The networks' state.
+    pub state: State,
+    /// Containers by name: `NAME -> ID`.
+    pub names: PathBuf,
+    /// Whose neighbours are known.
+    pub container: ContainerId,
+}
+
+/// What came of a look.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// A neighbour, by these addresses.
+    Addresses(Vec<IpAddr>),
+    /// A neighbour's name.
+    Name(String),
+    /// Of our own, and nobody has it.
+    Nobody,
+    /// Not ours to know: the outside may.
+    Elsewhere,
+    /// Not ours to know, and there is no outside: every network of the container is internal.
+    Nowhere,
+}
+
+impl Directory {
+    /// Looks a name up, or an address if that is what the name stands for.
+    pub(super) fn look_up(&self, name: &str, kind: u16) -> Found {
+        let plans = self.state.connected_to(&self.container).unwrap_or_default();
+        let outside = match plans.iter().all(|plan| plan.internal) {
+            true => Found::Nowhere,
+            false => Found::Elsewhere,
+        };
+        if let Some(address) = message::reverse(name).filter(|_| kind == message::PTR) {
+            return self.name_of(&plans, address).unwrap_or(outside);
+        }
+        for plan in &plans {
+            let suffix = format!(".{}", plan.network);
+            // `web` and `web.NETWORK` alike.
+            let short = name
+                .len()
+                .checked_sub(suffix.len())
+                .filter(|at| {
+                    name.is_char_boundary(*at) && name[*at..].eq_ignore_ascii_case(&suffix)
+                })
+                .map(|at| &name[..at]);
+            let names = [Some(name), short];
+            let addresses: Vec<IpAddr> = names
+                .iter()
+                .flatten()
+                .flat_map(|name| self.addresses(&plan.network, name))
+                .collect();
+            if !addresses.is_empty() {
+                return Found::Addresses(addresses);
+            }
+        }
+        outside
+    }
+
+    /// The addresses on a network of everybody who has that name there.
+    fn addresses(&self, network: &NetworkName, name: &str) -> Vec<IpAddr> {
+        let lower = name.to_ascii_lowercase();
+        let mut owners = names::owners(&self.state, network, &lower);
+        if names::is_valid(&lower) {
+            // Containers' own names are told apart by case, names in queries are not.
+            let named = [name, lower.as_str()].into_iter().filter_map(|name| {
+                ContainerId::parse(read_link(self.names.join(name)).ok()?.to_str()?)
+            });
+            let new: Vec<ContainerId> = named.filter(|id| !owners.contains(id)).take(1).collect();
+            owners.extend(new);
+        }
+        let plans = owners.iter().filter_map(|id| self.state.connection(id, network).ok()?);
+        plans.flat_map(|plan| plan.addresses).map(|leased| leased.address).collect()
+    }
+
+    /// Who has an address of one of our subnets; `None` for an address of others.
+    fn name_of(&self, plans: &[NetworkPlan], address: IpAddr) -> Option<Found> {
+        let is_of = |plan: &&NetworkPlan| {
+            plan.addresses.iter().any(|leased| leased.subnet.contains(address))
+        };
+        let network = &plans.iter().find(is_of)?.network;
+        let members = self.state.members(network).unwrap_or_default();
+        let has =
+            |plan: &&NetworkPlan| plan.addresses.iter().any(|leased| leased.address == address);
+        Some(match members.iter().find(has) {
+            Some(owner) => Found::Name(format!("{}.{network}", owner.container_name)),
+            None => Found::Nobody,
+        })
+    }
+}

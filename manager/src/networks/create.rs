@@ -1,0 +1,77 @@
+//! `nman network create`
+
+use super::PREDEFINED;
+use crate::cli::NetworkCreateArgs;
+use crate::clock::Timestamp;
+use crate::container::ContainerId;
+use crate::error::{Error, Result};
+use crate::event::{self, Kind};
+use crate::network::definition::creation::Draft;
+use crate::network::{self, HostFacts, State, definition};
+use crate::settings::Settings;
+use std::collections::BTreeMap;
+
+/// CNI's versions that we write, the newest first.
+const VERSION: &str = "1.0.0";
+
+/// Makes a network; returns its id.
+///
+/// # Errors
+/// The name is taken, what was asked for does not fit together, or there is no such plug-in.
+pub fn create(settings: &Settings, args: &NetworkCreateArgs) -> Result<String> {
+    let name = args.name.as_str();
+    if PREDEFINED.contains(&name) || matches!(name, "bridge" | "default") {
+        return Err(Error::WrongState {
+            message: format!("operation is not permitted on predefined {name} network"),
+            hint: None,
+        });
+    }
+    let host = HostFacts::probe()?;
+    // One at a time: two that choose a subnet at once must not choose the same.
+    let _lock = State::open(&settings.state)?.lock_definitions()?;
+    let others = definition::list(&settings.root)?;
+    if name == definition::DEFAULT_NAME || others.iter().any(|other| other.name == args.name) {
+        return Err(network::Error::NetworkExists { name: name.to_owned() }.into());
+    }
+    let draft = draft(args)?;
+    let text = draft.conflist(&others, &host)?;
+    if draft.driver != "bridge" {
+        network::check_plugin(&draft.driver, VERSION)?;
+    }
+    definition::write_new(&settings.root, &draft.name, &text)?;
+    let attributes = [("name", name), ("type", draft.driver.as_str())];
+    event::emit(settings, Kind::Network, "create", &draft.id, &attributes);
+    Ok(draft.id)
+}
+
+fn draft(args: &NetworkCreateArgs) -> Result<Draft> {
+    let mut aux_addresses = BTreeMap::new();
+    for (at, (name, address)) in args.aux_address.iter().enumerate() {
+        let name = if name.is_empty() { at.to_string() } else { name.clone() };
+        aux_addresses.insert(name, *address);
+    }
+    Ok(Draft {
+        name: args.name.clone(),
+        id: ContainerId::random().to_string(),
+        created: Timestamp::now(),
+        driver: args.driver.clone(),
+        subnets: args.subnet.clone(),
+        gateways: args.gateway.clone(),
+        ranges: args.ip_range.clone(),
+        ipv6: args.ipv6,
+        ipv4: args.ipv4,
+        internal: args.internal,
+        attachable: args.attachable,
+        labels: pairs(&args.label),
+        options: pairs(&args.options),
+        aux_addresses,
+    })
+}
+
+fn pairs(texts: &[String]) -> BTreeMap<String, String> {
+    let pair = |text: &String| {
+        let (key, value) = text.split_once('=').unwrap_or((text, ""));
+        (key.to_owned(), value.to_owned())
+    };
+    texts.iter().map(pair).collect()
+}

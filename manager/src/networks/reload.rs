@@ -1,0 +1,26 @@
+//! `nman network reload`
+
+use crate::connection;
+use crate::error::{Error, Result};
+use crate::network::{self, State};
+use crate::settings::Settings;
+
+/// Puts back what the host has of every connected container, and asks foreign plug-ins about theirs. Returns the ids of
+/// those that are connected, and what the plug-ins complain of.
+///
+/// # Errors
+/// The rules or switches cannot be restored.
+pub fn reload(settings: &Settings) -> Result<(Vec<String>, Vec<Error>)> {
+    let state = State::open(&settings.state)?;
+    network::reload(&state)?;
+    let (mut done, mut errors) = (Vec::new(), Vec::new());
+    for plan in state.connected()? {
+        match connection::check(settings, &plan) {
+            complaints if complaints.is_empty() => done.push(plan.container.to_string()),
+            complaints => errors.extend(complaints),
+        }
+    }
+    done.sort_unstable();
+    done.dedup();
+    Ok((done, errors))
+}

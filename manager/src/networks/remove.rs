@@ -1,0 +1,176 @@
+//! `nman network rm` and `nman network prune`
+
+use super::{PREDEFINED, name_of};
+use crate::cli::{NetworkPruneArgs, NetworkRmArgs};
+use crate::connection;
+use crate::container::Containers;
+use crate::error::{Error, Result};
+use crate::event::{self, Kind};
+use crate::listing::Filters;
+use crate::network::{self, Definition, HostFacts, NetworkName, State, definition};
+use crate::settings::Settings;
+use std::time::Duration;
+
+/// Removes each of the named networks; returns the names of those that are gone, and what went wrong.
+///
+/// # Errors
+/// The host's routes cannot be read.
+pub fn rm(settings: &Settings, args: &NetworkRmArgs) -> Result<(Vec<String>, Vec<Error>)> {
+    let host = HostFacts::probe()?;
+    let (mut done, mut errors) = (Vec::new(), Vec::new());
+    for name in &args.names {
+        match remove_named(settings, name, &host) {
+            Ok(()) => done.push(name.clone()),
+            Err(Error::Network(network::Error::UnknownNetwork { .. })) if args.force => {}
+            Err(error) => errors.push(error),
+        }
+    }
+    Ok((done, errors))
+}
+
+fn remove_named(settings: &Settings, name: &str, host: &HostFacts) -> Result<()> {
+    let predefined = |name: &str| Error::WrongState {
+        message: format!("{name} is a pre-defined network and cannot be removed"),
+        hint: None,
+    };
+    if PREDEFINED.contains(&name) {
+        return Err(predefined(name));
+    }
+    let definition = definition::find(&settings.root, name, host)?;
+    if definition.name.as_str() == definition::DEFAULT_NAME {
+        return Err(predefined(name));
+    }
+    remove(settings, &definition)
+}
+
+fn remove(settings: &Settings, definition: &Definition) -> Result<()> {
+    let state = State::open(&settings.state)?;
+    let _lock = state.lock_definitions()?;
+    let name = &definition.name;
+    let members = state.members(name)?;
+    if !members.is_empty() {
+        let endpoints: Vec<String> = members
+            .iter()
+            .map(|plan| {
+                let called = name_of(settings, plan);
+                format!("name:\"{called}\" id:\"{}\"", plan.container.short())
+            })
+            .collect();
+        return Err(Error::WrongState {
+            message: format!(
+                "error while removing network: network {name} has active endpoints ({})",
+                endpoints.join(", ")
+            ),
+            hint: Some(format!("`nman network disconnect {name} CONTAINER` takes one off it")),
+        });
+    }
+    definition::remove(&settings.root, name)?;
+    state.forget_network(name);
+    let attributes = [("name", name.as_str()), ("type", definition.driver_name())];
+    event::emit(settings, Kind::Network, "destroy", &definition.id(), &attributes);
+    Ok(())
+}
+
+/// A prune that was asked for and is understood.
+#[derive(Debug)]
+pub struct Prune {
+    filters: Filters,
+}
+
+impl Prune {
+    /// What is asked before it is done.
+    pub const WARNING: &str =
+        "WARNING! This will remove all custom networks not used by at least one container.";
+
+    /// Reads the filters.
+    ///
+    /// # Errors
+    /// A filter that there is not.
+    pub fn new(args: &NetworkPruneArgs) -> Result<Self> {
+        Ok(Self { filters: Filters::parse(&args.filter, &["label", "label!", "until"])? })
+    }
+
+    /// Removes what no container is to be on; returns the names of what is gone, and what went wrong.
+    ///
+    /// # Errors
+    /// Containers or networks cannot be read.
+    pub fn run(&self, settings: &Settings) -> Result<(Vec<String>, Vec<Error>)> {
+        let wanted = wanted_networks(settings)?;
+        let (mut done, mut errors) = (Vec::new(), Vec::new());
+        for definition in definition::list(&settings.root)? {
+            let keep = definition.name.as_str() == definition::DEFAULT_NAME
+                || wanted.contains(&definition.name)
+                || !self.takes(&definition)?;
+            if keep {
+                continue;
+            }
+            match remove(settings, &definition) {
+                Ok(()) => done.push(definition.name.to_string()),
+                Err(error) => errors.push(error),
+            }
+        }
+        Ok((done, errors))
+    }
+
+    fn takes(&self, definition: &Definition) -> Result<bool> {
+        let labels = &definition.about.labels;
+        let unlabelled = self.filters.values("label!").all(|label| match label.split_once('=') {
+            Some((key, value)) => labels.get(key).is_none_or(|own| own != value),
+            None => !labels.contains_key(label),
+        });
+        let mut old_enough = true;
+        for text in self.filters.values("until") {
+            let age = duration(text).ok_or_else(|| {
+                self.filters.wrong("until", text, "a time such as `24h` or `30m`")
+            })?;
+            old_enough &= definition.about.created.is_none_or(|created| created.age() >= age);
+        }
+        Ok(self.filters.labelled("label", labels) && unlabelled && old_enough)
+    }
+}
+
+/// Go's durations, as far as they are whole numbers: `1h30m`.
+fn duration(text: &str) -> Option<Duration> {
+    let (mut total, mut number) = (Duration::ZERO, String::new());
+    for c in text.chars() {
+        if c.is_ascii_digit() {
+            number.push(c);
+            continue;
+        }
+        let count: u64 = number.parse().ok()?;
+        number.clear();
+        total += match c {
+            's' => Duration::from_secs(count),
+            'm' => Duration::from_secs(count.checked_mul(60)?),
+            'h' => Duration::from_secs(count.checked_mul(3600)?),
+            _ => return None,
+        };
+    }
+    (number.is_empty() && !text.is_empty()).then_some(total)
+}
+
+/// The networks that a container is on, or is to be on when it is started.
+pub(super) fn wanted_networks(settings: &Settings) -> Result<Vec<NetworkName>> {
+    let containers = Containers::open(&settings.containers())?;
+    let mut wanted: Vec<NetworkName> =
+        State::open(&settings.state)?.connected()?.into_iter().map(|plan| plan.network).collect();
+    for (record, _) in containers.list()? {
+        let endpoints = connection::endpoints(&record, &containers.dir(&record.id))?;
+        wanted.extend(endpoints.into_iter().map(|endpoint| endpoint.network));
+    }
+    Ok(wanted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_age_is_written_as_go_writes_durations() {
+        assert_eq!(duration("1h30m"), Some(Duration::from_secs(5400)));
+        assert_eq!(duration("10s"), Some(Duration::from_secs(10)));
+        for bad in ["", "10", "h", "1x", "-1h"] {
+            assert_eq!(duration(bad), None, "{bad}");
+        }
+    }
+}

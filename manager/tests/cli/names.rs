@@ -1,0 +1,243 @@
+//! Names: neighbours' by the resolver in the container's own namespace, everybody else's by the host's nameservers.
+
+use super::world::World;
+use nman::network::netns;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::os::fd::AsFd as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+/// A nameserver on the host's loopback, such as systemd-resolved's stub: every name is 192.0.2.7, and over datagrams
+/// the answer to `big.test` is cut.
+struct Stub {
+    asked: Arc<AtomicUsize>,
+}
+
+impl Stub {
+    fn start() -> Self {
+        std::fs::write("/etc/resolv.conf", "nameserver 127.0.0.53\nsearch corp.test\n").unwrap();
+        let asked = Arc::new(AtomicUsize::new(0));
+        let datagrams = UdpSocket::bind("127.0.0.53:53").unwrap();
+        let connections = TcpListener::bind("127.0.0.53:53").unwrap();
+        let count = Arc::clone(&asked);
+        std::thread::spawn(move || {
+            let mut query = [0; 512];
+            while let Ok((length, client)) = datagrams.recv_from(&mut query) {
+                count.fetch_add(1, Ordering::SeqCst);
+                let mut answer = answer(&query[..length]);
+                if query[12..length].windows(3).any(|three| three == b"big") {
+                    answer.truncate(length);
+                    (answer[2], answer[7]) = (answer[2] | 2, 0);
+                }
+                datagrams.send_to(&answer, client).unwrap();
+            }
+        });
+        std::thread::spawn(move || {
+            for stream in connections.incoming() {
+                let mut stream = stream.unwrap();
+                let query = receive(&mut stream);
+                send(&mut stream, &answer(&query));
+            }
+        });
+        Self { asked }
+    }
+
+    fn asked(&self) -> usize {
+        self.asked.load(Ordering::SeqCst)
+    }
+}
+
+fn answer(query: &[u8]) -> Vec<u8> {
+    let mut answer = query.to_vec();
+    (answer[2], answer[3], answer[7]) = (answer[2] | 0x80, 0x80, 1);
+    answer.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 9, 0, 4, 192, 0, 2, 7]);
+    answer
+}
+
+fn receive(stream: &mut TcpStream) -> Vec<u8> {
+    let mut length = [0; 2];
+    stream.read_exact(&mut length).unwrap();
+    let mut message = vec![0; u16::from_be_bytes(length).into()];
+    stream.read_exact(&mut message).unwrap();
+    message
+}
+
+fn send(stream: &mut TcpStream, message: &[u8]) {
+    stream.write_all(&u16::try_from(message.len()).unwrap().to_be_bytes()).unwrap();
+    stream.write_all(message).unwrap();
+}
+
+fn query(name: &str, kind: u8) -> Vec<u8> {
+    let mut message = vec![7, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+    for label in name.split('.') {
+        message.push(u8::try_from(label.len()).unwrap());
+        message.extend(label.as_bytes());
+    }
+    message.extend([0, 0, kind, 0, 1]);
+    message
+}
+
+/// Asks the container's resolver from inside; over a connection if need be.
+fn ask(world: &World, container: &str, name: &str, kind: u8, stream: bool) -> Vec<u8> {
+    let pid = world.inspect(container, "/State/Pid");
+    let namespace = std::fs::File::open(format!("/proc/{pid}/ns/net")).unwrap();
+    let query = query(name, kind);
+    let answer = netns::run_in(namespace.as_fd(), || {
+        if stream {
+            let mut stream = TcpStream::connect("127.0.0.11:53").unwrap();
+            stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+            send(&mut stream, &query);
+            return Ok(receive(&mut stream));
+        }
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+        // Connected: an answer from another address or port than was asked is not heard.
+        socket.connect("127.0.0.11:53").unwrap();
+        let mut answer = vec![0; 2048];
+        // A datagram may be lost; every client asks again.
+        let mut try_once = || {
+            socket.send(&query).unwrap();
+            socket.recv(&mut answer).ok()
+        };
+        let length = (0..15).find_map(|_| try_once()).expect("an answer");
+        answer.truncate(length);
+        Ok(answer)
+    });
+    let answer = answer.unwrap();
+    assert_eq!(answer[..2], query[..2]);
+    answer
+}
+
+fn code(answer: &[u8]) -> u8 {
+    answer[3] & 0xf
+}
+
+fn answers(answer: &[u8]) -> u8 {
+    answer[7]
+}
+
+fn address(answer: &[u8]) -> [u8; 4] {
+    assert_eq!((code(answer), answers(answer)), (0, 1), "{answer:?}");
+    *answer.last_chunk().unwrap()
+}
+
+const A: u8 = 1;
+const PTR: u8 = 12;
+const AAAA: u8 = 28;
+
+#[test]
+fn neighbours_have_names_on_their_own_networks_only() {
+    let world = World::new();
+    let _stub = Stub::start();
+    world.nman(["network", "create", "--subnet", "10.7.1.0/24", "one"]).ok();
+    world.nman(["network", "create", "--subnet", "10.7.2.0/24", "two"]).ok();
+    let start = |name: &str, options: &[&str]| {
+        let options = [&["-d", "--name", name], options].concat();
+        world.run(&options, &["sleep", "1000"]).ok().stdout()
+    };
+    let db = start("db", &["--network", "one", "--network-alias", "Store", "--ip", "10.7.1.9"]);
+    start("client", &["--network", "one"]);
+    start("stranger", &["--network", "two"]);
+    for name in ["db", "store", "DB", &db[..12], "db.one"] {
+        assert_eq!(address(&ask(&world, "client", name, A, false)), [10, 7, 1, 9], "{name}");
+    }
+    assert_eq!(address(&ask(&world, "client", "db", A, true)), [10, 7, 1, 9]);
+    // It has no address of that kind, which is not for the outside to say.
+    let none = ask(&world, "client", "db", AAAA, false);
+    assert_eq!((code(&none), answers(&none)), (0, 0));
+    let reverse = ask(&world, "client", "9.1.7.10.in-addr.arpa", PTR, false);
+    assert!(reverse.windows(7).any(|part| part == b"\x02db\x03one"), "{reverse:?}");
+    assert_eq!(code(&ask(&world, "client", "77.1.7.10.in-addr.arpa", PTR, false)), 3);
+    // On another network the name is the outside's.
+    assert_eq!(address(&ask(&world, "stranger", "db", A, false)), [192, 0, 2, 7]);
+    let ping = world.nman(["exec", "client", "ping", "-c", "1", "-w", "5", "store"]).ok();
+    assert!(ping.stdout().contains("10.7.1.9"), "{ping}");
+    world.nman(["network", "connect", "--alias", "late", "one", "stranger"]).ok();
+    assert_eq!(address(&ask(&world, "stranger", "db", A, false)), [10, 7, 1, 9]);
+    assert_ne!(address(&ask(&world, "client", "late", A, false)), [192, 0, 2, 7]);
+    world.nman(["rm", "-f", "db"]).ok();
+    assert_eq!(address(&ask(&world, "client", "store", A, false)), [192, 0, 2, 7]);
+    world.nman(["rm", "-f", "client", "stranger"]).ok();
+    world.nman(["network", "rm", "one", "two"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
+fn other_names_follow_the_hosts_resolv_conf() {
+    let world = World::new();
+    let _stub = Stub::start();
+    // A server of its own in the container finds port 53 free.
+    let script = "nc -u -l -p 53 >/dev/null & sleep 1000";
+    world.run(&["-d", "--name", "aa", "--network", "bridge"], &["sh", "-c", script]).ok();
+    assert_eq!(address(&ask(&world, "aa", "example.test", A, false)), [192, 0, 2, 7]);
+    let cut = ask(&world, "aa", "big.test", A, false);
+    assert_eq!((cut[2] & 2, answers(&cut)), (2, 0), "the server's own word that it was cut");
+    assert_eq!(address(&ask(&world, "aa", "big.test", A, true)), [192, 0, 2, 7]);
+    let seen = world.nman(["exec", "aa", "cat", "/etc/resolv.conf"]).ok().stdout();
+    assert_eq!(seen, "nameserver 127.0.0.11\nsearch corp.test\noptions ndots:0\n");
+    // The host changes its mind while the container runs: a server that is not there, then one that is.
+    std::fs::write("/etc/resolv.conf", "nameserver 127.0.0.99\n").unwrap();
+    assert_eq!(code(&ask(&world, "aa", "example.test", A, false)), 2);
+    assert_eq!(code(&ask(&world, "aa", "example.test", A, true)), 2);
+    std::fs::write("/etc/resolv.conf", "nameserver 127.0.0.99\nnameserver 127.0.0.53\n").unwrap();
+    assert_eq!(address(&ask(&world, "aa", "example.test", A, false)), [192, 0, 2, 7]);
+    assert_eq!(address(&ask(&world, "aa", "example.test", A, true)), [192, 0, 2, 7]);
+    // No port of the host is taken for it.
+    UdpSocket::bind("127.0.0.11:53").unwrap();
+    UdpSocket::bind("10.90.0.1:53").unwrap();
+    world.nman(["rm", "-f", "aa"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
+fn nothing_leaks_out_of_an_internal_network_by_names() {
+    let world = World::new();
+    let stub = Stub::start();
+    world.nman(["network", "create", "--internal", "--subnet", "10.7.1.0/24", "vault"]).ok();
+    let options = ["-d", "--name", "aa", "--network", "vault", "-p", "8080:80"];
+    world.run(&options, &["sleep", "1000"]).ok();
+    assert_eq!(address(&ask(&world, "aa", "aa", A, false)), [10, 7, 1, 2]);
+    for (name, stream) in [("secret.example.test", false), ("secret.example.test", true)] {
+        assert_eq!(code(&ask(&world, "aa", name, A, stream)), 3);
+    }
+    assert_eq!(stub.asked(), 0, "a query has left an internal network");
+    let routes = world.nman(["exec", "aa", "ip", "route"]).ok().stdout();
+    assert!(!routes.contains("default"), "{routes}");
+    assert_eq!(world.inspect("aa", "/NetworkSettings/Ports"), serde_json::json!({}));
+    // Beside a network that leads out, names do, too.
+    world.nman(["network", "connect", "bridge", "aa"]).ok();
+    assert_eq!(address(&ask(&world, "aa", "example.test", A, false)), [192, 0, 2, 7]);
+    world.nman(["rm", "-f", "aa"]).ok();
+    world.nman(["network", "rm", "vault"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
+fn a_flood_of_queries_is_bounded_and_a_neighbour_still_answered() {
+    let world = World::new();
+    let _stub = Stub::start();
+    world.run(&["-d", "--name", "aa", "--network", "bridge"], &["sleep", "1000"]).ok();
+    // A server that never answers: all of these stay outstanding.
+    let _silent = UdpSocket::bind("127.0.0.98:53").unwrap();
+    std::fs::write("/etc/resolv.conf", "nameserver 127.0.0.98\n").unwrap();
+    let pid = world.inspect("aa", "/State/Pid");
+    let namespace = std::fs::File::open(format!("/proc/{pid}/ns/net")).unwrap();
+    netns::run_in(namespace.as_fd(), || {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.connect("127.0.0.11:53").unwrap();
+        for _ in 0..2000 {
+            let _ = socket.send(&query("example.test", A));
+        }
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(address(&ask(&world, "aa", "aa", A, false))[..2], [10, 90]);
+    let monitor = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let parent = monitor.rsplit(')').next().unwrap().split_whitespace().nth(1).unwrap().to_owned();
+    let descriptors = std::fs::read_dir(format!("/proc/{parent}/fd")).unwrap().count();
+    assert!(descriptors < 150, "{descriptors} descriptors are open");
+    world.nman(["rm", "-f", "aa"]).ok();
+    world.assert_no_container();
+}

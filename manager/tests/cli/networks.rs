@@ -1,0 +1,296 @@
+//! `nman network`, and containers on several networks, as a user of Docker types it.
+
+use super::world::{World, eventually};
+use nconform::fixture::{Capture, HostNetwork};
+
+/// What the container's own shell says about its interfaces' addresses: `eth0=10.1.0.2/24 `.
+const ADDRESSES: &str =
+    "ip -o addr | awk '$2 ~ /eth/ && $4 !~ /^fe80/ {printf \"%s=%s \", $2, $4}'";
+
+fn sleeper(world: &World, options: &[&str]) {
+    let options: Vec<&str> = ["-d"].iter().chain(options).copied().collect();
+    world.run(&options, &["sleep", "1000"]).ok();
+}
+
+fn exec(world: &World, container: &str, script: &str) -> String {
+    world.nman(["exec", container, "sh", "-c", script]).ok().stdout()
+}
+
+fn field(world: &World, network: &str, format: &str) -> String {
+    world
+        .nman(["network", "inspect", "--format", format, network])
+        .ok()
+        .stdout()
+        .trim_end()
+        .to_owned()
+}
+
+#[test]
+fn a_network_is_made_listed_shown_and_removed() {
+    let world = World::new();
+    let id = world
+        .nman([
+            "network",
+            "create",
+            "--subnet",
+            "10.7.0.0/24",
+            "--gateway",
+            "10.7.0.9",
+            "--ip-range",
+            "10.7.0.128/25",
+            "--aux-address",
+            "router=10.7.0.129",
+            "--label",
+            "tier=front",
+            "-o",
+            "com.docker.network.driver.mtu=1400",
+            "web",
+        ])
+        .ok()
+        .stdout();
+    assert_eq!(id.trim_end().len(), 64);
+    let all = world.nman(["network", "ls", "--format", "{{.Name}} {{.Driver}} {{.Scope}}"]).ok();
+    assert_eq!(
+        all.stdout(),
+        "host host local\nnman bridge local\nnone null local\nweb bridge local\n"
+    );
+    let labelled =
+        world.nman(["network", "ls", "-q", "--no-trunc", "--filter", "label=tier=front"]).ok();
+    assert_eq!(labelled.stdout(), id);
+    assert_eq!(
+        world.nman(["network", "list", "-f", "type=custom", "-q"]).ok().stdout().trim_end(),
+        &id[..12]
+    );
+    let web: serde_json::Value = world.nman(["network", "inspect", &id[..10]]).ok().json();
+    let web = &web[0];
+    assert_eq!((&web["Name"], &web["Id"]), (&"web".into(), &id.trim_end().into()));
+    assert_eq!(web["IPAM"]["Config"][0]["Gateway"], "10.7.0.9");
+    assert_eq!(web["IPAM"]["Config"][0]["AuxiliaryAddresses"]["router"], "10.7.0.129");
+    assert_eq!((&web["Internal"], &web["Labels"]["tier"]), (&false.into(), &"front".into()));
+    sleeper(&world, &["--name", "aa", "--network", "web"]);
+    // The first of the range that is nobody's else.
+    assert_eq!(exec(&world, "aa", ADDRESSES), "eth0=10.7.0.128/24 ");
+    assert!(exec(&world, "aa", "ip link show eth0").contains("mtu 1400"));
+    assert_eq!(
+        field(&world, "web", "{{range .Containers}}{{.Name}} {{.IPv4Address}}{{end}}"),
+        "aa 10.7.0.128/24"
+    );
+    let used = world.nman(["network", "rm", "web"]).exits(1);
+    assert!(used.stderr().contains("network web has active endpoints (name:\"aa\""), "{used}");
+    assert_eq!(world.nman(["network", "prune", "-f"]).ok().stdout(), "");
+    world.nman(["rm", "-f", "aa"]).ok();
+    world.nman(["network", "create", "spare"]).ok();
+    assert_eq!(world.nman(["network", "rm", "web"]).ok().stdout(), "web\n");
+    assert_eq!(
+        world.nman(["network", "prune", "-f"]).ok().stdout(),
+        "Deleted Networks:\nspare\n\n"
+    );
+    world.assert_no_container();
+}
+
+#[test]
+fn what_cannot_be_a_network_is_refused() {
+    let world = World::new();
+    world.nman(["network", "create", "--subnet", "10.7.0.0/24", "web"]).ok();
+    for (args, code, message) in [
+        (&["create", "web"][..], 1, "network with name web already exists"),
+        (&["create", "host"], 1, "operation is not permitted on predefined host network"),
+        (&["create", "../x"], 125, "invalid network name `../x`"),
+        (
+            &["create", "--subnet", "10.7.0.0/16", "x"],
+            1,
+            "Pool overlaps with other one on this address space",
+        ),
+        (&["create", "-d", "../bridge", "x"], 1, "is not the name of a plug-in"),
+        (&["create", "-d", "overlay", "x"], 1, "cannot find the network plug-in `overlay`"),
+        (&["rm", "nman"], 1, "nman is a pre-defined network and cannot be removed"),
+        (&["rm", "nonet"], 1, "network `nonet` not found"),
+        (&["inspect", "nonet"], 1, "network `nonet` not found"),
+        (&["connect", "web", "nobody"], 1, "No such container: nobody"),
+    ] {
+        let args: Vec<&str> = ["network"].iter().chain(args).copied().collect();
+        let refused = world.nman(&args).exits(code);
+        assert!(refused.stderr().contains(message), "{args:?}: {refused}");
+    }
+    world.nman(["network", "rm", "-f", "nonet"]).ok();
+}
+
+#[test]
+fn a_running_container_is_connected_and_disconnected_and_remembers_it() {
+    let world = World::new();
+    for (name, subnet) in [("one", "10.7.1.0/24"), ("two", "10.7.2.0/24")] {
+        world.nman(["network", "create", "--subnet", subnet, name]).ok();
+    }
+    sleeper(&world, &["--name", "aa", "--network", "one"]);
+    world.nman(["network", "connect", "--ip", "10.7.2.77", "--alias", "other", "two", "aa"]).ok();
+    assert_eq!(exec(&world, "aa", ADDRESSES), "eth0=10.7.1.2/24 eth1=10.7.2.77/24 ");
+    assert!(exec(&world, "aa", "cat /etc/hosts").contains("10.7.2.77\t"));
+    assert_eq!(exec(&world, "aa", "ip route | grep -c default"), "2\n");
+    let twice = world.nman(["network", "connect", "two", "aa"]).exits(1);
+    assert!(
+        twice.stderr().contains("endpoint with name aa already exists in network two"),
+        "{twice}"
+    );
+    world.nman(["stop", "-t", "0", "aa"]).ok();
+    world.nman(["start", "aa"]).ok();
+    assert!(exec(&world, "aa", ADDRESSES).ends_with("eth1=10.7.2.77/24 "));
+    world.nman(["network", "disconnect", "one", "aa"]).ok();
+    assert_eq!(exec(&world, "aa", ADDRESSES), "eth1=10.7.2.77/24 ");
+    assert!(!exec(&world, "aa", "cat /etc/hosts").contains("10.7.1."));
+    let absent = world.nman(["network", "disconnect", "one", "aa"]).exits(1);
+    assert!(absent.stderr().contains("is not connected to the network one"), "{absent}");
+    // While it is stopped, it is only written down.
+    world.nman(["stop", "-t", "0", "aa"]).ok();
+    world.nman(["network", "connect", "one", "aa"]).ok();
+    world.nman(["start", "aa"]).ok();
+    assert!(exec(&world, "aa", ADDRESSES).contains("eth1=10.7.1."));
+    world.nman(["rm", "-f", "aa"]).ok();
+    world.nman(["network", "rm", "one", "two"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
+fn several_networks_have_an_interface_each_with_its_own_wishes() {
+    let world = World::new();
+    world.nman(["network", "create", "--subnet", "10.7.1.0/24", "one"]).ok();
+    world
+        .nman([
+            "network",
+            "create",
+            "--subnet",
+            "10.7.2.0/24",
+            "--ipv6",
+            "--subnet",
+            "fd07::/64",
+            "two",
+        ])
+        .ok();
+    let options = [
+        "--network",
+        "name=one,ip=10.7.1.50,mac-address=02:00:00:00:00:50",
+        "--network",
+        "name=two,ip=10.7.2.60,ip6=fd07::60",
+        "--add-host",
+        "gate:host-gateway",
+        "--add-host",
+        "db:10.9.9.9",
+        "--dns-search",
+        "a.test",
+        "--dns-option",
+        "use-vc",
+    ];
+    let script = format!(
+        "{ADDRESSES}; cat /sys/class/net/eth0/address; grep -E 'gate|db' /etc/hosts; cat /etc/resolv.conf"
+    );
+    let seen = world.shell(&options, &script).ok().stdout();
+    assert_eq!(
+        seen,
+        "eth0=10.7.1.50/24 eth1=10.7.2.60/24 eth1=fd07::60/64 02:00:00:00:00:50\n10.7.1.1\tgate\n10.9.9.9\tdb\n\
+         nameserver 127.0.0.11\nsearch a.test\noptions use-vc ndots:0\n"
+    );
+    let taken = world.run(&["--rm", "--network", "one", "--ip", "10.9.0.1"], &["true"]).exits(125);
+    assert!(
+        taken.stderr().contains("no configured subnet contains IP address 10.9.0.1"),
+        "{taken}"
+    );
+    world.nman(["network", "rm", "one", "two"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
+fn a_container_shares_the_network_of_another() {
+    let world = World::new();
+    sleeper(&world, &["--name", "aa", "--network", "bridge", "--hostname", "first"]);
+    let own = exec(&world, "aa", ADDRESSES);
+    let script = format!("{ADDRESSES}; hostname; grep -c first /etc/hosts");
+    let shared = world.shell(&["--network", "container:aa"], &script).ok().stdout();
+    assert_eq!(shared, format!("{own}first\n1\n"));
+    world.nman(["stop", "-t", "0", "aa"]).ok();
+    let refused = world.run(&["--rm", "--network", "container:aa"], &["true"]).exits(125);
+    assert!(
+        refused.stderr().contains("cannot join network of a non running container"),
+        "{refused}"
+    );
+    let refused = world.run(&["--rm", "--network", "container:nobody"], &["true"]).exits(125);
+    assert!(refused.stderr().contains("No such container: nobody"), "{refused}");
+    world.nman(["rm", "aa"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
+fn who_has_a_port_is_named() {
+    let world = World::new();
+    let host = HostNetwork::connect(&world.sandbox);
+    sleeper(
+        &world,
+        &["--name", "web", "--network", "bridge", "-p", "8080:80", "-p", "127.0.0.1::81"],
+    );
+    let refuse = |port: &str| {
+        let refused = world.run(&["--rm", "--network", "bridge", "-p", port], &["true"]).exits(125);
+        refused.stderr()
+    };
+    let taken = refuse("8080:80");
+    assert!(
+        taken.contains(
+            "for 0.0.0.0:8080 failed: port is already allocated (tcp, by container `web`)"
+        ),
+        "{taken}"
+    );
+    let listener = std::net::TcpListener::bind("127.0.0.1:8090").unwrap();
+    let taken = refuse("8090:80");
+    let process = format!("by process {} (", std::process::id());
+    assert!(taken.contains("port is already allocated") && taken.contains(&process), "{taken}");
+    drop((listener, host));
+    world.nman(["rm", "-f", "web"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
+fn exposed_ports_are_published_where_that_is_asked_for() {
+    let world = World::new();
+    let host = HostNetwork::connect(&world.sandbox);
+    let script = "echo page > /tmp/index.html; exec httpd -f -p 80 -h /tmp";
+    let options = [
+        "-d",
+        "--name",
+        "web",
+        "--network",
+        "bridge",
+        "-P",
+        "--expose",
+        "80",
+        "--expose",
+        "90-91/udp",
+    ];
+    world.run(&options, &["sh", "-c", script]).ok();
+    let ports = world.inspect("web", "/NetworkSettings/Ports");
+    let port = ports["80/tcp"][0]["HostPort"].as_str().unwrap();
+    assert!(
+        ports["90/udp"][0]["HostPort"].is_string() && ports["91/udp"][0]["HostPort"].is_string()
+    );
+    let url = format!("http://127.0.0.1:{port}/");
+    eventually("the page is served", || {
+        Capture::of("/bin/busybox").args(["wget", "-qO-", &url]).run().success()
+    });
+    world.nman(["rm", "-f", "web"]).ok();
+    drop(host);
+    world.assert_no_container();
+}
+
+#[test]
+fn rules_that_were_flushed_are_reloaded() {
+    let world = World::new();
+    let host = HostNetwork::connect(&world.sandbox);
+    sleeper(&world, &["--name", "web", "--network", "bridge", "-p", "8080:80"]);
+    let table = || Capture::of("nft").args(["list", "table", "ip", "nman"]).run();
+    let before = table().ok().stdout();
+    Capture::of("nft").args(["flush", "ruleset"]).run().ok();
+    std::fs::write("/proc/sys/net/ipv4/ip_forward", "0").unwrap();
+    let id = world.nman(["ps", "-q", "--no-trunc"]).ok().stdout();
+    assert_eq!(world.nman(["network", "reload"]).ok().stdout(), id);
+    assert_eq!(table().ok().stdout(), before);
+    assert_eq!(std::fs::read_to_string("/proc/sys/net/ipv4/ip_forward").unwrap(), "1\n");
+    world.nman(["rm", "-f", "web"]).ok();
+    drop(host);
+    world.assert_no_container();
+}

@@ -1,0 +1,186 @@
+//! Plug-ins that are not built in: Debian's, and one that writes down what it is told.
+
+use super::world::{World, eventually};
+use nconform::fixture::{Capture, HostNetwork};
+use std::os::unix::fs::PermissionsExt as _;
+
+fn ip(args: &[&str]) -> String {
+    Capture::of("ip").args(args).run().ok().stdout()
+}
+
+fn define(world: &World, name: &str, plugins: &str) {
+    let directory = world.path("root/networks");
+    std::fs::create_dir_all(&directory).unwrap();
+    let text = format!(r#"{{"cniVersion":"1.0.0","name":"{name}","plugins":[{plugins}]}}"#);
+    std::fs::write(directory.join(format!("{name}.conflist")), text).unwrap();
+}
+
+#[test]
+fn a_macvlan_network_leads_to_the_hosts_own_segment() {
+    let world = World::new();
+    let host = HostNetwork::connect(&world.sandbox);
+    let parent = format!("parent={}", HostNetwork::UPLINK);
+    let subnet = [
+        "--subnet",
+        "203.0.113.0/24",
+        "--gateway",
+        "203.0.113.254",
+        "--ip-range",
+        "203.0.113.64/26",
+    ];
+    let args =
+        [&["network", "create", "-d", "macvlan", "-o", &parent][..], &subnet, &["lan"]].concat();
+    world.nman(args).ok();
+    let options =
+        ["-d", "--name", "aa", "--network", "name=lan,ip=203.0.113.70", "--network-alias", "store"];
+    world.run(&options, &["sleep", "1000"]).ok();
+    let world_address = HostNetwork::WORLD.to_string();
+    world.nman(["exec", "aa", "ping", "-c", "1", "-w", "5", &world_address]).ok();
+    assert_eq!(world.inspect("aa", "/NetworkSettings/Networks/lan/IPAddress"), "203.0.113.70");
+    let hosts = world.nman(["exec", "aa", "cat", "/etc/hosts"]).ok().stdout();
+    assert!(hosts.contains("203.0.113.70\t"), "{hosts}");
+    world.run(&["-d", "--name", "bb", "--network", "lan"], &["sleep", "1000"]).ok();
+    world.nman(["exec", "bb", "ping", "-c", "1", "-w", "5", "store"]).ok();
+    let used = world.nman(["network", "rm", "lan"]).exits(1);
+    assert!(used.stderr().contains("has active endpoints"), "{used}");
+    world.nman(["rm", "-f", "aa", "bb"]).ok();
+    // host-local has given the address back.
+    let again = ["--rm", "--network", "name=lan,ip=203.0.113.70"];
+    world.run(&again, &["true"]).ok();
+    world.nman(["network", "rm", "lan"]).ok();
+    drop(host);
+    world.assert_no_container();
+}
+
+#[test]
+fn a_running_container_comes_to_a_macvlan_network_and_leaves_it() {
+    let world = World::new();
+    let host = HostNetwork::connect(&world.sandbox);
+    let parent = format!("parent={}", HostNetwork::UPLINK);
+    world
+        .nman([
+            "network",
+            "create",
+            "-d",
+            "macvlan",
+            "-o",
+            &parent,
+            "--subnet",
+            "10.8.0.0/24",
+            "lan",
+        ])
+        .ok();
+    world.run(&["-d", "--name", "aa", "--network", "bridge"], &["sleep", "1000"]).ok();
+    world.nman(["network", "connect", "lan", "aa"]).ok();
+    let links = || world.nman(["exec", "aa", "ls", "/sys/class/net"]).ok().stdout();
+    assert!(links().contains("eth1"));
+    world.nman(["network", "disconnect", "lan", "aa"]).ok();
+    assert!(!links().contains("eth1"));
+    world.nman(["rm", "-f", "aa"]).ok();
+    world.nman(["network", "rm", "lan"]).ok();
+    drop(host);
+    world.assert_no_container();
+}
+
+#[test]
+fn bandwidth_comes_after_the_built_in_bridge_and_goes_with_the_container() {
+    let world = World::new();
+    let host = HostNetwork::connect(&world.sandbox);
+    define(
+        &world,
+        "slow",
+        r#"{"type":"bridge","bridge":"slow0","isGateway":true,"ipMasq":true,
+            "ipam":{"type":"host-local","ranges":[[{"subnet":"10.8.0.0/24"}]],"routes":[{"dst":"0.0.0.0/0"}]}},
+           {"type":"portmap"},{"type":"firewall"},
+           {"type":"bandwidth","ingressRate":800000,"ingressBurst":80000,"egressRate":800000,"egressBurst":80000}"#,
+    );
+    world
+        .run(&["-d", "--name", "aa", "--network", "slow", "-p", "8080:80"], &["sleep", "1000"])
+        .ok();
+    let limits = Capture::of("tc").args(["qdisc", "show"]).run().ok().stdout();
+    assert!(limits.contains("tbf") && limits.contains("ingress"), "{limits}");
+    assert!(ip(&["link"]).contains("bwp"), "bandwidth's own interface");
+    world.nman(["network", "reload"]).ok();
+    world.nman(["stop", "-t", "0", "aa"]).ok();
+    assert!(!ip(&["link"]).contains("bwp"));
+    world.nman(["rm", "aa"]).ok();
+    drop(host);
+    world.assert_no_container();
+}
+
+/// A plug-in that writes down what it is told, and fails when there is a file that says so.
+fn spy(world: &World) -> std::path::PathBuf {
+    let directory = world.path("cni");
+    std::fs::create_dir_all(&directory).unwrap();
+    let program = directory.join("spy");
+    let script = format!(
+        "#!/bin/sh\nconfig=$(cat)\necho \"$CNI_COMMAND $CNI_IFNAME netns=${{CNI_NETNS:+yes}} $config\" >>{0}/log\n\
+         if [ -e {0}/fail-$CNI_COMMAND ]; then echo '{{\"code\":7,\"msg\":\"no luck\",\"details\":\"today\"}}'; exit 1; fi\n\
+         [ $CNI_COMMAND = ADD ] && echo '{{\"cniVersion\":\"1.0.0\",\"ips\":[{{\"address\":\"10.8.0.5/24\"}}],\"mine\":1}}'\nexit 0\n",
+        directory.display()
+    );
+    std::fs::write(&program, script).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    directory
+}
+
+fn log(directory: &std::path::Path) -> Vec<String> {
+    let text = std::fs::read_to_string(directory.join("log")).unwrap_or_default();
+    text.lines().map(str::to_owned).collect()
+}
+
+fn run_spied(
+    world: &World,
+    directory: &std::path::Path,
+    options: &[&str],
+) -> nconform::fixture::Output {
+    let command = world.run_command(options, &["sleep", "1000"]);
+    command.env("CNI_PATH", directory).run()
+}
+
+#[test]
+fn a_plugin_is_told_what_was_added_when_it_is_to_delete_also_after_a_crash() {
+    let world = World::new();
+    let directory = spy(&world);
+    define(&world, "odd", r#"{"type":"spy","colour":"blue"}"#);
+    run_spied(&world, &directory, &["-d", "--name", "aa", "--network", "odd"]).ok();
+    let added = &log(&directory)[0];
+    assert!(
+        added.starts_with("ADD eth0 netns=yes ") && added.contains("\"colour\":\"blue\""),
+        "{added}"
+    );
+    assert_eq!(world.inspect("aa", "/NetworkSettings/IPAddress"), "10.8.0.5");
+    let pid = world.inspect("aa", "/State/Pid");
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let monitor = stat.rsplit(')').next().unwrap().split_whitespace().nth(1).unwrap().to_owned();
+    for pid in [monitor, pid.to_string()] {
+        Capture::of("kill").args(["-9", &pid]).run().ok();
+    }
+    eventually("it is seen that it has ended", || {
+        world.inspect("aa", "/State/Running") == serde_json::json!(false)
+    });
+    world.command(["rm", "-f", "aa"]).env("CNI_PATH", &directory).run().ok();
+    let deleted = log(&directory).pop().unwrap();
+    assert!(deleted.starts_with("DEL eth0 netns= ") && deleted.contains("\"mine\":1"), "{deleted}");
+    world.assert_no_container();
+}
+
+#[test]
+fn a_plugin_that_fails_is_quoted_and_what_came_before_is_undone() {
+    let world = World::new();
+    let directory = spy(&world);
+    define(
+        &world,
+        "odd",
+        r#"{"type":"bridge","bridge":"odd0","ipam":{"type":"host-local","subnet":"10.8.0.0/24"}},{"type":"spy"}"#,
+    );
+    std::fs::write(directory.join("fail-ADD"), "").unwrap();
+    let failed = run_spied(&world, &directory, &["--rm", "--network", "odd"]).exits(125);
+    let message = "plug-in `spy` failed (ADD for network `odd`): no luck: today";
+    assert!(failed.stderr().contains(message), "{failed}");
+    let seen = log(&directory);
+    assert!(seen[0].contains("\"prevResult\"") && seen[0].contains("10.8.0.2/24"), "{seen:?}");
+    assert!(seen[1].starts_with("DEL "), "a plug-in that failed is asked to clean up: {seen:?}");
+    assert!(!ip(&["link"]).contains("odd0"));
+    world.assert_no_container();
+}

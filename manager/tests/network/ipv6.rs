@@ -1,0 +1,153 @@
+//! The same promises over IPv6.
+
+use crate::world::{
+    Container, HOST6, OUTSIDE6, World, converse, inside, output, reaches, run, serve6, to,
+};
+use std::net::{IpAddr, TcpListener};
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+/// A container on a network with both families.
+fn connect(world: &World, name: &str, number: u8, ports: &[&str]) -> Container {
+    let (v4, v6) = (format!("10.78.{number}.0/24"), format!("fd00:{number}::/64"));
+    let definition = world.define_dual(name, &format!("{name}0"), &v4, &v6);
+    world.try_connect(&definition, ports).unwrap()
+}
+
+fn serve(container: &Container, port: u16) -> TcpListener {
+    inside(&container.netns, || serve6(port))
+}
+
+#[test]
+fn a_container_reaches_the_outside_under_the_hosts_address() {
+    let world = World::new();
+    let container = connect(&world, "web", 1, &[]);
+    assert_eq!(container.address6(), ip("fd00:1::2"));
+    let outside = inside(&world.outside, || serve6(80));
+    assert_eq!(converse(Some(&container.netns), to(OUTSIDE6, 80), &outside), ip(HOST6));
+    container.disconnect(&world);
+}
+
+#[test]
+fn a_published_port_is_reached_from_everywhere_and_the_client_keeps_its_address() {
+    let world = World::new();
+    let container = connect(&world, "web", 1, &["[::]:8080:80", "[2001:db8::1]:8081:81"]);
+    let neighbour = connect(&world, "web", 1, &[]);
+    let (any, one) = (serve(&container, 80), serve(&container, 81));
+    assert_eq!(converse(Some(&world.outside), to(HOST6, 8080), &any), ip(OUTSIDE6));
+    assert_eq!(converse(Some(&world.outside), to(HOST6, 8081), &one), ip(OUTSIDE6));
+    converse(None, to(HOST6, 8080), &any);
+    converse(None, to("fd00:1::1", 8080), &any);
+    for client in [&container, &neighbour] {
+        converse(Some(&client.netns), to(HOST6, 8080), &any);
+    }
+    assert_eq!(
+        converse(Some(&neighbour.netns), to(container.address6(), 80), &any),
+        neighbour.address6()
+    );
+}
+
+#[test]
+fn the_table_is_exactly_this() {
+    let world = World::new();
+    let _container = connect(&world, "web", 1, &["[::]:8080:80", "[2001:db8::1]:8081:81"]);
+    assert_eq!(output("nft list table ip6 nman"), include_str!("table6.nft"));
+}
+
+#[test]
+fn networks_are_kept_apart_also_after_a_flush() {
+    let world = World::new();
+    let (a, b) = (connect(&world, "a", 1, &[]), connect(&world, "b", 2, &[]));
+    let (_on_a, _on_b) = (serve(&a, 80), serve(&b, 80));
+    let apart = || {
+        assert!(!inside(&a.netns, || reaches(to(b.address6(), 80))));
+        assert!(!inside(&b.netns, || reaches(to(a.address6(), 80))));
+        inside(&world.outside, || run(&format!("ip -6 route replace fd00:1::/64 via {HOST6}")));
+        assert!(!inside(&world.outside, || reaches(to(a.address6(), 80))));
+    };
+    apart();
+    run("nft flush ruleset");
+    nman::network::restore_rules(&world.state).unwrap();
+    apart();
+}
+
+#[test]
+fn a_packet_for_elsewhere_is_not_taken_for_a_published_port() {
+    let world = World::new();
+    let container = connect(&world, "web", 1, &["[::]:8080:80"]);
+    let server = serve(&container, 80);
+    inside(&world.outside, || run(&format!("ip -6 route add 2001:db8:9::/64 via {HOST6}")));
+    assert!(!inside(&world.outside, || reaches(to("2001:db8:9::9", 8080))));
+    assert!(server.accept().is_err());
+    let outside = inside(&world.outside, || serve6(8080));
+    converse(Some(&container.netns), to(OUTSIDE6, 8080), &outside);
+}
+
+#[test]
+fn an_internal_network_has_no_way_out_in_either_family() {
+    let world = World::new();
+    let mut definition = world.define_dual("vault", "vault0", "10.78.9.0/24", "fd00:9::/64");
+    definition.about.internal = true;
+    let container = world.try_connect(&definition, &[]).unwrap();
+    let neighbour = world.try_connect(&definition, &[]).unwrap();
+    let (four, six) = inside(&world.outside, || (crate::world::serve(80), serve6(81)));
+    inside(&container.netns, || {
+        // As its own root could.
+        run("ip route add default via 10.78.9.1");
+        run("ip -6 route add default via fd00:9::1");
+        assert!(!reaches(to(crate::world::OUTSIDE, 80)));
+        assert!(!reaches(to(OUTSIDE6, 81)));
+    });
+    assert!(four.accept().is_err() && six.accept().is_err());
+    let server = serve(&neighbour, 80);
+    converse(Some(&container.netns), to(neighbour.address6(), 80), &server);
+    // Nor by a port that a neighbour network publishes.
+    let web = world.connect(&["8080:80"]);
+    let _published = web.serve(80);
+    assert!(!inside(&container.netns, || reaches(to(crate::world::HOST, 8080))));
+}
+
+#[test]
+fn a_host_that_begins_to_forward_still_listens_to_its_router() {
+    let world = World::new();
+    let accept_ra = || {
+        std::fs::read_to_string("/proc/sys/net/ipv6/conf/up0/accept_ra").unwrap().trim().to_owned()
+    };
+    assert_eq!(accept_ra(), "1");
+    let container = connect(&world, "web", 1, &[]);
+    assert_eq!(accept_ra(), "2");
+    let own = std::fs::read_to_string("/proc/sys/net/ipv6/conf/web0/accept_ra").unwrap();
+    assert_eq!(own, "0\n");
+    container.disconnect(&world);
+}
+
+#[test]
+fn the_last_container_of_the_family_takes_its_table_along() {
+    let world = World::new();
+    let _other = world.connect(&[]);
+    let before = output("nft list ruleset");
+    let container = connect(&world, "web", 1, &["[::]:8080:80"]);
+    container.disconnect(&world);
+    assert_eq!(output("nft list ruleset"), before);
+    assert!(!output("ip link").contains("web0"));
+}
+
+#[test]
+fn containers_that_are_isolated_from_each_other_reach_the_outside_only() {
+    let world = World::new();
+    let mut definition = world.define("web", "web0", "10.77.0.0/24");
+    let nman::network::definition::Driver::Bridge(bridge) = &mut definition.driver else {
+        panic!("{definition:?}")
+    };
+    bridge.port_isolation = true;
+    let (a, b) = (
+        world.try_connect(&definition, &[]).unwrap(),
+        world.try_connect(&definition, &[]).unwrap(),
+    );
+    let _server = b.serve(80);
+    assert!(!inside(&a.netns, || reaches(to(b.address(), 80))));
+    let outside = inside(&world.outside, || crate::world::serve(80));
+    converse(Some(&a.netns), to(crate::world::OUTSIDE, 80), &outside);
+}
