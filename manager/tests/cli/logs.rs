@@ -15,7 +15,7 @@ fn both_drivers_rotate_and_followers_lose_nothing() {
             "--log-opt",
             "max-size=20k",
             "--log-opt",
-            "max-file=40",
+            "max-file=200",
         ];
         // Waits for the follower, then writes more than ten files full.
         let script = "echo ready; until [ -e /go ]; do sleep 0.1; done; seq 1 20000; printf end";
