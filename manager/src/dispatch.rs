@@ -11,6 +11,8 @@ use nman::{
 };
 use std::io::Write as _;
 
+mod store;
+
 /// Runs the command; returns the program's exit code.
 pub(crate) fn dispatch(cli: &Cli) -> Result<u8> {
     let settings = settings(cli)?;
@@ -47,9 +49,6 @@ pub(crate) fn dispatch(cli: &Cli) -> Result<u8> {
             several(errors).map(|()| 0)
         }
         Command::Pull(args) => print(&image::pull_named(&settings, args)?).map(|()| 0),
-        Command::Load(args) => print(&image::load_archive(&settings, args)?).map(|()| 0),
-        Command::Images(args) => print(&image::images(&settings, args)?).map(|()| 0),
-        Command::Rmi(args) => lines(image::remove(&settings, &args.names, args.force)?),
         Command::Network(command) => network(&settings, command),
         Command::Info => print(&info::info(&settings)?).map(|()| 0),
         Command::Version => print(&info::version(&settings)?).map(|()| 0),
@@ -58,6 +57,7 @@ pub(crate) fn dispatch(cli: &Cli) -> Result<u8> {
         }
         // Its other commands have been given their short names.
         Command::Container(_) => Ok(0),
+        command => store::dispatch(&settings, command),
     }
 }
 

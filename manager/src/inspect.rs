@@ -4,9 +4,9 @@ pub mod state;
 
 use crate::container::{Containers, Dir, Record};
 use crate::error::{Error, Result};
-use crate::network;
 use crate::settings::Settings;
-use crate::store::{Image, Store};
+use crate::store::Store;
+use crate::{images, network};
 use serde_json::{Value, json};
 
 /// The objects of those that were found, and what went wrong with the others.
@@ -117,19 +117,7 @@ fn network_settings(settings: &Settings, record: &Record) -> Result<Value> {
 
 /// An image, where no container has the name.
 fn image(settings: &Settings, name: &str) -> Result<Value> {
-    let missing = || Error::Rejected { message: format!("No such object: {name}"), hint: None };
-    let Image { id, names, manifest_digest, config, layers, diff_ids, created, size, .. } =
-        Store::open(&settings.root)?.find(name).map_err(|_| missing())?;
-    Ok(json!({
-        "Id": id.as_str(),
-        "RepoTags": names.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        "Digest": manifest_digest.as_str(),
-        "Created": created,
-        "Size": size,
-        "Architecture": config.architecture().to_string(),
-        "Os": config.os().to_string(),
-        "Config": config.config(),
-        "Layers": layers,
-        "RootFS": { "Type": "layers", "Layers": diff_ids.iter().map(ToString::to_string).collect::<Vec<_>>() },
-    }))
+    let store = Store::open(&settings.root)?;
+    let image = store.find(name).map_err(|_| Error::refusal(format!("No such object: {name}")))?;
+    images::describe(&store, &image)
 }

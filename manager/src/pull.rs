@@ -9,7 +9,7 @@ mod error;
 mod install;
 
 pub use error::{Cause, Error};
-pub(crate) use install::{Source, install};
+pub(crate) use install::{Source, install, unpack_again};
 
 use crate::progress::Progress;
 use crate::reference::Reference;
@@ -76,7 +76,7 @@ fn here(
     if image.chain_ids.iter().all(|chain| store.snapshots().contains(chain)) {
         return Ok(Some(image));
     }
-    install::unpack_again(store, &image).map(Some)
+    unpack_again(store, &image).map(Some)
 }
 
 /// Asks the registry.

@@ -13,6 +13,7 @@ pub mod fd;
 pub mod ids;
 pub mod init;
 pub mod keyring;
+pub mod memory;
 pub mod mount;
 pub mod namespace;
 pub mod network;

@@ -24,7 +24,7 @@ pub use compression::Compression;
 pub use error::Error;
 pub use inherit::inherit;
 pub use options::{Ignored, Limits, Options, Stats, Whiteouts};
-pub use pack::{PackOptions, Packed, diff, pack};
+pub use pack::{PackOptions, Packed, archive, diff, export, pack};
 
 pub(crate) use name::clean;
 pub(crate) use stream::Decoded;

@@ -106,7 +106,11 @@ impl<'o> Unpacker<'o> {
             return Err(Error::limit(&entry.name, limit));
         }
         let path = name::clean(&entry.name, limits.depth)?;
-        match name::marker(&path)? {
+        let marker = match self.options.whiteouts {
+            Whiteouts::None => None,
+            _ => name::marker(&path)?,
+        };
+        match marker {
             Some(Marker::Aufs) => Ok(()),
             Some(Marker::Opaque) => self.opaque(name::split(&path).0),
             Some(Marker::Whiteout(hidden)) => self.whiteout(name::split(&path).0, hidden),
@@ -290,6 +294,12 @@ impl<'o> Unpacker<'o> {
 
     /// Removes what is at `path`, and what we remember of it.
     fn clear(&mut self, parent: impl AsFd, name: &[u8], path: &[u8]) -> Result<(), Error> {
+        if self.options.whiteouts == Whiteouts::None {
+            let there = tree::stat(&parent, name).map_err(|e| Error::file("look at", path, e))?;
+            if there.is_some_and(|there| tree::file_type(&there) == FileType::Directory) {
+                return Err(Error::refused(path, "cannot overwrite directory with non-directory"));
+            }
+        }
         tree::remove_all(parent.as_fd(), name).map_err(|e| Error::file("remove", path, e))?;
         // The directory of the next entry may have been reached through this name.
         self.parent = None;

@@ -1,8 +1,9 @@
 //! `nman container ...`: Docker's longer names of the commands for containers.
 
 use super::{
-    AttachArgs, Command, ContainerPruneArgs, ExecArgs, KillArgs, LogsArgs, Names, PortArgs, PsArgs,
-    RestartArgs, RmArgs, RunArgs, StartArgs, StatsArgs, StopArgs, TopArgs, WaitArgs,
+    AttachArgs, Command, CommitArgs, ContainerPruneArgs, CpArgs, DiffArgs, ExecArgs, ExportArgs,
+    KillArgs, LogsArgs, Names, PortArgs, PsArgs, RestartArgs, RmArgs, RunArgs, StartArgs,
+    StatsArgs, StopArgs, TopArgs, WaitArgs,
 };
 use clap::Subcommand;
 
@@ -43,6 +44,14 @@ pub enum ContainerCommand {
     Port(PortArgs),
     /// Show everything that is known about containers, as JSON
     Inspect(Names),
+    /// Make an image from what a container has changed
+    Commit(CommitArgs),
+    /// Copy files between a container and the host
+    Cp(CpArgs),
+    /// Show what a container has changed in its root file system
+    Diff(DiffArgs),
+    /// Write a container's root file system to an archive
+    Export(ExportArgs),
     /// Remove containers
     #[command(visible_alias = "remove")]
     Rm(RmArgs),
@@ -71,6 +80,10 @@ impl ContainerCommand {
             Self::Stats(args) => Command::Stats(args),
             Self::Port(args) => Command::Port(args),
             Self::Inspect(names) => Command::Inspect(names),
+            Self::Commit(args) => Command::Commit(args),
+            Self::Cp(args) => Command::Cp(args),
+            Self::Diff(args) => Command::Diff(args),
+            Self::Export(args) => Command::Export(args),
             Self::Rm(args) => Command::Rm(args),
             Self::Prune(args) => Command::Container(Self::Prune(args)),
         }

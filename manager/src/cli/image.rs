@@ -1,6 +1,5 @@
 //! Commands for images, and how registries are reached.
 
-use super::Format;
 use crate::registry::Platform;
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
@@ -44,40 +43,4 @@ pub struct PullArgs {
     /// Image
     #[arg(value_name = "IMAGE")]
     pub image: String,
-}
-
-/// `nman load`
-#[derive(Debug, Args)]
-pub struct LoadArgs {
-    /// Archive to read [default: stdin]
-    #[arg(short, long, value_name = "FILE")]
-    pub input: Option<PathBuf>,
-    /// Accepted for compatibility: nothing but names is printed
-    #[arg(short, long)]
-    pub quiet: bool,
-}
-
-/// `nman rmi`
-#[derive(Debug, Args)]
-pub struct RmiArgs {
-    /// Remove an image by its id even if it has several names, and even if containers use it
-    #[arg(short, long)]
-    pub force: bool,
-    /// Names or ids
-    #[arg(required = true, value_name = "IMAGE")]
-    pub names: Vec<String>,
-}
-
-/// `nman images`
-#[derive(Debug, Args)]
-pub struct ImagesArgs {
-    /// Show ids only
-    #[arg(short, long)]
-    pub quiet: bool,
-    /// Do not shorten ids
-    #[arg(long)]
-    pub no_trunc: bool,
-    /// Print a table or JSON
-    #[arg(long, value_enum, value_name = "FORMAT", default_value_t)]
-    pub format: Format,
 }

@@ -6,9 +6,12 @@
 mod container;
 mod create;
 mod family;
+mod files;
 mod image;
 mod network;
+mod store;
 mod suggest;
+mod system;
 mod values;
 
 pub use container::{
@@ -20,12 +23,18 @@ pub use create::{
     SupervisionArgs,
 };
 pub use family::ContainerCommand;
-pub use image::{ImagesArgs, LoadArgs, PullArgs, PullWhen, RegistryArgs, RmiArgs};
+pub use files::{CommitArgs, CpArgs, DiffArgs, ExportArgs};
+pub use image::{PullArgs, PullWhen, RegistryArgs};
 pub use network::{
     NetworkCommand, NetworkConnectArgs, NetworkCreateArgs, NetworkDisconnectArgs,
     NetworkInspectArgs, NetworkPruneArgs, NetworkRmArgs,
 };
+pub use store::{
+    ArchiveFormat, HistoryArgs, ImageCommand, ImagePruneArgs, ImagesArgs, ImportArgs,
+    InspectImagesArgs, LoadArgs, RmiArgs, SaveArgs, TagArgs,
+};
 pub use suggest::nearest;
+pub use system::{CheckArgs, DfArgs, SystemCommand, SystemPruneArgs};
 pub use values::{
     CPU_PERIOD, CpuSet, Cpus, Memory, Publish, SignalNumber, Volume, VolumeSource, variable,
 };
@@ -57,6 +66,7 @@ impl Cli {
     pub fn shortened(self) -> Self {
         match self.command {
             Command::Container(command) => Self { command: command.into_command(), ..self },
+            Command::Image(command) => Self { command: command.into_command(), ..self },
             _ => self,
         }
     }
@@ -129,14 +139,36 @@ pub enum Command {
     Wait(WaitArgs),
     /// Remove containers
     Rm(RmArgs),
+    /// Make an image from what a container has changed
+    Commit(CommitArgs),
+    /// Copy files between a container and the host
+    Cp(CpArgs),
+    /// Show what a container has changed in its root file system
+    Diff(DiffArgs),
+    /// Write a container's root file system to an archive
+    Export(ExportArgs),
     /// Show everything that is known about containers or images, as JSON
     Inspect(Names),
     /// Pull an image from a registry
     Pull(PullArgs),
     /// Load images from an archive that `docker save` or an OCI tool has made
     Load(LoadArgs),
+    /// Save images to an archive
+    Save(SaveArgs),
+    /// Make an image from the archive of a root file system
+    Import(ImportArgs),
+    /// Give an image a further name
+    Tag(TagArgs),
     /// List images
     Images(ImagesArgs),
+    /// Show the steps by which an image was made
+    History(HistoryArgs),
+    /// Commands for images
+    #[command(subcommand)]
+    Image(ImageCommand),
+    /// Commands for all that there is on disk
+    #[command(subcommand)]
+    System(SystemCommand),
     /// Remove images, or names of images
     Rmi(RmiArgs),
     /// Manage networks

@@ -61,7 +61,7 @@ pub(crate) fn install(
 }
 
 /// Unpacks an image's layers from the store's own blobs.
-pub(super) fn unpack_again(store: &Store, image: &Image) -> Result<Image, Cause> {
+pub(crate) fn unpack_again(store: &Store, image: &Image) -> Result<Image, Cause> {
     let layout = store.layout();
     let document = layout.resolve(image.manifest_digest.as_str())?;
     let source = Source { registry: layout, platform: &Platform::host() };

@@ -9,6 +9,7 @@ mod health;
 mod lifecycle;
 mod limits;
 mod logs;
+mod monitor;
 mod names;
 mod network;
 mod networks;
