@@ -6,24 +6,24 @@
 
 use crate::attach::write_out;
 use crate::bundle::rootfs::Rootfs;
-use crate::bundle::{change, console_size, process_user};
+use crate::bundle::{change, console_size, every_capability, process_user};
 use crate::cli::ExecArgs;
 use crate::container::{Attachment, Containers, Dir, Record, Status};
+use crate::create::look_up;
+use crate::create::record::variables_of;
 use crate::detach::DetachKeys;
 use crate::error::{Error, Result};
 use crate::event::emit_container;
 use crate::monitor::stdio::{ConsoleSocket, Ends, pipes};
 use crate::relay::{Left, relay};
-use crate::run::{look_up, variables_of};
 use crate::runtime::{Launch, Runtime, Streams, null};
 use crate::settings::Settings;
 use crate::terminal;
 use oci_spec::OciSpecError;
-use oci_spec::runtime::{Capability, LinuxCapabilities, LinuxCapabilitiesBuilder, Process, Spec};
+use oci_spec::runtime::{Process, Spec};
 use rustix::io::Errno;
 use rustix::process::{Pid, WaitOptions, getpid, set_child_subreaper, setsid, waitpid};
 use rustix::stdio;
-use std::collections::HashSet;
 use std::io::Read as _;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt as _;
@@ -187,7 +187,7 @@ fn plan(dir: &Dir, pid: i32, args: &ExecArgs, words: &[String]) -> Result<Proces
         process.set_cwd(directory.into());
     }
     if args.privileged {
-        process.set_capabilities(Some(every_capability().map_err(|error| unplanned(&error))?));
+        process.set_capabilities(Some(every_capability()));
     }
     process.set_args(Some(words.to_vec()));
     process.set_terminal(Some(args.tty && !args.detach));
@@ -195,22 +195,6 @@ fn plan(dir: &Dir, pid: i32, args: &ExecArgs, words: &[String]) -> Result<Proces
     let size = window.map(|(rows, columns)| console_size(rows, columns)).transpose();
     process.set_console_size(size.map_err(|error| unplanned(&error))?);
     Ok(process)
-}
-
-/// Every capability that we can give away.
-fn every_capability() -> std::result::Result<LinuxCapabilities, OciSpecError> {
-    let own = caps::read(None, caps::CapSet::Bounding).unwrap_or_default();
-    let set: HashSet<Capability> = own
-        .iter()
-        .filter_map(|capability| capability.to_string().strip_prefix("CAP_")?.parse().ok())
-        .collect();
-    LinuxCapabilitiesBuilder::default()
-        .bounding(set.clone())
-        .effective(set.clone())
-        .permitted(set)
-        .inheritable(HashSet::new())
-        .ambient(HashSet::new())
-        .build()
 }
 
 fn split(variable: &str) -> (String, String) {

@@ -1,7 +1,6 @@
 //! What a new container's monitor is asked to do: from the command line and the image to a [`Supervision`]. Pure.
 
-use crate::bundle::Bind;
-use crate::cli::{CreateArgs, SupervisionArgs};
+use crate::cli::SupervisionArgs;
 use crate::container::{Dir, LogConfig, LogDriver, Record, RestartPolicy, Supervision};
 use crate::error::{Error, Result};
 use crate::health;
@@ -131,18 +130,23 @@ pub fn log_attributes(record: &Record) -> String {
 /// Where the init of `--init` is in a container: Docker's place.
 pub const INIT: &str = "/sbin/docker-init";
 
-/// Puts a copy of the init into the container's directory, and binds it into the container.
-pub fn init_bind(args: &CreateArgs, dir: &Dir) -> Result<Option<Bind>> {
-    if !args.supervision.init {
-        return Ok(None);
+/// Its copy in a container's directory.
+pub const INIT_FILE: &str = "init";
+
+/// Puts a copy of the init into the container's directory, if it is asked for.
+pub fn provide_init(record: &Record, dir: &Dir) -> Result<()> {
+    if record.supervision.init {
+        dir.write_program(INIT_FILE, sys::init::PROGRAM)?;
     }
-    let source = dir.write_program("init", sys::init::PROGRAM)?;
-    Ok(Some(Bind {
-        source,
-        target: INIT.to_owned(),
-        read_only: true,
-        propagation: "rprivate".to_owned(),
-    }))
+    Ok(())
+}
+
+/// What is executed in a container: its command, or the init with the command behind it.
+#[must_use]
+pub fn command(record: &Record) -> Vec<String> {
+    let init = [INIT.to_owned(), "--".to_owned()];
+    let init = init.into_iter().filter(|_| record.supervision.init);
+    init.chain(record.command.iter().cloned()).collect()
 }
 
 fn unknown(key: &str, driver: LogDriver) -> Error {

@@ -1,9 +1,9 @@
 //! `nman container ...`: Docker's longer names of the commands for containers.
 
 use super::{
-    AttachArgs, Command, CommitArgs, ContainerPruneArgs, CpArgs, DiffArgs, ExecArgs, ExportArgs,
-    KillArgs, LogsArgs, Names, PortArgs, PsArgs, RestartArgs, RmArgs, RunArgs, StartArgs,
-    StatsArgs, StopArgs, TopArgs, WaitArgs,
+    AttachArgs, Command, CommitArgs, ContainerPruneArgs, CpArgs, CreateArgs, DiffArgs, ExecArgs,
+    ExportArgs, InspectArgs, InspectType, KillArgs, LogsArgs, Names, PortArgs, PsArgs, RenameArgs,
+    RestartArgs, RmArgs, RunArgs, StartArgs, StatsArgs, StopArgs, TopArgs, UpdateArgs, WaitArgs,
 };
 use clap::Subcommand;
 
@@ -12,6 +12,12 @@ use clap::Subcommand;
 pub enum ContainerCommand {
     /// Create a container from an image and run a command in it
     Run(Box<RunArgs>),
+    /// Create a container from an image without starting it
+    Create(Box<CreateArgs>),
+    /// Rename a container
+    Rename(RenameArgs),
+    /// Change the limits of containers
+    Update(Box<UpdateArgs>),
     /// Start stopped containers
     Start(StartArgs),
     /// Stop containers: their stop signal, then SIGKILL
@@ -43,7 +49,7 @@ pub enum ContainerCommand {
     /// List the published ports of a container
     Port(PortArgs),
     /// Show everything that is known about containers, as JSON
-    Inspect(Names),
+    Inspect(InspectArgs),
     /// Make an image from what a container has changed
     Commit(CommitArgs),
     /// Copy files between a container and the host
@@ -65,6 +71,9 @@ impl ContainerCommand {
     pub fn into_command(self) -> Command {
         match self {
             Self::Run(args) => Command::Run(args),
+            Self::Create(args) => Command::Create(args),
+            Self::Rename(args) => Command::Rename(args),
+            Self::Update(args) => Command::Update(args),
             Self::Start(args) => Command::Start(args),
             Self::Stop(args) => Command::Stop(args),
             Self::Restart(args) => Command::Restart(args),
@@ -79,7 +88,9 @@ impl ContainerCommand {
             Self::Top(args) => Command::Top(args),
             Self::Stats(args) => Command::Stats(args),
             Self::Port(args) => Command::Port(args),
-            Self::Inspect(names) => Command::Inspect(names),
+            Self::Inspect(args) => {
+                Command::Inspect(InspectArgs { kind: Some(InspectType::Container), ..args })
+            }
             Self::Commit(args) => Command::Commit(args),
             Self::Cp(args) => Command::Cp(args),
             Self::Diff(args) => Command::Diff(args),

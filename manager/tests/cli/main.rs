@@ -5,6 +5,7 @@
 //! `NMAN_TEST_RUNTIME` names, else `nrun` beside the tests, else runc.
 
 mod crash;
+mod create;
 mod health;
 mod lifecycle;
 mod limits;
@@ -13,10 +14,12 @@ mod monitor;
 mod names;
 mod network;
 mod networks;
+mod options;
 mod plugins;
 mod refusals;
 mod restart;
 mod run;
 mod terminal;
+mod volumes;
 mod watching;
 mod world;
