@@ -5,8 +5,8 @@ use nman::error::{Error, Result};
 use nman::run::Outcome;
 use nman::settings::Settings;
 use nman::{
-    attach, create, events, exec, image, info, inspect, kill, listing, logs, pause, port, prune,
-    ps, rename, rm, run, start, stats, stop, top, update, volume, wait,
+    attach, complete, create, doctor, events, exec, image, info, inspect, kill, listing, logs,
+    pause, port, prune, ps, rename, rm, run, start, stats, stop, top, update, volume, wait,
 };
 use std::io::Write as _;
 
@@ -55,8 +55,17 @@ pub(crate) fn dispatch(cli: &Cli) -> Result<u8> {
         }
         Command::Pull(args) => print(&image::pull_named(&settings, args)?).map(|()| 0),
         Command::Network(command) => network::dispatch(&settings, command),
-        Command::Info => print(&info::info(&settings)?).map(|()| 0),
-        Command::Version => print(&info::version(&settings)?).map(|()| 0),
+        Command::Info(args) => print(&info::info(&settings, args)?).map(|()| 0),
+        Command::Version(args) => print(&info::version(&settings, args)?).map(|()| 0),
+        Command::Doctor(args) => {
+            let (text, is_broken) = doctor::doctor(&settings, args)?;
+            print(&text).map(|()| u8::from(is_broken))
+        }
+        Command::Completion { shell } => print(shell.script()).map(|()| 0),
+        Command::Complete { words } => {
+            let root = <Cli as clap::CommandFactory>::command();
+            print(&complete::complete(&settings, root, words)).map(|()| 0)
+        }
         Command::Container(ContainerCommand::Prune(args)) => {
             print(&prune::containers(&settings, args)?).map(|()| 0)
         }
