@@ -5,8 +5,9 @@ use nman::error::{Error, Result};
 use nman::run::Outcome;
 use nman::settings::Settings;
 use nman::{
-    attach, complete, create, doctor, exec, info, inspect, kill, listing, login, logs, pause,
-    prune, ps, rename, rm, run, start, stop, transfer, update, volume, wait,
+    attach, complete, create, doctor, events, exec, info, inspect, kill, listing, login, logs,
+    pause, port, prune, ps, rename, rm, run, start, stats, stop, top, transfer, update, volume,
+    wait,
 };
 use std::io::Write as _;
 
@@ -36,6 +37,10 @@ pub(crate) fn dispatch(cli: &Cli) -> Result<u8> {
         Command::Logs(args) => logs::logs(&settings, args).map(|()| 0),
         Command::Stop(args) => lines(stop::stop(&settings, args)?),
         Command::Kill(args) => lines(kill::kill(&settings, args)?),
+        Command::Top(args) => print(&top::top(&settings, args)?).map(|()| 0),
+        Command::Stats(args) => stats::stats(&settings, args).map(|()| 0),
+        Command::Port(args) => print(&port::port(&settings, args)?).map(|()| 0),
+        Command::Events(args) => events::events(&settings, args).map(|()| 0),
         Command::Restart(args) => lines(stop::restart(&settings, args)?),
         Command::Pause(Names { names }) => lines(pause::pause(&settings, names)?),
         Command::Unpause(Names { names }) => lines(pause::unpause(&settings, names)?),

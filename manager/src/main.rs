@@ -5,7 +5,7 @@
 
 use nman::cli::{Cli, Complaint, complain};
 use nman::error::Error;
-use nman::monitor;
+use nman::{exec, journal, monitor};
 use std::process::ExitCode;
 
 mod dispatch;
@@ -17,8 +17,15 @@ static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
 
 fn main() -> ExitCode {
     let mut args = std::env::args_os();
-    if args.next().is_some_and(|name| name == monitor::ARGV0) {
+    let name = args.next().unwrap_or_default();
+    if name == monitor::ARGV0 {
         return monitor::main(args);
+    }
+    if name == journal::COMPRESSOR {
+        return journal::compress(args);
+    }
+    if name == exec::DRAIN {
+        return exec::drain();
     }
     match Cli::parse_line(&std::env::args_os().collect::<Vec<_>>()) {
         Ok(cli) => run(&cli.shortened()),

@@ -141,6 +141,14 @@ pub enum Command {
     Logs(LogsArgs),
     /// Stop containers: their stop signal, then SIGKILL
     Stop(StopArgs),
+    /// Show the processes of a container
+    Top(TopArgs),
+    /// Show what containers use
+    Stats(StatsArgs),
+    /// List the published ports of a container
+    Port(PortArgs),
+    /// Show what happens to containers, images, networks and volumes
+    Events(EventsArgs),
     /// Stop containers and start them again
     Restart(RestartArgs),
     /// Send a signal to containers

@@ -6,10 +6,13 @@
 
 mod crash;
 mod create;
+mod health;
 mod lifecycle;
 mod limits;
 mod lists;
+mod logs;
 mod manual;
+mod monitor;
 mod names;
 mod network;
 mod networks;
@@ -20,4 +23,5 @@ mod restart;
 mod run;
 mod terminal;
 mod volumes;
+mod watching;
 mod world;
