@@ -66,5 +66,6 @@ pub mod terminal;
 pub mod undo;
 mod unpack;
 pub mod update;
+pub mod user_namespace;
 pub mod volume;
 pub mod wait;

@@ -17,5 +17,6 @@ mod refusals;
 mod restart;
 mod run;
 mod terminal;
+mod user_namespaces;
 mod volumes;
 mod world;
