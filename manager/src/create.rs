@@ -22,7 +22,7 @@ use crate::settings::Settings;
 use crate::store::{Image, Store};
 use crate::undo::Undo;
 use crate::volume::place;
-use crate::{device, event, health, image, rm, terminal, user_namespace, volume};
+use crate::{device, event, health, image, rm, supervise, terminal, user_namespace, volume};
 use std::io::Write as _;
 use std::path::Path;
 
@@ -191,6 +191,7 @@ impl Draft<'_> {
             user_namespace::as_root_of(record, || rootfs.ensure_directory(directory))?;
         }
         dir.write("config.json", &spec)?;
+        supervise::provide_init(record, dir)?;
         health::prepare(record, dir, spec.process().as_ref())
     }
 
