@@ -77,5 +77,6 @@ pub mod transfer;
 pub mod undo;
 mod unpack;
 pub mod update;
+pub mod user_namespace;
 pub mod volume;
 pub mod wait;
