@@ -21,13 +21,13 @@ use crate::device::Found;
 use crate::error::{Error, Result};
 use host::HostFacts;
 use oci_spec::OciSpecError;
-use oci_spec::runtime::{LinuxBuilder, RootBuilder, Spec, SpecBuilder};
+use oci_spec::runtime::{LinuxBuilder, LinuxCapabilities, RootBuilder, Spec, SpecBuilder};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use user::Identity;
 
 pub use confinement::Confinement;
-pub(crate) use mounts::{place, shared_memory, shm_size};
+pub(crate) use mounts::{FILES, place, shared_memory, shm_size};
 pub(crate) use namespaces::joined;
 pub use process::{change, console_size, process_user};
 
@@ -67,6 +67,11 @@ pub enum NetworkNamespace {
 /// A value of the types' builders, which fail only on a field left out.
 type Built<T> = std::result::Result<T, OciSpecError>;
 
+/// Every capability that we can give away: what `exec --privileged` gives.
+pub(crate) fn every_capability() -> LinuxCapabilities {
+    capabilities::sets(&host::capabilities())
+}
+
 /// Plans the whole of config.json.
 pub fn plan(inputs: &Inputs<'_>) -> Result<Spec> {
     let confinement = Confinement::of(&inputs.record.host_config);
@@ -90,6 +95,9 @@ fn build(inputs: &Inputs<'_>, confinement: &Confinement) -> Built<Spec> {
         .masked_paths(confinement.masked.clone())
         .readonly_paths(confinement.read_only.clone())
         .build()?;
+    let ids = &config.id_mappings;
+    linux.set_uid_mappings(namespaces::id_mappings(&ids.uid_map)?);
+    linux.set_gid_mappings(namespaces::id_mappings(&ids.gid_map)?);
     linux.set_seccomp(inputs.profile.and_then(|profile| profile.resolve(&set, host.kernel)));
     let nodes: Vec<_> = inputs.found.devices.iter().map(|device| device.node.clone()).collect();
     linux.set_devices(Some(nodes).filter(|nodes| !nodes.is_empty()));

@@ -8,7 +8,7 @@ use crate::clock::Timestamp;
 use crate::connection;
 use crate::container::{
     Attachment, Config, ContainerId, ContainerName, Containers, Detail, DeviceRequest, Empty,
-    HostConfig, ImageUsed, Limits, MountKind, MountPoint, Record, StopPolicy,
+    HostConfig, IdMappings, ImageUsed, Limits, MountKind, MountPoint, Record, StopPolicy,
 };
 use crate::device;
 use crate::error::{Error, Result};
@@ -33,7 +33,7 @@ impl Files {
         let text = |path: &Path| std::fs::read_to_string(path).map_err(Error::io("read", path));
         let (mut env, mut labels) = (Vec::new(), Vec::new());
         for path in &args.process.env_file {
-            env.extend(variables(&text(path)?, path)?);
+            env.extend(variables_of(path)?);
         }
         for path in &args.process.label_file {
             for (name, value) in variables(&text(path)?, path)? {
@@ -42,6 +42,12 @@ impl Files {
         }
         Ok(Self { env, labels })
     }
+}
+
+/// The variables of an environment file.
+pub(crate) fn variables_of(path: &Path) -> Result<Vec<(String, Option<String>)>> {
+    let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
+    variables(&text, path)
 }
 
 /// The lines of an environment file. A variable without a value that we have not either is left out.
@@ -232,7 +238,11 @@ impl Wish<'_> {
             storage_opt: BTreeMap::new(),
             tmpfs: tmpfs.collect(),
             uts_mode: mode(&args.security.uts),
-            userns_mode: String::new(),
+            userns_mode: self.userns_mode(),
+            id_mappings: IdMappings {
+                uid_map: args.security.uidmap.iter().map(ToString::to_string).collect(),
+                gid_map: self.gid_map(),
+            },
             shm_size: args.storage.shm_size.map_or(64 << 20, |size| size.0),
             sysctls: args.security.sysctl.iter().cloned().collect(),
             annotations: args.process.annotation.iter().cloned().collect(),
@@ -241,6 +251,61 @@ impl Wish<'_> {
             device_requests: if request.device_ids.is_empty() { Vec::new() } else { vec![request] },
             limits: self.limits(),
         }
+    }
+
+    fn userns_mode(&self) -> String {
+        let security = &self.args.security;
+        let private = if security.uidmap.is_empty() { "" } else { "private" };
+        security.userns.clone().unwrap_or_else(|| private.to_owned())
+    }
+
+    /// Groups are mapped as users are, unless it is said otherwise.
+    fn gid_map(&self) -> Vec<String> {
+        let security = &self.args.security;
+        let map = if security.gidmap.is_empty() { &security.uidmap } else { &security.gidmap };
+        map.iter().map(ToString::to_string).collect()
+    }
+
+    /// A user namespace does not go with everything.
+    fn check_user_namespace(&self, config: &HostConfig) -> Result<()> {
+        let refuse = |message: &str| Err(Error::Usage(message.to_owned()));
+        let mapped = !config.id_mappings.uid_map.is_empty();
+        match config.userns_mode.as_str() {
+            "private" if !mapped => {
+                return refuse("--userns private needs the ids: give --uidmap, or --userns auto");
+            }
+            "host" | "" if mapped => {
+                return refuse("--userns host and --uidmap contradict each other");
+            }
+            mode if mode.starts_with("auto") && mapped => {
+                return refuse("--userns auto and --uidmap contradict each other");
+            }
+            _ => {}
+        }
+        let args = self.args;
+        if matches!(config.userns_mode.as_str(), "" | "host") {
+            let typed = args.storage.volume.iter().map(|typed| &typed.point);
+            return match args.storage.mount.iter().chain(typed).any(|point| point.detail.id_map) {
+                false => Ok(()),
+                true => refuse(
+                    "mount option idmap needs a user namespace: give --userns auto or --uidmap",
+                ),
+            };
+        }
+        if config.privileged {
+            return refuse(
+                "privileged mode is incompatible with user namespaces. You must run the container in the host namespace when running privileged mode",
+            );
+        }
+        if config.pid_mode == "host" {
+            return refuse("cannot share the host PID namespace when user namespaces are enabled");
+        }
+        if args.network.mode() == crate::network::Mode::Host {
+            return refuse(
+                "cannot share the host's network namespace when user namespaces are enabled",
+            );
+        }
+        Ok(())
     }
 
     fn limits(&self) -> Limits {
@@ -270,6 +335,7 @@ impl Wish<'_> {
         {
             return refuse("conflicting options: hostname and the UTS mode".to_owned());
         }
+        self.check_user_namespace(config)?;
         let host_network = args.network.mode() == crate::network::Mode::Host;
         for name in config.sysctls.keys() {
             if name.starts_with("net.") && host_network {

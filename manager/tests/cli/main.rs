@@ -6,8 +6,13 @@
 
 mod crash;
 mod create;
+mod health;
 mod lifecycle;
 mod limits;
+mod lists;
+mod logs;
+mod manual;
+mod monitor;
 mod names;
 mod network;
 mod networks;
@@ -17,5 +22,7 @@ mod refusals;
 mod restart;
 mod run;
 mod terminal;
+mod user_namespaces;
 mod volumes;
+mod watching;
 mod world;
