@@ -5,6 +5,10 @@
 //! `NMAN_TEST_RUNTIME` names, else `nrun` beside the tests, else runc.
 
 mod crash;
+mod disk;
+mod faithful;
+mod files;
+mod interchange;
 mod lifecycle;
 mod limits;
 mod names;
