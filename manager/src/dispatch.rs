@@ -1,13 +1,15 @@
 //! From a parsed command to the library's function for it, and from what that returns to what is printed.
 
-use nman::cli::{Cli, Command, ContainerCommand, Names, NetworkCommand, NetworkPruneArgs};
+use nman::cli::{
+    Cli, Command, ContainerCommand, Names, NetworkCommand, NetworkPruneArgs, VolumeCommand,
+};
 use nman::error::{Error, Result};
 use nman::network::Endpoint;
 use nman::run::Outcome;
 use nman::settings::Settings;
 use nman::{
-    attach, connection, exec, image, info, inspect, kill, logs, networks, pause, prune, ps, rm,
-    run, start, stop, wait,
+    attach, connection, create, exec, image, info, inspect, kill, listing, logs, networks, pause,
+    prune, ps, rename, rm, run, start, stop, update, volume, wait,
 };
 use std::io::Write as _;
 
@@ -17,10 +19,13 @@ mod store;
 pub(crate) fn dispatch(cli: &Cli) -> Result<u8> {
     let settings = settings(cli)?;
     match &cli.command {
-        Command::Run(args) => match run::run(&settings, args)? {
+        Command::Run(args) => match run::run(&settings, args, &mut warn)? {
             Outcome::Ended(code) => Ok(code),
             Outcome::Running(id) => print(&format!("{id}\n")).map(|()| 0),
         },
+        Command::Create(args) => {
+            print(&(create::create_only(&settings, args, &mut warn)? + "\n")).map(|()| 0)
+        }
         Command::Start(args) if args.attach || args.interactive => {
             start::start_attached(&settings, args)
         }
@@ -38,10 +43,12 @@ pub(crate) fn dispatch(cli: &Cli) -> Result<u8> {
         Command::Unpause(Names { names }) => lines(pause::unpause(&settings, names)?),
         Command::Wait(args) => lines(wait::wait(&settings, args)?),
         Command::Rm(args) => lines(rm::rm(&settings, args)?),
-        Command::Inspect(Names { names }) => {
-            let (found, errors) = inspect::inspect(&settings, names)?;
-            let text = serde_json::to_string_pretty(&found).unwrap_or_default();
-            print(&format!("{text}\n"))?;
+        Command::Rename(args) => rename::rename(&settings, args).map(|()| 0),
+        Command::Update(args) => lines(update::update(&settings, args, &mut warn)?),
+        Command::Volume(command) => volumes(&settings, command),
+        Command::Inspect(args) => {
+            let (found, errors) = inspect::inspect(&settings, args)?;
+            print(&listing::objects(args.format.as_deref(), &found)?)?;
             several(errors).map(|()| 0)
         }
         Command::Pull(args) => print(&image::pull_named(&settings, args)?).map(|()| 0),
@@ -55,6 +62,36 @@ pub(crate) fn dispatch(cli: &Cli) -> Result<u8> {
         Command::Container(_) => Ok(0),
         command => store::dispatch(&settings, command),
     }
+}
+
+/// `nman volume`
+fn volumes(settings: &Settings, command: &VolumeCommand) -> Result<u8> {
+    match command {
+        VolumeCommand::Create(args) => print(&(volume::create(settings, args)? + "\n")).map(|()| 0),
+        VolumeCommand::Ls(args) => print(&volume::ls(settings, args)?).map(|()| 0),
+        VolumeCommand::Rm(args) => lines(volume::rm(settings, args)?),
+        VolumeCommand::Inspect(args) => {
+            let (found, errors) = volume::inspect(settings, &args.names)?;
+            print(&listing::objects(args.format.as_deref(), &found)?)?;
+            several(errors).map(|()| 0)
+        }
+        VolumeCommand::Prune(args) => {
+            let which = if args.all { "all" } else { "anonymous" };
+            let question = format!(
+                "WARNING! This will remove {which} local volumes not used by at least one container."
+            );
+            if !args.force && !confirmed(&question)? {
+                return Ok(0);
+            }
+            print(&volume::prune_report(&volume::prune(settings, args)?)).map(|()| 0)
+        }
+    }
+}
+
+/// What does not keep a container from being made, but is not what was asked for.
+#[expect(clippy::print_stderr, reason = "with main.rs the one place where anything is printed")]
+fn warn(text: &str) {
+    eprintln!("WARNING: {}", nman::table::plain(text));
 }
 
 fn network(settings: &Settings, command: &NetworkCommand) -> Result<u8> {

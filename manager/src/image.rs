@@ -10,7 +10,13 @@ use crate::settings::Settings;
 use crate::store::{Image, Store};
 
 /// The image that `run` names, by name or id: from the store, or from its registry.
-pub fn obtain(store: &Store, name: &str, when: PullWhen, registry: &RegistryArgs) -> Result<Image> {
+pub fn obtain(
+    store: &Store,
+    name: &str,
+    when: PullWhen,
+    quiet: bool,
+    registry: &RegistryArgs,
+) -> Result<Image> {
     if when != PullWhen::Always
         && let Ok(image) = store.find(name)
         && image.chain_ids.iter().all(|chain| store.snapshots().contains(chain))
@@ -23,7 +29,11 @@ pub fn obtain(store: &Store, name: &str, when: PullWhen, registry: &RegistryArgs
         PullWhen::Never => Policy::Never,
     };
     let options = options(registry, policy);
-    Ok(pull(&parse(name)?, &options, store, &*progress::for_stderr())?)
+    let reference = parse(name)?;
+    if quiet {
+        return Ok(pull(&reference, &options, store, &NoProgress)?);
+    }
+    Ok(pull(&reference, &options, store, &*progress::for_stderr())?)
 }
 
 /// `nman pull`: the image's full name, or its id.

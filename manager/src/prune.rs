@@ -44,7 +44,7 @@ pub fn prune(settings: &Settings, filters: &[Filter]) -> Result<(Vec<String>, u6
         let dir = containers.dir(&record.id);
         let active = settings.root.join("snapshots/active").join(record.id.as_str());
         let size = usage(dir.path()) + usage(&active);
-        match rm::remove(settings, &containers, record.id.as_str(), false) {
+        match rm::remove(settings, &containers, record.id.as_str(), false, rm::Volumes::Keep) {
             Ok(()) => {
                 freed += size;
                 removed.push(record.id.to_string());

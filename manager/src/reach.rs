@@ -8,6 +8,7 @@ use crate::assemble::{enter_private_mounts, mount_root};
 use crate::container::{Dir, Guard, Record};
 use crate::error::{Error, Result};
 use crate::settings::Settings;
+use crate::volume::place;
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -134,11 +135,12 @@ fn bare_root_of(init: &Init) -> Result<OwnedFd> {
 }
 
 fn stopped_root(settings: &Settings, dir: &Dir, record: &Record, view: View) -> Result<OwnedFd> {
-    enter_private_mounts()?;
+    enter_private_mounts(record, dir)?;
     mount_root(settings, record, dir)?;
     let path = dir.rootfs();
     let root = rustix::fs::open(&path, ROOT, Mode::empty()).map_err(Error::io("open", &path))?;
     if view == View::Whole {
+        place::mount_all(settings, record, dir)?;
         let path = dir.join("config.json");
         // Without one it was never made whole, and has no mounts.
         if let Ok(text) = std::fs::read(&path) {

@@ -304,10 +304,38 @@ pub struct RmArgs {
     /// Kill the container if it runs; a container that does not exist is not an error
     #[arg(short, long)]
     pub force: bool,
-    /// Accepted for compatibility: anonymous volumes are always removed
+    /// Also remove its volumes that have no name
     #[arg(short, long)]
     pub volumes: bool,
     /// Names or ids
     #[arg(required = true, value_name = "CONTAINER")]
     pub names: Vec<String>,
+}
+
+/// `nman inspect`
+#[derive(Debug, Args)]
+pub struct InspectArgs {
+    /// Print a template's text for each, or JSON
+    #[arg(short, long, value_name = "FORMAT")]
+    pub format: Option<String>,
+    /// Also show how much a container's own files take up
+    #[arg(short, long)]
+    pub size: bool,
+    /// Look for objects of this kind only
+    #[arg(long = "type", value_enum, value_name = "TYPE")]
+    pub kind: Option<InspectType>,
+    /// Names or ids
+    #[arg(required = true, value_name = "NAME")]
+    pub names: Vec<String>,
+}
+
+/// What `nman inspect` looks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum InspectType {
+    /// A container
+    Container,
+    /// An image
+    Image,
+    /// A volume
+    Volume,
 }

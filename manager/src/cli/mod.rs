@@ -3,28 +3,35 @@
 //! What was typed is parsed here into values that mean something; what has to be looked up on the host or in an
 //! image is not this module's business.
 
+pub mod confinement;
 mod container;
 mod create;
 mod family;
 mod files;
 mod image;
+pub mod limits;
+pub mod mounts;
 mod network;
 mod store;
 mod suggest;
 mod system;
+mod update;
 mod values;
+mod volume;
 
 pub use container::{
-    AttachArgs, ContainerPruneArgs, EventsArgs, ExecArgs, KillArgs, LogsArgs, PortArgs, PsArgs,
-    RestartArgs, RmArgs, StartArgs, StatsArgs, StopArgs, Tail, TopArgs, WaitArgs, WaitFor,
+    AttachArgs, ContainerPruneArgs, EventsArgs, ExecArgs, InspectArgs, InspectType, KillArgs,
+    LogsArgs, PortArgs, PsArgs, RestartArgs, RmArgs, StartArgs, StatsArgs, StopArgs, Tail, TopArgs,
+    WaitArgs, WaitFor,
 };
 pub use create::{
-    CreateArgs, NetworkArgs, NetworkChoice, ProcessArgs, ResourceArgs, RunArgs, StorageArgs,
-    SupervisionArgs,
+    CreateArgs, LimitArgs, NetworkArgs, NetworkChoice, ProcessArgs, ResourceArgs, RunArgs,
+    SecurityArgs, StorageArgs, SupervisionArgs, Typed,
 };
 pub use family::ContainerCommand;
 pub use files::{CommitArgs, CpArgs, DiffArgs, ExportArgs};
 pub use image::{PullArgs, PullWhen, RegistryArgs};
+pub use limits::{CPU_PERIOD, CpuSet, Cpus, Memory, MemorySwap, Size};
 pub use network::{
     NetworkCommand, NetworkConnectArgs, NetworkCreateArgs, NetworkDisconnectArgs,
     NetworkInspectArgs, NetworkPruneArgs, NetworkRmArgs,
@@ -35,8 +42,10 @@ pub use store::{
 };
 pub use suggest::nearest;
 pub use system::{CheckArgs, DfArgs, SystemCommand, SystemPruneArgs};
-pub use values::{
-    CPU_PERIOD, CpuSet, Cpus, Memory, Publish, SignalNumber, Volume, VolumeSource, variable,
+pub use update::{RenameArgs, UpdateArgs};
+pub use values::{Publish, SignalNumber, variable};
+pub use volume::{
+    VolumeCommand, VolumeCreateArgs, VolumeInspectArgs, VolumePruneArgs, VolumeRmArgs,
 };
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -106,6 +115,8 @@ pub struct Global {
 pub enum Command {
     /// Create a container from an image and run a command in it
     Run(Box<RunArgs>),
+    /// Create a container from an image without starting it
+    Create(Box<CreateArgs>),
     /// Start stopped containers
     Start(StartArgs),
     /// Attach to a running container
@@ -139,8 +150,15 @@ pub enum Command {
     Diff(DiffArgs),
     /// Write a container's root file system to an archive
     Export(ExportArgs),
-    /// Show everything that is known about containers or images, as JSON
-    Inspect(Names),
+    /// Rename a container
+    Rename(RenameArgs),
+    /// Change the limits of containers
+    Update(Box<UpdateArgs>),
+    /// Create, list, show and remove volumes
+    #[command(subcommand)]
+    Volume(VolumeCommand),
+    /// Show everything that is known about containers, images or volumes, as JSON
+    Inspect(InspectArgs),
     /// Pull an image from a registry
     Pull(PullArgs),
     /// Load images from an archive that `docker save` or an OCI tool has made

@@ -24,6 +24,9 @@ use rustix::mount::mount_bind;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 
+/// Says that another container has come into a container's namespace, which then may outlive it.
+const SHARED: &str = "netns.shared";
+
 /// Where a container's network namespace is bound.
 #[must_use]
 pub fn namespace_path(dir: &Dir) -> PathBuf {
@@ -90,6 +93,8 @@ pub fn connect(settings: &Settings, record: &Record, dir: &Dir) -> Result<()> {
         Mode::Network(_) => {
             let namespace = netns::create()?;
             keep(&namespace, &namespace_path(dir))?;
+            // The namespace is a new one, which nobody shares yet.
+            let _ = std::fs::remove_file(dir.join(SHARED));
             connect_all(settings, record, dir, &namespace)?
         }
     };
@@ -115,6 +120,8 @@ fn connect_all(
 /// Another container's namespace, and that container's directory.
 fn share(settings: &Settings, other: &str) -> Result<(OwnedFd, Dir)> {
     let dir = Containers::open(&settings.containers())?.find(other)?;
+    // Before it is opened: from here on, its monitor does not count on the namespace's end.
+    dir.write(SHARED, &true)?;
     match running_namespace(&dir)? {
         Some(namespace) => Ok((namespace, dir)),
         None => Err(Error::WrongState {
@@ -170,9 +177,18 @@ pub fn disconnect(settings: &Settings, record: &Record, dir: &Dir) -> Vec<Error>
     let mut errors = Vec::new();
     match state.connected_to(&record.id) {
         Ok(plans) => {
-            let namespace = kept(dir);
+            let (namespace, shared) = (kept(dir), dir.join(SHARED).exists());
             for plan in plans.iter().rev() {
-                errors.extend(leave(settings, &state, plan, namespace.as_ref()).err());
+                let left = match &namespace {
+                    Some(namespace) if !shared => {
+                        network::remove_with_namespace(&state, plan, namespace.as_fd())
+                    }
+                    _ => network::remove(&state, plan, namespace.as_ref().map(OwnedFd::as_fd)),
+                };
+                match left {
+                    Ok(()) => join::tell(settings, "disconnect", plan),
+                    Err(error) => errors.push(error),
+                }
             }
         }
         Err(error) => errors.push(error),
@@ -181,7 +197,7 @@ pub fn disconnect(settings: &Settings, record: &Record, dir: &Dir) -> Vec<Error>
     errors.into_iter().map(Error::from).collect()
 }
 
-/// Takes one connection down, and tells.
+/// Takes one connection of a container down that goes on, and tells.
 fn leave(
     settings: &Settings,
     state: &State,

@@ -384,7 +384,13 @@ impl<'a> Monitor<'a> {
     fn farewell(self, remove: bool, event: &Event<'_>, clients: &[OwnedFd]) -> ExitCode {
         if remove {
             // What stays is seen by `ps` and can be removed again; there is nobody to tell.
-            let _ = crate::rm::forget(self.settings, &self.containers, &self.record, &self.dir);
+            let _ = crate::rm::forget(
+                self.settings,
+                &self.containers,
+                &self.record,
+                &self.dir,
+                crate::rm::Volumes::Remove,
+            );
         }
         // Before the clients hear of it: their next command finds a container that nobody holds.
         drop(self.guard);

@@ -64,6 +64,9 @@ fn remove(settings: &Settings, definition: &Definition) -> Result<()> {
             hint: Some(format!("`nman network disconnect {name} CONTAINER` takes one off it")),
         });
     }
+    if let Some(bridge) = definition.bridge() {
+        network::tidy(&state, &bridge.name)?;
+    }
     definition::remove(&settings.root, name)?;
     state.forget_network(name);
     let attributes = [("name", name.as_str()), ("type", definition.driver_name())];
@@ -90,18 +93,22 @@ impl Prune {
         Ok(Self { filters: Filters::parse(&args.filter, &["label", "label!", "until"])? })
     }
 
-    /// Removes what no container is to be on; returns the names of what is gone, and what went wrong.
+    /// Removes what no container is to be on, and the bridge and the rules of the default network if nobody is connected;
+    /// returns the names of the networks that are gone, and what went wrong.
     ///
     /// # Errors
     /// Containers or networks cannot be read.
     pub fn run(&self, settings: &Settings) -> Result<(Vec<String>, Vec<Error>)> {
-        let wanted = wanted_networks(settings)?;
+        let (wanted, state) = (wanted_networks(settings)?, State::open(&settings.state)?);
         let (mut done, mut errors) = (Vec::new(), Vec::new());
         for definition in definition::list(&settings.root)? {
-            let keep = definition.name.as_str() == definition::DEFAULT_NAME
-                || wanted.contains(&definition.name)
-                || !self.takes(&definition)?;
-            if keep {
+            if definition.name.as_str() == definition::DEFAULT_NAME {
+                if let Some(bridge) = definition.bridge() {
+                    errors.extend(network::tidy(&state, &bridge.name).map_err(Error::from).err());
+                }
+                continue;
+            }
+            if wanted.contains(&definition.name) || !self.takes(&definition)? {
                 continue;
             }
             match remove(settings, &definition) {

@@ -1,19 +1,17 @@
 //! `nman system df`: what takes how much of the disk. The lines add up to what `du` says of the root directory.
 
 use crate::cli::DfArgs;
-use crate::container::{Containers, Record, State};
+use crate::container::{Containers, MountKind, Record, State};
 use crate::disk::{Census, usage};
 use crate::error::Result;
 use crate::images::since;
 use crate::listing::{Column, List, ListArgs, Row, precise_size};
 use crate::rmi;
 use crate::settings::Settings;
-use crate::snapshot::entries;
 use crate::store::{Image, Store};
 use crate::table::{Table, plain, shorten};
-use serde_json::Value;
-use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use crate::volume::Volumes;
+use std::path::PathBuf;
 
 const LIST: List = List {
     columns: &[
@@ -87,15 +85,17 @@ impl Inventory {
     fn take(settings: &Settings) -> Result<Self> {
         let store = Store::open(&settings.root)?;
         let containers = Containers::open(&settings.containers())?;
-        let sources = sources(&containers)?;
-        let volumes = entries(&settings.volumes()).unwrap_or_default().into_iter();
-        let volumes = volumes.filter(|path| path.is_dir()).map(|path| VolumeUse {
-            name: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
-            links: sources.iter().filter(|(_, source)| source.starts_with(&path)).count(),
-            path,
+        let containers = containers.list()?;
+        let volumes = Volumes::open(settings)?;
+        let links =
+            |name: &str| containers.iter().filter(|(record, _)| uses_volume(record, name)).count();
+        let volumes = volumes.list()?.into_iter().map(|volume| VolumeUse {
+            links: links(volume.name.as_str()),
+            path: volumes.data(&volume.name),
+            name: volume.name.to_string(),
         });
         let volumes = volumes.collect();
-        Ok(Self { images: store.list()?, containers: containers.list()?, volumes, store })
+        Ok(Self { images: store.list()?, containers, volumes, store })
     }
 
     fn lines(&self, settings: &Settings) -> Result<Vec<Line>> {
@@ -182,8 +182,7 @@ impl Inventory {
             "NAMES",
         ]);
         for (record, state) in &self.containers {
-            let volumes = own_sources(settings, record);
-            let volumes = volumes.iter().filter(|path| path.starts_with(settings.volumes()));
+            let volumes = record.mounts.iter().filter(|point| point.kind == MountKind::Volume);
             containers.push(vec![
                 record.id.short().to_owned(),
                 plain(&record.image.name),
@@ -219,23 +218,6 @@ fn container_size(settings: &Settings, record: &Record) -> u64 {
     usage(&settings.containers().join(id)) + usage(&settings.root.join("snapshots/active").join(id))
 }
 
-/// What containers mount from the host, as their config.json has it.
-fn sources(containers: &Containers) -> Result<BTreeSet<(String, PathBuf)>> {
-    let mut all = BTreeSet::new();
-    for id in containers.ids()? {
-        let config = containers.dir(&id).join("config.json");
-        all.extend(of_config(&config).into_iter().map(|path| (id.to_string(), path)));
-    }
-    Ok(all)
-}
-
-fn own_sources(settings: &Settings, record: &Record) -> Vec<PathBuf> {
-    of_config(&settings.containers().join(record.id.as_str()).join("config.json"))
-}
-
-fn of_config(path: &Path) -> Vec<PathBuf> {
-    let text = std::fs::read(path).unwrap_or_default();
-    let config: Value = serde_json::from_slice(&text).unwrap_or_default();
-    let mounts = config["mounts"].as_array().into_iter().flatten();
-    mounts.filter_map(|mount| mount["source"].as_str().map(PathBuf::from)).collect()
+fn uses_volume(record: &Record, name: &str) -> bool {
+    record.mounts.iter().any(|point| point.kind == MountKind::Volume && point.name == name)
 }

@@ -5,6 +5,7 @@
 //! `NMAN_TEST_RUNTIME` names, else `nrun` beside the tests, else runc.
 
 mod crash;
+mod create;
 mod disk;
 mod faithful;
 mod files;
@@ -14,9 +15,11 @@ mod limits;
 mod names;
 mod network;
 mod networks;
+mod options;
 mod plugins;
 mod refusals;
 mod restart;
 mod run;
 mod terminal;
+mod volumes;
 mod world;

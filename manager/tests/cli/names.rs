@@ -233,6 +233,8 @@ fn a_flood_of_queries_is_bounded_and_a_neighbour_still_answered() {
         Ok(())
     })
     .unwrap();
+    // Links go with their namespace, which lives as long as it is open.
+    drop(namespace);
     assert_eq!(address(&ask(&world, "aa", "aa", A, false))[..2], [10, 90]);
     let monitor = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     let parent = monitor.rsplit(')').next().unwrap().split_whitespace().nth(1).unwrap().to_owned();
