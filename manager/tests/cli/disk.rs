@@ -35,7 +35,7 @@ fn df_adds_up_to_du_and_prune_frees_what_it_says() {
     for line in [
         "Images          2         1",
         "Containers      1         0",
-        "Local Volumes   1         1",
+        "Local Volumes   2         2",
     ] {
         assert!(table.contains(line), "{table}");
     }

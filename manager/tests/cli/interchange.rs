@@ -112,3 +112,41 @@ fn podman_and_buildah_load_what_is_saved_and_save_what_is_loaded() {
     assert!(Path::new(&pushed).exists());
     world.assert_no_container();
 }
+
+/// Starts dockerd with everything of its own, and lets it load one archive and save another.
+const DOCKER: &str = r#"
+    cd "$1"
+    mkdir -p docker
+    dockerd --data-root "$PWD/docker/root" --exec-root "$PWD/docker/exec" --pidfile "$PWD/docker/pid" \
+        --host "unix://$PWD/docker/sock" --bridge none --iptables=false --ip6tables=false \
+        --storage-driver vfs >docker/log 2>&1 &
+    daemon=$!
+    export DOCKER_HOST="unix://$PWD/docker/sock"
+    for try in $(seq 300); do docker version >/dev/null 2>&1 && break; sleep 0.1; done
+    docker load -i saved.tar && docker inspect -f '{{.Id}}' "$2" && docker save -o docker.tar "$2"
+    result=$?
+    [ $result = 0 ] || cat docker/log >&2
+    kill $daemon; wait $daemon
+    exit $result
+"#;
+
+#[test]
+fn docker_loads_what_is_saved_and_saves_what_is_loaded() {
+    let world = World::new();
+    let original = id(&world, IMAGE);
+    // A gzipped layer on top of a plain one.
+    world.run(&["--name", "more"], &["touch", "/more"]).ok();
+    world.nman(["commit", "more", "test/more:1"]).ok();
+    let committed = id(&world, "test/more:1");
+    save(&world, &["test/more:1"]);
+    let directory = world.path("").display().to_string();
+    let script = ["-m", "sh", "-c", DOCKER, "docker", &directory, "test/more:1"];
+    let said = Capture::of("unshare").args(script).run().ok().stdout();
+    assert_eq!(said, format!("Loaded image: test/more:1\n{committed}\n"));
+    world.nman(["rm", "more"]).ok();
+    world.nman(["rmi", "test/more:1"]).ok();
+    world.nman(["load", "-i", world.path("docker.tar").to_str().unwrap()]).ok();
+    assert_eq!(id(&world, "test/more:1"), committed);
+    assert_eq!(id(&world, IMAGE), original);
+    world.assert_no_container();
+}
