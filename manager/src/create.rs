@@ -22,7 +22,7 @@ use crate::settings::Settings;
 use crate::store::{Image, Store};
 use crate::undo::Undo;
 use crate::volume::place;
-use crate::{device, event, health, image, rm, terminal, volume};
+use crate::{device, event, health, image, rm, supervise, terminal, volume};
 use std::io::Write as _;
 use std::path::Path;
 
@@ -189,6 +189,7 @@ impl Draft<'_> {
             rootfs.ensure_directory(&record.config.working_dir)?;
         }
         dir.write("config.json", &spec)?;
+        supervise::provide_init(record, dir)?;
         health::prepare(record, dir, spec.process().as_ref())
     }
 

@@ -1,18 +1,16 @@
 //! From a parsed command to the library's function for it, and from what that returns to what is printed.
 
-use nman::cli::{
-    Cli, Command, ContainerCommand, Names, NetworkCommand, NetworkPruneArgs, VolumeCommand,
-};
+use nman::cli::{Cli, Command, ContainerCommand, Names, VolumeCommand};
 use nman::error::{Error, Result};
-use nman::network::Endpoint;
 use nman::run::Outcome;
 use nman::settings::Settings;
 use nman::{
-    attach, connection, create, exec, image, info, inspect, kill, listing, logs, networks, pause,
-    prune, ps, rename, rm, run, start, stop, update, volume, wait,
+    attach, complete, create, doctor, events, exec, image, info, inspect, kill, listing, logs,
+    pause, port, prune, ps, rename, rm, run, start, stats, stop, top, update, volume, wait,
 };
 use std::io::Write as _;
 
+mod network;
 mod store;
 
 /// Runs the command; returns the program's exit code.
@@ -38,6 +36,10 @@ pub(crate) fn dispatch(cli: &Cli) -> Result<u8> {
         Command::Logs(args) => logs::logs(&settings, args).map(|()| 0),
         Command::Stop(args) => lines(stop::stop(&settings, args)?),
         Command::Kill(args) => lines(kill::kill(&settings, args)?),
+        Command::Top(args) => print(&top::top(&settings, args)?).map(|()| 0),
+        Command::Stats(args) => stats::stats(&settings, args).map(|()| 0),
+        Command::Port(args) => print(&port::port(&settings, args)?).map(|()| 0),
+        Command::Events(args) => events::events(&settings, args).map(|()| 0),
         Command::Restart(args) => lines(stop::restart(&settings, args)?),
         Command::Pause(Names { names }) => lines(pause::pause(&settings, names)?),
         Command::Unpause(Names { names }) => lines(pause::unpause(&settings, names)?),
@@ -52,9 +54,18 @@ pub(crate) fn dispatch(cli: &Cli) -> Result<u8> {
             several(errors).map(|()| 0)
         }
         Command::Pull(args) => print(&image::pull_named(&settings, args)?).map(|()| 0),
-        Command::Network(command) => network(&settings, command),
-        Command::Info => print(&info::info(&settings)?).map(|()| 0),
-        Command::Version => print(&info::version(&settings)?).map(|()| 0),
+        Command::Network(command) => network::dispatch(&settings, command),
+        Command::Info(args) => print(&info::info(&settings, args)?).map(|()| 0),
+        Command::Version(args) => print(&info::version(&settings, args)?).map(|()| 0),
+        Command::Doctor(args) => {
+            let (text, is_broken) = doctor::doctor(&settings, args)?;
+            print(&text).map(|()| u8::from(is_broken))
+        }
+        Command::Completion { shell } => print(shell.script()).map(|()| 0),
+        Command::Complete { words } => {
+            let root = <Cli as clap::CommandFactory>::command();
+            print(&complete::complete(&settings, root, words)).map(|()| 0)
+        }
         Command::Container(ContainerCommand::Prune(args)) => {
             print(&prune::containers(&settings, args)?).map(|()| 0)
         }
@@ -92,50 +103,6 @@ fn volumes(settings: &Settings, command: &VolumeCommand) -> Result<u8> {
 #[expect(clippy::print_stderr, reason = "with main.rs the one place where anything is printed")]
 fn warn(text: &str) {
     eprintln!("WARNING: {}", nman::table::plain(text));
-}
-
-fn network(settings: &Settings, command: &NetworkCommand) -> Result<u8> {
-    match command {
-        NetworkCommand::Create(args) => print(&(networks::create(settings, args)? + "\n")),
-        NetworkCommand::Ls(args) => print(&networks::list(settings, args)?),
-        NetworkCommand::Inspect(args) => {
-            let (text, errors) = networks::inspect(settings, args)?;
-            print(&text)?;
-            several(errors)
-        }
-        NetworkCommand::Rm(args) => return lines(networks::rm(settings, args)?),
-        NetworkCommand::Prune(args) => return prune_networks(settings, args),
-        NetworkCommand::Connect(args) => {
-            let endpoint = Endpoint {
-                network: args.network.clone(),
-                aliases: args.alias.clone(),
-                ip: args.ip,
-                ip6: args.ip6,
-                mac: args.mac_address,
-            };
-            connection::connect_to_network(settings, &args.container, endpoint)
-        }
-        NetworkCommand::Disconnect(args) => connection::disconnect_from_network(
-            settings,
-            &args.container,
-            &args.network,
-            args.force,
-        ),
-        NetworkCommand::Reload => return lines(networks::reload(settings)?),
-    }
-    .map(|()| 0)
-}
-
-fn prune_networks(settings: &Settings, args: &NetworkPruneArgs) -> Result<u8> {
-    let prune = networks::Prune::new(args)?;
-    if !args.force && !confirmed(networks::Prune::WARNING)? {
-        return Ok(0);
-    }
-    let (done, errors) = prune.run(settings)?;
-    if !done.is_empty() {
-        print(&format!("Deleted Networks:\n{}\n\n", done.join("\n")))?;
-    }
-    several(errors).map(|()| 0)
 }
 
 /// Asks, as Docker does; an end of the input is a no.

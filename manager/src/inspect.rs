@@ -1,6 +1,7 @@
 //! `nman inspect`: everything that is written down about a container, an image or a volume, in Docker's structure.
 
 mod container;
+mod network;
 pub mod state;
 
 use crate::cli::{InspectArgs, InspectType};

@@ -6,6 +6,7 @@ use crate::container::ContainerId;
 use crate::create;
 use crate::detach::DetachKeys;
 use crate::error::Result;
+use crate::event::emit_container;
 use crate::monitor;
 use crate::settings::Settings;
 use crate::terminal;
@@ -31,6 +32,7 @@ pub fn run(settings: &Settings, args: &RunArgs, warn: &mut dyn FnMut(&str)) -> R
         attach::until_started(&mut monitor)?;
         return Ok(Outcome::Running(record.id));
     }
+    emit_container(settings, &record, "attach", &[]);
     let wish = Wish { stdin: args.interactive, terminal: args.tty, signals: *sig_proxy, keys };
     attach::follow(&mut monitor, wish).map(Outcome::Ended)
 }

@@ -171,6 +171,15 @@ impl Runtime {
         self.launch(command, "exec", launch, id)
     }
 
+    /// A further process in the container, as a child that ends when it ends, with its exit code; not started yet.
+    #[must_use]
+    pub fn foreground_exec(&self, id: &ContainerId, process: &Path, pid_file: &Path) -> Command {
+        let mut command = self.command();
+        command.arg("exec").arg("--process").arg(process).arg("--pid-file").arg(pid_file);
+        command.arg(id.as_str());
+        command
+    }
+
     fn launch(
         &self,
         mut command: Command,

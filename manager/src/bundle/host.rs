@@ -125,7 +125,7 @@ impl CgroupFacts {
 }
 
 /// The bounding set: what of it the program has lost cannot be had again by anybody below it.
-fn capabilities() -> Capabilities {
+pub(super) fn capabilities() -> Capabilities {
     let set = caps::read(None, caps::CapSet::Bounding).unwrap_or_default();
     let name = |capability: caps::Capability| capability.to_string();
     set.into_iter()

@@ -21,7 +21,7 @@ use crate::device::Found;
 use crate::error::{Error, Result};
 use host::HostFacts;
 use oci_spec::OciSpecError;
-use oci_spec::runtime::{LinuxBuilder, RootBuilder, Spec, SpecBuilder};
+use oci_spec::runtime::{LinuxBuilder, LinuxCapabilities, RootBuilder, Spec, SpecBuilder};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use user::Identity;
@@ -66,6 +66,11 @@ pub enum NetworkNamespace {
 
 /// A value of the types' builders, which fail only on a field left out.
 type Built<T> = std::result::Result<T, OciSpecError>;
+
+/// Every capability that we can give away: what `exec --privileged` gives.
+pub(crate) fn every_capability() -> LinuxCapabilities {
+    capabilities::sets(&host::capabilities())
+}
 
 /// Plans the whole of config.json.
 pub fn plan(inputs: &Inputs<'_>) -> Result<Spec> {

@@ -8,6 +8,7 @@ use super::{Built, Inputs};
 use crate::bundle::namespaces::sharing;
 use crate::cli::confinement::Sharing;
 use crate::container::{MountKind, MountPoint, Record};
+use crate::supervise;
 use oci_spec::runtime::Mount;
 use std::path::{Path, PathBuf};
 
@@ -47,6 +48,11 @@ pub(super) fn plan(inputs: &Inputs<'_>) -> Built<Vec<Mount>> {
             options.push("rbind");
         }
         further.push(mount(kind, &edit.host_path, &edit.container_path, &options)?);
+    }
+    if record.supervision.init {
+        let source = inputs.dir.join(supervise::INIT_FILE);
+        let options = ["rbind", "ro", "rprivate"];
+        further.push(mount("bind", &source.to_string_lossy(), supervise::INIT, &options)?);
     }
     for file in FILES {
         let target = format!("/etc/{file}");

@@ -3,6 +3,7 @@
 use super::{Built, Confinement, Inputs, capabilities};
 use crate::bundle::user::Identity;
 use crate::container::Ulimit;
+use crate::supervise;
 use oci_spec::runtime::{
     Capabilities, PosixRlimit, PosixRlimitBuilder, PosixRlimitType, Process, ProcessBuilder,
     UserBuilder,
@@ -30,7 +31,7 @@ pub(super) fn plan(
     let mut process = ProcessBuilder::default()
         .terminal(record.attachment.terminal)
         .user(process_user(&identity)?)
-        .args(record.command.clone())
+        .args(supervise::command(record))
         .env(environment(inputs))
         .cwd(directory.unwrap_or("/"))
         .capabilities(capabilities::sets(set))

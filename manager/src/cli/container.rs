@@ -1,9 +1,9 @@
 //! Commands for containers that are there already.
 
-use super::Format;
 use super::values::{SignalNumber, variable};
 use crate::clock::Timestamp;
 use crate::duration;
+use crate::listing::ListArgs;
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 
@@ -86,20 +86,32 @@ pub struct ExecArgs {
 }
 
 /// `nman ps`
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub struct PsArgs {
     /// Also show containers that do not run
     #[arg(short, long)]
     pub all: bool,
-    /// Show ids only
+    /// Show only this many of the newest containers, whether they run or not
+    #[arg(short = 'n', long, value_name = "NUMBER", allow_negative_numbers = true)]
+    pub last: Option<i64>,
+    /// Show only the newest container, whether it runs or not
     #[arg(short, long)]
-    pub quiet: bool,
-    /// Do not shorten ids and commands
-    #[arg(long)]
-    pub no_trunc: bool,
-    /// Print a table or JSON
-    #[arg(long, value_enum, value_name = "FORMAT", default_value_t)]
-    pub format: Format,
+    pub latest: bool,
+    /// Also show how much each container has written
+    #[arg(short, long)]
+    pub size: bool,
+    /// How the list is printed.
+    #[command(flatten)]
+    pub list: ListArgs,
+}
+
+impl PsArgs {
+    /// How many of the newest are wanted; as in Docker, nothing below one is a limit.
+    #[must_use]
+    pub fn count(&self) -> Option<usize> {
+        let last = self.last.and_then(|last| usize::try_from(last).ok()).filter(|last| *last > 0);
+        if self.latest { Some(1) } else { last }
+    }
 }
 
 /// `nman logs`

@@ -2,8 +2,8 @@
 
 use super::{
     AttachArgs, Command, CommitArgs, ContainerPruneArgs, CpArgs, CreateArgs, DiffArgs, ExecArgs,
-    ExportArgs, InspectArgs, InspectType, KillArgs, LogsArgs, Names, PsArgs, RenameArgs,
-    RestartArgs, RmArgs, RunArgs, StartArgs, StopArgs, UpdateArgs, WaitArgs,
+    ExportArgs, InspectArgs, InspectType, KillArgs, LogsArgs, Names, PortArgs, PsArgs, RenameArgs,
+    RestartArgs, RmArgs, RunArgs, StartArgs, StatsArgs, StopArgs, TopArgs, UpdateArgs, WaitArgs,
 };
 use clap::Subcommand;
 
@@ -42,6 +42,12 @@ pub enum ContainerCommand {
     /// Show what a container has written
     #[command(visible_alias = "log")]
     Logs(LogsArgs),
+    /// Show the processes of a container
+    Top(TopArgs),
+    /// Show what containers use
+    Stats(StatsArgs),
+    /// List the published ports of a container
+    Port(PortArgs),
     /// Show everything that is known about containers, as JSON
     Inspect(InspectArgs),
     /// Make an image from what a container has changed
@@ -79,6 +85,9 @@ impl ContainerCommand {
             Self::Exec(args) => Command::Exec(args),
             Self::Ls(args) => Command::Ps(args),
             Self::Logs(args) => Command::Logs(args),
+            Self::Top(args) => Command::Top(args),
+            Self::Stats(args) => Command::Stats(args),
+            Self::Port(args) => Command::Port(args),
             Self::Inspect(args) => {
                 Command::Inspect(InspectArgs { kind: Some(InspectType::Container), ..args })
             }

@@ -3,19 +3,23 @@
 //! What was typed is parsed here into values that mean something; what has to be looked up on the host or in an
 //! image is not this module's business.
 
+pub mod completion;
 pub mod confinement;
 mod container;
 mod create;
 mod family;
 mod files;
+mod hot;
 mod image;
 pub mod limits;
 pub mod mounts;
 mod network;
+mod overview;
 mod store;
 mod suggest;
 mod system;
 mod update;
+mod usage;
 mod values;
 mod volume;
 
@@ -43,6 +47,7 @@ pub use store::{
 pub use suggest::nearest;
 pub use system::{CheckArgs, DfArgs, SystemCommand, SystemPruneArgs};
 pub use update::{RenameArgs, UpdateArgs};
+pub use usage::{Complaint, complain};
 pub use values::{Publish, SignalNumber, variable};
 pub use volume::{
     VolumeCommand, VolumeCreateArgs, VolumeInspectArgs, VolumePruneArgs, VolumeRmArgs,
@@ -57,6 +62,7 @@ use std::path::PathBuf;
     name = "nman",
     version,
     max_term_width = 100,
+    disable_version_flag = true,
     subcommand_required = true,
     arg_required_else_help = true
 )]
@@ -64,6 +70,9 @@ pub struct Cli {
     /// Options of every command.
     #[command(flatten)]
     pub global: Global,
+    /// Show the version
+    #[arg(short = 'v', long, action = clap::ArgAction::Version)]
+    version: Option<bool>,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -130,6 +139,14 @@ pub enum Command {
     Logs(LogsArgs),
     /// Stop containers: their stop signal, then SIGKILL
     Stop(StopArgs),
+    /// Show the processes of a container
+    Top(TopArgs),
+    /// Show what containers use
+    Stats(StatsArgs),
+    /// List the published ports of a container
+    Port(PortArgs),
+    /// Show what happens to containers, images, networks and volumes
+    Events(EventsArgs),
     /// Stop containers and start them again
     Restart(RestartArgs),
     /// Send a signal to containers
@@ -185,9 +202,24 @@ pub enum Command {
     #[command(subcommand)]
     Network(NetworkCommand),
     /// Show where things are and what is used
-    Info,
+    Info(FormatArgs),
     /// Show the versions of nman and of the runtime
-    Version,
+    Version(FormatArgs),
+    /// Look for what this host lacks, and say how to get it
+    Doctor(DoctorArgs),
+    /// Print a script that completes command lines in a shell
+    Completion {
+        /// Which shell
+        #[arg(value_enum)]
+        shell: completion::Shell,
+    },
+    /// What could come next on a command line
+    #[command(name = "__complete", hide = true)]
+    Complete {
+        /// The words behind the program's name
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        words: Vec<String>,
+    },
     /// Manage containers
     #[command(subcommand)]
     Container(ContainerCommand),
@@ -199,6 +231,22 @@ pub struct Names {
     /// Names or ids
     #[arg(required = true, value_name = "NAME")]
     pub names: Vec<String>,
+}
+
+/// How one object is printed.
+#[derive(Clone, Debug, Default, Args)]
+pub struct FormatArgs {
+    /// Print `json`, or fill a Go template
+    #[arg(short, long, value_name = "FORMAT")]
+    pub format: Option<String>,
+}
+
+/// `nman doctor`
+#[derive(Clone, Debug, Default, Args)]
+pub struct DoctorArgs {
+    /// Print a `table`, `json`, or a Go template for each line
+    #[arg(long, value_name = "FORMAT")]
+    pub format: Option<String>,
 }
 
 /// How a list is printed.

@@ -10,7 +10,7 @@ pub enum SystemCommand {
     /// Remove what is not used
     Prune(SystemPruneArgs),
     /// Show where things are and what is used
-    Info,
+    Info(super::FormatArgs),
     /// Check that everything on disk is whole and belongs to something
     Check(CheckArgs),
 }

@@ -13,7 +13,7 @@ pub use membership::endpoints;
 
 use crate::bundle::NetworkNamespace;
 use crate::bundle::host::HostFacts;
-use crate::container::{ContainerId, Containers, Dir, NetworkWish, Record, Status};
+use crate::container::{ContainerId, Containers, Dir, NetworkWish, Record};
 use crate::error::{Error, Result};
 use crate::network::resolver::{self, Resolver, Upstream};
 use crate::network::{self, Mode, NetworkPlan, State, ipam, netns};
@@ -134,12 +134,12 @@ fn share(settings: &Settings, other: &str) -> Result<(OwnedFd, Dir)> {
 /// The network namespace of a container's init, while it runs.
 fn running_namespace(dir: &Dir) -> Result<Option<OwnedFd>> {
     let state = dir.state()?;
-    let Some(pid) = state.pid.filter(|_| state.status == Status::Running) else { return Ok(None) };
+    let Some(pid) = state.pid.filter(|_| state.status.has_process()) else { return Ok(None) };
     let path = PathBuf::from(format!("/proc/{pid}/ns/net"));
     let opened = rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, FileMode::empty());
     // The process id may have been used again before it was opened: only if the container still runs was it its init.
     let still = dir.state()?;
-    if still.pid != Some(pid) || still.status != Status::Running {
+    if still.pid != Some(pid) || !still.status.has_process() {
         return Ok(None);
     }
     opened.map(Some).map_err(Error::io("open", &path))

@@ -288,7 +288,7 @@ impl Dir {
         }
         // The monitor may have ended properly between the two looks.
         let state = self.recorded_state()?;
-        if state.status.is_up() && !state.pid.is_some_and(|pid| self.is_init(pid)) {
+        if state.status.is_up() && !state.pid.is_some_and(|pid| self.has_process(pid)) {
             return Ok(state.lost());
         }
         Ok(self.seen(state))
@@ -333,8 +333,9 @@ impl Dir {
         !self.is_held() && self.recorded_state().is_ok_and(|state| state.status.is_up())
     }
 
-    /// Whether process `pid` is the init of this container: process ids are used again, cgroup paths name the id.
-    fn is_init(&self, pid: i32) -> bool {
+    /// Whether process `pid` is alive and one of this container: process ids are used again, cgroup paths name the id.
+    #[must_use]
+    pub fn has_process(&self, pid: i32) -> bool {
         let id = self.path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         // The name before it may contain anything. A zombie is dead, whoever its new parent is.
@@ -375,6 +376,20 @@ impl Dir {
             file.write_all(bytes)
         };
         write().map_err(Error::io("write", &path))
+    }
+
+    /// Writes a program that is bound into the container.
+    pub fn write_program(&self, name: &str, bytes: &[u8]) -> Result<PathBuf> {
+        let path = self.join(name);
+        let write = || {
+            let mut options = fs::OpenOptions::new();
+            let mut file =
+                options.write(true).create(true).truncate(true).mode(0o755).open(&path)?;
+            rustix::fs::fchmod(&file, Mode::from_raw_mode(0o755))?;
+            file.write_all(bytes)
+        };
+        write().map_err(Error::io("write", &path))?;
+        Ok(path)
     }
 
     fn write_bytes(&self, name: &str, bytes: &[u8]) -> Result<()> {

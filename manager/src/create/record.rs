@@ -33,7 +33,7 @@ impl Files {
         let text = |path: &Path| std::fs::read_to_string(path).map_err(Error::io("read", path));
         let (mut env, mut labels) = (Vec::new(), Vec::new());
         for path in &args.process.env_file {
-            env.extend(variables(&text(path)?, path)?);
+            env.extend(variables_of(path)?);
         }
         for path in &args.process.label_file {
             for (name, value) in variables(&text(path)?, path)? {
@@ -42,6 +42,12 @@ impl Files {
         }
         Ok(Self { env, labels })
     }
+}
+
+/// The variables of an environment file.
+pub(crate) fn variables_of(path: &Path) -> Result<Vec<(String, Option<String>)>> {
+    let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
+    variables(&text, path)
 }
 
 /// The lines of an environment file. A variable without a value that we have not either is left out.

@@ -57,7 +57,7 @@ fn image(settings: &Settings, command: &ImageCommand) -> Result<u8> {
 fn system(settings: &Settings, command: &SystemCommand) -> Result<u8> {
     match command {
         SystemCommand::Df(args) => print(&system::df(settings, args)?).map(|()| 0),
-        SystemCommand::Info => print(&info::info(settings)?).map(|()| 0),
+        SystemCommand::Info(args) => print(&info::info(settings, args)?).map(|()| 0),
         SystemCommand::Prune(args) => {
             let prune = SystemPrune::new(args)?;
             if !args.force {

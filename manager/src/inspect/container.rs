@@ -1,10 +1,9 @@
 //! A container, in Docker's structure.
 
-use super::state;
+use super::{network, state};
 use crate::bundle::Confinement;
 use crate::container::{Dir, MountKind, Record};
 use crate::error::{Error, Result};
-use crate::network;
 use crate::settings::Settings;
 use crate::store::Store;
 use serde_json::{Map, Value, json};
@@ -35,7 +34,7 @@ pub(super) fn object(settings: &Settings, dir: &Dir, size: bool) -> Result<Value
         "GraphDriver": graph_driver(settings, &record, dir),
         "Mounts": mounts(&record)?,
         "Config": config(&record)?,
-        "NetworkSettings": network_settings(settings, &record)?,
+        "NetworkSettings": network::settings(settings, dir, &record)?,
     });
     if size {
         let store = Store::open(&settings.root)?;
@@ -70,6 +69,7 @@ fn host_config(record: &Record, confinement: &Confinement) -> Result<Value> {
     object.extend(to_object(&more, record)?);
     let mut object = Value::Object(object);
     state::add_host_config(record, &mut object);
+    network::add_host_config(record, &mut object);
     Ok(object)
 }
 
@@ -83,6 +83,7 @@ fn config(record: &Record) -> Result<Value> {
         "OpenStdin": record.attachment.stdin,
         "StdinOnce": record.attachment.stdin && record.attachment.stdin_once,
         "Image": record.image.name,
+        "ExposedPorts": network::exposed(record),
         "Labels": record.labels,
         "Healthcheck": state::health_check(record),
         "StopSignal": record.stop.signal,
@@ -121,38 +122,4 @@ fn graph_driver(settings: &Settings, record: &Record, dir: &Dir) -> Value {
         })
     });
     json!({ "Data": data, "Name": "overlay2" })
-}
-
-/// Addresses and published ports, while the container is connected.
-fn network_settings(settings: &Settings, record: &Record) -> Result<Value> {
-    let plans = network::State::open(&settings.state)?.connected_to(&record.id)?;
-    let mut networks = serde_json::Map::new();
-    let mut ports = serde_json::Map::new();
-    for plan in &plans {
-        let address = plan.addresses.first();
-        let object = json!({
-            "IPAddress": address.map(|leased| leased.address),
-            "IPPrefixLen": address.map(|leased| leased.subnet.prefix()),
-            "Gateway": address.map(|leased| leased.gateway),
-            "MacAddress": plan.mac,
-        });
-        networks.insert(plan.network.to_string(), object);
-        for port in &plan.ports {
-            let key = format!("{}/{}", port.container_port, port.protocol);
-            let list = ports.entry(key).or_insert_with(|| json!([]));
-            if let Some(list) = list.as_array_mut() {
-                list.push(json!({
-                    "HostIp": port.host_address.to_string(), "HostPort": port.host_port.to_string(),
-                }));
-            }
-        }
-    }
-    let first = networks.values().next().cloned().unwrap_or_default();
-    Ok(json!({
-        "Mode": record.network.network,
-        "IPAddress": first["IPAddress"].as_str().unwrap_or(""),
-        "Gateway": first["Gateway"].as_str().unwrap_or(""),
-        "Ports": ports,
-        "Networks": networks,
-    }))
 }

@@ -30,6 +30,7 @@ pub use apply::{apply, check_plugins, reload, remove, remove_with_namespace, res
 pub use definition::Definition;
 pub use endpoint::Endpoint;
 pub use error::{Error, Result};
+pub use firewall::foreign::dropping_chains;
 pub use host::HostFacts;
 pub use ipam::Lease;
 pub use name::{InterfaceName, Mode, NetworkName};

@@ -21,7 +21,7 @@ pub use auth::Credentials;
 pub use client::{Access, Client};
 pub use error::{Error, TlsFault};
 pub use platform::Platform;
-pub use tls::Tls;
+pub use tls::{Tls, has_authorities};
 
 use bundle::digest::Digest;
 

@@ -27,6 +27,13 @@ const BUNDLE_VARIABLE: &str = "SSL_CERT_FILE";
 const CERTS_DIRECTORIES: [&str; 3] =
     ["/etc/nman/certs.d", "/etc/docker/certs.d", "/etc/containers/certs.d"];
 
+/// Whether this machine has a bundle of trusted authorities.
+#[must_use]
+pub fn has_authorities() -> bool {
+    std::env::var_os(BUNDLE_VARIABLE).is_some_and(|path| Path::new(&path).exists())
+        || BUNDLES.iter().any(|path| Path::new(path).exists())
+}
+
 /// How far a registry's identity is checked.
 #[derive(Clone, Debug)]
 pub struct Tls {

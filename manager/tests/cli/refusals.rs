@@ -54,7 +54,7 @@ fn bad_options_are_refused_before_anything_is_made() {
         (&["--memory", "1k"], "Minimum memory limit allowed is 6MB"),
         (&["--cpus", "x"], "a number of CPUs"),
         (&["--name", "a/b"], "Invalid container name (a/b)"),
-        (&["--no-such-option"], "unexpected argument '--no-such-option'"),
+        (&["--no-such-option"], "unknown flag: --no-such-option"),
         (&["-it"], "the input device is not a TTY"),
     ];
     for (options, text) in cases {

@@ -44,6 +44,16 @@ impl World {
         self.directory.path().join(name)
     }
 
+    /// Where images and containers are.
+    pub(crate) fn root(&self) -> &Path {
+        &self.containers.root
+    }
+
+    /// Where sockets and leases are.
+    pub(crate) fn state(&self) -> &Path {
+        &self.containers.state
+    }
+
     /// Below this cgroup the test's containers have theirs.
     pub(crate) fn cgroup(&self) -> &str {
         &self.containers.parent

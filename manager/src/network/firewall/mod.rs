@@ -8,6 +8,7 @@
 mod batch;
 mod element;
 mod expression;
+pub(super) mod foreign;
 mod resolver;
 mod ruleset;
 mod tracking;
