@@ -36,14 +36,17 @@ release: deps ## Build the optimised, static programs
 	@ls -l $(PROGRAMS:%=$(BUILD)/release/%)
 
 .PHONY: install
-install: release ## Install the programs, nrun's man pages and completions to DESTDIR/PREFIX
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man8
+install: release ## Install the programs, man pages and completions to DESTDIR/PREFIX
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/man/man8
 	install -m 755 $(PROGRAMS:%=$(BUILD)/release/%) $(DESTDIR)$(PREFIX)/bin
 	install -m 644 docs/man/*.8 $(DESTDIR)$(PREFIX)/share/man/man8
+	install -m 644 docs/man/*.1 $(DESTDIR)$(PREFIX)/share/man/man1
 	install -d $(COMPLETIONS:%=$(DESTDIR)$(PREFIX)/share/%)
-	$(BUILD)/release/nrun completion bash >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/nrun
-	$(BUILD)/release/nrun completion zsh >$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_nrun
-	$(BUILD)/release/nrun completion fish >$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/nrun.fish
+	for program in nrun nman; do \
+		$(BUILD)/release/$$program completion bash >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/$$program && \
+		$(BUILD)/release/$$program completion zsh >$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_$$program && \
+		$(BUILD)/release/$$program completion fish >$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/$$program.fish || exit 1; \
+	done
 
 ##### For developers
 
@@ -64,6 +67,11 @@ bench: deps-bench ## Compare nrun with runc and crun: time, memory, system calls
 	cargo build --profile $(PROFILE) --bin nrun --bin nconform
 	$(BUILD)/$(PROFILE)/nconform bench --runs $(RUNS)
 
+.PHONY: bench-nman
+bench-nman: deps-bench-nman ## Compare nman with podman, docker and ctr: starts, pulls, lists, logs (root)
+	cargo build --profile $(PROFILE) --bin nrun --bin nman --bin nbundle --bin nconform
+	$(BUILD)/$(PROFILE)/nconform bench-nman --runs $(RUNS)
+
 .PHONY: lint
 lint: deps-lint ## Check format, clippy, licences and sources of dependencies, links of the documentation
 	cargo fmt --all --check
@@ -76,8 +84,9 @@ advisories: deps-lint ## Check dependencies for known vulnerabilities (fetches a
 	cargo deny --log-level error check advisories
 
 .PHONY: man
-man: deps ## Write nrun's man pages anew, from its table of commands
+man: deps ## Write the man pages anew, from the definitions of the command lines
 	UPDATE_MAN=1 cargo test -q -p nrun --lib cli::man
+	UPDATE_MAN=1 cargo test -q -p nman --test cli manual_pages_match_the_command_line
 
 .PHONY: docs
 docs: deps ## Build the documentation of the libraries
@@ -89,7 +98,7 @@ clean: ## Remove everything that was built
 
 ##### What each of them needs: every step says what is missing and installs it, with apt as root
 
-.PHONY: deps deps-run deps-test deps-bench deps-guest deps-lint
+.PHONY: deps deps-run deps-test deps-bench deps-bench-nman deps-guest deps-lint
 deps: ## Install what building needs (as root)
 	@scripts/deps build
 deps-run:
@@ -98,6 +107,8 @@ deps-test:
 	@scripts/deps build run test
 deps-bench:
 	@scripts/deps build bench
+deps-bench-nman:
+	@scripts/deps build bench bench-nman
 deps-guest:
 	@scripts/deps build test guest
 deps-lint:

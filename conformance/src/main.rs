@@ -10,10 +10,13 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use bundle::layer::Compression;
+use bundle::layout::Layout;
 use clap::{Parser, Subcommand};
 use nconform::bench::{Contender, compare};
-use nconform::fixture::{find_binary, find_tool};
+use nconform::fixture::{find_binary, find_tool, write_large_image};
 use nconform::leaks::Survey;
+use nconform::managers;
 
 /// Compare OCI runtimes, and find what a test run left behind.
 #[derive(Parser)]
@@ -27,8 +30,22 @@ struct Cli {
 enum Command {
     /// Measure runtimes side by side: time, memory and system calls
     Bench(Bench),
+    /// Measure managers of containers side by side: starts, pulls, lists, logs and copies
+    BenchNman(BenchNman),
     /// List cgroups, mounts, processes, interfaces and directories of ours on this machine
     Leaks(Leaks),
+    /// Write the image that pulls are measured with (8 layers, 25,000 files, 572 MB) into an OCI layout
+    LargeImage(LargeImage),
+}
+
+#[derive(clap::Args)]
+struct LargeImage {
+    /// Compress the layers with zstd rather than gzip
+    #[arg(long)]
+    zstd: bool,
+    /// The layout; in it the image is called `large`
+    #[arg(value_name = "DIR")]
+    layout: PathBuf,
 }
 
 #[derive(clap::Args)]
@@ -40,6 +57,22 @@ struct Bench {
     /// How often each case is measured for each runtime
     #[arg(long, default_value_t = 20, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     runs: u16,
+    /// Write the results to a file as JSON, too
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+#[derive(clap::Args)]
+struct BenchNman {
+    /// How often each short case is measured; pulls and what moves a gigabyte are a tenth of that
+    #[arg(long, default_value_t = 20, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    runs: u16,
+    /// Measure only this; may be repeated
+    #[arg(long, value_enum, value_name = "CASE")]
+    case: Vec<managers::Case>,
+    /// How many bytes a log and a copied file have
+    #[arg(long, default_value_t = 1_000_000_000, value_name = "BYTES")]
+    bytes: u64,
     /// Write the results to a file as JSON, too
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -58,7 +91,9 @@ struct Leaks {
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Bench(args) => bench(&args),
+        Command::BenchNman(args) => bench_nman(&args),
         Command::Leaks(args) => leaks(&args),
+        Command::LargeImage(args) => large_image(&args),
     };
     result.unwrap_or_else(|error| {
         eprintln!("nconform: {error}");
@@ -74,12 +109,44 @@ fn bench(args: &Bench) -> Result<ExitCode, String> {
         return Err("strace or busybox is missing: `make deps-bench` installs them".to_owned());
     }
     let contenders = contenders(&args.runtime)?;
-    let progress = |text: &str| {
-        if std::io::stderr().is_terminal() {
-            eprint!("\r\x1b[K{text}");
-        }
-    };
     let report = compare(&contenders, args.runs.into(), &progress);
+    progress("");
+    print!("{report}");
+    if let Some(file) = &args.json {
+        write_json(file, &report)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Says on a terminal what is being measured.
+fn progress(text: &str) {
+    if std::io::stderr().is_terminal() {
+        eprint!("\r\x1b[K{text}");
+    }
+}
+
+fn bench_nman(args: &BenchNman) -> Result<ExitCode, String> {
+    if !rustix::process::geteuid().is_root() {
+        return Err("a benchmark of managers needs root".to_owned());
+    }
+    let missing = ["docker-registry", "skopeo", "busybox", "setpriv"];
+    if let Some(name) = missing.into_iter().find(|name| find_tool(name).is_none()) {
+        return Err(format!("`{name}` is missing: `make deps-bench-nman` installs it"));
+    }
+    let ours = |name: &str| {
+        find_binary(name).or_else(|path| find_tool(name).ok_or(path)).map_err(|path| {
+            format!("`{}` is missing: build it with `cargo build --bin {name}`", path.display())
+        })
+    };
+    let all = || managers::Case::ALL.to_vec();
+    let plan = managers::Plan {
+        nman: ours("nman")?,
+        runtime: ours("nrun")?,
+        runs: args.runs.into(),
+        cases: if args.case.is_empty() { all() } else { args.case.clone() },
+        bytes: args.bytes,
+    };
+    let report = managers::compare(&plan, &progress);
     progress("");
     print!("{report}");
     if let Some(file) = &args.json {
@@ -104,6 +171,14 @@ fn contenders(asked: &[PathBuf]) -> Result<Vec<Contender>, String> {
         return Err("no runtime found: build nrun, or install runc or crun".to_owned());
     }
     paths.iter().map(|path| Contender::probe(path)).collect()
+}
+
+fn large_image(args: &LargeImage) -> Result<ExitCode, String> {
+    let layout = Layout::create(&args.layout).map_err(|error| error.to_string())?;
+    let compression = if args.zstd { Compression::Zstd } else { Compression::Gzip };
+    let manifest = write_large_image(&layout, compression).map_err(|error| error.to_string())?;
+    println!("{}", manifest.digest());
+    Ok(ExitCode::SUCCESS)
 }
 
 fn leaks(args: &Leaks) -> Result<ExitCode, String> {

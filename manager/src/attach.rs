@@ -7,6 +7,7 @@ use crate::cli::AttachArgs;
 use crate::container::{Containers, Status};
 use crate::detach::{DetachKeys, Watcher};
 use crate::error::{Error, Result};
+use crate::event::emit_container;
 use crate::monitor::stdio::Address;
 use crate::monitor::{Link, attach_socket, wire};
 use crate::settings::Settings;
@@ -70,7 +71,7 @@ pub fn attach(settings: &Settings, args: &AttachArgs) -> Result<u8> {
     let stdin = record.attachment.stdin && !args.no_stdin;
     terminal::check(stdin, terminal, false)?;
     let mut link = open(settings, &record.id)?;
-    crate::event::emit_container(settings, &record, "attach", &[]);
+    emit_container(settings, &record, "attach", &[]);
     follow(&mut link, Wish { stdin, terminal, signals: args.sig_proxy, keys })
 }
 

@@ -37,6 +37,15 @@ impl Timestamp {
         (self.seconds, self.nanos)
     }
 
+    /// How long it is until then; zero for a time in the past.
+    #[must_use]
+    pub fn left(self) -> Duration {
+        let now = Self::now();
+        let nanos = |time: Self| i128::from(time.seconds) * 1_000_000_000 + i128::from(time.nanos);
+        let left = u64::try_from((nanos(self) - nanos(now)).max(0)).unwrap_or(u64::MAX);
+        Duration::from_nanos(left)
+    }
+
     /// So much earlier.
     #[must_use]
     pub fn before(self, length: Duration) -> Self {

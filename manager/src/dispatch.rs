@@ -1,24 +1,30 @@
 //! From a parsed command to the library's function for it, and from what that returns to what is printed.
 
-use nman::cli::{Cli, Command, ContainerCommand, Names, NetworkCommand, NetworkPruneArgs};
+use nman::cli::{Cli, Command, ContainerCommand, LoginArgs, Names, VolumeCommand};
 use nman::error::{Error, Result};
-use nman::network::Endpoint;
 use nman::run::Outcome;
 use nman::settings::Settings;
 use nman::{
-    attach, connection, exec, image, info, inspect, kill, logs, networks, pause, prune, ps, rm,
-    run, start, stop, wait,
+    attach, complete, create, doctor, events, exec, info, inspect, kill, listing, login, logs,
+    pause, port, prune, ps, rename, rm, run, start, stats, stop, top, transfer, update, volume,
+    wait,
 };
 use std::io::Write as _;
+
+mod network;
+mod store;
 
 /// Runs the command; returns the program's exit code.
 pub(crate) fn dispatch(cli: &Cli) -> Result<u8> {
     let settings = settings(cli)?;
     match &cli.command {
-        Command::Run(args) => match run::run(&settings, args)? {
+        Command::Run(args) => match run::run(&settings, args, &mut warn)? {
             Outcome::Ended(code) => Ok(code),
             Outcome::Running(id) => print(&format!("{id}\n")).map(|()| 0),
         },
+        Command::Create(args) => {
+            print(&(create::create_only(&settings, args, &mut warn)? + "\n")).map(|()| 0)
+        }
         Command::Start(args) if args.attach || args.interactive => {
             start::start_attached(&settings, args)
         }
@@ -31,74 +37,76 @@ pub(crate) fn dispatch(cli: &Cli) -> Result<u8> {
         Command::Logs(args) => logs::logs(&settings, args).map(|()| 0),
         Command::Stop(args) => lines(stop::stop(&settings, args)?),
         Command::Kill(args) => lines(kill::kill(&settings, args)?),
+        Command::Top(args) => print(&top::top(&settings, args)?).map(|()| 0),
+        Command::Stats(args) => stats::stats(&settings, args).map(|()| 0),
+        Command::Port(args) => print(&port::port(&settings, args)?).map(|()| 0),
+        Command::Events(args) => events::events(&settings, args).map(|()| 0),
         Command::Restart(args) => lines(stop::restart(&settings, args)?),
         Command::Pause(Names { names }) => lines(pause::pause(&settings, names)?),
         Command::Unpause(Names { names }) => lines(pause::unpause(&settings, names)?),
         Command::Wait(args) => lines(wait::wait(&settings, args)?),
         Command::Rm(args) => lines(rm::rm(&settings, args)?),
-        Command::Inspect(Names { names }) => {
-            let (found, errors) = inspect::inspect(&settings, names)?;
-            let text = serde_json::to_string_pretty(&found).unwrap_or_default();
-            print(&format!("{text}\n"))?;
+        Command::Rename(args) => rename::rename(&settings, args).map(|()| 0),
+        Command::Update(args) => lines(update::update(&settings, args, &mut warn)?),
+        Command::Volume(command) => volumes(&settings, command),
+        Command::Inspect(args) => {
+            let (found, errors) = inspect::inspect(&settings, args)?;
+            print(&listing::objects(args.format.as_deref(), &found)?)?;
             several(errors).map(|()| 0)
         }
-        Command::Pull(args) => print(&image::pull_named(&settings, args)?).map(|()| 0),
-        Command::Load(args) => print(&image::load_archive(&settings, args)?).map(|()| 0),
-        Command::Images(args) => print(&image::images(&settings, args)?).map(|()| 0),
-        Command::Rmi(args) => lines(image::remove(&settings, &args.names, args.force)?),
-        Command::Network(command) => network(&settings, command),
-        Command::Info => print(&info::info(&settings)?).map(|()| 0),
-        Command::Version => print(&info::version(&settings)?).map(|()| 0),
+        Command::Pull(args) => print(&transfer::pull_named(&settings, args)?).map(|()| 0),
+        Command::Push(args) => print(&transfer::push_named(&settings, args)?).map(|()| 0),
+        Command::Login(args) => log_in(args),
+        Command::Logout(args) => print(&login::log_out(args)?).map(|()| 0),
+        Command::Network(command) => network::dispatch(&settings, command),
+        Command::Info(args) => print(&info::info(&settings, args)?).map(|()| 0),
+        Command::Version(args) => print(&info::version(&settings, args)?).map(|()| 0),
+        Command::Doctor(args) => {
+            let (text, is_broken) = doctor::doctor(&settings, args)?;
+            print(&text).map(|()| u8::from(is_broken))
+        }
+        Command::Completion { shell } => print(shell.script()).map(|()| 0),
+        Command::Complete { words } => {
+            let root = <Cli as clap::CommandFactory>::command();
+            print(&complete::complete(&settings, root, words)).map(|()| 0)
+        }
         Command::Container(ContainerCommand::Prune(args)) => {
             print(&prune::containers(&settings, args)?).map(|()| 0)
         }
         // Its other commands have been given their short names.
         Command::Container(_) => Ok(0),
+        command => store::dispatch(&settings, command),
     }
 }
 
-fn network(settings: &Settings, command: &NetworkCommand) -> Result<u8> {
+/// `nman volume`
+fn volumes(settings: &Settings, command: &VolumeCommand) -> Result<u8> {
     match command {
-        NetworkCommand::Create(args) => print(&(networks::create(settings, args)? + "\n")),
-        NetworkCommand::Ls(args) => print(&networks::list(settings, args)?),
-        NetworkCommand::Inspect(args) => {
-            let (text, errors) = networks::inspect(settings, args)?;
-            print(&text)?;
-            several(errors)
+        VolumeCommand::Create(args) => print(&(volume::create(settings, args)? + "\n")).map(|()| 0),
+        VolumeCommand::Ls(args) => print(&volume::ls(settings, args)?).map(|()| 0),
+        VolumeCommand::Rm(args) => lines(volume::rm(settings, args)?),
+        VolumeCommand::Inspect(args) => {
+            let (found, errors) = volume::inspect(settings, &args.names)?;
+            print(&listing::objects(args.format.as_deref(), &found)?)?;
+            several(errors).map(|()| 0)
         }
-        NetworkCommand::Rm(args) => return lines(networks::rm(settings, args)?),
-        NetworkCommand::Prune(args) => return prune_networks(settings, args),
-        NetworkCommand::Connect(args) => {
-            let endpoint = Endpoint {
-                network: args.network.clone(),
-                aliases: args.alias.clone(),
-                ip: args.ip,
-                ip6: args.ip6,
-                mac: args.mac_address,
-            };
-            connection::connect_to_network(settings, &args.container, endpoint)
+        VolumeCommand::Prune(args) => {
+            let which = if args.all { "all" } else { "anonymous" };
+            let question = format!(
+                "WARNING! This will remove {which} local volumes not used by at least one container."
+            );
+            if !args.force && !confirmed(&question)? {
+                return Ok(0);
+            }
+            print(&volume::prune_report(&volume::prune(settings, args)?)).map(|()| 0)
         }
-        NetworkCommand::Disconnect(args) => connection::disconnect_from_network(
-            settings,
-            &args.container,
-            &args.network,
-            args.force,
-        ),
-        NetworkCommand::Reload => return lines(networks::reload(settings)?),
     }
-    .map(|()| 0)
 }
 
-fn prune_networks(settings: &Settings, args: &NetworkPruneArgs) -> Result<u8> {
-    let prune = networks::Prune::new(args)?;
-    if !args.force && !confirmed(networks::Prune::WARNING)? {
-        return Ok(0);
-    }
-    let (done, errors) = prune.run(settings)?;
-    if !done.is_empty() {
-        print(&format!("Deleted Networks:\n{}\n\n", done.join("\n")))?;
-    }
-    several(errors).map(|()| 0)
+/// What does not keep a container from being made, but is not what was asked for.
+#[expect(clippy::print_stderr, reason = "with main.rs the one place where anything is printed")]
+fn warn(text: &str) {
+    eprintln!("WARNING: {}", nman::table::plain(text));
 }
 
 /// Asks, as Docker does; an end of the input is a no.
@@ -107,6 +115,12 @@ fn confirmed(warning: &str) -> Result<bool> {
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer).map_err(Error::system("read from stdin"))?;
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+fn log_in(args: &LoginArgs) -> Result<u8> {
+    let warnings = login::log_in(args)?.warnings;
+    std::io::stderr().write_all(warnings.as_bytes()).map_err(Error::system("write to stderr"))?;
+    print("Login Succeeded\n").map(|()| 0)
 }
 
 /// Whether this process is the one that `exec -d` has started to do the work.

@@ -57,6 +57,12 @@ pub enum Error {
     /// The image did not arrive.
     #[error(transparent)]
     Pull(#[from] crate::pull::Error),
+    /// A layer could not be made.
+    #[error(transparent)]
+    Layer(#[from] bundle::image::Error),
+    /// An archive could not be written.
+    #[error(transparent)]
+    Archive(#[from] bundle::archive::Error),
     /// What follows `--format` is no template, or asks for what is not there.
     #[error(transparent)]
     Template(#[from] crate::listing::template::Fault),
@@ -130,6 +136,11 @@ impl Error {
         move |source| Self::Io { action, path, source: source.into() }
     }
 
+    /// An [`Error::Rejected`] that says it all.
+    pub fn refusal(message: impl Into<String>) -> Self {
+        Self::Rejected { message: message.into(), hint: None }
+    }
+
     /// An [`Error::System`], for `map_err`.
     pub fn system<E: Into<std::io::Error>>(action: impl Into<String>) -> impl FnOnce(E) -> Self {
         let action = action.into();
@@ -160,6 +171,8 @@ impl Error {
             Self::AmbiguousPrefix(_) => Some("give more digits of the id, or the name".to_owned()),
             Self::Network(error) => error.hint(),
             Self::Pull(error) => error.hint(),
+            Self::Layer(error) => error.hint(),
+            Self::Archive(error) => error.hint(),
             Self::Template(fault) => fault.hint(),
             Self::Reference(error) => error.hint(),
             Self::Store(error) => error.hint(),

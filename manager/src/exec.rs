@@ -6,23 +6,29 @@
 
 use crate::attach::write_out;
 use crate::bundle::rootfs::Rootfs;
-use crate::bundle::{change, console_size, process_user};
+use crate::bundle::{change, console_size, every_capability, process_user};
 use crate::cli::ExecArgs;
-use crate::container::{Attachment, Containers, Dir, Record};
+use crate::container::{Attachment, Containers, Dir, Record, Status};
+use crate::create::look_up;
+use crate::create::record::variables_of;
+use crate::detach::DetachKeys;
 use crate::error::{Error, Result};
+use crate::event::emit_container;
 use crate::monitor::stdio::{ConsoleSocket, Ends, pipes};
-use crate::relay;
-use crate::run::look_up;
+use crate::relay::{Left, relay};
 use crate::runtime::{Launch, Runtime, Streams, null};
 use crate::settings::Settings;
 use crate::terminal;
+use oci_spec::OciSpecError;
 use oci_spec::runtime::{Process, Spec};
+use rustix::io::Errno;
 use rustix::process::{Pid, WaitOptions, getpid, set_child_subreaper, setsid, waitpid};
 use rustix::stdio;
 use std::io::Read as _;
+use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitCode, Stdio};
 
 /// The name under which `nman exec -d` runs again, as the parent of the command.
 pub const REAPER: &str = "nman-reaper";
@@ -52,7 +58,7 @@ pub fn exec_in_background() -> Result<u8> {
     Ok(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
 }
 
-/// Says that the command runs, lets go of everything of the caller's, and waits for the command.
+/// Says that the command runs, lets go of everything of the caller's, and waits for the command; its exit code.
 fn stay_as_parent(pid: i32) -> Result<u8> {
     let _ = setsid();
     write_out(stdio::stdout(), RUNNING)?;
@@ -62,8 +68,12 @@ fn stay_as_parent(pid: i32) -> Result<u8> {
         stdio::dup2_stderr(&null)
     };
     detach().map_err(Error::system("let go of the terminal"))?;
-    let _ = waitpid(Pid::from_raw(pid), WaitOptions::empty());
-    Ok(0)
+    let ended = waitpid(Pid::from_raw(pid), WaitOptions::empty()).ok().flatten();
+    let code = ended.and_then(|(_, status)| {
+        let signal = status.terminating_signal().map(|signal| 128 + signal);
+        status.exit_status().or(signal).and_then(|code| u8::try_from(code).ok())
+    });
+    Ok(code.unwrap_or(255))
 }
 
 /// Runs a command in a container; returns its exit code.
@@ -79,18 +89,71 @@ pub fn exec(settings: &Settings, args: &ExecArgs) -> Result<u8> {
         });
     };
     terminal::check(args.interactive, args.tty, args.detach)?;
+    if state.status == Status::Paused {
+        return Err(Error::WrongState {
+            message: format!("container {name} is paused, unpause the container before exec"),
+            hint: Some(format!("`nman unpause {name}`")),
+        });
+    }
+    let keys = DetachKeys::find(args.detach_keys.as_deref())?;
     let process = plan(&dir, pid, args, words)?;
     let files = Files::write(&dir, &process)?;
+    let command = words.join(" ");
+    emit_container(settings, &record, &format!("exec_create: {command}"), &[]);
     let runtime = Runtime::new(&record.runtime, settings);
     set_child_subreaper(Some(getpid()))
         .map_err(Error::system("become the parent of the command"))?;
     if args.detach {
         let pid = files.launch(&runtime, &record, None, Streams::null()?)?;
         drop(files);
-        return stay_as_parent(pid);
+        emit_container(settings, &record, &format!("exec_start: {command}"), &[]);
+        let code = stay_as_parent(pid)?;
+        tell_died(settings, &record, code);
+        return Ok(0);
     }
     let (pid, ends) = files.start(settings, &runtime, &record, args)?;
-    relay::relay(pid, ends, args.interactive)
+    emit_container(settings, &record, &format!("exec_start: {command}"), &[]);
+    match relay(pid, ends, args.interactive, keys)? {
+        Left::Ended(code) => {
+            tell_died(settings, &record, code);
+            Ok(code)
+        }
+        Left::Detached(terminal) => {
+            drain_in_background(terminal)?;
+            emit_container(settings, &record, "exec_detach", &[]);
+            crate::attach::left()
+        }
+    }
+}
+
+fn tell_died(settings: &Settings, record: &Record, code: u8) {
+    emit_container(settings, record, "exec_die", &[("exitCode", &code.to_string())]);
+}
+
+/// The name under which `nman` goes on holding a terminal that was detached from.
+pub const DRAIN: &str = "nman-drain";
+
+/// Leaves the terminal to a process of its own: a command whose terminal is closed is hung up on.
+fn drain_in_background(terminal: OwnedFd) -> Result<()> {
+    rustix::io::ioctl_fionbio(&terminal, false).map_err(Error::system("keep the terminal"))?;
+    Command::new("/proc/self/exe")
+        .arg0(DRAIN)
+        .stdin(terminal)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .current_dir("/")
+        .spawn()
+        .map(drop)
+        .map_err(Error::system("keep the terminal"))
+}
+
+/// The whole life of that process: reads until nobody writes there any more.
+#[must_use]
+pub fn drain() -> ExitCode {
+    let _ = setsid();
+    let mut buffer = [0; 4096];
+    while let Ok(1..) | Err(Errno::INTR) = rustix::io::read(stdio::stdin(), &mut buffer) {}
+    ExitCode::SUCCESS
 }
 
 /// The container's own process with another command: its capabilities and limits hold here too.
@@ -110,6 +173,9 @@ fn plan(dir: &Dir, pid: i32, args: &ExecArgs, words: &[String]) -> Result<Proces
     if args.tty {
         change(&mut env, &[("TERM".to_owned(), Some("xterm".to_owned()))]);
     }
+    for path in &args.env_file {
+        change(&mut env, &variables_of(path)?);
+    }
     change(&mut env, &args.env);
     process.set_env(Some(env.into_iter().map(|(name, value)| format!("{name}={value}")).collect()));
     if let Some(directory) = &args.workdir {
@@ -119,6 +185,9 @@ fn plan(dir: &Dir, pid: i32, args: &ExecArgs, words: &[String]) -> Result<Proces
             )));
         }
         process.set_cwd(directory.into());
+    }
+    if args.privileged {
+        process.set_capabilities(Some(every_capability()));
     }
     process.set_args(Some(words.to_vec()));
     process.set_terminal(Some(args.tty && !args.detach));
@@ -133,7 +202,7 @@ fn split(variable: &str) -> (String, String) {
     (name.to_owned(), value.to_owned())
 }
 
-fn unplanned(error: &oci_spec::OciSpecError) -> Error {
+fn unplanned(error: &OciSpecError) -> Error {
     Error::Rejected { message: format!("cannot plan the command: {error}"), hint: None }
 }
 

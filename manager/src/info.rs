@@ -1,47 +1,229 @@
-//! `nman version` and `nman info`: what this is, what it calls, and where it keeps things.
+//! `nman version` and `nman info`: what this is, what it calls, and where it keeps things, under Docker's names.
 
-use crate::container::{Containers, Status};
+use crate::bundle::host::HostFacts;
+use crate::cli::FormatArgs;
+use crate::container::Containers;
+use crate::doctor::{Finding, Host, Verdict, judge};
 use crate::error::Result;
+use crate::listing::{binary_size, object};
 use crate::runtime::Runtime;
 use crate::settings::Settings;
 use crate::store::Store;
+use serde_json::{Value, json};
+use std::fmt::Write as _;
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The versions of nman and of the runtime. That there is no runtime is said, not an error.
-pub fn version(settings: &Settings) -> Result<String> {
-    let runtime = match Runtime::find(settings.runtime.as_deref()) {
-        Ok(path) => Runtime::new(&path, settings).version()?,
-        Err(error) => error.to_string(),
-    };
-    Ok(format!("nman version {}\nruntime: {runtime}\n", env!("CARGO_PKG_VERSION")))
-}
-
-/// Counts and places.
-pub fn info(settings: &Settings) -> Result<String> {
-    let containers = Containers::open(&settings.containers())?.list()?;
-    let running = containers.iter().filter(|(_, state)| state.status == Status::Running).count();
-    let images = Store::open(&settings.root)?.list()?.len();
-    let runtime = match Runtime::find(settings.runtime.as_deref()) {
-        Ok(path) => path.display().to_string(),
-        Err(error) => error.to_string(),
-    };
-    let kernel = rustix::system::uname().release().to_string_lossy().into_owned();
+pub fn version(settings: &Settings, args: &FormatArgs) -> Result<String> {
+    let found = versions(settings);
+    if let Some(format) = &args.format {
+        return object(format, &found);
+    }
+    let text = |pointer: &str| found.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
     Ok(format!(
-        "Containers: {}\n Running: {running}\n Stopped: {}\nImages: {images}\nStorage: overlayfs\nRoot: {}\n\
-         State: {}\nRuntime: {runtime}\nCgroups: {}\nKernel: {kernel}\nVersion: {}\n",
-        containers.len(),
-        containers.len() - running,
-        settings.root.display(),
-        settings.state.display(),
-        cgroups(),
-        env!("CARGO_PKG_VERSION"),
+        "Client: nman\n Version:           {}\n OS/Arch:           {}/{}\n Kernel Version:    {}\n\n\
+         Runtime: {}\n Version:           {}\n Path:              {}\n",
+        text("/Client/Version"),
+        text("/Client/Os"),
+        text("/Client/Arch"),
+        text("/Client/KernelVersion"),
+        text("/Server/Components/1/Name"),
+        text("/Server/Components/1/Version"),
+        text("/Server/Components/1/Details/Path"),
     ))
 }
 
-fn cgroups() -> &'static str {
-    use std::path::Path;
-    match Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
-        true => "v2",
-        false if Path::new("/sys/fs/cgroup/unified").exists() => "v1 with a v2 hierarchy",
-        false => "v1",
+/// There is no server: what Docker's client asks it for, nman answers itself.
+fn versions(settings: &Settings) -> Value {
+    let (name, path, version) = match Runtime::find(settings.runtime.as_deref()) {
+        Ok(path) => {
+            let runtime = Runtime::new(&path, settings);
+            let version = runtime.version().unwrap_or_else(|error| error.to_string());
+            (runtime.name(), path.display().to_string(), version)
+        }
+        Err(error) => ("none".to_owned(), String::new(), error.to_string()),
+    };
+    // `nrun version 0.1.0`: the name is there already.
+    let short = version.strip_prefix(&name).map_or(version.as_str(), str::trim_start);
+    let short = short.strip_prefix("version ").unwrap_or(short);
+    let own = json!({
+        "Version": VERSION,
+        "Os": "linux",
+        "Arch": architecture(),
+        "KernelVersion": kernel(),
+    });
+    let mut server = own.clone();
+    server["Components"] = json!([
+        { "Name": "nman", "Version": VERSION },
+        { "Name": name, "Version": short, "Details": { "Path": path } },
+    ]);
+    json!({ "Client": own, "Server": server })
+}
+
+/// Counts, places and what the host can do.
+pub fn info(settings: &Settings, args: &FormatArgs) -> Result<String> {
+    let host = Host::probe(settings);
+    let found = facts(settings, &host)?;
+    match &args.format {
+        Some(format) => object(format, &found),
+        None => Ok(text(&found)),
+    }
+}
+
+fn facts(settings: &Settings, host: &Host) -> Result<Value> {
+    let containers = Containers::open(&settings.containers())?.list()?;
+    let count = |wanted: &str| {
+        containers.iter().filter(|(_, state)| state.status.as_str() == wanted).count()
+    };
+    let running = containers.iter().filter(|(_, state)| state.status.is_up()).count();
+    let paused = count("paused");
+    let controllers = |name: &str| host.cgroups.controllers.iter().any(|own| own == name);
+    let mut security = vec!["name=seccomp,profile=builtin"];
+    security.extend(host.apparmor.then_some("name=apparmor"));
+    security.extend(host.selinux.then_some("name=selinux"));
+    security.extend(host.namespaces.iter().any(|kind| kind == "cgroup").then_some("name=cgroupns"));
+    let warning = |finding: &Finding| {
+        (finding.verdict == Verdict::Missing)
+            .then(|| format!("{}: {}", finding.check, finding.found))
+    };
+    let (runtime, path) = match &host.runtime {
+        Ok((path, _)) => (Runtime::new(path, settings).name(), path.display().to_string()),
+        Err(_) => (String::new(), String::new()),
+    };
+    let mut runtimes = serde_json::Map::new();
+    runtimes.insert(runtime.clone(), json!({ "path": path }));
+    Ok(json!({
+        "Containers": containers.len(),
+        "ContainersRunning": running - paused,
+        "ContainersPaused": paused,
+        "ContainersStopped": containers.len() - running,
+        "Images": Store::open(&settings.root)?.list()?.len(),
+        "ServerVersion": VERSION,
+        "Driver": "overlayfs",
+        "DriverStatus": [["Backing Filesystem", filesystem(host.storage.kind)]],
+        "LoggingDriver": "json-file",
+        "CgroupDriver": "cgroupfs",
+        "CgroupVersion": host.cgroups.version.to_string(),
+        "MemoryLimit": controllers("memory"),
+        "SwapLimit": host.cgroups.swap,
+        "CPUShares": controllers("cpu"),
+        "CPUSet": controllers("cpuset"),
+        "PidsLimit": controllers("pids"),
+        "IPv4Forwarding": host.forwarding,
+        "DefaultRuntime": runtime,
+        "Runtimes": runtimes,
+        "SecurityOptions": security,
+        "KernelVersion": host.release,
+        "OperatingSystem": operating_system(),
+        "OSType": "linux",
+        "Architecture": machine(),
+        "NCPU": std::thread::available_parallelism().map_or(1, usize::from),
+        "MemTotal": memory(),
+        "Name": HostFacts::probe().hostname,
+        "DockerRootDir": settings.root,
+        "StateDir": settings.state,
+        "Warnings": judge(host).iter().filter_map(warning).collect::<Vec<_>>(),
+    }))
+}
+
+/// The lines of `docker info` that mean something without a daemon.
+fn text(found: &Value) -> String {
+    let mut text = String::new();
+    let shown = |value: &Value| match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    for (line, field) in [
+        ("Containers", "Containers"),
+        (" Running", "ContainersRunning"),
+        (" Paused", "ContainersPaused"),
+        (" Stopped", "ContainersStopped"),
+        ("Images", "Images"),
+        ("Server Version", "ServerVersion"),
+        ("Storage Driver", "Driver"),
+    ] {
+        let _ = writeln!(text, "{line}: {}", shown(&found[field]));
+    }
+    let _ = writeln!(text, " Backing Filesystem: {}", shown(&found["DriverStatus"][0][1]));
+    for (line, field) in [
+        ("Logging Driver", "LoggingDriver"),
+        ("Cgroup Driver", "CgroupDriver"),
+        ("Cgroup Version", "CgroupVersion"),
+        ("Default Runtime", "DefaultRuntime"),
+    ] {
+        let _ = writeln!(text, "{line}: {}", shown(&found[field]));
+    }
+    text.push_str("Security Options:\n");
+    for option in found["SecurityOptions"].as_array().into_iter().flatten() {
+        let option = shown(option);
+        let name =
+            option.strip_prefix("name=").unwrap_or(&option).split(',').next().unwrap_or_default();
+        let _ = writeln!(text, " {name}");
+    }
+    for (line, field) in [
+        ("Kernel Version", "KernelVersion"),
+        ("Operating System", "OperatingSystem"),
+        ("OSType", "OSType"),
+        ("Architecture", "Architecture"),
+        ("CPUs", "NCPU"),
+    ] {
+        let _ = writeln!(text, "{line}: {}", shown(&found[field]));
+    }
+    let _ =
+        writeln!(text, "Total Memory: {}", binary_size(found["MemTotal"].as_u64().unwrap_or(0)));
+    for (line, field) in
+        [("Name", "Name"), ("Root Dir", "DockerRootDir"), ("State Dir", "StateDir")]
+    {
+        let _ = writeln!(text, "{line}: {}", shown(&found[field]));
+    }
+    for warning in found["Warnings"].as_array().into_iter().flatten() {
+        let _ = writeln!(text, "WARNING: {} (`nman doctor` says what to do)", shown(warning));
+    }
+    text
+}
+
+fn kernel() -> String {
+    rustix::system::uname().release().to_string_lossy().into_owned()
+}
+
+fn machine() -> String {
+    rustix::system::uname().machine().to_string_lossy().into_owned()
+}
+
+/// Go's name of the processor's kind.
+fn architecture() -> String {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
+    .to_owned()
+}
+
+fn operating_system() -> String {
+    let text = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
+    let name = text.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="));
+    name.map_or("Linux", |name| name.trim_matches('"')).to_owned()
+}
+
+fn memory() -> u64 {
+    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"));
+    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+    kib.unwrap_or(0) * 1024
+}
+
+/// The names of the file systems that people keep images on.
+fn filesystem(kind: u64) -> &'static str {
+    match kind {
+        0xef53 => "extfs",
+        0x5846_5342 => "xfs",
+        0x9123_683e => "btrfs",
+        0x0102_1994 => "tmpfs",
+        0x2fc1_2fc1 => "zfs",
+        0xf2f5_2010 => "f2fs",
+        0x794c_7630 => "overlayfs",
+        _ => "unknown",
     }
 }

@@ -3,6 +3,9 @@
 //! The archive is first read into an image layout in a staging directory, where every digest is
 //! checked; from there its images take the same way into the store as from a registry.
 
+use crate::cli::LoadArgs;
+use crate::event::{Kind, emit};
+use crate::settings::Settings;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -16,6 +19,32 @@ use crate::pull::{Cause, Error, Source, install};
 use crate::reference::Reference;
 use crate::registry::{Platform, Registry};
 use crate::store::{self, Image, Store};
+
+/// `nman load`: what was loaded, in Docker's words.
+pub fn load_archive(settings: &Settings, args: &LoadArgs) -> crate::error::Result<String> {
+    let store = Store::open(&settings.root)?;
+    let platform = Platform::host();
+    let images = match &args.input {
+        Some(path) => load_file(path, &platform, &store)?,
+        None if crate::terminal::stdin_is_terminal() => {
+            return Err(crate::error::Error::refusal(
+                "requested load from stdin, but stdin is empty".to_owned(),
+            ));
+        }
+        None => load(std::io::stdin(), "stdin", &platform, &store)?,
+    };
+    let mut text = String::new();
+    for image in &images {
+        emit(settings, Kind::Image, "load", image.id.as_str(), &[("name", image.id.as_str())]);
+        for name in &image.names {
+            text.push_str(&format!("Loaded image: {name}\n"));
+        }
+        if image.names.is_empty() {
+            text.push_str(&format!("Loaded image ID: {}\n", image.id));
+        }
+    }
+    Ok(text)
+}
 
 /// Loads all images of the archive in the file `path`, plain or compressed.
 pub fn load_file(path: &Path, platform: &Platform, store: &Store) -> Result<Vec<Image>, Error> {
@@ -45,7 +74,7 @@ fn unpack_and_install(
     let staging = store.stage()?;
     let layout = Layout::create(staging.path("layout")).map_err(store::Error::from)?;
     let loaded = archive::load(archive, &layout, &Limits::default())?;
-    let source = Source { registry: &layout, platform };
+    let source = Source { registry: &layout, platform, asked: false };
     let mut images = Vec::with_capacity(loaded.len());
     for image in &loaded {
         let document = layout.manifest(&image.descriptor)?;

@@ -5,6 +5,7 @@ use crate::clock::Timestamp;
 use crate::container::{Containers, Record, State};
 use crate::duration;
 use crate::error::{Error, Result};
+use crate::listing::precise_size;
 use crate::settings::Settings;
 use crate::{rm, terminal};
 use std::path::Path;
@@ -25,7 +26,7 @@ pub fn containers(settings: &Settings, args: &ContainerPruneArgs) -> Result<Stri
         removed.iter().for_each(|id| text.push_str(&format!("{id}\n")));
         text.push('\n');
     }
-    text.push_str(&format!("Total reclaimed space: {}\n", human(freed)));
+    text.push_str(&format!("Total reclaimed space: {}\n", precise_size(freed)));
     match errors.len() {
         0 => Ok(text),
         _ => Err(Error::Several(errors)),
@@ -44,7 +45,7 @@ pub fn prune(settings: &Settings, filters: &[Filter]) -> Result<(Vec<String>, u6
         let dir = containers.dir(&record.id);
         let active = settings.root.join("snapshots/active").join(record.id.as_str());
         let size = usage(dir.path()) + usage(&active);
-        match rm::remove(settings, &containers, record.id.as_str(), false) {
+        match rm::remove(settings, &containers, record.id.as_str(), false, rm::Volumes::Keep) {
             Ok(()) => {
                 freed += size;
                 removed.push(record.id.to_string());
@@ -125,47 +126,9 @@ fn usage(path: &Path) -> u64 {
     own + below.sum::<u64>()
 }
 
-/// A size as Docker's prune writes it: decimal units, four digits.
-#[must_use]
-pub fn human(bytes: u64) -> String {
-    #[expect(clippy::cast_precision_loss, reason = "four digits are shown")]
-    let mut size = bytes as f64;
-    let mut unit = 0;
-    let units = ["B", "kB", "MB", "GB", "TB", "PB"];
-    while size >= 1000.0 && unit + 1 < units.len() {
-        size /= 1000.0;
-        unit += 1;
-    }
-    format!("{}{}", significant(size), units[unit])
-}
-
-/// Four significant digits, without zeros at the end: Go's `%.4g`.
-fn significant(number: f64) -> String {
-    let decimals = match number {
-        n if n >= 1000.0 => 0,
-        n if n >= 100.0 => 1,
-        n if n >= 10.0 => 2,
-        _ => 3,
-    };
-    let text = format!("{number:.decimals$}");
-    if text.contains('.') {
-        text.trim_end_matches('0').trim_end_matches('.').to_owned()
-    } else {
-        text
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sizes_read_as_in_docker() {
-        assert_eq!(human(0), "0B");
-        assert_eq!(human(999), "999B");
-        assert_eq!(human(1536), "1.536kB");
-        assert_eq!(human(12_345_678), "12.35MB");
-    }
 
     #[test]
     fn filters_are_read_and_wrong_ones_named() {

@@ -4,8 +4,9 @@
 //! chunk in each direction is all that is kept.
 
 use crate::attach::write_out;
+use crate::detach::{DetachKeys, Watcher};
 use crate::error::{Error, Result};
-use crate::monitor::log::Stream;
+use crate::journal::Stream;
 use crate::monitor::stdio::Ends;
 use crate::monitor::wire::CHUNK;
 use crate::terminal::{self, Raw};
@@ -20,8 +21,16 @@ use sys::signals::{Mask, SignalFd};
 /// Signals that are passed on to the process, or, with a terminal, end us.
 const PASSED_ON: [Signal; 5] = [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM, Signal::USR1];
 
-/// Relays until process `pid`, a child of ours, has ended; returns its exit code.
-pub fn relay(pid: i32, ends: Ends, interactive: bool) -> Result<u8> {
+/// How it was left.
+pub enum Left {
+    /// It has ended with this exit code.
+    Ended(u8),
+    /// The detach keys were typed: it runs, on this terminal, which somebody has to read.
+    Detached(OwnedFd),
+}
+
+/// Relays until process `pid`, a child of ours, has ended, or the detach keys are typed.
+pub fn relay(pid: i32, ends: Ends, interactive: bool, keys: DetachKeys) -> Result<Left> {
     let child = Pid::from_raw(pid).ok_or(Errno::SRCH).map_err(Error::system("find the command"))?;
     let pidfd =
         pidfd_open(child, PidfdFlags::empty()).map_err(Error::system("open the command"))?;
@@ -35,7 +44,15 @@ pub fn relay(pid: i32, ends: Ends, interactive: bool) -> Result<u8> {
     };
     let signals = SignalFd::new(&mask).map_err(Error::system("watch signals"));
     let code = signals.and_then(|signals| {
-        let relay = Relay { ends, child, pidfd, signals, reading: interactive, unread: Vec::new() };
+        let relay = Relay {
+            ends,
+            child,
+            pidfd,
+            signals,
+            reading: interactive,
+            keys: Watcher::new(keys),
+            unread: Vec::new(),
+        };
         relay.run()
     });
     drop(raw);
@@ -50,6 +67,7 @@ struct Relay {
     signals: SignalFd,
     /// Our stdin has not ended.
     reading: bool,
+    keys: Watcher,
     /// What the process has not taken yet.
     unread: Vec<u8>,
 }
@@ -63,7 +81,7 @@ enum Source {
 }
 
 impl Relay {
-    fn run(mut self) -> Result<u8> {
+    fn run(mut self) -> Result<Left> {
         let mut chunk = vec![0; CHUNK];
         self.resize();
         loop {
@@ -76,16 +94,22 @@ impl Relay {
                         }
                     }
                 }
-                return Ok(code);
+                return Ok(Left::Ended(code));
             }
             for source in self.wait()? {
                 match source {
                     Source::Signals => {
                         if let Some(code) = self.take_signals() {
-                            return Ok(code);
+                            return Ok(Left::Ended(code));
                         }
                     }
-                    Source::Stdin => self.read_stdin(&mut chunk),
+                    Source::Stdin => {
+                        if self.read_stdin(&mut chunk)
+                            && let Some(terminal) = self.ends.input.take()
+                        {
+                            return Ok(Left::Detached(terminal));
+                        }
+                    }
                     Source::Input => self.feed(),
                     Source::Output(at) => {
                         self.read_output(at, &mut chunk)?;
@@ -156,8 +180,15 @@ impl Relay {
         }
     }
 
-    fn read_stdin(&mut self, chunk: &mut [u8]) {
+    /// Passes on what is typed; whether it was the detach keys.
+    fn read_stdin(&mut self, chunk: &mut [u8]) -> bool {
         match rustix::io::read(stdio::stdin(), &mut *chunk) {
+            Ok(length) if length > 0 && self.ends.terminal => {
+                let (typed, detached) = self.keys.pass(&chunk[..length]);
+                self.unread.extend_from_slice(&typed);
+                self.feed();
+                return detached;
+            }
             Ok(length) if length > 0 => {
                 self.unread.extend_from_slice(&chunk[..length]);
                 self.feed();
@@ -170,6 +201,7 @@ impl Relay {
                 }
             }
         }
+        false
     }
 
     fn feed(&mut self) {

@@ -2,7 +2,7 @@
 
 use crate::assemble::disassemble;
 use crate::cli::RmArgs;
-use crate::container::{Containers, Dir, Guard, Mark, Record};
+use crate::container::{Containers, Dir, Guard, Mark, MountKind, Record};
 use crate::each::each;
 use crate::error::{Error, Result};
 use crate::event::emit_container;
@@ -11,6 +11,7 @@ use crate::runtime::Runtime;
 use crate::settings::Settings;
 use crate::stop;
 use crate::store::Store;
+use crate::volume::{self, place};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
@@ -21,7 +22,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Removes each of the named containers; returns the names of those that are gone, and what went wrong.
 pub fn rm(settings: &Settings, args: &RmArgs) -> Result<(Vec<String>, Vec<Error>)> {
     let containers = Containers::open(&settings.containers())?;
-    Ok(each(&args.names, |name| match remove(settings, &containers, name, args.force) {
+    let volumes = if args.volumes { Volumes::Remove } else { Volumes::Keep };
+    Ok(each(&args.names, |name| match remove(settings, &containers, name, args.force, volumes) {
         Ok(()) => Ok(Some(name.to_owned())),
         Err(Error::NoSuchContainer(_)) if args.force => Ok(None),
         Err(error) => Err(error),
@@ -29,7 +31,13 @@ pub fn rm(settings: &Settings, args: &RmArgs) -> Result<(Vec<String>, Vec<Error>
 }
 
 /// Removes one container; one that runs only by force.
-pub fn remove(settings: &Settings, containers: &Containers, name: &str, force: bool) -> Result<()> {
+pub fn remove(
+    settings: &Settings,
+    containers: &Containers,
+    name: &str,
+    force: bool,
+    volumes: Volumes,
+) -> Result<()> {
     let dir = containers.find(name)?;
     let record = dir.record()?;
     let status = dir.state()?.status;
@@ -49,7 +57,7 @@ pub fn remove(settings: &Settings, containers: &Containers, name: &str, force: b
         taken => taken?,
     };
     take_down(settings, &record, &dir)?;
-    forget(settings, containers, &record, &dir)
+    forget(settings, containers, &record, &dir, volumes)
 }
 
 /// Gets hold of a container: kills it if it runs, and its monitor if that does not let go.
@@ -95,15 +103,36 @@ pub fn take_down(settings: &Settings, record: &Record, dir: &Dir) -> Result<()> 
     if errors.is_empty() { Ok(()) } else { Err(Error::Several(errors)) }
 }
 
-/// Removes what is left of a container that has been taken down: its layer and its directory.
+/// What becomes of the volumes that were made for a container and have no name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Volumes {
+    /// They stay.
+    Keep,
+    /// They go with it.
+    Remove,
+}
+
+/// Removes what is left of a container that has been taken down: its volumes if they are to go, its layers, and its directory
+/// last, because that says what else there was.
 pub fn forget(
     settings: &Settings,
     containers: &Containers,
     record: &Record,
     dir: &Dir,
+    volumes: Volumes,
 ) -> Result<()> {
-    Store::open(&settings.root)?.snapshots().remove(record.id.as_str())?;
-    containers.remove(&record.name, dir)?;
+    if volumes == Volumes::Remove {
+        volume::remove_anonymous(settings, record)?;
+    }
+    let snapshots = Store::open(&settings.root)?;
+    let snapshots = snapshots.snapshots();
+    for (at, point) in record.mounts.iter().enumerate() {
+        if point.kind == MountKind::Image {
+            snapshots.remove(&place::image_key(record, at))?;
+        }
+    }
+    snapshots.remove(record.id.as_str())?;
+    containers.remove(dir)?;
     emit_container(settings, record, "destroy", &[]);
     Ok(())
 }

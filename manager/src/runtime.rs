@@ -6,14 +6,15 @@
 use crate::container::ContainerId;
 use crate::error::{Error, Result};
 use crate::settings::Settings;
+use oci_spec::runtime::LinuxResources;
 use serde::Deserialize;
 use std::ffi::OsStr;
 use std::fmt;
 use std::fs;
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 /// The default runtime's name.
 const DEFAULT: &str = "nrun";
@@ -170,6 +171,15 @@ impl Runtime {
         self.launch(command, "exec", launch, id)
     }
 
+    /// A further process in the container, as a child that ends when it ends, with its exit code; not started yet.
+    #[must_use]
+    pub fn foreground_exec(&self, id: &ContainerId, process: &Path, pid_file: &Path) -> Command {
+        let mut command = self.command();
+        command.arg("exec").arg("--process").arg(process).arg("--pid-file").arg(pid_file);
+        command.arg(id.as_str());
+        command
+    }
+
     fn launch(
         &self,
         mut command: Command,
@@ -226,6 +236,27 @@ impl Runtime {
         self.call("delete", &[OsStr::new("--force"), OsStr::new(id.as_str())])
     }
 
+    /// Changes the limits of a container that is there.
+    pub fn update(&self, id: &ContainerId, resources: &LinuxResources) -> Result<()> {
+        let text = serde_json::to_vec(resources).map_err(|source| Error::Damaged {
+            path: "the limits of the container".into(),
+            source,
+        })?;
+        let mut child = self
+            .command()
+            .args(["update", "--resources", "-"])
+            .arg(id.as_str())
+            .stdin(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(Error::io("run", &self.path))?;
+        if let Some(mut stdin) = child.stdin.take() {
+            // A runtime that does not read to the end has failed, and says why.
+            let _ = stdin.write_all(&text);
+        }
+        self.finish("update", child)
+    }
+
     /// The first line of `--version`.
     pub fn version(&self) -> Result<String> {
         let output = Command::new(&self.path)
@@ -239,13 +270,18 @@ impl Runtime {
 
     /// A call whose stderr is the runtime's own.
     fn call(&self, what: &str, args: &[&OsStr]) -> Result<()> {
-        let mut child = self
+        let child = self
             .command()
             .arg(what)
             .args(args)
             .stderr(Stdio::piped())
             .spawn()
             .map_err(Error::io("run", &self.path))?;
+        self.finish(what, child)
+    }
+
+    /// Waits for a call, and takes its last words if it failed.
+    fn finish(&self, what: &str, mut child: Child) -> Result<()> {
         let mut said = Vec::new();
         if let Some(stderr) = child.stderr.take() {
             // Bounded: a runtime that never stops talking gets SIGPIPE, not our memory.

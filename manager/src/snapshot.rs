@@ -5,6 +5,7 @@
 //! container writes. A committed directory appears by rename, complete, or not at all. Everything is
 //! below directories that only root may enter, since layers hold set-user-id files.
 
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown};
@@ -14,6 +15,7 @@ use bundle::digest::ChainId;
 use bundle::reason::reason;
 use serde::{Deserialize, Serialize};
 
+use crate::disk::usage;
 pub use overlay::{mount, unmount};
 
 mod overlay;
@@ -97,6 +99,17 @@ pub struct Prepared {
     pub upper: PathBuf,
     /// overlayfs' scratch space, on the same file system as `upper`.
     pub work: PathBuf,
+}
+
+/// An active snapshot as it lies on disk, for looking at without mounting it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layers {
+    /// What the container wrote, in overlayfs' notation.
+    pub upper: PathBuf,
+    /// The layers below it, the uppermost first; those that another hides are left out.
+    pub lower: Vec<PathBuf>,
+    /// The chain ids of all layers below, lowest first.
+    pub chain: Vec<ChainId>,
 }
 
 /// All snapshots below one root.
@@ -232,24 +245,45 @@ impl Snapshots {
     }
 
     /// Removes the committed snapshots that are neither in `keep` nor below an active one, and says
-    /// which. The caller keeps others from committing meanwhile.
-    pub(crate) fn collect(&self, keep: &dyn Fn(&str) -> bool) -> Result<Vec<PathBuf>, Error> {
+    /// how many bytes of disk that freed. The caller keeps others from committing meanwhile.
+    pub(crate) fn collect(&self, keep: &dyn Fn(&str) -> bool) -> Result<u64, Error> {
         let _lock = self.lock(File::lock)?;
-        let mut used = Vec::new();
-        for active in entries(&self.directory.join(ACTIVE))? {
-            for chain in read_chain(&active).unwrap_or_default() {
-                used.push(chain.digest().hex().to_owned());
-            }
-        }
-        let mut removed = Vec::new();
+        let used = self.used()?;
+        let mut freed = 0;
         for path in entries(&self.directory)? {
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             if name != ACTIVE && !keep(&name) && !used.contains(&name) {
+                freed += usage(&path);
                 remove_tree(&path)?;
-                removed.push(path);
             }
         }
-        Ok(removed)
+        Ok(freed)
+    }
+
+    /// The directories of all unpacked layers.
+    pub(crate) fn committed_directories(&self) -> Result<Vec<PathBuf>, Error> {
+        let mut all = entries(&self.directory)?;
+        all.retain(|path| path.file_name().is_some_and(|name| name != ACTIVE));
+        Ok(all)
+    }
+
+    /// The chains below active snapshots, by their hexadecimal names.
+    pub(crate) fn used(&self) -> Result<HashSet<String>, Error> {
+        let mut used = HashSet::new();
+        for active in entries(&self.directory.join(ACTIVE))? {
+            for chain in read_chain(&active).unwrap_or_default() {
+                used.insert(chain.digest().hex().to_owned());
+            }
+        }
+        Ok(used)
+    }
+
+    /// What there is of an active snapshot on disk, and of the layers below it; the layers uppermost first.
+    pub fn layers(&self, key: &str) -> Result<Layers, Error> {
+        let directory = self.active(key)?;
+        let chain = read_chain(&directory)?;
+        let lower = self.stack(&chain)?;
+        Ok(Layers { upper: directory.join("upper"), lower, chain })
     }
 
     fn lock(&self, how: fn(&File) -> io::Result<()>) -> Result<File, Error> {

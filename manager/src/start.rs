@@ -10,6 +10,7 @@ use crate::each::each;
 use crate::error::{Error, Result};
 use crate::monitor::{self, Assembled, Link};
 use crate::settings::Settings;
+use crate::volume::place;
 use crate::{rm, terminal};
 
 /// Starts a container. The socket is its monitor's.
@@ -41,8 +42,10 @@ pub fn start(settings: &Settings, name: &str) -> Result<Option<Link>> {
     dir.clear(Mark::Stopped)?;
     dir.clear(Mark::Paused)?;
     let assemble = || {
-        enter_private_mounts()?;
+        enter_private_mounts(&record, &dir)?;
         mount_root(settings, &record, &dir)?;
+        place::mount_all(settings, &record, &dir)?;
+        place::join(settings, &record, &dir)?;
         connection::connect(settings, &record, &dir)
     };
     if let Err(error) = assemble() {

@@ -133,8 +133,10 @@ pub fn send(settings: &Settings, dir: &Dir, record: &Record, signal: i32) -> Res
         Status::Paused => {
             runtime.kill(&record.id, signal)?;
             emit_container(settings, record, "kill", &[("signal", &signal.to_string())]);
-            // The signal is pending: it is acted on as soon as the container runs.
-            pause::resume(settings, dir, record)
+            // The signal is pending: it is acted on as soon as the container runs. Refused where the runtime has seen
+            // to that by itself, and the container may have ended since.
+            let _ = pause::resume(settings, dir, record);
+            Ok(())
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What a new container's monitor is asked to do: from the command line and the image to a [`Supervision`]. Pure.
 
 use crate::cli::SupervisionArgs;
-use crate::container::{LogConfig, LogDriver, RestartPolicy, Supervision};
+use crate::container::{Dir, LogConfig, LogDriver, Record, RestartPolicy, Supervision};
 use crate::error::{Error, Result};
 use crate::health;
 use std::collections::BTreeMap;
@@ -101,6 +101,52 @@ fn log(
         }
     }
     Ok(config)
+}
+
+/// What every line of a container's log is marked with, as a JSON object; empty for nothing. `tag` is a template, of
+/// which the fields are known that say something here.
+#[must_use]
+pub fn log_attributes(record: &Record) -> String {
+    let config = &record.supervision.log;
+    let mut attributes = config.attributes.clone();
+    if let Some(tag) = config.options.get("tag") {
+        let values = [
+            ("{{.ID}}", record.id.short()),
+            ("{{.FullID}}", record.id.as_str()),
+            ("{{.Name}}", record.name.as_str()),
+            ("{{.ImageName}}", &record.image.name),
+            ("{{.ImageFullID}}", &record.image.id),
+            ("{{.DaemonName}}", "nman"),
+        ];
+        let tag = values.iter().fold(tag.clone(), |tag, (field, value)| tag.replace(field, value));
+        attributes.insert("tag".to_owned(), tag);
+    }
+    if attributes.is_empty() {
+        return String::new();
+    }
+    serde_json::to_string(&attributes).unwrap_or_default()
+}
+
+/// Where the init of `--init` is in a container: Docker's place.
+pub const INIT: &str = "/sbin/docker-init";
+
+/// Its copy in a container's directory.
+pub const INIT_FILE: &str = "init";
+
+/// Puts a copy of the init into the container's directory, if it is asked for.
+pub fn provide_init(record: &Record, dir: &Dir) -> Result<()> {
+    if record.supervision.init {
+        dir.write_program(INIT_FILE, sys::init::PROGRAM)?;
+    }
+    Ok(())
+}
+
+/// What is executed in a container: its command, or the init with the command behind it.
+#[must_use]
+pub fn command(record: &Record) -> Vec<String> {
+    let init = [INIT.to_owned(), "--".to_owned()];
+    let init = init.into_iter().filter(|_| record.supervision.init);
+    init.chain(record.command.iter().cloned()).collect()
 }
 
 fn unknown(key: &str, driver: LogDriver) -> Error {

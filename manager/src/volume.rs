@@ -1,111 +1,205 @@
-//! What a container sees of the host: paths, named volumes, and directories of its own for the image's volumes.
+//! Volumes: directories of their own that outlive containers, and the commands for them.
+//!
+//! A volume is a directory below `<root>/volumes` with its record and its data. Which containers use it is written in the
+//! containers' records, and nowhere else.
 
-use crate::bundle::Bind;
+mod copy;
+mod list;
+mod mount;
+mod name;
+pub mod place;
+mod store;
+
+pub use list::{ls, prune_report};
+pub(crate) use mount::is_mounted;
+pub use name::VolumeName;
+pub use store::{Volume, Volumes};
+
 use crate::bundle::rootfs::Rootfs;
-use crate::cli::{Volume, VolumeSource};
-use crate::container::{Dir, make_private};
+use crate::cli::{VolumeCreateArgs, VolumePruneArgs, VolumeRmArgs};
+use crate::container::{ContainerId, Containers, Dir, MountKind, Record};
 use crate::error::{Error, Result};
+use crate::listing::Filters;
 use crate::settings::Settings;
-use oci_spec::image::ImageConfiguration;
-use rustix::fs::{Gid, Mode, Uid};
-use std::path::{Path, PathBuf};
+use crate::user_namespace;
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use std::collections::BTreeMap;
+use std::ffi::CString;
+use std::os::fd::{AsFd as _, OwnedFd};
 
-/// The files about the network that every container sees.
-const FILES: [&str; 3] = ["resolv.conf", "hosts", "hostname"];
+/// Docker's label of a volume that nobody has named.
+pub const ANONYMOUS: &str = "com.docker.volume.anonymous";
 
-/// Every bind of a container: the files about its network, what `-v` asks for, and the image's volumes where `-v`
-/// says nothing about them. Directories that have to be made are made.
-pub fn binds(
-    settings: &Settings,
-    dir: &Dir,
-    rootfs: &Rootfs,
-    asked: &[Volume],
-    image: &ImageConfiguration,
-) -> Result<Vec<Bind>> {
-    let of_image =
-        image.config().as_ref().and_then(|config| config.volumes().clone()).unwrap_or_default();
-    let of_image = of_image.into_iter().map(|target| Volume {
-        source: VolumeSource::Anonymous,
-        target,
-        read_only: false,
-        propagation: "rprivate".to_owned(),
-    });
-    let volumes: Vec<Volume> = asked
-        .iter()
-        .cloned()
-        .chain(of_image.filter(|volume| !asked.iter().any(|asked| same_place(asked, volume))))
-        .collect();
-    let mut binds = Vec::new();
-    for (at, volume) in volumes.iter().enumerate() {
-        let source = source(settings, dir, rootfs, volume, at)?;
-        binds.push(Bind {
-            source,
-            target: volume.target.clone(),
-            read_only: volume.read_only,
-            propagation: volume.propagation.clone(),
-        });
-    }
-    for file in FILES {
-        let target = format!("/etc/{file}");
-        if !binds.iter().any(|bind| bind.target == target) {
-            let propagation = "rprivate".to_owned();
-            binds.push(Bind { source: dir.join(file), target, read_only: false, propagation });
+/// Makes the volumes of a container that are not there, and fills those that are empty with what the image has in their place.
+///
+/// The container's record names them already: nobody removes them from here on.
+pub fn provide(settings: &Settings, record: &Record, dir: &Dir, rootfs: &Rootfs) -> Result<()> {
+    let volumes = Volumes::open(settings)?;
+    for point in record.mounts.iter().filter(|point| point.kind == MountKind::Volume) {
+        let name = VolumeName::parse(&point.name).map_err(Error::Usage)?;
+        let mut labels = point.detail.labels.clone();
+        if point.detail.anonymous {
+            labels.insert(ANONYMOUS.to_owned(), String::new());
+        }
+        let volume = volumes.ensure(&name, labels, point.detail.volume_options.clone())?;
+        mount::mount(&volumes, &volume)?;
+        if !point.detail.no_copy && point.detail.subpath.is_empty() {
+            let _lock = volumes.lock()?;
+            let data = user_namespace::mapped_directory(record, dir, &volumes.data(&name))?;
+            user_namespace::as_root_of(record, || fill(&data, &name, rootfs, &point.destination))?;
         }
     }
-    Ok(binds)
+    Ok(())
 }
 
-fn same_place(a: &Volume, b: &Volume) -> bool {
-    let parts = |volume: &Volume| -> Vec<String> {
-        volume.target.split('/').filter(|part| !part.is_empty()).map(str::to_owned).collect()
+/// Copies what the image has at `target` into an empty volume. The image's paths are resolved under its root's descriptor,
+/// links in it are copied and never followed (class J of the known attacks).
+fn fill(data: &OwnedFd, name: &VolumeName, rootfs: &Rootfs, target: &str) -> Result<()> {
+    let failed = |errno: Errno| {
+        Error::system(format!("copy `{target}` of the image into volume `{name}`"))(errno)
     };
-    parts(a) == parts(b)
-}
-
-fn source(
-    settings: &Settings,
-    dir: &Dir,
-    rootfs: &Rootfs,
-    volume: &Volume,
-    at: usize,
-) -> Result<PathBuf> {
-    match &volume.source {
-        VolumeSource::Path(path) => std::fs::canonicalize(path).map_err(|error| Error::Rejected {
-            message: format!(
-                "cannot mount `{}` on `{}`: {}",
-                path.display(),
-                volume.target,
-                crate::error::reason(&error)
-            ),
-            hint: Some(
-                "a path of the host has to exist; give a name without `/` for a volume".to_owned(),
-            ),
-        }),
-        VolumeSource::Named(name) => {
-            let path = settings.volumes().join(name).join("_data");
-            fill(&path, rootfs, &volume.target)?;
-            Ok(path)
-        }
-        VolumeSource::Anonymous => {
-            let path = dir.join("volumes").join(at.to_string());
-            fill(&path, rootfs, &volume.target)?;
-            Ok(path)
-        }
-    }
-}
-
-/// Makes a volume's directory, with the owner and the permissions that the image has there.
-fn fill(path: &Path, rootfs: &Rootfs, target: &str) -> Result<()> {
-    if path.is_dir() {
+    let path = CString::new(target.trim_start_matches('/')).map_err(|_| failed(Errno::INVAL))?;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NONBLOCK;
+    let source = match sys::beneath::open(rootfs.fd(), &path, flags, Mode::empty()) {
+        Ok(source) => source,
+        // The image has nothing there, or a file.
+        Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
+        Err(errno) => return Err(failed(errno)),
+    };
+    if !copy::is_empty(data.as_fd()).map_err(failed)? {
         return Ok(());
     }
-    let parent = path.parent().unwrap_or(path);
-    make_private(parent)?;
-    std::fs::create_dir(path).map_err(Error::io("make", path))?;
-    let (uid, gid, mode) = rootfs.ownership(target).unwrap_or((0, 0, 0o755));
-    let change = || -> rustix::io::Result<()> {
-        rustix::fs::chown(path, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
-        rustix::fs::chmod(path, Mode::from_raw_mode(mode))
+    copy::tree(source.as_fd(), data.as_fd()).map_err(|failure| {
+        Error::system(format!("copy `{target}/{}` of the image into volume `{name}`", failure.path))(failure.errno)
+    })
+}
+
+/// The ids of the containers that use a volume.
+fn users(settings: &Settings, name: &str) -> Result<Vec<ContainerId>> {
+    let containers = Containers::open(&settings.containers())?.list()?;
+    let uses = |record: &Record| {
+        record.mounts.iter().any(|point| point.kind == MountKind::Volume && point.name == name)
     };
-    change().map_err(Error::io("set the owner of", path))
+    Ok(containers
+        .into_iter()
+        .filter(|(record, _)| uses(record))
+        .map(|(record, _)| record.id)
+        .collect())
+}
+
+/// Removes the volumes that were made for a container and have no name, unless another one uses them too.
+pub fn remove_anonymous(settings: &Settings, record: &Record) -> Result<()> {
+    let anonymous = record.mounts.iter().filter(|point| point.detail.anonymous);
+    let names: Vec<&String> = anonymous.map(|point| &point.name).collect();
+    if names.is_empty() {
+        return Ok(());
+    }
+    let volumes = Volumes::open(settings)?;
+    for name in names {
+        let Ok(name) = VolumeName::parse(name) else { continue };
+        let _lock = volumes.lock()?;
+        if users(settings, name.as_str())?.iter().all(|user| *user == record.id) {
+            volumes.remove(&name)?;
+        }
+    }
+    Ok(())
+}
+
+/// `nman volume create`: its name.
+pub fn create(settings: &Settings, args: &VolumeCreateArgs) -> Result<String> {
+    let pairs = |list: &[String]| -> BTreeMap<String, String> {
+        let pair = |text: &String| {
+            let (name, value) = text.split_once('=').unwrap_or((text, ""));
+            (name.to_owned(), value.to_owned())
+        };
+        list.iter().map(pair).collect()
+    };
+    let (mut labels, options) = (pairs(&args.label), pairs(&args.opt));
+    mount::check(&options)?;
+    let name = match &args.name {
+        Some(name) => VolumeName::parse(name).map_err(Error::Usage)?,
+        None => {
+            labels.insert(ANONYMOUS.to_owned(), String::new());
+            VolumeName::random()
+        }
+    };
+    Ok(Volumes::open(settings)?.ensure(&name, labels, options)?.name.to_string())
+}
+
+/// `nman volume rm`: the names of those that are gone, and what went wrong.
+pub fn rm(settings: &Settings, args: &VolumeRmArgs) -> Result<(Vec<String>, Vec<Error>)> {
+    let volumes = Volumes::open(settings)?;
+    let (mut done, mut errors) = (Vec::new(), Vec::new());
+    for name in &args.names {
+        match remove(settings, &volumes, name, args.force) {
+            Ok(()) => done.push(name.clone()),
+            Err(error) => errors.push(error),
+        }
+    }
+    Ok((done, errors))
+}
+
+fn remove(settings: &Settings, volumes: &Volumes, name: &str, force: bool) -> Result<()> {
+    let _lock = volumes.lock()?;
+    let volume = match volumes.find(name) {
+        Err(_) if force => return Ok(()),
+        found => found?,
+    };
+    let users = users(settings, name)?;
+    if !users.is_empty() {
+        let ids: Vec<&str> = users.iter().map(ContainerId::as_str).collect();
+        return Err(Error::WrongState {
+            message: format!("remove {name}: volume is in use - [{}]", ids.join(", ")),
+            hint: Some(format!("remove the container first: `nman rm {}`", users[0].short())),
+        });
+    }
+    volumes.remove(&volume.name)
+}
+
+/// What `inspect` shows of a volume.
+pub fn object(settings: &Settings, name: &str) -> Result<serde_json::Value> {
+    let volumes = Volumes::open(settings)?;
+    Ok(volumes.object(&volumes.find(name)?))
+}
+
+/// `nman volume inspect`: the objects of those that were found, and what went wrong with the others.
+pub fn inspect(
+    settings: &Settings,
+    names: &[String],
+) -> Result<(Vec<serde_json::Value>, Vec<Error>)> {
+    let (mut found, mut errors) = (Vec::new(), Vec::new());
+    for name in names {
+        match object(settings, name) {
+            Ok(object) => found.push(object),
+            Err(error) => errors.push(error),
+        }
+    }
+    Ok((found, errors))
+}
+
+/// `nman volume prune`: what was removed, and how many bytes that has freed.
+pub fn prune(settings: &Settings, args: &VolumePruneArgs) -> Result<(Vec<String>, u64)> {
+    let volumes = Volumes::open(settings)?;
+    let filters = Filters::parse(&args.filter, &["all", "label", "label!"])?;
+    // Docker has had this filter before it had the option.
+    let all = args.all || filters.truth("all")? == Some(true);
+    let (mut removed, mut freed) = (Vec::new(), 0);
+    for volume in volumes.list()? {
+        let _lock = volumes.lock()?;
+        let wanted = all || volume.is_anonymous();
+        if !wanted || !users(settings, volume.name.as_str())?.is_empty() {
+            continue;
+        }
+        let excluded = |wanted: &str| match wanted.split_once('=') {
+            Some((name, value)) => volume.labels.get(name).is_some_and(|own| own == value),
+            None => volume.labels.contains_key(wanted),
+        };
+        if filters.labelled("label", &volume.labels) && filters.all("label!", |l| !excluded(l)) {
+            freed += crate::disk::usage(&volumes.data(&volume.name));
+            volumes.remove(&volume.name)?;
+            removed.push(volume.name.to_string());
+        }
+    }
+    Ok((removed, freed))
 }

@@ -22,6 +22,9 @@ pub enum Error {
     /// The stream failed, ended early, is no tar archive or exceeds the limits.
     #[error("cannot read the archive: {0}")]
     Unreadable(String),
+    /// The archive could not be written.
+    #[error("cannot write the archive: {}", reason(.0))]
+    Write(#[source] std::io::Error),
     /// A layer could not be read.
     #[error(transparent)]
     Layer(#[from] layer::Error),
@@ -41,7 +44,7 @@ impl Error {
                  the tarball of a root file system is not one"
                     .to_owned(),
             ),
-            Self::DiffId { .. } | Self::Unreadable(_) => None,
+            Self::DiffId { .. } | Self::Unreadable(_) | Self::Write(_) => None,
         }
     }
 

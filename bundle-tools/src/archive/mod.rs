@@ -1,4 +1,4 @@
-//! Image archives: what `docker save`, `podman save` and `skopeo copy ... oci-archive:` write, read into a layout.
+//! Image archives: what `docker save`, `podman save` and `skopeo copy ... oci-archive:` write, read into a layout, and written.
 //!
 //! An archive is read once, from front to back, so it may come through a pipe: each member becomes a blob, and what they are is
 //! known at the end, when `manifest.json` or `index.json` was seen. Every digest and every diff id is then checked; nothing gets a
@@ -9,6 +9,7 @@ mod error;
 mod intake;
 mod oci;
 mod save;
+mod write;
 
 use std::io::Read;
 
@@ -16,6 +17,7 @@ use oci_spec::image::Descriptor;
 
 pub use error::Error;
 pub use save::save;
+pub use write::{Form, Name, Outgoing, write};
 
 use crate::{
     digest::DiffId,

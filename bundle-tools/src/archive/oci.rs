@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Where containerd and Docker keep the whole name, of which [`REF_NAME`] is then the tag.
-const CONTAINERD_NAME: &str = "io.containerd.image.name";
+pub(super) const CONTAINERD_NAME: &str = "io.containerd.image.name";
 
 /// How deep indexes may nest.
 const MAX_NESTING: u32 = 8;

@@ -16,7 +16,11 @@ pub fn save(layout: &Layout, output: impl Write) -> Result<(), Error> {
         path: layout.path().to_owned(),
         source,
     })?;
-    let options = PackOptions { mtime: Some(Timespec::default()), owner: Some((0, 0)) };
+    let options = PackOptions {
+        mtime: Some(Timespec::default()),
+        owner: Some((0, 0)),
+        ..PackOptions::default()
+    };
     layer::pack(root.as_fd(), &options, output)?;
     Ok(())
 }

@@ -54,6 +54,40 @@ impl Error {
     }
 }
 
+/// Stores what `write` writes, a plain tar stream, as a layer's blob: its descriptor, its diff id, and what `write` returned.
+pub fn put_layer<T>(
+    layout: &Layout,
+    compression: Compression,
+    write: impl FnOnce(&mut dyn Write) -> Result<T, layer::Error>,
+) -> Result<(Descriptor, DiffId, T), Error> {
+    let writer = layout.writer(None)?;
+    // Hashed on both sides of the compression: the diff id and the blob's digest in one pass.
+    let encoder = compression.encoder(writer).map_err(Error::Compress)?;
+    let mut plain = HashWriter::new(BufWriter::with_capacity(128 << 10, encoder));
+    let answer = write(&mut plain)?;
+    let (buffered, diff_id, _) = plain.finish();
+    let encoder = buffered.into_inner().map_err(|e| Error::Compress(e.into_error()))?;
+    let writer = encoder.finish().map_err(Error::Compress)?;
+    let (digest, size) = writer.commit()?;
+    let descriptor = Descriptor::new(compression.media_type(), size, &digest);
+    Ok((descriptor, diff_id.into(), answer))
+}
+
+/// Stores a tar archive, compressed or not, byte for byte as a layer's blob. It is read to its end and must be one.
+pub fn import_layer(
+    layout: &Layout,
+    mut archive: impl Read,
+    limits: &Limits,
+) -> Result<(Descriptor, DiffId), Error> {
+    let mut head = Vec::new();
+    archive.by_ref().take(4).read_to_end(&mut head).map_err(layer::Error::Stream)?;
+    let compression = Compression::sniff(&head);
+    let (digest, size) = layout.put(head.chain(archive), None)?;
+    let descriptor = Descriptor::new(compression.media_type(), size, &digest);
+    let diff_id = layer::scan(layout.blob(&descriptor)?, limits, |_| {})?;
+    Ok((descriptor, diff_id))
+}
+
 /// An image in the making.
 #[derive(Debug)]
 pub struct Builder<'l> {
@@ -132,32 +166,14 @@ impl<'l> Builder<'l> {
         by: &str,
         write: impl FnOnce(&mut dyn Write) -> Result<T, layer::Error>,
     ) -> Result<T, Error> {
-        let writer = self.layout.writer(None)?;
-        // Hashed on both sides of the compression: the diff id and the blob's digest in one pass.
-        let encoder = compression.encoder(writer).map_err(Error::Compress)?;
-        let mut plain = HashWriter::new(BufWriter::with_capacity(128 << 10, encoder));
-        let answer = write(&mut plain)?;
-        let (buffered, diff_id, _) = plain.finish();
-        let encoder = buffered.into_inner().map_err(|e| Error::Compress(e.into_error()))?;
-        let writer = encoder.finish().map_err(Error::Compress)?;
-        let (digest, size) = writer.commit()?;
-        self.push(Descriptor::new(compression.media_type(), size, &digest), diff_id.into(), by);
+        let (descriptor, diff_id, answer) = put_layer(self.layout, compression, write)?;
+        self.push(descriptor, diff_id, by);
         Ok(answer)
     }
 
     /// Takes a tar archive, compressed or not, as the next layer, byte for byte. It is read to its end and must be one.
-    pub fn import(
-        &mut self,
-        mut archive: impl Read,
-        limits: &Limits,
-        by: &str,
-    ) -> Result<(), Error> {
-        let mut head = Vec::new();
-        archive.by_ref().take(4).read_to_end(&mut head).map_err(layer::Error::Stream)?;
-        let compression = Compression::sniff(&head);
-        let (digest, size) = self.layout.put(head.chain(archive), None)?;
-        let descriptor = Descriptor::new(compression.media_type(), size, &digest);
-        let diff_id = layer::scan(self.layout.blob(&descriptor)?, limits, |_| {})?;
+    pub fn import(&mut self, archive: impl Read, limits: &Limits, by: &str) -> Result<(), Error> {
+        let (descriptor, diff_id) = import_layer(self.layout, archive, limits)?;
         self.push(descriptor, diff_id, by);
         Ok(())
     }

@@ -13,6 +13,8 @@ pub enum Whiteouts {
     OverlayUser,
     /// The named files of lower layers, unpacked earlier into the same directory, are removed.
     Apply,
+    /// Not at all: the archive is no layer, its names mean nothing, and a directory that is there is not replaced by a file.
+    None,
 }
 
 /// Choices of the caller.

@@ -1,10 +1,11 @@
-//! Makes a layer from a directory: everything in it ([`pack`]), or what an overlay's upper directory changes ([`diff`]).
+//! Makes a layer from a directory: everything in it ([`pack`]), or what an overlay's upper directory changes ([`diff`]). And
+//! archives that are no layers, in which a name means nothing: a whole tree ([`export`]), or one object ([`archive`]).
 //!
 //! The stream depends on the tree alone: names in byte order, no access times, no owner names; with a fixed time also not on when
 //! the files were made. The tree may be hostile or changing, so nothing is followed and what is opened is looked at again.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     fs::File,
     io::{self, Write},
     os::fd::{AsFd, BorrowedFd, OwnedFd},
@@ -23,8 +24,12 @@ use crate::tarball::{Entry, HeaderLimits, Kind, TarWriter, Timespec, Xattr, prin
 pub struct PackOptions {
     /// A time for all entries instead of their own.
     pub mtime: Option<Timespec>,
+    /// The latest time that an entry may have: what was changed after it gets this time, what is older keeps its own.
+    pub latest: Option<Timespec>,
     /// An owner for all entries instead of their own, uid and gid.
     pub owner: Option<(u32, u32)>,
+    /// What is left out, with all that is below it: paths relative to the root.
+    pub omit: BTreeSet<Vec<u8>>,
 }
 
 /// What was packed.
@@ -42,7 +47,7 @@ pub fn pack(
     options: &PackOptions,
     output: impl Write,
 ) -> Result<Packed, Error> {
-    Packer::new(options, false, output).run(root)
+    Packer::new(options, Notation::Layer, output).run(root)
 }
 
 /// Writes what the upper directory of an overlay changes to `output` as a plain tar stream: deletions become `.wh.NAME`, opaque
@@ -54,13 +59,50 @@ pub fn diff(
     options: &PackOptions,
     output: impl Write,
 ) -> Result<Packed, Error> {
-    Packer::new(options, true, output).run(upper)
+    Packer::new(options, Notation::Overlay, output).run(upper)
+}
+
+/// Writes all that is in `root`, without an entry for `root` itself, to `output`: the archive of a file system, not a layer.
+pub fn export(
+    root: BorrowedFd<'_>,
+    options: &PackOptions,
+    output: impl Write,
+) -> Result<Packed, Error> {
+    Packer::new(options, Notation::None, output).run(root)
+}
+
+/// Writes `name` in the directory `parent`, and all that is below it, to `output` under the name `rename`. A symlink is written as
+/// one.
+pub fn archive(
+    parent: BorrowedFd<'_>,
+    name: &[u8],
+    rename: &[u8],
+    options: &PackOptions,
+    output: impl Write,
+) -> Result<Packed, Error> {
+    let mut packer = Packer::new(options, Notation::None, output);
+    let found = tree::stat(parent, name).and_then(|stat| stat.ok_or(Errno::NOENT));
+    let stat = found.map_err(|e| Error::file("look at", rename, e))?;
+    if let Some(level) = packer.object(parent, name, rename, &stat)? {
+        packer.walk(level)?;
+    }
+    packer.finish()
+}
+
+/// How names and marks in the tree are read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Notation {
+    /// As a layer's: a name that would be read as a whiteout is refused.
+    Layer,
+    /// As overlayfs's upper directory: its marks become whiteouts.
+    Overlay,
+    /// Not at all.
+    None,
 }
 
 struct Packer<'o, W> {
     options: &'o PackOptions,
-    /// Whether overlayfs's marks are read as such.
-    overlay: bool,
+    notation: Notation,
     output: TarWriter<W>,
     /// The first name of every file that has several.
     links: HashMap<(u64, u64), Vec<u8>>,
@@ -68,27 +110,31 @@ struct Packer<'o, W> {
 }
 
 impl<'o, W: Write> Packer<'o, W> {
-    fn new(options: &'o PackOptions, overlay: bool, output: W) -> Self {
+    fn new(options: &'o PackOptions, notation: Notation, output: W) -> Self {
         let output = TarWriter::new(output);
-        Self { options, overlay, output, links: HashMap::new(), packed: Packed::default() }
+        Self { options, notation, output, links: HashMap::new(), packed: Packed::default() }
     }
 
     fn run(mut self, root: BorrowedFd<'_>) -> Result<Packed, Error> {
         let root = tree::open_child(root, b".").map_err(|e| Error::file("open", b"", e))?;
-        if !self.overlay {
+        if self.notation == Notation::Layer {
             let stat = rustix::fs::fstat(&root).map_err(|e| Error::file("look at", b"", e))?;
             let xattrs = Object::Fd(&root).xattrs(b"")?;
             let entry = self.describe(b"./", Kind::Directory, &stat, xattrs);
             self.append(&entry, io::empty())?;
         }
-        self.walk(root)?;
-        self.output.finish().map_err(|e| Error::file("write", b"layer", e))?;
+        self.walk(Level::read(root, Vec::new())?)?;
+        self.finish()
+    }
+
+    fn finish(self) -> Result<Packed, Error> {
+        self.output.finish().map_err(|e| Error::file("write", b"archive", e))?;
         Ok(self.packed)
     }
 
     /// Everything below `root`. Without recursion: a tree may be deeper than the stack.
-    fn walk(&mut self, root: OwnedFd) -> Result<(), Error> {
-        let mut levels = vec![Level::read(root, Vec::new())?];
+    fn walk(&mut self, root: Level) -> Result<(), Error> {
+        let mut levels = vec![root];
         while let Some(level) = levels.last_mut() {
             let Some(name) = level.names.pop() else {
                 levels.pop();
@@ -101,11 +147,14 @@ impl<'o, W: Write> Packer<'o, W> {
             if path.len() > HeaderLimits::default().name {
                 return Err(Error::limit(&path, "its path is longer than a layer can carry"));
             }
+            if self.options.omit.contains(&path) {
+                continue;
+            }
             let stat =
                 tree::stat(&level.dir, &name).map_err(|e| Error::file("look at", &path, e))?;
             // One that vanished meanwhile is not missed.
             let Some(stat) = stat else { continue };
-            let child = self.object(&level.dir, &name, &path, &stat)?;
+            let child = self.object(level.dir.as_fd(), &name, &path, &stat)?;
             levels.extend(child);
         }
         Ok(())
@@ -114,15 +163,15 @@ impl<'o, W: Write> Packer<'o, W> {
     /// Packs `name`; a directory is given back to be walked.
     fn object(
         &mut self,
-        dir: &OwnedFd,
+        dir: BorrowedFd<'_>,
         name: &[u8],
         path: &[u8],
         stat: &Stat,
     ) -> Result<Option<Level>, Error> {
-        if name.starts_with(b".wh.") {
+        if self.notation != Notation::None && name.starts_with(b".wh.") {
             return Err(Error::refused(path, "its name would be read as a whiteout"));
         }
-        if self.overlay && tree::is_whiteout(stat) {
+        if self.overlay() && tree::is_whiteout(stat) {
             return self.whiteout(path, name).map(|()| None);
         }
         let kind = tree::file_type(stat);
@@ -164,11 +213,16 @@ impl<'o, W: Write> Packer<'o, W> {
         self.append(&entry, io::empty()).map(|()| None)
     }
 
-    fn child_directory(&mut self, dir: &OwnedFd, name: &[u8], path: &[u8]) -> Result<Level, Error> {
+    fn child_directory(
+        &mut self,
+        dir: BorrowedFd<'_>,
+        name: &[u8],
+        path: &[u8],
+    ) -> Result<Level, Error> {
         let fd = tree::open_child(dir, name).map_err(|e| Error::file("open directory", path, e))?;
         let stat = rustix::fs::fstat(&fd).map_err(|e| Error::file("look at", path, e))?;
         let xattrs = Object::Fd(&fd).xattrs(path)?;
-        let opaque = self.overlay && self.is_opaque(&xattrs, path)?;
+        let opaque = self.overlay() && self.is_opaque(&xattrs, path)?;
         let name = [path, b"/"].concat();
         let entry = self.describe(&name, Kind::Directory, &stat, xattrs);
         self.append(&entry, io::empty())?;
@@ -178,7 +232,7 @@ impl<'o, W: Write> Packer<'o, W> {
         Level::read(fd, path.to_vec())
     }
 
-    fn file(&mut self, dir: &OwnedFd, name: &[u8], path: &[u8]) -> Result<(), Error> {
+    fn file(&mut self, dir: BorrowedFd<'_>, name: &[u8], path: &[u8]) -> Result<(), Error> {
         // It may have become a pipe since it was looked at: do not wait for its other end.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let fd = rustix::fs::openat(dir, name, flags, Mode::empty())
@@ -188,7 +242,7 @@ impl<'o, W: Write> Packer<'o, W> {
             return Err(Error::refused(path, "it changed while it was being read"));
         }
         let xattrs = Object::Fd(&fd).xattrs(path)?;
-        if self.overlay && stat.st_size == 0 && has_mark(&xattrs, b"overlay.whiteout") {
+        if self.overlay() && stat.st_size == 0 && has_mark(&xattrs, b"overlay.whiteout") {
             return self.whiteout(path, name);
         }
         self.refuse_pointers(&xattrs, path)?;
@@ -218,6 +272,10 @@ impl<'o, W: Write> Packer<'o, W> {
         self.append(&entry, io::empty())
     }
 
+    fn overlay(&self) -> bool {
+        self.notation == Notation::Overlay
+    }
+
     fn is_opaque(&self, xattrs: &[Xattr], path: &[u8]) -> Result<bool, Error> {
         self.refuse_pointers(xattrs, path)?;
         // "x" says that whiteouts in it are xattrs; only "y" hides what is below.
@@ -227,7 +285,7 @@ impl<'o, W: Write> Packer<'o, W> {
 
     fn refuse_pointers(&self, xattrs: &[Xattr], path: &[u8]) -> Result<(), Error> {
         let pointers = [&b"overlay.redirect"[..], b"overlay.metacopy"];
-        if self.overlay && pointers.iter().any(|mark| has_mark(xattrs, mark)) {
+        if self.overlay() && pointers.iter().any(|mark| has_mark(xattrs, mark)) {
             return Err(Error::refused(
                 path,
                 "its content is in a lower layer (metacopy or redirect)",
@@ -240,6 +298,7 @@ impl<'o, W: Write> Packer<'o, W> {
         xattrs.retain(|(key, _)| xattr::admit(key).is_ok());
         xattrs.sort_unstable();
         let own = Timespec { tv_sec: stat.st_mtime, tv_nsec: stat.st_mtime_nsec.cast_signed() };
+        let own = self.options.latest.map_or(own, |latest| own.min(latest));
         let (uid, gid) = self.options.owner.unwrap_or((stat.st_uid, stat.st_gid));
         Entry {
             name: name.to_vec(),

@@ -1,7 +1,7 @@
 //! Carries out the entries of a layer, one by one.
 //!
-//! The usual file costs openat, write, fchown, fchmod, futimens and close: its directory stays open from one entry to the next,
-//! and what would change nothing is not called. Times of directories come last, since filling a directory changes them.
+//! The usual file costs openat, write, futimens and close: its directory stays open from one entry to the next, and what would
+//! change nothing is not called. Times of directories come last, since filling a directory changes them.
 
 mod content;
 mod directory;
@@ -43,6 +43,8 @@ pub(super) struct Unpacker<'o> {
     /// Bytes that files were said to have, holes included.
     content: u64,
     caller: (u32, u32),
+    /// The bits that a new file does not get, if nothing else decides about its mode.
+    umask: Option<u32>,
     tally: Tally,
 }
 
@@ -76,7 +78,6 @@ impl<'o> Unpacker<'o> {
         // Ours may be an O_PATH fd, which cannot be read or changed.
         let root = tree::open_child(root, b".").map_err(|e| Error::file("open", b"", e))?;
         Ok(Self {
-            root,
             options,
             parent: None,
             directories: BTreeMap::new(),
@@ -84,6 +85,8 @@ impl<'o> Unpacker<'o> {
             written: BTreeSet::new(),
             content: 0,
             caller: (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw()),
+            umask: metadata::umask(&root, options),
+            root,
             tally: Tally::default(),
         })
     }
@@ -106,7 +109,11 @@ impl<'o> Unpacker<'o> {
             return Err(Error::limit(&entry.name, limit));
         }
         let path = name::clean(&entry.name, limits.depth)?;
-        match name::marker(&path)? {
+        let marker = match self.options.whiteouts {
+            Whiteouts::None => None,
+            _ => name::marker(&path)?,
+        };
+        match marker {
             Some(Marker::Aufs) => Ok(()),
             Some(Marker::Opaque) => self.opaque(name::split(&path).0),
             Some(Marker::Whiteout(hidden)) => self.whiteout(name::split(&path).0, hidden),
@@ -290,6 +297,12 @@ impl<'o> Unpacker<'o> {
 
     /// Removes what is at `path`, and what we remember of it.
     fn clear(&mut self, parent: impl AsFd, name: &[u8], path: &[u8]) -> Result<(), Error> {
+        if self.options.whiteouts == Whiteouts::None {
+            let there = tree::stat(&parent, name).map_err(|e| Error::file("look at", path, e))?;
+            if there.is_some_and(|there| tree::file_type(&there) == FileType::Directory) {
+                return Err(Error::refused(path, "cannot overwrite directory with non-directory"));
+            }
+        }
         tree::remove_all(parent.as_fd(), name).map_err(|e| Error::file("remove", path, e))?;
         // The directory of the next entry may have been reached through this name.
         self.parent = None;

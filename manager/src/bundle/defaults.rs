@@ -1,50 +1,9 @@
 //! The part of config.json that is the same for every container: Docker's defaults.
 
-use crate::error::{Error, Result};
-use oci_spec::OciSpecError;
+use super::Built;
 use oci_spec::runtime::{
-    Capability, LinuxCapabilities, LinuxCapabilitiesBuilder, LinuxDeviceCgroup,
-    LinuxDeviceCgroupBuilder, LinuxDeviceType, LinuxSeccomp, Mount, MountBuilder,
+    LinuxDeviceCgroup, LinuxDeviceCgroupBuilder, LinuxDeviceType, Mount, MountBuilder,
 };
-use std::collections::HashSet;
-
-type Built<T> = std::result::Result<T, OciSpecError>;
-
-/// containers-common's profile, as it comes out for x86-64 and the capabilities below.
-const SECCOMP: &str = include_str!("../seccomp.json");
-
-/// The profile for a container without further privileges.
-pub(super) fn seccomp() -> Result<LinuxSeccomp> {
-    serde_json::from_str(SECCOMP)
-        .map_err(|source| Error::Damaged { path: "the built-in seccomp profile".into(), source })
-}
-
-/// Docker's fourteen. The inheritable and ambient sets stay empty (CVE-2022-24769).
-pub(super) fn capabilities() -> Built<LinuxCapabilities> {
-    let set = HashSet::from([
-        Capability::Chown,
-        Capability::DacOverride,
-        Capability::Fsetid,
-        Capability::Fowner,
-        Capability::Mknod,
-        Capability::NetRaw,
-        Capability::Setgid,
-        Capability::Setuid,
-        Capability::Setfcap,
-        Capability::Setpcap,
-        Capability::NetBindService,
-        Capability::SysChroot,
-        Capability::Kill,
-        Capability::AuditWrite,
-    ]);
-    LinuxCapabilitiesBuilder::default()
-        .bounding(set.clone())
-        .effective(set.clone())
-        .permitted(set)
-        .inheritable(HashSet::new())
-        .ambient(HashSet::new())
-        .build()
-}
 
 /// What a container has below /proc, /dev and /sys.
 pub(super) fn mounts() -> Built<Vec<Mount>> {

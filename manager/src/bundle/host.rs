@@ -1,5 +1,7 @@
 //! What planning a bundle has to know about the host, read once.
 
+use crate::cli::CpuSet;
+use oci_spec::runtime::Capabilities;
 use std::fs;
 use std::path::Path;
 
@@ -8,10 +10,49 @@ use std::path::Path;
 pub struct HostFacts {
     /// The largest number of open files that a child of ours may have.
     pub open_files: u64,
-    /// Whether swap can be limited per cgroup; asking for it where it cannot is an error of the runtime.
-    pub swap_limit: bool,
     /// The host's name, for containers that share the host's network.
     pub hostname: String,
+    /// The capabilities that we can pass on.
+    pub capabilities: Capabilities,
+    /// Version of the kernel.
+    pub kernel: (u32, u32),
+    /// What can be limited.
+    pub cgroups: CgroupFacts,
+    /// CPUs that are online, as a list of ranges.
+    pub cpus: String,
+    /// Memory nodes that are online, as a list of ranges.
+    pub memory_nodes: String,
+    /// Whether programs can be confined by AppArmor.
+    pub apparmor: bool,
+    /// Whether SELinux labels mean something.
+    pub selinux: bool,
+}
+
+/// What can be limited on this host.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CgroupFacts {
+    /// There is one hierarchy only, version 2.
+    pub unified: bool,
+    /// Memory.
+    pub memory: bool,
+    /// Swap; asking for it where it cannot be limited is an error of the runtime.
+    pub swap: bool,
+    /// How gladly memory is swapped, for each group.
+    pub swappiness: bool,
+    /// Whether a group is killed when its memory is used up.
+    pub oom_control: bool,
+    /// CPU time.
+    pub cpu: bool,
+    /// Realtime CPU time.
+    pub realtime: bool,
+    /// Sets of CPUs and memory nodes.
+    pub cpuset: bool,
+    /// Processes.
+    pub pids: bool,
+    /// Weights of block input and output.
+    pub io_weight: bool,
+    /// Rates of block input and output.
+    pub io_rate: bool,
 }
 
 impl HostFacts {
@@ -19,15 +60,105 @@ impl HostFacts {
     #[must_use]
     pub fn probe() -> Self {
         let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
-        let v1 = Path::new("/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes").exists();
-        // On v2 the root group has no such file; any other one shows it.
-        let v2 = fs::read_to_string("/sys/fs/cgroup/cgroup.controllers")
-            .is_ok_and(|controllers| controllers.split_whitespace().any(|name| name == "memory"))
-            && Path::new("/proc/swaps").exists();
+        let name = rustix::system::uname();
+        let online = |of: &str| {
+            fs::read_to_string(format!("/sys/devices/system/{of}/online"))
+                .map_or_else(|_| "0".to_owned(), |text| text.trim().to_owned())
+        };
         Self {
             open_files: limit.maximum.unwrap_or(u64::MAX),
-            swap_limit: v1 || v2,
-            hostname: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+            hostname: name.nodename().to_string_lossy().into_owned(),
+            capabilities: capabilities(),
+            kernel: version(&name.release().to_string_lossy()),
+            cgroups: CgroupFacts::probe(Path::new("/sys/fs/cgroup")),
+            cpus: online("cpu"),
+            memory_nodes: online("node"),
+            apparmor: fs::read("/sys/module/apparmor/parameters/enabled")
+                .is_ok_and(|text| text.starts_with(b"Y")),
+            selinux: Path::new("/sys/fs/selinux/enforce").exists(),
         }
+    }
+
+    /// How many CPUs there are.
+    #[must_use]
+    pub fn cpu_count(&self) -> i64 {
+        let ranges = CpuSet::ranges(&self.cpus).unwrap_or_default();
+        ranges.iter().map(|(first, last)| i64::from(last - first) + 1).sum()
+    }
+}
+
+impl CgroupFacts {
+    fn probe(root: &Path) -> Self {
+        let has = |file: &str| root.join(file).exists();
+        let Ok(controllers) = fs::read_to_string(root.join("cgroup.controllers")) else {
+            return Self {
+                unified: false,
+                memory: has("memory"),
+                swap: has("memory/memory.memsw.limit_in_bytes"),
+                swappiness: has("memory/memory.swappiness"),
+                oom_control: has("memory/memory.oom_control"),
+                cpu: has("cpu/cpu.shares"),
+                realtime: has("cpu/cpu.rt_runtime_us"),
+                cpuset: has("cpuset"),
+                pids: has("pids"),
+                // The root group of bfq has no weight, but statistics.
+                io_weight: has("blkio/blkio.weight") || has("blkio/blkio.bfq.io_serviced"),
+                io_rate: has("blkio/blkio.throttle.read_bps_device"),
+            };
+        };
+        let has = |name: &str| controllers.split_whitespace().any(|known| known == name);
+        Self {
+            unified: true,
+            memory: has("memory"),
+            // The root group has no such file; any other one shows it.
+            swap: has("memory") && Path::new("/proc/swaps").exists(),
+            swappiness: false,
+            oom_control: false,
+            cpu: has("cpu"),
+            realtime: false,
+            cpuset: has("cpuset"),
+            pids: has("pids"),
+            io_weight: has("io"),
+            io_rate: has("io"),
+        }
+    }
+}
+
+/// The bounding set: what of it the program has lost cannot be had again by anybody below it.
+pub(super) fn capabilities() -> Capabilities {
+    let set = caps::read(None, caps::CapSet::Bounding).unwrap_or_default();
+    let name = |capability: caps::Capability| capability.to_string();
+    set.into_iter()
+        .filter_map(|capability| name(capability).strip_prefix("CAP_")?.parse().ok())
+        .collect()
+}
+
+fn version(release: &str) -> (u32, u32) {
+    let mut numbers =
+        release.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kernel_has_a_version_of_two_numbers() {
+        assert_eq!(version("6.18.5-amd64"), (6, 18));
+        assert_eq!(version("5.4"), (5, 4));
+        assert_eq!(version("x"), (0, 0));
+    }
+
+    #[test]
+    fn controllers_of_both_versions_are_found() {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir_all(root.path().join("memory")).unwrap();
+        fs::write(root.path().join("memory/memory.swappiness"), "").unwrap();
+        let v1 = CgroupFacts::probe(root.path());
+        assert!(!v1.unified && v1.memory && v1.swappiness && !v1.swap && !v1.pids);
+        fs::write(root.path().join("cgroup.controllers"), "cpu memory pids\n").unwrap();
+        let v2 = CgroupFacts::probe(root.path());
+        assert!(v2.unified && v2.memory && v2.pids && !v2.swappiness && !v2.io_rate);
     }
 }

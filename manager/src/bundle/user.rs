@@ -76,6 +76,11 @@ pub fn resolve(wanted: &str, passwd: &str, group: &str) -> Result<Identity> {
     Ok(identity)
 }
 
+/// The id of a further group: a name of the image, or a number.
+pub fn group(wanted: &str, group: &str) -> Result<u32> {
+    find_group(wanted, group)
+}
+
 fn nobody_known(uid: u32) -> Identity {
     let home = if uid == 0 { "/root" } else { "/" };
     Identity { uid, gid: 0, groups: Vec::new(), home: home.to_owned() }

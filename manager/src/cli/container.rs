@@ -1,9 +1,9 @@
 //! Commands for containers that are there already.
 
-use super::Format;
 use super::values::{SignalNumber, variable};
 use crate::clock::Timestamp;
 use crate::duration;
+use crate::listing::ListArgs;
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 
@@ -86,20 +86,32 @@ pub struct ExecArgs {
 }
 
 /// `nman ps`
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub struct PsArgs {
     /// Also show containers that do not run
     #[arg(short, long)]
     pub all: bool,
-    /// Show ids only
+    /// Show only this many of the newest containers, whether they run or not
+    #[arg(short = 'n', long, value_name = "NUMBER", allow_negative_numbers = true)]
+    pub last: Option<i64>,
+    /// Show only the newest container, whether it runs or not
     #[arg(short, long)]
-    pub quiet: bool,
-    /// Do not shorten ids and commands
-    #[arg(long)]
-    pub no_trunc: bool,
-    /// Print a table or JSON
-    #[arg(long, value_enum, value_name = "FORMAT", default_value_t)]
-    pub format: Format,
+    pub latest: bool,
+    /// Also show how much each container has written
+    #[arg(short, long)]
+    pub size: bool,
+    /// How the list is printed.
+    #[command(flatten)]
+    pub list: ListArgs,
+}
+
+impl PsArgs {
+    /// How many of the newest are wanted; as in Docker, nothing below one is a limit.
+    #[must_use]
+    pub fn count(&self) -> Option<usize> {
+        let last = self.last.and_then(|last| usize::try_from(last).ok()).filter(|last| *last > 0);
+        if self.latest { Some(1) } else { last }
+    }
 }
 
 /// `nman logs`
@@ -304,10 +316,38 @@ pub struct RmArgs {
     /// Kill the container if it runs; a container that does not exist is not an error
     #[arg(short, long)]
     pub force: bool,
-    /// Accepted for compatibility: anonymous volumes are always removed
+    /// Also remove its volumes that have no name
     #[arg(short, long)]
     pub volumes: bool,
     /// Names or ids
     #[arg(required = true, value_name = "CONTAINER")]
     pub names: Vec<String>,
+}
+
+/// `nman inspect`
+#[derive(Debug, Args)]
+pub struct InspectArgs {
+    /// Print a template's text for each, or JSON
+    #[arg(short, long, value_name = "FORMAT")]
+    pub format: Option<String>,
+    /// Also show how much a container's own files take up
+    #[arg(short, long)]
+    pub size: bool,
+    /// Look for objects of this kind only
+    #[arg(long = "type", value_enum, value_name = "TYPE")]
+    pub kind: Option<InspectType>,
+    /// Names or ids
+    #[arg(required = true, value_name = "NAME")]
+    pub names: Vec<String>,
+}
+
+/// What `nman inspect` looks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum InspectType {
+    /// A container
+    Container,
+    /// An image
+    Image,
+    /// A volume
+    Volume,
 }

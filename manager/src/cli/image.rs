@@ -1,6 +1,5 @@
 //! Commands for images, and how registries are reached.
 
-use super::Format;
 use crate::registry::Platform;
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
@@ -17,9 +16,9 @@ pub enum PullWhen {
     Never,
 }
 
-/// How registries are reached.
+/// How far registries are trusted.
 #[derive(Clone, Debug, Default, Args)]
-pub struct RegistryArgs {
+pub struct TlsArgs {
     /// Verify the registry's certificate; `false` also allows plain HTTP
     #[arg(long, value_name = "BOOL", action = clap::ArgAction::Set, num_args = 0..=1, require_equals = true,
           default_value = "true", default_missing_value = "true")]
@@ -27,57 +26,15 @@ pub struct RegistryArgs {
     /// Also trust the certificate authorities of this PEM file
     #[arg(long, value_name = "FILE")]
     pub ca_file: Option<PathBuf>,
-    /// Platform of a multi-platform image, such as linux/amd64
-    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
-    pub platform: Option<Platform>,
 }
 
-/// `nman pull`
-#[derive(Debug, Args)]
-pub struct PullArgs {
-    /// Print the image's id only
-    #[arg(short, long)]
-    pub quiet: bool,
-    /// How registries are reached.
+/// How registries are reached, and what is taken from them.
+#[derive(Clone, Debug, Default, Args)]
+pub struct RegistryArgs {
+    /// How far they are trusted.
     #[command(flatten)]
-    pub registry: RegistryArgs,
-    /// Image
-    #[arg(value_name = "IMAGE")]
-    pub image: String,
-}
-
-/// `nman load`
-#[derive(Debug, Args)]
-pub struct LoadArgs {
-    /// Archive to read [default: stdin]
-    #[arg(short, long, value_name = "FILE")]
-    pub input: Option<PathBuf>,
-    /// Accepted for compatibility: nothing but names is printed
-    #[arg(short, long)]
-    pub quiet: bool,
-}
-
-/// `nman rmi`
-#[derive(Debug, Args)]
-pub struct RmiArgs {
-    /// Remove an image by its id even if it has several names, and even if containers use it
-    #[arg(short, long)]
-    pub force: bool,
-    /// Names or ids
-    #[arg(required = true, value_name = "IMAGE")]
-    pub names: Vec<String>,
-}
-
-/// `nman images`
-#[derive(Debug, Args)]
-pub struct ImagesArgs {
-    /// Show ids only
-    #[arg(short, long)]
-    pub quiet: bool,
-    /// Do not shorten ids
-    #[arg(long)]
-    pub no_trunc: bool,
-    /// Print a table or JSON
-    #[arg(long, value_enum, value_name = "FORMAT", default_value_t)]
-    pub format: Format,
+    pub tls: TlsArgs,
+    /// Platform of a multi-platform image, such as linux/amd64
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]", env = "DOCKER_DEFAULT_PLATFORM")]
+    pub platform: Option<Platform>,
 }

@@ -3,31 +3,56 @@
 //! What was typed is parsed here into values that mean something; what has to be looked up on the host or in an
 //! image is not this module's business.
 
+pub mod completion;
+pub mod confinement;
 mod container;
 mod create;
 mod family;
+mod files;
+mod hot;
 mod image;
+pub mod limits;
+pub mod mounts;
 mod network;
+mod overview;
+mod registry;
+mod store;
 mod suggest;
+mod system;
+mod update;
+mod usage;
 mod values;
+mod volume;
 
 pub use container::{
-    AttachArgs, ContainerPruneArgs, EventsArgs, ExecArgs, KillArgs, LogsArgs, PortArgs, PsArgs,
-    RestartArgs, RmArgs, StartArgs, StatsArgs, StopArgs, Tail, TopArgs, WaitArgs, WaitFor,
+    AttachArgs, ContainerPruneArgs, EventsArgs, ExecArgs, InspectArgs, InspectType, KillArgs,
+    LogsArgs, PortArgs, PsArgs, RestartArgs, RmArgs, StartArgs, StatsArgs, StopArgs, Tail, TopArgs,
+    WaitArgs, WaitFor,
 };
 pub use create::{
-    CreateArgs, NetworkArgs, NetworkChoice, ProcessArgs, ResourceArgs, RunArgs, StorageArgs,
-    SupervisionArgs,
+    CreateArgs, LimitArgs, NetworkArgs, NetworkChoice, ProcessArgs, ResourceArgs, RunArgs,
+    SecurityArgs, StorageArgs, SupervisionArgs, Typed,
 };
 pub use family::ContainerCommand;
-pub use image::{ImagesArgs, LoadArgs, PullArgs, PullWhen, RegistryArgs, RmiArgs};
+pub use files::{CommitArgs, CpArgs, DiffArgs, ExportArgs};
+pub use image::{PullWhen, RegistryArgs, TlsArgs};
+pub use limits::{CPU_PERIOD, CpuSet, Cpus, Memory, MemorySwap, Size};
 pub use network::{
     NetworkCommand, NetworkConnectArgs, NetworkCreateArgs, NetworkDisconnectArgs,
     NetworkInspectArgs, NetworkPruneArgs, NetworkRmArgs,
 };
+pub use registry::{LoginArgs, LogoutArgs, PullArgs, PushArgs};
+pub use store::{
+    ArchiveFormat, HistoryArgs, ImageCommand, ImagePruneArgs, ImagesArgs, ImportArgs,
+    InspectImagesArgs, LoadArgs, RmiArgs, SaveArgs, TagArgs,
+};
 pub use suggest::nearest;
-pub use values::{
-    CPU_PERIOD, CpuSet, Cpus, Memory, Publish, SignalNumber, Volume, VolumeSource, variable,
+pub use system::{CheckArgs, DfArgs, SystemCommand, SystemPruneArgs};
+pub use update::{RenameArgs, UpdateArgs};
+pub use usage::{Complaint, complain};
+pub use values::{Publish, SignalNumber, variable};
+pub use volume::{
+    VolumeCommand, VolumeCreateArgs, VolumeInspectArgs, VolumePruneArgs, VolumeRmArgs,
 };
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -39,6 +64,7 @@ use std::path::PathBuf;
     name = "nman",
     version,
     max_term_width = 100,
+    disable_version_flag = true,
     subcommand_required = true,
     arg_required_else_help = true
 )]
@@ -46,6 +72,9 @@ pub struct Cli {
     /// Options of every command.
     #[command(flatten)]
     pub global: Global,
+    /// Show the version
+    #[arg(short = 'v', long, action = clap::ArgAction::Version)]
+    version: Option<bool>,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -57,6 +86,7 @@ impl Cli {
     pub fn shortened(self) -> Self {
         match self.command {
             Command::Container(command) => Self { command: command.into_command(), ..self },
+            Command::Image(command) => Self { command: command.into_command(), ..self },
             _ => self,
         }
     }
@@ -96,6 +126,8 @@ pub struct Global {
 pub enum Command {
     /// Create a container from an image and run a command in it
     Run(Box<RunArgs>),
+    /// Create a container from an image without starting it
+    Create(Box<CreateArgs>),
     /// Start stopped containers
     Start(StartArgs),
     /// Attach to a running container
@@ -109,6 +141,14 @@ pub enum Command {
     Logs(LogsArgs),
     /// Stop containers: their stop signal, then SIGKILL
     Stop(StopArgs),
+    /// Show the processes of a container
+    Top(TopArgs),
+    /// Show what containers use
+    Stats(StatsArgs),
+    /// List the published ports of a container
+    Port(PortArgs),
+    /// Show what happens to containers, images, networks and volumes
+    Events(EventsArgs),
     /// Stop containers and start them again
     Restart(RestartArgs),
     /// Send a signal to containers
@@ -121,23 +161,73 @@ pub enum Command {
     Wait(WaitArgs),
     /// Remove containers
     Rm(RmArgs),
-    /// Show everything that is known about containers or images, as JSON
-    Inspect(Names),
+    /// Make an image from what a container has changed
+    Commit(CommitArgs),
+    /// Copy files between a container and the host
+    Cp(CpArgs),
+    /// Show what a container has changed in its root file system
+    Diff(DiffArgs),
+    /// Write a container's root file system to an archive
+    Export(ExportArgs),
+    /// Rename a container
+    Rename(RenameArgs),
+    /// Change the limits of containers
+    Update(Box<UpdateArgs>),
+    /// Create, list, show and remove volumes
+    #[command(subcommand)]
+    Volume(VolumeCommand),
+    /// Show everything that is known about containers, images or volumes, as JSON
+    Inspect(InspectArgs),
     /// Pull an image from a registry
     Pull(PullArgs),
+    /// Push an image to a registry
+    Push(PushArgs),
+    /// Log in to a registry
+    Login(LoginArgs),
+    /// Log out of a registry
+    Logout(LogoutArgs),
     /// Load images from an archive that `docker save` or an OCI tool has made
     Load(LoadArgs),
+    /// Save images to an archive
+    Save(SaveArgs),
+    /// Make an image from the archive of a root file system
+    Import(ImportArgs),
+    /// Give an image a further name
+    Tag(TagArgs),
     /// List images
     Images(ImagesArgs),
+    /// Show the steps by which an image was made
+    History(HistoryArgs),
+    /// Commands for images
+    #[command(subcommand)]
+    Image(ImageCommand),
+    /// Commands for all that there is on disk
+    #[command(subcommand)]
+    System(SystemCommand),
     /// Remove images, or names of images
     Rmi(RmiArgs),
     /// Manage networks
     #[command(subcommand)]
     Network(NetworkCommand),
     /// Show where things are and what is used
-    Info,
+    Info(FormatArgs),
     /// Show the versions of nman and of the runtime
-    Version,
+    Version(FormatArgs),
+    /// Look for what this host lacks, and say how to get it
+    Doctor(DoctorArgs),
+    /// Print a script that completes command lines in a shell
+    Completion {
+        /// Which shell
+        #[arg(value_enum)]
+        shell: completion::Shell,
+    },
+    /// What could come next on a command line
+    #[command(name = "__complete", hide = true)]
+    Complete {
+        /// The words behind the program's name
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        words: Vec<String>,
+    },
     /// Manage containers
     #[command(subcommand)]
     Container(ContainerCommand),
@@ -149,6 +239,22 @@ pub struct Names {
     /// Names or ids
     #[arg(required = true, value_name = "NAME")]
     pub names: Vec<String>,
+}
+
+/// How one object is printed.
+#[derive(Clone, Debug, Default, Args)]
+pub struct FormatArgs {
+    /// Print `json`, or fill a Go template
+    #[arg(short, long, value_name = "FORMAT")]
+    pub format: Option<String>,
+}
+
+/// `nman doctor`
+#[derive(Clone, Debug, Default, Args)]
+pub struct DoctorArgs {
+    /// Print a `table`, `json`, or a Go template for each line
+    #[arg(long, value_name = "FORMAT")]
+    pub format: Option<String>,
 }
 
 /// How a list is printed.

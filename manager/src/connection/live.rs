@@ -45,7 +45,7 @@ pub fn connect_to_network(settings: &Settings, container: &str, endpoint: Endpoi
     };
     endpoints.push(endpoint);
     // The container may have ended meanwhile, and its monitor have taken down what was there before this.
-    let outlived = running_namespace(&dir)?.is_none();
+    let outlived = !matches!(running_namespace(&dir), Ok(Some(_)));
     if outlived {
         take_away(settings, &state, &plan, &namespace)?;
     }

@@ -13,16 +13,20 @@ pub use membership::endpoints;
 
 use crate::bundle::NetworkNamespace;
 use crate::bundle::host::HostFacts;
-use crate::container::{ContainerId, Containers, Dir, NetworkWish, Record, Status};
+use crate::container::{ContainerId, Containers, Dir, NetworkWish, Record};
 use crate::error::{Error, Result};
 use crate::network::resolver::{self, Resolver, Upstream};
 use crate::network::{self, Mode, NetworkPlan, State, ipam, netns};
 use crate::settings::Settings;
+use crate::user_namespace;
 use join::Joining;
 use rustix::fs::{Mode as FileMode, OFlags, fstatfs};
 use rustix::mount::mount_bind;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
+
+/// Says that another container has come into a container's namespace, which then may outlive it.
+const SHARED: &str = "netns.shared";
 
 /// Where a container's network namespace is bound.
 #[must_use]
@@ -88,8 +92,13 @@ pub fn connect(settings: &Settings, record: &Record, dir: &Dir) -> Result<()> {
             return files::copy(&theirs, dir);
         }
         Mode::Network(_) => {
-            let namespace = netns::create()?;
+            let namespace = match user_namespace::network(dir)? {
+                Some(namespace) => namespace,
+                None => netns::create()?,
+            };
             keep(&namespace, &namespace_path(dir))?;
+            // The namespace is a new one, which nobody shares yet.
+            let _ = std::fs::remove_file(dir.join(SHARED));
             connect_all(settings, record, dir, &namespace)?
         }
     };
@@ -115,6 +124,8 @@ fn connect_all(
 /// Another container's namespace, and that container's directory.
 fn share(settings: &Settings, other: &str) -> Result<(OwnedFd, Dir)> {
     let dir = Containers::open(&settings.containers())?.find(other)?;
+    // Before it is opened: from here on, its monitor does not count on the namespace's end.
+    dir.write(SHARED, &true)?;
     match running_namespace(&dir)? {
         Some(namespace) => Ok((namespace, dir)),
         None => Err(Error::WrongState {
@@ -127,12 +138,12 @@ fn share(settings: &Settings, other: &str) -> Result<(OwnedFd, Dir)> {
 /// The network namespace of a container's init, while it runs.
 fn running_namespace(dir: &Dir) -> Result<Option<OwnedFd>> {
     let state = dir.state()?;
-    let Some(pid) = state.pid.filter(|_| state.status == Status::Running) else { return Ok(None) };
+    let Some(pid) = state.pid.filter(|_| state.status.has_process()) else { return Ok(None) };
     let path = PathBuf::from(format!("/proc/{pid}/ns/net"));
     let opened = rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, FileMode::empty());
     // The process id may have been used again before it was opened: only if the container still runs was it its init.
     let still = dir.state()?;
-    if still.pid != Some(pid) || still.status != Status::Running {
+    if still.pid != Some(pid) || !still.status.has_process() {
         return Ok(None);
     }
     opened.map(Some).map_err(Error::io("open", &path))
@@ -170,9 +181,18 @@ pub fn disconnect(settings: &Settings, record: &Record, dir: &Dir) -> Vec<Error>
     let mut errors = Vec::new();
     match state.connected_to(&record.id) {
         Ok(plans) => {
-            let namespace = kept(dir);
+            let (namespace, shared) = (kept(dir), dir.join(SHARED).exists());
             for plan in plans.iter().rev() {
-                errors.extend(leave(settings, &state, plan, namespace.as_ref()).err());
+                let left = match &namespace {
+                    Some(namespace) if !shared => {
+                        network::remove_with_namespace(&state, plan, namespace.as_fd())
+                    }
+                    _ => network::remove(&state, plan, namespace.as_ref().map(OwnedFd::as_fd)),
+                };
+                match left {
+                    Ok(()) => join::tell(settings, "disconnect", plan),
+                    Err(error) => errors.push(error),
+                }
             }
         }
         Err(error) => errors.push(error),
@@ -181,7 +201,7 @@ pub fn disconnect(settings: &Settings, record: &Record, dir: &Dir) -> Vec<Error>
     errors.into_iter().map(Error::from).collect()
 }
 
-/// Takes one connection down, and tells.
+/// Takes one connection of a container down that goes on, and tells.
 fn leave(
     settings: &Settings,
     state: &State,

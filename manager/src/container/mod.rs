@@ -12,12 +12,19 @@
 //! There is no database: whether a container is looked after is a question to its lock, which the kernel releases
 //! with the last process that holds it, however that process ends.
 
+mod host_config;
 pub mod id;
+mod mount_point;
 mod record;
 mod store;
 mod supervision;
 
+pub use host_config::{
+    Config, DeviceMapping, DeviceRate, DeviceRequest, DeviceWeight, Empty, HostConfig, IdMappings,
+    Limits, Ulimit,
+};
 pub use id::{ContainerId, ContainerName, is_hex};
+pub use mount_point::{Detail, MountKind, MountPoint};
 pub use record::{Attachment, ImageUsed, NetworkWish, Record, State, Status, StopPolicy};
 pub(crate) use store::make_private;
 pub use store::{Containers, Dir, Guard, Mark};

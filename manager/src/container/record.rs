@@ -1,6 +1,6 @@
 //! What is written down about a container: [`Record`] once, [`State`] at every turn of its life.
 
-use super::{ContainerId, ContainerName, Supervised, Supervision};
+use super::{Config, ContainerId, ContainerName, HostConfig, MountPoint, Supervised, Supervision};
 use crate::clock::{Timestamp, human};
 use crate::network::Endpoint;
 use crate::network::dns::{HostEntry, Overrides};
@@ -34,6 +34,15 @@ pub struct Record {
     pub labels: BTreeMap<String, String>,
     /// How it is to be connected.
     pub network: NetworkWish,
+    /// What runs, as it was asked for.
+    #[serde(default)]
+    pub config: Config,
+    /// How it is confined.
+    #[serde(default)]
+    pub host_config: HostConfig,
+    /// What it sees of the host and of volumes.
+    #[serde(default)]
+    pub mounts: Vec<MountPoint>,
     /// How it is looked after.
     #[serde(default)]
     pub supervision: Supervision,

@@ -202,13 +202,39 @@ impl Containers {
         Ok(all)
     }
 
-    /// Forgets a container: its name, then its directory. The caller holds its lock and has undone everything else.
-    pub fn remove(&self, name: &ContainerName, dir: &Dir) -> Result<()> {
+    /// Gives a container another name, and writes it down. Its directory is the same.
+    pub fn rename(&self, dir: &Dir, name: &ContainerName) -> Result<Record> {
         let _all = self.lock_all()?;
-        let link = self.names().join(name.as_str());
-        if self.named(name.as_str()).is_some_and(|id| self.dir(&id) == *dir) {
-            fs::remove_file(&link).map_err(Error::io("remove", &link))?;
+        let mut record = dir.record()?;
+        let old = self.names().join(record.name.as_str());
+        self.take_name(name, &record.id)?;
+        record.name = name.clone();
+        dir.write("container.json", &record)?;
+        fs::remove_file(&old).map_err(Error::io("remove", &old))?;
+        Ok(record)
+    }
+
+    /// Changes what is written down about a container, while nobody else does.
+    pub fn change(&self, dir: &Dir, change: impl FnOnce(&mut Record)) -> Result<()> {
+        let _all = self.lock_all()?;
+        let mut record = dir.record()?;
+        change(&mut record);
+        dir.write("container.json", &record)
+    }
+
+    /// Forgets a container: its names, then its directory. The caller holds its lock and has undone everything else.
+    pub fn remove(&self, dir: &Dir) -> Result<()> {
+        let _all = self.lock_all()?;
+        // The name may have been changed since the caller has read it, or half changed by somebody who was killed.
+        let names = self.names();
+        for entry in fs::read_dir(&names).map_err(Error::io("read", &names))?.flatten() {
+            let link = entry.path();
+            let id = fs::read_link(&link).ok().and_then(|id| ContainerId::parse(id.to_str()?));
+            if id.is_some_and(|id| self.dir(&id) == *dir) {
+                fs::remove_file(&link).map_err(Error::io("remove", &link))?;
+            }
         }
+        dir.clear_places()?;
         match fs::remove_dir_all(&dir.path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 Err(Error::io("remove", &dir.path)(error))
@@ -262,7 +288,7 @@ impl Dir {
         }
         // The monitor may have ended properly between the two looks.
         let state = self.recorded_state()?;
-        if state.status.is_up() && !state.pid.is_some_and(|pid| self.is_init(pid)) {
+        if state.status.is_up() && !state.pid.is_some_and(|pid| self.has_process(pid)) {
             return Ok(state.lost());
         }
         Ok(self.seen(state))
@@ -307,8 +333,9 @@ impl Dir {
         !self.is_held() && self.recorded_state().is_ok_and(|state| state.status.is_up())
     }
 
-    /// Whether process `pid` is the init of this container: process ids are used again, cgroup paths name the id.
-    fn is_init(&self, pid: i32) -> bool {
+    /// Whether process `pid` is alive and one of this container: process ids are used again, cgroup paths name the id.
+    #[must_use]
+    pub fn has_process(&self, pid: i32) -> bool {
         let id = self.path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         // The name before it may contain anything. A zombie is dead, whoever its new parent is.
@@ -351,6 +378,20 @@ impl Dir {
         write().map_err(Error::io("write", &path))
     }
 
+    /// Writes a program that is bound into the container.
+    pub fn write_program(&self, name: &str, bytes: &[u8]) -> Result<PathBuf> {
+        let path = self.join(name);
+        let write = || {
+            let mut options = fs::OpenOptions::new();
+            let mut file =
+                options.write(true).create(true).truncate(true).mode(0o755).open(&path)?;
+            rustix::fs::fchmod(&file, Mode::from_raw_mode(0o755))?;
+            file.write_all(bytes)
+        };
+        write().map_err(Error::io("write", &path))?;
+        Ok(path)
+    }
+
     fn write_bytes(&self, name: &str, bytes: &[u8]) -> Result<()> {
         let (path, new) = (self.join(name), self.join(&format!("{name}.new")));
         let mut options = fs::OpenOptions::new();
@@ -360,6 +401,23 @@ impl Dir {
             .and_then(|mut file| file.write_all(bytes))
             .and_then(|()| fs::rename(&new, &path))
             .map_err(Error::io("write", &path))
+    }
+
+    /// Removes the places where something of the host may be mounted, each by itself: one that still is mounted refuses, and
+    /// nothing of the host's can be taken for a part of the container.
+    fn clear_places(&self) -> Result<()> {
+        let below = |name: &str| fs::read_dir(self.join(name)).into_iter().flatten().flatten();
+        let mounts = below("mounts").chain(below("layers"));
+        let places = mounts.map(|entry| entry.path()).chain([self.rootfs(), self.join("shm")]);
+        for place in places {
+            let removed = match fs::symlink_metadata(&place) {
+                Ok(data) if data.is_dir() => fs::remove_dir(&place),
+                Ok(_) => fs::remove_file(&place),
+                Err(_) => continue,
+            };
+            removed.map_err(Error::io("remove", &place))?;
+        }
+        Ok(())
     }
 
     /// Whether somebody is at work on the container: its monitor, or the `nman` that makes or removes it.

@@ -5,7 +5,8 @@
 //! directory. It holds the container's lock for as long as it lives, and lives in the mount namespace in which the
 //! root file system was mounted, so that a kill -9 leaves neither a lock nor a mount. It prints nothing.
 
-pub mod log;
+pub mod oom;
+pub mod probe;
 pub mod pump;
 pub mod restart;
 pub mod source;
@@ -17,9 +18,11 @@ use crate::container::{
     ContainerId, Containers, Dir, Guard, Mark, Record, RestartPolicy, State, Status,
 };
 use crate::error::{Error, Result};
+use crate::journal::Writer;
 use crate::runtime::{Launch, Runtime, Streams};
 use crate::settings::Settings;
-use log::Log;
+use oom::OomWatch;
+use probe::Prober;
 use pump::{Ended, Idle, Parts, Pump};
 use restart::{End, Restarter};
 use rustix::net::SocketType;
@@ -140,13 +143,15 @@ struct Monitor<'a> {
     client: Option<OwnedFd>,
     /// How often the policy has started the container again.
     restarts: u32,
+    /// Whether the kernel has killed a process of it in this life.
+    oom_killed: bool,
 }
 
 /// What a monitor keeps from one life of its container to the next.
 struct Post {
     signals: SignalFd,
     listener: OwnedFd,
-    log: Log,
+    log: Writer,
     /// What is watched for as long as the monitor lives.
     sources: Vec<Box<dyn Source>>,
 }
@@ -169,7 +174,18 @@ impl<'a> Monitor<'a> {
         let runtime = Runtime::new(&record.runtime, settings);
         let guard = Guard::from_fd(lock_copy);
         let client = Some(client_copy);
-        Ok(Self { settings, containers, dir, record, runtime, guard, first, client, restarts: 0 })
+        Ok(Self {
+            settings,
+            containers,
+            dir,
+            record,
+            runtime,
+            guard,
+            first,
+            client,
+            restarts: 0,
+            oom_killed: false,
+        })
     }
 
     fn run(mut self) -> ExitCode {
@@ -210,6 +226,8 @@ impl<'a> Monitor<'a> {
         let sockets = socket_dir(self.settings, &self.record.id);
         crate::container::make_private(&sockets)?;
         let log_path = self.dir.log();
+        let config = &self.record.supervision.log;
+        let attributes = crate::supervise::log_attributes(&self.record);
         // Before anything in the container can ask it; it goes on while the container is started again.
         let resolver = crate::connection::resolver(self.settings, &self.record, &self.dir)?;
         let sources =
@@ -217,7 +235,8 @@ impl<'a> Monitor<'a> {
         Ok(Post {
             signals: SignalFd::new(mask).map_err(Error::system("watch signals"))?,
             listener: stdio::listen_at(&sockets.join("attach"), SocketType::SEQPACKET)?,
-            log: Log::open(&log_path).map_err(Error::io("open", &log_path))?,
+            log: Writer::open(&log_path, config, &attributes)
+                .map_err(Error::io("open", &log_path))?,
             sources,
         })
     }
@@ -234,6 +253,7 @@ impl<'a> Monitor<'a> {
         state.started = Some(Timestamp::now());
         state.supervised.restart_count = self.restarts;
         self.dir.set_state(&state)?;
+        let mut oom = OomWatch::new(self.settings, &self.record, pid);
         let begun = Instant::now();
         self.runtime.start(id)?;
         crate::event::emit_container(self.settings, &self.record, "start", &[]);
@@ -246,9 +266,13 @@ impl<'a> Monitor<'a> {
                 pump.attach(client, self.record.attachment.stdin_once);
             }
         }
+        let mut prober = Prober::new(self.settings, &self.record, &self.dir, &self.runtime);
         let mut sources: Vec<&mut dyn Source> =
             sources.iter_mut().map(|source| &mut **source as &mut dyn Source).collect();
+        sources.extend(prober.as_mut().map(|prober| prober as &mut dyn Source));
+        sources.extend(oom.as_mut().map(|oom| oom as &mut dyn Source));
         let ended = pump.run(&mut sources).map_err(Error::system("wait for the container"))?;
+        self.oom_killed = oom.is_some_and(|mut oom| oom.look());
         Ok((ended, begun.elapsed()))
     }
 
@@ -324,6 +348,7 @@ impl<'a> Monitor<'a> {
         state.finished = Some(Timestamp::now());
         state.exit_code = Some(ended.code);
         state.supervised.restart_count = self.restarts;
+        state.supervised.oom_killed = self.oom_killed;
         state
     }
 
@@ -384,7 +409,13 @@ impl<'a> Monitor<'a> {
     fn farewell(self, remove: bool, event: &Event<'_>, clients: &[OwnedFd]) -> ExitCode {
         if remove {
             // What stays is seen by `ps` and can be removed again; there is nobody to tell.
-            let _ = crate::rm::forget(self.settings, &self.containers, &self.record, &self.dir);
+            let _ = crate::rm::forget(
+                self.settings,
+                &self.containers,
+                &self.record,
+                &self.dir,
+                crate::rm::Volumes::Remove,
+            );
         }
         // Before the clients hear of it: their next command finds a container that nobody holds.
         drop(self.guard);

@@ -4,10 +4,10 @@
 //! cannot take its message the container's output is not read, so that a slow reader slows the container down and
 //! memory stays flat. Output is complete: after the init has ended, the pipes are drained before the loop ends.
 
-use super::log::{Log, Stream};
 use super::source::{Places, Source as Watched, patience, take_turns};
 use super::stdio::Ends;
 use super::wire::{self, CHUNK, Event, Request};
+use crate::journal::{Stream, Writer};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, accept_with};
@@ -16,6 +16,9 @@ use rustix::termios::{Winsize, tcsetwinsize};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 use sys::signals::SignalFd;
+
+/// So long after something was done the program's pages are given back: what runs for a moment only pays nothing.
+const UNTIL_TRIM: Duration = Duration::from_secs(1);
 
 /// One attached client.
 struct Client {
@@ -41,8 +44,10 @@ pub struct Pump<'a> {
     signals: &'a SignalFd,
     init: Pid,
     pidfd: OwnedFd,
-    log: &'a mut Log,
+    log: &'a mut Writer,
     log_failed: Option<std::io::Error>,
+    /// When the pages that were used for more than moving bytes are given back.
+    trim: Option<Instant>,
     buffer: Vec<u8>,
     message: Vec<u8>,
 }
@@ -70,7 +75,7 @@ pub struct Parts<'a> {
     /// The same.
     pub pidfd: OwnedFd,
     /// The container's log.
-    pub log: &'a mut Log,
+    pub log: &'a mut Writer,
 }
 
 /// What a poll entry stands for.
@@ -106,6 +111,7 @@ impl<'a> Pump<'a> {
             pidfd,
             log,
             log_failed: None,
+            trim: Some(Instant::now() + UNTIL_TRIM),
             buffer: Vec::new(),
             message: Vec::new(),
         }
@@ -135,7 +141,14 @@ impl<'a> Pump<'a> {
     /// One turn of the loop: wait until something can be done, do it.
     fn turn(&mut self, sources: &mut [&mut dyn Watched]) -> Result<(), Errno> {
         let ready = self.wait(sources)?;
+        if ready.further.iter().any(Option::is_some) {
+            self.trim_later();
+        }
         take_turns(sources, ready.further);
+        if self.trim.take_if(|due| *due <= Instant::now()).is_some() {
+            // What cannot be given back stays: nothing depends on it.
+            let _ = sys::memory::release_program();
+        }
         for source in ready.own {
             match source {
                 Source::Signals => self.forward_signals(),
@@ -180,7 +193,8 @@ impl<'a> Pump<'a> {
             sources.push(Source::Input);
         }
         let places = Places::of(further, &mut fds);
-        match poll(&mut fds, patience(further).as_ref()) {
+        let timeout = patience(further, self.trim);
+        match poll(&mut fds, timeout.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return Err(errno),
         }
@@ -204,7 +218,13 @@ impl<'a> Pump<'a> {
         let _ = sys::signals::send(self.pidfd.as_fd(), number);
     }
 
+    /// Something was done that touched more of the program than moving bytes does.
+    fn trim_later(&mut self) {
+        self.trim.get_or_insert_with(|| Instant::now() + UNTIL_TRIM);
+    }
+
     fn accept(&mut self) {
+        self.trim_later();
         Event::Started.encode(&mut self.message);
         if let Ok(socket) = accept_with(self.listener, SocketFlags::CLOEXEC)
             && wire::put(socket.as_fd(), &self.message, false) == Ok(true)
@@ -420,8 +440,7 @@ pub fn idle(
     if left.is_zero() {
         return Ok(Idle::Due);
     }
-    let left = Timespec::try_from(left + Duration::from_millis(1)).ok();
-    let timeout = [left, patience(&sources)].into_iter().flatten().min_by_key(nanoseconds);
+    let timeout = patience(&sources, Some(deadline));
     match poll(&mut fds, timeout.as_ref()) {
         Ok(_) | Err(Errno::INTR) => {}
         Err(errno) => return Err(errno),
@@ -436,10 +455,6 @@ pub fn idle(
         }
     }
     Ok(idle)
-}
-
-fn nanoseconds(time: &Timespec) -> (i64, i64) {
-    (time.tv_sec, time.tv_nsec)
 }
 
 fn readable(socket: BorrowedFd<'_>) -> bool {

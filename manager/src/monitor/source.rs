@@ -23,10 +23,10 @@ pub trait Source {
     fn child_ended(&mut self, _pid: i32, _code: u8) {}
 }
 
-/// How long may be waited for: until the first of the sources is due.
+/// How long may be waited for: until the first of the sources is due, or until a time of the loop's own.
 #[must_use]
-pub fn patience(sources: &[&mut dyn Source]) -> Option<Timespec> {
-    let due = sources.iter().filter_map(|source| source.due()).min()?;
+pub fn patience(sources: &[&mut dyn Source], own: Option<Instant>) -> Option<Timespec> {
+    let due = sources.iter().filter_map(|source| source.due()).chain(own).min()?;
     let left = due.saturating_duration_since(Instant::now());
     // Poll returns early by less than a tick: rather late by one than a turn for nothing.
     Timespec::try_from(left + Duration::from_millis(1)).ok()

@@ -1,8 +1,8 @@
 //! The two ends of a container's stdio: what the runtime is given, and what the monitor keeps.
 
-use super::log::Stream;
 use crate::container::Attachment;
 use crate::error::{Error, Result};
+use crate::journal::Stream;
 use crate::runtime::{Streams, null};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::{Errno, fcntl_setfd};

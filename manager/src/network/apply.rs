@@ -9,11 +9,12 @@ use super::firewall;
 use super::host::{read_sysctl, write_sysctl};
 use super::name::InterfaceName;
 use super::names;
-use super::netlink::route::{RouteSocket, VethEnd, missing_is_fine};
+use super::netlink::route::{Link, RouteSocket, VethEnd, missing_is_fine};
 use super::netns;
-use super::plan::{MacAddress, NetworkPlan, Place, Step};
+use super::plan::{MacAddress, NetworkPlan, Place, Step, bridge_mac};
 use super::plugin::{self, Call};
 use super::state::State;
+use rustix::io::Errno;
 use std::os::fd::BorrowedFd;
 
 /// Connects a container: takes every step of the plan, or none.
@@ -30,11 +31,14 @@ pub fn apply(state: &State, plan: &NetworkPlan, netns: BorrowedFd<'_>) -> Result
     let connected = connect(state, plan, netns, &mut taken);
     if connected.is_err() {
         // The step that failed is undone as well: it may have come half-way. The error of the step is the one to
-        // report; if undoing fails too, the record stays, and with it what `remove` needs.
-        let steps = &plan.steps[..plan.steps.len().min(taken + 1)];
-        if undo(state, plan, steps, Some(netns)).is_empty()
-            && restore_sysctls(&plan.steps[..taken]).is_ok()
-        {
+        // report; if undoing fails too, the record stays, and with it what `remove` needs. Only a plug-in that could not
+        // connect may be unable to disconnect for the same reason: it was asked to, and has said that it did nothing.
+        let (before, failed) = plan.steps.split_at(taken);
+        let failed = &failed[..failed.len().min(1)];
+        let half_way = undo(state, plan, failed, Some(netns), Ending::Whole);
+        let left = undo(state, plan, before, Some(netns), Ending::Whole);
+        let restored = restore_sysctls(before).is_ok();
+        if half_way.iter().all(is_of_plugin) && left.is_empty() && restored {
             state.forget(plan)?;
         }
     }
@@ -49,8 +53,45 @@ pub fn apply(state: &State, plan: &NetworkPlan, netns: BorrowedFd<'_>) -> Result
 /// # Errors
 /// [`Error::Leftover`] with everything that could not be undone; the record then stays.
 pub fn remove(state: &State, plan: &NetworkPlan, netns: Option<BorrowedFd<'_>>) -> Result<()> {
+    remove_by(state, plan, netns, Ending::Whole)
+}
+
+/// As [`remove`], for a container whose namespace ends in a moment, with everything in it.
+///
+/// The kernel takes the links away with the namespace, without anybody's waiting; the bridge and the rules stay for the
+/// next container, until [`tidy`].
+///
+/// # Errors
+/// As [`remove`].
+pub fn remove_with_namespace(
+    state: &State,
+    plan: &NetworkPlan,
+    netns: BorrowedFd<'_>,
+) -> Result<()> {
+    remove_by(state, plan, Some(netns), Ending::WithNamespace)
+}
+
+/// How much is left to be undone.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    /// Everything, and what is shared with nobody.
+    Whole,
+    /// Only what does not go with the namespace and is not used again.
+    WithNamespace,
+}
+
+fn remove_by(
+    state: &State,
+    plan: &NetworkPlan,
+    netns: Option<BorrowedFd<'_>>,
+    ending: Ending,
+) -> Result<()> {
     let _lock = state.lock()?;
-    let failures = undo(state, plan, &plan.steps, netns);
+    let failures = undo(state, plan, &plan.steps, netns, ending);
+    // A plug-in that fails for a container that is gone was asked, is quoted, and is not asked for ever.
+    if netns.is_none() && failures.iter().all(is_of_plugin) {
+        state.forget(plan)?;
+    }
     if failures.is_empty() {
         return state.forget(plan);
     }
@@ -59,6 +100,26 @@ pub fn remove(state: &State, plan: &NetworkPlan, netns: Option<BorrowedFd<'_>>) 
         network: plan.network.to_string(),
         failures,
     })
+}
+
+fn is_of_plugin(error: &Error) -> bool {
+    matches!(error, Error::Plugin { .. } | Error::NoPlugin { .. })
+}
+
+/// Removes a network's bridge if nobody is connected to it, and the rules if nobody is connected at all.
+///
+/// # Errors
+/// The records cannot be read, or the kernel refuses.
+pub fn tidy(state: &State, bridge: &InterfaceName) -> Result<()> {
+    let _lock = state.lock()?;
+    let plans = state.connected()?;
+    if plans.iter().all(|plan| plan.bridge.as_ref() != Some(bridge)) {
+        delete_bridge(&mut open()?, bridge, bridge_mac(bridge))?;
+    }
+    if plans.iter().all(|plan| plan.rules().is_none()) {
+        firewall::remove_tables()?;
+    }
+    Ok(())
 }
 
 /// Puts the rules of every connected container back, after somebody flushed the host's ruleset.
@@ -160,7 +221,15 @@ fn take(
             let failed = |error| Error::kernel(step, error);
             let bridge = find(socket, bridge)?;
             let (near, far) = (VethEnd { name, mac: *mac }, VethEnd { name: peer, mac: *peer_mac });
-            socket.create_veth(&near, &far, netns, bridge, *mtu).map_err(failed)?;
+            match socket.create_veth(&near, &far, netns, bridge, *mtu) {
+                Err(error) if error.errno() == Some(Errno::EXIST) => {
+                    // The namespace of the container's last life may not have ended yet.
+                    delete_if_ours(socket, name, "veth", *mac)?;
+                    socket.create_veth(&near, &far, netns, bridge, *mtu)
+                }
+                created => created,
+            }
+            .map_err(failed)?;
             if *hairpin || *isolated {
                 let port = find(socket, name)?;
                 socket.set_port(port, *hairpin, *isolated).map_err(failed)?;
@@ -255,7 +324,9 @@ fn undo(
     plan: &NetworkPlan,
     steps: &[Step],
     netns: Option<BorrowedFd<'_>>,
+    ending: Ending,
 ) -> Vec<Error> {
+    let whole = ending == Ending::Whole;
     let mut failures = Vec::new();
     let mut socket = match open() {
         Ok(socket) => socket,
@@ -268,8 +339,9 @@ fn undo(
     });
     for step in steps.iter().rev() {
         let undone = match step {
+            Step::Veth { .. } | Step::Bridge { .. } if !whole => Ok(()),
             Step::Veth { name, mac, .. } => delete_if_ours(&mut socket, name, "veth", *mac),
-            Step::Firewall(rules) => firewall::disconnect(rules, &others),
+            Step::Firewall(rules) => firewall::disconnect(rules, &others, whole),
             Step::Names { names } => names::remove(state, &plan.network, &plan.container, names),
             Step::Plugin(plugin) => Call { plan, plugin, netns }.delete(state.plugin_result(plan)),
             Step::Bridge { name, mac, .. } if others.iter().all(|other| other.bridge != *name) => {
@@ -294,15 +366,22 @@ fn others(state: &State, plan: &NetworkPlan) -> Result<Vec<super::plan::Rules>> 
     Ok(plans.iter().filter_map(NetworkPlan::rules).cloned().collect())
 }
 
-/// Deletes a bridge of ours, unless somebody made an interface of their own a port of it.
+/// Deletes a bridge of ours, unless somebody made an interface of their own a port of it. A link of ours may still be
+/// there while the kernel takes its namespace away.
 fn delete_bridge(socket: &mut RouteSocket, name: &InterfaceName, mac: MacAddress) -> Result<()> {
     let failed = |error| Error::kernel(format_args!("delete bridge `{name}`"), error);
     if let Some(link) = socket.link(name).map_err(failed)?
-        && socket.has_ports(link.index).map_err(failed)?
+        && !socket.ports(link.index).map_err(failed)?.iter().all(is_veth_of_ours)
     {
         return Ok(());
     }
     delete_if_ours(socket, name, "bridge", mac)
+}
+
+fn is_veth_of_ours(port: &Link) -> bool {
+    let hex = |b: u8| matches!(b, b'0'..=b'9' | b'a'..=b'f');
+    let id = port.name.strip_prefix("nm");
+    port.kind == "veth" && id.is_some_and(|id| id.len() >= 12 && id.bytes().all(hex))
 }
 
 /// Deletes a link if its kind and its link address say that it is the one that was planned.

@@ -26,10 +26,11 @@ pub mod resolver;
 pub mod state;
 mod subnet;
 
-pub use apply::{apply, check_plugins, reload, remove, restore_rules};
+pub use apply::{apply, check_plugins, reload, remove, remove_with_namespace, restore_rules, tidy};
 pub use definition::Definition;
 pub use endpoint::Endpoint;
 pub use error::{Error, Result};
+pub use firewall::foreign::dropping_chains;
 pub use host::HostFacts;
 pub use ipam::Lease;
 pub use name::{InterfaceName, Mode, NetworkName};

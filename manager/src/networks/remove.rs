@@ -4,12 +4,12 @@ use super::{PREDEFINED, name_of};
 use crate::cli::{NetworkPruneArgs, NetworkRmArgs};
 use crate::connection;
 use crate::container::Containers;
+use crate::duration;
 use crate::error::{Error, Result};
 use crate::event::{self, Kind};
 use crate::listing::Filters;
 use crate::network::{self, Definition, HostFacts, NetworkName, State, definition};
 use crate::settings::Settings;
-use std::time::Duration;
 
 /// Removes each of the named networks; returns the names of those that are gone, and what went wrong.
 ///
@@ -64,6 +64,9 @@ fn remove(settings: &Settings, definition: &Definition) -> Result<()> {
             hint: Some(format!("`nman network disconnect {name} CONTAINER` takes one off it")),
         });
     }
+    if let Some(bridge) = definition.bridge() {
+        network::tidy(&state, &bridge.name)?;
+    }
     definition::remove(&settings.root, name)?;
     state.forget_network(name);
     let attributes = [("name", name.as_str()), ("type", definition.driver_name())];
@@ -79,8 +82,8 @@ pub struct Prune {
 
 impl Prune {
     /// What is asked before it is done.
-    pub const WARNING: &str =
-        "WARNING! This will remove all custom networks not used by at least one container.";
+    pub const QUESTION: &str = "WARNING! This will remove all custom networks not used by at least one container.\n\
+         Are you sure you want to continue? [y/N] ";
 
     /// Reads the filters.
     ///
@@ -90,18 +93,22 @@ impl Prune {
         Ok(Self { filters: Filters::parse(&args.filter, &["label", "label!", "until"])? })
     }
 
-    /// Removes what no container is to be on; returns the names of what is gone, and what went wrong.
+    /// Removes what no container is to be on, and the bridge and the rules of the default network if nobody is connected;
+    /// returns the names of the networks that are gone, and what went wrong.
     ///
     /// # Errors
     /// Containers or networks cannot be read.
     pub fn run(&self, settings: &Settings) -> Result<(Vec<String>, Vec<Error>)> {
-        let wanted = wanted_networks(settings)?;
+        let (wanted, state) = (wanted_networks(settings)?, State::open(&settings.state)?);
         let (mut done, mut errors) = (Vec::new(), Vec::new());
         for definition in definition::list(&settings.root)? {
-            let keep = definition.name.as_str() == definition::DEFAULT_NAME
-                || wanted.contains(&definition.name)
-                || !self.takes(&definition)?;
-            if keep {
+            if definition.name.as_str() == definition::DEFAULT_NAME {
+                if let Some(bridge) = definition.bridge() {
+                    errors.extend(network::tidy(&state, &bridge.name).map_err(Error::from).err());
+                }
+                continue;
+            }
+            if wanted.contains(&definition.name) || !self.takes(&definition)? {
                 continue;
             }
             match remove(settings, &definition) {
@@ -120,33 +127,12 @@ impl Prune {
         });
         let mut old_enough = true;
         for text in self.filters.values("until") {
-            let age = duration(text).ok_or_else(|| {
-                self.filters.wrong("until", text, "a time such as `24h` or `30m`")
-            })?;
+            let age = duration::parse(text)
+                .map_err(|_| self.filters.wrong("until", text, "a time such as `24h` or `30m`"))?;
             old_enough &= definition.about.created.is_none_or(|created| created.age() >= age);
         }
         Ok(self.filters.labelled("label", labels) && unlabelled && old_enough)
     }
-}
-
-/// Go's durations, as far as they are whole numbers: `1h30m`.
-fn duration(text: &str) -> Option<Duration> {
-    let (mut total, mut number) = (Duration::ZERO, String::new());
-    for c in text.chars() {
-        if c.is_ascii_digit() {
-            number.push(c);
-            continue;
-        }
-        let count: u64 = number.parse().ok()?;
-        number.clear();
-        total += match c {
-            's' => Duration::from_secs(count),
-            'm' => Duration::from_secs(count.checked_mul(60)?),
-            'h' => Duration::from_secs(count.checked_mul(3600)?),
-            _ => return None,
-        };
-    }
-    (number.is_empty() && !text.is_empty()).then_some(total)
 }
 
 /// The networks that a container is on, or is to be on when it is started.
@@ -159,18 +145,4 @@ pub(super) fn wanted_networks(settings: &Settings) -> Result<Vec<NetworkName>> {
         wanted.extend(endpoints.into_iter().map(|endpoint| endpoint.network));
     }
     Ok(wanted)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_age_is_written_as_go_writes_durations() {
-        assert_eq!(duration("1h30m"), Some(Duration::from_secs(5400)));
-        assert_eq!(duration("10s"), Some(Duration::from_secs(10)));
-        for bad in ["", "10", "h", "1x", "-1h"] {
-            assert_eq!(duration(bad), None, "{bad}");
-        }
-    }
 }

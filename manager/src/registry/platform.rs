@@ -35,6 +35,21 @@ impl Platform {
         Self { os: "linux".to_owned(), architecture: architecture.to_owned(), variant: level() }
     }
 
+    /// The operating system.
+    pub fn os(&self) -> &str {
+        &self.os
+    }
+
+    /// The CPU's architecture.
+    pub fn architecture(&self) -> &str {
+        &self.architecture
+    }
+
+    /// The architecture's variant, where one is named.
+    pub fn variant(&self) -> Option<&str> {
+        self.variant.as_deref()
+    }
+
     /// Whether an image is for this operating system and architecture, of whatever variant.
     pub fn fits(&self, config: &ImageConfiguration) -> bool {
         config.os().to_string() == self.os && config.architecture().to_string() == self.architecture

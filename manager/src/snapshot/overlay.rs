@@ -70,6 +70,10 @@ fn compose(prepared: &Prepared) -> Result<OwnedFd, Failure> {
     let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
     let explained = |errno| Failure { errno, message: explanation(&context) };
     fsconfig_set_string(context.as_fd(), "source", "overlay").map_err(explained)?;
+    // Both put into the upper directory what points into lower layers: what a container changed could not be told from it alone.
+    for key in ["redirect_dir", "metacopy"] {
+        fsconfig_set_string(context.as_fd(), key, "off").map_err(explained)?;
+    }
     // They stay open until the file system exists, for it may name them by descriptor.
     let mut held = Vec::new();
     let lower = prepared.lower.iter().map(|path| ("lowerdir+", path));
@@ -104,6 +108,7 @@ fn mount_at_once(prepared: &Prepared, target: &Path) -> Result<(), Failure> {
         let _ = write!(options, ",{key}={}", descriptor_path(&directory));
         held.push(directory);
     }
+    options.push_str(",redirect_dir=off,metacopy=off");
     if options.len() >= rustix::param::page_size() {
         let message = format!("{} layers are too many for this kernel", prepared.lower.len());
         return Err(Failure { errno: Errno::TOOBIG, message });

@@ -12,19 +12,14 @@ use crate::snapshot;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No image has this name, id or digest.
-    #[error("no such image: {0}")]
+    #[error("No such image: {0}")]
     NoSuchImage(String),
     /// The beginning of an id fits several images.
     #[error("the id `{0}` is ambiguous: it fits several images")]
     Ambiguous(String),
-    /// The image has further names, and only all of them go at once by id.
-    #[error("image `{image}` has several names: {names}")]
-    SeveralNames {
-        /// The beginning of its id.
-        image: String,
-        /// All its names.
-        names: String,
-    },
+    /// Names or containers are in the way of a removal; the clause says which.
+    #[error("conflict: {0}")]
+    Conflict(String),
     /// A blob that an image needs is gone or altered.
     #[error("{object} `{digest}` in the image store is damaged: {why}")]
     Damaged {
@@ -67,9 +62,10 @@ impl Error {
         match self {
             Self::NoSuchImage(name) => Some(format!("`nman pull {name}` may get it")),
             Self::Ambiguous(_) => Some("give more digits of the id".to_owned()),
-            Self::SeveralNames { .. } => {
-                Some("name the one to remove, or force the removal of all".to_owned())
+            Self::Conflict(why) if why.contains("running container") => {
+                Some("stop and remove the container first".to_owned())
             }
+            Self::Conflict(_) => Some("`nman rmi -f` removes it all the same".to_owned()),
             Self::Damaged { .. } => Some("pull or load the image again".to_owned()),
             Self::Layout(error) => error.hint(),
             Self::Snapshot(error) => error.hint(),

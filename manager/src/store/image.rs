@@ -3,6 +3,7 @@
 use bundle::digest::{ChainId, DiffId, Digest};
 use oci_spec::image::{Descriptor, ImageConfiguration, ImageManifest};
 
+use crate::clock::Timestamp;
 use crate::reference::Reference;
 
 /// An image whose manifest, configuration and layers are in the store.
@@ -28,8 +29,18 @@ pub struct Image {
     pub chain_ids: Vec<ChainId>,
     /// When it was made, by its own account, in the format of RFC 3339.
     pub created: Option<String>,
+    /// When `commit` or `import` made it here. Its own account then has a time that the same content always has.
+    pub made: Option<Timestamp>,
     /// The size of its layers, unpacked.
     pub size: u64,
+}
+
+impl Image {
+    /// When it was made, as far as anybody knows.
+    #[must_use]
+    pub fn time(&self) -> Option<Timestamp> {
+        self.made.or_else(|| Timestamp::parse(self.created.as_deref()?))
+    }
 }
 
 /// A manifest with its configuration, read and found to fit each other.

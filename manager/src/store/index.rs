@@ -11,11 +11,14 @@ use bundle::layout::{Layout, REF_NAME};
 use oci_spec::image::{Descriptor, MediaType};
 
 use super::Error;
+use crate::clock::Timestamp;
 use crate::reference::Reference;
 
 /// The digest that the name stood for in its registry: the manifest's own, or that of the index
 /// which it was chosen from or of the Docker manifest which it was made from.
 const SOURCE: &str = "dev.nman.source.digest";
+/// When `commit` or `import` made the image.
+const MADE: &str = "dev.nman.made";
 
 /// One line of the index: an image under one name, or under none.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +28,8 @@ pub(super) struct Entry {
     pub(super) size: u64,
     pub(super) name: Option<Reference>,
     pub(super) source: Option<Digest>,
+    /// When it was made, if it was made here: its configuration has a time that does not depend on that.
+    pub(super) made: Option<Timestamp>,
 }
 
 /// All of them, in order.
@@ -120,12 +125,28 @@ impl Index {
         self.entries.push(new);
     }
 
-    /// Takes names from an image, and the image itself if `entirely`.
+    /// Takes names from an image, and the image itself if `entirely`; else it stays, if need be without a name.
     pub(super) fn forget(&mut self, manifest: &Digest, names: &[Reference], entirely: bool) {
+        let nameless = self.entry(manifest).map(|entry| Entry { name: None, ..entry.clone() });
         self.entries.retain(|entry| {
             let is_named = entry.name.as_ref().is_some_and(|name| names.contains(name));
             entry.manifest != *manifest || !(entirely || is_named)
         });
+        if !entirely && self.entry(manifest).is_none() {
+            self.entries.extend(nameless);
+        }
+    }
+
+    /// When an image was made, if that was here.
+    pub(super) fn made(&self, manifest: &Digest) -> Option<Timestamp> {
+        self.of(manifest).filter_map(|entry| entry.made).max()
+    }
+
+    /// Writes down that an image was made here, and when.
+    pub(super) fn note_made(&mut self, manifest: &Digest, made: Timestamp) {
+        for entry in self.entries.iter_mut().filter(|entry| entry.manifest == *manifest) {
+            entry.made = Some(made);
+        }
     }
 }
 
@@ -140,6 +161,7 @@ impl TryFrom<&Descriptor> for Entry {
             size: descriptor.size(),
             name: annotation(REF_NAME).and_then(|name| name.parse().ok()),
             source: annotation(SOURCE).and_then(|digest| digest.parse().ok()),
+            made: annotation(MADE).and_then(|time| Timestamp::parse(time)),
         })
     }
 }
@@ -150,7 +172,8 @@ impl From<&Entry> for Descriptor {
         let mut descriptor = Self::new(media_type, entry.size, &entry.manifest);
         let name = entry.name.as_ref().map(|name| (REF_NAME.to_owned(), name.canonical()));
         let source = entry.source.as_ref().map(|digest| (SOURCE.to_owned(), digest.to_string()));
-        let annotations: HashMap<_, _> = name.into_iter().chain(source).collect();
+        let made = entry.made.map(|made| (MADE.to_owned(), made.to_string()));
+        let annotations: HashMap<_, _> = name.into_iter().chain(source).chain(made).collect();
         if !annotations.is_empty() {
             descriptor.set_annotations(Some(annotations));
         }
@@ -169,6 +192,7 @@ mod tests {
             size: 1,
             name: name.map(|name| name.parse().unwrap()),
             source: Some(Digest::of(b"index")),
+            made: Timestamp::parse("2024-01-02T03:04:05Z"),
         }
     }
 

@@ -10,7 +10,10 @@
 mod error;
 mod image;
 mod index;
+mod removal;
 mod staging;
+mod usage;
+mod verify;
 
 use std::collections::HashSet;
 use std::fs::{self, File};
@@ -24,13 +27,18 @@ use oci_spec::image::Descriptor;
 pub use error::Error;
 pub(crate) use image::Content;
 pub use image::Image;
+pub use removal::User;
 pub(crate) use staging::Staging;
+pub use verify::{Damage, Remedy};
 
+use crate::clock::Timestamp;
+use crate::disk::usage;
 use crate::reference::Reference;
 use crate::registry::manifest::{self, Kind};
 use crate::registry::{Document, MAX_CONFIG, MAX_MANIFEST};
 use crate::snapshot::{Snapshots, entries, private_directory};
 use index::{Entry, Index};
+use removal::Wish;
 
 /// All images below one root.
 #[derive(Clone, Debug)]
@@ -93,7 +101,10 @@ impl Store {
             }
             found = Some(image);
         }
-        found.ok_or_else(|| Error::NoSuchImage(text.to_owned()))
+        // In full, as Docker says it.
+        let name =
+            text.parse().map_or_else(|_| text.to_owned(), |name: Reference| name.to_string());
+        found.ok_or(Error::NoSuchImage(name))
     }
 
     /// The image that has this name.
@@ -124,36 +135,64 @@ impl Store {
         index.write(&self.layout)
     }
 
-    /// Takes away a name, or with an id all names, and the image with its last name. An id that has
-    /// several names needs `force`. That no container uses the image is for the caller to know;
-    /// layers below a container stay in any case.
-    pub fn remove(&self, text: &str, force: bool) -> Result<Vec<Removed>, Error> {
+    /// Takes away a name, or with an id all names, and the image with its last name, by Docker's rules for images that have
+    /// several names or that containers use; `users` are those containers. Layers below a container stay in any case.
+    pub fn remove(
+        &self,
+        text: &str,
+        force: bool,
+        users: &dyn Fn(&Image) -> Vec<User>,
+    ) -> Result<Vec<Removed>, Error> {
         let image = self.find(text)?;
+        let named = text.parse().ok().filter(|name| image.names.contains(name));
+        let users = users(&image);
         // Killed half-way, it leaves a session behind, after which the next one collects.
         let _session = self.stage()?;
         let _lock = self.lock()?;
         let mut index = self.index()?;
-        let by_name = text.parse().ok().filter(|name| image.names.contains(name));
-        let names = match by_name {
-            Some(name) => vec![name],
-            None if image.names.len() > 1 && !force => {
-                let names: Vec<_> = image.names.iter().map(ToString::to_string).collect();
-                return Err(Error::SeveralNames {
-                    image: image.id.short().to_owned(),
-                    names: names.join(", "),
-                });
-            }
-            None => image.names.clone(),
-        };
-        let is_last = names.len() == image.names.len();
-        index.forget(&image.manifest_digest, &names, is_last);
+        let names = index.names(&image.manifest_digest);
+        let wish =
+            Wish { id: &image.id, names: &names, named: named.as_ref(), users: &users, force };
+        let removal = removal::plan(&wish)?;
+        index.forget(&image.manifest_digest, &removal.untag, removal.delete);
         index.write(&self.layout)?;
-        let mut removed: Vec<_> = names.into_iter().map(Removed::Untagged).collect();
-        if is_last {
+        let mut removed: Vec<_> = removal.untag.into_iter().map(Removed::Untagged).collect();
+        if removal.delete {
             self.collect(&index)?;
             removed.push(Removed::Deleted(image.id));
         }
         Ok(removed)
+    }
+
+    /// Removes the images of these manifests with all their names, and says how many bytes of disk that freed.
+    pub fn prune(&self, manifests: &[Digest]) -> Result<u64, Error> {
+        let _session = self.stage()?;
+        let _lock = self.lock()?;
+        let mut index = self.index()?;
+        for manifest in manifests {
+            index.forget(manifest, &[], true);
+        }
+        index.write(&self.layout)?;
+        self.collect(&index)
+    }
+
+    /// Writes down that an image was made here, and when.
+    pub(crate) fn note_made(&self, image: &Image, made: Timestamp) -> Result<Image, Error> {
+        let _lock = self.lock()?;
+        let mut index = self.index()?;
+        index.note_made(&image.manifest_digest, made);
+        index.write(&self.layout)?;
+        self.image(&index, &image.manifest_digest)
+    }
+
+    /// The whole configuration of an image, with what OCI's type does not have.
+    pub fn config_document(&self, image: &Image) -> Result<serde_json::Value, Error> {
+        let content = self.document("config", &image.id, MAX_CONFIG)?;
+        serde_json::from_slice(&content).map_err(|error| Error::Damaged {
+            object: "config",
+            digest: image.id.clone(),
+            why: error.to_string(),
+        })
     }
 
     /// Begins a session that adds to the store, after clearing up behind those that were killed.
@@ -166,8 +205,25 @@ impl Store {
         Staging::begin(&parent)
     }
 
-    /// Removes every blob and snapshot that the index does not lead to. The lock is held.
-    fn collect(&self, index: &Index) -> Result<(), Error> {
+    /// Removes every blob and snapshot that the index does not lead to, and says how many bytes of disk that freed. The lock
+    /// is held.
+    fn collect(&self, index: &Index) -> Result<u64, Error> {
+        let mut freed = 0;
+        let (blobs, chains) = self.reachable(index);
+        for algorithm in entries(&self.layout.path().join("blobs"))? {
+            for blob in entries(&algorithm)? {
+                let name = blob.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                if !blobs.contains(&name) {
+                    freed += usage(&blob);
+                    fs::remove_file(&blob).map_err(Error::file("remove", &blob))?;
+                }
+            }
+        }
+        Ok(freed + self.snapshots.collect(&|name| chains.contains(name))?)
+    }
+
+    /// The blobs and the chains, by their hexadecimal names, that the index leads to.
+    fn reachable(&self, index: &Index) -> (HashSet<String>, HashSet<String>) {
         let mut blobs = HashSet::new();
         let mut chains = HashSet::new();
         for digest in index.manifests() {
@@ -180,16 +236,7 @@ impl Store {
             );
             chains.extend(content.chain_ids.iter().map(|chain| chain.digest().hex().to_owned()));
         }
-        for algorithm in entries(&self.layout.path().join("blobs"))? {
-            for blob in entries(&algorithm)? {
-                let name = blob.file_name().unwrap_or_default().to_string_lossy().into_owned();
-                if !blobs.contains(&name) {
-                    fs::remove_file(&blob).map_err(Error::file("remove", &blob))?;
-                }
-            }
-        }
-        self.snapshots.collect(&|name| chains.contains(name))?;
-        Ok(())
+        (blobs, chains)
     }
 
     /// Keeps other processes from reading or changing what the index leads to.
@@ -225,6 +272,7 @@ impl Store {
             size: document.content.len() as u64,
             name: name.cloned(),
             source: Some(source.clone()),
+            made: index.made(&document.digest),
         });
         index.write(&self.layout)?;
         self.image(&index, &document.digest)
@@ -316,6 +364,7 @@ impl Store {
             manifest_digest: digest.clone(),
             repo_digests: index.sources(digest),
             created: content.config.created().clone(),
+            made: index.made(digest),
             config: content.config,
             health: content.health,
             layers,

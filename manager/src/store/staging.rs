@@ -42,6 +42,13 @@ impl Staging {
         self.directory.join(name)
     }
 
+    /// The directories that killed sessions left.
+    pub(crate) fn abandoned(parent: &Path) -> Result<Vec<PathBuf>, Error> {
+        let mut found = crate::snapshot::entries(parent).unwrap_or_default();
+        found.retain(|path| File::open(path).is_ok_and(|lock| lock.try_lock().is_ok()));
+        Ok(found)
+    }
+
     /// Removes what killed sessions left, and says whether there was any.
     pub(crate) fn sweep(parent: &Path) -> Result<bool, Error> {
         let entries = match fs::read_dir(parent) {

@@ -5,14 +5,24 @@
 //! `NMAN_TEST_RUNTIME` names, else `nrun` beside the tests, else runc.
 
 mod crash;
+mod create;
+mod health;
 mod lifecycle;
 mod limits;
+mod lists;
+mod logs;
+mod manual;
+mod monitor;
 mod names;
 mod network;
 mod networks;
+mod options;
 mod plugins;
 mod refusals;
 mod restart;
 mod run;
 mod terminal;
+mod user_namespaces;
+mod volumes;
+mod watching;
 mod world;

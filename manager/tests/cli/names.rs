@@ -233,11 +233,63 @@ fn a_flood_of_queries_is_bounded_and_a_neighbour_still_answered() {
         Ok(())
     })
     .unwrap();
+    // Links go with their namespace, which lives as long as it is open.
+    drop(namespace);
     assert_eq!(address(&ask(&world, "aa", "aa", A, false))[..2], [10, 90]);
     let monitor = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     let parent = monitor.rsplit(')').next().unwrap().split_whitespace().nth(1).unwrap().to_owned();
     let descriptors = std::fs::read_dir(format!("/proc/{parent}/fd")).unwrap().count();
     assert!(descriptors < 150, "{descriptors} descriptors are open");
+    world.nman(["rm", "-f", "aa"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
+fn servers_of_the_command_line_are_asked_from_the_containers_own_namespace() {
+    let world = World::new();
+    world.run(&["-d", "--name", "first", "--network", "bridge"], &["sleep", "1000"]).ok();
+    let server = UdpSocket::bind("10.90.0.1:53").unwrap();
+    let options = ["-d", "--name", "aa", "--network", "bridge", "--dns", "10.90.0.1"];
+    world.run(&options, &["sleep", "1000"]).ok();
+    let served = std::thread::spawn(move || {
+        let mut query = [0; 512];
+        let (length, client) = server.recv_from(&mut query).unwrap();
+        server.send_to(&answer(&query[..length]), client).unwrap();
+        client.ip().to_string()
+    });
+    assert_eq!(address(&ask(&world, "aa", "example.test", A, false)), [192, 0, 2, 7]);
+    let own = world.inspect("aa", "/NetworkSettings/IPAddress");
+    assert_eq!(own.as_str().unwrap(), served.join().unwrap());
+    world.nman(["rm", "-f", "aa", "first"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
+fn an_answer_of_somebody_else_is_not_taken() {
+    let world = World::new();
+    world.run(&["-d", "--name", "aa", "--network", "bridge"], &["sleep", "1000"]).ok();
+    std::fs::write("/etc/resolv.conf", "nameserver 127.0.0.53\n").unwrap();
+    let (server, liar) =
+        (UdpSocket::bind("127.0.0.53:53").unwrap(), UdpSocket::bind("127.0.0.54:53").unwrap());
+    let served = std::thread::spawn(move || {
+        let mut query = [0; 512];
+        let (length, client) = server.recv_from(&mut query).unwrap();
+        let honest = answer(&query[..length]);
+        let mut lie = honest.clone();
+        *lie.last_mut().unwrap() = 66;
+        // From another address; from the right one with another number; about another name.
+        liar.send_to(&lie, client).unwrap();
+        let mut other_number = lie.clone();
+        other_number[0] ^= 1;
+        server.send_to(&other_number, client).unwrap();
+        let mut other_name = lie;
+        other_name[13] = b'X';
+        server.send_to(&other_name, client).unwrap();
+        server.send_to(&honest, client).unwrap();
+        query[..2].to_vec()
+    });
+    assert_eq!(address(&ask(&world, "aa", "example.test", A, false)), [192, 0, 2, 7]);
+    assert_ne!(served.join().unwrap(), [7, 7], "the number is the resolver's own");
     world.nman(["rm", "-f", "aa"]).ok();
     world.assert_no_container();
 }

@@ -47,14 +47,14 @@ fn bad_options_are_refused_before_anything_is_made() {
         (&["--user", "mail:-1"], "unable to find group -1"),
         (&["-w", "relative"], "it needs to be an absolute path"),
         (
-            &["-v", "/no/such/path:/mnt"],
-            "cannot mount `/no/such/path` on `/mnt`: no such file or directory",
+            &["--mount", "type=bind,source=/no/such/path,target=/mnt"],
+            "bind source path does not exist: /no/such/path",
         ),
         (&["--runtime", "no-such-runtime"], "cannot find the OCI runtime `no-such-runtime`"),
         (&["--memory", "1k"], "Minimum memory limit allowed is 6MB"),
         (&["--cpus", "x"], "a number of CPUs"),
         (&["--name", "a/b"], "Invalid container name (a/b)"),
-        (&["--no-such-option"], "unexpected argument '--no-such-option'"),
+        (&["--no-such-option"], "unknown flag: --no-such-option"),
         (&["-it"], "the input device is not a TTY"),
     ];
     for (options, text) in cases {

@@ -193,3 +193,54 @@ fn signals_to_the_client_reach_a_container_without_a_terminal() {
     assert_eq!(output.stdout(), "up\ngot\n");
     world.assert_no_container();
 }
+
+#[test]
+fn the_detach_keys_leave_a_container_and_attach_comes_back() {
+    let world = World::new();
+    let mut screen = shell(&world, "left");
+    screen.type_in("x=kept\r");
+    screen.expect("# ");
+    // One of the keys alone is passed on: the shell's own history, here empty.
+    screen.type_in("\x10\x10\x11");
+    screen.expect("read escape sequence");
+    assert_eq!(screen.code(), Some(0));
+    let mut one = Screen::open(&world, &["attach", "--detach-keys", "ctrl-a,d", "left"]);
+    let mut other = Screen::open(&world, &["attach", "left"]);
+    one.type_in("\r");
+    one.expect("# ");
+    other.expect("# ");
+    one.type_in("echo $x\r");
+    one.expect("kept\r\n");
+    // Everybody who is attached sees the same.
+    other.expect("kept\r\n");
+    one.type_in("\x01d");
+    one.expect("read escape sequence");
+    assert_eq!(one.code(), Some(0));
+    other.type_in("exit 3\r");
+    assert_eq!(other.code(), Some(3));
+    world.assert_no_container();
+}
+
+#[test]
+fn a_command_that_was_detached_from_goes_on() {
+    let world = World::new();
+    world.run(&["-d", "--name", "host"], &["sleep", "1000"]).ok();
+    let script = "echo begun; until [ -e /go ]; do sleep 0.1; done; echo more; touch /done";
+    let mut screen = Screen::open(&world, &["exec", "-it", "host", "sh", "-c", script]);
+    screen.expect("begun");
+    screen.type_in("\x10\x11");
+    screen.expect("read escape sequence");
+    assert_eq!(screen.code(), Some(0));
+    world.nman(["exec", "host", "touch", "/go"]).ok();
+    super::world::eventually("it has gone on", || {
+        world.nman(["exec", "host", "test", "-e", "/done"]).success()
+    });
+    // Whoever has no parent any more is collected by the nearest subreaper, which is this test.
+    super::world::eventually("the command and who has held its terminal are gone", || {
+        let _ = rustix::process::wait(rustix::process::WaitOptions::NOHANG);
+        world.sandbox.leftovers().iter().all(|line| !line.contains("nman-drain"))
+            && world.nman(["top", "host"]).stdout().lines().count() == 2
+    });
+    world.nman(["rm", "-f", "host"]).ok();
+    world.assert_no_container();
+}

@@ -42,6 +42,64 @@ fn the_last_container_of_one_network_leaves_the_other_network_alone() {
 }
 
 #[test]
+fn a_namespace_that_ends_takes_its_links_along_and_the_bridge_stays_until_it_is_tidied() {
+    let world = World::new();
+    let before = world.snapshot();
+    let container = world.connect(&["8080:80"]);
+    let (plan, netns) = (container.plan, container.netns);
+    network::remove_with_namespace(&world.state, &plan, netns.as_fd()).unwrap();
+    let rules = output("nft list table ip nman");
+    assert!(!rules.contains("10.90.0.2"), "{rules}");
+    // The port is free at once, and the next container uses what is there.
+    let next = world.connect(&["8080:80"]);
+    drop(netns);
+    let veth = plan.steps.iter().find_map(|step| match step {
+        network::Step::Veth { name, .. } => Some(name.to_string()),
+        _ => None,
+    });
+    let veth = veth.unwrap();
+    crate::world::until(|| !output("ip link").contains(&veth));
+    network::remove_with_namespace(&world.state, &next.plan, next.netns.as_fd()).unwrap();
+    assert!(output("ip link").contains("nman0"));
+    // Also while the kernel has not come to the namespace yet.
+    network::tidy(&world.state, &"nman0".parse().unwrap()).unwrap();
+    drop(next);
+    crate::world::until(|| !output("ip link").contains("master nman0"));
+    crate::world::until(|| without_forwarding(&world.snapshot()) == without_forwarding(&before));
+}
+
+#[test]
+fn a_container_that_starts_again_at_once_does_not_wait_for_its_old_namespace() {
+    let world = World::new();
+    let container = world.connect(&["8080:80"]);
+    let plan = &container.plan;
+    network::remove_with_namespace(&world.state, plan, container.netns.as_fd()).unwrap();
+    let netns = netns::create().unwrap();
+    network::apply(&world.state, plan, netns.as_fd()).unwrap();
+    let server = inside(&netns, || crate::world::serve(80));
+    crate::world::converse(
+        Some(&world.outside),
+        crate::world::to(crate::world::HOST, 8080),
+        &server,
+    );
+    network::remove(&world.state, plan, None).unwrap();
+}
+
+#[test]
+fn a_bridge_in_use_is_not_tidied() {
+    let world = World::new();
+    let container = world.connect(&["8080:80"]);
+    let server = container.serve(80);
+    network::tidy(&world.state, &"nman0".parse().unwrap()).unwrap();
+    crate::world::converse(
+        Some(&world.outside),
+        crate::world::to(crate::world::HOST, 8080),
+        &server,
+    );
+    container.disconnect(&world);
+}
+
+#[test]
 fn removing_twice_is_fine() {
     let world = World::new();
     let container = world.connect(&[]);
@@ -66,6 +124,7 @@ fn a_crash_after_any_step_leaves_nothing_that_remove_does_not_find() {
     let definition = world.network("nman");
     let before = without_forwarding(&world.snapshot());
     let steps = world.plan(&definition, &["8080:80"]).steps.len();
+    assert!(!world.plan(&definition, &[]).names().is_empty());
     for taken in 0..=steps {
         let plan = world.plan(&definition, &["8080:80"]);
         let netns = netns::create().unwrap();

@@ -151,3 +151,44 @@ fn containers_that_are_isolated_from_each_other_reach_the_outside_only() {
     let outside = inside(&world.outside, || crate::world::serve(80));
     converse(Some(&a.netns), to(crate::world::OUTSIDE, 80), &outside);
 }
+
+/// A router advertisement that offers a prefix, from whoever is in the namespace, to everybody on the link.
+fn advertise(netns: &std::os::fd::OwnedFd) {
+    use rustix::net::{AddressFamily, SendFlags, SocketType, ipproto, sendto, socket, sockopt};
+    use std::net::{Ipv6Addr, SocketAddrV6};
+    inside(netns, || {
+        let index = output("ip -o link show eth0").split(':').next().unwrap().parse().unwrap();
+        let socket = socket(AddressFamily::INET6, SocketType::RAW, Some(ipproto::ICMPV6)).unwrap();
+        sockopt::set_ipv6_multicast_hops(&socket, 255).unwrap();
+        let mut message = vec![134, 0, 0, 0, 64, 0, 7, 8, 0, 0, 0, 0, 0, 0, 0, 0];
+        message.extend([3, 4, 64, 0xc0, 0, 0, 14, 16, 0, 0, 14, 16, 0, 0, 0, 0]);
+        message.extend("2001:db8:bad::".parse::<Ipv6Addr>().unwrap().octets());
+        let everybody = SocketAddrV6::new("ff02::1".parse().unwrap(), 0, 0, index);
+        sendto(&socket, &message, SendFlags::empty(), &everybody).unwrap();
+    });
+}
+
+#[test]
+fn a_container_cannot_make_itself_the_router_of_its_neighbours_or_of_the_host() {
+    let world = World::new();
+    let (attacker, victim) = (connect(&world, "web", 1, &[]), connect(&world, "web", 1, &[]));
+    // One that listens, to know when the advertisement has arrived.
+    let gullible = connect(&world, "web", 1, &[]);
+    inside(&gullible.netns, || {
+        std::fs::write("/proc/sys/net/ipv6/conf/eth0/accept_ra", "2").unwrap();
+    });
+    let ready = || {
+        let address = inside(&attacker.netns, || output("ip -6 addr show dev eth0 scope link"));
+        address.contains("fe80") && !address.contains("tentative")
+    };
+    crate::world::until(ready);
+    let fooled = |netns| inside(netns, || output("ip -6 addr")).contains("2001:db8:bad:");
+    crate::world::until(|| {
+        advertise(&attacker.netns);
+        fooled(&gullible.netns)
+    });
+    assert!(!fooled(&victim.netns));
+    assert!(!inside(&victim.netns, || output("ip -6 route")).contains("via fe80"));
+    assert!(!output("ip -6 addr").contains("2001:db8:bad:"));
+    assert!(!output("ip -6 route").contains("2001:db8:bad:"));
+}

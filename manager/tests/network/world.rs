@@ -111,7 +111,8 @@ impl World {
             ports.iter().map(|text| text.parse::<network::PortMapping>().unwrap()).collect();
         let mut host = HostFacts::probe().unwrap();
         host.probe_ipv6().unwrap();
-        network::plan(definition, &lease, &Appearance::default(), &ports, &host).unwrap()
+        let appearance = Appearance { names: vec!["somebody".to_owned()], ..Appearance::default() };
+        network::plan(definition, &lease, &appearance, &ports, &host).unwrap()
     }
 
     /// Connects a new container to a network.
@@ -137,6 +138,13 @@ impl World {
             std::fs::read_dir(records)
                 .unwrap()
                 .map(|entry| format!("{:?}", entry.unwrap().file_name())),
+        );
+        let names = self.root.path().join("run/network/names/nman/somebody");
+        seen.extend(
+            std::fs::read_dir(names)
+                .into_iter()
+                .flatten()
+                .map(|name| format!("somebody is {:?}", name.unwrap().file_name())),
         );
         seen.join("\n")
     }

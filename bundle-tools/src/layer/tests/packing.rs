@@ -55,7 +55,11 @@ fn a_tree_that_is_packed_and_unpacked_packs_to_the_same_bytes() {
 
 #[test]
 fn with_a_fixed_time_and_owner_it_does_not_matter_when_and_by_whom_files_were_made() {
-    let options = PackOptions { mtime: Some(Timespec::default()), owner: Some((0, 0)) };
+    let options = PackOptions {
+        mtime: Some(Timespec::default()),
+        owner: Some((0, 0)),
+        ..PackOptions::default()
+    };
     let (one, two) = (Sandbox::new(), Sandbox::new());
     for (sandbox, uid) in [(&one, 5), (&two, 6)] {
         sandbox

@@ -61,7 +61,7 @@ impl Unpacker<'_> {
     pub(super) fn mark_opaque(&self, fd: impl AsFd, path: &[u8]) -> Result<(), Error> {
         let key = match self.options.whiteouts {
             Whiteouts::OverlayUser => "user.overlay.opaque",
-            Whiteouts::Overlay | Whiteouts::Apply => "trusted.overlay.opaque",
+            Whiteouts::Overlay | Whiteouts::Apply | Whiteouts::None => "trusted.overlay.opaque",
         };
         rustix::fs::fsetxattr(fd, key, b"y", XattrFlags::empty())
             .map_err(|e| Error::file("make opaque", path, e))

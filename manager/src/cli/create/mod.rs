@@ -3,14 +3,16 @@
 mod network;
 mod process;
 mod resources;
+mod security;
 mod storage;
 mod supervision;
 
 pub use network::{NetworkArgs, NetworkChoice};
 pub(crate) use network::{alias, mac_address};
 pub use process::ProcessArgs;
-pub use resources::ResourceArgs;
-pub use storage::StorageArgs;
+pub use resources::{LimitArgs, ResourceArgs};
+pub use security::SecurityArgs;
+pub use storage::{StorageArgs, Typed};
 pub use supervision::SupervisionArgs;
 
 use super::{PullWhen, RegistryArgs};
@@ -18,7 +20,7 @@ use clap::Args;
 
 /// `nman run`
 #[derive(Clone, Debug, Default, Args)]
-#[command(override_usage = "nman run [OPTIONS] IMAGE [COMMAND] [ARG]...")]
+#[command(override_usage = "nman run [OPTIONS] IMAGE [COMMAND] [ARG]...", disable_help_flag = true)]
 pub struct RunArgs {
     /// Run in the background and print the container's id
     #[arg(short, long)]
@@ -37,7 +39,10 @@ pub struct RunArgs {
 
 /// `nman create`, and what `nman run` has in common with it.
 #[derive(Clone, Debug, Default, Args)]
-#[command(override_usage = "nman create [OPTIONS] IMAGE [COMMAND] [ARG]...")]
+#[command(
+    override_usage = "nman create [OPTIONS] IMAGE [COMMAND] [ARG]...",
+    disable_help_flag = true
+)]
 pub struct CreateArgs {
     /// Keep stdin open
     #[arg(short, long)]
@@ -48,6 +53,12 @@ pub struct CreateArgs {
     /// Name of the container [default: a random one]
     #[arg(long, value_name = "NAME", value_parser = crate::container::ContainerName::parse)]
     pub name: Option<crate::container::ContainerName>,
+    /// Write the container's id to this file, which must not exist
+    #[arg(long, value_name = "FILE")]
+    pub cidfile: Option<std::path::PathBuf>,
+    /// Show no progress while pulling
+    #[arg(short, long)]
+    pub quiet: bool,
     /// When to pull the image
     #[arg(long, value_enum, value_name = "WHEN", default_value_t)]
     pub pull: PullWhen,
@@ -60,6 +71,9 @@ pub struct CreateArgs {
     /// Limits.
     #[command(flatten)]
     pub resources: ResourceArgs,
+    /// Privileges and namespaces.
+    #[command(flatten)]
+    pub security: SecurityArgs,
     /// Volumes.
     #[command(flatten)]
     pub storage: StorageArgs,
@@ -69,6 +83,9 @@ pub struct CreateArgs {
     /// The monitor's work.
     #[command(flatten)]
     pub supervision: SupervisionArgs,
+    /// Print help
+    #[arg(long, action = clap::ArgAction::Help)]
+    pub help: Option<bool>,
     /// Image, and the command to run in it instead of its own
     #[arg(required = true, trailing_var_arg = true, value_name = "IMAGE [COMMAND] [ARG]...")]
     pub words: Vec<String>,

@@ -16,6 +16,9 @@ pub struct ProcessArgs {
     /// Run as this user
     #[arg(short, long, value_name = "USER[:GROUP]")]
     pub user: Option<String>,
+    /// Further groups of the process: names of the image, or numbers
+    #[arg(long, value_name = "GROUP")]
+    pub group_add: Vec<String>,
     /// Working directory in the container
     #[arg(short, long, value_name = "DIR")]
     pub workdir: Option<String>,
@@ -23,11 +26,20 @@ pub struct ProcessArgs {
     #[arg(long, value_name = "COMMAND")]
     pub entrypoint: Option<String>,
     /// Host name of the container
-    #[arg(long, value_name = "NAME", value_parser = hostname)]
+    #[arg(short = 'h', long, value_name = "NAME", value_parser = hostname)]
     pub hostname: Option<String>,
+    /// NIS domain name of the container
+    #[arg(long, value_name = "NAME", value_parser = hostname)]
+    pub domainname: Option<String>,
     /// Set a label
     #[arg(short, long, value_name = "KEY[=VALUE]")]
     pub label: Vec<String>,
+    /// Read labels from a file
+    #[arg(long, value_name = "FILE")]
+    pub label_file: Vec<PathBuf>,
+    /// Set an annotation, which the runtime reads
+    #[arg(long, value_name = "KEY=VALUE", value_parser = annotation)]
+    pub annotation: Vec<(String, String)>,
 }
 
 fn hostname(text: &str) -> Result<String, String> {
@@ -40,5 +52,12 @@ fn hostname(text: &str) -> Result<String, String> {
         Ok(text.to_owned())
     } else {
         Err("a host name is made of letters, digits, `-` and `.`, 64 characters at most".to_owned())
+    }
+}
+
+fn annotation(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("an annotation is KEY=VALUE".to_owned()),
     }
 }

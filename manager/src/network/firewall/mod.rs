@@ -8,6 +8,7 @@
 mod batch;
 mod element;
 mod expression;
+pub(super) mod foreign;
 mod resolver;
 mod ruleset;
 mod tracking;
@@ -91,9 +92,9 @@ fn add_all(batch: &mut Batch, family: Family, all: &[Rules]) {
     }
 }
 
-/// Removes a container's elements; the bridge's with the bridge's last container, and with the host's last of a family
-/// that family's table.
-pub(super) fn disconnect(rules: &Rules, others: &[Rules]) -> Result<()> {
+/// Removes a container's elements. What is not the container's alone goes as well if nobody else needs it and
+/// `thorough`: the bridge's elements with the bridge's last container, and a family's table with the host's last.
+pub(super) fn disconnect(rules: &Rules, others: &[Rules], thorough: bool) -> Result<()> {
     let failed = |error| Error::kernel("remove the firewall's rules", error);
     let mut connection = open()?;
     let mut batch = Batch::new();
@@ -103,11 +104,11 @@ pub(super) fn disconnect(rules: &Rules, others: &[Rules]) -> Result<()> {
         }
         let beside: Vec<&Rules> =
             others.iter().filter(|other| families(other).contains(&family)).collect();
-        if beside.is_empty() {
+        if thorough && beside.is_empty() {
             batch.delete_table(family);
             continue;
         }
-        let bridge_goes = beside.iter().all(|other| other.bridge != rules.bridge);
+        let bridge_goes = thorough && beside.iter().all(|other| other.bridge != rules.bridge);
         let own = element::of_family(rules, family);
         for set in Set::ALL.into_iter().filter(|set| bridge_goes || !set.is_of_bridges()) {
             // A key that is not there would refuse the batch, and a key that another container took first must stay.
@@ -119,8 +120,28 @@ pub(super) fn disconnect(rules: &Rules, others: &[Rules]) -> Result<()> {
         }
     }
     connection.commit(batch).map_err(|refusal| failed(refusal.error))?;
-    tracking::forget(&mut connection, &rules.published)
-        .map_err(|error| Error::kernel(FORGET, error))
+    let forgotten = tracking::forget(&mut connection, &rules.published);
+    close_later(connection);
+    forgotten.map_err(|error| Error::kernel(FORGET, error))
+}
+
+/// Removes the tables. The caller has seen that nobody is connected.
+pub(super) fn remove_tables() -> Result<()> {
+    let failed = |error| Error::kernel("remove the firewall's rules", error);
+    let mut connection = open()?;
+    let mut batch = Batch::new();
+    for family in Family::ALL {
+        if connection.table_exists(family).map_err(failed)? {
+            batch.delete_table(family);
+        }
+    }
+    connection.commit(batch).map_err(|refusal| failed(refusal.error))
+}
+
+/// The close of a socket that something was deleted by waits until no processor uses that any more. Nobody else has to.
+fn close_later(connection: Connection) {
+    // If there is no thread to be had, it is closed here.
+    drop(std::thread::Builder::new().spawn(move || drop(connection)));
 }
 
 /// Whether an element is this container's, or its bridge's.

@@ -31,6 +31,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Link {
     pub(crate) index: u32,
+    pub(crate) name: String,
     pub(crate) mac: Option<MacAddress>,
     pub(crate) mtu: u32,
     /// `bridge`, `veth`; empty for a physical device.
@@ -104,16 +105,18 @@ impl RouteSocket {
         }
     }
 
-    /// Whether a bridge has any port.
-    pub(crate) fn has_ports(&mut self, bridge: u32) -> Result<bool, Error> {
+    /// The ports of a bridge.
+    pub(crate) fn ports(&mut self, bridge: u32) -> Result<Vec<Link>, Error> {
         let mut query = LinkMessage::default();
         query.attributes = vec![
             LinkAttribute::Controller(bridge),
             LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]),
         ];
-        let mut ports = 0;
-        self.request(RouteNetlinkMessage::GetLink(query), NLM_F_DUMP, |_| ports += 1)?;
-        Ok(ports > 0)
+        let mut ports = Vec::new();
+        self.request(RouteNetlinkMessage::GetLink(query), NLM_F_DUMP, |payload| {
+            ports.extend(parse_link(payload));
+        })?;
+        Ok(ports)
     }
 
     /// Makes a bridge that is still down.
@@ -331,6 +334,7 @@ fn parse_link(payload: &[u8]) -> Option<Link> {
     /// The size of `struct ifinfomsg`, whose second word is the link's index.
     const IFINFOMSG: usize = 16;
     const IFLA_ADDRESS: u16 = 1;
+    const IFLA_IFNAME: u16 = 3;
     const IFLA_MTU: u16 = 4;
     const IFLA_LINKINFO: u16 = 18;
     const IFLA_INFO_KIND: u16 = 1;
@@ -340,6 +344,9 @@ fn parse_link(payload: &[u8]) -> Option<Link> {
     for (kind, value) in attribute::iterate(payload.get(IFINFOMSG..)?) {
         match kind {
             IFLA_ADDRESS => link.mac = value.try_into().ok().map(MacAddress::new),
+            IFLA_IFNAME => {
+                link.name = String::from_utf8_lossy(value).trim_end_matches('\0').to_owned();
+            }
             IFLA_MTU => {
                 link.mtu = value.first_chunk().map_or(0, |bytes| u32::from_ne_bytes(*bytes));
             }

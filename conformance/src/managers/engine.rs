@@ -1,0 +1,215 @@
+//! The managers: how each is told to do the same.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::fixture::find_tool;
+
+/// Which manager.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Ours.
+    Nman,
+    /// Without a daemon, too.
+    Podman,
+    /// A client and two daemons.
+    Docker,
+    /// A client and a daemon.
+    Ctr,
+}
+
+/// A manager that is there.
+#[derive(Debug)]
+pub struct Engine {
+    /// Which one.
+    pub kind: Kind,
+    /// What it says of its version.
+    pub version: String,
+    program: PathBuf,
+    globals: Vec<OsString>,
+    env: Vec<(&'static str, OsString)>,
+}
+
+impl Kind {
+    /// How tables call it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Nman => "nman",
+            Self::Podman => "podman",
+            Self::Docker => "docker",
+            Self::Ctr => "ctr",
+        }
+    }
+}
+
+/// Where the daemons listen, and where each manager keeps its things.
+#[derive(Debug)]
+pub(super) struct Places {
+    pub(super) directory: PathBuf,
+    pub(super) containerd: PathBuf,
+    pub(super) docker: PathBuf,
+}
+
+impl Engine {
+    pub(super) fn nman(program: &Path, runtime: &Path, places: &Places) -> Self {
+        let own = places.directory.join("nman");
+        let env = vec![
+            ("NMAN_ROOT", own.join("root").into()),
+            ("NMAN_STATE", own.join("state").into()),
+            ("NMAN_RUNTIME", runtime.into()),
+        ];
+        let mut engine = Self {
+            kind: Kind::Nman,
+            version: String::new(),
+            program: program.to_owned(),
+            globals: Vec::new(),
+            env,
+        };
+        engine.version = engine.said(&["--version"]);
+        engine
+    }
+
+    /// podman, with the runtime that is known to run on any host.
+    pub(super) fn podman(places: &Places) -> Option<Self> {
+        let own = places.directory.join("podman");
+        let globals = ["root", "runroot", "tmpdir"]
+            .iter()
+            .flat_map(|name| [OsString::from(format!("--{name}")), own.join(name).into()])
+            .chain(
+                ["--cgroup-manager", "cgroupfs", "--runtime", "runc", "--events-backend", "file"]
+                    .map(Into::into),
+            )
+            .collect();
+        Self::peer(Kind::Podman, find_tool("podman")?, globals, Vec::new())
+    }
+
+    /// The client of the same package as the daemon: another one may come first in PATH.
+    pub(super) fn docker(places: &Places) -> Option<Self> {
+        find_tool("dockerd")?;
+        let client = Some(PathBuf::from("/usr/bin/docker")).filter(|path| path.exists());
+        let host = format!("unix://{}", places.docker.display());
+        let env = vec![("DOCKER_CONFIG", places.directory.join("docker-config").into())];
+        Self::peer(
+            Kind::Docker,
+            client.or_else(|| find_tool("docker"))?,
+            vec!["-H".into(), host.into()],
+            env,
+        )
+    }
+
+    pub(super) fn ctr(places: &Places) -> Option<Self> {
+        find_tool("containerd")?;
+        let globals = vec!["-a".into(), places.containerd.clone().into()];
+        Self::peer(Kind::Ctr, find_tool("ctr")?, globals, Vec::new())
+    }
+
+    fn peer(
+        kind: Kind,
+        program: PathBuf,
+        globals: Vec<OsString>,
+        env: Vec<(&'static str, OsString)>,
+    ) -> Option<Self> {
+        let mut engine = Self { kind, version: String::new(), program, globals, env };
+        engine.version = engine.said(&["--version"]);
+        (!engine.version.is_empty()).then_some(engine)
+    }
+
+    fn said(&self, args: &[&str]) -> String {
+        let output = Command::new(&self.program).args(args).output();
+        let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+        text.unwrap_or_default().lines().next().unwrap_or_default().to_owned()
+    }
+
+    /// The manager with these arguments.
+    pub(super) fn command<S: AsRef<std::ffi::OsStr>>(
+        &self,
+        args: impl IntoIterator<Item = S>,
+    ) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args(&self.globals).args(args);
+        for (name, value) in &self.env {
+            command.env(name, value);
+        }
+        command
+    }
+
+    /// The same with its things in another place: a first pull has nothing to build on.
+    pub(super) fn elsewhere(&self, directory: &Path) -> Self {
+        let mut env = self.env.clone();
+        for (name, value) in &mut env {
+            match *name {
+                "NMAN_ROOT" => *value = directory.join("root").into(),
+                "NMAN_STATE" => *value = directory.join("state").into(),
+                _ => {}
+            }
+        }
+        let Self { kind, version, program, globals, .. } = self;
+        Self {
+            kind: *kind,
+            version: version.clone(),
+            program: program.clone(),
+            globals: globals.clone(),
+            env,
+        }
+    }
+
+    /// Pulls and unpacks.
+    pub(super) fn pull(&self, image: &str) -> Command {
+        match self.kind {
+            Kind::Nman => self.command(["pull", "-q", "--tls-verify=false", image]),
+            Kind::Podman => self.command(["pull", "-q", "--tls-verify=false", image]),
+            Kind::Docker => self.command(["pull", "-q", image]),
+            Kind::Ctr => self.command(["images", "pull", "--plain-http", image]),
+        }
+    }
+
+    /// Removes an image and what only it needs.
+    pub(super) fn remove_image(&self, image: &str) -> Command {
+        match self.kind {
+            Kind::Ctr => self.command(["images", "rm", "--sync", image]),
+            _ => self.command(["rmi", "-f", image]),
+        }
+    }
+
+    /// `run --rm IMAGE true` without a network. `name` has not been used before.
+    pub(super) fn run(&self, image: &str, name: &str) -> Command {
+        match self.kind {
+            Kind::Ctr => self.command(["run", "--rm", image, name, "true"]),
+            // Its default of a million open files may be more than root has.
+            Kind::Podman => self.command([
+                "run",
+                "--rm",
+                "--network",
+                "none",
+                "--ulimit",
+                "host",
+                image,
+                "true",
+            ]),
+            _ => self.command(["run", "--rm", "--network", "none", image, "true"]),
+        }
+    }
+
+    /// The same on a bridge with a published port; nothing for a manager that has none.
+    pub(super) fn run_published(&self, image: &str, port: u16) -> Option<Command> {
+        let port = format!("{port}:80");
+        match self.kind {
+            Kind::Ctr => None,
+            Kind::Podman => Some(self.command([
+                "run",
+                "--rm",
+                "-p",
+                &port,
+                "--ulimit",
+                "nofile=1024:1024",
+                "--ulimit",
+                "nproc=4096:4096",
+                image,
+                "true",
+            ])),
+            _ => Some(self.command(["run", "--rm", "-p", &port, image, "true"])),
+        }
+    }
+}

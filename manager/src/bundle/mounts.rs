@@ -1,0 +1,146 @@
+//! What is mounted in a container, parents before what is below them.
+//!
+//! A volume, a path of the host and an image are mounted in the container's directory by us, before the runtime is called,
+//! from descriptors that were opened once: what config.json names is a place that nobody else can change.
+
+use super::defaults::{self, mount};
+use super::{Built, Inputs};
+use crate::bundle::namespaces::sharing;
+use crate::cli::confinement::Sharing;
+use crate::container::{MountKind, MountPoint, Record};
+use crate::supervise;
+use oci_spec::runtime::Mount;
+use std::path::{Path, PathBuf};
+
+/// The files about the network that every container sees.
+pub(crate) const FILES: [&str; 3] = ["resolv.conf", "hosts", "hostname"];
+
+/// Docker's size of /dev/shm.
+const SHARED_MEMORY: i64 = 64 << 20;
+
+/// Where the source of the mount number `at` is found, below the container's directory.
+#[must_use]
+pub(crate) fn place(dir: &Path, at: usize) -> PathBuf {
+    dir.join("mounts").join(at.to_string())
+}
+
+/// Where the shared memory is that other containers may have too.
+#[must_use]
+pub(crate) fn shared_memory(dir: &Path) -> PathBuf {
+    dir.join("shm")
+}
+
+pub(super) fn plan(inputs: &Inputs<'_>) -> Built<Vec<Mount>> {
+    let record = inputs.record;
+    let mut mounts = defaults::mounts()?;
+    if record.host_config.privileged {
+        make_writable(&mut mounts);
+    }
+    shared_memory_mounts(inputs, &mut mounts)?;
+    let mut further = Vec::new();
+    for (at, point) in record.mounts.iter().enumerate() {
+        further.push(of_point(point, &place(inputs.dir, at))?);
+    }
+    for edit in &inputs.found.edits.mounts {
+        let kind = edit.kind.as_deref().unwrap_or("bind");
+        let mut options: Vec<&str> = edit.options.iter().map(String::as_str).collect();
+        if kind == "bind" && !options.iter().any(|option| matches!(*option, "bind" | "rbind")) {
+            options.push("rbind");
+        }
+        further.push(mount(kind, &edit.host_path, &edit.container_path, &options)?);
+    }
+    if record.supervision.init {
+        let source = inputs.dir.join(supervise::INIT_FILE);
+        let options = ["rbind", "ro", "rprivate"];
+        further.push(mount("bind", &source.to_string_lossy(), supervise::INIT, &options)?);
+    }
+    for file in FILES {
+        let target = format!("/etc/{file}");
+        if !further.iter().any(|mount| mount.destination() == Path::new(&target)) {
+            let source = inputs.dir.join(file);
+            let source = source.to_string_lossy();
+            further.push(mount("bind", &source, &target, &["rbind", "rw", "rprivate"])?);
+        }
+    }
+    // A mount over a default one, such as /dev/shm, replaces it.
+    let replaced =
+        |mount: &Mount| further.iter().any(|further| further.destination() == mount.destination());
+    mounts.retain(|mount| !replaced(mount));
+    further.sort_by_key(|mount| mount.destination().components().count());
+    mounts.extend(further);
+    Ok(mounts)
+}
+
+fn of_point(point: &MountPoint, place: &Path) -> Built<Mount> {
+    if point.kind == MountKind::Tmpfs {
+        let options: Vec<&str> = point.detail.options.iter().map(String::as_str).collect();
+        return mount("tmpfs", "tmpfs", &point.destination, &options);
+    }
+    let bind = if point.detail.non_recursive { "bind" } else { "rbind" };
+    let access = if point.writable { "rw" } else { "ro" };
+    let propagation = if point.propagation.is_empty() { "rprivate" } else { &point.propagation };
+    mount("bind", &place.to_string_lossy(), &point.destination, &[bind, access, propagation])
+}
+
+/// Propagation of the root, which has to let through what a mount below it is to share: as in Docker.
+pub(super) fn root_propagation(record: &Record) -> Option<String> {
+    let any = |words: [&str; 2]| {
+        record.mounts.iter().any(|point| words.contains(&point.propagation.as_str()))
+    };
+    let word = match (any(["shared", "rshared"]), any(["slave", "rslave"])) {
+        (true, _) => "shared",
+        (false, true) => "rslave",
+        (false, false) => return None,
+    };
+    Some(word.to_owned())
+}
+
+/// /sys and the cgroups, for a privileged container.
+fn make_writable(mounts: &mut [Mount]) {
+    for mount in mounts {
+        if let Some(options) = mount.options_mut() {
+            for option in options.iter_mut().filter(|option| *option == "ro") {
+                "rw".clone_into(option);
+            }
+        }
+    }
+}
+
+/// /dev/shm and /dev/mqueue belong to the IPC namespace.
+fn shared_memory_mounts(inputs: &Inputs<'_>, mounts: &mut Vec<Mount>) -> Built<()> {
+    let config = &inputs.record.host_config;
+    let shm = mounts.iter().position(|mount| mount.destination() == Path::new("/dev/shm"));
+    let Some(at) = shm else { return Ok(()) };
+    let bind = |source: &Path, target: &str| {
+        mount("bind", &source.to_string_lossy(), target, &["rbind", "rw", "rprivate"])
+    };
+    match sharing(&config.ipc_mode) {
+        Sharing::None => drop(mounts.remove(at)),
+        Sharing::Host => {
+            mounts[at] = bind(Path::new("/dev/shm"), "/dev/shm")?;
+            for mount in
+                mounts.iter_mut().filter(|mount| mount.destination() == Path::new("/dev/mqueue"))
+            {
+                *mount = bind(Path::new("/dev/mqueue"), "/dev/mqueue")?;
+            }
+        }
+        Sharing::Shareable | Sharing::Container(_) => {
+            mounts[at] = bind(&shared_memory(inputs.dir), "/dev/shm")?;
+        }
+        Sharing::Private => {
+            let size = format!("size={}", shm_size(config.shm_size));
+            if let Some(options) = mounts[at].options_mut() {
+                for option in options.iter_mut().filter(|option| option.starts_with("size=")) {
+                    size.clone_into(option);
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The size of the shared memory that a record asks for.
+#[must_use]
+pub(crate) fn shm_size(asked: i64) -> i64 {
+    if asked > 0 { asked } else { SHARED_MEMORY }
+}

@@ -1,0 +1,92 @@
+//! Which namespaces a container has of its own, and what is set in them.
+
+use super::{Built, Inputs, NetworkNamespace};
+use crate::cli::confinement::Sharing;
+use crate::container::Record;
+use crate::user_namespace::{self, Mapping};
+use oci_spec::runtime::{
+    LinuxIdMapping, LinuxIdMappingBuilder, LinuxNamespace, LinuxNamespaceBuilder,
+    LinuxNamespaceType as Type,
+};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// Where the namespace of another container is bound, in the container's own directory: what config.json names then never
+/// changes, however often the other one is started again.
+pub(crate) fn joined(dir: &Path, kind: &str) -> PathBuf {
+    dir.join(format!("{kind}ns"))
+}
+
+/// How a mode of the record was meant; they were checked when they were typed.
+pub(crate) fn sharing(mode: &str) -> Sharing {
+    mode.parse().unwrap_or_default()
+}
+
+pub(super) fn plan(inputs: &Inputs<'_>) -> Built<Vec<LinuxNamespace>> {
+    let config = &inputs.record.host_config;
+    let new = |kind| LinuxNamespaceBuilder::default().typ(kind).build();
+    let at = |kind, path: PathBuf| LinuxNamespaceBuilder::default().typ(kind).path(path).build();
+    let mut namespaces = vec![new(Type::Mount)?];
+    for (kind, mode, name) in [
+        (Type::Uts, &config.uts_mode, "uts"),
+        (Type::Ipc, &config.ipc_mode, "ipc"),
+        (Type::Pid, &config.pid_mode, "pid"),
+        (Type::Cgroup, &config.cgroupns_mode, "cgroup"),
+    ] {
+        match sharing(mode) {
+            Sharing::Host => {}
+            Sharing::Container(_) => namespaces.push(at(kind, joined(inputs.dir, name))?),
+            Sharing::Private | Sharing::Shareable | Sharing::None => namespaces.push(new(kind)?),
+        }
+    }
+    if !config.id_mappings.uid_map.is_empty() {
+        namespaces.push(at(Type::User, user_namespace::path(inputs.dir))?);
+    }
+    match inputs.network {
+        NetworkNamespace::Host => {}
+        NetworkNamespace::New => namespaces.push(new(Type::Network)?),
+        NetworkNamespace::Prepared(path) => namespaces.push(at(Type::Network, path.clone())?),
+    }
+    Ok(namespaces)
+}
+
+/// The mappings of the user namespace, which the runtime joins: it has to know who is who in it all the same.
+pub(super) fn id_mappings(list: &[String]) -> Built<Option<Vec<LinuxIdMapping>>> {
+    let mapping = |mapping: Mapping| {
+        LinuxIdMappingBuilder::default()
+            .container_id(mapping.inside)
+            .host_id(mapping.outside)
+            .size(mapping.size)
+            .build()
+    };
+    let list: Vec<_> =
+        user_namespace::mappings(list).into_iter().map(mapping).collect::<Built<_>>()?;
+    Ok(Some(list).filter(|list| !list.is_empty()))
+}
+
+/// The host name; the host's UTS namespace keeps its own.
+pub(super) fn hostname(record: &Record) -> Option<String> {
+    (sharing(&record.host_config.uts_mode) != Sharing::Host)
+        .then(|| record.network.hostname.clone())
+}
+
+/// Kernel parameters: Docker's, so that any user may listen on any port and use ping, the domain name, and those that were
+/// asked for.
+pub(super) fn sysctls(inputs: &Inputs<'_>) -> BTreeMap<String, String> {
+    let config = &inputs.record.host_config;
+    let mut sysctls = BTreeMap::new();
+    if *inputs.network != NetworkNamespace::Host {
+        sysctls.insert("net.ipv4.ip_unprivileged_port_start".to_owned(), "0".to_owned());
+        // A range is refused that a user namespace does not map as a whole.
+        if config.id_mappings.uid_map.is_empty() {
+            let all = "0 2147483647".to_owned();
+            sysctls.insert("net.ipv4.ping_group_range".to_owned(), all);
+        }
+    }
+    let domainname = &inputs.record.config.domainname;
+    if !domainname.is_empty() {
+        sysctls.insert("kernel.domainname".to_owned(), domainname.clone());
+    }
+    sysctls.extend(config.sysctls.clone());
+    sysctls
+}

@@ -1,0 +1,401 @@
+//! `--change` of `commit` and `import`: a line of a Dockerfile, applied to an image's configuration.
+//!
+//! The configuration is JSON and not a type, because Docker keeps more in it (HEALTHCHECK, ONBUILD, SHELL) than OCI's type
+//! has: what is not changed passes through as it is.
+
+use crate::duration;
+use crate::error::{Error, Result};
+use serde_json::{Map, Value, json};
+
+/// Applies `changes`, in their order, to the `config` member of an image's configuration.
+pub fn apply(config: &mut Map<String, Value>, changes: &[String]) -> Result<()> {
+    let mut change = Change { config, command_was_set: false };
+    for line in changes {
+        change.apply(line)?;
+    }
+    Ok(())
+}
+
+struct Change<'a> {
+    config: &'a mut Map<String, Value>,
+    /// ENTRYPOINT takes the old command away, but not one of the same call.
+    command_was_set: bool,
+}
+
+impl Change<'_> {
+    fn apply(&mut self, line: &str) -> Result<()> {
+        let line = line.trim();
+        let (word, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
+        let (word, rest) = (word.to_ascii_uppercase(), rest.trim());
+        if rest.is_empty() {
+            return Err(Error::refusal(format!("{word} requires at least one argument")));
+        }
+        match word.as_str() {
+            "CMD" => {
+                self.command_was_set = true;
+                self.set("Cmd", self.command(rest));
+            }
+            "ENTRYPOINT" => {
+                if !self.command_was_set {
+                    self.config.remove("Cmd");
+                }
+                self.set("Entrypoint", self.command(rest));
+            }
+            "ENV" => self.env(rest)?,
+            "LABEL" => {
+                for (key, value) in self.pairs("LABEL", rest)? {
+                    self.object("Labels").insert(key, value.into());
+                }
+            }
+            "EXPOSE" => self.expose(rest)?,
+            "VOLUME" => {
+                for path in exec_form(rest).unwrap_or_else(|| words(rest)) {
+                    let path = self.expand(&path);
+                    self.object("Volumes").insert(path, json!({}));
+                }
+            }
+            "USER" => self.set("User", self.expand(rest)),
+            "WORKDIR" => self.workdir(rest),
+            "STOPSIGNAL" => self.set("StopSignal", self.expand(rest)),
+            "ONBUILD" => self.on_build(rest)?,
+            "HEALTHCHECK" => {
+                let check = self.health_check(rest)?;
+                self.set("Healthcheck", check);
+            }
+            _ => return Err(Error::refusal(format!("{word} is not a valid change command"))),
+        }
+        Ok(())
+    }
+
+    fn set(&mut self, key: &str, value: impl Into<Value>) {
+        self.config.insert(key.to_owned(), value.into());
+    }
+
+    fn object(&mut self, key: &str) -> &mut Map<String, Value> {
+        let slot = self.config.entry(key).or_insert_with(|| json!({}));
+        if !slot.is_object() {
+            *slot = json!({});
+        }
+        slot.as_object_mut().expect("it was made one")
+    }
+
+    /// The exec form is taken as it is; the shell form goes to the image's shell.
+    fn command(&self, text: &str) -> Vec<String> {
+        exec_form(text).unwrap_or_else(|| {
+            let shell = self.config.get("Shell").and_then(Value::as_array);
+            let shell: Vec<String> =
+                shell.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect();
+            let shell = if shell.is_empty() { vec!["/bin/sh".into(), "-c".into()] } else { shell };
+            shell.into_iter().chain([text.to_owned()]).collect()
+        })
+    }
+
+    fn env(&mut self, rest: &str) -> Result<()> {
+        for (key, value) in self.pairs("ENV", rest)? {
+            let variable = Value::from(format!("{key}={value}"));
+            let slot = self.config.entry("Env").or_insert_with(|| json!([]));
+            if !slot.is_array() {
+                *slot = json!([]);
+            }
+            let Some(list) = slot.as_array_mut() else { continue };
+            let is_it = |old: &Value| {
+                old.as_str()
+                    .and_then(|old| old.split_once('='))
+                    .is_some_and(|(name, _)| name == key)
+            };
+            match list.iter_mut().find(|old| is_it(old)) {
+                Some(old) => *old = variable,
+                None => list.push(variable),
+            }
+        }
+        Ok(())
+    }
+
+    /// `K=V K="V W"`, or `K V W`.
+    fn pairs(&self, instruction: &str, rest: &str) -> Result<Vec<(String, String)>> {
+        let first = words(rest).first().cloned().unwrap_or_default();
+        if !first.contains('=') {
+            let (key, value) = rest
+                .split_once(char::is_whitespace)
+                .ok_or_else(|| Error::refusal(format!("{instruction} must have two arguments")))?;
+            return Ok(vec![(self.expand(key), self.expand(value.trim()))]);
+        }
+        words(rest)
+            .iter()
+            .map(|word| match word.split_once('=') {
+                Some(("", _)) => {
+                    Err(Error::refusal(format!("{instruction} names can not be blank")))
+                }
+                Some((key, value)) => Ok((self.expand(key), self.expand(value))),
+                None => Err(Error::refusal(format!(
+                    "Syntax error - can't find = in \"{word}\". Must be of the form: name=value"
+                ))),
+            })
+            .collect()
+    }
+
+    fn expose(&mut self, rest: &str) -> Result<()> {
+        for port in words(rest) {
+            let port = self.expand(&port);
+            let (numbers, protocol) = port.split_once('/').unwrap_or((&port, "tcp"));
+            let (first, last) = numbers.split_once('-').unwrap_or((numbers, numbers));
+            let invalid = || Error::refusal(format!("invalid containerPort: {port}"));
+            let first: u16 = first.parse().map_err(|_| invalid())?;
+            let last: u16 = last.parse().map_err(|_| invalid())?;
+            if first > last || !matches!(protocol, "tcp" | "udp" | "sctp") {
+                return Err(invalid());
+            }
+            for number in first..=last {
+                self.object("ExposedPorts").insert(format!("{number}/{protocol}"), json!({}));
+            }
+        }
+        Ok(())
+    }
+
+    fn workdir(&mut self, rest: &str) {
+        let path = self.expand(rest);
+        let current = self.config.get("WorkingDir").and_then(Value::as_str).unwrap_or("/");
+        let joined = if path.starts_with('/') { path } else { format!("{current}/{path}") };
+        let mut parts: Vec<&str> = Vec::new();
+        for part in joined.split('/') {
+            match part {
+                "" | "." => {}
+                ".." => {
+                    parts.pop();
+                }
+                part => parts.push(part),
+            }
+        }
+        let clean = format!("/{}", parts.join("/"));
+        self.set("WorkingDir", clean);
+    }
+
+    fn on_build(&mut self, rest: &str) -> Result<()> {
+        let word = rest.split_whitespace().next().unwrap_or_default().to_ascii_uppercase();
+        match word.as_str() {
+            "ONBUILD" => {
+                return Err(Error::refusal("Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed"));
+            }
+            "MAINTAINER" | "FROM" => {
+                return Err(Error::refusal(format!("{word} isn't allowed as an ONBUILD trigger")));
+            }
+            _ => {}
+        }
+        let slot = self.config.entry("OnBuild").or_insert_with(|| json!([]));
+        match slot.as_array_mut() {
+            Some(list) => list.push(rest.into()),
+            None => *slot = json!([rest]),
+        }
+        Ok(())
+    }
+
+    fn health_check(&self, rest: &str) -> Result<Value> {
+        let mut check = Map::new();
+        let mut rest = rest;
+        while let Some(option) = rest.strip_prefix("--") {
+            let (option, after) = option.split_once(char::is_whitespace).unwrap_or((option, ""));
+            let invalid = || Error::refusal(format!("HEALTHCHECK: invalid option `--{option}`"));
+            let (name, value) = option.split_once('=').ok_or_else(invalid)?;
+            let (field, value) = match name {
+                "retries" => ("Retries", value.parse::<u64>().map_err(|_| invalid())?),
+                "interval" => ("Interval", nanoseconds(value).ok_or_else(invalid)?),
+                "timeout" => ("Timeout", nanoseconds(value).ok_or_else(invalid)?),
+                "start-period" => ("StartPeriod", nanoseconds(value).ok_or_else(invalid)?),
+                "start-interval" => ("StartInterval", nanoseconds(value).ok_or_else(invalid)?),
+                _ => return Err(invalid()),
+            };
+            check.insert(field.to_owned(), value.into());
+            rest = after.trim_start();
+        }
+        let (kind, command) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
+        let test: Vec<String> = match (kind.to_ascii_uppercase().as_str(), command.trim()) {
+            ("NONE", "") => vec!["NONE".into()],
+            ("CMD", command) if !command.is_empty() => match exec_form(command) {
+                Some(words) => ["CMD".to_owned()].into_iter().chain(words).collect(),
+                None => vec!["CMD-SHELL".into(), command.to_owned()],
+            },
+            ("CMD", _) => {
+                return Err(Error::refusal("Missing command after HEALTHCHECK CMD"));
+            }
+            (other, _) => {
+                return Err(Error::refusal(format!(
+                    "Unknown type {other:?} in HEALTHCHECK (try CMD)"
+                )));
+            }
+        };
+        check.insert("Test".to_owned(), test.into());
+        Ok(check.into())
+    }
+
+    /// Takes quotes away and puts in `$NAME` and `${NAME}` from the configuration's own environment.
+    fn expand(&self, text: &str) -> String {
+        let mut out = String::new();
+        let mut quote: Option<char> = None;
+        let mut rest = text;
+        while let Some(c) = rest.chars().next() {
+            rest = &rest[c.len_utf8()..];
+            match (c, quote) {
+                ('\'' | '"', None) => quote = Some(c),
+                (c, Some(q)) if c == q => quote = None,
+                ('\\', None | Some('"')) => {
+                    if let Some(next) = rest.chars().next() {
+                        rest = &rest[next.len_utf8()..];
+                        out.push(next);
+                    }
+                }
+                ('$', None | Some('"')) => {
+                    let (name, after) = variable_name(rest);
+                    match name {
+                        Some(name) => out.push_str(&self.variable(name)),
+                        None => out.push('$'),
+                    }
+                    rest = after;
+                }
+                (c, _) => out.push(c),
+            }
+        }
+        out
+    }
+
+    fn variable(&self, name: &str) -> String {
+        let list = self.config.get("Env").and_then(Value::as_array);
+        let values = list.into_iter().flatten().filter_map(Value::as_str);
+        let found = values.filter_map(|v| v.split_once('=')).find(|(key, _)| *key == name);
+        found.map(|(_, value)| value.to_owned()).unwrap_or_default()
+    }
+}
+
+/// The name behind a `$`, if there is one, and what follows it.
+fn variable_name(rest: &str) -> (Option<&str>, &str) {
+    if let Some((name, after)) = rest.strip_prefix('{').and_then(|rest| rest.split_once('}')) {
+        return (Some(name), after);
+    }
+    let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len());
+    if end == 0 { (None, rest) } else { (Some(&rest[..end]), &rest[end..]) }
+}
+
+/// `["a", "b"]`
+fn exec_form(text: &str) -> Option<Vec<String>> {
+    if text.starts_with('[') { serde_json::from_str(text).ok() } else { None }
+}
+
+/// Words between white space, with their quotes and escapes still in them.
+fn words(text: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut word = String::new();
+    let mut quote: Option<char> = None;
+    let mut characters = text.chars();
+    while let Some(c) = characters.next() {
+        match (c, quote) {
+            ('\\', _) => {
+                word.push(c);
+                word.extend(characters.next());
+            }
+            (c, None) if c.is_whitespace() => {
+                if !word.is_empty() {
+                    words.push(std::mem::take(&mut word));
+                }
+            }
+            (c, _) => {
+                match quote {
+                    None if matches!(c, '\'' | '"') => quote = Some(c),
+                    Some(q) if q == c => quote = None,
+                    _ => {}
+                }
+                word.push(c);
+            }
+        }
+    }
+    if !word.is_empty() {
+        words.push(word);
+    }
+    words
+}
+
+fn nanoseconds(text: &str) -> Option<u64> {
+    duration::parse(text).ok().map(duration::nanoseconds)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn changed(config: &Value, changes: &[&str]) -> Value {
+        let mut config = config.as_object().unwrap().clone();
+        let changes: Vec<String> = changes.iter().map(|&line| line.to_owned()).collect();
+        apply(&mut config, &changes).unwrap();
+        config.into()
+    }
+
+    fn refused(change: &str) -> String {
+        apply(&mut Map::new(), &[change.to_owned()]).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn commands_have_an_exec_form_and_a_shell_form() {
+        let config = changed(&json!({}), &[r#"CMD ["a", "b c"]"#]);
+        assert_eq!(config["Cmd"], json!(["a", "b c"]));
+        let config = changed(&json!({}), &["cmd echo $HOME"]);
+        assert_eq!(config["Cmd"], json!(["/bin/sh", "-c", "echo $HOME"]));
+        let config = changed(&json!({"Shell": ["/bin/ash"]}), &["ENTRYPOINT run"]);
+        assert_eq!(config["Entrypoint"], json!(["/bin/ash", "run"]));
+    }
+
+    #[test]
+    fn an_entrypoint_takes_away_the_old_command_and_not_a_new_one() {
+        let old = json!({"Cmd": ["old"]});
+        assert_eq!(changed(&old, &[r#"ENTRYPOINT ["e"]"#]).get("Cmd"), None);
+        let both = changed(&old, &[r#"CMD ["new"]"#, r#"ENTRYPOINT ["e"]"#]);
+        assert_eq!(both["Cmd"], json!(["new"]));
+    }
+
+    #[test]
+    fn variables_are_replaced_added_and_expanded() {
+        let old = json!({"Env": ["PATH=/bin", "A=1"]});
+        let new = changed(&old, &["ENV PATH=$PATH:/sbin B=\"x y\" C='$A'", "ENV D some words"]);
+        assert_eq!(new["Env"], json!(["PATH=/bin:/sbin", "A=1", "B=x y", "C=$A", "D=some words"]));
+    }
+
+    #[test]
+    fn labels_ports_volumes_and_the_rest_are_set() {
+        let new = changed(
+            &json!({"WorkingDir": "/a", "Labels": null}),
+            &[
+                "LABEL one=1 \"two words\"=\"2 2\"",
+                "EXPOSE 80 53/udp 8000-8001",
+                "VOLUME /data /logs",
+                "VOLUME [\"/with space\"]",
+                "USER 1000:1000",
+                "WORKDIR b/../c",
+                "STOPSIGNAL SIGINT",
+                "ONBUILD RUN make",
+                "HEALTHCHECK --interval=1m30s --retries=2 CMD curl -f localhost",
+            ],
+        );
+        assert_eq!(new["Labels"], json!({"one": "1", "two words": "2 2"}));
+        let ports: Vec<_> = new["ExposedPorts"].as_object().unwrap().keys().collect();
+        assert_eq!(ports, ["80/tcp", "53/udp", "8000/tcp", "8001/tcp"]);
+        let volumes: Vec<_> = new["Volumes"].as_object().unwrap().keys().collect();
+        assert_eq!(volumes, ["/data", "/logs", "/with space"]);
+        assert_eq!((&new["User"], &new["WorkingDir"]), (&json!("1000:1000"), &json!("/a/c")));
+        assert_eq!((&new["StopSignal"], &new["OnBuild"]), (&json!("SIGINT"), &json!(["RUN make"])));
+        assert_eq!(
+            new["Healthcheck"],
+            json!({
+                "Interval": 90_000_000_000_u64, "Retries": 2,
+                "Test": ["CMD-SHELL", "curl -f localhost"],
+            })
+        );
+    }
+
+    #[test]
+    fn what_is_no_change_is_refused_in_dockers_words() {
+        assert_eq!(refused("RUN make"), "RUN is not a valid change command");
+        assert_eq!(refused("CMD"), "CMD requires at least one argument");
+        assert_eq!(refused("ENV x"), "ENV must have two arguments");
+        assert_eq!(refused("EXPOSE http"), "invalid containerPort: http");
+        assert!(refused("LABEL a=1 b").starts_with("Syntax error - can't find = in \"b\""));
+        assert_eq!(refused("ONBUILD FROM x"), "FROM isn't allowed as an ONBUILD trigger");
+        assert!(refused("HEALTHCHECK --interval=soon CMD x").contains("`--interval=soon`"));
+    }
+}

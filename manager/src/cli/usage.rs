@@ -1,0 +1,302 @@
+//! What is said about a command line that makes no sense: Docker's sentence, and the nearest thing that does.
+//!
+//! The parser knows what is wrong; this module says it, so that scripts and people who come from Docker see what they
+//! know. Exit codes are Docker's: 125 for a flag, 1 for a command or the number of arguments.
+
+use super::{nearest, overview};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Arg, Command};
+
+/// What `main` prints, and exits with.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Complaint {
+    /// One line, then perhaps more.
+    pub text: String,
+    /// What to do instead.
+    pub hint: Option<String>,
+    /// The exit code. With 0 the text is what was asked for.
+    pub code: u8,
+}
+
+const WRONG_FLAG: u8 = 125;
+const WRONG_COMMAND: u8 = 1;
+
+/// Turns the parser's error into what is said. `words` is the command line without the program's name.
+#[must_use]
+pub fn complain(mut root: Command, error: &clap::Error, words: &[String]) -> Complaint {
+    if error.kind() == ErrorKind::DisplayVersion {
+        return asked_for(error.render().to_string());
+    }
+    root.build();
+    let path = addressed(&root, words);
+    let command = path.last().copied().unwrap_or(&root);
+    let place = Place { command, name: full_name(&path) };
+    let context = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => text.clone(),
+        Some(ContextValue::Strings(texts)) => texts.join(" "),
+        _ => String::new(),
+    };
+    match error.kind() {
+        ErrorKind::DisplayHelp
+        | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+        | ErrorKind::MissingSubcommand
+            if path.is_empty() =>
+        {
+            asked_for(overview::overview(&root))
+        }
+        ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            asked_for(command.clone().render_help().to_string())
+        }
+        ErrorKind::InvalidSubcommand => {
+            place.unknown_command(&context(ContextKind::InvalidSubcommand))
+        }
+        ErrorKind::UnknownArgument => place.unknown_argument(&context(ContextKind::InvalidArg)),
+        ErrorKind::MissingRequiredArgument => place.too_few(),
+        ErrorKind::InvalidValue | ErrorKind::ValueValidation | ErrorKind::NoEquals => {
+            let why = std::error::Error::source(error).map(ToString::to_string);
+            let value = context(ContextKind::InvalidValue);
+            place.wrong_value(
+                &context(ContextKind::InvalidArg),
+                &value,
+                why,
+                &context(ContextKind::ValidValue),
+            )
+        }
+        _ if !error.use_stderr() => asked_for(error.render().to_string()),
+        _ => {
+            let text = error.render().to_string();
+            let text = text.strip_prefix("error: ").unwrap_or(&text);
+            let line = text.lines().next().unwrap_or_default().to_owned();
+            place.complaint(line, None, WRONG_FLAG)
+        }
+    }
+}
+
+fn asked_for(text: String) -> Complaint {
+    Complaint { text, hint: None, code: 0 }
+}
+
+/// The commands that the words lead to: `container`, `ls`.
+fn addressed<'c>(root: &'c Command, words: &[String]) -> Vec<&'c Command> {
+    let mut path = Vec::new();
+    let mut command = root;
+    let mut words = words.iter();
+    while let Some(word) = words.next() {
+        if let Some(flag) = word.strip_prefix("--") {
+            let takes_next =
+                flag_of(command, flag).is_some_and(|flag| flag.get_action().takes_values());
+            if takes_next && !flag.contains('=') {
+                words.next();
+            }
+        } else if !word.starts_with('-') {
+            // `help run` is about `run`.
+            match command.find_subcommand(word) {
+                Some(found) if found.get_name() != "help" => {
+                    path.push(found);
+                    command = found;
+                }
+                Some(_) => {}
+                None => break,
+            }
+        }
+    }
+    path
+}
+
+fn flag_of<'c>(command: &'c Command, long: &str) -> Option<&'c Arg> {
+    command.get_arguments().find(|argument| argument.get_long() == Some(long))
+}
+
+fn full_name(path: &[&Command]) -> String {
+    path.iter().fold("nman".to_owned(), |name, command| format!("{name} {}", command.get_name()))
+}
+
+/// The command that is complained about.
+struct Place<'c> {
+    command: &'c Command,
+    name: String,
+}
+
+impl Place<'_> {
+    fn complaint(&self, text: String, meant: Option<String>, code: u8) -> Complaint {
+        let help = format!("see `{} --help`", self.name);
+        let hint =
+            Some(meant.map_or(help.clone(), |meant| format!("did you mean `{meant}`? {help}")));
+        Complaint { text, hint, code }
+    }
+
+    fn unknown_command(&self, typed: &str) -> Complaint {
+        let commands = self.command.get_subcommands().filter(|command| !command.is_hide_set());
+        let names: Vec<&str> = commands
+            .flat_map(|command| command.get_all_aliases().chain([command.get_name()]))
+            .collect();
+        let family = self.name.strip_prefix("nman").map(str::trim_start).unwrap_or_default();
+        let whole = if family.is_empty() { typed.to_owned() } else { format!("{family} {typed}") };
+        let meant = nearest(typed, names).map(|name| format!("{} {name}", self.name));
+        self.complaint(format!("'{whole}' is not a nman command."), meant, WRONG_COMMAND)
+    }
+
+    fn unknown_argument(&self, typed: &str) -> Complaint {
+        let flag = typed.split(['=', ' ']).next().unwrap_or(typed);
+        if let Some(long) = flag.strip_prefix("--") {
+            let longs: Vec<&str> = self
+                .command
+                .get_arguments()
+                .filter(|argument| !argument.is_hide_set())
+                .flat_map(|argument| argument.get_long_and_visible_aliases().unwrap_or_default())
+                .collect();
+            let meant = nearest(long, longs).map(|long| format!("--{long}"));
+            return self.complaint(format!("unknown flag: {flag}"), meant, WRONG_FLAG);
+        }
+        if let Some(letter) = flag.strip_prefix('-').and_then(|rest| rest.chars().next()) {
+            let text = format!("unknown shorthand flag: '{letter}' in {flag}");
+            // One dash too few: `-memory`.
+            let long = flag.trim_start_matches('-');
+            let meant = flag_of(self.command, long).map(|_| format!("--{long}"));
+            return self.complaint(text, meant, WRONG_FLAG);
+        }
+        let most = self.command.get_positionals().count();
+        let name = &self.name;
+        let text = match most {
+            0 => format!("\"{name}\" accepts no arguments."),
+            1 => format!("\"{name}\" requires exactly 1 argument."),
+            most => format!("\"{name}\" requires exactly {most} arguments."),
+        };
+        self.complaint(text, None, WRONG_COMMAND)
+    }
+
+    fn too_few(&self) -> Complaint {
+        let required = self.command.get_positionals().filter(|argument| argument.is_required_set());
+        let least: usize = required
+            .map(|argument| argument.get_num_args().map_or(1, |range| range.min_values().max(1)))
+            .sum();
+        let many = self
+            .command
+            .get_positionals()
+            .any(|argument| matches!(argument.get_action(), clap::ArgAction::Append));
+        let number =
+            if least == 1 { "1 argument".to_owned() } else { format!("{least} arguments") };
+        let bound = if many { "at least" } else { "exactly" };
+        self.complaint(format!("\"{}\" requires {bound} {number}.", self.name), None, WRONG_COMMAND)
+    }
+
+    fn wrong_value(
+        &self,
+        argument: &str,
+        value: &str,
+        why: Option<String>,
+        valid: &str,
+    ) -> Complaint {
+        let written = argument.split([' ', '=', '[']).next().unwrap_or(argument);
+        let flag = written.strip_prefix("--").and_then(|long| flag_of(self.command, long));
+        let flag = match flag.and_then(Arg::get_short) {
+            Some(short) => format!("-{short}, {written}"),
+            None => written.to_owned(),
+        };
+        if value.is_empty() && why.is_none() {
+            return self.complaint(format!("flag needs an argument: {written}"), None, WRONG_FLAG);
+        }
+        let why = why.unwrap_or_else(|| format!("must be one of {}", valid.replace(' ', ", ")));
+        let kind = if written.starts_with('-') { " flag" } else { "" };
+        let text = format!("invalid argument \"{value}\" for \"{flag}\"{kind}: {why}");
+        self.complaint(text, nearest(value, valid.split(' ')).map(str::to_owned), WRONG_FLAG)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::Cli;
+    use clap::{CommandFactory as _, Parser as _};
+
+    fn complaint(line: &str) -> Complaint {
+        let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+        let line = std::iter::once("nman".to_owned()).chain(words.iter().cloned());
+        let error = Cli::try_parse_from(line).unwrap_err();
+        complain(Cli::command(), &error, &words)
+    }
+
+    #[track_caller]
+    fn says(line: &str, code: u8, text: &str, hint: &str) {
+        let complaint = complaint(line);
+        assert_eq!((complaint.text.as_str(), complaint.code), (text, code), "{line}");
+        assert_eq!(complaint.hint.as_deref(), Some(hint), "{line}");
+    }
+
+    #[test]
+    fn an_unknown_command_names_the_nearest() {
+        says(
+            "rnu",
+            1,
+            "'rnu' is not a nman command.",
+            "did you mean `nman run`? see `nman --help`",
+        );
+        says("teleport", 1, "'teleport' is not a nman command.", "see `nman --help`");
+        says(
+            "container lss",
+            1,
+            "'container lss' is not a nman command.",
+            "did you mean `nman container ls`? see `nman container --help`",
+        );
+    }
+
+    #[test]
+    fn an_unknown_flag_names_the_nearest() {
+        says(
+            "run --memmory 1g x",
+            125,
+            "unknown flag: --memmory",
+            "did you mean `--memory`? see `nman run --help`",
+        );
+        says("ps -x", 125, "unknown shorthand flag: 'x' in -x", "see `nman ps --help`");
+        says(
+            "--root /x ps --quite",
+            125,
+            "unknown flag: --quite",
+            "did you mean `--quiet`? see `nman ps --help`",
+        );
+    }
+
+    #[test]
+    fn the_number_of_arguments_is_counted_in_dockers_words() {
+        says("rm", 1, "\"nman rm\" requires at least 1 argument.", "see `nman rm --help`");
+        says("run", 1, "\"nman run\" requires at least 1 argument.", "see `nman run --help`");
+        says("ps web", 1, "\"nman ps\" accepts no arguments.", "see `nman ps --help`");
+        says(
+            "attach",
+            1,
+            "\"nman attach\" requires exactly 1 argument.",
+            "see `nman attach --help`",
+        );
+    }
+
+    #[test]
+    fn a_wrong_value_names_its_flag() {
+        let complaint = complaint("run --memory 1k x");
+        assert!(
+            complaint.text.starts_with("invalid argument \"1k\" for \"-m, --memory\" flag: "),
+            "{complaint:?}"
+        );
+        assert_eq!(complaint.code, 125);
+        says("run --memory", 125, "flag needs an argument: --memory", "see `nman run --help`");
+        says(
+            "run --pull allways x",
+            125,
+            "invalid argument \"allways\" for \"--pull\" flag: must be one of always, missing, never",
+            "did you mean `always`? see `nman run --help`",
+        );
+    }
+
+    #[test]
+    fn help_is_no_mistake() {
+        for line in ["", "--help", "help"] {
+            let complaint = complaint(line);
+            assert!(complaint.code == 0 && complaint.text.contains("Common Commands:"), "{line}");
+        }
+        for line in ["run --help", "help run", "container", "container ls --help", "--version"] {
+            let complaint = complaint(line);
+            assert!(complaint.code == 0 && !complaint.text.contains("Common Commands:"), "{line}");
+        }
+        assert!(complaint("help run").text.contains("nman run [OPTIONS] IMAGE [COMMAND] [ARG]..."));
+    }
+}

@@ -1,0 +1,77 @@
+//! What a container sees of the host and of volumes, each as it is decided when the container is made.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// One mount of a container: Docker's `Mounts` of `inspect`, and what it takes to make it at every start.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct MountPoint {
+    /// What is mounted.
+    #[serde(rename = "Type")]
+    pub kind: MountKind,
+    /// The volume's name, or the image's.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    /// On the host.
+    pub source: String,
+    /// In the container.
+    pub destination: String,
+    /// `local`, for volumes.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub driver: String,
+    /// The options as they were typed.
+    pub mode: String,
+    /// Whether it can be written to.
+    #[serde(rename = "RW")]
+    pub writable: bool,
+    /// `rprivate`, `rslave`, `rshared` and their like.
+    pub propagation: String,
+    /// What Docker does not show.
+    #[serde(rename = "Detail", default)]
+    pub detail: Detail,
+}
+
+/// What is mounted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MountKind {
+    /// A path of the host.
+    Bind,
+    /// A volume.
+    Volume,
+    /// A file system in memory.
+    Tmpfs,
+    /// An image's files.
+    Image,
+}
+
+/// What it takes to make a mount, beside what Docker shows of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Detail {
+    /// A path within the volume or image.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub subpath: String,
+    /// The volume is not filled with what the image has there.
+    pub no_copy: bool,
+    /// The volume was made for this container and has no name of its own.
+    pub anonymous: bool,
+    /// Mounts below the source stay away.
+    pub non_recursive: bool,
+    /// Read-only for the mount itself, not for those below it.
+    pub read_only_top: bool,
+    /// A missing source is made, as a directory.
+    pub create_source: bool,
+    /// The ids of a container's user namespace are mapped, so that its root is the owner of root's files.
+    pub id_map: bool,
+    /// Options of a tmpfs.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub options: Vec<String>,
+    /// Labels of a volume that is made for this mount.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// Options of a volume that is made for this mount.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub volume_options: BTreeMap<String, String>,
+}

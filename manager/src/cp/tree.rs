@@ -1,0 +1,444 @@
+//! A tree of files, copied from one open directory into another.
+//!
+//! Names are taken one at a time and never followed, on both sides. What is in the way of a file is removed, not written
+//! through; a directory is never replaced by a file or the other way round. There is no recursion: a tree may be deeper than
+//! the stack.
+
+use super::content;
+use super::place::Place;
+use crate::error::Error;
+use crate::table::plain;
+use rustix::fs::{
+    AtFlags, Dir, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps, Uid,
+    XattrFlags,
+};
+use rustix::io::Errno;
+use std::collections::HashMap;
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use sys::beneath;
+
+/// How often a name is cleared and made again when somebody else keeps putting things there.
+const ATTEMPTS: u32 = 16;
+
+/// What went wrong, and at which path below the source.
+#[derive(Debug)]
+pub(super) struct Fault {
+    path: Vec<u8>,
+    action: &'static str,
+    why: String,
+}
+
+type Result<T> = std::result::Result<T, Fault>;
+
+impl Fault {
+    pub(super) fn at<E: Into<io::Error>>(
+        path: &[u8],
+        action: &'static str,
+    ) -> impl FnOnce(E) -> Self {
+        let path = path.to_vec();
+        move |error| Self { path, action, why: crate::error::reason(&error.into()) }
+    }
+
+    /// The error for the user: the copy that failed, and where in it.
+    pub(super) fn explain(self, source: &str, target: &str) -> Error {
+        let path = plain(&String::from_utf8_lossy(&self.path));
+        let Self { action, why, .. } = self;
+        Error::Rejected {
+            message: format!(
+                "cannot copy `{source}` to `{target}`: cannot {action} `{path}`: {why}"
+            ),
+            hint: None,
+        }
+    }
+}
+
+/// Copies, and keeps the account.
+pub(super) struct Copier {
+    /// Whom everything belongs to; if nobody, the owners are kept.
+    owner: Option<(u32, u32)>,
+    /// The first copy of every file that has several names: its path below the top.
+    links: HashMap<(u64, u64), Vec<u8>>,
+    bytes: u64,
+}
+
+/// A directory that is being copied.
+struct Level {
+    from: OwnedFd,
+    to: OwnedFd,
+    path: Vec<u8>,
+    names: Vec<Vec<u8>>,
+    /// What the copy is to look like at the end; nothing if it stays as it is.
+    look: Option<Stat>,
+}
+
+impl Copier {
+    pub(super) fn new(owner: Option<(u32, u32)>) -> Self {
+        Self { owner, links: HashMap::new(), bytes: 0 }
+    }
+
+    /// The bytes of content that were copied.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Copies what is at `source` to `name` in `parent`.
+    pub(super) fn copy(&mut self, source: &Place, parent: &OwnedFd, name: &[u8]) -> Result<()> {
+        let level = self.object(source.parent.as_fd(), &source.name, parent.as_fd(), name, name)?;
+        match level {
+            Some(level) => self.walk(level, parent.as_fd()),
+            None => Ok(()),
+        }
+    }
+
+    /// Copies what is in the directory `source` into the directory `target`, which keeps its own look.
+    pub(super) fn merge(&mut self, source: &Place, target: &Place) -> Result<()> {
+        let from = source.open_directory().map_err(Fault::at(&source.name, "open"))?;
+        let to = target.open_directory().map_err(Fault::at(&target.name, "open"))?;
+        let top = to.try_clone().map_err(Fault::at(&target.name, "open"))?;
+        let names = list(&from).map_err(Fault::at(&source.name, "read"))?;
+        self.walk(Level { from, to, path: Vec::new(), names, look: None }, top.as_fd())
+    }
+
+    fn walk(&mut self, first: Level, top: BorrowedFd<'_>) -> Result<()> {
+        let mut levels = vec![first];
+        while let Some(level) = levels.last_mut() {
+            let Some(name) = level.names.pop() else {
+                if let Some(stat) = level.look.take() {
+                    self.describe_directory(level, &stat)?;
+                }
+                levels.pop();
+                continue;
+            };
+            let path = match &level.path[..] {
+                [] => name.clone(),
+                directory => [directory, b"/", &name].concat(),
+            };
+            let (from, to) = (level.from.as_fd(), level.to.as_fd());
+            let child = self.object_or_link(from, &name, to, &path, top)?;
+            levels.extend(child);
+        }
+        Ok(())
+    }
+
+    fn object_or_link(
+        &mut self,
+        from: BorrowedFd<'_>,
+        name: &[u8],
+        to: BorrowedFd<'_>,
+        path: &[u8],
+        top: BorrowedFd<'_>,
+    ) -> Result<Option<Level>> {
+        let stat = stat(from, name).map_err(Fault::at(path, "look at"))?;
+        // One that vanished meanwhile is not missed.
+        let Some(stat) = stat else { return Ok(None) };
+        if stat.st_nlink > 1 && file_type(&stat) != FileType::Directory {
+            let key = (stat.st_dev, stat.st_ino);
+            if let Some(first) = self.links.get(&key)
+                && link(top, first, to, name).is_ok()
+            {
+                return Ok(None);
+            }
+            self.links.insert(key, path.to_vec());
+        }
+        self.object(from, name, to, name, path)
+    }
+
+    /// Copies one object; a directory is given back to be walked.
+    fn object(
+        &mut self,
+        from: BorrowedFd<'_>,
+        name: &[u8],
+        to: BorrowedFd<'_>,
+        rename: &[u8],
+        path: &[u8],
+    ) -> Result<Option<Level>> {
+        let stat = stat(from, name).map_err(Fault::at(path, "look at"))?;
+        let Some(stat) = stat else { return Ok(None) };
+        match file_type(&stat) {
+            FileType::Directory => self.directory(from, name, to, rename, path).map(Some),
+            FileType::RegularFile => self.file(from, name, to, rename, path).map(|()| None),
+            FileType::Socket | FileType::Unknown => Ok(None),
+            kind => self.special(kind, &stat, from, name, to, rename, path).map(|()| None),
+        }
+    }
+
+    fn directory(
+        &self,
+        from: BorrowedFd<'_>,
+        name: &[u8],
+        to: BorrowedFd<'_>,
+        rename: &[u8],
+        path: &[u8],
+    ) -> Result<Level> {
+        const FLAGS: OFlags =
+            OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+        let open = |parent: BorrowedFd<'_>, name: &[u8]| {
+            rustix::fs::openat(parent, name, FLAGS, Mode::empty())
+        };
+        let source = open(from, name).map_err(Fault::at(path, "open"))?;
+        let stat = rustix::fs::fstat(&source).map_err(Fault::at(path, "look at"))?;
+        match rustix::fs::mkdirat(to, rename, Mode::RWXU) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(errno) => return Err(Fault::at(path, "make the directory")(errno)),
+        }
+        let target = match open(to, rename) {
+            Err(Errno::NOTDIR | Errno::LOOP) => {
+                return Err(Fault {
+                    path: path.to_vec(),
+                    action: "make the directory",
+                    why: "cannot overwrite non-directory with directory".to_owned(),
+                });
+            }
+            target => target.map_err(Fault::at(path, "open"))?,
+        };
+        let names = list(&source).map_err(Fault::at(path, "read"))?;
+        Ok(Level { from: source, to: target, path: path.to_vec(), names, look: Some(stat) })
+    }
+
+    fn describe_directory(&self, level: &Level, stat: &Stat) -> Result<()> {
+        self.own(&level.to, stat).map_err(Fault::at(&level.path, "set the owner of"))?;
+        rustix::fs::fchmod(&level.to, Mode::from_raw_mode(stat.st_mode & 0o7777))
+            .map_err(Fault::at(&level.path, "set the mode of"))?;
+        self.xattrs(&level.from, &level.to, stat)
+            .map_err(Fault::at(&level.path, "set the xattrs of"))?;
+        rustix::fs::futimens(&level.to, &times(stat))
+            .map_err(Fault::at(&level.path, "set the time of"))
+    }
+
+    fn file(
+        &mut self,
+        from: BorrowedFd<'_>,
+        name: &[u8],
+        to: BorrowedFd<'_>,
+        rename: &[u8],
+        path: &[u8],
+    ) -> Result<()> {
+        // It may have become a pipe since it was looked at: do not wait for its other end.
+        let flags =
+            OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let source = rustix::fs::openat(from, name, flags, Mode::empty())
+            .map_err(Fault::at(path, "open"))?;
+        let stat = rustix::fs::fstat(&source).map_err(Fault::at(path, "look at"))?;
+        if file_type(&stat) != FileType::RegularFile {
+            return Err(Fault {
+                path: path.to_vec(),
+                action: "read",
+                why: "it changed meanwhile".to_owned(),
+            });
+        }
+        let target = new_file(to, rename, path)?;
+        let size = u64::try_from(stat.st_size).unwrap_or(0);
+        self.bytes +=
+            content::copy(source.as_fd(), target.as_fd(), size).map_err(Fault::at(path, "copy"))?;
+        self.own(&target, &stat).map_err(Fault::at(path, "set the owner of"))?;
+        // After the owner: chown takes setuid and setgid away.
+        rustix::fs::fchmod(&target, self.mode(&stat))
+            .map_err(Fault::at(path, "set the mode of"))?;
+        self.xattrs(&source, &target, &stat).map_err(Fault::at(path, "set the xattrs of"))?;
+        rustix::fs::futimens(&target, &times(&stat)).map_err(Fault::at(path, "set the time of"))
+    }
+
+    /// A link, a device or a pipe.
+    #[expect(clippy::too_many_arguments, reason = "a name on either side, and what is known of it")]
+    fn special(
+        &self,
+        kind: FileType,
+        stat: &Stat,
+        from: BorrowedFd<'_>,
+        name: &[u8],
+        to: BorrowedFd<'_>,
+        rename: &[u8],
+        path: &[u8],
+    ) -> Result<()> {
+        if kind == FileType::Symlink {
+            let target = rustix::fs::readlinkat(from, name, Vec::new())
+                .map_err(Fault::at(path, "read the symlink"))?;
+            create(to, rename, path, || rustix::fs::symlinkat(&target, to, rename))?;
+        } else {
+            // The umask is empty.
+            let mode = self.mode(stat);
+            create(to, rename, path, || rustix::fs::mknodat(to, rename, kind, mode, stat.st_rdev))?;
+        }
+        let (uid, gid) = self.owner_of(stat);
+        let nofollow = AtFlags::SYMLINK_NOFOLLOW;
+        rustix::fs::chownat(to, rename, Some(uid), Some(gid), nofollow)
+            .map_err(Fault::at(path, "set the owner of"))?;
+        rustix::fs::utimensat(to, rename, &times(stat), nofollow)
+            .map_err(Fault::at(path, "set the time of"))
+    }
+
+    fn owner_of(&self, stat: &Stat) -> (Uid, Gid) {
+        let (uid, gid) = self.owner.unwrap_or((stat.st_uid, stat.st_gid));
+        (Uid::from_raw(uid), Gid::from_raw(gid))
+    }
+
+    fn changes_owner(&self, stat: &Stat) -> bool {
+        self.owner.is_some_and(|owner| owner != (stat.st_uid, stat.st_gid))
+    }
+
+    /// The mode of a copy. What ran as its owner or its group does not run as the new one.
+    fn mode(&self, stat: &Stat) -> Mode {
+        let mask = if self.changes_owner(stat) { 0o1777 } else { 0o7777 };
+        Mode::from_raw_mode(stat.st_mode & mask)
+    }
+
+    fn own(&self, target: &OwnedFd, stat: &Stat) -> rustix::io::Result<()> {
+        let (uid, gid) = self.owner_of(stat);
+        rustix::fs::fchown(target, Some(uid), Some(gid))
+    }
+
+    /// User attributes, ACLs, and capabilities if the owner stays. A file system that keeps none is none the worse.
+    fn xattrs(&self, from: &OwnedFd, to: &OwnedFd, stat: &Stat) -> rustix::io::Result<()> {
+        let mut names = vec![0; 64 << 10];
+        let length = match rustix::fs::flistxattr(from, &mut names[..]) {
+            Ok(length) => length,
+            Err(Errno::OPNOTSUPP) => return Ok(()),
+            Err(errno) => return Err(errno),
+        };
+        let mut value = vec![0; if length == 0 { 0 } else { 64 << 10 }];
+        for name in names[..length].split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
+            let capability = name == b"security.capability" && !self.changes_owner(stat);
+            if !(name.starts_with(b"user.") || name.starts_with(b"system.posix_acl") || capability)
+            {
+                continue;
+            }
+            let Ok(length) = rustix::fs::fgetxattr(from, name, &mut value[..]) else { continue };
+            match rustix::fs::fsetxattr(to, name, &value[..length], XattrFlags::empty()) {
+                Ok(()) | Err(Errno::OPNOTSUPP) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A file that is new at `name`. One that something is mounted on cannot be replaced, and is written into.
+fn new_file(parent: BorrowedFd<'_>, name: &[u8], path: &[u8]) -> Result<OwnedFd> {
+    let base = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mode = Mode::RUSR | Mode::WUSR;
+    let made = attempt(parent, name, path, || {
+        rustix::fs::openat(parent, name, base | OFlags::CREATE | OFlags::EXCL, mode)
+    });
+    let Err(Blocked::Mounted) = made else {
+        return made.map_err(|blocked| blocked.fault(path));
+    };
+    let fd = rustix::fs::openat(parent, name, base | OFlags::NONBLOCK | OFlags::NOCTTY, mode)
+        .map_err(Fault::at(path, "open"))?;
+    let stat = rustix::fs::fstat(&fd).map_err(Fault::at(path, "look at"))?;
+    if file_type(&stat) != FileType::RegularFile {
+        return Err(Fault::at(path, "replace")(Errno::BUSY));
+    }
+    rustix::fs::ftruncate(&fd, 0).map_err(Fault::at(path, "write"))?;
+    Ok(fd)
+}
+
+/// Makes something that must not exist yet, after removing what does.
+fn create(
+    parent: BorrowedFd<'_>,
+    name: &[u8],
+    path: &[u8],
+    make: impl FnMut() -> rustix::io::Result<()>,
+) -> Result<()> {
+    attempt(parent, name, path, make).map_err(|blocked| blocked.fault(path))
+}
+
+/// Why nothing could be made.
+enum Blocked {
+    /// Something is mounted on what is there.
+    Mounted,
+    Failed(Fault),
+}
+
+impl Blocked {
+    fn fault(self, path: &[u8]) -> Fault {
+        match self {
+            Self::Mounted => Fault::at(path, "replace")(Errno::BUSY),
+            Self::Failed(fault) => fault,
+        }
+    }
+}
+
+fn attempt<T>(
+    parent: BorrowedFd<'_>,
+    name: &[u8],
+    path: &[u8],
+    mut make: impl FnMut() -> rustix::io::Result<T>,
+) -> std::result::Result<T, Blocked> {
+    for _ in 0..ATTEMPTS {
+        match make() {
+            Err(Errno::EXIST) => {}
+            made => return made.map_err(|errno| Blocked::Failed(Fault::at(path, "make")(errno))),
+        }
+        match rustix::fs::unlinkat(parent, name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(Errno::BUSY) => return Err(Blocked::Mounted),
+            Err(Errno::ISDIR) => {
+                return Err(Blocked::Failed(Fault {
+                    path: path.to_vec(),
+                    action: "make",
+                    why: "cannot overwrite directory with non-directory".to_owned(),
+                }));
+            }
+            Err(errno) => return Err(Blocked::Failed(Fault::at(path, "replace")(errno))),
+        }
+    }
+    Err(Blocked::Failed(Fault::at(path, "make")(Errno::EXIST)))
+}
+
+/// Gives a file that was copied already one more name. On the way to it no link is followed.
+fn link(
+    top: BorrowedFd<'_>,
+    first: &[u8],
+    to: BorrowedFd<'_>,
+    name: &[u8],
+) -> rustix::io::Result<()> {
+    let slash = first.iter().rposition(|byte| *byte == b'/');
+    let (directory, own) = match slash {
+        Some(slash) => (&first[..slash], &first[slash + 1..]),
+        None => (&b"."[..], first),
+    };
+    let directory = CString::new(directory).map_err(|_| Errno::INVAL)?;
+    let flags = OFlags::PATH | OFlags::DIRECTORY;
+    let parent =
+        beneath::open_with(top, &directory, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS)?;
+    match rustix::fs::linkat(&parent, own, to, name, AtFlags::empty()) {
+        Err(Errno::EXIST) => {
+            rustix::fs::unlinkat(to, name, AtFlags::empty())?;
+            rustix::fs::linkat(&parent, own, to, name, AtFlags::empty())
+        }
+        linked => linked,
+    }
+}
+
+fn list(directory: &OwnedFd) -> rustix::io::Result<Vec<Vec<u8>>> {
+    let mut names = Vec::new();
+    for entry in Dir::read_from(directory)? {
+        let entry = entry?;
+        let name = entry.file_name().to_bytes();
+        if name != b"." && name != b".." {
+            names.push(name.to_vec());
+        }
+    }
+    // The next one is taken from the end.
+    names.sort_unstable_by(|a, b| b.cmp(a));
+    Ok(names)
+}
+
+fn stat(parent: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<Option<Stat>> {
+    match rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) => Ok(Some(stat)),
+        Err(Errno::NOENT) => Ok(None),
+        Err(errno) => Err(errno),
+    }
+}
+
+fn file_type(stat: &Stat) -> FileType {
+    FileType::from_raw_mode(stat.st_mode)
+}
+
+fn times(stat: &Stat) -> Timestamps {
+    let time = Timespec { tv_sec: stat.st_mtime, tv_nsec: stat.st_mtime_nsec.cast_signed() };
+    Timestamps { last_access: time, last_modification: time }
+}

@@ -1,0 +1,288 @@
+//! `nman create`, and the first half of `nman run`: a container with everything but a process.
+//!
+//!     obtain     the image, from the store or its registry
+//!     record     everything that was asked for, as a value: pure, but for what other containers' records say
+//!     find       devices, profiles and files that the record names
+//!     reserve    the container's directory, its name and its lock; the record is in it
+//!     prepare    a layer of its own, volumes, config.json
+
+pub(crate) mod record;
+
+use crate::assemble::{disassemble, enter_private_mounts, mount_root};
+use crate::bundle::host::HostFacts;
+use crate::bundle::rootfs::Rootfs;
+use crate::bundle::{self, Confinement, Inputs, resources, seccomp, user};
+use crate::cli::CreateArgs;
+use crate::connection;
+use crate::container::{Containers, Dir, Guard, MountKind, Record};
+use crate::error::{Error, Result};
+use crate::monitor::Assembled;
+use crate::runtime::Runtime;
+use crate::settings::Settings;
+use crate::store::{Image, Store};
+use crate::undo::Undo;
+use crate::volume::place;
+use crate::{device, event, health, image, rm, supervise, terminal, user_namespace, volume};
+use std::io::Write as _;
+use std::path::Path;
+
+/// A container that is there, locked by us, and that nothing runs in.
+#[derive(Debug)]
+pub struct Created {
+    /// What it was made from.
+    pub record: Record,
+    dir: Dir,
+    guard: Guard,
+}
+
+/// Makes a container. `attached` says whether its stdin ends with the first client; `warn` is told what this host cannot do.
+pub fn create(
+    settings: &Settings,
+    args: &CreateArgs,
+    attached: bool,
+    warn: &mut dyn FnMut(&str),
+) -> Result<Created> {
+    let host = HostFacts::probe();
+    let runtime = Runtime::find(settings.runtime.as_deref())?;
+    let containers = Containers::open(&settings.containers())?;
+    let store = Store::open(&settings.root)?;
+    let image =
+        image::obtain(settings, &store, args.image(), args.pull, args.quiet, &args.registry)?;
+    let files = record::Files::read(args)?;
+    let wish = record::Wish { args, attached, image: &image, runtime, host: &host, files: &files };
+    let (mut record, warnings) = wish.plan(settings)?;
+    record::resolve_references(&containers, &mut record)?;
+    user_namespace::choose(&containers, &mut record.host_config)?;
+    let parts = Parts::find(&record, &host)?;
+    let cidfile = args.cidfile.as_deref().map(IdFile::create).transpose()?;
+    let draft = Draft { settings, containers, store, image, host, parts };
+    let created = draft.create(record, args.name.is_none())?;
+    if let Some(file) = cidfile {
+        file.finish(&created.record)?;
+    }
+    warnings.iter().for_each(|warning| warn(warning));
+    Ok(created)
+}
+
+/// `nman create`: the container's id.
+pub fn create_only(
+    settings: &Settings,
+    args: &CreateArgs,
+    warn: &mut dyn FnMut(&str),
+) -> Result<String> {
+    Ok(create(settings, args, true, warn)?.record.id.to_string())
+}
+
+impl Created {
+    /// Gives it what it has while it runs, and has not otherwise. If that fails, nothing of the container stays.
+    pub fn assemble(self, settings: &Settings) -> Result<(Record, Assembled)> {
+        let Self { record, dir, guard } = self;
+        let assembled = place::mount_all(settings, &record, &dir)
+            .and_then(|()| place::join(settings, &record, &dir))
+            .and_then(|()| connection::connect(settings, &record, &dir));
+        match assembled {
+            Ok(()) => Ok((record, Assembled { dir, guard, first: true })),
+            Err(error) => {
+                let containers = Containers::open(&settings.containers())?;
+                Err(undo(settings, &containers, &record, &dir).after(error))
+            }
+        }
+    }
+}
+
+/// What takes away a container that could not be made.
+fn undo<'a>(
+    settings: &'a Settings,
+    containers: &'a Containers,
+    record: &'a Record,
+    dir: &'a Dir,
+) -> Undo<'a> {
+    let mut undo = Undo::new();
+    undo.push(move || rm::forget(settings, containers, record, dir, rm::Volumes::Remove));
+    undo.push(move || match disassemble(settings, record, dir) {
+        errors if errors.is_empty() => Ok(()),
+        errors => Err(Error::Several(errors)),
+    });
+    undo
+}
+
+/// What the record names and the host has.
+struct Parts {
+    found: device::Found,
+    profile: Option<seccomp::Profile>,
+    numbers: resources::Numbers,
+}
+
+impl Parts {
+    fn find(record: &Record, host: &HostFacts) -> Result<Self> {
+        let config = &record.host_config;
+        for point in record.mounts.iter().filter(|point| point.kind == MountKind::Bind) {
+            if !point.detail.create_source
+                && let Err(errno) = rustix::fs::stat(point.source.as_str())
+            {
+                return Err(place::missing_source(point, errno));
+            }
+        }
+        let confinement = Confinement::of(config);
+        if let Some(profile) = &confinement.apparmor
+            && profile != "unconfined"
+            && !host.apparmor
+        {
+            return Err(Error::Rejected {
+                message: format!(
+                    "cannot confine the container by AppArmor profile `{profile}`: AppArmor is not enabled on this host"
+                ),
+                hint: Some("leave the option out, or give `apparmor=unconfined`".to_owned()),
+            });
+        }
+        let profile = match confinement.seccomp.as_str() {
+            "unconfined" => None,
+            "builtin" => Some(seccomp::Profile::built_in()?),
+            path => Some(seccomp::Profile::read(Path::new(path))?),
+        };
+        let numbers = resources::numbers(&config.limits)?;
+        Ok(Self { found: device::find(config)?, profile, numbers })
+    }
+}
+
+/// What a new container is made from.
+struct Draft<'a> {
+    settings: &'a Settings,
+    containers: Containers,
+    store: Store,
+    image: Image,
+    host: HostFacts,
+    parts: Parts,
+}
+
+impl Draft<'_> {
+    /// Makes the container. If that fails, nothing of it stays.
+    fn create(&self, record: Record, random: bool) -> Result<Created> {
+        let (record, dir, guard) = reserve(&self.containers, record, random)?;
+        event::emit_container(self.settings, &record, "create", &[]);
+        match self.prepare(&record, &dir) {
+            Ok(()) => Ok(Created { record, dir, guard }),
+            Err(error) => Err(undo(self.settings, &self.containers, &record, &dir).after(error)),
+        }
+    }
+
+    /// Fills a reserved container's directory: layers, volumes, config.json.
+    fn prepare(&self, record: &Record, dir: &Dir) -> Result<()> {
+        enter_private_mounts(record, dir)?;
+        self.store.snapshots().prepare(&self.image.chain_ids, record.id.as_str())?;
+        self.prepare_images(record)?;
+        mount_root(self.settings, record, dir)?;
+        let rootfs = Rootfs::open(&dir.rootfs())?;
+        let identity = identity(record, &rootfs)?;
+        volume::provide(self.settings, record, dir, &rootfs)?;
+        let network = record.network.network.parse()?;
+        let spec = bundle::plan(&Inputs {
+            record,
+            dir: dir.path(),
+            identity: &identity,
+            found: &self.parts.found,
+            profile: self.parts.profile.as_ref(),
+            numbers: &self.parts.numbers,
+            network: &connection::namespace(&network, dir),
+            window: terminal::size(),
+            host: &self.host,
+        })?;
+        if !record.config.working_dir.is_empty() {
+            let directory = &record.config.working_dir;
+            user_namespace::as_root_of(record, || rootfs.ensure_directory(directory))?;
+        }
+        dir.write("config.json", &spec)?;
+        supervise::provide_init(record, dir)?;
+        health::prepare(record, dir, spec.process().as_ref())
+    }
+
+    /// Layers of the container's own over the images that it mounts, which keep them from being removed meanwhile.
+    fn prepare_images(&self, record: &Record) -> Result<()> {
+        for (at, point) in record.mounts.iter().enumerate() {
+            if point.kind == MountKind::Image {
+                let image = self.store.find(&point.name)?;
+                let key = place::image_key(record, at);
+                self.store.snapshots().prepare(&image.chain_ids, &key)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Reserves the container's place and name; a random name that is taken is drawn again.
+fn reserve(
+    containers: &Containers,
+    mut record: Record,
+    random: bool,
+) -> Result<(Record, Dir, Guard)> {
+    loop {
+        match containers.reserve(&record) {
+            Ok((dir, guard)) => return Ok((record, dir, guard)),
+            Err(Error::NameTaken { .. }) if random => record.name = record.name.varied(),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn identity(record: &Record, rootfs: &Rootfs) -> Result<user::Identity> {
+    let mut identity = look_up(&record.config.user, rootfs)?;
+    if !record.host_config.group_add.is_empty() {
+        let groups = rootfs.read("/etc/group")?.unwrap_or_default();
+        for name in &record.host_config.group_add {
+            let group = user::group(name, &groups)?;
+            if !identity.groups.contains(&group) {
+                identity.groups.push(group);
+            }
+        }
+    }
+    Ok(identity)
+}
+
+/// Finds out who `--user` is, in the container's own files.
+pub fn look_up(wanted: &str, rootfs: &Rootfs) -> Result<user::Identity> {
+    let passwd = rootfs.read("/etc/passwd")?.unwrap_or_default();
+    let group = rootfs.read("/etc/group")?.unwrap_or_default();
+    user::resolve(wanted, &passwd, &group)
+}
+
+/// The file that is to hold the container's id; it is removed again if there will be no container.
+struct IdFile<'a> {
+    path: &'a Path,
+    file: std::fs::File,
+    done: bool,
+}
+
+impl<'a> IdFile<'a> {
+    fn create(path: &'a Path) -> Result<Self> {
+        match std::fs::OpenOptions::new().write(true).create_new(true).open(path) {
+            Ok(file) => Ok(Self { path, file, done: false }),
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+                Err(Error::Rejected {
+                    message: format!(
+                        "container ID file found, make sure the other container isn't running or delete {}",
+                        path.display()
+                    ),
+                    hint: None,
+                })
+            }
+            Err(error) => Err(Error::io("create the container ID file", path)(error)),
+        }
+    }
+
+    fn finish(mut self, record: &Record) -> Result<()> {
+        self.file
+            .write_all(record.id.as_str().as_bytes())
+            .map_err(Error::io("write", self.path))?;
+        self.done = true;
+        Ok(())
+    }
+}
+
+impl Drop for IdFile<'_> {
+    fn drop(&mut self) {
+        if !self.done {
+            // The error that brought us here says more.
+            let _ = std::fs::remove_file(self.path);
+        }
+    }
+}

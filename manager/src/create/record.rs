@@ -1,0 +1,483 @@
+//! From a command line and an image to a container's record.
+
+use crate::bundle::host::HostFacts;
+use crate::bundle::{Confinement, resources};
+use crate::cli::confinement::{Sharing, is_of_ipc};
+use crate::cli::{CreateArgs, SignalNumber, variable};
+use crate::clock::Timestamp;
+use crate::connection;
+use crate::container::{
+    Attachment, Config, ContainerId, ContainerName, Containers, Detail, DeviceRequest, Empty,
+    HostConfig, IdMappings, ImageUsed, Limits, MountKind, MountPoint, Record, StopPolicy,
+};
+use crate::device;
+use crate::error::{Error, Result};
+use crate::settings::Settings;
+use crate::store::Image;
+use crate::supervise;
+use crate::volume::VolumeName;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// Seconds between the stop signal and SIGKILL, as in Docker.
+const STOP_TIMEOUT: i32 = 10;
+
+/// What the files say that the command line names.
+pub(crate) struct Files {
+    env: Vec<(String, Option<String>)>,
+    labels: Vec<(String, String)>,
+}
+
+impl Files {
+    pub(crate) fn read(args: &CreateArgs) -> Result<Self> {
+        let text = |path: &Path| std::fs::read_to_string(path).map_err(Error::io("read", path));
+        let (mut env, mut labels) = (Vec::new(), Vec::new());
+        for path in &args.process.env_file {
+            env.extend(variables_of(path)?);
+        }
+        for path in &args.process.label_file {
+            for (name, value) in variables(&text(path)?, path)? {
+                labels.push((name, value.unwrap_or_default()));
+            }
+        }
+        Ok(Self { env, labels })
+    }
+}
+
+/// The variables of an environment file.
+pub(crate) fn variables_of(path: &Path) -> Result<Vec<(String, Option<String>)>> {
+    let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
+    variables(&text, path)
+}
+
+/// The lines of an environment file. A variable without a value that we have not either is left out.
+fn variables(text: &str, path: &Path) -> Result<Vec<(String, Option<String>)>> {
+    let mut env = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        let line = line.trim_start();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let wrong = |why: &str| Error::Usage(format!("{}:{}: {why}", path.display(), number + 1));
+        let (name, value) = variable(line).map_err(|why| wrong(&why))?;
+        if name.contains(char::is_whitespace) {
+            return Err(wrong(&format!("variable '{name}' contains whitespaces")));
+        }
+        if value.is_some() {
+            env.push((name, value));
+        }
+    }
+    Ok(env)
+}
+
+/// What a record is made from.
+pub(crate) struct Wish<'a> {
+    pub(crate) args: &'a CreateArgs,
+    pub(crate) attached: bool,
+    pub(crate) image: &'a Image,
+    pub(crate) runtime: PathBuf,
+    pub(crate) host: &'a HostFacts,
+    pub(crate) files: &'a Files,
+}
+
+impl Wish<'_> {
+    /// The record, and what this host cannot do of it.
+    pub(crate) fn plan(&self, settings: &Settings) -> Result<(Record, Vec<String>)> {
+        let args = self.args;
+        let of_image = self.image.config.config().as_ref();
+        let id = ContainerId::random();
+        let mut host_config = self.host_config();
+        let mut warnings = resources::adapt(&mut host_config.limits, self.host)?;
+        self.check(&host_config, &mut warnings)?;
+        let mode = connection::resolve(settings, args.network.mode())?;
+        let wanted = args.process.hostname.as_deref();
+        let hostname = connection::hostname(settings, wanted, &mode, &id, self.host)?;
+        let config = self.config(&hostname)?;
+        let signal = of_image.and_then(|config| config.stop_signal().as_deref());
+        let signal = args
+            .supervision
+            .stop_signal
+            .or_else(|| signal?.parse::<SignalNumber>().ok())
+            .map_or(15, |signal| signal.0);
+        let labels = self.labels();
+        let env = [&self.files.env[..], &args.process.env].concat();
+        let record = Record {
+            id,
+            name: args.name.clone().unwrap_or_else(ContainerName::random),
+            created: Timestamp::now(),
+            image: ImageUsed { name: args.image().to_owned(), id: self.image.id.to_string() },
+            command: command(&config, args.image())?,
+            attachment: Attachment {
+                terminal: args.tty,
+                stdin: args.interactive,
+                stdin_once: self.attached,
+            },
+            remove: args.supervision.rm,
+            runtime: self.runtime.clone(),
+            stop: StopPolicy {
+                signal,
+                timeout: args.supervision.stop_timeout.unwrap_or(STOP_TIMEOUT),
+            },
+            supervision: supervise::plan(supervise::Inputs {
+                args: &args.supervision,
+                health: self.image.health.clone(),
+                labels: &labels,
+                env: &env,
+            })?,
+            labels,
+            network: args.network.wish(&mode, hostname, &self.image.config)?,
+            mounts: self.mounts(settings)?,
+            config,
+            host_config,
+        };
+        Ok((record, warnings))
+    }
+
+    fn labels(&self) -> BTreeMap<String, String> {
+        let of_image =
+            self.image.config.config().as_ref().and_then(|config| config.labels().clone());
+        let mut labels: BTreeMap<String, String> =
+            of_image.unwrap_or_default().into_iter().collect();
+        labels.extend(self.files.labels.iter().cloned());
+        for label in &self.args.process.label {
+            let (key, value) = label.split_once('=').unwrap_or((label, ""));
+            labels.insert(key.to_owned(), value.to_owned());
+        }
+        labels
+    }
+
+    fn config(&self, hostname: &str) -> Result<Config> {
+        let (args, process) = (self.args, &self.args.process);
+        let of_image = self.image.config.config().clone().unwrap_or_default();
+        // An entry point on the command line makes the image's command void, as in Docker.
+        let (entrypoint, of_image_cmd) = match process.entrypoint.as_deref() {
+            Some("") => (None, None),
+            Some(entrypoint) => (Some(vec![entrypoint.to_owned()]), None),
+            None => (of_image.entrypoint().clone(), of_image.cmd().clone()),
+        };
+        let cmd = Some(args.command().to_vec()).filter(|words| !words.is_empty());
+        let directory = process.workdir.clone().or_else(|| of_image.working_dir().clone());
+        let volumes = of_image.volumes().clone().unwrap_or_default();
+        let anonymous =
+            args.storage.volume.iter().filter(|typed| {
+                typed.point.kind == MountKind::Volume && typed.point.name.is_empty()
+            });
+        let anonymous = anonymous.map(|typed| typed.point.destination.clone());
+        Ok(Config {
+            hostname: hostname.to_owned(),
+            domainname: process.domainname.clone().unwrap_or_default(),
+            user: process.user.clone().or_else(|| of_image.user().clone()).unwrap_or_default(),
+            env: self.environment(of_image.env().as_deref().unwrap_or_default()),
+            cmd: cmd.or(of_image_cmd),
+            entrypoint,
+            working_dir: working_directory(directory.as_deref().unwrap_or_default())?,
+            volumes: volumes.into_iter().chain(anonymous).map(|path| (path, Empty {})).collect(),
+        })
+    }
+
+    /// The command line's variables, those of its files before them, then the image's that are not among them.
+    fn environment(&self, of_image: &[String]) -> Vec<String> {
+        let mut env: Vec<String> = Vec::new();
+        let name = |variable: &str| variable.split('=').next().unwrap_or_default().to_owned();
+        for (variable, value) in self.files.env.iter().chain(&self.args.process.env) {
+            let text =
+                value.as_ref().map_or(variable.clone(), |value| format!("{variable}={value}"));
+            match env.iter_mut().find(|known| name(known) == *variable) {
+                Some(known) => *known = text,
+                None => env.push(text),
+            }
+        }
+        let more = of_image
+            .iter()
+            .filter(|variable| !env.iter().any(|known| name(known) == name(variable)));
+        let more: Vec<String> = more.cloned().collect();
+        env.extend(more);
+        env
+    }
+
+    fn host_config(&self) -> HostConfig {
+        let args = self.args;
+        let mode =
+            |sharing: &Option<Sharing>| sharing.as_ref().map_or(String::new(), ToString::to_string);
+        let (mut devices, mut names) = (Vec::new(), Vec::new());
+        for wish in &args.security.device {
+            match wish {
+                device::Wish::Path(mapping) => devices.push(mapping.clone()),
+                device::Wish::Cdi(name) => names.push(name.clone()),
+            }
+        }
+        names.extend(args.security.gpus.iter().flat_map(|gpus| gpus.0.iter().cloned()));
+        let request = DeviceRequest { driver: "cdi".to_owned(), count: 0, device_ids: names };
+        let tmpfs =
+            args.storage.tmpfs.iter().map(|point| (point.destination.clone(), point.mode.clone()));
+        HostConfig {
+            binds: args
+                .storage
+                .volume
+                .iter()
+                .filter(|typed| {
+                    !(typed.point.kind == MountKind::Volume && typed.point.name.is_empty())
+                })
+                .map(|typed| typed.text.clone())
+                .collect(),
+            container_id_file: args
+                .cidfile
+                .as_ref()
+                .map_or(String::new(), |path| path.display().to_string()),
+            volumes_from: args.storage.volumes_from.clone(),
+            cap_add: args.security.cap_add.clone(),
+            cap_drop: args.security.cap_drop.clone(),
+            cgroupns_mode: args.security.cgroupns.clone().unwrap_or_default().to_string(),
+            group_add: args.process.group_add.clone(),
+            ipc_mode: args.security.ipc.clone().unwrap_or_default().to_string(),
+            oom_score_adj: args.resources.oom_score_adj.unwrap_or(0),
+            pid_mode: mode(&args.security.pid),
+            privileged: args.security.privileged,
+            readonly_rootfs: args.storage.read_only,
+            security_opt: args.security.security_opt.clone(),
+            storage_opt: BTreeMap::new(),
+            tmpfs: tmpfs.collect(),
+            uts_mode: mode(&args.security.uts),
+            userns_mode: self.userns_mode(),
+            id_mappings: IdMappings {
+                uid_map: args.security.uidmap.iter().map(ToString::to_string).collect(),
+                gid_map: self.gid_map(),
+            },
+            shm_size: args.storage.shm_size.map_or(64 << 20, |size| size.0),
+            sysctls: args.security.sysctl.iter().cloned().collect(),
+            annotations: args.process.annotation.iter().cloned().collect(),
+            devices,
+            device_cgroup_rules: args.security.device_cgroup_rule.clone(),
+            device_requests: if request.device_ids.is_empty() { Vec::new() } else { vec![request] },
+            limits: self.limits(),
+        }
+    }
+
+    fn userns_mode(&self) -> String {
+        let security = &self.args.security;
+        let private = if security.uidmap.is_empty() { "" } else { "private" };
+        security.userns.clone().unwrap_or_else(|| private.to_owned())
+    }
+
+    /// Groups are mapped as users are, unless it is said otherwise.
+    fn gid_map(&self) -> Vec<String> {
+        let security = &self.args.security;
+        let map = if security.gidmap.is_empty() { &security.uidmap } else { &security.gidmap };
+        map.iter().map(ToString::to_string).collect()
+    }
+
+    /// A user namespace does not go with everything.
+    fn check_user_namespace(&self, config: &HostConfig) -> Result<()> {
+        let refuse = |message: &str| Err(Error::Usage(message.to_owned()));
+        let mapped = !config.id_mappings.uid_map.is_empty();
+        match config.userns_mode.as_str() {
+            "private" if !mapped => {
+                return refuse("--userns private needs the ids: give --uidmap, or --userns auto");
+            }
+            "host" | "" if mapped => {
+                return refuse("--userns host and --uidmap contradict each other");
+            }
+            mode if mode.starts_with("auto") && mapped => {
+                return refuse("--userns auto and --uidmap contradict each other");
+            }
+            _ => {}
+        }
+        let args = self.args;
+        if matches!(config.userns_mode.as_str(), "" | "host") {
+            let typed = args.storage.volume.iter().map(|typed| &typed.point);
+            return match args.storage.mount.iter().chain(typed).any(|point| point.detail.id_map) {
+                false => Ok(()),
+                true => refuse(
+                    "mount option idmap needs a user namespace: give --userns auto or --uidmap",
+                ),
+            };
+        }
+        if config.privileged {
+            return refuse(
+                "privileged mode is incompatible with user namespaces. You must run the container in the host namespace when running privileged mode",
+            );
+        }
+        if config.pid_mode == "host" {
+            return refuse("cannot share the host PID namespace when user namespaces are enabled");
+        }
+        if args.network.mode() == crate::network::Mode::Host {
+            return refuse(
+                "cannot share the host's network namespace when user namespaces are enabled",
+            );
+        }
+        Ok(())
+    }
+
+    fn limits(&self) -> Limits {
+        let args = &self.args.resources;
+        let mut limits = Limits {
+            cgroup_parent: args.cgroup_parent.clone(),
+            blkio_weight_device: args.blkio_weight_device.clone(),
+            blkio_device_read_bps: args.device_read_bps.clone(),
+            blkio_device_write_bps: args.device_write_bps.clone(),
+            blkio_device_read_iops: args.device_read_iops.clone(),
+            blkio_device_write_iops: args.device_write_iops.clone(),
+            memory_swappiness: args.memory_swappiness.filter(|value| *value >= 0),
+            oom_kill_disable: Some(args.oom_kill_disable),
+            ulimits: args.ulimit.clone(),
+            ..Limits::default()
+        };
+        args.limits.apply(&mut limits);
+        limits
+    }
+
+    /// Options that contradict each other, in Docker's words.
+    fn check(&self, config: &HostConfig, warnings: &mut Vec<String>) -> Result<()> {
+        let refuse = |message: String| Err(Error::Usage(message));
+        let args = self.args;
+        if config.uts_mode == "host"
+            && (args.process.hostname.is_some() || args.process.domainname.is_some())
+        {
+            return refuse("conflicting options: hostname and the UTS mode".to_owned());
+        }
+        self.check_user_namespace(config)?;
+        let host_network = args.network.mode() == crate::network::Mode::Host;
+        for name in config.sysctls.keys() {
+            if name.starts_with("net.") && host_network {
+                return refuse(format!(
+                    "sysctl '{name}' is not allowed with the host's network: it would change the host"
+                ));
+            }
+            if is_of_ipc(name) && config.ipc_mode == "host" {
+                return refuse(format!(
+                    "sysctl '{name}' is not allowed with the host's IPC namespace: it would change the host"
+                ));
+            }
+        }
+        if !self.host.selinux {
+            let confinement = Confinement::of(config);
+            for label in confinement.labels.iter().filter(|label| *label != "disable") {
+                warnings
+                    .push(format!("SELinux is not enabled on this host. Label {label} discarded."));
+            }
+        } else if args
+            .storage
+            .volume
+            .iter()
+            .any(|typed| typed.point.mode.split(',').any(|o| o.eq_ignore_ascii_case("z")))
+        {
+            warnings.push("Volumes are not relabelled for SELinux. Option z discarded.".to_owned());
+        }
+        Ok(())
+    }
+
+    /// What the command line mounts, and the image's volumes where it mounts nothing.
+    fn mounts(&self, settings: &Settings) -> Result<Vec<MountPoint>> {
+        let storage = &self.args.storage;
+        let mut mounts: Vec<MountPoint> = Vec::new();
+        let typed = storage.volume.iter().map(|typed| &typed.point);
+        for point in typed.chain(&storage.mount).chain(&storage.tmpfs) {
+            if mounts.iter().any(|known| known.destination == point.destination) {
+                return Err(Error::Usage(format!("Duplicate mount point: {}", point.destination)));
+            }
+            mounts.push(point.clone());
+        }
+        let of_image =
+            self.image.config.config().as_ref().and_then(|config| config.volumes().clone());
+        for text in of_image.into_iter().flatten() {
+            // It is the image's text, so that it is cleaned and may be wrong.
+            let Ok(mut point) = crate::cli::mounts::volume(&text) else {
+                return Err(Error::Rejected {
+                    message: format!("the image has a bad volume: '{text}'"),
+                    hint: None,
+                });
+            };
+            if point.kind != MountKind::Volume || !point.name.is_empty() {
+                return Err(Error::Rejected {
+                    message: format!("the image has a bad volume: '{text}'"),
+                    hint: None,
+                });
+            }
+            point.detail = Detail::default();
+            if !mounts.iter().any(|known| known.destination == point.destination) {
+                mounts.push(point);
+            }
+        }
+        for point in mounts.iter_mut().filter(|point| point.kind == MountKind::Volume) {
+            if point.name.is_empty() {
+                point.name = VolumeName::random().to_string();
+                point.detail.anonymous = true;
+            }
+            let data = settings.volumes().join(&point.name).join("_data");
+            point.source = data.display().to_string();
+        }
+        Ok(mounts)
+    }
+}
+
+/// The command of a container: entry point and command.
+fn command(config: &Config, image: &str) -> Result<Vec<String>> {
+    let words = config.entrypoint.iter().chain(&config.cmd).flatten().cloned();
+    let words: Vec<String> = words.collect();
+    if words.is_empty() {
+        return Err(Error::Rejected {
+            message: format!("no command specified for image `{image}`"),
+            hint: Some(
+                "the image has no default command; give one after the image's name".to_owned(),
+            ),
+        });
+    }
+    Ok(words)
+}
+
+fn working_directory(directory: &str) -> Result<String> {
+    if directory.is_empty() || directory.starts_with('/') {
+        return Ok(directory.to_owned());
+    }
+    Err(Error::Rejected {
+        message: format!(
+            "the working directory '{directory}' is invalid, it needs to be an absolute path"
+        ),
+        hint: None,
+    })
+}
+
+/// Puts in what the records of other containers say: the volumes of `--volumes-from`, and the ids of those whose namespaces
+/// are joined.
+pub(crate) fn resolve_references(containers: &Containers, record: &mut Record) -> Result<()> {
+    let mut inherited: Vec<MountPoint> = Vec::new();
+    for text in &record.host_config.volumes_from {
+        let (name, mode) = text.split_once(':').unwrap_or((text, ""));
+        if !matches!(mode, "" | "ro" | "rw" | "z" | "Z") {
+            return Err(Error::Usage(format!(
+                "invalid mode: {mode} of --volumes-from {text}, it is ro or rw"
+            )));
+        }
+        for mut point in containers.find(name)?.record()?.mounts {
+            if point.kind == MountKind::Image || point.kind == MountKind::Tmpfs {
+                continue;
+            }
+            point.writable &= mode != "ro";
+            inherited.retain(|known| known.destination != point.destination);
+            inherited.push(point);
+        }
+    }
+    // A mount of the container's own comes before one that it inherits; an anonymous one of the image gives way.
+    let of_image = |point: &MountPoint, record: &Record| {
+        point.detail.anonymous && !record.host_config.volumes_from.is_empty()
+    };
+    let own = std::mem::take(&mut record.mounts);
+    for point in own {
+        let same = |known: &MountPoint| known.destination == point.destination;
+        if of_image(&point, record) && inherited.iter().any(same) {
+            continue;
+        }
+        inherited.retain(|known| !same(known));
+        record.mounts.push(point);
+    }
+    record.mounts.extend(inherited);
+    for mode in [&mut record.host_config.pid_mode, &mut record.host_config.ipc_mode] {
+        if let Some(name) = mode.strip_prefix("container:") {
+            *mode = format!("container:{}", containers.find(name)?.record()?.id);
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

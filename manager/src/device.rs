@@ -1,0 +1,245 @@
+//! Devices of the host in a container: what `--device` and `--gpus` ask for, and what is found there.
+//!
+//! A device is a path of the host, a directory of devices, or a name of the Container Device Interface, `vendor/class=name`,
+//! which stands for whatever the vendor's specification says: see [`cdi`].
+
+pub mod cdi;
+
+use crate::cli::confinement::is_access;
+use crate::container::{DeviceMapping, HostConfig};
+use crate::error::{Error, Result, reason};
+use oci_spec::runtime::{LinuxDevice, LinuxDeviceBuilder, LinuxDeviceType};
+use rustix::fs::{FileType, major, minor};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+/// One `--device`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// A device, or a directory of devices.
+    Path(DeviceMapping),
+    /// A name of CDI's.
+    Cdi(String),
+}
+
+impl FromStr for Wish {
+    type Err = String;
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        if cdi::is_name(text) {
+            return Ok(Self::Cdi(text.to_owned()));
+        }
+        let parts: Vec<&str> = text.split(':').collect();
+        let (host, container, access) = match parts.as_slice() {
+            [host] => (*host, *host, "rwm"),
+            [host, access] if is_access(access) => (*host, *host, *access),
+            [host, container] => (*host, *container, "rwm"),
+            [host, container, access] => (*host, *container, *access),
+            _ => {
+                return Err(format!(
+                    "invalid device specification: {text}, it is HOST[:CONTAINER[:rwm]]"
+                ));
+            }
+        };
+        if !is_access(access) {
+            return Err(format!("bad mode specified: {access}, it is made of r, w and m"));
+        }
+        if !host.starts_with('/') {
+            return Err(format!(
+                "{host} is not an absolute path, and not a name of CDI's such as vendor.com/class=name"
+            ));
+        }
+        if !container.starts_with('/') {
+            return Err(format!("{container} is not an absolute path"));
+        }
+        Ok(Self::Path(DeviceMapping {
+            path_on_host: host.to_owned(),
+            path_in_container: container.to_owned(),
+            cgroup_permissions: access.to_owned(),
+        }))
+    }
+}
+
+/// `--gpus`, as names of CDI's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gpus(pub Vec<String>);
+
+impl FromStr for Gpus {
+    type Err = String;
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        let wrong =
+            || format!("invalid gpus: {text}, it is `all`, a number, or `device=` and a list");
+        let name = |device: &str| format!("nvidia.com/gpu={device}");
+        if text == "all" || text == "-1" {
+            return Ok(Self(vec![name("all")]));
+        }
+        if let Ok(count) = text.parse::<u16>() {
+            return Ok(Self((0..count).map(|number| name(&number.to_string())).collect()));
+        }
+        // Docker wants a list in quotes, because it is a line of comma separated values.
+        let unquoted = text.trim_matches('"');
+        let list = unquoted.strip_prefix("device=").ok_or_else(wrong)?;
+        let names: Vec<String> = list.trim_matches('"').split(',').map(name).collect();
+        if names.iter().all(|name| cdi::is_name(name)) { Ok(Self(names)) } else { Err(wrong()) }
+    }
+}
+
+/// A device as the container gets it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Device {
+    /// The node.
+    pub node: LinuxDevice,
+    /// Of `r`, `w`, `m`.
+    pub access: String,
+}
+
+/// Everything that was found.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Found {
+    /// Nodes.
+    pub devices: Vec<Device>,
+    /// What CDI's specifications add.
+    pub edits: cdi::Edits,
+}
+
+/// Looks for everything that a container was promised.
+pub fn find(config: &HostConfig) -> Result<Found> {
+    let mut found = Found::default();
+    if config.privileged {
+        walk(Path::new("/dev"), Path::new("/dev"), "rwm", &mut found.devices)?;
+    }
+    for wish in &config.devices {
+        let refused = |why: &str| Error::Rejected {
+            message: format!(
+                "error gathering device information while adding custom device \"{}\": {why}",
+                wish.path_on_host
+            ),
+            hint: None,
+        };
+        let host = Path::new(&wish.path_on_host);
+        // The user's own path: a link such as /dev/disk/by-id/... is followed, as in Docker.
+        let host = host.canonicalize().map_err(|error| refused(&reason(&error)))?;
+        let before = found.devices.len();
+        let (target, access) = (Path::new(&wish.path_in_container), &wish.cgroup_permissions);
+        if host.is_dir() {
+            walk(&host, target, access, &mut found.devices)?;
+        } else {
+            found.devices.extend(node(&host, target, access));
+        }
+        if found.devices.len() == before {
+            return Err(refused("not a device node"));
+        }
+    }
+    let names: Vec<&String> =
+        config.device_requests.iter().flat_map(|request| &request.device_ids).collect();
+    if !names.is_empty() {
+        found.edits = cdi::resolve(&names, &cdi::DIRECTORIES.map(Path::new))?;
+        for wanted in std::mem::take(&mut found.edits.nodes) {
+            found.devices.push(wanted.find()?);
+        }
+    }
+    // The later one of two for the same place holds.
+    let mut seen = std::collections::BTreeSet::new();
+    found.devices.reverse();
+    found.devices.retain(|device| seen.insert(device.node.path().clone()));
+    found.devices.reverse();
+    Ok(found)
+}
+
+/// What the container has in `/dev` by itself, or has in its own way.
+const OWN: [&str; 12] = [
+    "pts", "shm", "fd", "mqueue", "console", "ptmx", "stdin", "stdout", "stderr", "core", ".lxc",
+    ".udev",
+];
+
+/// The devices below a directory; links are not followed.
+fn walk(from: &Path, to: &Path, access: &str, into: &mut Vec<Device>) -> Result<()> {
+    let mut entries: Vec<_> =
+        std::fs::read_dir(from).map_err(Error::io("read", from))?.flatten().collect();
+    entries.sort_by_key(std::fs::DirEntry::file_name);
+    for entry in entries {
+        let name = entry.file_name();
+        let (path, target) = (from.join(&name), to.join(&name));
+        if from == Path::new("/dev") && OWN.iter().any(|own| name == *own) {
+            continue;
+        }
+        match entry.file_type() {
+            Ok(kind) if kind.is_dir() => walk(&path, &target, access, into)?,
+            Ok(kind) if kind.is_symlink() => {}
+            _ => into.extend(node(&path, &target, access)),
+        }
+    }
+    Ok(())
+}
+
+/// A device node, if it is one.
+fn node(from: &Path, to: &Path, access: &str) -> Option<Device> {
+    let stat = rustix::fs::lstat(from).ok()?;
+    let kind = match FileType::from_raw_mode(stat.st_mode) {
+        FileType::CharacterDevice => LinuxDeviceType::C,
+        FileType::BlockDevice => LinuxDeviceType::B,
+        _ => return None,
+    };
+    let node = LinuxDeviceBuilder::default()
+        .path(PathBuf::from(to))
+        .typ(kind)
+        .major(i64::from(major(stat.st_rdev)))
+        .minor(i64::from(minor(stat.st_rdev)))
+        .file_mode(stat.st_mode & 0o777)
+        .uid(stat.st_uid)
+        .gid(stat.st_gid)
+        .build()
+        .ok()?;
+    Some(Device { node, access: access.to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_has_a_host_path_a_container_path_and_access() {
+        let of = |text: &str| match text.parse::<Wish>().unwrap() {
+            Wish::Path(map) => (map.path_on_host, map.path_in_container, map.cgroup_permissions),
+            Wish::Cdi(name) => panic!("{name}"),
+        };
+        let owned = |a: &str, b: &str, c: &str| (a.to_owned(), b.to_owned(), c.to_owned());
+        assert_eq!(of("/dev/a"), owned("/dev/a", "/dev/a", "rwm"));
+        assert_eq!(of("/dev/a:r"), owned("/dev/a", "/dev/a", "r"));
+        assert_eq!(of("/dev/a:/dev/b"), owned("/dev/a", "/dev/b", "rwm"));
+        assert_eq!(of("/dev/a:/dev/b:rw"), owned("/dev/a", "/dev/b", "rw"));
+        assert_eq!("vendor.com/gpu=0".parse(), Ok(Wish::Cdi("vendor.com/gpu=0".into())));
+        for bad in ["", "dev", "/dev/a:/b:x", "/dev/a:/b:rr", "/a:/b:r:x", "/dev/a:b"] {
+            assert!(bad.parse::<Wish>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn gpus_are_names_of_cdis() {
+        let of = |text: &str| text.parse::<Gpus>().map(|gpus| gpus.0.join(" "));
+        assert_eq!(of("all").unwrap(), "nvidia.com/gpu=all");
+        assert_eq!(of("2").unwrap(), "nvidia.com/gpu=0 nvidia.com/gpu=1");
+        assert_eq!(of("device=1").unwrap(), "nvidia.com/gpu=1");
+        assert_eq!(of("\"device=0,2\"").unwrap(), "nvidia.com/gpu=0 nvidia.com/gpu=2");
+        assert!(of("some").is_err() && of("device=").is_err());
+    }
+
+    #[test]
+    fn a_missing_device_and_a_file_are_refused() {
+        let find = |path: &str| {
+            let Ok(Wish::Path(map)) = path.parse() else { panic!() };
+            find(&HostConfig { devices: vec![map], ..HostConfig::default() })
+        };
+        let error = find("/dev/no-such-device").unwrap_err().to_string();
+        assert!(
+            error.ends_with("custom device \"/dev/no-such-device\": no such file or directory"),
+            "{error}"
+        );
+        assert!(find("/proc/version").unwrap_err().to_string().ends_with("not a device node"));
+        let null = find("/dev/null:/dev/nothing:r").unwrap().devices;
+        assert_eq!(
+            (null[0].node.major(), null[0].node.minor(), null[0].access.as_str()),
+            (1, 3, "r")
+        );
+        assert_eq!(null[0].node.path(), Path::new("/dev/nothing"));
+    }
+}

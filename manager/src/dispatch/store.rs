@@ -1,0 +1,93 @@
+//! The commands for images, for the files of containers, and for all that is on disk.
+
+use super::{lines, print, several};
+use nman::cli::{Command, ImageCommand, SystemCommand};
+use nman::error::{Error, Result};
+use nman::images::{ImagePrune, prune_report};
+use nman::settings::Settings;
+use nman::system::SystemPrune;
+use nman::{
+    commit, cp, diff, export, images, import, info, load, rmi, save, system, tag, terminal,
+};
+
+/// Runs the command, if it is one of these.
+pub(super) fn dispatch(settings: &Settings, command: &Command) -> Result<u8> {
+    match command {
+        Command::Commit(args) => print(&commit::commit(settings, args)?).map(|()| 0),
+        Command::Cp(args) => {
+            note(cp::cp(settings, args)?.as_deref());
+            Ok(0)
+        }
+        Command::Diff(args) => print(&diff::diff(settings, &args.container)?).map(|()| 0),
+        Command::Export(args) => export::export(settings, args).map(|()| 0),
+        Command::Save(args) => save::save(settings, args).map(|()| 0),
+        Command::Load(args) => print(&load::load_archive(settings, args)?).map(|()| 0),
+        Command::Import(args) => print(&import::import(settings, args)?).map(|()| 0),
+        Command::Tag(args) => tag::tag(settings, args).map(|()| 0),
+        Command::Images(args) => print(&images::images(settings, args)?).map(|()| 0),
+        Command::History(args) => print(&images::history(settings, args)?).map(|()| 0),
+        Command::Rmi(args) => lines(rmi::rmi(settings, &args.names, args.force)?),
+        Command::Image(command) => image(settings, command),
+        Command::System(command) => system(settings, command),
+        // Whoever calls this has all the others.
+        _ => Ok(0),
+    }
+}
+
+fn image(settings: &Settings, command: &ImageCommand) -> Result<u8> {
+    match command {
+        ImageCommand::Inspect(args) => {
+            let (text, errors) = images::inspect(settings, &args.names, args.format.as_deref())?;
+            print(&text)?;
+            several(errors).map(|()| 0)
+        }
+        ImageCommand::Prune(args) => {
+            let prune = ImagePrune::new(args)?;
+            if !args.force {
+                confirm(prune.warning(), "image prune")?;
+            }
+            let (lines, freed) = prune.run(settings)?;
+            print(&prune_report(&lines, freed)).map(|()| 0)
+        }
+        // Its other commands have been given their short names.
+        _ => Ok(0),
+    }
+}
+
+fn system(settings: &Settings, command: &SystemCommand) -> Result<u8> {
+    match command {
+        SystemCommand::Df(args) => print(&system::df(settings, args)?).map(|()| 0),
+        SystemCommand::Info(args) => print(&info::info(settings, args)?).map(|()| 0),
+        SystemCommand::Prune(args) => {
+            let prune = SystemPrune::new(args)?;
+            if !args.force {
+                confirm(&prune.warning(), "system prune")?;
+            }
+            let (text, errors) = prune.run(settings)?;
+            print(&text)?;
+            several(errors).map(|()| 0)
+        }
+        SystemCommand::Check(args) => {
+            let report = system::check(settings, args.repair)?;
+            print(&report.text)?;
+            Ok(u8::from(report.broken > 0))
+        }
+    }
+}
+
+/// Asks before something is removed; a no ends the command as it ends Docker's.
+fn confirm(warning: &str, what: &str) -> Result<()> {
+    let question = format!("{warning}\nAre you sure you want to continue? [y/N] ");
+    if terminal::confirm(&question)? {
+        return Ok(());
+    }
+    Err(Error::refusal(format!("{what} has been cancelled")))
+}
+
+/// What is worth saying beside the data.
+#[expect(clippy::print_stderr, reason = "with main.rs the one place where anything is printed")]
+fn note(text: Option<&str>) {
+    if let Some(text) = text {
+        eprint!("{text}");
+    }
+}

@@ -1,0 +1,217 @@
+//! Every fact about the host that [`super::judge`] looks at.
+
+use super::kernel::Kernel;
+use crate::network;
+use crate::runtime::Runtime;
+use crate::settings::Settings;
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+use rustix::mount::{FsOpenFlags, OpenTreeFlags};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The facts.
+#[derive(Clone, Debug)]
+pub struct Host {
+    /// Whether root asks.
+    pub root: bool,
+    /// The kernel's release.
+    pub release: String,
+    /// System calls that the kernel does not know, of those that are needed.
+    pub missing_calls: Vec<&'static str>,
+    /// What the kernel was built with.
+    pub kernel: Kernel,
+    /// `/proc/filesystems`
+    pub filesystems: String,
+    /// The kinds of namespaces, as in `/proc/self/ns`.
+    pub namespaces: Vec<String>,
+    /// How many user namespaces there may be.
+    pub user_namespaces: u64,
+    /// How cgroups are mounted.
+    pub cgroups: Cgroups,
+    /// Whether a seccomp filter can be installed.
+    pub seccomp: bool,
+    /// Whether AppArmor is enforced, and whether SELinux is.
+    pub apparmor: bool,
+    /// See `apparmor`.
+    pub selinux: bool,
+    /// Where images and containers are.
+    pub storage: Storage,
+    /// `/proc/sys/net/ipv4/ip_forward`
+    pub forwarding: bool,
+    /// Chains of others that drop what is forwarded; an error if nf_tables cannot be asked.
+    pub dropping: Result<Vec<String>, String>,
+    /// Directories of CNI plug-ins, with how many are in each.
+    pub plugins: Vec<(PathBuf, usize)>,
+    /// Seconds since 1970.
+    pub time: u64,
+    /// The soft limit of open files.
+    pub open_files: u64,
+    /// The largest number of processes.
+    pub processes: u64,
+    /// The runtime's path and first line of its version, or why there is none.
+    pub runtime: Result<(PathBuf, String), String>,
+    /// Whether a bundle of certificate authorities is there.
+    pub authorities: bool,
+    /// Name servers in `/etc/resolv.conf`.
+    pub name_servers: usize,
+}
+
+/// How cgroups are mounted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cgroups {
+    /// 1 or 2; 0 if they are not mounted.
+    pub version: u8,
+    /// The controllers that can be used.
+    pub controllers: Vec<String>,
+    /// Whether swap can be limited.
+    pub swap: bool,
+}
+
+/// A directory's file system.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Storage {
+    /// The directory, or the nearest one above it that exists.
+    pub path: PathBuf,
+    /// The magic number of its type.
+    pub kind: u64,
+    /// Bytes that can be used.
+    pub free: u64,
+    /// Files that can be made; 0 with `files` 0 if there is no limit.
+    pub free_files: u64,
+    /// Files that there can be.
+    pub files: u64,
+}
+
+/// Where distributions put CNI's plug-ins.
+const PLUGIN_DIRECTORIES: &str = "/opt/cni/bin:/usr/lib/cni:/usr/libexec/cni";
+
+impl Host {
+    /// Looks.
+    #[must_use]
+    pub fn probe(settings: &Settings) -> Self {
+        let release = rustix::system::uname().release().to_string_lossy().into_owned();
+        let resolv = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        Self {
+            root: rustix::process::geteuid().is_root(),
+            missing_calls: missing_calls(),
+            kernel: Kernel::probe(&release),
+            filesystems: fs::read_to_string("/proc/filesystems").unwrap_or_default(),
+            namespaces: names("/proc/self/ns"),
+            user_namespaces: number("/proc/sys/user/max_user_namespaces"),
+            cgroups: Cgroups::probe(),
+            seccomp: fs::read_to_string("/proc/sys/kernel/seccomp/actions_avail")
+                .is_ok_and(|actions| actions.contains("errno")),
+            apparmor: fs::read_to_string("/sys/module/apparmor/parameters/enabled")
+                .is_ok_and(|enabled| enabled.starts_with('Y')),
+            selinux: number("/sys/fs/selinux/enforce") == 1,
+            storage: Storage::probe(&settings.root),
+            forwarding: number("/proc/sys/net/ipv4/ip_forward") == 1,
+            dropping: network::dropping_chains().map_err(|error| error.to_string()),
+            plugins: plugins(),
+            time: since.unwrap_or_default().as_secs(),
+            open_files: rustix::process::getrlimit(rustix::process::Resource::Nofile)
+                .current
+                .unwrap_or(u64::MAX),
+            processes: number("/proc/sys/kernel/threads-max")
+                .min(number("/proc/sys/kernel/pid_max")),
+            runtime: runtime(settings),
+            authorities: crate::registry::has_authorities(),
+            name_servers: resolv
+                .lines()
+                .filter(|line| line.trim_start().starts_with("nameserver"))
+                .count(),
+            release,
+        }
+    }
+}
+
+fn names(directory: &str) -> Vec<String> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
+}
+
+fn number(path: &str) -> u64 {
+    fs::read_to_string(path).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0)
+}
+
+/// Calls the kernel with nothing to do: what it does not know it answers with ENOSYS.
+fn missing_calls() -> Vec<&'static str> {
+    let unknown = |answer: Result<rustix::fd::OwnedFd, Errno>| answer.err() == Some(Errno::NOSYS);
+    let directory = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let pidfd = rustix::process::pidfd_open(
+        rustix::process::getpid(),
+        rustix::process::PidfdFlags::empty(),
+    );
+    [
+        (
+            "openat2",
+            unknown(rustix::fs::openat2(CWD, "/", directory, Mode::empty(), ResolveFlags::IN_ROOT)),
+        ),
+        ("fsopen", unknown(rustix::mount::fsopen("proc", FsOpenFlags::FSOPEN_CLOEXEC))),
+        (
+            "open_tree",
+            unknown(rustix::mount::open_tree(CWD, "/", OpenTreeFlags::OPEN_TREE_CLOEXEC)),
+        ),
+        ("pidfd_open", unknown(pidfd)),
+    ]
+    .into_iter()
+    .filter_map(|(name, is_unknown)| is_unknown.then_some(name))
+    .collect()
+}
+
+impl Cgroups {
+    fn probe() -> Self {
+        let root = Path::new("/sys/fs/cgroup");
+        let unified = fs::read_to_string(root.join("cgroup.controllers"));
+        let swap = root.join("memory/memory.memsw.limit_in_bytes").exists();
+        match unified {
+            Ok(controllers) => Self {
+                version: 2,
+                controllers: controllers.split_whitespace().map(str::to_owned).collect(),
+                swap: Path::new("/proc/swaps").exists(),
+            },
+            Err(_) => {
+                let controllers: Vec<String> = names("/sys/fs/cgroup")
+                    .iter()
+                    .filter(|name| root.join(name).join("cgroup.procs").exists())
+                    .flat_map(|name| name.split(',').map(str::to_owned).collect::<Vec<_>>())
+                    .filter(|name| name != "unified")
+                    .collect();
+                Self { version: u8::from(!controllers.is_empty()), controllers, swap }
+            }
+        }
+    }
+}
+
+impl Storage {
+    fn probe(root: &Path) -> Self {
+        let path = root.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"));
+        let (Ok(kind), Ok(space)) = (rustix::fs::statfs(path), rustix::fs::statvfs(path)) else {
+            return Self::default();
+        };
+        Self {
+            path: path.to_owned(),
+            kind: u64::from_ne_bytes(kind.f_type.to_ne_bytes()),
+            free: space.f_bavail.saturating_mul(space.f_frsize),
+            free_files: space.f_favail,
+            files: space.f_files,
+        }
+    }
+}
+
+fn plugins() -> Vec<(PathBuf, usize)> {
+    let path = std::env::var("CNI_PATH").unwrap_or_else(|_| PLUGIN_DIRECTORIES.to_owned());
+    let count = |directory: PathBuf| {
+        let count = names(&directory.to_string_lossy()).len();
+        (count > 0).then_some((directory, count))
+    };
+    std::env::split_paths(&path).filter_map(count).collect()
+}
+
+fn runtime(settings: &Settings) -> Result<(PathBuf, String), String> {
+    let path = Runtime::find(settings.runtime.as_deref()).map_err(|error| error.to_string())?;
+    let version = Runtime::new(&path, settings).version().map_err(|error| error.to_string())?;
+    Ok((path, version))
+}

@@ -1,0 +1,131 @@
+//! `nman images` and what else is asked of images that are here: history, inspect, prune.
+
+mod describe;
+mod filter;
+mod history;
+mod prune;
+
+pub use describe::describe;
+pub use history::history;
+pub use prune::{ImagePrune, prune_report};
+
+use crate::cli::ImagesArgs;
+use crate::clock::{Timestamp, human};
+use crate::container::Containers;
+use crate::error::Result;
+use crate::listing::{Column, List, Row, human_size, objects};
+use crate::reference::Reference;
+use crate::settings::Settings;
+use crate::store::{Image, Store};
+use crate::{error::Error, rmi};
+use filter::Choice;
+use serde_json::Value;
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+const LIST: List = List {
+    columns: &[
+        Column::new("Repository", "REPOSITORY"),
+        Column::new("Tag", "TAG"),
+        Column::new("Digest", "DIGEST"),
+        Column::new("ID", "IMAGE ID"),
+        Column::new("CreatedSince", "CREATED"),
+        Column::new("CreatedAt", "CREATED AT"),
+        Column::new("Size", "SIZE"),
+        Column::new("VirtualSize", "VIRTUAL SIZE"),
+        Column::new("SharedSize", "SHARED SIZE"),
+        Column::new("UniqueSize", "UNIQUE SIZE"),
+        Column::new("Containers", "CONTAINERS"),
+        Column::new("Labels", "LABELS"),
+    ],
+    table: &["Repository", "Tag", "ID", "CreatedSince", "Size"],
+    quiet: "ID",
+    filters: &["dangling", "reference", "label", "before", "since", "until"],
+};
+
+const WITH_DIGESTS: [&str; 6] = ["Repository", "Tag", "Digest", "ID", "CreatedSince", "Size"];
+
+/// The list as text, newest image first.
+pub fn images(settings: &Settings, args: &ImagesArgs) -> Result<String> {
+    let view = match args.digests {
+        true => LIST.view_of(&args.list, &WITH_DIGESTS)?,
+        false => LIST.view(&args.list)?,
+    };
+    let store = Store::open(&settings.root)?;
+    let choice = Choice::new(&store, &view.filters, args.name.as_deref())?;
+    let containers = match view.shows("Containers") {
+        true => Containers::open(&settings.containers())?.list()?,
+        false => Vec::new(),
+    };
+    let mut all = store.list()?;
+    all.sort_by_key(|image| Reverse(image.time()));
+    let mut rows = Vec::new();
+    for image in all.iter().filter(|image| choice.takes(image)) {
+        let users = rmi::users(&containers, image).len();
+        // An id is one thing, however many names it has.
+        let mut names = choice.names(image);
+        if args.list.quiet {
+            names.truncate(1);
+        }
+        rows.extend(names.iter().map(|name| row(image, name.as_ref(), users, view.no_trunc)));
+    }
+    view.render(&rows)
+}
+
+fn row(image: &Image, name: Option<&Reference>, users: usize, no_trunc: bool) -> Row {
+    let none = || "<none>".to_owned();
+    let id = if no_trunc { image.id.as_str() } else { image.id.short() };
+    let size = human_size(image.size);
+    let digest = image.repo_digests.first().map_or_else(none, ToString::to_string);
+    Row::new([("ID", id.to_owned()), ("Size", size.clone()), ("VirtualSize", size)])
+        .with("Repository", name.map_or_else(none, Reference::familiar_name))
+        .with("Tag", name.and_then(Reference::tag).map_or_else(none, str::to_owned))
+        .with("Digest", digest)
+        .with("CreatedSince", since(image.time()))
+        .with("CreatedAt", at(image.time()))
+        .with("SharedSize", "N/A")
+        .with("UniqueSize", "N/A")
+        .with("Containers", users.to_string())
+        .labels(&labels(image))
+}
+
+/// `3 weeks ago`, or what Docker shows where nothing is known.
+pub(crate) fn since(time: Option<Timestamp>) -> String {
+    time.map_or_else(|| "N/A".to_owned(), |time| format!("{} ago", human(time.age())))
+}
+
+/// `2024-01-02 03:04:05 +0000 UTC`
+pub(crate) fn at(time: Option<Timestamp>) -> String {
+    time.map_or_else(
+        || "N/A".to_owned(),
+        |time| {
+            let text = time.to_string();
+            let (date, clock) = text.split_once('T').unwrap_or((&text, ""));
+            format!("{date} {} +0000 UTC", clock.get(..8).unwrap_or(clock))
+        },
+    )
+}
+
+/// The labels of an image.
+pub(crate) fn labels(image: &Image) -> BTreeMap<String, String> {
+    let config = image.config.config().as_ref();
+    config.and_then(|config| config.labels().clone()).unwrap_or_default().into_iter().collect()
+}
+
+/// `nman image inspect`: the objects as text, and what went wrong with those that are not there.
+pub fn inspect(
+    settings: &Settings,
+    names: &[String],
+    format: Option<&str>,
+) -> Result<(String, Vec<Error>)> {
+    let store = Store::open(&settings.root)?;
+    let (mut found, mut errors): (Vec<Value>, Vec<Error>) = (Vec::new(), Vec::new());
+    for name in names {
+        let image = store.find(name);
+        match image.map_err(Error::from).and_then(|image| describe(&store, &image)) {
+            Ok(object) => found.push(object),
+            Err(error) => errors.push(error),
+        }
+    }
+    Ok((objects(format, &found)?, errors))
+}

@@ -1,0 +1,89 @@
+//! `nman image prune`: removes images that nothing needs.
+
+use super::filter::Choice;
+use crate::cli::ImagePruneArgs;
+use crate::container::Containers;
+use crate::error::Result;
+use crate::event::{Kind, emit};
+use crate::listing::{Filters, precise_size};
+use crate::rmi;
+use crate::settings::Settings;
+use crate::store::{Image, Store};
+
+/// What is to be removed: images without a name, or all that no container uses.
+#[derive(Debug)]
+pub struct ImagePrune {
+    all: bool,
+    filters: Filters,
+}
+
+impl ImagePrune {
+    /// Takes apart what was typed.
+    pub fn new(args: &ImagePruneArgs) -> Result<Self> {
+        Ok(Self {
+            all: args.all,
+            filters: Filters::parse(&args.filter, &["until", "label", "label!", "dangling"])?,
+        })
+    }
+
+    /// Docker's question.
+    #[must_use]
+    pub fn warning(&self) -> &'static str {
+        if self.all {
+            "WARNING! This will remove all images without at least one container associated to them."
+        } else {
+            "WARNING! This will remove all dangling images."
+        }
+    }
+
+    /// Removes them; a line for each name and each image, and how many bytes of disk that freed.
+    pub fn run(&self, settings: &Settings) -> Result<(Vec<String>, u64)> {
+        let store = Store::open(&settings.root)?;
+        let containers = Containers::open(&settings.containers())?.list()?;
+        let choice = Choice::new(&store, &self.filters, None)?;
+        let all = self.all || self.filters.truth("dangling")? == Some(false);
+        let is_unused = |image: &Image| {
+            (all || image.names.is_empty())
+                && choice.takes(image)
+                && rmi::users(&containers, image).is_empty()
+        };
+        let unused: Vec<Image> = store.list()?.into_iter().filter(is_unused).collect();
+        let manifests: Vec<_> = unused.iter().map(|image| image.manifest_digest.clone()).collect();
+        let freed = store.prune(&manifests)?;
+        let mut lines = Vec::new();
+        for image in &unused {
+            for name in &image.names {
+                emit(
+                    settings,
+                    Kind::Image,
+                    "untag",
+                    image.id.as_str(),
+                    &[("name", &name.to_string())],
+                );
+                lines.push(format!("untagged: {name}"));
+            }
+            emit(
+                settings,
+                Kind::Image,
+                "delete",
+                image.id.as_str(),
+                &[("name", image.id.as_str())],
+            );
+            lines.push(format!("deleted: {}", image.id));
+        }
+        emit(settings, Kind::Image, "prune", "", &[("reclaimed", &freed.to_string())]);
+        Ok((lines, freed))
+    }
+}
+
+/// What Docker prints of it.
+#[must_use]
+pub fn prune_report(lines: &[String], freed: u64) -> String {
+    let mut text = String::new();
+    if !lines.is_empty() {
+        text.push_str("Deleted Images:\n");
+        text.extend(lines.iter().map(|line| format!("{line}\n")));
+        text.push('\n');
+    }
+    text + &format!("Total reclaimed space: {}\n", precise_size(freed))
+}

@@ -1,0 +1,94 @@
+//! `nman import`: an image of one layer, from the archive of a root file system.
+
+use crate::change;
+use crate::cli::ImportArgs;
+use crate::clock::Timestamp;
+use crate::error::{Error, Result};
+use crate::event::{Kind, emit};
+use crate::new_image::{NewImage, history, source_date_epoch};
+use crate::registry::Platform;
+use crate::settings::Settings;
+use crate::store::Store;
+use crate::tag;
+use serde_json::{Map, json};
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+/// What decompresses in the form of a program only, and the program.
+const FOREIGN: [(&[u8], &str); 3] =
+    [(b"\xfd7zXZ\0", "xz"), (b"BZh", "bzip2"), (b"\x04\x22\x4d\x18", "lz4")];
+
+/// Makes the image; its id as a line.
+pub fn import(settings: &Settings, args: &ImportArgs) -> Result<String> {
+    let name = args.name.as_deref().map(tag::target).transpose()?;
+    let mut config = Map::new();
+    change::apply(&mut config, &args.change)?;
+    let created = match source_date_epoch()? {
+        Some(seconds) => Timestamp::from_unix(seconds, 0),
+        None => Timestamp::now(),
+    }
+    .to_string();
+    let source = args.source.display().to_string();
+    let archive = recognized(open(&args.source)?, &source)?;
+    let store = Store::open(&settings.root)?;
+    let image = NewImage::begin(&store)?;
+    let (layer, diff_id) = image.import(archive)?;
+    let comment = args.message.clone().unwrap_or_else(|| format!("Imported from {source}"));
+    let platform = args.platform.clone().unwrap_or_else(Platform::host);
+    let mut document = json!({
+        "architecture": platform.architecture(),
+        "os": platform.os(),
+        "created": created,
+        "config": config,
+        "rootfs": {"type": "layers", "diff_ids": [diff_id.to_string()]},
+        "history": [history(&created, "", Some(&comment), false)],
+    });
+    if let Some(variant) = args.platform.as_ref().and_then(Platform::variant) {
+        document["variant"] = variant.into();
+    }
+    let image = image.finish(&document, vec![layer], name.as_ref())?;
+    let label = name.map_or_else(|| image.id.to_string(), |name| name.to_string());
+    emit(settings, Kind::Image, "import", image.id.as_str(), &[("name", &label)]);
+    Ok(format!("{}\n", image.id))
+}
+
+fn open(path: &Path) -> Result<Box<dyn Read>> {
+    let text = path.to_string_lossy();
+    if text == "-" {
+        if crate::terminal::stdin_is_terminal() {
+            return Err(Error::refusal(
+                "requested import from stdin, but stdin is empty".to_owned(),
+            ));
+        }
+        return Ok(Box::new(io::stdin()));
+    }
+    if text.starts_with("http://") || text.starts_with("https://") {
+        return Err(Error::Rejected {
+            message: format!("cannot import `{text}`: only files and stdin are read"),
+            hint: Some(format!("`curl -fL {text} | nman import - NAME` does it")),
+        });
+    }
+    let file = File::open(path).map_err(Error::io("import", path))?;
+    if file.metadata().is_ok_and(|metadata| metadata.is_dir()) {
+        return Err(Error::Rejected {
+            message: format!("cannot import `{text}`: it is a directory"),
+            hint: Some(format!("`tar -C {text} -c . | nman import - NAME` does it")),
+        });
+    }
+    Ok(Box::new(file))
+}
+
+/// Refuses what is compressed in a way that we cannot undo: no program is run for it.
+fn recognized(mut archive: Box<dyn Read>, source: &str) -> Result<impl Read> {
+    let mut head = Vec::new();
+    let read = archive.by_ref().take(8).read_to_end(&mut head);
+    read.map_err(Error::system(format!("import `{source}`")))?;
+    if let Some((_, program)) = FOREIGN.iter().find(|(magic, _)| head.starts_with(magic)) {
+        return Err(Error::Rejected {
+            message: format!("cannot import `{source}`: it is compressed by {program}"),
+            hint: Some(format!("`{program} -dc {source} | nman import - NAME` does it")),
+        });
+    }
+    Ok(io::Cursor::new(head).chain(archive))
+}

@@ -1,0 +1,365 @@
+//! Appends to a container's log, and puts the file aside when it has grown too long.
+
+use super::files::{COMPRESSED, aside, aside_path};
+use super::local::{self, Kind};
+use super::{Format, LONGEST_LINE, Stream, json};
+use crate::clock::Timestamp;
+use crate::container::LogConfig;
+use memchr::memchr;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// The name under which `main` compresses a file that was put aside: the monitor itself stays small.
+pub const COMPRESSOR: &str = "nman-compress";
+
+/// A write gathers no more than this.
+const GATHERED: u64 = 64 * 1024;
+
+/// Appends to a container's log.
+#[derive(Debug)]
+pub struct Writer {
+    path: PathBuf,
+    /// `None` where nothing is kept.
+    format: Option<Format>,
+    max_size: u64,
+    max_files: u64,
+    compress: bool,
+    attributes: String,
+    file: File,
+    size: u64,
+    /// The number that the current file will get.
+    number: u64,
+    partial: [Vec<u8>; 2],
+    out: Vec<u8>,
+    /// The pieces of `out` that go into one record of our own form.
+    lines: Vec<u8>,
+}
+
+impl Writer {
+    /// Opens the log for appending; a restarted container's log goes on. `attributes` mark every line.
+    pub fn open(path: &Path, config: &LogConfig, attributes: &str) -> io::Result<Self> {
+        let format = Format::of(config);
+        let file = match format {
+            Some(format) => open_current(path, format)?,
+            None => File::open("/dev/null")?,
+        };
+        let number = aside(path)?.last().map_or(1, |aside| aside.number + 1);
+        let mut writer = Self {
+            path: path.to_owned(),
+            format,
+            max_size: config.max_size,
+            max_files: config.max_files.max(1).into(),
+            compress: config.compress,
+            attributes: attributes.to_owned(),
+            size: file.metadata()?.len(),
+            file,
+            number,
+            partial: [Vec::new(), Vec::new()],
+            out: Vec::new(),
+            lines: Vec::new(),
+        };
+        writer.begin()?;
+        Ok(writer)
+    }
+
+    /// Takes what was read from a stream and writes the lines that it completes, in few writes.
+    pub fn take(&mut self, stream: Stream, mut bytes: &[u8]) -> io::Result<()> {
+        if self.format.is_none() {
+            return Ok(());
+        }
+        let now = Timestamp::now();
+        let time = now.to_string();
+        let mut partial = std::mem::take(&mut self.partial[stream as usize]);
+        while !bytes.is_empty() {
+            let room = LONGEST_LINE - partial.len();
+            let newline = memchr(b'\n', &bytes[..bytes.len().min(room)]);
+            let end = newline.map_or(bytes.len().min(room), |at| at + 1);
+            let whole = newline.is_some() || end == room;
+            if whole && partial.is_empty() {
+                self.add(stream, &bytes[..end], &time);
+            } else {
+                partial.extend_from_slice(&bytes[..end]);
+                if whole {
+                    self.add(stream, &partial, &time);
+                    partial.clear();
+                }
+            }
+            bytes = &bytes[end..];
+            if (self.out.len() + self.lines.len()) as u64 >= self.room() {
+                self.flush(stream, now)?;
+            }
+        }
+        self.partial[stream as usize] = partial;
+        self.flush(stream, now)
+    }
+
+    /// Writes what is left of lines that never ended.
+    pub fn finish(&mut self) -> io::Result<()> {
+        for stream in [Stream::Stdout, Stream::Stderr] {
+            let partial = std::mem::take(&mut self.partial[stream as usize]);
+            if !partial.is_empty() {
+                let now = Timestamp::now();
+                self.add(stream, &partial, &now.to_string());
+                self.flush(stream, now)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// So much is gathered before it is written: no more than goes into the file.
+    fn room(&self) -> u64 {
+        match self.max_size {
+            0 => GATHERED,
+            max => max.saturating_sub(self.size).min(GATHERED),
+        }
+    }
+
+    fn add(&mut self, stream: Stream, line: &[u8], time: &str) {
+        match self.format {
+            Some(Format::Json) => json::write(&mut self.out, stream, line, time, &self.attributes),
+            Some(Format::Local) => self.lines.extend_from_slice(line),
+            None => {}
+        }
+    }
+
+    fn flush(&mut self, stream: Stream, time: Timestamp) -> io::Result<()> {
+        if !self.lines.is_empty() {
+            local::write(&mut self.out, Kind::Lines(stream), &self.lines, time);
+            self.lines.clear();
+        }
+        if self.out.is_empty() {
+            return Ok(());
+        }
+        let written = self.file.write_all(&self.out);
+        self.size += self.out.len() as u64;
+        self.out.clear();
+        written?;
+        if self.max_size > 0 && self.size >= self.max_size { self.put_aside() } else { Ok(()) }
+    }
+
+    /// A file of our own form begins with the attributes of all of its records.
+    fn begin(&mut self) -> io::Result<()> {
+        if self.format == Some(Format::Local) && !self.attributes.is_empty() {
+            let text = self.attributes.as_bytes();
+            local::write(&mut self.out, Kind::Attributes, text, Timestamp::now());
+            let written = self.file.write_all(&self.out);
+            self.size += self.out.len() as u64;
+            self.out.clear();
+            return written;
+        }
+        Ok(())
+    }
+
+    fn put_aside(&mut self) -> io::Result<()> {
+        let Some(format) = self.format else { return Ok(()) };
+        let place = aside_path(&self.path, self.number);
+        std::fs::rename(&self.path, &place)?;
+        self.number += 1;
+        self.file = open_current(&self.path, format)?;
+        self.size = 0;
+        for old in aside(&self.path)? {
+            // The current one counts, too.
+            if old.number + self.max_files <= self.number {
+                std::fs::remove_file(&old.path)?;
+            }
+        }
+        if self.compress && self.max_files > 1 {
+            // Whoever ends is collected by the monitor's loop. A file that stays as it is can be read as well.
+            let _ = Command::new("/proc/self/exe")
+                .arg0(COMPRESSOR)
+                .arg(&place)
+                .current_dir("/")
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn();
+        }
+        self.begin()
+    }
+}
+
+/// Opens the current file, and mends what a full disk has cut off there.
+fn open_current(path: &Path, format: Format) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    let file = options.read(true).append(true).create(true).mode(0o600).open(path)?;
+    let size = file.metadata()?.len();
+    if size == 0 {
+        return Ok(file);
+    }
+    match format {
+        Format::Json => {
+            let mut last = [0];
+            file.read_exact_at(&mut last, size - 1)?;
+            if last != *b"\n" {
+                (&file).write_all(b"\n")?;
+            }
+        }
+        Format::Local if !ends_well(&file, size)? => {
+            let mut contents = Vec::new();
+            (&file).seek(SeekFrom::Start(0))?;
+            (&file).read_to_end(&mut contents)?;
+            file.set_len(local::sound_length(&contents) as u64)?;
+        }
+        Format::Local => {}
+    }
+    Ok(file)
+}
+
+/// Whether a file of our own form ends with a whole record.
+fn ends_well(file: &File, size: u64) -> io::Result<bool> {
+    let mut tail = [0; local::TAIL];
+    let Some(end) = size.checked_sub(local::TAIL as u64) else { return Ok(false) };
+    file.read_exact_at(&mut tail, end)?;
+    let length = u64::from(u32::from_le_bytes(tail));
+    let Some(start) = size.checked_sub(length + (local::HEAD + local::TAIL) as u64) else {
+        return Ok(false);
+    };
+    let mut head = [0; local::HEAD];
+    file.read_exact_at(&mut head, start)?;
+    Ok(local::head(&head).is_some_and(|head| head.length as u64 == length))
+}
+
+/// Compresses a file that was put aside. The compressed one appears whole, and then the other goes.
+pub(super) fn compress(path: &Path) -> io::Result<()> {
+    let mut target = path.as_os_str().to_owned();
+    target.push(format!(".{COMPRESSED}"));
+    let target = PathBuf::from(target);
+    let mut unfinished = target.clone().into_os_string();
+    unfinished.push(".new");
+    let unfinished = PathBuf::from(unfinished);
+    let mut options = OpenOptions::new();
+    let out = options.write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
+    let mut encoder = flate2::write::GzEncoder::new(out, flate2::Compression::fast());
+    let copied = io::copy(&mut File::open(path)?, &mut encoder).and_then(|_| encoder.finish());
+    if let Err(error) = copied.and_then(|_| std::fs::rename(&unfinished, &target)) {
+        let _ = std::fs::remove_file(&unfinished);
+        return Err(error);
+    }
+    std::fs::remove_file(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Reader, Selection};
+    use super::*;
+    use crate::container::LogDriver;
+
+    fn config(driver: LogDriver, max_size: u64, max_files: u32) -> LogConfig {
+        LogConfig { driver, max_size, max_files, ..LogConfig::default() }
+    }
+
+    fn shown(path: &Path, format: Format) -> (String, String) {
+        let mut out = crate::journal::Output::kept();
+        let mut reader = Reader::open(path, format, Selection::default()).unwrap();
+        reader.read_all(&mut out).unwrap();
+        let [stdout, stderr] = out.into_kept();
+        (String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
+    }
+
+    #[test]
+    fn a_line_is_one_entry_however_it_arrives() {
+        for (driver, format) in
+            [(LogDriver::JsonFile, Format::Json), (LogDriver::Local, Format::Local)]
+        {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("log");
+            let mut log = Writer::open(&path, &config(driver, 0, 1), "").unwrap();
+            for (stream, bytes) in [
+                (Stream::Stdout, &b"hel"[..]),
+                (Stream::Stderr, b"oops\n"),
+                (Stream::Stdout, b"lo\nwor"),
+                (Stream::Stdout, b"ld"),
+            ] {
+                log.take(stream, bytes).unwrap();
+            }
+            assert_eq!(shown(&path, format), ("hello\n".to_owned(), "oops\n".to_owned()));
+            log.finish().unwrap();
+            assert_eq!(shown(&path, format), ("hello\nworld".to_owned(), "oops\n".to_owned()));
+        }
+    }
+
+    #[test]
+    fn a_line_without_end_is_split_and_never_lost() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        let mut log = Writer::open(&path, &config(LogDriver::JsonFile, 0, 1), "").unwrap();
+        log.take(Stream::Stdout, &vec![b'x'; LONGEST_LINE * 2 + 5]).unwrap();
+        log.finish().unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let lengths: Vec<usize> = text
+            .lines()
+            .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
+            .map(|value| value["log"].as_str().unwrap().len())
+            .collect();
+        assert_eq!(lengths, [LONGEST_LINE, LONGEST_LINE, 5]);
+    }
+
+    #[test]
+    fn files_are_put_aside_and_the_oldest_go() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        let mut log = Writer::open(&path, &config(LogDriver::Local, 1000, 3), "").unwrap();
+        for n in 0..100 {
+            log.take(Stream::Stdout, format!("{n} {}\n", "x".repeat(100)).as_bytes()).unwrap();
+        }
+        let names: Vec<String> = aside(&path)
+            .unwrap()
+            .iter()
+            .map(|aside| aside.path.file_name().unwrap().to_str().unwrap().to_owned())
+            .collect();
+        assert_eq!(names.len(), 2, "{names:?}");
+        let (stdout, _) = shown(&path, Format::Local);
+        let lines: Vec<&str> = stdout.lines().collect();
+        assert!(lines.len() >= 16 && lines.len() < 30, "{}", lines.len());
+        assert!(lines.last().unwrap().starts_with("99 "));
+        // In order, and none is missing in between.
+        let first: usize = lines[0].split(' ').next().unwrap().parse().unwrap();
+        assert_eq!(first, 100 - lines.len());
+        // One that is opened again goes on with the numbers.
+        drop(log);
+        let mut log = Writer::open(&path, &config(LogDriver::Local, 1000, 3), "").unwrap();
+        for _ in 0..20 {
+            log.take(Stream::Stdout, &[b'y'; 200]).unwrap();
+        }
+        log.finish().unwrap();
+        assert!(shown(&path, Format::Local).0.ends_with("yyyy"));
+    }
+
+    #[test]
+    fn what_was_put_aside_can_be_compressed_and_read_all_the_same() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        let mut log = Writer::open(&path, &config(LogDriver::JsonFile, 500, 9), "").unwrap();
+        for n in 0..20 {
+            log.take(Stream::Stdout, format!("{n}\n").as_bytes()).unwrap();
+        }
+        let before = shown(&path, Format::Json);
+        for old in aside(&path).unwrap() {
+            compress(&old.path).unwrap();
+        }
+        assert!(aside(&path).unwrap().iter().all(|aside| aside.compressed));
+        assert_eq!(shown(&path, Format::Json), before);
+        assert_eq!(before.0.lines().count(), 20);
+    }
+
+    #[test]
+    fn what_a_full_disk_has_cut_off_does_not_spoil_what_follows() {
+        for (driver, format) in
+            [(LogDriver::JsonFile, Format::Json), (LogDriver::Local, Format::Local)]
+        {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("log");
+            let config = config(driver, 0, 1);
+            Writer::open(&path, &config, "").unwrap().take(Stream::Stdout, b"one\ntwo\n").unwrap();
+            Writer::open(&path, &config, "").unwrap().take(Stream::Stdout, b"lost\n").unwrap();
+            let length = std::fs::metadata(&path).unwrap().len();
+            OpenOptions::new().write(true).open(&path).unwrap().set_len(length - 3).unwrap();
+            Writer::open(&path, &config, "").unwrap().take(Stream::Stdout, b"three\n").unwrap();
+            assert_eq!(shown(&path, format).0, "one\ntwo\nthree\n", "{driver:?}");
+        }
+    }
+}

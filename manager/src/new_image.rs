@@ -1,0 +1,111 @@
+//! A new image in the making, for `commit` and `import`: made in a staging directory, installed as if it had been pulled.
+//!
+//! What an image is called and when it was made here stands in the store's index. Its own configuration has no time but the
+//! one it is given, so the same content gives the same digests.
+
+use crate::clock::Timestamp;
+use crate::error::{Error, Result};
+use crate::progress::NoProgress;
+use crate::pull::{self, Source, install};
+use crate::reference::Reference;
+use crate::registry::{Platform, Registry as _};
+use crate::store::{self, Image, Staging, Store};
+use bundle::digest::DiffId;
+use bundle::layer::{Compression, Limits};
+use bundle::layout::Layout;
+use bundle::{image, layer};
+use oci_spec::image::{Descriptor, ImageManifestBuilder, MediaType};
+use serde_json::{Value, json};
+use std::io::{Read, Write};
+
+/// An image that is being made.
+pub(crate) struct NewImage<'a> {
+    store: &'a Store,
+    layout: Layout,
+    /// Takes everything away that was not installed.
+    _staging: Staging,
+}
+
+impl<'a> NewImage<'a> {
+    /// Begins one.
+    pub(crate) fn begin(store: &'a Store) -> Result<Self> {
+        let staging = store.stage()?;
+        let layout = Layout::create(staging.path("layout")).map_err(store::Error::from)?;
+        Ok(Self { store, layout, _staging: staging })
+    }
+
+    /// A layer of what `write` writes, gzipped.
+    pub(crate) fn layer<T>(
+        &self,
+        write: impl FnOnce(&mut dyn Write) -> std::result::Result<T, layer::Error>,
+    ) -> Result<(Descriptor, DiffId, T)> {
+        Ok(image::put_layer(&self.layout, Compression::Gzip, write)?)
+    }
+
+    /// A layer that is an archive as it came.
+    pub(crate) fn import(&self, archive: impl Read) -> Result<(Descriptor, DiffId)> {
+        Ok(image::import_layer(&self.layout, archive, &Limits::default())?)
+    }
+
+    /// Installs the image of this configuration and these layers, of which those that are in the store already need not be
+    /// here, and gives it its name.
+    pub(crate) fn finish(
+        self,
+        config: &Value,
+        layers: Vec<Descriptor>,
+        name: Option<&Reference>,
+    ) -> Result<Image> {
+        let put = |media_type, document: &Value| {
+            self.layout.put_json(media_type, document).map_err(store::Error::from)
+        };
+        let config = put(MediaType::ImageConfig, config)?;
+        let manifest = ImageManifestBuilder::default()
+            .schema_version(2_u32)
+            .media_type(MediaType::ImageManifest)
+            .config(config)
+            .layers(layers)
+            .build()
+            .map_err(|error| Error::Rejected { message: error.to_string(), hint: None })?;
+        let descriptor = self
+            .layout
+            .put_json(MediaType::ImageManifest, &manifest)
+            .map_err(store::Error::from)?;
+        let label = name.map_or_else(|| descriptor.digest().to_string(), ToString::to_string);
+        let failed = |cause| pull::Error::new("make", label.clone(), cause);
+        let document = self.layout.manifest(&descriptor).map_err(|error| failed(error.into()))?;
+        // The platform was chosen when the image was made: there is nothing to choose from.
+        let source = Source { registry: &self.layout, platform: &Platform::host(), asked: false };
+        let names: Vec<Reference> = name.cloned().into_iter().collect();
+        let image = install(&source, document, &names, self.store, &NoProgress).map_err(failed)?;
+        Ok(self.store.note_made(&image, Timestamp::now())?)
+    }
+}
+
+/// The time that SOURCE_DATE_EPOCH asks for, in seconds since 1970.
+pub(crate) fn source_date_epoch() -> Result<Option<i64>> {
+    let Some(text) = std::env::var_os("SOURCE_DATE_EPOCH").filter(|text| !text.is_empty()) else {
+        return Ok(None);
+    };
+    let parsed = text.to_str().and_then(|text| text.parse().ok());
+    let shown = text.display();
+    parsed.map(Some).ok_or_else(|| {
+        Error::refusal(format!(
+            "SOURCE_DATE_EPOCH is `{shown}`, not a number of seconds since 1970"
+        ))
+    })
+}
+
+/// An entry of an image's history.
+pub(crate) fn history(created: &str, by: &str, comment: Option<&str>, empty: bool) -> Value {
+    let mut entry = json!({ "created": created });
+    if !by.is_empty() {
+        entry["created_by"] = by.into();
+    }
+    if let Some(comment) = comment.filter(|comment| !comment.is_empty()) {
+        entry["comment"] = comment.into();
+    }
+    if empty {
+        entry["empty_layer"] = true.into();
+    }
+    entry
+}

@@ -1,0 +1,28 @@
+//! `nman rename`: another name for a container, whether it runs or not.
+
+use crate::cli::RenameArgs;
+use crate::container::{ContainerName, Containers};
+use crate::error::{Error, Result};
+use crate::event::{self, Kind};
+use crate::settings::Settings;
+
+/// Renames a container.
+pub fn rename(settings: &Settings, args: &RenameArgs) -> Result<()> {
+    if args.new.is_empty() {
+        return Err(Error::Usage("Error: Neither old nor new names may be empty".to_owned()));
+    }
+    let containers = Containers::open(&settings.containers())?;
+    let name = ContainerName::parse(&args.new).map_err(Error::Usage)?;
+    let dir = containers.find(&args.name)?;
+    let old = dir.record()?.name;
+    if old == name {
+        return Err(Error::Rejected {
+            message: "Renaming a container with the same name as its current name".to_owned(),
+            hint: None,
+        });
+    }
+    let record = containers.rename(&dir, &name)?;
+    let attributes = [("name", name.as_str()), ("oldName", old.as_str())];
+    event::emit(settings, Kind::Container, "rename", record.id.as_str(), &attributes);
+    Ok(())
+}

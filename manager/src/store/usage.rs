@@ -1,0 +1,62 @@
+//! How much of the disk images take, alone and together.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+
+use bundle::digest::Digest;
+
+use super::{Error, Image, Store};
+use crate::disk::usage;
+use crate::snapshot::entries;
+
+impl Store {
+    /// The bytes of disk that removing all images would free that `keep` does not keep.
+    pub fn reclaimable(&self, keep: &dyn Fn(&Image) -> bool) -> Result<u64, Error> {
+        let _lock = self.lock_shared()?;
+        let mut index = self.index()?;
+        for digest in index.manifests() {
+            if self.image(&index, &digest).is_ok_and(|image| !keep(&image)) {
+                index.forget(&digest, &[], true);
+            }
+        }
+        let (blobs, chains) = self.reachable(&index);
+        let mut needed = self.snapshots().used()?;
+        needed.extend(chains);
+        let mut bytes = 0;
+        for algorithm in entries(&self.layout().path().join("blobs"))? {
+            bytes += outside(&entries(&algorithm)?, &blobs);
+        }
+        Ok(bytes + outside(&self.snapshots().committed_directories()?, &needed))
+    }
+
+    /// The bytes of disk of an image that it has in common with others of `all`, and those that it has alone.
+    pub fn shares(&self, image: &Image, all: &[Image]) -> (u64, u64) {
+        let others = all.iter().filter(|other| other.manifest_digest != image.manifest_digest);
+        let others: HashSet<PathBuf> = others.flat_map(|other| self.places(other)).collect();
+        let (mut shared, mut unique) = (0, 0);
+        for place in self.places(image) {
+            let bytes = usage(&place);
+            *(if others.contains(&place) { &mut shared } else { &mut unique }) += bytes;
+        }
+        (shared, unique)
+    }
+
+    /// Where an image is on disk: its blobs and its unpacked layers.
+    fn places(&self, image: &Image) -> HashSet<PathBuf> {
+        let layers = image.layers.iter().filter_map(|layer| Digest::try_from(layer).ok());
+        let blobs = layers.chain([image.id.clone(), image.manifest_digest.clone()]);
+        let blobs = blobs.map(|digest| self.layout().blob_path(&digest));
+        let unpacked = image.chain_ids.iter().filter_map(|chain| {
+            self.snapshots().files(chain).parent().map(std::path::Path::to_owned)
+        });
+        blobs.chain(unpacked).collect()
+    }
+}
+
+fn outside(paths: &[PathBuf], needed: &HashSet<String>) -> u64 {
+    let is_outside = |path: &&PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        !needed.contains(&name)
+    };
+    paths.iter().filter(is_outside).map(|path| usage(path)).sum()
+}

@@ -1,0 +1,176 @@
+//! `nman system check`: whether everything on disk is whole and belongs to something, and with `--repair` makes it so.
+
+use crate::container::{ContainerId, Containers};
+use crate::error::{Error, Result};
+use crate::network;
+use crate::settings::Settings;
+use crate::snapshot::entries;
+use crate::store::{Remedy, Store};
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// What was found.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// A line for each thing that is wrong, and what was done about it.
+    pub text: String,
+    /// How many of them still are.
+    pub broken: usize,
+}
+
+impl Report {
+    fn add(&mut self, what: &str, mended: Option<bool>, hint: &str) {
+        let (state, hint) = match mended {
+            Some(true) => ("repaired", ""),
+            _ => ("damaged", hint),
+        };
+        if mended != Some(true) {
+            self.broken += 1;
+        }
+        let line = format!("{state}: {}", crate::table::plain(what));
+        self.text.push_str(&if hint.is_empty() {
+            format!("{line}\n")
+        } else {
+            format!("{line} ({hint})\n")
+        });
+    }
+}
+
+/// Looks at everything, and mends what can be mended if `repair` says so.
+pub fn check(settings: &Settings, repair: bool) -> Result<Report> {
+    let mut report = Report::default();
+    // Containers first: what they leave behind keeps layers.
+    check_containers(settings, repair, &mut report)?;
+    check_networks(settings, repair, &mut report)?;
+    check_store(settings, repair, &mut report)?;
+    if report.text.is_empty() {
+        report.text.push_str("No problems found\n");
+    }
+    Ok(report)
+}
+
+fn check_store(settings: &Settings, repair: bool, report: &mut Report) -> Result<()> {
+    let store = Store::open(&settings.root)?;
+    for damage in store.verify()? {
+        let mended = if repair { Some(store.mend(&damage)?) } else { None };
+        let hint = match &damage.remedy {
+            Remedy::Collect | Remedy::Unpack(..) => {
+                "`nman system check --repair` mends it".to_owned()
+            }
+            Remedy::Fetch(_, name) => format!("`nman pull {name}` or loading it again mends it"),
+        };
+        report.add(&damage.what, mended, &hint);
+    }
+    Ok(())
+}
+
+/// Leases and connections of containers that there are not.
+fn check_networks(settings: &Settings, repair: bool, report: &mut Report) -> Result<()> {
+    let state = network::State::open(&settings.state)?;
+    let living = Containers::open(&settings.containers())?.ids()?.into_iter().collect();
+    let orphans = network::orphan::find(&state, &living)?;
+    let plans = orphans.plans.iter().map(|plan| {
+        format!(
+            "the connection to network `{}` of container {}",
+            plan.network,
+            plan.container.short()
+        )
+    });
+    let leases = orphans
+        .leases
+        .iter()
+        .map(|(network, address)| format!("the address {address} of network `{network}`"));
+    let found: Vec<String> = plans.chain(leases).collect();
+    if found.is_empty() {
+        return Ok(());
+    }
+    let mended = match repair {
+        true => Some(network::orphan::clear(&state, &orphans).is_empty()),
+        false => None,
+    };
+    for what in found {
+        let what = format!("{what} belongs to no container");
+        report.add(&what, mended, "`nman system check --repair` gives it back");
+    }
+    Ok(())
+}
+
+/// What of a container has no container, and containers that lack what they need.
+fn check_containers(settings: &Settings, repair: bool, report: &mut Report) -> Result<()> {
+    let containers = Containers::open(&settings.containers())?;
+    let store = Store::open(&settings.root)?;
+    let ids: BTreeSet<ContainerId> = containers.ids()?.into_iter().collect();
+    let is_known = |path: &Path| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        ContainerId::parse(&name).is_some_and(|id| ids.contains(&id))
+    };
+    for id in &ids {
+        let dir = containers.dir(id);
+        // Somebody is at work on it: it may be half made, or half gone.
+        if dir.is_held() {
+            continue;
+        }
+        let wrong = dir
+            .record()
+            .map(drop)
+            .and_then(|()| dir.state().map(drop))
+            .err()
+            .or_else(|| store.snapshots().resume(id.as_str()).err().map(Error::from));
+        if let Some(error) = wrong {
+            let hint = format!("`nman rm -f {}` removes it", id.short());
+            report.add(&format!("container {}: {error}", id.short()), None, &hint);
+        }
+    }
+    for orphan in orphans(settings, &is_known, &ids) {
+        let what = format!("`{}` belongs to no container", orphan.display());
+        let mended = if repair { Some(remove(&orphan)?) } else { None };
+        report.add(&what, mended, "`nman system check --repair` removes it");
+    }
+    Ok(())
+}
+
+/// Directories and names of containers that there are not.
+fn orphans(
+    settings: &Settings,
+    is_known: &dyn Fn(&Path) -> bool,
+    ids: &BTreeSet<ContainerId>,
+) -> Vec<PathBuf> {
+    let places = [
+        settings.root.join("snapshots/active"),
+        settings.state.join("containers"),
+        settings.runtime_root(),
+    ];
+    let inside = |place: &PathBuf| entries(place).unwrap_or_default();
+    let mut orphans: Vec<PathBuf> =
+        places.iter().flat_map(inside).filter(|path| !is_known(path)).collect();
+    let names = inside(&settings.containers().join("names")).into_iter().filter(|link| {
+        let id = fs::read_link(link).ok().and_then(|id| ContainerId::parse(id.to_str()?));
+        !id.is_some_and(|id| ids.contains(&id))
+    });
+    orphans.extend(names);
+    let half_made = inside(&settings.containers()).into_iter().filter(|path| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        name.starts_with(".new-") && is_free(path)
+    });
+    orphans.extend(half_made);
+    orphans
+}
+
+/// Whether nobody holds the lock of a container's directory.
+fn is_free(path: &Path) -> bool {
+    let lock = fs::File::open(path.join("lock"));
+    lock.map_or(true, |lock| lock.try_lock().is_ok())
+}
+
+fn remove(path: &Path) -> Result<bool> {
+    let removed = match fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+        Err(error) => Err(error),
+    };
+    match removed {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(true),
+        removed => removed.map(|()| true).map_err(Error::io("remove", path)),
+    }
+}

@@ -1,0 +1,81 @@
+//! `nman update`: other limits for containers, now and from the next start on.
+//!
+//! The record's limits are changed, what they make of the cgroup is planned anew, and the whole of that is written to
+//! config.json and handed to the runtime of a container that runs. The runtime comes first: what it refuses is not recorded.
+
+use crate::bundle::host::HostFacts;
+use crate::bundle::resources;
+use crate::cli::UpdateArgs;
+use crate::container::{Containers, Status};
+use crate::error::{Error, Result};
+use crate::event::{self, Kind};
+use crate::runtime::Runtime;
+use crate::settings::Settings;
+use oci_spec::runtime::{LinuxResources, Spec};
+
+/// Updates each of the named containers; returns the names of those that are, and what went wrong.
+pub fn update(
+    settings: &Settings,
+    args: &UpdateArgs,
+    warn: &mut dyn FnMut(&str),
+) -> Result<(Vec<String>, Vec<Error>)> {
+    let containers = Containers::open(&settings.containers())?;
+    let host = HostFacts::probe();
+    let (mut done, mut errors) = (Vec::new(), Vec::new());
+    for name in &args.names {
+        match apply(settings, &containers, name, args, &host) {
+            Ok(warnings) => {
+                warnings.iter().for_each(|warning| warn(warning));
+                done.push(name.clone());
+            }
+            Err(error) => errors.push(error),
+        }
+    }
+    Ok((done, errors))
+}
+
+fn apply(
+    settings: &Settings,
+    containers: &Containers,
+    name: &str,
+    args: &UpdateArgs,
+    host: &HostFacts,
+) -> Result<Vec<String>> {
+    let dir = containers.find(name)?;
+    let record = dir.record()?;
+    let mut limits = record.host_config.limits.clone();
+    args.limits.apply(&mut limits);
+    check_swap(&record.host_config.limits, args)?;
+    let warnings = resources::adapt(&mut limits, host)?;
+    let numbers = resources::numbers(&limits)?;
+    let mut planned = resources::plan(&limits, &numbers, host, true);
+    if dir.state()?.status == Status::Running {
+        Runtime::new(&record.runtime, settings).update(&record.id, &planned)?;
+    }
+    let path = dir.join("config.json");
+    let text = std::fs::read(&path).map_err(Error::io("read", &path))?;
+    let mut spec: Spec =
+        serde_json::from_slice(&text).map_err(|source| Error::Damaged { path, source })?;
+    let linux = spec.linux_mut().get_or_insert_default();
+    let old: Option<&LinuxResources> = linux.resources().as_ref();
+    planned.set_devices(old.and_then(|resources| resources.devices().clone()));
+    linux.set_resources(Some(planned));
+    // First what the next start reads, then what `inspect` shows and the next update begins with.
+    dir.write("config.json", &spec)?;
+    containers.change(&dir, |record| record.host_config.limits = limits)?;
+    let attributes = [("name", record.name.as_str()), ("image", record.image.name.as_str())];
+    event::emit(settings, Kind::Container, "update", record.id.as_str(), &attributes);
+    Ok(warnings)
+}
+
+/// Docker's rule: a limit of memory that is raised above that of memory and swap needs both.
+fn check_swap(old: &crate::container::Limits, args: &UpdateArgs) -> Result<()> {
+    let memory = args.limits.memory.map_or(0, |memory| memory.0);
+    if args.limits.memory_swap.is_none() && old.memory_swap > 0 && memory > old.memory_swap {
+        return Err(Error::Usage(
+            "Memory limit should be smaller than already set memoryswap limit, update the memoryswap at the same time"
+                .to_owned(),
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,218 @@
+//! Volumes on disk: made whole and put in place by one rename, removed the other way round.
+
+use super::{ANONYMOUS, VolumeName};
+use crate::clock::Timestamp;
+use crate::container::make_private;
+use crate::error::{Error, Result};
+use crate::event::{self, Kind};
+use crate::settings::Settings;
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::PathBuf;
+
+/// What begins the name of a volume that is being made, or removed. No volume's own name does.
+const HALF: &str = ".half-";
+
+/// A volume.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Volume {
+    /// Its name.
+    pub name: VolumeName,
+    /// When it was made.
+    pub created: Timestamp,
+    /// Its labels.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// Options of the driver: `type`, `device`, `o`.
+    #[serde(default)]
+    pub options: BTreeMap<String, String>,
+}
+
+/// `<root>/volumes`.
+#[derive(Clone, Debug)]
+pub struct Volumes {
+    settings: Settings,
+    root: PathBuf,
+}
+
+/// The lock of all volumes. Released when dropped.
+#[derive(Debug)]
+pub struct Lock {
+    _file: fs::File,
+}
+
+impl Volumes {
+    /// Opens the directory, making it (mode 0700) if need be.
+    pub fn open(settings: &Settings) -> Result<Self> {
+        let root = settings.volumes();
+        make_private(&root)?;
+        Ok(Self { settings: settings.clone(), root })
+    }
+
+    /// Where the data of a volume is.
+    #[must_use]
+    pub fn data(&self, name: &VolumeName) -> PathBuf {
+        self.root.join(name.as_str()).join("_data")
+    }
+
+    /// Keeps everybody else from making, filling and removing volumes.
+    pub fn lock(&self) -> Result<Lock> {
+        let path = self.root.join(".lock");
+        let mut options = fs::OpenOptions::new();
+        let file = options.write(true).create(true).truncate(false).mode(0o600).open(&path);
+        let file = file.map_err(Error::io("open", &path))?;
+        loop {
+            match flock(&file, FlockOperation::LockExclusive) {
+                Err(Errno::INTR) => {}
+                result => {
+                    return result.map(|()| Lock { _file: file }).map_err(Error::io("lock", &path));
+                }
+            }
+        }
+    }
+
+    /// The volume of this name.
+    pub fn find(&self, name: &str) -> Result<Volume> {
+        let missing =
+            || Error::Rejected { message: format!("get {name}: no such volume"), hint: None };
+        let name = VolumeName::parse(name).map_err(|_| missing())?;
+        let path = self.root.join(name.as_str()).join("volume.json");
+        match fs::read(&path) {
+            Ok(text) => {
+                serde_json::from_slice(&text).map_err(|source| Error::Damaged { path, source })
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(missing()),
+            Err(error) => Err(Error::io("read", &path)(error)),
+        }
+    }
+
+    /// Every volume, by name. One that is removed meanwhile is left out.
+    pub fn list(&self) -> Result<Vec<Volume>> {
+        let entries = fs::read_dir(&self.root).map_err(Error::io("read", &self.root))?;
+        let name = |entry: fs::DirEntry| VolumeName::parse(entry.file_name().to_str()?).ok();
+        let mut names: Vec<VolumeName> = entries.flatten().filter_map(name).collect();
+        names.sort();
+        Ok(names.iter().filter_map(|name| self.find(name.as_str()).ok()).collect())
+    }
+
+    /// The volume of this name, made if it is not there.
+    pub fn ensure(
+        &self,
+        name: &VolumeName,
+        labels: BTreeMap<String, String>,
+        options: BTreeMap<String, String>,
+    ) -> Result<Volume> {
+        let _lock = self.lock()?;
+        if let Ok(volume) = self.find(name.as_str()) {
+            return Ok(volume);
+        }
+        self.sweep();
+        let volume = Volume { name: name.clone(), created: Timestamp::now(), labels, options };
+        let half = self.root.join(format!("{HALF}{name}"));
+        let path = self.root.join(name.as_str());
+        let make = || -> std::io::Result<()> {
+            fs::DirBuilder::new().mode(0o700).create(&half)?;
+            fs::DirBuilder::new().mode(0o755).create(half.join("_data"))?;
+            // The mode of mkdir is subject to the umask.
+            rustix::fs::chmod(half.join("_data"), rustix::fs::Mode::from_raw_mode(0o755))?;
+            fs::write(half.join("volume.json"), serde_json::to_vec_pretty(&volume)?)?;
+            fs::rename(&half, &path)
+        };
+        make().map_err(Error::io("make", &path))?;
+        event::emit(&self.settings, Kind::Volume, "create", name.as_str(), &[("driver", "local")]);
+        Ok(volume)
+    }
+
+    /// Removes a volume that nobody uses. The caller holds the lock.
+    pub fn remove(&self, name: &VolumeName) -> Result<()> {
+        self.sweep();
+        let (path, half) = (self.root.join(name.as_str()), self.root.join(format!("{HALF}{name}")));
+        match fs::rename(&path, &half) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            result => result.map_err(Error::io("remove", &path))?,
+        }
+        fs::remove_dir_all(&half).map_err(Error::io("remove", &half))?;
+        event::emit(&self.settings, Kind::Volume, "destroy", name.as_str(), &[("driver", "local")]);
+        Ok(())
+    }
+
+    /// Removes what a killed process left half made or half removed. The caller holds the lock.
+    fn sweep(&self) {
+        let Ok(entries) = fs::read_dir(&self.root) else { return };
+        for entry in entries.flatten() {
+            if entry.file_name().to_string_lossy().starts_with(HALF) {
+                // What stays is tried again next time.
+                let _ = fs::remove_dir_all(entry.path());
+            }
+        }
+    }
+
+    /// What `inspect` shows, in Docker's structure.
+    #[must_use]
+    pub fn object(&self, volume: &Volume) -> Value {
+        let Volume { name, created, labels, options } = volume;
+        json!({
+            "CreatedAt": created,
+            "Driver": "local",
+            "Labels": if labels.is_empty() { Value::Null } else { json!(labels) },
+            "Mountpoint": self.data(name),
+            "Name": name,
+            "Options": if options.is_empty() { Value::Null } else { json!(options) },
+            "Scope": "local",
+        })
+    }
+}
+
+impl Volume {
+    /// Whether nobody has named it.
+    #[must_use]
+    pub fn is_anonymous(&self) -> bool {
+        self.labels.contains_key(ANONYMOUS)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    fn volumes(dir: &Path) -> Volumes {
+        let settings =
+            Settings { root: dir.to_owned(), state: dir.to_owned(), runtime: None, debug: false };
+        Volumes::open(&settings).unwrap()
+    }
+
+    #[test]
+    fn a_volume_is_made_once_and_found_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let volumes = volumes(dir.path());
+        let name = VolumeName::parse("data").unwrap();
+        let labels = BTreeMap::from([("a".to_owned(), "b".to_owned())]);
+        volumes.ensure(&name, labels.clone(), BTreeMap::new()).unwrap();
+        fs::write(volumes.data(&name).join("file"), "kept").unwrap();
+        let again = volumes.ensure(&name, BTreeMap::new(), BTreeMap::new()).unwrap();
+        assert_eq!(again.labels, labels);
+        assert!(volumes.data(&name).join("file").exists());
+        assert_eq!(volumes.list().unwrap().len(), 1);
+        volumes.remove(&name).unwrap();
+        assert_eq!(volumes.find("data").unwrap_err().to_string(), "get data: no such volume");
+    }
+
+    #[test]
+    fn what_a_killed_process_left_is_no_volume_and_is_swept() {
+        let dir = tempfile::tempdir().unwrap();
+        let volumes = volumes(dir.path());
+        let half = dir.path().join("volumes").join(format!("{HALF}data"));
+        fs::create_dir_all(half.join("_data")).unwrap();
+        assert!(volumes.list().unwrap().is_empty());
+        let name = VolumeName::parse("data").unwrap();
+        volumes.ensure(&name, BTreeMap::new(), BTreeMap::new()).unwrap();
+        assert!(!half.exists());
+    }
+}

@@ -1,0 +1,109 @@
+//! Health checks, and what the kernel does about memory.
+
+use super::world::{World, eventually};
+
+#[test]
+fn a_check_makes_a_container_healthy_and_unhealthy_again() {
+    let world = World::new();
+    let options = [
+        "-d",
+        "--name",
+        "sick",
+        "--health-cmd",
+        "echo looked; test -e /well",
+        "--health-interval",
+        "100ms",
+        "--health-retries",
+        "2",
+    ];
+    world.run(&options, &["sleep", "1000"]).ok();
+    let status = || world.inspect("sick", "/State/Health/Status");
+    assert_eq!(world.inspect("sick", "/Config/Healthcheck/Retries"), 2);
+    world.nman(["wait", "--condition", "unhealthy", "sick"]).ok();
+    assert!(world.inspect("sick", "/State/Health/FailingStreak").as_u64().unwrap() >= 2);
+    world.nman(["exec", "sick", "touch", "/well"]).ok();
+    world.nman(["wait", "--condition", "healthy", "sick"]).ok();
+    let log = world.inspect("sick", "/State/Health/Log");
+    let last = log.as_array().unwrap().last().unwrap().clone();
+    assert_eq!((&last["ExitCode"], &last["Output"]), (&0.into(), &"looked\n".into()));
+    assert!(log.as_array().unwrap().len() <= 5);
+    world.nman(["exec", "sick", "rm", "/well"]).ok();
+    eventually("it is unhealthy again", || status() == "unhealthy");
+    let events = world.nman([
+        "events",
+        "--since",
+        "10m",
+        "--until",
+        "0s",
+        "--filter",
+        "event=health_status",
+        "--format",
+        "{{.Action}}",
+    ]);
+    assert_eq!(
+        events.ok().stdout(),
+        "health_status: unhealthy\nhealth_status: healthy\nhealth_status: unhealthy\n"
+    );
+    world.nman(["rm", "-f", "sick"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
+fn a_check_that_hangs_is_cut_off_and_one_that_talks_is_cut_short() {
+    let world = World::new();
+    for (name, command, timeout) in [
+        ("hangs", "echo begun; sleep 1000", "1s"),
+        ("talks", "yes | head -c 300000; exit 1", "100s"),
+    ] {
+        let options = [
+            "-d",
+            "--name",
+            name,
+            "--health-cmd",
+            command,
+            "--health-interval",
+            "100ms",
+            "--health-timeout",
+            timeout,
+            "--health-retries",
+            "1",
+        ];
+        world.run(&options, &["sleep", "1000"]).ok();
+        world.nman(["wait", "--condition", "unhealthy", name]).ok();
+    }
+    let finding = |name: &str| world.inspect(name, "/State/Health/Log/0");
+    assert_eq!(finding("hangs")["ExitCode"], -1);
+    assert_eq!(finding("hangs")["Output"], "Health check exceeded timeout (1s): begun\n");
+    assert_eq!(finding("talks")["ExitCode"], 1);
+    assert_eq!(finding("talks")["Output"].as_str().unwrap().len(), 4096);
+    // The command is dead, too, and not only the runtime that has run it.
+    eventually("no check is left", || {
+        let list = world.nman(["top", "hangs", "-eo", "pid,args"]).ok().stdout();
+        list.matches("sleep 1000").count() <= 2
+    });
+    world.nman(["rm", "-f", "hangs", "talks"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
+fn a_container_that_takes_too_much_memory_is_killed_and_it_is_said_why() {
+    let world = World::new();
+    let options = ["--name", "greedy", "--memory", "8m"];
+    let greedy = world.run(&options, &["sh", "-c", "exec tail /dev/zero"]);
+    greedy.exits(137);
+    assert_eq!(world.inspect("greedy", "/State/OOMKilled"), true);
+    let events = world.nman([
+        "events",
+        "--since",
+        "10m",
+        "--until",
+        "0s",
+        "--filter",
+        "container=greedy",
+        "--format",
+        "{{.Action}}",
+    ]);
+    assert_eq!(events.ok().stdout(), "create\nattach\nstart\noom\ndie\n");
+    world.nman(["rm", "greedy"]).ok();
+    world.assert_no_container();
+}

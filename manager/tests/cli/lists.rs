@@ -1,0 +1,223 @@
+//! What is listed and how; what is said about a command line that makes no sense; completion.
+
+use super::world::{IMAGE, World};
+use nconform::fixture::Capture;
+
+/// Containers with these names, made one after the other; none of them runs any more.
+fn world_with(containers: &[(&str, &[&str], &[&str])]) -> World {
+    let world = World::new();
+    for (name, options, words) in containers {
+        let options = [&["--name", name], *options].concat();
+        world.run(&options, words);
+    }
+    world
+}
+
+#[test]
+fn ps_filters_as_docker_does() {
+    let world = world_with(&[
+        ("one", &["--label", "tier=web", "-v", "data:/data"], &["true"]),
+        ("two", &["--label", "tier=db"], &["sh", "-c", "exit 3"]),
+        ("three", &[], &["true"]),
+    ]);
+    let names = |args: &[&str]| {
+        let args = [&["ps", "--format", "{{.Names}}"], args].concat();
+        world.nman(args).ok().stdout().lines().map(str::to_owned).collect::<Vec<_>>().join(" ")
+    };
+    let id = world.nman(["ps", "-aq", "--filter", "name=two"]).ok().stdout();
+    let id = id.trim();
+    for (args, expected) in [
+        (&[][..], ""),
+        (&["-a"], "three two one"),
+        (&["-l"], "three"),
+        (&["-n", "2"], "three two"),
+        (&["-n", "-1", "-a"], "three two one"),
+        (&["-a", "-f", "name=^t"], "three two"),
+        (&["-a", "--filter", "label=tier"], "two one"),
+        (&["-a", "--filter", "label=tier=db"], "two"),
+        (&["-a", "--filter", "exited=3"], "two"),
+        (&["--filter", "status=exited", "--filter", "name=one"], "one"),
+        (&["--filter", "status=running"], ""),
+        (&["-a", "--filter", "before=two"], "one"),
+        (&["-a", "--filter", "since=one"], "three two"),
+        (&["-a", "--filter", &format!("id={id}")], "two"),
+        (&["-a", "--filter", "volume=data"], "one"),
+        (&["-a", "--filter", "volume=/data"], "one"),
+        (&["-a", "--filter", "network=none"], "three two one"),
+        (&["-a", "--filter", "network=other"], ""),
+        (&["-a", "--filter", &format!("ancestor={IMAGE}")], "three two one"),
+        (&["-a", "--filter", "ancestor=no/such"], ""),
+        (&["-a", "--filter", "is-task=true"], ""),
+        (&["-a", "--filter", "health=none", "--filter", "name=one"], "one"),
+        (&["-a", "--filter", "publish=80"], ""),
+    ] {
+        assert_eq!(names(args), expected, "{args:?}");
+    }
+    for (filter, text) in [
+        ("nmae=x", "invalid filter 'nmae'\n\nhint: did you mean `name`?"),
+        ("status=gone", "invalid filter 'status=gone'"),
+        ("before=nosuch", "No such container: nosuch"),
+    ] {
+        let refused = world.nman(["ps", "--filter", filter]).exits(1);
+        assert!(refused.stderr().starts_with(&format!("nman: {text}")), "{refused}");
+    }
+    world.nman(["rm", "one", "two", "three"]).ok();
+}
+
+#[test]
+fn ps_shows_every_field_that_docker_has() {
+    let world = world_with(&[(
+        "fields",
+        &["--label", "a.b-c=1", "-v", "data:/data", "-v", "/tmp:/host"],
+        &["sh", "-c", "echo 12345 >/file; exit 4"],
+    )]);
+    let format = "{{.ID}}|{{.Image}}|{{.Command}}|{{.State}}|{{.Names}}|{{.Label \"a.b-c\"}}|{{.Networks}}|{{.LocalVolumes}}";
+    let line = world.nman(["container", "ls", "-a", "--format", format]).ok().stdout();
+    let (id, rest) = line.split_once('|').unwrap();
+    assert_eq!(id.len(), 12);
+    assert_eq!(rest, format!("{IMAGE}|\"sh -c echo 12345 >/…\"|exited|fields|1|none|1\n"));
+    let mounts = world.nman(["container", "list", "-a", "--format", "{{.Mounts}}"]).ok().stdout();
+    assert!(mounts.contains("data") && mounts.contains("/tmp"), "{mounts}");
+    let table = world.nman(["ps", "-as"]).ok().stdout();
+    assert!(table.starts_with("CONTAINER ID   IMAGE"), "{table}");
+    assert!(table.contains("6B (virtual "), "{table}");
+    let wide = world.nman(["ps", "-a", "--no-trunc"]).ok().stdout();
+    assert!(wide.contains("echo 12345 >/file; exit 4\""), "{wide}");
+    let table = r#"table {{.Names}}\t{{.Label "a.b-c"}}"#;
+    assert_eq!(
+        world.nman(["ps", "-a", "--format", table]).ok().stdout(),
+        "NAMES     b c\nfields    1\n"
+    );
+    let object = world.nman(["ps", "-a", "--format", "json"]).ok().json();
+    for field in ["CreatedAt", "RunningFor", "Ports", "Status", "Size", "Labels"] {
+        assert!(object[field].is_string(), "{object}");
+    }
+    let refused = world.nman(["ps", "--format", "{{.Nmaes}}"]).exits(1);
+    assert!(refused.stderr().contains("can't evaluate field Nmaes"), "{refused}");
+    assert!(refused.stderr().contains("hint: did you mean `.Names`?"), "{refused}");
+    world.nman(["rm", "fields"]).ok();
+}
+
+#[test]
+fn a_slip_on_the_command_line_names_what_was_meant() {
+    let world = World::new();
+    for (args, code, text) in [
+        (
+            &["rnu", "x"][..],
+            1,
+            "nman: 'rnu' is not a nman command.\n\nhint: did you mean `nman run`? see `nman --help`\n",
+        ),
+        (
+            &["run", "--memmory", "1g", "x"],
+            125,
+            "nman: unknown flag: --memmory\n\nhint: did you mean `--memory`? see `nman run --help`\n",
+        ),
+        (
+            &["rm"],
+            1,
+            "nman: \"nman rm\" requires at least 1 argument.\n\nhint: see `nman rm --help`\n",
+        ),
+    ] {
+        assert_eq!(world.nman(args).exits(code).stderr(), text);
+    }
+    for args in [&["--help"][..], &["help"], &[]] {
+        let help = world.nman(args).ok().stdout();
+        assert!(help.contains("\nManagement Commands:\n  container "), "{help}");
+    }
+    assert!(world.nman(["help", "run"]).ok().stdout().contains("Usage: nman run"));
+    for flag in ["-v", "--version"] {
+        assert!(world.nman([flag]).ok().stdout().starts_with("nman 0."));
+    }
+}
+
+#[test]
+fn shells_complete_commands_flags_and_names() {
+    let world = world_with(&[("completed", &[], &["true"])]);
+    let asked = world.nman(["__complete", "--", "rm", "comp"]).ok().stdout();
+    assert!(asked.starts_with(&format!("completed\t{IMAGE}, Exited (0)")), "{asked}");
+    let bin = std::path::Path::new(env!("CARGO_BIN_EXE_nman")).parent().unwrap();
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+    let shell = |program: &str, script: &str| {
+        Capture::of(program)
+            .args(["-c", script])
+            .env("PATH", &path)
+            .env("NMAN_ROOT", world.root())
+            .env("NMAN_STATE", world.state())
+            .env("HOME", world.path(""))
+            .run()
+            .ok()
+            .stdout()
+    };
+    let bash = |line: &str| {
+        shell(
+            "bash",
+            &format!(
+                "source <(nman completion bash); COMP_LINE='{line}'; COMP_POINT=${{#COMP_LINE}}; _nman; \
+                 printf '%s\\n' \"${{COMPREPLY[@]}}\""
+            ),
+        )
+    };
+    assert_eq!(bash("nman ru"), "run\n");
+    assert_eq!(bash("nman rm comp"), "completed\n");
+    assert_eq!(bash("nman run --cpuset-c"), "--cpuset-cpus\n");
+    // The shell has split at the colon: only what is behind it is put in.
+    assert_eq!(bash("nman rmi test/busybox:l"), "latest\n");
+    let fish =
+        |line: &str| shell("fish", &format!("nman completion fish | source; complete -C '{line}'"));
+    assert!(fish("nman rm comp").starts_with("completed"), "{}", fish("nman rm comp"));
+    assert!(fish("nman ru").starts_with("run\t"), "{}", fish("nman ru"));
+    let zsh = shell(
+        "zsh",
+        "autoload -Uz compinit; compinit -u -D; source <(nman completion zsh)
+         _describe() { print -l -- \"${(@P)2}\" }
+         words=(nman rm comp); CURRENT=3; _nman",
+    );
+    assert!(zsh.starts_with("completed:"), "{zsh}");
+    world.nman(["rm", "completed"]).ok();
+}
+
+#[test]
+fn info_and_version_answer_what_scripts_ask_docker_for() {
+    let world = world_with(&[("counted", &[], &["true"])]);
+    let info = |format: &str| world.nman(["info", "-f", format]).ok().stdout();
+    assert_eq!(
+        info("{{.Containers}} {{.ContainersRunning}} {{.ContainersStopped}} {{.Images}}"),
+        "1 0 1 1\n"
+    );
+    assert_eq!(info("{{.Driver}} {{.OSType}}"), "overlayfs linux\n");
+    assert_eq!(info("{{.DockerRootDir}}").trim(), world.root().to_str().unwrap());
+    assert!(["1\n", "2\n"].contains(&info("{{.CgroupVersion}}").as_str()));
+    let text = world.nman(["info"]).ok().stdout();
+    assert!(text.starts_with("Containers: 1\n Running: 0\n"), "{text}");
+    let version = |format: &str| world.nman(["version", "--format", format]).ok().stdout();
+    assert_eq!(version("{{.Client.Version}}"), version("{{.Server.Version}}"));
+    assert!(
+        version("{{(index .Server.Components 1).Name}}")
+            .starts_with(|c: char| c.is_ascii_alphabetic())
+    );
+    assert!(world.nman(["version"]).ok().stdout().contains("\nRuntime: "));
+    world.nman(["rm", "counted"]).ok();
+}
+
+#[test]
+fn the_doctor_says_what_is_missing_and_how_to_get_it() {
+    let world = World::new();
+    let healthy = world.nman(["doctor"]).ok().stdout();
+    assert!(healthy.starts_with("CHECK "), "{healthy}");
+    assert!(healthy.contains("\noverlayfs "), "{healthy}");
+    let sick = world.nman(["--runtime", "no-such-runtime", "doctor"]).exits(1).stdout();
+    assert!(
+        sick.contains("Needed: containers do not run without\n  runtime: put `nrun` beside"),
+        "{sick}"
+    );
+    let objects = world
+        .nman(["--runtime", "no-such-runtime", "doctor", "--format", "json"])
+        .exits(1)
+        .stdout();
+    let runtime = objects.lines().find(|line| line.contains("\"Check\":\"runtime\"")).unwrap();
+    assert!(runtime.contains("\"Status\":\"missing\""), "{runtime}");
+    // It has only looked: not even the directories of a root that is not there are made.
+    let nowhere = world.path("nowhere");
+    world.nman(["--root", nowhere.to_str().unwrap(), "doctor"]);
+    assert!(!nowhere.exists());
+}

@@ -1,0 +1,242 @@
+//! Options of a new container, as the container has them.
+
+use super::world::{IMAGE, World, eventually};
+
+#[test]
+fn options_of_the_process_reach_it() {
+    let world = World::new();
+    let (labels, cidfile) = (world.path("labels"), world.path("cid"));
+    std::fs::write(&labels, "# of a file\nfrom=file\nboth=file\n").unwrap();
+    let options = [
+        "--name",
+        "opts",
+        "-h",
+        "hosty",
+        "--domainname",
+        "dom.test",
+        "--group-add",
+        "video",
+        "--group-add",
+        "99",
+        "--ulimit",
+        "nofile=100:200",
+        "--sysctl",
+        "net.ipv4.ip_forward=1",
+        "--oom-score-adj",
+        "500",
+        "--shm-size",
+        "1m",
+        "--tmpfs",
+        "/scratch:size=2m,mode=700",
+        "--label-file",
+        labels.to_str().unwrap(),
+        "--label",
+        "both=line",
+        "--annotation",
+        "a.b=c",
+        "--cidfile",
+        cidfile.to_str().unwrap(),
+    ];
+    let script = "hostname; cat /proc/sys/kernel/domainname; id -G; ulimit -Sn; ulimit -Hn; \
+        cat /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv4/ip_unprivileged_port_start; \
+        cat /proc/self/oom_score_adj; grep -E ' /(dev/shm|scratch) ' /proc/mounts";
+    let said = world.run(&options, &["sh", "-c", script]).ok().stdout();
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!(
+        lines[..8],
+        ["hosty", "dom.test", "0 27 99", "100", "200", "1", "0", "500"],
+        "{said}"
+    );
+    assert!(said.contains("size=1024k") && said.contains("size=2048k,mode=700"), "{said}");
+    assert!(lines.iter().any(|l| l.contains("/scratch") && l.contains("noexec,")), "{said}");
+    let id = std::fs::read_to_string(&cidfile).unwrap();
+    assert_eq!(world.inspect("opts", "/Id"), id.as_str());
+    assert_eq!(world.inspect("opts", "/Config/Labels/from"), "file");
+    assert_eq!(world.inspect("opts", "/Config/Labels/both"), "line");
+    assert_eq!(world.inspect("opts", "/HostConfig/Annotations/a.b"), "c");
+    let refused = world.run(&["--cidfile", cidfile.to_str().unwrap()], &["true"]).exits(125);
+    assert!(refused.stderr().contains("container ID file found, make sure"), "{refused}");
+    world.nman(["rm", "opts"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
+fn privileges_are_taken_and_given() {
+    let world = World::new();
+    let status = "grep -E '^(CapEff|NoNewPrivs|Seccomp):' /proc/self/status | tr -d '\\t'; wc -c < /etc/text";
+    let options = [
+        "--cap-drop",
+        "all",
+        "--cap-add",
+        "net_admin",
+        "--security-opt",
+        "no-new-privileges",
+        "--security-opt",
+        "seccomp=unconfined",
+        "--security-opt",
+        "mask=/etc/text",
+    ];
+    let said = world.shell(&options, status).ok().stdout();
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!(lines, ["CapEff:0000000000001000", "NoNewPrivs:1", "Seccomp:0", "0"]);
+    let script = "mount -t tmpfs x /tmp && grep Seccomp: /proc/self/status; grep ' /sys ' /proc/mounts; \
+        dd if=/proc/kcore bs=1 count=1 2>/dev/null | wc -c; ls /dev | wc -l";
+    let said = world.shell(&["--privileged"], script).ok().stdout();
+    assert!(said.starts_with("Seccomp:\t0\n") && said.contains("sysfs rw,"), "{said}");
+    let devices = |said: &str| said.lines().last().unwrap().trim().parse::<u32>().unwrap();
+    let plain = world.shell(&[], "ls /dev | wc -l").ok().stdout();
+    assert!(devices(&said) > devices(&plain), "no devices of the host: {said}");
+    world.assert_no_container();
+}
+
+#[test]
+fn a_seccomp_profile_of_a_file_holds_and_a_bad_one_is_named() {
+    let world = World::new();
+    let file = world.path("profile.json");
+    let profile = r#"{"defaultAction":"SCMP_ACT_ALLOW","archMap":[{"architecture":"SCMP_ARCH_X86_64"}],
+        "syscalls":[{"names":["mkdir","mkdirat"],"action":"SCMP_ACT_ERRNO","errnoRet":95}]}"#;
+    std::fs::write(&file, profile).unwrap();
+    let option = format!("seccomp={}", file.display());
+    let refused = world.shell(&["--security-opt", &option], "mkdir /new").exits(1);
+    assert!(refused.stderr().to_lowercase().contains("not supported"), "{refused}");
+    std::fs::write(&file, "{").unwrap();
+    let refused = world.shell(&["--security-opt", &option], "true").exits(125);
+    assert!(refused.stderr().contains("opening seccomp profile"), "{refused}");
+    world.assert_no_container();
+}
+
+#[test]
+fn devices_of_the_host_and_of_cdi_are_in_the_container() {
+    let world = World::new();
+    let specification = "cdiVersion: '0.6.0'\nkind: nvidia.com/gpu\ndevices:\n- name: all\n  containerEdits:\n    \
+        deviceNodes:\n    - path: /dev/gpu0\n      hostPath: /dev/zero\n    env: [GPU=yes]\n\
+        containerEdits:\n  mounts:\n  - hostPath: /etc/hostname\n    containerPath: /gpu/host\n    options: [ro]\n";
+    std::fs::create_dir_all("/etc/cdi").unwrap();
+    std::fs::write("/etc/cdi/gpu.yaml", specification).unwrap();
+    let options = [
+        "--device",
+        "/dev/null:/dev/nothing:r",
+        "--device-cgroup-rule",
+        "c 1:5 r",
+        "--gpus",
+        "all",
+    ];
+    let script = "test -c /dev/nothing && dd if=/dev/gpu0 bs=4 count=1 2>/dev/null | wc -c; echo $GPU; test -e /gpu/host && echo mounted; \
+        (echo x > /dev/nothing) 2>/dev/null || echo refused";
+    let said = world.shell(&options, script).ok().stdout();
+    assert_eq!(said.split_whitespace().collect::<Vec<_>>(), ["4", "yes", "mounted"], "{said}");
+    let refused = world.shell(&["--device", "vendor.com/nic=0"], "true").exits(125);
+    let line = "nman: CDI device injection failed: unresolvable CDI devices vendor.com/nic=0\n";
+    assert!(refused.stderr().starts_with(line), "{refused}");
+    let refused = world.shell(&["--device", "/dev/no-such"], "true").exits(125);
+    assert!(
+        refused
+            .stderr()
+            .contains("adding custom device \"/dev/no-such\": no such file or directory"),
+        "{refused}"
+    );
+    world.assert_no_container();
+}
+
+#[test]
+fn namespaces_are_shared_with_the_host_and_with_other_containers() {
+    let world = World::new();
+    let options = ["--pid", "host", "--uts", "host", "--cgroupns", "host"];
+    let script =
+        format!("test -d /proc/{} && hostname; readlink /proc/self/ns/cgroup", std::process::id());
+    let said = world.shell(&options, &script).ok().stdout();
+    let own = std::fs::read_link("/proc/thread-self/ns/cgroup").unwrap();
+    let host = rustix_nodename();
+    assert_eq!(said, format!("{host}\n{}\n", own.display()));
+    let donor = ["-d", "--name", "donor", "--ipc", "shareable", "--shm-size", "3m"];
+    world.run(&donor, &["sh", "-c", "echo shared > /dev/shm/file; exec sleep 1000"]).ok();
+    eventually("the donor has written", || {
+        world.nman(["exec", "donor", "cat", "/dev/shm/file"]).stdout() == "shared\n"
+    });
+    let joined = ["--pid", "container:donor", "--ipc", "container:donor"];
+    let script = "cat /dev/shm/file; cat /proc/1/comm; echo back > /dev/shm/back";
+    assert_eq!(world.shell(&joined, script).ok().stdout(), "shared\nsleep\n");
+    assert_eq!(world.nman(["exec", "donor", "cat", "/dev/shm/back"]).ok().stdout(), "back\n");
+    world.run(&["-d", "--name", "private"], &["sleep", "1000"]).ok();
+    let refused = world.shell(&["--ipc", "container:private"], "true").exits(125);
+    assert!(refused.stderr().contains("non-shareable IPC"), "{refused}");
+    world.nman(["rm", "-f", "donor", "private"]).ok();
+    let refused = world.shell(&["--pid", "container:donor"], "true").exits(125);
+    assert!(refused.stderr().contains("No such container: donor"), "{refused}");
+    let none = world.shell(&["--ipc", "none"], "grep -c ' /dev/shm ' /proc/mounts").exits(1);
+    assert_eq!(none.stdout(), "0\n");
+    world.assert_no_container();
+}
+
+fn rustix_nodename() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap().trim().to_owned()
+}
+
+#[test]
+fn what_this_host_cannot_do_is_said() {
+    let world = World::new();
+    let said = world.shell(&["--security-opt", "label=type:x_t"], "echo runs").ok();
+    assert_eq!(said.stdout(), "runs\n");
+    assert!(said.stderr().starts_with("WARNING: SELinux is not enabled"), "{said}");
+    if !std::path::Path::new("/sys/module/apparmor/parameters/enabled").exists() {
+        let refused = world.shell(&["--security-opt", "apparmor=strict"], "true").exits(125);
+        assert!(refused.stderr().contains("AppArmor is not enabled on this host"), "{refused}");
+        world.shell(&["--security-opt", "apparmor=unconfined"], "true").ok();
+    }
+    world.assert_no_container();
+}
+
+#[test]
+fn a_wrong_value_names_the_option_and_what_would_be_right() {
+    let world = World::new();
+    for (options, expected) in [
+        (
+            &["--cap-add", "nosuch"][..],
+            "'--cap-add <CAPABILITY>': unknown capability: \"CAP_NOSUCH\"",
+        ),
+        (
+            &["--security-opt", "nosuch"],
+            "'--security-opt <OPTION>': invalid --security-opt: \"nosuch\"",
+        ),
+        (&["--ulimit", "files=1"], "invalid ulimit type: files"),
+        (&["--sysctl", "kernel.core_pattern=x"], "sysctl 'kernel.core_pattern=x' is not allowed"),
+        (&["--pid", "none"], "'--pid <MODE>': invalid PID mode"),
+        (&["--blkio-weight", "5"], "Range of blkio weight is from 10 to 1000"),
+        (&["--cpu-period", "5"], "CPU cfs period can not be less than 1ms"),
+        (&["--cpus", "4096"], "Range of CPUs is from 0.01 to"),
+        (&["--cpuset-cpus", "4096"], "Requested CPUs are not available - requested 4096"),
+        (
+            &["-m", "64m", "--memory-swap", "32m"],
+            "Minimum memoryswap limit should be larger than memory limit",
+        ),
+        (&["--memory-swappiness", "101"], "valid memory swappiness range is 0-100"),
+        (&["--mount", "type=nosuch,target=/x"], "mount type unknown: \"nosuch\""),
+        (&["--tmpfs", "/x:nosuch"], "invalid tmpfs option \"nosuch\""),
+        (&["--storage-opt", "size=1g"], "--storage-opt is supported only for overlay over xfs"),
+        (&["--device", "dev"], "dev is not an absolute path"),
+        (&["--group-add", "nosuch"], "unable to find group nosuch"),
+        (&["--volumes-from", "nosuch"], "No such container: nosuch"),
+        (&["-h", "-"], "a host name is made of"),
+    ] {
+        let refused = world.shell(options, "true").exits(125);
+        assert!(refused.stderr().starts_with("nman: "), "{refused}");
+        assert!(refused.stderr().contains(expected), "no `{expected}` in {refused}");
+    }
+    world.assert_no_container();
+}
+
+#[test]
+fn aliases_of_other_tools_are_known() {
+    let world = World::new();
+    let source = world.path("source");
+    std::fs::create_dir(&source).unwrap();
+    std::fs::write(source.join("file"), "seen\n").unwrap();
+    let mount = format!("{}:/mnt:ro", source.display());
+    let options =
+        ["--mem", "64m", "--cpu", "1", "--cpuset", "0", "--net", "none", "--mount", &mount];
+    let parent = format!("/{}", world.cgroup());
+    let args = ["run", "--rm", "--quiet", "--cgroup-parent", &parent];
+    let args = args.iter().chain(&options).chain(&[IMAGE, "cat", "/mnt/file"]).copied();
+    assert_eq!(world.nman(args).ok().stdout(), "seen\n");
+    world.assert_no_container();
+}

@@ -1,0 +1,260 @@
+//! Volumes and mounts, as containers see them, and what becomes of them.
+
+use super::world::{World, entries};
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::mount::{
+    MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_change, unmount,
+};
+
+fn volumes(world: &World) -> Vec<String> {
+    world.nman(["volume", "ls", "-q"]).ok().stdout().lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn an_empty_volume_is_filled_with_what_the_image_has_there() {
+    let world = World::new();
+    let script =
+        "cat /data/text; stat -c '%a %u' /data; ls /data | tr '\\n' ' '; echo changed > /data/text";
+    let said = world.shell(&["-v", "filled:/etc", "-v", "filled:/data"], script).ok().stdout();
+    assert!(said.starts_with("not a program\n755 0\ngroup "), "{said}");
+    // What is in it stays: a second container finds what the first one wrote.
+    assert_eq!(world.shell(&["-v", "filled:/etc"], "cat /etc/text").ok().stdout(), "changed\n");
+    assert_eq!(
+        world.shell(&["-v", "bare:/etc:nocopy"], "ls /etc | grep -c text").exits(1).stdout(),
+        "0\n"
+    );
+    // The image's owner and mode, though there is nothing to copy.
+    assert_eq!(
+        world.shell(&["-v", "owned:/volume"], "stat -c '%u %a' /volume").ok().stdout(),
+        "5 751\n"
+    );
+    let links = "readlink /copy/sh; [ /copy/busybox -ef /copy/busybox ] && test -x /copy/busybox && echo whole";
+    let said = world.shell(&["-v", "programs:/bin", "-v", "programs:/copy"], links).ok().stdout();
+    assert_eq!(said, "busybox\nwhole\n");
+    world.assert_no_container();
+}
+
+#[test]
+fn volumes_are_made_listed_shown_and_removed() {
+    let world = World::new();
+    assert_eq!(world.nman(["volume", "create", "-l", "a=b", "data"]).ok().stdout(), "data\n");
+    assert_eq!(world.nman(["volume", "create", "data"]).ok().stdout(), "data\n");
+    let random = world.nman(["volume", "create"]).ok().stdout();
+    assert_eq!(random.trim().len(), 64);
+    assert_eq!(
+        world.nman(["volume", "ls", "-f", "name=data"]).ok().stdout(),
+        "DRIVER    VOLUME NAME\nlocal     data\n"
+    );
+    assert_eq!(
+        world
+            .nman(["volume", "ls", "--format", "{{.Name}} {{.Label \"a\"}}", "-f", "label=a=b"])
+            .ok()
+            .stdout(),
+        "data b\n"
+    );
+    let shown = world.nman(["volume", "inspect", "data"]).ok().json();
+    assert_eq!((&shown[0]["Driver"], &shown[0]["Labels"]["a"]), (&"local".into(), &"b".into()));
+    world.run(&["--name", "user", "-v", "data:/data"], &["true"]).ok();
+    let id = world.inspect("user", "/Id");
+    let refused = world.nman(["volume", "rm", "data"]).exits(1);
+    let line = format!("nman: remove data: volume is in use - [{}]\n", id.as_str().unwrap());
+    assert!(refused.stderr().starts_with(&line), "{refused}");
+    assert_eq!(world.nman(["volume", "ls", "-q", "-f", "dangling=true"]).ok().stdout(), random);
+    world.nman(["rm", "-v", "user"]).ok();
+    // Its own volumes went with it; one with a name stays. Only what has none is pruned without `-a`.
+    let pruned = world.nman(["volume", "prune", "-f"]).ok().stdout();
+    assert!(
+        pruned.starts_with(&format!("Deleted Volumes:\n{random}\nTotal reclaimed space: ")),
+        "{pruned}"
+    );
+    assert_eq!(volumes(&world), ["data"]);
+    world.nman(["volume", "prune", "-af", "--filter", "label!=a"]).ok();
+    assert_eq!(volumes(&world), ["data"]);
+    assert_eq!(world.nman(["volume", "rm", "data"]).ok().stdout(), "data\n");
+    let refused = world.nman(["volume", "rm", "data"]).exits(1);
+    assert_eq!(refused.stderr(), "nman: get data: no such volume\n");
+    world.nman(["volume", "rm", "-f", "data"]).ok();
+    let refused = world.nman(["volume", "create", "a/b"]).exits(125);
+    assert!(
+        refused.stderr().contains("includes invalid characters for a local volume name"),
+        "{refused}"
+    );
+    world.assert_no_container();
+}
+
+#[test]
+fn volumes_without_a_name_go_with_rm_and_stay_otherwise() {
+    let world = World::new();
+    world.shell(&["-v", "/mine"], "true").ok();
+    assert!(volumes(&world).is_empty(), "--rm leaves anonymous volumes");
+    world
+        .run(
+            &["--name", "first", "-v", "/mine", "-v", "named:/n"],
+            &["sh", "-c", "echo x > /mine/file"],
+        )
+        .ok();
+    assert_eq!(volumes(&world).len(), 3);
+    let from = ["--volumes-from", "first:ro"];
+    assert_eq!(world.shell(&from, "cat /mine/file").ok().stdout(), "x\n");
+    world.shell(&from, "echo y > /mine/file").exits(1);
+    assert_eq!(volumes(&world).len(), 3, "another container's volumes went with --rm");
+    world.nman(["rm", "first"]).ok();
+    assert_eq!(volumes(&world).len(), 3, "rm without -v has removed volumes");
+    world.run(&["--name", "second", "-v", "/mine"], &["true"]).ok();
+    world.nman(["rm", "-v", "second"]).ok();
+    assert_eq!(volumes(&world).len(), 3);
+    // A container that cannot be made leaves none either.
+    world.run(&["-v", "/mine", "-u", "nosuch"], &["true"]).exits(125);
+    assert_eq!(volumes(&world).len(), 3);
+    world.assert_no_container();
+}
+
+#[test]
+fn paths_of_the_host_are_made_or_refused_and_mounted_as_asked() {
+    let world = World::new();
+    let (made, tree) = (world.path("made/deep"), world.path("tree"));
+    world.shell(&["-v", &format!("{}:/m", made.display())], "echo x > /m/file").ok();
+    assert!(made.join("file").exists(), "a missing source of -v is made");
+    let missing = format!("type=bind,source={},target=/m", world.path("none").display());
+    let refused = world.shell(&["--mount", &missing], "true").exits(125);
+    assert!(
+        refused
+            .stderr()
+            .contains("invalid mount config for type \"bind\": bind source path does not exist: "),
+        "{refused}"
+    );
+    assert!(!world.path("none").exists());
+    // A file, and a directory with a mount below it.
+    let below = tree.join("below");
+    std::fs::create_dir_all(&below).unwrap();
+    std::fs::write(tree.join("file"), "one\n").unwrap();
+    mount("tmpfs", &below, "tmpfs", MountFlags::empty(), None).unwrap();
+    std::fs::write(below.join("inner"), "two\n").unwrap();
+    let file = format!("{}:/mounted:ro", tree.join("file").display());
+    let whole = format!("{}:/tree:ro", tree.display());
+    let flat = format!("type=bind,source={},target=/flat,bind-nonrecursive", tree.display());
+    let top =
+        format!("type=bind,source={},target=/top,readonly,bind-recursive=writable", tree.display());
+    let options = ["-v", &file, "-v", &whole, "--mount", &flat, "--mount", &top];
+    let script = "cat /mounted /tree/below/inner; ls /flat/below | wc -l; echo x > /tree/below/new; echo y > /top/below/new && cat /top/below/new; echo z > /top/new";
+    let said = world.shell(&options, script).exits(1);
+    assert_eq!(said.stdout(), "one\ntwo\n0\ny\n");
+    assert_eq!(said.stderr().matches("Read-only file system").count(), 2, "{said}");
+    unmount(&below, UnmountFlags::DETACH).unwrap();
+    world.assert_no_container();
+}
+
+#[test]
+fn a_shared_mount_is_shared_and_others_are_not() {
+    let world = World::new();
+    let shared = world.path("shared");
+    std::fs::create_dir_all(&shared).unwrap();
+    let option = format!("{}:/s:rshared", shared.display());
+    let refused = world.shell(&["-v", &option], "true").exits(125);
+    assert!(refused.stderr().contains("but it is not a shared mount"), "{refused}");
+    mount("tmpfs", &shared, "tmpfs", MountFlags::empty(), None).unwrap();
+    mount_change(&shared, MountPropagationFlags::SHARED).unwrap();
+    let script = "mkdir /s/in && mount -t tmpfs x /s/in && echo seen > /s/in/file";
+    world.shell(&["--privileged", "-v", &option], script).ok();
+    assert_eq!(std::fs::read_to_string(shared.join("in/file")).unwrap(), "seen\n");
+    unmount(shared.join("in"), UnmountFlags::DETACH).unwrap();
+    let private = format!("{}:/s", shared.display());
+    world
+        .shell(
+            &["--privileged", "-v", &private],
+            "mount -t tmpfs x /s/in && echo seen > /s/in/file",
+        )
+        .ok();
+    assert!(!shared.join("in/file").exists(), "a mount of a container's shows on the host");
+    unmount(&shared, UnmountFlags::DETACH).unwrap();
+    world.assert_no_container();
+}
+
+#[test]
+fn a_path_in_a_volume_never_leads_out_of_it() {
+    let world = World::new();
+    let outside = world.path("outside");
+    std::fs::create_dir(&outside).unwrap();
+    std::fs::write(outside.join("secret"), "of the host\n").unwrap();
+    let script = format!(
+        "mkdir -p /v/good; echo inside > /v/good/file; ln -s {0} /v/absolute; ln -s ../../../../../..{0} /v/dots; ln -s good /v/link",
+        outside.display()
+    );
+    world.shell(&["-v", "data:/v"], &script).ok();
+    let read = |path: &str| {
+        let option = format!("type=volume,src=data,dst=/x,volume-subpath={path}");
+        world.shell(&["--mount", &option], "cat /x/*")
+    };
+    assert_eq!(read("good").ok().stdout(), "inside\n");
+    assert_eq!(read("link").ok().stdout(), "inside\n");
+    for path in ["absolute", "dots", "none"] {
+        let refused = read(path).exits(125);
+        assert!(refused.stderr().contains(&format!("open path `{path}` in `data`")), "{refused}");
+    }
+    // What is a directory now and a link out of the volume then is never the latter.
+    let root = world.nman(["volume", "inspect", "-f", "{{.Mountpoint}}", "data"]).ok().stdout();
+    let root = std::path::PathBuf::from(root.trim());
+    let (one, other) = (root.join("good"), root.join("absolute"));
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                renameat_with(CWD, &one, CWD, &other, RenameFlags::EXCHANGE).unwrap();
+            }
+        });
+        for _ in 0..10 {
+            assert!(!read("good").stdout().contains("host"), "a subpath led out of the volume");
+        }
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+    world.assert_no_container();
+}
+
+#[test]
+fn options_of_a_volume_are_mounted_for_its_containers_only() {
+    let world = World::new();
+    let source = world.path("source");
+    std::fs::create_dir(&source).unwrap();
+    std::fs::write(source.join("file"), "bound\n").unwrap();
+    let device = format!("device={}", source.display());
+    world
+        .nman(["volume", "create", "-o", "type=none", "-o", "o=bind", "-o", &device, "bound"])
+        .ok();
+    world
+        .nman([
+            "volume",
+            "create",
+            "-o",
+            "type=tmpfs",
+            "-o",
+            "device=tmpfs",
+            "-o",
+            "o=size=1m,uid=8",
+            "mem",
+        ])
+        .ok();
+    let script = "cat /b/file; grep ' /m ' /proc/mounts | grep -c size=1024k; stat -c %u /m";
+    let said = world.shell(&["-v", "bound:/b:nocopy", "-v", "mem:/m"], script).ok().stdout();
+    assert_eq!(said, "bound\n1\n8\n");
+    let refused = world.nman(["volume", "create", "-o", "type=tmpfs", "bad"]).exits(125);
+    assert_eq!(refused.stderr(), "nman: missing required option: \"device\"\n");
+    let refused = world.nman(["volume", "create", "-o", "size=1", "bad"]).exits(125);
+    assert!(refused.stderr().starts_with("nman: invalid option: \"size\""), "{refused}");
+    world.nman(["volume", "rm", "bound", "mem"]).ok();
+    assert!(source.join("file").exists(), "removing a volume has removed what it was mounted from");
+    world.assert_no_container();
+}
+
+#[test]
+fn an_image_is_mounted_read_only_and_kept_while_it_is_used() {
+    let world = World::new();
+    let mount =
+        format!("type=image,source={},target=/other,image-subpath=etc", super::world::IMAGE);
+    let options = ["--name", "holder", "--mount", &mount];
+    let said = world.run(&options, &["sh", "-c", "cat /other/text; echo x > /other/text"]).exits(1);
+    assert_eq!(said.stdout(), "not a program\n");
+    assert!(said.stderr().contains("Read-only file system"), "{said}");
+    world.nman(["rm", "holder"]).ok();
+    assert!(entries(&world.path("root/snapshots/active")).is_empty());
+    world.assert_no_container();
+}

@@ -1,0 +1,150 @@
+//! Looking at containers: events, stats, top, port.
+
+use super::world::{World, eventually};
+
+#[test]
+fn events_tell_a_containers_life_in_dockers_words() {
+    let world = World::new();
+    let (mut follower, followed) =
+        world.command(["events", "--filter", "type=container", "--format", "{{.Action}}"]).start();
+    world.run(&["-d", "--name", "life", "-l", "app=x"], &["sleep", "1000"]).ok();
+    world.nman(["exec", "life", "true"]).ok();
+    world.nman(["pause", "life"]).ok();
+    world.nman(["unpause", "life"]).ok();
+    world.nman(["restart", "-t", "0", "life"]).ok();
+    world.nman(["kill", "life"]).ok();
+    world.nman(["wait", "life"]).ok();
+    world.nman(["rm", "life"]).ok();
+    let expected = "create\nstart\nexec_create: true\nexec_start: true\nexec_die\npause\nunpause\n\
+                    kill\nkill\ndie\nstop\nstart\nrestart\nkill\ndie\ndestroy\n";
+    eventually("the follower has seen the end", || followed.stdout().ends_with("destroy\n"));
+    follower.kill().unwrap();
+    follower.wait().unwrap();
+    // Whether the death or the second signal is told first is for the kernel to decide.
+    let sorted = |text: &str| {
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    assert_eq!(sorted(&followed.stdout()), sorted(expected), "{followed}");
+    let told = world.nman([
+        "events",
+        "--since",
+        "1h",
+        "--until",
+        "0s",
+        "--filter",
+        "event=die",
+        "--filter",
+        "label=app=x",
+    ]);
+    let told = told.ok().stdout();
+    assert_eq!(told.lines().count(), 2, "{told}");
+    assert!(
+        told.contains(" container die ")
+            && told.contains("(app=x, exitCode=137, image=test/busybox, "),
+        "{told}"
+    );
+    let json = world
+        .nman([
+            "events",
+            "--since",
+            "1h",
+            "--until",
+            "0s",
+            "--filter",
+            "event=create",
+            "--format",
+            "json",
+        ])
+        .ok()
+        .json();
+    assert_eq!((&json["Type"], &json["status"]), (&"container".into(), &"create".into()));
+    let wrong = world.nman(["events", "--filter", "colour=red"]).exits(1);
+    assert!(wrong.stderr().contains("invalid filter 'colour'"), "{wrong}");
+    world.assert_no_container();
+}
+
+#[test]
+fn stats_top_and_port_show_what_a_container_does() {
+    let world = World::new();
+    let options = [
+        "-d",
+        "--name",
+        "busy",
+        "--network",
+        "bridge",
+        "-p",
+        "127.0.0.1:18080:80",
+        "--memory",
+        "64m",
+    ];
+    world.run(&options, &["sh", "-c", "while :; do :; done"]).ok();
+    let stats = world.nman(["stats", "--no-stream", "--format", "json"]).ok().json();
+    let share: f64 = stats["CPUPerc"].as_str().unwrap().trim_end_matches('%').parse().unwrap();
+    assert!(share > 0.5, "{stats}");
+    assert!(stats["MemUsage"].as_str().unwrap().ends_with(" / 64MiB"), "{stats}");
+    assert_eq!((&stats["Name"], &stats["PIDs"]), (&"busy".into(), &"1".into()));
+    let table = world.nman(["stats", "--no-stream", "busy"]).ok().stdout();
+    assert!(table.starts_with("CONTAINER ID   NAME ") && table.contains("   CPU %"), "{table}");
+    let top = world.nman(["top", "busy"]).ok().stdout();
+    assert!(top.starts_with("UID") && top.contains("while :; do :; done"), "{top}");
+    assert_eq!(top.lines().count(), 2, "{top}");
+    let columns = world.nman(["top", "busy", "-o", "pid,comm"]).ok().stdout();
+    assert!(columns.starts_with("PID") && columns.contains("sh"), "{columns}");
+    let refused = world.nman(["top", "busy", "-o", "comm"]).exits(1);
+    assert!(refused.stderr().contains("Couldn't find PID field in ps output"), "{refused}");
+    assert_eq!(world.nman(["port", "busy"]).ok().stdout(), "80/tcp -> 127.0.0.1:18080\n");
+    assert_eq!(world.nman(["port", "busy", "80"]).ok().stdout(), "127.0.0.1:18080\n");
+    let refused = world.nman(["port", "busy", "81/udp"]).exits(1);
+    assert!(refused.stderr().contains("no public port '81/udp' published for busy"), "{refused}");
+    world.nman(["rm", "-f", "busy"]).ok();
+    world.nman(["top", "busy"]).exits(1);
+    world.assert_no_container();
+}
+
+#[test]
+fn an_init_collects_orphans_and_passes_signals_on() {
+    let world = World::new();
+    let script = "(sleep 0.1 & exec sleep 0) & trap 'exit 6' TERM; while :; do sleep 0.1; done";
+    world.run(&["-d", "--name", "reaped", "--init"], &["sh", "-c", script]).ok();
+    assert_eq!(world.inspect("reaped", "/HostConfig/Init"), true);
+    assert_eq!(world.inspect("reaped", "/Path"), "sh");
+    let first = world.nman(["exec", "reaped", "cat", "/proc/1/cmdline"]).ok().stdout();
+    assert!(first.starts_with("/sbin/docker-init\0--\0sh\0"), "{first}");
+    eventually("no zombie is left", || {
+        let list = world.nman(["top", "reaped", "-eo", "pid,stat,comm"]).ok().stdout();
+        !list.contains("Z")
+    });
+    world.nman(["stop", "-t", "60", "reaped"]).ok();
+    assert_eq!(world.inspect("reaped", "/State/ExitCode"), 6);
+    world.nman(["rm", "reaped"]).ok();
+    // Without one, the same program is process 1, and a program that does not exist is an error of the runtime.
+    let missing = world.run(&["--rm", "--init"], &["no-such-program"]).exits(127);
+    assert!(missing.stderr().contains("no-such-program"), "{missing}");
+    world.assert_no_container();
+}
+
+#[test]
+fn exec_takes_files_of_variables_and_every_capability() {
+    let world = World::new();
+    world.run(&["-d", "--name", "host"], &["sleep", "1000"]).ok();
+    let file = world.path("env");
+    std::fs::write(&file, "FROM_FILE=1\n").unwrap();
+    let file = file.to_str().unwrap();
+    let env = world.nman(["exec", "--env-file", file, "host", "sh", "-c", "echo $FROM_FILE"]).ok();
+    assert_eq!(env.stdout(), "1\n");
+    let effective = |options: &[&str]| {
+        let words = ["host", "grep", "CapEff", "/proc/self/status"];
+        world.nman(["exec"].iter().chain(options).chain(&words)).ok().stdout()
+    };
+    assert_eq!(effective(&[]), "CapEff:\t00000000a80425fb\n");
+    let own = std::fs::read_to_string("/proc/self/status").unwrap();
+    let own = own.lines().find_map(|line| line.strip_prefix("CapBnd:")).unwrap();
+    assert_eq!(effective(&["--privileged"]), format!("CapEff:{own}\n"));
+    world.nman(["pause", "host"]).ok();
+    let refused = world.nman(["exec", "host", "true"]).exits(1);
+    assert!(refused.stderr().contains("is paused, unpause the container before exec"), "{refused}");
+    world.nman(["rm", "-f", "host"]).ok();
+    world.assert_no_container();
+}
