@@ -5,8 +5,17 @@ use super::world::{World, eventually};
 #[test]
 fn events_tell_a_containers_life_in_dockers_words() {
     let world = World::new();
-    let (mut follower, followed) =
-        world.command(["events", "--filter", "type=container", "--format", "{{.Action}}"]).start();
+    let (mut follower, followed) = world
+        .command([
+            "events",
+            "--since",
+            "1h",
+            "--filter",
+            "type=container",
+            "--format",
+            "{{.Action}}",
+        ])
+        .start();
     world.run(&["-d", "--name", "life", "-l", "app=x"], &["sleep", "1000"]).ok();
     world.nman(["exec", "life", "true"]).ok();
     world.nman(["pause", "life"]).ok();
