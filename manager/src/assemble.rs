@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::settings::Settings;
 use crate::snapshot;
 use crate::store::Store;
+use crate::user_namespace;
 use crate::volume::place;
 use rustix::mount::{MountPropagationFlags, mount_change};
 use sys::namespace::{Kinds, unshare};
@@ -31,14 +32,19 @@ pub fn mount_root(settings: &Settings, record: &Record, dir: &Dir) -> Result<()>
     let target = dir.rootfs();
     crate::container::make_private(&target)?;
     let prepared = Store::open(&settings.root)?.snapshots().resume(record.id.as_str())?;
-    Ok(snapshot::mount(&prepared, &target)?)
+    let prepared = match user_namespace::provide(record, dir)? {
+        Some(namespace) => user_namespace::map_layers(&prepared, dir, &namespace)?,
+        None => prepared,
+    };
+    user_namespace::as_root_of(record, || Ok(snapshot::mount(&prepared, &target)?))
 }
 
 /// Takes everything down again. Goes on after an error, and is no error where there is nothing left.
 pub fn disassemble(settings: &Settings, record: &Record, dir: &Dir) -> Vec<Error> {
     let mut errors = connection::disconnect(settings, record, dir);
     errors.extend(place::unmount_all(record, dir));
-    for path in [dir.rootfs(), connection::namespace_path(dir)] {
+    let own = [dir.rootfs(), connection::namespace_path(dir)];
+    for path in own.into_iter().chain(user_namespace::places(dir)) {
         errors.extend(snapshot::unmount(&path).map_err(Error::from).err());
     }
     errors

@@ -22,7 +22,7 @@ use crate::settings::Settings;
 use crate::store::{Image, Store};
 use crate::undo::Undo;
 use crate::volume::place;
-use crate::{device, event, health, image, rm, supervise, terminal, volume};
+use crate::{device, event, health, image, rm, supervise, terminal, user_namespace, volume};
 use std::io::Write as _;
 use std::path::Path;
 
@@ -46,11 +46,13 @@ pub fn create(
     let runtime = Runtime::find(settings.runtime.as_deref())?;
     let containers = Containers::open(&settings.containers())?;
     let store = Store::open(&settings.root)?;
-    let image = image::obtain(&store, args.image(), args.pull, args.quiet, &args.registry)?;
+    let image =
+        image::obtain(settings, &store, args.image(), args.pull, args.quiet, &args.registry)?;
     let files = record::Files::read(args)?;
     let wish = record::Wish { args, attached, image: &image, runtime, host: &host, files: &files };
     let (mut record, warnings) = wish.plan(settings)?;
     record::resolve_references(&containers, &mut record)?;
+    user_namespace::choose(&containers, &mut record.host_config)?;
     let parts = Parts::find(&record, &host)?;
     let cidfile = args.cidfile.as_deref().map(IdFile::create).transpose()?;
     let draft = Draft { settings, containers, store, image, host, parts };
@@ -172,7 +174,7 @@ impl Draft<'_> {
         mount_root(self.settings, record, dir)?;
         let rootfs = Rootfs::open(&dir.rootfs())?;
         let identity = identity(record, &rootfs)?;
-        volume::provide(self.settings, record, &rootfs)?;
+        volume::provide(self.settings, record, dir, &rootfs)?;
         let network = record.network.network.parse()?;
         let spec = bundle::plan(&Inputs {
             record,
@@ -186,7 +188,8 @@ impl Draft<'_> {
             host: &self.host,
         })?;
         if !record.config.working_dir.is_empty() {
-            rootfs.ensure_directory(&record.config.working_dir)?;
+            let directory = &record.config.working_dir;
+            user_namespace::as_root_of(record, || rootfs.ensure_directory(directory))?;
         }
         dir.write("config.json", &spec)?;
         supervise::provide_init(record, dir)?;

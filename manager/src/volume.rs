@@ -11,20 +11,22 @@ pub mod place;
 mod store;
 
 pub use list::{ls, prune_report};
+pub(crate) use mount::is_mounted;
 pub use name::VolumeName;
 pub use store::{Volume, Volumes};
 
 use crate::bundle::rootfs::Rootfs;
 use crate::cli::{VolumeCreateArgs, VolumePruneArgs, VolumeRmArgs};
-use crate::container::{ContainerId, Containers, MountKind, Record};
+use crate::container::{ContainerId, Containers, Dir, MountKind, Record};
 use crate::error::{Error, Result};
 use crate::listing::Filters;
 use crate::settings::Settings;
+use crate::user_namespace;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use std::collections::BTreeMap;
 use std::ffi::CString;
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, OwnedFd};
 
 /// Docker's label of a volume that nobody has named.
 pub const ANONYMOUS: &str = "com.docker.volume.anonymous";
@@ -32,7 +34,7 @@ pub const ANONYMOUS: &str = "com.docker.volume.anonymous";
 /// Makes the volumes of a container that are not there, and fills those that are empty with what the image has in their place.
 ///
 /// The container's record names them already: nobody removes them from here on.
-pub fn provide(settings: &Settings, record: &Record, rootfs: &Rootfs) -> Result<()> {
+pub fn provide(settings: &Settings, record: &Record, dir: &Dir, rootfs: &Rootfs) -> Result<()> {
     let volumes = Volumes::open(settings)?;
     for point in record.mounts.iter().filter(|point| point.kind == MountKind::Volume) {
         let name = VolumeName::parse(&point.name).map_err(Error::Usage)?;
@@ -43,7 +45,9 @@ pub fn provide(settings: &Settings, record: &Record, rootfs: &Rootfs) -> Result<
         let volume = volumes.ensure(&name, labels, point.detail.volume_options.clone())?;
         mount::mount(&volumes, &volume)?;
         if !point.detail.no_copy && point.detail.subpath.is_empty() {
-            fill(&volumes, &name, rootfs, &point.destination)?;
+            let _lock = volumes.lock()?;
+            let data = user_namespace::mapped_directory(record, dir, &volumes.data(&name))?;
+            user_namespace::as_root_of(record, || fill(&data, &name, rootfs, &point.destination))?;
         }
     }
     Ok(())
@@ -51,7 +55,7 @@ pub fn provide(settings: &Settings, record: &Record, rootfs: &Rootfs) -> Result<
 
 /// Copies what the image has at `target` into an empty volume. The image's paths are resolved under its root's descriptor,
 /// links in it are copied and never followed (class J of the known attacks).
-fn fill(volumes: &Volumes, name: &VolumeName, rootfs: &Rootfs, target: &str) -> Result<()> {
+fn fill(data: &OwnedFd, name: &VolumeName, rootfs: &Rootfs, target: &str) -> Result<()> {
     let failed = |errno: Errno| {
         Error::system(format!("copy `{target}` of the image into volume `{name}`"))(errno)
     };
@@ -63,15 +67,10 @@ fn fill(volumes: &Volumes, name: &VolumeName, rootfs: &Rootfs, target: &str) -> 
         Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
         Err(errno) => return Err(failed(errno)),
     };
-    let _lock = volumes.lock()?;
-    let data = volumes.data(name);
-    let directory =
-        rustix::fs::open(&data, flags | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
-            .map_err(Error::io("open", &data))?;
-    if !copy::is_empty(directory.as_fd()).map_err(failed)? {
+    if !copy::is_empty(data.as_fd()).map_err(failed)? {
         return Ok(());
     }
-    copy::tree(source.as_fd(), directory.as_fd()).map_err(|failure| {
+    copy::tree(source.as_fd(), data.as_fd()).map_err(|failure| {
         Error::system(format!("copy `{target}/{}` of the image into volume `{name}`", failure.path))(failure.errno)
     })
 }

@@ -27,7 +27,7 @@ use std::path::{Path, PathBuf};
 use user::Identity;
 
 pub use confinement::Confinement;
-pub(crate) use mounts::{place, shared_memory, shm_size};
+pub(crate) use mounts::{FILES, place, shared_memory, shm_size};
 pub(crate) use namespaces::joined;
 pub use process::{change, console_size, process_user};
 
@@ -95,6 +95,9 @@ fn build(inputs: &Inputs<'_>, confinement: &Confinement) -> Built<Spec> {
         .masked_paths(confinement.masked.clone())
         .readonly_paths(confinement.read_only.clone())
         .build()?;
+    let ids = &config.id_mappings;
+    linux.set_uid_mappings(namespaces::id_mappings(&ids.uid_map)?);
+    linux.set_gid_mappings(namespaces::id_mappings(&ids.gid_map)?);
     linux.set_seccomp(inputs.profile.and_then(|profile| profile.resolve(&set, host.kernel)));
     let nodes: Vec<_> = inputs.found.devices.iter().map(|device| device.node.clone()).collect();
     linux.set_devices(Some(nodes).filter(|nodes| !nodes.is_empty()));

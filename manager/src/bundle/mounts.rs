@@ -13,7 +13,7 @@ use oci_spec::runtime::Mount;
 use std::path::{Path, PathBuf};
 
 /// The files about the network that every container sees.
-const FILES: [&str; 3] = ["resolv.conf", "hosts", "hostname"];
+pub(crate) const FILES: [&str; 3] = ["resolv.conf", "hosts", "hostname"];
 
 /// Docker's size of /dev/shm.
 const SHARED_MEMORY: i64 = 64 << 20;

@@ -3,7 +3,11 @@
 use super::{Built, Inputs, NetworkNamespace};
 use crate::cli::confinement::Sharing;
 use crate::container::Record;
-use oci_spec::runtime::{LinuxNamespace, LinuxNamespaceBuilder, LinuxNamespaceType as Type};
+use crate::user_namespace::{self, Mapping};
+use oci_spec::runtime::{
+    LinuxIdMapping, LinuxIdMappingBuilder, LinuxNamespace, LinuxNamespaceBuilder,
+    LinuxNamespaceType as Type,
+};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -35,12 +39,29 @@ pub(super) fn plan(inputs: &Inputs<'_>) -> Built<Vec<LinuxNamespace>> {
             Sharing::Private | Sharing::Shareable | Sharing::None => namespaces.push(new(kind)?),
         }
     }
+    if !config.id_mappings.uid_map.is_empty() {
+        namespaces.push(at(Type::User, user_namespace::path(inputs.dir))?);
+    }
     match inputs.network {
         NetworkNamespace::Host => {}
         NetworkNamespace::New => namespaces.push(new(Type::Network)?),
         NetworkNamespace::Prepared(path) => namespaces.push(at(Type::Network, path.clone())?),
     }
     Ok(namespaces)
+}
+
+/// The mappings of the user namespace, which the runtime joins: it has to know who is who in it all the same.
+pub(super) fn id_mappings(list: &[String]) -> Built<Option<Vec<LinuxIdMapping>>> {
+    let mapping = |mapping: Mapping| {
+        LinuxIdMappingBuilder::default()
+            .container_id(mapping.inside)
+            .host_id(mapping.outside)
+            .size(mapping.size)
+            .build()
+    };
+    let list: Vec<_> =
+        user_namespace::mappings(list).into_iter().map(mapping).collect::<Built<_>>()?;
+    Ok(Some(list).filter(|list| !list.is_empty()))
 }
 
 /// The host name; the host's UTS namespace keeps its own.
@@ -56,7 +77,11 @@ pub(super) fn sysctls(inputs: &Inputs<'_>) -> BTreeMap<String, String> {
     let mut sysctls = BTreeMap::new();
     if *inputs.network != NetworkNamespace::Host {
         sysctls.insert("net.ipv4.ip_unprivileged_port_start".to_owned(), "0".to_owned());
-        sysctls.insert("net.ipv4.ping_group_range".to_owned(), "0 2147483647".to_owned());
+        // A range is refused that a user namespace does not map as a whole.
+        if config.id_mappings.uid_map.is_empty() {
+            let all = "0 2147483647".to_owned();
+            sysctls.insert("net.ipv4.ping_group_range".to_owned(), all);
+        }
     }
     let domainname = &inputs.record.config.domainname;
     if !domainname.is_empty() {

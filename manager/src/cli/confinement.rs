@@ -143,6 +143,16 @@ pub fn uts_mode(text: &str) -> Result<Sharing, String> {
     }
 }
 
+/// `--userns`
+pub fn userns_mode(text: &str) -> Result<String, String> {
+    let size = |size: &str| size.parse::<u32>().is_ok_and(|size| size > 0);
+    match text {
+        "" | "host" | "auto" | "private" => Ok(text.to_owned()),
+        text if text.strip_prefix("auto:size=").is_some_and(size) => Ok(text.to_owned()),
+        _ => Err("invalid USER mode, it is `host`, `auto`, `auto:size=NUMBER`, or `private` with --uidmap".to_owned()),
+    }
+}
+
 /// `--cgroupns`
 pub fn cgroupns_mode(text: &str) -> Result<Sharing, String> {
     match text.parse() {

@@ -18,6 +18,7 @@ use crate::error::{Error, Result};
 use crate::network::resolver::{self, Resolver, Upstream};
 use crate::network::{self, Mode, NetworkPlan, State, ipam, netns};
 use crate::settings::Settings;
+use crate::user_namespace;
 use join::Joining;
 use rustix::fs::{Mode as FileMode, OFlags, fstatfs};
 use rustix::mount::mount_bind;
@@ -91,7 +92,10 @@ pub fn connect(settings: &Settings, record: &Record, dir: &Dir) -> Result<()> {
             return files::copy(&theirs, dir);
         }
         Mode::Network(_) => {
-            let namespace = netns::create()?;
+            let namespace = match user_namespace::network(dir)? {
+                Some(namespace) => namespace,
+                None => netns::create()?,
+            };
             keep(&namespace, &namespace_path(dir))?;
             // The namespace is a new one, which nobody shares yet.
             let _ = std::fs::remove_file(dir.join(SHARED));

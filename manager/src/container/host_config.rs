@@ -72,6 +72,9 @@ pub struct HostConfig {
     pub uts_mode: String,
     /// `--userns`
     pub userns_mode: String,
+    /// The ids of the container's user namespace.
+    #[serde(rename = "IDMappings")]
+    pub id_mappings: IdMappings,
     /// `--shm-size`, in bytes
     pub shm_size: i64,
     /// `--sysctl`
@@ -87,6 +90,16 @@ pub struct HostConfig {
     /// What `update` can change.
     #[serde(flatten)]
     pub limits: Limits,
+}
+
+/// How the ids of a container's user namespace are mapped, each line as `CONTAINER:HOST:SIZE`; empty without one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct IdMappings {
+    /// `--uidmap`
+    pub uid_map: Vec<String>,
+    /// `--gidmap`
+    pub gid_map: Vec<String>,
 }
 
 /// What the container may use up: Docker's `Resources`.

@@ -20,8 +20,8 @@ mod store;
 mod supervision;
 
 pub use host_config::{
-    Config, DeviceMapping, DeviceRate, DeviceRequest, DeviceWeight, Empty, HostConfig, Limits,
-    Ulimit,
+    Config, DeviceMapping, DeviceRate, DeviceRequest, DeviceWeight, Empty, HostConfig, IdMappings,
+    Limits, Ulimit,
 };
 pub use id::{ContainerId, ContainerName, is_hex};
 pub use mount_point::{Detail, MountKind, MountPoint};

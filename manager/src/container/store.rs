@@ -406,7 +406,8 @@ impl Dir {
     /// Removes the places where something of the host may be mounted, each by itself: one that still is mounted refuses, and
     /// nothing of the host's can be taken for a part of the container.
     fn clear_places(&self) -> Result<()> {
-        let mounts = fs::read_dir(self.join("mounts")).into_iter().flatten().flatten();
+        let below = |name: &str| fs::read_dir(self.join(name)).into_iter().flatten().flatten();
+        let mounts = below("mounts").chain(below("layers"));
         let places = mounts.map(|entry| entry.path()).chain([self.rootfs(), self.join("shm")]);
         for place in places {
             let removed = match fs::symlink_metadata(&place) {

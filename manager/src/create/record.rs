@@ -8,7 +8,7 @@ use crate::clock::Timestamp;
 use crate::connection;
 use crate::container::{
     Attachment, Config, ContainerId, ContainerName, Containers, Detail, DeviceRequest, Empty,
-    HostConfig, ImageUsed, Limits, MountKind, MountPoint, Record, StopPolicy,
+    HostConfig, IdMappings, ImageUsed, Limits, MountKind, MountPoint, Record, StopPolicy,
 };
 use crate::device;
 use crate::error::{Error, Result};
@@ -238,7 +238,11 @@ impl Wish<'_> {
             storage_opt: BTreeMap::new(),
             tmpfs: tmpfs.collect(),
             uts_mode: mode(&args.security.uts),
-            userns_mode: String::new(),
+            userns_mode: self.userns_mode(),
+            id_mappings: IdMappings {
+                uid_map: args.security.uidmap.iter().map(ToString::to_string).collect(),
+                gid_map: self.gid_map(),
+            },
             shm_size: args.storage.shm_size.map_or(64 << 20, |size| size.0),
             sysctls: args.security.sysctl.iter().cloned().collect(),
             annotations: args.process.annotation.iter().cloned().collect(),
@@ -247,6 +251,61 @@ impl Wish<'_> {
             device_requests: if request.device_ids.is_empty() { Vec::new() } else { vec![request] },
             limits: self.limits(),
         }
+    }
+
+    fn userns_mode(&self) -> String {
+        let security = &self.args.security;
+        let private = if security.uidmap.is_empty() { "" } else { "private" };
+        security.userns.clone().unwrap_or_else(|| private.to_owned())
+    }
+
+    /// Groups are mapped as users are, unless it is said otherwise.
+    fn gid_map(&self) -> Vec<String> {
+        let security = &self.args.security;
+        let map = if security.gidmap.is_empty() { &security.uidmap } else { &security.gidmap };
+        map.iter().map(ToString::to_string).collect()
+    }
+
+    /// A user namespace does not go with everything.
+    fn check_user_namespace(&self, config: &HostConfig) -> Result<()> {
+        let refuse = |message: &str| Err(Error::Usage(message.to_owned()));
+        let mapped = !config.id_mappings.uid_map.is_empty();
+        match config.userns_mode.as_str() {
+            "private" if !mapped => {
+                return refuse("--userns private needs the ids: give --uidmap, or --userns auto");
+            }
+            "host" | "" if mapped => {
+                return refuse("--userns host and --uidmap contradict each other");
+            }
+            mode if mode.starts_with("auto") && mapped => {
+                return refuse("--userns auto and --uidmap contradict each other");
+            }
+            _ => {}
+        }
+        let args = self.args;
+        if matches!(config.userns_mode.as_str(), "" | "host") {
+            let typed = args.storage.volume.iter().map(|typed| &typed.point);
+            return match args.storage.mount.iter().chain(typed).any(|point| point.detail.id_map) {
+                false => Ok(()),
+                true => refuse(
+                    "mount option idmap needs a user namespace: give --userns auto or --uidmap",
+                ),
+            };
+        }
+        if config.privileged {
+            return refuse(
+                "privileged mode is incompatible with user namespaces. You must run the container in the host namespace when running privileged mode",
+            );
+        }
+        if config.pid_mode == "host" {
+            return refuse("cannot share the host PID namespace when user namespaces are enabled");
+        }
+        if args.network.mode() == crate::network::Mode::Host {
+            return refuse(
+                "cannot share the host's network namespace when user namespaces are enabled",
+            );
+        }
+        Ok(())
     }
 
     fn limits(&self) -> Limits {
@@ -276,6 +335,7 @@ impl Wish<'_> {
         {
             return refuse("conflicting options: hostname and the UTS mode".to_owned());
         }
+        self.check_user_namespace(config)?;
         let host_network = args.network.mode() == crate::network::Mode::Host;
         for name in config.sysctls.keys() {
             if name.starts_with("net.") && host_network {

@@ -94,7 +94,7 @@ pub(super) fn mount(volumes: &Volumes, volume: &Volume) -> Result<()> {
 }
 
 /// Whether something is mounted on a directory.
-pub(super) fn is_mounted(path: &Path) -> Result<bool> {
+pub(crate) fn is_mounted(path: &Path) -> Result<bool> {
     let stat =
         statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT, StatxFlags::TYPE)
             .map_err(Error::io("find", path))?;

@@ -13,6 +13,7 @@ use crate::error::{Error, Result, reason};
 use crate::settings::Settings;
 use crate::snapshot;
 use crate::store::Store;
+use crate::user_namespace;
 use rustix::fs::{CWD, FileType, Mode, OFlags, fstat};
 use rustix::io::Errno;
 use rustix::mount::{
@@ -77,6 +78,7 @@ fn check_shared(point: &MountPoint) -> Result<()> {
 
 /// Mounts everything at its place. What is there already stays.
 pub fn mount_all(settings: &Settings, record: &Record, dir: &Dir) -> Result<()> {
+    let namespace = user_namespace::provide(record, dir)?;
     for (at, point) in record.mounts.iter().enumerate() {
         let target = place(dir.path(), at);
         if point.kind == MountKind::Tmpfs || (target.exists() && is_mounted(&target)?) {
@@ -88,6 +90,13 @@ pub fn mount_all(settings: &Settings, record: &Record, dir: &Dir) -> Result<()> 
             MountKind::Image => clone(point, &open_image(settings, record, dir, at)?)?,
             MountKind::Tmpfs => continue,
         };
+        // Root of the container owns what root owns in a volume and in an image; on the host only where that is asked for.
+        if let Some(namespace) = &namespace
+            && (point.kind != MountKind::Bind || point.detail.id_map)
+        {
+            sys::mount::set_idmap(tree.as_fd(), namespace.as_fd(), !point.detail.non_recursive)
+                .map_err(Error::system(format!("map the ids of `{}`", shown(point))))?;
+        }
         attach(dir, at, point, &tree)?;
     }
     if record.host_config.ipc_mode == "shareable" {

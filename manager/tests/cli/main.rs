@@ -22,6 +22,7 @@ mod refusals;
 mod restart;
 mod run;
 mod terminal;
+mod user_namespaces;
 mod volumes;
 mod watching;
 mod world;

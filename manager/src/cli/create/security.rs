@@ -2,8 +2,9 @@
 
 use crate::cli::confinement::{
     SecurityOption, Sharing, capability, cgroupns_mode, device_rule, ipc_mode, pid_mode, sysctl,
-    uts_mode,
+    userns_mode, uts_mode,
 };
+use crate::user_namespace::Mapping;
 use clap::Args;
 
 /// What keeps the container apart from the host, and what does not.
@@ -42,6 +43,15 @@ pub struct SecurityArgs {
     /// UTS namespace: host
     #[arg(long, value_name = "MODE", value_parser = uts_mode)]
     pub uts: Option<Sharing>,
+    /// User namespace: host, or auto[:size=NUMBER] for ids that no other container has
+    #[arg(long, value_name = "MODE", value_parser = userns_mode)]
+    pub userns: Option<String>,
+    /// Map user ids of the container to those of the host, in a user namespace of its own
+    #[arg(long, value_name = "CONTAINER:HOST[:SIZE]")]
+    pub uidmap: Vec<Mapping>,
+    /// Map group ids [default: as --uidmap]
+    #[arg(long, value_name = "CONTAINER:HOST[:SIZE]", requires = "uidmap")]
+    pub gidmap: Vec<Mapping>,
     /// Cgroup namespace: host or private
     #[arg(long, value_name = "MODE", value_parser = cgroupns_mode)]
     pub cgroupns: Option<Sharing>,

@@ -1,0 +1,341 @@
+//! A user namespace of a container's own: its root is nobody on the host.
+//!
+//! The namespace is made before anything is mounted, together with a network namespace that belongs to it, and both are
+//! bound in the container's directory. The layers and the volumes are mounted through it (mount_setattr(2)), so that what is
+//! on disk belongs to the ids that the image has, whatever they are mapped to: nothing is chowned, and the same layers and
+//! volumes serve containers with other mappings and with none.
+
+use crate::container::{Containers, Dir, HostConfig, IdMappings, Record, make_private};
+use crate::error::{Error, Result};
+use crate::snapshot::Prepared;
+use rustix::fs::{CWD, Gid, Mode, OFlags, Uid};
+use rustix::io::Errno;
+use rustix::mount::{MoveMountFlags, OpenTreeFlags, mount_bind, move_mount, open_tree};
+use rustix::process::WaitOptions;
+use std::fs;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::{Path, PathBuf};
+use sys::clone::{Options, spawn};
+use sys::namespace::Kinds;
+
+/// How many ids a container gets that does not say.
+const SIZE: u32 = 65_536;
+
+/// Whose ranges of ids in /etc/subuid and /etc/subgid containers may have: Podman's name, then Docker's.
+const OWNERS: [&str; 2] = ["containers", "dockremap"];
+
+/// One line of a mapping: ids in the container, on the host, and how many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mapping {
+    /// The first one in the container.
+    pub inside: u32,
+    /// The first one on the host.
+    pub outside: u32,
+    /// How many.
+    pub size: u32,
+}
+
+impl std::str::FromStr for Mapping {
+    type Err = String;
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        let wrong = || format!("invalid mapping '{text}', it is CONTAINER:HOST[:SIZE]");
+        let numbers: Vec<u32> = text
+            .split(':')
+            .map(|part| part.parse().map_err(|_| wrong()))
+            .collect::<std::result::Result<_, _>>()?;
+        let (inside, outside, size) = match numbers.as_slice() {
+            [inside, outside] => (*inside, *outside, 1),
+            [inside, outside, size] if *size > 0 => (*inside, *outside, *size),
+            _ => return Err(wrong()),
+        };
+        if inside.checked_add(size).is_none() || outside.checked_add(size).is_none() {
+            return Err(wrong());
+        }
+        Ok(Self { inside, outside, size })
+    }
+}
+
+impl std::fmt::Display for Mapping {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}:{}", self.inside, self.outside, self.size)
+    }
+}
+
+/// The mappings of a record; they were checked when they were typed.
+#[must_use]
+pub fn mappings(list: &[String]) -> Vec<Mapping> {
+    list.iter().filter_map(|text| text.parse().ok()).collect()
+}
+
+/// Where the namespace is bound.
+#[must_use]
+pub fn path(dir: &Path) -> PathBuf {
+    dir.join("userns")
+}
+
+/// Where the network namespace that belongs to it is bound.
+fn network_path(dir: &Path) -> PathBuf {
+    dir.join("usernet")
+}
+
+/// `--userns auto[:size=N]`: ranges of /etc/subuid and /etc/subgid that no other container has.
+pub fn choose(containers: &Containers, config: &mut HostConfig) -> Result<()> {
+    let Some(options) = config.userns_mode.strip_prefix("auto") else { return Ok(()) };
+    let size = options.strip_prefix(":size=").and_then(|size| size.parse().ok()).unwrap_or(SIZE);
+    let others: Vec<IdMappings> =
+        containers.list()?.into_iter().map(|(record, _)| record.host_config.id_mappings).collect();
+    let pick = |file: &str, used: &dyn Fn(&IdMappings) -> Vec<Mapping>| -> Result<String> {
+        let text = fs::read_to_string(file).unwrap_or_default();
+        let used: Vec<Mapping> = others.iter().flat_map(used).collect();
+        let free = free_range(&ranges(&text), &used, size);
+        free.map(|outside| Mapping { inside: 0, outside, size }.to_string()).ok_or_else(|| {
+            Error::Rejected {
+                message: format!("cannot find {size} unused ids for user \"{}\" in {file}", OWNERS[0]),
+                hint: Some(format!("add a line such as `{}:2147483647:2147483648` to it, or give `--uidmap` and `--gidmap`", OWNERS[0])),
+            }
+        })
+    };
+    config.id_mappings = IdMappings {
+        uid_map: vec![pick("/etc/subuid", &|ids| mappings(&ids.uid_map))?],
+        gid_map: vec![pick("/etc/subgid", &|ids| mappings(&ids.gid_map))?],
+    };
+    Ok(())
+}
+
+/// First id and number of each range that containers may have.
+fn ranges(text: &str) -> Vec<(u32, u32)> {
+    let range = |line: &str| {
+        let mut fields = line.split(':');
+        let owner = fields.next()?;
+        let (first, count) =
+            (fields.next()?.parse().ok()?, fields.next()?.trim().parse::<u64>().ok()?);
+        OWNERS.contains(&owner).then_some((first, u32::try_from(count).unwrap_or(u32::MAX)))
+    };
+    text.lines().filter_map(range).collect()
+}
+
+fn free_range(ranges: &[(u32, u32)], used: &[Mapping], size: u32) -> Option<u32> {
+    let overlaps = |first: u32| {
+        used.iter().find(|other| {
+            first < other.outside.saturating_add(other.size)
+                && other.outside < first.saturating_add(size)
+        })
+    };
+    ranges.iter().find_map(|(start, count)| {
+        let end = start.saturating_add(*count);
+        let mut first = *start;
+        while first.checked_add(size)? <= end {
+            match overlaps(first) {
+                None => return Some(first),
+                Some(other) => first = other.outside.checked_add(other.size)?,
+            }
+        }
+        None
+    })
+}
+
+/// Makes the namespaces of a container that is to have its own, unless they are bound already. Returns the user namespace.
+pub fn provide(record: &Record, dir: &Dir) -> Result<Option<OwnedFd>> {
+    let IdMappings { uid_map, gid_map } = &record.host_config.id_mappings;
+    if uid_map.is_empty() {
+        return Ok(None);
+    }
+    let (user, network) = (path(dir.path()), network_path(dir.path()));
+    if !(user.exists() && crate::volume::is_mounted(&user)?) {
+        make(&mappings(uid_map), &mappings(gid_map), &user, &network)?;
+    }
+    give_files(record, dir)?;
+    open(&user).map(Some)
+}
+
+fn open(path: &Path) -> Result<OwnedFd> {
+    rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(Error::io("open", path))
+}
+
+/// A child with both namespaces lives for as long as it takes to map its ids and to bind its namespaces.
+fn make(uids: &[Mapping], gids: &[Mapping], user: &Path, network: &Path) -> Result<()> {
+    let failed = |errno: Errno| Error::system("make a user namespace")(errno);
+    let (waiting, go) =
+        rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(failed)?;
+    let write_end = std::os::fd::AsRawFd::as_raw_fd(&go);
+    let options = Options { namespaces: Kinds::USER.union(Kinds::NETWORK), ..Options::default() };
+    let child = spawn(&options, || {
+        // Its copy of the other end would keep it waiting for itself.
+        if let Ok(own) = sys::fd::inherited(write_end) {
+            drop(own);
+        }
+        let _ = rustix::io::read(&waiting, &mut [0_u8; 1]);
+        0
+    })
+    .map_err(failed)?;
+    let pid = child.pid.as_raw_nonzero();
+    let bind = || -> Result<()> {
+        for (file, list) in [("uid_map", uids), ("gid_map", gids)] {
+            let lines: String =
+                list.iter().map(|m| format!("{} {} {}\n", m.inside, m.outside, m.size)).collect();
+            let path = format!("/proc/{pid}/{file}");
+            fs::write(&path, lines).map_err(Error::io("write", path.as_ref()))?;
+        }
+        for (kind, target) in [("user", user), ("net", network)] {
+            fs::write(target, "").map_err(Error::io("write", target))?;
+            mount_bind(format!("/proc/{pid}/ns/{kind}"), target)
+                .map_err(Error::io("bind a namespace to", target))?;
+        }
+        Ok(())
+    };
+    let bound = bind();
+    drop(go);
+    let _ = rustix::process::waitpid(Some(child.pid), WaitOptions::empty());
+    bound
+}
+
+/// The network namespace that belongs to the container's user namespace, if it has one.
+pub fn network(dir: &Dir) -> Result<Option<OwnedFd>> {
+    let path = network_path(dir.path());
+    if path.exists() && crate::volume::is_mounted(&path)? {
+        open(&path).map(Some)
+    } else {
+        Ok(None)
+    }
+}
+
+/// The files about the network belong to the container's root, who may change them as anywhere else.
+fn give_files(record: &Record, dir: &Dir) -> Result<()> {
+    let (uid, gid) = root_of(record);
+    let owner = (Uid::from_raw(uid), Gid::from_raw(gid));
+    for name in crate::bundle::FILES {
+        let path = dir.join(name);
+        let file = fs::OpenOptions::new().append(true).create(true).open(&path);
+        let file = file.map_err(Error::io("open", &path))?;
+        rustix::fs::fchown(&file, Some(owner.0), Some(owner.1))
+            .map_err(Error::io("set the owner of", &path))?;
+    }
+    Ok(())
+}
+
+/// Does something to files as the container's root, on a thread of its own; as ourselves where the container has no user
+/// namespace.
+///
+/// Out here root is nobody in what is mapped: it can read it, but whatever it would make there would belong to an id that
+/// does not exist on disk (`EOVERFLOW`). overlayfs, for its part, works with the ids of whoever has mounted it.
+pub fn as_root_of<T: Send>(
+    record: &Record,
+    action: impl FnOnce() -> Result<T> + Send,
+) -> Result<T> {
+    if record.host_config.id_mappings.uid_map.is_empty() {
+        return action();
+    }
+    let (uid, gid) = root_of(record);
+    let changed = || {
+        sys::ids::set_file_system_ids(uid, gid);
+        let raised = caps::read(None, caps::CapSet::Permitted)
+            .and_then(|all| caps::set(None, caps::CapSet::Effective, &all));
+        raised.map_err(|_| Error::system("keep the capabilities about files")(Errno::PERM))?;
+        action()
+    };
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(changed);
+        thread
+            .join()
+            .unwrap_or_else(|_| Err(Error::system("work as the container's root")(Errno::IO)))
+    })
+}
+
+/// Who root of the container is on the host.
+fn root_of(record: &Record) -> (u32, u32) {
+    let root = |list: &[String]| {
+        let zero = mappings(list).into_iter().find(|mapping| mapping.inside == 0);
+        zero.map_or(0, |mapping| mapping.outside)
+    };
+    let ids = &record.host_config.id_mappings;
+    (root(&ids.uid_map), root(&ids.gid_map))
+}
+
+/// The layers of a container as its user namespace maps them: each is mounted once more, at a place of the container's.
+pub fn map_layers(prepared: &Prepared, dir: &Dir, namespace: &OwnedFd) -> Result<Prepared> {
+    let layers = dir.join("layers");
+    make_private(&layers)?;
+    let place = |name: &str, source: &Path| -> Result<PathBuf> {
+        let target = layers.join(name);
+        make_private(&target)?;
+        let map = || -> rustix::io::Result<()> {
+            let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+            let tree = open_tree(CWD, source, flags)?;
+            sys::mount::set_idmap(tree.as_fd(), namespace.as_fd(), false)?;
+            move_mount(&tree, "", CWD, &target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+        };
+        map().map_err(Error::io("map the ids of", source))?;
+        Ok(target)
+    };
+    let mut lower = Vec::new();
+    for (at, source) in prepared.lower.iter().enumerate() {
+        lower.push(place(&at.to_string(), source)?);
+    }
+    // What is written and overlayfs' scratch space have to be on one mount.
+    let own = prepared.upper.parent().unwrap_or(&prepared.upper);
+    let own = place("own", own)?;
+    let name = |path: &Path| own.join(path.file_name().unwrap_or_default());
+    Ok(Prepared { lower, upper: name(&prepared.upper), work: name(&prepared.work) })
+}
+
+/// A directory as the container's user namespace maps it; as it is where the container has none.
+pub fn mapped_directory(record: &Record, dir: &Dir, path: &Path) -> Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let Some(namespace) = provide(record, dir)? else {
+        return rustix::fs::open(path, flags, Mode::empty()).map_err(Error::io("open", path));
+    };
+    let open = || {
+        let tree = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+        let tree = open_tree(CWD, path, tree)?;
+        sys::mount::set_idmap(tree.as_fd(), namespace.as_fd(), false)?;
+        rustix::fs::openat(&tree, ".", flags, Mode::empty())
+    };
+    open().map_err(Error::io("map the ids of", path))
+}
+
+/// Where something of this may be mounted.
+pub fn places(dir: &Dir) -> Vec<PathBuf> {
+    let layers = fs::read_dir(dir.join("layers")).into_iter().flatten().flatten();
+    let mut places: Vec<PathBuf> = layers.map(|entry| entry.path()).collect();
+    places.extend([path(dir.path()), network_path(dir.path())]);
+    places
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mapping_has_three_numbers() {
+        assert_eq!(
+            "0:100000:65536".parse(),
+            Ok(Mapping { inside: 0, outside: 100_000, size: 65_536 })
+        );
+        assert_eq!("5:6".parse::<Mapping>().unwrap().to_string(), "5:6:1");
+        for bad in ["", "0", "0:1:0", "a:1:1", "0:1:2:3", "0:4294967295:2", "-1:0:1"] {
+            assert!(bad.parse::<Mapping>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn ranges_are_those_of_the_containers_user() {
+        assert_eq!(
+            ranges("root:1:2\ncontainers:100:200\nbroken\ndockremap:5:6\n"),
+            [(100, 200), (5, 6)]
+        );
+    }
+
+    #[test]
+    fn a_range_is_free_if_no_other_container_has_an_id_of_it() {
+        let used = |list: &[&str]| -> Vec<Mapping> {
+            list.iter().map(|text| text.parse().unwrap()).collect()
+        };
+        assert_eq!(free_range(&[(100, 30)], &[], 10), Some(100));
+        assert_eq!(free_range(&[(100, 30)], &used(&["0:100:10"]), 10), Some(110));
+        assert_eq!(free_range(&[(100, 30)], &used(&["0:105:10"]), 10), Some(115));
+        assert_eq!(free_range(&[(100, 30)], &used(&["0:100:30"]), 10), None);
+        assert_eq!(free_range(&[(100, 5), (200, 10)], &[], 10), Some(200));
+        assert_eq!(free_range(&[], &[], 10), None);
+    }
+}

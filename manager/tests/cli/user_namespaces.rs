@@ -1,0 +1,73 @@
+//! User namespaces: root of the container is nobody on the host, and nothing on disk is chowned for it.
+
+use super::world::World;
+use std::os::unix::fs::MetadataExt as _;
+
+#[test]
+fn root_of_the_container_is_nobody_on_the_host_and_owns_what_root_owns() {
+    let world = World::new();
+    let options = ["--name", "mapped", "--uidmap", "0:200000:65536", "-v", "data:/data"];
+    let script = "cat /proc/self/uid_map; stat -c %u /etc/passwd /volume /data; touch /new /data/file; \
+        stat -c %u /new; echo '1.2.3.4 x' >> /etc/hosts && echo changed; cat /proc/sys/net/ipv4/ip_unprivileged_port_start; \
+        chown 7 /new && mount -t tmpfs x /tmp 2>/dev/null || echo confined";
+    let said = world.run(&options, &["sh", "-c", script]).ok().stdout();
+    let words: Vec<&str> = said.split_whitespace().collect();
+    assert_eq!(
+        words,
+        ["0", "200000", "65536", "0", "5", "0", "0", "changed", "0", "confined"],
+        "{said}"
+    );
+    // On disk everything belongs to those whom the container names: another one may map them elsewhere.
+    let upper = world.inspect("mapped", "/GraphDriver/Data/UpperDir");
+    let owner = |path: String| std::fs::metadata(path).unwrap().uid();
+    assert_eq!(owner(format!("{}/new", upper.as_str().unwrap())), 7);
+    let data = world.nman(["volume", "inspect", "-f", "{{.Mountpoint}}", "data"]).ok().stdout();
+    assert_eq!(owner(format!("{}/file", data.trim())), 0);
+    assert_eq!(world.inspect("mapped", "/HostConfig/IDMappings/UidMap/0"), "0:200000:65536");
+    assert_eq!(
+        world.nman(["start", "-a", "mapped"]).ok().stdout().lines().next(),
+        said.lines().next()
+    );
+    assert_eq!(world.shell(&["-v", "data:/data"], "stat -c %u /data/file").ok().stdout(), "0\n");
+    world.nman(["rm", "mapped"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
+fn containers_get_ids_that_no_other_one_has() {
+    let world = World::new();
+    for file in ["/etc/subuid", "/etc/subgid"] {
+        std::fs::write(file, "containers:300000:131072\n").unwrap();
+    }
+    for (name, first) in [("one", "300000"), ("two", "365536")] {
+        world.run(&["-d", "--name", name, "--userns", "auto"], &["sleep", "1000"]).ok();
+        let map = world.nman(["exec", name, "cat", "/proc/1/uid_map"]).ok().stdout();
+        assert_eq!(map.split_whitespace().nth(1), Some(first));
+    }
+    let refused = world.shell(&["--userns", "auto"], "true").exits(125);
+    assert!(
+        refused
+            .stderr()
+            .contains("cannot find 65536 unused ids for user \"containers\" in /etc/subuid"),
+        "{refused}"
+    );
+    world.nman(["rm", "-f", "one", "two"]).ok();
+    world.shell(&["--userns", "auto:size=1000"], "grep -q ' 1000$' /proc/self/uid_map").ok();
+    for (options, why) in [
+        (
+            &["--userns", "auto", "--privileged"][..],
+            "privileged mode is incompatible with user namespaces",
+        ),
+        (&["--userns", "auto", "--pid", "host"], "cannot share the host PID namespace"),
+        (&["--userns", "auto", "--network", "host"], "cannot share the host's network namespace"),
+        (&["--userns", "private"], "needs the ids"),
+        (&["--userns", "keep"], "invalid USER mode"),
+        (&["--uidmap", "x"], "invalid mapping 'x'"),
+        (&["--mount", "type=bind,source=/,target=/x,idmap"], "needs a user namespace"),
+    ] {
+        let refused = world.shell(options, "true").exits(125);
+        assert!(refused.stderr().contains(why), "no `{why}` in {refused}");
+    }
+    world.shell(&["--userns", "host"], "true").ok();
+    world.assert_no_container();
+}
