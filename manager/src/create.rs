@@ -46,7 +46,8 @@ pub fn create(
     let runtime = Runtime::find(settings.runtime.as_deref())?;
     let containers = Containers::open(&settings.containers())?;
     let store = Store::open(&settings.root)?;
-    let image = image::obtain(&store, args.image(), args.pull, args.quiet, &args.registry)?;
+    let image =
+        image::obtain(settings, &store, args.image(), args.pull, args.quiet, &args.registry)?;
     let files = record::Files::read(args)?;
     let wish = record::Wish { args, attached, image: &image, runtime, host: &host, files: &files };
     let (mut record, warnings) = wish.plan(settings)?;

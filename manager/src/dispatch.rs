@@ -1,12 +1,13 @@
 //! From a parsed command to the library's function for it, and from what that returns to what is printed.
 
-use nman::cli::{Cli, Command, ContainerCommand, Names, VolumeCommand};
+use nman::cli::{Cli, Command, ContainerCommand, LoginArgs, Names, VolumeCommand};
 use nman::error::{Error, Result};
 use nman::run::Outcome;
 use nman::settings::Settings;
 use nman::{
-    attach, complete, create, doctor, events, exec, image, info, inspect, kill, listing, logs,
-    pause, port, prune, ps, rename, rm, run, start, stats, stop, top, update, volume, wait,
+    attach, complete, create, doctor, events, exec, info, inspect, kill, listing, login, logs,
+    pause, port, prune, ps, rename, rm, run, start, stats, stop, top, transfer, update, volume,
+    wait,
 };
 use std::io::Write as _;
 
@@ -53,7 +54,10 @@ pub(crate) fn dispatch(cli: &Cli) -> Result<u8> {
             print(&listing::objects(args.format.as_deref(), &found)?)?;
             several(errors).map(|()| 0)
         }
-        Command::Pull(args) => print(&image::pull_named(&settings, args)?).map(|()| 0),
+        Command::Pull(args) => print(&transfer::pull_named(&settings, args)?).map(|()| 0),
+        Command::Push(args) => print(&transfer::push_named(&settings, args)?).map(|()| 0),
+        Command::Login(args) => log_in(args),
+        Command::Logout(args) => print(&login::log_out(args)?).map(|()| 0),
         Command::Network(command) => network::dispatch(&settings, command),
         Command::Info(args) => print(&info::info(&settings, args)?).map(|()| 0),
         Command::Version(args) => print(&info::version(&settings, args)?).map(|()| 0),
@@ -111,6 +115,12 @@ fn confirmed(warning: &str) -> Result<bool> {
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer).map_err(Error::system("read from stdin"))?;
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+fn log_in(args: &LoginArgs) -> Result<u8> {
+    let warnings = login::log_in(args)?.warnings;
+    std::io::stderr().write_all(warnings.as_bytes()).map_err(Error::system("write to stderr"))?;
+    print("Login Succeeded\n").map(|()| 0)
 }
 
 /// Whether this process is the one that `exec -d` has started to do the work.

@@ -74,7 +74,7 @@ fn unpack_and_install(
     let staging = store.stage()?;
     let layout = Layout::create(staging.path("layout")).map_err(store::Error::from)?;
     let loaded = archive::load(archive, &layout, &Limits::default())?;
-    let source = Source { registry: &layout, platform };
+    let source = Source { registry: &layout, platform, asked: false };
     let mut images = Vec::with_capacity(loaded.len());
     for image in &loaded {
         let document = layout.manifest(&image.descriptor)?;

@@ -74,7 +74,7 @@ impl<'a> NewImage<'a> {
         let failed = |cause| pull::Error::new("make", label.clone(), cause);
         let document = self.layout.manifest(&descriptor).map_err(|error| failed(error.into()))?;
         // The platform was chosen when the image was made: there is nothing to choose from.
-        let source = Source { registry: &self.layout, platform: &Platform::host() };
+        let source = Source { registry: &self.layout, platform: &Platform::host(), asked: false };
         let names: Vec<Reference> = name.cloned().into_iter().collect();
         let image = install(&source, document, &names, self.store, &NoProgress).map_err(failed)?;
         Ok(self.store.note_made(&image, Timestamp::now())?)

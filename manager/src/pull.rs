@@ -13,7 +13,7 @@ pub(crate) use install::{Source, install, unpack_again};
 
 use crate::progress::Progress;
 use crate::reference::Reference;
-use crate::registry::{Access, Client, Credentials, Platform, Registry, Tls};
+use crate::registry::{Access, Credentials, Mirrors, Platform, Registry, Tls};
 use crate::store::{Image, Store};
 
 /// When a registry is asked for an image that may be here already.
@@ -33,7 +33,7 @@ pub enum Policy {
 pub struct PullOptions {
     /// The platform to choose from an image for several; this machine's, if not given.
     pub platform: Option<Platform>,
-    /// What to log in with; what `docker login` stored for the registry, if not given.
+    /// What to log in with; what `nman login` or `docker login` stored for the registry, if not given.
     pub credentials: Option<Credentials>,
     /// How far the registry's identity is checked.
     pub tls: Tls,
@@ -79,6 +79,18 @@ fn here(
     unpack_again(store, &image).map(Some)
 }
 
+/// The tags that the registry has for the repository of `reference`.
+pub fn tags(reference: &Reference, options: &PullOptions) -> Result<Vec<String>, Error> {
+    let tags = Mirrors::new(reference, &options.access()).and_then(|mirrors| mirrors.tags());
+    tags.map_err(|error| Error::new("list the tags of", reference.familiar_name(), error.into()))
+}
+
+impl PullOptions {
+    fn access(&self) -> Access {
+        Access { credentials: self.credentials.clone(), tls: self.tls.clone() }
+    }
+}
+
 /// Asks the registry.
 fn fetch(
     reference: &Reference,
@@ -86,18 +98,22 @@ fn fetch(
     store: &Store,
     progress: &dyn Progress,
 ) -> Result<Image, Cause> {
-    let credentials = match &options.credentials {
-        Some(credentials) => Some(credentials.clone()),
-        None => Credentials::stored(reference)?,
-    };
-    let access = Access { credentials, tls: options.tls.clone() };
-    let client = Client::connect(reference, &access)?;
-    let document = client.resolve(&reference.selector())?;
-    progress.begin(reference);
+    let before = store.named(reference).ok().flatten();
+    let registry = Mirrors::new(reference, &options.access())?;
+    let document = registry.resolve(&reference.selector())?;
+    let what = reference.tag().map_or_else(|| reference.selector(), str::to_owned);
+    progress.note(&format!("{what}: Pulling from {}", reference.repository()));
     let platform = options.platform.clone().unwrap_or_else(Platform::host);
-    let source = Source { registry: &client, platform: &platform };
+    let asked = options.platform.is_some();
+    let source = Source { registry: &registry, platform: &platform, asked };
     let digest = document.digest.clone();
     let image = install(&source, document, std::slice::from_ref(reference), store, progress)?;
-    progress.end(&digest);
+    let is_same = before.is_some_and(|before| before.manifest_digest == image.manifest_digest);
+    progress.note(&format!("Digest: {digest}"));
+    progress.note(&if is_same {
+        format!("Status: Image is up to date for {reference}")
+    } else {
+        format!("Status: Downloaded newer image for {reference}")
+    });
     Ok(image)
 }

@@ -107,6 +107,19 @@ impl Reference {
         self.suffixed(format!("{}/{}", self.domain, self.repository))
     }
 
+    /// The full name without tag and digest: `docker.io/library/alpine`.
+    pub fn canonical_name(&self) -> String {
+        format!("{}/{}", self.domain, self.repository)
+    }
+
+    /// The same repository's image with another tag.
+    pub fn with_tag(&self, tag: &str) -> Result<Self, ParseError> {
+        if !is_tag(tag) {
+            return Err(ParseError::Format(tag.to_owned()));
+        }
+        Ok(Self { tag: Some(tag.to_owned()), digest: None, ..self.clone() })
+    }
+
     /// The name without tag and digest as a user types it: `alpine`, `localhost:5000/app`.
     pub fn familiar_name(&self) -> String {
         if self.domain != DEFAULT_DOMAIN {

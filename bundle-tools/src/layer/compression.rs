@@ -175,6 +175,14 @@ mod tests {
     }
 
     #[test]
+    fn the_table_of_contents_of_zstd_chunked_is_skipped() {
+        // zstd:chunked ends in skippable frames, which say where each file is.
+        let mut blob = compress(Compression::Zstd, b"content");
+        blob.extend_from_slice(&[0x50, 0x2a, 0x4d, 0x18, 5, 0, 0, 0, b't', b'a', b'b', b'l', b'e']);
+        assert_eq!(decompress(&blob).unwrap(), b"content");
+    }
+
+    #[test]
     fn a_truncated_stream_is_an_error() {
         for compression in [Compression::Gzip, Compression::Zstd] {
             let packed = compress(compression, &[7; 10_000]);

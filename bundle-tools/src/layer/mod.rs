@@ -10,6 +10,7 @@ mod inherit;
 mod name;
 mod options;
 mod pack;
+mod pipe;
 mod stream;
 mod tree;
 mod unpack;
@@ -18,6 +19,7 @@ mod xattr;
 use std::{
     io::{self, Read},
     os::fd::BorrowedFd,
+    thread,
 };
 
 pub use compression::Compression;
@@ -46,16 +48,58 @@ pub fn unpack(
     options: &Options,
 ) -> Result<Stats, Error> {
     with_verdict(reader, |reader| {
-        let mut tar = open(reader, &options.limits)?;
-        let mut unpacker = unpack::Unpacker::new(root, options)?;
-        while let Some(entry) = tar.next()? {
-            unpacker.apply(&entry, &mut tar)?;
-        }
-        let tally = unpacker.finish()?;
-        let (diff_id, bytes) = tar.into_inner().finish().map_err(Error::stream)?;
-        let unpack::Tally { entries, implied, opaque_root, ignored } = tally;
-        Ok(Stats { diff_id, bytes, entries, implied, opaque_root, ignored })
+        let (writer, pieces) = pipe::pipe();
+        thread::scope(|scope| {
+            let limits = &options.limits;
+            let decoding = thread::Builder::new()
+                .name("decode".to_owned())
+                .spawn_scoped(scope, move || decode(reader, limits, writer))
+                .map_err(Error::Stream)?;
+            let applied = apply(pieces, root, options);
+            let decoded = decoding.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            let unpack::Tally { entries, implied, opaque_root, ignored } = applied?;
+            // Without one, the reader of the pieces has met the error.
+            let (diff_id, bytes) =
+                decoded.ok_or_else(|| Error::Stream(io::ErrorKind::UnexpectedEof.into()))?;
+            Ok(Stats { diff_id, bytes, entries, implied, opaque_root, ignored })
+        })
     })
+}
+
+/// Decodes a blob to its end; its digest and length, if that was reached.
+fn decode(
+    reader: impl Read + Send,
+    limits: &Limits,
+    pieces: pipe::PieceWriter,
+) -> Option<(DiffId, u64)> {
+    let mut decoded = Decoded::new(reader, limits).map_err(Some);
+    let mut ended = false;
+    pieces.run(|piece| match &mut decoded {
+        Ok(stream) => {
+            let n = stream.next(piece)?;
+            ended = n == 0;
+            Ok(n)
+        }
+        Err(error) => Err(error.take().unwrap_or_else(|| io::ErrorKind::Other.into())),
+    });
+    decoded.ok().filter(|_| ended).map(Decoded::verdict)
+}
+
+/// Carries out the entries of an archive, and reads on to the end of the stream.
+fn apply(
+    pieces: pipe::PieceReader,
+    root: BorrowedFd<'_>,
+    options: &Options,
+) -> Result<unpack::Tally, Error> {
+    let headers = HeaderLimits { pax: options.limits.xattrs, ..HeaderLimits::default() };
+    let mut tar = TarReader::new(pieces, headers);
+    let mut unpacker = unpack::Unpacker::new(root, options)?;
+    while let Some(entry) = tar.next()? {
+        unpacker.apply(&entry, &mut tar)?;
+    }
+    let tally = unpacker.finish()?;
+    tar.into_inner().finish().map_err(Error::stream)?;
+    Ok(tally)
 }
 
 fn open<'a>(

@@ -32,13 +32,27 @@ impl<'a> Decoded<'a> {
         let input = Counted { input, count: Arc::clone(&compressed) };
         Ok(Self {
             input: compression::decoder(input)?,
-            buffer: vec![0; BUFFER].into_boxed_slice(),
+            buffer: Box::default(),
             at: 0,
             end: 0,
             hasher: Hasher::new(Algorithm::Sha256),
             compressed,
             limits: limits.clone(),
         })
+    }
+
+    /// The next bytes of the stream in `buffer`, hashed and held to the limits.
+    pub(super) fn next(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.input.read(buffer)?;
+        self.hasher.update(&buffer[..n]);
+        self.check().map_err(|e| io::Error::new(io::ErrorKind::FileTooLarge, e))?;
+        Ok(n)
+    }
+
+    /// The digest and the length of what has been read.
+    pub(super) fn verdict(self) -> (DiffId, u64) {
+        let bytes = self.hasher.bytes();
+        (self.hasher.finish().into(), bytes)
     }
 
     /// Reads what is left, so that the whole blob has passed every check, and gives the digest and the length.
@@ -49,8 +63,7 @@ impl<'a> Decoded<'a> {
                 n => self.consume(n),
             }
         }
-        let bytes = self.hasher.bytes();
-        Ok((self.hasher.finish().into(), bytes))
+        Ok(self.verdict())
     }
 
     fn check(&self) -> Result<(), Exceeded> {
@@ -71,10 +84,13 @@ impl BufRead for Decoded<'_> {
         if self.at == self.end {
             self.at = 0;
             self.end = 0;
-            let n = self.input.read(&mut self.buffer)?;
-            self.hasher.update(&self.buffer[..n]);
-            self.check().map_err(|e| io::Error::new(io::ErrorKind::FileTooLarge, e))?;
-            self.end = n;
+            let mut buffer = std::mem::take(&mut self.buffer);
+            if buffer.is_empty() {
+                buffer = vec![0; BUFFER].into_boxed_slice();
+            }
+            let n = self.next(&mut buffer);
+            self.buffer = buffer;
+            self.end = n?;
         }
         Ok(&self.buffer[self.at..self.end])
     }

@@ -1,7 +1,7 @@
 //! Carries out the entries of a layer, one by one.
 //!
-//! The usual file costs openat, write, fchown, fchmod, futimens and close: its directory stays open from one entry to the next,
-//! and what would change nothing is not called. Times of directories come last, since filling a directory changes them.
+//! The usual file costs openat, write, futimens and close: its directory stays open from one entry to the next, and what would
+//! change nothing is not called. Times of directories come last, since filling a directory changes them.
 
 mod content;
 mod directory;
@@ -43,6 +43,8 @@ pub(super) struct Unpacker<'o> {
     /// Bytes that files were said to have, holes included.
     content: u64,
     caller: (u32, u32),
+    /// The bits that a new file does not get, if nothing else decides about its mode.
+    umask: Option<u32>,
     tally: Tally,
 }
 
@@ -76,7 +78,6 @@ impl<'o> Unpacker<'o> {
         // Ours may be an O_PATH fd, which cannot be read or changed.
         let root = tree::open_child(root, b".").map_err(|e| Error::file("open", b"", e))?;
         Ok(Self {
-            root,
             options,
             parent: None,
             directories: BTreeMap::new(),
@@ -84,6 +85,8 @@ impl<'o> Unpacker<'o> {
             written: BTreeSet::new(),
             content: 0,
             caller: (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw()),
+            umask: metadata::umask(&root, options),
+            root,
             tally: Tally::default(),
         })
     }

@@ -16,9 +16,9 @@ pub enum PullWhen {
     Never,
 }
 
-/// How registries are reached.
+/// How far registries are trusted.
 #[derive(Clone, Debug, Default, Args)]
-pub struct RegistryArgs {
+pub struct TlsArgs {
     /// Verify the registry's certificate; `false` also allows plain HTTP
     #[arg(long, value_name = "BOOL", action = clap::ArgAction::Set, num_args = 0..=1, require_equals = true,
           default_value = "true", default_missing_value = "true")]
@@ -26,21 +26,15 @@ pub struct RegistryArgs {
     /// Also trust the certificate authorities of this PEM file
     #[arg(long, value_name = "FILE")]
     pub ca_file: Option<PathBuf>,
-    /// Platform of a multi-platform image, such as linux/amd64
-    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
-    pub platform: Option<Platform>,
 }
 
-/// `nman pull`
-#[derive(Debug, Args)]
-pub struct PullArgs {
-    /// Print the image's id only
-    #[arg(short, long)]
-    pub quiet: bool,
-    /// How registries are reached.
+/// How registries are reached, and what is taken from them.
+#[derive(Clone, Debug, Default, Args)]
+pub struct RegistryArgs {
+    /// How far they are trusted.
     #[command(flatten)]
-    pub registry: RegistryArgs,
-    /// Image
-    #[arg(value_name = "IMAGE")]
-    pub image: String,
+    pub tls: TlsArgs,
+    /// Platform of a multi-platform image, such as linux/amd64
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]", env = "DOCKER_DEFAULT_PLATFORM")]
+    pub platform: Option<Platform>,
 }

@@ -15,6 +15,7 @@ pub mod limits;
 pub mod mounts;
 mod network;
 mod overview;
+mod registry;
 mod store;
 mod suggest;
 mod system;
@@ -34,12 +35,13 @@ pub use create::{
 };
 pub use family::ContainerCommand;
 pub use files::{CommitArgs, CpArgs, DiffArgs, ExportArgs};
-pub use image::{PullArgs, PullWhen, RegistryArgs};
+pub use image::{PullWhen, RegistryArgs, TlsArgs};
 pub use limits::{CPU_PERIOD, CpuSet, Cpus, Memory, MemorySwap, Size};
 pub use network::{
     NetworkCommand, NetworkConnectArgs, NetworkCreateArgs, NetworkDisconnectArgs,
     NetworkInspectArgs, NetworkPruneArgs, NetworkRmArgs,
 };
+pub use registry::{LoginArgs, LogoutArgs, PullArgs, PushArgs};
 pub use store::{
     ArchiveFormat, HistoryArgs, ImageCommand, ImagePruneArgs, ImagesArgs, ImportArgs,
     InspectImagesArgs, LoadArgs, RmiArgs, SaveArgs, TagArgs,
@@ -178,6 +180,12 @@ pub enum Command {
     Inspect(InspectArgs),
     /// Pull an image from a registry
     Pull(PullArgs),
+    /// Push an image to a registry
+    Push(PushArgs),
+    /// Log in to a registry
+    Login(LoginArgs),
+    /// Log out of a registry
+    Logout(LogoutArgs),
     /// Load images from an archive that `docker save` or an OCI tool has made
     Load(LoadArgs),
     /// Save images to an archive

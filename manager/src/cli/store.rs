@@ -1,6 +1,6 @@
 //! Commands for images that are here: their lists, their names, and archives of them.
 
-use super::{Command, PullArgs};
+use super::{Command, PullArgs, PushArgs};
 use crate::listing::ListArgs;
 use crate::registry::Platform;
 use clap::{ArgAction, Args, Subcommand, ValueEnum};
@@ -168,6 +168,8 @@ pub enum ImageCommand {
     Ls(ImagesArgs),
     /// Pull an image from a registry
     Pull(PullArgs),
+    /// Push an image to a registry
+    Push(PushArgs),
     /// Load images from an archive that `docker save` or an OCI tool has made
     Load(LoadArgs),
     /// Save images to an archive
@@ -194,6 +196,7 @@ impl ImageCommand {
         match self {
             Self::Ls(args) => Command::Images(args),
             Self::Pull(args) => Command::Pull(args),
+            Self::Push(args) => Command::Push(args),
             Self::Load(args) => Command::Load(args),
             Self::Save(args) => Command::Save(args),
             Self::Import(args) => Command::Import(args),

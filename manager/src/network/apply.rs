@@ -31,11 +31,14 @@ pub fn apply(state: &State, plan: &NetworkPlan, netns: BorrowedFd<'_>) -> Result
     let connected = connect(state, plan, netns, &mut taken);
     if connected.is_err() {
         // The step that failed is undone as well: it may have come half-way. The error of the step is the one to
-        // report; if undoing fails too, the record stays, and with it what `remove` needs.
-        let steps = &plan.steps[..plan.steps.len().min(taken + 1)];
-        if undo(state, plan, steps, Some(netns), Ending::Whole).is_empty()
-            && restore_sysctls(&plan.steps[..taken]).is_ok()
-        {
+        // report; if undoing fails too, the record stays, and with it what `remove` needs. Only a plug-in that could not
+        // connect may be unable to disconnect for the same reason: it was asked to, and has said that it did nothing.
+        let (before, failed) = plan.steps.split_at(taken);
+        let failed = &failed[..failed.len().min(1)];
+        let half_way = undo(state, plan, failed, Some(netns), Ending::Whole);
+        let left = undo(state, plan, before, Some(netns), Ending::Whole);
+        let restored = restore_sysctls(before).is_ok();
+        if half_way.iter().all(is_of_plugin) && left.is_empty() && restored {
             state.forget(plan)?;
         }
     }
@@ -85,6 +88,10 @@ fn remove_by(
 ) -> Result<()> {
     let _lock = state.lock()?;
     let failures = undo(state, plan, &plan.steps, netns, ending);
+    // A plug-in that fails for a container that is gone was asked, is quoted, and is not asked for ever.
+    if netns.is_none() && failures.iter().all(is_of_plugin) {
+        state.forget(plan)?;
+    }
     if failures.is_empty() {
         return state.forget(plan);
     }
@@ -93,6 +100,10 @@ fn remove_by(
         network: plan.network.to_string(),
         failures,
     })
+}
+
+fn is_of_plugin(error: &Error) -> bool {
+    matches!(error, Error::Plugin { .. } | Error::NoPlugin { .. })
 }
 
 /// Removes a network's bridge if nobody is connected to it, and the rules if nobody is connected at all.

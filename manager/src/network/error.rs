@@ -158,9 +158,9 @@ impl Error {
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::UnknownNetwork { .. } => {
-                Some("`none`, `host` and `nman` are always there".into())
-            }
+            Self::UnknownNetwork { .. } => Some(
+                "`nman network ls` shows those that there are, `nman network create` makes one".into(),
+            ),
             Self::PortAllocated { address, holder: None, .. } => Some(format!(
                 "another container or a process of the host has port {}; `-p CONTAINER_PORT` alone picks a free one",
                 address.port()

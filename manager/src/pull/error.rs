@@ -13,7 +13,7 @@ use crate::{snapshot, store};
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {action} `{object}`: {cause}")]
 pub struct Error {
-    /// `pull` or `load`.
+    /// `pull`, `push` or `load`.
     pub action: &'static str,
     /// The image's name, or the archive's.
     pub object: String,
@@ -61,6 +61,9 @@ pub enum Cause {
     /// It is not in the store, and may not be fetched.
     #[error("it is not in the store, and the pull policy is `never`")]
     NotHere,
+    /// It is not in the store, and is to be pushed.
+    #[error("An image does not exist locally with the tag: {0}")]
+    NoSuchName(String),
     /// Another layer of the image failed.
     #[error("cancelled")]
     Cancelled,
@@ -92,6 +95,7 @@ impl Error {
             Cause::NoPlatform { .. } => Some(
                 "choose one of these with --platform; this machine must be able to run it".into(),
             ),
+            Cause::NoSuchName(_) => Some("`nman images` lists what is here".to_owned()),
             Cause::NotHere => Some("pull it first, or use another pull policy".to_owned()),
             Cause::Archive(error) => error.hint(),
             Cause::Cancelled | Cause::Contended | Cause::Open(_) => None,

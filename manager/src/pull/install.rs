@@ -13,7 +13,7 @@ use bundle::layer;
 use oci_spec::image::{Descriptor, ImageManifest};
 
 use super::Cause;
-use crate::progress::{LayerProgress, NoProgress, Outcome, Progress};
+use crate::progress::{LayerProgress, NoProgress, Outcome, Progress, Way};
 use crate::reference::Reference;
 use crate::registry::manifest::{self, Kind};
 use crate::registry::{self, Document, Platform, Registry};
@@ -33,6 +33,8 @@ const MAX_ATTEMPTS: usize = 3;
 pub(crate) struct Source<'a> {
     pub(crate) registry: &'a dyn Registry,
     pub(crate) platform: &'a Platform,
+    /// Whether somebody asked for this platform: an image for another one only is then an error.
+    pub(crate) asked: bool,
 }
 
 /// Brings in the image that `document` stands for and gives it `names`.
@@ -48,6 +50,10 @@ pub(crate) fn install(
     let config = read_config(source.registry, &manifest)?;
     let content = Content::new(manifest, &config)
         .map_err(|why| registry::Error::Invalid(format!("the image's configuration {why}")))?;
+    if source.asked && !source.platform.fits(&content.config) {
+        let (wanted, offered) = (source.platform.clone(), manifest::platform(&content.config));
+        return Err(Cause::NoPlatform { wanted, offered });
+    }
     for _ in 0..MAX_ATTEMPTS {
         let staging = store.stage()?;
         let pending = Pending { staging, store, content: &content, layers: plan(&content, store)? };
@@ -64,7 +70,7 @@ pub(crate) fn install(
 pub(crate) fn unpack_again(store: &Store, image: &Image) -> Result<Image, Cause> {
     let layout = store.layout();
     let document = layout.resolve(image.manifest_digest.as_str())?;
-    let source = Source { registry: layout, platform: &Platform::host() };
+    let source = Source { registry: layout, platform: &Platform::host(), asked: false };
     install(&source, document, &[], store, &NoProgress)
 }
 
@@ -151,15 +157,24 @@ impl Pending<'_> {
         let cancelled = AtomicBool::new(false);
         let results: Vec<Mutex<Option<Result<Staged, Cause>>>> =
             self.layers.iter().map(|_| Mutex::new(None)).collect();
+        let reporters: Vec<_> = self
+            .layers
+            .iter()
+            .map(|layer| progress.layer(&layer.digest, layer.descriptor.size(), Way::Pull))
+            .collect();
+        // The largest first: none of them is then left to come in alone.
+        let mut order: Vec<usize> = (0..self.layers.len()).collect();
+        order.sort_by_key(|position| std::cmp::Reverse(self.layers[*position].descriptor.size()));
         let work = || {
             while !cancelled.load(Ordering::Relaxed) {
-                let position = next.fetch_add(1, Ordering::Relaxed);
-                let Some(slot) = results.get(position) else { return };
-                let result = self.fetch_layer(position, source, progress, &cancelled);
+                let turn = next.fetch_add(1, Ordering::Relaxed);
+                let Some(&position) = order.get(turn) else { return };
+                let result = self.fetch_layer(position, source, &*reporters[position], &cancelled);
                 if result.is_err() {
                     cancelled.store(true, Ordering::Relaxed);
                 }
-                *slot.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(result);
+                *results[position].lock().unwrap_or_else(|poisoned| poisoned.into_inner()) =
+                    Some(result);
             }
         };
         thread::scope(|scope| {
@@ -186,17 +201,16 @@ impl Pending<'_> {
         &self,
         position: usize,
         source: &dyn Registry,
-        progress: &dyn Progress,
+        progress: &dyn LayerProgress,
         cancelled: &AtomicBool,
     ) -> Result<Staged, Cause> {
         let layer = &self.layers[position];
-        let reporter = progress.layer(&layer.digest, layer.descriptor.size());
         if !layer.needs_blob && !layer.needs_files {
-            reporter.end(Outcome::Present);
+            progress.end(Outcome::Present);
             return Ok(Staged::default());
         }
-        let result = self.bring_in(position, source, reporter.as_ref(), cancelled);
-        reporter.end(if result.is_ok() { Outcome::Pulled } else { Outcome::Failed });
+        let result = self.bring_in(position, source, progress, cancelled);
+        progress.end(if result.is_ok() { Outcome::Pulled } else { Outcome::Failed });
         result
     }
 

@@ -5,16 +5,19 @@ use std::io::{self, Read};
 use ureq::http::StatusCode;
 use ureq::{Body, BodyReader};
 
-use super::client::{Client, failure};
 use super::error::Error;
+use super::fault::failure;
+use super::mirrors::Mirrors;
 
-/// How often one blob's connection may break.
+/// How often one blob's connection may break, at one host.
 const MAX_RESUMES: u32 = 4;
 
 /// Reads a blob of known size; a connection that breaks before its end is replaced by a request for
-/// the rest. Nothing is verified here.
+/// the rest, at last to the next host that has it. Nothing is verified here.
 pub(super) struct Resumable<'a> {
-    client: &'a Client,
+    mirrors: &'a Mirrors,
+    /// Which of them is being read from.
+    position: usize,
     path: String,
     size: u64,
     offset: u64,
@@ -23,22 +26,37 @@ pub(super) struct Resumable<'a> {
 }
 
 impl<'a> Resumable<'a> {
-    pub(super) fn open(client: &'a Client, path: String, size: u64) -> Result<Self, Error> {
-        let body = client.get(&path, 0)?.into_body();
-        Ok(Self { client, path, size, offset: 0, resumes: 0, body: reader(body) })
+    pub(super) fn open(mirrors: &'a Mirrors, path: String, size: u64) -> Result<Self, Error> {
+        let (answer, position) = mirrors.content(&path, 0, 0)?;
+        let body = reader(answer.into_body());
+        Ok(Self { mirrors, position, path, size, offset: 0, resumes: 0, body })
     }
 
     fn resume(&mut self) -> Result<(), Error> {
-        let answer = self.client.get(&self.path, self.offset)?;
+        let (answer, position) = self.mirrors.content(&self.path, self.offset, self.position)?;
+        self.position = position;
         let status = answer.status();
         let mut body = reader(answer.into_body());
         // A server that knows no ranges begins again.
         if status != StatusCode::PARTIAL_CONTENT {
             let skipped = io::copy(&mut body.by_ref().take(self.offset), &mut io::sink());
-            skipped.map_err(|error| failure(self.client.host(), error.into()))?;
+            skipped.map_err(|error| failure(self.mirrors.host(position), error.into()))?;
         }
         self.body = body;
         Ok(())
+    }
+
+    /// Goes on after a failure. False where there is nothing left to try.
+    fn recover(&mut self) -> Result<bool, Error> {
+        if self.resumes < MAX_RESUMES {
+            self.resumes += 1;
+        } else if self.position + 1 < self.mirrors.count() {
+            self.position += 1;
+            self.resumes = 0;
+        } else {
+            return Ok(false);
+        }
+        self.resume().map(|()| true)
     }
 }
 
@@ -63,16 +81,12 @@ impl Read for Resumable<'_> {
                 Err(error) => error,
             };
             let ended = error.kind() == io::ErrorKind::UnexpectedEof;
-            let fault = failure(self.client.host(), error.into());
-            if !fault.is_transient() {
-                return Err(io::Error::other(fault));
+            let fault = failure(self.mirrors.host(self.position), error.into());
+            if fault.is_transient() && self.recover().map_err(io::Error::other)? {
+                continue;
             }
-            if self.resumes == MAX_RESUMES {
-                // Report a short blob as what it is: the verifier sees its end.
-                return if ended { Ok(0) } else { Err(io::Error::other(fault)) };
-            }
-            self.resumes += 1;
-            self.resume().map_err(io::Error::other)?;
+            // Report a short blob as what it is: the verifier sees its end.
+            return if ended { Ok(0) } else { Err(io::Error::other(fault)) };
         }
     }
 }

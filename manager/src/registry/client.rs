@@ -1,4 +1,4 @@
-//! The OCI distribution protocol, for pulling.
+//! The OCI distribution protocol, as spoken with one host.
 //!
 //! Every request carries what the registry last accepted as a login; a 401 is answered once. A
 //! redirect is followed without the login, and its target's own 401 is never answered: credentials
@@ -11,21 +11,19 @@ use std::thread;
 use std::time::Duration;
 
 use bundle::digest::{Digest, Expected, Verifier};
-use oci_spec::image::Descriptor;
-use serde::Deserialize;
 use ureq::config::{Config, RedirectAuthHeaders};
-use ureq::http::{Response, StatusCode, Uri};
+use ureq::http::{Method, Request, Response, StatusCode, Uri};
 use ureq::tls::TlsConfig;
-use ureq::{Agent, Body, ResponseExt};
+use ureq::{Agent, Body, ResponseExt, SendBody};
 
 use super::auth::{self, Credentials};
-use super::blob::Resumable;
 use super::challenge::{self, Challenge};
-use super::error::{Error, TlsFault, printable};
+use super::error::{Error, TlsFault};
+use super::fault::{Fault, failure, message};
+use super::hosts::Host;
 use super::manifest::ACCEPT;
 use super::tls::Tls;
-use super::{Document, MAX_MANIFEST, Registry};
-use crate::reference::Reference;
+use super::{Document, MAX_MANIFEST};
 
 const USER_AGENT: &str = concat!("nman/", env!("CARGO_PKG_VERSION"));
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -37,66 +35,156 @@ const MAX_ERROR_ANSWER: u64 = 64 << 10;
 /// Pauses before a request that failed for a passing reason is made again.
 const RETRY_AFTER: [Duration; 2] = [Duration::from_millis(200), Duration::from_millis(1000)];
 
-/// How a registry is to be approached.
+/// How one host is to be approached.
 #[derive(Clone, Debug, Default)]
-pub struct Access {
-    /// What to log in with, if the registry asks.
-    pub credentials: Option<Credentials>,
+pub(super) struct Approach {
+    /// What to log in with, if the host asks.
+    pub(super) credentials: Option<Credentials>,
     /// How far its identity is checked.
-    pub tls: Tls,
+    pub(super) tls: Tls,
+    /// The repository that requests are about.
+    pub(super) repository: String,
+    /// What a token must allow: `repository:NAME:pull`.
+    pub(super) scopes: Vec<String>,
 }
 
-/// A connection to one repository of a registry.
+/// A connection to one repository on one host.
 #[derive(Debug)]
-pub struct Client {
+pub(super) struct Client {
     agent: Agent,
     /// `https://HOST[:PORT]`.
     base: String,
+    prefix: String,
+    /// The registry's name in messages.
     registry: String,
+    /// What a mirror is told about whose content is wanted.
+    stands_in_for: Option<String>,
+    headers: Vec<(String, String)>,
     repository: String,
+    scopes: Vec<String>,
     credentials: Option<Credentials>,
     /// The `Authorization` header that the registry last accepted.
     authorization: Mutex<Option<String>>,
 }
 
+/// A request, which may have to be sent more than once.
+pub(super) struct Call<'a> {
+    pub(super) method: Method,
+    pub(super) url: String,
+    pub(super) headers: Vec<(&'static str, String)>,
+    pub(super) content: Content<'a>,
+}
+
+/// What a request carries.
+pub(super) enum Content<'a> {
+    /// Nothing, not even a length.
+    None,
+    /// What is in memory.
+    Bytes(&'a [u8]),
+    /// So many bytes of what is opened anew each time.
+    Stream(u64, &'a dyn Fn() -> io::Result<Box<dyn Read + 'a>>),
+}
+
+impl Call<'_> {
+    pub(super) fn get(url: String) -> Self {
+        Self { method: Method::GET, url, headers: Vec::new(), content: Content::None }
+    }
+}
+
 impl Client {
-    /// Prepares to pull the reference's repository. Nothing is sent yet, except to find out whether
-    /// a registry that may speak plain HTTP does.
-    pub fn connect(reference: &Reference, access: &Access) -> Result<Self, Error> {
-        let endpoint = reference.endpoint();
+    /// Prepares to speak with a host. Nothing is sent yet, except to find out whether a host that may speak plain HTTP does.
+    /// `domain` is the registry that it answers for.
+    pub(super) fn connect(host: &Host, domain: &str, approach: Approach) -> Result<Self, Error> {
+        let endpoint = &*host.authority;
         let is_loopback = is_loopback(endpoint);
-        let may_be_plain = is_loopback || !access.tls.verify;
-        let tls = access.tls.config(&[reference.domain(), endpoint])?;
-        let agent = agent(tls, may_be_plain, is_loopback);
-        let scheme = if may_be_plain { spoken_scheme(&agent, endpoint)? } else { "https" };
+        let mut tls = approach.tls;
+        tls.verify &= !host.skip_verify;
+        tls.ca_files.extend(host.ca_files.iter().cloned());
+        let may_be_plain = match host.plain {
+            Some(plain) => plain,
+            None => is_loopback || !tls.verify,
+        };
+        let names = if host.is_mirror { vec![endpoint] } else { vec![domain, endpoint] };
+        let agent = agent(tls.config(&names, host.client.as_ref())?, may_be_plain, is_loopback);
+        let scheme = match host.plain {
+            Some(true) => "http",
+            None if may_be_plain => spoken_scheme(&agent, endpoint)?,
+            _ => "https",
+        };
+        let registry = if host.is_mirror { endpoint } else { domain };
         Ok(Self {
             agent,
             base: format!("{scheme}://{endpoint}"),
-            registry: reference.domain().to_owned(),
-            repository: reference.repository().to_owned(),
-            credentials: access.credentials.clone(),
+            prefix: host.prefix.clone(),
+            registry: registry.to_owned(),
+            stands_in_for: host.is_mirror.then(|| domain.to_owned()),
+            headers: host.headers.clone(),
+            repository: approach.repository,
+            scopes: approach.scopes,
+            credentials: approach.credentials,
             authorization: Mutex::new(None),
         })
     }
 
-    /// GETs `path` within the repository, logging in and trying again as needed. `from` is the
-    /// first byte wanted, where it is not the first of all.
+    /// The URL of `path` within the repository.
+    pub(super) fn url(&self, path: &str) -> String {
+        let mut url = format!("{}{}/{}/{path}", self.base, self.prefix, self.repository);
+        if let Some(registry) = &self.stands_in_for {
+            url.push(if path.contains('?') { '&' } else { '?' });
+            url.push_str("ns=");
+            url.push_str(registry);
+        }
+        url
+    }
+
+    /// GETs `path` within the repository. `from` is the first byte wanted, where it is not the first of all.
     pub(super) fn get(&self, path: &str, from: u64) -> Result<Response<Body>, Error> {
-        let url = format!("{}/v2/{}/{path}", self.base, self.repository);
+        let mut call = Call::get(self.url(path));
+        if path.starts_with("manifests/") {
+            call.headers.push(("Accept", ACCEPT.join(", ")));
+        }
+        if from > 0 {
+            call.headers.push(("Range", format!("bytes={from}-")));
+        }
+        self.call(&call, &[StatusCode::OK, StatusCode::PARTIAL_CONTENT])
+    }
+
+    /// Asks whether the host lets us in, logging in if it wants that.
+    pub(super) fn ping(&self) -> Result<(), Error> {
+        let prefix = if self.prefix.is_empty() { "/v2" } else { &self.prefix };
+        let call = Call::get(format!("{}{prefix}/", self.base));
+        self.call(&call, &[StatusCode::OK]).map(drop)
+    }
+
+    /// Makes a request, logging in and trying again as needed, and takes any answer but the `wanted` for an error.
+    pub(super) fn call(
+        &self,
+        call: &Call<'_>,
+        wanted: &[StatusCode],
+    ) -> Result<Response<Body>, Error> {
         let mut pauses = RETRY_AFTER.into_iter();
         loop {
-            let result = self.authorized(&url, from).and_then(|answer| self.checked(path, answer));
-            match (result, pauses.next()) {
+            match (self.once(call, wanted), pauses.next()) {
                 (Err(error), Some(pause)) if error.is_transient() => thread::sleep(pause),
                 (result, _) => return result,
             }
         }
     }
 
+    /// [`call`](Self::call) for what must not be repeated blindly.
+    pub(super) fn once(
+        &self,
+        call: &Call<'_>,
+        wanted: &[StatusCode],
+    ) -> Result<Response<Body>, Error> {
+        let answer = self.authorized(call)?;
+        if wanted.contains(&answer.status()) { Ok(answer) } else { Err(self.refusal(call, answer)) }
+    }
+
     /// Sends a request and answers a login challenge once.
-    fn authorized(&self, url: &str, from: u64) -> Result<Response<Body>, Error> {
+    fn authorized(&self, call: &Call<'_>) -> Result<Response<Body>, Error> {
         let used = self.lock().clone();
-        let response = self.send(url, from, used.as_deref())?;
+        let response = self.send(call, used.as_deref())?;
         if response.status() != StatusCode::UNAUTHORIZED || !self.is_ours(response.get_uri()) {
             return Ok(response);
         }
@@ -108,7 +196,7 @@ impl Client {
             .transpose()?
             .flatten()
         {
-            Some(authorization) => self.send(url, from, Some(&authorization)),
+            Some(authorization) => self.send(call, Some(&authorization)),
             None => Ok(response),
         }
     }
@@ -121,7 +209,7 @@ impl Client {
             *current = auth::authorization(
                 &self.agent,
                 &self.registry,
-                &self.repository,
+                &self.scopes,
                 challenge,
                 credentials,
             )?;
@@ -133,26 +221,37 @@ impl Client {
         self.authorization.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn send(&self, url: &str, from: u64, login: Option<&str>) -> Result<Response<Body>, Error> {
-        let mut request = self.agent.get(url);
-        if url.contains("/manifests/") {
-            request = request.header("Accept", ACCEPT.join(", "));
+    fn send(&self, call: &Call<'_>, login: Option<&str>) -> Result<Response<Body>, Error> {
+        let malformed = |error: ureq::http::Error| failure(self.host(), error.into());
+        let mut request = Request::builder().method(call.method.clone()).uri(&call.url);
+        for (name, value) in &call.headers {
+            request = request.header(*name, value);
         }
-        if from > 0 {
-            request = request.header("Range", format!("bytes={from}-"));
+        // Not to where an upload may have been sent on: what is configured is meant for this host.
+        if call.url.parse().is_ok_and(|uri| self.is_ours(&uri)) {
+            for (name, value) in &self.headers {
+                request = request.header(name, value);
+            }
+            if let Some(login) = login {
+                request = request.header("Authorization", login);
+            }
         }
-        if let Some(login) = login {
-            request = request.header("Authorization", login);
-        }
-        request.call().map_err(|error| failure(self.host(), error))
+        let answer = match &call.content {
+            Content::None => self.agent.run(request.body(()).map_err(malformed)?),
+            Content::Bytes(bytes) => self.agent.run(request.body(*bytes).map_err(malformed)?),
+            Content::Stream(length, open) => {
+                let mut reader = open().map_err(|error| Error::source(&error))?;
+                let request = request.header("Content-Length", length.to_string());
+                let body = SendBody::from_reader(&mut reader);
+                self.agent.run(request.body(body).map_err(malformed)?)
+            }
+        };
+        answer.map_err(|error| failure(self.host(), error))
     }
 
-    /// Turns an answer that is not content into an error.
-    fn checked(&self, path: &str, answer: Response<Body>) -> Result<Response<Body>, Error> {
+    /// Turns an answer that is not what was wanted into an error.
+    fn refusal(&self, call: &Call<'_>, answer: Response<Body>) -> Error {
         let status = answer.status();
-        if matches!(status, StatusCode::OK | StatusCode::PARTIAL_CONTENT) {
-            return Ok(answer);
-        }
         let host = match answer.get_uri().authority() {
             Some(authority) => authority.to_string(),
             None => self.host().to_owned(),
@@ -160,16 +259,18 @@ impl Client {
         let mut body = Vec::new();
         // The status says enough where the body cannot be read.
         let _ = answer.into_body().into_reader().take(MAX_ERROR_ANSWER).read_to_end(&mut body);
-        let fault = Fault::first(&body);
-        Err(match (status, fault) {
+        match (status, Fault::first(&body)) {
             (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, _) => self.denied(status),
-            (StatusCode::NOT_FOUND, Some(fault)) => Error::NotFound(match &*fault.code {
-                "NAME_UNKNOWN" => format!("repository `{}` unknown", self.repository),
-                _ if path.starts_with("manifests/") => "manifest unknown".to_owned(),
-                _ => format!("`{path}` unknown"),
-            }),
+            (StatusCode::NOT_FOUND, Some(fault)) => {
+                let what = match &*fault.code {
+                    "NAME_UNKNOWN" => format!("repository {} unknown", self.repository),
+                    _ if call.url.contains("/manifests/") => "manifest unknown".to_owned(),
+                    _ => format!("{} unknown", call.url.rsplit('/').next().unwrap_or_default()),
+                };
+                Error::NotFound { registry: self.registry.clone(), what }
+            }
             _ => Error::Status { registry: host, status: status.as_u16(), message: message(&body) },
-        })
+        }
     }
 
     fn denied(&self, status: StatusCode) -> Error {
@@ -177,7 +278,7 @@ impl Client {
         let token = self.lock().as_deref().is_some_and(|login| login.starts_with("Bearer "));
         let message = match &self.credentials {
             _ if token || status == StatusCode::FORBIDDEN => {
-                format!("`{registry}` denies access to `{}`", self.repository)
+                format!("`{registry}` denied access to `{}`", self.repository)
             }
             Some(Credentials::Password { username, .. }) => {
                 format!("`{registry}` refused the login of `{username}`")
@@ -189,19 +290,28 @@ impl Client {
         Error::Denied { registry: registry.clone(), logged_in, message }
     }
 
-    /// Whether an answer came from the registry itself, not from where it redirected.
+    /// Whether a URL is one of the host itself, not of where it redirected.
     fn is_ours(&self, uri: &Uri) -> bool {
         let authority = uri.authority().map_or("", |authority| authority.as_str());
         format!("{}://{authority}", uri.scheme_str().unwrap_or_default()) == self.base
     }
 
-    /// The registry's `HOST[:PORT]`.
+    /// What the host refers to in a `Location`, which may leave out what stays the same.
+    pub(super) fn absolute(&self, location: &str) -> String {
+        if location.starts_with('/') {
+            format!("{}{location}", self.base)
+        } else {
+            location.to_owned()
+        }
+    }
+
+    /// The host's `HOST[:PORT]`.
     pub(super) fn host(&self) -> &str {
         self.base.split_once("://").map_or(&*self.base, |(_, host)| host)
     }
 
     /// Reads a manifest, not more than the limit, and verifies it against what is known of it.
-    fn document(&self, selector: &str, size: Option<u64>) -> Result<Document, Error> {
+    pub(super) fn document(&self, selector: &str, size: Option<u64>) -> Result<Document, Error> {
         let answer = self.get(&format!("manifests/{selector}"), 0)?;
         let header = |name: &str| {
             let value = answer.headers().get(name).and_then(|value| value.to_str().ok());
@@ -212,18 +322,11 @@ impl Client {
         let promised: Option<Digest> = header("docker-content-digest").parse().ok();
 
         let limit = size.unwrap_or(MAX_MANIFEST).min(MAX_MANIFEST);
-        let mut content = Vec::new();
-        let mut body = answer.into_body().into_reader().take(limit + 1);
-        body.read_to_end(&mut content).map_err(|error| failure(self.host(), error.into()))?;
-        if content.len() as u64 > MAX_MANIFEST {
-            return Err(Error::Invalid(format!(
-                "manifest `{selector}` is larger than the limit of {} MiB",
-                MAX_MANIFEST >> 20
-            )));
-        }
+        let what = format!("manifest `{selector}`");
+        let content = self.read(answer, limit + 1, MAX_MANIFEST, &what)?;
         let asked: Option<Digest> = selector.parse().ok();
         // A tag's digest is only what the registry says, but then it must be true.
-        let expected = match asked.clone().or(promised) {
+        let expected = match asked.or(promised) {
             Some(digest) => Expected { digest, size },
             None => Expected { digest: Digest::of(&content), size },
         };
@@ -233,32 +336,24 @@ impl Client {
             .map_err(|error| Error::from_read(error, "manifest", &digest))?;
         Ok(Document { digest, media_type, content })
     }
-}
 
-impl Registry for Client {
-    fn resolve(&self, selector: &str) -> Result<Document, Error> {
-        self.document(selector, None)
-    }
-
-    fn manifest(&self, descriptor: &Descriptor) -> Result<Document, Error> {
-        let mut document =
-            self.document(&digest_of(descriptor)?.to_string(), Some(descriptor.size()))?;
-        if document.media_type.is_empty() {
-            document.media_type = descriptor.media_type().to_string();
+    /// Reads an answer, but not more than `most`; more than `limit` is an error.
+    pub(super) fn read(
+        &self,
+        answer: Response<Body>,
+        most: u64,
+        limit: u64,
+        what: &str,
+    ) -> Result<Vec<u8>, Error> {
+        let mut content = Vec::new();
+        let mut body = answer.into_body().into_reader().take(most);
+        body.read_to_end(&mut content).map_err(|error| failure(self.host(), error.into()))?;
+        if content.len() as u64 > limit {
+            let limit = limit >> 20;
+            return Err(Error::Invalid(format!("{what} is larger than the limit of {limit} MiB")));
         }
-        Ok(document)
+        Ok(content)
     }
-
-    fn blob(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send + '_>, Error> {
-        let digest = digest_of(descriptor)?;
-        let size = descriptor.size();
-        let body = Resumable::open(self, format!("blobs/{digest}"), size)?;
-        Ok(Box::new(Verifier::new(body, Expected { digest, size: Some(size) })))
-    }
-}
-
-fn digest_of(descriptor: &Descriptor) -> Result<Digest, Error> {
-    Digest::try_from(descriptor).map_err(|error| Error::Invalid(error.to_string()))
 }
 
 fn agent(tls: TlsConfig, may_be_plain: bool, is_loopback: bool) -> Agent {
@@ -305,103 +400,6 @@ fn spoken_scheme(agent: &Agent, endpoint: &str) -> Result<&'static str, Error> {
     }
 }
 
-/// Our error for one of the HTTP library's.
-pub(super) fn failure(registry: &str, error: ureq::Error) -> Error {
-    let registry = registry.to_owned();
-    let unreachable = |why: &str, transient| Error::Unreachable {
-        registry: registry.clone(),
-        why: why.to_owned(),
-        transient,
-    };
-    match error {
-        ureq::Error::HostNotFound => Error::NoSuchHost(registry),
-        ureq::Error::Rustls(error) => Error::Tls { registry, fault: TlsFault::from(&error) },
-        ureq::Error::Tls(why) => Error::Tls { registry, fault: TlsFault::Other(why.to_owned()) },
-        ureq::Error::Timeout(_) => unreachable("it does not answer in time", true),
-        ureq::Error::RequireHttpsOnly(url) => unreachable(
-            &format!("it refers to `{}`, which is not encrypted", printable(&url)),
-            false,
-        ),
-        ureq::Error::TooManyRedirects => unreachable("it redirects in circles", false),
-        ureq::Error::ConnectionFailed => unreachable("the connection failed", false),
-        ureq::Error::Io(error) => {
-            match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-                Some(inner) => Error::Tls { registry, fault: TlsFault::from(inner) },
-                None if is_lookup_failure(&error) => Error::NoSuchHost(registry),
-                None => unreachable(&bundle::reason::reason(&error), is_passing(error.kind())),
-            }
-        }
-        other => unreachable(&printable(&other.to_string()), false),
-    }
-}
-
-/// The C library's resolver has no error kind of its own.
-fn is_lookup_failure(error: &io::Error) -> bool {
-    error.raw_os_error().is_none() && error.to_string().contains("failed to lookup address")
-}
-
-fn is_passing(kind: io::ErrorKind) -> bool {
-    use io::ErrorKind::{
-        BrokenPipe, ConnectionAborted, ConnectionReset, TimedOut, UnexpectedEof, WouldBlock,
-    };
-    let passing =
-        [BrokenPipe, ConnectionAborted, ConnectionReset, TimedOut, UnexpectedEof, WouldBlock];
-    passing.contains(&kind)
-}
-
-impl From<&rustls::Error> for TlsFault {
-    fn from(error: &rustls::Error) -> Self {
-        use rustls::CertificateError as Bad;
-        match error {
-            rustls::Error::InvalidCertificate(bad) => match bad {
-                Bad::UnknownIssuer => Self::UnknownIssuer,
-                Bad::NotValidForName | Bad::NotValidForNameContext { .. } => Self::WrongName,
-                Bad::Expired
-                | Bad::ExpiredContext { .. }
-                | Bad::NotValidYet
-                | Bad::NotValidYetContext { .. } => Self::Expired,
-                Bad::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => {
-                    Self::CaAsServer
-                }
-                other => Self::Other(printable(&other.to_string())),
-            },
-            rustls::Error::InvalidMessage(_) => Self::NotTls,
-            other => Self::Other(printable(&other.to_string())),
-        }
-    }
-}
-
-/// A registry's own account of what is wrong, by the distribution specification.
-#[derive(Deserialize)]
-struct Fault {
-    #[serde(default)]
-    code: String,
-    #[serde(default)]
-    message: String,
-}
-
-#[derive(Deserialize)]
-struct Faults {
-    errors: Vec<Fault>,
-}
-
-impl Fault {
-    fn first(body: &[u8]) -> Option<Self> {
-        let faults: Faults = serde_json::from_slice(body).ok()?;
-        faults.errors.into_iter().next()
-    }
-}
-
-/// The registry's own words, led by `: `, or nothing.
-pub(super) fn message(body: &[u8]) -> String {
-    let fault = Fault::first(body);
-    let text = fault.map(|fault| if fault.message.is_empty() { fault.code } else { fault.message });
-    match text.map(|text| printable(&text)) {
-        Some(text) if !text.is_empty() => format!(": {text}"),
-        _ => String::new(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -417,10 +415,29 @@ mod tests {
     }
 
     #[test]
-    fn a_registrys_message_is_quoted_if_it_has_one() {
-        let body = br#"{"errors":[{"code":"TOOMANYREQUESTS","message":"slow\u001b[2J down."}]}"#;
-        assert_eq!(message(body), ": slow [2J down");
-        assert_eq!(message(br#"{"errors":[{"code":"DENIED"}]}"#), ": DENIED");
-        assert_eq!(message(b"<html>"), "");
+    fn a_login_and_configured_headers_stay_with_their_host() {
+        let mut host = Host::origin("127.0.0.1:1");
+        host.plain = Some(true);
+        let client = Client::connect(&host, "r.example", Approach::default()).unwrap();
+        for (url, ours) in [
+            ("http://127.0.0.1:1/v2/app/blobs/uploads/x", true),
+            ("https://127.0.0.1:1/v2/", false),
+            ("http://127.0.0.1:2/v2/", false),
+            ("http://127.0.0.1:1.evil.example/v2/", false),
+        ] {
+            assert_eq!(url.parse().is_ok_and(|uri| client.is_ours(&uri)), ours, "{url}");
+        }
+        assert_eq!(client.absolute("/v2/x"), "http://127.0.0.1:1/v2/x");
+        assert_eq!(client.absolute("https://cdn.example/x"), "https://cdn.example/x");
+    }
+
+    #[test]
+    fn a_mirror_is_told_whose_content_is_wanted() {
+        let mut host = Host::origin("127.0.0.1:1");
+        (host.plain, host.is_mirror) = (Some(true), true);
+        let approach = Approach { repository: "library/x".to_owned(), ..Approach::default() };
+        let client = Client::connect(&host, "docker.io", approach).unwrap();
+        let expected = "http://127.0.0.1:1/v2/library/x/manifests/1?ns=docker.io";
+        assert_eq!(client.url("manifests/1"), expected);
     }
 }

@@ -16,8 +16,16 @@ const MAX_MESSAGE: usize = 200;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The registry answers, and has no such image.
-    #[error("{0}")]
-    NotFound(String),
+    #[error("not found: `{registry}` answers: {what}")]
+    NotFound {
+        /// The registry that was asked, as the user names it.
+        registry: String,
+        /// What it does not have, in Docker's words.
+        what: String,
+    },
+    /// Several hosts answer for the registry, and none gave it.
+    #[error("{}", several(.0))]
+    Everywhere(Vec<Error>),
     /// The registry wants a login, or does not accept the one it was given.
     #[error("{message}")]
     Denied {
@@ -104,25 +112,45 @@ impl Error {
     /// What the user can do about it, where that is known.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::NotFound(_) => {
+            Self::NotFound { .. } => {
                 Some("check the name and the tag; the registry does not have this one".to_owned())
             }
+            // The last is the registry itself.
+            Self::Everywhere(errors) => errors.iter().rev().find_map(Self::hint),
             Self::Denied { logged_in: true, registry, .. } => {
                 Some(format!("the user name or password stored for `{registry}` is not accepted"))
             }
             Self::Denied { logged_in: false, registry, .. } => Some(format!(
                 "the image may not exist, or `{registry}` needs a login: \
-                 `docker login {registry}` stores one in ~/.docker/config.json"
+                 `nman login {registry}` stores one"
             )),
             Self::NoSuchHost(_) => {
                 Some("check the spelling of the registry and the machine's DNS settings".to_owned())
             }
             Self::Tls { registry, fault } => fault.hint(registry),
+            Self::Unreachable { why, .. } if why == "connection refused" => Some(
+                "check that the registry runs, and its port; mirrors are named in \
+                 /etc/nman/certs.d/HOST/hosts.toml"
+                    .to_owned(),
+            ),
             Self::Mismatch { .. } => {
                 Some("the registry or a proxy on the way altered the content; try again".to_owned())
             }
             _ => None,
         }
+    }
+
+    /// The error of several hosts that were asked in turn.
+    pub(super) fn of_all(mut errors: Vec<Self>) -> Option<Self> {
+        match errors.len() {
+            0 | 1 => errors.pop(),
+            _ => Some(Self::Everywhere(errors)),
+        }
+    }
+
+    /// What was to be sent could not be read.
+    pub(super) fn source(error: &io::Error) -> Self {
+        Self::Setup(format!("cannot read what is to be sent: {}", reason(error)))
     }
 
     /// What an error means that came while `object` was read through a verifier.
@@ -149,6 +177,11 @@ impl Error {
             _ => false,
         }
     }
+}
+
+fn several(errors: &[Error]) -> String {
+    let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    texts.join("; ")
 }
 
 impl TlsFault {

@@ -3,7 +3,7 @@
 //! A document that could be read as two kinds of thing is refused (CVE-2021-41190): whoever checked
 //! or signed it may have seen the other one. Nothing here touches the network.
 
-use oci_spec::image::{Descriptor, ImageIndex, ImageManifest, MediaType};
+use oci_spec::image::{Descriptor, ImageConfiguration, ImageIndex, ImageManifest, MediaType};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
@@ -176,6 +176,11 @@ fn oci_layer(media_type: &MediaType) -> MediaType {
         (true, Some("zstd")) => MediaType::ImageLayerNonDistributableZstd,
         (true, _) => MediaType::ImageLayerNonDistributable,
     }
+}
+
+/// What an image is for, by its own account.
+pub fn platform(config: &ImageConfiguration) -> String {
+    printable(&format!("{}/{}", config.os(), config.architecture()))
 }
 
 /// What an index offers, for the message that none of it fits.

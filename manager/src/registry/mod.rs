@@ -1,27 +1,37 @@
 //! Registries: where images come from.
 //!
-//! [`Registry`] is all that the rest of the program knows about them. [`Client`] speaks the OCI
-//! distribution protocol. What either returns is verified: a manifest has the digest it was asked
-//! for by, and a blob's reader fails unless size and digest are right, so callers need not check.
+//! [`Registry`] is all that the rest of the program knows about where images come from, and [`Mirrors`] the one that speaks
+//! the OCI distribution protocol, with the hosts that `hosts.toml` names. What it returns is verified: a manifest has the
+//! digest it was asked for by, and a blob's reader fails unless size and digest are right, so callers need not check.
+//! [`Target`] is where images are pushed to.
 
 mod auth;
 mod blob;
 mod challenge;
 mod client;
 mod error;
+mod fault;
+mod helper;
+mod hosts;
+mod logins;
 pub mod manifest;
+mod mirrors;
 pub mod platform;
+mod tags;
 mod tls;
+mod upload;
 
 use std::io::Read;
 
 use oci_spec::image::Descriptor;
 
 pub use auth::Credentials;
-pub use client::{Access, Client};
 pub use error::{Error, TlsFault};
+pub use logins::{HUB_KEY, Kept, Logins};
+pub use mirrors::Mirrors;
 pub use platform::Platform;
 pub use tls::{Tls, has_authorities};
+pub use upload::{Target, Upload};
 
 use bundle::digest::Digest;
 
@@ -29,6 +39,15 @@ use bundle::digest::Digest;
 pub const MAX_MANIFEST: u64 = 4 << 20;
 /// The largest image configuration that is read.
 pub const MAX_CONFIG: u64 = 8 << 20;
+
+/// How a registry is to be approached.
+#[derive(Clone, Debug, Default)]
+pub struct Access {
+    /// What to log in with, if the registry asks; what was stored for it, if not given.
+    pub credentials: Option<Credentials>,
+    /// How far its identity is checked, and where files about registries are.
+    pub tls: Tls,
+}
 
 /// A manifest or an index as it came, with what is known of it.
 #[derive(Clone, Debug)]

@@ -9,7 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig};
+use ureq::tls::{Certificate, ClientCert, PemItem, RootCerts, TlsConfig};
 
 use super::error::Error;
 
@@ -23,9 +23,13 @@ const BUNDLES: [&str; 5] = [
 ];
 /// Names the bundle instead, by OpenSSL's convention.
 const BUNDLE_VARIABLE: &str = "SSL_CERT_FILE";
-/// Directories that hold `HOST[:PORT]/*.crt`, authorities for one registry each.
-const CERTS_DIRECTORIES: [&str; 3] =
-    ["/etc/nman/certs.d", "/etc/docker/certs.d", "/etc/containers/certs.d"];
+/// Directories that hold `HOST[:PORT]/*.crt`, authorities for one registry each, and `HOST[:PORT]/hosts.toml`.
+const CERTS_DIRECTORIES: [&str; 4] = [
+    "/etc/nman/certs.d",
+    "/etc/containerd/certs.d",
+    "/etc/docker/certs.d",
+    "/etc/containers/certs.d",
+];
 
 /// Whether this machine has a bundle of trusted authorities.
 #[must_use]
@@ -41,7 +45,7 @@ pub struct Tls {
     pub verify: bool,
     /// Files of further trusted authorities, in PEM.
     pub ca_files: Vec<PathBuf>,
-    /// Directories that hold `HOST[:PORT]/*.crt`.
+    /// Directories that hold `HOST[:PORT]/*.crt` and `HOST[:PORT]/hosts.toml`.
     pub certs_directories: Vec<PathBuf>,
 }
 
@@ -58,9 +62,16 @@ impl Default for Tls {
 impl Tls {
     /// The TLS settings for a registry that goes by these names: Docker Hub has two, of which users
     /// know one and see the other in errors.
-    pub(super) fn config(&self, names: &[&str]) -> Result<TlsConfig, Error> {
+    /// `client` is the certificate, and its key, that shows the registry who we are.
+    pub(super) fn config(
+        &self,
+        names: &[&str],
+        client: Option<&(PathBuf, PathBuf)>,
+    ) -> Result<TlsConfig, Error> {
         let roots = if self.verify { self.roots(names)? } else { Vec::new() };
+        let client = client.map(|(certificate, key)| read_client(certificate, key)).transpose()?;
         Ok(TlsConfig::builder()
+            .client_cert(client)
             .root_certs(RootCerts::new_with_certs(&roots))
             .disable_verification(!self.verify)
             .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
@@ -124,6 +135,15 @@ fn read_certificates(path: &Path, into: &mut Vec<Certificate<'static>>) -> Resul
     Ok(())
 }
 
+fn read_client(certificate: &Path, key: &Path) -> Result<ClientCert, Error> {
+    let mut chain = Vec::new();
+    read_certificates(certificate, &mut chain)?;
+    let pem = fs::read(key).map_err(|error| unreadable(key, &bundle::reason::reason(&error)))?;
+    let key = ureq::tls::PrivateKey::from_pem(&pem)
+        .map_err(|_| unreadable(key, "no private key in it"))?;
+    Ok(ClientCert::new_with_certs(&chain, key))
+}
+
 fn unreadable(path: &Path, why: &str) -> Error {
     Error::Setup(format!("cannot use the certificates in `{}`: {why}", path.display()))
 }
@@ -138,7 +158,7 @@ mod tests {
         let file = directory.path().join("ca.crt");
         fs::write(&file, "not a certificate\n").unwrap();
         let tls = Tls { ca_files: vec![file.clone()], ..Tls::default() };
-        let error = tls.config(&["r"]).unwrap_err().to_string();
+        let error = tls.config(&["r"], None).unwrap_err().to_string();
         assert!(error.contains(file.to_str().unwrap()), "{error}");
         assert!(error.ends_with("no certificate in it"), "{error}");
     }
@@ -147,9 +167,9 @@ mod tests {
     fn a_missing_ca_file_is_an_error_but_a_missing_certs_directory_is_not() {
         let missing = PathBuf::from("/nonexistent/ca.crt");
         let with_file = Tls { ca_files: vec![missing.clone()], ..Tls::default() };
-        let error = with_file.config(&["r"]).unwrap_err().to_string();
+        let error = with_file.config(&["r"], None).unwrap_err().to_string();
         assert!(error.ends_with("no such file or directory"), "{error}");
         let with_directory = Tls { certs_directories: vec![missing], ..Tls::default() };
-        with_directory.config(&["r"]).unwrap();
+        with_directory.config(&["r"], None).unwrap();
     }
 }

@@ -184,3 +184,34 @@ fn a_plugin_that_fails_is_quoted_and_what_came_before_is_undone() {
     assert!(!ip(&["link"]).contains("odd0"));
     world.assert_no_container();
 }
+
+#[test]
+fn a_plugin_that_cannot_clean_up_is_quoted_and_keeps_nothing_for_ever() {
+    let world = World::new();
+    let directory = spy(&world);
+    define(&world, "odd", r#"{"type":"spy"}"#);
+    for command in ["ADD", "DEL"] {
+        std::fs::write(directory.join(format!("fail-{command}")), "").unwrap();
+    }
+    // It has connected nothing, and says so twice.
+    let failed = run_spied(&world, &directory, &["--rm", "--network", "odd"]).exits(125);
+    assert_eq!(failed.stderr().matches("no luck: today").count(), 1, "{failed}");
+    world.assert_no_container();
+    define(&world, "odd", r#"{"type":"spy"}"#);
+    std::fs::remove_file(directory.join("fail-ADD")).unwrap();
+    run_spied(&world, &directory, &["-d", "--name", "aa", "--network", "odd"]).ok();
+    let pid = world.inspect("aa", "/State/Pid");
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let monitor = stat.rsplit(')').next().unwrap().split_whitespace().nth(1).unwrap().to_owned();
+    for pid in [monitor, pid.to_string()] {
+        Capture::of("kill").args(["-9", &pid]).run().ok();
+    }
+    eventually("it is seen that it has ended", || {
+        world.inspect("aa", "/State/Running") == serde_json::json!(false)
+    });
+    let remove = || world.command(["rm", "-f", "aa"]).env("CNI_PATH", &directory).run();
+    let complaint = remove().exits(1);
+    assert!(complaint.stderr().contains("(DEL for network `odd`): no luck: today"), "{complaint}");
+    remove().ok();
+    world.assert_no_container();
+}

@@ -261,7 +261,7 @@ fn a_challenge_from_where_a_redirect_leads_is_not_answered() {
     });
     let server = redirecting(image, format!("http://{}", thief.address()));
     let error = refused(&server, &ann());
-    assert!(error.contains("denies access"), "{error}");
+    assert!(error.contains("denied access"), "{error}");
     let seen = thief.requests();
     assert!(!seen.is_empty());
     assert!(seen.iter().all(|request| request.header("authorization").is_none()), "{seen:?}");

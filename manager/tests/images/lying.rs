@@ -14,10 +14,12 @@ use crate::images::TestImage;
 /// What a client asked for.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
+    pub(crate) method: String,
     pub(crate) path: String,
     /// Header lines, in lower case up to the colon.
     pub(crate) headers: Vec<String>,
     pub(crate) body: String,
+    pub(crate) content: Vec<u8>,
 }
 
 impl Request {
@@ -107,7 +109,8 @@ impl Server {
         move |request| {
             let config = image.config();
             let mut blobs = image.layers.iter().chain([&config]);
-            let digest = request.path.rsplit('/').next().unwrap_or_default().to_owned();
+            let path = request.path.split('?').next().unwrap_or_default();
+            let digest = path.rsplit('/').next().unwrap_or_default().to_owned();
             let answer = if request.path.contains("/manifests/") {
                 Answer::ok(manifest.clone())
                     .with("Content-Type", "application/vnd.oci.image.manifest.v1+json")
@@ -148,7 +151,9 @@ fn serve(
         let read = reader.read_until(b'\n', &mut line);
         let text = String::from_utf8_lossy(&line).into_owned();
         let mut words = text.split_whitespace();
-        let (Ok(1..), Some("GET" | "POST"), Some(path)) = (read, words.next(), words.next()) else {
+        let methods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
+        let method = words.next().filter(|method| methods.contains(method));
+        let (Ok(1..), Some(method), Some(path)) = (read, method, words.next()) else {
             let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n");
             return;
         };
@@ -163,13 +168,16 @@ fn serve(
                 _ => break,
             }
         }
-        let mut request = Request { path: path.to_owned(), headers, body: String::new() };
+        let (method, path) = (method.to_owned(), path.to_owned());
+        let mut request =
+            Request { method, path, headers, body: String::new(), content: Vec::new() };
         let length = request.header("content-length").and_then(|length| length.parse().ok());
         let mut body = vec![0; length.unwrap_or(0)];
         if reader.read_exact(&mut body).is_err() {
             return;
         }
         request.body = String::from_utf8_lossy(&body).into_owned();
+        request.content = body;
         let answer = answer(&request);
         log.lock().unwrap().push(request);
         let length = answer.length.unwrap_or(answer.body.len());

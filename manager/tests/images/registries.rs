@@ -1,6 +1,7 @@
 //! Pulling from a real registry: plain, with TLS, with a login.
 
 use std::fs;
+use std::io::Read as _;
 
 use nconform::fixture::{Capture, Registry, Sandbox};
 use nman::progress::{Lines, NoProgress};
@@ -35,7 +36,11 @@ fn an_image_comes_from_a_plain_registry_with_progress_and_a_name() {
     let told = String::from_utf8(lines.into_inner()).unwrap();
     assert!(told.starts_with("1: Pulling from team/app\n"), "{told}");
     assert_eq!(told.matches(": Pull complete\n").count(), 2, "{told}");
-    assert!(told.ends_with(&format!("Digest: {}\n", image.manifest_digest)), "{told}");
+    let end = format!(
+        "Digest: {}\nStatus: Downloaded newer image for {reference}\n",
+        image.manifest_digest
+    );
+    assert!(told.ends_with(&end), "{told}");
 
     assert_eq!(image.names, std::slice::from_ref(&reference));
     assert_eq!(image.created.as_deref(), Some("2024-01-02T03:04:05Z"));
@@ -45,6 +50,7 @@ fn an_image_comes_from_a_plain_registry_with_progress_and_a_name() {
     pull(&reference, &options(), &store, &lines).unwrap();
     let told = String::from_utf8(lines.into_inner()).unwrap();
     assert_eq!(told.matches(": Already exists\n").count(), 2, "{told}");
+    assert!(told.ends_with(&format!("Status: Image is up to date for {reference}\n")), "{told}");
 }
 
 #[test]
@@ -94,7 +100,7 @@ fn a_registry_with_a_login_wants_the_right_one() {
     let error = attempt(None).unwrap_err();
     let expected = format!("cannot pull `{reference}`: `{address}` requires a login");
     assert_eq!(error.to_string(), expected);
-    assert!(error.hint().unwrap().contains("docker login"), "{:?}", error.hint());
+    assert!(error.hint().unwrap().contains("nman login"), "{:?}", error.hint());
 
     let error = attempt(login("ann", "wrong")).unwrap_err();
     let expected = format!("cannot pull `{reference}`: `{address}` refused the login of `ann`");
@@ -113,7 +119,10 @@ fn what_a_registry_does_not_have_is_one_line_and_a_hint() {
     for name in ["nope:latest", "app:2"] {
         let reference: Reference = format!("{}/{name}", registry.address()).parse().unwrap();
         let error = pull(&reference, &options(), &store, &NoProgress).unwrap_err();
-        assert_eq!(error.to_string(), format!("cannot pull `{reference}`: manifest unknown"));
+        let address = registry.address();
+        let expected =
+            format!("cannot pull `{reference}`: not found: `{address}` answers: manifest unknown");
+        assert_eq!(error.to_string(), expected);
         assert!(error.hint().is_some());
     }
     assert!(store.list().unwrap().is_empty());
@@ -206,6 +215,53 @@ fn an_index_gives_the_image_for_the_platform_and_can_be_found_by_its_digest() {
     let expected =
         format!("cannot pull `{other}`: no image for linux/amd64 in it; it has linux/s390x");
     assert_eq!(error.to_string(), expected);
+}
+
+#[test]
+fn an_image_for_one_platform_is_not_taken_for_another_that_was_asked_for() {
+    let _sandbox = Sandbox::enter();
+    let registry = Registry::start();
+    let reference = push(&registry, "app:1");
+    let (_root, store) = store();
+    let other = PullOptions { platform: "linux/s390x".parse().ok(), ..options() };
+    let error = pull(&reference, &other, &store, &NoProgress).unwrap_err();
+    let expected =
+        format!("cannot pull `{reference}`: no image for linux/s390x in it; it has linux/amd64");
+    assert_eq!(error.to_string(), expected);
+    assert!(store.list().unwrap().is_empty());
+}
+
+#[test]
+fn layers_compressed_with_zstd_come_in_and_go_out_as_they_are() {
+    let _sandbox = Sandbox::enter();
+    let mut image = TestImage::two_layers();
+    for layer in &mut image.layers {
+        let mut archive = Vec::new();
+        flate2::read::GzDecoder::new(&layer[..]).read_to_end(&mut archive).unwrap();
+        *layer = zstd::encode_all(&archive[..], 3).unwrap();
+    }
+    let manifest: serde_json::Value =
+        serde_json::from_str(&image.manifest().to_string().replace("tar+gzip", "tar+zstd"))
+            .unwrap();
+    let server = crate::lying::Server::with_manifest(image, &manifest, |_, answer| answer);
+    let registry = Registry::start();
+    let nman = crate::program::Nman::new();
+    let name = format!("{}/app:zstd", registry.address());
+    nman.run(&["pull", "-q", &server.reference().to_string()]).ok();
+    nman.tag(&server.reference().to_string(), &name);
+    nman.run(&["push", "-q", &name]).ok();
+    let image = nman.store().find(&name).unwrap();
+    let copied = nconform::fixture::scratch_dir();
+    let copy = Capture::of("skopeo").args(["copy", "-q", "--insecure-policy"]);
+    let layout = format!("oci:{}:x", copied.path().display());
+    copy.args(["--src-tls-verify=false", &format!("docker://{name}"), &layout]).run().ok();
+    let kinds: Vec<_> = image.layers.iter().map(|layer| layer.media_type().to_string()).collect();
+    assert!(kinds.iter().all(|kind| kind.ends_with("tar+zstd")), "{kinds:?}");
+    let pinned = format!("{}/app@{}", registry.address(), image.manifest_digest);
+    let other = crate::program::Nman::new();
+    let pulled = other.run(&["pull", &pinned]).ok();
+    assert_eq!(pulled.stdout(), format!("{pinned}\n"));
+    assert_eq!(other.store().find(&pinned).unwrap().id, image.id);
 }
 
 #[test]

@@ -19,8 +19,9 @@ impl Unpacker<'_> {
         path: &[u8],
         tar: &mut TarReader<R>,
     ) -> Result<(), Error> {
+        let mode = self.mode_of_new(entry).unwrap_or(Mode::RUSR | Mode::WUSR);
         let fd = self.create("make the file", parent, name, path, || {
-            rustix::fs::openat(&parent.fd, name, NEW_FILE, Mode::RUSR | Mode::WUSR)
+            rustix::fs::openat(&parent.fd, name, NEW_FILE, mode)
         })?;
         match &entry.extents {
             None => write_rest(&fd, path, tar)?,

@@ -1,0 +1,194 @@
+//! Pushing: from an image in the store to a repository of a registry.
+//!
+//! Layers go first, several at a time, then the configuration, at last the manifest, byte for byte as it is stored: nobody can
+//! see an image that is not whole, and its digest there is its digest here.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{self, Read, Seek as _, SeekFrom};
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use bundle::digest::Digest;
+use oci_spec::image::{Descriptor, MediaType};
+
+use crate::progress::{LayerProgress, NoProgress, Outcome, Progress, Way};
+use crate::pull::{Cause, Error};
+use crate::reference::Reference;
+use crate::registry::{self, Access, Registry as _, Target, Upload};
+use crate::store::{Image, Store};
+
+/// Layers that are sent at the same time.
+const PARALLEL: usize = 4;
+/// The most repositories that are asked for a layer.
+const MAX_SOURCES: usize = 8;
+/// The size of the pieces in which a large layer is sent.
+const CHUNK: u64 = 64 << 20;
+
+/// Choices of the caller.
+#[derive(Clone, Debug)]
+pub struct PushOptions {
+    /// Login and certificates.
+    pub access: Access,
+    /// A layer that is larger is sent in pieces of this size.
+    pub chunk: u64,
+    /// How many layers are sent at the same time.
+    pub parallel: usize,
+}
+
+impl Default for PushOptions {
+    fn default() -> Self {
+        Self { access: Access::default(), chunk: CHUNK, parallel: PARALLEL }
+    }
+}
+
+/// What the registry has now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pushed {
+    /// The digest of the manifest.
+    pub digest: Digest,
+    /// Its length.
+    pub size: u64,
+}
+
+/// Sends the image that is called `reference` here to where its name says.
+pub fn push(
+    reference: &Reference,
+    options: &PushOptions,
+    store: &Store,
+    progress: &dyn Progress,
+) -> Result<Pushed, Error> {
+    try_push(reference, options, store, progress)
+        .map_err(|cause| Error::new("push", reference.to_string(), cause))
+}
+
+fn try_push(
+    reference: &Reference,
+    options: &PushOptions,
+    store: &Store,
+    progress: &dyn Progress,
+) -> Result<Pushed, Cause> {
+    let image =
+        store.named(reference)?.ok_or_else(|| Cause::NoSuchName(reference.familiar_name()))?;
+    let others = store.list()?;
+    let sources = sources(reference, &image, &others);
+    let target = Target::connect(reference, &options.access, &sources)?;
+    let content = store.content(&image.manifest_digest)?;
+    let manifest = content.ok_or(Cause::NotHere)?.manifest;
+    let sending = Sending { target: &target, store, sources: &sources, options };
+    sending.layers(&image, progress)?;
+    sending.blob(manifest.config(), &NoProgress)?;
+
+    let document = store.layout().resolve(image.manifest_digest.as_str())?.content;
+    // Docker's format is kept in OCI's words; what has no media type of its own is that, too.
+    let media_type = manifest.media_type().clone().unwrap_or(MediaType::ImageManifest);
+    target.manifest(&reference.selector(), media_type.as_ref(), &document)?;
+    Ok(Pushed { digest: image.manifest_digest, size: document.len() as u64 })
+}
+
+/// Other repositories of the same registry that are likely to have layers of the image: those under whose names it, or another
+/// image with one of its layers, is here.
+fn sources(reference: &Reference, image: &Image, others: &[Image]) -> Vec<String> {
+    let shares = |other: &&Image| {
+        other.layers.iter().any(|layer| image.layers.iter().any(|l| l.digest() == layer.digest()))
+    };
+    let names = others.iter().filter(shares).flat_map(|other| &other.names);
+    let repositories: BTreeSet<&str> = names
+        .filter(|name| {
+            name.domain() == reference.domain() && name.repository() != reference.repository()
+        })
+        .map(Reference::repository)
+        .collect();
+    repositories.into_iter().take(MAX_SOURCES).map(str::to_owned).collect()
+}
+
+struct Sending<'a> {
+    target: &'a Target,
+    store: &'a Store,
+    sources: &'a [String],
+    options: &'a PushOptions,
+}
+
+impl Sending<'_> {
+    fn layers(&self, image: &Image, progress: &dyn Progress) -> Result<(), Cause> {
+        // Docker names what is pushed by its diff id.
+        let reporters: Vec<_> = image
+            .layers
+            .iter()
+            .zip(&image.diff_ids)
+            .map(|(layer, diff_id)| progress.layer(diff_id.digest(), layer.size(), Way::Push))
+            .collect();
+        let next = AtomicUsize::new(0);
+        let failed: Mutex<Option<Cause>> = Mutex::new(None);
+        let fault = || failed.lock().unwrap_or_else(PoisonError::into_inner);
+        let work = || {
+            while fault().is_none() {
+                let position = next.fetch_add(1, Ordering::Relaxed);
+                let Some(layer) = image.layers.get(position) else { return };
+                match self.blob(layer, &*reporters[position]) {
+                    Ok(outcome) => reporters[position].end(outcome),
+                    Err(cause) => {
+                        reporters[position].end(Outcome::Failed);
+                        fault().get_or_insert(cause);
+                    }
+                }
+            }
+        };
+        thread::scope(|scope| {
+            for _ in 1..self.options.parallel.min(image.layers.len()) {
+                scope.spawn(work);
+            }
+            work();
+        });
+        let cause = fault().take();
+        cause.map_or(Ok(()), Err)
+    }
+
+    fn blob(
+        &self,
+        descriptor: &Descriptor,
+        progress: &dyn LayerProgress,
+    ) -> Result<Outcome, Cause> {
+        if is_foreign(descriptor) {
+            return Ok(Outcome::Skipped);
+        }
+        if self.target.has(descriptor)? {
+            return Ok(Outcome::PresentThere);
+        }
+        for source in self.sources {
+            if self.target.mount(descriptor, source)? {
+                return Ok(Outcome::Mounted(source.clone()));
+            }
+        }
+        let digest = Digest::try_from(descriptor)
+            .map_err(|error| registry::Error::Invalid(error.to_string()))?;
+        let path: PathBuf = self.store.layout().blob_path(&digest);
+        let content = |offset: u64| -> io::Result<Box<dyn Read>> {
+            let mut file = File::open(&path)?;
+            file.seek(SeekFrom::Start(offset))?;
+            Ok(Box::new(file))
+        };
+        let sent = |bytes| progress.stands_at(bytes);
+        self.target.upload(&Upload {
+            descriptor,
+            content: &content,
+            chunk: self.options.chunk,
+            sent: &sent,
+        })?;
+        Ok(Outcome::Pushed)
+    }
+}
+
+/// Whether the layer is to be had from elsewhere and must not be distributed.
+fn is_foreign(descriptor: &Descriptor) -> bool {
+    let has_urls = descriptor.urls().as_ref().is_some_and(|urls| !urls.is_empty());
+    let kinds = [
+        MediaType::ImageLayerNonDistributable,
+        MediaType::ImageLayerNonDistributableGzip,
+        MediaType::ImageLayerNonDistributableZstd,
+    ];
+    has_urls && kinds.contains(descriptor.media_type())
+}

@@ -1,0 +1,65 @@
+//! The tags of a repository, which a registry may give out page by page.
+
+use serde::Deserialize;
+use ureq::http::StatusCode;
+
+use super::client::{Call, Client};
+use super::error::Error;
+
+/// The largest page that is read.
+const MAX_PAGE: u64 = 4 << 20;
+/// Somebody who sends pages without end is not listened to for ever.
+const MAX_PAGES: usize = 1000;
+
+#[derive(Deserialize)]
+struct Page {
+    /// `null` for a repository whose tags were all removed.
+    tags: Option<Vec<String>>,
+}
+
+impl Client {
+    pub(super) fn tags(&self) -> Result<Vec<String>, Error> {
+        let mut tags = Vec::new();
+        let mut url = self.url("tags/list");
+        for _ in 0..MAX_PAGES {
+            let answer = self.call(&Call::get(url), &[StatusCode::OK])?;
+            let link = answer.headers().get("link").and_then(|link| link.to_str().ok());
+            let next = link.and_then(next_page).map(|next| self.absolute(next));
+            let content = self.read(answer, MAX_PAGE + 1, MAX_PAGE, "the list of tags")?;
+            let page: Page = serde_json::from_slice(&content).map_err(|error| {
+                Error::Invalid(format!("the list of tags is malformed: {error}"))
+            })?;
+            tags.extend(page.tags.unwrap_or_default());
+            match next {
+                Some(next) => url = next,
+                None => return Ok(tags),
+            }
+        }
+        Err(Error::Invalid(format!("the list of tags has more than {MAX_PAGES} pages")))
+    }
+}
+
+/// The target of `<URL>; rel="next"` (RFC 8288).
+fn next_page(link: &str) -> Option<&str> {
+    let (url, parameters) = link.trim().strip_prefix('<')?.split_once('>')?;
+    let is_next = |parameter: &str| {
+        let parameter = parameter.replace(['"', ' '], "");
+        parameter.eq_ignore_ascii_case("rel=next")
+    };
+    parameters.split(';').any(is_next).then_some(url)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_to_the_next_page_is_told_from_others() {
+        let next = r#"</v2/app/tags/list?last=b&n=2>; rel="next""#;
+        assert_eq!(next_page(next), Some("/v2/app/tags/list?last=b&n=2"));
+        assert_eq!(next_page("<x>;rel=next"), Some("x"));
+        for other in ["", "<x>", "<x>; rel=\"prev\"", "x; rel=next", "<x; rel=next"] {
+            assert_eq!(next_page(other), None, "{other}");
+        }
+    }
+}
