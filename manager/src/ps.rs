@@ -1,15 +1,14 @@
 //! `nman ps`: the list of containers, in Docker's words.
 //!
-//! Only what is shown or filtered is looked at: without a port in the list no network's record is read, and without
-//! a mount no bundle.
+//! Only what is shown or filtered is looked at: without a port in the list no network's record is read.
 
 mod filter;
 mod size;
 
 use crate::cli::PsArgs;
 use crate::clock::{Timestamp, human};
-use crate::container::{Containers, Record, State};
-use crate::error::{Error, Result};
+use crate::container::{Containers, MountKind, MountPoint, Record, State};
+use crate::error::Result;
 use crate::health;
 use crate::listing::{Column, List, Row, View, human_size};
 use crate::network::{self, NetworkPlan};
@@ -17,8 +16,6 @@ use crate::settings::Settings;
 use crate::store::Store;
 use crate::table::{plain, shorten};
 use filter::Wanted;
-use serde::Deserialize;
-use std::path::{Path, PathBuf};
 
 const LIST: List = List {
     columns: &[
@@ -105,7 +102,7 @@ fn entries(
         let (own, others) = networks.into_iter().partition(|plan| plan.container == record.id);
         networks = others;
         let directory = containers.dir(&record.id);
-        let mounts = if with_mounts { mounts(directory.path(), settings)? } else { Vec::new() };
+        let mounts = if with_mounts { mounts(&record) } else { Vec::new() };
         let health = record.supervision.health.as_ref().map(|_| health::word(&directory));
         entries.push(Entry { record, state, networks: own, mounts, health });
     }
@@ -182,49 +179,14 @@ fn size_of(record: &Record, settings: &Settings, store: &Store) -> String {
 }
 
 /// The part of config.json that says what is mounted.
-#[derive(Deserialize)]
-struct Bundle {
-    #[serde(default)]
-    mounts: Vec<BundleMount>,
-}
-
-#[derive(Deserialize)]
-struct BundleMount {
-    destination: String,
-    #[serde(default)]
-    source: Option<PathBuf>,
-    #[serde(default, rename = "type")]
-    kind: Option<String>,
-}
-
-/// The container's binds, without the files that nman makes for it itself.
-fn mounts(directory: &Path, settings: &Settings) -> Result<Vec<Mount>> {
-    let path = directory.join("config.json");
-    let Ok(text) = std::fs::read(&path) else {
-        // It is being made, or was killed while it was.
-        return Ok(Vec::new());
+/// What somebody asked for, or the image.
+fn mounts(record: &Record) -> Vec<Mount> {
+    let mount = |point: &MountPoint| Mount {
+        is_volume: point.kind == MountKind::Volume,
+        name: if point.name.is_empty() { point.source.clone() } else { point.name.clone() },
+        destination: point.destination.clone(),
     };
-    let bundle: Bundle =
-        serde_json::from_slice(&text).map_err(|source| Error::Damaged { path, source })?;
-    let volumes = settings.volumes();
-    let mount = |mount: BundleMount| {
-        let source = mount.source.filter(|_| mount.kind.as_deref() == Some("bind"))?;
-        if let Ok(own) = source.strip_prefix(directory) {
-            // An anonymous volume may be a directory of the container's own; single files are its /etc/hosts and such.
-            own.starts_with("volumes").then_some(())?;
-        }
-        let volume = source.strip_prefix(&volumes).ok();
-        let name = volume.and_then(|rest| rest.components().next());
-        Some(Mount {
-            is_volume: name.is_some(),
-            name: name
-                .map_or(source.as_path(), |name| Path::new(name.as_os_str()))
-                .display()
-                .to_string(),
-            destination: mount.destination,
-        })
-    };
-    Ok(bundle.mounts.into_iter().filter_map(mount).collect())
+    record.mounts.iter().filter(|point| point.kind != MountKind::Tmpfs).map(mount).collect()
 }
 
 #[cfg(test)]
@@ -235,33 +197,5 @@ mod tests {
     fn a_time_is_spelled_as_go_does() {
         let time = Timestamp::parse("2024-05-01T12:00:01.5Z").unwrap();
         assert_eq!(spelled(time), "2024-05-01 12:00:01 +0000 UTC");
-    }
-
-    #[test]
-    fn only_what_somebody_asked_for_counts_as_mounted() {
-        let directory = tempfile::tempdir().unwrap();
-        let root = directory.path();
-        let container = root.join("containers/c");
-        std::fs::create_dir_all(&container).unwrap();
-        let source = |path: &str| root.join(path).display().to_string();
-        let config = serde_json::json!({"ociVersion": "1.0", "mounts": [
-            {"destination": "/proc", "type": "proc", "source": "proc"},
-            {"destination": "/etc/hosts", "type": "bind", "source": source("containers/c/hosts")},
-            {"destination": "/data", "type": "bind", "source": source("volumes/db/_data")},
-            {"destination": "/src", "type": "bind", "source": "/home/me"},
-        ]});
-        std::fs::write(container.join("config.json"), config.to_string()).unwrap();
-        let settings = Settings {
-            root: root.to_owned(),
-            state: root.join("state"),
-            runtime: None,
-            debug: false,
-        };
-        let mounts = mounts(&container, &settings).unwrap();
-        let seen: Vec<_> = mounts
-            .iter()
-            .map(|mount| (mount.name.as_str(), mount.destination.as_str(), mount.is_volume))
-            .collect();
-        assert_eq!(seen, [("db", "/data", true), ("/home/me", "/src", false)]);
     }
 }

@@ -75,7 +75,7 @@ fn ps_shows_every_field_that_docker_has() {
     let line = world.nman(["container", "ls", "-a", "--format", format]).ok().stdout();
     let (id, rest) = line.split_once('|').unwrap();
     assert_eq!(id.len(), 12);
-    assert_eq!(rest, format!("{IMAGE}|\"sh -c echo 12345 >/…\"|exited|fields|1|none|1\n"));
+    assert_eq!(rest, format!("{IMAGE}|\"sh -c echo 12345 >/…\"|exited|fields|1|none|2\n"));
     let mounts = world.nman(["container", "list", "-a", "--format", "{{.Mounts}}"]).ok().stdout();
     assert!(mounts.contains("data") && mounts.contains("/tmp"), "{mounts}");
     let table = world.nman(["ps", "-as"]).ok().stdout();
