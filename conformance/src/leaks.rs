@@ -15,8 +15,9 @@ use crate::fixture::{PREFIX, cgroups};
 
 /// Our programs: a process that runs one of them is ours.
 const PROGRAMS: [&str; 4] = ["nrun", "nman", "nbundle", "nman-monitor"];
-/// Directories in which our programs keep an entry for each container.
-const STATE: [&str; 4] = ["/run/nrun", "/run/nman", "/var/lib/nman/containers", "/run/runc"];
+/// Directories in which our programs keep an entry for each container, or for each that failed.
+const STATE: [&str; 5] =
+    ["/run/nrun", "/run/nrun-failures", "/run/nman", "/var/lib/nman/containers", "/run/runc"];
 
 /// Everything on the machine that carries our names, by kind.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -136,7 +136,7 @@ impl<'a> Child<'a> {
             Op::Hook(hook) => return self.hook(hook, index),
             Op::OpenRoot => self.open_root()?,
             Op::Mount(mount) => self.mount(mount)?,
-            Op::Bind(bind) => self.bind(bind)?,
+            Op::Bind(bind) => self.bind(bind, index)?,
             Op::Remount(remount) => self.remount(remount)?,
             Op::ReadOnlyMounts => self.read_only_mounts()?,
             Op::Cgroups(cgroups) => self.cgroups(cgroups)?,

@@ -71,11 +71,13 @@ impl Args {
     /// As [`Args::of`].
     pub fn for_id(id: &str, parsed: &Parsed, await_start: bool) -> Result<Args> {
         let id = ContainerId::new(id)?;
+        let listen_fds = listen_fds();
         let options = plan::Options {
             id: id.to_string(),
             no_pivot: parsed.is_set("no-pivot"),
             no_new_keyring: parsed.is_set("no-new-keyring"),
-            preserve_fds: preserved_fds(parsed)?,
+            listen_fds,
+            preserve_fds: preserved_fds(parsed, listen_fds)?,
             await_start,
             rootless_cgroups: rootless::Cgroups::parse(parsed.value("rootless"))?,
             cgroup_manager: cgroup_manager(parsed)?,
@@ -96,11 +98,20 @@ impl Args {
     }
 }
 
-/// `--preserve-fds`. What is to be passed on has to be there: the words are runc's.
-pub(crate) fn preserved_fds(parsed: &Parsed) -> Result<u32> {
+/// How many sockets systemd has opened for this process (sd_listen_fds(3)): they are the container's, as with runc.
+fn listen_fds() -> u32 {
+    let number = |name| std::env::var(name).ok()?.parse::<u32>().ok();
+    let ours = |_: &u32| number("LISTEN_PID") == Some(std::process::id());
+    number("LISTEN_FDS").filter(ours).unwrap_or(0)
+}
+
+/// `--preserve-fds`: so many after those `before`. What is to be passed on has to be there: the words are runc's.
+pub(crate) fn preserved_fds(parsed: &Parsed, before: u32) -> Result<u32> {
     let count = parsed.number("preserve-fds")?.unwrap_or(0);
     let is_there = |fd: u32| i32::try_from(fd).is_ok_and(sys::fd::is_passed_on);
-    match (0..count).map(|index| (index, index.saturating_add(3))).find(|(_, fd)| !is_there(*fd)) {
+    let first = before.saturating_add(3);
+    let numbered = (0..count).map(|index| (index, first.saturating_add(index)));
+    match numbered.into_iter().find(|(_, fd)| !is_there(*fd)) {
         None => Ok(count),
         Some((index, fd)) => Err(Error::Usage(format!(
             "unable to stat preserved-fd {index} (of {count}): stat /proc/self/fd/{fd}: no such file or directory"

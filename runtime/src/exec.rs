@@ -55,7 +55,7 @@ pub fn run(parsed: &Parsed) -> Result<u8> {
         linux: spec.linux().as_ref(),
         seccomp: seccomp.as_deref(),
         annotations: &saved.annotations,
-        preserve_fds: create::preserved_fds(parsed)?,
+        preserve_fds: create::preserved_fds(parsed, 0)?,
         by_systemd: saved.unit.as_ref().is_some_and(|unit| unit.user),
         new_keyring: !saved.no_new_keyring,
     };

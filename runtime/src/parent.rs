@@ -53,6 +53,16 @@ impl Init {
             .map_err(|errno| Error::system("let the container's init go on", errno))
     }
 
+    /// Maps the ids of a bind source that it has found in its root, and lets it go on.
+    fn map_tree(&self, plan: &Plan, step: usize, tree: i32) -> Result<()> {
+        let Some(Op::Bind(bind)) = plan.steps.get(step).map(|step| &step.op) else {
+            return Err(lost(Errno::PROTO));
+        };
+        let (child, trees) = (self.pidfd.as_fd(), &self.resources.trees);
+        sources::map_for(child, tree, plan, bind.source, trees)?;
+        self.go()
+    }
+
     /// Closes what only the init needed: a detached mount tree that stays open keeps the host's mounts in use, and a socket in its
     /// network namespace keeps that.
     pub fn close_resources(&mut self) {
@@ -214,6 +224,7 @@ fn follow(plan: &Plan, cgroup: &mut Cgroup, init: Init) -> Result<Init> {
             {
                 following.continue_in(pid)?;
             }
+            Ok(Some(Message::Tree { step, fd })) => init.map_tree(plan, step, fd)?,
             Ok(Some(Message::Forked { .. } | Message::Listener { .. })) => {
                 return Err(lost(Errno::PROTO));
             }

@@ -10,8 +10,8 @@ use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::mount::{OpenTreeFlags, open_tree};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
-use rustix::process::{WaitOptions, waitpid};
-use std::os::fd::{AsFd, OwnedFd};
+use rustix::process::{PidfdGetfdFlags, WaitOptions, pidfd_getfd, waitpid};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use sys::clone;
 use sys::namespace::Kinds;
 
@@ -44,12 +44,37 @@ fn tree<'p>(
 ) -> Result<OwnedFd> {
     let tree =
         detached(source).map_err(|errno| at("open the mount source", plan, source, errno))?;
-    if let Some(IdMapped { by, recursive }) = &source.id_map {
-        let namespace = namespaces.of(by)?;
-        sys::mount::set_idmap(tree.as_fd(), namespace.as_fd(), *recursive)
-            .map_err(|errno| at("map the ids of the mount source", plan, source, errno))?;
+    if let Some(id_map) = &source.id_map {
+        let mapped = sys::mount::set_idmap(
+            tree.as_fd(),
+            namespaces.of(&id_map.by)?.as_fd(),
+            id_map.recursive,
+        );
+        mapped.map_err(|errno| at(MAP, plan, source, errno))?;
     }
     Ok(tree)
+}
+
+const MAP: &str = "map the ids of the mount source";
+
+/// Maps the ids of a tree that the child has found, its fd number `tree`, by the user namespace that [`open`] made for it.
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn map_for(
+    child: BorrowedFd<'_>,
+    tree: i32,
+    plan: &Plan,
+    source: usize,
+    trees: &[Option<OwnedFd>],
+) -> Result<()> {
+    let (Some(of), Some(Some(namespace))) = (plan.sources.get(source), trees.get(source)) else {
+        return Err(Error::system(MAP, Errno::PROTO));
+    };
+    let recursive = of.id_map.as_ref().is_some_and(|id_map| id_map.recursive);
+    let mapped = pidfd_getfd(child, tree, PidfdGetfdFlags::empty())
+        .and_then(|tree| sys::mount::set_idmap(tree.as_fd(), namespace.as_fd(), recursive));
+    mapped.map_err(|errno| at(MAP, plan, of, errno))
 }
 
 fn detached(source: &Source) -> std::result::Result<OwnedFd, Errno> {

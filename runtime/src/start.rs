@@ -37,9 +37,14 @@ pub fn run(parsed: &Parsed) -> Result<()> {
                 "cannot start container `{id}`: cannot start a container that has stopped"
             )));
         }
-        Status::Running | Status::Paused => {
+        Status::Running => {
             return Err(Error::State(format!(
                 "cannot start container `{id}`: cannot start an already running container"
+            )));
+        }
+        Status::Paused => {
+            return Err(Error::State(format!(
+                "cannot start container `{id}`: cannot start a container in the paused state"
             )));
         }
     }

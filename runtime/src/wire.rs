@@ -40,6 +40,14 @@ pub enum Message {
         /// How it ended.
         end: End,
     },
+    /// A bind source was found in the root, and its ids are to be mapped by who may do that: the fd of its tree, in the sender, who
+    /// waits for an answer.
+    Tree {
+        /// Index of the step.
+        step: usize,
+        /// The fd's number.
+        fd: i32,
+    },
     /// The filter is installed: the fd of its listener, in the sender, who waits for an answer.
     Listener {
         /// Index of the step.
@@ -85,6 +93,7 @@ impl Message {
             Message::Forked { step, pid } => (2, step, pid),
             Message::Hook { step, end } => (3, step, encode_end(end)),
             Message::Listener { step, fd } => (4, step, fd),
+            Message::Tree { step, fd } => (5, step, fd),
         };
         let mut bytes = [0; LENGTH];
         bytes[..4].copy_from_slice(&kind.to_ne_bytes());
@@ -108,6 +117,7 @@ impl Message {
             2 if value > 0 => Some(Message::Forked { step, pid: value }),
             3 => decode_end(value).map(|end| Message::Hook { step, end }),
             4 if value >= 0 => Some(Message::Listener { step, fd: value }),
+            5 if value >= 0 => Some(Message::Tree { step, fd: value }),
             _ => None,
         }
     }
@@ -243,6 +253,7 @@ mod tests {
             Message::Hook { step: 2, end: End::Killed(9) },
             Message::Hook { step: 2, end: End::TimedOut },
             Message::Listener { step: 4, fd: 0 },
+            Message::Tree { step: 5, fd: 9 },
         ];
         for message in messages {
             message.send(a.as_fd()).unwrap();

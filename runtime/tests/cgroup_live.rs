@@ -386,8 +386,9 @@ fn a_cgroup_with_processes_is_not_even_noted() {
             Slot::reserve(root.path(), &id, saved, "{}")
         };
         drop(reserve(&cgroups).unwrap());
-        for hierarchy in cgroups.all() {
-            // In one hierarchy only, as an engine's own process may be.
+        // Those through which `delete --force` finds and thaws processes.
+        let listed = cgroups.all().first().copied();
+        for hierarchy in listed.into_iter().chain(cgroups.controller("freezer")) {
             let shell = Shell::start();
             std::fs::write(hierarchy.join("cgroup.procs"), shell.pid().to_string()).unwrap();
             let error = reserve(&cgroups).unwrap_err();

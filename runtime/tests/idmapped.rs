@@ -153,6 +153,32 @@ fn what_an_earlier_mount_brought_into_the_root_can_be_mapped() {
     sandbox.assert_clean();
 }
 
+/// runc does the same: the parent, which has the privilege over the file system, maps what the init has found.
+#[test]
+fn so_it_can_in_a_user_namespace() {
+    let sandbox = Sandbox::enter();
+    let (source, bundle) = (Source::new(), in_user_namespace(BundleDir::new()));
+    fs::create_dir(bundle.rootfs().join("brought")).expect("make a directory");
+    let again = |at: &str, option: &str| {
+        let mut again = bind(&source, at, &["rbind", option]);
+        again["source"] = json!(bundle.rootfs().join("brought"));
+        again
+    };
+    let (mapped, all) = (again("/mapped", "idmap"), again("/again", "ridmap"));
+    let mut own = again("/own", "idmap");
+    own["uidMappings"] = mapping(0, FIRST + 7, 100);
+    own["gidMappings"] = mapping(0, FIRST + 8, 100);
+    let bundle = bundle.push("/mounts", bind(&source, "/brought", &["rbind"]));
+    let bundle =
+        [mapped, all, own].into_iter().fold(bundle, |bundle, mount| bundle.push("/mounts", mount));
+    let files =
+        ["/brought/three", "/mapped/three", "/mapped/sub/three", "/again/sub/three", "/own/three"];
+    let seen = owners(bundle, &files);
+    assert_eq!(seen, ["65534:65534", "3:13", "65534:65534", "3:13", "10:21"]);
+    drop(source);
+    sandbox.assert_clean();
+}
+
 #[test]
 fn only_ridmap_maps_the_mounts_below() {
     let _sandbox = Sandbox::enter();

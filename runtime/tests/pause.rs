@@ -164,6 +164,21 @@ fn a_container_that_v1s_freezer_holds_can_be_killed() {
 }
 
 #[test]
+fn a_created_container_that_is_paused_starts_when_it_is_resumed() {
+    let _sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let bundle = counter();
+    let container = runtime.create(&bundle, [""; 0]);
+    let _ = call(&runtime, "pause", container.id()).ok();
+    assert_eq!(container.status(), "paused");
+    refused(container.start(), "cannot start a container in the paused state");
+    let _ = call(&runtime, "resume", container.id()).ok();
+    assert_eq!(container.status(), "created");
+    let _ = container.start().ok();
+    assert_eq!(container.status(), "running");
+}
+
+#[test]
 fn a_paused_container_is_not_deleted_without_force() {
     let sandbox = Sandbox::enter();
     let runtime = Runtime::under_test();

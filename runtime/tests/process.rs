@@ -289,6 +289,32 @@ fn descriptors_that_are_to_be_preserved_are_passed_on() {
 }
 
 #[test]
+fn sockets_that_systemd_has_opened_are_passed_on_before_those() {
+    let _sandbox = Sandbox::enter();
+    let script = "echo $LISTEN_FDS $LISTEN_PID; cat <&3; cat <&4; ls /proc/self/fd | tr '\\n' ' '";
+    let bundle = BundleDir::new().shell(script);
+    let files = ["one", "two", "three"].map(|name| bundle.path().join(name).display().to_string());
+    for file in &files {
+        fs::write(file, format!("{}\n", &file[file.len() - 3..])).expect("write a file");
+    }
+    let run = |pid: &str, preserved: &str| {
+        let script = format!(
+            r#"export LISTEN_PID={pid} LISTEN_FDS=1; exec 3<"$0" 4<"$1" 5<"$2"; shift 2; exec "$@""#
+        );
+        let runtime = Runtime::under_test().launched_by(
+            [&["sh", "-c", &script][..], &files.each_ref().map(String::as_str)].concat(),
+        );
+        let id = runtime.new_id();
+        runtime.bundle_call("run", &bundle, ["--preserve-fds", preserved], &id).run()
+    };
+    assert_eq!(run("$$", "1").ok().stdout(), "1 1\none\ntwo\n0 1 2 3 4 5 ");
+    // Meant for somebody else, they are no more than any fd.
+    assert_eq!(run("1", "2").ok().stdout(), "\none\ntwo\n0 1 2 3 4 5 ");
+    let output = run("$$", "3").exits(1);
+    assert!(output.stderr().contains("preserved-fd 2 (of 3): stat /proc/self/fd/6"), "{output}");
+}
+
+#[test]
 fn signals_are_neither_blocked_nor_ignored() {
     let _sandbox = Sandbox::enter();
     let status = status(BundleDir::new());

@@ -63,11 +63,12 @@ impl Cgroup {
         Ok(Cgroup { made, optional, delegated: plan.delegated.clone(), ..Cgroup::open(paths) })
     }
 
-    /// Refuses directories that somebody else is in. [`Cgroup::create`] does so as well; whoever notes them before that has to know at
-    /// once, because what is noted is what `delete --force` ends.
+    /// Refuses directories that somebody else is in. [`Cgroup::create`] does so for all; whoever notes them before that has to know at
+    /// once of those through which [`Cgroup::kill`] finds and thaws processes, because what is noted is what `delete --force` ends.
     pub fn refuse_used(paths: &Paths) -> Result<(), Error> {
         let exists = |path: &&Path| rustix::fs::access(*path, rustix::fs::Access::EXISTS).is_ok();
-        for directory in paths.all().into_iter().filter(exists) {
+        let (listed, freezer) = (paths.all().first().copied(), paths.controller("freezer"));
+        for directory in listed.into_iter().chain(freezer).filter(exists) {
             let unified = paths.unified() == Some(directory);
             let version = if unified { Version::V2 } else { Version::V1 };
             refuse_used(version, directory, None)?;

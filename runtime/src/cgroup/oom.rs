@@ -4,6 +4,7 @@
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd};
 use rustix::fs::{Access, OFlags};
@@ -29,7 +30,44 @@ pub enum OomWatch {
         events: OwnedFd,
         /// How many were killed before.
         killed: u64,
+        /// The same of the cgroup above, which is still there when the container's own is gone.
+        above: Option<Above>,
     },
+}
+
+/// What the cgroup above the container's counts: its own events and those of all below it.
+#[derive(Debug)]
+pub struct Above {
+    /// `memory.events`.
+    events: OwnedFd,
+    /// How many were killed when the container's own was read last.
+    killed: u64,
+    /// When that was.
+    read: Instant,
+}
+
+/// How soon after its last word a container that was out of memory is gone. systemd removes a cgroup as soon as it is empty, and the
+/// kernel holds back word of a change for up to 10 ms after the one before.
+const LAST_WORD: Duration = Duration::from_secs(2);
+
+impl Above {
+    fn of(directory: &Path) -> Option<Above> {
+        // The root of all has no such file.
+        let events = files::open(directory.parent()?, "memory.events", OFlags::RDONLY).ok()?;
+        Some(Above { killed: killed(&events).ok()?, events, read: Instant::now() })
+    }
+
+    /// The container's own was read: what is killed from here on counts.
+    fn note(&mut self) {
+        self.read = Instant::now();
+        self.killed = killed(&self.events).unwrap_or(u64::MAX);
+    }
+
+    /// Whether something below was killed since. That it was another container's would take two that are out of memory at one moment.
+    fn has_more(&self) -> bool {
+        self.read.elapsed() < LAST_WORD
+            && killed(&self.events).is_ok_and(|killed| killed > self.killed)
+    }
 }
 
 impl Cgroup {
@@ -47,7 +85,7 @@ impl Cgroup {
         let events = files::open(directory, "memory.events", OFlags::RDONLY);
         let events = events.map_err(|errno| unwatched(directory.display(), errno))?;
         let killed = killed(&events).map_err(|errno| unwatched(directory.display(), errno))?;
-        Ok(OomWatch::Counted { events, killed })
+        Ok(OomWatch::Counted { events, killed, above: Above::of(directory) })
     }
 }
 
@@ -101,12 +139,15 @@ impl OomWatch {
                 let control = directory.join("cgroup.event_control");
                 Ok(rustix::fs::access(control, Access::EXISTS).is_ok())
             }
-            OomWatch::Counted { events, killed: before } => {
+            OomWatch::Counted { events, killed: before, above } => {
                 let now = match killed(&*events) {
                     // Gone with its container.
-                    Err(Errno::NODEV) => *before,
+                    Err(Errno::NODEV) => {
+                        return Ok(above.take().is_some_and(|above| above.has_more()));
+                    }
                     now => now.map_err(failed)?,
                 };
+                above.iter_mut().for_each(Above::note);
                 Ok(std::mem::replace(before, now) < now)
             }
         }

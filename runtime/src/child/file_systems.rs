@@ -8,6 +8,7 @@ use crate::plan::op::{
     Bind, Carrier, Cgroups, Device, Hierarchy, HierarchySource, Inherited, Legacy, Mount, Remount,
     RemountTo, RootPath,
 };
+use crate::wire::{self, Message};
 use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, ResolveFlags, Uid, makedev};
 use rustix::io::Errno;
 use rustix::mount::{
@@ -16,7 +17,7 @@ use rustix::mount::{
     fsopen, mount, mount_bind, mount_change, mount_remount, move_mount, open_tree, unmount,
 };
 use std::ffi::{CStr, CString};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use sys::beneath::{self, Target};
 use sys::fd::until_exec;
 use sys::mount::{self as attr, Attributes};
@@ -82,7 +83,8 @@ impl<'a> Child<'a> {
             (Carrier::Root, namespace) => {
                 let found = until_exec(beneath::find(self.root()?, &source_of.path)?);
                 let tree = clone_tree(found, c"", source_of.recursive)?;
-                if let (Some(namespace), Some(id_map)) = (namespace, &source_of.id_map) {
+                let id_map = source_of.id_map.as_ref().filter(|id_map| !id_map.by_parent);
+                if let (Some(namespace), Some(id_map)) = (namespace, id_map) {
                     sys::mount::set_idmap(tree, namespace.as_fd(), id_map.recursive)?;
                 }
                 Ok(tree)
@@ -226,8 +228,13 @@ impl<'a> Child<'a> {
         rustix::process::chdir(c"/")
     }
 
-    pub(super) fn bind(&self, bind: &Bind) -> Result<(), Errno> {
+    pub(super) fn bind(&self, bind: &Bind, step: usize) -> Result<(), Errno> {
         let tree = self.tree(bind.source)?;
+        let id_map = self.resources.sources[bind.source].id_map.as_ref();
+        if id_map.is_some_and(|id_map| id_map.by_parent) {
+            Message::Tree { step, fd: tree.as_raw_fd() }.send(self.peer)?;
+            wire::wait_go(self.peer)?;
+        }
         let is_file = kind_of(tree)? != FileType::Directory;
         // Before it is attached: nobody else can see a detached tree, and in a user namespace its flags are locked afterwards.
         set_propagation(tree, &bind.propagation)?;

@@ -34,14 +34,10 @@ pub(super) fn plan(
     let at = format!("{pointer}/source");
     let source = sources.len();
     sources.push(match inside(context.rootfs, &path).filter(|inside| !inside.is_empty()) {
-        Some(_) if id_map.is_some() && !matches!(context.user_namespace, UserNamespace::None) => {
-            // mount_setattr(2) asks for CAP_SYS_ADMIN over the file system, which the init does not have in its user namespace.
-            return Err(Error::new(
-                at,
-                "is inside the container's own root, where ids cannot be mapped in a user namespace: name a place outside of it",
-            ));
-        }
         Some(inside) => {
+            // mount_setattr(2) asks for CAP_SYS_ADMIN over the file system, which the init does not have in its user namespace.
+            let by_parent = !matches!(context.user_namespace, UserNamespace::None);
+            let id_map = id_map.map(|id_map| IdMapped { by_parent, ..id_map });
             Source { id_map, ..Source::new(inside, options.recursive, Carrier::Root, at) }
         }
         None => Source {
@@ -117,7 +113,7 @@ fn id_map(
             "asks for an idmapped mount, which only root of the host can make",
         ));
     }
-    Ok(Some(IdMapped { by, recursive: options.idmap == Some(true) }))
+    Ok(Some(IdMapped { by, recursive: options.idmap == Some(true), by_parent: false }))
 }
 
 #[cfg(test)]
@@ -197,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_source_in_the_root_is_mapped_where_the_init_may() {
+    fn a_source_in_the_root_is_mapped_by_the_init_or_for_it_in_a_user_namespace() {
         let base = context(&[]);
         let own = maps("0 100 10\n", "0 200 10\n");
         let new = Context { user_namespace: UserNamespace::New(&own), ..base };
@@ -205,11 +201,12 @@ mod tests {
             r#"[{{"destination": "/x", "source": "rootfs/a", "options": ["rbind"], {MAPPINGS}}}]"#
         );
         let mut sources = Vec::new();
-        mounts::plan(&listed(&json), &base, &mut sources).unwrap();
-        assert!(sources[0].carrier == Carrier::Root && sources[0].id_map.is_some());
-        let error = mounts::plan(&listed(&json), &new, &mut sources).unwrap_err();
-        assert_eq!(error.pointer, "/mounts/0/source");
-        assert!(error.message.contains("in a user namespace"), "{error}");
+        for context in [&base, &new] {
+            mounts::plan(&listed(&json), context, &mut sources).unwrap();
+        }
+        assert!(sources.iter().all(|source| source.carrier == Carrier::Root));
+        let by_parent = |index: usize| sources[index].id_map.as_ref().unwrap().by_parent;
+        assert_eq!([by_parent(0), by_parent(1)], [false, true]);
     }
 
     #[test]

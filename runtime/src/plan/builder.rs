@@ -436,7 +436,8 @@ impl<'a> Builder<'a> {
         let find = process::find_executable(self.process, "/process")?;
         self.steps.push(find);
         self.push(Op::Wait(Barrier::Ready), "");
-        let first = self.options.preserve_fds.saturating_add(3);
+        let listen_fds = self.options.listen_fds;
+        let first = listen_fds.saturating_add(self.options.preserve_fds).saturating_add(3);
         if self.options.await_start {
             self.push(Op::AwaitStart { first }, "");
         }
@@ -447,7 +448,7 @@ impl<'a> Builder<'a> {
             // Last, so that the filter need not allow anything that only the runtime does.
             self.push(filter.into(), "/linux/seccomp");
         }
-        let exec = process::exec(self.process, "/process")?;
+        let exec = process::exec(self.process, "/process", listen_fds)?;
         self.steps.push(exec);
         Ok(())
     }

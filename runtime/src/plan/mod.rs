@@ -74,6 +74,8 @@ pub struct Options {
     pub no_pivot: bool,
     /// `--no-new-keyring`
     pub no_new_keyring: bool,
+    /// How many sockets are passed on that systemd has opened (sd_listen_fds(3)). They are the first fds after the standard streams.
+    pub listen_fds: u32,
     /// `--preserve-fds`
     pub preserve_fds: u32,
     /// The process waits for `start` (`create`), or goes on at once (`run`).

@@ -467,6 +467,8 @@ pub struct IdMapped {
     pub by: MappedBy,
     /// The mounts below the source are mapped too.
     pub recursive: bool,
+    /// The child finds the source, and the parent maps its ids: the child has no privilege over the file system.
+    pub by_parent: bool,
 }
 
 /// Where an id mapping comes from.

@@ -275,17 +275,23 @@ fn environment(process: &Process) -> Vec<&str> {
     entries
 }
 
-/// The exec itself.
+/// The exec itself. The program is told of sockets that it inherits from systemd (sd_listen_fds(3)), as the first process of its pid
+/// namespace.
 ///
 /// # Errors
 /// When an argument or environment entry contains a NUL byte.
-pub fn exec(process: &Process, at: &str) -> Result<Step, Error> {
+pub fn exec(process: &Process, at: &str, listen_fds: u32) -> Result<Step, Error> {
     let array = |strings: &[&str], field: &str| {
         CStringArray::new(strings.iter().copied())
             .map_err(|_| Error::new(format!("{at}/{field}"), "contains a NUL byte"))
     };
     let args: Vec<&str> = process.args().iter().flatten().map(String::as_str).collect();
-    let op = Op::Exec { argv: array(&args, "args")?, env: array(&environment(process), "env")? };
+    let mut env = environment(process);
+    let told = [format!("LISTEN_FDS={listen_fds}"), "LISTEN_PID=1".to_owned()];
+    if listen_fds > 0 {
+        env.extend(told.iter().map(String::as_str));
+    }
+    let op = Op::Exec { argv: array(&args, "args")?, env: array(&env, "env")? };
     Ok(Step { op, pointer: format!("{at}/args") })
 }
 
