@@ -108,27 +108,21 @@ fn container_config(base: Value, record: &Record) -> Map<String, Value> {
         Value::Object(config) => config,
         _ => Map::new(),
     };
-    let entrypoint: Vec<&str> = config
-        .get("Entrypoint")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-        .collect();
-    let command: Vec<&str> = record.command.iter().map(String::as_str).collect();
-    match command.strip_prefix(&entrypoint[..]) {
-        Some(rest) => {
-            let rest = json!(rest);
-            config.insert("Cmd".to_owned(), rest);
+    let own = &record.config;
+    let mut set = |key: &str, value: Value, is_set: bool| {
+        if is_set {
+            config.insert(key.to_owned(), value);
+        } else {
+            config.remove(key);
         }
-        None => {
-            config.remove("Entrypoint");
-            config.insert("Cmd".to_owned(), json!(command));
-        }
-    }
-    if !record.labels.is_empty() {
-        config.insert("Labels".to_owned(), json!(record.labels));
-    }
+    };
+    set("User", json!(own.user), !own.user.is_empty());
+    set("Env", json!(own.env), !own.env.is_empty());
+    set("Cmd", json!(own.cmd), own.cmd.is_some());
+    set("Entrypoint", json!(own.entrypoint), own.entrypoint.is_some());
+    set("WorkingDir", json!(own.working_dir), !own.working_dir.is_empty());
+    set("Volumes", json!(own.volumes), !own.volumes.is_empty());
+    set("Labels", json!(record.labels), !record.labels.is_empty());
     config
 }
 

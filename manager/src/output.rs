@@ -1,20 +1,34 @@
 //! Where an archive goes that a command makes: stdout, or a file that appears whole or not at all.
 
 use crate::error::{Error, Result};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, linkat, openat, renameat, unlinkat};
+use rustix::io::Errno;
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 
 /// As much as is written at once.
 const BUFFER: usize = 256 << 10;
 
-/// An archive's destination. A file that was not [kept](Self::keep) is taken away again.
+/// An archive's destination. A file that was not [kept](Self::keep) leaves nothing behind.
 #[derive(Debug)]
 pub struct Output {
     writer: BufWriter<File>,
-    /// The name that the file has until it is whole, and the one it gets.
-    pending: Option<(PathBuf, PathBuf)>,
+    pending: Option<Pending>,
+}
+
+/// A file that is not whole yet.
+#[derive(Debug)]
+struct Pending {
+    /// The name that it gets, for messages.
+    path: PathBuf,
+    /// Where it is. Held, because this process may have another mount namespace by the time the file gets its name.
+    directory: OwnedFd,
+    /// Whether it has a name already, because the file system has no files without one.
+    is_named: bool,
 }
 
 impl Output {
@@ -29,7 +43,7 @@ impl Output {
         });
         if special {
             let file = File::options().write(true).open(path).map_err(Error::io("open", path))?;
-            return Ok(Self { writer: BufWriter::with_capacity(BUFFER, file), pending: None });
+            return Ok(Self::new(file, None));
         }
         if path.is_dir() {
             return Err(Error::refusal(format!(
@@ -37,13 +51,12 @@ impl Output {
                 path.display().to_string()
             )));
         }
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let temporary = path.with_file_name(format!(".{name}.{}", std::process::id()));
-        let mut options = File::options();
-        options.write(true).create(true).truncate(true).mode(0o600);
-        let file = options.open(&temporary).map_err(Error::io("write", path))?;
-        let pending = Some((temporary, path.to_owned()));
-        Ok(Self { writer: BufWriter::with_capacity(BUFFER, file), pending })
+        let (file, pending) = Pending::open(path).map_err(Error::io("write", path))?;
+        Ok(Self::new(file, Some(pending)))
+    }
+
+    fn new(file: File, pending: Option<Pending>) -> Self {
+        Self { writer: BufWriter::with_capacity(BUFFER, file), pending }
     }
 
     fn stdout(what: &str) -> Result<Self> {
@@ -54,17 +67,66 @@ impl Output {
         }
         let own = rustix::io::dup(rustix::stdio::stdout());
         let file = File::from(own.map_err(Error::system("write to stdout"))?);
-        Ok(Self { writer: BufWriter::with_capacity(BUFFER, file), pending: None })
+        Ok(Self::new(file, None))
     }
 
     /// Gives the file its name: it is whole.
     pub fn keep(mut self) -> Result<()> {
         self.writer.flush().map_err(Error::system("write the archive"))?;
-        if let Some((temporary, path)) = self.pending.take() {
-            fs::rename(&temporary, &path).map_err(Error::io("write", &path))?;
+        match self.pending.take() {
+            Some(pending) => {
+                let kept = pending.keep(self.writer.get_ref());
+                kept.map_err(Error::io("write", &pending.path))
+            }
+            None => Ok(()),
         }
-        Ok(())
     }
+}
+
+impl Pending {
+    /// A file on the file system of `path`, without a name if that is possible: a kill then leaves nothing.
+    fn open(path: &Path) -> io::Result<(File, Self)> {
+        let directory = match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let directory = rustix::fs::open(directory, flags, Mode::empty())?;
+        let mode = Mode::RUSR | Mode::WUSR;
+        let base = OFlags::WRONLY | OFlags::CLOEXEC;
+        let (file, is_named) = match openat(&directory, ".", base | OFlags::TMPFILE, mode) {
+            Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => {
+                let flags = base | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW;
+                (openat(&directory, temporary(path), flags, mode)?, true)
+            }
+            file => (file?, false),
+        };
+        Ok((file.into(), Self { path: path.to_owned(), directory, is_named }))
+    }
+
+    fn keep(&self, file: &File) -> io::Result<()> {
+        let (directory, temporary) = (&self.directory, temporary(&self.path));
+        if !self.is_named {
+            // A link replaces nothing: what is there already is replaced by a rename.
+            let _ = unlinkat(directory, &temporary, AtFlags::empty());
+            let own = format!("/proc/self/fd/{}", file.as_raw_fd());
+            linkat(CWD, own, directory, &temporary, AtFlags::SYMLINK_FOLLOW)?;
+        }
+        let name = self.path.file_name().unwrap_or_default();
+        let renamed = renameat(directory, &temporary, directory, name);
+        if renamed.is_err() {
+            // The error that is on its way says more.
+            let _ = unlinkat(directory, &temporary, AtFlags::empty());
+        }
+        Ok(renamed?)
+    }
+}
+
+fn temporary(path: &Path) -> OsString {
+    let mut name = OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(format!(".{}", std::process::id()));
+    name
 }
 
 impl Write for Output {
@@ -79,9 +141,8 @@ impl Write for Output {
 
 impl Drop for Output {
     fn drop(&mut self) {
-        if let Some((temporary, _)) = self.pending.take() {
-            // The error that is on its way says more.
-            let _ = fs::remove_file(temporary);
+        if let Some(pending) = self.pending.take().filter(|pending| pending.is_named) {
+            let _ = unlinkat(&pending.directory, temporary(&pending.path), AtFlags::empty());
         }
     }
 }

@@ -1,13 +1,14 @@
 //! `nman ps`: the list of containers, in Docker's words.
 //!
-//! Only what is shown or filtered is looked at: without a port in the list no network's record is read.
+//! Only what is shown or filtered is looked at: without a port in the list no network's record is read, and without
+//! a mount no bundle.
 
 mod filter;
-mod size;
 
 use crate::cli::PsArgs;
 use crate::clock::{Timestamp, human};
 use crate::container::{Containers, MountKind, MountPoint, Record, State};
+use crate::disk;
 use crate::error::Result;
 use crate::health;
 use crate::listing::{Column, List, Row, View, human_size};
@@ -47,17 +48,8 @@ struct Entry {
     record: Record,
     state: State,
     networks: Vec<NetworkPlan>,
-    mounts: Vec<Mount>,
     /// What its health check says, if it has one.
     health: Option<&'static str>,
-}
-
-/// What a container has mounted besides its root.
-struct Mount {
-    /// The name of a volume, or the path on the host.
-    name: String,
-    destination: String,
-    is_volume: bool,
 }
 
 /// The list as text.
@@ -75,8 +67,7 @@ pub fn ps(settings: &Settings, args: &PsArgs) -> Result<String> {
     }
     let with_size = args.size || view.shows("Size") && !view.is_json();
     let store = if with_size { Some(Store::open(&settings.root)?) } else { None };
-    let rows: Vec<Row> =
-        entries.iter().map(|entry| row(entry, &view, settings, store.as_ref())).collect();
+    let rows: Vec<Row> = entries.iter().map(|entry| row(entry, &view, store.as_ref())).collect();
     view.render(&rows)
 }
 
@@ -93,7 +84,6 @@ fn entries(
     } else {
         Vec::new()
     };
-    let with_mounts = view.shows("Mounts") || view.shows("LocalVolumes") || filtered(&["volume"]);
     let mut entries = Vec::new();
     for (record, state) in containers.list()? {
         if !is_wanted(&state) {
@@ -102,26 +92,25 @@ fn entries(
         let (own, others) = networks.into_iter().partition(|plan| plan.container == record.id);
         networks = others;
         let directory = containers.dir(&record.id);
-        let mounts = if with_mounts { mounts(&record) } else { Vec::new() };
         let health = record.supervision.health.as_ref().map(|_| health::word(&directory));
-        entries.push(Entry { record, state, networks: own, mounts, health });
+        entries.push(Entry { record, state, networks: own, health });
     }
     Ok(entries)
 }
 
-fn row(entry: &Entry, view: &View, settings: &Settings, store: Option<&Store>) -> Row {
+fn row(entry: &Entry, view: &View, store: Option<&Store>) -> Row {
     let Entry { record, state, .. } = entry;
     let command = plain(&record.command.join(" "));
     let (id, command) = match view.no_trunc {
         true => (record.id.as_str(), command),
         false => (record.id.short(), shorten(&command, 20)),
     };
-    let names = |mount: &Mount| match view.no_trunc {
-        true => mount.name.clone(),
-        false => shorten(&mount.name, 15),
-    };
-    let size = store.map_or("0B".to_owned(), |store| size_of(record, settings, store));
-    let volumes = entry.mounts.iter().filter(|mount| mount.is_volume).count();
+    let mounts = record.mounts.iter().map(|mount| match view.no_trunc {
+        true => shown(mount).to_owned(),
+        false => shorten(shown(mount), 15),
+    });
+    let size = store.map_or("0B".to_owned(), |store| size_of(record, store));
+    let volumes = record.mounts.iter().filter(|mount| mount.kind == MountKind::Volume).count();
     Row::new([
         ("ID", id.to_owned()),
         ("Image", record.image.name.clone()),
@@ -133,7 +122,7 @@ fn row(entry: &Entry, view: &View, settings: &Settings, store: Option<&Store>) -
         ("Status", entry.status()),
         ("Size", size),
         ("Names", record.name.to_string()),
-        ("Mounts", entry.mounts.iter().map(names).collect::<Vec<_>>().join(",")),
+        ("Mounts", mounts.collect::<Vec<_>>().join(",")),
         ("LocalVolumes", volumes.to_string()),
         ("Networks", entry.network_names().join(",")),
     ])
@@ -158,9 +147,11 @@ impl Entry {
 
     /// The networks that it is connected to; while it is not running, those that it will be.
     fn network_names(&self) -> Vec<String> {
-        match self.networks.is_empty() {
-            true => vec![self.record.network.network.clone()],
-            false => self.networks.iter().map(|plan| plan.network.to_string()).collect(),
+        let wish = &self.record.network;
+        match (self.networks.is_empty(), wish.endpoints.is_empty()) {
+            (false, _) => self.networks.iter().map(|plan| plan.network.to_string()).collect(),
+            (true, false) => wish.endpoints.iter().map(|end| end.network.to_string()).collect(),
+            (true, true) => vec![wish.network.clone()],
         }
     }
 }
@@ -172,21 +163,16 @@ fn spelled(time: Timestamp) -> String {
 }
 
 /// What the container has written, and what it stands on.
-fn size_of(record: &Record, settings: &Settings, store: &Store) -> String {
-    let written = size::written(settings, &record.id);
+fn size_of(record: &Record, store: &Store) -> String {
+    let own = store.snapshots().resume(record.id.as_str());
+    let written = own.map_or(0, |own| disk::usage(&own.upper));
     let image = store.find(&record.image.id).map_or(0, |image| image.size);
     format!("{} (virtual {})", human_size(written), human_size(written + image))
 }
 
-/// The part of config.json that says what is mounted.
-/// What somebody asked for, or the image.
-fn mounts(record: &Record) -> Vec<Mount> {
-    let mount = |point: &MountPoint| Mount {
-        is_volume: point.kind == MountKind::Volume,
-        name: if point.name.is_empty() { point.source.clone() } else { point.name.clone() },
-        destination: point.destination.clone(),
-    };
-    record.mounts.iter().filter(|point| point.kind != MountKind::Tmpfs).map(mount).collect()
+/// The name of a volume, or the path on the host.
+fn shown(mount: &MountPoint) -> &str {
+    if mount.name.is_empty() { &mount.source } else { &mount.name }
 }
 
 #[cfg(test)]

@@ -3,7 +3,10 @@
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::{
-    fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, XattrFlags},
+    fs::{
+        AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, StatxAttributes, StatxFlags,
+        XattrFlags,
+    },
     io::Errno,
 };
 
@@ -53,6 +56,12 @@ pub(super) fn file_type(stat: &Stat) -> FileType {
 /// Whether this is overlayfs's mark for "deleted".
 pub(super) fn is_whiteout(stat: &Stat) -> bool {
     file_type(stat) == FileType::CharacterDevice && stat.st_rdev == 0
+}
+
+/// Whether something is mounted at `name`.
+pub(super) fn is_mounted(parent: impl AsFd, name: &[u8]) -> bool {
+    rustix::fs::statx(parent, name, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::TYPE)
+        .is_ok_and(|stat| stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
 }
 
 /// The names in a directory.

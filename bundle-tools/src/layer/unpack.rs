@@ -302,6 +302,10 @@ impl<'o> Unpacker<'o> {
             if there.is_some_and(|there| tree::file_type(&there) == FileType::Directory) {
                 return Err(Error::refused(path, "cannot overwrite directory with non-directory"));
             }
+            // In another mount namespace the kernel would let it be removed, and the mount with it.
+            if tree::is_mounted(&parent, name) {
+                return Err(Error::refused(path, "something is mounted on it"));
+            }
         }
         tree::remove_all(parent.as_fd(), name).map_err(|e| Error::file("remove", path, e))?;
         // The directory of the next entry may have been reached through this name.

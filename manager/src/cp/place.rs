@@ -85,8 +85,7 @@ impl Root<'_> {
             return Err(self.unfound(path, Errno::NOTDIR));
         }
         let clean = path.trim_end_matches('/');
-        let contents =
-            clean.is_empty() || path == "." || clean.ends_with("/.") && !path.ends_with('/');
+        let contents = matches!(clean, "" | ".") || clean.ends_with("/.");
         Ok(Source { place, contents })
     }
 

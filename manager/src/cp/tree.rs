@@ -9,8 +9,8 @@ use super::place::Place;
 use crate::error::Error;
 use crate::table::plain;
 use rustix::fs::{
-    AtFlags, Dir, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps, Uid,
-    XattrFlags,
+    AtFlags, Dir, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, StatxAttributes, StatxFlags,
+    Timespec, Timestamps, Uid, XattrFlags,
 };
 use rustix::io::Errno;
 use std::collections::HashMap;
@@ -371,6 +371,10 @@ fn attempt<T>(
             Err(Errno::EXIST) => {}
             made => return made.map_err(|errno| Blocked::Failed(Fault::at(path, "make")(errno))),
         }
+        // The kernel refuses to remove what is mounted on in our own mount namespace. In the container's it does not.
+        if is_mounted(parent, name) {
+            return Err(Blocked::Mounted);
+        }
         match rustix::fs::unlinkat(parent, name, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => {}
             Err(Errno::BUSY) => return Err(Blocked::Mounted),
@@ -385,6 +389,13 @@ fn attempt<T>(
         }
     }
     Err(Blocked::Failed(Fault::at(path, "make")(Errno::EXIST)))
+}
+
+/// Whether something is mounted at a name.
+fn is_mounted(parent: BorrowedFd<'_>, name: &[u8]) -> bool {
+    let flags = AtFlags::SYMLINK_NOFOLLOW;
+    rustix::fs::statx(parent, name, flags, StatxFlags::TYPE)
+        .is_ok_and(|stat| stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
 }
 
 /// Gives a file that was copied already one more name. On the way to it no link is followed.

@@ -98,7 +98,9 @@ impl<'f> Wanted<'f> {
             && self.ports_fit(entry)
             && filters.any("network", |name| entry.network_names().iter().any(|own| own == name))
             && filters.any("volume", |name| {
-                entry.mounts.iter().any(|mount| mount.name == name || mount.destination == name)
+                record.mounts.iter().any(|mount| {
+                    [&mount.name, &mount.source, &mount.destination].iter().any(|own| *own == name)
+                })
             })
             && filters.any("health", |health| entry.health() == health)
             // There is no swarm whose task a container could be.
@@ -112,7 +114,9 @@ impl<'f> Wanted<'f> {
             let mut wanted = self.ports.iter().filter(|(own, _)| own == key).peekable();
             wanted.peek().is_none()
                 || wanted.any(|(_, ports)| {
-                    entry.record.network.publish.iter().any(|text| ports.meet(text))
+                    let wish = &entry.record.network;
+                    let exposed = wish.exposed.iter().filter(|_| *key == "expose");
+                    wish.publish.iter().chain(exposed).any(|text| ports.meet(text))
                 })
         })
     }

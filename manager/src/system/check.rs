@@ -6,6 +6,7 @@ use crate::network;
 use crate::settings::Settings;
 use crate::snapshot::entries;
 use crate::store::{Remedy, Store};
+use bundle::digest::ChainId;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -52,7 +53,15 @@ pub fn check(settings: &Settings, repair: bool) -> Result<Report> {
 
 fn check_store(settings: &Settings, repair: bool, report: &mut Report) -> Result<()> {
     let store = Store::open(&settings.root)?;
+    let up = running(settings, &store)?;
     for damage in store.verify()? {
+        if let Remedy::Unpack(_, chain) = &damage.remedy
+            && let Some((name, _)) = up.iter().find(|(_, chains)| chains.contains(chain))
+        {
+            // It has the layer mounted: what is taken away below it, it loses.
+            report.add(&damage.what, None, &format!("container {name} runs on it: stop it first"));
+            continue;
+        }
         let mended = if repair { Some(store.mend(&damage)?) } else { None };
         let hint = match &damage.remedy {
             Remedy::Collect | Remedy::Unpack(..) => {
@@ -63,6 +72,17 @@ fn check_store(settings: &Settings, repair: bool, report: &mut Report) -> Result
         report.add(&damage.what, mended, &hint);
     }
     Ok(())
+}
+
+/// The layers that running containers stand on.
+fn running(settings: &Settings, store: &Store) -> Result<Vec<(String, Vec<ChainId>)>> {
+    let mut up = Containers::open(&settings.containers())?.list()?;
+    up.retain(|(_, state)| state.status.is_up());
+    let layers = |id: &ContainerId| store.snapshots().layers(id.as_str());
+    Ok(up
+        .iter()
+        .filter_map(|(record, _)| Some((record.name.to_string(), layers(&record.id).ok()?.chain)))
+        .collect())
 }
 
 /// Leases and connections of containers that there are not.

@@ -1,12 +1,13 @@
 //! `nman system prune`: everything that is not used, kind by kind.
 
-use crate::cli::{ImagePruneArgs, NetworkPruneArgs, SystemPruneArgs};
+use crate::cli::{ImagePruneArgs, NetworkPruneArgs, SystemPruneArgs, VolumePruneArgs};
 use crate::error::{Error, Result};
 use crate::images::ImagePrune;
 use crate::listing::precise_size;
 use crate::networks;
 use crate::prune::{self, Filter};
 use crate::settings::Settings;
+use crate::volume;
 
 /// What is to be removed.
 #[derive(Debug)]
@@ -15,11 +16,18 @@ pub struct SystemPrune {
     networks: networks::Prune,
     images: ImagePrune,
     all: bool,
+    /// Anonymous volumes go too, with these filters.
+    volumes: Option<VolumePruneArgs>,
 }
 
 impl SystemPrune {
     /// Takes apart what was typed.
     pub fn new(args: &SystemPruneArgs) -> Result<Self> {
+        let dated = args.filter.iter().any(|filter| filter.starts_with("until="));
+        if args.volumes && dated {
+            return Err(Error::refusal("the \"until\" filter is not supported with \"--volumes\""));
+        }
+        let volumes = VolumePruneArgs { all: false, force: true, filter: args.filter.clone() };
         let containers =
             args.filter.iter().map(|text| Filter::parse(text)).collect::<Result<_>>()?;
         let images =
@@ -30,6 +38,7 @@ impl SystemPrune {
             networks: networks::Prune::new(&networks)?,
             images: ImagePrune::new(&images)?,
             all: args.all,
+            volumes: args.volumes.then_some(volumes),
         })
     }
 
@@ -40,8 +49,12 @@ impl SystemPrune {
             true => "all images without at least one container associated to them",
             false => "all dangling images",
         };
-        let items =
-            ["all stopped containers", "all networks not used by at least one container", images];
+        let mut items =
+            vec!["all stopped containers", "all networks not used by at least one container"];
+        if self.volumes.is_some() {
+            items.push("all anonymous volumes not used by at least one container");
+        }
+        items.push(images);
         let list: String = items.iter().map(|item| format!("  - {item}\n")).collect();
         format!("WARNING! This will remove:\n{list}")
     }
@@ -54,6 +67,11 @@ impl SystemPrune {
         let (names, failed) = self.networks.run(settings)?;
         errors.extend(failed);
         text.push_str(&section("Deleted Networks:", &names));
+        if let Some(args) = &self.volumes {
+            let (names, bytes) = volume::prune(settings, args)?;
+            freed += bytes;
+            text.push_str(&section("Deleted Volumes:", &names));
+        }
         let (lines, bytes) = self.images.run(settings)?;
         freed += bytes;
         text.push_str(&section("Deleted Images:", &lines));

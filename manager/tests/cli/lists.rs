@@ -76,6 +76,7 @@ fn ps_shows_every_field_that_docker_has() {
     let (id, rest) = line.split_once('|').unwrap();
     assert_eq!(id.len(), 12);
     assert_eq!(rest, format!("{IMAGE}|\"sh -c echo 12345 >/…\"|exited|fields|1|none|2\n"));
+    // The third mount is the image's own volume, without a name that anybody gave it.
     let mounts = world.nman(["container", "list", "-a", "--format", "{{.Mounts}}"]).ok().stdout();
     assert!(mounts.contains("data") && mounts.contains("/tmp"), "{mounts}");
     let table = world.nman(["ps", "-as"]).ok().stdout();

@@ -6,7 +6,11 @@
 
 mod crash;
 mod create;
+mod disk;
+mod faithful;
+mod files;
 mod health;
+mod interchange;
 mod lifecycle;
 mod limits;
 mod lists;

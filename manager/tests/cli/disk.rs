@@ -1,0 +1,188 @@
+//! What is on disk: `df` against `du`, what prune frees, what check finds and mends.
+
+use super::world::{IMAGE, World, entries, eventually};
+use nconform::fixture::Capture;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// What `du` says of a path, in bytes.
+fn du(path: &Path) -> u64 {
+    let said = Capture::of("du").args(["-s", "--block-size=1"]).args([path]).run().ok().stdout();
+    said.split_whitespace().next().unwrap().parse().unwrap()
+}
+
+fn bytes(world: &World, field: &str) -> Vec<u64> {
+    let format = format!("{{{{.{field}}}}}");
+    let said = world.nman(["system", "df", "--format", &format]).ok().stdout();
+    said.lines().map(|line| line.parse().unwrap()).collect()
+}
+
+/// One more image, of a file that does not compress.
+fn further_image(world: &World, name: &str) {
+    let options = ["--name", "maker", "-v", "kept:/kept"];
+    let script = "dd if=/dev/urandom of=/big bs=1M count=3 2>/dev/null; cp /big /kept/big";
+    world.run(&options, &["sh", "-c", script]).ok();
+    world.nman(["commit", "maker", name]).ok();
+}
+
+#[test]
+fn df_adds_up_to_du_and_prune_frees_what_it_says() {
+    let world = World::new();
+    further_image(&world, "further");
+    let root = world.path("root");
+    assert_eq!(bytes(&world, "Bytes").iter().sum::<u64>(), du(&root));
+    let table = world.nman(["system", "df"]).ok().stdout();
+    for line in [
+        "Images          2         1",
+        "Containers      1         0",
+        "Local Volumes   2         2",
+    ] {
+        assert!(table.contains(line), "{table}");
+    }
+    let details = world.nman(["system", "df", "-v"]).ok().stdout();
+    assert!(
+        details.contains("further") && details.contains("maker") && details.contains("kept"),
+        "{details}"
+    );
+
+    let reclaimable = bytes(&world, "ReclaimableBytes");
+    assert!(reclaimable[0] > 6 << 20, "{reclaimable:?}");
+    let before = du(&root);
+    let said = world.nman(["image", "prune", "-a", "-f"]).ok().stdout();
+    assert!(
+        said.starts_with("Deleted Images:\nuntagged: further:latest\ndeleted: sha256:"),
+        "{said}"
+    );
+    assert!(said.contains("Total reclaimed space: 6."), "{said}");
+    assert_eq!(before - du(&root), reclaimable[0]);
+
+    let refused = world.command(["system", "prune"]).stdin("n\n").run().exits(1);
+    assert!(refused.stderr().contains("system prune has been cancelled"), "{refused}");
+    assert!(refused.stdout().contains("  - all stopped containers\n"), "{refused}");
+    let before = du(&root);
+    let said = world.nman(["system", "prune", "-a", "-f"]).ok().stdout();
+    assert!(said.contains("Deleted Containers:\n") && said.contains("Deleted Images:\n"), "{said}");
+    assert!(before - du(&root) > 3 << 20);
+    assert_eq!(world.nman(["images", "-q"]).ok().stdout(), "");
+    assert_eq!(bytes(&world, "Bytes").iter().sum::<u64>(), du(&root));
+    assert_eq!(world.nman(["system", "check"]).ok().stdout(), "No problems found\n");
+    world.assert_no_container();
+}
+
+#[test]
+fn images_that_containers_use_are_removed_by_dockers_rules() {
+    let world = World::new();
+    world.nman(["tag", IMAGE, "alias:1"]).ok();
+    world.run(&["-d", "--name", "user"], &["sleep", "1000"]).ok();
+    assert_eq!(world.nman(["rmi", "alias:1"]).ok().stdout(), "Untagged: alias:1\n");
+    let error = world.nman(["rmi", IMAGE]).exits(1).stderr();
+    assert!(
+        error.contains(
+            "conflict: unable to remove repository reference \"test/busybox:latest\" (must force)"
+        ),
+        "{error}"
+    );
+    let id = world.nman(["images", "-q"]).ok().text();
+    let error = world.nman(["rmi", "-f", &id]).exits(1).stderr();
+    assert!(
+        error.contains("(cannot be forced) - image is being used by running container"),
+        "{error}"
+    );
+    assert_eq!(world.nman(["rmi", "-f", IMAGE]).ok().stdout(), "Untagged: test/busybox:latest\n");
+    let dangling =
+        world.nman(["images", "-f", "dangling=true", "--format", "{{.Repository}} {{.ID}}"]).ok();
+    assert_eq!(dangling.text(), format!("<none> {id}"));
+    assert_eq!(world.nman(["image", "prune", "-f"]).ok().stdout(), "Total reclaimed space: 0B\n");
+    world.nman(["rm", "-f", "user"]).ok();
+    let pruned = world.nman(["image", "prune", "-f"]).ok().stdout();
+    assert!(pruned.starts_with("Deleted Images:\ndeleted: sha256:"), "{pruned}");
+    world.assert_no_container();
+}
+
+fn layers(world: &World) -> Vec<PathBuf> {
+    let mut all = entries(&world.path("root/snapshots"));
+    all.retain(|path| !path.ends_with("active"));
+    all
+}
+
+#[test]
+fn check_names_what_is_damaged_and_repair_mends_it() {
+    let world = World::new();
+    let check = |args: &[&str]| world.nman(["system", "check"].iter().chain(args));
+    assert_eq!(check(&[]).ok().stdout(), "No problems found\n");
+
+    // A layer that lost a file is unpacked again.
+    let layer = layers(&world).remove(0).join("fs/etc/passwd");
+    fs::remove_file(&layer).unwrap();
+    let said = check(&[]).exits(1).stdout();
+    assert!(said.contains("of image `test/busybox:latest`: what was unpacked of it in"), "{said}");
+    assert!(said.contains("lacks `etc/passwd`"), "{said}");
+    assert!(check(&["--repair"]).ok().stdout().starts_with("repaired: layer "));
+    assert!(layer.exists());
+    fs::remove_dir_all(layers(&world).remove(0)).unwrap();
+    assert!(check(&["--repair"]).ok().stdout().contains("is missing"));
+
+    // What belongs to nothing goes.
+    let stray = "1".repeat(64);
+    for place in [
+        "root/snapshots/active",
+        "state/containers",
+        "root/images/blobs/sha256",
+        "root/snapshots",
+        "root/staging",
+    ] {
+        fs::create_dir_all(world.path(place)).unwrap();
+        let path = world.path(place).join(&stray);
+        if place.ends_with("sha256") {
+            fs::write(path, "x").unwrap();
+        } else {
+            fs::create_dir(path).unwrap();
+        }
+    }
+    std::os::unix::fs::symlink(&stray, world.path("root/containers/names/ghost")).unwrap();
+    let said = check(&[]).exits(1).stdout();
+    assert_eq!(said.lines().count(), 6, "{said}");
+    let said = check(&["--repair"]).ok().stdout();
+    assert!(said.lines().all(|line| line.starts_with("repaired: ")), "{said}");
+    assert_eq!(check(&[]).ok().stdout(), "No problems found\n");
+
+    // A blob that is not what its name says cannot be mended here, and does not pass for good.
+    let largest = entries(&world.path("root/images/blobs/sha256"));
+    let largest = largest.into_iter().max_by_key(|blob| blob.metadata().unwrap().len()).unwrap();
+    let mut content = fs::read(&largest).unwrap();
+    content[5000] ^= 1;
+    fs::write(&largest, content).unwrap();
+    let said = check(&["--repair"]).exits(1).stdout();
+    assert!(said.contains("its blob does not have this digest"), "{said}");
+    assert!(said.contains("`nman pull test/busybox:latest`"), "{said}");
+    assert!(!largest.exists());
+    world.nman(["load", "-i", world.path("image.tar").to_str().unwrap()]).ok();
+    assert_eq!(check(&[]).ok().stdout(), "No problems found\n");
+    world.assert_no_container();
+}
+
+#[test]
+fn a_commit_or_import_that_is_killed_leaves_nothing_that_repair_does_not_remove() {
+    let world = World::new();
+    world.run(&["--name", "large"], &["dd", "if=/dev/urandom", "of=/big", "bs=1M", "count=8"]).ok();
+    let archive = world.path("root.tar");
+    world.nman(["export", "-o", archive.to_str().unwrap(), "large"]).ok();
+    for delay in [5, 20, 60, 120, 250] {
+        for args in
+            [vec!["commit", "large", "cut"], vec!["import", archive.to_str().unwrap(), "cut2"]]
+        {
+            let (mut child, _) = world.command(args).start();
+            std::thread::sleep(std::time::Duration::from_millis(delay));
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+    world.nman(["system", "check", "--repair"]);
+    assert_eq!(world.nman(["system", "check"]).ok().stdout(), "No problems found\n");
+    eventually("the store is empty", || entries(&world.path("root/staging")).is_empty());
+    world.nman(["rm", "large"]).ok();
+    world.nman(["system", "prune", "-a", "-f"]).ok();
+    assert_eq!(layers(&world), Vec::<PathBuf>::new());
+    assert_eq!(entries(&world.path("root/images/blobs/sha256")), Vec::<PathBuf>::new());
+    world.assert_no_container();
+}

@@ -1,0 +1,237 @@
+//! The files of a container: `cp`, `diff`, `commit` and `export`, and a symlink that is swapped meanwhile.
+
+use super::world::{IMAGE, World};
+use nconform::fixture::Capture;
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+use std::path::Path;
+
+/// Starts a container that does nothing.
+fn idle(world: &World, name: &str, options: &[&str]) {
+    let options: Vec<&str> = ["-d", "--name", name].iter().chain(options).copied().collect();
+    world.run(&options, &["sleep", "1000"]).ok();
+}
+
+fn tree(at: &Path) {
+    fs::create_dir_all(at.join("sub")).unwrap();
+    fs::write(at.join("one"), "one\n").unwrap();
+    fs::set_permissions(at.join("one"), fs::Permissions::from_mode(0o750)).unwrap();
+    fs::hard_link(at.join("one"), at.join("sub/again")).unwrap();
+    symlink("one", at.join("link")).unwrap();
+    let sparse = fs::File::create(at.join("sparse")).unwrap();
+    sparse.set_len(64 << 20).unwrap();
+    for name in ["one", "sub"] {
+        Capture::of("touch").args(["-d", "1960-01-02 03:04:05"]).args([at.join(name)]).run().ok();
+    }
+}
+
+#[test]
+fn cp_follows_dockers_rules_both_ways_and_into_volumes() {
+    let world = World::new();
+    idle(&world, "files", &["-v", "kept:/kept"]);
+    let here = world.path("here");
+    tree(&here);
+    let text = |path: &Path| path.display().to_string();
+    let source = text(&here);
+    let into = |from: &str, to: &str| world.nman(["cp", "-q", from, &format!("files:{to}")]);
+    into(&source, "/new").ok();
+    into(&source, "/tmp").ok();
+    into(&format!("{source}/."), "/kept").ok();
+    into(&format!("{source}/one"), "/tmp/").ok();
+    into(&format!("{source}/one"), "/etc/hosts").ok();
+    let script = "ls -d /new/sub /tmp/here/link /kept/one /tmp/one && cat /etc/hosts && \
+                  stat -c '%a %u %h %Y' /new/one && du -k /new/sparse | cut -f1";
+    let seen = world.nman(["exec", "files", "sh", "-c", script]).ok().stdout();
+    let expected = "/kept/one\n/new/sub\n/tmp/here/link\n/tmp/one\none\n750 0 2 -315521755\n0\n";
+    assert_eq!(seen, expected);
+    assert!(world.path("root/volumes/kept/_data/one").exists());
+    // The file that is mounted there still is: it was written into, not replaced.
+    let mounts = world.nman(["exec", "files", "grep", "-c", " /etc/hosts ", "/proc/mounts"]).ok();
+    assert_eq!(mounts.text(), "1");
+
+    for (from, to, message) in [
+        (source.as_str(), "/etc/passwd", "cannot copy directory"),
+        (&format!("{source}/one"), "/gone/", "no such directory"),
+        (&format!("{source}/one"), "/gone/x", "Could not find the file /gone in container files"),
+        (&format!("{source}/nope"), "/tmp", "no such file or directory"),
+    ] {
+        let error = into(from, to).exits(1).stderr();
+        assert!(error.contains(message), "{error}");
+    }
+    let error = world.nman(["cp", "files:/nope", &source]).exits(1).stderr();
+    assert!(error.contains("Could not find the file /nope in container files"), "{error}");
+
+    let out = world.path("out");
+    let from = |from: &str, to: &Path| world.nman(["cp", &format!("files:{from}"), &text(to)]);
+    let said = from("/new", &out).ok().stderr();
+    assert!(said.starts_with("Successfully copied 4B to "), "{said}");
+    assert_eq!(fs::read_link(out.join("link")).unwrap(), Path::new("one"));
+    assert_eq!(out.join("one").metadata().unwrap().mtime(), -315_521_755);
+    let inode = |path: &str| out.join(path).metadata().unwrap().ino();
+    assert_eq!(inode("one"), inode("sub/again"));
+    assert!(out.join("sparse").metadata().unwrap().blocks() < 1000);
+    from("/new/link", &out.join("linked")).ok();
+    assert!(out.join("linked").is_symlink());
+    world.nman(["cp", "-L", "files:/new/link", &text(&out.join("followed"))]).ok();
+    assert_eq!(fs::read_to_string(out.join("followed")).unwrap(), "one\n");
+    world.nman(["rm", "-f", "files"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
+fn cp_takes_and_gives_archives_and_reaches_a_stopped_container_with_its_volumes() {
+    let world = World::new();
+    world.run(&["--name", "still", "-v", "kept:/kept"], &["sh", "-c", "echo v >/kept/v"]).ok();
+    let here = world.path("here");
+    tree(&here);
+    let archive = Capture::of("tar")
+        .args(["-C"])
+        .args([&here])
+        .args(["--format=pax", "-c", "one", "sub"])
+        .run()
+        .ok();
+    world.command(["cp", "-", "still:/kept"]).stdin(archive.stdout()).run().ok();
+    assert_eq!(
+        fs::read_to_string(world.path("root/volumes/kept/_data/sub/again")).unwrap(),
+        "one\n"
+    );
+    let out = world.nman(["cp", "still:/kept", "-"]).ok();
+    let list = Capture::of("tar").args(["-t"]).stdin(out.stdout()).run().ok().stdout();
+    assert_eq!(list, "kept/\nkept/one\nkept/sub/\nkept/sub/again\nkept/v\n");
+    let error = world.command(["cp", "-", "still:/kept/v"]).stdin("").run().exits(1).stderr();
+    assert!(error.contains("must be a directory"), "{error}");
+    // What the archive names cannot lead out of the directory.
+    let climb = ["--format=pax", "-cP", "--transform", "s,.*,../../../escaped,", "/etc/hostname"];
+    let hostile = Capture::of("tar").args(climb).run().ok();
+    let error = world.command(["cp", "-", "still:/tmp"]).stdin(hostile.stdout()).run().exits(1);
+    assert!(error.stderr().contains("escaped"), "{error}");
+    world.nman(["rm", "-f", "still"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
+fn a_symlink_that_is_swapped_meanwhile_leads_cp_nowhere() {
+    let world = World::new();
+    let canary = world.path("canary");
+    fs::create_dir(&canary).unwrap();
+    fs::write(canary.join("file"), "secret of the host\n").unwrap();
+    let before = snapshot(&canary);
+    // In the container, the host's path of the canary is a trap in both directions.
+    let trap = canary.display().to_string();
+    let script = format!(
+        "mkdir -p /a /real{trap} && echo inside >/real/file && echo inside >/real{trap}/file && \
+         cp -a /real /a/dir && ln -s {trap} /a/link && ln -s ../../../../../../../..{trap} /a/up && \
+         touch /ready && while :; do mv /a/dir /a/x; mv /a/link /a/dir; mv /a/dir /a/link; \
+         mv /a/up /a/dir; mv /a/dir /a/up; mv /a/x /a/dir; done"
+    );
+    world.run(&["-d", "--name", "racer"], &["sh", "-c", &script]).ok();
+    super::world::eventually("the racer races", || {
+        world.nman(["exec", "racer", "test", "-e", "/ready"]).success()
+    });
+    let (from, to) = (world.path("from"), world.path("to"));
+    fs::create_dir_all(from.join("many")).unwrap();
+    // One call looks each of its names up anew: thousands of tries in few processes.
+    for number in 0..400 {
+        fs::write(from.join(format!("many/{number}")), "from the host\n").unwrap();
+    }
+    let mut leaked = 0;
+    for _ in 0..12 {
+        fs::create_dir_all(&to).unwrap();
+        let source = format!("{}/many", from.display());
+        let _ = world.nman(["cp", "-q", &source, "racer:/a/dir"]);
+        let _ = world.nman(["cp", "-q", "racer:/a", to.to_str().unwrap()]);
+        let _ = world.nman(["cp", "-q", "racer:/a/dir/file", to.to_str().unwrap()]);
+        let found = Capture::of("grep").args(["-rl", "secret of the host"]).args([&to]).run();
+        leaked += found.stdout().lines().count();
+        assert_eq!(snapshot(&canary), before, "something was written to the host");
+        fs::remove_dir_all(&to).unwrap();
+    }
+    assert_eq!(leaked, 0, "a file of the host was copied");
+    world.nman(["rm", "-f", "racer"]).ok();
+    world.assert_no_container();
+}
+
+fn snapshot(directory: &Path) -> Vec<(String, String)> {
+    let mut found: Vec<_> = super::world::entries(directory)
+        .into_iter()
+        .map(|path| (path.display().to_string(), fs::read_to_string(&path).unwrap_or_default()))
+        .collect();
+    found.sort();
+    found
+}
+
+#[test]
+fn diff_says_what_changed_and_not_what_was_mounted() {
+    let world = World::new();
+    world.run(&["--name", "same"], &["true"]).ok();
+    assert_eq!(world.nman(["diff", "same"]).ok().stdout(), "");
+    let script = "echo x >/etc/new; rm /etc/text; rm -r /root; mkdir /root; touch /root/a; \
+                  chmod 600 /etc/group; mkdir -p /made/deep";
+    world.run(&["--name", "other"], &["sh", "-c", script]).ok();
+    let expected = "C /etc\nC /etc/group\nA /etc/new\nD /etc/text\nA /made\nA /made/deep\nC /root\nA /root/a\n";
+    assert_eq!(world.nman(["diff", "other"]).ok().stdout(), expected);
+    let archive = world.path("other.tar");
+    world.nman(["export", "-o", archive.to_str().unwrap(), "other"]).ok();
+    let listed = Capture::of("tar").args(["-tf"]).args([&archive]).run().ok().stdout();
+    assert!(listed.contains("made/deep/\n") && !listed.contains("etc/text"), "{listed}");
+    // A running one, too, without what is mounted in it.
+    idle(&world, "running", &[]);
+    world.nman(["export", "-o", archive.to_str().unwrap(), "running"]).ok();
+    let listed = Capture::of("tar").args(["-tf"]).args([&archive]).run().ok().stdout();
+    assert!(listed.contains("\nproc/\n") && !listed.contains("proc/1"), "{listed}");
+    world.nman(["rm", "-f", "running"]).ok();
+    world.nman(["rm", "same", "other"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
+fn equal_contents_are_committed_to_equal_images_and_the_container_goes_on() {
+    let world = World::new();
+    let script = "echo hello >/etc/new; rm /etc/text; touch -d '1960-01-01 00:00:00' /etc/old; exec sleep 1000";
+    let mut ids = Vec::new();
+    for name in ["first", "second"] {
+        world.run(&["-d", "--name", name], &["sh", "-c", script]).ok();
+        super::world::eventually("it has written", || {
+            world.nman(["exec", name, "test", "-e", "/etc/old"]).success()
+        });
+        let change =
+            ["-c", "CMD [\"cat\", \"/etc/new\"]", "-c", "ENV MORE=1", "-m", "why", "-a", "me"];
+        let args = ["commit"].into_iter().chain(change).chain([name, "made:1"]);
+        ids.push(world.nman(args).ok().text());
+        assert_eq!(world.inspect(name, "/State/Status"), "running");
+    }
+    assert_eq!(ids[0], ids[1]);
+    let image = world.nman(["image", "inspect", "made:1"]).ok().json();
+    assert_eq!(image[0]["Config"]["Env"][2], "MORE=1");
+    assert_eq!((&image[0]["Author"], &image[0]["Comment"]), (&"me".into(), &"why".into()));
+    assert_eq!(image[0]["RootFS"]["Layers"].as_array().unwrap().len(), 2);
+    let of_image = ["run", "--rm", "--network", "none", "made:1"];
+    let parent = format!("/{}", world.cgroup());
+    let args = |words: &[&str]| -> Vec<String> {
+        let options = of_image[..4].iter().copied().chain(["--cgroup-parent", &parent, "made:1"]);
+        options.chain(words.iter().copied()).map(str::to_owned).collect()
+    };
+    assert_eq!(world.nman(args(&[])).ok().stdout(), "hello\n");
+    let old = world.nman(args(&["sh", "-c", "stat -c %Y /etc/old; ls /etc/text"]));
+    assert!(old.stdout().starts_with("-315619200"), "{old}");
+    assert!(old.stderr().contains("No such file"), "{old}");
+
+    // The time that is asked for is what the image has.
+    let dated = world.command(["commit", "first", "dated"]).env("SOURCE_DATE_EPOCH", "1000000000");
+    dated.run().ok();
+    let created = world.nman(["image", "inspect", "-f", "{{json .}}", "dated"]).ok().json();
+    assert!(created["Metadata"]["LastTagTime"].as_str().unwrap() > "2025");
+    let saved = world.path("dated.tar");
+    world.nman(["save", "-o", saved.to_str().unwrap(), "dated"]).ok();
+    let config =
+        format!("blobs/sha256/{}", created["Id"].as_str().unwrap().trim_start_matches("sha256:"));
+    let config =
+        Capture::of("tar").args(["-xO", "-f"]).args([&saved]).args([&config]).run().ok().json();
+    assert_eq!(config["created"], "2001-09-09T01:46:40.000000000Z");
+
+    let error = world.nman(["commit", "-c", "RUN x", "first"]).exits(1).stderr();
+    assert!(error.contains("RUN is not a valid change command"), "{error}");
+    world.nman(["rm", "-f", "first", "second"]).ok();
+    assert!(world.nman(["history", IMAGE]).ok().stdout().starts_with("IMAGE"));
+    world.assert_no_container();
+}
