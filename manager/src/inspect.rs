@@ -1,4 +1,5 @@
-//! `nman inspect`: everything that is written down about a container, an image or a volume, in Docker's structure.
+//! `nman inspect`: everything that is written down about a container, an image, a network or a volume, in Docker's
+//! structure.
 
 mod container;
 mod network;
@@ -9,11 +10,11 @@ use crate::container::Containers;
 use crate::error::{Error, Result};
 use crate::settings::Settings;
 use crate::store::Store;
-use crate::{images, volume};
+use crate::{images, networks, volume};
 use serde_json::Value;
 
 /// The objects of those that were found, and what went wrong with the others. A name that several kinds of objects have is
-/// the container's, then the image's, then the volume's, unless the kind is given.
+/// the container's, then the image's, the network's and the volume's, unless the kind is given.
 pub fn inspect(settings: &Settings, args: &InspectArgs) -> Result<(Vec<Value>, Vec<Error>)> {
     let (mut found, mut errors) = (Vec::new(), Vec::new());
     for name in &args.names {
@@ -39,6 +40,11 @@ fn object(settings: &Settings, args: &InspectArgs, name: &str) -> Result<Value> 
     {
         return images::describe(&store, &image);
     }
+    if wanted(InspectType::Network)
+        && let Ok(network) = networks::object(settings, name)
+    {
+        return Ok(network);
+    }
     if wanted(InspectType::Volume)
         && let Ok(volume) = volume::object(settings, name)
     {
@@ -46,6 +52,7 @@ fn object(settings: &Settings, args: &InspectArgs, name: &str) -> Result<Value> 
     }
     let kind = match args.kind {
         Some(InspectType::Image) => "image",
+        Some(InspectType::Network) => "network",
         Some(InspectType::Volume) => "volume",
         Some(InspectType::Container) | None => "object",
     };

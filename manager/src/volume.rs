@@ -42,10 +42,11 @@ pub fn provide(settings: &Settings, record: &Record, dir: &Dir, rootfs: &Rootfs)
         if point.detail.anonymous {
             labels.insert(ANONYMOUS.to_owned(), String::new());
         }
+        mount::check(&point.detail.volume_options)?;
         let volume = volumes.ensure(&name, labels, point.detail.volume_options.clone())?;
         mount::mount(&volumes, &volume)?;
         if !point.detail.no_copy && point.detail.subpath.is_empty() {
-            let _lock = volumes.lock()?;
+            let _lock = volumes.lock_data(&name)?;
             let data = user_namespace::mapped_directory(record, dir, &volumes.data(&name))?;
             user_namespace::as_root_of(record, || fill(&data, &name, rootfs, &point.destination))?;
         }

@@ -348,6 +348,8 @@ pub enum InspectType {
     Container,
     /// An image
     Image,
+    /// A network
+    Network,
     /// A volume
     Volume,
 }

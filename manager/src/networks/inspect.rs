@@ -24,7 +24,7 @@ pub fn inspect(settings: &Settings, args: &NetworkInspectArgs) -> Result<(String
     Ok((listing::objects(args.format.as_deref(), &found)?, errors))
 }
 
-fn one(settings: &Settings, name: &str) -> Result<Value> {
+pub(crate) fn one(settings: &Settings, name: &str) -> Result<Value> {
     if PREDEFINED.contains(&name) {
         return Ok(predefined(name));
     }

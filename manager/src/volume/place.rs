@@ -243,17 +243,17 @@ pub fn join(settings: &Settings, record: &Record, dir: &Dir) -> Result<()> {
                 hint: Some(format!("start it first: `nman start {}`", donor.name)),
             });
         };
+        if kind == "ipc" && donor.host_config.ipc_mode != "shareable" {
+            return Err(Error::WrongState {
+                message: format!("can't join IPC of container {}: non-shareable IPC", donor.id),
+                hint: Some("the other container needs `--ipc shareable`".to_owned()),
+            });
+        }
         let target = crate::bundle::joined(dir.path(), kind);
         fs::write(&target, "").map_err(Error::io("write", &target))?;
         rustix::mount::mount_bind(format!("/proc/{pid}/ns/{kind}"), &target)
             .map_err(Error::system(format!("join the {upper} namespace of container {name}")))?;
         if kind == "ipc" {
-            if donor.host_config.ipc_mode != "shareable" {
-                return Err(Error::WrongState {
-                    message: format!("can't join IPC of container {}: non-shareable IPC", donor.id),
-                    hint: Some("the other container needs `--ipc shareable`".to_owned()),
-                });
-            }
             let tree = borrow(state.monitor.unwrap_or(pid), &shared_memory(other.path()))?;
             let target = shared_memory(dir.path());
             make_private(&target)?;

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What begins the name of a volume that is being made, or removed. No volume's own name does.
 const HALF: &str = ".half-";
@@ -41,7 +41,7 @@ pub struct Volumes {
     root: PathBuf,
 }
 
-/// The lock of all volumes. Released when dropped.
+/// A lock. Released when dropped.
 #[derive(Debug)]
 pub struct Lock {
     _file: fs::File,
@@ -61,17 +61,25 @@ impl Volumes {
         self.root.join(name.as_str()).join("_data")
     }
 
-    /// Keeps everybody else from making, filling and removing volumes.
+    /// Keeps everybody else from making and removing volumes.
     pub fn lock(&self) -> Result<Lock> {
-        let path = self.root.join(".lock");
+        Self::lock_file(&self.root.join(".lock"))
+    }
+
+    /// Keeps everybody else from filling a volume.
+    pub fn lock_data(&self, name: &VolumeName) -> Result<Lock> {
+        Self::lock_file(&self.root.join(name.as_str()).join("volume.json"))
+    }
+
+    fn lock_file(path: &Path) -> Result<Lock> {
         let mut options = fs::OpenOptions::new();
-        let file = options.write(true).create(true).truncate(false).mode(0o600).open(&path);
-        let file = file.map_err(Error::io("open", &path))?;
+        let file = options.write(true).create(true).truncate(false).mode(0o600).open(path);
+        let file = file.map_err(Error::io("open", path))?;
         loop {
             match flock(&file, FlockOperation::LockExclusive) {
                 Err(Errno::INTR) => {}
                 result => {
-                    return result.map(|()| Lock { _file: file }).map_err(Error::io("lock", &path));
+                    return result.map(|()| Lock { _file: file }).map_err(Error::io("lock", path));
                 }
             }
         }
@@ -180,7 +188,6 @@ impl Volume {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::path::Path;
 
     fn volumes(dir: &Path) -> Volumes {
         let settings =

@@ -192,15 +192,15 @@ fn a_wrong_value_names_the_option_and_what_would_be_right() {
     for (options, expected) in [
         (
             &["--cap-add", "nosuch"][..],
-            "'--cap-add <CAPABILITY>': unknown capability: \"CAP_NOSUCH\"",
+            "for \"--cap-add\" flag: unknown capability: \"CAP_NOSUCH\"",
         ),
         (
             &["--security-opt", "nosuch"],
-            "'--security-opt <OPTION>': invalid --security-opt: \"nosuch\"",
+            "for \"--security-opt\" flag: invalid --security-opt: \"nosuch\"",
         ),
         (&["--ulimit", "files=1"], "invalid ulimit type: files"),
         (&["--sysctl", "kernel.core_pattern=x"], "sysctl 'kernel.core_pattern=x' is not allowed"),
-        (&["--pid", "none"], "'--pid <MODE>': invalid PID mode"),
+        (&["--pid", "none"], "for \"--pid\" flag: invalid PID mode"),
         (&["--blkio-weight", "5"], "Range of blkio weight is from 10 to 1000"),
         (&["--cpu-period", "5"], "CPU cfs period can not be less than 1ms"),
         (&["--cpus", "4096"], "Range of CPUs is from 0.01 to"),

@@ -5,8 +5,17 @@ use super::world::{World, eventually};
 #[test]
 fn events_tell_a_containers_life_in_dockers_words() {
     let world = World::new();
-    let (mut follower, followed) =
-        world.command(["events", "--filter", "type=container", "--format", "{{.Action}}"]).start();
+    let (mut follower, followed) = world
+        .command([
+            "events",
+            "--since",
+            "1h",
+            "--filter",
+            "type=container",
+            "--format",
+            "{{.Action}}",
+        ])
+        .start();
     world.run(&["-d", "--name", "life", "-l", "app=x"], &["sleep", "1000"]).ok();
     world.nman(["exec", "life", "true"]).ok();
     world.nman(["pause", "life"]).ok();
@@ -27,6 +36,13 @@ fn events_tell_a_containers_life_in_dockers_words() {
         lines
     };
     assert_eq!(sorted(&followed.stdout()), sorted(expected), "{followed}");
+    assert_history(&world);
+    world.assert_no_container();
+}
+
+/// What is told of it afterwards.
+#[track_caller]
+fn assert_history(world: &World) {
     let told = world.nman([
         "events",
         "--since",
@@ -62,7 +78,6 @@ fn events_tell_a_containers_life_in_dockers_words() {
     assert_eq!((&json["Type"], &json["status"]), (&"container".into(), &"create".into()));
     let wrong = world.nman(["events", "--filter", "colour=red"]).exits(1);
     assert!(wrong.stderr().contains("invalid filter 'colour'"), "{wrong}");
-    world.assert_no_container();
 }
 
 #[test]
