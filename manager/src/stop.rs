@@ -116,10 +116,12 @@ pub fn send(settings: &Settings, dir: &Dir, record: &Record, signal: i32) -> Res
             Ok(())
         }
         Status::Running => match runtime.kill(&record.id, signal) {
-            // It has ended between the look and the signal, and is about to be started again.
-            Err(_) if dir.state().is_ok_and(|state| state.status == Status::Restarting) => {
-                send(settings, dir, record, signal)
-            }
+            // It has ended between the look and the signal; it may be about to be started again.
+            Err(error) if says_that_it_is_gone(&error) => match after_running(dir)? {
+                Status::Running => Err(error),
+                Status::Created | Status::Exited => Ok(()),
+                Status::Restarting | Status::Paused => send(settings, dir, record, signal),
+            },
             sent => {
                 crate::event::emit_container(
                     settings,
@@ -139,6 +141,27 @@ pub fn send(settings: &Settings, dir: &Dir, record: &Record, signal: i32) -> Res
             Ok(())
         }
     }
+}
+
+/// Whether a runtime refuses a signal because there is nobody to get it: runc's words, which all runtimes keep to
+/// because engines match them.
+fn says_that_it_is_gone(error: &Error) -> bool {
+    let text = error.to_string();
+    ["does not exist", "not running", "already finished", "no such process"]
+        .iter()
+        .any(|words| text.contains(words))
+}
+
+/// What a container is once its monitor has written down that it has ended, for which it gets two seconds.
+fn after_running(dir: &Dir) -> Result<Status> {
+    for _ in 0..200 {
+        let status = dir.state()?.status;
+        if status != Status::Running {
+            return Ok(status);
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    Ok(Status::Running)
 }
 
 fn open_process(pid: i32) -> Option<OwnedFd> {

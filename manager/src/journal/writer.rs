@@ -164,7 +164,7 @@ impl Writer {
         for old in aside(&self.path)? {
             // The current one counts, too.
             if old.number + self.max_files <= self.number {
-                std::fs::remove_file(&old.path)?;
+                forget(&self.path, old.number)?;
             }
         }
         if self.compress && self.max_files > 1 {
@@ -223,23 +223,42 @@ fn ends_well(file: &File, size: u64) -> io::Result<bool> {
     Ok(local::head(&head).is_some_and(|head| head.length as u64 == length))
 }
 
-/// Compresses a file that was put aside. The compressed one appears whole, and then the other goes.
+/// Removes a file that was put aside, also while it is being compressed: the plain one first, whose absence tells the
+/// compressor that nobody wants the other either.
+fn forget(log: &Path, number: u64) -> io::Result<()> {
+    let plain = aside_path(log, number);
+    for path in [&plain, &compressed_path(&plain)] {
+        match std::fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn compressed_path(plain: &Path) -> PathBuf {
+    let mut path = plain.as_os_str().to_owned();
+    path.push(format!(".{COMPRESSED}"));
+    PathBuf::from(path)
+}
+
+/// Compresses a file that was put aside. The compressed one appears whole, and then the other goes; if that one has
+/// been removed meanwhile, so is this.
 pub(super) fn compress(path: &Path) -> io::Result<()> {
-    let mut target = path.as_os_str().to_owned();
-    target.push(format!(".{COMPRESSED}"));
-    let target = PathBuf::from(target);
+    let mut plain = File::open(path)?;
+    let target = compressed_path(path);
     let mut unfinished = target.clone().into_os_string();
     unfinished.push(".new");
     let unfinished = PathBuf::from(unfinished);
     let mut options = OpenOptions::new();
     let out = options.write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
     let mut encoder = flate2::write::GzEncoder::new(out, flate2::Compression::fast());
-    let copied = io::copy(&mut File::open(path)?, &mut encoder).and_then(|_| encoder.finish());
+    let copied = io::copy(&mut plain, &mut encoder).and_then(|_| encoder.finish());
     if let Err(error) = copied.and_then(|_| std::fs::rename(&unfinished, &target)) {
         let _ = std::fs::remove_file(&unfinished);
         return Err(error);
     }
-    std::fs::remove_file(path)
+    std::fs::remove_file(path).or_else(|_| std::fs::remove_file(&target))
 }
 
 #[cfg(test)]
@@ -344,6 +363,21 @@ mod tests {
         assert!(aside(&path).unwrap().iter().all(|aside| aside.compressed));
         assert_eq!(shown(&path, Format::Json), before);
         assert_eq!(before.0.lines().count(), 20);
+    }
+
+    #[test]
+    fn an_old_file_goes_in_whichever_form_the_compressor_has_left_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        for forms in [&["log.1"][..], &["log.1.gz"], &["log.1", "log.1.gz"], &[]] {
+            for form in forms {
+                std::fs::write(dir.path().join(form), "old").unwrap();
+            }
+            forget(&path, 1).unwrap();
+            assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "{forms:?}");
+        }
+        assert!(compress(&aside_path(&path, 1)).is_err());
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "nothing half made");
     }
 
     #[test]

@@ -70,6 +70,8 @@ fn assert_history(world: &World) {
             "0s",
             "--filter",
             "event=create",
+            "--filter",
+            "type=container",
             "--format",
             "json",
         ])

@@ -54,5 +54,7 @@ fn run_pulls_alpine_by_its_short_name_and_runs_it_on_the_bridge() {
 
     assert_eq!(nman(&["ps", "-aq"]).ok().stdout(), "");
     cgroups::destroy(&parent);
+    // A bridge stays for the next container, until somebody removes what nobody uses.
+    nman(&["network", "prune", "--force"]).ok();
     sandbox.assert_clean();
 }
