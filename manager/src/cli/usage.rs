@@ -199,7 +199,8 @@ impl Place<'_> {
         let why = why.unwrap_or_else(|| format!("must be one of {}", valid.replace(' ', ", ")));
         let kind = if written.starts_with('-') { " flag" } else { "" };
         let text = format!("invalid argument \"{value}\" for \"{flag}\"{kind}: {why}");
-        self.complaint(text, nearest(value, valid.split(' ')).map(str::to_owned), WRONG_FLAG)
+        let meant = nearest(value, valid.split_whitespace()).map(str::to_owned);
+        self.complaint(text, meant, WRONG_FLAG)
     }
 }
 
@@ -285,6 +286,9 @@ mod tests {
             "invalid argument \"allways\" for \"--pull\" flag: must be one of always, missing, never",
             "did you mean `always`? see `nman run --help`",
         );
+        // A name may be anything: there is none that could be meant.
+        let nameless = self::complaint("run --name a x");
+        assert_eq!(nameless.hint.as_deref(), Some("see `nman run --help`"));
     }
 
     #[test]

@@ -155,6 +155,7 @@ impl<'a> Pump<'a> {
                 Source::Listener => self.accept(),
                 Source::Client(at) => self.serve(at),
                 Source::Output(at) => {
+                    self.trim_later();
                     self.read_output(at);
                 }
                 Source::Input => self.feed(),
@@ -218,7 +219,7 @@ impl<'a> Pump<'a> {
         let _ = sys::signals::send(self.pidfd.as_fd(), number);
     }
 
-    /// Something was done that touched more of the program than moving bytes does.
+    /// Something was done, for which pages of the program were read in.
     fn trim_later(&mut self) {
         self.trim.get_or_insert_with(|| Instant::now() + UNTIL_TRIM);
     }
