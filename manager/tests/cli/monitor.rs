@@ -26,8 +26,7 @@ fn a_monitor_is_small_and_stays_so_whatever_it_has_to_do() {
     // A development build is five times as large, code and relocated data alike.
     const BAR: u64 = if cfg!(debug_assertions) { 4096 } else { 1536 };
     let world = World::new();
-    let script =
-        "until [ -e /go ]; do sleep 0.1; done; yes | head -c 50000000; touch /done; sleep 1000";
+    let script = "until [ -e /go ]; do sleep 0.1; done; yes $(seq -s , 1 200) | head -c 50000000; touch /done; sleep 1000";
     let options = ["-d", "-t", "--name", "small", "--log-opt", "max-size=1m"];
     world.run(&options, &["sh", "-c", script]).ok();
     let pid = monitor_of(&world, "small");
