@@ -126,6 +126,12 @@ impl Containers {
             };
             let dir = Dir { path: entry.path() };
             if id != except.as_str() && matches!(dir.try_lock(), Ok(Some(_))) {
+                // It may have taken its name already, in the instant before it would have got its place.
+                if let Ok(record) = dir.record()
+                    && self.named(record.name.as_str()).is_some_and(|owner| owner == record.id)
+                {
+                    let _ = fs::remove_file(self.names().join(record.name.as_str()));
+                }
                 // Another sweeper may be faster; what stays is swept next time.
                 let _ = fs::remove_dir_all(&dir.path);
             }
