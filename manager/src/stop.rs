@@ -1,7 +1,7 @@
 //! `nman stop` and `nman restart`: until a container has ended and its monitor has cleaned up.
 
 use crate::attach;
-use crate::cli::{RestartArgs, StopArgs};
+use crate::cli::StopArgs;
 use crate::container::{Containers, Dir, Mark, Record, Status};
 use crate::each::each;
 use crate::error::{Error, Result};
@@ -38,7 +38,7 @@ pub fn stop(settings: &Settings, args: &StopArgs) -> Result<(Vec<String>, Vec<Er
 }
 
 /// `nman restart`: stops each of the named containers, if it runs, and starts it.
-pub fn restart(settings: &Settings, args: &RestartArgs) -> Result<(Vec<String>, Vec<Error>)> {
+pub fn restart(settings: &Settings, args: &StopArgs) -> Result<(Vec<String>, Vec<Error>)> {
     let containers = Containers::open(&settings.containers())?;
     let manner = Manner { patience: args.time, signal: args.signal.map(|signal| signal.0) };
     Ok(each(&args.names, |name| {

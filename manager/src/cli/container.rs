@@ -157,29 +157,9 @@ fn tail(text: &str) -> Result<Tail, String> {
     }
 }
 
-/// `nman stop`
+/// `nman stop` and `nman restart`
 #[derive(Debug, Args)]
 pub struct StopArgs {
-    /// Seconds to wait before killing, -1 for ever [default: the container's, or 10]
-    #[arg(
-        short = 't',
-        long,
-        visible_alias = "timeout",
-        value_name = "SECONDS",
-        allow_negative_numbers = true
-    )]
-    pub time: Option<i32>,
-    /// Signal to send first [default: the container's, or TERM]
-    #[arg(short, long, value_name = "SIGNAL")]
-    pub signal: Option<SignalNumber>,
-    /// Names or ids
-    #[arg(required = true, value_name = "CONTAINER")]
-    pub names: Vec<String>,
-}
-
-/// `nman restart`
-#[derive(Debug, Args)]
-pub struct RestartArgs {
     /// Seconds to wait before killing, -1 for ever [default: the container's, or 10]
     #[arg(
         short = 't',

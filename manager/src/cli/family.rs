@@ -3,7 +3,7 @@
 use super::{
     AttachArgs, Command, CommitArgs, ContainerPruneArgs, CpArgs, CreateArgs, DiffArgs, ExecArgs,
     ExportArgs, InspectArgs, InspectType, KillArgs, LogsArgs, Names, PortArgs, PsArgs, RenameArgs,
-    RestartArgs, RmArgs, RunArgs, StartArgs, StatsArgs, StopArgs, TopArgs, UpdateArgs, WaitArgs,
+    RmArgs, RunArgs, StartArgs, StatsArgs, StopArgs, TopArgs, UpdateArgs, WaitArgs,
 };
 use clap::Subcommand;
 
@@ -23,7 +23,7 @@ pub enum ContainerCommand {
     /// Stop containers: their stop signal, then SIGKILL
     Stop(StopArgs),
     /// Stop containers and start them again
-    Restart(RestartArgs),
+    Restart(StopArgs),
     /// Send a signal to containers
     Kill(KillArgs),
     /// Freeze all processes of containers

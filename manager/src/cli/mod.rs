@@ -26,8 +26,8 @@ mod volume;
 
 pub use container::{
     AttachArgs, ContainerPruneArgs, EventsArgs, ExecArgs, InspectArgs, InspectType, KillArgs,
-    LogsArgs, PortArgs, PsArgs, RestartArgs, RmArgs, StartArgs, StatsArgs, StopArgs, Tail, TopArgs,
-    WaitArgs, WaitFor,
+    LogsArgs, PortArgs, PsArgs, RmArgs, StartArgs, StatsArgs, StopArgs, Tail, TopArgs, WaitArgs,
+    WaitFor,
 };
 pub use create::{
     CreateArgs, LimitArgs, NetworkArgs, NetworkChoice, ProcessArgs, ResourceArgs, RunArgs,
@@ -150,7 +150,7 @@ pub enum Command {
     /// Show what happens to containers, images, networks and volumes
     Events(EventsArgs),
     /// Stop containers and start them again
-    Restart(RestartArgs),
+    Restart(StopArgs),
     /// Send a signal to containers
     Kill(KillArgs),
     /// Freeze all processes of containers
