@@ -1,7 +1,7 @@
 //! `start`: what it goes by, and how it knows that the program was executed.
 
 use std::process::Child;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nconform::fixture::{BundleDir, Container, Output, Runtime, Sandbox};
 use rustix::process::{Pid, Signal, kill_process};
@@ -29,10 +29,24 @@ fn start_says_what_the_created_container_was_made_from() {
     assert_says(&container.start().exits(1), "error running startContainer hook #0: exit status 9");
 }
 
-/// Starts `start` and returns when it waits for the init.
+/// Starts `start` and returns when it waits for the init: when it has not run for a while.
 fn starting(runtime: &Runtime, container: &Container<'_>) -> (Child, Output) {
     let started = runtime.call(["start", container.id()]).start();
-    std::thread::sleep(Duration::from_millis(300));
+    let asleep = || {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", started.0.id())).ok()?;
+        let fields: Vec<_> =
+            stat.rsplit_once(')')?.1.split_whitespace().map(str::to_owned).collect();
+        // proc_pid_stat(5): the state is the third field, the times are the 14th and 15th.
+        matches!(&*fields[0], "S" | "Z").then(|| (fields[11].clone(), fields[12].clone()))
+    };
+    let mut seen = (Instant::now(), None);
+    while seen.0.elapsed() < Duration::from_millis(300) {
+        let now = asleep();
+        if now.is_none() || now != seen.1 {
+            seen = (Instant::now(), now);
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
     started
 }
 

@@ -243,7 +243,9 @@ impl NetworkPlan {
     fn plan_link(&mut self, bridge: &Bridge, number: u8, mac: MacAddress, mtu: u32) -> Result<()> {
         self.steps.push(Step::Veth {
             name: veth_name(&self.container, number).parse()?,
-            mac: MacAddress::derived(&format!("{}@{}", self.container, self.network)),
+            // By the number, as the name: in the container's next life the same name may be another network's, and the
+            // link of the last life, which the kernel may not have taken away yet, is still known for ours.
+            mac: MacAddress::derived(&format!("{}#{number}", self.container)),
             peer: self.interface.clone(),
             peer_mac: mac,
             bridge: bridge.name.clone(),

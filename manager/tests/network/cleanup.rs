@@ -85,6 +85,22 @@ fn a_container_that_starts_again_at_once_does_not_wait_for_its_old_namespace() {
     network::remove(&world.state, plan, None).unwrap();
 }
 
+/// The interface of that number was another network's in the container's last life, and its link is still there.
+#[test]
+fn a_container_that_starts_again_at_once_may_have_changed_its_network() {
+    let world = World::new();
+    let web = world.define("web", "web0", "10.77.0.0/24");
+    let first = world.connect(&[]);
+    network::remove_with_namespace(&world.state, &first.plan, first.netns.as_fd()).unwrap();
+    let plan = world.plan_for(&first.plan.container, &web, &[]);
+    let netns = netns::create().unwrap();
+    network::apply(&world.state, &plan, netns.as_fd()).unwrap();
+    let links = output("ip link");
+    assert!(links.contains("master web0") && !links.contains("master nman0"), "{links}");
+    network::remove(&world.state, &plan, None).unwrap();
+    network::tidy(&world.state, &"nman0".parse().unwrap()).unwrap();
+}
+
 #[test]
 fn a_bridge_in_use_is_not_tidied() {
     let world = World::new();

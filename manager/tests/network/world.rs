@@ -105,8 +105,17 @@ impl World {
 
     /// Plans a new container on a network.
     pub(crate) fn plan(&self, definition: &Definition, ports: &[&str]) -> NetworkPlan {
-        let lease: Lease =
-            ipam::reserve(&self.state, definition, &ContainerId::random(), &[]).unwrap();
+        self.plan_for(&ContainerId::random(), definition, ports)
+    }
+
+    /// Plans a container's first interface, on a network.
+    pub(crate) fn plan_for(
+        &self,
+        container: &ContainerId,
+        definition: &Definition,
+        ports: &[&str],
+    ) -> NetworkPlan {
+        let lease: Lease = ipam::reserve(&self.state, definition, container, &[]).unwrap();
         let ports: Vec<_> =
             ports.iter().map(|text| text.parse::<network::PortMapping>().unwrap()).collect();
         let mut host = HostFacts::probe().unwrap();

