@@ -246,10 +246,9 @@ fn decode_leniently<T: DeserializeOwned>(
         return Err(syntax_finding(source, &error));
     }
     let (text, warnings) = leniency::forgive(&source.text, document);
-    let mut deserializer = serde_json::Deserializer::from_str(&text);
-    match serde_path_to_error::deserialize(&mut deserializer) {
+    match serde_json::from_str(&text) {
         Ok(value) => Ok((value, warnings)),
-        Err(error) => Err(source.findings(vec![type_problem(&error)])),
+        Err(error) => Err(source.findings(vec![type_problem(&text, &error)])),
     }
 }
 
@@ -268,24 +267,29 @@ fn syntax_finding(source: &Source, error: &serde_json::Error) -> Findings {
         let message = plain_message(error).replace("EOF while parsing", "the text ends within");
         return at_offset(path, bytes, bytes.len(), message, Some("the file may be truncated"));
     }
-    // The column is that of the last byte taken, so the offset of that byte is one less.
-    let lines = text.split_inclusive('\n').take(error.line().saturating_sub(1));
-    let offset = lines.map(str::len).sum::<usize>() + error.column().saturating_sub(1);
+    let offset = last_taken(text, error);
     at_offset(path, bytes, offset, plain_message(error), None)
 }
 
+/// Where the last byte is that the parser took before it failed: its column counts the bytes of the line up to that one.
+fn last_taken(text: &str, error: &serde_json::Error) -> usize {
+    let lines = text.split_inclusive('\n').take(error.line().saturating_sub(1));
+    lines.map(str::len).sum::<usize>() + error.column().saturating_sub(1)
+}
+
 /// A value of the wrong type, or an object with a missing or doubled member.
-fn type_problem(error: &serde_path_to_error::Error<serde_json::Error>) -> Problem {
-    use serde_path_to_error::Segment;
-    let mut pointer = String::new();
-    for segment in error.path() {
-        match segment {
-            Segment::Seq { index } => scan::push_step(&mut pointer, &index.to_string()),
-            Segment::Map { key } => scan::push_step(&mut pointer, key),
-            Segment::Enum { .. } | Segment::Unknown => {}
-        }
+fn type_problem(text: &str, error: &serde_json::Error) -> Problem {
+    let mut pointer = scan::pointer_at(text, last_taken(text, error));
+    let message = plain_message(error);
+    if let Some(list) = message.strip_prefix("invalid execCPUAffinity format: ") {
+        // oci-spec looks at such a list when the object around it was read: it is found by what it says.
+        scan::walk(text, |value| {
+            let says = || serde_json::from_str::<&str>(value.raw).is_ok_and(|raw| raw == list);
+            if value.pointer.contains("/execCPUAffinity/") && says() {
+                value.pointer.clone_into(&mut pointer);
+            }
+        });
     }
-    let message = plain_message(error.inner());
     let doubled = message.strip_prefix("duplicate field `").and_then(|m| m.strip_suffix('`'));
     if let Some(name) = doubled {
         scan::push_step(&mut pointer, name);

@@ -11,8 +11,6 @@ use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags, StatVfsMountFlags};
 use rustix::io::Errno;
 use rustix::mount::{OpenTreeFlags, open_tree};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::OsStringExt;
-use sys::exec::CStringArray;
 use sys::mount::{Attributes, RDONLY};
 
 const OURSELVES: &str = "/proc/self/exe";
@@ -27,13 +25,7 @@ pub fn our_executable() -> Result<()> {
         return Ok(());
     }
     let executable = read_only_mount().or_else(|_| sealed_copy()).map_err(failed)?;
-    let strings = |list: Vec<Vec<u8>>| CStringArray::new(list).map_err(|_| failed(Errno::INVAL));
-    let argv = strings(std::env::args_os().map(OsStringExt::into_vec).collect())?;
-    let pair = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
-        [name.into_vec(), b"=".to_vec(), value.into_vec()].concat()
-    };
-    let env = strings(std::env::vars_os().map(pair).collect())?;
-    Err(failed(sys::exec::execve_fd(executable.as_fd(), &argv, &env)))
+    Err(failed(sys::entry::again(executable.as_fd())))
 }
 
 /// A read-only mount, or a sealed memfd. Nothing that a caller could claim, such as an environment variable, is asked.

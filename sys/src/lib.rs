@@ -7,6 +7,7 @@
 pub mod beneath;
 pub mod bpf;
 pub mod clone;
+pub mod entry;
 pub mod exec;
 pub mod execution;
 pub mod fd;
