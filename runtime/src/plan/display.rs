@@ -296,7 +296,7 @@ fn bind_text(plan: &Plan, bind: &Bind) -> String {
 
 fn cgroups_text(cgroups: &Cgroups) -> String {
     let mut text = changes(&Attributes { set: cgroups.tmpfs.attributes, ..Attributes::default() });
-    if cgroups.read_only {
+    if cgroups.attributes.set & attr::RDONLY != 0 {
         text.push_str(" then +ro");
     }
     for hierarchy in &cgroups.hierarchies {
