@@ -196,9 +196,16 @@ fn open(path: &Path) -> Result<(File, rustix::fs::Stat), Error> {
 fn read_all(file: File, stat: &rustix::fs::Stat, path: &Path) -> Result<Vec<u8>, Error> {
     let fail = |error: io::Error| Error::read(path, error);
     let size = u64::try_from(stat.st_size).unwrap_or(0);
-    let mut bytes = Vec::with_capacity(usize::try_from(size.min(MAX_CONFIG_SIZE)).unwrap_or(0) + 1);
-    // The file may grow while it is read, so the limit holds for what is read.
-    file.take(MAX_CONFIG_SIZE + 1).read_to_end(&mut bytes).map_err(fail)?;
+    let size = usize::try_from(size.min(MAX_CONFIG_SIZE)).unwrap_or(0);
+    let mut bytes = Vec::with_capacity(size + 1);
+    let room = || rustix::io::read(&file, rustix::buffer::spare_capacity(&mut bytes));
+    let first = rustix::io::retry_on_intr(room).map_err(|errno| fail(errno.into()))?;
+    let is_regular = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+    // One read of a file that is as long as it was said to be. It may grow while it is read, so the limit holds for what is read.
+    if !is_regular || first != size {
+        let left = MAX_CONFIG_SIZE + 1 - first as u64;
+        file.take(left).read_to_end(&mut bytes).map_err(fail)?;
+    }
     if bytes.len() as u64 > MAX_CONFIG_SIZE {
         return Err(fail(io::Error::new(io::ErrorKind::FileTooLarge, "larger than 16 MiB")));
     }

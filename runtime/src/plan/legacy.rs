@@ -24,7 +24,7 @@ const NODIRATIME: u32 = 1 << 11;
 /// `MS_RELATIME`
 const RELATIME: u32 = 1 << 21;
 /// `MS_I_VERSION`
-const I_VERSION: u32 = 1 << 23;
+pub(super) const I_VERSION: u32 = 1 << 23;
 /// `MS_STRICTATIME`
 const STRICTATIME: u32 = 1 << 24;
 /// `MS_LAZYTIME`
