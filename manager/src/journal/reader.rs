@@ -196,7 +196,12 @@ impl Reader {
     /// Shows the whole lines of a block; returns how much of it they are.
     fn show_lines(&mut self, block: &[u8], out: &mut Output) -> Result<usize> {
         let mut used = 0;
-        while let Some(length) = memchr(b'\n', &block[used..]) {
+        loop {
+            while let Some((entry, length)) = json::read_whole(&block[used..]) {
+                self.show(&entry, out)?;
+                used += length;
+            }
+            let Some(length) = memchr(b'\n', &block[used..]) else { break };
             let line = &block[used..used + length];
             used += length + 1;
             if let Some(entry) = json::read(line) {
@@ -265,12 +270,17 @@ impl Reader {
         if !timestamps && !details {
             match entry.text {
                 Text::Plain(text) => out.extend_from_slice(text),
+                Text::Line(text) => {
+                    out.extend_from_slice(text);
+                    out.push(b'\n');
+                }
                 Text::Escaped(text) => json::unescape(out, text),
             }
             return Ok(());
         }
         let text = match entry.text {
             Text::Plain(text) => Cow::Borrowed(text),
+            Text::Line(text) => Cow::Owned([text, b"\n"].concat()),
             Text::Escaped(escaped) => {
                 let mut text = Vec::new();
                 json::unescape(&mut text, escaped);
