@@ -16,6 +16,8 @@ export NRUN_COMMIT := $(shell git describe --always --dirty 2>/dev/null)
 # How often `make bench` measures each case, and which build of nrun.
 RUNS ?= 20
 PROFILE ?= release
+# The runtime of `make test-with`.
+RUNTIME ?= runc
 # What `make run` runs in the container, instead of a shell.
 ARGS ?=
 
@@ -57,6 +59,10 @@ build: deps ## Build everything for development
 .PHONY: test
 test: deps-test ## Run all tests, then look for what they left on the machine (root)
 	scripts/test
+
+.PHONY: test-with
+test-with: deps-test ## Run nman's tests with another runtime than nrun: RUNTIME=runc (root)
+	NMAN_TEST_RUNTIME=$(RUNTIME) scripts/test -p nman -E 'binary(cli)'
 
 .PHONY: test-vm
 test-vm: deps-guest ## Run the runtime's tests in guests with cgroup v2: cgroupfs, systemd, uid 1000 (root, slow)

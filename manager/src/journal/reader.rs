@@ -115,6 +115,9 @@ impl Reader {
                 Format::Json => start_of_last_lines(&mut current.contents, wanted)?,
                 Format::Local => start_of_last_records(&mut current.contents, wanted)?,
             };
+            if self.format == Format::Local && self.selection.details {
+                self.attributes = attributes_of(&mut current.contents)?;
+            }
             current.contents.seek(SeekFrom::Start(start))?;
             self.files.push_front(current);
             self.skip = skip;
@@ -315,6 +318,20 @@ fn described(attributes: &[u8]) -> String {
     pairs.collect::<Vec<_>>().join(",")
 }
 
+/// What all lines of a file of our own form are marked with: its first record says it.
+fn attributes_of(file: &mut (impl Read + Seek)) -> io::Result<Vec<u8>> {
+    file.seek(SeekFrom::Start(0))?;
+    let mut start = Vec::new();
+    file.by_ref().take(local::HEAD as u64).read_to_end(&mut start)?;
+    let mut text = Vec::new();
+    if let Some(head) = local::head(&start)
+        && head.kind == Kind::Attributes
+    {
+        file.by_ref().take(head.length as u64).read_to_end(&mut text)?;
+    }
+    Ok(text)
+}
+
 /// Where the last lines of a file begin: `(offset, how many there are from there, how many to leave out)`. Reads
 /// backwards, so that a long log costs no more than a short one.
 fn start_of_last_lines(file: &mut (impl Read + Seek), wanted: u64) -> io::Result<(u64, u64, u64)> {
@@ -457,8 +474,11 @@ mod tests {
             let mut writer = Writer::open(&path, &config, r#"{"a":"1","b":"2"}"#).unwrap();
             writer.take(Stream::Stdout, b"x\ny\n").unwrap();
             let selection = Selection { details: true, ..Selection::default() };
-            let text = shown(&mut Reader::open(&path, format, selection).unwrap());
+            let text = shown(&mut Reader::open(&path, format, selection.clone()).unwrap());
             assert_eq!(text, "a=1,b=2 x\na=1,b=2 y\n", "{driver:?}");
+            let last = Selection { tail: Some(1), ..selection };
+            let text = shown(&mut Reader::open(&path, format, last).unwrap());
+            assert_eq!(text, "a=1,b=2 y\n", "{driver:?}");
         }
     }
 }
