@@ -69,9 +69,10 @@ test-vm: deps-guest ## Run the runtime's tests in guests with cgroup v2: cgroupf
 	scripts/test-vm
 
 .PHONY: bench
-bench: deps-bench ## Compare nrun with runc and crun: time, memory, system calls (root)
+bench: deps-bench ## Compare nrun with runc, crun and the floor: time, memory, system calls (root)
 	cargo build --profile $(PROFILE) --bin nrun --bin nconform
-	$(BUILD)/$(PROFILE)/nconform bench --runs $(RUNS)
+	$(BUILD)/$(PROFILE)/nconform bench --runs $(RUNS) --svg $(BUILD)/bench.svg
+	@echo "chart: $(BUILD)/bench.svg"
 
 .PHONY: bench-nman
 bench-nman: deps-bench-nman ## Compare nman with podman, docker and ctr: starts, pulls, lists, logs (root)
