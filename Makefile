@@ -16,6 +16,8 @@ export NRUN_COMMIT := $(shell git describe --always --dirty 2>/dev/null)
 # How often `make bench` measures each case, and which build of nrun.
 RUNS ?= 20
 PROFILE ?= release
+# The runtime of `make test-with`.
+RUNTIME ?= runc
 # What `make run` runs in the container, instead of a shell.
 ARGS ?=
 
@@ -58,14 +60,19 @@ build: deps ## Build everything for development
 test: deps-test ## Run all tests, then look for what they left on the machine (root)
 	scripts/test
 
+.PHONY: test-with
+test-with: deps-test ## Run nman's tests with another runtime than nrun: RUNTIME=runc (root)
+	NMAN_TEST_RUNTIME=$(RUNTIME) scripts/test -p nman -E 'binary(cli)'
+
 .PHONY: test-vm
 test-vm: deps-guest ## Run the runtime's tests in guests with cgroup v2: cgroupfs, systemd, uid 1000 (root, slow)
 	scripts/test-vm
 
 .PHONY: bench
-bench: deps-bench ## Compare nrun with runc and crun: time, memory, system calls (root)
+bench: deps-bench ## Compare nrun with runc, crun and the floor: time, memory, system calls (root)
 	cargo build --profile $(PROFILE) --bin nrun --bin nconform
-	$(BUILD)/$(PROFILE)/nconform bench --runs $(RUNS)
+	$(BUILD)/$(PROFILE)/nconform bench --runs $(RUNS) --svg $(BUILD)/bench.svg
+	@echo "chart: $(BUILD)/bench.svg"
 
 .PHONY: bench-nman
 bench-nman: deps-bench-nman ## Compare nman with podman, docker and ctr: starts, pulls, lists, logs (root)

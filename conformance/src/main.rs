@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use bundle::layer::Compression;
 use bundle::layout::Layout;
 use clap::{Parser, Subcommand};
-use nconform::bench::{Contender, compare};
+use nconform::bench::{self, Contender, FLOOR, Floor, compare};
 use nconform::fixture::{find_binary, find_tool, write_large_image};
 use nconform::leaks::Survey;
 use nconform::managers;
@@ -50,13 +50,19 @@ struct LargeImage {
 
 #[derive(clap::Args)]
 struct Bench {
-    /// A runtime to measure, by path or name; may be repeated [default: nrun, runc and crun, as far
-    /// as they are installed]
+    /// A runtime to measure, by path or name; may be repeated. `floor` is bench/floor.c, what the kernel itself costs
+    /// [default: nrun, runc and crun, as far as they are installed, and floor where a C compiler is]
     #[arg(long, value_name = "PATH")]
     runtime: Vec<PathBuf>,
-    /// How often each case is measured for each runtime
+    /// How often each case is measured for each runtime; crowds of 16 a quarter of that, of 100 a tenth
     #[arg(long, default_value_t = 20, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     runs: u16,
+    /// Measure only this; may be repeated
+    #[arg(long, value_enum, value_name = "CASE")]
+    case: Vec<bench::Case>,
+    /// Write a bar chart of the medians of CPU time to a file as SVG, too
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
     /// Write the results to a file as JSON, too
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -108,10 +114,16 @@ fn bench(args: &Bench) -> Result<ExitCode, String> {
     if find_tool("strace").is_none() || find_tool("busybox").is_none() {
         return Err("strace or busybox is missing: `make deps-bench` installs them".to_owned());
     }
-    let contenders = contenders(&args.runtime)?;
-    let report = compare(&contenders, args.runs.into(), &progress);
+    let floor = Floor::build();
+    let contenders = contenders(&args.runtime, floor.as_ref())?;
+    let cases = if args.case.is_empty() { bench::Case::ALL.to_vec() } else { args.case.clone() };
+    let report = compare(&contenders, &cases, args.runs.into(), &progress);
     progress("");
     print!("{report}");
+    if let Some(file) = &args.svg {
+        std::fs::write(file, report.chart())
+            .map_err(|error| format!("cannot write `{}`: {error}", file.display()))?;
+    }
     if let Some(file) = &args.json {
         write_json(file, &report)?;
     }
@@ -155,22 +167,24 @@ fn bench_nman(args: &BenchNman) -> Result<ExitCode, String> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The runtimes that were asked for, else those that are there.
-fn contenders(asked: &[PathBuf]) -> Result<Vec<Contender>, String> {
-    let paths: Vec<PathBuf> = if asked.is_empty() {
+/// The runtimes that were asked for, else those that are there; the floor last.
+fn contenders(asked: &[PathBuf], floor: Result<&Floor, &String>) -> Result<Vec<Contender>, String> {
+    if asked.is_empty() {
         let ours = find_binary("nrun").ok().or_else(|| find_tool("nrun"));
-        ours.into_iter().chain(["runc", "crun"].into_iter().filter_map(find_tool)).collect()
-    } else {
-        let resolve = |path: &PathBuf| match path.components().count() {
-            1 => find_tool(&path.to_string_lossy()).unwrap_or_else(|| path.clone()),
-            _ => path.clone(),
-        };
-        asked.iter().map(resolve).collect()
-    };
-    if paths.is_empty() {
-        return Err("no runtime found: build nrun, or install runc or crun".to_owned());
+        let peers = ["runc", "crun"].into_iter().filter_map(find_tool);
+        let found = ours.into_iter().chain(peers).map(|path| Contender::probe(&path));
+        let floor = floor.into_iter().map(Floor::contender);
+        return found.chain(floor).collect();
     }
-    paths.iter().map(|path| Contender::probe(path)).collect()
+    let resolve = |path: &PathBuf| match path.components().count() {
+        1 if path == Path::new(FLOOR) => floor.map_err(Clone::clone)?.contender(),
+        1 => {
+            let installed = find_tool(&path.to_string_lossy());
+            Contender::probe(&installed.unwrap_or_else(|| path.clone()))
+        }
+        _ => Contender::probe(path),
+    };
+    asked.iter().map(resolve).collect()
 }
 
 fn large_image(args: &LargeImage) -> Result<ExitCode, String> {

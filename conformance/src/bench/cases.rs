@@ -1,97 +1,236 @@
-//! What is measured: the life of a container in steps, a `run`, and an `exec`.
+//! What is measured: the life of a container in steps, a `run` with and without a filter, an `exec`, and crowds.
 
+use std::cell::OnceCell;
 use std::ffi::OsString;
 use std::fs;
 use std::path::PathBuf;
 
 use rustix::process::Pid;
+use serde_json::Value;
 use tempfile::TempDir;
 
-use super::Contender;
-use super::count::{Calls, count_create};
-use super::measure::{Sample, call, reap};
+use super::count::{self, Calls};
+use super::measure::{Measured, Sample, call, call_at_once, cpu_so_far, reap};
+use super::{Contender, FLOOR};
 use crate::fixture::{BundleDir, Runtime, scratch_dir};
 
+/// What podman makes of containers-common's seccomp.json for a container with the default capabilities on x86-64.
+const DEFAULT_PROFILE: &str = include_str!("../../../runtime/tests/seccomp/containers-common.json");
+
+/// The smallest limit on memory that a container must start with, in bytes.
+const SMALL_LIMIT: u64 = 512 * 1024;
+
 /// A unit of work that every runtime is asked to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Case {
-    /// `create`, `start` and `delete` of a container that runs `true`.
+    /// `create`, `start` and `delete` of a container that runs `true`
     Lifecycle,
-    /// `run` of a container that runs `true`.
+    /// `run` of a container that runs `true`
     Run,
-    /// `exec` of `true` in a running container.
+    /// The same with the default seccomp profile of containers-common
+    Seccomp,
+    /// `exec` of `true` in a running container
     Exec,
+    /// 16 times `run`, in a row and at once
+    Crowd16,
+    /// 100 times `run`, in a row and at once
+    Crowd100,
+    /// `run` of a container that may have 512 KiB of memory
+    Small,
+}
+
+/// The rows of tables that bars are about.
+pub(super) mod row {
+    pub(in crate::bench) const CREATE: &str = "create";
+    pub(in crate::bench) const START: &str = "start";
+    pub(in crate::bench) const DELETE: &str = "delete";
+    pub(in crate::bench) const LIFECYCLE: &str = "create+start+delete";
+    pub(in crate::bench) const RUN: &str = "run";
+    pub(in crate::bench) const SECCOMP: &str = "run, seccomp profile";
+    pub(in crate::bench) const EXEC: &str = "exec";
+    pub(in crate::bench) const ROW_16: &str = "16 in a row";
+    pub(in crate::bench) const CROWD_16: &str = "16 at once";
+    pub(in crate::bench) const ROW_100: &str = "100 in a row";
+    pub(in crate::bench) const CROWD_100: &str = "100 at once";
+    pub(in crate::bench) const SMALL: &str = "run in 512 KiB";
 }
 
 impl Case {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Lifecycle, Self::Run, Self::Exec];
+    pub const ALL: [Self; 7] = [
+        Self::Lifecycle,
+        Self::Run,
+        Self::Seccomp,
+        Self::Exec,
+        Self::Crowd16,
+        Self::Crowd100,
+        Self::Small,
+    ];
 
-    /// How tables call it.
+    /// What tables call what it measures, one row for each.
     #[must_use]
-    pub fn name(self) -> &'static str {
+    pub fn rows(self) -> &'static [&'static str] {
         match self {
-            Self::Lifecycle => "create+start+delete",
-            Self::Run => "run",
-            Self::Exec => "exec",
+            Self::Lifecycle => &[row::CREATE, row::START, row::DELETE, row::LIFECYCLE],
+            Self::Run => &[row::RUN],
+            Self::Seccomp => &[row::SECCOMP],
+            Self::Exec => &[row::EXEC],
+            Self::Crowd16 => &[row::ROW_16, row::CROWD_16],
+            Self::Crowd100 => &[row::ROW_100, row::CROWD_100],
+            Self::Small => &[row::SMALL],
         }
+    }
+
+    /// How often it is measured when a short case is measured `runs` times.
+    pub(super) fn rounds(self, runs: usize) -> usize {
+        match self {
+            Self::Crowd16 => (runs / 4).max(1),
+            Self::Crowd100 => (runs / 10).max(1),
+            Self::Small => 1,
+            _ => runs,
+        }
+    }
+
+    /// The floor knows no command but `run`, and no option of a config.json.
+    pub(super) fn suits(self, contender: &Contender) -> bool {
+        contender.name != FLOOR || matches!(self, Self::Run | Self::Crowd16 | Self::Crowd100)
     }
 }
 
-/// A contender with everything it needs ready: two bundles and a running container for `exec`.
+/// A contender with everything it needs: its bundles, and a running container once `exec` is measured.
 pub(super) struct Bench {
     runtime: Runtime,
+    is_floor: bool,
     short: BundleDir,
-    _long: BundleDir,
-    running: String,
+    filtered: BundleDir,
+    small: BundleDir,
+    running: OnceCell<Result<(String, BundleDir), String>>,
     directory: TempDir,
 }
 
 impl Bench {
     pub(super) fn prepare(contender: &Contender) -> Self {
-        let runtime = Runtime::at(&contender.program);
-        let short = BundleDir::new().args(["true"]);
-        let long = BundleDir::new().args(["sleep", "3600"]);
-        let running = runtime.start(&long).id().to_owned();
-        Self { runtime, short, _long: long, running, directory: scratch_dir() }
-    }
-
-    pub(super) fn measure(&self, case: Case) -> Sample {
-        match case {
-            Case::Lifecycle => self.lifecycle(),
-            Case::Run => {
-                let id = self.runtime.new_id();
-                self.call(&["run", "--bundle", &self.short.path().to_string_lossy(), &id])
-            }
-            Case::Exec => self.call(&["exec", &self.running, "true"]),
+        let profile: Value = serde_json::from_str(DEFAULT_PROFILE).expect("a profile in JSON");
+        Self {
+            runtime: Runtime::at(&contender.program),
+            is_floor: contender.name == FLOOR,
+            short: BundleDir::new(),
+            filtered: BundleDir::new().set("/linux/seccomp", profile),
+            small: BundleDir::new().set("/linux/resources/memory/limit", SMALL_LIMIT),
+            running: OnceCell::new(),
+            directory: scratch_dir(),
         }
     }
 
-    pub(super) fn count(&self) -> Calls {
-        count_create(&self.runtime, &self.short)
+    /// A sample for each row of the case.
+    pub(super) fn measure(&self, case: Case) -> Result<Vec<Sample>, String> {
+        match case {
+            Case::Lifecycle => self.lifecycle(),
+            Case::Run => Ok(vec![self.call(&self.run_of(&self.short))?]),
+            Case::Seccomp => Ok(vec![self.call(&self.run_of(&self.filtered))?]),
+            Case::Exec => Ok(vec![self.call(&["exec", self.running()?, "true"].map(Into::into))?]),
+            Case::Crowd16 => self.crowd(16),
+            Case::Crowd100 => self.crowd(100),
+            Case::Small => Ok(vec![self.call(&self.run_of(&self.small))?]),
+        }
     }
 
-    fn lifecycle(&self) -> Sample {
+    /// System calls of `create`, `run` and `exec`, and how large the filter of the default profile is.
+    pub(super) fn count(&self) -> Result<Counts, String> {
+        let traced = |args: &[OsString]| count::trace(&self.runtime, args, || ());
+        let run = Some(traced(&self.run_of(&self.short))?.0);
+        if self.is_floor {
+            return Ok(Counts { run, ..Counts::default() });
+        }
+        let filtered = traced(&self.run_of(&self.filtered))?.1;
+        Ok(Counts {
+            create: Some(count::trace_create(&self.runtime, &self.short)?),
+            run,
+            exec: Some(traced(&["exec", self.running()?, "true"].map(Into::into))?.0),
+            filter: count::filter_length(&filtered),
+        })
+    }
+
+    fn lifecycle(&self) -> Result<Vec<Sample>, String> {
         let id = self.runtime.new_id();
         let pid_file = self.directory.path().join("pid");
         let bundle = self.short.path().to_string_lossy();
         let pid_path = pid_file.to_string_lossy();
-        let create = self.call(&["create", "--bundle", &bundle, "--pid-file", &pid_path, &id]);
-        let pid = fs::read_to_string(&pid_file).expect("the pid file");
-        let pid = pid.trim().parse().ok().and_then(Pid::from_raw).expect("a pid in the pid file");
-        let start = self.call(&["start", &id]);
+        let args = ["create", "--bundle", &bundle, "--pid-file", &pid_path, &id];
+        let mut create = self.call(&args.map(Into::into))?;
+        let pid =
+            fs::read_to_string(&pid_file).map_err(|error| format!("the pid file: {error}"))?;
+        let pid =
+            pid.trim().parse().ok().and_then(Pid::from_raw).ok_or("no pid in the pid file")?;
+        let spent = cpu_so_far(pid);
+        let start = self.call(&["start", &id].map(Into::into))?;
         // The container's process is this one's child now that `create` has ended.
         let init = reap(pid);
-        create.and(start).and(init).and(self.call(&["delete", &id]))
+        let delete = self.call(&["delete", &id].map(Into::into))?;
+        let all = create.and(start).and(init).and(delete);
+        // The peak of the container's process stays with the sum: it is reached in `create`.
+        create.cpu += spent;
+        create.peak_kib = create.peak_kib.max(init.peak_kib);
+        let start = Sample {
+            cpu: start.cpu + init.cpu.saturating_sub(spent),
+            wall: start.wall + init.wall,
+            ..start
+        };
+        Ok(vec![create, start, delete, all])
     }
 
-    fn call(&self, args: &[&str]) -> Sample {
-        let root = self.runtime.root().as_os_str().to_owned();
-        let args: Vec<OsString> = [OsString::from("--root"), root]
-            .into_iter()
-            .chain(args.iter().map(OsString::from))
-            .collect();
-        let errors: PathBuf = self.directory.path().join("errors");
-        call(self.runtime.program(), &args, &errors)
+    fn crowd(&self, size: usize) -> Result<Vec<Sample>, String> {
+        let calls: Vec<Vec<OsString>> =
+            (0..2 * size).map(|_| self.with_root(&self.run_of(&self.short))).collect();
+        let (first, second) = calls.split_at(size);
+        let mut row = Sample::default();
+        for args in first {
+            row = row.and(call(self.runtime.program(), args, &self.errors())?);
+        }
+        Ok(vec![row, call_at_once(self.runtime.program(), second, &self.errors())?])
     }
+
+    /// The container for `exec`, started when it is needed first.
+    fn running(&self) -> Result<&str, String> {
+        let start = || {
+            let bundle = BundleDir::new().args(["sleep", "3600"]);
+            let id = self.runtime.new_id();
+            let path = bundle.path().to_string_lossy();
+            self.call(&["create", "--bundle", &path, &id].map(Into::into))?;
+            self.call(&["start", &id].map(Into::into))?;
+            Ok((id, bundle))
+        };
+        self.running.get_or_init(start).as_ref().map(|(id, _)| id.as_str()).map_err(Clone::clone)
+    }
+
+    fn run_of(&self, bundle: &BundleDir) -> Vec<OsString> {
+        let path = bundle.path().as_os_str().to_owned();
+        vec!["run".into(), "--bundle".into(), path, self.runtime.new_id().into()]
+    }
+
+    fn call(&self, args: &[OsString]) -> Measured {
+        call(self.runtime.program(), &self.with_root(args), &self.errors())
+    }
+
+    fn with_root(&self, args: &[OsString]) -> Vec<OsString> {
+        let root = self.runtime.root().as_os_str().to_owned();
+        [vec!["--root".into(), root], args.to_vec()].concat()
+    }
+
+    fn errors(&self) -> PathBuf {
+        self.directory.path().join("errors")
+    }
+}
+
+/// What was counted of one runtime.
+#[derive(Debug, Default, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Counts {
+    /// Of one `create`.
+    pub create: Option<Calls>,
+    /// Of one `run` of `true`.
+    pub run: Option<Calls>,
+    /// Of one `exec` of `true`.
+    pub exec: Option<Calls>,
+    /// Instructions of the filter that the default seccomp profile becomes.
+    pub filter: Option<usize>,
 }

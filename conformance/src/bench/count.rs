@@ -3,6 +3,7 @@
 //! strace stays with the container's process until it ends, but only what happens before `create`
 //! itself has exited counts.
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -31,36 +32,68 @@ pub struct Calls {
 /// When strace is not installed or the runtime fails.
 #[must_use]
 pub fn count_create(runtime: &Runtime, bundle: &BundleDir) -> Calls {
+    trace_create(runtime, bundle).unwrap_or_else(|why| panic!("{why}"))
+}
+
+/// The same, with what the runtime said when it failed.
+pub(super) fn trace_create(runtime: &Runtime, bundle: &BundleDir) -> Result<Calls, String> {
+    let id = runtime.new_id();
+    let path = bundle.path().as_os_str().to_owned();
+    let args = ["create".into(), "--bundle".into(), path, id.clone().into()];
+    // What `create` leaves behind is traced too, and would keep strace from ending.
+    let delete = || drop(runtime.call(["delete", "--force", &id]).run());
+    trace(runtime, &args, delete).map(|(calls, _)| calls)
+}
+
+/// Counts for any call, with its trace. `tidy` is called when it has ended, before strace is waited for.
+pub(super) fn trace(
+    runtime: &Runtime,
+    args: &[OsString],
+    tidy: impl FnOnce(),
+) -> Result<(Calls, String), String> {
     let directory = scratch_dir();
     let log = directory.path().join("strace");
-    let id = runtime.new_id();
     let (mut child, output) = Capture::of("strace")
         .args(["-f", "-q", "-o"])
         .args([&log])
         .args([runtime.program()])
         .args(["--root".as_ref(), runtime.root().as_os_str()])
-        .args(["create".as_ref(), "--bundle".as_ref(), bundle.path().as_os_str()])
-        .args([&id])
+        .args(args)
         .start();
-    let trace = wait_for_end_of_first(&log, &output);
-    let _ = runtime.call(["delete", "--force", &id]).run().ok();
+    let text = wait_for_end_of_first(&log, &output);
+    tidy();
     child.wait().expect("wait for strace");
-    let (status, calls) = parse(&trace).expect("the trace of a program that ended");
-    assert!(status == "0", "`create` exited with {status}: {output}");
-    calls
+    let text = text?;
+    match parse(&text) {
+        Some(("0", calls)) => Ok((calls, text)),
+        Some((status, _)) => Err(format!("exited with {status} under strace: {output}")),
+        None => Err(format!("no end of {output}")),
+    }
 }
 
 /// The trace, once the process that it begins with has ended.
-fn wait_for_end_of_first(log: &Path, output: &crate::fixture::Output) -> String {
+fn wait_for_end_of_first(log: &Path, output: &crate::fixture::Output) -> Result<String, String> {
     let limit = Instant::now() + LIMIT;
     loop {
         let text = fs::read_to_string(log).unwrap_or_default();
         if parse(&text).is_some() {
-            return text;
+            return Ok(text);
         }
-        assert!(Instant::now() < limit, "`create` does not end under strace: {output}");
+        if Instant::now() > limit {
+            return Err(format!("does not end under strace: {output}"));
+        }
         std::thread::sleep(Duration::from_millis(10));
     }
+}
+
+/// Instructions of the largest seccomp filter that was installed in a trace.
+pub(super) fn filter_length(trace: &str) -> Option<usize> {
+    let installs = trace.lines().filter(|line| line.contains("SECCOMP"));
+    let lengths = installs.filter_map(|line| {
+        let (_, rest) = line.split_once("{len=")?;
+        rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+    });
+    lengths.max()
 }
 
 /// The exit status of the first process and the calls until then; `None` while it runs.
@@ -131,6 +164,15 @@ mod tests {
         let later = format!("{TRACE}11 <... read resumed>\"\", 1) = 0\n11 getpid() = 1\n");
         assert_eq!(parse(TRACE), Some(("0", expected.clone())));
         assert_eq!(parse(&later), Some(("0", expected)));
+    }
+
+    #[test]
+    fn the_length_of_a_filter_is_read_from_the_call_that_installs_it() {
+        let trace = "7 prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) = 0\n\
+            7 prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, {len=12, filter=0x55}) = 0\n\
+            7 seccomp(SECCOMP_SET_MODE_FILTER, 0, {len=433, filter=0x7f}) = 0\n";
+        assert_eq!(filter_length(trace), Some(433));
+        assert_eq!(filter_length(TRACE), None);
     }
 
     #[test]

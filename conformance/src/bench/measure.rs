@@ -1,14 +1,22 @@
-//! One call of a runtime, and what it took.
+//! One call of a runtime, or many at once, and what they took.
 
-use std::ffi::OsString;
-use std::fs::File;
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::process::Pid;
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 use sys::wait::wait_with_usage;
+
+use crate::fixture::readable;
+
+/// How long one call, or one crowd of calls, may take: only a hang takes longer.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// What was measured, or what the runtime said when it failed: a failed run must not enter a comparison.
+pub(super) type Measured = Result<Sample, String>;
 
 /// What one or more calls took.
 #[derive(Debug, Default, Clone, Copy)]
@@ -24,21 +32,53 @@ pub struct Sample {
 impl Sample {
     /// Both, one after the other.
     pub(super) fn and(self, next: Self) -> Self {
+        Self { wall: self.wall + next.wall, ..self.beside(next) }
+    }
+
+    /// Both, at the same time: the wall time is that of the first.
+    fn beside(self, other: Self) -> Self {
         Self {
-            wall: self.wall + next.wall,
-            cpu: self.cpu + next.cpu,
-            peak_kib: self.peak_kib.max(next.peak_kib),
+            wall: self.wall,
+            cpu: self.cpu + other.cpu,
+            peak_kib: self.peak_kib.max(other.peak_kib),
         }
     }
 }
 
 /// Runs `program args...` to its end, silent but for its errors, which go to `errors`.
 ///
-/// # Panics
+/// # Errors
 /// When it fails, with what it wrote there.
-#[expect(clippy::zombie_processes, reason = "wait4 is used instead, for what the child used")]
-pub(super) fn call(program: &Path, args: &[OsString], errors: &Path) -> Sample {
-    let log = File::create(errors).expect("a file for what the runtime writes");
+pub(super) fn call(program: &Path, args: &[OsString], errors: &Path) -> Measured {
+    let _ = fs::remove_file(errors);
+    let start = Instant::now();
+    let (child, command) = spawn(program, args, errors)?;
+    let usage = finish(&child, &command, errors, LIMIT)?;
+    Ok(Sample { wall: start.elapsed(), ..usage })
+}
+
+/// Starts all of them before it waits for the first.
+///
+/// # Errors
+/// When one fails; the others are waited for all the same.
+pub(super) fn call_at_once(program: &Path, calls: &[Vec<OsString>], errors: &Path) -> Measured {
+    let _ = fs::remove_file(errors);
+    let start = Instant::now();
+    let started: Vec<_> = calls.iter().map(|args| spawn(program, args, errors)).collect();
+    let mut all = Ok(Sample::default());
+    for one in started {
+        let left = LIMIT.saturating_sub(start.elapsed());
+        let ended = one.and_then(|(child, command)| finish(&child, &command, errors, left));
+        all = match (all, ended) {
+            (Ok(all), Ok(one)) => Ok(all.beside(one)),
+            (Err(why), _) | (Ok(_), Err(why)) => Err(why),
+        };
+    }
+    all.map(|all| Sample { wall: start.elapsed(), ..all })
+}
+
+fn spawn(program: &Path, args: &[OsString], errors: &Path) -> Result<(Child, Command), String> {
+    let log = File::options().create(true).append(true).open(errors);
     let mut command = Command::new(program);
     command
         .args(args)
@@ -47,18 +87,33 @@ pub(super) fn call(program: &Path, args: &[OsString], errors: &Path) -> Sample {
         .gid(rustix::process::getegid().as_raw())
         .stdin(Stdio::null())
         .stdout(Stdio::null())
-        .stderr(log);
-    let start = Instant::now();
-    let child =
-        command.spawn().unwrap_or_else(|e| panic!("cannot run `{}`: {e}", program.display()));
-    let (status, usage) = wait_with_usage(Pid::from_child(&child)).expect("wait for a child");
-    let wall = start.elapsed();
-    assert!(
-        status == 0,
-        "{command:?} failed: {}",
-        std::fs::read_to_string(errors).unwrap_or_default()
-    );
-    Sample { wall, cpu: usage.cpu, peak_kib: usage.peak_kib }
+        .stderr(log.expect("a file for what the runtime writes"));
+    match command.spawn() {
+        Ok(child) => Ok((child, command)),
+        Err(error) => Err(format!("cannot run `{}`: {error}", program.display())),
+    }
+}
+
+/// Waits with wait4(2), for what the child used; its wall time is nobody's yet.
+fn finish(child: &Child, command: &Command, errors: &Path, limit: Duration) -> Measured {
+    let pid = Pid::from_child(child);
+    let hangs = pidfd_open(pid, PidfdFlags::empty()).is_ok_and(|fd| !readable(&fd, limit));
+    if hangs {
+        let _ = kill_process(pid, Signal::KILL);
+    }
+    let (status, usage) = wait_with_usage(pid).expect("wait for a child");
+    if hangs || status != 0 {
+        let said = fs::read_to_string(errors).unwrap_or_default();
+        let why = if hangs { "does not end" } else { "failed" };
+        return Err(format!("`{}` {why}: {}", words(command), said.trim_end()));
+    }
+    Ok(Sample { wall: Duration::ZERO, cpu: usage.cpu, peak_kib: usage.peak_kib })
+}
+
+/// The command line as it would be typed.
+fn words(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    words.map(OsStr::to_string_lossy).collect::<Vec<_>>().join(" ")
 }
 
 /// Waits for a process that has become this one's child and counts what it used.
@@ -68,9 +123,54 @@ pub(super) fn reap(pid: Pid) -> Sample {
     Sample { wall: start.elapsed(), cpu: usage.cpu, peak_kib: usage.peak_kib }
 }
 
+/// What the threads of a process have used so far. That of a container that waits for `start` was spent on `create`.
+pub(super) fn cpu_so_far(pid: Pid) -> Duration {
+    let tasks = fs::read_dir(format!("/proc/{}/task", pid.as_raw_nonzero()));
+    let nanoseconds = tasks.into_iter().flatten().flatten().filter_map(|task| {
+        let text = fs::read_to_string(task.path().join("schedstat")).ok()?;
+        text.split(' ').next()?.parse::<u64>().ok()
+    });
+    Duration::from_nanos(nanoseconds.sum())
+}
+
 /// The peak in KiB of a program that does nothing.
 pub(super) fn peak_floor() -> u64 {
     let directory = crate::fixture::scratch_dir();
     let errors = directory.path().join("errors");
-    call(&crate::fixture::tool("busybox"), &["true".into()], &errors).peak_kib
+    let busybox = crate::fixture::tool("busybox");
+    call(&busybox, &["true".into()], &errors).expect("busybox true").peak_kib
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::scratch_dir;
+
+    fn shell(script: &str) -> Vec<OsString> {
+        vec!["-c".into(), script.into()]
+    }
+
+    #[test]
+    fn calls_at_once_overlap_and_all_of_them_count() {
+        let directory = scratch_dir();
+        let errors = directory.path().join("errors");
+        // Each waits until it sees the other: in a row neither would end.
+        let meet = |own: &str, other: &str| {
+            let base = directory.path().display();
+            shell(&format!(": >{base}/{own}; while [ ! -e {base}/{other} ]; do sleep 0.01; done"))
+        };
+        let both = call_at_once(Path::new("/bin/sh"), &[meet("a", "b"), meet("b", "a")], &errors);
+        assert!(both.expect("two shells").cpu > Duration::ZERO);
+    }
+
+    #[test]
+    fn a_failure_says_what_the_program_wrote() {
+        let directory = scratch_dir();
+        let errors = directory.path().join("errors");
+        let failing = shell("echo no such thing >&2; exit 3");
+        let why = call(Path::new("/bin/sh"), &failing, &errors).expect_err("exit 3");
+        assert!(why.ends_with("failed: no such thing"), "{why}");
+        let why = call_at_once(Path::new("/bin/sh"), &[shell("exit 0"), failing], &errors);
+        assert!(why.expect_err("exit 3").contains("no such thing"));
+    }
 }

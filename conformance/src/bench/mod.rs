@@ -4,8 +4,11 @@
 //! counts every process of a runtime: what it waits for itself, and the container's first process,
 //! which this process waits for as the subreaper. Nothing here fails on a time.
 
+mod bars;
 mod cases;
+mod chart;
 mod count;
+mod floor;
 mod measure;
 mod report;
 
@@ -16,10 +19,14 @@ use std::sync::mpsc;
 use rustix::mount::{UnmountFlags, unmount};
 use sys::namespace::{self, Kinds};
 
-pub use cases::Case;
+pub use bars::Bar;
+pub use cases::{Case, Counts};
 pub use count::{Calls, count_create};
+pub use floor::{FLOOR, Floor};
 pub use measure::Sample;
 pub use report::{Entry, Report, Summary};
+
+use report::Rounds;
 
 use crate::fixture::Sandbox;
 
@@ -68,46 +75,71 @@ impl Contender {
     }
 }
 
-/// Measures every contender `runs` times in every case, calling `progress` before each round.
+/// Measures every contender `runs` times in every case, calling `progress` before each round. A runtime that fails in a case
+/// takes no further part in it.
 ///
 /// # Panics
-/// When a runtime fails: a failed run must not enter a comparison.
+/// When not root, or when something is left on the machine.
 #[must_use]
-pub fn compare(contenders: &[Contender], runs: usize, progress: &dyn Fn(&str)) -> Report {
+pub fn compare(
+    contenders: &[Contender],
+    cases: &[Case],
+    runs: usize,
+    progress: &dyn Fn(&str),
+) -> Report {
     let sandbox = Sandbox::enter();
-    let mut report = Report::of_this_machine(runs, measure::peak_floor());
+    let mut report = Report::of_this_machine(runs, measure::peak_floor(), contenders);
     std::thread::scope(|scope| {
         let workers: Vec<Worker> =
             contenders.iter().map(|contender| Worker::start(scope, contender)).collect();
-        for case in Case::ALL {
-            let mut samples = vec![Vec::with_capacity(runs); workers.len()];
-            // The first round warms caches up and does not count.
-            for round in 0..=runs {
-                progress(&format!("{} {round}/{runs}", case.name()));
-                for (worker, samples) in workers.iter().zip(&mut samples) {
-                    let sample = worker.measure(case);
-                    if round > 0 {
-                        samples.push(sample);
-                    }
+        for &case in cases {
+            let results = interleave(case, contenders, &workers, case.rounds(runs), progress);
+            for (index, rounds) in results.iter().enumerate() {
+                if case.suits(&contenders[index]) {
+                    report.add(index, case, rounds);
                 }
             }
-            for (contender, samples) in contenders.iter().zip(&samples) {
-                report.add(contender, case, samples);
-            }
         }
-        for (contender, worker) in contenders.iter().zip(&workers) {
-            progress(&format!("system calls of {}", contender.name));
-            report.add_calls(contender, worker.count());
+        for (index, worker) in workers.iter().enumerate() {
+            progress(&format!("system calls of {}", contenders[index].name));
+            // What fails there has failed in its case, too, and stands in the table of that.
+            report.add_counts(index, worker.count().unwrap_or_default());
         }
     });
     sandbox.assert_clean();
-    report
+    report.finish()
+}
+
+/// The rounds of one case, for every contender that the case suits.
+fn interleave(
+    case: Case,
+    contenders: &[Contender],
+    workers: &[Worker],
+    count: usize,
+    progress: &dyn Fn(&str),
+) -> Vec<Rounds> {
+    let mut results = vec![Rounds::default(); workers.len()];
+    // The first round warms caches up and does not count.
+    for round in 0..=count {
+        progress(&format!("{} {round}/{count}", case.rows().join(", ")));
+        for ((contender, worker), rounds) in contenders.iter().zip(workers).zip(&mut results) {
+            if rounds.failure.is_some() || !case.suits(contender) {
+                continue;
+            }
+            match worker.measure(case) {
+                Ok(samples) if round > 0 => rounds.samples.push(samples),
+                Ok(_) => {}
+                Err(why) => rounds.failure = Some(why),
+            }
+        }
+    }
+    results
 }
 
 /// What a worker is asked to do, with the channel for its answer.
 enum Order {
-    Measure(Case, mpsc::Sender<Sample>),
-    Count(mpsc::Sender<Calls>),
+    Measure(Case, mpsc::Sender<Result<Vec<Sample>, String>>),
+    Count(mpsc::Sender<Result<Counts, String>>),
 }
 
 /// A thread for one contender, so that each sees the mounts that suit it.
@@ -138,11 +170,11 @@ impl Worker {
         Self { orders }
     }
 
-    fn measure(&self, case: Case) -> Sample {
+    fn measure(&self, case: Case) -> Result<Vec<Sample>, String> {
         self.ask(|answer| Order::Measure(case, answer))
     }
 
-    fn count(&self) -> Calls {
+    fn count(&self) -> Result<Counts, String> {
         self.ask(Order::Count)
     }
 

@@ -6,133 +6,120 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::bars::{Bar, OURS, judge};
+use super::cases::Counts;
 use super::{Calls, Case, Contender, Sample};
 use crate::fixture::cgroups;
-
-/// The runtime that the bars are for.
-const OURS: &str = "nrun";
-/// Most system calls that a `create` of ours may make.
-const MOST_CALLS: usize = 400;
-/// Processes in a `create`: the caller and the container's own.
-const MOST_TASKS: usize = 2;
 
 /// All results of one comparison.
 #[derive(Debug, Serialize)]
 pub struct Report {
-    kernel: String,
+    pub(super) kernel: String,
     processors: usize,
-    cgroups: &'static str,
-    load: String,
-    runs: usize,
+    pub(super) cgroups: &'static str,
+    /// The averages over 1, 5 and 15 minutes when measuring began, and when it had ended.
+    load: [String; 2],
+    pub(super) runs: usize,
     /// What the same measurement says of `busybox true`: less than this cannot be seen.
     peak_floor_kib: u64,
-    runtimes: Vec<Entry>,
+    pub(super) runtimes: Vec<Entry>,
+    bars: Vec<Bar>,
 }
 
 /// The results of one runtime.
 #[derive(Debug, Serialize)]
 pub struct Entry {
-    name: String,
+    pub(super) name: String,
     program: String,
     version: String,
-    cases: Vec<Summary>,
-    create: Option<Calls>,
+    pub(super) bytes: u64,
+    pub(super) cases: Vec<Summary>,
+    pub(super) counts: Counts,
 }
 
 /// The samples of one case, in microseconds and KiB.
 #[derive(Debug, Serialize)]
 pub struct Summary {
-    case: &'static str,
+    pub(super) case: &'static str,
     wall_min: u128,
-    wall_median: u128,
+    pub(super) wall_median: u128,
     cpu_min: u128,
-    cpu_median: u128,
-    peak_kib: u64,
+    pub(super) cpu_median: u128,
+    pub(super) peak_kib: u64,
+    /// What the runtime said instead of figures.
+    pub(super) failure: Option<String>,
 }
 
 impl Report {
     /// An empty report with the facts that decide what the numbers mean.
-    #[must_use]
-    pub fn of_this_machine(runs: usize, peak_floor_kib: u64) -> Self {
-        let uname = rustix::system::uname();
-        let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    pub(super) fn of_this_machine(
+        runs: usize,
+        peak_floor_kib: u64,
+        contenders: &[Contender],
+    ) -> Self {
+        let entry = |contender: &Contender| Entry {
+            name: contender.name.clone(),
+            program: contender.program.display().to_string(),
+            version: contender.version.clone(),
+            bytes: fs::metadata(&contender.program).map_or(0, |metadata| metadata.len()),
+            cases: Vec::new(),
+            counts: Counts::default(),
+        };
         Self {
-            kernel: uname.release().to_string_lossy().into_owned(),
+            kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
             processors: std::thread::available_parallelism().map_or(1, Into::into),
             cgroups: cgroup_layout(),
-            load: load.split(' ').take(3).collect::<Vec<_>>().join(" "),
+            load: [load(), String::new()],
             runs,
             peak_floor_kib,
-            runtimes: Vec::new(),
+            runtimes: contenders.iter().map(entry).collect(),
+            bars: Vec::new(),
         }
     }
 
-    pub(super) fn add(&mut self, contender: &Contender, case: Case, samples: &[Sample]) {
-        self.entry(contender).cases.push(Summary::of(case, samples));
-    }
-
-    pub(super) fn add_calls(&mut self, contender: &Contender, calls: Calls) {
-        self.entry(contender).create = Some(calls);
-    }
-
-    fn entry(&mut self, contender: &Contender) -> &mut Entry {
-        let program = contender.program.display().to_string();
-        let index = self.runtimes.iter().position(|entry| entry.program == program);
-        let index = index.unwrap_or_else(|| {
-            self.runtimes.push(Entry {
-                name: contender.name.clone(),
-                program,
-                version: contender.version.clone(),
-                cases: Vec::new(),
-                create: None,
-            });
-            self.runtimes.len() - 1
-        });
-        &mut self.runtimes[index]
-    }
-
-    fn named(&self, name: &str) -> Option<&Entry> {
-        self.runtimes.iter().find(|entry| entry.name == name)
-    }
-
-    fn bars(&self) -> Vec<Bar> {
-        let Some(ours) = self.named(OURS) else { return Vec::new() };
-        let mut bars = Vec::new();
-        if let Some(create) = &ours.create {
-            bars.push(Bar::most("system calls of a create", create.calls, MOST_CALLS));
-            bars.push(Bar::most("reads of a mount table in a create", create.mountinfo, 0));
-            bars.push(Bar::most("tasks of a create", create.tasks, MOST_TASKS));
+    /// Adds a row for each kind of sample that the case takes; `rounds` holds one of each kind per round.
+    pub(super) fn add(&mut self, runtime: usize, case: Case, rounds: &Rounds) {
+        for (kind, row) in case.rows().iter().enumerate() {
+            let samples: Vec<Sample> = rounds.samples.iter().map(|round| round[kind]).collect();
+            let summary = Summary { failure: rounds.failure.clone(), ..Summary::of(row, &samples) };
+            self.runtimes[runtime].cases.push(summary);
         }
-        if let Some((own, runc)) = both(ours, self.named("runc"), Case::Lifecycle) {
-            bars.push(Bar {
-                what: "CPU of create+start+delete, at most a third of runc's",
-                value: format!("{:.2}", own.cpu_median as f64 / runc.cpu_median.max(1) as f64),
-                met: own.cpu_median * 3 <= runc.cpu_median,
-            });
-        }
-        if let Some((own, crun)) = both(ours, self.named("crun"), Case::Run) {
-            bars.push(Bar {
-                what: "peak memory of a run, below crun's",
-                value: format!("{} KiB to {} KiB", own.peak_kib, crun.peak_kib),
-                met: own.peak_kib < crun.peak_kib,
-            });
-        }
-        bars
+    }
+
+    pub(super) fn add_counts(&mut self, runtime: usize, counts: Counts) {
+        self.runtimes[runtime].counts = counts;
+    }
+
+    /// Judges the bars, once everything is there.
+    pub(super) fn finish(mut self) -> Self {
+        self.load[1] = load();
+        self.bars = judge(&self.runtimes, self.cgroups == "v2");
+        self
+    }
+
+    /// The rows that any runtime has figures for, in the order in which they were measured.
+    pub(super) fn rows(&self) -> impl Iterator<Item = &'static str> {
+        let all = Case::ALL.into_iter().flat_map(Case::rows).copied();
+        all.filter(|row| self.runtimes.iter().any(|entry| entry.row(row).is_some()))
     }
 }
 
-/// The summaries of two runtimes in one case, where both have it.
-fn both<'a>(
-    ours: &'a Entry,
-    peer: Option<&'a Entry>,
-    case: Case,
-) -> Option<(&'a Summary, &'a Summary)> {
-    let find = |entry: &'a Entry| entry.cases.iter().find(|summary| summary.case == case.name());
-    Some((find(ours)?, find(peer?)?))
+impl Entry {
+    /// The figures of a row, if there are any.
+    pub(super) fn row(&self, row: &str) -> Option<&Summary> {
+        self.cases.iter().find(|summary| summary.case == row && summary.failure.is_none())
+    }
+}
+
+/// What one runtime did in the rounds of one case: a sample for each of the case's rows, until it failed.
+#[derive(Debug, Default, Clone)]
+pub(super) struct Rounds {
+    pub(super) samples: Vec<Vec<Sample>>,
+    pub(super) failure: Option<String>,
 }
 
 impl Summary {
-    fn of(case: Case, samples: &[Sample]) -> Self {
+    pub(super) fn of(case: &'static str, samples: &[Sample]) -> Self {
         let sorted = |value: fn(&Sample) -> Duration| {
             let mut values: Vec<u128> = samples.iter().map(|s| value(s).as_micros()).collect();
             values.sort_unstable();
@@ -142,82 +129,110 @@ impl Summary {
         let median = |values: &[u128]| values.get(values.len() / 2).copied().unwrap_or(0);
         let min = |values: &[u128]| values.first().copied().unwrap_or(0);
         Self {
-            case: case.name(),
+            case,
             wall_min: min(&wall),
             wall_median: median(&wall),
             cpu_min: min(&cpu),
             cpu_median: median(&cpu),
             peak_kib: samples.iter().map(|sample| sample.peak_kib).max().unwrap_or(0),
+            failure: None,
         }
-    }
-}
-
-/// A bar of the project and how near the runtime came.
-struct Bar {
-    what: &'static str,
-    value: String,
-    met: bool,
-}
-
-impl Bar {
-    fn most(what: &'static str, value: usize, most: usize) -> Self {
-        Self { what, value: format!("{value} of {most}"), met: value <= most }
     }
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kernel, processors, cgroups, load: [before, after], runs, .. } = self;
         writeln!(
             f,
-            "Linux {}, {} processors, cgroups {}, load {}; {} interleaved runs",
-            self.kernel, self.processors, self.cgroups, self.load, self.runs
+            "Linux {kernel}, {processors} processors, cgroups {cgroups}; {runs} interleaved runs"
         )?;
+        writeln!(f, "load average {before} before, {after} after")?;
         for entry in &self.runtimes {
-            writeln!(f, "  {:<6} {} ({})", entry.name, entry.version, entry.program)?;
+            let Entry { name, version, program, bytes, .. } = entry;
+            writeln!(f, "  {name:<6} {version} ({program}, {bytes} bytes)")?;
         }
-        for case in Case::ALL.map(Case::name) {
-            writeln!(f, "\n{case:<22} wall ms: min  median   CPU ms: min  median   peak KiB")?;
-            for entry in &self.runtimes {
-                for row in entry.cases.iter().filter(|summary| summary.case == case) {
-                    writeln!(
-                        f,
-                        "  {:<20} {:>12} {:>7} {:>13} {:>7} {:>10}",
-                        entry.name,
-                        millis(row.wall_min),
-                        millis(row.wall_median),
-                        millis(row.cpu_min),
-                        millis(row.cpu_median),
-                        row.peak_kib
-                    )?;
-                }
-            }
+        for row in Case::ALL.into_iter().flat_map(Case::rows) {
+            self.write_row(f, row)?;
         }
         writeln!(
             f,
             "\npeak memory by the same means of `busybox true`: {} KiB",
             self.peak_floor_kib
         )?;
-        writeln!(f, "\n{:<22} system calls   tasks   reads of mount tables", "one create")?;
-        for entry in &self.runtimes {
-            let Some(calls) = &entry.create else { continue };
-            let Calls { calls, tasks, mountinfo } = calls;
-            writeln!(f, "  {:<20} {calls:>12} {tasks:>7} {mountinfo:>23}", entry.name)?;
-        }
-        let bars = self.bars();
-        if bars.is_empty() {
+        self.write_counts(f)?;
+        if self.bars.is_empty() {
             return writeln!(f, "\nthe bars are for {OURS}, which is not among the runtimes");
         }
         writeln!(f, "\nbars for {OURS}")?;
-        for Bar { what, value, met } in bars {
-            writeln!(f, "  {:<6} {what}: {value}", if met { "MET" } else { "missed" })?;
+        self.bars.iter().try_for_each(|bar| writeln!(f, "  {bar}"))
+    }
+}
+
+impl Report {
+    fn write_row(&self, f: &mut fmt::Formatter<'_>, row: &str) -> fmt::Result {
+        let mut title = Some(row);
+        for entry in &self.runtimes {
+            let Some(summary) = entry.cases.iter().find(|summary| summary.case == row) else {
+                continue;
+            };
+            if let Some(row) = title.take() {
+                writeln!(f, "\n{row:<22} wall ms: min  median   CPU ms: min  median   peak KiB")?;
+            }
+            let Summary { wall_min, wall_median, cpu_min, cpu_median, peak_kib, failure, .. } =
+                summary;
+            if let Some(why) = failure {
+                writeln!(f, "  {:<20} {}", entry.name, why.replace('\n', " "))?;
+                continue;
+            }
+            writeln!(
+                f,
+                "  {:<20} {:>12} {:>7} {:>13} {:>7} {peak_kib:>10}",
+                entry.name,
+                millis(*wall_min),
+                millis(*wall_median),
+                millis(*cpu_min),
+                millis(*cpu_median),
+            )?;
+        }
+        Ok(())
+    }
+
+    fn write_counts(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut title = Some("counts                 system calls   tasks   reads of mount tables");
+        for (name, of) in [
+            ("create", (|counts| counts.create.as_ref()) as fn(&Counts) -> Option<&Calls>),
+            ("run", |counts| counts.run.as_ref()),
+            ("exec", |counts| counts.exec.as_ref()),
+        ] {
+            for entry in &self.runtimes {
+                let Some(Calls { calls, tasks, mountinfo }) = of(&entry.counts) else { continue };
+                if let Some(title) = title.take() {
+                    writeln!(f, "\n{title}")?;
+                }
+                let label = format!("{name} of {}", entry.name);
+                writeln!(f, "  {label:<20} {calls:>12} {tasks:>7} {mountinfo:>23}")?;
+            }
+        }
+        let filters: Vec<String> = (self.runtimes.iter())
+            .filter_map(|entry| Some(format!("{} {}", entry.name, entry.counts.filter?)))
+            .collect();
+        if !filters.is_empty() {
+            let filters = filters.join(", ");
+            writeln!(f, "\ninstructions of the default profile's filter: {filters}")?;
         }
         Ok(())
     }
 }
 
 #[allow(clippy::cast_precision_loss, reason = "microseconds of a benchmark are far below 2^52")]
-fn millis(micros: u128) -> String {
+pub(super) fn millis(micros: u128) -> String {
     format!("{:.2}", micros as f64 / 1000.0)
+}
+
+fn load() -> String {
+    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    load.split(' ').take(3).collect::<Vec<_>>().join(" ")
 }
 
 fn cgroup_layout() -> &'static str {
@@ -230,44 +245,30 @@ fn cgroup_layout() -> &'static str {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn entry(name: &str, cpu: u128, peak_kib: u64, calls: usize) -> Entry {
-        let cases = Case::ALL.map(|case| Summary {
-            case: case.name(),
-            wall_min: 1,
-            wall_median: 1,
-            cpu_min: cpu,
-            cpu_median: cpu,
-            peak_kib,
-        });
-        Entry {
-            name: name.to_owned(),
-            program: format!("/usr/bin/{name}"),
+    /// A report in which each runtime took so many microseconds in every case.
+    pub(in crate::bench) fn report_of(runtimes: &[(&str, u64)]) -> Report {
+        let contenders = runtimes.iter().map(|(name, _)| Contender {
+            name: (*name).to_owned(),
+            program: format!("/usr/bin/{name}").into(),
             version: "1".to_owned(),
-            cases: cases.into(),
-            create: Some(Calls { calls, tasks: 2, mountinfo: 0 }),
+        });
+        let mut report = Report::of_this_machine(1, 0, &contenders.collect::<Vec<_>>());
+        for (index, (_, micros)) in runtimes.iter().enumerate() {
+            let sample = Sample {
+                wall: Duration::from_micros(*micros),
+                cpu: Duration::from_micros(*micros),
+                peak_kib: 1_500,
+            };
+            for case in Case::ALL {
+                let samples = vec![vec![sample; case.rows().len()]];
+                report.add(index, case, &Rounds { samples, failure: None });
+            }
+            report.runtimes[index].bytes = 2_500_000;
         }
-    }
-
-    fn verdicts(ours: Entry) -> Vec<bool> {
-        let mut report = Report::of_this_machine(1, 0);
-        report.runtimes =
-            vec![ours, entry("runc", 30_000, 20_000, 5_000), entry("crun", 5_000, 3_200, 900)];
-        report.bars().iter().map(|bar| bar.met).collect()
-    }
-
-    #[test]
-    fn a_bar_is_met_at_its_value_and_missed_beyond_it() {
-        assert_eq!(verdicts(entry("nrun", 10_000, 3_199, 400)), [true; 5]);
-        let missed = [false, true, true, false, false];
-        assert_eq!(verdicts(entry("nrun", 10_001, 3_200, 401)), missed);
-    }
-
-    #[test]
-    fn without_our_runtime_no_bar_is_judged() {
-        assert!(verdicts(entry("youki", 1, 1, 1)).is_empty());
+        report
     }
 
     #[test]
@@ -277,8 +278,19 @@ mod tests {
             cpu: Duration::from_micros(micros * 2),
             peak_kib: micros,
         };
-        let summary = Summary::of(Case::Run, &[9, 1, 5].map(sample));
+        let summary = Summary::of("run", &[9, 1, 5].map(sample));
         assert_eq!((summary.wall_min, summary.wall_median), (1, 5));
         assert_eq!((summary.cpu_min, summary.cpu_median, summary.peak_kib), (2, 10, 9));
+    }
+
+    #[test]
+    fn a_runtime_that_failed_is_shown_with_what_it_said_and_compared_with_nothing() {
+        let mut report = report_of(&[("nrun", 10)]);
+        report.runtimes[0].cases.clear();
+        let failure = Some("`x` failed:\nno".to_owned());
+        report.add(0, Case::Run, &Rounds { samples: Vec::new(), failure });
+        let report = report.finish();
+        assert!(report.to_string().contains("  nrun                 `x` failed: no\n"), "{report}");
+        assert_eq!(report.rows().count(), 0);
     }
 }
