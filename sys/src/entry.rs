@@ -64,15 +64,17 @@ pub fn again(fd: BorrowedFd<'_>) -> Errno {
     if arguments.is_null() {
         return Errno::INVAL;
     }
+    // SAFETY: only read, and nothing in a program that is entered here changes its environment.
+    let environment = unsafe { environ };
     // SAFETY: the fd is open for the length of the call, the empty path is a C string, and the C library keeps the arguments and
-    // the environment as the null-terminated arrays that the kernel made; nothing in `nrun` changes its environment.
+    // the environment as the null-terminated arrays that the kernel made.
     unsafe {
         libc::syscall(
             libc::SYS_execveat,
             fd.as_raw_fd(),
             c"".as_ptr(),
             arguments,
-            environ,
+            environment,
             libc::AT_EMPTY_PATH,
         )
     };
