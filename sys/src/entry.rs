@@ -44,7 +44,9 @@ pub unsafe fn run(
     let count = usize::try_from(count).unwrap_or(0);
     let argument = |index| {
         // SAFETY: the index is below the number of the arguments, which the caller vouches for.
-        let text = unsafe { *arguments.add(index) };
+        let place = unsafe { arguments.add(index) };
+        // SAFETY: as above, there is an argument.
+        let text = unsafe { *place };
         // SAFETY: each of them is a C string, as the caller vouches too.
         let text = unsafe { CStr::from_ptr(text) };
         OsString::from_vec(text.to_bytes().to_vec())
