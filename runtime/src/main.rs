@@ -7,7 +7,7 @@ use nrun::error::{Error, Result};
 use nrun::log::{self, Log, printable};
 use nrun::{
     check, checkpoint, create, delete, events, exec, explain, features, kill, list, man, pause,
-    plan_command, ps, restore, run, spec, start, state, update,
+    plan_command, protect, ps, restore, run, spec, start, state, update,
 };
 use std::ffi::OsString;
 use std::io::{ErrorKind, Write};
@@ -28,6 +28,11 @@ sys::entry!(start);
 
 /// From the command line to the exit status.
 fn start(arguments: &[OsString]) -> u8 {
+    // Whatever is done before the program executes itself again is done twice. If it cannot, the command finds that out once more
+    // and says so.
+    if arguments.iter().any(|word| protect::COMMANDS.iter().any(|command| word == command)) {
+        let _ = protect::our_executable();
+    }
     let words = arguments.iter().skip(1).map(|word| word.to_string_lossy().into_owned());
     let parsed = match cli::parse(words) {
         Ok(parsed) => parsed,

@@ -11,7 +11,13 @@ use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags, StatVfsMountFlags};
 use rustix::io::Errno;
 use rustix::mount::{OpenTreeFlags, open_tree};
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::OnceLock;
 use sys::mount::{Attributes, RDONLY};
+
+/// The commands of which a process becomes a container's, or is seen by one.
+pub const COMMANDS: [&str; 3] = ["create", "exec", "run"];
+
+static PROTECTED: OnceLock<()> = OnceLock::new();
 
 const OURSELVES: &str = "/proc/self/exe";
 
@@ -21,7 +27,12 @@ const OURSELVES: &str = "/proc/self/exe";
 /// When neither a mount nor a copy can be made: nothing is started unprotected.
 pub fn our_executable() -> Result<()> {
     let failed = |errno| Error::system("protect our own executable from the container", errno);
+    // Asked once: nothing but an exec changes what a process runs from.
+    if PROTECTED.get().is_some() {
+        return Ok(());
+    }
     if is_protected().map_err(failed)? {
+        let _ = PROTECTED.set(());
         return Ok(());
     }
     let executable = read_only_mount().or_else(|_| sealed_copy()).map_err(failed)?;

@@ -12,7 +12,7 @@ use crate::intel_rdt;
 use crate::plan::seccomp::Listener;
 use crate::rootless;
 use oci_spec::runtime::Hook;
-use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use rustix::process::Pid;
@@ -380,9 +380,13 @@ impl Record {
 
     fn replace(&self, name: &str, text: &[u8]) -> Result<()> {
         self.write(TEMPORARY, text)?;
-        rustix::fs::renameat(&self.directory, TEMPORARY, &self.directory, name).map_err(|errno| {
-            Error::system(format!("write `{}`", self.path.join(name).display()), errno)
-        })
+        let (directory, old) = (&self.directory, TEMPORARY);
+        // What was there goes with the container: where a file takes the place of another, ext4 and btrfs write it to the disk first.
+        let exchanged =
+            rustix::fs::renameat_with(directory, old, directory, name, RenameFlags::EXCHANGE);
+        exchanged.or_else(|_| rustix::fs::renameat(directory, old, directory, name)).map_err(
+            |errno| Error::system(format!("write `{}`", self.path.join(name).display()), errno),
+        )
     }
 }
 
