@@ -24,15 +24,10 @@ const EXEC_FAILED: u8 = 255;
 /// What a command that does not exist exits with: runc's.
 const NO_COMMAND: u8 = 3;
 
-sys::entry!(start);
+sys::entry!(protect::at_first, start);
 
 /// From the command line to the exit status.
 fn start(arguments: &[OsString]) -> u8 {
-    // Whatever is done before the program executes itself again is done twice. If it cannot, the command finds that out once more
-    // and says so.
-    if arguments.iter().any(|word| protect::COMMANDS.iter().any(|command| word == command)) {
-        let _ = protect::our_executable();
-    }
     let words = arguments.iter().skip(1).map(|word| word.to_string_lossy().into_owned());
     let parsed = match cli::parse(words) {
         Ok(parsed) => parsed,

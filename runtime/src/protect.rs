@@ -7,19 +7,31 @@
 //! exec of a small static binary, and no copy. Without the privilege to make such a mount it is copied into a sealed memfd.
 
 use crate::error::{Error, Result};
-use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags, StatVfsMountFlags};
+use rustix::fs::{CWD, MemfdFlags, Mode, OFlags, SealFlags, StatVfsMountFlags};
 use rustix::io::Errno;
 use rustix::mount::{OpenTreeFlags, open_tree};
+use std::ffi::CStr;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::OnceLock;
+use sys::entry::Arguments;
 use sys::mount::{Attributes, RDONLY};
 
-/// The commands of which a process becomes a container's, or is seen by one.
-pub const COMMANDS: [&str; 3] = ["create", "exec", "run"];
+/// The commands of which a process becomes a container's.
+const COMMANDS: [&CStr; 3] = [c"create", c"exec", c"run"];
 
+/// Known once it was found: nothing but an exec changes what a process runs from.
 static PROTECTED: OnceLock<()> = OnceLock::new();
 
-const OURSELVES: &str = "/proc/self/exe";
+const OURSELVES: &CStr = c"/proc/self/exe";
+
+/// The program's first act. What is done before it executes itself again is done twice, so that this does not wait for the command
+/// line to be understood; a word that is no command costs an exec, no more. Where it cannot be done the command says so later.
+pub fn at_first(arguments: Arguments) {
+    if arguments.skip(1).any(|word| COMMANDS.contains(&word)) {
+        let _ = our_executable();
+    }
+}
 
 /// Returns when this process runs from a file that cannot be written through /proc; executes itself again otherwise.
 ///
@@ -27,7 +39,6 @@ const OURSELVES: &str = "/proc/self/exe";
 /// When neither a mount nor a copy can be made: nothing is started unprotected.
 pub fn our_executable() -> Result<()> {
     let failed = |errno| Error::system("protect our own executable from the container", errno);
-    // Asked once: nothing but an exec changes what a process runs from.
     if PROTECTED.get().is_some() {
         return Ok(());
     }
@@ -41,14 +52,16 @@ pub fn our_executable() -> Result<()> {
 
 /// A read-only mount, or a sealed memfd. Nothing that a caller could claim, such as an environment variable, is asked.
 fn is_protected() -> std::result::Result<bool, Errno> {
-    let path = rustix::fs::readlink(OURSELVES, Vec::new())?;
+    // A path that is longer is of neither kind.
+    let mut buffer = [MaybeUninit::uninit(); 64];
+    let (path, _) = rustix::fs::readlinkat_raw(CWD, OURSELVES, &mut buffer)?;
     // A mount of the host's that is read-only now can be made writable while somebody holds on to what the link led to. Ours is
     // known by being detached: its path is that of its root, which no file in a mount namespace can have.
-    if path.as_bytes() == b"/" {
+    if *path == *b"/" {
         return Ok(rustix::fs::statvfs(OURSELVES)?.f_flag.contains(StatVfsMountFlags::RDONLY));
     }
     // Only a memfd can have been sealed.
-    if !path.as_bytes().starts_with(b"/memfd:") {
+    if !path.starts_with(b"/memfd:") {
         return Ok(false);
     }
     let file = rustix::fs::open(OURSELVES, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
@@ -57,7 +70,7 @@ fn is_protected() -> std::result::Result<bool, Errno> {
 
 fn read_only_mount() -> std::result::Result<OwnedFd, Errno> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-    let tree = open_tree(rustix::fs::CWD, OURSELVES, flags)?;
+    let tree = open_tree(CWD, OURSELVES, flags)?;
     sys::mount::set_attributes(
         tree.as_fd(),
         &Attributes { set: RDONLY, ..Attributes::default() },

@@ -13,9 +13,11 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 
 /// Makes `$main`, a `fn(&[OsString]) -> u8`, what the program begins with: from its arguments, its own name among them, to its
 /// exit status. The crate has to be `#![no_main]`. What is printed must be flushed, for nothing does so at the end.
+///
+/// `$first`, a `fn(Arguments)`, comes before everything else: standard streams may be closed, and nothing was allocated yet.
 #[macro_export]
 macro_rules! entry {
-    ($main:path) => {
+    ($first:path, $main:path) => {
         #[doc(hidden)]
         #[unsafe(no_mangle)]
         extern "C" fn main(
@@ -23,36 +25,51 @@ macro_rules! entry {
             arguments: *const *const ::core::ffi::c_char,
         ) -> ::core::ffi::c_int {
             // SAFETY: the C library calls this once, with the arguments that the kernel gave it.
-            unsafe { $crate::entry::run(count, arguments, $main) }
+            unsafe { $crate::entry::run(count, arguments, $first, $main) }
         }
     };
+}
+
+/// The arguments, the program's own name first, where they are.
+#[derive(Clone, Copy, Debug)]
+pub struct Arguments {
+    count: usize,
+    first: *const *const c_char,
+}
+
+impl Iterator for Arguments {
+    type Item = &'static CStr;
+
+    fn next(&mut self) -> Option<&'static CStr> {
+        self.count = self.count.checked_sub(1)?;
+        // SAFETY: one was left, so that there is a pointer here, which `run` was promised.
+        let text = unsafe { *self.first };
+        // SAFETY: behind it is another, or the null pointer at the end of the array.
+        self.first = unsafe { self.first.add(1) };
+        // SAFETY: it is a C string that stays for as long as the process, which `run` was promised too.
+        Some(unsafe { CStr::from_ptr(text) })
+    }
 }
 
 /// What [`entry!`] calls.
 ///
 /// # Safety
-/// `arguments` points to `count` C strings that stay for as long as the process; nobody else runs yet.
+/// `arguments` points to `count` C strings that stay for as long as the process, and a null pointer; nobody else runs yet.
 #[doc(hidden)]
 pub unsafe fn run(
     count: c_int,
     arguments: *const *const c_char,
+    first: fn(Arguments),
     main: fn(&[OsString]) -> u8,
 ) -> c_int {
+    ARGUMENTS.store(arguments.cast_mut(), Ordering::Relaxed);
+    let arguments = Arguments { count: usize::try_from(count).unwrap_or(0), first: arguments };
+    first(arguments);
     occupy_standard_streams();
     // SAFETY: nothing is called by the signal, it is ignored: a write to who has gone is an error, not our death.
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
-    let count = usize::try_from(count).unwrap_or(0);
-    let argument = |index| {
-        // SAFETY: the index is below the number of the arguments, which the caller vouches for.
-        let place = unsafe { arguments.add(index) };
-        // SAFETY: as above, there is an argument.
-        let text = unsafe { *place };
-        // SAFETY: each of them is a C string, as the caller vouches too.
-        let text = unsafe { CStr::from_ptr(text) };
-        OsString::from_vec(text.to_bytes().to_vec())
-    };
-    let words: Vec<OsString> = (0..count).map(argument).collect();
-    ARGUMENTS.store(arguments.cast_mut(), Ordering::Relaxed);
+    let words: Vec<_> =
+        arguments.map(|text| OsString::from_vec(text.to_bytes().to_vec())).collect();
     main(&words).into()
 }
 

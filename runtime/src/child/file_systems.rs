@@ -96,8 +96,10 @@ impl<'a> Child<'a> {
         match &mount.legacy {
             Some(arguments) => self.mount_legacy(mount, arguments),
             None => {
-                self.fresh = None;
                 let mounted = self.mount_new(mount)?;
+                // Never one that was found by its path afterwards: another could have been put there.
+                self.fresh =
+                    (mount.kind.as_c_str() == c"tmpfs").then(|| (mount.target.path(), mounted));
                 self.complete(mount, mounted)
             }
         }
@@ -108,9 +110,6 @@ impl<'a> Child<'a> {
         set_propagation(mounted, &mount.propagation)?;
         if mount.read_only_last {
             self.read_only_last.push(mounted);
-        }
-        if mount.kind.as_c_str() == c"tmpfs" {
-            self.fresh = Some((mount.target.path(), mounted));
         }
         Ok(())
     }

@@ -7,6 +7,7 @@ use super::{Error, c_string};
 use bundle::config::mount_options::Options;
 use oci_spec::runtime;
 use std::os::unix::ffi::OsStrExt;
+use sys::beneath::Target;
 use sys::mount as attr;
 
 /// `MS_SYNCHRONOUS`
@@ -63,19 +64,20 @@ pub(super) fn remount(
 
 /// Whether a new file system is made by mount(2).
 ///
-/// Not where it would make a superblock read-only that others share, nor where something is taken over from what a tmpfs covers,
-/// which is done before anybody can see it, nor for file systems whose options may be long or have commas
-/// in them, as overlayfs's do.
-pub(super) fn is_better(kind: &str, options: &Options) -> bool {
+/// Not where it would make a superblock read-only that others share, nor for file systems whose options may be long or have commas in
+/// them, as overlayfs's do. Nor where something is done to the mount or in it afterwards: it would have to be looked up for that,
+/// and an image that another container shares could have something else in its place by then.
+pub(super) fn is_better(kind: &str, options: &Options, target: &Target) -> bool {
     const PAGE: usize = 4096;
     let has_mode = options.data.iter().any(|option| option.starts_with("mode="));
+    let is_used = target.path() == c"dev" || !options.propagation.is_empty();
     let small = (matches!(kind, "proc" | "sysfs" | "devpts" | "mqueue")
         || kind == "tmpfs" && has_mode && !options.copy_up)
         && options.attributes.set & attr::RDONLY == 0
         && options.recursive_attributes.is_empty()
         && !options.data.iter().any(|option| option.contains([',', '"', '\\']))
         && options.data.iter().map(|option| option.len() + 1).sum::<usize>() < PAGE / 2;
-    options.version || small
+    options.version || small && !is_used
 }
 
 /// The arguments of mount(2) for these options.
@@ -201,6 +203,7 @@ mod tests {
             r#""type": "tmpfs", "options": ["mode=755", "tmpcopyup"]"#,
             r#""type": "tmpfs", "options": ["mode=755", "ro"]"#,
             r#""type": "tmpfs", "options": ["mode=755", "mpol=bind:0,2"]"#,
+            r#""type": "tmpfs", "options": ["mode=755", "rslave"]"#,
             r#""type": "overlay", "options": ["lowerdir=/a"]"#,
         ] {
             assert!(legacy(rest).is_none(), "{rest}");

@@ -209,7 +209,7 @@ fn file_system(
         off_proc: may_lead_to_proc(&target),
         options: parameters,
         attributes,
-        legacy: legacy::is_better(kind, &options)
+        legacy: legacy::is_better(kind, &options, &target)
             .then(|| legacy::arguments(mount, kind, &options, label, &at))
             .transpose()?,
         inherits_mode: kind == "tmpfs" && !given("mode="),

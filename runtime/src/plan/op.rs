@@ -303,11 +303,9 @@ pub struct Mount {
 }
 
 impl Mount {
-    /// Whether nothing is left to be done to it once it is mounted, and nothing is made in it.
+    /// Whether nothing is left to be done to it once it is mounted.
     pub fn is_whole_when_mounted(&self) -> bool {
-        let filled = self.kind.as_c_str() == c"tmpfs" && self.target.path() == c"dev";
-        !filled
-            && self.propagation.is_empty()
+        self.propagation.is_empty()
             && !self.inherits_mode
             && self.copy_up.is_none()
             && !self.read_only_last
