@@ -3,13 +3,12 @@
 //! Until its exec the container's first process is this program, and a container whose entrypoint is `/proc/self/exe` even executes
 //! it: /proc/PID/exe then leads from inside the container to the file on the host, and whoever opens it for writing owns every
 //! later container. So before anything of a container exists, the program executes itself again through a detached, read-only
-//! mount of its own file: the link leads to that mount, which nobody can make writable again. That costs three system calls and an
+//! mount of its own file: the link leads to that mount, which nobody can make writable again. That costs a system call or two and an
 //! exec of a small static binary, and no copy. Without the privilege to make such a mount it is copied into a sealed memfd.
 
 use crate::error::{Error, Result};
 use rustix::fs::{CWD, MemfdFlags, Mode, OFlags, SealFlags, StatVfsMountFlags};
 use rustix::io::Errno;
-use rustix::mount::{OpenTreeFlags, open_tree};
 use std::ffi::CStr;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
@@ -69,14 +68,8 @@ fn is_protected() -> std::result::Result<bool, Errno> {
 }
 
 fn read_only_mount() -> std::result::Result<OwnedFd, Errno> {
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-    let tree = open_tree(CWD, OURSELVES, flags)?;
-    sys::mount::set_attributes(
-        tree.as_fd(),
-        &Attributes { set: RDONLY, ..Attributes::default() },
-        false,
-    )?;
-    Ok(tree)
+    let attributes = Attributes { set: RDONLY, ..Attributes::default() };
+    sys::mount::clone_tree(CWD, OURSELVES, &attributes, false)
 }
 
 fn sealed_copy() -> std::result::Result<OwnedFd, Errno> {

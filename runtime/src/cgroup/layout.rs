@@ -89,7 +89,7 @@ impl Layout {
 
 /// Reads the host's layout.
 pub fn probe() -> Result<Layout, Error> {
-    let own = files::read_all(Path::new("/proc/self"), "cgroup")
+    let own = files::read_whole(Path::new("/proc/self"), "cgroup")
         .map_err(|errno| Error::system("read `/proc/self/cgroup`", errno))?;
     let lines = parse(&own);
     let line = lines.iter().find(|line| line.controllers.is_empty());

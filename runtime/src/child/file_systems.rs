@@ -291,8 +291,7 @@ impl<'a> Child<'a> {
     /// Whatever lies at the target is covered by a read-only view of itself.
     pub(super) fn read_only(&self, target: &Target) -> Result<(), Errno> {
         let Some(found) = self.found(target)? else { return Ok(()) };
-        let tree = clone_tree(found, c"", true)?;
-        attr::set_attributes(tree, &read_only(), true)?;
+        let tree = until_exec(attr::clone_tree(found, c"", &read_only(), true)?);
         attach(tree, found)
     }
 
