@@ -11,11 +11,12 @@ use nrun::{
 };
 use std::ffi::OsString;
 use std::io::{ErrorKind, Write};
+use sys::heap::Heap;
 
 /// musl's own allocator asks the kernel for every few pages and gives them back at once: a tenth of all system calls of a
 /// `create`. This one asks for 64 KiB at a time.
 #[global_allocator]
-static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+static HEAP: Heap = Heap::new();
 
 /// What every failure but that of `exec` exits with: runc's.
 const FAILED: u8 = 1;

@@ -11,6 +11,7 @@ pub mod entry;
 pub mod exec;
 pub mod execution;
 pub mod fd;
+pub mod heap;
 pub mod ids;
 pub mod init;
 pub mod keyring;

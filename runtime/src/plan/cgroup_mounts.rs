@@ -30,8 +30,9 @@ pub(super) fn views(cgroup: &CgroupPlan, layout: &cgroup::Layout) -> Vec<CgroupV
             cgroup::Version::V2 => view(&member.mount, &[], member.directory()),
         })
         .collect();
-    let is_member =
-        |mount: &Path| cgroup.members.iter().any(|member| member.mount.as_path() == mount);
+    let is_member = |mount: &Path| {
+        cgroup.members.iter().any(|member| member.mount.as_os_str() == mount.as_os_str())
+    };
     for hierarchy in layout.hierarchies().iter().filter(|one| !is_member(&one.mount)) {
         views.push(view(&hierarchy.mount, &hierarchy.controllers, hierarchy.own_directory()));
     }
