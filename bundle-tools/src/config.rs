@@ -46,8 +46,8 @@ pub const MAX_CONFIG_SIZE: u64 = 16 << 20;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Loaded {
-    /// The configuration.
-    pub spec: Spec,
+    /// The configuration; too large to be passed from hand to hand.
+    pub spec: Box<Spec>,
     bundle: PathBuf,
     source: Source,
     warnings: Vec<Problem>,
@@ -58,7 +58,7 @@ pub struct Loaded {
 #[non_exhaustive]
 pub struct Checked {
     /// The configuration.
-    pub spec: Spec,
+    pub spec: Box<Spec>,
     /// The bundle, as an absolute path.
     pub bundle: PathBuf,
     /// The root file system, as an absolute path without symbolic links.
@@ -154,7 +154,7 @@ pub fn load_process(path: &Path) -> Result<(Process, Vec<Finding>), Error> {
 }
 
 fn parse_in(bundle: PathBuf, mut source: Source) -> Result<Loaded, Findings> {
-    let (spec, warnings) = decode(&mut source, Document::Config)?;
+    let (spec, warnings) = decode::<Box<Spec>>(&mut source, Document::Config)?;
     Ok(Loaded { spec, bundle, source, warnings })
 }
 

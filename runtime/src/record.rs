@@ -447,7 +447,7 @@ pub fn peek(root: &Path, id: &ContainerId) -> Result<(Saved, bool)> {
 ///
 /// # Errors
 /// When it cannot be read or parsed.
-pub fn config(root: &Path, id: &ContainerId) -> Result<oci_spec::runtime::Spec> {
+pub fn config(root: &Path, id: &ContainerId) -> Result<Box<oci_spec::runtime::Spec>> {
     let path = root.join(id.as_str()).join(CONFIG);
     Ok(bundle::parse(&read_config(&path)?, &path)?.spec)
 }
@@ -480,8 +480,14 @@ fn read_state(directory: &OwnedFd, path: &Path) -> Result<Option<Saved>> {
             Err(Errno::NOENT) => return Ok(None),
             opened => opened.map_err(|errno| Error::system(what(), errno))?,
         };
-    let mut text = Vec::new();
-    std::fs::File::from(file).read_to_end(&mut text).map_err(|error| Error::io(what(), &error))?;
+    let mut text = Vec::with_capacity(4096);
+    let first = rustix::io::read(&file, rustix::buffer::spare_capacity(&mut text))
+        .map_err(|errno| Error::system(what(), errno))?;
+    // A file gives all that it has: most states are read at once.
+    if first == text.capacity() {
+        let rest = std::fs::File::from(file).read_to_end(&mut text);
+        rest.map_err(|error| Error::io(what(), &error))?;
+    }
     parse_state(&text).map_err(|error| {
         Error::State(format!("cannot {}: it is no state of nrun's: {error}", what()))
     })
