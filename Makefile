@@ -38,11 +38,14 @@ release: deps ## Build the optimised, static programs
 	@ls -l $(PROGRAMS:%=$(BUILD)/release/%)
 
 .PHONY: install
-install: release ## Install the programs, man pages and completions to DESTDIR/PREFIX
+install: release ## Install the programs, man pages, completions and systemd unit to DESTDIR/PREFIX
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/man/man8
 	install -m 755 $(PROGRAMS:%=$(BUILD)/release/%) $(DESTDIR)$(PREFIX)/bin
 	install -m 644 docs/man/*.8 $(DESTDIR)$(PREFIX)/share/man/man8
 	install -m 644 docs/man/*.1 $(DESTDIR)$(PREFIX)/share/man/man1
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
+	sed 's|@PREFIX@|$(PREFIX)|' manager/systemd/nman-containers.service \
+		>$(DESTDIR)$(PREFIX)/lib/systemd/system/nman-containers.service
 	install -d $(COMPLETIONS:%=$(DESTDIR)$(PREFIX)/share/%)
 	for program in nrun nman; do \
 		$(BUILD)/release/$$program completion bash >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/$$program && \
