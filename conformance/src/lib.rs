@@ -8,6 +8,7 @@
 pub mod bench;
 pub mod contender;
 pub mod fixture;
+mod junit;
 pub mod leaks;
 pub mod managers;
 pub mod probe;
