@@ -13,3 +13,5 @@ pub mod leaks;
 pub mod managers;
 pub mod probe;
 pub mod suite;
+mod sweep;
+pub mod validation;

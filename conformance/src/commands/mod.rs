@@ -1,6 +1,7 @@
 //! The commands that are more than a few lines, and what several of them need.
 
 pub(crate) mod run;
+pub(crate) mod validation;
 
 use std::io::IsTerminal;
 use std::path::PathBuf;

@@ -37,7 +37,7 @@ pub(crate) struct Run {
     /// Run the runtimes as an ordinary user
     #[arg(long)]
     rootless: bool,
-    /// Run only a topic, or the cases whose name contains this; may be repeated
+    /// Run only a topic, or the cases with this in `TOPIC: NAME`; may be repeated
     #[arg(long, value_name = "TOPIC")]
     filter: Vec<String>,
     /// How to write the results

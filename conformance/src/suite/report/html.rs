@@ -144,7 +144,7 @@ fn details(out: &mut String, runtime: &str, record: &Record) {
         Outcome::Skip { reason } => pairs.push(("skipped", reason)),
         Outcome::UnexpectedPass { why } => pairs.push(("known", why)),
         Outcome::Fail { expected, seen } => {
-            pairs.extend([("expected", expected.as_str()), ("seen", seen)])
+            pairs.extend([("expected", expected.as_str()), ("seen", seen)]);
         }
         Outcome::KnownFailure { why, expected, seen } => {
             pairs.extend([("known", why.as_str()), ("expected", expected), ("seen", seen)]);
