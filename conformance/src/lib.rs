@@ -5,6 +5,7 @@
 //! executes runtime binaries: it links none, so every runtime is judged by the same means.
 
 pub mod bench;
+pub mod engines;
 pub mod fixture;
 pub mod leaks;
 pub mod managers;

@@ -14,9 +14,13 @@ use bundle::layer::Compression;
 use bundle::layout::Layout;
 use clap::{Parser, Subcommand};
 use nconform::bench::{self, Contender, FLOOR, Floor, compare};
+use nconform::engines;
 use nconform::fixture::{find_binary, find_tool, write_large_image};
 use nconform::leaks::Survey;
 use nconform::managers;
+
+/// How long all engines may take.
+const ENGINES_LIMIT: std::time::Duration = std::time::Duration::from_secs(900);
 
 /// Compare OCI runtimes, and find what a test run left behind.
 #[derive(Parser)]
@@ -32,6 +36,8 @@ enum Command {
     Bench(Bench),
     /// Measure managers of containers side by side: starts, pulls, lists, logs and copies
     BenchNman(BenchNman),
+    /// Drive ctr, docker and podman on top of runtimes: what the first one passes, the others must pass
+    Engines(Engines),
     /// List cgroups, mounts, processes, interfaces and directories of ours on this machine
     Leaks(Leaks),
     /// Write the image that pulls are measured with (8 layers, 25,000 files, 572 MB) into an OCI layout
@@ -69,6 +75,36 @@ struct Bench {
 }
 
 #[derive(clap::Args)]
+struct Engines {
+    /// A runtime, by path or name; may be repeated, and the first is the yardstick [default: runc and nrun]
+    #[arg(long, value_name = "PATH")]
+    runtime: Vec<PathBuf>,
+    /// Only this engine; may be repeated
+    #[arg(long, value_name = "NAME", value_parser = ["ctr", "docker", "podman"])]
+    engine: Vec<String>,
+    /// Only operations whose name contains this
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    filter: String,
+    /// What is printed
+    #[arg(long, value_enum, value_name = "FORMAT", default_value = "text")]
+    report: ReportFormat,
+    /// What the names of cgroups begin with: given by the process that contains this one
+    #[arg(long, hide = true, value_name = "NAME")]
+    inside: Option<String>,
+}
+
+/// How results are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum ReportFormat {
+    /// Tables
+    Text,
+    /// JUnit's XML
+    Junit,
+    /// JSON
+    Json,
+}
+
+#[derive(clap::Args)]
 struct BenchNman {
     /// How often each short case is measured; pulls and what moves a gigabyte are a tenth of that
     #[arg(long, default_value_t = 20, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
@@ -98,6 +134,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Bench(args) => bench(&args),
         Command::BenchNman(args) => bench_nman(&args),
+        Command::Engines(args) => drive_engines(&args),
         Command::Leaks(args) => leaks(&args),
         Command::LargeImage(args) => large_image(&args),
     };
@@ -128,6 +165,43 @@ fn bench(args: &Bench) -> Result<ExitCode, String> {
         write_json(file, &report)?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn drive_engines(args: &Engines) -> Result<ExitCode, String> {
+    if !rustix::process::geteuid().is_root() {
+        return Err("engines and their daemons need root".to_owned());
+    }
+    let kinds = [managers::Kind::Ctr, managers::Kind::Docker, managers::Kind::Podman];
+    let asked = |kind: &managers::Kind| {
+        args.engine.is_empty() || args.engine.iter().any(|name| name == kind.name())
+    };
+    let engines: Vec<managers::Kind> = kinds.into_iter().filter(asked).collect();
+    let missing = engines::missing(&engines);
+    if !missing.is_empty() {
+        return Err(format!("missing: {}: `make deps-engines` installs them", missing.join(", ")));
+    }
+    let default = [PathBuf::from("runc"), find_binary("nrun").unwrap_or_else(|_| "nrun".into())];
+    let paths = if args.runtime.is_empty() { &default[..] } else { &args.runtime };
+    let runtimes: Vec<Contender> =
+        paths.iter().map(|path| probe(path)).collect::<Result<_, _>>()?;
+    let Some(name) = args.inside.clone() else {
+        let own = std::env::args_os().skip(1).chain(["--inside".into()]).collect::<Vec<_>>();
+        let status = engines::contain(&own, ENGINES_LIMIT)?;
+        return Ok(ExitCode::from(
+            status.code().and_then(|code| code.try_into().ok()).unwrap_or(2),
+        ));
+    };
+    let plan = engines::Plan { runtimes, engines, filter: args.filter.clone(), name };
+    let report = engines::drive(&plan, &progress);
+    progress("");
+    match args.report {
+        ReportFormat::Text => print!("{report}"),
+        ReportFormat::Junit => print!("{}", report.junit()),
+        ReportFormat::Json => {
+            println!("{}", serde_json::to_string_pretty(&report).expect("plain data serialises"));
+        }
+    }
+    Ok(if report.faults() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Says on a terminal what is being measured.
@@ -176,15 +250,20 @@ fn contenders(asked: &[PathBuf], floor: Result<&Floor, &String>) -> Result<Vec<C
         let floor = floor.into_iter().map(Floor::contender);
         return found.chain(floor).collect();
     }
-    let resolve = |path: &PathBuf| match path.components().count() {
-        1 if path == Path::new(FLOOR) => floor.map_err(Clone::clone)?.contender(),
-        1 => {
-            let installed = find_tool(&path.to_string_lossy());
-            Contender::probe(&installed.unwrap_or_else(|| path.clone()))
-        }
-        _ => Contender::probe(path),
+    let resolve = |path: &PathBuf| match path == Path::new(FLOOR) {
+        true => floor.map_err(Clone::clone)?.contender(),
+        false => probe(path),
     };
     asked.iter().map(resolve).collect()
+}
+
+/// A runtime by path, or by the name of an installed program.
+fn probe(path: &Path) -> Result<Contender, String> {
+    let by_name = path.components().count() == 1;
+    let installed = if by_name { find_tool(&path.to_string_lossy()) } else { None };
+    let path = installed.unwrap_or_else(|| path.to_owned());
+    // Engines are given the path, and have other working directories.
+    Contender::probe(&std::path::absolute(&path).unwrap_or(path))
 }
 
 fn large_image(args: &LargeImage) -> Result<ExitCode, String> {
