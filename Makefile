@@ -16,6 +16,8 @@ export NRUN_COMMIT := $(shell git describe --always --dirty 2>/dev/null)
 # How often `make bench` measures each case, and which build of nrun.
 RUNS ?= 20
 PROFILE ?= release
+# The runtime of `make test-with`.
+RUNTIME ?= runc
 # What `make run` runs in the container, instead of a shell.
 ARGS ?=
 
@@ -36,11 +38,14 @@ release: deps ## Build the optimised, static programs
 	@ls -l $(PROGRAMS:%=$(BUILD)/release/%)
 
 .PHONY: install
-install: release ## Install the programs, man pages and completions to DESTDIR/PREFIX
+install: release ## Install the programs, man pages, completions and systemd unit to DESTDIR/PREFIX
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/man/man8
 	install -m 755 $(PROGRAMS:%=$(BUILD)/release/%) $(DESTDIR)$(PREFIX)/bin
 	install -m 644 docs/man/*.8 $(DESTDIR)$(PREFIX)/share/man/man8
 	install -m 644 docs/man/*.1 $(DESTDIR)$(PREFIX)/share/man/man1
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
+	sed 's|@PREFIX@|$(PREFIX)|' manager/systemd/nman-containers.service \
+		>$(DESTDIR)$(PREFIX)/lib/systemd/system/nman-containers.service
 	install -d $(COMPLETIONS:%=$(DESTDIR)$(PREFIX)/share/%)
 	for program in nrun nman; do \
 		$(BUILD)/release/$$program completion bash >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/$$program && \
@@ -57,6 +62,10 @@ build: deps ## Build everything for development
 .PHONY: test
 test: deps-test ## Run all tests, then look for what they left on the machine (root)
 	scripts/test
+
+.PHONY: test-with
+test-with: deps-test ## Run nman's tests with another runtime than nrun: RUNTIME=runc (root)
+	NMAN_TEST_RUNTIME=$(RUNTIME) scripts/test -p nman -E 'binary(cli)'
 
 .PHONY: test-vm
 test-vm: deps-guest ## Run the runtime's tests in guests with cgroup v2: cgroupfs, systemd, uid 1000 (root, slow)

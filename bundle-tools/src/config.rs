@@ -46,8 +46,8 @@ pub const MAX_CONFIG_SIZE: u64 = 16 << 20;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Loaded {
-    /// The configuration.
-    pub spec: Spec,
+    /// The configuration; too large to be passed from hand to hand.
+    pub spec: Box<Spec>,
     bundle: PathBuf,
     source: Source,
     warnings: Vec<Problem>,
@@ -58,7 +58,7 @@ pub struct Loaded {
 #[non_exhaustive]
 pub struct Checked {
     /// The configuration.
-    pub spec: Spec,
+    pub spec: Box<Spec>,
     /// The bundle, as an absolute path.
     pub bundle: PathBuf,
     /// The root file system, as an absolute path without symbolic links.
@@ -154,7 +154,7 @@ pub fn load_process(path: &Path) -> Result<(Process, Vec<Finding>), Error> {
 }
 
 fn parse_in(bundle: PathBuf, mut source: Source) -> Result<Loaded, Findings> {
-    let (spec, warnings) = decode(&mut source, Document::Config)?;
+    let (spec, warnings) = decode::<Box<Spec>>(&mut source, Document::Config)?;
     Ok(Loaded { spec, bundle, source, warnings })
 }
 
@@ -196,9 +196,16 @@ fn open(path: &Path) -> Result<(File, rustix::fs::Stat), Error> {
 fn read_all(file: File, stat: &rustix::fs::Stat, path: &Path) -> Result<Vec<u8>, Error> {
     let fail = |error: io::Error| Error::read(path, error);
     let size = u64::try_from(stat.st_size).unwrap_or(0);
-    let mut bytes = Vec::with_capacity(usize::try_from(size.min(MAX_CONFIG_SIZE)).unwrap_or(0) + 1);
-    // The file may grow while it is read, so the limit holds for what is read.
-    file.take(MAX_CONFIG_SIZE + 1).read_to_end(&mut bytes).map_err(fail)?;
+    let size = usize::try_from(size.min(MAX_CONFIG_SIZE)).unwrap_or(0);
+    let mut bytes = Vec::with_capacity(size + 1);
+    let room = || rustix::io::read(&file, rustix::buffer::spare_capacity(&mut bytes));
+    let first = rustix::io::retry_on_intr(room).map_err(|errno| fail(errno.into()))?;
+    let is_regular = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+    // One read of a file that is as long as it was said to be. It may grow while it is read, so the limit holds for what is read.
+    if !is_regular || first != size {
+        let left = MAX_CONFIG_SIZE + 1 - first as u64;
+        file.take(left).read_to_end(&mut bytes).map_err(fail)?;
+    }
     if bytes.len() as u64 > MAX_CONFIG_SIZE {
         return Err(fail(io::Error::new(io::ErrorKind::FileTooLarge, "larger than 16 MiB")));
     }
@@ -246,10 +253,9 @@ fn decode_leniently<T: DeserializeOwned>(
         return Err(syntax_finding(source, &error));
     }
     let (text, warnings) = leniency::forgive(&source.text, document);
-    let mut deserializer = serde_json::Deserializer::from_str(&text);
-    match serde_path_to_error::deserialize(&mut deserializer) {
+    match serde_json::from_str(&text) {
         Ok(value) => Ok((value, warnings)),
-        Err(error) => Err(source.findings(vec![type_problem(&error)])),
+        Err(error) => Err(source.findings(vec![type_problem(&text, &error)])),
     }
 }
 
@@ -268,24 +274,29 @@ fn syntax_finding(source: &Source, error: &serde_json::Error) -> Findings {
         let message = plain_message(error).replace("EOF while parsing", "the text ends within");
         return at_offset(path, bytes, bytes.len(), message, Some("the file may be truncated"));
     }
-    // The column is that of the last byte taken, so the offset of that byte is one less.
-    let lines = text.split_inclusive('\n').take(error.line().saturating_sub(1));
-    let offset = lines.map(str::len).sum::<usize>() + error.column().saturating_sub(1);
+    let offset = last_taken(text, error);
     at_offset(path, bytes, offset, plain_message(error), None)
 }
 
+/// Where the last byte is that the parser took before it failed: its column counts the bytes of the line up to that one.
+fn last_taken(text: &str, error: &serde_json::Error) -> usize {
+    let lines = text.split_inclusive('\n').take(error.line().saturating_sub(1));
+    lines.map(str::len).sum::<usize>() + error.column().saturating_sub(1)
+}
+
 /// A value of the wrong type, or an object with a missing or doubled member.
-fn type_problem(error: &serde_path_to_error::Error<serde_json::Error>) -> Problem {
-    use serde_path_to_error::Segment;
-    let mut pointer = String::new();
-    for segment in error.path() {
-        match segment {
-            Segment::Seq { index } => scan::push_step(&mut pointer, &index.to_string()),
-            Segment::Map { key } => scan::push_step(&mut pointer, key),
-            Segment::Enum { .. } | Segment::Unknown => {}
-        }
+fn type_problem(text: &str, error: &serde_json::Error) -> Problem {
+    let mut pointer = scan::pointer_at(text, last_taken(text, error));
+    let message = plain_message(error);
+    if let Some(list) = message.strip_prefix("invalid execCPUAffinity format: ") {
+        // oci-spec looks at such a list when the object around it was read: it is found by what it says.
+        scan::walk(text, |value| {
+            let says = || serde_json::from_str::<&str>(value.raw).is_ok_and(|raw| raw == list);
+            if value.pointer.contains("/execCPUAffinity/") && says() {
+                value.pointer.clone_into(&mut pointer);
+            }
+        });
     }
-    let message = plain_message(error.inner());
     let doubled = message.strip_prefix("duplicate field `").and_then(|m| m.strip_suffix('`'));
     if let Some(name) = doubled {
         scan::push_step(&mut pointer, name);

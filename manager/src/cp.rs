@@ -16,11 +16,12 @@ use crate::listing::human_size;
 use crate::output::Output;
 use crate::reach::{Reach, View};
 use crate::settings::Settings;
+use crate::user_namespace::as_root_of;
 use bundle::layer::{self, Options, PackOptions, Whiteouts};
 use place::{Destination, Found, Place, Plan, Root, Source, basename, plan};
 use rustix::fs::Mode;
 use std::os::fd::AsFd as _;
-use tree::Copier;
+use tree::{Copier, Owners};
 
 /// One end of a copy, as it was typed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,12 +110,19 @@ impl Container {
     }
 
     fn copy_out(&self, from: &str, to: &str, args: &CpArgs) -> Result<u64> {
-        let owner = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
-        copy(&self.root(), from, &Root::Host, to, args, owner)
+        let owners = if args.archive {
+            Owners::Kept(self.reach.owners().inverse())
+        } else {
+            Owners::One(rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw())
+        };
+        copy(&self.root(), from, &Root::Host, to, args, owners)
     }
 
     fn copy_in(&self, from: &str, to: &str, args: &CpArgs) -> Result<u64> {
-        copy(&Root::Host, from, &self.root(), to, args, self.reach.owner())
+        let map = self.reach.owners();
+        let (uid, gid) = map.map(0, 0);
+        let owners = if args.archive { Owners::Kept(map.clone()) } else { Owners::One(uid, gid) };
+        as_root_of(&self.record, || copy(&Root::Host, from, &self.root(), to, args, owners))
     }
 
     /// Writes what is at `path` to stdout.
@@ -129,7 +137,9 @@ impl Container {
         let mut output = Output::open(None, "copy")?;
         let name = basename(path);
         let Place { parent, name: own, .. } = &source.place;
-        layer::archive(parent.as_fd(), own, name.as_bytes(), &PackOptions::default(), &mut output)
+        let options =
+            PackOptions { owner_map: self.reach.owners().inverse(), ..PackOptions::default() };
+        layer::archive(parent.as_fd(), own, name.as_bytes(), &options, &mut output)
             .map_err(|error| failed(&args.source, &error))?;
         output.keep()
     }
@@ -144,9 +154,12 @@ impl Container {
             });
         }
         let directory = place.open_directory().map_err(Error::system(format!("open `{path}`")))?;
-        let options = Options { whiteouts: Whiteouts::None, ..Options::default() };
-        layer::unpack(std::io::stdin(), directory.as_fd(), &options)
-            .map_err(|error| failed("-", &error))?;
+        let owner_map = self.reach.owners().clone();
+        let options = Options { whiteouts: Whiteouts::None, owner_map, ..Options::default() };
+        as_root_of(&self.record, || {
+            layer::unpack(std::io::stdin(), directory.as_fd(), &options)
+                .map_err(|error| failed("-", &error))
+        })?;
         Ok(())
     }
 
@@ -162,15 +175,14 @@ fn failed(what: &str, error: &layer::Error) -> Error {
     Error::Rejected { message: format!("cannot copy `{what}`: {error}"), hint: error.hint() }
 }
 
-/// Copies between two trees by Docker's rules for what the two paths mean. `owner` is whom the copy belongs to, unless owners
-/// are kept.
+/// Copies between two trees by Docker's rules for what the two paths mean.
 fn copy(
     from: &Root<'_>,
     source: &str,
     to: &Root<'_>,
     target: &str,
     args: &CpArgs,
-    owner: (u32, u32),
+    owners: Owners,
 ) -> Result<u64> {
     let Source { place, contents } = from.source(source, args.follow_link)?;
     let Destination { place: there, must_be_directory } = to.destination(target)?;
@@ -178,7 +190,7 @@ fn copy(
     let plan = plan(is_directory, contents, there.found, must_be_directory).map_err(|why| {
         Error::Rejected { message: format!("{why}: {}", to.show(target)), hint: None }
     })?;
-    let mut copier = Copier::new((!args.archive).then_some(owner));
+    let mut copier = Copier::new(owners);
     let copied = match plan {
         Plan::As => copier.copy(&place, &there.parent, &there.name),
         Plan::Into => {

@@ -15,7 +15,8 @@ pub fn export(settings: &Settings, args: &ExportArgs) -> Result<()> {
     let record = dir.record()?;
     let mut output = Output::open(args.output.as_deref(), "export")?;
     let reach = Reach::open(settings, &dir, &record, View::Root)?;
-    layer::export(reach.root(), &PackOptions::default(), &mut output)
+    let options = PackOptions { owner_map: reach.owners().inverse(), ..PackOptions::default() };
+    layer::export(reach.root(), &options, &mut output)
         .map_err(|source| Error::Archive(bundle::archive::Error::Layer(source)))?;
     output.keep()?;
     let attributes = [("name", record.name.as_str()), ("image", record.image.name.as_str())];

@@ -2,7 +2,7 @@
 
 use crate::bundle::host::HostFacts;
 use crate::cli::FormatArgs;
-use crate::container::Containers;
+use crate::container::{Containers, LogDriver};
 use crate::doctor::{Finding, Host, Verdict, judge};
 use crate::error::Result;
 use crate::listing::{binary_size, object};
@@ -102,7 +102,7 @@ fn facts(settings: &Settings, host: &Host) -> Result<Value> {
         "ServerVersion": VERSION,
         "Driver": "overlayfs",
         "DriverStatus": [["Backing Filesystem", filesystem(host.storage.kind)]],
-        "LoggingDriver": "json-file",
+        "LoggingDriver": LogDriver::default().as_str(),
         "CgroupDriver": "cgroupfs",
         "CgroupVersion": host.cgroups.version.to_string(),
         "MemoryLimit": controllers("memory"),

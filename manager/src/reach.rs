@@ -9,6 +9,7 @@ use crate::container::{Dir, Guard, Record};
 use crate::error::{Error, Result};
 use crate::settings::Settings;
 use crate::volume::place;
+use bundle::layer::{IdRange, OwnerMap};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -31,7 +32,7 @@ pub(crate) enum View {
 #[derive(Debug)]
 pub(crate) struct Reach {
     root: OwnedFd,
-    owner: (u32, u32),
+    owners: OwnerMap,
     /// Keeps a stopped container from being started.
     _guard: Option<Guard>,
 }
@@ -49,7 +50,7 @@ impl Reach {
                 View::Whole => root_of(dir, &init)?,
                 View::Root => bare_root_of(&init)?,
             };
-            return Ok(Self { root, owner: root_user(dir), _guard: None });
+            return Ok(Self { root, owners: owners(dir), _guard: None });
         }
         let guard = dir.try_lock()?.ok_or_else(|| Error::WrongState {
             message: format!(
@@ -59,12 +60,12 @@ impl Reach {
             hint: Some("try again in a moment".to_owned()),
         })?;
         let root = stopped_root(settings, dir, record, view)?;
-        Ok(Self { root, owner: root_user(dir), _guard: Some(guard) })
+        Ok(Self { root, owners: owners(dir), _guard: Some(guard) })
     }
 
-    /// The user and the group of the container's root.
-    pub(crate) fn owner(&self) -> (u32, u32) {
-        self.owner
+    /// What the ids of the container are out here.
+    pub(crate) fn owners(&self) -> &OwnerMap {
+        &self.owners
     }
 
     /// The root.
@@ -73,16 +74,20 @@ impl Reach {
     }
 }
 
-/// Who root of the container is out here, by the id mappings in its config.json.
-fn root_user(dir: &Dir) -> (u32, u32) {
+/// What the ids of the container are out here, by the id mappings in its config.json.
+fn owners(dir: &Dir) -> OwnerMap {
     let text = std::fs::read(dir.join("config.json")).unwrap_or_default();
     let config: Value = serde_json::from_slice(&text).unwrap_or_default();
-    let host = |mappings: &str| {
-        let mappings = config["linux"][mappings].as_array();
-        let root = mappings.into_iter().flatten().find(|mapping| mapping["containerID"] == 0);
-        root.and_then(|mapping| u32::try_from(mapping["hostID"].as_u64()?).ok()).unwrap_or(0)
+    let ranges = |mappings: &str| {
+        let mappings = config["linux"][mappings].as_array().into_iter().flatten();
+        let id = |mapping: &Value, key: &str| u32::try_from(mapping[key].as_u64()?).ok();
+        let range = |mapping: &Value| {
+            let (from, to) = (id(mapping, "containerID")?, id(mapping, "hostID")?);
+            Some(IdRange { from, to, size: id(mapping, "size")? })
+        };
+        mappings.filter_map(range).collect()
     };
-    (host("uidMappings"), host("gidMappings"))
+    OwnerMap { uids: ranges("uidMappings"), gids: ranges("gidMappings") }
 }
 
 /// The first process of a running container, which cannot become another one's while this is held.

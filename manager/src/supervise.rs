@@ -204,7 +204,7 @@ mod tests {
     #[test]
     fn wrong_log_options_are_named() {
         let said = |option: &str| with(&[option]).unwrap_err().to_string();
-        assert_eq!(said("max-siz=1m"), "unknown log opt 'max-siz' for json-file log driver");
+        assert_eq!(said("max-siz=1m"), "unknown log opt 'max-siz' for local log driver");
         assert!(said("max-size=many").contains("max-size: `many`"), "{}", said("max-size=many"));
         assert!(said("max-file=0").contains("from 1 on"));
         assert_eq!(said("mode=fast"), "logger: logging mode not supported: fast");

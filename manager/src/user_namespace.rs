@@ -145,7 +145,31 @@ pub fn provide(record: &Record, dir: &Dir) -> Result<Option<OwnedFd>> {
         make(&mappings(uid_map), &mappings(gid_map), &user, &network)?;
     }
     give_files(record, dir)?;
+    give_way(record, dir)?;
     open(&user).map(Some)
+}
+
+/// Lets the container's root reach its root file system, and nobody else on the host.
+///
+/// A runtime that has entered the user namespace before it goes there (runc) is an ordinary user on the way. It gets through
+/// the directory above without being able to list it, and through the container's own by its group.
+fn give_way(record: &Record, dir: &Dir) -> Result<()> {
+    const WAY: &str = "open the way through";
+    let (_, gid) = root_of(record);
+    let own = dir.path();
+    let give = || {
+        rustix::fs::chown(own, None, Some(Gid::from_raw(gid)))?;
+        rustix::fs::chmod(own, Mode::from_raw_mode(0o710))
+    };
+    give().map_err(Error::io(WAY, own))?;
+    for above in own.ancestors().skip(1).take(2) {
+        let add = || {
+            let mode = Mode::from_raw_mode(rustix::fs::stat(above)?.st_mode);
+            rustix::fs::chmod(above, mode | Mode::XOTH)
+        };
+        add().map_err(Error::io(WAY, above))?;
+    }
+    Ok(())
 }
 
 fn open(path: &Path) -> Result<OwnedFd> {

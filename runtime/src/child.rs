@@ -58,6 +58,8 @@ pub struct Child<'a> {
     null: Option<BorrowedFd<'static>>,
     /// File systems that become read-only when everything is in them.
     read_only_last: Vec<BorrowedFd<'static>>,
+    /// The tmpfs that was mounted last, as long as everything since was mounted right in it.
+    fresh: Option<(&'a CStr, BorrowedFd<'static>)>,
     /// The directory in which the last device or link was made: most of them go into the same one.
     directory: Option<(&'a CStr, BorrowedFd<'static>)>,
     /// What will be executed.
@@ -88,6 +90,7 @@ impl<'a> Child<'a> {
             mask: None,
             null: None,
             read_only_last: Vec::new(),
+            fresh: None,
             directory: None,
             executable: None,
             home: None,
@@ -234,6 +237,7 @@ impl<'a> Child<'a> {
         self.mask = None;
         self.null = None;
         self.directory = None;
+        self.fresh = None;
         self.read_only_last.clear();
         let Resources { start, hook_outputs: [output, errors], .. } = self.resources;
         // A standard stream stands for one that is not there: it is not closed anyway.

@@ -45,10 +45,8 @@ pub fn run(parsed: &Parsed) -> Result<()> {
 /// # Errors
 /// When something cannot be removed; the directory stays then, so that it can be tried again.
 pub fn remove(record: Record) -> Result<()> {
-    let cgroup = record.cgroup();
     // Without a pid namespace of its own, its processes outlive the init.
-    cgroup.kill()?;
-    cgroup.remove()?;
+    record.cgroup().clear()?;
     if let Some(class) = &record.saved.intel_rdt {
         class.remove()?;
     }

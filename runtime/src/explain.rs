@@ -204,7 +204,7 @@ fn tell_attempt(text: &mut String, attempt: &Attempt, root: &Path, id: &Containe
             bundle::load_with(bundle, attempt.config.as_deref()).ok().map(|loaded| loaded.spec)
         });
         if let Some(diagnosis) =
-            ending::diagnose(Some(status), counts, spec.as_ref().and_then(limit))
+            ending::diagnose(Some(status), counts, spec.as_deref().and_then(limit))
         {
             tell(text, &diagnosis);
         }
@@ -239,7 +239,7 @@ fn tell_ending(text: &mut String, saved: &Saved, root: &Path, id: &ContainerId) 
     }
     let spec = record::config(root, id).ok();
     let counts = ending::counts(&saved.cgroups);
-    let limit = spec.as_ref().and_then(limit);
+    let limit = spec.as_deref().and_then(limit);
     // A filter that kills at the exec is seen from here as a start that worked.
     let examined = || of_container(root, id).as_ref().and_then(Subject::examine);
     match ending::diagnose(status, counts, limit).or_else(examined) {

@@ -1,19 +1,22 @@
 //! `nrun`: exit status, dispatch, and the one place where an error is printed.
 
+#![no_main]
+
 use nrun::cli::{self, Parsed};
 use nrun::error::{Error, Result};
 use nrun::log::{self, Log, printable};
 use nrun::{
     check, checkpoint, create, delete, events, exec, explain, features, kill, list, man, pause,
-    plan_command, ps, restore, run, spec, start, state, update,
+    plan_command, protect, ps, restore, run, spec, start, state, update,
 };
+use std::ffi::OsString;
 use std::io::{ErrorKind, Write};
-use std::process::ExitCode;
+use sys::heap::Heap;
 
 /// musl's own allocator asks the kernel for every few pages and gives them back at once: a tenth of all system calls of a
 /// `create`. This one asks for 64 KiB at a time.
 #[global_allocator]
-static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+static HEAP: Heap = Heap::new();
 
 /// What every failure but that of `exec` exits with: runc's.
 const FAILED: u8 = 1;
@@ -22,13 +25,15 @@ const EXEC_FAILED: u8 = 255;
 /// What a command that does not exist exits with: runc's.
 const NO_COMMAND: u8 = 3;
 
-fn main() -> ExitCode {
-    let parsed =
-        match cli::parse(std::env::args_os().skip(1).map(|arg| arg.to_string_lossy().into_owned()))
-        {
-            Ok(parsed) => parsed,
-            Err(error) => return report(&error, None, &Log::default(), FAILED),
-        };
+sys::entry!(protect::at_first, start);
+
+/// From the command line to the exit status.
+fn start(arguments: &[OsString]) -> u8 {
+    let words = arguments.iter().skip(1).map(|word| word.to_string_lossy().into_owned());
+    let parsed = match cli::parse(words) {
+        Ok(parsed) => parsed,
+        Err(error) => return report(&error, None, &Log::default(), FAILED),
+    };
     let log = match Log::open(&parsed) {
         Ok(log) => log.install(),
         Err(error) => return report(&error, None, &Log::default(), FAILED),
@@ -39,7 +44,7 @@ fn main() -> ExitCode {
         FAILED
     };
     match dispatch(&parsed) {
-        Ok(status) => ExitCode::from(status),
+        Ok(status) => status,
         Err(error) => report(&error, explain::after(&parsed, &error), log, failed),
     }
 }
@@ -99,13 +104,12 @@ fn print(text: &str) -> Result<u8> {
 }
 
 /// The one place where an error is shown. In the log first: an engine may have closed our stderr, and still reads that.
-fn report(error: &Error, diagnosis: Option<String>, log: &Log, status: u8) -> ExitCode {
+fn report(error: &Error, diagnosis: Option<String>, log: &Log, status: u8) -> u8 {
     let hint = diagnosis.or_else(|| error.hint());
     log.error(&error.to_string(), hint.as_deref());
     log::show(&format!("nrun: {error}"));
     if let Some(hint) = &hint {
         log::show(&format!("\nhint: {hint}"));
     }
-    let status = if matches!(error, Error::NoCommand { .. }) { NO_COMMAND } else { status };
-    ExitCode::from(status)
+    if matches!(error, Error::NoCommand { .. }) { NO_COMMAND } else { status }
 }

@@ -3,19 +3,34 @@
 //! Until its exec the container's first process is this program, and a container whose entrypoint is `/proc/self/exe` even executes
 //! it: /proc/PID/exe then leads from inside the container to the file on the host, and whoever opens it for writing owns every
 //! later container. So before anything of a container exists, the program executes itself again through a detached, read-only
-//! mount of its own file: the link leads to that mount, which nobody can make writable again. That costs three system calls and an
+//! mount of its own file: the link leads to that mount, which nobody can make writable again. That costs a system call or two and an
 //! exec of a small static binary, and no copy. Without the privilege to make such a mount it is copied into a sealed memfd.
 
 use crate::error::{Error, Result};
-use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags, StatVfsMountFlags};
+use rustix::fs::{CWD, MemfdFlags, Mode, OFlags, SealFlags, StatVfsMountFlags};
 use rustix::io::Errno;
-use rustix::mount::{OpenTreeFlags, open_tree};
+use std::ffi::CStr;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::OsStringExt;
-use sys::exec::CStringArray;
+use std::sync::OnceLock;
+use sys::entry::Arguments;
 use sys::mount::{Attributes, RDONLY};
 
-const OURSELVES: &str = "/proc/self/exe";
+/// The commands of which a process becomes a container's.
+const COMMANDS: [&CStr; 3] = [c"create", c"exec", c"run"];
+
+/// Known once it was found: nothing but an exec changes what a process runs from.
+static PROTECTED: OnceLock<()> = OnceLock::new();
+
+const OURSELVES: &CStr = c"/proc/self/exe";
+
+/// The program's first act. What is done before it executes itself again is done twice, so that this does not wait for the command
+/// line to be understood; a word that is no command costs an exec, no more. Where it cannot be done the command says so later.
+pub fn at_first(arguments: Arguments) {
+    if arguments.skip(1).any(|word| COMMANDS.contains(&word)) {
+        let _ = our_executable();
+    }
+}
 
 /// Returns when this process runs from a file that cannot be written through /proc; executes itself again otherwise.
 ///
@@ -23,29 +38,29 @@ const OURSELVES: &str = "/proc/self/exe";
 /// When neither a mount nor a copy can be made: nothing is started unprotected.
 pub fn our_executable() -> Result<()> {
     let failed = |errno| Error::system("protect our own executable from the container", errno);
+    if PROTECTED.get().is_some() {
+        return Ok(());
+    }
     if is_protected().map_err(failed)? {
+        let _ = PROTECTED.set(());
         return Ok(());
     }
     let executable = read_only_mount().or_else(|_| sealed_copy()).map_err(failed)?;
-    let strings = |list: Vec<Vec<u8>>| CStringArray::new(list).map_err(|_| failed(Errno::INVAL));
-    let argv = strings(std::env::args_os().map(OsStringExt::into_vec).collect())?;
-    let pair = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
-        [name.into_vec(), b"=".to_vec(), value.into_vec()].concat()
-    };
-    let env = strings(std::env::vars_os().map(pair).collect())?;
-    Err(failed(sys::exec::execve_fd(executable.as_fd(), &argv, &env)))
+    Err(failed(sys::entry::again(executable.as_fd())))
 }
 
 /// A read-only mount, or a sealed memfd. Nothing that a caller could claim, such as an environment variable, is asked.
 fn is_protected() -> std::result::Result<bool, Errno> {
-    let path = rustix::fs::readlink(OURSELVES, Vec::new())?;
+    // A path that is longer is of neither kind.
+    let mut buffer = [MaybeUninit::uninit(); 64];
+    let (path, _) = rustix::fs::readlinkat_raw(CWD, OURSELVES, &mut buffer)?;
     // A mount of the host's that is read-only now can be made writable while somebody holds on to what the link led to. Ours is
     // known by being detached: its path is that of its root, which no file in a mount namespace can have.
-    if path.as_bytes() == b"/" {
+    if *path == *b"/" {
         return Ok(rustix::fs::statvfs(OURSELVES)?.f_flag.contains(StatVfsMountFlags::RDONLY));
     }
     // Only a memfd can have been sealed.
-    if !path.as_bytes().starts_with(b"/memfd:") {
+    if !path.starts_with(b"/memfd:") {
         return Ok(false);
     }
     let file = rustix::fs::open(OURSELVES, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
@@ -53,14 +68,8 @@ fn is_protected() -> std::result::Result<bool, Errno> {
 }
 
 fn read_only_mount() -> std::result::Result<OwnedFd, Errno> {
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-    let tree = open_tree(rustix::fs::CWD, OURSELVES, flags)?;
-    sys::mount::set_attributes(
-        tree.as_fd(),
-        &Attributes { set: RDONLY, ..Attributes::default() },
-        false,
-    )?;
-    Ok(tree)
+    let attributes = Attributes { set: RDONLY, ..Attributes::default() };
+    sys::mount::clone_tree(CWD, OURSELVES, &attributes, false)
 }
 
 fn sealed_copy() -> std::result::Result<OwnedFd, Errno> {

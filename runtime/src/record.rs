@@ -12,7 +12,7 @@ use crate::intel_rdt;
 use crate::plan::seccomp::Listener;
 use crate::rootless;
 use oci_spec::runtime::Hook;
-use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use rustix::process::Pid;
@@ -380,9 +380,13 @@ impl Record {
 
     fn replace(&self, name: &str, text: &[u8]) -> Result<()> {
         self.write(TEMPORARY, text)?;
-        rustix::fs::renameat(&self.directory, TEMPORARY, &self.directory, name).map_err(|errno| {
-            Error::system(format!("write `{}`", self.path.join(name).display()), errno)
-        })
+        let (directory, old) = (&self.directory, TEMPORARY);
+        // What was there goes with the container: where a file takes the place of another, ext4 and btrfs write it to the disk first.
+        let exchanged =
+            rustix::fs::renameat_with(directory, old, directory, name, RenameFlags::EXCHANGE);
+        exchanged.or_else(|_| rustix::fs::renameat(directory, old, directory, name)).map_err(
+            |errno| Error::system(format!("write `{}`", self.path.join(name).display()), errno),
+        )
     }
 }
 
@@ -443,7 +447,7 @@ pub fn peek(root: &Path, id: &ContainerId) -> Result<(Saved, bool)> {
 ///
 /// # Errors
 /// When it cannot be read or parsed.
-pub fn config(root: &Path, id: &ContainerId) -> Result<oci_spec::runtime::Spec> {
+pub fn config(root: &Path, id: &ContainerId) -> Result<Box<oci_spec::runtime::Spec>> {
     let path = root.join(id.as_str()).join(CONFIG);
     Ok(bundle::parse(&read_config(&path)?, &path)?.spec)
 }
@@ -476,8 +480,14 @@ fn read_state(directory: &OwnedFd, path: &Path) -> Result<Option<Saved>> {
             Err(Errno::NOENT) => return Ok(None),
             opened => opened.map_err(|errno| Error::system(what(), errno))?,
         };
-    let mut text = Vec::new();
-    std::fs::File::from(file).read_to_end(&mut text).map_err(|error| Error::io(what(), &error))?;
+    let mut text = Vec::with_capacity(4096);
+    let first = rustix::io::read(&file, rustix::buffer::spare_capacity(&mut text))
+        .map_err(|errno| Error::system(what(), errno))?;
+    // A file gives all that it has: most states are read at once.
+    if first == text.capacity() {
+        let rest = std::fs::File::from(file).read_to_end(&mut text);
+        rest.map_err(|error| Error::io(what(), &error))?;
+    }
     parse_state(&text).map_err(|error| {
         Error::State(format!("cannot {}: it is no state of nrun's: {error}", what()))
     })

@@ -13,6 +13,7 @@ use crate::notify::Agent;
 use crate::plan::Plan;
 use crate::protect;
 use crate::record::{Record, Saved};
+use std::mem::ManuallyDrop;
 use std::path::Path;
 
 /// Runs a container. In the foreground its exit status is returned, and it is deleted when it ends.
@@ -25,7 +26,8 @@ pub fn run(parsed: &Parsed) -> Result<u8> {
     if parsed.is_set("detach") {
         return detached(&args).map(|()| 0);
     }
-    let checked = create::check(&args)?;
+    // Neither this nor the plan is given back piece by piece: memory that a container's process has a copy of would be copied first.
+    let checked = ManuallyDrop::new(create::check(&args)?);
     let terminal =
         checked.spec.process().as_ref().is_some_and(|process| process.terminal().unwrap_or(false));
     let (mut foreground, console) = Foreground::prepare(terminal && args.console_socket.is_none())?;
@@ -34,6 +36,7 @@ pub fn run(parsed: &Parsed) -> Result<u8> {
         let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
     }
     let Created { plan, mut init, saved, mut agent } = create::create(&args, &checked, console)?;
+    let plan = ManuallyDrop::new(plan);
     init.close_resources();
     let mut launch = launch(&plan, &saved, agent.as_mut());
     let ended = foreground

@@ -297,6 +297,8 @@ fn an_exec_that_is_killed_leaves_no_process_half_way() {
     }
     let members = || cgroups::read(container.id(), "cgroup.procs").expect("the container's cgroup");
     for _ in 0..1000 {
+        // Who has ended is our child now, and may be listed until it is reaped.
+        while matches!(wait(WaitOptions::NOHANG), Ok(Some(_))) {}
         if members().lines().count() == 1 {
             break;
         }

@@ -11,9 +11,14 @@ fn start<'r>(runtime: &'r Runtime, bundle: &BundleDir) -> Container<'r> {
     while !container.output().stdout().contains("ready") {
         std::thread::yield_now();
     }
-    // The shell becomes the last of the three.
+    // The shell becomes the last of the three, and its children are shells for a moment, too.
+    let sleeps = |pid: &i64| {
+        let name = std::fs::read_to_string(format!("/proc/{pid}/comm"));
+        name.is_ok_and(|name| name == "sleep\n")
+    };
     for _ in 0..1000 {
-        if pids(runtime, &container).len() == 3 {
+        let pids = pids(runtime, &container);
+        if pids.len() == 3 && pids.iter().all(sleeps) {
             break;
         }
         std::thread::sleep(std::time::Duration::from_millis(5));

@@ -155,12 +155,19 @@ impl Target {
         restrict: ResolveFlags,
     ) -> Result<(), Errno> {
         let Some((prefix, name)) = self.steps.get(step) else { return Ok(()) };
-        let parent =
-            open_with(root, prefix, OFlags::PATH | OFlags::DIRECTORY, Mode::empty(), restrict)?;
-        let made = if file {
-            make_file(parent.as_fd(), name)
+        let opened;
+        let parent = if step == 0 {
+            // In the root itself, to which there is no way.
+            root
         } else {
-            rustix::fs::mkdirat(&parent, &**name, Mode::from_raw_mode(0o755))
+            let flags = OFlags::PATH | OFlags::DIRECTORY;
+            opened = open_with(root, prefix, flags, Mode::empty(), restrict)?;
+            opened.as_fd()
+        };
+        let made = if file {
+            make_file(parent, name)
+        } else {
+            rustix::fs::mkdirat(parent, &**name, Mode::from_raw_mode(0o755))
         };
         match made {
             Err(Errno::EXIST) => Ok(()),

@@ -3,7 +3,6 @@
 use crate::last_errno;
 use rustix::io::Errno;
 use std::ffi::{CStr, CString, NulError, c_char};
-use std::os::fd::{AsRawFd, BorrowedFd};
 
 /// A null-terminated array of C strings, ready for execve(2).
 pub struct CStringArray {
@@ -65,21 +64,5 @@ pub fn execve(path: &CStr, argv: &CStringArray, envp: &CStringArray) -> Errno {
     // SAFETY: `path` is a C string; both arrays end in a null pointer and point into strings that they own, which
     // `CStringArray` upholds.
     unsafe { libc::execve(path.as_ptr(), argv.pointers.as_ptr(), envp.pointers.as_ptr()) };
-    last_errno()
-}
-
-/// Replaces the program of this process by the file behind `fd`. Returns only if that failed.
-pub fn execve_fd(fd: BorrowedFd<'_>, argv: &CStringArray, envp: &CStringArray) -> Errno {
-    // SAFETY: the fd is open for the length of the call, the empty path is a C string, and the arrays are as in `execve`.
-    unsafe {
-        libc::syscall(
-            libc::SYS_execveat,
-            fd.as_raw_fd(),
-            c"".as_ptr(),
-            argv.pointers.as_ptr(),
-            envp.pointers.as_ptr(),
-            libc::AT_EMPTY_PATH,
-        )
-    };
     last_errno()
 }

@@ -7,9 +7,11 @@
 pub mod beneath;
 pub mod bpf;
 pub mod clone;
+pub mod entry;
 pub mod exec;
 pub mod execution;
 pub mod fd;
+pub mod heap;
 pub mod ids;
 pub mod init;
 pub mod keyring;

@@ -51,6 +51,7 @@ fn unpack_layers(
         owners: !args.rootless,
         devices: !args.rootless,
         limits,
+        ..Options::default()
     };
     for (layer, expected) in image.manifest.layers().iter().zip(&image.diff_ids) {
         let stats = layer::unpack(layout.blob(layer)?, rootfs.as_fd(), &options)?;

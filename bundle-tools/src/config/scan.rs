@@ -139,6 +139,23 @@ pub(super) fn locate<'p>(
     pointers.map(|pointer| (pointer, nearest(pointer).unwrap_or(0))).collect()
 }
 
+/// The JSON pointer of the value that a parser was at when it gave up after taking the byte at `offset`: a value that begins behind
+/// that byte, of which it took nothing because it is of the wrong kind, or else the innermost one that the byte belongs to.
+pub(super) fn pointer_at(text: &str, offset: usize) -> String {
+    let mut cursor = Cursor { bytes: text.as_bytes(), at: offset.saturating_add(1) };
+    cursor.skip_space();
+    let (mut around, mut behind) = (None, None);
+    walk(text, |value| {
+        if value.range.start == cursor.at {
+            behind = Some(value.pointer.to_owned());
+        }
+        if around.is_none() && value.range.contains(&offset) {
+            around = Some(value.pointer.to_owned());
+        }
+    });
+    behind.or(around).unwrap_or_default()
+}
+
 /// `pointer` itself, then the pointers of the values around it up to the whole document.
 fn ancestors(pointer: &str) -> impl Iterator<Item = &str> {
     std::iter::successors(Some(pointer), |inner| Some(&inner[..inner.rfind('/')?]))
@@ -264,6 +281,26 @@ mod tests {
         assert_eq!(at(TEXT, "/a/1/x/y"), (2, 12));
         assert_eq!(at(TEXT, "/nowhere"), (1, 1));
         assert_eq!(at("", "/x"), (1, 1));
+    }
+
+    #[test]
+    fn where_a_parser_gave_up_is_a_value_behind_that_place_or_around_it() {
+        let text = r#"{"a": [1, {"b": null}], "c": {"d": "x"}}"#;
+        let at = |taken: &str| pointer_at(text, text.find(taken).unwrap() + taken.len() - 1);
+        for (taken, pointer) in [
+            (r#""a":"#, "/a"),
+            ("[", "/a/0"),
+            ("1, ", "/a/1"),
+            ("null", "/a/1/b"),
+            ("null}", "/a/1"),
+            (r#""c""#, ""),
+            (r#"{"d""#, "/c"),
+            (r#""x""#, "/c/d"),
+            (r#""x"}}"#, ""),
+        ] {
+            assert_eq!(at(taken), pointer, "{taken}");
+        }
+        assert_eq!(pointer_at("", 7), "");
     }
 
     #[test]

@@ -25,7 +25,7 @@ use std::{
 pub use compression::Compression;
 pub use error::Error;
 pub use inherit::inherit;
-pub use options::{Ignored, Limits, Options, Stats, Whiteouts};
+pub use options::{IdRange, Ignored, Limits, Options, OwnerMap, Stats, Whiteouts};
 pub use pack::{PackOptions, Packed, archive, diff, export, pack};
 
 pub(crate) use name::clean;

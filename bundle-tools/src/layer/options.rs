@@ -17,6 +17,52 @@ pub enum Whiteouts {
     None,
 }
 
+/// Some ids in a row, and what they are on the other side of a user namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IdRange {
+    /// The first one here.
+    pub from: u32,
+    /// The first one there.
+    pub to: u32,
+    /// How many.
+    pub size: u32,
+}
+
+/// The owners of files on one side of a user namespace, as the other side has them. Ids of no range stay as they are; without
+/// any range all do.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OwnerMap {
+    /// Of users.
+    pub uids: Vec<IdRange>,
+    /// Of groups.
+    pub gids: Vec<IdRange>,
+}
+
+impl OwnerMap {
+    /// User and group on the other side.
+    #[must_use]
+    pub fn map(&self, uid: u32, gid: u32) -> (u32, u32) {
+        let other = |ranges: &[IdRange], id: u32| {
+            let range =
+                ranges.iter().find(|range| (0..range.size).contains(&id.wrapping_sub(range.from)));
+            range.map_or(id, |range| range.to + (id - range.from))
+        };
+        (other(&self.uids, uid), other(&self.gids, gid))
+    }
+
+    /// The way back.
+    #[must_use]
+    pub fn inverse(&self) -> Self {
+        let inverse = |ranges: &[IdRange]| {
+            ranges
+                .iter()
+                .map(|&IdRange { from, to, size }| IdRange { from: to, to: from, size })
+                .collect()
+        };
+        Self { uids: inverse(&self.uids), gids: inverse(&self.gids) }
+    }
+}
+
 /// Choices of the caller.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -24,6 +70,8 @@ pub struct Options {
     pub whiteouts: Whiteouts,
     /// Whether files get the owners that the layer names; if not, all belong to the caller (rootless with one id).
     pub owners: bool,
+    /// What the owners that the layer names are here.
+    pub owner_map: OwnerMap,
     /// Whether device nodes are made; if not, they are left out and reported in [`Stats::ignored`].
     pub devices: bool,
     /// Upper bounds.
@@ -35,6 +83,7 @@ impl Default for Options {
         Self {
             whiteouts: Whiteouts::default(),
             owners: true,
+            owner_map: OwnerMap::default(),
             devices: true,
             limits: Limits::default(),
         }

@@ -16,7 +16,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::{Error, Ignored, tree, xattr};
+use super::{Error, Ignored, OwnerMap, tree, xattr};
 use crate::tarball::{Entry, HeaderLimits, Kind, TarWriter, Timespec, Xattr, printable};
 
 /// Choices of the caller.
@@ -28,6 +28,8 @@ pub struct PackOptions {
     pub latest: Option<Timespec>,
     /// An owner for all entries instead of their own, uid and gid.
     pub owner: Option<(u32, u32)>,
+    /// What the owners of files are in the archive.
+    pub owner_map: OwnerMap,
     /// What is left out, with all that is below it: paths relative to the root.
     pub omit: BTreeSet<Vec<u8>>,
 }
@@ -299,7 +301,8 @@ impl<'o, W: Write> Packer<'o, W> {
         xattrs.sort_unstable();
         let own = Timespec { tv_sec: stat.st_mtime, tv_nsec: stat.st_mtime_nsec.cast_signed() };
         let own = self.options.latest.map_or(own, |latest| own.min(latest));
-        let (uid, gid) = self.options.owner.unwrap_or((stat.st_uid, stat.st_gid));
+        let mapped = || self.options.owner_map.map(stat.st_uid, stat.st_gid);
+        let (uid, gid) = self.options.owner.unwrap_or_else(mapped);
         Entry {
             name: name.to_vec(),
             kind,

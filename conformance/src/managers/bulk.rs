@@ -11,41 +11,42 @@ use super::report::{Bar, Series, Table};
 /// How much slower than the tool that does nothing else.
 const MOST: f64 = 1.3;
 
-/// `logs` beside `cat` of the same text, both into a pipe.
+/// The drivers of a log: the default one and Docker's lines.
+const DRIVERS: [&str; 2] = ["local", "json-file"];
+
+/// `logs` beside `cat`, both into a pipe: of the same text for the default driver, and of the file that the log is in for
+/// Docker's lines, which are twice as long.
 pub(super) fn logs(arena: &Arena, plan: &Plan, progress: &dyn Fn(&str)) -> Vec<Table> {
-    let title = format!("logs of {} MB", plan.bytes / 1_000_000);
+    DRIVERS.map(|driver| logs_of(driver, arena, plan, progress)).into()
+}
+
+fn logs_of(driver: &str, arena: &Arena, plan: &Plan, progress: &dyn Fn(&str)) -> Table {
+    let title = format!("logs of {} MB, driver {driver}", plan.bytes / 1_000_000);
     progress("writing a log");
-    let line = "a line of a log that says what a service has just done, and for whom";
-    let script = format!("yes '{line}' | head -c {}", plan.bytes);
-    let image = arena.image();
+    let name = format!("logged-{driver}");
     let ours = arena.ours();
-    let size = format!("max-size={}", plan.bytes * 4);
-    let written = quietly(ours.command([
-        "run",
-        "--name",
-        "logged",
-        "--network",
-        "none",
-        "--log-opt",
-        &size,
-        &image,
-        "sh",
-        "-c",
-        &script,
-    ]));
-    if let Err(why) = written {
-        return vec![Table::failed(&title, &why)];
-    }
+    let logs = ours.command(["logs", &name]);
     let text = arena.path().join("text");
-    let saved = into(&ours.command(["logs", "logged"]), "cat >\"$TO\"", &text);
-    if let Err(why) = quietly(saved) {
-        return vec![Table::failed(&title, &why)];
+    let written = write_log(driver, &name, arena, plan).and_then(|()| {
+        let save = if driver == "json-file" {
+            let mut path = ours.command(["inspect", "--format", "{{.LogPath}}", &name]);
+            let path = path.output().map_err(|error| error.to_string())?.stdout;
+            let mut copy = Command::new("cat");
+            copy.arg(String::from_utf8_lossy(&path).trim());
+            into(&copy, "cat >\"$TO\"", &text)
+        } else {
+            into(&logs, "cat >\"$TO\"", &text)
+        };
+        quietly(save)
+    });
+    if let Err(why) = written {
+        return Table::failed(&title, &why);
     }
     let (mut own, mut cat) = (Series::new("nman logs"), Series::new("cat"));
     let rounds = plan.few().max(3);
     for round in 0..=rounds {
-        progress(&format!("logs {round}/{rounds}"));
-        let logs = into(&ours.command(["logs", "logged"]), "cat >/dev/null", &text);
+        progress(&format!("{title} {round}/{rounds}"));
+        let logs = into(&logs, "cat >/dev/null", &text);
         own.push(round, || measure(logs, arena.path(), &arena.daemons));
         let mut plain = Command::new("cat");
         plain.arg(&text);
@@ -53,9 +54,19 @@ pub(super) fn logs(arena: &Arena, plan: &Plan, progress: &dyn Fn(&str)) -> Vec<T
             measure(into(&plain, "cat >/dev/null", &text), arena.path(), &arena.daemons)
         });
     }
-    let _ = quietly(ours.command(["rm", "-f", "logged"]));
+    let _ = quietly(ours.command(["rm", "-f", &name]));
     let _ = fs::remove_file(&text);
-    vec![Table::of_series(&title, &[own.clone(), cat.clone()], bars(&own, &cat, "cat"))]
+    Table::of_series(&title, &[own.clone(), cat.clone()], bars(&own, &cat, "cat"))
+}
+
+/// A container that has written the text of the benchmark, and nothing was put aside of it.
+fn write_log(driver: &str, name: &str, arena: &Arena, plan: &Plan) -> Result<(), String> {
+    let line = "a line of a log that says what a service has just done, and for whom";
+    let script = format!("yes '{line}' | head -c {}", plan.bytes);
+    let (image, size) = (arena.image(), format!("max-size={}", plan.bytes * 4));
+    let mut run = arena.ours().command(["run", "--name", name, "--network", "none"]);
+    run.args(["--log-driver", driver, "--log-opt", &size, &image, "sh", "-c", &script]);
+    quietly(run)
 }
 
 /// `cp` of a file out of a container, beside `cp` of the same file on the host.

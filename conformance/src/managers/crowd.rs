@@ -59,6 +59,8 @@ const LISTED: usize = 100;
 const PS: Duration = Duration::from_millis(15);
 /// In KiB: 1.5 MB.
 const MONITOR: u64 = 1500;
+/// A monitor gives back what starting took a second after that.
+const AT_REST: Duration = Duration::from_secs(3);
 
 /// `ps` with 100 running containers, and what the monitor of each takes up.
 pub(super) fn ps(arena: &Arena, plan: &Plan, progress: &dyn Fn(&str)) -> Vec<Table> {
@@ -86,6 +88,7 @@ pub(super) fn ps(arena: &Arena, plan: &Plan, progress: &dyn Fn(&str)) -> Vec<Tab
             break;
         }
     }
+    std::thread::sleep(AT_REST);
     let monitors = resident_sizes(arena);
     let with_monitors = children();
     let mut series = Series::new("nman ps");

@@ -1,8 +1,8 @@
 //! The commands that scripts call again and again, parsed without the definitions of all the others.
 //!
-//! The definition of the whole command line costs more CPU time than most commands themselves. Where the first word is
-//! one of these, that command's definition alone is made, and only if it takes the line: any mistake, and any call for
-//! help, is parsed again by the whole, which alone knows what to say.
+//! The definition of the whole command line costs more CPU time than most commands themselves. Where the command is
+//! one of these, its definition alone is made, and only if it takes the line: any mistake, and any call for help, is
+//! parsed again by the whole, which alone knows what to say.
 
 use super::{
     Cli, CreateArgs, ExecArgs, Global, ImagesArgs, KillArgs, LogsArgs, PsArgs, PullArgs, RmArgs,
@@ -32,13 +32,29 @@ const HOT: &[Hot] = &[
 impl Cli {
     /// Parses a command line, the program's name first.
     pub fn parse_line(line: &[OsString]) -> Result<Self, clap::Error> {
-        let word = line.get(1).and_then(|word| word.to_str()).unwrap_or_default();
-        let hot = HOT.iter().find(|(name, _)| *name == word);
-        match hot.and_then(|hot| definition(hot).try_get_matches_from(line).ok()) {
+        match hot(line).and_then(|hot| definition(hot).try_get_matches_from(line).ok()) {
             Some(matches) => Self::from_arg_matches(&matches),
             None => Self::try_parse_from(line),
         }
     }
+}
+
+/// The command that a line seems to call: its first word that is neither an option nor may be the value of one. A value
+/// that only looks like a command is found out by parsing.
+fn hot(line: &[OsString]) -> Option<&'static Hot> {
+    let words = line.iter().skip(1).map_while(|word| word.to_str());
+    let mut after_option = false;
+    for word in words {
+        if let Some(hot) = HOT.iter().find(|(name, _)| *name == word) {
+            return Some(hot);
+        }
+        let is_option = word.starts_with('-');
+        if !is_option && !after_option {
+            return None;
+        }
+        after_option = is_option && !word.contains('=');
+    }
+    None
 }
 
 fn definition((name, augment): &Hot) -> Command {
@@ -73,6 +89,10 @@ mod tests {
             "rm -f a b",
             "exec a ls",
             "--debug ps",
+            "--root /r ps -q",
+            "--root=/r --debug run x",
+            "--root run ps",
+            "volume rm x",
             "run --memory 64m x",
         ] {
             let line: Vec<OsString> =
@@ -83,6 +103,13 @@ mod tests {
                 whole.unwrap()
             );
         }
+        let found = |line: &str| {
+            let line: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+            hot(&line).map(|(name, _)| *name)
+        };
+        assert_eq!(found("nman --root /r ps"), Some("ps"));
+        assert_eq!(found("nman --root=/r volume rm"), None);
+        assert_eq!(found("nman volume rm"), None);
         let wrong = ["nman", "ps", "--nosuch"].map(OsString::from);
         assert!(Cli::parse_line(&wrong).is_err());
     }

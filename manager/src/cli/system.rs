@@ -11,6 +11,8 @@ pub enum SystemCommand {
     Prune(SystemPruneArgs),
     /// Show where things are and what is used
     Info(super::FormatArgs),
+    /// Show what happens to containers, images, networks and volumes
+    Events(super::EventsArgs),
     /// Check that everything on disk is whole and belongs to something
     Check(CheckArgs),
 }

@@ -8,11 +8,13 @@ use super::content;
 use super::place::Place;
 use crate::error::Error;
 use crate::table::plain;
+use bundle::layer::OwnerMap;
 use rustix::fs::{
     AtFlags, Dir, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, StatxAttributes, StatxFlags,
     Timespec, Timestamps, Uid, XattrFlags,
 };
 use rustix::io::Errno;
+
 use std::collections::HashMap;
 use std::ffi::CString;
 use std::io;
@@ -54,10 +56,18 @@ impl Fault {
     }
 }
 
+/// Whom the copies belong to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Owners {
+    /// One user and group, whomever the originals belong to.
+    One(u32, u32),
+    /// Who is on this side who the originals belong to on the other.
+    Kept(OwnerMap),
+}
+
 /// Copies, and keeps the account.
 pub(super) struct Copier {
-    /// Whom everything belongs to; if nobody, the owners are kept.
-    owner: Option<(u32, u32)>,
+    owners: Owners,
     /// The first copy of every file that has several names: its path below the top.
     links: HashMap<(u64, u64), Vec<u8>>,
     bytes: u64,
@@ -74,8 +84,8 @@ struct Level {
 }
 
 impl Copier {
-    pub(super) fn new(owner: Option<(u32, u32)>) -> Self {
-        Self { owner, links: HashMap::new(), bytes: 0 }
+    pub(super) fn new(owners: Owners) -> Self {
+        Self { owners, links: HashMap::new(), bytes: 0 }
     }
 
     /// The bytes of content that were copied.
@@ -270,12 +280,15 @@ impl Copier {
     }
 
     fn owner_of(&self, stat: &Stat) -> (Uid, Gid) {
-        let (uid, gid) = self.owner.unwrap_or((stat.st_uid, stat.st_gid));
+        let (uid, gid) = match &self.owners {
+            Owners::One(uid, gid) => (*uid, *gid),
+            Owners::Kept(map) => map.map(stat.st_uid, stat.st_gid),
+        };
         (Uid::from_raw(uid), Gid::from_raw(gid))
     }
 
     fn changes_owner(&self, stat: &Stat) -> bool {
-        self.owner.is_some_and(|owner| owner != (stat.st_uid, stat.st_gid))
+        matches!(self.owners, Owners::One(uid, gid) if (uid, gid) != (stat.st_uid, stat.st_gid))
     }
 
     /// The mode of a copy. What ran as its owner or its group does not run as the new one.

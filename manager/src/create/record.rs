@@ -349,6 +349,9 @@ impl Wish<'_> {
                 ));
             }
         }
+        if host_network && (args.network.publish_all || !args.network.publish.is_empty()) {
+            warnings.push("Published ports are discarded when using host network mode".to_owned());
+        }
         if !self.host.selinux {
             let confinement = Confinement::of(config);
             for label in confinement.labels.iter().filter(|label| *label != "disable") {

@@ -7,7 +7,7 @@ use nman::images::{ImagePrune, prune_report};
 use nman::settings::Settings;
 use nman::system::SystemPrune;
 use nman::{
-    commit, cp, diff, export, images, import, info, load, rmi, save, system, tag, terminal,
+    commit, cp, diff, events, export, images, import, info, load, rmi, save, system, tag, terminal,
 };
 
 /// Runs the command, if it is one of these.
@@ -57,6 +57,7 @@ fn image(settings: &Settings, command: &ImageCommand) -> Result<u8> {
 fn system(settings: &Settings, command: &SystemCommand) -> Result<u8> {
     match command {
         SystemCommand::Df(args) => print(&system::df(settings, args)?).map(|()| 0),
+        SystemCommand::Events(args) => events::events(settings, args).map(|()| 0),
         SystemCommand::Info(args) => print(&info::info(settings, args)?).map(|()| 0),
         SystemCommand::Prune(args) => {
             let prune = SystemPrune::new(args)?;

@@ -55,6 +55,8 @@ fn steps(store: &Store, image: &Image, args: &HistoryArgs) -> Vec<Row> {
         let made_layer = !step.empty_layer().unwrap_or(false);
         let size = if made_layer { sizes.next().unwrap_or(0) } else { 0 };
         let time = step.created().as_deref().and_then(Timestamp::parse);
+        // An image that was made here says of itself what the same content always says.
+        let time = image.made.filter(|_| at == last).or(time);
         let by = plain(step.created_by().as_deref().unwrap_or_default()).replace('\t', " ");
         let id = match (at == last, args.no_trunc) {
             (true, true) => image.id.to_string(),

@@ -82,6 +82,8 @@ struct Entry<'a> {
 enum Text<'a> {
     /// As it was written.
     Plain(&'a [u8]),
+    /// As it was written, but for the newline that ends it.
+    Line(&'a [u8]),
     /// Escaped for JSON.
     Escaped(&'a [u8]),
 }

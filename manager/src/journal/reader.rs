@@ -115,6 +115,9 @@ impl Reader {
                 Format::Json => start_of_last_lines(&mut current.contents, wanted)?,
                 Format::Local => start_of_last_records(&mut current.contents, wanted)?,
             };
+            if self.format == Format::Local && self.selection.details {
+                self.attributes = attributes_of(&mut current.contents)?;
+            }
             current.contents.seek(SeekFrom::Start(start))?;
             self.files.push_front(current);
             self.skip = skip;
@@ -196,7 +199,12 @@ impl Reader {
     /// Shows the whole lines of a block; returns how much of it they are.
     fn show_lines(&mut self, block: &[u8], out: &mut Output) -> Result<usize> {
         let mut used = 0;
-        while let Some(length) = memchr(b'\n', &block[used..]) {
+        loop {
+            while let Some((entry, length)) = json::read_whole(&block[used..]) {
+                self.show(&entry, out)?;
+                used += length;
+            }
+            let Some(length) = memchr(b'\n', &block[used..]) else { break };
             let line = &block[used..used + length];
             used += length + 1;
             if let Some(entry) = json::read(line) {
@@ -265,12 +273,17 @@ impl Reader {
         if !timestamps && !details {
             match entry.text {
                 Text::Plain(text) => out.extend_from_slice(text),
+                Text::Line(text) => {
+                    out.extend_from_slice(text);
+                    out.push(b'\n');
+                }
                 Text::Escaped(text) => json::unescape(out, text),
             }
             return Ok(());
         }
         let text = match entry.text {
             Text::Plain(text) => Cow::Borrowed(text),
+            Text::Line(text) => Cow::Owned([text, b"\n"].concat()),
             Text::Escaped(escaped) => {
                 let mut text = Vec::new();
                 json::unescape(&mut text, escaped);
@@ -303,6 +316,20 @@ fn described(attributes: &[u8]) -> String {
     let pairs =
         object.iter().map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default()));
     pairs.collect::<Vec<_>>().join(",")
+}
+
+/// What all lines of a file of our own form are marked with: its first record says it.
+fn attributes_of(file: &mut (impl Read + Seek)) -> io::Result<Vec<u8>> {
+    file.seek(SeekFrom::Start(0))?;
+    let mut start = Vec::new();
+    file.by_ref().take(local::HEAD as u64).read_to_end(&mut start)?;
+    let mut text = Vec::new();
+    if let Some(head) = local::head(&start)
+        && head.kind == Kind::Attributes
+    {
+        file.by_ref().take(head.length as u64).read_to_end(&mut text)?;
+    }
+    Ok(text)
 }
 
 /// Where the last lines of a file begin: `(offset, how many there are from there, how many to leave out)`. Reads
@@ -447,8 +474,11 @@ mod tests {
             let mut writer = Writer::open(&path, &config, r#"{"a":"1","b":"2"}"#).unwrap();
             writer.take(Stream::Stdout, b"x\ny\n").unwrap();
             let selection = Selection { details: true, ..Selection::default() };
-            let text = shown(&mut Reader::open(&path, format, selection).unwrap());
+            let text = shown(&mut Reader::open(&path, format, selection.clone()).unwrap());
             assert_eq!(text, "a=1,b=2 x\na=1,b=2 y\n", "{driver:?}");
+            let last = Selection { tail: Some(1), ..selection };
+            let text = shown(&mut Reader::open(&path, format, last).unwrap());
+            assert_eq!(text, "a=1,b=2 y\n", "{driver:?}");
         }
     }
 }

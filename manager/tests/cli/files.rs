@@ -228,6 +228,9 @@ fn equal_contents_are_committed_to_equal_images_and_the_container_goes_on() {
     let config =
         Capture::of("tar").args(["-xO", "-f"]).args([&saved]).args([&config]).run().ok().json();
     assert_eq!(config["created"], "2001-09-09T01:46:40.000000000Z");
+    // A person is told when it was made.
+    let since = world.nman(["history", "--format", "{{.CreatedSince}}", "dated"]).ok().stdout();
+    assert!(since.lines().next().unwrap().contains("second"), "{since}");
 
     let error = world.nman(["commit", "-c", "RUN x", "first"]).exits(1).stderr();
     assert!(error.contains("RUN is not a valid change command"), "{error}");

@@ -1,6 +1,7 @@
 //! User namespaces: root of the container is nobody on the host, and nothing on disk is chowned for it.
 
-use super::world::World;
+use super::world::{World, eventually};
+use nconform::fixture::Capture;
 use std::os::unix::fs::MetadataExt as _;
 
 #[test]
@@ -30,6 +31,60 @@ fn root_of_the_container_is_nobody_on_the_host_and_owns_what_root_owns() {
     );
     assert_eq!(world.shell(&["-v", "data:/data"], "stat -c %u /data/file").ok().stdout(), "0\n");
     world.nman(["rm", "mapped"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
+fn what_is_copied_changes_sides_with_its_owner() {
+    let world = World::new();
+    let options = ["-d", "--name", "mapped", "--uidmap", "0:200000:65536"];
+    world.run(&options, &["sh", "-c", "echo text >/own; chown 7:8 /own; sleep 1000"]).ok();
+    let scratch = nconform::fixture::scratch_dir();
+    let path = |name: &str| scratch.path().join(name).to_str().unwrap().to_owned();
+    std::fs::create_dir(path("tree")).unwrap();
+    std::fs::write(path("tree/file"), "x").unwrap();
+    std::os::unix::fs::chown(path("tree/file"), Some(5), Some(6)).unwrap();
+    let inside = |name: &str| {
+        let list = ["exec", "mapped", "stat", "-c", "%u:%g", name];
+        world.nman(list).ok().stdout().trim_end().to_owned()
+    };
+    let outside = |name: &str| {
+        let meta = std::fs::metadata(path(name)).unwrap();
+        (meta.uid(), meta.gid())
+    };
+    eventually("the container has made its file", || {
+        world.nman(["cp", "-a", "mapped:/own", &path("kept")]).success()
+            && outside("kept") == (7, 8)
+    });
+    world.nman(["cp", "mapped:/own", &path("given")]).ok();
+    assert_eq!(outside("given"), (0, 0));
+    for _running_and_stopped in 0..2 {
+        world.nman(["cp", &path("tree"), "mapped:/tree"]).ok();
+        world.nman(["cp", "-a", &path("tree"), "mapped:/archived"]).ok();
+        world.nman(["stop", "-t", "0", "mapped"]).ok();
+        world.nman(["start", "mapped"]).ok();
+        assert_eq!(inside("/tree/file"), "0:0");
+        assert_eq!(inside("/archived/file"), "5:6");
+        world.nman(["exec", "mapped", "rm", "-r", "/tree", "/archived"]).ok();
+        world.nman(["stop", "-t", "0", "mapped"]).ok();
+    }
+    world.nman(["start", "mapped"]).ok();
+    let listed = |archive: String| {
+        Capture::of("tar").args(["--numeric-owner", "-tvf", "-"]).stdin(archive).run().ok().stdout()
+    };
+    let copied = listed(world.nman(["cp", "mapped:/own", "-"]).ok().stdout());
+    assert!(copied.contains(" 7/8 "), "{copied}");
+    world.nman(["export", "-o", &path("exported"), "mapped"]).ok();
+    let exported = Capture::of("tar").args(["--numeric-owner", "-tvf", &path("exported")]);
+    let exported = exported.run().ok().stdout();
+    assert!(
+        exported.lines().any(|line| line.contains(" 7/8 ") && line.ends_with("own")),
+        "{exported}"
+    );
+    let archive = Capture::of("tar").args(["-C", &path("tree"), "-cf", "-", "file"]).run().ok();
+    world.command(["cp", "-", "mapped:/tmp"]).stdin(archive.stdout()).run().ok();
+    assert_eq!(inside("/tmp/file"), "5:6");
+    world.nman(["rm", "-f", "mapped"]).ok();
     world.assert_no_container();
 }
 

@@ -247,7 +247,7 @@ impl Made {
     }
 
     fn contains(&self, path: &Path) -> bool {
-        self.0.iter().any(|made| made == path)
+        self.0.iter().any(|made| made.as_os_str() == path.as_os_str())
     }
 }
 

@@ -43,6 +43,20 @@ pub(super) fn read(directory: &Path, name: &str) -> Result<String, Errno> {
     Ok(String::from_utf8_lossy(&buffer[..length]).into_owned())
 }
 
+/// Reads a file of any length that the kernel shows as a whole, as it does /proc/self/cgroup: what does not fill the buffer is all.
+pub(super) fn read_whole(directory: &Path, name: &str) -> Result<String, Errno> {
+    let fd = open(directory, name, OFlags::RDONLY)?;
+    let mut bytes = Vec::new();
+    let mut buffer = [0; PAGE];
+    loop {
+        let length = rustix::io::read(&fd, &mut buffer)?;
+        bytes.extend_from_slice(&buffer[..length]);
+        if length < PAGE {
+            return Ok(String::from_utf8_lossy(&bytes).into_owned());
+        }
+    }
+}
+
 /// Reads a file of any length.
 pub(super) fn read_all(directory: &Path, name: &str) -> Result<String, Errno> {
     let fd = open(directory, name, OFlags::RDONLY)?;

@@ -89,20 +89,22 @@ impl Layout {
 
 /// Reads the host's layout.
 pub fn probe() -> Result<Layout, Error> {
-    let own = files::read_all(Path::new("/proc/self"), "cgroup")
+    let own = files::read_whole(Path::new("/proc/self"), "cgroup")
         .map_err(|errno| Error::system("read `/proc/self/cgroup`", errno))?;
     let lines = parse(&own);
-    if magic(Path::new(ROOT)) == Some(CGROUP2_MAGIC) {
-        return Ok(Layout::Unified(unified(PathBuf::from(ROOT), &lines)?));
+    let line = lines.iter().find(|line| line.controllers.is_empty());
+    let path = line.map_or("/", |line| line.path);
+    if let Some(own) = place(Path::new(ROOT), path, CGROUP2_MAGIC) {
+        return Ok(Layout::Unified(unified(ROOT.into(), own)?));
     }
     let hierarchies =
         lines.iter().filter(|line| !line.controllers.is_empty()).filter_map(hierarchy);
     let hierarchies = hierarchies.collect();
     let beside = Path::new(ROOT).join("unified");
-    if magic(&beside) == Some(CGROUP2_MAGIC) {
-        return Ok(Layout::Hybrid(hierarchies, unified(beside, &lines)?));
+    match place(&beside, path, CGROUP2_MAGIC) {
+        Some(own) => Ok(Layout::Hybrid(hierarchies, unified(beside, own)?)),
+        None => Ok(Layout::Legacy(hierarchies)),
     }
-    Ok(Layout::Legacy(hierarchies))
 }
 
 /// One line of `/proc/self/cgroup`; the v2 hierarchy is the line without controllers.
@@ -129,18 +131,18 @@ fn hierarchy(line: &Line<'_>) -> Option<Hierarchy> {
     let joined = line.controllers.join(",");
     let names = std::iter::once(joined.as_str()).chain(line.controllers.iter().copied());
     let mut mounts = names.map(|name| Path::new(ROOT).join(name.trim_start_matches("name=")));
-    let mount = mounts.find(|mount| magic(mount) == Some(CGROUP_MAGIC))?;
-    let own = own(&mount, line.path);
+    let (mount, own) = mounts.find_map(|mount| {
+        let own = place(&mount, line.path, CGROUP_MAGIC)?;
+        Some((mount, own))
+    })?;
     let controllers = line.controllers.iter().map(ToString::to_string).collect();
     Some(Hierarchy { mount, controllers, own })
 }
 
-fn unified(mount: PathBuf, lines: &[Line<'_>]) -> Result<Unified, Error> {
+fn unified(mount: PathBuf, own: PathBuf) -> Result<Unified, Error> {
     let controllers = files::read(&mount, "cgroup.controllers").map_err(|errno| {
         Error::system(format!("read `{}/cgroup.controllers`", mount.display()), errno)
     })?;
-    let path = lines.iter().find(|line| line.controllers.is_empty()).map_or("/", |line| line.path);
-    let own = own(&mount, path);
     Ok(Unified {
         mount,
         controllers: controllers.split_whitespace().map(str::to_owned).collect(),
@@ -148,18 +150,18 @@ fn unified(mount: PathBuf, lines: &[Line<'_>]) -> Result<Unified, Error> {
     })
 }
 
-/// Our own cgroup as a path below `mount`. In a container without a cgroup namespace, or moved out of the root of its
-/// own, the path in `/proc/self/cgroup` is not below the mount: the root of the mount is the closest place then.
-fn own(mount: &Path, path: &str) -> PathBuf {
+/// Our own cgroup as a path below `mount`, where a hierarchy of that type is mounted there. In a container without a cgroup
+/// namespace, or moved out of the root of its own, the path in `/proc/self/cgroup` is not below the mount: the root of the mount is
+/// the closest place then.
+fn place(mount: &Path, path: &str, kind: u64) -> Option<PathBuf> {
     let root = PathBuf::from("/");
     let below = path.trim_start_matches('/');
-    if below.is_empty() || path.contains("/..") {
-        return root;
+    let is_below = !below.is_empty() && !path.contains("/..");
+    // What is below it is of its type, so that most often one look answers both questions.
+    if is_below && magic(&mount.join(below)) == Some(kind) {
+        return Some(root.join(below));
     }
-    match rustix::fs::access(mount.join(below), rustix::fs::Access::EXISTS) {
-        Ok(()) => root.join(below),
-        Err(_) => root,
-    }
+    (magic(mount) == Some(kind)).then_some(root)
 }
 
 /// The type of the file system at `path`, `None` when there is nothing.
@@ -188,11 +190,14 @@ mod tests {
     #[test]
     fn a_cgroup_that_is_not_below_the_mount_counts_as_its_root() {
         let mount = tempfile::tempdir().unwrap();
+        let kind = magic(mount.path()).unwrap();
         std::fs::create_dir_all(mount.path().join("a/b")).unwrap();
-        assert_eq!(own(mount.path(), "/a/b"), Path::new("/a/b"));
-        assert_eq!(own(mount.path(), "/docker/abc"), Path::new("/"));
-        assert_eq!(own(mount.path(), "/../a"), Path::new("/"));
-        assert_eq!(own(mount.path(), "/"), Path::new("/"));
+        let own = |path, kind| place(mount.path(), path, kind);
+        assert_eq!(own("/a/b", kind), Some("/a/b".into()));
+        for path in ["/docker/abc", "/../a", "/"] {
+            assert_eq!(own(path, kind), Some("/".into()), "{path}");
+            assert_eq!(own(path, CGROUP_MAGIC), None, "another type: {path}");
+        }
     }
 
     #[test]

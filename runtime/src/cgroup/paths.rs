@@ -34,7 +34,8 @@ impl Paths {
         let named = |name: &&String| !name.is_empty() && *name != "freezer";
         let others = self.0.keys().filter(named).map(String::as_str);
         for path in others.chain(["freezer"]).filter_map(|name| self.controller(name)) {
-            if !found.contains(&path) {
+            // As they are written, which is how they were planned: a path's own comparison takes each to pieces.
+            if !found.iter().any(|known| known.as_os_str() == path.as_os_str()) {
                 found.push(path);
             }
         }

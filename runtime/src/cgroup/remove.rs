@@ -15,6 +15,19 @@ use super::systemd::Unit;
 use super::{Cgroup, Error};
 
 impl Cgroup {
+    /// Kills every process that is left, and removes every directory. A cgroup that can be removed at once has none, and then the
+    /// files to kill and thaw them need not be opened.
+    pub fn clear(&self) -> Result<(), Error> {
+        // The directories through which processes are found and thawed.
+        let mut looked_at =
+            self.paths.all().into_iter().take(1).chain(self.paths.controller("freezer"));
+        let is_empty = self.unit.is_none() && looked_at.all(|path| remove_directory(path).is_ok());
+        if !is_empty {
+            self.kill()?;
+        }
+        self.remove()
+    }
+
     /// Removes every directory. The directories above, which other containers may share, stay.
     pub fn remove(&self) -> Result<(), Error> {
         // systemd first, which then has nothing left to tidy up.

@@ -92,11 +92,21 @@ impl<'a> Child<'a> {
         }
     }
 
-    pub(super) fn mount(&mut self, mount: &Mount) -> Result<(), Errno> {
-        let mounted = match &mount.legacy {
-            Some(arguments) => self.mount_legacy(mount, arguments)?,
-            None => self.mount_new(mount)?,
-        };
+    pub(super) fn mount(&mut self, mount: &'a Mount) -> Result<(), Errno> {
+        match &mount.legacy {
+            Some(arguments) => self.mount_legacy(mount, arguments),
+            None => {
+                let mounted = self.mount_new(mount)?;
+                // Never one that was found by its path afterwards: another could have been put there.
+                self.fresh =
+                    (mount.kind.as_c_str() == c"tmpfs").then(|| (mount.target.path(), mounted));
+                self.complete(mount, mounted)
+            }
+        }
+    }
+
+    /// What is done to a mount that is in its place.
+    fn complete(&mut self, mount: &'a Mount, mounted: BorrowedFd<'static>) -> Result<(), Errno> {
         set_propagation(mounted, &mount.propagation)?;
         if mount.read_only_last {
             self.read_only_last.push(mounted);
@@ -131,23 +141,47 @@ impl<'a> Child<'a> {
         Ok(mounted)
     }
 
-    /// [`Child::mount_new`] by mount(2), from inside the directory that it goes on: a path could be swapped.
-    fn mount_legacy(&self, at: &Mount, with: &Legacy) -> Result<BorrowedFd<'static>, Errno> {
+    /// [`Child::mount_new`] by mount(2), from inside the directory that it goes on or that has it: a longer path could be swapped.
+    /// One call does what takes five and more otherwise, and the mount need not be looked up where nothing is to be done to it.
+    fn mount_legacy(&mut self, at: &'a Mount, with: &Legacy) -> Result<(), Errno> {
         let covered = self.covered(at)?;
-        let target = self.mount_target(at)?;
+        let (directory, name) = match self.make_in_fresh(at)? {
+            Some(made) => made,
+            None => (self.mount_target(at)?, c"."),
+        };
         let read_only = if at.read_only_last { MountFlags::RDONLY } else { MountFlags::empty() };
         let flags = MountFlags::from_bits_retain(with.flags).difference(read_only);
-        rustix::process::fchdir(target)?;
-        mount(&*with.source, c".", &*at.kind, flags, &*with.data)?;
-        rustix::process::chdir(c"/")?;
+        // Nothing is looked up from the working directory before the root is changed, which changes it too.
+        rustix::process::fchdir(directory)?;
+        mount(&*with.source, name, &*at.kind, flags, &*with.data)?;
+        if at.is_whole_when_mounted() {
+            return Ok(());
+        }
         let mounted = until_exec(beneath::find(self.root()?, at.target.path())?);
         if let Some(mode) = covered.filter(|_| at.inherits_mode) {
             rustix::fs::chmodat(mounted, c".", Mode::from_raw_mode(mode), AtFlags::empty())?;
         }
         if let Some(kept) = at.copy_up.filter(|_| covered.is_some()) {
-            copy_up::copy(target, mounted, kept)?;
+            copy_up::copy(directory, mounted, kept)?;
         }
-        Ok(mounted)
+        self.complete(at, mounted)
+    }
+
+    /// The target as a new directory in the tmpfs that was mounted above it a moment ago. Nobody else can reach into that, so that
+    /// there is nothing to be resolved. `None` where it is anywhere else, or is there already.
+    fn make_in_fresh(
+        &mut self,
+        mount: &'a Mount,
+    ) -> Result<Option<(BorrowedFd<'static>, &'a CStr)>, Errno> {
+        let Some((above, name)) = mount.target.split() else { return Ok(None) };
+        let Some((_, tmpfs)) = self.fresh.filter(|(path, _)| *path == above) else {
+            self.fresh = None;
+            return Ok(None);
+        };
+        match rustix::fs::mkdirat(tmpfs, name, Mode::from_raw_mode(0o755)) {
+            Err(Errno::EXIST) => Ok(None),
+            made => made.map(|()| Some((tmpfs, name))),
+        }
     }
 
     /// The directory that a file system goes on, made if it is missing.
@@ -172,7 +206,8 @@ impl<'a> Child<'a> {
     }
 
     /// mount(2) changes mount and file system at once, and is told where by the directory that we are in: a path could be swapped.
-    pub(super) fn remount(&self, remount: &Remount) -> Result<(), Errno> {
+    pub(super) fn remount(&mut self, remount: &Remount) -> Result<(), Errno> {
+        self.fresh = None;
         let found = until_exec(beneath::find(self.root()?, remount.target.path())?);
         if remount.off_proc {
             refuse_procfs(found)?;
@@ -197,38 +232,36 @@ impl<'a> Child<'a> {
             .try_for_each(|mount| attr::set_attributes(*mount, &read_only(), false))
     }
 
-    /// The names are made in the tmpfs through its own fd, and mounted on from inside it: nobody else has seen it yet.
-    pub(super) fn cgroups(&self, cgroups: &Cgroups) -> Result<(), Errno> {
+    /// The names are made in the tmpfs through its own fd, and mounted on from inside it: nobody else has seen it yet. What holds for
+    /// all of them is set once, when they are there.
+    pub(super) fn cgroups(&mut self, cgroups: &Cgroups) -> Result<(), Errno> {
+        self.fresh = None;
         let tmpfs = self.mount_new(&cgroups.tmpfs)?;
         rustix::process::fchdir(tmpfs)?;
-        let flags = MountFlags::from_bits_retain(cgroups.flags);
         for Hierarchy { name, from } in &cgroups.hierarchies {
             rustix::fs::mkdirat(tmpfs, &**name, Mode::from_raw_mode(0o755))?;
             match from {
                 HierarchySource::Mount { kind, data } => {
-                    mount(&**kind, &**name, &**kind, flags, &**data)?;
+                    mount(&**kind, &**name, &**kind, MountFlags::empty(), &**data)?;
                 }
-                HierarchySource::Bind(path) => {
-                    mount_bind(&**path, &**name)?;
-                    match mount_remount(&**name, MountFlags::BIND | flags, c"") {
-                        // In a user namespace a remount may not leave out what the host's mount has.
-                        Err(Errno::PERM) => add_attributes(tmpfs, name, cgroups.flags)?,
-                        done => done?,
-                    }
-                }
+                HierarchySource::Bind(path) => mount_bind(&**path, &**name)?,
             }
         }
         for (link, to) in &cgroups.links {
             rustix::fs::symlinkat(&**to, tmpfs, &**link)?;
         }
-        if cgroups.read_only {
-            attr::set_attributes(tmpfs, &read_only(), false)?;
+        match attr::set_attributes(tmpfs, &cgroups.attributes, true) {
+            // In a user namespace nothing can be left out that the host's mounts have.
+            Err(Errno::PERM) => {
+                let attributes = Attributes { clear: 0, ..cgroups.attributes };
+                attr::set_attributes(tmpfs, &attributes, true)
+            }
+            set => set,
         }
-        // The working directory must not keep the host's tree in use until the pivot.
-        rustix::process::chdir(c"/")
     }
 
-    pub(super) fn bind(&self, bind: &Bind, step: usize) -> Result<(), Errno> {
+    pub(super) fn bind(&mut self, bind: &Bind, step: usize) -> Result<(), Errno> {
+        self.fresh = None;
         let tree = self.tree(bind.source)?;
         let id_map = self.resources.sources[bind.source].id_map.as_ref();
         if id_map.is_some_and(|id_map| id_map.by_parent) {
@@ -258,8 +291,7 @@ impl<'a> Child<'a> {
     /// Whatever lies at the target is covered by a read-only view of itself.
     pub(super) fn read_only(&self, target: &Target) -> Result<(), Errno> {
         let Some(found) = self.found(target)? else { return Ok(()) };
-        let tree = clone_tree(found, c"", true)?;
-        attr::set_attributes(tree, &read_only(), true)?;
+        let tree = until_exec(attr::clone_tree(found, c"", &read_only(), true)?);
         attach(tree, found)
     }
 
@@ -356,14 +388,18 @@ impl<'a> Child<'a> {
         // to files of the host that go by the names of devices (CVE-2026-41579, CVE-2026-47766).
         let in_dev = target.path().to_bytes().starts_with(b"dev/");
         let restrict = if in_dev { ResolveFlags::NO_SYMLINKS } else { ResolveFlags::empty() };
-        let directory = match target.parent(root, restrict) {
+        let fresh = self.fresh.filter(|(fresh, _)| *fresh == path);
+        let directory = match fresh {
+            Some((_, tmpfs)) => Ok(tmpfs),
+            None => target.parent(root, restrict).map(until_exec),
+        };
+        let directory = match directory {
             Err(Errno::NOENT) => {
                 target.ensure_parent(root)?;
-                target.parent(root, restrict)?
+                until_exec(target.parent(root, restrict)?)
             }
             found => found?,
         };
-        let directory = until_exec(directory);
         self.directory = Some((path, directory));
         Ok((directory, name))
     }
@@ -411,13 +447,6 @@ impl<'a> Child<'a> {
         self.root = Some(until_exec(root));
         Ok(())
     }
-}
-
-/// The lowest bits of `MS_*` and `MOUNT_ATTR_*` are the same ones.
-fn add_attributes(at: BorrowedFd<'_>, name: &CStr, flags: u32) -> Result<(), Errno> {
-    let mount = rustix::fs::openat(at, name, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
-    let attributes = Attributes { set: flags.into(), ..Attributes::default() };
-    attr::set_attributes(mount.as_fd(), &attributes, false)
 }
 
 fn read_only() -> Attributes {

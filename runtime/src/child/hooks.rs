@@ -11,6 +11,10 @@ use sys::exec::CStringArray;
 impl<'a> Child<'a> {
     /// Runs a hook. If it fails, the parent is told how, and what it wrote.
     pub(super) fn hook(&mut self, hook: &'a Hook, step: usize) -> Result<Next, Errno> {
+        // Where the last mount was made is nobody's business.
+        if hook.kind == Kind::CreateContainer {
+            rustix::process::chdir(c"/")?;
+        }
         let inherited;
         let env = match &hook.env {
             Some(env) => env,

@@ -8,7 +8,7 @@ use bundle::config::mount_options::Options;
 use oci_spec::runtime;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use sys::mount as attr;
+use sys::mount::{self as attr, Attributes};
 
 /// How the container's cgroups are shown under /sys/fs/cgroup. In a hierarchy where it has none of its own, it is in the caller's.
 pub(super) fn views(cgroup: &CgroupPlan, layout: &cgroup::Layout) -> Vec<CgroupView> {
@@ -30,8 +30,9 @@ pub(super) fn views(cgroup: &CgroupPlan, layout: &cgroup::Layout) -> Vec<CgroupV
             cgroup::Version::V2 => view(&member.mount, &[], member.directory()),
         })
         .collect();
-    let is_member =
-        |mount: &Path| cgroup.members.iter().any(|member| member.mount.as_path() == mount);
+    let is_member = |mount: &Path| {
+        cgroup.members.iter().any(|member| member.mount.as_os_str() == mount.as_os_str())
+    };
     for hierarchy in layout.hierarchies().iter().filter(|one| !is_member(&one.mount)) {
         views.push(view(&hierarchy.mount, &hierarchy.controllers, hierarchy.own_directory()));
     }
@@ -78,9 +79,7 @@ pub(super) fn plan(
         }
         hierarchies.push(Hierarchy { name: link, from: hierarchy(view, context, pointer)? });
     }
-    let read_only = options.attributes.set & attr::RDONLY != 0;
-    let flags = legacy_flags(options.attributes.set);
-    let op = Op::Cgroups(Cgroups { tmpfs, read_only, hierarchies, flags, links });
+    let op = Op::Cgroups(Cgroups { tmpfs, hierarchies, attributes: exactly(options), links });
     steps.push(Step { op, pointer: pointer.to_owned() });
     Ok(())
 }
@@ -104,9 +103,11 @@ fn hierarchy(
     })
 }
 
-/// `MOUNT_ATTR_*` bits as the `MS_*` bits of mount(2); the two have the lowest four in common.
-fn legacy_flags(attributes: u64) -> u32 {
-    (attributes & (attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC)) as u32
+/// Those of the options, and none that a bind mount has from the host besides.
+fn exactly(options: &Options) -> Attributes {
+    const ALL: u64 = attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC;
+    let set = options.attributes.set & ALL;
+    Attributes { set, clear: ALL & !set, ..Attributes::default() }
 }
 
 /// The one hierarchy of v2. It begins at the root of the cgroup namespace, which is the host's where the container has none of its
@@ -177,9 +178,9 @@ mod tests {
         let json = r#"[{"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": ["nosuid", "ro"]}]"#;
         let steps = planned(json, &context(&views));
         let [Step { op: Op::Cgroups(cgroups), .. }] = &steps[..] else { panic!("{steps:?}") };
-        assert!(cgroups.read_only);
         assert_eq!(cgroups.tmpfs.attributes, attr::NOSUID, "nothing could be made in it otherwise");
-        assert_eq!(cgroups.flags, (attr::RDONLY | attr::NOSUID) as u32);
+        assert_eq!(cgroups.attributes.set, attr::RDONLY | attr::NOSUID);
+        assert_eq!(cgroups.attributes.clear, attr::NODEV | attr::NOEXEC);
         assert_eq!(cgroups.links.len(), 2, "cpu and cpuacct");
         let data = |i: usize| match &cgroups.hierarchies[i].from {
             HierarchySource::Mount { kind, data } => {

@@ -3,6 +3,7 @@
 use super::Plan;
 use super::hooks::Hook;
 use super::idmap::IdMap;
+use super::legacy::I_VERSION;
 use super::net_devices::NetDevice;
 use super::op::{
     Barrier, Bind, Carrier, Cgroups, HierarchySource, IdMapped, Legacy, MappedBy, Mount, Op,
@@ -271,9 +272,11 @@ fn mount_text(mount: &Mount) -> String {
     ] {
         text.push_str(if wanted { words } else { "" });
     }
-    text + &mount.legacy.as_ref().map(legacy_text).unwrap_or_default()
+    let only_there = |legacy: &&Legacy| legacy.flags & I_VERSION != 0;
+    text + &mount.legacy.as_ref().filter(only_there).map(legacy_text).unwrap_or_default()
 }
 
+/// What the options do not say already.
 fn legacy_text(legacy: &Legacy) -> String {
     format!(", by mount(2) with flags {:#x} and data {}", legacy.flags, Name(&legacy.data))
 }
@@ -296,7 +299,7 @@ fn bind_text(plan: &Plan, bind: &Bind) -> String {
 
 fn cgroups_text(cgroups: &Cgroups) -> String {
     let mut text = changes(&Attributes { set: cgroups.tmpfs.attributes, ..Attributes::default() });
-    if cgroups.read_only {
+    if cgroups.attributes.set & attr::RDONLY != 0 {
         text.push_str(" then +ro");
     }
     for hierarchy in &cgroups.hierarchies {

@@ -1,4 +1,5 @@
-//! What only mount(2) can do: change a mount in place, and a superblock flag that fsconfig(2) has no name for.
+//! What only mount(2) can do, change a mount in place and a superblock flag that fsconfig(2) has no name for, and what it does in
+//! one call instead of five and more: the small file systems of the kernel that every container has.
 
 use super::mounts::{Label, SHARED, may_lead_to_proc, target};
 use super::op::{Legacy, Op, Remount, RemountTo, Step};
@@ -6,6 +7,7 @@ use super::{Error, c_string};
 use bundle::config::mount_options::Options;
 use oci_spec::runtime;
 use std::os::unix::ffi::OsStrExt;
+use sys::beneath::Target;
 use sys::mount as attr;
 
 /// `MS_SYNCHRONOUS`
@@ -23,7 +25,7 @@ const NODIRATIME: u32 = 1 << 11;
 /// `MS_RELATIME`
 const RELATIME: u32 = 1 << 21;
 /// `MS_I_VERSION`
-const I_VERSION: u32 = 1 << 23;
+pub(super) const I_VERSION: u32 = 1 << 23;
 /// `MS_STRICTATIME`
 const STRICTATIME: u32 = 1 << 24;
 /// `MS_LAZYTIME`
@@ -58,6 +60,24 @@ pub(super) fn remount(
         propagation: options.propagation.clone(),
     };
     Ok(Step { op: Op::Remount(remount), pointer })
+}
+
+/// Whether a new file system is made by mount(2).
+///
+/// Not where it would make a superblock read-only that others share, nor for file systems whose options may be long or have commas in
+/// them, as overlayfs's do. Nor where something is done to the mount or in it afterwards: it would have to be looked up for that,
+/// and an image that another container shares could have something else in its place by then.
+pub(super) fn is_better(kind: &str, options: &Options, target: &Target) -> bool {
+    const PAGE: usize = 4096;
+    let has_mode = options.data.iter().any(|option| option.starts_with("mode="));
+    let is_used = target.path() == c"dev" || !options.propagation.is_empty();
+    let small = (matches!(kind, "proc" | "sysfs" | "devpts" | "mqueue")
+        || kind == "tmpfs" && has_mode && !options.copy_up)
+        && options.attributes.set & attr::RDONLY == 0
+        && options.recursive_attributes.is_empty()
+        && !options.data.iter().any(|option| option.contains([',', '"', '\\']))
+        && options.data.iter().map(|option| option.len() + 1).sum::<usize>() < PAGE / 2;
+    options.version || small && !is_used
 }
 
 /// The arguments of mount(2) for these options.
@@ -156,13 +176,38 @@ mod tests {
 
     #[test]
     fn a_file_system_with_change_counters_is_made_by_the_old_call() {
-        let json = r#"[{"destination": "/x", "type": "tmpfs", "source": "t", "options": ["iversion", "sync", "size=1m", "mode=700"]}]"#;
+        let json = r#"[{"destination": "/x", "type": "ext4", "source": "t", "options": ["iversion", "sync", "size=1m", "mode=700"]}]"#;
         let Op::Mount(mount) = planned(json) else { panic!("a mount") };
         let legacy = mount.legacy.expect("no parameter of fsconfig(2) says that");
         assert_eq!(legacy.flags, I_VERSION | SYNCHRONOUS);
         assert_eq!((legacy.source.as_c_str(), legacy.data.as_c_str()), (c"t", c"size=1m,mode=700"));
         let json = json.replace("\"iversion\"", "\"iversion\", \"noiversion\"");
         assert!(matches!(planned(&json), Op::Mount(mount) if mount.legacy.is_none()));
+    }
+
+    #[test]
+    fn what_every_container_has_is_mounted_in_one_call() {
+        let legacy = |rest: &str| match planned(&format!(r#"[{{"destination": "/x", {rest}}}]"#)) {
+            Op::Mount(mount) => mount.legacy,
+            op => panic!("{op:?}"),
+        };
+        let devpts = legacy(
+            r#""type": "devpts", "source": "devpts", "options": ["nosuid", "noexec", "ptmxmode=0666"]"#,
+        );
+        let devpts = devpts.expect("a small file system");
+        assert_eq!((devpts.flags, devpts.data.as_c_str()), (2 | 8, c"ptmxmode=0666"));
+        assert!(legacy(r#""type": "tmpfs", "options": ["mode=755", "strictatime"]"#).is_some());
+        for rest in [
+            r#""type": "sysfs", "options": ["ro"]"#,
+            r#""type": "tmpfs", "options": ["size=1m"]"#,
+            r#""type": "tmpfs", "options": ["mode=755", "tmpcopyup"]"#,
+            r#""type": "tmpfs", "options": ["mode=755", "ro"]"#,
+            r#""type": "tmpfs", "options": ["mode=755", "mpol=bind:0,2"]"#,
+            r#""type": "tmpfs", "options": ["mode=755", "rslave"]"#,
+            r#""type": "overlay", "options": ["lowerdir=/a"]"#,
+        ] {
+            assert!(legacy(rest).is_none(), "{rest}");
+        }
     }
 
     #[test]

@@ -197,7 +197,8 @@ fn file_system(
     }
     // SELinux labels the files of proc and sysfs itself, and refuses another label for a superblock that is there already.
     let takes_label = kind == "devpts" || !SHARED.contains(&kind);
-    parameters.extend(context.label.filter(|_| takes_label).map(Label::parameter));
+    let label = context.label.filter(|_| takes_label);
+    parameters.extend(label.map(Label::parameter));
     let mut attributes = options.attributes.set | options.recursive_attributes.set;
     if read_only_last {
         attributes &= !attr::RDONLY;
@@ -208,9 +209,8 @@ fn file_system(
         off_proc: may_lead_to_proc(&target),
         options: parameters,
         attributes,
-        legacy: options
-            .version
-            .then(|| legacy::arguments(mount, kind, &options, context.label, &at))
+        legacy: legacy::is_better(kind, &options, &target)
+            .then(|| legacy::arguments(mount, kind, &options, label, &at))
             .transpose()?,
         inherits_mode: kind == "tmpfs" && !given("mode="),
         copy_up: options

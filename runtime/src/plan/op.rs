@@ -303,6 +303,14 @@ pub struct Mount {
 }
 
 impl Mount {
+    /// Whether nothing is left to be done to it once it is mounted.
+    pub fn is_whole_when_mounted(&self) -> bool {
+        self.propagation.is_empty()
+            && !self.inherits_mode
+            && self.copy_up.is_none()
+            && !self.read_only_last
+    }
+
     /// A new file system without options.
     pub fn new(target: Target, kind: CString) -> Mount {
         Mount {
@@ -403,12 +411,10 @@ pub enum Inherited {
 pub struct Cgroups {
     /// The tmpfs; it becomes read-only, if it is to be, after everything is in it.
     pub tmpfs: Mount,
-    /// Make it read-only at the end.
-    pub read_only: bool,
     /// The hierarchies.
     pub hierarchies: Vec<Hierarchy>,
-    /// `MS_*` flags of their mounts.
-    pub flags: u32,
+    /// What the tmpfs and their mounts are given when all of them are there.
+    pub attributes: Attributes,
     /// Links from the name of a controller to the hierarchy that it shares with others.
     pub links: Vec<(CString, CString)>,
 }

@@ -51,7 +51,7 @@ impl Unpacker<'_> {
         path: &[u8],
     ) -> Result<(), Error> {
         if self.owner_differs(entry, parent) {
-            let (uid, gid) = owner(entry);
+            let (uid, gid) = self.owner(entry);
             rustix::fs::chownat(&parent.fd, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)
                 .map_err(|e| Error::file("set the owner of", path, e))?;
         }
@@ -61,11 +61,16 @@ impl Unpacker<'_> {
         set_time(&parent.fd, name, entry.mtime).map_err(|e| Error::file("set the time of", path, e))
     }
 
+    fn owner(&self, entry: &Entry) -> (Option<Uid>, Option<Gid>) {
+        let (uid, gid) = self.options.owner_map.map(entry.uid, entry.gid);
+        (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))
+    }
+
     pub(super) fn set_owner(&self, fd: impl AsFd, entry: &Entry, path: &[u8]) -> Result<(), Error> {
         if !self.options.owners {
             return Ok(());
         }
-        let (uid, gid) = owner(entry);
+        let (uid, gid) = self.owner(entry);
         rustix::fs::fchown(fd, uid, gid).map_err(|e| Error::file("set the owner of", path, e))
     }
 
@@ -114,7 +119,8 @@ impl Unpacker<'_> {
 
     /// Whether a file made by the caller in `parent` belongs to somebody else than the entry says.
     fn owner_differs(&self, entry: &Entry, parent: &Parent) -> bool {
-        self.options.owners && (parent.setgid || (entry.uid, entry.gid) != self.caller)
+        let owner = self.options.owner_map.map(entry.uid, entry.gid);
+        self.options.owners && (parent.setgid || owner != self.caller)
     }
 }
 
@@ -132,10 +138,6 @@ pub(super) fn umask(root: &OwnedFd, options: &Options) -> Option<u32> {
     let status = std::fs::read_to_string("/proc/thread-self/status").ok()?;
     let text = status.lines().find_map(|line| line.strip_prefix("Umask:"))?;
     u32::from_str_radix(text.trim(), 8).ok()
-}
-
-fn owner(entry: &Entry) -> (Option<Uid>, Option<Gid>) {
-    (Some(Uid::from_raw(entry.uid)), Some(Gid::from_raw(entry.gid)))
 }
 
 /// The time of access is set too: the tree then depends on the layer alone.

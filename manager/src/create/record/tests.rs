@@ -66,6 +66,14 @@ fn options_that_contradict_each_other_are_refused() {
 }
 
 #[test]
+fn ports_that_the_hosts_network_has_anyway_are_a_warning() {
+    for published in ["-p80:80", "-P"] {
+        let (_, warnings) = record(&["--network", "host", published, "i", "c"], "{}").unwrap();
+        assert_eq!(warnings, ["Published ports are discarded when using host network mode"]);
+    }
+}
+
+#[test]
 fn a_label_without_selinux_is_a_warning() {
     let (_, warnings) = record(&["--security-opt", "label=type:x", "i", "c"], "{}").unwrap();
     assert_eq!(warnings, ["SELinux is not enabled on this host. Label type:x discarded."]);
