@@ -6,17 +6,20 @@
     reason = "the program's only place that prints"
 )]
 
-use std::io::IsTerminal;
+mod commands;
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use bundle::layer::Compression;
 use bundle::layout::Layout;
 use clap::{Parser, Subcommand};
-use nconform::bench::{self, Contender, FLOOR, Floor, compare};
+use nconform::bench::{self, FLOOR, Floor, compare};
+use nconform::contender::Contender;
 use nconform::fixture::{find_binary, find_tool, write_large_image};
 use nconform::leaks::Survey;
 use nconform::managers;
+use nconform::probe;
 
 /// Compare OCI runtimes, and find what a test run left behind.
 #[derive(Parser)]
@@ -28,6 +31,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Take runtimes through the conformance suite, side by side
+    Run(commands::run::Run),
     /// Measure runtimes side by side: time, memory and system calls
     Bench(Bench),
     /// Measure managers of containers side by side: starts, pulls, lists, logs and copies
@@ -36,6 +41,9 @@ enum Command {
     Leaks(Leaks),
     /// Write the image that pulls are measured with (8 layers, 25,000 files, 572 MB) into an OCI layout
     LargeImage(LargeImage),
+    /// Serve a supervisor of the suite
+    #[command(name = nconform::suite::WORKER, hide = true)]
+    Worker(commands::run::Worker),
 }
 
 #[derive(clap::Args)]
@@ -95,7 +103,14 @@ struct Leaks {
 }
 
 fn main() -> ExitCode {
+    let mut words = std::env::args_os();
+    if words.next().is_some_and(|name| probe::is_meant(&name)) {
+        println!("{}", probe::answer(&words.collect::<Vec<_>>()));
+        return ExitCode::SUCCESS;
+    }
     let result = match Cli::parse().command {
+        Command::Run(args) => commands::run::run(&args),
+        Command::Worker(args) => commands::run::worker(&args),
         Command::Bench(args) => bench(&args),
         Command::BenchNman(args) => bench_nman(&args),
         Command::Leaks(args) => leaks(&args),
@@ -117,8 +132,8 @@ fn bench(args: &Bench) -> Result<ExitCode, String> {
     let floor = Floor::build();
     let contenders = contenders(&args.runtime, floor.as_ref())?;
     let cases = if args.case.is_empty() { bench::Case::ALL.to_vec() } else { args.case.clone() };
-    let report = compare(&contenders, &cases, args.runs.into(), &progress);
-    progress("");
+    let report = compare(&contenders, &cases, args.runs.into(), &commands::progress);
+    commands::progress("");
     print!("{report}");
     if let Some(file) = &args.svg {
         std::fs::write(file, report.chart())
@@ -128,13 +143,6 @@ fn bench(args: &Bench) -> Result<ExitCode, String> {
         write_json(file, &report)?;
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Says on a terminal what is being measured.
-fn progress(text: &str) {
-    if std::io::stderr().is_terminal() {
-        eprint!("\r\x1b[K{text}");
-    }
 }
 
 fn bench_nman(args: &BenchNman) -> Result<ExitCode, String> {
@@ -158,8 +166,8 @@ fn bench_nman(args: &BenchNman) -> Result<ExitCode, String> {
         cases: if args.case.is_empty() { all() } else { args.case.clone() },
         bytes: args.bytes,
     };
-    let report = managers::compare(&plan, &progress);
-    progress("");
+    let report = managers::compare(&plan, &commands::progress);
+    commands::progress("");
     print!("{report}");
     if let Some(file) = &args.json {
         write_json(file, &report)?;
@@ -170,21 +178,19 @@ fn bench_nman(args: &BenchNman) -> Result<ExitCode, String> {
 /// The runtimes that were asked for, else those that are there; the floor last.
 fn contenders(asked: &[PathBuf], floor: Result<&Floor, &String>) -> Result<Vec<Contender>, String> {
     if asked.is_empty() {
-        let ours = find_binary("nrun").ok().or_else(|| find_tool("nrun"));
-        let peers = ["runc", "crun"].into_iter().filter_map(find_tool);
-        let found = ours.into_iter().chain(peers).map(|path| Contender::probe(&path));
-        let floor = floor.into_iter().map(Floor::contender);
-        return found.chain(floor).collect();
+        let mut found = commands::contenders(&[])?;
+        found.extend(floor.ok().map(Floor::contender).transpose()?);
+        return Ok(found);
     }
-    let resolve = |path: &PathBuf| match path.components().count() {
-        1 if path == Path::new(FLOOR) => floor.map_err(Clone::clone)?.contender(),
-        1 => {
-            let installed = find_tool(&path.to_string_lossy());
-            Contender::probe(&installed.unwrap_or_else(|| path.clone()))
+    let mut found = Vec::new();
+    for path in asked {
+        if path == Path::new(FLOOR) {
+            found.push(floor.map_err(Clone::clone)?.contender()?);
+        } else {
+            found.extend(commands::contenders(std::slice::from_ref(path))?);
         }
-        _ => Contender::probe(path),
-    };
-    asked.iter().map(resolve).collect()
+    }
+    Ok(found)
 }
 
 fn large_image(args: &LargeImage) -> Result<ExitCode, String> {
