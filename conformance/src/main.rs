@@ -6,21 +6,20 @@
     reason = "the program's only place that prints"
 )]
 
-use std::io::IsTerminal;
+mod commands;
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use bundle::layer::Compression;
 use bundle::layout::Layout;
 use clap::{Parser, Subcommand};
-use nconform::bench::{self, Contender, FLOOR, Floor, compare};
-use nconform::engines;
+use nconform::bench::{self, FLOOR, Floor, compare};
+use nconform::contender::Contender;
 use nconform::fixture::{find_binary, find_tool, write_large_image};
 use nconform::leaks::Survey;
 use nconform::managers;
-
-/// How long all engines may take.
-const ENGINES_LIMIT: std::time::Duration = std::time::Duration::from_secs(900);
+use nconform::probe;
 
 /// Compare OCI runtimes, and find what a test run left behind.
 #[derive(Parser)]
@@ -32,16 +31,21 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Take runtimes through the conformance suite, side by side
+    Run(commands::run::Run),
     /// Measure runtimes side by side: time, memory and system calls
     Bench(Bench),
     /// Measure managers of containers side by side: starts, pulls, lists, logs and copies
     BenchNman(BenchNman),
     /// Drive ctr, docker and podman on top of runtimes: what the first one passes, the others must pass
-    Engines(Engines),
+    Engines(commands::engines::Engines),
     /// List cgroups, mounts, processes, interfaces and directories of ours on this machine
     Leaks(Leaks),
     /// Write the image that pulls are measured with (8 layers, 25,000 files, 572 MB) into an OCI layout
     LargeImage(LargeImage),
+    /// Serve a supervisor of the suite
+    #[command(name = nconform::suite::WORKER, hide = true)]
+    Worker(commands::run::Worker),
 }
 
 #[derive(clap::Args)]
@@ -75,36 +79,6 @@ struct Bench {
 }
 
 #[derive(clap::Args)]
-struct Engines {
-    /// A runtime, by path or name; may be repeated, and the first is the yardstick [default: runc and nrun]
-    #[arg(long, value_name = "PATH")]
-    runtime: Vec<PathBuf>,
-    /// Only this engine; may be repeated
-    #[arg(long, value_name = "NAME", value_parser = ["ctr", "docker", "podman"])]
-    engine: Vec<String>,
-    /// Only operations whose name contains this
-    #[arg(long, value_name = "TEXT", default_value = "")]
-    filter: String,
-    /// What is printed
-    #[arg(long, value_enum, value_name = "FORMAT", default_value = "text")]
-    report: ReportFormat,
-    /// What the names of cgroups begin with: given by the process that contains this one
-    #[arg(long, hide = true, value_name = "NAME")]
-    inside: Option<String>,
-}
-
-/// How results are printed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum ReportFormat {
-    /// Tables
-    Text,
-    /// JUnit's XML
-    Junit,
-    /// JSON
-    Json,
-}
-
-#[derive(clap::Args)]
 struct BenchNman {
     /// How often each short case is measured; pulls and what moves a gigabyte are a tenth of that
     #[arg(long, default_value_t = 20, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
@@ -131,10 +105,17 @@ struct Leaks {
 }
 
 fn main() -> ExitCode {
+    let mut words = std::env::args_os();
+    if words.next().is_some_and(|name| probe::is_meant(&name)) {
+        println!("{}", probe::answer(&words.collect::<Vec<_>>()));
+        return ExitCode::SUCCESS;
+    }
     let result = match Cli::parse().command {
+        Command::Run(args) => commands::run::run(&args),
+        Command::Worker(args) => commands::run::worker(&args),
         Command::Bench(args) => bench(&args),
         Command::BenchNman(args) => bench_nman(&args),
-        Command::Engines(args) => drive_engines(&args),
+        Command::Engines(args) => commands::engines::drive(&args),
         Command::Leaks(args) => leaks(&args),
         Command::LargeImage(args) => large_image(&args),
     };
@@ -154,8 +135,8 @@ fn bench(args: &Bench) -> Result<ExitCode, String> {
     let floor = Floor::build();
     let contenders = contenders(&args.runtime, floor.as_ref())?;
     let cases = if args.case.is_empty() { bench::Case::ALL.to_vec() } else { args.case.clone() };
-    let report = compare(&contenders, &cases, args.runs.into(), &progress);
-    progress("");
+    let report = compare(&contenders, &cases, args.runs.into(), &commands::progress);
+    commands::progress("");
     print!("{report}");
     if let Some(file) = &args.svg {
         std::fs::write(file, report.chart())
@@ -165,50 +146,6 @@ fn bench(args: &Bench) -> Result<ExitCode, String> {
         write_json(file, &report)?;
     }
     Ok(ExitCode::SUCCESS)
-}
-
-fn drive_engines(args: &Engines) -> Result<ExitCode, String> {
-    if !rustix::process::geteuid().is_root() {
-        return Err("engines and their daemons need root".to_owned());
-    }
-    let kinds = [managers::Kind::Ctr, managers::Kind::Docker, managers::Kind::Podman];
-    let asked = |kind: &managers::Kind| {
-        args.engine.is_empty() || args.engine.iter().any(|name| name == kind.name())
-    };
-    let engines: Vec<managers::Kind> = kinds.into_iter().filter(asked).collect();
-    let missing = engines::missing(&engines);
-    if !missing.is_empty() {
-        return Err(format!("missing: {}: `make deps-engines` installs them", missing.join(", ")));
-    }
-    let default = [PathBuf::from("runc"), find_binary("nrun").unwrap_or_else(|_| "nrun".into())];
-    let paths = if args.runtime.is_empty() { &default[..] } else { &args.runtime };
-    let runtimes: Vec<Contender> =
-        paths.iter().map(|path| probe(path)).collect::<Result<_, _>>()?;
-    let Some(name) = args.inside.clone() else {
-        let own = std::env::args_os().skip(1).chain(["--inside".into()]).collect::<Vec<_>>();
-        let status = engines::contain(&own, ENGINES_LIMIT)?;
-        return Ok(ExitCode::from(
-            status.code().and_then(|code| code.try_into().ok()).unwrap_or(2),
-        ));
-    };
-    let plan = engines::Plan { runtimes, engines, filter: args.filter.clone(), name };
-    let report = engines::drive(&plan, &progress);
-    progress("");
-    match args.report {
-        ReportFormat::Text => print!("{report}"),
-        ReportFormat::Junit => print!("{}", report.junit()),
-        ReportFormat::Json => {
-            println!("{}", serde_json::to_string_pretty(&report).expect("plain data serialises"));
-        }
-    }
-    Ok(if report.faults() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-/// Says on a terminal what is being measured.
-fn progress(text: &str) {
-    if std::io::stderr().is_terminal() {
-        eprint!("\r\x1b[K{text}");
-    }
 }
 
 fn bench_nman(args: &BenchNman) -> Result<ExitCode, String> {
@@ -232,8 +169,8 @@ fn bench_nman(args: &BenchNman) -> Result<ExitCode, String> {
         cases: if args.case.is_empty() { all() } else { args.case.clone() },
         bytes: args.bytes,
     };
-    let report = managers::compare(&plan, &progress);
-    progress("");
+    let report = managers::compare(&plan, &commands::progress);
+    commands::progress("");
     print!("{report}");
     if let Some(file) = &args.json {
         write_json(file, &report)?;
@@ -244,26 +181,19 @@ fn bench_nman(args: &BenchNman) -> Result<ExitCode, String> {
 /// The runtimes that were asked for, else those that are there; the floor last.
 fn contenders(asked: &[PathBuf], floor: Result<&Floor, &String>) -> Result<Vec<Contender>, String> {
     if asked.is_empty() {
-        let ours = find_binary("nrun").ok().or_else(|| find_tool("nrun"));
-        let peers = ["runc", "crun"].into_iter().filter_map(find_tool);
-        let found = ours.into_iter().chain(peers).map(|path| Contender::probe(&path));
-        let floor = floor.into_iter().map(Floor::contender);
-        return found.chain(floor).collect();
+        let mut found = commands::contenders(&[])?;
+        found.extend(floor.ok().map(Floor::contender).transpose()?);
+        return Ok(found);
     }
-    let resolve = |path: &PathBuf| match path == Path::new(FLOOR) {
-        true => floor.map_err(Clone::clone)?.contender(),
-        false => probe(path),
-    };
-    asked.iter().map(resolve).collect()
-}
-
-/// A runtime by path, or by the name of an installed program.
-fn probe(path: &Path) -> Result<Contender, String> {
-    let by_name = path.components().count() == 1;
-    let installed = if by_name { find_tool(&path.to_string_lossy()) } else { None };
-    let path = installed.unwrap_or_else(|| path.to_owned());
-    // Engines are given the path, and have other working directories.
-    Contender::probe(&std::path::absolute(&path).unwrap_or(path))
+    let mut found = Vec::new();
+    for path in asked {
+        if path == Path::new(FLOOR) {
+            found.push(floor.map_err(Clone::clone)?.contender()?);
+        } else {
+            found.extend(commands::contenders(std::slice::from_ref(path))?);
+        }
+    }
+    Ok(found)
 }
 
 fn large_image(args: &LargeImage) -> Result<ExitCode, String> {

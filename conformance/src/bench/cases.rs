@@ -9,9 +9,10 @@ use rustix::process::Pid;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::FLOOR;
 use super::count::{self, Calls};
 use super::measure::{Measured, Sample, call, call_at_once, cpu_so_far, reap};
-use super::{Contender, FLOOR};
+use crate::contender::Contender;
 use crate::fixture::{BundleDir, Runtime, scratch_dir};
 
 /// What podman makes of containers-common's seccomp.json for a container with the default capabilities on x86-64.

@@ -12,12 +12,7 @@ mod floor;
 mod measure;
 mod report;
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::mpsc;
-
-use rustix::mount::{UnmountFlags, unmount};
-use sys::namespace::{self, Kinds};
 
 pub use bars::Bar;
 pub use cases::{Case, Counts};
@@ -28,52 +23,8 @@ pub use report::{Entry, Report, Summary};
 
 use report::Rounds;
 
+use crate::contender::Contender;
 use crate::fixture::Sandbox;
-
-/// The unified hierarchy of a hybrid machine: crun takes it for a sign of v2 and then fails.
-const HYBRID_MOUNT: &str = "/sys/fs/cgroup/unified";
-
-/// A runtime to measure.
-#[derive(Debug, Clone)]
-pub struct Contender {
-    /// What the tables call it: the file name of the program.
-    pub name: String,
-    /// The program.
-    pub program: PathBuf,
-    /// The first line of its `--version`.
-    pub version: String,
-}
-
-impl Contender {
-    /// The runtime at `program`.
-    ///
-    /// # Errors
-    /// When it does not answer to `--version`.
-    pub fn probe(program: &Path) -> Result<Self, String> {
-        let failed = |why: String| format!("cannot use runtime `{}`: {why}", program.display());
-        let output = Command::new(program)
-            .arg("--version")
-            .output()
-            .map_err(|error| failed(error.to_string()))?;
-        if !output.status.success() {
-            return Err(failed(format!("`--version`: {}", output.status)));
-        }
-        let version = String::from_utf8_lossy(&output.stdout);
-        if version.trim().is_empty() {
-            return Err(failed("`--version` prints nothing".to_owned()));
-        }
-        Ok(Self {
-            name: program.file_name().unwrap_or_default().to_string_lossy().into_owned(),
-            program: program.to_owned(),
-            version: version.lines().next().unwrap_or_default().to_owned(),
-        })
-    }
-
-    /// crun refuses a hybrid machine unless it cannot see the v2 mount.
-    fn must_not_see_hybrid(&self) -> bool {
-        self.name.contains("crun")
-    }
-}
 
 /// Measures every contender `runs` times in every case, calling `progress` before each round. A runtime that fails in a case
 /// takes no further part in it.
@@ -154,10 +105,7 @@ impl Worker {
     ) -> Self {
         let (orders, inbox) = mpsc::channel();
         scope.spawn(move || {
-            if contender.must_not_see_hybrid() && Path::new(HYBRID_MOUNT).is_dir() {
-                namespace::unshare(Kinds::MOUNT).expect("make a mount namespace");
-                unmount(HYBRID_MOUNT, UnmountFlags::DETACH).expect("hide the v2 hierarchy");
-            }
+            contender.hide_what_it_cannot_bear();
             let bench = cases::Bench::prepare(contender);
             // An answer that nobody waits for any more is no fault.
             for order in inbox {

@@ -8,7 +8,8 @@ use serde::Serialize;
 
 use super::bars::{Bar, OURS, judge};
 use super::cases::Counts;
-use super::{Calls, Case, Contender, Sample};
+use super::{Calls, Case, Sample};
+use crate::contender::Contender;
 use crate::fixture::cgroups;
 
 /// All results of one comparison.

@@ -20,7 +20,7 @@ use std::time::Instant;
 
 use rustix::process::set_child_subreaper;
 
-use crate::bench::Contender;
+use crate::contender::Contender;
 use crate::fixture::{Sandbox, scratch_dir};
 use crate::managers::Kind;
 use crate::managers::daemon::{Daemon, PATIENCE, containerd, dockerd};

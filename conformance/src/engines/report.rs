@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::bench::Contender;
+use crate::contender::Contender;
 use crate::managers::Kind;
 
 /// How an operation ended with one runtime.

@@ -1,0 +1,132 @@
+//! `nconform run`: runtimes through the conformance suite.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::ValueEnum;
+use nconform::fixture::find_tool;
+use nconform::suite::{self, Mode, Order, Plan, Results, TOPICS};
+
+/// How the results are written.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Format {
+    /// A table for people, with what failed below it
+    Text,
+}
+
+/// The arguments of `run`.
+#[derive(clap::Args)]
+pub(crate) struct Run {
+    /// A runtime to test, by path or name; may be repeated [default: nrun, runc and crun, as far as
+    /// they are installed]
+    #[arg(long, value_name = "PATH")]
+    runtime: Vec<PathBuf>,
+    /// Have systemd make the cgroups: pass `--systemd-cgroup`
+    #[arg(long)]
+    systemd: bool,
+    /// Run the runtimes as an ordinary user
+    #[arg(long)]
+    rootless: bool,
+    /// Run only a topic, or the cases whose name contains this; may be repeated
+    #[arg(long, value_name = "TOPIC")]
+    filter: Vec<String>,
+    /// How to write the results
+    #[arg(long, value_enum, default_value = "text", value_name = "FORMAT")]
+    report: Vec<Format>,
+    /// Write them to a file rather than to standard output
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// How long a case may take, in seconds
+    #[arg(long, default_value_t = 60, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    timeout: u64,
+    /// Test one runtime after the other rather than all at once
+    #[arg(long)]
+    serial: bool,
+    /// List topics and cases and run none
+    #[arg(long)]
+    list: bool,
+}
+
+/// The arguments of a worker.
+#[derive(clap::Args)]
+pub(crate) struct Worker {
+    #[arg(long)]
+    runtime: PathBuf,
+    #[arg(long)]
+    limit: u64,
+    #[arg(long)]
+    systemd: bool,
+    #[arg(long)]
+    rootless: bool,
+}
+
+/// Runs the suite.
+pub(crate) fn run(args: &Run) -> Result<ExitCode, String> {
+    let cases = suite::select(&args.filter)?;
+    if args.list {
+        print!("{}", list(&cases));
+        return Ok(ExitCode::SUCCESS);
+    }
+    if !args.rootless && !rustix::process::geteuid().is_root() {
+        return Err("the suite makes namespaces, mounts and cgroups and needs root; `--rootless` \
+                    runs the part that an ordinary user can run"
+            .to_owned());
+    }
+    if find_tool("busybox").is_none() {
+        return Err("busybox is missing: containers are made of it; install busybox-static".into());
+    }
+    let plan = Plan {
+        contenders: super::contenders(&args.runtime)?,
+        mode: Mode { systemd: args.systemd, rootless: args.rootless },
+        cases,
+        limit: Duration::from_secs(args.timeout),
+        serial: args.serial,
+    };
+    let results = suite::run(&plan, &super::progress)?;
+    super::progress("");
+    let text = render(args.report.last().copied().unwrap_or(Format::Text), &results);
+    match &args.output {
+        None => print!("{text}"),
+        Some(file) => fs::write(file, text)
+            .map_err(|error| format!("cannot write `{}`: {error}", file.display()))?,
+    }
+    Ok(if results.has_failed() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Serves a supervisor.
+pub(crate) fn worker(args: &Worker) -> Result<ExitCode, String> {
+    let order = Order {
+        program: args.runtime.clone(),
+        mode: Mode { systemd: args.systemd, rootless: args.rootless },
+        limit: Duration::from_secs(args.limit),
+    };
+    suite::serve(&order)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn render(format: Format, results: &Results) -> String {
+    match format {
+        Format::Text => suite::report::text(results),
+    }
+}
+
+/// Topics with their section, and below each its cases.
+fn list(selected: &[usize]) -> String {
+    let mut text = String::new();
+    let mut number = 0;
+    for topic in TOPICS {
+        let mut lines = String::new();
+        for case in topic.cases {
+            if selected.contains(&number) {
+                lines += &format!("  {}\n", case.name);
+            }
+            number += 1;
+        }
+        if !lines.is_empty() {
+            text += &format!("{}: {} ({})\n{lines}", topic.name, topic.title, topic.section);
+        }
+    }
+    text
+}

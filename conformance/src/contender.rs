@@ -1,0 +1,119 @@
+//! A runtime binary that is compared or put to the test: who it says it is, and what it must not see of a machine.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use rustix::mount::{UnmountFlags, unmount};
+use sys::namespace::{self, Kinds};
+
+/// The unified hierarchy of a hybrid machine: crun takes it for a sign of v2 and then fails.
+const HYBRID_MOUNT: &str = "/sys/fs/cgroup/unified";
+
+/// A runtime to measure or to test.
+#[derive(Debug, Clone)]
+pub struct Contender {
+    /// What the tables call it: the file name of the program.
+    pub name: String,
+    /// The program.
+    pub program: PathBuf,
+    /// The first line of its `--version`.
+    pub version: String,
+}
+
+impl Contender {
+    /// The runtime at `program`.
+    ///
+    /// # Errors
+    /// When it does not answer to `--version`.
+    pub fn probe(program: &Path) -> Result<Self, String> {
+        let failed = |why: String| format!("cannot use runtime `{}`: {why}", program.display());
+        let output = Command::new(program)
+            .arg("--version")
+            .output()
+            .map_err(|error| failed(error.to_string()))?;
+        if !output.status.success() {
+            return Err(failed(format!("`--version`: {}", output.status)));
+        }
+        let version = String::from_utf8_lossy(&output.stdout);
+        if version.trim().is_empty() {
+            return Err(failed("`--version` prints nothing".to_owned()));
+        }
+        Ok(Self {
+            name: program.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            program: program.to_owned(),
+            version: version.lines().next().unwrap_or_default().to_owned(),
+        })
+    }
+
+    /// The name that the program gives itself, whatever its file is called: the first word of its version.
+    #[must_use]
+    pub fn product(&self) -> &str {
+        self.version.split(' ').next().unwrap_or_default()
+    }
+
+    /// The numbers of its version.
+    #[must_use]
+    pub fn release(&self) -> Release {
+        Release::of(&self.version)
+    }
+
+    /// Takes away from the calling thread, for good, the mounts of the machine that this runtime cannot bear: crun
+    /// refuses a hybrid machine unless it cannot see the v2 mount. Nothing happens for other runtimes and machines.
+    ///
+    /// # Panics
+    /// When the kernel refuses.
+    pub fn hide_what_it_cannot_bear(&self) {
+        let is_crun = self.product() == "crun" || self.name.contains("crun");
+        if is_crun && Path::new(HYBRID_MOUNT).is_dir() {
+            namespace::unshare(Kinds::MOUNT).expect("make a mount namespace");
+            unmount(HYBRID_MOUNT, UnmountFlags::DETACH).expect("hide the v2 hierarchy");
+        }
+    }
+}
+
+/// Major, minor and patch number of a version; what follows them does not count.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Release(pub u32, pub u32, pub u32);
+
+impl Release {
+    /// The first numbers with a dot between them in a text.
+    #[must_use]
+    pub fn of(text: &str) -> Self {
+        let word = text
+            .split(' ')
+            .map(|word| word.trim_start_matches('v'))
+            .find(|word| word.starts_with(|c: char| c.is_ascii_digit()) && word.contains('.'));
+        let mut numbers = word.unwrap_or_default().split('.').map(|part| {
+            let end = part.find(|c: char| !c.is_ascii_digit()).unwrap_or(part.len());
+            part[..end].parse().unwrap_or(0)
+        });
+        let mut next = || numbers.next().unwrap_or(0);
+        Self(next(), next(), next())
+    }
+}
+
+impl fmt::Display for Release {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.0, self.1, self.2)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_numbers_of_a_version_are_found_whatever_surrounds_them() {
+        for (text, release) in [
+            ("runc version 1.1.5+ds1", Release(1, 1, 5)),
+            ("crun version 1.8.1", Release(1, 8, 1)),
+            ("nrun 0.1.0", Release(0, 1, 0)),
+            ("runtime v2.10-rc.3 of 2026", Release(2, 10, 0)),
+            ("no version", Release::default()),
+        ] {
+            assert_eq!(Release::of(text), release, "{text}");
+        }
+        assert!(Release(1, 10, 0) > Release(1, 9, 9));
+    }
+}

@@ -1,0 +1,183 @@
+//! What a case is: a plain record with a function, and what the function can find.
+
+use serde::{Deserialize, Serialize};
+
+use super::facts::Facts;
+use super::trial::Trial;
+use crate::contender::{Contender, Release};
+
+/// How binding the clause is that a case comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Level {
+    /// MUST, REQUIRED, SHALL of the specification.
+    Must,
+    /// SHOULD, RECOMMENDED.
+    Should,
+    /// Behaviour of runc that engines rely on and no specification writes down.
+    Contract,
+}
+
+/// Cases about one section.
+#[derive(Debug)]
+pub struct Topic {
+    /// One word, for `--filter`.
+    pub name: &'static str,
+    /// What it is about.
+    pub title: &'static str,
+    /// The section: a file of runtime-spec with an anchor, or a page of this project's documentation.
+    pub section: &'static str,
+    /// The cases, in the order in which they run.
+    pub cases: &'static [Case],
+}
+
+/// One thing that must hold for a runtime.
+#[derive(Debug)]
+pub struct Case {
+    /// A sentence; unique within its topic.
+    pub name: &'static str,
+    /// How binding it is.
+    pub level: Level,
+    /// What the host must have.
+    pub needs: &'static [Need],
+    /// Releases that are known to fail it.
+    pub known: &'static [Known],
+    /// Whether it makes sense for a runtime that an ordinary user runs.
+    pub rootless: bool,
+    /// Whether it makes sense with systemd's cgroup driver.
+    pub systemd: bool,
+    /// Does it.
+    pub run: fn(&Trial) -> Verdict,
+}
+
+/// A case with a clause of level MUST.
+pub(super) const fn must(name: &'static str, run: fn(&Trial) -> Verdict) -> Case {
+    Case { name, level: Level::Must, needs: &[], known: &[], rootless: false, systemd: true, run }
+}
+
+/// A case with a clause of level SHOULD.
+pub(super) const fn should(name: &'static str, run: fn(&Trial) -> Verdict) -> Case {
+    Case { level: Level::Should, ..must(name, run) }
+}
+
+/// A case that comes from the behaviour of runc.
+pub(super) const fn contract(name: &'static str, run: fn(&Trial) -> Verdict) -> Case {
+    Case { level: Level::Contract, ..must(name, run) }
+}
+
+impl Case {
+    pub(super) const fn needs(self, needs: &'static [Need]) -> Self {
+        Self { needs, ..self }
+    }
+
+    pub(super) const fn known(self, known: &'static [Known]) -> Self {
+        Self { known, ..self }
+    }
+
+    pub(super) const fn rootless(self) -> Self {
+        Self { rootless: true, ..self }
+    }
+
+    pub(super) const fn cgroupfs_only(self) -> Self {
+        Self { systemd: false, ..self }
+    }
+
+    /// The known failure that applies to a runtime.
+    pub(super) fn known_for(&self, contender: &Contender) -> Option<&'static Known> {
+        let (product, release) = (contender.product(), contender.release());
+        self.known.iter().find(|known| known.product == product && known.applies(release))
+    }
+}
+
+/// Something that the host must have for a case to say anything.
+#[derive(Debug)]
+pub struct Need {
+    /// A noun, for `the host has no ...`.
+    pub what: &'static str,
+    /// Whether it is there.
+    pub is_met: fn(&Facts) -> bool,
+}
+
+/// A failure that is understood: the case is run nevertheless, and has to fail.
+#[derive(Debug)]
+pub struct Known {
+    /// The name that the runtime gives itself.
+    pub product: &'static str,
+    /// The last release that is known to fail.
+    pub last: Release,
+    /// Why.
+    pub why: &'static str,
+}
+
+impl Known {
+    fn applies(&self, release: Release) -> bool {
+        release <= self.last
+    }
+}
+
+/// A failure of runc, up to the release that the cases were tried with.
+pub(super) const fn runc(why: &'static str) -> Known {
+    Known { product: "runc", last: Release(1, 1, 5), why }
+}
+
+/// A failure of every runc before 1.2.
+pub(super) const fn old_runc(why: &'static str) -> Known {
+    Known { product: "runc", last: Release(1, 1, u32::MAX), why }
+}
+
+/// A failure of crun, up to the release that the cases were tried with.
+pub(super) const fn crun(why: &'static str) -> Known {
+    Known { product: "crun", last: Release(1, 8, 1), why }
+}
+
+/// What a case returns: nothing when all is as it must be.
+pub(super) type Verdict = Result<(), Finding>;
+
+/// Why a case did not pass.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "finding", rename_all = "lowercase")]
+pub enum Finding {
+    /// The runtime does something else than it must.
+    Fail {
+        /// What must be.
+        expected: String,
+        /// What is.
+        seen: String,
+    },
+    /// The machine or the way in which the runtime is run says nothing about it.
+    Skip {
+        /// What is missing.
+        reason: String,
+    },
+}
+
+impl Finding {
+    pub(super) fn fail(expected: impl Into<String>, seen: impl Into<String>) -> Self {
+        Self::Fail { expected: expected.into(), seen: seen.into() }
+    }
+
+    pub(super) fn skip(reason: impl Into<String>) -> Self {
+        Self::Skip { reason: reason.into() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_known_failure_ends_with_the_last_release_that_has_it() {
+        const CASE: Case = must("x", |_| Ok(())).known(&[old_runc("not there yet"), crun("no")]);
+        let known = |version: &str| {
+            let contender =
+                Contender { name: "x".into(), program: "x".into(), version: version.into() };
+            CASE.known_for(&contender).is_some()
+        };
+        assert!(known("runc version 1.1.5+ds1"));
+        assert!(!known("runc version 1.2.0"));
+        assert!(known("runc version 1.1.99"));
+        assert!(known("crun version 1.8.1"));
+        assert!(!known("crun version 1.8.2"));
+        assert!(!known("nrun 0.1.0"));
+    }
+}

@@ -1,0 +1,70 @@
+//! The cases, a file for each part of the specification.
+
+mod cgroups;
+mod devices;
+mod exec;
+mod files;
+mod hooks;
+mod lifecycle;
+mod namespaces;
+mod process;
+
+use super::case::{Case, Topic};
+
+/// Every topic, in the order of the specification.
+pub const TOPICS: &[&Topic] = &[
+    &files::ROOT,
+    &files::MOUNTS,
+    &process::PROCESS,
+    &process::USER,
+    &process::CAPABILITIES,
+    &process::LIMITS,
+    &namespaces::HOSTNAME,
+    &hooks::HOOKS,
+    &files::DEFAULT_FILESYSTEMS,
+    &namespaces::NAMESPACES,
+    &namespaces::TIME,
+    &namespaces::USER_NAMESPACE,
+    &namespaces::IDMAPPED,
+    &devices::DEVICES,
+    &devices::DEFAULT_DEVICES,
+    &devices::NET_DEVICES,
+    &cgroups::CGROUPS_PATH,
+    &devices::DEVICE_RULES,
+    &cgroups::MEMORY_TOPIC,
+    &cgroups::CPU_TOPIC,
+    &cgroups::PIDS_TOPIC,
+    &cgroups::BLOCK_IO,
+    &cgroups::OTHER_CONTROLLERS,
+    &files::PROPAGATION,
+    &files::MASKED,
+    &files::READONLY,
+    &lifecycle::STATE,
+    &lifecycle::OPERATIONS,
+    &exec::EXEC,
+];
+
+/// Every case with its topic; a case's number is its place here.
+pub(super) fn all() -> impl Iterator<Item = (&'static Topic, &'static Case)> {
+    TOPICS.iter().flat_map(|topic| topic.cases.iter().map(|case| (*topic, case)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn topics_and_the_cases_of_a_topic_have_names_of_their_own() {
+        let mut topics = BTreeSet::new();
+        for topic in TOPICS {
+            assert!(topics.insert(topic.name), "two topics are called {}", topic.name);
+            let mut names = BTreeSet::new();
+            for case in topic.cases {
+                assert!(names.insert(case.name), "{}: two cases: {}", topic.name, case.name);
+                assert!(!case.name.ends_with('.'), "{}: {}", topic.name, case.name);
+            }
+        }
+    }
+}

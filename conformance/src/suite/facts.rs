@@ -1,0 +1,140 @@
+//! What is known about the host and the way in which the runtime is run, before any case starts.
+
+use std::fs;
+use std::path::Path;
+
+use crate::contender::Release;
+use crate::fixture::{cgroups, find_tool};
+
+use super::case::Need;
+
+/// The facts that cases depend on.
+#[derive(Debug)]
+pub struct Facts {
+    kernel: Release,
+    unified: bool,
+    systemd: bool,
+}
+
+impl Facts {
+    /// Looks at the machine as the calling thread sees it.
+    #[must_use]
+    pub fn probe() -> Self {
+        Self {
+            kernel: Release::of(&rustix::system::uname().release().to_string_lossy()),
+            unified: cgroups::unified(),
+            systemd: Path::new("/run/systemd/system").is_dir(),
+        }
+    }
+
+    /// The machine in one line.
+    #[must_use]
+    pub fn host(&self) -> String {
+        let uname = rustix::system::uname();
+        let v2 = cgroups::hierarchies().iter().any(|root| {
+            root.join("cgroup.procs").exists() && root.join("cgroup.controllers").exists()
+        });
+        let layout = match (self.unified, v2) {
+            (true, _) => "v2",
+            (false, true) => "hybrid",
+            (false, false) => "v1",
+        };
+        let systemd = if self.systemd { ", systemd" } else { "" };
+        format!(
+            "Linux {} on {}, cgroups {layout}{systemd}",
+            uname.release().to_string_lossy(),
+            uname.machine().to_string_lossy()
+        )
+    }
+
+    /// Whether every controller is on the one v2 hierarchy.
+    #[must_use]
+    pub fn unified(&self) -> bool {
+        self.unified
+    }
+
+    /// Whether systemd manages the machine.
+    #[must_use]
+    pub fn systemd(&self) -> bool {
+        self.systemd
+    }
+}
+
+/// Whether a controller can be used on one of the hierarchies.
+fn controller(name: &str) -> bool {
+    cgroups::hierarchies().iter().any(|root| {
+        let v2 = fs::read_to_string(root.join("cgroup.controllers")).unwrap_or_default();
+        root.file_name()
+            .is_some_and(|last| last.to_string_lossy().split(',').any(|own| own == name))
+            || v2.split_whitespace().any(|own| own == name)
+    })
+}
+
+/// A file that a hierarchy has in some cgroup below its root, as in what a container would get.
+fn cgroup_file(name: &str) -> bool {
+    cgroups::hierarchies().iter().any(|root| root.join(name).exists())
+        || cgroups::all().iter().any(|group| group.join(name).exists())
+}
+
+pub(super) const V2: Need =
+    Need { what: "cgroup v2 (its controllers are on v1)", is_met: |facts| facts.unified };
+pub(super) const MEMORY: Need =
+    Need { what: "memory controller", is_met: |_| controller("memory") };
+pub(super) const CPU: Need = Need { what: "cpu controller", is_met: |_| controller("cpu") };
+pub(super) const CPUSET: Need =
+    Need { what: "cpuset controller", is_met: |_| controller("cpuset") };
+pub(super) const PIDS: Need = Need { what: "pids controller", is_met: |_| controller("pids") };
+pub(super) const RDMA: Need = Need { what: "rdma controller", is_met: |_| controller("rdma") };
+pub(super) const NET_CLS: Need =
+    Need { what: "net_cls controller", is_met: |_| controller("net_cls") };
+pub(super) const NET_PRIO: Need =
+    Need { what: "net_prio controller", is_met: |_| controller("net_prio") };
+pub(super) const HUGE_PAGES: Need = Need {
+    what: "huge pages with a hugetlb controller that runtimes use (v1, or v2 alone)",
+    is_met: |facts| {
+        let sizes =
+            fs::read_dir("/sys/kernel/mm/hugepages").is_ok_and(|mut all| all.next().is_some());
+        let v1 = cgroups::hierarchies().iter().any(|root| root.ends_with("hugetlb"));
+        sizes && (v1 || facts.unified && controller("hugetlb"))
+    },
+};
+pub(super) const BLKIO_WEIGHT: Need = Need {
+    what: "weights of block I/O (blkio.weight or io.weight)",
+    is_met: |_| ["blkio.weight", "io.weight", "io.bfq.weight"].into_iter().any(cgroup_file),
+};
+pub(super) const BFQ_ALONE: Need = Need {
+    what: "blkio.bfq.weight without blkio.weight",
+    is_met: |_| cgroup_file("blkio.bfq.weight") && !cgroup_file("blkio.weight"),
+};
+pub(super) const BLKIO_THROTTLE: Need = Need {
+    what: "limits of block I/O",
+    is_met: |_| ["blkio.throttle.read_bps_device", "io.max"].into_iter().any(cgroup_file),
+};
+pub(super) const SWAP_ACCOUNT: Need = Need {
+    what: "account of swap",
+    is_met: |_| ["memory.memsw.limit_in_bytes", "memory.swap.max"].into_iter().any(cgroup_file),
+};
+pub(super) const TIME_NAMESPACE: Need =
+    Need { what: "time namespaces", is_met: |_| Path::new("/proc/self/ns/time").exists() };
+pub(super) const CGROUP_NAMESPACE: Need =
+    Need { what: "cgroup namespaces", is_met: |_| Path::new("/proc/self/ns/cgroup").exists() };
+pub(super) const IDMAPPED_TMPFS: Need = Need {
+    what: "idmapped mounts of tmpfs (Linux 6.3)",
+    is_met: |facts| facts.kernel >= Release(6, 3, 0),
+};
+pub(super) const MOUNT_SETATTR: Need = Need {
+    what: "mount_setattr(2) (Linux 5.12)",
+    is_met: |facts| facts.kernel >= Release(5, 12, 0),
+};
+pub(super) const IP: Need = Need { what: "`ip` command", is_met: |_| find_tool("ip").is_some() };
+pub(super) const NSENTER: Need =
+    Need { what: "`nsenter` command", is_met: |_| find_tool("nsenter").is_some() };
+pub(super) const OOM_MAY_SINK: Need = Need {
+    what: "CAP_SYS_RESOURCE for us",
+    is_met: |_| {
+        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let mask = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+        mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+            .is_some_and(|mask| mask & (1 << 24) != 0)
+    },
+};

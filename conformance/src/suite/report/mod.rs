@@ -1,0 +1,5 @@
+//! Reports of a run, for people and for programs.
+
+mod text;
+
+pub use text::text;
