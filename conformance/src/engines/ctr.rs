@@ -5,7 +5,7 @@ use crate::fixture::cgroups;
 use super::trial::{Operation, Trial, operation, until};
 
 pub(super) fn operations() -> Vec<Operation> {
-    [running(), tasks(), settings(), errors()].concat()
+    [running(), tasks(), signals(), settings(), privileges(), errors()].concat()
 }
 
 /// The state of the container's task in `tasks ls`.
@@ -113,6 +113,11 @@ fn tasks() -> Vec<Operation> {
             t.call(["tasks", "resume", t.name()])?.ok()?;
             ended
         }),
+    ]
+}
+
+fn signals() -> Vec<Operation> {
+    vec![
         operation("ps lists the processes", |t| {
             t.start(&[], &["sh", "-c", "sleep 600 & exec sleep 600"])?;
             until(|| match t.call(["tasks", "ps", t.name()])?.ok()?.text().lines().count() {
@@ -184,6 +189,11 @@ fn settings() -> Vec<Operation> {
         operation("--read-only", |t| {
             t.run(&["--read-only"], &["touch", "/x"])?.fails_with(&["read-only file system"])
         }),
+    ]
+}
+
+fn privileges() -> Vec<Operation> {
+    vec![
         operation("--privileged", |t| {
             let script = "mkdir /mnt && mount -t tmpfs x /mnt && echo mounted";
             t.run(&["--privileged"], &["sh", "-c", script])?.shows(&["mounted"])

@@ -3,7 +3,7 @@
 use super::trial::{Operation, operation};
 
 pub(super) fn operations() -> Vec<Operation> {
-    [of_run(), of_others()].concat()
+    [of_run(), of_others(), of_states()].concat()
 }
 
 fn of_run() -> Vec<Operation> {
@@ -71,6 +71,11 @@ fn of_others() -> Vec<Operation> {
             let said = ["unable to find user", "no matching entries"];
             t.call(["exec", "-u", "nobody-at-all", t.name(), "true"])?.fails_with(&said)
         }),
+    ]
+}
+
+fn of_states() -> Vec<Operation> {
+    vec![
         operation("exec in a stopped container fails", |t| {
             t.start(&[], &["true"])?;
             t.call(["wait", t.name()])?.ok()?;

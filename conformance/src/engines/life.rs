@@ -5,7 +5,7 @@ use crate::managers::Kind;
 use super::trial::{Operation, Trial, operation, until};
 
 pub(super) fn operations() -> Vec<Operation> {
-    [running(), executing(), controlling(), ending()].concat()
+    [running(), executing(), controlling(), watching(), ending()].concat()
 }
 
 fn running() -> Vec<Operation> {
@@ -163,6 +163,11 @@ fn controlling() -> Vec<Operation> {
             t.call(["exec", t.name(), "cat", "/sys/fs/cgroup/cpu/cpu.shares"])?.prints("512")
         })
         .only(Kind::Docker),
+    ]
+}
+
+fn watching() -> Vec<Operation> {
+    vec![
         operation("stats shows one process and its memory", |t| {
             t.sleeper(&["--memory", "64m"])?;
             let format = "{{.Name}} {{.MemUsage}}";

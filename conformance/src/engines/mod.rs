@@ -152,11 +152,11 @@ fn try_engine(
         (0..plan.runtimes.len()).filter_map(|index| client(plan, kind, index, places)).collect();
     let version = clients.first().map(|client| client.engine.version.clone()).unwrap_or_default();
     let mut table = Table::new(kind, version);
-    if let Some(first) = clients.first() {
-        if let Err(why) = load_image(first, archive) {
-            table.push("load the image", vec![Outcome::Failed(why); plan.runtimes.len()]);
-            return table;
-        }
+    if let Some(first) = clients.first()
+        && let Err(why) = load_image(first, archive)
+    {
+        table.push("load the image", vec![Outcome::Failed(why); plan.runtimes.len()]);
+        return table;
     }
     for (number, operation) in operations.iter().enumerate() {
         if !operation.name.contains(&plan.filter) || !operation.suits(kind) {

@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::Duration;
 
 use crate::managers::Kind;
@@ -105,13 +105,13 @@ fn files() -> Vec<Operation> {
     fn shared(t: &Trial, options: &str) -> String {
         format!("{}:/data{options}", t.scratch().display())
     }
-    fn read(path: PathBuf) -> Result<String, String> {
-        std::fs::read_to_string(&path).map_err(|error| format!("`{}`: {error}", path.display()))
+    fn read(path: &Path) -> Result<String, String> {
+        std::fs::read_to_string(path).map_err(|error| format!("`{}`: {error}", path.display()))
     }
     vec![
         operation("-v of a directory, writable", |t| {
             t.run(&["-v", &shared(t, "")], &["sh", "-c", "echo written >/data/file"])?.ok()?;
-            one_of(read(t.scratch().join("file"))?.trim(), &["written"])
+            one_of(read(&t.scratch().join("file"))?.trim(), &["written"])
         }),
         operation("-v of a directory, read-only", |t| {
             let ran = t.run(&["-v", &shared(t, ":ro")], &["touch", "/data/file"])?;
