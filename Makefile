@@ -71,6 +71,11 @@ test-with: deps-test ## Run nman's tests with another runtime than nrun: RUNTIME
 test-vm: deps-guest ## Run the runtime's tests in guests with cgroup v2: cgroupfs, systemd, uid 1000 (root, slow)
 	scripts/test-vm
 
+.PHONY: test-engines
+test-engines: deps-engines ## Drive ctr, docker and podman with runc and with nrun: what runc passes, nrun passes (root)
+	cargo build --bin nrun --bin nconform
+	$(BUILD)/debug/nconform engines
+
 .PHONY: bench
 bench: deps-bench ## Compare nrun with runc, crun and the floor: time, memory, system calls (root)
 	cargo build --profile $(PROFILE) --bin nrun --bin nconform
@@ -108,7 +113,7 @@ clean: ## Remove everything that was built
 
 ##### What each of them needs: every step says what is missing and installs it, with apt as root
 
-.PHONY: deps deps-run deps-test deps-bench deps-bench-nman deps-guest deps-lint
+.PHONY: deps deps-run deps-test deps-bench deps-bench-nman deps-engines deps-guest deps-lint
 deps: ## Install what building needs (as root)
 	@scripts/deps build
 deps-run:
@@ -119,6 +124,8 @@ deps-bench:
 	@scripts/deps build bench
 deps-bench-nman:
 	@scripts/deps build bench bench-nman
+deps-engines:
+	@scripts/deps build engines
 deps-guest:
 	@scripts/deps build test guest
 deps-lint:

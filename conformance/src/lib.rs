@@ -7,6 +7,7 @@
 
 pub mod bench;
 pub mod contender;
+pub mod engines;
 pub mod fixture;
 mod junit;
 pub mod leaks;

@@ -238,6 +238,8 @@ impl fmt::Display for Failure {
                         write!(f, "executable file not found in $PATH")
                     }
                     Errno::NOENT => write!(f, "stat {name}: no such file or directory"),
+                    // Podman knows only the second half, which is what runc says.
+                    Errno::ISDIR => write!(f, "is a directory: permission denied"),
                     _ => write!(f, "{why}"),
                 }
             }

@@ -247,7 +247,7 @@ fn a_program_that_cannot_be_executed_is_reported_by_create_in_the_words_that_eng
         ("no-such-program", "executable file not found in $PATH"),
         ("/no/such/program", "no such file or directory"),
         ("/etc/passwd", "permission denied"),
-        ("/etc", "is a directory"),
+        ("/etc", "is a directory: permission denied"),
     ] {
         let output = runtime.try_create(&BundleDir::new().args([program])).exits(1);
         assert!(output.stderr().contains(text), "no {text:?}; {output}");

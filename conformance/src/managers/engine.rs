@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::fixture::find_tool;
+use crate::fixture::{Capture, find_tool};
 
 /// Which manager.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,10 +46,21 @@ impl Kind {
 
 /// Where the daemons listen, and where each manager keeps its things.
 #[derive(Debug)]
-pub(super) struct Places {
-    pub(super) directory: PathBuf,
-    pub(super) containerd: PathBuf,
-    pub(super) docker: PathBuf,
+pub(crate) struct Places {
+    pub(crate) directory: PathBuf,
+    pub(crate) containerd: PathBuf,
+    pub(crate) docker: PathBuf,
+}
+
+impl Places {
+    /// Everything below one directory.
+    pub(crate) fn below(directory: &Path) -> Self {
+        Self {
+            containerd: directory.join("containerd.sock"),
+            docker: directory.join("docker.sock"),
+            directory: directory.to_owned(),
+        }
+    }
 }
 
 impl Engine {
@@ -71,22 +82,23 @@ impl Engine {
         engine
     }
 
-    /// podman, with the runtime that is known to run on any host.
-    pub(super) fn podman(places: &Places) -> Option<Self> {
+    /// podman, with a runtime by path or name.
+    pub(crate) fn podman(places: &Places, runtime: &Path) -> Option<Self> {
         let own = places.directory.join("podman");
         let globals = ["root", "runroot", "tmpdir"]
             .iter()
             .flat_map(|name| [OsString::from(format!("--{name}")), own.join(name).into()])
             .chain(
-                ["--cgroup-manager", "cgroupfs", "--runtime", "runc", "--events-backend", "file"]
+                ["--cgroup-manager", "cgroupfs", "--events-backend", "file", "--runtime"]
                     .map(Into::into),
             )
+            .chain([runtime.into()])
             .collect();
         Self::peer(Kind::Podman, find_tool("podman")?, globals, Vec::new())
     }
 
     /// The client of the same package as the daemon: another one may come first in PATH.
-    pub(super) fn docker(places: &Places) -> Option<Self> {
+    pub(crate) fn docker(places: &Places) -> Option<Self> {
         find_tool("dockerd")?;
         let client = Some(PathBuf::from("/usr/bin/docker")).filter(|path| path.exists());
         let host = format!("unix://{}", places.docker.display());
@@ -99,7 +111,7 @@ impl Engine {
         )
     }
 
-    pub(super) fn ctr(places: &Places) -> Option<Self> {
+    pub(crate) fn ctr(places: &Places) -> Option<Self> {
         find_tool("containerd")?;
         let globals = vec!["-a".into(), places.containerd.clone().into()];
         Self::peer(Kind::Ctr, find_tool("ctr")?, globals, Vec::new())
@@ -123,7 +135,7 @@ impl Engine {
     }
 
     /// The manager with these arguments.
-    pub(super) fn command<S: AsRef<std::ffi::OsStr>>(
+    pub(crate) fn command<S: AsRef<std::ffi::OsStr>>(
         &self,
         args: impl IntoIterator<Item = S>,
     ) -> Command {
@@ -133,6 +145,28 @@ impl Engine {
             command.env(name, value);
         }
         command
+    }
+
+    /// The same with everything captured and a limit on time.
+    pub(crate) fn capture<S: AsRef<std::ffi::OsStr>>(
+        &self,
+        args: impl IntoIterator<Item = S>,
+    ) -> Capture {
+        let capture = Capture::of(&self.program).args(&self.globals).args(args);
+        self.env.iter().fold(capture, |capture, (name, value)| capture.env(name, value))
+    }
+
+    /// The same as words for a shell.
+    pub(crate) fn command_line(&self, args: &[&str]) -> Vec<String> {
+        let env = self.env.iter().map(|(name, value)| format!("{name}={}", value.display()));
+        let program = [self.program.as_os_str()].into_iter();
+        let words = program.chain(self.globals.iter().map(OsString::as_os_str));
+        ["env".to_owned()]
+            .into_iter()
+            .chain(env)
+            .chain(words.map(|word| word.to_string_lossy().into_owned()))
+            .chain(args.iter().map(|arg| (*arg).to_owned()))
+            .collect()
     }
 
     /// The same with its things in another place: a first pull has nothing to build on.

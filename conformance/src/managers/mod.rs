@@ -7,7 +7,8 @@
 mod arena;
 mod bulk;
 mod crowd;
-mod engine;
+pub(crate) mod daemon;
+pub(crate) mod engine;
 mod measure;
 mod pull;
 mod report;

@@ -61,11 +61,11 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
     ),
     row(
         "exec of a directory",
-        "as newer versions of runc have it: `is a directory` is what is wrong, and engines make the same status 126 of it",
+        "`is a directory` is what is wrong; runc's `permission denied` follows, of which engines make status 126",
     ),
     row(
         "run of a directory",
-        "as newer versions of runc have it: `is a directory` is what is wrong, and engines make the same status 126 of it",
+        "`is a directory` is what is wrong; runc's `permission denied` follows, of which engines make status 126",
     ),
     row(
         "exec in a missing directory",
