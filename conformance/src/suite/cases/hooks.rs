@@ -211,7 +211,7 @@ pub(super) const HOOKS: Topic = Topic {
             t.refused(&bundle, "the path must be absolute").map(drop)
         })
         .rootless()
-        .known(&[crun("takes it")]),
+        .known(&[crun("takes it").as_root()]),
     ],
 };
 
