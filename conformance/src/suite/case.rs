@@ -117,12 +117,12 @@ impl Known {
     }
 
     /// Only when root runs it.
-    pub(super) const fn as_root(self) -> Self {
+    pub(super) const fn for_root(self) -> Self {
         Self { rootless: Some(false), ..self }
     }
 
     /// Only when an ordinary user runs it.
-    pub(super) const fn as_user(self) -> Self {
+    pub(super) const fn for_users(self) -> Self {
         Self { rootless: Some(true), ..self }
     }
 }
@@ -200,7 +200,7 @@ mod tests {
 
     #[test]
     fn a_known_failure_may_be_that_of_an_ordinary_user_alone() {
-        const CASE: Case = must("x", |_| Ok(())).known(&[crun("no").as_user()]);
+        const CASE: Case = must("x", |_| Ok(())).known(&[crun("no").for_users()]);
         let contender = Contender {
             name: "x".into(),
             program: "x".into(),

@@ -162,8 +162,8 @@ pub(super) const EXEC: Topic = Topic {
         })
         .rootless()
         .known(&[
-            nrun("a process that has not been started can be entered by root alone").as_user(),
-            crun("a process that has not been started can be entered by root alone").as_user(),
+            nrun("a process that has not been started can be entered by root alone").for_users(),
+            crun("a process that has not been started can be entered by root alone").for_users(),
         ]),
         contract("a container that has stopped takes no exec", |t| {
             let bundle = t.bundle();
