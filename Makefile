@@ -71,6 +71,11 @@ test-with: deps-test ## Run nman's tests with another runtime than nrun: RUNTIME
 test-vm: deps-guest ## Run the runtime's tests in guests with cgroup v2: cgroupfs, systemd, uid 1000 (root, slow)
 	scripts/test-vm
 
+.PHONY: attack
+attack: deps-test ## Try what has broken runtimes on nrun, runc and crun, against canaries (root)
+	cargo build --bin nrun --bin nconform
+	$(BUILD)/debug/nconform attack
+
 .PHONY: test-engines
 test-engines: deps-engines ## Drive ctr, docker and podman with runc and with nrun: what runc passes, nrun passes (root)
 	cargo build --bin nrun --bin nconform
