@@ -84,10 +84,9 @@ impl Release {
             .split(' ')
             .map(|word| word.trim_start_matches('v'))
             .find(|word| word.starts_with(|c: char| c.is_ascii_digit()) && word.contains('.'));
-        let mut numbers = word.unwrap_or_default().split('.').map(|part| {
-            let end = part.find(|c: char| !c.is_ascii_digit()).unwrap_or(part.len());
-            part[..end].parse().unwrap_or(0)
-        });
+        let word = word.unwrap_or_default();
+        let end = word.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(word.len());
+        let mut numbers = word[..end].split('.').map(|part| part.parse().unwrap_or(0));
         let mut next = || numbers.next().unwrap_or(0);
         Self(next(), next(), next())
     }

@@ -33,6 +33,8 @@ struct Cli {
 enum Command {
     /// Take runtimes through the conformance suite, side by side
     Run(commands::run::Run),
+    /// Run the prebuilt programs of the OCI runtime-tools validation suite
+    Validation(commands::validation::Validation),
     /// Measure runtimes side by side: time, memory and system calls
     Bench(Bench),
     /// Measure managers of containers side by side: starts, pulls, lists, logs and copies
@@ -114,6 +116,7 @@ fn main() -> ExitCode {
     }
     let result = match Cli::parse().command {
         Command::Run(args) => commands::run::run(&args),
+        Command::Validation(args) => commands::validation::run(&args),
         Command::Worker(args) => commands::run::worker(&args),
         Command::Bench(args) => bench(&args),
         Command::BenchNman(args) => bench_nman(&args),

@@ -3,6 +3,7 @@
 pub(crate) mod attack;
 pub(crate) mod engines;
 pub(crate) mod run;
+pub(crate) mod validation;
 
 use std::io::IsTerminal;
 use std::path::PathBuf;

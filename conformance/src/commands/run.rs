@@ -14,6 +14,14 @@ use nconform::suite::{self, Mode, Order, Plan, Results, TOPICS};
 enum Format {
     /// A table for people, with what failed below it
     Text,
+    /// TAP version 14, a subtest for each runtime
+    Tap,
+    /// JUnit XML, a test suite for each runtime
+    Junit,
+    /// JSON
+    Json,
+    /// A page for a browser that needs no other file
+    Html,
 }
 
 /// The arguments of `run`.
@@ -29,13 +37,13 @@ pub(crate) struct Run {
     /// Run the runtimes as an ordinary user
     #[arg(long)]
     rootless: bool,
-    /// Run only a topic, or the cases whose name contains this; may be repeated
+    /// Run only a topic, or the cases with this in `TOPIC: NAME`; may be repeated
     #[arg(long, value_name = "TOPIC")]
     filter: Vec<String>,
     /// How to write the results
     #[arg(long, value_enum, default_value = "text", value_name = "FORMAT")]
-    report: Vec<Format>,
-    /// Write them to a file rather than to standard output
+    report: Format,
+    /// Write them to a file, and the table to standard output
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// How long a case may take, in seconds
@@ -86,11 +94,13 @@ pub(crate) fn run(args: &Run) -> Result<ExitCode, String> {
     };
     let results = suite::run(&plan, &super::progress)?;
     super::progress("");
-    let text = render(args.report.last().copied().unwrap_or(Format::Text), &results);
-    match &args.output {
-        None => print!("{text}"),
-        Some(file) => fs::write(file, text)
-            .map_err(|error| format!("cannot write `{}`: {error}", file.display()))?,
+    let report = render(args.report, &results);
+    if let Some(file) = &args.output {
+        fs::write(file, report)
+            .map_err(|error| format!("cannot write `{}`: {error}", file.display()))?;
+        print!("{}", suite::report::text(&results));
+    } else {
+        print!("{report}");
     }
     Ok(if results.has_failed() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
@@ -109,6 +119,10 @@ pub(crate) fn worker(args: &Worker) -> Result<ExitCode, String> {
 fn render(format: Format, results: &Results) -> String {
     match format {
         Format::Text => suite::report::text(results),
+        Format::Tap => suite::report::tap(results),
+        Format::Junit => suite::report::junit(results),
+        Format::Json => suite::report::json(results),
+        Format::Html => suite::report::html(results),
     }
 }
 

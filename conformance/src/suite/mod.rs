@@ -15,7 +15,6 @@ mod place;
 pub mod report;
 mod results;
 mod supervisor;
-mod sweep;
 mod trial;
 mod worker;
 
@@ -50,13 +49,19 @@ pub struct Plan {
     pub serial: bool,
 }
 
-/// The numbers of the cases whose topic is one of the filters, or whose name contains one; all where there is none.
+/// The numbers of the cases that a filter selects: the name of a topic selects its cases, other words those in which they occur
+/// (in `TOPIC: NAME`); all where there is no filter.
 ///
 /// # Errors
 /// When a filter selects nothing.
 pub fn select(filters: &[String]) -> Result<Vec<usize>, String> {
     let matches = |filter: &str, topic: &Topic, case: &Case| {
-        topic.name == filter || case.name.contains(filter)
+        let is_topic = TOPICS.iter().any(|topic| topic.name == filter);
+        if is_topic {
+            topic.name == filter
+        } else {
+            format!("{}: {}", topic.name, case.name).contains(filter)
+        }
     };
     let all: Vec<_> = cases::all().collect();
     if let Some(filter) =

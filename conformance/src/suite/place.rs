@@ -73,7 +73,7 @@ impl Place {
 
     /// Ends what still runs, so that the next trial is not blamed for it.
     pub(super) fn sweep(&self) {
-        super::sweep::kill_descendants(std::process::id(), &[]);
+        crate::sweep::kill_descendants(std::process::id(), &[]);
         reap();
     }
 }

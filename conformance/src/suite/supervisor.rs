@@ -12,9 +12,9 @@ use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::process::{WaitOptions, waitpid};
 
 use super::case::Finding;
-use super::sweep::kill_descendants;
 use super::worker::{Order, Reply};
 use crate::fixture::{PREFIX, cgroups};
+use crate::sweep::kill_descendants;
 
 /// The words that make this program a worker.
 pub const WORKER: &str = "suite-worker";

@@ -1,4 +1,4 @@
-//! Ending everything that a worker started, whatever state it is in.
+//! Ending everything that a process started, whatever state it is in.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +8,7 @@ use crate::leaks::{Process, processes};
 
 /// Kills all live descendants of a process except those in `kept` and below them. Processes fork while they are
 /// looked for, so this looks again until none is left, a bounded number of times.
-pub(super) fn kill_descendants(ancestor: u32, kept: &[u32]) {
+pub(crate) fn kill_descendants(ancestor: u32, kept: &[u32]) {
     for _ in 0..50 {
         let all: Vec<Process> = processes().filter(|process| process.alive).collect();
         let found = descendants(&all.iter().map(|p| (p.pid, p.parent)).collect(), ancestor, kept);

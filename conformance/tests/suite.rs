@@ -1,0 +1,239 @@
+//! The suite itself: a runtime that is broken in one way fails the case about it, and one that crashes or hangs stops nothing.
+//!
+//! Each broken runtime is a script before the workspace's nrun that takes something out of config.json, or changes one command.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use nconform::fixture::{Capture, Output, binary, tool};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// What a broken runtime does to config.json, as a jq program, and the case that must fail by it.
+const BROKEN_CONFIG: &[(&str, &str)] = &[
+    (".root.readonly = false", "root: a read-only root cannot"),
+    ("(.mounts[].options // empty) -= [\"ro\"]", "mounts: a bind that is read-only"),
+    ("(.mounts[].options // empty) -= [\"size=1m\"]", "mounts: a tmpfs has its size"),
+    ("(.mounts[].options // empty) -= [\"nodev\"]", "mounts: a bind has the options"),
+    ("(.mounts[].options // empty) |= map(sub(\"rro\"; \"ro\"))", "mounts: rro makes"),
+    (
+        "(.mounts[].options // empty) |= map(sub(\"rbind\"; \"bind\"))",
+        "mounts: a bind without recursion",
+    ),
+    ("(.mounts[].options // empty) -= [\"tmpcopyup\"]", "mounts: tmpcopyup"),
+    (".process.args -= [\"\"]", "process: the arguments arrive"),
+    (".process.env += [\"MORE=1\"]", "process: the environment holds"),
+    (".process.cwd = \"/\"", "process: the process starts in"),
+    (".process.noNewPrivileges = false", "process: no_new_privs is set"),
+    (".process.noNewPrivileges = true", "process: no_new_privs is not set"),
+    ("del(.process.oomScoreAdj)", "process: the out-of-memory score is adjusted upwards"),
+    (".process.user.gid = 0", "user: user and group id"),
+    ("del(.process.user.additionalGids)", "user: additional groups are"),
+    ("del(.process.user.umask)", "user: the umask is the configured"),
+    ("del(.process.capabilities.ambient)", "capabilities: the five sets"),
+    (".process.capabilities.bounding = [\"CAP_KILL\"]", "capabilities: without capabilities"),
+    ("del(.process.rlimits)", "rlimits: soft and hard"),
+    (".process.rlimits |= unique_by(.type)", "rlimits: a limit that is set twice"),
+    ("del(.hostname)", "hostname: the host name is"),
+    ("del(.domainname)", "hostname: the domain name"),
+    ("del(.hooks.createContainer)", "hooks: hooks run in the order"),
+    (".hooks.createRuntime |= reverse", "hooks: several hooks"),
+    ("del(.hooks.createRuntime)", "hooks: hooks get the container's state"),
+    ("del(.hooks.startContainer)", "hooks: startContainer runs in"),
+    ("del(.hooks.poststop)", "hooks: poststop hooks run after"),
+    (".mounts |= map(select(.destination != \"/dev/shm\"))", "default-filesystems: /dev/shm"),
+    (".linux.namespaces -= [{\"type\": \"ipc\"}]", "namespaces: each namespace"),
+    ("del(.linux.namespaces[].path)", "namespaces: a network namespace is joined"),
+    (".linux.namespaces |= unique_by(.type)", "namespaces: a type that is there twice"),
+    ("del(.linux.timeOffsets)", "time-namespace: clocks"),
+    (".linux.uidMappings |= .[:1]", "user-namespace: several ranges"),
+    ("del(.mounts[].uidMappings, .mounts[].gidMappings)", "idmapped-mounts: files of"),
+    ("del(.linux.devices[].uid)", "devices: a device has its type"),
+    ("del(.linux.devices)", "devices: a fifo"),
+    ("del(.linux.netDevices)", "net-devices: a device is moved"),
+    ("del(.linux.cgroupsPath)", "cgroups-path: an absolute path"),
+    (
+        ".linux.resources.devices = [{\"allow\": true, \"access\": \"rwm\"}]",
+        "device-rules: a device that no rule",
+    ),
+    (".linux.resources.devices |= .[:1]", "device-rules: a device that a rule allows"),
+    (".linux.resources.devices |= .[:2]", "device-rules: the last rule"),
+    ("del(.linux.resources.memory)", "memory: the limit is"),
+    ("del(.linux.resources.cpu)", "cpu: quota and period"),
+    ("del(.linux.resources.pids)", "pids: processes beyond"),
+    ("del(.linux.resources.unified)", "controllers: a file of `unified`"),
+    ("del(.linux.rootfsPropagation)", "rootfs-propagation: a shared root"),
+    ("del(.linux.maskedPaths)", "masked-paths: a masked file"),
+    ("del(.linux.readonlyPaths)", "readonly-paths: everything below"),
+    ("del(.annotations)", "state: annotations"),
+];
+
+/// What a broken runtime does with its command line, as shell, and the case that must fail by it.
+const BROKEN_COMMANDS: &[(&str, &str)] = &[
+    ("start) \"$real\" \"$@\"; exit 0", "operations: starting a container that is not there"),
+    ("kill) \"$real\" \"$@\"; exit 0", "operations: killing a container that has stopped"),
+    ("delete) exit 0", "operations: nothing that create"),
+    ("state) echo '{}'; exit 0", "state: asking for the state"),
+    ("exec) \"$real\" \"$@\"; exit 0", "exec: its exit status"),
+    (
+        "create) set -- \"$@\"; \"$real\" \"$@\" && \"$real\" \"$1\" \"$2\" start \"$last\"",
+        "operations: the process does not run",
+    ),
+    ("run) kill -SEGV $$", "operations: a deleted container's id"),
+];
+
+/// A script that stands in for a runtime.
+struct Stand {
+    directory: TempDir,
+}
+
+impl Stand {
+    /// For each command that has a clause in `commands`, that is done first; `config` is a jq program.
+    fn new(config: &str, commands: &str) -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let script = format!(
+            "#!/bin/sh\nreal={real}\ncommand= bundle= previous= last=\n\
+             for word; do\n  [ \"$previous\" = --bundle ] && bundle=$word\n\
+             case $word in create|run|start|state|kill|delete|exec) [ -n \"$command\" ] || command=$word;; esac\n\
+             previous=$word last=$word\ndone\n\
+             if [ -n \"$bundle\" ]; then\n  {jq} '{config}' \"$bundle/config.json\" >\"$bundle/.changed\" &&\n\
+             cat \"$bundle/.changed\" >\"$bundle/config.json\"\nfi\n\
+             case $command in\n{commands};;\nnone) ;;\nesac\n\
+             exec \"$real\" \"$@\"\n",
+            real = binary("nrun").display(),
+            jq = tool("jq").display(),
+        );
+        let path = directory.path().join("broken");
+        fs::write(&path, script).expect("write a script");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("a mode");
+        Self { directory }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.directory.path().join("broken")
+    }
+}
+
+fn nconform(args: &[&str]) -> Output {
+    Capture::of(Path::new(env!("CARGO_BIN_EXE_nconform"))).args(args).run()
+}
+
+/// The outcome of each case, by its topic and name.
+fn outcomes(report: &Value) -> BTreeMap<String, String> {
+    let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let cases = report["cases"].as_array().expect("cases");
+    cases
+        .iter()
+        .map(|case| {
+            let name = format!("{}: {}", word(&case["topic"]), word(&case["name"]));
+            (name, word(&case["results"][0]["outcome"]))
+        })
+        .collect()
+}
+
+/// Runs the cases that a filter selects with a stand-in.
+fn conform(stand: &Stand, filters: &[&str], more: &[&str]) -> (Output, Value) {
+    let path = stand.path().display().to_string();
+    let mut args = vec!["run", "--runtime", &path, "--report", "json"];
+    args.extend(filters.iter().flat_map(|filter| ["--filter", filter]));
+    args.extend(more);
+    let output = nconform(&args);
+    let report = serde_json::from_str(&output.stdout()).unwrap_or_else(|_| panic!("{output}"));
+    (output, report)
+}
+
+/// What all these runtimes, two at a time, let pass.
+fn undetected(broken: &[(&str, &str)], stand: fn(&str) -> Stand) -> Vec<String> {
+    let (next, missed) = (Mutex::new(broken.iter()), Mutex::new(Vec::new()));
+    let work = || {
+        loop {
+            let Some((change, case)) = next.lock().expect("the list").next() else { return };
+            let (output, report) = conform(&stand(change), &[case], &[]);
+            let is_right =
+                output.code() == 1 && outcomes(&report).values().all(|word| word == "fail");
+            if !is_right {
+                missed
+                    .lock()
+                    .expect("the list")
+                    .push(format!("`{change}`: {:?}", outcomes(&report)));
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(work);
+        scope.spawn(work);
+    });
+    missed.into_inner().expect("the list")
+}
+
+#[test]
+fn a_runtime_that_takes_no_notice_of_a_field_fails_the_case_about_it() {
+    let missed = undetected(BROKEN_CONFIG, |change| Stand::new(change, "no)"));
+    assert!(missed.is_empty(), "{missed:#?}");
+}
+
+#[test]
+fn a_runtime_whose_command_does_something_else_fails_the_case_about_it() {
+    let missed = undetected(BROKEN_COMMANDS, |change| Stand::new(".", change));
+    assert!(missed.is_empty(), "{missed:#?}");
+}
+
+#[test]
+fn the_same_script_without_a_fault_passes_all_these_cases() {
+    let cases: Vec<&str> =
+        BROKEN_CONFIG.iter().chain(BROKEN_COMMANDS).map(|(_, case)| *case).collect();
+    let (output, report) = conform(&Stand::new(".", "no)"), &cases, &[]);
+    let _ = output.ok();
+    let outcomes = outcomes(&report);
+    assert_eq!(outcomes.len(), cases.len(), "each filter selects one case: {outcomes:?}");
+    assert!(outcomes.values().all(|word| word == "pass"), "{outcomes:?}");
+}
+
+#[test]
+fn a_runtime_that_hangs_costs_its_time_and_leaves_nothing() {
+    let stand = Stand::new(".", "start) sleep 9753");
+    let start = Instant::now();
+    let (output, report) = conform(
+        &stand,
+        &[
+            "hostname: the host name is",
+            "hostname: the domain",
+            "operations: a container that is only",
+        ],
+        &["--timeout", "4"],
+    );
+    let outcomes = outcomes(&report);
+    // These do not call `start`, which alone hangs.
+    assert!(outcomes.values().all(|word| word == "pass"), "{outcomes:?}");
+    let _ = output.ok();
+    let (output, report) = conform(
+        &stand,
+        &["operations: deleting a container that runs", "operations: a container that is only"],
+        &["--timeout", "4"],
+    );
+    assert_eq!(output.code(), 1, "{output}");
+    let text = report.to_string();
+    assert!(text.contains("still runs after"), "{text}");
+    assert!(text.contains("\"pass\""), "the case after it runs: {text}");
+    assert!(start.elapsed() < Duration::from_secs(60), "{:?}", start.elapsed());
+    let left = Capture::of("ps").args(["-eo", "args"]).run().stdout();
+    assert!(!left.contains("sleep 9753"), "{left}");
+}
+
+#[test]
+fn usage_and_host_errors_exit_2_and_the_list_runs_nothing() {
+    for args in [
+        &["run", "--filter", "no such topic"][..],
+        &["run", "--runtime", "/no/such/runtime"],
+        &["run", "--report", "parchment"],
+    ] {
+        assert_eq!(nconform(args).code(), 2, "{args:?}");
+    }
+    let list = nconform(&["run", "--list", "--filter", "pids"]).ok().stdout();
+    assert!(list.contains("pids: ") && list.contains("  processes beyond the limit"), "{list}");
+    assert!(!list.contains("memory"), "{list}");
+}
