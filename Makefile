@@ -18,6 +18,8 @@ RUNS ?= 20
 PROFILE ?= release
 # The runtime of `make test-with`.
 RUNTIME ?= runc
+# Which engines `make test-engines` drives; all when empty.
+ENGINES ?=
 # What `make run` runs in the container, instead of a shell.
 ARGS ?=
 
@@ -79,7 +81,7 @@ attack: deps-test ## Try what has broken runtimes on nrun, runc and crun, agains
 .PHONY: test-engines
 test-engines: deps-engines ## Drive ctr, docker and podman with runc and with nrun: what runc passes, nrun passes (root)
 	cargo build --bin nrun --bin nconform
-	$(BUILD)/debug/nconform engines
+	$(BUILD)/debug/nconform engines $(ENGINES:%=--engine %)
 
 .PHONY: bench
 bench: deps-bench ## Compare nrun with runc, crun and the floor: time, memory, system calls (root)
