@@ -18,6 +18,8 @@ RUNS ?= 20
 PROFILE ?= release
 # The runtime of `make test-with`.
 RUNTIME ?= runc
+# Which engines `make test-engines` drives; all when empty.
+ENGINES ?=
 # What `make run` runs in the container, instead of a shell.
 ARGS ?=
 
@@ -71,10 +73,15 @@ test-with: deps-test ## Run nman's tests with another runtime than nrun: RUNTIME
 test-vm: deps-guest ## Run the runtime's tests in guests with cgroup v2: cgroupfs, systemd, uid 1000 (root, slow)
 	scripts/test-vm
 
+.PHONY: attack
+attack: deps-test ## Try what has broken runtimes on nrun, runc and crun, against canaries (root)
+	cargo build --bin nrun --bin nconform
+	$(BUILD)/debug/nconform attack
+
 .PHONY: test-engines
 test-engines: deps-engines ## Drive ctr, docker and podman with runc and with nrun: what runc passes, nrun passes (root)
 	cargo build --bin nrun --bin nconform
-	$(BUILD)/debug/nconform engines
+	$(BUILD)/debug/nconform engines $(ENGINES:%=--engine %)
 
 .PHONY: conform
 conform: deps-bench ## Take nrun, runc and crun through the conformance suite, side by side (root)

@@ -5,6 +5,7 @@
 //! containers, [`bench`] compares runtimes side by side. The crate only
 //! ever executes runtime binaries: it links none, so every runtime is judged by the same means.
 
+pub mod attack;
 pub mod bench;
 pub mod contender;
 pub mod engines;

@@ -39,6 +39,8 @@ enum Command {
     Bench(Bench),
     /// Measure managers of containers side by side: starts, pulls, lists, logs and copies
     BenchNman(BenchNman),
+    /// Try the attacks that have broken runtimes, against canaries in private namespaces
+    Attack(commands::attack::Attack),
     /// Drive ctr, docker and podman on top of runtimes: what the first one passes, the others must pass
     Engines(commands::engines::Engines),
     /// List cgroups, mounts, processes, interfaces and directories of ours on this machine
@@ -118,6 +120,7 @@ fn main() -> ExitCode {
         Command::Worker(args) => commands::run::worker(&args),
         Command::Bench(args) => bench(&args),
         Command::BenchNman(args) => bench_nman(&args),
+        Command::Attack(args) => commands::attack::run(&args),
         Command::Engines(args) => commands::engines::drive(&args),
         Command::Leaks(args) => leaks(&args),
         Command::LargeImage(args) => large_image(&args),

@@ -19,7 +19,7 @@ const TITLE: usize = 22;
 
 const STYLE: &str = "\
     text{font:13px system-ui,sans-serif;fill:#1f2937}.head{font-size:17px;font-weight:600}\
-    .case{font-weight:600}.note,.name{fill:#6b7280}.name{text-anchor:end}.page{fill:#fff}\
+    .case{font-weight:600}.about{font-size:12px}.note,.name{fill:#6b7280}.name{text-anchor:end}.page{fill:#fff}\
     .other{fill:#b6bfcc}.floor{fill:#6fb58d}.ours{fill:#2563eb}\
     @media(prefers-color-scheme:dark){text{fill:#e5e7eb}.note,.name{fill:#9ca3af}.page{fill:#15181d}\
     .other{fill:#4b5563}.floor{fill:#3f8f63}.ours{fill:#60a5fa}}";
@@ -34,7 +34,7 @@ impl Report {
             y = self.draw_case(&mut body, row, y) + GAP;
         }
         let about = format!(
-            "CPU ms, median of {} interleaved runs; each case has a scale of its own. Linux {}, cgroups {}",
+            "CPU ms, median of {} interleaved runs, a scale for each case; Linux {}, cgroups {}",
             self.runs, self.kernel, self.cgroups
         );
         format!(
@@ -42,7 +42,7 @@ impl Report {
              <title>CPU time of container runtimes</title>\n<style>{STYLE}</style>\n\
              <rect class=\"page\" width=\"{WIDTH}\" height=\"{y}\"/>\n\
              <text class=\"head\" x=\"16\" y=\"28\">What a container costs: shorter is better</text>\n\
-             <text class=\"note\" x=\"16\" y=\"48\">{}</text>\n{body}</svg>\n",
+             <text class=\"note about\" x=\"16\" y=\"48\">{}</text>\n{body}</svg>\n",
             escape(&about)
         )
     }

@@ -1,5 +1,6 @@
 //! The commands that are more than a few lines, and what several of them need.
 
+pub(crate) mod attack;
 pub(crate) mod engines;
 pub(crate) mod run;
 pub(crate) mod validation;

@@ -64,7 +64,7 @@ pub fn missing(engines: &[Kind]) -> Vec<&'static str> {
     names
 }
 
-/// Does everything, calling `progress` before each operation.
+/// Does everything, calling `progress` before each operation. The process is in another working directory afterwards.
 ///
 /// # Panics
 /// When not root, or when a daemon does not start.
@@ -77,6 +77,8 @@ pub fn drive(plan: &Plan, progress: &(dyn Fn(&str) + Sync)) -> Report {
     // Root of a user namespace has to get through to its root file system.
     let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(directory.path(), open).expect("open a directory to all");
+    // conmon makes a file `oom` in the directory that it was started in.
+    std::env::set_current_dir(directory.path()).expect("enter the scratch directory");
     let places = Places::below(directory.path());
     let archive = image::write(directory.path());
     progress("starting daemons");
