@@ -225,11 +225,17 @@ impl<'a> Given<'a> {
     fn new(hook: &'a Hook, pid: Option<Pid>) -> Given<'a> {
         let mut digits = [0; 10];
         let mut length = 0;
-        let mut rest = pid.map_or(0, |pid| pid.as_raw_nonzero().get().unsigned_abs());
-        while rest > 0 {
-            digits[length] = b'0' + (rest % 10) as u8;
-            rest /= 10;
-            length += 1;
+        // Not `map_or(0, ...)` and a `while`: optimised by rustc 1.95, that wrote a `0` where there is no process.
+        if let Some(pid) = pid {
+            let mut rest = pid.as_raw_nonzero().get().unsigned_abs();
+            loop {
+                digits[length] = b'0' + (rest % 10) as u8;
+                rest /= 10;
+                length += 1;
+                if rest == 0 {
+                    break;
+                }
+            }
         }
         digits[..length].reverse();
         Given {
