@@ -13,7 +13,7 @@ DESTDIR ?=
 COMPLETIONS := bash-completion/completions zsh/site-functions fish/vendor_completions.d
 # What `nrun --version` shows.
 export NRUN_COMMIT := $(shell git describe --always --dirty 2>/dev/null)
-# How often `make bench` measures each case, and which build of nrun.
+# How often `make bench` measures each case, and which build `make bench` and `make conform` take.
 RUNS ?= 20
 PROFILE ?= release
 # The runtime of `make test-with`.
@@ -82,6 +82,12 @@ attack: deps-test ## Try what has broken runtimes on nrun, runc and crun, agains
 test-engines: deps-engines ## Drive ctr, docker and podman with runc and with nrun: what runc passes, nrun passes (root)
 	cargo build --bin nrun --bin nconform
 	$(BUILD)/debug/nconform engines $(ENGINES:%=--engine %)
+
+.PHONY: conform
+conform: deps-bench ## Take nrun, runc and crun through the conformance suite, side by side (root)
+	cargo build --profile $(PROFILE) --bin nrun --bin nconform
+	$(BUILD)/$(PROFILE)/nconform run --report html --output $(BUILD)/conform.html
+	@echo "page: $(BUILD)/conform.html"
 
 .PHONY: bench
 bench: deps-bench ## Compare nrun with runc, crun and the floor: time, memory, system calls (root)

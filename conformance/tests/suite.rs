@@ -70,6 +70,17 @@ const BROKEN_CONFIG: &[(&str, &str)] = &[
     ("del(.linux.maskedPaths)", "masked-paths: a masked file"),
     ("del(.linux.readonlyPaths)", "readonly-paths: everything below"),
     ("del(.annotations)", "state: annotations"),
+    (".ociVersion = \"1.0.2\"", "configuration: a version of the specification that is not"),
+    ("del(.process.scheduler)", "scheduling: the policy is"),
+    ("del(.process.ioPriority)", "scheduling: the priority of I/O"),
+    ("del(.linux.intelRdt)", "intel-rdt: a class of service is refused"),
+    ("del(.linux.memoryPolicy)", "memory-policy: the policy is"),
+    ("del(.linux.sysctl)", "sysctl: a parameter of the IPC namespace"),
+    ("del(.linux.personality)", "personality: the domain LINUX32"),
+    ("del(.linux.seccomp)", "seccomp: a call with the action ERRNO"),
+    ("del(.linux.seccomp.syscalls[].errnoRet)", "seccomp: errnoRet"),
+    ("del(.linux.seccomp.syscalls[].args)", "seccomp: a rule counts only where"),
+    ("del(.process.consoleSize)", "terminal: the terminal has the size"),
 ];
 
 /// What a broken runtime does with its command line, as shell, and the case that must fail by it.
@@ -83,6 +94,12 @@ const BROKEN_COMMANDS: &[(&str, &str)] = &[
         "create) set -- \"$@\"; \"$real\" \"$@\" && \"$real\" \"$1\" \"$2\" start \"$last\"",
         "operations: the process does not run",
     ),
+    ("features) echo '{}'; exit 0", "features: all hooks"),
+    ("kill) \"$real\" \"$1\" \"$2\" kill \"$4\" KILL; exit", "command-line: kill takes names"),
+    ("pause) exit 0", "command-line: pause stops"),
+    ("update) exit 0", "command-line: update changes"),
+    ("list) echo null; exit 0", "command-line: list -q"),
+    ("ps) echo '[1]'; exit 0", "command-line: ps --format json"),
     ("run) kill -SEGV $$", "operations: a deleted container's id"),
 ];
 
@@ -98,7 +115,7 @@ impl Stand {
         let script = format!(
             "#!/bin/sh\nreal={real}\ncommand= bundle= previous= last=\n\
              for word; do\n  [ \"$previous\" = --bundle ] && bundle=$word\n\
-             case $word in create|run|start|state|kill|delete|exec) [ -n \"$command\" ] || command=$word;; esac\n\
+             case $word in create|run|start|state|kill|delete|exec|features|pause|update|list|ps) [ -n \"$command\" ] || command=$word;; esac\n\
              previous=$word last=$word\ndone\n\
              if [ -n \"$bundle\" ]; then\n  {jq} '{config}' \"$bundle/config.json\" >\"$bundle/.changed\" &&\n\
              cat \"$bundle/.changed\" >\"$bundle/config.json\"\nfi\n\
@@ -153,9 +170,11 @@ fn undetected(broken: &[(&str, &str)], stand: fn(&str) -> Stand) -> Vec<String> 
         loop {
             let Some((change, case)) = next.lock().expect("the list").next() else { return };
             let (output, report) = conform(&stand(change), &[case], &[]);
-            let is_right =
-                output.code() == 1 && outcomes(&report).values().all(|word| word == "fail");
-            if !is_right {
+            // A machine that cannot do it says nothing; the test without a fault sees to it that this is rare.
+            let is_right = outcomes(&report).values().all(|word| word == "fail" || word == "skip");
+            let is_told =
+                output.code() == i32::from(output.stdout().contains("\"outcome\": \"fail\""));
+            if !is_right || !is_told {
                 missed
                     .lock()
                     .expect("the list")
@@ -190,7 +209,9 @@ fn the_same_script_without_a_fault_passes_all_these_cases() {
     let _ = output.ok();
     let outcomes = outcomes(&report);
     assert_eq!(outcomes.len(), cases.len(), "each filter selects one case: {outcomes:?}");
-    assert!(outcomes.values().all(|word| word == "pass"), "{outcomes:?}");
+    assert!(outcomes.values().all(|word| word == "pass" || word == "skip"), "{outcomes:?}");
+    let passed = outcomes.values().filter(|word| *word == "pass").count();
+    assert!(passed * 10 >= cases.len() * 9, "this machine says too little: {outcomes:?}");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::facts::Facts;
-use super::trial::Trial;
+use super::trial::{Mode, Trial};
 use crate::contender::{Contender, Release};
 
 /// How binding the clause is that a case comes from.
@@ -83,9 +83,9 @@ impl Case {
     }
 
     /// The known failure that applies to a runtime.
-    pub(super) fn known_for(&self, contender: &Contender) -> Option<&'static Known> {
+    pub(super) fn known_for(&self, contender: &Contender, mode: Mode) -> Option<&'static Known> {
         let (product, release) = (contender.product(), contender.release());
-        self.known.iter().find(|known| known.product == product && known.applies(release))
+        self.known.iter().find(|known| known.product == product && known.applies(release, mode))
     }
 }
 
@@ -105,29 +105,46 @@ pub struct Known {
     pub product: &'static str,
     /// The last release that is known to fail.
     pub last: Release,
+    /// Only when an ordinary user runs it, or only when root does.
+    pub rootless: Option<bool>,
     /// Why.
     pub why: &'static str,
 }
 
 impl Known {
-    fn applies(&self, release: Release) -> bool {
-        release <= self.last
+    fn applies(&self, release: Release, mode: Mode) -> bool {
+        release <= self.last && self.rootless.is_none_or(|rootless| rootless == mode.rootless)
     }
+
+    /// Only when root runs it.
+    pub(super) const fn for_root(self) -> Self {
+        Self { rootless: Some(false), ..self }
+    }
+
+    /// Only when an ordinary user runs it.
+    pub(super) const fn for_users(self) -> Self {
+        Self { rootless: Some(true), ..self }
+    }
+}
+
+/// A failure of ours that is understood: docs/known-gaps.md tells of it.
+pub(super) const fn nrun(why: &'static str) -> Known {
+    Known { product: "nrun", last: Release(0, 1, u32::MAX), rootless: None, why }
 }
 
 /// A failure of runc, up to the release that the cases were tried with.
 pub(super) const fn runc(why: &'static str) -> Known {
-    Known { product: "runc", last: Release(1, 1, 5), why }
+    Known { product: "runc", last: Release(1, 1, 5), rootless: None, why }
 }
 
 /// A failure of every runc before 1.2.
 pub(super) const fn old_runc(why: &'static str) -> Known {
-    Known { product: "runc", last: Release(1, 1, u32::MAX), why }
+    Known { product: "runc", last: Release(1, 1, u32::MAX), rootless: None, why }
 }
 
 /// A failure of crun, up to the release that the cases were tried with.
 pub(super) const fn crun(why: &'static str) -> Known {
-    Known { product: "crun", last: Release(1, 8, 1), why }
+    Known { product: "crun", last: Release(1, 8, 1), rootless: None, why }
 }
 
 /// What a case returns: nothing when all is as it must be.
@@ -171,7 +188,7 @@ mod tests {
         let known = |version: &str| {
             let contender =
                 Contender { name: "x".into(), program: "x".into(), version: version.into() };
-            CASE.known_for(&contender).is_some()
+            CASE.known_for(&contender, Mode::default()).is_some()
         };
         assert!(known("runc version 1.1.5+ds1"));
         assert!(!known("runc version 1.2.0"));
@@ -179,5 +196,18 @@ mod tests {
         assert!(known("crun version 1.8.1"));
         assert!(!known("crun version 1.8.2"));
         assert!(!known("nrun 0.1.0"));
+    }
+
+    #[test]
+    fn a_known_failure_may_be_that_of_an_ordinary_user_alone() {
+        const CASE: Case = must("x", |_| Ok(())).known(&[crun("no").for_users()]);
+        let contender = Contender {
+            name: "x".into(),
+            program: "x".into(),
+            version: "crun version 1.8.1".into(),
+        };
+        let known =
+            |rootless| CASE.known_for(&contender, Mode { rootless, ..Mode::default() }).is_some();
+        assert!(known(true) && !known(false));
     }
 }

@@ -138,3 +138,18 @@ pub(super) const OOM_MAY_SINK: Need = Need {
             .is_some_and(|mask| mask & (1 << 24) != 0)
     },
 };
+pub(super) const NUMA: Need =
+    Need { what: "NUMA in its kernel", is_met: |_| Path::new("/proc/self/numa_maps").exists() };
+pub(super) const RESCTRL: Need = Need {
+    what: "resctrl",
+    is_met: |_| {
+        fs::read_to_string("/proc/filesystems").is_ok_and(|text| text.contains("resctrl"))
+            && Path::new("/sys/fs/resctrl/schemata").exists()
+    },
+};
+pub(super) const NO_RESCTRL: Need =
+    Need { what: "lack of resctrl", is_met: |facts| !(RESCTRL.is_met)(facts) };
+pub(super) const TWO_PROCESSORS: Need = Need {
+    what: "second processor",
+    is_met: |_| std::thread::available_parallelism().is_ok_and(|count| count.get() > 1),
+};

@@ -119,7 +119,7 @@ fn column(
         let (topic, case) = cases::all().nth(number).expect("a number of a case");
         progress(&format!("{}: {}: {}", contender.name, topic.name, case.name));
         let reply = supervisor.ask(number)?;
-        records.push(Record::judge(reply, case.known_for(contender)));
+        records.push(Record::judge(reply, case.known_for(contender, plan.mode)));
     }
     supervisor.end();
     Ok(records)

@@ -78,7 +78,11 @@ impl Place {
     }
 }
 
-/// Containers end up as children of this process, the subreaper.
-fn reap() {
-    while let Ok(Some(_)) = wait(WaitOptions::NOHANG) {}
+/// Waits for what has ended: containers end up as children of this process, the subreaper. Tells whether there was something.
+pub(super) fn reap() -> bool {
+    let mut any = false;
+    while let Ok(Some(_)) = wait(WaitOptions::NOHANG) {
+        any = true;
+    }
+    any
 }

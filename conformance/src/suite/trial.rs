@@ -226,6 +226,15 @@ impl Trial {
         }
     }
 
+    /// Waits for processes of containers that have become children of this process and have ended.
+    pub(super) fn reap(&self) {
+        // The last of them may have closed its terminal a moment before its end.
+        let end = Instant::now() + Duration::from_secs(2);
+        while Instant::now() < end && !super::place::reap() {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     /// Ends the trial: what the runtime leaves behind, when it has been told to delete everything, is a failure.
     pub(super) fn finish(self) -> Verdict {
         for id in self.ids.borrow().iter() {

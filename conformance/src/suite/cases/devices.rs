@@ -54,7 +54,7 @@ pub(super) const DEVICES: Topic = Topic {
             t.refused(&t.bundle().push("/linux/devices", device), "the type is unknown").map(drop)
         })
         .rootless()
-        .known(&[crun("takes it for a character device")]),
+        .known(&[crun("takes it for a character device").for_root()]),
     ],
 };
 

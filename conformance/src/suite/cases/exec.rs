@@ -6,7 +6,7 @@ use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use serde_json::json;
 
 use super::process::strings;
-use crate::suite::case::{Topic, contract, crun};
+use crate::suite::case::{Topic, contract, crun, nrun};
 use crate::suite::expect::{contains, has, holds, same};
 use crate::suite::trial::exits;
 
@@ -160,7 +160,11 @@ pub(super) const EXEC: Topic = Topic {
             same("output", "in", live.exec(&["echo", "in"])?.text().as_str())?;
             same("status", "created", live.status()?.as_str())
         })
-        .rootless(),
+        .rootless()
+        .known(&[
+            nrun("a process that has not been started can be entered by root alone").for_users(),
+            crun("a process that has not been started can be entered by root alone").for_users(),
+        ]),
         contract("a container that has stopped takes no exec", |t| {
             let bundle = t.bundle();
             let live = t.start(&bundle)?;

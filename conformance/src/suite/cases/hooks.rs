@@ -207,11 +207,12 @@ pub(super) const HOOKS: Topic = Topic {
         })
         .rootless(),
         must("a hook whose path is not absolute is refused", |t| {
-            let bundle = t.bundle().push("/hooks/createRuntime", json!({"path": "true"}));
+            // One that reads its input: a runtime that takes it has no other reason to fail.
+            let bundle = t.bundle().push("/hooks/createRuntime", json!({"path": "cat"}));
             t.refused(&bundle, "the path must be absolute").map(drop)
         })
         .rootless()
-        .known(&[crun("takes it")]),
+        .known(&[crun("looks for it in PATH")]),
     ],
 };
 

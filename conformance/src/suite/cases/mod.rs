@@ -1,6 +1,8 @@
 //! The cases, a file for each part of the specification.
 
+mod attributes;
 mod cgroups;
+mod command_line;
 mod devices;
 mod exec;
 mod files;
@@ -8,17 +10,22 @@ mod hooks;
 mod lifecycle;
 mod namespaces;
 mod process;
+mod seccomp;
+mod terminal;
 
 use super::case::{Case, Topic};
 
 /// Every topic, in the order of the specification.
 pub const TOPICS: &[&Topic] = &[
+    &command_line::CONFIGURATION,
     &files::ROOT,
     &files::MOUNTS,
     &process::PROCESS,
+    &terminal::TERMINAL,
     &process::USER,
     &process::CAPABILITIES,
     &process::LIMITS,
+    &attributes::SCHEDULING,
     &namespaces::HOSTNAME,
     &hooks::HOOKS,
     &files::DEFAULT_FILESYSTEMS,
@@ -36,11 +43,18 @@ pub const TOPICS: &[&Topic] = &[
     &cgroups::PIDS_TOPIC,
     &cgroups::BLOCK_IO,
     &cgroups::OTHER_CONTROLLERS,
+    &attributes::INTEL_RDT,
+    &attributes::MEMORY_POLICY,
+    &attributes::SYSCTL,
+    &seccomp::SECCOMP,
     &files::PROPAGATION,
     &files::MASKED,
     &files::READONLY,
+    &attributes::PERSONALITY,
     &lifecycle::STATE,
     &lifecycle::OPERATIONS,
+    &command_line::FEATURES,
+    &command_line::COMMAND_LINE,
     &exec::EXEC,
 ];
 
