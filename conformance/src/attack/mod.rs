@@ -5,6 +5,7 @@
 
 mod canary;
 mod cases;
+mod messages;
 
 use std::fmt;
 

@@ -189,6 +189,8 @@ impl Drop for Trial<'_> {
                 vec!["tasks", "rm", "-f", &self.name],
                 vec!["containers", "rm", &self.name],
             ],
+            // Podman would wait ten seconds for a process that takes no notice of SIGTERM; Docker kills at once.
+            Kind::Podman => vec![vec!["rm", "-f", "-t", "0", "-v", &self.name]],
             _ => vec![vec!["rm", "-f", "-v", &self.name]],
         };
         for words in words {
