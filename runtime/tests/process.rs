@@ -327,6 +327,20 @@ fn signals_are_neither_blocked_nor_ignored() {
 }
 
 #[test]
+fn what_the_caller_ignores_is_not_ignored_in_the_container() {
+    let _sandbox = Sandbox::enter();
+    let script = r#"trap '' HUP INT QUIT USR1 USR2 PIPE ALRM TERM CHLD TSTP TTIN TTOU; exec "$@""#;
+    let runtime = Runtime::under_test().launched_by(["sh", "-c", script, "sh"]);
+    let trapped = BundleDir::new().shell("trap 'echo heard' HUP; kill -HUP $$");
+    assert_eq!(runtime.run(&trapped).ok().text(), "heard");
+    let looking = BundleDir::new().args(["grep", "SigIgn", "/proc/self/status"]);
+    let ignored = runtime.run(&looking).ok().text();
+    let mask =
+        ignored.split_whitespace().nth(1).and_then(|mask| u64::from_str_radix(mask, 16).ok());
+    assert_eq!(mask.map(|mask| mask & !(0b11 << 31)), Some(0), "{ignored}");
+}
+
+#[test]
 fn the_process_leads_a_session_of_its_own() {
     let _sandbox = Sandbox::enter();
     let bundle = BundleDir::new().shell("cut -d' ' -f5,6 /proc/1/stat");

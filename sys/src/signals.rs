@@ -85,10 +85,28 @@ pub fn end_on_term() {
     unsafe { libc::signal(libc::SIGTERM, end as extern "C" fn(libc::c_int) as libc::sighandler_t) };
 }
 
-/// Gives a program that is about to be executed the dispositions and the mask that it expects: the default, and none blocked. What
-/// Rust ignores is reset, and what whoever started us may have ignored; runc resets the same ones.
+/// What programs are started with ignored: by nohup, in the background of a shell, under a daemon, and by ourselves (SIGPIPE).
+const OFTEN_IGNORED: [Signal; 12] = [
+    Signal::HUP,
+    Signal::INT,
+    Signal::QUIT,
+    Signal::USR1,
+    Signal::USR2,
+    Signal::PIPE,
+    Signal::ALARM,
+    Signal::TERM,
+    Signal::CHILD,
+    Signal::TSTP,
+    Signal::TTIN,
+    Signal::TTOU,
+];
+
+/// Gives a program that is about to be executed the dispositions and the mask that it expects: the default, and none blocked.
+///
+/// A shell cannot even trap what was ignored when it was started: a container of an engine that runs under nohup would never hear
+/// of its SIGHUP. The signals that nobody ignores are left alone, because each costs every container a system call.
 pub fn reset_for_exec() {
-    for signal in [Signal::PIPE, Signal::CHILD, Signal::QUIT, Signal::TERM] {
+    for signal in OFTEN_IGNORED {
         set_default(signal);
     }
     set_mask(&Mask::empty());
