@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::canary::{Canary, SECRET};
 use super::{Case, Verdict, messages};
@@ -143,24 +143,6 @@ fn keep_descriptors(runtime: &Runtime) -> Verdict {
     }
 }
 
-/// Replaces what is at `path` in the image by a link.
-fn plant(bundle: &BundleDir, path: &str, to: &Path) {
-    let place = bundle.rootfs().join(path.trim_start_matches('/'));
-    let _ = fs::remove_dir_all(&place);
-    fs::create_dir_all(place.parent().expect("a parent")).expect("make a directory");
-    symlink(to, place).expect("plant a link");
-}
-
-/// A bundle that uses the image's own /dev.
-fn with_the_images_dev() -> BundleDir {
-    let bundle = BundleDir::new();
-    let elsewhere =
-        |mount: &&Value| !mount["destination"].as_str().unwrap_or_default().starts_with("/dev");
-    let mounts = bundle.config()["mounts"].as_array().cloned().unwrap_or_default();
-    let mounts: Vec<Value> = mounts.iter().filter(elsewhere).cloned().collect();
-    bundle.set("/mounts", mounts)
-}
-
 /// An image in which `path` leads to `to` on the host: absolutely, upwards, and through a magic link.
 fn linked(runtime: &Runtime, path: &str, to: &str) -> Verdict {
     let canary = Canary::new();
@@ -171,14 +153,14 @@ fn linked(runtime: &Runtime, path: &str, to: &str) -> Verdict {
         Path::new("../../../../../..").join(below).join(to),
         Path::new("/proc/1/root").join(below).join(to),
     ] {
-        for bundle in [BundleDir::new(), with_the_images_dev()] {
+        for bundle in [BundleDir::new(), BundleDir::with_the_images_dev()] {
             let bundle = bundle
                 .push(
                     "/mounts",
                     json!({"destination": "/data/made/here", "type": "tmpfs", "source": "tmpfs"}),
                 )
                 .set("/process/cwd", "/work/made");
-            plant(&bundle, path, &way);
+            bundle.plant(path, &way);
             match run(runtime, &bundle).map(|output| judge(&canary, &output)) {
                 Ok(Verdict::Safe) => {}
                 Ok(verdict) => return verdict,
@@ -191,7 +173,7 @@ fn linked(runtime: &Runtime, path: &str, to: &str) -> Verdict {
         let bundle = BundleDir::new();
         let mounts = bundle.config()["mounts"].as_array().cloned().unwrap_or_default();
         let bundle = bundle.set("/mounts", [vec![volume], mounts].concat());
-        plant(&bundle, path, &Path::new("/vol").join(to));
+        bundle.plant(path, &Path::new("/vol").join(to));
         match run(runtime, &bundle).map(|output| judge(&canary, &output)) {
             Ok(Verdict::Safe) => {}
             Ok(verdict) => return verdict,
@@ -206,10 +188,11 @@ fn console(runtime: &Runtime) -> Verdict {
     let devpts = json!({"destination": "/dev/pts", "type": "devpts", "source": "devpts", "options": ["newinstance", "ptmxmode=0666"]});
     for to in ["console", "made"] {
         let console = Console::listen();
-        let bundle =
-            with_the_images_dev().set("/process/terminal", true).push("/mounts", devpts.clone());
+        let bundle = BundleDir::with_the_images_dev()
+            .set("/process/terminal", true)
+            .push("/mounts", devpts.clone());
         fs::create_dir_all(bundle.rootfs().join("dev/pts")).expect("make a directory");
-        plant(&bundle, "/dev/console", &canary.path().join(to));
+        bundle.plant("/dev/console", &canary.path().join(to));
         let socket = console.path().display().to_string();
         let call = runtime.bundle_call(
             "create",
@@ -282,24 +265,6 @@ fn write_to_cgroups(runtime: &Runtime) -> Verdict {
     }
 }
 
-/// Finds the runtime that was executed inside, holds its executable open, waits for its end (nobody can write to a file that is
-/// being executed), and overwrites it through what it held.
-const OVERWRITE: &str = r#"
-    while [ -z "$pid" ]; do
-        for p in /proc/[0-9]*; do
-            [ -e $p/exe ] && tr '\0' ' ' <$p/cmdline 2>/dev/null | grep -q '[-]-log /go' && pid=${p#/proc/}
-        done
-    done
-    exec 3</proc/$pid/exe && echo held
-    cat /go >/dev/null
-    while [ -e /proc/$pid/exe ]; do sleep 0.02; done
-    for try in $(seq 100); do
-        if (echo overwritten >/proc/self/fd/3) 2>/tmp/why; then echo overwritten; exit; fi
-        grep -q 'Read-only\|not permitted' /tmp/why && break
-        sleep 0.05
-    done
-    cat /tmp/why"#;
-
 fn overwrite_executable(runtime: &Runtime) -> Verdict {
     // A copy, so that an attack that works destroys that and nothing else.
     let directory = scratch_dir();
@@ -307,14 +272,7 @@ fn overwrite_executable(runtime: &Runtime) -> Verdict {
     fs::copy(runtime.program(), &program).expect("copy the runtime");
     let before = fs::read(&program).expect("read the runtime");
     let runtime = Runtime::at(&program);
-    let bundle = BundleDir::new().shell(OVERWRITE);
-    {
-        use rustix::fs::{CWD, FileType, Mode, mknodat};
-        let mode = Mode::from_raw_mode(0o666);
-        mknodat(CWD, bundle.rootfs().join("go"), FileType::Fifo, mode, 0).expect("make a FIFO");
-    }
-    // Opening its log blocks until the attacker has what it wants.
-    symlink("/proc/self/exe", bundle.rootfs().join("bin/victim")).expect("plant a link");
+    let bundle = BundleDir::overwriting_the_runtime();
     let id = runtime.new_id();
     let created = match runtime.bundle_call("create", &bundle, [""; 0], &id).try_run() {
         Ok(output) if output.success() => output,

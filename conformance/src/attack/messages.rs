@@ -1,7 +1,5 @@
 //! Class G: what a runtime is told, and what its stages tell each other.
 
-use serde_json::json;
-
 use super::Verdict;
 use super::cases::{not_tried, run};
 use crate::fixture::{BundleDir, Output, Runtime};
@@ -19,14 +17,8 @@ fn crashed(output: &Output) -> bool {
 /// (CVE-2021-43784): one that starts must have each of them.
 pub(super) fn many_mappings(runtime: &Runtime) -> Verdict {
     for count in [340_u32, 2_000, 5_000] {
-        let map: Vec<_> = (0..count)
-            .map(|n| json!({"containerID": n, "hostID": 1_000_000_000 + 2 * n, "size": 1}))
-            .collect();
-        let bundle = BundleDir::new()
-            .push("/linux/namespaces", json!({"type": "user"}))
-            .set("/linux/uidMappings", map.clone())
-            .set("/linux/gidMappings", map)
-            .shell("echo $(wc -l </proc/self/uid_map) mappings");
+        let bundle =
+            BundleDir::with_id_mappings(count).shell("echo $(wc -l </proc/self/uid_map) mappings");
         match run(runtime, &bundle) {
             Ok(output) if crashed(&output) => return Verdict::Broken(output.to_string()),
             Ok(output) if output.stdout().contains("mappings") => {

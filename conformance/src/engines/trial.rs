@@ -176,6 +176,15 @@ impl<'a> Trial<'a> {
             }
         })
     }
+
+    /// A megabyte of output comes out of the engine as the program wrote it.
+    pub(super) fn passes_a_megabyte(&self) -> Result<(), String> {
+        let ran = self.run(&[], &["sh", "-c", "yes 0123456 | head -c 1000000"])?.ok()?;
+        match ran.text().len() {
+            999_999..=1_000_000 => Ok(()),
+            length => Err(format!("{length} bytes came")),
+        }
+    }
 }
 
 impl Drop for Trial<'_> {

@@ -15,6 +15,19 @@ fn define(world: &World, name: &str, plugins: &str) {
     std::fs::write(directory.join(format!("{name}.conflist")), text).unwrap();
 }
 
+/// Kills a container and its monitor, and waits until that is seen: nobody has called a plug-in for its end.
+fn kill_with_its_monitor(world: &World, name: &str) {
+    let pid = world.inspect(name, "/State/Pid");
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let monitor = stat.rsplit(')').next().unwrap().split_whitespace().nth(1).unwrap().to_owned();
+    for pid in [monitor, pid.to_string()] {
+        Capture::of("kill").args(["-9", &pid]).run().ok();
+    }
+    eventually("it is seen that it has ended", || {
+        world.inspect(name, "/State/Running") == serde_json::json!(false)
+    });
+}
+
 #[test]
 fn a_macvlan_network_leads_to_the_hosts_own_segment() {
     let world = World::new();
@@ -150,15 +163,7 @@ fn a_plugin_is_told_what_was_added_when_it_is_to_delete_also_after_a_crash() {
         "{added}"
     );
     assert_eq!(world.inspect("aa", "/NetworkSettings/IPAddress"), "10.8.0.5");
-    let pid = world.inspect("aa", "/State/Pid");
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    let monitor = stat.rsplit(')').next().unwrap().split_whitespace().nth(1).unwrap().to_owned();
-    for pid in [monitor, pid.to_string()] {
-        Capture::of("kill").args(["-9", &pid]).run().ok();
-    }
-    eventually("it is seen that it has ended", || {
-        world.inspect("aa", "/State/Running") == serde_json::json!(false)
-    });
+    kill_with_its_monitor(&world, "aa");
     world.command(["rm", "-f", "aa"]).env("CNI_PATH", &directory).run().ok();
     let deleted = log(&directory).pop().unwrap();
     assert!(deleted.starts_with("DEL eth0 netns= ") && deleted.contains("\"mine\":1"), "{deleted}");
@@ -200,15 +205,7 @@ fn a_plugin_that_cannot_clean_up_is_quoted_and_keeps_nothing_for_ever() {
     define(&world, "odd", r#"{"type":"spy"}"#);
     std::fs::remove_file(directory.join("fail-ADD")).unwrap();
     run_spied(&world, &directory, &["-d", "--name", "aa", "--network", "odd"]).ok();
-    let pid = world.inspect("aa", "/State/Pid");
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    let monitor = stat.rsplit(')').next().unwrap().split_whitespace().nth(1).unwrap().to_owned();
-    for pid in [monitor, pid.to_string()] {
-        Capture::of("kill").args(["-9", &pid]).run().ok();
-    }
-    eventually("it is seen that it has ended", || {
-        world.inspect("aa", "/State/Running") == serde_json::json!(false)
-    });
+    kill_with_its_monitor(&world, "aa");
     let remove = || world.command(["rm", "-f", "aa"]).env("CNI_PATH", &directory).run();
     let complaint = remove().exits(1);
     assert!(complaint.stderr().contains("(DEL for network `odd`): no luck: today"), "{complaint}");

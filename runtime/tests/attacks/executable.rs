@@ -18,39 +18,13 @@ fn copy_of_the_runtime() -> (TempDir, PathBuf) {
     (directory, copy)
 }
 
-fn make_fifo(path: &Path) {
-    use rustix::fs::{CWD, FileType, Mode, mknodat};
-    mknodat(CWD, path, FileType::Fifo, Mode::from_raw_mode(0o666), 0).expect("make a FIFO");
-}
-
-/// Finds the runtime that was executed inside, holds its executable open, waits for its end (nobody can write to a file that is
-/// being executed), and overwrites it through what it held.
-const OVERWRITE: &str = r#"
-    while [ -z "$pid" ]; do
-        for p in /proc/[0-9]*; do
-            [ -e $p/exe ] && tr '\0' ' ' <$p/cmdline 2>/dev/null | grep -q '[-]-log /go' && pid=${p#/proc/}
-        done
-    done
-    exec 3</proc/$pid/exe && echo held
-    cat /go >/dev/null
-    while [ -e /proc/$pid/exe ]; do sleep 0.02; done
-    for try in $(seq 100); do
-        if (echo overwritten >/proc/self/fd/3) 2>/tmp/why; then echo overwritten; exit; fi
-        grep -q 'Read-only\|not permitted' /tmp/why && break
-        sleep 0.05
-    done
-    cat /tmp/why"#;
-
 #[test]
 fn the_runtimes_executable_cannot_be_overwritten_through_a_process_that_executes_it() {
     let _sandbox = Sandbox::enter();
     let (_directory, program) = copy_of_the_runtime();
     let before = fs::read(&program).expect("read the runtime");
     let runtime = Runtime::at(&program);
-    let bundle = BundleDir::new().shell(OVERWRITE);
-    make_fifo(&bundle.rootfs().join("go"));
-    // Opening its log blocks until the attacker has what it wants.
-    symlink("/proc/self/exe", bundle.rootfs().join("bin/victim")).expect("link");
+    let bundle = BundleDir::overwriting_the_runtime();
     let container = runtime.start(&bundle);
     let _ = container.exec(["/bin/victim", "--log", "/go", "features"]).ok();
     // The attacker says how it ended; asking the runtime would execute what may be overwritten by now.

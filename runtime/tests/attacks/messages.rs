@@ -4,21 +4,13 @@ use nconform::fixture::{BundleDir, Runtime, Sandbox};
 use rustix::net::{
     AddressFamily, SendFlags, SocketAddrUnix, SocketFlags, SocketType, connect, send, socket_with,
 };
-use serde_json::json;
 
 #[test]
 fn id_mappings_of_any_length_are_taken_or_refused_in_one_line() {
     let _sandbox = Sandbox::enter();
     let runtime = Runtime::under_test();
     for count in [340u32, 341, 5_000] {
-        let map: Vec<_> = (0..count)
-            .map(|n| json!({"containerID": n, "hostID": 1_000_000_000 + 2 * n, "size": 1}))
-            .collect();
-        let bundle = BundleDir::new()
-            .push("/linux/namespaces", json!({"type": "user"}))
-            .set("/linux/uidMappings", map.clone())
-            .set("/linux/gidMappings", map)
-            .args(["wc", "-l", "/proc/self/uid_map"]);
+        let bundle = BundleDir::with_id_mappings(count).args(["wc", "-l", "/proc/self/uid_map"]);
         let output = runtime.run(&bundle);
         // 340 is the kernel's bound (user_namespaces(7)), but these are longer than the page that it reads.
         let message = output.exits(1).stderr();

@@ -12,30 +12,6 @@ use serde_json::json;
 
 use crate::host::{Canary, Fifo};
 
-/// Replaces what is at `path` in the image by a link.
-fn plant(bundle: &BundleDir, path: &str, to: &Path) {
-    let place = bundle.rootfs().join(path.trim_start_matches('/'));
-    let _ = fs::remove_dir_all(&place);
-    fs::create_dir_all(place.parent().expect("a parent")).expect("make a directory");
-    symlink(to, place).expect("plant a link");
-}
-
-/// A bundle that uses the image's own /dev, as one without mounts there does.
-fn with_the_images_dev() -> BundleDir {
-    let bundle = BundleDir::new();
-    let elsewhere = |mount: &&serde_json::Value| {
-        !mount["destination"].as_str().unwrap_or_default().starts_with("/dev")
-    };
-    let mounts: Vec<_> = bundle.config()["mounts"]
-        .as_array()
-        .expect("mounts")
-        .iter()
-        .filter(elsewhere)
-        .cloned()
-        .collect();
-    bundle.set("/mounts", mounts)
-}
-
 fn with_a_tmpfs(bundle: BundleDir, destination: &str) -> BundleDir {
     bundle.push("/mounts", json!({"destination": destination, "type": "tmpfs", "source": "tmpfs"}))
 }
@@ -78,12 +54,12 @@ fn links_of_an_image_lead_nowhere_on_the_host() {
             up.join(to),
             Path::new("/proc/1/root").join(host.strip_prefix("/").unwrap_or(host)).join(to),
         ] {
-            for bundle in [BundleDir::new(), with_the_images_dev()] {
+            for bundle in [BundleDir::new(), BundleDir::with_the_images_dev()] {
                 let bundle =
                     with_a_tmpfs(bundle, "/data/made/here").set("/process/cwd", "/work/made");
                 let bundle = with_a_bind(bundle, Path::new("/etc/hosts"), "/data/file");
                 let bundle = with_a_bind(bundle, Path::new("/etc/hosts"), "/data/new");
-                plant(&bundle, path, &to);
+                bundle.plant(path, &to);
                 let output = runtime.run(&bundle);
                 canary.assert_untouched(&format!("{path} -> {}: {output}", to.display()));
             }
@@ -95,12 +71,12 @@ fn links_of_an_image_lead_nowhere_on_the_host() {
 fn a_dev_that_is_a_link_into_a_volume_is_refused() {
     let _sandbox = Sandbox::enter();
     let (runtime, canary) = (Runtime::under_test(), Canary::new());
-    for bundle in [BundleDir::new(), with_the_images_dev()] {
+    for bundle in [BundleDir::new(), BundleDir::with_the_images_dev()] {
         let first = json!({"destination": "/vol", "type": "bind", "source": canary.path(), "options": ["rbind"]});
         let mounts =
             [vec![first], bundle.config()["mounts"].as_array().expect("mounts").clone()].concat();
         let bundle = bundle.set("/mounts", mounts);
-        plant(&bundle, "/dev", Path::new("/vol"));
+        bundle.plant("/dev", Path::new("/vol"));
         let output = runtime.run(&bundle).exits(1);
         assert!(output.stderr().contains("symbolic link loop"), "{output}");
         assert!(
@@ -123,11 +99,13 @@ fn a_terminal_is_put_on_nothing_that_an_image_names() {
         ("/dev/ptmx", "ptmx"),
     ] {
         for mounted in [true, false] {
-            let (console, bundle) =
-                (Console::listen(), with_the_images_dev().set("/process/terminal", true));
+            let (console, bundle) = (
+                Console::listen(),
+                BundleDir::with_the_images_dev().set("/process/terminal", true),
+            );
             let bundle = if mounted { bundle.push("/mounts", devpts.clone()) } else { bundle };
             fs::create_dir_all(bundle.rootfs().join("dev/pts")).expect("make a directory");
-            plant(&bundle, path, &canary.path().join(to));
+            bundle.plant(path, &canary.path().join(to));
             let socket = console.path().display().to_string();
             let id = runtime.new_id();
             let output =
@@ -142,7 +120,7 @@ fn a_terminal_is_put_on_nothing_that_an_image_names() {
 fn a_ptmx_of_an_image_is_not_even_opened() {
     let _sandbox = Sandbox::enter();
     let (runtime, console) = (Runtime::under_test(), Console::listen());
-    let bundle = with_the_images_dev().set("/process/terminal", true);
+    let bundle = BundleDir::with_the_images_dev().set("/process/terminal", true);
     fs::create_dir(bundle.rootfs().join("dev/pts")).expect("make a directory");
     let fifo = Fifo::new(&bundle.rootfs().join("dev/pts/ptmx"));
     let socket = console.path().display().to_string();
