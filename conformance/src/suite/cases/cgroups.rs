@@ -10,7 +10,7 @@ use crate::suite::case::{Finding, Topic, Verdict, crun, must, old_runc};
 use crate::suite::expect::{contains, has, holds, same};
 use crate::suite::facts::{
     BFQ_ALONE, BLKIO_THROTTLE, BLKIO_WEIGHT, CPU, CPUSET, HUGE_PAGES, MEMORY, NET_CLS, NET_PRIO,
-    PIDS, RDMA, SWAP_ACCOUNT, V2,
+    PIDS, RDMA, SWAP_ACCOUNT, V2, rdma_device,
 };
 use crate::suite::trial::Trial;
 
@@ -309,7 +309,8 @@ pub(super) const OTHER_CONTROLLERS: Topic = Topic {
         })
         .needs(&[NET_PRIO]),
         must("a limit of an RDMA device is the configured one", |t| {
-            let rdma = json!({"mlx5_1": {"hcaHandles": 3, "hcaObjects": 10}});
+            let device = rdma_device().unwrap_or_default();
+            let rdma = json!({device: {"hcaHandles": 3, "hcaObjects": 10}});
             let bundle = t.bundle().args(["sleep", "60"]).set("/linux/resources/rdma", rdma);
             contains("the limits", &t.start(&bundle)?.cgroup(&["rdma.max"])?, "hca_handle=3")
         })

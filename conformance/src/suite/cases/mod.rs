@@ -2,14 +2,18 @@
 
 mod attributes;
 mod cgroups;
+mod checkpoint;
 mod command_line;
+mod descriptors;
 mod devices;
 mod exec;
 mod files;
 mod hooks;
+mod labels;
 mod lifecycle;
 mod namespaces;
 mod process;
+mod scheduling;
 mod seccomp;
 mod terminal;
 
@@ -25,7 +29,8 @@ pub const TOPICS: &[&Topic] = &[
     &process::USER,
     &process::CAPABILITIES,
     &process::LIMITS,
-    &attributes::SCHEDULING,
+    &scheduling::SCHEDULING,
+    &labels::LABELS,
     &namespaces::HOSTNAME,
     &hooks::HOOKS,
     &files::DEFAULT_FILESYSTEMS,
@@ -55,7 +60,9 @@ pub const TOPICS: &[&Topic] = &[
     &lifecycle::OPERATIONS,
     &command_line::FEATURES,
     &command_line::COMMAND_LINE,
+    &descriptors::DESCRIPTORS,
     &exec::EXEC,
+    &checkpoint::CHECKPOINT,
 ];
 
 /// Every case with its topic; a case's number is its place here.
