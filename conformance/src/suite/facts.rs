@@ -128,6 +128,18 @@ pub(super) const BLKIO_THROTTLE: Need = Need {
     what: "limits of block I/O",
     is_met: |_| ["blkio.throttle.read_bps_device", "io.max"].into_iter().any(cgroup_file),
 };
+pub(super) const SWAPPINESS: Need =
+    Need { what: "memory.swappiness (v1)", is_met: |_| cgroup_file("memory.swappiness") };
+pub(super) const OOM_CONTROL: Need =
+    Need { what: "memory.oom_control (v1)", is_met: |_| cgroup_file("memory.oom_control") };
+pub(super) const CPU_BURST: Need = Need {
+    what: "bursts of processor time (Linux 5.14)",
+    is_met: |_| ["cpu.cfs_burst_us", "cpu.max.burst"].into_iter().any(cgroup_file),
+};
+pub(super) const REALTIME_GROUPS: Need = Need {
+    what: "realtime budgets of cgroups (v1, RT_GROUP_SCHED)",
+    is_met: |_| has_realtime_groups(),
+};
 pub(super) const SWAP_ACCOUNT: Need = Need {
     what: "account of swap",
     is_met: |_| ["memory.memsw.limit_in_bytes", "memory.swap.max"].into_iter().any(cgroup_file),

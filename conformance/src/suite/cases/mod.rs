@@ -1,6 +1,7 @@
 //! The cases, a file for each part of the specification.
 
 mod attributes;
+mod cgroup_place;
 mod cgroups;
 mod checkpoint;
 mod command_line;
@@ -15,6 +16,7 @@ mod namespaces;
 mod process;
 mod scheduling;
 mod seccomp;
+mod systemd;
 mod terminal;
 
 use super::case::{Case, Topic};
@@ -41,7 +43,8 @@ pub const TOPICS: &[&Topic] = &[
     &devices::DEVICES,
     &devices::DEFAULT_DEVICES,
     &devices::NET_DEVICES,
-    &cgroups::CGROUPS_PATH,
+    &cgroup_place::CGROUPS_PATH,
+    &cgroup_place::CGROUP_VIEW,
     &devices::DEVICE_RULES,
     &cgroups::MEMORY_TOPIC,
     &cgroups::CPU_TOPIC,
@@ -62,6 +65,7 @@ pub const TOPICS: &[&Topic] = &[
     &command_line::COMMAND_LINE,
     &descriptors::DESCRIPTORS,
     &exec::EXEC,
+    &systemd::SYSTEMD,
     &checkpoint::CHECKPOINT,
 ];
 

@@ -64,7 +64,6 @@ pub(super) const SCHEDULING: Topic = Topic {
             let live = t.start(&bundle)?;
             contains("chrt", &chrt(&live)?, "SCHED_BATCH|SCHED_RESET_ON_FORK")
         })
-        .rootless()
         .needs(&[CHRT])
         .known(&[old_runc("knows no scheduler"), crun("knows no scheduler")]),
         must("a process of exec has the policy of its own configuration", |t| {
