@@ -304,7 +304,8 @@ fn while_hooks_of_the_create_phase_run_the_container_is_being_created() {
         ask("kill $id KILL"),
         ask("delete $id"),
     );
-    let bundle = with_hook(BundleDir::new().args(["sleep", "600"]), "createRuntime", shell(&script));
+    let bundle =
+        with_hook(BundleDir::new().args(["sleep", "600"]), "createRuntime", shell(&script));
     let started = Instant::now();
     let container = runtime.create(&bundle, [""; 0]);
     assert!(

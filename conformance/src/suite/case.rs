@@ -44,15 +44,34 @@ pub struct Case {
     pub known: &'static [Known],
     /// Whether it makes sense for a runtime that an ordinary user runs.
     pub rootless: bool,
-    /// Whether it makes sense with systemd's cgroup driver.
-    pub systemd: bool,
+    /// The cgroup driver that it says something about.
+    pub driver: Driver,
     /// Does it.
     pub run: fn(&Trial) -> Verdict,
 }
 
+/// Who makes a container's cgroups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Driver {
+    /// Whoever does.
+    Any,
+    /// The runtime itself.
+    Cgroupfs,
+    /// systemd, because the runtime asks it to.
+    Systemd,
+}
+
 /// A case with a clause of level MUST.
 pub(super) const fn must(name: &'static str, run: fn(&Trial) -> Verdict) -> Case {
-    Case { name, level: Level::Must, needs: &[], known: &[], rootless: false, systemd: true, run }
+    Case {
+        name,
+        level: Level::Must,
+        needs: &[],
+        known: &[],
+        rootless: false,
+        driver: Driver::Any,
+        run,
+    }
 }
 
 /// A case with a clause of level SHOULD.
@@ -79,13 +98,23 @@ impl Case {
     }
 
     pub(super) const fn cgroupfs_only(self) -> Self {
-        Self { systemd: false, ..self }
+        Self { driver: Driver::Cgroupfs, ..self }
+    }
+
+    pub(super) const fn systemd_only(self) -> Self {
+        Self { driver: Driver::Systemd, ..self }
     }
 
     /// The known failure that applies to a runtime.
-    pub(super) fn known_for(&self, contender: &Contender, mode: Mode) -> Option<&'static Known> {
+    pub(super) fn known_for(
+        &self,
+        contender: &Contender,
+        mode: Mode,
+        unified: bool,
+    ) -> Option<&'static Known> {
         let (product, release) = (contender.product(), contender.release());
-        self.known.iter().find(|known| known.product == product && known.applies(release, mode))
+        let applies = |known: &&Known| known.applies(release, mode, unified);
+        self.known.iter().filter(|known| known.product == product).find(applies)
     }
 }
 
@@ -107,13 +136,26 @@ pub struct Known {
     pub last: Release,
     /// Only when an ordinary user runs it, or only when root does.
     pub rootless: Option<bool>,
+    /// Only where every controller is on cgroup v2, or only where it is not.
+    pub unified: Option<bool>,
+    /// Only with systemd's cgroup driver, or only without.
+    pub systemd: Option<bool>,
     /// Why.
     pub why: &'static str,
 }
 
 impl Known {
-    fn applies(&self, release: Release, mode: Mode) -> bool {
-        release <= self.last && self.rootless.is_none_or(|rootless| rootless == mode.rootless)
+    fn applies(&self, release: Release, mode: Mode, unified: bool) -> bool {
+        let is_so = |asked: Option<bool>, so: bool| asked.is_none_or(|asked| asked == so);
+        release <= self.last
+            && is_so(self.rootless, mode.rootless)
+            && is_so(self.unified, unified)
+            && is_so(self.systemd, mode.systemd)
+    }
+
+    /// Only on cgroup v1.
+    pub(super) const fn on_v1(self) -> Self {
+        Self { unified: Some(false), ..self }
     }
 
     /// Only when root runs it.
@@ -127,24 +169,34 @@ impl Known {
     }
 }
 
+/// A failure wherever it is run.
+const ANY: Known = Known {
+    product: "",
+    last: Release(0, 0, 0),
+    rootless: None,
+    unified: None,
+    systemd: None,
+    why: "",
+};
+
 /// A failure of ours that is understood: docs/known-gaps.md tells of it.
 pub(super) const fn nrun(why: &'static str) -> Known {
-    Known { product: "nrun", last: Release(0, 1, u32::MAX), rootless: None, why }
+    Known { product: "nrun", last: Release(0, 1, u32::MAX), why, ..ANY }
 }
 
 /// A failure of runc, up to the release that the cases were tried with.
 pub(super) const fn runc(why: &'static str) -> Known {
-    Known { product: "runc", last: Release(1, 1, 5), rootless: None, why }
+    Known { product: "runc", last: Release(1, 1, 5), why, ..ANY }
 }
 
 /// A failure of every runc before 1.2.
 pub(super) const fn old_runc(why: &'static str) -> Known {
-    Known { product: "runc", last: Release(1, 1, u32::MAX), rootless: None, why }
+    Known { product: "runc", last: Release(1, 1, u32::MAX), why, ..ANY }
 }
 
 /// A failure of crun, up to the release that the cases were tried with.
 pub(super) const fn crun(why: &'static str) -> Known {
-    Known { product: "crun", last: Release(1, 8, 1), rootless: None, why }
+    Known { product: "crun", last: Release(1, 8, 1), why, ..ANY }
 }
 
 /// What a case returns: nothing when all is as it must be.
@@ -188,7 +240,7 @@ mod tests {
         let known = |version: &str| {
             let contender =
                 Contender { name: "x".into(), program: "x".into(), version: version.into() };
-            CASE.known_for(&contender, Mode::default()).is_some()
+            CASE.known_for(&contender, Mode::default(), false).is_some()
         };
         assert!(known("runc version 1.1.5+ds1"));
         assert!(!known("runc version 1.2.0"));
@@ -199,15 +251,25 @@ mod tests {
     }
 
     #[test]
-    fn a_known_failure_may_be_that_of_an_ordinary_user_alone() {
-        const CASE: Case = must("x", |_| Ok(())).known(&[crun("no").for_users()]);
+    fn a_known_failure_may_be_one_of_some_ways_to_run_it_alone() {
+        const CASE: Case = must("x", |_| Ok(())).known(&[
+            crun("no").for_users(),
+            Known { unified: Some(true), ..crun("no") },
+            Known { systemd: Some(true), ..crun("no") },
+        ]);
         let contender = Contender {
             name: "x".into(),
             program: "x".into(),
             version: "crun version 1.8.1".into(),
         };
-        let known =
-            |rootless| CASE.known_for(&contender, Mode { rootless, ..Mode::default() }).is_some();
-        assert!(known(true) && !known(false));
+        let known = |rootless, systemd, unified| {
+            CASE.known_for(&contender, Mode { rootless, systemd }, unified).is_some()
+        };
+        assert!(!known(false, false, false));
+        for (rootless, systemd, unified) in
+            [(true, false, false), (false, true, false), (false, false, true)]
+        {
+            assert!(known(rootless, systemd, unified), "{rootless} {systemd} {unified}");
+        }
     }
 }

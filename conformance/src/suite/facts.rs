@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::contender::Release;
-use crate::fixture::{cgroups, find_tool};
+use crate::fixture::{Capture, cgroups, find_tool};
 
 use super::case::Need;
 
@@ -76,6 +76,21 @@ fn cgroup_file(name: &str) -> bool {
         || cgroups::all().iter().any(|group| group.join(name).exists())
 }
 
+/// An RDMA device of the machine.
+pub(super) fn rdma_device() -> Option<String> {
+    let mut all = fs::read_dir("/sys/class/infiniband").ok()?.flatten();
+    all.next().map(|entry| entry.file_name().to_string_lossy().into_owned())
+}
+
+/// Whether cgroups of v1 have realtime budgets of their own (RT_GROUP_SCHED): new ones start with none.
+pub(super) fn has_realtime_groups() -> bool {
+    cgroup_file("cpu.rt_runtime_us")
+}
+
+fn has_apparmor() -> bool {
+    fs::read("/sys/module/apparmor/parameters/enabled").is_ok_and(|text| text.starts_with(b"Y"))
+}
+
 pub(super) const V2: Need =
     Need { what: "cgroup v2 (its controllers are on v1)", is_met: |facts| facts.unified };
 pub(super) const MEMORY: Need =
@@ -84,7 +99,10 @@ pub(super) const CPU: Need = Need { what: "cpu controller", is_met: |_| controll
 pub(super) const CPUSET: Need =
     Need { what: "cpuset controller", is_met: |_| controller("cpuset") };
 pub(super) const PIDS: Need = Need { what: "pids controller", is_met: |_| controller("pids") };
-pub(super) const RDMA: Need = Need { what: "rdma controller", is_met: |_| controller("rdma") };
+pub(super) const RDMA: Need = Need {
+    what: "RDMA device with a controller",
+    is_met: |_| controller("rdma") && rdma_device().is_some(),
+};
 pub(super) const NET_CLS: Need =
     Need { what: "net_cls controller", is_met: |_| controller("net_cls") };
 pub(super) const NET_PRIO: Need =
@@ -109,6 +127,18 @@ pub(super) const BFQ_ALONE: Need = Need {
 pub(super) const BLKIO_THROTTLE: Need = Need {
     what: "limits of block I/O",
     is_met: |_| ["blkio.throttle.read_bps_device", "io.max"].into_iter().any(cgroup_file),
+};
+pub(super) const SWAPPINESS: Need =
+    Need { what: "memory.swappiness (v1)", is_met: |_| cgroup_file("memory.swappiness") };
+pub(super) const OOM_CONTROL: Need =
+    Need { what: "memory.oom_control (v1)", is_met: |_| cgroup_file("memory.oom_control") };
+pub(super) const CPU_BURST: Need = Need {
+    what: "bursts of processor time (Linux 5.14)",
+    is_met: |_| ["cpu.cfs_burst_us", "cpu.max.burst"].into_iter().any(cgroup_file),
+};
+pub(super) const REALTIME_GROUPS: Need = Need {
+    what: "realtime budgets of cgroups (v1, RT_GROUP_SCHED)",
+    is_met: |_| has_realtime_groups(),
 };
 pub(super) const SWAP_ACCOUNT: Need = Need {
     what: "account of swap",
@@ -138,6 +168,32 @@ pub(super) const OOM_MAY_SINK: Need = Need {
             .is_some_and(|mask| mask & (1 << 24) != 0)
     },
 };
+pub(super) const CHRT: Need =
+    Need { what: "`chrt` command", is_met: |_| find_tool("chrt").is_some() };
+pub(super) const REALTIME: Need = Need {
+    what: "right to realtime policies for us",
+    is_met: |_| {
+        find_tool("chrt")
+            .is_some_and(|chrt| Capture::of(chrt).args(["--fifo", "11", "true"]).run().success())
+    },
+};
+pub(super) const DEADLINE: Need = Need {
+    what: "right to a deadline for us",
+    is_met: |_| {
+        let deadline = ["--sched-runtime", "1000000", "--sched-deadline", "50000000"];
+        find_tool("chrt").is_some_and(|chrt| {
+            let chrt = Capture::of(chrt).args(["--deadline"]).args(deadline);
+            chrt.args(["--sched-period", "100000000", "0", "true"]).run().success()
+        })
+    },
+};
+pub(super) const APPARMOR: Need = Need {
+    what: "AppArmor, with its parser",
+    is_met: |_| has_apparmor() && find_tool("apparmor_parser").is_some(),
+};
+pub(super) const NO_APPARMOR: Need = Need { what: "lack of AppArmor", is_met: |_| !has_apparmor() };
+pub(super) const NO_SELINUX: Need =
+    Need { what: "lack of SELinux", is_met: |_| !Path::new("/sys/fs/selinux/policy").exists() };
 pub(super) const NUMA: Need =
     Need { what: "NUMA in its kernel", is_met: |_| Path::new("/proc/self/numa_maps").exists() };
 pub(super) const RESCTRL: Need = Need {

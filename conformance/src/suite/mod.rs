@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::set_child_subreaper;
 
-pub use case::{Case, Finding, Known, Level, Need, Topic};
+pub use case::{Case, Driver, Finding, Known, Level, Need, Topic};
 pub use cases::TOPICS;
 pub use facts::Facts;
 pub use results::{Outcome, Record, Results, Totals};
@@ -114,12 +114,13 @@ fn column(
     let limit = Duration::from_secs((plan.limit.as_secs() / 2).max(1));
     let order = Order { program: contender.program.clone(), mode: plan.mode, limit };
     let mut supervisor = Supervisor::new(order, plan.limit);
+    let unified = Facts::probe().unified();
     let mut records = Vec::with_capacity(plan.cases.len());
     for &number in &plan.cases {
         let (topic, case) = cases::all().nth(number).expect("a number of a case");
         progress(&format!("{}: {}: {}", contender.name, topic.name, case.name));
         let reply = supervisor.ask(number)?;
-        records.push(Record::judge(reply, case.known_for(contender, plan.mode)));
+        records.push(Record::judge(reply, case.known_for(contender, plan.mode, unified)));
     }
     supervisor.end();
     Ok(records)

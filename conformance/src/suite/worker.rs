@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::case::{Case, Finding};
+use super::case::{Case, Driver, Finding};
 use super::cases;
 use super::facts::Facts;
 use super::place::Place;
@@ -97,8 +97,14 @@ fn impossible(case: &Case, facts: &Facts, mode: Mode) -> Option<String> {
     if mode.systemd && !facts.systemd() {
         return Some("systemd does not manage this host".to_owned());
     }
-    if mode.systemd && !case.systemd {
-        return Some("says nothing about systemd's driver".to_owned());
+    match case.driver {
+        Driver::Cgroupfs if mode.systemd => {
+            return Some("says nothing about systemd's driver".to_owned());
+        }
+        Driver::Systemd if !mode.systemd => {
+            return Some("is about systemd's driver (`--systemd`)".to_owned());
+        }
+        _ => {}
     }
     if mode.rootless && !case.rootless {
         return Some("needs root".to_owned());

@@ -1,4 +1,4 @@
-//! How a process is scheduled, its processors, execution domain and memory policy; kernel parameters; cache allocation.
+//! Execution domain and memory policy of a process; kernel parameters; cache allocation.
 
 use std::fs;
 use std::path::Path;
@@ -7,81 +7,7 @@ use serde_json::json;
 
 use crate::suite::case::{Topic, contract, crun, must, old_runc};
 use crate::suite::expect::{has, holds, same};
-use crate::suite::facts::{NO_RESCTRL, NUMA, RESCTRL, TWO_PROCESSORS};
-use crate::suite::trial::{exits, report_of};
-
-pub(super) const SCHEDULING: Topic = Topic {
-    name: "scheduling",
-    title: "policy, nice value, I/O priority, processors of exec",
-    section: "config.md#linux-process",
-    cases: &[
-        must("the policy is the configured one", |t| {
-            for (policy, number) in [("SCHED_BATCH", 3), ("SCHED_IDLE", 5), ("SCHED_OTHER", 0)] {
-                let seen =
-                    t.observe(t.bundle().set("/process/scheduler", json!({"policy": policy})))?;
-                has(&seen, "/policy", number)?;
-            }
-            Ok(())
-        })
-        .known(&[old_runc("knows no scheduler"), crun("knows no scheduler")]),
-        must("the nice value is the configured one", |t| {
-            let scheduler = json!({"policy": "SCHED_OTHER", "nice": 7});
-            has(&t.observe(t.bundle().set("/process/scheduler", scheduler))?, "/nice", 7)
-        })
-        .known(&[old_runc("knows no scheduler"), crun("knows no scheduler")]),
-        must("a policy that there is none of is refused", |t| {
-            let scheduler = json!({"policy": "SCHED_TOMORROW"});
-            let output = t.run(&t.bundle().set("/process/scheduler", scheduler))?;
-            holds(!output.success(), "a failure", &output.to_string())
-        })
-        .rootless()
-        .known(&[old_runc("knows no scheduler"), crun("knows no scheduler")]),
-        must("without a scheduler policy and nice value are the caller's", |t| {
-            let seen = t.observe(t.bundle())?;
-            has(&seen, "/policy", 0)?;
-            has(&seen, "/nice", own_nice())
-        })
-        .rootless(),
-        must("the priority of I/O is the configured one", |t| {
-            let priority = json!({"class": "IOPRIO_CLASS_BE", "priority": 6});
-            let seen = t.shell(t.bundle().set("/process/ioPriority", priority), "ionice -p $$")?;
-            same("the priority", "best-effort: prio 6", seen.as_str())
-        })
-        .rootless()
-        .known(&[old_runc("knows no ioPriority"), crun("knows no ioPriority")]),
-        must("the idle class of I/O is set", |t| {
-            let priority = json!({"class": "IOPRIO_CLASS_IDLE", "priority": 0});
-            let seen = t.shell(t.bundle().set("/process/ioPriority", priority), "ionice -p $$")?;
-            holds(seen.starts_with("idle"), "idle", &seen)
-        })
-        .rootless()
-        .known(&[old_runc("knows no ioPriority"), crun("knows no ioPriority")]),
-        must("a class of I/O that there is none of is refused", |t| {
-            let priority = json!({"class": "IOPRIO_CLASS_TOMORROW", "priority": 1});
-            let output = t.run(&t.bundle().set("/process/ioPriority", priority))?;
-            holds(!output.success(), "a failure", &output.to_string())
-        })
-        .rootless()
-        .known(&[old_runc("knows no ioPriority"), crun("knows no ioPriority")]),
-        must("an exec ends up on its final processors", |t| {
-            let bundle = t.bundle().args(["sleep", "60"]);
-            let live = t.start(&bundle)?;
-            for processor in ["0", "1"] {
-                let process = json!({
-                    "args": ["/bin/nprobe"], "cwd": "/", "env": [], "user": {"uid": 0, "gid": 0},
-                    "execCPUAffinity": {"initial": "0", "final": processor}
-                });
-                let file = bundle.path().join("process.json");
-                fs::write(&file, process.to_string()).expect("write a file");
-                let output = live.try_exec(&["--process", &file.display().to_string()], &[])?;
-                has(&report_of(&exits(output, 0)?)?, "/affinity", processor)?;
-            }
-            Ok(())
-        })
-        .needs(&[TWO_PROCESSORS])
-        .known(&[old_runc("knows no execCPUAffinity"), crun("knows no execCPUAffinity")]),
-    ],
-};
+use crate::suite::facts::{NO_RESCTRL, NUMA, RESCTRL};
 
 pub(super) const PERSONALITY: Topic = Topic {
     name: "personality",
@@ -121,6 +47,15 @@ pub(super) const MEMORY_POLICY: Topic = Topic {
                 "/memoryPolicy",
                 "interleave:0",
             )
+        })
+        .rootless()
+        .needs(&[NUMA])
+        .known(&[old_runc("knows no memoryPolicy"), crun("knows no memoryPolicy")]),
+        must("flags of the policy are set", |t| {
+            let policy =
+                json!({"mode": "MPOL_BIND", "nodes": "0", "flags": ["MPOL_F_STATIC_NODES"]});
+            let bundle = t.bundle().set("/linux/memoryPolicy", policy);
+            has(&t.observe(bundle)?, "/memoryPolicy", "bind=static:0")
         })
         .rootless()
         .needs(&[NUMA])
@@ -212,10 +147,3 @@ pub(super) const INTEL_RDT: Topic = Topic {
         .known(&[crun("takes no notice of it")]),
     ],
 };
-
-/// The nice value of the caller.
-fn own_nice() -> i64 {
-    let text = fs::read_to_string("/proc/thread-self/stat").unwrap_or_default();
-    let fields = text.rsplit_once(") ").map_or("", |(_, fields)| fields);
-    fields.split(' ').nth(16).and_then(|nice| nice.parse().ok()).unwrap_or(0)
-}

@@ -1,86 +1,20 @@
-//! config-linux.md, control groups: where they are and what is written into them.
+//! config-linux.md, control groups: what is written into them.
 
 use std::fs;
 use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::fixture::cgroups;
-use crate::suite::case::{Finding, Topic, Verdict, crun, must, old_runc};
+use crate::suite::case::{Finding, Topic, Verdict, contract, crun, must, old_runc};
 use crate::suite::expect::{contains, has, holds, same};
 use crate::suite::facts::{
-    BFQ_ALONE, BLKIO_THROTTLE, BLKIO_WEIGHT, CPU, CPUSET, HUGE_PAGES, MEMORY, NET_CLS, NET_PRIO,
-    PIDS, RDMA, SWAP_ACCOUNT, V2,
+    BFQ_ALONE, BLKIO_THROTTLE, BLKIO_WEIGHT, CPU, CPU_BURST, CPUSET, HUGE_PAGES, MEMORY, NET_CLS,
+    NET_PRIO, OOM_CONTROL, PIDS, RDMA, REALTIME_GROUPS, SWAP_ACCOUNT, SWAPPINESS, V2, rdma_device,
 };
 use crate::suite::trial::Trial;
 
 /// 64 MiB.
 const LIMIT: u64 = 64 << 20;
-
-pub(super) const CGROUPS_PATH: Topic = Topic {
-    name: "cgroups-path",
-    title: "where the container's cgroup is",
-    section: "config-linux.md#cgroups-path",
-    cases: &[
-        must("an absolute path is taken from the root of the hierarchy", |t| {
-            let id = t.new_id();
-            let path = format!("/{id}-parent/{id}-child");
-            let bundle = t.bundle().args(["sleep", "60"]).set("/linux/cgroupsPath", path.clone());
-            let live = t.start(&bundle)?;
-            let groups =
-                fs::read_to_string(format!("/proc/{}/cgroup", live.pid()?.as_raw_nonzero()))
-                    .unwrap_or_default();
-            let own = groups.lines().filter(|line| line.ends_with(&path)).count();
-            holds(own > 0, &format!("cgroups with the path {path}"), &groups)?;
-            live.end()?;
-            let left = cgroups::named(&format!("{id}-child"));
-            holds(left.is_empty(), "no cgroup after delete", &left)?;
-            for parent in cgroups::named(&format!("{id}-parent")) {
-                let _ = fs::remove_dir(parent);
-            }
-            Ok(())
-        })
-        .cgroupfs_only(),
-        must("a relative path is taken", |t| {
-            let id = t.new_id();
-            let bundle = t
-                .bundle()
-                .args(["sleep", "60"])
-                .set("/linux/cgroupsPath", format!("{id}-relative"));
-            let _live = t.start(&bundle)?;
-            let groups = cgroups::named(&format!("{id}-relative"));
-            holds(!groups.is_empty(), "a cgroup of that name", &cgroups::named(&id))
-        })
-        .cgroupfs_only(),
-        must("without a path the container has a cgroup of its own nevertheless", |t| {
-            let bundle = t.bundle().args(["sleep", "60"]);
-            let live = t.start(&bundle)?;
-            let pid = live.pid()?.as_raw_nonzero();
-            let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-            let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
-            holds(groups != own, "other cgroups than the caller's", &groups)
-        }),
-        must("two containers with the same path share the limits", |t| {
-            // Either is allowed: to share the cgroup, or to refuse the second container.
-            let id = t.new_id();
-            let path = format!("/{id}-shared");
-            let bundle =
-                || t.bundle().args(["sleep", "60"]).set("/linux/cgroupsPath", path.clone());
-            let (first, second) = (bundle(), bundle());
-            let _one = t.start(&first)?;
-            let Ok(other) = t.start(&second) else { return Ok(()) };
-            let groups =
-                fs::read_to_string(format!("/proc/{}/cgroup", other.pid()?.as_raw_nonzero()))
-                    .unwrap_or_default();
-            holds(
-                groups.lines().any(|line| line.ends_with(&path)),
-                &format!("a cgroup {path}"),
-                &groups,
-            )
-        })
-        .cgroupfs_only(),
-    ],
-};
 
 pub(super) const MEMORY_TOPIC: Topic = Topic {
     name: "memory",
@@ -101,6 +35,17 @@ pub(super) const MEMORY_TOPIC: Topic = Topic {
             written(t, "/linux/resources/memory", memory, &["memory.memsw.limit_in_bytes", "memory.swap.max"], &swap.to_string())
         })
         .needs(&[MEMORY, SWAP_ACCOUNT]),
+        must("the swappiness is the configured one", |t| {
+            written(t, "/linux/resources/memory", json!({"swappiness": 17}), &["memory.swappiness"], "17")
+        })
+        .needs(&[SWAPPINESS]),
+        must("the killer of processes out of memory is disabled where that is asked for", |t| {
+            let memory = json!({"limit": LIMIT, "disableOOMKiller": true});
+            let bundle = t.bundle().args(["sleep", "60"]).set("/linux/resources/memory", memory);
+            let seen = t.start(&bundle)?.cgroup(&["memory.oom_control"])?;
+            contains("memory.oom_control", &seen, "oom_kill_disable 1")
+        })
+        .needs(&[OOM_CONTROL]),
         must("a limit of -1 is none", |t| {
             let file = &["memory.limit_in_bytes", "memory.max"];
             let bundle = t.bundle().args(["sleep", "60"]).set("/linux/resources/memory", json!({"limit": -1}));
@@ -171,6 +116,20 @@ pub(super) const CPU_TOPIC: Topic = Topic {
             same("the period", "80000", live.cgroup(&["cpu.cfs_period_us"])?.as_str())
         })
         .needs(&[CPU]),
+        must("a burst is the configured one", |t| {
+            let cpu = json!({"quota": 40_000, "period": 80_000, "burst": 20_000});
+            written(t, "/linux/resources/cpu", cpu, &["cpu.cfs_burst_us", "cpu.max.burst"], "20000")
+        })
+        .needs(&[CPU_BURST])
+        .known(&[old_runc("knows no burst"), crun("knows no burst")]),
+        must("runtime and period of realtime are the configured ones", |t| {
+            let cpu = json!({"realtimeRuntime": 20_000, "realtimePeriod": 500_000});
+            let bundle = t.bundle().args(["sleep", "60"]).set("/linux/resources/cpu", cpu);
+            let live = t.start(&bundle)?;
+            same("the runtime", "20000", live.cgroup(&["cpu.rt_runtime_us"])?.as_str())?;
+            same("the period", "500000", live.cgroup(&["cpu.rt_period_us"])?.as_str())
+        })
+        .needs(&[REALTIME_GROUPS]),
         must("the process runs on the configured processors", |t| {
             let bundle = t.bundle().set("/linux/resources/cpu", json!({"cpus": "0"}));
             has(&t.observe(bundle)?, "/affinity", "0")
@@ -243,21 +202,42 @@ pub(super) const BLOCK_IO: Topic = Topic {
         })
         .needs(&[BFQ_ALONE])
         .known(&[crun("writes blkio.weight only")]),
-        must("reads and writes of a device are limited", |t| {
-            let Some((major, minor)) = block_device() else {
+        must("the weight for a device is the configured one", |t| {
+            let Some((major, minor)) = block_device(Some("[bfq]")) else {
+                return Err(Finding::skip("the host has no block device with the scheduler BFQ"));
+            };
+            let devices = json!([{"major": major, "minor": minor, "weight": 300}]);
+            let block = json!({"weightDevice": devices});
+            let bundle = t.bundle().args(["sleep", "60"]).set("/linux/resources/blockIO", block);
+            let files = ["blkio.weight_device", "blkio.bfq.weight_device", "io.bfq.weight"];
+            let seen = t.start(&bundle)?.cgroup(&files)?;
+            contains("the weights", &seen, &format!("{major}:{minor} 300"))
+        })
+        .known(&[crun("opens blkio.weight_device only").on_v1()]),
+        must("reads and writes of a device are limited, in bytes and in operations", |t| {
+            let Some((major, minor)) = block_device(None) else {
                 return Err(Finding::skip("the host has no block device"));
             };
             let entry = |rate: u64| json!([{"major": major, "minor": minor, "rate": rate}]);
-            let block = json!({"throttleReadBpsDevice": entry(1_048_576), "throttleWriteIOPSDevice": entry(300)});
+            let block = json!({
+                "throttleReadBpsDevice": entry(1_048_576), "throttleWriteBpsDevice": entry(2_097_152),
+                "throttleReadIOPSDevice": entry(200), "throttleWriteIOPSDevice": entry(300)
+            });
             let bundle = t.bundle().args(["sleep", "60"]).set("/linux/resources/blockIO", block);
             let live = t.start(&bundle)?;
-            if t.facts().unified() {
-                let seen = live.cgroup(&["io.max"])?;
-                contains("io.max", &seen, "rbps=1048576")?;
-                return contains("io.max", &seen, "wiops=300");
+            for (v2, v1, rate) in [
+                ("rbps", "blkio.throttle.read_bps_device", 1_048_576),
+                ("wbps", "blkio.throttle.write_bps_device", 2_097_152),
+                ("riops", "blkio.throttle.read_iops_device", 200),
+                ("wiops", "blkio.throttle.write_iops_device", 300),
+            ] {
+                if t.facts().unified() {
+                    contains("io.max", &live.cgroup(&["io.max"])?, &format!("{v2}={rate}"))?;
+                } else {
+                    contains(v1, &live.cgroup(&[v1])?, &format!("{major}:{minor} {rate}"))?;
+                }
             }
-            contains("the rate", &live.cgroup(&["blkio.throttle.read_bps_device"])?, &format!("{major}:{minor} 1048576"))?;
-            contains("the rate", &live.cgroup(&["blkio.throttle.write_iops_device"])?, &format!("{major}:{minor} 300"))
+            Ok(())
         })
         .needs(&[BLKIO_THROTTLE]),
     ],
@@ -309,7 +289,8 @@ pub(super) const OTHER_CONTROLLERS: Topic = Topic {
         })
         .needs(&[NET_PRIO]),
         must("a limit of an RDMA device is the configured one", |t| {
-            let rdma = json!({"mlx5_1": {"hcaHandles": 3, "hcaObjects": 10}});
+            let device = rdma_device().unwrap_or_default();
+            let rdma = json!({device: {"hcaHandles": 3, "hcaObjects": 10}});
             let bundle = t.bundle().args(["sleep", "60"]).set("/linux/resources/rdma", rdma);
             contains("the limits", &t.start(&bundle)?.cgroup(&["rdma.max"])?, "hca_handle=3")
         })
@@ -322,6 +303,27 @@ pub(super) const OTHER_CONTROLLERS: Topic = Topic {
                 &["memory.high"],
                 "67108864",
             )
+        })
+        .needs(&[V2]),
+        must("files of several controllers are written as `unified` says", |t| {
+            let unified = json!({"pids.max": "33", "cpu.weight": "55", "memory.low": "16777216"});
+            let bundle = t.bundle().args(["sleep", "60"]).set("/linux/resources/unified", unified);
+            let live = t.start(&bundle)?;
+            for (file, value) in
+                [("pids.max", "33"), ("cpu.weight", "55"), ("memory.low", "16777216")]
+            {
+                same(file, value, live.cgroup(&[file])?.as_str())?;
+            }
+            Ok(())
+        })
+        .needs(&[V2]),
+        contract("a key of `unified` that leads elsewhere is refused", |t| {
+            let unified = json!({"../pids.max": "33"});
+            t.refused(
+                &t.bundle().set("/linux/resources/unified", unified),
+                "it is no file of the cgroup",
+            )
+            .map(drop)
         })
         .needs(&[V2]),
         must("a file of `unified` that is not there is refused", |t| {
@@ -342,10 +344,14 @@ fn written(trial: &Trial, pointer: &str, value: Value, files: &[&str], expected:
     same(files[0], expected, live.cgroup(files)?.as_str())
 }
 
-/// The numbers of some block device of the machine, not of a partition.
-fn block_device() -> Option<(u32, u32)> {
+/// The numbers of some block device of the machine, not of a partition; of one with this scheduler.
+fn block_device(scheduler: Option<&str>) -> Option<(u32, u32)> {
     let entries = fs::read_dir("/sys/block").ok()?;
     let numbers = |name: &Path| {
+        let schedulers = fs::read_to_string(name.join("queue/scheduler")).unwrap_or_default();
+        if scheduler.is_some_and(|wanted| !schedulers.contains(wanted)) {
+            return None;
+        }
         let text = fs::read_to_string(name.join("dev")).ok()?;
         let (major, minor) = text.trim().split_once(':')?;
         Some((major.parse().ok()?, minor.parse().ok()?))

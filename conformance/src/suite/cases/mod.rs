@@ -1,16 +1,22 @@
 //! The cases, a file for each part of the specification.
 
 mod attributes;
+mod cgroup_place;
 mod cgroups;
+mod checkpoint;
 mod command_line;
+mod descriptors;
 mod devices;
 mod exec;
 mod files;
 mod hooks;
+mod labels;
 mod lifecycle;
 mod namespaces;
 mod process;
+mod scheduling;
 mod seccomp;
+mod systemd;
 mod terminal;
 
 use super::case::{Case, Topic};
@@ -25,7 +31,8 @@ pub const TOPICS: &[&Topic] = &[
     &process::USER,
     &process::CAPABILITIES,
     &process::LIMITS,
-    &attributes::SCHEDULING,
+    &scheduling::SCHEDULING,
+    &labels::LABELS,
     &namespaces::HOSTNAME,
     &hooks::HOOKS,
     &files::DEFAULT_FILESYSTEMS,
@@ -36,7 +43,8 @@ pub const TOPICS: &[&Topic] = &[
     &devices::DEVICES,
     &devices::DEFAULT_DEVICES,
     &devices::NET_DEVICES,
-    &cgroups::CGROUPS_PATH,
+    &cgroup_place::CGROUPS_PATH,
+    &cgroup_place::CGROUP_VIEW,
     &devices::DEVICE_RULES,
     &cgroups::MEMORY_TOPIC,
     &cgroups::CPU_TOPIC,
@@ -55,7 +63,10 @@ pub const TOPICS: &[&Topic] = &[
     &lifecycle::OPERATIONS,
     &command_line::FEATURES,
     &command_line::COMMAND_LINE,
+    &descriptors::DESCRIPTORS,
     &exec::EXEC,
+    &systemd::SYSTEMD,
+    &checkpoint::CHECKPOINT,
 ];
 
 /// Every case with its topic; a case's number is its place here.

@@ -2,9 +2,10 @@
 
 use serde_json::{Value, json};
 use sys::notification::Answer;
+use syscalls::x86_64::Sysno;
 
 use crate::fixture::{BundleDir, SeccompAgent};
-use crate::suite::case::{Topic, crun, must, old_runc};
+use crate::suite::case::{Topic, crun, must, old_runc, runc};
 use crate::suite::expect::{has, holds, same};
 use crate::suite::trial::Trial;
 
@@ -28,6 +29,33 @@ pub(super) const SECCOMP: Topic = Topic {
             has(&t.attempt(filtered(t, rule), &["mkdir"])?, "/mkdir", 38)
         })
         .rootless(),
+        must("a call that no rule has fails with EPERM where the default action is ERRNO", |t| {
+            let seen = t.attempt(all_but_mkdir(t), &["mkdir", "getpgid"])?;
+            has(&seen, "/mkdir", 1)?;
+            has(&seen, "/getpgid", 0)
+        })
+        .rootless(),
+        must("defaultErrnoRet is the errno of calls that no rule has", |t| {
+            let bundle = all_but_mkdir(t).set("/linux/seccomp/defaultErrnoRet", 38);
+            let seen = t.attempt(bundle, &["mkdir", "getpgid"])?;
+            has(&seen, "/mkdir", 38)?;
+            has(&seen, "/getpgid", 0)
+        })
+        .rootless(),
+        must("an errno of an action that returns none is refused", |t| {
+            let rule = json!([{"names": MKDIR, "action": "SCMP_ACT_KILL_PROCESS", "errnoRet": 38}]);
+            let output = t.run(&filtered(t, rule))?;
+            holds(!output.success(), "a failure", &output.to_string())
+        })
+        .rootless()
+        .known(&[runc("takes no notice of it")]),
+        must("a default errno of an action that returns none is refused", |t| {
+            let rule = json!([{"names": MKDIR, "action": "SCMP_ACT_ERRNO"}]);
+            let output = t.run(&filtered(t, rule).set("/linux/seccomp/defaultErrnoRet", 38))?;
+            holds(!output.success(), "a failure", &output.to_string())
+        })
+        .rootless()
+        .known(&[runc("takes no notice of it")]),
         must("a rule counts only where its conditions on arguments hold", |t| {
             let rule = json!([{"names": ["socket"], "action": "SCMP_ACT_ERRNO",
                 "args": [{"index": 0, "value": 2, "op": "SCMP_CMP_EQ"}]}]);
@@ -72,6 +100,20 @@ pub(super) const SECCOMP: Topic = Topic {
             let rule = json!([{"names": MKDIR, "action": "SCMP_ACT_KILL_PROCESS"}]);
             let output = t.run(&filtered(t, rule).args(["mkdir", "/tmp/new"]))?;
             same("exit status", &159, &output.code())
+        })
+        .rootless(),
+        must("a call with the action KILL_THREAD, TRAP or KILL ends a program of one thread", |t| {
+            for action in ["SCMP_ACT_KILL_THREAD", "SCMP_ACT_KILL", "SCMP_ACT_TRAP"] {
+                let rule = json!([{"names": MKDIR, "action": action}]);
+                let output = t.run(&filtered(t, rule).args(["mkdir", "/tmp/new"]))?;
+                same(&format!("exit status after {action}"), &159, &output.code())?;
+            }
+            Ok(())
+        })
+        .rootless(),
+        must("a call with the action TRACE fails with ENOSYS where nobody traces", |t| {
+            let rule = json!([{"names": MKDIR, "action": "SCMP_ACT_TRACE"}]);
+            has(&t.attempt(filtered(t, rule), &["mkdir"])?, "/mkdir", 38)
         })
         .rootless(),
         must("a call with the action LOG is carried out", |t| {
@@ -153,6 +195,14 @@ pub(super) const SECCOMP: Topic = Topic {
 fn filtered(trial: &Trial, rules: Value) -> BundleDir {
     let filter = json!({"defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_X86_64"]});
     trial.bundle().set("/linux/seccomp", filter).set("/linux/seccomp/syscalls", rules)
+}
+
+/// Every call of this processor is allowed by a rule, but mkdir: that has the default action, ERRNO.
+fn all_but_mkdir(trial: &Trial) -> BundleDir {
+    let names: Vec<&str> =
+        Sysno::iter().map(|call| call.name()).filter(|name| !MKDIR.contains(name)).collect();
+    filtered(trial, json!([{"names": names, "action": "SCMP_ACT_ALLOW"}]))
+        .set("/linux/seccomp/defaultAction", "SCMP_ACT_ERRNO")
 }
 
 fn notified(trial: &Trial, agent: &SeccompAgent) -> BundleDir {

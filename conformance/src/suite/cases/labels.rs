@@ -1,0 +1,85 @@
+//! config.md, Linux process: what security modules make of the container's process.
+
+use crate::fixture::{Capture, unique_name};
+use crate::suite::case::{Topic, contract, must};
+use crate::suite::expect::{has, same};
+use crate::suite::facts::{APPARMOR, NO_APPARMOR, NO_SELINUX};
+
+pub(super) const LABELS: Topic = Topic {
+    name: "labels",
+    title: "profiles of AppArmor, labels of SELinux",
+    section: "config.md#linux-process",
+    cases: &[
+        must("the process is confined by the configured profile", |t| {
+            let profile = Profile::load();
+            let bundle = t.bundle().set("/process/apparmorProfile", profile.name.as_str());
+            let script = "cat /proc/self/attr/current; cat /etc/group >/dev/null || echo denied";
+            let expected = format!("{} (enforce)\ndenied", profile.name);
+            same("profile and what it denies", expected.as_str(), t.shell(bundle, script)?.as_str())
+        })
+        .needs(&[APPARMOR]),
+        must("a process of exec is confined, too", |t| {
+            let profile = Profile::load();
+            let bundle = t
+                .bundle()
+                .args(["sleep", "60"])
+                .set("/process/apparmorProfile", profile.name.as_str());
+            let live = t.start(&bundle)?;
+            let seen = live.exec(&["cat", "/proc/self/attr/current"])?.text();
+            same("the profile", format!("{} (enforce)", profile.name).as_str(), seen.as_str())
+        })
+        .needs(&[APPARMOR]),
+        must("without a profile the process has the caller's", |t| {
+            let own = std::fs::read_to_string("/proc/self/attr/apparmor/current");
+            has(&t.observe(t.bundle())?, "/apparmor", own.unwrap_or_default().trim())
+        })
+        .needs(&[APPARMOR]),
+        must("a profile that is not loaded is refused", |t| {
+            let bundle = t.bundle().set("/process/apparmorProfile", unique_name());
+            let output = t.run(&bundle)?;
+            crate::suite::expect::holds(!output.success(), "a failure", &output.to_string())
+        })
+        .needs(&[APPARMOR]),
+        contract("a profile is refused where there is no AppArmor", |t| {
+            let bundle = t.bundle().set("/process/apparmorProfile", "anything");
+            t.refused(&bundle, "it would not be confined").map(drop)
+        })
+        .rootless()
+        .needs(&[NO_APPARMOR]),
+        contract("a label of SELinux is refused where there is no SELinux", |t| {
+            let label = "system_u:system_r:container_t:s0:c1,c2";
+            let bundle = t.bundle().set("/process/selinuxLabel", label);
+            t.refused(&bundle, "it would not be confined").map(drop)
+        })
+        .rootless()
+        .needs(&[NO_SELINUX]),
+    ],
+};
+
+/// A profile that is loaded as long as this lives, and denies the reading of /etc/group.
+struct Profile {
+    name: String,
+    text: String,
+}
+
+impl Profile {
+    fn load() -> Self {
+        let name = unique_name();
+        let text = format!(
+            "profile {name} flags=(attach_disconnected,mediate_deleted) {{\n  file,\n  capability,\n  network,\n  \
+             signal,\n  ptrace,\n  mount,\n  deny /etc/group r,\n}}\n"
+        );
+        parser("--replace", &text).ok();
+        Self { name, text }
+    }
+}
+
+impl Drop for Profile {
+    fn drop(&mut self) {
+        parser("--remove", &self.text);
+    }
+}
+
+fn parser(action: &str, text: &str) -> crate::fixture::Output {
+    Capture::of("apparmor_parser").args(["--skip-cache", action]).stdin(text).run()
+}
