@@ -85,7 +85,8 @@ fn property(pointer: &str) -> Option<String> {
 fn misspelt(key: &[u8]) -> Option<&'static str> {
     let letter = usize::from(key.first()?.to_ascii_lowercase().checked_sub(b'a')?);
     let (first, behind) = (*FIRST.get(letter)?, *FIRST.get(letter + 1)?);
-    let name = NAMES[first..behind].iter().find(|name| key.eq_ignore_ascii_case(name.as_bytes()))?;
+    let name =
+        NAMES[first..behind].iter().find(|name| key.eq_ignore_ascii_case(name.as_bytes()))?;
     (name.as_bytes() != key).then_some(*name)
 }
 
