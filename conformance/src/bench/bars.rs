@@ -42,11 +42,14 @@ impl std::fmt::Display for Bar {
     }
 }
 
+/// A figure of a row, in microseconds.
+type Figure = fn(&Summary) -> u128;
+
 /// A bar on a median, as a share of another median: `numerator / denominator` at most.
 struct Share {
     row: &'static str,
     peer: &'static str,
-    value: fn(&Summary) -> u128,
+    value: Figure,
     what: &'static str,
     numerator: u128,
     denominator: u128,
@@ -123,9 +126,9 @@ pub(super) fn judge(all: &[Entry], unified: bool) -> Vec<Bar> {
 
 /// What a create costs in these surroundings, in CPU and wall time, beside what it costs alone and the kernel's own growth: the floor's.
 fn grown(ours: &Entry, floor: &Entry, row: &'static str) -> Vec<Bar> {
-    let measures: [(&str, fn(&Summary) -> u128); 2] =
+    let measures: [(&str, Figure); 2] =
         [("CPU", |summary| summary.cpu_median), ("wall", |summary| summary.wall_median)];
-    let judge = |(what, value): (&str, fn(&Summary) -> u128)| {
+    let judge = |(what, value): (&str, Figure)| {
         let of = |entry: &Entry, row| entry.row(row).map(value);
         let kernel = of(floor, row)?.saturating_sub(of(floor, row::ALONE)?);
         let (own, most) = (of(ours, row)?, of(ours, row::ALONE)? + kernel);
