@@ -10,7 +10,7 @@ use nconform::fixture::{BundleDir, Capture, Container, Output, Runtime, Sandbox,
 use serde_json::{Value, json};
 
 fn sleeper() -> BundleDir {
-    BundleDir::new().args(["sleep", "60"])
+    BundleDir::new().args(["sleep", "600"])
 }
 
 /// Nice value (field 19) and policy (field 41) of proc_pid_stat(5), by a shell without builtins for them.

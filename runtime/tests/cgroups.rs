@@ -9,7 +9,7 @@ use nconform::fixture::{BundleDir, Runtime, Sandbox, cgroups, unique_name};
 use serde_json::{Value, json};
 
 fn with_resources(resources: &Value) -> BundleDir {
-    let bundle = BundleDir::new().args(["sleep", "60"]);
+    let bundle = BundleDir::new().args(["sleep", "600"]);
     resources.as_object().expect("an object").iter().fold(bundle, |bundle, (name, value)| {
         bundle.set(&format!("/linux/resources/{name}"), value.clone())
     })
@@ -145,7 +145,7 @@ fn the_cgroup_is_where_the_configuration_puts_it_and_goes_with_the_container() {
 fn every_process_of_the_container_is_in_its_cgroups() {
     let _sandbox = Sandbox::enter();
     let runtime = Runtime::under_test();
-    let bundle = with_resources(&json!({})).shell("sleep 60 & sleep 60");
+    let bundle = with_resources(&json!({})).shell("sleep 600 & sleep 600");
     let container = runtime.start(&bundle);
     let pid = container.pid().as_raw_nonzero().to_string();
     let members = |path: &Path| {
@@ -230,7 +230,7 @@ fn cache_allocation_without_resctrl_is_refused_before_anything_is_made() {
 fn owner_of_its_cgroup() -> BundleDir {
     let map = json!([{"containerID": 0, "hostID": 100_000, "size": 65536}]);
     BundleDir::new()
-        .args(["sleep", "60"])
+        .args(["sleep", "600"])
         .push("/linux/namespaces", json!({"type": "user"}))
         .push("/linux/namespaces", json!({"type": "cgroup"}))
         .set("/linux/uidMappings", map.clone())

@@ -27,7 +27,7 @@ struct Did {
 
 /// Brings a container into a state, and calls.
 fn perform(runtime: &Runtime, case: &Case) -> Did {
-    let bundle = (case.bundle)(BundleDir::new().args(["sleep", "60"]));
+    let bundle = (case.bundle)(BundleDir::new().args(["sleep", "600"]));
     let id = if case.given == Given::Nothing { "nobody".to_owned() } else { runtime.new_id() };
     let made = |command: &[&str]| {
         let _ = runtime.bundle_call(command[0], &bundle, &command[1..], &id).run().ok();
@@ -199,7 +199,7 @@ fn the_state_is_runcs_field_by_field_in_every_status() {
     let _sandbox = Sandbox::enter();
     let of = |runtime: &Runtime| {
         let bundle = BundleDir::new()
-            .args(["sleep", "60"])
+            .args(["sleep", "600"])
             .set("/annotations", serde_json::json!({"a": "b"}));
         let container = runtime.create(&bundle, [""; 0]);
         let mut states = vec![container.state()];
@@ -231,7 +231,7 @@ fn the_state_is_runcs_field_by_field_in_every_status() {
 #[test]
 fn lists_are_runcs() {
     let _sandbox = Sandbox::enter();
-    let bundle = BundleDir::new().args(["sleep", "60"]);
+    let bundle = BundleDir::new().args(["sleep", "600"]);
     let of = |runtime: &Runtime| {
         let empty =
             ["table", "json"].map(|format| runtime.call(["list", "-f", format]).run().ok().text());
@@ -262,7 +262,7 @@ fn lists_are_runcs() {
 #[test]
 fn processes_are_shown_as_runc_shows_them() {
     let _sandbox = Sandbox::enter();
-    let bundle = BundleDir::new().args(["sleep", "60"]);
+    let bundle = BundleDir::new().args(["sleep", "600"]);
     let of = |runtime: &Runtime| {
         let container = runtime.start(&bundle);
         let pid = container.pid().as_raw_nonzero();
@@ -319,7 +319,7 @@ fn events_have_what_runcs_have() {
     let _sandbox = Sandbox::enter();
     let of = |runtime: &Runtime| {
         let limit = 1 << 26;
-        let bundle = BundleDir::new().args(["sleep", "60"]);
+        let bundle = BundleDir::new().args(["sleep", "600"]);
         let bundle = bundle.set("/linux/resources/memory/limit", limit);
         let container = runtime.start(&bundle);
         let stats = || runtime.call(["events", "--stats", container.id()]).run().ok().json();

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 const MIB: u64 = 1 << 20;
 
 fn sleeper() -> BundleDir {
-    BundleDir::new().args(["sleep", "60"])
+    BundleDir::new().args(["sleep", "600"])
 }
 
 #[track_caller]

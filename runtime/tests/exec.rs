@@ -224,7 +224,7 @@ fn a_detached_process_goes_on_after_exec() {
     let container = runtime.start(&bundle);
     let file = bundle.path().join("pid");
     let options = ["--detach", "--pid-file", file.to_str().expect("UTF-8")];
-    exec(&runtime, &container, &options, &["sleep", "50"]);
+    exec(&runtime, &container, &options, &["sleep", "500"]);
     let pid = fs::read_to_string(file).expect("a pid file").parse().ok().and_then(Pid::from_raw);
     let pid = pid.expect("a pid");
     let inside = exec(&runtime, &container, &[], &["pidof", "sleep"]);

@@ -24,7 +24,7 @@ fn with_hook(bundle: BundleDir, kind: &str, hook: Value) -> BundleDir {
 fn recorded(host: &Path) -> BundleDir {
     let record = |file: &str| shell(&format!("cat >> {file}; echo >> {file}"));
     let host = record(&host.display().to_string());
-    KINDS.iter().fold(BundleDir::new().args(["sleep", "60"]), |bundle, kind| {
+    KINDS.iter().fold(BundleDir::new().args(["sleep", "600"]), |bundle, kind| {
         let hook = if *kind == "startContainer" { record("/states") } else { host.clone() };
         with_hook(bundle, kind, hook)
     })
@@ -119,7 +119,7 @@ fn hooks_of_a_kind_run_in_order_and_the_first_that_fails_is_the_last() {
         let failing = shell("echo to the one; echo to the other >&2; exit 3");
         let bundle = [first, second, failing, third]
             .into_iter()
-            .fold(BundleDir::new().args(["sleep", "60"]), |b, hook| with_hook(b, kind, hook));
+            .fold(BundleDir::new().args(["sleep", "600"]), |b, hook| with_hook(b, kind, hook));
         let bundle = with_hook(bundle, "poststop", log("gone"));
         let log =
             if *kind == "startContainer" { bundle.rootfs().join("log") } else { host.clone() };
@@ -144,7 +144,7 @@ fn a_failed_create_leaves_nothing_and_a_failed_start_a_stopped_container() {
     let sandbox = Sandbox::enter();
     let runtime = Runtime::under_test();
     let failing =
-        |kind: &str| with_hook(BundleDir::new().args(["sleep", "60"]), kind, shell("exit 1"));
+        |kind: &str| with_hook(BundleDir::new().args(["sleep", "600"]), kind, shell("exit 1"));
     for kind in &KINDS[..3] {
         let output = runtime.try_create(&failing(kind)).exits(1);
         assert_says(&output, "cannot create container");
@@ -304,7 +304,8 @@ fn while_hooks_of_the_create_phase_run_the_container_is_being_created() {
         ask("kill $id KILL"),
         ask("delete $id"),
     );
-    let bundle = with_hook(BundleDir::new().args(["sleep", "60"]), "createRuntime", shell(&script));
+    let bundle =
+        with_hook(BundleDir::new().args(["sleep", "600"]), "createRuntime", shell(&script));
     let started = Instant::now();
     let container = runtime.create(&bundle, [""; 0]);
     assert!(
@@ -474,7 +475,7 @@ fn a_poststart_hook_may_ask_for_the_state_and_end_the_container() {
     let id = runtime.new_id();
     let nrun = format!("{} --root {}", runtime.program().display(), runtime.root().display());
     let script = format!("{nrun} state {id} > {}; {nrun} kill {id} KILL", host.display());
-    let bundle = with_hook(BundleDir::new().args(["sleep", "60"]), "poststart", shell(&script));
+    let bundle = with_hook(BundleDir::new().args(["sleep", "600"]), "poststart", shell(&script));
     let _ = runtime.bundle_call("create", &bundle, [""; 0], &id).run().ok();
     let _ = runtime.call(["start", &id]).limit(Duration::from_secs(30)).run().ok();
     let state: Value =

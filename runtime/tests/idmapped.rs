@@ -197,7 +197,7 @@ fn only_ridmap_maps_the_mounts_below() {
 fn a_mount_takes_the_mapping_of_a_user_namespace_that_is_joined() {
     let _sandbox = Sandbox::enter();
     let (source, runtime) = (Source::new(), Runtime::under_test());
-    let holding = in_user_namespace(BundleDir::new()).args(["sleep", "60"]);
+    let holding = in_user_namespace(BundleDir::new()).args(["sleep", "600"]);
     let holder = runtime.start(&holding);
     let process = format!("/proc/{}/ns", holder.pid().as_raw_nonzero());
     let join = |kind: &str, file: &str| json!({"type": kind, "path": format!("{process}/{file}")});

@@ -58,7 +58,7 @@ fn survive_kills_of(
 }
 
 fn sleeper() -> BundleDir {
-    BundleDir::new().args(["sleep", "60"])
+    BundleDir::new().args(["sleep", "600"])
 }
 
 #[test]
@@ -109,8 +109,8 @@ fn a_run_with_hooks_that_is_killed_leaves_nothing_and_its_poststop_hooks_run_at_
     let _ = survive_kills_of(&runtime, |id| runtime.bundle_call("run", &bundle, ["-d"], id), || {})
         .ok();
     let ran = fs::read_to_string(&file).expect("what the hooks wrote").lines().count();
-    // Killed before there was a state, nothing was to be cleaned up after.
-    assert!((MOMENTS as usize / 2..=MOMENTS as usize + 1).contains(&ran), "{ran} of {MOMENTS}");
+    // Killed before there was a state, nothing was to be cleaned up after: what comes before it is a larger part of a slow machine's run.
+    assert!((MOMENTS as usize / 4..=MOMENTS as usize + 1).contains(&ran), "{ran} of {MOMENTS}");
     sandbox.assert_clean();
 }
 
@@ -167,6 +167,11 @@ fn a_restore_that_is_killed_leaves_nothing_that_delete_cannot_remove() {
     let options = ["--detach", "--image-path", images.to_str().expect("UTF-8")];
     let call = |id: &str| runtime.bundle_call("restore", &bundle, options, id).env("PATH", &path);
     let _ = survive_kills_of(&runtime, call, || {}).exits(1);
+    // criu is not killed: it ends when it asks its caller for the next request and nobody is there.
+    let ended = Instant::now();
+    while !sandbox.leftovers().is_empty() && ended.elapsed() < Duration::from_secs(10) {
+        std::thread::sleep(Duration::from_millis(20));
+    }
     sandbox.assert_clean();
 }
 

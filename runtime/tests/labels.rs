@@ -50,12 +50,12 @@ const CONFINED: &str = "cat /proc/self/attr/current; cat /etc/group >/dev/null 2
 fn a_profile_confines_the_container_and_what_is_executed_in_it() {
     let sandbox = Sandbox::enter();
     let runtime = Runtime::under_test();
-    let bundle = BundleDir::new().args(["sleep", "60"]);
+    let bundle = BundleDir::new().args(["sleep", "600"]);
     if !has_apparmor() {
         let refused = runtime.run(&bundle.set("/process/apparmorProfile", "anything")).exits(1);
         let text = "config.json /process/apparmorProfile: asks for the profile `anything`, but AppArmor is disabled";
         assert!(refused.stderr().contains(text), "{refused}");
-        let bundle = BundleDir::new().args(["sleep", "60"]);
+        let bundle = BundleDir::new().args(["sleep", "600"]);
         let container = runtime.start(&bundle);
         let exec = runtime.call(["exec", "--apparmor", "anything", container.id(), "true"]).run();
         assert!(exec.exits(255).stderr().contains("AppArmor is disabled"));
@@ -147,7 +147,7 @@ fn an_selinux_label_is_refused_where_there_is_no_selinux() {
         refused.stderr().contains(&format!("config.json /process/selinuxLabel: {words}")),
         "{refused}"
     );
-    let bundle = BundleDir::new().args(["sleep", "60"]);
+    let bundle = BundleDir::new().args(["sleep", "600"]);
     let container = runtime.start(&bundle);
     let exec = runtime.call(["exec", "--process-label", label, container.id(), "true"]).run();
     assert!(exec.exits(255).stderr().contains(words));

@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use serde_json::{Value, json};
 
 fn sleeper() -> BundleDir {
-    BundleDir::new().args(["sleep", "60"])
+    BundleDir::new().args(["sleep", "600"])
 }
 
 #[track_caller]
@@ -34,7 +34,7 @@ fn wait_for_output(output: &Output, text: &str) {
 #[test]
 fn a_container_is_created_started_killed_and_deleted() {
     let sandbox = Sandbox::enter();
-    let (runtime, bundle) = (Runtime::under_test(), BundleDir::new().shell("echo on; sleep 60"));
+    let (runtime, bundle) = (Runtime::under_test(), BundleDir::new().shell("echo on; sleep 600"));
     let container = runtime.create(&bundle, [""; 0]);
     assert_eq!(container.status(), "created");
     assert_eq!(container.output().stdout(), "", "nothing of the container runs before `start`");
@@ -143,7 +143,7 @@ fn the_pid_file_is_there_when_create_run_and_exec_return() {
     let state = runtime.call(["state", &id]).run().ok().json();
     assert_eq!((read(), &state["status"]), (state["pid"].to_string(), &json!("running")));
 
-    let exec = ["exec", "-d", "--pid-file", path, &id, "sleep", "50"];
+    let exec = ["exec", "-d", "--pid-file", path, &id, "sleep", "500"];
     let _ = runtime.call(exec).run().ok();
     let command = fs::read(format!("/proc/{}/cmdline", read())).expect("the exec'd process");
     assert_eq!(command, b"sleep\x0050\0");
@@ -317,7 +317,7 @@ fn kill_ends_every_process_of_a_container_that_shares_its_pid_namespace() {
     let bundle = BundleDir::new()
         .without_namespace("pid")
         .without_namespace("network")
-        .shell("sleep 60 & sleep 60 & echo ready; exec sleep 60");
+        .shell("sleep 600 & sleep 600 & echo ready; exec sleep 600");
     let container = runtime.start(&bundle);
     wait_for_output(container.output(), "ready");
     let _ = container.kill("TERM").ok();
@@ -349,7 +349,7 @@ fn kill_ends_every_process_of_a_container_that_shares_its_pid_namespace() {
 fn kill_all_reaches_every_process_of_the_container() {
     let sandbox = Sandbox::enter();
     let runtime = Runtime::under_test();
-    let script = "(trap '' HUP; sleep 50) & sleep 50 & echo ready; wait; sleep 50";
+    let script = "(trap '' HUP; sleep 500) & sleep 500 & echo ready; wait; sleep 500";
     let bundle = BundleDir::new().shell(script).without_namespace("pid");
     let container = runtime.start(&bundle);
     wait_for_output(container.output(), "ready");
@@ -364,7 +364,7 @@ fn delete_force_removes_a_container_in_any_state() {
     let sandbox = Sandbox::enter();
     let runtime = Runtime::under_test();
     // Without a pid namespace nothing but the cgroup tells what belongs to the container.
-    let shared = || BundleDir::new().shell("sleep 50 & sleep 50").without_namespace("pid");
+    let shared = || BundleDir::new().shell("sleep 500 & sleep 500").without_namespace("pid");
     let stopped = |bundle: BundleDir| {
         let container = runtime.start(&bundle);
         let _ = container.kill("KILL").ok();
@@ -583,7 +583,7 @@ fn plan_and_check_do_nothing() {
 #[test]
 fn the_container_outlives_the_one_who_ran_it_in_the_foreground_and_can_be_deleted() {
     let sandbox = Sandbox::enter();
-    let (runtime, bundle) = (Runtime::under_test(), BundleDir::new().shell("echo on; sleep 60"));
+    let (runtime, bundle) = (Runtime::under_test(), BundleDir::new().shell("echo on; sleep 600"));
     let id = runtime.new_id();
     let (mut child, output) = runtime.bundle_call("run", &bundle, [""; 0], &id).start();
     wait_for_output(&output, "on");

@@ -318,7 +318,7 @@ fn mounts_made_later_on_the_host_arrive_where_the_propagation_says_so() {
     let bundle = BundleDir::new()
         .push("/mounts", bind("/slave", source.path(), &["rbind", "rslave"]))
         .push("/mounts", bind("/private", source.path(), &["rbind", "rprivate"]))
-        .args(["sleep", "60"]);
+        .args(["sleep", "600"]);
     let container = runtime.start(&bundle);
     tmpfs(&source.path().join("late"));
     fs::write(source.path().join("late/mark"), "").expect("write a file");

@@ -80,7 +80,7 @@ fn a_namespace_with_a_path_is_joined() {
     let _sandbox = Sandbox::enter();
     let runtime = Runtime::under_test();
     let all = ["pid", "network", "ipc", "uts", "mount", "cgroup", "time"];
-    let holding = with_namespaces(&all).args(["sleep", "60"]);
+    let holding = with_namespaces(&all).args(["sleep", "600"]);
     let holder = runtime.start(&holding);
     let outside = of(None);
     for (kind, file) in KINDS.iter().filter(|(kind, _)| *kind != "mount") {
@@ -101,7 +101,7 @@ fn all_namespaces_of_another_container_can_be_joined_at_once() {
     let _sandbox = Sandbox::enter();
     let runtime = Runtime::under_test();
     let all = ["pid", "network", "ipc", "uts", "mount", "cgroup", "time"];
-    let holding = with_namespaces(&all).args(["sleep", "60"]);
+    let holding = with_namespaces(&all).args(["sleep", "600"]);
     let holder = runtime.start(&holding);
     let joined = KINDS.iter().filter(|(kind, _)| *kind != "mount");
     let bundle = joined.fold(with_namespaces(&["mount"]), |bundle, (kind, file)| {
@@ -121,7 +121,7 @@ fn all_namespaces_of_another_container_can_be_joined_at_once() {
 fn a_mount_namespace_can_be_joined() {
     let _sandbox = Sandbox::enter();
     let runtime = Runtime::under_test();
-    let script = "echo ready && exec sleep 60";
+    let script = "echo ready && exec sleep 600";
     let (mut holder, output) = Capture::of("unshare").args(["-m", "sh", "-c", script]).start();
     while output.stdout() != "ready\n" {
         assert!(holder.try_wait().expect("the holder").is_none(), "{output}");

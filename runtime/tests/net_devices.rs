@@ -33,7 +33,7 @@ fn wait_for_the_end_of_the_pair() {
 }
 
 fn bundle(devices: Value) -> BundleDir {
-    BundleDir::new().args(["sleep", "60"]).set("/linux/netDevices", devices)
+    BundleDir::new().args(["sleep", "600"]).set("/linux/netDevices", devices)
 }
 
 /// What `ip -json` in the container's network namespace shows of its devices.

@@ -58,7 +58,7 @@ fn a_paused_container_stands_still_until_it_is_resumed() {
 fn every_process_of_the_container_is_paused() {
     let _sandbox = Sandbox::enter();
     let runtime = Runtime::under_test();
-    let bundle = BundleDir::new().shell("sleep 60 & sleep 60 & sleep 60");
+    let bundle = BundleDir::new().shell("sleep 600 & sleep 600 & sleep 600");
     let container = runtime.start(&bundle);
     let script = "trap 'echo woken' USR1; while :; do sleep 0.01; done";
     let (mut exec, output) = runtime.call(["exec", container.id(), "sh", "-c", script]).start();
@@ -147,7 +147,7 @@ fn a_container_that_v1s_freezer_holds_can_be_killed() {
         return;
     }
     let runtime = Runtime::under_test();
-    let bundle = BundleDir::new().args(["sleep", "60"]);
+    let bundle = BundleDir::new().args(["sleep", "600"]);
     let container = runtime.start(&bundle);
     let groups = cgroups::named(container.id());
     let freezer = groups.iter().map(|group| group.join("freezer.state")).find(|file| file.exists());

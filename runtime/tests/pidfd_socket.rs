@@ -57,7 +57,7 @@ fn create_and_run_send_the_init() {
     let _sandbox = Sandbox::enter();
     let runtime = Runtime::under_test();
     for command in [&["create"][..], &["run", "--detach"]] {
-        let bundle = BundleDir::new().args(["sleep", "60"]);
+        let bundle = BundleDir::new().args(["sleep", "600"]);
         let listener = Listener::new(&bundle);
         let id = runtime.new_id();
         let options = command[1..].iter().map(ToString::to_string).chain([listener.flag()]);
@@ -74,12 +74,12 @@ fn create_and_run_send_the_init() {
 fn exec_sends_its_process() {
     let _sandbox = Sandbox::enter();
     let runtime = Runtime::under_test();
-    let bundle = BundleDir::new().args(["sleep", "60"]);
+    let bundle = BundleDir::new().args(["sleep", "600"]);
     let container = runtime.start(&bundle);
     let listener = Listener::new(&bundle);
     let pid_file = bundle.path().join("pid");
     let pid_flag = format!("--pid-file={}", pid_file.display());
-    let exec = ["exec", "-d", &listener.flag(), &pid_flag, container.id(), "sleep", "60"];
+    let exec = ["exec", "-d", &listener.flag(), &pid_flag, container.id(), "sleep", "600"];
     let _ = runtime.call(exec).run().ok();
     let (name, pidfd) = listener.receive();
     let pid: i32 = std::fs::read_to_string(pid_file).expect("a pid file").parse().expect("a pid");
@@ -92,7 +92,7 @@ fn exec_sends_its_process() {
 fn a_socket_where_nobody_listens_is_found_out_before_anything_is_made() {
     let sandbox = Sandbox::enter();
     let runtime = Runtime::under_test();
-    let bundle = BundleDir::new().args(["sleep", "60"]);
+    let bundle = BundleDir::new().args(["sleep", "600"]);
     let id = runtime.new_id();
     let flag = ["--pidfd-socket", "/no/such/socket"];
     let output = runtime.bundle_call("create", &bundle, flag, &id).run().exits(1);

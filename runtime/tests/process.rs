@@ -264,7 +264,7 @@ fn only_the_standard_streams_are_open() {
     let bundle = BundleDir::new().args(["ls", "/proc/self/fd"]);
     // 3 is the directory that `ls` itself reads.
     assert_eq!(runtime.run(&bundle).ok().stdout(), "0\n1\n2\n3\n");
-    let bundle = bundle.args(["sleep", "60"]);
+    let bundle = bundle.args(["sleep", "600"]);
     let container = runtime.start(&bundle);
     assert_eq!(container.exec(["ls", "/proc/self/fd"]).ok().stdout(), "0\n1\n2\n3\n");
 }

@@ -109,7 +109,7 @@ fn exec_is_filtered_like_the_container() {
     for no_new_privileges in [true, false] {
         let bundle = bundle(denying("mkdir", "SCMP_ACT_ERRNO", Some(ENOSYS)))
             .set("/process/noNewPrivileges", no_new_privileges)
-            .args(["sleep", "60"]);
+            .args(["sleep", "600"]);
         let container = runtime.start(&bundle);
         assert_denied(&container.exec(["mkdir", "/tmp/x"]), "Function not implemented");
         let user = runtime.call(["exec", "-u", "1000", container.id(), "mkdir", "/tmp/x"]).run();

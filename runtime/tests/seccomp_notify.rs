@@ -74,7 +74,7 @@ fn the_agent_is_told_of_the_process_and_the_container() {
     let agent = SeccompAgent::start(go_on);
     let bundle = asking(&agent, true)
         .set("/annotations", json!({"org.example.key": "x".repeat(200_000)}))
-        .args(["sleep", "60"]);
+        .args(["sleep", "600"]);
     let container = runtime.create(&bundle, [""; 0]);
     assert_eq!(agent.states(), [] as [Value; 0], "`create` leaves it to `start`");
     let pid = container.pid().as_raw_nonzero().get();
@@ -125,7 +125,7 @@ fn exec_asks_the_agent_in_the_foreground_and_detached_with_and_without_a_file() 
     let runtime = Runtime::under_test();
     let agent = SeccompAgent::start(no_medium);
     for no_new_privileges in [true, false] {
-        let bundle = asking(&agent, no_new_privileges).args(["sleep", "60"]);
+        let bundle = asking(&agent, no_new_privileges).args(["sleep", "600"]);
         let container = runtime.start(&bundle);
         assert_says(&container.exec(["mkdir", "/tmp/x"]), "No medium found");
         let process = json!({"args": ["mkdir", "/tmp/x"], "cwd": "/", "user": {"uid": 1000, "gid": 0}, "env": ["PATH=/bin"]});
@@ -198,7 +198,7 @@ fn an_annotation_names_the_agent_where_the_profile_does_not() {
         .set("/annotations", json!({"run.oci.seccomp.receiver": agent.path().to_str()}))
         .args(["mkdir", "/tmp/x"]);
     assert_says(&runtime.run(&bundle).exits(1), "No medium found");
-    let bundle = bundle.args(["sleep", "60"]);
+    let bundle = bundle.args(["sleep", "600"]);
     let container = runtime.start(&bundle);
     assert_says(&container.exec(["mkdir", "/tmp/x"]), "No medium found");
 }
@@ -240,7 +240,7 @@ fn an_agent_that_cannot_be_reached_or_asked_is_refused_before_anything_is_made()
     assert!(agent.states().is_empty());
     // Gone between `create` and `start`.
     let doomed = SeccompAgent::start(go_on);
-    let bundle = asking(&doomed, true).args(["sleep", "60"]);
+    let bundle = asking(&doomed, true).args(["sleep", "600"]);
     let container = runtime.create(&bundle, [""; 0]);
     drop(doomed);
     assert_says(&container.start().exits(1), "failed to connect with seccomp agent");
@@ -280,7 +280,7 @@ fn in_a_user_namespace_the_agent_decides_too() {
         .set("/linux/gidMappings", mapping)
         .args(["mkdir", "/tmp/x"]);
     assert_says(&runtime.run(&bundle).exits(1), "No medium found");
-    let bundle = bundle.args(["sleep", "60"]);
+    let bundle = bundle.args(["sleep", "600"]);
     let container = runtime.start(&bundle);
     assert_says(&container.exec(["mkdir", "/tmp/x"]), "No medium found");
 }

@@ -55,8 +55,8 @@ fn start_fails_when_the_init_is_killed_before_its_exec() {
     let sandbox = Sandbox::enter();
     let runtime = Runtime::under_test();
     // Stopped before it hears of the start; in a hook.
-    let stopped = BundleDir::new().args(["sleep", "60"]);
-    let in_hook = hooked(BundleDir::new(), "sleep 60");
+    let stopped = BundleDir::new().args(["sleep", "600"]);
+    let in_hook = hooked(BundleDir::new(), "sleep 600");
     for (bundle, stop) in [(stopped, true), (in_hook, false)] {
         let container = runtime.create(&bundle, [""; 0]);
         let pid: Pid = container.pid();

@@ -209,7 +209,7 @@ fn output_that_goes_to_a_pipe_ends_its_lines_as_the_process_did() {
     let runtime = Runtime::under_test();
     let output = runtime.run(&with_terminal("echo one; test -t 1 && printf 'two\r\n'")).ok();
     assert_eq!(output.stdout(), "one\ntwo\r\n");
-    let bundle = BundleDir::new().args(["sleep", "60"]);
+    let bundle = BundleDir::new().args(["sleep", "600"]);
     let container = runtime.start(&bundle);
     let output = runtime.call(["exec", "-t", container.id(), "echo", "three"]).run().ok();
     assert_eq!(output.stdout(), "three\n");
@@ -219,7 +219,7 @@ fn output_that_goes_to_a_pipe_ends_its_lines_as_the_process_did() {
 fn exec_has_a_terminal_in_the_foreground() {
     let _sandbox = Sandbox::enter();
     let runtime = Runtime::under_test();
-    let bundle = BundleDir::new().args(["sleep", "60"]);
+    let bundle = BundleDir::new().args(["sleep", "600"]);
     let container = runtime.start(&bundle);
     let (mut terminal, slave) = Terminal::pair();
     resize(&terminal, 19, 91);
@@ -236,7 +236,7 @@ fn exec_has_a_terminal_in_the_foreground() {
 fn a_detached_exec_hands_its_terminal_out() {
     let _sandbox = Sandbox::enter();
     let runtime = Runtime::under_test();
-    let bundle = BundleDir::new().args(["sleep", "60"]);
+    let bundle = BundleDir::new().args(["sleep", "600"]);
     let container = runtime.start(&bundle);
     let console = Console::listen();
     let (socket, pid_file) = (console.path(), bundle.path().join("pid"));
@@ -257,7 +257,7 @@ fn a_detached_exec_hands_its_terminal_out() {
 fn a_detached_exec_with_a_terminal_needs_a_console_socket() {
     let _sandbox = Sandbox::enter();
     let runtime = Runtime::under_test();
-    let bundle = BundleDir::new().args(["sleep", "60"]);
+    let bundle = BundleDir::new().args(["sleep", "600"]);
     let container = runtime.start(&bundle);
     let output = runtime.call(["exec", "-t", "-d", container.id(), "sh"]).run().exits(255);
     assert!(output.stderr().contains("--console-socket"), "{output}");
@@ -329,7 +329,7 @@ fn our_terminal_is_as_it_was_when_the_program_cannot_be_executed() {
     // Shown after it was restored: with a carriage return before each line feed.
     terminal.expect("no such file or directory\r\n\r\nhint: ");
 
-    let bundle = BundleDir::new().args(["sleep", "60"]);
+    let bundle = BundleDir::new().args(["sleep", "600"]);
     std::fs::copy(&script, bundle.rootfs().join("bin/broken")).expect("copy a script");
     let container = runtime.start(&bundle);
     let (mut terminal, slave, before) = own_terminal();
@@ -345,7 +345,7 @@ fn our_terminal_is_as_it_was_when_the_program_cannot_be_executed() {
 fn our_terminal_is_as_it_was_when_exec_is_told_to_end() {
     let _sandbox = Sandbox::enter();
     let runtime = Runtime::under_test();
-    let bundle = BundleDir::new().args(["sleep", "60"]);
+    let bundle = BundleDir::new().args(["sleep", "600"]);
     let container = runtime.start(&bundle);
     let (mut terminal, slave, before) = own_terminal();
     let script = "echo ready; while :; do sleep 0.02; done";

@@ -109,7 +109,7 @@ fn extended_attributes_are_copied() {
                 .expect("set an attribute");
         }
     });
-    let bundle = bundle.push("/mounts", copied_up("/data", &[])).args(["sleep", "60"]);
+    let bundle = bundle.push("/mounts", copied_up("/data", &[])).args(["sleep", "600"]);
     let runtime = Runtime::under_test();
     let container = runtime.start(&bundle);
     let root = PathBuf::from(format!("/proc/{}/root", container.pid().as_raw_nonzero()));

@@ -13,7 +13,7 @@ fn limited() -> BundleDir {
         "cpu": {"shares": 100, "quota": 500_000, "period": 1_000_000},
         "pids": {"limit": 20}
     });
-    BundleDir::new().args(["sleep", "60"]).set("/linux/resources", resources)
+    BundleDir::new().args(["sleep", "600"]).set("/linux/resources", resources)
 }
 
 #[track_caller]

@@ -38,7 +38,7 @@ fn ids_are_mapped() {
 fn root_in_the_container_is_somebody_else_on_the_host() {
     let _sandbox = Sandbox::enter();
     let runtime = Runtime::under_test();
-    let bundle = mapped().args(["sleep", "60"]);
+    let bundle = mapped().args(["sleep", "600"]);
     let container = runtime.start(&bundle);
     let process = format!("/proc/{}", container.pid().as_raw_nonzero());
     let status = fs::read_to_string(format!("{process}/status")).expect("the status");
@@ -119,7 +119,7 @@ fn binds_keep_their_flags() {
 fn exec_enters_the_user_namespace() {
     let _sandbox = Sandbox::enter();
     let runtime = Runtime::under_test();
-    let bundle = mapped().args(["sleep", "60"]);
+    let bundle = mapped().args(["sleep", "600"]);
     let container = runtime.start(&bundle);
     let script = "id -u; readlink /proc/self/ns/user; cat /proc/self/uid_map; grep CapEff /proc/self/status | cut -f2";
     let text = container.exec(["sh", "-c", script]).ok().stdout();
@@ -135,7 +135,7 @@ fn exec_enters_the_user_namespace() {
 fn a_user_namespace_and_what_belongs_to_it_can_be_joined() {
     let _sandbox = Sandbox::enter();
     let runtime = Runtime::under_test();
-    let holding = mapped().args(["sleep", "60"]);
+    let holding = mapped().args(["sleep", "600"]);
     let holder = runtime.start(&holding);
     let pid = holder.pid().as_raw_nonzero();
     let kinds =
