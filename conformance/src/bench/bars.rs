@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::cases::row;
-use super::report::{Entry, Summary};
+use super::report::{Entry, Summary, millis};
 use super::{Calls, FLOOR};
 
 /// The runtime that the bars are for.
@@ -16,6 +16,9 @@ const MOST_PEAK: u64 = 1500;
 const MOST_FILTER: usize = 450;
 /// Bytes of the program: 2.5 MB.
 const MOST_BYTES: u64 = 2_500_000;
+
+/// What a create beside others may cost, in percent of what it costs alone and what the floor costs more there: noise apart, no more.
+const MOST_GROWTH: u128 = 110;
 
 /// A bar of the project and how near the runtime came.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -39,11 +42,14 @@ impl std::fmt::Display for Bar {
     }
 }
 
+/// A figure of a row, in microseconds.
+type Figure = fn(&Summary) -> u128;
+
 /// A bar on a median, as a share of another median: `numerator / denominator` at most.
 struct Share {
     row: &'static str,
     peer: &'static str,
-    value: fn(&Summary) -> u128,
+    value: Figure,
     what: &'static str,
     numerator: u128,
     denominator: u128,
@@ -98,6 +104,9 @@ pub(super) fn judge(all: &[Entry], unified: bool) -> Vec<Bar> {
             });
         }
     }
+    for row in [row::AMONG_100, row::AMONG_1000, row::AMONG_MOUNTS] {
+        bars.extend(named(all, FLOOR).into_iter().flat_map(|floor| grown(ours, floor, row)));
+    }
     bars.extend(counted(ours, unified));
     for name in [row::CREATE, row::RUN, row::EXEC, row::DELETE] {
         if let Some(summary) = ours.row(name) {
@@ -113,6 +122,23 @@ pub(super) fn judge(all: &[Entry], unified: bool) -> Vec<Bar> {
     }
     bars.push(Bar::most("bytes of the program", ours.bytes, MOST_BYTES));
     bars
+}
+
+/// What a create costs in these surroundings, in CPU and wall time, beside what it costs alone and the kernel's own growth: the floor's.
+fn grown(ours: &Entry, floor: &Entry, row: &'static str) -> Vec<Bar> {
+    let measures: [(&str, Figure); 2] =
+        [("CPU", |summary| summary.cpu_median), ("wall", |summary| summary.wall_median)];
+    let judge = |(what, value): (&str, Figure)| {
+        let of = |entry: &Entry, row| entry.row(row).map(value);
+        let kernel = of(floor, row)?.saturating_sub(of(floor, row::ALONE)?);
+        let (own, most) = (of(ours, row)?, of(ours, row::ALONE)? + kernel);
+        Some(Bar {
+            what: format!("{what} of {row}, at most 1.100 of alone and the floor's growth"),
+            value: format!("{} ({} of {} ms)", ratio(own, most), millis(own), millis(most)),
+            met: own * 100 <= most * MOST_GROWTH,
+        })
+    };
+    measures.into_iter().filter_map(judge).collect()
 }
 
 fn counted(ours: &Entry, unified: bool) -> Vec<Bar> {
@@ -166,7 +192,7 @@ mod tests {
         let peers = [("nrun", 14), ("runc", 140), ("crun", 98), ("floor", 10)];
         let bars = verdicts(&peers, counts);
         assert_eq!(missed(&bars), [""; 0]);
-        assert_eq!(bars.len(), 22);
+        assert_eq!(bars.len(), 28);
     }
 
     #[test]
@@ -179,6 +205,10 @@ mod tests {
                 summary.peak_kib += 1;
                 if [row::CROWD_16, row::CROWD_100].contains(&summary.case) {
                     summary.cpu_median *= 2;
+                }
+                if [row::AMONG_100, row::AMONG_1000, row::AMONG_MOUNTS].contains(&summary.case) {
+                    summary.cpu_median += 2;
+                    summary.wall_median += 2;
                 }
                 if summary.case == row::SMALL {
                     summary.failure = Some("out of memory".to_owned());

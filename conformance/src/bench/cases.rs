@@ -1,15 +1,18 @@
-//! What is measured: the life of a container in steps, a `run` with and without a filter, an `exec`, and crowds.
+//! What is measured: the life of a container in steps, a `run` with and without a filter, an `exec`, crowds, and a `create` beside
+//! many containers and mounts.
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 use std::ffi::OsString;
 use std::fs;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use rustix::process::Pid;
 use serde_json::Value;
 use tempfile::TempDir;
 
 use super::FLOOR;
+use super::bars::OURS;
 use super::count::{self, Calls};
 use super::measure::{Measured, Sample, call, call_at_once, cpu_so_far, reap};
 use crate::contender::Contender;
@@ -38,6 +41,8 @@ pub enum Case {
     Crowd100,
     /// `run` of a container that may have 512 KiB of memory
     Small,
+    /// `create` alone, beside 100 and 1,000 running containers, and with 10,000 mounts
+    Growth,
 }
 
 /// The rows of tables that bars are about.
@@ -54,11 +59,15 @@ pub(super) mod row {
     pub(in crate::bench) const ROW_100: &str = "100 in a row";
     pub(in crate::bench) const CROWD_100: &str = "100 at once";
     pub(in crate::bench) const SMALL: &str = "run in 512 KiB";
+    pub(in crate::bench) const ALONE: &str = "create, none beside";
+    pub(in crate::bench) const AMONG_100: &str = "create, 100 running";
+    pub(in crate::bench) const AMONG_1000: &str = "create, 1000 running";
+    pub(in crate::bench) const AMONG_MOUNTS: &str = "create, 10000 mounts";
 }
 
 impl Case {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Lifecycle,
         Self::Run,
         Self::Seccomp,
@@ -66,6 +75,7 @@ impl Case {
         Self::Crowd16,
         Self::Crowd100,
         Self::Small,
+        Self::Growth,
     ];
 
     /// What tables call what it measures, one row for each.
@@ -79,6 +89,7 @@ impl Case {
             Self::Crowd16 => &[row::ROW_16, row::CROWD_16],
             Self::Crowd100 => &[row::ROW_100, row::CROWD_100],
             Self::Small => &[row::SMALL],
+            Self::Growth => &[row::ALONE, row::AMONG_100, row::AMONG_1000, row::AMONG_MOUNTS],
         }
     }
 
@@ -94,18 +105,25 @@ impl Case {
 
     /// The floor knows no command but `run`, and no option of a config.json.
     pub(super) fn suits(self, contender: &Contender) -> bool {
-        contender.name != FLOOR || matches!(self, Self::Run | Self::Crowd16 | Self::Crowd100)
+        let suits_floor = matches!(self, Self::Run | Self::Crowd16 | Self::Crowd100 | Self::Growth);
+        contender.name != FLOOR || suits_floor
     }
 }
 
 /// A contender with everything it needs: its bundles, and a running container once `exec` is measured.
 pub(super) struct Bench {
-    runtime: Runtime,
-    is_floor: bool,
+    pub(super) runtime: Runtime,
+    pub(super) is_floor: bool,
+    pub(super) is_ours: bool,
     short: BundleDir,
     filtered: BundleDir,
     small: BundleDir,
-    running: OnceCell<Result<(String, BundleDir), String>>,
+    pub(super) sleeper: BundleDir,
+    running: OnceCell<Result<String, String>>,
+    /// The containers that run beside what is measured, how long one took to start, and where mounts were made.
+    pub(super) residents: RefCell<Vec<String>>,
+    pub(super) pace: RefCell<Duration>,
+    pub(super) mounts: RefCell<Option<PathBuf>>,
     directory: TempDir,
 }
 
@@ -115,15 +133,20 @@ impl Bench {
         Self {
             runtime: Runtime::at(&contender.program),
             is_floor: contender.name == FLOOR,
+            is_ours: contender.name == OURS,
             short: BundleDir::new(),
             filtered: BundleDir::new().set("/linux/seccomp", profile),
             small: BundleDir::new().set("/linux/resources/memory/limit", SMALL_LIMIT),
+            sleeper: BundleDir::new().args(["sleep", "3600"]),
             running: OnceCell::new(),
+            residents: RefCell::default(),
+            pace: RefCell::default(),
+            mounts: RefCell::default(),
             directory: scratch_dir(),
         }
     }
 
-    /// A sample for each row of the case.
+    /// A sample for each row of the case; of [`Case::Growth`] one for the row whose surroundings are there.
     pub(super) fn measure(&self, case: Case) -> Result<Vec<Sample>, String> {
         match case {
             Case::Lifecycle => self.lifecycle(),
@@ -133,6 +156,9 @@ impl Bench {
             Case::Crowd16 => self.crowd(16),
             Case::Crowd100 => self.crowd(100),
             Case::Small => Ok(vec![self.call(&self.run_of(&self.small))?]),
+            // The floor makes a container in one go; little of it is not what others do in `create`.
+            Case::Growth if self.is_floor => self.measure(Case::Run),
+            Case::Growth => Ok(vec![self.lifecycle()?[0]]),
         }
     }
 
@@ -194,14 +220,13 @@ impl Bench {
     /// The container for `exec`, started when it is needed first.
     fn running(&self) -> Result<&str, String> {
         let start = || {
-            let bundle = BundleDir::new().args(["sleep", "3600"]);
             let id = self.runtime.new_id();
-            let path = bundle.path().to_string_lossy();
+            let path = self.sleeper.path().to_string_lossy();
             self.call(&["create", "--bundle", &path, &id].map(Into::into))?;
             self.call(&["start", &id].map(Into::into))?;
-            Ok((id, bundle))
+            Ok(id)
         };
-        self.running.get_or_init(start).as_ref().map(|(id, _)| id.as_str()).map_err(Clone::clone)
+        self.running.get_or_init(start).as_deref().map_err(Clone::clone)
     }
 
     fn run_of(&self, bundle: &BundleDir) -> Vec<OsString> {
@@ -209,7 +234,7 @@ impl Bench {
         vec!["run".into(), "--bundle".into(), path, self.runtime.new_id().into()]
     }
 
-    fn call(&self, args: &[OsString]) -> Measured {
+    pub(super) fn call(&self, args: &[OsString]) -> Measured {
         call(self.runtime.program(), &self.with_root(args), &self.errors())
     }
 

@@ -9,6 +9,7 @@ mod cases;
 mod chart;
 mod count;
 mod floor;
+mod growth;
 mod measure;
 mod report;
 
@@ -21,10 +22,11 @@ pub use floor::{FLOOR, Floor};
 pub use measure::Sample;
 pub use report::{Entry, Report, Summary};
 
+use growth::Beside;
 use report::Rounds;
 
 use crate::contender::Contender;
-use crate::fixture::Sandbox;
+use crate::fixture::{Sandbox, scratch_dir};
 
 /// Measures every contender `runs` times in every case, calling `progress` before each round. A runtime that fails in a case
 /// takes no further part in it.
@@ -44,12 +46,17 @@ pub fn compare(
     std::thread::scope(|scope| {
         let workers: Vec<Worker> =
             contenders.iter().map(|contender| Worker::start(scope, contender)).collect();
+        let all = Field { contenders, workers: &workers, progress };
         for &case in cases {
-            let results = interleave(case, contenders, &workers, case.rounds(runs), progress);
-            for (index, rounds) in results.iter().enumerate() {
-                if case.suits(&contenders[index]) {
-                    report.add(index, case, rounds);
-                }
+            let count = case.rounds(runs);
+            if case == Case::Growth {
+                all.measure_growth(count, &mut report);
+                continue;
+            }
+            let fresh = vec![Rounds::default(); all.suited_by(case).count()];
+            let results = all.interleave(case, case.rows(), count, fresh);
+            for (index, rounds) in all.suited_by(case).zip(results) {
+                report.add(index, case, &rounds);
             }
         }
         for (index, worker) in workers.iter().enumerate() {
@@ -62,35 +69,71 @@ pub fn compare(
     report.finish()
 }
 
-/// The rounds of one case, for every contender that the case suits.
-fn interleave(
-    case: Case,
-    contenders: &[Contender],
-    workers: &[Worker],
-    count: usize,
-    progress: &dyn Fn(&str),
-) -> Vec<Rounds> {
-    let mut results = vec![Rounds::default(); workers.len()];
-    // The first round warms caches up and does not count.
-    for round in 0..=count {
-        progress(&format!("{} {round}/{count}", case.rows().join(", ")));
-        for ((contender, worker), rounds) in contenders.iter().zip(workers).zip(&mut results) {
-            if rounds.failure.is_some() || !case.suits(contender) {
-                continue;
-            }
-            match worker.measure(case) {
-                Ok(samples) if round > 0 => rounds.samples.push(samples),
-                Ok(_) => {}
-                Err(why) => rounds.failure = Some(why),
+/// Everybody who takes part.
+struct Field<'a> {
+    contenders: &'a [Contender],
+    workers: &'a [Worker],
+    progress: &'a dyn Fn(&str),
+}
+
+impl Field<'_> {
+    /// The indices of those whom a case suits.
+    fn suited_by(&self, case: Case) -> impl Iterator<Item = usize> {
+        (0..self.contenders.len()).filter(move |index| case.suits(&self.contenders[*index]))
+    }
+
+    /// The rounds of one case, for every contender that the case suits. Who has failed in `results` already takes no part.
+    fn interleave(
+        &self,
+        case: Case,
+        rows: &[&str],
+        count: usize,
+        mut results: Vec<Rounds>,
+    ) -> Vec<Rounds> {
+        // The first round warms caches up and does not count.
+        for round in 0..=count {
+            (self.progress)(&format!("{} {round}/{count}", rows.join(", ")));
+            for (index, rounds) in self.suited_by(case).zip(&mut results) {
+                if rounds.failure.is_some() {
+                    continue;
+                }
+                match self.workers[index].measure(case) {
+                    Ok(samples) if round > 0 => rounds.samples.push(samples),
+                    Ok(_) => {}
+                    Err(why) => rounds.failure = Some(why),
+                }
             }
         }
+        results
     }
-    results
+
+    /// Measures a `create` in each of its surroundings, which are there for all contenders at once.
+    fn measure_growth(&self, count: usize, report: &mut Report) {
+        let case = Case::Growth;
+        let mounts = scratch_dir();
+        let surround = |beside: &Beside| -> Vec<Rounds> {
+            let one = |index: usize| Rounds {
+                failure: self.workers[index].surround(beside.clone()).err(),
+                ..Rounds::default()
+            };
+            self.suited_by(case).map(one).collect()
+        };
+        for (row, beside) in growth::stages(mounts.path()) {
+            (self.progress)(row);
+            let results = self.interleave(case, &[row], count, surround(&beside));
+            for (index, rounds) in self.suited_by(case).zip(results) {
+                report.add_row(index, row, 0, &rounds);
+            }
+        }
+        // Who cannot remove what it has made is found out by the search for leaks.
+        let _ = surround(&Beside::Nothing);
+    }
 }
 
 /// What a worker is asked to do, with the channel for its answer.
 enum Order {
     Measure(Case, mpsc::Sender<Result<Vec<Sample>, String>>),
+    Surround(Beside, mpsc::Sender<Result<(), String>>),
     Count(mpsc::Sender<Result<Counts, String>>),
 }
 
@@ -112,6 +155,7 @@ impl Worker {
             for order in inbox {
                 match order {
                     Order::Measure(case, answer) => drop(answer.send(bench.measure(case))),
+                    Order::Surround(beside, answer) => drop(answer.send(bench.surround(&beside))),
                     Order::Count(answer) => drop(answer.send(bench.count())),
                 }
             }
@@ -121,6 +165,10 @@ impl Worker {
 
     fn measure(&self, case: Case) -> Result<Vec<Sample>, String> {
         self.ask(|answer| Order::Measure(case, answer))
+    }
+
+    fn surround(&self, beside: Beside) -> Result<(), String> {
+        self.ask(|answer| Order::Surround(beside, answer))
     }
 
     fn count(&self) -> Result<Counts, String> {

@@ -81,10 +81,21 @@ impl Report {
     /// Adds a row for each kind of sample that the case takes; `rounds` holds one of each kind per round.
     pub(super) fn add(&mut self, runtime: usize, case: Case, rounds: &Rounds) {
         for (kind, row) in case.rows().iter().enumerate() {
-            let samples: Vec<Sample> = rounds.samples.iter().map(|round| round[kind]).collect();
-            let summary = Summary { failure: rounds.failure.clone(), ..Summary::of(row, &samples) };
-            self.runtimes[runtime].cases.push(summary);
+            self.add_row(runtime, row, kind, rounds);
         }
+    }
+
+    /// Adds one row, of the samples that stand at `kind` in each round.
+    pub(super) fn add_row(
+        &mut self,
+        runtime: usize,
+        row: &'static str,
+        kind: usize,
+        rounds: &Rounds,
+    ) {
+        let samples: Vec<Sample> = rounds.samples.iter().map(|round| round[kind]).collect();
+        let summary = Summary { failure: rounds.failure.clone(), ..Summary::of(row, &samples) };
+        self.runtimes[runtime].cases.push(summary);
     }
 
     pub(super) fn add_counts(&mut self, runtime: usize, counts: Counts) {
