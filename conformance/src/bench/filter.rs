@@ -80,7 +80,7 @@ fn in_a_thread(program: Vec<Instruction>) -> JoinHandle<Sample> {
         sys::seccomp::install(&program, FLAG_SPEC_ALLOW).expect("install a filter again");
         Sample {
             install: start.elapsed().as_nanos(),
-            allowed: time_of(|| rustix::process::getppid()),
+            allowed: time_of(rustix::process::getppid),
             // The value that changes nothing and asks what the personality is.
             by_argument: time_of(|| sys::execution::set_personality(u32::MAX)),
             refused: time_of(|| rustix::system::delete_module(c"nrt-none", 0)),
