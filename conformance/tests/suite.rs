@@ -124,6 +124,11 @@ const BROKEN_COMMANDS: &[(&str, &str)] = &[
         "create) exec \"$real\" \"$1\" \"$2\" create --bundle \"$bundle\" \"$last\"",
         "descriptors: create --preserve-fds",
     ),
+    (
+        "run) exec \"$real\" \"$1\" \"$2\" run --bundle \"$bundle\" \"$last\"",
+        "command-line: run --keep",
+    ),
+    ("kill) exec \"$real\" \"$1\" \"$2\" kill \"$5\" \"$6\"", "command-line: kill --all"),
     ("run) unset LISTEN_FDS", "descriptors: sockets that systemd"),
     ("pause) exit 0", "command-line: pause stops"),
     ("pause) exit 0", "cgroup-view: the cgroup of a paused"),

@@ -247,8 +247,8 @@ impl Trial {
             left.extend(states.filter(|path| path.exists()).map(|path| path.display().to_string()));
             left
         };
-        // What was killed may need a moment to be gone.
-        let end = Instant::now() + Duration::from_secs(2);
+        // What was killed may need a moment to be gone, on a slow machine a longer one.
+        let end = Instant::now() + (self.limit / 10).max(Duration::from_secs(2));
         let mut found = left(&self);
         while !found.is_empty() && Instant::now() < end {
             std::thread::sleep(Duration::from_millis(20));

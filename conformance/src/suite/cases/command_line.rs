@@ -99,6 +99,37 @@ pub(super) const COMMAND_LINE: Topic = Topic {
             has(&state, "/status", "running")
         })
         .rootless(),
+        contract("run --keep leaves a stopped container", |t| {
+            let (bundle, id) = (t.bundle().shell("exit 3"), t.new_id());
+            t.note(&bundle);
+            exits(t.finish_call(t.runtime().bundle_call("run", &bundle, ["--keep"], &id))?, 3)?;
+            has(&exits(t.call(["state", &id])?, 0)?.json(), "/status", "stopped")?;
+            t.call_ok(["delete", &id]).map(drop)
+        })
+        .rootless()
+        .known(&[crun("has no such option")]),
+        contract("--no-pivot is taken, and the container has its root nevertheless", |t| {
+            let (bundle, id) = (t.bundle().args(["cat", "/etc/hosts"]), t.new_id());
+            t.note(&bundle);
+            let call = t.runtime().bundle_call("run", &bundle, ["--no-pivot"], &id);
+            same("output", "127.0.0.1 localhost", exits(t.finish_call(call)?, 0)?.text().as_str())
+        }),
+        contract("kill --all reaches every process of a container without a pid namespace", |t| {
+            let script = "sleep 4321 & echo ready; exec sleep 4321";
+            let bundle = t.bundle().without_namespace("pid").shell(script);
+            let live = t.start(&bundle)?;
+            t.wait_for("both processes", || match live.stdout() {
+                text if text.contains("ready") => Ok(()),
+                text => Err(text),
+            })?;
+            t.call_ok(["kill", "--all", live.id(), "TERM"])?;
+            live.wait()?;
+            t.wait_for("no process in its cgroups", || {
+                let left = live.cgroup(&["cgroup.procs"]).unwrap_or_default();
+                t.reap();
+                if left.is_empty() { Ok(()) } else { Err(left) }
+            })
+        }),
         contract("the bundle is the current directory where none is given", |t| {
             let (bundle, id) = (t.bundle().args(["echo", "here"]), t.new_id());
             t.note(&bundle);
@@ -181,15 +212,22 @@ pub(super) const COMMAND_LINE: Topic = Topic {
         contract("events --stats prints what a container uses as JSON", |t| {
             let bundle = t.bundle().args(["sleep", "60"]);
             let live = t.start(&bundle)?;
-            let stats: Value = exits(t.call(["events", "--stats", live.id()])?, 0)?.json();
+            t.call_ok(["events", "--stats", live.id()])?;
+            // Threads of a runtime count until they have become the process.
+            let stats = t.wait_for("1 as /data/pids/current", || {
+                let output = t.call(["events", "--stats", live.id()]);
+                let output = output.and_then(|output| exits(output, 0));
+                let stats = output.map_err(|finding| format!("{finding:?}"))?.json();
+                let is_one = stats["data"]["pids"]["current"] == 1;
+                if is_one { Ok(stats) } else { Err(stats.to_string()) }
+            })?;
             has(&stats, "/type", "stats")?;
             has(&stats, "/id", live.id())?;
             holds(
                 stats["data"]["memory"]["usage"]["usage"].as_u64().is_some_and(|usage| usage > 0),
                 "memory in use",
                 &stats["data"]["memory"],
-            )?;
-            has(&stats, "/data/pids/current", 1)
+            )
         })
         .known(&[crun("has no such command")]),
         contract("spec writes a config.json that runs", |t| {
@@ -337,6 +375,24 @@ pub(super) const FEATURES: Topic = Topic {
         })
         .rootless()
         .known(NO_FEATURES),
+        must("support of cgroups, AppArmor and SELinux is told", |t| {
+            let features = features(t)?;
+            for pointer in
+                ["cgroup/v1", "cgroup/v2", "cgroup/systemd", "apparmor/enabled", "selinux/enabled"]
+            {
+                let told = features.pointer(&format!("/linux/{pointer}")).unwrap_or(&Value::Null);
+                holds(told.is_boolean(), &format!("true or false as {pointer}"), told)?;
+            }
+            Ok(())
+        })
+        .rootless()
+        .known(NO_FEATURES),
+        must("annotations of config.json that may be unsafe are listed", |t| {
+            let told = features(t)?["potentiallyUnsafeConfigAnnotations"].clone();
+            holds(told.is_array(), "a list", &told)
+        })
+        .rootless()
+        .known(&[crun("has no such command"), runc("lists none")]),
         must("support of idmapped mounts is told as it is", |t| {
             let told = features(t)?["linux"]["mountExtensions"]["idmap"]["enabled"].clone();
             holds(told.is_boolean(), "true or false", &told)

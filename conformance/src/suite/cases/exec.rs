@@ -81,6 +81,13 @@ pub(super) const EXEC: Topic = Topic {
             has(&seen, "/uids", json!([1000, 1000, 1000, 1000]))?;
             has(&seen, "/gids", json!([1001, 1001, 1001, 1001]))
         }),
+        contract("--additional-gids sets the additional groups", |t| {
+            let bundle = t.bundle().args(["sleep", "60"]);
+            let options = ["--additional-gids", "5", "--additional-gids", "10"];
+            let seen = t.start(&bundle)?.observe(&options)?;
+            has(&seen, "/groups", json!([5, 10]))
+        })
+        .known(&[crun("has no such option")]),
         contract("--cap adds a capability", |t| {
             let bundle = t.bundle().args(["sleep", "60"]);
             let live = t.start(&bundle)?;
