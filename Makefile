@@ -93,6 +93,7 @@ conform: deps-bench ## Take nrun, runc and crun through the conformance suite, s
 bench: deps-bench ## Compare nrun with runc, crun and the floor: time, memory, system calls (root)
 	cargo build --profile $(PROFILE) --bin nrun --bin nconform
 	$(BUILD)/$(PROFILE)/nconform bench --runs $(RUNS) --svg $(BUILD)/bench.svg
+	cargo bench -q --profile $(PROFILE) -p nrun --bench seccomp
 	@echo "chart: $(BUILD)/bench.svg"
 
 .PHONY: bench-nman

@@ -20,6 +20,7 @@ pub mod mount;
 pub mod namespace;
 pub mod network;
 pub mod notification;
+pub mod ptrace;
 pub mod scheduling;
 pub mod seccomp;
 pub mod signals;

@@ -14,6 +14,8 @@ const MOST_TASKS: usize = 2;
 const MOST_PEAK: u64 = 1500;
 /// Instructions of the filter of the default profile.
 const MOST_FILTER: usize = 450;
+/// Microseconds that it takes to install the filter of the default profile.
+const MOST_INSTALL: u128 = 300;
 /// Bytes of the program: 2.5 MB.
 const MOST_BYTES: u64 = 2_500_000;
 
@@ -107,6 +109,7 @@ pub(super) fn judge(all: &[Entry], unified: bool) -> Vec<Bar> {
     for row in [row::AMONG_100, row::AMONG_1000, row::AMONG_MOUNTS] {
         bars.extend(named(all, FLOOR).into_iter().flat_map(|floor| grown(ours, floor, row)));
     }
+    bars.extend(filtered(ours, all));
     bars.extend(counted(ours, unified));
     for name in [row::CREATE, row::RUN, row::EXEC, row::DELETE] {
         if let Some(summary) = ours.row(name) {
@@ -139,6 +142,32 @@ fn grown(ours: &Entry, floor: &Entry, row: &'static str) -> Vec<Bar> {
         })
     };
     measures.into_iter().filter_map(judge).collect()
+}
+
+/// What the filter of the default profile costs, beside those of libseccomp.
+fn filtered(ours: &Entry, all: &[Entry]) -> Vec<Bar> {
+    let cost = |entry: &Entry| entry.filter.clone().filter(|cost| cost.failure.is_none());
+    let Some(own) = cost(ours) else { return Vec::new() };
+    let micros = own.install / 1000;
+    let mut bars = vec![Bar {
+        what: "us to install the default profile's filter".to_owned(),
+        value: format!("{micros} of {MOST_INSTALL}"),
+        met: micros <= MOST_INSTALL,
+    }];
+    for peer in ["runc", "crun"] {
+        let Some(other) = named(all, peer).and_then(cost) else { continue };
+        for (call, own, other) in [
+            ("allowed by argument", own.by_argument, other.by_argument),
+            ("refused", own.refused, other.refused),
+        ] {
+            bars.push(Bar {
+                what: format!("ns of a call that is {call}, at most those of {peer}'s filter"),
+                value: format!("{own} of {other}"),
+                met: own <= other,
+            });
+        }
+    }
+    bars
 }
 
 fn counted(ours: &Entry, unified: bool) -> Vec<Bar> {
@@ -192,7 +221,7 @@ mod tests {
         let peers = [("nrun", 14), ("runc", 140), ("crun", 98), ("floor", 10)];
         let bars = verdicts(&peers, counts);
         assert_eq!(missed(&bars), [""; 0]);
-        assert_eq!(bars.len(), 28);
+        assert_eq!(bars.len(), 33);
     }
 
     #[test]
@@ -201,6 +230,9 @@ mod tests {
             let create = Calls { calls: 301, tasks: 3, mountinfo: 1 };
             entry.counts = Counts { create: Some(create), filter: Some(451), ..Counts::default() };
             entry.bytes += 1;
+            if let Some(cost) = &mut entry.filter {
+                (cost.install, cost.by_argument, cost.refused) = (301_000, 75, 75);
+            }
             for summary in &mut entry.cases {
                 summary.peak_kib += 1;
                 if [row::CROWD_16, row::CROWD_100].contains(&summary.case) {

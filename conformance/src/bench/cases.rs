@@ -9,11 +9,13 @@ use std::time::Duration;
 
 use rustix::process::Pid;
 use serde_json::Value;
+use sys::seccomp::Instruction;
 use tempfile::TempDir;
 
 use super::FLOOR;
 use super::bars::OURS;
 use super::count::{self, Calls};
+use super::filter;
 use super::measure::{Measured, Sample, call, call_at_once, cpu_so_far, reap};
 use crate::contender::Contender;
 use crate::fixture::{BundleDir, Runtime, scratch_dir};
@@ -41,6 +43,8 @@ pub enum Case {
     Crowd100,
     /// `run` of a container that may have 512 KiB of memory
     Small,
+    /// The filter of the default seccomp profile: to install it, and system calls under it
+    Filter,
     /// `create` alone, beside 100 and 1,000 running containers, and with 10,000 mounts
     Growth,
 }
@@ -67,7 +71,7 @@ pub(super) mod row {
 
 impl Case {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Lifecycle,
         Self::Run,
         Self::Seccomp,
@@ -75,10 +79,11 @@ impl Case {
         Self::Crowd16,
         Self::Crowd100,
         Self::Small,
+        Self::Filter,
         Self::Growth,
     ];
 
-    /// What tables call what it measures, one row for each.
+    /// What tables call what it measures, one row for each; filters have a table of their own.
     #[must_use]
     pub fn rows(self) -> &'static [&'static str] {
         match self {
@@ -89,6 +94,7 @@ impl Case {
             Self::Crowd16 => &[row::ROW_16, row::CROWD_16],
             Self::Crowd100 => &[row::ROW_100, row::CROWD_100],
             Self::Small => &[row::SMALL],
+            Self::Filter => &[],
             Self::Growth => &[row::ALONE, row::AMONG_100, row::AMONG_1000, row::AMONG_MOUNTS],
         }
     }
@@ -156,6 +162,7 @@ impl Bench {
             Case::Crowd16 => self.crowd(16),
             Case::Crowd100 => self.crowd(100),
             Case::Small => Ok(vec![self.call(&self.run_of(&self.small))?]),
+            Case::Filter => Ok(Vec::new()),
             // The floor makes a container in one go; little of it is not what others do in `create`.
             Case::Growth if self.is_floor => self.measure(Case::Run),
             Case::Growth => Ok(vec![self.lifecycle()?[0]]),
@@ -180,15 +187,7 @@ impl Bench {
 
     fn lifecycle(&self) -> Result<Vec<Sample>, String> {
         let id = self.runtime.new_id();
-        let pid_file = self.directory.path().join("pid");
-        let bundle = self.short.path().to_string_lossy();
-        let pid_path = pid_file.to_string_lossy();
-        let args = ["create", "--bundle", &bundle, "--pid-file", &pid_path, &id];
-        let mut create = self.call(&args.map(Into::into))?;
-        let pid =
-            fs::read_to_string(&pid_file).map_err(|error| format!("the pid file: {error}"))?;
-        let pid =
-            pid.trim().parse().ok().and_then(Pid::from_raw).ok_or("no pid in the pid file")?;
+        let (mut create, pid) = self.call_for_pid("create", &self.short, &id)?;
         let spent = cpu_so_far(pid);
         let start = self.call(&["start", &id].map(Into::into))?;
         // The container's process is this one's child now that `create` has ended.
@@ -204,6 +203,34 @@ impl Bench {
             ..start
         };
         Ok(vec![create, start, delete, all])
+    }
+
+    /// What a container's filter is when the default profile is asked for.
+    pub(super) fn installed_filter(&self) -> Result<Vec<Instruction>, String> {
+        let profile = self.filtered.config()["linux"]["seccomp"].clone();
+        let bundle = BundleDir::new().args(["sleep", "3600"]).set("/linux/seccomp", profile);
+        let id = self.runtime.new_id();
+        let (_, pid) = self.call_for_pid("create", &bundle, &id)?;
+        self.call(&["start", &id].map(Into::into))?;
+        let filter = filter::filter_of(pid);
+        self.call(&["delete", "--force", &id].map(Into::into))?;
+        filter
+    }
+
+    /// Makes a container with a command that takes a bundle, and returns the pid of its first process, too.
+    fn call_for_pid(
+        &self,
+        command: &str,
+        bundle: &BundleDir,
+        id: &str,
+    ) -> Result<(Sample, Pid), String> {
+        let file = self.directory.path().join("pid");
+        let (bundle, path) = (bundle.path().to_string_lossy(), file.to_string_lossy());
+        let args = [command, "--bundle", &bundle, "--pid-file", &path, id];
+        let sample = self.call(&args.map(Into::into))?;
+        let text = fs::read_to_string(&file).map_err(|error| format!("the pid file: {error}"))?;
+        let pid = text.trim().parse().ok().and_then(Pid::from_raw);
+        Ok((sample, pid.ok_or("no pid in the pid file")?))
     }
 
     fn crowd(&self, size: usize) -> Result<Vec<Sample>, String> {

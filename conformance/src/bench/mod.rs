@@ -8,6 +8,7 @@ mod bars;
 mod cases;
 mod chart;
 mod count;
+mod filter;
 mod floor;
 mod growth;
 mod measure;
@@ -18,12 +19,15 @@ use std::sync::mpsc;
 pub use bars::Bar;
 pub use cases::{Case, Counts};
 pub use count::{Calls, count_create};
+pub use filter::FilterCost;
 pub use floor::{FLOOR, Floor};
 pub use measure::Sample;
 pub use report::{Entry, Report, Summary};
 
 use growth::Beside;
 use report::Rounds;
+
+use sys::seccomp::Instruction;
 
 use crate::contender::Contender;
 use crate::fixture::{Sandbox, scratch_dir};
@@ -49,14 +53,10 @@ pub fn compare(
         let all = Field { contenders, workers: &workers, progress };
         for &case in cases {
             let count = case.rounds(runs);
-            if case == Case::Growth {
-                all.measure_growth(count, &mut report);
-                continue;
-            }
-            let fresh = vec![Rounds::default(); all.suited_by(case).count()];
-            let results = all.interleave(case, case.rows(), count, fresh);
-            for (index, rounds) in all.suited_by(case).zip(results) {
-                report.add(index, case, &rounds);
+            match case {
+                Case::Filter => all.measure_filters(&mut report),
+                Case::Growth => all.measure_growth(count, &mut report),
+                _ => all.measure(case, count, &mut report),
             }
         }
         for (index, worker) in workers.iter().enumerate() {
@@ -80,6 +80,23 @@ impl Field<'_> {
     /// The indices of those whom a case suits.
     fn suited_by(&self, case: Case) -> impl Iterator<Item = usize> {
         (0..self.contenders.len()).filter(move |index| case.suits(&self.contenders[*index]))
+    }
+
+    fn measure(&self, case: Case, count: usize, report: &mut Report) {
+        let fresh = vec![Rounds::default(); self.suited_by(case).count()];
+        let results = self.interleave(case, case.rows(), count, fresh);
+        for (index, rounds) in self.suited_by(case).zip(results) {
+            report.add(index, case, &rounds);
+        }
+    }
+
+    fn measure_filters(&self, report: &mut Report) {
+        (self.progress)("filter");
+        let suited = || self.suited_by(Case::Filter);
+        let filters: Vec<_> = suited().map(|index| self.workers[index].filter()).collect();
+        for (index, cost) in suited().zip(filter::measure(&filters)) {
+            report.add_filter(index, cost);
+        }
     }
 
     /// The rounds of one case, for every contender that the case suits. Who has failed in `results` already takes no part.
@@ -134,6 +151,7 @@ impl Field<'_> {
 enum Order {
     Measure(Case, mpsc::Sender<Result<Vec<Sample>, String>>),
     Surround(Beside, mpsc::Sender<Result<(), String>>),
+    Filter(mpsc::Sender<Result<Vec<Instruction>, String>>),
     Count(mpsc::Sender<Result<Counts, String>>),
 }
 
@@ -156,6 +174,7 @@ impl Worker {
                 match order {
                     Order::Measure(case, answer) => drop(answer.send(bench.measure(case))),
                     Order::Surround(beside, answer) => drop(answer.send(bench.surround(&beside))),
+                    Order::Filter(answer) => drop(answer.send(bench.installed_filter())),
                     Order::Count(answer) => drop(answer.send(bench.count())),
                 }
             }
@@ -169,6 +188,10 @@ impl Worker {
 
     fn surround(&self, beside: Beside) -> Result<(), String> {
         self.ask(|answer| Order::Surround(beside, answer))
+    }
+
+    fn filter(&self) -> Result<Vec<Instruction>, String> {
+        self.ask(Order::Filter)
     }
 
     fn count(&self) -> Result<Counts, String> {

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::bars::{Bar, OURS, judge};
 use super::cases::Counts;
-use super::{Calls, Case, Sample};
+use super::{Calls, Case, FilterCost, Sample};
 use crate::contender::Contender;
 use crate::fixture::cgroups;
 
@@ -36,6 +36,7 @@ pub struct Entry {
     pub(super) bytes: u64,
     pub(super) cases: Vec<Summary>,
     pub(super) counts: Counts,
+    pub(super) filter: Option<FilterCost>,
 }
 
 /// The samples of one case, in microseconds and KiB.
@@ -65,6 +66,7 @@ impl Report {
             bytes: fs::metadata(&contender.program).map_or(0, |metadata| metadata.len()),
             cases: Vec::new(),
             counts: Counts::default(),
+            filter: None,
         };
         Self {
             kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
@@ -96,6 +98,10 @@ impl Report {
         let samples: Vec<Sample> = rounds.samples.iter().map(|round| round[kind]).collect();
         let summary = Summary { failure: rounds.failure.clone(), ..Summary::of(row, &samples) };
         self.runtimes[runtime].cases.push(summary);
+    }
+
+    pub(super) fn add_filter(&mut self, runtime: usize, cost: FilterCost) {
+        self.runtimes[runtime].filter = Some(cost);
     }
 
     pub(super) fn add_counts(&mut self, runtime: usize, counts: Counts) {
@@ -167,6 +173,7 @@ impl fmt::Display for Report {
         for row in Case::ALL.into_iter().flat_map(Case::rows) {
             self.write_row(f, row)?;
         }
+        self.write_filters(f)?;
         writeln!(
             f,
             "\npeak memory by the same means of `busybox true`: {} KiB",
@@ -206,6 +213,26 @@ impl Report {
                 millis(*cpu_min),
                 millis(*cpu_median),
             )?;
+        }
+        Ok(())
+    }
+
+    fn write_filters(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut title =
+            Some("filter of the profile  install us   ns of a call: allowed  by argument  refused");
+        for entry in &self.runtimes {
+            let Some(cost) = &entry.filter else { continue };
+            if let Some(title) = title.take() {
+                writeln!(f, "\n{title}")?;
+            }
+            let FilterCost { install, allowed, by_argument, refused, failure, .. } = cost;
+            let name = &entry.name;
+            if let Some(why) = failure {
+                writeln!(f, "  {name:<20} {}", why.replace('\n', " "))?;
+                continue;
+            }
+            let install = install / 1000;
+            writeln!(f, "  {name:<20} {install:>11} {allowed:>23} {by_argument:>12} {refused:>8}")?;
         }
         Ok(())
     }
@@ -279,6 +306,16 @@ pub(super) mod tests {
                 report.add(index, case, &Rounds { samples, failure: None });
             }
             report.runtimes[index].bytes = 2_500_000;
+            let ns = u128::from(*micros);
+            report.add_filter(
+                index,
+                FilterCost {
+                    install: 300_000,
+                    by_argument: ns,
+                    refused: ns,
+                    ..FilterCost::default()
+                },
+            );
         }
         report
     }
