@@ -25,7 +25,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::{Process, Spec};
-use rustix::fs::{FileType, Mode, OFlags};
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
@@ -110,10 +110,24 @@ pub fn load(bundle: &Path) -> Result<Loaded, Error> {
 /// # Errors
 /// As for [`load`].
 pub fn load_with(bundle: &Path, config: Option<&Path>) -> Result<Loaded, Error> {
+    if let Some((path, file)) = config.is_none().then(|| open_at_its_path(bundle)).flatten() {
+        let bytes = read_regular(file, &path)?;
+        return Ok(parse_in(bundle.to_owned(), source(bytes, path)?)?);
+    }
     let bundle = canonical(bundle).map_err(|errno| Error::read(bundle, errno))?;
     let path = config.map_or_else(|| bundle.join(CONFIG_NAME), Path::to_owned);
-    let bytes = read(&path)?;
+    let bytes = read_regular(open(&path)?, &path)?;
     Ok(parse_in(bundle, source(bytes, path)?)?)
+}
+
+/// The bundle's `config.json`, where the path that was given is where the bundle is: absolute and clean, and no symbolic link on the
+/// way. That is how engines name a bundle, and nothing has to be asked for it.
+fn open_at_its_path(bundle: &Path) -> Option<(PathBuf, File)> {
+    let clean = bundle.is_absolute() && check::lexically_clean(bundle).as_os_str() == bundle;
+    let path = clean.then(|| bundle.join(CONFIG_NAME))?;
+    let resolve = ResolveFlags::NO_SYMLINKS;
+    let file = rustix::fs::openat2(CWD, &path, TO_READ, Mode::empty(), resolve).ok()?;
+    Some((path, file.into()))
 }
 
 /// The path of a directory without symbolic links, as the kernel tells it: in three system calls, however deep it lies.
@@ -159,8 +173,8 @@ fn parse_in(bundle: PathBuf, mut source: Source) -> Result<Loaded, Findings> {
 }
 
 /// Reads a regular file of at most [`MAX_CONFIG_SIZE`].
-fn read(path: &Path) -> Result<Vec<u8>, Error> {
-    let (file, stat) = open(path)?;
+fn read_regular(file: File, path: &Path) -> Result<Vec<u8>, Error> {
+    let stat = stat(&file, path)?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
         let error = io::Error::new(io::ErrorKind::InvalidInput, "not a regular file");
         return Err(Error::read(path, error));
@@ -168,9 +182,10 @@ fn read(path: &Path) -> Result<Vec<u8>, Error> {
     read_all(file, &stat, path)
 }
 
-/// As [`read`], or all that comes through a pipe: the caller names the file, and shells write `/dev/fd/63` for `<(command)`.
+/// As [`read_regular`], or all that comes through a pipe: the caller names the file, and shells write `/dev/fd/63` for `<(command)`.
 fn read_or_receive(path: &Path) -> Result<Vec<u8>, Error> {
-    let (file, stat) = open(path)?;
+    let file = open(path)?;
+    let stat = stat(&file, path)?;
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::RegularFile => {}
         FileType::Fifo => rustix::fs::fcntl_setfl(&file, OFlags::empty())
@@ -183,14 +198,17 @@ fn read_or_receive(path: &Path) -> Result<Vec<u8>, Error> {
     read_all(file, &stat, path)
 }
 
-fn open(path: &Path) -> Result<(File, rustix::fs::Stat), Error> {
-    let fail = |error: io::Error| Error::read(path, error);
-    // Without NONBLOCK a FIFO in the file's place would hang the open, and a terminal could become
-    // the controlling one without NOCTTY.
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let fd = rustix::fs::open(path, flags, Mode::empty()).map_err(|errno| fail(errno.into()))?;
-    let stat = rustix::fs::fstat(&fd).map_err(|errno| fail(errno.into()))?;
-    Ok((File::from(fd), stat))
+/// Without NONBLOCK a FIFO in the file's place would hang the open, and a terminal could become the controlling one without NOCTTY.
+const TO_READ: OFlags =
+    OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
+
+fn open(path: &Path) -> Result<File, Error> {
+    let opened = rustix::fs::open(path, TO_READ, Mode::empty());
+    opened.map(File::from).map_err(|errno| Error::read(path, io::Error::from(errno)))
+}
+
+fn stat(file: &File, path: &Path) -> Result<rustix::fs::Stat, Error> {
+    rustix::fs::fstat(file).map_err(|errno| Error::read(path, io::Error::from(errno)))
 }
 
 fn read_all(file: File, stat: &rustix::fs::Stat, path: &Path) -> Result<Vec<u8>, Error> {

@@ -58,6 +58,16 @@ impl Contender {
         Release::of(&self.version)
     }
 
+    /// Has the kernel read the program from its disk when it is executed next, as it does on every machine that did not build it: what
+    /// was just written lies in memory in larger pieces, which are mapped as a whole, and would show in the peak of its memory.
+    pub fn read_anew(&self) {
+        // Where that cannot be done, on a file system in memory for one, there is nothing that it would change.
+        let _ = std::fs::File::open(&self.program).and_then(|file| {
+            file.sync_all()?;
+            Ok(rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed)?)
+        });
+    }
+
     /// Takes away from the calling thread, for good, the mounts of the machine that this runtime cannot bear: crun
     /// refuses a hybrid machine unless it cannot see the v2 mount. Nothing happens for other runtimes and machines.
     ///

@@ -18,7 +18,7 @@ use file_systems::propagation;
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 use std::ffi::{CStr, CString};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use sys::clone;
 use sys::namespace::{self, Kinds};
 
@@ -60,6 +60,8 @@ pub struct Child<'a> {
     read_only_last: Vec<BorrowedFd<'static>>,
     /// The tmpfs that was mounted last, as long as everything since was mounted right in it.
     fresh: Option<(&'a CStr, BorrowedFd<'static>)>,
+    /// The working directory, as long as it is where a mount was made last: several often go into one directory.
+    within: Option<RawFd>,
     /// The directory in which the last device or link was made: most of them go into the same one.
     directory: Option<(&'a CStr, BorrowedFd<'static>)>,
     /// What will be executed.
@@ -68,6 +70,8 @@ pub struct Child<'a> {
     home: Option<CString>,
     /// The process is where it is to begin.
     in_working_directory: bool,
+    /// The working directory is the container's root, since that was changed.
+    at_root: bool,
 }
 
 /// What to do after a step.
@@ -91,10 +95,12 @@ impl<'a> Child<'a> {
             null: None,
             read_only_last: Vec::new(),
             fresh: None,
+            within: None,
             directory: None,
             executable: None,
             home: None,
             in_working_directory: false,
+            at_root: false,
         }
     }
 
@@ -132,8 +138,8 @@ impl<'a> Child<'a> {
             Op::Domainname(name) => rustix::system::setdomainname(name.as_bytes())?,
             Op::WriteProc { path, value } => write_file(path, value.as_bytes())?,
             Op::Propagation { flags } | Op::RootPropagation { flags } => propagation(*flags)?,
-            Op::Root { source, propagation, at } => {
-                self.attach_root(*source, *propagation, at.as_ref())?;
+            Op::Root { source, propagation, over_shared, at } => {
+                self.attach_root(*source, *propagation, *over_shared, at.as_ref())?;
             }
             Op::RootOver => self.root_over()?,
             Op::Hook(hook) => return self.hook(hook, index),
@@ -306,7 +312,8 @@ fn write_file(path: &CStr, value: &[u8]) -> Result<(), Errno> {
 impl Child<'_> {
     /// Goes there once: at the first attempt, or at the last one where that was not permitted.
     fn working_directory(&mut self, path: &CStr, last: bool) -> Result<(), Errno> {
-        if last && self.in_working_directory {
+        let is_there = path == c"/" && self.at_root;
+        if is_there || last && self.in_working_directory {
             return Ok(());
         }
         match working_directory(path) {

@@ -27,6 +27,7 @@ use rustix::process::{Pid, PidfdFlags, WaitOptions, WaitStatus, pidfd_open, wait
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use sys::clone;
+use sys::fd::until_exec;
 
 /// The container's init, set up and waiting for the answer to [`Barrier::Ready`].
 #[derive(Debug)]
@@ -118,17 +119,14 @@ pub fn spawn(plan: &Plan, cgroup: &mut Cgroup, mut handed: Handed) -> Result<Ini
     let devices = handed.devices.take();
     let resources = acquire(plan, cgroup, handed)?;
     let unified = match &plan.cgroup {
-        Some(_) if !cgroup.awaits_process() => cgroup.open_entrance()?,
+        Some(_) if !cgroup.awaits_process() => cgroup.open_entrance()?.map(until_exec),
         _ => None,
     };
     let (socket, peer) =
         socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
             .map_err(|errno| Error::system("make a socket pair", errno))?;
-    let options = clone::Options {
-        namespaces: plan.shape.clone,
-        into_cgroup: unified.as_ref().map(AsFd::as_fd),
-        sibling: false,
-    };
+    let options =
+        clone::Options { namespaces: plan.shape.clone, into_cgroup: unified, sibling: false };
     let mut socket = Some(socket);
     let child = clone::spawn(&options, || {
         // The child's copy of our end: with it, the child would never see that we are gone, and wait for ever with

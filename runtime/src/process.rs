@@ -4,13 +4,17 @@ use crate::error::{Error, Result};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::Pid;
+use std::os::fd::{AsFd, OwnedFd};
+use sys::fd::until_exec;
 
 /// When a process was started, in clock ticks since boot: with it, a process id names one process for ever.
 ///
 /// # Errors
 /// When there is no such process.
 pub fn start_time(pid: Pid) -> Result<u64> {
-    stat(pid)?
+    // Asked once, by whoever makes a container: the end of the process closes the file.
+    let read = open_stat(pid).and_then(|file| read_stat(until_exec(file)));
+    stat_of(pid, read)?
         .map(|stat| stat.start)
         .ok_or_else(|| Error::system(format!("find process {}", pid.as_raw_nonzero()), Errno::SRCH))
 }
@@ -52,16 +56,29 @@ struct Stat {
 }
 
 fn stat(pid: Pid) -> Result<Option<Stat>> {
-    let path = format!("/proc/{}/stat", pid.as_raw_nonzero());
-    // 52 numbers and a name: the kernel gives them in one read.
+    stat_of(pid, open_stat(pid).and_then(read_stat))
+}
+
+fn open_stat(pid: Pid) -> std::result::Result<OwnedFd, Errno> {
+    rustix::fs::open(path(pid), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+}
+
+/// 52 numbers and a name: the kernel gives them in one read.
+fn read_stat(file: impl AsFd) -> std::result::Result<Option<Stat>, Errno> {
     let mut text = [0; 2048];
-    let read = rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-        .and_then(|file| rustix::io::read(&file, &mut text));
+    let length = rustix::io::read(file, &mut text)?;
+    Ok(parse(&String::from_utf8_lossy(&text[..length])))
+}
+
+fn stat_of(pid: Pid, read: std::result::Result<Option<Stat>, Errno>) -> Result<Option<Stat>> {
     match read {
-        Ok(length) => Ok(parse(&String::from_utf8_lossy(&text[..length]))),
         Err(Errno::NOENT | Errno::SRCH) => Ok(None),
-        Err(errno) => Err(Error::system(format!("read `{path}`"), errno)),
+        read => read.map_err(|errno| Error::system(format!("read `{}`", path(pid)), errno)),
     }
+}
+
+fn path(pid: Pid) -> String {
+    format!("/proc/{}/stat", pid.as_raw_nonzero())
 }
 
 /// Fields 3 (state), 9 (flags), 22 (start time) and 52 (exit code) of proc_pid_stat(5). Field 2, the name, may contain anything,

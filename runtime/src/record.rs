@@ -18,11 +18,12 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use rustix::process::Pid;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
-use std::io::{Read, Write};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::io::{ErrorKind, Read};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+use sys::fd::until_exec;
 
 const STATE: &str = "state.json";
 const CONFIG: &str = "config.json";
@@ -331,7 +332,8 @@ impl Slot {
         self.cgroup = None;
         self.intel_rdt = None;
         let Some(record) = self.record.take() else { return Saved::default() };
-        let _ = rustix::fs::flock(&record.directory, FlockOperation::Unlock);
+        let directory = until_exec(record.directory);
+        let _ = rustix::fs::flock(directory, FlockOperation::Unlock);
         record.saved
     }
 
@@ -367,7 +369,8 @@ impl Record {
             OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let written = rustix::fs::openat(&self.directory, name, flags, Mode::RUSR | Mode::WUSR)
             .map_err(std::io::Error::from)
-            .and_then(|file| std::fs::File::from(file).write_all(text));
+            // A handful of writes in the life of a process, whose end closes them all.
+            .and_then(|file| write_all(until_exec(file), text));
         written.map_err(|error| {
             Error::io(format!("write `{}`", self.path.join(name).display()), &error)
         })
@@ -388,6 +391,18 @@ impl Record {
             |errno| Error::system(format!("write `{}`", self.path.join(name).display()), errno),
         )
     }
+}
+
+fn write_all(file: BorrowedFd<'_>, mut text: &[u8]) -> std::io::Result<()> {
+    while !text.is_empty() {
+        match rustix::io::write(file, text) {
+            Ok(0) => return Err(ErrorKind::WriteZero.into()),
+            Ok(written) => text = &text[written..],
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    Ok(())
 }
 
 /// How long a command waits for whoever makes the container.

@@ -4,9 +4,9 @@ use nconform::bench::{Calls, count_create};
 use nconform::fixture::{BundleDir, Container, Runtime, Sandbox, scratch_dir};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
-/// On a host with nine v1 hierarchies and one of v2 it is 317 of a release build; a development build makes two more, and up to five
+/// On a host with nine v1 hierarchies and one of v2 it is 298 of a release build; a development build makes two more, and up to five
 /// are the init's, who goes on while `create` ends.
-const MOST_CALLS: usize = 328;
+const MOST_CALLS: usize = 303;
 
 #[test]
 fn create_makes_few_system_calls_in_two_tasks_and_reads_no_mount_table() {

@@ -146,7 +146,7 @@ fn the_pid_file_is_there_when_create_run_and_exec_return() {
     let exec = ["exec", "-d", "--pid-file", path, &id, "sleep", "500"];
     let _ = runtime.call(exec).run().ok();
     let command = fs::read(format!("/proc/{}/cmdline", read())).expect("the exec'd process");
-    assert_eq!(command, b"sleep\x0050\0");
+    assert_eq!(command, b"sleep\x00500\0");
     // Ours since its parent ended, and the container's init cannot end before it is reaped.
     let pid = read().parse().ok().and_then(Pid::from_raw);
     kill_process(pid.expect("a pid"), Signal::KILL).expect("kill the exec'd process");

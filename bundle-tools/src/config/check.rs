@@ -239,7 +239,7 @@ fn rootfs(spec: &Spec, bundle: &Path) -> Result<PathBuf, Option<Problem>> {
 }
 
 /// An absolute path without `.` and `..`, by its letters alone.
-fn lexically_clean(path: &Path) -> PathBuf {
+pub(super) fn lexically_clean(path: &Path) -> PathBuf {
     let mut clean = PathBuf::from("/");
     for component in path.components() {
         match component {

@@ -18,7 +18,7 @@ pub(super) fn correct(text: &mut String) -> Vec<Problem> {
 /// Looks at every key, wherever it is: this is all that a correct text costs.
 fn any_misspelt(text: &[u8]) -> bool {
     let mut rest = text;
-    while let Some(quote) = rest.iter().position(|byte| *byte == b'"') {
+    while let Some(quote) = memchr::memchr(b'"', rest) {
         let string = &rest[quote + 1..];
         let end = end_of_string(string);
         rest = string.get(end + 1..).unwrap_or_default();
@@ -32,14 +32,14 @@ fn any_misspelt(text: &[u8]) -> bool {
 /// Where the string that begins here is closed, or the end of the text.
 fn end_of_string(text: &[u8]) -> usize {
     let mut at = 0;
-    while let Some(byte) = text.get(at) {
-        match byte {
-            b'"' => break,
-            b'\\' => at += 2,
-            _ => at += 1,
+    while let Some(found) = text.get(at..).and_then(|rest| memchr::memchr2(b'"', b'\\', rest)) {
+        at += found;
+        match text[at] {
+            b'"' => return at,
+            _ => at += 2,
         }
     }
-    at.min(text.len())
+    text.len()
 }
 
 #[cold]
@@ -83,13 +83,27 @@ fn property(pointer: &str) -> Option<String> {
 
 /// The name of a property that a key has, when the key is in another case.
 fn misspelt(key: &[u8]) -> Option<&'static str> {
-    let found = NAMES.binary_search_by(|name| {
-        let name = name.bytes().map(|byte| byte.to_ascii_lowercase());
-        name.cmp(key.iter().map(u8::to_ascii_lowercase))
-    });
-    let name = NAMES[found.ok()?];
-    (name.as_bytes() != key).then_some(name)
+    let letter = usize::from(key.first()?.to_ascii_lowercase().checked_sub(b'a')?);
+    let (first, behind) = (*FIRST.get(letter)?, *FIRST.get(letter + 1)?);
+    let name =
+        NAMES[first..behind].iter().find(|name| key.eq_ignore_ascii_case(name.as_bytes()))?;
+    (name.as_bytes() != key).then_some(*name)
 }
+
+/// For each letter, and for what comes after the last, where the names that begin with it begin in [`NAMES`].
+const FIRST: [usize; 27] = {
+    let mut first = [0; 27];
+    let mut letter = 0;
+    while letter < first.len() {
+        let mut at = 0;
+        while at < NAMES.len() && ((NAMES[at].as_bytes()[0] - b'a') as usize) < letter {
+            at += 1;
+        }
+        first[letter] = at;
+        letter += 1;
+    }
+    first
+};
 
 /// Every name of a property that the specification has for Linux, in the order of their letters without their case.
 #[rustfmt::skip]

@@ -45,6 +45,7 @@ pub fn compare(
     progress: &dyn Fn(&str),
 ) -> Report {
     let sandbox = Sandbox::enter();
+    contenders.iter().for_each(Contender::read_anew);
     let mut report = Report::of_this_machine(runs, measure::peak_floor(), contenders);
     std::thread::scope(|scope| {
         let workers: Vec<Worker> =

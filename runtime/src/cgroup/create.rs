@@ -5,7 +5,7 @@
 //! [`Cgroup::restrict_devices`], because the container's own set-up may mount a block device that the container itself may
 //! not open.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags};
@@ -461,7 +461,7 @@ fn refuse_used(version: Version, directory: &Path, own: Option<Pid>) -> Result<(
 /// (EINVAL) is tried once more after the others.
 pub(super) fn apply(directory: &Path, writes: &[Write]) -> Result<(), Error> {
     let mut again = Vec::new();
-    let mut open: Option<(&str, OwnedFd)> = None;
+    let mut open: Option<(&str, BorrowedFd<'static>)> = None;
     let mut answered = false;
     for write in writes {
         if std::mem::take(&mut answered) {
@@ -484,15 +484,15 @@ pub(super) fn apply(directory: &Path, writes: &[Write]) -> Result<(), Error> {
 fn write_one<'w>(
     directory: &Path,
     write: &'w Write,
-    open: &mut Option<(&'w str, OwnedFd)>,
+    open: &mut Option<(&'w str, BorrowedFd<'static>)>,
 ) -> Result<(), Errno> {
     let file = &*write.file;
     if open.as_ref().is_none_or(|(name, _)| *name != file) {
-        let fd = files::open(directory, file, OFlags::WRONLY)?;
+        let fd = files::open_once(directory, file, OFlags::WRONLY)?;
         *open = Some((file, fd));
     }
-    let Some((_, fd)) = open.as_ref() else { return Ok(()) };
-    rustix::io::write(fd, write.value.as_bytes()).map(drop)
+    let Some((_, fd)) = open else { return Ok(()) };
+    rustix::io::write(*fd, write.value.as_bytes()).map(drop)
 }
 
 fn failed(directory: &Path, write: &Write, errno: Errno) -> Error {
@@ -534,7 +534,7 @@ fn fill_cpuset(member: &Member, directory: &Path, made: &Made) -> Result<(), Err
 /// Gives a directory of a v1 cpuset its parent's list where its own is empty, and gives back what is there then.
 fn inherit(mount: &Path, directory: &Path, file: &str, made: &Made) -> Result<String, Error> {
     if !made.contains(directory) {
-        let list = files::read(directory, file).map_err(|errno| {
+        let list = files::read_once(directory, file).map_err(|errno| {
             Error::system(format!("read `{}/{file}`", directory.display()), errno)
         })?;
         if directory == mount || !list.trim().is_empty() {
@@ -547,6 +547,8 @@ fn inherit(mount: &Path, directory: &Path, file: &str, made: &Made) -> Result<St
 }
 
 fn set_list(directory: &Path, file: &str, list: &str) -> Result<(), Error> {
-    files::write(directory, file, list)
+    files::open_once(directory, file, OFlags::WRONLY)
+        .and_then(|fd| rustix::io::write(fd, list.as_bytes()))
+        .map(drop)
         .map_err(|errno| Error::system(format!("set `{}/{file}`", directory.display()), errno))
 }

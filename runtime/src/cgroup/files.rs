@@ -5,12 +5,13 @@
 //! when they were planned, so they are used as they are.
 
 use std::ffi::OsStr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
+use sys::fd::until_exec;
 
 /// Files in a cgroup are smaller than a page, but for lists of processes.
 const PAGE: usize = 4096;
@@ -35,21 +36,40 @@ fn open_path(path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
     rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::empty())
 }
 
+/// Opens a file that a command comes to once, as every `create` does to a dozen: it stays open until the process ends, which closes all
+/// of them without a system call for each.
+pub(super) fn open_once(
+    directory: &Path,
+    name: &str,
+    flags: OFlags,
+) -> Result<BorrowedFd<'static>, Errno> {
+    open(directory, name, flags).map(until_exec)
+}
+
 /// Reads a file of at most one page.
 pub(super) fn read(directory: &Path, name: &str) -> Result<String, Errno> {
-    let fd = open(directory, name, OFlags::RDONLY)?;
+    read_page(open(directory, name, OFlags::RDONLY)?)
+}
+
+/// The same, by [`open_once`].
+pub(super) fn read_once(directory: &Path, name: &str) -> Result<String, Errno> {
+    read_page(open_once(directory, name, OFlags::RDONLY)?)
+}
+
+fn read_page(fd: impl AsFd) -> Result<String, Errno> {
     let mut buffer = [0; PAGE];
-    let length = rustix::io::read(&fd, &mut buffer)?;
+    let length = rustix::io::read(fd, &mut buffer)?;
     Ok(String::from_utf8_lossy(&buffer[..length]).into_owned())
 }
 
-/// Reads a file of any length that the kernel shows as a whole, as it does /proc/self/cgroup: what does not fill the buffer is all.
-pub(super) fn read_whole(directory: &Path, name: &str) -> Result<String, Errno> {
-    let fd = open(directory, name, OFlags::RDONLY)?;
+/// Reads a file of any length that the kernel shows as a whole, as it does /proc/self/cgroup, by [`open_once`]: what does not fill the
+/// buffer is all.
+pub(super) fn read_whole_once(directory: &Path, name: &str) -> Result<String, Errno> {
+    let fd = open_once(directory, name, OFlags::RDONLY)?;
     let mut bytes = Vec::new();
     let mut buffer = [0; PAGE];
     loop {
-        let length = rustix::io::read(&fd, &mut buffer)?;
+        let length = rustix::io::read(fd, &mut buffer)?;
         bytes.extend_from_slice(&buffer[..length]);
         if length < PAGE {
             return Ok(String::from_utf8_lossy(&bytes).into_owned());

@@ -89,7 +89,7 @@ impl Layout {
 
 /// Reads the host's layout.
 pub fn probe() -> Result<Layout, Error> {
-    let own = files::read_whole(Path::new("/proc/self"), "cgroup")
+    let own = files::read_whole_once(Path::new("/proc/self"), "cgroup")
         .map_err(|errno| Error::system("read `/proc/self/cgroup`", errno))?;
     let lines = parse(&own);
     let line = lines.iter().find(|line| line.controllers.is_empty());
@@ -140,7 +140,7 @@ fn hierarchy(line: &Line<'_>) -> Option<Hierarchy> {
 }
 
 fn unified(mount: PathBuf, own: PathBuf) -> Result<Unified, Error> {
-    let controllers = files::read(&mount, "cgroup.controllers").map_err(|errno| {
+    let controllers = files::read_once(&mount, "cgroup.controllers").map_err(|errno| {
         Error::system(format!("read `{}/cgroup.controllers`", mount.display()), errno)
     })?;
     Ok(Unified {

@@ -35,19 +35,22 @@ pub(super) fn propagation(flags: u64) -> Result<(), Errno> {
 }
 
 impl<'a> Child<'a> {
-    /// The root goes on top of `/`, where there is always a directory that we may reach, and whose mount we make private first:
-    /// below a shared one the mount would appear on the host, and pivot_root(2) would refuse it.
+    /// The root goes on top of `/`, where there is always a directory that we may reach, and whose mount we make private first
+    /// where it may be shared: below such a one the mount would appear on the host, and pivot_root(2) would refuse it.
     ///
     /// Hooks look for it `at` its path: then it goes there first, below the same rule, and over `/` when they are done.
     pub(super) fn attach_root(
         &mut self,
         source: usize,
         propagation: u64,
+        over_shared: bool,
         at: Option<&RootPath>,
     ) -> Result<(), Errno> {
         let tree = self.tree(source)?;
         set_propagation(tree, &[propagation])?;
-        mount_change("/", MountPropagationFlags::PRIVATE)?;
+        if over_shared {
+            mount_change("/", MountPropagationFlags::PRIVATE)?;
+        }
         match at {
             None => attach_at(tree, CWD, c"/")?,
             Some(at) => {
@@ -151,8 +154,7 @@ impl<'a> Child<'a> {
         };
         let read_only = if at.read_only_last { MountFlags::RDONLY } else { MountFlags::empty() };
         let flags = MountFlags::from_bits_retain(with.flags).difference(read_only);
-        // Nothing is looked up from the working directory before the root is changed, which changes it too.
-        rustix::process::fchdir(directory)?;
+        self.go_into(directory)?;
         mount(&*with.source, name, &*at.kind, flags, &*with.data)?;
         if at.is_whole_when_mounted() {
             return Ok(());
@@ -165,6 +167,16 @@ impl<'a> Child<'a> {
             copy_up::copy(directory, mounted, kept)?;
         }
         self.complete(at, mounted)
+    }
+
+    /// Nothing is looked up from the working directory before the root is changed, which changes it too.
+    fn go_into(&mut self, directory: BorrowedFd<'static>) -> Result<(), Errno> {
+        let number = directory.as_raw_fd();
+        if self.within != Some(number) {
+            rustix::process::fchdir(directory)?;
+            (self.within, self.at_root) = (Some(number), false);
+        }
+        Ok(())
     }
 
     /// The target as a new directory in the tmpfs that was mounted above it a moment ago. Nobody else can reach into that, so that
@@ -215,8 +227,9 @@ impl<'a> Child<'a> {
         match &remount.to {
             RemountTo::Mount(to) => inherited::set_attributes(found, to, Inherited::Dropped)?,
             RemountTo::FileSystem(to) => {
-                rustix::process::fchdir(found)?;
+                self.go_into(found)?;
                 mount_remount(c".", MountFlags::from_bits_retain(to.flags), &*to.data)?;
+                self.within = None;
                 rustix::process::chdir(c"/")?;
             }
         }
@@ -237,7 +250,7 @@ impl<'a> Child<'a> {
     pub(super) fn cgroups(&mut self, cgroups: &Cgroups) -> Result<(), Errno> {
         self.fresh = None;
         let tmpfs = self.mount_new(&cgroups.tmpfs)?;
-        rustix::process::fchdir(tmpfs)?;
+        self.go_into(tmpfs)?;
         for Hierarchy { name, from } in &cgroups.hierarchies {
             rustix::fs::mkdirat(tmpfs, &**name, Mode::from_raw_mode(0o755))?;
             match from {
@@ -406,7 +419,7 @@ impl<'a> Child<'a> {
 
     /// pivot_root(".", ".") puts the old root on top of the new one, from where it is taken away at once: no directory for it has
     /// to be made in the image (pivot_root(2), NOTES).
-    pub(super) fn pivot(&self, shared: bool) -> Result<(), Errno> {
+    pub(super) fn pivot(&mut self, shared: bool) -> Result<(), Errno> {
         let old = match shared {
             true => Some(rustix::fs::open(
                 c"/",
@@ -424,16 +437,21 @@ impl<'a> Child<'a> {
             mount_change(c".", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)?;
         }
         unmount(c".", UnmountFlags::DETACH)?;
+        self.enter_root()
+    }
+
+    fn enter_root(&mut self) -> Result<(), Errno> {
+        (self.within, self.at_root) = (None, true);
         rustix::process::chdir(c"/")
     }
 
     /// Where the host's root is an initramfs, there is nothing to pivot to: the root is moved over `/` instead. What stays below
     /// it is reachable for a container with CAP_SYS_CHROOT and CAP_SYS_ADMIN, as with every runtime's `--no-pivot`.
-    pub(super) fn move_root(&self, bare: &[RootPath]) -> Result<(), Errno> {
+    pub(super) fn move_root(&mut self, bare: &[RootPath]) -> Result<(), Errno> {
         bare.iter().try_for_each(take_away)?;
         rustix::process::fchdir(self.root()?)?;
         rustix::process::chroot(c".")?;
-        rustix::process::chdir(c"/")
+        self.enter_root()
     }
 
     pub(super) fn chroot(&mut self, path: &CStr) -> Result<(), Errno> {

@@ -248,9 +248,12 @@ impl<'a> Builder<'a> {
             }
             other => other,
         };
-        let inherited = inherited.bits().into();
+        let source = self.sources.len() - 1;
+        let over_shared = !self.namespaces.new.contains(Kinds::MOUNT)
+            || !propagation.intersects(Propagation::DOWNSTREAM | Propagation::PRIVATE);
+        let propagation_of_root = inherited.bits().into();
         self.push(
-            Op::Root { source: self.sources.len() - 1, propagation: inherited, at },
+            Op::Root { source, propagation: propagation_of_root, over_shared, at },
             "/root/path",
         );
         self.mounts(cgroup, propagation)?;

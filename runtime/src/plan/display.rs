@@ -180,7 +180,7 @@ impl Op {
     /// The details that `nrun plan` shows behind the phrase.
     fn details(&self, plan: &Plan) -> String {
         match self {
-            Op::Root { source, propagation: flags, at } => {
+            Op::Root { source, propagation: flags, at, .. } => {
                 let at = at.as_ref().map(|at| format!(" at {}", Name(&at.path)));
                 let from = source_text(plan, *source);
                 format!(" from {from}, {}{}", propagation(*flags), at.unwrap_or_default())

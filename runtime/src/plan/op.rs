@@ -90,6 +90,8 @@ pub enum Op {
         source: usize,
         /// `MS_*` propagation bits that its mounts get before they are attached.
         propagation: u64,
+        /// What it is attached over may be shared with the host.
+        over_shared: bool,
         /// Attach it there and not over `/`, until the hooks that look for it are done.
         at: Option<RootPath>,
     },
