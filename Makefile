@@ -16,6 +16,9 @@ export NRUN_COMMIT := $(shell git describe --always --dirty 2>/dev/null)
 # How often `make bench` measures each case, and which build `make bench` and `make conform` take.
 RUNS ?= 20
 PROFILE ?= release
+# How large nrun may be, in bytes. The bar is for a release; a build without link-time optimisation, which CI makes, has its own.
+MOST_BYTES_release := 2500000
+MOST_BYTES_quick := 3050000
 # The runtime of `make test-with`.
 RUNTIME ?= runc
 # Which engines `make test-engines` drives; all when empty.
@@ -38,6 +41,7 @@ run: deps-run ## Build, pull an image from a registry and run a shell in a conta
 release: deps ## Build the optimised, static programs
 	cargo build --release $(PROGRAMS:%=--bin %)
 	@ls -l $(PROGRAMS:%=$(BUILD)/release/%)
+	scripts/check-size $(BUILD)/release/nrun $(MOST_BYTES_release)
 
 .PHONY: install
 install: release ## Install the programs, man pages, completions and systemd unit to DESTDIR/PREFIX
@@ -88,6 +92,11 @@ conform: deps-bench ## Take nrun, runc and crun through the conformance suite, s
 	cargo build --profile $(PROFILE) --bin nrun --bin nconform
 	$(BUILD)/$(PROFILE)/nconform run --report html --output $(BUILD)/conform.html
 	@echo "page: $(BUILD)/conform.html"
+
+.PHONY: size
+size: deps ## Check that nrun is no larger than it may be
+	cargo build --profile $(PROFILE) --bin nrun
+	scripts/check-size $(BUILD)/$(PROFILE)/nrun $(MOST_BYTES_$(PROFILE))
 
 .PHONY: bench
 bench: deps-bench ## Compare nrun with runc, crun and the floor: time, memory, system calls (root)

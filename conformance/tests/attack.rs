@@ -4,9 +4,15 @@ use nconform::fixture::{Capture, binary, tool};
 
 #[test]
 fn attacks_work_on_a_runtime_without_the_defence_and_not_on_ours() {
-    for (filter, count) in
-        [("behind a descriptor", 2), ("/dev of the image", 1), ("covers", 3), ("user id", 1)]
-    {
+    for (filter, count) in [
+        ("behind a descriptor", 2),
+        ("/dev of the image", 1),
+        ("covers", 3),
+        ("user id", 1),
+        ("monstrous", 1),
+        ("are FIFOs", 1),
+        ("leads to the host", 1),
+    ] {
         let report = Capture::of(binary("nconform"))
             .args(["attack", "--json", "--filter", filter, "--runtime"])
             .args([binary("nrun")])

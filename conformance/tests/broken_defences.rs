@@ -25,6 +25,34 @@ const BROKEN: &[(&str, &str)] = &[
         "mkdir -p $bundle/rootfs$($jq -r .process.cwd $bundle/config.json)",
     ),
     ("/dev/console of the image", "touch $bundle/rootfs/dev/console"),
+    ("/dev/shm of the image", "touch $bundle/rootfs/dev/shm/made"),
+    ("/proc of the image", "touch $bundle/rootfs/proc/made"),
+    ("/sys of the image", "touch $bundle/rootfs/sys/made"),
+    (
+        "names of a volume",
+        "mkdir -p $($jq -r '.mounts[] | select(.destination == \"/vol\").source' $bundle/config.json)/a/deep",
+    ),
+    ("settings of the kernel", "edit '.linux.readonlyPaths = []'"),
+    (
+        "called like another's",
+        "user=$($jq .process.user.uid $bundle/config.json)
+         found=$(sed -n \"s/^$user:x:\\([0-9]*\\):.*/\\1/p\" $bundle/rootfs/etc/passwd)
+         [ -z \"$found\" ] || edit \".process.user.uid = $found\"",
+    ),
+    ("monstrous", "sed -n '$p' $bundle/rootfs/etc/passwd >/dev/null"),
+    ("are FIFOs", "cat $bundle/rootfs/etc/passwd >/dev/null"),
+    (
+        "groups and capabilities",
+        "groups=$(id -G | tr ' ' ,); edit \".process.user.additionalGids = [$groups]\"",
+    ),
+    (
+        "leads to the host",
+        "mkdir -p /sys/fs/cgroup/$($jq -r .linux.cgroupsPath $bundle/config.json)",
+    ),
+    (
+        "environment of the caller",
+        "edit '.process.env += [\"NRT_SECRET=\" + (env.NRT_SECRET // \"\")]'",
+    ),
     (
         "writes to its cgroups",
         "edit '(.mounts[] | select(.type == \"cgroup\").options) -= [\"ro\"]'",

@@ -9,12 +9,12 @@ mod cgroups;
 mod descriptors;
 #[path = "attacks/executable.rs"]
 mod executable;
-#[path = "attacks/host.rs"]
-mod host;
 #[path = "attacks/identity.rs"]
 mod identity;
 #[path = "attacks/messages.rs"]
 mod messages;
+#[path = "attacks/moment.rs"]
+mod moment;
 #[path = "attacks/procfs.rs"]
 mod procfs;
 #[path = "attacks/rootfs.rs"]

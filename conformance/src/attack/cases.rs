@@ -3,12 +3,14 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::canary::{Canary, SECRET};
-use super::{Case, Verdict, messages};
-use crate::fixture::{BundleDir, Capture, Console, Output, Runtime, scratch_dir};
+use super::{Case, Verdict, cgroups, identity, messages};
+use crate::fixture::{
+    BundleDir, Canary, Capture, Console, Output, Race, Runtime, SECRET, scratch_dir,
+};
 
 pub(super) fn all() -> Vec<Case> {
     let case = |class, name, attack| Case { class, name, attack };
@@ -24,6 +26,15 @@ pub(super) fn all() -> Vec<Case> {
         case('C', "/dev/pts of the image is a link to the host", |runtime| {
             linked(runtime, "/dev/pts", "pts")
         }),
+        case('C', "/dev/shm of the image is a link to the host", |runtime| {
+            linked(runtime, "/dev/shm", "shm")
+        }),
+        case('C', "/proc of the image is a link to the host", |runtime| {
+            linked(runtime, "/proc", "")
+        }),
+        case('C', "/sys of the image is a link to the host", |runtime| {
+            linked(runtime, "/sys", "sys")
+        }),
         case('C', "the target of a mount is a link to the host", |runtime| {
             linked(runtime, "/data", "empty")
         }),
@@ -31,6 +42,7 @@ pub(super) fn all() -> Vec<Case> {
             linked(runtime, "/work", "empty")
         }),
         case('C', "/dev/console of the image is a link to the host", console),
+        case('C', "names of a volume are swapped for links all the time", swapped),
         case('D', "a mount covers /proc/sys through a link", |runtime| {
             covered(runtime, "proc/sys", "/data", "/proc/sys/marker")
         }),
@@ -40,15 +52,30 @@ pub(super) fn all() -> Vec<Case> {
         case('D', "a mount covers a process of /proc through a link", |runtime| {
             covered(runtime, "../../proc/1", "/data/attr", "/proc/1/attr/marker")
         }),
-        case('E', "a user id that is none becomes another one", odd_user),
-        case('F', "the container writes to its cgroups", write_to_cgroups),
+        case('D', "the container may write to the settings of the kernel", write_to_kernel),
+        case('E', "a user id that is none becomes another one", identity::odd_user),
+        case('E', "a user of the image is called like another's id", identity::named_like_a_number),
+        case(
+            'E',
+            "monstrous /etc/passwd and /etc/group of the image",
+            identity::monstrous_accounts,
+        ),
+        case(
+            'E',
+            "/etc/passwd and /etc/group of the image are FIFOs",
+            identity::fifos_for_accounts,
+        ),
+        case('E', "groups and capabilities of the caller get in", identity::groups_of_the_caller),
+        case('F', "the container writes to its cgroups", cgroups::write_to_cgroups),
+        case('F', "the path of the cgroup leads to the host", cgroups::path_to_the_host),
         case('G', "more id mappings than a message holds", messages::many_mappings),
         case('G', "a text that is no configuration brings it down", messages::damaged_config),
+        case('P', "the environment of the caller gets in", identity::environment_of_the_caller),
     ]
 }
 
 /// Broken when the canary was touched.
-fn judge(canary: &Canary, output: &Output) -> Verdict {
+pub(super) fn judge(canary: &Canary, output: &Output) -> Verdict {
     match canary.harm() {
         Some(harm) => Verdict::Broken(format!("{harm}; {output}")),
         None => Verdict::Safe,
@@ -65,7 +92,7 @@ pub(super) fn run(runtime: &Runtime, bundle: &BundleDir) -> Result<Output, Strin
 }
 
 /// A container that sleeps, for `exec`; its id.
-fn start(runtime: &Runtime, bundle: &BundleDir) -> Result<String, String> {
+pub(super) fn start(runtime: &Runtime, bundle: &BundleDir) -> Result<String, String> {
     let id = runtime.new_id();
     for capture in
         [runtime.bundle_call("create", bundle, [""; 0], &id), runtime.call(["start", &id])]
@@ -97,8 +124,12 @@ fn descriptors() -> impl Iterator<Item = String> {
 
 fn run_behind_descriptor(runtime: &Runtime) -> Verdict {
     let canary = Canary::new();
-    for cwd in descriptors() {
+    let through_links = descriptors().map(|to| ("/behind".to_owned(), Some(to)));
+    for (cwd, link) in descriptors().map(|cwd| (cwd, None)).chain(through_links) {
         let bundle = BundleDir::new().args(["cat", "secret"]).set("/process/cwd", cwd.as_str());
+        if let Some(to) = link {
+            bundle.plant(&cwd, Path::new(&to));
+        }
         let (id, path) = (runtime.new_id(), bundle.path().display().to_string());
         match leaky(runtime, &canary, &["run", "--bundle", &path, &id]) {
             Ok(output) if output.stdout().contains(SECRET) => {
@@ -147,14 +178,16 @@ fn keep_descriptors(runtime: &Runtime) -> Verdict {
 fn linked(runtime: &Runtime, path: &str, to: &str) -> Verdict {
     let canary = Canary::new();
     let host = canary.path();
-    let below = host.strip_prefix("/").unwrap_or(host);
+    let below = canary.below_root();
     for way in [
         host.join(to),
         Path::new("../../../../../..").join(below).join(to),
         Path::new("/proc/1/root").join(below).join(to),
     ] {
         for bundle in [BundleDir::new(), BundleDir::with_the_images_dev()] {
+            // What hides a path may be a file of the host, and open for writing there.
             let bundle = bundle
+                .shell("for path in /proc/kcore /proc/keys /proc/timer_list; do echo harm >$path; done")
                 .push(
                     "/mounts",
                     json!({"destination": "/data/made/here", "type": "tmpfs", "source": "tmpfs"}),
@@ -209,6 +242,39 @@ fn console(runtime: &Runtime) -> Verdict {
     Verdict::Safe
 }
 
+/// As many swaps as a race may need, and as long as one takes in which a container takes seconds.
+const SWAPS: u32 = 10_000;
+const RACE: Duration = Duration::from_secs(4);
+
+fn swapped(runtime: &Runtime) -> Verdict {
+    let canary = Canary::new();
+    let race = Race::towards(&canary);
+    let bundle = race.bundle();
+    let begin = Instant::now();
+    while begin.elapsed() < RACE || race.swaps() < SWAPS {
+        // Whether it starts is chance: what counts is where it was led.
+        match run(runtime, &bundle).map(|output| judge(&canary, &output)) {
+            Ok(Verdict::Safe) => {}
+            Ok(verdict) => return verdict,
+            Err(why) => return not_tried(why),
+        }
+    }
+    Verdict::Safe
+}
+
+/// Nothing is written: that a file can be opened is enough.
+fn write_to_kernel(runtime: &Runtime) -> Verdict {
+    let look = "for path in /proc/sys/kernel/core_pattern /proc/sys/kernel/hostname /proc/sysrq-trigger; do
+                    (: >>$path) 2>/dev/null && echo $path is open
+                done; exit 0";
+    match run(runtime, &BundleDir::new().shell(look)) {
+        Ok(output) if output.stdout().contains("open") => Verdict::Broken(output.to_string()),
+        Ok(output) if output.success() => Verdict::Safe,
+        Ok(output) => not_tried(output.to_string()),
+        Err(why) => not_tried(why),
+    }
+}
+
 /// A directory with a marker is mounted at `destination`, which the link `/data` turns into a place of /proc. It must not get there.
 fn covered(runtime: &Runtime, link: &str, destination: &str, marker: &str) -> Verdict {
     let fake = scratch_dir();
@@ -220,47 +286,6 @@ fn covered(runtime: &Runtime, link: &str, destination: &str, marker: &str) -> Ve
     match run(runtime, &bundle) {
         Ok(output) if output.stdout().contains("covered") => Verdict::Broken(output.to_string()),
         Ok(_) => Verdict::Safe,
-        Err(why) => not_tried(why),
-    }
-}
-
-fn odd_user(runtime: &Runtime) -> Verdict {
-    let sleeper = BundleDir::new().args(["sleep", "600"]);
-    let id = match start(runtime, &sleeper) {
-        Ok(id) => id,
-        Err(why) => return not_tried(why),
-    };
-    for user in ["-1", "4294967295", "4294967296", "0x0", "root", "0:-1", "0:4294967296"] {
-        match runtime.call(["exec", "--user", user, &id, "id"]).try_run() {
-            Ok(output) if output.stdout().contains("uid=") => {
-                return Verdict::Broken(output.to_string());
-            }
-            Ok(_) => {}
-            Err(why) => return not_tried(why),
-        }
-    }
-    Verdict::Safe
-}
-
-/// Everything that a container could try on what it sees of its cgroups.
-const ESCAPE: &str = r#"
-    for directory in /sys/fs/cgroup /sys/fs/cgroup/*; do
-        [ -e $directory/cgroup.procs ] || continue
-        mkdir $directory/escape && echo "made $directory/escape"
-        for file in cgroup.procs tasks release_agent notify_on_release devices.allow memory.limit_in_bytes pids.max; do
-            [ -e $directory/$file ] && echo 1 >$directory/$file && echo "wrote $directory/$file"
-        done
-    done 2>/dev/null
-    echo tried"#;
-
-fn write_to_cgroups(runtime: &Runtime) -> Verdict {
-    match run(runtime, &BundleDir::new().shell(ESCAPE)) {
-        Ok(output) if output.text() == "tried" => Verdict::Safe,
-        // An attack that works may well be its own end: it limits the number of its processes.
-        Ok(output) if output.stdout().contains("/sys/fs/cgroup") => {
-            Verdict::Broken(output.to_string())
-        }
-        Ok(output) => not_tried(output.to_string()),
         Err(why) => not_tried(why),
     }
 }
@@ -279,15 +304,15 @@ fn overwrite_executable(runtime: &Runtime) -> Verdict {
         Ok(output) => return not_tried(output.to_string()),
         Err(why) => return not_tried(why),
     };
-    let limit = std::time::Duration::from_secs(10);
+    let limit = Duration::from_secs(10);
     for words in [vec!["start", &id], vec!["exec", &id, "/bin/victim", "--log", "/go", "list"]] {
         if let Err(why) = runtime.call(words).limit(limit).try_run() {
             return not_tried(why);
         }
     }
-    let end = std::time::Instant::now() + limit;
-    while created.stdout().lines().count() < 2 && std::time::Instant::now() < end {
-        std::thread::sleep(std::time::Duration::from_millis(20));
+    let end = Instant::now() + limit;
+    while created.stdout().lines().count() < 2 && Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(20));
     }
     let changed = fs::read(&program).expect("read the runtime") != before;
     if changed {

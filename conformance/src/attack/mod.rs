@@ -3,8 +3,9 @@
 //! A container that does not start is as good a defence as one that starts and does no harm: what counts is what became of the
 //! host, and what the container got hold of.
 
-mod canary;
 mod cases;
+mod cgroups;
+mod identity;
 mod messages;
 
 use std::fmt;

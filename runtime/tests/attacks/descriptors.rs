@@ -2,10 +2,10 @@
 
 use std::os::unix::fs::symlink;
 
-use nconform::fixture::{BundleDir, Capture, Runtime, Sandbox, scratch_dir};
+use nconform::fixture::{BundleDir, Canary, Capture, Runtime, SECRET, Sandbox, scratch_dir};
 use serde_json::json;
 
-use crate::host::{Canary, SECRET, wait_until};
+use crate::moment::wait_until;
 
 /// A call of the runtime by somebody who has a directory of the host open as 7, 8 and 9, and passes that on.
 fn leaky(runtime: &Runtime, canary: &Canary, args: &[&str]) -> Capture {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use nconform::fixture::{BundleDir, Runtime, Sandbox, scratch_dir, unique_name};
 use serde_json::json;
 
-use crate::host::wait_until;
+use crate::moment::wait_until;
 use tempfile::TempDir;
 
 /// A copy of the runtime, so that an attack that works destroys that and nothing else.

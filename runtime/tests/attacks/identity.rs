@@ -1,11 +1,11 @@
 //! Class E: ids, groups and capabilities that are not the ones that were meant.
 
-use std::fs::{self, File};
+use std::fs;
 
-use nconform::fixture::{BundleDir, Capture, Runtime, Sandbox};
+use nconform::fixture::{BundleDir, Capture, Fifo, Runtime, Sandbox};
 use serde_json::{Value, json};
 
-use crate::host::{Fifo, wait_until};
+use crate::moment::wait_until;
 
 #[test]
 fn ids_that_are_none_are_refused_in_a_config() {
@@ -78,9 +78,7 @@ fn large_ids_are_taken_as_they_are() {
 fn a_monstrous_passwd_is_read_within_bounds() {
     let _sandbox = Sandbox::enter();
     let runtime = Runtime::under_test();
-    let bundle = BundleDir::new().shell("echo $HOME");
-    let passwd = bundle.rootfs().join("etc/passwd");
-    File::create(&passwd).and_then(|file| file.set_len(1 << 30)).expect("make a sparse file");
+    let bundle = BundleDir::new().shell("echo $HOME").with_monstrous_file("etc/passwd", 1 << 30);
     // It would be killed for its memory if it were read as a whole.
     let bundle = bundle.set("/linux/resources/memory/limit", 64 << 20);
     assert_eq!(runtime.run(&bundle).ok().text(), "/");
@@ -91,9 +89,7 @@ fn a_passwd_that_is_no_file_is_not_even_opened() {
     let _sandbox = Sandbox::enter();
     let runtime = Runtime::under_test();
     let bundle = BundleDir::new().shell("echo $HOME");
-    let passwd = bundle.rootfs().join("etc/passwd");
-    fs::remove_file(&passwd).expect("remove passwd");
-    let fifo = Fifo::new(&passwd);
+    let fifo = Fifo::new(&bundle.rootfs().join("etc/passwd"));
     let output = runtime.run(&bundle).ok();
     assert!(!fifo.was_opened(), "the runtime opened what is no regular file");
     assert_eq!(output.text(), "/");

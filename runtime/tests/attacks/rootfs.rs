@@ -1,16 +1,11 @@
 //! Class C: images and volumes whose names lead to the host while the root file system is prepared.
 
 use std::fs;
-use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use nconform::fixture::{BundleDir, Console, Runtime, Sandbox};
-use rustix::fs::{CWD, RenameFlags, renameat_with};
+use nconform::fixture::{BundleDir, Canary, Console, Fifo, Race, Runtime, Sandbox};
 use serde_json::json;
-
-use crate::host::{Canary, Fifo};
 
 fn with_a_tmpfs(bundle: BundleDir, destination: &str) -> BundleDir {
     bundle.push("/mounts", json!({"destination": destination, "type": "tmpfs", "source": "tmpfs"}))
@@ -135,45 +130,17 @@ fn a_ptmx_of_an_image_is_not_even_opened() {
 fn a_name_that_is_swapped_for_a_link_all_the_time_leads_nowhere_on_the_host() {
     let _sandbox = Sandbox::enter();
     let (runtime, canary) = (Runtime::under_test(), Canary::new());
-    let volume = nconform::fixture::scratch_dir();
-    for directory in ["a", "b"] {
-        fs::create_dir(volume.path().join(directory)).expect("make a directory");
+    let race = Race::towards(&canary);
+    let bundle = race.bundle();
+    let end = Instant::now() + Duration::from_secs(4);
+    let mut runs = 0;
+    // On an emulated processor one container takes seconds.
+    while Instant::now() < end || race.swaps() < 10_000 || runs <= 5 {
+        // Whether it starts is chance: what counts is where it was not led.
+        let _ = runtime.run(&bundle);
+        runs += 1;
     }
-    symlink(canary.path(), volume.path().join("link")).expect("link");
-    symlink(
-        Path::new("../../../../../..").join(canary.path().strip_prefix("/").expect("absolute")),
-        volume.path().join("up"),
-    )
-    .expect("link");
-    let (stop, swaps) = (AtomicBool::new(false), AtomicU32::new(0));
-    let exchange = |one: &str, other: &str| {
-        let (one, other) = (volume.path().join(one), volume.path().join(other));
-        renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE).expect("exchange two names");
-        swaps.fetch_add(1, Ordering::Relaxed);
-    };
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            while !stop.load(Ordering::Relaxed) {
-                exchange("a", "link");
-                exchange("b", "up");
-            }
-        });
-        let bundle = with_a_bind(BundleDir::new(), volume.path(), "/vol");
-        let bundle = with_a_tmpfs(with_a_tmpfs(bundle, "/vol/a/deep/er"), "/vol/b/made");
-        let bundle = with_a_bind(bundle, Path::new("/etc/hosts"), "/vol/a/hosts");
-        let bundle = bundle
-            .push("/linux/maskedPaths", "/vol/a/secret")
-            .push("/linux/readonlyPaths", "/vol/b/data");
-        let end = Instant::now() + Duration::from_secs(4);
-        let mut runs = 0;
-        // On an emulated processor one container takes seconds.
-        while Instant::now() < end || swaps.load(Ordering::Relaxed) < 10_000 || runs <= 5 {
-            // Whether it starts is chance: what counts is where it was not led.
-            let _ = runtime.run(&bundle);
-            runs += 1;
-        }
-        stop.store(true, Ordering::Relaxed);
-    });
+    drop(race);
     canary.assert_untouched("the race");
 }
 
