@@ -15,7 +15,7 @@ use super::cases::{Bench, row};
 const MOUNTS: usize = 10_000;
 
 /// A runtime that would need longer than this to start its containers is spared them, unless the bars are for it.
-const PATIENCE: Duration = Duration::from_secs(25);
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// What stands beside the container that is measured.
 #[derive(Debug, Clone, PartialEq, Eq)]
