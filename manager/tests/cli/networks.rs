@@ -180,7 +180,7 @@ fn several_networks_have_an_interface_each_with_its_own_wishes() {
         "use-vc",
     ];
     let script = format!(
-        "{ADDRESSES}; cat /sys/class/net/eth0/address; grep -E 'gate|db' /etc/hosts; cat /etc/resolv.conf"
+        "{ADDRESSES}; cat /sys/class/net/eth0/address; grep -wE 'gate|db' /etc/hosts; cat /etc/resolv.conf"
     );
     let seen = world.shell(&options, &script).ok().stdout();
     assert_eq!(
