@@ -18,8 +18,8 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use rustix::process::Pid;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
-use std::io::{ErrorKind, Read};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -369,8 +369,13 @@ impl Record {
             OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let written = rustix::fs::openat(&self.directory, name, flags, Mode::RUSR | Mode::WUSR)
             .map_err(std::io::Error::from)
-            // A handful of writes in the life of a process, whose end closes them all.
-            .and_then(|file| write_all(until_exec(file), text));
+            .and_then(|file| {
+                let mut file = std::fs::File::from(file);
+                let written = file.write_all(text);
+                // A handful of writes in the life of a process, whose end closes them all.
+                until_exec(file.into());
+                written
+            });
         written.map_err(|error| {
             Error::io(format!("write `{}`", self.path.join(name).display()), &error)
         })
@@ -391,18 +396,6 @@ impl Record {
             |errno| Error::system(format!("write `{}`", self.path.join(name).display()), errno),
         )
     }
-}
-
-fn write_all(file: BorrowedFd<'_>, mut text: &[u8]) -> std::io::Result<()> {
-    while !text.is_empty() {
-        match rustix::io::write(file, text) {
-            Ok(0) => return Err(ErrorKind::WriteZero.into()),
-            Ok(written) => text = &text[written..],
-            Err(Errno::INTR) => {}
-            Err(errno) => return Err(errno.into()),
-        }
-    }
-    Ok(())
 }
 
 /// How long a command waits for whoever makes the container.
