@@ -28,45 +28,60 @@ pub enum OomWatch {
     Counted {
         /// `memory.events`, which polls as changed until it is read.
         events: OwnedFd,
-        /// How many were killed before.
-        killed: u64,
-        /// The same of the cgroup above, which is still there when the container's own is gone.
-        above: Option<Above>,
+        /// The same of the cgroup above, which is still there when the container's own is gone. The root of all has none.
+        above: Option<OwnedFd>,
+        /// What was read last.
+        counts: Counts,
     },
 }
 
-/// What the cgroup above the container's counts: its own events and those of all below it.
+/// How many processes were killed when that was read last.
 #[derive(Debug)]
-pub struct Above {
-    /// `memory.events`.
-    events: OwnedFd,
-    /// How many were killed when the container's own was read last.
-    killed: u64,
+pub struct Counts {
+    /// In the container's cgroup and below it.
+    own: u64,
+    /// In the cgroup above and all below that, when `own` was read; unknown where there is none.
+    above: Option<u64>,
     /// When that was.
-    read: Instant,
+    at: Instant,
 }
 
 /// How soon after its last word a container that was out of memory is gone. systemd removes a cgroup as soon as it is empty, and the
 /// kernel holds back word of a change for up to 10 ms after the one before.
 const LAST_WORD: Duration = Duration::from_secs(2);
 
-impl Above {
-    fn of(directory: &Path) -> Option<Above> {
-        // The root of all has no such file.
-        let events = files::open(directory.parent()?, "memory.events", OFlags::RDONLY).ok()?;
-        Some(Above { killed: killed(&events).ok()?, events, read: Instant::now() })
-    }
-
-    /// The container's own was read: what is killed from here on counts.
-    fn note(&mut self) {
-        self.read = Instant::now();
-        self.killed = killed(&self.events).unwrap_or(u64::MAX);
-    }
-
-    /// Whether something below was killed since. That it was another container's would take two that are out of memory at one moment.
-    fn has_more(&self) -> bool {
-        self.read.elapsed() < LAST_WORD
-            && killed(&self.events).is_ok_and(|killed| killed > self.killed)
+impl Counts {
+    /// Reads both and tells whether more were killed in the container's cgroup since the last time.
+    ///
+    /// What kills the init may remove the cgroup with its count: it is concluded from the one above then. That the kill there
+    /// was another container's would take two that are out of memory at one moment.
+    fn have_grown(
+        &mut self,
+        own: impl Fn() -> Result<u64, Errno>,
+        above: impl Fn() -> Option<u64>,
+    ) -> Result<bool, Errno> {
+        let mut more = false;
+        loop {
+            // This one first: whoever is killed after the other was read must not be in what is noted here.
+            let noted = above();
+            match own() {
+                Ok(now) if now > self.own => {
+                    more = true;
+                    self.own = now;
+                }
+                Ok(_) => {
+                    *self = Counts { own: self.own, above: noted, at: Instant::now() };
+                    return Ok(more);
+                }
+                // Gone with its container.
+                Err(Errno::NODEV) => {
+                    let lately = self.at.elapsed() < LAST_WORD;
+                    let grown = self.above.take().zip(above()).is_some_and(|(was, is)| is > was);
+                    return Ok(more || lately && grown);
+                }
+                Err(errno) => return Err(errno),
+            }
+        }
     }
 }
 
@@ -84,8 +99,13 @@ impl Cgroup {
         };
         let events = files::open(directory, "memory.events", OFlags::RDONLY);
         let events = events.map_err(|errno| unwatched(directory.display(), errno))?;
-        let killed = killed(&events).map_err(|errno| unwatched(directory.display(), errno))?;
-        Ok(OomWatch::Counted { events, killed, above: Above::of(directory) })
+        let above = directory
+            .parent()
+            .and_then(|above| files::open(above, "memory.events", OFlags::RDONLY).ok());
+        let noted = above.as_ref().and_then(|above| killed(above).ok());
+        let own = killed(&events).map_err(|errno| unwatched(directory.display(), errno))?;
+        let counts = Counts { own, above: noted, at: Instant::now() };
+        Ok(OomWatch::Counted { events, above, counts })
     }
 }
 
@@ -139,17 +159,9 @@ impl OomWatch {
                 let control = directory.join("cgroup.event_control");
                 Ok(rustix::fs::access(control, Access::EXISTS).is_ok())
             }
-            OomWatch::Counted { events, killed: before, above } => {
-                let now = match killed(&*events) {
-                    // Gone with its container.
-                    Err(Errno::NODEV) => {
-                        return Ok(above.take().is_some_and(|above| above.has_more()));
-                    }
-                    now => now.map_err(failed)?,
-                };
-                above.iter_mut().for_each(Above::note);
-                Ok(std::mem::replace(before, now) < now)
-            }
+            OomWatch::Counted { events, above, counts } => counts
+                .have_grown(|| killed(events), || killed(above.as_ref()?).ok())
+                .map_err(failed),
         }
     }
 }
@@ -161,4 +173,61 @@ fn killed(events: &OwnedFd) -> Result<u64, Errno> {
     let text = String::from_utf8_lossy(&buffer[..length]);
     let count = text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.parse().ok());
     count.ok_or(Errno::BADMSG)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::RefCell;
+
+    /// Reads of the container's own count and of the one above, in the order in which they are expected.
+    fn grown(counts: &mut Counts, reads: &[(&str, Result<u64, Errno>)]) -> bool {
+        let reads = RefCell::new(reads.iter());
+        let next = |which: &str| {
+            let (expected, count) = *reads.borrow_mut().next().expect("no further read");
+            assert_eq!(which, expected);
+            count
+        };
+        let grown = counts.have_grown(|| next("own"), || next("above").ok()).expect("counts");
+        assert_eq!(reads.borrow_mut().next(), None, "a read less");
+        grown
+    }
+
+    fn counts(own: u64, above: u64) -> Counts {
+        Counts { own, above: Some(above), at: Instant::now() }
+    }
+
+    #[test]
+    fn a_kill_is_told_of_once() {
+        let mut counts = counts(0, 5);
+        assert!(!grown(&mut counts, &[("above", Ok(5)), ("own", Ok(0))]));
+        let reads = [("above", Ok(5)), ("own", Ok(1)), ("above", Ok(6)), ("own", Ok(1))];
+        assert!(grown(&mut counts, &reads));
+        let gone = [("above", Ok(6)), ("own", Err(Errno::NODEV)), ("above", Ok(6))];
+        assert!(!grown(&mut counts, &gone));
+    }
+
+    #[test]
+    fn a_kill_between_two_reads_is_not_lost_with_the_cgroup() {
+        let mut counts = counts(0, 5);
+        // The kill comes right after the second read.
+        assert!(!grown(&mut counts, &[("above", Ok(5)), ("own", Ok(0))]));
+        let gone = [("above", Ok(6)), ("own", Err(Errno::NODEV)), ("above", Ok(6))];
+        assert!(grown(&mut counts, &gone));
+    }
+
+    #[test]
+    fn a_kill_whose_cgroup_is_gone_at_the_next_read_is_told_of() {
+        let mut counts = counts(0, 5);
+        let gone = [("above", Ok(5)), ("own", Err(Errno::NODEV)), ("above", Ok(6))];
+        assert!(grown(&mut counts, &gone));
+    }
+
+    #[test]
+    fn a_kill_long_after_the_last_word_is_another_containers() {
+        let long_ago = Instant::now().checked_sub(LAST_WORD).expect("a machine that is up");
+        let mut counts = Counts { at: long_ago, ..counts(0, 5) };
+        let gone = [("above", Ok(6)), ("own", Err(Errno::NODEV)), ("above", Ok(6))];
+        assert!(!grown(&mut counts, &gone));
+    }
 }
