@@ -55,8 +55,12 @@ fn apply(record: &Record, old: &Value, new: &Value, asked: &Value) -> Result<()>
         systemd::round_quota(&mut old);
         systemd::round_quota(&mut new);
     }
-    let change =
-        Change { old: &old, new: &new, asked: &|pointer| resources::names(asked, pointer) };
+    let change = Change {
+        old: &old,
+        new: &new,
+        asked: &|pointer| resources::names(asked, pointer),
+        in_unit: record.saved.unit.is_some(),
+    };
     let plan = cgroup::plan_update(&change, own.paths(), &own.controllers()?)?;
     if (change.asked)("/memory/limit") || (change.asked)("/memory/swap") {
         cgroup::check_memory(change.new, own.paths())?;

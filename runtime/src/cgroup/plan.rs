@@ -257,7 +257,7 @@ pub fn plan(
     let v2 = layout.unified().map(|unified| Member::of_v2(unified, &location, beside_v1));
     let mut members: Vec<Member> = v1.chain(v2).collect();
     let available = layout.unified().map_or(&[][..], |unified| &unified.controllers);
-    place_limits(resources, &mut members, available, "this host")?;
+    place_limits(resources, &mut members, available, "this host", unit.is_some())?;
     let given = request.path.filter(|path| !path.as_os_str().is_empty());
     // What systemd makes it makes for us.
     let lenient = options.rootless && given.is_none() && unit.is_none();
@@ -346,15 +346,22 @@ const GROUPS: [Group; 9] = [
 ];
 
 /// Puts every limit to the member that has its controller. `available` are v2's controllers; `whose` they are is told to
-/// whoever asks for another.
+/// whoever asks for another. In a unit systemd writes some of them as well, and both have to write the same.
 pub(super) fn place_limits(
     resources: &LinuxResources,
     members: &mut [Member],
     available: &[String],
     whose: &str,
+    in_unit: bool,
 ) -> Result<(), Error> {
     for group in &GROUPS {
-        place(group, resources, members, available, whose)?;
+        match group.v2 {
+            "io" if in_unit => {
+                let group = Group { v2_writes: v2::io_of_unit, ..*group };
+                place(&group, resources, members, available, whose)?;
+            }
+            _ => place(group, resources, members, available, whose)?,
+        }
     }
     place_unified(resources, members, available, whose)
 }

@@ -22,6 +22,8 @@ pub struct Change<'a> {
     pub new: &'a LinuxResources,
     /// Whether the value at a JSON pointer, such as `/memory/limit`, was asked for: it is written even where it does not change.
     pub asked: &'a dyn Fn(&str) -> bool,
+    /// The container is a unit of systemd's.
+    pub in_unit: bool,
 }
 
 /// The writes that change the limits.
@@ -51,7 +53,7 @@ pub fn plan_update(
 ) -> Result<UpdatePlan, Error> {
     let writes = |resources| {
         let mut members = members(paths);
-        place_limits(resources, &mut members, available, "the container's cgroup")?;
+        place_limits(resources, &mut members, available, "the container's cgroup", change.in_unit)?;
         Ok(members)
     };
     let new = writes(change.new).map_err(Error::in_resources)?;
@@ -223,6 +225,7 @@ mod tests {
             old: &resources(old),
             new: &resources(new),
             asked: &|pointer| asked.contains(&pointer),
+            in_unit: false,
         };
         let available: Vec<String> = V2.split(' ').map(str::to_owned).collect();
         plan_update(&change, paths, &available)

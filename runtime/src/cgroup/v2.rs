@@ -118,6 +118,16 @@ pub(super) fn cpu_weight(shares: u64) -> u64 {
 
 /// Weights go to BFQ where that scheduler is built in, else to the cost model's, whose range is 1 to 10000.
 pub(super) fn io(resources: &LinuxResources) -> Writes {
+    io_with(resources, io_weight)
+}
+
+/// The same in a unit, whose weights systemd writes too, each time that it changes anything of it: to both files, and in its own
+/// relation of the two.
+pub(super) fn io_of_unit(resources: &LinuxResources) -> Writes {
+    io_with(resources, unit_weight)
+}
+
+fn io_with(resources: &LinuxResources, convert: fn(u16, &str) -> Result<u64, Error>) -> Writes {
     let mut writes = Vec::new();
     let Some(io) = resources.block_io() else { return Ok(writes) };
     let devices = || io.weight_device().iter().flatten().enumerate();
@@ -128,7 +138,7 @@ pub(super) fn io(resources: &LinuxResources) -> Writes {
         return Err(Error::refused("set the weight of a leaf", pointer, ABSENT));
     }
     let mut weight = |device: &str, weight: u16, pointer: String| {
-        let converted = io_weight(weight, &pointer)?;
+        let converted = convert(weight, &pointer)?;
         let bfq = Write::new("io.bfq.weight", format!("{device}{weight}"), &pointer);
         writes.push(bfq.if_missing(OnMissing::Next));
         writes.push(Write::new("io.weight", format!("{device}{converted}"), pointer));
@@ -158,11 +168,23 @@ pub(super) fn io(resources: &LinuxResources) -> Writes {
 pub(super) fn io_weight(weight: u16, pointer: &str) -> Result<u64, Error> {
     match weight {
         10..=1000 => Ok(1 + (u64::from(weight) - 10) * 9999 / 990),
-        _ => {
-            let what = format!("set a block I/O weight of {weight}");
-            Err(Error::refused(what, pointer, "the valid range is 10 to 1000"))
-        }
+        _ => Err(no_weight(weight, pointer)),
     }
+}
+
+/// systemd's `IOWeight` of which it makes this weight for BFQ: from 100, the default of both, a step of BFQ's is eleven of its own
+/// (`BFQ_WEIGHT` in systemd since version 249).
+pub(super) fn unit_weight(weight: u16, pointer: &str) -> Result<u64, Error> {
+    match u64::from(weight) {
+        weight @ 10..=100 => Ok(weight),
+        weight @ 101..=1000 => Ok(100 + (weight - 100) * 11),
+        _ => Err(no_weight(weight, pointer)),
+    }
+}
+
+fn no_weight(weight: u16, pointer: &str) -> Error {
+    let what = format!("set a block I/O weight of {weight}");
+    Error::refused(what, pointer, "the valid range is 10 to 1000")
 }
 
 /// The limit on use, and the one on reservations where the kernel has it (5.7).

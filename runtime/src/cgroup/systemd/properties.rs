@@ -131,10 +131,28 @@ fn weight(resources: &LinuxResources, version: u32, list: &mut Vec<Property>) {
             list.push(Property::new("CPUWeight", Value::Uint64(v2::cpu_weight(shares))));
         }
     }
-    let weight = resources.block_io().as_ref().and_then(|io| io.weight());
+    let Some(io) = resources.block_io() else { return };
     // A weight out of range is refused where the files are planned.
-    let converted = weight.and_then(|weight| v2::io_weight(weight, BLOCK_IO).ok());
-    list.extend(converted.map(|weight| Property::new("IOWeight", Value::Uint64(weight))));
+    let converted = |weight: Option<u16>| v2::unit_weight(weight?, BLOCK_IO).ok();
+    if let Some(weight) = converted(io.weight()) {
+        list.push(Property::new("IOWeight", Value::Uint64(weight)));
+    }
+    let devices: Vec<Value> = io
+        .weight_device()
+        .iter()
+        .flatten()
+        .filter_map(|device| {
+            let path = format!("/dev/block/{}:{}", device.major(), device.minor());
+            let weight = Value::Uint64(converted(device.weight())?);
+            Some(Value::Struct(vec![Value::text(path), weight]))
+        })
+        .collect();
+    // What systemd does not know it takes away with the next change of the unit: BFQ forgets all devices for a new weight.
+    if !devices.is_empty() {
+        let weights = |devices| Value::Array("(st)".into(), devices);
+        list.push(Property::new("IODeviceWeight", weights(Vec::new())));
+        list.push(Property::new("IODeviceWeight", weights(devices)));
+    }
 }
 
 /// Microseconds of processor time in a second. systemd keeps whole percents of a processor: what lies between is rounded up.
@@ -326,7 +344,7 @@ mod tests {
             "MemoryLow = 500",
             "MemorySwapMax = 2000",
             "CPUWeight = 59",
-            "IOWeight = 1",
+            "IOWeight = 10",
             "CPUQuotaPeriodUSec = 50000",
             "CPUQuotaPerSecUSec = 400000",
             "AllowedCPUs = [3]",
@@ -334,6 +352,26 @@ mod tests {
             "TasksMax = 30",
         ];
         assert_eq!(lines(LIMITS, true, 252), expected);
+    }
+
+    /// What systemd makes of them for BFQ: `BFQ_WEIGHT` of its source.
+    #[test]
+    fn bfq_has_the_weights_that_are_configured() {
+        let for_bfq = |weight: u64| match weight {
+            ..=100 => weight,
+            _ => 100 + (weight - 100) * 900 / 9900,
+        };
+        for weight in 10..=1000 {
+            assert_eq!(for_bfq(v2::unit_weight(weight, "").unwrap()), u64::from(weight));
+        }
+        let json = r#"{"blockIO": {"weight": 500, "weightDevice": [
+            {"major": 8, "minor": 0, "weight": 300}, {"major": 8, "minor": 16}]}}"#;
+        let expected = [
+            "IOWeight = 4500",
+            "IODeviceWeight = []",
+            r#"IODeviceWeight = [("/dev/block/8:0", 2300)]"#,
+        ];
+        assert_eq!(lines(json, true, 252), expected);
     }
 
     #[test]
