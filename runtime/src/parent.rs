@@ -27,7 +27,6 @@ use rustix::process::{Pid, PidfdFlags, WaitOptions, WaitStatus, pidfd_open, wait
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use sys::clone;
-use sys::fd::until_exec;
 
 /// The container's init, set up and waiting for the answer to [`Barrier::Ready`].
 #[derive(Debug)]
@@ -119,7 +118,7 @@ pub fn spawn(plan: &Plan, cgroup: &mut Cgroup, mut handed: Handed) -> Result<Ini
     let devices = handed.devices.take();
     let resources = acquire(plan, cgroup, handed)?;
     let unified = match &plan.cgroup {
-        Some(_) if !cgroup.awaits_process() => cgroup.open_entrance()?.map(until_exec),
+        Some(_) if !cgroup.awaits_process() => cgroup.open_entrance()?,
         _ => None,
     };
     let (socket, peer) =

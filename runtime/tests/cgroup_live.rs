@@ -353,7 +353,7 @@ fn new_device_rules_replace_the_old_ones() {
         assert_ne!(shell.run(": </dev/kmsg"), "0");
         if is_v2(&layout) {
             let directory = cgroup.open_entrance().unwrap().unwrap();
-            assert_eq!(sys::bpf::device_programs(&directory).unwrap().len(), 1);
+            assert_eq!(sys::bpf::device_programs(directory).unwrap().len(), 1);
         }
     }
 }
@@ -507,7 +507,7 @@ fn a_parent_with_processes_cannot_pass_controllers_on() {
 
 #[test]
 fn a_container_without_cgroups_has_nothing_to_kill_or_remove() {
-    let cgroup = Cgroup::open(Paths::default());
+    let mut cgroup = Cgroup::open(Paths::default());
     assert!(cgroup.open_entrance().unwrap().is_none());
     assert_eq!(cgroup.processes().unwrap(), []);
     assert!(!cgroup.is_frozen().unwrap());

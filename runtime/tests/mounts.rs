@@ -454,9 +454,26 @@ fn what_is_masked_twice_is_masked_once() {
     fs::create_dir(bundle.rootfs().join("secret")).expect("make a directory");
     let bundle = bundle
         .set("/linux/maskedPaths", json!(["/secret", "/etc/passwd", "/secret", "//etc/./passwd"]))
-        .shell("cut -d ' ' -f 2 /proc/mounts | grep -E '^/(secret|etc/passwd)$'");
+        .shell("cut -d ' ' -f 2 /proc/mounts | grep -E '^/(secret|etc/passwd)$' | sort");
     let output = Runtime::under_test().run(&bundle).ok();
-    assert_eq!(output.stdout(), "/secret\n/etc/passwd\n");
+    assert_eq!(output.stdout(), "/etc/passwd\n/secret\n");
+}
+
+#[test]
+fn what_is_masked_is_what_is_there_whatever_its_name_is_for() {
+    let _sandbox = Sandbox::enter();
+    let bundle = BundleDir::new();
+    let (firmware, secret) = (bundle.rootfs().join("sys/firmware"), bundle.rootfs().join("dir"));
+    fs::create_dir_all(firmware.parent().expect("a parent")).expect("make a directory");
+    fs::write(firmware, "secret").expect("write a file");
+    fs::create_dir_all(secret.join("below")).expect("make a directory");
+    let bundle = bundle
+        .remove("/mounts/6")
+        .remove("/mounts/5")
+        .set("/linux/maskedPaths", json!(["/sys/firmware", "/dir", "/proc/scsi", "/proc/acpi"]))
+        .shell("cat /sys/firmware; ls /dir; test -c /sys/firmware && test -d /dir && echo masked");
+    let output = Runtime::under_test().run(&bundle).ok();
+    assert_eq!(output.stdout(), "masked\n");
 }
 
 #[test]

@@ -5,6 +5,7 @@ use rustix::io::Errno;
 use rustix::mount::{OpenTreeFlags, open_tree};
 use std::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Attributes to change on a mount: `struct mount_attr`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -83,11 +84,31 @@ pub fn clone_tree(
     attributes: &Attributes,
     recursive: bool,
 ) -> Result<OwnedFd> {
-    /// The same number for every architecture.
-    const OPEN_TREE_ATTR: libc::c_long = 467;
+    static MISSING: AtomicBool = AtomicBool::new(false);
     let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     flags.set(OpenTreeFlags::AT_EMPTY_PATH, path.is_empty());
     flags.set(OpenTreeFlags::AT_RECURSIVE, recursive);
+    if !MISSING.load(Ordering::Relaxed) {
+        match open_tree_attr(at, path, flags, attributes) {
+            // Unknown, to the kernel or to a filter that we run under: not asked for again.
+            Err(Errno::NOSYS) => MISSING.store(true, Ordering::Relaxed),
+            Err(Errno::PERM) => {}
+            opened => return opened,
+        }
+    }
+    let tree = open_tree(at, path, flags)?;
+    set_attributes(tree.as_fd(), attributes, recursive)?;
+    Ok(tree)
+}
+
+fn open_tree_attr(
+    at: BorrowedFd<'_>,
+    path: &CStr,
+    flags: OpenTreeFlags,
+    attributes: &Attributes,
+) -> Result<OwnedFd> {
+    /// The same number for every architecture.
+    const OPEN_TREE_ATTR: libc::c_long = 467;
     let attr = Raw::of(attributes);
     // SAFETY: the fd is open for the length of the call, the path is a C string, and `attr` is a `struct mount_attr` of the size that
     // is passed with it.
@@ -100,20 +121,10 @@ pub fn clone_tree(
             &raw const attr,
             size_of::<Raw>(),
         )
-    });
-    match opened {
-        // Unknown, to the kernel or to a filter that we run under.
-        Err(Errno::NOSYS | Errno::PERM) => {
-            let tree = open_tree(at, path, flags)?;
-            set_attributes(tree.as_fd(), attributes, recursive)?;
-            Ok(tree)
-        }
-        opened => {
-            let fd = RawFd::try_from(opened?).map_err(|_| Errno::OVERFLOW)?;
-            // SAFETY: the kernel has just made this fd, and nobody else knows it.
-            Ok(unsafe { OwnedFd::from_raw_fd(fd) })
-        }
-    }
+    })?;
+    let fd = RawFd::try_from(opened).map_err(|_| Errno::OVERFLOW)?;
+    // SAFETY: the kernel has just made this fd, and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 /// Gives a detached mount the id mapping of a user namespace (Linux 5.12).

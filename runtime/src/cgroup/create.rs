@@ -5,12 +5,13 @@
 //! [`Cgroup::restrict_devices`], because the container's own set-up may mount a block device that the container itself may
 //! not open.
 
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::Pid;
+use sys::fd::until_exec;
 
 use super::plan::{CgroupPlan, Devices, Member, OnMissing, Version, Write};
 use super::systemd::{Unit, UnitPlan};
@@ -30,6 +31,8 @@ pub struct Cgroup {
     delegated: Option<PathBuf>,
     /// The unit is still to be started, around the container's first process; nothing was made yet.
     awaits_process: bool,
+    /// The v2 directory, once it was opened.
+    directory: Option<BorrowedFd<'static>>,
 }
 
 /// Which hierarchies a process is put into.
@@ -128,6 +131,7 @@ impl Cgroup {
             unit: None,
             delegated: None,
             awaits_process: false,
+            directory: None,
         }
     }
 
@@ -151,8 +155,12 @@ impl Cgroup {
 
     /// The same, opened: a process can be cloned into it (CLONE_INTO_CGROUP), and is counted and limited there from its first
     /// instruction.
-    pub fn open_entrance(&self) -> Result<Option<OwnedFd>, Error> {
-        self.entrance().as_deref().map(open).transpose()
+    pub fn open_entrance(&mut self) -> Result<Option<BorrowedFd<'static>>, Error> {
+        let entrance = self.entrance().as_deref().map(open).transpose()?;
+        if self.delegated.is_none() {
+            self.directory = entrance;
+        }
+        Ok(entrance)
     }
 
     /// Puts a process, with all its threads, into the cgroup. A directory that is optional and that we may not move the
@@ -188,9 +196,10 @@ impl Cgroup {
                 Some(directory) => apply(directory, writes),
                 None => Err(Error::system("restrict devices: no `devices` cgroup", Errno::NOENT)),
             },
-            Devices::Program { program, .. } => match self.paths.unified() {
-                Some(directory) => self.attach(&open(directory)?, program.as_deref()),
-                None => Err(Error::system("restrict devices: no v2 cgroup", Errno::NOENT)),
+            Devices::Program { program, .. } => match (self.directory, self.paths.unified()) {
+                (Some(directory), _) => self.attach(directory, program.as_deref()),
+                (None, Some(directory)) => self.attach(open(directory)?, program.as_deref()),
+                (None, None) => Err(Error::system("restrict devices: no v2 cgroup", Errno::NOENT)),
             },
         }
     }
@@ -199,7 +208,7 @@ impl Cgroup {
     /// have to agree, so that nothing is ever allowed that the new rules deny.
     fn attach(
         &self,
-        directory: &OwnedFd,
+        directory: BorrowedFd<'_>,
         program: Option<&[sys::bpf::Instruction]>,
     ) -> Result<(), Error> {
         let failed = |errno| Error::System {
@@ -216,8 +225,8 @@ impl Cgroup {
             sys::bpf::device_programs(directory).map_err(failed)?
         };
         if let Some(program) = program {
-            let program = sys::bpf::load_device_program(program).map_err(failed)?;
-            sys::bpf::attach_device_program(directory, &program).map_err(failed)?;
+            let program = until_exec(sys::bpf::load_device_program(program).map_err(failed)?);
+            sys::bpf::attach_device_program(directory, program).map_err(failed)?;
         }
         for program in &old {
             sys::bpf::detach_device_program(directory, program).map_err(failed)?;
@@ -260,9 +269,11 @@ impl Drop for Made {
     }
 }
 
-fn open(directory: &Path) -> Result<OwnedFd, Error> {
+/// Until the process ends: a container is made once in it.
+fn open(directory: &Path) -> Result<BorrowedFd<'static>, Error> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     rustix::fs::open(directory, flags, Mode::empty())
+        .map(until_exec)
         .map_err(|errno| Error::system(format!("open cgroup `{}`", directory.display()), errno))
 }
 
@@ -395,7 +406,7 @@ fn enable(directory: &Path, member: &Member) -> Result<(), Error> {
     let file = "cgroup.subtree_control";
     let write = |names: &[&str]| match names {
         [] => Ok(()),
-        names => files::write(directory, file, &format!("+{}", names.join(" +"))),
+        names => files::write_once(directory, file, &format!("+{}", names.join(" +"))),
     };
     let mut names: Vec<&str> = member.controllers.iter().map(String::as_str).collect();
     if write(&names).is_ok() {

@@ -96,6 +96,12 @@ pub(super) fn write(directory: &Path, name: &str, value: &str) -> Result<(), Err
     rustix::io::write(&fd, value.as_bytes()).map(drop)
 }
 
+/// The same, by [`open_once`].
+pub(super) fn write_once(directory: &Path, name: &str, value: &str) -> Result<(), Errno> {
+    let fd = open_once(directory, name, OFlags::WRONLY)?;
+    rustix::io::write(fd, value.as_bytes()).map(drop)
+}
+
 /// Makes one directory; `false` when it was there.
 pub(super) fn make_directory(path: &Path) -> Result<bool, Errno> {
     match rustix::fs::mkdirat(CWD, path, Mode::from_raw_mode(0o755)) {

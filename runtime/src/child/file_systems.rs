@@ -47,7 +47,9 @@ impl<'a> Child<'a> {
         at: Option<&RootPath>,
     ) -> Result<(), Errno> {
         let tree = self.tree(source)?;
-        set_propagation(tree, &[propagation])?;
+        if self.resources.sources[source].propagation == 0 {
+            set_propagation(tree, &[propagation])?;
+        }
         if over_shared {
             mount_change("/", MountPropagationFlags::PRIVATE)?;
         }
@@ -100,9 +102,10 @@ impl<'a> Child<'a> {
             Some(arguments) => self.mount_legacy(mount, arguments),
             None => {
                 let mounted = self.mount_new(mount)?;
-                // Never one that was found by its path afterwards: another could have been put there.
-                self.fresh =
-                    (mount.kind.as_c_str() == c"tmpfs").then(|| (mount.target.path(), mounted));
+                if mount.kind.as_c_str() == c"tmpfs" {
+                    // Never one that was found by its path afterwards: another could have been put there.
+                    self.fresh = Some((mount.target.path(), mounted));
+                }
                 self.complete(mount, mounted)
             }
         }
@@ -118,9 +121,10 @@ impl<'a> Child<'a> {
     }
 
     /// Makes a file system and attaches it. The fd is that of its root.
-    fn mount_new(&self, mount: &Mount) -> Result<BorrowedFd<'static>, Errno> {
+    fn mount_new(&mut self, mount: &Mount) -> Result<BorrowedFd<'static>, Errno> {
         let covered = self.covered(mount)?;
         let target = self.mount_target(mount)?;
+        self.keep_fresh(mount);
         let context = until_exec(fsopen(&*mount.kind, FsOpenFlags::FSOPEN_CLOEXEC)?);
         for (key, value) in &mount.options {
             match value {
@@ -187,13 +191,24 @@ impl<'a> Child<'a> {
     ) -> Result<Option<(BorrowedFd<'static>, &'a CStr)>, Errno> {
         let Some((above, name)) = mount.target.split() else { return Ok(None) };
         let Some((_, tmpfs)) = self.fresh.filter(|(path, _)| *path == above) else {
-            self.fresh = None;
+            self.keep_fresh(mount);
             return Ok(None);
         };
         match rustix::fs::mkdirat(tmpfs, name, Mode::from_raw_mode(0o755)) {
             Err(Errno::EXIST) => Ok(None),
             made => made.map(|()| Some((tmpfs, name))),
         }
+    }
+
+    /// The tmpfs that was mounted last is still what its path leads to, if the mount goes elsewhere: where no link is followed, the
+    /// paths tell.
+    fn keep_fresh(&mut self, mount: &Mount) {
+        let target = mount.target.path().to_bytes();
+        let covers = |path: &CStr| {
+            let below = path.to_bytes().strip_prefix(target);
+            target == b"." || below.is_some_and(|below| below.is_empty() || below.starts_with(b"/"))
+        };
+        self.fresh = self.fresh.filter(|(path, _)| mount.ordinary && !covers(path));
     }
 
     /// The directory that a file system goes on, made if it is missing.
@@ -248,7 +263,6 @@ impl<'a> Child<'a> {
     /// The names are made in the tmpfs through its own fd, and mounted on from inside it: nobody else has seen it yet. What holds for
     /// all of them is set once, when they are there.
     pub(super) fn cgroups(&mut self, cgroups: &Cgroups) -> Result<(), Errno> {
-        self.fresh = None;
         let tmpfs = self.mount_new(&cgroups.tmpfs)?;
         self.go_into(tmpfs)?;
         for Hierarchy { name, from } in &cgroups.hierarchies {
@@ -308,13 +322,28 @@ impl<'a> Child<'a> {
         attach(tree, found)
     }
 
-    pub(super) fn hide(&mut self, target: &Target) -> Result<(), Errno> {
+    /// Which of the two it is need not be asked where the plan has guessed right: the kernel refuses to cover a file with a directory,
+    /// and the reverse (move_mount(2)).
+    pub(super) fn hide(&mut self, target: &Target, directory: bool) -> Result<(), Errno> {
         let Some(found) = self.found(target)? else { return Ok(()) };
-        let cover = match kind_of(found)? {
-            FileType::Directory => self.empty_directory()?,
-            _ => clone_tree(self.null_device()?, c"", false)?,
-        };
-        attach(cover, found)
+        match self.cover(found, directory) {
+            Err(Errno::INVAL | Errno::NOTDIR) => self.cover(found, !directory),
+            covered => covered,
+        }
+    }
+
+    /// Covers a directory with an empty one, or a file with /dev/null.
+    fn cover(&mut self, found: BorrowedFd<'_>, directory: bool) -> Result<(), Errno> {
+        if !directory {
+            return attach(clone_tree(self.null_device()?, c"", false)?, found);
+        }
+        if let Some(mask) = self.mask {
+            return attach(clone_tree(mask, c"", false)?, found);
+        }
+        let mask = empty_directory()?;
+        attach(mask, found)?;
+        self.mask = Some(mask);
+        Ok(())
     }
 
     /// A path that a config.json protects on many hosts, and that this one may not have.
@@ -323,21 +352,6 @@ impl<'a> Child<'a> {
             Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
             found => found.map(until_exec).map(Some),
         }
-    }
-
-    /// A detached mount of an empty read-only tmpfs: made once, and cloned once it is attached somewhere.
-    fn empty_directory(&mut self) -> Result<BorrowedFd<'static>, Errno> {
-        if let Some(mask) = self.mask {
-            return clone_tree(mask, c"", false);
-        }
-        let context = until_exec(fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?);
-        fsconfig_set_flag(context, c"ro")?;
-        fsconfig_create(context)?;
-        let attributes = attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC;
-        let attributes = MountAttrFlags::from_bits_retain(attributes as u32);
-        let mask = until_exec(fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)?);
-        self.mask = Some(mask);
-        Ok(mask)
     }
 
     /// The container's /dev/null, after making sure that it is one: an image could have a link to something of the host there
@@ -465,6 +479,15 @@ impl<'a> Child<'a> {
         self.root = Some(until_exec(root));
         Ok(())
     }
+}
+
+/// A detached mount of an empty read-only tmpfs.
+fn empty_directory() -> Result<BorrowedFd<'static>, Errno> {
+    let context = until_exec(fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?);
+    fsconfig_create(context)?;
+    let attributes = attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC;
+    let attributes = MountAttrFlags::from_bits_retain(attributes as u32);
+    fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, attributes).map(until_exec)
 }
 
 fn read_only() -> Attributes {

@@ -240,7 +240,6 @@ impl<'a> Builder<'a> {
             );
         }
         let at = hooks::root_path(self.spec(), &root)?;
-        self.sources.push(Source::new(root, true, self.carrier, "/root/path".into()));
         // A shared mount cannot be pivoted to; it becomes one afterwards.
         let inherited = match propagation::of_bind(propagation) {
             shared if shared.contains(Propagation::SHARED) => {
@@ -248,10 +247,15 @@ impl<'a> Builder<'a> {
             }
             other => other,
         };
-        let source = self.sources.len() - 1;
+        let source = self.sources.len();
+        let propagation_of_root = u64::from(inherited.bits());
+        let is_tree = self.carrier == Carrier::Tree;
+        self.sources.push(Source {
+            propagation: if is_tree { propagation_of_root } else { 0 },
+            ..Source::new(root, true, self.carrier, "/root/path".into())
+        });
         let over_shared = !self.namespaces.new.contains(Kinds::MOUNT)
             || !propagation.intersects(Propagation::DOWNSTREAM | Propagation::PRIVATE);
-        let propagation_of_root = inherited.bits().into();
         self.push(
             Op::Root { source, propagation: propagation_of_root, over_shared, at },
             "/root/path",
@@ -389,10 +393,10 @@ impl<'a> Builder<'a> {
             let pointer = format!("/linux/maskedPaths/{i}");
             let target = target(path, &pointer)?;
             // An engine adds its own to those it is given: a second mask would be one more mount that hides what the first does.
-            let same =
-                |step: &Step| matches!(&step.op, Op::Mask { target: other } if *other == target);
+            let same = |step: &Step| matches!(&step.op, Op::Mask { target: other, .. } if *other == target);
             if !self.steps[first..].iter().any(same) {
-                self.push(Op::Mask { target }, pointer);
+                let directory = is_masked_directory(&target);
+                self.push(Op::Mask { target, directory }, pointer);
             }
         }
         let last = |step: &Step| matches!(&step.op, Op::Mount(mount) if mount.read_only_last);
@@ -466,4 +470,17 @@ fn refuse_groups(process: &Process) -> Result<(), Error> {
         "/process/user/additionalGids",
         "cannot set any additional groups in a rootless container whose only group is the caller's own",
     ))
+}
+
+/// Whether a path that engines mask is a directory of the kernel's.
+fn is_masked_directory(target: &Target) -> bool {
+    let path = target.path().to_bytes();
+    let known: [&[u8]; 5] = [
+        b"proc/acpi",
+        b"proc/asound",
+        b"proc/scsi",
+        b"sys/firmware",
+        b"sys/devices/virtual/powercap",
+    ];
+    known.contains(&path) || path.ends_with(b"/thermal_throttle")
 }

@@ -145,6 +145,7 @@ fn unified(
     let op = Mount {
         attributes: options.attributes.set,
         propagation: options.propagation.clone(),
+        ordinary: true,
         ..Mount::new(target, c"cgroup2".to_owned())
     };
     Ok(Step { op: Op::Mount(op), pointer: pointer.to_owned() })

@@ -171,7 +171,7 @@ impl Op {
             Op::Symlink { target, to } => format!("link {} to {}", path(target), Name(to)),
             Op::Console(_) => "set up the terminal".into(),
             Op::ReadOnly { target } => format!("make {} read-only", path(target)),
-            Op::Mask { target } => format!("mask {}", path(target)),
+            Op::Mask { target, .. } => format!("mask {}", path(target)),
             Op::ReadOnlyRoot => "make the root file system read-only".into(),
             _ => "do a step".into(),
         }

@@ -170,6 +170,8 @@ pub enum Op {
     Mask {
         /// The path.
         target: Target,
+        /// It is a directory where it is there, as far as its name tells.
+        directory: bool,
     },
     /// Make the container's root mount read-only.
     ReadOnlyRoot,
@@ -457,6 +459,8 @@ pub struct Source {
     pub pointer: String,
     /// The path is where links lead to other processes' files, and may not lead through one of them.
     pub no_magic_links: bool,
+    /// Propagation that a [`Carrier::Tree`] is given as it is cloned, `MS_*`; 0 for none.
+    pub propagation: u64,
     /// The ids of its files are mapped.
     pub id_map: Option<IdMapped>,
 }
@@ -464,7 +468,8 @@ pub struct Source {
 impl Source {
     /// A source whose path the runtime knows itself, or that was looked at before.
     pub fn new(path: CString, recursive: bool, carrier: Carrier, pointer: String) -> Source {
-        Source { path, recursive, carrier, pointer, no_magic_links: false, id_map: None }
+        let (no_magic_links, propagation, id_map) = (false, 0, None);
+        Source { path, recursive, carrier, pointer, no_magic_links, propagation, id_map }
     }
 }
 
