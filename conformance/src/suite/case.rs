@@ -158,6 +158,16 @@ impl Known {
         Self { unified: Some(false), ..self }
     }
 
+    /// Only on cgroup v2.
+    pub(super) const fn on_v2(self) -> Self {
+        Self { unified: Some(true), ..self }
+    }
+
+    /// Only where the runtime makes the cgroups itself.
+    pub(super) const fn without_systemd(self) -> Self {
+        Self { systemd: Some(false), ..self }
+    }
+
     /// Only when root runs it.
     pub(super) const fn for_root(self) -> Self {
         Self { rootless: Some(false), ..self }

@@ -1,5 +1,6 @@
 //! A container that a trial has created.
 
+use std::fs;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, WaitOptions, waitpid};
@@ -118,8 +119,14 @@ impl<'t> Live<'t> {
     }
 
     /// The text of a file of its cgroup: of the first that exists.
+    ///
+    /// On v2 its first process tells which cgroup that is: the limits may be on one below the unit's, as crun has it.
     pub(super) fn cgroup(&self, files: &[&str]) -> Result<String, Finding> {
-        let text = files.iter().find_map(|file| cgroups::read(&self.id, file));
+        let unified = self.pid.filter(|_| cgroups::unified()).and_then(cgroups::unified_of);
+        let text = files.iter().find_map(|file| {
+            let own = unified.as_ref().and_then(|own| fs::read_to_string(own.join(file)).ok());
+            own.map(|text| text.trim().to_owned()).or_else(|| cgroups::read(&self.id, file))
+        });
         text.ok_or_else(|| {
             let groups = cgroups::named(&self.id);
             Finding::fail(

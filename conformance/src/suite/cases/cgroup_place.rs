@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::namespaces::in_user_namespace;
 use crate::fixture::{BundleDir, cgroups};
-use crate::suite::case::{Finding, Topic, contract, must, should};
+use crate::suite::case::{Finding, Topic, contract, crun, must, runc, should};
 use crate::suite::expect::{holds, same};
 use crate::suite::facts::{PIDS, V2};
 use crate::suite::live::Live;
@@ -115,13 +115,15 @@ pub(super) const CGROUP_VIEW: Topic = Topic {
             // Limits stay the caller's.
             same("owner of `pids.max`", &0, &owner(&group.join("pids.max"))?)
         })
-        .needs(&[V2, PIDS]),
+        .needs(&[V2, PIDS])
+        .known(&[runc("does so with systemd only").on_v2().without_systemd()]),
         should("the cgroup stays the caller's where the container may not write to it", |t| {
             let bundle = with_namespace(in_user_namespace(t)).args(["sleep", "60"]);
             let live = t.start(&bundle)?;
             same("owner of the cgroup", &0, &owner(&group_of(&live)?)?)
         })
-        .needs(&[V2]),
+        .needs(&[V2])
+        .known(&[crun("gives it to them always").on_v2()]),
         contract("the cgroup of a paused container is frozen", |t| {
             let bundle = t.bundle().args(["sleep", "60"]);
             let live = t.start(&bundle)?;
@@ -144,10 +146,9 @@ pub(super) fn own_groups(live: &Live) -> Result<String, Finding> {
 
 /// The directory of a container on v2.
 fn group_of(live: &Live) -> Result<PathBuf, Finding> {
-    let groups = own_groups(live)?;
-    let path = groups.lines().find_map(|line| line.strip_prefix("0::/"));
-    path.map(|path| PathBuf::from("/sys/fs/cgroup").join(path))
-        .ok_or_else(|| Finding::fail("a cgroup on v2", groups.clone()))
+    let pid = live.pid()?;
+    cgroups::unified_of(pid)
+        .ok_or_else(|| Finding::fail("a cgroup on v2", format!("none of process {pid:?}")))
 }
 
 fn owner(path: &std::path::Path) -> Result<u32, Finding> {

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::suite::case::{Finding, Topic, Verdict, contract, crun, must, old_runc};
+use crate::suite::case::{Finding, Topic, Verdict, contract, crun, must, old_runc, runc};
 use crate::suite::expect::{contains, has, holds, same};
 use crate::suite::facts::{
     BFQ_ALONE, BLKIO_THROTTLE, BLKIO_WEIGHT, CPU, CPU_BURST, CPUSET, HUGE_PAGES, MEMORY, NET_CLS,
@@ -77,7 +77,8 @@ pub(super) const MEMORY_TOPIC: Topic = Topic {
             holds(!update.success(), "a refusal", &update.to_string())?;
             same("the limit", (256_u64 << 20).to_string().as_str(), live.cgroup(&["memory.limit_in_bytes", "memory.max"])?.as_str())
         })
-        .needs(&[MEMORY]),
+        .needs(&[MEMORY])
+        .known(&[runc("leaves it to the kernel, which on v2 takes any limit").on_v2()]),
     ],
 };
 
@@ -158,7 +159,7 @@ pub(super) const CPU_TOPIC: Topic = Topic {
             .map(drop)
         })
         .needs(&[CPUSET])
-        .known(&[crun("leaves the cgroups behind")]),
+        .known(&[crun("leaves the cgroups behind").without_systemd()]),
     ],
 };
 
@@ -267,7 +268,7 @@ pub(super) const OTHER_CONTROLLERS: Topic = Topic {
             )
             .map(drop)
         })
-        .known(&[crun("leaves the cgroups behind")]),
+        .known(&[crun("leaves the cgroups behind").without_systemd()]),
         must("the class of network packets is the configured one", |t| {
             written(
                 t,
@@ -325,7 +326,8 @@ pub(super) const OTHER_CONTROLLERS: Topic = Topic {
             )
             .map(drop)
         })
-        .needs(&[V2]),
+        .needs(&[V2])
+        .known(&[crun("leaves the cgroup behind").without_systemd()]),
         must("a file of `unified` that is not there is refused", |t| {
             t.refused(
                 &t.bundle().set("/linux/resources/unified", json!({"no.such.file": "1"})),
@@ -333,7 +335,7 @@ pub(super) const OTHER_CONTROLLERS: Topic = Topic {
             )
             .map(drop)
         })
-        .known(&[crun("leaves the cgroups behind")]),
+        .known(&[crun("leaves the cgroups behind").without_systemd()]),
     ],
 };
 

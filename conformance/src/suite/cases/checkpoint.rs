@@ -5,7 +5,7 @@ use std::fs;
 use tempfile::TempDir;
 
 use crate::fixture::{BundleDir, Capture, cgroups, find_tool};
-use crate::suite::case::{Finding, Topic, Verdict, contract};
+use crate::suite::case::{Finding, Topic, Verdict, contract, crun, runc};
 use crate::suite::expect::{has, holds, same};
 use crate::suite::live::Live;
 use crate::suite::trial::{Trial, exits, succeeded};
@@ -39,14 +39,16 @@ pub(super) const CHECKPOINT: Topic = Topic {
             })?;
             holds(next > before, &format!("a number above {before}"), &next)?;
             live.exec(&["true"]).map(drop)
-        }),
+        })
+        .known(&[crun("Debian builds it without criu")]),
         contract("--leave-running writes a container that goes on", |t| {
             let bundle = counter(t)?;
             let live = counting(t, &bundle)?;
             checkpoint(t, &live, &t.directory(), &["--leave-running"])?;
             same("status", "running", live.status()?.as_str())?;
             counts_beyond(t, &bundle, count(&bundle))
-        }),
+        })
+        .known(&[crun("Debian builds it without criu")]),
         contract("what was written is restored under another id", |t| {
             let bundle = counter(t)?;
             let live = counting(t, &bundle)?;
@@ -56,7 +58,11 @@ pub(super) const CHECKPOINT: Topic = Topic {
             restore(t, &bundle, &other, &images, &[])?;
             has(&exits(t.call(["state", &other])?, 0)?.json(), "/status", "running")?;
             counts_beyond(t, &bundle, count(&bundle))
-        }),
+        })
+        .known(&[
+            runc("leaves the cgroup of the first behind"),
+            crun("Debian builds it without criu"),
+        ]),
         contract("restore writes the pid file", |t| {
             let bundle = counter(t)?;
             let live = counting(t, &bundle)?;
@@ -67,7 +73,8 @@ pub(super) const CHECKPOINT: Topic = Topic {
             restore(t, &bundle, live.id(), &images, &options)?;
             let text = fs::read_to_string(file).unwrap_or_default();
             same("the pid file", live.pid()?.as_raw_nonzero().to_string().as_str(), text.as_str())
-        }),
+        })
+        .known(&[crun("Debian builds it without criu")]),
         contract("images that are not there are an error, and no container is left", |t| {
             let (bundle, id) = (counter(t)?, t.new_id());
             let images = t.directory();

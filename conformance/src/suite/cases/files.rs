@@ -241,8 +241,13 @@ pub(super) const DEFAULT_FILESYSTEMS: Topic = Topic {
         })
         .rootless(),
         contract("the cgroups that are mounted show the container's own", |t| {
+            // On v2 a mount begins where the cgroup namespace does, which is the host's otherwise.
+            let bundle = match t.facts().unified() {
+                true => t.bundle().push("/linux/namespaces", json!({"type": "cgroup"})),
+                false => t.bundle(),
+            };
             let seen = t.shell(
-                t.bundle(),
+                bundle,
                 "find /sys/fs/cgroup -name cgroup.procs -maxdepth 3 | head -n 1 | xargs cat",
             )?;
             holds(seen.lines().any(|pid| pid == "1"), "process 1 of the container", &seen)

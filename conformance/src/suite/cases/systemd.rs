@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::fixture::{Capture, cgroups};
-use crate::suite::case::{Finding, Topic, Verdict, contract};
+use crate::suite::case::{Finding, Topic, Verdict, contract, crun};
 use crate::suite::expect::{contains, holds, same};
 use crate::suite::live::Live;
 use crate::suite::trial::Trial;
@@ -26,7 +26,8 @@ pub(super) const SYSTEMD: Topic = Topic {
             let live = t.start(&bundle)?;
             is_in(&live, &format!("/system.slice/conform-{id}.scope"))
         })
-        .systemd_only(),
+        .systemd_only()
+        .known(&[crun("asks systemd for a slice without a name")]),
         contract("a slice with a dash lies in the one that its name begins with", |t| {
             let (id, parent) = (t.new_id(), Slice::new());
             let bundle = sleeper(t, &format!("{0}-part.slice:conform:{id}", parent.0));
@@ -64,14 +65,16 @@ pub(super) const SYSTEMD: Topic = Topic {
             let quota = property(&unit, "CPUQuotaPerSecUSec");
             same("CPUQuotaPerSecUSec", "500ms", quota.as_str())
         })
-        .systemd_only(),
+        .systemd_only()
+        .known(&[crun("keeps them from systemd")]),
         contract("update changes the properties, too", |t| {
             let bundle = t.bundle().args(["sleep", "60"]).set("/linux/resources/pids/limit", 30);
             let live = t.start(&bundle)?;
             t.call_ok(["update", "--pids-limit", "45", live.id()])?;
             same("TasksMax", "45", property(&unit_of(&live)?, "TasksMax").as_str())
         })
-        .systemd_only(),
+        .systemd_only()
+        .known(&[crun("keeps limits from systemd")]),
         contract("limits outlive a reload of systemd", |t| {
             let bundle = t.bundle().args(["sleep", "60"]).set("/linux/resources/pids/limit", 30);
             let live = t.start(&bundle)?;
