@@ -23,7 +23,7 @@ MOST_BYTES_quick := 3050000
 RUNTIME ?= runc
 # Which engines `make test-engines` drives; all when empty.
 ENGINES ?=
-# What `make run` runs in the container, instead of a shell.
+# What `make run` runs in the container, instead of a shell; what `make conform-vm` tells the suite.
 ARGS ?=
 
 .PHONY: help
@@ -77,6 +77,10 @@ test-with: deps-test ## Run nman's tests with another runtime than nrun: RUNTIME
 test-vm: deps-guest ## Run the runtime's tests in guests with cgroup v2: cgroupfs, systemd, uid 1000 (root, slow)
 	scripts/test-vm
 
+.PHONY: test-vm-quick
+test-vm-quick: deps-guest ## Of these, what is about cgroups, in minutes (root)
+	scripts/test-vm quick
+
 .PHONY: attack
 attack: deps-test ## Try what has broken runtimes on nrun, runc and crun, against canaries (root)
 	cargo build --bin nrun --bin nconform
@@ -92,6 +96,10 @@ conform: deps-bench ## Take nrun, runc and crun through the conformance suite, s
 	cargo build --profile $(PROFILE) --bin nrun --bin nconform
 	$(BUILD)/$(PROFILE)/nconform run --report html --output $(BUILD)/conform.html
 	@echo "page: $(BUILD)/conform.html"
+
+.PHONY: conform-vm
+conform-vm: deps-guest ## The same suite in a guest with cgroup v2 and systemd; ARGS are `nconform run`'s (root, slow)
+	PROFILE=$(PROFILE) scripts/conform-vm $(ARGS)
 
 .PHONY: size
 size: deps ## Check that nrun is no larger than it may be

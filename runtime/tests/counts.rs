@@ -1,12 +1,13 @@
 //! What a container may cost, in counts that do not depend on the machine's speed.
 
 use nconform::bench::{Calls, count_create};
-use nconform::fixture::{BundleDir, Container, Runtime, Sandbox, scratch_dir};
+use nconform::fixture::{BundleDir, Container, Runtime, Sandbox, cgroups, scratch_dir};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
-/// On a host with nine v1 hierarchies and one of v2 it is 298 of a release build; a development build makes two more, and up to five
-/// are the init's, who goes on while `create` ends.
-const MOST_CALLS: usize = 303;
+/// On a host with nine v1 hierarchies and one of v2 they are 288 and more; up to five are the init's, who goes on while `create` ends.
+const MOST_CALLS: usize = 298;
+/// The same where all is on v2: 217 on Linux 7.2, and a dozen more before 6.15, where it takes two calls to copy and change a mount.
+const MOST_CALLS_UNIFIED: usize = 236;
 
 #[test]
 fn create_makes_few_system_calls_in_two_tasks_and_reads_no_mount_table() {
@@ -14,7 +15,8 @@ fn create_makes_few_system_calls_in_two_tasks_and_reads_no_mount_table() {
     let counted = count_create(&Runtime::under_test(), &BundleDir::new());
     let Calls { calls, tasks, mountinfo } = counted;
     assert!(calls > 50, "too few system calls to be true: {calls}");
-    assert!(calls <= MOST_CALLS, "{calls} system calls in a create, {MOST_CALLS} are the bar");
+    let most = if cgroups::unified() { MOST_CALLS_UNIFIED } else { MOST_CALLS };
+    assert!(calls <= most, "{calls} system calls in a create, {most} are the bar");
     assert_eq!(mountinfo, 0, "opened a table of mounts, whose size is the host's affair");
     assert_eq!(tasks, 2, "the caller and the container's process are all it takes");
 }
