@@ -209,6 +209,10 @@ pub(super) const fn crun(why: &'static str) -> Known {
     Known { product: "crun", last: Release(1, 8, 1), why, ..ANY }
 }
 
+/// crun's after a failure, on cgroup v2.
+pub(super) const CRUN_LEAVES_CGROUP: Known =
+    crun("leaves the cgroup behind").on_v2().without_systemd().for_root();
+
 /// What a case returns: nothing when all is as it must be.
 pub(super) type Verdict = Result<(), Finding>;
 

@@ -5,7 +5,9 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::suite::case::{Finding, Topic, Verdict, contract, crun, must, old_runc, runc};
+use crate::suite::case::{
+    CRUN_LEAVES_CGROUP, Finding, Topic, Verdict, contract, crun, must, old_runc, runc,
+};
 use crate::suite::expect::{contains, has, holds, same};
 use crate::suite::facts::{
     BFQ_ALONE, BLKIO_THROTTLE, BLKIO_WEIGHT, CPU, CPU_BURST, CPUSET, HUGE_PAGES, MEMORY, NET_CLS,
@@ -327,7 +329,7 @@ pub(super) const OTHER_CONTROLLERS: Topic = Topic {
             .map(drop)
         })
         .needs(&[V2])
-        .known(&[crun("leaves the cgroup behind").without_systemd()]),
+        .known(&[CRUN_LEAVES_CGROUP]),
         must("a file of `unified` that is not there is refused", |t| {
             t.refused(
                 &t.bundle().set("/linux/resources/unified", json!({"no.such.file": "1"})),

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::files::bind;
 use crate::fixture::{BundleDir, Namespace};
-use crate::suite::case::{Finding, Known, Topic, crun, must, old_runc, runc};
+use crate::suite::case::{CRUN_LEAVES_CGROUP, Finding, Known, Topic, crun, must, old_runc, runc};
 use crate::suite::expect::{contains, has, holds, same};
 use crate::suite::facts::{CGROUP_NAMESPACE, IDMAPPED_TMPFS, IP, TIME_NAMESPACE};
 use crate::suite::trial::Trial;
@@ -93,11 +93,13 @@ pub(super) const NAMESPACES: Topic = Topic {
         must("a path that is no namespace is refused", |t| {
             let bundle = with_path(t.bundle(), "network", "/proc/self/status");
             t.refused(&bundle, "the path must be associated with a namespace").map(drop)
-        }),
+        })
+        .known(&[CRUN_LEAVES_CGROUP]),
         must("a path of a namespace of another type is refused", |t| {
             let bundle = with_path(t.bundle(), "network", "/proc/self/ns/uts");
             t.refused(&bundle, "the namespace is of another type").map(drop)
-        }),
+        })
+        .known(&[CRUN_LEAVES_CGROUP]),
         must("a type that is there twice is refused", |t| {
             let bundle = t.bundle().push("/linux/namespaces", json!({"type": "network"}));
             t.refused(&bundle, "duplicates must be an error").map(drop)
@@ -108,7 +110,8 @@ pub(super) const NAMESPACES: Topic = Topic {
             let bundle = t.bundle().push("/linux/namespaces", json!({"type": "weather"}));
             t.refused(&bundle, "the type is unknown").map(drop)
         })
-        .rootless(),
+        .rootless()
+        .known(&[CRUN_LEAVES_CGROUP]),
     ],
 };
 

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::fixture::BundleDir;
-use crate::suite::case::{Topic, contract, crun, must, runc};
+use crate::suite::case::{CRUN_LEAVES_CGROUP, Topic, contract, crun, must, runc};
 use crate::suite::expect::{contains, has, holds, same};
 use crate::suite::facts::OOM_MAY_SINK;
 use crate::suite::trial::{Trial, exits, probe_command};
@@ -264,13 +264,15 @@ pub(super) const LIMITS: Topic = Topic {
             let limit = json!([{"type": "RLIMIT_TOMORROW", "soft": 1, "hard": 1}]);
             t.refused(&t.bundle().set("/process/rlimits", limit), "the limit is unknown").map(drop)
         })
-        .rootless(),
+        .rootless()
+        .known(&[CRUN_LEAVES_CGROUP]),
         must("a soft limit above the hard one is refused", |t| {
             let limit = json!([{"type": "RLIMIT_NOFILE", "soft": 200, "hard": 100}]);
             let output = t.run(&t.bundle().set("/process/rlimits", limit))?;
             holds(!output.success(), "a failure", &output.to_string())
         })
-        .rootless(),
+        .rootless()
+        .known(&[CRUN_LEAVES_CGROUP]),
         must("a limit that is set twice is refused", |t| {
             let limit = json!({"type": "RLIMIT_NOFILE", "soft": 100, "hard": 100});
             let bundle = t.bundle().set("/process/rlimits", json!([limit, limit]));
