@@ -138,8 +138,8 @@ impl<'a> Child<'a> {
             Op::Domainname(name) => rustix::system::setdomainname(name.as_bytes())?,
             Op::WriteProc { path, value } => write_file(path, value.as_bytes())?,
             Op::Propagation { flags } | Op::RootPropagation { flags } => propagation(*flags)?,
-            Op::Root { source, propagation, over_shared, at } => {
-                self.attach_root(*source, *propagation, *over_shared, at.as_ref())?;
+            Op::Root { source, over_shared, at } => {
+                self.attach_root(*source, *over_shared, at.as_ref())?;
             }
             Op::RootOver => self.root_over()?,
             Op::Hook(hook) => return self.hook(hook, index),

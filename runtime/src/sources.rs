@@ -8,13 +8,11 @@ use crate::plan::op::{Carrier, IdMapped, MappedBy, Source};
 use crate::wire;
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
-use rustix::mount::{MountPropagationFlags, OpenTreeFlags, open_tree};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::process::{PidfdGetfdFlags, WaitOptions, pidfd_getfd, waitpid};
-use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use sys::clone;
-use sys::mount::Attributes;
+use sys::mount::clone_tree;
 use sys::namespace::Kinds;
 
 /// The trees of a plan's sources, in their order. For those that the child opens itself: the user namespace that it maps their ids
@@ -81,30 +79,13 @@ pub fn map_for(
 
 fn detached(source: &Source) -> std::result::Result<OwnedFd, Errno> {
     if !source.no_magic_links {
-        return clone_tree(CWD, &source.path, source);
+        return clone_tree(CWD, &source.path, &source.attributes(), source.recursive);
     }
     // `/proc/self/fd/7` and `/dev/stdin` are files that this program has open, not what config.json can mean.
     let flags_of_path = OFlags::PATH | OFlags::CLOEXEC;
     let resolve = ResolveFlags::NO_MAGICLINKS;
     let found = rustix::fs::openat2(CWD, &*source.path, flags_of_path, Mode::empty(), resolve)?;
-    clone_tree(found.as_fd(), c"", source)
-}
-
-/// The copy with the propagation that it is to have, of all mounts in it: one call where the kernel has one for both.
-fn clone_tree(
-    at: BorrowedFd<'_>,
-    path: &CStr,
-    source: &Source,
-) -> std::result::Result<OwnedFd, Errno> {
-    if source.propagation != 0 {
-        let propagation = source.propagation & !u64::from(MountPropagationFlags::REC.bits());
-        let attributes = Attributes { propagation, ..Attributes::default() };
-        return sys::mount::clone_tree(at, path, &attributes, source.recursive);
-    }
-    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-    flags.set(OpenTreeFlags::AT_EMPTY_PATH, path.is_empty());
-    flags.set(OpenTreeFlags::AT_RECURSIVE, source.recursive);
-    open_tree(at, path, flags)
+    clone_tree(found.as_fd(), c"", &source.attributes(), source.recursive)
 }
 
 /// The error for a source, with what can be done about it.

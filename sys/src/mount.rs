@@ -73,7 +73,7 @@ pub fn set_attributes(fd: BorrowedFd<'_>, attributes: &Attributes, recursive: bo
     set(fd, Raw::of(attributes), recursive)
 }
 
-/// A detached copy of what is mounted at `path` under `at`, or of `at` itself for an empty path, with changed attributes. One call
+/// A detached copy of what is mounted at `path` under `at`, or of `at` itself for an empty path, with changed attributes, if any. One call
 /// since Linux 6.15 (open_tree_attr), two before.
 ///
 /// # Errors
@@ -88,6 +88,9 @@ pub fn clone_tree(
     let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     flags.set(OpenTreeFlags::AT_EMPTY_PATH, path.is_empty());
     flags.set(OpenTreeFlags::AT_RECURSIVE, recursive);
+    if attributes.is_empty() {
+        return open_tree(at, path, flags);
+    }
     if !MISSING.load(Ordering::Relaxed) {
         match open_tree_attr(at, path, flags, attributes) {
             // Unknown, to the kernel or to a filter that we run under: not asked for again.

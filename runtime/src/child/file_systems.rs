@@ -13,8 +13,8 @@ use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, ResolveFlags, Uid, m
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, MoveMountFlags,
-    OpenTreeFlags, UnmountFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount,
-    fsopen, mount, mount_bind, mount_change, mount_remount, move_mount, open_tree, unmount,
+    UnmountFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, mount,
+    mount_bind, mount_change, mount_remount, move_mount, unmount,
 };
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -42,14 +42,10 @@ impl<'a> Child<'a> {
     pub(super) fn attach_root(
         &mut self,
         source: usize,
-        propagation: u64,
         over_shared: bool,
         at: Option<&RootPath>,
     ) -> Result<(), Errno> {
         let tree = self.tree(source)?;
-        if self.resources.sources[source].propagation == 0 {
-            set_propagation(tree, &[propagation])?;
-        }
         if over_shared {
             mount_change("/", MountPropagationFlags::PRIVATE)?;
         }
@@ -84,7 +80,10 @@ impl<'a> Child<'a> {
         match (source_of.carrier, &self.resources.trees[source]) {
             (Carrier::Tree, Some(tree)) => Ok(tree.as_fd()),
             (Carrier::Tree, None) => Err(Errno::BADF),
-            (Carrier::Path, _) => clone_tree(CWD, &source_of.path, source_of.recursive),
+            (Carrier::Path, _) => {
+                let (path, attributes) = (&*source_of.path, source_of.attributes());
+                attr::clone_tree(CWD, path, &attributes, source_of.recursive).map(until_exec)
+            }
             (Carrier::Root, namespace) => {
                 let found = until_exec(beneath::find(self.root()?, &source_of.path)?);
                 let tree = clone_tree(found, c"", source_of.recursive)?;
@@ -526,14 +525,7 @@ pub(super) fn clone_tree(
     path: &CStr,
     recursive: bool,
 ) -> Result<BorrowedFd<'static>, Errno> {
-    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-    if path.is_empty() {
-        flags |= OpenTreeFlags::AT_EMPTY_PATH;
-    }
-    if recursive {
-        flags |= OpenTreeFlags::AT_RECURSIVE;
-    }
-    open_tree(at, path, flags).map(until_exec)
+    attr::clone_tree(at, path, &Attributes::default(), recursive).map(until_exec)
 }
 
 /// Takes a procfs or sysfs of the host away from below the root, or covers it where a user namespace has it locked (as in runc). What

@@ -248,18 +248,13 @@ impl<'a> Builder<'a> {
             other => other,
         };
         let source = self.sources.len();
-        let propagation_of_root = u64::from(inherited.bits());
-        let is_tree = self.carrier == Carrier::Tree;
         self.sources.push(Source {
-            propagation: if is_tree { propagation_of_root } else { 0 },
+            propagation: inherited.bits().into(),
             ..Source::new(root, true, self.carrier, "/root/path".into())
         });
         let over_shared = !self.namespaces.new.contains(Kinds::MOUNT)
             || !propagation.intersects(Propagation::DOWNSTREAM | Propagation::PRIVATE);
-        self.push(
-            Op::Root { source, propagation: propagation_of_root, over_shared, at },
-            "/root/path",
-        );
+        self.push(Op::Root { source, over_shared, at }, "/root/path");
         self.mounts(cgroup, propagation)?;
         self.devices()?;
         let cwd = Target::new(self.process.cwd().as_os_str().as_bytes())

@@ -180,10 +180,10 @@ impl Op {
     /// The details that `nrun plan` shows behind the phrase.
     fn details(&self, plan: &Plan) -> String {
         match self {
-            Op::Root { source, propagation: flags, at, .. } => {
+            Op::Root { source, at, .. } => {
                 let at = at.as_ref().map(|at| format!(" at {}", Name(&at.path)));
-                let from = source_text(plan, *source);
-                format!(" from {from}, {}{}", propagation(*flags), at.unwrap_or_default())
+                let (from, how) = (source_text(plan, *source), plan.sources[*source].propagation);
+                format!(" from {from}, {}{}", propagation(how), at.unwrap_or_default())
             }
             Op::Wait(Barrier::Hooks) => plan
                 .hooks

@@ -8,6 +8,7 @@ use super::attributes::Attribute;
 use super::hooks::Hook;
 use super::idmap::IdMaps;
 use super::seccomp::{Filter, Listener};
+use rustix::mount::MountPropagationFlags;
 use std::ffi::CString;
 use sys::beneath::Target;
 use sys::exec::CStringArray;
@@ -88,8 +89,6 @@ pub enum Op {
     Root {
         /// Index into [`crate::plan::Plan::sources`].
         source: usize,
-        /// `MS_*` propagation bits that its mounts get before they are attached.
-        propagation: u64,
         /// What it is attached over may be shared with the host.
         over_shared: bool,
         /// Attach it there and not over `/`, until the hooks that look for it are done.
@@ -459,7 +458,7 @@ pub struct Source {
     pub pointer: String,
     /// The path is where links lead to other processes' files, and may not lead through one of them.
     pub no_magic_links: bool,
-    /// Propagation that a [`Carrier::Tree`] is given as it is cloned, `MS_*`; 0 for none.
+    /// Propagation that its mounts are given as they are cloned, before anybody sees them, `MS_*`; 0 to leave what they have.
     pub propagation: u64,
     /// The ids of its files are mapped.
     pub id_map: Option<IdMapped>,
@@ -470,6 +469,12 @@ impl Source {
     pub fn new(path: CString, recursive: bool, carrier: Carrier, pointer: String) -> Source {
         let (no_magic_links, propagation, id_map) = (false, 0, None);
         Source { path, recursive, carrier, pointer, no_magic_links, propagation, id_map }
+    }
+
+    /// What its mounts are given as they are cloned.
+    pub fn attributes(&self) -> Attributes {
+        let propagation = self.propagation & !u64::from(MountPropagationFlags::REC.bits());
+        Attributes { propagation, ..Attributes::default() }
     }
 }
 

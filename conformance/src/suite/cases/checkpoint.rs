@@ -5,7 +5,7 @@ use std::fs;
 use tempfile::TempDir;
 
 use crate::fixture::{BundleDir, Capture, cgroups, find_tool};
-use crate::suite::case::{Finding, Topic, Verdict, contract, crun, runc};
+use crate::suite::case::{Finding, Known, Topic, Verdict, contract, crun, runc};
 use crate::suite::expect::{has, holds, same};
 use crate::suite::live::Live;
 use crate::suite::trial::{Trial, exits, succeeded};
@@ -13,6 +13,8 @@ use crate::suite::trial::{Trial, exits, succeeded};
 /// Counts in a file of the root file system, so that it shows whether it goes on where it was.
 const COUNTER: &str =
     "exec </dev/null >/dev/null 2>&1; while :; do i=$((i+1)); echo $i >/count; sleep 0.05; done";
+
+const CRUN_WITHOUT_CRIU: Known = crun("Debian builds it without criu");
 
 pub(super) const CHECKPOINT: Topic = Topic {
     name: "checkpoint",
@@ -40,7 +42,7 @@ pub(super) const CHECKPOINT: Topic = Topic {
             holds(next > before, &format!("a number above {before}"), &next)?;
             live.exec(&["true"]).map(drop)
         })
-        .known(&[crun("Debian builds it without criu")]),
+        .known(&[CRUN_WITHOUT_CRIU]),
         contract("--leave-running writes a container that goes on", |t| {
             let bundle = counter(t)?;
             let live = counting(t, &bundle)?;
@@ -48,7 +50,7 @@ pub(super) const CHECKPOINT: Topic = Topic {
             same("status", "running", live.status()?.as_str())?;
             counts_beyond(t, &bundle, count(&bundle))
         })
-        .known(&[crun("Debian builds it without criu")]),
+        .known(&[CRUN_WITHOUT_CRIU]),
         contract("what was written is restored under another id", |t| {
             let bundle = counter(t)?;
             let live = counting(t, &bundle)?;
@@ -59,10 +61,7 @@ pub(super) const CHECKPOINT: Topic = Topic {
             has(&exits(t.call(["state", &other])?, 0)?.json(), "/status", "running")?;
             counts_beyond(t, &bundle, count(&bundle))
         })
-        .known(&[
-            runc("leaves the cgroup of the first behind"),
-            crun("Debian builds it without criu"),
-        ]),
+        .known(&[runc("leaves the cgroup of the first behind"), CRUN_WITHOUT_CRIU]),
         contract("restore writes the pid file", |t| {
             let bundle = counter(t)?;
             let live = counting(t, &bundle)?;
@@ -74,7 +73,7 @@ pub(super) const CHECKPOINT: Topic = Topic {
             let text = fs::read_to_string(file).unwrap_or_default();
             same("the pid file", live.pid()?.as_raw_nonzero().to_string().as_str(), text.as_str())
         })
-        .known(&[crun("Debian builds it without criu")]),
+        .known(&[CRUN_WITHOUT_CRIU]),
         contract("images that are not there are an error, and no container is left", |t| {
             let (bundle, id) = (counter(t)?, t.new_id());
             let images = t.directory();
