@@ -98,7 +98,7 @@ fn undo<'a>(
     dir: &'a Dir,
 ) -> Undo<'a> {
     let mut undo = Undo::new();
-    undo.push(move || rm::forget(settings, containers, record, dir, rm::Volumes::Remove));
+    undo.push(move || rm::forget(settings, containers, record, rm::Volumes::Remove));
     undo.push(move || match disassemble(settings, record, dir) {
         errors if errors.is_empty() => Ok(()),
         errors => Err(Error::Several(errors)),

@@ -57,7 +57,7 @@ pub fn remove(
         taken => taken?,
     };
     take_down(settings, &record, &dir)?;
-    forget(settings, containers, &record, &dir, volumes)
+    forget(settings, containers, &record, volumes)
 }
 
 /// Gets hold of a container: kills it if it runs, and its monitor if that does not let go.
@@ -118,7 +118,6 @@ pub fn forget(
     settings: &Settings,
     containers: &Containers,
     record: &Record,
-    dir: &Dir,
     volumes: Volumes,
 ) -> Result<()> {
     if volumes == Volumes::Remove {
@@ -132,7 +131,7 @@ pub fn forget(
         }
     }
     snapshots.remove(record.id.as_str())?;
-    containers.remove(dir)?;
+    containers.remove(&record.id)?;
     emit_container(settings, record, "destroy", &[]);
     Ok(())
 }

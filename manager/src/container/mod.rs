@@ -26,8 +26,8 @@ pub use host_config::{
 pub use id::{ContainerId, ContainerName, is_hex};
 pub use mount_point::{Detail, MountKind, MountPoint};
 pub use record::{Attachment, ImageUsed, NetworkWish, Record, State, Status, StopPolicy};
-pub(crate) use store::make_private;
 pub use store::{Containers, Dir, Guard, Mark};
+pub(crate) use store::{HALF, make_private};
 pub use supervision::{
     DEFAULT_MAX_FILES, DEFAULT_MAX_SIZE, HealthCheck, LogConfig, LogDriver, RestartPolicy,
     Supervised, Supervision,

@@ -2,7 +2,8 @@
 //!
 //! A container's directory is filled under a temporary name and put in place by one rename, together with its name
 //! (a symlink in `names/`), under the lock of the whole directory; that lock is held for nothing else. What a killed
-//! `nman` left under a temporary name is swept by the next reservation.
+//! `nman` left under a temporary name is swept by the next reservation. It goes the same way: hidden by one rename, and
+//! then removed, so that whoever looks sees a whole container or none.
 
 use super::{ContainerId, ContainerName, Record, State, Status, is_hex};
 use crate::error::{Error, Result};
@@ -15,7 +16,8 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-const TEMPORARY: &str = ".new-";
+/// What begins the name of a container's directory that is being made, or removed. No id does.
+pub(crate) const HALF: &str = ".half-";
 
 /// `<root>/containers`.
 #[derive(Clone, Debug)]
@@ -87,9 +89,13 @@ impl Containers {
         Dir { path: self.root.join(id.as_str()) }
     }
 
+    fn hidden(&self, id: &ContainerId) -> Dir {
+        Dir { path: self.root.join(format!("{HALF}{id}")) }
+    }
+
     /// Puts a new container in place, under its name, locked. `fill` writes further files before it can be seen.
     pub fn reserve(&self, record: &Record) -> Result<(Dir, Guard)> {
-        let hidden = Dir { path: self.root.join(format!("{TEMPORARY}{}", record.id)) };
+        let hidden = self.hidden(&record.id);
         // Before there is anything to sweep: a directory whose lock nobody has yet looks like a killed process's.
         let _all = self.lock_all()?;
         make_private(&hidden.path)?;
@@ -116,12 +122,12 @@ impl Containers {
         lock_file(&self.root.join("lock"), FlockOperation::LockExclusive)
     }
 
-    /// Removes what a killed `nman` left half made: directories under a temporary name that nobody has locked.
+    /// Removes what a killed `nman` left half made or half removed: directories under a temporary name that nobody has locked.
     fn sweep(&self, except: &ContainerId) {
         let Ok(entries) = fs::read_dir(&self.root) else { return };
         for entry in entries.flatten() {
             let name = entry.file_name();
-            let Some(id) = name.to_str().and_then(|name| name.strip_prefix(TEMPORARY)) else {
+            let Some(id) = name.to_str().and_then(|name| name.strip_prefix(HALF)) else {
                 continue;
             };
             let dir = Dir { path: entry.path() };
@@ -200,7 +206,7 @@ impl Containers {
             let dir = self.dir(&id);
             match dir.record().and_then(|record| Ok((record, dir.state()?))) {
                 Ok(container) => all.push(container),
-                Err(_) if !dir.path.is_dir() => {}
+                Err(Error::NoSuchContainer(_)) => {}
                 Err(error) => return Err(error),
             }
         }
@@ -229,24 +235,25 @@ impl Containers {
     }
 
     /// Forgets a container: its names, then its directory. The caller holds its lock and has undone everything else.
-    pub fn remove(&self, dir: &Dir) -> Result<()> {
-        let _all = self.lock_all()?;
+    pub fn remove(&self, id: &ContainerId) -> Result<()> {
+        let (dir, hidden) = (self.dir(id), self.hidden(id));
+        dir.clear_places()?;
+        let all = self.lock_all()?;
         // The name may have been changed since the caller has read it, or half changed by somebody who was killed.
         let names = self.names();
         for entry in fs::read_dir(&names).map_err(Error::io("read", &names))?.flatten() {
             let link = entry.path();
-            let id = fs::read_link(&link).ok().and_then(|id| ContainerId::parse(id.to_str()?));
-            if id.is_some_and(|id| self.dir(&id) == *dir) {
+            let target = fs::read_link(&link).ok();
+            if target.is_some_and(|target| target.as_os_str() == id.as_str()) {
                 fs::remove_file(&link).map_err(Error::io("remove", &link))?;
             }
         }
-        dir.clear_places()?;
-        match fs::remove_dir_all(&dir.path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(Error::io("remove", &dir.path)(error))
-            }
-            _ => Ok(()),
+        match fs::rename(&dir.path, &hidden.path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            result => result.map_err(Error::io("remove", &dir.path))?,
         }
+        drop(all);
+        fs::remove_dir_all(&hidden.path).map_err(Error::io("remove", &hidden.path))
     }
 }
 
@@ -342,13 +349,16 @@ impl Dir {
     /// Whether process `pid` is alive and one of this container: process ids are used again, cgroup paths name the id.
     #[must_use]
     pub fn has_process(&self, pid: i32) -> bool {
-        let id = self.path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         // The name before it may contain anything. A zombie is dead, whoever its new parent is.
         let state = stat.rsplit(')').next().and_then(|rest| rest.trim_start().chars().next());
         matches!(state, Some(state) if !matches!(state, 'Z' | 'X'))
             && fs::read_to_string(format!("/proc/{pid}/cgroup"))
-                .is_ok_and(|groups| groups.contains(id))
+                .is_ok_and(|groups| groups.contains(self.id()))
+    }
+
+    fn id(&self) -> &str {
+        self.path.file_name().and_then(|name| name.to_str()).unwrap_or_default()
     }
 
     /// Replaces the state.
@@ -358,7 +368,13 @@ impl Dir {
 
     fn read<T: DeserializeOwned>(&self, name: &str) -> Result<T> {
         let path = self.join(name);
-        let bytes = fs::read(&path).map_err(Error::io("read", &path))?;
+        let bytes = match fs::read(&path) {
+            // Removed since it was found.
+            Err(_) if !self.path.is_dir() => {
+                return Err(Error::NoSuchContainer(self.id().to_owned()));
+            }
+            read => read.map_err(Error::io("read", &path))?,
+        };
         serde_json::from_slice(&bytes).map_err(|source| Error::Damaged { path, source })
     }
 
@@ -470,3 +486,6 @@ pub(crate) fn make_private(path: &Path) -> Result<()> {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true).mode(0o700).create(path).map_err(Error::io("make", path))
 }
+
+#[cfg(test)]
+mod tests;

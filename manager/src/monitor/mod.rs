@@ -407,20 +407,21 @@ impl<'a> Monitor<'a> {
 
     /// Removes the container if it is to be removed, lets go of its lock, and tells the clients.
     fn farewell(self, remove: bool, event: &Event<'_>, clients: &[OwnedFd]) -> ExitCode {
-        if remove {
-            // What stays is seen by `ps` and can be removed again; there is nobody to tell.
-            let _ = crate::rm::forget(
-                self.settings,
-                &self.containers,
-                &self.record,
-                &self.dir,
-                crate::rm::Volumes::Remove,
-            );
+        if remove && let Err(error) = self.forget() {
+            // There is nobody to tell: what stays is seen by `ps`, says why, and can be removed again.
+            let mut state = self.dir.state().unwrap_or_else(|_| State::created());
+            state.error = Some(format!("it was to be removed: {error}"));
+            let _ = self.dir.set_state(&state);
         }
         // Before the clients hear of it: their next command finds a container that nobody holds.
         drop(self.guard);
         tell(clients, event);
         ExitCode::SUCCESS
+    }
+
+    fn forget(&self) -> Result<()> {
+        let Self { settings, containers, record, .. } = self;
+        crate::rm::forget(settings, containers, record, crate::rm::Volumes::Remove)
     }
 }
 

@@ -1,6 +1,6 @@
 //! `nman system check`: whether everything on disk is whole and belongs to something, and with `--repair` makes it so.
 
-use crate::container::{ContainerId, Containers};
+use crate::container::{ContainerId, Containers, HALF};
 use crate::error::{Error, Result};
 use crate::network;
 use crate::settings::Settings;
@@ -171,7 +171,7 @@ fn orphans(
     orphans.extend(names);
     let half_made = inside(&settings.containers()).into_iter().filter(|path| {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        name.starts_with(".new-") && is_free(path)
+        name.starts_with(HALF) && is_free(path)
     });
     orphans.extend(half_made);
     orphans

@@ -66,8 +66,26 @@ fn run_killed_at_any_moment_can_be_cleaned_up() {
     world.run(&["--rm"], &["true"]).ok();
     let hidden = entries(&world.path("root/containers"));
     let hidden: Vec<_> =
-        hidden.iter().filter(|path| path.to_string_lossy().contains(".new-")).collect();
+        hidden.iter().filter(|path| path.to_string_lossy().contains(".half-")).collect();
     assert!(hidden.is_empty(), "{hidden:?}");
+    world.assert_no_container();
+}
+
+#[test]
+fn a_container_that_could_not_remove_itself_says_why_and_is_removed_by_hand() {
+    let world = World::new();
+    let id = world.run(&["-d", "--rm", "--name", "stays"], &["sleep", "1000"]).ok().stdout();
+    // What is not empty may be a mount that is still there: it is not removed with the rest.
+    let in_use = world.path(&format!("root/containers/{}/mounts/in-use/file", id.trim()));
+    std::fs::create_dir_all(in_use.parent().unwrap()).unwrap();
+    std::fs::write(&in_use, "").unwrap();
+    world.nman(["kill", "stays"]).ok();
+    eventually("its monitor has given up", || {
+        let error = world.inspect("stays", "/State/Error");
+        error.as_str().unwrap().starts_with("it was to be removed: cannot remove `")
+    });
+    std::fs::remove_file(&in_use).unwrap();
+    world.nman(["rm", "stays"]).ok();
     world.assert_no_container();
 }
 

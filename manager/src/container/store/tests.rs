@@ -1,0 +1,70 @@
+use super::*;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+fn record(id: u64) -> Record {
+    let (mut record, _) = crate::bundle::tests::record(&["image", "true"], "{}").unwrap();
+    record.id = ContainerId::parse(&format!("{id:064x}")).unwrap();
+    record.name = ContainerName::parse(&format!("name_{id}")).unwrap();
+    record
+}
+
+fn entries(directory: &Path) -> Vec<String> {
+    let names = fs::read_dir(directory).unwrap();
+    names.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+#[test]
+fn whoever_lists_sees_a_container_whole_or_not_at_all() {
+    let root = tempfile::tempdir().unwrap();
+    let containers = Containers::open(root.path()).unwrap();
+    let records: Vec<Record> = (0..300).map(record).collect();
+    let done = AtomicBool::new(false);
+    let come_and_go = |record: &Record| {
+        let (dir, _guard) = containers.reserve(record)?;
+        (0..20).try_for_each(|n| dir.write(&format!("file{n}"), &n))?;
+        containers.remove(&record.id)
+    };
+    let list = || {
+        while !done.load(Ordering::Relaxed) {
+            containers.list()?;
+        }
+        Ok::<(), Error>(())
+    };
+    std::thread::scope(|scope| {
+        let lister = scope.spawn(list);
+        let removed = records.iter().try_for_each(come_and_go);
+        done.store(true, Ordering::Relaxed);
+        removed.unwrap();
+        lister.join().unwrap().unwrap();
+    });
+}
+
+#[test]
+fn what_a_killed_remover_has_hidden_is_swept() {
+    let root = tempfile::tempdir().unwrap();
+    let containers = Containers::open(root.path()).unwrap();
+    let (dir, guard) = containers.reserve(&record(1)).unwrap();
+    let hidden = containers.hidden(&record(1).id);
+    fs::rename(dir.path(), hidden.path()).unwrap();
+    // For as long as its remover lives, it is the remover's.
+    drop(containers.reserve(&record(2)).unwrap());
+    assert!(hidden.path().exists());
+    drop(guard);
+    drop(containers.reserve(&record(3)).unwrap());
+    assert!(!hidden.path().exists());
+    assert_eq!(containers.ids().unwrap().len(), 2);
+}
+
+#[test]
+fn what_was_removed_since_it_was_found_is_no_such_container() {
+    let root = tempfile::tempdir().unwrap();
+    let containers = Containers::open(root.path()).unwrap();
+    let (dir, _guard) = containers.reserve(&record(1)).unwrap();
+    let found = containers.find("name_1").unwrap();
+    assert_eq!(found, dir);
+    containers.remove(&record(1).id).unwrap();
+    assert!(matches!(found.record(), Err(Error::NoSuchContainer(_))));
+    assert!(matches!(found.state(), Err(Error::NoSuchContainer(_))));
+    assert_eq!(entries(&root.path().join("names")), [""; 0]);
+    assert!(entries(root.path()).iter().all(|name| name == "names" || name == "lock"));
+}
