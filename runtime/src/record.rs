@@ -2,7 +2,11 @@
 //!
 //! A directory is reserved, with the cgroups that are about to be made in it, before anything else of the container exists:
 //! whenever we are killed, what is left can be found and removed by `delete --force` (invariant I8). It holds `state.json`,
-//! `config.json` as it was when the container was created, and the socket `start` while the container waits for it.
+//! `config.json` as it was when the container was created, the symbolic link `init` to the process that became its init, and the
+//! socket `start` while the container waits for it.
+//!
+//! All of `state.json` is known before there is an init. A link comes about in one step, with its text in its inode: nothing has to be
+//! written anew and renamed, and there is never half of it.
 
 use crate::cgroup::systemd::Unit;
 use crate::cgroup::{Cgroup, Paths};
@@ -18,15 +22,22 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use rustix::process::Pid;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use sys::fd::until_exec;
 
+mod read;
+
+use read::read_state;
+pub use read::{checked_config, config, peek};
+
 const STATE: &str = "state.json";
 const CONFIG: &str = "config.json";
+/// Leads to `PID:START`, which is no path: the init's process id, and when it was started. Without it there is no init yet.
+const INIT: &str = "init";
 const START: &str = "start";
 /// Where `restore` attaches the root file system, in a mount namespace of its own: an empty directory to everybody else.
 const CRIU_ROOT: &str = "criu-root";
@@ -39,12 +50,14 @@ pub struct Saved {
     pub oci_version: String,
     /// The container's id.
     pub id: String,
-    /// The init's process id; 0 until it is ready.
+    /// The init's process id; 0 until it is ready. Not in the file, but in the link.
+    #[serde(skip)]
     pub pid: i32,
     /// No init is noted, and somebody who is at work on that holds the lock. Seen by [`peek`], and not in the file.
     #[serde(skip)]
     pub creating: bool,
-    /// When the init was started, in clock ticks since boot: a process id alone may be somebody else's by now.
+    /// When the init was started, in clock ticks since boot: a process id alone may be somebody else's by now. In the link, too.
+    #[serde(skip)]
     pub pid_start: u64,
     /// The bundle, an absolute path.
     pub bundle: PathBuf,
@@ -178,7 +191,7 @@ impl Record {
     /// When the directory cannot be removed.
     pub fn remove(self) -> Result<()> {
         let _ = rustix::fs::unlinkat(&self.directory, CRIU_ROOT, AtFlags::REMOVEDIR);
-        for name in [START, CONFIG, TEMPORARY, STATE] {
+        for name in [START, CONFIG, TEMPORARY, INIT, STATE] {
             let _ = rustix::fs::unlinkat(&self.directory, name, AtFlags::empty());
         }
         match rustix::fs::unlinkat(CWD, &self.path, AtFlags::REMOVEDIR) {
@@ -194,6 +207,8 @@ pub struct Slot {
     record: Option<Record>,
     cgroup: Option<Cgroup>,
     intel_rdt: Option<intel_rdt::Group>,
+    /// Something is not as it was noted when the directory was reserved.
+    changed: bool,
 }
 
 impl Slot {
@@ -227,7 +242,7 @@ impl Slot {
         let directory =
             opened.map_err(|errno| Error::system(format!("lock `{}`", path.display()), errno))?;
         let record = Record { directory, path, saved };
-        let slot = Slot { record: Some(record), cgroup: None, intel_rdt: None };
+        let slot = Slot { record: Some(record), cgroup: None, intel_rdt: None, changed: false };
         // Killed after this is noted, we could leave a state whose `delete --force` ends another container's processes.
         Cgroup::refuse_used(&slot.record().saved.cgroups)?;
         slot.record().write(STATE, &slot.record().text()?)?;
@@ -305,6 +320,7 @@ impl Slot {
     pub fn note_namespaces(&mut self, kinds: sys::namespace::Kinds) {
         if let Some(record) = &mut self.record {
             record.saved.namespaces = kinds.bits();
+            self.changed = true;
         }
     }
 
@@ -315,13 +331,15 @@ impl Slot {
     pub fn note_init(&mut self, pid: Pid) -> Result<()> {
         let start = crate::process::start_time(pid)?;
         let paths = self.cgroup.as_ref().map(|cgroup| cgroup.paths().clone()).unwrap_or_default();
-        if let Some(record) = &mut self.record {
-            record.saved.pid = pid.as_raw_nonzero().get();
-            record.saved.pid_start = start;
+        let Some(record) = &mut self.record else { return Ok(()) };
+        // First what else is new: whoever finds an init reads the rest as it is with one.
+        if self.changed || record.saved.cgroups != paths {
             record.saved.cgroups = paths;
             record.replace_state()?;
         }
-        Ok(())
+        record.saved.pid = pid.as_raw_nonzero().get();
+        record.saved.pid_start = start;
+        record.link_init()
     }
 
     /// The container is there: from here on it stays until it is deleted.
@@ -381,6 +399,14 @@ impl Record {
         })
     }
 
+    fn link_init(&self) -> Result<()> {
+        let Saved { pid, pid_start, .. } = self.saved;
+        let linked = rustix::fs::symlinkat(format!("{pid}:{pid_start}"), &self.directory, INIT);
+        linked.map_err(|errno| {
+            Error::system(format!("make `{}`", self.path.join(INIT).display()), errno)
+        })
+    }
+
     /// Readers never see half a state.
     fn replace_state(&self) -> Result<()> {
         self.replace(STATE, &self.text()?)
@@ -429,85 +455,9 @@ fn is_locked(directory: &OwnedFd) -> bool {
     rustix::fs::flock(directory, FlockOperation::NonBlockingLockShared) == Err(Errno::WOULDBLOCK)
 }
 
-/// The state without the lock, for commands that only look.
-///
-/// # Errors
-/// [`Error::NoContainer`]; or that its state cannot be read.
-pub fn peek(root: &Path, id: &ContainerId) -> Result<(Saved, bool)> {
-    let path = root.join(id.as_str());
-    let directory = match open_directory(&path) {
-        Err(Errno::NOENT | Errno::NOTDIR) => return Err(Error::NoContainer(id.to_string())),
-        opened => {
-            opened.map_err(|errno| Error::system(format!("open `{}`", path.display()), errno))?
-        }
-    };
-    let Some(mut saved) = read_state(&directory, &path)? else {
-        return Err(Error::NoContainer(id.to_string()));
-    };
-    if saved.pid == 0 && is_locked(&directory) {
-        saved.creating = true;
-    }
-    let awaits_start = rustix::fs::statat(&directory, START, AtFlags::SYMLINK_NOFOLLOW).is_ok();
-    Ok((saved, awaits_start))
-}
-
-/// The config.json that a container was created from.
-///
-/// # Errors
-/// When it cannot be read or parsed.
-pub fn config(root: &Path, id: &ContainerId) -> Result<Box<oci_spec::runtime::Spec>> {
-    let path = root.join(id.as_str()).join(CONFIG);
-    Ok(bundle::parse(&read_config(&path)?, &path)?.spec)
-}
-
-/// The same, checked as it was then: paths in it are relative to the bundle.
-///
-/// # Errors
-/// As [`config`]; when the root file system is gone.
-pub fn checked_config(root: &Path, saved: &Saved) -> Result<bundle::Checked> {
-    let text = read_config(&root.join(&saved.id).join(CONFIG))?;
-    let loaded = bundle::parse(&text, &saved.bundle.join(CONFIG))?;
-    Ok(bundle::check(loaded).map_err(bundle::Error::from)?)
-}
-
-fn read_config(path: &Path) -> Result<Vec<u8>> {
-    std::fs::read(path).map_err(|error| Error::io(format!("read `{}`", path.display()), &error))
-}
-
 fn open_directory(path: &Path) -> std::result::Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     rustix::fs::open(path, flags, Mode::empty())
-}
-
-/// `None` when there is none, which is what a `create` that was killed at once leaves.
-fn read_state(directory: &OwnedFd, path: &Path) -> Result<Option<Saved>> {
-    let what = || format!("read `{}`", path.join(STATE).display());
-    let file =
-        match rustix::fs::openat(directory, STATE, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-        {
-            Err(Errno::NOENT) => return Ok(None),
-            opened => opened.map_err(|errno| Error::system(what(), errno))?,
-        };
-    let mut text = Vec::with_capacity(4096);
-    let first = rustix::io::read(&file, rustix::buffer::spare_capacity(&mut text))
-        .map_err(|errno| Error::system(what(), errno))?;
-    // A file gives all that it has: most states are read at once.
-    if first == text.capacity() {
-        let rest = std::fs::File::from(file).read_to_end(&mut text);
-        rest.map_err(|error| Error::io(what(), &error))?;
-    }
-    parse_state(&text).map_err(|error| {
-        Error::State(format!("cannot {}: it is no state of nrun's: {error}", what()))
-    })
-}
-
-/// An empty or cut file is the trace of a `create` that was killed while it wrote, before it made anything. Any other text that is not
-/// understood, a later nrun's for example, may be of a container that is there: `delete` must not forget it.
-fn parse_state(text: &[u8]) -> std::result::Result<Option<Saved>, serde_json::Error> {
-    match serde_json::from_slice(text) {
-        Err(error) if error.is_eof() => Ok(None),
-        parsed => parsed.map(Some),
-    }
 }
 
 fn seqpacket() -> std::result::Result<OwnedFd, Errno> {
@@ -522,25 +472,4 @@ fn address(directory: &OwnedFd) -> std::result::Result<SocketAddrUnix, Errno> {
 /// Makes a directory that only its owner may enter, and those above it.
 fn make_private(path: &Path) -> std::io::Result<()> {
     std::fs::DirBuilder::new().recursive(true).mode(rootless::root_mode(path)).create(path)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_cut_state_is_none_and_one_that_is_not_understood_is_an_error() {
-        let whole = serde_json::to_string(&Saved { id: "c".into(), ..Saved::default() }).unwrap();
-        assert_eq!(parse_state(whole.as_bytes()).unwrap().unwrap().id, "c");
-        for length in 0..whole.len() {
-            assert!(parse_state(&whole.as_bytes()[..length]).unwrap().is_none(), "{length}");
-        }
-        let later = whole.replace("\"pid\":0", "\"pid\":{\"number\":7}");
-        assert!(parse_state(later.as_bytes()).is_err());
-        assert!(parse_state(b"\0\0\0").is_err());
-        // Without its namespaces, an exec would take place in those of the host.
-        let unknown = whole.replace("\"namespaces\":0,", "");
-        assert_ne!(unknown, whole);
-        assert!(parse_state(unknown.as_bytes()).is_err());
-    }
 }

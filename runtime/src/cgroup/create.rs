@@ -8,7 +8,7 @@
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::OFlags;
 use rustix::io::Errno;
 use rustix::process::Pid;
 use sys::fd::until_exec;
@@ -69,7 +69,7 @@ impl Cgroup {
     /// Refuses directories that somebody else is in. [`Cgroup::create`] does so for all; whoever notes them before that has to know at
     /// once of those through which [`Cgroup::kill`] finds and thaws processes, because what is noted is what `delete --force` ends.
     pub fn refuse_used(paths: &Paths) -> Result<(), Error> {
-        let exists = |path: &&Path| rustix::fs::access(*path, rustix::fs::Access::EXISTS).is_ok();
+        let exists = |path: &&Path| files::exists(path) == Ok(true);
         let (listed, freezer) = (paths.all().first().copied(), paths.controller("freezer"));
         for directory in listed.into_iter().chain(freezer).filter(exists) {
             let unified = paths.unified() == Some(directory);
@@ -264,15 +264,14 @@ impl Drop for Made {
     fn drop(&mut self) {
         for path in self.0.iter().rev() {
             // A directory that has found other users meanwhile stays; the first error is what the caller reports.
-            let _ = rustix::fs::unlinkat(CWD, path, rustix::fs::AtFlags::REMOVEDIR);
+            let _ = files::remove_directory(path);
         }
     }
 }
 
 /// Until the process ends: a container is made once in it.
 fn open(directory: &Path) -> Result<BorrowedFd<'static>, Error> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    rustix::fs::open(directory, flags, Mode::empty())
+    files::open_directory(directory)
         .map(until_exec)
         .map_err(|errno| Error::system(format!("open cgroup `{}`", directory.display()), errno))
 }
@@ -324,7 +323,7 @@ fn find_unit(plan: &CgroupPlan, unit: &UnitPlan) -> Result<(), Error> {
     let members = || plan.members.iter();
     if let Some(member) = members().find(named).or_else(|| members().find(unified)) {
         let directory = member.mount.join(&unit.path);
-        if rustix::fs::access(&directory, rustix::fs::Access::EXISTS).is_err() {
+        if files::exists(&directory) != Ok(true) {
             let what = format!("find the cgroup of the unit `{}`", unit.unit.name);
             let why = format!("systemd has not made it at `{}`", directory.display());
             return Err(Error::Systemd { what, why });

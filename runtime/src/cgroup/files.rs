@@ -2,16 +2,21 @@
 //! heap for the path.
 //!
 //! The paths are the host's own: a cgroup file system holds no symbolic links, and the names below its mount were cleaned
-//! when they were planned, so they are used as they are.
+//! when they were planned, so they are used as they are. They are looked up from the directory of all mounts, which is opened once:
+//! on the way to it lies sysfs, where the kernel takes a lock for each name.
 
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
-use rustix::fs::{CWD, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use sys::fd::until_exec;
+
+/// Where every distribution mounts the hierarchies, or has one directory for each.
+pub(super) const ROOT: &str = "/sys/fs/cgroup";
 
 /// Files in a cgroup are smaller than a page, but for lists of processes.
 const PAGE: usize = 4096;
@@ -33,7 +38,50 @@ pub(super) fn open(directory: &Path, name: &str, flags: OFlags) -> Result<OwnedF
 }
 
 fn open_path(path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
-    rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::empty())
+    let (from, path) = at(path);
+    rustix::fs::openat(from, path, flags | OFlags::CLOEXEC, Mode::empty())
+}
+
+/// A path as the system calls take it: a directory, and the way from there.
+fn at(path: &Path) -> (BorrowedFd<'static>, &Path) {
+    let bytes = path.as_os_str().as_bytes();
+    let below = bytes.strip_prefix(ROOT.as_bytes()).and_then(|rest| rest.strip_prefix(b"/"));
+    match below.and_then(|below| Some((mounts()?, Path::new(OsStr::from_bytes(below))))) {
+        Some(at) => at,
+        // Somewhere else; or there is nothing there, which the call that uses it says.
+        None => (CWD, path),
+    }
+}
+
+/// The directory of all mounts in the mount namespace in which it was first asked for. What was mounted there is found through it for
+/// as long as that namespace lives: whoever leaves it for another one and comes back asks before.
+pub fn mounts() -> Option<BorrowedFd<'static>> {
+    static MOUNTS: OnceLock<Option<BorrowedFd<'static>>> = OnceLock::new();
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let open = || rustix::fs::open(ROOT, flags, Mode::empty()).ok().map(until_exec);
+    *MOUNTS.get_or_init(open)
+}
+
+/// Opens a directory to make and mount things in it.
+pub(super) fn open_directory(path: &Path) -> Result<OwnedFd, Errno> {
+    open_path(path, OFlags::PATH | OFlags::DIRECTORY)
+}
+
+/// Whether there is something of this name.
+pub(super) fn exists(path: &Path) -> Result<bool, Errno> {
+    let (from, path) = at(path);
+    // Not access(2), which the kernel answers for other credentials, made for each call.
+    match rustix::fs::statat(from, path, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(_) => Ok(true),
+        Err(Errno::NOENT | Errno::NOTDIR) => Ok(false),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// Removes a directory that has neither processes nor directories of its own.
+pub(super) fn remove_directory(path: &Path) -> Result<(), Errno> {
+    let (from, path) = at(path);
+    rustix::fs::unlinkat(from, path, AtFlags::REMOVEDIR)
 }
 
 /// Opens a file that a command comes to once, as every `create` does to a dozen: it stays open until the process ends, which closes all
@@ -104,7 +152,8 @@ pub(super) fn write_once(directory: &Path, name: &str, value: &str) -> Result<()
 
 /// Makes one directory; `false` when it was there.
 pub(super) fn make_directory(path: &Path) -> Result<bool, Errno> {
-    match rustix::fs::mkdirat(CWD, path, Mode::from_raw_mode(0o755)) {
+    let (from, path) = at(path);
+    match rustix::fs::mkdirat(from, path, Mode::from_raw_mode(0o755)) {
         Ok(()) => Ok(true),
         Err(Errno::EXIST) => Ok(false),
         Err(errno) => Err(errno),

@@ -31,6 +31,7 @@ mod v2;
 pub use create::{Cgroup, Hierarchies};
 pub use devices::{Access, Kind, Rule};
 pub use error::Error;
+pub use files::mounts;
 pub use join::Subgroups;
 pub use layout::{Hierarchy, Layout, Unified, probe};
 pub use memory_check::check_memory;

@@ -7,12 +7,11 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use rustix::fs::{Access, AtFlags, CWD};
 use rustix::io::Errno;
 
 use super::control::{PATIENCE, await_event, tree};
 use super::systemd::Unit;
-use super::{Cgroup, Error};
+use super::{Cgroup, Error, files};
 
 impl Cgroup {
     /// Kills every process that is left, and removes every directory. A cgroup that can be removed at once has none, and then the
@@ -91,14 +90,11 @@ fn remove_patiently(directory: &Path, end: Instant) -> Result<(), Error> {
 
 /// EBUSY: it has processes, or cgroups below it.
 fn remove_directory(directory: &Path) -> Result<(), Errno> {
-    match rustix::fs::unlinkat(CWD, directory, AtFlags::REMOVEDIR) {
+    match files::remove_directory(directory) {
         Err(Errno::NOENT) => Ok(()),
         // A read-only mount, or one that is not ours, is asked about permission before existence.
         Err(errno @ (Errno::ROFS | Errno::ACCESS | Errno::PERM)) => {
-            match rustix::fs::access(directory, Access::EXISTS) {
-                Err(Errno::NOENT) => Ok(()),
-                _ => Err(errno),
-            }
+            if files::exists(directory) == Ok(false) { Ok(()) } else { Err(errno) }
         }
         other => other,
     }

@@ -67,6 +67,8 @@ pub fn leave_host() -> Result<Home> {
         let open = |path: &CStr, flags| rustix::fs::open(path, flags, Mode::empty());
         let mounts = open(c"/proc/self/ns/mnt", OFlags::RDONLY | OFlags::CLOEXEC)?;
         let directory = open(c".", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC)?;
+        // The cgroups are made in the one and, if criu fails, removed in the other.
+        let _ = crate::cgroup::mounts();
         namespace::unshare(Kinds::MOUNT)?;
         mount_change("/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)?;
         Ok(Home { mounts, directory })

@@ -1,0 +1,145 @@
+//! What the directory of a container says, for those who look.
+
+use super::{CONFIG, INIT, START, STATE, Saved, is_locked, open_directory};
+use crate::error::{Error, Result};
+use crate::id::ContainerId;
+use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::io::Errno;
+use std::io::Read;
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+/// The state without the lock, for commands that only look.
+///
+/// # Errors
+/// [`Error::NoContainer`]; or that its state cannot be read.
+pub fn peek(root: &Path, id: &ContainerId) -> Result<(Saved, bool)> {
+    let path = root.join(id.as_str());
+    let directory = match open_directory(&path) {
+        Err(Errno::NOENT | Errno::NOTDIR) => return Err(Error::NoContainer(id.to_string())),
+        opened => {
+            opened.map_err(|errno| Error::system(format!("open `{}`", path.display()), errno))?
+        }
+    };
+    let Some(mut saved) = read_state(&directory, &path)? else {
+        return Err(Error::NoContainer(id.to_string()));
+    };
+    if saved.pid == 0 && is_locked(&directory) {
+        saved.creating = true;
+    }
+    let awaits_start = rustix::fs::statat(&directory, START, AtFlags::SYMLINK_NOFOLLOW).is_ok();
+    Ok((saved, awaits_start))
+}
+
+/// The config.json that a container was created from.
+///
+/// # Errors
+/// When it cannot be read or parsed.
+pub fn config(root: &Path, id: &ContainerId) -> Result<Box<oci_spec::runtime::Spec>> {
+    let path = root.join(id.as_str()).join(CONFIG);
+    Ok(bundle::parse(&read_config(&path)?, &path)?.spec)
+}
+
+/// The same, checked as it was then: paths in it are relative to the bundle.
+///
+/// # Errors
+/// As [`config`]; when the root file system is gone.
+pub fn checked_config(root: &Path, saved: &Saved) -> Result<bundle::Checked> {
+    let text = read_config(&root.join(&saved.id).join(CONFIG))?;
+    let loaded = bundle::parse(&text, &saved.bundle.join(CONFIG))?;
+    Ok(bundle::check(loaded).map_err(bundle::Error::from)?)
+}
+
+fn read_config(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).map_err(|error| Error::io(format!("read `{}`", path.display()), &error))
+}
+
+/// `None` when there is none, which is what a `create` that was killed at once leaves.
+pub(super) fn read_state(directory: &OwnedFd, path: &Path) -> Result<Option<Saved>> {
+    // Before the file, which is complete when there is a link.
+    let (pid, pid_start) = read_init(directory, path)?;
+    Ok(read_file(directory, path)?.map(|saved| Saved { pid, pid_start, ..saved }))
+}
+
+/// The init's process id, and when it was started; zeros when none is noted.
+fn read_init(directory: &OwnedFd, path: &Path) -> Result<(i32, u64)> {
+    let mut buffer = [MaybeUninit::uninit(); 64];
+    let text = match rustix::fs::readlinkat_raw(directory, INIT, &mut buffer) {
+        Err(Errno::NOENT) => return Ok((0, 0)),
+        Err(errno) => {
+            let what = format!("read `{}`", path.join(INIT).display());
+            return Err(Error::system(what, errno));
+        }
+        Ok((text, _)) => text,
+    };
+    parse_init(text).ok_or_else(|| {
+        let path = path.join(INIT);
+        Error::State(format!("cannot read `{}`: it is no link of nrun's", path.display()))
+    })
+}
+
+fn parse_init(text: &[u8]) -> Option<(i32, u64)> {
+    let (pid, start) = str::from_utf8(text).ok()?.split_once(':')?;
+    Some((pid.parse().ok()?, start.parse().ok()?))
+}
+
+fn read_file(directory: &OwnedFd, path: &Path) -> Result<Option<Saved>> {
+    let what = || format!("read `{}`", path.join(STATE).display());
+    let file =
+        match rustix::fs::openat(directory, STATE, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        {
+            Err(Errno::NOENT) => return Ok(None),
+            opened => opened.map_err(|errno| Error::system(what(), errno))?,
+        };
+    let mut text = Vec::with_capacity(4096);
+    let first = rustix::io::read(&file, rustix::buffer::spare_capacity(&mut text))
+        .map_err(|errno| Error::system(what(), errno))?;
+    // A file gives all that it has: most states are read at once.
+    if first == text.capacity() {
+        let rest = std::fs::File::from(file).read_to_end(&mut text);
+        rest.map_err(|error| Error::io(what(), &error))?;
+    }
+    parse_state(&text).map_err(|error| {
+        Error::State(format!("cannot {}: it is no state of nrun's: {error}", what()))
+    })
+}
+
+/// An empty or cut file is the trace of a `create` that was killed while it wrote, before it made anything. Any other text that is not
+/// understood, a later nrun's for example, may be of a container that is there: `delete` must not forget it.
+fn parse_state(text: &[u8]) -> std::result::Result<Option<Saved>, serde_json::Error> {
+    match serde_json::from_slice(text) {
+        Err(error) if error.is_eof() => Ok(None),
+        parsed => parsed.map(Some),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cut_state_is_none_and_one_that_is_not_understood_is_an_error() {
+        let whole = serde_json::to_string(&Saved { id: "c".into(), ..Saved::default() }).unwrap();
+        assert_eq!(parse_state(whole.as_bytes()).unwrap().unwrap().id, "c");
+        for length in 0..whole.len() {
+            assert!(parse_state(&whole.as_bytes()[..length]).unwrap().is_none(), "{length}");
+        }
+        let later = whole.replace("\"owner\":0", "\"owner\":{\"number\":7}");
+        assert_ne!(later, whole);
+        assert!(parse_state(later.as_bytes()).is_err());
+        assert!(parse_state(b"\0\0\0").is_err());
+        // Without its namespaces, an exec would take place in those of the host.
+        let unknown = whole.replace("\"namespaces\":0,", "");
+        assert_ne!(unknown, whole);
+        assert!(parse_state(unknown.as_bytes()).is_err());
+    }
+
+    #[test]
+    fn the_link_has_the_init_and_when_it_was_started() {
+        assert_eq!(parse_init(b"14726:5307550"), Some((14726, 5_307_550)));
+        for other in ["", "14726", ":1", "1:", "x:1", "1:1:1", "/proc/1"] {
+            assert_eq!(parse_init(other.as_bytes()), None, "{other}");
+        }
+    }
+}
