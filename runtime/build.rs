@@ -11,6 +11,10 @@ fn main() {
     if env::var("OPT_LEVEL").is_ok_and(|level| level != "0") {
         println!("cargo::rustc-link-arg-bins=-Wl,-T,{}/layout.ld", env!("CARGO_MANIFEST_DIR"));
     }
+    // What `sys::early!` defines comes before the C library's own entry.
+    if env::var("CARGO_CFG_TARGET_ARCH").is_ok_and(|arch| arch == "x86_64") {
+        println!("cargo::rustc-link-arg-bins=-Wl,--entry=nrun_entry");
+    }
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=layout.ld");
 }

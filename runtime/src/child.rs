@@ -29,7 +29,7 @@ const FAILED: i32 = 1;
 #[derive(Debug, Default)]
 pub struct Resources {
     /// `cgroup.procs` files of the container's cgroups, open for writing.
-    pub cgroups: Vec<OwnedFd>,
+    pub cgroups: Vec<BorrowedFd<'static>>,
     /// The plan's bind sources.
     pub sources: Vec<Source>,
     /// For each of them that is carried as one, its detached mount tree.

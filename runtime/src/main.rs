@@ -25,6 +25,8 @@ const EXEC_FAILED: u8 = 255;
 /// What a command that does not exist exits with: runc's.
 const NO_COMMAND: u8 = 3;
 
+#[cfg(target_arch = "x86_64")]
+sys::early!("create", "exec", "run");
 sys::entry!(protect::at_first, start);
 
 /// From the command line to the exit status.

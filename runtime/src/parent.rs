@@ -5,7 +5,7 @@
 
 pub(crate) mod maps;
 
-use crate::cgroup::Cgroup;
+use crate::cgroup::{self, Cgroup};
 use crate::child::{Child, Resources};
 use crate::child::{attributes, identity};
 use crate::error::{Error, Result};
@@ -20,12 +20,10 @@ use crate::plan::op::{Barrier, Op, Step};
 use crate::signal::SIGKILL;
 use crate::sources;
 use crate::wire::{self, HookText, Message};
-use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::process::{Pid, PidfdFlags, WaitOptions, WaitStatus, pidfd_open, waitpid};
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
 use sys::clone;
 
 /// The container's init, set up and waiting for the answer to [`Barrier::Ready`].
@@ -289,26 +287,11 @@ fn acquire(plan: &Plan, cgroup: &Cgroup, handed: Handed) -> Result<Resources> {
         Some(_) => cgroup.paths().legacy(),
         None => cgroup.paths().all(),
     };
-    let cgroups = cgroup_procs(&directories)?;
+    let cgroups = cgroup::entrances(&directories)?;
     let Handed { console, start, init, devices: _ } = handed;
     let hook_outputs = hooks::open_outputs(&plan.hooks.outputs)?;
     let sources = plan.sources.clone();
     Ok(Resources { cgroups, sources, trees, console, start, init, hook_outputs })
-}
-
-/// Opens `cgroup.procs` of each directory: whoever writes to it enters the cgroup.
-///
-/// # Errors
-/// When one cannot be opened.
-fn cgroup_procs(directories: &[&Path]) -> Result<Vec<OwnedFd>> {
-    let mut files = Vec::with_capacity(directories.len());
-    for directory in directories {
-        let path = directory.join("cgroup.procs");
-        let file = rustix::fs::open(&path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())
-            .map_err(|errno| Error::system(format!("open `{}`", path.display()), errno))?;
-        files.push(file);
-    }
-    Ok(files)
 }
 
 /// The conversation with the init did not go as the plan says.

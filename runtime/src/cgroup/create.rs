@@ -276,6 +276,19 @@ fn open(directory: &Path) -> Result<BorrowedFd<'static>, Error> {
         .map_err(|errno| Error::system(format!("open cgroup `{}`", directory.display()), errno))
 }
 
+/// Opens `cgroup.procs` of each directory, until the process ends: whoever writes to it enters the cgroup.
+///
+/// # Errors
+/// When one cannot be opened.
+pub fn entrances(directories: &[&Path]) -> Result<Vec<BorrowedFd<'static>>, Error> {
+    let open = |directory: &&Path| {
+        files::open_once(directory, "cgroup.procs", OFlags::WRONLY).map_err(|errno| {
+            Error::system(format!("open `{}/cgroup.procs`", directory.display()), errno)
+        })
+    };
+    directories.iter().map(open).collect()
+}
+
 fn add_to(directory: &Path, pid: Pid) -> Result<(), Error> {
     files::write(directory, "cgroup.procs", &pid.to_string()).map_err(|errno| {
         let what = format!("put process {pid} into cgroup `{}`", directory.display());

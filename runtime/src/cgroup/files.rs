@@ -11,7 +11,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
+use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use sys::fd::until_exec;
 
@@ -67,12 +67,17 @@ pub(super) fn open_directory(path: &Path) -> Result<OwnedFd, Errno> {
     open_path(path, OFlags::PATH | OFlags::DIRECTORY)
 }
 
+/// The type of the file system at a path, statfs(2)'s `f_type`.
+pub(super) fn magic(path: &Path) -> Result<u64, Errno> {
+    let found = rustix::fs::fstatfs(until_exec(open_path(path, OFlags::PATH)?))?;
+    Ok(found.f_type.cast_unsigned())
+}
+
 /// Whether there is something of this name.
 pub(super) fn exists(path: &Path) -> Result<bool, Errno> {
     let (from, path) = at(path);
-    // Not access(2), which the kernel answers for other credentials, made for each call.
-    match rustix::fs::statat(from, path, AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(_) => Ok(true),
+    match rustix::fs::accessat(from, path, Access::EXISTS, AtFlags::empty()) {
+        Ok(()) => Ok(true),
         Err(Errno::NOENT | Errno::NOTDIR) => Ok(false),
         Err(errno) => Err(errno),
     }
