@@ -67,12 +67,6 @@ pub(super) fn open_directory(path: &Path) -> Result<OwnedFd, Errno> {
     open_path(path, OFlags::PATH | OFlags::DIRECTORY)
 }
 
-/// The type of the file system at a path, statfs(2)'s `f_type`.
-pub(super) fn magic(path: &Path) -> Result<u64, Errno> {
-    let found = rustix::fs::fstatfs(until_exec(open_path(path, OFlags::PATH)?))?;
-    Ok(found.f_type.cast_unsigned())
-}
-
 /// Whether there is something of this name.
 pub(super) fn exists(path: &Path) -> Result<bool, Errno> {
     let (from, path) = at(path);

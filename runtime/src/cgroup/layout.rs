@@ -7,10 +7,12 @@
 use std::path::{Path, PathBuf};
 
 use super::Error;
-use super::files::{self, ROOT, magic};
+use super::files::{self, ROOT};
 
-const CGROUP_MAGIC: u64 = 0x0027_e0eb;
-const CGROUP2_MAGIC: u64 = 0x6367_7270;
+/// A file that each directory of a v1 hierarchy has, and none of v2's.
+const OF_V1: &str = "notify_on_release";
+/// The reverse.
+const OF_V2: &str = "cgroup.controllers";
 
 /// A mounted v1 hierarchy.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -92,14 +94,14 @@ pub fn probe() -> Result<Layout, Error> {
     let lines = parse(&own);
     let line = lines.iter().find(|line| line.controllers.is_empty());
     let path = line.map_or("/", |line| line.path);
-    if let Some(own) = place(Path::new(ROOT), path, CGROUP2_MAGIC) {
+    if let Some(own) = place(Path::new(ROOT), path, OF_V2) {
         return Ok(Layout::Unified(unified(ROOT.into(), own)?));
     }
     let hierarchies =
         lines.iter().filter(|line| !line.controllers.is_empty()).filter_map(hierarchy);
     let hierarchies = hierarchies.collect();
     let beside = Path::new(ROOT).join("unified");
-    match place(&beside, path, CGROUP2_MAGIC) {
+    match place(&beside, path, OF_V2) {
         Some(own) => Ok(Layout::Hybrid(hierarchies, unified(beside, own)?)),
         None => Ok(Layout::Legacy(hierarchies)),
     }
@@ -130,7 +132,7 @@ fn hierarchy(line: &Line<'_>) -> Option<Hierarchy> {
     let names = std::iter::once(joined.as_str()).chain(line.controllers.iter().copied());
     let mut mounts = names.map(|name| Path::new(ROOT).join(name.trim_start_matches("name=")));
     let (mount, own) = mounts.find_map(|mount| {
-        let own = place(&mount, line.path, CGROUP_MAGIC)?;
+        let own = place(&mount, line.path, OF_V1)?;
         Some((mount, own))
     })?;
     let controllers = line.controllers.iter().map(ToString::to_string).collect();
@@ -148,18 +150,22 @@ fn unified(mount: PathBuf, own: PathBuf) -> Result<Unified, Error> {
     })
 }
 
-/// Our own cgroup as a path below `mount`, where a hierarchy of that type is mounted there. In a container without a cgroup
+/// Our own cgroup as a path below `mount`, where a hierarchy is mounted there whose directories have this file. In a container without a cgroup
 /// namespace, or moved out of the root of its own, the path in `/proc/self/cgroup` is not below the mount: the root of the mount is
 /// the closest place then.
-fn place(mount: &Path, path: &str, kind: u64) -> Option<PathBuf> {
+fn place(mount: &Path, path: &str, mark: &str) -> Option<PathBuf> {
     let root = PathBuf::from("/");
     let below = path.trim_start_matches('/');
     let is_below = !below.is_empty() && !path.contains("/..");
-    // What is below it is of its type, so that most often one look answers both questions.
-    if is_below && magic(&mount.join(below)) == Ok(kind) {
+    // What is below it is of its version, so that most often one look answers both questions.
+    if is_below && is_marked(&mount.join(below), mark) {
         return Some(root.join(below));
     }
-    (magic(mount) == Ok(kind)).then_some(root)
+    is_marked(mount, mark).then_some(root)
+}
+
+fn is_marked(directory: &Path, mark: &str) -> bool {
+    files::exists(&directory.join(mark)) == Ok(true)
 }
 
 #[cfg(test)]
@@ -182,13 +188,16 @@ mod tests {
     #[test]
     fn a_cgroup_that_is_not_below_the_mount_counts_as_its_root() {
         let mount = tempfile::tempdir().unwrap();
-        let kind = magic(mount.path()).unwrap();
         std::fs::create_dir_all(mount.path().join("a/b")).unwrap();
-        let own = |path, kind| place(mount.path(), path, kind);
-        assert_eq!(own("/a/b", kind), Some("/a/b".into()));
+        let own = |path, mark| place(mount.path(), path, mark);
+        assert_eq!(own("/a/b", OF_V1), None, "a directory like any other");
+        for directory in ["", "a", "a/b"] {
+            std::fs::write(mount.path().join(directory).join(OF_V1), "0").unwrap();
+        }
+        assert_eq!(own("/a/b", OF_V1), Some("/a/b".into()));
         for path in ["/docker/abc", "/../a", "/"] {
-            assert_eq!(own(path, kind), Some("/".into()), "{path}");
-            assert_eq!(own(path, CGROUP_MAGIC), None, "another type: {path}");
+            assert_eq!(own(path, OF_V1), Some("/".into()), "{path}");
+            assert_eq!(own(path, OF_V2), None, "another version: {path}");
         }
     }
 
