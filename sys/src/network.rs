@@ -9,8 +9,9 @@ use std::os::fd::AsRawFd;
 /// # Errors
 /// `EPERM` without CAP_NET_ADMIN in the namespace's user namespace.
 pub fn loopback_up() -> Result<()> {
+    // A socket of any family will do. This one is made with least effort, and by every kernel.
     let socket = rustix::net::socket_with(
-        AddressFamily::INET,
+        AddressFamily::UNIX,
         SocketType::DGRAM,
         SocketFlags::CLOEXEC,
         None,

@@ -18,24 +18,29 @@ impl Cgroup {
     /// files to kill and thaw them need not be opened.
     pub fn clear(&self) -> Result<(), Error> {
         // The directories through which processes are found and thawed.
-        let mut looked_at =
-            self.paths.all().into_iter().take(1).chain(self.paths.controller("freezer"));
-        let is_empty = self.unit.is_none() && looked_at.all(|path| remove_directory(path).is_ok());
-        if !is_empty {
-            self.kill()?;
+        let listed = self.paths.all().into_iter().take(1);
+        let looked_at: Vec<&Path> = listed.chain(self.paths.controller("freezer")).collect();
+        if self.unit.is_none() && looked_at.iter().all(|path| remove_directory(path).is_ok()) {
+            return self.remove_all_but(&looked_at);
         }
+        self.kill()?;
         self.remove()
     }
 
     /// Removes every directory. The directories above, which other containers may share, stay.
     pub fn remove(&self) -> Result<(), Error> {
+        self.remove_all_but(&[])
+    }
+
+    fn remove_all_but(&self, gone: &[&Path]) -> Result<(), Error> {
         // systemd first, which then has nothing left to tidy up.
         let mut result = self.unit.as_ref().map_or(Ok(()), Unit::stop);
-        if let Some(directory) = self.paths.unified() {
+        let is_left = |path: &&Path| !gone.contains(path);
+        if let Some(directory) = self.paths.unified().filter(is_left) {
             result = result.and(remove_v2(directory));
         }
         let end = Instant::now() + PATIENCE;
-        for directory in self.paths.legacy() {
+        for directory in self.paths.legacy().into_iter().filter(is_left) {
             result = result.and(remove_v1(directory, end));
         }
         for directory in self.paths.all().iter().filter_map(|path| self.above(path)) {
