@@ -8,6 +8,8 @@ pub mod beneath;
 pub mod bpf;
 pub mod clone;
 #[cfg(target_arch = "x86_64")]
+mod copy;
+#[cfg(target_arch = "x86_64")]
 pub mod early;
 pub mod entry;
 pub mod exec;

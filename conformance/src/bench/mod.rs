@@ -1,6 +1,6 @@
 //! Runtimes side by side: the same work for each in turn, measured from outside.
 //!
-//! Runs are interleaved, so that whatever else the machine does falls on all alike, and CPU time
+//! Runs are interleaved, in an order that changes, so that whatever else the machine does falls on all alike, and CPU time
 //! counts every process of a runtime: what it waits for itself, and the container's first process,
 //! which this process waits for as the subreaper. Nothing here fails on a time.
 
@@ -110,7 +110,9 @@ impl Field<'_> {
         // The first round warms caches up and does not count.
         for round in 0..=count {
             (self.progress)(&format!("{} {round}/{count}", rows.join(", ")));
-            for (index, rounds) in self.suited_by(case).zip(&mut results) {
+            let mut turns: Vec<_> = self.suited_by(case).zip(&mut results).collect();
+            turn(&mut turns, round);
+            for (index, rounds) in turns {
                 if rounds.failure.is_some() {
                     continue;
                 }
@@ -144,6 +146,17 @@ impl Field<'_> {
         }
         // Who cannot remove what it has made is found out by the search for leaks.
         let _ = surround(&Beside::Nothing);
+    }
+}
+
+/// The order of a round: everybody begins in turn, and follows both of its neighbours equally often, for whose network namespaces the
+/// kernel still works when it begins.
+fn turn<T>(all: &mut [T], round: usize) {
+    if !all.is_empty() {
+        all.rotate_left(round / 2 % all.len());
+    }
+    if round % 2 == 1 {
+        all.reverse();
     }
 }
 
@@ -202,5 +215,29 @@ impl Worker {
         let (answer, wait) = mpsc::channel();
         self.orders.send(order(answer)).expect("a worker that listens");
         wait.recv().expect("a runtime that works")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::turn;
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn everybody_follows_everybody_next_to_it_equally_often() {
+        let mut followed = BTreeMap::new();
+        let mut first = BTreeMap::new();
+        for round in 0..8 {
+            let mut all = ["a", "b", "c", "d"];
+            turn(&mut all, round);
+            *first.entry(all[0]).or_insert(0) += 1;
+            for pair in all.windows(2) {
+                *followed.entry((pair[0], pair[1])).or_insert(0) += 1;
+            }
+        }
+        assert!(first.values().all(|&times| times == 2), "{first:?}");
+        assert_eq!(followed.len(), 8, "{followed:?}");
+        assert!(followed.values().all(|&times| times == 3), "{followed:?}");
+        turn::<u8>(&mut [], 3);
     }
 }
