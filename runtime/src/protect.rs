@@ -5,6 +5,9 @@
 //! later container. So before anything of a container exists, the program executes itself again through a detached, read-only
 //! mount of its own file: the link leads to that mount, which nobody can make writable again. That costs a system call or two and an
 //! exec of a small static binary, and no copy. Without the privilege to make such a mount it is copied into a sealed memfd.
+//!
+//! The most frequent case of all, with that privilege and on a new kernel, has been dealt with before there is any Rust: see
+//! [`sys::early`]. Here it is found out whether it was, and done in all ways if not.
 
 use crate::error::{Error, Result};
 use rustix::fs::{CWD, MemfdFlags, Mode, OFlags, SealFlags, StatVfsMountFlags};

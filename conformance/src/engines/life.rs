@@ -188,7 +188,9 @@ fn watching() -> Vec<Operation> {
             t.call(["logs", "-f", t.name()])?.prints("one\ntwo")
         }),
         operation("events of a limit on memory: OOM", |t| {
-            let eat = "dd if=/dev/zero of=/dev/null bs=400M count=1";
+            // containerd begins to listen only when the container runs, and drops what it has not read when the cgroup goes: the
+            // container gives it time for both.
+            let eat = "usleep 500000; dd if=/dev/zero of=/dev/null bs=400M count=1; code=$?; usleep 500000; exit $code";
             t.start(&["--memory", "24m", "--memory-swap", "24m"], &["sh", "-c", eat])?;
             let code = t.call(["wait", t.name()])?.ok()?.text();
             t.wait_for(".State.OOMKilled", "true").map_err(|why| format!("status {code}: {why}"))
