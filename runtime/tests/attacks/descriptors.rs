@@ -35,7 +35,7 @@ fn a_working_directory_behind_a_descriptor_of_the_runtime_is_refused() {
             "exec --cwd {cwd}: {output}"
         );
     }
-    for cwd in (3..=16).map(|number| format!("/proc/self/fd/{number}")).chain(["/link".to_owned()])
+    for cwd in (3..=60).map(|number| format!("/proc/self/fd/{number}")).chain(["/link".to_owned()])
     {
         let bundle = BundleDir::new().args(["cat", "secret"]).set("/process/cwd", cwd.as_str());
         symlink("/proc/self/fd/7", bundle.rootfs().join("link")).expect("link");
