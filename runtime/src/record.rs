@@ -31,8 +31,8 @@ use sys::fd::until_exec;
 
 mod read;
 
-use read::read_state;
 pub use read::{checked_config, config, peek};
+use read::{read_init, read_state};
 
 const STATE: &str = "state.json";
 const CONFIG: &str = "config.json";
@@ -207,8 +207,6 @@ pub struct Slot {
     record: Option<Record>,
     cgroup: Option<Cgroup>,
     intel_rdt: Option<intel_rdt::Group>,
-    /// Something is not as it was noted when the directory was reserved.
-    changed: bool,
 }
 
 impl Slot {
@@ -242,7 +240,7 @@ impl Slot {
         let directory =
             opened.map_err(|errno| Error::system(format!("lock `{}`", path.display()), errno))?;
         let record = Record { directory, path, saved };
-        let slot = Slot { record: Some(record), cgroup: None, intel_rdt: None, changed: false };
+        let slot = Slot { record: Some(record), cgroup: None, intel_rdt: None };
         // Killed after this is noted, we could leave a state whose `delete --force` ends another container's processes.
         Cgroup::refuse_used(&slot.record().saved.cgroups)?;
         slot.record().write(STATE, &slot.record().text()?)?;
@@ -316,12 +314,15 @@ impl Slot {
         }
     }
 
-    /// Notes in which namespaces the container differs from the host: what a restore makes is known only when it is done.
-    pub fn note_namespaces(&mut self, kinds: sys::namespace::Kinds) {
-        if let Some(record) = &mut self.record {
-            record.saved.namespaces = kinds.bits();
-            self.changed = true;
-        }
+    /// Notes in which namespaces the container differs from the host, before its init: what a restore makes is known only when it is
+    /// done.
+    ///
+    /// # Errors
+    /// When the state cannot be written.
+    pub fn note_namespaces(&mut self, kinds: sys::namespace::Kinds) -> Result<()> {
+        let Some(record) = &mut self.record else { return Ok(()) };
+        record.saved.namespaces = kinds.bits();
+        record.replace_state()
     }
 
     /// Notes the init, which is set up now.
@@ -333,7 +334,7 @@ impl Slot {
         let paths = self.cgroup.as_ref().map(|cgroup| cgroup.paths().clone()).unwrap_or_default();
         let Some(record) = &mut self.record else { return Ok(()) };
         // First what else is new: whoever finds an init reads the rest as it is with one.
-        if self.changed || record.saved.cgroups != paths {
+        if record.saved.cgroups != paths {
             record.saved.cgroups = paths;
             record.replace_state()?;
         }
@@ -439,7 +440,7 @@ fn lock(directory: &OwnedFd, path: &Path, id: &ContainerId) -> Result<()> {
             Err(Errno::WOULDBLOCK) => {}
             locked => return locked.map_err(failed),
         }
-        if read_state(directory, path)?.is_some_and(|saved| saved.pid != 0) {
+        if read_init(directory, path)?.is_some() {
             return rustix::fs::flock(directory, FlockOperation::LockExclusive).map_err(failed);
         }
         if Instant::now() > deadline {

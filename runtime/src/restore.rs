@@ -217,7 +217,7 @@ impl Restoring<'_> {
         let unit = planned.and_then(|cgroup| Some(cgroup.unit.as_ref()?.unit.clone()));
         let cgroup = Cgroup::open(paths).of_unit(unit);
         // criu makes a time namespace that nobody asked for, so that the container's clocks go on from where they were.
-        self.slot.note_namespaces(namespaces::differing(pid.as_raw_nonzero().get())?);
+        self.slot.note_namespaces(namespaces::differing(pid.as_raw_nonzero().get())?)?;
         self.slot.note_init(pid)?;
         if let Some(plan) = planned {
             // Not before: criu makes the container's devices, whatever the container itself may.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd};
-use rustix::fs::{Access, OFlags};
+use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 use super::{Cgroup, Error, files};
@@ -156,8 +156,7 @@ impl OomWatch {
                     Err(Errno::AGAIN | Errno::INTR) => return Ok(false),
                     Err(errno) => return Err(failed(errno)),
                 }
-                let control = directory.join("cgroup.event_control");
-                Ok(rustix::fs::access(control, Access::EXISTS).is_ok())
+                Ok(files::exists(&directory.join("cgroup.event_control")) == Ok(true))
             }
             OomWatch::Counted { events, above, counts } => counts
                 .have_grown(|| killed(events), || killed(above.as_ref()?).ok())

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::files;
+
 /// The directories of one container, by controller: the keys are the names of v1 controllers, `name=...` for a v1
 /// hierarchy without controllers, and the empty string for v2. This is the form of `cgroup_paths` in runc's state.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
@@ -55,7 +57,7 @@ impl Paths {
             // Without a name to add, the path would get a slash at its end.
             if !path.as_os_str().is_empty() {
                 let below = directory.join(path);
-                if !(name.is_empty() && beside_v1) || below.exists() {
+                if !(name.is_empty() && beside_v1) || files::exists(&below) == Ok(true) {
                     *directory = below;
                 }
             }

@@ -58,22 +58,22 @@ fn read_config(path: &Path) -> Result<Vec<u8>> {
 /// `None` when there is none, which is what a `create` that was killed at once leaves.
 pub(super) fn read_state(directory: &OwnedFd, path: &Path) -> Result<Option<Saved>> {
     // Before the file, which is complete when there is a link.
-    let (pid, pid_start) = read_init(directory, path)?;
+    let (pid, pid_start) = read_init(directory, path)?.unwrap_or_default();
     Ok(read_file(directory, path)?.map(|saved| Saved { pid, pid_start, ..saved }))
 }
 
-/// The init's process id, and when it was started; zeros when none is noted.
-fn read_init(directory: &OwnedFd, path: &Path) -> Result<(i32, u64)> {
+/// The init's process id, and when it was started; `None` when none is noted.
+pub(super) fn read_init(directory: &OwnedFd, path: &Path) -> Result<Option<(i32, u64)>> {
     let mut buffer = [MaybeUninit::uninit(); 64];
     let text = match rustix::fs::readlinkat_raw(directory, INIT, &mut buffer) {
-        Err(Errno::NOENT) => return Ok((0, 0)),
+        Err(Errno::NOENT) => return Ok(None),
         Err(errno) => {
             let what = format!("read `{}`", path.join(INIT).display());
             return Err(Error::system(what, errno));
         }
         Ok((text, _)) => text,
     };
-    parse_init(text).ok_or_else(|| {
+    parse_init(text).map(Some).ok_or_else(|| {
         let path = path.join(INIT);
         Error::State(format!("cannot read `{}`: it is no link of nrun's", path.display()))
     })
