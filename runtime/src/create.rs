@@ -299,12 +299,13 @@ pub fn check(args: &Args) -> Result<Checked> {
 }
 
 pub(crate) fn saved(args: &Args, checked: &Checked, host: &Host, plan: &Plan) -> Saved {
+    let now = sys::clock::now().unwrap_or_else(|_| SystemTime::now());
     Saved {
         oci_version: checked.spec.version().clone(),
         id: args.id.to_string(),
         bundle: checked.bundle.clone(),
         rootfs: checked.rootfs.clone(),
-        created: humantime::format_rfc3339_nanos(SystemTime::now()).to_string(),
+        created: humantime::format_rfc3339_nanos(now).to_string(),
         annotations: checked.spec.annotations().clone().unwrap_or_default(),
         owner: host.uid,
         cgroups: plan.cgroup.as_ref().map(crate::cgroup::CgroupPlan::paths).unwrap_or_default(),

@@ -3,7 +3,7 @@
 use crate::hooks;
 use crate::plan::Plan;
 use crate::plan::attributes::Attribute;
-use crate::plan::op::{Bind, Inherited, Mount, Op, Step};
+use crate::plan::op::{Inherited, Mount, Op, Step};
 use oci_spec::runtime::LinuxSchedulerPolicy as Policy;
 use rustix::io::Errno;
 use std::fmt;
@@ -59,12 +59,12 @@ impl Failure {
     /// For what becomes of a mount besides its being made.
     fn change_hint(&self) -> Option<&'static str> {
         Some(match (&self.step.op, self.errno) {
-            (Op::Mount(Mount { copy_up: Some(_), .. }), Errno::INVAL | Errno::PERM)
-                if self.user_namespace =>
+            (Op::Mount(mount), Errno::INVAL | Errno::PERM)
+                if mount.copy_up.is_some() && self.user_namespace =>
             {
                 "what is copied up has an owner without an id in the user namespace, or is a device node, which cannot be made there"
             }
-            (Op::Mount(Mount { copy_up: Some(_), .. }), Errno::NOSPC) => {
+            (Op::Mount(mount), Errno::NOSPC) if mount.copy_up.is_some() => {
                 "what is copied up needs more room than `size=` gives the tmpfs"
             }
             (Op::Remount(_), Errno::INVAL) => {
@@ -87,10 +87,7 @@ impl Failure {
             (Op::Mount(mount), Errno::LOOP | Errno::NOTDIR) if mount.ordinary => {
                 "the image has a symbolic link there: it must be mounted on ordinary directory"
             }
-            (
-                Op::Mount(Mount { off_proc: true, .. }) | Op::Bind(Bind { off_proc: true, .. }),
-                Errno::LOOP,
-            ) => {
+            (op, Errno::LOOP) if op.is_off_proc() => {
                 "a symbolic link of the image leads into /proc, where nothing may be mounted that way"
             }
             (Op::Device(_) | Op::Symlink { .. } | Op::Console(_), Errno::LOOP) => {
@@ -116,7 +113,7 @@ impl Failure {
             {
                 "the container's root user must be able to reach it: every directory on the way needs the `x` bit"
             }
-            (Op::Bind(Bind { inherited: Inherited::Locked, .. }), Errno::PERM) => {
+            (Op::Bind(bind), Errno::PERM) if bind.inherited == Inherited::Locked => {
                 "in a user namespace a bind keeps the `ro`, `nosuid`, `nodev`, `noexec` and atime options that the host has given to its source"
             }
             (Op::Bind(_), Errno::INVAL | Errno::NOTDIR) => {

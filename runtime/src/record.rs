@@ -434,7 +434,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// for `create`, which waits for the hook. A `create` that was killed is followed by its init at once, which has a copy of the lock.
 fn lock(directory: &OwnedFd, path: &Path, id: &ContainerId) -> Result<()> {
     let failed = |errno| Error::system(format!("lock `{}`", path.display()), errno);
-    let deadline = Instant::now() + PATIENCE;
+    let mut deadline = None;
     loop {
         match rustix::fs::flock(directory, FlockOperation::NonBlockingLockExclusive) {
             Err(Errno::WOULDBLOCK) => {}
@@ -443,7 +443,7 @@ fn lock(directory: &OwnedFd, path: &Path, id: &ContainerId) -> Result<()> {
         if read_init(directory, path)?.is_some() {
             return rustix::fs::flock(directory, FlockOperation::LockExclusive).map_err(failed);
         }
-        if Instant::now() > deadline {
+        if Instant::now() > *deadline.get_or_insert_with(|| Instant::now() + PATIENCE) {
             return Err(Error::State(format!("container `{id}` is still being created")));
         }
         std::thread::sleep(PAUSE);

@@ -68,6 +68,7 @@ pub fn spawn(options: &Options<'_>, body: impl FnOnce() -> i32) -> Result<Child>
         cgroup: options.into_cgroup.map_or(0, |fd| fd.as_raw_fd() as u64),
         ..CloneArgs::default()
     };
+    crate::heap::keep_what_is_there();
     // SAFETY: without CLONE_VM and CLONE_FILES the child works on copies of memory and fd table, as after fork(2); stack 0
     // keeps the copied stack; `pidfd` is a valid place for the kernel to write to. One thread: see above.
     let pid =

@@ -6,6 +6,7 @@
 
 pub mod beneath;
 pub mod bpf;
+pub mod clock;
 pub mod clone;
 #[cfg(target_arch = "x86_64")]
 mod copy;

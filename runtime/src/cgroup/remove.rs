@@ -39,12 +39,12 @@ impl Cgroup {
         if let Some(directory) = self.paths.unified().filter(is_left) {
             result = result.and(remove_v2(directory));
         }
-        let end = Instant::now() + PATIENCE;
+        let mut end = None;
         for directory in self.paths.legacy().into_iter().filter(is_left) {
-            result = result.and(remove_v1(directory, end));
+            result = result.and(remove_v1(directory, &mut end));
         }
         for directory in self.paths.all().iter().filter_map(|path| self.above(path)) {
-            result = result.and(remove_v1(directory, end));
+            result = result.and(remove_v1(directory, &mut end));
         }
         result
     }
@@ -60,21 +60,22 @@ fn remove_v2(directory: &Path) -> Result<(), Error> {
     match remove_directory(directory) {
         Err(Errno::BUSY) => {
             await_event(directory, "populated 0", "empty")?;
-            remove_tree(directory, Instant::now() + PATIENCE)
+            remove_tree(directory, &mut None)
         }
         other => other.map_err(|errno| failed(directory, errno)),
     }
 }
 
-fn remove_v1(directory: &Path, end: Instant) -> Result<(), Error> {
+fn remove_v1(directory: &Path, end: &mut Option<Instant>) -> Result<(), Error> {
     match remove_directory(directory) {
         Err(Errno::BUSY) => remove_tree(directory, end),
         other => other.map_err(|errno| failed(directory, errno)),
     }
 }
 
-/// Removes what is below, the deepest first, then the directory.
-fn remove_tree(directory: &Path, end: Instant) -> Result<(), Error> {
+/// Removes what is below, the deepest first, then the directory. The time until `end` begins when there is something to wait for: most
+/// often there is nothing, and no clock is asked.
+fn remove_tree(directory: &Path, end: &mut Option<Instant>) -> Result<(), Error> {
     let mut result = Ok(());
     for directory in tree(directory)?.iter().rev() {
         result = result.and(remove_patiently(directory, end));
@@ -82,11 +83,15 @@ fn remove_tree(directory: &Path, end: Instant) -> Result<(), Error> {
     result
 }
 
-fn remove_patiently(directory: &Path, end: Instant) -> Result<(), Error> {
+fn remove_patiently(directory: &Path, end: &mut Option<Instant>) -> Result<(), Error> {
     let mut pause = Duration::from_millis(1);
     loop {
         match remove_directory(directory) {
-            Err(Errno::BUSY) if Instant::now() < end => std::thread::sleep(pause),
+            Err(Errno::BUSY)
+                if Instant::now() < *end.get_or_insert_with(|| Instant::now() + PATIENCE) =>
+            {
+                std::thread::sleep(pause);
+            }
             other => return other.map_err(|errno| failed(directory, errno)),
         }
         pause = (pause * 2).min(Duration::from_millis(100));

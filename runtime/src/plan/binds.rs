@@ -67,7 +67,7 @@ pub(super) fn plan(
         recursive: options.recursive_attributes,
         propagation,
     };
-    Ok(Step { op: Op::Bind(bind), pointer })
+    Ok(Step { op: Op::Bind(Box::new(bind)), pointer })
 }
 
 /// The path in the root file system that a path of the host names, by its letters alone; empty for the root itself.

@@ -79,8 +79,8 @@ pub(super) fn plan(
         }
         hierarchies.push(Hierarchy { name: link, from: hierarchy(view, context, pointer)? });
     }
-    let op = Op::Cgroups(Cgroups { tmpfs, hierarchies, attributes: exactly(options), links });
-    steps.push(Step { op, pointer: pointer.to_owned() });
+    let cgroups = Cgroups { tmpfs, hierarchies, attributes: exactly(options), links };
+    steps.push(Step { op: Op::Cgroups(Box::new(cgroups)), pointer: pointer.to_owned() });
     Ok(())
 }
 
@@ -140,15 +140,15 @@ fn unified(
             propagation: vec![context.propagation],
             off_proc: false,
         };
-        return Ok(Step { op: Op::Bind(bind), pointer: pointer.to_owned() });
+        return Ok(Step { op: Op::Bind(Box::new(bind)), pointer: pointer.to_owned() });
     }
-    let op = Mount {
+    let mount = Mount {
         attributes: options.attributes.set,
         propagation: options.propagation.clone(),
         ordinary: true,
         ..Mount::new(target, c"cgroup2".to_owned())
     };
-    Ok(Step { op: Op::Mount(op), pointer: pointer.to_owned() })
+    Ok(Step { op: Op::Mount(Box::new(mount)), pointer: pointer.to_owned() })
 }
 
 #[cfg(test)]

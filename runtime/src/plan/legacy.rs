@@ -59,7 +59,7 @@ pub(super) fn remount(
         recursive: options.recursive_attributes,
         propagation: options.propagation.clone(),
     };
-    Ok(Step { op: Op::Remount(remount), pointer })
+    Ok(Step { op: Op::Remount(Box::new(remount)), pointer })
 }
 
 /// Whether a new file system is made by mount(2).

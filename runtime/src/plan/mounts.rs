@@ -105,7 +105,7 @@ pub fn plan(
             }
             kind => {
                 let planned = file_system(mount, kind, options, context, &pointer)?;
-                steps.push(Step { op: Op::Mount(planned), pointer });
+                steps.push(Step { op: Op::Mount(Box::new(planned)), pointer });
             }
         }
     }

@@ -42,6 +42,8 @@ pub enum Barrier {
 }
 
 /// A step of the child. The order in which they may follow each other is documented in [`crate::plan`].
+///
+/// A plan has sixty of them, most of them short: the longest are boxed, so that a step has half the size.
 #[derive(Clone, Debug)]
 pub enum Op {
     /// Tell the parent that this point is reached, and go on when it says so.
@@ -101,15 +103,15 @@ pub enum Op {
     /// Open the root of the mount namespace that was joined (`exec`).
     OpenRoot,
     /// Mount a new file system.
-    Mount(Mount),
+    Mount(Box<Mount>),
     /// Attach a bind mount.
-    Bind(Bind),
+    Bind(Box<Bind>),
     /// Change the mount that is at a place already.
-    Remount(Remount),
+    Remount(Box<Remount>),
     /// Make the file systems read-only in which later steps had to make something.
     ReadOnlyMounts,
     /// Mount a tmpfs with the container's v1 cgroups in it, a directory for each hierarchy.
-    Cgroups(Cgroups),
+    Cgroups(Box<Cgroups>),
     /// Make a directory, and those on the way, if it is missing.
     Directory {
         /// Which.
@@ -260,6 +262,17 @@ pub enum Op {
         /// Its environment.
         env: CStringArray,
     },
+}
+
+impl Op {
+    /// Whether it makes a mount whose target may not turn out to be on a procfs.
+    pub fn is_off_proc(&self) -> bool {
+        match self {
+            Op::Mount(mount) => mount.off_proc,
+            Op::Bind(bind) => bind.off_proc,
+            _ => false,
+        }
+    }
 }
 
 impl From<Filter> for Op {
