@@ -67,12 +67,15 @@ impl Facts {
     }
 }
 
-/// Inode of the first user namespace's file: `PROC_USER_INIT_INO`, a part of the kernel's interface.
-const FIRST_USER_NAMESPACE: u64 = 0xEFFF_FFFD;
+/// The first user namespace, as the link of a process in it reads: its inode is `PROC_USER_INIT_INO` (0xEFFFFFFD), a part of the
+/// kernel's interface.
+const FIRST_USER_NAMESPACE: &[u8] = b"user:[4026531837]";
 
 /// Whether our user namespace is another than the host's first one: root is not the host's root then, whatever capabilities it has.
 pub fn in_user_namespace() -> bool {
-    rustix::fs::stat("/proc/self/ns/user").is_ok_and(|stat| stat.st_ino != FIRST_USER_NAMESPACE)
+    // The text of the link has the inode's number (namespaces(7)), and needs no inode, which stat(2) would have made.
+    let link = rustix::fs::readlink("/proc/self/ns/user", Vec::with_capacity(32));
+    link.is_ok_and(|link| link.as_bytes() != FIRST_USER_NAMESPACE)
 }
 
 /// Refuses what only root can do (runc's rules for an effective user id other than 0; root of a user namespace may try).

@@ -293,11 +293,10 @@ mod tests {
     fn what_was_there_before_a_clone_is_not_written_to_when_it_is_freed() {
         let heap = Heap::new();
         let [before, free] = [allocate(&heap), allocate(&heap)];
-        // SAFETY: see `allocate`; the blocks are that long.
-        unsafe {
-            heap.dealloc(free, LAYOUT);
-            before.write_bytes(7, LAYOUT.size());
-        }
+        // SAFETY: see `allocate`.
+        unsafe { heap.dealloc(free, LAYOUT) };
+        // SAFETY: the block is that long.
+        unsafe { before.write_bytes(7, LAYOUT.size()) };
         keep_what_is_there();
         // SAFETY: as above.
         unsafe { heap.dealloc(before, LAYOUT) };
