@@ -19,7 +19,7 @@ use crate::pidfd_socket::{self, PidfdSocket};
 use crate::plan::hooks::{Kind, listed};
 use crate::plan::{self, Plan};
 use crate::protect;
-use crate::record::{Saved, Slot};
+use crate::record::{Made, Saved, Slot};
 use crate::rootless;
 use bundle::Checked;
 use rustix::io::Errno;
@@ -145,7 +145,7 @@ pub struct Created {
     /// Its init.
     pub init: Init,
     /// What is on disk.
-    pub saved: Saved,
+    pub made: Made,
     /// Who takes the listener of its filter; `create` leaves that to `start`.
     pub agent: Option<Agent>,
 }
@@ -180,7 +180,7 @@ pub fn create(args: &Args, checked: &Checked, console: Option<OwnedFd>) -> Resul
         Slot::reserve(&args.root, &args.id, saved(args, checked, &host, &plan), checked.text())?;
     log::debug(|| format!("state directory of container `{}` made and locked", args.id));
     match make(args, &plan, &mut slot, outside) {
-        Ok((init, agent)) => Ok(Created { plan, init, saved: slot.commit(), agent }),
+        Ok((init, agent)) => Ok(Created { plan, init, made: slot.commit(), agent }),
         Err(error) => {
             hooks::poststop(&slot.undo());
             Err(error)

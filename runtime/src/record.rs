@@ -129,9 +129,7 @@ impl Record {
             opened => opened
                 .map_err(|errno| Error::system(format!("open `{}`", path.display()), errno))?,
         };
-        lock(&directory, &path, id)?;
-        // Another command may have deleted it while we waited for the lock.
-        if rustix::fs::fstat(&directory).is_ok_and(|stat| stat.st_nlink == 0) {
+        if !lock(&directory, &path, id.as_str())? {
             return Err(Error::NoContainer(id.to_string()));
         }
         let saved = read_state(&directory, &path)?
@@ -198,6 +196,31 @@ impl Record {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
             Err(errno) => Err(Error::system(format!("remove `{}`", self.path.display()), errno)),
         }
+    }
+}
+
+/// A container that this process has made. Its directory is not locked, and anybody may delete it.
+///
+/// It is known by the directory, not by its name: what has that name may be another container by the time that this one ends.
+#[derive(Debug)]
+pub struct Made {
+    record: Record,
+}
+
+impl Made {
+    /// What its `state.json` holds.
+    pub fn saved(&self) -> &Saved {
+        &self.record.saved
+    }
+
+    /// Locks its directory again; `None` when somebody has deleted it.
+    ///
+    /// # Errors
+    /// When it cannot be locked.
+    pub fn lock(self) -> Result<Option<Record>> {
+        let Record { directory, path, saved } = &self.record;
+        let is_there = lock(directory, path, &saved.id)?;
+        Ok(is_there.then_some(self.record))
     }
 }
 
@@ -347,13 +370,12 @@ impl Slot {
     ///
     /// The lock is given back by name and not by closing the fd: the init, made while it was held, has a copy of that fd, and
     /// would hold the lock until it has come to wait for `start`.
-    pub fn commit(mut self) -> Saved {
+    pub fn commit(mut self) -> Made {
         self.cgroup = None;
         self.intel_rdt = None;
-        let Some(record) = self.record.take() else { return Saved::default() };
-        let directory = until_exec(record.directory);
-        let _ = rustix::fs::flock(directory, FlockOperation::Unlock);
-        record.saved
+        let record = self.record.take().expect("a slot has its record until it is committed");
+        let _ = rustix::fs::flock(&record.directory, FlockOperation::Unlock);
+        Made { record }
     }
 
     /// Takes back what was made, and returns what was noted of it.
@@ -430,24 +452,25 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How often it looks meanwhile.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Takes the lock. Other commands give it back by themselves; `create` may run hooks, and a hook that changes the container would wait
+/// Takes the lock; `false` when the directory is gone: another command may have deleted it while we waited. Other commands give it back by themselves; `create` may run hooks, and a hook that changes the container would wait
 /// for `create`, which waits for the hook. A `create` that was killed is followed by its init at once, which has a copy of the lock.
-fn lock(directory: &OwnedFd, path: &Path, id: &ContainerId) -> Result<()> {
+fn lock(directory: &OwnedFd, path: &Path, id: &str) -> Result<bool> {
     let failed = |errno| Error::system(format!("lock `{}`", path.display()), errno);
     let mut deadline = None;
     loop {
         match rustix::fs::flock(directory, FlockOperation::NonBlockingLockExclusive) {
             Err(Errno::WOULDBLOCK) => {}
-            locked => return locked.map_err(failed),
+            locked => break locked.map_err(failed)?,
         }
         if read_init(directory, path)?.is_some() {
-            return rustix::fs::flock(directory, FlockOperation::LockExclusive).map_err(failed);
+            break rustix::fs::flock(directory, FlockOperation::LockExclusive).map_err(failed)?;
         }
         if Instant::now() > *deadline.get_or_insert_with(|| Instant::now() + PATIENCE) {
             return Err(Error::State(format!("container `{id}` is still being created")));
         }
         std::thread::sleep(PAUSE);
     }
+    Ok(rustix::fs::fstat(directory).map_or(true, |stat| stat.st_nlink > 0))
 }
 
 /// Whether somebody holds the lock.

@@ -19,7 +19,7 @@ use crate::host::{Asked, Host};
 use crate::log;
 use crate::plan::namespaces::Namespaces;
 use crate::plan::{self, Plan};
-use crate::record::Slot;
+use crate::record::{Made, Slot};
 use crate::run;
 use bundle::Checked;
 use rustix::io::Errno;
@@ -51,9 +51,9 @@ pub fn run(parsed: &Parsed) -> Result<u8> {
     if !parsed.is_set("no-subreaper") {
         let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
     }
-    let Restored { pid, pidfd } = restore(parsed, &args, &checked, console)?;
+    let (Restored { pid, pidfd }, made) = restore(parsed, &args, &checked, console)?;
     let ended = foreground.attach().and_then(|()| foreground.wait(pid, &pidfd));
-    run::remove(&args.root, &args.id)?;
+    run::remove(made)?;
     ended
 }
 
@@ -62,7 +62,7 @@ fn restore(
     args: &Args,
     checked: &Checked,
     console: Option<OwnedFd>,
-) -> Result<Restored> {
+) -> Result<(Restored, Made)> {
     let home = root::leave_host()?;
     let directories = Directories::open(parsed, "restore.log", false)?;
     let mut options = asked(parsed, checked)?;
@@ -250,11 +250,10 @@ impl Restoring<'_> {
     }
 
     /// From here on the container stays until it is deleted.
-    fn finish(self) -> Result<Restored> {
+    fn finish(self) -> Result<(Restored, Made)> {
         let mut uncommitted = self.init.ok_or_else(|| missing("process"))?;
         let init = uncommitted.init.take().ok_or_else(|| missing("process"))?;
-        self.slot.commit();
-        Ok(init)
+        Ok((init, self.slot.commit()))
     }
 
     /// Takes everything back, in the order of the fields. The hooks run on the host, also where criu failed before it told us

@@ -7,14 +7,12 @@ use crate::error::Result;
 use crate::explain;
 use crate::foreground::Foreground;
 use crate::hooks;
-use crate::id::ContainerId;
 use crate::launch::{self, Launch};
 use crate::notify::Agent;
 use crate::plan::Plan;
 use crate::protect;
-use crate::record::{Record, Saved};
+use crate::record::{Made, Saved};
 use std::mem::ManuallyDrop;
-use std::path::Path;
 
 /// Runs a container. In the foreground its exit status is returned, and it is deleted when it ends.
 ///
@@ -35,37 +33,37 @@ pub fn run(parsed: &Parsed) -> Result<u8> {
         // Orphans of a container that shares our pid namespace become ours and not init's: they are reaped here.
         let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
     }
-    let Created { plan, mut init, saved, mut agent } = create::create(&args, &checked, console)?;
+    let Created { plan, mut init, made, mut agent } = create::create(&args, &checked, console)?;
     let plan = ManuallyDrop::new(plan);
     init.close_resources();
-    let mut launch = launch(&plan, &saved, agent.as_mut());
+    let mut launch = launch(&plan, made.saved(), agent.as_mut());
     let ended = foreground
         .attach()
         .and_then(|()| init.go())
         .and_then(|()| init.executed(&plan, &mut launch))
-        .and_then(|()| hooks::poststart(&saved))
+        .and_then(|()| hooks::poststart(made.saved()))
         .and_then(|()| foreground.wait(init.pid, &init.pidfd));
     match &ended {
         Ok(status) => explain::ended(&args, *status),
         Err(_) => init.kill(),
     }
     if ended.is_err() || !parsed.is_set("keep") {
-        remove(&args.root, &args.id)?;
+        remove(made)?;
     }
     ended
 }
 
 fn detached(args: &Args) -> Result<()> {
     let checked = create::check(args)?;
-    let Created { plan, mut init, saved, mut agent } = create::create(args, &checked, None)?;
-    let mut launch = launch(&plan, &saved, agent.as_mut());
+    let Created { plan, mut init, made, mut agent } = create::create(args, &checked, None)?;
+    let mut launch = launch(&plan, made.saved(), agent.as_mut());
     let started = init
         .go()
         .and_then(|()| init.surely_executed(&plan, &mut launch))
-        .and_then(|()| hooks::poststart(&saved));
+        .and_then(|()| hooks::poststart(made.saved()));
     if let Err(error) = started {
         init.kill();
-        remove(&args.root, &args.id)?;
+        remove(made)?;
         return Err(error);
     }
     Ok(())
@@ -76,9 +74,6 @@ fn launch<'a>(plan: &Plan, saved: &'a Saved, agent: Option<&'a mut Agent>) -> La
 }
 
 /// Somebody else may have deleted it meanwhile.
-pub(crate) fn remove(root: &Path, id: &ContainerId) -> Result<()> {
-    match Record::open(root, id) {
-        Err(crate::error::Error::NoContainer(_)) => Ok(()),
-        record => delete::remove(record?),
-    }
+pub(crate) fn remove(made: Made) -> Result<()> {
+    made.lock()?.map_or(Ok(()), delete::remove)
 }

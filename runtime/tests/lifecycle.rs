@@ -4,7 +4,6 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::process::ExitStatusExt;
 
 use nconform::fixture::{BundleDir, Capture, Container, Output, Runtime, Sandbox, cgroups};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
@@ -186,57 +185,6 @@ fn commands_in_the_wrong_state_fail_with_the_words_that_engines_match() {
     assert_says(&container.exec(["true"]).exits(255), "cannot exec in a stopped container");
     assert_says(&container.start().exits(1), "cannot start a container that has stopped");
     let _ = runtime.call(["kill", "--all", id, "9"]).run().ok();
-}
-
-#[test]
-fn run_exits_with_the_status_of_the_container() {
-    let sandbox = Sandbox::enter();
-    let runtime = Runtime::under_test();
-    for (script, status) in [("exit 0", 0), ("exit 3", 3), ("exit 255", 255)] {
-        let _ = runtime.run(&BundleDir::new().shell(script)).exits(status);
-    }
-    // The first process of a pid namespace cannot kill itself: the signal comes from outside it.
-    for signal in [9, 15] {
-        let script = format!("kill -{signal} $$");
-        let bundle = BundleDir::new().shell(&script).without_namespace("pid");
-        let _ = runtime.run(&bundle).exits(128 + signal);
-    }
-    assert_eq!(fs::read_dir(runtime.root()).expect("the root").count(), 0, "run deletes");
-    sandbox.assert_clean();
-}
-
-#[test]
-fn run_passes_both_streams_and_standard_input_on() {
-    let _sandbox = Sandbox::enter();
-    let runtime = Runtime::under_test();
-    let bundle = BundleDir::new().shell("cat; echo err >&2");
-    let id = runtime.new_id();
-    let output = runtime.bundle_call("run", &bundle, [""; 0], &id).stdin("typed").run().ok();
-    assert_eq!((output.stdout().as_str(), output.stderr().as_str()), ("typed", "err\n"));
-}
-
-#[test]
-fn run_keep_leaves_a_stopped_container() {
-    let _sandbox = Sandbox::enter();
-    let (runtime, bundle) = (Runtime::under_test(), BundleDir::new().shell("exit 4"));
-    let id = runtime.new_id();
-    let _ = runtime.bundle_call("run", &bundle, ["--keep"], &id).run().exits(4);
-    assert_eq!(runtime.call(["state", &id]).run().ok().json()["status"], "stopped");
-    let _ = runtime.call(["delete", &id]).run().ok();
-}
-
-#[test]
-fn run_forwards_signals_to_the_container() {
-    let _sandbox = Sandbox::enter();
-    let runtime = Runtime::under_test();
-    let script = "trap 'echo got; exit 42' TERM; echo ready; while :; do sleep 0.05; done";
-    let bundle = BundleDir::new().shell(script);
-    let id = runtime.new_id();
-    let (mut child, output) = runtime.bundle_call("run", &bundle, [""; 0], &id).start();
-    wait_for_output(&output, "ready");
-    kill_process(Pid::from_child(&child), Signal::TERM).expect("signal nrun");
-    assert_eq!(child.wait().expect("wait for nrun").code(), Some(42));
-    assert_eq!(output.stdout(), "ready\ngot\n");
 }
 
 #[test]
@@ -580,19 +528,5 @@ fn plan_and_check_do_nothing() {
     }
     assert!(call("check").ends_with(": ok\n"));
     assert_eq!(fs::read_dir(runtime.root()).expect("the root").count(), 0);
-    sandbox.assert_clean();
-}
-
-#[test]
-fn the_container_outlives_the_one_who_ran_it_in_the_foreground_and_can_be_deleted() {
-    let sandbox = Sandbox::enter();
-    let (runtime, bundle) = (Runtime::under_test(), BundleDir::new().shell("echo on; sleep 600"));
-    let id = runtime.new_id();
-    let (mut child, output) = runtime.bundle_call("run", &bundle, [""; 0], &id).start();
-    wait_for_output(&output, "on");
-    child.kill().expect("kill nrun");
-    assert_eq!(child.wait().expect("wait for nrun").signal(), Some(9));
-    assert_eq!(runtime.call(["state", &id]).run().ok().json()["status"], "running");
-    let _ = runtime.call(["delete", "--force", &id]).run().ok();
     sandbox.assert_clean();
 }
