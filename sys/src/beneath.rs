@@ -6,7 +6,7 @@
 
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// Opens `path` under `root`.
@@ -53,14 +53,15 @@ pub fn find(root: BorrowedFd<'_>, path: &CStr) -> Result<OwnedFd, Errno> {
     open(root, path, OFlags::PATH, Mode::empty())
 }
 
-/// A path split for creation: each directory on the way as a prefix that is resolved from the root, and the last name.
+/// A path split for creation: the directory in which its last name lies, resolved from the root, and that name.
 ///
-/// Built ahead of time, so that the process that uses it need not allocate, but for a link that dangles.
+/// Built ahead of time, so that the process that uses it need not allocate, but for a link that dangles or where more than the last
+/// name is missing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
     path: Box<CStr>,
-    /// `(prefix, name)` for every component, outermost first: `name` is made in what `prefix` resolves to.
-    steps: Vec<(Box<CStr>, Box<CStr>)>,
+    /// Where the last name lies; `None` in the root, or for the root itself.
+    parent: Option<Box<CStr>>,
 }
 
 impl Target {
@@ -69,25 +70,26 @@ impl Target {
     /// # Errors
     /// When the path contains a NUL byte.
     pub fn new(path: &[u8]) -> Result<Target, std::ffi::NulError> {
-        let mut names: Vec<&[u8]> = Vec::new();
+        let mut clean = Vec::with_capacity(path.len() + 1);
         for name in path.split(|&byte| byte == b'/') {
             match name {
                 b"" | b"." => {}
-                b".." => {
-                    names.pop();
+                b".." => clean.truncate(last_slash(&clean).unwrap_or(0)),
+                name => {
+                    if !clean.is_empty() {
+                        clean.push(b'/');
+                    }
+                    clean.extend_from_slice(name);
                 }
-                name => names.push(name),
             }
         }
-        let c_string =
-            |bytes: Vec<u8>| std::ffi::CString::new(bytes).map(std::ffi::CString::into_boxed_c_str);
-        let mut steps = Vec::with_capacity(names.len());
-        for (i, name) in names.iter().enumerate() {
-            let prefix = if i == 0 { b".".to_vec() } else { names[..i].join(&b'/') };
-            steps.push((c_string(prefix)?, c_string(name.to_vec())?));
+        let c_string = |bytes| CString::new(bytes).map(CString::into_boxed_c_str);
+        let parent =
+            last_slash(&clean).map(|slash| c_string(clean[..slash].to_vec())).transpose()?;
+        if clean.is_empty() {
+            clean.push(b'.');
         }
-        let path = if names.is_empty() { b".".to_vec() } else { names.join(&b'/') };
-        Ok(Target { path: c_string(path)?, steps })
+        Ok(Target { path: c_string(clean)?, parent })
     }
 
     /// The cleaned path, relative to the root; `.` for the root itself.
@@ -120,15 +122,12 @@ impl Target {
             found => return found,
         }
         // Most often only the last name is missing: then the directory it goes into is there, and one step does.
-        let last = self.steps.len().saturating_sub(1);
-        let mut all = match self.make(last, root, file, restrict) {
-            Err(Errno::NOENT) => 0..self.steps.len(),
-            made => {
-                made?;
-                0..0
+        let made = match self.make(root, file, restrict) {
+            Err(Errno::NOENT) => {
+                self.make_way(root, restrict).and_then(|()| self.make(root, file, restrict))
             }
+            made => made,
         };
-        let made = all.try_for_each(|i| self.make(i, root, file && i == last, restrict));
         // Resolved afresh: what was just made may have been replaced, and the kernel decides where that leads.
         match made.and_then(|()| find()) {
             Err(Errno::NOENT) if !restrict.contains(ResolveFlags::NO_SYMLINKS) => {
@@ -146,28 +145,21 @@ impl Target {
         target.ensure_with(root, file, ResolveFlags::NO_SYMLINKS)
     }
 
-    /// Makes one component, as a directory or an empty file.
-    fn make(
-        &self,
-        step: usize,
-        root: BorrowedFd<'_>,
-        file: bool,
-        restrict: ResolveFlags,
-    ) -> Result<(), Errno> {
-        let Some((prefix, name)) = self.steps.get(step) else { return Ok(()) };
+    /// Makes the last name, as a directory or an empty file, where the directory that it goes into is there.
+    fn make(&self, root: BorrowedFd<'_>, file: bool, restrict: ResolveFlags) -> Result<(), Errno> {
+        let Some((_, name)) = self.split() else { return Ok(()) };
         let opened;
-        let parent = if step == 0 {
+        let parent = if self.parent.is_none() {
             // In the root itself, to which there is no way.
             root
         } else {
-            let flags = OFlags::PATH | OFlags::DIRECTORY;
-            opened = open_with(root, prefix, flags, Mode::empty(), restrict)?;
+            opened = self.parent(root, restrict)?;
             opened.as_fd()
         };
         let made = if file {
             make_file(parent, name)
         } else {
-            rustix::fs::mkdirat(parent, &**name, Mode::from_raw_mode(0o755))
+            rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(0o755))
         };
         match made {
             Err(Errno::EXIST) => Ok(()),
@@ -175,9 +167,26 @@ impl Target {
         }
     }
 
+    /// Makes the directories on the way to the last name, the outermost first.
+    fn make_way(&self, root: BorrowedFd<'_>, restrict: ResolveFlags) -> Result<(), Errno> {
+        let path = self.path.to_bytes();
+        for (slash, _) in path.iter().enumerate().filter(|(_, byte)| **byte == b'/') {
+            let directory = Target::new(&path[..slash]).map_err(|_| Errno::INVAL)?;
+            directory.make(root, false, restrict)?;
+        }
+        Ok(())
+    }
+
     /// The path of the directory in which the last name lies, and that name; `None` for the root itself.
     pub fn split(&self) -> Option<(&CStr, &CStr)> {
-        self.steps.last().map(|(prefix, name)| (&**prefix, &**name))
+        let path = self.path.to_bytes_with_nul();
+        match &self.parent {
+            Some(parent) => {
+                let name = path.get(parent.count_bytes() + 1..)?;
+                Some((&**parent, CStr::from_bytes_with_nul(name).ok()?))
+            }
+            None => (path != b".\0").then_some((c".", &*self.path)),
+        }
     }
 
     /// Opens the directory in which the last name lies.
@@ -194,11 +203,12 @@ impl Target {
     /// # Errors
     /// As [`Target::ensure`].
     pub fn ensure_parent(&self, root: BorrowedFd<'_>) -> Result<(), Errno> {
-        for step in 0..self.steps.len().saturating_sub(1) {
-            self.make(step, root, false, ResolveFlags::empty())?;
-        }
-        Ok(())
+        self.make_way(root, ResolveFlags::empty())
     }
+}
+
+fn last_slash(path: &[u8]) -> Option<usize> {
+    path.iter().rposition(|&byte| byte == b'/')
 }
 
 /// The path that `path` leads to under `root` if every link is followed, those that dangle too.
@@ -255,7 +265,6 @@ fn make_file(parent: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::ffi::CString;
     use std::os::unix::fs::symlink;
 
     struct Tree(std::path::PathBuf);
