@@ -48,6 +48,9 @@ pub(super) struct Operation {
 }
 
 impl Numbers {
+    /// Beyond the largest number of any ABI.
+    pub(super) const END: usize = 548;
+
     /// Looks a name up; `None` for a name that no ABI has.
     pub(super) fn of(name: &str) -> Option<Numbers> {
         TABLE.get(name)
@@ -395,6 +398,16 @@ mod tests {
             let name = &TABLE.text[start..start + usize::from(slot.name_length)];
             (index, str::from_utf8(name).unwrap())
         })
+    }
+
+    #[test]
+    fn the_end_is_right_after_the_largest_number_of_any_abi() {
+        let numbers = names().filter_map(|(_, name)| Numbers::of(name)).flat_map(|numbers| {
+            [Abi::X86_64, Abi::X32, Abi::I386].map(|abi| {
+                numbers.direct(abi).max(numbers.multiplexed(abi).map(|through| through.multiplexer))
+            })
+        });
+        assert_eq!(numbers.max(), Some(Some(Numbers::END as u32 - 1)));
     }
 
     #[test]
