@@ -264,6 +264,19 @@ fn names_that_no_listed_architecture_has_are_reported_and_have_no_effect() {
     assert_eq!(compiled(&profile).unknown, ["socketcall", "no_such_call"]);
 }
 
+#[test]
+fn unknown_names_are_reported_once_each_in_the_order_of_the_profile() {
+    let profile = parse(json!({
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": [
+            { "names": ["second_call", "first_call", "mkdir"], "action": "SCMP_ACT_ERRNO" },
+            { "names": ["third_call", "second_call"], "action": "SCMP_ACT_ERRNO" },
+            { "names": ["first_call"], "action": "SCMP_ACT_ALLOW" },
+        ],
+    }));
+    assert_eq!(compiled(&profile).unknown, ["second_call", "first_call", "third_call"]);
+}
+
 fn refusal(profile: serde_json::Value, kernel: &Kernel) -> (String, Option<String>) {
     let error = compile(&parse(profile), kernel).expect_err("refused");
     (error.to_string(), error.hint())

@@ -4,15 +4,12 @@
 //! asks them; node ids are therefore equal exactly when what they decide was built alike. Diagrams are built from the
 //! verdicts upwards and hold no cycle. A question whose answer follows from the question above it is never asked.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
-
 /// A node of a diagram.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Id(u32);
 
 /// The 32-bit word of `struct seccomp_data` that a question is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Source {
     /// `AUDIT_ARCH_*`.
     Architecture,
@@ -25,7 +22,7 @@ pub(super) enum Source {
 }
 
 /// A question about a word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Test {
     Equal(u32),
     Greater(u32),
@@ -34,7 +31,7 @@ pub(super) enum Test {
 }
 
 /// What a node does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Node {
     /// Ends with this `SECCOMP_RET_*` value.
     Verdict(u32),
@@ -47,15 +44,15 @@ pub(super) enum Node {
 /// All nodes made so far.
 pub(super) struct Diagram {
     nodes: Vec<Node>,
-    ids: HashMap<Node, Id, BuildHasherDefault<NodeHasher>>,
+    /// An open-addressed index by content: the id of a node plus one, or 0. A power of two of them, at most half taken.
+    slots: Vec<u32>,
 }
 
 impl Default for Diagram {
     /// An empty diagram, with room for that of a container's usual profile.
     fn default() -> Diagram {
-        const USUAL: usize = 400;
-        let ids = HashMap::with_capacity_and_hasher(USUAL, BuildHasherDefault::default());
-        Diagram { nodes: Vec::with_capacity(USUAL), ids }
+        const USUAL: usize = 256;
+        Diagram { nodes: Vec::with_capacity(USUAL), slots: vec![0; 2 * USUAL] }
     }
 }
 
@@ -114,12 +111,56 @@ impl Diagram {
 
     /// The node of this content, which is added when there is none.
     fn intern(&mut self, node: Node) -> Id {
-        let next = Id(u32::try_from(self.nodes.len()).expect("far fewer nodes than 2^32"));
-        let id = *self.ids.entry(node).or_insert(next);
-        if id == next {
-            self.nodes.push(node);
+        let slot = self.slot(node);
+        if let Some(index) = self.slots[slot].checked_sub(1) {
+            return Id(index);
+        }
+        let id = Id(u32::try_from(self.nodes.len()).expect("far fewer nodes than 2^32"));
+        self.nodes.push(node);
+        self.slots[slot] = id.0 + 1;
+        if 2 * self.nodes.len() > self.slots.len() {
+            self.slots = vec![0; 2 * self.slots.len()];
+            for index in 0..self.nodes.len() {
+                let slot = self.slot(self.nodes[index]);
+                self.slots[slot] = index as u32 + 1;
+            }
         }
         id
+    }
+
+    /// The slot of a node, or the free one where it belongs.
+    fn slot(&self, node: Node) -> usize {
+        let mask = self.slots.len() - 1;
+        let mut slot = node.hash() & mask;
+        while let Some(index) = self.slots[slot].checked_sub(1)
+            && self.nodes[index as usize] != node
+        {
+            slot = (slot + 1) & mask;
+        }
+        slot
+    }
+}
+
+impl Node {
+    /// A multiplicative hash. The words come from a validated profile, of which some thousands of nodes are made at most. What kind
+    /// of question it is and about which argument is left out: hardly any two nodes differ in nothing else.
+    fn hash(self) -> usize {
+        const FACTOR: u64 = 0x517c_c1b7_2722_0a95;
+        let pair = |high: u32, low: u32| u64::from(high) << 32 | u64::from(low);
+        let (question, leads_to) = match self {
+            Node::Verdict(value) => (pair(0, value), 0),
+            Node::Ask { source, test, yes, no } => {
+                let (Test::Equal(k) | Test::Greater(k) | Test::AtLeast(k) | Test::AnyBit(k)) = test;
+                let mask = match source {
+                    Source::Architecture | Source::Number => 0,
+                    Source::Low { mask, .. } | Source::High { mask, .. } => mask,
+                };
+                (pair(mask, k), pair(yes.0, no.0))
+            }
+            Node::Strip { mask, next } => (pair(mask, 0), pair(next.0, 0)),
+        };
+        let hash = (question.wrapping_mul(FACTOR).rotate_left(32) ^ leads_to).wrapping_mul(FACTOR);
+        (hash >> 32) as usize
     }
 }
 
@@ -153,39 +194,6 @@ impl Test {
             (Test::AnyBit(MAX), false) => (0, 0),
             (Test::Equal(_) | Test::AnyBit(_), false) => (0, MAX),
         }
-    }
-}
-
-/// A multiplicative hash. Keys are a few small words that come from a validated profile, at most some thousands of them;
-/// the standard library's keyed hash took a fifth of the time of a compilation.
-#[derive(Default)]
-struct NodeHasher(u64);
-
-impl Hasher for NodeHasher {
-    fn write(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            self.write_u64(u64::from(byte));
-        }
-    }
-
-    fn write_u8(&mut self, word: u8) {
-        self.write_u64(u64::from(word));
-    }
-
-    fn write_u32(&mut self, word: u32) {
-        self.write_u64(u64::from(word));
-    }
-
-    fn write_u64(&mut self, word: u64) {
-        self.0 = (self.0.rotate_left(5) ^ word).wrapping_mul(0x517c_c1b7_2722_0a95);
-    }
-
-    fn write_isize(&mut self, word: isize) {
-        self.write_u64(word as u64);
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
     }
 }
 
@@ -226,6 +234,21 @@ mod tests {
         assert_eq!(diagram.ask(WORD, Test::Greater(u32::MAX), a, b), b);
         assert_eq!(diagram.ask(WORD, Test::AnyBit(0), a, b), b);
         assert_eq!(diagram.len(), 3);
+    }
+
+    #[test]
+    fn nodes_are_still_found_when_there_are_more_than_a_usual_profile_makes() {
+        let mut diagram = Diagram::default();
+        let verdicts: Vec<Id> = (0..3000).map(|value| diagram.verdict(value)).collect();
+        let ask = |diagram: &mut Diagram, value: u32| {
+            let [yes, no] = [value, value + 1].map(|value| verdicts[value as usize]);
+            diagram.ask(WORD, Test::Equal(value), yes, no)
+        };
+        let asked: Vec<Id> = (0..2999).map(|value| ask(&mut diagram, value)).collect();
+        assert_eq!(diagram.len(), 5999);
+        assert!((0..2999).all(|value| ask(&mut diagram, value) == asked[value as usize]));
+        assert!((0..3000).all(|value| diagram.verdict(value) == verdicts[value as usize]));
+        assert_eq!(diagram.len(), 5999);
     }
 
     #[test]

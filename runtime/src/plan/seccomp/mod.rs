@@ -127,9 +127,8 @@ pub fn compile(profile: &LinuxSeccomp, kernel: &Kernel) -> Result<Filter, Error>
     let listener = policy.notifies().then(|| listener(profile)).transpose()?;
     let flags = flags(profile, kernel, listener.is_some())?;
     let abis = abis(profile);
-    let (calls, unknown) = policy.resolve(&abis);
     let mut diagram = Diagram::default();
-    let decisions: Vec<Id> = calls.iter().map(|calls| policy.decide(&mut diagram, calls)).collect();
+    let (decisions, unknown) = policy.decide(&mut diagram, &abis);
     let decision =
         |abi| abis.iter().position(|&listed| listed == abi).map(|index| decisions[index]);
     let native = decision(Abi::X86_64).expect("the native architecture is always listed");
@@ -143,11 +142,14 @@ pub fn compile(profile: &LinuxSeccomp, kernel: &Kernel) -> Result<Filter, Error>
 /// those that an x86-64 kernel has. Other machines' architectures are valid, and no system call comes from them.
 fn abis(profile: &LinuxSeccomp) -> Vec<Abi> {
     let listed = profile.architectures().as_deref().unwrap_or_default();
-    let mut abis = vec![Abi::X86_64];
     // X32's numbers come right after x86-64's, so that the two share what they have in common within reach of a jump.
-    abis.extend(listed.contains(&Arch::ScmpArchX32).then_some(Abi::X32));
-    abis.extend(listed.contains(&Arch::ScmpArchX86).then_some(Abi::I386));
-    abis
+    let all = [Abi::X86_64, Abi::X32, Abi::I386];
+    let is_served = |abi: &Abi| match abi {
+        Abi::X86_64 => true,
+        Abi::X32 => listed.contains(&Arch::ScmpArchX32),
+        Abi::I386 => listed.contains(&Arch::ScmpArchX86),
+    };
+    all.into_iter().filter(is_served).collect()
 }
 
 /// The first questions of a filter: which ABI a system call comes by.

@@ -48,6 +48,9 @@ pub(super) struct Operation {
 }
 
 impl Numbers {
+    /// Beyond the largest number of any ABI.
+    pub(super) const END: usize = 548;
+
     /// Looks a name up; `None` for a name that no ABI has.
     pub(super) fn of(name: &str) -> Option<Numbers> {
         TABLE.get(name)
@@ -186,23 +189,24 @@ struct Table {
     text: [u8; Table::TEXT],
 }
 
+/// Eight bytes, so that none is in two lines of the cache.
 #[derive(Clone, Copy)]
 struct Slot {
     name_start: u16,
     name_length: u8,
-    multiplexer: u8,
-    code: u8,
+    /// The code, of ipc(2) with [`Slot::IS_IPC`] and of socketcall(2) without; 0 for what is no operation.
+    operation: u8,
     x86_64: u16,
     i386: u16,
 }
 
 impl Slot {
     const NO_NUMBER: u16 = u16::MAX;
+    const IS_IPC: u8 = 0x80;
     const EMPTY: Slot = Slot {
         name_start: 0,
         name_length: 0,
-        multiplexer: 0,
-        code: 0,
+        operation: 0,
         x86_64: Slot::NO_NUMBER,
         i386: Slot::NO_NUMBER,
     };
@@ -236,18 +240,17 @@ impl Table {
             table.slots[slot].i386 = NEWER[index].1;
             index += 1;
         }
-        table.add_operations(SOCKETCALL, &SOCKET_OPERATIONS, &mut used);
-        table.add_operations(IPC, &IPC_OPERATIONS, &mut used);
+        table.add_operations(0, &SOCKET_OPERATIONS, &mut used);
+        table.add_operations(Slot::IS_IPC, &IPC_OPERATIONS, &mut used);
         table
     }
 
-    const fn add_operations(&mut self, multiplexer: u32, names: &[&str], used: &mut usize) {
+    const fn add_operations(&mut self, mark: u8, names: &[&str], used: &mut usize) {
         let mut code = 0;
         while code < names.len() {
             if !names[code].is_empty() {
                 let slot = self.slot_for(names[code], used);
-                self.slots[slot].multiplexer = multiplexer as u8;
-                self.slots[slot].code = code as u8;
+                self.slots[slot].operation = mark | code as u8;
             }
             code += 1;
         }
@@ -270,16 +273,25 @@ impl Table {
     }
 
     fn get(&self, name: &str) -> Option<Numbers> {
-        let Slot { name_length, multiplexer, code, x86_64, i386, .. } = self.slots[self.find(name)];
-        if name_length == 0 {
-            return None;
-        }
+        let mut slot = Table::hash(name) % Table::SLOTS;
+        let Slot { operation, x86_64, i386, .. } = loop {
+            let Slot { name_start, name_length, .. } = self.slots[slot];
+            if name_length == 0 {
+                return None;
+            }
+            let start = usize::from(name_start);
+            if &self.text[start..start + usize::from(name_length)] == name.as_bytes() {
+                break self.slots[slot];
+            }
+            slot = (slot + 1) % Table::SLOTS;
+        };
         let number = |number: u16| (number != Slot::NO_NUMBER).then(|| u32::from(number));
-        let operation = Operation { multiplexer: u32::from(multiplexer), code };
+        let multiplexer = if operation & Slot::IS_IPC == 0 { SOCKETCALL } else { IPC };
+        let code = operation & !Slot::IS_IPC;
         Some(Numbers {
             x86_64: number(x86_64),
             i386: number(i386),
-            operation: (multiplexer != 0).then_some(operation),
+            operation: (operation != 0).then_some(Operation { multiplexer, code }),
         })
     }
 
@@ -307,15 +319,30 @@ impl Table {
         true
     }
 
-    /// FNV-1a, with its high bits folded into those that choose the slot.
+    /// A multiplicative hash of a name's length and of the four bytes at its beginning, in its middle and at its end: hardly any
+    /// two names are alike in all of that, and a loop over each byte would take as long as all the rest of a search.
     const fn hash(name: &str) -> usize {
-        let mut hash: u32 = 0x811c_9dc5;
+        let name = name.as_bytes();
+        let last = name.len().saturating_sub(4);
+        let words = [Table::word(name, 0), Table::word(name, last / 2), Table::word(name, last)];
+        let mut hash = name.len() as u64;
         let mut index = 0;
-        while index < name.len() {
-            hash = (hash ^ name.as_bytes()[index] as u32).wrapping_mul(0x0100_0193);
+        while index < words.len() {
+            hash = (hash.rotate_left(5) ^ words[index] as u64).wrapping_mul(0x517c_c1b7_2722_0a95);
             index += 1;
         }
-        (hash ^ (hash >> 16)) as usize
+        (hash >> 32) as usize
+    }
+
+    /// The four bytes from `start` on, or as many as there are.
+    const fn word(name: &[u8], start: usize) -> u32 {
+        match *name.split_at(start).1 {
+            [a, b, c, d, ..] => u32::from_le_bytes([a, b, c, d]),
+            [a, b, c] => u32::from_le_bytes([a, b, c, 0]),
+            [a, b] => u32::from_le_bytes([a, b, 0, 0]),
+            [a] => a as u32,
+            [] => 0,
+        }
     }
 }
 
@@ -361,6 +388,35 @@ mod tests {
         }
         let filled = TABLE.slots.iter().filter(|slot| slot.name_length != 0).count();
         assert!(filled <= Table::SLOTS / 2, "{filled} names");
+    }
+
+    /// Each name of the table, with the slot that holds it.
+    fn names() -> impl Iterator<Item = (usize, &'static str)> {
+        let filled = TABLE.slots.iter().enumerate().filter(|(_, slot)| slot.name_length != 0);
+        filled.map(|(index, slot)| {
+            let start = usize::from(slot.name_start);
+            let name = &TABLE.text[start..start + usize::from(slot.name_length)];
+            (index, str::from_utf8(name).unwrap())
+        })
+    }
+
+    #[test]
+    fn the_end_is_right_after_the_largest_number_of_any_abi() {
+        let numbers = names().filter_map(|(_, name)| Numbers::of(name)).flat_map(|numbers| {
+            [Abi::X86_64, Abi::X32, Abi::I386].map(|abi| {
+                numbers.direct(abi).max(numbers.multiplexed(abi).map(|through| through.multiplexer))
+            })
+        });
+        assert_eq!(numbers.max(), Some(Some(Numbers::END as u32 - 1)));
+    }
+
+    #[test]
+    fn a_name_is_found_in_the_slot_of_its_hash_or_near_it() {
+        let steps = |(index, name): (usize, &str)| {
+            (Table::SLOTS + index - Table::hash(name) % Table::SLOTS) % Table::SLOTS
+        };
+        let (count, steps) = (names().count(), names().map(steps).sum::<usize>());
+        assert!(steps < count / 2, "{steps} slots too far for {count} names");
     }
 
     #[test]

@@ -28,25 +28,17 @@ pub(super) struct Policy<'a> {
 struct Rule<'a> {
     names: &'a [String],
     verdict: u32,
-    /// The rule applies where all conditions of any of these hold; with none, always.
-    alternatives: Vec<Vec<Condition>>,
+    conditions: Vec<Condition>,
+    /// The rule applies where one of its conditions holds, and not only where all do.
+    any: bool,
 }
 
-/// The rules of one ABI, by system call number.
-pub(super) struct Calls<'p> {
+/// What each system call number of one ABI leads to.
+struct Calls {
     abi: Abi,
-    entries: Vec<Entry<'p>>,
+    decisions: Vec<Id>,
     /// The largest number that the profile names.
-    largest: Option<u32>,
-}
-
-/// A rule that applies to a number.
-#[derive(Clone, Copy)]
-struct Entry<'p> {
-    number: u32,
-    /// For a multiplexer: the operation, in the first argument, that the rule is about.
-    operation: Option<u8>,
-    rule: &'p Rule<'p>,
+    largest: Option<usize>,
 }
 
 impl<'a> Policy<'a> {
@@ -69,11 +61,10 @@ impl<'a> Policy<'a> {
             _ => RET_ERRNO | rustix::io::Errno::NOSYS.raw_os_error() as u32,
         };
         let syscalls = profile.syscalls().as_deref().unwrap_or_default();
-        let rules = syscalls
-            .iter()
-            .enumerate()
-            .map(|(index, syscall)| Rule::read(syscall, &format!("/syscalls/{index}"), kernel))
-            .collect::<Result<_, _>>()?;
+        let mut rules = Vec::with_capacity(syscalls.len());
+        for (index, syscall) in syscalls.iter().enumerate() {
+            rules.push(Rule::read(syscall, index, kernel)?);
+        }
         Ok(Policy { default, newer, rules })
     }
 
@@ -86,166 +77,145 @@ impl<'a> Policy<'a> {
     pub(super) fn allows(&self, name: &str) -> bool {
         let passes = |verdict| matches!(verdict, RET_ALLOW | RET_LOG);
         let names = |rule: &&Rule<'_>| rule.names.iter().any(|own| own == name);
-        // As in `resolve` and `decide_one`: the first that applies counts, and one that does what happens anyway does not.
+        // As in `decide`: the first that applies counts, and one that does what happens anyway does not.
         let mut rules = self.rules.iter().filter(names).filter(|rule| rule.verdict != self.default);
-        let first = rules.find(|rule| rule.alternatives.is_empty() || !passes(rule.verdict));
+        let first = rules.find(|rule| rule.conditions.is_empty() || !passes(rule.verdict));
         passes(first.map_or(self.default, |rule| rule.verdict))
     }
 
-    /// The rules of each ABI, and the names that none of these ABIs has, in the profile's order.
-    pub(super) fn resolve(&self, abis: &[Abi]) -> (Vec<Calls<'_>>, Vec<String>) {
-        let mut calls: Vec<Calls<'_>> = abis.iter().map(|&abi| Calls::new(abi)).collect();
-        let mut unknown: Vec<String> = Vec::new();
-        for rule in &self.rules {
+    /// The decision for all numbers of each ABI, and the names that none of these ABIs has, in the profile's order.
+    pub(super) fn decide(&self, diagram: &mut Diagram, abis: &[Abi]) -> (Vec<Id>, Vec<String>) {
+        let default = diagram.verdict(self.default);
+        let newer = diagram.verdict(self.newer);
+        let mut calls: Vec<Calls> = abis.iter().map(|&abi| Calls::new(abi, default)).collect();
+        let mut unknown: Vec<&String> = Vec::new();
+        // From the last to the first: what the later rules say is where a number goes on when a rule does not apply. So the first
+        // that applies counts, and the rules of a number need not be collected, let alone sorted.
+        for rule in self.rules.iter().rev() {
             // A rule that does what happens anyway is passed over, as runc does: the rules after it count.
-            let redundant = rule.verdict == self.default;
-            for name in rule.names {
+            let verdict = (rule.verdict != self.default).then(|| diagram.verdict(rule.verdict));
+            for name in rule.names.iter().rev() {
                 let mut known = false;
                 if let Some(numbers) = Numbers::of(name) {
                     for calls in &mut calls {
-                        known |= calls.add(numbers, rule, redundant);
+                        known |= calls.add(diagram, numbers, rule, verdict);
                     }
                 }
-                if !known && !unknown.contains(name) {
-                    unknown.push(name.clone());
+                if !known {
+                    unknown.retain(|&later| later != name); // where it is named first counts
+                    unknown.push(name);
                 }
             }
         }
-        for calls in &mut calls {
-            calls.entries.sort_by_key(|entry| entry.number); // stable: a number's rules stay in order
-        }
-        (calls, unknown)
-    }
-
-    /// The decision for all numbers of an ABI.
-    pub(super) fn decide(&self, diagram: &mut Diagram, calls: &Calls<'_>) -> Id {
-        let default = diagram.verdict(self.default);
-        let mut verdicts: Vec<tree::Range> = Vec::with_capacity(calls.entries.len() + 64);
-        verdicts.push((0, default));
-        for same in calls.entries.chunk_by(|a, b| a.number == b.number) {
-            let number = same[0].number;
-            let verdict = self.decide_one(diagram, calls.abi, same);
-            // The entry in front says what follows the number before: the default, unless that was the neighbour.
-            match verdicts.last_mut() {
-                Some(last) if last.0 == number => last.1 = verdict,
-                _ => verdicts.push((number, verdict)),
-            }
-            verdicts.push((number + 1, default));
-        }
-        if let Some(largest) = calls.largest {
-            let newer = diagram.verdict(self.newer);
-            verdicts.retain(|&(number, _)| number <= largest);
-            verdicts.push((largest + 1, newer));
-        }
-        tree::build(diagram, verdicts)
-    }
-
-    /// The decision for one number: the first rule that applies.
-    fn decide_one(&self, diagram: &mut Diagram, abi: Abi, entries: &[Entry<'_>]) -> Id {
-        let always =
-            |entry: &Entry<'_>| entry.operation.is_none() && entry.rule.alternatives.is_empty();
-        let (entries, last) = match entries.iter().position(always) {
-            Some(end) => (&entries[..end], entries[end].rule.verdict),
-            None => (entries, self.default),
-        };
-        let last = diagram.verdict(last);
-        entries
-            .iter()
-            .rev()
-            .fold(last, |next, entry| entry.rule.decide(diagram, abi, entry.operation, next))
+        let decisions = calls.iter().map(|calls| calls.decide(diagram, default, newer)).collect();
+        (decisions, unknown.into_iter().rev().cloned().collect())
     }
 }
 
 impl<'a> Rule<'a> {
-    fn read(syscall: &'a LinuxSyscall, at: &str, kernel: &Kernel) -> Result<Rule<'a>, Error> {
+    /// `index` is the rule's place in `syscalls`.
+    fn read(syscall: &'a LinuxSyscall, index: usize, kernel: &Kernel) -> Result<Rule<'a>, Error> {
+        let at = |field: &str| format!("/syscalls/{index}/{field}");
         let names = syscall.names().as_slice();
         for (index, name) in names.iter().enumerate() {
-            let at = || format!("{at}/names/{index}");
+            let at = || at(&format!("names/{index}"));
             if name.is_empty() {
                 return Err(invalid(at(), "a system call has no empty name"));
             }
             // The listener's fd is reported by write(2) when the filter is in force already: nobody would be there to
             // let that call through.
-            if name == "write" && syscall.action() == Action::ScmpActNotify {
+            if syscall.action() == Action::ScmpActNotify && name == "write" {
                 return Err(invalid(at(), "SCMP_ACT_NOTIFY cannot be used for the write syscall"));
             }
         }
-        let verdict = verdict(syscall.action(), syscall.errno_ret(), kernel, |field| {
-            format!("{at}/{field}")
-        })?;
+        let verdict = verdict(syscall.action(), syscall.errno_ret(), kernel, at)?;
         let args = syscall.args().as_deref().unwrap_or_default();
-        let conditions = args
-            .iter()
-            .enumerate()
-            .map(|(index, arg)| read_condition(arg, || format!("{at}/args/{index}/index")))
-            .collect::<Result<Vec<_>, _>>()?;
-        Ok(Rule { names, verdict, alternatives: alternatives(conditions) })
+        let mut conditions = Vec::with_capacity(args.len());
+        for (index, arg) in args.iter().enumerate() {
+            conditions.push(read_condition(arg, || at(&format!("args/{index}/index")))?);
+        }
+        let any = is_repeated(&conditions);
+        Ok(Rule { names, verdict, conditions, any })
     }
 
-    /// A node that ends with this rule's verdict where the rule applies and goes on to `next` where not.
-    fn decide(&self, diagram: &mut Diagram, abi: Abi, operation: Option<u8>, next: Id) -> Id {
-        let verdict = diagram.verdict(self.verdict);
+    /// A node that goes on to `yes` where the rule applies and to `no` where not. For a multiplexer, `operation` is the one, in the
+    /// first argument, that the rule is about.
+    fn decide(
+        &self,
+        diagram: &mut Diagram,
+        abi: Abi,
+        operation: Option<u8>,
+        yes: Id,
+        no: Id,
+    ) -> Id {
         let wide = abi.has_wide_arguments();
-        let Some(operation) = operation.map(|code| Condition::equal(0, u64::from(code))) else {
-            return self.alternatives.iter().rev().fold(next, |next, conditions| {
-                all(diagram, wide, conditions.iter(), verdict, next)
-            });
-        };
-        if self.alternatives.is_empty() {
-            return operation.ask(diagram, wide, verdict, next);
+        let operation = operation.map(|code| Condition::equal(0, u64::from(code)));
+        if self.conditions.is_empty() {
+            return operation.map_or(yes, |operation| operation.ask(diagram, wide, yes, no));
         }
-        self.alternatives.iter().rev().fold(next, |next, conditions| {
+        let joined = if self.any { 1 } else { self.conditions.len() };
+        self.conditions.chunks(joined).rev().fold(no, |no, conditions| {
             // The operation takes the first argument's place. The others are the multiplexer's own, see docs/seccomp.md.
-            let rest = conditions.iter().filter(|condition| condition.argument != 0);
-            all(diagram, wide, std::iter::once(&operation).chain(rest), verdict, next)
+            let kept = |condition: &&Condition| operation.is_none() || condition.argument != 0;
+            let all = operation.iter().chain(conditions.iter().filter(kept));
+            all.rev().fold(yes, |yes, condition| condition.ask(diagram, wide, yes, no))
         })
     }
 }
 
-impl<'p> Calls<'p> {
-    fn new(abi: Abi) -> Calls<'p> {
-        Calls { abi, entries: Vec::with_capacity(448), largest: None }
+impl Calls {
+    fn new(abi: Abi, default: Id) -> Calls {
+        Calls { abi, decisions: vec![default; Numbers::END], largest: None }
     }
 
-    /// Adds a rule for a name, and says whether the ABI knows the name.
-    fn add(&mut self, numbers: Numbers, rule: &'p Rule<'p>, redundant: bool) -> bool {
-        let direct = numbers.direct(self.abi).map(|number| (number, None));
+    /// Puts a rule for a name in front of those that are there, and says whether the ABI knows the name. A rule without a verdict
+    /// has no effect.
+    fn add(
+        &mut self,
+        diagram: &mut Diagram,
+        numbers: Numbers,
+        rule: &Rule<'_>,
+        verdict: Option<Id>,
+    ) -> bool {
+        let direct = numbers.direct(self.abi);
         let through = numbers.multiplexed(self.abi);
-        let through = through.map(|operation| (operation.multiplexer, Some(operation.code)));
-        for (number, operation) in direct.into_iter().chain(through) {
+        let mut add = |number: u32, operation| {
+            let number = number as usize;
             self.largest = self.largest.max(Some(number));
-            if !redundant {
-                self.entries.push(Entry { number, operation, rule });
+            if let Some(verdict) = verdict {
+                let decision = &mut self.decisions[number];
+                *decision = rule.decide(diagram, self.abi, operation, verdict, *decision);
             }
+        };
+        if let Some(number) = direct {
+            add(number, None);
         }
-        direct.or(through).is_some()
+        if let Some(operation) = through {
+            add(operation.multiplexer, Some(operation.code));
+        }
+        direct.is_some() || through.is_some()
+    }
+
+    /// The decision for all numbers.
+    fn decide(&self, diagram: &mut Diagram, default: Id, newer: Id) -> Id {
+        let Some(largest) = self.largest else { return default };
+        let mut ranges: Vec<tree::Range> = Vec::with_capacity(128);
+        let mut number = 0;
+        for same in self.decisions[..=largest].chunk_by(Id::eq) {
+            ranges.push((number, same[0]));
+            number += same.len() as u32;
+        }
+        ranges.push((number, newer));
+        tree::build(diagram, ranges)
     }
 }
 
-/// A node that leads to `yes` where all conditions hold.
-fn all<'c>(
-    diagram: &mut Diagram,
-    wide: bool,
-    conditions: impl DoubleEndedIterator<Item = &'c Condition>,
-    yes: Id,
-    no: Id,
-) -> Id {
-    conditions.rev().fold(yes, |yes, condition| condition.ask(diagram, wide, yes, no))
-}
-
-/// Conditions of a rule are joined by "and". When two of them are about the same argument, each becomes a rule of its own:
-/// runc has always read profiles so.
-fn alternatives(conditions: Vec<Condition>) -> Vec<Vec<Condition>> {
-    let repeats = |index: usize, condition: &Condition| {
+/// Whether two conditions are about the same argument. Conditions of a rule are joined by "and", but then each becomes a rule of
+/// its own: runc has always read profiles so.
+fn is_repeated(conditions: &[Condition]) -> bool {
+    conditions.iter().enumerate().any(|(index, condition)| {
         conditions[..index].iter().any(|earlier| earlier.argument == condition.argument)
-    };
-    if conditions.is_empty() {
-        Vec::new()
-    } else if conditions.iter().enumerate().any(|(index, condition)| repeats(index, condition)) {
-        conditions.into_iter().map(|condition| vec![condition]).collect()
-    } else {
-        vec![conditions]
-    }
+    })
 }
 
 fn read_condition(arg: &LinuxSeccompArg, at: impl Fn() -> String) -> Result<Condition, Error> {

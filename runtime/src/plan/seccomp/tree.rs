@@ -20,7 +20,7 @@ pub(super) fn build(diagram: &mut Diagram, mut ranges: Vec<Range>) -> Id {
 
 /// Cuts the ranges into stretches: the background at the even places, exceptions at the odd.
 fn stretches(mut ranges: &[Range]) -> Vec<&[Range]> {
-    let mut stretches = Vec::new();
+    let mut stretches = Vec::with_capacity(ranges.len());
     while let [(_, background), ..] = *ranges {
         let mut end = 1;
         while let [(number, _), (next, verdict), ..] = ranges[end..]
