@@ -16,6 +16,8 @@ mod dispatch;
 static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
 
 fn main() -> ExitCode {
+    // Of children whose end is ignored, as the caller may have left it, nobody tells how they ended (wait(2)).
+    sys::signals::set_default(rustix::process::Signal::CHILD);
     let mut args = std::env::args_os();
     let name = args.next().unwrap_or_default();
     if name == monitor::ARGV0 {

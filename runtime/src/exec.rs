@@ -107,7 +107,7 @@ fn follow(
     child.close_resources();
     match foreground {
         None => Ok(0),
-        Some(foreground) => foreground.wait(child.pid, &child.pidfd),
+        Some(foreground) => foreground.wait(child.pid, &child.pidfd, || Ok(())),
     }
 }
 

@@ -66,35 +66,42 @@ impl Foreground {
 
     /// Follows the process to its end. Returns its exit status, or 128 and the signal that killed it.
     ///
+    /// Before the first signal is looked at, `executed` says that its program was executed, or why not: a signal is for the program.
+    ///
     /// # Errors
-    /// When a system call that cannot fail does.
-    pub fn wait(mut self, pid: Pid, pidfd: &OwnedFd) -> Result<u8> {
+    /// That of `executed`; when a system call that cannot fail does.
+    pub fn wait(
+        mut self,
+        pid: Pid,
+        pidfd: &OwnedFd,
+        executed: impl FnOnce() -> Result<()>,
+    ) -> Result<u8> {
         let failed = |errno| Error::system("follow the process in the foreground", errno);
         let mut terminal = self.terminal.take();
-        // It may have ended before the signals were looked at.
-        while let Some(status) = self.pending(pid, pidfd, terminal.as_ref()).map_err(failed)? {
-            let Some(status) = status else {
-                match &mut terminal {
-                    Some(terminal) => terminal.relay(self.signals.as_fd()).map_err(failed)?,
-                    None => wait_for(self.signals.as_fd()).map_err(failed)?,
-                }
-                continue;
-            };
+        let mut executed = Some(executed);
+        loop {
+            // Blocked since before there was a process, the signal of its end is never missed.
+            match &mut terminal {
+                Some(terminal) => terminal.relay(self.signals.as_fd()).map_err(failed)?,
+                None => wait_for(self.signals.as_fd()).map_err(failed)?,
+            }
+            executed.take().map_or(Ok(()), |executed| executed())?;
+            let ended = self.pending(pid, pidfd, terminal.as_ref()).map_err(failed)?;
+            let Some(status) = ended else { continue };
             if let Some(terminal) = &mut terminal {
                 terminal.drain();
             }
             return Ok(status);
         }
-        Err(failed(Errno::CHILD))
     }
 
-    /// Handles every pending signal. `Some(None)`: the process goes on. `Some(Some(status))`: it has ended.
+    /// Handles every pending signal. The exit status, once the process has ended.
     fn pending(
         &self,
         pid: Pid,
         pidfd: &OwnedFd,
         terminal: Option<&Terminal>,
-    ) -> std::result::Result<Option<Option<u8>>, Errno> {
+    ) -> std::result::Result<Option<u8>, Errno> {
         while let Some(received) = self.signals.read()? {
             match received.signal {
                 SIGCHLD => {}
@@ -110,7 +117,7 @@ impl Foreground {
                 signal => drop(signals::send(pidfd.as_fd(), signal)),
             }
         }
-        reap(pid).map(Some)
+        reap(pid)
     }
 }
 

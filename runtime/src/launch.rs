@@ -56,6 +56,11 @@ pub struct Launch<'a> {
 }
 
 impl Launch<'_> {
+    /// Whether the process needs answers on its way to the exec.
+    pub fn is_attended(&self) -> bool {
+        self.agent.is_some() || self.hooks
+    }
+
     /// Reads until the socket ends, which it does when the program is executed: it is close-on-exec.
     ///
     /// # Errors

@@ -9,6 +9,7 @@ use nrun::{
     check, checkpoint, create, delete, events, exec, explain, features, kill, list, man, pause,
     plan_command, protect, ps, restore, run, spec, start, state, update,
 };
+use rustix::process::Signal;
 use std::ffi::OsString;
 use std::io::{ErrorKind, Write};
 use sys::heap::Heap;
@@ -32,6 +33,8 @@ sys::entry!(protect::at_first, start);
 
 /// From the command line to the exit status.
 fn start(arguments: &[OsString]) -> u8 {
+    // Of children whose end is ignored, as the caller may have left it, nobody tells how they ended (wait(2)).
+    sys::signals::set_default(Signal::CHILD);
     let words = arguments.iter().skip(1).map(|word| word.to_string_lossy().into_owned());
     let parsed = match cli::parse(words) {
         Ok(parsed) => parsed,

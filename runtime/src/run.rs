@@ -37,12 +37,18 @@ pub fn run(parsed: &Parsed) -> Result<u8> {
     let plan = ManuallyDrop::new(plan);
     init.close_resources();
     let mut launch = launch(&plan, made.saved(), agent.as_mut());
+    // When it ends is early enough to hear that it began, unless somebody waits for that.
+    let somebody_waits = launch.is_attended() || !made.saved().poststart.is_empty();
+    let mut executed = || init.executed(&plan, &mut launch);
     let ended = foreground
         .attach()
         .and_then(|()| init.go())
-        .and_then(|()| init.executed(&plan, &mut launch))
+        .and_then(|()| if somebody_waits { executed() } else { Ok(()) })
         .and_then(|()| hooks::poststart(made.saved()))
-        .and_then(|()| foreground.wait(init.pid, &init.pidfd));
+        .and_then(|()| {
+            let later = || if somebody_waits { Ok(()) } else { executed() };
+            foreground.wait(init.pid, &init.pidfd, later)
+        });
     match &ended {
         Ok(status) => explain::ended(&args, *status),
         Err(_) => init.kill(),

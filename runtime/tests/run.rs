@@ -5,6 +5,7 @@ use std::os::unix::process::ExitStatusExt;
 
 use nconform::fixture::{BundleDir, Output, Runtime, Sandbox};
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::json;
 
 /// Waits until `text` has been written to a container's standard output.
 #[track_caller]
@@ -102,5 +103,17 @@ fn run_removes_its_own_container_and_not_another_of_its_name() {
     assert_eq!(child.wait().expect("wait for nrun").code(), Some(137), "{output}");
     assert_eq!(runtime.call(["state", &id]).run().ok().json()["status"], "running");
     let _ = delete();
+    sandbox.assert_clean();
+}
+
+/// The kernel keeps no status of a child whose end is ignored, and sends no signal.
+#[test]
+fn the_status_is_had_when_the_caller_ignores_the_end_of_children() {
+    let sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test().launched_by(["env", "--ignore-signal=CHLD"]);
+    let hook = json!({"path": "/bin/sh", "args": ["sh", "-c", "exit 0"]});
+    for bundle in [BundleDir::new(), BundleDir::new().push("/hooks/createRuntime", hook)] {
+        let _ = runtime.run(&bundle.shell("sleep 0.2; exit 7")).exits(7);
+    }
     sandbox.assert_clean();
 }

@@ -64,6 +64,12 @@ impl World {
         self.containers.command(args)
     }
 
+    /// The same, started by another program and its arguments.
+    pub(crate) fn command_by(&self, by: &[&str], args: &[&str]) -> Capture {
+        let words = by[1..].iter().chain([&env!("CARGO_BIN_EXE_nman")]).chain(args);
+        self.containers.capture(by[0], words)
+    }
+
     /// Runs `nman` with these arguments.
     #[track_caller]
     pub(crate) fn nman<S: AsRef<str>>(&self, args: impl IntoIterator<Item = S>) -> Output {
@@ -139,7 +145,11 @@ impl World {
 
 impl Containers {
     fn command<S: AsRef<str>>(&self, args: impl IntoIterator<Item = S>) -> Capture {
-        Capture::of(env!("CARGO_BIN_EXE_nman"))
+        self.capture(env!("CARGO_BIN_EXE_nman"), args)
+    }
+
+    fn capture<S: AsRef<str>>(&self, program: &str, args: impl IntoIterator<Item = S>) -> Capture {
+        Capture::of(program)
             .env("NMAN_ROOT", &self.root)
             .env("NMAN_STATE", &self.state)
             .env("NMAN_RUNTIME", runtime())
