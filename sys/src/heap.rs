@@ -115,6 +115,23 @@ impl Blocks {
         }
     }
 
+    /// Pages that come right from the kernel are not touched for it.
+    ///
+    /// # Safety
+    /// As [`GlobalAlloc::alloc_zeroed`].
+    unsafe fn allocate_zeroed(&mut self, layout: Layout) -> *mut u8 {
+        let Some(size) = Blocks::size_of(layout) else {
+            // SAFETY: the caller vouches for a layout that is not empty.
+            return unsafe { self.large.calloc(layout.size(), layout.align()) };
+        };
+        let block = self.small(size);
+        if !block.is_null() {
+            // SAFETY: the block is at least that long, and nobody has it yet.
+            unsafe { block.write_bytes(0, layout.size()) };
+        }
+        block
+    }
+
     fn small(&mut self, size: usize) -> *mut u8 {
         if self.kept.is_none() && CLONED.load(Ordering::Relaxed) {
             self.keep();
@@ -221,6 +238,11 @@ unsafe impl GlobalAlloc for Heap {
         self.with(|blocks| unsafe { blocks.allocate(layout) })
     }
 
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: as above.
+        self.with(|blocks| unsafe { blocks.allocate_zeroed(layout) })
+    }
+
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         // SAFETY: the caller vouches for a block of this allocator and for the layout that it was asked for with.
         self.with(|blocks| unsafe { blocks.give_back(block, layout) });
@@ -286,6 +308,26 @@ mod tests {
         // SAFETY: as above.
         let moved = unsafe { heap.realloc(first, LAYOUT, 400) };
         assert_ne!(moved, first);
+    }
+
+    #[test]
+    fn what_is_asked_for_as_zero_is_zero_even_where_it_was_used_before() {
+        let heap = Heap::new();
+        for size in [40, 5000] {
+            let layout = Layout::from_size_align(size, 8).unwrap();
+            // SAFETY: the layout is not empty.
+            let used = unsafe { heap.alloc(layout) };
+            // SAFETY: the block is that long.
+            unsafe { used.write_bytes(7, size) };
+            // SAFETY: it is of this allocator, with this layout.
+            unsafe { heap.dealloc(used, layout) };
+            // SAFETY: the layout is not empty.
+            let zero = unsafe { heap.alloc_zeroed(layout) };
+            assert_eq!(zero, used, "the same block");
+            // SAFETY: the block is that long, and was written to.
+            let bytes = unsafe { std::slice::from_raw_parts(zero, size) };
+            assert!(bytes.iter().all(|byte| *byte == 0));
+        }
     }
 
     /// Each page of a process that was cloned is copied when it is written to.
