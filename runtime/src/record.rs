@@ -452,8 +452,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How often it looks meanwhile.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Takes the lock; `false` when the directory is gone: another command may have deleted it while we waited. Other commands give it back by themselves; `create` may run hooks, and a hook that changes the container would wait
-/// for `create`, which waits for the hook. A `create` that was killed is followed by its init at once, which has a copy of the lock.
+/// Takes the lock; `false` when the directory is gone: another command may have deleted it while we waited.
+///
+/// Other commands give it back by themselves; `create` may run hooks, and a hook that changes the container would wait for `create`, which
+/// waits for the hook. A `create` that was killed is followed by its init at once, which has a copy of the lock.
 fn lock(directory: &OwnedFd, path: &Path, id: &str) -> Result<bool> {
     let failed = |errno| Error::system(format!("lock `{}`", path.display()), errno);
     let mut deadline = None;
