@@ -2,7 +2,7 @@
 
 mod interval;
 
-use crate::cgroup::{Cgroup, OomWatch};
+use crate::cgroup::{ASK_AGAIN, Cgroup, OomWatch};
 use crate::cli::Parsed;
 use crate::create;
 use crate::error::{Error, Result};
@@ -69,7 +69,8 @@ fn follow(id: &str, cgroup: &Cgroup, init: &OwnedFd, interval: std::time::Durati
 /// Tells each time that the container is out of memory, until it has ended.
 fn follow_memory(id: &str, mut memory: OomWatch, init: &OwnedFd) -> Result<()> {
     loop {
-        let ended = wait(&mut [ending(init), memory.poll()], None)?;
+        let again = Instant::now() + ASK_AGAIN;
+        let ended = wait(&mut [ending(init), memory.poll()], Some(again))?;
         if memory.happened()? {
             show(id, "oom", None)?;
         }

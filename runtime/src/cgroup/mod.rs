@@ -35,7 +35,7 @@ pub use files::mounts;
 pub use join::Subgroups;
 pub use layout::{Hierarchy, Layout, Unified, probe};
 pub use memory_check::check_memory;
-pub use oom::OomWatch;
+pub use oom::{ASK_AGAIN, OomWatch};
 pub use paths::Paths;
 pub use pids::pids_limit_is_given;
 pub use plan::{

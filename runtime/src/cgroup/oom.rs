@@ -50,6 +50,10 @@ pub struct Counts {
 /// kernel holds back word of a change for up to 10 ms after the one before.
 const LAST_WORD: Duration = Duration::from_secs(2);
 
+/// How often to ask [`OomWatch::happened`] at least, though nothing is polled: what is above is counted for others as well, and has to be
+/// known as it was shortly before the container's end.
+pub const ASK_AGAIN: Duration = Duration::from_secs(1);
+
 impl Counts {
     /// Reads both and tells whether more were killed in the container's cgroup since the last time.
     ///
