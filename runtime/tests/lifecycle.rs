@@ -18,18 +18,6 @@ fn assert_says(output: &Output, text: &str) {
     assert!(output.stderr().contains(text), "nothing about {text:?}; {output}");
 }
 
-/// Waits until `text` has been written to a container's standard output.
-#[track_caller]
-fn wait_for_output(output: &Output, text: &str) {
-    for _ in 0..6000 {
-        if output.stdout().contains(text) {
-            return;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(10));
-    }
-    panic!("never wrote {text:?}; {output}");
-}
-
 #[test]
 fn a_container_is_created_started_killed_and_deleted() {
     let sandbox = Sandbox::enter();
@@ -40,7 +28,7 @@ fn a_container_is_created_started_killed_and_deleted() {
     assert!(!cgroups::named(container.id()).is_empty());
     let _ = container.start().ok();
     assert_eq!(container.status(), "running");
-    wait_for_output(container.output(), "on\n");
+    container.output().wait_for("on\n");
     let _ = container.kill("KILL").ok();
     container.wait();
     assert_eq!(container.status(), "stopped");
@@ -217,13 +205,13 @@ fn kill_takes_names_and_numbers_and_sends_term_by_default() {
     let script = "for s in HUP USR1 USR2 TERM; do trap \"echo $s\" $s; done; echo ready; \
                   while :; do sleep 0.02; done";
     let container = runtime.start(&BundleDir::new().shell(script));
-    wait_for_output(container.output(), "ready");
+    container.output().wait_for("ready");
     for (signal, name) in [("SIGHUP", "HUP"), ("usr1", "USR1"), ("12", "USR2")] {
         let _ = container.kill(signal).ok();
-        wait_for_output(container.output(), &format!("{name}\n"));
+        container.output().wait_for(&format!("{name}\n"));
     }
     let _ = runtime.call(["kill", container.id()]).run().ok();
-    wait_for_output(container.output(), "TERM\n");
+    container.output().wait_for("TERM\n");
     assert_says(&container.kill("NOSUCH").exits(1), "unknown signal");
 }
 
@@ -246,7 +234,7 @@ fn kill_asks_with_signal_zero_and_knows_real_time_signals() {
     for signal in ["RTMIN+3", "SIGRTMIN+3", "37"] {
         let id = runtime.new_id();
         let (mut child, output) = runtime.bundle_call("run", &bundle, [""; 0], &id).start();
-        wait_for_output(&output, "ready");
+        output.wait_for("ready");
         let _ = runtime.call(["kill", &id, "0"]).run().ok();
         let _ = runtime.call(["kill", &id, signal]).run().ok();
         assert_eq!(child.wait().expect("wait for nrun").code(), Some(5), "{output}");
@@ -267,7 +255,7 @@ fn kill_ends_every_process_of_a_container_that_shares_its_pid_namespace() {
         .without_namespace("network")
         .shell("sleep 600 & sleep 600 & echo ready; exec sleep 600");
     let container = runtime.start(&bundle);
-    wait_for_output(container.output(), "ready");
+    container.output().wait_for("ready");
     let _ = container.kill("TERM").ok();
     // Only the init has got it.
     container.wait();
@@ -286,7 +274,7 @@ fn kill_ends_every_process_of_a_container_that_shares_its_pid_namespace() {
     let _ = container.delete().ok();
 
     let container = runtime.start(&bundle);
-    wait_for_output(container.output(), "ready");
+    container.output().wait_for("ready");
     let _ = container.kill("KILL").ok();
     container.wait();
     let _ = container.delete().ok();
@@ -300,7 +288,7 @@ fn kill_all_reaches_every_process_of_the_container() {
     let script = "(trap '' HUP; sleep 500) & sleep 500 & echo ready; wait; sleep 500";
     let bundle = BundleDir::new().shell(script).without_namespace("pid");
     let container = runtime.start(&bundle);
-    wait_for_output(container.output(), "ready");
+    container.output().wait_for("ready");
     let _ = runtime.call(["kill", "--all", container.id(), "KILL"]).run().ok();
     container.wait();
     let _ = container.delete().ok();

@@ -3,21 +3,9 @@
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 
-use nconform::fixture::{BundleDir, Output, Runtime, Sandbox};
+use nconform::fixture::{BundleDir, Runtime, Sandbox};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
-
-/// Waits until `text` has been written to a container's standard output.
-#[track_caller]
-fn wait_for_output(output: &Output, text: &str) {
-    for _ in 0..6000 {
-        if output.stdout().contains(text) {
-            return;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(10));
-    }
-    panic!("never wrote {text:?}; {output}");
-}
 
 #[test]
 fn run_exits_with_the_status_of_the_container() {
@@ -64,7 +52,7 @@ fn run_forwards_signals_to_the_container() {
     let bundle = BundleDir::new().shell(script);
     let id = runtime.new_id();
     let (mut child, output) = runtime.bundle_call("run", &bundle, [""; 0], &id).start();
-    wait_for_output(&output, "ready");
+    output.wait_for("ready");
     kill_process(Pid::from_child(&child), Signal::TERM).expect("signal nrun");
     assert_eq!(child.wait().expect("wait for nrun").code(), Some(42));
     assert_eq!(output.stdout(), "ready\ngot\n");
@@ -76,7 +64,7 @@ fn the_container_outlives_the_one_who_ran_it_in_the_foreground_and_can_be_delete
     let (runtime, bundle) = (Runtime::under_test(), BundleDir::new().shell("echo on; sleep 600"));
     let id = runtime.new_id();
     let (mut child, output) = runtime.bundle_call("run", &bundle, [""; 0], &id).start();
-    wait_for_output(&output, "on");
+    output.wait_for("on");
     child.kill().expect("kill nrun");
     assert_eq!(child.wait().expect("wait for nrun").signal(), Some(9));
     assert_eq!(runtime.call(["state", &id]).run().ok().json()["status"], "running");
@@ -91,7 +79,7 @@ fn run_removes_its_own_container_and_not_another_of_its_name() {
     let (runtime, bundle) = (Runtime::under_test(), BundleDir::new().shell("echo on; sleep 600"));
     let id = runtime.new_id();
     let (mut child, output) = runtime.bundle_call("run", &bundle, [""; 0], &id).start();
-    wait_for_output(&output, "on");
+    output.wait_for("on");
     // Stopped, it does not see that its container ends, is deleted, and made again by somebody else.
     kill_process(Pid::from_child(&child), Signal::STOP).expect("stop nrun");
     let _ = runtime.call(["kill", &id, "KILL"]).run().ok();

@@ -133,9 +133,7 @@ impl Blocks {
     }
 
     fn small(&mut self, size: usize) -> *mut u8 {
-        if self.kept.is_none() && CLONED.load(Ordering::Relaxed) {
-            self.keep();
-        }
+        self.notice_clone();
         if let Some(block) = self.free[size] {
             // SAFETY: a block in the list is nobody's, at least 16 bytes long, and begins with the next one: see `give_back`.
             self.free[size] = unsafe { block.cast::<Free>().read() };
@@ -164,6 +162,12 @@ impl Blocks {
         true
     }
 
+    fn notice_clone(&mut self) {
+        if self.kept.is_none() && CLONED.load(Ordering::Relaxed) {
+            self.keep();
+        }
+    }
+
     /// What was cut from the region so far is not written to any more, nor what lies free in it. Earlier regions are left out: they
     /// are there only in a process that had more to do than to make a container.
     #[cold]
@@ -179,13 +183,9 @@ impl Blocks {
             // SAFETY: the caller vouches for a block of this allocator, which as large as that is dlmalloc's.
             return unsafe { self.large.free(block, layout.size(), layout.align()) };
         };
-        if CLONED.load(Ordering::Relaxed) {
-            if self.kept.is_none() {
-                self.keep();
-            }
-            if self.kept.as_ref().is_some_and(|kept| kept.contains(&block)) {
-                return;
-            }
+        self.notice_clone();
+        if self.kept.as_ref().is_some_and(|kept| kept.contains(&block)) {
+            return;
         }
         let Some(block) = NonNull::new(block) else { return };
         // SAFETY: the block is free, at least as long as a pointer, and begins at a multiple of 16.

@@ -1,6 +1,6 @@
 //! `nman run`: what the container gets, and what comes back.
 
-use super::world::{IMAGE, World};
+use super::world::World;
 
 #[test]
 fn output_comes_back_whole_each_stream_on_its_own() {
@@ -38,10 +38,9 @@ fn a_program_that_a_signal_ended_counts_as_128_and_the_signal() {
 #[test]
 fn the_exit_code_comes_back_when_the_caller_ignores_the_end_of_children() {
     let world = World::new();
-    let parent = format!("/{}", world.cgroup());
-    let run = ["run", "--rm", "--cgroup-parent", &parent, "--network", "none", IMAGE];
-    let args = [&run[..], &["sh", "-c", "exit 7"]].concat();
-    world.command_by(&["/usr/bin/env", "--ignore-signal=CHLD"], &args).run().exits(7);
+    let ignoring = ["--ignore-signal=CHLD"];
+    let run = world.run_command_by("/usr/bin/env", &ignoring, &["--rm"], &["sh", "-c", "exit 7"]);
+    run.run().exits(7);
     world.assert_no_container();
 }
 

@@ -64,10 +64,16 @@ impl World {
         self.containers.command(args)
     }
 
-    /// The same, started by another program and its arguments.
-    pub(crate) fn command_by(&self, by: &[&str], args: &[&str]) -> Capture {
-        let words = by[1..].iter().chain([&env!("CARGO_BIN_EXE_nman")]).chain(args);
-        self.containers.capture(by[0], words)
+    /// `nman run` as [`World::run_command`] has it, started by another program with these arguments before it.
+    pub(crate) fn run_command_by(
+        &self,
+        program: &str,
+        before: &[&str],
+        options: &[&str],
+        words: &[&str],
+    ) -> Capture {
+        let ours = before.iter().chain([&env!("CARGO_BIN_EXE_nman")]).map(ToString::to_string);
+        self.containers.capture(program, ours.chain(self.run_args(options, words)))
     }
 
     /// Runs `nman` with these arguments.
@@ -78,6 +84,10 @@ impl World {
 
     /// `nman run OPTIONS IMAGE WORDS`, without a network unless the options say so, not run yet.
     pub(crate) fn run_command(&self, options: &[&str], words: &[&str]) -> Capture {
+        self.command(self.run_args(options, words))
+    }
+
+    fn run_args(&self, options: &[&str], words: &[&str]) -> Vec<String> {
         let parent = format!("/{}", self.cgroup());
         let mut args = vec!["run", "--cgroup-parent", &parent];
         if !options.contains(&"--network") {
@@ -86,7 +96,7 @@ impl World {
         args.extend(options);
         args.push(IMAGE);
         args.extend(words);
-        self.command(args)
+        args.into_iter().map(str::to_owned).collect()
     }
 
     /// Runs it.
