@@ -1,8 +1,10 @@
 //! Engines on top of a runtime: containerd's ctr, Docker and Podman are asked for everything that they ask a runtime for.
 //!
 //! Every operation is done once for each runtime. The first runtime is the yardstick, runc by default: what it passes, the
-//! others must pass. What it fails comes from the machine or from the engine, and judges nobody. Daemons and containers live in
-//! namespaces of their own, a pid namespace among them, so that nothing outlives a run, however it ends.
+//! others must pass. What it fails comes from the machine or from the engine, and judges nobody. Engines lose races of their own on
+//! a loaded machine: what a runtime fails once and then passes each time is shown with what was said, and is not held against it.
+//! Daemons and containers live in namespaces of their own, a pid namespace among them, so that nothing outlives a run, however it
+//! ends.
 
 mod contain;
 mod ctr;
@@ -31,6 +33,9 @@ pub use report::Report;
 
 use report::{Outcome, Table};
 use trial::{Client, IMAGE, Operation, Trial};
+
+/// How often an operation must pass that failed with a runtime, and with the yardstick did not.
+const AGAIN: usize = 2;
 
 /// What is driven by whom.
 #[derive(Debug)]
@@ -164,21 +169,30 @@ fn try_engine(
         if !operation.name.contains(&plan.filter) || !operation.suits(kind) {
             continue;
         }
-        let outcomes = clients.iter().enumerate().map(|(index, client)| {
+        let mut outcomes: Vec<Outcome> = Vec::new();
+        for (index, client) in clients.iter().enumerate() {
             let runtime = &plan.runtimes[index].name;
             progress(&format!("{} with {runtime}: {}", kind.name(), operation.name));
-            let start = Instant::now();
-            let trial = Trial::new(client, &format!("{}-{number}-{index}", kind.name()), places);
-            let ended = (operation.body)(&trial);
-            drop(trial);
-            match ended {
-                Ok(()) => Outcome::Passed(start.elapsed()),
-                Err(why) => Outcome::Failed(why),
-            }
-        });
-        table.push(operation.name, outcomes.collect());
+            let attempt = |attempt: usize| {
+                let name = format!("{}-{number}-{index}-{attempt}", kind.name());
+                try_once(operation, &Trial::new(client, &name, places))
+            };
+            let first = attempt(0);
+            let a_fault =
+                first.failed() && outcomes.first().is_some_and(|yardstick| !yardstick.failed());
+            outcomes.push(if a_fault { first.unless((1..=AGAIN).map(attempt)) } else { first });
+        }
+        table.push(operation.name, outcomes);
     }
     table
+}
+
+fn try_once(operation: &Operation, trial: &Trial) -> Outcome {
+    let start = Instant::now();
+    match (operation.body)(trial) {
+        Ok(()) => Outcome::Passed(start.elapsed()),
+        Err(why) => Outcome::Failed(why),
+    }
 }
 
 /// dockerd listens long before it answers.

@@ -14,11 +14,29 @@ use crate::managers::Kind;
 pub(super) enum Outcome {
     Passed(Duration),
     Failed(String),
+    /// It failed once, as is said, and passed each time when it was tried again.
+    Unsteady(String),
 }
 
 impl Outcome {
-    fn passed(&self) -> bool {
-        matches!(self, Self::Passed(_))
+    pub(super) fn failed(&self) -> bool {
+        matches!(self, Self::Failed(_))
+    }
+
+    /// A failure, unless everything passes that is tried `again`.
+    pub(super) fn unless(self, mut again: impl Iterator<Item = Self>) -> Self {
+        match self {
+            Self::Failed(why) if again.all(|outcome| !outcome.failed()) => Self::Unsteady(why),
+            ended => ended,
+        }
+    }
+
+    fn word(&self) -> &'static str {
+        match self {
+            Self::Passed(_) => "ok",
+            Self::Failed(_) => "FAILED",
+            Self::Unsteady(_) => "unsteady",
+        }
     }
 }
 
@@ -35,6 +53,32 @@ struct Row {
     name: &'static str,
     /// One for each runtime, in their order.
     outcomes: Vec<Outcome>,
+}
+
+impl Row {
+    fn passed_by_the_yardstick(&self) -> bool {
+        self.outcomes.first().is_some_and(|outcome| !outcome.failed())
+    }
+}
+
+/// What a failure means; the later, the more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Weight {
+    /// The yardstick fails, too.
+    Shared,
+    Unsteady,
+    /// The yardstick passes.
+    Fault,
+}
+
+/// An operation that failed with a runtime.
+#[derive(Debug)]
+struct Failure<'a> {
+    weight: Weight,
+    engine: &'static str,
+    runtime: &'a str,
+    operation: &'static str,
+    why: &'a str,
 }
 
 impl Table {
@@ -69,14 +113,8 @@ impl Report {
     /// How often a runtime fails what the first one passes; a table without operations proves nothing and counts, too.
     #[must_use]
     pub fn faults(&self) -> usize {
-        let worse = |row: &Row| {
-            let yardstick = row.outcomes.first().is_some_and(Outcome::passed);
-            let failed = row.outcomes.iter().skip(1).filter(|outcome| !outcome.passed()).count();
-            if yardstick { failed } else { 0 }
-        };
-        let count = |table: &Table| table.operations.iter().map(worse).sum::<usize>();
-        let empty = self.engines.iter().filter(|table| !table.proves_something()).count();
-        self.engines.iter().map(count).sum::<usize>() + empty
+        let failures = self.failures().filter(|failure| failure.weight == Weight::Fault).count();
+        failures + self.engines.iter().filter(|table| !table.proves_something()).count()
     }
 
     /// As JUnit's XML: a suite for each engine and runtime. Only what the first runtime passes is a failure of another.
@@ -86,7 +124,7 @@ impl Report {
         for table in &self.engines {
             for (index, runtime) in self.runtimes.iter().enumerate() {
                 let suite = format!("{}.{runtime}", table.engine);
-                let failures = table.operations.iter().filter(|row| !row.outcomes[index].passed());
+                let failures = table.operations.iter().filter(|row| row.outcomes[index].failed());
                 text += &format!(
                     "  <testsuite name=\"{suite}\" tests=\"{}\" failures=\"{}\">\n",
                     table.operations.len(),
@@ -98,6 +136,12 @@ impl Report {
                     text += &match &row.outcomes[index] {
                         Outcome::Passed(took) => {
                             format!("{case} time=\"{:.3}\"/>\n", took.as_secs_f64())
+                        }
+                        Outcome::Unsteady(why) => {
+                            format!(
+                                "{case}>\n      <system-err>{}</system-err>\n    </testcase>\n",
+                                escape(why)
+                            )
                         }
                         Outcome::Failed(why) => {
                             format!(
@@ -116,11 +160,11 @@ impl Report {
 
 impl Table {
     fn proves_something(&self) -> bool {
-        self.operations.iter().any(|row| row.outcomes.first().is_some_and(Outcome::passed))
+        self.operations.iter().any(Row::passed_by_the_yardstick)
     }
 
     fn total(&self, runtime: usize) -> usize {
-        self.operations.iter().filter(|row| row.outcomes[runtime].passed()).count()
+        self.operations.iter().filter(|row| !row.outcomes[runtime].failed()).count()
     }
 }
 
@@ -137,7 +181,7 @@ impl fmt::Display for Report {
             for row in &table.operations {
                 write!(f, "  {:<54}", row.name)?;
                 for outcome in &row.outcomes {
-                    write!(f, " {:>8}", if outcome.passed() { "ok" } else { "FAILED" })?;
+                    write!(f, " {:>8}", outcome.word())?;
                 }
                 writeln!(f)?;
             }
@@ -159,16 +203,40 @@ impl fmt::Display for Report {
 }
 
 impl Report {
-    fn write_failures(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for table in &self.engines {
-            for row in &table.operations {
-                for (outcome, runtime) in row.outcomes.iter().zip(&self.runtimes) {
-                    if let Outcome::Failed(why) = outcome {
-                        let why = why.replace('\n', "\n    ");
-                        writeln!(f, "\n{} with {runtime}, {}:\n    {why}", table.engine, row.name)?;
+    /// Everything that failed, by engine and operation.
+    fn failures(&self) -> impl Iterator<Item = Failure<'_>> {
+        let rows = self
+            .engines
+            .iter()
+            .flat_map(|table| table.operations.iter().map(move |row| (table.engine, row)));
+        rows.flat_map(|(engine, row)| {
+            let named = row.outcomes.iter().zip(&self.runtimes).enumerate();
+            named.filter_map(move |(index, (outcome, runtime))| {
+                let (why, weight) = match outcome {
+                    Outcome::Passed(_) => return None,
+                    Outcome::Unsteady(why) => (why, Weight::Unsteady),
+                    Outcome::Failed(why) if index > 0 && row.passed_by_the_yardstick() => {
+                        (why, Weight::Fault)
                     }
-                }
-            }
+                    Outcome::Failed(why) => (why, Weight::Shared),
+                };
+                Some(Failure { weight, engine, runtime, operation: row.name, why })
+            })
+        })
+    }
+
+    /// What weighs most stands last, where somebody looks who sees only the end of a log.
+    fn write_failures(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut failures: Vec<Failure> = self.failures().collect();
+        failures.sort_by_key(|failure| failure.weight);
+        for Failure { weight, engine, runtime, operation, why } in failures {
+            let weighed = match weight {
+                Weight::Shared => "judges nobody",
+                Weight::Unsteady => "failed once, then passed each time",
+                Weight::Fault => "FAILED",
+            };
+            let why = why.replace('\n', "\n    ");
+            writeln!(f, "\n{engine} with {runtime}, {operation} ({weighed}):\n    {why}")?;
         }
         Ok(())
     }
@@ -209,6 +277,29 @@ mod tests {
             report(&[("a", true, false), ("b", true, false), ("c", false, true)]).faults(),
             2
         );
+    }
+
+    #[test]
+    fn a_failure_that_does_not_repeat_is_unsteady_and_one_that_does_is_a_fault() {
+        let failed = || Outcome::Failed("once".to_owned());
+        let passed = || Outcome::Passed(Duration::ZERO);
+        let ended = failed().unless([passed(), passed()].into_iter());
+        assert!(matches!(ended, Outcome::Unsteady(why) if why == "once"));
+        assert!(failed().unless([passed(), failed()].into_iter()).failed());
+        assert!(!passed().unless([failed()].into_iter()).failed());
+    }
+
+    #[test]
+    fn what_is_held_against_a_runtime_stands_last() {
+        let mut report = report(&[("fault", true, false), ("shared", false, false)]);
+        let ended = vec![Outcome::Passed(Duration::ZERO), Outcome::Unsteady("once".to_owned())];
+        report.engines[0].push("unsteady", ended);
+        assert_eq!(report.faults(), 1);
+        let text = report.to_string();
+        let place = |words: &str| text.find(words).unwrap_or_else(|| panic!("{words}: {text}"));
+        assert!(place("runc, shared (judges nobody)") < place("nrun, unsteady (failed once"));
+        assert!(place("nrun, unsteady (failed once") < place("nrun, fault (FAILED)"));
+        assert!(place("nrun, fault (FAILED)") < place("1 times a runtime fails"));
     }
 
     #[test]
