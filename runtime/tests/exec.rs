@@ -295,17 +295,19 @@ fn an_exec_that_is_killed_leaves_no_process_half_way() {
         child.kill().expect("kill nrun");
         child.wait().expect("wait for nrun");
     }
-    let members = || cgroups::read(container.id(), "cgroup.procs").expect("the container's cgroup");
+    let init = container.pid().as_raw_nonzero().to_string();
+    let mut members = String::new();
     for _ in 0..1000 {
         // Who has ended is our child now, and may be listed until it is reaped.
         while matches!(wait(WaitOptions::NOHANG), Ok(Some(_))) {}
-        if members().lines().count() == 1 {
+        members = cgroups::read(container.id(), "cgroup.procs").expect("the container's cgroup");
+        if members == init {
             break;
         }
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
-    assert_eq!(members(), container.pid().as_raw_nonzero().to_string());
-    // What has ended are our children now: the init waits until they are reaped.
+    assert_eq!(members, init, "{}", cgroups::describe_processes(container.id()));
+    // Those that have ended are our children now: the init waits until they are reaped.
     let _ = container.kill("KILL").ok();
     while wait(WaitOptions::empty()).is_ok() {}
     let _ = container.delete().ok();
