@@ -51,7 +51,7 @@ pub struct Launch<'a> {
     pub status: &'static str,
     /// Takes listeners, where the profile asks for it.
     pub agent: Option<&'a mut Agent>,
-    /// `startContainer` hooks come first.
+    /// `startContainer` hooks are still to come.
     pub hooks: bool,
 }
 
@@ -61,15 +61,14 @@ impl Launch<'_> {
         self.agent.is_some() || self.hooks
     }
 
-    /// Reads until the socket ends, which it does when the program is executed: it is close-on-exec.
+    /// Reads until the socket ends, which it does when the program is executed: it is close-on-exec. What has ended well ends so again.
     ///
     /// # Errors
     /// Why it was not executed, as far as the socket tells.
     pub fn follow(&mut self, socket: BorrowedFd<'_>) -> std::result::Result<(), Unexecuted> {
-        let mut hooks = self.hooks;
         loop {
             match self.receive(socket) {
-                Ok(None) if !hooks => return Ok(()),
+                Ok(None) if !self.hooks => return Ok(()),
                 // Reset: it ended with our last answer unread.
                 Ok(None) | Err(Errno::CONNRESET) => return Err(Unexecuted::Died),
                 Ok(Some((Message::Failure { step, errno }, _))) => {
@@ -78,7 +77,7 @@ impl Launch<'_> {
                 Ok(Some((Message::Hook { step, end }, _))) => {
                     return Err(Unexecuted::Hook { step, end, text: HookText::receive(socket) });
                 }
-                Ok(Some((Message::Waiting { .. }, _))) if hooks => hooks = false,
+                Ok(Some((Message::Waiting { .. }, _))) if self.hooks => self.hooks = false,
                 Ok(Some((Message::Listener { fd, .. }, Some(sender)))) => {
                     self.hand_over(sender, fd).map_err(Unexecuted::Other)?;
                 }

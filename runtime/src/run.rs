@@ -45,10 +45,7 @@ pub fn run(parsed: &Parsed) -> Result<u8> {
         .and_then(|()| init.go())
         .and_then(|()| if somebody_waits { executed() } else { Ok(()) })
         .and_then(|()| hooks::poststart(made.saved()))
-        .and_then(|()| {
-            let later = || if somebody_waits { Ok(()) } else { executed() };
-            foreground.wait(init.pid, &init.pidfd, later)
-        });
+        .and_then(|()| foreground.wait(init.pid, &init.pidfd, &mut executed));
     match &ended {
         Ok(status) => explain::ended(&args, *status),
         Err(_) => init.kill(),
