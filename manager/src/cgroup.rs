@@ -144,8 +144,8 @@ fn place(mount: &str, controller: Option<&str>, path: &str) -> Option<PathBuf> {
         None => kind == "cgroup2",
         Some(name) => kind == "cgroup" && options.split(',').any(|option| option == name),
     };
-    let below = if root == "/" { path } else { path.strip_prefix(root)? };
-    fits.then(|| Path::new(point).join(below.trim_start_matches('/')))
+    let below = Path::new(path).strip_prefix(root).ok()?;
+    fits.then(|| Path::new(point).join(below))
 }
 
 fn read(path: &Path) -> String {
@@ -219,6 +219,14 @@ mod tests {
             only_v2.file("memory", "one", "two").unwrap(),
             Path::new("/sys/fs/cgroup/unified/a/two")
         );
+    }
+
+    #[test]
+    fn a_cgroup_beside_the_root_of_a_mount_is_not_below_it() {
+        let controllers = |path: &str| {
+            Groups::find(&format!("4:cpu,cpuacct:{path}\n"), MOUNTS).controllers.len()
+        };
+        assert_eq!([controllers("/outer/x"), controllers("/outer2/x")], [2, 0]);
     }
 
     #[test]
