@@ -74,8 +74,8 @@ test-with: deps-test ## Run nman's tests with another runtime than nrun: RUNTIME
 	NMAN_TEST_RUNTIME=$(RUNTIME) scripts/test -p nman -E 'binary(cli)'
 
 .PHONY: test-vm
-test-vm: deps-guest ## Run the runtime's tests in guests with cgroup v2: cgroupfs, systemd, uid 1000 (root, slow)
-	scripts/test-vm
+test-vm: deps-guest ## Run nrun's and nman's tests in guests with cgroup v2: cgroupfs, systemd, uid 1000, nman; or MODES (root, slow)
+	scripts/test-vm $(MODES)
 
 .PHONY: test-vm-quick
 test-vm-quick: deps-guest ## Of these, what is about cgroups, in minutes (root)

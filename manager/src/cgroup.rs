@@ -223,9 +223,8 @@ mod tests {
 
     #[test]
     fn a_cgroup_beside_the_root_of_a_mount_is_not_below_it() {
-        let controllers = |path: &str| {
-            Groups::find(&format!("4:cpu,cpuacct:{path}\n"), MOUNTS).controllers.len()
-        };
+        let controllers =
+            |path: &str| Groups::find(&format!("4:cpu,cpuacct:{path}\n"), MOUNTS).controllers.len();
         assert_eq!([controllers("/outer/x"), controllers("/outer2/x")], [2, 0]);
     }
 

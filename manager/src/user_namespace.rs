@@ -6,7 +6,7 @@
 //! volumes serve containers with other mappings and with none.
 
 use crate::container::{Containers, Dir, HostConfig, IdMappings, Record, make_private};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, reason};
 use crate::snapshot::Prepared;
 use rustix::fs::{CWD, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
@@ -289,7 +289,7 @@ pub fn map_layers(prepared: &Prepared, dir: &Dir, namespace: &OwnedFd) -> Result
             sys::mount::set_idmap(tree.as_fd(), namespace.as_fd(), false)?;
             move_mount(&tree, "", CWD, &target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
         };
-        map().map_err(Error::io("map the ids of", source))?;
+        map().map_err(unmappable(source.display()))?;
         Ok(target)
     };
     let mut lower = Vec::new();
@@ -315,7 +315,26 @@ pub fn mapped_directory(record: &Record, dir: &Dir, path: &Path) -> Result<Owned
         sys::mount::set_idmap(tree.as_fd(), namespace.as_fd(), false)?;
         rustix::fs::openat(&tree, ".", flags, Mode::empty())
     };
-    open().map_err(Error::io("map the ids of", path))
+    open().map_err(unmappable(path.display()))
+}
+
+/// For `map_err`: that a mount of `what` cannot have other ids, and what the kernel leaves unsaid (mount_setattr(2)).
+pub fn unmappable(what: impl std::fmt::Display) -> impl FnOnce(Errno) -> Error {
+    let what = what.to_string();
+    move |errno| {
+        Error::Rejected {
+        message: format!("cannot map the ids of `{what}`: {}", reason(&errno.into())),
+        hint: match errno {
+            Errno::INVAL => Some(
+                "this kernel cannot map the ids of the file system that it is on (tmpfs needs Linux 6.3, most network file systems \
+                 cannot at all): have it on ext4, xfs or btrfs, or leave the user namespace out"
+                    .to_owned(),
+            ),
+            Errno::NOSYS => Some("a container with a user namespace needs Linux 5.12".to_owned()),
+            _ => None,
+        },
+    }
+    }
 }
 
 /// Where something of this may be mounted.
@@ -340,6 +359,14 @@ mod tests {
         for bad in ["", "0", "0:1:0", "a:1:1", "0:1:2:3", "0:4294967295:2", "-1:0:1"] {
             assert!(bad.parse::<Mapping>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_file_system_that_cannot_be_mapped_is_named_with_those_that_can() {
+        let error = unmappable("/run/x")(Errno::INVAL);
+        assert_eq!(error.to_string(), "cannot map the ids of `/run/x`: invalid argument");
+        assert!(error.hint().unwrap().contains("tmpfs needs Linux 6.3"));
+        assert_eq!(unmappable("/run/x")(Errno::NOENT).hint(), None);
     }
 
     #[test]

@@ -95,7 +95,7 @@ pub fn mount_all(settings: &Settings, record: &Record, dir: &Dir) -> Result<()> 
             && (point.kind != MountKind::Bind || point.detail.id_map)
         {
             sys::mount::set_idmap(tree.as_fd(), namespace.as_fd(), !point.detail.non_recursive)
-                .map_err(Error::system(format!("map the ids of `{}`", shown(point))))?;
+                .map_err(user_namespace::unmappable(shown(point)))?;
         }
         attach(dir, at, point, &tree)?;
     }
