@@ -321,21 +321,19 @@ pub fn mapped_directory(record: &Record, dir: &Dir, path: &Path) -> Result<Owned
 /// For `map_err`: that a mount of `what` cannot have other ids, and what the kernel leaves unsaid (mount_setattr(2)).
 pub fn unmappable(what: impl std::fmt::Display) -> impl FnOnce(Errno) -> Error {
     let what = what.to_string();
-    move |errno| {
-        Error::Rejected {
+    move |errno| Error::Rejected {
         message: format!("cannot map the ids of `{what}`: {}", reason(&errno.into())),
         hint: match errno {
-            Errno::INVAL => Some(
-                "this kernel cannot map the ids of the file system that it is on (tmpfs needs Linux 6.3, most network file systems \
-                 cannot at all): have it on ext4, xfs or btrfs, or leave the user namespace out"
-                    .to_owned(),
-            ),
+            Errno::INVAL => Some(OF_THE_FILE_SYSTEM.to_owned()),
             Errno::NOSYS => Some("a container with a user namespace needs Linux 5.12".to_owned()),
             _ => None,
         },
     }
-    }
 }
+
+/// What `EINVAL` means there.
+const OF_THE_FILE_SYSTEM: &str = "this kernel cannot map the ids of the file system that it is on (tmpfs needs Linux 6.3, most network \
+                                  file systems cannot at all): have it on ext4, xfs or btrfs, or leave the user namespace out";
 
 /// Where something of this may be mounted.
 pub fn places(dir: &Dir) -> Vec<PathBuf> {

@@ -117,9 +117,7 @@ fn a_paused_container_can_be_killed_and_other_signals_wait_for_it() {
     let bundle = BundleDir::new()
         .shell("trap 'echo got it; exit 3' TERM; echo ready; while :; do sleep 0.01; done");
     let container = runtime.start(&bundle);
-    while !container.output().stdout().contains("ready") {
-        std::thread::yield_now();
-    }
+    container.output().wait_for("ready");
     let _ = call(&runtime, "pause", container.id()).ok();
     let _ = container.kill("TERM").ok();
     assert_eq!(container.status(), "paused");

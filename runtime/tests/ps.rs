@@ -8,9 +8,7 @@ fn sleepers() -> BundleDir {
 
 fn start<'r>(runtime: &'r Runtime, bundle: &BundleDir) -> Container<'r> {
     let container = runtime.start(bundle);
-    while !container.output().stdout().contains("ready") {
-        std::thread::yield_now();
-    }
+    container.output().wait_for("ready");
     // The shell becomes the last of the three, and its children are shells for a moment, too.
     let sleeps = |pid: &i64| {
         let name = std::fs::read_to_string(format!("/proc/{pid}/comm"));

@@ -57,8 +57,13 @@ struct Row {
 
 impl Row {
     fn passed_by_the_yardstick(&self) -> bool {
-        self.outcomes.first().is_some_and(|outcome| !outcome.failed())
+        passed_by_the_yardstick(&self.outcomes)
     }
+}
+
+/// Whether the first runtime, which the others are held against, has passed.
+pub(super) fn passed_by_the_yardstick(outcomes: &[Outcome]) -> bool {
+    outcomes.first().is_some_and(|outcome| !outcome.failed())
 }
 
 /// What a failure means; the later, the more.
@@ -137,18 +142,8 @@ impl Report {
                         Outcome::Passed(took) => {
                             format!("{case} time=\"{:.3}\"/>\n", took.as_secs_f64())
                         }
-                        Outcome::Unsteady(why) => {
-                            format!(
-                                "{case}>\n      <system-err>{}</system-err>\n    </testcase>\n",
-                                escape(why)
-                            )
-                        }
-                        Outcome::Failed(why) => {
-                            format!(
-                                "{case}>\n      <failure>{}</failure>\n    </testcase>\n",
-                                escape(why)
-                            )
-                        }
+                        Outcome::Unsteady(why) => said(&case, "system-err", why),
+                        Outcome::Failed(why) => said(&case, "failure", why),
                     };
                 }
                 text += "  </testsuite>\n";
@@ -240,6 +235,11 @@ impl Report {
         }
         Ok(())
     }
+}
+
+/// A test case of JUnit's with what it said.
+fn said(case: &str, element: &str, text: &str) -> String {
+    format!("{case}>\n      <{element}>{}</{element}>\n    </testcase>\n", escape(text))
 }
 
 /// Text as XML takes it; what XML cannot hold at all is left out.
