@@ -28,7 +28,7 @@ const FAILED: i32 = 1;
 /// What the parent opened for the child before the clone.
 #[derive(Debug, Default)]
 pub struct Resources {
-    /// `cgroup.procs` files of the container's cgroups, open for writing.
+    /// The files by which the container's cgroups are entered, open for writing.
     pub cgroups: Vec<BorrowedFd<'static>>,
     /// The plan's bind sources.
     pub sources: Vec<Source>,
@@ -196,8 +196,8 @@ impl<'a> Child<'a> {
 
     /// `0` is the writer itself (cgroups(7)), so that no process id has to be right in anybody's namespace.
     fn join_cgroup(&self) -> Result<(), Errno> {
-        for procs in &self.resources.cgroups {
-            rustix::io::write(procs, b"0")?;
+        for entrance in &self.resources.cgroups {
+            rustix::io::write(entrance, b"0")?;
         }
         Ok(())
     }

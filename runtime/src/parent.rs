@@ -5,7 +5,7 @@
 
 pub(crate) mod maps;
 
-use crate::cgroup::{self, Cgroup};
+use crate::cgroup::{self, Cgroup, Hierarchies};
 use crate::child::{Child, Resources};
 use crate::child::{attributes, identity};
 use crate::error::{Error, Result};
@@ -114,16 +114,12 @@ pub struct Handed {
 /// What could not be opened, or the step that failed. The child is gone then.
 pub fn spawn(plan: &Plan, cgroup: &mut Cgroup, mut handed: Handed) -> Result<Init> {
     let devices = handed.devices.take();
-    let resources = acquire(plan, cgroup, handed)?;
-    let unified = match &plan.cgroup {
-        Some(_) if !cgroup.awaits_process() => cgroup.open_entrance()?,
-        _ => None,
-    };
+    let into_cgroup = if starts_in_cgroup(plan, cgroup) { cgroup.open_entrance()? } else { None };
+    let resources = acquire(plan, cgroup, into_cgroup.is_some(), handed)?;
     let (socket, peer) =
         socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
             .map_err(|errno| Error::system("make a socket pair", errno))?;
-    let options =
-        clone::Options { namespaces: plan.shape.clone, into_cgroup: unified, sibling: false };
+    let options = clone::Options { namespaces: plan.shape.clone, into_cgroup, sibling: false };
     let mut socket = Some(socket);
     let child = clone::spawn(&options, || {
         // The child's copy of our end: with it, the child would never see that we are gone, and wait for ever with
@@ -131,7 +127,12 @@ pub fn spawn(plan: &Plan, cgroup: &mut Cgroup, mut handed: Handed) -> Result<Ini
         drop(socket.take());
         Child::new(&plan.steps, &resources, peer.as_fd()).run(0)
     })
-    .map_err(|errno| cannot_clone(plan, errno))?;
+    .map_err(|errno| match errno {
+        Errno::ACCESS | Errno::BUSY | Errno::OPNOTSUPP | Errno::NODEV if into_cgroup.is_some() => {
+            step_failure(plan, &Step { op: Op::JoinCgroup, pointer: String::new() }, errno)
+        }
+        _ => cannot_clone(plan, errno),
+    })?;
     // The first words are runc's: its test suite looks for them, and for those in `follow`.
     log::debug(|| {
         let (pid, affinity) = (child.pid.as_raw_nonzero(), affinity(plan));
@@ -142,6 +143,16 @@ pub fn spawn(plan: &Plan, cgroup: &mut Cgroup, mut handed: Handed) -> Result<Ini
     let Some(socket) = socket else { return Err(cannot_clone(plan, Errno::BADF)) };
     let init = Init { pid: child.pid, pidfd: child.pidfd, socket, resources, devices };
     follow(plan, cgroup, init)
+}
+
+/// Whether the process can be cloned into the container's v2 cgroup. The first one can, unless systemd makes the cgroup around it; a
+/// further one if it enters first of all, and does not bind itself to processors before, which need not be among the cgroup's.
+/// To enter later takes a grace period of RCU on a quiet machine (see [`cgroup::entrances`]).
+fn starts_in_cgroup(plan: &Plan, cgroup: &Cgroup) -> bool {
+    match &plan.cgroup {
+        Some(_) => !cgroup.awaits_process(),
+        None => matches!(plan.steps.first(), Some(Step { op: Op::JoinCgroup, .. })),
+    }
 }
 
 /// The processors that the child binds itself to first, as the log tells them.
@@ -278,16 +289,12 @@ fn map(plan: &Plan, pid: Pid) -> Result<()> {
     Ok(())
 }
 
-/// Opens what the child needs and could not open itself.
-fn acquire(plan: &Plan, cgroup: &Cgroup, handed: Handed) -> Result<Resources> {
+/// Opens what the child needs and could not open itself. `in_unified`: it starts in the v2 cgroup.
+fn acquire(plan: &Plan, cgroup: &Cgroup, in_unified: bool, handed: Handed) -> Result<Resources> {
     let trees = sources::open(plan)?;
     let joins = plan.steps.iter().any(|step| matches!(step.op, Op::JoinCgroup));
-    let directories = match &plan.cgroup {
-        _ if !joins => Vec::new(),
-        Some(_) => cgroup.paths().legacy(),
-        None => cgroup.paths().all(),
-    };
-    let cgroups = cgroup::entrances(&directories)?;
+    let hierarchies = if in_unified { Hierarchies::Legacy } else { Hierarchies::All };
+    let cgroups = if joins { cgroup::entrances(cgroup.paths(), hierarchies)? } else { Vec::new() };
     let Handed { console, start, init, devices: _ } = handed;
     let hook_outputs = hooks::open_outputs(&plan.hooks.outputs)?;
     let sources = plan.sources.clone();

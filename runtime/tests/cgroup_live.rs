@@ -9,8 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use nrun::cgroup::{
-    Cgroup, CgroupPlan, Error, Hierarchies, Layout, Options, Paths, Request, Subgroups, Unified,
-    plan, probe,
+    Cgroup, CgroupPlan, Error, Layout, Options, Paths, Request, Subgroups, Unified, plan, probe,
 };
 use nrun::id::ContainerId;
 use nrun::record::{Saved, Slot};
@@ -198,7 +197,7 @@ fn a_process_joins_every_hierarchy_and_dies_with_the_cgroup() {
         let mut cgroup = Owned::make(&plan);
         assert_eq!(*cgroup.paths(), plan.paths());
         let mut shell = Shell::start();
-        cgroup.add(shell.pid(), Hierarchies::All).unwrap();
+        cgroup.add(shell.pid()).unwrap();
         let lines = content(Path::new(&format!("/proc/{}/cgroup", shell.0.id())));
         let joined = lines.lines().filter(|line| line.ends_with(&name)).count();
         assert_eq!(joined, plan.members.len(), "{lines}");
@@ -221,7 +220,7 @@ fn a_frozen_container_stands_still_until_it_is_thawed_and_can_be_killed() {
     for layout in layouts_for_no_limits() {
         let mut cgroup = Owned::create(&name("freeze"), "{}", &layout);
         let mut shell = Shell::start();
-        cgroup.add(shell.pid(), Hierarchies::All).unwrap();
+        cgroup.add(shell.pid()).unwrap();
         shell.say("trap 'exit 7' TERM; echo ready; sleep 1000 & wait");
         assert_eq!(shell.read(), "ready");
         assert!(!cgroup.is_frozen().unwrap());
@@ -236,7 +235,7 @@ fn a_frozen_container_stands_still_until_it_is_thawed_and_can_be_killed() {
         assert_eq!(shell.0.wait().unwrap().code(), Some(7));
 
         let mut shell = Shell::start();
-        cgroup.add(shell.pid(), Hierarchies::All).unwrap();
+        cgroup.add(shell.pid()).unwrap();
         cgroup.freeze().unwrap();
         cgroup.kill().unwrap();
         assert_eq!(shell.0.wait().unwrap().signal(), Some(SIGKILL));
@@ -248,7 +247,7 @@ fn a_container_that_somebody_froze_with_the_v1_freezer_is_frozen_and_can_be_kill
     for layout in layouts().iter().filter(|layout| !is_v2(layout)) {
         let mut cgroup = Owned::create(&name("foreign"), "{}", layout);
         let mut shell = Shell::start();
-        cgroup.add(shell.pid(), Hierarchies::All).unwrap();
+        cgroup.add(shell.pid()).unwrap();
         let freezer = cgroup.paths().controller("freezer").unwrap();
         // Below the container's own directory, as a process with access to the hierarchy could.
         let below = freezer.join("below");
@@ -272,7 +271,7 @@ fn processes_that_keep_forking_are_all_killed_and_cgroups_below_are_removed() {
             std::fs::create_dir_all(directory.join("below/that")).unwrap();
         }
         let mut shell = Shell::start();
-        cgroup.add(shell.pid(), Hierarchies::All).unwrap();
+        cgroup.add(shell.pid()).unwrap();
         shell.say("trap '' TERM; fork() { while :; do (:) & done; }; fork & echo running; wait");
         assert_eq!(shell.read(), "running");
         cgroup.kill().unwrap();
@@ -288,7 +287,7 @@ fn the_limit_on_processes_holds() {
         let mut cgroup = Owned::create(&name("pids"), r#"{"pids": {"limit": 1}}"#, &layout);
         let mut shell = Shell::start();
         assert_eq!(shell.run("true"), "0");
-        cgroup.add(shell.pid(), Hierarchies::All).unwrap();
+        cgroup.add(shell.pid()).unwrap();
         // A shell that cannot fork gives up.
         shell.say("(true); exit 0");
         let status = shell.0.wait().unwrap();
@@ -302,7 +301,7 @@ fn the_limit_on_memory_holds() {
         let json = r#"{"memory": {"limit": 20971520, "swap": 20971520}}"#;
         let mut cgroup = Owned::create(&name("memory"), json, &layout);
         let mut shell = Shell::start();
-        cgroup.add(shell.pid(), Hierarchies::All).unwrap();
+        cgroup.add(shell.pid()).unwrap();
         // tail holds what has no line break in memory; the kernel kills it for it.
         assert_eq!(shell.run("head -c 100000000 /dev/zero | tail -n 1"), "137");
     }
@@ -323,7 +322,7 @@ fn devices_that_no_rule_allows_cannot_be_opened() {
         let plan = planned(&name("devices"), json, &layout);
         let mut cgroup = Owned::make(&plan);
         let mut shell = Shell::start();
-        cgroup.add(shell.pid(), Hierarchies::All).unwrap();
+        cgroup.add(shell.pid()).unwrap();
         assert_eq!(shell.run(&format!(": <{kmsg}")), "0", "before the rules are in force");
         cgroup.restrict_devices(&plan).unwrap();
         assert_ne!(shell.run(&format!(": <{kmsg}")), "0", "reading is not allowed");
@@ -344,7 +343,7 @@ fn new_device_rules_replace_the_old_ones() {
         cgroup.restrict_devices(&strict).unwrap();
         let later = Cgroup::open(cgroup.paths().clone());
         let mut shell = Shell::start();
-        cgroup.add(shell.pid(), Hierarchies::All).unwrap();
+        cgroup.add(shell.pid()).unwrap();
         assert_ne!(shell.run(": </dev/kmsg"), "0");
         later.restrict_devices(&open).unwrap();
         assert_eq!(shell.run(": </dev/kmsg"), "0");
@@ -364,7 +363,7 @@ fn a_cgroup_with_processes_is_not_taken_over() {
         let name = name("occupied");
         let mut cgroup = Owned::create(&name, r#"{"pids": {"limit": 9}}"#, &layout);
         let shell = Shell::start();
-        cgroup.add(shell.pid(), Hierarchies::All).unwrap();
+        cgroup.add(shell.pid()).unwrap();
         let again = planned(&name, r#"{"pids": {"limit": 5}}"#, &layout);
         let error = Cgroup::create(&again).unwrap_err();
         assert!(matches!(error, Error::Occupied { processes: 1, .. }), "{error}");
@@ -472,12 +471,12 @@ fn an_executed_process_follows_an_init_that_moved_into_a_cgroup_of_its_own() {
     std::fs::create_dir(&below).unwrap();
     std::fs::write(below.join("cgroup.procs"), init.0.id().to_string()).unwrap();
     std::fs::write(own.join("cgroup.subtree_control"), "+memory").unwrap();
-    let error = cgroup.add(other.pid(), Hierarchies::All).unwrap_err();
+    let error = cgroup.add(other.pid()).unwrap_err();
     assert!(matches!(error, Error::System { errno: Errno::BUSY, .. }), "{error}");
     let init = init.pid().as_raw_nonzero().get();
     let mount = layout.unified().map(|unified| unified.mount.as_path());
     let mut beside = cgroup.for_another(&Subgroups::default(), init, mount).unwrap();
-    beside.add(other.pid(), Hierarchies::All).unwrap();
+    beside.add(other.pid()).unwrap();
     assert_eq!(cgroup.processes().unwrap().len(), 2);
     let lines = content(&PathBuf::from(format!("/proc/{}/cgroup", other.0.id())));
     assert!(lines.ends_with("init.scope"), "{lines}");
@@ -489,7 +488,7 @@ fn a_parent_with_processes_cannot_pass_controllers_on() {
     let Layout::Unified(unified) = &layout else { return };
     let mut outer = Owned::create(&name("parent"), "{}", &layout);
     let shell = Shell::start();
-    outer.add(shell.pid(), Hierarchies::All).unwrap();
+    outer.add(shell.pid()).unwrap();
     let json = r#"{"memory": {"limit": 67108864}}"#;
     let below = planned(&format!("{}/below", name("parent")), json, &layout);
     let error = Cgroup::create(&below).unwrap_err();
@@ -502,7 +501,7 @@ fn a_parent_with_processes_cannot_pass_controllers_on() {
     let request = Request { id: "below", ..Request::default() };
     let below = plan(&request, &Layout::Unified(relative), &Options::default()).unwrap();
     let mut below = Owned::make(&below);
-    below.add(Shell::start().pid(), Hierarchies::All).unwrap();
+    below.add(Shell::start().pid()).unwrap();
 }
 
 #[test]

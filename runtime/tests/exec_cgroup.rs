@@ -3,7 +3,10 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use nconform::fixture::{BundleDir, Container, Output, Runtime, Sandbox, cgroups};
+use nconform::fixture::{
+    BundleDir, Capture, Container, Output, Runtime, Sandbox, cgroups, scratch_dir,
+};
+use serde_json::json;
 
 fn sleeper() -> BundleDir {
     BundleDir::new().args(["sleep", "600"])
@@ -70,6 +73,10 @@ fn no_cgroup_but_one_below_can_be_named() {
     let runtime = Runtime::under_test();
     let bundle = sleeper();
     let container = runtime.start(&bundle);
+    let missing = match cgroups::unified() {
+        true => "/nonexistent`: no such file or directory",
+        false => "/nonexistent/tasks`: no such file or directory",
+    };
     for (flags, words) in [
         (&["--cgroup", ".."][..], "bad sub cgroup path: .."),
         (&["--cgroup", "/../.."], "bad sub cgroup path"),
@@ -77,7 +84,7 @@ fn no_cgroup_but_one_below_can_be_named() {
         (&["--cgroup", "whaaat:/"], "unknown controller whaaat"),
         (&["--cgroup", ":x"], "empty <controller> prefix"),
         (&["--cgroup", "x", "--cgroup", "y"], "missing <controller>: prefix"),
-        (&["--cgroup", "nonexistent"], "nonexistent/cgroup.procs`: no such file or directory"),
+        (&["--cgroup", "nonexistent"], missing),
     ] {
         let output = show(&runtime, &container, flags).exits(255);
         assert!(output.stderr().contains(words), "{output}");
@@ -140,4 +147,53 @@ fn an_exec_into_a_paused_container_waits_for_it_if_it_is_told_to() {
     let _ = runtime.call(["resume", container.id()]).run().ok();
     assert!(exec.wait().expect("wait for nrun").success(), "{output}");
     assert_eq!(output.stdout(), "awake\n");
+}
+
+/// What a call opens and what it clones, by all its processes.
+fn traced(runtime: &Runtime, args: &[&str]) -> Vec<String> {
+    let directory = scratch_dir();
+    let log = directory.path().join("strace");
+    let calls = "trace=open,openat,clone3";
+    let _ = Capture::of("strace")
+        .args(["-f", "-q", "-e", calls, "-o"])
+        .args([&log])
+        .args([runtime.program(), "--root".as_ref(), runtime.root()])
+        .args(args)
+        .run()
+        .ok();
+    let text = fs::read_to_string(&log).expect("a trace");
+    text.lines().map(str::to_owned).collect()
+}
+
+/// To write to `cgroup.procs` stops all forks and exits of the machine, and on a quiet one waits for a grace period of RCU first.
+#[test]
+fn a_process_enters_its_cgroups_without_waiting_for_those_of_the_machine() {
+    let _sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let bundle = sleeper();
+    let container = runtime.start(&bundle);
+    let short = BundleDir::new();
+    let (path, id) = (short.path().to_string_lossy().into_owned(), runtime.new_id());
+    for args in [&["run", "--bundle", &path, &id][..], &["exec", container.id(), "true"]] {
+        let calls = traced(&runtime, args);
+        let waits: Vec<_> = calls.iter().filter(|call| call.contains("/cgroup.procs")).collect();
+        assert!(waits.is_empty(), "{waits:#?}");
+        let entered = |call: &&String| call.contains("/tasks\"") || call.contains("_INTO_CGROUP");
+        let count = cgroups::named(container.id()).len();
+        assert_eq!(calls.iter().filter(entered).count(), count, "{calls:#?}");
+    }
+}
+
+/// The processors that it is bound to before it enters need not be among the cgroup's.
+#[test]
+fn a_process_with_processors_of_its_own_is_bound_to_them_before_it_enters() {
+    let _sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let bundle = sleeper().set("/process/execCPUAffinity", json!({"initial": "0"}));
+    let container = runtime.start(&bundle);
+    let calls = traced(&runtime, &["exec", container.id(), "true"]);
+    assert!(!calls.iter().any(|call| call.contains("_INTO_CGROUP")), "{calls:#?}");
+    let shown = show(&runtime, &container, &[]).ok().stdout();
+    let count = cgroups::named(container.id()).len();
+    assert_eq!(ending(&shown, &format!("/{}", container.id())).len(), count, "{shown}");
 }

@@ -90,10 +90,10 @@ impl Cgroup {
         match (plan, &self.unit) {
             (Some(plan), _) => match &plan.unit {
                 Some(unit) => self.start(plan, unit, pid),
-                None => self.add(pid, Hierarchies::All),
+                None => self.add(pid),
             },
             (None, Some(unit)) => unit.attach(pid, self.paths.unified()),
-            (None, None) => self.add(pid, Hierarchies::All),
+            (None, None) => self.add(pid),
         }
     }
 
@@ -110,7 +110,7 @@ impl Cgroup {
         }
         let (paths, made) = make_all(plan, Some(pid))?;
         (self.paths, self.made) = (paths, made);
-        self.add(pid, Hierarchies::All)
+        self.add(pid)
     }
 
     fn enter_subgroup(&self, pid: Pid) -> Result<(), Error> {
@@ -168,8 +168,8 @@ impl Cgroup {
     ///
     /// On v2 the kernel refuses it (EBUSY) when the container has passed controllers on to cgroups of its own, as an init
     /// system in a container does: see [`Cgroup::for_another`].
-    pub fn add(&mut self, pid: Pid, hierarchies: Hierarchies) -> Result<(), Error> {
-        let unified = self.entrance().filter(|_| hierarchies == Hierarchies::All);
+    pub fn add(&mut self, pid: Pid) -> Result<(), Error> {
+        let unified = self.entrance();
         let mut dropped = Vec::new();
         for directory in unified.as_deref().into_iter().chain(self.paths.legacy()) {
             match add_to(directory, pid) {
@@ -276,17 +276,26 @@ fn open(directory: &Path) -> Result<BorrowedFd<'static>, Error> {
         .map_err(|errno| Error::system(format!("open cgroup `{}`", directory.display()), errno))
 }
 
-/// Opens `cgroup.procs` of each directory, until the process ends: whoever writes to it enters the cgroup.
+/// Opens the files by which the writer of `0` enters the cgroup, until the process ends.
+///
+/// In a v1 hierarchy that is `tasks`, which moves the one thread that writes. The kernel moves it without stopping all forks and exits
+/// of the machine, as it does for `cgroup.procs`: that takes a grace period of RCU, 5 to 20 ms, unless another process entered a
+/// cgroup a moment ago. So whoever writes has to have one thread.
 ///
 /// # Errors
 /// When one cannot be opened.
-pub fn entrances(directories: &[&Path]) -> Result<Vec<BorrowedFd<'static>>, Error> {
-    let open = |directory: &&Path| {
-        files::open_once(directory, "cgroup.procs", OFlags::WRONLY).map_err(|errno| {
-            Error::system(format!("open `{}/cgroup.procs`", directory.display()), errno)
-        })
+pub fn entrances(
+    paths: &Paths,
+    hierarchies: Hierarchies,
+) -> Result<Vec<BorrowedFd<'static>>, Error> {
+    let unified = paths.unified().filter(|_| hierarchies == Hierarchies::All);
+    let unified = unified.map(|directory| (directory, "cgroup.procs"));
+    let legacy = paths.legacy().into_iter().map(|directory| (directory, "tasks"));
+    let open = |(directory, name): (&Path, &str)| {
+        files::open_once(directory, name, OFlags::WRONLY)
+            .map_err(|errno| Error::system(format!("open `{}/{name}`", directory.display()), errno))
     };
-    directories.iter().map(open).collect()
+    unified.into_iter().chain(legacy).map(open).collect()
 }
 
 fn add_to(directory: &Path, pid: Pid) -> Result<(), Error> {
