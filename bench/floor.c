@@ -127,7 +127,8 @@ static void make_cgroups(void)
 static void join_cgroups(void)
 {
     for (int i = 0; i < hierarchy_count; i++) {
-        int file = must(open(cgroup(i, "/cgroup.procs"), O_WRONLY | O_CLOEXEC), "cgroup.procs");
+        /* Not `cgroup.procs`, for which the kernel stops all forks and exits of the machine. */
+        int file = must(open(cgroup(i, "/tasks"), O_WRONLY | O_CLOEXEC), "tasks");
         must(write(file, "0", 1), "join a cgroup");
         close(file);
     }

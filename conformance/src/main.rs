@@ -68,7 +68,7 @@ struct Bench {
     /// [default: nrun, runc and crun, as far as they are installed, and floor where a C compiler is]
     #[arg(long, value_name = "PATH")]
     runtime: Vec<PathBuf>,
-    /// How often each case is measured for each runtime; crowds of 16 a quarter of that, of 100 a tenth
+    /// How often each case is measured for each runtime; after a rest half as often, crowds of 16 a quarter of that, of 100 a tenth
     #[arg(long, default_value_t = 20, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     runs: u16,
     /// Measure only this; may be repeated

@@ -26,6 +26,9 @@ const DEFAULT_PROFILE: &str = include_str!("../../../runtime/tests/seccomp/conta
 /// The smallest limit on memory that a container must start with, in bytes.
 const SMALL_LIMIT: u64 = 512 * 1024;
 
+/// How long the machine is left alone before a call that is to find it at rest: several grace periods of RCU.
+const REST: Duration = Duration::from_millis(100);
+
 /// A unit of work that every runtime is asked to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Case {
@@ -37,6 +40,10 @@ pub enum Case {
     Seccomp,
     /// `exec` of `true` in a running container
     Exec,
+    /// `run` on a machine that was left alone for a tenth of a second
+    RestedRun,
+    /// `exec` on such a machine
+    RestedExec,
     /// 16 times `run`, in a row and at once
     Crowd16,
     /// 100 times `run`, in a row and at once
@@ -58,6 +65,8 @@ pub(super) mod row {
     pub(in crate::bench) const RUN: &str = "run";
     pub(in crate::bench) const SECCOMP: &str = "run, seccomp profile";
     pub(in crate::bench) const EXEC: &str = "exec";
+    pub(in crate::bench) const RESTED_RUN: &str = "run, after a rest";
+    pub(in crate::bench) const RESTED_EXEC: &str = "exec, after a rest";
     pub(in crate::bench) const ROW_16: &str = "16 in a row";
     pub(in crate::bench) const CROWD_16: &str = "16 at once";
     pub(in crate::bench) const ROW_100: &str = "100 in a row";
@@ -71,11 +80,13 @@ pub(super) mod row {
 
 impl Case {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Lifecycle,
         Self::Run,
         Self::Seccomp,
         Self::Exec,
+        Self::RestedRun,
+        Self::RestedExec,
         Self::Crowd16,
         Self::Crowd100,
         Self::Small,
@@ -91,6 +102,8 @@ impl Case {
             Self::Run => &[row::RUN],
             Self::Seccomp => &[row::SECCOMP],
             Self::Exec => &[row::EXEC],
+            Self::RestedRun => &[row::RESTED_RUN],
+            Self::RestedExec => &[row::RESTED_EXEC],
             Self::Crowd16 => &[row::ROW_16, row::CROWD_16],
             Self::Crowd100 => &[row::ROW_100, row::CROWD_100],
             Self::Small => &[row::SMALL],
@@ -102,6 +115,7 @@ impl Case {
     /// How often it is measured when a short case is measured `runs` times.
     pub(super) fn rounds(self, runs: usize) -> usize {
         match self {
+            Self::RestedRun | Self::RestedExec => (runs / 2).max(1),
             Self::Crowd16 => (runs / 4).max(1),
             Self::Crowd100 => (runs / 10).max(1),
             Self::Small => 1,
@@ -111,7 +125,10 @@ impl Case {
 
     /// The floor knows no command but `run`, and no option of a config.json.
     pub(super) fn suits(self, contender: &Contender) -> bool {
-        let suits_floor = matches!(self, Self::Run | Self::Crowd16 | Self::Crowd100 | Self::Growth);
+        let suits_floor = matches!(
+            self,
+            Self::Run | Self::RestedRun | Self::Crowd16 | Self::Crowd100 | Self::Growth
+        );
         contender.name != FLOOR || suits_floor
     }
 }
@@ -159,6 +176,8 @@ impl Bench {
             Case::Run => Ok(vec![self.call(&self.run_of(&self.short))?]),
             Case::Seccomp => Ok(vec![self.call(&self.run_of(&self.filtered))?]),
             Case::Exec => Ok(vec![self.call(&["exec", self.running()?, "true"].map(Into::into))?]),
+            Case::RestedRun => self.rested(Case::Run),
+            Case::RestedExec => self.rested(Case::Exec),
             Case::Crowd16 => self.crowd(16),
             Case::Crowd100 => self.crowd(100),
             Case::Small => Ok(vec![self.call(&self.run_of(&self.small))?]),
@@ -167,6 +186,17 @@ impl Bench {
             Case::Growth if self.is_floor => self.measure(Case::Run),
             Case::Growth => Ok(vec![self.lifecycle()?[0]]),
         }
+    }
+
+    /// The same when nobody has entered or left a cgroup for a while, as on a machine on which little happens: to stop all forks and
+    /// exits for that takes a grace period of RCU then.
+    fn rested(&self, case: Case) -> Result<Vec<Sample>, String> {
+        if case == Case::Exec {
+            // Which starts the container when it is asked for the first time.
+            self.running()?;
+        }
+        std::thread::sleep(REST);
+        self.measure(case)
     }
 
     /// System calls of `create`, `run` and `exec`, and how large the filter of the default profile is.
