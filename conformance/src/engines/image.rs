@@ -1,10 +1,11 @@
-//! The image of all operations: busybox, as an archive that every engine loads without a registry.
+//! The image of all operations, and that of pods, both of busybox: an archive that every engine loads without a registry.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
+use super::pods::PAUSE;
 use super::trial::IMAGE;
 use crate::fixture::{BundleDir, Capture};
 
@@ -25,19 +26,27 @@ pub(super) fn write(directory: &Path) -> PathBuf {
     tar(&parts.join("layer.tar"), &bundle.rootfs(), &["."]);
     let sum = Capture::of("sha256sum").args([parts.join("layer.tar")]).run().ok().stdout();
     let digest = sum.split(' ').next().expect("a sum");
-    let config = json!({
-        "architecture": "amd64",
-        "os": "linux",
-        "config": {"Cmd": ["sh"], "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]},
-        "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{digest}")]},
-        "history": [{"created_by": "nconform"}]
-    });
-    let manifest = json!([{"Config": "config.json", "RepoTags": [IMAGE], "Layers": ["layer.tar"]}]);
-    for (name, value) in [("config.json", &config), ("manifest.json", &manifest)] {
+    let config = |command: &[&str]| {
+        json!({
+            "architecture": "amd64",
+            "os": "linux",
+            "config": {"Cmd": command, "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]},
+            "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{digest}")]},
+            "history": [{"created_by": "nconform"}]
+        })
+    };
+    let image = |config: &str, name: &str| json!({"Config": config, "RepoTags": [name], "Layers": ["layer.tar"]});
+    let manifest = json!([image("config.json", IMAGE), image("pause.json", PAUSE)]);
+    let parts_of_it = [
+        ("manifest.json", &manifest),
+        ("config.json", &config(&["sh"])),
+        ("pause.json", &config(&["sleep", "86400"])),
+    ];
+    for (name, value) in parts_of_it {
         fs::write(parts.join(name), value.to_string()).expect("write a part of an image");
     }
     let archive = directory.join("image.tar");
-    tar(&archive, &parts, &["manifest.json", "config.json", "layer.tar"]);
+    tar(&archive, &parts, &["manifest.json", "config.json", "pause.json", "layer.tar"]);
     fs::remove_dir_all(parts).expect("remove the parts");
     archive
 }

@@ -11,6 +11,7 @@ mod ctr;
 mod errors;
 mod image;
 mod life;
+mod pods;
 mod report;
 mod settings;
 mod trial;
@@ -130,10 +131,12 @@ fn client(plan: &Plan, kind: Kind, index: usize, places: &Places) -> Option<Clie
     let (engine, options) = match kind {
         Kind::Docker => (Engine::docker(places), vec![word("--runtime"), registered(index)]),
         Kind::Podman => {
-            // The default of a million open files may be more than root has.
-            let limits = ["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=4096:4096"].map(word);
-            let options = [vec![word("--cgroup-parent"), parent], limits.to_vec()].concat();
-            (Engine::podman(places, &path), options)
+            let configuration = pods::write_configuration(&places.directory);
+            let engine = Engine::podman(places, &path)
+                .map(|engine| engine.with_env("CONTAINERS_CONF", configuration));
+            // A `run` with a limit of its own has none of the configuration's.
+            let limits = pods::LIMITS.iter().flat_map(|limit| ["--ulimit", limit]).map(word);
+            (engine, [word("--cgroup-parent"), parent].into_iter().chain(limits).collect())
         }
         Kind::Ctr => {
             let options = vec![word("--runc-binary"), path.display().to_string()];
@@ -153,7 +156,8 @@ fn try_engine(
 ) -> Table {
     let operations: Vec<Operation> = match kind {
         Kind::Ctr => ctr::operations(),
-        _ => [life::operations(), settings::operations(), errors::operations()].concat(),
+        _ => [life::operations(), settings::operations(), pods::operations(), errors::operations()]
+            .concat(),
     };
     let clients: Vec<Client> =
         (0..plan.runtimes.len()).filter_map(|index| client(plan, kind, index, places)).collect();

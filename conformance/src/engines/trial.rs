@@ -147,6 +147,11 @@ impl<'a> Trial<'a> {
         self.start(options, &["sleep", "600"])
     }
 
+    /// The cgroup that all containers are in.
+    pub(super) fn cgroup_parent(&self) -> String {
+        format!("/{}", self.client.cgroup)
+    }
+
     fn cgroup(&self) -> String {
         format!("/{}/{}", self.client.cgroup, self.name)
     }

@@ -117,6 +117,12 @@ impl Engine {
         Self::peer(Kind::Ctr, find_tool("ctr")?, globals, Vec::new())
     }
 
+    /// The same with a further variable in its environment.
+    pub(crate) fn with_env(mut self, name: &'static str, value: impl Into<OsString>) -> Self {
+        self.env.push((name, value.into()));
+        self
+    }
+
     fn peer(
         kind: Kind,
         program: PathBuf,
