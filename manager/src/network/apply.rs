@@ -143,7 +143,8 @@ pub fn reload(state: &State) -> Result<()> {
     {
         let _lock = state.lock()?;
         let mut socket = open()?;
-        for step in state.connected()?.iter().flat_map(|plan| &plan.steps) {
+        let connected = state.connected()?;
+        for step in connected.iter().flat_map(|plan| &plan.steps) {
             match step {
                 Step::Bridge { name, mac, mtu } => ensure_bridge(&mut socket, name, *mac, *mtu)?,
                 Step::Sysctl { place: Place::Host, .. }
@@ -152,6 +153,13 @@ pub fn reload(state: &State) -> Result<()> {
                 _ => {}
             }
         }
+        // Whoever found them on has no step for them.
+        let forwards = |key: &str, wanted: fn(&NetworkPlan) -> bool| {
+            let needed = connected.iter().any(|plan| plan.forwards && wanted(plan));
+            if needed { write_sysctl(key, "1") } else { Ok(()) }
+        };
+        forwards("net/ipv4/ip_forward", |_| true)?;
+        forwards("net/ipv6/conf/all/forwarding", NetworkPlan::has_ipv6)?;
     }
     restore_rules(state)
 }

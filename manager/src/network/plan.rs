@@ -37,6 +37,9 @@ pub struct NetworkPlan {
     /// Whether the network has no way out.
     #[serde(default)]
     pub internal: bool,
+    /// Whether the host passes packets on for the container: another one may have switched that on, and gone since.
+    #[serde(default)]
+    pub forwards: bool,
     /// The bridge on the host; a plug-in that is not built in may have none.
     pub bridge: Option<InterfaceName>,
     /// The container's interface.
@@ -127,6 +130,7 @@ pub fn plan(
         container_name: appearance.container_name.clone(),
         network: definition.name.clone(),
         internal: definition.about.internal,
+        forwards: false,
         bridge: definition.bridge().map(|bridge| bridge.name.clone()),
         interface: format!("eth{}", appearance.number).parse()?,
         mac: appearance.mac,
@@ -157,7 +161,7 @@ pub fn plan(
 }
 
 impl NetworkPlan {
-    fn has_ipv6(&self) -> bool {
+    pub(super) fn has_ipv6(&self) -> bool {
         self.addresses.iter().any(|leased| leased.address.is_ipv6())
     }
 
@@ -166,6 +170,7 @@ impl NetworkPlan {
         if !bridge.is_gateway || self.internal {
             return;
         }
+        self.forwards = true;
         let switch = |key: String, value: &str, previous: &str| Step::Sysctl {
             place: Place::Host,
             key,

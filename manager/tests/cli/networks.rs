@@ -281,7 +281,10 @@ fn exposed_ports_are_published_where_that_is_asked_for() {
 fn rules_that_were_flushed_are_reloaded() {
     let world = World::new();
     let host = HostNetwork::connect(&world.sandbox);
+    // Which switches forwarding on, and goes.
+    sleeper(&world, &["--name", "first", "--network", "bridge"]);
     sleeper(&world, &["--name", "web", "--network", "bridge", "-p", "8080:80"]);
+    world.nman(["rm", "-f", "first"]).ok();
     let table = || Capture::of("nft").args(["list", "table", "ip", "nman"]).run();
     let before = table().ok().stdout();
     Capture::of("nft").args(["flush", "ruleset"]).run().ok();

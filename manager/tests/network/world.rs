@@ -45,6 +45,8 @@ impl World {
     pub(crate) fn new() -> Self {
         assert!(rustix::process::geteuid().is_root(), "these tests need root");
         unshare(Kinds::NETWORK).expect("a namespace that plays the host");
+        // It begins with the machine's value, which a manager of containers may have changed.
+        std::fs::write("/proc/sys/net/ipv4/ip_forward", "0").unwrap();
         let outside = netns::create().unwrap();
         run("ip link set lo up");
         run("ip link add up0 type veth peer name out0");
