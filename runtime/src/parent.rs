@@ -5,7 +5,7 @@
 
 pub(crate) mod maps;
 
-use crate::cgroup::{self, Cgroup, Hierarchies};
+use crate::cgroup::{self, Cgroup};
 use crate::child::{Child, Resources};
 use crate::child::{attributes, identity};
 use crate::error::{Error, Result};
@@ -115,7 +115,8 @@ pub struct Handed {
 pub fn spawn(plan: &Plan, cgroup: &mut Cgroup, mut handed: Handed) -> Result<Init> {
     let devices = handed.devices.take();
     let into_cgroup = if starts_in_cgroup(plan, cgroup) { cgroup.open_entrance()? } else { None };
-    let resources = acquire(plan, cgroup, into_cgroup.is_some(), handed)?;
+    let in_unified = into_cgroup.is_some();
+    let resources = acquire(plan, cgroup, in_unified, handed)?;
     let (socket, peer) =
         socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
             .map_err(|errno| Error::system("make a socket pair", errno))?;
@@ -127,12 +128,7 @@ pub fn spawn(plan: &Plan, cgroup: &mut Cgroup, mut handed: Handed) -> Result<Ini
         drop(socket.take());
         Child::new(&plan.steps, &resources, peer.as_fd()).run(0)
     })
-    .map_err(|errno| match errno {
-        Errno::ACCESS | Errno::BUSY | Errno::OPNOTSUPP | Errno::NODEV if into_cgroup.is_some() => {
-            step_failure(plan, &Step { op: Op::JoinCgroup, pointer: String::new() }, errno)
-        }
-        _ => cannot_clone(plan, errno),
-    })?;
+    .map_err(|errno| cannot_clone(plan, in_unified, errno))?;
     // The first words are runc's: its test suite looks for them, and for those in `follow`.
     log::debug(|| {
         let (pid, affinity) = (child.pid.as_raw_nonzero(), affinity(plan));
@@ -140,7 +136,7 @@ pub fn spawn(plan: &Plan, cgroup: &mut Cgroup, mut handed: Handed) -> Result<Ini
     });
     // Only the child holds the other end now: its death is the end of the socket.
     drop(peer);
-    let Some(socket) = socket else { return Err(cannot_clone(plan, Errno::BADF)) };
+    let Some(socket) = socket else { return Err(cannot_clone(plan, in_unified, Errno::BADF)) };
     let init = Init { pid: child.pid, pidfd: child.pidfd, socket, resources, devices };
     follow(plan, cgroup, init)
 }
@@ -293,8 +289,7 @@ fn map(plan: &Plan, pid: Pid) -> Result<()> {
 fn acquire(plan: &Plan, cgroup: &Cgroup, in_unified: bool, handed: Handed) -> Result<Resources> {
     let trees = sources::open(plan)?;
     let joins = plan.steps.iter().any(|step| matches!(step.op, Op::JoinCgroup));
-    let hierarchies = if in_unified { Hierarchies::Legacy } else { Hierarchies::All };
-    let cgroups = if joins { cgroup::entrances(cgroup.paths(), hierarchies)? } else { Vec::new() };
+    let cgroups = if joins { cgroup::entrances(cgroup.paths(), in_unified)? } else { Vec::new() };
     let Handed { console, start, init, devices: _ } = handed;
     let hook_outputs = hooks::open_outputs(&plan.hooks.outputs)?;
     let sources = plan.sources.clone();
@@ -318,9 +313,15 @@ fn step_failure(plan: &Plan, step: &Step, errno: Errno) -> Error {
     Error::Step(Failure::of(plan, step, errno))
 }
 
-fn cannot_clone(plan: &Plan, errno: Errno) -> Error {
-    let op = Op::Fork { namespaces: plan.shape.clone };
-    step_failure(plan, &Step { op, pointer: "/linux/namespaces".into() }, errno)
+/// What the clone failed at: to enter the v2 cgroup, if it was to, or to make the namespaces.
+fn cannot_clone(plan: &Plan, in_unified: bool, errno: Errno) -> Error {
+    let (op, pointer) = match errno {
+        Errno::ACCESS | Errno::BUSY | Errno::OPNOTSUPP | Errno::NODEV if in_unified => {
+            (Op::JoinCgroup, "")
+        }
+        _ => (Op::Fork { namespaces: plan.shape.clone }, "/linux/namespaces"),
+    };
+    step_failure(plan, &Step { op, pointer: pointer.into() }, errno)
 }
 
 /// It ended without a word: killed from outside, most often for its memory limit.

@@ -1,7 +1,7 @@
 //! What a container may cost, in counts that do not depend on the machine's speed.
 
 use nconform::bench::{Calls, count_create};
-use nconform::fixture::{BundleDir, Capture, Container, Runtime, Sandbox, cgroups, scratch_dir};
+use nconform::fixture::{BundleDir, Container, Runtime, Sandbox, cgroups, scratch_dir, strace};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
 /// On a host with nine v1 hierarchies and one of v2 they are 287 and more; up to five are the init's, who goes on while `create` ends.
@@ -23,15 +23,9 @@ fn create_makes_few_system_calls_in_two_tasks_and_reads_no_mount_table() {
 
 /// The system calls of a command that fails at once, without what they were given.
 fn first_calls(args: &[&str]) -> Vec<String> {
-    let directory = scratch_dir();
-    let log = directory.path().join("strace");
-    let nrun = Runtime::under_test();
-    let traced =
-        Capture::of("strace").args(["-q", "-o"]).args([&log]).args([nrun.program()]).args(args);
-    let _ = traced.run();
-    let text = std::fs::read_to_string(&log).expect("a trace");
-    let name = |line: &str| line.split('(').next().unwrap_or_default().to_owned();
-    text.lines().map(name).collect()
+    let (_, lines) = strace(&[], Runtime::under_test().program(), args);
+    let name = |line: &String| line.split('(').next().unwrap_or_default().to_owned();
+    lines.iter().map(name).collect()
 }
 
 #[test]

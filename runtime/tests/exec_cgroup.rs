@@ -3,9 +3,7 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use nconform::fixture::{
-    BundleDir, Capture, Container, Output, Runtime, Sandbox, cgroups, scratch_dir,
-};
+use nconform::fixture::{BundleDir, Container, Output, Runtime, Sandbox, cgroups, strace};
 use serde_json::json;
 
 fn sleeper() -> BundleDir {
@@ -151,18 +149,12 @@ fn an_exec_into_a_paused_container_waits_for_it_if_it_is_told_to() {
 
 /// What a call opens and what it clones, by all its processes.
 fn traced(runtime: &Runtime, args: &[&str]) -> Vec<String> {
-    let directory = scratch_dir();
-    let log = directory.path().join("strace");
-    let calls = "trace=open,openat,clone3";
-    let _ = Capture::of("strace")
-        .args(["-f", "-q", "-e", calls, "-o"])
-        .args([&log])
-        .args([runtime.program(), "--root".as_ref(), runtime.root()])
-        .args(args)
-        .run()
-        .ok();
-    let text = fs::read_to_string(&log).expect("a trace");
-    text.lines().map(str::to_owned).collect()
+    let root = runtime.root().to_string_lossy();
+    let command = [&["--root", &root], args].concat();
+    let options = ["-f", "-e", "trace=open,openat,clone3"];
+    let (output, calls) = strace(&options, runtime.program(), &command);
+    let _ = output.ok();
+    calls
 }
 
 /// To write to `cgroup.procs` stops all forks and exits of the machine, and on a quiet one waits for a grace period of RCU first.

@@ -37,12 +37,12 @@ pub(super) fn write(directory: &Path) -> PathBuf {
     };
     let image = |config: &str, name: &str| json!({"Config": config, "RepoTags": [name], "Layers": ["layer.tar"]});
     let manifest = json!([image("config.json", IMAGE), image("pause.json", PAUSE)]);
-    let parts_of_it = [
+    let documents = [
         ("manifest.json", &manifest),
         ("config.json", &config(&["sh"])),
         ("pause.json", &config(&["sleep", "86400"])),
     ];
-    for (name, value) in parts_of_it {
+    for (name, value) in documents {
         fs::write(parts.join(name), value.to_string()).expect("write a part of an image");
     }
     let archive = directory.join("image.tar");

@@ -92,7 +92,8 @@ fn sharing() -> Vec<Operation> {
                 let one = pod.run(&["sh", "-c", &script])?.ok()?.text();
                 let two = t.call(["exec", &other, "sh", "-c", &script])?.ok()?.text();
                 let common = one.lines().filter(|line| two.contains(line)).count();
-                if common != if shared { one.lines().count() } else { 0 } {
+                let expected = if shared { one.lines().count() } else { 0 };
+                if common != expected {
                     return Err(format!("{kinds}: {one:?} and {two:?}"));
                 }
             }

@@ -153,7 +153,7 @@ impl<'a> Trial<'a> {
     }
 
     fn cgroup(&self) -> String {
-        format!("/{}/{}", self.client.cgroup, self.name)
+        format!("{}/{}", self.cgroup_parent(), self.name)
     }
 
     /// ctr has no parent of all its cgroups.

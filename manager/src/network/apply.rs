@@ -6,7 +6,7 @@
 
 use super::error::{Error, Result};
 use super::firewall;
-use super::host::{read_sysctl, write_sysctl};
+use super::host::{IPV4_FORWARDING, IPV6_FORWARDING, read_sysctl, write_sysctl};
 use super::name::InterfaceName;
 use super::names;
 use super::netlink::route::{Link, RouteSocket, VethEnd, missing_is_fine};
@@ -153,13 +153,14 @@ pub fn reload(state: &State) -> Result<()> {
                 _ => {}
             }
         }
-        // Whoever found them on has no step for them.
-        let forwards = |key: &str, wanted: fn(&NetworkPlan) -> bool| {
-            let needed = connected.iter().any(|plan| plan.forwards && wanted(plan));
-            if needed { write_sysctl(key, "1") } else { Ok(()) }
-        };
-        forwards("net/ipv4/ip_forward", |_| true)?;
-        forwards("net/ipv6/conf/all/forwarding", NetworkPlan::has_ipv6)?;
+        // Whoever found it on has no step for it.
+        let mut forwarding = connected.iter().filter(|plan| plan.forwards).peekable();
+        if forwarding.peek().is_some() {
+            write_sysctl(IPV4_FORWARDING, "1")?;
+        }
+        if forwarding.any(NetworkPlan::has_ipv6) {
+            write_sysctl(IPV6_FORWARDING, "1")?;
+        }
     }
     restore_rules(state)
 }

@@ -8,6 +8,12 @@ use super::netlink::route::RouteSocket;
 use super::subnet::Subnet;
 use std::path::Path;
 
+/// The switch by which a host passes IPv4 packets on, as a path below `/proc/sys`.
+pub(super) const IPV4_FORWARDING: &str = "net/ipv4/ip_forward";
+
+/// The same of IPv6.
+pub(super) const IPV6_FORWARDING: &str = "net/ipv6/conf/all/forwarding";
+
 /// The probed facts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HostFacts {
@@ -50,7 +56,7 @@ impl HostFacts {
         Ok(Self {
             routes: routes.into_iter().map(|route| route.destination).collect(),
             uplink_mtu,
-            forwarding: read_sysctl("net/ipv4/ip_forward")?.as_deref() == Some("1"),
+            forwarding: read_sysctl(IPV4_FORWARDING)?.as_deref() == Some("1"),
             ipv6: Path::new("/proc/sys/net/ipv6").exists(),
             ipv6_forwarding: false,
             router_advertised: Vec::new(),
@@ -63,7 +69,7 @@ impl HostFacts {
     /// `/proc/sys` is not there, or the kernel has no IPv6.
     pub fn probe_ipv6(&mut self) -> Result<()> {
         const LINKS: &str = "/proc/sys/net/ipv6/conf";
-        self.ipv6_forwarding = read_sysctl("net/ipv6/conf/all/forwarding")?.as_deref() == Some("1");
+        self.ipv6_forwarding = read_sysctl(IPV6_FORWARDING)?.as_deref() == Some("1");
         if self.ipv6_forwarding {
             return Ok(());
         }

@@ -11,7 +11,7 @@ pub use step::{Place, Plugin, PublishedPort, Rules, Step};
 
 use super::definition::{Bridge, Definition, Driver};
 use super::error::{Error, Result};
-use super::host::HostFacts;
+use super::host::{HostFacts, IPV4_FORWARDING, IPV6_FORWARDING};
 use super::ipam::{Lease, LeasedAddress};
 use super::name::{InterfaceName, NetworkName};
 use super::plugin;
@@ -178,14 +178,14 @@ impl NetworkPlan {
             previous: Some(previous.into()),
         };
         if !host.forwarding {
-            self.steps.push(switch("net/ipv4/ip_forward".into(), "1", "0"));
+            self.steps.push(switch(IPV4_FORWARDING.into(), "1", "0"));
         }
         if self.has_ipv6() && !host.ipv6_forwarding {
             // A host that forwards stops listening to its router, unless it is told to go on (accept_ra = 2).
             for link in &host.router_advertised {
                 self.steps.push(switch(format!("net/ipv6/conf/{link}/accept_ra"), "2", "1"));
             }
-            self.steps.push(switch("net/ipv6/conf/all/forwarding".into(), "1", "0"));
+            self.steps.push(switch(IPV6_FORWARDING.into(), "1", "0"));
         }
     }
 

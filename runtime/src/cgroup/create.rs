@@ -35,15 +35,6 @@ pub struct Cgroup {
     directory: Option<BorrowedFd<'static>>,
 }
 
-/// Which hierarchies a process is put into.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Hierarchies {
-    /// All.
-    All,
-    /// The v1 ones: the process was cloned into the v2 directory.
-    Legacy,
-}
-
 impl Cgroup {
     /// Makes the directories and writes the limits. On failure no directory is left that was not there before; a
     /// controller that was enabled above it stays enabled.
@@ -276,7 +267,8 @@ fn open(directory: &Path) -> Result<BorrowedFd<'static>, Error> {
         .map_err(|errno| Error::system(format!("open cgroup `{}`", directory.display()), errno))
 }
 
-/// Opens the files by which the writer of `0` enters the cgroup, until the process ends.
+/// Opens the files by which the writer of `0` enters the cgroup, until the process ends; without that of v2 for who was cloned into it
+/// (`in_unified`).
 ///
 /// In a v1 hierarchy that is `tasks`, which moves the one thread that writes. The kernel moves it without stopping all forks and exits
 /// of the machine, as it does for `cgroup.procs`: that takes a grace period of RCU, 5 to 20 ms, unless another process entered a
@@ -284,11 +276,8 @@ fn open(directory: &Path) -> Result<BorrowedFd<'static>, Error> {
 ///
 /// # Errors
 /// When one cannot be opened.
-pub fn entrances(
-    paths: &Paths,
-    hierarchies: Hierarchies,
-) -> Result<Vec<BorrowedFd<'static>>, Error> {
-    let unified = paths.unified().filter(|_| hierarchies == Hierarchies::All);
+pub fn entrances(paths: &Paths, in_unified: bool) -> Result<Vec<BorrowedFd<'static>>, Error> {
+    let unified = paths.unified().filter(|_| !in_unified);
     let unified = unified.map(|directory| (directory, "cgroup.procs"));
     let legacy = paths.legacy().into_iter().map(|directory| (directory, "tasks"));
     let open = |(directory, name): (&Path, &str)| {

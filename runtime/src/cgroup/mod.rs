@@ -28,7 +28,7 @@ mod update;
 mod v1;
 mod v2;
 
-pub use create::{Cgroup, Hierarchies, entrances};
+pub use create::{Cgroup, entrances};
 pub use devices::{Access, Kind, Rule};
 pub use error::Error;
 pub use files::mounts;
