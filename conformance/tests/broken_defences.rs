@@ -57,6 +57,16 @@ const BROKEN: &[(&str, &str)] = &[
         "writes to its cgroups",
         "edit '(.mounts[] | select(.type == \"cgroup\").options) -= [\"ro\"]'",
     ),
+    (
+        "gets at the runtime's state",
+        "umask 0; [ -d $root ] || { mkdir -p -m 755 $root; echo secret >$root/secret; }",
+    ),
+    (
+        "abstract names",
+        "perl -MSocket -e 'socket S, PF_UNIX, SOCK_STREAM, 0; bind S, pack_sockaddr_un(\"\\0leak\"); sleep 5' \
+            </dev/null >/dev/null 2>&1 & sleep 1",
+    ),
+    ("a flood of output", "exec perl -e '$_ = `@ARGV`; print' $real \"$@\""),
     ("more id mappings", "edit '.linux.uidMappings |= .[:10] | .linux.gidMappings |= .[:10]'"),
     ("a text that is no", "$jq . $bundle/config.json >/dev/null 2>&1 || kill -SEGV $$"),
 ];

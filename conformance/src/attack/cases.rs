@@ -7,18 +7,47 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::{Case, Verdict, cgroups, identity, messages};
+use super::{Case, Verdict, cgroups, exhaustion, identity, messages, sockets};
 use crate::fixture::{
     BundleDir, Canary, Capture, Console, Output, Race, Runtime, SECRET, scratch_dir,
 };
 
 pub(super) fn all() -> Vec<Case> {
-    let case = |class, name, attack| Case { class, name, attack };
-    vec![
+    let before = [
         case('A', "the container overwrites the runtime's executable", overwrite_executable),
         case('B', "run in a directory behind a descriptor of the caller", run_behind_descriptor),
         case('B', "exec in a directory behind a descriptor of the caller", exec_behind_descriptor),
         case('B', "the container keeps descriptors of the caller", keep_descriptors),
+    ];
+    let after = [
+        case('E', "a user id that is none becomes another one", identity::odd_user),
+        case('E', "a user of the image is called like another's id", identity::named_like_a_number),
+        case(
+            'E',
+            "monstrous /etc/passwd and /etc/group of the image",
+            identity::monstrous_accounts,
+        ),
+        case(
+            'E',
+            "/etc/passwd and /etc/group of the image are FIFOs",
+            identity::fifos_for_accounts,
+        ),
+        case('E', "groups and capabilities of the caller get in", identity::groups_of_the_caller),
+        case('F', "the container writes to its cgroups", cgroups::write_to_cgroups),
+        case('F', "the path of the cgroup leads to the host", cgroups::path_to_the_host),
+        case('G', "more id mappings than a message holds", messages::many_mappings),
+        case('G', "a text that is no configuration brings it down", messages::damaged_config),
+        case('K', "somebody else gets at the runtime's state", sockets::open_state),
+        case('K', "the runtime has sockets with abstract names", sockets::abstract_sockets),
+        case('M', "a flood of output fills the runtime's memory", exhaustion::flood_of_output),
+        case('P', "the environment of the caller gets in", identity::environment_of_the_caller),
+    ];
+    [&before[..], &while_the_root_is_prepared(), &after].concat()
+}
+
+/// Classes C and D: what the image has where a runtime makes, mounts or writes something.
+fn while_the_root_is_prepared() -> Vec<Case> {
+    vec![
         case('C', "/dev of the image is a link to the host", |runtime| linked(runtime, "/dev", "")),
         case('C', "/dev/null of the image is a link to the host", |runtime| {
             linked(runtime, "/dev/null", "null")
@@ -53,25 +82,11 @@ pub(super) fn all() -> Vec<Case> {
             covered(runtime, "../../proc/1", "/data/attr", "/proc/1/attr/marker")
         }),
         case('D', "the container may write to the settings of the kernel", write_to_kernel),
-        case('E', "a user id that is none becomes another one", identity::odd_user),
-        case('E', "a user of the image is called like another's id", identity::named_like_a_number),
-        case(
-            'E',
-            "monstrous /etc/passwd and /etc/group of the image",
-            identity::monstrous_accounts,
-        ),
-        case(
-            'E',
-            "/etc/passwd and /etc/group of the image are FIFOs",
-            identity::fifos_for_accounts,
-        ),
-        case('E', "groups and capabilities of the caller get in", identity::groups_of_the_caller),
-        case('F', "the container writes to its cgroups", cgroups::write_to_cgroups),
-        case('F', "the path of the cgroup leads to the host", cgroups::path_to_the_host),
-        case('G', "more id mappings than a message holds", messages::many_mappings),
-        case('G', "a text that is no configuration brings it down", messages::damaged_config),
-        case('P', "the environment of the caller gets in", identity::environment_of_the_caller),
     ]
+}
+
+fn case(class: char, name: &'static str, attack: fn(&Runtime) -> Verdict) -> Case {
+    Case { class, name, attack }
 }
 
 /// Broken when the canary was touched.

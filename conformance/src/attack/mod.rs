@@ -5,8 +5,10 @@
 
 mod cases;
 mod cgroups;
+mod exhaustion;
 mod identity;
 mod messages;
+mod sockets;
 
 use std::fmt;
 
