@@ -13,8 +13,9 @@ fn main() {
         .args(["-C", "opt-level=s", "-C", "panic=abort", "-C", "strip=symbols"])
         // At a fixed address: nothing has to be relocated, and all pages but one stay shared.
         .args(["-C", "relocation-model=static", "-C", "target-feature=+crt-static"])
+        // It is static, whatever the rest is linked against.
         .arg("--target")
-        .arg(env::var("TARGET").expect("cargo sets it"))
+        .arg(env::var("TARGET").expect("cargo sets it").replace("-gnu", "-musl"))
         .arg("-o")
         .arg(&out)
         .arg("init/main.rs");

@@ -224,7 +224,7 @@ impl<'a> Child<'a> {
         let socket = self.resources.start.as_ref().ok_or(Errno::BADF)?;
         self.close_set_up(first)?;
         // What an engine sends to stop a container that was never started; runc's init ends of it too.
-        sys::signals::end_on_term();
+        sys::signals::end_when_asked();
         loop {
             let peer = match rustix::net::accept_with(socket, rustix::net::SocketFlags::CLOEXEC) {
                 Err(Errno::INTR | Errno::CONNABORTED) => continue,

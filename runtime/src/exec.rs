@@ -245,6 +245,15 @@ fn inherit_attributes(process: &mut Process, own: &Process) {
     if process.io_priority().is_none() {
         process.set_io_priority(*own.io_priority());
     }
+    // Nor out of the reach of the OOM killer, with the score of whoever calls.
+    if process.oom_score_adj().is_none() {
+        process.set_oom_score_adj(own.oom_score_adj());
+    }
+    if process.user().umask().is_none() {
+        let mut user = process.user().clone();
+        user.set_umask(own.user().umask());
+        process.set_user(user);
+    }
     let bound = |process: &Process| {
         let affinity = process.exec_cpu_affinity().as_ref();
         affinity

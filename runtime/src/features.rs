@@ -2,13 +2,14 @@
 //!
 //! What has a table is read from it: the two cannot come to differ.
 
+use crate::checkpoint::CRIU_CONFIG;
 use crate::cli::COMMANDS;
 use crate::plan::hooks::Kind;
 use bundle::config::mount_options;
 use serde_json::{Value, json};
 
 /// Annotations of config.json that change what is done; one that ends with a dot stands for all that begin so.
-const UNSAFE_ANNOTATIONS: &[&str] = &["org.systemd.property.", "run.oci."];
+const UNSAFE_ANNOTATIONS: &[&str] = &[CRIU_CONFIG, "org.systemd.property.", "run.oci."];
 
 /// The structure as JSON. It says what is true of this binary on any kernel: what the kernel lacks, it refuses by name.
 pub fn run() -> String {

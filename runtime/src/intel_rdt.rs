@@ -330,10 +330,20 @@ impl<'g> Change<'g> {
     ///
     /// # Errors
     /// When the kernel refuses.
-    pub fn make(&self) -> Result<()> {
-        write(&self.group.directory.join("schemata"), &self.schemata, self.group.root())
+    pub fn make(&self) -> Result<Former> {
+        let path = self.group.directory.join("schemata");
+        let former = Former(std::fs::read_to_string(&path).unwrap_or_default());
+        write(&path, &self.schemata, self.group.root()).map(|()| former)
+    }
+
+    /// Writes what was there before, as far as the kernel takes it.
+    pub fn take_back(&self, former: &Former) {
+        let _ = write(&self.group.directory.join("schemata"), &former.0, self.group.root());
     }
 }
+
+/// The schemata of a class before a [`Change`].
+pub struct Former(String);
 
 /// Directories made so far, removed again when dropped.
 struct Made(Vec<PathBuf>);

@@ -183,6 +183,11 @@ impl Record {
         let _ = rustix::fs::unlinkat(&self.directory, START, AtFlags::empty());
     }
 
+    /// Gives the lock back, for other commands to change the container.
+    pub fn unlock(&self) {
+        let _ = rustix::fs::flock(&self.directory, FlockOperation::Unlock);
+    }
+
     /// Removes the directory and everything in it, `state.json` last: as long as it is there the rest can be found again.
     ///
     /// # Errors
@@ -374,7 +379,7 @@ impl Slot {
         self.cgroup = None;
         self.intel_rdt = None;
         let record = self.record.take().expect("a slot has its record until it is committed");
-        let _ = rustix::fs::flock(&record.directory, FlockOperation::Unlock);
+        record.unlock();
         Made { record }
     }
 

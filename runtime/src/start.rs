@@ -72,6 +72,8 @@ fn start(record: &Record, saved: &Saved) -> std::result::Result<(), Unexecuted> 
     wire::send_go(socket.as_fd())
         .map_err(|errno| other(Error::system(format!("start container `{}`", saved.id), errno)))?;
     record.started();
+    // Hooks may take long, and hang: what ends the container must not wait for them. Nobody can start it a second time.
+    record.unlock();
     let (hooks, agent) = (saved.start_hooks, agent.as_mut());
     Launch { saved, status: "created", agent, hooks }.follow(socket.as_fd())?;
     Pid::from_raw(saved.pid).map_or(Ok(()), launch::has_executed)

@@ -39,10 +39,18 @@ pub fn run(parsed: &Parsed) -> Result<()> {
     let mut config = record.config()?;
     let old = config.pointer(POINTER).cloned().unwrap_or_default();
     let new = resources::merge(&old, &asked);
-    apply(&record, &old, &new, &asked)?;
-    class.map_or(Ok(()), |class| class.make())?;
-    keep(&mut config, new);
-    record.replace_config(&config)
+    // The class first: what it was is known in one word, should the limits be refused.
+    let former = class.as_ref().map(intel_rdt::Change::make).transpose()?;
+    let kept = apply(&record, &old, &new, &asked).and_then(|()| {
+        keep(&mut config, new.clone());
+        // Limits that are in force and nowhere noted would mislead the next update.
+        record.replace_config(&config).inspect_err(|_| drop(apply(&record, &new, &old, &asked)))
+    });
+    kept.inspect_err(|_| {
+        if let (Some(class), Some(former)) = (&class, &former) {
+            class.take_back(former);
+        }
+    })
 }
 
 /// Where a container's limits are in its config.json.

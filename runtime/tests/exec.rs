@@ -205,6 +205,19 @@ fn a_process_file_says_everything_and_what_it_leaves_open_is_as_in_the_container
 }
 
 #[test]
+fn a_process_file_that_says_nothing_of_the_oom_score_and_the_umask_means_the_containers() {
+    let _sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let bundle = sleeper().set("/process/oomScoreAdj", 500).set("/process/user/umask", 0o077);
+    let container = runtime.start(&bundle);
+    let process = json!({
+        "args": ["sh", "-c", "umask; cat /proc/self/oom_score_adj"],
+        "cwd": "/", "env": ["PATH=/bin"], "user": {"uid": 0, "gid": 0}
+    });
+    assert_eq!(exec_file(&runtime, &container, &process), "0077\n500\n");
+}
+
+#[test]
 fn a_limit_on_open_files_may_be_lower_than_what_exec_itself_has_open() {
     let _sandbox = Sandbox::enter();
     let (runtime, bundle) = (Runtime::under_test(), sleeper());

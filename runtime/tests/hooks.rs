@@ -321,6 +321,21 @@ fn while_hooks_of_the_create_phase_run_the_container_is_being_created() {
 }
 
 #[test]
+fn a_create_that_fails_ends_what_a_hook_has_left_behind() {
+    let sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let bundle = BundleDir::new().without_namespace("pid").without_namespace("network");
+    let bundle = with_hook(bundle, "createContainer", shell("sleep 600 >/dev/null 2>&1 &"));
+    let bundle = with_hook(bundle, "createContainer", shell("exit 1"));
+    let begin = Instant::now();
+    let output = runtime.try_create(&bundle).exits(1);
+    assert_says(&output, "error running createContainer hook #1");
+    assert!(begin.elapsed() < Duration::from_secs(10), "it took {:?}", begin.elapsed());
+    assert_eq!(fs::read_dir(runtime.root()).expect("the root").count(), 0, "nothing is left");
+    sandbox.assert_clean();
+}
+
+#[test]
 fn hooks_of_the_create_phase_find_the_root_with_its_mounts_by_its_path() {
     let sandbox = Sandbox::enter();
     let runtime = Runtime::under_test();

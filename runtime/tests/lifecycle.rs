@@ -216,13 +216,16 @@ fn kill_takes_names_and_numbers_and_sends_term_by_default() {
 }
 
 #[test]
-fn a_container_that_was_never_started_ends_of_term() {
+fn a_container_that_was_never_started_ends_of_what_asks_it_to() {
     let _sandbox = Sandbox::enter();
     let runtime = Runtime::under_test();
-    let container = runtime.create(&sleeper(), [""; 0]);
-    let _ = container.kill("TERM").ok();
-    container.wait();
-    assert_eq!(container.status(), "stopped");
+    // Each is the STOPSIGNAL of some image.
+    for signal in ["TERM", "INT", "QUIT", "HUP"] {
+        let container = runtime.create(&sleeper(), [""; 0]);
+        let _ = container.kill(signal).ok();
+        container.wait();
+        assert_eq!(container.status(), "stopped", "{signal}");
+    }
 }
 
 #[test]

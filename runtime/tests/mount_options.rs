@@ -1,7 +1,7 @@
 //! Every mount option of runtime-spec, as the kernel shows it in /proc/self/mountinfo.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nconform::fixture::{BundleDir, Runtime, Sandbox, scratch_dir};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
@@ -168,6 +168,32 @@ fn attributes_of_a_new_file_system_that_is_made_by_the_old_call() {
 }
 
 #[test]
+fn an_option_may_be_longer_than_the_new_call_takes_and_hold_several() {
+    let _sandbox = Sandbox::enter();
+    let layers = scratch_dir();
+    // Longer than 255 bytes each, as a path and as the list.
+    let below: Vec<PathBuf> =
+        (0..3).map(|n| layers.path().join("x".repeat(200)).join(n.to_string())).collect();
+    for (n, layer) in below.iter().enumerate() {
+        fs::create_dir_all(layer).expect("make a directory");
+        fs::write(layer.join(n.to_string()), "").expect("write a file");
+    }
+    let list = below.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(":");
+    let overlay = json!({"destination": "/layers", "type": "overlay", "source": "overlay",
+        "options": [format!("lowerdir={list}"), "ro", "rnoexec"]});
+    let bundle = BundleDir::new()
+        .push("/mounts", overlay)
+        .push("/mounts", tmpfs("/small", &["size=64k,mode=711", "nosuid"]))
+        .shell("ls /layers; grep -E ' /(layers|small) ' /proc/self/mounts | cut -d' ' -f2-4");
+    let output = Runtime::under_test().run(&bundle).ok().stdout();
+    let (files, table) = output.split_once("/layers ").expect("the table");
+    assert_eq!(files, "0\n1\n2\n");
+    assert!(table.starts_with("overlay ro,noexec,relatime"), "{output}");
+    let small = "/small tmpfs rw,nosuid,relatime,size=64k,mode=711";
+    assert!(table.contains(small), "{output}");
+}
+
+#[test]
 fn a_bind_drops_the_flags_of_its_source_that_its_options_do_not_name() {
     let _sandbox = Sandbox::enter();
     let source = Source::new(
@@ -315,7 +341,8 @@ fn a_mount_that_is_there_can_be_changed() {
         tmpfs("/whole", &["size=64k", "nosuid", "mode=700"]),
         change("/whole", "tmpfs", &["ro", "noexec", "size=128k"]),
         bind(source.path(), "/view", &["rbind"]),
-        json!({"destination": "/view", "source": "none", "options": ["bind", "remount", "ro", "rnoexec"]}),
+        // There is no source to it, and runc's users leave it out.
+        json!({"destination": "/view", "options": ["bind", "remount", "ro", "rnoexec"]}),
         change("/sys", "sysfs", &["noexec", "ro"]),
     ]);
     let whole = at(&table, "/whole");

@@ -51,6 +51,24 @@ fn starting(runtime: &Runtime, container: &Container<'_>) -> (Child, Output) {
 }
 
 #[test]
+fn what_ends_a_container_does_not_wait_for_hooks_of_its_start() {
+    let sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    for end in [&["kill"][..], &["delete", "--force"]] {
+        let bundle = hooked(BundleDir::new(), "sleep 600");
+        let container = runtime.create(&bundle, [""; 0]);
+        let (mut child, output) = starting(&runtime, &container);
+        let begin = Instant::now();
+        let signal = if end == ["kill"] { &["KILL"][..] } else { &[] };
+        let _ = runtime.call(end).args([container.id()]).args(signal).run().ok();
+        assert!(begin.elapsed() < Duration::from_secs(5), "{end:?} took {:?}", begin.elapsed());
+        assert!(!child.wait().expect("wait for nrun").success(), "{output}");
+    }
+    drop(runtime);
+    sandbox.assert_clean();
+}
+
+#[test]
 fn start_fails_when_the_init_is_killed_before_its_exec() {
     let sandbox = Sandbox::enter();
     let runtime = Runtime::under_test();

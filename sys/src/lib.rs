@@ -8,7 +8,7 @@ pub mod beneath;
 pub mod bpf;
 pub mod clock;
 pub mod clone;
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(target_arch = "x86_64", target_env = "musl"))]
 mod copy;
 #[cfg(target_arch = "x86_64")]
 pub mod early;

@@ -73,16 +73,19 @@ pub fn set_default(signal: Signal) {
     unsafe { libc::signal(signal.as_raw(), libc::SIG_DFL) };
 }
 
-/// Lets SIGTERM end this process, until the next execve(2), which sets a handler back to the default.
+/// Lets what asks a program to end (SIGTERM, SIGINT, SIGHUP, SIGQUIT) end this process, until the next execve(2), which sets a handler
+/// back to the default.
 ///
 /// The first process of a pid namespace is never ended by a default disposition (pid_namespaces(7)): the signal would be lost.
-pub fn end_on_term() {
+pub fn end_when_asked() {
     extern "C" fn end(signal: libc::c_int) {
         // SAFETY: `_exit` is async-signal-safe and does not return, so nothing that was interrupted is ever seen half done.
         unsafe { libc::_exit(128 + signal) }
     }
-    // SAFETY: the handler lives as long as the program, has the type that the call asks for, and touches nothing of ours.
-    unsafe { libc::signal(libc::SIGTERM, end as extern "C" fn(libc::c_int) as libc::sighandler_t) };
+    for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT] {
+        // SAFETY: the handler lives as long as the program, has the type that the call asks for, and touches nothing of ours.
+        unsafe { libc::signal(signal, end as extern "C" fn(libc::c_int) as libc::sighandler_t) };
+    }
 }
 
 /// What programs are started with ignored: by nohup, in the background of a shell, under a daemon, and by ourselves (SIGPIPE).

@@ -225,12 +225,14 @@ impl Cgroup {
         Ok(())
     }
 
-    /// Undoes [`Cgroup::create`]: removes the cgroup, and the parents that were made for it and are empty.
+    /// Undoes [`Cgroup::create`]: ends whoever is in the cgroup, a hook's children say, which nobody but us can have brought there, and
+    /// removes it and the parents that were made for it and are empty.
     pub fn undo(self) -> Result<(), Error> {
         if self.awaits_process {
             // What is there under these names is somebody else's.
             return Ok(());
         }
+        let _ = self.kill();
         let result = self.remove();
         drop(Made(self.made));
         result

@@ -7,7 +7,7 @@ use oci_spec::runtime::Spec;
 use rustix::fs::{CWD, Mode, OFlags, Stat, StatVfsMountFlags};
 use rustix::io::Errno;
 use std::ffi::CString;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
@@ -133,31 +133,15 @@ impl View {
     /// Opens a regular file to read it. A FIFO or device of the image is not opened.
     pub(super) fn open(&self, path: &Path) -> Option<std::fs::File> {
         let path = &self.resolve(path).ok()?;
-        let Found::Here { stat, .. } = self.find(path) else { return None };
+        let Found::Here { file, stat, .. } = self.find(path) else { return None };
         if rustix::fs::FileType::from_raw_mode(stat.st_mode) != rustix::fs::FileType::RegularFile {
             return None;
         }
-        // The kind may have changed since: nothing blocks, and no terminal becomes ours.
-        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
-        let opened = match self.place(&clean(path)) {
-            None => {
-                sys::beneath::open(self.root.as_fd(), &c_path(&clean(path))?, flags, Mode::empty())
-            }
-            Some(place) => {
-                let (root, rest) = place.open(&clean(path)).ok()?;
-                match rest {
-                    None => rustix::fs::open(
-                        place.source.as_deref()?,
-                        flags | OFlags::CLOEXEC,
-                        Mode::empty(),
-                    ),
-                    Some(rest) => {
-                        sys::beneath::open(root.as_fd(), &c_path(&rest)?, flags, Mode::empty())
-                    }
-                }
-            }
-        };
-        opened.ok().map(std::fs::File::from)
+        // That very file: a container that runs could put a device in its place meanwhile, and some act on being opened.
+        let again = format!("/proc/self/fd/{}", file.as_raw_fd());
+        rustix::fs::open(again, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+            .ok()
+            .map(std::fs::File::from)
     }
 
     /// The mount that a cleaned path lies on: the last one with the longest destination.

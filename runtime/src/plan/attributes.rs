@@ -176,6 +176,11 @@ pub fn labels(process: &Process, host: &Host, at: &str) -> Result<Vec<Step>, Err
     Ok(steps)
 }
 
+/// Whether a step writes a label that the next execution takes and uses up.
+pub fn is_of_next_exec(step: &Step) -> bool {
+    matches!(&step.op, Op::Attribute(Attribute::Label(label)) if label.path.to_bytes().ends_with(b"/exec"))
+}
+
 /// The processors that an exec'd process runs on until it is in the cgroup of the container, and those that it runs on from
 /// then on.
 ///

@@ -47,6 +47,8 @@ pub(super) struct Builder<'a> {
     pub(super) net_devices: Vec<NetDevice>,
     pub(super) hooks: ByParent,
     pub(super) sources: Vec<Source>,
+    /// What is written after the last hook of the create phase.
+    pub(super) labels_after_hooks: Vec<Step>,
     pub(super) steps: Vec<Step>,
 }
 
@@ -95,6 +97,7 @@ impl<'a> Builder<'a> {
             net_devices: net_devices::plan(linux, host)?,
             hooks: ByParent::new(&checked.spec)?,
             sources: Vec::new(),
+            labels_after_hooks: Vec::new(),
             steps: Vec::with_capacity(64),
         })
     }
@@ -130,8 +133,7 @@ impl<'a> Builder<'a> {
             "/linux/cgroupsPath",
         );
         self.steps.push(attributes::any_processor());
-        let labels = attributes::labels(self.process, self.host, "/process")?;
-        self.steps.extend(labels);
+        self.labels()?;
         if self.limits_come_first() {
             let limits = self.limits();
             self.steps.extend(limits);
@@ -213,6 +215,21 @@ impl<'a> Builder<'a> {
             limits.push(Step { op, pointer: "/process/oomScoreAdj".into() });
         }
         limits
+    }
+
+    /// Labels are written to the host's procfs: where another mount namespace is joined, before that.
+    ///
+    /// Those of the next execution, where hooks are executed on the way, are written after these: a hook of the create phase is a program
+    /// of the host, that would be confined as the container is.
+    fn labels(&mut self) -> Result<(), Error> {
+        let labels = attributes::labels(self.process, self.host, "/process")?;
+        let later = self.namespaces.new.contains(Kinds::MOUNT)
+            && hooks::are_executed_while_creating(self.spec());
+        let (after, now): (Vec<_>, Vec<_>) =
+            labels.into_iter().partition(|step| later && attributes::is_of_next_exec(step));
+        self.labels_after_hooks = after;
+        self.steps.extend(now);
+        Ok(())
     }
 
     pub(super) fn file_systems(&mut self, cgroup: &CgroupPlan) -> Result<(), Error> {

@@ -281,6 +281,11 @@ pub(super) fn root_path(spec: &Spec, rootfs: &CStr) -> Result<Option<RootPath>, 
     path_and_above(path, "/root/path").map(Some)
 }
 
+/// Whether the container's own process executes hooks before it has its root.
+pub(super) fn are_executed_while_creating(spec: &Spec) -> bool {
+    !listed(spec, Kind::CreateContainer).is_empty()
+}
+
 /// A path of the host and the directories above it.
 pub(super) fn path_and_above(path: &Path, pointer: &str) -> Result<RootPath, Error> {
     let text = |path: &Path| c_string(path.as_os_str().as_bytes(), pointer);
@@ -313,6 +318,8 @@ impl Builder<'_> {
         }
         let hooks = self.hooks_of(Kind::CreateContainer, Some(&self.checked.rootfs))?;
         self.push_hooks(hooks);
+        let labels = std::mem::take(&mut self.labels_after_hooks);
+        self.steps.extend(labels);
         let elsewhere = |step: &Step| matches!(step.op, Op::Root { at: Some(_), .. });
         if self.steps.iter().any(elsewhere) {
             self.push(Op::RootOver, "/root/path");

@@ -164,10 +164,11 @@ pub(super) const SHARED: &[&str] = &[
 fn file_system(
     mount: &runtime::Mount,
     kind: &str,
-    options: Options,
+    mut options: Options,
     context: &Context<'_>,
     pointer: &str,
 ) -> Result<Mount, Error> {
+    options.data = options.data.iter().flat_map(|option| apart(option)).collect();
     // Only procfs itself belongs on /proc, and a tmpfs below it would redirect what the runtime writes (class D).
     let target = target(mount.destination(), pointer)?;
     if kind != "proc" {
@@ -203,13 +204,22 @@ fn file_system(
     if read_only_last {
         attributes &= !attr::RDONLY;
     }
+    let by_legacy = legacy::is_better(kind, &options, &target)
+        || parameters.iter().any(|(key, value)| {
+            let longest =
+                value.iter().fold(key.count_bytes(), |n, value| n.max(value.count_bytes()));
+            longest > LONGEST_PARAMETER
+        });
+    if by_legacy {
+        options.attributes.set |= options.recursive_attributes.set;
+    }
     let given = |name: &str| options.data.iter().any(|option| option.starts_with(name));
     Ok(Mount {
         ordinary: matches!(kind, "proc" | "sysfs") || is_dev,
         off_proc: may_lead_to_proc(&target),
         options: parameters,
         attributes,
-        legacy: legacy::is_better(kind, &options, &target)
+        legacy: by_legacy
             .then(|| legacy::arguments(mount, kind, &options, label, &at))
             .transpose()?,
         inherits_mode: kind == "tmpfs" && !given("mode="),
@@ -220,6 +230,28 @@ fn file_system(
         propagation: options.propagation,
         ..Mount::new(target, c_string(kind.as_bytes(), &format!("{pointer}/type"))?)
     })
+}
+
+/// The most bytes that fsconfig(2) takes of a name or value: layers of an overlay may need more. mount(2) takes a page for all of them.
+const LONGEST_PARAMETER: usize = 255;
+
+/// The parameters in one option: mount(2), to which other runtimes give it as it is, has them apart at each comma. One that is quoted or
+/// escaped belongs to a value, and so does one before a digit (`mpol=bind:0,2`, as tmpfs itself has it).
+fn apart(option: &str) -> Vec<String> {
+    let mut parts: Vec<String> = Vec::new();
+    for part in option.split(',') {
+        match parts.last_mut() {
+            Some(before)
+                if option.contains(['"', '\\'])
+                    || part.starts_with(|c: char| c.is_ascii_digit()) =>
+            {
+                before.extend([",", part]);
+            }
+            _ if part.is_empty() => {}
+            _ => parts.push(part.to_owned()),
+        }
+    }
+    parts
 }
 
 fn parameter(data: &str, pointer: &str) -> Result<(CString, Option<CString>), Error> {
@@ -287,6 +319,15 @@ mod tests {
     fn planned(json: &str) -> Result<(Vec<Step>, Vec<Source>), Error> {
         let mut sources = Vec::new();
         plan(&listed(json), &context(&[]), &mut sources).map(|steps| (steps, sources))
+    }
+
+    #[test]
+    fn one_option_may_hold_several_parameters() {
+        assert_eq!(apart("size=1m,mode=700,,huge=never,"), ["size=1m", "mode=700", "huge=never"]);
+        assert_eq!(apart("mpol=bind:0,2,size=1m"), ["mpol=bind:0,2", "size=1m"]);
+        for whole in ["lowerdir=/a\\,b:/c", "context=\"a:b:c:s0:c1,c2\"", "size=1m"] {
+            assert_eq!(apart(whole), [whole]);
+        }
     }
 
     #[test]

@@ -78,7 +78,7 @@ fn types(subject: &Subject<'_>, report: &mut Report) {
         let source = mount.source().as_deref().unwrap_or(Path::new(""));
         if is_bind(mount) {
             // An empty source would be the bundle itself, with the configuration in it.
-            if source.as_os_str().is_empty() {
+            if source.as_os_str().is_empty() && !has_option(mount, &["remount"]) {
                 report.add(format!("/mounts/{index}/source"), "is missing for a bind mount");
             }
         } else if typ == "bind" {

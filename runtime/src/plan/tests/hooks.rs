@@ -1,6 +1,8 @@
 //! Where hooks stand among the steps.
 
 use super::{golden, hybrid, last, options, place, plan};
+use crate::plan::Plan;
+use crate::plan::attributes::Attribute;
 use crate::plan::hooks::Kind;
 use crate::plan::op::{Barrier, Op};
 use serde_json::{Value, json};
@@ -36,6 +38,39 @@ fn hooks_of_the_create_phase_come_after_the_last_mount_and_before_the_terminal_a
     assert!(parents < own && last(&plan, |op| is_of(op, Kind::CreateContainer)) < over);
     assert!(over < place(&plan, |op| matches!(op, Op::Console(_))));
     assert!(over < place(&plan, |op| matches!(op, Op::Pivot { .. })));
+}
+
+#[test]
+fn labels_of_the_program_are_not_those_of_hooks_of_the_create_phase() {
+    let labels = |edit: fn(&mut Value)| {
+        plan(&hybrid(), &options(), |config| {
+            edit(config);
+            config["process"]["apparmorProfile"] = json!("acme");
+            config["process"]["selinuxLabel"] = json!("a:b:c:s0");
+        })
+        .unwrap()
+    };
+    let is_exec = |op: &Op| matches!(op, Op::Attribute(Attribute::Label(label)) if label.path.to_bytes().ends_with(b"/exec"));
+    let plan = labels(hooked);
+    let own = last(&plan, |op| matches!(op, Op::Hook(hook) if hook.kind == Kind::CreateContainer));
+    // While procfs is still the host's.
+    assert!(own < place(&plan, is_exec));
+    assert!(last(&plan, is_exec) < place(&plan, |op| matches!(op, Op::RootOver)));
+    assert_eq!(plan.steps.iter().filter(|step| is_exec(&step.op)).count(), 2);
+    // Without such a hook, and in a mount namespace of somebody else's, before anything of that is entered.
+    let early = |plan: &Plan| {
+        last(plan, is_exec)
+            < place(plan, |op| matches!(op, Op::Propagation { .. } | Op::Root { .. }))
+    };
+    assert!(early(&labels(|_| {})));
+    assert!(early(&labels(|config| {
+        hooked(config);
+        for namespace in config["linux"]["namespaces"].as_array_mut().unwrap() {
+            if namespace["type"] == "mount" {
+                namespace["path"] = json!("/proc/1/ns/mnt");
+            }
+        }
+    })));
 }
 
 #[test]
