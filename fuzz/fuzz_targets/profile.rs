@@ -16,15 +16,36 @@ use nrun::plan::seccomp::{Kernel, compile};
 use oci_spec::runtime::LinuxSeccomp;
 use serde_json::{Value, json};
 
-const ACTIONS: [&str; 9] = [
-    "KILL", "KILL_PROCESS", "KILL_THREAD", "TRAP", "ERRNO", "TRACE", "ALLOW", "LOG", "NOTIFY",
-];
+const ACTIONS: [&str; 9] =
+    ["KILL", "KILL_PROCESS", "KILL_THREAD", "TRAP", "ERRNO", "TRACE", "ALLOW", "LOG", "NOTIFY"];
 const OPERATORS: [&str; 7] = ["NE", "LT", "LE", "EQ", "GE", "GT", "MASKED_EQ"];
 const ARCHITECTURES: [&str; 4] = ["X86_64", "X86", "X32", "AARCH64"];
 /// Those that are special somewhere: numbers at the ends, of one ABI alone, behind a multiplexer.
 const NAMES: [&str; 24] = [
-    "read", "write", "open", "clone", "clone3", "execve", "socket", "accept", "accept4", "sendmsg", "recv", "send", "semop",
-    "shmat", "msgget", "ioctl", "personality", "waitpid", "stat64", "time", "epoll_wait_old", "preadv2", "listns", "no_such_call",
+    "read",
+    "write",
+    "open",
+    "clone",
+    "clone3",
+    "execve",
+    "socket",
+    "accept",
+    "accept4",
+    "sendmsg",
+    "recv",
+    "send",
+    "semop",
+    "shmat",
+    "msgget",
+    "ioctl",
+    "personality",
+    "waitpid",
+    "stat64",
+    "time",
+    "epoll_wait_old",
+    "preadv2",
+    "listns",
+    "no_such_call",
 ];
 
 /// An index into a list, and values with most bits the same, as they are in profiles.
@@ -71,7 +92,7 @@ impl Word {
             Word::Small(byte) => byte.into(),
             Word::Any(word) => word,
             Word::High(byte) => u64::from(byte) << 32,
-            Word::Edge(offset) => (1 << 32_u64).wrapping_add(i64::from(offset) as u64),
+            Word::Edge(offset) => (1_u64 << 32).wrapping_add(i64::from(offset) as u64),
         }
     }
 }
