@@ -4,6 +4,8 @@
 //! SIGCHLD of a container that exits at once. With a terminal, two are not: the kernel sends SIGTTIN and SIGTTOU to a job in the
 //! background that touches its terminal, which stops it until the shell brings it to the foreground.
 
+mod flow;
+mod output;
 mod terminal;
 
 use crate::error::{Error, Result};
@@ -14,11 +16,18 @@ use std::os::fd::{AsFd, OwnedFd};
 use sys::signals::{self, Mask, SignalFd};
 use terminal::Terminal;
 
+const SIGHUP: i32 = 1;
+const SIGINT: i32 = 2;
+const SIGQUIT: i32 = 3;
 const SIGPIPE: i32 = 13;
+const SIGTERM: i32 = 15;
 const SIGCHLD: i32 = 17;
 const SIGCONT: i32 = 18;
 const SIGURG: i32 = 23;
 const SIGWINCH: i32 = 28;
+
+/// By which a user or a supervisor asks a program to end.
+const ENDING: [i32; 4] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM];
 
 /// Ready for a process in the foreground.
 #[derive(Debug)]
@@ -81,15 +90,19 @@ impl Foreground {
         let mut executed = Some(executed);
         loop {
             // Blocked since before there was a process, the signal of its end is never missed.
-            match &mut terminal {
+            let signalled = match &mut terminal {
                 Some(terminal) => terminal.relay(self.signals.as_fd()).map_err(failed)?,
-                None => wait_for(self.signals.as_fd()).map_err(failed)?,
-            }
+                None => wait_for(self.signals.as_fd()).map(|()| true).map_err(failed)?,
+            };
             executed.take().map_or(Ok(()), |executed| executed())?;
+            if !signalled {
+                continue;
+            }
             let ended = self.pending(pid, pidfd, terminal.as_ref()).map_err(failed)?;
             let Some(status) = ended else { continue };
             if let Some(terminal) = &mut terminal {
-                terminal.drain();
+                // The status is worth more than the output that cannot be shown.
+                let _ = self.show_rest(terminal);
             }
             return Ok(status);
         }
@@ -118,6 +131,26 @@ impl Foreground {
             }
         }
         reap(pid)
+    }
+
+    /// Shows what is left after the process has ended, unless we are told to end as well while our stdout takes nothing: there
+    /// is nobody any more to pass that on to, and nothing but SIGKILL would end us.
+    fn show_rest(&self, terminal: &mut Terminal) -> std::result::Result<(), Errno> {
+        while terminal.has_more()? {
+            if !terminal.show_more(self.signals.as_fd())? && self.told_to_end()? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether one of the pending signals asks to end.
+    fn told_to_end(&self) -> std::result::Result<bool, Errno> {
+        let mut told = false;
+        while let Some(received) = self.signals.read()? {
+            told |= ENDING.contains(&received.signal);
+        }
+        Ok(told)
     }
 }
 

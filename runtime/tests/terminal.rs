@@ -1,9 +1,14 @@
 //! Terminals: handed out through a socket, or relayed in the foreground; for the container and for exec.
 
+use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use nconform::fixture::{BundleDir, Console, Container, Runtime, Sandbox, Terminal, tool};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use rustix::termios::{LocalModes, Termios, Winsize, tcgetattr, tcsetwinsize};
 use serde_json::json;
@@ -397,4 +402,176 @@ fn a_run_in_the_background_stops_until_the_shell_brings_it_to_the_foreground() {
     assert!(seen.contains("\r\ngot words\r\n"), "{seen:?}");
     assert!(shell.wait().expect("wait for the shell").success());
     assert_restored(&slave, &before);
+}
+
+#[test]
+fn a_program_that_opens_the_console_again_is_seen_and_gets_what_was_typed_meanwhile() {
+    let _sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let reopen = "exec 0<&- 1>&- 2>&-; sleep 1; exec 0</dev/console 1>/dev/console 2>&1";
+    let output = runtime.run(&with_terminal(&format!("{reopen}; seq 1 20000; echo END"))).ok();
+    assert!(output.stdout().ends_with("\n20000\nEND\n"), "{output}");
+    assert_eq!(output.stdout().lines().count(), 20001);
+
+    let (mut terminal, slave) = Terminal::pair();
+    let script = format!("stty -echo; echo ready; {reopen}; read x; echo got $x; read x; echo $x");
+    let bundle = with_terminal(&script);
+    let mut child = run_in_foreground(&runtime, &slave, &bundle);
+    terminal.expect("ready\r\n");
+    std::thread::sleep(Duration::from_millis(400));
+    terminal.type_in("early\n");
+    terminal.expect("got early\r\n");
+    terminal.type_in("late\n");
+    terminal.expect("late\r\n");
+    assert_eq!(child.wait().expect("wait for nrun").code(), Some(0));
+}
+
+#[test]
+fn the_end_of_a_container_that_has_closed_its_terminal_is_seen() {
+    let _sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let output = runtime.run(&with_terminal("echo one; exec 0<&- 1>&- 2>&-; sleep 0.5; exit 4"));
+    assert_eq!(output.exits(4).stdout(), "one\n");
+}
+
+/// What a stdout may be, each with its reader.
+fn outlets() -> [(&'static str, Box<dyn Read>, OwnedFd); 3] {
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    // What a program may open only by the descriptor that it was given.
+    let (ours, socket) = UnixStream::pair().expect("a pair of sockets");
+    let (terminal, slave) = Terminal::pair();
+    let master = terminal.master().try_clone().expect("duplicate a descriptor");
+    [
+        ("pipe", Box::new(reader), writer.into()),
+        ("socket", Box::new(ours), socket.into()),
+        ("terminal", Box::new(master), slave),
+    ]
+}
+
+/// Runs nrun on no terminal of its own.
+fn run_into(runtime: &Runtime, stdout: &OwnedFd, bundle: &BundleDir, id: &str) -> Child {
+    Command::new(tool("setsid"))
+        .arg(runtime.program())
+        .arg("--root")
+        .arg(runtime.root())
+        .args(["run", "--bundle"])
+        .args([bundle.path(), id.as_ref()])
+        .stdin(Stdio::piped())
+        .stdout(stdout.try_clone().expect("duplicate a descriptor"))
+        .spawn()
+        .expect("run nrun")
+}
+
+#[track_caller]
+fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(20);
+    while !holds() {
+        assert!(Instant::now() < end, "not in time: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn has_room(stdout: &OwnedFd) -> bool {
+    let mut fds = [PollFd::new(stdout, PollFlags::OUT)];
+    poll(&mut fds, Some(&Timespec::default())).expect("poll a descriptor");
+    fds[0].revents().contains(PollFlags::OUT)
+}
+
+fn has_stopped(runtime: &Runtime, id: &str) -> bool {
+    runtime.call(["state", id]).run().ok().json()["status"] == "stopped"
+}
+
+/// All lines until the other side is closed: a terminal says so by EIO.
+fn lines(mut reader: Box<dyn Read>) -> Vec<String> {
+    let mut bytes = Vec::new();
+    let _ = reader.read_to_end(&mut bytes);
+    String::from_utf8_lossy(&bytes).lines().map(|line| line.trim_end().to_owned()).collect()
+}
+
+#[test]
+fn all_output_is_shown_though_stdout_does_not_block_and_is_read_late() {
+    let _sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let bundle = with_terminal("seq 1 100000; echo END");
+    for (outlet, reader, stdout) in outlets() {
+        let flags = fcntl_getfl(&stdout).expect("the flags");
+        fcntl_setfl(&stdout, flags | OFlags::NONBLOCK).expect("set a flag");
+        let mut child = run_into(&runtime, &stdout, &bundle, &runtime.new_id());
+        eventually("stdout is full", || !has_room(&stdout));
+        std::thread::sleep(Duration::from_millis(100));
+        drop(stdout);
+        let lines = lines(reader);
+        assert_eq!(child.wait().expect("wait for nrun").code(), Some(0), "{outlet}");
+        assert_eq!(lines.len(), 100_001, "{outlet}");
+        assert_eq!(lines[99_999..], ["100000", "END"], "{outlet}");
+    }
+}
+
+#[test]
+fn a_signal_reaches_the_container_while_nobody_reads_its_output_which_is_kept() {
+    let sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let bundle = with_terminal("trap 'exit 7' TERM; seq 1 100000 & while :; do sleep 0.02; done");
+    for (outlet, reader, stdout) in outlets() {
+        let flags = fcntl_getfl(&stdout).expect("the flags");
+        let id = runtime.new_id();
+        let mut child = run_into(&runtime, &stdout, &bundle, &id);
+        eventually("stdout is full", || !has_room(&stdout));
+        std::thread::sleep(Duration::from_millis(100));
+        kill_process(Pid::from_child(&child), Signal::TERM).expect("signal nrun");
+        eventually(outlet, || has_stopped(&runtime, &id));
+        assert!(child.try_wait().expect("wait for nrun").is_none(), "{outlet}: it has output left");
+        assert_eq!(fcntl_getfl(&stdout).expect("the flags"), flags, "{outlet}: the caller's");
+        drop(stdout);
+        let lines = lines(reader);
+        assert_eq!(child.wait().expect("wait for nrun").code(), Some(7), "{outlet}");
+        let numbers: Vec<String> = (1..=lines.len()).map(|number| number.to_string()).collect();
+        let whole = lines.len() - 1;
+        assert_eq!(lines[..whole], numbers[..whole], "{outlet}");
+    }
+    sandbox.assert_clean();
+}
+
+#[test]
+fn a_second_signal_gives_up_output_that_nobody_reads() {
+    let sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let bundle = with_terminal("trap 'exit 7' TERM; seq 1 100000 & while :; do sleep 0.02; done");
+    let (_reader, writer) = std::io::pipe().expect("a pipe");
+    let (stdout, id) = (writer.into(), runtime.new_id());
+    let mut child = run_into(&runtime, &stdout, &bundle, &id);
+    eventually("stdout is full", || !has_room(&stdout));
+    kill_process(Pid::from_child(&child), Signal::TERM).expect("signal nrun");
+    eventually("the container has ended", || has_stopped(&runtime, &id));
+    std::thread::sleep(Duration::from_millis(100));
+    kill_process(Pid::from_child(&child), Signal::TERM).expect("signal nrun");
+    let mut status = None;
+    eventually("nrun has ended", || {
+        status = child.try_wait().expect("wait for nrun");
+        status.is_some()
+    });
+    assert_eq!(status.and_then(|status| status.code()), Some(7));
+    sandbox.assert_clean();
+}
+
+#[test]
+fn input_that_the_container_does_not_read_holds_up_nothing_else() {
+    let _sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let bundle = with_terminal(
+        "stty raw -echo; trap 'echo told; exit 7' TERM; echo ready; while :; do sleep 0.02; done",
+    );
+    let (mut reader, writer) = std::io::pipe().expect("a pipe");
+    let stdout = writer.into();
+    let mut child = run_into(&runtime, &stdout, &bundle, &runtime.new_id());
+    drop(stdout);
+    let mut ready = [0; 5];
+    reader.read_exact(&mut ready).expect("read the output");
+    let mut stdin = child.stdin.take().expect("a pipe to nrun");
+    let typing = std::thread::spawn(move || while stdin.write_all(&[b'x'; 4096]).is_ok() {});
+    std::thread::sleep(Duration::from_millis(500));
+    kill_process(Pid::from_child(&child), Signal::TERM).expect("signal nrun");
+    assert_eq!(lines(Box::new(reader)), ["", "told"]);
+    assert_eq!(child.wait().expect("wait for nrun").code(), Some(7));
+    typing.join().expect("the one who types");
 }

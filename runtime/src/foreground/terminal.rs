@@ -1,6 +1,8 @@
 //! The terminal of a process in the foreground: bytes between ours and its own, in raw mode.
 
-use rustix::event::{PollFd, PollFlags, poll};
+use super::flow::{BUFFER, Flow};
+use super::output::Output;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{
@@ -16,19 +18,14 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 type Result<T> = std::result::Result<T, Errno>;
 
-/// How much of what was typed may wait for the process to read it.
-const BUFFER: usize = 4096;
-
 /// Our terminal and the master of the process's.
 #[derive(Debug)]
 pub(super) struct Terminal {
     master: OwnedFd,
     /// Our own terminal, if there is one: stdin, or `/dev/tty` where stdin is something else.
     own: Option<Own>,
-    /// Typed, and not yet taken by the process.
-    typed: Vec<u8>,
-    input_open: bool,
-    output_open: bool,
+    output: Output,
+    flow: Flow,
 }
 
 /// A pair of sockets for the master.
@@ -59,7 +56,7 @@ fn keep_newlines(master: &OwnedFd) -> Result<()> {
 impl Terminal {
     /// Puts our terminal into raw mode and gives the process's its size.
     pub(super) fn attach(master: OwnedFd) -> Result<Terminal> {
-        // What is typed must not block us while the process writes: neither would ever go on.
+        // What is typed must not block us while the process writes: neither would ever go on. This open file is ours alone.
         let flags = rustix::fs::fcntl_getfl(&master)?;
         rustix::fs::fcntl_setfl(&master, flags | OFlags::NONBLOCK)?;
         let on_screen = isatty(rustix::stdio::stdout());
@@ -67,8 +64,7 @@ impl Terminal {
             keep_newlines(&master)?;
         }
         let own = Own::take(on_screen)?;
-        let terminal =
-            Terminal { master, own, typed: Vec::new(), input_open: true, output_open: true };
+        let terminal = Terminal { master, own, output: Output::open(), flow: Flow::default() };
         terminal.resize()?;
         Ok(terminal)
     }
@@ -86,101 +82,85 @@ impl Terminal {
         tcsetwinsize(&self.master, tcgetwinsize(&own.fd)?)
     }
 
-    /// Moves what there is, and returns when there was something or `signals` has something to read.
-    pub(super) fn relay(&mut self, signals: BorrowedFd<'_>) -> Result<()> {
-        let wants =
-            |wanted: bool, flags: PollFlags| if wanted { flags } else { PollFlags::empty() };
-        let stdin = rustix::stdio::stdin();
-        let master =
-            wants(self.output_open, PollFlags::IN) | wants(!self.typed.is_empty(), PollFlags::OUT);
-        let input = wants(self.input_open && self.typed.is_empty(), PollFlags::IN);
-        let mut fds = [
-            PollFd::from_borrowed_fd(signals, PollFlags::IN),
-            PollFd::from_borrowed_fd(stdin, input),
-            PollFd::from_borrowed_fd(self.master.as_fd(), master),
-        ];
-        // A closed stream polls as hung up for ever: it is left out, or we would never sleep.
-        let count = if master.is_empty() { 2 } else { 3 };
-        if input.is_empty() {
-            fds.swap(1, 2);
-        }
-        let used = if input.is_empty() { count - 1 } else { count };
-        match poll(&mut fds[..used], None) {
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(errno) => return Err(errno),
-        }
-        let ready = |fd: BorrowedFd<'_>| {
-            use std::os::fd::AsRawFd;
-            fds[..used].iter().any(|polled| {
-                polled.as_fd().as_raw_fd() == fd.as_raw_fd() && !polled.revents().is_empty()
-            })
+    /// Moves what there is. Returns when there was something or a pause is over; true when `signals` has something to read.
+    pub(super) fn relay(&mut self, signals: BorrowedFd<'_>) -> Result<bool> {
+        let wants = self.flow.wants();
+        // What is left out has its place taken by the signals.
+        let place = |fd, flags: PollFlags| match flags.is_empty() {
+            true => PollFd::from_borrowed_fd(signals, PollFlags::IN),
+            false => PollFd::from_borrowed_fd(fd, flags),
         };
-        let (typed, shown) = (ready(stdin), ready(self.master.as_fd()));
-        if typed && !input.is_empty() {
+        let mut fds = [
+            place(signals, PollFlags::IN),
+            place(rustix::stdio::stdin(), wants.input),
+            place(self.master.as_fd(), wants.master),
+            place(self.output.fd(), wants.output),
+        ];
+        wait(&mut fds, wants.at_most.as_ref())?;
+        let [signalled, input, master, output] = fds.map(|polled| !polled.revents().is_empty());
+        self.flow.waited();
+        if input && !wants.input.is_empty() {
             self.read_input()?;
         }
-        if shown {
+        if master && wants.master.contains(PollFlags::OUT) {
             self.write_typed()?;
+        }
+        if master && wants.master.contains(PollFlags::IN) {
+            self.read_output()?;
+        }
+        if output && !wants.output.is_empty() {
             self.show()?;
         }
-        Ok(())
+        Ok(signalled)
+    }
+
+    /// Whether the process, which has ended, left something that is not shown yet.
+    pub(super) fn has_more(&mut self) -> Result<bool> {
+        if self.flow.printed().is_empty() {
+            self.read_output()?;
+        }
+        Ok(!self.flow.printed().is_empty())
+    }
+
+    /// Shows some of it when our stdout takes it; false when `signals` has something to read and stdout has no room.
+    pub(super) fn show_more(&mut self, signals: BorrowedFd<'_>) -> Result<bool> {
+        let mut fds = [
+            PollFd::from_borrowed_fd(signals, PollFlags::IN),
+            PollFd::from_borrowed_fd(self.output.fd(), PollFlags::OUT),
+        ];
+        wait(&mut fds, None)?;
+        let has_room = !fds[1].revents().is_empty();
+        if has_room {
+            self.show()?;
+        }
+        Ok(has_room)
     }
 
     fn read_input(&mut self) -> Result<()> {
         let mut buffer = [0u8; BUFFER];
-        match rustix::io::read(rustix::stdio::stdin(), &mut buffer) {
-            Ok(0) | Err(Errno::IO) => self.input_open = false,
-            Ok(read) => {
-                self.typed.extend_from_slice(&buffer[..read]);
-                self.write_typed()?;
-            }
-            Err(Errno::INTR | Errno::AGAIN) => {}
-            Err(errno) => return Err(errno),
-        }
-        Ok(())
+        let read = rustix::io::read(rustix::stdio::stdin(), &mut buffer);
+        self.flow.input(read.map(|read| &buffer[..read]))
     }
 
     fn write_typed(&mut self) -> Result<()> {
-        while !self.typed.is_empty() {
-            match rustix::io::write(&self.master, &self.typed) {
-                Ok(written) => drop(self.typed.drain(..written)),
-                Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => return Ok(()),
-                // Nobody is left who could read it.
-                Err(Errno::IO) => self.typed.clear(),
-                Err(errno) => return Err(errno),
-            }
-        }
-        Ok(())
+        self.flow.typed_taken(rustix::io::write(&self.master, self.flow.typed()))
     }
 
-    /// Shows one buffer of output. EIO: every process has closed the terminal.
-    fn show(&mut self) -> Result<bool> {
+    fn read_output(&mut self) -> Result<()> {
         let mut buffer = [0u8; BUFFER];
-        match rustix::io::read(&self.master, &mut buffer) {
-            Ok(0) | Err(Errno::IO) => {
-                self.output_open = false;
-                Ok(false)
-            }
-            Ok(read) => {
-                let mut rest = &buffer[..read];
-                while !rest.is_empty() {
-                    match rustix::io::write(rustix::stdio::stdout(), rest) {
-                        Ok(written) => rest = &rest[written..],
-                        Err(Errno::INTR) => {}
-                        Err(errno) => return Err(errno),
-                    }
-                }
-                Ok(true)
-            }
-            Err(Errno::INTR | Errno::AGAIN) => Ok(false),
-            Err(errno) => Err(errno),
-        }
+        let read = rustix::io::read(&self.master, &mut buffer);
+        self.flow.output(read.map(|read| &buffer[..read]))
     }
 
-    /// Shows what is left after the process has ended.
-    pub(super) fn drain(&mut self) {
-        while self.show().unwrap_or(false) {}
+    fn show(&mut self) -> Result<()> {
+        self.flow.printed_taken(self.output.write(self.flow.printed()))
+    }
+}
+
+fn wait(fds: &mut [PollFd<'_>], at_most: Option<&Timespec>) -> Result<()> {
+    match poll(fds, at_most) {
+        Ok(_) | Err(Errno::INTR) => Ok(()),
+        Err(errno) => Err(errno),
     }
 }
 
