@@ -145,6 +145,9 @@ impl Runtime {
     fn command(&self) -> Command {
         let mut command = Command::new(&self.path);
         command.arg("--root").arg(&self.root).stdin(Stdio::null()).stdout(Stdio::null());
+        // A runtime with it waits until the container says that it is ready. Whoever waits for us, as the unit of a service may, does
+        // not wait for that.
+        command.env_remove("NOTIFY_SOCKET");
         command
     }
 
@@ -346,6 +349,13 @@ mod tests {
 
     fn failure(message: &str) -> Failure {
         Failure { runtime: "runc".into(), command: "create".into(), message: message.into() }
+    }
+
+    #[test]
+    fn a_runtime_is_not_told_of_a_service_manager_that_waits_for_us() {
+        let root = Path::new("/x").to_owned();
+        let command = Runtime { path: "/bin/true".into(), root, debug: false }.command();
+        assert!(command.get_envs().any(|variable| variable == (OsStr::new("NOTIFY_SOCKET"), None)));
     }
 
     #[test]

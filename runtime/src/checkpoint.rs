@@ -29,6 +29,7 @@ pub fn run(parsed: &Parsed) -> Result<()> {
     let root = create::root(parsed);
     let record = Record::open(&root, &id)?;
     refuse_state(&record)?;
+    refuse_notify(&record)?;
     let page_server = options::page_server(parsed)?;
     let status_fd = options::status_fd(parsed)?;
     let pre_dump = parsed.is_set("pre-dump");
@@ -69,6 +70,17 @@ fn refuse_state(record: &Record) -> Result<()> {
         Status::Running | Status::Paused => return Ok(()),
     };
     Err(Error::State(format!("cannot checkpoint container `{}`: {refused}", record.saved.id)))
+}
+
+/// Its mount is of a directory that a restored container would not have.
+fn refuse_notify(record: &Record) -> Result<()> {
+    match &record.saved {
+        saved if saved.notify => Err(Error::State(format!(
+            "cannot checkpoint container `{}`: it was created with NOTIFY_SOCKET",
+            saved.id
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// The fd by which an agent answers for the filter is in the agent, and no restore could give it another.

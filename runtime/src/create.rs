@@ -19,8 +19,9 @@ use crate::pidfd_socket::{self, PidfdSocket};
 use crate::plan::hooks::{Kind, listed};
 use crate::plan::{self, Plan};
 use crate::protect;
-use crate::record::{Made, Saved, Slot};
+use crate::record::{self, Made, Saved, Slot};
 use crate::rootless;
+use crate::sd_notify;
 use bundle::Checked;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
@@ -70,7 +71,7 @@ impl Args {
     /// # Errors
     /// As [`Args::of`].
     pub fn for_id(id: &str, parsed: &Parsed, await_start: bool) -> Result<Args> {
-        let id = ContainerId::new(id)?;
+        let (id, root) = (ContainerId::new(id)?, root(parsed));
         let listen_fds = listen_fds();
         let options = plan::Options {
             id: id.to_string(),
@@ -81,10 +82,13 @@ impl Args {
             await_start,
             rootless_cgroups: rootless::Cgroups::parse(parsed.value("rootless"))?,
             cgroup_manager: cgroup_manager(parsed)?,
+            notify: sd_notify::address()
+                .map(|_| record::notify_directory(&root, &id))
+                .transpose()?,
         };
         Ok(Args {
             id,
-            root: root(parsed),
+            root,
             bundle: parsed.value("bundle").unwrap_or(".").into(),
             config: parsed.value("config").filter(|path| !path.is_empty()).map(PathBuf::from),
             console_socket: parsed
@@ -148,6 +152,8 @@ pub struct Created {
     pub made: Made,
     /// Who takes the listener of its filter; `create` leaves that to `start`.
     pub agent: Option<Agent>,
+    /// Where it says that it is ready; `create` leaves that to `start`, too.
+    pub notify: Option<OwnedFd>,
 }
 
 /// Makes the container and returns when it waits for `start`.
@@ -179,8 +185,13 @@ pub fn create(args: &Args, checked: &Checked, console: Option<OwnedFd>) -> Resul
     let mut slot =
         Slot::reserve(&args.root, &args.id, saved(args, checked, &host, &plan), checked.text())?;
     log::debug(|| format!("state directory of container `{}` made and locked", args.id));
-    match make(args, &plan, &mut slot, outside) {
-        Ok((init, agent)) => Ok(Created { plan, init, made: slot.commit(), agent }),
+    let made = slot
+        .prepare_notify(args.options.await_start)
+        .and_then(|notify| Ok((make(args, &plan, &mut slot, outside)?, notify)));
+    match made {
+        Ok(((init, agent), notify)) => {
+            Ok(Created { plan, init, made: slot.commit(), agent, notify })
+        }
         Err(error) => {
             hooks::poststop(&slot.undo());
             Err(error)
@@ -317,6 +328,7 @@ pub(crate) fn saved(args: &Args, checked: &Checked, host: &Host, plan: &Plan) ->
         poststop: listed(&checked.spec, Kind::Poststop).to_vec(),
         start_hooks: launch::has_hooks(plan),
         listener: plan.listener().cloned(),
+        notify: args.options.notify.is_some(),
         ..Saved::default()
     }
 }

@@ -9,6 +9,7 @@ mod output;
 mod terminal;
 
 use crate::error::{Error, Result};
+use crate::sd_notify::{Notify, Relay};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, wait};
@@ -37,6 +38,8 @@ pub struct Foreground {
     console: Option<OwnedFd>,
     /// Its terminal, once it has arrived.
     terminal: Option<Terminal>,
+    /// What it says by sd_notify(3), where somebody wants to hear it.
+    relay: Option<Relay>,
 }
 
 impl Foreground {
@@ -57,7 +60,7 @@ impl Foreground {
         } else {
             (None, None)
         };
-        Ok((Foreground { signals, console, terminal: None }, theirs))
+        Ok((Foreground { signals, console, terminal: None, relay: None }, theirs))
     }
 
     /// Takes the terminal of a process that is ready: before its program runs, which is to find the size of ours, and
@@ -70,6 +73,16 @@ impl Foreground {
             |errno| Error::system("take the terminal of the process in the foreground", errno);
         let master = self.console.as_ref().map(terminal::receive).transpose().map_err(failed)?;
         self.terminal = master.map(Terminal::attach).transpose().map_err(failed)?;
+        Ok(())
+    }
+
+    /// From [`Foreground::wait`] on, passes on that the process is ready.
+    ///
+    /// # Errors
+    /// When the fds cannot be made.
+    pub fn pass_on(&mut self, notify: Option<Notify>) -> Result<()> {
+        let relay = notify.map(|notify| Relay::beside(self.signals.as_fd(), notify));
+        self.relay = relay.transpose()?;
         Ok(())
     }
 
@@ -86,17 +99,22 @@ impl Foreground {
         executed: impl FnOnce() -> Result<()>,
     ) -> Result<u8> {
         let failed = |errno| Error::system("follow the process in the foreground", errno);
-        let mut terminal = self.terminal.take();
+        let (mut terminal, mut relay) = (self.terminal.take(), self.relay.take());
         let mut executed = Some(executed);
         loop {
             // Blocked since before there was a process, the signal of its end is never missed.
+            let awaited = relay.as_ref().map_or(self.signals.as_fd(), Relay::awaited);
             let signalled = match &mut terminal {
-                Some(terminal) => terminal.relay(self.signals.as_fd()).map_err(failed)?,
-                None => wait_for(self.signals.as_fd()).map(|()| true).map_err(failed)?,
+                Some(terminal) => terminal.relay(awaited).map_err(failed)?,
+                None => wait_for(awaited).map(|()| true).map_err(failed)?,
             };
             executed.take().map_or(Ok(()), |executed| executed())?;
             if !signalled {
                 continue;
+            }
+            // Before its end is looked at: its last word may have been that it is ready.
+            if let Some(relay) = &mut relay {
+                relay.pass_on();
             }
             let ended = self.pending(pid, pidfd, terminal.as_ref()).map_err(failed)?;
             let Some(status) = ended else { continue };

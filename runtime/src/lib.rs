@@ -45,6 +45,7 @@ pub mod record;
 pub mod restore;
 pub mod rootless;
 pub mod run;
+pub mod sd_notify;
 pub mod signal;
 pub mod sources;
 pub mod spec;

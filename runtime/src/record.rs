@@ -3,7 +3,7 @@
 //! A directory is reserved, with the cgroups that are about to be made in it, before anything else of the container exists:
 //! whenever we are killed, what is left can be found and removed by `delete --force` (invariant I8). It holds `state.json`,
 //! `config.json` as it was when the container was created, the symbolic link `init` to the process that became its init, and the
-//! socket `start` while the container waits for it.
+//! socket `start` while the container waits for it, and the directory `notify` where somebody waits for it to be ready.
 //!
 //! All of `state.json` is known before there is an init. A link comes about in one step, with its text in its inode: nothing has to be
 //! written anew and renamed, and there is never half of it.
@@ -29,8 +29,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use sys::fd::until_exec;
 
+mod notify;
 mod read;
 
+pub use notify::notify_directory;
 pub use read::{checked_config, config, peek};
 use read::{read_init, read_state};
 
@@ -95,6 +97,9 @@ pub struct Saved {
     /// Its class of cache and memory bandwidth.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub intel_rdt: Option<intel_rdt::Group>,
+    /// It has a place for a socket by which it tells that it is ready.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub notify: bool,
 }
 
 impl Saved {
@@ -194,6 +199,7 @@ impl Record {
     /// When the directory cannot be removed.
     pub fn remove(self) -> Result<()> {
         let _ = rustix::fs::unlinkat(&self.directory, CRIU_ROOT, AtFlags::REMOVEDIR);
+        self.remove_notify();
         for name in [START, CONFIG, TEMPORARY, INIT, STATE] {
             let _ = rustix::fs::unlinkat(&self.directory, name, AtFlags::empty());
         }

@@ -40,7 +40,9 @@ struct Restored {
 /// # Errors
 /// What config.json asks for and cannot be had, or what criu cannot do. Nothing is left then.
 pub fn run(parsed: &Parsed) -> Result<u8> {
-    let args = Args::of(parsed, false)?;
+    let mut args = Args::of(parsed, false)?;
+    // What was dumped has no such mount.
+    args.options.notify = None;
     let checked = create::check(&args)?;
     if parsed.is_set("detach") {
         return restore(parsed, &args, &checked, None).map(|_| 0);

@@ -8,21 +8,24 @@ use crate::explain;
 use crate::foreground::Foreground;
 use crate::hooks;
 use crate::launch::{self, Launch};
+use crate::log;
 use crate::notify::Agent;
 use crate::plan::Plan;
 use crate::protect;
 use crate::record::{Made, Saved};
+use crate::sd_notify::{Manager, Notify};
 use std::mem::ManuallyDrop;
+use std::os::fd::AsFd;
 
 /// Runs a container. In the foreground its exit status is returned, and it is deleted when it ends.
 ///
 /// # Errors
 /// As `create` and `start`; nothing is left then.
 pub fn run(parsed: &Parsed) -> Result<u8> {
-    let args = Args::of(parsed, false)?;
+    let mut args = Args::of(parsed, false)?;
     protect::our_executable()?;
     if parsed.is_set("detach") {
-        return detached(&args).map(|()| 0);
+        return detached(args).map(|()| 0);
     }
     // Neither this nor the plan is given back piece by piece: memory that a container's process has a copy of would be copied first.
     let checked = ManuallyDrop::new(create::check(&args)?);
@@ -33,7 +36,9 @@ pub fn run(parsed: &Parsed) -> Result<u8> {
         // Orphans of a container that shares our pid namespace become ours and not init's: they are reaped here.
         let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
     }
-    let Created { plan, mut init, made, mut agent } = create::create(&args, &checked, console)?;
+    let manager = service_manager(&mut args);
+    let Created { plan, mut init, made, mut agent, notify } =
+        create::create(&args, &checked, console)?;
     let plan = ManuallyDrop::new(plan);
     init.close_resources();
     let mut launch = launch(&plan, made.saved(), agent.as_mut());
@@ -42,6 +47,7 @@ pub fn run(parsed: &Parsed) -> Result<u8> {
     let mut executed = || init.executed(&plan, &mut launch);
     let ended = foreground
         .attach()
+        .and_then(|()| foreground.pass_on(Notify::between(notify, manager)))
         .and_then(|()| init.go())
         .and_then(|()| if somebody_waits { executed() } else { Ok(()) })
         .and_then(|()| hooks::poststart(made.saved()))
@@ -56,9 +62,11 @@ pub fn run(parsed: &Parsed) -> Result<u8> {
     ended
 }
 
-fn detached(args: &Args) -> Result<()> {
-    let checked = create::check(args)?;
-    let Created { plan, mut init, made, mut agent } = create::create(args, &checked, None)?;
+fn detached(mut args: Args) -> Result<()> {
+    let checked = create::check(&args)?;
+    let manager = service_manager(&mut args);
+    let Created { plan, mut init, made, mut agent, notify } =
+        create::create(&args, &checked, None)?;
     let mut launch = launch(&plan, made.saved(), agent.as_mut());
     let started = init
         .go()
@@ -69,7 +77,23 @@ fn detached(args: &Args) -> Result<()> {
         remove(made)?;
         return Err(error);
     }
+    if let Some(notify) = Notify::between(notify, manager) {
+        // The container runs, which is what was asked for.
+        if let Err(error) = notify.wait(init.pidfd.as_fd(), init.pid) {
+            log::tell(&error.to_string());
+        }
+    }
     Ok(())
+}
+
+/// Whoever waits for the container to be ready. One that cannot be reached does not keep it from running, as with runc; but we warn, and
+/// the container is not given a socket that nobody reads.
+fn service_manager(args: &mut Args) -> Option<Manager> {
+    Manager::of_caller().unwrap_or_else(|error| {
+        args.options.notify = None;
+        log::tell(&format!("the container runs without NOTIFY_SOCKET: {error}"));
+        None
+    })
 }
 
 fn launch<'a>(plan: &Plan, saved: &'a Saved, agent: Option<&'a mut Agent>) -> Launch<'a> {

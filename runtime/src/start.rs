@@ -12,11 +12,12 @@ use crate::launch::{self, Launch, Unexecuted};
 use crate::notify::Agent;
 use crate::plan::{self, Plan};
 use crate::record::{self, Record, Saved};
+use crate::sd_notify::Notify;
 use crate::signal::SIGKILL;
 use crate::state::Status;
 use crate::wire;
 use rustix::process::Pid;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 /// Starts a container and returns when its program was executed.
 ///
@@ -49,6 +50,7 @@ pub fn run(parsed: &Parsed) -> Result<()> {
         }
     }
     let saved = record.saved.clone();
+    let notify = awaited(&record)?;
     if let Err(why) = start(&record, &saved) {
         // On its way out; a `delete` that follows at once is to find it stopped.
         if let (false, Ok(Some(init))) = (matches!(why, Unexecuted::Other(_)), kill::init(&saved)) {
@@ -58,7 +60,20 @@ pub fn run(parsed: &Parsed) -> Result<()> {
     }
     // A hook may ask us about the container, and change it.
     drop(record);
-    poststart(&saved)
+    poststart(&saved)?;
+    match (notify, Pid::from_raw(saved.pid)) {
+        (Some((notify, init)), Some(pid)) => notify.wait(init.as_fd(), pid),
+        _ => Ok(()),
+    }
+}
+
+/// Where our caller waits for the program to be ready: what it says that by, and the init, at whose end nothing is to be waited for.
+fn awaited(record: &Record) -> Result<Option<(Notify, OwnedFd)>> {
+    match Notify::for_start(record)? {
+        None => Ok(None),
+        // Gone already, which `start` will find out.
+        Some(notify) => Ok(kill::init(&record.saved)?.map(|init| (notify, init))),
+    }
 }
 
 /// Says go, and follows the init to its program.
@@ -107,6 +122,8 @@ fn error(parsed: &Parsed, saved: &Saved, why: Unexecuted) -> Error {
 fn plan_of(parsed: &Parsed, saved: &Saved) -> Result<Plan> {
     let mut args = create::Args::of(parsed, true)?;
     args.options.no_new_keyring = saved.no_new_keyring;
+    args.options.notify =
+        saved.notify.then(|| record::notify_directory(&args.root, &args.id)).transpose()?;
     if saved.unit.is_some() {
         args.options.cgroup_manager = Manager::Systemd;
     }

@@ -10,7 +10,7 @@ use super::net_devices::{self, NetDevice};
 use super::op::{Barrier, Carrier, Op, RootPath, Source, Step};
 use super::{
     Error, Options, attributes, c_string, cgroup_mounts, console, devices, labels, options,
-    process, propagation, seccomp, sysctl,
+    process, propagation, sd_notify, seccomp, sysctl,
 };
 use crate::cgroup::{self, CgroupPlan};
 use crate::host::Host;
@@ -237,6 +237,9 @@ impl<'a> Builder<'a> {
         let listed = self.spec().mounts().as_deref().unwrap_or_default();
         if !self.has_mounts {
             self.refuse_without_mount_namespace(listed.is_empty())?;
+            if self.options.notify.is_some() {
+                return Err(sd_notify::refuse_without_mount_namespace());
+            }
             self.create_hooks()?;
             self.push(Op::Chroot { path: root }, "/root/path");
             return Ok(());
@@ -365,6 +368,10 @@ impl<'a> Builder<'a> {
         let listed = self.checked.spec.mounts().as_deref().unwrap_or_default();
         let steps = mounts::plan(listed, &context, &mut self.sources)?;
         self.steps.extend(steps);
+        if let Some(directory) = &self.options.notify {
+            let step = sd_notify::mount(directory, &context, &mut self.sources)?;
+            self.steps.push(step);
+        }
         Ok(())
     }
 
@@ -467,7 +474,7 @@ impl<'a> Builder<'a> {
             // Last, so that the filter need not allow anything that only the runtime does.
             self.push(filter.into(), "/linux/seccomp");
         }
-        let exec = process::exec(self.process, "/process", listen_fds)?;
+        let exec = process::exec(self.process, "/process", &process::told(self.options))?;
         self.steps.push(exec);
         Ok(())
     }

@@ -74,7 +74,7 @@ pub fn exec(
     if let Some(filter) = filter {
         push(filter.into(), "/linux/seccomp");
     }
-    steps.push(process::exec(process, options.at, 0)?);
+    steps.push(process::exec(process, options.at, &[])?);
     Ok(Plan {
         id: options.id.to_owned(),
         warnings: process::warnings(process, &rights, options.document, options.at),

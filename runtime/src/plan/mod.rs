@@ -22,6 +22,7 @@ pub mod net_devices;
 pub mod op;
 pub mod process;
 mod propagation;
+mod sd_notify;
 pub mod seccomp;
 mod sysctl;
 
@@ -42,6 +43,7 @@ use net_devices::NetDevice;
 use oci_spec::runtime::Process;
 use op::{Console, Source, Step};
 use std::ffi::CString;
+use std::path::PathBuf;
 use sys::namespace::Kinds;
 
 /// Why there is no plan: a place in config.json and what is wrong with it.
@@ -84,6 +86,8 @@ pub struct Options {
     pub cgroup_manager: cgroup::Manager,
     /// `--rootless`
     pub rootless_cgroups: rootless::Cgroups,
+    /// The directory with the container's socket for sd_notify(3), on the host. The caller's `NOTIFY_SOCKET` asks for it.
+    pub notify: Option<PathBuf>,
 }
 
 /// Everything that is done to make a container.

@@ -3,7 +3,7 @@
 //! Shared by `create` and `exec`, so that an exec'd process cannot end up with other privileges than the container's own.
 
 use super::op::{Capabilities, Op, Step};
-use super::{Error, c_string};
+use super::{Error, Options, c_string, sd_notify};
 use crate::host::{Host, SYS_ADMIN};
 use oci_spec::runtime::{Capability, LinuxCapabilities, PosixRlimit, PosixRlimitType, Process};
 use rustix::process::Resource;
@@ -262,33 +262,48 @@ pub fn find_executable(process: &Process, at: &str) -> Result<Step, Error> {
     Ok(Step { op: Op::FindExecutable { name: name.clone(), candidates }, pointer })
 }
 
+/// The name of a variable.
+fn name(entry: &str) -> &str {
+    entry.split_once('=').map_or(entry, |(name, _)| name)
+}
+
 /// The environment as runc hands it on: of a name that is there more than once the last entry, since programs differ in which one they
 /// take, and no empty HOME, which counts as none.
 fn environment(process: &Process) -> Vec<&str> {
     let listed = process.env().as_deref().unwrap_or_default();
-    let name = |entry: &str| entry.split_once('=').map_or(entry.len(), |(name, _)| name.len());
     let mut seen = HashSet::with_capacity(listed.len());
-    let last =
-        listed.iter().rev().map(String::as_str).filter(|entry| seen.insert(&entry[..name(entry)]));
+    let last = listed.iter().rev().map(String::as_str).filter(|entry| seen.insert(name(entry)));
     let mut entries: Vec<&str> = last.filter(|entry| *entry != "HOME=").collect();
     entries.reverse();
     entries
 }
 
-/// The exec itself. The program is told of sockets that it inherits from systemd (sd_listen_fds(3)), as the first process of its pid
-/// namespace.
+/// What the program is told besides: of sockets that it inherits from systemd (sd_listen_fds(3)), as the first process of its pid
+/// namespace; and of the one by which it says that it is ready (sd_notify(3)).
+pub fn told(options: &Options) -> Vec<String> {
+    let mut told = Vec::new();
+    if options.listen_fds > 0 {
+        told.extend([format!("LISTEN_FDS={}", options.listen_fds), "LISTEN_PID=1".to_owned()]);
+    }
+    if options.notify.is_some() {
+        told.push(sd_notify::VARIABLE.to_owned());
+    }
+    told
+}
+
+/// The exec itself. Variables of `told` have the place of config.json's of the same name.
 ///
 /// # Errors
 /// When an argument or environment entry contains a NUL byte.
-pub fn exec(process: &Process, at: &str, listen_fds: u32) -> Result<Step, Error> {
+pub fn exec(process: &Process, at: &str, told: &[String]) -> Result<Step, Error> {
     let array = |strings: &[&str], field: &str| {
         CStringArray::new(strings.iter().copied())
             .map_err(|_| Error::new(format!("{at}/{field}"), "contains a NUL byte"))
     };
     let args: Vec<&str> = process.args().iter().flatten().map(String::as_str).collect();
     let mut env = environment(process);
-    let told = [format!("LISTEN_FDS={listen_fds}"), "LISTEN_PID=1".to_owned()];
-    if listen_fds > 0 {
+    if !told.is_empty() {
+        env.retain(|entry| !told.iter().any(|other| name(other) == name(entry)));
         env.extend(told.iter().map(String::as_str));
     }
     let op = Op::Exec { argv: array(&args, "args")?, env: array(&env, "env")? };

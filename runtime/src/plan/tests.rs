@@ -3,6 +3,7 @@
 //! `UPDATE_GOLDEN=1 cargo nextest run -p nrun golden` writes the expected texts anew; the difference is for review.
 
 mod hooks;
+mod sd_notify;
 
 use super::attributes::Attribute;
 use super::op::{Barrier, Op, Step};
