@@ -39,7 +39,7 @@ pub fn run(parsed: &Parsed) -> Result<()> {
     if let Some(parent) = options::parent(parsed, &directories.images_path)? {
         options.string(field::PARENT_IMG, parent).number(field::TRACK_MEM, 1);
     }
-    let criu = Criu::find()?;
+    let criu = Criu::find(parsed.value("criu"))?;
     criu.require(pre_dump, parsed.is_set("lazy-pages"))?;
     directories.set(&mut options)?;
     let checked = record::checked_config(&root, &record.saved)?;

@@ -50,9 +50,9 @@ pub fn run(parsed: &Parsed) -> Result<String> {
     if json {
         // runc writes `null` for none, and parsers expect it.
         return Ok(if states.is_empty() {
-            "null".to_owned()
+            "null\n".to_owned()
         } else {
-            serde_json::to_string(&states).unwrap_or_default()
+            serde_json::to_string(&states).unwrap_or_default() + "\n"
         });
     }
     Ok(table(&states))

@@ -84,7 +84,7 @@ fn restore(
     options.cgroup_roots = cgroup_roots(&plan);
     let console = create::console_socket(args, checked, console)?;
     let hook_outputs = hooks::open_outputs(&plan.hooks.outputs)?;
-    let criu = Criu::find()?;
+    let criu = Criu::find(parsed.value("criu"))?;
     criu.require(false, parsed.is_set("lazy-pages"))?;
     directories.set(&mut options)?;
 

@@ -143,7 +143,7 @@ fn list_of_an_empty_root_is_a_header_null_or_nothing() {
         list(&[]).ok().stdout(),
         "ID          PID         STATUS      BUNDLE      CREATED     OWNER\n"
     );
-    assert_eq!(list(&["--format", "json"]).ok().stdout(), "null");
+    assert_eq!(list(&["--format", "json"]).ok().stdout(), "null\n");
     assert_eq!(list(&["-q"]).ok().stdout(), "");
     assert!(list(&["--format", "xml"]).exits(1).stderr().contains("invalid format option"));
 }

@@ -82,7 +82,7 @@ fn the_state_has_the_fields_of_the_specification_and_of_runc() {
 fn list_shows_containers_as_a_table_as_json_and_as_ids() {
     let _sandbox = Sandbox::enter();
     let (runtime, bundle) = (Runtime::under_test(), sleeper());
-    assert_eq!(runtime.call(["list", "--format", "json"]).run().ok().stdout(), "null");
+    assert_eq!(runtime.call(["list", "--format", "json"]).run().ok().stdout(), "null\n");
     let containers = [runtime.create(&bundle, [""; 0]), runtime.start(&bundle)];
     let table = runtime.call(["list"]).run().ok().stdout();
     let rows: Vec<Vec<&str>> =

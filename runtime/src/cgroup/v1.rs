@@ -229,9 +229,11 @@ pub(super) fn huge_pages(resources: &LinuxResources, suffix: &str, unlimited: &s
 
 /// Same name and form on v1 and v2; in the order of the device names, for the map has none.
 pub(super) fn rdma(resources: &LinuxResources) -> Writes {
-    let mut devices: Vec<_> = resources.rdma().iter().flatten().collect();
-    devices.sort_by_key(|(name, _)| *name);
-    let write = |(name, limits): (&String, &oci_spec::runtime::LinuxRdma)| {
+    let Some(limits_of) = resources.rdma() else { return Ok(Vec::new()) };
+    let mut devices: Vec<&String> = limits_of.keys().collect();
+    devices.sort_unstable();
+    let write = |name: &String| {
+        let limits = &limits_of[name];
         let mut value = name.clone();
         for (key, limit) in
             [("hca_handle", limits.hca_handles()), ("hca_object", limits.hca_objects())]

@@ -47,13 +47,18 @@ const fn short(letter: char, flag: Flag) -> Flag {
 
 /// Flags before the command.
 pub const GLOBALS: &[Flag] = &[
-    value("root", "DIR", "keep the state of containers in DIR, which should be on tmpfs"),
+    value(
+        "root",
+        "DIR",
+        "keep the state of containers in DIR, which should be on tmpfs (default: /run/nrun)",
+    ),
     value("log", "FILE", "append errors to FILE as well as writing them to stderr"),
     value("log-format", "text|json", "the form of the log (default: text)"),
     switch("debug", "log what is done, to stderr if there is no --log"),
     value("rootless", "true|false|auto", "do without cgroups that may not be made (default: auto)"),
     switch("systemd-cgroup", "let systemd make the container's cgroup"),
     value("cgroup-manager", "cgroupfs|systemd|disabled", "who makes cgroups (default: cgroupfs)"),
+    value("criu", "PATH", "the criu to checkpoint and restore with (default: criu, found by PATH)"),
     short('h', switch("help", "show help")),
     short('v', switch("version", "show the version")),
 ];

@@ -93,19 +93,23 @@ pub struct Notice {
 }
 
 impl Criu {
-    /// Finds criu and asks for its version.
+    /// Finds criu, under the name or at the path that `--criu` gives, and asks for its version.
     ///
     /// # Errors
     /// When it is not installed, too old, or does not work on this kernel.
-    pub fn find() -> Result<Criu> {
-        let path = std::env::var_os("PATH").unwrap_or_default();
+    pub fn find(named: Option<&str>) -> Result<Criu> {
+        let named = named.unwrap_or("criu");
         let usable = |program: &Path| {
             program.is_file() && rustix::fs::access(program, rustix::fs::Access::EXEC_OK).is_ok()
         };
-        let found = std::env::split_paths(&path)
-            .filter(|directory| directory.is_absolute())
-            .map(|directory| directory.join("criu"))
-            .find(|program| usable(program));
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let found = match named.contains('/') {
+            true => std::path::absolute(named).ok().filter(|program| usable(program)),
+            false => std::env::split_paths(&path)
+                .filter(|directory| directory.is_absolute())
+                .map(|directory| directory.join(named))
+                .find(|program| usable(program)),
+        };
         let program = found.and_then(|path| CString::new(path.into_os_string().into_vec()).ok());
         let program = program.ok_or_else(|| {
             Error::Criu(Box::new(Failure {

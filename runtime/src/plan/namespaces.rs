@@ -120,13 +120,13 @@ pub fn join(namespaces: &Namespaces, privileged: bool) -> Vec<Step> {
         Kinds::MOUNT => 2,
         _ => 1,
     };
-    let mut joined: Vec<&Joined> = namespaces.joined.iter().collect();
-    joined.sort_by_key(|joined| rank(joined.kind));
+    let of_rank =
+        |wanted| namespaces.joined.iter().filter(move |joined| rank(joined.kind) == wanted);
     let step = |joined: &Joined| Step {
         op: Op::JoinNamespace { kind: joined.kind, path: joined.path.clone() },
         pointer: joined.pointer.clone(),
     };
-    joined.into_iter().map(step).collect()
+    (0..=3).flat_map(of_rank).map(step).collect()
 }
 
 /// The lines for /proc/self/timens_offsets: `CLOCK SECONDS NANOSECONDS`.
@@ -135,9 +135,10 @@ pub fn join(namespaces: &Namespaces, privileged: bool) -> Vec<Step> {
 /// For a clock that has no offset in a time namespace.
 pub fn time_offsets(offsets: &HashMap<String, LinuxTimeOffset>) -> Result<CString, Error> {
     let mut lines = String::new();
-    let mut clocks: Vec<_> = offsets.iter().collect();
-    clocks.sort_by_key(|(clock, _)| *clock);
-    for (clock, offset) in clocks {
+    let mut clocks: Vec<&String> = offsets.keys().collect();
+    clocks.sort_unstable();
+    for clock in clocks {
+        let offset = &offsets[clock];
         if !matches!(clock.as_str(), "monotonic" | "boottime") {
             return Err(Error::new(
                 format!("/linux/timeOffsets/{clock}"),

@@ -26,12 +26,12 @@ pub fn plan(linux: Option<&Linux>, host: &Host) -> Result<Vec<NetDevice>, Error>
     if !wanted.is_empty() && !host.privileged() {
         return Err(Error::new("/linux/netDevices", "only root can move network devices"));
     }
-    let device = |(name, device): (&String, &oci_spec::runtime::LinuxNetDevice)| NetDevice {
+    let mut names: Vec<&String> = wanted.keys().collect();
+    names.sort_unstable();
+    let device = |name: &String| NetDevice {
         name: name.clone(),
-        new_name: device.name().clone().filter(|name| !name.is_empty()).unwrap_or(name.clone()),
+        new_name: wanted[name].name().clone().filter(|new| !new.is_empty()).unwrap_or(name.clone()),
         pointer: format!("/linux/netDevices/{name}"),
     };
-    let mut devices: Vec<NetDevice> = wanted.iter().map(device).collect();
-    devices.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(devices)
+    Ok(names.into_iter().map(device).collect())
 }
