@@ -9,6 +9,7 @@ mod container;
 mod create;
 mod family;
 mod files;
+mod flag;
 mod hot;
 mod image;
 pub mod limits;
