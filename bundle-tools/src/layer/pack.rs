@@ -251,7 +251,7 @@ impl<'o, W: Write> Packer<'o, W> {
         let mut entry = self.describe(path, Kind::File, &stat, xattrs);
         entry.size = u64::try_from(stat.st_size).unwrap_or(0);
         let mut file = File::from(fd);
-        if entry.size == 0 {
+        if entry.size == 0 || stat.st_blocks == 0 && entry.size <= PAGE {
             (entry.size, file) = with_size(file).map_err(|e| Error::file("read", path, e))?;
         }
         self.append(&entry, file)
@@ -326,8 +326,11 @@ impl<'o, W: Write> Packer<'o, W> {
     }
 }
 
-/// A file without a size may have content all the same, as all of procfs do, and a size has to be known before the content: it is
-/// read to its end into a file without a name.
+/// What files of sysfs say of their size, whatever is in them. They have no blocks.
+const PAGE: u64 = 4096;
+
+/// A file without a size may have content all the same, as all of procfs do, and one of sysfs has less than it says. The size has to
+/// be known before the content: it is read to its end into a file without a name.
 fn with_size(mut file: File) -> io::Result<(u64, File)> {
     let mut first = [0; 4096];
     let read = loop {
