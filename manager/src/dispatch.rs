@@ -25,10 +25,10 @@ pub(crate) fn dispatch(cli: &Cli) -> Result<u8> {
         Command::Create(args) => {
             print(&(create::create_only(&settings, args, &mut warn)? + "\n")).map(|()| 0)
         }
+        Command::Start(args) if args.by_policy => lines(start::start_by_policy(&settings, args)?),
         Command::Start(args) if args.attach || args.interactive => {
             start::start_attached(&settings, args)
         }
-        Command::Start(args) if args.by_policy => lines(start::start_by_policy(&settings)?),
         Command::Start(args) => lines(start::start_detached(&settings, &args.names)),
         Command::Attach(args) => attach::attach(&settings, args),
         Command::Exec(args) if args.detach && !is_reaper() => exec::exec_in_background(),

@@ -104,7 +104,7 @@ pub fn exec(settings: &Settings, args: &ExecArgs) -> Result<u8> {
     set_child_subreaper(Some(getpid()))
         .map_err(Error::system("become the parent of the command"))?;
     if args.detach {
-        let pid = files.launch(&runtime, &record, None, Streams::null()?)?;
+        let pid = files.start_detached(settings, &runtime, &record, args)?;
         drop(files);
         emit_container(settings, &record, &format!("exec_start: {command}"), &[]);
         let code = stay_as_parent(pid)?;
@@ -190,7 +190,7 @@ fn plan(dir: &Dir, pid: i32, args: &ExecArgs, words: &[String]) -> Result<Proces
         process.set_capabilities(Some(every_capability()));
     }
     process.set_args(Some(words.to_vec()));
-    process.set_terminal(Some(args.tty && !args.detach));
+    process.set_terminal(Some(args.tty));
     let window = terminal::size().filter(|_| args.tty);
     let size = window.map(|(rows, columns)| console_size(rows, columns)).transpose();
     process.set_console_size(size.map_err(|error| unplanned(&error))?);
@@ -244,6 +244,22 @@ impl Files {
         let attachment = Attachment { stdin: args.interactive, ..Attachment::default() };
         let (streams, ends) = pipes(attachment)?;
         Ok((self.launch(runtime, record, None, streams)?, ends))
+    }
+
+    /// Nobody is at its stdio; its terminal, if it has one, is held for as long as somebody writes there.
+    fn start_detached(
+        &self,
+        settings: &Settings,
+        runtime: &Runtime,
+        record: &Record,
+        args: &ExecArgs,
+    ) -> Result<i32> {
+        if !args.tty {
+            return self.launch(runtime, record, None, Streams::null()?);
+        }
+        let (pid, ends) = self.start(settings, runtime, record, args)?;
+        ends.outputs.into_iter().try_for_each(|(terminal, _)| drain_in_background(terminal))?;
+        Ok(pid)
     }
 
     fn launch(

@@ -4,6 +4,7 @@
 //! a mount no bundle.
 
 mod filter;
+mod ports;
 
 use crate::cli::PsArgs;
 use crate::clock::{Timestamp, human};
@@ -139,10 +140,13 @@ impl Entry {
         }
     }
 
-    /// What is published while the container is connected.
+    /// What is published and exposed while the container is connected.
     fn ports(&self) -> String {
-        let ports = self.networks.iter().flat_map(|plan| &plan.ports);
-        ports.map(ToString::to_string).collect::<Vec<_>>().join(", ")
+        if self.networks.is_empty() {
+            return String::new();
+        }
+        let published = self.networks.iter().flat_map(|plan| plan.ports.iter().copied());
+        ports::column(&self.record.network.exposed, published)
     }
 
     /// The networks that it is connected to; while it is not running, those that it will be.

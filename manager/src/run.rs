@@ -1,9 +1,9 @@
 //! `nman run`, from top to bottom: how a container comes about. Its first half is `nman create`.
 
 use crate::attach::{self, Wish};
-use crate::cli::RunArgs;
-use crate::container::ContainerId;
-use crate::create;
+use crate::cli::{CreateArgs, RunArgs};
+use crate::container::{ContainerId, Containers};
+use crate::create::{self, Created};
 use crate::detach::DetachKeys;
 use crate::error::Result;
 use crate::event::emit_container;
@@ -26,13 +26,33 @@ pub fn run(settings: &Settings, args: &RunArgs, warn: &mut dyn FnMut(&str)) -> R
     let keys = DetachKeys::find(detach_keys.as_deref())?;
     terminal::check(args.interactive, args.tty, *detach)?;
     let created = create::create(settings, args, !detach, warn)?;
+    let id = created.record.id.clone();
+    let outcome = start(settings, args, created, *detach, *sig_proxy, keys);
+    if outcome.is_err()
+        && let Some(file) = &args.cidfile
+        && Containers::open(&settings.containers())?.find(id.as_str()).is_err()
+    {
+        // It would name a container that there is not, and be in the way of the next attempt. The error says more.
+        let _ = std::fs::remove_file(file);
+    }
+    outcome
+}
+
+fn start(
+    settings: &Settings,
+    args: &CreateArgs,
+    created: Created,
+    detach: bool,
+    signals: bool,
+    keys: DetachKeys,
+) -> Result<Outcome> {
     let (record, assembled) = created.assemble(settings)?;
     let mut monitor = monitor::launch(settings, &record.id, assembled)?;
-    if *detach {
+    if detach {
         attach::until_started(&mut monitor)?;
         return Ok(Outcome::Running(record.id));
     }
     emit_container(settings, &record, "attach", &[]);
-    let wish = Wish { stdin: args.interactive, terminal: args.tty, signals: *sig_proxy, keys };
+    let wish = Wish { stdin: args.interactive, terminal: args.tty, signals, keys };
     attach::follow(&mut monitor, wish).map(Outcome::Ended)
 }

@@ -58,7 +58,12 @@ pub fn start(settings: &Settings, name: &str) -> Result<Option<Link>> {
 
 /// `nman start --by-policy`: what the daemon of other managers does when it begins. Starts each container whose policy
 /// asks for it: after a reboot, and after its monitor was killed.
-pub fn start_by_policy(settings: &Settings) -> Result<(Vec<String>, Vec<Error>)> {
+pub fn start_by_policy(settings: &Settings, args: &StartArgs) -> Result<(Vec<String>, Vec<Error>)> {
+    if args.attach || args.interactive || !args.names.is_empty() {
+        return Err(Error::Usage(
+            "conflicting options: --by-policy goes with neither names nor a terminal".to_owned(),
+        ));
+    }
     let containers = Containers::open(&settings.containers())?;
     let mut wanted = Vec::new();
     for id in containers.ids()? {

@@ -1,4 +1,5 @@
-//! `nman update`: other limits for containers, now and from the next start on.
+//! `nman update`: other limits for containers, now and from the next start on, and another restart policy, which the monitor reads
+//! when the container has ended.
 //!
 //! The record's limits are changed, what they make of the cgroup is planned anew, and the whole of that is written to
 //! config.json and handed to the runtime of a container that runs. The runtime comes first: what it refuses is not recorded.
@@ -6,7 +7,7 @@
 use crate::bundle::host::HostFacts;
 use crate::bundle::resources;
 use crate::cli::UpdateArgs;
-use crate::container::{Containers, Status};
+use crate::container::{Containers, Record, RestartPolicy, Status};
 use crate::error::{Error, Result};
 use crate::event::{self, Kind};
 use crate::runtime::Runtime;
@@ -43,6 +44,7 @@ fn apply(
 ) -> Result<Vec<String>> {
     let dir = containers.find(name)?;
     let record = dir.record()?;
+    check_policy(&record, args)?;
     let mut limits = record.host_config.limits.clone();
     args.limits.apply(&mut limits);
     check_swap(&record.host_config.limits, args)?;
@@ -62,10 +64,24 @@ fn apply(
     linux.set_resources(Some(planned));
     // First what the next start reads, then what `inspect` shows and the next update begins with.
     dir.write("config.json", &spec)?;
-    containers.change(&dir, |record| record.host_config.limits = limits)?;
+    containers.change(&dir, |record| {
+        record.host_config.limits = limits;
+        record.supervision.restart = args.restart.unwrap_or(record.supervision.restart);
+    })?;
     let attributes = [("name", record.name.as_str()), ("image", record.image.name.as_str())];
     event::emit(settings, Kind::Container, "update", record.id.as_str(), &attributes);
     Ok(warnings)
+}
+
+/// What removes itself when it ends is not started again.
+fn check_policy(record: &Record, args: &UpdateArgs) -> Result<()> {
+    if record.remove && args.restart.is_some_and(|policy| policy != RestartPolicy::No) {
+        return Err(Error::refusal(format!(
+            "Cannot update container {}: Restart policy cannot be updated because AutoRemove is enabled for the container",
+            record.id
+        )));
+    }
+    Ok(())
 }
 
 /// Docker's rule: a limit of memory that is raised above that of memory and swap needs both.

@@ -250,7 +250,11 @@ impl<'o, W: Write> Packer<'o, W> {
         self.refuse_pointers(&xattrs, path)?;
         let mut entry = self.describe(path, Kind::File, &stat, xattrs);
         entry.size = u64::try_from(stat.st_size).unwrap_or(0);
-        self.append(&entry, File::from(fd))
+        let mut file = File::from(fd);
+        if entry.size == 0 || stat.st_blocks == 0 && entry.size <= PAGE {
+            (entry.size, file) = with_size(file).map_err(|e| Error::file("read", path, e))?;
+        }
+        self.append(&entry, file)
     }
 
     fn whiteout(&mut self, path: &[u8], name: &[u8]) -> Result<(), Error> {
@@ -320,6 +324,29 @@ impl<'o, W: Write> Packer<'o, W> {
         self.packed.entries += 1;
         self.output.append(entry, data).map_err(|e| Error::file("pack", &entry.name, e))
     }
+}
+
+/// What files of sysfs say of their size, whatever is in them. They have no blocks.
+const PAGE: u64 = 4096;
+
+/// A file without a size may have content all the same, as all of procfs do, and one of sysfs has less than it says. The size has to
+/// be known before the content: it is read to its end into a file without a name.
+fn with_size(mut file: File) -> io::Result<(u64, File)> {
+    let mut first = [0; 4096];
+    let read = loop {
+        match io::Read::read(&mut file, &mut first) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            read => break read?,
+        }
+    };
+    if read == 0 {
+        return Ok((0, file));
+    }
+    let mut whole = tempfile::tempfile()?;
+    whole.write_all(&first[..read])?;
+    let size = read as u64 + io::copy(&mut file, &mut whole)?;
+    io::Seek::rewind(&mut whole)?;
+    Ok((size, whole))
 }
 
 /// A directory that is being packed.

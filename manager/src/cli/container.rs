@@ -24,7 +24,7 @@ pub struct StartArgs {
           default_value = "true", default_missing_value = "true")]
     pub sig_proxy: bool,
     /// Start every container whose restart policy asks for it, as after a reboot
-    #[arg(long, conflicts_with_all = ["names", "attach", "interactive"])]
+    #[arg(long)]
     pub by_policy: bool,
     /// Names or ids
     #[arg(required_unless_present = "by_policy", value_name = "CONTAINER")]

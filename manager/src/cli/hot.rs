@@ -4,11 +4,12 @@
 //! one of these, its definition alone is made, and only if it takes the line: any mistake, and any call for help, is
 //! parsed again by the whole, which alone knows what to say.
 
+use super::flag::with_values;
 use super::{
     Cli, CreateArgs, ExecArgs, Global, ImagesArgs, KillArgs, LogsArgs, PsArgs, PullArgs, RmArgs,
     RunArgs, StartArgs, StopArgs, WaitArgs,
 };
-use clap::{Arg, ArgAction, Args as _, Command, FromArgMatches as _, Parser as _};
+use clap::{Arg, ArgAction, Args as _, Command, CommandFactory as _, FromArgMatches as _};
 use std::ffi::OsString;
 
 /// A command's name, and what adds its arguments.
@@ -32,10 +33,12 @@ const HOT: &[Hot] = &[
 impl Cli {
     /// Parses a command line, the program's name first.
     pub fn parse_line(line: &[OsString]) -> Result<Self, clap::Error> {
-        match hot(line).and_then(|hot| definition(hot).try_get_matches_from(line).ok()) {
-            Some(matches) => Self::from_arg_matches(&matches),
-            None => Self::try_parse_from(line),
-        }
+        let alone = |hot| with_values(definition(hot)).try_get_matches_from(line).ok();
+        let matches = match hot(line).and_then(alone) {
+            Some(matches) => matches,
+            None => with_values(Self::command()).try_get_matches_from(line)?,
+        };
+        Self::from_arg_matches(&matches)
     }
 }
 
@@ -66,7 +69,7 @@ fn definition((name, augment): &Hot) -> Command {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory as _;
+    use clap::Parser as _;
 
     #[test]
     fn a_hot_command_has_the_arguments_that_the_whole_definition_gives_it() {

@@ -21,6 +21,8 @@ impl FromStr for Size {
         let digits = if shift.is_some() { &number[..number.len() - 1] } else { number };
         let (whole, fraction) = digits.trim_end().split_once('.').unwrap_or((digits, ""));
         let is_number = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
+        // `.5g` is half of one.
+        let whole = if whole.is_empty() && !fraction.is_empty() { "0" } else { whole };
         if whole.is_empty() || !is_number(whole) || !is_number(fraction) || fraction.len() > 9 {
             return Err(wrong());
         }
@@ -257,9 +259,10 @@ mod tests {
         assert_eq!(of("64m"), Some(64 << 20));
         assert_eq!(of("64MiB"), Some(64 << 20));
         assert_eq!(of("1.5g"), Some(3 << 29));
+        assert_eq!(of(".5g"), Some(512 << 20));
         assert_eq!(of("6291456"), Some(6 << 20));
         assert_eq!(of("0"), Some(0));
-        for bad in ["", "m", "-1", "1.5x", "9999999999t", "1 2", ".5", "0x1"] {
+        for bad in ["", "m", "-1", "1.5x", "9999999999t", "1 2", ".", ".g", "0x1"] {
             assert_eq!(of(bad), None, "{bad}");
         }
         assert!("1k".parse::<Memory>().unwrap_err().contains("Minimum memory limit"));

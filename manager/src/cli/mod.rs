@@ -9,6 +9,7 @@ mod container;
 mod create;
 mod family;
 mod files;
+mod flag;
 mod hot;
 mod image;
 pub mod limits;
@@ -50,7 +51,7 @@ pub use suggest::nearest;
 pub use system::{CheckArgs, DfArgs, SystemCommand, SystemPruneArgs};
 pub use update::{RenameArgs, UpdateArgs};
 pub use usage::{Complaint, complain};
-pub use values::{Publish, SignalNumber, variable};
+pub use values::{Publish, SignalNumber, StopSignal, variable};
 pub use volume::{
     VolumeCommand, VolumeCreateArgs, VolumeInspectArgs, VolumePruneArgs, VolumeRmArgs,
 };

@@ -73,7 +73,8 @@ pub fn volume(text: &str) -> Result<MountPoint, String> {
     for option in options.split(',').filter(|option| !option.is_empty()) {
         match option {
             "ro" => point.writable = false,
-            "rw" | "z" | "Z" => {}
+            // How far behind a virtual machine's view may be: there is none between host and container.
+            "rw" | "z" | "Z" | "cached" | "delegated" | "consistent" => {}
             "nocopy" if point.kind == MountKind::Volume => point.detail.no_copy = true,
             "idmap" => point.detail.id_map = true,
             option if is_propagation(option) && point.kind == MountKind::Bind => {
@@ -384,6 +385,10 @@ mod tests {
         assert_eq!((point.kind, point.name.as_str()), (MountKind::Volume, "data"));
         assert!(point.detail.no_copy && point.writable);
         assert_eq!(volume("/d").unwrap().name, "");
+        for mode in ["cached", "delegated", "ro,consistent"] {
+            let point = volume(&format!("/a:/x:{mode}")).unwrap();
+            assert_eq!((point.mode.as_str(), point.writable), (mode, !mode.contains("ro")));
+        }
         for bad in [
             "",
             "a",

@@ -1,6 +1,7 @@
 //! Commands that change containers that are there already.
 
 use super::LimitArgs;
+use crate::container::RestartPolicy;
 use clap::Args;
 
 /// `nman update`
@@ -9,6 +10,9 @@ pub struct UpdateArgs {
     /// Limits.
     #[command(flatten)]
     pub limits: LimitArgs,
+    /// Start it again when it has ended: no, on-failure[:TIMES], always, unless-stopped
+    #[arg(long, value_name = "POLICY")]
+    pub restart: Option<RestartPolicy>,
     /// Names or ids
     #[arg(required = true, value_name = "CONTAINER")]
     pub names: Vec<String>,

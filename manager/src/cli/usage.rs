@@ -44,6 +44,7 @@ pub fn complain(mut root: Command, error: &clap::Error, words: &[String]) -> Com
         {
             asked_for(overview::overview(&root))
         }
+        ErrorKind::DisplayHelp => asked_for(help(&root, &path, words)),
         ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
             asked_for(command.clone().render_help().to_string())
         }
@@ -74,6 +75,16 @@ pub fn complain(mut root: Command, error: &clap::Error, words: &[String]) -> Com
 
 fn asked_for(text: String) -> Complaint {
     Complaint { text, hint: None, code: 0 }
+}
+
+/// The help as the definition has it. That of what has parsed the line would show a value behind each flag.
+fn help(root: &Command, path: &[&Command], words: &[String]) -> String {
+    let is_short = !words.iter().any(|word| matches!(word.as_str(), "--help" | "help"));
+    let flag = if is_short { "-h" } else { "--help" };
+    let names = path.iter().map(|command| command.get_name());
+    let line = std::iter::once("nman").chain(names).chain([flag]);
+    let asked = root.clone().try_get_matches_from(line);
+    asked.err().map(|asked| asked.render().to_string()).unwrap_or_default()
 }
 
 /// The commands that the words lead to: `container`, `ls`.
@@ -208,12 +219,13 @@ impl Place<'_> {
 mod tests {
     use super::*;
     use crate::cli::Cli;
-    use clap::{CommandFactory as _, Parser as _};
+    use clap::CommandFactory as _;
 
     fn complaint(line: &str) -> Complaint {
         let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
         let line = std::iter::once("nman".to_owned()).chain(words.iter().cloned());
-        let error = Cli::try_parse_from(line).unwrap_err();
+        let line: Vec<std::ffi::OsString> = line.map(Into::into).collect();
+        let error = Cli::parse_line(&line).unwrap_err();
         complain(Cli::command(), &error, &words)
     }
 
@@ -285,6 +297,24 @@ mod tests {
             125,
             "invalid argument \"allways\" for \"--pull\" flag: must be one of always, missing, never",
             "did you mean `always`? see `nman run --help`",
+        );
+        says(
+            "run --rm=x i",
+            125,
+            "invalid argument \"x\" for \"--rm\" flag: strconv.ParseBool: parsing \"x\": invalid syntax",
+            "see `nman run --help`",
+        );
+        says(
+            "run -d=x i",
+            125,
+            "invalid argument \"x\" for \"-d, --detach\" flag: strconv.ParseBool: parsing \"x\": invalid syntax",
+            "see `nman run --help`",
+        );
+        says(
+            "ps --no-trunc= ",
+            125,
+            "invalid argument \"\" for \"--no-trunc\" flag: strconv.ParseBool: parsing \"\": invalid syntax",
+            "see `nman ps --help`",
         );
         // A name may be anything: there is none that could be meant.
         let nameless = self::complaint("run --name a x");

@@ -23,6 +23,20 @@ impl FromStr for Publish {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SignalNumber(pub i32);
 
+/// A signal that is shown as it was typed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StopSignal {
+    /// As it was typed.
+    pub text: String,
+}
+
+impl FromStr for StopSignal {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        text.parse::<SignalNumber>().map(|_| Self { text: text.to_owned() })
+    }
+}
+
 const SIGNALS: &[(&str, i32)] = &[
     ("HUP", 1),
     ("INT", 2),

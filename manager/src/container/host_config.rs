@@ -26,6 +26,9 @@ pub struct Config {
     pub working_dir: String,
     /// Where the image and `-v` want volumes.
     pub volumes: BTreeMap<String, Empty>,
+    /// `--stop-signal`, or the image's, as it is spelled there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stop_signal: Option<String>,
 }
 
 /// `{}`

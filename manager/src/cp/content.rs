@@ -23,12 +23,22 @@ enum Way {
 
 /// Copies the `size` bytes that `from` has into the empty file `to`; says how many of them were data. A file that has become
 /// shorter meanwhile is copied as far as it goes.
+///
+/// One without a size, as all of procfs are, may have content all the same: it is read until there is no more.
 pub(super) fn copy(from: BorrowedFd<'_>, to: BorrowedFd<'_>, size: u64) -> io::Result<u64> {
+    if size == 0 {
+        return to_its_end(from, to);
+    }
     let mut way = Way::Range;
     let (mut at, mut copied) = (0, 0);
     while at < size {
         let Some((start, end)) = next_data(from, at, size)? else { break };
-        copied += run(from, to, start, end, &mut way)?;
+        let moved = run(from, to, start, end, &mut way)?;
+        copied += moved;
+        if moved < end - start {
+            // It is shorter than it says, as files of sysfs are, which all claim to be a page long.
+            return Ok(copied);
+        }
         at = end;
     }
     // A hole at the end.
@@ -37,6 +47,18 @@ pub(super) fn copy(from: BorrowedFd<'_>, to: BorrowedFd<'_>, size: u64) -> io::R
         ftruncate(to, size)?;
     }
     Ok(copied)
+}
+
+fn to_its_end(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> io::Result<u64> {
+    let mut at = 0;
+    loop {
+        match buffered(from, to, at, CHUNK) {
+            Ok(0) => return Ok(at),
+            Ok(copied) => at += copied as u64,
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
 }
 
 /// The next run of data at or behind `at`. A file system that knows no holes has data everywhere.
@@ -113,6 +135,21 @@ mod tests {
     use std::fs::{self, File};
     use std::os::fd::AsFd as _;
     use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+
+    #[test]
+    fn a_file_that_does_not_know_its_size_is_copied_to_its_end() {
+        let dir = tempfile::tempdir().unwrap();
+        for path in ["/proc/version", "/sys/kernel/mm/transparent_hugepage/enabled"] {
+            let Ok(source) = File::open(path) else { continue };
+            let to = dir.path().join("to");
+            let target = File::create(&to).unwrap();
+            let size = source.metadata().unwrap().len();
+            let copied = copy(source.as_fd(), target.as_fd(), size).unwrap();
+            let expected = fs::read(path).unwrap();
+            assert!(!expected.is_empty() && expected == fs::read(&to).unwrap(), "{path}");
+            assert_eq!(copied, expected.len() as u64, "{path}");
+        }
+    }
 
     #[test]
     fn holes_stay_holes_and_data_stays_where_it_is() {

@@ -36,9 +36,7 @@ impl Files {
             env.extend(variables_of(path)?);
         }
         for path in &args.process.label_file {
-            for (name, value) in variables(&text(path)?, path)? {
-                labels.push((name, value.unwrap_or_default()));
-            }
+            labels.extend(pairs(&text(path)?, path, label)?);
         }
         Ok(Self { env, labels })
     }
@@ -52,22 +50,40 @@ pub(crate) fn variables_of(path: &Path) -> Result<Vec<(String, Option<String>)>>
 
 /// The lines of an environment file. A variable without a value that we have not either is left out.
 fn variables(text: &str, path: &Path) -> Result<Vec<(String, Option<String>)>> {
-    let mut env = Vec::new();
+    let mut env = pairs(text, path, variable)?;
+    env.retain(|(_, value)| value.is_some());
+    Ok(env)
+}
+
+/// A line of a file of labels. Unlike a variable, one without a value is empty: our environment has no say in it.
+fn label(line: &str) -> std::result::Result<(String, String), String> {
+    let (name, value) = line.split_once('=').unwrap_or((line, ""));
+    if name.is_empty() {
+        return Err(format!("no variable name on line '{line}'"));
+    }
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+/// The lines of a file, without comments and empty ones, each read by `read`.
+fn pairs<T>(
+    text: &str,
+    path: &Path,
+    read: impl Fn(&str) -> std::result::Result<(String, T), String>,
+) -> Result<Vec<(String, T)>> {
+    let mut pairs = Vec::new();
     for (number, line) in text.lines().enumerate() {
         let line = line.trim_start();
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
         let wrong = |why: &str| Error::Usage(format!("{}:{}: {why}", path.display(), number + 1));
-        let (name, value) = variable(line).map_err(|why| wrong(&why))?;
+        let (name, value) = read(line).map_err(|why| wrong(&why))?;
         if name.contains(char::is_whitespace) {
             return Err(wrong(&format!("variable '{name}' contains whitespaces")));
         }
-        if value.is_some() {
-            env.push((name, value));
-        }
+        pairs.push((name, value));
     }
-    Ok(env)
+    Ok(pairs)
 }
 
 /// What a record is made from.
@@ -84,7 +100,6 @@ impl Wish<'_> {
     /// The record, and what this host cannot do of it.
     pub(crate) fn plan(&self, settings: &Settings) -> Result<(Record, Vec<String>)> {
         let args = self.args;
-        let of_image = self.image.config.config().as_ref();
         let id = ContainerId::random();
         let mut host_config = self.host_config();
         let mut warnings = resources::adapt(&mut host_config.limits, self.host)?;
@@ -93,12 +108,9 @@ impl Wish<'_> {
         let wanted = args.process.hostname.as_deref();
         let hostname = connection::hostname(settings, wanted, &mode, &id, self.host)?;
         let config = self.config(&hostname)?;
-        let signal = of_image.and_then(|config| config.stop_signal().as_deref());
-        let signal = args
-            .supervision
-            .stop_signal
-            .or_else(|| signal?.parse::<SignalNumber>().ok())
-            .map_or(15, |signal| signal.0);
+        let signal = config.stop_signal.as_deref();
+        let signal =
+            signal.and_then(|text| text.parse().ok()).map_or(15, |SignalNumber(number)| number);
         let labels = self.labels();
         let env = [&self.files.env[..], &args.process.env].concat();
         let record = Record {
@@ -158,6 +170,8 @@ impl Wish<'_> {
         let cmd = Some(args.command().to_vec()).filter(|words| !words.is_empty());
         let directory = process.workdir.clone().or_else(|| of_image.working_dir().clone());
         let volumes = of_image.volumes().clone().unwrap_or_default();
+        let signal = self.args.supervision.stop_signal.as_ref().map(|signal| signal.text.clone());
+        let signal = signal.or_else(|| of_image.stop_signal().clone());
         let anonymous =
             args.storage.volume.iter().filter(|typed| {
                 typed.point.kind == MountKind::Volume && typed.point.name.is_empty()
@@ -172,6 +186,7 @@ impl Wish<'_> {
             entrypoint,
             working_dir: working_directory(directory.as_deref().unwrap_or_default())?,
             volumes: volumes.into_iter().chain(anonymous).map(|path| (path, Empty {})).collect(),
+            stop_signal: signal.filter(|signal| !signal.is_empty()),
         })
     }
 

@@ -86,7 +86,6 @@ fn config(record: &Record) -> Result<Value> {
         "ExposedPorts": network::exposed(record),
         "Labels": record.labels,
         "Healthcheck": state::health_check(record),
-        "StopSignal": record.stop.signal,
         "StopTimeout": record.stop.timeout,
     });
     object.extend(to_object(&more, record)?);

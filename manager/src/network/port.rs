@@ -148,6 +148,8 @@ fn parse_text(text: &str) -> std::result::Result<Vec<PortRequest>, String> {
         parse_range(container).ok_or_else(|| format!("invalid containerPort: {container}"))?;
     let host = match host {
         "" => None,
+        // Any, as in bind(2).
+        "0" if container.len() == 1 => None,
         host => Some(parse_range(host).ok_or_else(|| format!("invalid hostPort: {host}"))?),
     };
     let host_address = parse_address(address)?;
@@ -269,6 +271,8 @@ mod tests {
             ("0.0.0.0:81:80", request("0.0.0.0", Some((81, 81)), 80, Tcp)),
             ("[::1]:8080:80", request("::1", Some((8080, 8080)), 80, Tcp)),
             (":80", request("", None, 80, Tcp)),
+            ("0:80", request("", None, 80, Tcp)),
+            ("127.0.0.1:0:80", request("127.0.0.1", None, 80, Tcp)),
         ] {
             assert_eq!(parse(text).unwrap(), [expected], "{text}");
         }
@@ -294,6 +298,7 @@ mod tests {
             ("+80", "invalid containerPort: +80"),
             ("82-80", "invalid containerPort: 82-80"),
             ("x:80", "invalid hostPort: x"),
+            ("0:80-81", "invalid hostPort: 0"),
             ("80:80/icmp", "invalid proto: icmp"),
             ("80/", "invalid proto: "),
             ("1.2.3:80:80", "invalid IP address: 1.2.3"),

@@ -1,8 +1,9 @@
 //! The OCI distribution protocol, as spoken with one host.
 //!
 //! Every request carries what the registry last accepted as a login; a 401 is answered once. A
-//! redirect is followed without the login, and its target's own 401 is never answered: credentials
-//! stay with their registry. Everything that is buffered has a limit.
+//! redirect away from the host is followed without the login, even if it leads back, and the 401 of
+//! where it leads is never answered: credentials stay with their registry. Everything that is
+//! buffered has a limit.
 
 use std::io::{self, Read};
 use std::net::IpAddr;
@@ -16,6 +17,7 @@ use ureq::http::{Method, Request, Response, StatusCode, Uri};
 use ureq::tls::TlsConfig;
 use ureq::{Agent, Body, ResponseExt, SendBody};
 
+use super::answer::{elsewhere, later, origin};
 use super::auth::{self, Credentials};
 use super::challenge::{self, Challenge};
 use super::error::{Error, TlsFault};
@@ -34,6 +36,9 @@ const MAX_REDIRECTS: u32 = 5;
 const MAX_ERROR_ANSWER: u64 = 64 << 10;
 /// Pauses before a request that failed for a passing reason is made again.
 const RETRY_AFTER: [Duration; 2] = [Duration::from_millis(200), Duration::from_millis(1000)];
+
+/// How often a host that asks us to come again later is obeyed for one request.
+const MAX_WAITS: u32 = 5;
 
 /// How one host is to be approached.
 #[derive(Clone, Debug, Default)]
@@ -88,6 +93,11 @@ pub(super) enum Content<'a> {
 impl Call<'_> {
     pub(super) fn get(url: String) -> Self {
         Self { method: Method::GET, url, headers: Vec::new(), content: Content::None }
+    }
+
+    /// Whether it means the same elsewhere.
+    fn may_be_redirected(&self) -> bool {
+        matches!(self.content, Content::None) && matches!(self.method, Method::GET | Method::HEAD)
     }
 }
 
@@ -162,9 +172,9 @@ impl Client {
         call: &Call<'_>,
         wanted: &[StatusCode],
     ) -> Result<Response<Body>, Error> {
-        let mut pauses = RETRY_AFTER.into_iter();
+        let (mut pauses, mut waits) = (RETRY_AFTER.into_iter(), MAX_WAITS);
         loop {
-            match (self.once(call, wanted), pauses.next()) {
+            match (self.attempt(call, wanted, &mut waits), pauses.next()) {
                 (Err(error), Some(pause)) if error.is_transient() => thread::sleep(pause),
                 (result, _) => return result,
             }
@@ -177,8 +187,30 @@ impl Client {
         call: &Call<'_>,
         wanted: &[StatusCode],
     ) -> Result<Response<Body>, Error> {
-        let answer = self.authorized(call)?;
-        if wanted.contains(&answer.status()) { Ok(answer) } else { Err(self.refusal(call, answer)) }
+        self.attempt(call, wanted, &mut { MAX_WAITS })
+    }
+
+    /// Makes a request, and waits as long as the host wants, but not more than `waits` times.
+    fn attempt(
+        &self,
+        call: &Call<'_>,
+        wanted: &[StatusCode],
+        waits: &mut u32,
+    ) -> Result<Response<Body>, Error> {
+        loop {
+            let answer = self.authorized(call)?;
+            if wanted.contains(&answer.status()) {
+                return Ok(answer);
+            }
+            match later(&answer).filter(|_| *waits > 0) {
+                Some(pause) => {
+                    *waits -= 1;
+                    drop(answer);
+                    thread::sleep(pause);
+                }
+                None => return Err(self.refusal(call, answer)),
+            }
+        }
     }
 
     /// Sends a request and answers a login challenge once.
@@ -221,14 +253,36 @@ impl Client {
         self.authorization.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Sends a request, and sends it on to where it is redirected. Not left to the library, which takes the login away
+    /// from a redirect within the host, too, and lets configured headers go anywhere.
     fn send(&self, call: &Call<'_>, login: Option<&str>) -> Result<Response<Body>, Error> {
+        let mut url = call.url.clone();
+        let mut ours = true;
+        for _ in 0..MAX_REDIRECTS {
+            ours = ours && url.parse().is_ok_and(|uri| self.is_ours(&uri));
+            let answer = self.send_to(&url, call, login.filter(|_| ours), ours)?;
+            match elsewhere(&answer, &url) {
+                Some(next) if call.may_be_redirected() => url = next,
+                _ => return Ok(answer),
+            }
+        }
+        Err(failure(self.host(), ureq::Error::TooManyRedirects))
+    }
+
+    fn send_to(
+        &self,
+        url: &str,
+        call: &Call<'_>,
+        login: Option<&str>,
+        ours: bool,
+    ) -> Result<Response<Body>, Error> {
         let malformed = |error: ureq::http::Error| failure(self.host(), error.into());
-        let mut request = Request::builder().method(call.method.clone()).uri(&call.url);
+        let mut request = Request::builder().method(call.method.clone()).uri(url);
         for (name, value) in &call.headers {
             request = request.header(*name, value);
         }
-        // Not to where an upload may have been sent on: what is configured is meant for this host.
-        if call.url.parse().is_ok_and(|uri| self.is_ours(&uri)) {
+        // Not to where a request may have been sent on: what is configured is meant for this host.
+        if ours {
             for (name, value) in &self.headers {
                 request = request.header(name, value);
             }
@@ -237,7 +291,12 @@ impl Client {
             }
         }
         let answer = match &call.content {
-            Content::None => self.agent.run(request.body(()).map_err(malformed)?),
+            Content::None => {
+                let request = request.body(()).map_err(malformed)?;
+                let most = if call.may_be_redirected() { 0 } else { MAX_REDIRECTS };
+                let how = self.agent.configure_request(request).max_redirects(most);
+                self.agent.run(how.max_redirects_will_error(most > 0).build())
+            }
             Content::Bytes(bytes) => self.agent.run(request.body(*bytes).map_err(malformed)?),
             Content::Stream(length, open) => {
                 let mut reader = open().map_err(|error| Error::source(&error))?;
@@ -292,8 +351,8 @@ impl Client {
 
     /// Whether a URL is one of the host itself, not of where it redirected.
     fn is_ours(&self, uri: &Uri) -> bool {
-        let authority = uri.authority().map_or("", |authority| authority.as_str());
-        format!("{}://{authority}", uri.scheme_str().unwrap_or_default()) == self.base
+        let ours = self.base.parse().ok().and_then(|base| origin(&base));
+        ours.is_some() && origin(uri) == ours
     }
 
     /// What the host refers to in a `Location`, which may leave out what stays the same.
@@ -422,6 +481,7 @@ mod tests {
         for (url, ours) in [
             ("http://127.0.0.1:1/v2/app/blobs/uploads/x", true),
             ("https://127.0.0.1:1/v2/", false),
+            ("http://user@127.0.0.1:1/v2/", false),
             ("http://127.0.0.1:2/v2/", false),
             ("http://127.0.0.1:1.evil.example/v2/", false),
         ] {

@@ -5,6 +5,7 @@
 //! digest it was asked for by, and a blob's reader fails unless size and digest are right, so callers need not check.
 //! [`Target`] is where images are pushed to.
 
+mod answer;
 mod auth;
 mod blob;
 mod challenge;

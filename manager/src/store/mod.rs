@@ -144,7 +144,7 @@ impl Store {
         users: &dyn Fn(&Image) -> Vec<User>,
     ) -> Result<Vec<Removed>, Error> {
         let image = self.find(text)?;
-        let named = text.parse().ok().filter(|name| image.names.contains(name));
+        let named = text.parse().ok().and_then(|typed| removal::named(&image.names, typed));
         let users = users(&image);
         // Killed half-way, it leaves a session behind, after which the next one collects.
         let _session = self.stage()?;

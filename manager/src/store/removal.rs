@@ -35,6 +35,20 @@ pub(super) struct Removal {
     pub(super) delete: bool,
 }
 
+/// The name that was typed. One with a digest is never an id: where the image only came by that digest and has other names, there is
+/// nothing to take from it, and they stay.
+pub(super) fn named(names: &[Reference], typed: Reference) -> Option<Reference> {
+    if names.contains(&typed) {
+        return Some(typed);
+    }
+    // A tag before a digest says nothing.
+    typed.digest()?;
+    let same = |name: &&Reference| {
+        name.canonical_name() == typed.canonical_name() && name.digest() == typed.digest()
+    };
+    Some(names.iter().find(same).cloned().unwrap_or(typed))
+}
+
 /// Decides. A name can always be taken from an image that has another; the last one, and the image, go if no container is in
 /// the way.
 pub(super) fn plan(wish: &Wish<'_>) -> Result<Removal, Error> {
@@ -44,7 +58,7 @@ pub(super) fn plan(wish: &Wish<'_>) -> Result<Removal, Error> {
     let conflict = |message: String| Err(Error::Conflict(message));
     if let Some(name) = wish.named {
         let untag = vec![name.clone()];
-        if wish.names.len() > 1 {
+        if wish.names.iter().any(|known| known != name) {
             return Ok(Removal { untag, delete: false });
         }
         return match stopped {
@@ -129,6 +143,23 @@ mod tests {
         );
         assert!(decide(&["a:1", "a:2"], None, &[], false).is_err());
         assert_eq!(decide(&["a", "b"], None, &[], true), Ok((2, true)));
+    }
+
+    #[test]
+    fn a_name_with_a_digest_is_never_an_id() {
+        let digest = Digest::of(b"manifest");
+        let pinned: Reference = format!("a@{digest}").parse().unwrap();
+        let tagged: Reference = format!("a:1@{digest}").parse().unwrap();
+        let tag: Reference = "a:1".parse().unwrap();
+        assert_eq!(named(std::slice::from_ref(&tag), pinned.clone()), Some(pinned.clone()));
+        assert_eq!(named(&[tag.clone(), pinned.clone()], tagged), Some(pinned.clone()));
+        assert_eq!(named(&["b".parse().unwrap()], tag), None);
+
+        let pinned = pinned.to_string();
+        assert_eq!(decide(&["a:1", "b"], Some(&pinned), &[], true), Ok((1, false)));
+        assert_eq!(decide(&["a:1"], Some(&pinned), &[user(false)], false), Ok((1, false)));
+        assert_eq!(decide(&["a:1", &pinned], Some(&pinned), &[], false), Ok((1, false)));
+        assert_eq!(decide(&[&pinned], Some(&pinned), &[], false), Ok((1, true)));
     }
 
     #[test]

@@ -26,6 +26,29 @@ fn tree(at: &Path) {
 }
 
 #[test]
+fn files_of_procfs_are_copied_though_they_have_no_size() {
+    let world = World::new();
+    idle(&world, "web", &[]);
+    let to = world.path("version");
+    let said = world.nman(["cp", "web:/proc/version", to.to_str().unwrap()]).ok().stderr();
+    let expected = fs::read("/proc/version").unwrap();
+    assert!(fs::read(&to).unwrap() == expected);
+    assert!(said.contains(&format!("{}B", expected.len())), "{said}");
+    // One of sysfs says that it has a page.
+    for path in ["/proc/version", "/sys/kernel/rcu_expedited"] {
+        let archive = world.nman(["cp", &format!("web:{path}"), "-"]).ok();
+        let mut archive = tar::Archive::new(std::io::Cursor::new(archive.stdout().into_bytes()));
+        let mut entry = archive.entries().unwrap().next().unwrap().unwrap();
+        let mut content = Vec::new();
+        std::io::Read::read_to_end(&mut entry, &mut content).unwrap();
+        let inside = world.nman(["exec", "web", "cat", path]).ok().stdout();
+        assert!(content == inside.as_bytes(), "{path}");
+    }
+    world.nman(["rm", "-f", "web"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
 fn cp_follows_dockers_rules_both_ways_and_into_volumes() {
     let world = World::new();
     idle(&world, "files", &["-v", "kept:/kept"]);

@@ -297,3 +297,23 @@ fn rules_that_were_flushed_are_reloaded() {
     drop(host);
     world.assert_no_container();
 }
+
+#[test]
+fn ports_of_any_number_and_exposed_ones_are_listed() {
+    let world = World::new();
+    let options =
+        ["-d", "--name", "web", "--network", "bridge", "-p", "0:80", "--expose", "443-444"];
+    let more = ["-p", "127.0.0.1:0:81", "-p", "18090-18092:90-92"];
+    world.run(&[&options[..], &more[..]].concat(), &["sleep", "1000"]).ok();
+    let ports = world.nman(["ps", "--format", "{{.Ports}}"]).ok().text();
+    assert!(ports.starts_with("443-444/tcp, 0.0.0.0:"), "{ports}");
+    assert!(ports.contains("0.0.0.0:18090-18092->90-92/tcp"), "{ports}");
+    for (address, port) in [("0.0.0.0", 80), ("127.0.0.1", 81)] {
+        let bound = world.nman(["port", "web", &port.to_string()]).ok().text();
+        let number = bound.lines().next().unwrap().strip_prefix(&format!("{address}:")).unwrap();
+        assert_ne!(number, "0");
+        assert!(ports.contains(&format!("{address}:{number}->{port}/tcp")), "{ports}");
+    }
+    world.nman(["rm", "-f", "web"]).ok();
+    world.assert_no_container();
+}

@@ -61,6 +61,55 @@ fn options_of_the_process_reach_it() {
 }
 
 #[test]
+fn a_container_that_could_not_be_started_leaves_no_file_with_its_id() {
+    let world = World::new();
+    let cidfile = world.path("cid");
+    let option = ["--cidfile", cidfile.to_str().unwrap()];
+    world.run(&option, &["nope"]).exits(127);
+    assert!(!cidfile.exists());
+    world.run(&[&option[..], &["-d"]].concat(), &["nope"]).exits(127);
+    assert!(!cidfile.exists());
+    world.run(&[&option[..], &["--rm"]].concat(), &["sh", "-c", "exit 3"]).exits(3);
+    assert!(cidfile.exists());
+    world.assert_no_container();
+}
+
+#[test]
+fn flags_take_values_as_dockers_do() {
+    let world = World::new();
+    let tty = ["sh", "-c", "tty"];
+    let said = world.run(&["--rm=true", "-t=false", "--init=0"], &tty).exits(1).stdout();
+    assert_eq!(said, "not a tty\n");
+    let id = world.run(&["-d=true", "--rm=F", "--name", "kept"], &["true"]).ok().text();
+    world.nman(["wait", "kept"]).ok();
+    assert_eq!(world.nman(["ps", "-aq", "--no-trunc=true"]).ok().text(), id);
+    assert_eq!(world.nman(["ps", "-aq", "--no-trunc=false"]).ok().text(), id[..12]);
+    let refused = world.run(&["--rm=maybe"], &["true"]).exits(125).stderr();
+    let said = "nman: invalid argument \"maybe\" for \"--rm\" flag: strconv.ParseBool: parsing \"maybe\": invalid syntax\n";
+    assert!(refused.starts_with(said), "{refused}");
+    let help = world.nman(["run", "--help"]).ok().stdout();
+    assert!(help.contains("--rm\n") && !help.contains("--rm["), "{help}");
+    world.nman(["rm", "kept"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
+fn the_stop_signal_is_shown_as_it_was_typed() {
+    let world = World::new();
+    let create = |name: &str, option: &[&str]| {
+        let before = ["create", "--network", "none", "--name", name];
+        world.nman(before.iter().chain(option).chain(&[IMAGE]).copied()).ok();
+    };
+    create("int", &["--stop-signal", "SIGINT"]);
+    create("none", &[]);
+    assert_eq!(world.inspect("int", "/Config/StopSignal"), "SIGINT");
+    let config = world.inspect("none", "/Config");
+    assert!(config.get("StopSignal").is_none(), "{config}");
+    world.nman(["rm", "int", "none"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
 fn privileges_are_taken_and_given() {
     let world = World::new();
     let status = "grep -E '^(CapEff|NoNewPrivs|Seccomp):' /proc/self/status | tr -d '\\t'; wc -c < /etc/text";

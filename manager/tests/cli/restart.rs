@@ -45,6 +45,29 @@ fn always_starts_again_until_somebody_stops_it() {
 }
 
 #[test]
+fn another_policy_holds_from_the_next_end_on() {
+    let world = World::new();
+    let options = ["-d", "--name", "web", "--restart", "always"];
+    world.run(&options, &["sh", "-c", "sleep 0.5"]).ok();
+    assert_eq!(world.nman(["update", "--restart", "no", "web"]).ok().stdout(), "web\n");
+    assert_eq!(world.inspect("web", "/HostConfig/RestartPolicy/Name"), "no");
+    eventually("it stays as it is", || status(&world, "web") == "exited");
+    world.nman(["update", "--restart=on-failure:3", "web"]).ok();
+    let policy = world.inspect("web", "/HostConfig/RestartPolicy");
+    assert_eq!(policy, serde_json::json!({"Name": "on-failure", "MaximumRetryCount": 3}));
+    world.nman(["rm", "web"]).ok();
+
+    world.run(&["-d", "--rm", "--name", "gone"], &["sleep", "1000"]).ok();
+    let refused = world.nman(["update", "--restart", "always", "gone"]).exits(1).stderr();
+    let why = "Restart policy cannot be updated because AutoRemove is enabled for the container";
+    assert!(refused.contains(why), "{refused}");
+    assert_eq!(world.inspect("gone", "/HostConfig/RestartPolicy/Name"), "no");
+    world.nman(["update", "--restart", "sometimes", "gone"]).exits(125);
+    world.nman(["rm", "-f", "gone"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
 fn while_it_waits_to_be_started_again_it_can_be_stopped_and_removed() {
     let world = World::new();
     for (name, words) in [

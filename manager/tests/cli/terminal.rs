@@ -111,6 +111,30 @@ fn shell(world: &World, name: &str) -> Screen {
 }
 
 #[test]
+fn a_command_in_the_background_keeps_its_terminal() {
+    let world = World::new();
+    world.run(&["-d", "--name", "web"], &["sleep", "1000"]).ok();
+    world
+        .nman([
+            "exec",
+            "-dt",
+            "web",
+            "sh",
+            "-c",
+            "tty > /tmp/tty; sleep 1; tty > /tmp/later; exec sh",
+        ])
+        .ok();
+    let seen = |file: &str| world.nman(["exec", "web", "cat", file]).stdout();
+    super::world::eventually("it has a terminal", || seen("/tmp/tty").starts_with("/dev/pts/"));
+    super::world::eventually("it still has", || seen("/tmp/later").starts_with("/dev/pts/"));
+    // The shell waits for somebody to type.
+    let shells = || world.nman(["exec", "web", "ps"]).ok().stdout();
+    assert!(shells().lines().any(|line| line.trim_end().ends_with(" sh")), "{}", shells());
+    world.nman(["rm", "-f", "web"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
 fn a_shell_has_a_terminal_of_the_right_size_and_its_keys_are_signals() {
     let world = World::new();
     let mut screen = shell(&world, "tty");

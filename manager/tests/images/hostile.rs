@@ -248,6 +248,60 @@ fn a_redirect_to_another_host_carries_neither_token_nor_password() {
 }
 
 #[test]
+fn a_redirect_within_the_host_keeps_the_login() {
+    let _sandbox = Sandbox::enter();
+    let realm = std::sync::Arc::new(std::sync::OnceLock::<String>::new());
+    let known = std::sync::Arc::clone(&realm);
+    let server = Server::with_image(TestImage::two_layers(), move |request, answer| {
+        let realm = known.get().map_or("", String::as_str);
+        if request.path.starts_with("/token") {
+            return Answer::ok(json!({"token": "SECRETTOKEN"}).to_string());
+        }
+        if request.header("authorization") != Some("Bearer SECRETTOKEN") {
+            let challenge = format!("Bearer realm=\"{realm}\",service=\"test\"");
+            return Answer::status(401).with("WWW-Authenticate", &challenge);
+        }
+        // Once each: what is asked for with the mark is what there is.
+        if request.path.contains("/blobs/") && !request.path.contains("moved") {
+            return Answer::status(302).with("Location", &format!("{}?moved=1", request.path));
+        }
+        answer
+    });
+    realm.set(format!("http://{}/token", server.address())).unwrap();
+    let (_root, store) = store();
+    pull(&server.reference(), &ann(), &store, &NoProgress).unwrap();
+    assert!(server.requests().iter().any(|request| request.path.contains("moved")));
+}
+
+#[test]
+fn a_redirect_that_leads_back_has_lost_the_login_and_one_without_end_is_an_error() {
+    let _sandbox = Sandbox::enter();
+    let image = TestImage::two_layers();
+    let home = std::sync::Arc::new(std::sync::OnceLock::<String>::new());
+    let known = std::sync::Arc::clone(&home);
+    let elsewhere = Server::start(move |request| {
+        let home = known.get().map_or("", String::as_str);
+        Answer::status(307).with("Location", &format!("http://{home}/back{}", request.path))
+    });
+    let server = redirecting(image.clone(), format!("http://{}", elsewhere.address()));
+    home.set(server.address().to_owned()).unwrap();
+    refused(&server, &ann());
+    let back: Vec<_> =
+        server.requests().into_iter().filter(|request| request.path.starts_with("/back")).collect();
+    assert!(!back.is_empty());
+    assert!(back.iter().all(|request| request.header("authorization").is_none()), "{back:?}");
+
+    let circle = Server::with_image(image, |request, answer| {
+        if request.path.contains("/blobs/") {
+            return Answer::status(307).with("Location", &request.path);
+        }
+        answer
+    });
+    let error = refused(&circle, &options());
+    assert!(error.contains("redirect"), "{error}");
+}
+
+#[test]
 fn a_challenge_from_where_a_redirect_leads_is_not_answered() {
     let _sandbox = Sandbox::enter();
     let image = TestImage::two_layers();

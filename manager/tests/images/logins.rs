@@ -123,6 +123,24 @@ fn a_registry_that_is_overloaded_is_asked_again_but_not_for_ever() {
 }
 
 #[test]
+fn a_registry_that_says_when_to_come_again_is_obeyed() {
+    let _sandbox = Sandbox::enter();
+    let left = AtomicUsize::new(4);
+    let server = Server::with_image(TestImage::two_layers(), move |request, answer| {
+        let busy = request.path.contains("/manifests/")
+            && left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)).is_ok();
+        // The first at once, by a date that has gone by.
+        let wait =
+            if left.load(Ordering::SeqCst) == 0 { "1" } else { "Sun, 06 Nov 1994 08:49:37 GMT" };
+        if busy { Answer::status(429).with("Retry-After", wait) } else { answer }
+    });
+    let (_root, store) = store();
+    let begun = std::time::Instant::now();
+    pull(&server.reference(), &options(), &store, &NoProgress).unwrap();
+    assert!(begun.elapsed() >= std::time::Duration::from_secs(1), "{:?}", begun.elapsed());
+}
+
+#[test]
 fn only_loopback_may_speak_plain_http_without_being_allowed_to() {
     let _sandbox = Sandbox::enter();
     Capture::of("ip").args(["address", "add", "10.9.9.9/32", "dev", "lo"]).run().ok();

@@ -7,6 +7,7 @@ use std::path::Path;
 use nconform::fixture::{Capture, Sandbox, scratch_dir};
 use nman::progress::NoProgress;
 use nman::pull::{Policy, PullOptions, pull};
+use nman::reference::Reference;
 use nman::snapshot::{mount, unmount};
 use nman::store::{Image, Removed, Store};
 
@@ -190,6 +191,32 @@ fn an_image_goes_with_its_last_name_and_layers_in_use_stay() {
     assert!(store.list().unwrap().is_empty());
     assert!(files(&root.path().join("images/blobs/sha256")).is_empty());
     assert!(image.chain_ids.iter().all(|chain| store.snapshots().contains(chain)));
+}
+
+#[test]
+fn a_digest_takes_away_no_name_but_its_own() {
+    let _sandbox = Sandbox::enter();
+    let (_root, store) = store();
+    let (server, image) = pulled(TestImage::two_layers(), &store);
+    let nobody = |_: &Image| Vec::new();
+    let other: Reference = "other:1".parse().unwrap();
+    store.tag(&image, &other).unwrap();
+    let repository = server.reference().canonical_name();
+    let pinned: Reference = format!("{repository}@{}", image.manifest_digest).parse().unwrap();
+    for force in [false, true] {
+        let removed = store.remove(&pinned.to_string(), force, &nobody).unwrap();
+        assert_eq!(removed, [Removed::Untagged(pinned.clone())]);
+        assert_eq!(store.find("other:1").unwrap().names, [server.reference(), other.clone()]);
+    }
+
+    // Pulled by its digest, it goes with that, its last name.
+    store.tag(&image, &pinned).unwrap();
+    for name in [server.reference(), other] {
+        store.remove(&name.to_string(), false, &nobody).unwrap();
+    }
+    let removed = store.remove(&pinned.to_string(), false, &nobody).unwrap();
+    assert_eq!(removed, [Removed::Untagged(pinned), Removed::Deleted(image.id)]);
+    assert!(store.list().unwrap().is_empty());
 }
 
 #[test]

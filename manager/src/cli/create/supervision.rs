@@ -1,6 +1,6 @@
 //! Options about how the container is looked after: how it is stopped, and what becomes of it.
 
-use crate::cli::SignalNumber;
+use crate::cli::StopSignal;
 use crate::container::{LogDriver, RestartPolicy};
 use crate::duration;
 use clap::Args;
@@ -20,7 +20,7 @@ pub struct SupervisionArgs {
     pub stop_timeout: Option<i32>,
     /// Signal that `stop` sends
     #[arg(long, value_name = "SIGNAL")]
-    pub stop_signal: Option<SignalNumber>,
+    pub stop_signal: Option<StopSignal>,
     /// Run an init in the container that forwards signals and reaps processes
     #[arg(long)]
     pub init: bool,

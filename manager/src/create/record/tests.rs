@@ -19,6 +19,26 @@ fn an_environment_file_has_comments_and_names_its_bad_line() {
 }
 
 #[test]
+fn a_label_of_a_file_has_no_value_but_its_own() {
+    let labels = pairs("# c\nPATH\n  a=b=c\nd=\n", Path::new("labels"), label).unwrap();
+    let expected = [("PATH", ""), ("a", "b=c"), ("d", "")];
+    assert_eq!(labels, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    assert!(pairs("=x\n", Path::new("labels"), label).is_err());
+}
+
+#[test]
+fn a_stop_signal_is_kept_as_it_was_typed() {
+    let signal = |words: &[&str], config: &str| {
+        let record = of(words, config);
+        (record.stop.signal, record.config.stop_signal)
+    };
+    assert_eq!(signal(&["i", "c"], "{}"), (15, None));
+    assert_eq!(signal(&["i", "c"], r#"{"StopSignal":"SIGQUIT"}"#), (3, Some("SIGQUIT".into())));
+    let typed = ["--stop-signal", "int", "i", "c"];
+    assert_eq!(signal(&typed, r#"{"StopSignal":"SIGQUIT"}"#), (2, Some("int".into())));
+}
+
+#[test]
 fn entry_point_and_command_merge_as_in_docker() {
     let config = r#"{"Entrypoint":["/e","1"],"Cmd":["c"]}"#;
     let words = |words: &[&str]| of(words, config).command;
