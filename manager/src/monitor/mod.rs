@@ -75,6 +75,9 @@ impl Link {
     }
 }
 
+/// How long clients that do not read are waited for when they are to be told of the end.
+const FOR_LAST_WORD: Duration = Duration::from_secs(1);
+
 /// What the monitor passes on to the container when it is sent to the monitor.
 const FORWARDED: [Signal; 3] = [Signal::TERM, Signal::INT, Signal::HUP];
 
@@ -256,6 +259,8 @@ impl<'a> Monitor<'a> {
         let mut oom = OomWatch::new(self.settings, &self.record, pid);
         let begun = Instant::now();
         self.runtime.start(id)?;
+        // It has run: whatever fails from here on, its layer and its volumes are somebody's.
+        self.first = false;
         crate::event::emit_container(self.settings, &self.record, "start", &[]);
         let Post { signals, listener, log, sources } = post;
         let mut pump = Pump::new(Parts { ends, listener, signals, init, pidfd, log });
@@ -429,11 +434,13 @@ impl<'a> Monitor<'a> {
 fn tell(clients: &[OwnedFd], event: &Event<'_>) {
     let mut message = Vec::new();
     event.encode(&mut message);
-    // Those who are slow to take it keep nobody else waiting.
+    // Those who are slow to take it keep nobody else waiting, and us not for long.
     let slow =
         clients.iter().filter(|client| wire::put(client.as_fd(), &message, false) == Ok(false));
-    for client in slow.collect::<Vec<_>>() {
-        let _ = wire::put(client.as_fd(), &message, true);
+    let slow: Vec<_> = slow.collect();
+    let deadline = Instant::now() + FOR_LAST_WORD;
+    for client in slow {
+        let _ = wire::put_until(client.as_fd(), &message, deadline);
     }
 }
 

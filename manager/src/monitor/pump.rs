@@ -2,7 +2,8 @@
 //!
 //! Bounded everywhere: one chunk may wait for the container's stdin, one message for each client. While a client
 //! cannot take its message the container's output is not read, so that a slow reader slows the container down and
-//! memory stays flat. Output is complete: after the init has ended, the pipes are drained before the loop ends.
+//! memory stays flat. Output is complete: after the init has ended, the pipes are drained before the loop ends. What a
+//! client has not read by then the kernel keeps for it: nobody who does not read keeps a dead container from ending.
 
 use super::source::{Places, Source as Watched, patience, take_turns};
 use super::stdio::Ends;
@@ -10,6 +11,7 @@ use super::wire::{self, CHUNK, Event, Request};
 use crate::journal::{Stream, Writer};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
+use rustix::net::sockopt::set_socket_send_buffer_size_force;
 use rustix::net::{SocketFlags, accept_with};
 use rustix::process::{Pid, Signal, WaitOptions, wait};
 use rustix::termios::{Winsize, tcsetwinsize};
@@ -19,6 +21,15 @@ use sys::signals::SignalFd;
 
 /// So long after something was done the program's pages are given back: what runs for a moment only pays nothing.
 const UNTIL_TRIM: Duration = Duration::from_secs(1);
+
+/// So long after the init has ended a client may take to make room; who has not done so is let go. The log has it all.
+const FOR_SLOW_CLIENTS: Duration = Duration::from_secs(2);
+
+/// The room of a client's socket when the init has ended: more than the container's pipes hold.
+const FOR_LAST_WORDS: usize = 4 << 20;
+
+/// So many chunks are read after the init has ended even if that takes long: more than any pipe holds.
+const LEFT_IN_PIPES: usize = 64;
 
 /// One attached client.
 struct Client {
@@ -129,8 +140,7 @@ impl<'a> Pump<'a> {
             self.turn(sources)?;
             code = reap(Some(self.init), sources);
         }
-        // Whoever wrote is dead: what there is to read is in the pipes.
-        while self.drain_once()? {}
+        self.drain()?;
         if let Err(error) = self.log.finish() {
             self.log_failed.get_or_insert(error);
         }
@@ -354,19 +364,48 @@ impl<'a> Pump<'a> {
         self.clients.retain(|client| !client.gone);
     }
 
-    /// After the init has ended: reads what is left, without waiting for more. `false` when all is done.
-    fn drain_once(&mut self) -> Result<bool, Errno> {
+    /// After the init has ended: passes on what is left, without waiting for more.
+    fn drain(&mut self) -> Result<(), Errno> {
+        let deadline = Instant::now() + FOR_SLOW_CLIENTS;
         // There is nobody to give input to; only clients that still have to take output matter.
         self.unread.clear();
-        while self.is_congested() {
-            self.wait_for_clients()?;
+        for client in &self.clients {
+            // So all of it is on its way at once, whoever reads it when. Where it is refused, the deadline holds.
+            let _ = set_socket_send_buffer_size_force(&client.socket, FOR_LAST_WORDS);
         }
+        let mut rounds = 0;
+        // Without a pid namespace of its own, somebody may be left who goes on writing.
+        while rounds < LEFT_IN_PIPES || Instant::now() < deadline {
+            self.make_room(deadline)?;
+            if !self.drain_once() {
+                break;
+            }
+            rounds += 1;
+        }
+        self.make_room(deadline)
+    }
+
+    /// Reads a chunk of each output. `false` when nothing is left.
+    fn drain_once(&mut self) -> bool {
         for at in (0..self.ends.outputs.len()).rev() {
             if !self.read_output(at) && at < self.ends.outputs.len() {
                 self.ends.outputs.remove(at);
             }
         }
-        Ok(!self.ends.outputs.is_empty() || self.is_congested())
+        !self.ends.outputs.is_empty()
+    }
+
+    /// Waits until every client has taken its message; those who have not by the deadline are let go.
+    fn make_room(&mut self, deadline: Instant) -> Result<(), Errno> {
+        while self.is_congested() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                self.clients.retain(|client| client.waiting.is_none());
+                return Ok(());
+            }
+            self.wait_for_clients(left)?;
+        }
+        Ok(())
     }
 
     /// Whether a client has not taken its message yet.
@@ -374,14 +413,14 @@ impl<'a> Pump<'a> {
         self.clients.iter().any(|client| client.waiting.is_some())
     }
 
-    fn wait_for_clients(&mut self) -> Result<(), Errno> {
+    fn wait_for_clients(&mut self, patience: Duration) -> Result<(), Errno> {
         let mut fds: Vec<PollFd<'_>> = self
             .clients
             .iter()
             .filter(|client| client.waiting.is_some())
             .map(|client| PollFd::new(&client.socket, PollFlags::OUT))
             .collect();
-        match poll(&mut fds, None) {
+        match poll(&mut fds, Timespec::try_from(patience).ok().as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return Err(errno),
         }
