@@ -34,5 +34,5 @@ pub fn run(settings: &Settings, args: &RunArgs, warn: &mut dyn FnMut(&str)) -> R
     }
     emit_container(settings, &record, "attach", &[]);
     let wish = Wish { stdin: args.interactive, terminal: args.tty, signals: *sig_proxy, keys };
-    attach::follow(&mut monitor, wish).map(Outcome::Ended)
+    attach::follow(settings, &record.id, &mut monitor, wish).map(Outcome::Ended)
 }

@@ -1,12 +1,12 @@
 //! Moves bytes between a container and whoever is attached to it, until the container's init has ended.
 //!
-//! Bounded everywhere: one chunk may wait for the container's stdin, one message for each client. While a client
+//! Bounded everywhere: one chunk of each client may wait for the container's stdin, one message for each client. While a client
 //! cannot take its message the container's output is not read, so that a slow reader slows the container down and
 //! memory stays flat. Output is complete: after the init has ended, the pipes are drained before the loop ends. What a
 //! client has not read by then the kernel keeps for it: nobody who does not read keeps a dead container from ending.
 
 use super::source::{Places, Source as Watched, patience, take_turns};
-use super::stdio::Ends;
+use super::stdio::{Ends, Reading};
 use super::wire::{self, CHUNK, Event, Request};
 use crate::journal::{Stream, Writer};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -22,6 +22,9 @@ use sys::signals::SignalFd;
 /// So long after something was done the program's pages are given back: what runs for a moment only pays nothing.
 const UNTIL_TRIM: Duration = Duration::from_secs(1);
 
+/// How long nobody is let in after that has failed.
+const UNTIL_LISTENING: Duration = Duration::from_secs(1);
+
 /// So long after the init has ended a client may take to make room; who has not done so is let go. The log has it all.
 const FOR_SLOW_CLIENTS: Duration = Duration::from_secs(2);
 
@@ -36,6 +39,8 @@ struct Client {
     socket: OwnedFd,
     /// A message that did not fit.
     waiting: Option<Vec<u8>>,
+    /// A chunk of its is among what the container's stdin has not taken: nothing more is read from it until then.
+    held: bool,
     /// The client of `nman run -i`: when it leaves, the container's stdin ends.
     owns_stdin: bool,
     /// It only waits for the end.
@@ -57,6 +62,8 @@ pub struct Pump<'a> {
     pidfd: OwnedFd,
     log: &'a mut Writer,
     log_failed: Option<std::io::Error>,
+    /// Until then nobody is let in: there are no descriptors to be had, and whoever waits to be let in goes on waiting.
+    deaf: Option<Instant>,
     /// When the pages that were used for more than moving bytes are given back.
     trim: Option<Instant>,
     buffer: Vec<u8>,
@@ -122,6 +129,7 @@ impl<'a> Pump<'a> {
             pidfd,
             log,
             log_failed: None,
+            deaf: None,
             trim: Some(Instant::now() + UNTIL_TRIM),
             buffer: Vec::new(),
             message: Vec::new(),
@@ -130,7 +138,14 @@ impl<'a> Pump<'a> {
 
     /// Adds a client that is connected already.
     pub fn attach(&mut self, socket: OwnedFd, owns_stdin: bool) {
-        self.clients.push(Client { socket, waiting: None, owns_stdin, muted: false, gone: false });
+        self.clients.push(Client {
+            socket,
+            waiting: None,
+            held: false,
+            owns_stdin,
+            muted: false,
+            gone: false,
+        });
     }
 
     /// Runs until the init has ended and its output has been passed on.
@@ -155,6 +170,7 @@ impl<'a> Pump<'a> {
             self.trim_later();
         }
         take_turns(sources, ready.further);
+        self.deaf.take_if(|until| *until <= Instant::now());
         if self.trim.take_if(|due| *due <= Instant::now()).is_some() {
             // What cannot be given back stays: nothing depends on it.
             let _ = sys::memory::release_program();
@@ -166,7 +182,9 @@ impl<'a> Pump<'a> {
                 Source::Client(at) => self.serve(at),
                 Source::Output(at) => {
                     self.trim_later();
-                    self.read_output(at);
+                    if self.read_output(at) == Reading::End {
+                        self.ends.outputs.remove(at);
+                    }
                 }
                 Source::Input => self.feed(),
             }
@@ -176,15 +194,17 @@ impl<'a> Pump<'a> {
     }
 
     fn wait(&self, further: &[&mut dyn Watched]) -> Result<Ready, Errno> {
-        let mut sources = vec![Source::Signals, Source::Listener];
-        let mut fds = vec![
-            PollFd::new(self.signals, PollFlags::IN),
-            PollFd::new(self.listener, PollFlags::IN),
-        ];
+        let mut sources = vec![Source::Signals];
+        let mut fds = vec![PollFd::new(self.signals, PollFlags::IN)];
+        if self.deaf.is_none() {
+            fds.push(PollFd::new(self.listener, PollFlags::IN));
+            sources.push(Source::Listener);
+        }
         for (at, client) in self.clients.iter().enumerate() {
             let mut events = PollFlags::empty();
-            // Its requests wait while the container's stdin is full.
-            events.set(PollFlags::IN, self.unread.is_empty());
+            // Only who sends stdin waits while the container's is full: signals and sizes come by a connection of
+            // their own, or from a client that sends nothing else.
+            events.set(PollFlags::IN, !client.held);
             events.set(PollFlags::OUT, client.waiting.is_some());
             if events.is_empty() {
                 // Asked for nothing, poll would still report a hang-up, turn after turn.
@@ -204,7 +224,7 @@ impl<'a> Pump<'a> {
             sources.push(Source::Input);
         }
         let places = Places::of(further, &mut fds);
-        let timeout = patience(further, self.trim);
+        let timeout = patience(further, self.trim.into_iter().chain(self.deaf).min());
         match poll(&mut fds, timeout.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return Err(errno),
@@ -237,17 +257,19 @@ impl<'a> Pump<'a> {
     fn accept(&mut self) {
         self.trim_later();
         Event::Started.encode(&mut self.message);
-        if let Ok(socket) = accept_with(self.listener, SocketFlags::CLOEXEC)
-            && wire::put(socket.as_fd(), &self.message, false) == Ok(true)
-        {
-            self.attach(socket, false);
+        match accept_with(self.listener, SocketFlags::CLOEXEC) {
+            Ok(socket) if wire::put(socket.as_fd(), &self.message, false) == Ok(true) => {
+                self.attach(socket, false);
+            }
+            Ok(_) | Err(Errno::AGAIN | Errno::INTR | Errno::CONNABORTED) => {}
+            Err(_) => self.deaf = Some(Instant::now() + UNTIL_LISTENING),
         }
     }
 
     /// A client can take its waiting message, has sent a request, or has gone.
     fn serve(&mut self, at: usize) {
         self.flush(at);
-        if !self.unread.is_empty() {
+        if self.clients[at].held {
             // Only a hang-up can have brought us here; the poll flag for input was not set.
             return;
         }
@@ -256,6 +278,7 @@ impl<'a> Pump<'a> {
         if readable(socket) {
             match wire::get(socket, &mut buffer).and_then(Request::decode) {
                 Some(Request::Mute) => self.clients[at].mute(),
+                Some(Request::Stdin(bytes)) => self.take_stdin(at, bytes),
                 Some(request) => self.answer(&request),
                 None => self.clients[at].gone = true,
             }
@@ -274,12 +297,17 @@ impl<'a> Pump<'a> {
         }
     }
 
+    /// One chunk of each client may wait, in the order in which they came.
+    fn take_stdin(&mut self, at: usize, bytes: &[u8]) {
+        if self.ends.input.is_some() && !self.stdin_ends {
+            self.unread.extend_from_slice(bytes);
+            self.clients[at].held = true;
+            self.feed();
+        }
+    }
+
     fn answer(&mut self, request: &Request<'_>) {
         match request {
-            Request::Stdin(bytes) if self.ends.input.is_some() && !self.stdin_ends => {
-                self.unread.extend_from_slice(bytes);
-                self.feed();
-            }
             Request::Stdin(_) | Request::Mute => {}
             Request::StdinEnd => self.end_stdin(),
             Request::Resize { rows, columns } => self.resize(*rows, *columns),
@@ -298,8 +326,13 @@ impl<'a> Pump<'a> {
     /// Writes to the container's stdin what it takes.
     fn feed(&mut self) {
         self.ends.feed(&mut self.unread);
-        if self.unread.is_empty() && self.stdin_ends {
-            self.ends.input = None;
+        if self.unread.is_empty() {
+            for client in &mut self.clients {
+                client.held = false;
+            }
+            if self.stdin_ends {
+                self.ends.input = None;
+            }
         }
     }
 
@@ -313,29 +346,26 @@ impl<'a> Pump<'a> {
         }
     }
 
-    /// Reads one chunk of output and passes it on. `false` when there is nothing to read now.
-    fn read_output(&mut self, at: usize) -> bool {
+    /// Reads one chunk of output and passes it on.
+    fn read_output(&mut self, at: usize) -> Reading {
         if self.is_congested() {
-            return true;
+            return Reading::More;
         }
         let mut buffer = std::mem::take(&mut self.buffer);
         buffer.resize(CHUNK, 0);
         let (output, stream) = &self.ends.outputs[at];
         let stream = *stream;
-        let more = match rustix::io::read(output, buffer.as_mut_slice()) {
+        let reading = match rustix::io::read(output, buffer.as_mut_slice()) {
             Ok(length) if length > 0 => {
                 self.pass_on(stream, &buffer[..length]);
-                true
+                Reading::More
             }
-            Err(Errno::AGAIN | Errno::INTR) => false,
+            Err(Errno::AGAIN | Errno::INTR) => Reading::Nothing,
             // End of file; for a terminal EIO says that nobody has it open.
-            _ => {
-                self.ends.outputs.remove(at);
-                false
-            }
+            _ => Reading::End,
         };
         self.buffer = buffer;
-        more
+        reading
     }
 
     fn pass_on(&mut self, stream: Stream, bytes: &[u8]) {
@@ -388,7 +418,7 @@ impl<'a> Pump<'a> {
     /// Reads a chunk of each output. `false` when nothing is left.
     fn drain_once(&mut self) -> bool {
         for at in (0..self.ends.outputs.len()).rev() {
-            if !self.read_output(at) && at < self.ends.outputs.len() {
+            if self.read_output(at) != Reading::More {
                 self.ends.outputs.remove(at);
             }
         }
