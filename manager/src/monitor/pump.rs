@@ -5,10 +5,11 @@
 //! memory stays flat. Output is complete: after the init has ended, the pipes are drained before the loop ends. What a
 //! client has not read by then the kernel keeps for it: nobody who does not read keeps a dead container from ending.
 
+use super::log::Log;
 use super::source::{Places, Source as Watched, patience, take_turns};
 use super::stdio::{Ends, Reading};
 use super::wire::{self, CHUNK, Event, Request};
-use crate::journal::{Stream, Writer};
+use crate::journal::Stream;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::sockopt::set_socket_send_buffer_size_force;
@@ -60,8 +61,7 @@ pub struct Pump<'a> {
     signals: &'a SignalFd,
     init: Pid,
     pidfd: OwnedFd,
-    log: &'a mut Writer,
-    log_failed: Option<std::io::Error>,
+    log: Log<'a>,
     /// Until then nobody is let in: there are no descriptors to be had, and whoever waits to be let in goes on waiting.
     deaf: Option<Instant>,
     /// When the pages that were used for more than moving bytes are given back.
@@ -77,7 +77,7 @@ pub struct Ended {
     /// Those who are still attached, to be told.
     pub clients: Vec<OwnedFd>,
     /// Why the log is not complete, if it is not.
-    pub log_failed: Option<std::io::Error>,
+    pub log_failed: Option<String>,
 }
 
 /// What a pump is made of.
@@ -93,7 +93,7 @@ pub struct Parts<'a> {
     /// The same.
     pub pidfd: OwnedFd,
     /// The container's log.
-    pub log: &'a mut Writer,
+    pub log: Log<'a>,
 }
 
 /// What a poll entry stands for.
@@ -128,7 +128,6 @@ impl<'a> Pump<'a> {
             init,
             pidfd,
             log,
-            log_failed: None,
             deaf: None,
             trim: Some(Instant::now() + UNTIL_TRIM),
             buffer: Vec::new(),
@@ -156,11 +155,9 @@ impl<'a> Pump<'a> {
             code = reap(Some(self.init), sources);
         }
         self.drain()?;
-        if let Err(error) = self.log.finish() {
-            self.log_failed.get_or_insert(error);
-        }
+        let log_failed = self.log.finish();
         let clients = self.clients.into_iter().map(|client| client.socket).collect();
-        Ok(Ended { code: code.unwrap_or(255), clients, log_failed: self.log_failed })
+        Ok(Ended { code: code.unwrap_or(255), clients, log_failed })
     }
 
     /// One turn of the loop: wait until something can be done, do it.
@@ -170,8 +167,10 @@ impl<'a> Pump<'a> {
             self.trim_later();
         }
         take_turns(sources, ready.further);
-        self.deaf.take_if(|until| *until <= Instant::now());
-        if self.trim.take_if(|due| *due <= Instant::now()).is_some() {
+        let now = Instant::now();
+        self.log.tell(now);
+        self.deaf.take_if(|until| *until <= now);
+        if self.trim.take_if(|due| *due <= now).is_some() {
             // What cannot be given back stays: nothing depends on it.
             let _ = sys::memory::release_program();
         }
@@ -224,7 +223,7 @@ impl<'a> Pump<'a> {
             sources.push(Source::Input);
         }
         let places = Places::of(further, &mut fds);
-        let timeout = patience(further, self.trim.into_iter().chain(self.deaf).min());
+        let timeout = patience(further, self.due());
         match poll(&mut fds, timeout.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return Err(errno),
@@ -233,6 +232,11 @@ impl<'a> Pump<'a> {
         // From the back, so that removing an output leaves the places of those before it.
         let ready = fds.iter().zip(&sources).filter(|(fd, _)| !fd.revents().is_empty());
         Ok(Ready { own: ready.map(|(_, source)| *source).rev().collect(), further })
+    }
+
+    /// When something is to be done even if nothing happens.
+    fn due(&self) -> Option<Instant> {
+        [self.trim, self.deaf, self.log.due()].into_iter().flatten().min()
     }
 
     fn forward_signals(&mut self) {
@@ -369,9 +373,7 @@ impl<'a> Pump<'a> {
     }
 
     fn pass_on(&mut self, stream: Stream, bytes: &[u8]) {
-        if self.log_failed.is_none() {
-            self.log_failed = self.log.take(stream, bytes).err();
-        }
+        self.log.take(stream, bytes);
         let event = match stream {
             Stream::Stdout => Event::Stdout(bytes),
             Stream::Stderr => Event::Stderr(bytes),
