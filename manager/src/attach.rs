@@ -1,15 +1,21 @@
 //! The client of a container's monitor: our stdin, stdout, stderr, window and signals, passed on until it ends.
 //!
 //! Never waits for one direction alone: a container that is not read from and one that does not read would wait
-//! for each other through us. One chunk of stdin may wait to be sent; nothing else is kept.
+//! for each other through us. One chunk of stdin may wait to be sent and one of output to be taken; nothing else is
+//! kept. Signals and window sizes are served whatever the data does. Messages on one socket are read in their order, so
+//! behind stdin that the container does not take they would never arrive: who sends stdin has a second connection for
+//! them, which the monitor always reads. Acknowledged stdin would do as well, but costs a round trip for each chunk.
 
 use crate::cli::AttachArgs;
-use crate::container::{Containers, Status};
+use crate::container::{ContainerId, Containers, Status};
 use crate::detach::{DetachKeys, Watcher};
 use crate::error::{Error, Result};
 use crate::event::emit_container;
+use crate::journal::Stream;
 use crate::monitor::stdio::Address;
 use crate::monitor::{Link, attach_socket, wire};
+use crate::outlet::Outlets;
+use crate::proxy;
 use crate::settings::Settings;
 use crate::terminal::{self, Raw};
 use rustix::event::{PollFd, PollFlags, poll};
@@ -17,20 +23,11 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 use rustix::process::Signal;
 use rustix::stdio;
+use std::collections::VecDeque;
+use std::ops::ControlFlow;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use sys::signals::{Mask, SignalFd};
 use wire::{CHUNK, Event, Request};
-
-/// Signals that are passed on to the container, or, with a terminal, end us.
-const PASSED_ON: [Signal; 7] = [
-    Signal::HUP,
-    Signal::INT,
-    Signal::QUIT,
-    Signal::TERM,
-    Signal::USR1,
-    Signal::USR2,
-    Signal::ALARM,
-];
 
 /// How often ^C may go unheard before we leave.
 const PATIENCE: u32 = 3;
@@ -72,11 +69,11 @@ pub fn attach(settings: &Settings, args: &AttachArgs) -> Result<u8> {
     terminal::check(stdin, terminal, false)?;
     let mut link = open(settings, &record.id)?;
     emit_container(settings, &record, "attach", &[]);
-    follow(&mut link, Wish { stdin, terminal, signals: args.sig_proxy, keys })
+    follow(settings, &record.id, &mut link, Wish { stdin, terminal, signals: args.sig_proxy, keys })
 }
 
 /// Connects to a running container's monitor.
-pub fn open(settings: &Settings, id: &crate::container::ContainerId) -> Result<Link> {
+pub fn open(settings: &Settings, id: &ContainerId) -> Result<Link> {
     let path = attach_socket(settings, id);
     let open = || -> std::result::Result<OwnedFd, Errno> {
         let socket =
@@ -102,23 +99,32 @@ pub fn until_started(link: &mut Link) -> Result<()> {
     }
 }
 
+/// Connects once more, for signals and sizes. A container that has ended meanwhile has nobody to connect to, and no use
+/// for them.
+fn open_for_requests(settings: &Settings, id: &ContainerId) -> Option<OwnedFd> {
+    let socket = open(settings, id).ok()?.socket;
+    let mut message = Vec::new();
+    Request::Mute.encode(&mut message);
+    wire::put(socket.as_fd(), &message, false).is_ok_and(|sent| sent).then_some(socket)
+}
+
 /// Stays attached until the container ends, or the detach keys are typed; returns its exit code.
-pub fn follow(link: &mut Link, wish: Wish) -> Result<u8> {
-    let mut watched = PASSED_ON.to_vec();
-    if !wish.signals && !wish.terminal {
-        watched.clear();
-    }
-    watched.push(Signal::WINCH);
-    let mask = Mask::of(&watched);
+pub fn follow(settings: &Settings, id: &ContainerId, link: &mut Link, wish: Wish) -> Result<u8> {
+    let mask = match (wish.terminal, wish.signals) {
+        (true, _) => proxy::ending(),
+        (false, true) => proxy::passed_on(wish.stdin),
+        (false, false) => Mask::empty(),
+    };
     let before = sys::signals::set_mask(&mask);
     let result = SignalFd::new(&mask).map_err(Error::system("watch signals")).and_then(|signals| {
         until_started(link)?;
+        let control = if wish.stdin { open_for_requests(settings, id) } else { None };
         let raw = if wish.stdin && wish.terminal && terminal::stdin_is_terminal() {
             Some(Raw::enter()?)
         } else {
             None
         };
-        let code = Session::new(link, wish, &signals).run();
+        let code = Session::new(link, control, wish, &signals).run();
         drop(raw);
         code
     });
@@ -144,26 +150,53 @@ fn lost() -> Error {
 
 struct Session<'a> {
     link: &'a mut Link,
+    /// Where signals and sizes are sent, if not on the link.
+    control: Option<OwnedFd>,
     signals: &'a SignalFd,
     wish: Wish,
     /// Our stdin has not ended.
     reading: bool,
     keys: Watcher,
-    /// A message that the socket did not take.
+    outlets: Outlets,
+    /// A chunk of stdin that the socket did not take.
     waiting: Option<Vec<u8>>,
+    /// Signals and a size that it did not take, each once.
+    requests: VecDeque<Request<'static>>,
     interrupts: u32,
     message: Vec<u8>,
 }
 
+/// What a poll entry stands for.
+#[derive(Clone, Copy)]
+enum Source {
+    Signals,
+    Monitor,
+    Control,
+    Stdin,
+    Outlet,
+}
+
+/// Go on, or leave: with an exit code, or because the detach keys were typed.
+type Step = ControlFlow<Option<u8>>;
+const GO_ON: Step = ControlFlow::Continue(());
+
 impl<'a> Session<'a> {
-    fn new(link: &'a mut Link, wish: Wish, signals: &'a SignalFd) -> Self {
+    fn new(
+        link: &'a mut Link,
+        control: Option<OwnedFd>,
+        wish: Wish,
+        signals: &'a SignalFd,
+    ) -> Self {
         Self {
             link,
+            control,
             signals,
             reading: wish.stdin,
             keys: Watcher::new(wish.keys.clone()),
             wish,
+            outlets: Outlets::new(),
             waiting: None,
+            requests: VecDeque::new(),
             interrupts: 0,
             message: Vec::new(),
         }
@@ -174,65 +207,94 @@ impl<'a> Session<'a> {
         let (mut buffer, mut chunk) = (Vec::new(), vec![0; CHUNK]);
         self.resize();
         loop {
-            let [from_container, to_container, signal, stdin] = self.wait()?;
-            if signal && let Some(code) = self.take_signals()? {
-                return Ok(Some(code));
-            }
-            if to_container && let Some(message) = self.waiting.take() {
-                self.send(message);
-            }
-            if from_container {
-                let event =
-                    wire::get(self.link.socket.as_fd(), &mut buffer).and_then(Event::decode);
-                match event.ok_or_else(lost)? {
-                    Event::Stdout(bytes) => write_out(stdio::stdout(), bytes)?,
-                    Event::Stderr(bytes) => write_out(stdio::stderr(), bytes)?,
-                    Event::Exited(code) => {
-                        self.link.see_off();
-                        return Ok(Some(code));
+            for (source, events) in self.wait()? {
+                let step = match source {
+                    Source::Signals => self.take_signals()?,
+                    Source::Monitor => self.serve_monitor(events, &mut buffer)?,
+                    Source::Control => {
+                        self.pass_requests();
+                        GO_ON
                     }
-                    // As in Docker, who waits for a container waits for one life of it.
-                    Event::Restarting(code) => return Ok(Some(code)),
-                    Event::Failed(code, reason) => {
-                        return Err(Error::Start { code, message: reason.to_owned() });
+                    Source::Stdin => self.read_stdin(&mut chunk),
+                    Source::Outlet => {
+                        self.outlets.flush()?;
+                        GO_ON
                     }
-                    Event::Started => {}
+                };
+                if let ControlFlow::Break(end) = step {
+                    return Ok(end);
                 }
             }
-            if stdin && self.read_stdin(&mut chunk) {
-                return Ok(None);
-            }
         }
     }
 
-    /// Waits for something to do: `[from the container, to the container, signal, stdin]`.
-    fn wait(&self) -> Result<[bool; 4]> {
-        let mut of_socket = PollFlags::IN;
-        of_socket.set(PollFlags::OUT, self.waiting.is_some());
+    /// Waits for something to do.
+    fn wait(&self) -> Result<Vec<(Source, PollFlags)>> {
         let stdin = stdio::stdin();
-        let mut fds = vec![
-            PollFd::new(&self.link.socket, of_socket),
-            PollFd::new(self.signals, PollFlags::IN),
-        ];
+        let mut fds = vec![PollFd::new(self.signals, PollFlags::IN)];
+        let mut sources = vec![Source::Signals];
+        let mut of_monitor = PollFlags::empty();
+        of_monitor.set(PollFlags::IN, !self.outlets.is_full());
+        let on_link = self.control.is_none() && !self.requests.is_empty();
+        of_monitor.set(PollFlags::OUT, self.waiting.is_some() || on_link);
+        // Asked for nothing, poll would still report a hang-up, turn after turn.
+        if !of_monitor.is_empty() {
+            fds.push(PollFd::new(&self.link.socket, of_monitor));
+            sources.push(Source::Monitor);
+        }
+        if let Some(control) = self.control.as_ref().filter(|_| !self.requests.is_empty()) {
+            fds.push(PollFd::new(control, PollFlags::OUT));
+            sources.push(Source::Control);
+        }
         if self.reading && self.waiting.is_none() {
             fds.push(PollFd::new(&stdin, PollFlags::IN));
+            sources.push(Source::Stdin);
+        }
+        if let Some(room) = self.outlets.room() {
+            fds.push(room);
+            sources.push(Source::Outlet);
         }
         match poll(&mut fds, None) {
-            Ok(_) => {}
-            Err(Errno::INTR) => return Ok([false; 4]),
+            Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return Err(Error::system("wait for the container")(errno)),
         }
-        let incoming = PollFlags::IN | PollFlags::HUP | PollFlags::ERR;
-        Ok([
-            fds[0].revents().intersects(incoming),
-            fds[0].revents().contains(PollFlags::OUT),
-            !fds[1].revents().is_empty(),
-            fds.get(2).is_some_and(|fd| !fd.revents().is_empty()),
-        ])
+        let ready = sources.into_iter().zip(fds.iter().map(PollFd::revents));
+        Ok(ready.filter(|(_, events)| !events.is_empty()).collect())
     }
 
-    /// Passes on what is typed; whether it was the detach keys.
-    fn read_stdin(&mut self, chunk: &mut [u8]) -> bool {
+    /// The monitor can take what waits, has something to say, or has gone.
+    fn serve_monitor(&mut self, events: PollFlags, buffer: &mut Vec<u8>) -> Result<Step> {
+        if self.control.is_none() {
+            self.pass_requests();
+        }
+        if let Some(message) = self.waiting.take() {
+            self.send(message);
+        }
+        if self.outlets.is_full()
+            || !events.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR)
+        {
+            return Ok(GO_ON);
+        }
+        let event = wire::get(self.link.socket.as_fd(), buffer).and_then(Event::decode);
+        match event.ok_or_else(lost)? {
+            Event::Stdout(bytes) => self.outlets.write(Stream::Stdout, bytes)?,
+            Event::Stderr(bytes) => self.outlets.write(Stream::Stderr, bytes)?,
+            Event::Exited(code) => {
+                self.link.see_off();
+                return Ok(ControlFlow::Break(Some(code)));
+            }
+            // As in Docker, who waits for a container waits for one life of it.
+            Event::Restarting(code) => return Ok(ControlFlow::Break(Some(code))),
+            Event::Failed(code, reason) => {
+                return Err(Error::Start { code, message: reason.to_owned() });
+            }
+            Event::Started => {}
+        }
+        Ok(GO_ON)
+    }
+
+    /// Passes on what is typed, up to the detach keys.
+    fn read_stdin(&mut self, chunk: &mut [u8]) -> Step {
         let mut message = Vec::new();
         // Keys that were held back may come on top: they fit into the same message.
         let room = if self.wish.terminal { CHUNK / 2 } else { CHUNK };
@@ -243,17 +305,17 @@ impl<'a> Session<'a> {
                     Request::Stdin(&typed).encode(&mut message);
                     self.send(message);
                 }
-                return detached;
+                return if detached { ControlFlow::Break(None) } else { GO_ON };
             }
             Ok(length) if length > 0 => Request::Stdin(&chunk[..length]).encode(&mut message),
-            Err(Errno::INTR | Errno::AGAIN) => return false,
+            Err(Errno::INTR | Errno::AGAIN) => return GO_ON,
             _ => {
                 self.reading = false;
                 Request::StdinEnd.encode(&mut message);
             }
         }
         self.send(message);
-        false
+        GO_ON
     }
 
     /// Sends a message, or keeps it. A monitor that is gone is noticed when its end of the socket is read.
@@ -263,17 +325,18 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Handles pending signals; an exit code when one of them ends us.
-    fn take_signals(&mut self) -> Result<Option<u8>> {
+    /// Handles pending signals, one of which may end us.
+    fn take_signals(&mut self) -> Result<Step> {
         while let Ok(Some(received)) = self.signals.read() {
             let number = received.signal;
-            if number == Signal::WINCH.as_raw() {
+            let leave = ControlFlow::Break(u8::try_from(128 + number).ok());
+            if self.wish.terminal && number == Signal::WINCH.as_raw() {
                 self.resize();
                 continue;
             }
             if self.wish.terminal {
                 // The keys that make signals go to the container as keys; this one is meant for us.
-                return Ok(u8::try_from(128 + number).ok());
+                return Ok(leave);
             }
             if number == Signal::INT.as_raw() || number == Signal::TERM.as_raw() {
                 self.interrupts += 1;
@@ -284,21 +347,45 @@ impl<'a> Session<'a> {
                     });
                 }
             }
-            self.tell(&Request::Signal(number));
+            let there = self.tell(Request::Signal(number));
+            if !there && self.outlets.is_full() && proxy::asks_to_end(number) {
+                // The container has ended, and only whoever does not read its output keeps us here.
+                return Ok(leave);
+            }
         }
-        Ok(None)
+        Ok(GO_ON)
     }
 
     fn resize(&mut self) {
         if let (true, Some((rows, columns))) = (self.wish.terminal, terminal::size()) {
-            self.tell(&Request::Resize { rows, columns });
+            self.requests.retain(|request| !matches!(request, Request::Resize { .. }));
+            self.tell(Request::Resize { rows, columns });
         }
     }
 
-    /// A small message, at once: signals and sizes do not queue up behind stdin.
-    fn tell(&mut self, request: &Request<'_>) {
-        request.encode(&mut self.message);
-        let _ = wire::put(self.link.socket.as_fd(), &self.message, false);
+    /// Sends a signal or a size, at once if it can be: as in the kernel, what waits already does not wait twice.
+    /// `false` when the monitor is gone.
+    fn tell(&mut self, request: Request<'static>) -> bool {
+        if !self.requests.contains(&request) {
+            self.requests.push_back(request);
+        }
+        self.pass_requests()
+    }
+
+    fn pass_requests(&mut self) -> bool {
+        let socket = self.control.as_ref().unwrap_or(&self.link.socket);
+        while let Some(request) = self.requests.front() {
+            request.encode(&mut self.message);
+            match wire::put(socket.as_fd(), &self.message, false) {
+                Ok(true) => drop(self.requests.pop_front()),
+                Ok(false) => break,
+                Err(_) => {
+                    self.requests.clear();
+                    return false;
+                }
+            }
+        }
+        true
     }
 }
 

@@ -1,14 +1,14 @@
 //! Moves bytes between our own stdio and a process that we are the parent of, until it has ended.
 //!
 //! The counterpart of the monitor's pump for `nman exec`, where nobody else is attached and nothing is logged. One
-//! chunk in each direction is all that is kept.
+//! chunk in each direction is all that is kept, and neither keeps signals from being passed on.
 
-use crate::attach::write_out;
 use crate::detach::{DetachKeys, Watcher};
 use crate::error::{Error, Result};
-use crate::journal::Stream;
-use crate::monitor::stdio::Ends;
+use crate::monitor::stdio::{Ends, Reading};
 use crate::monitor::wire::CHUNK;
+use crate::outlet::Outlets;
+use crate::proxy;
 use crate::terminal::{self, Raw};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
@@ -16,10 +16,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, pidfd_open, waitpid}
 use rustix::stdio;
 use rustix::termios::{Winsize, tcsetwinsize};
 use std::os::fd::{AsFd as _, OwnedFd};
-use sys::signals::{Mask, SignalFd};
-
-/// Signals that are passed on to the process, or, with a terminal, end us.
-const PASSED_ON: [Signal; 5] = [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM, Signal::USR1];
+use sys::signals::SignalFd;
 
 /// How it was left.
 pub enum Left {
@@ -34,9 +31,8 @@ pub fn relay(pid: i32, ends: Ends, interactive: bool, keys: DetachKeys) -> Resul
     let child = Pid::from_raw(pid).ok_or(Errno::SRCH).map_err(Error::system("find the command"))?;
     let pidfd =
         pidfd_open(child, PidfdFlags::empty()).map_err(Error::system("open the command"))?;
-    let mut watched = PASSED_ON.to_vec();
-    watched.extend([Signal::WINCH, Signal::CHILD]);
-    let mask = Mask::of(&watched);
+    let mask = if ends.terminal { proxy::ending() } else { proxy::passed_on(interactive) };
+    let mask = mask.with(Signal::CHILD);
     let before = sys::signals::set_mask(&mask);
     let raw = match interactive && ends.terminal && terminal::stdin_is_terminal() {
         true => Some(Raw::enter()?),
@@ -52,6 +48,8 @@ pub fn relay(pid: i32, ends: Ends, interactive: bool, keys: DetachKeys) -> Resul
             reading: interactive,
             keys: Watcher::new(keys),
             unread: Vec::new(),
+            outlets: Outlets::new(),
+            ended: None,
         };
         relay.run()
     });
@@ -70,6 +68,9 @@ struct Relay {
     keys: Watcher,
     /// What the process has not taken yet.
     unread: Vec<u8>,
+    outlets: Outlets,
+    /// The exit code of the process.
+    ended: Option<u8>,
 }
 
 #[derive(Clone, Copy)]
@@ -78,6 +79,7 @@ enum Source {
     Stdin,
     Input,
     Output(usize),
+    Outlet,
 }
 
 impl Relay {
@@ -85,15 +87,12 @@ impl Relay {
         let mut chunk = vec![0; CHUNK];
         self.resize();
         loop {
-            if let Some(code) = self.reap()? {
-                // Whoever the process has left behind may hold its pipes: only what is there now is waited for.
-                while !self.ends.outputs.is_empty() {
-                    for at in (0..self.ends.outputs.len()).rev() {
-                        if !self.read_output(at, &mut chunk)? && at < self.ends.outputs.len() {
-                            self.ends.outputs.remove(at);
-                        }
-                    }
-                }
+            if self.ended.is_none() {
+                self.ended = self.reap()?;
+            }
+            if let Some(code) = self.ended
+                && self.drain(&mut chunk)?
+            {
                 return Ok(Left::Ended(code));
             }
             for source in self.wait()? {
@@ -112,8 +111,11 @@ impl Relay {
                     }
                     Source::Input => self.feed(),
                     Source::Output(at) => {
-                        self.read_output(at, &mut chunk)?;
+                        if self.read_output(at, &mut chunk)? == Reading::End {
+                            self.ends.outputs.remove(at);
+                        }
                     }
+                    Source::Outlet => self.outlets.flush()?,
                 }
             }
         }
@@ -131,9 +133,17 @@ impl Relay {
             fds.push(PollFd::new(input, PollFlags::OUT));
             sources.push(Source::Input);
         }
-        for (at, (output, _)) in self.ends.outputs.iter().enumerate() {
-            fds.push(PollFd::new(output, PollFlags::IN));
-            sources.push(Source::Output(at));
+        match self.outlets.room() {
+            Some(room) => {
+                fds.push(room);
+                sources.push(Source::Outlet);
+            }
+            None => {
+                for (at, (output, _)) in self.ends.outputs.iter().enumerate() {
+                    fds.push(PollFd::new(output, PollFlags::IN));
+                    sources.push(Source::Output(at));
+                }
+            }
         }
         match poll(&mut fds, None) {
             Ok(_) | Err(Errno::INTR) => {}
@@ -157,10 +167,13 @@ impl Relay {
     fn take_signals(&mut self) -> Option<u8> {
         while let Ok(Some(received)) = self.signals.read() {
             let number = received.signal;
-            if number == Signal::WINCH.as_raw() {
+            if number == Signal::WINCH.as_raw() && self.ends.terminal {
                 self.resize();
             } else if number == Signal::CHILD.as_raw() {
                 // Looked at in every turn.
+            } else if let Some(code) = self.ended.filter(|_| proxy::asks_to_end(number)) {
+                // Only whoever does not read the output keeps us here.
+                return Some(code);
             } else if self.ends.terminal {
                 return u8::try_from(128 + number).ok();
             } else {
@@ -208,23 +221,32 @@ impl Relay {
         self.reading &= self.ends.feed(&mut self.unread);
     }
 
-    /// Reads one chunk of output and writes it. `false` when there is nothing to read now.
-    fn read_output(&mut self, at: usize, chunk: &mut [u8]) -> Result<bool> {
+    /// After the end: passes on what there is. Whoever the process has left behind may hold its pipes: more is not waited
+    /// for. `false` while our own reader has not taken it all.
+    fn drain(&mut self, chunk: &mut [u8]) -> Result<bool> {
+        while !self.ends.outputs.is_empty() && !self.outlets.is_full() {
+            for at in (0..self.ends.outputs.len()).rev() {
+                if self.read_output(at, chunk)? != Reading::More {
+                    self.ends.outputs.remove(at);
+                }
+            }
+        }
+        Ok(!self.outlets.is_full())
+    }
+
+    /// Reads one chunk of output and writes it.
+    fn read_output(&mut self, at: usize, chunk: &mut [u8]) -> Result<Reading> {
+        if self.outlets.is_full() {
+            return Ok(Reading::More);
+        }
         let (output, stream) = &self.ends.outputs[at];
         match rustix::io::read(output, &mut *chunk) {
             Ok(length) if length > 0 => {
-                let target = match stream {
-                    Stream::Stdout => stdio::stdout(),
-                    Stream::Stderr => stdio::stderr(),
-                };
-                write_out(target, &chunk[..length])?;
-                Ok(true)
+                self.outlets.write(*stream, &chunk[..length])?;
+                Ok(Reading::More)
             }
-            Err(Errno::AGAIN | Errno::INTR) => Ok(false),
-            _ => {
-                self.ends.outputs.remove(at);
-                Ok(false)
-            }
+            Err(Errno::AGAIN | Errno::INTR) => Ok(Reading::Nothing),
+            _ => Ok(Reading::End),
         }
     }
 }

@@ -54,5 +54,5 @@ fn start(
     }
     emit_container(settings, &record, "attach", &[]);
     let wish = Wish { stdin: args.interactive, terminal: args.tty, signals, keys };
-    attach::follow(&mut monitor, wish).map(Outcome::Ended)
+    attach::follow(settings, &record.id, &mut monitor, wish).map(Outcome::Ended)
 }

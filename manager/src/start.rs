@@ -102,8 +102,10 @@ pub fn start_attached(settings: &Settings, args: &StartArgs) -> Result<u8> {
     let keys = DetachKeys::find(args.detach_keys.as_deref())?;
     let wish = Wish { stdin, terminal: record.attachment.terminal, signals: args.sig_proxy, keys };
     match start(settings, name)? {
-        Some(mut monitor) => attach::follow(&mut monitor, wish),
-        None => attach::follow(&mut attach::open(settings, &record.id)?, wish),
+        Some(mut monitor) => attach::follow(settings, &record.id, &mut monitor, wish),
+        None => {
+            attach::follow(settings, &record.id, &mut attach::open(settings, &record.id)?, wish)
+        }
     }
 }
 

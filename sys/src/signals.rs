@@ -41,6 +41,32 @@ impl Mask {
         self
     }
 
+    /// The same with this signal.
+    #[must_use]
+    pub fn with(mut self, signal: Signal) -> Mask {
+        // SAFETY: the set is initialised and ours alone; an invalid number is refused by the call, not stored.
+        let rc = unsafe { libc::sigaddset(&raw mut self.0, signal.as_raw()) };
+        debug_assert_eq!(rc, 0);
+        self
+    }
+
+    /// Every signal that a program may block, the real-time ones among them, but these.
+    ///
+    /// 32 and 33 are the C library's own. musl also keeps 34, elsewhere known as SIGRTMIN, which it needs only where several
+    /// threads change their user id: while the mask holds, this program must not.
+    pub fn all_but(signals: &[Signal]) -> Mask {
+        const FIRST_REAL_TIME: usize = 34;
+        let mut mask = Mask::full();
+        let bits = libc::c_ulong::BITS as usize;
+        let words = (&raw mut mask.0).cast::<libc::c_ulong>();
+        // SAFETY: a signal set of Linux is an array of unsigned longs with room for 64 signals at least; this one is
+        // initialised and ours alone.
+        let word = unsafe { &mut *words.wrapping_add((FIRST_REAL_TIME - 1) / bits) };
+        // The lowest bit of the first is that of signal 1.
+        *word |= 1 << ((FIRST_REAL_TIME - 1) % bits);
+        mask.without(signals)
+    }
+
     /// Exactly these signals.
     pub fn of(signals: &[Signal]) -> Mask {
         let mut mask = Mask::empty();
@@ -191,4 +217,21 @@ pub fn send(pidfd: BorrowedFd<'_>, signal: i32) -> Result<()> {
         )
     };
     check(ret).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mask_of_all_holds_every_signal_but_those_of_the_c_library() {
+        let before = set_mask(&Mask::all_but(&[Signal::USR2]));
+        let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
+        set_mask(&before);
+        let blocked = status.lines().find_map(|line| line.strip_prefix("SigBlk:")).unwrap();
+        let blocked = u64::from_str_radix(blocked.trim(), 16).unwrap();
+        let open = (1..=64).filter(|number| blocked & (1 << (number - 1)) == 0);
+        let (kill, stop) = (Signal::KILL.as_raw(), Signal::STOP.as_raw());
+        assert_eq!(open.collect::<Vec<_>>(), [kill, Signal::USR2.as_raw(), stop, 32, 33]);
+    }
 }

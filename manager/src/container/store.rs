@@ -366,6 +366,13 @@ impl Dir {
         self.write("state.json", state)
     }
 
+    /// Writes down what is wrong with a container whose state stays as it is.
+    pub fn set_error(&self, error: &str) -> Result<()> {
+        let mut state = self.recorded_state()?;
+        state.error = Some(error.to_owned());
+        self.set_state(&state)
+    }
+
     fn read<T: DeserializeOwned>(&self, name: &str) -> Result<T> {
         let path = self.join(name);
         let bytes = match fs::read(&path) {

@@ -171,6 +171,7 @@ impl Reader {
     }
 
     fn read_blocks(&mut self, buffer: &mut [u8], out: &mut Output) -> Result<()> {
+        self.rewind().map_err(Error::io("read", &self.path))?;
         while let Some(current) = self.files.front_mut() {
             let read = match current.contents.read(&mut buffer[self.filled..]) {
                 Ok(read) => read,
@@ -194,6 +195,18 @@ impl Reader {
             self.filled = filled - used;
         }
         Ok(())
+    }
+
+    /// Goes back to where the last whole record has ended. What was there of the next is read again: a writer whose disk was
+    /// full has taken it back.
+    fn rewind(&mut self) -> io::Result<()> {
+        let filled = i64::try_from(std::mem::take(&mut self.filled)).unwrap_or(0);
+        match self.files.front_mut() {
+            Some(current) if filled > 0 => {
+                current.contents.seek(SeekFrom::Current(-filled)).map(drop)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Shows the whole lines of a block; returns how much of it they are.

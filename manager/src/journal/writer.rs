@@ -33,7 +33,13 @@ pub struct Writer {
     size: u64,
     /// The number that the current file will get.
     number: u64,
+    /// The attributes are still to be written to the current file.
+    headless: bool,
     partial: [Vec<u8>; 2],
+    /// So much text waits to be written.
+    gathered: u64,
+    /// So much could not be.
+    lost: u64,
     out: Vec<u8>,
     /// The pieces of `out` that go into one record of our own form.
     lines: Vec<u8>,
@@ -48,7 +54,7 @@ impl Writer {
             None => File::open("/dev/null")?,
         };
         let number = aside(path)?.last().map_or(1, |aside| aside.number + 1);
-        let mut writer = Self {
+        Ok(Self {
             path: path.to_owned(),
             format,
             max_size: config.max_size,
@@ -58,21 +64,30 @@ impl Writer {
             size: file.metadata()?.len(),
             file,
             number,
+            headless: true,
             partial: [Vec::new(), Vec::new()],
+            gathered: 0,
+            lost: 0,
             out: Vec::new(),
             lines: Vec::new(),
-        };
-        writer.begin()?;
-        Ok(writer)
+        })
     }
 
-    /// Takes what was read from a stream and writes the lines that it completes, in few writes.
+    /// How much of what was taken is not in the log, because it could not be written: bytes of text.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.lost
+    }
+
+    /// Takes what was read from a stream and writes the lines that it completes, in few writes. After an error the next may
+    /// be written all the same: what the file holds is whole records.
     pub fn take(&mut self, stream: Stream, mut bytes: &[u8]) -> io::Result<()> {
         if self.format.is_none() {
             return Ok(());
         }
         let now = Timestamp::now();
         let time = now.to_string();
+        let mut written = Ok(());
         let mut partial = std::mem::take(&mut self.partial[stream as usize]);
         while !bytes.is_empty() {
             let room = LONGEST_LINE - partial.len();
@@ -90,24 +105,25 @@ impl Writer {
             }
             bytes = &bytes[end..];
             if (self.out.len() + self.lines.len()) as u64 >= self.room() {
-                self.flush(stream, now)?;
+                written = written.and(self.flush(stream, now));
             }
         }
         self.partial[stream as usize] = partial;
-        self.flush(stream, now)
+        written.and(self.flush(stream, now))
     }
 
     /// Writes what is left of lines that never ended.
     pub fn finish(&mut self) -> io::Result<()> {
+        let mut written = Ok(());
         for stream in [Stream::Stdout, Stream::Stderr] {
             let partial = std::mem::take(&mut self.partial[stream as usize]);
             if !partial.is_empty() {
                 let now = Timestamp::now();
                 self.add(stream, &partial, &now.to_string());
-                self.flush(stream, now)?;
+                written = written.and(self.flush(stream, now));
             }
         }
-        Ok(())
+        written
     }
 
     /// So much is gathered before it is written: no more than goes into the file.
@@ -119,6 +135,7 @@ impl Writer {
     }
 
     fn add(&mut self, stream: Stream, line: &[u8], time: &str) {
+        self.gathered += line.len() as u64;
         match self.format {
             Some(Format::Json) => json::write(&mut self.out, stream, line, time, &self.attributes),
             Some(Format::Local) => self.lines.extend_from_slice(line),
@@ -128,57 +145,68 @@ impl Writer {
 
     fn flush(&mut self, stream: Stream, time: Timestamp) -> io::Result<()> {
         if !self.lines.is_empty() {
+            if self.headless && !self.attributes.is_empty() {
+                // A file of our own form begins with the attributes of all of its records.
+                local::write(&mut self.out, Kind::Attributes, self.attributes.as_bytes(), time);
+            }
             local::write(&mut self.out, Kind::Lines(stream), &self.lines, time);
             self.lines.clear();
         }
         if self.out.is_empty() {
             return Ok(());
         }
+        let text = std::mem::take(&mut self.gathered);
         let written = self.file.write_all(&self.out);
-        self.size += self.out.len() as u64;
+        let length = self.out.len() as u64;
         self.out.clear();
-        written?;
+        if let Err(error) = written {
+            self.lost += text;
+            self.cut_off()?;
+            return Err(error);
+        }
+        self.headless = false;
+        self.size += length;
         if self.max_size > 0 && self.size >= self.max_size { self.put_aside() } else { Ok(()) }
     }
 
-    /// A file of our own form begins with the attributes of all of its records.
-    fn begin(&mut self) -> io::Result<()> {
-        if self.format == Some(Format::Local) && !self.attributes.is_empty() {
-            let text = self.attributes.as_bytes();
-            local::write(&mut self.out, Kind::Attributes, text, Timestamp::now());
-            let written = self.file.write_all(&self.out);
-            self.size += self.out.len() as u64;
-            self.out.clear();
-            return written;
-        }
-        Ok(())
+    /// Takes back what was written in part: it would spoil what follows.
+    fn cut_off(&self) -> io::Result<()> {
+        if self.file.metadata()?.len() > self.size { self.file.set_len(self.size) } else { Ok(()) }
     }
 
     fn put_aside(&mut self) -> io::Result<()> {
         let Some(format) = self.format else { return Ok(()) };
-        let place = aside_path(&self.path, self.number);
-        std::fs::rename(&self.path, &place)?;
-        self.number += 1;
-        self.file = open_current(&self.path, format)?;
-        self.size = 0;
-        for old in aside(&self.path)? {
-            // The current one counts, too.
-            if old.number + self.max_files <= self.number {
-                forget(&self.path, old.number)?;
-            }
+        match std::fs::rename(&self.path, aside_path(&self.path, self.number)) {
+            Ok(()) => self.number += 1,
+            // It was put aside before, and then no new one could be opened: what came since went to the old one.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
         }
+        self.file = open_current(&self.path, format)?;
+        (self.size, self.headless) = (0, true);
+        let removed = self.forget_old();
         if self.compress && self.max_files > 1 {
             // Whoever ends is collected by the monitor's loop. A file that stays as it is can be read as well.
             let _ = Command::new("/proc/self/exe")
                 .arg0(COMPRESSOR)
-                .arg(&place)
+                .arg(aside_path(&self.path, self.number - 1))
                 .current_dir("/")
                 .stdin(Stdio::null())
                 .stdout(Stdio::null())
                 .stderr(Stdio::null())
                 .spawn();
         }
-        self.begin()
+        removed
+    }
+
+    fn forget_old(&self) -> io::Result<()> {
+        for old in aside(&self.path)? {
+            // The current one counts, too.
+            if old.number + self.max_files <= self.number {
+                forget(&self.path, old.number)?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -394,6 +422,27 @@ mod tests {
             OpenOptions::new().write(true).open(&path).unwrap().set_len(length - 3).unwrap();
             Writer::open(&path, &config, "").unwrap().take(Stream::Stdout, b"three\n").unwrap();
             assert_eq!(shown(&path, format).0, "one\ntwo\nthree\n", "{driver:?}");
+        }
+    }
+    #[test]
+    fn what_could_not_be_written_is_counted_and_does_not_spoil_what_follows() {
+        for (driver, format) in
+            [(LogDriver::JsonFile, Format::Json), (LogDriver::Local, Format::Local)]
+        {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("log");
+            let mut log = Writer::open(&path, &config(driver, 0, 1), "{}").unwrap();
+            log.take(Stream::Stdout, b"one\n").unwrap();
+            let full = File::options().write(true).open("/dev/full").unwrap();
+            let sound = std::mem::replace(&mut log.file, full);
+            assert!(log.take(Stream::Stdout, b"lost\nhal").is_err());
+            // What a disk has taken of it before it was full.
+            (&sound).write_all(b"\x09\0\0").unwrap();
+            log.file = sound;
+            assert_eq!(log.lost(), 5);
+            log.cut_off().unwrap();
+            log.take(Stream::Stdout, b"f\ntwo\n").unwrap();
+            assert_eq!(shown(&path, format).0, "one\nhalf\ntwo\n", "{driver:?}");
         }
     }
 }

@@ -5,6 +5,7 @@
 //! directory. It holds the container's lock for as long as it lives, and lives in the mount namespace in which the
 //! root file system was mounted, so that a kill -9 leaves neither a lock nor a mount. It prints nothing.
 
+pub mod log;
 pub mod oom;
 pub mod probe;
 pub mod pump;
@@ -21,6 +22,7 @@ use crate::error::{Error, Result};
 use crate::journal::Writer;
 use crate::runtime::{Launch, Runtime, Streams};
 use crate::settings::Settings;
+use log::Log;
 use oom::OomWatch;
 use probe::Prober;
 use pump::{Ended, Idle, Parts, Pump};
@@ -74,6 +76,9 @@ impl Link {
         }
     }
 }
+
+/// How long clients that do not read are waited for when they are to be told of the end.
+const FOR_LAST_WORD: Duration = Duration::from_secs(1);
 
 /// What the monitor passes on to the container when it is sent to the monitor.
 const FORWARDED: [Signal; 3] = [Signal::TERM, Signal::INT, Signal::HUP];
@@ -256,8 +261,13 @@ impl<'a> Monitor<'a> {
         let mut oom = OomWatch::new(self.settings, &self.record, pid);
         let begun = Instant::now();
         self.runtime.start(id)?;
+        // It has run: whatever fails from here on, its layer and its volumes are somebody's.
+        self.first = false;
         crate::event::emit_container(self.settings, &self.record, "start", &[]);
         let Post { signals, listener, log, sources } = post;
+        let dir = &self.dir;
+        let report = |fault: &str| dir.set_error(fault).is_ok();
+        let log = Log::new(log, &report);
         let mut pump = Pump::new(Parts { ends, listener, signals, init, pidfd, log });
         if let Some(client) = self.client.take() {
             let mut message = Vec::new();
@@ -314,7 +324,7 @@ impl<'a> Monitor<'a> {
         self.restarts += 1;
         let mut state = self.ended_state(&ended, Status::Restarting);
         state.monitor = Some(getpid().as_raw_nonzero().get());
-        state.error = cleaned.err().map(|error| error.to_string());
+        state.error = cleaned.err().map(|error| error.to_string()).or(ended.log_failed.clone());
         let _ = self.dir.set_state(&state);
         self.tell_died(&ended);
         tell(&ended.clients, &Event::Restarting(ended.code));
@@ -359,10 +369,10 @@ impl<'a> Monitor<'a> {
 
     /// The container has ended: write it down, clean up, tell those who are attached.
     fn conclude(self, mut ended: Ended) -> ExitCode {
-        let mut errors = self.clean_up();
-        errors.extend(ended.log_failed.take().map(Error::system("write the container's log")));
+        let errors = self.clean_up();
         let mut state = self.ended_state(&ended, Status::Exited);
-        state.error = errors.first().map(ToString::to_string).or(state.error);
+        let error = errors.first().map(ToString::to_string).or(ended.log_failed.take());
+        state.error = error.or(state.error);
         let _ = self.dir.set_state(&state);
         self.tell_died(&ended);
         let clients = std::mem::take(&mut ended.clients);
@@ -429,11 +439,13 @@ impl<'a> Monitor<'a> {
 fn tell(clients: &[OwnedFd], event: &Event<'_>) {
     let mut message = Vec::new();
     event.encode(&mut message);
-    // Those who are slow to take it keep nobody else waiting.
+    // Those who are slow to take it keep nobody else waiting, and us not for long.
     let slow =
         clients.iter().filter(|client| wire::put(client.as_fd(), &message, false) == Ok(false));
-    for client in slow.collect::<Vec<_>>() {
-        let _ = wire::put(client.as_fd(), &message, true);
+    let slow: Vec<_> = slow.collect();
+    let deadline = Instant::now() + FOR_LAST_WORD;
+    for client in slow {
+        let _ = wire::put_until(client.as_fd(), &message, deadline);
     }
 }
 

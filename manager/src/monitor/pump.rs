@@ -1,15 +1,18 @@
 //! Moves bytes between a container and whoever is attached to it, until the container's init has ended.
 //!
-//! Bounded everywhere: one chunk may wait for the container's stdin, one message for each client. While a client
+//! Bounded everywhere: one chunk of each client may wait for the container's stdin, one message for each client. While a client
 //! cannot take its message the container's output is not read, so that a slow reader slows the container down and
-//! memory stays flat. Output is complete: after the init has ended, the pipes are drained before the loop ends.
+//! memory stays flat. Output is complete: after the init has ended, the pipes are drained before the loop ends. What a
+//! client has not read by then the kernel keeps for it: nobody who does not read keeps a dead container from ending.
 
+use super::log::Log;
 use super::source::{Places, Source as Watched, patience, take_turns};
-use super::stdio::Ends;
+use super::stdio::{Ends, Reading};
 use super::wire::{self, CHUNK, Event, Request};
-use crate::journal::{Stream, Writer};
+use crate::journal::Stream;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
+use rustix::net::sockopt::set_socket_send_buffer_size_force;
 use rustix::net::{SocketFlags, accept_with};
 use rustix::process::{Pid, Signal, WaitOptions, wait};
 use rustix::termios::{Winsize, tcsetwinsize};
@@ -20,11 +23,25 @@ use sys::signals::SignalFd;
 /// So long after something was done the program's pages are given back: what runs for a moment only pays nothing.
 const UNTIL_TRIM: Duration = Duration::from_secs(1);
 
+/// How long nobody is let in after that has failed.
+const UNTIL_LISTENING: Duration = Duration::from_secs(1);
+
+/// So long after the init has ended a client may take to make room; who has not done so is let go. The log has it all.
+const FOR_SLOW_CLIENTS: Duration = Duration::from_secs(2);
+
+/// The room of a client's socket when the init has ended: more than the container's pipes hold.
+const FOR_LAST_WORDS: usize = 4 << 20;
+
+/// So many chunks are read after the init has ended even if that takes long: more than any pipe holds.
+const LEFT_IN_PIPES: usize = 64;
+
 /// One attached client.
 struct Client {
     socket: OwnedFd,
     /// A message that did not fit.
     waiting: Option<Vec<u8>>,
+    /// A chunk of its is among what the container's stdin has not taken: nothing more is read from it until then.
+    held: bool,
     /// The client of `nman run -i`: when it leaves, the container's stdin ends.
     owns_stdin: bool,
     /// It only waits for the end.
@@ -44,8 +61,9 @@ pub struct Pump<'a> {
     signals: &'a SignalFd,
     init: Pid,
     pidfd: OwnedFd,
-    log: &'a mut Writer,
-    log_failed: Option<std::io::Error>,
+    log: Log<'a>,
+    /// Until then nobody is let in: there are no descriptors to be had, and whoever waits to be let in goes on waiting.
+    deaf: Option<Instant>,
     /// When the pages that were used for more than moving bytes are given back.
     trim: Option<Instant>,
     buffer: Vec<u8>,
@@ -59,7 +77,7 @@ pub struct Ended {
     /// Those who are still attached, to be told.
     pub clients: Vec<OwnedFd>,
     /// Why the log is not complete, if it is not.
-    pub log_failed: Option<std::io::Error>,
+    pub log_failed: Option<String>,
 }
 
 /// What a pump is made of.
@@ -75,7 +93,7 @@ pub struct Parts<'a> {
     /// The same.
     pub pidfd: OwnedFd,
     /// The container's log.
-    pub log: &'a mut Writer,
+    pub log: Log<'a>,
 }
 
 /// What a poll entry stands for.
@@ -110,7 +128,7 @@ impl<'a> Pump<'a> {
             init,
             pidfd,
             log,
-            log_failed: None,
+            deaf: None,
             trim: Some(Instant::now() + UNTIL_TRIM),
             buffer: Vec::new(),
             message: Vec::new(),
@@ -119,7 +137,14 @@ impl<'a> Pump<'a> {
 
     /// Adds a client that is connected already.
     pub fn attach(&mut self, socket: OwnedFd, owns_stdin: bool) {
-        self.clients.push(Client { socket, waiting: None, owns_stdin, muted: false, gone: false });
+        self.clients.push(Client {
+            socket,
+            waiting: None,
+            held: false,
+            owns_stdin,
+            muted: false,
+            gone: false,
+        });
     }
 
     /// Runs until the init has ended and its output has been passed on.
@@ -129,13 +154,10 @@ impl<'a> Pump<'a> {
             self.turn(sources)?;
             code = reap(Some(self.init), sources);
         }
-        // Whoever wrote is dead: what there is to read is in the pipes.
-        while self.drain_once()? {}
-        if let Err(error) = self.log.finish() {
-            self.log_failed.get_or_insert(error);
-        }
+        self.drain()?;
+        let log_failed = self.log.finish();
         let clients = self.clients.into_iter().map(|client| client.socket).collect();
-        Ok(Ended { code: code.unwrap_or(255), clients, log_failed: self.log_failed })
+        Ok(Ended { code: code.unwrap_or(255), clients, log_failed })
     }
 
     /// One turn of the loop: wait until something can be done, do it.
@@ -145,7 +167,10 @@ impl<'a> Pump<'a> {
             self.trim_later();
         }
         take_turns(sources, ready.further);
-        if self.trim.take_if(|due| *due <= Instant::now()).is_some() {
+        let now = Instant::now();
+        self.log.tell(now);
+        self.deaf.take_if(|until| *until <= now);
+        if self.trim.take_if(|due| *due <= now).is_some() {
             // What cannot be given back stays: nothing depends on it.
             let _ = sys::memory::release_program();
         }
@@ -156,7 +181,9 @@ impl<'a> Pump<'a> {
                 Source::Client(at) => self.serve(at),
                 Source::Output(at) => {
                     self.trim_later();
-                    self.read_output(at);
+                    if self.read_output(at) == Reading::End {
+                        self.ends.outputs.remove(at);
+                    }
                 }
                 Source::Input => self.feed(),
             }
@@ -166,15 +193,17 @@ impl<'a> Pump<'a> {
     }
 
     fn wait(&self, further: &[&mut dyn Watched]) -> Result<Ready, Errno> {
-        let mut sources = vec![Source::Signals, Source::Listener];
-        let mut fds = vec![
-            PollFd::new(self.signals, PollFlags::IN),
-            PollFd::new(self.listener, PollFlags::IN),
-        ];
+        let mut sources = vec![Source::Signals];
+        let mut fds = vec![PollFd::new(self.signals, PollFlags::IN)];
+        if self.deaf.is_none() {
+            fds.push(PollFd::new(self.listener, PollFlags::IN));
+            sources.push(Source::Listener);
+        }
         for (at, client) in self.clients.iter().enumerate() {
             let mut events = PollFlags::empty();
-            // Its requests wait while the container's stdin is full.
-            events.set(PollFlags::IN, self.unread.is_empty());
+            // Only who sends stdin waits while the container's is full: signals and sizes come by a connection of
+            // their own, or from a client that sends nothing else.
+            events.set(PollFlags::IN, !client.held);
             events.set(PollFlags::OUT, client.waiting.is_some());
             if events.is_empty() {
                 // Asked for nothing, poll would still report a hang-up, turn after turn.
@@ -194,7 +223,7 @@ impl<'a> Pump<'a> {
             sources.push(Source::Input);
         }
         let places = Places::of(further, &mut fds);
-        let timeout = patience(further, self.trim);
+        let timeout = patience(further, self.due());
         match poll(&mut fds, timeout.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return Err(errno),
@@ -203,6 +232,11 @@ impl<'a> Pump<'a> {
         // From the back, so that removing an output leaves the places of those before it.
         let ready = fds.iter().zip(&sources).filter(|(fd, _)| !fd.revents().is_empty());
         Ok(Ready { own: ready.map(|(_, source)| *source).rev().collect(), further })
+    }
+
+    /// When something is to be done even if nothing happens.
+    fn due(&self) -> Option<Instant> {
+        [self.trim, self.deaf, self.log.due()].into_iter().flatten().min()
     }
 
     fn forward_signals(&mut self) {
@@ -227,17 +261,19 @@ impl<'a> Pump<'a> {
     fn accept(&mut self) {
         self.trim_later();
         Event::Started.encode(&mut self.message);
-        if let Ok(socket) = accept_with(self.listener, SocketFlags::CLOEXEC)
-            && wire::put(socket.as_fd(), &self.message, false) == Ok(true)
-        {
-            self.attach(socket, false);
+        match accept_with(self.listener, SocketFlags::CLOEXEC) {
+            Ok(socket) if wire::put(socket.as_fd(), &self.message, false) == Ok(true) => {
+                self.attach(socket, false);
+            }
+            Ok(_) | Err(Errno::AGAIN | Errno::INTR | Errno::CONNABORTED) => {}
+            Err(_) => self.deaf = Some(Instant::now() + UNTIL_LISTENING),
         }
     }
 
     /// A client can take its waiting message, has sent a request, or has gone.
     fn serve(&mut self, at: usize) {
         self.flush(at);
-        if !self.unread.is_empty() {
+        if self.clients[at].held {
             // Only a hang-up can have brought us here; the poll flag for input was not set.
             return;
         }
@@ -246,6 +282,7 @@ impl<'a> Pump<'a> {
         if readable(socket) {
             match wire::get(socket, &mut buffer).and_then(Request::decode) {
                 Some(Request::Mute) => self.clients[at].mute(),
+                Some(Request::Stdin(bytes)) => self.take_stdin(at, bytes),
                 Some(request) => self.answer(&request),
                 None => self.clients[at].gone = true,
             }
@@ -264,12 +301,17 @@ impl<'a> Pump<'a> {
         }
     }
 
+    /// One chunk of each client may wait, in the order in which they came.
+    fn take_stdin(&mut self, at: usize, bytes: &[u8]) {
+        if self.ends.input.is_some() && !self.stdin_ends {
+            self.unread.extend_from_slice(bytes);
+            self.clients[at].held = true;
+            self.feed();
+        }
+    }
+
     fn answer(&mut self, request: &Request<'_>) {
         match request {
-            Request::Stdin(bytes) if self.ends.input.is_some() && !self.stdin_ends => {
-                self.unread.extend_from_slice(bytes);
-                self.feed();
-            }
             Request::Stdin(_) | Request::Mute => {}
             Request::StdinEnd => self.end_stdin(),
             Request::Resize { rows, columns } => self.resize(*rows, *columns),
@@ -288,8 +330,13 @@ impl<'a> Pump<'a> {
     /// Writes to the container's stdin what it takes.
     fn feed(&mut self) {
         self.ends.feed(&mut self.unread);
-        if self.unread.is_empty() && self.stdin_ends {
-            self.ends.input = None;
+        if self.unread.is_empty() {
+            for client in &mut self.clients {
+                client.held = false;
+            }
+            if self.stdin_ends {
+                self.ends.input = None;
+            }
         }
     }
 
@@ -303,35 +350,30 @@ impl<'a> Pump<'a> {
         }
     }
 
-    /// Reads one chunk of output and passes it on. `false` when there is nothing to read now.
-    fn read_output(&mut self, at: usize) -> bool {
+    /// Reads one chunk of output and passes it on.
+    fn read_output(&mut self, at: usize) -> Reading {
         if self.is_congested() {
-            return true;
+            return Reading::More;
         }
         let mut buffer = std::mem::take(&mut self.buffer);
         buffer.resize(CHUNK, 0);
         let (output, stream) = &self.ends.outputs[at];
         let stream = *stream;
-        let more = match rustix::io::read(output, buffer.as_mut_slice()) {
+        let reading = match rustix::io::read(output, buffer.as_mut_slice()) {
             Ok(length) if length > 0 => {
                 self.pass_on(stream, &buffer[..length]);
-                true
+                Reading::More
             }
-            Err(Errno::AGAIN | Errno::INTR) => false,
+            Err(Errno::AGAIN | Errno::INTR) => Reading::Nothing,
             // End of file; for a terminal EIO says that nobody has it open.
-            _ => {
-                self.ends.outputs.remove(at);
-                false
-            }
+            _ => Reading::End,
         };
         self.buffer = buffer;
-        more
+        reading
     }
 
     fn pass_on(&mut self, stream: Stream, bytes: &[u8]) {
-        if self.log_failed.is_none() {
-            self.log_failed = self.log.take(stream, bytes).err();
-        }
+        self.log.take(stream, bytes);
         let event = match stream {
             Stream::Stdout => Event::Stdout(bytes),
             Stream::Stderr => Event::Stderr(bytes),
@@ -354,19 +396,48 @@ impl<'a> Pump<'a> {
         self.clients.retain(|client| !client.gone);
     }
 
-    /// After the init has ended: reads what is left, without waiting for more. `false` when all is done.
-    fn drain_once(&mut self) -> Result<bool, Errno> {
+    /// After the init has ended: passes on what is left, without waiting for more.
+    fn drain(&mut self) -> Result<(), Errno> {
+        let deadline = Instant::now() + FOR_SLOW_CLIENTS;
         // There is nobody to give input to; only clients that still have to take output matter.
         self.unread.clear();
-        while self.is_congested() {
-            self.wait_for_clients()?;
+        for client in &self.clients {
+            // So all of it is on its way at once, whoever reads it when. Where it is refused, the deadline holds.
+            let _ = set_socket_send_buffer_size_force(&client.socket, FOR_LAST_WORDS);
         }
+        let mut rounds = 0;
+        // Without a pid namespace of its own, somebody may be left who goes on writing.
+        while rounds < LEFT_IN_PIPES || Instant::now() < deadline {
+            self.make_room(deadline)?;
+            if !self.drain_once() {
+                break;
+            }
+            rounds += 1;
+        }
+        self.make_room(deadline)
+    }
+
+    /// Reads a chunk of each output. `false` when nothing is left.
+    fn drain_once(&mut self) -> bool {
         for at in (0..self.ends.outputs.len()).rev() {
-            if !self.read_output(at) && at < self.ends.outputs.len() {
+            if self.read_output(at) != Reading::More {
                 self.ends.outputs.remove(at);
             }
         }
-        Ok(!self.ends.outputs.is_empty() || self.is_congested())
+        !self.ends.outputs.is_empty()
+    }
+
+    /// Waits until every client has taken its message; those who have not by the deadline are let go.
+    fn make_room(&mut self, deadline: Instant) -> Result<(), Errno> {
+        while self.is_congested() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                self.clients.retain(|client| client.waiting.is_none());
+                return Ok(());
+            }
+            self.wait_for_clients(left)?;
+        }
+        Ok(())
     }
 
     /// Whether a client has not taken its message yet.
@@ -374,14 +445,14 @@ impl<'a> Pump<'a> {
         self.clients.iter().any(|client| client.waiting.is_some())
     }
 
-    fn wait_for_clients(&mut self) -> Result<(), Errno> {
+    fn wait_for_clients(&mut self, patience: Duration) -> Result<(), Errno> {
         let mut fds: Vec<PollFd<'_>> = self
             .clients
             .iter()
             .filter(|client| client.waiting.is_some())
             .map(|client| PollFd::new(&client.socket, PollFlags::OUT))
             .collect();
-        match poll(&mut fds, None) {
+        match poll(&mut fds, Timespec::try_from(patience).ok().as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return Err(errno),
         }

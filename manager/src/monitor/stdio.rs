@@ -27,6 +27,17 @@ pub struct Ends {
     pub terminal: bool,
 }
 
+/// What came of reading an output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reading {
+    /// There may be more.
+    More,
+    /// There is nothing now.
+    Nothing,
+    /// There will never be more.
+    End,
+}
+
 impl Ends {
     /// Writes of `unread` to the process's input what it takes. `false` when nobody reads that any more: it is closed then, and
     /// what was left is dropped.

@@ -3,11 +3,13 @@
 //! One byte says what a message is, the rest is its payload; the kernel keeps the boundaries. Nothing is trusted to
 //! be well-formed: a message that does not parse ends the conversation.
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair,
 };
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::time::Instant;
 
 /// The longest payload of one message.
 pub const CHUNK: usize = 32 * 1024;
@@ -142,6 +144,21 @@ pub fn put(socket: BorrowedFd<'_>, message: &[u8], wait: bool) -> Result<bool, E
     }
 }
 
+/// Sends one whole message as soon as it fits. `false` when it does not until the deadline.
+pub fn put_until(socket: BorrowedFd<'_>, message: &[u8], deadline: Instant) -> Result<bool, Errno> {
+    while !put(socket, message, false)? {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let Some(timeout) = Timespec::try_from(left).ok().filter(|_| !left.is_zero()) else {
+            return Ok(false);
+        };
+        match poll(&mut [PollFd::new(&socket, PollFlags::OUT)], Some(&timeout)) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(true)
+}
+
 /// Receives one whole message into `buffer`; `None` when the other side has gone or sent one that is too long.
 pub fn get<'b>(socket: BorrowedFd<'_>, buffer: &'b mut Vec<u8>) -> Option<&'b [u8]> {
     buffer.resize(CHUNK + 1, 0);
@@ -151,7 +168,8 @@ pub fn get<'b>(socket: BorrowedFd<'_>, buffer: &'b mut Vec<u8>) -> Option<&'b [u
             Ok((_, length)) if length > 0 && length <= buffer.len() => {
                 return Some(&buffer[..length]);
             }
-            Err(Errno::INTR) => {}
+            // The other side has gone without reading all of ours, which is said once, before what it has sent.
+            Err(Errno::INTR | Errno::CONNRESET) => {}
             _ => return None,
         }
     }
@@ -209,5 +227,23 @@ mod tests {
         assert_eq!(get(b.as_fd(), &mut Vec::new()), None);
         drop(a);
         assert_eq!(get(b.as_fd(), &mut Vec::new()), None);
+    }
+    #[test]
+    fn last_words_are_heard_from_who_has_not_listened() {
+        let (a, b) = pair().unwrap();
+        put(a.as_fd(), b"unread", true).unwrap();
+        put(b.as_fd(), b"last", true).unwrap();
+        drop(b);
+        assert_eq!(get(a.as_fd(), &mut Vec::new()), Some(&b"last"[..]));
+        assert_eq!(get(a.as_fd(), &mut Vec::new()), None);
+    }
+
+    #[test]
+    fn who_does_not_read_is_waited_for_until_the_deadline() {
+        let (a, _b) = pair().unwrap();
+        let deadline = Instant::now() + std::time::Duration::from_millis(30);
+        while put(a.as_fd(), &[0; CHUNK], false).unwrap() {}
+        assert_eq!(put_until(a.as_fd(), &[0; CHUNK], deadline), Ok(false));
+        assert!(Instant::now() >= deadline);
     }
 }

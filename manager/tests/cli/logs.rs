@@ -1,6 +1,7 @@
 //! `nman logs` and the log drivers.
 
 use super::world::{World, entries, eventually};
+use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
 #[test]
 fn both_drivers_rotate_and_followers_lose_nothing() {
@@ -102,5 +103,68 @@ fn times_select_lines_and_nothing_is_kept_without_a_driver() {
         "{refused}"
     );
     world.nman(["rm", "one", "none"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
+fn a_log_goes_on_when_its_disk_is_no_longer_full_and_says_what_it_lacks() {
+    let world = World::new();
+    let small = world.path("small");
+    std::fs::create_dir(&small).unwrap();
+    mount("tmpfs", &small, "tmpfs", MountFlags::empty(), Some(c"size=512k")).unwrap();
+    for driver in ["local", "json-file"] {
+        let wait = |file: &str| format!("until [ -e /{file} ]; do sleep 0.05; done");
+        let script = format!(
+            "[ ! -e /on ] || exec sleep 1000; echo first; {}; seq 1 30000; touch /done; {}; echo last; sleep 1000",
+            wait("go"),
+            wait("on")
+        );
+        let parent = format!("/{}", world.cgroup());
+        let options = ["--name", "full", "--network", "none", "--log-driver", driver];
+        let before = ["create", "--cgroup-parent", &parent];
+        let words = [super::world::IMAGE, "sh", "-c", &script];
+        let id = world.nman(before.iter().chain(&options).chain(&words)).ok().text();
+        let ballast = small.join("ballast");
+        std::fs::write(&ballast, vec![0; 448 << 10]).unwrap();
+        let log = world.root().join("containers").join(&id).join("log");
+        std::os::unix::fs::symlink(small.join(driver), &log).unwrap();
+        world.nman(["start", "full"]).ok();
+        let (mut follower, followed) = world.command(["logs", "-f", "full"]).start();
+        eventually("the follower reads", || followed.stdout() == "first\n");
+        let touch = |file: &str| drop(world.nman(["exec", "full", "touch", file]).ok());
+        touch("/go");
+        eventually("the disk is full, which is said at once", || {
+            let error = world.inspect("full", "/State/Error");
+            error.as_str().unwrap().contains("No space left on device")
+        });
+        eventually("all is written", || {
+            world.nman(["exec", "full", "test", "-e", "/done"]).success()
+        });
+        std::fs::remove_file(&ballast).unwrap();
+        touch("/on");
+        eventually("the log goes on", || followed.stdout().ends_with("last\n"));
+        let logged = world.nman(["logs", "full"]).ok().stdout();
+        assert!(logged.starts_with("first\n") && logged.ends_with("\nlast\n"), "{logged}");
+        // Whole lines are missing, and no half ones are left.
+        let numbers: Vec<u32> = logged.lines().filter_map(|line| line.parse().ok()).collect();
+        assert_eq!(numbers.len() + 2, logged.lines().count());
+        assert!(numbers.is_sorted_by(|one, next| one < next), "{logged}");
+        let written: usize = (1..=30_000).map(|n: u32| n.to_string().len() + 1).sum();
+        let lost = written + "first\nlast\n".len() - logged.len();
+        eventually("what is lost is counted", || {
+            let error = world.inspect("full", "/State/Error");
+            error.as_str().unwrap().ends_with(&format!("; {lost} bytes of output are lost"))
+        });
+        assert_eq!(world.inspect("full", "/State/Status"), "running");
+        world.nman(["stop", "-t", "0", "full"]).ok();
+        follower.wait().unwrap();
+        assert!(followed.stdout() == logged, "the follower saw something else");
+        assert_ne!(world.inspect("full", "/State/Error"), "");
+        world.nman(["start", "full"]).ok();
+        assert_eq!(world.inspect("full", "/State/Error"), "");
+        world.nman(["rm", "-f", "full"]).ok();
+        std::fs::remove_file(small.join(driver)).unwrap();
+    }
+    unmount(&small, UnmountFlags::DETACH).unwrap();
     world.assert_no_container();
 }

@@ -22,6 +22,7 @@ mod network;
 mod networks;
 mod options;
 mod plugins;
+mod pressure;
 mod refusals;
 mod restart;
 mod run;

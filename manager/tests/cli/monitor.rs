@@ -14,7 +14,7 @@ fn memory(pid: i64, key: &str) -> u64 {
     line.trim_start_matches(':').trim().trim_end_matches(" kB").parse().unwrap()
 }
 
-fn monitor_of(world: &World, name: &str) -> i64 {
+pub(crate) fn monitor_of(world: &World, name: &str) -> i64 {
     let init = world.inspect(name, "/State/Pid");
     let status = std::fs::read_to_string(format!("/proc/{init}/status")).unwrap();
     let parent = status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap();

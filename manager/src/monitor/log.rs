@@ -1,0 +1,84 @@
+//! The container's log, as the pump sees it: what cannot be written is lost and counted, and what follows is tried
+//! again. A full disk that somebody has cleared does not keep a container silent until it is started anew.
+
+use crate::journal::{Stream, Writer};
+use std::io;
+use std::time::{Duration, Instant};
+
+/// The container's state is not written more often than this on account of its log.
+const BETWEEN_REPORTS: Duration = Duration::from_secs(1);
+
+/// A log, and what is wrong with it in this life of the container.
+pub struct Log<'a> {
+    writer: &'a mut Writer,
+    /// Writes down what is wrong. `false` if it could not: the state may be on the same full disk.
+    report: &'a dyn Fn(&str) -> bool,
+    /// What the writer had lost before.
+    before: u64,
+    fault: Option<Fault>,
+}
+
+struct Fault {
+    reason: io::Error,
+    lost: u64,
+    /// Whether this is written down.
+    told: bool,
+    /// When that may be tried next.
+    due: Instant,
+}
+
+impl<'a> Log<'a> {
+    /// A log of which nothing is known to be lost in this life.
+    pub fn new(writer: &'a mut Writer, report: &'a dyn Fn(&str) -> bool) -> Self {
+        let before = writer.lost();
+        Self { writer, report, before, fault: None }
+    }
+
+    /// Takes what the container has written.
+    pub fn take(&mut self, stream: Stream, bytes: &[u8]) {
+        let taken = self.writer.take(stream, bytes);
+        self.note(taken);
+    }
+
+    /// Writes what is left, and says why the log is not complete, if it is not.
+    pub fn finish(&mut self) -> Option<String> {
+        let finished = self.writer.finish();
+        self.note(finished);
+        self.fault.as_ref().map(Fault::to_string)
+    }
+
+    fn note(&mut self, result: io::Result<()>) {
+        let Err(reason) = result else { return };
+        let lost = self.writer.lost() - self.before;
+        let now = Instant::now();
+        match &mut self.fault {
+            Some(fault) => {
+                fault.told &= fault.lost == lost;
+                (fault.reason, fault.lost) = (reason, lost);
+            }
+            // The first one at once.
+            fault => *fault = Some(Fault { reason, lost, told: false, due: now }),
+        }
+        self.tell(now);
+    }
+
+    /// When [`Log::tell`] is to be called, if not before.
+    pub fn due(&self) -> Option<Instant> {
+        self.fault.as_ref().filter(|fault| !fault.told).map(|fault| fault.due)
+    }
+
+    /// Writes down what is wrong, if it is time to.
+    pub fn tell(&mut self, now: Instant) {
+        if let Some(fault) = self.fault.as_mut().filter(|fault| !fault.told && fault.due <= now) {
+            fault.told = (self.report)(&fault.to_string());
+            fault.due = now + BETWEEN_REPORTS;
+        }
+    }
+}
+
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { reason, lost, .. } = self;
+        write!(f, "cannot write the container's log: {reason}; {lost} bytes of output are lost")
+    }
+}
