@@ -69,8 +69,20 @@ fn check_store(settings: &Settings, repair: bool, report: &mut Report) -> Result
                 "`nman system check --repair` mends it".to_owned()
             }
             Remedy::Fetch(_, name) => format!("`nman pull {name}` or loading it again mends it"),
+            Remedy::Forget(_, name) => format!(
+                "`nman pull {name}` or loading it again mends it, `nman system check --repair` gives it up"
+            ),
         };
-        report.add(&damage.what, mended, &hint);
+        let what = match (&damage.remedy, mended) {
+            (Remedy::Forget(_, name), Some(true)) => {
+                format!(
+                    "{}; it was given up, `nman pull {name}` or loading it brings it back",
+                    damage.what
+                )
+            }
+            _ => damage.what.clone(),
+        };
+        report.add(&what, mended, &hint);
     }
     Ok(())
 }

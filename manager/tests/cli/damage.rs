@@ -1,7 +1,7 @@
 //! Files that a power cut or a bad disk has emptied: one of them takes nothing else from view, prune keeps what may belong
 //! to it, and `rm -f`, `rmi` and `system check --repair` clear it away.
 
-use super::world::{World, entries};
+use super::world::{IMAGE, World, entries};
 use std::fs;
 use std::path::PathBuf;
 
@@ -140,4 +140,122 @@ fn a_container_that_runs_without_its_records_is_removed_wholly() {
                 .all(|path| { path.ends_with("names") || path.ends_with("lock") })
         );
     }
+}
+
+/// The blobs that are JSON with this key.
+fn documents(world: &World, key: &str) -> Vec<PathBuf> {
+    let mut blobs = entries(&world.path("root/images/blobs/sha256"));
+    blobs.retain(|blob| {
+        let content = fs::read(blob).unwrap();
+        serde_json::from_slice::<serde_json::Value>(&content).is_ok_and(|json| !json[key].is_null())
+    });
+    blobs
+}
+
+fn layers(world: &World) -> Vec<PathBuf> {
+    let mut all = entries(&world.path("root/snapshots"));
+    all.retain(|path| !path.ends_with("active"));
+    all
+}
+
+fn reload(world: &World) {
+    world.nman(["load", "-i", world.path("image.tar").to_str().unwrap()]).ok();
+}
+
+/// What of an image is damaged: its manifest, its configuration.
+const DOCUMENTS: [&str; 2] = ["layers", "rootfs"];
+
+#[test]
+fn a_damaged_image_is_left_out_and_keeps_its_layers_until_it_is_whole_again() {
+    let world = World::new();
+    world.nman(["import", world.path("image.tar").to_str().unwrap(), "other"]).ok();
+    let id = world.nman(["images", "-q", "--no-trunc", IMAGE]).ok().text();
+    let config = world.path("root/images/blobs/sha256").join(id.trim_start_matches("sha256:"));
+    for key in DOCUMENTS {
+        let is_its = |blob: &PathBuf| match key {
+            "rootfs" => *blob == config,
+            _ => fs::read_to_string(blob).unwrap().contains(id.as_str()),
+        };
+        let blob = documents(&world, key).into_iter().find(is_its).unwrap();
+        fs::write(&blob, "").unwrap();
+        let (kept, blobs) = (layers(&world), entries(&world.path("root/images/blobs/sha256")));
+
+        let listed = world.nman(["images", "--format", "{{.Repository}}"]).ok();
+        assert_eq!(listed.stdout(), "other\n");
+        assert!(
+            listed.stderr().contains(&format!("image `{IMAGE}:latest` is left out")),
+            "{listed}"
+        );
+        let refused = world.run(&["--pull", "never"], &["true"]).exits(125).stderr();
+        assert!(refused.contains("is damaged"), "{refused}");
+        for args in [
+            &["image", "prune", "-f"][..],
+            &["system", "df"],
+            &["system", "df", "-v"],
+            &["info"],
+            &["system", "prune", "-f"],
+            &["tag", "other", "further"],
+            &["rmi", "further"],
+        ] {
+            world.nman(args).ok();
+        }
+        assert_eq!(layers(&world), kept);
+        assert_eq!(entries(&world.path("root/images/blobs/sha256")), blobs);
+        let said = world.nman(["system", "check"]).exits(1).stdout();
+        assert_eq!(said.lines().count(), 1, "{said}");
+        assert!(said.contains("loading it again mends it"), "{said}");
+
+        reload(&world);
+        assert_eq!(world.nman(["system", "check"]).ok().stdout(), "No problems found\n");
+        world.run(&["--rm", "--pull", "never"], &["true"]).ok();
+    }
+    let last = documents(&world, "layers").remove(0);
+    fs::write(last, "").unwrap();
+    let kept = layers(&world);
+    world.nman(["image", "prune", "-a", "-f"]).ok();
+    assert_eq!(layers(&world), kept, "they may be of the image that does not tell");
+    world.assert_no_container();
+}
+
+#[test]
+fn a_damaged_image_is_removed_by_name_or_given_up_by_repair() {
+    let world = World::new();
+    for key in DOCUMENTS {
+        for args in [
+            &["rmi", IMAGE][..],
+            &["rmi", "-f", IMAGE],
+            &["rmi", "DIGEST"],
+            &["system", "check", "--repair"],
+        ] {
+            reload(&world);
+            world.nman(["tag", IMAGE, "alias"]).ok();
+            let manifest = documents(&world, "layers").remove(0);
+            let digest = manifest.file_name().unwrap().to_str().unwrap()[..12].to_owned();
+            fs::write(documents(&world, key).remove(0), "").unwrap();
+            let args = args.iter().map(|arg| if *arg == "DIGEST" { digest.as_str() } else { *arg });
+            let said = world.nman(args).ok().stdout();
+            if said.starts_with(&format!("Untagged: {IMAGE}:latest\n")) && !said.contains("Deleted")
+            {
+                let said = world.nman(["rmi", "alias"]).ok().stdout();
+                assert!(said.contains("Deleted: sha256:"), "{said}");
+            }
+            assert_eq!(world.nman(["system", "check"]).ok().stdout(), "No problems found\n");
+            assert_eq!(world.nman(["images", "-q"]).ok().stdout(), "");
+            assert_eq!(layers(&world), Vec::<PathBuf>::new());
+            assert_eq!(entries(&world.path("root/images/blobs/sha256")), Vec::<PathBuf>::new());
+        }
+    }
+    world.assert_no_container();
+}
+
+#[test]
+fn a_layer_whose_record_is_empty_is_unpacked_again() {
+    let world = World::new();
+    fs::write(layers(&world).remove(0).join("layer.json"), "").unwrap();
+    world.nman(["images"]).ok();
+    assert!(
+        world.nman(["system", "check", "--repair"]).ok().stdout().starts_with("repaired: layer ")
+    );
+    world.run(&["--rm"], &["true"]).ok();
+    assert_eq!(world.nman(["system", "check"]).ok().stdout(), "No problems found\n");
 }
