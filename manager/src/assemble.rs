@@ -5,7 +5,7 @@
 //! process ends.
 
 use crate::connection;
-use crate::container::{Dir, Record};
+use crate::container::{ContainerId, Dir, Record};
 use crate::error::{Error, Result};
 use crate::settings::Settings;
 use crate::snapshot;
@@ -43,9 +43,21 @@ pub fn mount_root(settings: &Settings, record: &Record, dir: &Dir) -> Result<()>
 pub fn disassemble(settings: &Settings, record: &Record, dir: &Dir) -> Vec<Error> {
     let mut errors = connection::disconnect(settings, record, dir);
     errors.extend(place::unmount_all(record, dir));
-    let own = [dir.rootfs(), connection::namespace_path(dir)];
-    for path in own.into_iter().chain(user_namespace::places(dir)) {
-        errors.extend(snapshot::unmount(&path).map_err(Error::from).err());
-    }
+    errors.extend(unmount_own(dir));
     errors
+}
+
+/// The same for a container whose record does not read back: what is found of it is taken down.
+pub fn disassemble_found(settings: &Settings, id: &ContainerId, dir: &Dir) -> Vec<Error> {
+    let mut errors = connection::disconnect_all(settings, id, dir);
+    errors.extend(place::unmount_found(dir));
+    errors.extend(unmount_own(dir));
+    errors
+}
+
+/// Unmounts its root file system and lets go of its namespaces.
+fn unmount_own(dir: &Dir) -> Vec<Error> {
+    let own = [dir.rootfs(), connection::namespace_path(dir)];
+    let places = own.into_iter().chain(user_namespace::places(dir));
+    places.filter_map(|path| snapshot::unmount(&path).map_err(Error::from).err()).collect()
 }

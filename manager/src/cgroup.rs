@@ -182,7 +182,7 @@ fn io_stat(text: &str) -> (u64, u64) {
     (sum("rbytes="), sum("wbytes="))
 }
 
-fn processes_below(directory: &Path) -> Vec<i32> {
+pub(crate) fn processes_below(directory: &Path) -> Vec<i32> {
     let mut found: Vec<i32> = read(&directory.join("cgroup.procs"))
         .lines()
         .filter_map(|line| line.parse().ok())

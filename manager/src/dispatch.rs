@@ -103,6 +103,16 @@ fn volumes(settings: &Settings, command: &VolumeCommand) -> Result<u8> {
     }
 }
 
+/// Tells what was met on the way, unless the command has that for its result, or a shell is waiting for its words.
+pub(crate) fn tell_notices(cli: &Cli) {
+    use nman::cli::SystemCommand;
+    let is_silent =
+        matches!(cli.command, Command::Complete { .. } | Command::System(SystemCommand::Check(_)));
+    if !is_silent {
+        nman::notice::take().iter().for_each(|text| warn(text));
+    }
+}
+
 /// What does not keep a container from being made, but is not what was asked for.
 #[expect(clippy::print_stderr, reason = "with main.rs the one place where anything is printed")]
 fn warn(text: &str) {

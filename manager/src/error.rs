@@ -147,6 +147,27 @@ impl Error {
         move |source| Self::System { action, source: source.into() }
     }
 
+    /// Whether a record is there that does not read back, or is missing where it must be: not a disk or a process that
+    /// is short of something, which may pass.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Damaged { .. } => true,
+            Self::Io { source, .. } => source.kind() == std::io::ErrorKind::NotFound,
+            _ => false,
+        }
+    }
+
+    /// Whether a record is no JSON at all, as a power cut leaves it. One of a form that is not known here may have
+    /// been written by a newer `nman`.
+    #[must_use]
+    pub fn is_wreck(&self) -> bool {
+        match self {
+            Self::Damaged { source, .. } => !source.is_data(),
+            error => error.is_damage(),
+        }
+    }
+
     /// What the program exits with when this ends `run`: 126 and 127 as a shell has them, 125 for the rest.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
@@ -168,6 +189,11 @@ impl Error {
                 "give `--runtime` the path of an OCI runtime, or put `nrun` beside `nman` or in PATH".to_owned(),
             ),
             Self::WrongState { hint, .. } | Self::Rejected { hint, .. } => hint.clone(),
+            Self::Damaged { path, .. } if path.ends_with("container.json") => {
+                let id = path.parent().and_then(Path::file_name).unwrap_or_default();
+                let id: String = id.to_string_lossy().chars().take(12).collect();
+                Some(format!("`nman rm -f {id}` or `nman system check --repair` removes the container"))
+            }
             Self::AmbiguousPrefix(_) => Some("give more digits of the id, or the name".to_owned()),
             Self::Network(error) => error.hint(),
             Self::Pull(error) => error.hint(),

@@ -43,6 +43,7 @@ pub mod monitor;
 pub mod network;
 pub mod networks;
 mod new_image;
+pub mod notice;
 pub mod outlet;
 pub mod output;
 pub mod pause;

@@ -36,7 +36,9 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: &Cli) -> ExitCode {
-    match dispatch::dispatch(cli) {
+    let result = dispatch::dispatch(cli);
+    dispatch::tell_notices(cli);
+    match result {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             report(&error);

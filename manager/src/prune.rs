@@ -39,10 +39,14 @@ pub fn prune(settings: &Settings, filters: &[Filter]) -> Result<(Vec<String>, u6
     let containers = Containers::open(&settings.containers())?;
     let (mut removed, mut freed, mut errors) = (Vec::new(), 0, Vec::new());
     for (record, state) in containers.list()? {
-        if !stands_still(&record, &state, filters) || containers.dir(&record.id).is_held() {
+        let dir = containers.dir(&record.id);
+        if !stands_still(&record, &state, filters) || dir.is_held() {
             continue;
         }
-        let dir = containers.dir(&record.id);
+        // Whether it has ended is not known, and it may be one that is to be started again.
+        if dir.state_damage().is_some() {
+            continue;
+        }
         let active = settings.root.join("snapshots/active").join(record.id.as_str());
         let size = usage(dir.path()) + usage(&active);
         match rm::remove(settings, &containers, record.id.as_str(), false, rm::Volumes::Keep) {

@@ -1,8 +1,10 @@
 //! `nman rm`: removes containers, and everything that may be left of them.
 
+pub(crate) mod damaged;
+
 use crate::assemble::disassemble;
 use crate::cli::RmArgs;
-use crate::container::{Containers, Dir, Guard, Mark, MountKind, Record};
+use crate::container::{ContainerId, Containers, Dir, Guard, Mark, MountKind, Record};
 use crate::each::each;
 use crate::error::{Error, Result};
 use crate::event::emit_container;
@@ -39,7 +41,12 @@ pub fn remove(
     volumes: Volumes,
 ) -> Result<()> {
     let dir = containers.find(name)?;
-    let record = dir.record()?;
+    let record = match dir.record() {
+        Err(error) if force && error.is_damage() => {
+            return damaged::remove(settings, containers, &dir);
+        }
+        read => read?,
+    };
     let status = dir.state()?.status;
     if status.is_up() && !force {
         return Err(Error::WrongState {
@@ -68,6 +75,11 @@ fn take(settings: &Settings, dir: &Dir, record: &Record) -> Result<Guard> {
         }
         let state = dir.state()?;
         let Some(monitor) = state.monitor.and_then(open_process) else {
+            if dir.state_damage().is_some() {
+                // Nobody knows its monitor: when what that waits for has ended, it lets go by itself.
+                dir.set(Mark::Stopped)?;
+                Runtime::new(&record.runtime, settings).delete(&record.id)?;
+            }
             // It is being made, or has just ended: whoever has it lets go of it by itself.
             std::thread::sleep(Duration::from_millis(10));
             continue;
@@ -94,13 +106,18 @@ pub fn take_down(settings: &Settings, record: &Record, dir: &Dir) -> Result<()> 
     let mut errors = Vec::new();
     errors.extend(Runtime::new(&record.runtime, settings).delete(&record.id).err());
     errors.extend(disassemble(settings, record, dir));
-    let sockets = socket_dir(settings, &record.id);
-    if let Err(error) = std::fs::remove_dir_all(&sockets)
-        && error.kind() != std::io::ErrorKind::NotFound
-    {
-        errors.push(Error::io("remove", &sockets)(error));
-    }
+    errors.extend(remove_sockets(settings, &record.id).err());
     if errors.is_empty() { Ok(()) } else { Err(Error::Several(errors)) }
+}
+
+fn remove_sockets(settings: &Settings, id: &ContainerId) -> Result<()> {
+    let sockets = socket_dir(settings, id);
+    match std::fs::remove_dir_all(&sockets) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::io("remove", &sockets)(error))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// What becomes of the volumes that were made for a container and have no name.

@@ -127,7 +127,8 @@ impl Snapshots {
 
     /// Whether the layer on top of `chain` is unpacked.
     pub fn contains(&self, chain: &ChainId) -> bool {
-        self.committed(chain).join(RECORD).exists()
+        // A record that a power cut has emptied counts nothing as unpacked.
+        self.record(chain).is_ok()
     }
 
     /// The files of the layer on top of `chain`.
@@ -148,17 +149,16 @@ impl Snapshots {
         record.map_err(|error| Error::file("read", &path)(io::Error::from(error)))
     }
 
-    /// Makes a finished directory, which holds a layer's files and will hold its record, the
-    /// committed snapshot of `chain`. Where there is one already, the directory stays what it was.
-    pub(crate) fn commit(
-        &self,
-        staged: &Path,
-        record: &LayerRecord,
-        chain: &ChainId,
-    ) -> Result<(), Error> {
+    /// Writes down what is known of a layer whose files are in the directory `staged`.
+    pub(crate) fn describe(staged: &Path, record: &LayerRecord) -> Result<(), Error> {
         let path = staged.join(RECORD);
         let json = serde_json::to_vec(record).map_err(|error| error.into());
-        json.and_then(|json| fs::write(&path, json)).map_err(Error::file("write", &path))?;
+        json.and_then(|json| fs::write(&path, json)).map_err(Error::file("write", &path))
+    }
+
+    /// Makes a finished directory, which holds a layer's files and its record, the committed snapshot of `chain`. All of
+    /// it is on the disk already: from here on it counts. Where there is one, the directory stays what it was.
+    pub(crate) fn commit(&self, staged: &Path, chain: &ChainId) -> Result<(), Error> {
         let target = self.committed(chain);
         match fs::rename(staged, &target) {
             Err(error) if is_occupied(&error) && self.contains(chain) => Ok(()),
@@ -248,7 +248,7 @@ impl Snapshots {
     /// how many bytes of disk that freed. The caller keeps others from committing meanwhile.
     pub(crate) fn collect(&self, keep: &dyn Fn(&str) -> bool) -> Result<u64, Error> {
         let _lock = self.lock(File::lock)?;
-        let used = self.used()?;
+        let Some(used) = self.used()? else { return Ok(0) };
         let mut freed = 0;
         for path in entries(&self.directory)? {
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -267,15 +267,20 @@ impl Snapshots {
         Ok(all)
     }
 
-    /// The chains below active snapshots, by their hexadecimal names.
-    pub(crate) fn used(&self) -> Result<HashSet<String>, Error> {
+    /// The chains below active snapshots, by their hexadecimal names; `None` while one does not tell, so that any may be.
+    pub(crate) fn used(&self) -> Result<Option<HashSet<String>>, Error> {
         let mut used = HashSet::new();
         for active in entries(&self.directory.join(ACTIVE))? {
-            for chain in read_chain(&active).unwrap_or_default() {
-                used.insert(chain.digest().hex().to_owned());
+            match read_chain(&active) {
+                Ok(chains) => {
+                    used.extend(chains.iter().map(|chain| chain.digest().hex().to_owned()));
+                }
+                // It is written before anything stands on it, and removed with the rest.
+                Err(Error::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
+                Err(_) => return Ok(None),
             }
         }
-        Ok(used)
+        Ok(Some(used))
     }
 
     /// What there is of an active snapshot on disk, and of the layers below it; the layers uppermost first.

@@ -78,15 +78,21 @@ fn fill(data: &OwnedFd, name: &VolumeName, rootfs: &Rootfs, target: &str) -> Res
 
 /// The ids of the containers that use a volume.
 fn users(settings: &Settings, name: &str) -> Result<Vec<ContainerId>> {
-    let containers = Containers::open(&settings.containers())?.list()?;
+    let containers = Containers::open(&settings.containers())?;
+    let mut unreadable = containers.unreadable()?;
+    unreadable.retain(|id| may_use(&containers.dir(id), name));
     let uses = |record: &Record| {
         record.mounts.iter().any(|point| point.kind == MountKind::Volume && point.name == name)
     };
-    Ok(containers
-        .into_iter()
-        .filter(|(record, _)| uses(record))
-        .map(|(record, _)| record.id)
-        .collect())
+    let known = containers.list()?.into_iter().filter(|(record, _)| uses(record));
+    Ok(known.map(|(record, _)| record.id).chain(unreadable).collect())
+}
+
+/// Whether a container whose record does not read back may use a volume: its bundle says whether, if that reads back.
+fn may_use(dir: &Dir, name: &str) -> bool {
+    let bundle = std::fs::read_to_string(dir.join("config.json")).unwrap_or_default();
+    let is_whole = serde_json::from_str::<serde::de::IgnoredAny>(&bundle).is_ok();
+    !is_whole || bundle.contains(name)
 }
 
 /// Removes the volumes that were made for a container and have no name, unless another one uses them too.

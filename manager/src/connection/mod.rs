@@ -174,12 +174,17 @@ pub fn disconnect(settings: &Settings, record: &Record, dir: &Dir) -> Vec<Error>
         Ok(Mode::None | Mode::Host | Mode::Container(_)) => return Vec::new(),
         Err(error) => return vec![error],
     }
+    disconnect_all(settings, &record.id, dir)
+}
+
+/// Takes down what is on record of a container's connections, whatever it was to be on.
+pub fn disconnect_all(settings: &Settings, id: &ContainerId, dir: &Dir) -> Vec<Error> {
     let state = match State::open(&settings.state) {
         Ok(state) => state,
         Err(error) => return vec![error.into()],
     };
     let mut errors = Vec::new();
-    match state.connected_to(&record.id) {
+    match state.connected_to(id) {
         Ok(plans) => {
             let (namespace, shared) = (kept(dir), dir.join(SHARED).exists());
             for plan in plans.iter().rev() {
@@ -197,7 +202,7 @@ pub fn disconnect(settings: &Settings, record: &Record, dir: &Dir) -> Vec<Error>
         }
         Err(error) => errors.push(error),
     }
-    errors.extend(ipam::release_all(&state, &record.id));
+    errors.extend(ipam::release_all(&state, id));
     errors.into_iter().map(Error::from).collect()
 }
 

@@ -202,6 +202,15 @@ impl State {
         }
     }
 
+    /// A container of which nothing is known but whether somebody looks after it: what was written down does not read
+    /// back. Whoever changes its state writes it down anew.
+    #[must_use]
+    pub fn unknown(is_held: bool) -> Self {
+        let error = Some("its state cannot be read".to_owned());
+        let up = Self { status: Status::Running, ..Self::created() };
+        if is_held { Self { error, ..up } } else { Self { error, ..up.lost() } }
+    }
+
     /// The STATUS column of `ps`.
     #[must_use]
     pub fn sentence(&self) -> String {
@@ -249,6 +258,13 @@ mod tests {
         assert_eq!(state.sentence(), "Restarting (3) Less than a second ago");
         state.status = Status::Exited;
         assert_eq!(state.sentence(), "Exited (3) Less than a second ago");
+    }
+
+    #[test]
+    fn a_state_that_does_not_read_back_is_up_only_while_somebody_looks_after_it() {
+        assert_eq!(State::unknown(true).status, Status::Running);
+        let ended = State::unknown(false);
+        assert_eq!((ended.status, ended.exit_code), (Status::Exited, Some(255)));
     }
 
     #[test]

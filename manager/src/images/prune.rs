@@ -2,7 +2,7 @@
 
 use super::filter::Choice;
 use crate::cli::ImagePruneArgs;
-use crate::container::Containers;
+use crate::container::{ContainerId, Containers};
 use crate::error::Result;
 use crate::event::{Kind, emit};
 use crate::listing::{Filters, precise_size};
@@ -39,13 +39,15 @@ impl ImagePrune {
     /// Removes them; a line for each name and each image, and how many bytes of disk that freed.
     pub fn run(&self, settings: &Settings) -> Result<(Vec<String>, u64)> {
         let store = Store::open(&settings.root)?;
-        let containers = Containers::open(&settings.containers())?.list()?;
+        let containers = Containers::open(&settings.containers())?;
+        let (unreadable, containers) = (containers.unreadable()?, containers.list()?);
         let choice = Choice::new(&store, &self.filters, None)?;
         let all = self.all || self.filters.truth("dangling")? == Some(false);
         let is_unused = |image: &Image| {
             (all || image.names.is_empty())
                 && choice.takes(image)
                 && rmi::users(&containers, image).is_empty()
+                && !unreadable.iter().any(|id| may_stand_on(&store, id, image))
         };
         let unused: Vec<Image> = store.list()?.into_iter().filter(is_unused).collect();
         let manifests: Vec<_> = unused.iter().map(|image| image.manifest_digest.clone()).collect();
@@ -74,6 +76,11 @@ impl ImagePrune {
         emit(settings, Kind::Image, "prune", "", &[("reclaimed", &freed.to_string())]);
         Ok((lines, freed))
     }
+}
+
+/// Whether a container whose record does not read back may be of an image: its layers say so, if they can be told.
+fn may_stand_on(store: &Store, id: &ContainerId, image: &Image) -> bool {
+    store.snapshots().layers(id.as_str()).map_or(true, |layers| layers.chain == image.chain_ids)
 }
 
 /// What Docker prints of it.

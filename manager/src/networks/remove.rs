@@ -100,6 +100,8 @@ impl Prune {
     /// Containers or networks cannot be read.
     pub fn run(&self, settings: &Settings) -> Result<(Vec<String>, Vec<Error>)> {
         let (wanted, state) = (wanted_networks(settings)?, State::open(&settings.state)?);
+        // What a container is to be on whose record does not read back, nobody can tell.
+        let is_unsure = !Containers::open(&settings.containers())?.unreadable()?.is_empty();
         let (mut done, mut errors) = (Vec::new(), Vec::new());
         for definition in definition::list(&settings.root)? {
             if definition.name.as_str() == definition::DEFAULT_NAME {
@@ -108,7 +110,7 @@ impl Prune {
                 }
                 continue;
             }
-            if wanted.contains(&definition.name) || !self.takes(&definition)? {
+            if is_unsure || wanted.contains(&definition.name) || !self.takes(&definition)? {
                 continue;
             }
             match remove(settings, &definition) {

@@ -1,7 +1,7 @@
 //! From a resolved manifest to an image in the store, wherever its blobs come from.
 
-use std::fs::{self, File};
-use std::io::Read;
+use std::fs::File;
+use std::io::{Read, Write as _};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -17,7 +17,7 @@ use crate::progress::{LayerProgress, NoProgress, Outcome, Progress, Way};
 use crate::reference::Reference;
 use crate::registry::manifest::{self, Kind};
 use crate::registry::{self, Document, Platform, Registry};
-use crate::snapshot::{FILES, LayerRecord, create_directory};
+use crate::snapshot::{FILES, LayerRecord, Snapshots, create_directory};
 use crate::store::{Content, Image, Staging, Store};
 use crate::unpack::Incoming;
 
@@ -59,7 +59,9 @@ pub(crate) fn install(
         let pending = Pending { staging, store, content: &content, layers: plan(&content, store)? };
         let staged = pending.fetch(source.registry, progress)?;
         pending.inherit(&staged)?;
-        if let Some(image) = pending.commit(&staged, &document, &config, names, &resolved)? {
+        pending.stage_documents(&document, &config)?;
+        pending.make_last(&staged)?;
+        if let Some(image) = pending.commit(&staged, &document, names, &resolved)? {
             return Ok(image);
         }
     }
@@ -281,7 +283,6 @@ impl Pending<'_> {
         &self,
         staged: &[Staged],
         document: &Document,
-        config: &[u8],
         names: &[Reference],
         resolved: &Digest,
     ) -> Result<Option<Image>, Cause> {
@@ -290,8 +291,8 @@ impl Pending<'_> {
             if let Some(blob) = &staged.blob {
                 self.store.adopt(blob, &layer.digest)?;
             }
-            if let Some((directory, record)) = &staged.files {
-                self.store.snapshots().commit(directory, record, &layer.chain)?;
+            if let Some((directory, _)) = &staged.files {
+                self.store.snapshots().commit(directory, &layer.chain)?;
             }
             let is_whole = self.store.has_blob(&layer.digest, layer.descriptor.size())
                 && self.store.snapshots().contains(&layer.chain);
@@ -299,8 +300,10 @@ impl Pending<'_> {
                 return Ok(None);
             }
         }
-        self.keep(&digest_of(self.content.manifest.config())?, config)?;
-        self.keep(&document.digest, &document.content)?;
+        for digest in [digest_of(self.content.manifest.config())?, document.digest.clone()] {
+            self.store.adopt(&self.document_path(&digest), &digest)?;
+        }
+        self.store.make_names_last()?;
         let mut image = None;
         for name in names {
             image = Some(self.store.name(Some(name), document, resolved)?);
@@ -311,11 +314,38 @@ impl Pending<'_> {
         }
     }
 
-    /// Puts a small verified blob into the store.
-    fn keep(&self, digest: &Digest, content: &[u8]) -> Result<(), Cause> {
-        let path = self.staging.path(&format!("{}.document", digest.hex()));
-        fs::write(&path, content).map_err(crate::store::Error::file("write", &path))?;
-        self.store.adopt(&path, digest)?;
+    fn document_path(&self, digest: &Digest) -> PathBuf {
+        self.staging.path(&format!("{}.document", digest.hex()))
+    }
+
+    /// Writes the configuration and the manifest, which have been verified, beside the layers.
+    fn stage_documents(&self, document: &Document, config: &[u8]) -> Result<(), Cause> {
+        let config = (digest_of(self.content.manifest.config())?, config);
+        for (digest, content) in [config, (document.digest.clone(), &document.content)] {
+            let path = self.document_path(&digest);
+            let written = File::create(&path)
+                .and_then(|mut file| file.write_all(content).and_then(|()| file.sync_data()));
+            written.map_err(crate::store::Error::file("write", &path))?;
+        }
+        Ok(())
+    }
+
+    /// Waits until the disk has what came in: the index must not name what a power cut could take back, and a layer must
+    /// not count before all its files are whole. One call for the thousands of files of a layer; a blob alone by itself.
+    fn make_last(&self, staged: &[Staged]) -> Result<(), Cause> {
+        let directory = self.staging.path("");
+        for (files, record) in staged.iter().filter_map(|staged| staged.files.as_ref()) {
+            Snapshots::describe(files, record)?;
+        }
+        if staged.iter().any(|staged| staged.files.is_some()) {
+            let synced = File::open(&directory).and_then(|file| Ok(rustix::fs::syncfs(&file)?));
+            synced.map_err(crate::store::Error::file("write to disk", &directory))?;
+        } else {
+            for blob in staged.iter().filter_map(|staged| staged.blob.as_ref()) {
+                let synced = File::open(blob).and_then(|file| file.sync_data());
+                synced.map_err(crate::store::Error::file("write to disk", blob))?;
+            }
+        }
         Ok(())
     }
 }

@@ -37,9 +37,16 @@ fn snapshots_below_an_active_one_are_not_collected() {
     for chain in &chains {
         let staged = directory.path().join("active/staged");
         fs::create_dir_all(staged.join(FILES)).unwrap();
-        snapshots.commit(&staged, &LayerRecord::default(), chain).unwrap();
+        Snapshots::describe(&staged, &LayerRecord::default()).unwrap();
+        snapshots.commit(&staged, chain).unwrap();
     }
     snapshots.prepare(&chains[..1], "c1").unwrap();
+    let record = directory.path().join("active/c1").join(CHAIN);
+    let whole = fs::read(&record).unwrap();
+    fs::write(&record, "").unwrap();
+    assert_eq!(snapshots.collect(&|_| false).unwrap(), 0);
+    assert!(chains.iter().all(|chain| snapshots.contains(chain)), "it may stand on any");
+    fs::write(&record, whole).unwrap();
     snapshots.collect(&|_| false).unwrap();
     assert!(snapshots.contains(&chains[0]));
     assert!(!snapshots.contains(&chains[1]));

@@ -7,6 +7,7 @@
 //!     ROOT/snapshots/CHAIN/fs, ROOT/snapshots/active/ID       see [`snapshot`](crate::snapshot)
 //!     ROOT/staging/SESSION                                    what is not whole yet
 
+mod damaged;
 mod error;
 mod image;
 mod index;
@@ -15,14 +16,13 @@ mod staging;
 mod usage;
 mod verify;
 
-use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use bundle::digest::{Digest, Expected, Verifier};
 use bundle::layout::Layout;
-use oci_spec::image::Descriptor;
+use oci_spec::image::{Descriptor, ImageManifest};
 
 pub use error::Error;
 pub(crate) use image::Content;
@@ -89,7 +89,11 @@ impl Store {
         }
         let mut found: Option<Image> = None;
         for digest in index.manifests() {
-            let image = self.image(&index, &digest)?;
+            let image = match self.image(&index, &digest) {
+                Err(error) if digest.as_str() == text => return Err(error),
+                image => image,
+            };
+            let Some(image) = damaged::unless_damaged(image, &index, &digest)? else { continue };
             if image.manifest_digest.as_str() == text || image.id.as_str() == text {
                 return Ok(image);
             }
@@ -117,11 +121,15 @@ impl Store {
         }
     }
 
-    /// All images, in the order in which they came.
+    /// All images, in the order in which they came. One that is damaged is left out, which is told.
     pub fn list(&self) -> Result<Vec<Image>, Error> {
         let _lock = self.lock_shared()?;
         let index = self.index()?;
-        index.manifests().iter().map(|digest| self.image(&index, digest)).collect()
+        let mut images = Vec::new();
+        for digest in index.manifests() {
+            images.extend(damaged::unless_damaged(self.image(&index, &digest), &index, &digest)?);
+        }
+        Ok(images)
     }
 
     /// Gives an image one more name, which is taken from the image that has it.
@@ -143,7 +151,12 @@ impl Store {
         force: bool,
         users: &dyn Fn(&Image) -> Vec<User>,
     ) -> Result<Vec<Removed>, Error> {
-        let image = self.find(text)?;
+        let image = match self.find(text) {
+            Err(error @ (Error::Damaged { .. } | Error::NoSuchImage(_))) => {
+                return self.remove_damaged(text)?.ok_or(error);
+            }
+            found => found?,
+        };
         let named = text.parse().ok().and_then(|typed| removal::named(&image.names, typed));
         let users = users(&image);
         // Killed half-way, it leaves a session behind, after which the next one collects.
@@ -209,34 +222,17 @@ impl Store {
     /// is held.
     fn collect(&self, index: &Index) -> Result<u64, Error> {
         let mut freed = 0;
-        let (blobs, chains) = self.reachable(index);
+        let needed = self.reachable(index);
         for algorithm in entries(&self.layout.path().join("blobs"))? {
             for blob in entries(&algorithm)? {
                 let name = blob.file_name().unwrap_or_default().to_string_lossy().into_owned();
-                if !blobs.contains(&name) {
+                if !needed.blobs.has(&name) {
                     freed += usage(&blob);
                     fs::remove_file(&blob).map_err(Error::file("remove", &blob))?;
                 }
             }
         }
-        Ok(freed + self.snapshots.collect(&|name| chains.contains(name))?)
-    }
-
-    /// The blobs and the chains, by their hexadecimal names, that the index leads to.
-    fn reachable(&self, index: &Index) -> (HashSet<String>, HashSet<String>) {
-        let mut blobs = HashSet::new();
-        let mut chains = HashSet::new();
-        for digest in index.manifests() {
-            // A damaged image keeps what can be told of it; a new pull mends it.
-            blobs.insert(digest.hex().to_owned());
-            let Ok(Some(content)) = self.content(&digest) else { continue };
-            let descriptors = content.manifest.layers().iter().chain([content.manifest.config()]);
-            blobs.extend(
-                descriptors.filter_map(|d| Some(Digest::try_from(d).ok()?.hex().to_owned())),
-            );
-            chains.extend(content.chain_ids.iter().map(|chain| chain.digest().hex().to_owned()));
-        }
-        (blobs, chains)
+        Ok(freed + self.snapshots.collect(&|name| needed.chains.has(name))?)
     }
 
     /// Keeps other processes from reading or changing what the index leads to.
@@ -283,7 +279,18 @@ impl Store {
         fs::metadata(self.layout.blob_path(digest)).is_ok_and(|metadata| metadata.len() == size)
     }
 
-    /// Makes a verified file the blob `digest`.
+    /// Waits until the disk has the names of blobs and layers: the next to be written is the index that leads to them.
+    pub(crate) fn make_names_last(&self) -> Result<(), Error> {
+        let mut directories = entries(&self.layout.path().join("blobs"))?;
+        directories.push(self.root.join("snapshots"));
+        for directory in directories {
+            let synced = File::open(&directory).and_then(|file| file.sync_all());
+            synced.map_err(Error::file("write to disk", &directory))?;
+        }
+        Ok(())
+    }
+
+    /// Makes a verified file, whose content is on the disk, the blob `digest`.
     pub(crate) fn adopt(&self, file: &Path, digest: &Digest) -> Result<(), Error> {
         let target = self.layout.blob_path(digest);
         if let Some(directory) = target.parent() {
@@ -320,20 +327,28 @@ impl Store {
         }
     }
 
-    /// What the manifest `digest` and its configuration say; `None` if it is an index.
-    pub(crate) fn content(&self, digest: &Digest) -> Result<Option<Content>, Error> {
+    /// The manifest `digest`; `None` if it is an index.
+    fn manifest(&self, digest: &Digest) -> Result<Option<ImageManifest>, Error> {
         let content = self.document("manifest", digest, MAX_MANIFEST)?;
         let document = Document { digest: digest.clone(), media_type: String::new(), content };
-        let damaged = |why: String| {
-            let digest = digest.clone();
-            Error::Damaged { object: "manifest", digest, why }
-        };
-        let manifest = match manifest::parse(&document).map_err(|e| damaged(e.to_string()))? {
-            Kind::Manifest(manifest) => *manifest,
-            Kind::Index(_) => return Ok(None),
-        };
-        let config_digest =
-            Digest::try_from(manifest.config()).map_err(|error| damaged(error.to_string()))?;
+        match manifest::parse(&document) {
+            Ok(Kind::Manifest(manifest)) => Ok(Some(*manifest)),
+            Ok(Kind::Index(_)) => Ok(None),
+            Err(error) => Err(Error::Damaged {
+                object: "manifest",
+                digest: digest.clone(),
+                why: error.to_string(),
+            }),
+        }
+    }
+
+    /// What the manifest `digest` and its configuration say; `None` if it is an index.
+    pub(crate) fn content(&self, digest: &Digest) -> Result<Option<Content>, Error> {
+        let Some(manifest) = self.manifest(digest)? else { return Ok(None) };
+        let config_digest = Digest::try_from(manifest.config()).map_err(|error| {
+            let why = error.to_string();
+            Error::Damaged { object: "manifest", digest: digest.clone(), why }
+        })?;
         let config = self.document("config", &config_digest, MAX_CONFIG)?;
         Content::new(manifest, &config).map(Some).map_err(|why| Error::Damaged {
             object: "config",

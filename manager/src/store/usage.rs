@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use bundle::digest::Digest;
 
+use super::damaged::{Needed, Reachable};
 use super::{Error, Image, Store};
 use crate::disk::usage;
 use crate::snapshot::entries;
@@ -19,9 +20,8 @@ impl Store {
                 index.forget(&digest, &[], true);
             }
         }
-        let (blobs, chains) = self.reachable(&index);
-        let mut needed = self.snapshots().used()?;
-        needed.extend(chains);
+        let Reachable { blobs, chains } = self.reachable(&index);
+        let needed = chains.and(self.snapshots().used()?);
         let mut bytes = 0;
         for algorithm in entries(&self.layout().path().join("blobs"))? {
             bytes += outside(&entries(&algorithm)?, &blobs);
@@ -53,10 +53,10 @@ impl Store {
     }
 }
 
-fn outside(paths: &[PathBuf], needed: &HashSet<String>) -> u64 {
+fn outside(paths: &[PathBuf], needed: &Needed) -> u64 {
     let is_outside = |path: &&PathBuf| {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        !needed.contains(&name)
+        !needed.has(&name)
     };
     paths.iter().filter(is_outside).map(|path| usage(path)).sum()
 }

@@ -11,6 +11,7 @@ use bundle::tarball::Kind;
 use oci_spec::image::Descriptor;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags};
 
+use super::damaged::{Needed, Reachable, called};
 use super::{Error, Image, Staging, Store};
 use crate::snapshot::{entries, remove_tree};
 
@@ -32,6 +33,9 @@ pub enum Remedy {
     Unpack(Box<Image>, ChainId),
     /// Getting the image again; a blob that is not what its name says is in the way of that, and is removed.
     Fetch(Option<PathBuf>, String),
+    /// Giving the image up: nothing here tells what its manifest or its configuration, by this digest of the manifest and
+    /// under this name, was.
+    Forget(Digest, String),
 }
 
 impl Store {
@@ -42,26 +46,23 @@ impl Store {
         let mut found = Vec::new();
         let mut verified = HashSet::new();
         for digest in index.manifests() {
-            let names = index.names(&digest);
-            let name = names.first().map_or_else(|| digest.to_string(), ToString::to_string);
+            let name = called(&index, &digest);
             match self.image(&index, &digest) {
                 Ok(image) => self.verify_image(&image, &name, &mut verified, &mut found),
                 Err(error) => {
-                    let blob = match &error {
-                        Error::Damaged { digest, .. } => Some(self.layout.blob_path(digest)),
-                        _ => None,
+                    let remedy = match &error {
+                        Error::Damaged { .. } => Remedy::Forget(digest, name.clone()),
+                        _ => Remedy::Fetch(None, name.clone()),
                     };
-                    let what = format!("image `{name}`: {error}");
-                    found.push(Damage { what, remedy: Remedy::Fetch(blob, name) });
+                    found.push(Damage { what: format!("image `{name}`: {error}"), remedy });
                 }
             }
         }
-        let (blobs, chains) = self.reachable(&index);
+        let Reachable { blobs, chains } = self.reachable(&index);
         for algorithm in entries(&self.layout.path().join("blobs"))? {
             found.extend(leftover("blob", &entries(&algorithm)?, &blobs));
         }
-        let mut needed = self.snapshots.used()?;
-        needed.extend(chains);
+        let needed = chains.and(self.snapshots.used()?);
         found.extend(leftover("layer", &self.snapshots.committed_directories()?, &needed));
         for session in Staging::abandoned(&self.root.join("staging"))? {
             let what =
@@ -168,16 +169,17 @@ impl Store {
                 _ => Ok(false),
             },
             Remedy::Fetch(None, _) => Ok(false),
+            Remedy::Forget(manifest, _) => self.forget_damaged(manifest),
         }
     }
 }
 
 /// What there is in a directory that nothing leads to.
-fn leftover(kind: &str, paths: &[PathBuf], needed: &HashSet<String>) -> Vec<Damage> {
+fn leftover(kind: &str, paths: &[PathBuf], needed: &Needed) -> Vec<Damage> {
     let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     paths
         .iter()
-        .filter(|path| !needed.contains(&name(path)))
+        .filter(|path| !needed.has(&name(path)))
         .map(|path| Damage {
             what: format!("{kind} `{}` belongs to no image and no container", path.display()),
             remedy: Remedy::Collect,

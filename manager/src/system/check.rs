@@ -1,8 +1,9 @@
 //! `nman system check`: whether everything on disk is whole and belongs to something, and with `--repair` makes it so.
 
-use crate::container::{ContainerId, Containers, HALF};
+use crate::container::{ContainerId, Containers, Dir, HALF, State};
 use crate::error::{Error, Result};
 use crate::network;
+use crate::rm;
 use crate::settings::Settings;
 use crate::snapshot::entries;
 use crate::store::{Remedy, Store};
@@ -68,21 +69,36 @@ fn check_store(settings: &Settings, repair: bool, report: &mut Report) -> Result
                 "`nman system check --repair` mends it".to_owned()
             }
             Remedy::Fetch(_, name) => format!("`nman pull {name}` or loading it again mends it"),
+            Remedy::Forget(_, name) => format!(
+                "`nman pull {name}` or loading it again mends it, `nman system check --repair` gives it up"
+            ),
         };
-        report.add(&damage.what, mended, &hint);
+        let what = match (&damage.remedy, mended) {
+            (Remedy::Forget(_, name), Some(true)) => {
+                format!(
+                    "{}; it was given up, `nman pull {name}` or loading it brings it back",
+                    damage.what
+                )
+            }
+            _ => damage.what.clone(),
+        };
+        report.add(&what, mended, &hint);
     }
     Ok(())
 }
 
 /// The layers that running containers stand on.
 fn running(settings: &Settings, store: &Store) -> Result<Vec<(String, Vec<ChainId>)>> {
-    let mut up = Containers::open(&settings.containers())?.list()?;
+    let containers = Containers::open(&settings.containers())?;
+    let mut up = containers.list()?;
     up.retain(|(_, state)| state.status.is_up());
-    let layers = |id: &ContainerId| store.snapshots().layers(id.as_str());
-    Ok(up
-        .iter()
-        .filter_map(|(record, _)| Some((record.name.to_string(), layers(&record.id).ok()?.chain)))
-        .collect())
+    // One whose record does not read back may run all the same.
+    let mut unreadable = containers.unreadable()?;
+    unreadable.retain(|id| containers.dir(id).is_held());
+    let known = up.into_iter().map(|(record, _)| (record.name.to_string(), record.id));
+    let named = known.chain(unreadable.into_iter().map(|id| (id.short().to_owned(), id)));
+    let layers = |id: ContainerId| Some(store.snapshots().layers(id.as_str()).ok()?.chain);
+    Ok(named.filter_map(|(name, id)| Some((name, layers(id)?))).collect())
 }
 
 /// Leases and connections of containers that there are not.
@@ -128,18 +144,8 @@ fn check_containers(settings: &Settings, repair: bool, report: &mut Report) -> R
     for id in &ids {
         let dir = containers.dir(id);
         // Somebody is at work on it: it may be half made, or half gone.
-        if dir.is_held() {
-            continue;
-        }
-        let wrong = dir
-            .record()
-            .map(drop)
-            .and_then(|()| dir.state().map(drop))
-            .err()
-            .or_else(|| store.snapshots().resume(id.as_str()).err().map(Error::from));
-        if let Some(error) = wrong {
-            let hint = format!("`nman rm -f {}` removes it", id.short());
-            report.add(&format!("container {}: {error}", id.short()), None, &hint);
+        if !dir.is_held() {
+            check_container(settings, &containers, &store, id, &dir, repair, report)?;
         }
     }
     for orphan in orphans(settings, &is_known, &ids) {
@@ -148,6 +154,54 @@ fn check_containers(settings: &Settings, repair: bool, report: &mut Report) -> R
         report.add(&what, mended, "`nman system check --repair` removes it");
     }
     Ok(())
+}
+
+/// A container that nobody is at work on. One whose record a power cut has emptied goes: nothing can be done with it. One
+/// whose state is lost has ended, and everything else of it is kept.
+fn check_container(
+    settings: &Settings,
+    containers: &Containers,
+    store: &Store,
+    id: &ContainerId,
+    dir: &Dir,
+    repair: bool,
+    report: &mut Report,
+) -> Result<()> {
+    let what = |error: &dyn std::fmt::Display| format!("container {}: {error}", id.short());
+    let hint = format!("`nman rm -f {}` removes it", id.short());
+    match dir.record() {
+        Ok(_) => {}
+        Err(Error::NoSuchContainer(_)) => return Ok(()),
+        Err(error) if error.is_wreck() => {
+            let hint = format!("{hint}, and so does `nman system check --repair`");
+            let gone = || rm::damaged::remove(settings, containers, dir);
+            let removed = if repair { Some(gone()) } else { None };
+            report.add(&what(&error), removed.as_ref().map(Result::is_ok), &hint);
+            // What is in the way of the removal is one more thing that is wrong.
+            if let Some(Err(error)) = removed {
+                report.add(&what(&error), None, &hint);
+            }
+            return Ok(());
+        }
+        Err(error) => {
+            report.add(&what(&error), None, &hint);
+            return Ok(());
+        }
+    }
+    if let Some(error) = dir.state_damage() {
+        let mended = if repair { Some(mend_state(dir)?) } else { None };
+        report.add(&what(&error), mended, "`nman system check --repair` takes it for ended");
+    }
+    if let Err(error) = store.snapshots().resume(id.as_str()) {
+        report.add(&what(&error), None, &hint);
+    }
+    Ok(())
+}
+
+fn mend_state(dir: &Dir) -> Result<bool> {
+    let Some(_guard) = dir.try_lock()? else { return Ok(false) };
+    dir.set_state(&State::unknown(false))?;
+    Ok(true)
 }
 
 /// Directories and names of containers that there are not.

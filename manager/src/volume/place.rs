@@ -22,7 +22,7 @@ use rustix::mount::{
 use std::ffi::CString;
 use std::fs;
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Opens those sources that are to stay shared with the host, while this mount namespace still shares its mounts.
 pub fn open_shared(record: &Record) -> Result<Vec<(usize, OwnedFd)>> {
@@ -286,13 +286,29 @@ pub fn unmount_all(record: &Record, dir: &Dir) -> Vec<Error> {
     let mut places = Vec::new();
     for (at, point) in record.mounts.iter().enumerate() {
         if is_shared(point) {
-            // Else what the container has mounted below it would vanish from the host too.
-            let slave = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
-            let _ = mount_change(place(dir.path(), at), slave);
+            keep_from_host(&place(dir.path(), at));
         }
         places.push(place(dir.path(), at));
         places.push(dir.join("mounts").join(format!("{at}.image")));
     }
+    unmount(dir, places)
+}
+
+/// The same for a container of which only its directory tells what was mounted.
+pub fn unmount_found(dir: &Dir) -> Vec<Error> {
+    let found = std::fs::read_dir(dir.join("mounts")).into_iter().flatten().flatten();
+    let places: Vec<PathBuf> = found.map(|entry| entry.path()).collect();
+    places.iter().for_each(|place| keep_from_host(place));
+    unmount(dir, places)
+}
+
+/// Else what the container has mounted below a shared mount would vanish from the host too.
+fn keep_from_host(place: &Path) {
+    let slave = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
+    let _ = mount_change(place, slave);
+}
+
+fn unmount(dir: &Dir, mut places: Vec<PathBuf>) -> Vec<Error> {
     places.push(shared_memory(dir.path()));
     places.extend(["pid", "ipc"].map(|kind| crate::bundle::joined(dir.path(), kind)));
     places.iter().filter_map(|place| snapshot::unmount(place).err()).map(Error::from).collect()

@@ -6,6 +6,7 @@
 
 mod crash;
 mod create;
+mod damage;
 mod disk;
 mod faithful;
 mod files;

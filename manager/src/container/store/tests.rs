@@ -68,3 +68,46 @@ fn what_was_removed_since_it_was_found_is_no_such_container() {
     assert_eq!(entries(&root.path().join("names")), [""; 0]);
     assert!(entries(root.path()).iter().all(|name| name == "names" || name == "lock"));
 }
+
+#[test]
+fn a_record_that_does_not_read_back_is_left_out_and_told_and_keeps_what_is_its_own() {
+    let root = tempfile::tempdir().unwrap();
+    let containers = Containers::open(root.path()).unwrap();
+    let (whole, _guard) = containers.reserve(&record(1)).unwrap();
+    let (wreck, guard) = containers.reserve(&record(2)).unwrap();
+    drop(guard);
+    for content in ["", "{\"id\":", "{}"] {
+        fs::write(wreck.join("container.json"), content).unwrap();
+        let listed = containers.list().unwrap();
+        assert_eq!(
+            listed.iter().map(|(record, _)| &record.id).collect::<Vec<_>>(),
+            [&record(1).id]
+        );
+        assert_eq!(containers.unreadable().unwrap(), [record(2).id]);
+        let told = notice::take();
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(told[0].contains(wreck.path().to_str().unwrap()), "{told:?}");
+        assert!(told[0].contains("`nman rm -f 000000000000`"), "{told:?}");
+        // What a newer `nman` may have written is no wreck.
+        assert_eq!(wreck.record().unwrap_err().is_wreck(), content != "{}");
+    }
+    fs::remove_file(wreck.join("container.json")).unwrap();
+    assert_eq!(containers.unreadable().unwrap(), [record(2).id]);
+    assert_eq!(containers.find("name_2").unwrap(), wreck);
+    assert!(whole.state_damage().is_none());
+}
+
+#[test]
+fn a_state_that_does_not_read_back_is_unknown_until_it_is_written_anew() {
+    let root = tempfile::tempdir().unwrap();
+    let containers = Containers::open(root.path()).unwrap();
+    let (dir, guard) = containers.reserve(&record(1)).unwrap();
+    fs::write(dir.join("state.json"), "").unwrap();
+    assert_eq!(dir.state().unwrap().status, Status::Running, "somebody holds it");
+    drop(guard);
+    assert_eq!(dir.state().unwrap().status, Status::Exited);
+    assert_eq!(containers.list().unwrap().len(), 1);
+    assert!(notice::take()[0].contains("the state of container `name_1` is not known"));
+    dir.set_state(&State::unknown(false)).unwrap();
+    assert!(dir.state_damage().is_none());
+}

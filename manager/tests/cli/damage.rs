@@ -1,0 +1,261 @@
+//! Files that a power cut or a bad disk has emptied: one of them takes nothing else from view, prune keeps what may belong
+//! to it, and `rm -f`, `rmi` and `system check --repair` clear it away.
+
+use super::world::{IMAGE, World, entries};
+use std::fs;
+use std::path::PathBuf;
+
+/// What a file may have become.
+const WRECKS: [&str; 2] = ["", "{\"id\": \"0"];
+
+/// A file of a container, and the container's id.
+fn file_of(world: &World, name: &str, file: &str) -> (PathBuf, String) {
+    let id = world.inspect(name, "/Id").as_str().unwrap().to_owned();
+    (world.path("root/containers").join(&id).join(file), id)
+}
+
+fn is_there(world: &World, args: &[&str]) -> bool {
+    world.nman(args).ok().stdout().lines().count() > 0
+}
+
+#[test]
+fn a_container_without_a_record_is_left_out_and_told_once_and_rm_or_repair_clears_it() {
+    let world = World::new();
+    world.run(&["--name", "whole"], &["true"]).ok();
+    for (wreck, by_name) in WRECKS.into_iter().zip([true, false]) {
+        for repairs in [false, true] {
+            world.run(&["--name", "wreck", "-v", "kept:/kept"], &["true"]).ok();
+            let (record, id) = file_of(&world, "wreck", "container.json");
+            fs::write(&record, wreck).unwrap();
+
+            let listed = world.nman(["ps", "-a", "--format", "{{.Names}}"]).ok();
+            assert_eq!(listed.stdout(), "whole\n");
+            let told = listed.stderr();
+            assert_eq!(told.matches("a damaged container is left out").count(), 1, "{told}");
+            assert!(told.contains(record.to_str().unwrap()), "{told}");
+            assert!(told.contains(&format!("`nman rm -f {}`", &id[..12])), "{told}");
+            let refused = world.nman(["rm", "wreck"]).exits(1).stderr();
+            assert!(refused.contains("hint: `nman rm -f"), "{refused}");
+            let said = world.nman(["system", "check"]).exits(1).stdout();
+            assert!(said.starts_with(&format!("damaged: container {}: ", &id[..12])), "{said}");
+            assert_eq!(said.lines().count(), 1, "{said}");
+            for args in [&["system", "df"][..], &["info"], &["images"], &["volume", "ls"]] {
+                world.nman(args).ok();
+            }
+
+            if repairs {
+                let said = world.nman(["system", "check", "--repair"]).ok().stdout();
+                assert!(said.starts_with("repaired: container "), "{said}");
+            } else {
+                world.nman(["rm", "-f", if by_name { "wreck" } else { &id[..12] }]).ok();
+            }
+            assert!(!world.nman(["ps", "-a"]).ok().stderr().contains("damaged"));
+            assert_eq!(world.nman(["system", "check"]).ok().stdout(), "No problems found\n");
+        }
+    }
+    world.nman(["rm", "whole"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
+fn prune_keeps_what_a_container_without_a_record_may_need() {
+    let world = World::new();
+    world.nman(["network", "create", "mesh"]).ok();
+    world.run(&["--name", "wreck", "-v", "kept:/kept"], &["true"]).ok();
+    world.nman(["volume", "create", "unused"]).ok();
+    let (record, id) = file_of(&world, "wreck", "container.json");
+    fs::write(&record, "").unwrap();
+    for args in [
+        &["container", "prune", "-f"][..],
+        &["image", "prune", "-a", "-f"],
+        &["network", "prune", "-f"],
+        &["system", "prune", "-a", "-f", "--volumes"],
+        &["volume", "prune", "-a", "-f"],
+    ] {
+        let pruned = world.nman(args).ok();
+        assert!(pruned.stderr().contains("a damaged container is left out"), "{args:?} {pruned}");
+    }
+    assert!(record.exists());
+    assert!(is_there(&world, &["images", "-q"]));
+    assert!(is_there(&world, &["volume", "ls", "-q", "-f", "name=kept"]));
+    assert!(is_there(&world, &["network", "ls", "-q", "-f", "name=mesh"]));
+    // Its bundle says that it does not use this one.
+    assert!(!is_there(&world, &["volume", "ls", "-q", "-f", "name=unused"]));
+    let refused = world.nman(["volume", "rm", "kept"]).exits(1).stderr();
+    assert!(refused.contains(&id), "{refused}");
+
+    world.nman(["rm", "-f", &id]).ok();
+    world.nman(["system", "prune", "-a", "-f"]).ok();
+    world.nman(["volume", "prune", "-a", "-f"]).ok();
+    assert!(!is_there(&world, &["images", "-q"]));
+    assert!(!is_there(&world, &["volume", "ls", "-q"]));
+    world.assert_no_container();
+}
+
+#[test]
+fn a_container_without_a_state_counts_as_ended_and_goes_on_when_it_is_started() {
+    let world = World::new();
+    for wreck in WRECKS {
+        world.run(&["--name", "lost"], &["true"]).ok();
+        let (state, _) = file_of(&world, "lost", "state.json");
+        let damage = || fs::write(&state, wreck).unwrap();
+        damage();
+        let listed = world.nman(["ps", "-a", "--format", "{{.Names}} {{.Status}}"]).ok();
+        assert_eq!(listed.stdout(), "lost Exited (255)\n");
+        assert!(listed.stderr().contains("the state of container `lost` is not known"), "{listed}");
+        for args in [&["system", "prune", "-f"][..], &["container", "prune", "-f"]] {
+            world.nman(args).ok();
+        }
+        assert!(state.exists(), "an unknown state is no reason to remove it");
+        assert!(world.nman(["system", "check"]).exits(1).stdout().contains("state.json"));
+        let said = world.nman(["system", "check", "--repair"]).ok().stdout();
+        assert!(said.starts_with("repaired: container "), "{said}");
+        assert_eq!(world.nman(["system", "check"]).ok().stdout(), "No problems found\n");
+        damage();
+        world.nman(["start", "-a", "lost"]).ok();
+        assert_eq!(world.inspect("lost", "/State/ExitCode"), 0);
+        damage();
+        world.nman(["rm", "-f", "lost"]).ok();
+    }
+    world.assert_no_container();
+}
+
+#[test]
+fn a_container_that_runs_without_its_records_is_removed_wholly() {
+    let world = World::new();
+    for files in [&["container.json"][..], &["state.json"], &["container.json", "state.json"]] {
+        let options = ["-d", "--name", "wreck", "--network", "bridge"];
+        world.run(&options, &["sleep", "1000"]).ok();
+        let (_, id) = file_of(&world, "wreck", "");
+        for file in files {
+            fs::write(world.path("root/containers").join(&id).join(file), "").unwrap();
+        }
+        world.nman(["ps", "-a"]).ok();
+        world.nman(["rm", "-f", "wreck"]).ok();
+        world.assert_no_container();
+        assert_eq!(world.nman(["system", "check"]).ok().stdout(), "No problems found\n");
+        assert!(
+            entries(&world.path("root/containers"))
+                .iter()
+                .all(|path| { path.ends_with("names") || path.ends_with("lock") })
+        );
+    }
+}
+
+/// The blobs that are JSON with this key.
+fn documents(world: &World, key: &str) -> Vec<PathBuf> {
+    let mut blobs = entries(&world.path("root/images/blobs/sha256"));
+    blobs.retain(|blob| {
+        let content = fs::read(blob).unwrap();
+        serde_json::from_slice::<serde_json::Value>(&content).is_ok_and(|json| !json[key].is_null())
+    });
+    blobs
+}
+
+fn layers(world: &World) -> Vec<PathBuf> {
+    let mut all = entries(&world.path("root/snapshots"));
+    all.retain(|path| !path.ends_with("active"));
+    all
+}
+
+fn reload(world: &World) {
+    world.nman(["load", "-i", world.path("image.tar").to_str().unwrap()]).ok();
+}
+
+/// What of an image is damaged: its manifest, its configuration.
+const DOCUMENTS: [&str; 2] = ["layers", "rootfs"];
+
+#[test]
+fn a_damaged_image_is_left_out_and_keeps_its_layers_until_it_is_whole_again() {
+    let world = World::new();
+    world.nman(["import", world.path("image.tar").to_str().unwrap(), "other"]).ok();
+    let id = world.nman(["images", "-q", "--no-trunc", IMAGE]).ok().text();
+    let config = world.path("root/images/blobs/sha256").join(id.trim_start_matches("sha256:"));
+    for key in DOCUMENTS {
+        let is_its = |blob: &PathBuf| match key {
+            "rootfs" => *blob == config,
+            _ => fs::read_to_string(blob).unwrap().contains(id.as_str()),
+        };
+        let blob = documents(&world, key).into_iter().find(is_its).unwrap();
+        fs::write(&blob, "").unwrap();
+        let (kept, blobs) = (layers(&world), entries(&world.path("root/images/blobs/sha256")));
+
+        let listed = world.nman(["images", "--format", "{{.Repository}}"]).ok();
+        assert_eq!(listed.stdout(), "other\n");
+        assert!(
+            listed.stderr().contains(&format!("image `{IMAGE}:latest` is left out")),
+            "{listed}"
+        );
+        let refused = world.run(&["--pull", "never"], &["true"]).exits(125).stderr();
+        assert!(refused.contains("is damaged"), "{refused}");
+        for args in [
+            &["image", "prune", "-f"][..],
+            &["system", "df"],
+            &["system", "df", "-v"],
+            &["info"],
+            &["system", "prune", "-f"],
+            &["tag", "other", "further"],
+            &["rmi", "further"],
+        ] {
+            world.nman(args).ok();
+        }
+        assert_eq!(layers(&world), kept);
+        assert_eq!(entries(&world.path("root/images/blobs/sha256")), blobs);
+        let said = world.nman(["system", "check"]).exits(1).stdout();
+        assert_eq!(said.lines().count(), 1, "{said}");
+        assert!(said.contains("loading it again mends it"), "{said}");
+
+        reload(&world);
+        assert_eq!(world.nman(["system", "check"]).ok().stdout(), "No problems found\n");
+        world.run(&["--rm", "--pull", "never"], &["true"]).ok();
+    }
+    let last = documents(&world, "layers").remove(0);
+    fs::write(last, "").unwrap();
+    let kept = layers(&world);
+    world.nman(["image", "prune", "-a", "-f"]).ok();
+    assert_eq!(layers(&world), kept, "they may be of the image that does not tell");
+    world.assert_no_container();
+}
+
+#[test]
+fn a_damaged_image_is_removed_by_name_or_given_up_by_repair() {
+    let world = World::new();
+    for key in DOCUMENTS {
+        for args in [
+            &["rmi", IMAGE][..],
+            &["rmi", "-f", IMAGE],
+            &["rmi", "DIGEST"],
+            &["system", "check", "--repair"],
+        ] {
+            reload(&world);
+            world.nman(["tag", IMAGE, "alias"]).ok();
+            let manifest = documents(&world, "layers").remove(0);
+            let digest = manifest.file_name().unwrap().to_str().unwrap()[..12].to_owned();
+            fs::write(documents(&world, key).remove(0), "").unwrap();
+            let args = args.iter().map(|arg| if *arg == "DIGEST" { digest.as_str() } else { *arg });
+            let said = world.nman(args).ok().stdout();
+            if said.starts_with(&format!("Untagged: {IMAGE}:latest\n")) && !said.contains("Deleted")
+            {
+                let said = world.nman(["rmi", "alias"]).ok().stdout();
+                assert!(said.contains("Deleted: sha256:"), "{said}");
+            }
+            assert_eq!(world.nman(["system", "check"]).ok().stdout(), "No problems found\n");
+            assert_eq!(world.nman(["images", "-q"]).ok().stdout(), "");
+            assert_eq!(layers(&world), Vec::<PathBuf>::new());
+            assert_eq!(entries(&world.path("root/images/blobs/sha256")), Vec::<PathBuf>::new());
+        }
+    }
+    world.assert_no_container();
+}
+
+#[test]
+fn a_layer_whose_record_is_empty_is_unpacked_again() {
+    let world = World::new();
+    fs::write(layers(&world).remove(0).join("layer.json"), "").unwrap();
+    world.nman(["images"]).ok();
+    assert!(
+        world.nman(["system", "check", "--repair"]).ok().stdout().starts_with("repaired: layer ")
+    );
+    world.run(&["--rm"], &["true"]).ok();
+    assert_eq!(world.nman(["system", "check"]).ok().stdout(), "No problems found\n");
+}
