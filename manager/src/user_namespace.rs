@@ -182,13 +182,11 @@ fn make(uids: &[Mapping], gids: &[Mapping], user: &Path, network: &Path) -> Resu
     let failed = |errno: Errno| Error::system("make a user namespace")(errno);
     let (waiting, go) =
         rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(failed)?;
-    let write_end = std::os::fd::AsRawFd::as_raw_fd(&go);
+    let mut go = Some(go);
     let options = Options { namespaces: Kinds::USER.union(Kinds::NETWORK), ..Options::default() };
     let child = spawn(&options, || {
         // Its copy of the other end would keep it waiting for itself.
-        if let Ok(own) = sys::fd::inherited(write_end) {
-            drop(own);
-        }
+        drop(go.take());
         let _ = rustix::io::read(&waiting, &mut [0_u8; 1]);
         0
     })

@@ -17,7 +17,7 @@ pub fn run(parsed: &Parsed) -> Result<String> {
     let args = Args::for_id("container", parsed, true)?;
     let checked = create::check(&args)?;
     let path = checked.config_path().display();
-    let known = checked.warnings.iter().map(|warning| format!("{path}:{warning}"));
+    let known = checked.warnings.iter().map(|warning| format!("{path}:{}", warning.as_warning()));
     let mut lines: Vec<String> = known.chain(program(&checked)).collect();
     let host = Host::probe(Asked::by(&checked.spec).with_options(&args.options))?;
     match plan::create(&checked, &host, &args.options) {
@@ -36,7 +36,7 @@ fn program(checked: &Checked) -> Option<String> {
     let diagnosis = subject.examine()?;
     let place = checked.position("/process/args");
     Some(format!(
-        "{}:{}:{}: /process/args: {}",
+        "{}:{}:{}: warning: /process/args: {}",
         checked.config_path().display(),
         place.line,
         place.column,

@@ -74,14 +74,16 @@ pub fn is_passed_on(number: RawFd) -> bool {
 /// socket pair named on the command line. It is marked close-on-exec.
 ///
 /// # Errors
-/// `EBADF` when there is no such fd.
+/// `EBADF` when there is no such fd, or when it is not one that was passed on: our own are close-on-exec, and so is one that was
+/// taken over already.
 pub fn inherited(number: RawFd) -> Result<OwnedFd> {
-    if number < 0 {
+    if !is_passed_on(number) {
         return Err(rustix::io::Errno::BADF);
     }
-    // SAFETY: only borrowed for the check that it is open at all.
+    // SAFETY: it is open, as the call above showed, and nobody's in this process: every fd of ours is close-on-exec (invariant of this
+    // crate), which this one was not.
     let fd = unsafe { BorrowedFd::borrow_raw(number) };
     rustix::io::fcntl_setfd(fd.as_fd(), rustix::io::FdFlags::CLOEXEC)?;
-    // SAFETY: it is open, as the call above showed; the caller was told its number by its parent and takes it once.
+    // SAFETY: as above; the flag that was set a moment ago makes a second call fail.
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }

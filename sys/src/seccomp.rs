@@ -49,8 +49,6 @@ pub const FLAG_LOG: u32 = 1 << 1;
 pub const FLAG_SPEC_ALLOW: u32 = 1 << 2;
 /// `SECCOMP_FILTER_FLAG_NEW_LISTENER`: return an fd for user notification (Linux 5.0).
 pub const FLAG_NEW_LISTENER: u32 = 1 << 3;
-/// `SECCOMP_FILTER_FLAG_TSYNC_ESRCH`: report a failed TSYNC as ESRCH, which makes room for a listener (Linux 5.7).
-pub const FLAG_TSYNC_ESRCH: u32 = 1 << 4;
 /// `SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV`: only a fatal signal interrupts a received notification (Linux 5.19).
 pub const FLAG_WAIT_KILLABLE_RECV: u32 = 1 << 5;
 

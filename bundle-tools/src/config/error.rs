@@ -49,6 +49,13 @@ impl Finding {
         let Problem { pointer, message, hint } = problem;
         Finding { pointer, line, column, message, hint }
     }
+
+    /// The same of what is no fault, as a compiler shows it: `31:5: warning: /hostname: is too long`.
+    #[must_use]
+    pub fn as_warning(&self) -> String {
+        let (place, shown) = (format!("{}:{}: ", self.line, self.column), self.to_string());
+        format!("{place}warning: {}", shown.strip_prefix(&place).unwrap_or(&shown))
+    }
 }
 
 /// Without the file's name, which [`Findings`] puts in front: `31:5: /hostname: is too long`.

@@ -98,6 +98,18 @@ pub fn attack(runtimes: &[Contender], filter: &str, progress: &(dyn Fn(&str) + S
 }
 
 impl Report {
+    /// Whether no attack was selected.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// How many attacks did no harm to the runtime with this index.
+    #[must_use]
+    pub fn safe(&self, runtime: usize) -> usize {
+        self.rows.iter().filter(|row| row.verdicts[runtime] == Verdict::Safe).count()
+    }
+
     /// How many attacks worked on the runtime with this index.
     #[must_use]
     pub fn broken(&self, runtime: usize) -> usize {

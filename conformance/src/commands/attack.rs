@@ -21,7 +21,7 @@ pub(crate) struct Attack {
     json: bool,
 }
 
-/// Attacks; fails when an attack on the first runtime works.
+/// Attacks; fails when an attack on the first runtime works, or none could be tried.
 pub(crate) fn run(args: &Attack) -> Result<ExitCode, String> {
     if !rustix::process::geteuid().is_root() {
         return Err("attacks are tried as root, in private namespaces".to_owned());
@@ -32,10 +32,15 @@ pub(crate) fn run(args: &Attack) -> Result<ExitCode, String> {
     let contenders = super::contenders(&args.runtime)?;
     let report = attack::attack(&contenders, &args.filter, &super::progress);
     super::progress("");
+    if report.is_empty() {
+        return Err(format!("no attack is of a class or has a name like `{}`", args.filter));
+    }
     if args.json {
         println!("{}", serde_json::to_string_pretty(&report).expect("plain data serialises"));
     } else {
         print!("{report}");
     }
-    Ok(if report.broken(0) == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    // What could not be tried has shown nothing.
+    let withstood = report.broken(0) == 0 && report.safe(0) > 0;
+    Ok(if withstood { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -177,7 +177,7 @@ pub enum Command {
     /// Create, list, show and remove volumes
     #[command(subcommand)]
     Volume(VolumeCommand),
-    /// Show everything that is known about containers, images or volumes, as JSON
+    /// Show everything that is known about containers, images, networks or volumes, as JSON
     Inspect(InspectArgs),
     /// Pull an image from a registry
     Pull(PullArgs),
