@@ -82,7 +82,7 @@ test-vm-quick: deps-guest ## Of these, what is about cgroups, in minutes (root)
 	scripts/test-vm quick
 
 .PHONY: fuzz
-fuzz: deps-build deps-fuzz ## Make up inputs for a TARGET of fuzz/README.md, for so many SECONDS (60), or show an INPUT again
+fuzz: deps-fuzz ## Make up inputs for a TARGET of fuzz/README.md, for so many SECONDS (60), or show an INPUT again
 	mkdir -p fuzz/corpus/$(TARGET) fuzz/artifacts/$(TARGET)
 	cd fuzz && cargo build --release --bin $(TARGET)
 	target/fuzz/x86_64-unknown-linux-gnu/release/$(TARGET) -max_total_time=$(or $(SECONDS),60) -timeout=20 \
@@ -151,7 +151,7 @@ clean: ## Remove everything that was built
 
 ##### What each of them needs: every step says what is missing and installs it, with apt as root
 
-.PHONY: deps deps-run deps-test deps-bench deps-bench-nman deps-engines deps-guest deps-lint
+.PHONY: deps deps-run deps-test deps-bench deps-bench-nman deps-engines deps-guest deps-fuzz deps-lint
 deps: ## Install what building needs (as root)
 	@scripts/deps build
 deps-run:
@@ -166,5 +166,7 @@ deps-engines:
 	@scripts/deps build engines
 deps-guest:
 	@scripts/deps build test guest
+deps-fuzz:
+	@scripts/deps build fuzz
 deps-lint:
 	@scripts/deps build lint
