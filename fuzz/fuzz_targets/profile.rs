@@ -5,7 +5,6 @@
 #[expect(dead_code, reason = "the tests use all of it")]
 mod interpreter;
 #[path = "../../runtime/tests/seccomp/model.rs"]
-#[expect(dead_code, reason = "the tests use all of it")]
 mod model;
 
 use interpreter::{Call, I386, X86_64, run, verify};

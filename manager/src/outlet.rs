@@ -8,12 +8,13 @@
 use crate::error::{Error, Result};
 use crate::journal::Stream;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{FileType, Mode, OFlags, fstat, open};
+use rustix::fs::{FileType, fstat};
 use rustix::io::Errno;
 use rustix::net::{SendFlags, send};
 use rustix::stdio;
 use rustix::termios::isatty;
-use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use sys::fd::reopen_to_write;
 
 /// PIPE_BUF: a pipe that has room at all takes so much at once.
 const SURELY_TAKEN: usize = 4096;
@@ -39,9 +40,9 @@ impl Outlet {
         let kind = fstat(fd).map(|stat| FileType::from_raw_mode(stat.st_mode));
         let way = match kind {
             Ok(FileType::Socket) => Way::Socket,
-            Ok(FileType::Fifo) => reopen(fd).map_or(Way::Bounded, Way::Own),
-            Ok(FileType::CharacterDevice) if isatty(fd) => {
-                reopen(fd).map_or(Way::Bounded, Way::Own)
+            Ok(FileType::CharacterDevice) if !isatty(fd) => Way::Whole,
+            Ok(FileType::Fifo | FileType::CharacterDevice) => {
+                reopen_to_write(fd).map_or(Way::Bounded, Way::Own)
             }
             _ => Way::Whole,
         };
@@ -72,12 +73,6 @@ impl Outlet {
             written => written,
         }
     }
-}
-
-/// The same pipe or terminal as a file of our own.
-fn reopen(fd: BorrowedFd<'_>) -> std::result::Result<OwnedFd, Errno> {
-    let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    open(format!("/proc/self/fd/{}", fd.as_raw_fd()), flags, Mode::empty())
 }
 
 fn has_room(fd: BorrowedFd<'_>) -> bool {

@@ -1,10 +1,12 @@
-//! File descriptors in bulk, and those that a parent handed down.
+//! File descriptors in bulk, and those that a parent handed down, which others may share.
 
 use crate::{Result, check};
+use rustix::fs::{FileType, Mode, OFlags, fstat, major, minor};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+use rustix::termios::isatty;
 use std::io::IoSlice;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 
 /// Sets close-on-exec on every fd from `first` on (close_range(2), Linux 5.11): the last line of defence against a leaked fd
 /// (CVE-2024-21626).
@@ -86,4 +88,57 @@ pub fn inherited(number: RawFd) -> Result<OwnedFd> {
     rustix::io::fcntl_setfd(fd.as_fd(), rustix::io::FdFlags::CLOEXEC)?;
     // SAFETY: as above; the flag that was set a moment ago makes a second call fail.
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// The same pipe or terminal as an open file of our own, to write to without blocking: `O_NONBLOCK` belongs to the open file, and whoever
+/// shares the one that we were given would fail.
+///
+/// `None` for what is not the same when it is opened again (a socket, a file, the master of a terminal), and for what may not be.
+#[must_use]
+pub fn reopen_to_write(fd: BorrowedFd<'_>) -> Option<OwnedFd> {
+    let stat = fstat(fd).ok()?;
+    let same_again = match FileType::from_raw_mode(stat.st_mode) {
+        FileType::Fifo => true,
+        // To open a master makes another terminal.
+        FileType::CharacterDevice => {
+            isatty(fd) && (major(stat.st_rdev), minor(stat.st_rdev)) != (5, 2)
+        }
+        _ => false,
+    };
+    if !same_again {
+        return None;
+    }
+    let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
+    let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    rustix::fs::open(path, flags, Mode::empty()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::fs::fcntl_getfl;
+    use rustix::pipe::pipe;
+    use rustix::pty::{OpenptFlags, openpt};
+
+    #[test]
+    fn a_pipe_is_opened_once_more_and_the_callers_stays_as_it_is() {
+        let (reader, writer) = pipe().unwrap();
+        let own = reopen_to_write(writer.as_fd()).unwrap();
+        assert!(fcntl_getfl(&own).unwrap().contains(OFlags::NONBLOCK));
+        assert!(!fcntl_getfl(&writer).unwrap().contains(OFlags::NONBLOCK));
+        let mut got = [0; 4];
+        rustix::io::write(&own, b"same").unwrap();
+        rustix::io::read(&reader, &mut got).unwrap();
+        assert_eq!(&got, b"same");
+    }
+
+    #[test]
+    fn what_is_not_the_same_when_opened_again_is_left() {
+        let file = rustix::fs::memfd_create("file", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
+        assert!(reopen_to_write(file.as_fd()).is_none(), "it would begin at its start");
+        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        assert!(reopen_to_write(master.as_fd()).is_none(), "it would be another terminal");
+        let (socket, _other) = std::os::unix::net::UnixStream::pair().unwrap();
+        assert!(reopen_to_write(socket.as_fd()).is_none());
+    }
 }
