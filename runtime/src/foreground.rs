@@ -10,7 +10,7 @@ mod terminal;
 
 use crate::error::{Error, Result};
 use crate::sd_notify::{Notify, Relay};
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, wait};
 use std::os::fd::{AsFd, OwnedFd};
@@ -106,7 +106,10 @@ impl Foreground {
             let awaited = relay.as_ref().map_or(self.signals.as_fd(), Relay::awaited);
             let signalled = match &mut terminal {
                 Some(terminal) => terminal.relay(awaited).map_err(failed)?,
-                None => wait_for(awaited).map(|()| true).map_err(failed)?,
+                None => {
+                    let awaited = PollFd::from_borrowed_fd(awaited, PollFlags::IN);
+                    terminal::wait(&mut [awaited], None).map(|()| true).map_err(failed)?
+                }
             };
             executed.take().map_or(Ok(()), |executed| executed())?;
             if !signalled {
@@ -191,11 +194,4 @@ fn exit_status(status: WaitStatus) -> u8 {
         _ => 255,
     };
     u8::try_from(code & 0xff).unwrap_or(u8::MAX)
-}
-
-fn wait_for(fd: std::os::fd::BorrowedFd<'_>) -> std::result::Result<(), Errno> {
-    match poll(&mut [PollFd::from_borrowed_fd(fd, PollFlags::IN)], None) {
-        Ok(_) | Err(Errno::INTR) => Ok(()),
-        Err(errno) => Err(errno),
-    }
 }

@@ -155,6 +155,15 @@ fn ends_with(mut child: Child, status: i32, output: &Output) {
     assert_eq!(child.wait().expect("wait for a child").code(), Some(status), "{output}");
 }
 
+/// The program says that it is ready: the manager hears of the init, and whoever waited for that ends.
+#[track_caller]
+fn is_passed_on(word: &[u8], init: Pid, manager: &Manager, child: Child, output: &Output) {
+    say(init, word);
+    manager.hears_of(init);
+    drop(manager.hears_barrier());
+    ends_with(child, 0, output);
+}
+
 #[test]
 fn start_returns_when_the_program_is_ready_and_the_manager_knows_its_process() {
     let sandbox = Sandbox::enter();
@@ -272,10 +281,7 @@ fn run_detached_waits_as_start_does() {
     let (mut child, output) = with(call, &manager).start();
     let init = running(&runtime, &id);
     still_waits(&mut child);
-    say(init, b"READY=1\n");
-    manager.hears_of(init);
-    drop(manager.hears_barrier());
-    ends_with(child, 0, &output);
+    is_passed_on(b"READY=1\n", init, &manager, child, &output);
     let _ = runtime.call(["delete", "--force", &id]).run().ok();
     sandbox.assert_clean();
 }
@@ -396,10 +402,7 @@ fn a_user_namespace_is_no_hindrance() {
     let id = create(&runtime, &bundle, &manager);
     let (child, output) = start(&runtime, &id, &manager);
     let init = running(&runtime, &id);
-    say(init, b"READY=1");
-    manager.hears_of(init);
-    drop(manager.hears_barrier());
-    ends_with(child, 0, &output);
+    is_passed_on(b"READY=1", init, &manager, child, &output);
     let _ = runtime.call(["delete", "--force", &id]).run().ok();
     sandbox.assert_clean();
 }
@@ -413,10 +416,7 @@ fn an_ordinary_user_has_it_too() {
     let id = create(&runtime, &bundle, &manager);
     let (child, output) = start(&runtime, &id, &manager);
     let init = running(&runtime, &id);
-    say(init, b"READY=1");
-    manager.hears_of(init);
-    drop(manager.hears_barrier());
-    ends_with(child, 0, &output);
+    is_passed_on(b"READY=1", init, &manager, child, &output);
     let _ = runtime.call(["delete", "--force", &id]).run().ok();
     assert!(!runtime.root().join(&id).exists(), "delete leaves nothing");
 }

@@ -36,25 +36,9 @@ fn start<'r>(runtime: &'r Runtime, bundle: &BundleDir) -> (Container<'r>, Termin
     (container, terminal)
 }
 
-/// Runs nrun as the session leader on a terminal of its own, as a shell would in the foreground.
-fn in_foreground(runtime: &Runtime, slave: &OwnedFd, args: &[&str]) -> Child {
-    let stream = || Stdio::from(slave.try_clone().expect("duplicate a descriptor"));
-    Command::new(tool("setsid"))
-        .args(["--ctty", "--wait"])
-        .arg(runtime.program())
-        .arg("--root")
-        .arg(runtime.root())
-        .args(args)
-        .stdin(stream())
-        .stdout(stream())
-        .stderr(stream())
-        .spawn()
-        .expect("run nrun on a terminal")
-}
-
 fn run_in_foreground(runtime: &Runtime, slave: &OwnedFd, bundle: &BundleDir) -> Child {
     let path = bundle.path().display().to_string();
-    in_foreground(runtime, slave, &["run", "--bundle", &path, &runtime.new_id()])
+    runtime.in_foreground(slave, ["run", "--bundle", &path, &runtime.new_id()])
 }
 
 #[test]
@@ -230,7 +214,7 @@ fn exec_has_a_terminal_in_the_foreground() {
     resize(&terminal, 19, 91);
     let script = "tty; stty size; read line; echo got $line; exit 8";
     let mut child =
-        in_foreground(&runtime, &slave, &["exec", "-t", container.id(), "sh", "-c", script]);
+        runtime.in_foreground(&slave, ["exec", "-t", container.id(), "sh", "-c", script]);
     terminal.expect("/dev/pts/0\r\n19 91\r\n");
     terminal.type_in("input\n");
     terminal.expect("got input\r\n");
@@ -301,7 +285,7 @@ fn our_terminal_is_as_it_was_however_the_container_ends() {
         let (mut terminal, slave, before) = own_terminal();
         let id = runtime.new_id();
         let path = bundle.path().display().to_string();
-        let mut child = in_foreground(&runtime, &slave, &["run", "--bundle", &path, &id]);
+        let mut child = runtime.in_foreground(&slave, ["run", "--bundle", &path, &id]);
         terminal.expect("ready\r\n");
         assert!(is_raw(&slave));
         // Passed on to the container, which ends of some, and of the others only when it is killed.
@@ -338,7 +322,7 @@ fn our_terminal_is_as_it_was_when_the_program_cannot_be_executed() {
     std::fs::copy(&script, bundle.rootfs().join("bin/broken")).expect("copy a script");
     let container = runtime.start(&bundle);
     let (mut terminal, slave, before) = own_terminal();
-    let mut child = in_foreground(&runtime, &slave, &["exec", "-t", container.id(), "broken"]);
+    let mut child = runtime.in_foreground(&slave, ["exec", "-t", container.id(), "broken"]);
     assert_eq!(child.wait().expect("wait for nrun").code(), Some(255));
     assert_restored(&slave, &before);
     terminal.expect("no such file or directory\r\n");
@@ -355,7 +339,7 @@ fn our_terminal_is_as_it_was_when_exec_is_told_to_end() {
     let (mut terminal, slave, before) = own_terminal();
     let script = "echo ready; while :; do sleep 0.02; done";
     let mut child =
-        in_foreground(&runtime, &slave, &["exec", "-t", container.id(), "sh", "-c", script]);
+        runtime.in_foreground(&slave, ["exec", "-t", container.id(), "sh", "-c", script]);
     terminal.expect("ready\r\n");
     assert!(is_raw(&slave));
     kill_process(Pid::from_child(&child), Signal::TERM).expect("signal nrun");

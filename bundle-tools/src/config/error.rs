@@ -53,19 +53,22 @@ impl Finding {
     /// The same of what is no fault, as a compiler shows it: `31:5: warning: /hostname: is too long`.
     #[must_use]
     pub fn as_warning(&self) -> String {
-        let (place, shown) = (format!("{}:{}: ", self.line, self.column), self.to_string());
-        format!("{place}warning: {}", shown.strip_prefix(&place).unwrap_or(&shown))
+        format!("{}:{}: warning: {}", self.line, self.column, self.what())
+    }
+
+    /// The value and what is wrong with it.
+    fn what(&self) -> String {
+        match &*self.pointer {
+            "" => OneLine(&self.message).to_string(),
+            pointer => format!("{}: {}", OneLine(pointer), OneLine(&self.message)),
+        }
     }
 }
 
 /// Without the file's name, which [`Findings`] puts in front: `31:5: /hostname: is too long`.
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}: ", self.line, self.column)?;
-        if !self.pointer.is_empty() {
-            write!(f, "{}: ", OneLine(&self.pointer))?;
-        }
-        write!(f, "{}", OneLine(&self.message))
+        write!(f, "{}:{}: {}", self.line, self.column, self.what())
     }
 }
 

@@ -1,7 +1,6 @@
 //! Class M: a container that makes the runtime hold more and more.
 
 use std::io::Read;
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -9,7 +8,7 @@ use sys::wait::wait_with_usage;
 
 use super::Verdict;
 use super::cases::not_tried;
-use crate::fixture::{BundleDir, Runtime, Terminal, readable, tool};
+use crate::fixture::{BundleDir, Runtime, Terminal, readable};
 
 /// What a container prints, and how much of it a process of the runtime may have in memory at once, in KiB.
 const OUTPUT: u64 = 128 << 20;
@@ -27,17 +26,8 @@ pub(super) fn flood_of_output(runtime: &Runtime) -> Verdict {
     let flood = format!("head -c {OUTPUT} /dev/zero");
     let bundle = BundleDir::new().set("/process/terminal", true).shell(&flood);
     let (terminal, slave) = Terminal::pair();
-    let stream = || Stdio::from(slave.try_clone().expect("duplicate a descriptor"));
-    let child = Command::new(tool("setsid"))
-        .args(["--ctty".as_ref(), "--wait".as_ref(), runtime.program().as_os_str()])
-        .args(["--root".as_ref(), runtime.root().as_os_str()])
-        .args(["run".as_ref(), "--bundle".as_ref(), bundle.path().as_os_str()])
-        .arg(runtime.new_id())
-        .stdin(stream())
-        .stdout(stream())
-        .stderr(stream())
-        .spawn()
-        .expect("run setsid");
+    let path = bundle.path().display().to_string();
+    let child = runtime.in_foreground(&slave, ["run", "--bundle", &path, &runtime.new_id()]);
     drop(slave);
     std::thread::sleep(PAUSE);
     let (printed, words) = drain(&terminal);

@@ -157,7 +157,8 @@ impl Terminal {
     }
 }
 
-fn wait(fds: &mut [PollFd<'_>], at_most: Option<&Timespec>) -> Result<()> {
+/// Waits until one of these is ready, or for so long; an interruption ends it too.
+pub(super) fn wait(fds: &mut [PollFd<'_>], at_most: Option<&Timespec>) -> Result<()> {
     match poll(fds, at_most) {
         Ok(_) | Err(Errno::INTR) => Ok(()),
         Err(errno) => Err(errno),
