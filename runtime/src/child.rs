@@ -11,10 +11,12 @@ mod hooks;
 pub(crate) mod identity;
 mod inherited;
 mod passwd;
+mod protected_paths;
 
 use crate::plan::op::{Op, Source, Step};
 use crate::wire::{self, Message};
 use file_systems::propagation;
+use protected_paths::Protection;
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 use std::ffi::{CStr, CString};
@@ -52,10 +54,8 @@ pub struct Child<'a> {
     peer: BorrowedFd<'a>,
     /// The container's root.
     root: Option<BorrowedFd<'a>>,
-    /// An attached empty read-only file system that further directories are masked with.
-    mask: Option<BorrowedFd<'static>>,
-    /// The container's /dev/null, checked to be one.
-    null: Option<BorrowedFd<'static>>,
+    /// What its paths are protected with.
+    protection: Protection,
     /// File systems that become read-only when everything is in them.
     read_only_last: Vec<BorrowedFd<'static>>,
     /// The tmpfs that was mounted last, as long as everything since was mounted right in it.
@@ -91,8 +91,7 @@ impl<'a> Child<'a> {
             resources,
             peer,
             root: None,
-            mask: None,
-            null: None,
+            protection: Protection::default(),
             read_only_last: Vec::new(),
             fresh: None,
             within: None,
@@ -240,8 +239,7 @@ impl<'a> Child<'a> {
     /// `start` may never come: a detached mount tree that stays open keeps the host's mounts in use.
     fn close_set_up(&mut self, first: u32) -> Result<(), Errno> {
         self.root = None;
-        self.mask = None;
-        self.null = None;
+        self.protection = Protection::default();
         self.directory = None;
         self.fresh = None;
         self.read_only_last.clear();

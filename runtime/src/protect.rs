@@ -70,9 +70,12 @@ fn is_protected() -> std::result::Result<bool, Errno> {
     Ok(rustix::fs::fcntl_get_seals(&file).is_ok_and(|seals| seals.contains(SealFlags::WRITE)))
 }
 
+/// In two calls: where one does both, [`sys::early`] has made it.
 fn read_only_mount() -> std::result::Result<OwnedFd, Errno> {
+    let tree = sys::mount::clone_tree(CWD, OURSELVES, &Attributes::default(), false)?;
     let attributes = Attributes { set: RDONLY, ..Attributes::default() };
-    sys::mount::clone_tree(CWD, OURSELVES, &attributes, false)
+    sys::mount::set_attributes(tree.as_fd(), &attributes, false)?;
+    Ok(tree)
 }
 
 fn sealed_copy() -> std::result::Result<OwnedFd, Errno> {

@@ -477,6 +477,42 @@ fn what_is_masked_is_what_is_there_whatever_its_name_is_for() {
 }
 
 #[test]
+fn names_in_proc_are_protected_whichever_of_them_this_host_has() {
+    let _sandbox = Sandbox::enter();
+    let masked =
+        ["asound", "none", "bus", "no_file", "meminfo", "no_other", "acpi", "uptime", "fs"];
+    let paths =
+        |names: &[&str]| json!(names.iter().map(|n| format!("/proc/{n}")).collect::<Vec<_>>());
+    let bundle = BundleDir::new()
+        .set("/linux/maskedPaths", paths(&masked))
+        .set("/linux/readonlyPaths", paths(&["none", "sys", "cmdline", "no_file"]))
+        .shell(
+            "pwd; ls /proc/bus /proc/fs | grep -v '^/proc\\|^$'; cat /proc/meminfo /proc/uptime; \
+             test -s /proc/cmdline && grep -c -E ' /proc/(sys|cmdline) [^ ]+ ro' /proc/mounts; \
+             for d in bus fs; do mkdir /proc/$d/x 2>/dev/null && echo \"$d writable\"; done; true",
+        );
+    let output = Runtime::under_test().run(&bundle).ok();
+    assert_eq!(output.stdout(), "/\n2\n");
+}
+
+#[test]
+fn what_the_image_has_in_place_of_proc_is_protected_too() {
+    let _sandbox = Sandbox::enter();
+    let bundle = BundleDir::new();
+    let proc = bundle.rootfs().join("proc");
+    fs::create_dir_all(proc.join("sys")).expect("make a directory");
+    fs::write(proc.join("secret"), "confidential").expect("write a file");
+    let bundle = bundle
+        .remove("/mounts/0")
+        .set("/linux/maskedPaths", json!(["/proc/secret", "/proc/none"]))
+        .set("/linux/readonlyPaths", json!(["/proc/sys"]))
+        .shell("pwd; cat /proc/secret; mkdir /proc/sys/x 2>/dev/null || mkdir /proc/y && echo protected");
+    let output = Runtime::under_test().run(&bundle).ok();
+    assert_eq!(output.stdout(), "/\nprotected\n");
+    assert!(!proc.join("sys/x").exists());
+}
+
+#[test]
 fn without_pivot_root_the_hosts_proc_does_not_stay_below() {
     let sandbox = Sandbox::enter();
     let runtime = Runtime::under_test();

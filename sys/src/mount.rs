@@ -70,7 +70,20 @@ impl Raw {
 /// `EINVAL` when the fd is not the root of a mount; `EPERM` for a flag that is locked by a more privileged mount
 /// namespace (mount_namespaces(7)).
 pub fn set_attributes(fd: BorrowedFd<'_>, attributes: &Attributes, recursive: bool) -> Result<()> {
-    set(fd, Raw::of(attributes), recursive)
+    set(fd, c"", Raw::of(attributes), recursive)
+}
+
+/// [`set_attributes`] for the mount at `path` under `at`: links are followed, and nothing keeps the path from being swapped.
+///
+/// # Errors
+/// As there; `ENOENT` and others of path_resolution(7).
+pub fn set_attributes_at(
+    at: BorrowedFd<'_>,
+    path: &CStr,
+    attributes: &Attributes,
+    recursive: bool,
+) -> Result<()> {
+    set(at, path, Raw::of(attributes), recursive)
 }
 
 /// A detached copy of what is mounted at `path` under `at`, or of `at` itself for an empty path, with changed attributes, if any. One call
@@ -140,20 +153,19 @@ pub fn set_idmap(
     recursive: bool,
 ) -> Result<()> {
     let userns_fd = user_namespace.as_raw_fd().cast_unsigned().into();
-    set(fd, Raw { set: IDMAP, clear: 0, propagation: 0, userns_fd }, recursive)
+    set(fd, c"", Raw { set: IDMAP, clear: 0, propagation: 0, userns_fd }, recursive)
 }
 
-fn set(fd: BorrowedFd<'_>, attr: Raw, recursive: bool) -> Result<()> {
+fn set(at: BorrowedFd<'_>, path: &CStr, attr: Raw, recursive: bool) -> Result<()> {
     const AT_RECURSIVE: libc::c_int = 0x8000;
-    let empty: &CStr = c"";
     let flags = libc::AT_EMPTY_PATH | if recursive { AT_RECURSIVE } else { 0 };
     // SAFETY: the fd is open for the length of the call, the path is a C string, and `attr` is a `struct mount_attr` of the
     // size that is passed with it.
     let ret = unsafe {
         libc::syscall(
             libc::SYS_mount_setattr,
-            fd.as_raw_fd(),
-            empty.as_ptr(),
+            at.as_raw_fd(),
+            path.as_ptr(),
             flags,
             &raw const attr,
             size_of::<Raw>(),

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::Error;
 use super::files::{self, ROOT};
+use rustix::io::Errno;
 
 /// A file that each directory of a v1 hierarchy has, and none of v2's.
 const OF_V1: &str = "notify_on_release";
@@ -94,17 +95,16 @@ pub fn probe() -> Result<Layout, Error> {
     let lines = parse(&own);
     let line = lines.iter().find(|line| line.controllers.is_empty());
     let path = line.map_or("/", |line| line.path);
-    if let Some(own) = place(Path::new(ROOT), path, OF_V2) {
-        return Ok(Layout::Unified(unified(ROOT.into(), own)?));
+    if let Some(unified) = unified(Path::new(ROOT), path)? {
+        return Ok(Layout::Unified(unified));
     }
     let hierarchies =
         lines.iter().filter(|line| !line.controllers.is_empty()).filter_map(hierarchy);
     let hierarchies = hierarchies.collect();
-    let beside = Path::new(ROOT).join("unified");
-    match place(&beside, path, OF_V2) {
-        Some(own) => Ok(Layout::Hybrid(hierarchies, unified(beside, own)?)),
-        None => Ok(Layout::Legacy(hierarchies)),
-    }
+    Ok(match unified(&Path::new(ROOT).join("unified"), path)? {
+        Some(unified) => Layout::Hybrid(hierarchies, unified),
+        None => Layout::Legacy(hierarchies),
+    })
 }
 
 /// One line of `/proc/self/cgroup`; the v2 hierarchy is the line without controllers.
@@ -139,29 +139,34 @@ fn hierarchy(line: &Line<'_>) -> Option<Hierarchy> {
     Some(Hierarchy { mount, controllers, own })
 }
 
-fn unified(mount: PathBuf, own: PathBuf) -> Result<Unified, Error> {
-    let controllers = files::read_once(&mount, "cgroup.controllers").map_err(|errno| {
-        Error::system(format!("read `{}/cgroup.controllers`", mount.display()), errno)
-    })?;
-    Ok(Unified {
-        mount,
+/// The v2 hierarchy, where it is mounted there: its root lists the controllers.
+fn unified(mount: &Path, path: &str) -> Result<Option<Unified>, Error> {
+    let own = own(mount, path, OF_V2).unwrap_or_else(|| PathBuf::from("/"));
+    let controllers = match files::read_once(mount, OF_V2) {
+        Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
+        read => read.map_err(|errno| {
+            Error::system(format!("read `{}`", mount.join(OF_V2).display()), errno)
+        })?,
+    };
+    Ok(Some(Unified {
+        mount: mount.to_owned(),
         controllers: controllers.split_whitespace().map(str::to_owned).collect(),
         own,
-    })
+    }))
 }
 
 /// Our own cgroup as a path below `mount`, where a hierarchy is mounted there whose directories have this file. In a container without a cgroup
 /// namespace, or moved out of the root of its own, the path in `/proc/self/cgroup` is not below the mount: the root of the mount is
 /// the closest place then.
 fn place(mount: &Path, path: &str, mark: &str) -> Option<PathBuf> {
-    let root = PathBuf::from("/");
+    // What is below it is of its version, so that most often one look answers both questions.
+    own(mount, path, mark).or_else(|| is_marked(mount, mark).then(|| PathBuf::from("/")))
+}
+
+fn own(mount: &Path, path: &str, mark: &str) -> Option<PathBuf> {
     let below = path.trim_start_matches('/');
     let is_below = !below.is_empty() && !path.contains("/..");
-    // What is below it is of its version, so that most often one look answers both questions.
-    if is_below && is_marked(&mount.join(below), mark) {
-        return Some(root.join(below));
-    }
-    is_marked(mount, mark).then_some(root)
+    (is_below && is_marked(&mount.join(below), mark)).then(|| Path::new("/").join(below))
 }
 
 fn is_marked(directory: &Path, mark: &str) -> bool {

@@ -22,10 +22,8 @@ use sys::beneath::{self, Target};
 use sys::fd::until_exec;
 use sys::mount::{self as attr, Attributes};
 
-/// Device number of /dev/null.
-const NULL: (u32, u32) = (1, 3);
 /// `PROC_SUPER_MAGIC`
-const PROCFS: u64 = 0x9fa0;
+pub(super) const PROCFS: u64 = 0x9fa0;
 /// `SYSFS_MAGIC`
 const SYSFS: u64 = 0x6265_6572;
 
@@ -173,7 +171,7 @@ impl<'a> Child<'a> {
     }
 
     /// Nothing is looked up from the working directory before the root is changed, which changes it too.
-    fn go_into(&mut self, directory: BorrowedFd<'static>) -> Result<(), Errno> {
+    pub(super) fn go_into(&mut self, directory: BorrowedFd<'static>) -> Result<(), Errno> {
         let number = directory.as_raw_fd();
         if self.within != Some(number) {
             rustix::process::fchdir(directory)?;
@@ -314,62 +312,6 @@ impl<'a> Child<'a> {
         attr::set_attributes(self.root()?, &read_only(), false)
     }
 
-    /// Whatever lies at the target is covered by a read-only view of itself.
-    pub(super) fn read_only(&self, target: &Target) -> Result<(), Errno> {
-        let Some(found) = self.found(target)? else { return Ok(()) };
-        let tree = until_exec(attr::clone_tree(found, c"", &read_only(), true)?);
-        attach(tree, found)
-    }
-
-    /// Which of the two it is need not be asked where the plan has guessed right: the kernel refuses to cover a file with a directory,
-    /// and the reverse (move_mount(2)).
-    pub(super) fn hide(&mut self, target: &Target, directory: bool) -> Result<(), Errno> {
-        let Some(found) = self.found(target)? else { return Ok(()) };
-        match self.cover(found, directory) {
-            Err(Errno::INVAL | Errno::NOTDIR) => self.cover(found, !directory),
-            covered => covered,
-        }
-    }
-
-    /// Covers a directory with an empty one, or a file with /dev/null.
-    fn cover(&mut self, found: BorrowedFd<'_>, directory: bool) -> Result<(), Errno> {
-        if !directory {
-            return attach(clone_tree(self.null_device()?, c"", false)?, found);
-        }
-        if let Some(mask) = self.mask {
-            return attach(clone_tree(mask, c"", false)?, found);
-        }
-        let mask = empty_directory()?;
-        attach(mask, found)?;
-        self.mask = Some(mask);
-        Ok(())
-    }
-
-    /// A path that a config.json protects on many hosts, and that this one may not have.
-    fn found(&self, target: &Target) -> Result<Option<BorrowedFd<'static>>, Errno> {
-        match beneath::find(self.root()?, target.path()) {
-            Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
-            found => found.map(until_exec).map(Some),
-        }
-    }
-
-    /// The container's /dev/null, after making sure that it is one: an image could have a link to something of the host there
-    /// (CVE-2025-31133).
-    fn null_device(&mut self) -> Result<BorrowedFd<'static>, Errno> {
-        if let Some(null) = self.null {
-            return Ok(null);
-        }
-        let null = until_exec(beneath::find(self.root()?, c"dev/null")?);
-        let stat = rustix::fs::fstat(null)?;
-        let is_null = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice
-            && stat.st_rdev == makedev(NULL.0, NULL.1);
-        if !is_null {
-            return Err(Errno::NXIO);
-        }
-        self.null = Some(null);
-        Ok(null)
-    }
-
     pub(super) fn device(&mut self, device: &'a Device) -> Result<(), Errno> {
         if let Some(source) = device.bind {
             let target = until_exec(device.target.ensure(self.root()?, true)?);
@@ -443,14 +385,16 @@ impl<'a> Child<'a> {
         };
         rustix::process::fchdir(self.root()?)?;
         rustix::process::pivot_root(c".", c".")?;
-        if let Some(old) = old {
+        (self.within, self.at_root) = (None, true);
+        if let Some(old) = &old {
             // What is unmounted here must not be unmounted on the host, whose peer the old root still is. From inside
             // it, because `.` is the new root here, whose shared mounts are to stay so.
-            rustix::process::fchdir(&old)?;
+            rustix::process::fchdir(old)?;
             mount_change(c".", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)?;
         }
         unmount(c".", UnmountFlags::DETACH)?;
-        self.enter_root()
+        // Else we are in the new root, and have been since before it was that.
+        if old.is_some() { self.enter_root() } else { Ok(()) }
     }
 
     fn enter_root(&mut self) -> Result<(), Errno> {
@@ -480,16 +424,7 @@ impl<'a> Child<'a> {
     }
 }
 
-/// A detached mount of an empty read-only tmpfs.
-fn empty_directory() -> Result<BorrowedFd<'static>, Errno> {
-    let context = until_exec(fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?);
-    fsconfig_create(context)?;
-    let attributes = attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC;
-    let attributes = MountAttrFlags::from_bits_retain(attributes as u32);
-    fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, attributes).map(until_exec)
-}
-
-fn read_only() -> Attributes {
+pub(super) fn read_only() -> Attributes {
     Attributes { set: attr::RDONLY, ..Attributes::default() }
 }
 

@@ -1,8 +1,10 @@
 //! Mounts of type `cgroup`: the container's cgroups under /sys/fs/cgroup, in each of the three layouts.
 
 use super::mounts::{CgroupView, Context, Label, target};
-use super::op::{Bind, Cgroups, Hierarchy, HierarchySource, Inherited, Mount, Op, Source, Step};
-use super::{Error, c_string};
+use super::op::{
+    Bind, Cgroups, Hierarchy, HierarchySource, Inherited, Legacy, Mount, Op, Source, Step,
+};
+use super::{Error, c_string, legacy};
 use crate::cgroup::{self, CgroupPlan};
 use bundle::config::mount_options::Options;
 use oci_spec::runtime;
@@ -54,7 +56,7 @@ pub(super) fn plan(
     steps: &mut Vec<Step>,
 ) -> Result<(), Error> {
     if let [view @ CgroupView { name: None, .. }] = context.cgroups {
-        steps.push(unified(mount.destination(), view, options, context, sources, pointer)?);
+        steps.push(unified(mount, view, options, context, sources, pointer)?);
         return Ok(());
     }
     let mut parameters = vec![(c"mode".to_owned(), Some(c"755".to_owned()))];
@@ -113,14 +115,14 @@ fn exactly(options: &Options) -> Attributes {
 /// The one hierarchy of v2. It begins at the root of the cgroup namespace, which is the host's where the container has none of its
 /// own: whoever shares the namespace of the host is to see the cgroups of the host, as with every runtime.
 fn unified(
-    at: &Path,
+    mount: &runtime::Mount,
     view: &CgroupView,
     options: &Options,
     context: &Context<'_>,
     sources: &mut Vec<Source>,
     pointer: &str,
 ) -> Result<Step, Error> {
-    let target = target(at, pointer)?;
+    let target = target(mount.destination(), pointer)?;
     if !context.cgroup_namespace && context.in_user_namespace {
         // A user namespace may mount cgroup2 only together with a cgroup namespace of its own (cgroup_namespaces(7)), and is not
         // shown the cgroups that its user has beside the container's (CVE-2023-25809).
@@ -142,10 +144,14 @@ fn unified(
         };
         return Ok(Step { op: Op::Bind(Box::new(bind)), pointer: pointer.to_owned() });
     }
+    // One superblock serves the whole host and is there: `ro` changes the mount alone, whichever call makes it (mount(2)).
+    let legacy = legacy::arguments(mount, "cgroup2", options, None, pointer)?;
+    let legacy = Legacy { data: c"".to_owned(), ..legacy };
     let mount = Mount {
         attributes: options.attributes.set,
         propagation: options.propagation.clone(),
         ordinary: true,
+        legacy: Some(legacy).filter(|_| options.propagation.is_empty()),
         ..Mount::new(target, c"cgroup2".to_owned())
     };
     Ok(Step { op: Op::Mount(Box::new(mount)), pointer: pointer.to_owned() })
@@ -212,7 +218,8 @@ mod tests {
         for context in [&context(&views), &shared] {
             let steps = planned(json, context);
             assert!(matches!(&steps[0].op, Op::Mount(mount)
-                if mount.kind.as_c_str() == c"cgroup2" && mount.attributes == attr::RDONLY));
+                if mount.kind.as_c_str() == c"cgroup2" && mount.attributes == attr::RDONLY
+                    && mount.legacy.as_ref().is_some_and(|legacy| u64::from(legacy.flags) == attr::RDONLY)));
         }
         // The kernel refuses that mount there.
         let user = Context { in_user_namespace: true, ..shared };
