@@ -8,6 +8,8 @@ use crate::clock::Timestamp;
 
 /// However long a registry wants us to wait.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
+/// How often a host that asks us to come again later is obeyed for one request.
+pub(super) const MAX_WAITS: u32 = 5;
 
 /// The URL that an answer to a request for `from` redirects to.
 pub(super) fn elsewhere<B>(answer: &Response<B>, from: &str) -> Option<String> {

@@ -17,7 +17,7 @@ use ureq::http::{Method, Request, Response, StatusCode, Uri};
 use ureq::tls::TlsConfig;
 use ureq::{Agent, Body, ResponseExt, SendBody};
 
-use super::answer::{elsewhere, later, origin};
+use super::answer::{MAX_WAITS, elsewhere, later, origin};
 use super::auth::{self, Credentials};
 use super::challenge::{self, Challenge};
 use super::error::{Error, TlsFault};
@@ -36,9 +36,6 @@ const MAX_REDIRECTS: u32 = 5;
 const MAX_ERROR_ANSWER: u64 = 64 << 10;
 /// Pauses before a request that failed for a passing reason is made again.
 const RETRY_AFTER: [Duration; 2] = [Duration::from_millis(200), Duration::from_millis(1000)];
-
-/// How often a host that asks us to come again later is obeyed for one request.
-const MAX_WAITS: u32 = 5;
 
 /// How one host is to be approached.
 #[derive(Clone, Debug, Default)]
