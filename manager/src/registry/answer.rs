@@ -36,8 +36,8 @@ fn header<'a, B>(answer: &'a Response<B>, name: &str) -> Option<&'a str> {
     answer.headers().get(name)?.to_str().ok()
 }
 
-/// A `Location`, which may leave out what stays the same.
-fn absolute(location: &str, from: &Uri) -> Option<String> {
+/// A reference in an answer to a request for `from`, which may leave out what stays the same (RFC 3986, section 5.2).
+pub(super) fn absolute(location: &str, from: &Uri) -> Option<String> {
     let location = location.split('#').next().unwrap_or_default();
     let (scheme, authority) = (from.scheme_str()?, from.authority()?);
     let lower = location.to_ascii_lowercase();

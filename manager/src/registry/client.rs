@@ -352,15 +352,6 @@ impl Client {
         ours.is_some() && origin(uri) == ours
     }
 
-    /// What the host refers to in a `Location`, which may leave out what stays the same.
-    pub(super) fn absolute(&self, location: &str) -> String {
-        if location.starts_with('/') {
-            format!("{}{location}", self.base)
-        } else {
-            location.to_owned()
-        }
-    }
-
     /// The host's `HOST[:PORT]`.
     pub(super) fn host(&self) -> &str {
         self.base.split_once("://").map_or(&*self.base, |(_, host)| host)
@@ -484,8 +475,6 @@ mod tests {
         ] {
             assert_eq!(url.parse().is_ok_and(|uri| client.is_ours(&uri)), ours, "{url}");
         }
-        assert_eq!(client.absolute("/v2/x"), "http://127.0.0.1:1/v2/x");
-        assert_eq!(client.absolute("https://cdn.example/x"), "https://cdn.example/x");
     }
 
     #[test]
