@@ -5,6 +5,7 @@
 
 use crate::duration;
 use crate::error::{Error, Result};
+use crate::path;
 use serde_json::{Map, Value, json};
 
 /// Applies `changes`, in their order, to the `config` member of an image's configuration.
@@ -153,21 +154,10 @@ impl Change<'_> {
     }
 
     fn workdir(&mut self, rest: &str) {
-        let path = self.expand(rest);
+        let typed = self.expand(rest);
         let current = self.config.get("WorkingDir").and_then(Value::as_str).unwrap_or("/");
-        let joined = if path.starts_with('/') { path } else { format!("{current}/{path}") };
-        let mut parts: Vec<&str> = Vec::new();
-        for part in joined.split('/') {
-            match part {
-                "" | "." => {}
-                ".." => {
-                    parts.pop();
-                }
-                part => parts.push(part),
-            }
-        }
-        let clean = format!("/{}", parts.join("/"));
-        self.set("WorkingDir", clean);
+        let joined = if typed.starts_with('/') { typed } else { format!("{current}/{typed}") };
+        self.set("WorkingDir", path::clean(&joined));
     }
 
     fn on_build(&mut self, rest: &str) -> Result<()> {

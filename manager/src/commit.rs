@@ -4,7 +4,7 @@
 //! their names, what was changed after the base image was made (or after SOURCE_DATE_EPOCH) gets that time, and the image
 //! itself has it too. When it really was made stands in the store's index.
 
-use crate::cli::CommitArgs;
+use crate::cli::{CommitArgs, SupervisionArgs};
 use crate::clock::Timestamp;
 use crate::container::{Containers, Dir, Record, Status};
 use crate::error::{Error, Result};
@@ -12,7 +12,7 @@ use crate::event::{Kind, emit};
 use crate::new_image::{NewImage, history, source_date_epoch};
 use crate::settings::Settings;
 use crate::store::{Image, Store};
-use crate::{change, diff, pause, tag};
+use crate::{change, diff, health, inspect, pause, tag};
 use bundle::digest::DiffId;
 use bundle::layer::{self, PackOptions};
 use bundle::tarball::Timespec;
@@ -39,7 +39,7 @@ pub fn commit(settings: &Settings, args: &CommitArgs) -> Result<String> {
             .unwrap_or_else(|| Timestamp::from_unix(0, 0)),
     };
     let mut document = store.config_document(&base)?;
-    let mut config = container_config(document["config"].take(), &record);
+    let mut config = container_config(document["config"].take(), &base, &record)?;
     change::apply(&mut config, &args.change)?;
     document["config"] = config.into();
 
@@ -103,8 +103,8 @@ fn pack(
 }
 
 /// The image's own configuration with what the container was given instead.
-fn container_config(base: Value, record: &Record) -> Map<String, Value> {
-    let mut config = match base {
+fn container_config(of_image: Value, base: &Image, record: &Record) -> Result<Map<String, Value>> {
+    let mut config = match of_image {
         Value::Object(config) => config,
         _ => Map::new(),
     };
@@ -123,7 +123,19 @@ fn container_config(base: Value, record: &Record) -> Map<String, Value> {
     set("WorkingDir", json!(own.working_dir), !own.working_dir.is_empty());
     set("Volumes", json!(own.volumes), !own.volumes.is_empty());
     set("Labels", json!(record.labels), !record.labels.is_empty());
-    config
+    set("StopSignal", json!(own.stop_signal), own.stop_signal.is_some());
+    let exposed = inspect::exposed(record);
+    set("ExposedPorts", exposed.clone().into(), !exposed.is_empty());
+    // The image's own words stay where they say what the container has.
+    if record.supervision.health != health::plan(&SupervisionArgs::default(), base.health.clone())?
+    {
+        let check = match inspect::state::health_check(record) {
+            Value::Null => json!({ "Test": ["NONE"] }),
+            check => check,
+        };
+        set("Healthcheck", check, true);
+    }
+    Ok(config)
 }
 
 /// Adds what is new to the image's configuration, and takes out what older engines wrote of other containers.

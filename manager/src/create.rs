@@ -168,6 +168,8 @@ impl Draft<'_> {
 
     /// Fills a reserved container's directory: layers, volumes, config.json.
     fn prepare(&self, record: &Record, dir: &Dir) -> Result<()> {
+        // The record keeps it from here on; until now nothing did.
+        self.store.confirm(&self.image)?;
         enter_private_mounts(record, dir)?;
         self.store.snapshots().prepare(&self.image.chain_ids, record.id.as_str())?;
         self.prepare_images(record)?;

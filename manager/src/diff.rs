@@ -3,6 +3,7 @@
 use crate::changes::{Changes, changes};
 use crate::container::{Containers, Dir, Record};
 use crate::error::{Error, Result};
+use crate::path::clean;
 use crate::settings::Settings;
 use crate::store::Store;
 use crate::table::plain;
@@ -36,20 +37,5 @@ fn mount_points(dir: &Dir) -> Result<BTreeSet<Vec<u8>>> {
         serde_json::from_slice(&text).map_err(|source| Error::Damaged { path, source })?;
     let mounts = config["mounts"].as_array().into_iter().flatten();
     let places = mounts.filter_map(|mount| mount["destination"].as_str());
-    Ok(places.map(clean).collect())
-}
-
-/// A path with neither empty parts nor dots.
-fn clean(path: &str) -> Vec<u8> {
-    let mut parts: Vec<&str> = Vec::new();
-    for part in path.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => {
-                parts.pop();
-            }
-            part => parts.push(part),
-        }
-    }
-    format!("/{}", parts.join("/")).into_bytes()
+    Ok(places.map(|place| clean(place).into_bytes()).collect())
 }

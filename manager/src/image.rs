@@ -1,12 +1,12 @@
 //! The image that a container is made from.
 
 use crate::cli::{PullWhen, RegistryArgs};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::event;
 use crate::pull::{Policy, pull};
-use crate::reference::Reference;
+use crate::reference::{ParseError, Reference};
 use crate::settings::Settings;
-use crate::store::{Image, Store};
+use crate::store::{self, Image, Store};
 use crate::transfer;
 
 /// The image that `run` names, by name or id: from the store, or from its registry.
@@ -34,7 +34,11 @@ pub fn obtain(
         PullWhen::Never => Policy::Never,
     };
     let options = transfer::options(registry, policy);
-    let reference: Reference = name.parse()?;
+    let reference: Reference = name.parse().map_err(|error| match error {
+        // It was meant as an id, and no image here has it.
+        ParseError::Algorithm(_) => store::Error::NoSuchImage(name.to_owned()).into(),
+        error => Error::from(error),
+    })?;
     let image = pull(&reference, &options, store, &*transfer::reporter(quiet))?;
     let attributes = [("name", reference.repository())];
     event::emit(settings, event::Kind::Image, "pull", &reference.to_string(), &attributes);

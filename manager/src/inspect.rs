@@ -5,6 +5,8 @@ mod container;
 mod network;
 pub mod state;
 
+pub(crate) use network::exposed;
+
 use crate::cli::{InspectArgs, InspectType};
 use crate::container::Containers;
 use crate::error::{Error, Result};

@@ -46,6 +46,7 @@ mod new_image;
 pub mod notice;
 pub mod outlet;
 pub mod output;
+mod path;
 pub mod pause;
 pub mod port;
 pub mod progress;

@@ -54,6 +54,8 @@ pub fn prune(settings: &Settings, filters: &[Filter]) -> Result<(Vec<String>, u6
                 freed += size;
                 removed.push(record.id.to_string());
             }
+            // Somebody has started or removed it meanwhile.
+            Err(Error::WrongState { .. } | Error::NoSuchContainer(_)) => {}
             Err(error) => errors.push(error),
         }
     }

@@ -46,6 +46,11 @@ pub enum ParseError {
     /// 64 hexadecimal digits are an image id, never a name.
     #[error("invalid repository name ({0}), cannot specify 64-byte hexadecimal strings")]
     Identifier(String),
+    /// `sha256:NAME` would be found before the image whose id it is.
+    #[error(
+        "invalid repository name ({0}): with a digest algorithm's name it would be taken for an image's id"
+    )]
+    Algorithm(String),
     /// The repository part is over 255 characters long.
     #[error("invalid reference format: repository name must not be more than 255 characters")]
     TooLong,
@@ -62,6 +67,7 @@ impl ParseError {
             Self::Format(text) if text.contains("://") => {
                 Some("leave out the scheme: an image is named HOST[:PORT]/NAME[:TAG]".to_owned())
             }
+            Self::Algorithm(_) => Some("`nman images` lists the ids that are here".to_owned()),
             _ => None,
         }
     }
@@ -178,6 +184,11 @@ impl FromStr for Reference {
         };
         if !is_domain(domain) || !is_repository(repository) || !tag.is_none_or(is_tag) {
             return Err(malformed());
+        }
+        if domain == DEFAULT_DOMAIN
+            && let Some(name @ ("sha256" | "sha512")) = repository.strip_prefix("library/")
+        {
+            return Err(ParseError::Algorithm(name.to_owned()));
         }
         if repository.len() > MAX_REPOSITORY {
             return Err(ParseError::TooLong);
@@ -342,6 +353,11 @@ mod tests {
     fn an_image_id_is_not_a_name() {
         let id = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
         assert_eq!(id.parse::<Reference>(), Err(ParseError::Identifier(id.to_owned())));
+        for text in [DIGEST, "sha256", "sha256:1", "docker.io/library/sha512:x"] {
+            let error = text.parse::<Reference>().unwrap_err();
+            assert!(matches!(error, ParseError::Algorithm(_)), "{text}: {error}");
+        }
+        assert_eq!(parse("team/sha256:1").to_string(), "team/sha256:1");
     }
 
     #[test]

@@ -4,7 +4,7 @@ pub(crate) mod damaged;
 
 use crate::assemble::disassemble;
 use crate::cli::RmArgs;
-use crate::container::{ContainerId, Containers, Dir, Guard, Mark, MountKind, Record};
+use crate::container::{ContainerId, Containers, Dir, Guard, Mark, MountKind, Record, Status};
 use crate::each::each;
 use crate::error::{Error, Result};
 use crate::event::emit_container;
@@ -47,18 +47,12 @@ pub fn remove(
         }
         read => read?,
     };
-    let status = dir.state()?.status;
-    if status.is_up() && !force {
-        return Err(Error::WrongState {
-            message: format!(
-                "cannot remove container \"/{}\": container is {}",
-                record.name,
-                status.as_str()
-            ),
-            hint: Some("stop the container before removing it, or give `--force`".to_owned()),
-        });
-    }
-    let _guard = match take(settings, &dir, &record) {
+    let may_go = |status: Status| match status.is_up() && !force {
+        true => Err(runs(&record, status)),
+        false => Ok(()),
+    };
+    may_go(dir.state()?.status)?;
+    let _guard = match take(settings, &dir, &record, may_go) {
         // Its own monitor was faster: it was to be removed when it ends.
         Err(_) if !dir.path().is_dir() => return Ok(()),
         taken => taken?,
@@ -67,13 +61,31 @@ pub fn remove(
     forget(settings, containers, &record, volumes)
 }
 
-/// Gets hold of a container: kills it if it runs, and its monitor if that does not let go.
-fn take(settings: &Settings, dir: &Dir, record: &Record) -> Result<Guard> {
+fn runs(record: &Record, status: Status) -> Error {
+    Error::WrongState {
+        message: format!(
+            "cannot remove container \"/{}\": container is {}",
+            record.name,
+            status.as_str()
+        ),
+        hint: Some("stop the container before removing it, or give `--force`".to_owned()),
+    }
+}
+
+/// Gets hold of a container: kills it if it runs, and its monitor if that does not let go. Somebody may start it while we wait:
+/// `may_go` says whether it is then still to be removed.
+fn take(
+    settings: &Settings,
+    dir: &Dir,
+    record: &Record,
+    may_go: impl Fn(Status) -> Result<()>,
+) -> Result<Guard> {
     loop {
         if let Some(guard) = dir.try_lock()? {
             return Ok(guard);
         }
         let state = dir.state()?;
+        may_go(state.status)?;
         let Some(monitor) = state.monitor.and_then(open_process) else {
             if dir.state_damage().is_some() {
                 // Nobody knows its monitor: when what that waits for has ended, it lets go by itself.

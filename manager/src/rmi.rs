@@ -13,13 +13,13 @@ pub fn rmi(
     force: bool,
 ) -> Result<(Vec<String>, Vec<Error>)> {
     let store = Store::open(&settings.root)?;
-    let containers = Containers::open(&settings.containers())?.list()?;
+    let containers = Containers::open(&settings.containers())?;
     let (mut done, mut errors) = (Vec::new(), Vec::new());
     for name in names {
-        match store.remove(name, force, &|image| users(&containers, image)) {
+        match store.remove(name, force, |image| Ok(users(&containers.list()?, image))) {
             Ok(removed) => done.extend(removed.iter().map(|removed| told(settings, removed))),
-            Err(crate::store::Error::NoSuchImage(_)) if force => {}
-            Err(error) => errors.push(error.into()),
+            Err(Error::Store(crate::store::Error::NoSuchImage(_))) if force => {}
+            Err(error) => errors.push(error),
         }
     }
     Ok((done, errors))

@@ -41,10 +41,10 @@ pub fn push_named(settings: &Settings, args: &PushArgs) -> Result<String> {
     let options = PushOptions { access, ..PushOptions::default() };
     let progress = reporter(args.quiet);
     let names = if args.all_tags { tagged(&store, &reference)? } else { vec![reference.clone()] };
-    progress.note(&format!("The push refers to repository [{}]", reference.canonical_name()));
     if !args.all_tags && says_no_tag(&args.image) {
         progress.note("Using default tag: latest");
     }
+    progress.note(&format!("The push refers to repository [{}]", reference.canonical_name()));
     let mut text = String::new();
     for pushed_name in &names {
         let pushed = push(pushed_name, &options, &store, &*progress)?;

@@ -125,37 +125,3 @@ fn open_temporary(dir: &Path, fallback: &Path) -> io::Result<(File, Option<PathB
     let file = File::options().write(true).create_new(true).open(&path)?;
     Ok((file, Some(path)))
 }
-
-/// A reader whose content is stored while it is read. It fails at the end of the content if that is not what was expected.
-#[derive(Debug)]
-pub struct Tee<R> {
-    inner: R,
-    writer: BlobWriter,
-}
-
-impl<R: Read> Tee<R> {
-    pub(super) fn new(inner: R, writer: BlobWriter) -> Self {
-        Self { inner, writer }
-    }
-
-    /// Reads what is left and stores the blob.
-    pub fn commit(mut self) -> Result<(Digest, u64), Error> {
-        io::copy(&mut self, &mut io::sink()).map_err(|e| self.writer.failed(e))?;
-        self.writer.commit()
-    }
-}
-
-impl<R: Read> Read for Tee<R> {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        if buf.is_empty() {
-            return Ok(0);
-        }
-        let n = self.inner.read(buf)?;
-        if n == 0 {
-            self.writer.check.finish()?;
-        } else {
-            self.writer.write_all(&buf[..n])?;
-        }
-        Ok(n)
-    }
-}

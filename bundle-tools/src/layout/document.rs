@@ -7,7 +7,7 @@ use oci_spec::image::{
 use serde_json::Value;
 
 use super::{Error, Layout};
-use crate::digest::{ChainId, DiffId};
+use crate::digest::DiffId;
 
 /// How deep indexes may nest.
 const MAX_NESTING: u32 = 8;
@@ -72,13 +72,6 @@ pub struct Image {
     pub config: ImageConfiguration,
     /// The diff ids of its layers, bottom first; as many as the manifest has layers.
     pub diff_ids: Vec<DiffId>,
-}
-
-impl Image {
-    /// The identity of the stack of all layers; `None` if there are none.
-    pub fn chain_id(&self) -> Option<ChainId> {
-        ChainId::of(&self.diff_ids)
-    }
 }
 
 impl Layout {

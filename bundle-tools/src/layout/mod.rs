@@ -18,7 +18,7 @@ use std::{
 use oci_spec::image::{Descriptor, MediaType};
 use serde::{Serialize, de::DeserializeOwned};
 
-pub use blob::{BlobWriter, Tee};
+pub use blob::BlobWriter;
 pub use document::{Document, Image, host_platform};
 pub use error::Error;
 pub use index::REF_NAME;
@@ -122,12 +122,6 @@ impl Layout {
         let bytes = canonical(document);
         let (digest, size) = self.put(&bytes[..], None)?;
         Ok(Descriptor::new(media_type, size, &digest))
-    }
-
-    /// A reader of `reader`'s content that stores it on the way: what is read through it to its end can be
-    /// [committed](Tee::commit). So a layer is downloaded, verified, stored and unpacked as one stream.
-    pub fn tee<R: Read>(&self, reader: R, expected: Expected) -> Result<Tee<R>, Error> {
-        Ok(Tee::new(reader, self.writer(Some(expected))?))
     }
 
     /// The blob's content, verified while it is read.

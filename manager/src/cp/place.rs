@@ -1,6 +1,7 @@
 //! What the two paths of a copy mean: Docker's rules as a pure function, and the lookup of a path in a tree.
 
 use crate::error::{Error, Result};
+use crate::path;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, readlinkat, statat};
 use rustix::io::Errno;
 use std::ffi::CString;
@@ -199,17 +200,7 @@ pub(super) fn plan(
 
 /// The last component of a path: what a copy is called in the directory that it goes into.
 pub(super) fn basename(path: &str) -> String {
-    let mut parts: Vec<&str> = Vec::new();
-    for part in path.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => {
-                parts.pop();
-            }
-            part => parts.push(part),
-        }
-    }
-    match parts.last() {
+    match path::names(path).last() {
         Some(last) => (*last).to_owned(),
         // `..` and the like: what the directory is really called.
         None => std::path::absolute(path)

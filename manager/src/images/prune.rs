@@ -3,7 +3,7 @@
 use super::filter::Choice;
 use crate::cli::ImagePruneArgs;
 use crate::container::{ContainerId, Containers};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::event::{Kind, emit};
 use crate::listing::{Filters, precise_size};
 use crate::rmi;
@@ -40,18 +40,18 @@ impl ImagePrune {
     pub fn run(&self, settings: &Settings) -> Result<(Vec<String>, u64)> {
         let store = Store::open(&settings.root)?;
         let containers = Containers::open(&settings.containers())?;
-        let (unreadable, containers) = (containers.unreadable()?, containers.list()?);
         let choice = Choice::new(&store, &self.filters, None)?;
         let all = self.all || self.filters.truth("dangling")? == Some(false);
-        let is_unused = |image: &Image| {
-            (all || image.names.is_empty())
-                && choice.takes(image)
-                && rmi::users(&containers, image).is_empty()
-                && !unreadable.iter().any(|id| may_stand_on(&store, id, image))
-        };
-        let unused: Vec<Image> = store.list()?.into_iter().filter(is_unused).collect();
-        let manifests: Vec<_> = unused.iter().map(|image| image.manifest_digest.clone()).collect();
-        let freed = store.prune(&manifests)?;
+        let (unused, freed) = store.prune(|mut images| {
+            let (unreadable, containers) = (containers.unreadable()?, containers.list()?);
+            images.retain(|image| {
+                (all || image.names.is_empty())
+                    && choice.takes(image)
+                    && rmi::users(&containers, image).is_empty()
+                    && !unreadable.iter().any(|id| may_stand_on(&store, id, image))
+            });
+            Ok::<_, Error>(images)
+        })?;
         let mut lines = Vec::new();
         for image in &unused {
             for name in &image.names {

@@ -4,9 +4,9 @@ use crate::connection;
 use crate::container::{Dir, Record};
 use crate::error::Result;
 use crate::network::{Endpoint, HostFacts, NetworkPlan, State, definition, port};
+use crate::networks;
 use crate::settings::Settings;
 use serde_json::{Map, Value, json};
-use sha2::{Digest as _, Sha256};
 use std::net::IpAddr;
 
 /// Addresses and published ports while the container is connected, and the networks that it is to be on.
@@ -42,7 +42,7 @@ fn network(
     object["Aliases"] = json!(endpoint.aliases);
     object["NetworkID"] = definition.map(|definition| definition.id()).unwrap_or_default().into();
     object["EndpointID"] = match plan {
-        Some(plan) => hex(&format!("{}@{}", plan.container, plan.network)).into(),
+        Some(plan) => networks::endpoint_id(plan).into(),
         None => "".into(),
     };
     let names = plan.map(NetworkPlan::names).unwrap_or_default();
@@ -122,12 +122,11 @@ pub(super) fn add_host_config(record: &Record, host_config: &mut Value) {
     host_config["ExtraHosts"] = json!(wish.extra_hosts);
 }
 
-/// Docker's set of ports that the container says it listens on.
-pub(super) fn exposed(record: &Record) -> Value {
-    let exposed = record.network.exposed.iter().map(|port| (port.clone(), json!({})));
-    Value::Object(exposed.collect())
-}
-
-fn hex(text: &str) -> String {
-    Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+/// Docker's set of ports that the container says it listens on: what is published is exposed, too.
+pub(crate) fn exposed(record: &Record) -> Map<String, Value> {
+    let wish = &record.network;
+    let published = wish.publish.iter().flat_map(|text| port::parse(text).unwrap_or_default());
+    let published =
+        published.map(|request| format!("{}/{}", request.container_port, request.protocol));
+    wish.exposed.iter().cloned().chain(published).map(|port| (port, json!({}))).collect()
 }

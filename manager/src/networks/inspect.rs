@@ -6,8 +6,8 @@ use crate::error::{Error, Result};
 use crate::listing;
 use crate::network::{Definition, HostFacts, NetworkPlan, State, definition};
 use crate::settings::Settings;
+use bundle::digest::Digest;
 use serde_json::{Map, Value, json};
-use sha2::{Digest as _, Sha256};
 
 /// The networks that were found, as text, and what went wrong with the others.
 ///
@@ -81,10 +81,9 @@ fn member(settings: &Settings, plan: &NetworkPlan) -> (String, Value) {
             format!("{}/{}", leased.address, leased.subnet.prefix())
         })
     };
-    let endpoint = format!("{}@{}", plan.container, plan.network);
     let object = json!({
         "Name": name_of(settings, plan),
-        "EndpointID": hex(&endpoint),
+        "EndpointID": endpoint_id(plan),
         "MacAddress": plan.mac.map_or_else(String::new, |mac| mac.to_string()),
         "IPv4Address": address(false),
         "IPv6Address": address(true),
@@ -105,6 +104,11 @@ fn predefined(name: &str) -> Value {
     })
 }
 
+/// Docker's id of a connection: the same as long as both ends are.
+pub(crate) fn endpoint_id(plan: &NetworkPlan) -> String {
+    hex(&format!("{}@{}", plan.container, plan.network))
+}
+
 fn hex(text: &str) -> String {
-    Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    Digest::of(text.as_bytes()).hex().to_owned()
 }

@@ -8,7 +8,7 @@ mod remove;
 
 pub use create::create;
 pub use inspect::inspect;
-pub(crate) use inspect::one as object;
+pub(crate) use inspect::{endpoint_id, one as object};
 pub use list::list;
 pub use reload::reload;
 pub use remove::{Prune, rm};

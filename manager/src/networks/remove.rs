@@ -36,16 +36,17 @@ fn remove_named(settings: &Settings, name: &str, host: &HostFacts) -> Result<()>
     if PREDEFINED.contains(&name) {
         return Err(predefined(name));
     }
+    let state = State::open(&settings.state)?;
+    let _lock = state.lock_definitions()?;
     let definition = definition::find(&settings.root, name, host)?;
     if definition.name.as_str() == definition::DEFAULT_NAME {
         return Err(predefined(name));
     }
-    remove(settings, &definition)
+    remove(settings, &state, &definition)
 }
 
-fn remove(settings: &Settings, definition: &Definition) -> Result<()> {
-    let state = State::open(&settings.state)?;
-    let _lock = state.lock_definitions()?;
+/// Removes a network that nobody is connected to. The definitions are locked.
+fn remove(settings: &Settings, state: &State, definition: &Definition) -> Result<()> {
     let name = &definition.name;
     let members = state.members(name)?;
     if !members.is_empty() {
@@ -65,7 +66,7 @@ fn remove(settings: &Settings, definition: &Definition) -> Result<()> {
         });
     }
     if let Some(bridge) = definition.bridge() {
-        network::tidy(&state, &bridge.name)?;
+        network::tidy(state, &bridge.name)?;
     }
     definition::remove(&settings.root, name)?;
     state.forget_network(name);
@@ -99,7 +100,10 @@ impl Prune {
     /// # Errors
     /// Containers or networks cannot be read.
     pub fn run(&self, settings: &Settings) -> Result<(Vec<String>, Vec<Error>)> {
-        let (wanted, state) = (wanted_networks(settings)?, State::open(&settings.state)?);
+        let state = State::open(&settings.state)?;
+        // Looked at once nobody else works on them: a container that was made while we waited is seen.
+        let _lock = state.lock_definitions()?;
+        let wanted = wanted_networks(settings)?;
         // What a container is to be on whose record does not read back, nobody can tell.
         let is_unsure = !Containers::open(&settings.containers())?.unreadable()?.is_empty();
         let (mut done, mut errors) = (Vec::new(), Vec::new());
@@ -113,7 +117,7 @@ impl Prune {
             if is_unsure || wanted.contains(&definition.name) || !self.takes(&definition)? {
                 continue;
             }
-            match remove(settings, &definition) {
+            match remove(settings, &state, &definition) {
                 Ok(()) => done.push(definition.name.to_string()),
                 Err(error) => errors.push(error),
             }

@@ -84,6 +84,9 @@ fn choose(source: &Source<'_>, document: Document) -> Result<(Document, ImageMan
             Kind::Manifest(manifest) => return Ok(manifest::normalize(document, *manifest)?),
             Kind::Index(index) => {
                 let chosen = source.platform.choose(index.manifests());
+                // Where nobody has asked for a platform, this machine runs one with fewer bits, too.
+                let narrow = source.platform.of_32_bits().filter(|_| !source.asked);
+                let chosen = chosen.or_else(|| narrow?.choose(index.manifests()));
                 let descriptor = chosen.ok_or_else(|| Cause::NoPlatform {
                     wanted: source.platform.clone(),
                     offered: manifest::platforms(index.manifests()),

@@ -8,6 +8,8 @@ use crate::clock::Timestamp;
 
 /// However long a registry wants us to wait.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
+/// How often a host that asks us to come again later is obeyed for one request.
+pub(super) const MAX_WAITS: u32 = 5;
 
 /// The URL that an answer to a request for `from` redirects to.
 pub(super) fn elsewhere<B>(answer: &Response<B>, from: &str) -> Option<String> {
@@ -34,8 +36,8 @@ fn header<'a, B>(answer: &'a Response<B>, name: &str) -> Option<&'a str> {
     answer.headers().get(name)?.to_str().ok()
 }
 
-/// A `Location`, which may leave out what stays the same.
-fn absolute(location: &str, from: &Uri) -> Option<String> {
+/// A reference in an answer to a request for `from`, which may leave out what stays the same (RFC 3986, section 5.2).
+pub(super) fn absolute(location: &str, from: &Uri) -> Option<String> {
     let location = location.split('#').next().unwrap_or_default();
     let (scheme, authority) = (from.scheme_str()?, from.authority()?);
     let lower = location.to_ascii_lowercase();

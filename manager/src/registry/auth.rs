@@ -6,11 +6,14 @@
 
 use std::fmt;
 use std::io::Read;
+use std::thread;
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use serde::Deserialize;
-use ureq::Agent;
+use ureq::http::Response;
+use ureq::{Agent, Body};
 
+use super::answer::{MAX_WAITS, later};
 use super::challenge::Challenge;
 use super::error::{Error, printable};
 use super::fault::{failure, message};
@@ -85,7 +88,49 @@ impl TokenRequest<'_> {
         registry: &str,
         credentials: Option<&Credentials>,
     ) -> Result<String, Error> {
-        let sent = match credentials {
+        let response = self.answer(agent, credentials)?;
+        let status = response.status().as_u16();
+        let mut body = Vec::new();
+        let read = response.into_body().into_reader().take(MAX_TOKEN_ANSWER).read_to_end(&mut body);
+        read.map_err(|error| failure(&self.host(), error.into()))?;
+        match status {
+            200 => self.token(&body),
+            401 | 403 => Err(Error::Denied {
+                registry: registry.to_owned(),
+                logged_in: credentials.is_some(),
+                message: format!("`{}` refused the login for `{registry}`", self.host()),
+            }),
+            _ => Err(Error::Status { registry: self.host(), status, message: message(&body) }),
+        }
+    }
+
+    /// The server's answer, waited for as long as it wants us to, but not for ever.
+    fn answer(
+        &self,
+        agent: &Agent,
+        credentials: Option<&Credentials>,
+    ) -> Result<Response<Body>, Error> {
+        let mut waits = MAX_WAITS;
+        loop {
+            let sent = self.ask(agent, credentials);
+            let response = sent.map_err(|error| failure(&self.host(), error))?;
+            match later(&response).filter(|_| waits > 0) {
+                Some(pause) => {
+                    waits -= 1;
+                    drop(response);
+                    thread::sleep(pause);
+                }
+                None => return Ok(response),
+            }
+        }
+    }
+
+    fn ask(
+        &self,
+        agent: &Agent,
+        credentials: Option<&Credentials>,
+    ) -> Result<Response<Body>, ureq::Error> {
+        match credentials {
             Some(Credentials::IdentityToken(token)) => {
                 let scopes = self.scopes.join(" ");
                 let mut form = vec![
@@ -112,20 +157,6 @@ impl TokenRequest<'_> {
                 }
                 request.call()
             }
-        };
-        let response = sent.map_err(|error| failure(&self.host(), error))?;
-        let status = response.status().as_u16();
-        let mut body = Vec::new();
-        let read = response.into_body().into_reader().take(MAX_TOKEN_ANSWER).read_to_end(&mut body);
-        read.map_err(|error| failure(&self.host(), error.into()))?;
-        match status {
-            200 => self.token(&body),
-            401 | 403 => Err(Error::Denied {
-                registry: registry.to_owned(),
-                logged_in: credentials.is_some(),
-                message: format!("`{}` refused the login for `{registry}`", self.host()),
-            }),
-            _ => Err(Error::Status { registry: self.host(), status, message: message(&body) }),
         }
     }
 

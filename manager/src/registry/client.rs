@@ -17,7 +17,7 @@ use ureq::http::{Method, Request, Response, StatusCode, Uri};
 use ureq::tls::TlsConfig;
 use ureq::{Agent, Body, ResponseExt, SendBody};
 
-use super::answer::{elsewhere, later, origin};
+use super::answer::{MAX_WAITS, elsewhere, later, origin};
 use super::auth::{self, Credentials};
 use super::challenge::{self, Challenge};
 use super::error::{Error, TlsFault};
@@ -36,9 +36,6 @@ const MAX_REDIRECTS: u32 = 5;
 const MAX_ERROR_ANSWER: u64 = 64 << 10;
 /// Pauses before a request that failed for a passing reason is made again.
 const RETRY_AFTER: [Duration; 2] = [Duration::from_millis(200), Duration::from_millis(1000)];
-
-/// How often a host that asks us to come again later is obeyed for one request.
-const MAX_WAITS: u32 = 5;
 
 /// How one host is to be approached.
 #[derive(Clone, Debug, Default)]
@@ -355,15 +352,6 @@ impl Client {
         ours.is_some() && origin(uri) == ours
     }
 
-    /// What the host refers to in a `Location`, which may leave out what stays the same.
-    pub(super) fn absolute(&self, location: &str) -> String {
-        if location.starts_with('/') {
-            format!("{}{location}", self.base)
-        } else {
-            location.to_owned()
-        }
-    }
-
     /// The host's `HOST[:PORT]`.
     pub(super) fn host(&self) -> &str {
         self.base.split_once("://").map_or(&*self.base, |(_, host)| host)
@@ -487,8 +475,6 @@ mod tests {
         ] {
             assert_eq!(url.parse().is_ok_and(|uri| client.is_ours(&uri)), ours, "{url}");
         }
-        assert_eq!(client.absolute("/v2/x"), "http://127.0.0.1:1/v2/x");
-        assert_eq!(client.absolute("https://cdn.example/x"), "https://cdn.example/x");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Platforms, and the choice of one image from an index.
 //!
-//! The choice follows containerd: operating system and architecture must be equal, of the CPU's
-//! variants the highest that it can run wins.
+//! Names and choice follow containerd (its package `platforms`): other names of an architecture and a variant without its `v` are
+//! understood, of the CPU's variants the highest that it can run wins.
 
 use std::fmt;
 use std::str::FromStr;
@@ -16,7 +16,13 @@ pub struct Platform {
     variant: Option<String>,
 }
 
-/// The string is not `OS/ARCH[/VARIANT]`.
+/// Go's names of the architectures that Linux runs on.
+const ARCHITECTURES: [&str; 11] = [
+    "386", "amd64", "arm", "arm64", "loong64", "mips64", "mips64le", "ppc64", "ppc64le", "riscv64",
+    "s390x",
+];
+
+/// The string is not `OS/ARCH[/VARIANT]`, nor a part of that which tells the rest.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("invalid platform `{0}`: it must be OS/ARCH or OS/ARCH/VARIANT, such as linux/amd64")]
 pub struct ParsePlatformError(String);
@@ -55,22 +61,32 @@ impl Platform {
         config.os().to_string() == self.os && config.architecture().to_string() == self.architecture
     }
 
+    /// The platform of 32 bits whose programs this one runs, too.
+    pub fn of_32_bits(&self) -> Option<Self> {
+        let (architecture, variant) = match &*self.architecture {
+            "amd64" => ("386", None),
+            "arm64" => ("arm", Some("v8".to_owned())),
+            _ => return None,
+        };
+        Some(Self { os: self.os.clone(), architecture: architecture.to_owned(), variant })
+    }
+
     /// How well an image for `candidate` runs here: `None` not at all, else higher is better.
-    fn rank(&self, candidate: &oci_spec::image::Platform) -> Option<u32> {
-        let os = candidate.os().to_string();
-        let architecture = candidate.architecture().to_string();
-        if os != self.os || architecture != self.architecture {
+    fn rank(&self, candidate: &oci_spec::image::Platform) -> Option<(u32, u32)> {
+        let variant = candidate.variant().clone().unwrap_or_default();
+        let (architecture, variant) = normal(&candidate.architecture().to_string(), &variant);
+        if candidate.os().to_string() != self.os || architecture != self.architecture {
             return None;
         }
         let ours = number(&architecture, self.variant.as_deref())?;
-        let theirs = number(&architecture, candidate.variant().as_deref())?;
-        (theirs <= ours).then_some(theirs)
+        let theirs = number(&architecture, variant.as_deref())?;
+        runs(ours, theirs).then_some(theirs)
     }
 
     /// The entry of an index that fits best, the first of equals.
     pub fn choose<'a>(&self, entries: &'a [Descriptor]) -> Option<&'a Descriptor> {
         let rank = |entry: &Descriptor| entry.platform().as_ref().and_then(|p| self.rank(p));
-        let mut best: Option<(&Descriptor, u32)> = None;
+        let mut best: Option<(&Descriptor, (u32, u32))> = None;
         for entry in entries {
             if let Some(rank) = rank(entry)
                 && best.is_none_or(|(_, highest)| rank > highest)
@@ -87,18 +103,41 @@ impl Platform {
     }
 }
 
-/// A variant as a number that orders the variants of its architecture; `None` if it is unknown.
-fn number(architecture: &str, variant: Option<&str>) -> Option<u32> {
-    let default = match architecture {
-        "amd64" => 1,
-        "arm" => 7,
-        "arm64" => 8,
-        _ => 0,
+/// A variant's major and minor number, which order the variants of its architecture; `None` if it is unknown.
+fn number(architecture: &str, variant: Option<&str>) -> Option<(u32, u32)> {
+    let Some(variant) = variant else {
+        let default = match architecture {
+            "amd64" => 1,
+            "arm" => 7,
+            "arm64" => 8,
+            _ => 0,
+        };
+        return Some((default, 0));
     };
-    match variant {
-        None | Some("") => Some(default),
-        Some(variant) => variant.strip_prefix('v')?.split('.').next()?.parse().ok(),
-    }
+    let digits = variant.strip_prefix('v')?;
+    let (major, minor) = digits.split_once('.').unwrap_or((digits, "0"));
+    Some((major.parse().ok()?, minor.parse().ok()?))
+}
+
+/// Whether a CPU of variant `ours` runs what is made for `theirs`. Armv9.N has what Armv8.(N+5) has.
+fn runs(ours: (u32, u32), theirs: (u32, u32)) -> bool {
+    theirs <= if ours.0 == 9 && theirs.0 == 8 { (8, ours.1 + 5) } else { ours }
+}
+
+/// Go's name of an architecture, and its variant where that says something.
+fn normal(architecture: &str, variant: &str) -> (String, Option<String>) {
+    let (architecture, variant) = (architecture.to_ascii_lowercase(), variant.to_ascii_lowercase());
+    let (architecture, variant) = match (&*architecture, &*variant) {
+        ("x86_64" | "x86-64", variant) => ("amd64", variant),
+        ("i386", _) => ("386", ""),
+        ("aarch64", variant) => ("arm64", variant),
+        ("armhf", _) => ("arm", "v7"),
+        ("armel", _) => ("arm", "v6"),
+        (architecture, variant) => (architecture, variant),
+    };
+    let is_number = variant.starts_with(|first: char| first.is_ascii_digit());
+    let variant = if is_number { format!("v{variant}") } else { variant.to_owned() };
+    (architecture.to_owned(), Some(variant).filter(|variant| !variant.is_empty()))
 }
 
 /// This CPU's micro-architecture level, as Go's GOAMD64 counts them.
@@ -153,20 +192,23 @@ impl FromStr for Platform {
                 && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
         };
         let parts: Vec<&str> = text.split('/').collect();
+        let is_architecture = |part: &str| ARCHITECTURES.contains(&&*normal(part, "").0);
+        let host = Self::host().architecture;
         let (os, architecture, variant) = match parts[..] {
-            [os, architecture] => (os, architecture, None),
-            [os, architecture, variant] => (os, architecture, Some(variant.to_owned())),
+            [architecture] if is_architecture(architecture) => ("linux", architecture, ""),
+            ["linux"] => ("linux", &*host, ""),
+            [architecture, variant] if is_architecture(architecture) => {
+                ("linux", architecture, variant)
+            }
+            [os, architecture] => (os, architecture, ""),
+            [os, architecture, variant] => (os, architecture, variant),
             _ => return Err(ParsePlatformError(text.to_owned())),
         };
         if !parts.iter().all(part) {
             return Err(ParsePlatformError(text.to_owned()));
         }
-        let architecture = match architecture {
-            "x86_64" | "x86-64" => "amd64",
-            "aarch64" => "arm64",
-            other => other,
-        };
-        Ok(Self { os: os.to_owned(), architecture: architecture.to_owned(), variant })
+        let (architecture, variant) = normal(architecture, variant);
+        Ok(Self { os: os.to_ascii_lowercase(), architecture, variant })
     }
 }
 
@@ -211,6 +253,39 @@ mod tests {
         assert_eq!(chosen("linux/arm64", &offered), Some(4));
         assert_eq!(chosen("linux/s390x", &offered), None);
         assert_eq!(chosen("linux/arm/v6", &["linux/arm/v7", "linux/arm/v5"]), Some(1));
+        assert_eq!(chosen("linux/arm/7", &["linux/arm/8", "linux/arm/6", "linux/arm"]), Some(2));
+        let minor = ["linux/arm64/v8.1", "linux/arm64/v8.5", "linux/arm64/v8.6", "linux/arm64/8"];
+        assert_eq!(chosen("linux/arm64/v8.5", &minor), Some(1));
+        assert_eq!(chosen("linux/arm64/v9", &minor), Some(1));
+        assert_eq!(chosen("linux/arm64", &minor), Some(3));
+    }
+
+    #[test]
+    fn a_cpu_of_64_bits_has_one_of_32_in_it() {
+        let of = |name: &str| name.parse::<Platform>().unwrap().of_32_bits();
+        assert_eq!(of("linux/amd64/v3").unwrap().to_string(), "linux/386");
+        let entries = [entry(Some("linux/arm/v9")), entry(Some("linux/arm/v6"))];
+        let chosen = of("linux/arm64").unwrap().choose(&entries).unwrap().clone();
+        assert_eq!(chosen.platform(), entries[1].platform());
+        assert_eq!(of("linux/s390x"), None);
+    }
+
+    #[test]
+    fn a_part_of_a_platform_may_tell_the_rest() {
+        for (text, name) in [
+            ("arm64", "linux/arm64"),
+            ("aarch64/V8", "linux/arm64/v8"),
+            ("arm/7", "linux/arm/v7"),
+            ("Linux/armhf", "linux/arm/v7"),
+            ("linux/i386", "linux/386"),
+            ("linux/x86_64/v2", "linux/amd64/v2"),
+        ] {
+            assert_eq!(text.parse::<Platform>().unwrap().to_string(), name, "{text}");
+        }
+        assert_eq!(
+            "linux".parse::<Platform>().unwrap().architecture(),
+            Platform::host().architecture()
+        );
     }
 
     #[test]
@@ -223,7 +298,7 @@ mod tests {
     #[test]
     fn a_platform_is_two_or_three_plain_words() {
         assert_eq!("linux/x86_64".parse::<Platform>().unwrap().to_string(), "linux/amd64");
-        for text in ["linux", "linux/", "a/b/c/d", "linux/am d64", ""] {
+        for text in ["windows", "linux/", "a/b/c/d", "linux/am d64", ""] {
             assert_eq!(text.parse::<Platform>(), Err(ParsePlatformError(text.to_owned())));
         }
     }

@@ -1,8 +1,10 @@
 //! The tags of a repository, which a registry may give out page by page.
 
 use serde::Deserialize;
+use ureq::ResponseExt as _;
 use ureq::http::StatusCode;
 
+use super::answer::absolute;
 use super::client::{Call, Client};
 use super::error::Error;
 
@@ -24,7 +26,7 @@ impl Client {
         for _ in 0..MAX_PAGES {
             let answer = self.call(&Call::get(url), &[StatusCode::OK])?;
             let link = answer.headers().get("link").and_then(|link| link.to_str().ok());
-            let next = link.and_then(next_page).map(|next| self.absolute(next));
+            let next = link.and_then(next_page).and_then(|next| absolute(next, answer.get_uri()));
             let content = self.read(answer, MAX_PAGE + 1, MAX_PAGE, "the list of tags")?;
             let page: Page = serde_json::from_slice(&content).map_err(|error| {
                 Error::Invalid(format!("the list of tags is malformed: {error}"))

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use bundle::digest::Digest;
 use oci_spec::image::Descriptor;
-use ureq::Body;
 use ureq::http::{Method, Response, StatusCode};
+use ureq::{Body, ResponseExt as _};
 
 use super::Access;
+use super::answer::absolute;
 use super::client::{Approach, Call, Client, Content};
 use super::error::Error;
 use super::hosts;
@@ -157,10 +158,9 @@ impl Target {
     fn location(&self, answer: &Response<Body>) -> Result<String, Error> {
         let location = answer.headers().get("location").and_then(|location| location.to_str().ok());
         let host = self.client.host();
-        let location = location.ok_or_else(|| {
+        location.and_then(|location| absolute(location, answer.get_uri())).ok_or_else(|| {
             Error::Invalid(format!("`{host}` does not say where the upload continues"))
-        })?;
-        Ok(self.client.absolute(location))
+        })
     }
 
     fn at_once(&self, upload: &Upload<'_>) -> Result<(), Error> {

@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use bundle::digest::Digest;
 
 use super::index::Index;
+use super::removal::Removal;
 use super::{Error, Image, Removed, Store, is_id_prefix};
 use crate::notice;
 use crate::reference::Reference;
@@ -100,25 +101,20 @@ impl Store {
     }
 
     /// Removes a damaged image by name, by id as far as its manifest still tells it, or by (the beginning of) its
-    /// manifest's digest. With its last name it goes whether or not containers are of it: they keep their layers.
-    pub(super) fn remove_damaged(&self, text: &str) -> Result<Option<Vec<Removed>>, Error> {
-        let _session = self.stage()?;
-        let _lock = self.lock()?;
-        let mut index = self.index()?;
+    /// manifest's digest. With its last name it goes whether or not containers are of it: they keep their layers. The lock
+    /// is held.
+    pub(super) fn remove_damaged(
+        &self,
+        index: Index,
+        text: &str,
+    ) -> Result<Option<Vec<Removed>>, Error> {
         let Some((digest, named)) = self.find_damaged(&index, text)? else { return Ok(None) };
         let names = index.names(&digest);
-        let (untag, delete) = match named {
-            Some(name) if names.len() > 1 => (vec![name], false),
-            _ => (names, true),
+        let removal = match named {
+            Some(name) if names.len() > 1 => Removal { untag: vec![name], delete: false },
+            _ => Removal { untag: names, delete: true },
         };
-        index.forget(&digest, &untag, delete);
-        index.write(self.layout())?;
-        let mut removed: Vec<_> = untag.into_iter().map(Removed::Untagged).collect();
-        if delete {
-            self.collect(&index)?;
-            removed.push(Removed::Deleted(digest));
-        }
-        Ok(Some(removed))
+        self.forget(index, &digest, digest.clone(), removal).map(Some)
     }
 
     fn find_damaged(

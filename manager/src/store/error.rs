@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use bundle::digest::Digest;
 use bundle::reason::reason;
 
+use crate::reference::Reference;
 use crate::snapshot;
 
 /// Why the store cannot do what was asked.
@@ -60,7 +61,11 @@ impl Error {
     /// What the user can do about it, where that is known.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::NoSuchImage(name) => Some(format!("`nman pull {name}` may get it")),
+            // What is no name was meant as an id, which no registry is asked for.
+            Self::NoSuchImage(name) => Some(match name.parse::<Reference>() {
+                Ok(_) => format!("`nman pull {name}` may get it"),
+                Err(_) => "`nman images` lists what is here".to_owned(),
+            }),
             Self::Ambiguous(_) => Some("give more digits of the id".to_owned()),
             Self::Conflict(why) if why.contains("running container") => {
                 Some("stop and remove the container first".to_owned())

@@ -38,7 +38,7 @@ use crate::registry::manifest::{self, Kind};
 use crate::registry::{Document, MAX_CONFIG, MAX_MANIFEST};
 use crate::snapshot::{Snapshots, entries, private_directory};
 use index::{Entry, Index};
-use removal::Wish;
+use removal::{Removal, Wish};
 
 /// All images below one root.
 #[derive(Clone, Debug)]
@@ -81,19 +81,22 @@ impl Store {
     /// Finds an image by its name, by (the beginning of) its id, or by the digest of its manifest.
     pub fn find(&self, text: &str) -> Result<Image, Error> {
         let _lock = self.lock_shared()?;
-        let index = self.index()?;
+        self.find_in(&self.index()?, text)
+    }
+
+    fn find_in(&self, index: &Index, text: &str) -> Result<Image, Error> {
         if let Ok(reference) = text.parse::<Reference>()
             && let Some(entry) = index.named(&reference)
         {
-            return self.image(&index, &entry.manifest);
+            return self.image(index, &entry.manifest);
         }
         let mut found: Option<Image> = None;
         for digest in index.manifests() {
-            let image = match self.image(&index, &digest) {
+            let image = match self.image(index, &digest) {
                 Err(error) if digest.as_str() == text => return Err(error),
                 image => image,
             };
-            let Some(image) = damaged::unless_damaged(image, &index, &digest)? else { continue };
+            let Some(image) = damaged::unless_damaged(image, index, &digest)? else { continue };
             if image.manifest_digest.as_str() == text || image.id.as_str() == text {
                 return Ok(image);
             }
@@ -124,12 +127,27 @@ impl Store {
     /// All images, in the order in which they came. One that is damaged is left out, which is told.
     pub fn list(&self) -> Result<Vec<Image>, Error> {
         let _lock = self.lock_shared()?;
-        let index = self.index()?;
+        self.list_in(&self.index()?)
+    }
+
+    fn list_in(&self, index: &Index) -> Result<Vec<Image>, Error> {
         let mut images = Vec::new();
         for digest in index.manifests() {
-            images.extend(damaged::unless_damaged(self.image(&index, &digest), &index, &digest)?);
+            images.extend(damaged::unless_damaged(self.image(index, &digest), index, &digest)?);
         }
         Ok(images)
+    }
+
+    /// That an image is still there, for who has just made a record that keeps it: somebody who removes images has seen either
+    /// the record, or to it that this fails.
+    pub(crate) fn confirm(&self, image: &Image) -> Result<(), Error> {
+        let _lock = self.lock_shared()?;
+        match self.index()?.entry(&image.manifest_digest) {
+            Some(_) => Ok(()),
+            None => Err(Error::NoSuchImage(
+                image.names.first().map_or_else(|| image.id.to_string(), ToString::to_string),
+            )),
+        }
     }
 
     /// Gives an image one more name, which is taken from the image that has it.
@@ -144,49 +162,71 @@ impl Store {
     }
 
     /// Takes away a name, or with an id all names, and the image with its last name, by Docker's rules for images that have
-    /// several names or that containers use; `users` are those containers. Layers below a container stay in any case.
-    pub fn remove(
+    /// several names or that containers use. `users` finds those containers; it is asked under the lock, so that one that is
+    /// made meanwhile is seen, or sees that its image has gone. Layers below a container stay in any case.
+    pub fn remove<E: From<Error>>(
         &self,
         text: &str,
         force: bool,
-        users: &dyn Fn(&Image) -> Vec<User>,
-    ) -> Result<Vec<Removed>, Error> {
-        let image = match self.find(text) {
+        users: impl FnOnce(&Image) -> Result<Vec<User>, E>,
+    ) -> Result<Vec<Removed>, E> {
+        // Killed half-way, it leaves a session behind, after which the next one collects.
+        let _session = self.stage()?;
+        let _lock = self.lock()?;
+        let index = self.index()?;
+        let image = match self.find_in(&index, text) {
             Err(error @ (Error::Damaged { .. } | Error::NoSuchImage(_))) => {
-                return self.remove_damaged(text)?.ok_or(error);
+                return Ok(self.remove_damaged(index, text)?.ok_or(error)?);
             }
             found => found?,
         };
         let named = text.parse().ok().and_then(|typed| removal::named(&image.names, typed));
-        let users = users(&image);
-        // Killed half-way, it leaves a session behind, after which the next one collects.
-        let _session = self.stage()?;
-        let _lock = self.lock()?;
-        let mut index = self.index()?;
-        let names = index.names(&image.manifest_digest);
-        let wish =
-            Wish { id: &image.id, names: &names, named: named.as_ref(), users: &users, force };
+        let users = users(&image)?;
+        let wish = Wish {
+            id: &image.id,
+            names: &image.names,
+            named: named.as_ref(),
+            users: &users,
+            force,
+        };
         let removal = removal::plan(&wish)?;
-        index.forget(&image.manifest_digest, &removal.untag, removal.delete);
+        Ok(self.forget(index, &image.manifest_digest, image.id, removal)?)
+    }
+
+    /// Takes names away, and with the last of them what is called `id`. The lock is held.
+    fn forget(
+        &self,
+        mut index: Index,
+        manifest: &Digest,
+        id: Digest,
+        removal: Removal,
+    ) -> Result<Vec<Removed>, Error> {
+        index.forget(manifest, &removal.untag, removal.delete);
         index.write(&self.layout)?;
         let mut removed: Vec<_> = removal.untag.into_iter().map(Removed::Untagged).collect();
         if removal.delete {
             self.collect(&index)?;
-            removed.push(Removed::Deleted(image.id));
+            removed.push(Removed::Deleted(id));
         }
         Ok(removed)
     }
 
-    /// Removes the images of these manifests with all their names, and says how many bytes of disk that freed.
-    pub fn prune(&self, manifests: &[Digest]) -> Result<u64, Error> {
+    /// Removes the images that `choose` takes from all, with their names; returns them, and how many bytes of disk that freed.
+    /// The choice is made under the lock, as that of [`remove`](Self::remove).
+    pub fn prune<E: From<Error>>(
+        &self,
+        choose: impl FnOnce(Vec<Image>) -> Result<Vec<Image>, E>,
+    ) -> Result<(Vec<Image>, u64), E> {
         let _session = self.stage()?;
         let _lock = self.lock()?;
         let mut index = self.index()?;
-        for manifest in manifests {
-            index.forget(manifest, &[], true);
+        let chosen = choose(self.list_in(&index)?)?;
+        for image in &chosen {
+            index.forget(&image.manifest_digest, &[], true);
         }
         index.write(&self.layout)?;
-        self.collect(&index)
+        let freed = self.collect(&index)?;
+        Ok((chosen, freed))
     }
 
     /// Writes down that an image was made here, and when.

@@ -261,3 +261,32 @@ fn equal_contents_are_committed_to_equal_images_and_the_container_goes_on() {
     assert!(world.nman(["history", IMAGE]).ok().stdout().starts_with("IMAGE"));
     world.assert_no_container();
 }
+
+#[test]
+fn a_commit_takes_over_how_the_container_is_stopped_checked_and_reached() {
+    let world = World::new();
+    let config = |name: &str, options: &[&str], image: &str, change: &[&str]| {
+        let args = ["create", "--name", name].into_iter().chain(options.iter().copied());
+        world.nman(args.chain([image])).ok();
+        let args = ["commit"].into_iter().chain(change.iter().copied());
+        world.nman(args.chain([name, &format!("of-{name}")])).ok();
+        let object = world.nman(["image", "inspect", &format!("of-{name}")]).ok().json();
+        world.nman(["rm", name]).ok();
+        object[0]["Config"].clone()
+    };
+    let options =
+        ["--stop-signal", "SIGINT", "--expose", "80", "-p", "90:91", "--health-cmd", "echo x"];
+    let told = config("told", &options, IMAGE, &[]);
+    assert_eq!(told["StopSignal"], "SIGINT");
+    assert_eq!(told["ExposedPorts"], serde_json::json!({"80/tcp": {}, "91/tcp": {}}));
+    assert_eq!(told["Healthcheck"]["Test"], serde_json::json!(["CMD-SHELL", "echo x"]));
+    // What the command line does not change stays in the image's own words.
+    let check = ["-c", "HEALTHCHECK --retries=2 CMD true"];
+    let untold = config("untold", &["--network", "none"], IMAGE, &check);
+    assert!(untold.get("StopSignal").is_none() && untold.get("ExposedPorts").is_none());
+    let same = config("same", &["--network", "none"], "of-untold", &[]);
+    assert_eq!(same["Healthcheck"], untold["Healthcheck"]);
+    let less = config("less", &["--network", "none", "--no-healthcheck"], "of-untold", &[]);
+    assert_eq!(less["Healthcheck"], serde_json::json!({"Test": ["NONE"]}));
+    world.assert_no_container();
+}

@@ -1,6 +1,7 @@
 //! Containers in the background: ps, logs, exec, stop, start, rm.
 
-use super::world::{World, eventually};
+use super::world::{IMAGE, World, eventually};
+use nconform::fixture::Capture;
 
 /// Ends with 7 when it is asked to.
 const SERVICE: &str = "trap 'exit 7' TERM; echo one; echo two >&2; while :; do sleep 0.05; done";
@@ -132,5 +133,35 @@ fn a_background_container_with_rm_removes_itself() {
     eventually("its monitor has ended", || {
         world.sandbox.leftovers().iter().all(|l| !l.contains("process"))
     });
+    world.assert_no_container();
+}
+
+#[test]
+fn a_container_that_is_started_while_its_removal_waits_for_it_is_not_killed() {
+    let world = World::new();
+    world.nman(["create", "--name", "waits", "--network", "none", IMAGE]).ok();
+    let id = world.inspect("waits", "/Id").as_str().unwrap().to_owned();
+    let dir = world.path("root/containers").join(id);
+    // As a start has it: the lock, then a monitor and the state.
+    let lock = std::fs::File::open(dir.join("lock")).unwrap();
+    lock.lock().unwrap();
+    let (mut removing, said) = world.command(["rm", "waits"]).start();
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    let (mut monitor, _) = Capture::of("sleep").args(["1000"]).start();
+    let before = std::fs::read_to_string(dir.join("state.json")).unwrap();
+    let mut state: serde_json::Value = serde_json::from_str(&before).unwrap();
+    (state["status"], state["monitor"]) = ("running".into(), monitor.id().into());
+    std::fs::write(dir.join("new"), state.to_string()).unwrap();
+    std::fs::rename(dir.join("new"), dir.join("state.json")).unwrap();
+    let code = removing.wait().unwrap().code();
+    let lives = monitor.try_wait().unwrap().is_none();
+    monitor.kill().unwrap();
+    monitor.wait().unwrap();
+    std::fs::write(dir.join("state.json"), before).unwrap();
+    lock.unlock().unwrap();
+    assert!(lives && code == Some(1), "{said}");
+    let words = "cannot remove container \"/waits\": container is running";
+    assert!(said.stderr().contains(words), "{said}");
+    world.nman(["rm", "waits"]).ok();
     world.assert_no_container();
 }

@@ -1,6 +1,6 @@
 //! `nman network`, and containers on several networks, as a user of Docker types it.
 
-use super::world::{World, eventually};
+use super::world::{IMAGE, World, eventually};
 use nconform::fixture::{Capture, HostNetwork};
 
 /// What the container's own shell says about its interfaces' addresses: `eth0=10.1.0.2/24 `.
@@ -315,5 +315,23 @@ fn ports_of_any_number_and_exposed_ones_are_listed() {
         assert!(ports.contains(&format!("{address}:{number}->{port}/tcp")), "{ports}");
     }
     world.nman(["rm", "-f", "web"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
+fn a_network_stays_for_a_container_that_is_made_while_prune_waits() {
+    let world = World::new();
+    world.nman(["network", "create", "web"]).ok();
+    let lock = std::fs::File::open(world.state().join("network/definitions.lock")).unwrap();
+    lock.lock().unwrap();
+    let (mut pruning, said) = world.command(["network", "prune", "-f"]).start();
+    let waits = format!("-> FLOCK  ADVISORY  WRITE {} ", pruning.id());
+    eventually("prune waits", || std::fs::read_to_string("/proc/locks").unwrap().contains(&waits));
+    world.nman(["create", "--name", "late", "--network", "web", IMAGE]).ok();
+    lock.unlock().unwrap();
+    assert!(pruning.wait().unwrap().success() && said.stdout().is_empty(), "{said}");
+    assert!(world.nman(["network", "ls", "-q", "-f", "name=web"]).ok().stdout().len() > 1);
+    world.nman(["rm", "late"]).ok();
+    world.nman(["network", "rm", "web"]).ok();
     world.assert_no_container();
 }

@@ -71,6 +71,12 @@ fn an_unknown_image_and_an_unknown_container_are_named() {
     let world = World::new();
     let refused = world.nman(["run", "--pull", "never", "no/such:image", "true"]).exits(125);
     assert!(refused.stderr().contains("no/such:image"), "{refused}");
+    // An id is nothing that a registry is asked for.
+    let refused = world.nman(["create", "sha256:dead", "true"]).exits(1);
+    assert_eq!(
+        refused.stderr(),
+        "nman: No such image: sha256:dead\n\nhint: `nman images` lists what is here\n"
+    );
     for command in ["stop", "kill", "logs", "start", "wait", "rm"] {
         let refused = world.nman([command, "nosuch"]).exits(1);
         assert_eq!(refused.stderr(), "nman: No such container: nosuch\n");

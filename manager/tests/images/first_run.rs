@@ -56,5 +56,12 @@ fn run_pulls_alpine_by_its_short_name_and_runs_it_on_the_bridge() {
     cgroups::destroy(&parent);
     // A bridge stays for the next container, until somebody removes what nobody uses.
     nman(&["network", "prune", "--force"]).ok();
+    // The kernel takes a container's link away behind its namespace, which can take a while where many namespaces end.
+    for _ in 0..200 {
+        if sandbox.leftovers().is_empty() {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
     sandbox.assert_clean();
 }

@@ -141,6 +141,34 @@ fn a_registry_that_says_when_to_come_again_is_obeyed() {
 }
 
 #[test]
+fn a_token_server_that_says_when_to_come_again_is_obeyed() {
+    let _sandbox = Sandbox::enter();
+    let left = AtomicUsize::new(4);
+    let server = with_tokens(
+        move |_| {
+            let (one_less, order) = (|n: usize| n.checked_sub(1), Ordering::SeqCst);
+            match left.fetch_update(order, order, one_less) {
+                Ok(1) => Answer::status(429).with("Retry-After", "1"),
+                Ok(_) => Answer::status(429).with("Retry-After", "Sun, 06 Nov 1994 08:49:37 GMT"),
+                Err(_) => Answer::ok(json!({"token": "T"}).to_string()),
+            }
+        },
+        |_, login| login == "Bearer T",
+    );
+    let (_root, store) = store();
+    let begun = std::time::Instant::now();
+    pull(&server.reference(), &options(), &store, &NoProgress).unwrap();
+    assert!(begun.elapsed() >= std::time::Duration::from_secs(1), "{:?}", begun.elapsed());
+
+    let server = with_tokens(
+        |_| Answer::status(429).with("Retry-After", "0"),
+        |_, login| login == "Bearer T",
+    );
+    let error = pull(&server.reference(), &options(), &store, &NoProgress).unwrap_err();
+    assert!(error.to_string().ends_with("answered 429"), "{error}");
+}
+
+#[test]
 fn only_loopback_may_speak_plain_http_without_being_allowed_to() {
     let _sandbox = Sandbox::enter();
     Capture::of("ip").args(["address", "add", "10.9.9.9/32", "dev", "lo"]).run().ok();

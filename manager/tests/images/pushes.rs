@@ -135,7 +135,9 @@ fn breaking(kept: Arc<Mutex<Vec<u8>>>) -> impl Fn(&Request) -> Answer + Send + S
         let mut kept = kept.lock().unwrap();
         let standing = |answer: Answer, kept: &[u8]| {
             let range = format!("0-{}", kept.len().saturating_sub(1));
-            answer.with("Location", "/v2/app/blobs/uploads/1").with("Range", &range)
+            // A path of its own or one beside what was asked for: both are a URI reference.
+            let location = if kept.is_empty() { "1" } else { "/v2/app/blobs/uploads/1" };
+            answer.with("Location", location).with("Range", &range)
         };
         let begins = request.header("content-range").and_then(|range| range.split('-').next());
         match (&*request.method, &*request.path) {

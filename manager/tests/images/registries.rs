@@ -215,6 +215,13 @@ fn an_index_gives_the_image_for_the_platform_and_can_be_found_by_its_digest() {
     let expected =
         format!("cannot pull `{other}`: no image for linux/amd64 in it; it has linux/s390x");
     assert_eq!(error.to_string(), expected);
+
+    // One of 32 bits runs here, but is not what was asked for.
+    put("narrow", vec![entry("s390x"), entry("386")]);
+    let narrow: Reference = format!("{address}/app:narrow").parse().unwrap();
+    assert!(pull(&narrow, &options, &store, &NoProgress).is_err());
+    let unasked = PullOptions { platform: None, ..options };
+    assert_eq!(pull(&narrow, &unasked, &store, &NoProgress).unwrap().manifest_digest, digest);
 }
 
 #[test]

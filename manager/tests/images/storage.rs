@@ -9,7 +9,7 @@ use nman::progress::NoProgress;
 use nman::pull::{Policy, PullOptions, pull};
 use nman::reference::Reference;
 use nman::snapshot::{mount, unmount};
-use nman::store::{Image, Removed, Store};
+use nman::store::{Error, Image, Removed, Store, User};
 
 use crate::images::{Entry, TestImage, files, store};
 use crate::lying::Server;
@@ -176,17 +176,17 @@ fn an_image_goes_with_its_last_name_and_layers_in_use_stay() {
     let _sandbox = Sandbox::enter();
     let (root, store) = store();
     let (server, image) = pulled(TestImage::two_layers(), &store);
-    let nobody = |_: &Image| Vec::new();
+    let nobody = |_: &Image| Ok::<_, Error>(Vec::new());
     let alias = "alias:1".parse().unwrap();
     store.tag(&image, &alias).unwrap();
     assert_eq!(store.find("alias:1").unwrap().names, [server.reference(), alias.clone()]);
-    let error = store.remove(image.id.short(), false, &nobody).unwrap_err().to_string();
+    let error = store.remove(image.id.short(), false, nobody).unwrap_err().to_string();
     assert!(error.contains("(must be forced)"), "{error}");
 
-    assert_eq!(store.remove("alias:1", false, &nobody).unwrap(), [Removed::Untagged(alias)]);
+    assert_eq!(store.remove("alias:1", false, nobody).unwrap(), [Removed::Untagged(alias)]);
     store.snapshots().prepare(&image.chain_ids, "c1").unwrap();
     let name = server.reference();
-    let removed = store.remove(&name.to_string(), false, &nobody).unwrap();
+    let removed = store.remove(&name.to_string(), false, nobody).unwrap();
     assert_eq!(removed, [Removed::Untagged(name), Removed::Deleted(image.id)]);
     assert!(store.list().unwrap().is_empty());
     assert!(files(&root.path().join("images/blobs/sha256")).is_empty());
@@ -194,17 +194,41 @@ fn an_image_goes_with_its_last_name_and_layers_in_use_stay() {
 }
 
 #[test]
+fn who_uses_an_image_is_asked_while_nobody_can_change_the_store() {
+    let _sandbox = Sandbox::enter();
+    let (root, store) = store();
+    let (server, image) = pulled(TestImage::two_layers(), &store);
+    let is_locked = || {
+        let lock = fs::File::open(root.path().join("images.lock")).unwrap();
+        matches!(lock.try_lock_shared(), Err(fs::TryLockError::WouldBlock))
+    };
+    let user = |_: &Image| {
+        assert!(is_locked());
+        Ok::<_, Error>(vec![User { container: "c0ffee".to_owned(), running: false }])
+    };
+    let error = store.remove(&server.reference().to_string(), false, user).unwrap_err();
+    assert!(error.to_string().contains("container c0ffee is using"), "{error}");
+    let all = store.prune(|images| {
+        assert!(is_locked());
+        Ok::<_, Error>(images)
+    });
+    let (gone, freed) = all.unwrap();
+    assert_eq!((gone.len(), &gone[0].id), (1, &image.id));
+    assert!(freed > 0 && store.list().unwrap().is_empty());
+}
+
+#[test]
 fn a_digest_takes_away_no_name_but_its_own() {
     let _sandbox = Sandbox::enter();
     let (_root, store) = store();
     let (server, image) = pulled(TestImage::two_layers(), &store);
-    let nobody = |_: &Image| Vec::new();
+    let nobody = |_: &Image| Ok::<_, Error>(Vec::new());
     let other: Reference = "other:1".parse().unwrap();
     store.tag(&image, &other).unwrap();
     let repository = server.reference().canonical_name();
     let pinned: Reference = format!("{repository}@{}", image.manifest_digest).parse().unwrap();
     for force in [false, true] {
-        let removed = store.remove(&pinned.to_string(), force, &nobody).unwrap();
+        let removed = store.remove(&pinned.to_string(), force, nobody).unwrap();
         assert_eq!(removed, [Removed::Untagged(pinned.clone())]);
         assert_eq!(store.find("other:1").unwrap().names, [server.reference(), other.clone()]);
     }
@@ -212,9 +236,9 @@ fn a_digest_takes_away_no_name_but_its_own() {
     // Pulled by its digest, it goes with that, its last name.
     store.tag(&image, &pinned).unwrap();
     for name in [server.reference(), other] {
-        store.remove(&name.to_string(), false, &nobody).unwrap();
+        store.remove(&name.to_string(), false, nobody).unwrap();
     }
-    let removed = store.remove(&pinned.to_string(), false, &nobody).unwrap();
+    let removed = store.remove(&pinned.to_string(), false, nobody).unwrap();
     assert_eq!(removed, [Removed::Untagged(pinned), Removed::Deleted(image.id)]);
     assert!(store.list().unwrap().is_empty());
 }

@@ -27,7 +27,6 @@ fn hooks(subject: &Subject<'_>, report: &mut Report) {
 type List = Option<Vec<oci_spec::runtime::Hook>>;
 
 /// All kinds of hooks by their names in JSON, the deprecated ones too: engines still write them.
-#[allow(deprecated)]
 fn kinds(hooks: &Hooks) -> [(&'static str, &List); 6] {
     [
         ("prestart", hooks.prestart()),
