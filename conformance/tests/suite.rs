@@ -281,6 +281,29 @@ fn a_runtime_that_hangs_costs_its_time_and_leaves_nothing() {
 }
 
 #[test]
+fn a_runtime_that_runs_no_container_passes_nothing_although_it_refuses_everything() {
+    for commands in ["*) echo no >&2; exit 1", "*) exit 0", "create) kill -SEGV $$"] {
+        let stand = Stand::new(".", &format!("\"\") ;;\n{commands}"));
+        let (output, report) = conform(
+            &stand,
+            &[
+                "process: an empty list of arguments is refused",
+                "operations: starting a container that is not there",
+                "masked-paths: a masked path that is not there",
+            ],
+            &["--timeout", "4"],
+        );
+        assert_eq!(output.code(), 1, "{commands}: {output}");
+        let refused = "process: an empty list of arguments is refused";
+        let outcomes = outcomes(&report);
+        assert_eq!(outcomes[refused], "fail", "{commands}: {outcomes:?}");
+        // The last of them can run one, and crashes only where it should refuse.
+        let idle = !commands.starts_with("create");
+        assert_eq!(outcomes.values().all(|word| word == "fail"), idle, "{commands}: {outcomes:?}");
+    }
+}
+
+#[test]
 fn usage_and_host_errors_exit_2_and_the_list_runs_nothing() {
     for args in [
         &["run", "--filter", "no such topic"][..],
