@@ -10,6 +10,7 @@ use oci_spec::image::Descriptor;
 use crate::{
     digest::{Digest, ParseDigestError},
     reason::reason,
+    tarball::printable,
 };
 
 /// Why a layout could not be read or written.
@@ -79,7 +80,8 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::NoImage { names, .. } if !names.is_empty() => {
-                let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+                let names: Vec<String> =
+                    names.iter().map(|name| format!("`{}`", printable(name.as_bytes()))).collect();
                 Some(format!("it has {}", names.join(", ")))
             }
             _ => None,
