@@ -304,6 +304,21 @@ fn a_runtime_that_runs_no_container_passes_nothing_although_it_refuses_everythin
 }
 
 #[test]
+fn results_replace_those_of_an_earlier_run_when_they_are_there_and_no_sooner() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("report");
+    let path = file.to_str().expect("a name");
+    fs::write(&file, "earlier ".repeat(10_000)).expect("a file");
+    let run =
+        |filter: &str| nconform(&["run", "--filter", filter, "--report", "json", "--output", path]);
+    assert_eq!(run("no such topic").code(), 2);
+    assert!(fs::read_to_string(&file).expect("the file").starts_with("earlier"));
+    let _ = run("pids").ok();
+    let report: Value = serde_json::from_slice(&fs::read(&file).expect("it")).expect("JSON alone");
+    assert!(report["cases"].is_array(), "{report}");
+}
+
+#[test]
 fn usage_and_host_errors_exit_2_and_the_list_runs_nothing() {
     for args in [
         &["run", "--filter", "no such topic"][..],
@@ -312,6 +327,23 @@ fn usage_and_host_errors_exit_2_and_the_list_runs_nothing() {
     ] {
         assert_eq!(nconform(args).code(), 2, "{args:?}");
     }
+    for (args, words) in [
+        (&["--runtime", "no-such-runtime"][..], "`no-such-runtime`: it is not in PATH\n"),
+        (&["--runtime", "/etc/passwd"], "--version`: permission denied\n"),
+        (
+            &["--output", "/no/such/file"],
+            "cannot write `/no/such/file`: no such file or directory\n",
+        ),
+    ] {
+        let output = nconform(&[&["run", "--filter", "pids"], args].concat()).exits(2);
+        assert!(output.stderr().ends_with(words) && output.stdout().is_empty(), "{output}");
+    }
+    let program = env!("CARGO_BIN_EXE_nconform");
+    let full = format!("{program} run --list >/dev/full");
+    let output = Capture::of("sh").args(["-c", &full]).run().exits(2);
+    assert_eq!(output.stderr(), "nconform: cannot write to stdout: no space left on device\n");
+    let closed = format!("{{ {program} run --list; echo $? >&2; }} | true");
+    assert_eq!(Capture::of("sh").args(["-c", &closed]).run().stderr(), "0\n");
     let list = nconform(&["run", "--list", "--filter", "pids"]).ok().stdout();
     assert!(list.contains("pids: ") && list.contains("  processes beyond the limit"), "{list}");
     assert!(!list.contains("memory"), "{list}");

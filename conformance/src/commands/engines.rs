@@ -70,11 +70,9 @@ pub(crate) fn drive(args: &Engines) -> Result<ExitCode, String> {
     let report = engines::drive(&plan, &super::progress);
     super::progress("");
     match args.report {
-        Format::Text => print!("{report}"),
-        Format::Junit => print!("{}", report.junit()),
-        Format::Json => {
-            println!("{}", serde_json::to_string_pretty(&report).expect("plain data serialises"));
-        }
+        Format::Text => super::print(&report)?,
+        Format::Junit => super::print(report.junit())?,
+        Format::Json => super::print(super::json(&report))?,
     }
     Ok(if report.faults() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -5,17 +5,61 @@ pub(crate) mod engines;
 pub(crate) mod run;
 pub(crate) mod validation;
 
-use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::fmt;
+use std::fs::File;
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
 
+use bundle::reason::reason;
 use nconform::contender::Contender;
 use nconform::fixture::{find_binary, find_tool};
+use serde::Serialize;
 
 /// Says on a terminal what is being done.
 pub(crate) fn progress(text: &str) {
     if std::io::stderr().is_terminal() {
         eprint!("\r\x1b[K{text}");
     }
+}
+
+/// Prints a result. A reader that has gone away has seen enough.
+pub(crate) fn print(text: impl fmt::Display) -> Result<(), String> {
+    let mut stdout = io::stdout().lock();
+    match write!(stdout, "{text}").and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(format!("cannot write to stdout: {}", reason(&error)))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Plain data as JSON, as it is printed and written.
+pub(crate) fn json(value: &impl Serialize) -> String {
+    serde_json::to_string_pretty(value).expect("plain data always serialises") + "\n"
+}
+
+/// A file for results. It is opened before minutes are spent on them, and what it held stays until they are there.
+pub(crate) struct ResultFile {
+    path: PathBuf,
+    file: File,
+}
+
+impl ResultFile {
+    pub(crate) fn open(path: &Path) -> Result<Self, String> {
+        let file = File::options().write(true).create(true).truncate(false).open(path);
+        let file = file.map_err(|error| failed_to_write(path, &error))?;
+        Ok(Self { path: path.to_owned(), file })
+    }
+
+    pub(crate) fn write(mut self, text: &str) -> Result<(), String> {
+        // A pipe has no length.
+        let _ = self.file.set_len(0);
+        self.file.write_all(text.as_bytes()).map_err(|error| failed_to_write(&self.path, &error))
+    }
+}
+
+fn failed_to_write(path: &Path, error: &io::Error) -> String {
+    format!("cannot write `{}`: {}", path.display(), reason(error))
 }
 
 /// The runtimes that were asked for, else those that are there.
