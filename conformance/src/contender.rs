@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// A runtime to measure or to test.
 #[derive(Debug, Clone)]
 pub struct Contender {
-    /// What the tables call it: the file name of the program.
+    /// What the tables call it: the file name of the program, with a number for a further one of that name.
     pub name: String,
     /// The program.
     pub program: PathBuf,
@@ -54,6 +54,18 @@ impl Contender {
             program: program.to_owned(),
             version: version.lines().next().unwrap_or_default().to_owned(),
         })
+    }
+
+    /// Numbers those of one name, as two builds of a runtime have it: `nrun`, `nrun-2`.
+    pub fn tell_apart(all: &mut [Self]) {
+        for index in 1..all.len() {
+            let (before, rest) = all.split_at_mut(index);
+            let name = rest[0].program.file_name();
+            let same = before.iter().filter(|other| other.program.file_name() == name).count();
+            if same > 0 {
+                rest[0].name = format!("{}-{}", rest[0].name, same + 1);
+            }
+        }
     }
 
     /// The name that the program gives itself, whatever its file is called: the first word of its version.
@@ -134,6 +146,18 @@ mod tests {
         assert!(why.as_ref().is_err_and(|why| why.contains("still runs after")), "{why:?}");
         let why = Contender::probe(&find_tool("false").expect("false"));
         assert!(why.as_ref().is_err_and(|why| why.contains("exit status: 1")), "{why:?}");
+    }
+
+    #[test]
+    fn two_builds_of_a_runtime_have_names_of_their_own() {
+        let contender = |program: &str| Contender {
+            name: program.rsplit('/').next().unwrap_or_default().to_owned(),
+            program: program.into(),
+            version: String::new(),
+        };
+        let mut all = ["/old/nrun", "/usr/bin/runc", "/new/nrun", "/newer/nrun"].map(contender);
+        Contender::tell_apart(&mut all);
+        assert_eq!(all.map(|one| one.name), ["nrun", "runc", "nrun-2", "nrun-3"]);
     }
 
     #[test]

@@ -204,6 +204,7 @@ fn contenders(asked: &[PathBuf], floor: Result<&Floor, &String>) -> Result<Vec<C
             found.extend(commands::contenders(std::slice::from_ref(path))?);
         }
     }
+    Contender::tell_apart(&mut found);
     Ok(found)
 }
 

@@ -338,6 +338,8 @@ fn usage_and_host_errors_exit_2_and_the_list_runs_nothing() {
         let output = nconform(&[&["run", "--filter", "pids"], args].concat()).exits(2);
         assert!(output.stderr().ends_with(words) && output.stdout().is_empty(), "{output}");
     }
+    let named = nconform(&["run", "--runtime", "nrun", "--filter", "hostname: the host"]).ok();
+    assert!(named.stdout().contains(&binary("nrun").display().to_string()), "{named}");
     let program = env!("CARGO_BIN_EXE_nconform");
     let full = format!("{program} run --list >/dev/full");
     let output = Capture::of("sh").args(["-c", &full]).run().exits(2);

@@ -62,14 +62,19 @@ fn failed_to_write(path: &Path, error: &io::Error) -> String {
     format!("cannot write `{}`: {}", path.display(), reason(error))
 }
 
+/// A runtime by its name: nrun as it was built with this program, where it was.
+fn find(name: &str) -> Option<PathBuf> {
+    let ours = (name == "nrun").then(|| find_binary(name).ok()).flatten();
+    ours.or_else(|| find_tool(name))
+}
+
 /// The runtimes that were asked for, else those that are there.
 pub(crate) fn contenders(asked: &[PathBuf]) -> Result<Vec<Contender>, String> {
     let paths: Vec<PathBuf> = if asked.is_empty() {
-        let ours = find_binary("nrun").ok().or_else(|| find_tool("nrun"));
-        ours.into_iter().chain(["runc", "crun"].into_iter().filter_map(find_tool)).collect()
+        ["nrun", "runc", "crun"].into_iter().filter_map(find).collect()
     } else {
         let resolve = |path: &PathBuf| match path.components().count() {
-            1 => find_tool(&path.to_string_lossy()).unwrap_or_else(|| path.clone()),
+            1 => find(&path.to_string_lossy()).unwrap_or_else(|| path.clone()),
             _ => std::path::absolute(path).unwrap_or_else(|_| path.clone()),
         };
         asked.iter().map(resolve).collect()
@@ -77,5 +82,8 @@ pub(crate) fn contenders(asked: &[PathBuf]) -> Result<Vec<Contender>, String> {
     if paths.is_empty() {
         return Err("no runtime found: build nrun, or install runc or crun".to_owned());
     }
-    paths.iter().map(|path| Contender::probe(path)).collect()
+    let mut found =
+        paths.iter().map(|path| Contender::probe(path)).collect::<Result<Vec<_>, _>>()?;
+    Contender::tell_apart(&mut found);
+    Ok(found)
 }
