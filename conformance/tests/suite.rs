@@ -101,6 +101,18 @@ const BROKEN_CONFIG: &[(&str, &str)] = &[
     ),
     ("del(.linux.seccomp.syscalls[].args)", "seccomp: a rule counts only where"),
     ("del(.process.consoleSize)", "terminal: the terminal has the size"),
+    (".process.terminal = (.process.consoleSize != null)", "terminal: consoleSize is ignored"),
+    (".mounts |= map(select(.destination | startswith(\"/\")))", "mounts: a relative destination"),
+    (
+        "(.mounts[].options // empty) |= map(sub(\"^lazytime$\"; \"lazy\"))",
+        "mounts: every option is taken",
+    ),
+    ("del(.hooks.createRuntime[]?.timeout)", "hooks: a timeout that is not greater"),
+    (".ociVersion = \"1.0.2\"", "configuration: a version that is not of the form"),
+    (
+        ".process //= {\"cwd\": \"/\", \"args\": [\"true\"], \"user\": {\"uid\": 0, \"gid\": 0}}",
+        "operations: a container without a process",
+    ),
 ];
 
 /// What a broken runtime does with its command line, as shell, and the case that must fail by it.
@@ -136,6 +148,7 @@ const BROKEN_COMMANDS: &[(&str, &str)] = &[
     ("list) echo null; exit 0", "command-line: list -q"),
     ("ps) echo '[1]'; exit 0", "command-line: ps --format json"),
     ("run) kill -SEGV $$", "operations: a deleted container's id"),
+    ("state) [ $# -gt 3 ] || exit 0", "operations: an operation without the id"),
 ];
 
 /// A script that stands in for a runtime.
