@@ -53,7 +53,7 @@ pub enum Error {
         source: io::Error,
     },
     /// A manifest, index or configuration makes no sense.
-    #[error("`{name}` is not valid: {why}")]
+    #[error("`{}` is not valid: {}", printable(.name.as_bytes()), printable(.why.as_bytes()))]
     Document {
         /// Which document.
         name: String,
