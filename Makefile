@@ -83,7 +83,7 @@ test-vm-quick: deps-guest ## Of these, what is about cgroups, in minutes (root)
 
 .PHONY: fuzz
 fuzz: deps-fuzz ## Make up inputs for a TARGET of fuzz/README.md, for so many SECONDS (60), or show an INPUT again
-	mkdir -p fuzz/corpus/$(TARGET) fuzz/artifacts/$(TARGET)
+	scripts/fuzz-seeds $(if $(filter command line,$(origin TARGET)),$(TARGET))
 	cd fuzz && cargo build --release --bin $(TARGET)
 	target/fuzz/x86_64-unknown-linux-gnu/release/$(TARGET) -max_total_time=$(or $(SECONDS),60) -timeout=20 \
 		-artifact_prefix=fuzz/artifacts/$(TARGET)/ $(or $(INPUT),fuzz/corpus/$(TARGET))

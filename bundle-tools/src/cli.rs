@@ -112,7 +112,7 @@ pub(crate) struct Source {
 #[derive(Debug, Args)]
 pub(crate) struct Target {
     /// The image's name
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = name)]
     pub(crate) tag: String,
     /// The image layout to put it into; made if it is not there
     #[arg(short, long, value_name = "DIR", required_unless_present = "archive")]
@@ -163,6 +163,17 @@ pub(crate) enum CompressionName {
     Gzip,
     Zstd,
     None,
+}
+
+/// A name as the image specification has it (annotations.md, `org.opencontainers.image.ref.name`): others look for no other one.
+fn name(text: &str) -> Result<String, String> {
+    let single = text.replace("--", "-");
+    let is_word =
+        |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    if single.split(['-', '.', '_', ':', '@', '+', '/']).all(is_word) {
+        return Ok(text.to_owned());
+    }
+    Err("a name is of letters and digits, with one of `-._:@+/` or `--` between them".to_owned())
 }
 
 fn pair(text: &str) -> Result<(String, String), String> {

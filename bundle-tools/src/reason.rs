@@ -9,10 +9,8 @@ pub fn reason(error: &io::Error) -> String {
         return "unexpected end of data".to_owned();
     }
     let text = error.to_string();
-    let text = match error.raw_os_error() {
-        Some(number) => text.trim_end_matches(&format!(" (os error {number})")),
-        None => &text,
-    };
+    // What a library adds behind the number, a path, is known better by who writes the message.
+    let text = text.split(" (os error ").next().unwrap_or_default();
     let mut chars = text.chars();
     match chars.next() {
         // An acronym keeps its capitals.
@@ -30,6 +28,13 @@ mod tests {
     #[test]
     fn a_system_error_loses_its_number_and_its_capital() {
         let error = io::Error::from(rustix::io::Errno::NOENT);
+        assert_eq!(reason(&error), "no such file or directory");
+    }
+
+    #[test]
+    fn the_path_of_a_temporary_file_is_left_out() {
+        let error = tempfile::tempdir_in("/nowhere").unwrap_err();
+        assert!(error.to_string().contains("at path"), "{error}");
         assert_eq!(reason(&error), "no such file or directory");
     }
 

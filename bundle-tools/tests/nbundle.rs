@@ -5,7 +5,7 @@ use std::{
     io::Write as _,
     os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
 };
 
 use bundle::{
@@ -425,6 +425,109 @@ fn unknown_images_and_wrong_binaries_are_one_line_and_a_hint() {
     );
     let (_, _, stderr) = bench.fails(&["pack", "--rootfs", "gone", "--tag", "x", "-o", "l"]);
     assert_eq!(stderr, "nbundle: cannot open `gone`: no such file or directory\n");
+}
+
+#[test]
+fn an_archive_goes_into_a_pipe_or_device_that_is_there_and_replaces_none() {
+    let bench = Bench::new();
+    fs::create_dir(bench.path("root")).unwrap();
+    let pack = |archive: &str| {
+        bench.run("nbundle", &["pack", "--rootfs", "root", "--tag", "x", "--archive", archive])
+    };
+    bench.ok("mkfifo", &["pipe"]);
+    bench.ok("mknod", &["full", "c", "1", "7"]);
+    let reader =
+        Command::new("cat").arg(bench.path("pipe")).stdout(Stdio::piped()).spawn().unwrap();
+    assert!(pack("pipe").status.success());
+    let received = reader.wait_with_output().unwrap().stdout;
+    assert!(pack("file").status.success());
+    assert_eq!(received, fs::read(bench.path("file")).unwrap());
+    let full = pack("full");
+    let stderr = String::from_utf8_lossy(&full.stderr);
+    assert!(stderr.ends_with(": no space left on device\n"), "{stderr}");
+    assert_eq!(full.status.code(), Some(1));
+    for name in ["pipe", "full"] {
+        assert!(!fs::metadata(bench.path(name)).unwrap().is_file(), "{name} is what it was");
+    }
+    let (_, _, stderr) =
+        bench.fails(&["pack", "--rootfs", "root", "--tag", "x", "--archive", "gone/file"]);
+    assert_eq!(stderr, "nbundle: cannot make a directory in `gone`: no such file or directory\n");
+}
+
+#[test]
+fn images_get_names_that_others_find_and_those_of_others_are_shown_in_one_line() {
+    let bench = Bench::new();
+    fs::create_dir(bench.path("root")).unwrap();
+    for name in ["", "a b", "-a", "a/", "a..b", "a---b", "a\x1b[31m", "\u{e4}"] {
+        let tag = format!("--tag={name}");
+        let (status, _, stderr) = bench.fails(&["pack", "--rootfs", "root", &tag, "-o", "l"]);
+        assert_eq!(status, 2, "{name:?}: {stderr}");
+    }
+    assert!(!bench.path("l").exists());
+    for name in ["latest", "registry.example.com:5000/a/b:v1.2-3", "a--b@c+d"] {
+        bench.ok("nbundle", &["pack", "--rootfs", "root", "--tag", name, "-o", "l"]);
+        bench.ok("skopeo", &["inspect", "--raw", &format!("oci:l:{name}")]);
+    }
+    let layout = Layout::open(bench.path("l")).unwrap();
+    layout.tag("red\x1b[31m\nline", &layout.find(Some("latest")).unwrap()).unwrap();
+    let list = bench.ok("nbundle", &["ls", "l"]);
+    assert!(list.contains("red\\u{1b}[31m\\nline  ") && !list.contains('\x1b'), "{list}");
+    let (_, _, stderr) = bench.fails(&["unpack", "--image", "l:gone", "b"]);
+    assert!(stderr.contains("`red\\u{1b}[31m\\nline`"), "{stderr}");
+}
+
+#[test]
+fn an_image_that_is_damaged_does_not_keep_others_from_being_listed() {
+    let bench = Bench::new();
+    fs::create_dir(bench.path("root")).unwrap();
+    for (name, label) in [("first", "a=1"), ("second", "a=2")] {
+        let args = ["pack", "--rootfs", "root", "--tag", name, "--label", label, "-o", "l"];
+        bench.ok("nbundle", &args);
+    }
+    let layout = Layout::open(bench.path("l")).unwrap();
+    let first = layout.find(Some("first")).unwrap();
+    fs::remove_file(layout.blob_path(&first.digest().as_ref().parse().unwrap())).unwrap();
+    let (status, stdout, stderr) = bench.fails(&["ls", "l"]);
+    assert_eq!(status, 1);
+    let rows: Vec<Vec<&str>> =
+        stdout.lines().skip(1).map(|line| line.split_whitespace().collect()).collect();
+    let hex = &first.digest().as_ref()["sha256:".len()..];
+    assert_eq!(rows[0], ["first", &hex[..12], "-", "-", "-"], "{stdout}");
+    assert_eq!((rows[1][0], rows[1][2], rows[1][3]), ("second", "linux/amd64", "1"), "{stdout}");
+    assert_eq!(
+        stderr,
+        format!(
+            "nbundle: cannot tell what these images are:\n  `first`: blob `sha256:{hex}` is missing in the layout `l`\n"
+        )
+    );
+}
+
+#[test]
+fn what_cannot_be_read_or_written_is_said_and_makes_no_layout() {
+    let bench = Bench::new();
+    fs::create_dir(bench.path("root")).unwrap();
+    fs::write(bench.path("file"), "").unwrap();
+    for (args, words) in [
+        (["build", "--from-tar", "gone"], "cannot open `gone`: no such file or directory\n"),
+        (
+            ["build", "--from-tar", "root"],
+            "cannot open `root`: is a directory\n\nhint: the command `pack`",
+        ),
+        (["pack", "--rootfs", "file"], "cannot open `file`: not a directory\n"),
+    ] {
+        let (_, _, stderr) = bench.fails(&[&args[..], &["--tag", "x", "-o", "l"]].concat());
+        assert!(stderr.starts_with(&format!("nbundle: {words}")), "{stderr}");
+        assert!(!bench.path("l").exists(), "{args:?}");
+    }
+    let (_, _, stderr) = bench.fails(&["ls", "file"]);
+    assert!(stderr.contains("`file` is not an OCI image layout: it is no directory"), "{stderr}");
+    let program = env!("CARGO_BIN_EXE_nbundle");
+    bench.ok(program, &["pack", "--rootfs", "root", "--tag", "x", "-o", "l"]);
+    let full = bench.run("sh", &["-c", &format!("{program} ls l >/dev/full")]);
+    assert_eq!(
+        (full.status.code(), String::from_utf8_lossy(&full.stderr).into_owned()),
+        (Some(1), "nbundle: cannot write to stdout: no space left on device\n".to_owned())
+    );
 }
 
 #[test]

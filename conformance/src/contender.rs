@@ -2,18 +2,23 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::time::Duration;
 
 use rustix::mount::{UnmountFlags, unmount};
 use sys::namespace::{self, Kinds};
 
+use crate::fixture::{Capture, find_tool};
+
 /// The unified hierarchy of a hybrid machine: crun takes it for a sign of v2 and then fails.
 const HYBRID_MOUNT: &str = "/sys/fs/cgroup/unified";
+
+/// How long a runtime may take to say its version.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A runtime to measure or to test.
 #[derive(Debug, Clone)]
 pub struct Contender {
-    /// What the tables call it: the file name of the program.
+    /// What the tables call it: the file name of the program, with a number for a further one of that name.
     pub name: String,
     /// The program.
     pub program: PathBuf,
@@ -25,17 +30,22 @@ impl Contender {
     /// The runtime at `program`.
     ///
     /// # Errors
-    /// When it does not answer to `--version`.
+    /// When it does not answer to `--version`, in time.
     pub fn probe(program: &Path) -> Result<Self, String> {
+        Self::probe_within(program, PATIENCE)
+    }
+
+    fn probe_within(program: &Path, limit: Duration) -> Result<Self, String> {
         let failed = |why: String| format!("cannot use runtime `{}`: {why}", program.display());
-        let output = Command::new(program)
-            .arg("--version")
-            .output()
-            .map_err(|error| failed(error.to_string()))?;
-        if !output.status.success() {
-            return Err(failed(format!("`--version`: {}", output.status)));
+        if program.components().count() == 1 && find_tool(&program.to_string_lossy()).is_none() {
+            return Err(failed("it is not in PATH".to_owned()));
         }
-        let version = String::from_utf8_lossy(&output.stdout);
+        let call = Capture::of(program).args(["--version"]).limit(limit);
+        let output = call.try_run().map_err(failed)?;
+        if !output.success() {
+            return Err(failed(output.to_string()));
+        }
+        let version = output.stdout();
         if version.trim().is_empty() {
             return Err(failed("`--version` prints nothing".to_owned()));
         }
@@ -44,6 +54,18 @@ impl Contender {
             program: program.to_owned(),
             version: version.lines().next().unwrap_or_default().to_owned(),
         })
+    }
+
+    /// Numbers those of one name, as two builds of a runtime have it: `nrun`, `nrun-2`.
+    pub fn tell_apart(all: &mut [Self]) {
+        for index in 1..all.len() {
+            let (before, rest) = all.split_at_mut(index);
+            let name = rest[0].program.file_name();
+            let same = before.iter().filter(|other| other.program.file_name() == name).count();
+            if same > 0 {
+                rest[0].name = format!("{}-{}", rest[0].name, same + 1);
+            }
+        }
     }
 
     /// The name that the program gives itself, whatever its file is called: the first word of its version.
@@ -110,7 +132,33 @@ impl fmt::Display for Release {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
+
+    #[test]
+    fn a_runtime_that_does_not_say_its_version_is_none() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let hangs = directory.path().join("hangs");
+        std::fs::write(&hangs, "#!/bin/sh\nsleep 60\n").expect("a script");
+        std::fs::set_permissions(&hangs, PermissionsExt::from_mode(0o755)).expect("a mode");
+        let why = Contender::probe_within(&hangs, Duration::from_millis(100));
+        assert!(why.as_ref().is_err_and(|why| why.contains("still runs after")), "{why:?}");
+        let why = Contender::probe(&find_tool("false").expect("false"));
+        assert!(why.as_ref().is_err_and(|why| why.contains("exit status: 1")), "{why:?}");
+    }
+
+    #[test]
+    fn two_builds_of_a_runtime_have_names_of_their_own() {
+        let contender = |program: &str| Contender {
+            name: program.rsplit('/').next().unwrap_or_default().to_owned(),
+            program: program.into(),
+            version: String::new(),
+        };
+        let mut all = ["/old/nrun", "/usr/bin/runc", "/new/nrun", "/newer/nrun"].map(contender);
+        Contender::tell_apart(&mut all);
+        assert_eq!(all.map(|one| one.name), ["nrun", "runc", "nrun-2", "nrun-3"]);
+    }
 
     #[test]
     fn the_numbers_of_a_version_are_found_whatever_surrounds_them() {

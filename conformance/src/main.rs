@@ -13,6 +13,7 @@ use std::process::ExitCode;
 
 use bundle::layer::Compression;
 use bundle::layout::Layout;
+use bundle::reason::reason;
 use clap::{Parser, Subcommand};
 use nconform::bench::{self, FLOOR, Floor, compare};
 use nconform::contender::Contender;
@@ -20,6 +21,8 @@ use nconform::fixture::{find_binary, find_tool, write_large_image};
 use nconform::leaks::Survey;
 use nconform::managers;
 use nconform::probe;
+
+use commands::ResultFile;
 
 /// Compare OCI runtimes, and find what a test run left behind.
 #[derive(Parser)]
@@ -141,15 +144,16 @@ fn bench(args: &Bench) -> Result<ExitCode, String> {
     let floor = Floor::build();
     let contenders = contenders(&args.runtime, floor.as_ref())?;
     let cases = if args.case.is_empty() { bench::Case::ALL.to_vec() } else { args.case.clone() };
+    let svg = args.svg.as_deref().map(ResultFile::open).transpose()?;
+    let json = args.json.as_deref().map(ResultFile::open).transpose()?;
     let report = compare(&contenders, &cases, args.runs.into(), &commands::progress);
     commands::progress("");
-    print!("{report}");
-    if let Some(file) = &args.svg {
-        std::fs::write(file, report.chart())
-            .map_err(|error| format!("cannot write `{}`: {error}", file.display()))?;
+    commands::print(&report)?;
+    if let Some(file) = svg {
+        file.write(&report.chart())?;
     }
-    if let Some(file) = &args.json {
-        write_json(file, &report)?;
+    if let Some(file) = json {
+        file.write(&commands::json(&report))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -175,11 +179,12 @@ fn bench_nman(args: &BenchNman) -> Result<ExitCode, String> {
         cases: if args.case.is_empty() { all() } else { args.case.clone() },
         bytes: args.bytes,
     };
+    let json = args.json.as_deref().map(ResultFile::open).transpose()?;
     let report = managers::compare(&plan, &commands::progress);
     commands::progress("");
-    print!("{report}");
-    if let Some(file) = &args.json {
-        write_json(file, &report)?;
+    commands::print(&report)?;
+    if let Some(file) = json {
+        file.write(&commands::json(&report))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -199,6 +204,7 @@ fn contenders(asked: &[PathBuf], floor: Result<&Floor, &String>) -> Result<Vec<C
             found.extend(commands::contenders(std::slice::from_ref(path))?);
         }
     }
+    Contender::tell_apart(&mut found);
     Ok(found)
 }
 
@@ -206,31 +212,25 @@ fn large_image(args: &LargeImage) -> Result<ExitCode, String> {
     let layout = Layout::create(&args.layout).map_err(|error| error.to_string())?;
     let compression = if args.zstd { Compression::Zstd } else { Compression::Gzip };
     let manifest = write_large_image(&layout, compression).map_err(|error| error.to_string())?;
-    println!("{}", manifest.digest());
+    commands::print(format_args!("{}\n", manifest.digest()))?;
     Ok(ExitCode::SUCCESS)
 }
 
 fn leaks(args: &Leaks) -> Result<ExitCode, String> {
     let now = Survey::take();
     if let Some(file) = &args.save {
-        write_json(file, &now)?;
+        ResultFile::open(file)?.write(&commands::json(&now))?;
         return Ok(ExitCode::SUCCESS);
     }
     let Some(file) = &args.since else {
-        print!("{now}");
+        commands::print(&now)?;
         return Ok(ExitCode::SUCCESS);
     };
     let failed = |why: String| format!("cannot read `{}`: {why}", file.display());
-    let text = std::fs::read(file).map_err(|error| failed(error.to_string()))?;
+    let text = std::fs::read(file).map_err(|error| failed(reason(&error)))?;
     let before: Survey =
         serde_json::from_slice(&text).map_err(|error| failed(error.to_string()))?;
     let left = now.since(&before);
-    print!("{left}");
+    commands::print(&left)?;
     Ok(if left.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-fn write_json(file: &Path, value: &impl serde::Serialize) -> Result<(), String> {
-    let text = serde_json::to_string_pretty(value).expect("plain data always serialises");
-    std::fs::write(file, text + "\n")
-        .map_err(|error| format!("cannot write `{}`: {error}", file.display()))
 }

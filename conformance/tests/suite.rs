@@ -101,6 +101,18 @@ const BROKEN_CONFIG: &[(&str, &str)] = &[
     ),
     ("del(.linux.seccomp.syscalls[].args)", "seccomp: a rule counts only where"),
     ("del(.process.consoleSize)", "terminal: the terminal has the size"),
+    (".process.terminal = (.process.consoleSize != null)", "terminal: consoleSize is ignored"),
+    (".mounts |= map(select(.destination | startswith(\"/\")))", "mounts: a relative destination"),
+    (
+        "(.mounts[].options // empty) |= map(sub(\"^lazytime$\"; \"lazy\"))",
+        "mounts: every option is taken",
+    ),
+    ("del(.hooks.createRuntime[]?.timeout)", "hooks: a timeout that is not greater"),
+    (".ociVersion = \"1.0.2\"", "configuration: a version that is not of the form"),
+    (
+        ".process //= {\"cwd\": \"/\", \"args\": [\"true\"], \"user\": {\"uid\": 0, \"gid\": 0}}",
+        "operations: a container without a process",
+    ),
 ];
 
 /// What a broken runtime does with its command line, as shell, and the case that must fail by it.
@@ -136,6 +148,7 @@ const BROKEN_COMMANDS: &[(&str, &str)] = &[
     ("list) echo null; exit 0", "command-line: list -q"),
     ("ps) echo '[1]'; exit 0", "command-line: ps --format json"),
     ("run) kill -SEGV $$", "operations: a deleted container's id"),
+    ("state) [ $# -gt 3 ] || exit 0", "operations: an operation without the id"),
 ];
 
 /// A script that stands in for a runtime.
@@ -281,6 +294,44 @@ fn a_runtime_that_hangs_costs_its_time_and_leaves_nothing() {
 }
 
 #[test]
+fn a_runtime_that_runs_no_container_passes_nothing_although_it_refuses_everything() {
+    for commands in ["*) echo no >&2; exit 1", "*) exit 0", "create) kill -SEGV $$"] {
+        let stand = Stand::new(".", &format!("\"\") ;;\n{commands}"));
+        let (output, report) = conform(
+            &stand,
+            &[
+                "process: an empty list of arguments is refused",
+                "operations: starting a container that is not there",
+                "masked-paths: a masked path that is not there",
+            ],
+            &["--timeout", "4"],
+        );
+        assert_eq!(output.code(), 1, "{commands}: {output}");
+        let refused = "process: an empty list of arguments is refused";
+        let outcomes = outcomes(&report);
+        assert_eq!(outcomes[refused], "fail", "{commands}: {outcomes:?}");
+        // The last of them can run one, and crashes only where it should refuse.
+        let idle = !commands.starts_with("create");
+        assert_eq!(outcomes.values().all(|word| word == "fail"), idle, "{commands}: {outcomes:?}");
+    }
+}
+
+#[test]
+fn results_replace_those_of_an_earlier_run_when_they_are_there_and_no_sooner() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("report");
+    let path = file.to_str().expect("a name");
+    fs::write(&file, "earlier ".repeat(10_000)).expect("a file");
+    let run =
+        |filter: &str| nconform(&["run", "--filter", filter, "--report", "json", "--output", path]);
+    assert_eq!(run("no such topic").code(), 2);
+    assert!(fs::read_to_string(&file).expect("the file").starts_with("earlier"));
+    let _ = run("pids").ok();
+    let report: Value = serde_json::from_slice(&fs::read(&file).expect("it")).expect("JSON alone");
+    assert!(report["cases"].is_array(), "{report}");
+}
+
+#[test]
 fn usage_and_host_errors_exit_2_and_the_list_runs_nothing() {
     for args in [
         &["run", "--filter", "no such topic"][..],
@@ -289,6 +340,25 @@ fn usage_and_host_errors_exit_2_and_the_list_runs_nothing() {
     ] {
         assert_eq!(nconform(args).code(), 2, "{args:?}");
     }
+    for (args, words) in [
+        (&["--runtime", "no-such-runtime"][..], "`no-such-runtime`: it is not in PATH\n"),
+        (&["--runtime", "/etc/passwd"], "--version`: permission denied\n"),
+        (
+            &["--output", "/no/such/file"],
+            "cannot write `/no/such/file`: no such file or directory\n",
+        ),
+    ] {
+        let output = nconform(&[&["run", "--filter", "pids"], args].concat()).exits(2);
+        assert!(output.stderr().ends_with(words) && output.stdout().is_empty(), "{output}");
+    }
+    let named = nconform(&["run", "--runtime", "nrun", "--filter", "hostname: the host"]).ok();
+    assert!(named.stdout().contains(&binary("nrun").display().to_string()), "{named}");
+    let program = env!("CARGO_BIN_EXE_nconform");
+    let full = format!("{program} run --list >/dev/full");
+    let output = Capture::of("sh").args(["-c", &full]).run().exits(2);
+    assert_eq!(output.stderr(), "nconform: cannot write to stdout: no space left on device\n");
+    let closed = format!("{{ {program} run --list; echo $? >&2; }} | true");
+    assert_eq!(Capture::of("sh").args(["-c", &closed]).run().stderr(), "0\n");
     let list = nconform(&["run", "--list", "--filter", "pids"]).ok().stdout();
     assert!(list.contains("pids: ") && list.contains("  processes beyond the limit"), "{list}");
     assert!(!list.contains("memory"), "{list}");

@@ -65,7 +65,17 @@ fn failure_code(cli: &Cli, error: &Error) -> u8 {
 }
 
 fn report(error: &Error) {
-    print_error(&error.to_string(), error.hint());
+    let text = error.to_string();
+    let hint = error.hint().or_else(|| lack_of_root(&text));
+    print_error(&text, hint);
+}
+
+/// Whoever runs it without root meets the first directory that is closed, which says nothing of why.
+fn lack_of_root(text: &str) -> Option<String> {
+    let refused = ["permission denied", "operation not permitted"];
+    let lacks = refused.iter().any(|words| text.ends_with(words));
+    let is_root = rustix::process::geteuid().is_root();
+    (lacks && !is_root).then(|| "nman needs root: run it with `sudo`, for example".to_owned())
 }
 
 #[expect(clippy::print_stderr, reason = "the one place where errors are printed")]

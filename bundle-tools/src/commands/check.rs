@@ -8,12 +8,12 @@ pub(crate) fn run(args: &cli::Check) -> Result<Outcome, Failure> {
     match bundle::check(loaded) {
         Ok(checked) => {
             for warning in &checked.warnings {
-                print(format!("{}:{}", checked.config_path().display(), warning.as_warning()));
+                print(format!("{}:{}", checked.config_path().display(), warning.as_warning()))?;
             }
             Ok(Outcome::Done)
         }
         Err(findings) => {
-            print(findings.to_string().trim_end());
+            print(findings.to_string().trim_end())?;
             Ok(Outcome::Faults)
         }
     }

@@ -1,8 +1,8 @@
 //! `nbundle ls`.
 
 use bundle::{
-    digest::Digest,
-    layout::{Document, Layout, REF_NAME},
+    layout::{Document, Error, Layout, REF_NAME},
+    tarball::printable,
 };
 use oci_spec::image::Descriptor;
 
@@ -12,8 +12,15 @@ use crate::cli;
 pub(crate) fn run(args: &cli::Ls) -> Result<Outcome, Failure> {
     let layout = Layout::open(&args.layout)?;
     let mut rows = vec![["NAME", "DIGEST", "PLATFORM", "LAYERS", "SIZE"].map(str::to_owned)];
+    let mut damaged = Vec::new();
     for image in layout.index()?.manifests() {
-        rows.push(row(&layout, image)?);
+        let (name, digest) = (name(image), image.digest().as_ref());
+        let short = digest.split_once(':').map_or(digest, |(_, hex)| hex.get(..12).unwrap_or(hex));
+        let [platform, layers, size] = look_into(&layout, image).unwrap_or_else(|why| {
+            damaged.push(format!("`{name}`: {why}"));
+            ["-"; 3].map(str::to_owned)
+        });
+        rows.push([name, printable(short.as_bytes()), platform, layers, size]);
     }
     let width =
         |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
@@ -22,14 +29,23 @@ pub(crate) fn run(args: &cli::Ls) -> Result<Outcome, Failure> {
         print(format_args!(
             "{name:0$}  {digest:1$}  {platform:2$}  {layers:3$}  {size}",
             widths[0], widths[1], widths[2], widths[3]
-        ));
+        ))?;
     }
-    Ok(Outcome::Done)
+    if damaged.is_empty() {
+        return Ok(Outcome::Done);
+    }
+    // Last: one that cannot be read does not keep the others from being listed.
+    Err(Failure::new(format!("cannot tell what these images are:\n  {}", damaged.join("\n  "))))
 }
 
-fn row(layout: &Layout, image: &Descriptor) -> Result<[String; 5], Failure> {
-    let name = image.annotations().as_ref().and_then(|a| a.get(REF_NAME)).cloned();
-    let digest = Digest::try_from(image).map_err(bundle::layout::Error::from)?;
+/// The name of an image in the layout, which may come from anybody.
+fn name(image: &Descriptor) -> String {
+    let name = image.annotations().as_ref().and_then(|a| a.get(REF_NAME));
+    name.map_or_else(|| "-".to_owned(), |name| printable(name.as_bytes()))
+}
+
+/// Its platform, the number of its layers and their size.
+fn look_into(layout: &Layout, image: &Descriptor) -> Result<[String; 3], Error> {
     let (platform, layers, size) = match layout.document(image)? {
         Document::Manifest(manifest) => {
             let complete = layout.complete(image.clone(), (*manifest).clone())?;
@@ -42,8 +58,7 @@ fn row(layout: &Layout, image: &Descriptor) -> Result<[String; 5], Failure> {
             (format!("{} platforms", index.manifests().len()), "-".to_owned(), "-".to_owned())
         }
     };
-    let name = name.unwrap_or_else(|| "-".to_owned());
-    Ok([name, digest.short().to_owned(), platform, layers, size])
+    Ok([printable(platform.as_bytes()), layers, size])
 }
 
 fn human(bytes: u64) -> String {

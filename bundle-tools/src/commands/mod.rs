@@ -73,8 +73,13 @@ impl From<image::ConvertError> for Failure {
 }
 
 /// Prints a result. A reader that has gone away has seen enough.
-pub(crate) fn print(text: impl fmt::Display) {
-    let _ = writeln!(io::stdout(), "{text}");
+pub(crate) fn print(text: impl fmt::Display) -> Result<(), Failure> {
+    match writeln!(io::stdout(), "{text}") {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::new(format!("cannot write to stdout: {}", reason(&error))))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Tells what was left out of an image or a tree.

@@ -1,8 +1,9 @@
 //! `nbundle pack`.
 
-use std::{fs::File, os::fd::AsFd};
+use std::os::fd::AsFd;
 
 use bundle::layer::{Compression, PackOptions};
+use rustix::fs::{Mode, OFlags};
 
 use super::{
     Failure, Outcome,
@@ -11,7 +12,9 @@ use super::{
 use crate::cli::{self, CompressionName};
 
 pub(crate) fn run(args: cli::Pack) -> Result<Outcome, Failure> {
-    let rootfs = File::open(&args.rootfs).map_err(|e| Failure::file("open", &args.rootfs, &e))?;
+    let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let rootfs = rustix::fs::open(&args.rootfs, flags, Mode::empty())
+        .map_err(|errno| Failure::file("open", &args.rootfs, &errno.into()))?;
     let target = Target::open(args.target)?;
     let options = PackOptions {
         mtime: target.time(),

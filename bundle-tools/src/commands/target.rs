@@ -2,8 +2,8 @@
 
 use std::{
     collections::HashMap,
-    fs::File,
-    io::{BufWriter, Write},
+    fs::{self, File},
+    io::{self, BufWriter, Write},
     path::{Path, PathBuf},
 };
 
@@ -56,7 +56,7 @@ impl Target {
         if let Some(archive) = &self.args.archive {
             write_archive(&self.layout, archive)?;
         }
-        print(image.digest());
+        print(image.digest())?;
         Ok(Outcome::Done)
     }
 }
@@ -103,19 +103,23 @@ pub(super) fn plain_config() -> oci_spec::image::Config {
         .expect("a configuration needs nothing")
 }
 
-/// Whole or not at all.
+/// A file appears whole or not at all. A device or a pipe is written to: a new file in its place would take it from everybody.
 fn write_archive(layout: &Layout, path: &Path) -> Result<(), Failure> {
-    let dir = parent(path);
-    let failed = |e: std::io::Error| Failure::file("write", path, &e);
-    let mut file = tempfile::Builder::new()
+    let failed = |e: io::Error| Failure::file("write", path, &e);
+    let save = |file: &File| {
+        let mut output = BufWriter::with_capacity(128 << 10, file);
+        archive::save(layout, &mut output)?;
+        output.flush().map_err(failed)
+    };
+    if fs::metadata(path).is_ok_and(|there| !there.is_file() && !there.is_dir()) {
+        return save(&File::options().write(true).open(path).map_err(failed)?);
+    }
+    let file = tempfile::Builder::new()
         .prefix(".nbundle-")
         .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
-        .tempfile_in(dir)
+        .tempfile_in(parent(path))
         .map_err(failed)?;
-    let mut output = BufWriter::with_capacity(128 << 10, file.as_file_mut());
-    archive::save(layout, &mut output)?;
-    output.flush().map_err(failed)?;
-    drop(output);
+    save(file.as_file())?;
     file.persist(path).map(|_: File| ()).map_err(|e| failed(e.error))
 }
 

@@ -31,7 +31,7 @@ pub(crate) fn run(args: &cli::Unpack) -> Result<Outcome, Failure> {
         "unpacked `{}` into `{}`",
         image.descriptor.digest(),
         args.bundle.display()
-    ));
+    ))?;
     Ok(Outcome::Done)
 }
 

@@ -10,6 +10,7 @@ use oci_spec::image::Descriptor;
 use crate::{
     digest::{Digest, ParseDigestError},
     reason::reason,
+    tarball::printable,
 };
 
 /// Why a layout could not be read or written.
@@ -52,7 +53,7 @@ pub enum Error {
         source: io::Error,
     },
     /// A manifest, index or configuration makes no sense.
-    #[error("`{name}` is not valid: {why}")]
+    #[error("`{}` is not valid: {}", printable(.name.as_bytes()), printable(.why.as_bytes()))]
     Document {
         /// Which document.
         name: String,
@@ -79,7 +80,8 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::NoImage { names, .. } if !names.is_empty() => {
-                let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+                let names: Vec<String> =
+                    names.iter().map(|name| format!("`{}`", printable(name.as_bytes()))).collect();
                 Some(format!("it has {}", names.join(", ")))
             }
             _ => None,

@@ -43,8 +43,11 @@ impl Layout {
         let marker = path.join("oci-layout");
         let text = read_bounded(&marker).map_err(|source| match source.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
-                let why =
-                    if path.is_dir() { "it has no file `oci-layout`" } else { "no such directory" };
+                let why = match fs::metadata(&path) {
+                    Ok(there) if there.is_dir() => "it has no file `oci-layout`",
+                    Ok(_) => "it is no directory; an archive is to be unpacked first, with `tar`",
+                    Err(_) => "no such directory",
+                };
                 Error::not_a_layout(&path, why)
             }
             _ => Error::file("read", &marker, source),

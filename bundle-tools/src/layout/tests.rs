@@ -195,3 +195,11 @@ fn a_configuration_with_another_number_of_layers_is_refused() {
     let error = layout.image(&descriptor, &host_platform()).unwrap_err().to_string();
     assert!(error.contains("1 layers and its configuration 0 diff ids"), "{error}");
 }
+
+#[test]
+fn what_a_document_says_is_repeated_without_control_characters() {
+    let text = r#"{"schemaVersion":2,"manifests":[{"mediaType":"a","digest":"x:\u001b[31mred\u007f\n","size":1}]}"#;
+    let error = Document::parse(text.as_bytes(), None, "a\nname").unwrap_err().to_string();
+    assert!(error.contains("is not valid") && error.contains("[31mred"), "{error}");
+    assert!(!error.contains(char::is_control), "{error:?}");
+}

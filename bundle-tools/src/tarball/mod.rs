@@ -133,7 +133,7 @@ fn place(entry: Option<&str>, offset: u64) -> String {
 }
 
 /// A name of any bytes in a form that is fit for a message: one line, no control characters.
-pub(crate) fn printable(name: &[u8]) -> String {
+pub fn printable(name: &[u8]) -> String {
     const LONGEST: usize = 200;
     let shown = &name[..name.len().min(LONGEST)];
     let mut text = String::with_capacity(shown.len());

@@ -2,16 +2,7 @@
 
 use super::Verdict;
 use super::cases::{not_tried, run};
-use crate::fixture::{BundleDir, Output, Runtime};
-
-/// How a program says that it lost control, whatever it is written in.
-const CRASHES: &[&str] = &["panicked at", "panic: ", "fatal error: ", "runtime error: "];
-
-/// What cannot be right about an end: a signal, or a crash that was caught.
-fn crashed(output: &Output) -> bool {
-    (129..192).contains(&output.code())
-        || CRASHES.iter().any(|words| output.stderr().contains(words))
-}
+use crate::fixture::{BundleDir, Runtime};
 
 /// More id mappings than a message of 64 KiB holds. A length that overflowed took namespaces away from a container
 /// (CVE-2021-43784): one that starts must have each of them.
@@ -20,7 +11,7 @@ pub(super) fn many_mappings(runtime: &Runtime) -> Verdict {
         let bundle =
             BundleDir::with_id_mappings(count).shell("echo $(wc -l </proc/self/uid_map) mappings");
         match run(runtime, &bundle) {
-            Ok(output) if crashed(&output) => return Verdict::Broken(output.to_string()),
+            Ok(output) if output.crashed() => return Verdict::Broken(output.to_string()),
             Ok(output) if output.stdout().contains("mappings") => {
                 if output.text() != format!("{count} mappings") {
                     return Verdict::Broken(format!("{count} were asked for; {output}"));
@@ -45,7 +36,7 @@ pub(super) fn damaged_config(runtime: &Runtime) -> Verdict {
         .chain([b"\xff\xfe".to_vec(), b"null".to_vec(), Vec::new()]);
     for text in texts {
         match run(runtime, &BundleDir::new().raw_config(&text)) {
-            Ok(output) if crashed(&output) => {
+            Ok(output) if output.crashed() => {
                 return Verdict::Broken(format!("{} bytes; {output}", text.len()));
             }
             Ok(output) if output.success() => {

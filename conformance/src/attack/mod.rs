@@ -16,7 +16,7 @@ use rustix::process::set_child_subreaper;
 use serde::Serialize;
 
 use crate::contender::Contender;
-use crate::fixture::{Runtime, Sandbox};
+use crate::fixture::{BundleDir, Runtime, Sandbox};
 
 /// What became of an attack.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -70,9 +70,14 @@ pub fn attack(runtimes: &[Contender], filter: &str, progress: &(dyn Fn(&str) + S
     set_child_subreaper(None).expect("cease to be a subreaper");
     let try_all = |contender: &Contender| -> Vec<Verdict> {
         contender.hide_what_it_cannot_bear();
+        // Who runs no container at all withstands everything, which shows nothing.
+        let idle = runs_no_container(&Runtime::at(&contender.program));
         let one = |case: &Case| {
             progress(&format!("{}: {}", contender.name, case.name));
-            (case.attack)(&Runtime::at(&contender.program))
+            match &idle {
+                Some(why) => Verdict::NotApplicable(why.clone()),
+                None => (case.attack)(&Runtime::at(&contender.program)),
+            }
         };
         cases.iter().map(one).collect()
     };
@@ -94,6 +99,16 @@ pub fn attack(runtimes: &[Contender], filter: &str, progress: &(dyn Fn(&str) + S
             .map(|runtime| format!("{} ({})", runtime.name, runtime.version))
             .collect(),
         rows: cases.iter().enumerate().map(row).collect(),
+    }
+}
+
+/// What comes of a plain container, where that is not what it prints.
+fn runs_no_container(runtime: &Runtime) -> Option<String> {
+    let bundle = BundleDir::new().shell("echo alive");
+    match cases::run(runtime, &bundle) {
+        Ok(output) if output.text() == "alive" => None,
+        Ok(output) => Some(format!("a plain container does not run; {output}")),
+        Err(why) => Some(format!("a plain container does not run; {why}")),
     }
 }
 

@@ -36,9 +36,9 @@ pub(crate) fn run(args: &Attack) -> Result<ExitCode, String> {
         return Err(format!("no attack is of a class or has a name like `{}`", args.filter));
     }
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&report).expect("plain data serialises"));
+        super::print(super::json(&report))?;
     } else {
-        print!("{report}");
+        super::print(&report)?;
     }
     // What could not be tried has shown nothing.
     let withstood = report.broken(0) == 0 && report.safe(0) > 0;

@@ -6,7 +6,6 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use nconform::engines;
-use nconform::fixture::find_binary;
 use nconform::managers::Kind;
 
 /// How long all engines may take.
@@ -56,7 +55,7 @@ pub(crate) fn drive(args: &Engines) -> Result<ExitCode, String> {
     if !missing.is_empty() {
         return Err(format!("missing: {}: `make deps-engines` installs them", missing.join(", ")));
     }
-    let default = [PathBuf::from("runc"), find_binary("nrun").unwrap_or_else(|_| "nrun".into())];
+    let default = ["runc", "nrun"].map(PathBuf::from);
     let paths = if args.runtime.is_empty() { &default[..] } else { &args.runtime };
     let runtimes = super::contenders(paths)?;
     let Some(name) = args.inside.clone() else {
@@ -70,11 +69,9 @@ pub(crate) fn drive(args: &Engines) -> Result<ExitCode, String> {
     let report = engines::drive(&plan, &super::progress);
     super::progress("");
     match args.report {
-        Format::Text => print!("{report}"),
-        Format::Junit => print!("{}", report.junit()),
-        Format::Json => {
-            println!("{}", serde_json::to_string_pretty(&report).expect("plain data serialises"));
-        }
+        Format::Text => super::print(&report)?,
+        Format::Junit => super::print(report.junit())?,
+        Format::Json => super::print(super::json(&report))?,
     }
     Ok(if report.faults() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

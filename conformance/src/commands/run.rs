@@ -1,6 +1,5 @@
 //! `nconform run`: runtimes through the conformance suite.
 
-use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -8,6 +7,8 @@ use std::time::Duration;
 use clap::ValueEnum;
 use nconform::fixture::find_tool;
 use nconform::suite::{self, Mode, Order, Plan, Results, TOPICS};
+
+use super::ResultFile;
 
 /// How the results are written.
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -74,7 +75,7 @@ pub(crate) struct Worker {
 pub(crate) fn run(args: &Run) -> Result<ExitCode, String> {
     let cases = suite::select(&args.filter)?;
     if args.list {
-        print!("{}", list(&cases));
+        super::print(list(&cases))?;
         return Ok(ExitCode::SUCCESS);
     }
     if !args.rootless && !rustix::process::geteuid().is_root() {
@@ -92,15 +93,15 @@ pub(crate) fn run(args: &Run) -> Result<ExitCode, String> {
         limit: Duration::from_secs(args.timeout),
         serial: args.serial,
     };
+    let file = args.output.as_deref().map(ResultFile::open).transpose()?;
     let results = suite::run(&plan, &super::progress)?;
     super::progress("");
     let report = render(args.report, &results);
-    if let Some(file) = &args.output {
-        fs::write(file, report)
-            .map_err(|error| format!("cannot write `{}`: {error}", file.display()))?;
-        print!("{}", suite::report::text(&results));
+    if let Some(file) = file {
+        file.write(&report)?;
+        super::print(suite::report::text(&results))?;
     } else {
-        print!("{report}");
+        super::print(report)?;
     }
     Ok(if results.has_failed() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

@@ -1,12 +1,13 @@
 //! `nconform validation`: the programs of the OCI runtime-tools validation suite.
 
-use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::ValueEnum;
 use nconform::validation;
+
+use super::ResultFile;
 
 /// How the results are written.
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -57,6 +58,7 @@ pub(crate) fn run(args: &Validation) -> Result<ExitCode, String> {
         return Err(format!("no program has `{}` in its name", args.filter.join("` or `")));
     }
     let runtimes = super::contenders(&args.runtime)?;
+    let file = args.output.as_deref().map(ResultFile::open).transpose()?;
     let limit = Duration::from_secs(args.timeout);
     let results = validation::run(&directory, &programs, &runtimes, limit, &super::progress);
     super::progress("");
@@ -64,12 +66,11 @@ pub(crate) fn run(args: &Validation) -> Result<ExitCode, String> {
         Format::Text => validation::text(&results),
         Format::Junit => validation::junit(&results),
     };
-    if let Some(file) = &args.output {
-        fs::write(file, report)
-            .map_err(|error| format!("cannot write `{}`: {error}", file.display()))?;
-        print!("{}", validation::text(&results));
+    if let Some(file) = file {
+        file.write(&report)?;
+        super::print(validation::text(&results))?;
     } else {
-        print!("{report}");
+        super::print(report)?;
     }
     Ok(if results.has_failed() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

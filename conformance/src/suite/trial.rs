@@ -16,6 +16,7 @@ use super::case::{Finding, Verdict};
 use super::facts::Facts;
 use super::live::Live;
 use super::place::Place;
+use super::worker::Order;
 use crate::fixture::{BundleDir, Capture, Output, Runtime, cgroups};
 use crate::probe;
 
@@ -39,16 +40,11 @@ pub struct Trial {
 }
 
 impl Trial {
-    pub(super) fn new(
-        place: Rc<Place>,
-        facts: Rc<Facts>,
-        program: &Path,
-        mode: Mode,
-        limit: Duration,
-    ) -> Self {
-        let globals: &[&str] = if mode.systemd { &["--systemd-cgroup"] } else { &[] };
-        let runtime = place.runtime(program).with_globals(globals.iter().copied());
-        Self { runtime, place, facts, limit, ids: RefCell::default(), config: RefCell::default() }
+    pub(super) fn new(place: Rc<Place>, facts: Rc<Facts>, order: &Order) -> Self {
+        let globals: &[&str] = if order.mode.systemd { &["--systemd-cgroup"] } else { &[] };
+        let runtime = place.runtime(&order.program).with_globals(globals.iter().copied());
+        let (ids, config) = (RefCell::default(), RefCell::default());
+        Self { runtime, place, facts, limit: order.limit, ids, config }
     }
 
     pub(super) fn facts(&self) -> &Facts {
@@ -202,6 +198,9 @@ impl Trial {
         let output = self.finish_call(self.runtime.bundle_call("create", bundle, [""; 0], &id))?;
         if output.success() {
             return Err(Finding::fail(format!("`create` is refused: {why}"), output.to_string()));
+        }
+        if output.crashed() {
+            return Err(Finding::fail("an error, not a crash", output.to_string()));
         }
         let state = self.call(["state", &id])?;
         if state.success() {

@@ -2,6 +2,7 @@
 //!
 //! It is a process of its own so that a case that crashes or hangs costs only itself. It ends when its input does.
 
+use std::cell::OnceCell;
 use std::io::{BufRead, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook};
 use std::path::PathBuf;
@@ -11,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::case::{Case, Driver, Finding};
+use super::case::{Case, Driver, Finding, Verdict};
 use super::cases;
 use super::facts::Facts;
 use super::place::Place;
@@ -63,16 +64,30 @@ pub fn serve(order: &Order) -> Result<(), String> {
     let place = Rc::new(Place::enter(&order.program, order.mode.rootless));
     contender.hide_what_it_cannot_bear();
     let facts = Rc::new(Facts::probe());
+    let control = OnceCell::new();
     for line in std::io::stdin().lock().lines() {
         let line = line.map_err(|error| error.to_string())?;
         let number: usize = line.parse().map_err(|_| format!("`{line}` is no number of a case"))?;
         let case = cases::all().nth(number).ok_or_else(|| format!("there is no case {number}"))?.1;
-        let reply = answer(case, &place, &facts, order);
+        let mut reply = answer(case, &place, &facts, order);
+        if reply.finding.is_none() {
+            let trial = || Trial::new(Rc::clone(&place), Rc::clone(&facts), order);
+            reply.finding = control.get_or_init(|| runs_a_container(trial()).err()).clone();
+        }
         let text = serde_json::to_string(&reply).expect("plain data always serialises");
         let mut out = std::io::stdout().lock();
         writeln!(out, "{text}").and_then(|()| out.flush()).map_err(|error| error.to_string())?;
     }
     Ok(())
+}
+
+/// What a case that passes rests on: who runs no container at all refuses what must be refused, and changes nothing that must stay.
+fn runs_a_container(trial: Trial) -> Verdict {
+    let seen = trial.observe(trial.bundle()).map(drop);
+    seen.and(trial.finish()).map_err(|finding| match finding {
+        Finding::Fail { seen, .. } => Finding::fail("a plain container runs", seen),
+        skipped => skipped,
+    })
 }
 
 fn answer(case: &Case, place: &Rc<Place>, facts: &Rc<Facts>, order: &Order) -> Reply {
@@ -81,8 +96,7 @@ fn answer(case: &Case, place: &Rc<Place>, facts: &Rc<Facts>, order: &Order) -> R
     if let Some(reason) = impossible(case, facts, order.mode) {
         return Reply { finding: Some(Finding::skip(reason)), config: Vec::new(), millis: 0 };
     }
-    let trial =
-        Trial::new(Rc::clone(place), Rc::clone(facts), &order.program, order.mode, order.limit);
+    let trial = Trial::new(Rc::clone(place), Rc::clone(facts), order);
     let verdict = catch_unwind(AssertUnwindSafe(|| (case.run)(&trial))).unwrap_or_else(|_| {
         let text = PANIC.lock().map(|last| last.clone()).unwrap_or_default();
         Err(Finding::fail("the case comes to an end", text))

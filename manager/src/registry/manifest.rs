@@ -57,7 +57,10 @@ struct Shape {
 pub fn parse(document: &Document) -> Result<Kind, Error> {
     let digest = &document.digest;
     let invalid = |why: &str| Error::Invalid(format!("manifest `{digest}` {why}"));
-    let malformed = |error: serde_json::Error| invalid(&format!("is malformed: {error}"));
+    // It repeats what it does not understand.
+    let malformed = |error: serde_json::Error| {
+        invalid(&format!("is malformed: {}", printable(&error.to_string())))
+    };
 
     let shape: Shape = serde_json::from_slice(&document.content).map_err(malformed)?;
     if shape.schema_version == Some(1) || shape.fs_layers.is_some() {
@@ -250,6 +253,15 @@ mod tests {
     fn a_document_that_contradicts_its_content_type_is_refused() {
         let error = parse_as(OCI_INDEX, &image().to_string()).unwrap_err();
         assert!(error.contains("is ambiguous: served as"), "{error}");
+    }
+
+    #[test]
+    fn what_is_malformed_is_repeated_without_control_characters() {
+        let mut strange = image();
+        strange["config"]["digest"] = json!("sha256:\u{1b}[31mred\u{7f}\nline");
+        let error = parse_as(OCI_MANIFEST, &strange.to_string()).unwrap_err();
+        assert!(error.contains("is malformed") && error.contains("[31mred"), "{error}");
+        assert!(!error.contains(char::is_control), "{error:?}");
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! What is listed and how; what is said about a command line that makes no sense; completion.
 
 use super::world::{IMAGE, World};
-use nconform::fixture::Capture;
+use nconform::fixture::{Capture, binary, scratch_dir};
+use std::fs::{Permissions, copy, set_permissions};
+use std::os::unix::fs::PermissionsExt as _;
 
 /// Containers with these names, made one after the other; none of them runs any more.
 fn world_with(containers: &[(&str, &[&str], &[&str])]) -> World {
@@ -222,4 +224,28 @@ fn the_doctor_says_what_is_missing_and_how_to_get_it() {
     let nowhere = world.path("nowhere");
     world.nman(["--root", nowhere.to_str().unwrap(), "doctor"]);
     assert!(!nowhere.exists());
+}
+
+#[test]
+fn who_is_not_root_is_told_so() {
+    // The directory that the program was built in may be closed to others.
+    let directory = scratch_dir();
+    set_permissions(directory.path(), Permissions::from_mode(0o755)).unwrap();
+    let program = directory.path().join("nman");
+    for name in ["nman", "nrun"] {
+        copy(binary(name), directory.path().join(name)).unwrap();
+    }
+    let program = program.to_str().unwrap();
+    for command in [&["ps"][..], &["run", "--rm", IMAGE], &["images"], &["volume", "ls"]] {
+        let call = ["--reuid=1000", "--regid=1000", "--clear-groups", program, "--root", "/nman"];
+        let args = [&call[..], &["--state", "/nman"], command].concat();
+        let said = Capture::of("setpriv").args(args).run().stderr();
+        assert!(
+            said.contains(": permission denied\n\nhint: nman needs root"),
+            "{command:?}: {said}"
+        );
+    }
+    let world = World::new();
+    let refused = world.nman(["--root", "/proc/nman", "ps"]).exits(1).stderr();
+    assert!(!refused.contains("needs root"), "root is not told so: {refused}");
 }

@@ -106,6 +106,11 @@ fn times_select_lines_and_nothing_is_kept_without_a_driver() {
     world.assert_no_container();
 }
 
+/// Shell that waits for a file in the container's root.
+fn until_there(file: &str) -> String {
+    format!("until [ -e /{file} ]; do sleep 0.05; done")
+}
+
 #[test]
 fn a_log_goes_on_when_its_disk_is_no_longer_full_and_says_what_it_lacks() {
     let world = World::new();
@@ -113,11 +118,10 @@ fn a_log_goes_on_when_its_disk_is_no_longer_full_and_says_what_it_lacks() {
     std::fs::create_dir(&small).unwrap();
     mount("tmpfs", &small, "tmpfs", MountFlags::empty(), Some(c"size=512k")).unwrap();
     for driver in ["local", "json-file"] {
-        let wait = |file: &str| format!("until [ -e /{file} ]; do sleep 0.05; done");
         let script = format!(
             "[ ! -e /on ] || exec sleep 1000; echo first; {}; seq 1 30000; touch /done; {}; echo last; sleep 1000",
-            wait("go"),
-            wait("on")
+            until_there("go"),
+            until_there("on")
         );
         let parent = format!("/{}", world.cgroup());
         let options = ["--name", "full", "--network", "none", "--log-driver", driver];
@@ -142,9 +146,8 @@ fn a_log_goes_on_when_its_disk_is_no_longer_full_and_says_what_it_lacks() {
             let error = world.inspect("full", "/State/Error");
             error.as_str().unwrap().contains("No space left on device")
         });
-        eventually("all is written", || {
-            world.nman(["exec", "full", "test", "-e", "/done"]).success()
-        });
+        let is_done = || world.nman(["exec", "full", "test", "-e", "/done"]).success();
+        eventually("all is written", is_done);
         std::fs::remove_file(&ballast).unwrap();
         touch("/on");
         eventually("the log goes on", || follow().ends_with("last\n"));

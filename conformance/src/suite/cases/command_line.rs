@@ -293,6 +293,11 @@ pub(super) const CONFIGURATION: Topic = Topic {
         })
         .rootless()
         .known(&[runc("takes every version")]),
+        must("a version that is not of the form of Semantic Versioning is refused", |t| {
+            t.refused(&t.bundle().set("/ociVersion", "1"), "it has no minor number").map(drop)
+        })
+        .rootless()
+        .known(&[runc("takes every version")]),
         must("a value of another type than the specification's is refused", |t| {
             t.refused(&t.bundle().set("/process/args", "true"), "args is an array").map(drop)
         })

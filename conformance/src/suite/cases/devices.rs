@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::namespaces::in_user_namespace;
 use crate::fixture::Capture;
-use crate::suite::case::{Finding, Topic, Verdict, crun, must, runc};
+use crate::suite::case::{Finding, Topic, Verdict, crun, must, nrun, runc};
 use crate::suite::expect::{contains, has, holds, same};
 use crate::suite::facts::{IP, NSENTER};
 use crate::suite::trial::Trial;
@@ -49,6 +49,17 @@ pub(super) const DEVICES: Topic = Topic {
                 t.shell(bundle, "stat -c %F /opt/deep/null")?.as_str(),
             )
         }),
+        must("another file in the place of a device is an error", |t| {
+            let bundle = t.bundle();
+            fs::write(bundle.rootfs().join("null"), "a file").expect("write a file");
+            let device = json!({"path": "/null", "type": "c", "major": 1, "minor": 3});
+            t.refused(&bundle.push("/linux/devices", device), "a file is there").map(drop)
+        })
+        .known(&[
+            nrun("replaces the file by the device"),
+            runc("leaves the file, and the device is not there"),
+            crun("leaves the file, and the device is not there"),
+        ]),
         must("a device of a type that there is none of is refused", |t| {
             let device = json!({"path": "/dev/strange", "type": "x", "major": 1, "minor": 3});
             t.refused(&t.bundle().push("/linux/devices", device), "the type is unknown").map(drop)

@@ -53,6 +53,33 @@ pub(super) const ROOT: Topic = Topic {
     ],
 };
 
+/// The options with MUST in config.md's table, but for those that have a case of their own.
+const REQUIRED_OPTIONS: &[&str] = &[
+    "async",
+    "atime",
+    "bind",
+    "defaults",
+    "dev",
+    "diratime",
+    "dirsync",
+    "exec",
+    "iversion",
+    "lazytime",
+    "loud",
+    "noatime",
+    "nodiratime",
+    "noiversion",
+    "nolazytime",
+    "norelatime",
+    "nostrictatime",
+    "relatime",
+    "rw",
+    "silent",
+    "strictatime",
+    "suid",
+    "sync",
+];
+
 pub(super) const MOUNTS: Topic = Topic {
     name: "mounts",
     title: "mounts and their options",
@@ -210,6 +237,20 @@ pub(super) const MOUNTS: Topic = Topic {
             t.refused(&t.bundle().push("/mounts", mount), "there is no such file system").map(drop)
         })
         .rootless(),
+        must("a relative destination is one from the root", |t| {
+            let bundle = t.bundle().push("/mounts", tmpfs("relative/deep", &[]));
+            mount_at(&t.observe(bundle)?, "/relative/deep").map(drop)
+        })
+        .rootless(),
+        must("every option is taken that a runtime must know", |t| {
+            let source = t.directory();
+            for option in REQUIRED_OPTIONS {
+                let mount = bind(source.path(), "/mnt", &["rbind", option]);
+                let output = t.run(&t.bundle().push("/mounts", mount))?;
+                holds(output.success(), &format!("a mount with `{option}`"), &output.to_string())?;
+            }
+            Ok(())
+        }),
         contract("a destination that leads out of the root by a link stays inside", |t| {
             let bundle = t.bundle();
             std::os::unix::fs::symlink("../../../../tmp", bundle.rootfs().join("out"))

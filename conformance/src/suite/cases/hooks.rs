@@ -192,6 +192,13 @@ pub(super) const HOOKS: Topic = Topic {
             t.refused(&bundle, "the hook has a timeout of 1 s").map(drop)
         })
         .rootless(),
+        must("a timeout that is not greater than zero is refused", |t| {
+            let hook = json!({"path": "/bin/true", "timeout": 0});
+            let bundle = t.bundle().push("/hooks/createRuntime", hook);
+            t.refused(&bundle, "it must be greater than zero").map(drop)
+        })
+        .rootless()
+        .known(&[crun("takes it for none")]),
         contract("a hook that does not read a long state does no harm", |t| {
             // More than a pipe holds: the runtime cannot write it all.
             let bundle = t

@@ -136,6 +136,29 @@ pub(super) const OPERATIONS: Topic = Topic {
             same("status", "running", live.status()?.as_str())
         })
         .rootless(),
+        must("an operation without the id of a container is an error", |t| {
+            let bundle = t.bundle();
+            let path = bundle.path().display().to_string();
+            for words in
+                [&["state"][..], &["create", "--bundle", &path], &["start"], &["kill"], &["delete"]]
+            {
+                let output = t.call(words)?;
+                holds(!output.success(), &format!("a failure of {words:?}"), &output.to_string())?;
+            }
+            Ok(())
+        })
+        .rootless(),
+        must("a container without a process cannot be started", |t| {
+            let bundle = t.bundle().remove("/process");
+            let id = t.new_id();
+            t.note(&bundle);
+            let create = t.finish_call(t.runtime().bundle_call("create", &bundle, [""; 0], &id))?;
+            holds(!create.crashed(), "an error, not a crash", &create.to_string())?;
+            // Where it is refused sooner, there is nothing to be started.
+            let start = t.call(["start", &id])?;
+            holds(!start.success() && !start.crashed(), "an error of start", &start.to_string())
+        })
+        .rootless(),
         must("starting a container that is not there is an error", |t| {
             let output = t.call(["start", &t.new_id()])?;
             holds(!output.success(), "a failure", &output.to_string())

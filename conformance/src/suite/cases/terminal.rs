@@ -2,7 +2,7 @@
 
 use crate::fixture::{Console, Terminal};
 use crate::suite::case::{Finding, Topic, contract, must};
-use crate::suite::expect::{contains, holds};
+use crate::suite::expect::{contains, holds, same};
 use crate::suite::trial::Trial;
 use serde_json::json;
 
@@ -28,6 +28,13 @@ pub(super) const TERMINAL: Topic = Topic {
             let seen = shown(t, "stty size", &[("/process/consoleSize", size)])?;
             contains("rows and columns", &seen, "33 99")
         }),
+        must("consoleSize is ignored where there is no terminal", |t| {
+            let size = json!({"height": 33, "width": 99});
+            let seen =
+                t.shell(t.bundle().set("/process/consoleSize", size), "[ -t 1 ] || echo none")?;
+            same("the terminal", "none", seen.as_str())
+        })
+        .rootless(),
         contract("the process has the terminal as its controlling one", |t| {
             contains("the output", &shown(t, "echo through tty >/dev/tty", &[])?, "through tty")
         }),
