@@ -69,6 +69,25 @@ fn a_device_of_the_configuration_replaces_a_default_one() {
 }
 
 /// A bundle whose process may make device nodes, and may use what `rules` allow.
+#[test]
+fn a_device_of_the_configuration_does_not_replace_another_file() {
+    let _sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let device = |path| json!({"path": path, "type": "c", "major": 1, "minor": 3});
+    let bundle = BundleDir::new().push("/linux/devices", device("/file"));
+    let file = bundle.rootfs().join("file");
+    std::fs::write(&file, "kept").expect("write a file");
+    let refused = runtime.run(&bundle).exits(1).stderr();
+    assert!(refused.contains("`/file`") && refused.contains("another file is there"), "{refused}");
+    assert_eq!(std::fs::read(&file).expect("it is there"), b"kept");
+    // A second container finds the node of the first, which is the device that is asked for.
+    let bundle = BundleDir::new().push("/linux/devices", device("/null"));
+    let bundle = bundle.args(["test", "-c", "/null"]);
+    for _ in 0..2 {
+        let _ = runtime.run(&bundle).ok();
+    }
+}
+
 fn maker(rules: serde_json::Value) -> BundleDir {
     let capabilities = json!(["CAP_MKNOD"]);
     ["bounding", "permitted", "effective"]

@@ -9,7 +9,10 @@ use crate::plan::op::{
     RemountTo, RootPath,
 };
 use crate::wire::{self, Message};
-use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, ResolveFlags, Uid, makedev};
+use rustix::fs::{
+    AtFlags, CWD, FileType, Gid, Mode, OFlags, ResolveFlags, StatxAttributes, StatxFlags, Uid,
+    makedev, statx,
+};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, MoveMountFlags,
@@ -441,16 +444,18 @@ fn refuse_procfs(target: BorrowedFd<'_>) -> Result<(), Errno> {
 }
 
 /// Something of the image lies where a device is to be made. The device itself, and what the bundle mounted there, are left;
-/// anything else is taken away, not followed (CVE-2026-88265).
+/// anything else is taken away, not followed (CVE-2026-88265), or is the error that the specification asks for.
 fn replace(parent: BorrowedFd<'_>, name: &CStr, device: &Device, number: u64) -> Result<(), Errno> {
-    let stat = rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)?;
-    if FileType::from_raw_mode(stat.st_mode) == device.kind && stat.st_rdev == number {
+    let found = statx(parent, name, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::BASIC_STATS)?;
+    let is_it = FileType::from_raw_mode(found.stx_mode.into()) == device.kind
+        && makedev(found.stx_rdev_major, found.stx_rdev_minor) == number;
+    if is_it || found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT) {
         return Ok(());
     }
-    match rustix::fs::unlinkat(parent, name, AtFlags::empty()) {
-        Err(Errno::BUSY) => return Ok(()),
-        removed => removed?,
+    if !device.may_replace {
+        return Err(Errno::EXIST);
     }
+    rustix::fs::unlinkat(parent, name, AtFlags::empty())?;
     rustix::fs::mknodat(parent, name, device.kind, Mode::from_raw_mode(device.mode), number)
 }
 

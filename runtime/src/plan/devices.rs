@@ -76,7 +76,17 @@ fn node(
 ) -> Result<Device, Error> {
     let target = Target::new(path)
         .map_err(|_| Error::new(format!("{pointer}/path"), "contains a NUL byte"))?;
-    Ok(Device { target, kind, major, minor, mode: 0o666, uid: 0, gid: 0, bind: None })
+    Ok(Device {
+        target,
+        kind,
+        major,
+        minor,
+        mode: 0o666,
+        uid: 0,
+        gid: 0,
+        bind: None,
+        may_replace: true,
+    })
 }
 
 fn configured(device: &LinuxDevice, pointer: &str) -> Result<Device, Error> {
@@ -104,6 +114,7 @@ fn configured(device: &LinuxDevice, pointer: &str) -> Result<Device, Error> {
     made.mode = device.file_mode().unwrap_or(0o666) & 0o7777;
     made.uid = device.uid().unwrap_or(0);
     made.gid = device.gid().unwrap_or(0);
+    made.may_replace = false;
     Ok(made)
 }
 

@@ -541,6 +541,8 @@ pub struct Device {
     pub gid: u32,
     /// Bind the host's node instead: mknod(2) is refused in a user namespace. Index into the sources.
     pub bind: Option<usize>,
+    /// Another file in its place is replaced. For a device of config.json it is an error (runtime-spec, "Devices").
+    pub may_replace: bool,
 }
 
 /// The pseudo-terminal.

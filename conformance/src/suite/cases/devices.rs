@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::namespaces::in_user_namespace;
 use crate::fixture::Capture;
-use crate::suite::case::{Finding, Topic, Verdict, crun, must, nrun, runc};
+use crate::suite::case::{Finding, Topic, Verdict, crun, must, runc};
 use crate::suite::expect::{contains, has, holds, same};
 use crate::suite::facts::{IP, NSENTER};
 use crate::suite::trial::Trial;
@@ -56,7 +56,6 @@ pub(super) const DEVICES: Topic = Topic {
             t.refused(&bundle.push("/linux/devices", device), "a file is there").map(drop)
         })
         .known(&[
-            nrun("replaces the file by the device"),
             runc("leaves the file, and the device is not there"),
             crun("leaves the file, and the device is not there"),
         ]),
