@@ -488,7 +488,7 @@ fn names_in_proc_are_protected_whichever_of_them_this_host_has() {
         .set("/linux/readonlyPaths", paths(&["none", "sys", "cmdline", "no_file"]))
         .shell(
             "pwd; ls /proc/bus /proc/fs | grep -v '^/proc\\|^$'; cat /proc/meminfo /proc/uptime; \
-             test -s /proc/cmdline && grep -c -E ' /proc/(sys|cmdline) [^ ]+ ro' /proc/mounts; \
+             grep -q . /proc/cmdline && grep -c -E ' /proc/(sys|cmdline) [^ ]+ ro' /proc/mounts; \
              for d in bus fs; do mkdir /proc/$d/x 2>/dev/null && echo \"$d writable\"; done; true",
         );
     let output = Runtime::under_test().run(&bundle).ok();
