@@ -17,8 +17,7 @@ fn call(runtime: &Runtime, command: &str, id: &str) -> Output {
 
 #[track_caller]
 fn refused(output: Output, words: &str) {
-    let output = output.exits(1);
-    assert!(output.stderr().contains(words), "{output}");
+    output.exits(1).says(words);
 }
 
 /// Whether the container still writes.
