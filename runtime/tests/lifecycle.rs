@@ -516,3 +516,16 @@ fn plan_and_check_do_nothing() {
     assert_eq!(fs::read_dir(runtime.root()).expect("the root").count(), 0);
     sandbox.assert_clean();
 }
+
+#[test]
+fn who_asks_for_a_container_that_is_not_there_hears_where_it_was_looked_for() {
+    let _sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let place = format!("`{}` was searched", runtime.root().display());
+    for command in ["state", "start", "kill", "delete", "ps", "explain"] {
+        let output = runtime.call([command, "nobody"]).run().exits(1);
+        output.says("cannot find `nobody`: container does not exist\n");
+        output.says(&place);
+        output.says("--root");
+    }
+}
