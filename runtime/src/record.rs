@@ -224,6 +224,11 @@ impl Made {
         &self.record.saved
     }
 
+    /// Its cgroup.
+    pub fn cgroup(&self) -> Cgroup {
+        self.record.cgroup()
+    }
+
     /// Locks its directory again; `None` when somebody has deleted it.
     ///
     /// # Errors
