@@ -72,7 +72,7 @@ impl Args {
     /// As [`Args::of`].
     pub fn for_id(id: &str, parsed: &Parsed, await_start: bool) -> Result<Args> {
         let (id, root) = (ContainerId::new(id)?, root(parsed));
-        let listen_fds = listen_fds();
+        let listen_fds = listen_fds()?;
         let options = plan::Options {
             id: id.to_string(),
             no_pivot: parsed.is_set("no-pivot"),
@@ -102,25 +102,36 @@ impl Args {
     }
 }
 
-/// How many sockets systemd has opened for this process (sd_listen_fds(3)): they are the container's, as with runc.
-fn listen_fds() -> u32 {
+/// How many sockets systemd has opened for this process (sd_listen_fds(3)): they are the container's, as with runc. All have to be
+/// there: another that came by one of the numbers would be the container's too.
+fn listen_fds() -> Result<u32> {
     let number = |name| std::env::var(name).ok()?.parse::<u32>().ok();
     let ours = |_: &u32| number("LISTEN_PID") == Some(std::process::id());
-    number("LISTEN_FDS").filter(ours).unwrap_or(0)
+    let count = number("LISTEN_FDS").filter(ours).unwrap_or(0);
+    match first_missing(3, count) {
+        None => Ok(count),
+        Some((_, fd)) => Err(Error::Usage(format!(
+            "cannot pass on the {count} sockets of LISTEN_FDS: file descriptor {fd} is not open"
+        ))),
+    }
 }
 
 /// `--preserve-fds`: so many after those `before`. What is to be passed on has to be there: the words are runc's.
 pub(crate) fn preserved_fds(parsed: &Parsed, before: u32) -> Result<u32> {
     let count = parsed.number("preserve-fds")?.unwrap_or(0);
-    let is_there = |fd: u32| i32::try_from(fd).is_ok_and(sys::fd::is_passed_on);
-    let first = before.saturating_add(3);
-    let numbered = (0..count).map(|index| (index, first.saturating_add(index)));
-    match numbered.into_iter().find(|(_, fd)| !is_there(*fd)) {
+    match first_missing(before.saturating_add(3), count) {
         None => Ok(count),
         Some((index, fd)) => Err(Error::Usage(format!(
             "unable to stat preserved-fd {index} (of {count}): stat /proc/self/fd/{fd}: no such file or directory"
         ))),
     }
+}
+
+/// The first of so many file descriptors that was not passed on to us: which one it is, and its number.
+fn first_missing(first: u32, count: u32) -> Option<(u32, u32)> {
+    let is_there = |fd: u32| i32::try_from(fd).is_ok_and(sys::fd::is_passed_on);
+    let mut numbered = (0..count).map(|index| (index, first.saturating_add(index)));
+    numbered.find(|(_, fd)| !is_there(*fd))
 }
 
 /// `--cgroup-manager`, or `--systemd-cgroup`, which is runc's word for one of its values.

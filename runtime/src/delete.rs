@@ -22,7 +22,7 @@ pub fn run(parsed: &Parsed) -> Result<()> {
         explain::forget(&create::root(parsed), &id);
     }
     let record = match Record::open(&create::root(parsed), &id) {
-        Err(Error::NoContainer(_)) if force => return Ok(()),
+        Err(Error::NoContainer { .. }) if force => return Ok(()),
         record => record?,
     };
     match Status::of(&record.saved, record.awaits_start())? {

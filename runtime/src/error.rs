@@ -3,8 +3,10 @@
 //! Variants are what a caller branches on: an exit status, a text that an engine matches, an error that `delete --force`
 //! forgives. Everything else is one line of text with its object in it. Printed once, in `main` (invariant I5).
 
+use crate::id::ContainerId;
 use crate::{cgroup, plan};
 use rustix::io::Errno;
+use std::path::{Path, PathBuf};
 
 /// The result of everything in this crate that can fail.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -53,9 +55,14 @@ pub enum Error {
     /// A cgroup cannot be planned, made or changed.
     #[error(transparent)]
     Cgroup(#[from] cgroup::Error),
-    /// There is no container with this id.
-    #[error("cannot find `{0}`: container does not exist")]
-    NoContainer(String),
+    /// There is no container with this id. The last words are matched by engines.
+    #[error("cannot find `{id}`: container does not exist")]
+    NoContainer {
+        /// The id.
+        id: String,
+        /// Where it was looked for.
+        root: PathBuf,
+    },
     /// There is one already.
     #[error("cannot create container `{0}`: container with given ID already exists")]
     Exists(String),
@@ -78,7 +85,7 @@ pub enum Error {
     #[error("cannot map the container's ids: `{}`: {said}", tool.display())]
     IdTool {
         /// The program.
-        tool: std::path::PathBuf,
+        tool: PathBuf,
         /// The first line of its complaint.
         said: String,
     },
@@ -113,6 +120,11 @@ impl Error {
         Error::system(what, Errno::from_io_error(error).unwrap_or(Errno::IO))
     }
 
+    /// That there is no container with this id under `root`.
+    pub fn no_container(root: &Path, id: &ContainerId) -> Error {
+        Error::NoContainer { id: id.to_string(), root: root.to_owned() }
+    }
+
     /// What the reader can do about it, if there is something.
     pub fn hint(&self) -> Option<String> {
         match self {
@@ -136,6 +148,10 @@ impl Error {
                 let command = command.map(|name| format!(" {name}")).unwrap_or_default();
                 Some(format!("`nrun{command} --help` shows the flags"))
             }
+            Error::NoContainer { root, .. } => Some(format!(
+                "`{}` was searched; what an engine runs is found with the --root that it gives, such as /run/containerd/runc/k8s.io",
+                root.display()
+            )),
             Error::Exists(id) => Some(format!("`nrun delete --force {id}` removes it")),
             Error::IdTool { .. } => Some(
                 "ranges of ids are given to a user in /etc/subuid and /etc/subgid, one `NAME:FIRST:COUNT` a line; \

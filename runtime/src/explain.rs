@@ -60,7 +60,7 @@ fn is_attempt(error: &Error) -> bool {
         Error::Usage(_)
             | Error::NoCommand { .. }
             | Error::NoFlag { .. }
-            | Error::NoContainer(_)
+            | Error::NoContainer { .. }
             | Error::Exists(_)
             | Error::State(_)
     )
@@ -150,7 +150,7 @@ pub fn run(parsed: &Parsed) -> Result<String> {
         .map_err(|error| Error::io("find the current directory", &error))?;
     let container = match record::peek(&root, &id) {
         Ok((saved, awaits_start)) => Some((Status::of(&saved, awaits_start)?, saved)),
-        Err(Error::NoContainer(_)) => None,
+        Err(Error::NoContainer { .. }) => None,
         Err(error) => return Err(error),
     };
     let attempt = failures::find(&root, &id);
@@ -162,7 +162,7 @@ pub fn run(parsed: &Parsed) -> Result<String> {
     });
     let mut text = format!("container `{id}`\n");
     match (&container, &attempt) {
-        (None, None) => return Err(Error::NoContainer(id.to_string())),
+        (None, None) => return Err(Error::no_container(&root, &id)),
         (None, Some(attempt)) => tell_attempt(&mut text, attempt, &root, &id),
         (Some((status, saved)), attempt) => {
             line(&mut text, "status", status.as_str());

@@ -9,6 +9,7 @@ mod output;
 mod terminal;
 
 use crate::error::{Error, Result};
+use crate::log;
 use crate::sd_notify::{Notify, Relay};
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
@@ -105,7 +106,10 @@ impl Foreground {
             // Blocked since before there was a process, the signal of its end is never missed.
             let awaited = relay.as_ref().map_or(self.signals.as_fd(), Relay::awaited);
             let signalled = match &mut terminal {
-                Some(terminal) => terminal.relay(awaited).map_err(failed)?,
+                Some(attached) => attached.relay(awaited).unwrap_or_else(|errno| {
+                    hang_up(terminal.take(), errno);
+                    false
+                }),
                 None => {
                     let awaited = PollFd::from_borrowed_fd(awaited, PollFlags::IN);
                     terminal::wait(&mut [awaited], None).map(|()| true).map_err(failed)?
@@ -139,10 +143,13 @@ impl Foreground {
         while let Some(received) = self.signals.read()? {
             match received.signal {
                 SIGCHLD => {}
-                SIGWINCH if terminal.is_some() => terminal.map_or(Ok(()), Terminal::resize)?,
+                // Our terminal may be gone, which reading and writing tell.
+                SIGWINCH if terminal.is_some() => {
+                    let _ = terminal.map(Terminal::resize);
+                }
                 SIGCONT => {
                     // The shell had the terminal meanwhile.
-                    terminal.map_or(Ok(()), Terminal::take_again)?;
+                    let _ = terminal.map(Terminal::take_again);
                     let _ = signals::send(pidfd.as_fd(), SIGCONT);
                 }
                 // About our own sockets, or none of the container's business.
@@ -172,6 +179,15 @@ impl Foreground {
             told |= ENDING.contains(&received.signal);
         }
         Ok(told)
+    }
+}
+
+/// Gives the process's terminal up when ours cannot be served: it hears what it would hear from one whose window is closed, and goes on
+/// or ends as it likes (as with runc). A reader who has enough, such as head(1), is no news.
+fn hang_up(terminal: Option<Terminal>, errno: Errno) {
+    drop(terminal);
+    if errno != Errno::PIPE {
+        log::tell(&format!("the terminal hangs up: {}", sys::text(errno)));
     }
 }
 

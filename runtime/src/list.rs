@@ -62,7 +62,7 @@ pub fn run(parsed: &Parsed) -> Result<String> {
 fn look(root: &Path, id: &ContainerId) -> Option<(Saved, bool)> {
     match record::peek(root, id) {
         Ok(found) => Some(found),
-        Err(Error::NoContainer(_)) => None,
+        Err(Error::NoContainer { .. }) => None,
         Err(error) => {
             log::warning(&error.to_string());
             None

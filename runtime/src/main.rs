@@ -112,7 +112,9 @@ fn print(text: &str) -> Result<u8> {
 /// The one place where an error is shown. In the log first: an engine may have closed our stderr, and still reads that.
 fn report(error: &Error, diagnosis: Option<String>, log: &Log, status: u8) -> u8 {
     let hint = diagnosis.or_else(|| error.hint());
-    log.error(&error.to_string(), hint.as_deref());
+    // An engine knows where it keeps its containers.
+    let logged = hint.as_deref().filter(|_| !matches!(error, Error::NoContainer { .. }));
+    log.error(&error.to_string(), logged);
     log::show(&format!("nrun: {error}"));
     if let Some(hint) = &hint {
         log::show(&format!("\nhint: {hint}"));

@@ -130,12 +130,12 @@ impl Record {
         rootless::refuse_foreign(root)?;
         let path = root.join(id.as_str());
         let directory = match open_directory(&path) {
-            Err(Errno::NOENT | Errno::NOTDIR) => return Err(Error::NoContainer(id.to_string())),
+            Err(Errno::NOENT | Errno::NOTDIR) => return Err(Error::no_container(root, id)),
             opened => opened
                 .map_err(|errno| Error::system(format!("open `{}`", path.display()), errno))?,
         };
         if !lock(&directory, &path, id.as_str())? {
-            return Err(Error::NoContainer(id.to_string()));
+            return Err(Error::no_container(root, id));
         }
         let saved = read_state(&directory, &path)?
             .unwrap_or_else(|| Saved { id: id.to_string(), ..Saved::default() });
@@ -222,6 +222,11 @@ impl Made {
     /// What its `state.json` holds.
     pub fn saved(&self) -> &Saved {
         &self.record.saved
+    }
+
+    /// Its cgroup.
+    pub fn cgroup(&self) -> Cgroup {
+        self.record.cgroup()
     }
 
     /// Locks its directory again; `None` when somebody has deleted it.

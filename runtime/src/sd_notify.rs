@@ -107,7 +107,8 @@ impl Manager {
         sendmsg(&self.socket, &text, &mut ancillary, SendFlags::NOSIGNAL)?;
         drop(theirs);
         let limit = Timespec::try_from(PATIENCE).map_err(|_| Errno::INVAL)?;
-        await_any(&mut [PollFd::new(&ours, PollFlags::IN)], Some(&limit))
+        // There are no handlers that could interrupt it; after a stop the kernel goes on with what is left of the time (signal(7)).
+        poll(&mut [PollFd::new(&ours, PollFlags::IN)], Some(&limit)).map(|ready| ready > 0)
     }
 
     fn failed(&self, errno: Errno) -> Error {
@@ -207,7 +208,7 @@ impl Notify {
                 PollFd::new(&self.container, PollFlags::IN),
                 PollFd::from_borrowed_fd(init, PollFlags::IN),
             ];
-            await_any(&mut fds, None)?;
+            poll(&mut fds, None)?;
             let ended = !fds[1].revents().is_empty();
             // Its last word may have been that it is ready.
             if self.take()? {
@@ -283,16 +284,6 @@ impl Relay {
         // The container runs, and goes on to.
         if let Err(error) = told {
             log::tell(&error.to_string());
-        }
-    }
-}
-
-/// Waits until one of these is ready, or for so long.
-fn await_any(fds: &mut [PollFd<'_>], limit: Option<&Timespec>) -> std::result::Result<bool, Errno> {
-    loop {
-        match poll(fds, limit) {
-            Err(Errno::INTR) => {}
-            ready => return ready.map(|ready| ready > 0),
         }
     }
 }

@@ -23,11 +23,6 @@ fn counter() -> BundleDir {
     BundleDir::new().shell(COUNTER)
 }
 
-#[track_caller]
-fn assert_says(output: &Output, text: &str) {
-    assert!(output.stderr().contains(text), "nothing about {text:?}; {output}");
-}
-
 fn criu_works() -> bool {
     Capture::of("criu").args(["check"]).run().success()
 }
@@ -68,9 +63,9 @@ fn checkpoint(
         return true;
     }
     let output = output.exits(1);
-    assert_says(&output, "criu failed: type ");
-    assert_says(&output, "hint: ");
-    assert_says(&output, container.id());
+    output.says("criu failed: type ");
+    output.says("hint: ");
+    output.says(container.id());
     assert_eq!(container.status(), "running", "a checkpoint that fails leaves it running");
     let _ = container.exec(["true"]).ok();
     false
@@ -184,7 +179,7 @@ fn memory_is_written_ahead_and_the_rest_beside_it() {
     let parent = parent.to_str().expect("UTF-8");
     let ahead = runtime.call(["checkpoint", "--pre-dump", "--image-path", parent, container.id()]);
     if !criu_works() {
-        assert_says(&ahead.run().exits(1), "criu");
+        ahead.run().exits(1).says("criu");
         assert!(!checkpoint(&runtime, &container, &bundle, &[]));
         return;
     }
@@ -215,7 +210,7 @@ fn a_terminal_is_made_anew_and_handed_out() {
     }
     drop(terminal);
     let refused = restore(&runtime, container.id(), &bundle, &["--shell-job"]).exits(1);
-    assert_says(&refused, "without setting --console-socket");
+    refused.says("without setting --console-socket");
     let all = [&options[..], &["--shell-job"]].concat();
     let _ = restore(&runtime, container.id(), &bundle, &all).ok();
     let mut terminal = console.receive();
@@ -280,7 +275,7 @@ fn standard_streams_that_are_pipes_are_the_restorers() {
     let images = images.to_str().expect("UTF-8");
     let output = runtime.call(["checkpoint", "--image-path", images, &id]).run();
     if !criu_works() {
-        return assert_says(&output.exits(1), "criu failed");
+        return output.exits(1).says("criu failed");
     }
     let _ = output.ok();
     drop(run);
@@ -378,7 +373,7 @@ fn hooks_of_the_outside_run_again_on_the_host() {
     let failing = json!([{"path": "/bin/sh", "args": ["sh", "-c", "exit 5"]}]);
     let bundle = bundle.set("/hooks/createRuntime", failing);
     let output = restore(&runtime, container.id(), &bundle, &[]).exits(1);
-    assert_says(&output, "error running createRuntime hook #0: exit status 5");
+    output.says("error running createRuntime hook #0: exit status 5");
     assert!(cgroups::named(container.id()).is_empty());
     assert_eq!(fs::read_dir(runtime.root()).expect("the root").count(), 0);
     sandbox.assert_clean();
@@ -399,7 +394,7 @@ fn memory_is_brought_over_when_it_is_used() {
     let call = runtime.call(["checkpoint", "--image-path", images]).args(server);
     let call = call.args(["--manage-cgroups-mode", "ignore", container.id()]);
     if !criu_works() {
-        assert_says(&call.run().exits(1), "criu");
+        call.run().exits(1).says("criu");
         assert!(!checkpoint(&runtime, &container, &bundle, &[]));
         return;
     }
@@ -447,8 +442,8 @@ fn the_host_s_files_come_from_config_json_alone() {
     let log = bundle.path().join("images/restore.log");
     std::os::unix::fs::symlink(&victim, &log).expect("a link");
     let output = restore(&runtime, container.id(), &bundle, &[]).exits(1);
-    assert_says(&output, "criu failed: type RESTORE");
-    assert_says(&output, "restore.log");
+    output.says("criu failed: type RESTORE");
+    output.says("restore.log");
     assert_eq!(fs::read_to_string(&victim).expect("the file"), "kept");
     let _ = runtime.call(["state", container.id()]).run().exits(1);
     assert!(cgroups::named(container.id()).is_empty(), "a restore that fails leaves nothing");
@@ -466,13 +461,13 @@ fn only_a_running_container_can_be_checkpointed() {
         let call = ["checkpoint", "--image-path", images.to_str().expect("UTF-8"), id];
         runtime.call(call).run().exits(1)
     };
-    assert_says(&call("none"), "container does not exist");
+    call("none").says("container does not exist");
     let container = runtime.create(&bundle, [""; 0]);
-    assert_says(&call(container.id()), "Container cannot be checkpointed in created state");
+    call(container.id()).says("Container cannot be checkpointed in created state");
     let _ = container.start().ok();
     let _ = container.kill("KILL").ok();
     container.wait();
-    assert_says(&call(container.id()), "Container cannot be checkpointed in stopped state");
+    call(container.id()).says("Container cannot be checkpointed in stopped state");
     assert!(!images.exists(), "nothing is made for a checkpoint that cannot be");
     let _ = container.delete().ok();
     sandbox.assert_clean();
@@ -487,7 +482,7 @@ fn what_engines_probe_for_is_there() {
         assert!(help.contains(flag), "{help}");
     }
     let output = runtime.call(["restore", "--lsm-mount-context"]).run().exits(1);
-    assert_says(&output, "flag needs an argument");
+    output.says("flag needs an argument");
 }
 
 #[test]
@@ -508,7 +503,7 @@ fn wrong_options_are_refused_before_criu_is_asked() {
         (&["--status-fd", "777"], "invalid --status-fd argument 777"),
     ] {
         let call = runtime.call(["checkpoint", "--image-path", images]).args(options);
-        assert_says(&call.args([container.id()]).run().exits(1), text);
+        call.args([container.id()]).run().exits(1).says(text);
     }
     assert_eq!(container.status(), "running");
 }
@@ -523,14 +518,14 @@ fn a_host_without_criu_says_so() {
     let images = images.to_str().expect("UTF-8");
     let call = ["checkpoint", "--image-path", images, container.id()];
     let output = runtime.call(call).env("PATH", "/nowhere").run().exits(1);
-    assert_says(&output, "`criu` is not in PATH");
+    output.says("`criu` is not in PATH");
     assert_eq!(container.status(), "running");
     fs::create_dir_all(images).expect("a directory");
     fs::write(Path::new(images).join("descriptors.json"), "[]").expect("a file");
     let id = runtime.new_id();
     let options = ["--detach", "--image-path", images];
     let restore = runtime.bundle_call("restore", &bundle, options, &id);
-    assert_says(&restore.env("PATH", "/nowhere").run().exits(1), "`criu` is not in PATH");
+    restore.env("PATH", "/nowhere").run().exits(1).says("`criu` is not in PATH");
     let _ = runtime.call(["state", &id]).run().exits(1);
     drop(runtime);
     sandbox.assert_clean();
@@ -543,15 +538,15 @@ fn a_restore_that_fails_leaves_nothing() {
     let bundle = counter();
     let id = runtime.new_id();
     let missing = restore(&runtime, &id, &bundle, &[]).exits(1);
-    assert_says(&missing, "open the directory");
+    missing.says("open the directory");
     let images = bundle.path().join("images");
     fs::create_dir(&images).expect("a directory");
-    assert_says(&restore(&runtime, &id, &bundle, &[]).exits(1), "descriptors.json");
+    restore(&runtime, &id, &bundle, &[]).exits(1).says("descriptors.json");
     // criu finds no images there.
     fs::write(images.join("descriptors.json"), "[]").expect("a file");
     let output = restore(&runtime, &id, &bundle, &[]).exits(1);
-    assert_says(&output, "criu failed: type RESTORE");
-    assert_says(&output, &images.join("restore.log").display().to_string());
+    output.says("criu failed: type RESTORE");
+    output.says(&images.join("restore.log").display().to_string());
     assert_eq!(fs::read_dir(runtime.root()).expect("the root").count(), 0);
     assert!(cgroups::named(&id).is_empty());
     sandbox.assert_clean();
@@ -576,7 +571,7 @@ fn criu_gets_no_file_descriptor_but_its_own() {
     let images = images.to_str().expect("UTF-8");
     let call = ["checkpoint", "--image-path", images, container.id()];
     let output = runtime.call(call).env("PATH", &bin).run().exits(1);
-    assert_says(&output, "it exited with status 3 without an answer");
+    output.says("it exited with status 3 without an answer");
     let list = fs::read_to_string(list).expect("what criu saw");
     let seen: Vec<&str> = list.lines().filter(|line| line.contains("->")).collect();
     let number = leaked.as_raw_fd();

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use nconform::fixture::{BundleDir, Output, Runtime, Sandbox, cgroups, criu, scratch_dir};
+use nconform::fixture::{BundleDir, Runtime, Sandbox, cgroups, criu, scratch_dir};
 use serde_json::{Value, json};
 
 /// In the order in which they run.
@@ -38,11 +38,6 @@ fn states(path: &Path) -> Vec<Value> {
 fn statuses(path: &Path) -> Vec<String> {
     let status = |state: Value| state["status"].as_str().unwrap_or_default().to_owned();
     states(path).into_iter().map(status).collect()
-}
-
-#[track_caller]
-fn assert_says(output: &Output, text: &str) {
-    assert!(output.stderr().contains(text), "nothing about {text:?}; {output}");
 }
 
 /// A file that a hook writes to, outside of any bundle.
@@ -128,8 +123,8 @@ fn hooks_of_a_kind_run_in_order_and_the_first_that_fails_is_the_last() {
         let words = format!(
             "error running {kind} hook #2: exit status 3, stdout: to the one\n, stderr: to the other"
         );
-        assert_says(&output, &words);
-        assert_says(&output, &format!("/hooks/{kind}/2"));
+        output.says(&words);
+        output.says(&format!("/hooks/{kind}/2"));
         let text = fs::read_to_string(&log).expect("the log");
         assert!(text.starts_with("a\nb\n") && !text.contains('c'), "{kind}: {text}");
         let gone = fs::read_to_string(&host).expect("what the poststop hook wrote");
@@ -147,16 +142,13 @@ fn a_failed_create_leaves_nothing_and_a_failed_start_a_stopped_container() {
         |kind: &str| with_hook(BundleDir::new().args(["sleep", "600"]), kind, shell("exit 1"));
     for kind in &KINDS[..3] {
         let output = runtime.try_create(&failing(kind)).exits(1);
-        assert_says(&output, "cannot create container");
+        output.says("cannot create container");
         assert_eq!(fs::read_dir(runtime.root()).expect("the root").count(), 0, "{kind}");
     }
     for kind in &KINDS[3..5] {
         let bundle = failing(kind);
         let container = runtime.create(&bundle, [""; 0]);
-        assert_says(
-            &container.start().exits(1),
-            &format!("error running {kind} hook #0: exit status 1"),
-        );
+        container.start().exits(1).says(&format!("error running {kind} hook #0: exit status 1"));
         container.wait();
         assert_eq!(container.status(), "stopped", "{kind}");
         let _ = container.delete().ok();
@@ -181,12 +173,9 @@ fn a_poststop_hook_that_fails_is_warned_of_and_the_next_one_runs() {
     let log = host.with_file_name("log");
     let globals = ["--log", log.to_str().expect("UTF-8"), "--log-format", "json"];
     let output = runtime.call(globals).args(["delete", container.id()]).run().ok();
-    assert_says(&output, "warning: ");
-    assert_says(&output, "error running poststop hook #0: exit status 4");
-    assert_says(
-        &output,
-        "error running poststop hook #1: fork/exec /no/such: no such file or directory",
-    );
+    output.says("warning: ");
+    output.says("error running poststop hook #0: exit status 4");
+    output.says("error running poststop hook #1: fork/exec /no/such: no such file or directory");
     assert_eq!(fs::read_to_string(&host).expect("the last one ran"), "on\n");
     assert!(fs::read_to_string(&log).expect("the log").contains("\"level\":\"warning\""));
     sandbox.assert_clean();
@@ -203,11 +192,10 @@ fn a_hook_that_takes_too_long_is_killed_with_what_it_started() {
         let started = Instant::now();
         let output = runtime.run(&bundle);
         assert!(started.elapsed() < Duration::from_secs(30), "{kind}: {output}");
-        assert_says(
-            &output,
-            &format!("error running {kind} hook #0: hook ran past specified timeout of 1.0s"),
-        );
-        assert_says(&output, "stdout: before");
+        output.says(&format!(
+            "error running {kind} hook #0: hook ran past specified timeout of 1.0s"
+        ));
+        output.says("stdout: before");
         assert_eq!(output.success(), kind == "poststop", "{output}");
         sandbox.assert_clean();
     }
@@ -222,7 +210,7 @@ fn what_a_hook_writes_is_kept_in_bounds() {
             shell("dd if=/dev/zero bs=1k count=1024 | tr '\\0' x; echo; echo the end; exit 1");
         let output = runtime.run(&with_hook(BundleDir::new(), kind, hook)).exits(1);
         assert!(output.stderr().len() < 4096, "{kind}: {} bytes", output.stderr().len());
-        assert_says(&output, "the end");
+        output.says("the end");
     }
 }
 
@@ -329,7 +317,7 @@ fn a_create_that_fails_ends_what_a_hook_has_left_behind() {
     let bundle = with_hook(bundle, "createContainer", shell("exit 1"));
     let begin = Instant::now();
     let output = runtime.try_create(&bundle).exits(1);
-    assert_says(&output, "error running createContainer hook #1");
+    output.says("error running createContainer hook #1");
     assert!(begin.elapsed() < Duration::from_secs(10), "it took {:?}", begin.elapsed());
     assert_eq!(fs::read_dir(runtime.root()).expect("the root").count(), 0, "nothing is left");
     sandbox.assert_clean();
@@ -353,9 +341,9 @@ fn hooks_of_the_create_phase_find_the_root_with_its_mounts_by_its_path() {
         let bundle = with_hook(bundle, "createRuntime", shell(&outside));
         let failing = with_hook(bundle, "createContainer", shell(&inside));
         let output = runtime.run(&failing).exits(1);
-        assert_says(&output, "exit status 7");
-        assert_says(&output, &format!("stdout: {root}\nmnt:"));
-        assert_says(&output, "0022");
+        output.says("exit status 7");
+        output.says(&format!("stdout: {root}\nmnt:"));
+        output.says("0022");
         let own = fs::read_link("/proc/self/ns/mnt").expect("a link");
         assert!(!output.stderr().contains(&own.display().to_string()), "{output}");
         sandbox.assert_clean();
@@ -410,7 +398,7 @@ fn hooks_run_in_a_user_namespace() {
             .set("/linux/uidMappings", bundle.config()["linux"]["uidMappings"].clone())
             .set("/linux/gidMappings", bundle.config()["linux"]["gidMappings"].clone());
         let output = runtime.run(&bundle).exits(1);
-        assert_says(&output, "stdout: 0\nuser:");
+        output.says("stdout: 0\nuser:");
         assert_eq!(!output.stderr().contains(&own), contained, "{kind}: {output}");
     }
     sandbox.assert_clean();
@@ -456,7 +444,7 @@ fn a_hook_gets_no_preserved_fds() {
         let bundle = with_hook(BundleDir::new(), kind, shell("ls /proc/self/fd | wc -l; exit 1"));
         let id = runtime.new_id();
         let output = runtime.bundle_call("run", &bundle, ["--preserve-fds", "2"], &id).run();
-        assert_says(&output, "stdout: 4\n");
+        output.says("stdout: 4\n");
     }
 }
 
@@ -479,7 +467,7 @@ fn what_hooks_write_is_appended_to_the_files_that_annotations_name() {
     assert_eq!(text, format!("kept\n{}\n", KINDS.join("\n")));
     assert_eq!(fs::read_to_string(&errors).expect("standard error").lines().count(), KINDS.len());
     let bundle = bundle.set("/annotations", json!({"run.oci.hooks.stdout": "relative"}));
-    assert_says(&runtime.run(&bundle).exits(1), "/annotations/run.oci.hooks.stdout");
+    runtime.run(&bundle).exits(1).says("/annotations/run.oci.hooks.stdout");
 }
 
 #[test]
@@ -508,13 +496,13 @@ fn hooks_that_cannot_be_run_are_told_by_their_path() {
         let bundle = with_hook(BundleDir::new(), kind, json!({"path": "/no/such"}));
         let words =
             format!("error running {kind} hook #0: fork/exec /no/such: no such file or directory");
-        assert_says(&runtime.run(&bundle).exits(1), &words);
+        runtime.run(&bundle).exits(1).says(&words);
     }
     for (field, value) in [("path", json!("relative")), ("timeout", json!(0))] {
         let mut hook = json!({"path": "/bin/true"});
         hook[field] = value;
         let bundle = with_hook(BundleDir::new(), "poststop", hook);
-        assert_says(&runtime.try_create(&bundle).exits(1), &format!("/hooks/poststop/0/{field}"));
+        runtime.try_create(&bundle).exits(1).says(&format!("/hooks/poststop/0/{field}"));
     }
 }
 
@@ -542,7 +530,7 @@ fn a_fifo_that_nobody_reads_does_not_hold_up_a_create() {
         .set("/annotations", json!({"run.oci.hooks.stdout": fifo}));
     let started = Instant::now();
     let output = runtime.run(&bundle).exits(1);
-    assert_says(&output, "for what hooks write: no such device or address");
+    output.says("for what hooks write: no such device or address");
     assert!(started.elapsed() < Duration::from_secs(30));
     sandbox.assert_clean();
 }
@@ -561,7 +549,7 @@ fn a_restore_that_fails_at_once_runs_its_poststop_hooks_on_the_host() {
     let id = runtime.new_id();
     let call = runtime.bundle_call("restore", &bundle, options, &id);
     let output = call.env("PATH", criu::stand_in(bin.path())).run().exits(1);
-    assert_says(&output, "it exited with status 1 without an answer");
+    output.says("it exited with status 1 without an answer");
     let ours = fs::read_link("/proc/thread-self/ns/mnt").expect("our mount namespace");
     let seen = fs::read_to_string(&file).expect("the hook has run");
     assert_eq!(Path::new(seen.trim()), ours, "and not in the one that criu mounts in");

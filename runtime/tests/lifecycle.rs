@@ -5,17 +5,12 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use nconform::fixture::{BundleDir, Capture, Container, Output, Runtime, Sandbox, cgroups};
+use nconform::fixture::{BundleDir, Capture, Container, Runtime, Sandbox, cgroups};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use serde_json::{Value, json};
 
 fn sleeper() -> BundleDir {
     BundleDir::new().args(["sleep", "600"])
-}
-
-#[track_caller]
-fn assert_says(output: &Output, text: &str) {
-    assert!(output.stderr().contains(text), "nothing about {text:?}; {output}");
 }
 
 #[test]
@@ -34,7 +29,7 @@ fn a_container_is_created_started_killed_and_deleted() {
     assert_eq!(container.status(), "stopped");
     let _ = container.delete().ok();
     let gone = runtime.call(["state", container.id()]).run().exits(1);
-    assert_says(&gone, "does not exist");
+    gone.says("does not exist");
     assert_eq!(fs::read_dir(runtime.root()).expect("the root").count(), 0);
     sandbox.assert_clean();
 }
@@ -111,7 +106,7 @@ fn list_does_not_make_the_root_and_fails_without_the_one_that_is_named() {
     let root = runtime.root().join("none");
     let output = Capture::of(runtime.program()).args(["--root".as_ref(), root.as_os_str()]);
     let output = output.args(["list"]).run().exits(1);
-    assert_says(&output, &format!("cannot read `{}`: no such file or directory", root.display()));
+    output.says(&format!("cannot read `{}`: no such file or directory", root.display()));
     assert!(!root.exists());
 }
 
@@ -146,7 +141,7 @@ fn commands_on_an_unknown_container_fail_with_the_words_that_engines_match() {
     let runtime = Runtime::under_test();
     for command in ["state", "start", "kill", "delete"] {
         let output = runtime.call([command, "nobody"]).run().exits(1);
-        assert_says(&output, "container does not exist");
+        output.says("container does not exist");
         assert_eq!(output.stdout(), "");
     }
     let _ = runtime.call(["exec", "nobody", "true"]).run().exits(255);
@@ -161,17 +156,17 @@ fn commands_in_the_wrong_state_fail_with_the_words_that_engines_match() {
     let container = runtime.create(&bundle, [""; 0]);
     let id = container.id();
     let again = runtime.bundle_call("create", &bundle, [""; 0], id).run().exits(1);
-    assert_says(&again, "container with given ID already exists");
+    again.says("container with given ID already exists");
     assert_eq!(container.status(), "created", "the failed create left the first container alone");
     let _ = container.start().ok();
-    assert_says(&container.start().exits(1), "cannot start an already running container");
+    container.start().exits(1).says("cannot start an already running container");
     let deleted = container.delete().exits(1);
-    assert_says(&deleted, &format!("cannot delete container `{id}` that is not stopped: running"));
+    deleted.says(&format!("cannot delete container `{id}` that is not stopped: running"));
     let _ = container.kill("KILL").ok();
     container.wait();
-    assert_says(&container.kill("TERM").exits(1), "container not running");
-    assert_says(&container.exec(["true"]).exits(255), "cannot exec in a stopped container");
-    assert_says(&container.start().exits(1), "cannot start a container that has stopped");
+    container.kill("TERM").exits(1).says("container not running");
+    container.exec(["true"]).exits(255).says("cannot exec in a stopped container");
+    container.start().exits(1).says("cannot start a container that has stopped");
     let _ = runtime.call(["kill", "--all", id, "9"]).run().ok();
 }
 
@@ -212,7 +207,7 @@ fn kill_takes_names_and_numbers_and_sends_term_by_default() {
     }
     let _ = runtime.call(["kill", container.id()]).run().ok();
     container.output().wait_for("TERM\n");
-    assert_says(&container.kill("NOSUCH").exits(1), "unknown signal");
+    container.kill("NOSUCH").exits(1).says("unknown signal");
 }
 
 #[test]
@@ -244,8 +239,8 @@ fn kill_asks_with_signal_zero_and_knows_real_time_signals() {
     }
     let stopped = runtime.start(&BundleDir::new());
     stopped.wait();
-    assert_says(&stopped.kill("0").exits(1), "container not running");
-    assert_says(&stopped.kill("NONE").exits(1), "unknown signal `NONE`");
+    stopped.kill("0").exits(1).says("container not running");
+    stopped.kill("NONE").exits(1).says("unknown signal `NONE`");
 }
 
 /// Without a pid namespace of its own, nothing else would end the others.
@@ -273,7 +268,7 @@ fn kill_ends_every_process_of_a_container_that_shares_its_pid_namespace() {
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
     assert_eq!(members(), "");
-    assert_says(&container.kill("KILL").exits(1), "container not running");
+    container.kill("KILL").exits(1).says("container not running");
     let _ = container.delete().ok();
 
     let container = runtime.start(&bundle);
@@ -426,11 +421,11 @@ fn a_program_without_its_interpreter_is_reported_by_start() {
     fs::write(&script, "#!/no/such/interpreter\n").expect("write a script");
     fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("set a mode");
     let container = runtime.create(&bundle, [""; 0]);
-    assert_says(&container.start().exits(1), "no such file or directory");
+    container.start().exits(1).says("no such file or directory");
     container.wait();
     assert_eq!(container.status(), "stopped");
     let _ = container.delete().ok();
-    assert_says(&runtime.run(&bundle).exits(1), "no such file or directory");
+    runtime.run(&bundle).exits(1).says("no such file or directory");
     sandbox.assert_clean();
 }
 
@@ -493,7 +488,7 @@ fn spec_writes_a_configuration_that_runs_and_keeps_one_that_is_there() {
         json!(["sh"])
     );
     let again = runtime.call(["spec"]).directory(bundle.path()).run().exits(1);
-    assert_says(&again, "exists. Remove it first");
+    again.says("exists. Remove it first");
     assert_eq!(fs::read_to_string(&config).expect("config.json"), text);
     // As it stands but for the terminal, which a test does not have.
     let text = text.replace("\"terminal\": true", "\"terminal\": false");
@@ -502,7 +497,7 @@ fn spec_writes_a_configuration_that_runs_and_keeps_one_that_is_there() {
     let call = runtime.bundle_call("run", &bundle, [""; 0], &id).stdin("hostname; touch /x\n");
     let output = call.run().exits(1);
     assert_eq!(output.stdout(), "nrun\n");
-    assert_says(&output, "Read-only file system");
+    output.says("Read-only file system");
 }
 
 #[test]
@@ -520,4 +515,17 @@ fn plan_and_check_do_nothing() {
     assert!(call("check").ends_with(": ok\n"));
     assert_eq!(fs::read_dir(runtime.root()).expect("the root").count(), 0);
     sandbox.assert_clean();
+}
+
+#[test]
+fn who_asks_for_a_container_that_is_not_there_hears_where_it_was_looked_for() {
+    let _sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let place = format!("`{}` was searched", runtime.root().display());
+    for command in ["state", "start", "kill", "delete", "ps", "explain"] {
+        let output = runtime.call([command, "nobody"]).run().exits(1);
+        output.says("cannot find `nobody`: container does not exist\n");
+        output.says(&place);
+        output.says("--root");
+    }
 }

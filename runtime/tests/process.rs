@@ -297,9 +297,9 @@ fn sockets_that_systemd_has_opened_are_passed_on_before_those() {
     for file in &files {
         fs::write(file, format!("{}\n", &file[file.len() - 3..])).expect("write a file");
     }
-    let run = |pid: &str, preserved: &str| {
+    let run_with = |sockets: &str, pid: &str, preserved: &str| {
         let script = format!(
-            r#"export LISTEN_PID={pid} LISTEN_FDS=1; exec 3<"$0" 4<"$1" 5<"$2"; shift 2; exec "$@""#
+            r#"export LISTEN_PID={pid} LISTEN_FDS={sockets}; exec 3<"$0" 4<"$1" 5<"$2"; shift 2; exec "$@""#
         );
         let runtime = Runtime::under_test().launched_by(
             [&["sh", "-c", &script][..], &files.each_ref().map(String::as_str)].concat(),
@@ -307,11 +307,17 @@ fn sockets_that_systemd_has_opened_are_passed_on_before_those() {
         let id = runtime.new_id();
         runtime.bundle_call("run", &bundle, ["--preserve-fds", preserved], &id).run()
     };
+    let run = |pid: &str, preserved: &str| run_with("1", pid, preserved);
     assert_eq!(run("$$", "1").ok().stdout(), "1 1\none\ntwo\n0 1 2 3 4 5 ");
     // Meant for somebody else, they are no more than any fd.
     assert_eq!(run("1", "2").ok().stdout(), "\none\ntwo\n0 1 2 3 4 5 ");
     let output = run("$$", "3").exits(1);
     assert!(output.stderr().contains("preserved-fd 2 (of 3): stat /proc/self/fd/6"), "{output}");
+    // Of sockets that are not there, the container would wait on what is none of them.
+    for sockets in ["4", "4294967295"] {
+        let words = format!("the {sockets} sockets of LISTEN_FDS: file descriptor 6 is not open");
+        run_with(sockets, "$$", "0").exits(1).says(&words);
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
+use std::time::Duration;
 
 use nconform::fixture::{BundleDir, Runtime, Sandbox};
 use rustix::process::{Pid, Signal, kill_process};
@@ -102,6 +103,30 @@ fn the_status_is_had_when_the_caller_ignores_the_end_of_children() {
     let hook = json!({"path": "/bin/sh", "args": ["sh", "-c", "exit 0"]});
     for bundle in [BundleDir::new(), BundleDir::new().push("/hooks/createRuntime", hook)] {
         let _ = runtime.run(&bundle.shell("sleep 0.2; exit 7")).exits(7);
+    }
+    sandbox.assert_clean();
+}
+
+/// Frozen by v1's freezer, a process does not see SIGKILL, and whoever waited for its end would wait for ever.
+#[test]
+fn a_container_that_its_hook_has_paused_is_removed_when_the_hook_fails() {
+    let sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let (nrun, root) = (runtime.program().display(), runtime.root().display());
+    for options in [&[][..], &["-d"]] {
+        let id = runtime.new_id();
+        let script = format!(
+            "pid=$({nrun} --root {root} state {id} | sed -n 's/.*\"pid\": *\\([0-9]*\\).*/\\1/p'); \
+             file=/sys/fs/cgroup/freezer$(sed -n 's/.*:freezer://p' /proc/$pid/cgroup)/freezer.state; \
+             if test -e $file; then echo FROZEN > $file; else {nrun} --root {root} pause {id}; fi; \
+             {nrun} --root {root} state {id} | grep -q paused && exit 9"
+        );
+        let hook = json!({"path": "/bin/sh", "args": ["sh", "-c", script]});
+        let bundle = BundleDir::new().args(["sleep", "600"]).push("/hooks/poststart", hook);
+        let call = runtime.bundle_call("run", &bundle, options.iter().copied(), &id);
+        let output = call.limit(Duration::from_secs(20)).run();
+        output.exits(1).says("exit status 9");
+        assert!(!runtime.root().join(&id).exists());
     }
     sandbox.assert_clean();
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use nconform::fixture::{BundleDir, Output, Runtime, Sandbox, SeccompAgent};
+use nconform::fixture::{BundleDir, Runtime, Sandbox, SeccompAgent};
 use rustix::process::{Pid, WaitOptions, waitpid};
 use serde_json::{Value, json};
 use sys::notification::{Answer, Notification};
@@ -39,11 +39,6 @@ fn asking(agent: &SeccompAgent, no_new_privileges: bool) -> BundleDir {
         .set("/process/noNewPrivileges", no_new_privileges)
 }
 
-#[track_caller]
-fn assert_says(output: &Output, text: &str) {
-    assert!(output.stderr().contains(text), "nothing about {text:?}; {output}");
-}
-
 #[test]
 fn the_agent_decides_what_a_system_call_of_run_returns() {
     let sandbox = Sandbox::enter();
@@ -54,11 +49,11 @@ fn the_agent_decides_what_a_system_call_of_run_returns() {
             let bundle = asking(&agent, no_new_privileges)
                 .set("/process/user/uid", uid)
                 .args(["mkdir", "/tmp/x"]);
-            assert_says(&runtime.run(&bundle).exits(1), "No medium found");
+            runtime.run(&bundle).exits(1).says("No medium found");
             assert_eq!((agent.states().len(), agent.calls().len()), (1, 1));
             let agent = SeccompAgent::start(pretend);
             let bundle = asking(&agent, no_new_privileges).shell("mkdir /tmp/x && ls -d /tmp/x");
-            assert_says(&runtime.run(&bundle).exits(1), "/tmp/x: No such file or directory");
+            runtime.run(&bundle).exits(1).says("/tmp/x: No such file or directory");
             let agent = SeccompAgent::start(go_on);
             let bundle = asking(&agent, no_new_privileges).shell("mkdir /tmp/x && ls -d /tmp/x");
             assert_eq!(runtime.run(&bundle).ok().stdout(), "/tmp/x\n");
@@ -127,7 +122,7 @@ fn exec_asks_the_agent_in_the_foreground_and_detached_with_and_without_a_file() 
     for no_new_privileges in [true, false] {
         let bundle = asking(&agent, no_new_privileges).args(["sleep", "600"]);
         let container = runtime.start(&bundle);
-        assert_says(&container.exec(["mkdir", "/tmp/x"]), "No medium found");
+        container.exec(["mkdir", "/tmp/x"]).says("No medium found");
         let process = json!({"args": ["mkdir", "/tmp/x"], "cwd": "/", "user": {"uid": 1000, "gid": 0}, "env": ["PATH=/bin"]});
         let file = bundle.path().join("process.json");
         std::fs::write(&file, process.to_string()).expect("write process.json");
@@ -141,7 +136,7 @@ fn exec_asks_the_agent_in_the_foreground_and_detached_with_and_without_a_file() 
         let ended = waitpid(pid.and_then(Pid::from_raw), WaitOptions::empty()).expect("its end");
         assert_eq!(ended.and_then(|(_, status)| status.exit_status()), Some(1));
         let from_file = runtime.call(["exec", "--process", path, container.id()]).run();
-        assert_says(&from_file, "No medium found");
+        from_file.says("No medium found");
         let _ = runtime.call(["delete", "--force", container.id()]).run().ok();
     }
     assert_eq!(wait_for_states(&agent, 8).len(), 8);
@@ -176,11 +171,8 @@ fn a_start_container_hook_has_a_listener_of_its_own_and_no_fd_of_it() {
         .push("/hooks/startContainer", json!({"path": "/bin/sh", "args": ["sh", "-c", script]}));
     let container = runtime.create(&bundle, [""; 0]);
     let output = container.start().exits(1);
-    assert_says(
-        &output,
-        "error running startContainer hook #0: exit status 5, stdout: 4\nSeccomp:\t2",
-    );
-    assert_says(&output, "No medium found");
+    output.says("error running startContainer hook #0: exit status 5, stdout: 4\nSeccomp:\t2");
+    output.says("No medium found");
     let states = wait_for_states(&agent, 1);
     assert_ne!(states[0]["pid"], states[0]["state"]["pid"], "the hook's process is not the init");
     let _ = container.delete().ok();
@@ -197,10 +189,10 @@ fn an_annotation_names_the_agent_where_the_profile_does_not() {
         .remove("/linux/seccomp/listenerMetadata")
         .set("/annotations", json!({"run.oci.seccomp.receiver": agent.path().to_str()}))
         .args(["mkdir", "/tmp/x"]);
-    assert_says(&runtime.run(&bundle).exits(1), "No medium found");
+    runtime.run(&bundle).exits(1).says("No medium found");
     let bundle = bundle.args(["sleep", "600"]);
     let container = runtime.start(&bundle);
-    assert_says(&container.exec(["mkdir", "/tmp/x"]), "No medium found");
+    container.exec(["mkdir", "/tmp/x"]).says("No medium found");
 }
 
 #[test]
@@ -223,19 +215,16 @@ fn an_agent_that_cannot_be_reached_or_asked_is_refused_before_anything_is_made()
     for path in [agent.dead_path(), file, "/no/such/agent".into()] {
         let bundle = with(&path);
         let output = runtime.run(&bundle).exits(1);
-        assert_says(&output, "failed to connect with seccomp agent");
-        assert_says(&output, "/linux/seccomp/listenerPath");
+        output.says("failed to connect with seccomp agent");
+        output.says("/linux/seccomp/listenerPath");
     }
     for path in ["relative", "@abstract", ""] {
-        assert_says(&runtime.run(&with(Path::new(path))).exits(1), "/linux/seccomp/listenerPath");
+        runtime.run(&with(Path::new(path))).exits(1).says("/linux/seccomp/listenerPath");
     }
     let output = runtime.try_create(&with(Path::new("/no/such/agent"))).exits(1);
-    assert_says(&output, "failed to connect with seccomp agent");
+    output.says("failed to connect with seccomp agent");
     let writes = BundleDir::new().set("/linux/seccomp", profile(&["write"], &agent.path()));
-    assert_says(
-        &runtime.run(&writes).exits(1),
-        "SCMP_ACT_NOTIFY cannot be used for the write syscall",
-    );
+    runtime.run(&writes).exits(1).says("SCMP_ACT_NOTIFY cannot be used for the write syscall");
     assert_eq!(std::fs::read_dir(runtime.root()).expect("the root").count(), 0);
     assert!(agent.states().is_empty());
     // Gone between `create` and `start`.
@@ -243,7 +232,7 @@ fn an_agent_that_cannot_be_reached_or_asked_is_refused_before_anything_is_made()
     let bundle = asking(&doomed, true).args(["sleep", "600"]);
     let container = runtime.create(&bundle, [""; 0]);
     drop(doomed);
-    assert_says(&container.start().exits(1), "failed to connect with seccomp agent");
+    container.start().exits(1).says("failed to connect with seccomp agent");
     assert_eq!(container.status(), "created", "nothing has happened to it");
     let _ = container.delete().ok();
     sandbox.assert_clean();
@@ -257,7 +246,7 @@ fn a_received_call_can_be_made_killable_only() {
     let bundle = asking(&agent, true)
         .set("/linux/seccomp/flags", json!(["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]))
         .args(["mkdir", "/tmp/x"]);
-    assert_says(&runtime.run(&bundle).exits(1), "No medium found");
+    runtime.run(&bundle).exits(1).says("No medium found");
     let features = runtime.call(["features"]).run().ok().json();
     let has = |list: &str, name: &str| {
         features["linux"]["seccomp"][list]
@@ -279,8 +268,8 @@ fn in_a_user_namespace_the_agent_decides_too() {
         .set("/linux/uidMappings", mapping.clone())
         .set("/linux/gidMappings", mapping)
         .args(["mkdir", "/tmp/x"]);
-    assert_says(&runtime.run(&bundle).exits(1), "No medium found");
+    runtime.run(&bundle).exits(1).says("No medium found");
     let bundle = bundle.args(["sleep", "600"]);
     let container = runtime.start(&bundle);
-    assert_says(&container.exec(["mkdir", "/tmp/x"]), "No medium found");
+    container.exec(["mkdir", "/tmp/x"]).says("No medium found");
 }

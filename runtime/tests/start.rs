@@ -14,11 +14,6 @@ fn hooked(bundle: BundleDir, script: &str) -> BundleDir {
     bundle.push("/hooks/startContainer", hook)
 }
 
-#[track_caller]
-fn assert_says(output: &Output, text: &str) {
-    assert!(output.stderr().contains(text), "nothing about {text:?}; {output}");
-}
-
 #[test]
 fn start_says_what_the_created_container_was_made_from() {
     let _sandbox = Sandbox::enter();
@@ -26,7 +21,7 @@ fn start_says_what_the_created_container_was_made_from() {
     let bundle = hooked(BundleDir::new(), "exit 9");
     let container = runtime.create(&bundle, [""; 0]);
     let _changed = bundle.raw_config("no JSON any more");
-    assert_says(&container.start().exits(1), "error running startContainer hook #0: exit status 9");
+    container.start().exits(1).says("error running startContainer hook #0: exit status 9");
 }
 
 /// Starts `start` and returns when it waits for the init: when it has not run for a while.
@@ -85,7 +80,7 @@ fn start_fails_when_the_init_is_killed_before_its_exec() {
         assert_eq!(child.try_wait().expect("wait"), None, "it waits; {output}");
         kill_process(pid, Signal::KILL).expect("kill the init");
         assert_eq!(child.wait().expect("wait for start").code(), Some(1), "{output}");
-        assert_says(&output, "was killed before it could execute the program");
+        output.says("was killed before it could execute the program");
         container.wait();
         assert_eq!(container.status(), "stopped");
         let _ = container.delete().ok();

@@ -517,6 +517,35 @@ fn a_signal_reaches_the_container_while_nobody_reads_its_output_which_is_kept() 
 }
 
 #[test]
+fn a_terminal_whose_output_nobody_wants_any_more_hangs_up_and_the_container_goes_on() {
+    let sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let bundle = with_terminal("trap 'exit 7' HUP; seq 1 100000; while :; do sleep 0.02; done");
+    for (outlet, mut reader, stdout) in outlets() {
+        let mut child = run_into(&runtime, &stdout, &bundle, &runtime.new_id());
+        drop(stdout);
+        reader.read_exact(&mut [0; 8]).expect("the first lines");
+        drop(reader);
+        assert_eq!(child.wait().expect("wait for nrun").code(), Some(7), "{outlet}");
+    }
+    sandbox.assert_clean();
+}
+
+#[test]
+fn the_end_of_our_terminal_is_not_that_of_the_container() {
+    let sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let (mut terminal, slave) = Terminal::pair();
+    let script = "trap 'sleep 0.2; exit 7' HUP; echo ready; while :; do sleep 0.02; done";
+    let bundle = with_terminal(script);
+    let mut child = run_in_foreground(&runtime, &slave, &bundle);
+    terminal.expect("ready\r\n");
+    drop((terminal, slave));
+    assert_eq!(child.wait().expect("wait for nrun").code(), Some(7));
+    sandbox.assert_clean();
+}
+
+#[test]
 fn a_second_signal_gives_up_output_that_nobody_reads() {
     let sandbox = Sandbox::enter();
     let runtime = Runtime::under_test();

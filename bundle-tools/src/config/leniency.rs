@@ -44,6 +44,7 @@ pub(super) fn forgive(text: &str, document: Document) -> (String, Vec<Problem>) 
         edits.device_rule_type(value, &pointer);
         edits.affinity(value, &pointer);
         edits.scheduler_flag(value, &pointer);
+        edits.huge_limit(value, &pointer);
         edits.capability(value, &pointer);
         edits.user(value, &pointer);
         edits.seccomp(value, &pointer);
@@ -148,6 +149,17 @@ impl Edits {
                 self.replace(value.range.clone(), "\"SCHED_RESET_ON_FORK\"");
             }
             _ => {}
+        }
+    }
+
+    /// A limit of huge pages is a `uint64`, and `oci-spec` has a signed number. The kernel counts pages, of which there are no more in
+    /// the one than in the other (`PAGE_COUNTER_MAX`): neither limits anything.
+    fn huge_limit(&mut self, value: &Value<'_>, pointer: &str) {
+        let limit = pointer.starts_with("/linux/resources/hugepageLimits/")
+            && pointer.ends_with("/limit")
+            && value.raw.parse::<u64>().is_ok_and(|limit| i64::try_from(limit).is_err());
+        if limit {
+            self.replace(value.range.clone(), &i64::MAX.to_string());
         }
     }
 
@@ -305,6 +317,21 @@ mod tests {
         ];
         for part in parts {
             assert!(read.contains(part), "{read}");
+        }
+    }
+
+    #[test]
+    fn a_limit_of_huge_pages_that_is_none_is_taken() {
+        let limits = |limit: &str| {
+            let limits = format!(r#"[{{"pageSize": "2MB", "limit": {limit}}}]"#);
+            format!(r#"{{"linux": {{"resources": {{"hugepageLimits": {limits}}}}}}}"#)
+        };
+        let most = limits("9223372036854775807");
+        for limit in ["9223372036854775808", "18446744073709551615"] {
+            assert_eq!(edited(&limits(limit)), most);
+        }
+        for other in ["18446744073709551616", "9223372036854775807", "-1", "1e19"] {
+            assert_eq!(edited(&limits(other)), limits(other));
         }
     }
 }

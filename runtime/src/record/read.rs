@@ -17,13 +17,13 @@ use std::path::Path;
 pub fn peek(root: &Path, id: &ContainerId) -> Result<(Saved, bool)> {
     let path = root.join(id.as_str());
     let directory = match open_directory(&path) {
-        Err(Errno::NOENT | Errno::NOTDIR) => return Err(Error::NoContainer(id.to_string())),
+        Err(Errno::NOENT | Errno::NOTDIR) => return Err(Error::no_container(root, id)),
         opened => {
             opened.map_err(|errno| Error::system(format!("open `{}`", path.display()), errno))?
         }
     };
     let Some(mut saved) = read_state(&directory, &path)? else {
-        return Err(Error::NoContainer(id.to_string()));
+        return Err(Error::no_container(root, id));
     };
     if saved.pid == 0 && is_locked(&directory) {
         saved.creating = true;

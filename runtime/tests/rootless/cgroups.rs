@@ -58,7 +58,9 @@ fn a_path_that_may_not_be_made_is_an_error() {
 fn a_path_below_a_delegated_cgroup_is_used() {
     let user = User::enter();
     if !user.has_cgroups() {
-        // `a_path_that_may_not_be_made_is_an_error` is what happens to this user.
+        let bundle = user.bundle().set("/linux/cgroupsPath", format!("/us/{}", unique_name()));
+        let output = user.runtime().try_create(&bundle).exits(1);
+        assert!(output.stderr().to_lowercase().contains("permission denied"), "{output}");
         return;
     }
     let own = fs::read_to_string("/proc/self/cgroup").expect("our cgroup");
