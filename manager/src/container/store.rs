@@ -317,7 +317,9 @@ impl Dir {
     /// has ended without anybody noticing.
     pub fn state(&self) -> Result<State> {
         let state = match self.recorded_state() {
-            Err(error) if error.is_damage() => return Ok(State::unknown(self.is_held())),
+            Err(error) if error.is_damage() => {
+                return Ok(self.seen(State::unknown(self.is_held())));
+            }
             read => read?,
         };
         if !state.status.is_up() || self.is_held() {

@@ -4,6 +4,7 @@
 use super::world::{IMAGE, World, entries};
 use std::fs;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// What a file may have become.
 const WRECKS: [&str; 2] = ["", "{\"id\": \"0"];
@@ -140,6 +141,31 @@ fn a_container_that_runs_without_its_records_is_removed_wholly() {
                 .all(|path| { path.ends_with("names") || path.ends_with("lock") })
         );
     }
+}
+
+#[test]
+fn a_container_that_runs_without_its_state_is_waited_for_and_stopped_also_while_it_is_paused() {
+    let world = World::new();
+    for pauses in [false, true] {
+        world.run(&["-d", "--name", "wreck", "--stop-signal", "KILL"], &["sleep", "1000"]).ok();
+        let (state, _) = file_of(&world, "wreck", "state.json");
+        if pauses {
+            world.nman(["pause", "wreck"]).ok();
+        }
+        fs::write(&state, "").unwrap();
+        let (mut waits, said) = world.command(["wait", "wreck"]).start();
+        std::thread::sleep(Duration::from_millis(300));
+        assert!(waits.try_wait().unwrap().is_none(), "nothing has ended yet");
+
+        world.nman(["stop", "wreck"]).ok();
+        assert!(waits.wait().unwrap().success());
+        assert_eq!(said.stdout(), "137\n");
+        let listed = world.nman(["ps", "-a", "--format", "{{.State}} {{.Status}}"]).ok().stdout();
+        assert!(listed.starts_with("exited Exited (137) "), "{listed}");
+        assert_eq!(world.nman(["system", "check"]).ok().stdout(), "No problems found\n");
+        world.nman(["rm", "wreck"]).ok();
+    }
+    world.assert_no_container();
 }
 
 /// The blobs that are JSON with this key.
