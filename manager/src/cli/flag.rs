@@ -29,11 +29,14 @@ fn with_value(argument: Arg) -> Arg {
     argument.value_parser(parse).overrides_with(id)
 }
 
+/// Go's words for a flag that is off.
+pub(super) const OFF: [&str; 6] = ["0", "f", "F", "false", "FALSE", "False"];
+
 /// Go's `strconv.ParseBool`, in its words.
 fn parse(text: &str) -> Result<bool, String> {
     match text {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
-        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
+        off if OFF.contains(&off) => Ok(false),
         _ => Err(format!("strconv.ParseBool: parsing {text:?}: invalid syntax")),
     }
 }
