@@ -89,3 +89,21 @@ fn an_image_in_use_is_not_removed() {
     world.nman(["rmi", IMAGE]).ok();
     assert_eq!(world.nman(["images", "-q"]).ok().stdout(), "");
 }
+
+#[test]
+fn who_does_not_say_yes_to_a_prune_keeps_everything_and_hears_no_error() {
+    let world = World::new();
+    world.run(&["--name", "kept"], &["true"]).ok();
+    for what in ["container", "image", "network", "system", "volume"] {
+        for answer in ["n\n", ""] {
+            let asked = world.command([what, "prune"]).stdin(answer).run().ok();
+            assert!(asked.stdout().ends_with("continue? [y/N] "), "{what}: {asked}");
+            assert_eq!(asked.stderr(), "", "{what}");
+        }
+    }
+    assert_eq!(world.nman(["ps", "-aq"]).ok().stdout().lines().count(), 1);
+    assert!(
+        world.command(["container", "prune"]).stdin("Y\n").run().ok().stdout().contains("Deleted")
+    );
+    world.assert_no_container();
+}
