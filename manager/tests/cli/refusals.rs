@@ -107,3 +107,30 @@ fn who_does_not_say_yes_to_a_prune_keeps_everything_and_hears_no_error() {
     );
     world.assert_no_container();
 }
+
+#[test]
+fn a_variable_that_is_empty_counts_as_not_set() {
+    let world = World::new();
+    let options = ["--rm", "--network", "none", "--cgroup-parent", &format!("/{}", world.cgroup())];
+    let run = |variable: &str, value: &str| {
+        let words = ["run"].into_iter().chain(options).chain([IMAGE, "true"]);
+        world.command(words).env(variable, value).run()
+    };
+    run("NMAN_RUNTIME", "").ok();
+    run("DOCKER_DEFAULT_PLATFORM", "").ok();
+    let refused = run("NMAN_RUNTIME", "no-such-runtime").exits(125).stderr();
+    assert!(refused.contains("cannot find the OCI runtime `no-such-runtime`"), "{refused}");
+    world.assert_no_container();
+}
+
+#[test]
+fn an_empty_docker_config_is_not_the_current_directory() {
+    let world = World::new();
+    std::fs::write(world.path("config.json"), r#"{"detachKeys": "nonsense"}"#).unwrap();
+    world.run(&["-d", "--name", "up"], &["sh", "-c", "sleep 1; exit 3"]).ok();
+    let attached =
+        world.command(["attach", "up"]).directory(world.path("")).env("HOME", "/nowhere");
+    attached.env("DOCKER_CONFIG", "").run().exits(3);
+    world.nman(["rm", "up"]).ok();
+    world.assert_no_container();
+}
