@@ -134,3 +134,21 @@ fn an_empty_docker_config_is_not_the_current_directory() {
     world.nman(["rm", "up"]).ok();
     world.assert_no_container();
 }
+
+#[test]
+fn nobody_is_put_onto_the_hosts_network_or_onto_none_later() {
+    let world = World::new();
+    world.nman(["create", "--name", "netted", "--network", "bridge", IMAGE, "true"]).ok();
+    for verb in ["connect", "disconnect"] {
+        let refused =
+            |network: &str| world.nman(["network", verb, network, "netted"]).exits(1).stderr();
+        let text = refused("host");
+        assert!(
+            text.contains("disconnected from host network or connected to host network"),
+            "{text}"
+        );
+        assert!(refused("none").contains("one of the networks in private (none) mode"));
+    }
+    world.nman(["rm", "netted"]).ok();
+    world.assert_no_container();
+}
