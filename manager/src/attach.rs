@@ -20,7 +20,9 @@ use crate::settings::Settings;
 use crate::terminal::{self, Raw};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
+use rustix::net::{
+    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with, sockopt,
+};
 use rustix::process::Signal;
 use rustix::stdio;
 use std::collections::VecDeque;
@@ -84,6 +86,14 @@ pub fn open(settings: &Settings, id: &ContainerId) -> Result<Link> {
     };
     let socket = open().map_err(Error::io("connect to the monitor at", &path))?;
     Ok(Link { socket, child: None })
+}
+
+/// The process id of the monitor that listens for clients.
+pub fn monitor(settings: &Settings, id: &ContainerId) -> Result<i32> {
+    let link = open(settings, id)?;
+    let peer =
+        sockopt::socket_peercred(&link.socket).map_err(Error::system("ask for the monitor"))?;
+    Ok(peer.pid.as_raw_nonzero().get())
 }
 
 /// Waits until the container's program runs, and no longer.

@@ -23,6 +23,7 @@ use crate::store::{Image, Store};
 use crate::undo::Undo;
 use crate::volume::place;
 use crate::{device, event, health, image, rm, supervise, terminal, user_namespace, volume};
+use ::bundle::digest::ChainId;
 use std::io::Write as _;
 use std::path::Path;
 
@@ -171,7 +172,7 @@ impl Draft<'_> {
         // The record keeps it from here on; until now nothing did.
         self.store.confirm(&self.image)?;
         enter_private_mounts(record, dir)?;
-        self.store.snapshots().prepare(&self.image.chain_ids, record.id.as_str())?;
+        self.prepare_layers(record, &self.image.chain_ids, record.id.as_str())?;
         self.prepare_images(record)?;
         mount_root(self.settings, record, dir)?;
         let rootfs = Rootfs::open(&dir.rootfs())?;
@@ -193,9 +194,19 @@ impl Draft<'_> {
             let directory = &record.config.working_dir;
             user_namespace::as_root_of(record, || rootfs.ensure_directory(directory))?;
         }
-        dir.write("config.json", &spec)?;
+        dir.write_bundle(record, &spec)?;
         supervise::provide_init(record, dir)?;
         health::prepare(record, dir, spec.process().as_ref())
+    }
+
+    /// A snapshot whose chain lasts as the record does: without it nothing says what the container stands on.
+    fn prepare_layers(&self, record: &Record, chain: &[ChainId], key: &str) -> Result<()> {
+        let snapshots = self.store.snapshots();
+        snapshots.prepare(chain, key)?;
+        if !record.remove {
+            snapshots.make_last(key)?;
+        }
+        Ok(())
     }
 
     /// Layers of the container's own over the images that it mounts, which keep them from being removed meanwhile.
@@ -204,7 +215,7 @@ impl Draft<'_> {
             if point.kind == MountKind::Image {
                 let image = self.store.find(&point.name)?;
                 let key = place::image_key(record, at);
-                self.store.snapshots().prepare(&image.chain_ids, &key)?;
+                self.prepare_layers(record, &image.chain_ids, &key)?;
             }
         }
         Ok(())

@@ -1,7 +1,7 @@
 //! The keys that leave a container without ending it: Docker's `--detach-keys`, ctrl-p and ctrl-q by default.
 
 use crate::error::{Error, Result};
-use std::path::PathBuf;
+use crate::registry::Logins;
 
 /// Docker's default.
 const DEFAULT: [u8; 2] = [16, 17];
@@ -45,13 +45,7 @@ impl DetachKeys {
 
 /// `detachKeys` of Docker's configuration file.
 fn configured() -> Option<String> {
-    let directory = std::env::var_os("DOCKER_CONFIG").map(PathBuf::from).or_else(|| {
-        Some(
-            PathBuf::from(std::env::var_os("HOME").filter(|home| !home.is_empty())?)
-                .join(".docker"),
-        )
-    })?;
-    let text = std::fs::read(directory.join("config.json")).ok()?;
+    let text = std::fs::read(Logins::path_of_user()?).ok()?;
     // Only for this: a file that cannot be read says nothing, as in Docker, which warns and goes on.
     let config: serde_json::Value = serde_json::from_slice(&text).ok()?;
     config["detachKeys"].as_str().filter(|keys| !keys.is_empty()).map(str::to_owned)

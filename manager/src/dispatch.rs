@@ -6,8 +6,8 @@ use nman::run::Outcome;
 use nman::settings::Settings;
 use nman::{
     attach, complete, create, doctor, events, exec, info, inspect, kill, listing, login, logs,
-    pause, port, prune, ps, rename, rm, run, start, stats, stop, top, transfer, update, volume,
-    wait,
+    pause, port, prune, ps, rename, rm, run, start, stats, stop, terminal, top, transfer, update,
+    volume, wait,
 };
 use std::io::Write as _;
 
@@ -119,12 +119,10 @@ fn warn(text: &str) {
     eprintln!("WARNING: {}", nman::table::plain(text));
 }
 
-/// Asks, as Docker does; an end of the input is a no.
+/// Asks before something is removed. A no, as an end of the input is one, ends the command without a word and with 0, as
+/// it ends Docker's.
 fn confirmed(warning: &str) -> Result<bool> {
-    print(&format!("{warning}\nAre you sure you want to continue? [y/N] "))?;
-    let mut answer = String::new();
-    std::io::stdin().read_line(&mut answer).map_err(Error::system("read from stdin"))?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+    terminal::confirm(&format!("{warning}\nAre you sure you want to continue? [y/N] "))
 }
 
 fn log_in(args: &LoginArgs) -> Result<u8> {

@@ -187,6 +187,12 @@ impl Snapshots {
         prepared
     }
 
+    /// Brings the chain of an active snapshot to the disk, so that it survives a power cut.
+    pub fn make_last(&self, key: &str) -> Result<(), Error> {
+        let path = self.active(key)?.join(CHAIN);
+        File::open(&path).and_then(|file| file.sync_data()).map_err(Error::file("sync", &path))
+    }
+
     /// The directories of an active snapshot that was prepared earlier.
     pub fn resume(&self, key: &str) -> Result<Prepared, Error> {
         let directory = self.active(key)?;

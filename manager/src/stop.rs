@@ -63,7 +63,7 @@ pub fn restart(settings: &Settings, args: &StopArgs) -> Result<(Vec<String>, Vec
 
 fn stop_one(settings: &Settings, dir: &Dir, name: &str, manner: Manner) -> Result<()> {
     let record = dir.record()?;
-    let Some(watched) = watch(dir)? else { return Ok(()) };
+    let Some(watched) = watch(settings, dir)? else { return Ok(()) };
     // Before anything is sent: whoever sees the container end finds it.
     dir.set(Mark::Stopped)?;
     let signal = manner.signal.unwrap_or(record.stop.signal);
@@ -170,12 +170,19 @@ fn open_process(pid: i32) -> Option<OwnedFd> {
 
 /// A process that ends no sooner than everything of the container: its monitor, or its init where the monitor was
 /// killed. `None` when the container does not run.
-pub fn watch(dir: &Dir) -> Result<Option<OwnedFd>> {
+pub fn watch(settings: &Settings, dir: &Dir) -> Result<Option<OwnedFd>> {
     let state = dir.state()?;
     if !state.status.is_up() {
         return Ok(None);
     }
-    let pid = if dir.is_held() { state.monitor } else { state.pid };
+    let pid = match (dir.is_held(), state.monitor) {
+        (false, _) => state.pid,
+        // What is written down does not read back: it is asked itself.
+        (true, None) if dir.state_damage().is_some() => {
+            Some(attach::monitor(settings, &dir.record()?.id)?)
+        }
+        (true, monitor) => monitor,
+    };
     let pidfd = pid.and_then(open_process);
     // The process id may have been used again before it was opened: only if the container still runs was it ours.
     Ok(pidfd.filter(|_| dir.state().is_ok_and(|state| state.status.is_up())))

@@ -63,7 +63,7 @@ fn apply(
     planned.set_devices(old.and_then(|resources| resources.devices().clone()));
     linux.set_resources(Some(planned));
     // First what the next start reads, then what `inspect` shows and the next update begins with.
-    dir.write("config.json", &spec)?;
+    dir.write_bundle(&record, &spec)?;
     containers.change(&dir, |record| {
         record.host_config.limits = limits;
         record.supervision.restart = args.restart.unwrap_or(record.supervision.restart);

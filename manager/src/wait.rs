@@ -47,7 +47,7 @@ fn end(settings: &Settings, dir: &Dir, next: bool) -> Result<u8> {
     if next && !dir.state()?.status.has_process() {
         condition(dir, |status, _| status.has_process())?;
     }
-    let Some(watched) = stop::watch(dir)? else {
+    let Some(watched) = stop::watch(settings, dir)? else {
         return Ok(dir.state()?.exit_code.unwrap_or(0));
     };
     if dir.is_held()

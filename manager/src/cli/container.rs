@@ -1,5 +1,6 @@
 //! Commands for containers that are there already.
 
+use super::flag::OFF;
 use super::values::{SignalNumber, variable};
 use crate::clock::Timestamp;
 use crate::duration;
@@ -27,7 +28,7 @@ pub struct StartArgs {
     #[arg(long)]
     pub by_policy: bool,
     /// Names or ids
-    #[arg(required_unless_present = "by_policy", value_name = "CONTAINER")]
+    #[arg(required_unless_present = "by_policy", required_if_eq_any = OFF.map(|off| ("by_policy", off)), value_name = "CONTAINER")]
     pub names: Vec<String>,
 }
 

@@ -3,12 +3,23 @@
 //! The definition knows them as flags without a value, so that help, manual pages, and completion show them as such. What a line is
 //! parsed by is a copy of it, made here: there is no other place in which a flag's value is read.
 
+use clap::builder::Resettable;
 use clap::{Arg, ArgAction, Command};
 use std::any::TypeId;
 
 /// The command with flags that take a value, and all commands below it.
 pub(super) fn with_values(command: Command) -> Command {
-    command.mut_args(with_value).mut_subcommands(with_values)
+    command.mut_args(without_empty).mut_args(with_value).mut_subcommands(with_values)
+}
+
+/// A variable of the environment that is there but empty counts as not set, as with Docker's.
+fn without_empty(argument: Arg) -> Arg {
+    let named = argument.get_env().and_then(std::env::var_os);
+    if named.is_some_and(|value| value.is_empty()) {
+        argument.env(Resettable::Reset)
+    } else {
+        argument
+    }
 }
 
 fn with_value(argument: Arg) -> Arg {
@@ -29,11 +40,14 @@ fn with_value(argument: Arg) -> Arg {
     argument.value_parser(parse).overrides_with(id)
 }
 
+/// Go's words for a flag that is off.
+pub(super) const OFF: [&str; 6] = ["0", "f", "F", "false", "FALSE", "False"];
+
 /// Go's `strconv.ParseBool`, in its words.
 fn parse(text: &str) -> Result<bool, String> {
     match text {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
-        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
+        off if OFF.contains(&off) => Ok(false),
         _ => Err(format!("strconv.ParseBool: parsing {text:?}: invalid syntax")),
     }
 }

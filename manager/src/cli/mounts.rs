@@ -70,6 +70,10 @@ pub fn volume(text: &str) -> Result<MountPoint, String> {
         }
     };
     options.clone_into(&mut point.mode);
+    // Docker's rule: which of the two would hold?
+    if options.split(',').filter(|option| matches!(*option, "ro" | "rw")).count() > 1 {
+        return Err(wrong(format!("invalid mode: {options}")));
+    }
     for option in options.split(',').filter(|option| !option.is_empty()) {
         match option {
             "ro" => point.writable = false,
@@ -400,6 +404,8 @@ mod tests {
             "a/b:/c",
             ":/b",
             "/a:/b:nocopy",
+            "/a:/b:rw,ro",
+            "a:/b:ro,nocopy,ro",
         ] {
             assert!(volume(bad).is_err(), "{bad}");
         }

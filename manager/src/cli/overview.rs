@@ -1,6 +1,6 @@
 //! `nman --help`: every command once, in the groups that a person looks for them in.
 
-use clap::Command;
+use clap::{Arg, Command};
 use std::fmt::Write as _;
 
 /// What is used daily comes first, in the order in which one needs it.
@@ -33,9 +33,23 @@ pub(super) fn overview(root: &Command) -> String {
         let value = argument.get_value_names().filter(|_| argument.get_action().takes_values());
         let value = value.and_then(|names| names.first()).map_or("", |name| name.as_str());
         let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
-        let _ = writeln!(text, "  {short}--{:<20} {help}", format!("{long} {value}"));
+        let origin = origin(argument);
+        let _ = writeln!(text, "  {short}--{:<20} {help}{origin}", format!("{long} {value}"));
     }
     text.push_str("\nRun 'nman COMMAND --help' for more information on a command.\n");
+    text
+}
+
+/// Where the value of an option comes from that is not given: ` [env: NMAN_ROOT] [default: /var/lib/nman]`. What the
+/// variable holds is not for an overview.
+fn origin(argument: &Arg) -> String {
+    let mut text = String::new();
+    if let Some(name) = argument.get_env() {
+        let _ = write!(text, " [env: {}]", name.to_string_lossy());
+    }
+    if let Some(value) = argument.get_default_values().first().filter(|value| *value != "false") {
+        let _ = write!(text, " [default: {}]", value.to_string_lossy());
+    }
     text
 }
 
@@ -71,6 +85,9 @@ mod tests {
             let count = usize::from(!command.is_hide_set() && command.get_name() != "help");
             assert_eq!(text.matches(&line).count(), count, "{}", command.get_name());
         }
+        let root = "Directory of images, layers and containers [env: NMAN_ROOT] [default: /var/lib/nman]\n";
+        assert!(text.contains(root), "{text}");
+        assert!(text.contains(" in the container's directory\n"), "a flag has neither: {text}");
         assert!(text.starts_with("Usage:  nman [OPTIONS] COMMAND\n"));
         assert!(text.find("Common Commands").unwrap() < text.find("Management Commands").unwrap());
     }

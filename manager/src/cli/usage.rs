@@ -185,6 +185,8 @@ impl Place<'_> {
             .command
             .get_positionals()
             .any(|argument| matches!(argument.get_action(), clap::ArgAction::Append));
+        // What is needed only without another option is not marked as required: it is missing all the same.
+        let least = least.max(1);
         let number =
             if least == 1 { "1 argument".to_owned() } else { format!("{least} arguments") };
         let bound = if many { "at least" } else { "exactly" };
@@ -274,6 +276,14 @@ mod tests {
     fn the_number_of_arguments_is_counted_in_dockers_words() {
         says("rm", 1, "\"nman rm\" requires at least 1 argument.", "see `nman rm --help`");
         says("run", 1, "\"nman run\" requires at least 1 argument.", "see `nman run --help`");
+        for line in ["start", "start --by-policy=false", "start --by-policy=0"] {
+            says(
+                line,
+                1,
+                "\"nman start\" requires at least 1 argument.",
+                "see `nman start --help`",
+            );
+        }
         says("ps web", 1, "\"nman ps\" accepts no arguments.", "see `nman ps --help`");
         says(
             "attach",

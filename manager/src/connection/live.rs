@@ -15,7 +15,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 /// # Errors
 /// It is on that network already, or on none that others could be beside.
 pub fn connect_to_network(settings: &Settings, container: &str, endpoint: Endpoint) -> Result<()> {
-    let (dir, record) = find(settings, container)?;
+    let (dir, record) = find(settings, container, endpoint.network.as_str())?;
     let host = HostFacts::probe()?;
     let network = definition::find(&settings.root, endpoint.network.as_str(), &host)?;
     let endpoint = Endpoint { network: network.name.clone(), ..endpoint };
@@ -83,7 +83,7 @@ pub fn disconnect_from_network(
     network: &str,
     force: bool,
 ) -> Result<()> {
-    let (dir, record) = find(settings, container)?;
+    let (dir, record) = find(settings, container, network)?;
     let network = match definition::find(&settings.root, network, &HostFacts::probe()?) {
         Ok(definition) => definition.name,
         // A network whose definition is gone can still be left.
@@ -127,12 +127,16 @@ fn take_away(
     Ok(ipam::release(state, &plan.network, &plan.container)?)
 }
 
-fn find(settings: &Settings, container: &str) -> Result<(Dir, Record)> {
+/// The container, if it can be put onto that network or taken off it. The words of a refusal are Docker's.
+fn find(settings: &Settings, container: &str, network: &str) -> Result<(Dir, Record)> {
     let dir = Containers::open(&settings.containers())?.find(container)?;
     let record = dir.record()?;
     let refused = match mode(&record.network)? {
-        Mode::Network(_) => return Ok((dir, record)),
-        Mode::None => {
+        _ if network == "host" => {
+            "container cannot be disconnected from host network or connected to host network"
+        }
+        Mode::Network(_) if network != "none" => return Ok((dir, record)),
+        Mode::Network(_) | Mode::None => {
             "container cannot be connected to multiple networks with one of the networks in private (none) mode"
         }
         Mode::Host | Mode::Container(_) => {

@@ -317,7 +317,9 @@ impl Dir {
     /// has ended without anybody noticing.
     pub fn state(&self) -> Result<State> {
         let state = match self.recorded_state() {
-            Err(error) if error.is_damage() => return Ok(State::unknown(self.is_held())),
+            Err(error) if error.is_damage() => {
+                return Ok(self.seen(State::unknown(self.is_held())));
+            }
             read => read?,
         };
         if !state.status.is_up() || self.is_held() {
@@ -428,8 +430,12 @@ impl Dir {
     /// A container that is removed when it ends survives no power cut in any case, and does not wait: that takes some
     /// 3 ms, of a run that takes 40 to 100. Neither does any for the directory: what is cut off there has never been, and is whole otherwise.
     fn write_record(&self, record: &Record) -> Result<()> {
-        let make_last = if record.remove { |_: &_| Ok(()) } else { fs::File::sync_data };
-        self.replace("container.json", record, make_last)
+        self.replace("container.json", record, lasting(record))
+    }
+
+    /// Writes the bundle's config.json, which lasts as the record does: nothing else says what is to be started.
+    pub fn write_bundle<T: Serialize>(&self, record: &Record, spec: &T) -> Result<()> {
+        self.replace("config.json", spec, lasting(record))
     }
 
     /// Writes a file that is bound into the container: readable for everybody there, and the same file for ever.
@@ -520,6 +526,11 @@ impl Dir {
     fn lock(&self) -> Result<Guard> {
         Ok(Guard { file: lock_file(&self.join("lock"), FlockOperation::LockExclusive)? })
     }
+}
+
+/// What makes a file of this container outlive a power cut, if it is to.
+fn lasting(record: &Record) -> fn(&fs::File) -> std::io::Result<()> {
+    if record.remove { |_| Ok(()) } else { fs::File::sync_data }
 }
 
 fn lock_file(path: &Path, operation: FlockOperation) -> Result<OwnedFd> {

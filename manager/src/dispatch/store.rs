@@ -1,14 +1,12 @@
 //! The commands for images, for the files of containers, and for all that is on disk.
 
-use super::{lines, print, several};
+use super::{confirmed, lines, print, several};
 use nman::cli::{Command, ImageCommand, SystemCommand};
-use nman::error::{Error, Result};
+use nman::error::Result;
 use nman::images::{ImagePrune, prune_report};
 use nman::settings::Settings;
 use nman::system::SystemPrune;
-use nman::{
-    commit, cp, diff, events, export, images, import, info, load, rmi, save, system, tag, terminal,
-};
+use nman::{commit, cp, diff, events, export, images, import, info, load, rmi, save, system, tag};
 
 /// Runs the command, if it is one of these.
 pub(super) fn dispatch(settings: &Settings, command: &Command) -> Result<u8> {
@@ -43,8 +41,8 @@ fn image(settings: &Settings, command: &ImageCommand) -> Result<u8> {
         }
         ImageCommand::Prune(args) => {
             let prune = ImagePrune::new(args)?;
-            if !args.force {
-                confirm(prune.warning(), "image prune")?;
+            if !args.force && !confirmed(prune.warning())? {
+                return Ok(0);
             }
             let (lines, freed) = prune.run(settings)?;
             print(&prune_report(&lines, freed)).map(|()| 0)
@@ -61,8 +59,8 @@ fn system(settings: &Settings, command: &SystemCommand) -> Result<u8> {
         SystemCommand::Info(args) => print(&info::info(settings, args)?).map(|()| 0),
         SystemCommand::Prune(args) => {
             let prune = SystemPrune::new(args)?;
-            if !args.force {
-                confirm(&prune.warning(), "system prune")?;
+            if !args.force && !confirmed(&prune.warning())? {
+                return Ok(0);
             }
             let (text, errors) = prune.run(settings)?;
             print(&text)?;
@@ -74,15 +72,6 @@ fn system(settings: &Settings, command: &SystemCommand) -> Result<u8> {
             Ok(u8::from(report.broken > 0))
         }
     }
-}
-
-/// Asks before something is removed; a no ends the command as it ends Docker's.
-fn confirm(warning: &str, what: &str) -> Result<()> {
-    let question = format!("{warning}\nAre you sure you want to continue? [y/N] ");
-    if terminal::confirm(&question)? {
-        return Ok(());
-    }
-    Err(Error::refusal(format!("{what} has been cancelled")))
 }
 
 /// What is worth saying beside the data.

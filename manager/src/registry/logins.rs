@@ -41,14 +41,19 @@ pub enum Kept {
 }
 
 impl Logins {
-    /// Those of this user: `$DOCKER_CONFIG/config.json` or `~/.docker/config.json`.
+    /// Those of this user.
     pub fn of_user() -> Option<Self> {
+        Some(Self::in_file(&Self::path_of_user()?))
+    }
+
+    /// Docker's configuration file of this user: `$DOCKER_CONFIG/config.json` or `~/.docker/config.json`.
+    pub fn path_of_user() -> Option<PathBuf> {
         let named = std::env::var_os("DOCKER_CONFIG").filter(|path| !path.is_empty());
         let directory = named.map(PathBuf::from).or_else(|| {
             let home = std::env::var_os("HOME").filter(|home| !home.is_empty());
             home.map(|home| PathBuf::from(home).join(".docker"))
         })?;
-        Some(Self::in_file(&directory.join("config.json")))
+        Some(directory.join("config.json"))
     }
 
     /// Those in a file.

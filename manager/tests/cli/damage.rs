@@ -2,8 +2,10 @@
 //! to it, and `rm -f`, `rmi` and `system check --repair` clear it away.
 
 use super::world::{IMAGE, World, entries};
+use nconform::fixture::strace;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// What a file may have become.
 const WRECKS: [&str; 2] = ["", "{\"id\": \"0"];
@@ -140,6 +142,57 @@ fn a_container_that_runs_without_its_records_is_removed_wholly() {
                 .all(|path| { path.ends_with("names") || path.ends_with("lock") })
         );
     }
+}
+
+#[test]
+fn a_container_that_runs_without_its_state_is_waited_for_and_stopped_also_while_it_is_paused() {
+    let world = World::new();
+    for pauses in [false, true] {
+        world.run(&["-d", "--name", "wreck", "--stop-signal", "KILL"], &["sleep", "1000"]).ok();
+        let (state, _) = file_of(&world, "wreck", "state.json");
+        if pauses {
+            world.nman(["pause", "wreck"]).ok();
+        }
+        fs::write(&state, "").unwrap();
+        let (mut waits, said) = world.command(["wait", "wreck"]).start();
+        std::thread::sleep(Duration::from_millis(300));
+        assert!(waits.try_wait().unwrap().is_none(), "nothing has ended yet");
+
+        world.nman(["stop", "wreck"]).ok();
+        assert!(waits.wait().unwrap().success());
+        assert_eq!(said.stdout(), "137\n");
+        let listed = world.nman(["ps", "-a", "--format", "{{.State}} {{.Status}}"]).ok().stdout();
+        assert!(listed.starts_with("exited Exited (137) "), "{listed}");
+        assert_eq!(world.nman(["system", "check"]).ok().stdout(), "No problems found\n");
+        world.nman(["rm", "wreck"]).ok();
+    }
+    world.assert_no_container();
+}
+
+#[test]
+fn what_a_container_is_started_from_is_on_the_disk_unless_it_goes_when_it_ends() {
+    let world = World::new();
+    for removes in [false, true] {
+        let options = ["-y", "-f", "-e", "trace=fdatasync"];
+        let (root, state) = (world.path("root"), world.path("state"));
+        let place = ["--root", root.to_str().unwrap(), "--state", state.to_str().unwrap()];
+        let command = ["create", "--name", "lasting", "--network", "none"];
+        let words = [if removes { "--rm=true" } else { "--rm=false" }, IMAGE, "true"];
+        let args: Vec<&str> = place.into_iter().chain(command).chain(words).collect();
+        let (made, calls) = strace(&options, Path::new(env!("CARGO_BIN_EXE_nman")), &args);
+        let id = made.ok().text();
+        for (directory, file) in [
+            ("containers/.half-", "container.json.new"),
+            ("snapshots/active/", "chain.json"),
+            ("containers/", "config.json.new"),
+        ] {
+            let path = format!("/{directory}{id}/{file}>) = 0");
+            let synced = calls.iter().any(|call| call.ends_with(&path));
+            assert_eq!(synced, !removes, "{file}: {calls:#?}");
+        }
+        world.nman(["rm", "lasting"]).ok();
+    }
+    world.assert_no_container();
 }
 
 /// The blobs that are JSON with this key.

@@ -1,6 +1,6 @@
 //! The manual pages and `docs/man` say what the definition of the command line says. `make man` writes them anew.
 
-use clap::{Command, CommandFactory as _};
+use clap::{Arg, Command, CommandFactory as _};
 use std::path::{Path, PathBuf};
 
 fn directory() -> PathBuf {
@@ -10,8 +10,6 @@ fn directory() -> PathBuf {
 /// The file name and the text of the page of each command: `nman-container-ls.1`.
 fn pages() -> Vec<(String, String)> {
     let mut root = nman::cli::Cli::command().disable_help_subcommand(true);
-    // What the help says of a value's origin depends on where it is asked.
-    root = root.mut_args(|argument| argument.hide_env(true));
     root.build();
     let mut pages = Vec::new();
     collect(&root, "nman", &mut pages);
@@ -21,7 +19,15 @@ fn pages() -> Vec<(String, String)> {
 fn collect(command: &Command, name: &str, pages: &mut Vec<(String, String)>) {
     // The renderer takes the name of the page for that of the command.
     let static_name: &'static str = Box::leak(name.to_owned().into_boxed_str());
+    // The variables of the options that every command takes are on the first page alone.
+    let is_elsewhere = |argument: &Arg| name != "nman" && argument.is_global_set();
     let named = command.clone().name(static_name).bin_name(name.replace('-', " "));
+    let named =
+        named.mut_args(
+            |argument| {
+                if is_elsewhere(&argument) { argument.hide_env(true) } else { argument }
+            },
+        );
     let mut text = Vec::new();
     let date = String::new();
     clap_mangen::Man::new(named)

@@ -95,3 +95,66 @@ fn an_image_in_use_is_not_removed() {
     world.nman(["rmi", IMAGE]).ok();
     assert_eq!(world.nman(["images", "-q"]).ok().stdout(), "");
 }
+
+#[test]
+fn who_does_not_say_yes_to_a_prune_keeps_everything_and_hears_no_error() {
+    let world = World::new();
+    world.run(&["--name", "kept"], &["true"]).ok();
+    for what in ["container", "image", "network", "system", "volume"] {
+        for answer in ["n\n", ""] {
+            let asked = world.command([what, "prune"]).stdin(answer).run().ok();
+            assert!(asked.stdout().ends_with("continue? [y/N] "), "{what}: {asked}");
+            assert_eq!(asked.stderr(), "", "{what}");
+        }
+    }
+    assert_eq!(world.nman(["ps", "-aq"]).ok().stdout().lines().count(), 1);
+    assert!(
+        world.command(["container", "prune"]).stdin("Y\n").run().ok().stdout().contains("Deleted")
+    );
+    world.assert_no_container();
+}
+
+#[test]
+fn a_variable_that_is_empty_counts_as_not_set() {
+    let world = World::new();
+    let options = ["--rm", "--network", "none", "--cgroup-parent", &format!("/{}", world.cgroup())];
+    let run = |variable: &str, value: &str| {
+        let words = ["run"].into_iter().chain(options).chain([IMAGE, "true"]);
+        world.command(words).env(variable, value).run()
+    };
+    run("NMAN_RUNTIME", "").ok();
+    run("DOCKER_DEFAULT_PLATFORM", "").ok();
+    let refused = run("NMAN_RUNTIME", "no-such-runtime").exits(125).stderr();
+    assert!(refused.contains("cannot find the OCI runtime `no-such-runtime`"), "{refused}");
+    world.assert_no_container();
+}
+
+#[test]
+fn an_empty_docker_config_is_not_the_current_directory() {
+    let world = World::new();
+    std::fs::write(world.path("config.json"), r#"{"detachKeys": "nonsense"}"#).unwrap();
+    world.run(&["-d", "--name", "up"], &["sh", "-c", "sleep 1; exit 3"]).ok();
+    let attached =
+        world.command(["attach", "up"]).directory(world.path("")).env("HOME", "/nowhere");
+    attached.env("DOCKER_CONFIG", "").run().exits(3);
+    world.nman(["rm", "up"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
+fn nobody_is_put_onto_the_hosts_network_or_onto_none_later() {
+    let world = World::new();
+    world.nman(["create", "--name", "netted", "--network", "bridge", IMAGE, "true"]).ok();
+    for verb in ["connect", "disconnect"] {
+        let refused =
+            |network: &str| world.nman(["network", verb, network, "netted"]).exits(1).stderr();
+        let text = refused("host");
+        assert!(
+            text.contains("disconnected from host network or connected to host network"),
+            "{text}"
+        );
+        assert!(refused("none").contains("one of the networks in private (none) mode"));
+    }
+    world.nman(["rm", "netted"]).ok();
+    world.assert_no_container();
+}
