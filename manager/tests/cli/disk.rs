@@ -56,8 +56,8 @@ fn df_adds_up_to_du_and_prune_frees_what_it_says() {
     assert!(said.contains("Total reclaimed space: 6."), "{said}");
     assert_eq!(before - du(&root), reclaimable[0]);
 
-    let refused = world.command(["system", "prune"]).stdin("n\n").run().exits(1);
-    assert!(refused.stderr().contains("system prune has been cancelled"), "{refused}");
+    let refused = world.command(["system", "prune"]).stdin("n\n").run().ok();
+    assert_eq!(refused.stderr(), "");
     assert!(refused.stdout().contains("  - all stopped containers\n"), "{refused}");
     let before = du(&root);
     let said = world.nman(["system", "prune", "-a", "-f"]).ok().stdout();
