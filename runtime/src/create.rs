@@ -110,9 +110,9 @@ fn listen_fds() -> Result<u32> {
     let count = number("LISTEN_FDS").filter(ours).unwrap_or(0);
     match first_missing(3, count) {
         None => Ok(count),
-        Some((_, fd)) => Err(Error::Usage(format!(
-            "cannot pass on the {count} sockets of LISTEN_FDS: file descriptor {fd} is not open"
-        ))),
+        Some((_, fd)) => {
+            Err(Error::Usage(format!("LISTEN_FDS={count}: file descriptor {fd} is not open")))
+        }
     }
 }
 

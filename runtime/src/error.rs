@@ -149,7 +149,7 @@ impl Error {
                 Some(format!("`nrun{command} --help` shows the flags"))
             }
             Error::NoContainer { root, .. } => Some(format!(
-                "`{}` was searched; what an engine runs is found with the --root that it gives, such as /run/containerd/runc/k8s.io",
+                "`{}` was searched; an engine gives another --root",
                 root.display()
             )),
             Error::Exists(id) => Some(format!("`nrun delete --force {id}` removes it")),

@@ -90,9 +90,7 @@ impl Failure {
             (op, Errno::LOOP) if op.is_off_proc() => {
                 "a symbolic link of the image leads into /proc, where nothing may be mounted that way"
             }
-            (Op::Device(_), Errno::EXIST) => {
-                "another file is there: it must go from the image, or the device must have another path"
-            }
+            (Op::Device(_), Errno::EXIST) => "another file is there",
             (Op::Device(_) | Op::Symlink { .. } | Op::Console(_), Errno::LOOP) => {
                 "the image has a symbolic link there: /dev must be a directory of its own, most often a tmpfs in `mounts`"
             }

@@ -315,7 +315,7 @@ fn sockets_that_systemd_has_opened_are_passed_on_before_those() {
     assert!(output.stderr().contains("preserved-fd 2 (of 3): stat /proc/self/fd/6"), "{output}");
     // Of sockets that are not there, the container would wait on what is none of them.
     for sockets in ["4", "4294967295"] {
-        let words = format!("the {sockets} sockets of LISTEN_FDS: file descriptor 6 is not open");
+        let words = format!("LISTEN_FDS={sockets}: file descriptor 6 is not open");
         run_with(sockets, "$$", "0").exits(1).says(&words);
     }
 }
