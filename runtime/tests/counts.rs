@@ -6,8 +6,9 @@ use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
 /// On a host with nine v1 hierarchies and one of v2 they are 282 and more; up to eight are the init's, who goes on while `create` ends.
 const MOST_CALLS: usize = 294;
-/// The same where all is on v2, also before Linux 6.15, where it takes two calls to copy and change a mount.
-const MOST_CALLS_UNIFIED: usize = 220;
+/// The same where all is on v2, before Linux 6.15, where it takes two calls to copy and change a mount: up to 220 where the caller is in the
+/// root of the hierarchy, and some more below it, as under systemd.
+const MOST_CALLS_UNIFIED: usize = 230;
 
 #[test]
 fn create_makes_few_system_calls_in_two_tasks_and_reads_no_mount_table() {
