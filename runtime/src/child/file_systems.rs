@@ -26,7 +26,7 @@ use sys::fd::until_exec;
 use sys::mount::{self as attr, Attributes};
 
 /// `PROC_SUPER_MAGIC`
-pub(super) const PROCFS: u64 = 0x9fa0;
+const PROCFS: u64 = 0x9fa0;
 /// `SYSFS_MAGIC`
 const SYSFS: u64 = 0x6265_6572;
 
@@ -439,8 +439,11 @@ fn octal(mode: u32) -> [u8; 5] {
 
 /// A link of the image has led to /proc, where only what the bundle puts there by name may be (CVE-2019-16884, CVE-2019-19921).
 fn refuse_procfs(target: BorrowedFd<'_>) -> Result<(), Errno> {
-    let is_procfs = u64::try_from(rustix::fs::fstatfs(target)?.f_type) == Ok(PROCFS);
-    if is_procfs { Err(Errno::LOOP) } else { Ok(()) }
+    if is_procfs(target)? { Err(Errno::LOOP) } else { Ok(()) }
+}
+
+pub(super) fn is_procfs(found: BorrowedFd<'_>) -> Result<bool, Errno> {
+    Ok(u64::try_from(rustix::fs::fstatfs(found)?.f_type) == Ok(PROCFS))
 }
 
 /// Something of the image lies where a device is to be made. The device itself, and what the bundle mounted there, are left;

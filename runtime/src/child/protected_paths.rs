@@ -4,7 +4,7 @@
 //! be given to one call after another. Any other path is found once, under the root, and what covers it is attached to what was found.
 
 use super::Child;
-use super::file_systems::{PROCFS, attach, clone_tree, read_only};
+use super::file_systems::{attach, clone_tree, is_procfs, read_only};
 use rustix::fs::{CWD, FileType, makedev};
 use rustix::io::Errno;
 use rustix::mount::{
@@ -160,8 +160,7 @@ fn find_procfs(root: BorrowedFd<'_>) -> Result<Option<BorrowedFd<'static>>, Errn
         Err(Errno::NOENT) => return Ok(None),
         found => until_exec(found?),
     };
-    let is_procfs = u64::try_from(rustix::fs::fstatfs(found)?.f_type) == Ok(PROCFS);
-    Ok(is_procfs.then_some(found))
+    Ok(is_procfs(found)?.then_some(found))
 }
 
 /// A detached mount of an empty read-only tmpfs.
