@@ -505,6 +505,25 @@ fn a_parent_with_processes_cannot_pass_controllers_on() {
 }
 
 #[test]
+fn a_parent_without_processes_passes_on_what_it_did_not() {
+    let layout = probe().unwrap();
+    let Layout::Unified(unified) = &layout else { return };
+    let outer = Owned::create(&name("outer"), "{}", &layout);
+    let directory = outer.paths().unified().unwrap();
+    assert_eq!(content(&directory.join("cgroup.subtree_control")), "");
+    let json = r#"{"memory": {"limit": 67108864}}"#;
+    let below = Owned::create(&format!("{}/below", name("outer")), json, &layout);
+    assert_eq!(value(&below, "memory", "", "memory.max"), "67108864");
+    // All of them, for measuring, and for the next container, which finds them there.
+    for controller in &unified.controllers {
+        let enabled = content(&directory.join("cgroup.subtree_control"));
+        assert!(enabled.split(' ').any(|name| name == controller), "{controller}: {enabled}");
+    }
+    let next = Owned::create(&format!("{}/next", name("outer")), json, &layout);
+    assert_eq!(value(&next, "memory", "", "memory.max"), "67108864");
+}
+
+#[test]
 fn a_container_without_cgroups_has_nothing_to_kill_or_remove() {
     let mut cgroup = Cgroup::open(Paths::default());
     assert!(cgroup.open_entrance().unwrap().is_none());

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use nconform::fixture::{BundleDir, Output, Runtime, Sandbox, scratch_dir};
 use rustix::mount::{
@@ -493,6 +494,26 @@ fn names_in_proc_are_protected_whichever_of_them_this_host_has() {
         );
     let output = Runtime::under_test().run(&bundle).ok();
     assert_eq!(output.stdout(), "/\n2\n");
+}
+
+#[test]
+fn the_procfs_of_another_pid_namespace_is_protected_too() {
+    let _sandbox = Sandbox::enter();
+    let bundle = BundleDir::new().remove("/mounts/0");
+    let proc = bundle.rootfs().join("proc");
+    // Its namespace ends with the shell, and nobody who looks is in it: /proc/self leads nowhere.
+    let mount = format!("mount -t proc none {}", proc.display());
+    let made = Command::new("unshare").args(["-pf", "sh", "-c", &mount]).status();
+    assert!(made.expect("unshare").success());
+    let bundle = bundle
+        .set("/linux/maskedPaths", json!(["/proc/none", "/proc/fs", "/proc/uptime", "/proc/bus"]))
+        .shell(
+            "readlink /proc/self; cat /proc/uptime; ls /proc/fs /proc/bus | grep -v '^/\\|^$'; \
+             grep -q . /proc/loadavg && echo there",
+        );
+    let output = Runtime::under_test().run(&bundle).ok();
+    assert_eq!(output.stdout(), "there\n");
+    unmount(&proc, UnmountFlags::DETACH).expect("it is a mount");
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod control;
 mod create;
 mod device_program;
 mod devices;
+mod directories;
 mod error;
 mod files;
 mod join;

@@ -5,14 +5,15 @@
 
 use super::Child;
 use super::file_systems::{attach, clone_tree, is_procfs, read_only};
-use rustix::fs::{CWD, FileType, makedev};
+use rustix::fs::{Access, CWD, FileType, makedev};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, fsconfig_create, fsmount, fsopen,
-    mount_bind_recursive, move_mount,
+    mount_bind, mount_bind_recursive, move_mount,
 };
-use std::ffi::CStr;
-use std::os::fd::BorrowedFd;
+use std::borrow::Cow;
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsRawFd, BorrowedFd};
 use sys::beneath::{self, Target};
 use sys::fd::until_exec;
 use sys::mount as attr;
@@ -31,6 +32,8 @@ pub(super) struct Protection {
     spare: [Option<BorrowedFd<'static>>; 2],
     /// The container's procfs; `Some(None)` where it has none.
     procfs: Option<Option<BorrowedFd<'static>>>,
+    /// That procfs is known to lead to what we have open.
+    leads_to_us: bool,
 }
 
 /// Where a cover goes.
@@ -77,6 +80,9 @@ impl Child<'_> {
 
     /// Covers a directory with an empty one, or a file with /dev/null.
     fn cover(&mut self, place: Place<'_>, directory: bool) -> Result<(), Errno> {
+        if self.bind_over(place, directory)? {
+            return Ok(());
+        }
         let tree = self.cover_tree(directory)?;
         let attached = match place {
             Place::Found(found) => attach(tree, found),
@@ -97,6 +103,35 @@ impl Child<'_> {
         match (attached, place) {
             (Err(Errno::NOENT), Place::Name(_)) => Ok(()),
             (attached, _) => attached,
+        }
+    }
+
+    /// The same in one call: what is attached elsewhere and open is bound by its name in procfs. `false` where that cannot be: for the
+    /// first directory, and where the procfs is that of a pid namespace that we are not in, or is not known to lead to us.
+    fn bind_over(&mut self, place: Place<'_>, directory: bool) -> Result<bool, Errno> {
+        let cover = if directory { self.protection.empty } else { Some(self.null_device()?) };
+        let Some(cover) = cover.map(by_name) else { return Ok(false) };
+        let name = match place {
+            Place::Name(name) => Cow::Borrowed(name),
+            Place::Found(found) if self.go_to_ourselves()? => Cow::Owned(by_name(found)),
+            Place::Found(_) => return Ok(false),
+        };
+        match mount_bind(&*cover, &*name) {
+            // Of which of the two names, the kernel does not say.
+            Err(Errno::NOENT) => {
+                let exists = || rustix::fs::access(&*cover, Access::EXISTS).is_ok();
+                self.protection.leads_to_us = self.protection.leads_to_us || exists();
+                Ok(self.protection.leads_to_us)
+            }
+            bound => bound.map(|()| true),
+        }
+    }
+
+    /// Goes into the procfs that is known to lead to what we have open, if there is one.
+    fn go_to_ourselves(&mut self) -> Result<bool, Errno> {
+        match self.protection.procfs.flatten().filter(|_| self.protection.leads_to_us) {
+            Some(procfs) => self.go_into(procfs).map(|()| true),
+            None => Ok(false),
         }
     }
 
@@ -152,6 +187,11 @@ impl Child<'_> {
         self.protection.null = Some(null);
         Ok(null)
     }
+}
+
+/// What an fd of ours refers to, from the root of a procfs that leads to us.
+fn by_name(fd: BorrowedFd<'_>) -> CString {
+    CString::new(format!("self/fd/{}", fd.as_raw_fd())).unwrap_or_default()
 }
 
 /// What is at /proc, if that is a procfs: what the image has there is not.
