@@ -1,10 +1,13 @@
 /*
  * The physical floor of `run`: the namespaces, mounts, cgroups and exec that the kernel has to make for the bundle of
  * `nconform bench`, and nothing else. It reads no config.json, writes no state and no device rules, drops no capability,
- * installs no filter and defends itself against nothing, so no runtime can do the same work for less.
+ * compiles no filter and defends itself against nothing, so no runtime can do the same work for less.
  *
  *     floor --version
  *     floor --root DIR run --bundle DIR ID
+ *     floor --root DIR run --filter FILE --bundle DIR ID
+ *
+ * FILE has the instructions of a seccomp filter as the kernel takes them.
  *
  * The words are those of a runtime, so that the benchmark treats it as one. The bundle's program is always `true` of
  * busybox. On v1 a directory is made in each mounted hierarchy, on v2 in the one there is.
@@ -12,13 +15,16 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
 #include <linux/mount.h>
+#include <linux/seccomp.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
@@ -42,6 +48,8 @@ static const char *id;
 static const char *hierarchies[MOST_HIERARCHIES];
 static int hierarchy_count;
 static int unified;
+static struct sock_filter instructions[BPF_MAXINSNS];
+static struct sock_fprog filter = {.filter = instructions};
 
 /* struct clone_args of linux/sched.h, which older headers have without `cgroup`. */
 struct clone_arguments {
@@ -193,6 +201,19 @@ static void hide_paths(void)
     }
 }
 
+static void read_filter(const char *path)
+{
+    int file = must(open(path, O_RDONLY | O_CLOEXEC), path);
+    filter.len = must(read(file, instructions, sizeof instructions), path) / sizeof *instructions;
+    close(file);
+}
+
+static void install_filter(void)
+{
+    must(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs");
+    must(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_SPEC_ALLOW, &filter), "install the filter");
+}
+
 static void become_container(const char *bundle)
 {
     if (!unified)
@@ -212,6 +233,8 @@ static void become_container(const char *bundle)
     must(sethostname("sandbox", 7), "sethostname");
     char *const arguments[] = {"true", NULL};
     char *const environment[] = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "TERM=xterm", NULL};
+    if (filter.len)
+        install_filter();
     execve("/bin/true", arguments, environment);
     fail("/bin/true");
 }
@@ -222,11 +245,15 @@ int main(int argc, char **argv)
         puts("floor: what the kernel itself costs");
         return 0;
     }
-    if (argc != 7 || strcmp(argv[3], "run") || strcmp(argv[4], "--bundle")) {
-        fputs("usage: floor --root DIR run --bundle DIR ID\n", stderr);
+    int filtered = argc == 9 && !strcmp(argv[4], "--filter");
+    char **bundle = argv + (filtered ? 6 : 4);
+    if (argc != (filtered ? 9 : 7) || strcmp(argv[3], "run") || strcmp(bundle[0], "--bundle")) {
+        fputs("usage: floor --root DIR run [--filter FILE] --bundle DIR ID\n", stderr);
         return 1;
     }
-    id = argv[6];
+    if (filtered)
+        read_filter(argv[5]);
+    id = bundle[2];
     find_hierarchies();
     make_cgroups();
     struct clone_arguments arguments = {
@@ -239,7 +266,7 @@ int main(int argc, char **argv)
     }
     int child = must(syscall(SYS_clone3, &arguments, sizeof arguments), "clone3");
     if (child == 0)
-        become_container(argv[5]);
+        become_container(bundle[1]);
     int status;
     must(waitpid(child, &status, 0), "wait");
     for (int i = 0; i < hierarchy_count; i++)

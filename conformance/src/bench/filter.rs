@@ -58,6 +58,14 @@ pub(super) fn filter_of(pid: Pid) -> Result<Vec<Instruction>, String> {
     }
 }
 
+/// The filter as the kernel takes it: an array of `struct sock_filter` (linux/filter.h).
+pub(super) fn bytes(filter: &[Instruction]) -> Vec<u8> {
+    let bytes = |&Instruction { code, jt, jf, k }: &Instruction| {
+        code.to_ne_bytes().into_iter().chain([jt, jf]).chain(k.to_ne_bytes())
+    };
+    filter.iter().flat_map(bytes).collect()
+}
+
 /// Measures all filters in turn, for as many rounds as there are threads for each.
 pub(super) fn measure(filters: &[Result<Vec<Instruction>, String>]) -> Vec<FilterCost> {
     let mut samples = vec![Vec::new(); filters.len()];

@@ -59,8 +59,10 @@ impl Floor {
 
 #[cfg(test)]
 mod tests {
+    use super::super::filter;
     use super::*;
     use crate::fixture::{BundleDir, Runtime, Sandbox, cgroups};
+    use sys::seccomp::Instruction;
 
     #[test]
     fn the_floor_runs_the_container_of_the_benchmark_and_leaves_nothing() {
@@ -85,5 +87,25 @@ mod tests {
         }
         assert_eq!(cgroups::named(&id), Vec::<std::path::PathBuf>::new());
         sandbox.assert_clean();
+    }
+
+    #[test]
+    fn the_floor_installs_the_filter_that_it_is_lent() {
+        let _sandbox = Sandbox::enter();
+        let floor = Floor::build().expect("a C compiler");
+        // BPF_RET, whatever the call is: the program cannot even be executed.
+        let kill = Instruction { code: 0x06, jt: 0, jf: 0, k: sys::seccomp::RET_KILL_PROCESS };
+        let directory = scratch_dir();
+        let file = directory.path().join("filter");
+        std::fs::write(&file, filter::bytes(&[kill])).expect("write a file");
+        let runtime = Runtime::at(floor.program());
+        let (bundle, id) = (BundleDir::new(), runtime.new_id());
+        let (path, file) = (bundle.path().display().to_string(), file.display().to_string());
+        let plain = runtime.call(["run", "--bundle", &path, &runtime.new_id()]).run().ok();
+        assert_eq!(plain.stderr(), "");
+        let killed = 128 + rustix::process::Signal::SYS.as_raw();
+        let _ =
+            runtime.call(["run", "--filter", &file, "--bundle", &path, &id]).run().exits(killed);
+        assert_eq!(cgroups::named(&id), Vec::<std::path::PathBuf>::new());
     }
 }
