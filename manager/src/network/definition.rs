@@ -312,6 +312,15 @@ pub fn find(root: &Path, wanted: &str, host: &HostFacts) -> Result<Definition> {
     }
 }
 
+/// Makes sure that a network is still there: for who has read it, and has put a connection on record since.
+///
+/// # Errors
+/// It was removed meanwhile.
+pub fn confirm(root: &Path, name: &NetworkName) -> Result<()> {
+    let is_there = path_of(root, name).exists();
+    is_there.then_some(()).ok_or_else(|| Error::UnknownNetwork { name: name.to_string() })
+}
+
 /// Every definition of `<root>/networks`, by name; the default network is among them once it has been used.
 ///
 /// # Errors

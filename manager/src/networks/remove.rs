@@ -48,6 +48,8 @@ fn remove_named(settings: &Settings, name: &str, host: &HostFacts) -> Result<()>
 /// Removes a network that nobody is connected to. The definitions are locked.
 fn remove(settings: &Settings, state: &State, definition: &Definition) -> Result<()> {
     let name = &definition.name;
+    // Who connects puts that on record under this lock, and then looks whether the network is still there.
+    let lock = state.lock()?;
     let members = state.members(name)?;
     if !members.is_empty() {
         let endpoints: Vec<String> = members
@@ -66,9 +68,10 @@ fn remove(settings: &Settings, state: &State, definition: &Definition) -> Result
         });
     }
     if let Some(bridge) = definition.bridge() {
-        network::tidy(state, &bridge.name)?;
+        network::tidy_locked(state, &bridge.name, &lock)?;
     }
     definition::remove(&settings.root, name)?;
+    drop(lock);
     state.forget_network(name);
     let attributes = [("name", name.as_str()), ("type", definition.driver_name())];
     event::emit(settings, Kind::Network, "destroy", &definition.id(), &attributes);

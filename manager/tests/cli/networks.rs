@@ -335,3 +335,37 @@ fn a_network_stays_for_a_container_that_is_made_while_prune_waits() {
     world.nman(["network", "rm", "web"]).ok();
     world.assert_no_container();
 }
+
+#[test]
+fn who_comes_to_a_network_that_is_removed_meanwhile_leaves_nothing() {
+    let world = World::new();
+    world.nman(["network", "create", "web"]).ok();
+    let lock = std::fs::File::create(world.state().join("network/lock")).unwrap();
+    lock.lock().unwrap();
+    let (mut running, said) = world.run_command(&["--network", "web"], &["true"]).start();
+    let waits = format!("-> FLOCK  ADVISORY  WRITE {} ", running.id());
+    let locks = || std::fs::read_to_string("/proc/locks").unwrap();
+    // It has read the definition, and is not on record yet.
+    eventually("the container waits", || locks().contains(&waits));
+    std::fs::remove_file(world.root().join("networks/web.conflist")).unwrap();
+    lock.unlock().unwrap();
+    assert_eq!(running.wait().unwrap().code(), Some(125), "{said}");
+    assert!(said.stderr().contains("network `web` not found"), "{said}");
+    world.assert_no_container();
+}
+
+#[test]
+fn a_network_on_a_link_that_is_not_there_is_refused() {
+    let world = World::new();
+    let create = ["network", "create", "-d", "macvlan", "lan", "-o"];
+    for (parent, hint) in [
+        ("parent=nosuch0", "`ip link` shows"),
+        ("master=nosuch0.7", "`ip link add link nosuch0 name nosuch0.7 type vlan id 7`"),
+    ] {
+        let refused = world.nman([&create[..], &[parent]].concat()).exits(1).stderr();
+        let name = parent.split_once('=').unwrap().1;
+        assert!(refused.contains(&format!("parent interface {name} does not exist")), "{refused}");
+        assert!(refused.contains(hint), "{refused}");
+    }
+    assert_eq!(world.nman(["network", "ls", "-q", "-f", "name=lan"]).ok().stdout(), "");
+}
