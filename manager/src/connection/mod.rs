@@ -21,6 +21,7 @@ use crate::settings::Settings;
 use crate::user_namespace;
 use join::Joining;
 use rustix::fs::{Mode as FileMode, OFlags, fstatfs};
+use rustix::io::Errno;
 use rustix::mount::mount_bind;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -144,6 +145,10 @@ fn running_namespace(dir: &Dir) -> Result<Option<OwnedFd>> {
     // The process id may have been used again before it was opened: only if the container still runs was it its init.
     let still = dir.state()?;
     if still.pid != Some(pid) || !still.status.has_process() {
+        return Ok(None);
+    }
+    // It has ended, and its monitor has not come to write that down.
+    if matches!(opened, Err(Errno::NOENT | Errno::SRCH)) {
         return Ok(None);
     }
     opened.map(Some).map_err(Error::io("open", &path))
