@@ -369,3 +369,26 @@ fn a_network_on_a_link_that_is_not_there_is_refused() {
     }
     assert_eq!(world.nman(["network", "ls", "-q", "-f", "name=lan"]).ok().stdout(), "");
 }
+
+#[test]
+fn a_container_that_waits_to_be_started_again_is_connected_and_disconnected_all_the_same() {
+    let world = World::new();
+    world.nman(["network", "create", "late"]).ok();
+    let options = ["-d", "--name", "loop", "--restart", "always", "--network", "bridge"];
+    world.run(&options, &["sh", "-c", "echo $(ls /sys/class/net); false"]).ok();
+    for (action, links) in [("connect", "eth0 eth1 lo"), ("disconnect", "eth0 lo")] {
+        let last = || {
+            let logged = world.nman(["logs", "loop"]).ok().stdout();
+            logged.lines().last().map(str::to_owned)
+        };
+        let restarts = || world.inspect("loop", "/RestartCount").as_u64().unwrap();
+        eventually("it waits for some time", || {
+            restarts() >= 5 && world.inspect("loop", "/State/Status") == "restarting"
+        });
+        world.nman(["network", action, "late", "loop"]).ok();
+        eventually("it sees that", || last().as_deref() == Some(links));
+    }
+    world.nman(["rm", "-f", "loop"]).ok();
+    world.nman(["network", "rm", "late"]).ok();
+    world.assert_no_container();
+}
