@@ -392,3 +392,25 @@ fn a_container_that_waits_to_be_started_again_is_connected_and_disconnected_all_
     world.nman(["network", "rm", "late"]).ok();
     world.assert_no_container();
 }
+
+#[test]
+fn a_network_whose_definition_is_damaged_is_left_out_and_told_and_removed_by_force() {
+    let world = World::new();
+    world.nman(["network", "create", "whole"]).ok();
+    let bad = world.root().join("networks/bad.conflist");
+    std::fs::write(&bad, "{").unwrap();
+    let names = ["network", "ls", "--format", "{{.Name}}"];
+    let listed = world.nman(names).ok();
+    assert_eq!(listed.stdout(), "host\nnman\nnone\nwhole\n");
+    let told = "WARNING: a network is left out: cannot use the network definition";
+    assert_eq!(listed.stderr().matches(told).count(), 1, "{listed}");
+    assert!(listed.stderr().contains("(`nman network rm -f bad` removes it)"), "{listed}");
+    world.nman(["network", "create", "more"]).ok();
+    let pruned = world.nman(["network", "prune", "-f"]).ok().stdout();
+    assert_eq!(pruned, "Deleted Networks:\nmore\nwhole\n\n");
+    assert!(world.nman(["network", "rm", "bad"]).exits(1).stderr().contains("bad.conflist"));
+    assert_eq!(world.nman(["network", "rm", "-f", "bad"]).ok().stdout(), "bad\n");
+    assert!(!bad.exists());
+    let listed = world.nman(names).ok();
+    assert_eq!((listed.stdout().as_str(), listed.stderr().as_str()), ("host\nnman\nnone\n", ""));
+}
