@@ -5,7 +5,7 @@
 //! Telling is never worth failing for: what cannot be written is lost.
 
 use crate::clock::Timestamp;
-use crate::container::{Record, make_private};
+use crate::container::{Containers, Record, make_private};
 use crate::settings::Settings;
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
@@ -74,6 +74,17 @@ pub fn emit_container(
     let labels = record.labels.iter().map(|(key, value)| (key.as_str(), value.as_str()));
     let all: Vec<(&str, &str)> = labels.chain(own).chain(attributes.iter().copied()).collect();
     emit(settings, Kind::Container, action, record.id.as_str(), &all);
+}
+
+/// The same by who has read the record long ago: the container may have been renamed since.
+pub fn emit_of_running(
+    settings: &Settings,
+    record: &Record,
+    action: &str,
+    attributes: &[(&str, &str)],
+) {
+    let now = Containers::open(&settings.containers()).and_then(|all| all.dir(&record.id).record());
+    emit_container(settings, now.as_ref().unwrap_or(record), action, attributes);
 }
 
 /// Appends an event.

@@ -20,6 +20,11 @@ fn main() -> ExitCode {
     sys::signals::set_default(rustix::process::Signal::CHILD);
     let mut args = std::env::args_os();
     let name = args.next().unwrap_or_default();
+    if [monitor::ARGV0, exec::REAPER, exec::DRAIN].iter().any(|own| name == *own) {
+        // These live on, and whoever reads a pipe that our caller has passed on waits for its end. Before Linux 5.9 it
+        // stays open.
+        let _ = sys::fd::close_others(3, &mut []);
+    }
     if name == monitor::ARGV0 {
         return monitor::main(args);
     }

@@ -3,12 +3,14 @@
 pub(crate) mod damaged;
 
 use crate::assemble::disassemble;
+use crate::attach;
 use crate::cli::RmArgs;
 use crate::container::{ContainerId, Containers, Dir, Guard, Mark, MountKind, Record, Status};
 use crate::each::each;
 use crate::error::{Error, Result};
 use crate::event::emit_container;
 use crate::monitor::{socket_dir, wait_for_exit};
+use crate::notice;
 use crate::runtime::Runtime;
 use crate::settings::Settings;
 use crate::stop;
@@ -27,7 +29,11 @@ pub fn rm(settings: &Settings, args: &RmArgs) -> Result<(Vec<String>, Vec<Error>
     let volumes = if args.volumes { Volumes::Remove } else { Volumes::Keep };
     Ok(each(&args.names, |name| match remove(settings, &containers, name, args.force, volumes) {
         Ok(()) => Ok(Some(name.to_owned())),
-        Err(Error::NoSuchContainer(_)) if args.force => Ok(None),
+        // Said as in Docker, and no failure.
+        Err(error @ Error::NoSuchContainer(_)) if args.force => {
+            notice::note(error.to_string());
+            Ok(None)
+        }
         Err(error) => Err(error),
     }))
 }
@@ -86,12 +92,12 @@ fn take(
         }
         let state = dir.state()?;
         may_go(state.status)?;
-        let Some(monitor) = state.monitor.and_then(open_process) else {
-            if dir.state_damage().is_some() {
-                // Nobody knows its monitor: when what that waits for has ended, it lets go by itself.
-                dir.set(Mark::Stopped)?;
-                Runtime::new(&record.runtime, settings).delete(&record.id)?;
-            }
+        let monitor = match state.monitor {
+            // What is written down does not read back: it is asked itself.
+            None if dir.state_damage().is_some() => attach::monitor(settings, &record.id).ok(),
+            monitor => monitor,
+        };
+        let Some(monitor) = monitor.and_then(open_process) else {
             // It is being made, or has just ended: whoever has it lets go of it by itself.
             std::thread::sleep(Duration::from_millis(10));
             continue;

@@ -3,6 +3,7 @@
 use crate::container::{Containers, Record, State};
 use crate::error::{Error, Result};
 use crate::event::{Kind, emit};
+use crate::notice;
 use crate::settings::Settings;
 use crate::store::{Image, Removed, Store, User};
 
@@ -18,7 +19,10 @@ pub fn rmi(
     for name in names {
         match store.remove(name, force, |image| Ok(users(&containers.list()?, image))) {
             Ok(removed) => done.extend(removed.iter().map(|removed| told(settings, removed))),
-            Err(Error::Store(crate::store::Error::NoSuchImage(_))) if force => {}
+            // Said as in Docker, and no failure.
+            Err(error @ Error::Store(crate::store::Error::NoSuchImage(_))) if force => {
+                notice::note(error.to_string());
+            }
             Err(error) => errors.push(error),
         }
     }

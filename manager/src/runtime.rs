@@ -328,9 +328,16 @@ fn last_error(log: &Path) -> Option<String> {
         .map(|line| one_line(&line.msg))
 }
 
-/// The message in a runtime's stderr: its last line, without the prefixes of runc's logger.
+/// The message in a runtime's stderr: its last line, without the prefixes of runc's logger. A hint of nrun's is put behind
+/// what it is about, as in its log.
 fn message_of(stderr: &str) -> Option<String> {
-    let line = stderr.lines().rev().find(|line| !line.trim().is_empty())?;
+    let mut lines = stderr.lines().rev().filter(|line| !line.trim().is_empty());
+    let line = lines.next()?;
+    if line.starts_with("hint: ")
+        && let Some(message) = lines.next()
+    {
+        return Some(format!("{} ({})", message.strip_prefix("nrun: ").unwrap_or(message), line));
+    }
     let quoted = line.split_once("level=error msg=").map(|(_, message)| message);
     let message = match quoted {
         Some(message) => serde_json::from_str(message).unwrap_or_else(|_| message.to_owned()),
@@ -393,6 +400,11 @@ mod tests {
         assert_eq!(message_of(text).as_deref(), Some("container does not exist"));
         assert_eq!(message_of("nrun: gone\n").as_deref(), Some("nrun: gone"));
         assert_eq!(message_of("\n"), None);
+        assert_eq!(
+            message_of("nrun: cannot find `x`: it does not exist\n\nhint: look elsewhere\n")
+                .as_deref(),
+            Some("cannot find `x`: it does not exist (hint: look elsewhere)")
+        );
     }
 
     #[test]

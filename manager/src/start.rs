@@ -4,7 +4,7 @@ use crate::assemble::{disassemble, enter_private_mounts, mount_root};
 use crate::attach::{self, Wish};
 use crate::cli::StartArgs;
 use crate::connection;
-use crate::container::{Containers, Mark, RestartPolicy, State, Status};
+use crate::container::{Containers, Dir, Guard, Mark, RestartPolicy, State, Status};
 use crate::detach::DetachKeys;
 use crate::each::each;
 use crate::error::{Error, Result};
@@ -12,30 +12,20 @@ use crate::monitor::{self, Assembled, Link};
 use crate::settings::Settings;
 use crate::volume::place;
 use crate::{rm, terminal};
+use std::time::{Duration, Instant};
+
+/// How long whoever else is at work on a container is waited for.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Between two looks whether they are still.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// Starts a container. The socket is its monitor's.
 pub fn start(settings: &Settings, name: &str) -> Result<Option<Link>> {
     let containers = Containers::open(&settings.containers())?;
     let dir = containers.find(name)?;
     let record = dir.record()?;
-    match dir.state()?.status {
-        // As in Docker, that is no error.
-        Status::Running | Status::Restarting => return Ok(None),
-        Status::Paused => {
-            return Err(Error::WrongState {
-                message: format!("cannot start a paused container, try unpause instead: {name}"),
-                hint: Some(format!("`nman unpause {name}`")),
-            });
-        }
-        Status::Created | Status::Exited => {}
-    }
-    let abandoned = dir.is_abandoned();
-    let Some(guard) = dir.try_lock()? else {
-        return Err(Error::WrongState {
-            message: format!("container {name} is being changed by another process"),
-            hint: None,
-        });
-    };
+    let Some((guard, abandoned)) = take(&dir, name)? else { return Ok(None) };
     if abandoned {
         rm::take_down(settings, &record, &dir)?;
     }
@@ -54,6 +44,40 @@ pub fn start(settings: &Settings, name: &str) -> Result<Option<Link>> {
         return Err(Error::Several(errors));
     }
     monitor::launch(settings, &record.id, Assembled { dir, guard, first: false }).map(Some)
+}
+
+/// Gets hold of a container that does not run, and says whether its monitor was killed. `None` when it runs already: as
+/// in Docker, that is no error.
+///
+/// Who has written down that it has ended may still be about to let go of it, and somebody may be starting or copying
+/// from it: as in Docker, that is waited for.
+fn take(dir: &Dir, name: &str) -> Result<Option<(Guard, bool)>> {
+    let begun = Instant::now();
+    loop {
+        match dir.state()?.status {
+            Status::Running | Status::Restarting => return Ok(None),
+            Status::Paused => {
+                return Err(Error::WrongState {
+                    message: format!(
+                        "cannot start a paused container, try unpause instead: {name}"
+                    ),
+                    hint: Some(format!("`nman unpause {name}`")),
+                });
+            }
+            Status::Created | Status::Exited => {}
+        }
+        let abandoned = dir.is_abandoned();
+        if let Some(guard) = dir.try_lock()? {
+            return Ok(Some((guard, abandoned)));
+        }
+        if begun.elapsed() > PATIENCE {
+            return Err(Error::WrongState {
+                message: format!("container {name} is being changed by another process"),
+                hint: None,
+            });
+        }
+        std::thread::sleep(PAUSE);
+    }
 }
 
 /// `nman start --by-policy`: what the daemon of other managers does when it begins. Starts each container whose policy

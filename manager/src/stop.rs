@@ -109,14 +109,17 @@ pub fn send(settings: &Settings, dir: &Dir, record: &Record, signal: i32) -> Res
     match state.status {
         Status::Created | Status::Exited => Ok(()),
         Status::Restarting => {
-            // It has no process: its monitor looks at the mark when it is woken.
-            if let Some(monitor) = state.monitor.and_then(open_process).filter(|_| dir.is_held()) {
-                let _ = pidfd_send_signal(&monitor, Signal::TERM);
-            }
+            wake(dir, state.monitor);
             Ok(())
         }
         Status::Running => match runtime.kill(&record.id, signal) {
             // It has ended between the look and the signal; it may be about to be started again.
+            // What is written down may not read back: then it waits, perhaps, to be started again.
+            Err(error) if says_that_it_is_gone(&error) && dir.state_damage().is_some() => {
+                let monitor = attach::monitor(settings, &record.id).map_err(|_| error)?;
+                wake(dir, Some(monitor));
+                Ok(())
+            }
             Err(error) if says_that_it_is_gone(&error) => match after_running(dir)? {
                 Status::Running => Err(error),
                 Status::Created | Status::Exited => Ok(()),
@@ -140,6 +143,13 @@ pub fn send(settings: &Settings, dir: &Dir, record: &Record, signal: i32) -> Res
             let _ = pause::resume(settings, dir, record);
             Ok(())
         }
+    }
+}
+
+/// Makes the monitor of a container that has no process look at the mark.
+fn wake(dir: &Dir, monitor: Option<i32>) {
+    if let Some(monitor) = monitor.and_then(open_process).filter(|_| dir.is_held()) {
+        let _ = pidfd_send_signal(&monitor, Signal::TERM);
     }
 }
 

@@ -70,8 +70,7 @@ pub fn volume(text: &str) -> Result<MountPoint, String> {
         }
     };
     options.clone_into(&mut point.mode);
-    // Docker's rule: which of the two would hold?
-    if options.split(',').filter(|option| matches!(*option, "ro" | "rw")).count() > 1 {
+    if contradicts_itself(options) {
         return Err(wrong(format!("invalid mode: {options}")));
     }
     for option in options.split(',').filter(|option| !option.is_empty()) {
@@ -88,6 +87,20 @@ pub fn volume(text: &str) -> Result<MountPoint, String> {
         }
     }
     Ok(point)
+}
+
+/// Docker's rule: one option of each sort, for which of two would hold?
+fn contradicts_itself(options: &str) -> bool {
+    let is_of_sort: [fn(&str) -> bool; 5] = [
+        |option| matches!(option, "ro" | "rw"),
+        |option| matches!(option, "z" | "Z"),
+        |option| matches!(option, "cached" | "delegated" | "consistent"),
+        |option| option == "nocopy",
+        is_propagation,
+    ];
+    is_of_sort
+        .iter()
+        .any(|is_of_sort| options.split(',').filter(|option| is_of_sort(option)).count() > 1)
 }
 
 /// A path that begins with `.` is meant from here.
@@ -406,6 +419,10 @@ mod tests {
             "/a:/b:nocopy",
             "/a:/b:rw,ro",
             "a:/b:ro,nocopy,ro",
+            "/a:/b:z,Z",
+            "/a:/b:rshared,ro,rslave",
+            "/a:/b:cached,delegated",
+            "a:/b:nocopy,nocopy",
         ] {
             assert!(volume(bad).is_err(), "{bad}");
         }

@@ -46,6 +46,11 @@ impl Joining<'_> {
         let appearance = self.appearance();
         let plan = network::plan(&definition, &lease, &appearance, &reservation.ports, &host)?;
         network::apply(self.state, &plan, netns)?;
+        // The record keeps it from here on; until now nothing did.
+        if let Err(error) = definition::confirm(&self.settings.root, &definition.name) {
+            network::remove(self.state, &plan, Some(netns))?;
+            return Err(error.into());
+        }
         tell(self.settings, "connect", &plan);
         // A plug-in has put its own addresses into the record.
         Ok(self.state.connection(container, &definition.name)?.unwrap_or(plan))

@@ -1,7 +1,7 @@
 //! `nman network connect` and `nman network disconnect`: at once if the container runs, and at every start from then on.
 
 use super::join::{self, Joining};
-use super::{files, leave, membership, mode, running_namespace};
+use super::{files, held_namespace, leave, membership, mode};
 use crate::container::{Containers, Dir, Record};
 use crate::error::{Error, Result};
 use crate::network::{
@@ -30,7 +30,7 @@ pub fn connect_to_network(settings: &Settings, container: &str, endpoint: Endpoi
             hint: None,
         });
     }
-    let Some(namespace) = running_namespace(&dir)? else {
+    let Some(namespace) = held_namespace(&dir)? else {
         endpoints.push(endpoint);
         return membership::set(&dir, &endpoints);
     };
@@ -45,7 +45,7 @@ pub fn connect_to_network(settings: &Settings, container: &str, endpoint: Endpoi
     };
     endpoints.push(endpoint);
     // The container may have ended meanwhile, and its monitor have taken down what was there before this.
-    let outlived = !matches!(running_namespace(&dir), Ok(Some(_)));
+    let outlived = !matches!(held_namespace(&dir), Ok(Some(_)));
     if outlived {
         take_away(settings, &state, &plan, &namespace)?;
     }
@@ -108,7 +108,7 @@ pub fn disconnect_from_network(
     // First of all written down: a restart from here on is without that network.
     membership::set(&dir, &endpoints)?;
     let Some(plan) = plan else { return Ok(()) };
-    let namespace = running_namespace(&dir)?;
+    let namespace = held_namespace(&dir)?;
     leave(settings, &state, &plan, namespace.as_ref())?;
     ipam::release(&state, &network, &record.id)?;
     if namespace.is_some() {

@@ -13,7 +13,7 @@ pub use membership::endpoints;
 
 use crate::bundle::NetworkNamespace;
 use crate::bundle::host::HostFacts;
-use crate::container::{ContainerId, Containers, Dir, NetworkWish, Record};
+use crate::container::{ContainerId, Containers, Dir, NetworkWish, Record, Status};
 use crate::error::{Error, Result};
 use crate::network::resolver::{self, Resolver, Upstream};
 use crate::network::{self, Mode, NetworkPlan, State, ipam, netns};
@@ -21,6 +21,7 @@ use crate::settings::Settings;
 use crate::user_namespace;
 use join::Joining;
 use rustix::fs::{Mode as FileMode, OFlags, fstatfs};
+use rustix::io::Errno;
 use rustix::mount::mount_bind;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -146,6 +147,10 @@ fn running_namespace(dir: &Dir) -> Result<Option<OwnedFd>> {
     if still.pid != Some(pid) || !still.status.has_process() {
         return Ok(None);
     }
+    // It has ended, and its monitor has not come to write that down.
+    if matches!(opened, Err(Errno::NOENT | Errno::SRCH)) {
+        return Ok(None);
+    }
     opened.map(Some).map_err(Error::io("open", &path))
 }
 
@@ -158,10 +163,29 @@ fn keep(namespace: &OwnedFd, path: &Path) -> Result<()> {
 
 /// The namespace that is bound to the container's file, seen from its monitor's mount namespace.
 fn kept(dir: &Dir) -> Option<OwnedFd> {
+    open_namespace(&namespace_path(dir))
+}
+
+/// The namespace of a container that is up, seen from anywhere: its init's, or what its monitor keeps in the pause before a
+/// restart.
+fn held_namespace(dir: &Dir) -> Result<Option<OwnedFd>> {
+    let state = dir.state()?;
+    let Some(monitor) = state.monitor.filter(|_| state.status == Status::Restarting) else {
+        return running_namespace(dir);
+    };
+    let path = namespace_path(dir);
+    let inside = path.strip_prefix("/").unwrap_or(&path);
+    let kept = open_namespace(&Path::new(&format!("/proc/{monitor}/root")).join(inside));
+    // The process id may have been used again before it was opened: only if the container is still up was it its monitor's.
+    let still = dir.state()?;
+    Ok(kept.filter(|_| still.monitor == Some(monitor) && still.status.is_up()))
+}
+
+fn open_namespace(path: &Path) -> Option<OwnedFd> {
     /// NSFS_MAGIC
     const NAMESPACE: i64 = 0x6e73_6673;
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-    let file = rustix::fs::open(namespace_path(dir), flags, FileMode::empty()).ok()?;
+    let file = rustix::fs::open(path, flags, FileMode::empty()).ok()?;
     // Elsewhere, the file is only a file.
     let kind = fstatfs(&file).ok()?.f_type;
     (kind == NAMESPACE).then_some(file)
@@ -222,7 +246,7 @@ fn leave(
 #[must_use]
 pub fn check(settings: &Settings, plan: &NetworkPlan) -> Vec<Error> {
     let namespace = Containers::open(&settings.containers())
-        .and_then(|containers| running_namespace(&containers.dir(&plan.container)));
+        .and_then(|containers| held_namespace(&containers.dir(&plan.container)));
     let state = match State::open(&settings.state) {
         Ok(state) => state,
         Err(error) => return vec![error.into()],

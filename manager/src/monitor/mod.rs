@@ -213,8 +213,7 @@ impl<'a> Monitor<'a> {
                     return self.conclude(ended);
                 }
             };
-            // Both may have been changed since it was started.
-            let policy = self.dir.record().map_or(RestartPolicy::No, |r| r.supervision.restart);
+            let policy = self.read_again();
             let by_hand = self.dir.has(Mark::Stopped);
             let Some(delay) = restarter.after(policy, End { code: ended.code, ran, by_hand })
             else {
@@ -224,6 +223,13 @@ impl<'a> Monitor<'a> {
                 return self.conclude(ended);
             }
         }
+    }
+
+    /// Reads the record anew: the container may have another name and another policy than when it was started.
+    fn read_again(&mut self) -> RestartPolicy {
+        let Ok(record) = self.dir.record() else { return RestartPolicy::No };
+        self.record = record;
+        self.record.supervision.restart
     }
 
     /// What stays the same from one life of the container to the next.
@@ -259,6 +265,8 @@ impl<'a> Monitor<'a> {
         state.supervised.restart_count = self.restarts;
         self.dir.set_state(&state)?;
         let mut oom = OomWatch::new(self.settings, &self.record, pid);
+        // Whoever hears that it runs is not to find what was found out in its last life.
+        let mut prober = Prober::new(self.settings, &self.record, &self.dir, &self.runtime);
         let begun = Instant::now();
         self.runtime.start(id)?;
         // It has run: whatever fails from here on, its layer and its volumes are somebody's.
@@ -276,13 +284,15 @@ impl<'a> Monitor<'a> {
                 pump.attach(client, self.record.attachment.stdin_once);
             }
         }
-        let mut prober = Prober::new(self.settings, &self.record, &self.dir, &self.runtime);
         let mut sources: Vec<&mut dyn Source> =
             sources.iter_mut().map(|source| &mut **source as &mut dyn Source).collect();
         sources.extend(prober.as_mut().map(|prober| prober as &mut dyn Source));
         sources.extend(oom.as_mut().map(|oom| oom as &mut dyn Source));
         let ended = pump.run(&mut sources).map_err(Error::system("wait for the container"))?;
         self.oom_killed = oom.is_some_and(|mut oom| oom.look());
+        if let Some(prober) = prober {
+            prober.finish();
+        }
         Ok((ended, begun.elapsed()))
     }
 
@@ -332,9 +342,10 @@ impl<'a> Monitor<'a> {
         // Looked at after the state is written: whoever sets the mark later finds that state, and wakes us.
         while !self.dir.has(Mark::Stopped) {
             match pump::idle(&post.signals, &mut post.sources, deadline) {
-                Ok(Idle::Due) => return Ok(()),
+                // Whoever has set the mark may not have known whom to wake.
+                Ok(Idle::Due) if !self.dir.has(Mark::Stopped) => return Ok(()),
                 Ok(Idle::Woken) => {}
-                Ok(Idle::Asked) | Err(_) => break,
+                Ok(Idle::Due | Idle::Asked) | Err(_) => break,
             }
         }
         self.restarts -= 1;

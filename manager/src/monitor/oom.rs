@@ -3,7 +3,7 @@
 use super::source::Source;
 use crate::cgroup::Groups;
 use crate::container::Record;
-use crate::event::emit_container;
+use crate::event::emit_of_running;
 use crate::settings::Settings;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd};
 use std::fs::{File, OpenOptions};
@@ -43,7 +43,7 @@ impl<'a> OomWatch<'a> {
         let count = self.groups.oom_kills();
         if count > self.seen {
             self.seen = count;
-            emit_container(self.settings, self.record, "oom", &[]);
+            emit_of_running(self.settings, self.record, "oom", &[]);
         }
         self.seen > 0
     }

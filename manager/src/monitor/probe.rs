@@ -7,8 +7,8 @@ use super::source::Source;
 use crate::clock::Timestamp;
 use crate::container::{Dir, HealthCheck, Mark, Record};
 use crate::duration;
-use crate::event::emit_container;
-use crate::health::{FILE, Finding, Health, LONGEST_OUTPUT, PROCESS};
+use crate::event::emit_of_running;
+use crate::health::{FILE, Finding, Health, LONGEST_OUTPUT, PROCESS, Status};
 use crate::runtime::Runtime;
 use crate::settings::Settings;
 use rustix::event::{PollFd, PollFlags};
@@ -73,12 +73,19 @@ impl<'a> Prober<'a> {
         Some(prober)
     }
 
+    /// The container has ended: whatever it was, it is healthy no longer. Docker's word for that, and as there no event.
+    pub fn finish(mut self) {
+        self.health.status = Status::Unhealthy;
+        // As above.
+        let _ = self.dir.write(FILE, &self.health);
+    }
+
     fn is_starting(&self) -> bool {
         self.began.elapsed() < self.check.start_period
     }
 
     fn interval(&self) -> Duration {
-        if self.is_starting() && self.health.status == crate::health::Status::Starting {
+        if self.is_starting() && self.health.status == Status::Starting {
             self.check.start_interval
         } else {
             self.check.interval
@@ -126,7 +133,7 @@ impl<'a> Prober<'a> {
         let _ = self.dir.write(FILE, &self.health);
         if changed {
             let action = format!("health_status: {}", self.health.status.as_str());
-            emit_container(self.settings, self.record, &action, &[]);
+            emit_of_running(self.settings, self.record, &action, &[]);
         }
         self.next = Instant::now() + self.interval();
     }

@@ -13,7 +13,7 @@ use super::netlink::route::{Link, RouteSocket, VethEnd, missing_is_fine};
 use super::netns;
 use super::plan::{MacAddress, NetworkPlan, Place, Step, bridge_mac};
 use super::plugin::{self, Call};
-use super::state::State;
+use super::state::{Lock, State};
 use rustix::io::Errno;
 use std::os::fd::BorrowedFd;
 
@@ -111,7 +111,14 @@ fn is_of_plugin(error: &Error) -> bool {
 /// # Errors
 /// The records cannot be read, or the kernel refuses.
 pub fn tidy(state: &State, bridge: &InterfaceName) -> Result<()> {
-    let _lock = state.lock()?;
+    tidy_locked(state, bridge, &state.lock()?)
+}
+
+/// The same by who has the lock already.
+///
+/// # Errors
+/// As [`tidy`].
+pub fn tidy_locked(state: &State, bridge: &InterfaceName, _lock: &Lock) -> Result<()> {
     let plans = state.connected()?;
     if plans.iter().all(|plan| plan.bridge.as_ref() != Some(bridge)) {
         delete_bridge(&mut open()?, bridge, bridge_mac(bridge))?;

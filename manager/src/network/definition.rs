@@ -13,6 +13,7 @@ use super::ipam::LeasedAddress;
 use super::name::{InterfaceName, Mode, NetworkName};
 use super::subnet::Subnet;
 use crate::clock::Timestamp;
+use crate::notice;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
@@ -312,10 +313,21 @@ pub fn find(root: &Path, wanted: &str, host: &HostFacts) -> Result<Definition> {
     }
 }
 
-/// Every definition of `<root>/networks`, by name; the default network is among them once it has been used.
+/// Makes sure that a network is still there: for who has read it, and has put a connection on record since.
 ///
 /// # Errors
-/// The directory cannot be read, or one of its conflists cannot be carried out.
+/// It was removed meanwhile.
+pub fn confirm(root: &Path, name: &NetworkName) -> Result<()> {
+    let is_there = path_of(root, name).exists();
+    is_there.then_some(()).ok_or_else(|| Error::UnknownNetwork { name: name.to_string() })
+}
+
+/// Every definition of `<root>/networks`, by name; the default network is among them once it has been used.
+///
+/// One that cannot be carried out is left out, which is told: it must not take all others from view.
+///
+/// # Errors
+/// The directory or one of its files cannot be read.
 pub fn list(root: &Path) -> Result<Vec<Definition>> {
     let directory = root.join("networks");
     let entries = match std::fs::read_dir(&directory) {
@@ -329,7 +341,13 @@ pub fn list(root: &Path) -> Result<Vec<Definition>> {
         if path.extension().is_some_and(|extension| extension == "conflist") {
             let text = std::fs::read_to_string(&path)
                 .map_err(|error| Error::file("read", &path, error))?;
-            definitions.push(parse(&text, &path)?);
+            match parse(&text, &path) {
+                Ok(definition) => definitions.push(definition),
+                Err(error) => notice::note(format!(
+                    "a network is left out: {error} (`nman network rm -f {}` removes it)",
+                    path.file_stem().unwrap_or_default().display()
+                )),
+            }
         }
     }
     definitions.sort_by(|a, b| a.name.cmp(&b.name));
@@ -488,7 +506,9 @@ mod tests {
         std::fs::create_dir(&directory).unwrap();
         let text = conflist::default_text("10.5.0.0/16".parse().unwrap());
         std::fs::write(directory.join("other.conflist"), text).unwrap();
-        let error = list(root.path()).unwrap_err().to_string();
+        assert_eq!(list(root.path()).unwrap(), []);
+        let host = facts(&[]);
+        let error = load(root.path(), &"other".parse().unwrap(), &host).unwrap_err().to_string();
         assert!(
             error.contains("other.conflist` at /name: `nman` is not the name of the file"),
             "{error}"

@@ -89,6 +89,17 @@ impl HostFacts {
     }
 }
 
+/// Whether the calling thread's network namespace has a link of this name.
+///
+/// # Errors
+/// netlink is refused.
+pub fn has_link(name: &InterfaceName) -> Result<bool> {
+    let mut socket =
+        RouteSocket::open().map_err(|error| Error::kernel("open a netlink socket", error))?;
+    let link = socket.link(name).map_err(|error| Error::kernel("look for a link", error))?;
+    Ok(link.is_some())
+}
+
 /// A sysctl's value in the calling thread's network namespace; `None` if there is no such sysctl.
 pub(crate) fn read_sysctl(key: &str) -> Result<Option<String>> {
     let path = format!("/proc/sys/{key}");

@@ -26,7 +26,9 @@ pub mod resolver;
 pub mod state;
 mod subnet;
 
-pub use apply::{apply, check_plugins, reload, remove, remove_with_namespace, restore_rules, tidy};
+pub use apply::{
+    apply, check_plugins, reload, remove, remove_with_namespace, restore_rules, tidy, tidy_locked,
+};
 pub use definition::Definition;
 pub use endpoint::Endpoint;
 pub use error::{Error, Result};

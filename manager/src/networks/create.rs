@@ -37,11 +37,30 @@ pub fn create(settings: &Settings, args: &NetworkCreateArgs) -> Result<String> {
     let text = draft.conflist(&others, &host)?;
     if draft.driver != "bridge" {
         network::check_plugin(&draft.driver, VERSION)?;
+        check_parent(&draft)?;
     }
     definition::write_new(&settings.root, &draft.name, &text)?;
     let attributes = [("name", name), ("type", draft.driver.as_str())];
     event::emit(settings, Kind::Network, "create", &draft.id, &attributes);
     Ok(draft.id)
+}
+
+/// A network that stands on no link would be found out by its first container.
+fn check_parent(draft: &Draft) -> Result<()> {
+    let Some(parent) = draft.parent()? else { return Ok(()) };
+    if network::host::has_link(&parent)? {
+        return Ok(());
+    }
+    let hint = match parent.as_str().rsplit_once('.') {
+        Some((link, tag)) => format!(
+            "a VLAN's is made first: `ip link add link {link} name {parent} type vlan id {tag}`"
+        ),
+        None => "`ip link` shows those that there are".to_owned(),
+    };
+    Err(Error::WrongState {
+        message: format!("parent interface {parent} does not exist"),
+        hint: Some(hint),
+    })
 }
 
 fn draft(args: &NetworkCreateArgs) -> Result<Draft> {

@@ -19,7 +19,7 @@ pub fn rm(settings: &Settings, args: &NetworkRmArgs) -> Result<(Vec<String>, Vec
     let host = HostFacts::probe()?;
     let (mut done, mut errors) = (Vec::new(), Vec::new());
     for name in &args.names {
-        match remove_named(settings, name, &host) {
+        match remove_named(settings, name, args.force, &host) {
             Ok(()) => done.push(name.clone()),
             Err(Error::Network(network::Error::UnknownNetwork { .. })) if args.force => {}
             Err(error) => errors.push(error),
@@ -28,7 +28,7 @@ pub fn rm(settings: &Settings, args: &NetworkRmArgs) -> Result<(Vec<String>, Vec
     Ok((done, errors))
 }
 
-fn remove_named(settings: &Settings, name: &str, host: &HostFacts) -> Result<()> {
+fn remove_named(settings: &Settings, name: &str, force: bool, host: &HostFacts) -> Result<()> {
     let predefined = |name: &str| Error::WrongState {
         message: format!("{name} is a pre-defined network and cannot be removed"),
         hint: None,
@@ -38,7 +38,12 @@ fn remove_named(settings: &Settings, name: &str, host: &HostFacts) -> Result<()>
     }
     let state = State::open(&settings.state)?;
     let _lock = state.lock_definitions()?;
-    let definition = definition::find(&settings.root, name, host)?;
+    let definition = match definition::find(&settings.root, name, host) {
+        Err(network::Error::Definition { .. }) if force => {
+            return remove_damaged(settings, &state, &name.parse()?);
+        }
+        found => found?,
+    };
     if definition.name.as_str() == definition::DEFAULT_NAME {
         return Err(predefined(name));
     }
@@ -48,6 +53,32 @@ fn remove_named(settings: &Settings, name: &str, host: &HostFacts) -> Result<()>
 /// Removes a network that nobody is connected to. The definitions are locked.
 fn remove(settings: &Settings, state: &State, definition: &Definition) -> Result<()> {
     let name = &definition.name;
+    // Who connects puts that on record under this lock, and then looks whether the network is still there.
+    let lock = state.lock()?;
+    refuse_members(settings, state, name)?;
+    if let Some(bridge) = definition.bridge() {
+        network::tidy_locked(state, &bridge.name, &lock)?;
+    }
+    definition::remove(&settings.root, name)?;
+    drop(lock);
+    state.forget_network(name);
+    let attributes = [("name", name.as_str()), ("type", definition.driver_name())];
+    event::emit(settings, Kind::Network, "destroy", &definition.id(), &attributes);
+    Ok(())
+}
+
+/// Removes a network whose definition cannot be read. Its bridge, if it has one, goes by the next boot.
+fn remove_damaged(settings: &Settings, state: &State, name: &NetworkName) -> Result<()> {
+    let _lock = state.lock()?;
+    refuse_members(settings, state, name)?;
+    definition::remove(&settings.root, name)?;
+    state.forget_network(name);
+    event::emit(settings, Kind::Network, "destroy", name.as_str(), &[("name", name.as_str())]);
+    Ok(())
+}
+
+/// Refuses to remove a network that somebody is connected to.
+fn refuse_members(settings: &Settings, state: &State, name: &NetworkName) -> Result<()> {
     let members = state.members(name)?;
     if !members.is_empty() {
         let endpoints: Vec<String> = members
@@ -65,13 +96,6 @@ fn remove(settings: &Settings, state: &State, definition: &Definition) -> Result
             hint: Some(format!("`nman network disconnect {name} CONTAINER` takes one off it")),
         });
     }
-    if let Some(bridge) = definition.bridge() {
-        network::tidy(state, &bridge.name)?;
-    }
-    definition::remove(&settings.root, name)?;
-    state.forget_network(name);
-    let attributes = [("name", name.as_str()), ("type", definition.driver_name())];
-    event::emit(settings, Kind::Network, "destroy", &definition.id(), &attributes);
     Ok(())
 }
 

@@ -56,6 +56,12 @@ fn a_container_is_renamed_while_it_runs() {
     assert!(refused.stderr().contains("same name as its current name"), "{refused}");
     world.nman(["stop", "-t", "0", "new"]).ok();
     eventually("its monitor has removed it", || world.nman(["inspect", "new"]).stdout() == "[]\n");
+    // Its monitor has known it by the other name.
+    let filters =
+        ["--filter", "type=container", "--filter", "event=die", "--filter", "event=destroy"];
+    let form = ["--format", "{{.Action}} {{.Actor.Attributes.name}}"];
+    let args = [&["events", "--since", "10m", "--until", "0s"][..], &filters, &form].concat();
+    assert_eq!(world.nman(args).ok().stdout(), "die new\ndestroy new\n");
     world.nman(["rm", "other"]).ok();
     world.assert_no_container();
 }

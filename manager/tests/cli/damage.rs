@@ -1,11 +1,11 @@
 //! Files that a power cut or a bad disk has emptied: one of them takes nothing else from view, prune keeps what may belong
 //! to it, and `rm -f`, `rmi` and `system check --repair` clear it away.
 
-use super::world::{IMAGE, World, entries};
+use super::world::{IMAGE, World, entries, eventually};
 use nconform::fixture::strace;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What a file may have become.
 const WRECKS: [&str; 2] = ["", "{\"id\": \"0"];
@@ -166,6 +166,30 @@ fn a_container_that_runs_without_its_state_is_waited_for_and_stopped_also_while_
         assert_eq!(world.nman(["system", "check"]).ok().stdout(), "No problems found\n");
         world.nman(["rm", "wreck"]).ok();
     }
+    world.assert_no_container();
+}
+
+#[test]
+fn a_container_without_a_state_that_waits_to_be_started_again_is_stopped_and_removed_at_once() {
+    let world = World::new();
+    let cases = [("stopped", &["stop", "stopped"][..]), ("removed", &["rm", "-f", "removed"])];
+    for (name, _) in cases {
+        world.run(&["-d", "--name", name, "--restart", "always"], &["false"]).ok();
+    }
+    for (name, words) in cases {
+        // The pause is 6.4 s by then.
+        eventually("it waits", || {
+            world.inspect(name, "/RestartCount").as_u64().unwrap() >= 7
+                && world.inspect(name, "/State/Status") == "restarting"
+        });
+        let (state, _) = file_of(&world, name, "state.json");
+        fs::write(&state, "").unwrap();
+        let before = Instant::now();
+        world.nman(words).ok();
+        assert!(before.elapsed() < Duration::from_secs(5), "{:?}", before.elapsed());
+    }
+    assert_eq!(world.inspect("stopped", "/State/Status"), "exited");
+    world.nman(["rm", "stopped"]).ok();
     world.assert_no_container();
 }
 

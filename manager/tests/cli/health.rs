@@ -107,3 +107,20 @@ fn a_container_that_takes_too_much_memory_is_killed_and_it_is_said_why() {
     world.nman(["rm", "greedy"]).ok();
     world.assert_no_container();
 }
+
+#[test]
+fn what_has_ended_is_healthy_no_longer_and_begins_anew() {
+    let world = World::new();
+    let options = ["-d", "--name", "well", "--health-cmd", "true", "--health-interval", "100ms"];
+    world.run(&options, &["sleep", "1000"]).ok();
+    let status = || world.inspect("well", "/State/Health/Status");
+    world.nman(["wait", "--condition", "healthy", "well"]).ok();
+    world.nman(["stop", "-t", "0", "well"]).ok();
+    assert_eq!(status(), "unhealthy");
+    assert_eq!(world.inspect("well", "/State/Health/FailingStreak"), 0);
+    world.nman(["start", "well"]).ok();
+    assert_ne!(status(), "unhealthy");
+    world.nman(["wait", "--condition", "healthy", "well"]).ok();
+    world.nman(["rm", "-f", "well"]).ok();
+    world.assert_no_container();
+}

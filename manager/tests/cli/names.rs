@@ -157,7 +157,11 @@ fn neighbours_have_names_on_their_own_networks_only() {
     world.nman(["network", "connect", "--alias", "late", "one", "stranger"]).ok();
     assert_eq!(address(&ask(&world, "stranger", "db", A, false)), [10, 7, 1, 9]);
     assert_ne!(address(&ask(&world, "client", "late", A, false)), [192, 0, 2, 7]);
-    world.nman(["rm", "-f", "db"]).ok();
+    world.nman(["rename", "db", "base"]).ok();
+    assert_eq!(address(&ask(&world, "client", "base", A, false)), [10, 7, 1, 9]);
+    let reverse = ask(&world, "client", "9.1.7.10.in-addr.arpa", PTR, false);
+    assert!(reverse.windows(9).any(|part| part == b"\x04base\x03one"), "{reverse:?}");
+    world.nman(["rm", "-f", "base"]).ok();
     assert_eq!(address(&ask(&world, "client", "store", A, false)), [192, 0, 2, 7]);
     world.nman(["rm", "-f", "client", "stranger"]).ok();
     world.nman(["network", "rm", "one", "two"]).ok();

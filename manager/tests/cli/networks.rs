@@ -335,3 +335,82 @@ fn a_network_stays_for_a_container_that_is_made_while_prune_waits() {
     world.nman(["network", "rm", "web"]).ok();
     world.assert_no_container();
 }
+
+#[test]
+fn who_comes_to_a_network_that_is_removed_meanwhile_leaves_nothing() {
+    let world = World::new();
+    world.nman(["network", "create", "web"]).ok();
+    let lock = std::fs::File::create(world.state().join("network/lock")).unwrap();
+    lock.lock().unwrap();
+    let (mut running, said) = world.run_command(&["--network", "web"], &["true"]).start();
+    let waits = format!("-> FLOCK  ADVISORY  WRITE {} ", running.id());
+    let locks = || std::fs::read_to_string("/proc/locks").unwrap();
+    // It has read the definition, and is not on record yet.
+    eventually("the container waits", || locks().contains(&waits));
+    std::fs::remove_file(world.root().join("networks/web.conflist")).unwrap();
+    lock.unlock().unwrap();
+    assert_eq!(running.wait().unwrap().code(), Some(125), "{said}");
+    assert!(said.stderr().contains("network `web` not found"), "{said}");
+    world.assert_no_container();
+}
+
+#[test]
+fn a_network_on_a_link_that_is_not_there_is_refused() {
+    let world = World::new();
+    let create = ["network", "create", "-d", "macvlan", "lan", "-o"];
+    for (parent, hint) in [
+        ("parent=nosuch0", "`ip link` shows"),
+        ("master=nosuch0.7", "`ip link add link nosuch0 name nosuch0.7 type vlan id 7`"),
+    ] {
+        let refused = world.nman([&create[..], &[parent]].concat()).exits(1).stderr();
+        let name = parent.split_once('=').unwrap().1;
+        assert!(refused.contains(&format!("parent interface {name} does not exist")), "{refused}");
+        assert!(refused.contains(hint), "{refused}");
+    }
+    assert_eq!(world.nman(["network", "ls", "-q", "-f", "name=lan"]).ok().stdout(), "");
+}
+
+#[test]
+fn a_container_that_waits_to_be_started_again_is_connected_and_disconnected_all_the_same() {
+    let world = World::new();
+    world.nman(["network", "create", "late"]).ok();
+    let options = ["-d", "--name", "loop", "--restart", "always", "--network", "bridge"];
+    world.run(&options, &["sh", "-c", "echo $(ls /sys/class/net); false"]).ok();
+    for (action, links) in [("connect", "eth0 eth1 lo"), ("disconnect", "eth0 lo")] {
+        let last = || {
+            let logged = world.nman(["logs", "loop"]).ok().stdout();
+            logged.lines().last().map(str::to_owned)
+        };
+        let restarts = || world.inspect("loop", "/RestartCount").as_u64().unwrap();
+        eventually("it waits for some time", || {
+            restarts() >= 5 && world.inspect("loop", "/State/Status") == "restarting"
+        });
+        world.nman(["network", action, "late", "loop"]).ok();
+        eventually("it sees that", || last().as_deref() == Some(links));
+    }
+    world.nman(["rm", "-f", "loop"]).ok();
+    world.nman(["network", "rm", "late"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
+fn a_network_whose_definition_is_damaged_is_left_out_and_told_and_removed_by_force() {
+    let world = World::new();
+    world.nman(["network", "create", "whole"]).ok();
+    let bad = world.root().join("networks/bad.conflist");
+    std::fs::write(&bad, "{").unwrap();
+    let names = ["network", "ls", "--format", "{{.Name}}"];
+    let listed = world.nman(names).ok();
+    assert_eq!(listed.stdout(), "host\nnman\nnone\nwhole\n");
+    let told = "WARNING: a network is left out: cannot use the network definition";
+    assert_eq!(listed.stderr().matches(told).count(), 1, "{listed}");
+    assert!(listed.stderr().contains("(`nman network rm -f bad` removes it)"), "{listed}");
+    world.nman(["network", "create", "more"]).ok();
+    let pruned = world.nman(["network", "prune", "-f"]).ok().stdout();
+    assert_eq!(pruned, "Deleted Networks:\nmore\nwhole\n\n");
+    assert!(world.nman(["network", "rm", "bad"]).exits(1).stderr().contains("bad.conflist"));
+    assert_eq!(world.nman(["network", "rm", "-f", "bad"]).ok().stdout(), "bad\n");
+    assert!(!bad.exists());
+    let listed = world.nman(names).ok();
+    assert_eq!((listed.stdout().as_str(), listed.stderr().as_str()), ("host\nnman\nnone\n", ""));
+}

@@ -2,7 +2,7 @@
 
 use super::world::{IMAGE, World, eventually};
 use rustix::io::ioctl_fionread;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use std::io::{Read as _, Write as _};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -236,5 +236,60 @@ fn what_the_last_stream_holds_is_read_to_its_end_when_the_other_has_ended() {
     client.wait().unwrap();
     assert_eq!(output.stderr().len(), 60_000);
     world.nman(["rm", "one"]).ok();
+    world.assert_no_container();
+}
+
+/// Hundredths of a second that a process has computed so far.
+fn computed(pid: &str) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+}
+
+#[test]
+fn who_cannot_be_let_in_for_want_of_descriptors_waits_and_keeps_nobody_busy() {
+    let world = World::new();
+    world.run(&["-d", "--name", "few"], &["sleep", "1000"]).ok();
+    let init = world.inspect("few", "/State/Pid");
+    let stat = std::fs::read_to_string(format!("/proc/{init}/stat")).unwrap();
+    let monitor = stat.rsplit(')').next().unwrap().split_whitespace().nth(1).unwrap().to_owned();
+    let open = || super::world::entries(format!("/proc/{monitor}/fd").as_ref()).len();
+    let limit = |descriptors| {
+        let pid = Pid::from_raw(monitor.parse().unwrap());
+        let limit = Rlimit { current: Some(descriptors), maximum: Some(4096) };
+        prlimit(pid, Resource::Nofile, limit).unwrap();
+    };
+    limit(16);
+    let before = open();
+    let attach = || world.command(["attach", "--no-stdin", "few"]).start();
+    let mut clients: Vec<_> = (0..16).map(|_| attach()).collect();
+    eventually("there are no more descriptors to be had", || open() == 16);
+    let begun = computed(&monitor);
+    std::thread::sleep(Duration::from_secs(2));
+    assert!(computed(&monitor) - begun < 20, "{} of 200", computed(&monitor) - begun);
+    limit(4096);
+    eventually("all are let in", || open() == before + clients.len());
+    world.nman(["kill", "few"]).ok();
+    for (client, said) in &mut clients {
+        assert_eq!(client.wait().unwrap().code(), Some(137), "{said}");
+    }
+    world.nman(["rm", "few"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
+fn what_runs_on_keeps_nothing_open_that_whoever_started_it_has_open() {
+    let world = World::new();
+    let (reader, writer) = rustix::pipe::pipe().unwrap();
+    // Passed on to every child, as a shell passes on what it has opened.
+    let passed = rustix::io::dup(&writer).unwrap();
+    rustix::io::fcntl_setfd(&passed, rustix::io::FdFlags::empty()).unwrap();
+    world.run(&["-d", "--name", "bg"], &["sleep", "1000"]).ok();
+    world.nman(["exec", "-d", "bg", "sleep", "1000"]).ok();
+    drop((passed, writer));
+    let mut fds = [rustix::event::PollFd::new(&reader, rustix::event::PollFlags::IN)];
+    let patience = rustix::event::Timespec { tv_sec: 5, tv_nsec: 0 };
+    assert_eq!(rustix::event::poll(&mut fds, Some(&patience)), Ok(1), "somebody has it open");
+    world.nman(["rm", "-f", "bg"]).ok();
     world.assert_no_container();
 }

@@ -86,6 +86,20 @@ fn an_unknown_image_and_an_unknown_container_are_named() {
 }
 
 #[test]
+fn what_is_not_there_and_is_removed_by_force_is_told_as_in_docker_and_no_failure() {
+    let world = World::new();
+    for (words, stdout, stderr) in [
+        (&["rm", "-f", "nosuch"][..], "", "WARNING: No such container: nosuch\n"),
+        (&["rmi", "-f", "nosuch"], "", "WARNING: No such image: nosuch:latest\n"),
+        (&["network", "rm", "-f", "nosuch"], "", ""),
+        (&["volume", "rm", "-f", "nosuch"], "nosuch\n", ""),
+    ] {
+        let said = world.nman(words).ok();
+        assert_eq!((said.stdout().as_str(), said.stderr().as_str()), (stdout, stderr), "{words:?}");
+    }
+}
+
+#[test]
 fn an_image_in_use_is_not_removed() {
     let world = World::new();
     world.run(&["--name", "user"], &["true"]).ok();

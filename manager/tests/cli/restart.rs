@@ -209,3 +209,21 @@ fn options_that_contradict_each_other_are_refused() {
     assert!(refused.stderr().contains("no log driver named 'paper' is registered"), "{refused}");
     world.assert_no_container();
 }
+
+#[test]
+fn a_start_waits_for_who_still_has_the_container() {
+    let world = World::new();
+    world.run(&["--name", "held"], &["true"]).ok();
+    let id = world.inspect("held", "/Id").as_str().unwrap().to_owned();
+    let lock = std::fs::File::open(world.root().join("containers").join(id).join("lock")).unwrap();
+    lock.lock().unwrap();
+    let (mut starts, said) = world.command(["start", "held"]).start();
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    assert!(starts.try_wait().unwrap().is_none(), "somebody has it");
+    lock.unlock().unwrap();
+    assert!(starts.wait().unwrap().success(), "{}", said.stderr());
+    assert_eq!(said.stdout(), "held\n");
+    world.nman(["wait", "held"]).ok();
+    world.nman(["rm", "held"]).ok();
+    world.assert_no_container();
+}

@@ -51,6 +51,10 @@ const BETWEEN_CONTAINERS: &str = "com.docker.network.bridge.enable_icc";
 const MTU: [&str; 2] = ["com.docker.network.driver.mtu", "mtu"];
 const ISOLATE: &str = "isolate";
 
+/// The modes of the drivers that put containers onto a link of the host, the default first.
+const MODES: [(&str, &[&str]); 2] =
+    [("macvlan", &["bridge", "private", "vepa", "passthru"]), ("ipvlan", &["l2", "l3", "l3s"])];
+
 impl Draft {
     /// The conflist's text.
     ///
@@ -237,20 +241,51 @@ impl Draft {
         })
     }
 
+    /// The link of the host that the network is to stand on, if it names one.
+    ///
+    /// # Errors
+    /// That is no name of a link.
+    pub fn parent(&self) -> Result<Option<InterfaceName>> {
+        let named = ["parent", "master"].iter().find_map(|key| self.options.get(*key));
+        named
+            .filter(|_| MODES.iter().any(|(driver, _)| *driver == self.driver))
+            .map(|name| name.parse())
+            .transpose()
+    }
+
+    fn is_mode(&self, key: &str) -> bool {
+        key == "mode" || key.strip_suffix("_mode") == Some(&self.driver)
+    }
+
+    /// The plug-in would refuse it as well, but only when the first container comes.
+    fn check_mode(&self) -> Result<()> {
+        let Some((driver, modes)) = MODES.iter().find(|(driver, _)| *driver == self.driver) else {
+            return Ok(());
+        };
+        let mut wanted = self.options.iter().filter(|(key, _)| self.is_mode(key));
+        match wanted.find(|(_, mode)| !modes.contains(&mode.as_str())) {
+            None => Ok(()),
+            Some((_, mode)) => Err(self.refuse(format!(
+                "requested {driver} mode '{mode}' is not valid, '{}' mode is the {driver} driver default",
+                modes[0]
+            ))),
+        }
+    }
+
     /// A plug-in of another type gets the options as its own keys: numbers and truths as such, and `parent` and
     /// `TYPE_mode` under the names that CNI has for them.
     fn foreign(&self, ipam: Value) -> Result<Value> {
         if self.internal {
             return Err(self.refuse(format!("the driver `{}` cannot be internal", self.driver)));
         }
+        self.check_mode()?;
         let mut plugin = Map::new();
         plugin.insert("type".into(), self.driver.as_str().into());
         plugin.insert("capabilities".into(), json!({ "mac": true, "ips": true }));
         for (key, value) in &self.options {
-            let mode = format!("{}_mode", self.driver);
             let key = match key.as_str() {
                 "parent" => "master",
-                key if key == mode || key == "mode" => "mode",
+                key if self.is_mode(key) => "mode",
                 key if MTU.contains(&key) => "mtu",
                 key => key,
             };
@@ -400,5 +435,29 @@ mod tests {
         );
         assert_eq!(plugin.config["mtu"], json!(1400));
         assert_eq!(plugin.config["ipam"]["type"], "host-local");
+    }
+
+    #[test]
+    fn a_mode_that_the_driver_has_not_is_refused_when_the_network_is_made() {
+        let wish = |driver: &str, key: &str, mode: &str| Draft {
+            driver: driver.into(),
+            options: option(key, mode),
+            ..draft("lan")
+        };
+        for (driver, key, mode) in [
+            ("macvlan", "macvlan_mode", "passthru"),
+            ("ipvlan", "mode", "l3s"),
+            ("ipvlan", "macvlan_mode", "bridge"),
+            ("other", "mode", "any"),
+        ] {
+            made(&wish(driver, key, mode));
+        }
+        for (driver, key, default) in
+            [("macvlan", "mode", "bridge"), ("ipvlan", "ipvlan_mode", "l2")]
+        {
+            let said = refused(&wish(driver, key, "l4"), &[]);
+            let why = format!("requested {driver} mode 'l4' is not valid, '{default}' mode is");
+            assert!(said.contains(&why), "{said}");
+        }
     }
 }

@@ -85,6 +85,19 @@ impl Directory {
         plans.flat_map(|plan| plan.addresses).map(|leased| leased.address).collect()
     }
 
+    /// What a container is called now: it may have been renamed since it was connected.
+    fn called(&self, plan: &NetworkPlan) -> String {
+        let is_of = |link: &PathBuf| {
+            read_link(link).is_ok_and(|target| target.as_os_str() == plan.container.as_str())
+        };
+        // By the name that it had, it is found at once nearly always.
+        let old = self.names.join(&plan.container_name);
+        let links = std::fs::read_dir(&self.names).into_iter().flatten().flatten();
+        let mut all = std::iter::once(old).chain(links.map(|entry| entry.path()));
+        let name = all.find(is_of).and_then(|link| Some(link.file_name()?.to_str()?.to_owned()));
+        name.unwrap_or_else(|| plan.container_name.clone())
+    }
+
     /// Who has an address of one of our subnets; `None` for an address of others.
     fn name_of(&self, plans: &[NetworkPlan], address: IpAddr) -> Option<Found> {
         let is_of = |plan: &&NetworkPlan| {
@@ -95,7 +108,7 @@ impl Directory {
         let has =
             |plan: &&NetworkPlan| plan.addresses.iter().any(|leased| leased.address == address);
         Some(match members.iter().find(has) {
-            Some(owner) => Found::Name(format!("{}.{network}", owner.container_name)),
+            Some(owner) => Found::Name(format!("{}.{network}", self.called(owner))),
             None => Found::Nobody,
         })
     }
