@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use bundle::platform::Platform;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Makes, checks, unpacks and packs OCI bundles and image layouts
@@ -56,6 +57,9 @@ pub(crate) struct Unpack {
     /// The layout, and the image's name in it if it has several
     #[arg(long, value_name = "LAYOUT[:NAME]")]
     pub(crate) image: String,
+    /// Which image of a multi-platform image, such as linux/arm64 [default: the best for this machine]
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    pub(crate) platform: Option<Platform>,
     /// The bundle to make; a directory that is not there yet, or empty
     #[arg(value_name = "BUNDLE")]
     pub(crate) bundle: PathBuf,

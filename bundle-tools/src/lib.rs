@@ -7,6 +7,7 @@ pub mod generate;
 pub mod image;
 pub mod layer;
 pub mod layout;
+pub mod platform;
 pub mod reason;
 pub mod tarball;
 

@@ -57,6 +57,10 @@ const BROKEN_CONFIG: &[(&str, &str)] = &[
     ("del(.linux.netDevices)", "net-devices: a device is moved"),
     ("del(.linux.cgroupsPath)", "cgroups-path: an absolute path"),
     (
+        "(.linux.cgroupsPath // empty) |= . + \"-\" + (now | tostring)",
+        "cgroups-path: the same path leads to the same place",
+    ),
+    (
         ".linux.resources.devices = [{\"allow\": true, \"access\": \"rwm\"}]",
         "device-rules: a device that no rule",
     ),
@@ -100,6 +104,10 @@ const BROKEN_CONFIG: &[(&str, &str)] = &[
         "seccomp: an errno of an action that returns none",
     ),
     ("del(.linux.seccomp.syscalls[].args)", "seccomp: a rule counts only where"),
+    (
+        ".linux.seccomp.syscalls[]?.action = \"SCMP_ACT_NOTIFY\"",
+        "seccomp: the path of an agent is ignored",
+    ),
     ("del(.process.consoleSize)", "terminal: the terminal has the size"),
     (".process.terminal = (.process.consoleSize != null)", "terminal: consoleSize is ignored"),
     (".mounts |= map(select(.destination | startswith(\"/\")))", "mounts: a relative destination"),

@@ -61,8 +61,8 @@ impl ParseError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Uppercase(name) => {
-                let name = name.strip_prefix("library/").unwrap_or(name);
-                Some(format!("try `{}`", name.to_lowercase()))
+                let name = name.strip_prefix("library/").unwrap_or(name).to_lowercase();
+                name.parse::<Reference>().ok().map(|_| format!("try `{name}`"))
             }
             Self::Format(text) if text.contains("://") => {
                 Some("leave out the scheme: an image is named HOST[:PORT]/NAME[:TAG]".to_owned())
@@ -346,6 +346,7 @@ mod tests {
             "invalid reference format: repository name (library/Alpine) must be lowercase";
         assert_eq!(error.to_string(), message);
         assert_eq!(error.hint().as_deref(), Some("try `alpine`"));
+        assert_eq!("BAD NAME".parse::<Reference>().unwrap_err().hint(), None);
         assert_eq!(parse("alpine:LATEST").tag(), Some("LATEST"));
     }
 

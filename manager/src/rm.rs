@@ -64,6 +64,7 @@ pub fn remove(
         taken => taken?,
     };
     take_down(settings, &record, &dir)?;
+    damaged::end_groups(&dir, &record.id)?;
     forget(settings, containers, &record, volumes)
 }
 

@@ -295,7 +295,7 @@ impl Runtime {
             return Ok(());
         }
         let said = String::from_utf8_lossy(&said);
-        let message = match message_of(&said) {
+        let message = match message_of(&self.name(), &said) {
             Some(message) => message,
             None => status.to_string(),
         };
@@ -328,22 +328,22 @@ fn last_error(log: &Path) -> Option<String> {
         .map(|line| one_line(&line.msg))
 }
 
-/// The message in a runtime's stderr: its last line, without the prefixes of runc's logger. A hint of nrun's is put behind
-/// what it is about, as in its log.
-fn message_of(stderr: &str) -> Option<String> {
+/// The message in the stderr of the runtime `name`: its last line, without the prefixes of runc's logger or with the hint of ours, which
+/// stands below it.
+fn message_of(name: &str, stderr: &str) -> Option<String> {
     let mut lines = stderr.lines().rev().filter(|line| !line.trim().is_empty());
-    let line = lines.next()?;
-    if line.starts_with("hint: ")
-        && let Some(message) = lines.next()
-    {
-        return Some(format!("{} ({})", message.strip_prefix("nrun: ").unwrap_or(message), line));
-    }
+    let last = lines.next()?;
+    let (line, hint) = match last.strip_prefix("hint: ") {
+        Some(hint) => (lines.next().unwrap_or_default(), Some(hint)),
+        None => (last, None),
+    };
     let quoted = line.split_once("level=error msg=").map(|(_, message)| message);
     let message = match quoted {
         Some(message) => serde_json::from_str(message).unwrap_or_else(|_| message.to_owned()),
-        None => line.to_owned(),
+        None => line.strip_prefix(&format!("{name}: ")).unwrap_or(line).to_owned(),
     };
-    Some(one_line(&message))
+    let hint = hint.map_or_else(String::new, |hint| format!(" (hint: {hint})"));
+    Some((one_line(&message) + &hint).trim_start().to_owned())
 }
 
 fn one_line(message: &str) -> String {
@@ -397,14 +397,18 @@ mod tests {
     #[test]
     fn runcs_logger_is_stripped_from_its_stderr() {
         let text = "time=\"2024\" level=error msg=\"container does not exist\"\n";
-        assert_eq!(message_of(text).as_deref(), Some("container does not exist"));
-        assert_eq!(message_of("nrun: gone\n").as_deref(), Some("nrun: gone"));
-        assert_eq!(message_of("\n"), None);
-        assert_eq!(
-            message_of("nrun: cannot find `x`: it does not exist\n\nhint: look elsewhere\n")
-                .as_deref(),
-            Some("cannot find `x`: it does not exist (hint: look elsewhere)")
-        );
+        assert_eq!(message_of("runc", text).as_deref(), Some("container does not exist"));
+        assert_eq!(message_of("nrun", "nrun: gone\n").as_deref(), Some("gone"));
+        assert_eq!(message_of("nrun", "\n"), None);
+    }
+
+    #[test]
+    fn a_hint_below_an_error_does_not_take_its_place() {
+        let text = "nrun: warning: odd\nnrun: exec: \"x\": no such file or directory\n\nhint: look at `x`\n";
+        let said = message_of("nrun", text).unwrap();
+        assert_eq!(said, "exec: \"x\": no such file or directory (hint: look at `x`)");
+        assert_eq!(failure(&said).exit_code(), 127);
+        assert_eq!(message_of("nrun", "hint: alone").as_deref(), Some("(hint: alone)"));
     }
 
     #[test]

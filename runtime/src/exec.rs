@@ -8,7 +8,7 @@ use crate::foreground::Foreground;
 use crate::host::{Asked, Host};
 use crate::id::ContainerId;
 use crate::kill;
-use crate::launch::Launch;
+use crate::launch::{self, Launch};
 use crate::log;
 use crate::notify::Agent;
 use crate::parent::{self, Handed, Init};
@@ -107,7 +107,10 @@ fn follow(
     child.close_resources();
     match foreground {
         None => Ok(0),
-        Some(foreground) => foreground.wait(child.pid, &child.pidfd, || Ok(())),
+        Some(foreground) => foreground.wait(child.pid, &child.pidfd, |killed| match killed {
+            true => launch::has_executed(child.pid).map_err(|why| launch::error(plan, why)),
+            false => Ok(()),
+        }),
     }
 }
 

@@ -232,7 +232,7 @@ impl fmt::Display for Failure {
             Op::FindExecutable { name, candidates } => {
                 write!(f, "cannot {attempt} container `{id}`{place}: exec: \"{name}\": ")?;
                 match self.errno {
-                    Errno::NOENT if candidates.len() > 1 => {
+                    Errno::NOENT if candidates.len() != 1 => {
                         write!(f, "executable file not found in $PATH")
                     }
                     Errno::NOENT => write!(f, "stat {name}: no such file or directory"),

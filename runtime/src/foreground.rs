@@ -89,7 +89,8 @@ impl Foreground {
 
     /// Follows the process to its end. Returns its exit status, or 128 and the signal that killed it.
     ///
-    /// Before the first signal is looked at, `executed` says that its program was executed, or why not: a signal is for the program.
+    /// Before the first signal is looked at, `executed` says that its program was executed, or why not: a signal is for the program. It
+    /// is asked again, with `true`, where a signal has ended a child: the end of a process that never executed anything is no status.
     ///
     /// # Errors
     /// That of `executed`; when a system call that cannot fail does.
@@ -97,11 +98,11 @@ impl Foreground {
         mut self,
         pid: Pid,
         pidfd: &OwnedFd,
-        executed: impl FnOnce() -> Result<()>,
+        mut executed: impl FnMut(bool) -> Result<()>,
     ) -> Result<u8> {
         let failed = |errno| Error::system("follow the process in the foreground", errno);
         let (mut terminal, mut relay) = (self.terminal.take(), self.relay.take());
-        let mut executed = Some(executed);
+        let mut is_executed = false;
         loop {
             // Blocked since before there was a process, the signal of its end is never missed.
             let awaited = relay.as_ref().map_or(self.signals.as_fd(), Relay::awaited);
@@ -115,7 +116,10 @@ impl Foreground {
                     terminal::wait(&mut [awaited], None).map(|()| true).map_err(failed)?
                 }
             };
-            executed.take().map_or(Ok(()), |executed| executed())?;
+            if !is_executed {
+                executed(false)?;
+                is_executed = true;
+            }
             if !signalled {
                 continue;
             }
@@ -123,8 +127,10 @@ impl Foreground {
             if let Some(relay) = &mut relay {
                 relay.pass_on();
             }
-            let ended = self.pending(pid, pidfd, terminal.as_ref()).map_err(failed)?;
-            let Some(status) = ended else { continue };
+            if self.pending(pidfd, terminal.as_ref()).map_err(failed)? {
+                executed(true)?;
+            }
+            let Some(status) = reap(pid).map_err(failed)? else { continue };
             if let Some(terminal) = &mut terminal {
                 // The status is worth more than the output that cannot be shown.
                 let _ = self.show_rest(terminal);
@@ -133,16 +139,16 @@ impl Foreground {
         }
     }
 
-    /// Handles every pending signal. The exit status, once the process has ended.
+    /// Handles every pending signal. Whether one of them says that a child was killed.
     fn pending(
         &self,
-        pid: Pid,
         pidfd: &OwnedFd,
         terminal: Option<&Terminal>,
-    ) -> std::result::Result<Option<u8>, Errno> {
+    ) -> std::result::Result<bool, Errno> {
+        let mut killed = false;
         while let Some(received) = self.signals.read()? {
             match received.signal {
-                SIGCHLD => {}
+                SIGCHLD => killed |= received.killed,
                 // Our terminal may be gone, which reading and writing tell.
                 SIGWINCH if terminal.is_some() => {
                     let _ = terminal.map(Terminal::resize);
@@ -158,7 +164,7 @@ impl Foreground {
                 signal => drop(signals::send(pidfd.as_fd(), signal)),
             }
         }
-        reap(pid)
+        Ok(killed)
     }
 
     /// Shows what is left after the process has ended, unless we are told to end as well while our stdout takes nothing: there

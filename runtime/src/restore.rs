@@ -54,7 +54,7 @@ pub fn run(parsed: &Parsed) -> Result<u8> {
         let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
     }
     let (Restored { pid, pidfd }, made) = restore(parsed, &args, &checked, console)?;
-    let ended = foreground.attach().and_then(|()| foreground.wait(pid, &pidfd, || Ok(())));
+    let ended = foreground.attach().and_then(|()| foreground.wait(pid, &pidfd, |_| Ok(())));
     run::remove(made)?;
     ended
 }

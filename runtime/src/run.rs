@@ -45,12 +45,15 @@ pub fn run(parsed: &Parsed) -> Result<u8> {
     let mut launch = launch(&plan, made.saved(), agent.as_mut());
     // When it ends is early enough to hear that it began, unless somebody waits for that.
     let somebody_waits = launch.is_attended() || !made.saved().poststart.is_empty();
-    let mut executed = || init.executed(&plan, &mut launch);
+    let mut executed = |killed: bool| match killed {
+        true => init.surely_executed(&plan, &mut launch),
+        false => init.executed(&plan, &mut launch),
+    };
     let ended = foreground
         .attach()
         .and_then(|()| foreground.pass_on(Notify::between(notify, manager)))
         .and_then(|()| init.go())
-        .and_then(|()| if somebody_waits { executed() } else { Ok(()) })
+        .and_then(|()| if somebody_waits { executed(false) } else { Ok(()) })
         .and_then(|()| hooks::poststart(made.saved()))
         .and_then(|()| foreground.wait(init.pid, &init.pidfd, &mut executed));
     match &ended {

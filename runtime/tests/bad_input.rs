@@ -249,7 +249,8 @@ fn executable_file(bundle: &BundleDir, name: &str, text: &str, mode: u32) {
 }
 
 /// Names of programs that cannot be executed, and the words by which Docker and Podman tell exit status 127 and 126 apart.
-const NO_PROGRAMS: [(&str, &str); 7] = [
+const NO_PROGRAMS: [(&str, &str); 8] = [
+    ("", "exec: \"\": executable file not found in $PATH"),
     ("none", "executable file not found in $PATH"),
     ("/none", "no such file or directory"),
     ("/etc/passwd", "permission denied"),

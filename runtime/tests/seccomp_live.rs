@@ -147,6 +147,23 @@ fn the_filter_does_not_hinder_the_runtime_itself() {
     let _ = Runtime::under_test().run(&bundle(profile)).ok();
 }
 
+/// It dies of that without a word: it may not even write, nor end.
+#[test]
+fn a_profile_that_forbids_execve_is_told_and_is_no_status_of_the_program() {
+    let sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let denied = bundle(json!({"defaultAction": "SCMP_ACT_ERRNO"}));
+    for options in [&[][..], &["-d"]] {
+        let id = runtime.new_id();
+        let call = runtime.bundle_call("run", &denied, options.iter().copied(), &id);
+        let output = call.run().exits(1);
+        output.says("its process was killed before it could execute the program");
+        output.says("hint: the seccomp profile does not allow `execve`");
+        assert!(!runtime.root().join(&id).exists());
+    }
+    sandbox.assert_clean();
+}
+
 #[test]
 fn a_profile_that_cannot_be_compiled_starts_nothing() {
     let sandbox = Sandbox::enter();

@@ -148,6 +148,8 @@ pub struct Received {
     pub signal: i32,
     /// Who sent it; 0 for the kernel.
     pub sender: u32,
+    /// Of SIGCHLD: whether the child was ended by a signal.
+    pub killed: bool,
 }
 
 /// Signals as data: readable when one of the signals of its mask is pending. The caller blocks them first.
@@ -184,7 +186,11 @@ impl SignalFd {
             n if n == size.cast_signed() => {
                 // SAFETY: the kernel wrote a whole record.
                 let info = unsafe { info.assume_init() };
-                Ok(Some(Received { signal: info.ssi_signo.cast_signed(), sender: info.ssi_pid }))
+                Ok(Some(Received {
+                    signal: info.ssi_signo.cast_signed(),
+                    sender: info.ssi_pid,
+                    killed: matches!(info.ssi_code, libc::CLD_KILLED | libc::CLD_DUMPED),
+                }))
             }
             -1 => match last_errno() {
                 rustix::io::Errno::AGAIN | rustix::io::Errno::INTR => Ok(None),

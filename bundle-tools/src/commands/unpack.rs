@@ -11,7 +11,7 @@ use bundle::{
     generate,
     image::to_spec,
     layer::{self, Limits, Options, Whiteouts},
-    layout::{Image, Layout, host_platform},
+    layout::{Image, Layout},
 };
 
 use super::{Failure, Outcome, print, spec, warn};
@@ -20,7 +20,7 @@ use crate::cli;
 pub(crate) fn run(args: &cli::Unpack) -> Result<Outcome, Failure> {
     let (layout, name) = split_reference(&args.image);
     let layout = Layout::open(layout)?;
-    let image = layout.image(&layout.find(name)?, &host_platform())?;
+    let image = layout.image(&layout.find(name)?, args.platform.as_ref())?;
     let target = Target::make(&args.bundle)?;
     let rootfs = target.rootfs()?;
     unpack_layers(&layout, &image, &rootfs, args)?;

@@ -1,13 +1,16 @@
 //! Manifests, indexes and configurations, and the way from a name to the image for a platform.
 
 use oci_spec::image::{
-    Arch, Descriptor, ImageConfiguration, ImageIndex, ImageManifest, MediaType, Os, Platform,
+    Arch, Descriptor, ImageConfiguration, ImageIndex, ImageManifest, MediaType, Os,
     PlatformBuilder, ToDockerV2S2,
 };
 use serde_json::Value;
 
 use super::{Error, Layout};
-use crate::digest::DiffId;
+use crate::{
+    digest::DiffId,
+    platform::{self, Platform},
+};
 
 /// How deep indexes may nest.
 const MAX_NESTING: u32 = 8;
@@ -81,34 +84,27 @@ impl Layout {
         Document::parse(&bytes, Some(descriptor.media_type()), descriptor.digest().as_ref())
     }
 
-    /// The image for `platform` that `descriptor` leads to, with its configuration.
-    pub fn image(&self, descriptor: &Descriptor, platform: &Platform) -> Result<Image, Error> {
-        self.resolve(descriptor, platform, MAX_NESTING)
-    }
-
-    fn resolve(
-        &self,
-        descriptor: &Descriptor,
-        platform: &Platform,
-        depth: u32,
-    ) -> Result<Image, Error> {
-        match self.document(descriptor)? {
-            Document::Manifest(manifest) => self.complete(descriptor.clone(), *manifest),
-            Document::Index(index) if depth > 0 => {
-                let chosen = choose(&index, platform).ok_or_else(|| Error::NoImage {
-                    what: format!(
-                        "`{}` has no image for {}/{}",
-                        descriptor.digest(),
-                        platform.os(),
-                        platform.architecture()
-                    ),
-                    layout: self.path().to_owned(),
-                    names: Vec::new(),
-                })?;
-                self.resolve(chosen, platform, depth - 1)
+    /// The image that `descriptor` leads to, with its configuration: for the platform that somebody has asked for, and for no other,
+    /// else the one of an index that runs on this machine best.
+    pub fn image(&self, descriptor: &Descriptor, asked: Option<&Platform>) -> Result<Image, Error> {
+        let mut descriptor = descriptor.clone();
+        for _ in 0..MAX_NESTING {
+            match self.document(&descriptor)? {
+                Document::Manifest(manifest) => {
+                    let image = self.complete(descriptor, *manifest)?;
+                    return match asked {
+                        Some(wanted) if !wanted.fits(&image.config) => Err(Error::NoPlatform {
+                            digest: image.descriptor.digest().to_string(),
+                            wanted: wanted.to_string(),
+                            offered: platform::name(&image.config),
+                        }),
+                        _ => Ok(image),
+                    };
+                }
+                Document::Index(index) => descriptor = choose(&descriptor, &index, asked)?.clone(),
             }
-            Document::Index(_) => Err(Error::document(descriptor, "indexes nest too deep")),
         }
+        Err(Error::document(&descriptor, "indexes nest too deep"))
     }
 
     /// Reads the configuration of an image and checks that the two belong together.
@@ -134,31 +130,25 @@ impl Layout {
     }
 }
 
-/// The entry of `index` for `platform`: of the same variant, else the first without one, else the only entry that says nothing.
-pub(crate) fn choose<'i>(index: &'i ImageIndex, platform: &Platform) -> Option<&'i Descriptor> {
-    let fits = |candidate: &&Descriptor| {
-        candidate
-            .platform()
-            .as_ref()
-            .is_some_and(|p| p.os() == platform.os() && p.architecture() == platform.architecture())
+fn choose<'i>(
+    descriptor: &Descriptor,
+    index: &'i ImageIndex,
+    asked: Option<&Platform>,
+) -> Result<&'i Descriptor, Error> {
+    let host = Platform::host();
+    let chosen = match asked {
+        Some(platform) => platform.choose(index.manifests()),
+        None => host.choose_runnable(index.manifests()),
     };
-    let variant = |d: &Descriptor| d.platform().as_ref().and_then(|p| p.variant().clone());
-    let candidates: Vec<&Descriptor> = index.manifests().iter().filter(fits).collect();
-    candidates
-        .iter()
-        .find(|d| variant(d) == *platform.variant())
-        .or_else(|| {
-            candidates.iter().find(|d| platform.variant().is_none() || variant(d).is_none())
-        })
-        .copied()
-        .or_else(|| match &index.manifests()[..] {
-            [only] if only.platform().is_none() => Some(only),
-            _ => None,
-        })
+    chosen.ok_or_else(|| Error::NoPlatform {
+        digest: descriptor.digest().to_string(),
+        wanted: asked.unwrap_or(&host).to_string(),
+        offered: platform::offered(index.manifests()),
+    })
 }
 
-/// The platform of this program.
-pub fn host_platform() -> Platform {
+/// What an image that is made here is for: this program's platform, of whatever variant.
+pub fn host_platform() -> oci_spec::image::Platform {
     let arch = match std::env::consts::ARCH {
         "x86_64" => Arch::Amd64,
         "aarch64" => Arch::ARM64,

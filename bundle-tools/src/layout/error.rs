@@ -9,6 +9,7 @@ use oci_spec::image::Descriptor;
 
 use crate::{
     digest::{Digest, ParseDigestError},
+    platform::UNNAMED,
     reason::reason,
     tarball::printable,
 };
@@ -25,7 +26,7 @@ pub enum Error {
         /// What is missing.
         why: String,
     },
-    /// No image of the name, or none for the platform.
+    /// No image of the name.
     #[error("{what} in the layout `{}`", .layout.display())]
     NoImage {
         /// What was looked for.
@@ -34,6 +35,16 @@ pub enum Error {
         layout: PathBuf,
         /// The names that are there.
         names: Vec<String>,
+    },
+    /// The image is for other platforms.
+    #[error("no image for {wanted} in `{digest}`; it has {offered}")]
+    NoPlatform {
+        /// The image or the index.
+        digest: String,
+        /// What was looked for.
+        wanted: String,
+        /// What there is.
+        offered: String,
     },
     /// A blob that is referred to is not there.
     #[error("blob `{digest}` is missing in the layout `{}`", .layout.display())]
@@ -80,9 +91,10 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::NoImage { names, .. } if !names.is_empty() => {
-                let names: Vec<String> =
-                    names.iter().map(|name| format!("`{}`", printable(name.as_bytes()))).collect();
-                Some(format!("it has {}", names.join(", ")))
+                Some(format!("it has {}", list(names)))
+            }
+            Self::NoPlatform { offered, .. } if offered != UNNAMED => {
+                Some("choose one of these with --platform".to_owned())
             }
             _ => None,
         }
@@ -99,4 +111,15 @@ impl Error {
     pub(super) fn file(action: &'static str, path: &Path, source: impl Into<io::Error>) -> Self {
         Self::File { action, path: path.to_owned(), source: source.into() }
     }
+}
+
+/// Names for a message, of which a layout may have thousands.
+fn list(names: &[String]) -> String {
+    const SHOWN: usize = 10;
+    let mut listed: Vec<String> =
+        names.iter().take(SHOWN).map(|name| format!("`{}`", printable(name.as_bytes()))).collect();
+    if names.len() > SHOWN {
+        listed.push(format!("and {} more", names.len() - SHOWN));
+    }
+    listed.join(", ")
 }

@@ -16,6 +16,7 @@ use std::{
 };
 
 use oci_spec::image::{Descriptor, MediaType};
+use rustix::fs::{Mode, OFlags};
 use serde::{Serialize, de::DeserializeOwned};
 
 pub use blob::BlobWriter;
@@ -131,7 +132,7 @@ impl Layout {
     pub fn blob(&self, descriptor: &Descriptor) -> Result<Verifier<fs::File>, Error> {
         let expected = Expected::try_from(descriptor).map_err(Error::Digest)?;
         let path = self.blob_path(&expected.digest);
-        let file = fs::File::open(&path).map_err(|source| match source.kind() {
+        let file = open_regular(&path).map_err(|source| match source.kind() {
             io::ErrorKind::NotFound => {
                 Error::MissingBlob { digest: expected.digest.clone(), layout: self.path.clone() }
             }
@@ -171,11 +172,25 @@ pub(crate) fn canonical(document: &impl Serialize) -> Vec<u8> {
 
 fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    fs::File::open(path)?.take(MAX_DOCUMENT + 1).read_to_end(&mut bytes)?;
+    open_regular(path)?.take(MAX_DOCUMENT + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > MAX_DOCUMENT {
         return Err(io::Error::other(format!("it is larger than {MAX_DOCUMENT} bytes")));
     }
     Ok(bytes)
+}
+
+/// A layout may come from anywhere: without NONBLOCK a FIFO in a file's place would hang the open.
+fn open_regular(path: &Path) -> io::Result<fs::File> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let file = fs::File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    let kind = file.metadata()?.file_type();
+    if kind.is_dir() {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
+    if !kind.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+    }
+    Ok(file)
 }
 
 #[cfg(test)]

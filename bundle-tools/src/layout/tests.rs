@@ -27,10 +27,18 @@ fn files(layout: &Layout) -> Vec<String> {
 
 /// A manifest without layers, stored.
 fn image(layout: &Layout, note: &str) -> Descriptor {
+    image_for(layout, note, "amd64")
+}
+
+fn image_for(layout: &Layout, note: &str, architecture: &str) -> Descriptor {
     let rootfs = RootFsBuilder::default().diff_ids(Vec::<String>::new()).build().unwrap();
     let config = ConfigBuilder::default().cmd(vec![note.to_owned()]).build().unwrap();
-    let config =
-        ImageConfigurationBuilder::default().rootfs(rootfs).config(config).build().unwrap();
+    let config = ImageConfigurationBuilder::default()
+        .architecture(architecture)
+        .rootfs(rootfs)
+        .config(config)
+        .build()
+        .unwrap();
     let config = layout.put_json(MediaType::ImageConfig, &config).unwrap();
     let manifest = ImageManifestBuilder::default()
         .schema_version(2_u32)
@@ -165,24 +173,84 @@ fn a_document_that_could_be_two_things_is_refused() {
     assert!(parse("{", None).is_err());
 }
 
+/// An index of images for these platforms, each of a content of its own.
+fn index_of(layout: &Layout, platforms: &[&str]) -> (Descriptor, Vec<Descriptor>) {
+    let entry = |name: &&str| {
+        let (os, architecture) = name.split_once('/').unwrap();
+        let (architecture, variant) = architecture.split_once('/').unwrap_or((architecture, ""));
+        let mut entry = image_for(layout, name, architecture);
+        let platform = serde_json::json!({"os": os, "architecture": architecture});
+        let mut platform: oci_spec::image::Platform = serde_json::from_value(platform).unwrap();
+        platform.set_variant((!variant.is_empty()).then(|| variant.to_owned()));
+        entry.set_platform(Some(platform));
+        entry
+    };
+    let entries: Vec<Descriptor> = platforms.iter().map(entry).collect();
+    let mut index = layout.index().unwrap();
+    index.set_manifests(entries.clone());
+    (layout.put_json(MediaType::ImageIndex, &index).unwrap(), entries)
+}
+
 #[test]
 fn an_index_leads_to_the_image_of_the_platform() {
     let (_dir, layout) = empty_layout();
-    let mut one = image(&layout, "one");
-    let mut two = image(&layout, "two");
-    let host = host_platform();
-    let mut other = host.clone();
-    other.set_architecture("s390x".into());
-    one.set_platform(Some(other.clone()));
-    two.set_platform(Some(host.clone()));
-    let mut index = layout.index().unwrap();
-    index.set_manifests(vec![one.clone(), two.clone()]);
-    let index = layout.put_json(MediaType::ImageIndex, &index).unwrap();
-    assert_eq!(layout.image(&index, &host).unwrap().descriptor.digest(), two.digest());
-    assert_eq!(layout.image(&index, &other).unwrap().descriptor.digest(), one.digest());
-    other.set_architecture("riscv64".into());
-    let error = layout.image(&index, &other).unwrap_err().to_string();
-    assert!(error.contains("has no image for linux/riscv64"), "{error}");
+    let platforms =
+        ["linux/s390x", "unknown/unknown", "linux/amd64/v2", "linux/x86_64", "linux/386"];
+    let (index, entries) = index_of(&layout, &platforms);
+    let chosen = |asked: &str| {
+        let image = layout.image(&index, Some(&asked.parse().unwrap())).unwrap();
+        entries.iter().position(|entry| entry.digest() == image.descriptor.digest()).unwrap()
+    };
+    assert_eq!(chosen("linux/s390x"), 0);
+    assert_eq!(chosen("linux/amd64/v3"), 2);
+    assert_eq!(chosen("linux/amd64"), 3);
+    let error = layout.image(&index, Some(&"linux/riscv64".parse().unwrap())).unwrap_err();
+    let text = error.to_string();
+    assert!(text.starts_with("no image for linux/riscv64 in `sha256:"), "{text}");
+    assert!(
+        text.ends_with("it has linux/s390x, linux/amd64/v2, linux/x86_64, linux/386"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_machine_of_64_bits_takes_an_image_of_32_where_nobody_has_asked() {
+    let (_dir, layout) = empty_layout();
+    let (index, entries) = index_of(&layout, &["linux/s390x", "linux/386"]);
+    let image = layout.image(&index, None).unwrap();
+    assert_eq!(image.descriptor.digest(), entries[1].digest());
+    layout.image(&index, Some(&"linux/amd64".parse().unwrap())).unwrap_err();
+    // One that is not in an index is taken as it is, unless another one is asked for.
+    layout.image(&entries[0], None).unwrap();
+    let error = layout.image(&entries[0], Some(&"linux/arm64".parse().unwrap())).unwrap_err();
+    assert!(error.to_string().ends_with("it has linux/s390x"), "{error}");
+}
+
+#[test]
+fn what_is_no_regular_file_is_not_waited_for() {
+    let (_dir, layout) = empty_layout();
+    let name = layout.path().join("index.json");
+    fs::remove_file(&name).unwrap();
+    rustix::fs::mkfifoat(rustix::fs::CWD, &name, Mode::RUSR).unwrap();
+    let error = layout.find(None).unwrap_err().to_string();
+    assert!(error.ends_with("index.json`: not a regular file"), "{error}");
+    let blob = image(&layout, "one");
+    let path = layout.blob_path(&Digest::try_from(&blob).unwrap());
+    fs::remove_file(&path).unwrap();
+    rustix::fs::mkfifoat(rustix::fs::CWD, &path, Mode::RUSR).unwrap();
+    layout.document(&blob).unwrap_err();
+}
+
+#[test]
+fn of_thousands_of_names_a_few_are_told() {
+    let (_dir, layout) = empty_layout();
+    let image = image(&layout, "one");
+    for number in 0..12 {
+        layout.tag(&format!("n{number}"), &image).unwrap();
+    }
+    let hint = layout.find(Some("x")).unwrap_err().hint().unwrap();
+    assert!(hint.starts_with("it has `n0`, `n1`,"), "{hint}");
+    assert!(hint.ends_with("`n9`, and 2 more"), "{hint}");
 }
 
 #[test]
@@ -192,7 +260,7 @@ fn a_configuration_with_another_number_of_layers_is_refused() {
     let Document::Manifest(mut manifest) = layout.document(&descriptor).unwrap() else { panic!() };
     manifest.set_layers(vec![Descriptor::new(MediaType::ImageLayer, 0, &Digest::of(b""))]);
     let descriptor = layout.put_json(MediaType::ImageManifest, &manifest).unwrap();
-    let error = layout.image(&descriptor, &host_platform()).unwrap_err().to_string();
+    let error = layout.image(&descriptor, None).unwrap_err().to_string();
     assert!(error.contains("1 layers and its configuration 0 diff ids"), "{error}");
 }
 

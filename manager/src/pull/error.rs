@@ -4,6 +4,7 @@ use std::io;
 
 use bundle::digest::{DiffId, Digest};
 use bundle::layer;
+use bundle::platform::UNNAMED;
 use bundle::reason::reason;
 
 use crate::registry::{self, Platform};
@@ -92,6 +93,7 @@ impl Error {
             Cause::WrongDiffId { .. } => {
                 Some("the image was put together wrongly; it has to be built again".to_owned())
             }
+            Cause::NoPlatform { offered, .. } if offered == UNNAMED => None,
             Cause::NoPlatform { .. } => Some(
                 "choose one of these with --platform; this machine must be able to run it".into(),
             ),

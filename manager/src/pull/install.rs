@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
 use bundle::digest::{ChainId, DiffId, Digest};
-use bundle::layer;
+use bundle::{layer, platform};
 use oci_spec::image::{Descriptor, ImageManifest};
 
 use super::Cause;
@@ -51,7 +51,7 @@ pub(crate) fn install(
     let content = Content::new(manifest, &config)
         .map_err(|why| registry::Error::Invalid(format!("the image's configuration {why}")))?;
     if source.asked && !source.platform.fits(&content.config) {
-        let (wanted, offered) = (source.platform.clone(), manifest::platform(&content.config));
+        let (wanted, offered) = (source.platform.clone(), platform::name(&content.config));
         return Err(Cause::NoPlatform { wanted, offered });
     }
     for _ in 0..MAX_ATTEMPTS {
@@ -83,13 +83,13 @@ fn choose(source: &Source<'_>, document: Document) -> Result<(Document, ImageMan
         match manifest::parse(&document)? {
             Kind::Manifest(manifest) => return Ok(manifest::normalize(document, *manifest)?),
             Kind::Index(index) => {
-                let chosen = source.platform.choose(index.manifests());
-                // Where nobody has asked for a platform, this machine runs one with fewer bits, too.
-                let narrow = source.platform.of_32_bits().filter(|_| !source.asked);
-                let chosen = chosen.or_else(|| narrow?.choose(index.manifests()));
+                let chosen = match source.asked {
+                    true => source.platform.choose(index.manifests()),
+                    false => source.platform.choose_runnable(index.manifests()),
+                };
                 let descriptor = chosen.ok_or_else(|| Cause::NoPlatform {
                     wanted: source.platform.clone(),
-                    offered: manifest::platforms(index.manifests()),
+                    offered: platform::offered(index.manifests()),
                 })?;
                 document = source.registry.manifest(descriptor)?;
             }

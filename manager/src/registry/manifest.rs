@@ -3,7 +3,7 @@
 //! A document that could be read as two kinds of thing is refused (CVE-2021-41190): whoever checked
 //! or signed it may have seen the other one. Nothing here touches the network.
 
-use oci_spec::image::{Descriptor, ImageConfiguration, ImageIndex, ImageManifest, MediaType};
+use oci_spec::image::{ImageIndex, ImageManifest, MediaType};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
@@ -179,30 +179,6 @@ fn oci_layer(media_type: &MediaType) -> MediaType {
         (true, Some("zstd")) => MediaType::ImageLayerNonDistributableZstd,
         (true, _) => MediaType::ImageLayerNonDistributable,
     }
-}
-
-/// What an image is for, by its own account.
-pub fn platform(config: &ImageConfiguration) -> String {
-    printable(&format!("{}/{}", config.os(), config.architecture()))
-}
-
-/// What an index offers, for the message that none of it fits.
-pub fn platforms(entries: &[Descriptor]) -> String {
-    let names: Vec<String> = entries
-        .iter()
-        .filter_map(|entry| entry.platform().as_ref())
-        .filter(|platform| platform.os().to_string() != "unknown")
-        .map(|platform| {
-            let base = format!("{}/{}", platform.os(), platform.architecture());
-            let name = match platform.variant() {
-                Some(variant) => format!("{base}/{variant}"),
-                None => base,
-            };
-            printable(&name)
-        })
-        .take(20)
-        .collect();
-    if names.is_empty() { "none that is named".to_owned() } else { names.join(", ") }
 }
 
 #[cfg(test)]

@@ -17,7 +17,6 @@ mod hosts;
 mod logins;
 pub mod manifest;
 mod mirrors;
-pub mod platform;
 mod tags;
 mod tls;
 mod upload;
@@ -30,11 +29,11 @@ pub use auth::Credentials;
 pub use error::{Error, TlsFault};
 pub use logins::{HUB_KEY, Kept, Logins};
 pub use mirrors::Mirrors;
-pub use platform::Platform;
 pub use tls::{Tls, has_authorities};
 pub use upload::{Target, Upload};
 
 use bundle::digest::Digest;
+pub use bundle::platform::Platform;
 
 /// The largest manifest or index that is read; the distribution specification's own limit.
 pub const MAX_MANIFEST: u64 = 4 << 20;

@@ -34,7 +34,7 @@ pub(crate) fn remove(settings: &Settings, containers: &Containers, dir: &Dir) ->
     };
     let mut errors = Vec::new();
     errors.extend(delete(settings, &id).err());
-    errors.extend(remove_groups(&groups(Path::new(CGROUPS), dir, &id)).err());
+    errors.extend(end_groups(dir, &id).err());
     errors.extend(disassemble_found(settings, &id, dir));
     errors.extend(remove_sockets(settings, &id).err());
     if !errors.is_empty() {
@@ -97,6 +97,11 @@ fn delete(settings: &Settings, id: &ContainerId) -> Result<()> {
 /// The container's own snapshot, and those of images that it mounts.
 fn is_snapshot_of(name: &str, id: &ContainerId) -> bool {
     name.strip_prefix(id.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+}
+
+/// Ends what the runtime has left of a container, as one does that has lost its state or looks for it elsewhere, and removes its cgroups.
+pub(super) fn end_groups(dir: &Dir, id: &ContainerId) -> Result<()> {
+    remove_groups(&groups(Path::new(CGROUPS), dir, id))
 }
 
 /// The container's cgroups below `mounts`: where its bundle says, if that reads back, else where they are by default.

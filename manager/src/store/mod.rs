@@ -288,6 +288,11 @@ impl Store {
     fn lock_how(&self, how: fn(&File) -> io::Result<()>) -> Result<File, Error> {
         let path = self.root.join("images.lock");
         let file = File::options().create(true).truncate(false).write(true).open(&path);
+        // What is on a disk that has become read-only can still be looked at.
+        let file = file.or_else(|error| match error.kind() {
+            io::ErrorKind::ReadOnlyFilesystem => File::open(&path),
+            _ => Err(error),
+        });
         let file = file.map_err(Error::file("open", &path))?;
         how(&file).map_err(Error::file("lock", &path))?;
         Ok(file)

@@ -15,6 +15,11 @@ fn processes(world: &World, name: &str) -> (i32, i32) {
     (i32::try_from(init).unwrap(), parent.trim().parse().unwrap())
 }
 
+fn has_ended(pid: i32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.is_empty() || stat.contains(") Z ")
+}
+
 #[test]
 fn a_container_whose_monitor_was_killed_still_runs_and_can_be_removed() {
     let world = World::new();
@@ -24,10 +29,24 @@ fn a_container_whose_monitor_was_killed_still_runs_and_can_be_removed() {
     assert!(world.nman(["ps"]).ok().stdout().contains("orphan"));
     assert_eq!(world.nman(["exec", "orphan", "echo", "alive"]).ok().stdout(), "alive\n");
     world.nman(["rm", "-f", "orphan"]).ok();
-    eventually("its init is dead", || {
-        let stat = std::fs::read_to_string(format!("/proc/{init}/stat")).unwrap_or_default();
-        stat.is_empty() || stat.contains(") Z ")
-    });
+    eventually("its init is dead", || has_ended(init));
+    world.assert_no_container();
+}
+
+#[test]
+fn a_container_that_its_runtime_does_not_know_any_more_is_told_so_and_ended_by_force() {
+    let world = World::new();
+    world.run(&["-d", "--name", "lost"], &["sleep", "1000"]).ok();
+    let (init, monitor) = processes(&world, "lost");
+    std::fs::remove_dir_all(world.path("state/runtime")).unwrap();
+    kill(monitor);
+    eventually("its monitor is dead", || processes(&world, "lost").1 != monitor);
+
+    let refused = world.nman(["stop", "lost"]).exits(1).stderr();
+    assert!(refused.contains("container does not exist (hint: "), "{refused}");
+    assert!(!has_ended(init));
+    world.nman(["rm", "-f", "lost"]).ok();
+    eventually("its init is dead", || has_ended(init));
     world.assert_no_container();
 }
 

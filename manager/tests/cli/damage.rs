@@ -3,6 +3,7 @@
 
 use super::world::{IMAGE, World, entries, eventually};
 use nconform::fixture::strace;
+use rustix::mount::{MountFlags, UnmountFlags, mount_bind, mount_remount, unmount};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -335,4 +336,24 @@ fn a_layer_whose_record_is_empty_is_unpacked_again() {
     );
     world.run(&["--rm"], &["true"]).ok();
     assert_eq!(world.nman(["system", "check"]).ok().stdout(), "No problems found\n");
+}
+
+#[test]
+fn what_is_on_a_disk_that_has_become_read_only_is_listed_and_not_changed() {
+    let world = World::new();
+    world.run(&["--name", "old"], &["true"]).ok();
+    let root = world.path("root");
+    mount_bind(&root, &root).unwrap();
+    mount_remount(&root, MountFlags::BIND | MountFlags::RDONLY, "").unwrap();
+    assert!(is_there(&world, &["images", "-q"]));
+    assert_eq!(world.nman(["ps", "-aq"]).ok().stdout().lines().count(), 1);
+    world.nman(["history", IMAGE]).ok();
+    for args in [&["tag", IMAGE, "other"][..], &["run", "--network", "none", IMAGE], &["rm", "old"]]
+    {
+        let refused = world.nman(args).stderr();
+        assert!(refused.contains("read-only file system"), "{args:?}: {refused}");
+    }
+    unmount(&root, UnmountFlags::empty()).unwrap();
+    world.nman(["rm", "old"]).ok();
+    world.assert_no_container();
 }

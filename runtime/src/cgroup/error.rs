@@ -133,6 +133,11 @@ impl Error {
             Error::System { errno: Errno::OPNOTSUPP, .. } => Some(
                 "a v2 cgroup above it is threaded, or has processes of its own: choose another cgroupsPath".into(),
             ),
+            Error::System { what, errno: Errno::RANGE | Errno::INVAL | Errno::ACCESS, .. }
+                if what.starts_with("set `cpuset.") =>
+            {
+                Some("only what this host has, and the cgroup above has as well, can be given to a cgroup".into())
+            }
             Error::System { errno: Errno::ACCESS | Errno::PERM | Errno::ROFS, pointer, .. }
                 if !pointer.is_empty() =>
             {

@@ -26,7 +26,7 @@ impl Location {
         let given = cgroups_path.filter(|path| !path.as_os_str().is_empty());
         let path = given.unwrap_or(Path::new(id));
         let refuse = |why: &str| {
-            let what = format!("use the cgroup `{}`", path.display());
+            let what = format!("use the cgroup `{}`", path.display().to_string().escape_debug());
             Err(Error::refused(what, POINTER, why))
         };
         if path.as_os_str().as_encoded_bytes().iter().any(|byte| matches!(byte, 0 | b'\n')) {

@@ -87,6 +87,12 @@ impl Subject {
             return Err(missing());
         };
         let Op::FindExecutable { name, candidates } = step.op else { return Err(missing()) };
+        if candidates.is_empty() {
+            return Err(Diagnosis::new(
+                "the name of the program is empty",
+                "name one in `process.args`",
+            ));
+        }
         let paths: Vec<PathBuf> = candidates
             .iter()
             .map(|path| self.process.cwd().join(std::ffi::OsStr::from_bytes(path.to_bytes())))
@@ -117,7 +123,7 @@ impl Subject {
         mount: Option<&Place>,
     ) -> Option<Diagnosis> {
         let shown = path.display();
-        if rustix::fs::FileType::from_raw_mode(stat.st_mode) == rustix::fs::FileType::Directory {
+        if is_directory(stat) {
             return Some(Diagnosis::new(
                 format!("`{shown}` is a directory"),
                 "name a program in it",
@@ -155,18 +161,27 @@ impl Subject {
         })
     }
 
+    /// Of what is in the way ([`Self::unsearchable`]).
     fn closed(&self, directory: &Path) -> Diagnosis {
+        if let Found::Here { stat, .. } = self.view.find(directory)
+            && !is_directory(&stat)
+        {
+            return Diagnosis::new(
+                format!("`{}` is not a directory", directory.display()),
+                "correct the path: nothing lies below a file",
+            );
+        }
         Diagnosis::new(
             format!("{} may not search the directory `{}`", self.identity, directory.display()),
             "give the directory the `x` bit for that user, or change `process.user`",
         )
     }
 
-    /// The outermost directory above a path that the user may not pass.
+    /// The outermost directory above a path that the user may not pass, or the file in the place of one.
     fn unsearchable(&self, path: &Path) -> Option<PathBuf> {
         let above: Vec<&Path> = path.ancestors().skip(1).collect();
         let closed = |directory: &&&Path| match self.view.find(directory) {
-            Found::Here { stat, .. } => !self.identity.may_search(&stat),
+            Found::Here { stat, .. } => !is_directory(&stat) || !self.identity.may_search(&stat),
             _ => false,
         };
         above.iter().rev().find(closed).map(|directory| (**directory).to_owned())
@@ -327,4 +342,8 @@ impl Subject {
             "allow `execve` in the profile",
         ))
     }
+}
+
+fn is_directory(stat: &rustix::fs::Stat) -> bool {
+    rustix::fs::FileType::from_raw_mode(stat.st_mode) == rustix::fs::FileType::Directory
 }

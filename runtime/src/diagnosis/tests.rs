@@ -135,6 +135,11 @@ fn a_refusal_is_told_by_what_refuses() {
         "user 1000 of group 1000 may not search the directory `/app`"
     );
     assert_eq!(cause(&["/etc"], |_, _| {}), "`/etc` is a directory");
+    assert_eq!(
+        cause(&["/etc/passwd/run"], |root, _| file(root, "etc/passwd", b"", 0o755)),
+        "`/etc/passwd` is not a directory"
+    );
+    assert_eq!(cause(&[""], |_, _| {}), "the name of the program is empty");
 }
 
 #[test]

@@ -246,7 +246,10 @@ pub fn find_executable(process: &Process, at: &str) -> Result<Step, Error> {
     let Some(name) = args.first() else {
         return Err(Error::new(pointer, "must name a program"));
     };
-    let candidates = if name.contains('/') {
+    let candidates = if name.is_empty() {
+        // In every directory it would be the directory itself.
+        Vec::new()
+    } else if name.contains('/') {
         vec![c_string(name.as_bytes(), &pointer)?]
     } else {
         // The last PATH counts, as it does for the process itself when it scans its environment into a map.
@@ -340,6 +343,7 @@ mod tests {
         assert_eq!(candidates(r#"{"args": ["sh"], "env": ["PATH=/a:/b"]}"#), ["/a/sh", "/b/sh"]);
         assert_eq!(candidates(r#"{"args": ["sh"], "env": ["PATH=/a:"]}"#), ["/a/sh", "./sh"]);
         assert_eq!(candidates(r#"{"args": ["/bin/sh"], "env": ["PATH=/a"]}"#), ["/bin/sh"]);
+        assert!(candidates(r#"{"args": [""], "env": ["PATH=/a:/b"]}"#).is_empty());
     }
 
     #[test]

@@ -54,6 +54,21 @@ pub(super) const CGROUPS_PATH: Topic = Topic {
             let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
             holds(groups != own, "other cgroups than the caller's", &groups)
         }),
+        must("the same path leads to the same place each time", |t| {
+            let id = t.new_id();
+            for path in [format!("/{id}-again"), format!("{id}-again")] {
+                let bundle =
+                    t.bundle().args(["sleep", "60"]).set("/linux/cgroupsPath", path.clone());
+                let place = || {
+                    let live = t.start(&bundle)?;
+                    let groups = own_groups(&live)?;
+                    live.end().map(|()| groups)
+                };
+                same(&format!("cgroups of {path}"), place()?.as_str(), place()?.as_str())?;
+            }
+            Ok(())
+        })
+        .cgroupfs_only(),
         must("two containers with the same path share the limits", |t| {
             // Either is allowed: to share the cgroup, or to refuse the second container.
             let id = t.new_id();

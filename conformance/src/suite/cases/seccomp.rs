@@ -172,9 +172,32 @@ pub(super) const SECCOMP: Topic = Topic {
             let state = states.first().unwrap_or(&Value::Null);
             has(state, "/fds", json!(["seccompFd"]))?;
             has(state, "/metadata", "of the test")?;
+            holds(state["ociVersion"].is_string(), "the version of the specification", state)?;
             holds(state["pid"].as_i64().is_some_and(|pid| pid > 0), "a pid", state)?;
             holds(state["state"]["id"].is_string(), "the container's id", state)
         }),
+        must("a connection to the agent carries one state, and is closed after it", |t| {
+            let agent = SeccompAgent::start(|_| Answer::Continue);
+            let bundle = notified(t, &agent).args(["sleep", "60"]);
+            let live = t.start(&bundle)?;
+            live.try_exec(&[], &["/bin/nprobe", "try", "mkdir"])?;
+            // One of the container and one of the process of exec.
+            let rests = t.wait_for("two connections that were closed", || match agent.rests() {
+                rests if rests.len() < 2 => Err(format!("{rests:?} of {:?}", agent.states())),
+                rests => Ok(rests),
+            })?;
+            same("what came after the states", &vec![Vec::<u8>::new(); 2], &rests)?;
+            same("states", &2, &agent.states().iter().filter(|state| state.is_object()).count())
+        }),
+        must("the path of an agent is ignored where no action is NOTIFY", |t| {
+            let agent = SeccompAgent::start(|_| Answer::Continue);
+            let rule = json!([{"names": MKDIR, "action": "SCMP_ACT_ERRNO"}]);
+            let dead = agent.dead_path().display().to_string();
+            let bundle = filtered(t, rule).set("/linux/seccomp/listenerPath", dead);
+            has(&t.attempt(bundle, &["mkdir"])?, "/mkdir", 1)
+        })
+        .rootless()
+        .known(&[crun("connects to it nevertheless")]),
         must("NOTIFY without a listenerPath is refused", |t| {
             let rule = json!([{"names": MKDIR, "action": "SCMP_ACT_NOTIFY"}]);
             let output = t.run(&filtered(t, rule))?;

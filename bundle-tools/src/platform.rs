@@ -1,12 +1,14 @@
 //! Platforms, and the choice of one image from an index.
 //!
-//! Names and choice follow containerd (its package `platforms`): other names of an architecture and a variant without its `v` are
+//! The only rule for this: whoever takes an image out of an index asks here. Names and choice follow containerd (its package `platforms`): other names of an architecture and a variant without its `v` are
 //! understood, of the CPU's variants the highest that it can run wins.
 
 use std::fmt;
 use std::str::FromStr;
 
 use oci_spec::image::{Descriptor, ImageConfiguration};
+
+use crate::tarball::printable;
 
 /// An operating system and a CPU, in Go's names: `linux/amd64`, `linux/arm/v7`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,11 +60,12 @@ impl Platform {
 
     /// Whether an image is for this operating system and architecture, of whatever variant.
     pub fn fits(&self, config: &ImageConfiguration) -> bool {
-        config.os().to_string() == self.os && config.architecture().to_string() == self.architecture
+        let (architecture, _) = normal(&config.architecture().to_string(), "");
+        config.os().to_string() == self.os && architecture == self.architecture
     }
 
     /// The platform of 32 bits whose programs this one runs, too.
-    pub fn of_32_bits(&self) -> Option<Self> {
+    fn of_32_bits(&self) -> Option<Self> {
         let (architecture, variant) = match &*self.architecture {
             "amd64" => ("386", None),
             "arm64" => ("arm", Some("v8".to_owned())),
@@ -101,6 +104,38 @@ impl Platform {
             _ => None,
         }
     }
+
+    /// The same for a machine of this platform on which nobody has asked for one: it runs programs of 32 bits, too.
+    pub fn choose_runnable<'a>(&self, entries: &'a [Descriptor]) -> Option<&'a Descriptor> {
+        self.choose(entries).or_else(|| self.of_32_bits()?.choose(entries))
+    }
+}
+
+/// What an image is for, by its own account, for a message.
+pub fn name(config: &ImageConfiguration) -> String {
+    printable(format!("{}/{}", config.os(), config.architecture()).as_bytes())
+}
+
+/// What [`offered`] says of an index that names no platform.
+pub const UNNAMED: &str = "none that is named";
+
+/// What an index offers, for the message that none of it fits.
+pub fn offered(entries: &[Descriptor]) -> String {
+    let names: Vec<String> = entries
+        .iter()
+        .filter_map(|entry| entry.platform().as_ref())
+        .filter(|platform| platform.os().to_string() != "unknown")
+        .map(|platform| {
+            let base = format!("{}/{}", platform.os(), platform.architecture());
+            let name = match platform.variant() {
+                Some(variant) => format!("{base}/{variant}"),
+                None => base,
+            };
+            printable(name.as_bytes())
+        })
+        .take(20)
+        .collect();
+    if names.is_empty() { UNNAMED.to_owned() } else { names.join(", ") }
 }
 
 /// A variant's major and minor number, which order the variants of its architecture; `None` if it is unknown.
