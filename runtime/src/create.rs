@@ -277,7 +277,7 @@ fn make(
             Ok((init, agent))
         }
         Err(error) => {
-            init.kill();
+            init.end(slot.cgroup());
             Err(error)
         }
     }

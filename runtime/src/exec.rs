@@ -101,7 +101,7 @@ fn follow(
         })
         .and_then(|()| executed(&child, plan, saved, agent.as_mut(), detach));
     if let Err(error) = started {
-        child.kill();
+        child.end(None);
         return Err(error);
     }
     child.close_resources();

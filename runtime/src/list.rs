@@ -16,15 +16,7 @@ use std::path::Path;
 /// When the root cannot be read. A container that goes away meanwhile is left out.
 pub fn run(parsed: &Parsed) -> Result<String> {
     let root = create::root(parsed);
-    let json = match parsed.value("format") {
-        None | Some("table") => false,
-        Some("json") => true,
-        Some(other) => {
-            return Err(Error::Usage(format!(
-                "invalid format option `{other}`: it is `table` or `json`"
-            )));
-        }
-    };
+    let json = parsed.wants_json()?;
     let mut names = match std::fs::read_dir(&root) {
         Ok(entries) => entries
             .flatten()

@@ -61,6 +61,17 @@ impl Init {
         self.go()
     }
 
+    /// The helper stage has made the init, our child too (`CLONE_PARENT`), and ends.
+    fn continue_in(&mut self, pid: i32) -> Result<()> {
+        let wrong =
+            |errno| Error::system(format!("find the container's init, process {pid}"), errno);
+        let pid = Pid::from_raw(pid).ok_or_else(|| wrong(Errno::SRCH))?;
+        let pidfd = pidfd_open(pid, PidfdFlags::empty()).map_err(wrong)?;
+        let _ = waitpid(Some(self.pid), WaitOptions::empty());
+        (self.pid, self.pidfd) = (pid, pidfd);
+        self.go()
+    }
+
     /// Closes what only the init needed: a detached mount tree that stays open keeps the host's mounts in use, and a socket in its
     /// network namespace keeps that.
     pub fn close_resources(&mut self) {
@@ -85,8 +96,13 @@ impl Init {
         launch::has_executed(self.pid).map_err(|why| launch::error(plan, why))
     }
 
-    /// Ends it, whatever it is doing, and takes back what it was given.
-    pub fn kill(&mut self) {
+    /// Ends it, whatever it is doing, and takes back what it was given. The cgroup is that of a container that did not come about: a hook
+    /// may have paused it, and what v1's freezer holds dies only when it goes on.
+    pub fn end(&mut self, cgroup: Option<&Cgroup>) {
+        // Before systemd has made the unit, what is there under these names is somebody else's.
+        if let Some(cgroup) = cgroup.filter(|cgroup| !cgroup.awaits_process()) {
+            let _ = cgroup.thaw();
+        }
         let _ = sys::signals::send(self.pidfd.as_fd(), SIGKILL);
         let _ = waitpid(Some(self.pid), WaitOptions::empty());
         if let Some(devices) = &mut self.devices {
@@ -164,25 +180,20 @@ fn affinity(plan: &Plan) -> String {
     format!(": affinity: {last:#x}{rest}")
 }
 
-/// The container's init, as far as it has been made. Killed and reaped if it does not get ready.
-struct Following {
-    init: Option<Init>,
-}
-
-impl Drop for Following {
-    fn drop(&mut self) {
-        if let Some(init) = &mut self.init {
-            init.kill();
+/// Follows the child until it is ready, or ends it.
+fn follow(plan: &Plan, cgroup: &mut Cgroup, mut init: Init) -> Result<Init> {
+    match until_ready(plan, cgroup, &mut init) {
+        Ok(()) => Ok(init),
+        Err(error) => {
+            // Without a plan for it the container is there already, and whoever paused it wants it so.
+            init.end(plan.cgroup.is_some().then_some(&*cgroup));
+            Err(error)
         }
     }
 }
 
-fn follow(plan: &Plan, cgroup: &mut Cgroup, init: Init) -> Result<Init> {
-    let mut following = Following { init: Some(init) };
+fn until_ready(plan: &Plan, cgroup: &mut Cgroup, init: &mut Init) -> Result<()> {
     loop {
-        let Some(init) = &mut following.init else {
-            return Err(lost(Errno::PROTO));
-        };
         match Message::receive(init.socket.as_fd()) {
             Ok(Some(Message::Failure { step, errno })) => return Err(failure(plan, step, errno)),
             Ok(Some(Message::Hook { step, end })) => {
@@ -193,21 +204,17 @@ fn follow(plan: &Plan, cgroup: &mut Cgroup, init: Init) -> Result<Init> {
                 match plan.steps.get(step).map(|step| &step.op) {
                     Some(Op::Wait(Barrier::Cgroup)) => {
                         cgroup.admit(plan.cgroup.as_ref(), init.pid)?;
-                        init.go()?;
                     }
                     Some(Op::Wait(Barrier::Maps)) => {
                         map(plan, init.pid)?;
                         log::debug(|| "id mappings written".to_owned());
-                        init.go()?;
                     }
                     Some(Op::Wait(Barrier::Hooks)) => {
                         hooks::at_create(plan, init.pid, &init.resources.hook_outputs)?;
-                        init.go()?;
                     }
                     Some(Op::Wait(Barrier::NetDevices)) => {
                         let devices = init.devices.as_mut().ok_or_else(|| lost(Errno::PROTO))?;
                         devices.give(&plan.id, init.pid, init.pidfd.as_fd())?;
-                        init.go()?;
                     }
                     Some(Op::Wait(Barrier::Ready)) => {
                         log::debug(|| format!("child process in init() has done {step} steps"));
@@ -215,16 +222,16 @@ fn follow(plan: &Plan, cgroup: &mut Cgroup, init: Init) -> Result<Init> {
                         if let Some(cgroup_plan) = &plan.cgroup {
                             cgroup.restrict_devices(cgroup_plan)?;
                         }
-                        schedule(plan, init.pid)?;
-                        return following.init.take().ok_or_else(|| lost(Errno::PROTO));
+                        return schedule(plan, init.pid);
                     }
                     _ => return Err(lost(Errno::PROTO)),
                 }
+                init.go()?;
             }
             Ok(Some(Message::Forked { step, pid }))
                 if matches!(plan.steps.get(step), Some(Step { op: Op::Fork { .. }, .. })) =>
             {
-                following.continue_in(pid)?;
+                init.continue_in(pid)?;
             }
             Ok(Some(Message::Tree { step, fd })) => init.map_tree(plan, step, fd)?,
             Ok(Some(Message::Forked { .. } | Message::Listener { .. })) => {
@@ -234,20 +241,6 @@ fn follow(plan: &Plan, cgroup: &mut Cgroup, init: Init) -> Result<Init> {
             Ok(None) | Err(Errno::CONNRESET) => return Err(died(plan, init.pid)),
             Err(errno) => return Err(lost(errno)),
         }
-    }
-}
-
-impl Following {
-    /// The helper stage has made the init, our child too (`CLONE_PARENT`), and ends.
-    fn continue_in(&mut self, pid: i32) -> Result<()> {
-        let wrong =
-            |errno| Error::system(format!("find the container's init, process {pid}"), errno);
-        let pid = Pid::from_raw(pid).ok_or_else(|| wrong(Errno::SRCH))?;
-        let pidfd = pidfd_open(pid, PidfdFlags::empty()).map_err(wrong)?;
-        let Some(stage) = self.init.take() else { return Err(wrong(Errno::PROTO)) };
-        let _ = waitpid(Some(stage.pid), WaitOptions::empty());
-        let init = self.init.insert(Init { pid, pidfd, ..stage });
-        init.go()
     }
 }
 

@@ -48,8 +48,20 @@ pub fn our_executable() -> Result<()> {
         let _ = PROTECTED.set(());
         return Ok(());
     }
-    let executable = read_only_mount().or_else(|_| sealed_copy()).map_err(failed)?;
+    let executable = read_only_mount().or_else(|_| sealed_copy());
+    let executable = executable.map_err(|errno| match failed(errno) {
+        Error::System { what, errno } if errno == Errno::ACCESS && no_memfd_is_executed() => {
+            let hint = "`vm.memfd_noexec` is 2 here, so that a sealed copy cannot be executed: run nrun as root, or set it to 1 at most";
+            Error::Hinted { what, errno, hint }
+        }
+        error => error,
+    })?;
     Err(failed(sys::entry::again(executable.as_fd())))
+}
+
+/// Whether the kernel makes no memfd that could be executed (Linux 6.3).
+fn no_memfd_is_executed() -> bool {
+    std::fs::read("/proc/sys/vm/memfd_noexec").is_ok_and(|value| value.starts_with(b"2"))
 }
 
 /// A read-only mount, or a sealed memfd. Nothing that a caller could claim, such as an environment variable, is asked.
@@ -83,7 +95,11 @@ fn sealed_copy() -> std::result::Result<OwnedFd, Errno> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     // MFD_EXEC is asked for since Linux 6.3, and unknown before.
     let copy = rustix::fs::memfd_create("nrun", flags | MemfdFlags::from_bits_retain(0x10))
-        .or_else(|_| rustix::fs::memfd_create("nrun", flags))?;
+        .or_else(|errno| match errno {
+            Errno::INVAL => rustix::fs::memfd_create("nrun", flags),
+            // Asked for without a word of executing, it would be made, and not be executed.
+            errno => Err(errno),
+        })?;
     let mut left = rustix::fs::fstat(&source)?.st_size.cast_unsigned();
     while left > 0 {
         match rustix::fs::sendfile(

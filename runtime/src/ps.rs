@@ -14,15 +14,7 @@ use std::process::Command;
 /// When the container does not exist or has no cgroup, and what ps(1) complains of.
 pub fn run(parsed: &Parsed) -> Result<String> {
     let id = ContainerId::new(&parsed.operands[0])?;
-    let json = match parsed.value("format") {
-        None | Some("table") => false,
-        Some("json") => true,
-        Some(other) => {
-            return Err(Error::Usage(format!(
-                "invalid format option `{other}`: it is `table` or `json`"
-            )));
-        }
-    };
+    let json = parsed.wants_json()?;
     let (saved, _) = record::peek(&create::root(parsed), &id)?;
     let pids = processes(&saved)?;
     if json {

@@ -10,7 +10,6 @@ use crate::hooks;
 use crate::launch::{self, Launch};
 use crate::log;
 use crate::notify::Agent;
-use crate::parent::Init;
 use crate::plan::Plan;
 use crate::protect;
 use crate::record::{Made, Saved};
@@ -58,7 +57,7 @@ pub fn run(parsed: &Parsed) -> Result<u8> {
         .and_then(|()| foreground.wait(init.pid, &init.pidfd, &mut executed));
     match &ended {
         Ok(status) => explain::ended(&args, *status),
-        Err(_) => end(&mut init, &made),
+        Err(_) => init.end(Some(&made.cgroup())),
     }
     if ended.is_err() || !parsed.is_set("keep") {
         remove(made)?;
@@ -77,7 +76,7 @@ fn detached(mut args: Args) -> Result<()> {
         .and_then(|()| init.surely_executed(&plan, &mut launch))
         .and_then(|()| hooks::poststart(made.saved()));
     if let Err(error) = started {
-        end(&mut init, &made);
+        init.end(Some(&made.cgroup()));
         remove(made)?;
         return Err(error);
     }
@@ -102,12 +101,6 @@ fn service_manager(args: &mut Args) -> Option<Manager> {
 
 fn launch<'a>(plan: &Plan, saved: &'a Saved, agent: Option<&'a mut Agent>) -> Launch<'a> {
     Launch { saved, status: "creating", agent, hooks: launch::has_hooks(plan) }
-}
-
-/// Ends a container that could not be run. A hook may have paused it, and what v1's freezer holds dies only when it goes on.
-fn end(init: &mut Init, made: &Made) {
-    let _ = made.cgroup().thaw();
-    init.kill();
 }
 
 /// Somebody else may have deleted it meanwhile.

@@ -460,12 +460,23 @@ fn a_limit_that_the_kernel_does_not_have_is_refused() {
 #[test]
 fn an_executed_process_follows_an_init_that_moved_into_a_cgroup_of_its_own() {
     let layout = probe().unwrap();
-    if !is_v2(&layout) {
-        // The rule that inner cgroups have no processes is v2's, and needs a controller to show.
-        return;
-    }
     let mut cgroup = Owned::create(&name("inner"), "{}", &layout);
     let (init, other) = (Shell::start(), Shell::start());
+    if !is_v2(&layout) {
+        // The rule that inner cgroups have no processes is v2's, and needs a controller to show: there the init is not followed.
+        let below = cgroup.paths().controller("pids").unwrap().join("init.scope");
+        std::fs::create_dir(&below).unwrap();
+        std::fs::write(below.join("cgroup.procs"), init.0.id().to_string()).unwrap();
+        let init = init.pid().as_raw_nonzero().get();
+        let mount = layout.unified().map(|unified| unified.mount.as_path());
+        let beside = cgroup.for_another(&Subgroups::default(), init, mount).unwrap();
+        assert_eq!(beside.paths(), cgroup.paths());
+        cgroup.add(other.pid()).unwrap();
+        let lines = content(&PathBuf::from(format!("/proc/{}/cgroup", other.0.id())));
+        let place = format!(":pids:{}", name("inner"));
+        assert!(lines.lines().any(|line| line.ends_with(&place)), "{lines}");
+        return;
+    }
     let own = cgroup.paths().unified().unwrap();
     let below = own.join("init.scope");
     std::fs::create_dir(&below).unwrap();
@@ -485,12 +496,18 @@ fn an_executed_process_follows_an_init_that_moved_into_a_cgroup_of_its_own() {
 #[test]
 fn a_parent_with_processes_cannot_pass_controllers_on() {
     let layout = probe().unwrap();
-    let Layout::Unified(unified) = &layout else { return };
     let mut outer = Owned::create(&name("parent"), "{}", &layout);
     let shell = Shell::start();
     outer.add(shell.pid()).unwrap();
     let json = r#"{"memory": {"limit": 67108864}}"#;
     let below = planned(&format!("{}/below", name("parent")), json, &layout);
+    let Layout::Unified(unified) = &layout else {
+        // Every v1 cgroup has all of its hierarchy's controllers, and may have processes beside cgroups.
+        let below = Owned::make(&below);
+        let limit = below.paths().controller("memory").unwrap().join("memory.limit_in_bytes");
+        assert_eq!(content(&limit), "67108864");
+        return;
+    };
     let error = Cgroup::create(&below).unwrap_err();
     assert!(error.to_string().contains("enable the `memory` controller"), "{error}");
     assert!(matches!(error, Error::System { errno: Errno::BUSY, .. }), "{error}");

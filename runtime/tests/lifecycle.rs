@@ -34,6 +34,28 @@ fn a_container_is_created_started_killed_and_deleted() {
     sandbox.assert_clean();
 }
 
+/// A disk that was full, or a power cut: who has an init had a whole state once, and `delete` would leave its processes to nobody.
+#[test]
+fn a_container_that_runs_is_not_forgotten_for_a_state_that_was_cut() {
+    let sandbox = Sandbox::enter();
+    let (runtime, bundle) = (Runtime::under_test(), sleeper());
+    let container = runtime.start(&bundle);
+    let id = container.id();
+    let path = runtime.root().join(id).join("state.json");
+    let whole = fs::read(&path).expect("its state");
+    for length in [0, 1, whole.len() / 2] {
+        fs::write(&path, &whole[..length]).expect("a cut state");
+        for words in [&["delete"][..], &["delete", "--force"], &["state"], &["kill"]] {
+            let output = runtime.call(words.iter().copied().chain([id])).run().exits(1);
+            output.says("it is no state of nrun's");
+        }
+        runtime.call(["list"]).run().ok().says("it is no state of nrun's");
+    }
+    fs::write(&path, whole).expect("the whole state");
+    let _ = runtime.call(["delete", "--force", id]).run().ok();
+    sandbox.assert_clean();
+}
+
 #[test]
 fn the_state_has_the_fields_of_the_specification_and_of_runc() {
     let _sandbox = Sandbox::enter();

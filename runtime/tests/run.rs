@@ -112,21 +112,24 @@ fn the_status_is_had_when_the_caller_ignores_the_end_of_children() {
 fn a_container_that_its_hook_has_paused_is_removed_when_the_hook_fails() {
     let sandbox = Sandbox::enter();
     let runtime = Runtime::under_test();
-    let (nrun, root) = (runtime.program().display(), runtime.root().display());
-    for options in [&[][..], &["-d"]] {
+    let script = "pid=$(sed -n 's/.*\"pid\": *\\([0-9]*\\).*/\\1/p'); \
+                  v1=/sys/fs/cgroup/freezer$(sed -n 's/.*:freezer://p' /proc/$pid/cgroup)/freezer.state; \
+                  v2=/sys/fs/cgroup$(sed -n 's/^0:://p' /proc/$pid/cgroup)/cgroup.freeze; \
+                  if test -e $v1; then echo FROZEN > $v1; else echo 1 > $v2; fi && exit 9";
+    let hook = json!({"path": "/bin/sh", "args": ["sh", "-c", script]});
+    for (command, options, kind) in [
+        ("create", &[][..], "createRuntime"),
+        ("run", &[], "createRuntime"),
+        ("run", &[], "poststart"),
+        ("run", &["-d"], "poststart"),
+    ] {
         let id = runtime.new_id();
-        let script = format!(
-            "pid=$({nrun} --root {root} state {id} | sed -n 's/.*\"pid\": *\\([0-9]*\\).*/\\1/p'); \
-             file=/sys/fs/cgroup/freezer$(sed -n 's/.*:freezer://p' /proc/$pid/cgroup)/freezer.state; \
-             if test -e $file; then echo FROZEN > $file; else {nrun} --root {root} pause {id}; fi; \
-             {nrun} --root {root} state {id} | grep -q paused && exit 9"
-        );
-        let hook = json!({"path": "/bin/sh", "args": ["sh", "-c", script]});
-        let bundle = BundleDir::new().args(["sleep", "600"]).push("/hooks/poststart", hook);
-        let call = runtime.bundle_call("run", &bundle, options.iter().copied(), &id);
+        let bundle = BundleDir::new().args(["sleep", "600"]);
+        let bundle = bundle.push(&format!("/hooks/{kind}"), hook.clone());
+        let call = runtime.bundle_call(command, &bundle, options.iter().copied(), &id);
         let output = call.limit(Duration::from_secs(20)).run();
         output.exits(1).says("exit status 9");
-        assert!(!runtime.root().join(&id).exists());
+        assert!(!runtime.root().join(&id).exists(), "{command} {kind}");
     }
     sandbox.assert_clean();
 }

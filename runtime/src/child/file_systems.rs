@@ -10,8 +10,8 @@ use crate::plan::op::{
 };
 use crate::wire::{self, Message};
 use rustix::fs::{
-    AtFlags, CWD, FileType, Gid, Mode, OFlags, ResolveFlags, StatxAttributes, StatxFlags, Uid,
-    makedev, statx,
+    AtFlags, CWD, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, StatxAttributes, StatxFlags,
+    Uid, makedev, statx,
 };
 use rustix::io::Errno;
 use rustix::mount::{
@@ -440,6 +440,12 @@ fn octal(mode: u32) -> [u8; 5] {
 /// A link of the image has led to /proc, where only what the bundle puts there by name may be (CVE-2019-16884, CVE-2019-19921).
 fn refuse_procfs(target: BorrowedFd<'_>) -> Result<(), Errno> {
     if is_procfs(target)? { Err(Errno::LOOP) } else { Ok(()) }
+}
+
+/// Whether that is the null device, wherever it lies.
+pub(super) fn is_null_device(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice
+        && stat.st_rdev == makedev(1, 3)
 }
 
 pub(super) fn is_procfs(found: BorrowedFd<'_>) -> Result<bool, Errno> {

@@ -1,7 +1,7 @@
 //! Ids, capabilities, limits: what the process may do.
 
+use super::file_systems::is_null_device;
 use crate::plan::op::Capabilities;
-use rustix::fs::{FileType, makedev};
 use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, Gid, Pid, Resource, Rlimit, Uid};
 use rustix::stdio;
@@ -76,9 +76,7 @@ pub(super) fn bounding(keep: u64) -> Result<(), Errno> {
 pub(super) fn standard_streams(uid: u32) -> Result<(), Errno> {
     for fd in [stdio::stdin(), stdio::stdout(), stdio::stderr()] {
         let Ok(stat) = rustix::fs::fstat(fd) else { continue };
-        let null = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice
-            && stat.st_rdev == makedev(1, 3);
-        if null || stat.st_uid == uid {
+        if is_null_device(&stat) || stat.st_uid == uid {
             continue;
         }
         match rustix::fs::fchown(fd, Some(Uid::from_raw(uid)), None) {

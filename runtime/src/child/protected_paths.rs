@@ -4,8 +4,8 @@
 //! be given to one call after another. Any other path is found once, under the root, and what covers it is attached to what was found.
 
 use super::Child;
-use super::file_systems::{attach, clone_tree, is_procfs, read_only};
-use rustix::fs::{Access, CWD, FileType, makedev};
+use super::file_systems::{attach, clone_tree, is_null_device, is_procfs, read_only};
+use rustix::fs::{Access, CWD};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, fsconfig_create, fsmount, fsopen,
@@ -17,9 +17,6 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use sys::beneath::{self, Target};
 use sys::fd::until_exec;
 use sys::mount as attr;
-
-/// Device number of /dev/null.
-const NULL: (u32, u32) = (1, 3);
 
 /// What paths are hidden behind, and where most of them are.
 #[derive(Default)]
@@ -178,10 +175,7 @@ impl Child<'_> {
             return Ok(null);
         }
         let null = until_exec(beneath::find(self.root()?, c"dev/null")?);
-        let stat = rustix::fs::fstat(null)?;
-        let is_null = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice
-            && stat.st_rdev == makedev(NULL.0, NULL.1);
-        if !is_null {
+        if !is_null_device(&rustix::fs::fstat(null)?) {
             return Err(Errno::NXIO);
         }
         self.protection.null = Some(null);

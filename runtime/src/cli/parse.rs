@@ -50,6 +50,20 @@ impl Parsed {
         };
         self.value(name).map(parse).transpose()
     }
+
+    /// Whether `--format` asks for JSON, and not for a table.
+    ///
+    /// # Errors
+    /// When it is neither. The first words are runc's.
+    pub fn wants_json(&self) -> Result<bool> {
+        match self.value("format") {
+            None | Some("table") => Ok(false),
+            Some("json") => Ok(true),
+            Some(other) => Err(Error::Usage(format!(
+                "invalid format option `{other}`: it is `table` or `json`"
+            ))),
+        }
+    }
 }
 
 /// Parses the arguments, without the program's name.

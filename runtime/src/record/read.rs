@@ -58,8 +58,10 @@ fn read_config(path: &Path) -> Result<Vec<u8>> {
 /// `None` when there is none, which is what a `create` that was killed at once leaves.
 pub(super) fn read_state(directory: &OwnedFd, path: &Path) -> Result<Option<Saved>> {
     // Before the file, which is complete when there is a link.
-    let (pid, pid_start) = read_init(directory, path)?.unwrap_or_default();
-    Ok(read_file(directory, path)?.map(|saved| Saved { pid, pid_start, ..saved }))
+    let init = read_init(directory, path)?;
+    let (pid, pid_start) = init.unwrap_or_default();
+    let saved = read_file(directory, path, init.is_some())?;
+    Ok(saved.map(|saved| Saved { pid, pid_start, ..saved }))
 }
 
 /// The init's process id, and when it was started; `None` when none is noted.
@@ -84,7 +86,7 @@ fn parse_init(text: &[u8]) -> Option<(i32, u64)> {
     Some((pid.parse().ok()?, start.parse().ok()?))
 }
 
-fn read_file(directory: &OwnedFd, path: &Path) -> Result<Option<Saved>> {
+fn read_file(directory: &OwnedFd, path: &Path, has_init: bool) -> Result<Option<Saved>> {
     let what = || format!("read `{}`", path.join(STATE).display());
     let file =
         match rustix::fs::openat(directory, STATE, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
@@ -100,16 +102,19 @@ fn read_file(directory: &OwnedFd, path: &Path) -> Result<Option<Saved>> {
         let rest = std::fs::File::from(file).read_to_end(&mut text);
         rest.map_err(|error| Error::io(what(), &error))?;
     }
-    parse_state(&text).map_err(|error| {
+    parse_state(&text, has_init).map_err(|error| {
         Error::State(format!("cannot {}: it is no state of nrun's: {error}", what()))
     })
 }
 
-/// An empty or cut file is the trace of a `create` that was killed while it wrote, before it made anything. Any other text that is not
-/// understood, a later nrun's for example, may be of a container that is there: `delete` must not forget it.
-fn parse_state(text: &[u8]) -> std::result::Result<Option<Saved>, serde_json::Error> {
+/// Without an init, an empty or cut file is the trace of a `create` that was killed while it wrote, before it made anything. Any other
+/// text that is not understood, a later nrun's for example, may be of a container that is there: `delete` must not forget it.
+fn parse_state(
+    text: &[u8],
+    has_init: bool,
+) -> std::result::Result<Option<Saved>, serde_json::Error> {
     match serde_json::from_slice(text) {
-        Err(error) if error.is_eof() => Ok(None),
+        Err(error) if error.is_eof() && !has_init => Ok(None),
         parsed => parsed.map(Some),
     }
 }
@@ -119,11 +124,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cut_state_is_none_and_one_that_is_not_understood_is_an_error() {
+    fn a_cut_state_without_an_init_is_none_and_one_that_is_not_understood_is_an_error() {
+        let parse_state = |text: &[u8]| super::parse_state(text, false);
         let whole = serde_json::to_string(&Saved { id: "c".into(), ..Saved::default() }).unwrap();
         assert_eq!(parse_state(whole.as_bytes()).unwrap().unwrap().id, "c");
         for length in 0..whole.len() {
-            assert!(parse_state(&whole.as_bytes()[..length]).unwrap().is_none(), "{length}");
+            let cut = &whole.as_bytes()[..length];
+            assert!(parse_state(cut).unwrap().is_none(), "{length}");
+            assert!(super::parse_state(cut, true).is_err(), "{length}");
         }
         let later = whole.replace("\"owner\":0", "\"owner\":{\"number\":7}");
         assert_ne!(later, whole);

@@ -143,11 +143,20 @@ pub(super) fn typed(resources: &Value) -> Result<LinuxResources> {
         if resources.get("pids").is_some_and(limitless) {
             resources.shift_remove("pids");
         }
+        let pages = resources.get_mut("hugepageLimits").and_then(Value::as_array_mut);
+        pages.into_iter().flatten().filter_map(|pages| pages.get_mut("limit")).for_each(bound);
     }
     if resources.is_null() {
         return Ok(LinuxResources::default());
     }
     serde_json::from_value(resources).map_err(|error| Error::Usage(error.to_string()))
+}
+
+/// From 2^63 on the kernel counts no pages, so that nothing is limited, and the type has no larger number (as in config.json).
+fn bound(limit: &mut Value) {
+    if limit.as_u64().is_some_and(|limit| i64::try_from(limit).is_err()) {
+        *limit = i64::MAX.into();
+    }
 }
 
 fn given<'p>(parsed: &'p Parsed, name: &str) -> Option<&'p str> {
@@ -487,6 +496,17 @@ mod tests {
             assert!(error.contains(&format!("`{section}`: invalid type")), "{section}: {error}");
         }
         assert!(check(&json!({"pids": {}}), "file").is_ok());
+    }
+
+    #[test]
+    fn a_limit_of_huge_pages_that_is_none_is_taken() {
+        let limits =
+            |limit: Value| json!({"hugepageLimits": [{"pageSize": "2MB", "limit": limit}]});
+        for (given, read) in [(1 << 21, 1 << 21), (u64::MAX, i64::MAX), (1 << 63, i64::MAX)] {
+            let resources = typed(&limits(given.into())).unwrap();
+            assert_eq!(resources.hugepage_limits().as_ref().unwrap()[0].limit(), read);
+        }
+        assert!(check(&limits("x".into()), "file").is_err());
     }
 
     #[test]

@@ -143,3 +143,27 @@ fn the_process_that_waits_for_start_cannot_be_traced_from_a_shared_pid_namespace
     assert!(seen.exists(), "the spy never saw the runtime");
     assert!(!reached, "the spy reached the runtime's executable");
 }
+
+/// Without capabilities no mount can be made, and there is nothing but a sealed copy. The parameter is that of a pid namespace.
+#[test]
+fn who_may_execute_no_copy_hears_which_kernel_parameter_forbids_it() {
+    let _sandbox = Sandbox::enter();
+    let bundle = BundleDir::new();
+    // Before Linux 6.3 there is none, and every copy can be executed.
+    let parameter = "/proc/sys/vm/memfd_noexec";
+    let run = |value: u32| {
+        let script = format!(
+            "test ! -e {parameter} || echo {value} > {parameter} && exec setpriv --bounding-set=-all --inh-caps=-all \"$@\""
+        );
+        let unshared = ["unshare", "--pid", "--fork", "--mount-proc", "sh", "-c", &script, "sh"];
+        Runtime::under_test().launched_by(unshared).run(&bundle).exits(1)
+    };
+    let words = [
+        "protect our own executable from the container: permission denied",
+        "hint: `vm.memfd_noexec` is 2 here",
+    ];
+    for (value, forbidden) in [(2, Path::new(parameter).exists()), (1, false)] {
+        let told = run(value).stderr();
+        assert_eq!(words.map(|words| told.contains(words)), [forbidden; 2], "{told}");
+    }
+}
