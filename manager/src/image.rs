@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use crate::event;
 use crate::pull::{Policy, pull};
 use crate::reference::{ParseError, Reference};
+use crate::registry::{Platform, manifest};
 use crate::settings::Settings;
 use crate::store::{self, Image, Store};
 use crate::transfer;
@@ -43,4 +44,17 @@ pub fn obtain(
     let attributes = [("name", reference.repository())];
     event::emit(settings, event::Kind::Image, "pull", &reference.to_string(), &attributes);
     Ok(image)
+}
+
+/// Docker's warning about an image that nobody has asked for to be of another platform than this machine's.
+pub fn foreign(image: &Image, registry: &RegistryArgs) -> Option<String> {
+    let host = Platform::host();
+    let runs = |platform: &Platform| platform.fits(&image.config);
+    if registry.platform.is_some() || runs(&host) || host.of_32_bits().as_ref().is_some_and(runs) {
+        return None;
+    }
+    let of_image = manifest::platform(&image.config);
+    Some(format!(
+        "The requested image's platform ({of_image}) does not match the detected host platform ({host}) and no specific platform was requested"
+    ))
 }

@@ -13,7 +13,7 @@ pub(crate) use install::{Source, install, unpack_again};
 
 use crate::progress::Progress;
 use crate::reference::Reference;
-use crate::registry::{Access, Credentials, Mirrors, Platform, Registry, Tls};
+use crate::registry::{Access, Credentials, Mirrors, Platform, Registry, Tls, manifest};
 use crate::store::{Image, Store};
 
 /// When a registry is asked for an image that may be here already.
@@ -55,9 +55,8 @@ pub fn pull(
             Ok(None) => fetch(reference, options, store, progress),
             Err(cause) => Err(cause),
         },
-        Policy::Never => {
-            here(reference, options, store).and_then(|image| image.ok_or(Cause::NotHere))
-        }
+        Policy::Never => here(reference, options, store)
+            .and_then(|image| image.map_or_else(|| Err(missing(reference, options, store)), Ok)),
     };
     result.map_err(|cause| Error::new("pull", reference.to_string(), cause))
 }
@@ -77,6 +76,16 @@ fn here(
         return Ok(Some(image));
     }
     unpack_again(store, &image).map(Some)
+}
+
+/// Why nothing here is what was asked for.
+fn missing(reference: &Reference, options: &PullOptions, store: &Store) -> Cause {
+    match (&options.platform, store.named(reference)) {
+        (Some(wanted), Ok(Some(image))) => {
+            Cause::NoPlatform { wanted: wanted.clone(), offered: manifest::platform(&image.config) }
+        }
+        _ => Cause::NotHere,
+    }
 }
 
 /// The tags that the registry has for the repository of `reference`.

@@ -183,7 +183,11 @@ fn oci_layer(media_type: &MediaType) -> MediaType {
 
 /// What an image is for, by its own account.
 pub fn platform(config: &ImageConfiguration) -> String {
-    printable(&format!("{}/{}", config.os(), config.architecture()))
+    let base = format!("{}/{}", config.os(), config.architecture());
+    printable(&match config.variant() {
+        Some(variant) => format!("{base}/{variant}"),
+        None => base,
+    })
 }
 
 /// What an index offers, for the message that none of it fits.
