@@ -58,10 +58,21 @@ impl Platform {
         self.variant.as_deref()
     }
 
-    /// Whether an image is for this operating system and architecture, of whatever variant.
+    /// Whether an image runs here, by its own account. Many an image for Armv6 says nothing of its variant: that is no reason
+    /// to refuse it.
     pub fn fits(&self, config: &ImageConfiguration) -> bool {
-        let (architecture, _) = normal(&config.architecture().to_string(), "");
-        config.os().to_string() == self.os && architecture == self.architecture
+        let variant = config.variant().clone().unwrap_or_default();
+        let (architecture, variant) = normal(&config.architecture().to_string(), &variant);
+        if config.os().to_string() != self.os || architecture != self.architecture {
+            return false;
+        }
+        let Some(theirs) = variant else { return true };
+        self.variant.as_ref() == Some(&theirs) || self.runs(&architecture, Some(&theirs)).is_some()
+    }
+
+    /// The same for a machine of this platform on which nobody has asked for one: it runs programs of 32 bits, too.
+    pub fn runs_image(&self, config: &ImageConfiguration) -> bool {
+        self.fits(config) || self.of_32_bits().is_some_and(|narrow| narrow.fits(config))
     }
 
     /// The platform of 32 bits whose programs this one runs, too.
@@ -81,8 +92,13 @@ impl Platform {
         if candidate.os().to_string() != self.os || architecture != self.architecture {
             return None;
         }
-        let ours = number(&architecture, self.variant.as_deref())?;
-        let theirs = number(&architecture, variant.as_deref())?;
+        self.runs(&architecture, variant.as_deref())
+    }
+
+    /// The variant of our architecture as numbers, if it runs here.
+    fn runs(&self, architecture: &str, variant: Option<&str>) -> Option<(u32, u32)> {
+        let ours = number(architecture, self.variant.as_deref())?;
+        let theirs = number(architecture, variant)?;
         runs(ours, theirs).then_some(theirs)
     }
 
@@ -105,7 +121,7 @@ impl Platform {
         }
     }
 
-    /// The same for a machine of this platform on which nobody has asked for one: it runs programs of 32 bits, too.
+    /// The best for a machine of this platform on which nobody has asked for one.
     pub fn choose_runnable<'a>(&self, entries: &'a [Descriptor]) -> Option<&'a Descriptor> {
         self.choose(entries).or_else(|| self.of_32_bits()?.choose(entries))
     }
@@ -113,7 +129,8 @@ impl Platform {
 
 /// What an image is for, by its own account, for a message.
 pub fn name(config: &ImageConfiguration) -> String {
-    printable(format!("{}/{}", config.os(), config.architecture()).as_bytes())
+    let variant = config.variant().iter().map(|variant| format!("/{variant}")).collect::<String>();
+    printable(format!("{}/{}{variant}", config.os(), config.architecture()).as_bytes())
 }
 
 /// What [`offered`] says of an index that names no platform.
@@ -293,6 +310,32 @@ mod tests {
         assert_eq!(chosen("linux/arm64/v8.5", &minor), Some(1));
         assert_eq!(chosen("linux/arm64/v9", &minor), Some(1));
         assert_eq!(chosen("linux/arm64", &minor), Some(3));
+    }
+
+    #[test]
+    fn an_image_fits_where_its_variant_runs_and_where_it_names_none() {
+        let fits = |wanted: &str, architecture: &str, variant: Option<&str>| {
+            let mut json = serde_json::json!({
+                "os": "linux", "architecture": architecture,
+                "rootfs": {"type": "layers", "diff_ids": []},
+            });
+            if let Some(variant) = variant {
+                json["variant"] = variant.into();
+            }
+            let config = serde_json::from_value(json).unwrap();
+            wanted.parse::<Platform>().unwrap().fits(&config)
+        };
+        assert!(!fits("linux/arm/v6", "arm", Some("v7")));
+        assert!(fits("linux/arm/v7", "arm", Some("v6")));
+        assert!(fits("linux/arm/v6", "arm", None));
+        assert!(
+            fits("linux/arm64", "arm64", Some("v8")) && fits("linux/arm64/v8", "aarch64", None)
+        );
+        assert!(!fits("linux/arm64/v8", "arm64", Some("v9")));
+        assert!(!fits("linux/amd64", "amd64", Some("v3")) && fits("linux/amd64/v3", "amd64", None));
+        assert!(
+            fits("linux/mips64/odd", "mips64", Some("odd")) && !fits("linux/s390x", "amd64", None)
+        );
     }
 
     #[test]

@@ -135,11 +135,18 @@ impl Container {
         let root = self.root();
         let source = root.source(path, args.follow_link)?;
         let mut output = Output::open(None, "copy")?;
-        let name = basename(path);
         let Place { parent, name: own, .. } = &source.place;
+        // What is unpacked from it goes where `path/.` says: into the directory, not into one of its name.
+        let name = if source.contents {
+            b".".to_vec()
+        } else if args.follow_link && !path.ends_with('/') {
+            own.clone()
+        } else {
+            basename(path).into_bytes()
+        };
         let options =
             PackOptions { owner_map: self.reach.owners().inverse(), ..PackOptions::default() };
-        layer::archive(parent.as_fd(), own, name.as_bytes(), &options, &mut output)
+        layer::archive(parent.as_fd(), own, &name, &options, &mut output)
             .map_err(|error| failed(&args.source, &error))?;
         output.keep()
     }

@@ -49,6 +49,7 @@ pub fn create(
     let store = Store::open(&settings.root)?;
     let image =
         image::obtain(settings, &store, args.image(), args.pull, args.quiet, &args.registry)?;
+    let foreign = image::foreign(&image, &args.registry);
     let files = record::Files::read(args)?;
     let wish = record::Wish { args, attached, image: &image, runtime, host: &host, files: &files };
     let (mut record, warnings) = wish.plan(settings)?;
@@ -61,7 +62,7 @@ pub fn create(
     if let Some(file) = cidfile {
         file.finish(&created.record)?;
     }
-    warnings.iter().for_each(|warning| warn(warning));
+    warnings.iter().chain(&foreign).for_each(|warning| warn(warning));
     Ok(created)
 }
 

@@ -5,9 +5,11 @@ use crate::error::{Error, Result};
 use crate::event;
 use crate::pull::{Policy, pull};
 use crate::reference::{ParseError, Reference};
+use crate::registry::Platform;
 use crate::settings::Settings;
 use crate::store::{self, Image, Store};
 use crate::transfer;
+use bundle::platform;
 
 /// The image that `run` names, by name or id: from the store, or from its registry.
 pub fn obtain(
@@ -43,4 +45,16 @@ pub fn obtain(
     let attributes = [("name", reference.repository())];
     event::emit(settings, event::Kind::Image, "pull", &reference.to_string(), &attributes);
     Ok(image)
+}
+
+/// Docker's warning about an image that nobody has asked for to be of another platform than this machine's.
+pub fn foreign(image: &Image, registry: &RegistryArgs) -> Option<String> {
+    let host = Platform::host();
+    if registry.platform.is_some() || host.runs_image(&image.config) {
+        return None;
+    }
+    let of_image = platform::name(&image.config);
+    Some(format!(
+        "The requested image's platform ({of_image}) does not match the detected host platform ({host}) and no specific platform was requested"
+    ))
 }

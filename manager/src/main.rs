@@ -56,8 +56,8 @@ fn run(cli: &Cli) -> ExitCode {
 fn failure_code(cli: &Cli, error: &Error) -> u8 {
     use nman::cli::Command;
     match (&cli.command, error) {
-        // Docker's `inspect` alone has a code for a template that does not fit.
-        (Command::Inspect(_), Error::Template(_)) => 64,
+        // Docker's `inspect` alone has a code for a template that is none.
+        (Command::Inspect(_), Error::Template(fault)) if fault.is_of_form() => 64,
         (Command::Run(_), _) | (_, Error::Usage(_)) => error.exit_code(),
         (Command::Exec(_) | Command::Start(_), Error::Runtime(_) | Error::Start { .. }) => {
             match error.exit_code() {

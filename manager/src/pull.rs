@@ -15,6 +15,7 @@ use crate::progress::Progress;
 use crate::reference::Reference;
 use crate::registry::{Access, Credentials, Mirrors, Platform, Registry, Tls};
 use crate::store::{Image, Store};
+use bundle::platform;
 
 /// When a registry is asked for an image that may be here already.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -55,9 +56,8 @@ pub fn pull(
             Ok(None) => fetch(reference, options, store, progress),
             Err(cause) => Err(cause),
         },
-        Policy::Never => {
-            here(reference, options, store).and_then(|image| image.ok_or(Cause::NotHere))
-        }
+        Policy::Never => here(reference, options, store)
+            .and_then(|image| image.map_or_else(|| Err(missing(reference, options, store)), Ok)),
     };
     result.map_err(|cause| Error::new("pull", reference.to_string(), cause))
 }
@@ -77,6 +77,16 @@ fn here(
         return Ok(Some(image));
     }
     unpack_again(store, &image).map(Some)
+}
+
+/// Why nothing here is what was asked for.
+fn missing(reference: &Reference, options: &PullOptions, store: &Store) -> Cause {
+    match (&options.platform, store.named(reference)) {
+        (Some(wanted), Ok(Some(image))) => {
+            Cause::NoPlatform { wanted: wanted.clone(), offered: platform::name(&image.config) }
+        }
+        _ => Cause::NotHere,
+    }
 }
 
 /// The tags that the registry has for the repository of `reference`.

@@ -159,7 +159,8 @@ impl Sending<'_> {
             return Ok(Outcome::PresentThere);
         }
         for source in self.sources {
-            if self.target.mount(descriptor, source)? {
+            // That a layer cannot be taken over is no reason not to send it: the other repository may be somebody else's.
+            if self.target.mount(descriptor, source).is_ok_and(|mounted| mounted) {
                 return Ok(Outcome::Mounted(source.clone()));
             }
         }

@@ -9,10 +9,10 @@ use crate::settings::Settings;
 /// Renames a container.
 pub fn rename(settings: &Settings, args: &RenameArgs) -> Result<()> {
     if args.new.is_empty() {
-        return Err(Error::Usage("Error: Neither old nor new names may be empty".to_owned()));
+        return Err(Error::refusal("Error: Neither old nor new names may be empty"));
     }
     let containers = Containers::open(&settings.containers())?;
-    let name = ContainerName::parse(&args.new).map_err(Error::Usage)?;
+    let name = ContainerName::parse(&args.new).map_err(Error::refusal)?;
     let dir = containers.find(&args.name)?;
     let old = dir.record()?.name;
     if old == name {

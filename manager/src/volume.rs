@@ -37,7 +37,7 @@ pub const ANONYMOUS: &str = "com.docker.volume.anonymous";
 pub fn provide(settings: &Settings, record: &Record, dir: &Dir, rootfs: &Rootfs) -> Result<()> {
     let volumes = Volumes::open(settings)?;
     for point in record.mounts.iter().filter(|point| point.kind == MountKind::Volume) {
-        let name = VolumeName::parse(&point.name).map_err(Error::Usage)?;
+        let name = VolumeName::parse(&point.name).map_err(Error::refusal)?;
         let mut labels = point.detail.labels.clone();
         if point.detail.anonymous {
             labels.insert(ANONYMOUS.to_owned(), String::new());
@@ -125,7 +125,7 @@ pub fn create(settings: &Settings, args: &VolumeCreateArgs) -> Result<String> {
     let (mut labels, options) = (pairs(&args.label), pairs(&args.opt));
     mount::check(&options)?;
     let name = match &args.name {
-        Some(name) => VolumeName::parse(name).map_err(Error::Usage)?,
+        Some(name) => VolumeName::parse(name).map_err(Error::refusal)?,
         None => {
             labels.insert(ANONYMOUS.to_owned(), String::new());
             VolumeName::random()

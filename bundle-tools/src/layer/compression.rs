@@ -16,8 +16,8 @@ pub enum Compression {
     Zstd,
 }
 
-/// The longest magic number that [`Compression::sniff`] looks at.
-const MAGIC: usize = 4;
+/// The longest magic number that is looked at.
+const MAGIC: usize = 10;
 
 /// The largest window that a zstd frame may ask for: 128 MiB, which is what `zstd --long` makes and its decoder takes.
 const ZSTD_WINDOW_LOG: u32 = 27;
@@ -57,11 +57,26 @@ impl Compression {
     }
 }
 
+/// The program that has compressed a stream that starts with `head`, where that is none of ours.
+fn foreign(head: &[u8]) -> Option<&'static str> {
+    match head {
+        [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Some("xz"),
+        [b'B', b'Z', b'h', b'1'..=b'9', b'1', b'A', b'Y', b'&', b'S', b'Y', ..] => Some("bzip2"),
+        [0x04, 0x22, 0x4d, 0x18, ..] => Some("lz4"),
+        _ => None,
+    }
+}
+
 /// A reader of the uncompressed content of `input`.
 pub(crate) fn decoder<'a>(input: impl Read + Send + 'a) -> io::Result<Box<dyn Read + Send + 'a>> {
     let mut input = input;
     let mut head = [0; MAGIC];
     let n = read_up_to(&mut input, &mut head)?;
+    if let Some(program) = foreign(&head[..n]) {
+        let why =
+            format!("it is compressed by {program}: undo that first, with `{program} -dc FILE`");
+        return Err(io::Error::new(io::ErrorKind::Unsupported, why));
+    }
     let compression = Compression::sniff(&head[..n]);
     let input = io::Cursor::new(head).take(n as u64).chain(input);
     if compression == Compression::Plain {
@@ -196,6 +211,19 @@ mod tests {
         assert_eq!(&packed[..4], [0x1f, 0x8b, 8, 0]);
         assert_eq!(&packed[4..8], [0; 4], "time");
         assert_eq!(packed[9], 255, "system");
+    }
+
+    #[test]
+    fn what_another_program_has_compressed_is_refused_with_its_name() {
+        for (head, program) in [
+            (&b"\xfd7zXZ\0\0\x04\xe6\xd6\xb4"[..], "xz"),
+            (b"BZh91AY&SY\0\0", "bzip2"),
+            (b"\x04\x22\x4d\x18\x60\x40", "lz4"),
+        ] {
+            let error = decompress(head).unwrap_err().to_string();
+            assert!(error.contains(&format!("compressed by {program}")), "{error}");
+        }
+        assert_eq!(decompress(b"BZh9 is a name").unwrap(), b"BZh9 is a name");
     }
 
     #[test]

@@ -1,13 +1,14 @@
-//! Directories that a layer takes for granted get the look of the ones below them.
+//! What of a layer can only be decided once the layers below it are there: the look of directories that it takes for granted, and
+//! which of its whiteouts hide anything.
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 use rustix::{
-    fs::{Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, Uid},
+    fs::{AtFlags, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, Uid},
     io::Errno,
 };
 
-use super::Error;
+use super::{Error, name, tree};
 
 /// Gives the `implied` directories of `layer` ([`Stats::implied`](super::Stats::implied)) the owner, mode and times that they have
 /// in `lowers`, topmost first.
@@ -30,6 +31,52 @@ pub fn inherit(
         }
     }
     Ok(())
+}
+
+/// Takes those `whiteouts` of `layer` ([`Stats::whiteouts`](super::Stats::whiteouts)) away that hide nothing, because the directory
+/// that they are in is not merged with one of `lowers`.
+///
+/// overlayfs leaves whiteouts out where it merges directories. Elsewhere it lists them as files that cannot be looked at, which
+/// makes programs fail that read a whole directory. Those in the root may stay: a container's root is always merged.
+pub fn drop_idle_whiteouts(
+    layer: BorrowedFd<'_>,
+    lowers: &[BorrowedFd<'_>],
+    whiteouts: &[Vec<u8>],
+) -> Result<(), Error> {
+    for path in whiteouts {
+        let (directory, name) = name::split(path);
+        let failed = |e| Error::file("remove the idle whiteout", path, e);
+        if directory.is_empty() || is_merged(layer, lowers, directory).map_err(failed)? {
+            continue;
+        }
+        if let Some(parent) = open(layer, directory).map_err(failed)? {
+            match rustix::fs::unlinkat(&parent, name, AtFlags::empty()) {
+                Ok(()) | Err(Errno::NOENT) => {}
+                Err(error) => return Err(failed(error)),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether a lower layer may have something in `directory` that can be seen through `layer`.
+fn is_merged(
+    layer: BorrowedFd<'_>,
+    lowers: &[BorrowedFd<'_>],
+    directory: &[u8],
+) -> Result<bool, Errno> {
+    let ends = directory.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
+    for end in ends.chain([directory.len()]) {
+        if open(layer, &directory[..end])?.is_some_and(|fd| tree::is_opaque(&fd)) {
+            return Ok(false);
+        }
+    }
+    for lower in lowers {
+        if open(*lower, directory)?.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn open(root: BorrowedFd<'_>, path: &[u8]) -> Result<Option<OwnedFd>, Errno> {

@@ -24,7 +24,7 @@ use std::{
 
 pub use compression::Compression;
 pub use error::Error;
-pub use inherit::inherit;
+pub use inherit::{drop_idle_whiteouts, inherit};
 pub use options::{IdRange, Ignored, Limits, Options, OwnerMap, Stats, Whiteouts};
 pub use pack::{PackOptions, Packed, archive, diff, export, pack};
 
@@ -57,11 +57,11 @@ pub fn unpack(
                 .map_err(Error::Stream)?;
             let applied = apply(pieces, root, options);
             let decoded = decoding.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            let unpack::Tally { entries, implied, opaque_root, ignored } = applied?;
+            let unpack::Tally { entries, implied, whiteouts, opaque_root, ignored } = applied?;
             // Without one, the reader of the pieces has met the error.
             let (diff_id, bytes) =
                 decoded.ok_or_else(|| Error::Stream(io::ErrorKind::UnexpectedEof.into()))?;
-            Ok(Stats { diff_id, bytes, entries, implied, opaque_root, ignored })
+            Ok(Stats { diff_id, bytes, entries, implied, whiteouts, opaque_root, ignored })
         })
     })
 }

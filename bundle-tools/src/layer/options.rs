@@ -132,6 +132,9 @@ pub struct Stats {
     /// Directories that had to be made although the layer has no entry for them, as paths relative to the root. In an overlay
     /// they hide the lower directory's owner and mode: see [`inherit`](super::inherit).
     pub implied: Vec<Vec<u8>>,
+    /// The marks that were made of names that are gone, as paths relative to the root; see
+    /// [`drop_idle_whiteouts`](super::drop_idle_whiteouts).
+    pub whiteouts: Vec<Vec<u8>>,
     /// The layer hides everything below it. overlayfs has no mark for that on a layer's root: leave the lower layers out.
     pub opaque_root: bool,
     /// What was left out, with the reason.

@@ -58,6 +58,15 @@ pub(super) fn is_whiteout(stat: &Stat) -> bool {
     file_type(stat) == FileType::CharacterDevice && stat.st_rdev == 0
 }
 
+/// Whether overlayfs takes this directory for one that hides those below it.
+pub(super) fn is_opaque(directory: impl AsFd) -> bool {
+    let directory = directory.as_fd();
+    ["trusted.overlay.opaque", "user.overlay.opaque"].iter().any(|key| {
+        let mut value = [0_u8; 1];
+        rustix::fs::fgetxattr(directory, *key, &mut value[..]) == Ok(1) && value == *b"y"
+    })
+}
+
 /// Whether something is mounted at `name`.
 pub(super) fn is_mounted(parent: impl AsFd, name: &[u8]) -> bool {
     rustix::fs::statx(parent, name, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::TYPE)

@@ -38,6 +38,8 @@ pub(super) struct Unpacker<'o> {
     directories: BTreeMap<Vec<u8>, Finish>,
     /// Directories made without an entry of their own.
     implied: BTreeSet<Vec<u8>>,
+    /// The marks of lower layers' names that are gone.
+    whiteouts: BTreeSet<Vec<u8>>,
     /// What this layer wrote, where a later whiteout must spare it.
     written: BTreeSet<Vec<u8>>,
     /// Bytes that files were said to have, holes included.
@@ -53,6 +55,7 @@ pub(super) struct Unpacker<'o> {
 pub(super) struct Tally {
     pub(super) entries: u64,
     pub(super) implied: Vec<Vec<u8>>,
+    pub(super) whiteouts: Vec<Vec<u8>>,
     pub(super) opaque_root: bool,
     pub(super) ignored: Vec<Ignored>,
 }
@@ -82,6 +85,7 @@ impl<'o> Unpacker<'o> {
             parent: None,
             directories: BTreeMap::new(),
             implied: BTreeSet::new(),
+            whiteouts: BTreeSet::new(),
             written: BTreeSet::new(),
             content: 0,
             caller: (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw()),
@@ -143,6 +147,7 @@ impl<'o> Unpacker<'o> {
             }
         }
         self.tally.implied = self.implied.into_iter().collect();
+        self.tally.whiteouts = self.whiteouts.into_iter().collect();
         Ok(self.tally)
     }
 
@@ -310,22 +315,20 @@ impl<'o> Unpacker<'o> {
         tree::remove_all(parent.as_fd(), name).map_err(|e| Error::file("remove", path, e))?;
         // The directory of the next entry may have been reached through this name.
         self.parent = None;
-        self.implied.remove(path);
         self.directories.remove(path);
-        self.written.remove(path);
         let mut below = path.to_vec();
         below.push(b'/');
         let mut end = path.to_vec();
         end.push(b'/' + 1);
         let range = (Bound::Included(below), Bound::Excluded(end));
-        for map_key in keys(self.directories.range(range.clone()).map(|(key, _)| key)) {
-            self.directories.remove(&map_key);
+        for key in keys(self.directories.range(range.clone()).map(|(key, _)| key)) {
+            self.directories.remove(&key);
         }
-        for key in keys(self.implied.range(range.clone())) {
-            self.implied.remove(&key);
-        }
-        for key in keys(self.written.range(range)) {
-            self.written.remove(&key);
+        for names in [&mut self.implied, &mut self.whiteouts, &mut self.written] {
+            names.remove(path);
+            for key in keys(names.range(range.clone())) {
+                names.remove(&key);
+            }
         }
         Ok(())
     }

@@ -54,12 +54,14 @@ pub(super) fn plan(inputs: &Inputs<'_>) -> Built<Vec<Mount>> {
         let options = ["rbind", "ro", "rprivate"];
         further.push(mount("bind", &source.to_string_lossy(), supervise::INIT, &options)?);
     }
+    // They are a part of the root file system as far as the container is concerned.
+    let access = if record.host_config.readonly_rootfs { "ro" } else { "rw" };
     for file in FILES {
         let target = format!("/etc/{file}");
         if !further.iter().any(|mount| mount.destination() == Path::new(&target)) {
             let source = inputs.dir.join(file);
             let source = source.to_string_lossy();
-            further.push(mount("bind", &source, &target, &["rbind", "rw", "rprivate"])?);
+            further.push(mount("bind", &source, &target, &["rbind", access, "rprivate"])?);
         }
     }
     // A mount over a default one, such as /dev/shm, replaces it.
@@ -118,9 +120,11 @@ fn shared_memory_mounts(inputs: &Inputs<'_>, mounts: &mut Vec<Mount>) -> Built<(
         Sharing::None => drop(mounts.remove(at)),
         Sharing::Host => {
             mounts[at] = bind(Path::new("/dev/shm"), "/dev/shm")?;
-            for mount in
-                mounts.iter_mut().filter(|mount| mount.destination() == Path::new("/dev/mqueue"))
-            {
+            // Without a user namespace, what is mounted is the host's. Not every host has it in /dev/mqueue.
+            let is_ours = config.id_mappings.uid_map.is_empty();
+            let of_host =
+                |mount: &&mut Mount| !is_ours && mount.destination() == Path::new("/dev/mqueue");
+            for mount in mounts.iter_mut().filter(of_host) {
                 *mount = bind(Path::new("/dev/mqueue"), "/dev/mqueue")?;
             }
         }

@@ -1,4 +1,5 @@
-//! Flags that are on or off, which take a value behind `=` as pflag has it: `--rm=true`, `-d=0`, `-it=false`.
+//! Options as pflag reads them. Flags that are on or off take a value behind `=`: `--rm=true`, `-d=0`, `-it=false`. All others take
+//! the word that follows.
 //!
 //! The definition knows them as flags without a value, so that help, manual pages, and completion show them as such. What a line is
 //! parsed by is a copy of it, made here: there is no other place in which a flag's value is read.
@@ -24,7 +25,7 @@ fn without_empty(argument: Arg) -> Arg {
 
 fn with_value(argument: Arg) -> Arg {
     if argument.get_value_parser().type_id() != TypeId::of::<bool>() {
-        return argument;
+        return with_next_word(argument);
     }
     let id = argument.get_id().clone();
     let argument = match argument.get_action() {
@@ -38,6 +39,14 @@ fn with_value(argument: Arg) -> Arg {
     };
     // The last one holds.
     argument.value_parser(parse).overrides_with(id)
+}
+
+/// An option takes the next word for its value whatever that begins with, as pflag has it: `-e -x=1`, `--health-cmd -f`.
+fn with_next_word(argument: Arg) -> Arg {
+    let takes_one = argument.get_action().takes_values()
+        && !argument.is_positional()
+        && argument.get_num_args().is_none_or(|number| number.min_values() > 0);
+    if takes_one { argument.allow_hyphen_values(true) } else { argument }
 }
 
 /// Go's words for a flag that is off.
@@ -102,6 +111,19 @@ mod tests {
         assert_eq!(args.create.command(), ["-t"]);
         let Command::Rm(args) = parsed("nman rm -f=false true") else { panic!("no rm") };
         assert!(!args.force && args.names == ["true"]);
+    }
+
+    #[test]
+    fn an_option_takes_the_word_that_follows_whatever_it_begins_with() {
+        let args = run("-e -x=1 -l -y --health-cmd -f --memory-swap -1 -w --rm --entrypoint --");
+        let process = &args.create.process;
+        assert_eq!(process.env, [("-x".to_owned(), Some("1".to_owned()))]);
+        assert_eq!(process.label, ["-y"]);
+        assert_eq!(process.workdir.as_deref(), Some("--rm"));
+        assert_eq!(process.entrypoint.as_deref(), Some("--"));
+        assert_eq!(args.create.supervision.health_cmd.as_deref(), Some("-f"));
+        assert!(!args.create.supervision.rm);
+        assert_eq!(args.create.image(), "image");
     }
 
     #[test]

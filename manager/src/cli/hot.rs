@@ -4,6 +4,7 @@
 //! one of these, its definition alone is made, and only if it takes the line: any mistake, and any call for help, is
 //! parsed again by the whole, which alone knows what to say.
 
+use super::empty::without_empty_options;
 use super::flag::with_values;
 use super::{
     Cli, CreateArgs, ExecArgs, Global, ImagesArgs, KillArgs, LogsArgs, PsArgs, PullArgs, RmArgs,
@@ -33,6 +34,7 @@ const HOT: &[Hot] = &[
 impl Cli {
     /// Parses a command line, the program's name first.
     pub fn parse_line(line: &[OsString]) -> Result<Self, clap::Error> {
+        let line = &without_empty_options(line)[..];
         let alone = |hot| with_values(definition(hot)).try_get_matches_from(line).ok();
         let matches = match hot(line).and_then(alone) {
             Some(matches) => matches,

@@ -7,6 +7,7 @@ pub mod completion;
 pub mod confinement;
 mod container;
 mod create;
+mod empty;
 mod family;
 mod files;
 mod flag;

@@ -51,7 +51,9 @@ pub fn volume(text: &str) -> Result<MountPoint, String> {
     let (source, place, options) = match parts.as_slice() {
         [place] => ("", *place, ""),
         [source, place] if !source.is_empty() => (*source, *place, ""),
-        [source, place, options] if !source.is_empty() => (*source, *place, *options),
+        [source, place, options] if !source.is_empty() && !options.is_empty() => {
+            (*source, *place, *options)
+        }
         _ => return Err(wrong("it is [SOURCE:]TARGET[:OPTIONS]".to_owned())),
     };
     let place = target(place).map_err(wrong)?;

@@ -100,6 +100,7 @@ impl Root<'_> {
                 ),
                 hint: Some("make the directory first".to_owned()),
             },
+            (_, Errno::LOOP) => self.unfound(path, errno),
             _ => self.unfound(split(path).0, errno),
         })?;
         Ok(Destination { place, must_be_directory: asserts_directory(path) })

@@ -12,6 +12,7 @@ use crate::container::{
 };
 use crate::device;
 use crate::error::{Error, Result};
+use crate::path;
 use crate::settings::Settings;
 use crate::store::Image;
 use crate::supervise;
@@ -71,6 +72,8 @@ fn pairs<T>(
     read: impl Fn(&str) -> std::result::Result<(String, T), String>,
 ) -> Result<Vec<(String, T)>> {
     let mut pairs = Vec::new();
+    // Some editors mark the byte order of a text that has none.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     for (number, line) in text.lines().enumerate() {
         let line = line.trim_start();
         if line.is_empty() || line.starts_with('#') {
@@ -334,7 +337,7 @@ impl Wish<'_> {
             blkio_device_write_iops: args.device_write_iops.clone(),
             memory_swappiness: args.memory_swappiness.filter(|value| *value >= 0),
             oom_kill_disable: Some(args.oom_kill_disable),
-            ulimits: args.ulimit.clone(),
+            ulimits: last_of_each(&args.ulimit, |ulimit| &ulimit.name),
             ..Limits::default()
         };
         args.limits.apply(&mut limits);
@@ -389,7 +392,8 @@ impl Wish<'_> {
         let storage = &self.args.storage;
         let mut mounts: Vec<MountPoint> = Vec::new();
         let typed = storage.volume.iter().map(|typed| &typed.point);
-        for point in typed.chain(&storage.mount).chain(&storage.tmpfs) {
+        let tmpfs = last_of_each(&storage.tmpfs, |point| &point.destination);
+        for point in typed.chain(&storage.mount).chain(&tmpfs) {
             if mounts.iter().any(|known| known.destination == point.destination) {
                 return Err(Error::Usage(format!("Duplicate mount point: {}", point.destination)));
             }
@@ -444,8 +448,12 @@ fn command(config: &Config, image: &str) -> Result<Vec<String>> {
 }
 
 fn working_directory(directory: &str) -> Result<String> {
-    if directory.is_empty() || directory.starts_with('/') {
-        return Ok(directory.to_owned());
+    if directory.is_empty() {
+        return Ok(String::new());
+    }
+    if directory.starts_with('/') {
+        // `/a/..` is `/`, whether or not there is an `/a`.
+        return Ok(path::clean(directory));
     }
     Err(Error::Rejected {
         message: format!(
@@ -453,6 +461,14 @@ fn working_directory(directory: &str) -> Result<String> {
         ),
         hint: None,
     })
+}
+
+/// As in Docker, an option that is repeated for one name holds as it was given last.
+fn last_of_each<T: Clone>(given: &[T], name: impl Fn(&T) -> &str) -> Vec<T> {
+    let is_last =
+        |at: usize, one: &T| !given[at + 1..].iter().any(|other| name(other) == name(one));
+    let last = given.iter().enumerate().filter(|(at, one)| is_last(*at, one));
+    last.map(|(_, one)| one.clone()).collect()
 }
 
 /// Puts in what the records of other containers say: the volumes of `--volumes-from`, and the ids of those whose namespaces

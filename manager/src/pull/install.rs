@@ -145,6 +145,8 @@ struct Staged {
     files: Option<(PathBuf, LayerRecord)>,
     /// Directories without an entry in the layer; see [`layer::inherit`].
     implied: Vec<Vec<u8>>,
+    /// What the layer hides; see [`layer::drop_idle_whiteouts`].
+    whiteouts: Vec<Vec<u8>>,
 }
 
 /// An image that is coming in.
@@ -255,10 +257,12 @@ impl Pending<'_> {
         create_directory(&directory.join(FILES), 0o755)?;
         let stats = incoming.unpack(&directory.join(FILES), &layer.diff_id)?;
         let record = LayerRecord { size: stats.bytes, opaque_root: stats.opaque_root };
-        Ok(Staged { blob: None, files: Some((directory, record)), implied: stats.implied })
+        let (implied, whiteouts) = (stats.implied, stats.whiteouts);
+        Ok(Staged { blob: None, files: Some((directory, record)), implied, whiteouts })
     }
 
-    /// Gives directories that a layer has no entry for the look they have below, from the bottom up.
+    /// Gives directories that a layer has no entry for the look they have below, and takes away whiteouts that hide nothing, from
+    /// the bottom up.
     fn inherit(&self, staged: &[Staged]) -> Result<(), Cause> {
         let open = |path: PathBuf| {
             File::open(&path).map_err(crate::store::Error::file("open", &path)).map_err(Cause::from)
@@ -270,9 +274,12 @@ impl Pending<'_> {
                 None => self.store.snapshots().files(&layer.chain),
             };
             let files = open(files)?;
-            if !staged.implied.is_empty() {
+            if !staged.implied.is_empty() || !staged.whiteouts.is_empty() {
                 let lowers: Vec<_> = below.iter().rev().map(AsFd::as_fd).collect();
                 layer::inherit(files.as_fd(), &lowers, &staged.implied)
+                    .and_then(|()| {
+                        layer::drop_idle_whiteouts(files.as_fd(), &lowers, &staged.whiteouts)
+                    })
                     .map_err(|source| Cause::Layer { digest: layer.digest.clone(), source })?;
             }
             below.push(files);

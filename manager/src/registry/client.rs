@@ -235,13 +235,14 @@ impl Client {
         let mut current = self.lock();
         if current.as_deref() == used {
             let credentials = self.credentials.as_ref();
-            *current = auth::authorization(
-                &self.agent,
-                &self.registry,
-                &self.scopes,
-                challenge,
-                credentials,
-            )?;
+            let ask = |scopes| {
+                auth::authorization(&self.agent, &self.registry, scopes, challenge, credentials)
+            };
+            *current = match ask(&self.scopes) {
+                // A server may refuse everything for the sake of one other repository, which can be done without.
+                Err(Error::Denied { .. }) if self.scopes.len() > 1 => ask(&self.scopes[..1])?,
+                answer => answer?,
+            };
         }
         Ok(current.clone())
     }

@@ -55,7 +55,7 @@ fn parse(text: &str) -> Options {
 pub(super) fn check(options: &BTreeMap<String, String>) -> Result<()> {
     for name in options.keys() {
         if !matches!(name.as_str(), "type" | "device" | "o") {
-            return Err(Error::Usage(format!(
+            return Err(Error::refusal(format!(
                 "invalid option: \"{name}\", the local driver has type, device and o"
             )));
         }
@@ -63,7 +63,7 @@ pub(super) fn check(options: &BTreeMap<String, String>) -> Result<()> {
     for (given, needed) in [("o", "type"), ("o", "device"), ("type", "device"), ("device", "type")]
     {
         if options.contains_key(given) && !options.contains_key(needed) {
-            return Err(Error::Usage(format!("missing required option: \"{needed}\"")));
+            return Err(Error::refusal(format!("missing required option: \"{needed}\"")));
         }
     }
     Ok(())

@@ -121,8 +121,25 @@ fn cp_takes_and_gives_archives_and_reaches_a_stopped_container_with_its_volumes(
     let out = world.nman(["cp", "still:/kept", "-"]).ok();
     let list = Capture::of("tar").args(["-t"]).stdin(out.stdout()).run().ok().stdout();
     assert_eq!(list, "kept/\nkept/one\nkept/sub/\nkept/sub/again\nkept/v\n");
+    let names = |words: &[&str]| {
+        let out = world.nman([&["cp"], words, &["-"]].concat()).ok();
+        Capture::of("tar").args(["-t"]).stdin(out.stdout()).run().ok().stdout()
+    };
+    assert_eq!(names(&["still:/kept/sub/."]), "./\n./again\n");
+    world.nman(["cp", world.path("here/link").to_str().unwrap(), "still:/kept/link"]).ok();
+    assert_eq!(names(&["still:/kept/link"]), "link\n");
+    assert_eq!(names(&["-L", "still:/kept/link"]), "one\n");
     let error = world.command(["cp", "-", "still:/kept/v"]).stdin("").run().exits(1).stderr();
     assert!(error.contains("must be a directory"), "{error}");
+    // A directory takes no file's or link's place, nor the other way round.
+    for (made, name) in [("mkdir", "v"), ("mkdir", "link"), ("touch", "sub")] {
+        let apart = world.path(&format!("apart-{name}"));
+        fs::create_dir(&apart).unwrap();
+        Capture::of(made).args([apart.join(name)]).run().ok();
+        let archive = Capture::of("tar").args(["-C"]).args([&apart]).args(["-c", name]).run().ok();
+        let refused = world.command(["cp", "-", "still:/kept"]).stdin(archive.stdout()).run();
+        assert!(refused.exits(1).stderr().contains("cannot overwrite"), "{name}");
+    }
     // What the archive names cannot lead out of the directory.
     let climb = ["--format=pax", "-cP", "--transform", "s,.*,../../../escaped,", "/etc/hostname"];
     let hostile = Capture::of("tar").args(climb).run().ok();

@@ -289,3 +289,58 @@ fn aliases_of_other_tools_are_known() {
     assert_eq!(world.nman(args).ok().stdout(), "seen\n");
     world.assert_no_container();
 }
+
+#[test]
+fn an_option_that_is_empty_is_not_given_and_one_may_begin_with_a_dash() {
+    let world = World::new();
+    let empty = ["--name", "", "-h", "", "--platform=", "--ip", "", "--cidfile", "", "--pull", ""];
+    let more = ["--cpuset-cpus", "", "--stop-signal=", "--user", "", "-e", "-x=1", "-l", "-y=2"];
+    let said = world.run(&[&empty[..], &more, &["--rm"]].concat(), &["env"]).ok().stdout();
+    let of = |name: &str| said.lines().find_map(|line| line.strip_prefix(name));
+    assert_eq!((of("-x="), of("HOSTNAME=").map(str::len)), (Some("1"), Some(12)), "{said}");
+    let refused = world.run(&["-l", ""], &["true"]).exits(125);
+    assert!(refused.stderr().contains("invalid label '': empty name"), "{refused}");
+    world.assert_no_container();
+}
+
+#[test]
+fn a_read_only_container_cannot_write_the_files_that_are_put_into_its_etc() {
+    let world = World::new();
+    let script = "for f in hosts hostname resolv.conf; do echo x >> /etc/$f && echo written; done";
+    let said = world.shell(&["--read-only"], script).exits(1);
+    assert_eq!(said.stdout(), "", "{said}");
+    assert_eq!(world.shell(&[], script).ok().stdout(), "written\n".repeat(3));
+    world.assert_no_container();
+}
+
+#[test]
+fn the_hosts_message_queues_are_there_whether_or_not_the_host_has_mounted_them() {
+    let world = World::new();
+    world.shell(&["--ipc", "host"], "grep ' /dev/mqueue mqueue ' /proc/mounts").ok();
+    world.assert_no_container();
+}
+
+#[test]
+fn the_platform_that_is_asked_for_is_the_images_with_its_variant() {
+    let world = World::new();
+    let archive = world.path("root.tar");
+    let archive = archive.to_str().unwrap();
+    world.nman(["create", "--name", "source", IMAGE, "true"]).ok();
+    world.nman(["export", "-o", archive, "source"]).ok();
+    world.nman(["rm", "source"]).ok();
+    world.nman(["import", "--platform", "linux/arm/v7", archive, "foreign:1"]).ok();
+    let run = |platform: &[&str]| {
+        let words = ["run", "--rm", "--network", "none", "--pull", "never"];
+        world.nman([&words[..], platform, &["foreign:1", "true"]].concat())
+    };
+    for asked in ["linux/arm/v7", "linux/arm", "linux/arm/v8"] {
+        assert_eq!(run(&["--platform", asked]).ok().stderr(), "", "{asked}");
+    }
+    let refused = run(&["--platform", "linux/arm/v6"]).exits(125);
+    let why = "no image for linux/arm/v6 in it; it has linux/arm/v7";
+    assert!(refused.stderr().contains(why), "{refused}");
+    let warned = run(&[]).ok();
+    let warning = "WARNING: The requested image's platform (linux/arm/v7) does not match the detected host platform (";
+    assert!(warned.stderr().starts_with(warning), "{warned}");
+    world.assert_no_container();
+}

@@ -172,3 +172,17 @@ fn nobody_is_put_onto_the_hosts_network_or_onto_none_later() {
     world.nman(["rm", "netted"]).ok();
     world.assert_no_container();
 }
+
+#[test]
+fn a_template_or_a_name_that_does_not_fit_is_no_wrong_flag() {
+    let world = World::new();
+    world.nman(["create", "--name", "named", IMAGE, "true"]).ok();
+    world.nman(["inspect", "-f", "{{", "named"]).exits(64);
+    world.nman(["inspect", "-f", "{{.Nothing}}", "named"]).exits(1);
+    world.nman(["rename", "named", "a/b"]).exits(1);
+    world.nman(["volume", "create", "a!b"]).exits(1);
+    world.nman(["volume", "create", "-o", "no=such", "ab"]).exits(1);
+    world.run(&["-v", "a!b:/x"], &["true"]).exits(125);
+    world.nman(["rm", "named"]).ok();
+    world.assert_no_container();
+}

@@ -194,3 +194,48 @@ fn a_large_layer_is_sent_in_pieces_and_goes_on_where_it_broke_off() {
     let begun = requests.iter().filter(|request| request.method == "POST").count();
     assert_eq!(begun, 3, "two layers and a configuration, none from the beginning again");
 }
+
+/// A registry that lets its user push to `app`, and knows of no right to read another repository.
+fn narrow(request: &Request) -> Answer {
+    let host = request.header("host").unwrap_or_default();
+    let challenge = format!("Bearer realm=\"http://{host}/token\",service=\"it\"");
+    match (&*request.method, &*request.path) {
+        ("GET", path) if path.starts_with("/token") && path.contains("other") => {
+            Answer::status(403)
+        }
+        ("GET", path) if path.starts_with("/token") => Answer::ok(r#"{"token":"t"}"#),
+        _ if request.header("authorization").is_none() => {
+            Answer::status(401).with("WWW-Authenticate", &challenge)
+        }
+        ("GET", "/v2/") => Answer::ok("{}"),
+        ("HEAD", _) => Answer::status(404),
+        ("POST", path) if path.contains("mount=") => Answer::status(403),
+        ("POST", _) => Answer::status(202).with("Location", "/v2/app/blobs/uploads/1"),
+        ("PUT", _) => Answer::status(201),
+        _ => Answer::status(405),
+    }
+}
+
+#[test]
+fn a_layer_that_may_not_be_taken_over_from_another_repository_is_sent() {
+    let _sandbox = Sandbox::enter();
+    let registry = Registry::start();
+    let (_directory, source) = TestImage::two_layers().layout();
+    let old: Reference = registry.push(&source, "origin:1").parse().unwrap();
+    let (_root, store) = store();
+    let always = PullOptions { policy: Policy::Always, ..PullOptions::default() };
+    let image = pull(&old, &always, &store, &NoProgress).unwrap();
+
+    let server = Server::start(narrow);
+    let other = format!("{}/other:1", server.address()).parse().unwrap();
+    store.tag(&image, &other).unwrap();
+    store.tag(&image, &server.reference()).unwrap();
+    push(&server.reference(), &PushOptions::default(), &store, &NoProgress).unwrap();
+    let requests = server.requests();
+    let of = |method: &str, part: &str| {
+        let is = |request: &&Request| request.method == method && request.path.contains(part);
+        requests.iter().filter(is).count()
+    };
+    assert_eq!(of("POST", "mount="), 3, "two layers and the configuration are asked for");
+    assert_eq!(of("PUT", "digest="), 3, "and sent");
+}

@@ -164,7 +164,8 @@ fn the_pull_policy_decides_who_is_asked() {
     // One for another platform is not the image that is asked for.
     let platform = "linux/s390x".parse().ok();
     let other = PullOptions { platform, policy: Policy::Never, ..PullOptions::default() };
-    assert!(pull(&reference, &other, &store, &NoProgress).is_err());
+    let error = pull(&reference, &other, &store, &NoProgress).unwrap_err().to_string();
+    assert!(error.ends_with("no image for linux/s390x in it; it has linux/amd64"), "{error}");
     assert!(with(Policy::Always).is_err());
 }
 

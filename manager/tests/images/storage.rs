@@ -116,6 +116,29 @@ fn an_opaque_root_hides_every_lower_layer() {
 }
 
 #[test]
+fn a_whiteout_that_hides_nothing_is_no_file_that_cannot_be_looked_at() {
+    let _sandbox = Sandbox::enter();
+    let (_root, store) = store();
+    let image = TestImage::default()
+        .layer(&[Entry::Dir("a", 0o755), Entry::File("a/old", b"x", 0o644)])
+        .layer(&[
+            Entry::Dir("a", 0o755),
+            Entry::File("a/.wh..wh..opq", b"", 0o644),
+            Entry::File("a/.wh.old", b"", 0o644),
+            Entry::Dir("b", 0o755),
+            Entry::File("b/.wh.none", b"", 0o644),
+        ]);
+    let (_server, image) = pulled(image, &store);
+    let prepared = store.snapshots().prepare(&image.chain_ids, "c1").unwrap();
+    let target = scratch_dir();
+    mount(&prepared, target.path()).unwrap();
+    for directory in ["a", "b"] {
+        assert_eq!(fs::read_dir(target.path().join(directory)).unwrap().count(), 0, "{directory}");
+    }
+    unmount(target.path()).unwrap();
+}
+
+#[test]
 fn other_users_cannot_reach_the_layers() {
     let _sandbox = Sandbox::enter();
     let (root, store) = store();

@@ -138,3 +138,29 @@ fn overlayfs_shows_the_layers_merged() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(String::from_utf8(output.stdout).unwrap(), ".\n./d\n./d/b\n./d/sub\n");
 }
+
+#[test]
+fn whiteouts_that_hide_nothing_are_dropped_once_the_layers_below_are_there() {
+    let (lower, upper) = (Sandbox::new(), Sandbox::new());
+    lower.unpack(&self::lower()).unwrap();
+    let layer = layer()
+        .file("d/.wh.a", "")
+        .dir("d/sub")
+        .file("d/sub/.wh..wh..opq", "")
+        .file("d/sub/.wh.x", "")
+        .file("d/sub/deep/.wh.y", "")
+        .file("new/.wh.z", "")
+        .file("new/.wh.back", "")
+        .file("new/back", "5")
+        .file(".wh.top", "");
+    let stats = upper.unpack(&layer).unwrap();
+    let open = |sandbox: &Sandbox| fs::File::open(sandbox.root()).unwrap();
+    let (lower, top) = (open(&lower), open(&upper));
+    drop_idle_whiteouts(top.as_fd(), &[lower.as_fd()], &stats.whiteouts).unwrap();
+    assert!(upper.is_whiteout("d/a") && upper.is_whiteout("top"));
+    assert_eq!(upper.names("d"), ["a", "sub"]);
+    assert_eq!(upper.names("d/sub"), ["deep"]);
+    assert_eq!(upper.names("d/sub/deep"), [""; 0]);
+    assert_eq!(upper.names("new"), ["back"]);
+    assert_eq!(upper.read("new/back"), "5");
+}

@@ -7,7 +7,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::{Error, Finish, Parent, Unpacker};
+use super::{Error, Finish, Parent, Unpacker, Whiteouts};
 use crate::{
     layer::{name, tree},
     tarball::Entry,
@@ -108,6 +108,9 @@ impl Unpacker<'_> {
     ) -> Result<Option<OwnedFd>, Error> {
         let failed = |e: Errno| Error::file("make the directory", path, e);
         let there = tree::stat(parent, name).map_err(failed)?;
+        if self.options.whiteouts == Whiteouts::None {
+            return Err(Error::refused(path, "cannot overwrite non-directory with directory"));
+        }
         let hidden = self.overlay() && there.as_ref().is_some_and(tree::is_whiteout);
         self.clear(parent, name, path)?;
         match rustix::fs::mkdirat(parent, name, Mode::RWXU) {

@@ -25,14 +25,18 @@ impl Unpacker<'_> {
         let parent = self.enter(dir)?;
         let failed = |e: Errno| Error::file("make the whiteout", &path, e);
         match tree::stat(&parent.fd, name).map_err(failed)? {
-            None => rustix::fs::mknodat(
-                &parent.fd,
-                name,
-                FileType::CharacterDevice,
-                Mode::empty(),
-                rustix::fs::makedev(0, 0),
-            )
-            .map_err(failed),
+            None => {
+                rustix::fs::mknodat(
+                    &parent.fd,
+                    name,
+                    FileType::CharacterDevice,
+                    Mode::empty(),
+                    rustix::fs::makedev(0, 0),
+                )
+                .map_err(failed)?;
+                self.whiteouts.insert(path);
+                Ok(())
+            }
             // A directory of this layer would be merged with the one below.
             Some(stat) if tree::file_type(&stat) == FileType::Directory => {
                 let fd = tree::open_child(&parent.fd, name).map_err(failed)?;

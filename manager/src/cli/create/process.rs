@@ -32,7 +32,7 @@ pub struct ProcessArgs {
     #[arg(long, value_name = "NAME", value_parser = hostname)]
     pub domainname: Option<String>,
     /// Set a label
-    #[arg(short, long, value_name = "KEY[=VALUE]")]
+    #[arg(short, long, value_name = "KEY[=VALUE]", value_parser = label)]
     pub label: Vec<String>,
     /// Read labels from a file
     #[arg(long, value_name = "FILE")]
@@ -44,7 +44,7 @@ pub struct ProcessArgs {
 
 fn hostname(text: &str) -> Result<String, String> {
     let good = |label: &str| {
-        (1..=63).contains(&label.len())
+        !label.is_empty()
             && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
             && !label.starts_with('-')
     };
@@ -53,6 +53,13 @@ fn hostname(text: &str) -> Result<String, String> {
     } else {
         Err("a host name is made of letters, digits, `-` and `.`, 64 characters at most".to_owned())
     }
+}
+
+fn label(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.starts_with('=') {
+        return Err(format!("invalid label '{text}': empty name"));
+    }
+    Ok(text.to_owned())
 }
 
 fn annotation(text: &str) -> Result<(String, String), String> {

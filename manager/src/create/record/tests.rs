@@ -14,6 +14,8 @@ fn an_environment_file_has_comments_and_names_its_bad_line() {
     let path = Path::new("env");
     let env = variables("# c\n\nA=1\n  B=x y\nNMAN_SURELY_UNSET\n", path).unwrap();
     assert_eq!(env, [("A".into(), Some("1".into())), ("B".into(), Some("x y".into()))]);
+    let marked = variables("\u{feff}A=1\r\nB=2\r\n", path).unwrap();
+    assert_eq!(marked, [("A".into(), Some("1".into())), ("B".into(), Some("2".into()))]);
     let error = variables("A=1\nB C=1\n", path).unwrap_err();
     assert_eq!(error.to_string(), "env:2: variable 'B C' contains whitespaces");
 }
@@ -56,6 +58,8 @@ fn a_working_directory_is_absolute() {
     let directory = |words: &[&str], config: &str| of(words, config).config.working_dir;
     assert_eq!(directory(&["i", "c"], "{}"), "");
     assert_eq!(directory(&["-w", "/w", "i", "c"], r#"{"WorkingDir":"/i"}"#), "/w");
+    assert_eq!(directory(&["-w", "/a/../b//c/.", "i", "c"], "{}"), "/b/c");
+    assert_eq!(directory(&["i", "c"], r#"{"WorkingDir":"/i/"}"#), "/i");
     assert!(refused(&["-w", "w", "i", "c"], "{}").contains("needs to be an absolute path"));
     assert!(refused(&["i", "c"], r#"{"WorkingDir":"w"}"#).contains("'w' is invalid"));
 }
@@ -69,6 +73,18 @@ fn variables_of_the_command_line_come_before_the_images() {
     );
     let unset = of(&["-e", "NMAN_SURELY_UNSET", "i", "c"], "{}");
     assert_eq!(unset.config.env, ["NMAN_SURELY_UNSET"], "it is taken away");
+}
+
+#[test]
+fn of_what_is_given_twice_for_one_name_the_last_holds() {
+    let words = ["--ulimit", "nofile=5:6", "--ulimit", "core=0", "--ulimit", "nofile=7:8"];
+    let twice = ["--tmpfs", "/t:size=1m", "--tmpfs", "/t:size=2m", "i", "c"];
+    let record = of(&[&words[..], &twice].concat(), "{}");
+    let limits: Vec<_> =
+        record.host_config.limits.ulimits.iter().map(|one| (&*one.name, one.soft)).collect();
+    assert_eq!(limits, [("core", 0), ("nofile", 7)]);
+    let modes: Vec<_> = record.mounts.iter().map(|point| &*point.mode).collect();
+    assert_eq!(modes, ["size=2m"]);
 }
 
 #[test]
