@@ -61,7 +61,7 @@ pub unsafe fn run(
     arguments: *const *const c_char,
     first: fn(Arguments),
     main: fn(&[OsString]) -> u8,
-) -> c_int {
+) -> ! {
     ARGUMENTS.store(arguments.cast_mut(), Ordering::Relaxed);
     let arguments = Arguments { count: usize::try_from(count).unwrap_or(0), first: arguments };
     first(arguments);
@@ -70,7 +70,9 @@ pub unsafe fn run(
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
     let words: Vec<_> =
         arguments.map(|text| OsString::from_vec(text.to_bytes().to_vec())).collect();
-    main(&words).into()
+    let status = main(&words);
+    // SAFETY: it ends the process, without what the C library does at the end of one that used it: nothing is buffered there.
+    unsafe { libc::_exit(status.into()) }
 }
 
 /// The arguments as the kernel gave them, ended by a null pointer; null in a program that has not begun with [`entry!`].

@@ -54,7 +54,7 @@ impl Default for Heap {
 /// Set once this process has cloned itself, and both have the same memory until one of them writes to it.
 static CLONED: AtomicBool = AtomicBool::new(false);
 
-/// From here on, small blocks that are there now are not given back: whoever frees one writes to its page, which the kernel would
+/// From here on, blocks that are there now are not given back: whoever frees one writes to its page, which the kernel would
 /// copy first, for a few bytes that a process with as little to do as ours has left does not need.
 pub(crate) fn keep_what_is_there() {
     CLONED.store(true, Ordering::Relaxed);
@@ -69,6 +69,9 @@ const SMALL: usize = STEP * SIZES;
 /// From so many bytes, which dlmalloc gives out, small blocks are cut.
 const REGION: usize = 32 * 1024;
 
+/// How many regions are remembered to be left alone after a clone. Two or three are there then; what is freed in more than these is written to.
+const REMEMBERED: usize = 5;
+
 /// A free block: the next one of its size.
 type Free = Option<NonNull<u8>>;
 
@@ -79,8 +82,12 @@ struct Blocks {
     rest: Range<*mut u8>,
     /// Where the region begins.
     region: *mut u8,
-    /// The part of a region that was given out before the process was cloned.
-    kept: Option<Range<*mut u8>>,
+    /// What was cut from regions before the process was cloned: the last one first.
+    kept: Option<[Range<*mut u8>; REMEMBERED]>,
+    /// Where the regions before this one begin, the last one first.
+    earlier: [*mut u8; REMEMBERED - 1],
+    /// Where the blocks of dlmalloc lie that were given out before the process was cloned, as addresses.
+    large_kept: Range<usize>,
     large: Dlmalloc,
 }
 
@@ -95,6 +102,8 @@ impl Blocks {
             rest: none..none,
             region: none,
             kept: None,
+            earlier: [none; REMEMBERED - 1],
+            large_kept: Range { start: usize::MAX, end: 0 },
             large: Dlmalloc::new(),
         }
     }
@@ -108,11 +117,24 @@ impl Blocks {
     /// # Safety
     /// As [`GlobalAlloc::alloc`].
     unsafe fn allocate(&mut self, layout: Layout) -> *mut u8 {
-        match Blocks::size_of(layout) {
-            Some(size) => self.small(size),
-            // SAFETY: the caller vouches for a layout that is not empty.
-            None => unsafe { self.large.malloc(layout.size(), layout.align()) },
+        if let Some(size) = Blocks::size_of(layout) {
+            return self.small(size);
         }
+        // SAFETY: the caller vouches for a layout that is not empty.
+        let block = unsafe { self.large.malloc(layout.size(), layout.align()) };
+        self.noted(block, layout)
+    }
+
+    /// Notes that a block is dlmalloc's. One that comes after a clone may lie among those that were there before, and is not given back
+    /// then: that ends when the room between them is used up.
+    fn noted(&mut self, block: *mut u8, layout: Layout) -> *mut u8 {
+        self.notice_clone();
+        if self.kept.is_none() && !block.is_null() {
+            let Range { start, end } = &mut self.large_kept;
+            *start = block.addr().min(*start);
+            *end = (block.addr() + layout.size()).max(*end);
+        }
+        block
     }
 
     /// Pages that come right from the kernel are not touched for it.
@@ -122,7 +144,8 @@ impl Blocks {
     unsafe fn allocate_zeroed(&mut self, layout: Layout) -> *mut u8 {
         let Some(size) = Blocks::size_of(layout) else {
             // SAFETY: the caller vouches for a layout that is not empty.
-            return unsafe { self.large.calloc(layout.size(), layout.align()) };
+            let block = unsafe { self.large.calloc(layout.size(), layout.align()) };
+            return self.noted(block, layout);
         };
         let block = self.small(size);
         if !block.is_null() {
@@ -156,7 +179,8 @@ impl Blocks {
         if region.is_null() {
             return false;
         }
-        self.region = region;
+        self.earlier.rotate_right(1);
+        self.earlier[0] = std::mem::replace(&mut self.region, region);
         // SAFETY: the region is that long.
         self.rest = region..unsafe { region.add(REGION) };
         true
@@ -168,23 +192,29 @@ impl Blocks {
         }
     }
 
-    /// What was cut from the region so far is not written to any more, nor what lies free in it. Earlier regions are left out: they
-    /// are there only in a process that had more to do than to make a container.
+    /// What was cut from the regions so far is not written to any more, nor what lies free in them.
     #[cold]
     fn keep(&mut self) {
         self.free = [None; SIZES];
-        self.kept = Some(self.region..self.rest.start);
+        let whole = |region: *mut u8| {
+            region..region.wrapping_add(if region.is_null() { 0 } else { REGION })
+        };
+        let [first, second, third, fourth] = self.earlier.map(whole);
+        self.kept = Some([self.region..self.rest.start, first, second, third, fourth]);
     }
 
     /// # Safety
     /// As [`GlobalAlloc::dealloc`].
     unsafe fn give_back(&mut self, block: *mut u8, layout: Layout) {
+        self.notice_clone();
         let Some(size) = Blocks::size_of(layout) else {
+            if self.kept.is_some() && self.large_kept.contains(&block.addr()) {
+                return;
+            }
             // SAFETY: the caller vouches for a block of this allocator, which as large as that is dlmalloc's.
             return unsafe { self.large.free(block, layout.size(), layout.align()) };
         };
-        self.notice_clone();
-        if self.kept.as_ref().is_some_and(|kept| kept.contains(&block)) {
+        if self.kept.as_ref().is_some_and(|kept| kept.iter().any(|part| part.contains(&block))) {
             return;
         }
         let Some(block) = NonNull::new(block) else { return };
@@ -201,7 +231,9 @@ impl Blocks {
         match (Blocks::size_of(layout), Blocks::size_of(wanted)) {
             (None, None) => {
                 // SAFETY: the block is dlmalloc's, and stays so.
-                unsafe { self.large.realloc(block, layout.size(), layout.align(), size) }
+                let block =
+                    unsafe { self.large.realloc(block, layout.size(), layout.align(), size) };
+                self.noted(block, wanted)
             }
             (Some(old), Some(new)) if old == new => block,
             (Some(old), Some(new)) if self.is_last(block, old, new) => {
@@ -330,22 +362,43 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_large_block_that_was_there_before_a_clone_is_not_given_back_and_a_later_one_is() {
+        let heap = Heap::new();
+        let layout = Layout::from_size_align(5000, 8).unwrap();
+        // SAFETY: the layout is not empty, and each block is freed once, with it.
+        let allocate = || unsafe { heap.alloc(layout) };
+        // SAFETY: as above.
+        let free = |block| unsafe { heap.dealloc(block, layout) };
+        let before = allocate();
+        keep_what_is_there();
+        free(before);
+        let after = allocate();
+        assert_ne!(after, before);
+        free(after);
+        assert_eq!(allocate(), after, "what came later is used again");
+    }
+
     /// Each page of a process that was cloned is copied when it is written to.
     #[test]
     fn what_was_there_before_a_clone_is_not_written_to_when_it_is_freed() {
         let heap = Heap::new();
-        let [before, free] = [allocate(&heap), allocate(&heap)];
+        // As a long seccomp profile does, they fill more than one region.
+        let blocks: Vec<*mut u8> = (0..2 * REGION / 48).map(|_| allocate(&heap)).collect();
+        let (free, before) = blocks.split_last().unwrap();
         // SAFETY: see `allocate`.
-        unsafe { heap.dealloc(free, LAYOUT) };
-        // SAFETY: the block is that long.
-        unsafe { before.write_bytes(7, LAYOUT.size()) };
+        unsafe { heap.dealloc(*free, LAYOUT) };
+        // SAFETY: each block is that long.
+        before.iter().for_each(|block| unsafe { block.write_bytes(7, LAYOUT.size()) });
         keep_what_is_there();
-        // SAFETY: as above.
-        unsafe { heap.dealloc(before, LAYOUT) };
-        // SAFETY: the heap never gives that memory back to the kernel.
-        assert_eq!(unsafe { before.cast::<[u8; 40]>().read() }, [7; 40]);
+        for block in before {
+            // SAFETY: as above.
+            unsafe { heap.dealloc(*block, LAYOUT) };
+            // SAFETY: the heap never gives that memory back to the kernel.
+            assert_eq!(unsafe { block.cast::<[u8; 40]>().read() }, [7; 40]);
+        }
         let after = allocate(&heap);
-        assert!(after.addr() > free.addr());
+        assert!(after != *free && !before.contains(&after));
         // SAFETY: as above.
         unsafe { heap.dealloc(after, LAYOUT) };
         assert_eq!(allocate(&heap), after, "what came later is used again");
