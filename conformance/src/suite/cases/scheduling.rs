@@ -136,11 +136,12 @@ pub(super) const SCHEDULING: Topic = Topic {
 };
 
 /// Lends the container processor time for realtime policies, where its cgroup starts with none: on v1, in kernels with RT_GROUP_SCHED.
+/// A tenth of each second, for its program has to get through its own start with that, on a slow and busy machine, too.
 fn with_budget(bundle: BundleDir) -> BundleDir {
     if !has_realtime_groups() {
         return bundle;
     }
-    bundle.set("/linux/resources/cpu", json!({"realtimeRuntime": 10_000}))
+    bundle.set("/linux/resources/cpu", json!({"realtimeRuntime": 100_000}))
 }
 
 /// What chrt(1) tells of a container's first process.
