@@ -6,6 +6,7 @@
 
 use super::Cli;
 use clap::{Arg, Command, CommandFactory as _};
+use std::borrow::Cow;
 use std::ffi::OsString;
 
 /// Their long names. Others have a meaning when empty (`--entrypoint`), or Docker refuses them (`--memory`).
@@ -32,10 +33,10 @@ const OPTIONS: [&str; 19] = [
 ];
 
 /// The line without such options.
-pub(super) fn without_empty_options(line: &[OsString]) -> Vec<OsString> {
+pub(super) fn without_empty_options(line: &[OsString]) -> Cow<'_, [OsString]> {
     // Nearly every line: the definition, which is dear, is not needed.
-    if !line.iter().any(|word| word.is_empty() || word.as_encoded_bytes().ends_with(b"=")) {
-        return line.to_vec();
+    if !line.iter().any(|word| may_be_empty(word.as_encoded_bytes())) {
+        return line.into();
     }
     let mut root = Cli::command();
     root.build();
@@ -67,7 +68,12 @@ pub(super) fn without_empty_options(line: &[OsString]) -> Vec<OsString> {
         }
     }
     kept.extend(words.cloned());
-    kept
+    kept.into()
+}
+
+/// Whether a word can be an empty value, or an option with one.
+fn may_be_empty(word: &[u8]) -> bool {
+    word.is_empty() || word.starts_with(b"-") && word.ends_with(b"=")
 }
 
 /// The option that a word names, and whether its value is in the word, too. Of several letters in one word, it is the last.
@@ -121,7 +127,7 @@ mod tests {
             ("nman run -v /a:/b --net  --ip  x ", "nman run -v /a:/b --net  x "),
         ] {
             let words = |line: &str| line.split(' ').map(OsString::from).collect::<Vec<_>>();
-            assert_eq!(without_empty_options(&words(line)), words(kept), "{line}");
+            assert_eq!(*without_empty_options(&words(line)), words(kept), "{line}");
         }
     }
 

@@ -34,7 +34,7 @@ const HOT: &[Hot] = &[
 impl Cli {
     /// Parses a command line, the program's name first.
     pub fn parse_line(line: &[OsString]) -> Result<Self, clap::Error> {
-        let line = &without_empty_options(line)[..];
+        let line = &*without_empty_options(line);
         let alone = |hot| with_values(definition(hot)).try_get_matches_from(line).ok();
         let matches = match hot(line).and_then(alone) {
             Some(matches) => matches,
