@@ -207,7 +207,7 @@ fn read_or_receive(path: &Path) -> Result<Vec<u8>, Error> {
 }
 
 /// Without NONBLOCK a FIFO in the file's place would hang the open, and a terminal could become the controlling one without NOCTTY.
-const TO_READ: OFlags =
+pub(crate) const TO_READ: OFlags =
     OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
 
 fn open(path: &Path) -> Result<File, Error> {

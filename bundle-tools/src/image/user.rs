@@ -10,11 +10,11 @@ use std::{
 };
 
 use rustix::{
-    fs::{FileType, Mode, OFlags, ResolveFlags},
+    fs::{FileType, Mode, ResolveFlags},
     io::Errno,
 };
 
-use crate::reason::reason;
+use crate::{config::TO_READ, reason::reason};
 
 /// The ids of a container's process.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -141,11 +141,9 @@ fn parse_id(text: &str) -> Result<Option<u32>, String> {
 
 fn read(root: BorrowedFd<'_>, name: &'static str) -> Result<String, UserError> {
     let failed = |source| UserError::Database { name, source };
-    // Not blocking: it may be a pipe.
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
     let path = format!("etc/{name}");
-    let fd = match rustix::fs::openat2(root, path, flags, Mode::empty(), resolve) {
+    let fd = match rustix::fs::openat2(root, path, TO_READ, Mode::empty(), resolve) {
         Ok(fd) => fd,
         Err(Errno::NOENT | Errno::NOTDIR) => return Ok(String::new()),
         Err(error) => return Err(failed(error.into())),

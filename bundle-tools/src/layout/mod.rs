@@ -16,7 +16,7 @@ use std::{
 };
 
 use oci_spec::image::{Descriptor, MediaType};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::Mode;
 use serde::{Serialize, de::DeserializeOwned};
 
 pub use blob::BlobWriter;
@@ -24,7 +24,10 @@ pub use document::{Document, Image, host_platform};
 pub use error::Error;
 pub use index::REF_NAME;
 
-use crate::digest::{Digest, Expected, Verifier};
+use crate::{
+    config::TO_READ,
+    digest::{Digest, Expected, Verifier},
+};
 
 /// The largest JSON document that is read: registries refuse larger manifests.
 pub const MAX_DOCUMENT: u64 = 4 << 20;
@@ -179,10 +182,9 @@ fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// A layout may come from anywhere: without NONBLOCK a FIFO in a file's place would hang the open.
+/// A layout may come from anywhere, with a FIFO in a file's place.
 fn open_regular(path: &Path) -> io::Result<fs::File> {
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let file = fs::File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    let file = fs::File::from(rustix::fs::open(path, TO_READ, Mode::empty())?);
     let kind = file.metadata()?.file_type();
     if kind.is_dir() {
         return Err(io::ErrorKind::IsADirectory.into());
