@@ -8,6 +8,8 @@ use nman::progress::NoProgress;
 use nman::pull::{Policy, PullOptions, pull};
 use nman::push::{PushOptions, push};
 use nman::reference::Reference;
+use nman::store::{Image, Store};
+use tempfile::TempDir;
 
 use crate::images::{TestImage, store};
 use crate::lying::{Answer, Request, Server};
@@ -20,6 +22,16 @@ fn with_image(registry: &Registry) -> (Nman, String) {
     let nman = Nman::new();
     nman.run(&["pull", "-q", &name]).ok();
     (nman, name)
+}
+
+/// A store that has pulled the image of two layers.
+fn pulled(registry: &Registry) -> (TempDir, Store, Image) {
+    let (_directory, source) = TestImage::two_layers().layout();
+    let name: Reference = registry.push(&source, "origin:1").parse().unwrap();
+    let (root, store) = store();
+    let always = PullOptions { policy: Policy::Always, ..PullOptions::default() };
+    let image = pull(&name, &always, &store, &NoProgress).unwrap();
+    (root, store, image)
 }
 
 fn skopeo(args: &[&str]) -> nconform::fixture::Output {
@@ -173,11 +185,7 @@ fn breaking(kept: Arc<Mutex<Vec<u8>>>) -> impl Fn(&Request) -> Answer + Send + S
 fn a_large_layer_is_sent_in_pieces_and_goes_on_where_it_broke_off() {
     let _sandbox = Sandbox::enter();
     let registry = Registry::start();
-    let (_directory, source) = TestImage::two_layers().layout();
-    let old: Reference = registry.push(&source, "origin:1").parse().unwrap();
-    let (_root, store) = store();
-    let always = PullOptions { policy: Policy::Always, ..PullOptions::default() };
-    let image = pull(&old, &always, &store, &NoProgress).unwrap();
+    let (_root, store, image) = pulled(&registry);
 
     let server = Server::start(breaking(Arc::default()));
     let name = server.reference();
@@ -220,11 +228,7 @@ fn narrow(request: &Request) -> Answer {
 fn a_layer_that_may_not_be_taken_over_from_another_repository_is_sent() {
     let _sandbox = Sandbox::enter();
     let registry = Registry::start();
-    let (_directory, source) = TestImage::two_layers().layout();
-    let old: Reference = registry.push(&source, "origin:1").parse().unwrap();
-    let (_root, store) = store();
-    let always = PullOptions { policy: Policy::Always, ..PullOptions::default() };
-    let image = pull(&old, &always, &store, &NoProgress).unwrap();
+    let (_root, store, image) = pulled(&registry);
 
     let server = Server::start(narrow);
     let other = format!("{}/other:1", server.address()).parse().unwrap();
