@@ -33,8 +33,8 @@ pub struct Template {
 pub struct Fault {
     message: String,
     hint: Option<String>,
-    /// The template itself makes sense, but not for what it is to print.
-    is_of_use: bool,
+    /// The template is none, whatever it may be used for.
+    is_of_form: bool,
 }
 
 impl Fault {
@@ -47,13 +47,13 @@ impl Fault {
     /// Whether the template is none, whatever it may be used for.
     #[must_use]
     pub fn is_of_form(&self) -> bool {
-        !self.is_of_use
+        self.is_of_form
     }
 
     fn parse(text: &str, at: usize, message: &str) -> Self {
         let (line, _) = place(text, at);
         let hint = Some("templates are Go's: `{{.Field}}`, `{{json .}}`".to_owned());
-        Self { message: format!(":{line}: {message}"), hint, is_of_use: false }
+        Self { message: format!(":{line}: {message}"), hint, is_of_form: true }
     }
 
     fn run(text: &str, term: &Term, message: &str) -> Self {
@@ -62,7 +62,7 @@ impl Fault {
         Self {
             message: format!(":{line}:{column}: executing \"\" at <{written}>: {message}"),
             hint: None,
-            is_of_use: true,
+            is_of_form: false,
         }
     }
 
