@@ -4,8 +4,7 @@ use super::world::{IMAGE, World, eventually};
 use nconform::fixture::cgroups;
 
 fn create(world: &World, options: &[&str], words: &[&str]) -> String {
-    let parent = format!("/{}", world.cgroup());
-    let mut args = vec!["create", "--network", "none", "--cgroup-parent", &parent];
+    let mut args = vec!["create", "--network", "none"];
     args.extend(options);
     args.push(IMAGE);
     args.extend(words);

@@ -115,9 +115,8 @@ fn one_of_everything_survives_import_run_commit_save_and_load() {
         .ok();
     world.nman(["import", archive.to_str().unwrap(), "odd:1"]).ok();
 
-    let parent = format!("/{}", world.cgroup());
     let run = |options: &[&str], image: &str, script: &str| {
-        let base = ["run", "--network", "none", "--cgroup-parent", &parent];
+        let base = ["run", "--network", "none"];
         let words =
             base.iter().chain(options).copied().chain([image, "/bin/busybox", "sh", "-c", script]);
         world.nman(words)

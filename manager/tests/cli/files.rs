@@ -246,13 +246,9 @@ fn equal_contents_are_committed_to_equal_images_and_the_container_goes_on() {
     assert_eq!((&image[0]["Author"], &image[0]["Comment"]), (&"me".into(), &"why".into()));
     assert_eq!(image[0]["RootFS"]["Layers"].as_array().unwrap().len(), 2);
     let of_image = ["run", "--rm", "--network", "none", "made:1"];
-    let parent = format!("/{}", world.cgroup());
-    let args = |words: &[&str]| -> Vec<String> {
-        let options = of_image[..4].iter().copied().chain(["--cgroup-parent", &parent, "made:1"]);
-        options.chain(words.iter().copied()).map(str::to_owned).collect()
-    };
-    assert_eq!(world.nman(args(&[])).ok().stdout(), "hello\n");
-    let old = world.nman(args(&["sh", "-c", "stat -c %Y /etc/old; ls /etc/text"]));
+    assert_eq!(world.nman(of_image).ok().stdout(), "hello\n");
+    let look = ["sh", "-c", "stat -c %Y /etc/old; ls /etc/text"];
+    let old = world.nman(of_image.into_iter().chain(look));
     assert!(old.stdout().starts_with("-315619200"), "{old}");
     assert!(old.stderr().contains("No such file"), "{old}");
 

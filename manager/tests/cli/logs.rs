@@ -123,11 +123,9 @@ fn a_log_goes_on_when_its_disk_is_no_longer_full_and_says_what_it_lacks() {
             until_there("go"),
             until_there("on")
         );
-        let parent = format!("/{}", world.cgroup());
-        let options = ["--name", "full", "--network", "none", "--log-driver", driver];
-        let before = ["create", "--cgroup-parent", &parent];
+        let options = ["create", "--name", "full", "--network", "none", "--log-driver", driver];
         let words = [super::world::IMAGE, "sh", "-c", &script];
-        let id = world.nman(before.iter().chain(&options).chain(&words)).ok().text();
+        let id = world.nman(options.iter().chain(&words)).ok().text();
         let ballast = small.join("ballast");
         std::fs::write(&ballast, vec![0; 448 << 10]).unwrap();
         let log = world.root().join("containers").join(&id).join("log");

@@ -283,8 +283,7 @@ fn aliases_of_other_tools_are_known() {
     let mount = format!("{}:/mnt:ro", source.display());
     let options =
         ["--mem", "64m", "--cpu", "1", "--cpuset", "0", "--net", "none", "--mount", &mount];
-    let parent = format!("/{}", world.cgroup());
-    let args = ["run", "--rm", "--quiet", "--cgroup-parent", &parent];
+    let args = ["run", "--rm", "--quiet"];
     let args = args.iter().chain(&options).chain(&[IMAGE, "cat", "/mnt/file"]).copied();
     assert_eq!(world.nman(args).ok().stdout(), "seen\n");
     world.assert_no_container();

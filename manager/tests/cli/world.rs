@@ -84,19 +84,18 @@ impl World {
 
     /// `nman run OPTIONS IMAGE WORDS`, without a network unless the options say so, not run yet.
     pub(crate) fn run_command(&self, options: &[&str], words: &[&str]) -> Capture {
-        self.command(self.run_args(options, words))
+        self.containers.capture(env!("CARGO_BIN_EXE_nman"), self.run_args(options, words))
     }
 
     fn run_args(&self, options: &[&str], words: &[&str]) -> Vec<String> {
-        let parent = format!("/{}", self.cgroup());
-        let mut args = vec!["run", "--cgroup-parent", &parent];
+        let mut args = vec!["run"];
         if !options.contains(&"--network") {
             args.extend(["--network", "none"]);
         }
         args.extend(options);
         args.push(IMAGE);
         args.extend(words);
-        args.into_iter().map(str::to_owned).collect()
+        self.containers.below_parent(args)
     }
 
     /// Runs it.
@@ -155,7 +154,16 @@ impl World {
 
 impl Containers {
     fn command<S: AsRef<str>>(&self, args: impl IntoIterator<Item = S>) -> Capture {
-        self.capture(env!("CARGO_BIN_EXE_nman"), args)
+        self.capture(env!("CARGO_BIN_EXE_nman"), self.below_parent(args))
+    }
+
+    /// A new container's cgroup is below the test's own: nman's would stay behind, for all tests share it.
+    fn below_parent<S: AsRef<str>>(&self, args: impl IntoIterator<Item = S>) -> Vec<String> {
+        let mut args: Vec<String> = args.into_iter().map(|arg| arg.as_ref().to_owned()).collect();
+        if args.first().is_some_and(|command| ["run", "create"].contains(&command.as_str())) {
+            args.splice(1..1, ["--cgroup-parent".to_owned(), format!("/{}", self.parent)]);
+        }
+        args
     }
 
     fn capture<S: AsRef<str>>(&self, program: &str, args: impl IntoIterator<Item = S>) -> Capture {
