@@ -5,7 +5,7 @@ use super::local::{self, Kind};
 use super::{Format, LONGEST_LINE, Stream, json};
 use crate::clock::Timestamp;
 use crate::container::LogConfig;
-use memchr::memchr;
+use memchr::{memchr, memchr_iter};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
@@ -41,6 +41,8 @@ pub struct Writer {
     /// So much could not be.
     lost: u64,
     out: Vec<u8>,
+    /// How much text each line of JSON in `out` stands for.
+    texts: Vec<usize>,
     /// The pieces of `out` that go into one record of our own form.
     lines: Vec<u8>,
 }
@@ -69,6 +71,7 @@ impl Writer {
             gathered: 0,
             lost: 0,
             out: Vec::new(),
+            texts: Vec::new(),
             lines: Vec::new(),
         })
     }
@@ -137,7 +140,10 @@ impl Writer {
     fn add(&mut self, stream: Stream, line: &[u8], time: &str) {
         self.gathered += line.len() as u64;
         match self.format {
-            Some(Format::Json) => json::write(&mut self.out, stream, line, time, &self.attributes),
+            Some(Format::Json) => {
+                json::write(&mut self.out, stream, line, time, &self.attributes);
+                self.texts.push(line.len());
+            }
             Some(Format::Local) => self.lines.extend_from_slice(line),
             None => {}
         }
@@ -157,21 +163,33 @@ impl Writer {
         }
         let text = std::mem::take(&mut self.gathered);
         let written = self.file.write_all(&self.out);
-        let length = self.out.len() as u64;
+        let (length, kept) = match written {
+            Ok(()) => (self.out.len(), text),
+            Err(_) => self.cut_off().unwrap_or((0, 0)),
+        };
         self.out.clear();
-        if let Err(error) = written {
-            self.lost += text;
-            self.cut_off()?;
-            return Err(error);
-        }
-        self.headless = false;
-        self.size += length;
+        self.texts.clear();
+        self.lost += text - kept;
+        self.headless &= length == 0;
+        self.size += length as u64;
+        written?;
         if self.max_size > 0 && self.size >= self.max_size { self.put_aside() } else { Ok(()) }
     }
 
-    /// Takes back what was written in part: it would spoil what follows.
-    fn cut_off(&self) -> io::Result<()> {
-        if self.file.metadata()?.len() > self.size { self.file.set_len(self.size) } else { Ok(()) }
+    /// After a write that has failed: whole records that it has brought stay, for a follower may have shown them, and what is
+    /// behind them is cut off, for it would spoil what follows. Returns how long they are, and how long their text is.
+    fn cut_off(&self) -> io::Result<(usize, u64)> {
+        let there = usize::try_from(self.file.metadata()?.len().saturating_sub(self.size));
+        let there = &self.out[..there.unwrap_or(usize::MAX).min(self.out.len())];
+        let (length, text) = match self.format {
+            Some(Format::Json) => whole_lines(there, &self.texts),
+            // The text is in the last record, which is not there as a whole.
+            _ => (local::sound_length(there), 0),
+        };
+        if length < there.len() {
+            self.file.set_len(self.size + length as u64)?;
+        }
+        Ok((length, text))
     }
 
     fn put_aside(&mut self) -> io::Result<()> {
@@ -208,6 +226,15 @@ impl Writer {
         }
         Ok(())
     }
+}
+
+/// How long the whole lines are that a piece of JSON begins with, and how long their text is.
+fn whole_lines(piece: &[u8], texts: &[usize]) -> (usize, u64) {
+    let mut whole = (0, 0);
+    for (end, text) in memchr_iter(b'\n', piece).zip(texts) {
+        whole = (end + 1, whole.1 + *text as u64);
+    }
+    whole
 }
 
 /// Opens the current file, and mends what a full disk has cut off there.
@@ -424,6 +451,7 @@ mod tests {
             assert_eq!(shown(&path, format).0, "one\ntwo\nthree\n", "{driver:?}");
         }
     }
+
     #[test]
     fn what_could_not_be_written_is_counted_and_does_not_spoil_what_follows() {
         for (driver, format) in
@@ -436,13 +464,37 @@ mod tests {
             let full = File::options().write(true).open("/dev/full").unwrap();
             let sound = std::mem::replace(&mut log.file, full);
             assert!(log.take(Stream::Stdout, b"lost\nhal").is_err());
-            // What a disk has taken of it before it was full.
-            (&sound).write_all(b"\x09\0\0").unwrap();
             log.file = sound;
             assert_eq!(log.lost(), 5);
-            log.cut_off().unwrap();
             log.take(Stream::Stdout, b"f\ntwo\n").unwrap();
             assert_eq!(shown(&path, format).0, "one\nhalf\ntwo\n", "{driver:?}");
+        }
+    }
+
+    #[test]
+    fn of_a_write_that_failed_half_way_whole_records_stay() {
+        for (driver, expected) in [
+            (LogDriver::JsonFile, ("one\ntwo\n\u{fffd}\u{fffd}\n", 7)),
+            (LogDriver::Local, ("one\n", 0)),
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("log");
+            let mut log = Writer::open(&path, &config(driver, 0, 1), "{}").unwrap();
+            log.take(Stream::Stdout, b"one\n").unwrap();
+            // As `take` leaves it for a disk that takes all but the last ten bytes.
+            let now = Timestamp::now();
+            for line in [&b"two\n"[..], b"\xff\xff\n", b"three\n"] {
+                log.add(Stream::Stdout, line, &now.to_string());
+            }
+            if driver == LogDriver::Local {
+                local::write(&mut log.out, Kind::Lines(Stream::Stdout), &log.lines, now);
+            }
+            let came = log.out.len() - 10;
+            (&log.file).write_all(&log.out[..came]).unwrap();
+            let (length, text) = log.cut_off().unwrap();
+            assert_eq!(text, expected.1, "{driver:?}");
+            assert_eq!(path.metadata().unwrap().len(), log.size + length as u64, "{driver:?}");
+            assert_eq!(shown(&path, Format::of(&config(driver, 0, 1)).unwrap()).0, expected.0);
         }
     }
 }
