@@ -1,7 +1,7 @@
 //! What is measured: the life of a container in steps, a `run` with and without a filter, an `exec`, crowds, and a `create` beside
 //! many containers and mounts.
 
-use std::cell::{OnceCell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::ffi::OsString;
 use std::fs;
 use std::path::PathBuf;
@@ -16,7 +16,7 @@ use super::FLOOR;
 use super::bars::OURS;
 use super::count::{self, Calls};
 use super::filter;
-use super::measure::{Measured, Sample, call, call_at_once, cpu_so_far, reap};
+use super::measure::{Measured, Purpose, Sample, call, call_at_once, cpu_so_far, reap};
 use crate::contender::Contender;
 use crate::fixture::{BundleDir, Runtime, scratch_dir};
 
@@ -123,6 +123,14 @@ impl Case {
         }
     }
 
+    /// How often it is called for its peak alone. This warms caches up, too, and comes first.
+    pub(super) fn peak_rounds(self) -> usize {
+        match self {
+            Self::Lifecycle | Self::Run | Self::Seccomp | Self::Exec => 3,
+            _ => 1,
+        }
+    }
+
     /// The floor knows no command but `run`, and no option of a config.json but a filter that another has made of it.
     pub(super) fn suits(self, contender: &Contender) -> bool {
         let suits_floor = matches!(
@@ -148,6 +156,7 @@ pub(super) struct Bench {
     small: BundleDir,
     pub(super) sleeper: BundleDir,
     running: OnceCell<Result<String, String>>,
+    purpose: Cell<Purpose>,
     /// The containers that run beside what is measured, how long one took to start, and where mounts were made.
     pub(super) residents: RefCell<Vec<String>>,
     pub(super) pace: RefCell<Duration>,
@@ -167,6 +176,7 @@ impl Bench {
             small: BundleDir::new().set("/linux/resources/memory/limit", SMALL_LIMIT),
             sleeper: BundleDir::new().args(["sleep", "3600"]),
             running: OnceCell::new(),
+            purpose: Cell::new(Purpose::Time),
             residents: RefCell::default(),
             pace: RefCell::default(),
             mounts: RefCell::default(),
@@ -175,7 +185,12 @@ impl Bench {
     }
 
     /// A sample for each row of the case; of [`Case::Growth`] one for the row whose surroundings are there.
-    pub(super) fn measure(&self, case: Case) -> Result<Vec<Sample>, String> {
+    pub(super) fn measure(&self, case: Case, purpose: Purpose) -> Result<Vec<Sample>, String> {
+        self.purpose.set(purpose);
+        self.take(case)
+    }
+
+    fn take(&self, case: Case) -> Result<Vec<Sample>, String> {
         match case {
             Case::Lifecycle => self.lifecycle(),
             Case::Run => Ok(vec![self.call(&self.run_of(&self.short))?]),
@@ -188,7 +203,7 @@ impl Bench {
             Case::Small => Ok(vec![self.call(&self.run_of(&self.small))?]),
             Case::Filter => Ok(Vec::new()),
             // The floor makes a container in one go; little of it is not what others do in `create`.
-            Case::Growth if self.is_floor => self.measure(Case::Run),
+            Case::Growth if self.is_floor => self.take(Case::Run),
             Case::Growth => Ok(vec![self.lifecycle()?[0]]),
         }
     }
@@ -201,7 +216,7 @@ impl Bench {
             self.running()?;
         }
         std::thread::sleep(REST);
-        self.measure(case)
+        self.take(case)
     }
 
     /// System calls of `create`, `run` and `exec`, and how large the filter of the default profile is.
@@ -274,9 +289,12 @@ impl Bench {
         let (first, second) = calls.split_at(size);
         let mut row = Sample::default();
         for args in first {
-            row = row.and(call(self.runtime.program(), args, &self.errors())?);
+            row = row.and(call(self.purpose.get(), self.runtime.program(), args, &self.errors())?);
         }
-        Ok(vec![row, call_at_once(self.runtime.program(), second, &self.errors())?])
+        Ok(vec![
+            row,
+            call_at_once(self.purpose.get(), self.runtime.program(), second, &self.errors())?,
+        ])
     }
 
     /// The container for `exec`, started when it is needed first.
@@ -319,7 +337,7 @@ impl Bench {
     }
 
     pub(super) fn call(&self, args: &[OsString]) -> Measured {
-        call(self.runtime.program(), &self.with_root(args), &self.errors())
+        call(self.purpose.get(), self.runtime.program(), &self.with_root(args), &self.errors())
     }
 
     fn with_root(&self, args: &[OsString]) -> Vec<OsString> {

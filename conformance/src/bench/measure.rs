@@ -15,6 +15,16 @@ use crate::fixture::readable;
 /// How long one call, or one crowd of calls, may take: only a hang takes longer.
 const LIMIT: Duration = Duration::from_secs(120);
 
+/// What a call is made for. Not both can be had of one: a child of fork(2) first copies what this process has, which costs as much as
+/// a tenth of a short run and is no work of the runtime's, and for one of vfork(2) the kernel keeps this process's peak over execve(2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// What it takes of time; its peak means nothing.
+    Time,
+    /// How large it grows; its times are too long.
+    Peak,
+}
+
 /// What was measured, or what the runtime said when it failed: a failed run must not enter a comparison.
 pub(super) type Measured = Result<Sample, String>;
 
@@ -49,10 +59,10 @@ impl Sample {
 ///
 /// # Errors
 /// When it fails, with what it wrote there.
-pub(super) fn call(program: &Path, args: &[OsString], errors: &Path) -> Measured {
+pub(super) fn call(purpose: Purpose, program: &Path, args: &[OsString], errors: &Path) -> Measured {
     let _ = fs::remove_file(errors);
     let start = Instant::now();
-    let (child, command) = spawn(program, args, errors)?;
+    let (child, command) = spawn(purpose, program, args, errors)?;
     let usage = finish(&child, &command, errors, LIMIT)?;
     Ok(Sample { wall: start.elapsed(), ..usage })
 }
@@ -61,10 +71,15 @@ pub(super) fn call(program: &Path, args: &[OsString], errors: &Path) -> Measured
 ///
 /// # Errors
 /// When one fails; the others are waited for all the same.
-pub(super) fn call_at_once(program: &Path, calls: &[Vec<OsString>], errors: &Path) -> Measured {
+pub(super) fn call_at_once(
+    purpose: Purpose,
+    program: &Path,
+    calls: &[Vec<OsString>],
+    errors: &Path,
+) -> Measured {
     let _ = fs::remove_file(errors);
     let start = Instant::now();
-    let started: Vec<_> = calls.iter().map(|args| spawn(program, args, errors)).collect();
+    let started: Vec<_> = calls.iter().map(|args| spawn(purpose, program, args, errors)).collect();
     let mut all = Ok(Sample::default());
     for one in started {
         let left = LIMIT.saturating_sub(start.elapsed());
@@ -77,17 +92,23 @@ pub(super) fn call_at_once(program: &Path, calls: &[Vec<OsString>], errors: &Pat
     all.map(|all| Sample { wall: start.elapsed(), ..all })
 }
 
-fn spawn(program: &Path, args: &[OsString], errors: &Path) -> Result<(Child, Command), String> {
+fn spawn(
+    purpose: Purpose,
+    program: &Path,
+    args: &[OsString],
+    errors: &Path,
+) -> Result<(Child, Command), String> {
     let log = File::options().create(true).append(true).open(errors);
     let mut command = Command::new(program);
     command
         .args(args)
-        // A group to set makes the library fork rather than vfork: the peak of this process would
-        // count as the child's otherwise, because the kernel keeps it over execve(2).
-        .gid(rustix::process::getegid().as_raw())
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(log.expect("a file for what the runtime writes"));
+    if purpose == Purpose::Peak {
+        // A group to set makes the library fork rather than vfork.
+        command.gid(rustix::process::getegid().as_raw());
+    }
     match command.spawn() {
         Ok(child) => Ok((child, command)),
         Err(error) => Err(format!("cannot run `{}`: {error}", program.display())),
@@ -138,7 +159,7 @@ pub(super) fn peak_floor() -> u64 {
     let directory = crate::fixture::scratch_dir();
     let errors = directory.path().join("errors");
     let busybox = crate::fixture::tool("busybox");
-    call(&busybox, &["true".into()], &errors).expect("busybox true").peak_kib
+    call(Purpose::Peak, &busybox, &["true".into()], &errors).expect("busybox true").peak_kib
 }
 
 #[cfg(test)]
@@ -159,7 +180,12 @@ mod tests {
             let base = directory.path().display();
             shell(&format!(": >{base}/{own}; while [ ! -e {base}/{other} ]; do sleep 0.01; done"))
         };
-        let both = call_at_once(Path::new("/bin/sh"), &[meet("a", "b"), meet("b", "a")], &errors);
+        let both = call_at_once(
+            Purpose::Time,
+            Path::new("/bin/sh"),
+            &[meet("a", "b"), meet("b", "a")],
+            &errors,
+        );
         assert!(both.expect("two shells").cpu > Duration::ZERO);
     }
 
@@ -168,9 +194,10 @@ mod tests {
         let directory = scratch_dir();
         let errors = directory.path().join("errors");
         let failing = shell("echo no such thing >&2; exit 3");
-        let why = call(Path::new("/bin/sh"), &failing, &errors).expect_err("exit 3");
+        let why = call(Purpose::Time, Path::new("/bin/sh"), &failing, &errors).expect_err("exit 3");
         assert!(why.ends_with("failed: no such thing"), "{why}");
-        let why = call_at_once(Path::new("/bin/sh"), &[shell("exit 0"), failing], &errors);
+        let why =
+            call_at_once(Purpose::Time, Path::new("/bin/sh"), &[shell("exit 0"), failing], &errors);
         assert!(why.expect_err("exit 3").contains("no such thing"));
     }
 }

@@ -25,6 +25,7 @@ pub use measure::Sample;
 pub use report::{Entry, Report, Summary};
 
 use growth::Beside;
+use measure::Purpose;
 use report::Rounds;
 
 use sys::seccomp::Instruction;
@@ -121,18 +122,20 @@ impl Field<'_> {
         count: usize,
         mut results: Vec<Rounds>,
     ) -> Vec<Rounds> {
-        // The first round warms caches up and does not count.
-        for round in 0..=count {
-            (self.progress)(&format!("{} {round}/{count}", rows.join(", ")));
+        let peaks = case.peak_rounds();
+        for round in 0..peaks + count {
+            let purpose = if round < peaks { Purpose::Peak } else { Purpose::Time };
+            let done = (round + 1).saturating_sub(peaks);
+            (self.progress)(&format!("{} {done}/{count}", rows.join(", ")));
             let mut turns: Vec<_> = self.suited_by(case).zip(&mut results).collect();
             turn(&mut turns, round);
             for (index, rounds) in turns {
                 if rounds.failure.is_some() {
                     continue;
                 }
-                match self.workers[index].measure(case) {
-                    Ok(samples) if round > 0 => rounds.samples.push(samples),
-                    Ok(_) => {}
+                match self.workers[index].measure(case, purpose) {
+                    Ok(samples) if purpose == Purpose::Peak => rounds.for_peak.push(samples),
+                    Ok(samples) => rounds.for_time.push(samples),
                     Err(why) => rounds.failure = Some(why),
                 }
             }
@@ -176,7 +179,7 @@ fn turn<T>(all: &mut [T], round: usize) {
 
 /// What a worker is asked to do, with the channel for its answer.
 enum Order {
-    Measure(Case, mpsc::Sender<Result<Vec<Sample>, String>>),
+    Measure(Case, Purpose, mpsc::Sender<Result<Vec<Sample>, String>>),
     Surround(Beside, mpsc::Sender<Result<(), String>>),
     Filter(mpsc::Sender<Result<Vec<Instruction>, String>>),
     Lend(Vec<Instruction>, mpsc::Sender<()>),
@@ -200,7 +203,9 @@ impl Worker {
             // An answer that nobody waits for any more is no fault.
             for order in inbox {
                 match order {
-                    Order::Measure(case, answer) => drop(answer.send(bench.measure(case))),
+                    Order::Measure(case, purpose, answer) => {
+                        drop(answer.send(bench.measure(case, purpose)));
+                    }
                     Order::Surround(beside, answer) => drop(answer.send(bench.surround(&beside))),
                     Order::Filter(answer) => drop(answer.send(bench.installed_filter())),
                     Order::Lend(filter, answer) => {
@@ -214,8 +219,8 @@ impl Worker {
         Self { orders }
     }
 
-    fn measure(&self, case: Case) -> Result<Vec<Sample>, String> {
-        self.ask(|answer| Order::Measure(case, answer))
+    fn measure(&self, case: Case, purpose: Purpose) -> Result<Vec<Sample>, String> {
+        self.ask(|answer| Order::Measure(case, purpose, answer))
     }
 
     fn surround(&self, beside: Beside) -> Result<(), String> {

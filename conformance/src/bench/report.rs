@@ -95,8 +95,12 @@ impl Report {
         kind: usize,
         rounds: &Rounds,
     ) {
-        let samples: Vec<Sample> = rounds.samples.iter().map(|round| round[kind]).collect();
-        let summary = Summary { failure: rounds.failure.clone(), ..Summary::of(row, &samples) };
+        let of_kind = |rounds: &[Vec<Sample>]| -> Vec<Sample> {
+            rounds.iter().map(|round| round[kind]).collect()
+        };
+        let (for_time, for_peak) = (of_kind(&rounds.for_time), of_kind(&rounds.for_peak));
+        let summary = Summary::of(row, &for_time, &for_peak);
+        let summary = Summary { failure: rounds.failure.clone(), ..summary };
         self.runtimes[runtime].cases.push(summary);
     }
 
@@ -132,14 +136,15 @@ impl Entry {
 /// What one runtime did in the rounds of one case: a sample for each of the case's rows, until it failed.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Rounds {
-    pub(super) samples: Vec<Vec<Sample>>,
+    pub(super) for_time: Vec<Vec<Sample>>,
+    pub(super) for_peak: Vec<Vec<Sample>>,
     pub(super) failure: Option<String>,
 }
 
 impl Summary {
-    pub(super) fn of(case: &'static str, samples: &[Sample]) -> Self {
+    pub(super) fn of(case: &'static str, for_time: &[Sample], for_peak: &[Sample]) -> Self {
         let sorted = |value: fn(&Sample) -> Duration| {
-            let mut values: Vec<u128> = samples.iter().map(|s| value(s).as_micros()).collect();
+            let mut values: Vec<u128> = for_time.iter().map(|s| value(s).as_micros()).collect();
             values.sort_unstable();
             values
         };
@@ -152,7 +157,7 @@ impl Summary {
             wall_median: median(&wall),
             cpu_min: min(&cpu),
             cpu_median: median(&cpu),
-            peak_kib: samples.iter().map(|sample| sample.peak_kib).max().unwrap_or(0),
+            peak_kib: for_peak.iter().map(|sample| sample.peak_kib).max().unwrap_or(0),
             failure: None,
         }
     }
@@ -303,7 +308,8 @@ pub(super) mod tests {
             };
             for case in Case::ALL {
                 let samples = vec![vec![sample; case.rows().len()]];
-                report.add(index, case, &Rounds { samples, failure: None });
+                let (for_time, for_peak) = (samples.clone(), samples);
+                report.add(index, case, &Rounds { for_time, for_peak, failure: None });
             }
             report.runtimes[index].bytes = 2_500_000;
             let ns = u128::from(*micros);
@@ -327,9 +333,9 @@ pub(super) mod tests {
             cpu: Duration::from_micros(micros * 2),
             peak_kib: micros,
         };
-        let summary = Summary::of("run", &[9, 1, 5].map(sample));
+        let summary = Summary::of("run", &[9, 1, 5].map(sample), &[2, 3].map(sample));
         assert_eq!((summary.wall_min, summary.wall_median), (1, 5));
-        assert_eq!((summary.cpu_min, summary.cpu_median, summary.peak_kib), (2, 10, 9));
+        assert_eq!((summary.cpu_min, summary.cpu_median, summary.peak_kib), (2, 10, 3));
     }
 
     #[test]
@@ -337,7 +343,7 @@ pub(super) mod tests {
         let mut report = report_of(&[("nrun", 10)]);
         report.runtimes[0].cases.clear();
         let failure = Some("`x` failed:\nno".to_owned());
-        report.add(0, Case::Run, &Rounds { samples: Vec::new(), failure });
+        report.add(0, Case::Run, &Rounds { failure, ..Rounds::default() });
         let report = report.finish();
         assert!(report.to_string().contains("  nrun                 `x` failed: no\n"), "{report}");
         assert_eq!(report.rows().count(), 0);
