@@ -193,7 +193,8 @@ pub(super) const HOOKS: Topic = Topic {
         })
         .rootless(),
         must("a timeout that is not greater than zero is refused", |t| {
-            let hook = json!({"path": "/bin/true", "timeout": 0});
+            // One that reads its input: a runtime that takes it has no other reason to fail.
+            let hook = json!({"path": "/bin/cat", "timeout": 0});
             let bundle = t.bundle().push("/hooks/createRuntime", hook);
             t.refused(&bundle, "it must be greater than zero").map(drop)
         })
@@ -214,7 +215,7 @@ pub(super) const HOOKS: Topic = Topic {
         })
         .rootless(),
         must("a hook whose path is not absolute is refused", |t| {
-            // One that reads its input: a runtime that takes it has no other reason to fail.
+            // It reads its input, for the same reason.
             let bundle = t.bundle().push("/hooks/createRuntime", json!({"path": "cat"}));
             t.refused(&bundle, "the path must be absolute").map(drop)
         })
