@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use bundle::layer::{Limits, Options, Whiteouts, unpack};
+use bundle::layer::{Accepted, Limits, Options, Whiteouts, unpack};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
@@ -22,6 +22,7 @@ fuzz_target!(|data: &[u8]| {
             [usize::from(*first) % 4],
         owners: false,
         devices: false,
+        accepted: if *first & 4 == 0 { Accepted::Layers } else { Accepted::Archives },
         limits: Limits { bytes: 1 << 20, entries: 64, depth: 16, ..Limits::default() },
         ..Options::default()
     };

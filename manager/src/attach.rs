@@ -7,7 +7,7 @@
 //! them, which the monitor always reads. Acknowledged stdin would do as well, but costs a round trip for each chunk.
 
 use crate::cli::AttachArgs;
-use crate::container::{ContainerId, Containers, Status};
+use crate::container::{Attached, ContainerId, Containers, Status};
 use crate::detach::{DetachKeys, Watcher};
 use crate::error::{Error, Result};
 use crate::event::emit_container;
@@ -21,7 +21,7 @@ use crate::terminal::{self, Raw};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::net::{
-    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with, sockopt,
+    AddressFamily, Shutdown, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with, sockopt,
 };
 use rustix::process::Signal;
 use rustix::stdio;
@@ -37,8 +37,8 @@ const PATIENCE: u32 = 3;
 /// How to attach.
 #[derive(Clone, Debug)]
 pub struct Wish {
-    /// Forward our stdin.
-    pub stdin: bool,
+    /// To which streams.
+    pub streams: Attached,
     /// The container has a terminal.
     pub terminal: bool,
     /// Pass signals on.
@@ -71,7 +71,9 @@ pub fn attach(settings: &Settings, args: &AttachArgs) -> Result<u8> {
     terminal::check(stdin, terminal, false)?;
     let mut link = open(settings, &record.id)?;
     emit_container(settings, &record, "attach", &[]);
-    follow(settings, &record.id, &mut link, Wish { stdin, terminal, signals: args.sig_proxy, keys })
+    let streams = Attached::to_output(stdin);
+    let wish = Wish { streams, terminal, signals: args.sig_proxy, keys };
+    follow(settings, &record.id, &mut link, wish)
 }
 
 /// Connects to a running container's monitor.
@@ -119,17 +121,25 @@ fn open_for_requests(settings: &Settings, id: &ContainerId) -> Option<OwnedFd> {
 }
 
 /// Stays attached until the container ends, or the detach keys are typed; returns its exit code.
+///
+/// As in Docker, who is attached to stdin alone has the container's id for output, leaves when there is nothing more to
+/// pass on, and does not care how the container ends.
 pub fn follow(settings: &Settings, id: &ContainerId, link: &mut Link, wish: Wish) -> Result<u8> {
     let mask = match (wish.terminal, wish.signals) {
         (true, _) => proxy::ending(),
-        (false, true) => proxy::passed_on(wish.stdin),
+        (false, true) => proxy::passed_on(wish.streams.stdin),
         (false, false) => Mask::empty(),
     };
     let before = sys::signals::set_mask(&mask);
     let result = SignalFd::new(&mask).map_err(Error::system("watch signals")).and_then(|signals| {
         until_started(link)?;
-        let control = if wish.stdin { open_for_requests(settings, id) } else { None };
-        let raw = if wish.stdin && wish.terminal && terminal::stdin_is_terminal() {
+        let Attached { stdin, .. } = wish.streams;
+        if !wish.streams.shows() {
+            // Who does not read it has no use for it.
+            let _ = write_out(stdio::stdout(), format!("{id}\n").as_bytes());
+        }
+        let control = if stdin { open_for_requests(settings, id) } else { None };
+        let raw = if stdin && wish.terminal && terminal::stdin_is_terminal() {
             Some(Raw::enter()?)
         } else {
             None
@@ -166,6 +176,8 @@ struct Session<'a> {
     wish: Wish,
     /// Our stdin has not ended.
     reading: bool,
+    /// Nothing more will be sent on the link: it is shut down on our side.
+    silent: bool,
     keys: Watcher,
     outlets: Outlets,
     /// A chunk of stdin that the socket did not take.
@@ -201,7 +213,8 @@ impl<'a> Session<'a> {
             link,
             control,
             signals,
-            reading: wish.stdin,
+            reading: wish.streams.stdin,
+            silent: false,
             keys: Watcher::new(wish.keys.clone()),
             wish,
             outlets: Outlets::new(),
@@ -235,7 +248,35 @@ impl<'a> Session<'a> {
                     return Ok(end);
                 }
             }
+            self.fall_silent()?;
         }
+    }
+
+    /// Who is there for stdin alone says that nothing more comes, and goes once the monitor has taken everything: it lets
+    /// go of who has no more to say. To leave at once would cut off what it has not read yet.
+    fn fall_silent(&mut self) -> Result<()> {
+        let has_fed = !self.reading && self.waiting.is_none() && !self.wish.streams.shows();
+        if has_fed && !self.silent {
+            self.silent = true;
+            rustix::net::shutdown(&self.link.socket, Shutdown::Write)
+                .map_err(Error::system("end the container's input"))?;
+        }
+        Ok(())
+    }
+
+    /// A container's terminal has one output for both.
+    fn shows(&self, stream: Stream) -> bool {
+        let Attached { stdout, stderr, .. } = self.wish.streams;
+        match stream {
+            _ if self.wish.terminal => stdout || stderr,
+            Stream::Stdout => stdout,
+            Stream::Stderr => stderr,
+        }
+    }
+
+    /// What the container's end is to us.
+    fn ended(&self, code: u8) -> Step {
+        ControlFlow::Break(Some(if self.wish.streams.shows() { code } else { 0 }))
     }
 
     /// Waits for something to do.
@@ -286,19 +327,26 @@ impl<'a> Session<'a> {
             return Ok(GO_ON);
         }
         let event = wire::get(self.link.socket.as_fd(), buffer).and_then(Event::decode);
-        match event.ok_or_else(lost)? {
-            Event::Stdout(bytes) => self.outlets.write(Stream::Stdout, bytes)?,
-            Event::Stderr(bytes) => self.outlets.write(Stream::Stderr, bytes)?,
+        let Some(event) = event else {
+            return if self.silent { Ok(self.ended(0)) } else { Err(lost()) };
+        };
+        match event {
+            Event::Stdout(bytes) if self.shows(Stream::Stdout) => {
+                self.outlets.write(Stream::Stdout, bytes)?;
+            }
+            Event::Stderr(bytes) if self.shows(Stream::Stderr) => {
+                self.outlets.write(Stream::Stderr, bytes)?;
+            }
             Event::Exited(code) => {
                 self.link.see_off();
-                return Ok(ControlFlow::Break(Some(code)));
+                return Ok(self.ended(code));
             }
             // As in Docker, who waits for a container waits for one life of it.
-            Event::Restarting(code) => return Ok(ControlFlow::Break(Some(code))),
+            Event::Restarting(code) => return Ok(self.ended(code)),
             Event::Failed(code, reason) => {
                 return Err(Error::Start { code, message: reason.to_owned() });
             }
-            Event::Started => {}
+            Event::Started | Event::Stdout(_) | Event::Stderr(_) => {}
         }
         Ok(GO_ON)
     }

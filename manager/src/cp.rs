@@ -17,7 +17,7 @@ use crate::output::Output;
 use crate::reach::{Reach, View};
 use crate::settings::Settings;
 use crate::user_namespace::as_root_of;
-use bundle::layer::{self, Options, PackOptions, Whiteouts};
+use bundle::layer::{self, Accepted, Options, PackOptions, Whiteouts};
 use place::{Destination, Found, Place, Plan, Root, Source, basename, plan};
 use rustix::fs::Mode;
 use std::os::fd::AsFd as _;
@@ -162,7 +162,12 @@ impl Container {
         }
         let directory = place.open_directory().map_err(Error::system(format!("open `{path}`")))?;
         let owner_map = self.reach.owners().clone();
-        let options = Options { whiteouts: Whiteouts::None, owner_map, ..Options::default() };
+        let options = Options {
+            whiteouts: Whiteouts::None,
+            owner_map,
+            accepted: Accepted::Archives,
+            ..Options::default()
+        };
         as_root_of(&self.record, || {
             layer::unpack(std::io::stdin(), directory.as_fd(), &options)
                 .map_err(|error| failed("-", &error))

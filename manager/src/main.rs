@@ -58,6 +58,8 @@ fn failure_code(cli: &Cli, error: &Error) -> u8 {
     match (&cli.command, error) {
         // Docker's `inspect` alone has a code for a template that is none.
         (Command::Inspect(_), Error::Template(fault)) if fault.is_of_form() => 64,
+        // What a container cannot be given later, Docker's daemon finds out.
+        (Command::Update(_), _) => 1,
         (Command::Run(_), _) | (_, Error::Usage(_)) => error.exit_code(),
         (Command::Exec(_) | Command::Start(_), Error::Runtime(_) | Error::Start { .. }) => {
             match error.exit_code() {

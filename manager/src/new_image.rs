@@ -42,8 +42,8 @@ impl<'a> NewImage<'a> {
         Ok(image::put_layer(&self.layout, Compression::Gzip, write)?)
     }
 
-    /// A layer that is an archive as it came.
-    pub(crate) fn import(&self, archive: impl Read) -> Result<(Descriptor, DiffId)> {
+    /// A layer that is an archive as it came, if layers may be compressed so.
+    pub(crate) fn import(&self, archive: impl Read + Send) -> Result<(Descriptor, DiffId)> {
         Ok(image::import_layer(&self.layout, archive, &Limits::default())?)
     }
 

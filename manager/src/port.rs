@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 /// One line for each published port; with a port, only its addresses.
 pub fn port(settings: &Settings, args: &PortArgs) -> Result<String> {
     let record = Containers::open(&settings.containers())?.find(&args.name)?.record()?;
-    let plans = State::open(&settings.state)?.connected_to(&record.id)?;
+    let plans = State::at(&settings.state).connected_to(&record.id)?;
     let mut published: Vec<(u16, String, SocketAddr)> = plans
         .iter()
         .flat_map(|plan| &plan.ports)

@@ -81,7 +81,7 @@ fn entries(
 ) -> Result<Vec<Entry>> {
     let filtered = |keys: &[&str]| keys.iter().any(|key| view.filters.has(key));
     let mut networks = if view.shows("Ports") || view.shows("Networks") || filtered(&["network"]) {
-        network::State::open(&settings.state)?.connected()?
+        network::State::at(&settings.state).connected()?
     } else {
         Vec::new()
     };

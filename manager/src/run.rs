@@ -1,11 +1,11 @@
 //! `nman run`, from top to bottom: how a container comes about. Its first half is `nman create`.
 
 use crate::attach::{self, Wish};
-use crate::cli::{CreateArgs, RunArgs};
-use crate::container::{ContainerId, Containers};
+use crate::cli::{CreateArgs, RunArgs, StandardStream};
+use crate::container::{Attached, ContainerId, Containers};
 use crate::create::{self, Created};
 use crate::detach::DetachKeys;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::event::emit_container;
 use crate::monitor;
 use crate::settings::Settings;
@@ -23,11 +23,15 @@ pub enum Outcome {
 /// Runs a command in a new container. `warn` is told, before it runs, what this host cannot do.
 pub fn run(settings: &Settings, args: &RunArgs, warn: &mut dyn FnMut(&str)) -> Result<Outcome> {
     let RunArgs { create: args, detach, sig_proxy, detach_keys, .. } = args;
+    if *detach && !args.attach.is_empty() {
+        return Err(Error::Usage("Conflicting options: -a and -d".to_owned()));
+    }
     let keys = DetachKeys::find(detach_keys.as_deref())?;
-    terminal::check(args.interactive, args.tty, *detach)?;
+    let reads = args.interactive || args.attach.contains(&StandardStream::Stdin);
+    terminal::check(reads, args.tty, *detach)?;
     let created = create::create(settings, args, !detach, warn)?;
     let id = created.record.id.clone();
-    let outcome = start(settings, args, created, *detach, *sig_proxy, keys);
+    let outcome = start(settings, args, created, *sig_proxy, keys);
     if outcome.is_err()
         && let Some(file) = &args.cidfile
         && Containers::open(&settings.containers())?.find(id.as_str()).is_err()
@@ -42,17 +46,19 @@ fn start(
     settings: &Settings,
     args: &CreateArgs,
     created: Created,
-    detach: bool,
     signals: bool,
     keys: DetachKeys,
 ) -> Result<Outcome> {
     let (record, assembled) = created.assemble(settings)?;
+    let attached = record.attachment.attached();
+    // Without `-i` the container's stdin is empty, and whoever is attached to it alone to nothing.
+    let streams = Attached { stdin: attached.stdin && args.interactive, ..attached };
     let mut monitor = monitor::launch(settings, &record.id, assembled)?;
-    if detach {
+    if !streams.stdin && !streams.shows() {
         attach::until_started(&mut monitor)?;
         return Ok(Outcome::Running(record.id));
     }
     emit_container(settings, &record, "attach", &[]);
-    let wish = Wish { stdin: args.interactive, terminal: args.tty, signals, keys };
+    let wish = Wish { streams, terminal: args.tty, signals, keys };
     attach::follow(settings, &record.id, &mut monitor, wish).map(Outcome::Ended)
 }

@@ -4,7 +4,7 @@ use crate::assemble::{disassemble, enter_private_mounts, mount_root};
 use crate::attach::{self, Wish};
 use crate::cli::StartArgs;
 use crate::connection;
-use crate::container::{Containers, Dir, Guard, Mark, RestartPolicy, State, Status};
+use crate::container::{Attached, Containers, Dir, Guard, Mark, RestartPolicy, State, Status};
 use crate::detach::DetachKeys;
 use crate::each::each;
 use crate::error::{Error, Result};
@@ -124,7 +124,10 @@ pub fn start_attached(settings: &Settings, args: &StartArgs) -> Result<u8> {
     terminal::check(args.interactive, record.attachment.terminal, false)?;
     let stdin = args.interactive && record.attachment.stdin;
     let keys = DetachKeys::find(args.detach_keys.as_deref())?;
-    let wish = Wish { stdin, terminal: record.attachment.terminal, signals: args.sig_proxy, keys };
+    // As in Docker, whatever `create -a` has named: that is for `inspect`.
+    let streams = Attached::to_output(stdin);
+    let terminal = record.attachment.terminal;
+    let wish = Wish { streams, terminal, signals: args.sig_proxy, keys };
     match start(settings, name)? {
         Some(mut monitor) => attach::follow(settings, &record.id, &mut monitor, wish),
         None => {

@@ -11,7 +11,7 @@ use oci_spec::image::{Descriptor, MediaType};
 use super::{Error, Loaded};
 use crate::{
     digest::{Digest, Expected},
-    layer::{self, Limits},
+    layer::{self, Accepted, Limits},
     layout::{Document, Layout},
     tarball::{Entry, HeaderLimits, Kind, TarError, TarReader, printable},
 };
@@ -39,7 +39,8 @@ impl<'l> Intake<'l> {
         layout: &'l Layout,
         limits: &Limits,
     ) -> Result<Self, Error> {
-        let stream = layer::Decoded::new(archive, limits).map_err(stream_failure)?;
+        let stream = layer::Decoded::new(archive, limits, Accepted::Archives);
+        let stream = stream.map_err(stream_failure)?;
         let mut tar = TarReader::new(stream, HeaderLimits::default());
         let mut intake = Self { layout, members: HashMap::new(), new: BTreeSet::new() };
         let mut entries = 0;

@@ -73,17 +73,20 @@ pub fn put_layer<T>(
     Ok((descriptor, diff_id.into(), answer))
 }
 
-/// Stores a tar archive, compressed or not, byte for byte as a layer's blob. It is read to its end and must be one.
+/// Stores a tar archive, compressed or not, as a layer's blob: byte for byte, unless no layer may be compressed so, which gzip
+/// then takes the place of. It is read to its end and must be one.
 pub fn import_layer(
     layout: &Layout,
-    mut archive: impl Read,
+    archive: impl Read + Send,
     limits: &Limits,
 ) -> Result<(Descriptor, DiffId), Error> {
-    let mut head = Vec::new();
-    archive.by_ref().take(4).read_to_end(&mut head).map_err(layer::Error::Stream)?;
-    let compression = Compression::sniff(&head);
-    let (digest, size) = layout.put(head.chain(archive), None)?;
-    let descriptor = Descriptor::new(compression.media_type(), size, &digest);
+    let (head, archive) = layer::peek(archive).map_err(layer::Error::Stream)?;
+    let descriptor = if layer::fits_a_layer(&head) {
+        let (digest, size) = layout.put(archive, None)?;
+        Descriptor::new(Compression::sniff(&head).media_type(), size, &digest)
+    } else {
+        put_layer(layout, Compression::Gzip, |output| layer::decompress(archive, limits, output))?.0
+    };
     let diff_id = layer::scan(layout.blob(&descriptor)?, limits, |_| {})?;
     Ok((descriptor, diff_id))
 }
@@ -171,8 +174,13 @@ impl<'l> Builder<'l> {
         Ok(answer)
     }
 
-    /// Takes a tar archive, compressed or not, as the next layer, byte for byte. It is read to its end and must be one.
-    pub fn import(&mut self, archive: impl Read, limits: &Limits, by: &str) -> Result<(), Error> {
+    /// Takes a tar archive, compressed or not, as the next layer, as [`import_layer`] does.
+    pub fn import(
+        &mut self,
+        archive: impl Read + Send,
+        limits: &Limits,
+        by: &str,
+    ) -> Result<(), Error> {
         let (descriptor, diff_id) = import_layer(self.layout, archive, limits)?;
         self.push(descriptor, diff_id, by);
         Ok(())

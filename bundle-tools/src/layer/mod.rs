@@ -6,6 +6,7 @@
 
 mod compression;
 mod error;
+mod foreign;
 mod inherit;
 mod name;
 mod options;
@@ -17,17 +18,18 @@ mod unpack;
 mod xattr;
 
 use std::{
-    io::{self, Read},
+    io::{self, BufRead as _, Read, Write},
     os::fd::BorrowedFd,
     thread,
 };
 
-pub use compression::Compression;
+pub use compression::{Accepted, Compression};
 pub use error::Error;
 pub use inherit::{drop_idle_whiteouts, inherit};
 pub use options::{IdRange, Ignored, Limits, Options, OwnerMap, Stats, Whiteouts};
 pub use pack::{PackOptions, Packed, archive, diff, export, pack};
 
+pub(crate) use compression::{fits_a_layer, peek};
 pub(crate) use name::clean;
 pub(crate) use stream::Decoded;
 
@@ -39,7 +41,8 @@ use crate::{
 /// Unpacks a layer into the directory `root`, which nobody else should be writing to; if somebody does, what is written still
 /// stays inside it.
 ///
-/// `reader` gives the blob as it is stored: plain, gzip or zstd, told apart by its first bytes. It is read to its end, so a
+/// `reader` gives the blob as it is stored: plain, gzip or zstd, told apart by its first bytes, and what else `options`
+/// [accept](Options::accepted). It is read to its end, so a
 /// [`Verifier`](crate::digest::Verifier) under it has had its say when this returns. On failure the directory is left half
 /// written, for the caller to remove.
 pub fn unpack(
@@ -53,7 +56,7 @@ pub fn unpack(
             let limits = &options.limits;
             let decoding = thread::Builder::new()
                 .name("decode".to_owned())
-                .spawn_scoped(scope, move || decode(reader, limits, writer))
+                .spawn_scoped(scope, move || decode(reader, limits, options.accepted, writer))
                 .map_err(Error::Stream)?;
             let applied = apply(pieces, root, options);
             let decoded = decoding.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
@@ -70,9 +73,10 @@ pub fn unpack(
 fn decode(
     reader: impl Read + Send,
     limits: &Limits,
+    accepted: Accepted,
     pieces: pipe::PieceWriter,
 ) -> Option<(DiffId, u64)> {
-    let mut decoded = Decoded::new(reader, limits).map_err(Some);
+    let mut decoded = Decoded::new(reader, limits, accepted).map_err(Some);
     let mut ended = false;
     pieces.run(|piece| match &mut decoded {
         Ok(stream) => {
@@ -102,11 +106,29 @@ fn apply(
     Ok(tally)
 }
 
+/// Writes the uncompressed content of an archive.
+pub(crate) fn decompress(
+    archive: impl Read + Send,
+    limits: &Limits,
+    output: &mut dyn Write,
+) -> Result<(), Error> {
+    let mut stream = Decoded::new(archive, limits, Accepted::Archives).map_err(Error::stream)?;
+    loop {
+        let piece = stream.fill_buf().map_err(Error::stream)?;
+        if piece.is_empty() {
+            return Ok(());
+        }
+        output.write_all(piece).map_err(|error| Error::file("write", b"archive", error))?;
+        let length = piece.len();
+        stream.consume(length);
+    }
+}
+
 fn open<'a>(
     reader: impl Read + Send + 'a,
     limits: &Limits,
 ) -> Result<TarReader<Decoded<'a>>, Error> {
-    let stream = Decoded::new(reader, limits).map_err(Error::stream)?;
+    let stream = Decoded::new(reader, limits, Accepted::Layers).map_err(Error::stream)?;
     let headers = HeaderLimits { pax: limits.xattrs, ..HeaderLimits::default() };
     Ok(TarReader::new(stream, headers))
 }
@@ -151,7 +173,7 @@ pub fn scan(
 /// The diff id of a layer: the digest of its uncompressed stream. Nothing is written; the limits hold.
 pub fn diff_id(reader: impl Read + Send, limits: &Limits) -> Result<crate::digest::DiffId, Error> {
     with_verdict(reader, |reader| {
-        let stream = Decoded::new(reader, limits).map_err(Error::stream)?;
+        let stream = Decoded::new(reader, limits, Accepted::Layers).map_err(Error::stream)?;
         stream.finish().map(|(diff_id, _)| diff_id).map_err(Error::stream)
     })
 }

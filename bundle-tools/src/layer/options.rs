@@ -1,5 +1,6 @@
 //! What a caller may ask of [`unpack`](super::unpack), and what it learns.
 
+use super::Accepted;
 use crate::digest::DiffId;
 
 /// How whiteouts (`.wh.NAME`, `.wh..wh..opq`) are carried out.
@@ -74,6 +75,8 @@ pub struct Options {
     pub owner_map: OwnerMap,
     /// Whether device nodes are made; if not, they are left out and reported in [`Stats::ignored`].
     pub devices: bool,
+    /// By what the archive may be compressed.
+    pub accepted: Accepted,
     /// Upper bounds.
     pub limits: Limits,
 }
@@ -85,6 +88,7 @@ impl Default for Options {
             owners: true,
             owner_map: OwnerMap::default(),
             devices: true,
+            accepted: Accepted::default(),
             limits: Limits::default(),
         }
     }

@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use super::{Limits, compression};
+use super::{Accepted, Limits, compression};
 use crate::digest::{Algorithm, DiffId, Hasher};
 
 /// A buffer large enough that hashing runs at full speed and most files come out of one piece.
@@ -27,11 +27,15 @@ pub(crate) struct Decoded<'a> {
 }
 
 impl<'a> Decoded<'a> {
-    pub(crate) fn new(input: impl Read + Send + 'a, limits: &Limits) -> io::Result<Self> {
+    pub(crate) fn new(
+        input: impl Read + Send + 'a,
+        limits: &Limits,
+        accepted: Accepted,
+    ) -> io::Result<Self> {
         let compressed = Arc::new(AtomicU64::new(0));
         let input = Counted { input, count: Arc::clone(&compressed) };
         Ok(Self {
-            input: compression::decoder(input)?,
+            input: compression::decoder(input, accepted)?,
             buffer: Box::default(),
             at: 0,
             end: 0,

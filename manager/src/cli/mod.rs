@@ -52,7 +52,7 @@ pub use suggest::nearest;
 pub use system::{CheckArgs, DfArgs, SystemCommand, SystemPruneArgs};
 pub use update::{RenameArgs, UpdateArgs};
 pub use usage::{Complaint, complain};
-pub use values::{Publish, SignalNumber, StopSignal, variable};
+pub use values::{Publish, SignalNumber, StandardStream, StopSignal, variable};
 pub use volume::{
     VolumeCommand, VolumeCreateArgs, VolumeInspectArgs, VolumePruneArgs, VolumeRmArgs,
 };

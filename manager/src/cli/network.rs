@@ -25,7 +25,7 @@ pub enum NetworkCommand {
     Connect(NetworkConnectArgs),
     /// Take a container off a network
     Disconnect(NetworkDisconnectArgs),
-    /// Restore the host's rules and switches, after something flushed them
+    /// Restore the host's rules, switches and bridges, after something took them away
     Reload,
 }
 

@@ -19,6 +19,17 @@ impl FromStr for Publish {
     }
 }
 
+/// A stream of a process: what `-a` names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum StandardStream {
+    /// Its input
+    Stdin,
+    /// Its output
+    Stdout,
+    /// Its errors
+    Stderr,
+}
+
 /// A signal by name or number: `KILL`, `SIGKILL`, `9`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SignalNumber(pub i32);

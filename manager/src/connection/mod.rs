@@ -242,7 +242,7 @@ fn leave(
     Ok(())
 }
 
-/// What foreign plug-ins say about a container's connection; nothing where it does not run.
+/// What is wrong with a container's connection, by its link and by what foreign plug-ins say; nothing where it does not run.
 #[must_use]
 pub fn check(settings: &Settings, plan: &NetworkPlan) -> Vec<Error> {
     let namespace = Containers::open(&settings.containers())
@@ -253,8 +253,9 @@ pub fn check(settings: &Settings, plan: &NetworkPlan) -> Vec<Error> {
     };
     match namespace {
         Ok(Some(namespace)) => {
+            let link = network::check_link(&state, plan).err();
             let complaints = network::check_plugins(&state, plan, namespace.as_fd());
-            complaints.into_iter().map(Error::from).collect()
+            link.into_iter().chain(complaints).map(Error::from).collect()
         }
         Ok(None) => Vec::new(),
         Err(error) => vec![error],

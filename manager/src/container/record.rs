@@ -67,6 +67,47 @@ pub struct Attachment {
     pub stdin: bool,
     /// Its stdin ends when the first client leaves: the opposite of `-d`.
     pub stdin_once: bool,
+    /// What `-a` names, if it names anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub named: Option<Attached>,
+}
+
+/// To which of a container's streams somebody is attached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Attached {
+    /// What is read here goes there.
+    pub stdin: bool,
+    /// Its output is shown.
+    pub stdout: bool,
+    /// So is what it complains of.
+    pub stderr: bool,
+}
+
+impl Attached {
+    /// To both outputs, and perhaps to stdin.
+    #[must_use]
+    pub fn to_output(stdin: bool) -> Self {
+        Self { stdin, stdout: true, stderr: true }
+    }
+
+    /// Whether anything is shown.
+    #[must_use]
+    pub fn shows(self) -> bool {
+        self.stdout || self.stderr
+    }
+}
+
+impl Attachment {
+    /// What `nman run` is attached to. As in Docker, `-i` brings stdin whatever `-a` names.
+    #[must_use]
+    pub fn attached(self) -> Attached {
+        match self.named {
+            _ if !self.stdin_once => Attached::default(),
+            None => Attached::to_output(self.stdin),
+            Some(named) => Attached { stdin: named.stdin || self.stdin, ..named },
+        }
+    }
 }
 
 /// How a container is asked to stop.
@@ -265,6 +306,19 @@ mod tests {
         assert_eq!(State::unknown(true).status, Status::Running);
         let ended = State::unknown(false);
         assert_eq!((ended.status, ended.exit_code), (Status::Exited, Some(255)));
+    }
+
+    #[test]
+    fn what_is_named_is_attached_and_nothing_else_but_the_stdin_of_i() {
+        let to = |stdin, stdout, stderr| Attached { stdin, stdout, stderr };
+        let attached = |stdin, stdin_once, named| {
+            Attachment { stdin, stdin_once, named, ..Attachment::default() }.attached()
+        };
+        assert_eq!(attached(false, true, None), to(false, true, true));
+        assert_eq!(attached(true, true, None), to(true, true, true));
+        assert_eq!(attached(false, true, Some(to(false, false, true))), to(false, false, true));
+        assert_eq!(attached(true, true, Some(to(false, true, false))), to(true, true, false));
+        assert_eq!(attached(true, false, None), to(false, false, false));
     }
 
     #[test]

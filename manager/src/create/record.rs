@@ -3,12 +3,12 @@
 use crate::bundle::host::HostFacts;
 use crate::bundle::{Confinement, resources};
 use crate::cli::confinement::{Sharing, is_of_ipc};
-use crate::cli::{CreateArgs, SignalNumber, variable};
+use crate::cli::{CreateArgs, SignalNumber, StandardStream, variable};
 use crate::clock::Timestamp;
 use crate::connection;
 use crate::container::{
-    Attachment, Config, ContainerId, ContainerName, Containers, Detail, DeviceRequest, Empty,
-    HostConfig, IdMappings, ImageUsed, Limits, MountKind, MountPoint, Record, StopPolicy,
+    Attached, Attachment, Config, ContainerId, ContainerName, Containers, Detail, DeviceRequest,
+    Empty, HostConfig, IdMappings, ImageUsed, Limits, MountKind, MountPoint, Record, StopPolicy,
 };
 use crate::device;
 use crate::error::{Error, Result};
@@ -89,6 +89,16 @@ fn pairs<T>(
     Ok(pairs)
 }
 
+/// What `-a` names, if it names anything.
+fn named(streams: &[StandardStream]) -> Option<Attached> {
+    let has = |stream| streams.contains(&stream);
+    (!streams.is_empty()).then(|| Attached {
+        stdin: has(StandardStream::Stdin),
+        stdout: has(StandardStream::Stdout),
+        stderr: has(StandardStream::Stderr),
+    })
+}
+
 /// What a record is made from.
 pub(crate) struct Wish<'a> {
     pub(crate) args: &'a CreateArgs,
@@ -126,6 +136,7 @@ impl Wish<'_> {
                 terminal: args.tty,
                 stdin: args.interactive,
                 stdin_once: self.attached,
+                named: named(&args.attach),
             },
             remove: args.supervision.rm,
             runtime: self.runtime.clone(),

@@ -75,10 +75,11 @@ fn host_config(record: &Record, confinement: &Confinement) -> Result<Value> {
 
 fn config(record: &Record) -> Result<Value> {
     let mut object = to_object(&record.config, record)?;
+    let attached = record.attachment.attached();
     let more = json!({
-        "AttachStdin": record.attachment.stdin && record.attachment.stdin_once,
-        "AttachStdout": record.attachment.stdin_once,
-        "AttachStderr": record.attachment.stdin_once,
+        "AttachStdin": attached.stdin,
+        "AttachStdout": attached.stdout,
+        "AttachStderr": attached.stderr,
         "Tty": record.attachment.terminal,
         "OpenStdin": record.attachment.stdin,
         "StdinOnce": record.attachment.stdin && record.attachment.stdin_once,

@@ -11,7 +11,7 @@ use std::net::IpAddr;
 
 /// Addresses and published ports while the container is connected, and the networks that it is to be on.
 pub(super) fn settings(settings: &Settings, dir: &Dir, record: &Record) -> Result<Value> {
-    let plans = State::open(&settings.state)?.connected_to(&record.id)?;
+    let plans = State::at(&settings.state).connected_to(&record.id)?;
     let mut networks = Map::new();
     for endpoint in connection::endpoints(record, dir)? {
         let plan = plans.iter().find(|plan| plan.network == endpoint.network);

@@ -205,8 +205,8 @@ impl<'a> Monitor<'a> {
         };
         let mut restarter = Restarter::default();
         loop {
-            let (ended, ran) = match self.live(&mut post) {
-                Ok(life) => life,
+            let ended = match self.live(&mut post) {
+                Ok(ended) => ended,
                 Err(error) if self.restarts == 0 => return self.give_up(&error),
                 Err(error) => {
                     let ended = self.failed_again(&error);
@@ -215,8 +215,8 @@ impl<'a> Monitor<'a> {
             };
             let policy = self.read_again();
             let by_hand = self.dir.has(Mark::Stopped);
-            let Some(delay) = restarter.after(policy, End { code: ended.code, ran, by_hand })
-            else {
+            let end = End { code: ended.code, ran: ended.ran, by_hand };
+            let Some(delay) = restarter.after(policy, end) else {
                 return self.conclude(ended);
             };
             if let Err(ended) = self.rest(&mut post, ended, delay) {
@@ -252,8 +252,8 @@ impl<'a> Monitor<'a> {
         })
     }
 
-    /// From the first call of the runtime to the end of the container's init. Returns how long it ran, too.
-    fn live(&mut self, post: &mut Post) -> Result<(Ended, Duration)> {
+    /// From the first call of the runtime to the end of the container's init.
+    fn live(&mut self, post: &mut Post) -> Result<Ended> {
         let id = &self.record.id;
         let (pid, ends) = self.create()?;
         let (init, pidfd) = adopt(pid)?;
@@ -276,7 +276,7 @@ impl<'a> Monitor<'a> {
         let dir = &self.dir;
         let report = |fault: &str| dir.set_error(fault).is_ok();
         let log = Log::new(log, &report);
-        let mut pump = Pump::new(Parts { ends, listener, signals, init, pidfd, log });
+        let mut pump = Pump::new(Parts { ends, listener, signals, init, pidfd, log, begun });
         if let Some(client) = self.client.take() {
             let mut message = Vec::new();
             Event::Started.encode(&mut message);
@@ -293,7 +293,7 @@ impl<'a> Monitor<'a> {
         if let Some(prober) = prober {
             prober.finish();
         }
-        Ok((ended, begun.elapsed()))
+        Ok(ended)
     }
 
     fn create(&self) -> Result<(i32, Ends)> {
@@ -357,7 +357,12 @@ impl<'a> Monitor<'a> {
         let mut state = self.dir.state().unwrap_or_else(|_| State::created());
         state.error = Some(error.to_string());
         let _ = self.dir.set_state(&state);
-        Ended { code: error.exit_code(), clients: Vec::new(), log_failed: None }
+        Ended {
+            code: error.exit_code(),
+            ran: Duration::ZERO,
+            clients: Vec::new(),
+            log_failed: None,
+        }
     }
 
     /// What is written down about a container that has just ended.
@@ -374,8 +379,10 @@ impl<'a> Monitor<'a> {
     }
 
     fn tell_died(&self, ended: &Ended) {
-        let code = ended.code.to_string();
-        crate::event::emit_container(self.settings, &self.record, "die", &[("exitCode", &code)]);
+        // Whole seconds, as in Docker.
+        let (ran, code) = (ended.ran.as_secs().to_string(), ended.code.to_string());
+        let attributes = [("execDuration", ran.as_str()), ("exitCode", &code)];
+        crate::event::emit_container(self.settings, &self.record, "die", &attributes);
     }
 
     /// The container has ended: write it down, clean up, tell those who are attached.

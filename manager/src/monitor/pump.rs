@@ -62,6 +62,7 @@ pub struct Pump<'a> {
     init: Pid,
     pidfd: OwnedFd,
     log: Log<'a>,
+    begun: Instant,
     /// Until then nobody is let in: there are no descriptors to be had, and whoever waits to be let in goes on waiting.
     deaf: Option<Instant>,
     /// When the pages that were used for more than moving bytes are given back.
@@ -74,6 +75,8 @@ pub struct Pump<'a> {
 pub struct Ended {
     /// Its exit code, 128 + N for signal N.
     pub code: u8,
+    /// How long it ran.
+    pub ran: Duration,
     /// Those who are still attached, to be told.
     pub clients: Vec<OwnedFd>,
     /// Why the log is not complete, if it is not.
@@ -94,6 +97,8 @@ pub struct Parts<'a> {
     pub pidfd: OwnedFd,
     /// The container's log.
     pub log: Log<'a>,
+    /// When the container's program was started.
+    pub begun: Instant,
 }
 
 /// What a poll entry stands for.
@@ -117,7 +122,7 @@ impl<'a> Pump<'a> {
     /// Takes the parts together.
     #[must_use]
     pub fn new(parts: Parts<'a>) -> Self {
-        let Parts { ends, listener, signals, init, pidfd, log } = parts;
+        let Parts { ends, listener, signals, init, pidfd, log, begun } = parts;
         Self {
             ends,
             unread: Vec::new(),
@@ -128,6 +133,7 @@ impl<'a> Pump<'a> {
             init,
             pidfd,
             log,
+            begun,
             deaf: None,
             trim: Some(Instant::now() + UNTIL_TRIM),
             buffer: Vec::new(),
@@ -154,10 +160,11 @@ impl<'a> Pump<'a> {
             self.turn(sources)?;
             code = reap(Some(self.init), sources);
         }
+        let ran = self.begun.elapsed();
         self.drain()?;
         let log_failed = self.log.finish();
         let clients = self.clients.into_iter().map(|client| client.socket).collect();
-        Ok(Ended { code: code.unwrap_or(255), clients, log_failed })
+        Ok(Ended { code: code.unwrap_or(255), ran, clients, log_failed })
     }
 
     /// One turn of the loop: wait until something can be done, do it.

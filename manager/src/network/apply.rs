@@ -9,6 +9,7 @@ use super::firewall;
 use super::host::{IPV4_FORWARDING, IPV6_FORWARDING, read_sysctl, write_sysctl};
 use super::name::InterfaceName;
 use super::names;
+use super::netlink;
 use super::netlink::route::{Link, RouteSocket, VethEnd, missing_is_fine};
 use super::netns;
 use super::plan::{MacAddress, NetworkPlan, Place, Step, bridge_mac};
@@ -142,7 +143,8 @@ pub fn restore_rules(state: &State) -> Result<()> {
     firewall::restore(&plans.iter().filter_map(NetworkPlan::rules).cloned().collect::<Vec<_>>())
 }
 
-/// Puts everything back that the host has of connected containers: switches, bridges' addresses, and rules.
+/// Puts everything back that the host has of connected containers: switches, bridges with their addresses and ports, and
+/// rules.
 ///
 /// # Errors
 /// As [`restore_rules`], or the kernel refuses a step that it took before.
@@ -154,6 +156,13 @@ pub fn reload(state: &State) -> Result<()> {
         for step in connected.iter().flat_map(|plan| &plan.steps) {
             match step {
                 Step::Bridge { name, mac, mtu } => ensure_bridge(&mut socket, name, *mac, *mtu)?,
+                Step::Veth { name, mac, bridge, hairpin, isolated, .. } => {
+                    if let Some(port) = own_link(&mut socket, name, "veth", *mac)? {
+                        let bridge = find(&mut socket, bridge)?;
+                        rejoin(&mut socket, port, bridge, *hairpin, *isolated)
+                            .map_err(|error| Error::kernel(step, error))?;
+                    }
+                }
                 Step::Sysctl { place: Place::Host, .. }
                 | Step::Address { place: Place::Host, .. }
                 | Step::Up { place: Place::Host, .. } => take_inside(&mut socket, step)?,
@@ -170,6 +179,28 @@ pub fn reload(state: &State) -> Result<()> {
         }
     }
     restore_rules(state)
+}
+
+/// Says of a container that runs if its link is gone, with its addresses and routes: that is not put back.
+///
+/// # Errors
+/// [`Error::CutOff`], or it cannot be found out.
+pub fn check_link(state: &State, plan: &NetworkPlan) -> Result<()> {
+    // Whoever is connecting or disconnecting it is waited for.
+    let _lock = state.lock()?;
+    let Some(plan) = state.connection(&plan.container, &plan.network)? else { return Ok(()) };
+    for step in &plan.steps {
+        if let Step::Veth { name, mac, .. } = step
+            && own_link(&mut open()?, name, "veth", *mac)?.is_none()
+        {
+            return Err(Error::CutOff {
+                container: plan.label().to_owned(),
+                network: plan.network.to_string(),
+                link: name.to_string(),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// Asks the plug-ins that are not built in whether a container is still connected as they left it; returns what they
@@ -253,6 +284,21 @@ fn take(
             Ok(())
         }
         other => take_inside(socket, other),
+    }
+}
+
+/// Makes a link a port of its bridge again. It may go meanwhile, with the namespace of its other end.
+fn rejoin(
+    socket: &mut RouteSocket,
+    port: u32,
+    bridge: u32,
+    hairpin: bool,
+    isolated: bool,
+) -> std::result::Result<(), netlink::Error> {
+    missing_is_fine(socket.set_bridge(port, bridge))?;
+    match hairpin || isolated {
+        true => missing_is_fine(socket.set_port(port, hairpin, isolated)),
+        false => Ok(()),
     }
 }
 
@@ -407,14 +453,24 @@ fn delete_if_ours(
     kind: &str,
     mac: MacAddress,
 ) -> Result<()> {
-    let failed = |error| Error::kernel(format_args!("delete {kind} `{name}`"), error);
-    match socket.link(name).map_err(failed)? {
-        Some(link) if link.kind == kind && link.mac == Some(mac) => {
-            // It may go by itself meanwhile: a veth pair does when the namespace of one end ends.
-            missing_is_fine(socket.delete_link(link.index)).map_err(failed)
-        }
-        _ => Ok(()),
-    }
+    let Some(index) = own_link(socket, name, kind, mac)? else { return Ok(()) };
+    // It may go by itself meanwhile: a veth pair does when the namespace of one end ends.
+    missing_is_fine(socket.delete_link(index))
+        .map_err(|error| Error::kernel(format_args!("delete {kind} `{name}`"), error))
+}
+
+/// A link, if its kind and its link address say that it is the one that was planned.
+fn own_link(
+    socket: &mut RouteSocket,
+    name: &InterfaceName,
+    kind: &str,
+    mac: MacAddress,
+) -> Result<Option<u32>> {
+    let link = socket
+        .link(name)
+        .map_err(|error| Error::kernel(format_args!("find {kind} `{name}`"), error))?;
+    let own = link.filter(|link| link.kind == kind && link.mac == Some(mac));
+    Ok(own.map(|link| link.index))
 }
 
 fn restore_sysctls(taken: &[Step]) -> Result<()> {

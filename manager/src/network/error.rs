@@ -100,6 +100,18 @@ pub enum Error {
         /// The network's name.
         network: String,
     },
+    /// Somebody has deleted a running container's link.
+    #[error(
+        "container `{container}` is cut off from network `{network}`: its interface `{link}` is gone"
+    )]
+    CutOff {
+        /// Its name.
+        container: String,
+        /// The network's name.
+        network: String,
+        /// The host's end of what was its link.
+        link: String,
+    },
     /// A plug-in is not in CNI_PATH.
     #[error("cannot find the network plug-in `{kind}` in {path}")]
     NoPlugin {
@@ -177,6 +189,9 @@ impl Error {
             }
             Self::Kernel { source, .. } if source.is_permission() => {
                 Some("connecting containers to a bridge needs root (CAP_NET_ADMIN)".into())
+            }
+            Self::CutOff { container, .. } => {
+                Some(format!("`nman restart {container}` connects it again"))
             }
             Self::Connected { .. } => Some("remove the container with `nman rm -f`".into()),
             _ => None,

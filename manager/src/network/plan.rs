@@ -79,11 +79,16 @@ impl NetworkPlan {
     /// The container, for messages about what it holds.
     #[must_use]
     pub fn holder(&self) -> String {
-        let name = match self.container_name.as_str() {
+        format!("container `{}`", self.label())
+    }
+
+    /// The container's name; one that has none is called by its id.
+    #[must_use]
+    pub fn label(&self) -> &str {
+        match self.container_name.as_str() {
             "" => self.container.short(),
             name => name,
-        };
-        format!("container `{name}`")
+        }
     }
 
     /// What neighbours may call the container besides its own name.

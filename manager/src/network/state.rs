@@ -33,13 +33,19 @@ impl State {
     /// # Errors
     /// The directory cannot be made.
     pub fn open(run: &Path) -> Result<Self> {
-        let state = Self { directory: run.join("network") };
+        let state = Self::at(run);
         for directory in [state.records(), state.directory.join("leases")] {
             if !directory.is_dir() {
                 make_directory(&directory)?;
             }
         }
         Ok(state)
+    }
+
+    /// Looks at `<run>/network` and makes nothing: where it is missing nobody is connected. For what only tells.
+    #[must_use]
+    pub fn at(run: &Path) -> Self {
+        Self { directory: run.join("network") }
     }
 
     fn records(&self) -> PathBuf {
@@ -173,7 +179,11 @@ impl State {
         let directory = self.records();
         let failed = |error| Error::file("read", &directory, error);
         let mut plans = Vec::new();
-        for entry in std::fs::read_dir(&directory).map_err(failed)? {
+        let entries = match std::fs::read_dir(&directory) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(plans),
+            entries => entries.map_err(failed)?,
+        };
+        for entry in entries {
             let path = entry.map_err(failed)?.path();
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             if name.ends_with(".json") && wanted(name) {

@@ -29,7 +29,7 @@ pub(crate) fn one(settings: &Settings, name: &str) -> Result<Value> {
         return Ok(predefined(name));
     }
     let definition = definition::find(&settings.root, name, &HostFacts::probe()?)?;
-    let members = State::open(&settings.state)?.members(&definition.name)?;
+    let members = State::at(&settings.state).members(&definition.name)?;
     let containers: Map<String, Value> =
         members.iter().map(|plan| member(settings, plan)).collect();
     let about = &definition.about;

@@ -357,3 +357,32 @@ fn what_is_on_a_disk_that_has_become_read_only_is_listed_and_not_changed() {
     world.nman(["rm", "old"]).ok();
     world.assert_no_container();
 }
+
+#[test]
+fn containers_are_listed_and_shown_where_the_state_directory_cannot_be_written() {
+    let world = World::new();
+    world
+        .run(&["-d", "--name", "up", "--network", "bridge", "-p", "8080:80"], &["sleep", "1000"])
+        .ok();
+    let (state, empty) = (world.state().to_owned(), world.path("empty"));
+    std::fs::create_dir(&empty).unwrap();
+    for directory in [&state, &empty] {
+        mount_bind(directory, directory).unwrap();
+        mount_remount(directory, MountFlags::BIND | MountFlags::RDONLY, "").unwrap();
+    }
+    for (directory, ports) in [(&state, "0.0.0.0:8080->80/tcp"), (&empty, "")] {
+        let nman = |args: &[&str]| {
+            world.nman([&["--state", directory.to_str().unwrap()], args].concat()).ok().stdout()
+        };
+        let listed = nman(&["ps", "-a", "--format", "{{.Names}} {{.Ports}}"]);
+        assert_eq!(listed, format!("up {ports}\n"));
+        assert_eq!(nman(&["port", "up"]).is_empty(), ports.is_empty());
+        assert_eq!(nman(&["inspect", "-f", "{{.Name}}", "up"]), "/up\n");
+        nman(&["network", "inspect", "nman"]);
+    }
+    for directory in [&state, &empty] {
+        unmount(directory, UnmountFlags::empty()).unwrap();
+    }
+    world.nman(["rm", "-f", "up"]).ok();
+    world.assert_no_container();
+}

@@ -1,6 +1,6 @@
 //! Resource limits, as the kernel has them.
 
-use super::world::World;
+use super::world::{IMAGE, World};
 use nconform::fixture::cgroups;
 
 #[test]
@@ -18,6 +18,36 @@ fn memory_and_cpu_limits_are_in_the_cgroup() {
         assert_eq!(read("cpu.cfs_quota_us").as_deref(), Some("50000"));
     }
     assert_eq!(read("cpuset.cpus").as_deref(), Some("0"));
+    world.nman(["rm", "-f", "small"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
+fn cpus_that_the_machine_has_not_are_refused_now_as_at_the_start() {
+    let world = World::new();
+    world.run(&["-d", "--name", "small", "--cpus", "0.5"], &["sleep", "1000"]).ok();
+    let refusals = [
+        (["--cpus", "4096"], "nman: Range of CPUs is from 0.01 to "),
+        (
+            ["--cpuset-cpus", "0-4096"],
+            "nman: Requested CPUs are not available - requested 0-4096, available: 0",
+        ),
+    ];
+    for (option, message) in refusals {
+        for refused in [
+            world.nman([&["update"], &option[..], &["small"]].concat()).exits(1),
+            world.shell(&option, "true").exits(125),
+            world.nman([&["create"], &option[..], &[IMAGE]].concat()).exits(125),
+        ] {
+            assert!(refused.stderr().starts_with(message), "{refused}");
+        }
+    }
+    // Docker's daemon refuses this one, too.
+    let refused = world.nman(["update", "--cpu-period", "100000", "small"]).exits(1);
+    let message = "nman: Conflicting options: Nano CPUs and CPU Period cannot both be set\n";
+    assert_eq!(refused.stderr(), message);
+    world.nman(["update", "--nosuch", "small"]).exits(125);
+    assert_eq!(world.inspect("small", "/HostConfig/NanoCpus"), 500_000_000);
     world.nman(["rm", "-f", "small"]).ok();
     world.assert_no_container();
 }

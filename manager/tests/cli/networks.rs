@@ -299,6 +299,45 @@ fn rules_that_were_flushed_are_reloaded() {
 }
 
 #[test]
+fn a_bridge_that_somebody_deletes_is_put_back_with_its_ports() {
+    let world = World::new();
+    world
+        .nman(["network", "create", "--subnet", "10.7.0.0/24", "--gateway", "10.7.0.1", "web"])
+        .ok();
+    for name in ["aa", "bb"] {
+        sleeper(&world, &["--name", name, "--network", "web"]);
+    }
+    let bridge = field(&world, "web", "{{.Bridge}}");
+    let reaches =
+        |whom: &str| world.nman(["exec", "aa", "ping", "-c", "1", "-W", "2", whom]).success();
+    assert!(reaches("10.7.0.1") && reaches("bb"));
+    Capture::of("ip").args(["link", "delete", &bridge]).run().ok();
+    assert!(!reaches("10.7.0.1") && !reaches("10.7.0.3"));
+    assert_eq!(world.nman(["network", "reload"]).ok().stdout().lines().count(), 2);
+    assert!(reaches("10.7.0.1") && reaches("bb"));
+    // What is as it should be stays so.
+    world.nman(["network", "reload"]).ok();
+    assert!(reaches("10.7.0.1") && reaches("bb"));
+
+    let id = world.nman(["ps", "-q", "--no-trunc", "-f", "name=bb"]).ok().text();
+    let link = format!("nm{}", &id[..12]);
+    Capture::of("ip").args(["link", "delete", &link]).run().ok();
+    let said = world.nman(["network", "reload"]).exits(1);
+    let message = format!(
+        "nman: container `bb` is cut off from network `web`: its interface `{link}` is gone\n"
+    );
+    assert!(said.stderr().starts_with(&message), "{said}");
+    assert!(said.stderr().contains("hint: `nman restart bb` connects it again"), "{said}");
+    assert_eq!(said.stdout().lines().count(), 1);
+    world.nman(["restart", "-t", "0", "bb"]).ok();
+    assert!(reaches("bb"));
+    world.nman(["network", "reload"]).ok();
+    world.nman(["rm", "-f", "aa", "bb"]).ok();
+    world.nman(["network", "rm", "web"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
 fn ports_of_any_number_and_exposed_ones_are_listed() {
     let world = World::new();
     let options =

@@ -58,7 +58,8 @@ fn assert_history(world: &World) {
     assert_eq!(told.lines().count(), 2, "{told}");
     assert!(
         told.contains(" container die ")
-            && told.contains("(app=x, exitCode=137, image=test/busybox, "),
+            && told.contains("(app=x, execDuration=")
+            && told.contains(", exitCode=137, image=test/busybox, "),
         "{told}"
     );
     let json = world
@@ -80,6 +81,30 @@ fn assert_history(world: &World) {
     assert_eq!((&json["Type"], &json["status"]), (&"container".into(), &"create".into()));
     let wrong = world.nman(["events", "--filter", "colour=red"]).exits(1);
     assert!(wrong.stderr().contains("invalid filter 'colour'"), "{wrong}");
+}
+
+#[test]
+fn the_event_of_a_death_says_how_long_the_container_ran() {
+    let world = World::new();
+    let told = |name: &str| {
+        let filters = ["--filter", "event=die", "--filter", &format!("container={name}")];
+        let format =
+            ["--format", "{{.Actor.Attributes.execDuration}} {{.Actor.Attributes.exitCode}}"];
+        let since = ["events", "--since", "1h", "--until", "0s"];
+        world.nman(since.iter().chain(&filters).chain(&format)).ok().stdout()
+    };
+    let mut before = std::time::Instant::now();
+    world.run(&["--name", "short"], &["sh", "-c", "exit 3"]).exits(3);
+    let short = told("short");
+    let limit = before.elapsed().as_secs();
+    assert!((0..=limit).any(|seconds| short == format!("{seconds} 3\n")), "{short}");
+    before = std::time::Instant::now();
+    world.run(&["--name", "long"], &["sleep", "2"]).ok();
+    let long = told("long");
+    let limit = before.elapsed().as_secs();
+    assert!((2..=limit).any(|seconds| long == format!("{seconds} 0\n")), "{long}");
+    world.nman(["rm", "short", "long"]).ok();
+    world.assert_no_container();
 }
 
 #[test]

@@ -15,7 +15,7 @@ pub use security::SecurityArgs;
 pub use storage::{StorageArgs, Typed};
 pub use supervision::SupervisionArgs;
 
-use super::{PullWhen, RegistryArgs};
+use super::{PullWhen, RegistryArgs, StandardStream};
 use clap::Args;
 
 /// `nman run`
@@ -50,6 +50,9 @@ pub struct CreateArgs {
     /// Give the container a terminal
     #[arg(short, long)]
     pub tty: bool,
+    /// Attach to this stream and, but for the stdin of `-i`, to no other [default: both outputs]
+    #[arg(short, long, value_enum, ignore_case = true, value_name = "STREAM")]
+    pub attach: Vec<StandardStream>,
     /// Name of the container [default: a random one]
     #[arg(long, value_name = "NAME", value_parser = crate::container::ContainerName::parse)]
     pub name: Option<crate::container::ContainerName>,

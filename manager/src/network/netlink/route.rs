@@ -172,6 +172,14 @@ impl RouteSocket {
         self.execute(RouteNetlinkMessage::NewLink(message), NLM_F_CREATE | NLM_F_EXCL)
     }
 
+    /// Makes a link a port of a bridge; one that is already stays so.
+    pub(crate) fn set_bridge(&mut self, port: u32, bridge: u32) -> Result<(), Error> {
+        let mut message = LinkMessage::default();
+        message.header.index = port;
+        message.attributes = vec![LinkAttribute::Controller(bridge)];
+        self.execute(RouteNetlinkMessage::SetLink(message), 0)
+    }
+
     /// Sets what a bridge does with frames for one of its ports: whether one may go back out of the port that it came
     /// in by, and whether the port is kept from others that are isolated.
     pub(crate) fn set_port(
