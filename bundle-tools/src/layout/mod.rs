@@ -43,7 +43,15 @@ pub struct Layout {
 impl Layout {
     /// Opens the layout at `path`.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, Error> {
-        let path = path.into();
+        let layout = Self::marked(path.into())?;
+        match layout.path.join(index::INDEX).try_exists() {
+            Ok(false) => Err(Error::not_a_layout(&layout.path, "it has no file `index.json`")),
+            _ => Ok(layout),
+        }
+    }
+
+    /// The same, whether it has an index or not.
+    fn marked(path: PathBuf) -> Result<Self, Error> {
         let marker = path.join("oci-layout");
         let text = read_bounded(&marker).map_err(|source| match source.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
@@ -69,7 +77,7 @@ impl Layout {
     pub fn create(path: impl Into<PathBuf>) -> Result<Self, Error> {
         let path = path.into();
         if path.join("oci-layout").exists() {
-            return Self::open(path);
+            return Self::marked(path);
         }
         let occupied = fs::read_dir(&path).is_ok_and(|mut dir| {
             // A layout that was being made when somebody stopped it is completed.
