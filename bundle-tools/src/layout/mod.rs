@@ -25,7 +25,7 @@ pub use error::Error;
 pub use index::REF_NAME;
 
 use crate::{
-    config::TO_READ,
+    config::{TO_READ, regular},
     digest::{Digest, Expected, Verifier},
 };
 
@@ -190,16 +190,9 @@ fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// A layout may come from anywhere, with a FIFO in a file's place.
 fn open_regular(path: &Path) -> io::Result<fs::File> {
     let file = fs::File::from(rustix::fs::open(path, TO_READ, Mode::empty())?);
-    let kind = file.metadata()?.file_type();
-    if kind.is_dir() {
-        return Err(io::ErrorKind::IsADirectory.into());
-    }
-    if !kind.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
-    }
+    regular(&file)?;
     Ok(file)
 }
 
