@@ -20,7 +20,7 @@ mod tests;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
@@ -182,12 +182,18 @@ fn parse_in(bundle: PathBuf, mut source: Source) -> Result<Loaded, Findings> {
 
 /// Reads a regular file of at most [`MAX_CONFIG_SIZE`].
 fn read_regular(file: File, path: &Path) -> Result<Vec<u8>, Error> {
-    let stat = stat(&file, path)?;
-    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-        let error = io::Error::new(io::ErrorKind::InvalidInput, "not a regular file");
-        return Err(Error::read(path, error));
-    }
+    let stat = regular(&file).map_err(|error| Error::read(path, error))?;
     read_all(file, &stat, path)
+}
+
+/// Looks that a file is a regular one: a bundle or an image may come from anywhere, with a FIFO in the file's place.
+pub(crate) fn regular(file: impl AsFd) -> io::Result<rustix::fs::Stat> {
+    let stat = rustix::fs::fstat(file)?;
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => Ok(stat),
+        FileType::Directory => Err(io::ErrorKind::IsADirectory.into()),
+        _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")),
+    }
 }
 
 /// As [`read_regular`], or all that comes through a pipe: the caller names the file, and shells write `/dev/fd/63` for `<(command)`.

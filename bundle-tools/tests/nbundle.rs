@@ -502,6 +502,26 @@ fn an_image_that_is_damaged_does_not_keep_others_from_being_listed() {
 }
 
 #[test]
+fn a_directory_that_is_no_layout_is_told_with_what_it_lacks_and_what_a_layout_is() {
+    let bench = Bench::new();
+    fs::create_dir(bench.path("root")).unwrap();
+    bench.ok("nbundle", &["pack", "--rootfs", "root", "--tag", "x", "-o", "l"]);
+    for file in ["index.json", "oci-layout"] {
+        fs::remove_file(bench.path("l").join(file)).unwrap();
+        for args in [&["ls", "l"][..], &["unpack", "--image", "l", "b"]] {
+            let (status, stdout, stderr) = bench.fails(args);
+            let words = format!(
+                "nbundle: `l` is not an OCI image layout: it has no file `{file}`\n\n\
+                 hint: an image layout is a directory with `oci-layout`, `index.json` and `blobs`,"
+            );
+            assert!(stderr.starts_with(&words), "{stderr}");
+            assert_eq!((status, stdout.as_str()), (1, ""));
+            assert!(!bench.path("b").exists());
+        }
+    }
+}
+
+#[test]
 fn what_cannot_be_read_or_written_is_said_and_makes_no_layout() {
     let bench = Bench::new();
     fs::create_dir(bench.path("root")).unwrap();

@@ -371,3 +371,16 @@ fn usage_and_host_errors_exit_2_and_the_list_runs_nothing() {
     assert!(list.contains("pids: ") && list.contains("  processes beyond the limit"), "{list}");
     assert!(!list.contains("memory"), "{list}");
 }
+
+#[test]
+fn the_list_has_what_the_way_to_run_a_runtime_leaves() {
+    let list = |options: &[&str]| nconform(&[&["run", "--list"], options].concat()).ok().stdout();
+    let (all, rootless, systemd) = (list(&[]), list(&["--rootless"]), list(&["--systemd"]));
+    let needs_root = "  a device has its type";
+    assert!(all.contains(needs_root) && systemd.contains(needs_root), "{all}{systemd}");
+    assert!(!rootless.contains(needs_root) && rootless.contains("exec: "), "{rootless}");
+    assert!(rootless.lines().count() < all.lines().count(), "{rootless}");
+    assert!(systemd.contains("\nsystemd: ") && !all.contains("\nsystemd: "), "{systemd}");
+    let none = nconform(&["run", "--list", "--filter", "systemd"]).exits(2);
+    assert!(none.stderr().contains("(`--systemd`)"), "{none}");
+}

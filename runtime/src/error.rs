@@ -63,6 +63,16 @@ pub enum Error {
         /// Where it was looked for.
         root: PathBuf,
     },
+    /// What is kept of a container is not understood: a disk was full or lost power, or a later nrun has written it.
+    #[error("cannot read `{}`: {why}", directory.join("state.json").display())]
+    Damaged {
+        /// The container's directory.
+        directory: PathBuf,
+        /// What is wrong with it.
+        why: String,
+        /// Its init, if that still runs.
+        init: Option<i32>,
+    },
     /// There is one already.
     #[error("cannot create container `{0}`: container with given ID already exists")]
     Exists(String),
@@ -152,6 +162,7 @@ impl Error {
                 "`{}` was searched; an engine gives another --root",
                 root.display()
             )),
+            Error::Damaged { directory, init, .. } => Some(without_state(directory, *init)),
             Error::Exists(id) => Some(format!("`nrun delete --force {id}` removes it")),
             Error::IdTool { .. } => Some(
                 "ranges of ids are given to a user in /etc/subuid and /etc/subgid, one `NAME:FIRST:COUNT` a line; \
@@ -164,4 +175,20 @@ impl Error {
             _ => None,
         }
     }
+}
+
+/// How to get rid of a container that nrun must not forget, for nobody else would find its processes.
+fn without_state(directory: &Path, init: Option<i32>) -> String {
+    let path = directory.display();
+    let init = init.map_or_else(
+        || "its init does not run".to_owned(),
+        |init| {
+            format!(
+                "its init runs in the cgroups that `cat /proc/{init}/cgroup` shows, `kill -9 {init}` ends it"
+            )
+        },
+    );
+    format!(
+        "{init}; with nothing left in its cgroup (`cgroupsPath` in `{path}/config.json`, or its id), `rm -r {path}` removes it"
+    )
 }

@@ -52,7 +52,11 @@ pub fn run(parsed: &Parsed) -> Result<()> {
     if parsed.is_set("stats") {
         return show(id.as_str(), "stats", Some(cgroup.stats()?));
     }
-    follow(id.as_str(), &cgroup, &init, interval)
+    match follow(id.as_str(), &cgroup, &init, interval) {
+        // Whoever closes the pipe has read enough.
+        Err(Error::System { errno: Errno::PIPE, .. }) => Ok(()),
+        followed => followed,
+    }
 }
 
 fn follow(id: &str, cgroup: &Cgroup, init: &OwnedFd, interval: std::time::Duration) -> Result<()> {

@@ -61,6 +61,7 @@ fn is_attempt(error: &Error) -> bool {
             | Error::NoCommand { .. }
             | Error::NoFlag { .. }
             | Error::NoContainer { .. }
+            | Error::Damaged { .. }
             | Error::Exists(_)
             | Error::State(_)
     )

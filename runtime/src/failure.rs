@@ -7,6 +7,7 @@ use crate::plan::op::{Inherited, Mount, Op, Step};
 use oci_spec::runtime::LinuxSchedulerPolicy as Policy;
 use rustix::io::Errno;
 use std::fmt;
+use std::fs;
 
 /// A step that failed in the child, or was done for it by the parent.
 #[derive(Debug)]
@@ -48,6 +49,11 @@ impl Failure {
 
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
+        if let (Op::Mount(mount), Errno::NOENT) = (&self.step.op, self.errno)
+            && let Some(missing) = missing(mount)
+        {
+            return Some(missing);
+        }
         let hint = self
             .change_hint()
             .or_else(|| self.file_system_hint())
@@ -217,6 +223,21 @@ fn attribute_hint(attribute: &Attribute, errno: Errno) -> Option<&'static str> {
     })
 }
 
+/// Which parameter of a mount names a path that is not there: the kernel says no more than that one is missing.
+fn missing(mount: &Mount) -> Option<String> {
+    mount.options.iter().find_map(|(key, value)| {
+        let (key, value) = (key.to_str().ok()?, value.as_ref()?.to_str().ok()?);
+        // The layers of an overlay are one parameter; the name of a device may have colons in it.
+        let between = if key == "lowerdir" { ':' } else { '\0' };
+        // `//` is a server, and a backslash escapes what follows.
+        let is_path =
+            |path: &str| path.starts_with('/') && !path.starts_with("//") && !path.contains('\\');
+        let gone = |path: &&str| is_path(path) && matches!(fs::exists(path), Ok(false));
+        let path = value.split(between).find(gone)?;
+        Some(format!("`{key}` names `{path}`, which is not there on the host"))
+    })
+}
+
 fn has_id_option(mount: &Mount) -> bool {
     mount.options.iter().any(|(key, _)| matches!(key.to_bytes(), b"uid" | b"gid"))
 }
@@ -247,7 +268,15 @@ impl fmt::Display for Failure {
                     argv.as_slice().first().map(|name| name.to_string_lossy()).unwrap_or_default();
                 write!(f, "cannot {attempt} container `{id}`{place}: exec {name}: {why}")
             }
-            op => write!(f, "cannot {} in container `{id}`{place}: {why}", op.phrase()),
+            op => {
+                let from = match op {
+                    Op::Mount(mount) => mount.source(),
+                    _ => None,
+                };
+                let from = from.map(|path| format!(" from `{}`", path.to_string_lossy()));
+                let (what, from) = (op.phrase(), from.unwrap_or_default());
+                write!(f, "cannot {what}{from} in container `{id}`{place}: {why}")
+            }
         }
     }
 }

@@ -211,6 +211,7 @@ fn until_ready(plan: &Plan, cgroup: &mut Cgroup, init: &mut Init) -> Result<()> 
                     }
                     Some(Op::Wait(Barrier::Hooks)) => {
                         hooks::at_create(plan, init.pid, &init.resources.hook_outputs)?;
+                        refuse_paused(plan, cgroup)?;
                     }
                     Some(Op::Wait(Barrier::NetDevices)) => {
                         let devices = init.devices.as_mut().ok_or_else(|| lost(Errno::PROTO))?;
@@ -242,6 +243,17 @@ fn until_ready(plan: &Plan, cgroup: &mut Cgroup, init: &mut Init) -> Result<()> 
             Err(errno) => return Err(lost(errno)),
         }
     }
+}
+
+/// Nobody would let an init go on that a hook has paused, and it would be waited for without end.
+fn refuse_paused(plan: &Plan, cgroup: &Cgroup) -> Result<()> {
+    if !cgroup.is_frozen()? {
+        return Ok(());
+    }
+    Err(Error::Hook(format!(
+        "cannot create container `{}` (config.json /hooks): a hook has paused it, and it is not set up yet",
+        plan.id
+    )))
 }
 
 /// How a child without privilege over the host is scheduled. Last, so that its own set-up is not held up by a low priority.

@@ -24,8 +24,9 @@ pub fn run(parsed: &Parsed) -> Result<()> {
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
             Err(Error::State(format!("file `{}` exists. Remove it first", path.display())))
         }
-        written => {
-            written.map_err(|error| Error::io(format!("write `{}`", path.display()), &error))
-        }
+        // Its text alone: what it advises an ordinary user is about containers.
+        written => written.map_err(|error| {
+            Error::State(Error::io(format!("write `{}`", path.display()), &error).to_string())
+        }),
     }
 }

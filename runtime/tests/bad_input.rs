@@ -242,6 +242,29 @@ fn what_is_missing_on_the_host_or_in_the_image_is_told_by_name() {
     said.compare("host");
 }
 
+#[test]
+fn what_a_mount_is_made_from_is_told_by_name() {
+    let _sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let mut said = Transcript::new(&runtime);
+    let mount = |kind: &str, source: &str, options: &[&str]| {
+        let mount =
+            json!({"destination": "/data", "type": kind, "source": source, "options": options});
+        BundleDir::new().push("/mounts", mount)
+    };
+    said.section("a device is missing");
+    said.refused(&mount("ext4", "/dev/nosuch:1", &[]), "/dev/nosuch:1");
+    said.section("a device is none");
+    said.refused(&mount("ext4", "/etc/passwd", &[]), "/etc/passwd");
+    said.section("a layer of an overlay is missing");
+    let layers = ["lowerdir=/etc:/no/such/layer:/usr", "ro"];
+    said.refused(&mount("overlay", "overlay", &layers), "/no/such/layer");
+    said.section("the upper directory of an overlay is missing");
+    let layers = ["lowerdir=/etc", "upperdir=/no/such/upper", "workdir=/no/such/work"];
+    said.refused(&mount("overlay", "overlay", &layers), "/no/such/upper");
+    said.compare("mounts");
+}
+
 fn executable_file(bundle: &BundleDir, name: &str, text: &str, mode: u32) {
     let path = bundle.rootfs().join(name);
     fs::write(&path, text).expect("write a program");

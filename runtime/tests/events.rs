@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use nconform::fixture::{BundleDir, Container, Output, Runtime, Sandbox, cgroups};
+use nconform::fixture::{BundleDir, Capture, Container, Output, Runtime, Sandbox, cgroups};
 use serde_json::{Value, json};
 
 const MIB: u64 = 1 << 20;
@@ -208,4 +208,16 @@ fn events_of_a_container_that_does_not_run_are_refused() {
         let output = runtime.call(args).run().exits(1);
         assert!(output.stderr().contains(words), "{output}");
     }
+}
+
+#[test]
+fn a_reader_who_has_gone_is_no_error() {
+    let _sandbox = Sandbox::enter();
+    let (runtime, bundle) = (Runtime::under_test(), sleeper());
+    let container = runtime.start(&bundle);
+    let script = r#"{ "$0" --root "$1" events --interval 100ms "$2"; echo $? >&2; } | head -n 1"#;
+    let names =
+        [runtime.program().as_os_str(), runtime.root().as_os_str(), container.id().as_ref()];
+    let output = Capture::of("sh").args(["-c", script]).args(names).run().ok();
+    assert_eq!((output.stderr().as_str(), output.stdout().lines().count()), ("0\n", 1), "{output}");
 }

@@ -41,16 +41,33 @@ fn a_container_that_runs_is_not_forgotten_for_a_state_that_was_cut() {
     let (runtime, bundle) = (Runtime::under_test(), sleeper());
     let container = runtime.start(&bundle);
     let id = container.id();
-    let path = runtime.root().join(id).join("state.json");
+    let directory = runtime.root().join(id);
+    let (path, pid) = (directory.join("state.json"), container.pid().as_raw_nonzero());
     let whole = fs::read(&path).expect("its state");
-    for length in [0, 1, whole.len() / 2] {
-        fs::write(&path, &whole[..length]).expect("a cut state");
+    for length in [Some(0), Some(1), Some(whole.len() / 2), None] {
+        let why = match length {
+            Some(length) => {
+                fs::write(&path, &whole[..length]).expect("a cut state");
+                "it is no state of nrun's"
+            }
+            None => {
+                fs::remove_file(&path).expect("no state");
+                "it is not there"
+            }
+        };
         for words in [&["delete"][..], &["delete", "--force"], &["state"], &["kill"]] {
             let output = runtime.call(words.iter().copied().chain([id])).run().exits(1);
-            output.says("it is no state of nrun's");
+            output.says(why);
+            output.says(&format!("hint: its init runs in the cgroups that `cat /proc/{pid}/cgroup` shows, `kill -9 {pid}` ends it"));
+            output.says(&format!("`rm -r {}` removes it", directory.display()));
         }
-        runtime.call(["list"]).run().ok().says("it is no state of nrun's");
+        runtime.call(["list"]).run().ok().says(why);
     }
+    fs::write(&path, &whole).expect("the whole state");
+    let _ = container.kill("KILL").ok();
+    container.wait();
+    fs::write(&path, b"").expect("a cut state");
+    runtime.call(["delete", "--force", id]).run().exits(1).says("its init does not run");
     fs::write(&path, whole).expect("the whole state");
     let _ = runtime.call(["delete", "--force", id]).run().ok();
     sandbox.assert_clean();

@@ -109,26 +109,30 @@ fn the_status_is_had_when_the_caller_ignores_the_end_of_children() {
 
 /// Frozen by v1's freezer, a process does not see SIGKILL, and whoever waited for its end would wait for ever.
 #[test]
-fn a_container_that_its_hook_has_paused_is_removed_when_the_hook_fails() {
+fn a_container_that_its_hook_has_paused_is_removed_when_the_hook_fails_or_nobody_could_set_it_up() {
     let sandbox = Sandbox::enter();
     let runtime = Runtime::under_test();
     let script = "pid=$(sed -n 's/.*\"pid\": *\\([0-9]*\\).*/\\1/p'); \
                   v1=/sys/fs/cgroup/freezer$(sed -n 's/.*:freezer://p' /proc/$pid/cgroup)/freezer.state; \
                   v2=/sys/fs/cgroup$(sed -n 's/^0:://p' /proc/$pid/cgroup)/cgroup.freeze; \
-                  if test -e $v1; then echo FROZEN > $v1; else echo 1 > $v2; fi && exit 9";
-    let hook = json!({"path": "/bin/sh", "args": ["sh", "-c", script]});
-    for (command, options, kind) in [
-        ("create", &[][..], "createRuntime"),
-        ("run", &[], "createRuntime"),
-        ("run", &[], "poststart"),
-        ("run", &["-d"], "poststart"),
+                  if test -e $v1; then echo FROZEN > $v1; else echo 1 > $v2; fi";
+    let hook =
+        |end: &str| json!({"path": "/bin/sh", "args": ["sh", "-c", format!("{script}{end}")]});
+    let (fails, well) = (" && exit 9", "");
+    for (command, options, kind, end, words) in [
+        ("create", &[][..], "createRuntime", fails, "exit status 9"),
+        ("run", &[], "createRuntime", fails, "exit status 9"),
+        ("run", &[], "poststart", fails, "exit status 9"),
+        ("run", &["-d"], "poststart", fails, "exit status 9"),
+        ("create", &[], "createRuntime", well, "a hook has paused it"),
+        ("run", &[], "prestart", well, "a hook has paused it"),
     ] {
         let id = runtime.new_id();
         let bundle = BundleDir::new().args(["sleep", "600"]);
-        let bundle = bundle.push(&format!("/hooks/{kind}"), hook.clone());
+        let bundle = bundle.push(&format!("/hooks/{kind}"), hook(end));
         let call = runtime.bundle_call(command, &bundle, options.iter().copied(), &id);
         let output = call.limit(Duration::from_secs(20)).run();
-        output.exits(1).says("exit status 9");
+        output.exits(1).says(words);
         assert!(!runtime.root().join(&id).exists(), "{command} {kind}");
     }
     sandbox.assert_clean();

@@ -10,11 +10,14 @@ use std::{
 };
 
 use rustix::{
-    fs::{FileType, Mode, ResolveFlags},
+    fs::{Mode, ResolveFlags},
     io::Errno,
 };
 
-use crate::{config::TO_READ, reason::reason};
+use crate::{
+    config::{TO_READ, regular},
+    reason::reason,
+};
 
 /// The ids of a container's process.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -148,10 +151,7 @@ fn read(root: BorrowedFd<'_>, name: &'static str) -> Result<String, UserError> {
         Err(Errno::NOENT | Errno::NOTDIR) => return Ok(String::new()),
         Err(error) => return Err(failed(error.into())),
     };
-    let stat = rustix::fs::fstat(&fd).map_err(|e| failed(e.into()))?;
-    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-        return Err(failed(io::Error::other("it is not a regular file")));
-    }
+    regular(&fd).map_err(failed)?;
     let mut bytes = Vec::new();
     File::from(fd).take(MAX_DATABASE + 1).read_to_end(&mut bytes).map_err(failed)?;
     if bytes.len() as u64 > MAX_DATABASE {
@@ -219,7 +219,7 @@ mod tests {
         fs::remove_file(&passwd).unwrap();
         let status = std::process::Command::new("mkfifo").arg(&passwd).status().unwrap();
         assert!(status.success());
-        assert!(find().unwrap_err().ends_with("it is not a regular file"));
+        assert!(find().unwrap_err().ends_with("not a regular file"));
         fs::remove_file(&passwd).unwrap();
         fs::File::create(&passwd).unwrap().set_len(1 << 30).unwrap();
         assert!(find().unwrap_err().ends_with("it is larger than 1048576 bytes"));

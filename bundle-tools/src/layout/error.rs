@@ -90,6 +90,11 @@ impl Error {
     /// What to do about it, where there is something to do.
     pub fn hint(&self) -> Option<String> {
         match self {
+            Self::NotALayout { why, .. } if why.starts_with("it has no file") => Some(
+                "an image layout is a directory with `oci-layout`, `index.json` and `blobs`, as \
+                 `nbundle pack --output DIR` or `skopeo copy IMAGE oci:DIR` make it"
+                    .to_owned(),
+            ),
             Self::NoImage { names, .. } if !names.is_empty() => {
                 Some(format!("it has {}", list(names)))
             }

@@ -15,7 +15,7 @@ use super::{Error, Layout, canonical, read_bounded};
 /// The annotation that names an image in a layout.
 pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
-const INDEX: &str = "index.json";
+pub(super) const INDEX: &str = "index.json";
 
 impl Layout {
     /// The index.

@@ -25,7 +25,7 @@ pub use error::Error;
 pub use index::REF_NAME;
 
 use crate::{
-    config::TO_READ,
+    config::{TO_READ, regular},
     digest::{Digest, Expected, Verifier},
 };
 
@@ -43,7 +43,15 @@ pub struct Layout {
 impl Layout {
     /// Opens the layout at `path`.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, Error> {
-        let path = path.into();
+        let layout = Self::marked(path.into())?;
+        match layout.path.join(index::INDEX).try_exists() {
+            Ok(false) => Err(Error::not_a_layout(&layout.path, "it has no file `index.json`")),
+            _ => Ok(layout),
+        }
+    }
+
+    /// The same, whether it has an index or not.
+    fn marked(path: PathBuf) -> Result<Self, Error> {
         let marker = path.join("oci-layout");
         let text = read_bounded(&marker).map_err(|source| match source.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
@@ -69,7 +77,7 @@ impl Layout {
     pub fn create(path: impl Into<PathBuf>) -> Result<Self, Error> {
         let path = path.into();
         if path.join("oci-layout").exists() {
-            return Self::open(path);
+            return Self::marked(path);
         }
         let occupied = fs::read_dir(&path).is_ok_and(|mut dir| {
             // A layout that was being made when somebody stopped it is completed.
@@ -182,16 +190,9 @@ fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// A layout may come from anywhere, with a FIFO in a file's place.
 fn open_regular(path: &Path) -> io::Result<fs::File> {
     let file = fs::File::from(rustix::fs::open(path, TO_READ, Mode::empty())?);
-    let kind = file.metadata()?.file_type();
-    if kind.is_dir() {
-        return Err(io::ErrorKind::IsADirectory.into());
-    }
-    if !kind.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
-    }
+    regular(&file)?;
     Ok(file)
 }
 

@@ -56,6 +56,10 @@ fn a_new_layout_is_one_that_can_be_opened_and_made_again() {
     assert_eq!(files(&layout), ["./index.json", "./oci-layout"]);
     Layout::open(layout.path()).unwrap();
     Layout::create(layout.path()).unwrap();
+    fs::remove_file(layout.path().join("index.json")).unwrap();
+    Layout::open(layout.path()).unwrap_err();
+    // Whoever writes to it makes the index again.
+    Layout::create(layout.path()).unwrap();
 }
 
 #[test]

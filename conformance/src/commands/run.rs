@@ -53,7 +53,7 @@ pub(crate) struct Run {
     /// Test one runtime after the other rather than all at once
     #[arg(long)]
     serial: bool,
-    /// List topics and cases and run none
+    /// List the topics and cases that would be run, and run none
     #[arg(long)]
     list: bool,
 }
@@ -74,8 +74,13 @@ pub(crate) struct Worker {
 /// Runs the suite.
 pub(crate) fn run(args: &Run) -> Result<ExitCode, String> {
     let cases = suite::select(&args.filter)?;
+    let mode = Mode { systemd: args.systemd, rootless: args.rootless };
     if args.list {
-        super::print(list(&cases))?;
+        let listed = list(&cases, mode);
+        if listed.is_empty() {
+            return Err("each of these cases needs root, or another driver (`--systemd`)".into());
+        }
+        super::print(listed)?;
         return Ok(ExitCode::SUCCESS);
     }
     if !args.rootless && !rustix::process::geteuid().is_root() {
@@ -88,7 +93,7 @@ pub(crate) fn run(args: &Run) -> Result<ExitCode, String> {
     }
     let plan = Plan {
         contenders: super::contenders(&args.runtime)?,
-        mode: Mode { systemd: args.systemd, rootless: args.rootless },
+        mode,
         cases,
         limit: Duration::from_secs(args.timeout),
         serial: args.serial,
@@ -127,14 +132,14 @@ fn render(format: Format, results: &Results) -> String {
     }
 }
 
-/// Topics with their section, and below each its cases.
-fn list(selected: &[usize]) -> String {
+/// Topics with their section, and below each its cases that say something of a runtime that is run so.
+fn list(selected: &[usize], mode: Mode) -> String {
     let mut text = String::new();
     let mut number = 0;
     for topic in TOPICS {
         let mut lines = String::new();
         for case in topic.cases {
-            if selected.contains(&number) {
+            if selected.contains(&number) && case.unfit(mode).is_none() {
                 lines += &format!("  {}\n", case.name);
             }
             number += 1;

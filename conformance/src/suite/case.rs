@@ -105,6 +105,16 @@ impl Case {
         Self { driver: Driver::Systemd, ..self }
     }
 
+    /// Why it says nothing of a runtime that is run so, whatever the host has.
+    #[must_use]
+    pub fn unfit(&self, mode: Mode) -> Option<&'static str> {
+        match self.driver {
+            Driver::Cgroupfs if mode.systemd => Some("says nothing about systemd's driver"),
+            Driver::Systemd if !mode.systemd => Some("is about systemd's driver (`--systemd`)"),
+            _ => (mode.rootless && !self.rootless).then_some("needs root"),
+        }
+    }
+
     /// The known failure that applies to a runtime.
     pub(super) fn known_for(
         &self,

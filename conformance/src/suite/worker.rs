@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::case::{Case, Driver, Finding, Verdict};
+use super::case::{Case, Finding, Verdict};
 use super::cases;
 use super::facts::Facts;
 use super::place::Place;
@@ -111,17 +111,8 @@ fn impossible(case: &Case, facts: &Facts, mode: Mode) -> Option<String> {
     if mode.systemd && !facts.systemd() {
         return Some("systemd does not manage this host".to_owned());
     }
-    match case.driver {
-        Driver::Cgroupfs if mode.systemd => {
-            return Some("says nothing about systemd's driver".to_owned());
-        }
-        Driver::Systemd if !mode.systemd => {
-            return Some("is about systemd's driver (`--systemd`)".to_owned());
-        }
-        _ => {}
-    }
-    if mode.rootless && !case.rootless {
-        return Some("needs root".to_owned());
+    if let Some(reason) = case.unfit(mode) {
+        return Some(reason.to_owned());
     }
     let missing = case.needs.iter().find(|need| !(need.is_met)(facts))?;
     Some(format!("the host has no {}", missing.what))

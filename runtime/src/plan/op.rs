@@ -9,7 +9,7 @@ use super::hooks::Hook;
 use super::idmap::IdMaps;
 use super::seccomp::{Filter, Listener};
 use rustix::mount::MountPropagationFlags;
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use sys::beneath::Target;
 use sys::exec::CStringArray;
 use sys::mount::Attributes;
@@ -325,6 +325,12 @@ impl Mount {
             && !self.inherits_mode
             && self.copy_up.is_none()
             && !self.read_only_last
+    }
+
+    /// The path of what it is made from, a device most often; other sources are only words.
+    pub fn source(&self) -> Option<&CStr> {
+        let (_, source) = self.options.iter().find(|(key, _)| key.as_c_str() == c"source")?;
+        source.as_deref().filter(|source| source.to_bytes().starts_with(b"/"))
     }
 
     /// A new file system without options.

@@ -3,6 +3,7 @@
 use super::{CONFIG, INIT, START, STATE, Saved, is_locked, open_directory};
 use crate::error::{Error, Result};
 use crate::id::ContainerId;
+use crate::process;
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 use std::io::Read;
@@ -60,7 +61,7 @@ pub(super) fn read_state(directory: &OwnedFd, path: &Path) -> Result<Option<Save
     // Before the file, which is complete when there is a link.
     let init = read_init(directory, path)?;
     let (pid, pid_start) = init.unwrap_or_default();
-    let saved = read_file(directory, path, init.is_some())?;
+    let saved = read_file(directory, path, init)?;
     Ok(saved.map(|saved| Saved { pid, pid_start, ..saved }))
 }
 
@@ -86,12 +87,19 @@ fn parse_init(text: &[u8]) -> Option<(i32, u64)> {
     Some((pid.parse().ok()?, start.parse().ok()?))
 }
 
-fn read_file(directory: &OwnedFd, path: &Path, has_init: bool) -> Result<Option<Saved>> {
+fn read_file(directory: &OwnedFd, path: &Path, init: Option<(i32, u64)>) -> Result<Option<Saved>> {
     let what = || format!("read `{}`", path.join(STATE).display());
+    let damaged = |why: String| {
+        let runs = |(pid, start): &(i32, u64)| process::is_alive(*pid, *start).unwrap_or(true);
+        let init = init.filter(runs).map(|(pid, _)| pid);
+        Error::Damaged { directory: path.to_owned(), why, init }
+    };
     let file =
         match rustix::fs::openat(directory, STATE, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
         {
-            Err(Errno::NOENT) => return Ok(None),
+            // `delete` takes the link away before.
+            Err(Errno::NOENT) if read_init(directory, path)?.is_none() => return Ok(None),
+            Err(Errno::NOENT) => return Err(damaged("it is not there".into())),
             opened => opened.map_err(|errno| Error::system(what(), errno))?,
         };
     let mut text = Vec::with_capacity(4096);
@@ -102,9 +110,8 @@ fn read_file(directory: &OwnedFd, path: &Path, has_init: bool) -> Result<Option<
         let rest = std::fs::File::from(file).read_to_end(&mut text);
         rest.map_err(|error| Error::io(what(), &error))?;
     }
-    parse_state(&text, has_init).map_err(|error| {
-        Error::State(format!("cannot {}: it is no state of nrun's: {error}", what()))
-    })
+    parse_state(&text, init.is_some())
+        .map_err(|error| damaged(format!("it is no state of nrun's: {error}")))
 }
 
 /// Without an init, an empty or cut file is the trace of a `create` that was killed while it wrote, before it made anything. Any other

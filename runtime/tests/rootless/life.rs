@@ -43,6 +43,8 @@ fn what_spec_writes_runs_as_it_is() {
         text.replace("\"sh\"", "\"sh\", \"-c\", \"id -u; hostname; ls /sys/class/net | grep lo\"");
     let bundle = bundle.raw_config(&text);
     assert_eq!(runtime.run(&bundle).ok().stdout(), "0\nnrun\nlo\n");
+    let refused = user.call(user.program()).args(["spec", "--bundle", "/"]).run().exits(1);
+    assert_eq!(refused.stderr(), "nrun: cannot write `/config.json`: permission denied\n");
 }
 
 #[test]

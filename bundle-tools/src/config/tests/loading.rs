@@ -351,7 +351,7 @@ fn a_file_that_cannot_be_a_configuration_is_not_read() {
     assert_eq!(shown(&bundle.path().join("nowhere")), no_bundle);
 
     std::fs::create_dir(bundle.config()).unwrap();
-    assert_eq!(shown(&bundle.path()), "cannot read `BUNDLE/config.json`: not a regular file");
+    assert_eq!(shown(&bundle.path()), "cannot read `BUNDLE/config.json`: is a directory");
     std::fs::remove_dir(bundle.config()).unwrap();
 
     let mode = Mode::RUSR | Mode::WUSR;
