@@ -214,7 +214,8 @@ impl Slot {
 
 impl Table {
     const SLOTS: usize = 1024;
-    const TEXT: usize = 8 * 1024;
+    /// Room for all names: where it is too little, the table is not built, and neither is the program.
+    const TEXT: usize = 4608;
 
     const fn build() -> Table {
         let mut table = Table { slots: [Slot::EMPTY; Table::SLOTS], text: [0; Table::TEXT] };
