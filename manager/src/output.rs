@@ -104,6 +104,24 @@ impl Pending {
         Ok((file.into(), Self { path: path.to_owned(), directory, is_named }))
     }
 
+    /// Gives it its name, unless something has that.
+    fn keep_new(&self, file: &File) -> io::Result<()> {
+        let (directory, name) = (&self.directory, self.path.file_name().unwrap_or_default());
+        let linked = if self.is_named {
+            linkat(directory, temporary(&self.path), directory, name, AtFlags::empty())
+        } else {
+            let own = format!("/proc/self/fd/{}", file.as_raw_fd());
+            linkat(CWD, own, directory, name, AtFlags::SYMLINK_FOLLOW)
+        };
+        Ok(linked?)
+    }
+
+    fn discard(&self) {
+        if self.is_named {
+            let _ = unlinkat(&self.directory, temporary(&self.path), AtFlags::empty());
+        }
+    }
+
     fn keep(&self, file: &File) -> io::Result<()> {
         let (directory, temporary) = (&self.directory, temporary(&self.path));
         if !self.is_named {
@@ -120,6 +138,17 @@ impl Pending {
         }
         Ok(renamed?)
     }
+}
+
+/// Makes a file for its owner alone, whole or not at all: a kill in between leaves nothing, where files may be without a name.
+///
+/// # Errors
+/// [`io::ErrorKind::AlreadyExists`] if there is one, or it cannot be made.
+pub(crate) fn create_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let (mut file, pending) = Pending::open(path)?;
+    let kept = file.write_all(bytes).and_then(|()| pending.keep_new(&file));
+    pending.discard();
+    kept
 }
 
 fn temporary(path: &Path) -> OsString {
@@ -141,8 +170,8 @@ impl Write for Output {
 
 impl Drop for Output {
     fn drop(&mut self) {
-        if let Some(pending) = self.pending.take().filter(|pending| pending.is_named) {
-            let _ = unlinkat(&pending.directory, temporary(&pending.path), AtFlags::empty());
+        if let Some(pending) = self.pending.take() {
+            pending.discard();
         }
     }
 }

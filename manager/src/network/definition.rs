@@ -14,12 +14,12 @@ use super::name::{InterfaceName, Mode, NetworkName};
 use super::subnet::Subnet;
 use crate::clock::Timestamp;
 use crate::notice;
+use crate::output::create_new;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::net::IpAddr;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 /// The network that is there without a file.
@@ -426,23 +426,10 @@ pub fn write_new(root: &Path, name: &NetworkName, text: &str) -> Result<()> {
         .mode(0o700)
         .create(&directory)
         .map_err(|error| Error::file("create", &directory, error))?;
-    let temporary = directory.join(format!(".{name}.{}", std::process::id()));
-    let written = std::fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&temporary)
-        .and_then(|mut file| file.write_all(text.as_bytes()))
-        .map_err(|error| Error::file("write", &temporary, error))
-        .and_then(|()| match std::fs::hard_link(&temporary, &path) {
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-                Err(Error::NetworkExists { name: name.to_string() })
-            }
-            linked => linked.map_err(|error| Error::file("create", path, error)),
-        });
-    let _ = std::fs::remove_file(&temporary);
-    written
+    create_new(&path, text.as_bytes()).map_err(|error| match error.kind() {
+        std::io::ErrorKind::AlreadyExists => Error::NetworkExists { name: name.to_string() },
+        _ => Error::file("create", path, error),
+    })
 }
 
 /// Forgets a network's definition; the caller has made sure that nobody is connected to it.

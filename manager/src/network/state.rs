@@ -9,6 +9,7 @@ use super::name::NetworkName;
 use super::plan::NetworkPlan;
 use super::port::Taken;
 use crate::container::id::ContainerId;
+use crate::output::create_new;
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use std::io::Write;
@@ -70,7 +71,7 @@ impl State {
         result: &serde_json::Value,
     ) -> Result<()> {
         make_directory(&self.directory.join("results"))?;
-        replace_file(&self.result_path(plan), result.to_string().as_bytes())
+        self.replace_file(&self.result_path(plan), result.to_string().as_bytes())
     }
 
     fn result_path(&self, plan: &NetworkPlan) -> PathBuf {
@@ -139,17 +140,13 @@ impl State {
     pub(crate) fn record(&self, plan: &NetworkPlan) -> Result<()> {
         let path = self.record_path(&plan.container, &plan.network);
         let text = serde_json::to_vec(plan).map_err(|error| Error::file("write", &path, error))?;
-        let temporary = path.with_extension("tmp");
-        write_file(&temporary, &text)?;
         // Atomic, and EEXIST if there is one: a half-written record must not be found, nor one be replaced.
-        let linked = rustix::fs::link(&temporary, &path);
-        let _ = std::fs::remove_file(&temporary);
-        linked.map_err(|errno| match errno {
-            Errno::EXIST => Error::Connected {
+        create_new(&path, &text).map_err(|error| match error.kind() {
+            std::io::ErrorKind::AlreadyExists => Error::Connected {
                 container: plan.container.short().to_owned(),
                 network: plan.network.to_string(),
             },
-            errno => Error::file("create", path, errno),
+            _ => Error::file("create", path, error),
         })
     }
 
@@ -157,7 +154,19 @@ impl State {
     pub(crate) fn amend(&self, plan: &NetworkPlan) -> Result<()> {
         let path = self.record_path(&plan.container, &plan.network);
         let text = serde_json::to_vec(plan).map_err(|error| Error::file("write", &path, error))?;
-        replace_file(&path, &text)
+        self.replace_file(&path, &text)
+    }
+
+    /// Replaces a file by one rename: whoever reads it finds the old one or the new one.
+    fn replace_file(&self, path: &Path, bytes: &[u8]) -> Result<()> {
+        let temporary = self.temporary();
+        write_file(&temporary, bytes)?;
+        std::fs::rename(&temporary, path).map_err(|error| Error::file("write", path, error))
+    }
+
+    /// What is not complete yet. Always the same, for whoever writes has the lock: what a kill has left of it is overwritten.
+    fn temporary(&self) -> PathBuf {
+        self.directory.join("new")
     }
 
     /// Removes a plan's record; none is fine.
@@ -274,13 +283,6 @@ fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
     let file = rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR)
         .map_err(|errno| Error::file("create", path, errno))?;
     std::fs::File::from(file).write_all(bytes).map_err(|error| Error::file("write", path, error))
-}
-
-/// Replaces a file by one rename: whoever reads it finds the old one or the new one.
-fn replace_file(path: &Path, bytes: &[u8]) -> Result<()> {
-    let temporary = path.with_extension("tmp");
-    write_file(&temporary, bytes)?;
-    std::fs::rename(&temporary, path).map_err(|error| Error::file("write", path, error))
 }
 
 /// Removes a file; none is fine.

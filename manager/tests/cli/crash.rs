@@ -93,6 +93,25 @@ fn run_killed_at_any_moment_can_be_cleaned_up() {
 }
 
 #[test]
+fn who_is_killed_while_it_writes_down_a_network_or_a_connection_leaves_no_piece_of_it() {
+    let world = World::new();
+    let traced = ["-f", "-qq", "-o", "/dev/null", "-e", "trace=linkat"];
+    // First the default network is defined, then somebody is connected to it.
+    for (when, place) in
+        [(1, world.path("root/networks")), (2, world.path("state/network/connected"))]
+    {
+        let inject = format!("inject=linkat:signal=KILL:when={when}");
+        let before = [&traced[..], &["-e", &inject]].concat();
+        let options = ["--name", "cut", "--network", "bridge"];
+        let ended = world.run_command_by("strace", &before, &options, &["sleep", "1000"]).run();
+        assert!(!ended.success(), "{ended}");
+        assert_eq!(entries(&place), Vec::<std::path::PathBuf>::new(), "{when}");
+        world.nman(["rm", "-f", "cut"]).ok();
+    }
+    world.assert_no_container();
+}
+
+#[test]
 fn a_container_that_could_not_remove_itself_says_why_and_is_removed_by_hand() {
     let world = World::new();
     let id = world.run(&["-d", "--rm", "--name", "stays"], &["sleep", "1000"]).ok().stdout();
