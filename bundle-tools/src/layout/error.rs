@@ -23,8 +23,16 @@ pub enum Error {
     NotALayout {
         /// The directory.
         path: PathBuf,
-        /// What is missing.
+        /// What is wrong with it.
         why: String,
+    },
+    /// The directory lacks a file that each image layout has.
+    #[error("`{}` is not an OCI image layout: it has no file `{file}`", .path.display())]
+    Incomplete {
+        /// The directory.
+        path: PathBuf,
+        /// The file's name.
+        file: &'static str,
     },
     /// No image of the name.
     #[error("{what} in the layout `{}`", .layout.display())]
@@ -90,7 +98,7 @@ impl Error {
     /// What to do about it, where there is something to do.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::NotALayout { why, .. } if why.starts_with("it has no file") => Some(
+            Self::Incomplete { .. } => Some(
                 "an image layout is a directory with `oci-layout`, `index.json` and `blobs`, as \
                  `nbundle pack --output DIR` or `skopeo copy IMAGE oci:DIR` make it"
                     .to_owned(),

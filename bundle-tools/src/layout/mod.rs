@@ -45,7 +45,7 @@ impl Layout {
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, Error> {
         let layout = Self::marked(path.into())?;
         match layout.path.join(index::INDEX).try_exists() {
-            Ok(false) => Err(Error::not_a_layout(&layout.path, "it has no file `index.json`")),
+            Ok(false) => Err(Error::Incomplete { path: layout.path, file: index::INDEX }),
             _ => Ok(layout),
         }
     }
@@ -56,7 +56,9 @@ impl Layout {
         let text = read_bounded(&marker).map_err(|source| match source.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
                 let why = match fs::metadata(&path) {
-                    Ok(there) if there.is_dir() => "it has no file `oci-layout`",
+                    Ok(there) if there.is_dir() => {
+                        return Error::Incomplete { path: path.clone(), file: "oci-layout" };
+                    }
                     Ok(_) => "it is no directory; an archive is to be unpacked first, with `tar`",
                     Err(_) => "no such directory",
                 };
