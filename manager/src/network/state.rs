@@ -159,14 +159,16 @@ impl State {
 
     /// Replaces a file by one rename: whoever reads it finds the old one or the new one.
     fn replace_file(&self, path: &Path, bytes: &[u8]) -> Result<()> {
-        let temporary = self.temporary();
-        write_file(&temporary, bytes)?;
+        // Always the same, for whoever writes has the lock: what a kill has left of it is overwritten.
+        let temporary = self.directory.join("new");
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let file = rustix::fs::open(&temporary, flags, Mode::RUSR | Mode::WUSR)
+            .map_err(|errno| Error::file("create", &temporary, errno))?;
+        std::fs::File::from(file)
+            .write_all(bytes)
+            .map_err(|error| Error::file("write", &temporary, error))?;
         std::fs::rename(&temporary, path).map_err(|error| Error::file("write", path, error))
-    }
-
-    /// What is not complete yet. Always the same, for whoever writes has the lock: what a kill has left of it is overwritten.
-    fn temporary(&self) -> PathBuf {
-        self.directory.join("new")
     }
 
     /// Removes a plan's record; none is fine.
@@ -274,15 +276,6 @@ pub(crate) fn lock(path: &Path) -> Result<Lock> {
             Err(errno) => return Err(Error::file("lock", path, errno)),
         }
     }
-}
-
-/// Writes a file whole; an old one of that name is replaced.
-fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
-    let flags =
-        OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    let file = rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR)
-        .map_err(|errno| Error::file("create", path, errno))?;
-    std::fs::File::from(file).write_all(bytes).map_err(|error| Error::file("write", path, error))
 }
 
 /// Removes a file; none is fine.
