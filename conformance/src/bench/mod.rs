@@ -127,9 +127,8 @@ impl Field<'_> {
             let purpose = if round < peaks { Purpose::Peak } else { Purpose::Time };
             let done = (round + 1).saturating_sub(peaks);
             (self.progress)(&format!("{} {done}/{count}", rows.join(", ")));
-            let mut turns: Vec<_> = self.suited_by(case).zip(&mut results).collect();
-            turn(&mut turns, round);
-            for (index, rounds) in turns {
+            let turns = self.suited_by(case).zip(&mut results).collect();
+            for (index, rounds) in turn(turns, round) {
                 if rounds.failure.is_some() {
                     continue;
                 }
@@ -166,15 +165,21 @@ impl Field<'_> {
     }
 }
 
-/// The order of a round: everybody begins in turn, and follows both of its neighbours equally often, for whose network namespaces the
-/// kernel still works when it begins.
-fn turn<T>(all: &mut [T], round: usize) {
-    if !all.is_empty() {
-        all.rotate_left(round / 2 % all.len());
+/// The order of a round. In as many rounds as there are contenders, twice that where they are odd in number, everybody begins equally
+/// often and follows everybody else equally often (the square of Williams, 1949): it finds the caches as the one before has left them,
+/// and the kernel still at work on its network namespace.
+fn turn<T>(all: Vec<T>, round: usize) -> Vec<T> {
+    let count = all.len();
+    let mut waiting: Vec<_> = all.into_iter().map(Some).collect();
+    // 0, 1, -1, 2, -2 and so on: no two neighbours are the same distance apart.
+    let zigzag = (0..count)
+        .map(|place| (if place % 2 == 1 { place.div_ceil(2) } else { count - place / 2 }) + round);
+    let mut order: Vec<_> =
+        zigzag.filter_map(|place| waiting.get_mut(place % count)?.take()).collect();
+    if count > 0 && round / count % 2 == 1 {
+        order.reverse();
     }
-    if round % 2 == 1 {
-        all.reverse();
-    }
+    order
 }
 
 /// What a worker is asked to do, with the channel for its answer.
@@ -252,20 +257,24 @@ mod tests {
     use std::collections::BTreeMap;
 
     #[test]
-    fn everybody_follows_everybody_next_to_it_equally_often() {
-        let mut followed = BTreeMap::new();
-        let mut first = BTreeMap::new();
-        for round in 0..8 {
-            let mut all = ["a", "b", "c", "d"];
-            turn(&mut all, round);
-            *first.entry(all[0]).or_insert(0) += 1;
-            for pair in all.windows(2) {
-                *followed.entry((pair[0], pair[1])).or_insert(0) += 1;
+    fn everybody_begins_and_follows_everybody_else_equally_often() {
+        for count in 2..=7 {
+            let rounds = 2 * count;
+            let mut followed: BTreeMap<(usize, usize), usize> = BTreeMap::new();
+            let mut first: BTreeMap<usize, usize> = BTreeMap::new();
+            for round in 0..rounds {
+                let order = turn((0..count).collect(), round);
+                *first.entry(order[0]).or_insert(0) += 1;
+                for pair in order.windows(2) {
+                    *followed.entry((pair[0], pair[1])).or_insert(0) += 1;
+                }
             }
+            assert_eq!(first.len(), count);
+            assert!(first.values().all(|&times| times == 2), "{count}: {first:?}");
+            assert_eq!(followed.len(), count * (count - 1), "{count}: {followed:?}");
+            assert!(followed.values().all(|&times| times == 2), "{count}: {followed:?}");
         }
-        assert!(first.values().all(|&times| times == 2), "{first:?}");
-        assert_eq!(followed.len(), 8, "{followed:?}");
-        assert!(followed.values().all(|&times| times == 3), "{followed:?}");
-        turn::<u8>(&mut [], 3);
+        assert!(turn(Vec::<u8>::new(), 3).is_empty());
+        assert_eq!(turn(vec!["alone"], 3), ["alone"]);
     }
 }
