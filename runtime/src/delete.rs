@@ -31,10 +31,7 @@ pub fn run(parsed: &Parsed) -> Result<()> {
         Status::Created => kill_init(&record)?,
         _ if force => kill_init(&record)?,
         status => {
-            let status = status.as_str();
-            return Err(Error::State(format!(
-                "cannot delete container `{id}` that is not stopped: {status}"
-            )));
+            return Err(Error::NotStopped { id: id.to_string(), status: status.as_str() });
         }
     }
     remove(record)

@@ -4,7 +4,7 @@
 //! forgives. Everything else is one line of text with its object in it. Printed once, in `main` (invariant I5).
 
 use crate::id::ContainerId;
-use crate::{cgroup, plan};
+use crate::{cgroup, plan, signal};
 use rustix::io::Errno;
 use std::path::{Path, PathBuf};
 
@@ -79,6 +79,14 @@ pub enum Error {
     /// The container is not in a state in which this can be done. The text is the one that engines match.
     #[error("{0}")]
     State(String),
+    /// The container runs and was not to be removed by force. The words are matched by engines.
+    #[error("cannot delete container `{id}` that is not stopped: {status}")]
+    NotStopped {
+        /// The id.
+        id: String,
+        /// What it is instead.
+        status: &'static str,
+    },
     /// The container's init ended before it was ready.
     #[error("{0}")]
     Died(String),
@@ -151,6 +159,10 @@ impl Error {
             Error::NoCommand { nearest: None, .. } => {
                 Some("`nrun --help` shows the commands".into())
             }
+            // As for kill(1), which takes the signal first and with a dash.
+            Error::NoFlag { command: Some("kill"), arg, .. } if signal::parse(bare(arg)).is_ok() => {
+                Some(format!("a signal has no dash: `nrun kill ID {}`", bare(arg)))
+            }
             Error::NoFlag { nearest: Some(nearest), .. } => {
                 Some(format!("did you mean --{nearest}?"))
             }
@@ -164,6 +176,9 @@ impl Error {
             )),
             Error::Damaged { directory, init, .. } => Some(without_state(directory, *init)),
             Error::Exists(id) => Some(format!("`nrun delete --force {id}` removes it")),
+            Error::NotStopped { id, .. } => {
+                Some(format!("`nrun delete --force {id}` kills and removes it"))
+            }
             Error::IdTool { .. } => Some(
                 "ranges of ids are given to a user in /etc/subuid and /etc/subgid, one `NAME:FIRST:COUNT` a line; \
                  the program must be setuid root or have the file capability"
@@ -175,6 +190,11 @@ impl Error {
             _ => None,
         }
     }
+}
+
+/// A flag without its dashes.
+fn bare(flag: &str) -> &str {
+    flag.trim_start_matches('-')
 }
 
 /// How to get rid of a container that nrun must not forget, for nobody else would find its processes.

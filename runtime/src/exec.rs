@@ -267,6 +267,16 @@ fn inherit_attributes(process: &mut Process, own: &Process) {
     }
 }
 
+/// What an entry of config.json's `env` has to be (`bundle::config`).
+fn variable(entry: &str) -> Result<String> {
+    match entry.split_once('=') {
+        None | Some(("", _)) => Err(Error::Usage(format!(
+            "invalid environment variable `{entry}` for flag --env: it must be NAME=VALUE"
+        ))),
+        Some(_) => Ok(entry.to_owned()),
+    }
+}
+
 fn change(process: &mut Process, parsed: &Parsed) -> Result<()> {
     if let Some(cwd) = parsed.value("cwd") {
         if !cwd.starts_with('/') {
@@ -277,7 +287,9 @@ fn change(process: &mut Process, parsed: &Parsed) -> Result<()> {
         process.set_cwd(cwd.into());
     }
     let mut env = process.env().clone().unwrap_or_default();
-    env.extend(parsed.values("env").map(str::to_owned));
+    for entry in parsed.values("env") {
+        env.push(variable(entry)?);
+    }
     process.set_env(Some(env));
     if let Some(profile) = parsed.value("apparmor").filter(|profile| !profile.is_empty()) {
         process.set_apparmor_profile(Some(profile.to_owned()));

@@ -19,9 +19,7 @@ use std::os::fd::{AsFd, OwnedFd};
 /// When there is no such signal, or the container does not run.
 pub fn run(parsed: &Parsed) -> Result<()> {
     let id = ContainerId::new(&parsed.operands[0])?;
-    let signal = signal::parse(
-        parsed.operands.get(1).filter(|text| !text.is_empty()).map_or("SIGTERM", String::as_str),
-    )?;
+    let signal = signal(&id, parsed.operands.get(1))?;
     let record = Record::open(&create::root(parsed), &id)?;
     // Without a cgroup (rootless) the init alone can be found, whose end is that of all in its pid namespace.
     if parsed.is_set("all") && !record.saved.cgroups.is_empty() {
@@ -52,6 +50,15 @@ pub fn run(parsed: &Parsed) -> Result<()> {
         cgroup.thaw()?;
     }
     Ok(())
+}
+
+/// The signal that was asked for; none is SIGTERM.
+fn signal(id: &ContainerId, asked: Option<&String>) -> Result<i32> {
+    let text = asked.filter(|text| !text.is_empty()).map_or("SIGTERM", String::as_str);
+    signal::parse(text).map_err(|error| match signal::parse(id.as_str()) {
+        Ok(_) => Error::Usage(format!("{error}: the id comes first, `nrun kill {text} {id}`")),
+        Err(_) => error,
+    })
 }
 
 /// Whether the init is the first process of its pid namespace, with which all others there end (pid_namespaces(7)).

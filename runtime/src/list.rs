@@ -56,7 +56,8 @@ fn look(root: &Path, id: &ContainerId) -> Option<(Saved, bool)> {
         Ok(found) => Some(found),
         Err(Error::NoContainer { .. }) => None,
         Err(error) => {
-            log::warning(&error.to_string());
+            let hint = error.hint().map(|hint| format!(": {hint}")).unwrap_or_default();
+            log::warning(&format!("{error}{hint}"));
             None
         }
     }

@@ -196,7 +196,7 @@ pub(super) fn hugetlb(resources: &LinuxResources) -> Writes {
 /// of each pair is the controller that the file belongs to.
 pub(super) fn unified(resources: &LinuxResources) -> Result<Vec<(Write, String)>, Error> {
     let mut entries: Vec<_> = resources.unified().iter().flatten().collect();
-    entries.sort();
+    entries.sort_unstable();
     let mut writes = Vec::new();
     for (file, value) in entries {
         let pointer = member("/linux/resources/unified", file);

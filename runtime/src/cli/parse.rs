@@ -100,7 +100,8 @@ pub fn parse(args: impl IntoIterator<Item = String>) -> Result<Parsed> {
 /// When there is none; the error names the nearest one.
 pub fn command(name: &str) -> Result<&'static Command> {
     COMMANDS.iter().find(|command| command.name == name).ok_or_else(|| {
-        let nearest = suggest::nearest(name, COMMANDS.iter().map(|command| command.name));
+        let nearest = suggest::of_another_tool(name)
+            .or_else(|| suggest::nearest(name, COMMANDS.iter().map(|command| command.name)));
         Error::NoCommand { name: name.to_owned(), nearest }
     })
 }
@@ -238,8 +239,13 @@ mod tests {
     fn a_slip_is_answered_with_what_was_meant() {
         for (text, meant) in [
             ("crate c1", "did you mean `nrun create`?"),
+            ("ls", "did you mean `nrun list`?"),
+            ("rm c1", "did you mean `nrun delete`?"),
             ("create --bundel /b c1", "did you mean --bundle?"),
             ("create --pidfile /b c1", "did you mean --pid-file?"),
+            ("kill c1 -KILL", "a signal has no dash: `nrun kill ID KILL`"),
+            ("kill -9 c1", "a signal has no dash: `nrun kill ID 9`"),
+            ("kill --al c1", "did you mean --all?"),
         ] {
             let error = line(text).unwrap_err();
             assert_eq!(error.hint().as_deref(), Some(meant), "{text}: {error}");

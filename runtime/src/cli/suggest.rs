@@ -12,6 +12,18 @@ pub(super) fn nearest<'n>(
     (begun || slips <= typed.len().max(3) / 3).then_some(name)
 }
 
+/// The command of ours that does what a command of this name does in managers of containers.
+pub(super) fn of_another_tool(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "inspect" => "state",
+        "ls" => "list",
+        "rm" => "delete",
+        "stop" => "kill",
+        "unpause" => "resume",
+        _ => return None,
+    })
+}
+
 /// The optimal string alignment distance.
 fn distance(a: &str, b: &str) -> usize {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
@@ -49,6 +61,14 @@ mod tests {
             ("x", None),
         ] {
             assert_eq!(nearest(typed, names), meant, "{typed}");
+        }
+    }
+
+    #[test]
+    fn commands_of_other_tools_stand_for_commands_that_exist() {
+        for name in ["inspect", "ls", "rm", "stop", "unpause"] {
+            let ours = of_another_tool(name).expect(name);
+            assert!(crate::cli::command(ours).is_ok(), "{name}: {ours}");
         }
     }
 }

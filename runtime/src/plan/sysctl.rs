@@ -16,7 +16,7 @@ pub(super) fn plan(linux: Option<&Linux>) -> Result<Vec<Step>, Error> {
         return Ok(Vec::new());
     };
     let mut parameters: Vec<_> = parameters.iter().collect();
-    parameters.sort();
+    parameters.sort_unstable();
     let step = |(name, value): (&String, &String)| {
         let pointer = format!("/linux/sysctl/{}", name.replace('/', "~1"));
         let Some(path) = bundle::config::sysctl_path(name) else {

@@ -111,8 +111,10 @@ fn read(path: &str) -> Result<Value> {
         path => Box::new(std::fs::File::open(path).map_err(|error| Error::io(what(), &error))?),
     };
     let mut json = serde_json::Deserializer::from_reader(source.take(LONGEST));
-    let value = Value::deserialize(&mut json)
-        .map_err(|error| Error::Usage(format!("cannot {}: {error}", what())))?;
+    let value = Value::deserialize(&mut json).map_err(|error| match error.is_io() {
+        true => Error::io(what(), &error.into()),
+        false => Error::Usage(format!("cannot {}: {error}", what())),
+    })?;
     match value {
         Value::Object(_) => Ok(value),
         _ => Err(Error::Usage(format!("cannot {}: it must be a JSON object", what()))),
