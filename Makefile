@@ -114,9 +114,9 @@ size: deps ## Check that nrun is no larger than it may be
 	scripts/check-size $(BUILD)/$(PROFILE)/nrun $(MOST_BYTES_$(PROFILE))
 
 .PHONY: bench
-bench: deps-bench ## Compare nrun with runc, crun and the floor: time, memory, system calls (root)
+bench: deps-bench ## Compare nrun with runc, crun and the floor: time, memory, system calls; ARGS are `nconform bench`'s (root)
 	cargo build --profile $(PROFILE) --bin nrun --bin nconform
-	$(BUILD)/$(PROFILE)/nconform bench --runs $(RUNS) --svg $(BUILD)/bench.svg
+	$(BUILD)/$(PROFILE)/nconform bench --runs $(RUNS) --svg $(BUILD)/bench.svg $(ARGS)
 	cargo bench -q --profile $(PROFILE) -p nrun --bench seccomp
 	@echo "chart: $(BUILD)/bench.svg"
 
