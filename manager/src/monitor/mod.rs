@@ -219,8 +219,9 @@ impl<'a> Monitor<'a> {
             let Some(delay) = restarter.after(policy, end) else {
                 return self.conclude(ended);
             };
-            if let Err(ended) = self.rest(&mut post, ended, delay) {
-                return self.conclude(ended);
+            let code = ended.code;
+            if !self.rest(&mut post, ended, delay) {
+                return self.conclude_rest(code);
             }
         }
     }
@@ -322,13 +323,8 @@ impl<'a> Monitor<'a> {
     /// Between two lives: what is left of the one is removed, its clients are told, and the next is waited for. The
     /// root file system stays mounted and the network connected, with the same address.
     ///
-    /// The error is the end after all: somebody has stopped the container meanwhile.
-    fn rest(
-        &mut self,
-        post: &mut Post,
-        ended: Ended,
-        delay: Duration,
-    ) -> std::result::Result<(), Ended> {
+    /// Whether the next one begins: false when somebody has stopped the container meanwhile.
+    fn rest(&mut self, post: &mut Post, ended: Ended, delay: Duration) -> bool {
         let deadline = Instant::now() + delay;
         let cleaned = self.runtime.delete(&self.record.id);
         self.restarts += 1;
@@ -338,18 +334,18 @@ impl<'a> Monitor<'a> {
         let _ = self.dir.set_state(&state);
         self.tell_died(&ended);
         tell(&ended.clients, &Event::Restarting(ended.code));
-        let ended = Ended { clients: Vec::new(), ..ended };
+        drop(ended);
         // Looked at after the state is written: whoever sets the mark later finds that state, and wakes us.
         while !self.dir.has(Mark::Stopped) {
             match pump::idle(&post.signals, &mut post.sources, deadline) {
                 // Whoever has set the mark may not have known whom to wake.
-                Ok(Idle::Due) if !self.dir.has(Mark::Stopped) => return Ok(()),
+                Ok(Idle::Due) if !self.dir.has(Mark::Stopped) => return true,
                 Ok(Idle::Woken) => {}
                 Ok(Idle::Due | Idle::Asked) | Err(_) => break,
             }
         }
         self.restarts -= 1;
-        Err(ended)
+        false
     }
 
     /// The runtime refused to start it again.
@@ -396,6 +392,18 @@ impl<'a> Monitor<'a> {
         let clients = std::mem::take(&mut ended.clients);
         let remove = self.record.remove;
         self.farewell(remove, &Event::Exited(ended.code), &clients)
+    }
+
+    /// It was stopped between two lives: when it ended, and with what, has been written down and told.
+    fn conclude_rest(self, code: u8) -> ExitCode {
+        let errors = self.clean_up();
+        let mut state = self.dir.state().unwrap_or_else(|_| State::created());
+        (state.status, state.monitor) = (Status::Exited, None);
+        state.supervised.restart_count = self.restarts;
+        state.error = errors.first().map(ToString::to_string).or(state.error);
+        let _ = self.dir.set_state(&state);
+        let remove = self.record.remove;
+        self.farewell(remove, &Event::Exited(code), &[])
     }
 
     /// It could not be started: undo everything, and say why.

@@ -92,6 +92,32 @@ fn while_it_waits_to_be_started_again_it_can_be_stopped_and_removed() {
 }
 
 #[test]
+fn a_stop_between_two_lives_is_no_second_death() {
+    let world = World::new();
+    world.run(&["-d", "--name", "one", "--restart", "always"], &["false"]).ok();
+    let seen = |fields: &[&str]| {
+        let fields: Vec<_> = fields.iter().map(|field| format!("{{{{{field}}}}}")).collect();
+        world.nman(["inspect", "--format", &fields.join(" "), "one"]).ok().stdout()
+    };
+    // The pause takes 1.6 seconds then.
+    eventually("it waits for long", || {
+        seen(&[".State.Status", ".RestartCount"]) == "restarting 5\n"
+    });
+    let finished = seen(&[".State.FinishedAt"]);
+    world.nman(["stop", "one"]).ok();
+    eventually("it has ended", || status(&world, "one") == "exited");
+    assert_eq!(seen(&[".State.FinishedAt"]), finished, "it died before");
+    assert_eq!(seen(&[".State.ExitCode", ".RestartCount"]), "1 4\n");
+    let told = |event: &str| {
+        let filter = format!("event={event}");
+        let args = ["events", "--since", "1h", "--until", "0s", "--filter", &filter];
+        world.nman(args).ok().stdout().lines().count()
+    };
+    assert_eq!((told("start"), told("die"), told("stop")), (5, 5, 1));
+    world.nman(["rm", "one"]).ok();
+}
+
+#[test]
 fn restart_stops_and_starts_and_a_killed_container_stays_dead() {
     let world = World::new();
     let options = ["-d", "--name", "web", "--restart", "unless-stopped"];
