@@ -35,8 +35,11 @@ fn signal(settings: &Settings, containers: &Containers, name: &str, signal: i32)
     }
     if signal == SIGKILL || signal == record.stop.signal {
         // As in Docker: who kills a container does not want it back.
+        let watched = if signal == SIGKILL { stop::watch(settings, &dir)? } else { None };
         dir.set(Mark::Stopped)?;
-        return stop::send(settings, &dir, &record, signal);
+        stop::send(settings, &dir, &record, signal)?;
+        // Whoever has killed it may start or remove it at once.
+        return watched.map_or(Ok(()), |watched| stop::await_death(&watched, "kill", name));
     }
     if !status.has_process() {
         return Ok(());

@@ -69,15 +69,24 @@ fn stop_one(settings: &Settings, dir: &Dir, name: &str, manner: Manner) -> Resul
     let signal = manner.signal.unwrap_or(record.stop.signal);
     let seconds = manner.patience.unwrap_or(record.stop.timeout);
     let patience = u64::try_from(seconds).ok().map(Duration::from_secs);
-    if signal_and_wait(settings, dir, &record, &watched, signal, patience)?
-        || signal_and_wait(settings, dir, &record, &watched, 9, Some(AFTER_KILL))?
+    if !signal_and_wait(settings, dir, &record, &watched, signal, patience)?
+        && !signal_and_wait(settings, dir, &record, &watched, 9, Some(Duration::ZERO))?
     {
-        emit_container(settings, &record, "stop", &[]);
+        await_death(&watched, "stop", name)?;
+    }
+    emit_container(settings, &record, "stop", &[]);
+    Ok(())
+}
+
+/// Waits for the end of a container that SIGKILL was sent to, so that `to` was done.
+pub fn await_death(watched: &OwnedFd, to: &str, name: &str) -> Result<()> {
+    let ended = wait_for_exit(watched, Some(AFTER_KILL));
+    if ended.map_err(Error::system("wait for the container"))? {
         return Ok(());
     }
     Err(Error::WrongState {
         message: format!(
-            "cannot stop container {name}: it has not ended {} s after SIGKILL",
+            "cannot {to} container {name}: it has not ended {} s after SIGKILL",
             AFTER_KILL.as_secs()
         ),
         hint: Some(

@@ -6,7 +6,7 @@
 
 use crate::bundle::host::HostFacts;
 use crate::bundle::resources;
-use crate::cli::UpdateArgs;
+use crate::cli::{LimitArgs, UpdateArgs};
 use crate::container::{Containers, Record, RestartPolicy, Status};
 use crate::error::{Error, Result};
 use crate::event::{self, Kind};
@@ -20,6 +20,12 @@ pub fn update(
     args: &UpdateArgs,
     warn: &mut dyn FnMut(&str),
 ) -> Result<(Vec<String>, Vec<Error>)> {
+    if args.restart.is_none() && args.limits == LimitArgs::default() {
+        return Err(Error::WrongState {
+            message: "you must provide one or more flags when using this command".to_owned(),
+            hint: Some("`nman update --help` shows them".to_owned()),
+        });
+    }
     let containers = Containers::open(&settings.containers())?;
     let host = HostFacts::probe();
     let (mut done, mut errors) = (Vec::new(), Vec::new());

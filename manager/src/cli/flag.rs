@@ -46,7 +46,18 @@ fn with_next_word(argument: Arg) -> Arg {
     let takes_one = argument.get_action().takes_values()
         && !argument.is_positional()
         && argument.get_num_args().is_none_or(|number| number.min_values() > 0);
-    if takes_one { argument.allow_hyphen_values(true) } else { argument }
+    if !takes_one {
+        return argument;
+    }
+    let argument = argument.allow_hyphen_values(true);
+    match argument.get_action() {
+        // Of one that has a single value the last holds, as there.
+        ArgAction::Set => {
+            let id = argument.get_id().clone();
+            argument.overrides_with(id)
+        }
+        _ => argument,
+    }
 }
 
 /// Go's words for a flag that is off.

@@ -52,7 +52,7 @@ pub fn complain(mut root: Command, error: &clap::Error, words: &[String]) -> Com
             place.unknown_command(&context(ContextKind::InvalidSubcommand))
         }
         ErrorKind::UnknownArgument => place.unknown_argument(&context(ContextKind::InvalidArg)),
-        ErrorKind::MissingRequiredArgument => place.too_few(),
+        ErrorKind::MissingRequiredArgument | ErrorKind::TooFewValues => place.too_few(),
         ErrorKind::InvalidValue | ErrorKind::ValueValidation | ErrorKind::NoEquals => {
             let why = std::error::Error::source(error).map(ToString::to_string);
             let value = context(ContextKind::InvalidValue);

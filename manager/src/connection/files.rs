@@ -23,7 +23,7 @@ pub(super) fn write(record: &Record, dir: &Dir, plans: &[NetworkPlan]) -> Result
         }
         Mode::None | Mode::Container(_) => {
             let extra = extra_hosts(wish, None)?;
-            let hosts = dns::hosts(&[], &wish.hostname, &extra);
+            let hosts = dns::hosts(&[], "", &extra);
             (dns::resolv_conf_of_host(&of_host, &wish.dns), hosts)
         }
         Mode::Network(_) => {
@@ -33,7 +33,7 @@ pub(super) fn write(record: &Record, dir: &Dir, plans: &[NetworkPlan]) -> Result
                 .map(|leased| leased.address)
                 .collect();
             let extra = extra_hosts(wish, gateway(plans))?;
-            let hosts = dns::hosts(&addresses, &wish.hostname, &extra);
+            let hosts = dns::hosts(&addresses, &own_names(record), &extra);
             (dns::resolv_conf(&of_host, &wish.dns), hosts)
         }
     };
@@ -49,6 +49,16 @@ pub(super) fn copy(from: &Dir, to: &Dir) -> Result<()> {
         let bytes = std::fs::read(&path).map_err(Error::io("read", &path))?;
         to.write_shared(name, &bytes)
     })
+}
+
+/// A container's names for its own addresses, the full one first as hosts(5) has it: `web.example.org web`.
+fn own_names(record: &Record) -> String {
+    let (name, domain) = (&record.network.hostname, &record.config.domainname);
+    let full = if domain.is_empty() { name.clone() } else { format!("{name}.{domain}") };
+    match full.split_once('.') {
+        Some((short, _)) if !short.is_empty() => format!("{full} {short}"),
+        _ => full,
+    }
 }
 
 /// The host as a container sees it: its first network's gateway.

@@ -235,6 +235,20 @@ impl Range {
             .is_some_and(|whole| (whole.first, whole.last) == (self.first, self.last))
     }
 
+    /// The prefix whose hosts these are, if they are those of one: what `--ip-range` was given.
+    #[must_use]
+    pub fn prefix(&self) -> Option<Subnet> {
+        let lengths = (self.subnet.prefix()..=128).rev();
+        let around = lengths.filter_map(|length| Subnet::of(self.first, length));
+        let closest = around.into_iter().find(|subnet| subnet.contains(self.last))?;
+        // The network's own address and that of all are no hosts where the subnet begins and ends.
+        let at_its_ends = [
+            closest.offset(self.first)? <= 1,
+            closest.offset(closest.last())? - closest.offset(self.last)? <= 1,
+        ];
+        at_its_ends.iter().all(|fits| *fits).then_some(closest)
+    }
+
     /// Whether `address` can be asked for: any host of the subnet but the gateway.
     #[must_use]
     pub fn admits(&self, address: IpAddr) -> bool {
@@ -303,9 +317,12 @@ pub fn find(root: &Path, wanted: &str, host: &HostFacts) -> Result<Definition> {
     match load(root, &name, host) {
         Err(Error::UnknownNetwork { .. }) => {
             let mut fitting = list(root)?;
+            if fitting.iter().all(|definition| definition.name.as_str() != DEFAULT_NAME) {
+                fitting.extend(default(host));
+            }
             fitting.retain(|definition| definition.id().starts_with(wanted));
-            match fitting.len() {
-                1 => Ok(fitting.remove(0)),
+            match &fitting[..] {
+                [one] => load(root, &one.name, host),
                 _ => Err(unknown()),
             }
         }

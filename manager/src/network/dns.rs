@@ -140,9 +140,9 @@ fn values<'a>(text: &'a str, keyword: &str) -> impl Iterator<Item = std::str::Sp
     })
 }
 
-/// The container's `hosts`: loopback, what `--add-host` says, and its own addresses under its own name.
+/// The container's `hosts`: loopback, what `--add-host` says, and its own addresses under its own names.
 #[must_use]
-pub fn hosts(own: &[IpAddr], host_name: &str, extra: &[(&str, IpAddr)]) -> String {
+pub fn hosts(own: &[IpAddr], names: &str, extra: &[(&str, IpAddr)]) -> String {
     let mut text = String::from(
         "127.0.0.1\tlocalhost\n\
          ::1\tlocalhost ip6-localhost ip6-loopback\n\
@@ -155,7 +155,7 @@ pub fn hosts(own: &[IpAddr], host_name: &str, extra: &[(&str, IpAddr)]) -> Strin
         let _ = writeln!(text, "{address}\t{name}");
     }
     for address in own {
-        let _ = writeln!(text, "{address}\t{host_name}");
+        let _ = writeln!(text, "{address}\t{names}");
     }
     text
 }

@@ -28,7 +28,13 @@ pub(crate) fn one(settings: &Settings, name: &str) -> Result<Value> {
     if PREDEFINED.contains(&name) {
         return Ok(predefined(name));
     }
-    let definition = definition::find(&settings.root, name, &HostFacts::probe()?)?;
+    let found = definition::find(&settings.root, name, &HostFacts::probe()?);
+    // What `network ls` shows of them, in full or cut off.
+    let by_id = |one: &&&str| name.len() >= SHORTEST_ID && hex(one).starts_with(name);
+    let definition = match (found, PREDEFINED.iter().find(by_id)) {
+        (Err(_), Some(one)) => return Ok(predefined(one)),
+        (found, _) => found?,
+    };
     let members = State::at(&settings.state).members(&definition.name)?;
     let containers: Map<String, Value> =
         members.iter().map(|plan| member(settings, plan)).collect();
@@ -59,7 +65,8 @@ fn pools(definition: &Definition) -> Vec<Value> {
     let pool = |range: &definition::Range| {
         let mut pool = json!({ "Subnet": range.subnet, "Gateway": range.gateway });
         if !range.is_whole() {
-            pool["IPRange"] = format!("{}-{}", range.first(), range.last()).into();
+            let ends = || format!("{}-{}", range.first(), range.last());
+            pool["IPRange"] = range.prefix().map_or_else(ends, |prefix| prefix.to_string()).into();
         }
         let inside = definition.about.aux_addresses.iter();
         let aux: Map<String, Value> = inside
@@ -90,6 +97,9 @@ fn member(settings: &Settings, plan: &NetworkPlan) -> (String, Value) {
     });
     (plan.container.to_string(), object)
 }
+
+/// Fewer letters are more likely a name that was mistyped.
+const SHORTEST_ID: usize = 4;
 
 /// `host` and `none`.
 fn predefined(name: &str) -> Value {

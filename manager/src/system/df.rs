@@ -3,7 +3,7 @@
 use crate::cli::DfArgs;
 use crate::container::{Containers, MountKind, Record, State};
 use crate::disk::{Census, usage};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::images::since;
 use crate::listing::{Column, List, ListArgs, Row, precise_size};
 use crate::rmi;
@@ -71,6 +71,9 @@ struct VolumeUse {
 
 /// The table as text; with `--verbose`, a table for each kind.
 pub fn df(settings: &Settings, args: &DfArgs) -> Result<String> {
+    if args.verbose && args.format.is_some() {
+        return Err(Error::Usage("cannot combine --format and --verbose flags".to_owned()));
+    }
     let list = ListArgs { format: args.format.clone(), ..ListArgs::default() };
     let view = LIST.view(&list)?;
     let inventory = Inventory::take(settings)?;

@@ -26,6 +26,18 @@ fn field(world: &World, network: &str, format: &str) -> String {
 }
 
 #[test]
+fn each_network_that_is_listed_is_found_by_its_id() {
+    let world = World::new();
+    let shown = world.nman(["network", "ls", "-q"]).ok().stdout();
+    let ids: Vec<&str> = shown.lines().collect();
+    let inspect = ["network", "inspect", "-f", "{{.Name}}"];
+    let names = world.nman(inspect.iter().chain(&ids)).ok().stdout();
+    assert_eq!(names, "host\nnman\nnone\n");
+    world.nman(["network", "inspect", "4740"]).ok();
+    world.nman(["network", "inspect", "474"]).exits(1);
+}
+
+#[test]
 fn a_network_is_made_listed_shown_and_removed() {
     let world = World::new();
     let id = world
@@ -65,6 +77,7 @@ fn a_network_is_made_listed_shown_and_removed() {
     let web = &web[0];
     assert_eq!((&web["Name"], &web["Id"]), (&"web".into(), &id.trim_end().into()));
     assert_eq!(web["IPAM"]["Config"][0]["Gateway"], "10.7.0.9");
+    assert_eq!(web["IPAM"]["Config"][0]["IPRange"], "10.7.0.128/25");
     assert_eq!(web["IPAM"]["Config"][0]["AuxiliaryAddresses"]["router"], "10.7.0.129");
     assert_eq!((&web["Internal"], &web["Labels"]["tier"]), (&false.into(), &"front".into()));
     sleeper(&world, &["--name", "aa", "--network", "web"]);

@@ -94,6 +94,31 @@ fn flags_take_values_as_dockers_do() {
 }
 
 #[test]
+fn of_an_option_that_is_given_twice_the_last_holds() {
+    let world = World::new();
+    let twice = ["--rm", "-w", "/etc", "-w", "/bin", "--hostname=a", "--hostname", "b"];
+    assert_eq!(world.shell(&twice, "pwd; hostname").ok().stdout(), "/bin\nb\n");
+    let both = ["--rm", "-e", "A=1", "-e", "B=2"];
+    assert_eq!(world.shell(&both, "echo $A$B").ok().stdout(), "12\n");
+    world.assert_no_container();
+}
+
+#[test]
+fn a_container_knows_itself_by_its_full_name_and_its_short_one() {
+    let world = World::new();
+    for options in
+        [&["--hostname", "web", "--domainname", "example.org"][..], &["-h", "web.example.org"]]
+    {
+        let options = [&["--rm", "--network", "bridge"], options].concat();
+        let said = world.shell(&options, "hostname -f; tail -1 /etc/hosts").ok().stdout();
+        let (full, line) = said.split_once('\n').unwrap();
+        assert_eq!(full, "web.example.org");
+        assert!(line.ends_with("\tweb.example.org web\n"), "{line}");
+    }
+    world.assert_no_container();
+}
+
+#[test]
 fn the_stop_signal_is_shown_as_it_was_typed() {
     let world = World::new();
     let create = |name: &str, option: &[&str]| {

@@ -172,6 +172,22 @@ fn nobody_is_put_onto_the_hosts_network_or_onto_none_later() {
 }
 
 #[test]
+fn a_command_that_lacks_what_it_is_about_says_so_and_ends_with_1() {
+    let world = World::new();
+    world.nman(["create", "--name", "idle", IMAGE, "true"]).ok();
+    let refused = world.nman(["exec", "idle"]).exits(1);
+    let said = "nman: \"nman exec\" requires at least 2 arguments.\n";
+    assert!(refused.stderr().starts_with(said), "{refused}");
+    let refused = world.nman(["update", "idle"]).exits(1);
+    let said = "nman: you must provide one or more flags when using this command\n";
+    assert!(refused.stderr().starts_with(said), "{refused}");
+    let refused = world.nman(["system", "df", "-v", "--format", "json"]).exits(125);
+    assert!(refused.stderr().contains("cannot combine --format and --verbose"), "{refused}");
+    world.nman(["rm", "idle"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
 fn a_template_or_a_name_that_does_not_fit_is_no_wrong_flag() {
     let world = World::new();
     world.nman(["create", "--name", "named", IMAGE, "true"]).ok();

@@ -92,6 +92,21 @@ fn while_it_waits_to_be_started_again_it_can_be_stopped_and_removed() {
 }
 
 #[test]
+fn what_was_killed_has_ended_and_can_be_started_or_removed_at_once() {
+    let world = World::new();
+    world.run(&["-d", "--name", "one"], &["sleep", "100"]).ok();
+    for _ in 0..3 {
+        world.nman(["kill", "one"]).ok();
+        assert_eq!(status(&world, "one"), "exited");
+        world.nman(["start", "one"]).ok();
+        assert_eq!(status(&world, "one"), "running");
+    }
+    world.nman(["kill", "one"]).ok();
+    world.nman(["rm", "one"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
 fn a_stop_between_two_lives_is_no_second_death() {
     let world = World::new();
     world.run(&["-d", "--name", "one", "--restart", "always"], &["false"]).ok();

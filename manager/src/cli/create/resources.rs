@@ -47,7 +47,7 @@ pub struct ResourceArgs {
 }
 
 /// The limits that `nman update` changes.
-#[derive(Clone, Debug, Default, Args)]
+#[derive(Clone, Debug, Default, PartialEq, Args)]
 pub struct LimitArgs {
     /// Limit memory, such as 512m
     #[arg(short, long, alias = "mem", value_name = "SIZE")]
