@@ -144,8 +144,11 @@ impl Container {
         } else {
             basename(path).into_bytes()
         };
-        let options =
-            PackOptions { owner_map: self.reach.owners().inverse(), ..PackOptions::default() };
+        let options = PackOptions {
+            owner_map: self.reach.owners().inverse(),
+            without_kernel: true,
+            ..PackOptions::default()
+        };
         layer::archive(parent.as_fd(), own, &name, &options, &mut output)
             .map_err(|error| failed(&args.source, &error))?;
         output.keep()
@@ -202,7 +205,7 @@ fn copy(
     let plan = plan(is_directory, contents, there.found, must_be_directory).map_err(|why| {
         Error::Rejected { message: format!("{why}: {}", to.show(target)), hint: None }
     })?;
-    let mut copier = Copier::new(owners);
+    let mut copier = Copier::new(owners, matches!(from, Root::Container { .. }));
     let copied = match plan {
         Plan::As => copier.copy(&place, &there.parent, &there.name),
         Plan::Into => {

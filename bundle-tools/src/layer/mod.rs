@@ -28,6 +28,7 @@ pub use error::Error;
 pub use inherit::{drop_idle_whiteouts, inherit};
 pub use options::{IdRange, Ignored, Limits, Options, OwnerMap, Stats, Whiteouts};
 pub use pack::{PackOptions, Packed, archive, diff, export, pack};
+pub use tree::is_of_kernel;
 
 pub(crate) use compression::{fits_a_layer, peek};
 pub(crate) use name::clean;

@@ -32,6 +32,8 @@ pub struct PackOptions {
     pub owner_map: OwnerMap,
     /// What is left out, with all that is below it: paths relative to the root.
     pub omit: BTreeSet<Vec<u8>>,
+    /// Of a directory in which the kernel shows itself ([`is_of_kernel`]) the directory alone is packed.
+    pub without_kernel: bool,
 }
 
 /// What was packed.
@@ -125,7 +127,8 @@ impl<'o, W: Write> Packer<'o, W> {
             let entry = self.describe(b"./", Kind::Directory, &stat, xattrs);
             self.append(&entry, io::empty())?;
         }
-        self.walk(Level::read(root, Vec::new())?)?;
+        let level = self.level(root, Vec::new())?;
+        self.walk(level)?;
         self.finish()
     }
 
@@ -231,7 +234,13 @@ impl<'o, W: Write> Packer<'o, W> {
         if opaque {
             self.marker([path, b"/.wh..wh..opq"].concat())?;
         }
-        Level::read(fd, path.to_vec())
+        self.level(fd, path.to_vec())
+    }
+
+    fn level(&self, dir: OwnedFd, path: Vec<u8>) -> Result<Level, Error> {
+        let of_kernel = self.options.without_kernel
+            && tree::is_of_kernel(&dir).map_err(|e| Error::file("look at", &path, e))?;
+        if of_kernel { Ok(Level { dir, path, names: Vec::new() }) } else { Level::read(dir, path) }
     }
 
     fn file(&mut self, dir: BorrowedFd<'_>, name: &[u8], path: &[u8]) -> Result<(), Error> {

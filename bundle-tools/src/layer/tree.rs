@@ -73,6 +73,16 @@ pub(super) fn is_mounted(parent: impl AsFd, name: &[u8]) -> bool {
         .is_ok_and(|stat| stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
 }
 
+/// Whether the files of a directory are the kernel's, made up when they are read: procfs, sysfs and cgroups (statfs(2)).
+///
+/// # Errors
+/// When its file system cannot be asked for.
+pub fn is_of_kernel(directory: impl AsFd) -> Result<bool, Errno> {
+    const KERNEL: [u64; 4] = [0x9fa0, 0x6265_6572, 0x0027_e0eb, 0x6367_7270];
+    let kind = rustix::fs::fstatfs(directory)?.f_type;
+    Ok(KERNEL.contains(&kind.cast_unsigned()))
+}
+
 /// The names in a directory.
 pub(super) fn list(dir: impl AsFd) -> Result<Vec<Vec<u8>>, Errno> {
     let mut names = Vec::new();

@@ -8,7 +8,7 @@ use super::content;
 use super::place::Place;
 use crate::error::Error;
 use crate::table::plain;
-use bundle::layer::OwnerMap;
+use bundle::layer::{OwnerMap, is_of_kernel};
 use rustix::fs::{
     AtFlags, Dir, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, StatxAttributes, StatxFlags,
     Timespec, Timestamps, Uid, XattrFlags,
@@ -68,6 +68,8 @@ pub(super) enum Owners {
 /// Copies, and keeps the account.
 pub(super) struct Copier {
     owners: Owners,
+    /// What the kernel shows of itself is not copied, only the directory that it is mounted on.
+    without_kernel: bool,
     /// The first copy of every file that has several names: its path below the top.
     links: HashMap<(u64, u64), Vec<u8>>,
     bytes: u64,
@@ -84,8 +86,9 @@ struct Level {
 }
 
 impl Copier {
-    pub(super) fn new(owners: Owners) -> Self {
-        Self { owners, links: HashMap::new(), bytes: 0 }
+    /// Of a container that runs, /proc and /sys are in the tree; they are no files of its.
+    pub(super) fn new(owners: Owners, of_container: bool) -> Self {
+        Self { owners, without_kernel: of_container, links: HashMap::new(), bytes: 0 }
     }
 
     /// The bytes of content that were copied.
@@ -107,7 +110,7 @@ impl Copier {
         let from = source.open_directory().map_err(Fault::at(&source.name, "open"))?;
         let to = target.open_directory().map_err(Fault::at(&target.name, "open"))?;
         let top = to.try_clone().map_err(Fault::at(&target.name, "open"))?;
-        let names = list(&from).map_err(Fault::at(&source.name, "read"))?;
+        let names = self.names(&from).map_err(Fault::at(&source.name, "read"))?;
         self.walk(Level { from, to, path: Vec::new(), names, look: None }, top.as_fd())
     }
 
@@ -203,8 +206,16 @@ impl Copier {
             }
             target => target.map_err(Fault::at(path, "open"))?,
         };
-        let names = list(&source).map_err(Fault::at(path, "read"))?;
+        let names = self.names(&source).map_err(Fault::at(path, "read"))?;
         Ok(Level { from: source, to: target, path: path.to_vec(), names, look: Some(stat) })
+    }
+
+    /// What is to be copied of a directory.
+    fn names(&self, directory: &OwnedFd) -> rustix::io::Result<Vec<Vec<u8>>> {
+        if self.without_kernel && is_of_kernel(directory.as_fd())? {
+            return Ok(Vec::new());
+        }
+        list(directory)
     }
 
     fn describe_directory(&self, level: &Level, stat: &Stat) -> Result<()> {

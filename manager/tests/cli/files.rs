@@ -49,6 +49,20 @@ fn files_of_procfs_are_copied_though_they_have_no_size() {
 }
 
 #[test]
+fn the_root_of_a_container_that_runs_is_copied_without_what_the_kernel_shows_there() {
+    let world = World::new();
+    idle(&world, "web", &[]);
+    let to = world.path("all");
+    world.nman(["cp", "web:/", to.to_str().unwrap()]).ok();
+    assert!(to.join("bin/busybox").is_file() && to.join("etc/hostname").is_file());
+    for kernel in ["proc", "sys"] {
+        assert_eq!(fs::read_dir(to.join(kernel)).unwrap().count(), 0, "{kernel}");
+    }
+    world.nman(["rm", "-f", "web"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
 fn cp_follows_dockers_rules_both_ways_and_into_volumes() {
     let world = World::new();
     idle(&world, "files", &["-v", "kept:/kept"]);

@@ -54,6 +54,18 @@ fn a_tree_that_is_packed_and_unpacked_packs_to_the_same_bytes() {
 }
 
 #[test]
+fn what_the_kernel_shows_of_itself_can_be_left_out() {
+    let root = fs::File::open("/").unwrap();
+    for directory in ["proc", "sys"] {
+        let name = directory.as_bytes();
+        let options = PackOptions { without_kernel: true, ..PackOptions::default() };
+        let mut output = Vec::new();
+        let packed = archive(root.as_fd(), name, name, &options, &mut output).unwrap();
+        assert_eq!(packed.entries, 1, "{directory}");
+    }
+}
+
+#[test]
 fn with_a_fixed_time_and_owner_it_does_not_matter_when_and_by_whom_files_were_made() {
     let options = PackOptions {
         mtime: Some(Timespec::default()),
