@@ -3,7 +3,7 @@
 use crate::container::Record;
 use crate::error::Result;
 use crate::event::{self, Kind};
-use crate::network::port::{self, PortRequest, Reservation};
+use crate::network::port::{self, PortMapping, PortRequest, Reservation};
 use crate::network::{
     self, Appearance, Definition, Endpoint, HostFacts, Lease, NetworkPlan, State, definition, ipam,
     names,
@@ -85,6 +85,37 @@ impl Joining<'_> {
             addresses: self.endpoint.addresses(),
         }
     }
+}
+
+/// Publishes the ports of a network that a container has left, on the first of its others that can.
+///
+/// # Errors
+/// Somebody else has taken a port meanwhile, or the rules are refused.
+pub(super) fn publish_elsewhere(
+    settings: &Settings,
+    state: &State,
+    left: &NetworkPlan,
+) -> Result<()> {
+    let host = HostFacts::probe()?;
+    for plan in state.connected_to(&left.container)? {
+        let definition = definition::load(&settings.root, &plan.network, &host)?;
+        if !definition.publishes() || plan.rules().is_none() {
+            continue;
+        }
+        let reachable = |port: &&PortMapping| {
+            let v6 = port.host_address.is_ipv6();
+            plan.addresses.iter().any(|leased| leased.address.is_ipv6() == v6)
+        };
+        let requests: Vec<_> =
+            left.ports.iter().filter(reachable).map(PortRequest::again).collect();
+        // The host's ports stay taken until the rules are in place.
+        let reservation = port::reserve(&requests, &[], &state.published()?)?;
+        if let Some(plan) = plan.with_ports(reservation.ports) {
+            network::publish(state, &plan)?;
+        }
+        break;
+    }
+    Ok(())
 }
 
 /// The host's addresses that a `-p` without one stands for: those of the families that the container has.

@@ -112,6 +112,9 @@ pub fn disconnect_from_network(
     leave(settings, &state, &plan, namespace.as_ref())?;
     ipam::release(&state, &network, &record.id)?;
     if namespace.is_some() {
+        if !plan.ports.is_empty() {
+            join::publish_elsewhere(settings, &state, &plan)?;
+        }
         files::write(&record, &dir, &state.connected_to(&record.id)?)?;
     }
     Ok(())

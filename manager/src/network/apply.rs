@@ -130,6 +130,19 @@ pub fn tidy_locked(state: &State, bridge: &InterfaceName, _lock: &Lock) -> Resul
     Ok(())
 }
 
+/// Has a connected container's rules as they are in `plan`: [`NetworkPlan::with_ports`]. The record comes first, so that they
+/// are taken away with the container whatever happens.
+///
+/// # Errors
+/// As [`restore_rules`], or the record cannot be written.
+pub fn publish(state: &State, plan: &NetworkPlan) -> Result<()> {
+    {
+        let _lock = state.lock()?;
+        state.amend(plan)?;
+    }
+    restore_rules(state)
+}
+
 /// Puts the rules of every connected container back, after somebody flushed the host's ruleset.
 ///
 /// # Errors

@@ -27,8 +27,8 @@ pub mod state;
 mod subnet;
 
 pub use apply::{
-    apply, check_link, check_plugins, reload, remove, remove_with_namespace, restore_rules, tidy,
-    tidy_locked,
+    apply, check_link, check_plugins, publish, reload, remove, remove_with_namespace,
+    restore_rules, tidy, tidy_locked,
 };
 pub use definition::Definition;
 pub use endpoint::Endpoint;

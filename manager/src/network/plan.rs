@@ -166,6 +166,20 @@ pub fn plan(
 }
 
 impl NetworkPlan {
+    /// The same connection with these ports published, if nman's own rules are what publishes them.
+    #[must_use]
+    pub fn with_ports(mut self, ports: Vec<PortMapping>) -> Option<Self> {
+        self.ports = ports;
+        let published = self.published();
+        let mut steps = self.steps.iter_mut();
+        let rules = steps.find_map(|step| match step {
+            Step::Firewall(rules) => Some(rules),
+            _ => None,
+        })?;
+        rules.published = published;
+        Some(self)
+    }
+
     pub(super) fn has_ipv6(&self) -> bool {
         self.addresses.iter().any(|leased| leased.address.is_ipv6())
     }
@@ -227,27 +241,30 @@ impl NetworkPlan {
 
     /// Before the container has a link: there is no moment in which it is connected and not kept apart.
     fn plan_firewall(&mut self, bridge: &Bridge) {
-        let addresses: Vec<IpAddr> = self.addresses.iter().map(|leased| leased.address).collect();
+        self.steps.push(Step::Firewall(Rules {
+            bridge: bridge.name.clone(),
+            addresses: self.addresses.iter().map(|leased| leased.address).collect(),
+            masquerade: bridge.masquerade && !self.internal,
+            isolate: bridge.firewall || self.internal,
+            internal: self.internal,
+            published: self.published(),
+        }));
+    }
+
+    /// The ports, each with the address of the container that it leads to.
+    fn published(&self) -> Vec<PublishedPort> {
         let publish = |mapping: &PortMapping| {
             let host = mapping.host_address;
-            let address = addresses.iter().find(|address| address.is_ipv4() == host.is_ipv4())?;
+            let mut addresses = self.addresses.iter().map(|leased| leased.address);
             Some(PublishedPort {
                 host: (!host.is_unspecified()).then_some(host),
                 host_port: mapping.host_port,
                 protocol: mapping.protocol,
-                address: *address,
+                address: addresses.find(|address| address.is_ipv4() == host.is_ipv4())?,
                 port: mapping.container_port,
             })
         };
-        let published = self.ports.iter().filter_map(publish).collect();
-        self.steps.push(Step::Firewall(Rules {
-            bridge: bridge.name.clone(),
-            addresses,
-            masquerade: bridge.masquerade && !self.internal,
-            isolate: bridge.firewall || self.internal,
-            internal: self.internal,
-            published,
-        }));
+        self.ports.iter().filter_map(publish).collect()
     }
 
     fn plan_link(&mut self, bridge: &Bridge, number: u8, mac: MacAddress, mtu: u32) -> Result<()> {

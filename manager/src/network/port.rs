@@ -71,6 +71,19 @@ pub struct PortRequest {
     pub protocol: Protocol,
 }
 
+impl PortRequest {
+    /// The same port of the host once more.
+    #[must_use]
+    pub fn again(port: &PortMapping) -> Self {
+        Self {
+            host_address: Some(port.host_address),
+            host_port: HostPort::FirstOf(port.host_port..=port.host_port),
+            container_port: port.container_port,
+            protocol: port.protocol,
+        }
+    }
+}
+
 /// One published port as it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct PortMapping {

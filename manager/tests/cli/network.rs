@@ -47,6 +47,33 @@ fn a_bridged_container_reaches_out_and_its_port_is_published() {
 }
 
 #[test]
+fn a_port_moves_to_another_network_when_the_one_that_carries_it_is_left() {
+    let world = World::new();
+    for network in ["one", "two"] {
+        world.nman(["network", "create", network]).ok();
+    }
+    let page = "echo page > /tmp/index.html; exec httpd -f -p 80 -h /tmp";
+    let options = ["-d", "--name", "web", "--network", "one", "-p", "8080:80", "-p", "80"];
+    world.run(&options, &["sh", "-c", page]).ok();
+    let ports = || world.nman(["port", "web"]).ok().stdout();
+    let before = ports();
+    let fetch =
+        || Capture::of("/bin/busybox").args(["wget", "-qO-", "http://127.0.0.1:8080/"]).run();
+    eventually("the page is served", || fetch().success());
+    world.nman(["network", "connect", "two", "web"]).ok();
+    world.nman(["network", "disconnect", "one", "web"]).ok();
+    assert_eq!(ports(), before, "the one that was chosen, too");
+    assert_eq!(fetch().ok().stdout(), "page\n");
+    // Nobody carries them any more.
+    world.nman(["network", "disconnect", "two", "web"]).ok();
+    assert_eq!(ports(), "");
+    assert!(!fetch().success());
+    world.nman(["rm", "-f", "web"]).ok();
+    world.nman(["network", "rm", "one", "two"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
 fn an_unknown_network_is_refused_and_nothing_is_left() {
     let world = World::new();
     let refused = world.run(&["--rm", "--network", "nonet"], &["true"]).exits(125);
