@@ -239,8 +239,8 @@ impl Range {
     #[must_use]
     pub fn prefix(&self) -> Option<Subnet> {
         let lengths = (self.subnet.prefix()..=128).rev();
-        let around = lengths.filter_map(|length| Subnet::of(self.first, length));
-        let closest = around.into_iter().find(|subnet| subnet.contains(self.last))?;
+        let mut around = lengths.filter_map(|length| Subnet::of(self.first, length));
+        let closest = around.find(|subnet| subnet.contains(self.last))?;
         // The network's own address and that of all are no hosts where the subnet begins and ends.
         let at_its_ends = [
             closest.offset(self.first)? <= 1,
