@@ -53,7 +53,7 @@ install: release ## Install the programs, man pages, completions and systemd uni
 	sed 's|@PREFIX@|$(PREFIX)|' manager/systemd/nman-containers.service \
 		>$(DESTDIR)$(PREFIX)/lib/systemd/system/nman-containers.service
 	install -d $(COMPLETIONS:%=$(DESTDIR)$(PREFIX)/share/%)
-	for program in nrun nman; do \
+	for program in $(PROGRAMS); do \
 		$(BUILD)/release/$$program completion bash >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/$$program && \
 		$(BUILD)/release/$$program completion zsh >$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_$$program && \
 		$(BUILD)/release/$$program completion fish >$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/$$program.fish || exit 1; \
@@ -140,6 +140,8 @@ advisories: deps-lint ## Check dependencies for known vulnerabilities (fetches a
 man: deps ## Write the man pages anew, from the definitions of the command lines
 	UPDATE_MAN=1 cargo test -q -p nrun --lib cli::man
 	UPDATE_MAN=1 cargo test -q -p nman --test cli manual_pages_match_the_command_line
+	UPDATE_MAN=1 cargo test -q -p bundle-tools --bin nbundle manual_pages_match_the_command_line
+	UPDATE_MAN=1 cargo test -q -p nconform --bin nconform manual_pages_match_the_command_line
 
 .PHONY: docs
 docs: deps ## Build the documentation of the libraries

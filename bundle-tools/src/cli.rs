@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use bundle::platform::Platform;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 
 /// Makes, checks, unpacks and packs OCI bundles and image layouts
 ///
@@ -33,6 +34,8 @@ pub(crate) enum Command {
     Build(Build),
     /// List the images of a layout
     Ls(Ls),
+    /// Print a script that completes command lines in a shell
+    Completion(Completion),
 }
 
 #[derive(Debug, Args)]
@@ -162,6 +165,13 @@ pub(crate) struct Ls {
     pub(crate) layout: PathBuf,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct Completion {
+    /// Which shell
+    #[arg(value_name = "SHELL")]
+    pub(crate) shell: Shell,
+}
+
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum CompressionName {
     Gzip,
@@ -184,5 +194,23 @@ fn pair(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
         _ => Err("it is not of the form KEY=VALUE".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use clap::CommandFactory as _;
+    use nconform::fixture::{check_manual, check_roff, manual_pages};
+
+    use super::Cli;
+
+    #[test]
+    fn manual_pages_match_the_command_line() {
+        check_manual(Cli::command(), &Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/man"));
+        for (name, text) in manual_pages(Cli::command()) {
+            check_roff(&name, &text);
+        }
     }
 }

@@ -35,5 +35,6 @@ fn run(command: Command) -> Result<Outcome, commands::Failure> {
         Command::Pack(args) => commands::pack::run(args),
         Command::Build(args) => commands::build::run(args),
         Command::Ls(args) => commands::ls::run(&args),
+        Command::Completion(args) => commands::completion::run(&args),
     }
 }

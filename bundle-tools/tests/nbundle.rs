@@ -578,3 +578,12 @@ fn as_a_user_without_privileges_an_image_is_unpacked_rootless() {
     assert_eq!(fs::metadata(bench.path("b/rootfs/etc/passwd")).unwrap().uid(), 1234);
     bench.ok("nbundle", &["check", "b"]);
 }
+
+#[test]
+fn bash_completes_commands_and_options() {
+    let offered = |words: &[&str]| {
+        nconform::fixture::completed_by_bash(Path::new(env!("CARGO_BIN_EXE_nbundle")), words)
+    };
+    assert_eq!(offered(&["un"]), ["unpack"]);
+    assert_eq!(offered(&["pack", "--compression", ""]), ["gzip", "zstd", "none"]);
+}

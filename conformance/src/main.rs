@@ -14,7 +14,8 @@ use std::process::ExitCode;
 use bundle::layer::Compression;
 use bundle::layout::Layout;
 use bundle::reason::reason;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
+use clap_complete::Shell;
 use nconform::bench::{self, FLOOR, Floor, compare};
 use nconform::contender::Contender;
 use nconform::fixture::{find_binary, find_tool, write_large_image};
@@ -50,6 +51,12 @@ enum Command {
     Leaks(Leaks),
     /// Write the image that pulls are measured with (8 layers, 25,000 files, 572 MB) into an OCI layout
     LargeImage(LargeImage),
+    /// Print a script that completes command lines in a shell
+    Completion {
+        /// Which shell
+        #[arg(value_name = "SHELL")]
+        shell: Shell,
+    },
     /// Serve a supervisor of the suite
     #[command(name = nconform::suite::WORKER, hide = true)]
     Worker(commands::run::Worker),
@@ -127,6 +134,7 @@ fn main() -> ExitCode {
         Command::Engines(args) => commands::engines::drive(&args),
         Command::Leaks(args) => leaks(&args),
         Command::LargeImage(args) => large_image(&args),
+        Command::Completion { shell } => completion(shell),
     };
     result.unwrap_or_else(|error| {
         eprintln!("nconform: {error}");
@@ -216,6 +224,17 @@ fn large_image(args: &LargeImage) -> Result<ExitCode, String> {
     Ok(ExitCode::SUCCESS)
 }
 
+fn completion(shell: Shell) -> Result<ExitCode, String> {
+    // The generators would offer hidden commands as well.
+    let all = Cli::command();
+    let visible = all.get_subcommands().filter(|command| !command.is_hide_set());
+    let mut root = clap::Command::new("nconform").version("").subcommands(visible);
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut root, "nconform", &mut script);
+    commands::print(String::from_utf8_lossy(&script))?;
+    Ok(ExitCode::SUCCESS)
+}
+
 fn leaks(args: &Leaks) -> Result<ExitCode, String> {
     let now = Survey::take();
     if let Some(file) = &args.save {
@@ -233,4 +252,18 @@ fn leaks(args: &Leaks) -> Result<ExitCode, String> {
     let left = now.since(&before);
     commands::print(&left)?;
     Ok(if left.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nconform::fixture::{check_manual, check_roff, manual_pages};
+
+    #[test]
+    fn manual_pages_match_the_command_line() {
+        check_manual(Cli::command(), &Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/man"));
+        for (name, text) in manual_pages(Cli::command()) {
+            check_roff(&name, &text);
+        }
+    }
 }

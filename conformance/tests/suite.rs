@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use nconform::fixture::{Capture, Output, binary, tool};
+use nconform::fixture::{Capture, Output, binary, completed_by_bash, tool};
+use nconform::suite::WORKER;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -383,4 +384,15 @@ fn the_list_has_what_the_way_to_run_a_runtime_leaves() {
     assert!(systemd.contains("\nsystemd: ") && !all.contains("\nsystemd: "), "{systemd}");
     let none = nconform(&["run", "--list", "--filter", "systemd"]).exits(2);
     assert!(none.stderr().contains("(`--systemd`)"), "{none}");
+}
+
+#[test]
+fn bash_completes_commands_and_options() {
+    let program = Path::new(env!("CARGO_BIN_EXE_nconform"));
+    assert_eq!(
+        completed_by_bash(program, &["bench", "--case", "rested-"]),
+        ["rested-run", "rested-exec"]
+    );
+    // What the suite starts itself with is nobody's command.
+    assert!(!completed_by_bash(program, &[""]).contains(&WORKER.to_owned()));
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod build;
 pub(crate) mod check;
+pub(crate) mod completion;
 pub(crate) mod ls;
 pub(crate) mod pack;
 pub(crate) mod spec;
