@@ -173,6 +173,7 @@ impl<'a> Child<'a> {
             Op::Home { uid } => self.home = passwd::home(*uid),
             Op::WorkingDirectory { path, last } => self.working_directory(path, *last)?,
             Op::FindExecutable { candidates, .. } => self.find_executable(candidates)?,
+            Op::EndWhenAsked => sys::signals::end_when_asked(),
             Op::AwaitStart { first } => self.await_start(*first)?,
             Op::CloseFds { first } => sys::fd::cloexec_from(*first)?,
             Op::Seccomp { program, flags, sent, .. } => {
@@ -222,8 +223,6 @@ impl<'a> Child<'a> {
     fn await_start(&mut self, first: u32) -> Result<(), Errno> {
         let socket = self.resources.start.as_ref().ok_or(Errno::BADF)?;
         self.close_set_up(first)?;
-        // What an engine sends to stop a container that was never started; runc's init ends of it too.
-        sys::signals::end_when_asked();
         loop {
             let peer = match rustix::net::accept_with(socket, rustix::net::SocketFlags::CLOEXEC) {
                 Err(Errno::INTR | Errno::CONNABORTED) => continue,

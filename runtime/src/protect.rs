@@ -2,12 +2,10 @@
 //!
 //! Until its exec the container's first process is this program, and a container whose entrypoint is `/proc/self/exe` even executes
 //! it: /proc/PID/exe then leads from inside the container to the file on the host, and whoever opens it for writing owns every
-//! later container. So before anything of a container exists, the program executes itself again through a detached, read-only
-//! mount of its own file: the link leads to that mount, which nobody can make writable again. That costs a system call or two and an
-//! exec of a small static binary, and no copy. Without the privilege to make such a mount it is copied into a sealed memfd.
-//!
-//! The most frequent case of all, with that privilege and on a new kernel, has been dealt with before there is any Rust: see
-//! [`sys::early`]. Here it is found out whether it was, and done in all ways if not.
+//! later container. So before anything of a container exists, the program runs from a detached, read-only mount of its own file: the
+//! link leads to that mount, which nobody can make writable again. Who may make such a mount, on Linux 5.12 and later, has
+//! changed over to it before there is any Rust, and without an exec: see [`sys::early`]. Here it is found out whether that was done;
+//! if not, the program executes itself again, from the mount or, without the privilege to make one, from a sealed memfd.
 
 use crate::error::{Error, Result};
 use rustix::fs::{CWD, MemfdFlags, Mode, OFlags, SealFlags, StatVfsMountFlags};
@@ -22,13 +20,13 @@ use sys::mount::{Attributes, RDONLY};
 /// The commands of which a process becomes a container's.
 const COMMANDS: [&CStr; 3] = [c"create", c"exec", c"run"];
 
-/// Known once it was found: nothing but an exec changes what a process runs from.
+/// Known once it was found: what a process runs from is changed before `main` or by an exec.
 static PROTECTED: OnceLock<()> = OnceLock::new();
 
 const OURSELVES: &CStr = c"/proc/self/exe";
 
 /// The program's first act. What is done before it executes itself again is done twice, so that this does not wait for the command
-/// line to be understood; a word that is no command costs an exec, no more. Where it cannot be done the command says so later.
+/// line to be understood; a word that is no command costs a little, no more. Where it cannot be done the command says so later.
 pub fn at_first(arguments: Arguments) {
     if arguments.skip(1).any(|word| COMMANDS.contains(&word)) {
         let _ = our_executable();
@@ -66,6 +64,9 @@ fn no_memfd_is_executed() -> bool {
 
 /// A read-only mount, or a sealed memfd. Nothing that a caller could claim, such as an environment variable, is asked.
 fn is_protected() -> std::result::Result<bool, Errno> {
+    if sys::early::runs_from_mount() {
+        return Ok(true);
+    }
     // A path that is longer is of neither kind.
     let mut buffer = [MaybeUninit::uninit(); 64];
     let (path, _) = rustix::fs::readlinkat_raw(CWD, OURSELVES, &mut buffer)?;
@@ -82,7 +83,7 @@ fn is_protected() -> std::result::Result<bool, Errno> {
     Ok(rustix::fs::fcntl_get_seals(&file).is_ok_and(|seals| seals.contains(SealFlags::WRITE)))
 }
 
-/// In two calls: where one does both, [`sys::early`] has made it.
+/// As [`sys::early`] does it, where a system call has failed there.
 fn read_only_mount() -> std::result::Result<OwnedFd, Errno> {
     let tree = sys::mount::clone_tree(CWD, OURSELVES, &Attributes::default(), false)?;
     let attributes = Attributes { set: RDONLY, ..Attributes::default() };

@@ -2,7 +2,7 @@
 //!
 //! Rust's own `main` makes some fifteen system calls before the program's first line: a signal stack and handlers that would
 //! print a word about a stack overflow, and two that matter, which are made here too. That is a third of what a short command
-//! costs, and `nrun` starts twice for each container, because it executes itself again from a protected file.
+//! costs.
 
 use crate::last_errno;
 use rustix::io::Errno;

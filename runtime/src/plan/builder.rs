@@ -461,6 +461,9 @@ impl<'a> Builder<'a> {
         // With the container's own ids and before the state is committed, so that `create` reports a missing program.
         let find = process::find_executable(self.process, "/process")?;
         self.steps.push(find);
+        if self.options.await_start {
+            self.push(Op::EndWhenAsked, "");
+        }
         self.push(Op::Wait(Barrier::Ready), "");
         let listen_fds = self.options.listen_fds;
         let first = listen_fds.saturating_add(self.options.preserve_fds).saturating_add(3);

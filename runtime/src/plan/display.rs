@@ -91,17 +91,23 @@ fn propagation(flags: u64) -> String {
     format!("{}{name}", if flags.contains(Propagation::REC) { "r" } else { "" })
 }
 
+fn barrier_phrase(barrier: Barrier) -> &'static str {
+    match barrier {
+        Barrier::Cgroup => "wait to be put into the cgroup by systemd",
+        Barrier::Maps => "wait for the id mappings",
+        Barrier::NetDevices => "wait for the network devices",
+        Barrier::Hooks => "wait for the hooks of the runtime",
+        Barrier::Hooked => "report that the hooks are done",
+        Barrier::Ready => "report that everything is ready",
+    }
+}
+
 impl Op {
     /// What the step does, so that `cannot ` can stand before it: `mount proc on /proc`.
     pub fn phrase(&self) -> String {
         match self {
-            Op::Wait(Barrier::Cgroup) => "wait to be put into the cgroup by systemd".into(),
-            Op::Wait(Barrier::Maps) => "wait for the id mappings".into(),
-            Op::Wait(Barrier::NetDevices) => "wait for the network devices".into(),
-            Op::Wait(Barrier::Hooks) => "wait for the hooks of the runtime".into(),
-            Op::Wait(Barrier::Hooked) => "report that the hooks are done".into(),
+            Op::Wait(barrier) => barrier_phrase(*barrier).into(),
             Op::Hook(hook) => hook_phrase(hook),
-            Op::Wait(Barrier::Ready) => "report that everything is ready".into(),
             Op::NamespaceRoot { .. } => "become root of the user namespace".into(),
             Op::JoinCgroup => "enter the cgroup".into(),
             Op::JoinNamespace { kind, path } => {
@@ -142,6 +148,7 @@ impl Op {
             Op::NotDumpable => "become invisible to tracers".into(),
             Op::Home { uid } => format!("look up the home directory of user {uid}"),
             Op::FindExecutable { name, .. } => format!("find `{name}`"),
+            Op::EndWhenAsked => "end when a signal asks for it".into(),
             Op::AwaitStart { first } => {
                 format!("close file descriptors from {first} on, and wait for start")
             }

@@ -234,6 +234,10 @@ pub enum Op {
         /// The paths to try in order: one, or the name in every directory of PATH.
         candidates: Vec<CString>,
     },
+    /// Let what asks a program to end, as an engine does with a container that was never started, end this process too: runc's init
+    /// does so. Before the caller hears that the container is there; a signal that comes earlier is lost on the first process of a
+    /// pid namespace, which has no default (pid_namespaces(7)).
+    EndWhenAsked,
     /// Close what the set-up needed, and wait until `start` connects to the socket.
     AwaitStart {
         /// The first fd that is not the container's.

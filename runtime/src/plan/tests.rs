@@ -4,6 +4,7 @@
 
 mod hooks;
 mod sd_notify;
+mod start;
 
 use super::attributes::Attribute;
 use super::op::{Barrier, Op, Step};
@@ -444,12 +445,6 @@ fn file_systems_become_read_only_after_everything_is_in_them() {
     assert!(last(&plan, |op| matches!(op, Op::Device(_) | Op::Symlink { .. })) < read_only);
     assert!(place(&plan, |op| matches!(op, Op::Pivot { .. })) < read_only);
     assert!(read_only < place(&plan, |op| matches!(op, Op::ReadOnlyRoot)));
-}
-
-#[test]
-fn run_does_not_wait_for_start() {
-    let plan = plan(&hybrid(), &Options { await_start: false, ..options() }, |_| {}).unwrap();
-    assert!(!plan.steps.iter().any(|step| matches!(step.op, Op::AwaitStart { .. })));
 }
 
 /// Asks for every attribute of a process that there is.

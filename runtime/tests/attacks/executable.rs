@@ -58,6 +58,33 @@ fn an_entrypoint_that_is_interpreted_by_the_runtime_does_no_harm() {
     );
 }
 
+#[test]
+fn nothing_of_the_hosts_file_is_mapped_where_it_could_be_written() {
+    let _sandbox = Sandbox::enter();
+    let (_directory, program) = copy_of_the_runtime();
+    let runtime = Runtime::at(&program);
+    let waiting = runtime.create(&BundleDir::new(), [""; 0]);
+    let directory = PathBuf::from(format!("/proc/{}", waiting.pid().as_raw_nonzero()));
+    // A detached mount has no other path.
+    assert_eq!(fs::read_link(directory.join("exe")).expect("its executable"), Path::new("/"));
+    let maps = fs::read_to_string(directory.join("maps")).expect("its memory");
+    let of_files: Vec<&str> = maps.lines().filter(|line| line.contains(" /")).collect();
+    assert!(of_files.len() >= 3, "code, constants and data:\n{maps}");
+    for line in of_files {
+        let range = line.split(' ').next().expect("a range");
+        assert!(line.ends_with(" /"), "{line}");
+        let of = rustix::fs::statvfs(directory.join("map_files").join(range)).expect("a file");
+        assert!(of.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY), "{line}");
+    }
+    // What the process says of itself is what it was called with.
+    let words = fs::read_to_string(directory.join("cmdline")).expect("its arguments");
+    let environment = fs::read_to_string(directory.join("environ")).expect("its environment");
+    assert!(words.starts_with(&format!("{}\0", program.display())), "{words}");
+    assert!(words.contains("\0create\0") && words.ends_with('\0'), "{words}");
+    assert!(environment.split('\0').any(|variable| variable.starts_with("PATH=")), "{environment}");
+    let _ = waiting.delete().ok();
+}
+
 /// Looks for a process whose executable it may look at and that is not its own. `-e` twice: one that has ended meanwhile is none.
 const SPY: &str = r#"
     while [ ! -e /tmp/stop ]; do
