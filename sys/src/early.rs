@@ -16,15 +16,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// program has to be linked with `--entry=nrun_entry`.
 ///
 /// Only a short cut: what begins with [`entry!`](crate::entry) still has to look at what it runs from, and to see to it in other
-/// ways. Without `CAP_SYS_RESOURCE` over the host, and where the descriptor of the mount has more than one digit, the program executes
-/// the mount; before Linux 5.12, which has brought mount_setattr(2), and where one of the calls fails, it goes on as it is.
+/// ways. On a kernel without `CONFIG_CHECKPOINT_RESTORE`, and where the descriptor of the mount has more than one digit, the program
+/// executes the mount; before Linux 5.12, which has brought mount_setattr(2), and without the right to mount, it goes on as it is.
 #[macro_export]
 macro_rules! early {
     ($($word:literal),+) => {
         /// The kernel starts a program with the stack pointer at the number of arguments; above it are the arguments, a null
         /// pointer, the environment, a null pointer, and the auxiliary vector of keys and values. All other registers are zero.
-        // SAFETY of the whole: memory is read along that layout only, each part to its end; the one thing that is written is the room
-        // for an argument below the stack pointer; and the C library's entry is gone to with the registers as the kernel set them.
+        // SAFETY of the whole: memory is read along that layout and the program headers only, each part to its end. What is mapped anew
+        // has the bytes it had: they are of the same file, to which nobody can write while it is executed, and nothing of it has been
+        // changed in memory. Besides that, the room below the stack pointer and a flag of our own are written. The C library's entry
+        // is gone to with the registers as the kernel set them.
         #[doc(hidden)]
         #[unsafe(no_mangle)]
         #[unsafe(naked)]
