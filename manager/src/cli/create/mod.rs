@@ -8,7 +8,7 @@ mod storage;
 mod supervision;
 
 pub use network::{NetworkArgs, NetworkChoice};
-pub(crate) use network::{alias, mac_address};
+pub(crate) use network::{address, alias, ipv4, ipv6, mac_address};
 pub use process::ProcessArgs;
 pub use resources::{LimitArgs, ResourceArgs};
 pub use security::SecurityArgs;
