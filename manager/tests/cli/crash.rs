@@ -1,6 +1,7 @@
 //! kill -9 at any moment leaves nothing that `rm -f` cannot remove (invariant I8).
 
-use super::world::{World, entries, eventually};
+use super::world::{IMAGE, World, entries, eventually, runtime};
+use nconform::fixture::Capture;
 use rustix::process::{Pid, Signal, kill_process};
 
 fn kill(pid: i32) {
@@ -89,6 +90,52 @@ fn run_killed_at_any_moment_can_be_cleaned_up() {
     let hidden: Vec<_> =
         hidden.iter().filter(|path| path.to_string_lossy().contains(".half-")).collect();
     assert!(hidden.is_empty(), "{hidden:?}");
+    world.assert_no_container();
+}
+
+#[test]
+fn what_was_being_made_by_who_was_killed_is_removed_by_who_makes_the_next() {
+    let world = World::new();
+    world.nman(["create", "--name", "kept", "--network", "none", IMAGE, "true"]).ok();
+    // Before there are mounts, and when all is ready for the monitor.
+    for (call, command) in [("unshare", "create"), ("unshare", "run"), ("socketpair", "run")] {
+        let inject = format!("inject={call}:signal=KILL");
+        let options = ["--rm", "--name", "cut", "-v", "/anonymous", "--network", "none"];
+        let ended = Capture::of("strace")
+            .args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={call}"), "-e", &inject])
+            .args([env!("CARGO_BIN_EXE_nman"), command])
+            .args(["--cgroup-parent", &format!("/{}", world.cgroup())])
+            .args(options)
+            .args([IMAGE, "sleep", "1000"])
+            .env("NMAN_ROOT", world.root())
+            .env("NMAN_STATE", world.state())
+            .env("NMAN_RUNTIME", runtime())
+            .run();
+        assert!(!ended.success(), "{ended}");
+        assert_eq!(world.inspect("cut", "/State/Status"), "created", "{call} {command}");
+        // Its name is free again, too.
+        world.run(&["--rm", "--name", "cut"], &["true"]).ok();
+        assert_eq!(world.nman(["ps", "-a", "--format", "{{.Names}}"]).ok().stdout(), "kept\n");
+    }
+    assert_eq!(world.nman(["volume", "ls", "-q"]).ok().stdout().lines().count(), 1);
+    world.nman(["rm", "-v", "kept"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
+fn what_was_to_be_removed_and_ended_unseen_is_removed_when_the_policies_are_looked_after() {
+    let world = World::new();
+    for (name, options) in [("gone", &["-d", "--rm"][..]), ("kept", &["-d"])] {
+        world.run(&[options, &["--name", name]].concat(), &["sleep", "1000"]).ok();
+        let (init, monitor) = processes(&world, name);
+        kill(monitor);
+        kill(init);
+    }
+    let list = || world.nman(["ps", "-a", "--format", "{{.Names}} {{.Status}}"]).ok().stdout();
+    eventually("their ends are seen", || list().matches("Exited (255)").count() == 2);
+    world.nman(["start", "--by-policy"]).ok();
+    assert!(list().starts_with("kept ") && list().lines().count() == 1, "{}", list());
+    world.nman(["rm", "kept"]).ok();
     world.assert_no_container();
 }
 
