@@ -21,6 +21,9 @@ pub enum Error {
     /// `run -d` is to be attached.
     #[error("conflicting options: cannot specify both --attach and --detach")]
     AttachedInBackground,
+    /// Whoever was attached was told to end so many times, and the container did not.
+    #[error("got {0} SIGTERM/SIGINTs, forcefully exiting")]
+    Interrupted(u32),
     /// No container has this id, name or unambiguous prefix.
     #[error("No such container: {0}")]
     NoSuchContainer(String),
@@ -202,6 +205,9 @@ impl Error {
             }
             Self::NoTerminal => {
                 Some("leave out `-t` to feed the container from a pipe or a file".to_owned())
+            }
+            Self::Interrupted(_) => {
+                Some("the container still runs; `nman kill` ends it".to_owned())
             }
             Self::AmbiguousPrefix(_) => Some("give more digits of the id, or the name".to_owned()),
             Self::Network(error) => error.hint(),

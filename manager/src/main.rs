@@ -59,7 +59,7 @@ fn failure_code(cli: &Cli, error: &Error) -> u8 {
         // Docker's `inspect` alone has a code for a template that is none.
         (Command::Inspect(_), Error::Template(fault)) if fault.is_of_form() => 64,
         // Docker's client finds these out itself, after it has read the command line.
-        (_, Error::NoTerminal | Error::AttachedInBackground) => 1,
+        (_, Error::NoTerminal | Error::AttachedInBackground | Error::Interrupted(_)) => 1,
         // What a container cannot be given later, Docker's daemon finds out.
         (Command::Update(_), _) => 1,
         (Command::Run(_), _) | (_, Error::Usage(_)) => error.exit_code(),

@@ -131,7 +131,8 @@ pub fn start_attached(settings: &Settings, args: &StartArgs) -> Result<u8> {
     // As in Docker, whatever `create -a` has named: that is for `inspect`.
     let streams = Attached::to_output(stdin);
     let terminal = record.attachment.terminal;
-    let wish = Wish { streams, terminal, signals: args.sig_proxy, keys };
+    let signals = args.sig_proxy && !terminal;
+    let wish = Wish { streams, terminal, signals, keys, redraw: false };
     match start(settings, name)? {
         Some(mut monitor) => attach::follow(settings, &record.id, &mut monitor, wish),
         None => {

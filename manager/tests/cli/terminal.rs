@@ -120,6 +120,64 @@ fn exec_gets_a_terminal_too() {
 }
 
 #[test]
+fn who_attaches_to_a_terminal_sees_its_prompt_without_a_key() {
+    let world = World::new();
+    let mut screen = shell(&world, "waits");
+    screen.type_in("\x10\x11");
+    screen.expect("read escape sequence");
+    assert_eq!(screen.code(), Some(0));
+    let mut screen = Screen::open(&world, &["attach", "waits"]);
+    screen.expect("# ");
+    screen.type_in("stty size; exit 3\r");
+    screen.expect("33 99\r\n");
+    assert_eq!(screen.code(), Some(3));
+    world.assert_no_container();
+}
+
+#[test]
+fn an_interrupt_reaches_a_terminal_that_nobody_types_into() {
+    let world = World::new();
+    let parent = format!("/{}", world.cgroup());
+    let run =
+        ["run", "--rm", "-t", "--network", "none", "--cgroup-parent", &parent, "--name", "up"];
+    let script = "trap 'echo got; exit 6' INT; echo up; while :; do sleep 0.05; done";
+    let words = [super::world::IMAGE, "sh", "-c", script];
+    let mut screen = Screen::open_controlled(&world, &[&run[..], &words].concat());
+    screen.expect("up");
+    screen.type_in("\x03");
+    screen.expect("got");
+    assert_eq!(screen.code(), Some(6));
+    // Without the proxy it is the client's.
+    let mut screen =
+        Screen::open_controlled(&world, &[&run[..], &["--sig-proxy=false"], &words].concat());
+    screen.expect("up");
+    screen.type_in("\x03");
+    assert_eq!(screen.code(), Some(130));
+    world.nman(["rm", "-f", "up"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
+fn who_interrupts_three_times_in_vain_is_let_go() {
+    let world = World::new();
+    let script = "trap 'echo heard' INT; echo up; while :; do sleep 0.05; done";
+    let (mut client, output) =
+        world.run_command(&["--rm", "--name", "deaf"], &["sh", "-c", script]).start();
+    super::world::eventually("it is up", || output.stdout() == "up\n");
+    let pid = rustix::process::Pid::from_child(&client);
+    for heard in ["up\nheard\n", "up\nheard\nheard\n", ""] {
+        rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+        super::world::eventually("it is heard", || heard.is_empty() || output.stdout() == heard);
+    }
+    assert_eq!(client.wait().unwrap().code(), Some(1));
+    super::world::eventually("it is told", || {
+        output.stderr().starts_with("nman: got 3 SIGTERM/SIGINTs, forcefully exiting\n")
+    });
+    world.nman(["rm", "-f", "deaf"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
 fn a_terminal_belongs_to_whoever_names_its_streams() {
     let world = World::new();
     let parent = format!("/{}", world.cgroup());

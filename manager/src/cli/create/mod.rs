@@ -25,7 +25,7 @@ pub struct RunArgs {
     /// Run in the background and print the container's id
     #[arg(short, long)]
     pub detach: bool,
-    /// Pass signals on to the container; always off with a terminal
+    /// Pass signals on to the container; always off with `-it`, where keys make the container's own
     #[arg(long, value_name = "BOOL", action = clap::ArgAction::Set, num_args = 0..=1, require_equals = true,
           default_value = "true", default_missing_value = "true")]
     pub sig_proxy: bool,
