@@ -188,3 +188,18 @@ fn inspect_has_dockers_structure_and_takes_templates() {
     world.nman(["rm", "seen"]).ok();
     world.assert_no_container();
 }
+
+#[test]
+fn a_container_without_a_network_or_on_the_hosts_is_shown_on_that() {
+    let world = World::new();
+    for network in ["none", "host"] {
+        world.nman(["create", "--name", "aa", "--network", network, IMAGE, "true"]).ok();
+        let id = world.nman(["network", "inspect", "-f", "{{.Id}}", network]).ok().text();
+        let all = "{{range $name, $end := .NetworkSettings.Networks}}{{$name}} {{$end.NetworkID}} \
+                   {{$end.IPAddress}}.{{end}}";
+        let shown = world.nman(["inspect", "-f", all, "aa"]).ok().text();
+        assert_eq!(shown, format!("{network} {id} ."));
+        world.nman(["rm", "aa"]).ok();
+    }
+    world.assert_no_container();
+}
