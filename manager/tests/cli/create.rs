@@ -198,6 +198,8 @@ fn a_container_without_a_network_or_on_the_hosts_is_shown_on_that() {
         let all = "{{range $name, $end := .NetworkSettings.Networks}}{{$name}} {{$end.NetworkID}} \
                    {{$end.IPAddress}}.{{end}}";
         let shown = world.nman(["inspect", "-f", all, "aa"]).ok().text();
+        let lines = world.nman(["inspect", "-f", r#"{{.Name}}{{"\n"}}{{.Path}}\t"#, "aa"]).ok();
+        assert_eq!(lines.stdout(), "/aa\ntrue\\t\n");
         assert_eq!(shown, format!("{network} {id} ."));
         world.nman(["rm", "aa"]).ok();
     }
