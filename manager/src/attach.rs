@@ -89,7 +89,17 @@ pub fn open(settings: &Settings, id: &ContainerId) -> Result<Link> {
         connect(&socket, &SocketAddrUnix::new(short.path())?)?;
         Ok(socket)
     };
-    let socket = open().map_err(Error::io("connect to the monitor at", &path))?;
+    let socket = open().map_err(|errno| match errno {
+        // The socket is there and nobody listens, or is not there any more.
+        Errno::CONNREFUSED | Errno::NOENT => Error::WrongState {
+            message: format!("cannot attach to container {}: its monitor is gone", id.short()),
+            hint: Some(format!(
+                "it may run on, with nobody at its streams: `nman restart {}` gives it a new monitor",
+                id.short()
+            )),
+        },
+        errno => Error::io("connect to the monitor at", &path)(errno),
+    })?;
     Ok(Link { socket, child: None })
 }
 

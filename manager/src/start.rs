@@ -31,6 +31,7 @@ pub fn start(settings: &Settings, name: &str) -> Result<Option<Link>> {
     }
     dir.clear(Mark::Stopped)?;
     dir.clear(Mark::Paused)?;
+    dir.clear(Mark::Kept)?;
     let assemble = || {
         enter_private_mounts(&record, &dir)?;
         mount_root(settings, &record, &dir)?;

@@ -40,6 +40,8 @@ pub enum Mark {
     Stopped,
     /// Somebody has paused it.
     Paused,
+    /// It is to be started again by whoever stops it: it stays although it was to be removed when it ends.
+    Kept,
 }
 
 impl Mark {
@@ -47,6 +49,7 @@ impl Mark {
         match self {
             Self::Stopped => "stopped",
             Self::Paused => "paused",
+            Self::Kept => "kept",
         }
     }
 }

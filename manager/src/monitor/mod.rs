@@ -391,7 +391,7 @@ impl<'a> Monitor<'a> {
         let _ = self.dir.set_state(&state);
         self.tell_died(&ended);
         let clients = std::mem::take(&mut ended.clients);
-        let remove = self.record.remove;
+        let remove = self.record.remove && !self.dir.has(Mark::Kept);
         self.farewell(remove, &Event::Exited(ended.code), &clients)
     }
 

@@ -1,8 +1,8 @@
 //! What an `nman` that was killed has left, and what Docker's daemon would have removed.
 
 use super::{Volumes, damaged, forget, remove, take_down};
-use crate::container::{Containers, Status};
-use crate::error::Error;
+use crate::container::{Containers, Dir, Status};
+use crate::error::{Error, Result};
 use crate::notice;
 use crate::settings::Settings;
 
@@ -19,6 +19,20 @@ pub(crate) fn remove_unfinished(settings: &Settings, containers: &Containers) {
             let name = &record.name;
             notice::note(format!("container `{name}` was never finished, and stays: {error}"));
         }
+    }
+}
+
+/// Removes a container of `--rm` that has been ended, and that no monitor looked after.
+pub(crate) fn remove_abandoned(
+    settings: &Settings,
+    containers: &Containers,
+    dir: &Dir,
+) -> Result<()> {
+    match dir.record() {
+        Ok(record) if record.remove => {
+            remove(settings, containers, record.id.as_str(), false, Volumes::Remove)
+        }
+        _ => Ok(()),
     }
 }
 

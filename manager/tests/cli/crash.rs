@@ -29,6 +29,8 @@ fn a_container_whose_monitor_was_killed_still_runs_and_can_be_removed() {
     kill(monitor);
     assert!(world.nman(["ps"]).ok().stdout().contains("orphan"));
     assert_eq!(world.nman(["exec", "orphan", "echo", "alive"]).ok().stdout(), "alive\n");
+    let refused = world.nman(["attach", "orphan"]).exits(1).stderr();
+    assert!(refused.contains(": its monitor is gone\n\nhint: it may run on"), "{refused}");
     world.nman(["rm", "-f", "orphan"]).ok();
     eventually("its init is dead", || has_ended(init));
     world.assert_no_container();
@@ -119,6 +121,25 @@ fn what_was_being_made_by_who_was_killed_is_removed_by_who_makes_the_next() {
     }
     assert_eq!(world.nman(["volume", "ls", "-q"]).ok().stdout().lines().count(), 1);
     world.nman(["rm", "-v", "kept"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
+fn who_stops_or_kills_what_was_to_be_removed_removes_it_where_no_monitor_does() {
+    let world = World::new();
+    for verb in [&["stop", "-t", "0"][..], &["kill"]] {
+        for options in [&["-d", "--rm"][..], &["-d"]] {
+            world.run(&[options, &["--name", "orphan"]].concat(), &["sleep", "1000"]).ok();
+            let (init, monitor) = processes(&world, "orphan");
+            kill(monitor);
+            eventually("its monitor is dead", || processes(&world, "orphan").1 != monitor);
+            world.nman(verb.iter().chain(&["orphan"])).ok();
+            assert!(has_ended(init));
+            let left = world.nman(["ps", "-aq"]).ok().stdout().lines().count();
+            assert_eq!(left, usize::from(!options.contains(&"--rm")), "{verb:?} {options:?}");
+            world.nman(["rm", "-f", "orphan"]).ok();
+        }
+    }
     world.assert_no_container();
 }
 
