@@ -205,3 +205,20 @@ fn a_container_without_a_network_or_on_the_hosts_is_shown_on_that() {
     }
     world.assert_no_container();
 }
+
+#[test]
+fn the_swap_that_follows_from_the_memory_is_shown_and_taken_along() {
+    let world = World::new();
+    let swap = || world.inspect("aa", "/HostConfig/MemorySwap");
+    world.nman(["create", "--name", "aa", "-m", "64m", IMAGE, "true"]).ok();
+    assert_eq!(swap(), 128 << 20);
+    world.nman(["update", "-m", "96m", "aa"]).ok();
+    assert_eq!(swap(), 192 << 20);
+    world.nman(["update", "--memory-swap", "-1", "aa"]).ok();
+    assert_eq!(swap(), -1);
+    world.nman(["rm", "aa"]).ok();
+    world.nman(["create", "--name", "aa", IMAGE, "true"]).ok();
+    assert_eq!(swap(), 0);
+    world.nman(["rm", "aa"]).ok();
+    world.assert_no_container();
+}
