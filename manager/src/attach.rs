@@ -45,6 +45,8 @@ pub struct Wish {
     pub signals: bool,
     /// The keys that leave the container as it is.
     pub keys: DetachKeys,
+    /// Have the container draw its terminal anew: what it has shown so far was for others.
+    pub redraw: bool,
 }
 
 /// `nman attach`
@@ -72,7 +74,8 @@ pub fn attach(settings: &Settings, args: &AttachArgs) -> Result<u8> {
     let mut link = open(settings, &record.id)?;
     emit_container(settings, &record, "attach", &[]);
     let streams = Attached::to_output(stdin);
-    let wish = Wish { streams, terminal, signals: args.sig_proxy, keys };
+    let signals = args.sig_proxy && !terminal;
+    let wish = Wish { streams, terminal, signals, keys, redraw: true };
     follow(settings, &record.id, &mut link, wish)
 }
 
@@ -86,7 +89,17 @@ pub fn open(settings: &Settings, id: &ContainerId) -> Result<Link> {
         connect(&socket, &SocketAddrUnix::new(short.path())?)?;
         Ok(socket)
     };
-    let socket = open().map_err(Error::io("connect to the monitor at", &path))?;
+    let socket = open().map_err(|errno| match errno {
+        // The socket is there and nobody listens, or is not there any more.
+        Errno::CONNREFUSED | Errno::NOENT => Error::WrongState {
+            message: format!("cannot attach to container {}: its monitor is gone", id.short()),
+            hint: Some(format!(
+                "it may run on, with nobody at its streams: `nman restart {}` gives it a new monitor",
+                id.short()
+            )),
+        },
+        errno => Error::io("connect to the monitor at", &path)(errno),
+    })?;
     Ok(Link { socket, child: None })
 }
 
@@ -125,9 +138,9 @@ fn open_for_requests(settings: &Settings, id: &ContainerId) -> Option<OwnedFd> {
 /// As in Docker, who is attached to stdin alone has the container's id for output, leaves when there is nothing more to
 /// pass on, and does not care how the container ends.
 pub fn follow(settings: &Settings, id: &ContainerId, link: &mut Link, wish: Wish) -> Result<u8> {
-    let mask = match (wish.terminal, wish.signals) {
-        (true, _) => proxy::ending(),
-        (false, true) => proxy::passed_on(wish.streams.stdin),
+    let mask = match (wish.signals, wish.terminal) {
+        (true, _) => proxy::passed_on(wish.streams.stdin),
+        (false, true) => proxy::ending(),
         (false, false) => Mask::empty(),
     };
     let before = sys::signals::set_mask(&mask);
@@ -228,6 +241,9 @@ impl<'a> Session<'a> {
     /// The container's exit code; `None` when the detach keys were typed.
     fn run(mut self) -> Result<Option<u8>> {
         let (mut buffer, mut chunk) = (Vec::new(), vec![0; CHUNK]);
+        if self.wish.redraw {
+            self.disturb();
+        }
         self.resize();
         loop {
             for (source, events) in self.wait()? {
@@ -392,17 +408,14 @@ impl<'a> Session<'a> {
                 self.resize();
                 continue;
             }
-            if self.wish.terminal {
+            if self.wish.terminal && !self.wish.signals {
                 // The keys that make signals go to the container as keys; this one is meant for us.
                 return Ok(leave);
             }
             if number == Signal::INT.as_raw() || number == Signal::TERM.as_raw() {
                 self.interrupts += 1;
                 if self.interrupts >= PATIENCE {
-                    return Err(Error::WrongState {
-                        message: format!("got {PATIENCE} SIGTERM/SIGINTs, forcefully exiting"),
-                        hint: Some("the container still runs; `nman kill` ends it".to_owned()),
-                    });
+                    return Err(Error::Interrupted(PATIENCE));
                 }
             }
             let there = self.tell(Request::Signal(number));
@@ -412,6 +425,14 @@ impl<'a> Session<'a> {
             }
         }
         Ok(GO_ON)
+    }
+
+    /// Makes the terminal one row higher, until it gets its size: one that has that size already tells nobody of it, and
+    /// a program draws its prompt or its screen anew when it is told, as with Docker.
+    fn disturb(&mut self) {
+        if let (true, Some((rows, columns))) = (self.wish.terminal, terminal::size()) {
+            self.tell(Request::Resize { rows: rows.saturating_add(1), columns });
+        }
     }
 
     fn resize(&mut self) {

@@ -8,7 +8,7 @@ use crate::cli::{CommitArgs, SupervisionArgs};
 use crate::clock::Timestamp;
 use crate::container::{Containers, Dir, Record, Status};
 use crate::error::{Error, Result};
-use crate::event::{Kind, emit};
+use crate::event::emit_container;
 use crate::new_image::{NewImage, history, source_date_epoch};
 use crate::settings::Settings;
 use crate::store::{Image, Store};
@@ -72,13 +72,8 @@ fn gone(record: &Record) -> Error {
 
 fn tell(settings: &Settings, record: &Record, image: &Image, name: Option<String>) {
     let reference = name.unwrap_or_default();
-    let attributes = [
-        ("name", record.name.as_str()),
-        ("imageID", image.id.as_str()),
-        ("imageRef", &reference),
-        ("image", &record.image.name),
-    ];
-    emit(settings, Kind::Container, "commit", record.id.as_str(), &attributes);
+    let attributes = [("imageID", image.id.as_str()), ("imageRef", &reference)];
+    emit_container(settings, record, "commit", &attributes);
 }
 
 /// What the container has changed as a layer; nothing if that is nothing.

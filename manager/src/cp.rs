@@ -11,7 +11,7 @@ mod tree;
 use crate::cli::CpArgs;
 use crate::container::{Containers, Record};
 use crate::error::{Error, Result};
-use crate::event::{Kind, emit};
+use crate::event::emit_container;
 use crate::listing::human_size;
 use crate::output::Output;
 use crate::reach::{Reach, View};
@@ -179,10 +179,7 @@ impl Container {
     }
 
     fn tell(&self, settings: &Settings, action: &str, path: &str) {
-        let record = &self.record;
-        let attributes =
-            [("name", record.name.as_str()), ("image", &record.image.name), ("path", path)];
-        emit(settings, Kind::Container, action, record.id.as_str(), &attributes);
+        emit_container(settings, &self.record, action, &[("path", path)]);
     }
 }
 

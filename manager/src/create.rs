@@ -46,6 +46,7 @@ pub fn create(
     let host = HostFacts::probe();
     let runtime = Runtime::find(settings.runtime.as_deref())?;
     let containers = Containers::open(&settings.containers())?;
+    rm::unseen::remove_unfinished(settings, &containers);
     let store = Store::open(&settings.root)?;
     let image =
         image::obtain(settings, &store, args.image(), args.pull, args.quiet, &args.registry)?;
@@ -72,7 +73,10 @@ pub fn create_only(
     args: &CreateArgs,
     warn: &mut dyn FnMut(&str),
 ) -> Result<String> {
-    Ok(create(settings, args, true, warn)?.record.id.to_string())
+    let created = create(settings, args, true, warn)?;
+    let id = &created.record.id;
+    Containers::open(&settings.containers())?.finished(id)?;
+    Ok(id.to_string())
 }
 
 impl Created {

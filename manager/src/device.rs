@@ -6,6 +6,7 @@
 pub mod cdi;
 
 use crate::cli::confinement::is_access;
+use crate::cli::mounts::fields;
 use crate::container::{DeviceMapping, HostConfig};
 use crate::error::{Error, Result, reason};
 use oci_spec::runtime::{LinuxDevice, LinuxDeviceBuilder, LinuxDeviceType};
@@ -66,20 +67,46 @@ pub struct Gpus(pub Vec<String>);
 impl FromStr for Gpus {
     type Err = String;
     fn from_str(text: &str) -> std::result::Result<Self, String> {
-        let wrong =
-            || format!("invalid gpus: {text}, it is `all`, a number, or `device=` and a list");
+        let (mut count, mut devices) = (None, None);
+        // Docker wants a list in quotes, because it is a line of comma separated values; alone it needs none here.
+        let alone = text.strip_prefix("device=").filter(|list| !list.contains(['=', '"']));
+        let fields = match alone {
+            Some(_) => vec![text.to_owned()],
+            None => fields(text)?,
+        };
+        for field in &fields {
+            match field.split_once('=').unwrap_or(("count", field)) {
+                ("count", value) => count = Some(value),
+                ("device", list) => devices = Some(list),
+                // What a device can do is for its vendor's specification to say.
+                ("driver", "nvidia" | "cdi") | ("capabilities", _) => {}
+                ("driver", driver) => {
+                    return Err(format!(
+                        "could not select device driver \"{driver}\", there is nvidia"
+                    ));
+                }
+                (key, _) => return Err(format!("unexpected key '{key}' in '{field}'")),
+            }
+        }
         let name = |device: &str| format!("nvidia.com/gpu={device}");
-        if text == "all" || text == "-1" {
-            return Ok(Self(vec![name("all")]));
+        let names: Vec<String> = match (count, devices) {
+            (Some(_), Some(_)) => {
+                return Err("cannot set both Count and DeviceIDs on device request".to_owned());
+            }
+            (None, Some(list)) => list.split(',').map(name).collect(),
+            (Some("all" | "-1"), None) => vec![name("all")],
+            (count, None) => {
+                let count = count.unwrap_or("1");
+                let number: u16 = count.parse().map_err(|_| {
+                    format!("invalid count ({count}): value must be either \"all\" or an integer")
+                })?;
+                (0..number).map(|number| name(&number.to_string())).collect()
+            }
+        };
+        match names.iter().all(|name| cdi::is_name(name)) {
+            true => Ok(Self(names)),
+            false => Err(format!("invalid gpus: {text}, a device has a number or a name")),
         }
-        if let Ok(count) = text.parse::<u16>() {
-            return Ok(Self((0..count).map(|number| name(&number.to_string())).collect()));
-        }
-        // Docker wants a list in quotes, because it is a line of comma separated values.
-        let unquoted = text.trim_matches('"');
-        let list = unquoted.strip_prefix("device=").ok_or_else(wrong)?;
-        let names: Vec<String> = list.trim_matches('"').split(',').map(name).collect();
-        if names.iter().all(|name| cdi::is_name(name)) { Ok(Self(names)) } else { Err(wrong()) }
     }
 }
 
@@ -220,7 +247,26 @@ mod tests {
         assert_eq!(of("2").unwrap(), "nvidia.com/gpu=0 nvidia.com/gpu=1");
         assert_eq!(of("device=1").unwrap(), "nvidia.com/gpu=1");
         assert_eq!(of("\"device=0,2\"").unwrap(), "nvidia.com/gpu=0 nvidia.com/gpu=2");
-        assert!(of("some").is_err() && of("device=").is_err());
+        assert_eq!(of("device=0,2").unwrap(), "nvidia.com/gpu=0 nvidia.com/gpu=2");
+        assert_eq!(of("all,capabilities=utility").unwrap(), "nvidia.com/gpu=all");
+        assert_eq!(
+            of("driver=nvidia,count=2,\"capabilities=compute,utility\"").unwrap(),
+            "nvidia.com/gpu=0 nvidia.com/gpu=1"
+        );
+        assert_eq!(
+            of("\"device=0,2\",capabilities=utility").unwrap(),
+            "nvidia.com/gpu=0 nvidia.com/gpu=2"
+        );
+        assert_eq!(of("capabilities=utility").unwrap(), "nvidia.com/gpu=0");
+        for (wrong, why) in [
+            ("some", "invalid count (some): value must be either \"all\" or an integer"),
+            ("device=", "invalid gpus: device=, a device has a number or a name"),
+            ("count=1,device=0", "cannot set both Count and DeviceIDs on device request"),
+            ("all,driver=amd", "could not select device driver \"amd\", there is nvidia"),
+            ("all,colour=red", "unexpected key 'colour' in 'colour=red'"),
+        ] {
+            assert_eq!(of(wrong).unwrap_err(), why);
+        }
     }
 
     #[test]

@@ -15,6 +15,15 @@ pub enum Error {
     /// The command line asks for something that does not make sense.
     #[error("{0}")]
     Usage(String),
+    /// Somebody is to type into the container, but our stdin is no terminal: nothing good comes of it, as Docker found.
+    #[error("the input device is not a TTY")]
+    NoTerminal,
+    /// `run -d` is to be attached.
+    #[error("conflicting options: cannot specify both --attach and --detach")]
+    AttachedInBackground,
+    /// Whoever was attached was told to end so many times, and the container did not.
+    #[error("got {0} SIGTERM/SIGINTs, forcefully exiting")]
+    Interrupted(u32),
     /// No container has this id, name or unambiguous prefix.
     #[error("No such container: {0}")]
     NoSuchContainer(String),
@@ -193,6 +202,12 @@ impl Error {
                 let id = path.parent().and_then(Path::file_name).unwrap_or_default();
                 let id: String = id.to_string_lossy().chars().take(12).collect();
                 Some(format!("`nman rm -f {id}` or `nman system check --repair` removes the container"))
+            }
+            Self::NoTerminal => {
+                Some("leave out `-t` to feed the container from a pipe or a file".to_owned())
+            }
+            Self::Interrupted(_) => {
+                Some("the container still runs; `nman kill` ends it".to_owned())
             }
             Self::AmbiguousPrefix(_) => Some("give more digits of the id, or the name".to_owned()),
             Self::Network(error) => error.hint(),

@@ -3,7 +3,7 @@
 use crate::cli::ExportArgs;
 use crate::container::Containers;
 use crate::error::{Error, Result};
-use crate::event::{Kind, emit};
+use crate::event::emit_container;
 use crate::output::Output;
 use crate::reach::{Reach, View};
 use crate::settings::Settings;
@@ -19,7 +19,6 @@ pub fn export(settings: &Settings, args: &ExportArgs) -> Result<()> {
     layer::export(reach.root(), &options, &mut output)
         .map_err(|source| Error::Archive(bundle::archive::Error::Layer(source)))?;
     output.keep()?;
-    let attributes = [("name", record.name.as_str()), ("image", record.image.name.as_str())];
-    emit(settings, Kind::Container, "export", record.id.as_str(), &attributes);
+    emit_container(settings, &record, "export", &[]);
     Ok(())
 }

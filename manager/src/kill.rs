@@ -5,6 +5,7 @@ use crate::container::{Containers, Mark};
 use crate::each::each;
 use crate::error::{Error, Result};
 use crate::event::emit_container;
+use crate::rm;
 use crate::runtime::Runtime;
 use crate::settings::Settings;
 use crate::stop;
@@ -36,10 +37,16 @@ fn signal(settings: &Settings, containers: &Containers, name: &str, signal: i32)
     if signal == SIGKILL || signal == record.stop.signal {
         // As in Docker: who kills a container does not want it back.
         let watched = if signal == SIGKILL { stop::watch(settings, &dir)? } else { None };
+        let abandoned = dir.is_abandoned();
         dir.set(Mark::Stopped)?;
         stop::send(settings, &dir, &record, signal)?;
+        let Some(watched) = watched else { return Ok(()) };
         // Whoever has killed it may start or remove it at once.
-        return watched.map_or(Ok(()), |watched| stop::await_death(&watched, "kill", name));
+        stop::await_death(&watched, "kill", name)?;
+        return match abandoned {
+            true => rm::unseen::remove_abandoned(settings, containers, &dir),
+            false => Ok(()),
+        };
     }
     if !status.has_process() {
         return Ok(());

@@ -58,15 +58,22 @@ fn failure_code(cli: &Cli, error: &Error) -> u8 {
     match (&cli.command, error) {
         // Docker's `inspect` alone has a code for a template that is none.
         (Command::Inspect(_), Error::Template(fault)) if fault.is_of_form() => 64,
+        // Docker's client finds these out itself, after it has read the command line.
+        (_, Error::NoTerminal | Error::AttachedInBackground | Error::Interrupted(_)) => 1,
         // What a container cannot be given later, Docker's daemon finds out.
         (Command::Update(_), _) => 1,
         (Command::Run(_), _) | (_, Error::Usage(_)) => error.exit_code(),
-        (Command::Exec(_) | Command::Start(_), Error::Runtime(_) | Error::Start { .. }) => {
-            match error.exit_code() {
-                125 => 1,
-                code => code,
-            }
-        }
+        (Command::Exec(args), _) if args.detach => 1,
+        // The user of an exec is looked for when it is there already: it ends then, as one that cannot be executed.
+        (Command::Exec(_), Error::Rejected { .. }) => 126,
+        (Command::Exec(_), Error::Runtime(_)) => match error.exit_code() {
+            125 => 128,
+            code => code,
+        },
+        (Command::Start(_), Error::Runtime(_) | Error::Start { .. }) => match error.exit_code() {
+            125 => 1,
+            code => code,
+        },
         _ => 1,
     }
 }

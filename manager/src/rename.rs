@@ -3,7 +3,7 @@
 use crate::cli::RenameArgs;
 use crate::container::{ContainerName, Containers};
 use crate::error::{Error, Result};
-use crate::event::{self, Kind};
+use crate::event::emit_container;
 use crate::settings::Settings;
 
 /// Renames a container.
@@ -22,7 +22,7 @@ pub fn rename(settings: &Settings, args: &RenameArgs) -> Result<()> {
         });
     }
     let record = containers.rename(&dir, &name)?;
-    let attributes = [("name", name.as_str()), ("oldName", old.as_str())];
-    event::emit(settings, Kind::Container, "rename", record.id.as_str(), &attributes);
+    // With the slash, as Docker's daemon has it.
+    emit_container(settings, &record, "rename", &[("oldName", &format!("/{old}"))]);
     Ok(())
 }

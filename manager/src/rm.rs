@@ -1,6 +1,7 @@
 //! `nman rm`: removes containers, and everything that may be left of them.
 
 pub(crate) mod damaged;
+pub(crate) mod unseen;
 
 use crate::assemble::disassemble;
 use crate::attach;

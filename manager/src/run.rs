@@ -24,7 +24,7 @@ pub enum Outcome {
 pub fn run(settings: &Settings, args: &RunArgs, warn: &mut dyn FnMut(&str)) -> Result<Outcome> {
     let RunArgs { create: args, detach, sig_proxy, detach_keys, .. } = args;
     if *detach && !args.attach.is_empty() {
-        return Err(Error::Usage("Conflicting options: -a and -d".to_owned()));
+        return Err(Error::AttachedInBackground);
     }
     let keys = DetachKeys::find(detach_keys.as_deref())?;
     let reads = args.interactive || args.attach.contains(&StandardStream::Stdin);
@@ -59,6 +59,8 @@ fn start(
         return Ok(Outcome::Running(record.id));
     }
     emit_container(settings, &record, "attach", &[]);
-    let wish = Wish { streams, terminal: args.tty, signals, keys };
+    // Where keys reach the container they make its signals, and ours are meant for us.
+    let signals = signals && !(args.tty && streams.stdin);
+    let wish = Wish { streams, terminal: args.tty, signals, keys, redraw: false };
     attach::follow(settings, &record.id, &mut monitor, wish).map(Outcome::Ended)
 }

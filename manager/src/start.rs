@@ -31,6 +31,7 @@ pub fn start(settings: &Settings, name: &str) -> Result<Option<Link>> {
     }
     dir.clear(Mark::Stopped)?;
     dir.clear(Mark::Paused)?;
+    dir.clear(Mark::Kept)?;
     let assemble = || {
         enter_private_mounts(&record, &dir)?;
         mount_root(settings, &record, &dir)?;
@@ -81,7 +82,7 @@ fn take(dir: &Dir, name: &str) -> Result<Option<(Guard, bool)>> {
 }
 
 /// `nman start --by-policy`: what the daemon of other managers does when it begins. Starts each container whose policy
-/// asks for it: after a reboot, and after its monitor was killed.
+/// asks for it: after a reboot, and after its monitor was killed. Removes those that were to be removed when they end.
 pub fn start_by_policy(settings: &Settings, args: &StartArgs) -> Result<(Vec<String>, Vec<Error>)> {
     if args.attach || args.interactive || !args.names.is_empty() {
         return Err(Error::Usage(
@@ -89,6 +90,8 @@ pub fn start_by_policy(settings: &Settings, args: &StartArgs) -> Result<(Vec<Str
         ));
     }
     let containers = Containers::open(&settings.containers())?;
+    rm::unseen::remove_unfinished(settings, &containers);
+    let left = rm::unseen::remove_ended(settings, &containers);
     let mut wanted = Vec::new();
     for id in containers.ids()? {
         let dir = containers.dir(&id);
@@ -98,7 +101,9 @@ pub fn start_by_policy(settings: &Settings, args: &StartArgs) -> Result<(Vec<Str
             wanted.push(record.name.to_string());
         }
     }
-    Ok(start_detached(settings, &wanted))
+    let (started, mut errors) = start_detached(settings, &wanted);
+    errors.extend(left);
+    Ok((started, errors))
 }
 
 /// Whether a policy starts a container that nobody looks after.
@@ -127,7 +132,8 @@ pub fn start_attached(settings: &Settings, args: &StartArgs) -> Result<u8> {
     // As in Docker, whatever `create -a` has named: that is for `inspect`.
     let streams = Attached::to_output(stdin);
     let terminal = record.attachment.terminal;
-    let wish = Wish { streams, terminal, signals: args.sig_proxy, keys };
+    let signals = args.sig_proxy && !terminal;
+    let wish = Wish { streams, terminal, signals, keys, redraw: false };
     match start(settings, name)? {
         Some(mut monitor) => attach::follow(settings, &record.id, &mut monitor, wish),
         None => {

@@ -69,7 +69,8 @@ pub fn stats(settings: &Settings, args: &StatsArgs) -> Result<()> {
             })
             .collect();
         show(&view.render(&rows)?, live)?;
-        if args.no_stream {
+        // Of those that were named, nobody comes back.
+        if args.no_stream || chosen.is_empty() && !args.names.is_empty() {
             return Ok(());
         }
         before = now;
@@ -84,7 +85,7 @@ fn show(text: &str, live: bool) -> Result<()> {
     let mut frame = "\x1b[H".to_owned();
     for line in text.lines() {
         frame.push_str(line);
-        frame.push_str("\x1b[K\r\n");
+        frame.push_str("\x1b[K\n");
     }
     frame.push_str("\x1b[J");
     write_out(stdio::stdout(), frame.as_bytes())

@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::event::emit_container;
 use crate::monitor::wait_for_exit;
 use crate::pause;
+use crate::rm;
 use crate::runtime::Runtime;
 use crate::settings::Settings;
 use crate::start;
@@ -32,7 +33,11 @@ pub fn stop(settings: &Settings, args: &StopArgs) -> Result<(Vec<String>, Vec<Er
     let manner = Manner { patience: args.time, signal: args.signal.map(|signal| signal.0) };
     Ok(each(&args.names, |name| {
         let dir = containers.find(name)?;
+        let abandoned = dir.is_abandoned();
         stop_one(settings, &dir, name, manner)?;
+        if abandoned {
+            rm::unseen::remove_abandoned(settings, &containers, &dir)?;
+        }
         Ok(Some(name.to_owned()))
     }))
 }
@@ -44,15 +49,14 @@ pub fn restart(settings: &Settings, args: &StopArgs) -> Result<(Vec<String>, Vec
     Ok(each(&args.names, |name| {
         let dir = containers.find(name)?;
         let record = dir.record()?;
-        if record.remove && dir.state()?.status.is_up() {
-            return Err(Error::WrongState {
-                message: format!(
-                    "cannot restart container {name}: it is removed when it stops (`--rm`)"
-                ),
-                hint: Some("run it again instead".to_owned()),
-            });
+        if record.remove {
+            dir.set(Mark::Kept)?;
         }
-        stop_one(settings, &dir, name, manner)?;
+        if let Err(error) = stop_one(settings, &dir, name, manner) {
+            // It runs on, and is to be removed when it ends.
+            let _ = dir.clear(Mark::Kept);
+            return Err(error);
+        }
         if let Some(mut monitor) = start::start(settings, name)? {
             attach::until_started(&mut monitor)?;
         }

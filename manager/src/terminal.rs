@@ -42,13 +42,10 @@ pub fn size() -> Option<(u16, u16)> {
     (size.ws_row > 0 && size.ws_col > 0).then_some((size.ws_row, size.ws_col))
 }
 
-/// Refuses a terminal for the container whose input is not one: nothing good comes of it, as Docker found.
+/// Refuses a terminal for the container whose input is not one.
 pub fn check(interactive: bool, tty: bool, detach: bool) -> Result<()> {
     if interactive && tty && !detach && !stdin_is_terminal() {
-        return Err(Error::Rejected {
-            message: "the input device is not a TTY".to_owned(),
-            hint: Some("leave out `-t` to feed the container from a pipe or a file".to_owned()),
-        });
+        return Err(Error::NoTerminal);
     }
     Ok(())
 }

@@ -4,6 +4,7 @@ use crate::cgroup::Groups;
 use crate::cli::TopArgs;
 use crate::container::Containers;
 use crate::error::{Error, Result};
+use crate::event::emit_container;
 use crate::settings::Settings;
 use crate::table::{Table, plain};
 use std::process::{Command, Stdio};
@@ -27,7 +28,9 @@ pub fn top(settings: &Settings, args: &TopArgs) -> Result<String> {
         [] => DEFAULT.to_vec(),
         options => options.iter().map(String::as_str).collect(),
     };
-    select(&ps(&options)?, &processes)
+    let table = select(&ps(&options)?, &processes)?;
+    emit_container(settings, &record, "top", &[]);
+    Ok(table)
 }
 
 fn ps(options: &[&str]) -> Result<String> {

@@ -9,7 +9,7 @@ use crate::bundle::resources;
 use crate::cli::{LimitArgs, UpdateArgs};
 use crate::container::{Containers, Record, RestartPolicy, Status};
 use crate::error::{Error, Result};
-use crate::event::{self, Kind};
+use crate::event::emit_container;
 use crate::runtime::Runtime;
 use crate::settings::Settings;
 use oci_spec::runtime::{LinuxResources, Spec};
@@ -74,8 +74,7 @@ fn apply(
         record.host_config.limits = limits;
         record.supervision.restart = args.restart.unwrap_or(record.supervision.restart);
     })?;
-    let attributes = [("name", record.name.as_str()), ("image", record.image.name.as_str())];
-    event::emit(settings, Kind::Container, "update", record.id.as_str(), &attributes);
+    emit_container(settings, &record, "update", &[]);
     Ok(warnings)
 }
 

@@ -250,10 +250,10 @@ impl fmt::Display for Failure {
         let attempt = if self.document == "config.json" { "start" } else { "exec in" };
         match &self.step.op {
             // The words that engines match to tell exit status 127 and 126 from 125.
-            Op::FindExecutable { name, candidates } => {
+            Op::FindExecutable { name, .. } => {
                 write!(f, "cannot {attempt} container `{id}`{place}: exec: \"{name}\": ")?;
                 match self.errno {
-                    Errno::NOENT if candidates.len() != 1 => {
+                    Errno::NOENT if !name.contains('/') => {
                         write!(f, "executable file not found in $PATH")
                     }
                     Errno::NOENT => write!(f, "stat {name}: no such file or directory"),

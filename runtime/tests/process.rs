@@ -254,6 +254,10 @@ fn a_program_that_cannot_be_executed_is_reported_by_create_in_the_words_that_eng
         assert!(output.stderr().contains("/process/args"), "{output}");
         let _ = runtime.run(&BundleDir::new().args([program])).exits(1);
     }
+    // However many directories PATH has.
+    let short = BundleDir::new().set("/process/env", json!(["PATH=/bin"]));
+    let output = runtime.try_create(&short.args(["no-such-program"])).exits(1);
+    assert!(output.stderr().contains("executable file not found in $PATH"), "{output}");
     sandbox.assert_clean();
 }
 

@@ -9,6 +9,8 @@ use crate::container::HostConfig;
 pub struct Confinement {
     /// No program gets more privileges than who executes it.
     pub no_new_privileges: bool,
+    /// The cgroups can be written to.
+    pub writable_cgroups: bool,
     /// `unconfined`, `builtin`, or the path of a profile.
     pub seccomp: String,
     /// The name of an AppArmor profile.
@@ -28,6 +30,7 @@ impl Confinement {
         let privileged = config.privileged;
         let mut confinement = Self {
             no_new_privileges: false,
+            writable_cgroups: privileged,
             seccomp: if privileged { "unconfined" } else { "builtin" }.to_owned(),
             apparmor: None,
             labels: Vec::new(),
@@ -44,6 +47,7 @@ impl Confinement {
     fn apply(&mut self, option: SecurityOption) {
         match option {
             SecurityOption::NoNewPrivileges(value) => self.no_new_privileges = value,
+            SecurityOption::WritableCgroups(value) => self.writable_cgroups = value,
             SecurityOption::Seccomp(profile) => self.seccomp = profile,
             SecurityOption::AppArmor(profile) => self.apparmor = Some(profile),
             SecurityOption::Label(part) => self.labels.push(part),
@@ -122,6 +126,9 @@ mod tests {
         assert_eq!(of(true, &["seccomp=builtin"]).seccomp, "builtin");
         assert_eq!(of(true, &["mask=/proc/kcore"]).masked, ["/proc/kcore"]);
         assert!(of(true, &["no-new-privileges"]).no_new_privileges);
+        assert!(of(true, &[]).writable_cgroups && !of(false, &[]).writable_cgroups);
+        assert!(!of(true, &["writable-cgroups=false"]).writable_cgroups);
+        assert!(of(false, &["writable-cgroups"]).writable_cgroups);
     }
 
     #[test]

@@ -4,10 +4,10 @@
 //! from descriptors that were opened once: what config.json names is a place that nobody else can change.
 
 use super::defaults::{self, mount};
-use super::{Built, Inputs};
+use super::{Built, Confinement, Inputs};
 use crate::bundle::namespaces::sharing;
 use crate::cli::confinement::Sharing;
-use crate::container::{MountKind, MountPoint, Record};
+use crate::container::{HostConfig, MountKind, MountPoint, Record};
 use crate::supervise;
 use oci_spec::runtime::Mount;
 use std::path::{Path, PathBuf};
@@ -33,9 +33,7 @@ pub(crate) fn shared_memory(dir: &Path) -> PathBuf {
 pub(super) fn plan(inputs: &Inputs<'_>) -> Built<Vec<Mount>> {
     let record = inputs.record;
     let mut mounts = defaults::mounts()?;
-    if record.host_config.privileged {
-        make_writable(&mut mounts);
-    }
+    make_writable(&mut mounts, &record.host_config);
     shared_memory_mounts(inputs, &mut mounts)?;
     let mut further = Vec::new();
     for (at, point) in record.mounts.iter().enumerate() {
@@ -97,10 +95,13 @@ pub(super) fn root_propagation(record: &Record) -> Option<String> {
     Some(word.to_owned())
 }
 
-/// /sys and the cgroups, for a privileged container.
-fn make_writable(mounts: &mut [Mount]) {
+/// /sys for a privileged container, and the cgroups for one that may write to them.
+fn make_writable(mounts: &mut [Mount], config: &HostConfig) {
+    let cgroups = Confinement::of(config).writable_cgroups;
     for mount in mounts {
-        if let Some(options) = mount.options_mut() {
+        let is_cgroup = mount.typ().as_deref() == Some("cgroup");
+        let writable = if is_cgroup { cgroups } else { config.privileged };
+        if writable && let Some(options) = mount.options_mut() {
             for option in options.iter_mut().filter(|option| *option == "ro") {
                 "rw".clone_into(option);
             }

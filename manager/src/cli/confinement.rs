@@ -31,6 +31,8 @@ pub enum SecurityOption {
     Label(String),
     /// Nothing below /proc and /sys is masked or read-only.
     SystemPaths,
+    /// Whether the cgroups can be written to.
+    WritableCgroups(bool),
     /// These paths are not masked; `ALL` stands for all.
     Unmask(Vec<String>),
     /// These paths are masked too.
@@ -49,7 +51,9 @@ impl FromStr for SecurityOption {
         match (name, value) {
             ("no-new-privileges", "" | "true") => Ok(Self::NoNewPrivileges(true)),
             ("no-new-privileges", "false") => Ok(Self::NoNewPrivileges(false)),
-            ("no-new-privileges", _) => wrong(", it is `true` or `false`"),
+            ("writable-cgroups", "" | "true") => Ok(Self::WritableCgroups(true)),
+            ("writable-cgroups", "false") => Ok(Self::WritableCgroups(false)),
+            ("no-new-privileges" | "writable-cgroups", _) => wrong(", it is `true` or `false`"),
             ("systempaths", "unconfined") => Ok(Self::SystemPaths),
             ("systempaths", _) => wrong(", its only value is `unconfined`"),
             (_, "") => wrong(", it is NAME=VALUE"),
@@ -69,7 +73,7 @@ impl FromStr for SecurityOption {
             ("mask", _) if absolute(&paths()) => Ok(Self::Mask(paths())),
             ("mask" | "unmask", _) => wrong(", it is a list of absolute paths with `:` between"),
             _ => wrong(
-                ", there are seccomp, apparmor, label, no-new-privileges, systempaths, mask and unmask",
+                ", there are seccomp, apparmor, label, no-new-privileges, writable-cgroups, systempaths, mask and unmask",
             ),
         }
     }
@@ -234,6 +238,8 @@ mod tests {
         assert_eq!(of("no-new-privileges"), Ok(SecurityOption::NoNewPrivileges(true)));
         assert_eq!(of("no-new-privileges:false"), Ok(SecurityOption::NoNewPrivileges(false)));
         assert_eq!(of("no-new-privileges=true"), Ok(SecurityOption::NoNewPrivileges(true)));
+        assert_eq!(of("writable-cgroups"), Ok(SecurityOption::WritableCgroups(true)));
+        assert_eq!(of("writable-cgroups=false"), Ok(SecurityOption::WritableCgroups(false)));
         assert_eq!(of("seccomp=unconfined"), Ok(SecurityOption::Seccomp("unconfined".into())));
         assert_eq!(of("unmask=/a:/b"), Ok(SecurityOption::Unmask(vec!["/a".into(), "/b".into()])));
         assert_eq!(of("unmask=all"), Ok(SecurityOption::Unmask(vec!["ALL".into()])));
@@ -244,6 +250,7 @@ mod tests {
             "seccomp",
             "nosuch=1",
             "no-new-privileges=x",
+            "writable-cgroups=dang",
             "mask=a",
             "label=x",
             "systempaths=all",

@@ -1,6 +1,7 @@
 //! Commands for containers that are there already.
 
 use super::flag::OFF;
+use super::number;
 use super::values::{SignalNumber, variable};
 use crate::clock::Timestamp;
 use crate::duration;
@@ -93,7 +94,7 @@ pub struct PsArgs {
     #[arg(short, long)]
     pub all: bool,
     /// Show only this many of the newest containers, whether they run or not
-    #[arg(short = 'n', long, value_name = "NUMBER", allow_negative_numbers = true)]
+    #[arg(short = 'n', long, value_name = "NUMBER", value_parser = number::any, allow_negative_numbers = true)]
     pub last: Option<i64>,
     /// Show only the newest container, whether it runs or not
     #[arg(short, long)]
@@ -151,10 +152,11 @@ pub enum Tail {
 }
 
 fn tail(text: &str) -> Result<Tail, String> {
-    match text {
+    match text.parse::<i64>() {
         // As Docker: a negative number is no limit.
-        "all" | "-1" => Ok(Tail::All),
-        text => text.parse().map(Tail::Last).map_err(|_| "a number of lines, or `all`".to_owned()),
+        Ok(lines) => Ok(u64::try_from(lines).map_or(Tail::All, Tail::Last)),
+        Err(_) if text == "all" => Ok(Tail::All),
+        Err(_) => Err("must be a number of lines, or `all`".to_owned()),
     }
 }
 
@@ -167,6 +169,7 @@ pub struct StopArgs {
         long,
         visible_alias = "timeout",
         value_name = "SECONDS",
+        value_parser = number::between::<i32>(-1, number::SECONDS),
         allow_negative_numbers = true
     )]
     pub time: Option<i32>,

@@ -1,5 +1,6 @@
 //! Values of options about limits: each is parsed once, by clap, into what it means.
 
+use super::number;
 use crate::container::{DeviceRate, DeviceWeight, Ulimit};
 use std::str::FromStr;
 
@@ -208,8 +209,8 @@ pub fn device_operations(text: &str) -> Result<DeviceRate, String> {
 
 /// A period of the scheduler: 1 ms to 1 s.
 pub fn cpu_period(text: &str) -> Result<i64, String> {
-    match text.parse() {
-        Ok(period @ (0 | 1000..=1_000_000)) => Ok(period),
+    match number::any(text)? {
+        period @ (0 | 1000..=1_000_000) => Ok(period),
         _ => Err(
             "CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)"
                 .to_owned(),
@@ -219,15 +220,15 @@ pub fn cpu_period(text: &str) -> Result<i64, String> {
 
 /// A quota of the scheduler: 1 ms at least, or -1 for none.
 pub fn cpu_quota(text: &str) -> Result<i64, String> {
-    match text.parse() {
-        Ok(quota @ (-1 | 0 | 1000..)) => Ok(quota),
+    match number::any(text)? {
+        quota @ (-1 | 0 | 1000..) => Ok(quota),
         _ => Err("CPU cfs quota can not be less than 1ms (i.e. 1000)".to_owned()),
     }
 }
 
 /// A weight of block input and output.
 pub fn blkio_weight(text: &str) -> Result<u16, String> {
-    match text.parse() {
+    match u16::try_from(number::any(text)?) {
         Ok(weight @ (0 | 10..=1000)) => Ok(weight),
         _ => Err("Range of blkio weight is from 10 to 1000".to_owned()),
     }
@@ -235,15 +236,15 @@ pub fn blkio_weight(text: &str) -> Result<u16, String> {
 
 /// How gladly memory is swapped.
 pub fn swappiness(text: &str) -> Result<i64, String> {
-    match text.parse() {
-        Ok(value @ -1..=100) => Ok(value),
+    match number::any(text)? {
+        value @ -1..=100 => Ok(value),
         _ => Err(format!("Invalid value: {text}, valid memory swappiness range is 0-100")),
     }
 }
 
 /// How soon the container is killed when memory is short.
 pub fn oom_score(text: &str) -> Result<i32, String> {
-    match text.parse() {
+    match i32::try_from(number::any(text)?) {
         Ok(value @ -1000..=1000) => Ok(value),
         _ => Err(format!("Invalid value {text}, range for oom score adj is [-1000, 1000]")),
     }

@@ -16,6 +16,7 @@ mod image;
 pub mod limits;
 pub mod mounts;
 mod network;
+mod number;
 mod overview;
 mod registry;
 mod store;

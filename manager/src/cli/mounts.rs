@@ -178,7 +178,7 @@ pub fn mount(text: &str) -> Result<MountPoint, String> {
 }
 
 /// The fields of a line of comma separated values; a quoted one may contain commas.
-fn fields(text: &str) -> Result<Vec<String>, String> {
+pub(crate) fn fields(text: &str) -> Result<Vec<String>, String> {
     let (mut fields, mut field, mut quoted) = (Vec::new(), String::new(), false);
     let mut characters = text.chars().peekable();
     while let Some(character) = characters.next() {

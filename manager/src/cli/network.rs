@@ -1,6 +1,6 @@
 //! `nman network` and its commands.
 
-use super::create::{alias, mac_address};
+use super::create::{address, alias, ipv4, ipv6, mac_address};
 use crate::listing::ListArgs;
 use crate::network::{MacAddress, NetworkName, Subnet};
 use clap::{Args, Subcommand};
@@ -39,7 +39,7 @@ pub struct NetworkCreateArgs {
     #[arg(long, value_name = "CIDR")]
     pub subnet: Vec<Subnet>,
     /// Gateway of a subnet
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_parser = address)]
     pub gateway: Vec<IpAddr>,
     /// Part of a subnet that containers get addresses from
     #[arg(long, value_name = "CIDR")]
@@ -121,10 +121,10 @@ pub struct NetworkConnectArgs {
     #[arg(long, value_name = "NAME", value_parser = alias)]
     pub alias: Vec<String>,
     /// IPv4 address of the container
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_parser = ipv4)]
     pub ip: Option<Ipv4Addr>,
     /// IPv6 address of the container
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_parser = ipv6)]
     pub ip6: Option<Ipv6Addr>,
     /// Link address of the container
     #[arg(long, value_name = "ADDRESS", value_parser = mac_address)]

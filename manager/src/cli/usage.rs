@@ -331,6 +331,59 @@ mod tests {
         assert_eq!(nameless.hint.as_deref(), Some("see `nman run --help`"));
     }
 
+    /// Every option of every command, with the commands that lead to it.
+    fn options(command: &Command, path: &str, found: &mut Vec<(String, String)>) {
+        let takes = |argument: &&Arg| argument.get_action().takes_values();
+        let longs = command.get_arguments().filter(takes).filter_map(Arg::get_long);
+        found.extend(longs.map(|long| (path.to_owned(), format!("--{long}"))));
+        for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
+            options(sub, format!("{path} {}", sub.get_name()).trim_start(), found);
+        }
+    }
+
+    #[test]
+    fn no_option_answers_a_wrong_value_in_the_words_of_a_library() {
+        let mut all = Vec::new();
+        options(&Cli::command(), "", &mut all);
+        assert!(all.iter().any(|(path, flag)| path == "container run" && flag == "--ip6"));
+        let words =
+            ["digit found", "is not in", "address syntax", "number too", "out of range", "float"];
+        for (path, flag) in all {
+            for value in ["x", "-1", "1.5", "1:x", "/dev/a:x", "99999999999999999999", ""] {
+                let line = [&["nman"], &*path.split(' ').collect::<Vec<_>>()].concat();
+                let line: Vec<std::ffi::OsString> = line
+                    .into_iter()
+                    .chain([&*format!("{flag}={value}"), "x"])
+                    .map(Into::into)
+                    .collect();
+                let Err(error) = Cli::parse_line(&line) else { continue };
+                let text = complain(Cli::command(), &error, &[]).text;
+                assert!(
+                    !words.iter().any(|word| text.contains(word)),
+                    "{path} {flag}={value}: {text}"
+                );
+            }
+        }
+        says(
+            "run --stop-timeout x i",
+            125,
+            "invalid argument \"x\" for \"--stop-timeout\" flag: must be a whole number from -1 to 2147483647",
+            "see `nman run --help`",
+        );
+        says(
+            "stop -t 1.5 c",
+            125,
+            "invalid argument \"1.5\" for \"-t, --time\" flag: must be a whole number from -1 to 2147483647",
+            "see `nman stop --help`",
+        );
+        says(
+            "run --health-retries -1 i",
+            125,
+            "invalid argument \"-1\" for \"--health-retries\" flag: must be a whole number from 0 to 4294967295",
+            "see `nman run --help`",
+        );
+    }
+
     #[test]
     fn help_is_no_mistake() {
         for line in ["", "--help", "help"] {

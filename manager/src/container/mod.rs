@@ -7,6 +7,7 @@
 //!     config.json      the OCI bundle, beside its `rootfs` mount point
 //!     lock             held by whoever is at work on it: first `nman run`, then its monitor
 //!     stopped, paused  marks: somebody has stopped it, somebody has paused it
+//!     kept             mark: somebody restarts it, so that --rm does not hold for this end
 //!     log              the container's output, one JSON object a line
 //!
 //! There is no database: whether a container is looked after is a question to its lock, which the kernel releases

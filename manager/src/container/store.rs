@@ -40,6 +40,8 @@ pub enum Mark {
     Stopped,
     /// Somebody has paused it.
     Paused,
+    /// It is to be started again by whoever stops it: it stays although it was to be removed when it ends.
+    Kept,
 }
 
 impl Mark {
@@ -47,6 +49,7 @@ impl Mark {
         match self {
             Self::Stopped => "stopped",
             Self::Paused => "paused",
+            Self::Kept => "kept",
         }
     }
 }
@@ -73,10 +76,15 @@ impl Guard {
 }
 
 impl Containers {
-    /// Opens the directory below `root`, making it (mode 0700) if need be.
+    /// Opens the directory below `root`, making it (mode 0700) if need be. Where nothing can be written, it is enough that
+    /// there is no container: whoever makes one hears of it then.
     pub fn open(root: &Path) -> Result<Self> {
         let containers = Self { root: root.to_owned() };
-        make_private(&containers.names())?;
+        match make_private(&containers.names()) {
+            Err(Error::Io { source, .. })
+                if source.kind() == std::io::ErrorKind::ReadOnlyFilesystem => {}
+            made => made?,
+        }
         Ok(containers)
     }
 
@@ -114,6 +122,7 @@ impl Containers {
         hidden.set_state(&State::created())?;
         self.sweep(&record.id);
         self.take_name(&record.name, &record.id)?;
+        unfinished::note(self, &record.id)?;
         let dir = self.dir(&record.id);
         fs::rename(&hidden.path, &dir.path).map_err(Error::io("make", &dir.path))?;
         Ok((dir, guard))
@@ -125,6 +134,7 @@ impl Containers {
 
     /// Removes what a killed `nman` left half made or half removed: directories under a temporary name that nobody has locked.
     fn sweep(&self, except: &ContainerId) {
+        unfinished::sweep(self, except);
         let Ok(entries) = fs::read_dir(&self.root) else { return };
         for entry in entries.flatten() {
             let name = entry.file_name();
@@ -193,11 +203,7 @@ impl Containers {
 
     /// Every container's id, in no order.
     pub fn ids(&self) -> Result<Vec<ContainerId>> {
-        let entries = fs::read_dir(&self.root).map_err(Error::io("read", &self.root))?;
-        Ok(entries
-            .flatten()
-            .filter_map(|entry| ContainerId::parse(entry.file_name().to_str()?))
-            .collect())
+        ids_in(&self.root)
     }
 
     /// Every container with its record and state, newest first. One that is removed meanwhile is left out; so is one
@@ -273,6 +279,8 @@ impl Containers {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
             result => result.map_err(Error::io("remove", &dir.path))?,
         }
+        // What stays is swept by the next reservation.
+        let _ = self.finished(id);
         drop(all);
         fs::remove_dir_all(&hidden.path).map_err(Error::io("remove", &hidden.path))
     }
@@ -528,6 +536,16 @@ impl Dir {
     }
 }
 
+/// The ids that entries of a directory have for names; none where there is no such directory.
+fn ids_in(directory: &Path) -> Result<Vec<ContainerId>> {
+    let entries = match fs::read_dir(directory) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(Error::io("read", directory))?,
+    };
+    let id = |entry: fs::DirEntry| ContainerId::parse(entry.file_name().to_str()?);
+    Ok(entries.flatten().filter_map(id).collect())
+}
+
 /// What makes a file of this container outlive a power cut, if it is to.
 fn lasting(record: &Record) -> fn(&fs::File) -> std::io::Result<()> {
     if record.remove { |_| Ok(()) } else { fs::File::sync_data }
@@ -550,6 +568,8 @@ pub(crate) fn make_private(path: &Path) -> Result<()> {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true).mode(0o700).create(path).map_err(Error::io("make", path))
 }
+
+mod unfinished;
 
 #[cfg(test)]
 mod tests;

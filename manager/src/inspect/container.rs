@@ -68,6 +68,11 @@ fn host_config(record: &Record, confinement: &Confinement) -> Result<Value> {
     });
     object.extend(to_object(&more, record)?);
     let mut object = Value::Object(object);
+    let limits = &record.host_config.limits;
+    if limits.memory > 0 && limits.memory_swap == 0 {
+        // What it comes to, as Docker writes it down: an update of the memory takes it along here.
+        object["MemorySwap"] = limits.memory.saturating_mul(2).into();
+    }
     state::add_host_config(record, &mut object);
     network::add_host_config(record, &mut object);
     Ok(object)

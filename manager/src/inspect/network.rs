@@ -17,6 +17,10 @@ pub(super) fn settings(settings: &Settings, dir: &Dir, record: &Record) -> Resul
         let plan = plans.iter().find(|plan| plan.network == endpoint.network);
         networks.insert(endpoint.network.to_string(), network(settings, record, &endpoint, plan));
     }
+    let name = record.network.network.as_str();
+    if let Some(id) = networks::predefined_id(name) {
+        networks.insert(name.to_owned(), predefined(&id));
+    }
     let mut object = plans.first().map_or_else(|| addresses(None), |plan| addresses(Some(plan)));
     object["Mode"] = record.network.network.as_str().into();
     object["SandboxKey"] = json!(connection::namespace_path(dir));
@@ -48,6 +52,21 @@ fn network(
     let names = plan.map(NetworkPlan::names).unwrap_or_default();
     object["DNSNames"] =
         [record.name.as_str()].into_iter().chain(names.iter().map(String::as_str)).collect();
+    object
+}
+
+/// What Docker says of `host` and `none`, on which nobody has an address of their own.
+fn predefined(id: &str) -> Value {
+    let mut object = addresses(None);
+    for (field, value) in [
+        ("IPAMConfig", Value::Null),
+        ("Aliases", Value::Null),
+        ("NetworkID", id.into()),
+        ("EndpointID", "".into()),
+        ("DNSNames", Value::Null),
+    ] {
+        object[field] = value;
+    }
     object
 }
 

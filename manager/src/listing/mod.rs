@@ -135,7 +135,7 @@ impl List {
         let format = args.format.as_deref().unwrap_or_default().trim_matches(' ');
         let quiet = || Template::of_field(self.quiet);
         let template = |text: &str| -> Result<Template> {
-            let template = Template::parse(text)?;
+            let template = Template::parse_line(text)?;
             template.check(&self.fields())?;
             Ok(template)
         };

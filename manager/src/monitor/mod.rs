@@ -272,6 +272,7 @@ impl<'a> Monitor<'a> {
         self.runtime.start(id)?;
         // It has run: whatever fails from here on, its layer and its volumes are somebody's.
         self.first = false;
+        let _ = self.containers.finished(id);
         crate::event::emit_container(self.settings, &self.record, "start", &[]);
         let Post { signals, listener, log, sources } = post;
         let dir = &self.dir;
@@ -390,7 +391,7 @@ impl<'a> Monitor<'a> {
         let _ = self.dir.set_state(&state);
         self.tell_died(&ended);
         let clients = std::mem::take(&mut ended.clients);
-        let remove = self.record.remove;
+        let remove = self.record.remove && !self.dir.has(Mark::Kept);
         self.farewell(remove, &Event::Exited(ended.code), &clients)
     }
 

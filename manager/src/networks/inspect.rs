@@ -114,6 +114,11 @@ fn predefined(name: &str) -> Value {
     })
 }
 
+/// The id of `host` and `none`.
+pub(crate) fn predefined_id(name: &str) -> Option<String> {
+    PREDEFINED.contains(&name).then(|| hex(name))
+}
+
 /// Docker's id of a connection: the same as long as both ends are.
 pub(crate) fn endpoint_id(plan: &NetworkPlan) -> String {
     hex(&format!("{}@{}", plan.container, plan.network))

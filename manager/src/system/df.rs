@@ -1,16 +1,17 @@
 //! `nman system df`: what takes how much of the disk. The lines add up to what `du` says of the root directory.
 
+mod details;
+
 use crate::cli::DfArgs;
 use crate::container::{Containers, MountKind, Record, State};
 use crate::disk::{Census, usage};
-use crate::error::{Error, Result};
-use crate::images::since;
-use crate::listing::{Column, List, ListArgs, Row, precise_size};
+use crate::error::Result;
+use crate::listing::{Column, List, ListArgs, Row, object, precise_size};
 use crate::rmi;
 use crate::settings::Settings;
 use crate::store::{Image, Store};
-use crate::table::{Table, plain, shorten};
 use crate::volume::Volumes;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 const LIST: List = List {
@@ -66,20 +67,22 @@ struct Inventory {
 struct VolumeUse {
     name: String,
     path: PathBuf,
+    labels: BTreeMap<String, String>,
     links: usize,
 }
 
-/// The table as text; with `--verbose`, a table for each kind.
+/// The table as text; with `--verbose`, a table for each kind, or what a format makes of one object with all of them.
 pub fn df(settings: &Settings, args: &DfArgs) -> Result<String> {
-    if args.verbose && args.format.is_some() {
-        return Err(Error::Usage("cannot combine --format and --verbose flags".to_owned()));
+    if args.verbose {
+        let found = Inventory::take(settings)?.details(settings);
+        return match args.format.as_deref() {
+            None | Some("" | "table") => Ok(details::tables(&found)),
+            Some(format) => object(format, &found),
+        };
     }
     let list = ListArgs { format: args.format.clone(), ..ListArgs::default() };
     let view = LIST.view(&list)?;
     let inventory = Inventory::take(settings)?;
-    if args.verbose {
-        return Ok(inventory.details(settings));
-    }
     let rows: Vec<Row> = inventory.lines(settings)?.iter().map(Line::row).collect();
     view.render(&rows)
 }
@@ -96,6 +99,7 @@ impl Inventory {
             links: links(volume.name.as_str()),
             path: volumes.data(&volume.name),
             name: volume.name.to_string(),
+            labels: volume.labels,
         });
         let volumes = volumes.collect();
         Ok(Self { images: store.list()?, containers, volumes, store })
@@ -146,68 +150,6 @@ impl Inventory {
                 reclaimable: 0,
             },
         ])
-    }
-
-    fn details(&self, settings: &Settings) -> String {
-        let mut images = Table::new(&[
-            "REPOSITORY",
-            "TAG",
-            "IMAGE ID",
-            "CREATED",
-            "SIZE",
-            "SHARED SIZE",
-            "UNIQUE SIZE",
-            "CONTAINERS",
-        ]);
-        for image in &self.images {
-            let (shared, unique) = self.store.shares(image, &self.images);
-            let none = || "<none>".to_owned();
-            let name = image.names.first();
-            images.push(vec![
-                name.map_or_else(none, |name| name.familiar_name()),
-                name.and_then(|name| name.tag()).map_or_else(none, str::to_owned),
-                image.id.short().to_owned(),
-                since(image.time()),
-                precise_size(shared + unique),
-                precise_size(shared),
-                precise_size(unique),
-                rmi::users(&self.containers, image).len().to_string(),
-            ]);
-        }
-        let mut containers = Table::new(&[
-            "CONTAINER ID",
-            "IMAGE",
-            "COMMAND",
-            "LOCAL VOLUMES",
-            "SIZE",
-            "CREATED",
-            "STATUS",
-            "NAMES",
-        ]);
-        for (record, state) in &self.containers {
-            let volumes = record.mounts.iter().filter(|point| point.kind == MountKind::Volume);
-            containers.push(vec![
-                record.id.short().to_owned(),
-                plain(&record.image.name),
-                format!("\"{}\"", shorten(&plain(&record.command.join(" ")), 20)),
-                volumes.count().to_string(),
-                precise_size(container_size(settings, record)),
-                since(Some(record.created)),
-                state.sentence(),
-                record.name.to_string(),
-            ]);
-        }
-        let mut volumes = Table::new(&["VOLUME NAME", "LINKS", "SIZE"]);
-        for volume in &self.volumes {
-            let size = precise_size(usage(&volume.path));
-            volumes.push(vec![volume.name.clone(), volume.links.to_string(), size]);
-        }
-        format!(
-            "Images space usage:\n\n{}\nContainers space usage:\n\n{}\nLocal Volumes space usage:\n\n{}",
-            images.render(),
-            containers.render(),
-            volumes.render()
-        )
     }
 }
 

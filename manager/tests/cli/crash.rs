@@ -1,6 +1,7 @@
 //! kill -9 at any moment leaves nothing that `rm -f` cannot remove (invariant I8).
 
-use super::world::{World, entries, eventually};
+use super::world::{IMAGE, World, entries, eventually, runtime};
+use nconform::fixture::Capture;
 use rustix::process::{Pid, Signal, kill_process};
 
 fn kill(pid: i32) {
@@ -28,6 +29,8 @@ fn a_container_whose_monitor_was_killed_still_runs_and_can_be_removed() {
     kill(monitor);
     assert!(world.nman(["ps"]).ok().stdout().contains("orphan"));
     assert_eq!(world.nman(["exec", "orphan", "echo", "alive"]).ok().stdout(), "alive\n");
+    let refused = world.nman(["attach", "orphan"]).exits(1).stderr();
+    assert!(refused.contains(": its monitor is gone\n\nhint: it may run on"), "{refused}");
     world.nman(["rm", "-f", "orphan"]).ok();
     eventually("its init is dead", || has_ended(init));
     world.assert_no_container();
@@ -89,6 +92,71 @@ fn run_killed_at_any_moment_can_be_cleaned_up() {
     let hidden: Vec<_> =
         hidden.iter().filter(|path| path.to_string_lossy().contains(".half-")).collect();
     assert!(hidden.is_empty(), "{hidden:?}");
+    world.assert_no_container();
+}
+
+#[test]
+fn what_was_being_made_by_who_was_killed_is_removed_by_who_makes_the_next() {
+    let world = World::new();
+    world.nman(["create", "--name", "kept", "--network", "none", IMAGE, "true"]).ok();
+    // Before there are mounts, and when all is ready for the monitor.
+    for (call, command) in [("unshare", "create"), ("unshare", "run"), ("socketpair", "run")] {
+        let inject = format!("inject={call}:signal=KILL");
+        let options = ["--rm", "--name", "cut", "-v", "/anonymous", "--network", "none"];
+        let ended = Capture::of("strace")
+            .args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={call}"), "-e", &inject])
+            .args([env!("CARGO_BIN_EXE_nman"), command])
+            .args(["--cgroup-parent", &format!("/{}", world.cgroup())])
+            .args(options)
+            .args([IMAGE, "sleep", "1000"])
+            .env("NMAN_ROOT", world.root())
+            .env("NMAN_STATE", world.state())
+            .env("NMAN_RUNTIME", runtime())
+            .run();
+        assert!(!ended.success(), "{ended}");
+        assert_eq!(world.inspect("cut", "/State/Status"), "created", "{call} {command}");
+        // Its name is free again, too.
+        world.run(&["--rm", "--name", "cut"], &["true"]).ok();
+        assert_eq!(world.nman(["ps", "-a", "--format", "{{.Names}}"]).ok().stdout(), "kept\n");
+    }
+    assert_eq!(world.nman(["volume", "ls", "-q"]).ok().stdout().lines().count(), 1);
+    world.nman(["rm", "-v", "kept"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
+fn who_stops_or_kills_what_was_to_be_removed_removes_it_where_no_monitor_does() {
+    let world = World::new();
+    for verb in [&["stop", "-t", "0"][..], &["kill"]] {
+        for options in [&["-d", "--rm"][..], &["-d"]] {
+            world.run(&[options, &["--name", "orphan"]].concat(), &["sleep", "1000"]).ok();
+            let (init, monitor) = processes(&world, "orphan");
+            kill(monitor);
+            eventually("its monitor is dead", || processes(&world, "orphan").1 != monitor);
+            world.nman(verb.iter().chain(&["orphan"])).ok();
+            assert!(has_ended(init));
+            let left = world.nman(["ps", "-aq"]).ok().stdout().lines().count();
+            assert_eq!(left, usize::from(!options.contains(&"--rm")), "{verb:?} {options:?}");
+            world.nman(["rm", "-f", "orphan"]).ok();
+        }
+    }
+    world.assert_no_container();
+}
+
+#[test]
+fn what_was_to_be_removed_and_ended_unseen_is_removed_when_the_policies_are_looked_after() {
+    let world = World::new();
+    for (name, options) in [("gone", &["-d", "--rm"][..]), ("kept", &["-d"])] {
+        world.run(&[options, &["--name", name]].concat(), &["sleep", "1000"]).ok();
+        let (init, monitor) = processes(&world, name);
+        kill(monitor);
+        kill(init);
+    }
+    let list = || world.nman(["ps", "-a", "--format", "{{.Names}} {{.Status}}"]).ok().stdout();
+    eventually("their ends are seen", || list().matches("Exited (255)").count() == 2);
+    world.nman(["start", "--by-policy"]).ok();
+    assert!(list().starts_with("kept ") && list().lines().count() == 1, "{}", list());
+    world.nman(["rm", "kept"]).ok();
     world.assert_no_container();
 }
 

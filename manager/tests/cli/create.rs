@@ -188,3 +188,37 @@ fn inspect_has_dockers_structure_and_takes_templates() {
     world.nman(["rm", "seen"]).ok();
     world.assert_no_container();
 }
+
+#[test]
+fn a_container_without_a_network_or_on_the_hosts_is_shown_on_that() {
+    let world = World::new();
+    for network in ["none", "host"] {
+        world.nman(["create", "--name", "aa", "--network", network, IMAGE, "true"]).ok();
+        let id = world.nman(["network", "inspect", "-f", "{{.Id}}", network]).ok().text();
+        let all = "{{range $name, $end := .NetworkSettings.Networks}}{{$name}} {{$end.NetworkID}} \
+                   {{$end.IPAddress}}.{{end}}";
+        let shown = world.nman(["inspect", "-f", all, "aa"]).ok().text();
+        let lines = world.nman(["inspect", "-f", r#"{{.Name}}{{"\n"}}{{.Path}}\t"#, "aa"]).ok();
+        assert_eq!(lines.stdout(), "/aa\ntrue\\t\n");
+        assert_eq!(shown, format!("{network} {id} ."));
+        world.nman(["rm", "aa"]).ok();
+    }
+    world.assert_no_container();
+}
+
+#[test]
+fn the_swap_that_follows_from_the_memory_is_shown_and_taken_along() {
+    let world = World::new();
+    let swap = || world.inspect("aa", "/HostConfig/MemorySwap");
+    world.nman(["create", "--name", "aa", "-m", "64m", IMAGE, "true"]).ok();
+    assert_eq!(swap(), 128 << 20);
+    world.nman(["update", "-m", "96m", "aa"]).ok();
+    assert_eq!(swap(), 192 << 20);
+    world.nman(["update", "--memory-swap", "-1", "aa"]).ok();
+    assert_eq!(swap(), -1);
+    world.nman(["rm", "aa"]).ok();
+    world.nman(["create", "--name", "aa", IMAGE, "true"]).ok();
+    assert_eq!(swap(), 0);
+    world.nman(["rm", "aa"]).ok();
+    world.assert_no_container();
+}

@@ -137,11 +137,9 @@ fn a_container_that_runs_without_its_records_is_removed_wholly() {
         world.nman(["rm", "-f", "wreck"]).ok();
         world.assert_no_container();
         assert_eq!(world.nman(["system", "check"]).ok().stdout(), "No problems found\n");
-        assert!(
-            entries(&world.path("root/containers"))
-                .iter()
-                .all(|path| { path.ends_with("names") || path.ends_with("lock") })
-        );
+        assert!(entries(&world.path("root/containers")).iter().all(|path| {
+            ["names", "lock", "unfinished"].iter().any(|name| path.ends_with(name))
+        }));
     }
 }
 
@@ -356,6 +354,25 @@ fn what_is_on_a_disk_that_has_become_read_only_is_listed_and_not_changed() {
     unmount(&root, UnmountFlags::empty()).unwrap();
     world.nman(["rm", "old"]).ok();
     world.assert_no_container();
+}
+
+#[test]
+fn where_no_container_was_ever_made_and_nothing_can_be_written_there_is_none() {
+    let world = World::new();
+    let root = world.path("bare");
+    std::fs::create_dir(&root).unwrap();
+    mount_bind(&root, &root).unwrap();
+    mount_remount(&root, MountFlags::BIND | MountFlags::RDONLY, "").unwrap();
+    let nman = |words: &[&str]| world.command(words).env("NMAN_ROOT", &root).run();
+    assert_eq!(nman(&["ps", "-aq"]).ok().stdout(), "");
+    assert_eq!(nman(&["container", "prune", "-f"]).ok().text(), "Total reclaimed space: 0B");
+    for command in ["logs", "rm", "start", "top"] {
+        let refused = nman(&[command, "no"]).exits(1).stderr();
+        assert!(refused.contains("No such container"), "{refused}");
+    }
+    let refused = nman(&["create", IMAGE]).exits(1).stderr();
+    assert!(refused.contains("read-only file system"), "{refused}");
+    unmount(&root, UnmountFlags::DETACH).unwrap();
 }
 
 #[test]

@@ -25,6 +25,26 @@ fn further_image(world: &World, name: &str) {
     world.nman(["commit", "maker", name]).ok();
 }
 
+/// What the tables show is one object for a format, with whole ids and commands.
+#[track_caller]
+fn assert_details(world: &World) {
+    let found = world.nman(["system", "df", "-v", "--format", "json"]).ok().json();
+    let names = |kind: &str, field: &str| -> Vec<&str> {
+        let objects = found[kind].as_array().unwrap();
+        objects.iter().map(|object| object[field].as_str().unwrap()).collect()
+    };
+    assert!(names("Images", "Repository").contains(&"further"), "{found}");
+    assert_eq!(names("Containers", "Names"), ["maker"]);
+    assert_eq!(names("Containers", "ID"), [world.inspect("maker", "/Id").as_str().unwrap()]);
+    assert!(names("Containers", "Command")[0].ends_with("cp /big /kept/big\""), "{found}");
+    assert!(names("Volumes", "Name").contains(&"kept"), "{found}");
+    assert_eq!(found["BuildCache"], serde_json::json!([]));
+    let format = "{{range .Containers}}{{.Names}} {{.LocalVolumes}}{{end}}";
+    assert_eq!(world.nman(["system", "df", "-v", "--format", format]).ok().stdout(), "maker 2\n");
+    let table = world.nman(["system", "df", "-v", "--format", "table"]).ok().stdout();
+    assert!(table.contains("   \"sh -c dd if=/dev/ur…\"   2               "), "{table}");
+}
+
 #[test]
 fn df_adds_up_to_du_and_prune_frees_what_it_says() {
     let world = World::new();
@@ -44,6 +64,8 @@ fn df_adds_up_to_du_and_prune_frees_what_it_says() {
         details.contains("further") && details.contains("maker") && details.contains("kept"),
         "{details}"
     );
+
+    assert_details(&world);
 
     let reclaimable = bytes(&world, "ReclaimableBytes");
     assert!(reclaimable[0] > 6 << 20, "{reclaimable:?}");

@@ -1,6 +1,6 @@
 //! Health checks, and what the kernel does about memory.
 
-use super::world::{World, eventually};
+use super::world::{IMAGE, World, eventually};
 
 #[test]
 fn a_check_makes_a_container_healthy_and_unhealthy_again() {
@@ -45,6 +45,44 @@ fn a_check_makes_a_container_healthy_and_unhealthy_again() {
         "health_status: unhealthy\nhealth_status: healthy\nhealth_status: unhealthy\n"
     );
     world.nman(["rm", "-f", "sick"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
+fn the_check_of_an_image_is_made_unless_it_is_said_otherwise() {
+    let world = World::new();
+    world.nman(["create", "--name", "plain", IMAGE]).ok();
+    let check =
+        "HEALTHCHECK --interval=100ms --timeout=20s --retries=2 CMD echo looked; test -e /well";
+    world.nman(["commit", "-c", check, "plain", "checked"]).ok();
+    let of_image = world.inspect("checked", "/Config/Healthcheck");
+    assert_eq!(of_image["Interval"], 100_000_000, "{of_image}");
+    let parent = format!("/{}", world.cgroup());
+    let run = |name: &str, options: &[&str]| {
+        let run = ["run", "-d", "--network", "none", "--cgroup-parent", &parent, "--name", name];
+        world.nman([&run[..], options, &["checked", "sleep", "1000"]].concat()).ok();
+    };
+    run("asked", &[]);
+    world.nman(["wait", "--condition", "unhealthy", "asked"]).ok();
+    let health = world.inspect("asked", "/State/Health");
+    assert!(health["FailingStreak"].as_u64().unwrap() >= 2, "{health}");
+    assert_eq!(
+        (&health["Log"][0]["ExitCode"], &health["Log"][0]["Output"]),
+        (&1.into(), &"looked\n".into())
+    );
+    assert!(world.nman(["ps"]).ok().stdout().contains("(unhealthy)"));
+    world.nman(["exec", "asked", "touch", "/well"]).ok();
+    world.nman(["wait", "--condition", "healthy", "asked"]).ok();
+    assert!(world.nman(["ps"]).ok().stdout().contains("(healthy)"));
+    // What the command line says goes before the image, one by one.
+    run("otherwise", &["--health-cmd", "true", "--health-retries", "7"]);
+    world.nman(["wait", "--condition", "healthy", "otherwise"]).ok();
+    let check = world.inspect("otherwise", "/Config/Healthcheck");
+    assert_eq!((&check["Interval"], &check["Retries"]), (&100_000_000.into(), &7.into()));
+    run("never", &["--no-healthcheck"]);
+    let state = world.inspect("never", "/State");
+    assert!(state.get("Health").is_none(), "{state}");
+    world.nman(["rm", "-f", "plain", "asked", "otherwise", "never"]).ok();
     world.assert_no_container();
 }
 

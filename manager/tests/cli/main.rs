@@ -29,6 +29,8 @@ mod pressure;
 mod refusals;
 mod restart;
 mod run;
+mod screen;
+mod stats;
 mod terminal;
 mod user_namespaces;
 mod volumes;

@@ -164,6 +164,20 @@ fn privileges_are_taken_and_given() {
 }
 
 #[test]
+fn the_cgroups_can_be_written_to_by_who_asks_for_it() {
+    let world = World::new();
+    // On v1 each hierarchy is a mount of its own, below one that holds them.
+    let script = "p=/sys/fs/cgroup; [ -d $p/pids ] && p=$p/pids; mkdir $p/inner && rmdir $p/inner";
+    world.shell(&["--security-opt", "writable-cgroups=true"], script).ok();
+    world.shell(&["--privileged"], script).ok();
+    for options in [&[][..], &["--privileged", "--security-opt", "writable-cgroups=false"]] {
+        let refused = world.shell(options, script).exits(1).stderr();
+        assert!(refused.contains("Read-only file system"), "{refused}");
+    }
+    world.assert_no_container();
+}
+
+#[test]
 fn a_seccomp_profile_of_a_file_holds_and_a_bad_one_is_named() {
     let world = World::new();
     let file = world.path("profile.json");

@@ -55,7 +55,6 @@ fn bad_options_are_refused_before_anything_is_made() {
         (&["--cpus", "x"], "a number of CPUs"),
         (&["--name", "a/b"], "Invalid container name (a/b)"),
         (&["--no-such-option"], "unknown flag: --no-such-option"),
-        (&["-it"], "the input device is not a TTY"),
     ];
     for (options, text) in cases {
         let options: Vec<&str> = ["--rm"].iter().chain(*options).copied().collect();
@@ -63,6 +62,52 @@ fn bad_options_are_refused_before_anything_is_made() {
         assert!(refused.stderr().starts_with("nman: "), "{refused}");
         assert!(refused.stderr().contains(text), "no `{text}` in {refused}");
     }
+    world.assert_no_container();
+}
+
+#[test]
+fn what_dockers_client_finds_out_by_itself_ends_with_1() {
+    let world = World::new();
+    world.run(&["-d", "--name", "up"], &["sleep", "1000"]).ok();
+    for refused in [world.run(&["-it"], &["true"]), world.nman(["exec", "-it", "up", "true"])] {
+        let refused = refused.exits(1);
+        assert!(refused.stderr().starts_with("nman: the input device is not a TTY\n"), "{refused}");
+    }
+    let refused = world.run(&["-d", "-a", "stdout"], &["true"]).exits(1);
+    let said = "nman: conflicting options: cannot specify both --attach and --detach\n";
+    assert_eq!(refused.stderr(), said);
+    world.nman(["rm", "-f", "up"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
+fn an_exec_that_cannot_begin_ends_as_dockers_does() {
+    let world = World::new();
+    world.run(&["-d", "--name", "up"], &["sleep", "1000"]).ok();
+    let cases: &[(&[&str], i32, &str)] = &[
+        (
+            &["-u", "NOSUCH", "up", "true"],
+            126,
+            "unable to find user NOSUCH: no matching entries in passwd file",
+        ),
+        (
+            &["-u", "mail:NOSUCH", "up", "true"],
+            126,
+            "unable to find group NOSUCH: no matching entries in group file",
+        ),
+        (&["-u", "4294967296", "up", "true"], 126, "range 0-2147483647"),
+        (&["up", "no-such-program"], 127, "\"no-such-program\""),
+        (&["up", "/etc/text"], 126, "permission denied"),
+        // Docker's daemon answers for what is in the background, and its client ends as for every wrong answer.
+        (&["-d", "-u", "NOSUCH", "up", "true"], 1, "unable to find user NOSUCH"),
+        (&["-d", "up", "no-such-program"], 1, "\"no-such-program\""),
+    ];
+    for (words, code, text) in cases {
+        let refused = world.nman(["exec"].iter().chain(*words)).exits(*code);
+        assert!(refused.stderr().starts_with("nman: "), "{refused}");
+        assert!(refused.stderr().contains(text), "no `{text}` in {refused}");
+    }
+    world.nman(["rm", "-f", "up"]).ok();
     world.assert_no_container();
 }
 
@@ -181,8 +226,6 @@ fn a_command_that_lacks_what_it_is_about_says_so_and_ends_with_1() {
     let refused = world.nman(["update", "idle"]).exits(1);
     let said = "nman: you must provide one or more flags when using this command\n";
     assert!(refused.stderr().starts_with(said), "{refused}");
-    let refused = world.nman(["system", "df", "-v", "--format", "json"]).exits(125);
-    assert!(refused.stderr().contains("cannot combine --format and --verbose"), "{refused}");
     world.nman(["rm", "idle"]).ok();
     world.assert_no_container();
 }

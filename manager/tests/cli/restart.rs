@@ -10,6 +10,22 @@ fn status(world: &World, name: &str) -> String {
 }
 
 #[test]
+fn what_is_removed_when_it_ends_can_be_restarted_and_is_removed_afterwards() {
+    let world = World::new();
+    world.run(&["-d", "--rm", "--name", "again"], &["sleep", "1000"]).ok();
+    let id = world.inspect("again", "/Id");
+    world.nman(["exec", "again", "touch", "/kept"]).ok();
+    for _ in 0..2 {
+        world.nman(["restart", "-t", "0", "again"]).ok();
+        world.nman(["exec", "again", "test", "-e", "/kept"]).ok();
+        assert_eq!(world.inspect("again", "/Id"), id);
+    }
+    world.nman(["kill", "again"]).ok();
+    eventually("it has removed itself", || world.nman(["ps", "-aq"]).ok().stdout().is_empty());
+    world.assert_no_container();
+}
+
+#[test]
 fn on_failure_starts_again_so_often_and_then_gives_up() {
     let world = World::new();
     let options = ["-d", "--name", "fails", "--restart", "on-failure:2"];

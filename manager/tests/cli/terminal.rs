@@ -1,93 +1,7 @@
 //! `-t`: a terminal of the test's own, typed into as a person would.
 
+use super::screen::{Screen, resize};
 use super::world::World;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
-use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
-use std::fs::File;
-use std::io::{Read as _, Write as _};
-use std::os::fd::OwnedFd;
-use std::os::unix::process::CommandExt as _;
-use std::process::{Child, Command, Stdio};
-
-/// A terminal with `nman` on it.
-struct Screen {
-    master: File,
-    terminal: OwnedFd,
-    child: Child,
-    shown: String,
-}
-
-impl Screen {
-    fn open(world: &World, args: &[&str]) -> Self {
-        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
-        let master = openpt(flags).unwrap();
-        grantpt(&master).unwrap();
-        unlockpt(&master).unwrap();
-        let terminal = ioctl_tiocgptpeer(&master, flags).unwrap();
-        resize(&terminal, 33, 99);
-        let end = || Stdio::from(terminal.try_clone().unwrap());
-        let child = Command::new(env!("CARGO_BIN_EXE_nman"))
-            .args(args)
-            .env("NMAN_ROOT", world.path("root"))
-            .env("NMAN_STATE", world.path("state"))
-            .env("NMAN_RUNTIME", super::world::runtime())
-            .stdin(end())
-            .stdout(end())
-            .stderr(end())
-            .process_group(0)
-            .spawn()
-            .unwrap();
-        Self { master: File::from(master), terminal, child, shown: String::new() }
-    }
-
-    fn type_in(&mut self, text: &str) {
-        self.master.write_all(text.as_bytes()).unwrap();
-    }
-
-    /// Reads until `text` is shown.
-    #[track_caller]
-    fn expect(&mut self, text: &str) {
-        while !self.shown.contains(text) {
-            self.read_more(text);
-        }
-        self.shown.clear();
-    }
-
-    /// Reads for as long as more comes within a moment; whether `text` is shown then.
-    fn shows_soon(&mut self, text: &str) -> bool {
-        let moment = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
-        while poll(&mut [PollFd::new(&self.master, PollFlags::IN)], Some(&moment)).unwrap() > 0 {
-            self.read_more(text);
-        }
-        self.shown.contains(text)
-    }
-
-    #[track_caller]
-    fn read_more(&mut self, wanted: &str) {
-        let mut buffer = [0; 4096];
-        let patience = Timespec { tv_sec: 60, tv_nsec: 0 };
-        let ready = poll(&mut [PollFd::new(&self.master, PollFlags::IN)], Some(&patience)).unwrap();
-        assert!(ready > 0, "no `{wanted}` on the screen, but:\n{}", self.shown);
-        let length = self.master.read(&mut buffer).unwrap();
-        self.shown.push_str(&String::from_utf8_lossy(&buffer[..length]));
-    }
-
-    fn is_raw(&self) -> bool {
-        !tcgetattr(&self.terminal).unwrap().local_modes.contains(LocalModes::ICANON)
-    }
-
-    fn code(mut self) -> Option<i32> {
-        let code = self.child.wait().unwrap().code();
-        assert!(!self.is_raw(), "the terminal was left raw");
-        code
-    }
-}
-
-fn resize(terminal: &OwnedFd, rows: u16, columns: u16) {
-    let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
-    tcsetwinsize(terminal, size).unwrap();
-}
 
 fn shell(world: &World, name: &str) -> Screen {
     let parent = format!("/{}", world.cgroup());
@@ -202,6 +116,101 @@ fn exec_gets_a_terminal_too() {
     screen.type_in("exit 4\r");
     assert_eq!(screen.code(), Some(4));
     world.nman(["rm", "-f", "host"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
+fn who_attaches_to_a_terminal_sees_its_prompt_without_a_key() {
+    let world = World::new();
+    let mut screen = shell(&world, "waits");
+    screen.type_in("\x10\x11");
+    screen.expect("read escape sequence");
+    assert_eq!(screen.code(), Some(0));
+    let mut screen = Screen::open(&world, &["attach", "waits"]);
+    screen.expect("# ");
+    screen.type_in("stty size; exit 3\r");
+    screen.expect("33 99\r\n");
+    assert_eq!(screen.code(), Some(3));
+    world.assert_no_container();
+}
+
+#[test]
+fn an_interrupt_reaches_a_terminal_that_nobody_types_into() {
+    let world = World::new();
+    let parent = format!("/{}", world.cgroup());
+    let run =
+        ["run", "--rm", "-t", "--network", "none", "--cgroup-parent", &parent, "--name", "up"];
+    let script = "trap 'echo got; exit 6' INT; echo up; while :; do sleep 0.05; done";
+    let words = [super::world::IMAGE, "sh", "-c", script];
+    let mut screen = Screen::open_controlled(&world, &[&run[..], &words].concat());
+    screen.expect("up");
+    screen.type_in("\x03");
+    screen.expect("got");
+    assert_eq!(screen.code(), Some(6));
+    // Without the proxy it is the client's.
+    let mut screen =
+        Screen::open_controlled(&world, &[&run[..], &["--sig-proxy=false"], &words].concat());
+    screen.expect("up");
+    screen.type_in("\x03");
+    assert_eq!(screen.code(), Some(130));
+    world.nman(["rm", "-f", "up"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
+fn who_interrupts_three_times_in_vain_is_let_go() {
+    let world = World::new();
+    let script = "trap 'echo heard' INT; echo up; while :; do sleep 0.05; done";
+    let (mut client, output) =
+        world.run_command(&["--rm", "--name", "deaf"], &["sh", "-c", script]).start();
+    super::world::eventually("it is up", || output.stdout() == "up\n");
+    let pid = rustix::process::Pid::from_child(&client);
+    for heard in ["up\nheard\n", "up\nheard\nheard\n", ""] {
+        rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+        super::world::eventually("it is heard", || heard.is_empty() || output.stdout() == heard);
+    }
+    assert_eq!(client.wait().unwrap().code(), Some(1));
+    super::world::eventually("it is told", || {
+        output.stderr().starts_with("nman: got 3 SIGTERM/SIGINTs, forcefully exiting\n")
+    });
+    world.nman(["rm", "-f", "deaf"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
+fn a_terminal_belongs_to_whoever_names_its_streams() {
+    let world = World::new();
+    let parent = format!("/{}", world.cgroup());
+    let run = ["run", "--network", "none", "--cgroup-parent", &parent, "-it", "--name"];
+    let open = |name: &str, streams: &[&str]| {
+        Screen::open(&world, &[&run[..], &[name], streams, &[super::world::IMAGE]].concat())
+    };
+    // A container's terminal has one output, whichever of the two is named.
+    for (name, output) in [("out", "stdout"), ("err", "STDERR")] {
+        let mut screen = open(name, &["-a", "stdin", "-a", output]);
+        screen.expect("# ");
+        assert!(screen.is_raw());
+        screen.type_in("stty size; echo $((40+2))\r");
+        screen.expect("33 99\r\n42\r\n");
+        screen.type_in("exit 5\r");
+        assert_eq!(screen.code(), Some(5), "{name}");
+    }
+    // Who only types sees the id alone, and is let go when the container ends.
+    let mut screen = open("blind", &["-a", "stdin"]);
+    let id = screen.up_to("\n");
+    super::world::eventually("the keys go to the container", || screen.is_raw());
+    screen.type_in("echo written > /tmp/file; exit 5\r");
+    super::world::eventually("it has ended", || {
+        world.inspect("blind", "/State/Status") == "exited"
+    });
+    assert_eq!(world.inspect("blind", "/Id"), id.trim_end());
+    assert_eq!(world.inspect("blind", "/State/ExitCode"), 5);
+    let written = world.path("file");
+    world.nman(["cp", "blind:/tmp/file", written.to_str().unwrap()]).ok();
+    assert_eq!(std::fs::read_to_string(written).unwrap(), "written\n");
+    assert!(!screen.shows_soon("written"), "{}", screen.shown);
+    assert_eq!(screen.code(), Some(0));
+    world.nman(["rm", "out", "err", "blind"]).ok();
     world.assert_no_container();
 }
 

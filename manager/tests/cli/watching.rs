@@ -84,6 +84,39 @@ fn assert_history(world: &World) {
 }
 
 #[test]
+fn whatever_is_done_to_a_container_is_told_with_its_image_and_its_labels() {
+    let world = World::new();
+    world.run(&["-d", "--name", "old", "-l", "app=x"], &["sleep", "1000"]).ok();
+    let file = world.path("file");
+    std::fs::write(&file, "").unwrap();
+    world.nman(["rename", "old", "new"]).ok();
+    world.nman(["update", "--memory", "64m", "new"]).ok();
+    world.nman(["cp", file.to_str().unwrap(), "new:/tmp/file"]).ok();
+    world.nman(["cp", "new:/tmp/file", world.path("back").to_str().unwrap()]).ok();
+    world.nman(["top", "new"]).ok();
+    world.nman(["export", "-o", world.path("tar").to_str().unwrap(), "new"]).ok();
+    world.nman(["commit", "--pause=false", "new"]).ok();
+    let since = ["events", "--since", "1h", "--until", "0s", "--format"];
+    let filters = ["--filter", "label=app=x", "--filter", "image=test/busybox"];
+    let line = "{{.Action}} {{.Actor.Attributes.name}} {{.Actor.Attributes.oldName}}";
+    let told = world.nman([&since[..], &[line], &filters].concat()).ok().stdout();
+    let expected = [
+        "create old <no value>",
+        "start old <no value>",
+        "rename new /old",
+        "update new <no value>",
+        "extract-to-dir new <no value>",
+        "archive-path new <no value>",
+        "top new <no value>",
+        "export new <no value>",
+        "commit new <no value>",
+    ];
+    assert_eq!(told.lines().collect::<Vec<_>>(), expected);
+    world.nman(["rm", "-f", "new"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
 fn the_event_of_a_death_says_how_long_the_container_ran() {
     let world = World::new();
     let told = |name: &str| {

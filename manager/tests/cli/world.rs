@@ -123,6 +123,7 @@ impl World {
     pub(crate) fn assert_no_container(&self) {
         let left: Vec<PathBuf> = [
             self.containers.root.join("containers/names"),
+            self.containers.root.join("containers/unfinished"),
             self.containers.root.join("snapshots/active"),
             self.containers.state.join("containers"),
             self.containers.state.join("runtime"),

@@ -8,7 +8,7 @@ mod storage;
 mod supervision;
 
 pub use network::{NetworkArgs, NetworkChoice};
-pub(crate) use network::{alias, mac_address};
+pub(crate) use network::{address, alias, ipv4, ipv6, mac_address};
 pub use process::ProcessArgs;
 pub use resources::{LimitArgs, ResourceArgs};
 pub use security::SecurityArgs;
@@ -25,7 +25,7 @@ pub struct RunArgs {
     /// Run in the background and print the container's id
     #[arg(short, long)]
     pub detach: bool,
-    /// Pass signals on to the container; always off with a terminal
+    /// Pass signals on to the container; always off with `-it`, where keys make the container's own
     #[arg(long, value_name = "BOOL", action = clap::ArgAction::Set, num_args = 0..=1, require_equals = true,
           default_value = "true", default_missing_value = "true")]
     pub sig_proxy: bool,

@@ -31,16 +31,16 @@ pub struct NetworkArgs {
     #[arg(long, visible_alias = "net-alias", value_name = "NAME", value_parser = alias)]
     pub network_alias: Vec<String>,
     /// IPv4 address of the container
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_parser = ipv4)]
     pub ip: Option<Ipv4Addr>,
     /// IPv6 address of the container
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_parser = ipv6)]
     pub ip6: Option<Ipv6Addr>,
     /// Link address of the container
     #[arg(long, value_name = "ADDRESS", value_parser = mac_address)]
     pub mac_address: Option<MacAddress>,
     /// DNS server to ask instead of the host's
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_parser = address)]
     pub dns: Vec<IpAddr>,
     /// Domain in which names are looked up; `.` for none
     #[arg(long, value_name = "DOMAIN", value_parser = word)]
@@ -247,6 +247,19 @@ pub(crate) fn alias(text: &str) -> std::result::Result<String, String> {
 
 pub(crate) fn mac_address(text: &str) -> std::result::Result<MacAddress, String> {
     MacAddress::try_from(text.replace('-', ":")).map_err(|_| format!("invalid MAC address: {text}"))
+}
+
+pub(crate) fn ipv4(text: &str) -> std::result::Result<Ipv4Addr, String> {
+    text.parse().map_err(|_| "must be an IPv4 address, such as 10.1.0.5".to_owned())
+}
+
+pub(crate) fn ipv6(text: &str) -> std::result::Result<Ipv6Addr, String> {
+    text.parse().map_err(|_| "must be an IPv6 address, such as fd00::5".to_owned())
+}
+
+/// An address of either family, in Docker's words for one that is none.
+pub(crate) fn address(text: &str) -> std::result::Result<IpAddr, String> {
+    text.parse().map_err(|_| format!("IP address is not correctly formatted: {text}"))
 }
 
 fn exposed(text: &str) -> std::result::Result<String, String> {

@@ -4,7 +4,7 @@ use crate::cli::limits::{
     blkio_weight, cpu_period, cpu_quota, device_bytes, device_operations, device_weight, oom_score,
     swappiness,
 };
-use crate::cli::{CpuSet, Cpus, Memory, MemorySwap};
+use crate::cli::{CpuSet, Cpus, Memory, MemorySwap, number};
 use crate::container::{DeviceRate, DeviceWeight, Limits, Ulimit};
 use clap::Args;
 
@@ -62,7 +62,7 @@ pub struct LimitArgs {
     #[arg(long, alias = "cpu", value_name = "NUMBER")]
     pub cpus: Option<Cpus>,
     /// Weight of its CPU time where CPUs are short
-    #[arg(short = 'c', long, value_name = "NUMBER", value_parser = clap::value_parser!(i64).range(0..))]
+    #[arg(short = 'c', long, value_name = "NUMBER", value_parser = number::from::<i64>(0))]
     pub cpu_shares: Option<i64>,
     /// Period of the scheduler in microseconds
     #[arg(long, value_name = "MICROSECONDS", value_parser = cpu_period)]
@@ -71,10 +71,10 @@ pub struct LimitArgs {
     #[arg(long, value_name = "MICROSECONDS", value_parser = cpu_quota, allow_negative_numbers = true)]
     pub cpu_quota: Option<i64>,
     /// Period of the realtime scheduler in microseconds
-    #[arg(long, value_name = "MICROSECONDS", value_parser = clap::value_parser!(i64).range(0..))]
+    #[arg(long, value_name = "MICROSECONDS", value_parser = number::from::<i64>(0))]
     pub cpu_rt_period: Option<i64>,
     /// Realtime CPU time in each period in microseconds
-    #[arg(long, value_name = "MICROSECONDS", value_parser = clap::value_parser!(i64).range(0..))]
+    #[arg(long, value_name = "MICROSECONDS", value_parser = number::from::<i64>(0))]
     pub cpu_rt_runtime: Option<i64>,
     /// Run on these CPUs only, such as 0-1
     #[arg(long, alias = "cpuset", value_name = "LIST")]
@@ -83,7 +83,7 @@ pub struct LimitArgs {
     #[arg(long, value_name = "LIST")]
     pub cpuset_mems: Option<CpuSet>,
     /// Limit the number of processes; -1 for no limit
-    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(i64).range(-1..), allow_negative_numbers = true)]
+    #[arg(long, value_name = "NUMBER", value_parser = number::from::<i64>(-1), allow_negative_numbers = true)]
     pub pids_limit: Option<i64>,
     /// Weight of its block input and output, from 10 to 1000
     #[arg(long, value_name = "WEIGHT", value_parser = blkio_weight)]

@@ -1,6 +1,6 @@
 //! Options about how the container is looked after: how it is stopped, and what becomes of it.
 
-use crate::cli::StopSignal;
+use crate::cli::{StopSignal, number};
 use crate::container::{LogDriver, RestartPolicy};
 use crate::duration;
 use clap::Args;
@@ -16,7 +16,8 @@ pub struct SupervisionArgs {
     #[arg(long, value_name = "POLICY", default_value = "no", hide_default_value = true)]
     pub restart: RestartPolicy,
     /// Seconds that `stop` waits before it kills; -1 for ever
-    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
+    #[arg(long, value_name = "SECONDS", value_parser = number::between::<i32>(-1, number::SECONDS),
+          allow_negative_numbers = true)]
     pub stop_timeout: Option<i32>,
     /// Signal that `stop` sends
     #[arg(long, value_name = "SIGNAL")]
@@ -40,7 +41,7 @@ pub struct SupervisionArgs {
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     pub health_timeout: Option<Duration>,
     /// Failures in a row that make the container unhealthy [default: 3]
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", value_parser = number::between::<u32>(0, number::COUNT), allow_negative_numbers = true)]
     pub health_retries: Option<u32>,
     /// Time after the start in which failures do not count
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]

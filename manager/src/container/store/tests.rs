@@ -66,7 +66,36 @@ fn what_was_removed_since_it_was_found_is_no_such_container() {
     assert!(matches!(found.record(), Err(Error::NoSuchContainer(_))));
     assert!(matches!(found.state(), Err(Error::NoSuchContainer(_))));
     assert_eq!(entries(&root.path().join("names")), [""; 0]);
-    assert!(entries(root.path()).iter().all(|name| name == "names" || name == "lock"));
+    assert!(
+        entries(root.path())
+            .iter()
+            .all(|name| matches!(name.as_str(), "names" | "lock" | "unfinished"))
+    );
+    assert_eq!(entries(&root.path().join("unfinished")), [""; 0]);
+}
+
+#[test]
+fn who_was_killed_while_it_made_a_container_is_told_from_who_has_finished_it() {
+    let root = tempfile::tempdir().unwrap();
+    let containers = Containers::open(root.path()).unwrap();
+    let unfinished = || -> Vec<String> {
+        containers.unfinished().iter().map(|(dir, _)| dir.id().to_owned()).collect()
+    };
+    let (_, made) = containers.reserve(&record(1)).unwrap();
+    let (_, cut) = containers.reserve(&record(2)).unwrap();
+    let (run, has_run) = containers.reserve(&record(3)).unwrap();
+    // Whoever makes it is at work.
+    assert_eq!(unfinished(), [""; 0]);
+    containers.finished(&record(1).id).unwrap();
+    run.set_state(&State { status: Status::Exited, ..State::created() }).unwrap();
+    drop((made, cut, has_run));
+    assert_eq!(unfinished(), [record(2).id.as_str()]);
+    // A note without a container is nobody's.
+    let stray = root.path().join("unfinished").join(record(4).id.as_str());
+    fs::write(&stray, "").unwrap();
+    assert_eq!(unfinished(), [record(2).id.as_str()]);
+    drop(containers.reserve(&record(5)).unwrap());
+    assert!(!stray.exists());
 }
 
 #[test]

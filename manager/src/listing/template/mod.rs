@@ -84,12 +84,24 @@ fn place(text: &str, at: usize) -> (usize, usize) {
 }
 
 impl Template {
-    /// Parses; `\t` and `\n` that a shell has left as two characters are tab and newline, as in Docker.
+    /// Parses.
     pub fn parse(text: &str) -> Result<Self, Fault> {
-        let text = text.replace("\\t", "\t").replace("\\n", "\n");
-        let nodes = parse::parse(&text)?;
-        function::check(&text, &nodes)?;
-        Ok(Self { text, nodes })
+        let nodes = parse::parse(text)?;
+        function::check(text, &nodes)?;
+        Ok(Self { text: text.to_owned(), nodes })
+    }
+
+    /// The same for a list: `\t` and `\n` that a shell has left as two characters are tab and newline, as in Docker. In
+    /// actions they stay: there they are Go's.
+    pub fn parse_line(text: &str) -> Result<Self, Fault> {
+        let spaced = |text: &str| text.replace("\\t", "\t").replace("\\n", "\n");
+        let mut parts = text.split("{{");
+        let mut whole = spaced(parts.next().unwrap_or_default());
+        for part in parts {
+            let (action, after) = part.split_at(part.find("}}").unwrap_or(part.len()));
+            whole.extend(["{{", action, &spaced(after)]);
+        }
+        Self::parse(&whole)
     }
 
     /// A template of one field.

@@ -21,6 +21,18 @@ fn filled(text: &str) -> Result<String, Fault> {
     Template::parse(text)?.render(&Context { dot: &dot, methods: &Map::new(), foreign: false })
 }
 
+#[test]
+fn a_lines_tabs_may_be_written_as_two_characters_beside_actions() {
+    let line = |text: &str| {
+        let dot = container();
+        let context = Context { dot: &dot, methods: &Map::new(), foreign: false };
+        Template::parse_line(text)?.render(&context)
+    };
+    assert_eq!(line(r"\t{{.Id}}\t{{.Name}}\n").unwrap(), "\tabc\t/web\n");
+    assert_eq!(line(r#"{{.Id}}{{"\n"}}{{.Name}}"#).unwrap(), "abc\n/web");
+    assert!(line("{{.Id").is_err());
+}
+
 #[track_caller]
 fn gives(text: &str, expected: &str) {
     match filled(text) {
@@ -47,7 +59,8 @@ fn fields_and_whole_objects_are_printed_as_go_prints_them() {
     gives("{{json .Args}}{{json .State.Status}}", r#"["-c","sleep 1"]"running""#);
     gives("{{json .Config.Labels}}", r#"{"com.example":"x","n":"2"}"#);
     gives("no action", "no action");
-    gives(r"a\tb\n", "a\tb\n");
+    // Of an object, what a shell has left is left; Go's own strings have tabs.
+    gives(r#"a\tb{{"\t"}}{{`\n`}}c"#, "a\\tb\t\\nc");
 }
 
 #[test]

@@ -1,0 +1,55 @@
+//! What an `nman` that was killed has left, and what Docker's daemon would have removed.
+
+use super::{Volumes, damaged, forget, remove, take_down};
+use crate::container::{Containers, Dir, Status};
+use crate::error::{Error, Result};
+use crate::notice;
+use crate::settings::Settings;
+
+/// Removes containers that were never finished: a `create` or `run` was killed before there was anything that runs. Told,
+/// not returned, is what stays: it keeps no other container from being made.
+pub(crate) fn remove_unfinished(settings: &Settings, containers: &Containers) {
+    for (dir, _guard) in containers.unfinished() {
+        // What does not read back is left to whoever mends damage.
+        let Ok(record) = dir.record() else { continue };
+        let removed = take_down(settings, &record, &dir)
+            .and_then(|()| damaged::end_groups(&dir, &record.id))
+            .and_then(|()| forget(settings, containers, &record, Volumes::Remove));
+        if let Err(error) = removed {
+            let name = &record.name;
+            notice::note(format!("container `{name}` was never finished, and stays: {error}"));
+        }
+    }
+}
+
+/// Removes a container of `--rm` that has been ended, and that no monitor looked after.
+pub(crate) fn remove_abandoned(
+    settings: &Settings,
+    containers: &Containers,
+    dir: &Dir,
+) -> Result<()> {
+    match dir.record() {
+        Ok(record) if record.remove => {
+            remove(settings, containers, record.id.as_str(), false, Volumes::Remove)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Removes containers of `--rm` whose monitor was killed, or the host switched off, before they had ended.
+pub(crate) fn remove_ended(settings: &Settings, containers: &Containers) -> Vec<Error> {
+    let mut errors = Vec::new();
+    for id in containers.ids().unwrap_or_default() {
+        let dir = containers.dir(&id);
+        let (Ok(record), Ok(state)) = (dir.record(), dir.state()) else { continue };
+        if !record.remove || state.status != Status::Exited || dir.is_held() {
+            continue;
+        }
+        match remove(settings, containers, id.as_str(), false, Volumes::Remove) {
+            // Somebody has started or removed it meanwhile.
+            Ok(()) | Err(Error::WrongState { .. } | Error::NoSuchContainer(_)) => {}
+            Err(error) => errors.push(error),
+        }
+    }
+    errors
+}
