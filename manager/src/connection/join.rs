@@ -141,8 +141,7 @@ pub(super) fn requests(record: &Record) -> Result<Vec<PortRequest>> {
 
 /// Tells that a container has come to a network, or left it.
 pub(super) fn tell(settings: &Settings, action: &str, plan: &NetworkPlan) {
-    let driver = if plan.bridge.is_some() { "bridge" } else { "cni" };
-    let attributes =
-        [("container", plan.container.as_str()), ("name", plan.network.as_str()), ("type", driver)];
-    event::emit(settings, Kind::Network, action, plan.network.as_str(), &attributes);
+    let (container, name) = (plan.container.as_str(), plan.network.as_str());
+    let attributes = [("container", container), ("name", name), ("type", plan.driver.as_str())];
+    event::emit(settings, Kind::Network, action, &plan.network_id, &attributes);
 }

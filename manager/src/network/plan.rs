@@ -34,6 +34,12 @@ pub struct NetworkPlan {
     pub container_name: String,
     /// Which network.
     pub network: NetworkName,
+    /// That network's id; empty in what an older version has written.
+    #[serde(default)]
+    pub network_id: String,
+    /// Its driver, by Docker's word.
+    #[serde(default)]
+    pub driver: String,
     /// Whether the network has no way out.
     #[serde(default)]
     pub internal: bool,
@@ -134,6 +140,8 @@ pub fn plan(
         container: lease.container.clone(),
         container_name: appearance.container_name.clone(),
         network: definition.name.clone(),
+        network_id: definition.id(),
+        driver: definition.driver_name().to_owned(),
         internal: definition.about.internal,
         forwards: false,
         bridge: definition.bridge().map(|bridge| bridge.name.clone()),
