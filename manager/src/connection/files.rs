@@ -21,12 +21,12 @@ pub(super) fn write(record: &Record, dir: &Dir, plans: &[NetworkPlan]) -> Result
             }
             (dns::resolv_conf_of_host(&of_host, &wish.dns), hosts)
         }
-        Mode::None | Mode::Container(_) => {
+        Mode::None | Mode::Container(_) if plans.is_empty() => {
             let extra = extra_hosts(wish, None)?;
             let hosts = dns::hosts(&[], "", &extra);
             (dns::resolv_conf_of_host(&of_host, &wish.dns), hosts)
         }
-        Mode::Network(_) => {
+        Mode::None | Mode::Container(_) | Mode::Network(_) => {
             let addresses: Vec<IpAddr> = plans
                 .iter()
                 .flat_map(|plan| &plan.addresses)

@@ -3,7 +3,7 @@
 use crate::connection;
 use crate::container::{Dir, Record};
 use crate::error::Result;
-use crate::network::{Endpoint, HostFacts, NetworkPlan, State, definition, port};
+use crate::network::{Endpoint, NetworkPlan, State, port};
 use crate::networks;
 use crate::settings::Settings;
 use serde_json::{Map, Value, json};
@@ -31,8 +31,6 @@ fn network(
     endpoint: &Endpoint,
     plan: Option<&NetworkPlan>,
 ) -> Value {
-    let definition = HostFacts::probe()
-        .and_then(|host| definition::find(&settings.root, endpoint.network.as_str(), &host));
     let wanted = |address: Option<String>| address.unwrap_or_default();
     let mut object = addresses(plan);
     object["IPAMConfig"] = json!({
@@ -40,7 +38,7 @@ fn network(
         "IPv6Address": wanted(endpoint.ip6.map(|ip| ip.to_string())),
     });
     object["Aliases"] = json!(endpoint.aliases);
-    object["NetworkID"] = definition.map(|definition| definition.id()).unwrap_or_default().into();
+    object["NetworkID"] = networks::id_of(settings, &endpoint.network).into();
     object["EndpointID"] = match plan {
         Some(plan) => networks::endpoint_id(plan).into(),
         None => "".into(),

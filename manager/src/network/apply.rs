@@ -230,6 +230,15 @@ pub fn check_plugins(state: &State, plan: &NetworkPlan, netns: BorrowedFd<'_>) -
         .collect()
 }
 
+/// Sets the loopback interface of a container's namespace up, as every container has it.
+///
+/// # Errors
+/// The kernel refuses.
+pub fn set_loopback_up(netns: BorrowedFd<'_>) -> Result<()> {
+    let step = Step::Up { place: Place::Container, interface: "lo".parse()? };
+    netns::run_in(netns, || take_inside(&mut open()?, &step))
+}
+
 fn connect(
     state: &State,
     plan: &NetworkPlan,

@@ -123,8 +123,8 @@ impl NetworkArgs {
         if self.publish_all {
             publish.extend(exposed.iter().filter(|port| !self.is_published(port)).cloned());
         }
-        if !matches!(mode, Mode::Network(_)) {
-            // As in Docker: there is nothing to translate.
+        if matches!(mode, Mode::Host | Mode::Container(_)) {
+            // As in Docker: there is nothing to translate. Who leaves `none` for a network has them published there.
             publish.clear();
         }
         Ok(NetworkWish {
