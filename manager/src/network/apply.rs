@@ -482,7 +482,7 @@ fn delete_if_ours(
 }
 
 /// A link, if its kind and its link address say that it is the one that was planned.
-fn own_link(
+pub(super) fn own_link(
     socket: &mut RouteSocket,
     name: &InterfaceName,
     kind: &str,

@@ -25,6 +25,7 @@ pub mod port;
 pub mod resolver;
 pub mod state;
 mod subnet;
+pub mod survey;
 
 pub use apply::{
     apply, check_link, check_plugins, publish, reload, remove, remove_with_namespace,

@@ -301,6 +301,8 @@ fn rules_that_were_flushed_are_reloaded() {
     let table = || Capture::of("nft").args(["list", "table", "ip", "nman"]).run();
     let before = table().ok().stdout();
     Capture::of("nft").args(["flush", "ruleset"]).run().ok();
+    let said = world.nman(["system", "check"]).exits(1).stdout();
+    assert!(said.starts_with("damaged: the packet filter lacks rules for containers ("), "{said}");
     std::fs::write("/proc/sys/net/ipv4/ip_forward", "0").unwrap();
     let id = world.nman(["ps", "-q", "--no-trunc"]).ok().stdout();
     assert_eq!(world.nman(["network", "reload"]).ok().stdout(), id);
@@ -325,8 +327,16 @@ fn a_bridge_that_somebody_deletes_is_put_back_with_its_ports() {
         |whom: &str| world.nman(["exec", "aa", "ping", "-c", "1", "-W", "2", whom]).success();
     assert!(reaches("10.7.0.1") && reaches("bb"));
     Capture::of("ip").args(["link", "delete", &bridge]).run().ok();
+    let check = |args: &[&str]| world.nman(["system", "check"].iter().chain(args));
+    let lost = format!("the bridge `{bridge}` of network `web` is gone");
+    let hint = "(`nman network reload` or `nman system check --repair` puts it back)";
+    assert_eq!(check(&[]).exits(1).stdout(), format!("damaged: {lost} {hint}\n"));
     assert!(!reaches("10.7.0.1") && !reaches("10.7.0.3"));
     assert_eq!(world.nman(["network", "reload"]).ok().stdout().lines().count(), 2);
+    assert!(reaches("10.7.0.1") && reaches("bb"));
+    assert_eq!(check(&[]).ok().stdout(), "No problems found\n");
+    Capture::of("ip").args(["link", "delete", &bridge]).run().ok();
+    assert_eq!(check(&["--repair"]).ok().stdout(), format!("repaired: {lost}\n"));
     assert!(reaches("10.7.0.1") && reaches("bb"));
     // What is as it should be stays so.
     world.nman(["network", "reload"]).ok();
@@ -341,6 +351,17 @@ fn a_bridge_that_somebody_deletes_is_put_back_with_its_ports() {
     );
     assert!(said.stderr().starts_with(&message), "{said}");
     assert!(said.stderr().contains("hint: `nman restart bb` connects it again"), "{said}");
+    let lost = format!(
+        "damaged: container `bb` is cut off from network `web`: its interface `{link}` is gone \
+         (`nman restart bb` connects it again)\n"
+    );
+    assert_eq!(check(&[]).exits(1).stdout(), lost);
+    world.nman(["rename", "bb", "cc"]).ok();
+    let renamed = lost.replace("`bb`", "`cc`").replace("restart bb", "restart cc");
+    assert_eq!(check(&[]).exits(1).stdout(), renamed);
+    world.nman(["rename", "cc", "bb"]).ok();
+    // That is not mended behind anybody's back.
+    assert_eq!(check(&["--repair"]).exits(1).stdout(), lost);
     assert_eq!(said.stdout().lines().count(), 1);
     world.nman(["restart", "-t", "0", "bb"]).ok();
     assert!(reaches("bb"));
