@@ -19,10 +19,13 @@ use super::port::PortMapping;
 use crate::container::id::ContainerId;
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 /// Without a definition's or an up-link's.
 const ETHERNET_MTU: u32 = 1500;
+
+/// The link-local address of a bridge with IPv6, as in Docker.
+const LINK_LOCAL: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
 
 /// Everything that connecting one container to one network does.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -244,6 +247,16 @@ impl NetworkPlan {
                 prefix: leased.subnet.prefix(),
             }));
         }
+        if bridge.is_gateway && self.has_ipv6() {
+            // Neighbours are asked for with it what the host passes on. The kernel's own comes up to two seconds later: when
+            // the bridge has its first port, and nobody else is found to have it.
+            self.steps.push(Step::Address {
+                place: Place::Host,
+                interface: name.clone(),
+                address: LINK_LOCAL.into(),
+                prefix: 64,
+            });
+        }
         self.steps.push(Step::Up { place: Place::Host, interface: name });
     }
 
@@ -300,13 +313,15 @@ impl NetworkPlan {
     fn plan_inside(&mut self, bridge: &Bridge, number: u8, host: &HostFacts) -> Result<()> {
         let (place, interface) = (Place::Container, self.interface.clone());
         self.steps.push(Step::Up { place, interface: "lo".parse()? });
-        if host.ipv6 {
-            // Before the link is up: a neighbour could make itself the container's router (CVE-2020-10749).
-            self.steps.push(Step::set(place, format!("net/ipv6/conf/{interface}/accept_ra"), "0"));
-        }
+        // Before the link is up: a neighbour could make itself the container's router (CVE-2020-10749). Without an address of
+        // that family there is none of it at all, not even between neighbours (CVE-2024-32473).
+        let family = format!("net/ipv6/conf/{interface}/disable_ipv6");
         if self.has_ipv6() {
-            let key = format!("net/ipv6/conf/{interface}/disable_ipv6");
-            self.steps.push(Step::set(place, key, "0"));
+            let router = format!("net/ipv6/conf/{interface}/accept_ra");
+            self.steps.push(Step::set(place, router, "0"));
+            self.steps.push(Step::set(place, family, "0"));
+        } else if host.ipv6 {
+            self.steps.push(Step::set(place, family, "1"));
         }
         self.steps.extend(self.addresses.iter().map(|leased| Step::Address {
             place,

@@ -3,7 +3,8 @@
 use crate::world::{
     Container, HOST6, OUTSIDE6, World, converse, inside, output, reaches, run, serve6, to,
 };
-use std::net::{IpAddr, TcpListener};
+use std::net::{IpAddr, TcpListener, UdpSocket};
+use std::time::Duration;
 
 fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
@@ -54,6 +55,19 @@ fn the_table_is_exactly_this() {
     let world = World::new();
     let _container = connect(&world, "web", 1, &["[::]:8080:80", "[2001:db8::1]:8081:81"]);
     assert_eq!(output("nft list table ip6 nman"), include_str!("table6.nft"));
+}
+
+#[test]
+fn a_new_bridge_resolves_neighbours_from_the_first_packet_on() {
+    let world = World::new();
+    let container = connect(&world, "web", 1, &["[::]:5353:53/udp"]);
+    let server = inside(&container.netns, || UdpSocket::bind("[::]:53").unwrap());
+    let client = inside(&world.outside, || UdpSocket::bind("[::]:0").unwrap());
+    // The kernel's link-local address may come after a second, and is tried for one more.
+    let half = Duration::from_millis(500);
+    server.set_read_timeout(Some(half)).unwrap();
+    client.send_to(b"ping", to(HOST6, 5353)).unwrap();
+    assert_eq!(server.recv_from(&mut [0; 4]).expect("the first packet").1.ip(), ip(OUTSIDE6));
 }
 
 #[test]

@@ -53,7 +53,7 @@ host: firewall for 10.90.0.2 on nman0, masqueraded, isolated, tcp 0.0.0.0:8080 t
 udp 127.0.0.1:5353 to 10.90.0.2:53
 host: veth nm3fa2c0de3fa2 02:VETH on nman0 hairpin, eth0 02:6e:0a:5a:00:02 in container, mtu 1500
 container: set lo up
-container: sysctl net/ipv6/conf/eth0/accept_ra = 0
+container: sysctl net/ipv6/conf/eth0/disable_ipv6 = 1
 container: address 10.90.0.2/16 on eth0
 container: set eth0 up
 container: route 0.0.0.0/0 via 10.90.0.1 on eth0
@@ -104,9 +104,11 @@ fn no_interface_is_up_before_it_refuses_router_advertisements() {
     let network = network();
     let plan =
         plan(&network, &lease(&network), &Appearance::default(), &[], &fresh_host()).unwrap();
-    for (where_, name) in [(Place::Host, "nman0"), (Place::Container, "eth0")] {
+    for (where_, name, switch) in
+        [(Place::Host, "nman0", "accept_ra"), (Place::Container, "eth0", "disable_ipv6")]
+    {
         let refused = plan.steps.iter().position(|step| {
-            matches!(step, Step::Sysctl { place, key, .. } if *place == where_ && key.ends_with(&format!("{name}/accept_ra")))
+            matches!(step, Step::Sysctl { place, key, .. } if *place == where_ && key.ends_with(&format!("{name}/{switch}")))
         });
         let up = plan.steps.iter().position(|step| {
             matches!(step, Step::Up { place, interface } if *place == where_ && interface.as_str() == name)
