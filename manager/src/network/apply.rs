@@ -173,7 +173,7 @@ pub fn reload(state: &State) -> Result<()> {
                     if let Some(port) = own_link(&mut socket, name, "veth", *mac)? {
                         let bridge = find(&mut socket, bridge)?;
                         rejoin(&mut socket, port, bridge, *hairpin, *isolated)
-                            .map_err(|error| Error::kernel(step, error))?;
+                            .map_err(|error| refused(step, error))?;
                     }
                 }
                 Step::Sysctl { place: Place::Host, .. }
@@ -287,7 +287,7 @@ fn take(
         Step::Names { names } => names::add(state, &plan.network, &plan.container, names),
         Step::Plugin(plugin) => call(state, &Call { plan, plugin, netns: Some(netns) }),
         Step::Veth { name, mac, peer, peer_mac, bridge, mtu, hairpin, isolated } => {
-            let failed = |error| Error::kernel(step, error);
+            let failed = |error| refused(step, error);
             let bridge = find(socket, bridge)?;
             let (near, far) = (VethEnd { name, mac: *mac }, VethEnd { name: peer, mac: *peer_mac });
             match socket.create_veth(&near, &far, netns, bridge, *mtu) {
@@ -357,7 +357,7 @@ fn call(state: &State, call: &Call<'_>) -> Result<()> {
 
 /// One step that reads the same in either namespace.
 fn take_inside(socket: &mut RouteSocket, step: &Step) -> Result<()> {
-    let failed = |error| Error::kernel(step, error);
+    let failed = |error| refused(step, error);
     match step {
         Step::Sysctl { key, value, .. } => match read_sysctl(key)? {
             // Written only when it differs: `/proc/sys` may be read-only where the value is right already.
@@ -384,6 +384,11 @@ fn take_inside(socket: &mut RouteSocket, step: &Step) -> Result<()> {
             unreachable!("a step of the host only")
         }
     }
+}
+
+/// The step is quoted as the plan shows it.
+fn refused(step: &Step, error: netlink::Error) -> Error {
+    Error::kernel(format_args!("take the step `{step}`"), error)
 }
 
 fn ensure_bridge(

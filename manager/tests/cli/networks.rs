@@ -428,6 +428,28 @@ fn who_comes_to_a_network_that_is_removed_meanwhile_leaves_nothing() {
 }
 
 #[test]
+fn networks_are_pruned_by_age_and_a_subnet_of_the_hosts_is_told() {
+    let world = World::new();
+    let host = HostNetwork::connect(&world.sandbox);
+    let subnet = format!("{}/32", HostNetwork::WORLD);
+    Capture::of("ip").args(["route", "add", &subnet, "dev", HostNetwork::UPLINK]).run().ok();
+    let wider = format!("{}.0/24", HostNetwork::WORLD.to_string().rsplit_once('.').unwrap().0);
+    let made = world.nman(["network", "create", "--subnet", &wider, "web"]).ok();
+    let warning = format!("which subnet {wider} overlaps: what is there is out of reach");
+    assert!(made.stderr().starts_with("WARNING: the host has a route to "), "{made}");
+    assert!(made.stderr().contains(&warning), "{made}");
+    assert_eq!(world.nman(["network", "create", "quiet"]).ok().stderr(), "");
+    let prune = |until: &str| world.nman(["network", "prune", "-f", "--filter", until]);
+    for too_early in ["until=1h", "until=2020-01-01", "until=1577836800"] {
+        assert_eq!(prune(too_early).ok().stdout(), "", "{too_early}");
+    }
+    assert!(prune("until=soon").exits(125).stderr().contains("`soon` is no time"));
+    let pruned = prune("until=2222-01-01T10:00:00").ok().stdout();
+    assert_eq!(pruned, "Deleted Networks:\nquiet\nweb\n\n");
+    drop(host);
+}
+
+#[test]
 fn a_network_on_a_link_that_is_not_there_is_refused() {
     let world = World::new();
     let create = ["network", "create", "-d", "macvlan", "lan", "-o"];

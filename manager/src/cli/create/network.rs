@@ -246,7 +246,12 @@ pub(crate) fn alias(text: &str) -> std::result::Result<String, String> {
 }
 
 pub(crate) fn mac_address(text: &str) -> std::result::Result<MacAddress, String> {
-    MacAddress::try_from(text.replace('-', ":")).map_err(|_| format!("invalid MAC address: {text}"))
+    let address = MacAddress::try_from(text.replace('-', ":"))
+        .map_err(|_| format!("invalid MAC address: {text}"))?;
+    if address.is_of_one() {
+        return Ok(address);
+    }
+    Err(format!("invalid MAC address: {text} is not the address of one interface"))
 }
 
 fn exposed(text: &str) -> std::result::Result<String, String> {
@@ -335,6 +340,19 @@ mod tests {
         let all = wish(&[&exposed[..], &["-P"]].concat()).unwrap();
         assert_eq!(all.publish, ["8080:80", "53/udp", "7000/tcp", "7001/tcp"]);
         assert_eq!(all.exposed.len(), 4);
+    }
+
+    #[test]
+    fn a_link_address_is_of_one_interface() {
+        assert!(mac_address("02-00-00-00-00-05").is_ok());
+        for (text, why) in [
+            ("zz", "invalid MAC address: zz"),
+            ("01:00:5e:00:00:01", "not the address of one interface"),
+            ("00:00:00:00:00:00", "not the address of one interface"),
+        ] {
+            let error = mac_address(text).unwrap_err();
+            assert!(error.contains(why), "{error}");
+        }
     }
 
     #[test]
