@@ -178,6 +178,7 @@ pub fn reload(state: &State) -> Result<()> {
                 }
                 Step::Sysctl { place: Place::Host, .. }
                 | Step::Address { place: Place::Host, .. }
+                | Step::LocalRoute { .. }
                 | Step::Up { place: Place::Host, .. } => take_inside(&mut socket, step)?,
                 _ => {}
             }
@@ -376,6 +377,10 @@ fn take_inside(socket: &mut RouteSocket, step: &Step) -> Result<()> {
             let index = find(socket, interface)?;
             socket.add_route(index, *destination, *gateway, *metric).map_err(failed)
         }
+        Step::LocalRoute { interface, address } => {
+            let index = find(socket, interface)?;
+            socket.ensure_local_route(index, *address).map_err(failed)
+        }
         Step::Bridge { .. }
         | Step::Firewall(_)
         | Step::Veth { .. }
@@ -441,6 +446,7 @@ fn undo(
             | Step::Sysctl { .. }
             | Step::Address { .. }
             | Step::Up { .. }
+            | Step::LocalRoute { .. }
             | Step::Route { .. } => Ok(()),
         };
         failures.extend(undone.err());

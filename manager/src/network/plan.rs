@@ -27,6 +27,8 @@ const ETHERNET_MTU: u32 = 1500;
 /// The link-local address of a bridge with IPv6, as in Docker.
 const LINK_LOCAL: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
 
+const LOOPBACK: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
+
 /// Everything that connecting one container to one network does.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NetworkPlan {
@@ -138,7 +140,7 @@ pub fn plan(
     ports: &[PortMapping],
     host: &HostFacts,
 ) -> Result<NetworkPlan> {
-    check(definition, lease, ports)?;
+    check(definition, lease, ports, host)?;
     let mut plan = NetworkPlan {
         container: lease.container.clone(),
         container_name: appearance.container_name.clone(),
@@ -257,7 +259,14 @@ impl NetworkPlan {
                 prefix: 64,
             });
         }
-        self.steps.push(Step::Up { place: Place::Host, interface: name });
+        self.steps.push(Step::Up { place: Place::Host, interface: name.clone() });
+        if bridge.is_gateway && bridge.portmap && self.has_ipv6() && !host.bridge_filters_ipv6 {
+            // What `route_localnet` is for IPv4: the answer to the host's own [::1]:PORT comes in by the bridge, and is for
+            // [::1] again once its translation is undone. The kernel drops what says so on the wire before that, and with
+            // br_netfilter, which undoes it on the bridge, the answer as well. Goes with the link, so after it is up.
+            let address = LOOPBACK;
+            self.steps.push(Step::LocalRoute { interface: name, address });
+        }
     }
 
     /// Before the container has a link: there is no moment in which it is connected and not kept apart.
@@ -272,20 +281,29 @@ impl NetworkPlan {
         }));
     }
 
-    /// The ports, each with the address of the container that it leads to.
+    /// The ports, each with the address of the container that it leads to. What is published everywhere is on [::1] by itself,
+    /// where that works: elsewhere it stays the host's own, and who tries it first goes on to 127.0.0.1.
     fn published(&self) -> Vec<PublishedPort> {
         let publish = |mapping: &PortMapping| {
             let host = mapping.host_address;
             let mut addresses = self.addresses.iter().map(|leased| leased.address);
-            Some(PublishedPort {
+            let everywhere = PublishedPort {
                 host: (!host.is_unspecified()).then_some(host),
                 host_port: mapping.host_port,
                 protocol: mapping.protocol,
                 address: addresses.find(|address| address.is_ipv4() == host.is_ipv4())?,
                 port: mapping.container_port,
-            })
+            };
+            let on_loopback = host.is_ipv6() && host.is_unspecified() && self.routes_loopback();
+            let loopback = PublishedPort { host: Some(LOOPBACK), ..everywhere };
+            Some([Some(everywhere), on_loopback.then_some(loopback)])
         };
-        self.ports.iter().filter_map(publish).collect()
+        self.ports.iter().filter_map(publish).flatten().flatten().collect()
+    }
+
+    /// Whether the host's own [::1] can reach a published port.
+    fn routes_loopback(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step, Step::LocalRoute { .. }))
     }
 
     fn plan_link(&mut self, bridge: &Bridge, number: u8, mac: MacAddress, mtu: u32) -> Result<()> {
@@ -385,7 +403,12 @@ pub(crate) fn bridge_mac(name: &InterfaceName) -> MacAddress {
     MacAddress::derived(&format!("bridge {name}"))
 }
 
-fn check(definition: &Definition, lease: &Lease, ports: &[PortMapping]) -> Result<()> {
+fn check(
+    definition: &Definition,
+    lease: &Lease,
+    ports: &[PortMapping],
+    host: &HostFacts,
+) -> Result<()> {
     let refuse = |reason: String| {
         Err(Error::Plan {
             container: lease.container.short().to_owned(),
@@ -404,6 +427,12 @@ fn check(definition: &Definition, lease: &Lease, ports: &[PortMapping]) -> Resul
     let v6 = ports.iter().find(|port| port.host_address.is_ipv6());
     if let (Some(v6), false) = (v6, definition.has_ipv6()) {
         return refuse(format!("{v6} cannot be published: the network has no IPv6 subnet"));
+    }
+    let loopback = ports.iter().find(|port| port.host_address == LOOPBACK);
+    if let (Some(loopback), true) = (loopback, host.bridge_filters_ipv6) {
+        return refuse(format!(
+            "{loopback} cannot be published: br_netfilter keeps answers from [::1] (net.bridge.bridge-nf-call-ip6tables is 1)"
+        ));
     }
     for (index, port) in ports.iter().enumerate() {
         if ports[..index].iter().any(|other| port.collides(other)) {

@@ -163,6 +163,30 @@ fn what_the_definition_does_not_allow_is_refused() {
 }
 
 #[test]
+fn loopback_is_not_published_where_the_bridge_filters() {
+    let network = crate::network::definition::built_in("fd00:1::/64".parse().unwrap());
+    let lease = Lease {
+        container: container(),
+        network: network.name.clone(),
+        addresses: vec![network.ranges()[0].lease("fd00:1::2".parse().unwrap())],
+    };
+    let plan_on = |host: &HostFacts, port: &str| {
+        plan(&network, &lease, &Appearance::default(), &ports(&[port]), host)
+    };
+    let text = plan_on(&fresh_host(), "[::]:80:80").unwrap().to_string();
+    assert!(
+        text.contains("tcp [::]:80 to [fd00:1::2]:80, tcp [::1]:80 to [fd00:1::2]:80"),
+        "{text}"
+    );
+    assert!(text.contains("host: local route ::1 on nman0\n"), "{text}");
+    let filtering = HostFacts { bridge_filters_ipv6: true, ..fresh_host() };
+    let text = plan_on(&filtering, "[::]:80:80").unwrap().to_string();
+    assert!(text.contains("tcp [::]:80 to") && !text.contains("::1]:80"), "{text}");
+    let refused = plan_on(&filtering, "[::1]:80:80").unwrap_err().to_string();
+    assert!(refused.contains("br_netfilter keeps answers from [::1]"), "{refused}");
+}
+
+#[test]
 fn a_plan_reads_back_from_its_record() {
     let network = network();
     let plan = plan_ports(&network, &["8080:80"]).unwrap();
