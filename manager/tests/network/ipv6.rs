@@ -75,6 +75,9 @@ fn a_new_bridge_resolves_neighbours_from_the_first_packet_on() {
     let container = connect(&world, "web", 1, &["[::]:5353:53/udp"]);
     let server = inside(&container.netns, || UdpSocket::bind("[::]:53").unwrap());
     let client = inside(&world.outside, || UdpSocket::bind("[::]:0").unwrap());
+    // Until then the kernel, which takes its time for that on a machine that is busy, drops whatever is sent.
+    let up = |link: &str| output(&format!("ip -o link show {link}")).contains("state UP");
+    crate::world::until(|| inside(&container.netns, || up("eth0")) && up("web0"));
     // The kernel's link-local address may come after a second, and is tried for one more.
     let half = Duration::from_millis(500);
     server.set_read_timeout(Some(half)).unwrap();
