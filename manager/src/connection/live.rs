@@ -49,7 +49,11 @@ pub fn connect_to_network(settings: &Settings, container: &str, endpoint: Endpoi
         take_away(settings, &state, &plan, &namespace)?;
         return Err(error);
     }
-    if outlived { Ok(()) } else { files::write(&record, &dir, &state.connected_to(&record.id)?) }
+    if outlived {
+        Ok(())
+    } else {
+        files::write(settings, &record, &dir, &state.connected_to(&record.id)?)
+    }
 }
 
 /// A network by its name or id.
@@ -137,7 +141,7 @@ pub fn disconnect_from_network(
         if !plan.ports.is_empty() {
             join::publish_elsewhere(settings, &state, &plan)?;
         }
-        files::write(&record, &dir, &state.connected_to(&record.id)?)?;
+        files::write(settings, &record, &dir, &state.connected_to(&record.id)?)?;
     }
     Ok(())
 }

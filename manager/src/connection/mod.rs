@@ -107,7 +107,7 @@ pub fn connect(settings: &Settings, record: &Record, dir: &Dir) -> Result<()> {
             connect_all(settings, record, dir, &namespace)?
         }
     };
-    files::write(record, dir, &plans)
+    files::write(settings, record, dir, &plans)
 }
 
 fn connect_all(

@@ -3,7 +3,7 @@
 //! Variants are what a caller branches on; the text of each is one line that names the object and the reason.
 
 use super::netlink;
-use super::port::Protocol;
+use super::port::{ITSELF, Protocol};
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -177,6 +177,9 @@ impl Error {
                 "another container or a process of the host has port {}; `-p CONTAINER_PORT` alone picks a free one",
                 address.port()
             )),
+            Self::PortAllocated { holder: Some(holder), .. } if holder == ITSELF => {
+                Some("a port of the host can be given once".into())
+            }
             Self::PortAllocated { holder: Some(holder), .. } => Some(format!(
                 "stop {holder}, or choose another port; `-p CONTAINER_PORT` alone picks a free one"
             )),

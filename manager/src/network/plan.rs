@@ -15,7 +15,7 @@ use super::host::{HostFacts, IPV4_FORWARDING, IPV6_FORWARDING};
 use super::ipam::{Lease, LeasedAddress};
 use super::name::{InterfaceName, NetworkName};
 use super::plugin;
-use super::port::PortMapping;
+use super::port::{ITSELF, PortMapping};
 use crate::container::id::ContainerId;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -439,7 +439,7 @@ fn check(
             return Err(Error::PortAllocated {
                 address: (port.host_address, port.host_port).into(),
                 protocol: port.protocol,
-                holder: Some("this container".into()),
+                holder: Some(ITSELF.into()),
             });
         }
     }

@@ -125,3 +125,11 @@ fn a_container_that_its_policy_starts_again_has_left_none_for_good() {
     world.nman(["network", "rm", "one"]).ok();
     world.assert_no_container();
 }
+
+#[test]
+fn a_container_on_none_may_name_the_host() {
+    let world = World::new();
+    let hosts = world.shell(&["--add-host", "gate:host-gateway"], "grep gate /etc/hosts").ok();
+    assert_eq!(hosts.stdout(), "10.90.0.1\tgate\n");
+    world.assert_no_container();
+}
