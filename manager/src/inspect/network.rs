@@ -113,6 +113,7 @@ pub(super) fn add_host_config(record: &Record, host_config: &mut Value) {
         }
     }
     host_config["NetworkMode"] = wish.network.as_str().into();
+    host_config["PublishAllPorts"] = wish.publish_all.into();
     host_config["PortBindings"] = bindings.into();
     host_config["Dns"] = json!(wish.dns.servers);
     host_config["DnsSearch"] = json!(wish.dns.search);

@@ -281,6 +281,7 @@ fn exposed_ports_are_published_where_that_is_asked_for() {
     assert!(
         ports["90/udp"][0]["HostPort"].is_string() && ports["91/udp"][0]["HostPort"].is_string()
     );
+    assert_eq!(world.inspect("web", "/HostConfig/PublishAllPorts"), true);
     let url = format!("http://127.0.0.1:{port}/");
     eventually("the page is served", || {
         Capture::of("/bin/busybox").args(["wget", "-qO-", &url]).run().success()

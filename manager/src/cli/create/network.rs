@@ -130,6 +130,7 @@ impl NetworkArgs {
         Ok(NetworkWish {
             network: mode.to_string(),
             publish,
+            publish_all: self.publish_all,
             hostname,
             exposed: exposed.into_iter().collect(),
             dns: Overrides {
