@@ -110,6 +110,9 @@ impl Draft {
         let taken: Vec<Subnet> =
             others.iter().flat_map(Definition::ranges).map(|range| range.subnet).collect();
         for (at, subnet) in self.subnets.iter().enumerate() {
+            if !subnet.has_hosts() {
+                return Err(self.refuse(format!("no interface can have an address of {subnet}")));
+            }
             let beside = taken.iter().chain(&self.subnets[..at]);
             if let Some(other) = beside.into_iter().find(|other| other.overlaps(subnet)) {
                 return Err(self.refuse(format!(
@@ -419,6 +422,15 @@ mod tests {
         let subnets = ["10.5.0.0/24", "10.6.0.0/24"].map(|text| text.parse().unwrap()).to_vec();
         let two = Draft { subnets, ..draft("web") };
         assert!(refused(&two, &[]).contains("bridge driver doesn't support multiple subnets"));
+    }
+
+    #[test]
+    fn a_subnet_is_of_addresses_that_interfaces_have() {
+        for subnet in ["127.0.0.0/24", "224.1.0.0/16", "0.0.0.0/8", "ff05::/64", "::/64"] {
+            let wanted = Draft { subnets: vec![subnet.parse().unwrap()], ..draft("web") };
+            let said = refused(&wanted, &[]);
+            assert!(said.contains(&format!("an address of {subnet}")), "{said}");
+        }
     }
 
     #[test]
