@@ -1,6 +1,7 @@
 //! `nman network connect` and `nman network disconnect`: at once if the container runs, and at every start from then on.
 
 use super::join::{self, Joining};
+use super::publication::Publication;
 use super::{files, held_namespace, isolated, leave, membership, mode};
 use crate::container::{Containers, Dir, Record};
 use crate::error::{Error, Result};
@@ -87,13 +88,11 @@ fn join_running(
     namespace: &OwnedFd,
 ) -> Result<NetworkPlan> {
     let plans = state.connected_to(&record.id)?;
-    let mut publish = join::requests(record)?;
-    if plans.iter().any(|plan| !plan.ports.is_empty()) {
-        publish.clear();
-    }
+    let mut publication = Publication::of(record)?;
+    plans.iter().for_each(|plan| publication.carried(&plan.ports));
     let is_free = |number: &u8| plans.iter().all(|plan| plan.number() != *number);
     let number = (0..u8::MAX).find(is_free).unwrap_or(u8::MAX);
-    Joining { settings, state, record, endpoint, number }.join(namespace.as_fd(), &mut publish)
+    Joining { settings, state, record, endpoint, number }.join(namespace.as_fd(), &mut publication)
 }
 
 /// Takes a container off a network.

@@ -8,6 +8,7 @@ mod isolated;
 mod join;
 mod live;
 mod membership;
+mod publication;
 
 pub use live::{connect_to_network, disconnect_from_network};
 pub use membership::endpoints;
@@ -22,6 +23,7 @@ use crate::network::{self, Mode, NetworkPlan, State, ipam};
 use crate::settings::Settings;
 use isolated::Isolated;
 use join::Joining;
+use publication::Publication;
 use rustix::fs::{Mode as FileMode, OFlags, fstatfs};
 use rustix::io::Errno;
 use rustix::mount::mount_bind;
@@ -117,13 +119,14 @@ fn connect_all(
     namespace: &OwnedFd,
 ) -> Result<Vec<NetworkPlan>> {
     let state = State::open(&settings.state)?;
-    let mut publish = join::requests(record)?;
+    let mut publication = Publication::of(record)?;
     let mut plans = Vec::new();
     let endpoints = membership::endpoints(record, dir)?;
     for (endpoint, number) in endpoints.iter().filter(|end| !end.is_private()).zip(0..) {
         let joining = Joining { settings, state: &state, record, endpoint, number };
-        plans.push(joining.join(namespace.as_fd(), &mut publish)?);
+        plans.push(joining.join(namespace.as_fd(), &mut publication)?);
     }
+    publication.check()?;
     Ok(plans)
 }
 
