@@ -5,12 +5,20 @@ use super::publication::Publication;
 use super::{files, held_namespace, isolated, leave, membership, mode};
 use crate::container::{Containers, Dir, Record};
 use crate::error::{Error, Result};
+use crate::network::state::Lock;
 use crate::network::{
     Endpoint, HostFacts, Mode, NetworkName, NetworkPlan, State, definition, ipam,
 };
 use crate::networks;
 use crate::settings::Settings;
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::time::{Duration, Instant};
+
+/// How long whoever starts or ends a container is waited for.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Between two looks whether they still do.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// Puts a container onto one more network.
 ///
@@ -21,7 +29,7 @@ pub fn connect_to_network(settings: &Settings, container: &str, endpoint: Endpoi
     let (dir, record) = find(settings, container, wanted)?;
     let network = find_network(settings, wanted)?;
     let endpoint = Endpoint { network: network.clone(), ..endpoint };
-    let _lock = membership::lock(&dir)?;
+    let _lock = lock_settled(&dir)?;
     let mut endpoints = membership::endpoints(&record, &dir)?;
     refuse_beside(&endpoints, &endpoint, &record)?;
     let Some(namespace) = held_namespace(&dir)?.filter(|_| !endpoint.is_private()) else {
@@ -54,6 +62,21 @@ pub fn connect_to_network(settings: &Settings, container: &str, endpoint: Endpoi
         Ok(())
     } else {
         files::write(settings, &record, &dir, &state.connected_to(&record.id)?)
+    }
+}
+
+/// The list of a container's networks, locked at a moment when it is up, or when nobody is at work on it: one that is being
+/// started has read the list, and is not there yet to be put onto anything.
+fn lock_settled(dir: &Dir) -> Result<Lock> {
+    let begun = Instant::now();
+    loop {
+        let lock = membership::lock(dir)?;
+        let is_settled = !dir.is_held() || dir.state()?.status.is_up();
+        if is_settled || begun.elapsed() > PATIENCE {
+            return Ok(lock);
+        }
+        drop(lock);
+        std::thread::sleep(PAUSE);
     }
 }
 
@@ -112,7 +135,7 @@ pub fn disconnect_from_network(
         Err(_) if force => network.parse::<NetworkName>()?,
         Err(error) => return Err(error),
     };
-    let _lock = membership::lock(&dir)?;
+    let _lock = lock_settled(&dir)?;
     let mut endpoints = membership::endpoints(&record, &dir)?;
     let before = endpoints.len();
     endpoints.retain(|endpoint| endpoint.network != network);

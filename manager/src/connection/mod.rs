@@ -120,6 +120,8 @@ fn connect_all(
 ) -> Result<Vec<NetworkPlan>> {
     let state = State::open(&settings.state)?;
     let mut publication = Publication::of(record)?;
+    // Who takes it off a network meanwhile waits, and finds it there.
+    let _lock = membership::lock(dir)?;
     let mut plans = Vec::new();
     let endpoints = membership::endpoints(record, dir)?;
     for (endpoint, number) in endpoints.iter().filter(|end| !end.is_private()).zip(0..) {

@@ -451,6 +451,32 @@ fn networks_are_pruned_by_age_and_a_subnet_of_the_hosts_is_told() {
 }
 
 #[test]
+fn a_network_that_is_left_while_the_container_is_being_started_is_left() {
+    let world = World::new();
+    world.nman(["network", "create", "one"]).ok();
+    world.nman(["create", "--name", "aa", "--network", "one", IMAGE, "sleep", "1000"]).ok();
+    let lock = std::fs::File::create(world.state().join("network/lock")).unwrap();
+    lock.lock().unwrap();
+    let waits = |id: u32| {
+        let waits = format!("-> FLOCK  ADVISORY  WRITE {id} ");
+        eventually("it waits", || std::fs::read_to_string("/proc/locks").unwrap().contains(&waits));
+    };
+    // It has read which networks it is to be on.
+    let (mut starting, started) = world.command(["start", "aa"]).start();
+    waits(starting.id());
+    let (mut leaving, left) = world.command(["network", "disconnect", "one", "aa"]).start();
+    waits(leaving.id());
+    lock.unlock().unwrap();
+    assert!(starting.wait().unwrap().success(), "{started}");
+    assert!(leaving.wait().unwrap().success(), "{left}");
+    assert_eq!(exec(&world, "aa", "echo $(ls /sys/class/net)"), "lo\n");
+    assert_eq!(world.inspect("aa", "/NetworkSettings/Networks"), serde_json::json!({}));
+    world.nman(["rm", "-f", "aa"]).ok();
+    world.nman(["network", "rm", "one"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
 fn a_network_on_a_link_that_is_not_there_is_refused() {
     let world = World::new();
     let create = ["network", "create", "-d", "macvlan", "lan", "-o"];
