@@ -8,12 +8,13 @@ mod ports;
 
 use crate::cli::PsArgs;
 use crate::clock::{Timestamp, human};
+use crate::connection;
 use crate::container::{Containers, MountKind, MountPoint, Record, State};
 use crate::disk;
 use crate::error::Result;
 use crate::health;
 use crate::listing::{Column, List, Row, View, human_size};
-use crate::network::{self, NetworkPlan};
+use crate::network::{self, Endpoint, NetworkPlan};
 use crate::settings::Settings;
 use crate::store::Store;
 use crate::table::{plain, shorten};
@@ -49,6 +50,8 @@ struct Entry {
     record: Record,
     state: State,
     networks: Vec<NetworkPlan>,
+    /// Those that it is to be on.
+    endpoints: Vec<Endpoint>,
     /// What its health check says, if it has one.
     health: Option<&'static str>,
 }
@@ -80,7 +83,8 @@ fn entries(
     is_wanted: impl Fn(&State) -> bool,
 ) -> Result<Vec<Entry>> {
     let filtered = |keys: &[&str]| keys.iter().any(|key| view.filters.has(key));
-    let mut networks = if view.shows("Ports") || view.shows("Networks") || filtered(&["network"]) {
+    let named = view.shows("Networks") || filtered(&["network"]);
+    let mut networks = if view.shows("Ports") || named {
         network::State::at(&settings.state).connected()?
     } else {
         Vec::new()
@@ -94,7 +98,11 @@ fn entries(
         networks = others;
         let directory = containers.dir(&record.id);
         let health = record.supervision.health.as_ref().map(|_| health::word(&directory));
-        entries.push(Entry { record, state, networks: own, health });
+        let endpoints = match named {
+            true => connection::endpoints(&record, &directory)?,
+            false => Vec::new(),
+        };
+        entries.push(Entry { record, state, networks: own, endpoints, health });
     }
     Ok(entries)
 }
@@ -151,11 +159,11 @@ impl Entry {
 
     /// The networks that it is connected to; while it is not running, those that it will be.
     fn network_names(&self) -> Vec<String> {
-        let wish = &self.record.network;
-        match (self.networks.is_empty(), wish.endpoints.is_empty()) {
-            (false, _) => self.networks.iter().map(|plan| plan.network.to_string()).collect(),
-            (true, false) => wish.endpoints.iter().map(|end| end.network.to_string()).collect(),
-            (true, true) => vec![wish.network.clone()],
+        let mode = &self.record.network.network;
+        match self.networks.is_empty() {
+            false => self.networks.iter().map(|plan| plan.network.to_string()).collect(),
+            true if mode.starts_with("container:") => vec![mode.clone()],
+            true => self.endpoints.iter().map(|end| end.network.to_string()).collect(),
         }
     }
 }

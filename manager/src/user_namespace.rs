@@ -11,11 +11,11 @@ use crate::snapshot::Prepared;
 use rustix::fs::{CWD, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 use rustix::mount::{MoveMountFlags, OpenTreeFlags, mount_bind, move_mount, open_tree};
-use rustix::process::WaitOptions;
+use rustix::process::{Signal, WaitOptions};
 use std::fs;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
-use sys::clone::{Options, spawn};
+use sys::clone::hold;
 use sys::namespace::Kinds;
 
 /// How many ids a container gets that does not say.
@@ -180,17 +180,7 @@ fn open(path: &Path) -> Result<OwnedFd> {
 /// A child with both namespaces lives for as long as it takes to map its ids and to bind its namespaces.
 fn make(uids: &[Mapping], gids: &[Mapping], user: &Path, network: &Path) -> Result<()> {
     let failed = |errno: Errno| Error::system("make a user namespace")(errno);
-    let (waiting, go) =
-        rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(failed)?;
-    let mut go = Some(go);
-    let options = Options { namespaces: Kinds::USER.union(Kinds::NETWORK), ..Options::default() };
-    let child = spawn(&options, || {
-        // Its copy of the other end would keep it waiting for itself.
-        drop(go.take());
-        let _ = rustix::io::read(&waiting, &mut [0_u8; 1]);
-        0
-    })
-    .map_err(failed)?;
+    let child = hold(Kinds::USER.union(Kinds::NETWORK)).map_err(failed)?;
     let pid = child.pid.as_raw_nonzero();
     let bind = || -> Result<()> {
         for (file, list) in [("uid_map", uids), ("gid_map", gids)] {
@@ -207,7 +197,8 @@ fn make(uids: &[Mapping], gids: &[Mapping], user: &Path, network: &Path) -> Resu
         Ok(())
     };
     let bound = bind();
-    drop(go);
+    // It cannot have ended: it is our child, and not waited for.
+    let _ = sys::signals::send(child.pidfd.as_fd(), Signal::KILL.as_raw());
     let _ = rustix::process::waitpid(Some(child.pid), WaitOptions::empty());
     bound
 }

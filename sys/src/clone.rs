@@ -52,6 +52,33 @@ struct CloneArgs {
 /// processes, `EBUSY` or `EOPNOTSUPP` when the cgroup takes no processes.
 pub fn spawn(options: &Options<'_>, body: impl FnOnce() -> i32) -> Result<Child> {
     debug_assert_eq!(threads(), 1, "clone needs a process with one thread");
+    clone3(options, body)
+}
+
+/// Makes a child that holds new namespaces until it is killed, or whoever has made it ends.
+///
+/// The caller may have any number of threads: the child takes no lock and touches no memory but its own stack.
+///
+/// # Errors
+/// As [`spawn`].
+pub fn hold(namespaces: Kinds) -> Result<Child> {
+    let parent = rustix::process::getpid().as_raw_nonzero().get();
+    clone3(&Options { namespaces, ..Options::default() }, || {
+        // SAFETY: prctl with this option touches no memory.
+        unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+        // SAFETY: getppid has no preconditions.
+        let current_parent = || unsafe { libc::getppid() };
+        // It may have ended before it was listened for.
+        while current_parent() == parent {
+            // SAFETY: pause has no preconditions.
+            unsafe { libc::pause() };
+        }
+        0
+    })
+}
+
+/// The child must be able to do with the memory of a process whose other threads have stopped wherever they were.
+fn clone3(options: &Options<'_>, body: impl FnOnce() -> i32) -> Result<Child> {
     let mut pidfd: libc::c_int = -1;
     let mut flags = options.namespaces.bits() | libc::CLONE_PIDFD as u64;
     if options.sibling {
@@ -70,7 +97,7 @@ pub fn spawn(options: &Options<'_>, body: impl FnOnce() -> i32) -> Result<Child>
     };
     crate::heap::keep_what_is_there();
     // SAFETY: without CLONE_VM and CLONE_FILES the child works on copies of memory and fd table, as after fork(2); stack 0
-    // keeps the copied stack; `pidfd` is a valid place for the kernel to write to. One thread: see above.
+    // keeps the copied stack; `pidfd` is a valid place for the kernel to write to. What `body` may do: see above.
     let pid =
         check(unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<CloneArgs>()) })?;
     if pid == 0 {

@@ -2,14 +2,20 @@
 
 use crate::container::{Dir, NetworkWish, Record};
 use crate::error::{Error, Result};
-use crate::network::{Mode, NetworkPlan, dns};
+use crate::network::{HostFacts, Mode, NetworkPlan, definition, dns};
+use crate::settings::Settings;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 
 const FILES: [&str; 3] = ["resolv.conf", "hosts", "hostname"];
 
 /// Writes them. With the host's network, they are the host's own.
-pub(super) fn write(record: &Record, dir: &Dir, plans: &[NetworkPlan]) -> Result<()> {
+pub(super) fn write(
+    settings: &Settings,
+    record: &Record,
+    dir: &Dir,
+    plans: &[NetworkPlan],
+) -> Result<()> {
     let wish = &record.network;
     let read = |path: &str| std::fs::read_to_string(Path::new(path)).unwrap_or_default();
     let of_host = read("/etc/resolv.conf");
@@ -21,12 +27,14 @@ pub(super) fn write(record: &Record, dir: &Dir, plans: &[NetworkPlan]) -> Result
             }
             (dns::resolv_conf_of_host(&of_host, &wish.dns), hosts)
         }
-        Mode::None | Mode::Container(_) => {
-            let extra = extra_hosts(wish, None)?;
+        Mode::None | Mode::Container(_) if plans.is_empty() => {
+            let needs_gateway = wish.extra_hosts.iter().any(|entry| entry.address.is_none());
+            let gateway = if needs_gateway { default_gateway(settings) } else { None };
+            let extra = extra_hosts(wish, gateway)?;
             let hosts = dns::hosts(&[], "", &extra);
             (dns::resolv_conf_of_host(&of_host, &wish.dns), hosts)
         }
-        Mode::Network(_) => {
+        Mode::None | Mode::Container(_) | Mode::Network(_) => {
             let addresses: Vec<IpAddr> = plans
                 .iter()
                 .flat_map(|plan| &plan.addresses)
@@ -65,6 +73,13 @@ fn own_names(record: &Record) -> String {
 fn gateway(plans: &[NetworkPlan]) -> Option<IpAddr> {
     let leased = plans.iter().flat_map(|plan| &plan.addresses);
     leased.map(|leased| leased.gateway).find(|gateway| !gateway.is_unspecified())
+}
+
+/// The host as a container on no network is told of it: as in Docker the default network's gateway, though it is out of reach.
+fn default_gateway(settings: &Settings) -> Option<IpAddr> {
+    let host = HostFacts::probe().ok()?;
+    let network = definition::find(&settings.root, definition::DEFAULT_NAME, &host).ok()?;
+    network.ranges().first().map(|range| range.gateway)
 }
 
 fn extra_hosts(wish: &NetworkWish, gateway: Option<IpAddr>) -> Result<Vec<(&str, IpAddr)>> {

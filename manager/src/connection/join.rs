@@ -1,5 +1,6 @@
 //! One container onto one network.
 
+use super::publication::Publication;
 use crate::container::Record;
 use crate::error::Result;
 use crate::event::{self, Kind};
@@ -26,11 +27,11 @@ pub(super) struct Joining<'a> {
 }
 
 impl Joining<'_> {
-    /// Connects, and publishes the ports if that network can; `publish` is empty afterwards.
+    /// Connects, and publishes the ports that no network carries yet and that one can.
     pub(super) fn join(
         &self,
         netns: BorrowedFd<'_>,
-        publish: &mut Vec<PortRequest>,
+        publication: &mut Publication,
     ) -> Result<NetworkPlan> {
         let mut host = HostFacts::probe()?;
         let wanted = self.endpoint.network.as_str();
@@ -42,7 +43,7 @@ impl Joining<'_> {
         let addresses = self.endpoint.addresses();
         let lease = ipam::reserve(self.state, &definition, container, &addresses)?;
         // The host's ports stay taken until the rules are in place.
-        let reservation = self.reserve(&definition, &lease, publish)?;
+        let reservation = self.reserve(&definition, &lease, publication)?;
         let appearance = self.appearance();
         let plan = network::plan(&definition, &lease, &appearance, &reservation.ports, &host)?;
         network::apply(self.state, &plan, netns)?;
@@ -60,14 +61,20 @@ impl Joining<'_> {
         &self,
         definition: &Definition,
         lease: &Lease,
-        publish: &mut Vec<PortRequest>,
+        publication: &mut Publication,
     ) -> Result<Reservation> {
-        if publish.is_empty() || !definition.publishes() {
+        if !definition.publishes() {
             return Ok(Reservation::default());
         }
-        let requests = std::mem::take(publish);
+        let has = |v6: bool| lease.addresses.iter().any(|leased| leased.address.is_ipv6() == v6);
         let everywhere = everywhere(definition, lease);
-        Ok(port::reserve(&requests, &everywhere, &self.state.published()?)?)
+        let requests = publication.requests(has(false), has(true), &everywhere);
+        if requests.is_empty() {
+            return Ok(Reservation::default());
+        }
+        let reservation = port::reserve(&requests, &everywhere, &self.state.published()?)?;
+        publication.carried(&reservation.ports);
+        Ok(reservation)
     }
 
     fn appearance(&self) -> Appearance {
@@ -87,7 +94,7 @@ impl Joining<'_> {
     }
 }
 
-/// Publishes the ports of a network that a container has left, on the first of its others that can.
+/// Publishes the ports of a network that a container has left, each on the first of its others that can.
 ///
 /// # Errors
 /// Somebody else has taken a port meanwhile, or the rules are refused.
@@ -97,23 +104,25 @@ pub(super) fn publish_elsewhere(
     left: &NetworkPlan,
 ) -> Result<()> {
     let host = HostFacts::probe()?;
+    let mut homeless = left.ports.clone();
     for plan in state.connected_to(&left.container)? {
         let definition = definition::load(&settings.root, &plan.network, &host)?;
-        if !definition.publishes() || plan.rules().is_none() {
-            continue;
-        }
-        let reachable = |port: &&PortMapping| {
+        let reachable = |port: &PortMapping| {
             let v6 = port.host_address.is_ipv6();
             plan.addresses.iter().any(|leased| leased.address.is_ipv6() == v6)
         };
-        let requests: Vec<_> =
-            left.ports.iter().filter(reachable).map(PortRequest::again).collect();
+        if !definition.publishes() || plan.rules().is_none() || !homeless.iter().any(reachable) {
+            continue;
+        }
+        let (moved, others): (Vec<_>, Vec<_>) = homeless.into_iter().partition(reachable);
+        homeless = others;
+        let requests: Vec<_> = moved.iter().map(PortRequest::again).collect();
         // The host's ports stay taken until the rules are in place.
         let reservation = port::reserve(&requests, &[], &state.published()?)?;
-        if let Some(plan) = plan.with_ports(reservation.ports) {
+        let ports = [plan.ports.as_slice(), &reservation.ports].concat();
+        if let Some(plan) = plan.with_ports(ports) {
             network::publish(state, &plan)?;
         }
-        break;
     }
     Ok(())
 }
@@ -130,19 +139,9 @@ fn everywhere(definition: &Definition, lease: &Lease) -> Vec<IpAddr> {
     every.into_iter().filter(|(has, _)| *has).map(|(_, address)| address).collect()
 }
 
-/// The ports that a container asks to have published.
-pub(super) fn requests(record: &Record) -> Result<Vec<PortRequest>> {
-    let mut requests = Vec::new();
-    for text in &record.network.publish {
-        requests.extend(port::parse(text)?);
-    }
-    Ok(requests)
-}
-
 /// Tells that a container has come to a network, or left it.
 pub(super) fn tell(settings: &Settings, action: &str, plan: &NetworkPlan) {
-    let driver = if plan.bridge.is_some() { "bridge" } else { "cni" };
-    let attributes =
-        [("container", plan.container.as_str()), ("name", plan.network.as_str()), ("type", driver)];
-    event::emit(settings, Kind::Network, action, plan.network.as_str(), &attributes);
+    let (container, name) = (plan.container.as_str(), plan.network.as_str());
+    let attributes = [("container", container), ("name", name), ("type", plan.driver.as_str())];
+    event::emit(settings, Kind::Network, action, &plan.network_id, &attributes);
 }

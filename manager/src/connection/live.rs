@@ -1,45 +1,50 @@
 //! `nman network connect` and `nman network disconnect`: at once if the container runs, and at every start from then on.
 
 use super::join::{self, Joining};
-use super::{files, held_namespace, leave, membership, mode};
+use super::publication::Publication;
+use super::{files, held_namespace, isolated, leave, membership, mode};
 use crate::container::{Containers, Dir, Record};
 use crate::error::{Error, Result};
+use crate::network::state::Lock;
 use crate::network::{
-    Definition, Endpoint, HostFacts, Mode, NetworkName, NetworkPlan, State, definition, ipam,
+    Endpoint, HostFacts, Mode, NetworkName, NetworkPlan, State, definition, ipam,
 };
+use crate::networks;
 use crate::settings::Settings;
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::time::{Duration, Instant};
+
+/// How long whoever starts or ends a container is waited for.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Between two looks whether they still do.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// Puts a container onto one more network.
 ///
 /// # Errors
 /// It is on that network already, or on none that others could be beside.
 pub fn connect_to_network(settings: &Settings, container: &str, endpoint: Endpoint) -> Result<()> {
-    let (dir, record) = find(settings, container, endpoint.network.as_str())?;
-    let host = HostFacts::probe()?;
-    let network = definition::find(&settings.root, endpoint.network.as_str(), &host)?;
-    let endpoint = Endpoint { network: network.name.clone(), ..endpoint };
-    let _lock = membership::lock(&dir)?;
+    let wanted = endpoint.network.as_str();
+    let (dir, record) = find(settings, container, wanted)?;
+    let network = find_network(settings, wanted)?;
+    let endpoint = Endpoint { network: network.clone(), ..endpoint };
+    let _lock = lock_settled(&dir)?;
     let mut endpoints = membership::endpoints(&record, &dir)?;
-    if position(&endpoints, &network).is_some() {
-        return Err(Error::WrongState {
-            message: format!(
-                "endpoint with name {} already exists in network {}",
-                record.name, network.name
-            ),
-            hint: None,
-        });
-    }
-    let Some(namespace) = held_namespace(&dir)? else {
+    refuse_beside(&endpoints, &endpoint, &record)?;
+    let Some(namespace) = held_namespace(&dir)?.filter(|_| !endpoint.is_private()) else {
         endpoints.push(endpoint);
         return membership::set(&dir, &endpoints);
     };
+    if mode(&record.network)? == Mode::None {
+        isolated::leave(settings, &record.id)?;
+    }
     let state = State::open(&settings.state)?;
     let plan = match join_running(settings, &state, &record, &endpoint, &namespace) {
         Ok(plan) => plan,
         Err(error) => {
             // The address that was leased for it goes back.
-            let _ = ipam::release(&state, &network.name, &record.id);
+            let _ = ipam::release(&state, &network, &record.id);
             return Err(error);
         }
     };
@@ -53,7 +58,49 @@ pub fn connect_to_network(settings: &Settings, container: &str, endpoint: Endpoi
         take_away(settings, &state, &plan, &namespace)?;
         return Err(error);
     }
-    if outlived { Ok(()) } else { files::write(&record, &dir, &state.connected_to(&record.id)?) }
+    if outlived {
+        Ok(())
+    } else {
+        files::write(settings, &record, &dir, &state.connected_to(&record.id)?)
+    }
+}
+
+/// The list of a container's networks, locked at a moment when it is up, or when nobody is at work on it: one that is being
+/// started has read the list, and is not there yet to be put onto anything.
+fn lock_settled(dir: &Dir) -> Result<Lock> {
+    let begun = Instant::now();
+    loop {
+        let lock = membership::lock(dir)?;
+        let is_settled = !dir.is_held() || dir.state()?.status.is_up();
+        if is_settled || begun.elapsed() > PATIENCE {
+            return Ok(lock);
+        }
+        drop(lock);
+        std::thread::sleep(PAUSE);
+    }
+}
+
+/// A network by its name or id.
+fn find_network(settings: &Settings, wanted: &str) -> Result<NetworkName> {
+    if let Some(name) = networks::predefined(wanted) {
+        return Ok(name.parse()?);
+    }
+    Ok(definition::find(&settings.root, wanted, &HostFacts::probe()?)?.name)
+}
+
+/// Docker's rules for one more network, in its words.
+fn refuse_beside(endpoints: &[Endpoint], new: &Endpoint, record: &Record) -> Result<()> {
+    let refused = if endpoints.iter().any(|endpoint| endpoint.network == new.network) {
+        format!("endpoint with name {} already exists in network {}", record.name, new.network)
+    } else if endpoints.iter().any(|endpoint| endpoint.is_private() || new.is_private()) {
+        "container cannot be connected to multiple networks with one of the networks in private (none) mode"
+            .to_owned()
+    } else {
+        return Ok(());
+    };
+    let leaves = || format!("`nman network disconnect none {}` takes it off that", record.name);
+    let hint = endpoints.iter().any(Endpoint::is_private).then(leaves);
+    Err(Error::WrongState { message: refused, hint: hint.filter(|_| !new.is_private()) })
 }
 
 fn join_running(
@@ -64,13 +111,11 @@ fn join_running(
     namespace: &OwnedFd,
 ) -> Result<NetworkPlan> {
     let plans = state.connected_to(&record.id)?;
-    let mut publish = join::requests(record)?;
-    if plans.iter().any(|plan| !plan.ports.is_empty()) {
-        publish.clear();
-    }
+    let mut publication = Publication::of(record)?;
+    plans.iter().for_each(|plan| publication.carried(&plan.ports));
     let is_free = |number: &u8| plans.iter().all(|plan| plan.number() != *number);
     let number = (0..u8::MAX).find(is_free).unwrap_or(u8::MAX);
-    Joining { settings, state, record, endpoint, number }.join(namespace.as_fd(), &mut publish)
+    Joining { settings, state, record, endpoint, number }.join(namespace.as_fd(), &mut publication)
 }
 
 /// Takes a container off a network.
@@ -84,13 +129,13 @@ pub fn disconnect_from_network(
     force: bool,
 ) -> Result<()> {
     let (dir, record) = find(settings, container, network)?;
-    let network = match definition::find(&settings.root, network, &HostFacts::probe()?) {
-        Ok(definition) => definition.name,
+    let network = match find_network(settings, network) {
+        Ok(name) => name,
         // A network whose definition is gone can still be left.
         Err(_) if force => network.parse::<NetworkName>()?,
-        Err(error) => return Err(error.into()),
+        Err(error) => return Err(error),
     };
-    let _lock = membership::lock(&dir)?;
+    let _lock = lock_settled(&dir)?;
     let mut endpoints = membership::endpoints(&record, &dir)?;
     let before = endpoints.len();
     endpoints.retain(|endpoint| endpoint.network != network);
@@ -107,7 +152,10 @@ pub fn disconnect_from_network(
     }
     // First of all written down: a restart from here on is without that network.
     membership::set(&dir, &endpoints)?;
-    let Some(plan) = plan else { return Ok(()) };
+    let Some(plan) = plan else {
+        // It was on `none`, or does not run.
+        return isolated::leave(settings, &record.id);
+    };
     let namespace = held_namespace(&dir)?;
     leave(settings, &state, &plan, namespace.as_ref())?;
     ipam::release(&state, &network, &record.id)?;
@@ -115,7 +163,7 @@ pub fn disconnect_from_network(
         if !plan.ports.is_empty() {
             join::publish_elsewhere(settings, &state, &plan)?;
         }
-        files::write(&record, &dir, &state.connected_to(&record.id)?)?;
+        files::write(settings, &record, &dir, &state.connected_to(&record.id)?)?;
     }
     Ok(())
 }
@@ -135,20 +183,13 @@ fn find(settings: &Settings, container: &str, network: &str) -> Result<(Dir, Rec
     let dir = Containers::open(&settings.containers())?.find(container)?;
     let record = dir.record()?;
     let refused = match mode(&record.network)? {
-        _ if network == "host" => {
+        _ if networks::predefined(network) == Some("host") => {
             "container cannot be disconnected from host network or connected to host network"
         }
-        Mode::Network(_) if network != "none" => return Ok((dir, record)),
-        Mode::Network(_) | Mode::None => {
-            "container cannot be connected to multiple networks with one of the networks in private (none) mode"
-        }
+        Mode::Network(_) | Mode::None => return Ok((dir, record)),
         Mode::Host | Mode::Container(_) => {
             "container sharing network namespace with another container or host cannot be connected to any other network"
         }
     };
     Err(Error::WrongState { message: refused.to_owned(), hint: None })
-}
-
-fn position(endpoints: &[Endpoint], network: &Definition) -> Option<usize> {
-    endpoints.iter().position(|endpoint| endpoint.network == network.name)
 }

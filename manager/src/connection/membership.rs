@@ -1,5 +1,6 @@
 //! Which networks a container is to be on: `networks.json` in its directory, which `network connect` and
-//! `network disconnect` change. A container that was never changed has what it was made with.
+//! `network disconnect` change. A container that was never changed has what it was made with. `none` and `host` stand on the
+//! list as in Docker.
 
 use crate::container::{Dir, Record};
 use crate::error::{Error, Result};
@@ -28,8 +29,14 @@ fn made_with(record: &Record) -> Result<Vec<Endpoint>> {
     // The record of an older version has the network's name only.
     match record.network.network.parse()? {
         Mode::Network(network) => Ok(vec![Endpoint::on(network)]),
-        Mode::None | Mode::Host | Mode::Container(_) => Ok(Vec::new()),
+        alone @ (Mode::None | Mode::Host) => Ok(vec![Endpoint::on(alone.to_string().parse()?)]),
+        Mode::Container(_) => Ok(Vec::new()),
     }
+}
+
+/// Whether they were ever changed.
+pub(super) fn has_changed(dir: &Dir) -> bool {
+    dir.join(FILE).exists()
 }
 
 /// Replaces them. The caller has [`lock`]ed them.

@@ -4,9 +4,11 @@
 //! can name it before anything runs, and nothing has to be removed when everything dies.
 
 mod files;
+mod isolated;
 mod join;
 mod live;
 mod membership;
+mod publication;
 
 pub use live::{connect_to_network, disconnect_from_network};
 pub use membership::endpoints;
@@ -15,11 +17,13 @@ use crate::bundle::NetworkNamespace;
 use crate::bundle::host::HostFacts;
 use crate::container::{ContainerId, Containers, Dir, NetworkWish, Record, Status};
 use crate::error::{Error, Result};
+use crate::monitor::source::Source;
 use crate::network::resolver::{self, Resolver, Upstream};
-use crate::network::{self, Mode, NetworkPlan, State, ipam, netns};
+use crate::network::{self, Mode, NetworkPlan, State, ipam};
 use crate::settings::Settings;
-use crate::user_namespace;
+use isolated::Isolated;
 use join::Joining;
+use publication::Publication;
 use rustix::fs::{Mode as FileMode, OFlags, fstatfs};
 use rustix::io::Errno;
 use rustix::mount::mount_bind;
@@ -85,25 +89,27 @@ pub fn hostname(
 /// # Errors
 /// With whatever is connected by then still on record, for [`disconnect`].
 pub fn connect(settings: &Settings, record: &Record, dir: &Dir) -> Result<()> {
-    let plans = match mode(&record.network)? {
-        Mode::None | Mode::Host => Vec::new(),
+    let mode = mode(&record.network)?;
+    let plans = match mode {
+        Mode::Host => Vec::new(),
+        Mode::None if !membership::has_changed(dir) => Vec::new(),
         Mode::Container(other) => {
             let (namespace, theirs) = share(settings, &other)?;
             keep(&namespace, &namespace_path(dir))?;
             return files::copy(&theirs, dir);
         }
-        Mode::Network(_) => {
-            let namespace = match user_namespace::network(dir)? {
-                Some(namespace) => namespace,
-                None => netns::create()?,
-            };
+        Mode::None | Mode::Network(_) => {
+            if mode == Mode::None {
+                isolated::name_namespace(record, dir)?;
+            }
+            let namespace = isolated::create_namespace(dir)?;
             keep(&namespace, &namespace_path(dir))?;
             // The namespace is a new one, which nobody shares yet.
             let _ = std::fs::remove_file(dir.join(SHARED));
             connect_all(settings, record, dir, &namespace)?
         }
     };
-    files::write(record, dir, &plans)
+    files::write(settings, record, dir, &plans)
 }
 
 fn connect_all(
@@ -113,12 +119,16 @@ fn connect_all(
     namespace: &OwnedFd,
 ) -> Result<Vec<NetworkPlan>> {
     let state = State::open(&settings.state)?;
-    let mut publish = join::requests(record)?;
+    let mut publication = Publication::of(record)?;
+    // Who takes it off a network meanwhile waits, and finds it there.
+    let _lock = membership::lock(dir)?;
     let mut plans = Vec::new();
-    for (endpoint, number) in membership::endpoints(record, dir)?.iter().zip(0..) {
+    let endpoints = membership::endpoints(record, dir)?;
+    for (endpoint, number) in endpoints.iter().filter(|end| !end.is_private()).zip(0..) {
         let joining = Joining { settings, state: &state, record, endpoint, number };
-        plans.push(joining.join(namespace.as_fd(), &mut publish)?);
+        plans.push(joining.join(namespace.as_fd(), &mut publication)?);
     }
+    publication.check()?;
     Ok(plans)
 }
 
@@ -195,6 +205,7 @@ fn open_namespace(path: &Path) -> Option<OwnedFd> {
 pub fn disconnect(settings: &Settings, record: &Record, dir: &Dir) -> Vec<Error> {
     match mode(&record.network) {
         Ok(Mode::Network(_)) => {}
+        Ok(Mode::None) if membership::has_changed(dir) => {}
         Ok(Mode::None | Mode::Host | Mode::Container(_)) => return Vec::new(),
         Err(error) => return vec![error],
     }
@@ -262,15 +273,24 @@ pub fn check(settings: &Settings, plan: &NetworkPlan) -> Vec<Error> {
     }
 }
 
-/// The resolver of a container that is on a network: for its monitor to look after. The namespace is looked for in the
-/// monitor's mount namespace.
+/// What a container's monitor has to look after of its network: its resolver, or, on `none`, whether it leaves that. The
+/// namespace is looked for in the monitor's mount namespace.
 ///
 /// # Errors
-/// The resolver's sockets cannot be made.
-pub fn resolver(settings: &Settings, record: &Record, dir: &Dir) -> Result<Option<Resolver>> {
-    let (Mode::Network(_), Some(namespace)) = (mode(&record.network)?, kept(dir)) else {
-        return Ok(None);
-    };
+/// The sockets for it cannot be made.
+pub fn source(settings: &Settings, record: &Record, dir: &Dir) -> Result<Option<Box<dyn Source>>> {
+    let boxed = |resolver| Box::new(resolver) as Box<dyn Source>;
+    match mode(&record.network)? {
+        Mode::Host | Mode::Container(_) => Ok(None),
+        Mode::None if kept(dir).is_none() => {
+            Ok(Some(Box::new(Isolated::listen(settings, record, dir)?)))
+        }
+        Mode::None | Mode::Network(_) => Ok(open_resolver(settings, record, dir)?.map(boxed)),
+    }
+}
+
+fn open_resolver(settings: &Settings, record: &Record, dir: &Dir) -> Result<Option<Resolver>> {
+    let Some(namespace) = kept(dir) else { return Ok(None) };
     let upstream = match record.network.dns.servers.as_slice() {
         [] => Upstream::Host,
         servers => Upstream::Fixed(servers.to_vec()),

@@ -126,6 +126,9 @@ pub struct NetworkWish {
     pub network: String,
     /// Each `-p`
     pub publish: Vec<String>,
+    /// `-P`: what that comes to is among `publish`.
+    #[serde(default)]
+    pub publish_all: bool,
     /// The container's host name.
     pub hostname: String,
     /// Exposed ports, as `80/tcp`.

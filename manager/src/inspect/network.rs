@@ -3,7 +3,7 @@
 use crate::connection;
 use crate::container::{Dir, Record};
 use crate::error::Result;
-use crate::network::{Endpoint, HostFacts, NetworkPlan, State, definition, port};
+use crate::network::{Endpoint, NetworkPlan, State, port};
 use crate::networks;
 use crate::settings::Settings;
 use serde_json::{Map, Value, json};
@@ -14,12 +14,14 @@ pub(super) fn settings(settings: &Settings, dir: &Dir, record: &Record) -> Resul
     let plans = State::at(&settings.state).connected_to(&record.id)?;
     let mut networks = Map::new();
     for endpoint in connection::endpoints(record, dir)? {
-        let plan = plans.iter().find(|plan| plan.network == endpoint.network);
-        networks.insert(endpoint.network.to_string(), network(settings, record, &endpoint, plan));
-    }
-    let name = record.network.network.as_str();
-    if let Some(id) = networks::predefined_id(name) {
-        networks.insert(name.to_owned(), predefined(&id));
+        let name = &endpoint.network;
+        let object = if networks::predefined(name.as_str()).is_some() {
+            predefined(&networks::id_of(settings, name))
+        } else {
+            let plan = plans.iter().find(|plan| plan.network == *name);
+            network(settings, record, &endpoint, plan)
+        };
+        networks.insert(name.to_string(), object);
     }
     let mut object = plans.first().map_or_else(|| addresses(None), |plan| addresses(Some(plan)));
     object["Mode"] = record.network.network.as_str().into();
@@ -35,8 +37,6 @@ fn network(
     endpoint: &Endpoint,
     plan: Option<&NetworkPlan>,
 ) -> Value {
-    let definition = HostFacts::probe()
-        .and_then(|host| definition::find(&settings.root, endpoint.network.as_str(), &host));
     let wanted = |address: Option<String>| address.unwrap_or_default();
     let mut object = addresses(plan);
     object["IPAMConfig"] = json!({
@@ -44,7 +44,7 @@ fn network(
         "IPv6Address": wanted(endpoint.ip6.map(|ip| ip.to_string())),
     });
     object["Aliases"] = json!(endpoint.aliases);
-    object["NetworkID"] = definition.map(|definition| definition.id()).unwrap_or_default().into();
+    object["NetworkID"] = networks::id_of(settings, &endpoint.network).into();
     object["EndpointID"] = match plan {
         Some(plan) => networks::endpoint_id(plan).into(),
         None => "".into(),
@@ -134,6 +134,7 @@ pub(super) fn add_host_config(record: &Record, host_config: &mut Value) {
         }
     }
     host_config["NetworkMode"] = wish.network.as_str().into();
+    host_config["PublishAllPorts"] = wish.publish_all.into();
     host_config["PortBindings"] = bindings.into();
     host_config["Dns"] = json!(wish.dns.servers);
     host_config["DnsSearch"] = json!(wish.dns.search);

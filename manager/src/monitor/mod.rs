@@ -241,15 +241,13 @@ impl<'a> Monitor<'a> {
         let config = &self.record.supervision.log;
         let attributes = crate::supervise::log_attributes(&self.record);
         // Before anything in the container can ask it; it goes on while the container is started again.
-        let resolver = crate::connection::resolver(self.settings, &self.record, &self.dir)?;
-        let sources =
-            resolver.into_iter().map(|resolver| Box::new(resolver) as Box<dyn Source>).collect();
+        let network = crate::connection::source(self.settings, &self.record, &self.dir)?;
         Ok(Post {
             signals: SignalFd::new(mask).map_err(Error::system("watch signals"))?,
             listener: stdio::listen_at(&sockets.join("attach"), SocketType::SEQPACKET)?,
             log: Writer::open(&log_path, config, &attributes)
                 .map_err(Error::io("open", &log_path))?,
-            sources,
+            sources: network.into_iter().collect(),
         })
     }
 

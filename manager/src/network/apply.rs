@@ -173,11 +173,12 @@ pub fn reload(state: &State) -> Result<()> {
                     if let Some(port) = own_link(&mut socket, name, "veth", *mac)? {
                         let bridge = find(&mut socket, bridge)?;
                         rejoin(&mut socket, port, bridge, *hairpin, *isolated)
-                            .map_err(|error| Error::kernel(step, error))?;
+                            .map_err(|error| refused(step, error))?;
                     }
                 }
                 Step::Sysctl { place: Place::Host, .. }
                 | Step::Address { place: Place::Host, .. }
+                | Step::LocalRoute { .. }
                 | Step::Up { place: Place::Host, .. } => take_inside(&mut socket, step)?,
                 _ => {}
             }
@@ -230,6 +231,15 @@ pub fn check_plugins(state: &State, plan: &NetworkPlan, netns: BorrowedFd<'_>) -
         .collect()
 }
 
+/// Sets the loopback interface of a container's namespace up, as every container has it.
+///
+/// # Errors
+/// The kernel refuses.
+pub fn set_loopback_up(netns: BorrowedFd<'_>) -> Result<()> {
+    let step = Step::Up { place: Place::Container, interface: "lo".parse()? };
+    netns::run_in(netns, || take_inside(&mut open()?, &step))
+}
+
 fn connect(
     state: &State,
     plan: &NetworkPlan,
@@ -278,7 +288,7 @@ fn take(
         Step::Names { names } => names::add(state, &plan.network, &plan.container, names),
         Step::Plugin(plugin) => call(state, &Call { plan, plugin, netns: Some(netns) }),
         Step::Veth { name, mac, peer, peer_mac, bridge, mtu, hairpin, isolated } => {
-            let failed = |error| Error::kernel(step, error);
+            let failed = |error| refused(step, error);
             let bridge = find(socket, bridge)?;
             let (near, far) = (VethEnd { name, mac: *mac }, VethEnd { name: peer, mac: *peer_mac });
             match socket.create_veth(&near, &far, netns, bridge, *mtu) {
@@ -348,7 +358,7 @@ fn call(state: &State, call: &Call<'_>) -> Result<()> {
 
 /// One step that reads the same in either namespace.
 fn take_inside(socket: &mut RouteSocket, step: &Step) -> Result<()> {
-    let failed = |error| Error::kernel(step, error);
+    let failed = |error| refused(step, error);
     match step {
         Step::Sysctl { key, value, .. } => match read_sysctl(key)? {
             // Written only when it differs: `/proc/sys` may be read-only where the value is right already.
@@ -367,6 +377,10 @@ fn take_inside(socket: &mut RouteSocket, step: &Step) -> Result<()> {
             let index = find(socket, interface)?;
             socket.add_route(index, *destination, *gateway, *metric).map_err(failed)
         }
+        Step::LocalRoute { interface, address } => {
+            let index = find(socket, interface)?;
+            socket.ensure_local_route(index, *address).map_err(failed)
+        }
         Step::Bridge { .. }
         | Step::Firewall(_)
         | Step::Veth { .. }
@@ -375,6 +389,11 @@ fn take_inside(socket: &mut RouteSocket, step: &Step) -> Result<()> {
             unreachable!("a step of the host only")
         }
     }
+}
+
+/// The step is quoted as the plan shows it.
+fn refused(step: &Step, error: netlink::Error) -> Error {
+    Error::kernel(format_args!("take the step `{step}`"), error)
 }
 
 fn ensure_bridge(
@@ -427,6 +446,7 @@ fn undo(
             | Step::Sysctl { .. }
             | Step::Address { .. }
             | Step::Up { .. }
+            | Step::LocalRoute { .. }
             | Step::Route { .. } => Ok(()),
         };
         failures.extend(undone.err());
@@ -473,7 +493,7 @@ fn delete_if_ours(
 }
 
 /// A link, if its kind and its link address say that it is the one that was planned.
-fn own_link(
+pub(super) fn own_link(
     socket: &mut RouteSocket,
     name: &InterfaceName,
     kind: &str,

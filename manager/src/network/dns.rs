@@ -96,22 +96,12 @@ pub fn servers(resolv_conf: &str) -> Vec<IpAddr> {
 /// The `resolv.conf` of a container on a network, from the host's text and the overrides.
 #[must_use]
 pub fn resolv_conf(host: &str, overrides: &Overrides) -> String {
-    // The last `search` counts; `domain` is its older spelling.
-    let search = chosen(&overrides.search, || {
-        let last = values(host, "search").last().map(Iterator::collect);
-        last.or_else(|| values(host, "domain").last().map(Iterator::collect)).unwrap_or_default()
-    });
-    let mut options = chosen(&overrides.options, || values(host, "options").flatten().collect());
+    let mut options = options(host, overrides);
     if !options.iter().any(|option| option.starts_with("ndots:")) {
         // A neighbour's name is tried as it is before a domain is put behind it.
         options.push("ndots:0");
     }
-    let mut text = format!("nameserver {RESOLVER}\n");
-    if !search.is_empty() && search != ["."] {
-        let _ = writeln!(text, "search {}", search.join(" "));
-    }
-    let _ = writeln!(text, "options {}", options.join(" "));
-    text
+    text(&[RESOLVER.into()], &search(host, overrides), &options)
 }
 
 /// The `resolv.conf` of a container without a resolver of its own: the host's, as the overrides change it.
@@ -122,9 +112,30 @@ pub fn resolv_conf_of_host(host: &str, overrides: &Overrides) -> String {
     }
     let servers =
         if overrides.servers.is_empty() { servers(host) } else { overrides.servers.clone() };
+    text(&servers, &search(host, overrides), &options(host, overrides))
+}
+
+fn text(servers: &[IpAddr], search: &[&str], options: &[&str]) -> String {
     let mut text: String = servers.iter().map(|server| format!("nameserver {server}\n")).collect();
-    text.extend(resolv_conf(host, overrides).split_inclusive('\n').skip(1));
+    if !search.is_empty() && search != ["."] {
+        let _ = writeln!(text, "search {}", search.join(" "));
+    }
+    if !options.is_empty() {
+        let _ = writeln!(text, "options {}", options.join(" "));
+    }
     text
+}
+
+/// The last `search` counts; `domain` is its older spelling.
+fn search<'a>(host: &'a str, overrides: &'a Overrides) -> Vec<&'a str> {
+    chosen(&overrides.search, || {
+        let last = values(host, "search").last().map(Iterator::collect);
+        last.or_else(|| values(host, "domain").last().map(Iterator::collect)).unwrap_or_default()
+    })
+}
+
+fn options<'a>(host: &'a str, overrides: &'a Overrides) -> Vec<&'a str> {
+    chosen(&overrides.options, || values(host, "options").flatten().collect())
 }
 
 fn chosen<'a>(overrides: &'a [String], host: impl FnOnce() -> Vec<&'a str>) -> Vec<&'a str> {
@@ -193,10 +204,7 @@ mod tests {
             "nameserver 127.0.0.11\noptions use-vc ndots:0\n"
         );
         let overrides = Overrides { servers: vec!["10.9.9.9".parse().unwrap()], ..overrides };
-        assert_eq!(
-            resolv_conf_of_host(HOST, &overrides),
-            "nameserver 10.9.9.9\noptions use-vc ndots:0\n"
-        );
+        assert_eq!(resolv_conf_of_host(HOST, &overrides), "nameserver 10.9.9.9\noptions use-vc\n");
         assert_eq!(resolv_conf_of_host(HOST, &Overrides::default()), HOST);
     }
 

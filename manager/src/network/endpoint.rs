@@ -31,6 +31,12 @@ impl Endpoint {
         Self { network, aliases: Vec::new(), ip: None, ip6: None, mac: None }
     }
 
+    /// Whether it is on none: `none` stands on the list as a network does, and alone.
+    #[must_use]
+    pub fn is_private(&self) -> bool {
+        self.network.as_str() == "none"
+    }
+
     /// The addresses that were asked for.
     #[must_use]
     pub fn addresses(&self) -> Vec<IpAddr> {

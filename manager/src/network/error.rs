@@ -3,7 +3,7 @@
 //! Variants are what a caller branches on; the text of each is one line that names the object and the reason.
 
 use super::netlink;
-use super::port::Protocol;
+use super::port::{ITSELF, Protocol};
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -177,6 +177,9 @@ impl Error {
                 "another container or a process of the host has port {}; `-p CONTAINER_PORT` alone picks a free one",
                 address.port()
             )),
+            Self::PortAllocated { holder: Some(holder), .. } if holder == ITSELF => {
+                Some("a port of the host can be given once".into())
+            }
             Self::PortAllocated { holder: Some(holder), .. } => Some(format!(
                 "stop {holder}, or choose another port; `-p CONTAINER_PORT` alone picks a free one"
             )),
@@ -189,6 +192,9 @@ impl Error {
             }
             Self::Kernel { source, .. } if source.is_permission() => {
                 Some("connecting containers to a bridge needs root (CAP_NET_ADMIN)".into())
+            }
+            Self::Kernel { source, .. } if source.is_unsupported() => {
+                Some("a part of the kernel is missing: `nman doctor` says which".into())
             }
             Self::CutOff { container, .. } => {
                 Some(format!("`nman restart {container}` connects it again"))
@@ -258,6 +264,19 @@ mod tests {
         let error = io::Error::from_raw_os_error(2);
         assert_eq!(reason(&error), "no such file or directory");
         assert_eq!(reason(&io::Error::other("RTNETLINK says no")), "RTNETLINK says no");
+    }
+
+    #[test]
+    fn a_kernel_without_bridges_is_for_the_doctor() {
+        let hint = |errno: i32| {
+            let source = netlink::Error::from(io::Error::from_raw_os_error(errno));
+            Error::kernel("create bridge `nman0`", source).hint()
+        };
+        // EOPNOTSUPP of a type of link, EPROTONOSUPPORT of a netlink family.
+        for errno in [95, 93] {
+            assert!(hint(errno).unwrap().contains("`nman doctor` says which"));
+        }
+        assert_eq!(hint(16), None);
     }
 
     #[test]

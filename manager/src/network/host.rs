@@ -14,6 +14,9 @@ pub(super) const IPV4_FORWARDING: &str = "net/ipv4/ip_forward";
 /// The same of IPv6.
 pub(super) const IPV6_FORWARDING: &str = "net/ipv6/conf/all/forwarding";
 
+/// The switch of `br_netfilter`, which is not there without it.
+const BRIDGE_FILTERS_IPV6: &str = "net/bridge/bridge-nf-call-ip6tables";
+
 /// The probed facts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HostFacts {
@@ -28,6 +31,8 @@ pub struct HostFacts {
     pub ipv6: bool,
     /// Whether the host forwards IPv6 already.
     pub ipv6_forwarding: bool,
+    /// Whether IPv6 packets are filtered already where a bridge takes them in (`br_netfilter`).
+    pub bridge_filters_ipv6: bool,
     /// The links that listen to a router, as long as the host does not forward IPv6.
     pub router_advertised: Vec<InterfaceName>,
 }
@@ -59,6 +64,7 @@ impl HostFacts {
             forwarding: read_sysctl(IPV4_FORWARDING)?.as_deref() == Some("1"),
             ipv6: Path::new("/proc/sys/net/ipv6").exists(),
             ipv6_forwarding: false,
+            bridge_filters_ipv6: false,
             router_advertised: Vec::new(),
         })
     }
@@ -69,6 +75,7 @@ impl HostFacts {
     /// `/proc/sys` is not there, or the kernel has no IPv6.
     pub fn probe_ipv6(&mut self) -> Result<()> {
         const LINKS: &str = "/proc/sys/net/ipv6/conf";
+        self.bridge_filters_ipv6 = read_sysctl(BRIDGE_FILTERS_IPV6)?.as_deref() == Some("1");
         self.ipv6_forwarding = read_sysctl(IPV6_FORWARDING)?.as_deref() == Some("1");
         if self.ipv6_forwarding {
             return Ok(());

@@ -12,7 +12,7 @@ use super::state::{self, State};
 use super::subnet::Subnet;
 use crate::container::id::ContainerId;
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::net::IpAddr;
 use std::os::unix::fs::symlink;
@@ -124,7 +124,9 @@ pub fn release_all(state: &State, container: &ContainerId) -> Vec<Error> {
         Err(error) => return vec![error],
     };
     let own = leased.into_iter().filter(|(_, _, owner)| owner == container.as_str());
-    own.filter_map(|(network, address, _)| state.forget_lease(&network, address).err()).collect()
+    // Looked at again under each network's lock: meanwhile they may have been given back, and leased by others.
+    let networks: BTreeSet<NetworkName> = own.map(|(network, _, _)| network).collect();
+    networks.iter().filter_map(|network| release(state, network, container).err()).collect()
 }
 
 fn release_locked(directory: &Path, container: &ContainerId) -> Result<()> {
@@ -239,7 +241,11 @@ pub(super) fn read(directory: &Path) -> Result<HashMap<IpAddr, String>> {
         let Some(address) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
             continue;
         };
-        let owner = std::fs::read_link(entry.path()).map_err(failed)?;
+        let owner = match std::fs::read_link(entry.path()) {
+            // It was given back just now.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            owner => owner.map_err(failed)?,
+        };
         leases.insert(address, owner.to_string_lossy().into_owned());
     }
     Ok(leases)
@@ -273,6 +279,25 @@ mod tests {
         assert_eq!(a.addresses[0].address, address("10.1.0.2"));
         assert_eq!(b.addresses[0].address, address("10.1.0.3"));
         assert_eq!(a.addresses[0].gateway, address("10.1.0.1"));
+    }
+
+    #[test]
+    fn leases_that_come_and_go_keep_nobody_from_reading_and_are_given_back_once() {
+        let (_run, state, network) = small();
+        let busy = |digit: char| {
+            for _ in 0..300 {
+                reserve(&state, &network, &container(digit), &[]).unwrap();
+                assert_eq!(release_all(&state, &container(digit)).len(), 0);
+            }
+        };
+        std::thread::scope(|scope| {
+            // Two that take the same container down, and one more container.
+            for digit in ['a', 'a', 'b'] {
+                scope.spawn(move || busy(digit));
+            }
+            scope.spawn(|| (0..600).for_each(|_| drop(state.leased().unwrap())));
+        });
+        assert_eq!(state.leased().unwrap(), []);
     }
 
     #[test]

@@ -25,10 +25,11 @@ pub mod port;
 pub mod resolver;
 pub mod state;
 mod subnet;
+pub mod survey;
 
 pub use apply::{
     apply, check_link, check_plugins, publish, reload, remove, remove_with_namespace,
-    restore_rules, tidy, tidy_locked,
+    restore_rules, set_loopback_up, tidy, tidy_locked,
 };
 pub use definition::Definition;
 pub use endpoint::Endpoint;

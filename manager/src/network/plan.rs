@@ -15,14 +15,19 @@ use super::host::{HostFacts, IPV4_FORWARDING, IPV6_FORWARDING};
 use super::ipam::{Lease, LeasedAddress};
 use super::name::{InterfaceName, NetworkName};
 use super::plugin;
-use super::port::PortMapping;
+use super::port::{ITSELF, PortMapping};
 use crate::container::id::ContainerId;
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 /// Without a definition's or an up-link's.
 const ETHERNET_MTU: u32 = 1500;
+
+/// The link-local address of a bridge with IPv6, as in Docker.
+const LINK_LOCAL: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
+
+const LOOPBACK: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
 
 /// Everything that connecting one container to one network does.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +39,12 @@ pub struct NetworkPlan {
     pub container_name: String,
     /// Which network.
     pub network: NetworkName,
+    /// That network's id; empty in what an older version has written.
+    #[serde(default)]
+    pub network_id: String,
+    /// Its driver, by Docker's word.
+    #[serde(default)]
+    pub driver: String,
     /// Whether the network has no way out.
     #[serde(default)]
     pub internal: bool,
@@ -129,11 +140,13 @@ pub fn plan(
     ports: &[PortMapping],
     host: &HostFacts,
 ) -> Result<NetworkPlan> {
-    check(definition, lease, ports)?;
+    check(definition, lease, ports, host)?;
     let mut plan = NetworkPlan {
         container: lease.container.clone(),
         container_name: appearance.container_name.clone(),
         network: definition.name.clone(),
+        network_id: definition.id(),
+        driver: definition.driver_name().to_owned(),
         internal: definition.about.internal,
         forwards: false,
         bridge: definition.bridge().map(|bridge| bridge.name.clone()),
@@ -236,7 +249,24 @@ impl NetworkPlan {
                 prefix: leased.subnet.prefix(),
             }));
         }
-        self.steps.push(Step::Up { place: Place::Host, interface: name });
+        if bridge.is_gateway && self.has_ipv6() {
+            // Neighbours are asked for with it what the host passes on. The kernel's own comes up to two seconds later: when
+            // the bridge has its first port, and nobody else is found to have it.
+            self.steps.push(Step::Address {
+                place: Place::Host,
+                interface: name.clone(),
+                address: LINK_LOCAL.into(),
+                prefix: 64,
+            });
+        }
+        self.steps.push(Step::Up { place: Place::Host, interface: name.clone() });
+        if bridge.is_gateway && bridge.portmap && self.has_ipv6() && !host.bridge_filters_ipv6 {
+            // What `route_localnet` is for IPv4: the answer to the host's own [::1]:PORT comes in by the bridge, and is for
+            // [::1] again once its translation is undone. The kernel drops what says so on the wire before that, and with
+            // br_netfilter, which undoes it on the bridge, the answer as well. Goes with the link, so after it is up.
+            let address = LOOPBACK;
+            self.steps.push(Step::LocalRoute { interface: name, address });
+        }
     }
 
     /// Before the container has a link: there is no moment in which it is connected and not kept apart.
@@ -251,20 +281,29 @@ impl NetworkPlan {
         }));
     }
 
-    /// The ports, each with the address of the container that it leads to.
+    /// The ports, each with the address of the container that it leads to. What is published everywhere is on [::1] by itself,
+    /// where that works: elsewhere it stays the host's own, and who tries it first goes on to 127.0.0.1.
     fn published(&self) -> Vec<PublishedPort> {
         let publish = |mapping: &PortMapping| {
             let host = mapping.host_address;
             let mut addresses = self.addresses.iter().map(|leased| leased.address);
-            Some(PublishedPort {
+            let everywhere = PublishedPort {
                 host: (!host.is_unspecified()).then_some(host),
                 host_port: mapping.host_port,
                 protocol: mapping.protocol,
                 address: addresses.find(|address| address.is_ipv4() == host.is_ipv4())?,
                 port: mapping.container_port,
-            })
+            };
+            let on_loopback = host.is_ipv6() && host.is_unspecified() && self.routes_loopback();
+            let loopback = PublishedPort { host: Some(LOOPBACK), ..everywhere };
+            Some([Some(everywhere), on_loopback.then_some(loopback)])
         };
-        self.ports.iter().filter_map(publish).collect()
+        self.ports.iter().filter_map(publish).flatten().flatten().collect()
+    }
+
+    /// Whether the host's own [::1] can reach a published port.
+    fn routes_loopback(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step, Step::LocalRoute { .. }))
     }
 
     fn plan_link(&mut self, bridge: &Bridge, number: u8, mac: MacAddress, mtu: u32) -> Result<()> {
@@ -292,13 +331,15 @@ impl NetworkPlan {
     fn plan_inside(&mut self, bridge: &Bridge, number: u8, host: &HostFacts) -> Result<()> {
         let (place, interface) = (Place::Container, self.interface.clone());
         self.steps.push(Step::Up { place, interface: "lo".parse()? });
-        if host.ipv6 {
-            // Before the link is up: a neighbour could make itself the container's router (CVE-2020-10749).
-            self.steps.push(Step::set(place, format!("net/ipv6/conf/{interface}/accept_ra"), "0"));
-        }
+        // Before the link is up: a neighbour could make itself the container's router (CVE-2020-10749). Without an address of
+        // that family there is none of it at all, not even between neighbours (CVE-2024-32473).
+        let family = format!("net/ipv6/conf/{interface}/disable_ipv6");
         if self.has_ipv6() {
-            let key = format!("net/ipv6/conf/{interface}/disable_ipv6");
-            self.steps.push(Step::set(place, key, "0"));
+            let router = format!("net/ipv6/conf/{interface}/accept_ra");
+            self.steps.push(Step::set(place, router, "0"));
+            self.steps.push(Step::set(place, family, "0"));
+        } else if host.ipv6 {
+            self.steps.push(Step::set(place, family, "1"));
         }
         self.steps.extend(self.addresses.iter().map(|leased| Step::Address {
             place,
@@ -362,7 +403,12 @@ pub(crate) fn bridge_mac(name: &InterfaceName) -> MacAddress {
     MacAddress::derived(&format!("bridge {name}"))
 }
 
-fn check(definition: &Definition, lease: &Lease, ports: &[PortMapping]) -> Result<()> {
+fn check(
+    definition: &Definition,
+    lease: &Lease,
+    ports: &[PortMapping],
+    host: &HostFacts,
+) -> Result<()> {
     let refuse = |reason: String| {
         Err(Error::Plan {
             container: lease.container.short().to_owned(),
@@ -382,12 +428,18 @@ fn check(definition: &Definition, lease: &Lease, ports: &[PortMapping]) -> Resul
     if let (Some(v6), false) = (v6, definition.has_ipv6()) {
         return refuse(format!("{v6} cannot be published: the network has no IPv6 subnet"));
     }
+    let loopback = ports.iter().find(|port| port.host_address == LOOPBACK);
+    if let (Some(loopback), true) = (loopback, host.bridge_filters_ipv6) {
+        return refuse(format!(
+            "{loopback} cannot be published: br_netfilter keeps answers from [::1] (net.bridge.bridge-nf-call-ip6tables is 1)"
+        ));
+    }
     for (index, port) in ports.iter().enumerate() {
         if ports[..index].iter().any(|other| port.collides(other)) {
             return Err(Error::PortAllocated {
                 address: (port.host_address, port.host_port).into(),
                 protocol: port.protocol,
-                holder: Some("this container".into()),
+                holder: Some(ITSELF.into()),
             });
         }
     }

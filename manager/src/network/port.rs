@@ -6,6 +6,7 @@
 mod holder;
 mod reservation;
 
+pub(crate) use reservation::ITSELF;
 pub use reservation::{Reservation, Taken, reserve};
 
 use super::error::{Error, Result};

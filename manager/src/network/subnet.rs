@@ -76,6 +76,25 @@ impl Subnet {
         self.contains(other.network) || other.contains(self.network)
     }
 
+    /// Whether interfaces have addresses of it: it meets neither loopback nor multicast, and does not begin with zeros.
+    #[must_use]
+    pub fn has_hosts(&self) -> bool {
+        let reserved: &[(IpAddr, u8)] = match self.network {
+            IpAddr::V4(_) => &[
+                (IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8),
+                (IpAddr::V4(Ipv4Addr::new(127, 0, 0, 0)), 8),
+                (IpAddr::V4(Ipv4Addr::new(224, 0, 0, 0)), 4),
+            ],
+            IpAddr::V6(_) => &[
+                (IpAddr::V6(Ipv6Addr::UNSPECIFIED), 64),
+                (IpAddr::V6(Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0)), 8),
+            ],
+        };
+        let mut reserved =
+            reserved.iter().filter_map(|(address, prefix)| Self::of(*address, *prefix));
+        !reserved.any(|reserved| reserved.overlaps(self))
+    }
+
     /// Whether this is every address of its family: the destination of a default route.
     #[must_use]
     pub fn is_default(&self) -> bool {

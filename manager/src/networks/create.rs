@@ -8,13 +8,14 @@ use crate::error::{Error, Result};
 use crate::event::{self, Kind};
 use crate::network::definition::creation::Draft;
 use crate::network::{self, HostFacts, State, definition};
+use crate::notice;
 use crate::settings::Settings;
 use std::collections::BTreeMap;
 
 /// CNI's versions that we write, the newest first.
 const VERSION: &str = "1.0.0";
 
-/// Makes a network; returns its id.
+/// Makes a network; returns its id. Notes what it hides from the host.
 ///
 /// # Errors
 /// The name is taken, what was asked for does not fit together, or there is no such plug-in.
@@ -42,6 +43,13 @@ pub fn create(settings: &Settings, args: &NetworkCreateArgs) -> Result<String> {
     definition::write_new(&settings.root, &draft.name, &text)?;
     let attributes = [("name", name), ("type", draft.driver.as_str())];
     event::emit(settings, Kind::Network, "create", &draft.id, &attributes);
+    if draft.driver == "bridge" {
+        for (subnet, route) in draft.hidden_routes(&host) {
+            notice::note(format!(
+                "the host has a route to {route}, which subnet {subnet} overlaps: what is there is out of reach while the network is in use"
+            ));
+        }
+    }
     Ok(draft.id)
 }
 

@@ -4,7 +4,7 @@ use super::{PREDEFINED, name_of};
 use crate::cli::NetworkInspectArgs;
 use crate::error::{Error, Result};
 use crate::listing;
-use crate::network::{Definition, HostFacts, NetworkPlan, State, definition};
+use crate::network::{Definition, HostFacts, NetworkName, NetworkPlan, State, definition};
 use crate::settings::Settings;
 use bundle::digest::Digest;
 use serde_json::{Map, Value, json};
@@ -26,13 +26,13 @@ pub fn inspect(settings: &Settings, args: &NetworkInspectArgs) -> Result<(String
 
 pub(crate) fn one(settings: &Settings, name: &str) -> Result<Value> {
     if PREDEFINED.contains(&name) {
-        return Ok(predefined(name));
+        return Ok(object_of_predefined(name));
     }
     let found = definition::find(&settings.root, name, &HostFacts::probe()?);
     // What `network ls` shows of them, in full or cut off.
     let by_id = |one: &&&str| name.len() >= SHORTEST_ID && hex(one).starts_with(name);
     let definition = match (found, PREDEFINED.iter().find(by_id)) {
-        (Err(_), Some(one)) => return Ok(predefined(one)),
+        (Err(_), Some(one)) => return Ok(object_of_predefined(one)),
         (found, _) => found?,
     };
     let members = State::at(&settings.state).members(&definition.name)?;
@@ -101,8 +101,30 @@ fn member(settings: &Settings, plan: &NetworkPlan) -> (String, Value) {
 /// Fewer letters are more likely a name that was mistyped.
 const SHORTEST_ID: usize = 4;
 
+/// Which of the networks without a definition is meant by a name or an id, if one is.
+pub(crate) fn predefined(wanted: &str) -> Option<&'static str> {
+    let is_meant =
+        |name: &&&str| **name == wanted || is_id(wanted) && hex(name).starts_with(wanted);
+    PREDEFINED.iter().find(is_meant).copied()
+}
+
+/// Whether it has the length of an id, at least as `network ls` shows it.
+fn is_id(text: &str) -> bool {
+    text.len() >= 12
+}
+
+/// The id of a network that a container is on; none if it is no more.
+pub(crate) fn id_of(settings: &Settings, network: &NetworkName) -> String {
+    if PREDEFINED.contains(&network.as_str()) {
+        return hex(network.as_str());
+    }
+    let found = HostFacts::probe()
+        .and_then(|host| definition::find(&settings.root, network.as_str(), &host));
+    found.map(|definition| definition.id()).unwrap_or_default()
+}
+
 /// `host` and `none`.
-fn predefined(name: &str) -> Value {
+fn object_of_predefined(name: &str) -> Value {
     json!({
         "Name": name, "Id": hex(name), "Created": null, "Scope": "local",
         "Driver": if name == "none" { "null" } else { name },
@@ -112,11 +134,6 @@ fn predefined(name: &str) -> Value {
         "ConfigFrom": { "Network": "" }, "ConfigOnly": false,
         "Containers": {}, "Options": {}, "Labels": {},
     })
-}
-
-/// The id of `host` and `none`.
-pub(crate) fn predefined_id(name: &str) -> Option<String> {
-    PREDEFINED.contains(&name).then(|| hex(name))
 }
 
 /// Docker's id of a connection: the same as long as both ends are.

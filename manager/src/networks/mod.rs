@@ -8,7 +8,7 @@ mod remove;
 
 pub use create::create;
 pub use inspect::inspect;
-pub(crate) use inspect::{endpoint_id, one as object, predefined_id};
+pub(crate) use inspect::{endpoint_id, id_of, one as object, predefined};
 pub use list::list;
 pub use reload::reload;
 pub use remove::{Prune, rm};

@@ -157,9 +157,8 @@ impl Prune {
         });
         let mut old_enough = true;
         for text in self.filters.values("until") {
-            let age = duration::parse(text)
-                .map_err(|_| self.filters.wrong("until", text, "a time such as `24h` or `30m`"))?;
-            old_enough &= definition.about.created.is_none_or(|created| created.age() >= age);
+            let until = duration::moment(text).map_err(Error::Usage)?;
+            old_enough &= definition.about.created.is_none_or(|created| created < until);
         }
         Ok(self.filters.labelled("label", labels) && unlabelled && old_enough)
     }

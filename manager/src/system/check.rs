@@ -3,10 +3,11 @@
 use crate::container::{ContainerId, Containers, Dir, HALF, State};
 use crate::error::{Error, Result};
 use crate::network;
+use crate::network::survey::Remedy;
 use crate::rm;
 use crate::settings::Settings;
 use crate::snapshot::entries;
-use crate::store::{Remedy, Store};
+use crate::store::{self, Store};
 use bundle::digest::ChainId;
 use std::collections::BTreeSet;
 use std::fs;
@@ -45,6 +46,7 @@ pub fn check(settings: &Settings, repair: bool) -> Result<Report> {
     // Containers first: what they leave behind keeps layers.
     check_containers(settings, repair, &mut report)?;
     check_networks(settings, repair, &mut report)?;
+    check_connections(settings, repair, &mut report)?;
     check_store(settings, repair, &mut report)?;
     if report.text.is_empty() {
         report.text.push_str("No problems found\n");
@@ -56,7 +58,7 @@ fn check_store(settings: &Settings, repair: bool, report: &mut Report) -> Result
     let store = Store::open(&settings.root)?;
     let up = running(settings, &store)?;
     for damage in store.verify()? {
-        if let Remedy::Unpack(_, chain) = &damage.remedy
+        if let store::Remedy::Unpack(_, chain) = &damage.remedy
             && let Some((name, _)) = up.iter().find(|(_, chains)| chains.contains(chain))
         {
             // It has the layer mounted: what is taken away below it, it loses.
@@ -65,16 +67,18 @@ fn check_store(settings: &Settings, repair: bool, report: &mut Report) -> Result
         }
         let mended = if repair { Some(store.mend(&damage)?) } else { None };
         let hint = match &damage.remedy {
-            Remedy::Collect | Remedy::Unpack(..) => {
+            store::Remedy::Collect | store::Remedy::Unpack(..) => {
                 "`nman system check --repair` mends it".to_owned()
             }
-            Remedy::Fetch(_, name) => format!("`nman pull {name}` or loading it again mends it"),
-            Remedy::Forget(_, name) => format!(
+            store::Remedy::Fetch(_, name) => {
+                format!("`nman pull {name}` or loading it again mends it")
+            }
+            store::Remedy::Forget(_, name) => format!(
                 "`nman pull {name}` or loading it again mends it, `nman system check --repair` gives it up"
             ),
         };
         let what = match (&damage.remedy, mended) {
-            (Remedy::Forget(_, name), Some(true)) => {
+            (store::Remedy::Forget(_, name), Some(true)) => {
                 format!(
                     "{}; it was given up, `nman pull {name}` or loading it brings it back",
                     damage.what
@@ -128,6 +132,33 @@ fn check_networks(settings: &Settings, repair: bool, report: &mut Report) -> Res
     for what in found {
         let what = format!("{what} belongs to no container");
         report.add(&what, mended, "`nman system check --repair` gives it back");
+    }
+    Ok(())
+}
+
+/// What the host has lost of containers that run.
+fn check_connections(settings: &Settings, repair: bool, report: &mut Report) -> Result<()> {
+    let state = network::State::open(&settings.state)?;
+    let containers = Containers::open(&settings.containers())?;
+    let up = |id: &ContainerId| {
+        let dir = containers.dir(id);
+        let is_up = dir.state().is_ok_and(|state| state.status.is_up());
+        dir.record().ok().filter(|_| is_up).map(|record| record.name.to_string())
+    };
+    let losses = network::survey::find(&state, &up)?;
+    let reloads = losses.iter().any(|loss| loss.remedy == Remedy::Reload);
+    let reloaded = (repair && reloads).then(|| network::reload(&state).is_ok());
+    for loss in losses {
+        match loss.remedy {
+            Remedy::Reload => {
+                let hint = "`nman network reload` or `nman system check --repair` puts it back";
+                report.add(&loss.what, reloaded, hint);
+            }
+            Remedy::Restart(container) => {
+                let hint = format!("`nman restart {container}` connects it again");
+                report.add(&loss.what, None, &hint);
+            }
+        }
     }
     Ok(())
 }

@@ -14,6 +14,7 @@ mod faithful;
 mod files;
 mod health;
 mod interchange;
+mod isolation;
 mod lifecycle;
 mod limits;
 mod lists;

@@ -74,6 +74,42 @@ fn a_port_moves_to_another_network_when_the_one_that_carries_it_is_left() {
 }
 
 #[test]
+fn each_family_of_a_port_is_published_on_the_first_network_that_has_it() {
+    let world = World::new();
+    world.nman(["network", "create", "--subnet", "10.7.4.0/24", "four"]).ok();
+    world.nman(["network", "create", "--ipv4=false", "--ipv6", "six"]).ok();
+    world.nman(["network", "create", "--ipv6", "both"]).ok();
+    let run = |networks: &[&str], port: &str| {
+        let networks = networks.iter().flat_map(|network| ["--network", network]);
+        let options: Vec<&str> =
+            ["-d", "--name", "web", "-p", port].into_iter().chain(networks).collect();
+        world.run(&options, &["sleep", "1000"])
+    };
+    let ports = || world.nman(["port", "web"]).ok().text();
+    for networks in [["four", "six"], ["six", "four"], ["six", "both"]] {
+        run(&networks, "8080:80").ok();
+        assert_eq!(ports(), "80/tcp -> 0.0.0.0:8080\n80/tcp -> [::]:8080", "{networks:?}");
+        world.nman(["rm", "-f", "web"]).ok();
+    }
+    // One that comes later carries what nobody did, and what is left behind.
+    run(&["four"], "8000-8010:80").ok();
+    assert_eq!(ports(), "80/tcp -> 0.0.0.0:8000");
+    world.nman(["network", "connect", "both", "web"]).ok();
+    assert_eq!(ports(), "80/tcp -> 0.0.0.0:8000\n80/tcp -> [::]:8000");
+    world.nman(["network", "disconnect", "four", "web"]).ok();
+    assert_eq!(ports(), "80/tcp -> 0.0.0.0:8000\n80/tcp -> [::]:8000");
+    world.nman(["rm", "-f", "web"]).ok();
+    let refused = run(&["four"], "[::]:8080:80").exits(125);
+    let said = "cannot publish port 80/tcp on ::: no network of the container has IPv6";
+    assert!(refused.stderr().contains(said), "{refused}");
+    run(&["four", "six"], "[::]:8080:80").ok();
+    assert_eq!(ports(), "80/tcp -> [::]:8080");
+    world.nman(["rm", "-f", "web"]).ok();
+    world.nman(["network", "rm", "four", "six", "both"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
 fn an_unknown_network_is_refused_and_nothing_is_left() {
     let world = World::new();
     let refused = world.run(&["--rm", "--network", "nonet"], &["true"]).exits(125);

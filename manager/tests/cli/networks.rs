@@ -281,6 +281,7 @@ fn exposed_ports_are_published_where_that_is_asked_for() {
     assert!(
         ports["90/udp"][0]["HostPort"].is_string() && ports["91/udp"][0]["HostPort"].is_string()
     );
+    assert_eq!(world.inspect("web", "/HostConfig/PublishAllPorts"), true);
     let url = format!("http://127.0.0.1:{port}/");
     eventually("the page is served", || {
         Capture::of("/bin/busybox").args(["wget", "-qO-", &url]).run().success()
@@ -301,6 +302,8 @@ fn rules_that_were_flushed_are_reloaded() {
     let table = || Capture::of("nft").args(["list", "table", "ip", "nman"]).run();
     let before = table().ok().stdout();
     Capture::of("nft").args(["flush", "ruleset"]).run().ok();
+    let said = world.nman(["system", "check"]).exits(1).stdout();
+    assert!(said.starts_with("damaged: the packet filter lacks rules for containers ("), "{said}");
     std::fs::write("/proc/sys/net/ipv4/ip_forward", "0").unwrap();
     let id = world.nman(["ps", "-q", "--no-trunc"]).ok().stdout();
     assert_eq!(world.nman(["network", "reload"]).ok().stdout(), id);
@@ -325,8 +328,16 @@ fn a_bridge_that_somebody_deletes_is_put_back_with_its_ports() {
         |whom: &str| world.nman(["exec", "aa", "ping", "-c", "1", "-W", "2", whom]).success();
     assert!(reaches("10.7.0.1") && reaches("bb"));
     Capture::of("ip").args(["link", "delete", &bridge]).run().ok();
+    let check = |args: &[&str]| world.nman(["system", "check"].iter().chain(args));
+    let lost = format!("the bridge `{bridge}` of network `web` is gone");
+    let hint = "(`nman network reload` or `nman system check --repair` puts it back)";
+    assert_eq!(check(&[]).exits(1).stdout(), format!("damaged: {lost} {hint}\n"));
     assert!(!reaches("10.7.0.1") && !reaches("10.7.0.3"));
     assert_eq!(world.nman(["network", "reload"]).ok().stdout().lines().count(), 2);
+    assert!(reaches("10.7.0.1") && reaches("bb"));
+    assert_eq!(check(&[]).ok().stdout(), "No problems found\n");
+    Capture::of("ip").args(["link", "delete", &bridge]).run().ok();
+    assert_eq!(check(&["--repair"]).ok().stdout(), format!("repaired: {lost}\n"));
     assert!(reaches("10.7.0.1") && reaches("bb"));
     // What is as it should be stays so.
     world.nman(["network", "reload"]).ok();
@@ -341,6 +352,17 @@ fn a_bridge_that_somebody_deletes_is_put_back_with_its_ports() {
     );
     assert!(said.stderr().starts_with(&message), "{said}");
     assert!(said.stderr().contains("hint: `nman restart bb` connects it again"), "{said}");
+    let lost = format!(
+        "damaged: container `bb` is cut off from network `web`: its interface `{link}` is gone \
+         (`nman restart bb` connects it again)\n"
+    );
+    assert_eq!(check(&[]).exits(1).stdout(), lost);
+    world.nman(["rename", "bb", "cc"]).ok();
+    let renamed = lost.replace("`bb`", "`cc`").replace("restart bb", "restart cc");
+    assert_eq!(check(&[]).exits(1).stdout(), renamed);
+    world.nman(["rename", "cc", "bb"]).ok();
+    // That is not mended behind anybody's back.
+    assert_eq!(check(&["--repair"]).exits(1).stdout(), lost);
     assert_eq!(said.stdout().lines().count(), 1);
     world.nman(["restart", "-t", "0", "bb"]).ok();
     assert!(reaches("bb"));
@@ -403,6 +425,54 @@ fn who_comes_to_a_network_that_is_removed_meanwhile_leaves_nothing() {
     lock.unlock().unwrap();
     assert_eq!(running.wait().unwrap().code(), Some(125), "{said}");
     assert!(said.stderr().contains("network `web` not found"), "{said}");
+    world.assert_no_container();
+}
+
+#[test]
+fn networks_are_pruned_by_age_and_a_subnet_of_the_hosts_is_told() {
+    let world = World::new();
+    let host = HostNetwork::connect(&world.sandbox);
+    let subnet = format!("{}/32", HostNetwork::WORLD);
+    Capture::of("ip").args(["route", "add", &subnet, "dev", HostNetwork::UPLINK]).run().ok();
+    let wider = format!("{}.0/24", HostNetwork::WORLD.to_string().rsplit_once('.').unwrap().0);
+    let made = world.nman(["network", "create", "--subnet", &wider, "web"]).ok();
+    let warning = format!("which subnet {wider} overlaps: what is there is out of reach");
+    assert!(made.stderr().starts_with("WARNING: the host has a route to "), "{made}");
+    assert!(made.stderr().contains(&warning), "{made}");
+    assert_eq!(world.nman(["network", "create", "quiet"]).ok().stderr(), "");
+    let prune = |until: &str| world.nman(["network", "prune", "-f", "--filter", until]);
+    for too_early in ["until=1h", "until=2020-01-01", "until=1577836800"] {
+        assert_eq!(prune(too_early).ok().stdout(), "", "{too_early}");
+    }
+    assert!(prune("until=soon").exits(125).stderr().contains("`soon` is no time"));
+    let pruned = prune("until=2222-01-01T10:00:00").ok().stdout();
+    assert_eq!(pruned, "Deleted Networks:\nquiet\nweb\n\n");
+    drop(host);
+}
+
+#[test]
+fn a_network_that_is_left_while_the_container_is_being_started_is_left() {
+    let world = World::new();
+    world.nman(["network", "create", "one"]).ok();
+    world.nman(["create", "--name", "aa", "--network", "one", IMAGE, "sleep", "1000"]).ok();
+    let lock = std::fs::File::create(world.state().join("network/lock")).unwrap();
+    lock.lock().unwrap();
+    let waits = |id: u32| {
+        let waits = format!("-> FLOCK  ADVISORY  WRITE {id} ");
+        eventually("it waits", || std::fs::read_to_string("/proc/locks").unwrap().contains(&waits));
+    };
+    // It has read which networks it is to be on.
+    let (mut starting, started) = world.command(["start", "aa"]).start();
+    waits(starting.id());
+    let (mut leaving, left) = world.command(["network", "disconnect", "one", "aa"]).start();
+    waits(leaving.id());
+    lock.unlock().unwrap();
+    assert!(starting.wait().unwrap().success(), "{started}");
+    assert!(leaving.wait().unwrap().success(), "{left}");
+    assert_eq!(exec(&world, "aa", "echo $(ls /sys/class/net)"), "lo\n");
+    assert_eq!(world.inspect("aa", "/NetworkSettings/Networks"), serde_json::json!({}));
+    world.nman(["rm", "-f", "aa"]).ok();
+    world.nman(["network", "rm", "one"]).ok();
     world.assert_no_container();
 }
 

@@ -210,8 +210,10 @@ fn nobody_is_put_onto_the_hosts_network_or_onto_none_later() {
             text.contains("disconnected from host network or connected to host network"),
             "{text}"
         );
-        assert!(refused("none").contains("one of the networks in private (none) mode"));
     }
+    let refused = |verb| world.nman(["network", verb, "none", "netted"]).exits(1).stderr();
+    assert!(refused("connect").contains("one of the networks in private (none) mode"));
+    assert!(refused("disconnect").contains("is not connected to the network none"));
     world.nman(["rm", "netted"]).ok();
     world.assert_no_container();
 }

@@ -126,3 +126,31 @@ fn containers_get_ids_that_no_other_one_has() {
     world.shell(&["--userns", "host"], "true").ok();
     world.assert_no_container();
 }
+
+#[test]
+fn a_container_in_a_user_namespace_is_on_networks_as_any_other() {
+    let world = World::new();
+    world.nman(["network", "create", "--subnet", "10.7.1.0/24", "one"]).ok();
+    world.run(&["-d", "--name", "peer", "--network", "one"], &["sleep", "1000"]).ok();
+    let mapped = ["-d", "--uidmap", "0:200000:65536", "--name"];
+    let options = [&mapped[..], &["born", "--network", "one", "-p", "8080:80"]].concat();
+    world.run(&options, &["sleep", "1000"]).ok();
+    // And one that comes from `none`.
+    world.run(&[&mapped[..], &["late"]].concat(), &["sleep", "1000"]).ok();
+    world.nman(["network", "disconnect", "none", "late"]).ok();
+    world.nman(["network", "connect", "one", "late"]).ok();
+    for life in ["first", "second"] {
+        for (from, whom) in [("born", "late"), ("late", "born"), ("peer", "late")] {
+            let ping = world.nman(["exec", from, "ping", "-c", "1", "-w", "5", whom]);
+            assert!(ping.success(), "{life}: {ping}");
+        }
+        // The namespace is its own, and so are the interfaces in it.
+        let change = ["exec", "--privileged", "late", "ip", "link", "set", "eth0", "mtu", "1400"];
+        world.nman(change).ok();
+        world.nman(["restart", "-t", "0", "born", "late"]).ok();
+    }
+    assert_eq!(world.nman(["port", "born"]).ok().text(), "80/tcp -> 0.0.0.0:8080");
+    world.nman(["rm", "-f", "born", "late", "peer"]).ok();
+    world.nman(["network", "rm", "one"]).ok();
+    world.assert_no_container();
+}

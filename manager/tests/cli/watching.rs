@@ -223,3 +223,26 @@ fn exec_takes_files_of_variables_and_every_capability() {
     world.nman(["rm", "-f", "host"]).ok();
     world.assert_no_container();
 }
+
+#[test]
+fn an_event_about_a_container_on_a_network_is_of_the_networks_id() {
+    let world = World::new();
+    let id = world.nman(["network", "create", "one"]).ok().text();
+    let container = world.run(&["-d", "--network", "bridge"], &["sleep", "1000"]).ok().text();
+    for verb in ["connect", "disconnect"] {
+        world.nman(["network", verb, "one", &container]).ok();
+    }
+    world.nman(["network", "rm", "one"]).ok();
+    let format = "{{.Action}} {{.Actor.ID}} {{.Actor.Attributes.container}} \
+                  {{.Actor.Attributes.name}} {{.Actor.Attributes.type}}";
+    let since = ["events", "--since", "1h", "--until", "0s", "--format", format];
+    let told = |filter: &str| world.nman(since.iter().chain(&["--filter", filter])).ok().stdout();
+    let of_container =
+        ["connect", "disconnect"].map(|verb| format!("{verb} {id} {container} one bridge\n"));
+    let told = told(&format!("network={id}"));
+    assert!(told.contains(&of_container.concat()), "{told}");
+    // From its creation to its end, all of them are found by the id.
+    assert_eq!(told.lines().count(), 4, "{told}");
+    world.nman(["rm", "-f", &container]).ok();
+    world.assert_no_container();
+}

@@ -3,7 +3,11 @@
 use crate::world::{
     Container, HOST6, OUTSIDE6, World, converse, inside, output, reaches, run, serve6, to,
 };
-use std::net::{IpAddr, TcpListener};
+use nman::container::id::ContainerId;
+use nman::network::{self, Appearance, HostFacts, ipam, netns};
+use std::net::{IpAddr, TcpListener, UdpSocket};
+use std::os::fd::AsFd as _;
+use std::time::Duration;
 
 fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
@@ -18,6 +22,14 @@ fn connect(world: &World, name: &str, number: u8, ports: &[&str]) -> Container {
 
 fn serve(container: &Container, port: u16) -> TcpListener {
     inside(&container.netns, || serve6(port))
+}
+
+/// With `br_netfilter` the bridge itself would undo translations. Each namespace has a switch of its own.
+fn switch_bridge_filter(value: &str) {
+    let path = "/proc/sys/net/bridge/bridge-nf-call-ip6tables";
+    if std::fs::exists(path).unwrap() {
+        std::fs::write(path, value).unwrap();
+    }
 }
 
 #[test]
@@ -52,8 +64,103 @@ fn a_published_port_is_reached_from_everywhere_and_the_client_keeps_its_address(
 #[test]
 fn the_table_is_exactly_this() {
     let world = World::new();
+    switch_bridge_filter("0");
     let _container = connect(&world, "web", 1, &["[::]:8080:80", "[2001:db8::1]:8081:81"]);
     assert_eq!(output("nft list table ip6 nman"), include_str!("table6.nft"));
+}
+
+#[test]
+fn a_new_bridge_resolves_neighbours_from_the_first_packet_on() {
+    let world = World::new();
+    let container = connect(&world, "web", 1, &["[::]:5353:53/udp"]);
+    let server = inside(&container.netns, || UdpSocket::bind("[::]:53").unwrap());
+    let client = inside(&world.outside, || UdpSocket::bind("[::]:0").unwrap());
+    // Until then the kernel, which takes its time for that on a machine that is busy, drops whatever is sent.
+    let up = |link: &str| output(&format!("ip -o link show {link}")).contains("state UP");
+    crate::world::until(|| inside(&container.netns, || up("eth0")) && up("web0"));
+    // The kernel's link-local address may come after a second, and is tried for one more.
+    let half = Duration::from_millis(500);
+    server.set_read_timeout(Some(half)).unwrap();
+    client.send_to(b"ping", to(HOST6, 5353)).unwrap();
+    assert_eq!(server.recv_from(&mut [0; 4]).expect("the first packet").1.ip(), ip(OUTSIDE6));
+}
+
+#[test]
+fn the_host_reaches_a_published_port_by_its_own_loopback_address() {
+    let world = World::new();
+    switch_bridge_filter("0");
+    let container =
+        connect(&world, "web", 1, &["[::]:8080:80", "[::1]:8081:81", "[::]:5353:53/udp"]);
+    let (any, own) = (serve(&container, 80), serve(&container, 81));
+    converse(None, to("::1", 8080), &any);
+    converse(None, to("::1", 8081), &own);
+    assert!(!inside(&world.outside, || reaches(to(HOST6, 8081))));
+    let server = inside(&container.netns, || UdpSocket::bind("[::]:53").unwrap());
+    let client = UdpSocket::bind("[::1]:0").unwrap();
+    for socket in [&server, &client] {
+        socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    }
+    client.connect(to("::1", 5353)).unwrap();
+    client.send(b"ping").unwrap();
+    let (_, peer) = server.recv_from(&mut [0; 4]).unwrap();
+    server.send_to(b"pong", peer).unwrap();
+    client.recv(&mut [0; 4]).unwrap();
+    // A bridge that somebody deleted takes that along.
+    run("ip link delete web0");
+    nman::network::reload(&world.state).unwrap();
+    converse(None, to("::1", 8080), &any);
+    container.disconnect(&world);
+    assert!(!output("ip -6 route show table local").contains("web0"));
+}
+
+#[test]
+fn the_hosts_loopback_address_stays_its_own_where_the_bridge_filters() {
+    let world = World::new();
+    let definition = world.define_dual("web", "web0", "10.78.1.0/24", "fd00:1::/64");
+    let id = ContainerId::random();
+    let lease = ipam::reserve(&world.state, &definition, &id, &[]).unwrap();
+    let host = HostFacts { bridge_filters_ipv6: true, ..HostFacts::probe().unwrap() };
+    let ports = ["[::]:8080:80".parse().unwrap()];
+    let plan = network::plan(&definition, &lease, &Appearance::default(), &ports, &host).unwrap();
+    let netns = netns::create().unwrap();
+    network::apply(&world.state, &plan, netns.as_fd()).unwrap();
+    let container = Container { netns, plan };
+    let server = serve(&container, 80);
+    converse(None, to(HOST6, 8080), &server);
+    // Refused at once: who tries it first goes on to 127.0.0.1.
+    let refused = std::net::TcpStream::connect(to("::1", 8080)).unwrap_err();
+    assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+    let own = TcpListener::bind("[::1]:8080").unwrap();
+    own.set_nonblocking(true).unwrap();
+    converse(None, to("::1", 8080), &own);
+}
+
+#[test]
+fn a_container_cannot_reach_the_hosts_loopback_address() {
+    let world = World::new();
+    switch_bridge_filter("0");
+    let container = connect(&world, "web", 1, &["[::]:8080:80"]);
+    assert!(output("ip -6 route show table local").contains("local ::1 dev web0"));
+    let secret = UdpSocket::bind("[::]:6379").unwrap();
+    secret.set_nonblocking(true).unwrap();
+    inside(&container.netns, || {
+        run("ip -6 addr del ::1/128 dev lo");
+        run("ip -6 route add ::1/128 via fd00:1::1 dev eth0");
+        let honest = UdpSocket::bind("[::]:0").unwrap();
+        honest.send_to(b"x", to("::1", 6379)).unwrap();
+        // In order behind the other, by the same way.
+        honest.send_to(b"y", to("fd00:1::1", 6379)).unwrap();
+    });
+    let (mut byte, mut from) = ([0; 1], None);
+    crate::world::until(|| {
+        from = secret.recv_from(&mut byte).ok().map(|(_, from)| from.ip());
+        from.is_some()
+    });
+    assert_eq!((byte, from), (*b"y", Some(container.address6())));
+    // It did come in, and was dropped for its header.
+    let seen = std::fs::read_to_string("/proc/thread-self/net/snmp6").unwrap();
+    let dropped = seen.lines().find_map(|line| line.strip_prefix("Ip6InHdrErrors"));
+    assert_eq!(dropped.unwrap().trim(), "1");
 }
 
 #[test]

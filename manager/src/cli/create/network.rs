@@ -123,13 +123,14 @@ impl NetworkArgs {
         if self.publish_all {
             publish.extend(exposed.iter().filter(|port| !self.is_published(port)).cloned());
         }
-        if !matches!(mode, Mode::Network(_)) {
-            // As in Docker: there is nothing to translate.
+        if matches!(mode, Mode::Host | Mode::Container(_)) {
+            // As in Docker: there is nothing to translate. Who leaves `none` for a network has them published there.
             publish.clear();
         }
         Ok(NetworkWish {
             network: mode.to_string(),
             publish,
+            publish_all: self.publish_all,
             hostname,
             exposed: exposed.into_iter().collect(),
             dns: Overrides {
@@ -246,7 +247,12 @@ pub(crate) fn alias(text: &str) -> std::result::Result<String, String> {
 }
 
 pub(crate) fn mac_address(text: &str) -> std::result::Result<MacAddress, String> {
-    MacAddress::try_from(text.replace('-', ":")).map_err(|_| format!("invalid MAC address: {text}"))
+    let address = MacAddress::try_from(text.replace('-', ":"))
+        .map_err(|_| format!("invalid MAC address: {text}"))?;
+    if address.is_of_one() {
+        return Ok(address);
+    }
+    Err(format!("invalid MAC address: {text} is not the address of one interface"))
 }
 
 pub(crate) fn ipv4(text: &str) -> std::result::Result<Ipv4Addr, String> {
@@ -348,6 +354,19 @@ mod tests {
         let all = wish(&[&exposed[..], &["-P"]].concat()).unwrap();
         assert_eq!(all.publish, ["8080:80", "53/udp", "7000/tcp", "7001/tcp"]);
         assert_eq!(all.exposed.len(), 4);
+    }
+
+    #[test]
+    fn a_link_address_is_of_one_interface() {
+        assert!(mac_address("02-00-00-00-00-05").is_ok());
+        for (text, why) in [
+            ("zz", "invalid MAC address: zz"),
+            ("01:00:5e:00:00:01", "not the address of one interface"),
+            ("00:00:00:00:00:00", "not the address of one interface"),
+        ] {
+            let error = mac_address(text).unwrap_err();
+            assert!(error.contains(why), "{error}");
+        }
     }
 
     #[test]

@@ -97,16 +97,33 @@ impl Draft {
         Error::Invalid { what: "network", text: self.name.to_string(), reason: reason.into() }
     }
 
+    /// The subnets that were asked for which lie where a route of the host leads, each with that route.
+    #[must_use]
+    pub fn hidden_routes(&self, host: &HostFacts) -> Vec<(Subnet, Subnet)> {
+        let overlapping = |subnet: &Subnet| host.routes.iter().find(|route| route.overlaps(subnet));
+        let of = |subnet: &Subnet| Some((*subnet, *overlapping(subnet)?));
+        self.subnets.iter().filter_map(of).collect()
+    }
+
     /// Those that were asked for, and one of each family that is missing; none may overlap another network's.
     fn choose_subnets(&self, others: &[Definition], host: &HostFacts) -> Result<Vec<Subnet>> {
         let taken: Vec<Subnet> =
             others.iter().flat_map(Definition::ranges).map(|range| range.subnet).collect();
         for (at, subnet) in self.subnets.iter().enumerate() {
+            if !subnet.has_hosts() {
+                return Err(self.refuse(format!("no interface can have an address of {subnet}")));
+            }
             let beside = taken.iter().chain(&self.subnets[..at]);
             if let Some(other) = beside.into_iter().find(|other| other.overlaps(subnet)) {
                 return Err(self.refuse(format!(
                     "Pool overlaps with other one on this address space: {subnet} and {other}"
                 )));
+            }
+        }
+        for v6 in [false, true] {
+            let of_family = |subnet: &&Subnet| subnet.network().is_ipv6() == v6;
+            if self.driver == "bridge" && self.subnets.iter().filter(of_family).count() > 1 {
+                return Err(self.refuse("bridge driver doesn't support multiple subnets"));
             }
         }
         let mut subnets = self.subnets.clone();
@@ -398,6 +415,33 @@ mod tests {
         assert!(refused(&overlapping, &others).contains("Pool overlaps with other one"));
         let bridge = Draft { options: option(BRIDGE_NAME, "nman0"), ..draft("web") };
         assert!(refused(&bridge, &others).contains("networks have same bridge name nman0"));
+    }
+
+    #[test]
+    fn a_bridge_has_one_subnet_of_each_family() {
+        let subnets = ["10.5.0.0/24", "10.6.0.0/24"].map(|text| text.parse().unwrap()).to_vec();
+        let two = Draft { subnets, ..draft("web") };
+        assert!(refused(&two, &[]).contains("bridge driver doesn't support multiple subnets"));
+    }
+
+    #[test]
+    fn a_subnet_is_of_addresses_that_interfaces_have() {
+        for subnet in ["127.0.0.0/24", "224.1.0.0/16", "0.0.0.0/8", "ff05::/64", "::/64"] {
+            let wanted = Draft { subnets: vec![subnet.parse().unwrap()], ..draft("web") };
+            let said = refused(&wanted, &[]);
+            assert!(said.contains(&format!("an address of {subnet}")), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_subnet_that_hides_a_route_of_the_host_is_known() {
+        let host = HostFacts {
+            routes: ["10.9.0.0/16", "192.0.2.0/24"].map(|text| text.parse().unwrap()).to_vec(),
+            ..HostFacts::default()
+        };
+        let subnets = ["192.0.2.128/25", "fd00:1::/64"].map(|text| text.parse().unwrap()).to_vec();
+        let hidden = Draft { subnets, ..draft("web") }.hidden_routes(&host);
+        assert_eq!(hidden, [("192.0.2.128/25".parse().unwrap(), host.routes[1])]);
     }
 
     #[test]

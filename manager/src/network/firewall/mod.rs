@@ -75,6 +75,23 @@ pub(super) fn restore(all: &[Rules]) -> Result<()> {
         .map_err(|refusal| Error::kernel("restore the firewall's rules", refusal.error))
 }
 
+/// Whether the rules are there that these containers' elements are for.
+pub(super) fn is_whole(all: &[Rules]) -> Result<bool> {
+    let mut connection = open()?;
+    for family in Family::ALL {
+        let concerned = all.iter().any(|rules| families(rules).contains(&family));
+        let has = |connection: &mut Connection| {
+            connection
+                .has_rules(family, &ruleset::rules(family))
+                .map_err(|error| Error::kernel("read the firewall's rules", error))
+        };
+        if concerned && !has(&mut connection)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// The families that a container has addresses of.
 fn families(rules: &Rules) -> Vec<Family> {
     let has = |family: &Family| rules.addresses.iter().any(|ip| Family::of(*ip) == *family);

@@ -292,6 +292,14 @@ fn redirections(family: Family) -> Vec<Rule> {
                     Expression::NotEqual(FIRST, vec![127]),
                 ]);
             }
+            if chain.hook == NF_INET_LOCAL_OUT && family == Family::V6 && set == Set::Published {
+                // Where [::1] can be published, it is an address of its own (`published_on`).
+                let loopback = Ipv6Addr::LOCALHOST.octets().to_vec();
+                rule.extend([
+                    Expression::LoadField(family.destination(), FIRST),
+                    Expression::NotEqual(FIRST, loopback),
+                ]);
+            }
             let mut next = FIRST;
             if set == Set::PublishedOn {
                 rule.push(Expression::LoadField(family.destination(), FIRST));

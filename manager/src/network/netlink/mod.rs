@@ -36,6 +36,12 @@ impl Error {
         self.source.kind() == io::ErrorKind::PermissionDenied
     }
 
+    /// Whether the kernel lacks what was asked of it: a type of link, or a family of netlink.
+    #[must_use]
+    pub fn is_unsupported(&self) -> bool {
+        matches!(self.errno(), Some(Errno::OPNOTSUPP | Errno::PROTONOSUPPORT))
+    }
+
     fn malformed(what: &str) -> Self {
         io::Error::new(io::ErrorKind::InvalidData, format!("malformed netlink reply: {what}"))
             .into()

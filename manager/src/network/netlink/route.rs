@@ -275,6 +275,31 @@ impl RouteSocket {
         self.execute(RouteNetlinkMessage::NewRoute(message), NLM_F_CREATE | NLM_F_EXCL)
     }
 
+    /// Has packets for one of the host's own addresses taken that come in by this interface; once is enough.
+    pub(crate) fn ensure_local_route(&mut self, index: u32, address: IpAddr) -> Result<(), Error> {
+        const RT_TABLE_LOCAL: u8 = 255;
+        /// After the route by the address's own interface, which is the one that the host itself uses.
+        const LAST: u32 = 1024;
+        let mut message = RouteMessage::default();
+        message.header = RouteHeader {
+            address_family: family(address),
+            destination_prefix_length: if address.is_ipv4() { 32 } else { 128 },
+            table: RT_TABLE_LOCAL,
+            protocol: RouteProtocol::Static,
+            scope: RouteScope::Host,
+            kind: RouteType::Local,
+            ..RouteHeader::default()
+        };
+        message.attributes = vec![
+            RouteAttribute::Oif(index),
+            RouteAttribute::Destination(route_address(address)),
+            RouteAttribute::Priority(LAST),
+        ];
+        existing_is_fine(
+            self.execute(RouteNetlinkMessage::NewRoute(message), NLM_F_CREATE | NLM_F_EXCL),
+        )
+    }
+
     /// The IPv4 routes of the main table.
     pub(crate) fn routes(&mut self) -> Result<Vec<Route>, Error> {
         let mut query = RouteMessage::default();

@@ -26,6 +26,12 @@ impl MacAddress {
         self.0
     }
 
+    /// Whether an interface can have it (`is_valid_ether_addr` of the kernel): neither of a group nor all zeros.
+    #[must_use]
+    pub fn is_of_one(self) -> bool {
+        self.0[0] & 1 == 0 && self.0 != [0; 6]
+    }
+
     /// One address per IP address: who has a neighbour's old entry for it still reaches its new owner.
     #[must_use]
     pub fn of_address(address: IpAddr) -> Self {

@@ -90,6 +90,13 @@ pub enum Step {
     },
     /// Call a plug-in that is not built in.
     Plugin(Plugin),
+    /// Take packets for one of the host's own addresses also where they come in by another of its interfaces.
+    LocalRoute {
+        /// Which interface.
+        interface: InterfaceName,
+        /// The address.
+        address: IpAddr,
+    },
     /// Add a route in the container.
     Route {
         /// Leaving by.
@@ -177,6 +184,7 @@ impl Step {
             | Self::Firewall(_)
             | Self::Veth { .. }
             | Self::Names { .. }
+            | Self::LocalRoute { .. }
             | Self::Plugin(_) => Place::Host,
             Self::Route { .. } => Place::Container,
         }
@@ -217,6 +225,9 @@ impl fmt::Display for Step {
             }
             Self::Names { names } => write!(f, "host: names {}", names.join(", ")),
             Self::Plugin(plugin) => write!(f, "host: plug-in {}", plugin.kind),
+            Self::LocalRoute { interface, address } => {
+                write!(f, "host: local route {address} on {interface}")
+            }
             Self::Route { interface, destination, gateway, metric } => {
                 write!(f, "container: route {destination}")?;
                 if let Some(gateway) = gateway {

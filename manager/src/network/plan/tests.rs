@@ -53,7 +53,7 @@ host: firewall for 10.90.0.2 on nman0, masqueraded, isolated, tcp 0.0.0.0:8080 t
 udp 127.0.0.1:5353 to 10.90.0.2:53
 host: veth nm3fa2c0de3fa2 02:VETH on nman0 hairpin, eth0 02:6e:0a:5a:00:02 in container, mtu 1500
 container: set lo up
-container: sysctl net/ipv6/conf/eth0/accept_ra = 0
+container: sysctl net/ipv6/conf/eth0/disable_ipv6 = 1
 container: address 10.90.0.2/16 on eth0
 container: set eth0 up
 container: route 0.0.0.0/0 via 10.90.0.1 on eth0
@@ -104,9 +104,11 @@ fn no_interface_is_up_before_it_refuses_router_advertisements() {
     let network = network();
     let plan =
         plan(&network, &lease(&network), &Appearance::default(), &[], &fresh_host()).unwrap();
-    for (where_, name) in [(Place::Host, "nman0"), (Place::Container, "eth0")] {
+    for (where_, name, switch) in
+        [(Place::Host, "nman0", "accept_ra"), (Place::Container, "eth0", "disable_ipv6")]
+    {
         let refused = plan.steps.iter().position(|step| {
-            matches!(step, Step::Sysctl { place, key, .. } if *place == where_ && key.ends_with(&format!("{name}/accept_ra")))
+            matches!(step, Step::Sysctl { place, key, .. } if *place == where_ && key.ends_with(&format!("{name}/{switch}")))
         });
         let up = plan.steps.iter().position(|step| {
             matches!(step, Step::Up { place, interface } if *place == where_ && interface.as_str() == name)
@@ -158,6 +160,30 @@ fn what_the_definition_does_not_allow_is_refused() {
         assert!(error.contains(reason), "{error}");
         assert!(error.starts_with("cannot connect container `3fa2c0de3fa2` to network"), "{error}");
     }
+}
+
+#[test]
+fn loopback_is_not_published_where_the_bridge_filters() {
+    let network = crate::network::definition::built_in("fd00:1::/64".parse().unwrap());
+    let lease = Lease {
+        container: container(),
+        network: network.name.clone(),
+        addresses: vec![network.ranges()[0].lease("fd00:1::2".parse().unwrap())],
+    };
+    let plan_on = |host: &HostFacts, port: &str| {
+        plan(&network, &lease, &Appearance::default(), &ports(&[port]), host)
+    };
+    let text = plan_on(&fresh_host(), "[::]:80:80").unwrap().to_string();
+    assert!(
+        text.contains("tcp [::]:80 to [fd00:1::2]:80, tcp [::1]:80 to [fd00:1::2]:80"),
+        "{text}"
+    );
+    assert!(text.contains("host: local route ::1 on nman0\n"), "{text}");
+    let filtering = HostFacts { bridge_filters_ipv6: true, ..fresh_host() };
+    let text = plan_on(&filtering, "[::]:80:80").unwrap().to_string();
+    assert!(text.contains("tcp [::]:80 to") && !text.contains("::1]:80"), "{text}");
+    let refused = plan_on(&filtering, "[::1]:80:80").unwrap_err().to_string();
+    assert!(refused.contains("br_netfilter keeps answers from [::1]"), "{refused}");
 }
 
 #[test]

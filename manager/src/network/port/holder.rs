@@ -29,10 +29,15 @@ struct Socket {
 }
 
 impl Socket {
+    /// Whether who wants that address finds the port taken by it. We want IPv6 alone, while another's `[::]` may be both.
     fn blocks(&self, wanted: SocketAddr) -> bool {
         let (own, other) = (self.address.ip(), wanted.ip());
-        self.address.port() == wanted.port()
-            && (own == other || own.is_unspecified() || other.is_unspecified())
+        let meet = match (own, other) {
+            (IpAddr::V4(_), IpAddr::V6(_)) => false,
+            (IpAddr::V6(own), IpAddr::V4(_)) => own.is_unspecified(),
+            _ => own == other || own.is_unspecified() || other.is_unspecified(),
+        };
+        meet && self.address.port() == wanted.port()
     }
 }
 
@@ -87,8 +92,13 @@ mod tests {
         assert!(socket.blocks("0.0.0.0:8080".parse().unwrap()));
         assert!(!socket.blocks("127.0.0.2:8080".parse().unwrap()));
         assert!(!socket.blocks("127.0.0.1:8081".parse().unwrap()));
+        assert!(!socket.blocks("[::]:8080".parse().unwrap()));
         let v6 = v4.replace("0100007F", "00000000000000000000000001000000");
         assert_eq!(parse(&v6).unwrap().address, "[::1]:8080".parse().unwrap());
+        assert!(!parse(&v6).unwrap().blocks("0.0.0.0:8080".parse().unwrap()));
+        let every = parse(&v4.replace("0100007F", &"0".repeat(32))).unwrap();
+        assert!(every.blocks("[::1]:8080".parse().unwrap()));
+        assert!(every.blocks("127.0.0.1:8080".parse().unwrap()));
         for cut in 0..v4.len() - 2 {
             assert!(parse(&v4[..cut]).is_none_or(|socket| socket.inode != 4242), "{cut}");
         }

@@ -25,6 +25,9 @@ pub struct Taken {
     pub holder: String,
 }
 
+/// The holder of a port that a container asks for twice.
+pub(crate) const ITSELF: &str = "this container";
+
 /// Chooses and takes a host port for each request, in the calling thread's network namespace.
 ///
 /// `everywhere` are the addresses that a request without one stands for; they get the same port. What connected
@@ -39,8 +42,11 @@ pub fn reserve(
     taken: &[Taken],
 ) -> Result<Reservation> {
     let mut reservation = Reservation::default();
+    let mut taken = taken.to_vec();
     for request in requests {
-        let one = reserve_one(request, everywhere, taken)?;
+        let one = reserve_one(request, everywhere, &taken)?;
+        let own = |port: &PortMapping| Taken { port: *port, holder: ITSELF.to_owned() };
+        taken.extend(one.ports.iter().map(own));
         reservation.ports.extend(one.ports);
         reservation.sockets.extend(one.sockets);
     }
@@ -150,6 +156,7 @@ fn bind(address: SocketAddr, protocol: Protocol) -> rustix::io::Result<(u16, Own
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::Ipv6Addr;
 
     fn request(address: &str, host: Option<(u16, u16)>, protocol: Protocol) -> PortRequest {
         PortRequest {
@@ -187,6 +194,29 @@ mod tests {
             drop(first);
             assert_eq!(reserve(&same).unwrap().ports[0].host_port, port);
         }
+    }
+
+    #[test]
+    fn a_port_that_is_asked_for_twice_is_the_containers_own() {
+        for protocol in [Protocol::Tcp, Protocol::Udp] {
+            let free = reserve(&[request("127.0.0.1", None, protocol)]).unwrap().ports[0].host_port;
+            let twice = request("127.0.0.1", Some((free, free)), protocol);
+            let error = reserve(&[twice.clone(), twice]).unwrap_err();
+            assert!(error.to_string().ends_with(", by this container)"), "{error}");
+            assert!(
+                error.hint().unwrap().starts_with("a port of the host can be given"),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn who_has_a_port_of_one_family_is_not_who_has_the_others() {
+        let other = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let port = other.local_addr().unwrap().port();
+        let address = SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port);
+        assert_eq!(holder::of(address, Protocol::Udp), None);
+        assert!(holder::of(other.local_addr().unwrap(), Protocol::Udp).is_some());
     }
 
     #[test]
