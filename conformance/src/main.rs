@@ -261,9 +261,7 @@ mod tests {
 
     #[test]
     fn manual_pages_match_the_command_line() {
-        check_manual(Cli::command(), &Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/man"));
-        for (name, text) in manual_pages(Cli::command()) {
-            check_roff(&name, &text);
-        }
+        check_manual(Cli::command());
+        check_roff(&manual_pages(Cli::command()));
     }
 }
