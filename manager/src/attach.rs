@@ -12,7 +12,7 @@ use crate::detach::{DetachKeys, Watcher};
 use crate::error::{Error, Result};
 use crate::event::emit_container;
 use crate::journal::Stream;
-use crate::monitor::stdio::Address;
+use crate::monitor::stdio::connect_to;
 use crate::monitor::{Link, attach_socket, wire};
 use crate::outlet::Outlets;
 use crate::proxy;
@@ -20,9 +20,7 @@ use crate::settings::Settings;
 use crate::terminal::{self, Raw};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
-use rustix::net::{
-    AddressFamily, Shutdown, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with, sockopt,
-};
+use rustix::net::{Shutdown, sockopt};
 use rustix::process::Signal;
 use rustix::stdio;
 use std::collections::VecDeque;
@@ -82,14 +80,7 @@ pub fn attach(settings: &Settings, args: &AttachArgs) -> Result<u8> {
 /// Connects to a running container's monitor.
 pub fn open(settings: &Settings, id: &ContainerId) -> Result<Link> {
     let path = attach_socket(settings, id);
-    let open = || -> std::result::Result<OwnedFd, Errno> {
-        let socket =
-            socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
-        let short = Address::of(&path)?;
-        connect(&socket, &SocketAddrUnix::new(short.path())?)?;
-        Ok(socket)
-    };
-    let socket = open().map_err(|errno| match errno {
+    let socket = connect_to(&path).map_err(|errno| match errno {
         // The socket is there and nobody listens, or is not there any more.
         Errno::CONNREFUSED | Errno::NOENT => Error::WrongState {
             message: format!("cannot attach to container {}: its monitor is gone", id.short()),

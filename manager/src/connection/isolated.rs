@@ -8,7 +8,7 @@ use super::{keep, kept, namespace_path, running_namespace};
 use crate::container::{ContainerId, Dir, Record};
 use crate::error::{Error, Result};
 use crate::monitor::source::Source;
-use crate::monitor::stdio::{Address, listen_at};
+use crate::monitor::stdio::{connect_to, listen_at};
 use crate::monitor::{socket_dir, wire};
 use crate::network::resolver::Resolver;
 use crate::network::{self, netns};
@@ -17,9 +17,7 @@ use crate::user_namespace;
 use oci_spec::runtime::{LinuxNamespaceType, Spec};
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
-use rustix::net::{
-    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, accept_with, connect, socket_with,
-};
+use rustix::net::{SocketFlags, SocketType, accept_with};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::PathBuf;
 
@@ -110,14 +108,7 @@ impl Source for Isolated {
 /// The monitor could not do it.
 pub(super) fn leave(settings: &Settings, id: &ContainerId) -> Result<()> {
     let path = socket_path(settings, id);
-    let open = || -> std::result::Result<OwnedFd, Errno> {
-        let socket =
-            socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
-        let short = Address::of(&path)?;
-        connect(&socket, &SocketAddrUnix::new(short.path())?)?;
-        Ok(socket)
-    };
-    let socket = match open() {
+    let socket = match connect_to(&path) {
         Ok(socket) => socket,
         Err(Errno::NOENT | Errno::CONNREFUSED) => return Ok(()),
         Err(errno) => return Err(Error::io("connect to the monitor at", &path)(errno)),

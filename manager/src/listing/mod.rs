@@ -265,9 +265,8 @@ impl Row {
     /// The row with labels, under `.Labels` as `key=value,…` and one by one under `.Label "key"`.
     #[must_use]
     pub fn labels(mut self, labels: &BTreeMap<String, String>) -> Self {
-        let all: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
         self.methods.insert(LABEL.to_owned(), json!(labels));
-        self.with("Labels", all.join(","))
+        self.with("Labels", joined(labels))
     }
 
     fn cell(&self, field: &str) -> String {
@@ -285,6 +284,12 @@ impl Row {
         let context = Context { dot: &dot, methods: &self.methods, foreign: true };
         Ok(template.render(&context)?)
     }
+}
+
+/// Labels as one text: `key=value,…`
+pub(crate) fn joined(labels: &BTreeMap<String, String>) -> String {
+    let all: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    all.join(",")
 }
 
 #[cfg(test)]

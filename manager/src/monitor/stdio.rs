@@ -8,7 +8,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::{Errno, fcntl_setfd};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SocketAddrUnix,
-    SocketFlags, SocketType, accept_with, bind, listen, recvmsg, socket_with,
+    SocketFlags, SocketType, accept_with, bind, connect, listen, recvmsg, socket_with,
 };
 use rustix::pipe::{PipeFlags, pipe_with};
 use std::io::IoSliceMut;
@@ -188,6 +188,15 @@ pub fn listen_at(path: &Path, kind: SocketType) -> Result<OwnedFd> {
         Ok(socket)
     };
     open().map_err(Error::io("listen at", path))
+}
+
+/// Connects to a socket of [`listen_at`] that keeps messages apart. The error tells whether somebody listens there.
+pub fn connect_to(path: &Path) -> std::result::Result<OwnedFd, Errno> {
+    let socket =
+        socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+    let short = Address::of(path)?;
+    connect(&socket, &SocketAddrUnix::new(short.path())?)?;
+    Ok(socket)
 }
 
 fn set_nonblocking(fd: &OwnedFd) -> Result<()> {

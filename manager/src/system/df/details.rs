@@ -4,12 +4,11 @@ use super::{Inventory, container_size};
 use crate::container::MountKind;
 use crate::disk::usage;
 use crate::images::{at, since};
-use crate::listing::precise_size;
+use crate::listing::{joined, precise_size};
 use crate::rmi;
 use crate::settings::Settings;
 use crate::table::{Table, plain, shorten};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
 
 /// A kind's name in the object, its title, and its columns: the head and the field of each.
 type Part = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
@@ -97,7 +96,7 @@ impl Inventory {
                 "CreatedAt": at(Some(record.created)),
                 "ID": record.id.as_str(),
                 "Image": plain(&record.image.name),
-                "Labels": joined(&record.labels),
+                "Labels": plain(&joined(&record.labels)),
                 "LocalVolumes": volumes.count().to_string(),
                 "Names": record.name.as_str(),
                 "RunningFor": since(Some(record.created)),
@@ -113,7 +112,7 @@ impl Inventory {
         let describe = |volume: &super::VolumeUse| {
             json!({
                 "Driver": "local",
-                "Labels": joined(&volume.labels),
+                "Labels": plain(&joined(&volume.labels)),
                 "Links": volume.links.to_string(),
                 "Mountpoint": volume.path,
                 "Name": volume.name,
@@ -123,12 +122,6 @@ impl Inventory {
         };
         self.volumes.iter().map(describe).collect()
     }
-}
-
-/// `key=value,…`
-fn joined(labels: &BTreeMap<String, String>) -> String {
-    let all: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
-    plain(&all.join(","))
 }
 
 /// The tables, one below the other.
