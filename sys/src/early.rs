@@ -2,7 +2,7 @@
 //!
 //! What a process runs from is changed in place: each part of the program is mapped anew, from a detached read-only mount of its own
 //! file, and prctl(PR_SET_MM_MAP) has `/proc/PID/exe` lead there, which the kernel allows when nothing of the former file is
-//! mapped. Afterwards the process is as one that executed that mount. That takes a dozen system calls, where an exec takes an address
+//! mapped. Afterwards the process is as one that executed that mount. That takes ten system calls, where an exec takes an address
 //! space, a stack, and page faults for all of it.
 //!
 //! It has to be done first of all. Twelve pages of a static program that may lie anywhere hold addresses, and the C library sets them

@@ -30,8 +30,7 @@ pub(crate) fn one(settings: &Settings, name: &str) -> Result<Value> {
     }
     let found = definition::find(&settings.root, name, &HostFacts::probe()?);
     // What `network ls` shows of them, in full or cut off.
-    let by_id = |one: &&&str| name.len() >= SHORTEST_ID && hex(one).starts_with(name);
-    let definition = match (found, PREDEFINED.iter().find(by_id)) {
+    let definition = match (found, predefined_by_id(name, SHORTEST_ID)) {
         (Err(_), Some(one)) => return Ok(object_of_predefined(one)),
         (found, _) => found?,
     };
@@ -101,16 +100,18 @@ fn member(settings: &Settings, plan: &NetworkPlan) -> (String, Value) {
 /// Fewer letters are more likely a name that was mistyped.
 const SHORTEST_ID: usize = 4;
 
+/// What `network ls` shows of an id.
+const SHOWN: usize = 12;
+
 /// Which of the networks without a definition is meant by a name or an id, if one is.
 pub(crate) fn predefined(wanted: &str) -> Option<&'static str> {
-    let is_meant =
-        |name: &&&str| **name == wanted || is_id(wanted) && hex(name).starts_with(wanted);
-    PREDEFINED.iter().find(is_meant).copied()
+    let named = PREDEFINED.into_iter().find(|name| *name == wanted);
+    named.or_else(|| predefined_by_id(wanted, SHOWN))
 }
 
-/// Whether it has the length of an id, at least as `network ls` shows it.
-fn is_id(text: &str) -> bool {
-    text.len() >= 12
+/// The same by the beginning of an id, which has to have so many letters.
+fn predefined_by_id(wanted: &str, shortest: usize) -> Option<&'static str> {
+    PREDEFINED.into_iter().find(|name| wanted.len() >= shortest && hex(name).starts_with(wanted))
 }
 
 /// The id of a network that a container is on; none if it is no more.
