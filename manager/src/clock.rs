@@ -1,7 +1,7 @@
 //! Points in time as they stand in records, logs and tables: RFC 3339 in UTC with nanoseconds.
 //!
 //! Only what a container manager needs: format, parse its own format (and an image's `created`), and say
-//! "5 minutes ago" in Docker's words. No time zones, no leap seconds, no formatting language.
+//! "5 minutes ago" in Docker's words. A zone is a number of seconds; no leap seconds, no formatting language.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::fmt;
@@ -131,13 +131,69 @@ fn civil_from_days(days: i64) -> (i64, i64, i64) {
     (yoe + era * 400 + i64::from(month <= 2), month, doy - (153 * mp + 2) / 5 + 1)
 }
 
+/// A point in time as a calendar and a clock show it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Civil {
+    year: i64,
+    month: i64,
+    day: i64,
+    hour: i64,
+    minute: i64,
+    second: i64,
+    nanos: u32,
+}
+
+impl Timestamp {
+    /// As it is shown so many seconds ahead of UTC.
+    #[must_use]
+    pub fn civil(self, offset: i64) -> Civil {
+        let seconds = self.seconds + offset;
+        let (year, month, day) = civil_from_days(seconds.div_euclid(86_400));
+        let clock = seconds.rem_euclid(86_400);
+        let (hour, minute, second) = (clock / 3600, clock / 60 % 60, clock % 60);
+        Civil { year, month, day, hour, minute, second, nanos: self.nanos }
+    }
+}
+
+impl Civil {
+    /// RFC 3164's form: `Nov  9 13:02:03`.
+    #[must_use]
+    pub fn stamp(&self) -> String {
+        const MONTHS: [&str; 12] =
+            ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+        let Self { month, day, hour, minute, second, .. } = self;
+        let month = usize::try_from(month - 1).ok().and_then(|at| MONTHS.get(at)).unwrap_or(&"");
+        format!("{month} {day:2} {hour:02}:{minute:02}:{second:02}")
+    }
+
+    /// RFC 3339's form, with so many digits of the second's fraction, of a clock that is `offset` seconds ahead of UTC:
+    /// `2026-11-09T13:02:03+02:00`.
+    #[must_use]
+    pub fn rfc3339(&self, offset: i64, digits: usize) -> String {
+        let mut text = self.to_string();
+        if digits > 0 {
+            let fraction = format!("{:09}", self.nanos);
+            text = format!("{text}.{}", &fraction[..digits.min(9)]);
+        }
+        if offset == 0 {
+            return text + "Z";
+        }
+        let (sign, ahead) = (if offset < 0 { '-' } else { '+' }, offset.abs());
+        format!("{text}{sign}{:02}:{:02}", ahead / 3600, ahead / 60 % 60)
+    }
+}
+
+/// To the second, without a zone: `2026-11-09T13:02:03`.
+impl fmt::Display for Civil {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { year, month, day, hour, minute, second, .. } = self;
+        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}")
+    }
+}
+
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (year, month, day) = civil_from_days(self.seconds.div_euclid(86_400));
-        let clock = self.seconds.rem_euclid(86_400);
-        let (hour, minute, second) = (clock / 3600, clock / 60 % 60, clock % 60);
-        let nanos = self.nanos;
-        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{nanos:09}Z")
+        write!(f, "{}.{:09}Z", self.civil(0), self.nanos)
     }
 }
 
@@ -189,6 +245,15 @@ mod tests {
         ] {
             assert_eq!(Timestamp::parse(text).unwrap().to_string(), text);
         }
+    }
+
+    #[test]
+    fn a_zone_moves_the_clock_and_the_calendar() {
+        let time = Timestamp::parse("2024-02-29T23:30:00.120000000Z").unwrap();
+        assert_eq!(time.civil(3600).stamp(), "Mar  1 00:30:00");
+        assert_eq!(time.civil(3600).rfc3339(3600, 2), "2024-03-01T00:30:00.12+01:00");
+        assert_eq!(time.civil(-12_600).rfc3339(-12_600, 0), "2024-02-29T20:00:00-03:30");
+        assert_eq!(time.civil(0).rfc3339(0, 0), "2024-02-29T23:30:00Z");
     }
 
     #[test]

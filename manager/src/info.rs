@@ -102,6 +102,11 @@ fn facts(settings: &Settings, host: &Host) -> Result<Value> {
         "ServerVersion": VERSION,
         "Driver": "overlayfs",
         "DriverStatus": [["Backing Filesystem", filesystem(host.storage.kind)]],
+        "Plugins": {
+            "Volume": ["local"],
+            "Network": ["bridge", "host", "ipvlan", "macvlan", "none"],
+            "Log": LogDriver::ALL.map(LogDriver::as_str),
+        },
         "LoggingDriver": LogDriver::default().as_str(),
         "CgroupDriver": "cgroupfs",
         "CgroupVersion": host.cgroups.version.to_string(),
@@ -130,11 +135,7 @@ fn facts(settings: &Settings, host: &Host) -> Result<Value> {
 /// The lines of `docker info` that mean something without a daemon.
 fn text(found: &Value) -> String {
     let mut text = String::new();
-    let shown = |value: &Value| match value {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    };
-    for (line, field) in [
+    let of_containers = [
         ("Containers", "Containers"),
         (" Running", "ContainersRunning"),
         (" Paused", "ContainersPaused"),
@@ -142,45 +143,61 @@ fn text(found: &Value) -> String {
         ("Images", "Images"),
         ("Server Version", "ServerVersion"),
         ("Storage Driver", "Driver"),
-    ] {
-        let _ = writeln!(text, "{line}: {}", shown(&found[field]));
-    }
+    ];
+    lines(&mut text, found, &of_containers);
     let _ = writeln!(text, " Backing Filesystem: {}", shown(&found["DriverStatus"][0][1]));
-    for (line, field) in [
+    let of_drivers = [
         ("Logging Driver", "LoggingDriver"),
         ("Cgroup Driver", "CgroupDriver"),
         ("Cgroup Version", "CgroupVersion"),
-        ("Default Runtime", "DefaultRuntime"),
-    ] {
-        let _ = writeln!(text, "{line}: {}", shown(&found[field]));
+    ];
+    lines(&mut text, found, &of_drivers);
+    text.push_str("Plugins:\n");
+    for kind in ["Volume", "Network", "Log"] {
+        let names: Vec<String> = items(&found["Plugins"][kind]).map(shown).collect();
+        let _ = writeln!(text, " {kind}: {}", names.join(" "));
     }
+    lines(&mut text, found, &[("Default Runtime", "DefaultRuntime")]);
     text.push_str("Security Options:\n");
-    for option in found["SecurityOptions"].as_array().into_iter().flatten() {
-        let option = shown(option);
+    for option in items(&found["SecurityOptions"]).map(shown) {
         let name =
             option.strip_prefix("name=").unwrap_or(&option).split(',').next().unwrap_or_default();
         let _ = writeln!(text, " {name}");
     }
-    for (line, field) in [
+    let of_machine = [
         ("Kernel Version", "KernelVersion"),
         ("Operating System", "OperatingSystem"),
         ("OSType", "OSType"),
         ("Architecture", "Architecture"),
         ("CPUs", "NCPU"),
-    ] {
-        let _ = writeln!(text, "{line}: {}", shown(&found[field]));
-    }
-    let _ =
-        writeln!(text, "Total Memory: {}", binary_size(found["MemTotal"].as_u64().unwrap_or(0)));
-    for (line, field) in
-        [("Name", "Name"), ("Root Dir", "DockerRootDir"), ("State Dir", "StateDir")]
-    {
-        let _ = writeln!(text, "{line}: {}", shown(&found[field]));
-    }
-    for warning in found["Warnings"].as_array().into_iter().flatten() {
+    ];
+    lines(&mut text, found, &of_machine);
+    let memory = binary_size(found["MemTotal"].as_u64().unwrap_or(0));
+    let _ = writeln!(text, "Total Memory: {memory}");
+    let of_places = [("Name", "Name"), ("Root Dir", "DockerRootDir"), ("State Dir", "StateDir")];
+    lines(&mut text, found, &of_places);
+    for warning in items(&found["Warnings"]) {
         let _ = writeln!(text, "WARNING: {} (`nman doctor` says what to do)", shown(warning));
     }
     text
+}
+
+/// A line for each field, under its name in Docker's text.
+fn lines(text: &mut String, found: &Value, fields: &[(&str, &str)]) {
+    for (line, field) in fields {
+        let _ = writeln!(text, "{line}: {}", shown(&found[*field]));
+    }
+}
+
+fn items(list: &Value) -> impl Iterator<Item = &Value> {
+    list.as_array().into_iter().flatten()
+}
+
+fn shown(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
 }
 
 fn kernel() -> String {

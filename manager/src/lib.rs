@@ -26,6 +26,7 @@ pub mod event;
 pub mod events;
 pub mod exec;
 pub mod export;
+pub mod forward;
 pub mod health;
 pub mod image;
 pub mod images;

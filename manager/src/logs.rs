@@ -12,10 +12,13 @@ use std::os::fd::OwnedFd;
 pub fn logs(settings: &Settings, args: &LogsArgs) -> Result<()> {
     let dir = Containers::open(&settings.containers())?.find(&args.name)?;
     let record = dir.record()?;
-    let Some(format) = Format::of(&record.supervision.log) else {
+    let config = &record.supervision.log;
+    let Some(format) = Format::of(config) else {
+        let option =
+            if config.driver.forwards() { "--log-opt cache-disabled" } else { "--log-driver none" };
         return Err(Error::WrongState {
             message: "configured logging driver does not support reading".to_owned(),
-            hint: Some(format!("container {} was made with `--log-driver none`", record.name)),
+            hint: Some(format!("container {} was made with `{option}`", record.name)),
         });
     };
     let selection = Selection {

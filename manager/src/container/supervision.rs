@@ -190,6 +190,9 @@ pub struct LogConfig {
     /// Whether files that were put aside are compressed.
     #[serde(skip_serializing_if = "is_false")]
     pub compress: bool,
+    /// Whether nothing is kept here of what goes elsewhere (`cache-disabled`).
+    #[serde(skip_serializing_if = "is_false")]
+    pub uncached: bool,
     /// What each line is marked with (`labels`, `env`, `tag`).
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub attributes: BTreeMap<String, String>,
@@ -213,6 +216,7 @@ impl Default for LogConfig {
             max_size: DEFAULT_MAX_SIZE,
             max_files: DEFAULT_MAX_FILES,
             compress: false,
+            uncached: false,
             attributes: BTreeMap::new(),
         }
     }
@@ -227,34 +231,47 @@ pub enum LogDriver {
     /// Our own form: half the size, and read at the speed of a copy.
     #[default]
     Local,
+    /// To systemd's journal.
+    Journald,
+    /// To a syslog daemon, here or elsewhere.
+    Syslog,
     /// Nowhere.
     None,
 }
 
 impl LogDriver {
+    /// All of them, by their names.
+    pub const ALL: [Self; 5] =
+        [Self::JsonFile, Self::Local, Self::Journald, Self::Syslog, Self::None];
+
     /// Docker's name.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::JsonFile => "json-file",
             Self::Local => "local",
+            Self::Journald => "journald",
+            Self::Syslog => "syslog",
             Self::None => "none",
         }
+    }
+
+    /// Whether somebody else is given what the container writes.
+    #[must_use]
+    pub fn forwards(self) -> bool {
+        matches!(self, Self::Journald | Self::Syslog)
     }
 }
 
 impl FromStr for LogDriver {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            // Podman's name for it is taken too.
-            "json-file" | "k8s-file" => Ok(Self::JsonFile),
-            "local" => Ok(Self::Local),
-            "none" => Ok(Self::None),
-            _ => Err(format!(
-                "logger: no log driver named '{text}' is registered; there are json-file, local and none"
-            )),
-        }
+        // Podman's name for it is taken too.
+        let name = if text == "k8s-file" { "json-file" } else { text };
+        Self::ALL.into_iter().find(|driver| driver.as_str() == name).ok_or_else(|| {
+            let known = Self::ALL.map(Self::as_str).join(", ");
+            format!("logger: no log driver named '{text}' is registered; there are {known}")
+        })
     }
 }
 

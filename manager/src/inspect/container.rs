@@ -2,11 +2,12 @@
 
 use super::{network, state};
 use crate::bundle::Confinement;
-use crate::container::{Dir, MountKind, Record};
+use crate::container::{Dir, LogDriver, MountKind, Record};
 use crate::error::{Error, Result};
 use crate::settings::Settings;
 use crate::store::Store;
 use serde_json::{Map, Value, json};
+use std::path::PathBuf;
 
 /// Everything about a container; with `size`, how much its own files take up, which is dear to find out.
 pub(super) fn object(settings: &Settings, dir: &Dir, size: bool) -> Result<Value> {
@@ -22,7 +23,7 @@ pub(super) fn object(settings: &Settings, dir: &Dir, size: bool) -> Result<Value
         "ResolvConfPath": dir.join("resolv.conf"),
         "HostnamePath": dir.join("hostname"),
         "HostsPath": dir.join("hosts"),
-        "LogPath": dir.log(),
+        "LogPath": log_path(&record, dir),
         "Name": format!("/{}", record.name),
         "RestartCount": state.supervised.restart_count,
         "Driver": "overlayfs",
@@ -47,6 +48,14 @@ pub(super) fn object(settings: &Settings, dir: &Dir, size: bool) -> Result<Value
         object["SizeRootFs"] = (own + of_image).into();
     }
     Ok(object)
+}
+
+/// The file that the container's log is; a copy of what goes elsewhere is nobody's business.
+fn log_path(record: &Record, dir: &Dir) -> PathBuf {
+    match record.supervision.log.driver {
+        LogDriver::JsonFile | LogDriver::Local => dir.log(),
+        LogDriver::Journald | LogDriver::Syslog | LogDriver::None => PathBuf::new(),
+    }
 }
 
 fn to_object(value: &impl serde::Serialize, record: &Record) -> Result<Map<String, Value>> {

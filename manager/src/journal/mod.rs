@@ -43,7 +43,7 @@ pub enum Stream {
 }
 
 /// The longest piece of a line that becomes one entry: Docker's, so that memory stays bounded whatever is written.
-const LONGEST_LINE: usize = 16 * 1024;
+pub(crate) const LONGEST_LINE: usize = 16 * 1024;
 
 /// How entries are laid out in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +61,8 @@ impl Format {
         match config.driver {
             LogDriver::JsonFile => Some(Self::Json),
             LogDriver::Local => Some(Self::Local),
+            // Docker's dual logging: what goes elsewhere is kept here as well, so that `logs` shows it.
+            LogDriver::Journald | LogDriver::Syslog => (!config.uncached).then_some(Self::Local),
             LogDriver::None => None,
         }
     }

@@ -5,6 +5,7 @@ use super::local::{self, Kind};
 use super::{Format, LONGEST_LINE, Stream, json};
 use crate::clock::Timestamp;
 use crate::container::LogConfig;
+use crate::forward::Forwarder;
 use memchr::{memchr, memchr_iter};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
@@ -31,6 +32,8 @@ pub struct Writer {
     attributes: String,
     file: File,
     size: u64,
+    /// Who else is given every line.
+    forwarder: Option<Forwarder>,
     /// The number that the current file will get.
     number: u64,
     /// The attributes are still to be written to the current file.
@@ -45,6 +48,21 @@ pub struct Writer {
     texts: Vec<usize>,
     /// The pieces of `out` that go into one record of our own form.
     lines: Vec<u8>,
+}
+
+/// Where a piece of output has come from, and when.
+struct Arrival {
+    stream: Stream,
+    time: Timestamp,
+    /// The time, as it is written.
+    text: String,
+}
+
+impl Arrival {
+    fn now(stream: Stream) -> Self {
+        let time = Timestamp::now();
+        Self { stream, time, text: time.to_string() }
+    }
 }
 
 impl Writer {
@@ -65,6 +83,7 @@ impl Writer {
             attributes: attributes.to_owned(),
             size: file.metadata()?.len(),
             file,
+            forwarder: None,
             number,
             headless: true,
             partial: [Vec::new(), Vec::new()],
@@ -76,7 +95,14 @@ impl Writer {
         })
     }
 
-    /// How much of what was taken is not in the log, because it could not be written: bytes of text.
+    /// The same, which gives every line to somebody else, too.
+    #[must_use]
+    pub fn and_to(self, forwarder: Option<Forwarder>) -> Self {
+        Self { forwarder, ..self }
+    }
+
+    /// How much of what was taken is not in the log, because it could not be written, or did not get to whom it was to be sent: bytes of
+    /// text.
     #[must_use]
     pub fn lost(&self) -> u64 {
         self.lost
@@ -85,11 +111,10 @@ impl Writer {
     /// Takes what was read from a stream and writes the lines that it completes, in few writes. After an error the next may
     /// be written all the same: what the file holds is whole records.
     pub fn take(&mut self, stream: Stream, mut bytes: &[u8]) -> io::Result<()> {
-        if self.format.is_none() {
+        if self.format.is_none() && self.forwarder.is_none() {
             return Ok(());
         }
-        let now = Timestamp::now();
-        let time = now.to_string();
+        let arrival = Arrival::now(stream);
         let mut written = Ok(());
         let mut partial = std::mem::take(&mut self.partial[stream as usize]);
         while !bytes.is_empty() {
@@ -98,21 +123,21 @@ impl Writer {
             let end = newline.map_or(bytes.len().min(room), |at| at + 1);
             let whole = newline.is_some() || end == room;
             if whole && partial.is_empty() {
-                self.add(stream, &bytes[..end], &time);
+                written = written.and(self.add(&bytes[..end], &arrival));
             } else {
                 partial.extend_from_slice(&bytes[..end]);
                 if whole {
-                    self.add(stream, &partial, &time);
+                    written = written.and(self.add(&partial, &arrival));
                     partial.clear();
                 }
             }
             bytes = &bytes[end..];
             if (self.out.len() + self.lines.len()) as u64 >= self.room() {
-                written = written.and(self.flush(stream, now));
+                written = written.and(self.flush(&arrival));
             }
         }
         self.partial[stream as usize] = partial;
-        written.and(self.flush(stream, now))
+        written.and(self.flush(&arrival))
     }
 
     /// Writes what is left of lines that never ended.
@@ -121,9 +146,9 @@ impl Writer {
         for stream in [Stream::Stdout, Stream::Stderr] {
             let partial = std::mem::take(&mut self.partial[stream as usize]);
             if !partial.is_empty() {
-                let now = Timestamp::now();
-                self.add(stream, &partial, &now.to_string());
-                written = written.and(self.flush(stream, now));
+                let arrival = Arrival::now(stream);
+                written = written.and(self.add(&partial, &arrival));
+                written = written.and(self.flush(&arrival));
             }
         }
         written
@@ -137,19 +162,26 @@ impl Writer {
         }
     }
 
-    fn add(&mut self, stream: Stream, line: &[u8], time: &str) {
-        self.gathered += line.len() as u64;
+    fn add(&mut self, line: &[u8], arrival: &Arrival) -> io::Result<()> {
         match self.format {
             Some(Format::Json) => {
-                json::write(&mut self.out, stream, line, time, &self.attributes);
+                json::write(&mut self.out, arrival.stream, line, &arrival.text, &self.attributes);
                 self.texts.push(line.len());
+                self.gathered += line.len() as u64;
             }
-            Some(Format::Local) => self.lines.extend_from_slice(line),
+            Some(Format::Local) => {
+                self.lines.extend_from_slice(line);
+                self.gathered += line.len() as u64;
+            }
             None => {}
         }
+        let Some(forwarder) = &mut self.forwarder else { return Ok(()) };
+        let sent = forwarder.send(arrival.stream, arrival.time, line);
+        sent.inspect_err(|_| self.lost += line.len() as u64)
     }
 
-    fn flush(&mut self, stream: Stream, time: Timestamp) -> io::Result<()> {
+    fn flush(&mut self, arrival: &Arrival) -> io::Result<()> {
+        let Arrival { stream, time, .. } = *arrival;
         if !self.lines.is_empty() {
             if self.headless && !self.attributes.is_empty() {
                 // A file of our own form begins with the attributes of all of its records.
@@ -482,12 +514,12 @@ mod tests {
             let mut log = Writer::open(&path, &config(driver, 0, 1), "{}").unwrap();
             log.take(Stream::Stdout, b"one\n").unwrap();
             // As `take` leaves it for a disk that takes all but the last ten bytes.
-            let now = Timestamp::now();
+            let arrival = Arrival::now(Stream::Stdout);
             for line in [&b"two\n"[..], b"\xff\xff\n", b"three\n"] {
-                log.add(Stream::Stdout, line, &now.to_string());
+                log.add(line, &arrival).unwrap();
             }
             if driver == LogDriver::Local {
-                local::write(&mut log.out, Kind::Lines(Stream::Stdout), &log.lines, now);
+                local::write(&mut log.out, Kind::Lines(Stream::Stdout), &log.lines, arrival.time);
             }
             let came = log.out.len() - 10;
             (&log.file).write_all(&log.out[..came]).unwrap();

@@ -19,6 +19,7 @@ use crate::container::{
     ContainerId, Containers, Dir, Guard, Mark, Record, RestartPolicy, State, Status,
 };
 use crate::error::{Error, Result};
+use crate::forward::Forwarder;
 use crate::journal::Writer;
 use crate::runtime::{Launch, Runtime, Streams};
 use crate::settings::Settings;
@@ -239,14 +240,15 @@ impl<'a> Monitor<'a> {
         crate::container::make_private(&sockets)?;
         let log_path = self.dir.log();
         let config = &self.record.supervision.log;
-        let attributes = crate::supervise::log_attributes(&self.record);
+        let attributes = crate::supervise::log::attributes(&self.record);
         // Before anything in the container can ask it; it goes on while the container is started again.
         let network = crate::connection::source(self.settings, &self.record, &self.dir)?;
         Ok(Post {
             signals: SignalFd::new(mask).map_err(Error::system("watch signals"))?,
             listener: stdio::listen_at(&sockets.join("attach"), SocketType::SEQPACKET)?,
             log: Writer::open(&log_path, config, &attributes)
-                .map_err(Error::io("open", &log_path))?,
+                .map_err(Error::io("open", &log_path))?
+                .and_to(Forwarder::open(&self.record)?),
             sources: network.into_iter().collect(),
         })
     }

@@ -18,6 +18,7 @@ mod isolation;
 mod lifecycle;
 mod limits;
 mod lists;
+mod log_drivers;
 mod logs;
 mod manual;
 mod monitor;

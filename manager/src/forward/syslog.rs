@@ -1,0 +1,215 @@
+//! Messages for a syslog daemon, in one of the forms that Docker knows.
+//!
+//!     (none)         <30>Nov 29 12:00:00 TAG[PID]: text          what programs write to /dev/log
+//!     rfc3164        <30>Nov 29 12:00:00 HOST TAG[PID]: text
+//!     rfc5424        <30>1 2026-11-29T12:00:00+01:00 HOST TAG PID TAG - text
+//!     rfc5424micro   the same with microseconds
+//!
+//! Each ends with a newline, by which a stream is cut into messages (RFC 6587, 3.4.2).
+
+use super::Line;
+use super::socket::Address;
+use crate::clock::Civil;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// By their numbers (RFC 5424, 6.2.1).
+const FACILITIES: [&str; 24] = [
+    "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv",
+    "ftp", "", "", "", "", "local0", "local1", "local2", "local3", "local4", "local5", "local6",
+    "local7",
+];
+
+/// `daemon`
+const DEFAULT_FACILITY: u8 = 3;
+/// Of UDP and TCP.
+const DEFAULT_PORT: u16 = 514;
+
+/// What `--log-opt syslog-...` says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    pub(super) address: Address,
+    facility: u8,
+    format: Format,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Format {
+    Local,
+    Rfc3164,
+    Rfc5424 { micro: bool },
+}
+
+impl Options {
+    /// Reads `syslog-address`, `syslog-facility` and `syslog-format`.
+    pub(super) fn read(options: &BTreeMap<String, String>) -> Result<Self, String> {
+        let option = |name: &str| options.get(name).map_or("", String::as_str);
+        Ok(Self {
+            address: address(option("syslog-address"))?,
+            facility: facility(option("syslog-facility"))?,
+            format: format(option("syslog-format"))?,
+        })
+    }
+}
+
+fn address(text: &str) -> Result<Address, String> {
+    if text.is_empty() {
+        return Ok(Address::Syslog);
+    }
+    let Some((scheme, place)) = text.split_once("://").filter(|(_, place)| !place.is_empty())
+    else {
+        return Err(format!("syslog-address should be in form proto://address, got {text}"));
+    };
+    match scheme {
+        "unix" => Ok(Address::Stream(PathBuf::from(place))),
+        "unixgram" => Ok(Address::Datagram(PathBuf::from(place))),
+        "udp" => Ok(Address::Udp(with_port(place)?)),
+        "tcp" => Ok(Address::Tcp(with_port(place)?)),
+        "tcp+tls" => Err(format!(
+            "syslog-address {text}: syslog is not spoken to over TLS; a syslog daemon on this host can do that"
+        )),
+        _ => Err(format!(
+            "syslog-address {text}: unsupported scheme `{scheme}`; there are unix, unixgram, udp and tcp"
+        )),
+    }
+}
+
+/// `HOST:PORT`, where only a host may be given; IPv6 addresses are in brackets.
+fn with_port(place: &str) -> Result<String, String> {
+    let host_ends = place.rfind(']').map_or(0, |at| at + 1);
+    match place[host_ends..].rsplit_once(':') {
+        None => Ok(format!("{place}:{DEFAULT_PORT}")),
+        Some((_, port)) if port.parse::<u16>().is_ok_and(|port| port > 0) => Ok(place.to_owned()),
+        Some((_, port)) => Err(format!("syslog-address: `{port}` is not a port")),
+    }
+}
+
+fn facility(text: &str) -> Result<u8, String> {
+    if text.is_empty() {
+        return Ok(DEFAULT_FACILITY);
+    }
+    let by_name = FACILITIES.iter().position(|&name| name == text);
+    let by_number = || text.parse().ok().filter(|&number| number < FACILITIES.len());
+    let number = by_name.or_else(by_number).and_then(|number| u8::try_from(number).ok());
+    number.ok_or_else(|| format!("invalid syslog facility: `{text}`"))
+}
+
+fn format(text: &str) -> Result<Format, String> {
+    match text {
+        "" => Ok(Format::Local),
+        "rfc3164" => Ok(Format::Rfc3164),
+        "rfc5424" => Ok(Format::Rfc5424 { micro: false }),
+        "rfc5424micro" => Ok(Format::Rfc5424 { micro: true }),
+        _ => Err(format!("invalid syslog format: `{text}`")),
+    }
+}
+
+/// A container, as a syslog daemon sees it.
+#[derive(Debug)]
+pub(super) struct Sender {
+    facility: u8,
+    format: Format,
+    tag: String,
+    host: String,
+    pid: u32,
+}
+
+impl Sender {
+    pub(super) fn new(options: &Options, tag: String) -> Self {
+        let uname = rustix::system::uname();
+        Self {
+            facility: options.facility,
+            format: options.format,
+            tag,
+            host: uname.nodename().to_string_lossy().into_owned(),
+            pid: std::process::id(),
+        }
+    }
+
+    /// Appends the message of a line. A daemon takes times without a zone as its own.
+    pub(super) fn write(&self, message: &mut Vec<u8>, line: Line<'_>) {
+        let offset = sys::clock::offset_from_utc(line.time.unix().0);
+        let head = self.head(line.severity(), &line.time.civil(offset), offset);
+        message.extend_from_slice(head.as_bytes());
+        message.extend_from_slice(line.text);
+        message.push(b'\n');
+    }
+
+    fn head(&self, severity: u8, time: &Civil, offset: i64) -> String {
+        let Self { tag, host, pid, .. } = self;
+        let priority = self.facility * 8 + severity;
+        match self.format {
+            Format::Local => format!("<{priority}>{} {tag}[{pid}]: ", time.stamp()),
+            Format::Rfc3164 => format!("<{priority}>{} {host} {tag}[{pid}]: ", time.stamp()),
+            Format::Rfc5424 { micro } => {
+                let time = time.rfc3339(offset, if micro { 6 } else { 0 });
+                format!("<{priority}>1 {time} {host} {tag} {pid} {tag} - ")
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Timestamp;
+
+    fn options(pairs: &[(&str, &str)]) -> Result<Options, String> {
+        let pairs = pairs.iter().map(|(key, value)| (format!("syslog-{key}"), (*value).to_owned()));
+        Options::read(&pairs.collect())
+    }
+
+    #[test]
+    fn addresses_are_those_that_docker_takes() {
+        let address = |text| options(&[("address", text)]).map(|options| options.address);
+        for (text, expected) in [
+            ("", Address::Syslog),
+            ("unix:///dev/log", Address::Stream("/dev/log".into())),
+            ("unixgram:///dev/log", Address::Datagram("/dev/log".into())),
+            ("udp://logs", Address::Udp("logs:514".to_owned())),
+            ("tcp://logs:601", Address::Tcp("logs:601".to_owned())),
+            ("tcp://[fe80::1]", Address::Tcp("[fe80::1]:514".to_owned())),
+            ("tcp://[fe80::1]:601", Address::Tcp("[fe80::1]:601".to_owned())),
+        ] {
+            assert_eq!(address(text), Ok(expected), "{text}");
+        }
+        for (text, part) in [
+            ("logs", "proto://address, got logs"),
+            ("udp://", "proto://address"),
+            ("tcp://logs:x", "`x` is not a port"),
+            ("tcp+tls://logs", "over TLS"),
+            ("http://logs", "unsupported scheme `http`"),
+        ] {
+            let said = address(text).unwrap_err();
+            assert!(said.contains(part), "{text}: {said}");
+        }
+    }
+
+    #[test]
+    fn facilities_have_names_and_numbers() {
+        let facility = |text| options(&[("facility", text)]).map(|options| options.facility);
+        for (text, expected) in [("", 3), ("kern", 0), ("local7", 23), ("16", 16)] {
+            assert_eq!(facility(text), Ok(expected), "{text}");
+        }
+        for text in ["local8", "24", "-1"] {
+            assert!(facility(text).is_err(), "{text}");
+        }
+        assert!(options(&[("format", "rfc1")]).is_err());
+    }
+
+    #[test]
+    fn each_form_is_as_its_readers_expect_it() {
+        let time = Timestamp::parse("2026-11-09T11:02:03.000456789Z").unwrap();
+        for (format, expected) in [
+            ("", "<134>Nov  9 13:02:03 web[7]: "),
+            ("rfc3164", "<134>Nov  9 13:02:03 host web[7]: "),
+            ("rfc5424", "<134>1 2026-11-09T13:02:03+02:00 host web 7 web - "),
+            ("rfc5424micro", "<134>1 2026-11-09T13:02:03.000456+02:00 host web 7 web - "),
+        ] {
+            let options = options(&[("facility", "local0"), ("format", format)]).unwrap();
+            let mut sender = Sender::new(&options, "web".to_owned());
+            (sender.host, sender.pid) = ("host".to_owned(), 7);
+            assert_eq!(sender.head(6, &time.civil(7200), 7200), expected);
+        }
+    }
+}
