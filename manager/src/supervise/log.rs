@@ -4,11 +4,13 @@ use crate::cli::SupervisionArgs;
 use crate::container::{LogConfig, LogDriver, Record};
 use crate::error::{Error, Result};
 use crate::forward::Destination;
+use regex_lite::Regex;
 use std::collections::BTreeMap;
 
 /// What every driver takes but `none`. The last two change nothing: no file of ours makes a container wait, and another's
 /// log is not waited for either.
-const MARKS: [&str; 5] = ["labels", "env", "tag", "mode", "max-buffer-size"];
+const MARKS: [&str; 7] =
+    ["labels", "labels-regex", "env", "env-regex", "tag", "mode", "max-buffer-size"];
 /// What drivers with files take.
 const FILES: [&str; 3] = ["max-size", "max-file", "compress"];
 /// What drivers take that keep files beside what they send elsewhere.
@@ -62,22 +64,36 @@ pub(super) fn plan(
             "mode" if !matches!(value.as_str(), "blocking" | "non-blocking") => {
                 return Err(Error::Usage(format!("logger: logging mode not supported: {value}")));
             }
-            "labels" => config.attributes.extend(
-                value
-                    .split(',')
-                    .filter_map(|key| labels.get_key_value(key))
-                    .map(|(k, v)| (k.clone(), v.clone())),
-            ),
-            "env" => config.attributes.extend(
-                env.iter()
-                    .filter(|(name, _)| value.split(',').any(|wanted| wanted == name))
-                    .filter_map(|(name, value)| Some((name.clone(), value.clone()?))),
-            ),
+            "labels" | "labels-regex" => {
+                let is_wanted = wanted(key, value)?;
+                let marks = labels.iter().filter(|(name, _)| is_wanted(name));
+                config.attributes.extend(marks.map(|(name, value)| (name.clone(), value.clone())));
+            }
+            "env" | "env-regex" => {
+                let is_wanted = wanted(key, value)?;
+                let marks = env.iter().filter(|(name, _)| is_wanted(name));
+                config
+                    .attributes
+                    .extend(marks.filter_map(|(name, value)| Some((name.clone(), value.clone()?))));
+            }
             _ => {}
         }
     }
     Destination::of(&config).map_err(Error::Usage)?;
     Ok(config)
+}
+
+/// Which names an option means: those that it lists, or that match its regular expression somewhere.
+fn wanted(key: &str, value: &str) -> Result<impl Fn(&str) -> bool> {
+    let regex =
+        key.ends_with("-regex").then(|| Regex::new(value)).transpose().map_err(|error| {
+            Error::Usage(format!("invalid value for log option {key}: `{value}`: {error}"))
+        })?;
+    let listed: Vec<String> = value.split(',').map(str::to_owned).collect();
+    Ok(move |name: &str| match &regex {
+        Some(regex) => regex.is_match(name),
+        None => listed.iter().any(|listed| listed == name),
+    })
 }
 
 fn unknown(key: &str, driver: LogDriver) -> Error {
@@ -213,5 +229,10 @@ mod tests {
         let config = with(&["labels=a,c", "env=F"]).unwrap();
         let expected = [("F".to_owned(), "y".to_owned()), ("a".to_owned(), "1".to_owned())];
         assert_eq!(config.attributes, BTreeMap::from(expected));
+        let config = with(&["labels-regex=^[b-z]", "env-regex=E|G"]).unwrap();
+        let expected = [("E".to_owned(), "x".to_owned()), ("b".to_owned(), "2".to_owned())];
+        assert_eq!(config.attributes, BTreeMap::from(expected));
+        let wrong = with(&["env-regex=("]).unwrap_err().to_string();
+        assert!(wrong.starts_with("invalid value for log option env-regex: `(`: "), "{wrong}");
     }
 }
