@@ -4,8 +4,10 @@
 
 use super::error::{Error, Result};
 use super::name::InterfaceName;
-use super::netlink::route::RouteSocket;
+use super::netlink::route::{Route, RouteSocket};
 use super::subnet::Subnet;
+use netlink_packet_route::AddressFamily;
+use std::net::IpAddr;
 use std::path::Path;
 
 /// The switch by which a host passes IPv4 packets on, as a path below `/proc/sys`.
@@ -46,7 +48,7 @@ impl HostFacts {
         let mut socket =
             RouteSocket::open().map_err(|error| Error::kernel("open a netlink socket", error))?;
         let failed = |error| Error::kernel("read the host's routes", error);
-        let mut routes = socket.routes().map_err(failed)?;
+        let mut routes = socket.routes(AddressFamily::Inet).map_err(failed)?;
         let bridge: InterfaceName = super::definition::DEFAULT_BRIDGE.parse()?;
         let own = socket.link(&bridge).map_err(failed)?.map(|link| link.index);
         routes.sort_by_key(|route| route.metric);
@@ -55,6 +57,12 @@ impl HostFacts {
             Some(index) => socket.link_at(index).map_err(failed)?.map(|link| link.mtu),
             None => None,
         };
+        let ipv6 = Path::new("/proc/sys/net/ipv6").exists();
+        if ipv6 {
+            let is_routed = |route: &Route| !is_link_local(&route.destination);
+            let of_ipv6 = socket.routes(AddressFamily::Inet6).map_err(failed)?;
+            routes.extend(of_ipv6.into_iter().filter(is_routed));
+        }
         routes.retain(|route| {
             !route.destination.is_default() && (own.is_none() || route.interface != own)
         });
@@ -62,7 +70,7 @@ impl HostFacts {
             routes: routes.into_iter().map(|route| route.destination).collect(),
             uplink_mtu,
             forwarding: read_sysctl(IPV4_FORWARDING)?.as_deref() == Some("1"),
-            ipv6: Path::new("/proc/sys/net/ipv6").exists(),
+            ipv6,
             ipv6_forwarding: false,
             bridge_filters_ipv6: false,
             router_advertised: Vec::new(),
@@ -94,6 +102,11 @@ impl HostFacts {
         self.router_advertised.sort();
         Ok(())
     }
+}
+
+/// Every link has fe80::/64, and a program says which one it means.
+fn is_link_local(subnet: &Subnet) -> bool {
+    matches!(subnet.network(), IpAddr::V6(address) if address.is_unicast_link_local())
 }
 
 /// Whether the calling thread's network namespace has a link of this name.

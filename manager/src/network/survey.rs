@@ -3,9 +3,10 @@
 use super::apply::own_link;
 use super::error::{Error, Result};
 use super::firewall;
+use super::host::{IPV4_FORWARDING, IPV6_FORWARDING, read_sysctl};
 use super::name::InterfaceName;
-use super::netlink::route::RouteSocket;
-use super::plan::{NetworkPlan, Step};
+use super::netlink::route::{Link, RouteSocket};
+use super::plan::{NetworkPlan, Place, Step};
 use super::state::State;
 use crate::container::id::ContainerId;
 use std::collections::HashSet;
@@ -49,16 +50,26 @@ pub fn find(state: &State, up: &dyn Fn(&ContainerId) -> Option<String>) -> Resul
     let (mut losses, mut seen) = (Vec::new(), HashSet::new());
     for plan in &plans {
         let bridge = match &plan.bridge {
-            Some(bridge) => index_of(&mut socket, bridge)?,
+            Some(bridge) => find_bridge(&mut socket, bridge)?,
             None => None,
         };
-        if let (Some(name), None) = (&plan.bridge, bridge)
+        if let Some(name) = &plan.bridge
             && seen.insert(name)
         {
-            let what = format!("the bridge `{name}` of network `{}` is gone", plan.network);
-            losses.push(Loss { what, remedy: Remedy::Reload });
+            let lost = of_bridge(&mut socket, plan, bridge.as_ref())?;
+            losses.extend(lost.into_iter().map(|how| Loss {
+                what: format!("the bridge `{name}` of network `{}` {how}", plan.network),
+                remedy: Remedy::Reload,
+            }));
         }
-        losses.extend(of_link(&mut socket, plan, bridge)?);
+        losses.extend(of_link(&mut socket, plan, bridge.map(|link| link.index))?);
+    }
+    let forwards = |plan: &&NetworkPlan| plan.forwards;
+    if plans.iter().any(|plan| plan.forwards) {
+        losses.extend(of_switch(IPV4_FORWARDING)?);
+    }
+    if plans.iter().filter(forwards).any(NetworkPlan::has_ipv6) {
+        losses.extend(of_switch(IPV6_FORWARDING)?);
     }
     let rules: Vec<_> = plans.iter().filter_map(NetworkPlan::rules).cloned().collect();
     if !firewall::is_whole(&rules)? {
@@ -66,6 +77,36 @@ pub fn find(state: &State, up: &dyn Fn(&ContainerId) -> Option<String>) -> Resul
         losses.push(Loss { what, remedy: Remedy::Reload });
     }
     Ok(losses)
+}
+
+/// What is wrong with a bridge, to be put behind its name.
+fn of_bridge(
+    socket: &mut RouteSocket,
+    plan: &NetworkPlan,
+    bridge: Option<&Link>,
+) -> Result<Vec<String>> {
+    let Some(bridge) = bridge else { return Ok(vec!["is gone".to_owned()]) };
+    let failed = |error| Error::kernel("read the addresses of a bridge", error);
+    let addresses = socket.addresses(bridge.index).map_err(failed)?;
+    let lost = plan.steps.iter().filter_map(|step| match step {
+        Step::Address { place: Place::Host, address, .. } if !addresses.contains(address) => {
+            Some(format!("has lost its address {address}"))
+        }
+        Step::Up { place: Place::Host, interface }
+            if interface.as_str() == bridge.name && !bridge.is_up =>
+        {
+            Some("is down".to_owned())
+        }
+        _ => None,
+    });
+    Ok(lost.collect())
+}
+
+/// Whether the host still passes packets on.
+fn of_switch(key: &str) -> Result<Option<Loss>> {
+    let is_off = read_sysctl(key)?.is_some_and(|value| value == "0");
+    let what = format!("the host no longer forwards packets: `{}` is 0", key.replace('/', "."));
+    Ok(is_off.then_some(Loss { what, remedy: Remedy::Reload }))
 }
 
 /// What is wrong with the host's end of a container's link.
@@ -102,9 +143,9 @@ fn of_link(
     Ok(Some(Loss { what, remedy: Remedy::Reload }))
 }
 
-fn index_of(socket: &mut RouteSocket, bridge: &InterfaceName) -> Result<Option<u32>> {
+fn find_bridge(socket: &mut RouteSocket, bridge: &InterfaceName) -> Result<Option<Link>> {
     let link = socket
         .link(bridge)
         .map_err(|error| Error::kernel(format_args!("find bridge `{bridge}`"), error))?;
-    Ok(link.filter(|link| link.kind == "bridge").map(|link| link.index))
+    Ok(link.filter(|link| link.kind == "bridge"))
 }

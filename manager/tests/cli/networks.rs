@@ -315,6 +315,47 @@ fn rules_that_were_flushed_are_reloaded() {
 }
 
 #[test]
+fn what_a_bridge_and_the_host_have_lost_is_found_and_put_back() {
+    let world = World::new();
+    let host = HostNetwork::connect(&world.sandbox);
+    let subnets = ["--subnet", "10.7.0.0/24", "--ipv6", "--subnet", "fd00:7::/64"];
+    world.nman([&["network", "create"][..], &subnets, &["web"]].concat()).ok();
+    sleeper(&world, &["--name", "aa", "--network", "web"]);
+    let bridge = field(&world, "web", "{{.Bridge}}");
+    let ip = |args: &[&str]| drop(Capture::of("ip").args(args).run().ok());
+    ip(&["link", "set", &bridge, "down"]);
+    ip(&["address", "flush", "dev", &bridge]);
+    for family in ["ipv4/ip_forward", "ipv6/conf/all/forwarding"] {
+        std::fs::write(format!("/proc/sys/net/{family}"), "0").unwrap();
+    }
+    let losses = [
+        format!("the bridge `{bridge}` of network `web` has lost its address 10.7.0.1"),
+        format!("the bridge `{bridge}` of network `web` has lost its address fd00:7::1"),
+        format!("the bridge `{bridge}` of network `web` has lost its address fe80::1"),
+        format!("the bridge `{bridge}` of network `web` is down"),
+        "the host no longer forwards packets: `net.ipv4.ip_forward` is 0".to_owned(),
+        "the host no longer forwards packets: `net.ipv6.conf.all.forwarding` is 0".to_owned(),
+    ];
+    let found = world.nman(["system", "check"]).exits(1).stdout();
+    let mut found: Vec<&str> = found.lines().collect();
+    found.sort_unstable();
+    for (line, loss) in found.iter().zip(&losses) {
+        assert!(line.starts_with(&format!("damaged: {loss} (`nman network reload` or ")), "{line}");
+    }
+    assert_eq!(found.len(), losses.len(), "{found:?}");
+    let repaired = world.nman(["system", "check", "--repair"]).ok().stdout();
+    assert_eq!(repaired.lines().count(), losses.len(), "{repaired}");
+    assert_eq!(world.nman(["system", "check"]).ok().stdout(), "No problems found\n");
+    for address in ["10.7.0.1", "fd00:7::1"] {
+        world.nman(["exec", "aa", "ping", "-c", "1", "-W", "2", address]).ok();
+    }
+    world.nman(["rm", "-f", "aa"]).ok();
+    world.nman(["network", "rm", "web"]).ok();
+    drop(host);
+    world.assert_no_container();
+}
+
+#[test]
 fn a_bridge_that_somebody_deletes_is_put_back_with_its_ports() {
     let world = World::new();
     world
@@ -439,7 +480,13 @@ fn networks_are_pruned_by_age_and_a_subnet_of_the_hosts_is_told() {
     let warning = format!("which subnet {wider} overlaps: what is there is out of reach");
     assert!(made.stderr().starts_with("WARNING: the host has a route to "), "{made}");
     assert!(made.stderr().contains(&warning), "{made}");
-    assert_eq!(world.nman(["network", "create", "quiet"]).ok().stderr(), "");
+    let route = ["-6", "route", "add", "fd00:9::/64", "dev", HostNetwork::UPLINK];
+    Capture::of("ip").args(route).run().ok();
+    let ipv6 = ["network", "create", "--ipv6", "--subnet", "fd00:9::/48", "six"];
+    let made = world.nman(ipv6).ok();
+    assert!(made.stderr().contains("route to fd00:9::/64, which subnet fd00:9::/48"), "{made}");
+    world.nman(["network", "rm", "six"]).ok();
+    assert_eq!(world.nman(["network", "create", "--ipv6", "quiet"]).ok().stderr(), "");
     let prune = |until: &str| world.nman(["network", "prune", "-f", "--filter", until]);
     for too_early in ["until=1h", "until=2020-01-01", "until=1577836800"] {
         assert_eq!(prune(too_early).ok().stdout(), "", "{too_early}");

@@ -192,6 +192,12 @@ impl Draft {
                 return Err(self.refuse(format!("no matching subnet for {what} {address}")));
             }
         }
+        for gateway in &self.gateways {
+            let is_edge = |subnet: &&Subnet| [subnet.network(), subnet.last()].contains(gateway);
+            if let Some(subnet) = subnets.iter().find(is_edge) {
+                return Err(self.refuse(format!("gateway {gateway} is no host of {subnet}")));
+            }
+        }
         Ok(())
     }
 
@@ -406,6 +412,14 @@ mod tests {
         );
         wanted.gateways = vec!["10.2.0.1".parse().unwrap()];
         assert!(refused(&wanted, &[]).contains("no matching subnet for gateway 10.2.0.1"));
+        for edge in ["10.1.0.0", "10.1.255.255"] {
+            wanted.gateways = vec![edge.parse().unwrap()];
+            let said = refused(&wanted, &[]);
+            assert!(
+                said.ends_with(&format!(": gateway {edge} is no host of 10.1.0.0/16")),
+                "{said}"
+            );
+        }
     }
 
     #[test]

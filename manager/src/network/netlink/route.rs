@@ -36,6 +36,7 @@ pub(crate) struct Link {
     pub(crate) mtu: u32,
     /// `bridge`, `veth`; empty for a physical device.
     pub(crate) kind: String,
+    pub(crate) is_up: bool,
 }
 
 /// A route of the main table, as far as it matters here.
@@ -217,6 +218,29 @@ impl RouteSocket {
         self.execute(RouteNetlinkMessage::DelLink(message), 0)
     }
 
+    /// The addresses of a link.
+    pub(crate) fn addresses(&mut self, index: u32) -> Result<Vec<IpAddr>, Error> {
+        let mut addresses = Vec::new();
+        let mut malformed = None;
+        let query = AddressMessage::default();
+        self.request(RouteNetlinkMessage::GetAddress(query), NLM_F_DUMP, |payload| {
+            match AddressMessage::parse(payload) {
+                // The kernel sends every link's to a socket without strict checking.
+                Ok(message) if message.header.index == index => {
+                    addresses.extend(message.attributes.iter().filter_map(|attribute| {
+                        match attribute {
+                            AddressAttribute::Address(address) => Some(*address),
+                            _ => None,
+                        }
+                    }));
+                }
+                Ok(_) => {}
+                Err(error) => malformed = Some(error),
+            }
+        })?;
+        malformed.map_or(Ok(addresses), |error| Err(error.into()))
+    }
+
     /// Gives a link an address, unless it has it.
     pub(crate) fn ensure_address(
         &mut self,
@@ -300,10 +324,10 @@ impl RouteSocket {
         )
     }
 
-    /// The IPv4 routes of the main table.
-    pub(crate) fn routes(&mut self) -> Result<Vec<Route>, Error> {
+    /// The routes of one family in the main table.
+    pub(crate) fn routes(&mut self, family: AddressFamily) -> Result<Vec<Route>, Error> {
         let mut query = RouteMessage::default();
-        query.header.address_family = AddressFamily::Inet;
+        query.header.address_family = family;
         query.header.table = RouteHeader::RT_TABLE_MAIN;
         let mut routes = Vec::new();
         let mut malformed = None;
@@ -364,8 +388,10 @@ pub(crate) fn missing_is_fine(answer: Result<(), Error>) -> Result<(), Error> {
 }
 
 fn parse_link(payload: &[u8]) -> Option<Link> {
-    /// The size of `struct ifinfomsg`, whose second word is the link's index.
+    /// The size of `struct ifinfomsg`, whose second word is the link's index and whose third has its flags.
     const IFINFOMSG: usize = 16;
+    /// The lowest bit of its third word.
+    const IFF_UP: u32 = 1;
     const IFLA_ADDRESS: u16 = 1;
     const IFLA_IFNAME: u16 = 3;
     const IFLA_MTU: u16 = 4;
@@ -373,7 +399,8 @@ fn parse_link(payload: &[u8]) -> Option<Link> {
     const IFLA_INFO_KIND: u16 = 1;
 
     let index = u32::from_ne_bytes(*payload.get(4..)?.first_chunk()?);
-    let mut link = Link { index, ..Link::default() };
+    let flags = u32::from_ne_bytes(*payload.get(8..)?.first_chunk()?);
+    let mut link = Link { index, is_up: flags & IFF_UP != 0, ..Link::default() };
     for (kind, value) in attribute::iterate(payload.get(IFINFOMSG..)?) {
         match kind {
             IFLA_ADDRESS => link.mac = value.try_into().ok().map(MacAddress::new),
@@ -394,16 +421,19 @@ fn parse_link(payload: &[u8]) -> Option<Link> {
 }
 
 fn parse_route(message: &RouteMessage) -> Option<Route> {
-    let mut route = Route {
-        destination: Subnet::of(IpAddr::from([0, 0, 0, 0]), 0)?,
-        interface: None,
-        metric: 0,
+    let anywhere = match message.header.address_family {
+        AddressFamily::Inet6 => IpAddr::from([0; 16]),
+        _ => IpAddr::from([0; 4]),
     };
+    let mut route = Route { destination: Subnet::of(anywhere, 0)?, interface: None, metric: 0 };
+    let prefix = message.header.destination_prefix_length;
     for attribute in &message.attributes {
         match attribute {
             RouteAttribute::Destination(RouteAddress::Inet(address)) => {
-                route.destination =
-                    Subnet::of(IpAddr::V4(*address), message.header.destination_prefix_length)?;
+                route.destination = Subnet::of(IpAddr::V4(*address), prefix)?;
+            }
+            RouteAttribute::Destination(RouteAddress::Inet6(address)) => {
+                route.destination = Subnet::of(IpAddr::V6(*address), prefix)?;
             }
             RouteAttribute::Oif(index) => route.interface = Some(*index),
             RouteAttribute::Priority(metric) => route.metric = *metric,
