@@ -130,8 +130,10 @@ fn open_for_requests(settings: &Settings, id: &ContainerId) -> Option<OwnedFd> {
 /// pass on, and does not care how the container ends.
 pub fn follow(settings: &Settings, id: &ContainerId, link: &mut Link, wish: Wish) -> Result<u8> {
     let mask = match (wish.signals, wish.terminal) {
+        // What stops or continues us stays ours where the user's keys go to the container's terminal.
+        (true, true) if wish.streams.stdin => proxy::but_for_jobs(),
         (true, _) => proxy::passed_on(wish.streams.stdin),
-        (false, true) => proxy::ending(),
+        (false, true) => proxy::but_for_jobs(),
         (false, false) => Mask::empty(),
     };
     let before = sys::signals::set_mask(&mask);
@@ -410,6 +412,10 @@ impl<'a> Session<'a> {
                 }
             }
             let there = self.tell(Request::Signal(number));
+            if self.wish.terminal && number == Signal::HUP.as_raw() {
+                // The user's terminal is gone: there is nobody left to serve.
+                return Ok(leave);
+            }
             if !there && self.outlets.is_full() && proxy::asks_to_end(number) {
                 // The container has ended, and only whoever does not read its output keeps us here.
                 return Ok(leave);

@@ -19,9 +19,10 @@ pub fn passed_on(reads_stdin: bool) -> Mask {
     if reads_stdin && terminal::stdin_is_terminal() { mask.without(&[Signal::TTIN]) } else { mask }
 }
 
-/// With a terminal of the container's: what ends us, once the user's own is as it was before, and its size.
+/// With a terminal of the container's, to which the user's keys go: what is passed on, or ends us once the user's own terminal is as
+/// it was before; and its size.
 #[must_use]
-pub fn ending() -> Mask {
+pub fn but_for_jobs() -> Mask {
     Mask::all_but(&OURS).without(&JOB_CONTROL)
 }
 

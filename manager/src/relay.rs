@@ -31,7 +31,7 @@ pub fn relay(pid: i32, ends: Ends, interactive: bool, keys: DetachKeys) -> Resul
     let child = Pid::from_raw(pid).ok_or(Errno::SRCH).map_err(Error::system("find the command"))?;
     let pidfd =
         pidfd_open(child, PidfdFlags::empty()).map_err(Error::system("open the command"))?;
-    let mask = if ends.terminal { proxy::ending() } else { proxy::passed_on(interactive) };
+    let mask = if ends.terminal { proxy::but_for_jobs() } else { proxy::passed_on(interactive) };
     let mask = mask.with(Signal::CHILD);
     let before = sys::signals::set_mask(&mask);
     let raw = match interactive && ends.terminal && terminal::stdin_is_terminal() {

@@ -59,8 +59,6 @@ fn start(
         return Ok(Outcome::Running(record.id));
     }
     emit_container(settings, &record, "attach", &[]);
-    // Where keys reach the container they make its signals, and ours are meant for us.
-    let signals = signals && !(args.tty && streams.stdin);
     let wish = Wish { streams, terminal: args.tty, signals, keys, redraw: false };
     attach::follow(settings, &record.id, &mut monitor, wish).map(Outcome::Ended)
 }

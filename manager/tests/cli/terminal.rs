@@ -97,11 +97,16 @@ fn the_terminal_is_restored_when_the_container_is_killed_and_when_we_are_told_to
     let screen = shell(&world, "killed");
     world.nman(["kill", "killed"]).ok();
     assert_eq!(screen.code(), Some(137));
-    let screen = shell(&world, "left");
-    let client = rustix::process::Pid::from_child(&screen.child);
+    let mut first = shell(&world, "left");
+    let mut second = Screen::open(&world, &["attach", "left"]);
+    second.expect("# ");
+    let client = rustix::process::Pid::from_child(&second.child);
     rustix::process::kill_process(client, rustix::process::Signal::TERM).unwrap();
-    assert_eq!(screen.code(), Some(143));
-    world.nman(["rm", "-f", "left"]).ok();
+    assert_eq!(second.code(), Some(143));
+    first.type_in("echo $((40+2))\r");
+    first.expect("42\r\n");
+    world.nman(["kill", "left"]).ok();
+    assert_eq!(first.code(), Some(137));
     world.assert_no_container();
 }
 
@@ -153,6 +158,45 @@ fn an_interrupt_reaches_a_terminal_that_nobody_types_into() {
     screen.expect("up");
     screen.type_in("\x03");
     assert_eq!(screen.code(), Some(130));
+    world.nman(["rm", "-f", "up"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
+fn what_the_client_on_a_terminal_is_told_the_container_hears() {
+    use rustix::process::{Pid, Signal, kill_process};
+    let world = World::new();
+    let parent = format!("/{}", world.cgroup());
+    let script =
+        "trap 'echo ended; exit 6' TERM; trap 'exit 7' HUP; echo up; while :; do sleep 0.05; done";
+    let open = |more: &[&str]| {
+        let run = ["run", "-it", "--network", "none", "--cgroup-parent", &parent, "--name", "up"];
+        let words = [super::world::IMAGE, "sh", "-c", script];
+        let mut screen = Screen::open(&world, &[&run[..], more, &words].concat());
+        screen.expect("up");
+        screen
+    };
+    let tell = |screen: &Screen, signal| {
+        kill_process(Pid::from_child(&screen.child), signal).unwrap();
+    };
+    let mut screen = open(&[]);
+    tell(&screen, Signal::TERM);
+    screen.expect("ended");
+    assert_eq!(screen.code(), Some(6));
+    world.nman(["rm", "up"]).ok();
+    // A terminal that is closed: nobody is left to wait for the end.
+    let screen = open(&[]);
+    tell(&screen, Signal::HUP);
+    assert_eq!(screen.code(), Some(129));
+    super::world::eventually("the container hears of it", || {
+        world.inspect("up", "/State/ExitCode") == 7
+    });
+    world.nman(["rm", "up"]).ok();
+    // Without the proxy the client alone ends.
+    let screen = open(&["--sig-proxy=false"]);
+    tell(&screen, Signal::TERM);
+    assert_eq!(screen.code(), Some(143));
+    assert_eq!(world.inspect("up", "/State/Status"), "running");
     world.nman(["rm", "-f", "up"]).ok();
     world.assert_no_container();
 }
