@@ -1,5 +1,6 @@
 //! What could stand where the cursor is: pure, from the definition of the command line.
 
+use crate::container::LogDriver;
 use clap::{Arg, Command};
 
 /// Something that could be typed, and what it means.
@@ -175,12 +176,21 @@ fn values(argument: &Arg, number: usize, before: &str, current: &str) -> Proposa
     let names = argument.get_value_names().unwrap_or_default();
     let names: Vec<&str> = names.iter().flat_map(|name| name.split(' ')).collect();
     let name = names.get(number).or(names.last()).copied().unwrap_or_default();
-    if name == "SIGNAL" {
-        let signals = SIGNALS.iter().map(|signal| (format!("{before}{signal}"), String::new()));
-        candidates.extend(begun_as(signals, &format!("{before}{current}")));
-    }
+    let usual = usual(argument.get_id().as_str(), name).into_iter();
+    let usual = usual.map(|word| (format!("{before}{word}"), String::new()));
+    candidates.extend(begun_as(usual, &format!("{before}{current}")));
     let subject = if possible.is_empty() { subject(name, argument.is_positional()) } else { None };
     Proposal { candidates, subject, begun: current.to_owned(), before: before.to_owned() }
+}
+
+/// The usual values of an argument that takes others, too.
+fn usual(argument: &str, value: &str) -> Vec<&'static str> {
+    match (argument, value) {
+        (_, "SIGNAL") => SIGNALS.to_vec(),
+        ("log_driver", _) => LogDriver::ALL.map(LogDriver::as_str).to_vec(),
+        ("restart", _) => vec!["no", "on-failure", "always", "unless-stopped"],
+        _ => Vec::new(),
+    }
 }
 
 /// What a value is follows from what the help calls it.
@@ -258,5 +268,7 @@ mod tests {
         assert_eq!((proposal.subject, proposal.begun.as_str()), (Some(Subject::File), "a"));
         assert_eq!(proposal.before, "--env-file=");
         assert_eq!(words("kill --signal=TE"), ["--signal=TERM"]);
+        assert_eq!(words("run --log-driver j"), ["json-file", "journald"]);
+        assert_eq!(words("create --restart=un"), ["--restart=unless-stopped"]);
     }
 }
