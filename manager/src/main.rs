@@ -6,6 +6,8 @@
 use nman::cli::{Cli, Complaint, complain};
 use nman::error::Error;
 use nman::{exec, journal, monitor};
+use std::ffi::CString;
+use std::os::unix::ffi::OsStrExt as _;
 use std::process::ExitCode;
 
 mod dispatch;
@@ -24,6 +26,10 @@ fn main() -> ExitCode {
         // These live on, and whoever reads a pipe that our caller has passed on waits for its end. Before Linux 5.9 it
         // stays open.
         let _ = sys::fd::close_others(3, &mut []);
+        // It was started by `/proc/self/exe`, and tools that list processes would call it `exe`.
+        if let Ok(name) = CString::new(name.as_bytes()) {
+            let _ = rustix::thread::set_name(&name);
+        }
     }
     if name == monitor::ARGV0 {
         return monitor::main(args);

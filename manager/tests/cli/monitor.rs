@@ -30,6 +30,8 @@ fn a_monitor_is_small_and_stays_so_whatever_it_has_to_do() {
     let options = ["-d", "-t", "--name", "small", "--log-opt", "max-size=1m"];
     world.run(&options, &["sh", "-c", script]).ok();
     let pid = monitor_of(&world, "small");
+    let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap();
+    assert_eq!(name, "nman-monitor\n", "as `ps` on the host shows it");
     eventually("it has given back what it has used to start", || memory(pid, "VmRSS") < BAR);
     let own = memory(pid, "RssAnon");
     let id = world.inspect("small", "/Id");
