@@ -46,7 +46,7 @@ fn run(cli: &Cli) -> ExitCode {
     match result {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            report(&error);
+            report(cli, &error);
             ExitCode::from(failure_code(cli, &error))
         }
     }
@@ -78,9 +78,9 @@ fn failure_code(cli: &Cli, error: &Error) -> u8 {
     }
 }
 
-fn report(error: &Error) {
+fn report(cli: &Cli, error: &Error) {
     let text = error.to_string();
-    let hint = error.hint().or_else(|| lack_of_root(&text));
+    let hint = error.hint().or_else(|| lack_of_root(&text)).or_else(|| read_only(cli, &text));
     print_error(&text, hint);
 }
 
@@ -90,6 +90,20 @@ fn lack_of_root(text: &str) -> Option<String> {
     let lacks = refused.iter().any(|words| text.ends_with(words));
     let is_root = rustix::process::geteuid().is_root();
     (lacks && !is_root).then(|| "nman needs root: run it with `sudo`, for example".to_owned())
+}
+
+/// What cannot be written is one of our own two directories.
+fn read_only(cli: &Cli, text: &str) -> Option<String> {
+    let refused = text.ends_with("read-only file system");
+    let named = |path: &std::path::Path| text.contains(&*path.to_string_lossy());
+    let (path, option) = match &cli.global {
+        global if named(&global.root) => (&global.root, "--root"),
+        global if named(&global.state) => (&global.state, "--state"),
+        _ => return None,
+    };
+    refused.then(|| {
+        format!("`{}` cannot be written: mount it writable, or choose another directory with `{option}`", path.display())
+    })
 }
 
 #[expect(clippy::print_stderr, reason = "the one place where errors are printed")]

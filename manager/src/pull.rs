@@ -108,6 +108,7 @@ fn fetch(
     store: &Store,
     progress: &dyn Progress,
 ) -> Result<Image, Cause> {
+    store.check_writable()?;
     let before = store.named(reference).ok().flatten();
     let registry = Mirrors::new(reference, &options.access())?;
     let document = registry.resolve(&reference.selector())?;

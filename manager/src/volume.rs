@@ -148,11 +148,16 @@ pub fn rm(settings: &Settings, args: &VolumeRmArgs) -> Result<(Vec<String>, Vec<
 }
 
 fn remove(settings: &Settings, volumes: &Volumes, name: &str, force: bool) -> Result<()> {
-    let _lock = volumes.lock()?;
-    let volume = match volumes.find(name) {
-        Err(_) if force => return Ok(()),
-        found => found?,
+    let find = || match volumes.find(name) {
+        Err(_) if force => Ok(None),
+        found => found.map(Some),
     };
+    // That it is not there needs no lock, which cannot be had on a disk that is read-only.
+    if find()?.is_none() {
+        return Ok(());
+    }
+    let _lock = volumes.lock()?;
+    let Some(volume) = find()? else { return Ok(()) };
     let users = users(settings, name)?;
     if !users.is_empty() {
         let ids: Vec<&str> = users.iter().map(ContainerId::as_str).collect();

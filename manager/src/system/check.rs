@@ -105,9 +105,17 @@ fn running(settings: &Settings, store: &Store) -> Result<Vec<(String, Vec<ChainI
     Ok(named.filter_map(|(name, id)| Some((name, layers(id)?))).collect())
 }
 
+/// The state of the networks; nothing on a read-only disk where there never was any.
+fn network_state(settings: &Settings) -> Result<Option<network::State>> {
+    match network::State::open(&settings.state) {
+        Err(error) if error.is_read_only() => Ok(None),
+        state => Ok(Some(state?)),
+    }
+}
+
 /// Leases and connections of containers that there are not.
 fn check_networks(settings: &Settings, repair: bool, report: &mut Report) -> Result<()> {
-    let state = network::State::open(&settings.state)?;
+    let Some(state) = network_state(settings)? else { return Ok(()) };
     let living = Containers::open(&settings.containers())?.ids()?.into_iter().collect();
     let orphans = network::orphan::find(&state, &living)?;
     let plans = orphans.plans.iter().map(|plan| {
@@ -138,7 +146,7 @@ fn check_networks(settings: &Settings, repair: bool, report: &mut Report) -> Res
 
 /// What the host has lost of containers that run.
 fn check_connections(settings: &Settings, repair: bool, report: &mut Report) -> Result<()> {
-    let state = network::State::open(&settings.state)?;
+    let Some(state) = network_state(settings)? else { return Ok(()) };
     let containers = Containers::open(&settings.containers())?;
     let up = |id: &ContainerId| {
         let dir = containers.dir(id);
