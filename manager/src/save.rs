@@ -8,9 +8,11 @@ use crate::error::{Error, Result};
 use crate::event::{Kind, emit};
 use crate::output::Output;
 use crate::reference::Reference;
+use crate::registry::Platform;
 use crate::settings::Settings;
 use crate::store::{Image, Store};
 use bundle::archive::{Name, Outgoing, write};
+use bundle::platform;
 use oci_spec::image::{Descriptor, MediaType};
 use std::io::Write as _;
 
@@ -18,6 +20,9 @@ use std::io::Write as _;
 pub fn save(settings: &Settings, args: &SaveArgs) -> Result<()> {
     let store = Store::open(&settings.root)?;
     let chosen = choose(&store, &args.images)?;
+    if let Some(platform) = &args.platform {
+        chosen.iter().try_for_each(|(image, _)| check_platform(image, platform))?;
+    }
     let outgoing: Vec<Outgoing> = chosen
         .iter()
         .map(|(image, names)| outgoing(&store, image, names))
@@ -31,6 +36,21 @@ pub fn save(settings: &Settings, args: &SaveArgs) -> Result<()> {
         emit(settings, Kind::Image, "save", image.id.as_str(), &[("name", &name)]);
     }
     Ok(())
+}
+
+/// Refuses an image for another platform than the one that was asked for: of an image for several, the store has one.
+fn check_platform(image: &Image, platform: &Platform) -> Result<()> {
+    if platform.fits(&image.config) {
+        return Ok(());
+    }
+    let name = image.names.first().map_or_else(|| image.id.to_string(), ToString::to_string);
+    Err(Error::Rejected {
+        message: format!("no suitable export target found for platform {platform}"),
+        hint: Some(format!(
+            "`{name}` is here for {}; `nman pull --platform {platform} {name}` may get it for {platform}",
+            platform::name(&image.config)
+        )),
+    })
 }
 
 /// The images that are meant, each once, with the names that were asked for: all tags of a repository that is named without

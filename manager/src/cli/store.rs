@@ -15,6 +15,9 @@ pub struct LoadArgs {
     /// Accepted for compatibility: nothing but names is printed
     #[arg(short, long)]
     pub quiet: bool,
+    /// Load only what is for this platform
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    pub platform: Option<Platform>,
 }
 
 /// `nman save`
@@ -26,6 +29,9 @@ pub struct SaveArgs {
     /// What the archive is readable as
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t)]
     pub format: ArchiveFormat,
+    /// Save only what is for this platform
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    pub platform: Option<Platform>,
     /// Names or ids; a name without a tag stands for all tags of it
     #[arg(required = true, value_name = "IMAGE")]
     pub images: Vec<String>,
@@ -62,7 +68,7 @@ pub struct ImportArgs {
     #[arg(short, long, value_name = "TEXT")]
     pub message: Option<String>,
     /// Platform of the image [default: this machine's]
-    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]", env = "DOCKER_DEFAULT_PLATFORM")]
     pub platform: Option<Platform>,
     /// Archive of a root file system: a file, or `-` for stdin
     #[arg(value_name = "FILE|-")]
