@@ -1,6 +1,6 @@
 //! Commands for images that are here: their lists, their names, and archives of them.
 
-use super::{Command, PullArgs, PushArgs};
+use super::{Command, PullArgs, PushArgs, TlsArgs};
 use crate::listing::ListArgs;
 use crate::registry::Platform;
 use clap::{ArgAction, Args, Subcommand, ValueEnum};
@@ -70,8 +70,11 @@ pub struct ImportArgs {
     /// Platform of the image [default: this machine's]
     #[arg(long, value_name = "OS/ARCH[/VARIANT]", env = "DOCKER_DEFAULT_PLATFORM")]
     pub platform: Option<Platform>,
-    /// Archive of a root file system: a file, or `-` for stdin
-    #[arg(value_name = "FILE|-")]
+    /// How far the server of a URL is trusted.
+    #[command(flatten)]
+    pub tls: TlsArgs,
+    /// Archive of a root file system: a file, an http:// or https:// URL, or `-` for stdin
+    #[arg(value_name = "FILE|URL|-")]
     pub source: PathBuf,
     /// Name of the image
     #[arg(value_name = "REPOSITORY[:TAG]")]
