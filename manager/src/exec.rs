@@ -180,7 +180,7 @@ fn plan(dir: &Dir, pid: i32, args: &ExecArgs, words: &[String]) -> Result<Proces
     process.set_env(Some(env.into_iter().map(|(name, value)| format!("{name}={value}")).collect()));
     if let Some(directory) = &args.workdir {
         if !directory.starts_with('/') {
-            return Err(Error::Usage(format!(
+            return Err(Error::Process(format!(
                 "the working directory '{directory}' is invalid, it needs to be an absolute path"
             )));
         }

@@ -62,10 +62,13 @@ fn failure_code(cli: &Cli, error: &Error) -> u8 {
         (_, Error::NoTerminal | Error::AttachedInBackground | Error::Interrupted(_)) => 1,
         // What a container cannot be given later, Docker's daemon finds out.
         (Command::Update(_), _) => 1,
-        (Command::Run(_), _) | (_, Error::Usage(_)) => error.exit_code(),
+        (Command::Run(_), _) | (_, Error::Flag(_)) => error.exit_code(),
+        // Docker's `create` looks at these itself, as at flags; of other commands the daemon does.
+        (Command::Create(_), Error::Usage(_)) => error.exit_code(),
         (Command::Exec(args), _) if args.detach => 1,
         // The user of an exec is looked for when it is there already: it ends then, as one that cannot be executed.
         (Command::Exec(_), Error::Rejected { .. }) => 126,
+        (Command::Exec(_), Error::Process(_)) => 128,
         (Command::Exec(_), Error::Runtime(_)) => match error.exit_code() {
             125 => 128,
             code => code,

@@ -125,9 +125,13 @@ impl Prune {
     /// Reads the filters.
     ///
     /// # Errors
-    /// A filter that there is not.
+    /// A filter that there is not, or a time that is none.
     pub fn new(args: &NetworkPruneArgs) -> Result<Self> {
-        Ok(Self { filters: Filters::parse(&args.filter, &["label", "label!", "until"])? })
+        let filters = Filters::parse(&args.filter, &["label", "label!", "until"])?;
+        for text in filters.values("until") {
+            duration::moment(text).map_err(Error::Usage)?;
+        }
+        Ok(Self { filters })
     }
 
     /// Removes what no container is to be on, and the bridge and the rules of the default network if nobody is connected;
