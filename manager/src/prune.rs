@@ -5,6 +5,7 @@ use crate::clock::Timestamp;
 use crate::container::{Containers, Record, State};
 use crate::duration;
 use crate::error::{Error, Result};
+use crate::event::{Kind, emit};
 use crate::listing::precise_size;
 use crate::settings::Settings;
 use crate::{rm, terminal};
@@ -59,6 +60,7 @@ pub fn prune(settings: &Settings, filters: &[Filter]) -> Result<(Vec<String>, u6
             Err(error) => errors.push(error),
         }
     }
+    emit(settings, Kind::Container, "prune", "", &[("reclaimed", &freed.to_string())]);
     Ok((removed, freed, errors))
 }
 

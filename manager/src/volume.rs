@@ -19,6 +19,7 @@ use crate::bundle::rootfs::Rootfs;
 use crate::cli::{VolumeCreateArgs, VolumePruneArgs, VolumeRmArgs};
 use crate::container::{ContainerId, Containers, Dir, MountKind, Record};
 use crate::error::{Error, Result};
+use crate::event::{self, Kind};
 use crate::listing::Filters;
 use crate::settings::Settings;
 use crate::user_namespace;
@@ -213,5 +214,6 @@ pub fn prune(settings: &Settings, args: &VolumePruneArgs) -> Result<(Vec<String>
             removed.push(volume.name.to_string());
         }
     }
+    event::emit(settings, Kind::Volume, "prune", "", &[("reclaimed", &freed.to_string())]);
     Ok((removed, freed))
 }

@@ -165,6 +165,7 @@ impl Prune {
                 Err(error) => errors.push(error),
             }
         }
+        event::emit(settings, Kind::Network, "prune", "", &[("reclaimed", "0")]);
         Ok((done, errors))
     }
 
