@@ -83,7 +83,7 @@ fn failure_code(cli: &Cli, error: &Error) -> u8 {
 
 fn report(cli: &Cli, error: &Error) {
     let text = error.to_string();
-    let hint = error.hint().or_else(|| lack_of_root(&text)).or_else(|| read_only(cli, &text));
+    let hint = error.hint().or_else(|| lack_of_root(&text)).or_else(|| unwritable(cli, &text));
     print_error(&text, hint);
 }
 
@@ -96,16 +96,21 @@ fn lack_of_root(text: &str) -> Option<String> {
 }
 
 /// What cannot be written is one of our own two directories.
-fn read_only(cli: &Cli, text: &str) -> Option<String> {
-    let refused = text.ends_with("read-only file system");
+fn unwritable(cli: &Cli, text: &str) -> Option<String> {
     let named = |path: &std::path::Path| text.contains(&*path.to_string_lossy());
     let (path, option) = match &cli.global {
         global if named(&global.root) => (&global.root, "--root"),
         global if named(&global.state) => (&global.state, "--state"),
         _ => return None,
     };
-    refused.then(|| {
-        format!("`{}` cannot be written: mount it writable, or choose another directory with `{option}`", path.display())
+    let path = path.display();
+    if text.ends_with("no space left on device") {
+        return Some(format!(
+            "the disk of `{path}` is full: `nman system df` shows what takes the room, `nman system prune` frees some"
+        ));
+    }
+    text.ends_with("read-only file system").then(|| {
+        format!("`{path}` cannot be written: mount it writable, or choose another directory with `{option}`")
     })
 }
 
