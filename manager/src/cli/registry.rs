@@ -1,6 +1,7 @@
 //! Commands that speak with registries.
 
 use super::{RegistryArgs, TlsArgs};
+use crate::registry::Platform;
 use clap::Args;
 
 /// `nman pull`
@@ -35,6 +36,9 @@ pub struct PushArgs {
     /// Accepted for compatibility: no signatures of that kind are made
     #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub disable_content_trust: Option<bool>,
+    /// Refuse an image that is for another platform
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    pub platform: Option<Platform>,
     /// How far the registry is trusted.
     #[command(flatten)]
     pub tls: TlsArgs,

@@ -101,6 +101,9 @@ pub struct RmiArgs {
     /// Accepted for compatibility: there are no untagged parents
     #[arg(long)]
     pub no_prune: bool,
+    /// Refuse an image that is for another platform
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    pub platform: Option<Platform>,
     /// Names or ids
     #[arg(required = true, value_name = "IMAGE")]
     pub names: Vec<String>,
@@ -139,6 +142,9 @@ pub struct HistoryArgs {
     /// Show ids only
     #[arg(short, long)]
     pub quiet: bool,
+    /// Refuse an image that is for another platform
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    pub platform: Option<Platform>,
     /// Name or id
     #[arg(value_name = "IMAGE")]
     pub image: String,
@@ -150,6 +156,9 @@ pub struct InspectImagesArgs {
     /// Print `json`, or a Go template for each image
     #[arg(short, long, value_name = "FORMAT")]
     pub format: Option<String>,
+    /// Refuse an image that is for another platform
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    pub platform: Option<Platform>,
     /// Names or ids
     #[arg(required = true, value_name = "IMAGE")]
     pub names: Vec<String>,

@@ -20,8 +20,16 @@ pub struct Complaint {
 }
 
 /// Options whose values Docker's client passes on as they are: that one is wrong its daemon says, and nothing of the flag.
-const PASSED_ON: [&str; 7] =
-    ["--driver", "--log-driver", "--platform", "--signal", "--since", "--stop-signal", "--until"];
+const PASSED_ON: [&str; 8] = [
+    "--driver",
+    "--log-driver",
+    "--name",
+    "--platform",
+    "--signal",
+    "--since",
+    "--stop-signal",
+    "--until",
+];
 
 const WRONG_FLAG: u8 = 125;
 const WRONG_COMMAND: u8 = 1;

@@ -24,7 +24,7 @@ pub(super) fn dispatch(settings: &Settings, command: &Command) -> Result<u8> {
         Command::Tag(args) => tag::tag(settings, args).map(|()| 0),
         Command::Images(args) => print(&images::images(settings, args)?).map(|()| 0),
         Command::History(args) => print(&images::history(settings, args)?).map(|()| 0),
-        Command::Rmi(args) => lines(rmi::rmi(settings, &args.names, args.force)?),
+        Command::Rmi(args) => lines(rmi::rmi(settings, args)?),
         Command::Image(command) => image(settings, command),
         Command::System(command) => system(settings, command),
         // Whoever calls this has all the others.
@@ -35,7 +35,7 @@ pub(super) fn dispatch(settings: &Settings, command: &Command) -> Result<u8> {
 fn image(settings: &Settings, command: &ImageCommand) -> Result<u8> {
     match command {
         ImageCommand::Inspect(args) => {
-            let (text, errors) = images::inspect(settings, &args.names, args.format.as_deref())?;
+            let (text, errors) = images::inspect(settings, args)?;
             print(&text)?;
             several(errors).map(|()| 0)
         }

@@ -243,3 +243,44 @@ fn a_layer_that_may_not_be_taken_over_from_another_repository_is_sent() {
     assert_eq!(of("POST", "mount="), 3, "two layers and the configuration are asked for");
     assert_eq!(of("PUT", "digest="), 3, "and sent");
 }
+
+#[test]
+fn a_platform_that_is_asked_for_has_to_be_that_of_the_image() {
+    let _sandbox = Sandbox::enter();
+    let registry = Registry::start();
+    let (nman, name) = with_image(&registry);
+    let id = nman.run(&["images", "-q"]).ok().text();
+    for words in [&["push"][..], &["history"], &["image", "inspect"], &["rmi"]] {
+        let refused = nman.run(&[words, &["--platform", "linux/arm64", &name]].concat()).exits(1);
+        let said = format!(
+            "nman: image with reference {name} was found but its platform (linux/amd64) does not match the \
+             specified platform (linux/arm64)\n"
+        );
+        assert!(refused.stderr().contains(&said), "{words:?}: {refused}");
+        assert_eq!(nman.run(&["images", "-q"]).ok().text(), id, "{words:?}");
+        nman.run(&[words, &["--platform", "linux/amd64", &name]].concat()).ok();
+    }
+    assert_eq!(nman.run(&["images", "-q"]).ok().text(), "");
+}
+
+#[test]
+fn a_digest_that_was_pulled_is_a_row_of_its_own_only_without_a_tag_of_its_repository() {
+    let _sandbox = Sandbox::enter();
+    let registry = Registry::start();
+    let (nman, name) = with_image(&registry);
+    let rows = || {
+        let listed = nman.run(&["images", "--format", "{{.Repository}} {{.Tag}}"]).ok();
+        listed.stdout().replace(&registry.address(), "R")
+    };
+    assert_eq!(rows(), "R/origin 1\n");
+    let pinned =
+        nman.run(&["image", "inspect", "-f", "{{index .RepoDigests 0}}", &name]).ok().text();
+    let both = format!("{name}@{}", pinned.split_once('@').unwrap().1);
+    for digest in [&pinned, &both] {
+        nman.run(&["pull", "-q", digest]).ok();
+        assert_eq!(rows(), "R/origin 1\n", "{digest}");
+    }
+    nman.run(&["rmi", &name]).ok();
+    let left = rows();
+    assert!(left.lines().all(|row| row == "R/origin <none>"), "{left}");
+}
