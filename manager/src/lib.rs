@@ -39,6 +39,7 @@ pub mod listing;
 pub mod load;
 pub mod login;
 pub mod logs;
+pub mod manifest;
 pub mod monitor;
 pub mod network;
 pub mod networks;

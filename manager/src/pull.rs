@@ -96,7 +96,7 @@ pub fn tags(reference: &Reference, options: &PullOptions) -> Result<Vec<String>,
 }
 
 impl PullOptions {
-    fn access(&self) -> Access {
+    pub(crate) fn access(&self) -> Access {
         Access { credentials: self.credentials.clone(), tls: self.tls.clone() }
     }
 }

@@ -40,7 +40,7 @@ mod size;
 pub mod template;
 
 pub use filter::Filters;
-pub use objects::{object, objects};
+pub use objects::{object, objects, pretty};
 pub use size::{binary_size, human_size, precise_size};
 pub use template::Template;
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use bundle::digest::Digest;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use nconform::fixture::{Capture, Sandbox, scratch_dir};
+use nconform::fixture::{Capture, Registry, Sandbox, scratch_dir};
 use nman::load::{load, load_file};
 use nman::snapshot::{mount, unmount};
 
@@ -198,4 +198,47 @@ fn load_and_save_take_the_platform_that_was_asked_for() {
     assert_eq!(architecture(), "arm64");
     let refused = load("what").exits(1).stderr();
     assert!(refused.contains("invalid platform `what`"), "{refused}");
+}
+
+#[test]
+fn manifest_inspect_shows_what_a_registry_has_and_pulls_nothing() {
+    let _sandbox = Sandbox::enter();
+    let registry = Registry::start();
+    let directory = scratch_dir();
+    archive_for_several(directory.path(), &["amd64", "arm64"]);
+    let name = format!("{}/team/app:1", registry.address());
+    let source = format!("oci:{}:1", directory.path().join("several").display());
+    let skopeo = Capture::of("skopeo").args(["copy", "--all", "--quiet", "--insecure-policy"]);
+    let target = format!("docker://{name}");
+    skopeo.args(["--dest-tls-verify=false", &source, &target]).run().ok();
+
+    let nman = Nman::new();
+    let inspect = |words: &[&str]| nman.run(&[&["manifest", "inspect"], words].concat());
+    let index = inspect(&[&name]).ok().json();
+    let platforms: Vec<&Value> = index["manifests"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|entry| &entry["platform"]["architecture"])
+        .collect();
+    assert_eq!(platforms, ["amd64", "arm64"]);
+    let each = inspect(&["-v", &name]).ok().json();
+    for (at, architecture) in ["amd64", "arm64"].into_iter().enumerate() {
+        let digest = index["manifests"][at]["digest"].as_str().unwrap();
+        let reference = format!("{}@{digest}", name.strip_suffix(":1").unwrap());
+        assert_eq!(each[at]["Ref"], *reference);
+        assert_eq!(each[at]["Descriptor"]["platform"]["architecture"], architecture);
+        let single = inspect(&[&reference]).ok().json();
+        assert_eq!(each[at]["OCIManifest"], single);
+        let single = inspect(&["--verbose", &reference]).ok().json();
+        assert_eq!(single["Descriptor"]["digest"], digest);
+        assert_eq!(single["Descriptor"]["platform"]["architecture"], architecture);
+    }
+    let none = format!("{}/team/none:1", registry.address());
+    let refused = inspect(&[&none]).exits(1).stderr();
+    assert!(
+        refused.starts_with(&format!("nman: cannot inspect `{none}`: not found: ")),
+        "{refused}"
+    );
+    assert_eq!(nman.run(&["images", "-q"]).ok().stdout(), "");
 }
