@@ -10,9 +10,10 @@ use crate::output::Output;
 use crate::reference::Reference;
 use crate::registry::Platform;
 use crate::settings::Settings;
-use crate::store::{Image, Store};
-use bundle::archive::{Name, Outgoing, write};
-use bundle::platform;
+use crate::store::{self, Image, Store};
+use bundle::archive::{self, Name, Outgoing, write};
+use bundle::digest::Mismatch;
+use bundle::{layout, platform};
 use oci_spec::image::{Descriptor, MediaType};
 use std::io::Write as _;
 
@@ -28,7 +29,7 @@ pub fn save(settings: &Settings, args: &SaveArgs) -> Result<()> {
         .map(|(image, names)| outgoing(&store, image, names))
         .collect::<Result<_>>()?;
     let mut output = Output::open(args.output.as_deref(), "save")?;
-    write(store.layout(), &outgoing, args.format.into(), &mut output)?;
+    write(store.layout(), &outgoing, args.format.into(), &mut output).map_err(unsaved)?;
     output.flush().map_err(Error::system("write the archive"))?;
     output.keep()?;
     for (image, names) in &chosen {
@@ -51,6 +52,21 @@ fn check_platform(image: &Image, platform: &Platform) -> Result<()> {
             platform::name(&image.config)
         )),
     })
+}
+
+/// A blob that is not what its name says is damaged here: what to do about that, the archive's writer does not know.
+fn unsaved(error: archive::Error) -> Error {
+    match &error {
+        archive::Error::Layout(layout::Error::Blob { digest, source })
+            if Mismatch::within(source).is_some() =>
+        {
+            match digest.parse() {
+                Ok(digest) => store::Error::layer_damaged(digest, source).into(),
+                Err(_) => error.into(),
+            }
+        }
+        _ => error.into(),
+    }
 }
 
 /// The images that are meant, each once, with the names that were asked for: all tags of a repository that is named without

@@ -70,6 +70,10 @@ fn check_store(settings: &Settings, repair: bool, report: &mut Report) -> Result
             store::Remedy::Collect | store::Remedy::Unpack(..) => {
                 "`nman system check --repair` mends it".to_owned()
             }
+            // As long as it is there it counts, and nobody fetches it.
+            store::Remedy::Fetch(Some(blob), name) if blob.exists() => format!(
+                "`nman system check --repair` removes it, and `nman pull {name}` or loading it again then mends it"
+            ),
             store::Remedy::Fetch(_, name) => {
                 format!("`nman pull {name}` or loading it again mends it")
             }

@@ -174,6 +174,11 @@ fn check_names_what_is_damaged_and_repair_mends_it() {
     let mut content = fs::read(&largest).unwrap();
     content[5000] ^= 1;
     fs::write(&largest, content).unwrap();
+    let said = check(&[]).exits(1).stdout();
+    assert!(said.contains("(`nman system check --repair` removes it, and `nman pull "), "{said}");
+    let refused = world.nman(["save", "-o", "/dev/null", IMAGE]).exits(1).stderr();
+    assert!(refused.starts_with("nman: layer `sha256:"), "{refused}");
+    assert!(refused.contains("\n\nhint: `nman system check --repair` removes what"), "{refused}");
     let said = check(&["--repair"]).exits(1).stdout();
     assert!(said.contains("its blob does not have this digest"), "{said}");
     assert!(said.contains("`nman pull test/busybox:latest`"), "{said}");

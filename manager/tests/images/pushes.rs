@@ -287,3 +287,25 @@ fn a_digest_that_was_pulled_is_a_row_of_its_own_only_without_a_tag_of_its_reposi
     nman.run(&["pull", "-q", &pinned]).ok();
     assert_eq!(rows(), "R/origin <none>\n");
 }
+
+#[test]
+fn a_layer_that_is_damaged_here_is_named_as_that() {
+    let _sandbox = Sandbox::enter();
+    let registry = Registry::start();
+    let (nman, name) = with_image(&registry);
+    let image = nman.store().find(&name).unwrap();
+    let layer = Digest::try_from(&image.layers[0]).unwrap();
+    let path = nman.store().layout().blob_path(&layer);
+    let mut content = std::fs::read(&path).unwrap();
+    *content.last_mut().unwrap() ^= 1;
+    std::fs::write(&path, content).unwrap();
+    let other = Registry::start();
+    let name = format!("{}/other:1", other.address());
+    nman.tag(&format!("{}/origin:1", registry.address()), &name);
+    let refused = nman.run(&["push", &name]).exits(1).stderr();
+    let said = format!(
+        "cannot push `{name}`: layer `{layer}` in the image store is damaged: content has digest"
+    );
+    assert!(refused.contains(&said), "{refused}");
+    assert!(refused.contains("hint: `nman system check --repair` removes what"), "{refused}");
+}
