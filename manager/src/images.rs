@@ -48,10 +48,8 @@ const WITH_DIGESTS: [&str; 6] = ["Repository", "Tag", "Digest", "ID", "CreatedSi
 
 /// The list as text, newest image first.
 pub fn images(settings: &Settings, args: &ImagesArgs) -> Result<String> {
-    let view = match args.digests {
-        true => LIST.view_of(&args.list, &WITH_DIGESTS)?,
-        false => LIST.view(&args.list)?,
-    };
+    let table = if args.digests { &WITH_DIGESTS[..] } else { LIST.table };
+    let view = LIST.view_by("imagesFormat", &args.list, table)?;
     let store = Store::open(&settings.root)?;
     let choice = Choice::new(&store, &view.filters, args.name.as_deref())?;
     let containers = match view.shows("Containers") {

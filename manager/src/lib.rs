@@ -50,6 +50,7 @@ pub mod output;
 mod path;
 pub mod pause;
 pub mod port;
+pub mod preferences;
 pub mod progress;
 pub mod proxy;
 pub mod prune;

@@ -21,6 +21,7 @@ use crate::container::{ContainerId, Containers, Dir, MountKind, Record};
 use crate::error::{Error, Result};
 use crate::event::{self, Kind};
 use crate::listing::Filters;
+use crate::preferences;
 use crate::settings::Settings;
 use crate::user_namespace;
 use rustix::fs::{Mode, OFlags};
@@ -194,7 +195,8 @@ pub fn inspect(
 /// `nman volume prune`: what was removed, and how many bytes that has freed.
 pub fn prune(settings: &Settings, args: &VolumePruneArgs) -> Result<(Vec<String>, u64)> {
     let volumes = Volumes::open(settings)?;
-    let filters = Filters::parse(&args.filter, &["all", "label", "label!"])?;
+    let filters = preferences::prune_filters(&args.filter);
+    let filters = Filters::parse(&filters, &["all", "label", "label!"])?;
     // Docker has had this filter before it had the option.
     let all = args.all || filters.truth("all")? == Some(true);
     let (mut removed, mut freed) = (Vec::new(), 0);

@@ -20,7 +20,7 @@ pub struct Complaint {
 }
 
 /// Options whose values Docker's client passes on as they are: that one is wrong its daemon says, and nothing of the flag.
-const PASSED_ON: [&str; 8] = [
+const PASSED_ON: [&str; 9] = [
     "--driver",
     "--log-driver",
     "--name",
@@ -28,6 +28,7 @@ const PASSED_ON: [&str; 8] = [
     "--signal",
     "--since",
     "--stop-signal",
+    "--type",
     "--until",
 ];
 
@@ -246,6 +247,7 @@ impl Place<'_> {
             "--since" | "--until" => {
                 format!("invalid value for \"{}\": {why}", &written[2..])
             }
+            "--type" => format!("unknown type: \"{value}\": {why}"),
             "--driver" => format!("plugin \"{value}\" not found: {why}"),
             _ => why,
         }
@@ -294,6 +296,10 @@ mod tests {
     fn a_value_that_dockers_daemon_refuses_is_no_wrong_flag() {
         for (line, said) in [
             ("kill -s BAD c", "invalid signal: BAD"),
+            (
+                "inspect --type foo c",
+                "unknown type: \"foo\": must be one of container, image, network, volume",
+            ),
             ("stop --signal 99 c", "invalid signal: 99"),
             ("create --stop-signal BAD i", "invalid signal: BAD"),
             ("update -m 1m c", "Minimum memory limit allowed is 6MB, and this is 1048576 bytes"),

@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::event::{self, Kind};
 use crate::listing::Filters;
 use crate::network::{self, Definition, HostFacts, NetworkName, State, definition};
+use crate::preferences;
 use crate::settings::Settings;
 
 /// Removes each of the named networks; returns the names of those that are gone, and what went wrong.
@@ -127,7 +128,8 @@ impl Prune {
     /// # Errors
     /// A filter that there is not, or a time that is none.
     pub fn new(args: &NetworkPruneArgs) -> Result<Self> {
-        let filters = Filters::parse(&args.filter, &["label", "label!", "until"])?;
+        let filters = preferences::prune_filters(&args.filter);
+        let filters = Filters::parse(&filters, &["label", "label!", "until"])?;
         for text in filters.values("until") {
             duration::moment(text).map_err(Error::Usage)?;
         }
