@@ -356,8 +356,8 @@ impl Check {
     }
 
     /// The promised digest, for a message.
-    pub(crate) fn name(&self) -> String {
-        self.expected.as_ref().map_or_else(|| "(new)".to_owned(), |e| e.digest.to_string())
+    pub(crate) fn name(&self) -> Option<String> {
+        self.expected.as_ref().map(|expected| expected.digest.to_string())
     }
 
     /// Adds `data`; fails as soon as there is too much of it, so that an endless stream is not read to its end.

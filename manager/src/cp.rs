@@ -57,7 +57,15 @@ pub fn cp(settings: &Settings, args: &CpArgs) -> Result<Option<String>> {
     }
     // Modes are set as they are at the source.
     rustix::process::umask(Mode::empty());
-    match (End::parse(&args.source), End::parse(&args.target)) {
+    let ends = (End::parse(&args.source), End::parse(&args.target));
+    if [&ends.0, &ends.1]
+        .iter()
+        .any(|end| matches!(end, End::Container { path, .. } if path.is_empty()))
+    {
+        // Not the root, which nobody means who has left something out.
+        return Err(Error::refusal("bad parameter: path cannot be empty".to_owned()));
+    }
+    match ends {
         (End::Container { .. }, End::Container { .. }) => {
             Err(Error::refusal("copying between containers is not supported".to_owned()))
         }

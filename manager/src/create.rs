@@ -54,6 +54,8 @@ pub fn create(
     let files = record::Files::read(args)?;
     let wish = record::Wish { args, attached, image: &image, runtime, host: &host, files: &files };
     let (mut record, warnings) = wish.plan(settings)?;
+    let (rows, columns) = terminal::size().unwrap_or_default();
+    record.host_config.console_size = [rows, columns];
     record::resolve_references(&containers, &mut record)?;
     user_namespace::choose(&containers, &mut record.host_config)?;
     let parts = Parts::find(&record, &host)?;

@@ -1,7 +1,7 @@
 //! The keys that leave a container without ending it: Docker's `--detach-keys`, ctrl-p and ctrl-q by default.
 
 use crate::error::{Error, Result};
-use crate::registry::Logins;
+use crate::preferences;
 
 /// Docker's default.
 const DEFAULT: [u8; 2] = [16, 17];
@@ -13,7 +13,7 @@ pub struct DetachKeys(Vec<u8>);
 impl DetachKeys {
     /// What was asked for, else what Docker's own configuration says, else the default.
     pub fn find(asked: Option<&str>) -> Result<Self> {
-        match asked.map(str::to_owned).or_else(configured) {
+        match asked.map(str::to_owned).or_else(|| preferences::text("detachKeys")) {
             Some(text) => Self::parse(&text),
             None => Ok(Self(DEFAULT.to_vec())),
         }
@@ -41,14 +41,6 @@ impl DetachKeys {
             ))
         })
     }
-}
-
-/// `detachKeys` of Docker's configuration file.
-fn configured() -> Option<String> {
-    let text = std::fs::read(Logins::path_of_user()?).ok()?;
-    // Only for this: a file that cannot be read says nothing, as in Docker, which warns and goes on.
-    let config: serde_json::Value = serde_json::from_slice(&text).ok()?;
-    config["detachKeys"].as_str().filter(|keys| !keys.is_empty()).map(str::to_owned)
 }
 
 /// Watches what is typed for the keys.

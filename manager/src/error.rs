@@ -15,6 +15,9 @@ pub enum Error {
     /// The command line asks for something that does not make sense.
     #[error("{0}")]
     Usage(String),
+    /// The value of a flag does not have the form of such values, which the parser of the command line does not see.
+    #[error("{0}")]
+    Flag(String),
     /// Somebody is to type into the container, but our stdin is no terminal: nothing good comes of it, as Docker found.
     #[error("the input device is not a TTY")]
     NoTerminal,
@@ -52,6 +55,9 @@ pub enum Error {
     /// The runtime refused.
     #[error("{0}")]
     Runtime(#[from] Failure),
+    /// A process that no runtime would start in a container.
+    #[error("{0}")]
+    Process(String),
     /// The container's monitor could not start it.
     #[error("{message}")]
     Start {

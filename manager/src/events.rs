@@ -26,13 +26,23 @@ pub fn events(settings: &Settings, args: &EventsArgs) -> Result<()> {
     let since = args.since.unwrap_or_else(Timestamp::now);
     // A template that is wrong is found before anything is waited for.
     let form = Form::of(args.format.as_deref());
-    crate::container::make_private(&settings.state)?;
+    let is_watched = match crate::container::make_private(&settings.state) {
+        // Nothing has happened there, and nothing can.
+        Err(Error::Io { source, .. })
+            if source.kind() == std::io::ErrorKind::ReadOnlyFilesystem =>
+        {
+            false
+        }
+        made => made.map(|()| true)?,
+    };
     let changes = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)
         .map_err(Error::system("watch for events"))?;
     let flags =
         WatchFlags::MODIFY | WatchFlags::CREATE | WatchFlags::MOVED_TO | WatchFlags::ONLYDIR;
-    inotify::add_watch(&changes, &settings.state, flags)
-        .map_err(Error::io("watch", &settings.state))?;
+    if is_watched {
+        inotify::add_watch(&changes, &settings.state, flags)
+            .map_err(Error::io("watch", &settings.state))?;
+    }
     let mut tail = Tail::open(path(settings));
     loop {
         let left = args.until.map(Timestamp::left);

@@ -4,6 +4,10 @@
 //! what the container gets are never the caller's own descriptors. With `-d`, a small process of ours stays as its
 //! parent: a process that nobody collects keeps its pid namespace, and with it the container, from ending.
 
+mod running;
+
+pub use running::ids;
+
 use crate::attach::write_out;
 use crate::bundle::rootfs::Rootfs;
 use crate::bundle::{change, console_size, every_capability, process_user};
@@ -21,6 +25,7 @@ use crate::settings::Settings;
 use crate::terminal;
 use oci_spec::OciSpecError;
 use oci_spec::runtime::{Process, Spec};
+use running::Running;
 use rustix::io::Errno;
 use rustix::process::{Pid, WaitOptions, getpid, set_child_subreaper, setsid, waitpid};
 use rustix::stdio;
@@ -99,35 +104,36 @@ pub fn exec(settings: &Settings, args: &ExecArgs) -> Result<u8> {
     let process = plan(&dir, pid, args, words)?;
     let files = Files::write(&dir, &process)?;
     let command = words.join(" ");
-    emit_container(settings, &record, &format!("exec_create: {command}"), &[]);
+    let running = Running::begin(&dir)?;
+    let tell = |action: &str, more: &[(&str, &str)]| {
+        let all = [&[("execID", running.id())], more].concat();
+        emit_container(settings, &record, action, &all);
+    };
+    let died = |code: u8| tell("exec_die", &[("exitCode", &code.to_string())]);
+    tell(&format!("exec_create: {command}"), &[]);
     let runtime = Runtime::new(&record.runtime, settings);
     set_child_subreaper(Some(getpid()))
         .map_err(Error::system("become the parent of the command"))?;
     if args.detach {
         let pid = files.start_detached(settings, &runtime, &record, args)?;
         drop(files);
-        emit_container(settings, &record, &format!("exec_start: {command}"), &[]);
-        let code = stay_as_parent(pid)?;
-        tell_died(settings, &record, code);
+        tell(&format!("exec_start: {command}"), &[]);
+        died(stay_as_parent(pid)?);
         return Ok(0);
     }
     let (pid, ends) = files.start(settings, &runtime, &record, args)?;
-    emit_container(settings, &record, &format!("exec_start: {command}"), &[]);
+    tell(&format!("exec_start: {command}"), &[]);
     match relay(pid, ends, args.interactive, keys)? {
         Left::Ended(code) => {
-            tell_died(settings, &record, code);
+            died(code);
             Ok(code)
         }
         Left::Detached(terminal) => {
             drain_in_background(terminal)?;
-            emit_container(settings, &record, "exec_detach", &[]);
+            tell("exec_detach", &[]);
             crate::attach::left()
         }
     }
-}
-
-fn tell_died(settings: &Settings, record: &Record, code: u8) {
-    emit_container(settings, record, "exec_die", &[("exitCode", &code.to_string())]);
 }
 
 /// The name under which `nman` goes on holding a terminal that was detached from.
@@ -180,7 +186,7 @@ fn plan(dir: &Dir, pid: i32, args: &ExecArgs, words: &[String]) -> Result<Proces
     process.set_env(Some(env.into_iter().map(|(name, value)| format!("{name}={value}")).collect()));
     if let Some(directory) = &args.workdir {
         if !directory.starts_with('/') {
-            return Err(Error::Usage(format!(
+            return Err(Error::Process(format!(
                 "the working directory '{directory}' is invalid, it needs to be an absolute path"
             )));
         }

@@ -47,6 +47,19 @@ pub fn obtain(
     Ok(image)
 }
 
+/// Refuses an image that is for another platform than the one that was asked for; `typed` is what it was called. Of an image for
+/// several platforms the store has one.
+pub fn check_platform(image: &Image, typed: &str, platform: Option<&Platform>) -> Result<()> {
+    let Some(wanted) = platform.filter(|wanted| !wanted.fits(&image.config)) else { return Ok(()) };
+    let of_image = platform::name(&image.config);
+    Err(Error::Rejected {
+        message: format!(
+            "image with reference {typed} was found but its platform ({of_image}) does not match the specified platform ({wanted})"
+        ),
+        hint: Some(format!("`nman pull --platform {wanted} {typed}` may get it for {wanted}")),
+    })
+}
+
 /// Docker's warning about an image that nobody has asked for to be of another platform than this machine's.
 pub fn foreign(image: &Image, registry: &RegistryArgs) -> Option<String> {
     let host = Platform::host();

@@ -9,10 +9,11 @@ pub use describe::describe;
 pub use history::history;
 pub use prune::{ImagePrune, prune_report};
 
-use crate::cli::ImagesArgs;
+use crate::cli::{ImagesArgs, InspectImagesArgs};
 use crate::clock::{Timestamp, human};
 use crate::container::Containers;
 use crate::error::Result;
+use crate::image::check_platform;
 use crate::listing::{Column, List, Row, human_size, objects};
 use crate::reference::Reference;
 use crate::settings::Settings;
@@ -47,10 +48,8 @@ const WITH_DIGESTS: [&str; 6] = ["Repository", "Tag", "Digest", "ID", "CreatedSi
 
 /// The list as text, newest image first.
 pub fn images(settings: &Settings, args: &ImagesArgs) -> Result<String> {
-    let view = match args.digests {
-        true => LIST.view_of(&args.list, &WITH_DIGESTS)?,
-        false => LIST.view(&args.list)?,
-    };
+    let table = if args.digests { &WITH_DIGESTS[..] } else { LIST.table };
+    let view = LIST.view_by("imagesFormat", &args.list, table)?;
     let store = Store::open(&settings.root)?;
     let choice = Choice::new(&store, &view.filters, args.name.as_deref())?;
     let containers = match view.shows("Containers") {
@@ -76,10 +75,12 @@ fn row(image: &Image, name: Option<&Reference>, users: usize, no_trunc: bool) ->
     let none = || "<none>".to_owned();
     let id = if no_trunc { image.id.as_str() } else { image.id.short() };
     let size = human_size(image.size);
+    // What is pinned by a digest has no tag, whatever was typed beside it.
+    let tag = name.filter(|name| name.digest().is_none()).and_then(Reference::tag);
     let digest = image.repo_digests.first().map_or_else(none, ToString::to_string);
     Row::new([("ID", id.to_owned()), ("Size", size.clone()), ("VirtualSize", size)])
         .with("Repository", name.map_or_else(none, Reference::familiar_name))
-        .with("Tag", name.and_then(Reference::tag).map_or_else(none, str::to_owned))
+        .with("Tag", tag.map_or_else(none, str::to_owned))
         .with("Digest", digest)
         .with("CreatedSince", since(image.time()))
         .with("CreatedAt", at(image.time()))
@@ -113,19 +114,18 @@ pub(crate) fn labels(image: &Image) -> BTreeMap<String, String> {
 }
 
 /// `nman image inspect`: the objects as text, and what went wrong with those that are not there.
-pub fn inspect(
-    settings: &Settings,
-    names: &[String],
-    format: Option<&str>,
-) -> Result<(String, Vec<Error>)> {
+pub fn inspect(settings: &Settings, args: &InspectImagesArgs) -> Result<(String, Vec<Error>)> {
     let store = Store::open(&settings.root)?;
     let (mut found, mut errors): (Vec<Value>, Vec<Error>) = (Vec::new(), Vec::new());
-    for name in names {
-        let image = store.find(name);
-        match image.map_err(Error::from).and_then(|image| describe(&store, &image)) {
+    for name in &args.names {
+        let described = store.find(name).map_err(Error::from).and_then(|image| {
+            check_platform(&image, name, args.platform.as_ref())?;
+            describe(&store, &image)
+        });
+        match described {
             Ok(object) => found.push(object),
             Err(error) => errors.push(error),
         }
     }
-    Ok((objects(format, &found)?, errors))
+    Ok((objects(args.format.as_deref(), &found)?, errors))
 }

@@ -3,17 +3,16 @@
 use crate::change;
 use crate::cli::ImportArgs;
 use crate::clock::Timestamp;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, reason};
 use crate::event::{Kind, emit};
 use crate::new_image::{NewImage, history, source_date_epoch};
-use crate::registry::Platform;
+use crate::registry::{self, Download, Platform, without_user};
 use crate::settings::Settings;
 use crate::store::Store;
-use crate::tag;
+use crate::{tag, transfer};
 use serde_json::{Map, json};
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::Path;
 
 /// What an archive begins with that lz4 has compressed.
 const LZ4: &[u8] = b"\x04\x22\x4d\x18";
@@ -28,11 +27,15 @@ pub fn import(settings: &Settings, args: &ImportArgs) -> Result<String> {
         None => Timestamp::now(),
     }
     .to_string();
-    let source = args.source.display().to_string();
-    let archive = recognized(open(&args.source)?, &source)?;
+    let source = without_user(&args.source.to_string_lossy());
     let store = Store::open(&settings.root)?;
+    store.check_writable()?;
+    let archive = recognized(open(args, &source)?, &source)?;
     let image = NewImage::begin(&store)?;
-    let (layer, diff_id) = image.import(archive)?;
+    let (layer, diff_id) = image.import(archive).map_err(|error| Error::Rejected {
+        message: format!("cannot import `{source}`: {}", why(&error)),
+        hint: error.hint(),
+    })?;
     let comment = args.message.clone().unwrap_or_else(|| format!("Imported from {source}"));
     let platform = args.platform.clone().unwrap_or_else(Platform::host);
     let mut document = json!({
@@ -52,7 +55,19 @@ pub fn import(settings: &Settings, args: &ImportArgs) -> Result<String> {
     Ok(format!("{}\n", image.id))
 }
 
-fn open(path: &Path) -> Result<Box<dyn Read + Send>> {
+/// Why the layer could not be made. What was read and could not be kept says itself which of the two failed.
+fn why(error: &Error) -> String {
+    match error {
+        Error::Layer(bundle::image::Error::Layout(bundle::layout::Error::NewBlob(source))) => {
+            reason(source)
+        }
+        other => other.to_string(),
+    }
+}
+
+/// What is read; `source` is what messages call it.
+fn open(args: &ImportArgs, source: &str) -> Result<Box<dyn Read + Send>> {
+    let path = &*args.source;
     let text = path.to_string_lossy();
     if text == "-" {
         if crate::terminal::stdin_is_terminal() {
@@ -63,10 +78,7 @@ fn open(path: &Path) -> Result<Box<dyn Read + Send>> {
         return Ok(Box::new(io::stdin()));
     }
     if text.starts_with("http://") || text.starts_with("https://") {
-        return Err(Error::Rejected {
-            message: format!("cannot import `{text}`: only files and stdin are read"),
-            hint: Some(format!("`curl -fL {text} | nman import - NAME` does it")),
-        });
+        return Ok(Box::new(download(&text, args, source)?));
     }
     let file = File::open(path).map_err(Error::io("import", path))?;
     if file.metadata().is_ok_and(|metadata| metadata.is_dir()) {
@@ -76,6 +88,15 @@ fn open(path: &Path) -> Result<Box<dyn Read + Send>> {
         });
     }
     Ok(Box::new(file))
+}
+
+fn download(url: &str, args: &ImportArgs, source: &str) -> Result<Download> {
+    transfer::reporter(false).note(&format!("Downloading from {source}"));
+    Download::open(url, &transfer::tls(&args.tls)).map_err(|error| Error::Rejected {
+        message: format!("cannot import `{source}`: {error}"),
+        // Others speak of registries.
+        hint: error.hint().filter(|_| matches!(error, registry::Error::Tls { .. })),
+    })
 }
 
 /// Refuses what is compressed in a way that we cannot undo: no program is run for it.

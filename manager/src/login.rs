@@ -121,11 +121,13 @@ fn given(args: &LoginArgs) -> Result<Option<Credentials>> {
     let usage = |text: &str| Error::Usage(text.to_owned());
     let password = match (&args.password, args.password_stdin) {
         (Some(_), true) => {
-            return Err(usage("--password and --password-stdin are mutually exclusive"));
+            return Err(usage(
+                "conflicting options: cannot specify both --password and --password-stdin",
+            ));
         }
         (Some(password), false) => password.clone(),
         (None, true) if args.username.is_none() => {
-            return Err(usage("Must provide --username with --password-stdin"));
+            return Err(usage("the --password-stdin option requires --username to be set"));
         }
         (None, true) => password_from_stdin()?,
         (None, false) => return Ok(None),

@@ -52,7 +52,7 @@ fn run(cli: &Cli) -> ExitCode {
     match result {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            report(&error);
+            report(cli, &error);
             ExitCode::from(failure_code(cli, &error))
         }
     }
@@ -68,10 +68,13 @@ fn failure_code(cli: &Cli, error: &Error) -> u8 {
         (_, Error::NoTerminal | Error::AttachedInBackground | Error::Interrupted(_)) => 1,
         // What a container cannot be given later, Docker's daemon finds out.
         (Command::Update(_), _) => 1,
-        (Command::Run(_), _) | (_, Error::Usage(_)) => error.exit_code(),
+        (Command::Run(_), _) | (_, Error::Flag(_)) => error.exit_code(),
+        // Docker's `create` looks at these itself, as at flags; of other commands the daemon does.
+        (Command::Create(_), Error::Usage(_)) => error.exit_code(),
         (Command::Exec(args), _) if args.detach => 1,
         // The user of an exec is looked for when it is there already: it ends then, as one that cannot be executed.
         (Command::Exec(_), Error::Rejected { .. }) => 126,
+        (Command::Exec(_), Error::Process(_)) => 128,
         (Command::Exec(_), Error::Runtime(_)) => match error.exit_code() {
             125 => 128,
             code => code,
@@ -84,9 +87,9 @@ fn failure_code(cli: &Cli, error: &Error) -> u8 {
     }
 }
 
-fn report(error: &Error) {
+fn report(cli: &Cli, error: &Error) {
     let text = error.to_string();
-    let hint = error.hint().or_else(|| lack_of_root(&text));
+    let hint = error.hint().or_else(|| lack_of_root(&text)).or_else(|| unwritable(cli, &text));
     print_error(&text, hint);
 }
 
@@ -96,6 +99,25 @@ fn lack_of_root(text: &str) -> Option<String> {
     let lacks = refused.iter().any(|words| text.ends_with(words));
     let is_root = rustix::process::geteuid().is_root();
     (lacks && !is_root).then(|| "nman needs root: run it with `sudo`, for example".to_owned())
+}
+
+/// What cannot be written is one of our own two directories.
+fn unwritable(cli: &Cli, text: &str) -> Option<String> {
+    let named = |path: &std::path::Path| text.contains(&*path.to_string_lossy());
+    let (path, option) = match &cli.global {
+        global if named(&global.root) => (&global.root, "--root"),
+        global if named(&global.state) => (&global.state, "--state"),
+        _ => return None,
+    };
+    let path = path.display();
+    if text.ends_with("no space left on device") {
+        return Some(format!(
+            "the disk of `{path}` is full: `nman system df` shows what takes the room, `nman system prune` frees some"
+        ));
+    }
+    text.ends_with("read-only file system").then(|| {
+        format!("`{path}` cannot be written: mount it writable, or choose another directory with `{option}`")
+    })
 }
 
 #[expect(clippy::print_stderr, reason = "the one place where errors are printed")]

@@ -5,7 +5,9 @@ use crate::clock::Timestamp;
 use crate::container::{Containers, Record, State};
 use crate::duration;
 use crate::error::{Error, Result};
+use crate::event::{Kind, emit};
 use crate::listing::precise_size;
+use crate::preferences;
 use crate::settings::Settings;
 use crate::{rm, terminal};
 use std::path::Path;
@@ -15,7 +17,8 @@ const QUESTION: &str =
 
 /// Asks, unless `--force` is given, and removes. Returns what is printed.
 pub fn containers(settings: &Settings, args: &ContainerPruneArgs) -> Result<String> {
-    let filters = args.filter.iter().map(|text| Filter::parse(text)).collect::<Result<Vec<_>>>()?;
+    let filters = preferences::prune_filters(&args.filter);
+    let filters = filters.iter().map(|text| Filter::parse(text)).collect::<Result<Vec<_>>>()?;
     if !args.force && !terminal::confirm(QUESTION)? {
         return Ok(String::new());
     }
@@ -59,6 +62,7 @@ pub fn prune(settings: &Settings, filters: &[Filter]) -> Result<(Vec<String>, u6
             Err(error) => errors.push(error),
         }
     }
+    emit(settings, Kind::Container, "prune", "", &[("reclaimed", &freed.to_string())]);
     Ok((removed, freed, errors))
 }
 

@@ -59,7 +59,7 @@ struct Entry {
 /// The list as text.
 pub fn ps(settings: &Settings, args: &PsArgs) -> Result<String> {
     let table = if args.size { WITH_SIZE } else { LIST.table };
-    let view = LIST.view_of(&args.list, table)?;
+    let view = LIST.view_by("psFormat", &args.list, table)?;
     let containers = Containers::open(&settings.containers())?;
     let wanted = Wanted::resolve(&view.filters, &containers, settings)?;
     let mut entries = entries(settings, &view, &containers, |state| {

@@ -96,7 +96,7 @@ pub fn tags(reference: &Reference, options: &PullOptions) -> Result<Vec<String>,
 }
 
 impl PullOptions {
-    fn access(&self) -> Access {
+    pub(crate) fn access(&self) -> Access {
         Access { credentials: self.credentials.clone(), tls: self.tls.clone() }
     }
 }
@@ -108,6 +108,7 @@ fn fetch(
     store: &Store,
     progress: &dyn Progress,
 ) -> Result<Image, Cause> {
+    store.check_writable()?;
     let before = store.named(reference).ok().flatten();
     let registry = Mirrors::new(reference, &options.access())?;
     let document = registry.resolve(&reference.selector())?;

@@ -19,7 +19,7 @@ use crate::progress::{LayerProgress, NoProgress, Outcome, Progress, Way};
 use crate::pull::{Cause, Error};
 use crate::reference::Reference;
 use crate::registry::{self, Access, Registry as _, Target, Upload};
-use crate::store::{Image, Store};
+use crate::store::{self, Image, Store};
 
 /// Layers that are sent at the same time.
 const PARALLEL: usize = 4;
@@ -173,13 +173,16 @@ impl Sending<'_> {
             Ok(Box::new(file))
         };
         let sent = |bytes| progress.stands_at(bytes);
-        self.target.upload(&Upload {
-            descriptor,
-            content: &content,
-            chunk: self.options.chunk,
-            sent: &sent,
-        })?;
-        Ok(Outcome::Pushed)
+        let upload =
+            Upload { descriptor, content: &content, chunk: self.options.chunk, sent: &sent };
+        match self.target.upload(&upload) {
+            Ok(()) => Ok(Outcome::Pushed),
+            // A registry that refuses it says that it is not what was promised, and not that it is damaged here.
+            Err(error) => match self.store.blob(&digest, descriptor.size())?.finish() {
+                Err(why) => Err(store::Error::layer_damaged(digest, &why).into()),
+                Ok(_) => Err(error.into()),
+            },
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 
 /// The default runtime's name.
 const DEFAULT: &str = "nrun";
@@ -207,7 +207,8 @@ impl Runtime {
         let pid = fs::read_to_string(launch.pid_file);
         let _ = fs::remove_file(launch.pid_file);
         if !status.success() {
-            return Err(self.failure(what, said.unwrap_or_else(|| status.to_string())).into());
+            let said = said.unwrap_or_else(|| unsaid(status, launch.log));
+            return Err(self.failure(what, said).into());
         }
         pid.ok()
             .and_then(|pid| pid.trim().parse().ok())
@@ -326,6 +327,19 @@ fn last_error(log: &Path) -> Option<String> {
         .filter_map(|line| serde_json::from_slice::<LogLine>(line).ok())
         .rfind(|line| line.level == "error")
         .map(|line| one_line(&line.msg))
+}
+
+/// What is said in the place of a runtime that left nothing in its log. On a full disk it could not.
+fn unsaid(status: ExitStatus, log: &Path) -> String {
+    let room = log.parent().and_then(|directory| rustix::fs::statvfs(directory).ok());
+    match room {
+        // No whole block for a message.
+        Some(room) if room.f_bavail == 0 => {
+            let log = log.display();
+            format!("{status}, and it could not write why to `{log}`: no space left on device")
+        }
+        _ => status.to_string(),
+    }
 }
 
 /// The message in the stderr of the runtime `name`: its last line, without the prefixes of runc's logger or with the hint of ours, which

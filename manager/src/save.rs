@@ -8,9 +8,12 @@ use crate::error::{Error, Result};
 use crate::event::{Kind, emit};
 use crate::output::Output;
 use crate::reference::Reference;
+use crate::registry::Platform;
 use crate::settings::Settings;
-use crate::store::{Image, Store};
-use bundle::archive::{Name, Outgoing, write};
+use crate::store::{self, Image, Store};
+use bundle::archive::{self, Name, Outgoing, write};
+use bundle::digest::Mismatch;
+use bundle::{layout, platform};
 use oci_spec::image::{Descriptor, MediaType};
 use std::io::Write as _;
 
@@ -18,12 +21,15 @@ use std::io::Write as _;
 pub fn save(settings: &Settings, args: &SaveArgs) -> Result<()> {
     let store = Store::open(&settings.root)?;
     let chosen = choose(&store, &args.images)?;
+    if let Some(platform) = &args.platform {
+        chosen.iter().try_for_each(|(image, _)| check_platform(image, platform))?;
+    }
     let outgoing: Vec<Outgoing> = chosen
         .iter()
         .map(|(image, names)| outgoing(&store, image, names))
         .collect::<Result<_>>()?;
     let mut output = Output::open(args.output.as_deref(), "save")?;
-    write(store.layout(), &outgoing, args.format.into(), &mut output)?;
+    write(store.layout(), &outgoing, args.format.into(), &mut output).map_err(unsaved)?;
     output.flush().map_err(Error::system("write the archive"))?;
     output.keep()?;
     for (image, names) in &chosen {
@@ -31,6 +37,36 @@ pub fn save(settings: &Settings, args: &SaveArgs) -> Result<()> {
         emit(settings, Kind::Image, "save", image.id.as_str(), &[("name", &name)]);
     }
     Ok(())
+}
+
+/// Refuses an image for another platform than the one that was asked for: of an image for several, the store has one.
+fn check_platform(image: &Image, platform: &Platform) -> Result<()> {
+    if platform.fits(&image.config) {
+        return Ok(());
+    }
+    let name = image.names.first().map_or_else(|| image.id.to_string(), ToString::to_string);
+    Err(Error::Rejected {
+        message: format!("no suitable export target found for platform {platform}"),
+        hint: Some(format!(
+            "`{name}` is here for {}; `nman pull --platform {platform} {name}` may get it for {platform}",
+            platform::name(&image.config)
+        )),
+    })
+}
+
+/// A blob that is not what its name says is damaged here: what to do about that, the archive's writer does not know.
+fn unsaved(error: archive::Error) -> Error {
+    match &error {
+        archive::Error::Layout(layout::Error::Blob { digest, source })
+            if Mismatch::within(source).is_some() =>
+        {
+            match digest.parse() {
+                Ok(digest) => store::Error::layer_damaged(digest, source).into(),
+                Err(_) => error.into(),
+            }
+        }
+        _ => error.into(),
+    }
 }
 
 /// The images that are meant, each once, with the names that were asked for: all tags of a repository that is named without

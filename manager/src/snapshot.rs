@@ -122,7 +122,12 @@ impl Snapshots {
     /// The snapshots in `directory`, which is made if it does not exist.
     pub fn open(directory: &Path) -> Result<Self, Error> {
         private_directory(&directory.join(ACTIVE))?;
-        Ok(Self { directory: directory.to_owned() })
+        Ok(Self::at(directory))
+    }
+
+    /// The snapshots in `directory`, of which none is made: where it is missing there are none.
+    pub(crate) fn at(directory: &Path) -> Self {
+        Self { directory: directory.to_owned() }
     }
 
     /// Whether the layer on top of `chain` is unpacked.
@@ -330,7 +335,10 @@ fn read_chain(active: &Path) -> Result<Vec<ChainId>, Error> {
 
 /// The paths of a directory's entries.
 pub(crate) fn entries(directory: &Path) -> Result<Vec<PathBuf>, Error> {
-    let entries = fs::read_dir(directory).map_err(Error::file("read", directory))?;
+    let entries = match fs::read_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(Error::file("read", directory))?,
+    };
     let paths: io::Result<Vec<PathBuf>> =
         entries.map(|entry| entry.map(|entry| entry.path())).collect();
     paths.map_err(Error::file("read", directory))

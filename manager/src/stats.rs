@@ -44,11 +44,9 @@ struct Sample {
 
 /// Prints a table, and again every second unless it is to be printed once.
 pub fn stats(settings: &Settings, args: &StatsArgs) -> Result<()> {
-    let view = STATS.view(&ListArgs {
-        format: args.format.clone(),
-        no_trunc: args.no_trunc,
-        ..ListArgs::default()
-    })?;
+    let list =
+        ListArgs { format: args.format.clone(), no_trunc: args.no_trunc, ..ListArgs::default() };
+    let view = STATS.view_by("statsFormat", &list, STATS.table)?;
     let containers = Containers::open(&settings.containers())?;
     for name in &args.names {
         containers.find(name)?;

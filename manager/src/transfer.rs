@@ -3,6 +3,7 @@
 use crate::cli::{PullArgs, PushArgs, RegistryArgs, TlsArgs};
 use crate::error::{Error, Result};
 use crate::event::{self, Kind};
+use crate::image::check_platform;
 use crate::progress::{self, NoProgress, Progress};
 use crate::pull::{self, Policy, PullOptions, pull};
 use crate::push::{PushOptions, push};
@@ -47,6 +48,9 @@ pub fn push_named(settings: &Settings, args: &PushArgs) -> Result<String> {
     progress.note(&format!("The push refers to repository [{}]", reference.canonical_name()));
     let mut text = String::new();
     for pushed_name in &names {
+        if let Some(image) = store.named(pushed_name)? {
+            check_platform(&image, &pushed_name.to_string(), args.platform.as_ref())?;
+        }
         let pushed = push(pushed_name, &options, &store, &*progress)?;
         event::emit(settings, Kind::Image, "push", &pushed_name.to_string(), &name(pushed_name));
         let selector = pushed_name.selector();

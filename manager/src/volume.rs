@@ -19,7 +19,9 @@ use crate::bundle::rootfs::Rootfs;
 use crate::cli::{VolumeCreateArgs, VolumePruneArgs, VolumeRmArgs};
 use crate::container::{ContainerId, Containers, Dir, MountKind, Record};
 use crate::error::{Error, Result};
+use crate::event::{self, Kind};
 use crate::listing::Filters;
+use crate::preferences;
 use crate::settings::Settings;
 use crate::user_namespace;
 use rustix::fs::{Mode, OFlags};
@@ -148,11 +150,16 @@ pub fn rm(settings: &Settings, args: &VolumeRmArgs) -> Result<(Vec<String>, Vec<
 }
 
 fn remove(settings: &Settings, volumes: &Volumes, name: &str, force: bool) -> Result<()> {
-    let _lock = volumes.lock()?;
-    let volume = match volumes.find(name) {
-        Err(_) if force => return Ok(()),
-        found => found?,
+    let find = || match volumes.find(name) {
+        Err(_) if force => Ok(None),
+        found => found.map(Some),
     };
+    // That it is not there needs no lock, which cannot be had on a disk that is read-only.
+    if find()?.is_none() {
+        return Ok(());
+    }
+    let _lock = volumes.lock()?;
+    let Some(volume) = find()? else { return Ok(()) };
     let users = users(settings, name)?;
     if !users.is_empty() {
         let ids: Vec<&str> = users.iter().map(ContainerId::as_str).collect();
@@ -188,7 +195,8 @@ pub fn inspect(
 /// `nman volume prune`: what was removed, and how many bytes that has freed.
 pub fn prune(settings: &Settings, args: &VolumePruneArgs) -> Result<(Vec<String>, u64)> {
     let volumes = Volumes::open(settings)?;
-    let filters = Filters::parse(&args.filter, &["all", "label", "label!"])?;
+    let filters = preferences::prune_filters(&args.filter);
+    let filters = Filters::parse(&filters, &["all", "label", "label!"])?;
     // Docker has had this filter before it had the option.
     let all = args.all || filters.truth("all")? == Some(true);
     let (mut removed, mut freed) = (Vec::new(), 0);
@@ -208,5 +216,6 @@ pub fn prune(settings: &Settings, args: &VolumePruneArgs) -> Result<(Vec<String>
             removed.push(volume.name.to_string());
         }
     }
+    event::emit(settings, Kind::Volume, "prune", "", &[("reclaimed", &freed.to_string())]);
     Ok((removed, freed))
 }

@@ -86,7 +86,10 @@ impl BlobWriter {
 
     /// The error that a failed read or write of this blob is.
     pub(crate) fn failed(&self, source: io::Error) -> Error {
-        Error::Blob { digest: self.check.name(), source }
+        match self.check.name() {
+            Some(digest) => Error::Blob { digest, source },
+            None => Error::NewBlob(source),
+        }
     }
 }
 

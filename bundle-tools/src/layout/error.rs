@@ -71,6 +71,9 @@ pub enum Error {
         /// The failure.
         source: io::Error,
     },
+    /// The content of a blob that has no name yet could not be read or written.
+    #[error("cannot make a new blob: {}", reason(.0))]
+    NewBlob(#[source] io::Error),
     /// A manifest, index or configuration makes no sense.
     #[error("`{}` is not valid: {}", printable(.name.as_bytes()), printable(.why.as_bytes()))]
     Document {

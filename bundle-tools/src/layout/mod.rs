@@ -99,6 +99,11 @@ impl Layout {
         Ok(layout)
     }
 
+    /// A layout that is looked for nowhere and made nowhere: for a place that is known to have none, whose blobs are all missing.
+    pub fn at(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into() }
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path

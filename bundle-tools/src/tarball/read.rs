@@ -403,7 +403,8 @@ fn device(header: &tar::Header) -> Result<(u32, u32), String> {
 
 /// The sum counts the checksum field itself as spaces. Some old writers summed signed bytes.
 fn check_sum(block: &[u8; BLOCK]) -> Result<(), &'static str> {
-    let recorded = number::parse(&block[148..156]).ok_or("its checksum is not a number")?;
+    let recorded = number::parse(&block[148..156])
+        .ok_or("its checksum is not a number: not a tar archive, or a damaged one")?;
     let bytes =
         || block.iter().enumerate().map(|(at, b)| if (148..156).contains(&at) { b' ' } else { *b });
     let unsigned: i64 = bytes().map(i64::from).sum();

@@ -77,9 +77,13 @@ fn of_point(point: &MountPoint, place: &Path) -> Built<Mount> {
         return mount("tmpfs", "tmpfs", &point.destination, &options);
     }
     let bind = if point.detail.non_recursive { "bind" } else { "rbind" };
-    let access = if point.writable { "rw" } else { "ro" };
     let propagation = if point.propagation.is_empty() { "rprivate" } else { &point.propagation };
-    mount("bind", &place.to_string_lossy(), &point.destination, &[bind, access, propagation])
+    let mut options = vec![bind, propagation];
+    // Not `rw`: whoever names one flag wants no other, and `nosuid`, `noexec` or `ro` of what is mounted there would be gone.
+    if !point.writable {
+        options.insert(1, "ro");
+    }
+    mount("bind", &place.to_string_lossy(), &point.destination, &options)
 }
 
 /// Propagation of the root, which has to let through what a mount below it is to share: as in Docker.

@@ -39,6 +39,8 @@ impl FromStr for Size {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Memory(pub i64);
 
+/// How it begins to say that there is less.
+pub(super) const LEAST_MEMORY_REFUSAL: &str = "Minimum memory limit allowed is 6MB";
 const LEAST_MEMORY: i64 = 6 * 1024 * 1024;
 
 impl FromStr for Memory {
@@ -46,7 +48,7 @@ impl FromStr for Memory {
     fn from_str(text: &str) -> Result<Self, String> {
         match text.parse::<Size>()?.0 {
             bytes @ 1..LEAST_MEMORY => {
-                Err(format!("Minimum memory limit allowed is 6MB, and this is {bytes} bytes"))
+                Err(format!("{LEAST_MEMORY_REFUSAL}, and this is {bytes} bytes"))
             }
             bytes => Ok(Self(bytes)),
         }

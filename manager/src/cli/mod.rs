@@ -44,7 +44,9 @@ pub use network::{
     NetworkCommand, NetworkConnectArgs, NetworkCreateArgs, NetworkDisconnectArgs,
     NetworkInspectArgs, NetworkPruneArgs, NetworkRmArgs,
 };
-pub use registry::{LoginArgs, LogoutArgs, PullArgs, PushArgs};
+pub use registry::{
+    LoginArgs, LogoutArgs, ManifestCommand, ManifestInspectArgs, PullArgs, PushArgs,
+};
 pub use store::{
     ArchiveFormat, HistoryArgs, ImageCommand, ImagePruneArgs, ImagesArgs, ImportArgs,
     InspectImagesArgs, LoadArgs, RmiArgs, SaveArgs, TagArgs,
@@ -189,6 +191,9 @@ pub enum Command {
     Login(LoginArgs),
     /// Log out of a registry
     Logout(LogoutArgs),
+    /// Look at images in registries
+    #[command(subcommand)]
+    Manifest(ManifestCommand),
     /// Load images from an archive that `docker save` or an OCI tool has made
     Load(LoadArgs),
     /// Save images to an archive

@@ -1,7 +1,8 @@
 //! Commands that speak with registries.
 
 use super::{RegistryArgs, TlsArgs};
-use clap::Args;
+use crate::registry::Platform;
+use clap::{Args, Subcommand};
 
 /// `nman pull`
 #[derive(Debug, Args)]
@@ -35,6 +36,9 @@ pub struct PushArgs {
     /// Accepted for compatibility: no signatures of that kind are made
     #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub disable_content_trust: Option<bool>,
+    /// Refuse an image that is for another platform
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    pub platform: Option<Platform>,
     /// How far the registry is trusted.
     #[command(flatten)]
     pub tls: TlsArgs,
@@ -69,4 +73,28 @@ pub struct LogoutArgs {
     /// Registry [default: Docker Hub]
     #[arg(value_name = "SERVER")]
     pub server: Option<String>,
+}
+
+/// `nman manifest inspect`
+#[derive(Debug, Args)]
+pub struct ManifestInspectArgs {
+    /// Do not verify the registry's certificate, and allow plain HTTP, as `--tls-verify=false` does
+    #[arg(long)]
+    pub insecure: bool,
+    /// Show each image of an index, with its platform
+    #[arg(short, long)]
+    pub verbose: bool,
+    /// How far the registry is trusted.
+    #[command(flatten)]
+    pub tls: TlsArgs,
+    /// Image
+    #[arg(value_name = "NAME[:TAG|@DIGEST]")]
+    pub manifest: String,
+}
+
+/// `nman manifest ...`
+#[derive(Debug, Subcommand)]
+pub enum ManifestCommand {
+    /// Show the manifest or the index that a registry has under a name, and pull nothing
+    Inspect(ManifestInspectArgs),
 }

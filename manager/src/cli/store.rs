@@ -1,6 +1,6 @@
 //! Commands for images that are here: their lists, their names, and archives of them.
 
-use super::{Command, PullArgs, PushArgs};
+use super::{Command, PullArgs, PushArgs, TlsArgs};
 use crate::listing::ListArgs;
 use crate::registry::Platform;
 use clap::{ArgAction, Args, Subcommand, ValueEnum};
@@ -15,6 +15,9 @@ pub struct LoadArgs {
     /// Accepted for compatibility: nothing but names is printed
     #[arg(short, long)]
     pub quiet: bool,
+    /// Load only what is for this platform
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    pub platform: Option<Platform>,
 }
 
 /// `nman save`
@@ -26,6 +29,9 @@ pub struct SaveArgs {
     /// What the archive is readable as
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t)]
     pub format: ArchiveFormat,
+    /// Save only what is for this platform
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    pub platform: Option<Platform>,
     /// Names or ids; a name without a tag stands for all tags of it
     #[arg(required = true, value_name = "IMAGE")]
     pub images: Vec<String>,
@@ -62,10 +68,13 @@ pub struct ImportArgs {
     #[arg(short, long, value_name = "TEXT")]
     pub message: Option<String>,
     /// Platform of the image [default: this machine's]
-    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]", env = "DOCKER_DEFAULT_PLATFORM")]
     pub platform: Option<Platform>,
-    /// Archive of a root file system: a file, or `-` for stdin
-    #[arg(value_name = "FILE|-")]
+    /// How far the server of a URL is trusted.
+    #[command(flatten)]
+    pub tls: TlsArgs,
+    /// Archive of a root file system: a file, an http:// or https:// URL, or `-` for stdin
+    #[arg(value_name = "FILE|URL|-")]
     pub source: PathBuf,
     /// Name of the image
     #[arg(value_name = "REPOSITORY[:TAG]")]
@@ -92,6 +101,9 @@ pub struct RmiArgs {
     /// Accepted for compatibility: there are no untagged parents
     #[arg(long)]
     pub no_prune: bool,
+    /// Refuse an image that is for another platform
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    pub platform: Option<Platform>,
     /// Names or ids
     #[arg(required = true, value_name = "IMAGE")]
     pub names: Vec<String>,
@@ -130,6 +142,9 @@ pub struct HistoryArgs {
     /// Show ids only
     #[arg(short, long)]
     pub quiet: bool,
+    /// Refuse an image that is for another platform
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    pub platform: Option<Platform>,
     /// Name or id
     #[arg(value_name = "IMAGE")]
     pub image: String,
@@ -141,6 +156,9 @@ pub struct InspectImagesArgs {
     /// Print `json`, or a Go template for each image
     #[arg(short, long, value_name = "FORMAT")]
     pub format: Option<String>,
+    /// Refuse an image that is for another platform
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    pub platform: Option<Platform>,
     /// Names or ids
     #[arg(required = true, value_name = "IMAGE")]
     pub names: Vec<String>,

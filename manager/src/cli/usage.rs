@@ -3,6 +3,7 @@
 //! The parser knows what is wrong; this module says it, so that scripts and people who come from Docker see what they
 //! know. Exit codes are Docker's: 125 for a flag, 1 for a command or the number of arguments.
 
+use super::limits::LEAST_MEMORY_REFUSAL;
 use super::{nearest, overview};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, Command};
@@ -17,6 +18,19 @@ pub struct Complaint {
     /// The exit code. With 0 the text is what was asked for.
     pub code: u8,
 }
+
+/// Options whose values Docker's client passes on as they are: that one is wrong its daemon says, and nothing of the flag.
+const PASSED_ON: [&str; 9] = [
+    "--driver",
+    "--log-driver",
+    "--name",
+    "--platform",
+    "--signal",
+    "--since",
+    "--stop-signal",
+    "--type",
+    "--until",
+];
 
 const WRONG_FLAG: u8 = 125;
 const WRONG_COMMAND: u8 = 1;
@@ -210,10 +224,33 @@ impl Place<'_> {
             return self.complaint(format!("flag needs an argument: {written}"), None, WRONG_FLAG);
         }
         let why = why.unwrap_or_else(|| format!("must be one of {}", valid.replace(' ', ", ")));
+        let is_least = why.starts_with(LEAST_MEMORY_REFUSAL);
+        if is_least || PASSED_ON.contains(&written) || self.is_update_of_policy(written) {
+            let code = if self.command.get_name() == "run" { WRONG_FLAG } else { WRONG_COMMAND };
+            let meant = nearest(value, valid.split_whitespace()).map(str::to_owned);
+            return self.complaint(self.refusal(written, value, why), meant, code);
+        }
         let kind = if written.starts_with('-') { " flag" } else { "" };
         let text = format!("invalid argument \"{value}\" for \"{flag}\"{kind}: {why}");
         let meant = nearest(value, valid.split_whitespace()).map(str::to_owned);
         self.complaint(text, meant, WRONG_FLAG)
+    }
+
+    /// `update` looks at a restart policy after its flags, `run` and `create` among them.
+    fn is_update_of_policy(&self, written: &str) -> bool {
+        self.command.get_name() == "update" && written == "--restart"
+    }
+
+    /// What Docker's daemon says of a value.
+    fn refusal(&self, written: &str, value: &str, why: String) -> String {
+        match written {
+            "--since" | "--until" => {
+                format!("invalid value for \"{}\": {why}", &written[2..])
+            }
+            "--type" => format!("unknown type: \"{value}\": {why}"),
+            "--driver" => format!("plugin \"{value}\" not found: {why}"),
+            _ => why,
+        }
     }
 }
 
@@ -256,6 +293,31 @@ mod tests {
     }
 
     #[test]
+    fn a_value_that_dockers_daemon_refuses_is_no_wrong_flag() {
+        for (line, said) in [
+            ("kill -s BAD c", "invalid signal: BAD"),
+            (
+                "inspect --type foo c",
+                "unknown type: \"foo\": must be one of container, image, network, volume",
+            ),
+            ("stop --signal 99 c", "invalid signal: 99"),
+            ("create --stop-signal BAD i", "invalid signal: BAD"),
+            ("update -m 1m c", "Minimum memory limit allowed is 6MB, and this is 1048576 bytes"),
+            ("volume create -d nfs", "plugin \"nfs\" not found: must be one of local"),
+        ] {
+            let complaint = complaint(line);
+            assert_eq!((complaint.text.as_str(), complaint.code), (said, 1), "{line}");
+        }
+        for line in ["events --since x", "logs --until x c", "pull --platform a/b/c/d i"] {
+            assert_eq!(complaint(line).code, 1, "{line}");
+        }
+        // `run` says everything by 125, and what the flag itself refuses is a wrong flag.
+        for line in ["run -m 1m i", "run --stop-signal BAD i", "update -m x c", "stop -t x c"] {
+            assert_eq!(complaint(line).code, 125, "{line}");
+        }
+    }
+
+    #[test]
     fn an_unknown_flag_names_the_nearest() {
         says(
             "run --memmory 1g x",
@@ -295,9 +357,9 @@ mod tests {
 
     #[test]
     fn a_wrong_value_names_its_flag() {
-        let complaint = complaint("run --memory 1k x");
+        let complaint = complaint("run --memory 1q x");
         assert!(
-            complaint.text.starts_with("invalid argument \"1k\" for \"-m, --memory\" flag: "),
+            complaint.text.starts_with("invalid argument \"1q\" for \"-m, --memory\" flag: "),
             "{complaint:?}"
         );
         assert_eq!(complaint.code, 125);

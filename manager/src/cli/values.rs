@@ -109,7 +109,7 @@ impl FromStr for SignalNumber {
         };
         match number.filter(|number| (1..=64).contains(number)) {
             Some(number) => Ok(Self(number)),
-            None => Err(format!("Invalid signal: {text}")),
+            None => Err(format!("invalid signal: {text}")),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! One container onto one network.
 
 use super::publication::Publication;
-use crate::container::Record;
+use crate::container::{ContainerId, Record};
 use crate::error::Result;
 use crate::event::{self, Kind};
 use crate::network::port::{self, PortMapping, PortRequest, Reservation};
@@ -9,6 +9,7 @@ use crate::network::{
     self, Appearance, Definition, Endpoint, HostFacts, Lease, NetworkPlan, State, definition, ipam,
     names,
 };
+use crate::networks;
 use crate::settings::Settings;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::BorrowedFd;
@@ -137,6 +138,20 @@ fn everywhere(definition: &Definition, lease: &Lease) -> Vec<IpAddr> {
     let v4 = !v6 || lease.addresses.iter().any(|leased| leased.address.is_ipv4());
     let every = [(v4, Ipv4Addr::UNSPECIFIED.into()), (v6, Ipv6Addr::UNSPECIFIED.into())];
     every.into_iter().filter(|(has, _)| *has).map(|(_, address)| address).collect()
+}
+
+/// Tells the same of `none` and of `host`, which nobody is joined to.
+pub(super) fn tell_predefined(
+    settings: &Settings,
+    action: &str,
+    container: &ContainerId,
+    network: &network::NetworkName,
+) {
+    let kind = if network.as_str() == "none" { "null" } else { network.as_str() };
+    let attributes =
+        [("container", container.as_str()), ("name", network.as_str()), ("type", kind)];
+    let id = networks::id_of(settings, network);
+    event::emit(settings, Kind::Network, action, &id, &attributes);
 }
 
 /// Tells that a container has come to a network, or left it.

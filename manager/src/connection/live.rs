@@ -34,7 +34,9 @@ pub fn connect_to_network(settings: &Settings, container: &str, endpoint: Endpoi
     refuse_beside(&endpoints, &endpoint, &record)?;
     let Some(namespace) = held_namespace(&dir)?.filter(|_| !endpoint.is_private()) else {
         endpoints.push(endpoint);
-        return membership::set(&dir, &endpoints);
+        membership::set(&dir, &endpoints)?;
+        tell_private(settings, "connect", &record, &dir, &network);
+        return Ok(());
     };
     if mode(&record.network)? == Mode::None {
         isolated::leave(settings, &record.id)?;
@@ -154,6 +156,7 @@ pub fn disconnect_from_network(
     membership::set(&dir, &endpoints)?;
     let Some(plan) = plan else {
         // It was on `none`, or does not run.
+        tell_private(settings, "disconnect", &record, &dir, &network);
         return isolated::leave(settings, &record.id);
     };
     let namespace = held_namespace(&dir)?;
@@ -166,6 +169,13 @@ pub fn disconnect_from_network(
         files::write(settings, &record, &dir, &state.connected_to(&record.id)?)?;
     }
     Ok(())
+}
+
+/// Tells of `none` and a container that runs: of any other network who joins it tells.
+fn tell_private(settings: &Settings, action: &str, record: &Record, dir: &Dir, name: &NetworkName) {
+    if name.as_str() == "none" && dir.state().is_ok_and(|state| state.status.is_up()) {
+        join::tell_predefined(settings, action, &record.id, name);
+    }
 }
 
 fn take_away(

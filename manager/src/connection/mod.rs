@@ -20,6 +20,7 @@ use crate::error::{Error, Result};
 use crate::monitor::source::Source;
 use crate::network::resolver::{self, Resolver, Upstream};
 use crate::network::{self, Mode, NetworkPlan, State, ipam};
+use crate::networks;
 use crate::settings::Settings;
 use isolated::Isolated;
 use join::Joining;
@@ -239,6 +240,15 @@ pub fn disconnect_all(settings: &Settings, id: &ContainerId, dir: &Dir) -> Vec<E
     }
     errors.extend(ipam::release_all(&state, id));
     errors.into_iter().map(Error::from).collect()
+}
+
+/// Tells that a container that is on `none` or on the host's network has come to it, or left it; nothing of any other.
+pub fn tell_alone(settings: &Settings, action: &str, record: &Record, dir: &Dir) {
+    for endpoint in membership::endpoints(record, dir).iter().flatten() {
+        if networks::predefined(endpoint.network.as_str()).is_some() {
+            join::tell_predefined(settings, action, &record.id, &endpoint.network);
+        }
+    }
 }
 
 /// Takes one connection of a container down that goes on, and tells.

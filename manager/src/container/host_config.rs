@@ -90,6 +90,10 @@ pub struct HostConfig {
     pub device_cgroup_rules: Vec<String>,
     /// `--gpus` and CDI's devices
     pub device_requests: Vec<DeviceRequest>,
+    /// `--volume-driver`
+    pub volume_driver: String,
+    /// Rows and columns of the terminal at which it was made; 0 without one.
+    pub console_size: [u16; 2],
     /// What `update` can change.
     #[serde(flatten)]
     pub limits: Limits,

@@ -254,6 +254,9 @@ impl Wish<'_> {
                 .as_ref()
                 .map_or(String::new(), |path| path.display().to_string()),
             volumes_from: args.storage.volumes_from.clone(),
+            // Who makes it has looked at the terminal.
+            console_size: [0, 0],
+            volume_driver: args.storage.volume_driver.clone().unwrap_or_default(),
             cap_add: args.security.cap_add.clone(),
             cap_drop: args.security.cap_drop.clone(),
             cgroupns_mode: args.security.cgroupns.clone().unwrap_or_default().to_string(),

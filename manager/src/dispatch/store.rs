@@ -1,12 +1,14 @@
 //! The commands for images, for the files of containers, and for all that is on disk.
 
 use super::{confirmed, lines, print, several};
-use nman::cli::{Command, ImageCommand, SystemCommand};
+use nman::cli::{Command, ImageCommand, ManifestCommand, SystemCommand};
 use nman::error::Result;
 use nman::images::{ImagePrune, prune_report};
 use nman::settings::Settings;
 use nman::system::SystemPrune;
-use nman::{commit, cp, diff, events, export, images, import, info, load, rmi, save, system, tag};
+use nman::{
+    commit, cp, diff, events, export, images, import, info, load, manifest, rmi, save, system, tag,
+};
 
 /// Runs the command, if it is one of these.
 pub(super) fn dispatch(settings: &Settings, command: &Command) -> Result<u8> {
@@ -24,7 +26,10 @@ pub(super) fn dispatch(settings: &Settings, command: &Command) -> Result<u8> {
         Command::Tag(args) => tag::tag(settings, args).map(|()| 0),
         Command::Images(args) => print(&images::images(settings, args)?).map(|()| 0),
         Command::History(args) => print(&images::history(settings, args)?).map(|()| 0),
-        Command::Rmi(args) => lines(rmi::rmi(settings, &args.names, args.force)?),
+        Command::Rmi(args) => lines(rmi::rmi(settings, args)?),
+        Command::Manifest(ManifestCommand::Inspect(args)) => {
+            print(&manifest::inspect(args)?).map(|()| 0)
+        }
         Command::Image(command) => image(settings, command),
         Command::System(command) => system(settings, command),
         // Whoever calls this has all the others.
@@ -35,7 +40,7 @@ pub(super) fn dispatch(settings: &Settings, command: &Command) -> Result<u8> {
 fn image(settings: &Settings, command: &ImageCommand) -> Result<u8> {
     match command {
         ImageCommand::Inspect(args) => {
-            let (text, errors) = images::inspect(settings, &args.names, args.format.as_deref())?;
+            let (text, errors) = images::inspect(settings, args)?;
             print(&text)?;
             several(errors).map(|()| 0)
         }

@@ -55,10 +55,18 @@ impl<'a> Choice<'a> {
             && (!self.names_are_chosen() || image.names.iter().any(|name| self.fits(name)))
     }
 
-    /// The names of an image that are shown; one that has none, or has none left, once without.
+    /// The names of an image that are shown; one that has none, or has none left, once without. As in Docker, a digest that it was
+    /// pulled by is shown only where no tag of that repository is.
     pub(super) fn names(&self, image: &Image) -> Vec<Option<Reference>> {
-        let names: Vec<_> =
-            image.names.iter().filter(|name| self.fits(name)).cloned().map(Some).collect();
+        let is_tag = |name: &Reference| name.digest().is_none();
+        let tagged = |repository: &Reference| {
+            image
+                .names
+                .iter()
+                .any(|name| is_tag(name) && name.canonical_name() == repository.canonical_name())
+        };
+        let shown = |name: &&Reference| self.fits(name) && (is_tag(name) || !tagged(name));
+        let names: Vec<_> = image.names.iter().filter(shown).cloned().map(Some).collect();
         if names.is_empty() { vec![None] } else { names }
     }
 

@@ -6,6 +6,7 @@ use crate::container::{ContainerId, Containers};
 use crate::error::{Error, Result};
 use crate::event::{Kind, emit};
 use crate::listing::{Filters, precise_size};
+use crate::preferences;
 use crate::rmi;
 use crate::settings::Settings;
 use crate::store::{Image, Store};
@@ -20,10 +21,9 @@ pub struct ImagePrune {
 impl ImagePrune {
     /// Takes apart what was typed.
     pub fn new(args: &ImagePruneArgs) -> Result<Self> {
-        Ok(Self {
-            all: args.all,
-            filters: Filters::parse(&args.filter, &["until", "label", "label!", "dangling"])?,
-        })
+        let filters = preferences::prune_filters(&args.filter);
+        let filters = Filters::parse(&filters, &["until", "label", "label!", "dangling"])?;
+        Ok(Self { all: args.all, filters })
     }
 
     /// Docker's question.

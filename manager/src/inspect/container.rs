@@ -4,6 +4,7 @@ use super::{network, state};
 use crate::bundle::Confinement;
 use crate::container::{Dir, LogDriver, MountKind, Record};
 use crate::error::{Error, Result};
+use crate::exec;
 use crate::settings::Settings;
 use crate::store::Store;
 use serde_json::{Map, Value, json};
@@ -31,6 +32,7 @@ pub(super) fn object(settings: &Settings, dir: &Dir, size: bool) -> Result<Value
         "MountLabel": "",
         "ProcessLabel": confinement.selinux_label().unwrap_or_default(),
         "AppArmorProfile": confinement.apparmor.clone().unwrap_or_default(),
+        "ExecIDs": exec::ids(dir),
         "HostConfig": host_config(&record, &confinement)?,
         "GraphDriver": graph_driver(settings, &record, dir),
         "Mounts": mounts(&record)?,
@@ -72,6 +74,8 @@ fn host_config(record: &Record, confinement: &Confinement) -> Result<Value> {
     let more = json!({
         "NetworkMode": record.network.network,
         "Runtime": record.runtime,
+        // There are no links: containers on one network find each other by name.
+        "Links": null,
         "MaskedPaths": confinement.masked,
         "ReadonlyPaths": confinement.read_only,
     });

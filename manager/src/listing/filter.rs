@@ -23,7 +23,7 @@ impl Filters {
                         hint: Some(valid(&key, known)),
                     })
             }
-            None => Err(Error::Usage(format!(
+            None => Err(Error::Flag(format!(
                 "invalid argument \"{text}\" for \"-f, --filter\" flag: bad format of filter (expected name=value)"
             ))),
         };

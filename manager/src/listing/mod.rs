@@ -40,11 +40,12 @@ mod size;
 pub mod template;
 
 pub use filter::Filters;
-pub use objects::{object, objects};
+pub use objects::{object, objects, pretty};
 pub use size::{binary_size, human_size, precise_size};
 pub use template::Template;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::preferences;
 use crate::table::{Table, plain};
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -129,6 +130,22 @@ impl List {
         let filters = Filters::parse(&args.filter, self.filters)?;
         let form = self.form(args, table)?;
         Ok(View { list: *self, form, filters, no_trunc: args.no_trunc })
+    }
+
+    /// The same in the form that the user's configuration names under `key`, unless one was typed.
+    pub fn view_by(&self, key: &str, args: &ListArgs, table: &[&'static str]) -> Result<View> {
+        let is_typed = args.quiet || args.format.as_deref().is_some_and(|typed| !typed.is_empty());
+        let Some(format) = preferences::text(key).filter(|_| !is_typed) else {
+            return self.view_of(args, table);
+        };
+        let args = ListArgs { format: Some(format), ..args.clone() };
+        self.view_of(&args, table).map_err(|error| match error {
+            Error::Template(fault) => Error::Rejected {
+                message: format!("`{key}` in `{}`: {fault}", preferences::place()),
+                hint: fault.hint(),
+            },
+            other => other,
+        })
     }
 
     fn form(&self, args: &ListArgs, table: &[&'static str]) -> Result<Form> {

@@ -32,7 +32,8 @@ fn line(template: &Template, object: &Value) -> Result<String> {
 }
 
 /// Docker indents by four.
-fn pretty(value: &Value) -> String {
+#[must_use]
+pub fn pretty(value: &Value) -> String {
     let formatter = serde_json::ser::PrettyFormatter::with_indent(b"    ");
     let mut text = Vec::new();
     let mut serializer = serde_json::Serializer::with_formatter(&mut text, formatter);

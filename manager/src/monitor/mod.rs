@@ -12,6 +12,7 @@ pub mod pump;
 pub mod restart;
 pub mod source;
 pub mod stdio;
+mod uses;
 pub mod wire;
 
 use crate::clock::Timestamp;
@@ -200,6 +201,7 @@ impl<'a> Monitor<'a> {
         let _ = set_child_subreaper(Some(getpid()));
         let mask = Mask::of(&[Signal::CHILD, FORWARDED[0], FORWARDED[1], FORWARDED[2]]);
         sys::signals::set_mask(&mask);
+        uses::tell_begin(self.settings, &self.record, &self.dir);
         let mut post = match self.take_post(&mask) {
             Ok(post) => post,
             Err(error) => return self.give_up(&error),
@@ -434,6 +436,7 @@ impl<'a> Monitor<'a> {
         let mut errors = Vec::new();
         errors.extend(self.runtime.delete(id).err());
         errors.extend(crate::assemble::disassemble(self.settings, &self.record, &self.dir));
+        uses::tell_end(self.settings, &self.record, &self.dir);
         if let Err(error) = std::fs::remove_dir_all(socket_dir(self.settings, id))
             && error.kind() != std::io::ErrorKind::NotFound
         {

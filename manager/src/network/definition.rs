@@ -426,6 +426,8 @@ fn create_default(root: &Path, path: &Path, host: &HostFacts) -> Result<Definiti
     let subnet = definition.ranges()[0].subnet;
     match write_new(root, &definition.name, &conflist::default_text(subnet)) {
         Ok(()) | Err(Error::NetworkExists { .. }) => {}
+        // It can be looked at, as in a list; who connects to it fails at what is to be written then.
+        Err(error) if error.is_read_only() => return Ok(definition),
         Err(error) => return Err(error),
     }
     let text = std::fs::read_to_string(path).map_err(|error| Error::file("read", path, error))?;

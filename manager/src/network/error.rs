@@ -212,6 +212,11 @@ impl Error {
         Self::File { action, path: path.into(), source: source.into() }
     }
 
+    /// Whether it is a disk that cannot be written.
+    pub(crate) fn is_read_only(&self) -> bool {
+        matches!(self, Self::File { source, .. } if source.kind() == io::ErrorKind::ReadOnlyFilesystem)
+    }
+
     pub(crate) fn kernel(action: impl fmt::Display, source: impl Into<netlink::Error>) -> Self {
         Self::Kernel { action: action.to_string(), source: source.into() }
     }

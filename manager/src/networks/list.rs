@@ -107,7 +107,7 @@ impl Entry {
 /// # Errors
 /// A mistake in a filter or a template, or a definition that cannot be read.
 pub fn list(settings: &Settings, args: &ListArgs) -> Result<String> {
-    let view = NETWORKS.view(args)?;
+    let view = NETWORKS.view_by("networksFormat", args, NETWORKS.table)?;
     let mut entries: Vec<Entry> = definition::list(&settings.root)?.iter().map(Entry::of).collect();
     if !entries.iter().any(|entry| entry.builtin) {
         // Not used yet: it is shown with the subnet that it would get now.

@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::event::{self, Kind};
 use crate::listing::Filters;
 use crate::network::{self, Definition, HostFacts, NetworkName, State, definition};
+use crate::preferences;
 use crate::settings::Settings;
 
 /// Removes each of the named networks; returns the names of those that are gone, and what went wrong.
@@ -36,7 +37,10 @@ fn remove_named(settings: &Settings, name: &str, force: bool, host: &HostFacts) 
     if PREDEFINED.contains(&name) {
         return Err(predefined(name));
     }
-    let state = State::open(&settings.state)?;
+    let state = match State::open(&settings.state) {
+        Err(_) if is_bare(settings) => return Err(unknown(name)),
+        state => state?,
+    };
     let _lock = state.lock_definitions()?;
     let definition = match definition::find(&settings.root, name, host) {
         Err(network::Error::Definition { .. }) if force => {
@@ -48,6 +52,15 @@ fn remove_named(settings: &Settings, name: &str, force: bool, host: &HostFacts) 
         return Err(predefined(name));
     }
     remove(settings, &state, &definition)
+}
+
+/// Whether there is not one network that anybody has made or used.
+fn is_bare(settings: &Settings) -> bool {
+    definition::list(&settings.root).is_ok_and(|all| all.is_empty())
+}
+
+fn unknown(name: &str) -> Error {
+    network::Error::UnknownNetwork { name: name.to_owned() }.into()
 }
 
 /// Removes a network that nobody is connected to. The definitions are locked.
@@ -113,9 +126,14 @@ impl Prune {
     /// Reads the filters.
     ///
     /// # Errors
-    /// A filter that there is not.
+    /// A filter that there is not, or a time that is none.
     pub fn new(args: &NetworkPruneArgs) -> Result<Self> {
-        Ok(Self { filters: Filters::parse(&args.filter, &["label", "label!", "until"])? })
+        let filters = preferences::prune_filters(&args.filter);
+        let filters = Filters::parse(&filters, &["label", "label!", "until"])?;
+        for text in filters.values("until") {
+            duration::moment(text).map_err(Error::Usage)?;
+        }
+        Ok(Self { filters })
     }
 
     /// Removes what no container is to be on, and the bridge and the rules of the default network if nobody is connected;
@@ -124,7 +142,10 @@ impl Prune {
     /// # Errors
     /// Containers or networks cannot be read.
     pub fn run(&self, settings: &Settings) -> Result<(Vec<String>, Vec<Error>)> {
-        let state = State::open(&settings.state)?;
+        let state = match State::open(&settings.state) {
+            Err(_) if is_bare(settings) => return Ok((Vec::new(), Vec::new())),
+            state => state?,
+        };
         // Looked at once nobody else works on them: a container that was made while we waited is seen.
         let _lock = state.lock_definitions()?;
         let wanted = wanted_networks(settings)?;
@@ -146,6 +167,7 @@ impl Prune {
                 Err(error) => errors.push(error),
             }
         }
+        event::emit(settings, Kind::Network, "prune", "", &[("reclaimed", "0")]);
         Ok((done, errors))
     }
 
@@ -168,7 +190,7 @@ impl Prune {
 pub(super) fn wanted_networks(settings: &Settings) -> Result<Vec<NetworkName>> {
     let containers = Containers::open(&settings.containers())?;
     let mut wanted: Vec<NetworkName> =
-        State::open(&settings.state)?.connected()?.into_iter().map(|plan| plan.network).collect();
+        State::at(&settings.state).connected()?.into_iter().map(|plan| plan.network).collect();
     for (record, _) in containers.list()? {
         let endpoints = connection::endpoints(&record, &containers.dir(&record.id))?;
         wanted.extend(endpoints.into_iter().map(|endpoint| endpoint.network));

@@ -33,9 +33,10 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
 const MAX_REDIRECTS: u32 = 5;
 /// The largest error answer that is read.
-const MAX_ERROR_ANSWER: u64 = 64 << 10;
+pub(super) const MAX_ERROR_ANSWER: u64 = 64 << 10;
 /// Pauses before a request that failed for a passing reason is made again.
-const RETRY_AFTER: [Duration; 2] = [Duration::from_millis(200), Duration::from_millis(1000)];
+pub(super) const RETRY_AFTER: [Duration; 2] =
+    [Duration::from_millis(200), Duration::from_millis(1000)];
 
 /// How one host is to be approached.
 #[derive(Clone, Debug, Default)]
@@ -404,7 +405,7 @@ impl Client {
     }
 }
 
-fn agent(tls: TlsConfig, may_be_plain: bool, is_loopback: bool) -> Agent {
+pub(super) fn agent(tls: TlsConfig, may_be_plain: bool, is_loopback: bool) -> Agent {
     let builder = Config::builder()
         .tls_config(tls)
         .https_only(!may_be_plain)
@@ -419,7 +420,7 @@ fn agent(tls: TlsConfig, may_be_plain: bool, is_loopback: bool) -> Agent {
 }
 
 /// Whether `HOST[:PORT]` is this machine, by name or address; names are not looked up.
-fn is_loopback(endpoint: &str) -> bool {
+pub(super) fn is_loopback(endpoint: &str) -> bool {
     if let Some((address, _)) = endpoint.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         return address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
     }

@@ -10,6 +10,7 @@ mod auth;
 mod blob;
 mod challenge;
 mod client;
+mod download;
 mod error;
 mod fault;
 mod helper;
@@ -26,6 +27,7 @@ use std::io::Read;
 use oci_spec::image::Descriptor;
 
 pub use auth::Credentials;
+pub(crate) use download::{Download, without_user};
 pub use error::{Error, TlsFault};
 pub use logins::{HUB_KEY, Kept, Logins};
 pub use mirrors::Mirrors;

@@ -58,6 +58,11 @@ impl Error {
         move |source| Self::File { action, path, source: source.into() }
     }
 
+    /// A layer's blob that did not pass for what its name says.
+    pub(crate) fn layer_damaged(digest: Digest, why: &io::Error) -> Self {
+        Self::Damaged { object: "layer", digest, why: reason(why) }
+    }
+
     /// What the user can do about it, where that is known.
     pub fn hint(&self) -> Option<String> {
         match self {
@@ -71,6 +76,9 @@ impl Error {
                 Some("stop and remove the container first".to_owned())
             }
             Self::Conflict(_) => Some("`nman rmi -f` removes it all the same".to_owned()),
+            Self::Damaged { object: "layer", .. } => Some(
+                "`nman system check --repair` removes what is damaged; then pull or load the image again".to_owned(),
+            ),
             Self::Damaged { .. } => Some("pull or load the image again".to_owned()),
             Self::Layout(error) => error.hint(),
             Self::Snapshot(error) => error.hint(),

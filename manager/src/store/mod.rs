@@ -36,7 +36,7 @@ use crate::disk::usage;
 use crate::reference::Reference;
 use crate::registry::manifest::{self, Kind};
 use crate::registry::{Document, MAX_CONFIG, MAX_MANIFEST};
-use crate::snapshot::{Snapshots, entries, private_directory};
+use crate::snapshot::{self, Snapshots, entries, private_directory};
 use index::{Entry, Index};
 use removal::{Removal, Wish};
 
@@ -46,6 +46,8 @@ pub struct Store {
     root: PathBuf,
     layout: Layout,
     snapshots: Snapshots,
+    /// Nothing was ever made here, and the disk is read-only: there is nothing to be read, and what writes fails.
+    is_bare: bool,
 }
 
 /// What [`Store::remove`] did, in order.
@@ -58,14 +60,32 @@ pub enum Removed {
 }
 
 impl Store {
-    /// The store below `root`, such as `/var/lib/nman`, made if it does not exist.
+    /// The store below `root`, such as `/var/lib/nman`, made if it does not exist. On a read-only disk where it does not, it is
+    /// empty.
     pub fn open(root: &Path) -> Result<Self, Error> {
         // A mount must find the layers wherever its process has gone meanwhile.
         let root = std::path::absolute(root).map_err(Error::file("find", root))?;
-        private_directory(&root.join("images"))?;
-        let snapshots = Snapshots::open(&root.join("snapshots"))?;
-        let layout = Layout::create(root.join("images"))?;
-        Ok(Self { root, layout, snapshots })
+        let (images, snapshots) = (root.join("images"), root.join("snapshots"));
+        match private_directory(&images) {
+            Err(snapshot::Error::File { source, .. })
+                if source.kind() == io::ErrorKind::ReadOnlyFilesystem =>
+            {
+                let (layout, snapshots) = (Layout::at(images), Snapshots::at(&snapshots));
+                return Ok(Self { root, layout, snapshots, is_bare: true });
+            }
+            made => made?,
+        }
+        let snapshots = Snapshots::open(&snapshots)?;
+        let layout = Layout::create(images)?;
+        Ok(Self { root, layout, snapshots, is_bare: false })
+    }
+
+    /// That something can be put here: for who would else find out at the end of a download.
+    pub(crate) fn check_writable(&self) -> Result<(), Error> {
+        if self.is_bare {
+            return Err(Error::file("create", self.layout.path())(rustix::io::Errno::ROFS));
+        }
+        Ok(())
     }
 
     /// The unpacked layers.
@@ -170,6 +190,9 @@ impl Store {
         force: bool,
         users: impl FnOnce(&Image) -> Result<Vec<User>, E>,
     ) -> Result<Vec<Removed>, E> {
+        if self.is_bare {
+            self.find(text)?;
+        }
         // Killed half-way, it leaves a session behind, after which the next one collects.
         let _session = self.stage()?;
         let _lock = self.lock()?;
@@ -217,6 +240,9 @@ impl Store {
         &self,
         choose: impl FnOnce(Vec<Image>) -> Result<Vec<Image>, E>,
     ) -> Result<(Vec<Image>, u64), E> {
+        if self.is_bare {
+            return Ok((Vec::new(), 0));
+        }
         let _session = self.stage()?;
         let _lock = self.lock()?;
         let mut index = self.index()?;
@@ -281,8 +307,11 @@ impl Store {
     }
 
     /// Keeps other processes from changing what the index leads to.
-    fn lock_shared(&self) -> Result<File, Error> {
-        self.lock_how(File::lock_shared)
+    fn lock_shared(&self) -> Result<Option<File>, Error> {
+        if self.is_bare {
+            return Ok(None);
+        }
+        self.lock_how(File::lock_shared).map(Some)
     }
 
     fn lock_how(&self, how: fn(&File) -> io::Result<()>) -> Result<File, Error> {
@@ -435,6 +464,9 @@ impl Store {
     }
 
     fn index(&self) -> Result<Index, Error> {
+        if self.is_bare {
+            return Ok(Index::default());
+        }
         Index::read(&self.layout)
     }
 }

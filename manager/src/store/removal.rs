@@ -49,6 +49,17 @@ pub(super) fn named(names: &[Reference], typed: Reference) -> Option<Reference> 
     Some(names.iter().find(same).cloned().unwrap_or(typed))
 }
 
+/// Whether a digest that the image was pulled by goes with the tag `name`: nobody has asked to keep it, and without it the last tag of a
+/// repository would leave the image behind.
+fn goes_with(digest: &Reference, name: &Reference, names: &[Reference]) -> bool {
+    let same = |other: &Reference| other.canonical_name() == name.canonical_name();
+    let is_tag = |other: &Reference| other.digest().is_none();
+    is_tag(name)
+        && !is_tag(digest)
+        && same(digest)
+        && !names.iter().any(|other| is_tag(other) && same(other) && other != name)
+}
+
 /// Decides. A name can always be taken from an image that has another; the last one, and the image, go if no container is in
 /// the way.
 pub(super) fn plan(wish: &Wish<'_>) -> Result<Removal, Error> {
@@ -57,8 +68,11 @@ pub(super) fn plan(wish: &Wish<'_>) -> Result<Removal, Error> {
     let id = wish.id.short();
     let conflict = |message: String| Err(Error::Conflict(message));
     if let Some(name) = wish.named {
-        let untag = vec![name.clone()];
-        if wish.names.iter().any(|known| known != name) {
+        let mut untag = vec![name.clone()];
+        untag.extend(
+            wish.names.iter().filter(|digest| goes_with(digest, name, wish.names)).cloned(),
+        );
+        if wish.names.iter().any(|known| !untag.contains(known)) {
             return Ok(Removal { untag, delete: false });
         }
         return match stopped {
@@ -79,13 +93,16 @@ pub(super) fn plan(wish: &Wish<'_>) -> Result<Removal, Error> {
     if !wish.force {
         let repository =
             |name: &Reference| (name.domain().to_owned(), name.repository().to_owned());
-        let first = wish.names.first().map(repository);
-        if wish.names.len() > 1 && wish.names.iter().any(|name| Some(repository(name)) != first) {
+        let alone =
+            |name: &&Reference| !wish.names.iter().any(|tag| goes_with(name, tag, wish.names));
+        let names: Vec<&Reference> = wish.names.iter().filter(alone).collect();
+        let first = names.first().map(|name| repository(name));
+        if names.iter().any(|name| Some(repository(name)) != first) {
             return conflict(format!(
                 "unable to delete {id} (must be forced) - image is referenced in multiple repositories"
             ));
         }
-        if wish.names.len() > 1 {
+        if names.len() > 1 {
             return conflict(format!(
                 "unable to delete {id} (must be forced) - image is referenced by several tags"
             ));
@@ -179,5 +196,19 @@ mod tests {
         assert_eq!(decide(&["a"], Some("a"), &running, true), Ok((1, false)));
         // One name of several is nobody's loss.
         assert_eq!(decide(&["a", "b"], Some("a"), &running, false), Ok((1, false)));
+    }
+
+    #[test]
+    fn a_digest_goes_with_the_last_tag_of_its_repository() {
+        let digest = format!("a@sha256:{}", "0".repeat(64));
+        let other = format!("b@sha256:{}", "0".repeat(64));
+        assert_eq!(decide(&["a:1", &digest], Some("a:1"), &[], false), Ok((2, true)));
+        assert_eq!(decide(&["a:1", "a:2", &digest], Some("a:1"), &[], false), Ok((1, false)));
+        assert_eq!(decide(&["a:1", &digest, &other], Some("a:1"), &[], false), Ok((2, false)));
+        assert_eq!(decide(&["a:1", &digest], Some(&digest), &[], false), Ok((1, false)));
+        assert_eq!(decide(&["a:1", &digest], None, &[], false), Ok((2, true)));
+        assert!(decide(&["a:1", &other], None, &[], false).unwrap_err().contains("multiple"));
+        let refused = decide(&["a:1", &digest], Some("a:1"), &[user(false)], false).unwrap_err();
+        assert!(refused.contains("must force"), "{refused}");
     }
 }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use rustix::rand::{GetRandomFlags, getrandom};
 
 use super::Error;
-use crate::snapshot::{create_directory, private_directory, remove_tree};
+use crate::snapshot::{self, create_directory, private_directory, remove_tree};
 
 /// One session's directory, on the same file system as the store.
 #[derive(Debug)]
@@ -23,13 +23,19 @@ pub(crate) struct Staging {
 impl Staging {
     /// Makes a directory within `parent`.
     pub(crate) fn begin(parent: &Path) -> Result<Self, Error> {
-        private_directory(parent)?;
         loop {
+            private_directory(parent)?;
             let directory = parent.join(random_name()?);
-            create_directory(&directory, 0o700)?;
-            let lock = File::open(&directory).map_err(Error::file("open", &directory));
-            // Another session may have swept it away before it was locked.
-            let Ok(lock) = lock else { continue };
+            // Another session may sweep it away before it is locked.
+            match create_directory(&directory, 0o700) {
+                Err(snapshot::Error::File { source, .. })
+                    if source.kind() == io::ErrorKind::NotFound =>
+                {
+                    continue;
+                }
+                made => made?,
+            }
+            let Ok(lock) = File::open(&directory) else { continue };
             lock.lock().map_err(Error::file("lock", &directory))?;
             if directory.exists() {
                 return Ok(Self { directory, _lock: lock });
@@ -89,6 +95,29 @@ fn random_name() -> Result<String, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sessions_begin_while_others_sweep() {
+        use std::sync::atomic::{AtomicBool, Ordering};
+        let parent = tempfile::tempdir().unwrap();
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let sweeper = || {
+                while !done.load(Ordering::Relaxed) {
+                    Staging::sweep(parent.path()).unwrap();
+                }
+            };
+            (0..2).for_each(|_| drop(scope.spawn(sweeper)));
+            for _ in 0..800 {
+                let begun = Staging::begin(parent.path());
+                if begun.is_err() {
+                    done.store(true, Ordering::Relaxed);
+                }
+                assert!(begun.unwrap().path("").exists());
+            }
+            done.store(true, Ordering::Relaxed);
+        });
+    }
 
     #[test]
     fn a_session_takes_its_directory_with_it() {

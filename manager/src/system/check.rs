@@ -70,6 +70,10 @@ fn check_store(settings: &Settings, repair: bool, report: &mut Report) -> Result
             store::Remedy::Collect | store::Remedy::Unpack(..) => {
                 "`nman system check --repair` mends it".to_owned()
             }
+            // As long as it is there it counts, and nobody fetches it.
+            store::Remedy::Fetch(Some(blob), name) if blob.exists() => format!(
+                "`nman system check --repair` removes it, and `nman pull {name}` or loading it again then mends it"
+            ),
             store::Remedy::Fetch(_, name) => {
                 format!("`nman pull {name}` or loading it again mends it")
             }
@@ -105,9 +109,17 @@ fn running(settings: &Settings, store: &Store) -> Result<Vec<(String, Vec<ChainI
     Ok(named.filter_map(|(name, id)| Some((name, layers(id)?))).collect())
 }
 
+/// The state of the networks; nothing on a read-only disk where there never was any.
+fn network_state(settings: &Settings) -> Result<Option<network::State>> {
+    match network::State::open(&settings.state) {
+        Err(error) if error.is_read_only() => Ok(None),
+        state => Ok(Some(state?)),
+    }
+}
+
 /// Leases and connections of containers that there are not.
 fn check_networks(settings: &Settings, repair: bool, report: &mut Report) -> Result<()> {
-    let state = network::State::open(&settings.state)?;
+    let Some(state) = network_state(settings)? else { return Ok(()) };
     let living = Containers::open(&settings.containers())?.ids()?.into_iter().collect();
     let orphans = network::orphan::find(&state, &living)?;
     let plans = orphans.plans.iter().map(|plan| {
@@ -138,7 +150,7 @@ fn check_networks(settings: &Settings, repair: bool, report: &mut Report) -> Res
 
 /// What the host has lost of containers that run.
 fn check_connections(settings: &Settings, repair: bool, report: &mut Report) -> Result<()> {
-    let state = network::State::open(&settings.state)?;
+    let Some(state) = network_state(settings)? else { return Ok(()) };
     let containers = Containers::open(&settings.containers())?;
     let up = |id: &ContainerId| {
         let dir = containers.dir(id);

@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use crate::images::ImagePrune;
 use crate::listing::precise_size;
 use crate::networks;
+use crate::preferences;
 use crate::prune::{self, Filter};
 use crate::settings::Settings;
 use crate::volume;
@@ -23,16 +24,15 @@ pub struct SystemPrune {
 impl SystemPrune {
     /// Takes apart what was typed.
     pub fn new(args: &SystemPruneArgs) -> Result<Self> {
-        let dated = args.filter.iter().any(|filter| filter.starts_with("until="));
+        let filter = preferences::prune_filters(&args.filter);
+        let dated = filter.iter().any(|filter| filter.starts_with("until="));
         if args.volumes && dated {
             return Err(Error::refusal("the \"until\" filter is not supported with \"--volumes\""));
         }
-        let volumes = VolumePruneArgs { all: false, force: true, filter: args.filter.clone() };
-        let containers =
-            args.filter.iter().map(|text| Filter::parse(text)).collect::<Result<_>>()?;
-        let images =
-            ImagePruneArgs { all: args.all, force: args.force, filter: args.filter.clone() };
-        let networks = NetworkPruneArgs { force: args.force, filter: args.filter.clone() };
+        let volumes = VolumePruneArgs { all: false, force: true, filter: filter.clone() };
+        let containers = filter.iter().map(|text| Filter::parse(text)).collect::<Result<_>>()?;
+        let images = ImagePruneArgs { all: args.all, force: args.force, filter: filter.clone() };
+        let networks = NetworkPruneArgs { force: args.force, filter: filter.clone() };
         Ok(Self {
             containers,
             networks: networks::Prune::new(&networks)?,

@@ -26,7 +26,7 @@ const VOLUMES: List = List {
 
 /// `nman volume ls`: the list as text.
 pub fn ls(settings: &Settings, args: &ListArgs) -> Result<String> {
-    let view = VOLUMES.view(args)?;
+    let view = VOLUMES.view_by("volumesFormat", args, VOLUMES.table)?;
     let dangling = view.filters.truth("dangling")?;
     let volumes = Volumes::open(settings)?;
     let mut rows = Vec::new();

@@ -5,20 +5,32 @@
 use super::{Volume, Volumes};
 use crate::error::{Error, Result};
 use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags, statx};
-use rustix::mount::{MountFlags, mount as mount_at, mount_bind_recursive, mount_remount};
+use rustix::mount::{
+    MountFlags, UnmountFlags, mount as mount_at, mount_bind, mount_bind_recursive, mount_remount,
+    unmount,
+};
 use std::collections::BTreeMap;
+use std::net::{IpAddr, ToSocketAddrs as _};
 use std::path::Path;
 
 /// What `o` says: flags of the mount, and what is left to the file system.
 #[derive(Debug, PartialEq, Eq)]
 struct Options {
     flags: MountFlags,
-    bind: bool,
+    bind: Option<Bind>,
     data: String,
 }
 
+/// `bind` takes a directory as it is, `rbind` with what is mounted below it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Bind {
+    Alone,
+    Recursive,
+}
+
 /// Words of `o` that are flags, and whether they set or clear them.
-const FLAGS: [(&str, MountFlags, bool); 15] = [
+const FLAGS: [(&str, MountFlags, bool); 20] = [
+    ("defaults", MountFlags::empty(), true),
     ("ro", MountFlags::RDONLY, true),
     ("rw", MountFlags::RDONLY, false),
     ("nosuid", MountFlags::NOSUID, true),
@@ -30,18 +42,23 @@ const FLAGS: [(&str, MountFlags, bool); 15] = [
     ("sync", MountFlags::SYNCHRONOUS, true),
     ("async", MountFlags::SYNCHRONOUS, false),
     ("noatime", MountFlags::NOATIME, true),
+    ("atime", MountFlags::NOATIME, false),
     ("nodiratime", MountFlags::NODIRATIME, true),
+    ("diratime", MountFlags::NODIRATIME, false),
     ("relatime", MountFlags::RELATIME, true),
+    ("norelatime", MountFlags::RELATIME, false),
     ("strictatime", MountFlags::STRICTATIME, true),
+    ("nostrictatime", MountFlags::STRICTATIME, false),
     ("dirsync", MountFlags::DIRSYNC, true),
 ];
 
 fn parse(text: &str) -> Options {
-    let mut options = Options { flags: MountFlags::empty(), bind: false, data: String::new() };
+    let mut options = Options { flags: MountFlags::empty(), bind: None, data: String::new() };
     for word in text.split(',').filter(|word| !word.is_empty()) {
         match FLAGS.iter().find(|(name, _, _)| *name == word) {
             Some((_, flag, value)) => options.flags.set(*flag, *value),
-            None if matches!(word, "bind" | "rbind") => options.bind = true,
+            None if word == "bind" => options.bind = Some(Bind::Alone),
+            None if word == "rbind" => options.bind = Some(Bind::Recursive),
             None => {
                 let comma = if options.data.is_empty() { "" } else { "," };
                 options.data.push_str(&format!("{comma}{word}"));
@@ -78,10 +95,18 @@ pub(super) fn mount(volumes: &Volumes, volume: &Volume) -> Result<()> {
         return Ok(());
     }
     check(&volume.options)?;
-    let options = parse(get("o"));
+    let (device, words) = match kind {
+        "nfs" | "cifs" => with_addresses(kind, device, get("o"), &address_of)?,
+        _ => (device.to_owned(), get("o").to_owned()),
+    };
+    let (device, options) = (device.as_str(), parse(&words));
     let failed = |action: String| Error::system(format!("{action} for volume `{}`", volume.name));
-    if options.bind {
-        mount_bind_recursive(device, &target).map_err(failed(format!("bind `{device}`")))?;
+    if let Some(bind) = options.bind {
+        let bound = match bind {
+            Bind::Alone => mount_bind(device, &target),
+            Bind::Recursive => mount_bind_recursive(device, &target),
+        };
+        bound.map_err(failed(format!("bind `{device}`")))?;
         if !options.flags.is_empty() {
             let flags = options.flags | MountFlags::BIND;
             mount_remount(&target, flags, "").map_err(failed(format!("bind `{device}`")))?;
@@ -91,6 +116,53 @@ pub(super) fn mount(volumes: &Volumes, volume: &Volume) -> Result<()> {
     let data = std::ffi::CString::new(options.data).unwrap_or_default();
     mount_at(device, &target, kind, options.flags, data.as_c_str())
         .map_err(failed(format!("mount `{device}` as {kind}")))
+}
+
+/// Takes the mount of a volume away again, once a container has what it wants of it. Else it would hold on to what the device has
+/// mounted below it, such as this very container's root where somebody binds a directory that we are in.
+pub(super) fn unmount_data(volumes: &Volumes, volume: &Volume) -> Result<()> {
+    let data = volumes.data(&volume.name);
+    if volume.options.is_empty() || !is_mounted(&data)? {
+        return Ok(());
+    }
+    unmount(&data, UnmountFlags::DETACH).map_err(Error::io("unmount", &data))
+}
+
+/// The kernel knows no names: the host in `addr=`, and for cifs in the device, becomes its address.
+fn with_addresses(
+    kind: &str,
+    device: &str,
+    words: &str,
+    address_of: &dyn Fn(&str) -> Result<IpAddr>,
+) -> Result<(String, String)> {
+    let address = |host: &str| match host.parse::<IpAddr>() {
+        Ok(address) => Ok(address),
+        Err(_) => address_of(host),
+    };
+    let mut named = false;
+    let mut resolved = Vec::new();
+    for word in words.split(',') {
+        resolved.push(match word.strip_prefix("addr=") {
+            Some(host) if !host.is_empty() => {
+                named = true;
+                format!("addr={}", address(host)?)
+            }
+            _ => word.to_owned(),
+        });
+    }
+    let device = match device.strip_prefix("//").and_then(|rest| rest.split_once('/')) {
+        Some((host, share)) if kind == "cifs" && !named => format!("//{}/{share}", address(host)?),
+        _ => device.to_owned(),
+    };
+    Ok((device, resolved.join(",")))
+}
+
+fn address_of(host: &str) -> Result<IpAddr> {
+    let found = (host, 0).to_socket_addrs().ok().and_then(|mut all| all.next());
+    found.map(|address| address.ip()).ok_or_else(|| Error::Rejected {
+        message: format!("error resolving passed in network volume address: no such host `{host}`"),
+        hint: None,
+    })
 }
 
 /// Whether something is mounted on a directory.
@@ -110,7 +182,25 @@ mod tests {
         let options = parse("ro,size=1m,nodev,uid=5,dev");
         assert_eq!(options.flags, MountFlags::RDONLY);
         assert_eq!(options.data, "size=1m,uid=5");
-        assert!(!options.bind && parse("bind,ro").bind);
+        assert_eq!((options.bind, parse("bind,ro").bind), (None, Some(Bind::Alone)));
+        assert_eq!(parse("rbind").bind, Some(Bind::Recursive));
+        let plain = parse("defaults,noatime,atime,size=1m");
+        assert_eq!((plain.flags, plain.data.as_str()), (MountFlags::empty(), "size=1m"));
+    }
+
+    #[test]
+    fn names_of_servers_become_addresses() {
+        let known = |host: &str| match host {
+            "nas" => Ok("10.0.0.7".parse().unwrap()),
+            _ => Err(Error::refusal(format!("no {host}"))),
+        };
+        let of = |kind, device, words| with_addresses(kind, device, words, &known).unwrap();
+        let pair = |device: &str, words: &str| (device.to_owned(), words.to_owned());
+        assert_eq!(of("nfs", ":/x", "addr=nas,rw"), pair(":/x", "addr=10.0.0.7,rw"));
+        assert_eq!(of("nfs", ":/x", "rw,addr=10.0.0.8"), pair(":/x", "rw,addr=10.0.0.8"));
+        assert_eq!(of("cifs", "//nas/x", "username=a"), pair("//10.0.0.7/x", "username=a"));
+        assert_eq!(of("cifs", "//other/x", "addr=nas"), pair("//other/x", "addr=10.0.0.7"));
+        assert!(with_addresses("nfs", ":/x", "addr=no", &known).is_err());
     }
 
     #[test]

@@ -121,10 +121,21 @@ pub fn mount_all(settings: &Settings, record: &Record, dir: &Dir) -> Result<()> 
         }
         attach(dir, at, point, &tree)?;
     }
+    forget_data(settings, record)?;
     if record.host_config.ipc_mode == "shareable" {
         provide_shared_memory(record, dir)?;
     }
     Ok(())
+}
+
+/// Unmounts what the driver has mounted: each place has a mount of its own by now.
+fn forget_data(settings: &Settings, record: &Record) -> Result<()> {
+    let mut names = record.mounts.iter().filter(|point| point.kind == MountKind::Volume).peekable();
+    if names.peek().is_none() {
+        return Ok(());
+    }
+    let volumes = Volumes::open(settings)?;
+    names.try_for_each(|point| mount::unmount_data(&volumes, &volumes.find(&point.name)?))
 }
 
 /// Puts a detached mount to its place.

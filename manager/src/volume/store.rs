@@ -48,10 +48,15 @@ pub struct Lock {
 }
 
 impl Volumes {
-    /// Opens the directory, making it (mode 0700) if need be.
+    /// Opens the directory, making it (mode 0700) if need be. Where nothing can be made there are no volumes, and what writes
+    /// fails.
     pub fn open(settings: &Settings) -> Result<Self> {
         let root = settings.volumes();
-        make_private(&root)?;
+        match make_private(&root) {
+            Err(Error::Io { source, .. })
+                if source.kind() == std::io::ErrorKind::ReadOnlyFilesystem => {}
+            made => made?,
+        }
         Ok(Self { settings: settings.clone(), root })
     }
 
@@ -102,7 +107,10 @@ impl Volumes {
 
     /// Every volume, by name. One that is removed meanwhile is left out.
     pub fn list(&self) -> Result<Vec<Volume>> {
-        let entries = fs::read_dir(&self.root).map_err(Error::io("read", &self.root))?;
+        let entries = match fs::read_dir(&self.root) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.map_err(Error::io("read", &self.root))?,
+        };
         let name = |entry: fs::DirEntry| VolumeName::parse(entry.file_name().to_str()?).ok();
         let mut names: Vec<VolumeName> = entries.flatten().filter_map(name).collect();
         names.sort();
@@ -116,6 +124,7 @@ impl Volumes {
         labels: BTreeMap<String, String>,
         options: BTreeMap<String, String>,
     ) -> Result<Volume> {
+        make_private(&self.root)?;
         let _lock = self.lock()?;
         if let Ok(volume) = self.find(name.as_str()) {
             return Ok(volume);

@@ -376,6 +376,50 @@ fn where_no_container_was_ever_made_and_nothing_can_be_written_there_is_none() {
 }
 
 #[test]
+fn where_nothing_was_ever_made_and_nothing_can_be_written_there_is_nothing() {
+    let world = World::new();
+    let bare = world.path("bare");
+    std::fs::create_dir(&bare).unwrap();
+    mount_bind(&bare, &bare).unwrap();
+    mount_remount(&bare, MountFlags::BIND | MountFlags::RDONLY, "").unwrap();
+    let nman = |line: &str| {
+        let words = line.split(' ').collect::<Vec<_>>();
+        world
+            .command(words)
+            .env("NMAN_ROOT", bare.join("root"))
+            .env("NMAN_STATE", bare.join("state"))
+            .run()
+    };
+    for line in ["images -q", "volume ls -q", "network prune -f", "network ls -qf dangling=true"] {
+        assert_eq!(nman(line).ok().stdout(), "", "{line}");
+    }
+    assert_eq!(nman("events --since 1s --until 0s").ok().stdout(), "");
+    let prunes = ["image prune -af", "volume prune -af", "system prune -af --volumes"];
+    for line in prunes {
+        assert_eq!(nman(line).ok().text(), "Total reclaimed space: 0B", "{line}");
+    }
+    assert_eq!(nman("info -f {{.Images}}").ok().text(), "0");
+    assert_eq!(nman("network inspect -f {{.Name}} bridge").ok().text(), "nman");
+    assert!(nman("system df").ok().stdout().contains("Local Volumes   0"));
+    assert_eq!(nman("system check").ok().text(), "No problems found");
+    for line in ["history no", "rmi no", "save no", "tag no other", "image inspect no"] {
+        let refused = nman(line).exits(1).stderr();
+        assert!(refused.contains("No such image: no:latest"), "{line}: {refused}");
+    }
+    for line in ["volume inspect no", "volume rm no"] {
+        assert!(nman(line).exits(1).stderr().contains("get no: no such volume"), "{line}");
+    }
+    assert!(nman("network rm no").exits(1).stderr().contains("network `no` not found"));
+    for line in ["volume create some", "network create some", "load", "import -", "pull some"] {
+        let refused = nman(line).exits(1).stderr();
+        let said = "read-only file system\n\nhint: `";
+        assert!(refused.contains(said), "{line}: {refused}");
+        assert!(refused.contains("cannot be written: mount it writable"), "{line}: {refused}");
+    }
+    unmount(&bare, UnmountFlags::DETACH).unwrap();
+}
+
+#[test]
 fn containers_are_listed_and_shown_where_the_state_directory_cannot_be_written() {
     let world = World::new();
     world

@@ -174,6 +174,11 @@ fn check_names_what_is_damaged_and_repair_mends_it() {
     let mut content = fs::read(&largest).unwrap();
     content[5000] ^= 1;
     fs::write(&largest, content).unwrap();
+    let said = check(&[]).exits(1).stdout();
+    assert!(said.contains("(`nman system check --repair` removes it, and `nman pull "), "{said}");
+    let refused = world.nman(["save", "-o", "/dev/null", IMAGE]).exits(1).stderr();
+    assert!(refused.starts_with("nman: layer `sha256:"), "{refused}");
+    assert!(refused.contains("\n\nhint: `nman system check --repair` removes what"), "{refused}");
     let said = check(&["--repair"]).exits(1).stdout();
     assert!(said.contains("its blob does not have this digest"), "{said}");
     assert!(said.contains("`nman pull test/busybox:latest`"), "{said}");
@@ -227,5 +232,44 @@ fn an_image_that_is_removed_while_a_container_of_it_is_made_gives_no_container_w
     assert_eq!(creating.wait().unwrap().code(), Some(1), "{said}");
     assert!(said.stderr().contains("No such image: twin:latest"), "{said}");
     world.nman(["rm", "base"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
+fn a_full_disk_is_named_with_what_frees_it_and_nothing_half_made_stays() {
+    let world = World::new();
+    world.run(&["--name", "stopped"], &["true"]).ok();
+    // As much as there is, and a little room for what makes room.
+    let root = world.root().to_owned();
+    let small = world.path("small");
+    fs::create_dir(&small).unwrap();
+    let flags = rustix::mount::MountFlags::empty();
+    rustix::mount::mount("tmpfs", &small, "tmpfs", flags, Some(c"size=64m")).unwrap();
+    Capture::of("cp").args(["-a".as_ref(), root.as_path(), &small]).run().ok();
+    let command = |words: &[&str]| world.command(words).env("NMAN_ROOT", small.join("root"));
+    let filler = small.join("filler");
+    let mut file = fs::File::create(&filler).unwrap();
+    let full = std::io::copy(&mut std::io::repeat(1), &mut file).unwrap_err();
+    assert_eq!(full.kind(), std::io::ErrorKind::StorageFull);
+    let archive = world.path("image.tar").display().to_string();
+    for words in [
+        &["start", "stopped"][..],
+        &["create", "--network", "none", IMAGE, "true"],
+        &["run", "--network", "none", IMAGE, "true"],
+        &["import", &archive, "some:1"],
+    ] {
+        let refused = command(words).run().stderr();
+        let hint = format!(
+            "no space left on device\n\nhint: the disk of `{}` is full: `nman system df` shows",
+            small.join("root").display()
+        );
+        assert!(refused.contains(&hint), "{words:?}: {refused}");
+    }
+    assert_eq!(command(&["ps", "-aq"]).run().ok().stdout().lines().count(), 1);
+    command(&["rm", "stopped"]).run().ok();
+    fs::remove_file(&filler).unwrap();
+    assert_eq!(command(&["system", "check"]).run().ok().text(), "No problems found");
+    rustix::mount::unmount(&small, rustix::mount::UnmountFlags::DETACH).unwrap();
+    world.nman(["rm", "stopped"]).ok();
     world.assert_no_container();
 }

@@ -317,3 +317,17 @@ fn a_commit_takes_over_how_the_container_is_stopped_checked_and_reached() {
     assert_eq!(less["Healthcheck"], serde_json::json!({"Test": ["NONE"]}));
     world.assert_no_container();
 }
+
+#[test]
+fn a_path_that_was_left_out_is_not_the_root() {
+    let world = World::new();
+    world.nman(["create", "--name", "still", IMAGE, "true"]).ok();
+    let here = world.path("here").display().to_string();
+    for words in [["still:", &here], ["still:", "-"], [&here, "still:"]] {
+        let refused = world.nman([&["cp"], &words[..]].concat()).exits(1).stderr();
+        assert_eq!(refused, "nman: bad parameter: path cannot be empty\n", "{words:?}");
+    }
+    assert!(!world.path("here").exists());
+    world.nman(["rm", "still"]).ok();
+    world.assert_no_container();
+}

@@ -251,3 +251,63 @@ fn who_is_not_root_is_told_so() {
     let refused = world.nman(["--root", "/proc/nman", "ps"]).exits(1).stderr();
     assert!(!refused.contains("needs root"), "root is not told so: {refused}");
 }
+
+#[test]
+fn lists_have_the_form_that_dockers_configuration_names_unless_one_is_typed() {
+    let world = world_with(&[("one", &[], &["true"])]);
+    let docker = world.path("docker");
+    std::fs::create_dir(&docker).unwrap();
+    let write = |config: &str| std::fs::write(docker.join("config.json"), config).unwrap();
+    let nman = |words: &[&str]| world.command(words).env("DOCKER_CONFIG", &docker).run();
+    write(
+        r#"{"psFormat": "mine {{.Names}}", "imagesFormat": "table {{.Tag}}", "volumesFormat": "v"}"#,
+    );
+    assert_eq!(nman(&["ps", "-a"]).ok().stdout(), "mine one\n");
+    assert_eq!(nman(&["images"]).ok().stdout(), "TAG\nlatest\n");
+    assert_eq!(nman(&["volume", "ls"]).ok().stdout(), "v\n");
+    assert_eq!(nman(&["ps", "-aq"]).ok().text().len(), 12);
+    assert!(nman(&["ps", "-a", "--format", "table"]).ok().stdout().starts_with("CONTAINER ID "));
+    write(r#"{"psFormat": "{{.Nmaes}}"}"#);
+    let refused = nman(&["ps"]).exits(1).stderr();
+    let said = format!(
+        "nman: `psFormat` in `{}`: template parsing error: ",
+        docker.join("config.json").display()
+    );
+    assert!(refused.starts_with(&said) && refused.contains("\n\nhint: did you mean"), "{refused}");
+    world.nman(["rm", "-v", "one"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
+fn what_dockers_configuration_keeps_from_prunes_stays() {
+    let world = World::new();
+    let docker = world.path("docker");
+    std::fs::create_dir(&docker).unwrap();
+    std::fs::write(docker.join("config.json"), r#"{"pruneFilters": ["label!=keep"]}"#).unwrap();
+    let prune = |words: &[&str]| {
+        let words = [words, &["prune", "-f"]].concat();
+        world.command(words).env("DOCKER_CONFIG", &docker).run().ok().stdout()
+    };
+    for name in ["kept", "lost"] {
+        let label = if name == "kept" { "keep" } else { "other" };
+        world.nman(["volume", "create", "--label", label, name]).ok();
+        world.nman(["network", "create", "--label", label, name]).ok();
+        world.run(&["--name", name, "--label", label], &["true"]).ok();
+    }
+    assert_eq!(prune(&["network"]), "Deleted Networks:\nlost\n\n");
+    assert_eq!(prune(&["container"]).lines().count(), 4);
+    assert_eq!(world.nman(["ps", "-a", "--format", "{{.Names}}"]).ok().stdout(), "kept\n");
+    let typed = ["volume", "prune", "-af"];
+    world.command(typed).env("DOCKER_CONFIG", &docker).run().ok();
+    assert_eq!(world.nman(["volume", "ls", "-q", "-f", "label=keep"]).ok().stdout(), "kept\n");
+    assert_eq!(world.nman(["volume", "ls", "-q", "-f", "name=lost"]).ok().stdout(), "");
+    let all = ["system", "prune", "-af", "--volumes"];
+    world.command(all).env("DOCKER_CONFIG", &docker).run().ok();
+    assert_eq!(world.nman(["ps", "-a", "--format", "{{.Names}}"]).ok().stdout(), "kept\n");
+    // What is typed comes before it.
+    let typed = ["container", "prune", "-f", "--filter", "label=keep"];
+    world.command(typed).env("DOCKER_CONFIG", &docker).run().ok();
+    assert_eq!(world.nman(["ps", "-aq"]).ok().stdout(), "");
+    world.nman(["network", "rm", "kept"]).ok();
+    world.assert_no_container();
+}

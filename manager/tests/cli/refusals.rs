@@ -245,3 +245,29 @@ fn a_template_or_a_name_that_does_not_fit_is_no_wrong_flag() {
     world.nman(["rm", "named"]).ok();
     world.assert_no_container();
 }
+
+#[test]
+fn what_dockers_daemon_would_refuse_ends_with_1_and_a_process_without_a_place_with_128() {
+    let world = World::new();
+    world.run(&["-d", "--name", "up"], &["sleep", "1000"]).ok();
+    for (line, code) in [
+        ("kill -s BAD up", 1),
+        ("update -m 1m up", 1),
+        ("update -m x up", 125),
+        ("events --since x", 1),
+        ("container prune -f --filter until=x", 1),
+        ("network prune -f --filter until=x", 1),
+        ("volume ls -f x", 125),
+        ("port up x", 1),
+        ("start -a up up", 1),
+        ("pull -a some:1", 1),
+        ("login -p x --password-stdin r.example", 1),
+        ("exec -w relative up true", 128),
+        ("exec -d -w relative up true", 1),
+    ] {
+        world.nman(line.split(' ')).exits(code);
+    }
+    assert_eq!(world.inspect("up", "/State/Running"), true);
+    world.nman(["rm", "-f", "up"]).ok();
+    world.assert_no_container();
+}

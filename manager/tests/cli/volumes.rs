@@ -258,3 +258,68 @@ fn an_image_is_mounted_read_only_and_kept_while_it_is_used() {
     assert!(entries(&world.path("root/snapshots/active")).is_empty());
     world.assert_no_container();
 }
+
+#[test]
+fn a_volume_that_binds_a_directory_with_ours_in_it_keeps_no_container() {
+    let world = World::new();
+    let around = world.path("").display().to_string();
+    for (name, how) in [("alone", "bind,ro,nosuid"), ("whole", "rbind")] {
+        let device = format!("device={around}");
+        let words = ["-o", "type=none", "-o", &device, "-o", &format!("o={how}")];
+        world.nman([&["volume", "create"], &words[..], &[name]].concat()).ok();
+        let volume = format!("{name}:/around");
+        let seen = world.shell(&["-v", &volume], "ls /around; touch /around/written").stdout();
+        assert!(seen.contains("image.tar"), "{name}: {seen}");
+        assert_eq!(world.path("written").exists(), how == "rbind", "{name}");
+        assert_eq!(world.nman(["ps", "-aq"]).ok().stdout(), "", "{name}");
+        world.nman(["volume", "rm", name]).ok();
+    }
+    world.assert_no_container();
+}
+
+#[test]
+fn what_is_mounted_below_a_bound_volume_is_in_it_by_rbind_alone() {
+    let world = World::new();
+    let (outer, inner) = (world.path("outer"), world.path("outer/inner"));
+    std::fs::create_dir_all(&inner).unwrap();
+    rustix::mount::mount("tmpfs", &inner, "tmpfs", rustix::mount::MountFlags::empty(), None)
+        .unwrap();
+    std::fs::write(inner.join("deep"), "").unwrap();
+    let device = format!("device={}", outer.display());
+    for (how, seen) in [("bind", ""), ("rbind", "deep\n")] {
+        let words = ["-o", "type=none", "-o", &device, "-o", &format!("o={how}")];
+        world.nman([&["volume", "create"], &words[..], &["outer"]].concat()).ok();
+        assert_eq!(world.shell(&["-v", "outer:/x"], "ls /x/inner").ok().stdout(), seen, "{how}");
+        world.nman(["volume", "rm", "outer"]).ok();
+    }
+    rustix::mount::unmount(&inner, rustix::mount::UnmountFlags::empty()).unwrap();
+    world.assert_no_container();
+}
+
+#[test]
+fn flags_of_what_is_mounted_in_a_container_stay() {
+    let world = World::new();
+    let words = ["-o", "type=tmpfs", "-o", "device=tmpfs", "-o", "o=noexec,nosuid,size=1m"];
+    world.nman([&["volume", "create"], &words[..], &["careful"]].concat()).ok();
+    let source = world.path("source");
+    std::fs::create_dir(&source).unwrap();
+    let flags = rustix::mount::MountFlags::NOEXEC | rustix::mount::MountFlags::NODEV;
+    rustix::mount::mount("tmpfs", &source, "tmpfs", flags, None).unwrap();
+    let bind = format!("{}:/bind", source.display());
+    let script =
+        "cp /bin/busybox /vol && ! /vol/busybox true; grep -E ' /(vol|bind) ' /proc/mounts";
+    let seen = world.shell(&["-v", "careful:/vol", "-v", &bind], script).ok().stdout();
+    let of = |path: &str| {
+        let line = seen.lines().find(|line| line.contains(&format!(" {path} "))).unwrap();
+        line.split(' ').nth(3).unwrap().split(',').map(str::to_owned).collect::<Vec<_>>()
+    };
+    for (path, flags) in
+        [("/vol", ["rw", "noexec", "nosuid"]), ("/bind", ["rw", "noexec", "nodev"])]
+    {
+        let has = |flag: &&str| of(path).iter().any(|own| own == flag);
+        assert!(flags.iter().all(has), "{path}: {seen}");
+    }
+    rustix::mount::unmount(&source, rustix::mount::UnmountFlags::empty()).unwrap();
+    world.nman(["volume", "rm", "careful"]).ok();
+    world.assert_no_container();
+}

@@ -246,3 +246,120 @@ fn an_event_about_a_container_on_a_network_is_of_the_networks_id() {
     world.nman(["rm", "-f", &container]).ok();
     world.assert_no_container();
 }
+
+/// Actions and what they are about, of all events of these types so far.
+#[track_caller]
+fn told(world: &World, kinds: &[&str], form: &str) -> Vec<String> {
+    let kinds = kinds.iter().map(|kind| format!("type={kind}"));
+    let mut args: Vec<String> =
+        ["events", "--since", "1h", "--until", "0s", "--format", form].map(str::to_owned).into();
+    kinds.for_each(|kind| args.extend(["--filter".to_owned(), kind]));
+    world.nman(args).ok().stdout().lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn volumes_and_the_networks_none_and_host_are_told_of_while_a_container_has_them() {
+    let world = World::new();
+    let words = ["-v", "data:/data", "-v", "data:/again:ro"];
+    world.run(&[&["--name", "alone"], &words[..]].concat(), &["true"]).ok();
+    world.run(&["--rm", "--network", "host"], &["true"]).ok();
+    world.nman(["rm", "alone"]).ok();
+    let attributes = "{{.Actor.Attributes.destination}} {{index .Actor.Attributes \"read/write\"}}";
+    let form = format!("{{{{.Action}}}} {{{{.Actor.ID}}}} {attributes}");
+    let volumes = told(&world, &["volume"], &form);
+    let of_data: Vec<&str> = volumes
+        .iter()
+        .filter(|line| line.contains(" data "))
+        .map(|line| line.trim_end_matches("<no value> "))
+        .collect();
+    let expected =
+        ["create data ", "mount data /data true", "mount data /again false", "unmount data "];
+    assert_eq!(of_data[..4], expected, "{volumes:?}");
+    assert_eq!(of_data[4..], ["unmount data "], "{volumes:?}");
+    let form = "{{.Action}} {{.Actor.Attributes.name}} {{.Actor.Attributes.type}}";
+    let expected =
+        ["connect none null", "disconnect none null", "connect host host", "disconnect host host"];
+    assert_eq!(told(&world, &["network"], form), expected);
+    let id = world.nman(["network", "inspect", "-f", "{{.Id}}", "host"]).ok().text();
+    let ids = told(&world, &["network"], "{{.Actor.ID}}");
+    assert_eq!(ids[2..], [id.clone(), id]);
+    world.assert_no_container();
+}
+
+#[test]
+fn a_container_that_leaves_none_tells_and_does_not_leave_it_twice() {
+    let world = World::new();
+    world.run(&["-d", "--name", "mover"], &["sleep", "1000"]).ok();
+    world.nman(["network", "disconnect", "none", "mover"]).ok();
+    world.nman(["network", "connect", "bridge", "mover"]).ok();
+    world.nman(["rm", "-f", "mover"]).ok();
+    let told = told(&world, &["network"], "{{.Action}} {{.Actor.Attributes.name}}");
+    assert_eq!(told, ["connect none", "disconnect none", "connect nman", "disconnect nman"]);
+    world.assert_no_container();
+}
+
+#[test]
+fn an_exec_has_an_id_in_its_events_and_in_inspect_as_long_as_it_runs() {
+    let world = World::new();
+    world.run(&["-d", "--name", "up"], &["sleep", "1000"]).ok();
+    let ids = || world.nman(["inspect", "-f", "{{json .ExecIDs}}", "up"]).ok().text();
+    assert_eq!(ids(), "null");
+    world.nman(["exec", "-d", "up", "sh", "-c", "while test ! -e /go; do sleep 0.05; done"]).ok();
+    let running = ids();
+    world.nman(["exec", "up", "touch", "/go"]).ok();
+    eventually("the exec has ended", || ids() == "null");
+    let lines = told(&world, &["container"], "{{.Action}} {{.Actor.Attributes.execID}}");
+    let of_execs: Vec<(&str, &str)> = lines
+        .iter()
+        .filter(|line| line.starts_with("exec_"))
+        .filter_map(|line| line.rsplit_once(' '))
+        .collect();
+    let first = of_execs[0].1;
+    assert_eq!(running, format!("[\"{first}\"]"));
+    assert_eq!(first.len(), 64);
+    let actions: Vec<&str> = of_execs
+        .iter()
+        .filter(|(_, id)| *id == first)
+        .map(|(action, _)| action.split(':').next().unwrap())
+        .collect();
+    assert_eq!(actions, ["exec_create", "exec_start", "exec_die"]);
+    assert_eq!(of_execs.len(), 6);
+    // A client that was killed leaves a file behind, and nothing that runs.
+    let directory =
+        world.root().join("containers").join(world.inspect("up", "/Id").as_str().unwrap());
+    std::fs::write(directory.join("execs/abc"), "").unwrap();
+    assert_eq!(ids(), "null");
+    world.nman(["rm", "-f", "up"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
+fn what_docker_leaves_out_where_it_is_nil_is_null_for_templates() {
+    let world = World::new();
+    world.run(&["--name", "one", "--volume-driver", "local"], &["true"]).ok();
+    let form = "{{json .State.Health}} {{json .SizeRw}} {{json .HostConfig.Links}} \
+                {{.HostConfig.VolumeDriver}} {{json .HostConfig.ConsoleSize}}";
+    let shown = world.nman(["inspect", "-f", form, "one"]).ok().text();
+    assert_eq!(shown, "null null null local [0,0]");
+    let wrong = world.nman(["inspect", "-f", "{{.State.Health.Status}}", "one"]).exits(1);
+    assert!(wrong.stderr().contains("nil pointer evaluating .Status"), "{wrong}");
+    let whole = world.nman(["inspect", "one"]).ok().stdout();
+    assert!(!whole.contains("\"Health\"") && !whole.contains("\"SizeRw\""), "{whole}");
+    world.nman(["rm", "one"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
+fn each_prune_is_told_with_what_it_has_freed() {
+    let world = World::new();
+    let name = world.nman(["volume", "create"]).ok().text();
+    std::fs::write(world.root().join("volumes").join(name).join("_data/file"), "content").unwrap();
+    for kind in ["container", "network", "volume", "image"] {
+        world.nman([kind, "prune", "-f"]).ok();
+        let told = told(&world, &[kind], "{{.Action}} {{.Actor.Attributes.reclaimed}}");
+        let (action, freed) = told.last().unwrap().split_once(' ').unwrap();
+        assert_eq!(action, "prune", "{told:?}");
+        assert_eq!(freed.parse::<u64>().unwrap() > 0, kind == "volume", "{told:?}");
+    }
+    world.assert_no_container();
+}

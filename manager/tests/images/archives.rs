@@ -4,14 +4,17 @@ use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
+use bundle::digest::Digest;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use nconform::fixture::{Capture, Sandbox, scratch_dir};
+use nconform::fixture::{Capture, Registry, Sandbox, scratch_dir};
 use nman::load::{load, load_file};
-use nman::registry::Platform;
 use nman::snapshot::{mount, unmount};
 
+use serde_json::{Value, json};
+
 use crate::images::{Entry, TestImage, files, store};
+use crate::program::Nman;
 
 /// Has skopeo write the image as `kind:FILE:NAME`.
 fn archive(image: &TestImage, directory: &Path, kind: &str, name: &str) -> PathBuf {
@@ -23,10 +26,6 @@ fn archive(image: &TestImage, directory: &Path, kind: &str, name: &str) -> PathB
     file
 }
 
-fn platform() -> Platform {
-    "linux/amd64".parse().unwrap()
-}
-
 #[test]
 fn docker_and_oci_archives_load_with_their_names_and_layers() {
     let _sandbox = Sandbox::enter();
@@ -34,7 +33,7 @@ fn docker_and_oci_archives_load_with_their_names_and_layers() {
         let directory = scratch_dir();
         let file = archive(&TestImage::two_layers(), directory.path(), kind, "example.org/app:1");
         let (root, store) = store();
-        let images = load_file(&file, &platform(), &store).unwrap();
+        let images = load_file(&file, None, &store).unwrap();
         assert_eq!(images.len(), 1, "{kind}");
         assert_eq!(images[0].names, ["example.org/app:1".parse().unwrap()], "{kind}");
         assert_eq!(store.find("example.org/app:1").unwrap().id, images[0].id, "{kind}");
@@ -47,7 +46,7 @@ fn docker_and_oci_archives_load_with_their_names_and_layers() {
         assert!(!target.path().join("etc/gone").exists());
         unmount(target.path()).unwrap();
 
-        let again = load_file(&file, &platform(), &store).unwrap();
+        let again = load_file(&file, None, &store).unwrap();
         assert_eq!(again[0].id, images[0].id, "{kind}");
         assert_eq!(store.list().unwrap().len(), 1, "{kind}");
     }
@@ -68,7 +67,7 @@ fn a_compressed_archive_loads_through_a_pipe() {
             let mut writer = writer;
             writer.write_all(&bytes).unwrap();
         });
-        load(reader, "-", &platform(), &store).unwrap()
+        load(reader, "-", None, &store).unwrap()
     });
     assert_eq!(images[0].names, ["app:1".parse().unwrap()]);
 }
@@ -79,7 +78,7 @@ fn a_mere_tag_is_no_name() {
     let directory = scratch_dir();
     let file = archive(&TestImage::two_layers(), directory.path(), "oci-archive", "latest");
     let (_root, store) = store();
-    let images = load_file(&file, &platform(), &store).unwrap();
+    let images = load_file(&file, None, &store).unwrap();
     assert!(images[0].names.is_empty());
     assert_eq!(store.find(images[0].id.short()).unwrap().id, images[0].id);
 }
@@ -108,7 +107,7 @@ fn what_is_not_an_image_archive_is_refused_in_one_line() {
     ];
     for (case, bytes) in cases {
         let (root, store) = store();
-        let error = load(&*bytes, case, &platform(), &store).unwrap_err().to_string();
+        let error = load(&*bytes, case, None, &store).unwrap_err().to_string();
         assert!(error.starts_with(&format!("cannot load `{case}`: ")), "{error}");
         assert!(!error.contains('\n'), "{error}");
         assert!(store.list().unwrap().is_empty(), "{case}");
@@ -116,7 +115,130 @@ fn what_is_not_an_image_archive_is_refused_in_one_line() {
         assert!(files(&root.path().join("images/blobs/sha256")).is_empty(), "{case}");
     }
     let (_root, store) = store();
-    let error = load_file(Path::new("/nonexistent.tar"), &platform(), &store).unwrap_err();
+    let error = load_file(Path::new("/nonexistent.tar"), None, &store).unwrap_err();
     let expected = "cannot load `/nonexistent.tar`: no such file or directory";
     assert_eq!(error.to_string(), expected);
+}
+
+/// An archive of an image for each of these platforms under one name.
+fn archive_for_several(directory: &Path, architectures: &[&str]) -> PathBuf {
+    let layout = directory.join("several");
+    let blobs = layout.join("blobs/sha256");
+    fs::create_dir_all(&blobs).unwrap();
+    let put = |media_type: &str, content: &[u8]| {
+        fs::write(blobs.join(Digest::of(content).hex()), content).unwrap();
+        json!({"mediaType": media_type, "digest": Digest::of(content).as_str(), "size": content.len()})
+    };
+    let image = TestImage::two_layers();
+    for layer in &image.layers {
+        put("application/octet-stream", layer);
+    }
+    let manifests: Vec<Value> = architectures
+        .iter()
+        .map(|architecture| {
+            let mut config: Value = serde_json::from_slice(&image.config()).unwrap();
+            config["architecture"] = (*architecture).into();
+            let config = config.to_string();
+            let mut manifest = image.manifest();
+            manifest["config"] = put("application/vnd.oci.image.config.v1+json", config.as_bytes());
+            let manifest = manifest.to_string();
+            let mut entry = put("application/vnd.oci.image.manifest.v1+json", manifest.as_bytes());
+            entry["platform"] = json!({"os": "linux", "architecture": architecture});
+            entry
+        })
+        .collect();
+    let media_type = "application/vnd.oci.image.index.v1+json";
+    let index = json!({"schemaVersion": 2, "mediaType": media_type, "manifests": manifests});
+    let mut entry = put(media_type, index.to_string().as_bytes());
+    entry["annotations"] = json!({
+        "org.opencontainers.image.ref.name": "1", "io.containerd.image.name": "docker.io/library/app:1",
+    });
+    let top = json!({"schemaVersion": 2, "manifests": [entry]});
+    fs::write(layout.join("index.json"), top.to_string()).unwrap();
+    fs::write(layout.join("oci-layout"), r#"{"imageLayoutVersion": "1.0.0"}"#).unwrap();
+    let file = directory.join("several.tar");
+    let mut tar = tar::Builder::new(File::create(&file).unwrap());
+    tar.append_dir_all(".", &layout).unwrap();
+    tar.finish().unwrap();
+    file
+}
+
+#[test]
+fn load_and_save_take_the_platform_that_was_asked_for() {
+    let _sandbox = Sandbox::enter();
+    let nman = Nman::new();
+    let directory = scratch_dir();
+    let file = archive_for_several(directory.path(), &["amd64", "arm64"]).display().to_string();
+    let load = |platform: &str| nman.run(&["load", "-i", &file, "--platform", platform]);
+    let architecture =
+        || nman.run(&["image", "inspect", "-f", "{{.Architecture}}", "app:1"]).text();
+
+    let refused = load("linux/s390x").exits(1).stderr();
+    assert!(refused.contains("no image for linux/s390x in it; it has linux/amd64"), "{refused}");
+    assert_eq!(load("linux/arm64").ok().stdout(), "Loaded image: app:1\n");
+    assert_eq!(architecture(), "arm64");
+
+    let saved = directory.path().join("saved.tar").display().to_string();
+    let save = |platform: &str| nman.run(&["save", "-o", &saved, "--platform", platform, "app:1"]);
+    let refused = save("linux/amd64").exits(1).stderr();
+    let said = "nman: no suitable export target found for platform linux/amd64\n\nhint: `app:1` is here for linux/arm64; ";
+    assert!(refused.starts_with(said), "{refused}");
+    assert!(!Path::new(&saved).exists());
+    save("linux/arm64").ok();
+
+    // An archive of one image is held to it, too; an empty value is none.
+    nman.run(&["rmi", "app:1"]).ok();
+    let load = |platform: &str| nman.run(&["load", "-i", &saved, "--platform", platform]);
+    let refused = load("linux/amd64").exits(1).stderr();
+    assert!(refused.contains("no image for linux/amd64 in it; it has linux/arm64"), "{refused}");
+    assert_eq!(nman.run(&["images", "-q"]).ok().stdout(), "");
+    load("linux/arm64").ok();
+    nman.run(&["rmi", "app:1"]).ok();
+    load("").ok();
+    assert_eq!(architecture(), "arm64");
+    let refused = load("what").exits(1).stderr();
+    assert!(refused.contains("invalid platform `what`"), "{refused}");
+}
+
+#[test]
+fn manifest_inspect_shows_what_a_registry_has_and_pulls_nothing() {
+    let _sandbox = Sandbox::enter();
+    let registry = Registry::start();
+    let directory = scratch_dir();
+    archive_for_several(directory.path(), &["amd64", "arm64"]);
+    let name = format!("{}/team/app:1", registry.address());
+    let source = format!("oci:{}:1", directory.path().join("several").display());
+    let skopeo = Capture::of("skopeo").args(["copy", "--all", "--quiet", "--insecure-policy"]);
+    let target = format!("docker://{name}");
+    skopeo.args(["--dest-tls-verify=false", &source, &target]).run().ok();
+
+    let nman = Nman::new();
+    let inspect = |words: &[&str]| nman.run(&[&["manifest", "inspect"], words].concat());
+    let index = inspect(&[&name]).ok().json();
+    let platforms: Vec<&Value> = index["manifests"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|entry| &entry["platform"]["architecture"])
+        .collect();
+    assert_eq!(platforms, ["amd64", "arm64"]);
+    let each = inspect(&["-v", &name]).ok().json();
+    for (at, architecture) in ["amd64", "arm64"].into_iter().enumerate() {
+        let digest = index["manifests"][at]["digest"].as_str().unwrap();
+        let reference = format!("{}@{digest}", name.strip_suffix(":1").unwrap());
+        assert_eq!(each[at]["Ref"], *reference);
+        assert_eq!(each[at]["Descriptor"]["platform"]["architecture"], architecture);
+        let single = inspect(&[&reference]).ok().json();
+        assert_eq!(each[at]["OCIManifest"], single);
+        let single = inspect(&["--verbose", &reference]).ok().json();
+        assert_eq!(single["Descriptor"]["digest"], digest);
+        assert_eq!(single["Descriptor"]["platform"]["architecture"], architecture);
+    }
+    let none = format!("{}/team/none:1", registry.address());
+    let refused = inspect(&[&none]).exits(1).stderr();
+    assert!(
+        refused.starts_with(&format!("nman: cannot inspect `{none}`: not found: ")),
+        "{refused}"
+    );
+    assert_eq!(nman.run(&["images", "-q"]).ok().stdout(), "");
 }

@@ -7,6 +7,7 @@ mod archives;
 mod first_run;
 mod hostile;
 mod images;
+mod imports;
 mod logins;
 mod lying;
 mod mirrors;

@@ -243,3 +243,69 @@ fn a_layer_that_may_not_be_taken_over_from_another_repository_is_sent() {
     assert_eq!(of("POST", "mount="), 3, "two layers and the configuration are asked for");
     assert_eq!(of("PUT", "digest="), 3, "and sent");
 }
+
+#[test]
+fn a_platform_that_is_asked_for_has_to_be_that_of_the_image() {
+    let _sandbox = Sandbox::enter();
+    let registry = Registry::start();
+    let (nman, name) = with_image(&registry);
+    let id = nman.run(&["images", "-q"]).ok().text();
+    for words in [&["push"][..], &["history"], &["image", "inspect"], &["rmi"]] {
+        let refused = nman.run(&[words, &["--platform", "linux/arm64", &name]].concat()).exits(1);
+        let said = format!(
+            "nman: image with reference {name} was found but its platform (linux/amd64) does not match the \
+             specified platform (linux/arm64)\n"
+        );
+        assert!(refused.stderr().contains(&said), "{words:?}: {refused}");
+        assert_eq!(nman.run(&["images", "-q"]).ok().text(), id, "{words:?}");
+        nman.run(&[words, &["--platform", "linux/amd64", &name]].concat()).ok();
+    }
+    assert_eq!(nman.run(&["images", "-q"]).ok().text(), "");
+}
+
+#[test]
+fn a_digest_that_was_pulled_is_a_row_of_its_own_only_without_a_tag_of_its_repository() {
+    let _sandbox = Sandbox::enter();
+    let registry = Registry::start();
+    let (nman, name) = with_image(&registry);
+    let rows = || {
+        let listed = nman.run(&["images", "--format", "{{.Repository}} {{.Tag}}"]).ok();
+        listed.stdout().replace(&registry.address(), "R")
+    };
+    assert_eq!(rows(), "R/origin 1\n");
+    let pinned =
+        nman.run(&["image", "inspect", "-f", "{{index .RepoDigests 0}}", &name]).ok().text();
+    let both = format!("{name}@{}", pinned.split_once('@').unwrap().1);
+    for digest in [&pinned, &both] {
+        nman.run(&["pull", "-q", digest]).ok();
+        assert_eq!(rows(), "R/origin 1\n", "{digest}");
+    }
+    // They go with the last tag of their repository, as with Docker.
+    let gone = nman.run(&["rmi", &name]).ok().stdout();
+    assert_eq!(gone.lines().filter(|line| line.starts_with("Untagged: ")).count(), 3, "{gone}");
+    assert_eq!(rows(), "");
+    nman.run(&["pull", "-q", &pinned]).ok();
+    assert_eq!(rows(), "R/origin <none>\n");
+}
+
+#[test]
+fn a_layer_that_is_damaged_here_is_named_as_that() {
+    let _sandbox = Sandbox::enter();
+    let registry = Registry::start();
+    let (nman, name) = with_image(&registry);
+    let image = nman.store().find(&name).unwrap();
+    let layer = Digest::try_from(&image.layers[0]).unwrap();
+    let path = nman.store().layout().blob_path(&layer);
+    let mut content = std::fs::read(&path).unwrap();
+    *content.last_mut().unwrap() ^= 1;
+    std::fs::write(&path, content).unwrap();
+    let other = Registry::start();
+    let name = format!("{}/other:1", other.address());
+    nman.tag(&format!("{}/origin:1", registry.address()), &name);
+    let refused = nman.run(&["push", &name]).exits(1).stderr();
+    let said = format!(
+        "cannot push `{name}`: layer `{layer}` in the image store is damaged: content has digest"
+    );
+    assert!(refused.contains(&said), "{refused}");
+    assert!(refused.contains("hint: `nman system check --repair` removes what"), "{refused}");
+}

@@ -90,9 +90,12 @@ fn nobody_is_asked_where_nobody_can_answer() {
         (&["login", "r.example"][..], "cannot perform an interactive login from a non TTY device"),
         (
             &["login", "--password-stdin", "r.example"],
-            "Must provide --username with --password-stdin",
+            "the --password-stdin option requires --username to be set",
         ),
-        (&["login", "-p", "x", "--password-stdin", "r.example"], "are mutually exclusive"),
+        (
+            &["login", "-p", "x", "--password-stdin", "r.example"],
+            "cannot specify both --password and --password-stdin",
+        ),
         (&["login", "-u", "a", "-p", "b", "no registry"], "is not the name of a registry"),
     ] {
         let output = nman.command().args(args).stdin("").run();

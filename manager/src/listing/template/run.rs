@@ -18,6 +18,11 @@ pub struct Context<'c> {
     pub foreign: bool,
 }
 
+/// Fields that Docker leaves out of an object where they are nil, and that its templates know all the same; each behind one that
+/// the same object always has.
+const NIL: [(&str, &str); 3] =
+    [("OOMKilled", "Health"), ("RestartCount", "SizeRw"), ("RestartCount", "SizeRootFs")];
+
 /// Fills `nodes`; `source` is what they were parsed from, for messages.
 pub(super) fn run(source: &str, nodes: &[Node], context: &Context<'_>) -> Result<String, Fault> {
     let variables = vec![(String::new(), context.dot.clone())];
@@ -257,6 +262,11 @@ impl Run<'_> {
         };
         match value {
             _ if self.lenient => Ok(Value::Null),
+            Value::Object(map)
+                if NIL.iter().any(|(beside, nil)| *nil == name && map.contains_key(*beside)) =>
+            {
+                Ok(Value::Null)
+            }
             Value::Object(map) if ours(map) => {
                 let message = format!("map has no entry for key \"{name}\"");
                 Err(self.fault(term, &message).with_fields(name, map.keys().map(String::as_str)))
