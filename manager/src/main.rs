@@ -5,6 +5,7 @@
 
 use nman::cli::{Cli, Complaint, complain};
 use nman::error::Error;
+use nman::rootless::pause;
 use nman::{exec, journal, monitor};
 use std::process::ExitCode;
 
@@ -20,7 +21,7 @@ fn main() -> ExitCode {
     sys::signals::set_default(rustix::process::Signal::CHILD);
     let mut args = std::env::args_os();
     let name = args.next().unwrap_or_default();
-    if [monitor::ARGV0, exec::REAPER, exec::DRAIN].iter().any(|own| name == *own) {
+    if [monitor::ARGV0, exec::REAPER, exec::DRAIN, pause::ARGV0].iter().any(|own| name == *own) {
         // These live on, and whoever reads a pipe that our caller has passed on waits for its end. Before Linux 5.9 it
         // stays open.
         let _ = sys::fd::close_others(3, &mut []);
@@ -33,6 +34,9 @@ fn main() -> ExitCode {
     }
     if name == exec::DRAIN {
         return exec::drain();
+    }
+    if name == pause::ARGV0 {
+        return pause::main(args);
     }
     match Cli::parse_line(&std::env::args_os().collect::<Vec<_>>()) {
         Ok(cli) => run(&cli.shortened()),
@@ -80,16 +84,7 @@ fn failure_code(cli: &Cli, error: &Error) -> u8 {
 
 fn report(error: &Error) {
     let text = error.to_string();
-    let hint = error.hint().or_else(|| lack_of_root(&text));
-    print_error(&text, hint);
-}
-
-/// Whoever runs it without root meets the first directory that is closed, which says nothing of why.
-fn lack_of_root(text: &str) -> Option<String> {
-    let refused = ["permission denied", "operation not permitted"];
-    let lacks = refused.iter().any(|words| text.ends_with(words));
-    let is_root = rustix::process::geteuid().is_root();
-    (lacks && !is_root).then(|| "nman needs root: run it with `sudo`, for example".to_owned())
+    print_error(&text, error.hint());
 }
 
 #[expect(clippy::print_stderr, reason = "the one place where errors are printed")]

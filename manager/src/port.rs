@@ -1,6 +1,7 @@
 //! `nman port`: where the published ports of a container are.
 
 use crate::cli::PortArgs;
+use crate::connection;
 use crate::container::Containers;
 use crate::error::{Error, Result};
 use crate::network::State;
@@ -9,11 +10,13 @@ use std::net::SocketAddr;
 
 /// One line for each published port; with a port, only its addresses.
 pub fn port(settings: &Settings, args: &PortArgs) -> Result<String> {
-    let record = Containers::open(&settings.containers())?.find(&args.name)?.record()?;
-    let plans = State::at(&settings.state).connected_to(&record.id)?;
+    let dir = Containers::open(&settings.containers())?.find(&args.name)?;
+    let plans = State::at(&settings.state).connected_to(&dir.record()?.id)?;
+    let by_pasta = connection::published_by_pasta(&dir);
     let mut published: Vec<(u16, String, SocketAddr)> = plans
         .iter()
         .flat_map(|plan| &plan.ports)
+        .chain(&by_pasta)
         .map(|port| {
             let host = SocketAddr::new(port.host_address, port.host_port);
             (port.container_port, port.protocol.to_string(), host)

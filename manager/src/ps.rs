@@ -14,7 +14,7 @@ use crate::disk;
 use crate::error::Result;
 use crate::health;
 use crate::listing::{Column, List, Row, View, human_size};
-use crate::network::{self, Endpoint, NetworkPlan};
+use crate::network::{self, Endpoint, NetworkPlan, PortMapping};
 use crate::settings::Settings;
 use crate::store::Store;
 use crate::table::{plain, shorten};
@@ -50,6 +50,8 @@ struct Entry {
     record: Record,
     state: State,
     networks: Vec<NetworkPlan>,
+    /// What pasta publishes of it, for a container without root.
+    by_pasta: Vec<PortMapping>,
     /// Those that it is to be on.
     endpoints: Vec<Endpoint>,
     /// What its health check says, if it has one.
@@ -102,7 +104,11 @@ fn entries(
             true => connection::endpoints(&record, &directory)?,
             false => Vec::new(),
         };
-        entries.push(Entry { record, state, networks: own, endpoints, health });
+        let by_pasta = match view.shows("Ports") || filtered(&["publish"]) {
+            true => connection::published_by_pasta(&directory),
+            false => Vec::new(),
+        };
+        entries.push(Entry { record, state, networks: own, by_pasta, endpoints, health });
     }
     Ok(entries)
 }
@@ -150,10 +156,11 @@ impl Entry {
 
     /// What is published and exposed while the container is connected.
     fn ports(&self) -> String {
-        if self.networks.is_empty() {
+        if self.networks.is_empty() && self.by_pasta.is_empty() {
             return String::new();
         }
-        let published = self.networks.iter().flat_map(|plan| plan.ports.iter().copied());
+        let published = self.networks.iter().flat_map(|plan| &plan.ports).chain(&self.by_pasta);
+        let published = published.copied();
         ports::column(&self.record.network.exposed, published)
     }
 

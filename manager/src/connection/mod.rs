@@ -8,10 +8,12 @@ mod isolated;
 mod join;
 mod live;
 mod membership;
+mod pasta;
 mod publication;
 
 pub use live::{connect_to_network, disconnect_from_network};
 pub use membership::endpoints;
+pub use pasta::published as published_by_pasta;
 
 use crate::bundle::NetworkNamespace;
 use crate::bundle::host::HostFacts;
@@ -33,6 +35,12 @@ use std::path::{Path, PathBuf};
 /// Says that another container has come into a container's namespace, which then may outlive it.
 const SHARED: &str = "netns.shared";
 
+/// Whether there is a program that connects containers without root.
+#[must_use]
+pub fn has_pasta() -> bool {
+    pasta::find().is_some()
+}
+
 /// Where a container's network namespace is bound.
 #[must_use]
 pub fn namespace_path(dir: &Dir) -> PathBuf {
@@ -45,7 +53,9 @@ pub fn namespace(mode: &Mode, dir: &Dir) -> NetworkNamespace {
     match mode {
         Mode::Host => NetworkNamespace::Host,
         Mode::None => NetworkNamespace::New,
-        Mode::Container(_) | Mode::Network(_) => NetworkNamespace::Prepared(namespace_path(dir)),
+        Mode::Container(_) | Mode::Pasta | Mode::Network(_) => {
+            NetworkNamespace::Prepared(namespace_path(dir))
+        }
     }
 }
 
@@ -97,6 +107,13 @@ pub fn connect(settings: &Settings, record: &Record, dir: &Dir) -> Result<()> {
             let (namespace, theirs) = share(settings, &other)?;
             keep(&namespace, &namespace_path(dir))?;
             return files::copy(&theirs, dir);
+        }
+        Mode::Pasta => {
+            let namespace = isolated::create_namespace(dir)?;
+            keep(&namespace, &namespace_path(dir))?;
+            let _ = std::fs::remove_file(dir.join(SHARED));
+            pasta::connect(record, dir)?;
+            Vec::new()
         }
         Mode::None | Mode::Network(_) => {
             if mode == Mode::None {
@@ -206,6 +223,7 @@ pub fn disconnect(settings: &Settings, record: &Record, dir: &Dir) -> Vec<Error>
     match mode(&record.network) {
         Ok(Mode::Network(_)) => {}
         Ok(Mode::None) if membership::has_changed(dir) => {}
+        Ok(Mode::Pasta) => return pasta::disconnect(dir).err().into_iter().collect(),
         Ok(Mode::None | Mode::Host | Mode::Container(_)) => return Vec::new(),
         Err(error) => return vec![error],
     }
@@ -218,7 +236,7 @@ pub fn disconnect_all(settings: &Settings, id: &ContainerId, dir: &Dir) -> Vec<E
         Ok(state) => state,
         Err(error) => return vec![error.into()],
     };
-    let mut errors = Vec::new();
+    let mut errors: Vec<network::Error> = Vec::new();
     match state.connected_to(id) {
         Ok(plans) => {
             let (namespace, shared) = (kept(dir), dir.join(SHARED).exists());
@@ -238,7 +256,8 @@ pub fn disconnect_all(settings: &Settings, id: &ContainerId, dir: &Dir) -> Vec<E
         Err(error) => errors.push(error),
     }
     errors.extend(ipam::release_all(&state, id));
-    errors.into_iter().map(Error::from).collect()
+    let of_pasta = pasta::disconnect(dir).err();
+    errors.into_iter().map(Error::from).chain(of_pasta).collect()
 }
 
 /// Takes one connection of a container down that goes on, and tells.
@@ -285,7 +304,9 @@ pub fn source(settings: &Settings, record: &Record, dir: &Dir) -> Result<Option<
         Mode::None if kept(dir).is_none() => {
             Ok(Some(Box::new(Isolated::listen(settings, record, dir)?)))
         }
-        Mode::None | Mode::Network(_) => Ok(open_resolver(settings, record, dir)?.map(boxed)),
+        Mode::None | Mode::Pasta | Mode::Network(_) => {
+            Ok(open_resolver(settings, record, dir)?.map(boxed))
+        }
     }
 }
 

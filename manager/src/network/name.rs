@@ -29,11 +29,16 @@ pub enum Mode {
     None,
     /// The host's own namespace.
     Host,
+    /// A namespace of its own, whose traffic the program of this name carries for a user without root.
+    Pasta,
     /// Another container's namespace, by that container's name or id.
     Container(String),
     /// A network by name.
     Network(NetworkName),
 }
+
+/// The word for [`Mode::Pasta`], which is Podman's, too.
+const PASTA: &str = "pasta";
 
 /// The names that `--network` takes for the built-in bridge network; `bridge` is Docker's word for it.
 const DEFAULT_NETWORK: [&str; 3] = ["bridge", "default", super::definition::DEFAULT_NAME];
@@ -81,6 +86,7 @@ impl FromStr for Mode {
         match text {
             "none" => Ok(Self::None),
             "host" => Ok(Self::Host),
+            PASTA => Ok(Self::Pasta),
             name if DEFAULT_NETWORK.contains(&name) => Ok(Self::default()),
             name => match name.strip_prefix("container:") {
                 Some("") => Err(Error::Invalid {
@@ -137,6 +143,7 @@ impl fmt::Display for Mode {
         match self {
             Self::None => f.write_str("none"),
             Self::Host => f.write_str("host"),
+            Self::Pasta => f.write_str(PASTA),
             Self::Container(container) => write!(f, "container:{container}"),
             Self::Network(name) => name.fmt(f),
         }
@@ -171,6 +178,7 @@ mod tests {
     #[test]
     fn modes_have_dockers_words() {
         assert_eq!("none".parse::<Mode>().unwrap(), Mode::None);
+        assert_eq!("pasta".parse::<Mode>().unwrap().to_string(), "pasta");
         assert_eq!("host".parse::<Mode>().unwrap(), Mode::Host);
         for word in DEFAULT_NETWORK {
             assert_eq!(word.parse::<Mode>().unwrap(), Mode::default());
