@@ -1,6 +1,8 @@
 //! From a parsed command to the library's function for it, and from what that returns to what is printed.
 
-use nman::cli::{Cli, Command, ContainerCommand, Global, LoginArgs, Names, VolumeCommand};
+use nman::cli::{
+    Cli, Command, ContainerCommand, Global, LoginArgs, Names, SystemCommand, VolumeCommand,
+};
 use nman::error::{Error, Result};
 use nman::run::Outcome;
 use nman::settings::{Places, Settings};
@@ -115,7 +117,6 @@ fn volumes(settings: &Settings, command: &VolumeCommand) -> Result<u8> {
 
 /// Tells what was met on the way, unless the command has that for its result, or a shell is waiting for its words.
 pub(crate) fn tell_notices(cli: &Cli) {
-    use nman::cli::SystemCommand;
     let is_silent =
         matches!(cli.command, Command::Complete { .. } | Command::System(SystemCommand::Check(_)));
     if !is_silent {
@@ -182,6 +183,8 @@ fn works_on_stores(command: &Command) -> bool {
             | Command::Logout(_)
             | Command::Version(_)
             | Command::Doctor(_)
+            | Command::Info(_)
+            | Command::System(SystemCommand::Info(_))
             | Command::Completion { .. }
             | Command::Complete { .. }
     )

@@ -190,24 +190,29 @@ fn own_directory(path: &Path, uid: u32) -> Result<()> {
     })
 }
 
-/// Why there is no user namespace to be had, and what root can do about it.
-fn no_namespace(errno: Errno) -> Error {
-    let zero = |path: &str| fs::read_to_string(path).is_ok_and(|text| text.trim() == "0");
-    let one = |path: &str| fs::read_to_string(path).is_ok_and(|text| text.trim() == "1");
-    let hint = if zero("/proc/sys/kernel/unprivileged_userns_clone") {
+/// What keeps ordinary users from making user namespaces, as what root can do about it; `None` where nothing is known to.
+#[must_use]
+pub fn what_forbids_namespaces() -> Option<&'static str> {
+    let holds =
+        |path: &str, value: &str| fs::read_to_string(path).is_ok_and(|text| text.trim() == value);
+    if holds("/proc/sys/kernel/unprivileged_userns_clone", "0") {
         Some("let root run `sysctl kernel.unprivileged_userns_clone=1`")
-    } else if one("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") {
+    } else if holds("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1") {
         Some(
             "AppArmor restricts user namespaces here: let root run `sysctl kernel.apparmor_restrict_unprivileged_userns=0`, or load a profile with `userns` for nman",
         )
-    } else if zero("/proc/sys/user/max_user_namespaces") {
+    } else if holds("/proc/sys/user/max_user_namespaces", "0") {
         Some("let root run `sysctl user.max_user_namespaces=15000`")
     } else {
         None
-    };
+    }
+}
+
+/// Why there is no user namespace to be had.
+fn no_namespace(errno: Errno) -> Error {
     Error::Rejected {
         message: format!("cannot make a user namespace: {}", reason(&errno.into())),
-        hint: hint.map(str::to_owned),
+        hint: what_forbids_namespaces().map(str::to_owned),
     }
 }
 

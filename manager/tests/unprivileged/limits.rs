@@ -69,3 +69,30 @@ fn privileged_is_root_of_the_users_namespace_and_no_more() {
     assert_eq!(output.stdout(), "mounted\n");
     assert_eq!(output.stderr().lines().count(), 2, "{output}");
 }
+
+/// A container is made by it, so that what it says of the user can be held against what works.
+#[test]
+fn info_and_doctor_know_that_a_user_calls() {
+    let world = World::new();
+    let format =
+        "{{.SecurityOptions}} {{.CgroupDriver}} {{.MemoryLimit}} {{.Images}} {{.DockerRootDir}}";
+    let info = world.nman(["info", "--format", format]).ok().stdout();
+    assert!(info.contains("name=rootless") && info.contains(" none false 1 "), "{info}");
+    assert!(info.ends_with(&format!("{}\n", world.root().display())), "{info}");
+    let doctor = |world: &World| {
+        let output =
+            world.nman(["doctor", "--format", "{{.Check}}: {{.Status}}: {{.Found}} {{.Advice}}"]);
+        (output.code(), output.stdout())
+    };
+    let (_, found) = doctor(&world);
+    assert!(found.contains("user namespaces: ok: for user `nrt`"), "{found}");
+    assert!(found.contains("ids: ok: 65537 users, 65537 groups"), "{found}");
+    assert!(found.contains("pasta: ok: there"), "{found}");
+    for of_root in ["root:", "cgroup", "bridge:", "nf_tables:"] {
+        assert!(!found.lines().any(|line| line.starts_with(of_root)), "{of_root} {found}");
+    }
+    std::fs::write("/etc/subuid", "").unwrap();
+    let (_, found) = doctor(&world);
+    assert!(found.contains("ids: limited: the user's own alone"), "{found}");
+    assert!(found.contains("usermod --add-subuids"), "{found}");
+}
