@@ -11,8 +11,9 @@ use std::net::SocketAddr;
 /// One line for each published port; with a port, only its addresses.
 pub fn port(settings: &Settings, args: &PortArgs) -> Result<String> {
     let dir = Containers::open(&settings.containers())?.find(&args.name)?;
-    let plans = State::at(&settings.state).connected_to(&dir.record()?.id)?;
-    let by_pasta = connection::published_by_pasta(&dir);
+    let record = dir.record()?;
+    let plans = State::at(&settings.state).connected_to(&record.id)?;
+    let by_pasta = connection::published_by_pasta(&record, &dir);
     let mut published: Vec<(u16, String, SocketAddr)> = plans
         .iter()
         .flat_map(|plan| &plan.ports)

@@ -105,7 +105,7 @@ fn entries(
             false => Vec::new(),
         };
         let by_pasta = match view.shows("Ports") || filtered(&["publish"]) {
-            true => connection::published_by_pasta(&directory),
+            true => connection::published_by_pasta(&record, &directory),
             false => Vec::new(),
         };
         entries.push(Entry { record, state, networks: own, by_pasta, endpoints, health });

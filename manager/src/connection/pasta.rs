@@ -8,7 +8,7 @@
 use super::namespace_path;
 use crate::container::{Dir, Record};
 use crate::error::{Error, Result};
-use crate::network::{PortMapping, PortRequest, Protocol, port};
+use crate::network::{Mode, PortMapping, PortRequest, Protocol, port};
 use crate::process;
 use crate::rootless::mapping::find_program;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
@@ -213,9 +213,12 @@ fn is_ours(dir: &Dir, pid: i32) -> bool {
     line.split(|byte| *byte == 0).any(|word| word == namespace.as_os_str().as_bytes())
 }
 
-/// The ports that it publishes for a container.
+/// The ports that it publishes for a container, if that is connected by it.
 #[must_use]
-pub fn published(dir: &Dir) -> Vec<PortMapping> {
+pub fn published(record: &Record, dir: &Dir) -> Vec<PortMapping> {
+    if !matches!(record.network.network.parse(), Ok(Mode::Pasta)) {
+        return Vec::new();
+    }
     let text = fs::read(dir.join(PORTS)).unwrap_or_default();
     serde_json::from_slice(&text).unwrap_or_default()
 }
