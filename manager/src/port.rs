@@ -13,11 +13,11 @@ pub fn port(settings: &Settings, args: &PortArgs) -> Result<String> {
     let dir = Containers::open(&settings.containers())?.find(&args.name)?;
     let record = dir.record()?;
     let plans = State::at(&settings.state).connected_to(&record.id)?;
-    let by_pasta = connection::published_by_pasta(&record, &dir);
+    let by_user = connection::published_by_user(&record, &dir);
     let mut published: Vec<(u16, String, SocketAddr)> = plans
         .iter()
         .flat_map(|plan| &plan.ports)
-        .chain(&by_pasta)
+        .chain(&by_user)
         .map(|port| {
             let host = SocketAddr::new(port.host_address, port.host_port);
             (port.container_port, port.protocol.to_string(), host)

@@ -50,8 +50,8 @@ struct Entry {
     record: Record,
     state: State,
     networks: Vec<NetworkPlan>,
-    /// What pasta publishes of it, for a container without root.
-    by_pasta: Vec<PortMapping>,
+    /// What is published of it without root.
+    by_user: Vec<PortMapping>,
     /// Those that it is to be on.
     endpoints: Vec<Endpoint>,
     /// What its health check says, if it has one.
@@ -104,11 +104,11 @@ fn entries(
             true => connection::endpoints(&record, &directory)?,
             false => Vec::new(),
         };
-        let by_pasta = match view.shows("Ports") || filtered(&["publish"]) {
-            true => connection::published_by_pasta(&record, &directory),
+        let by_user = match view.shows("Ports") || filtered(&["publish"]) {
+            true => connection::published_by_user(&record, &directory),
             false => Vec::new(),
         };
-        entries.push(Entry { record, state, networks: own, by_pasta, endpoints, health });
+        entries.push(Entry { record, state, networks: own, by_user, endpoints, health });
     }
     Ok(entries)
 }
@@ -156,10 +156,10 @@ impl Entry {
 
     /// What is published and exposed while the container is connected.
     fn ports(&self) -> String {
-        if self.networks.is_empty() && self.by_pasta.is_empty() {
+        if self.networks.is_empty() && self.by_user.is_empty() {
             return String::new();
         }
-        let published = self.networks.iter().flat_map(|plan| &plan.ports).chain(&self.by_pasta);
+        let published = self.networks.iter().flat_map(|plan| &plan.ports).chain(&self.by_user);
         let published = published.copied();
         ports::column(&self.record.network.exposed, published)
     }

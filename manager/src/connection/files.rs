@@ -1,6 +1,6 @@
 //! The files about the network that a container sees: `resolv.conf`, `hosts` and `hostname`.
 
-use super::pasta;
+use super::carrier;
 use crate::container::{Dir, NetworkWish, Record};
 use crate::error::{Error, Result};
 use crate::network::{HostFacts, Mode, NetworkPlan, definition, dns};
@@ -35,9 +35,12 @@ pub(super) fn write(
             let hosts = dns::hosts(&[], "", &extra);
             (dns::resolv_conf_of_host(&of_host, &wish.dns), hosts)
         }
-        Mode::Pasta => {
-            let hosts =
-                dns::hosts(&[pasta::ADDRESS.into()], &own_names(record), &extra_hosts(wish, None)?);
+        Mode::User(_) => {
+            let hosts = dns::hosts(
+                &[carrier::ADDRESS.into()],
+                &own_names(record),
+                &extra_hosts(wish, None)?,
+            );
             (dns::resolv_conf(&of_host, &wish.dns), hosts)
         }
         Mode::None | Mode::Container(_) | Mode::Network(_) => {

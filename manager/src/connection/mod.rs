@@ -3,17 +3,17 @@
 //! The namespace is bound to a file of the container's directory, in the mount namespace of its monitor: config.json
 //! can name it before anything runs, and nothing has to be removed when everything dies.
 
+mod carrier;
 mod files;
 mod isolated;
 mod join;
 mod live;
 mod membership;
-mod pasta;
 mod publication;
 
+pub use carrier::published as published_by_user;
 pub use live::{connect_to_network, disconnect_from_network};
 pub use membership::endpoints;
-pub use pasta::published as published_by_pasta;
 
 use crate::bundle::NetworkNamespace;
 use crate::bundle::host::HostFacts;
@@ -21,7 +21,7 @@ use crate::container::{ContainerId, Containers, Dir, NetworkWish, Record, Status
 use crate::error::{Error, Result};
 use crate::monitor::source::Source;
 use crate::network::resolver::{self, Resolver, Upstream};
-use crate::network::{self, Mode, NetworkPlan, State, ipam};
+use crate::network::{self, Carrier, Mode, NetworkPlan, State, ipam};
 use crate::settings::Settings;
 use isolated::Isolated;
 use join::Joining;
@@ -35,10 +35,10 @@ use std::path::{Path, PathBuf};
 /// Says that another container has come into a container's namespace, which then may outlive it.
 const SHARED: &str = "netns.shared";
 
-/// Whether there is a program that connects containers without root.
+/// The program that connects containers without root where nothing is said about it, if there is one.
 #[must_use]
-pub fn has_pasta() -> bool {
-    pasta::find().is_some()
+pub fn carrier() -> Option<Carrier> {
+    carrier::preferred()
 }
 
 /// Where a container's network namespace is bound.
@@ -53,7 +53,7 @@ pub fn namespace(mode: &Mode, dir: &Dir) -> NetworkNamespace {
     match mode {
         Mode::Host => NetworkNamespace::Host,
         Mode::None => NetworkNamespace::New,
-        Mode::Container(_) | Mode::Pasta | Mode::Network(_) => {
+        Mode::Container(_) | Mode::User(_) | Mode::Network(_) => {
             NetworkNamespace::Prepared(namespace_path(dir))
         }
     }
@@ -108,11 +108,11 @@ pub fn connect(settings: &Settings, record: &Record, dir: &Dir) -> Result<()> {
             keep(&namespace, &namespace_path(dir))?;
             return files::copy(&theirs, dir);
         }
-        Mode::Pasta => {
+        Mode::User(carrier) => {
             let namespace = isolated::create_namespace(dir)?;
             keep(&namespace, &namespace_path(dir))?;
             let _ = std::fs::remove_file(dir.join(SHARED));
-            pasta::connect(record, dir)?;
+            carrier::connect(carrier, record, dir)?;
             Vec::new()
         }
         Mode::None | Mode::Network(_) => {
@@ -223,7 +223,7 @@ pub fn disconnect(settings: &Settings, record: &Record, dir: &Dir) -> Vec<Error>
     match mode(&record.network) {
         Ok(Mode::Network(_)) => {}
         Ok(Mode::None) if membership::has_changed(dir) => {}
-        Ok(Mode::Pasta) => return pasta::disconnect(dir).err().into_iter().collect(),
+        Ok(Mode::User(_)) => return carrier::disconnect(dir).err().into_iter().collect(),
         Ok(Mode::None | Mode::Host | Mode::Container(_)) => return Vec::new(),
         Err(error) => return vec![error],
     }
@@ -256,8 +256,8 @@ pub fn disconnect_all(settings: &Settings, id: &ContainerId, dir: &Dir) -> Vec<E
         Err(error) => errors.push(error),
     }
     errors.extend(ipam::release_all(&state, id));
-    let of_pasta = pasta::disconnect(dir).err();
-    errors.into_iter().map(Error::from).chain(of_pasta).collect()
+    let of_carrier = carrier::disconnect(dir).err();
+    errors.into_iter().map(Error::from).chain(of_carrier).collect()
 }
 
 /// Takes one connection of a container down that goes on, and tells.
@@ -304,7 +304,7 @@ pub fn source(settings: &Settings, record: &Record, dir: &Dir) -> Result<Option<
         Mode::None if kept(dir).is_none() => {
             Ok(Some(Box::new(Isolated::listen(settings, record, dir)?)))
         }
-        Mode::None | Mode::Pasta | Mode::Network(_) => {
+        Mode::None | Mode::User(_) | Mode::Network(_) => {
             Ok(open_resolver(settings, record, dir)?.map(boxed))
         }
     }

@@ -312,7 +312,7 @@ impl Wish<'_> {
         let args = &self.args.network;
         let asked = args.network.first().map(|choice| choice.mode.clone());
         let publishes = args.publish_all || !args.publish.is_empty();
-        let (mode, warning) = rootless::network(asked, publishes, connection::has_pasta())?;
+        let (mode, warning) = rootless::network(asked, publishes, connection::carrier())?;
         warnings.extend(warning);
         Ok(mode)
     }
@@ -478,9 +478,9 @@ fn fit_user(config: &mut HostConfig) -> Result<Option<String>> {
 
 /// Root has bridges, and has no use for a program that does without.
 fn network_of_root(mode: Mode) -> Result<Mode> {
-    if mode == Mode::Pasta {
+    if let Mode::User(carrier) = mode {
         return Err(Error::Rejected {
-            message: "network mode `pasta` is for users without root".to_owned(),
+            message: format!("network mode `{}` is for users without root", carrier.program()),
             hint: Some("leave --network out for a network with a bridge".to_owned()),
         });
     }

@@ -2,6 +2,7 @@
 
 use super::judge::{Finding, Verdict, finding};
 use crate::connection;
+use crate::network::Carrier;
 use crate::rootless::{self, Plan, User};
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 
@@ -14,8 +15,8 @@ pub struct UserFacts {
     pub ids: Plan,
     /// What keeps users from making user namespaces, as the advice about it.
     pub forbidden: Option<&'static str>,
-    /// Whether pasta is there.
-    pub pasta: bool,
+    /// What connects its containers.
+    pub carrier: Option<Carrier>,
     /// Whether the user may open /dev/net/tun.
     pub tun: bool,
 }
@@ -30,7 +31,7 @@ impl UserFacts {
             ids: Plan::probe(&user),
             name: user.name,
             forbidden: rootless::what_forbids_namespaces(),
-            pasta: connection::has_pasta(),
+            carrier: connection::carrier(),
             tun: accessat(CWD, "/dev/net/tun", both, AtFlags::EACCESS).is_ok(),
         }
     }
@@ -51,7 +52,6 @@ pub(super) fn findings(user: &UserFacts, user_namespaces: u64) -> Vec<Finding> {
         }
         Plan::Own { lack } => ("the user's own alone".to_owned(), lack.as_str()),
     };
-    let there = |good: bool| if good { "there" } else { "not there" };
     vec![
         finding(
             "user namespaces",
@@ -71,18 +71,18 @@ pub(super) fn findings(user: &UserFacts, user_namespaces: u64) -> Vec<Finding> {
             format!("images with files of several users cannot be unpacked: {lack}"),
         ),
         finding(
-            "pasta",
-            user.pasta,
+            "user network",
+            user.carrier.is_some(),
             Verdict::Limited,
-            there(user.pasta),
-            "containers are connected by it: let root install the package `passt`",
+            user.carrier.map_or("neither pasta nor slirp4netns", Carrier::program),
+            "containers are connected by one of them: let root install the package `passt`",
         ),
         finding(
             "tun device",
             user.tun,
             Verdict::Limited,
             if user.tun { "open to the user" } else { "/dev/net/tun is not open to the user" },
-            "pasta needs it: let root run `modprobe tun; chmod 666 /dev/net/tun`",
+            "containers are connected by it: let root run `modprobe tun; chmod 666 /dev/net/tun`",
         ),
     ]
 }
@@ -95,7 +95,13 @@ mod tests {
         let line = crate::user_namespace::Mapping { inside: 0, outside: 1000, size: 65_537 };
         let part = || ("/usr/bin/newuidmap".into(), vec![line]);
         let ids = Plan::Ranges { uids: part(), gids: part() };
-        UserFacts { name: "eve".to_owned(), ids, forbidden: None, pasta: true, tun: true }
+        UserFacts {
+            name: "eve".to_owned(),
+            ids,
+            forbidden: None,
+            carrier: Some(Carrier::Pasta),
+            tun: true,
+        }
     }
 
     #[test]
@@ -116,7 +122,7 @@ mod tests {
         finds(forbidden, "user namespaces", Verdict::Missing, "sysctl x=1");
         let own = Plan::Own { lack: "install `uidmap`".to_owned() };
         finds(UserFacts { ids: own, ..good() }, "ids", Verdict::Limited, "install `uidmap`");
-        finds(UserFacts { pasta: false, ..good() }, "pasta", Verdict::Limited, "passt");
+        finds(UserFacts { carrier: None, ..good() }, "user network", Verdict::Limited, "passt");
         finds(UserFacts { tun: false, ..good() }, "tun device", Verdict::Limited, "/dev/net/tun");
     }
 }

@@ -26,9 +26,9 @@ pub(super) fn settings(settings: &Settings, dir: &Dir, record: &Record) -> Resul
     let mut object = plans.first().map_or_else(|| addresses(None), |plan| addresses(Some(plan)));
     object["Mode"] = record.network.network.as_str().into();
     object["SandboxKey"] = json!(connection::namespace_path(dir));
-    let by_pasta = connection::published_by_pasta(record, dir);
-    let published = plans.iter().flat_map(|plan| &plan.ports).chain(&by_pasta);
-    let connected = !plans.is_empty() || !by_pasta.is_empty();
+    let by_user = connection::published_by_user(record, dir);
+    let published = plans.iter().flat_map(|plan| &plan.ports).chain(&by_user);
+    let connected = !plans.is_empty() || !by_user.is_empty();
     object["Ports"] = ports(record, connected, published).into();
     object["Networks"] = networks.into();
     Ok(object)

@@ -12,7 +12,7 @@ pub mod mapping;
 pub mod pause;
 
 use crate::error::{Error, Result, reason};
-use crate::network::Mode as NetworkMode;
+use crate::network::{Carrier, Mode as NetworkMode};
 use crate::settings::Settings;
 pub use mapping::{Plan, User};
 use rustix::fs::{FileType, Mode, OFlags};
@@ -83,40 +83,42 @@ pub fn enter(settings: &Settings, warn: &mut dyn FnMut(&str)) -> Result<()> {
     }
 }
 
-/// What `--network` comes to for a user without root, and what there is to say about it. `pasta` says whether the program is there
-/// that carries a container's traffic, `publishes` whether ports are to be published.
+/// What `--network` comes to for a user without root, and what there is to say about it. `carrier` is the program that carries a
+/// container's traffic, `publishes` whether ports are to be published.
 ///
-/// Without a word, that is pasta; where it is missing, a container begins without a network, unless that would leave out what was
-/// asked for.
+/// Without a word, that program connects it; where there is none, a container begins without a network, unless that would leave out
+/// what was asked for.
 ///
 /// # Errors
-/// A network that only root can make, or one that needs pasta, which is not there.
+/// A network that only root can make, or one that needs a program which is not there.
 pub fn network(
     asked: Option<NetworkMode>,
     publishes: bool,
-    pasta: bool,
+    carrier: Option<Carrier>,
 ) -> Result<(NetworkMode, Option<String>)> {
     let refuse =
         |message: String, hint: &str| Err(Error::Rejected { message, hint: Some(hint.to_owned()) });
-    match asked {
-        Some(mode @ NetworkMode::Network(_)) if mode != NetworkMode::default() => refuse(
+    match (asked, carrier) {
+        (Some(mode @ NetworkMode::Network(_)), _) if mode != NetworkMode::default() => refuse(
             format!(
                 "cannot put the container on network `{mode}`: networks with a bridge need root"
             ),
             "leave --network out, or give `pasta`, `none`, `host` or `container:NAME`",
         ),
-        Some(NetworkMode::Pasta) | None if pasta => Ok((NetworkMode::Pasta, None)),
         // The default network by its name is what one gets without a word.
-        Some(NetworkMode::Network(_)) if pasta => Ok((NetworkMode::Pasta, None)),
-        None if !publishes => {
-            let warning = "The container has no network: without root it takes the program `pasta` (package passt). Give `--network none` or `--network host` to do without.";
+        (None | Some(NetworkMode::Network(_)), Some(carrier)) => {
+            Ok((NetworkMode::User(carrier), None))
+        }
+        (None, None) if !publishes => {
+            let warning = "The container has no network: without root it takes the program `pasta` (package passt) or `slirp4netns`. Give `--network none` or `--network host` to do without.";
             Ok((NetworkMode::None, Some(warning.to_owned())))
         }
-        None | Some(NetworkMode::Pasta | NetworkMode::Network(_)) => refuse(
+        (None | Some(NetworkMode::Network(_)), None) => refuse(
             "cannot connect the container: there is no `pasta` in PATH".to_owned(),
             "let root install the package `passt`, or give `--network none` or `--network host`",
         ),
-        Some(mode) => Ok((mode, None)),
+        // Whether the program is there that is named is found out when it is started.
+        (Some(mode), _) => Ok((mode, None)),
     }
 }
 
@@ -222,24 +224,26 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     #[test]
-    fn a_users_container_is_connected_by_pasta_where_that_is_there() {
+    fn a_users_container_is_connected_by_a_program_where_that_is_there() {
         let mode = |text: &str| Some(text.parse::<NetworkMode>().unwrap());
-        let chosen = |asked, publishes, pasta| {
-            let (mode, warning) = network(asked, publishes, pasta).unwrap();
+        let chosen = |asked, publishes, carrier| {
+            let (mode, warning) = network(asked, publishes, carrier).unwrap();
             (mode.to_string(), warning.is_some())
         };
         let refused =
-            |asked, publishes, pasta| network(asked, publishes, pasta).unwrap_err().to_string();
-        assert_eq!(chosen(None, true, true), ("pasta".to_owned(), false));
-        assert_eq!(chosen(mode("bridge"), true, true), ("pasta".to_owned(), false));
-        assert_eq!(chosen(None, false, false), ("none".to_owned(), true));
-        for word in ["none", "host", "container:web"] {
-            assert_eq!(chosen(mode(word), true, false), (word.to_owned(), false));
+            |asked, publishes, carrier| network(asked, publishes, carrier).unwrap_err().to_string();
+        for carrier in [Carrier::Pasta, Carrier::Slirp4netns] {
+            let own = (carrier.program().to_owned(), false);
+            assert_eq!(chosen(None, true, Some(carrier)), own);
+            assert_eq!(chosen(mode("bridge"), true, Some(carrier)), own);
         }
-        assert!(refused(None, true, false).contains("no `pasta`"));
-        assert!(refused(mode("pasta"), false, false).contains("no `pasta`"));
-        assert!(refused(mode("bridge"), false, false).contains("no `pasta`"));
-        assert!(refused(mode("backend"), false, true).contains("need root"));
+        assert_eq!(chosen(None, false, None), ("none".to_owned(), true));
+        for word in ["none", "host", "container:web", "pasta", "slirp4netns"] {
+            assert_eq!(chosen(mode(word), true, None), (word.to_owned(), false));
+        }
+        assert!(refused(None, true, None).contains("no `pasta`"));
+        assert!(refused(mode("bridge"), false, None).contains("no `pasta`"));
+        assert!(refused(mode("backend"), false, Some(Carrier::Pasta)).contains("need root"));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! How a user's containers are connected: by pasta, where it is there.
+//! How a user's containers are connected: by pasta, where it is there, else by slirp4netns.
 
 use crate::world::World;
 use nconform::fixture::{Capture, scratch_dir, tool};
@@ -10,7 +10,7 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use tempfile::TempDir;
 
-/// What pasta needs of a host: an interface with a default route, and a tun device that everybody may open, as udev has it.
+/// What these need of a host: an interface with a default route, and a tun device that everybody may open, as udev has it.
 struct Outside(#[expect(dead_code, reason = "its device lies in it")] TempDir);
 
 /// The host's address.
@@ -57,11 +57,20 @@ fn served(address: (Ipv4Addr, u16)) -> Option<String> {
 const SERVER: &[&str] = &["httpd", "-f", "-p", "80", "-h", "/etc"];
 
 #[test]
-fn published_ports_lead_into_the_container() {
+fn ports_published_by_pasta_lead_into_the_container() {
+    ports_lead_into_the_container("pasta");
+}
+
+#[test]
+fn ports_published_by_slirp4netns_lead_into_the_container() {
+    ports_lead_into_the_container("slirp4netns");
+}
+
+fn ports_lead_into_the_container(carrier: &str) {
     let world = World::new();
     let _outside = Outside::make();
     let options =
-        ["-d", "--name", "web", "--network", "pasta", "-p", "18080:80", "-p", "127.0.0.1::81"];
+        ["-d", "--name", "web", "--network", carrier, "-p", "18080:80", "-p", "127.0.0.1::81"];
     world.run(&options, SERVER).ok();
     let answers = || served((Ipv4Addr::LOCALHOST, 18080)).is_some();
     crate::world::eventually("it answers", answers);
@@ -69,11 +78,14 @@ fn published_ports_lead_into_the_container() {
     let ports = world.nman(["port", "web", "80"]).ok().stdout();
     assert!(ports.contains("0.0.0.0:18080\n"), "{ports}");
     let column = world.nman(["ps", "--format", "{{.Ports}} {{.Networks}}"]).ok().stdout();
-    assert!(column.contains("0.0.0.0:18080->80/tcp") && column.ends_with(" pasta\n"), "{column}");
+    assert!(
+        column.contains("0.0.0.0:18080->80/tcp") && column.ends_with(&format!(" {carrier}\n")),
+        "{column}"
+    );
     assert_eq!(world.inspect("web", "/NetworkSettings/Ports/80~1tcp/0/HostPort"), "18080");
     assert_eq!(world.inspect("web", "/NetworkSettings/Ports/81~1tcp/0/HostIp"), "127.0.0.1");
     // The port is taken, for whoever asks.
-    let taken = world.run(&["--rm", "--network", "pasta", "-p", "18080:80"], &["true"]).exits(125);
+    let taken = world.run(&["--rm", "--network", carrier, "-p", "18080:80"], &["true"]).exits(125);
     assert!(taken.stderr().contains("port is already allocated"), "{taken}");
     // Neighbours in its namespace have what it has.
     let neighbour =
@@ -89,7 +101,16 @@ fn published_ports_lead_into_the_container() {
 }
 
 #[test]
-fn a_container_reaches_the_host_and_not_its_loopback_interface() {
+fn a_container_reaches_the_host_and_not_its_loopback_interface_through_pasta() {
+    reaches_the_host_and_not_its_loopback_interface("pasta");
+}
+
+#[test]
+fn a_container_reaches_the_host_and_not_its_loopback_interface_through_slirp4netns() {
+    reaches_the_host_and_not_its_loopback_interface("slirp4netns");
+}
+
+fn reaches_the_host_and_not_its_loopback_interface(carrier: &str) {
     let world = World::new();
     let _outside = Outside::make();
     let answer = |listener: TcpListener| {
@@ -103,7 +124,7 @@ fn a_container_reaches_the_host_and_not_its_loopback_interface() {
     };
     let open = answer(TcpListener::bind((HOST, 0)).unwrap());
     let hidden = answer(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
-    let options = ["--network", "pasta"];
+    let options = ["--network", carrier];
     let reached = world.shell(&options, &format!("nc -w 5 {HOST} {open}")).ok();
     assert_eq!(reached.stdout(), "host\n");
     for address in ["127.0.0.1", "10.0.2.2"] {
@@ -162,7 +183,7 @@ impl Drop for Hidden {
 #[test]
 fn without_pasta_there_is_no_network_and_a_word_about_it() {
     let world = World::new();
-    let _hidden = Hidden::hide("pasta");
+    let hidden = (Hidden::hide("pasta"), Hidden::hide("slirp4netns"));
     let image = crate::world::IMAGE;
     let output = world.nman(["run", "--rm", image, "ls", "/sys/class/net"]).ok();
     assert_eq!(output.stdout(), "lo\n");
@@ -173,6 +194,12 @@ fn without_pasta_there_is_no_network_and_a_word_about_it() {
         assert!(output.stderr().contains("there is no `pasta` in PATH"), "{output}");
         assert!(output.stderr().contains("package `passt`"), "{output}");
     }
+    // The other one is as good.
+    drop(hidden.1);
+    let _outside = Outside::make();
+    let output = world.nman(["run", "--rm", image, "cat", "/etc/hosts"]).ok();
+    assert!(output.stdout().contains("10.0.2.100\t"), "{output}");
+    assert_eq!(output.stderr(), "");
     world.assert_no_container();
 }
 
