@@ -5,6 +5,7 @@
 //! so it does no harm that the container may still be running.
 
 use crate::error::{Error, Result};
+use crate::rootless::is_in_namespace;
 use crate::snapshot::Layers;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
@@ -225,9 +226,10 @@ fn is_whiteout(stat: &Stat) -> bool {
 }
 
 fn is_opaque(directory: &OwnedFd) -> bool {
+    // Where the other one is overlayfs's, a container may set it as it likes: see `snapshot::mount`.
+    let key = if is_in_namespace() { "user.overlay.opaque" } else { "trusted.overlay.opaque" };
     let mut value = [0; 2];
-    rustix::fs::fgetxattr(directory, "trusted.overlay.opaque", &mut value)
-        .is_ok_and(|length| value[..length] == *b"y")
+    rustix::fs::fgetxattr(directory, key, &mut value).is_ok_and(|length| value[..length] == *b"y")
 }
 
 const DIRECTORY: OFlags =

@@ -44,7 +44,8 @@ pub fn commit(settings: &Settings, args: &CommitArgs) -> Result<String> {
     document["config"] = config.into();
 
     let image = NewImage::begin(&store)?;
-    let frozen = Frozen::hold(settings, &dir, &record, args.pause && !args.no_pause)?;
+    let frozen =
+        Frozen::hold(settings, &dir, &record, args.pause && !args.no_pause && record.has_cgroup())?;
     let layer = pack(&image, &store, &dir, &record, time);
     frozen.release()?;
     let layer = layer?;

@@ -22,7 +22,9 @@ use crate::settings::Settings;
 use crate::store::{Image, Store};
 use crate::undo::Undo;
 use crate::volume::place;
-use crate::{device, event, health, image, rm, supervise, terminal, user_namespace, volume};
+use crate::{
+    device, event, health, image, rm, rootless, supervise, terminal, user_namespace, volume,
+};
 use ::bundle::digest::ChainId;
 use std::io::Write as _;
 use std::path::Path;
@@ -262,7 +264,12 @@ fn identity(record: &Record, rootfs: &Rootfs) -> Result<user::Identity> {
 pub fn look_up(wanted: &str, rootfs: &Rootfs) -> Result<user::Identity> {
     let passwd = rootfs.read("/etc/passwd")?.unwrap_or_default();
     let group = rootfs.read("/etc/group")?.unwrap_or_default();
-    user::resolve(wanted, &passwd, &group)
+    let mut identity = user::resolve(wanted, &passwd, &group)?;
+    if rootless::denies_groups() {
+        // Its own group is all that there is; those that were asked for are refused by the runtime.
+        identity.groups.clear();
+    }
+    Ok(identity)
 }
 
 /// The file that is to hold the container's id; it is removed again if there will be no container.

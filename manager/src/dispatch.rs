@@ -1,13 +1,15 @@
 //! From a parsed command to the library's function for it, and from what that returns to what is printed.
 
-use nman::cli::{Cli, Command, ContainerCommand, LoginArgs, Names, VolumeCommand};
+use nman::cli::{
+    Cli, Command, ContainerCommand, Global, LoginArgs, Names, SystemCommand, VolumeCommand,
+};
 use nman::error::{Error, Result};
 use nman::run::Outcome;
-use nman::settings::Settings;
+use nman::settings::{Places, Settings};
 use nman::{
     attach, complete, create, doctor, events, exec, info, inspect, kill, listing, login, logs,
-    pause, port, prune, ps, rename, rm, run, start, stats, stop, terminal, top, transfer, update,
-    volume, wait,
+    pause, port, prune, ps, rename, rm, rootless, run, start, stats, stop, terminal, top, transfer,
+    update, volume, wait,
 };
 use std::io::Write as _;
 
@@ -16,66 +18,76 @@ mod store;
 
 /// Runs the command; returns the program's exit code.
 pub(crate) fn dispatch(cli: &Cli) -> Result<u8> {
+    // Another process does the work, and finds its own way.
+    if matches!(&cli.command, Command::Exec(args) if args.detach && !is_reaper()) {
+        return exec::exec_in_background();
+    }
     let settings = settings(cli)?;
+    if settings.rootless && works_on_stores(&cli.command) {
+        rootless::enter(&settings, &mut warn)?;
+    }
+    call(cli, &settings)
+}
+
+fn call(cli: &Cli, settings: &Settings) -> Result<u8> {
     match &cli.command {
-        Command::Run(args) => match run::run(&settings, args, &mut warn)? {
+        Command::Run(args) => match run::run(settings, args, &mut warn)? {
             Outcome::Ended(code) => Ok(code),
             Outcome::Running(id) => print(&format!("{id}\n")).map(|()| 0),
         },
         Command::Create(args) => {
-            print(&(create::create_only(&settings, args, &mut warn)? + "\n")).map(|()| 0)
+            print(&(create::create_only(settings, args, &mut warn)? + "\n")).map(|()| 0)
         }
-        Command::Start(args) if args.by_policy => lines(start::start_by_policy(&settings, args)?),
+        Command::Start(args) if args.by_policy => lines(start::start_by_policy(settings, args)?),
         Command::Start(args) if args.attach || args.interactive => {
-            start::start_attached(&settings, args)
+            start::start_attached(settings, args)
         }
-        Command::Start(args) => lines(start::start_detached(&settings, &args.names)),
-        Command::Attach(args) => attach::attach(&settings, args),
-        Command::Exec(args) if args.detach && !is_reaper() => exec::exec_in_background(),
-        Command::Exec(args) => exec::exec(&settings, args),
-        Command::Ps(args) => print(&ps::ps(&settings, args)?).map(|()| 0),
-        Command::Logs(args) => logs::logs(&settings, args).map(|()| 0),
-        Command::Stop(args) => lines(stop::stop(&settings, args)?),
-        Command::Kill(args) => lines(kill::kill(&settings, args)?),
-        Command::Top(args) => print(&top::top(&settings, args)?).map(|()| 0),
-        Command::Stats(args) => stats::stats(&settings, args).map(|()| 0),
-        Command::Port(args) => print(&port::port(&settings, args)?).map(|()| 0),
-        Command::Events(args) => events::events(&settings, args).map(|()| 0),
-        Command::Restart(args) => lines(stop::restart(&settings, args)?),
-        Command::Pause(Names { names }) => lines(pause::pause(&settings, names)?),
-        Command::Unpause(Names { names }) => lines(pause::unpause(&settings, names)?),
-        Command::Wait(args) => lines(wait::wait(&settings, args)?),
-        Command::Rm(args) => lines(rm::rm(&settings, args)?),
-        Command::Rename(args) => rename::rename(&settings, args).map(|()| 0),
-        Command::Update(args) => lines(update::update(&settings, args, &mut warn)?),
-        Command::Volume(command) => volumes(&settings, command),
+        Command::Start(args) => lines(start::start_detached(settings, &args.names)),
+        Command::Attach(args) => attach::attach(settings, args),
+        Command::Exec(args) => exec::exec(settings, args),
+        Command::Ps(args) => print(&ps::ps(settings, args)?).map(|()| 0),
+        Command::Logs(args) => logs::logs(settings, args).map(|()| 0),
+        Command::Stop(args) => lines(stop::stop(settings, args)?),
+        Command::Kill(args) => lines(kill::kill(settings, args)?),
+        Command::Top(args) => print(&top::top(settings, args)?).map(|()| 0),
+        Command::Stats(args) => stats::stats(settings, args).map(|()| 0),
+        Command::Port(args) => print(&port::port(settings, args)?).map(|()| 0),
+        Command::Events(args) => events::events(settings, args).map(|()| 0),
+        Command::Restart(args) => lines(stop::restart(settings, args)?),
+        Command::Pause(Names { names }) => lines(pause::pause(settings, names)?),
+        Command::Unpause(Names { names }) => lines(pause::unpause(settings, names)?),
+        Command::Wait(args) => lines(wait::wait(settings, args)?),
+        Command::Rm(args) => lines(rm::rm(settings, args)?),
+        Command::Rename(args) => rename::rename(settings, args).map(|()| 0),
+        Command::Update(args) => lines(update::update(settings, args, &mut warn)?),
+        Command::Volume(command) => volumes(settings, command),
         Command::Inspect(args) => {
-            let (found, errors) = inspect::inspect(&settings, args)?;
+            let (found, errors) = inspect::inspect(settings, args)?;
             print(&listing::objects(args.format.as_deref(), &found)?)?;
             several(errors).map(|()| 0)
         }
-        Command::Pull(args) => print(&transfer::pull_named(&settings, args)?).map(|()| 0),
-        Command::Push(args) => print(&transfer::push_named(&settings, args)?).map(|()| 0),
+        Command::Pull(args) => print(&transfer::pull_named(settings, args)?).map(|()| 0),
+        Command::Push(args) => print(&transfer::push_named(settings, args)?).map(|()| 0),
         Command::Login(args) => log_in(args),
         Command::Logout(args) => print(&login::log_out(args)?).map(|()| 0),
-        Command::Network(command) => network::dispatch(&settings, command),
-        Command::Info(args) => print(&info::info(&settings, args)?).map(|()| 0),
-        Command::Version(args) => print(&info::version(&settings, args)?).map(|()| 0),
+        Command::Network(command) => network::dispatch(settings, command),
+        Command::Info(args) => print(&info::info(settings, args)?).map(|()| 0),
+        Command::Version(args) => print(&info::version(settings, args)?).map(|()| 0),
         Command::Doctor(args) => {
-            let (text, is_broken) = doctor::doctor(&settings, args)?;
+            let (text, is_broken) = doctor::doctor(settings, args)?;
             print(&text).map(|()| u8::from(is_broken))
         }
         Command::Completion { shell } => print(shell.script()).map(|()| 0),
         Command::Complete { words } => {
             let root = <Cli as clap::CommandFactory>::command();
-            print(&complete::complete(&settings, root, words)).map(|()| 0)
+            print(&complete::complete(settings, root, words)).map(|()| 0)
         }
         Command::Container(ContainerCommand::Prune(args)) => {
-            print(&prune::containers(&settings, args)?).map(|()| 0)
+            print(&prune::containers(settings, args)?).map(|()| 0)
         }
         // Its other commands have been given their short names.
         Command::Container(_) => Ok(0),
-        command => store::dispatch(&settings, command),
+        command => store::dispatch(settings, command),
     }
 }
 
@@ -105,7 +117,6 @@ fn volumes(settings: &Settings, command: &VolumeCommand) -> Result<u8> {
 
 /// Tells what was met on the way, unless the command has that for its result, or a shell is waiting for its words.
 pub(crate) fn tell_notices(cli: &Cli) {
-    use nman::cli::SystemCommand;
     let is_silent =
         matches!(cli.command, Command::Complete { .. } | Command::System(SystemCommand::Check(_)));
     if !is_silent {
@@ -137,15 +148,46 @@ fn is_reaper() -> bool {
 }
 
 /// The directories as absolute paths: they are handed to processes with another working directory.
-fn settings(cli: &Cli) -> Result<Settings> {
+pub(crate) fn settings(cli: &Cli) -> Result<Settings> {
     let absolute =
-        |path: &std::path::PathBuf| std::path::absolute(path).map_err(Error::io("find", path));
+        |path: std::path::PathBuf| std::path::absolute(&path).map_err(Error::io("find", &path));
+    let rootless = rootless::is_called_by_user();
+    let places = if rootless {
+        let uid = rustix::process::geteuid().as_raw();
+        Places::of_user(uid, &|name| std::env::var_os(name))
+    } else {
+        Some(Places::of_root())
+    };
+    let Global { root, state, runtime, debug } = &cli.global;
+    let homeless = || Error::Rejected {
+        message: "cannot tell where images and containers are to be: HOME is not set".to_owned(),
+        hint: Some("set HOME, or give --root and --state".to_owned()),
+    };
+    let place = |given: &Option<std::path::PathBuf>, default: Option<std::path::PathBuf>| {
+        absolute(given.clone().or(default).ok_or_else(homeless)?)
+    };
     Ok(Settings {
-        root: absolute(&cli.global.root)?,
-        state: absolute(&cli.global.state)?,
-        runtime: cli.global.runtime.clone(),
-        debug: cli.global.debug,
+        root: place(root, places.as_ref().map(|places| places.root.clone()))?,
+        state: place(state, places.map(|places| places.state))?,
+        runtime: runtime.clone(),
+        debug: *debug,
+        rootless,
     })
+}
+
+/// Whether a command looks into what is on disk, where a user's files belong to the ids of the user's namespace, or at what runs.
+fn works_on_stores(command: &Command) -> bool {
+    !matches!(
+        command,
+        Command::Login(_)
+            | Command::Logout(_)
+            | Command::Version(_)
+            | Command::Doctor(_)
+            | Command::Info(_)
+            | Command::System(SystemCommand::Info(_))
+            | Command::Completion { .. }
+            | Command::Complete { .. }
+    )
 }
 
 /// One line for each that went well; then what went wrong.

@@ -5,6 +5,7 @@
 mod judge;
 mod kernel;
 mod probe;
+mod user;
 
 use crate::cli::DoctorArgs;
 use crate::error::Result;
@@ -12,6 +13,7 @@ use crate::listing::{Column, List, ListArgs, Row};
 use crate::settings::Settings;
 pub use judge::{Finding, Verdict, judge};
 pub use probe::Host;
+pub use user::UserFacts;
 
 const LIST: List = List {
     columns: &[

@@ -78,10 +78,13 @@ fn facts(settings: &Settings, host: &Host) -> Result<Value> {
     };
     let running = containers.iter().filter(|(_, state)| state.status.is_up()).count();
     let paused = count("paused");
-    let controllers = |name: &str| host.cgroups.controllers.iter().any(|own| own == name);
+    // Docker's words for that there are none: see `rootless`.
+    let controllers =
+        |name: &str| !settings.rootless && host.cgroups.controllers.iter().any(|own| own == name);
     let mut security = vec!["name=seccomp,profile=builtin"];
     security.extend(host.apparmor.then_some("name=apparmor"));
     security.extend(host.selinux.then_some("name=selinux"));
+    security.extend(settings.rootless.then_some("name=rootless"));
     security.extend(host.namespaces.iter().any(|kind| kind == "cgroup").then_some("name=cgroupns"));
     let warning = |finding: &Finding| {
         (finding.verdict == Verdict::Missing)
@@ -108,10 +111,10 @@ fn facts(settings: &Settings, host: &Host) -> Result<Value> {
             "Log": LogDriver::ALL.map(LogDriver::as_str),
         },
         "LoggingDriver": LogDriver::default().as_str(),
-        "CgroupDriver": "cgroupfs",
+        "CgroupDriver": if settings.rootless { "none" } else { "cgroupfs" },
         "CgroupVersion": host.cgroups.version.to_string(),
         "MemoryLimit": controllers("memory"),
-        "SwapLimit": host.cgroups.swap,
+        "SwapLimit": host.cgroups.swap && !settings.rootless,
         "CPUShares": controllers("cpu"),
         "CPUSet": controllers("cpuset"),
         "PidsLimit": controllers("pids"),

@@ -5,6 +5,7 @@
 
 use nman::cli::{Cli, Complaint, complain};
 use nman::error::Error;
+use nman::rootless::pause;
 use nman::{exec, journal, monitor};
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt as _;
@@ -22,7 +23,7 @@ fn main() -> ExitCode {
     sys::signals::set_default(rustix::process::Signal::CHILD);
     let mut args = std::env::args_os();
     let name = args.next().unwrap_or_default();
-    if [monitor::ARGV0, exec::REAPER, exec::DRAIN].iter().any(|own| name == *own) {
+    if [monitor::ARGV0, exec::REAPER, exec::DRAIN, pause::ARGV0].iter().any(|own| name == *own) {
         // These live on, and whoever reads a pipe that our caller has passed on waits for its end. Before Linux 5.9 it
         // stays open.
         let _ = sys::fd::close_others(3, &mut []);
@@ -39,6 +40,9 @@ fn main() -> ExitCode {
     }
     if name == exec::DRAIN {
         return exec::drain();
+    }
+    if name == pause::ARGV0 {
+        return pause::main(args);
     }
     match Cli::parse_line(&std::env::args_os().collect::<Vec<_>>()) {
         Ok(cli) => run(&cli.shortened()),
@@ -89,24 +93,16 @@ fn failure_code(cli: &Cli, error: &Error) -> u8 {
 
 fn report(cli: &Cli, error: &Error) {
     let text = error.to_string();
-    let hint = error.hint().or_else(|| lack_of_root(&text)).or_else(|| unwritable(cli, &text));
+    let hint = error.hint().or_else(|| unwritable(cli, &text));
     print_error(&text, hint);
-}
-
-/// Whoever runs it without root meets the first directory that is closed, which says nothing of why.
-fn lack_of_root(text: &str) -> Option<String> {
-    let refused = ["permission denied", "operation not permitted"];
-    let lacks = refused.iter().any(|words| text.ends_with(words));
-    let is_root = rustix::process::geteuid().is_root();
-    (lacks && !is_root).then(|| "nman needs root: run it with `sudo`, for example".to_owned())
 }
 
 /// What cannot be written is one of our own two directories.
 fn unwritable(cli: &Cli, text: &str) -> Option<String> {
     let named = |path: &std::path::Path| text.contains(&*path.to_string_lossy());
-    let (path, option) = match &cli.global {
-        global if named(&global.root) => (&global.root, "--root"),
-        global if named(&global.state) => (&global.state, "--state"),
+    let (path, option) = match dispatch::settings(cli).ok()? {
+        settings if named(&settings.root) => (settings.root, "--root"),
+        settings if named(&settings.state) => (settings.state, "--state"),
         _ => return None,
     };
     let path = path.display();

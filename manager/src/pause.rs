@@ -26,6 +26,9 @@ pub fn pause(settings: &Settings, names: &[String]) -> Result<(Vec<String>, Vec<
             Status::Restarting => return Err(refused("is restarting, wait until it is running")),
             Status::Created | Status::Exited => return Err(refused("is not running")),
         }
+        if !record.has_cgroup() {
+            return Err(record.lacks_cgroup("pause"));
+        }
         dir.set(Mark::Paused)?;
         if let Err(error) = Runtime::new(&record.runtime, settings).pause(&record.id) {
             dir.clear(Mark::Paused)?;

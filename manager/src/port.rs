@@ -1,6 +1,7 @@
 //! `nman port`: where the published ports of a container are.
 
 use crate::cli::PortArgs;
+use crate::connection;
 use crate::container::Containers;
 use crate::error::{Error, Result};
 use crate::network::State;
@@ -9,11 +10,14 @@ use std::net::SocketAddr;
 
 /// One line for each published port; with a port, only its addresses.
 pub fn port(settings: &Settings, args: &PortArgs) -> Result<String> {
-    let record = Containers::open(&settings.containers())?.find(&args.name)?.record()?;
+    let dir = Containers::open(&settings.containers())?.find(&args.name)?;
+    let record = dir.record()?;
     let plans = State::at(&settings.state).connected_to(&record.id)?;
+    let by_user = connection::published_by_user(&record, &dir);
     let mut published: Vec<(u16, String, SocketAddr)> = plans
         .iter()
         .flat_map(|plan| &plan.ports)
+        .chain(&by_user)
         .map(|port| {
             let host = SocketAddr::new(port.host_address, port.host_port);
             (port.container_port, port.protocol.to_string(), host)

@@ -14,7 +14,7 @@ use crate::disk;
 use crate::error::Result;
 use crate::health;
 use crate::listing::{Column, List, Row, View, human_size};
-use crate::network::{self, Endpoint, NetworkPlan};
+use crate::network::{self, Endpoint, NetworkPlan, PortMapping};
 use crate::settings::Settings;
 use crate::store::Store;
 use crate::table::{plain, shorten};
@@ -50,6 +50,8 @@ struct Entry {
     record: Record,
     state: State,
     networks: Vec<NetworkPlan>,
+    /// What is published of it without root.
+    by_user: Vec<PortMapping>,
     /// Those that it is to be on.
     endpoints: Vec<Endpoint>,
     /// What its health check says, if it has one.
@@ -102,7 +104,11 @@ fn entries(
             true => connection::endpoints(&record, &directory)?,
             false => Vec::new(),
         };
-        entries.push(Entry { record, state, networks: own, endpoints, health });
+        let by_user = match view.shows("Ports") || filtered(&["publish"]) {
+            true => connection::published_by_user(&record, &directory),
+            false => Vec::new(),
+        };
+        entries.push(Entry { record, state, networks: own, by_user, endpoints, health });
     }
     Ok(entries)
 }
@@ -150,10 +156,11 @@ impl Entry {
 
     /// What is published and exposed while the container is connected.
     fn ports(&self) -> String {
-        if self.networks.is_empty() {
+        if self.networks.is_empty() && self.by_user.is_empty() {
             return String::new();
         }
-        let published = self.networks.iter().flat_map(|plan| plan.ports.iter().copied());
+        let published = self.networks.iter().flat_map(|plan| &plan.ports).chain(&self.by_user);
+        let published = published.copied();
         ports::column(&self.record.network.exposed, published)
     }
 

@@ -51,6 +51,7 @@ pub fn stats(settings: &Settings, args: &StatsArgs) -> Result<()> {
     for name in &args.names {
         containers.find(name)?;
     }
+    refuse_uncounted(&chosen(&containers, args)?)?;
     let memory = host_memory();
     let live = !args.no_stream && isatty(stdio::stdout());
     let mut before = take_samples(&chosen(&containers, args)?);
@@ -73,6 +74,13 @@ pub fn stats(settings: &Settings, args: &StatsArgs) -> Result<()> {
         }
         before = now;
     }
+}
+
+/// Nothing counts what a container uses that has no cgroup.
+fn refuse_uncounted(chosen: &[(Record, State)]) -> Result<()> {
+    let uncounted =
+        chosen.iter().find(|(record, state)| state.status.has_process() && !record.has_cgroup());
+    uncounted.map_or(Ok(()), |(record, _)| Err(record.lacks_cgroup("count what is used by")))
 }
 
 fn show(text: &str, live: bool) -> Result<()> {

@@ -2,9 +2,10 @@
 
 use crate::cgroup::Groups;
 use crate::cli::TopArgs;
-use crate::container::Containers;
+use crate::container::{Containers, Record};
 use crate::error::{Error, Result};
 use crate::event::emit_container;
+use crate::process::{self, share_namespace};
 use crate::settings::Settings;
 use crate::table::{Table, plain};
 use std::process::{Command, Stdio};
@@ -17,13 +18,12 @@ pub fn top(settings: &Settings, args: &TopArgs) -> Result<String> {
     let dir = Containers::open(&settings.containers())?.find(&args.name)?;
     let (record, state) = (dir.record()?, dir.state()?);
     let running = state.pid.filter(|_| state.status.has_process());
-    let Some(groups) = running.and_then(Groups::of) else {
+    let Some(processes) = running.and_then(|init| processes(&record, init)) else {
         return Err(Error::WrongState {
             message: format!("container {} is not running", record.id),
             hint: None,
         });
     };
-    let processes = groups.processes();
     let options: Vec<&str> = match args.options.as_slice() {
         [] => DEFAULT.to_vec(),
         options => options.iter().map(String::as_str).collect(),
@@ -31,6 +31,18 @@ pub fn top(settings: &Settings, args: &TopArgs) -> Result<String> {
     let table = select(&ps(&options)?, &processes)?;
     emit_container(settings, &record, "top", &[]);
     Ok(table)
+}
+
+/// Those of its cgroup; where it has none, those in its init's pid namespace, if that is not the host's, or mount namespace.
+fn processes(record: &Record, init: i32) -> Option<Vec<i32>> {
+    if record.has_cgroup() {
+        return Some(Groups::of(init)?.processes());
+    }
+    let own = i32::try_from(std::process::id()).ok()?;
+    let kind = if share_namespace(own, init, "pid") { "mnt" } else { "pid" };
+    let mut all = process::all();
+    all.retain(|&pid| share_namespace(pid, init, kind));
+    Some(all)
 }
 
 fn ps(options: &[&str]) -> Result<String> {

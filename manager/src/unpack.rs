@@ -11,15 +11,24 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bundle::digest::{DiffId, Digest};
-use bundle::layer::{self, Options, Stats};
+use bundle::layer::{self, Options, Stats, Whiteouts};
 
 use crate::progress::LayerProgress;
 use crate::pull::Cause;
 use crate::registry;
+use crate::rootless::is_in_namespace;
 use crate::store;
 
 /// Size of the pieces in which a blob is copied that need not be unpacked.
 const CHUNK: usize = 128 << 10;
+
+/// How layers are unpacked here: root of a user namespace makes no devices, and its overlays look for other marks.
+fn options() -> Options {
+    match is_in_namespace() {
+        true => Options { whiteouts: Whiteouts::OverlayUser, devices: false, ..Options::default() },
+        false => Options::default(),
+    }
+}
 
 /// A layer's blob on its way in.
 pub(crate) struct Incoming<'a> {
@@ -55,7 +64,7 @@ impl<'a> Incoming<'a> {
     /// Unpacks the layer into the empty directory `into` and checks that it is `diff_id`.
     pub(crate) fn unpack(mut self, into: &Path, diff_id: &DiffId) -> Result<Stats, Cause> {
         let root = File::open(into).map_err(store::Error::file("open", into))?;
-        let unpacked = layer::unpack(&mut self, root.as_fd(), &Options::default());
+        let unpacked = layer::unpack(&mut self, root.as_fd(), &options());
         // Whatever else is wrong, content that is not what it was promised to be comes first.
         self.drain()?;
         let stats =

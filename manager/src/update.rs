@@ -51,13 +51,16 @@ fn apply(
     let dir = containers.find(name)?;
     let record = dir.record()?;
     check_policy(&record, args)?;
+    if !record.has_cgroup() && args.limits != LimitArgs::default() {
+        return Err(record.lacks_cgroup("limit"));
+    }
     let mut limits = record.host_config.limits.clone();
     args.limits.apply(&mut limits);
     check_swap(&record.host_config.limits, args)?;
     let warnings = resources::adapt(&mut limits, host)?;
     let numbers = resources::numbers(&limits)?;
     let mut planned = resources::plan(&limits, &numbers, host, true);
-    if dir.state()?.status == Status::Running {
+    if dir.state()?.status == Status::Running && record.has_cgroup() {
         Runtime::new(&record.runtime, settings).update(&record.id, &planned)?;
     }
     let path = dir.join("config.json");

@@ -2,6 +2,8 @@
 
 use std::io;
 
+use rustix::io::Errno;
+
 use crate::{
     digest::Mismatch,
     reason::reason,
@@ -34,6 +36,16 @@ pub enum Error {
         /// Which limit.
         limit: String,
     },
+    /// An entry belongs to an id that there is none for in our user namespace.
+    #[error("layer entry `{entry}` belongs to {uid}:{gid}, which is no id of this user namespace")]
+    Unmapped {
+        /// Its name.
+        entry: String,
+        /// The user.
+        uid: u32,
+        /// The group.
+        gid: u32,
+    },
     /// A system call failed.
     #[error("cannot {action} `{path}`: {}", reason(.source))]
     File {
@@ -56,6 +68,10 @@ impl Error {
         match self {
             Self::Limit { .. } => Some(
                 "an image that is meant to be this large can be unpacked with higher limits"
+                    .to_owned(),
+            ),
+            Self::Unmapped { .. } => Some(
+                "the user needs more ids: a range of 65536 in /etc/subuid and in /etc/subgid, and the package `uidmap`"
                     .to_owned(),
             ),
             Self::File { action: "make the device", source, .. }
@@ -90,6 +106,15 @@ impl Error {
 
     pub(super) fn limit(name: &[u8], limit: impl Into<String>) -> Self {
         Self::Limit { entry: Some(printable(name)), limit: limit.into() }
+    }
+
+    /// For `map_err`: that `entry` cannot be given its owner.
+    pub(super) fn owner(entry: &[u8], uid: u32, gid: u32) -> impl FnOnce(Errno) -> Self {
+        move |errno| match errno {
+            // chown(2): the id has no mapping.
+            Errno::INVAL => Self::Unmapped { entry: printable(entry), uid, gid },
+            errno => Self::file("set the owner of", entry, errno),
+        }
     }
 
     pub(super) fn file(action: &'static str, path: &[u8], source: impl Into<io::Error>) -> Self {

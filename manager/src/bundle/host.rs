@@ -1,6 +1,7 @@
 //! What planning a bundle has to know about the host, read once.
 
 use crate::cli::CpuSet;
+use crate::rootless::is_in_namespace;
 use oci_spec::runtime::Capabilities;
 use std::fs;
 use std::path::Path;
@@ -26,6 +27,19 @@ pub struct HostFacts {
     pub apparmor: bool,
     /// Whether SELinux labels mean something.
     pub selinux: bool,
+    /// What there is less of because we are root of a user namespace only; `None` for the host's root.
+    pub namespace: Option<NamespaceFacts>,
+}
+
+/// What binds root of a user namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NamespaceFacts {
+    /// The last of the groups that are mapped without a gap, from 0 on.
+    pub last_group: u32,
+    /// Our own score for the killer of processes that take the memory: nothing below us can have a lower one.
+    pub oom_score_adj: i32,
+    /// Whether the host has its POSIX message queues in /dev/mqueue.
+    pub message_queues: bool,
 }
 
 /// What can be limited on this host.
@@ -76,6 +90,7 @@ impl HostFacts {
             apparmor: fs::read("/sys/module/apparmor/parameters/enabled")
                 .is_ok_and(|text| text.starts_with(b"Y")),
             selinux: Path::new("/sys/fs/selinux/enforce").exists(),
+            namespace: is_in_namespace().then(NamespaceFacts::probe),
         }
     }
 
@@ -85,6 +100,37 @@ impl HostFacts {
         let ranges = CpuSet::ranges(&self.cpus).unwrap_or_default();
         ranges.iter().map(|(first, last)| i64::from(last - first) + 1).sum()
     }
+}
+
+impl NamespaceFacts {
+    fn probe() -> Self {
+        let read = |path| fs::read_to_string(path).unwrap_or_default();
+        Self {
+            last_group: last_mapped(&read("/proc/self/gid_map")),
+            oom_score_adj: read("/proc/self/oom_score_adj").trim().parse().unwrap_or(0),
+            message_queues: Path::new("/dev/mqueue").is_dir(),
+        }
+    }
+}
+
+/// The last id of those that a text like /proc/self/gid_map maps from 0 on.
+fn last_mapped(map: &str) -> u32 {
+    let mut ranges: Vec<(u32, u32)> = map
+        .lines()
+        .filter_map(|line| {
+            let mut numbers = line.split_whitespace().map(str::parse);
+            Some((numbers.next()?.ok()?, numbers.nth(1)?.ok()?))
+        })
+        .collect();
+    ranges.sort_unstable();
+    let mut next = 0_u32;
+    for (first, count) in ranges {
+        if first != next {
+            break;
+        }
+        next = next.saturating_add(count);
+    }
+    next.saturating_sub(1)
 }
 
 impl CgroupFacts {
@@ -148,6 +194,17 @@ mod tests {
         assert_eq!(version("6.18.5-amd64"), (6, 18));
         assert_eq!(version("5.4"), (5, 4));
         assert_eq!(version("x"), (0, 0));
+    }
+
+    #[test]
+    fn the_last_group_is_the_one_before_the_first_gap() {
+        assert_eq!(
+            last_mapped("         1     100000      65536\n         0       1000          1\n"),
+            65_536
+        );
+        assert_eq!(last_mapped("0 1000 1\n5 6 7\n"), 0);
+        assert_eq!(last_mapped("0 0 4294967295\n"), 4_294_967_294);
+        assert_eq!(last_mapped(""), 0);
     }
 
     #[test]

@@ -89,12 +89,13 @@ fn build(inputs: &Inputs<'_>, confinement: &Confinement) -> Built<Spec> {
     let mut resources = resources::plan(&config.limits, inputs.numbers, host, false);
     resources.set_devices(Some(devices::rules(config, inputs.found)?));
     let mut linux = LinuxBuilder::default()
-        .cgroups_path(format!("{}/{}", config.limits.cgroup_parent, record.id))
         .namespaces(namespaces::plan(inputs)?)
         .resources(resources)
         .masked_paths(confinement.masked.clone())
         .readonly_paths(confinement.read_only.clone())
         .build()?;
+    let group = || format!("{}/{}", config.limits.cgroup_parent, record.id);
+    linux.set_cgroups_path(record.has_cgroup().then(group).map(PathBuf::from));
     let ids = &config.id_mappings;
     linux.set_uid_mappings(namespaces::id_mappings(&ids.uid_map)?);
     linux.set_gid_mappings(namespaces::id_mappings(&ids.gid_map)?);

@@ -4,7 +4,8 @@
 //! from descriptors that were opened once: what config.json names is a place that nobody else can change.
 
 use super::defaults::{self, mount};
-use super::{Built, Confinement, Inputs};
+use super::host::NamespaceFacts;
+use super::{Built, Confinement, Inputs, NetworkNamespace};
 use crate::bundle::namespaces::sharing;
 use crate::cli::confinement::Sharing;
 use crate::container::{HostConfig, MountKind, MountPoint, Record};
@@ -33,6 +34,9 @@ pub(crate) fn shared_memory(dir: &Path) -> PathBuf {
 pub(super) fn plan(inputs: &Inputs<'_>) -> Built<Vec<Mount>> {
     let record = inputs.record;
     let mut mounts = defaults::mounts()?;
+    if let Some(facts) = inputs.host.namespace {
+        fit_into_namespace(inputs, facts, &mut mounts)?;
+    }
     make_writable(&mut mounts, &record.host_config);
     shared_memory_mounts(inputs, &mut mounts)?;
     let mut further = Vec::new();
@@ -113,6 +117,37 @@ fn make_writable(mounts: &mut [Mount], config: &HostConfig) {
     }
 }
 
+/// What root of a user namespace cannot mount: sysfs of a network namespace, and proc of a pid namespace, that is not its own, so
+/// that the host's are bound; and a file system of terminals for a group that has no id.
+fn fit_into_namespace(
+    inputs: &Inputs<'_>,
+    facts: NamespaceFacts,
+    mounts: &mut [Mount],
+) -> Built<()> {
+    /// The group of terminals, as everywhere.
+    const TTY: u32 = 5;
+    let is_host = |mode: &str| sharing(mode) == Sharing::Host;
+    for default in mounts {
+        match default.destination().to_str() {
+            Some("/sys") if *inputs.network == NetworkNamespace::Host => {
+                *default =
+                    mount("bind", "/sys", "/sys", &["rbind", "nosuid", "noexec", "nodev", "ro"])?;
+            }
+            Some("/proc") if is_host(&inputs.record.host_config.pid_mode) => {
+                *default =
+                    mount("bind", "/proc", "/proc", &["rbind", "nosuid", "noexec", "nodev"])?;
+            }
+            Some("/dev/pts") if facts.last_group < TTY => {
+                if let Some(options) = default.options_mut() {
+                    options.retain(|option| option != "gid=5");
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 /// /dev/shm and /dev/mqueue belong to the IPC namespace.
 fn shared_memory_mounts(inputs: &Inputs<'_>, mounts: &mut Vec<Mount>) -> Built<()> {
     let config = &inputs.record.host_config;
@@ -126,11 +161,14 @@ fn shared_memory_mounts(inputs: &Inputs<'_>, mounts: &mut Vec<Mount>) -> Built<(
         Sharing::Host => {
             mounts[at] = bind(Path::new("/dev/shm"), "/dev/shm")?;
             // Without a user namespace, what is mounted is the host's. Not every host has it in /dev/mqueue.
-            let is_ours = config.id_mappings.uid_map.is_empty();
+            let is_ours = config.id_mappings.uid_map.is_empty() && inputs.host.namespace.is_none();
             let of_host =
                 |mount: &&mut Mount| !is_ours && mount.destination() == Path::new("/dev/mqueue");
             for mount in mounts.iter_mut().filter(of_host) {
                 *mount = bind(Path::new("/dev/mqueue"), "/dev/mqueue")?;
+            }
+            if inputs.host.namespace.is_some_and(|facts| !facts.message_queues) {
+                mounts.retain(|mount| mount.destination() != Path::new("/dev/mqueue"));
             }
         }
         Sharing::Shareable | Sharing::Container(_) => {

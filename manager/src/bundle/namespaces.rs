@@ -79,7 +79,9 @@ pub(super) fn sysctls(inputs: &Inputs<'_>) -> BTreeMap<String, String> {
         sysctls.insert("net.ipv4.ip_unprivileged_port_start".to_owned(), "0".to_owned());
         // A range is refused that a user namespace does not map as a whole.
         if config.id_mappings.uid_map.is_empty() {
-            let all = "0 2147483647".to_owned();
+            const LAST: u32 = 0x7fff_ffff;
+            let mapped = inputs.host.namespace.map_or(LAST, |facts| facts.last_group);
+            let all = format!("0 {}", mapped.min(LAST));
             sysctls.insert("net.ipv4.ping_group_range".to_owned(), all);
         }
     }

@@ -37,7 +37,7 @@ pub(super) fn plan(
         .capabilities(capabilities::sets(set))
         .rlimits(limits(inputs)?)
         .no_new_privileges(confinement.no_new_privileges)
-        .oom_score_adj(record.host_config.oom_score_adj)
+        .oom_score_adj(oom_score_adj(inputs))
         .build()?;
     if let Some((rows, columns)) = inputs.window.filter(|_| record.attachment.terminal) {
         process.set_console_size(Some(console_size(rows, columns)?));
@@ -50,6 +50,12 @@ pub(super) fn plan(
         process.set_selinux_label(confinement.selinux_label());
     }
     Ok(process)
+}
+
+/// What was asked for, as far as it can be had: only the host's root lowers a score.
+fn oom_score_adj(inputs: &Inputs<'_>) -> i32 {
+    let least = inputs.host.namespace.map_or(i32::MIN, |facts| facts.oom_score_adj);
+    inputs.record.host_config.oom_score_adj.max(least)
 }
 
 fn limits(inputs: &Inputs<'_>) -> Built<Vec<PosixRlimit>> {

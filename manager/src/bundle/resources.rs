@@ -13,6 +13,21 @@ use std::collections::BTreeMap;
 /// The numbers of devices, by their paths on the host.
 pub type Numbers = BTreeMap<String, (i64, i64)>;
 
+/// Takes all limits away but those that a process sets for itself, for a container that is to have no cgroup; says so if there were
+/// any. `parent` is the cgroup that others have theirs in if nothing is said.
+pub fn do_without(limits: &mut Limits, parent: &str) -> Option<String> {
+    let asked = std::mem::take(limits);
+    limits.ulimits.clone_from(&asked.ulimits);
+    let none = Limits {
+        cgroup_parent: parent.to_owned(),
+        oom_kill_disable: asked.oom_kill_disable.filter(|disable| !disable),
+        pids_limit: asked.pids_limit.filter(|limit| *limit <= 0),
+        ulimits: asked.ulimits.clone(),
+        ..Limits::default()
+    };
+    (asked != none).then(|| "Resource limits and cgroups need root, and are ignored.".to_owned())
+}
+
 /// Refuses limits that contradict each other or the host, in Docker's words, and takes away what this host cannot limit:
 /// each time with a warning.
 pub fn adapt(limits: &mut Limits, host: &HostFacts) -> Result<Vec<String>> {
@@ -277,6 +292,7 @@ mod tests {
     use super::*;
     use crate::bundle::host::CgroupFacts;
     use crate::bundle::tests::host;
+    use crate::container::Ulimit;
 
     fn refused(mut limits: Limits) -> String {
         adapt(&mut limits, &host()).unwrap_err().to_string()
@@ -315,6 +331,30 @@ mod tests {
             ),
         ] {
             assert!(refused(limits).contains(why), "{why}");
+        }
+    }
+
+    #[test]
+    fn without_a_cgroup_only_the_limits_of_processes_stay() {
+        let own = Limits {
+            cgroup_parent: "/nman".into(),
+            oom_kill_disable: Some(false),
+            ulimits: vec![Ulimit { name: "nofile".into(), hard: 5, soft: 5 }],
+            ..Limits::default()
+        };
+        let left = Limits { ulimits: own.ulimits.clone(), ..Limits::default() };
+        let mut limits = own.clone();
+        assert_eq!(do_without(&mut limits, "/nman"), None, "nothing was asked for");
+        assert_eq!(limits, left);
+        for asked in [
+            Limits { memory: 9 << 20, ..own.clone() },
+            Limits { cgroup_parent: "/mine".into(), ..own.clone() },
+            Limits { pids_limit: Some(5), ..own.clone() },
+            Limits { oom_kill_disable: Some(true), ..own },
+        ] {
+            let mut limits = asked;
+            assert!(do_without(&mut limits, "/nman").is_some());
+            assert_eq!(limits, left);
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! `UPDATE_GOLDEN=1 cargo test` writes them anew; the difference is then reviewed like code.
 
-use super::host::CgroupFacts;
+use super::host::{CgroupFacts, NamespaceFacts};
 use super::*;
 use crate::cli::{Cli, Command, CreateArgs};
 use crate::container::ContainerId;
@@ -16,6 +16,7 @@ use oci_spec::runtime::{Capability, LinuxDeviceBuilder, LinuxDeviceType};
 /// A host with everything, four CPUs and one memory node.
 pub(crate) fn host() -> HostFacts {
     HostFacts {
+        namespace: None,
         open_files: 20_000,
         hostname: "host".into(),
         capabilities: [Capability::Chown, Capability::Kill, Capability::SysAdmin].into(),
@@ -71,8 +72,13 @@ pub(crate) fn image(config: &str) -> Image {
 /// The record that a command line makes, and the warnings.
 pub(crate) fn record(words: &[&str], config: &str) -> Result<(Record, Vec<String>)> {
     let args = parse(words);
-    let settings =
-        Settings { root: "/root".into(), state: "/state".into(), runtime: None, debug: false };
+    let settings = Settings {
+        root: "/root".into(),
+        state: "/state".into(),
+        runtime: None,
+        debug: false,
+        rootless: false,
+    };
     let (image, host, files) = (image(config), host(), Files::read(&args)?);
     let wish = Wish {
         args: &args,
@@ -129,11 +135,20 @@ fn found(privileged: bool) -> Found {
 /// config.json as text, with sets and maps sorted: their order means nothing.
 fn planned(words: &[&str], config: &str, network: &NetworkNamespace, found: &Found) -> String {
     let (record, _) = record(words, config).unwrap();
+    planned_on(&host(), &record, network, found)
+}
+
+fn planned_on(
+    host: &HostFacts,
+    record: &Record,
+    network: &NetworkNamespace,
+    found: &Found,
+) -> String {
     let profile = seccomp::Profile::built_in().unwrap();
     let confined = Confinement::of(&record.host_config).seccomp != "unconfined";
     let numbers = resources::Numbers::from([("/dev/sda".to_owned(), (8, 0))]);
     let spec = plan(&Inputs {
-        record: &record,
+        record,
         dir: Path::new("/dir"),
         identity: &Identity { uid: 7, gid: 8, groups: vec![8, 9], home: "/home/seven".into() },
         found,
@@ -141,7 +156,7 @@ fn planned(words: &[&str], config: &str, network: &NetworkNamespace, found: &Fou
         numbers: &numbers,
         network,
         window: Some((24, 80)),
-        host: &host(),
+        host,
     })
     .unwrap();
     let mut value = serde_json::to_value(&spec).unwrap();
@@ -286,6 +301,23 @@ fn mounts_stand_below_what_they_are_mounted_on() {
         "mounts.json",
         &planned(&words, r#"{"Volumes":{"/ro/":{},"/of/image":{}}}"#, &network, &Found::default()),
     );
+}
+
+/// Without root there is no cgroup, and the host's own is bound where a new file system cannot be mounted.
+#[test]
+fn a_users_container_has_what_root_of_a_user_namespace_can_make() {
+    let words = ["--pid", "host", "--ipc", "host", "--oom-score-adj", "-500", "alpine", "true"];
+    let (mut record, _) = record(&words, "{}").unwrap();
+    record.host_config.limits.cgroup_parent.clear();
+    let facts = NamespaceFacts { last_group: 4, oom_score_adj: 200, message_queues: true };
+    let confined = HostFacts { namespace: Some(facts), ..host() };
+    let plan = |network| planned_on(&confined, &record, &network, &Found::default());
+    golden("user.json", &plan(NetworkNamespace::Host));
+    assert!(plan(NetworkNamespace::New).contains("\"0 4\""), "its groups may ping");
+    let facts = NamespaceFacts { last_group: 65_536, message_queues: false, ..facts };
+    let other = HostFacts { namespace: Some(facts), ..host() };
+    let text = planned_on(&other, &record, &NetworkNamespace::New, &Found::default());
+    assert!(text.contains("gid=5") && !text.contains("/dev/mqueue"), "{text}");
 }
 
 #[test]

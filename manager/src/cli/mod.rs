@@ -33,8 +33,8 @@ pub use container::{
     WaitFor,
 };
 pub use create::{
-    CreateArgs, LimitArgs, NetworkArgs, NetworkChoice, ProcessArgs, ResourceArgs, RunArgs,
-    SecurityArgs, StorageArgs, SupervisionArgs, Typed,
+    CGROUP_PARENT, CreateArgs, LimitArgs, NetworkArgs, NetworkChoice, ProcessArgs, ResourceArgs,
+    RunArgs, SecurityArgs, StorageArgs, SupervisionArgs, Typed,
 };
 pub use family::ContainerCommand;
 pub use files::{CommitArgs, CpArgs, DiffArgs, ExportArgs};
@@ -100,24 +100,12 @@ impl Cli {
 /// Options that every command takes.
 #[derive(Debug, Args)]
 pub struct Global {
-    /// Directory of images, layers and containers
-    #[arg(
-        long,
-        value_name = "DIR",
-        env = "NMAN_ROOT",
-        default_value = "/var/lib/nman",
-        global = true
-    )]
-    pub root: PathBuf,
-    /// Directory of what does not survive a reboot
-    #[arg(
-        long,
-        value_name = "DIR",
-        env = "NMAN_STATE",
-        default_value = "/run/nman",
-        global = true
-    )]
-    pub state: PathBuf,
+    /// Directory of images, layers and containers [default: /var/lib/nman, a user's is ~/.local/share/nman]
+    #[arg(long, value_name = "DIR", env = "NMAN_ROOT", global = true)]
+    pub root: Option<PathBuf>,
+    /// Directory of what does not survive a reboot [default: /run/nman, a user's is $XDG_RUNTIME_DIR/nman]
+    #[arg(long, value_name = "DIR", env = "NMAN_STATE", global = true)]
+    pub state: Option<PathBuf>,
     /// OCI runtime to use: a name or a path [default: nrun, found beside nman or in PATH]
     #[arg(long, value_name = "RUNTIME", env = "NMAN_RUNTIME", global = true)]
     pub runtime: Option<String>,

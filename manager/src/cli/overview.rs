@@ -85,7 +85,7 @@ mod tests {
             let count = usize::from(!command.is_hide_set() && command.get_name() != "help");
             assert_eq!(text.matches(&line).count(), count, "{}", command.get_name());
         }
-        let root = "Directory of images, layers and containers [env: NMAN_ROOT] [default: /var/lib/nman]\n";
+        let root = "Directory of images, layers and containers [default: /var/lib/nman, a user's is ~/.local/share/nman] [env: NMAN_ROOT]\n";
         assert!(text.contains(root), "{text}");
         assert!(text.contains(" in the container's directory\n"), "a flag has neither: {text}");
         assert!(text.starts_with("Usage:  nman [OPTIONS] COMMAND\n"));

@@ -1,5 +1,6 @@
 //! The files about the network that a container sees: `resolv.conf`, `hosts` and `hostname`.
 
+use super::carrier;
 use crate::container::{Dir, NetworkWish, Record};
 use crate::error::{Error, Result};
 use crate::network::{HostFacts, Mode, NetworkPlan, definition, dns};
@@ -33,6 +34,14 @@ pub(super) fn write(
             let extra = extra_hosts(wish, gateway)?;
             let hosts = dns::hosts(&[], "", &extra);
             (dns::resolv_conf_of_host(&of_host, &wish.dns), hosts)
+        }
+        Mode::User(_) => {
+            let hosts = dns::hosts(
+                &[carrier::ADDRESS.into()],
+                &own_names(record),
+                &extra_hosts(wish, None)?,
+            );
+            (dns::resolv_conf(&of_host, &wish.dns), hosts)
         }
         Mode::None | Mode::Container(_) | Mode::Network(_) => {
             let addresses: Vec<IpAddr> = plans

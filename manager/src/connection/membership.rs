@@ -29,7 +29,9 @@ fn made_with(record: &Record) -> Result<Vec<Endpoint>> {
     // The record of an older version has the network's name only.
     match record.network.network.parse()? {
         Mode::Network(network) => Ok(vec![Endpoint::on(network)]),
-        alone @ (Mode::None | Mode::Host) => Ok(vec![Endpoint::on(alone.to_string().parse()?)]),
+        alone @ (Mode::None | Mode::Host | Mode::User(_)) => {
+            Ok(vec![Endpoint::on(alone.to_string().parse()?)])
+        }
         Mode::Container(_) => Ok(Vec::new()),
     }
 }

@@ -3,6 +3,7 @@
 //! The namespace is bound to a file of the container's directory, in the mount namespace of its monitor: config.json
 //! can name it before anything runs, and nothing has to be removed when everything dies.
 
+mod carrier;
 mod files;
 mod isolated;
 mod join;
@@ -10,6 +11,7 @@ mod live;
 mod membership;
 mod publication;
 
+pub use carrier::published as published_by_user;
 pub use live::{connect_to_network, disconnect_from_network};
 pub use membership::endpoints;
 
@@ -19,7 +21,7 @@ use crate::container::{ContainerId, Containers, Dir, NetworkWish, Record, Status
 use crate::error::{Error, Result};
 use crate::monitor::source::Source;
 use crate::network::resolver::{self, Resolver, Upstream};
-use crate::network::{self, Mode, NetworkPlan, State, ipam};
+use crate::network::{self, Carrier, Mode, NetworkPlan, State, ipam};
 use crate::networks;
 use crate::settings::Settings;
 use isolated::Isolated;
@@ -34,6 +36,12 @@ use std::path::{Path, PathBuf};
 /// Says that another container has come into a container's namespace, which then may outlive it.
 const SHARED: &str = "netns.shared";
 
+/// The program that connects containers without root where nothing is said about it, if there is one.
+#[must_use]
+pub fn carrier() -> Option<Carrier> {
+    carrier::preferred()
+}
+
 /// Where a container's network namespace is bound.
 #[must_use]
 pub fn namespace_path(dir: &Dir) -> PathBuf {
@@ -46,7 +54,9 @@ pub fn namespace(mode: &Mode, dir: &Dir) -> NetworkNamespace {
     match mode {
         Mode::Host => NetworkNamespace::Host,
         Mode::None => NetworkNamespace::New,
-        Mode::Container(_) | Mode::Network(_) => NetworkNamespace::Prepared(namespace_path(dir)),
+        Mode::Container(_) | Mode::User(_) | Mode::Network(_) => {
+            NetworkNamespace::Prepared(namespace_path(dir))
+        }
     }
 }
 
@@ -98,6 +108,13 @@ pub fn connect(settings: &Settings, record: &Record, dir: &Dir) -> Result<()> {
             let (namespace, theirs) = share(settings, &other)?;
             keep(&namespace, &namespace_path(dir))?;
             return files::copy(&theirs, dir);
+        }
+        Mode::User(carrier) => {
+            let namespace = isolated::create_namespace(dir)?;
+            keep(&namespace, &namespace_path(dir))?;
+            let _ = std::fs::remove_file(dir.join(SHARED));
+            carrier::connect(carrier, record, dir)?;
+            Vec::new()
         }
         Mode::None | Mode::Network(_) => {
             if mode == Mode::None {
@@ -207,6 +224,7 @@ pub fn disconnect(settings: &Settings, record: &Record, dir: &Dir) -> Vec<Error>
     match mode(&record.network) {
         Ok(Mode::Network(_)) => {}
         Ok(Mode::None) if membership::has_changed(dir) => {}
+        Ok(Mode::User(_)) => return carrier::disconnect(dir).err().into_iter().collect(),
         Ok(Mode::None | Mode::Host | Mode::Container(_)) => return Vec::new(),
         Err(error) => return vec![error],
     }
@@ -219,7 +237,7 @@ pub fn disconnect_all(settings: &Settings, id: &ContainerId, dir: &Dir) -> Vec<E
         Ok(state) => state,
         Err(error) => return vec![error.into()],
     };
-    let mut errors = Vec::new();
+    let mut errors: Vec<network::Error> = Vec::new();
     match state.connected_to(id) {
         Ok(plans) => {
             let (namespace, shared) = (kept(dir), dir.join(SHARED).exists());
@@ -239,7 +257,8 @@ pub fn disconnect_all(settings: &Settings, id: &ContainerId, dir: &Dir) -> Vec<E
         Err(error) => errors.push(error),
     }
     errors.extend(ipam::release_all(&state, id));
-    errors.into_iter().map(Error::from).collect()
+    let of_carrier = carrier::disconnect(dir).err();
+    errors.into_iter().map(Error::from).chain(of_carrier).collect()
 }
 
 /// Tells that a container that is on `none` or on the host's network has come to it, or left it; nothing of any other.
@@ -295,7 +314,9 @@ pub fn source(settings: &Settings, record: &Record, dir: &Dir) -> Result<Option<
         Mode::None if kept(dir).is_none() => {
             Ok(Some(Box::new(Isolated::listen(settings, record, dir)?)))
         }
-        Mode::None | Mode::Network(_) => Ok(open_resolver(settings, record, dir)?.map(boxed)),
+        Mode::None | Mode::User(_) | Mode::Network(_) => {
+            Ok(open_resolver(settings, record, dir)?.map(boxed))
+        }
     }
 }
 

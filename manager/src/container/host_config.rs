@@ -119,7 +119,7 @@ pub struct Limits {
     pub memory: i64,
     /// `--cpus`, in billionths
     pub nano_cpus: i64,
-    /// `--cgroup-parent`
+    /// `--cgroup-parent`; empty for a container without a cgroup
     pub cgroup_parent: String,
     /// `--blkio-weight`
     pub blkio_weight: u16,

@@ -2,6 +2,7 @@
 
 use super::{Config, ContainerId, ContainerName, HostConfig, MountPoint, Supervised, Supervision};
 use crate::clock::{Timestamp, human};
+use crate::error::Error;
 use crate::network::Endpoint;
 use crate::network::dns::{HostEntry, Overrides};
 use serde::{Deserialize, Serialize};
@@ -55,6 +56,23 @@ pub struct ImageUsed {
     pub name: String,
     /// The digest of its configuration.
     pub id: String,
+}
+
+impl Record {
+    /// Whether it has a cgroup of its own: without root, none is made.
+    #[must_use]
+    pub fn has_cgroup(&self) -> bool {
+        !self.host_config.limits.cgroup_parent.is_empty()
+    }
+
+    /// That something cannot be done with it because it has none.
+    #[must_use]
+    pub fn lacks_cgroup(&self, to: &str) -> Error {
+        Error::WrongState {
+            message: format!("cannot {to} container {}: it has no cgroup", self.name),
+            hint: Some("containers that root runs have one".to_owned()),
+        }
+    }
 }
 
 /// Where a container's stdio leads.
@@ -154,6 +172,9 @@ pub struct State {
     /// The process id of its init on the host, while it runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pid: Option<i32>,
+    /// When that began ([`crate::process::birth`]), where no cgroup names the container.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub born: Option<u64>,
     /// The monitor's process id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub monitor: Option<i32>,
@@ -223,6 +244,7 @@ impl State {
         Self {
             status: Status::Created,
             pid: None,
+            born: None,
             monitor: None,
             started: None,
             finished: None,
@@ -239,6 +261,7 @@ impl State {
         Self {
             status: Status::Exited,
             pid: None,
+            born: None,
             monitor: None,
             exit_code: Some(255),
             error: Some("the monitor was killed before the container ended".to_owned()),

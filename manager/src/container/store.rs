@@ -8,6 +8,7 @@
 use super::{ContainerId, ContainerName, Record, State, Status, is_hex};
 use crate::error::{Error, Result};
 use crate::notice;
+use crate::process;
 use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 use rustix::io::Errno;
 use serde::{Serialize, de::DeserializeOwned};
@@ -317,7 +318,7 @@ impl Dir {
     }
 
     /// How far it got, as the file says; whether that still holds is for [`Dir::state`] to find out.
-    fn recorded_state(&self) -> Result<State> {
+    pub(crate) fn recorded_state(&self) -> Result<State> {
         self.read("state.json")
     }
 
@@ -389,12 +390,20 @@ impl Dir {
     /// Whether process `pid` is alive and one of this container: process ids are used again, cgroup paths name the id.
     #[must_use]
     pub fn has_process(&self, pid: i32) -> bool {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        // The name before it may contain anything. A zombie is dead, whoever its new parent is.
-        let state = stat.rsplit(')').next().and_then(|rest| rest.trim_start().chars().next());
-        matches!(state, Some(state) if !matches!(state, 'Z' | 'X'))
-            && fs::read_to_string(format!("/proc/{pid}/cgroup"))
+        process::is_alive(pid)
+            && (fs::read_to_string(format!("/proc/{pid}/cgroup"))
                 .is_ok_and(|groups| groups.contains(self.id()))
+                || self.has_beside_init(pid))
+    }
+
+    /// The same where the container has no cgroup: its init is known by the moment at which it began, the others by its mount
+    /// namespace, which no container shares.
+    fn has_beside_init(&self, pid: i32) -> bool {
+        let Ok(State { pid: Some(init), born: Some(born), .. }) = self.recorded_state() else {
+            return false;
+        };
+        let is_of_init = || pid == init || process::share_namespace(pid, init, "mnt");
+        process::birth(init) == Some(born) && is_of_init()
     }
 
     /// The container's id, by the directory's name.

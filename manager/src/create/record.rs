@@ -3,7 +3,7 @@
 use crate::bundle::host::HostFacts;
 use crate::bundle::{Confinement, resources};
 use crate::cli::confinement::{Sharing, is_of_ipc};
-use crate::cli::{CreateArgs, SignalNumber, StandardStream, variable};
+use crate::cli::{CGROUP_PARENT, CreateArgs, SignalNumber, StandardStream, variable};
 use crate::clock::Timestamp;
 use crate::connection;
 use crate::container::{
@@ -12,7 +12,9 @@ use crate::container::{
 };
 use crate::device;
 use crate::error::{Error, Result};
+use crate::network::Mode;
 use crate::path;
+use crate::rootless;
 use crate::settings::Settings;
 use crate::store::Image;
 use crate::supervise;
@@ -115,9 +117,19 @@ impl Wish<'_> {
         let args = self.args;
         let id = ContainerId::random();
         let mut host_config = self.host_config();
+        let without = match settings.rootless {
+            true => fit_user(&mut host_config)?,
+            false => None,
+        };
         let mut warnings = resources::adapt(&mut host_config.limits, self.host)?;
+        warnings.extend(without);
         self.check(&host_config, &mut warnings)?;
-        let mode = connection::resolve(settings, args.network.mode())?;
+        let mode = if settings.rootless {
+            self.network_of_user(&mut warnings)?
+        } else {
+            network_of_root(args.network.mode())?
+        };
+        let mode = connection::resolve(settings, mode)?;
         let wanted = args.process.hostname.as_deref();
         let hostname = connection::hostname(settings, wanted, &mode, &id, self.host)?;
         let config = self.config(&hostname)?;
@@ -298,6 +310,16 @@ impl Wish<'_> {
         map.iter().map(ToString::to_string).collect()
     }
 
+    /// What `--network` comes to without root.
+    fn network_of_user(&self, warnings: &mut Vec<String>) -> Result<Mode> {
+        let args = &self.args.network;
+        let asked = args.network.first().map(|choice| choice.mode.clone());
+        let publishes = args.publish_all || !args.publish.is_empty();
+        let (mode, warning) = rootless::network(asked, publishes, connection::carrier())?;
+        warnings.extend(warning);
+        Ok(mode)
+    }
+
     /// A user namespace does not go with everything.
     fn check_user_namespace(&self, config: &HostConfig) -> Result<()> {
         let refuse = |message: &str| Err(Error::Usage(message.to_owned()));
@@ -444,6 +466,28 @@ impl Wish<'_> {
         }
         Ok(mounts)
     }
+}
+
+/// Takes away what a user cannot have without root, and says so; what cannot be left out is refused.
+fn fit_user(config: &mut HostConfig) -> Result<Option<String>> {
+    if !matches!(config.userns_mode.as_str(), "" | "host") {
+        return Err(Error::Rejected {
+            message: "a user namespace of the container's own (--userns, --uidmap) needs root: only the host's root maps the ids of a layer".to_owned(),
+            hint: Some("leave it out: without root, containers are in a user namespace of yours already".to_owned()),
+        });
+    }
+    Ok(resources::do_without(&mut config.limits, CGROUP_PARENT))
+}
+
+/// Root has bridges, and has no use for a program that does without.
+fn network_of_root(mode: Mode) -> Result<Mode> {
+    if let Mode::User(carrier) = mode {
+        return Err(Error::Rejected {
+            message: format!("network mode `{}` is for users without root", carrier.program()),
+            hint: Some("leave --network out for a network with a bridge".to_owned()),
+        });
+    }
+    Ok(mode)
 }
 
 /// The command of a container: entry point and command.

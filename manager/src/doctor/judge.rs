@@ -2,6 +2,7 @@
 
 use super::kernel::Presence;
 use super::probe::Host;
+use super::user;
 use crate::listing::human_size;
 
 /// How bad it is.
@@ -43,7 +44,7 @@ pub struct Finding {
 use Verdict::{Good, Limited, Missing};
 
 /// A finding that is good, or else as bad as that, with advice.
-fn finding(
+pub(super) fn finding(
     check: &'static str,
     good: bool,
     otherwise: Verdict,
@@ -58,10 +59,18 @@ fn finding(
 #[must_use]
 pub fn judge(host: &Host) -> Vec<Finding> {
     let mut all = process(host);
-    all.extend(cgroups(host));
+    match &host.user {
+        Some(user) => {
+            all.retain(|one| !user::INSTEAD_OF.contains(&one.check));
+            all.extend(user::findings(user, host.user_namespaces));
+        }
+        None => all.extend(cgroups(host)),
+    }
     all.extend(security(host));
     all.extend(storage(host));
-    all.extend(network(host));
+    if host.user.is_none() {
+        all.extend(network(host));
+    }
     all.extend(surroundings(host));
     all
 }
@@ -382,6 +391,7 @@ mod tests {
     fn good() -> Host {
         Host {
             root: true,
+            user: None,
             release: "6.1.0".to_owned(),
             missing_calls: Vec::new(),
             kernel: Kernel {

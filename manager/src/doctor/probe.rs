@@ -1,6 +1,7 @@
 //! Every fact about the host that [`super::judge`] looks at.
 
 use super::kernel::Kernel;
+use super::user::UserFacts;
 use crate::network;
 use crate::runtime::Runtime;
 use crate::settings::Settings;
@@ -15,6 +16,8 @@ use std::path::{Path, PathBuf};
 pub struct Host {
     /// Whether root asks.
     pub root: bool,
+    /// What concerns an ordinary user, if one asks.
+    pub user: Option<UserFacts>,
     /// The kernel's release.
     pub release: String,
     /// System calls that the kernel does not know, of those that are needed.
@@ -95,6 +98,7 @@ impl Host {
         let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         Self {
             root: rustix::process::geteuid().is_root(),
+            user: settings.rootless.then(UserFacts::probe),
             missing_calls: missing_calls(),
             kernel: Kernel::probe(&release),
             filesystems: fs::read_to_string("/proc/filesystems").unwrap_or_default(),

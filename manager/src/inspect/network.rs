@@ -3,7 +3,7 @@
 use crate::connection;
 use crate::container::{Dir, Record};
 use crate::error::Result;
-use crate::network::{Endpoint, NetworkPlan, State, port};
+use crate::network::{Endpoint, NetworkPlan, PortMapping, State, port};
 use crate::networks;
 use crate::settings::Settings;
 use serde_json::{Map, Value, json};
@@ -26,7 +26,10 @@ pub(super) fn settings(settings: &Settings, dir: &Dir, record: &Record) -> Resul
     let mut object = plans.first().map_or_else(|| addresses(None), |plan| addresses(Some(plan)));
     object["Mode"] = record.network.network.as_str().into();
     object["SandboxKey"] = json!(connection::namespace_path(dir));
-    object["Ports"] = ports(record, &plans).into();
+    let by_user = connection::published_by_user(record, dir);
+    let published = plans.iter().flat_map(|plan| &plan.ports).chain(&by_user);
+    let connected = !plans.is_empty() || !by_user.is_empty();
+    object["Ports"] = ports(record, connected, published).into();
     object["Networks"] = networks.into();
     Ok(object)
 }
@@ -95,12 +98,16 @@ fn addresses(plan: Option<&NetworkPlan>) -> Value {
 }
 
 /// Published ports with where they are published; exposed ones without.
-fn ports(record: &Record, plans: &[NetworkPlan]) -> Map<String, Value> {
+fn ports<'a>(
+    record: &Record,
+    connected: bool,
+    published: impl Iterator<Item = &'a PortMapping>,
+) -> Map<String, Value> {
     let mut ports = Map::new();
-    if !plans.is_empty() {
+    if connected {
         ports.extend(record.network.exposed.iter().map(|port| (port.clone(), Value::Null)));
     }
-    for port in plans.iter().flat_map(|plan| &plan.ports) {
+    for port in published {
         let key = format!("{}/{}", port.container_port, port.protocol);
         let binding = json!({
             "HostIp": port.host_address.to_string(), "HostPort": port.host_port.to_string(),

@@ -22,6 +22,7 @@ use crate::container::{
 use crate::error::{Error, Result};
 use crate::forward::Forwarder;
 use crate::journal::Writer;
+use crate::process;
 use crate::runtime::{Launch, Runtime, Streams};
 use crate::settings::Settings;
 use log::Log;
@@ -129,6 +130,8 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
         state: state.into(),
         runtime: None,
         debug: !debug.is_empty(),
+        // Nothing that a monitor does depends on it: the record says what the container is to have.
+        rootless: false,
     };
     // Whoever started us hears of a failure on the socket; there is nobody else to tell.
     match Monitor::take_over(&settings, &id, purpose == FIRST) {
@@ -262,6 +265,7 @@ impl<'a> Monitor<'a> {
         let (init, pidfd) = adopt(pid)?;
         let mut state = State::created();
         state.pid = Some(pid);
+        state.born = process::birth(pid).filter(|_| !self.record.has_cgroup());
         state.monitor = Some(getpid().as_raw_nonzero().get());
         state.status = Status::Running;
         state.started = Some(Timestamp::now());

@@ -183,6 +183,14 @@ impl Error {
             Self::PortAllocated { holder: Some(holder), .. } => Some(format!(
                 "stop {holder}, or choose another port; `-p CONTAINER_PORT` alone picks a free one"
             )),
+            Self::Bind { address, source, .. }
+                if source.kind() == io::ErrorKind::PermissionDenied =>
+            {
+                Some(format!(
+                    "low ports are root's: choose one from 1024 on, or let root run `sysctl net.ipv4.ip_unprivileged_port_start={}`",
+                    address.port()
+                ))
+            }
             Self::NoPlugin { .. } => Some(
                 "install it (Debian has many in `containernetworking-plugins`), or name its directory in CNI_PATH"
                     .into(),

@@ -37,7 +37,7 @@ pub use error::{Error, Result};
 pub use firewall::foreign::dropping_chains;
 pub use host::HostFacts;
 pub use ipam::Lease;
-pub use name::{InterfaceName, Mode, NetworkName};
+pub use name::{Carrier, InterfaceName, Mode, NetworkName};
 pub use plan::{Appearance, MacAddress, NetworkPlan, Step, plan};
 pub use plugin::check as check_plugin;
 pub use port::{HostPort, PortMapping, PortRequest, Protocol};

@@ -29,10 +29,41 @@ pub enum Mode {
     None,
     /// The host's own namespace.
     Host,
+    /// A namespace of its own, whose traffic a program carries for a user without root.
+    User(Carrier),
     /// Another container's namespace, by that container's name or id.
     Container(String),
     /// A network by name.
     Network(NetworkName),
+}
+
+/// A program that connects a container without root. Its name is Podman's word for the mode, too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Carrier {
+    /// pasta(1)
+    Pasta,
+    /// slirp4netns(1)
+    Slirp4netns,
+}
+
+impl Carrier {
+    /// The program's name.
+    #[must_use]
+    pub fn program(self) -> &'static str {
+        match self {
+            Self::Pasta => "pasta",
+            Self::Slirp4netns => "slirp4netns",
+        }
+    }
+
+    /// Debian's package that has it.
+    #[must_use]
+    pub fn package(self) -> &'static str {
+        match self {
+            Self::Pasta => "passt",
+            Self::Slirp4netns => "slirp4netns",
+        }
+    }
 }
 
 /// The names that `--network` takes for the built-in bridge network; `bridge` is Docker's word for it.
@@ -81,6 +112,8 @@ impl FromStr for Mode {
         match text {
             "none" => Ok(Self::None),
             "host" => Ok(Self::Host),
+            "pasta" => Ok(Self::User(Carrier::Pasta)),
+            "slirp4netns" => Ok(Self::User(Carrier::Slirp4netns)),
             name if DEFAULT_NETWORK.contains(&name) => Ok(Self::default()),
             name => match name.strip_prefix("container:") {
                 Some("") => Err(Error::Invalid {
@@ -137,6 +170,7 @@ impl fmt::Display for Mode {
         match self {
             Self::None => f.write_str("none"),
             Self::Host => f.write_str("host"),
+            Self::User(carrier) => f.write_str(carrier.program()),
             Self::Container(container) => write!(f, "container:{container}"),
             Self::Network(name) => name.fmt(f),
         }
@@ -171,6 +205,9 @@ mod tests {
     #[test]
     fn modes_have_dockers_words() {
         assert_eq!("none".parse::<Mode>().unwrap(), Mode::None);
+        for word in ["pasta", "slirp4netns"] {
+            assert_eq!(word.parse::<Mode>().unwrap().to_string(), word);
+        }
         assert_eq!("host".parse::<Mode>().unwrap(), Mode::Host);
         for word in DEFAULT_NETWORK {
             assert_eq!(word.parse::<Mode>().unwrap(), Mode::default());

@@ -6,9 +6,11 @@
 use super::{PATIENCE, open_process, remove_sockets};
 use crate::assemble::disassemble_found;
 use crate::cgroup::processes_below;
-use crate::container::{ContainerId, Containers, Dir, Guard, Mark};
+use crate::container::{ContainerId, Containers, Dir, Guard, Mark, State};
 use crate::error::{Error, Result};
 use crate::event::{Kind, emit};
+use crate::monitor::wait_for_exit;
+use crate::process;
 use crate::runtime::Runtime;
 use crate::settings::Settings;
 use crate::snapshot::entries;
@@ -101,7 +103,21 @@ fn is_snapshot_of(name: &str, id: &ContainerId) -> bool {
 
 /// Ends what the runtime has left of a container, as one does that has lost its state or looks for it elsewhere, and removes its cgroups.
 pub(super) fn end_groups(dir: &Dir, id: &ContainerId) -> Result<()> {
+    end_without_group(dir);
     remove_groups(&groups(Path::new(CGROUPS), dir, id))
+}
+
+/// The same for a container without a cgroup: its processes are those in its init's mount namespace.
+fn end_without_group(dir: &Dir) {
+    let Ok(State { pid: Some(init), born: Some(_), .. }) = dir.recorded_state() else { return };
+    // The init goes last: it is by what it has in common with the others that they are found.
+    let others = process::all().into_iter().filter(|&pid| pid != init);
+    for pid in others.chain([init]) {
+        let Some(opened) = open_process(pid).filter(|_| dir.has_process(pid)) else { continue };
+        // Refused when it has ended meanwhile.
+        let _ = pidfd_send_signal(&opened, Signal::KILL);
+        let _ = wait_for_exit(&opened, Some(PATIENCE));
+    }
 }
 
 /// The container's cgroups below `mounts`: where its bundle says, if that reads back, else where they are by default.

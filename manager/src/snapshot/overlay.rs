@@ -13,13 +13,22 @@ use rustix::fs::{CWD, Mode, OFlags, open};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveMountFlags, UnmountFlags,
-    fsconfig_create, fsconfig_set_string, fsmount, fsopen, move_mount, unmount as umount,
+    fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount,
+    unmount as umount,
 };
 
 use super::{Error, Prepared};
+use crate::rootless::is_in_namespace;
 
 /// `fsconfig` takes strings of at most 255 bytes.
 const MAX_STRING: usize = 255;
+
+/// Both put into the upper directory what points into lower layers: what a container changed could not be told from it alone.
+const POINTERS: [&str; 2] = ["redirect_dir", "metacopy"];
+
+/// overlayfs keeps its marks in `user.*`, which root of a user namespace may set; `trusted.*` is the host's root's (Linux 5.11).
+/// It implies that both of [`POINTERS`] are off, and is refused beside a word about the first.
+const USER_MARKS: &str = "userxattr";
 
 /// Mounts the stack on `target`, in this mount namespace.
 pub fn mount(prepared: &Prepared, target: &Path) -> Result<(), Error> {
@@ -40,6 +49,8 @@ pub fn unmount(target: &Path) -> Result<(), Error> {
     match umount(target, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW) {
         // It is not mounted, or not there at all: what was wanted.
         Ok(()) | Err(Errno::INVAL | Errno::NOENT) => Ok(()),
+        // The mount namespace is the host's, in which nothing of ours was ever mounted.
+        Err(Errno::PERM) if is_in_namespace() => Ok(()),
         Err(errno) => Err(Error::file("unmount", target)(errno)),
     }
 }
@@ -70,9 +81,12 @@ fn compose(prepared: &Prepared) -> Result<OwnedFd, Failure> {
     let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
     let explained = |errno| Failure { errno, message: explanation(&context) };
     fsconfig_set_string(context.as_fd(), "source", "overlay").map_err(explained)?;
-    // Both put into the upper directory what points into lower layers: what a container changed could not be told from it alone.
-    for key in ["redirect_dir", "metacopy"] {
-        fsconfig_set_string(context.as_fd(), key, "off").map_err(explained)?;
+    if is_in_namespace() {
+        fsconfig_set_flag(context.as_fd(), USER_MARKS).map_err(explained)?;
+    } else {
+        for key in POINTERS {
+            fsconfig_set_string(context.as_fd(), key, "off").map_err(explained)?;
+        }
     }
     // They stay open until the file system exists, for it may name them by descriptor.
     let mut held = Vec::new();
@@ -108,7 +122,13 @@ fn mount_at_once(prepared: &Prepared, target: &Path) -> Result<(), Failure> {
         let _ = write!(options, ",{key}={}", descriptor_path(&directory));
         held.push(directory);
     }
-    options.push_str(",redirect_dir=off,metacopy=off");
+    if is_in_namespace() {
+        let _ = write!(options, ",{USER_MARKS}");
+    } else {
+        for key in POINTERS {
+            let _ = write!(options, ",{key}=off");
+        }
+    }
     if options.len() >= rustix::param::page_size() {
         let message = format!("{} layers are too many for this kernel", prepared.lower.len());
         return Err(Failure { errno: Errno::TOOBIG, message });

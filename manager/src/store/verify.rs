@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use bundle::digest::{ChainId, DiffId, Digest};
 use bundle::layer::{self, Limits};
 use bundle::tarball::Kind;
+
+use crate::rootless::is_in_namespace;
 use oci_spec::image::Descriptor;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags};
 
@@ -126,6 +128,11 @@ impl Store {
         let mut contents = BTreeMap::new();
         let diff_id = layer::scan(blob, &Limits::default(), |entry| {
             let name = clean(&entry.name);
+            // Devices are left out there: see `unpack`.
+            let is_device = matches!(entry.kind, Kind::CharDevice(..) | Kind::BlockDevice(..));
+            if is_device && is_in_namespace() {
+                return;
+            }
             if !name.is_empty() && !last(&name).starts_with(b".wh.") {
                 contents.insert(name, Shape::of(&entry.kind, entry.size));
             }

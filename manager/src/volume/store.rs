@@ -199,8 +199,13 @@ mod tests {
     use super::*;
 
     fn volumes(dir: &Path) -> Volumes {
-        let settings =
-            Settings { root: dir.to_owned(), state: dir.to_owned(), runtime: None, debug: false };
+        let settings = Settings {
+            root: dir.to_owned(),
+            state: dir.to_owned(),
+            runtime: None,
+            debug: false,
+            rootless: false,
+        };
         Volumes::open(&settings).unwrap()
     }
 

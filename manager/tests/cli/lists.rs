@@ -229,7 +229,7 @@ fn the_doctor_says_what_is_missing_and_how_to_get_it() {
 }
 
 #[test]
-fn who_is_not_root_is_told_so() {
+fn who_is_not_root_and_names_roots_directories_is_told_so() {
     // The directory that the program was built in may be closed to others.
     let directory = scratch_dir();
     set_permissions(directory.path(), Permissions::from_mode(0o755)).unwrap();
@@ -243,13 +243,13 @@ fn who_is_not_root_is_told_so() {
         let args = [&call[..], &["--state", "/nman"], command].concat();
         let said = Capture::of("setpriv").args(args).run().stderr();
         assert!(
-            said.contains(": permission denied\n\nhint: nman needs root"),
+            said.contains("cannot make `/nman`: permission denied\n\nhint: without root, "),
             "{command:?}: {said}"
         );
     }
     let world = World::new();
     let refused = world.nman(["--root", "/proc/nman", "ps"]).exits(1).stderr();
-    assert!(!refused.contains("needs root"), "root is not told so: {refused}");
+    assert!(!refused.contains("without root"), "root is not told so: {refused}");
 }
 
 #[test]

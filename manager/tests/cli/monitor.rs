@@ -41,6 +41,7 @@ fn a_monitor_is_small_and_stays_so_whatever_it_has_to_do() {
         state: world.path("state"),
         runtime: None,
         debug: false,
+        rootless: false,
     };
     let mut message = Vec::new();
     for round in 0..200_u16 {

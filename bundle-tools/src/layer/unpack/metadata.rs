@@ -53,7 +53,7 @@ impl Unpacker<'_> {
         if self.owner_differs(entry, parent) {
             let (uid, gid) = self.owner(entry);
             rustix::fs::chownat(&parent.fd, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)
-                .map_err(|e| Error::file("set the owner of", path, e))?;
+                .map_err(Error::owner(path, entry.uid, entry.gid))?;
         }
         for (key, value) in &entry.xattrs {
             self.set_xattr(entry, key, path, || tree::set_xattr(&parent.fd, name, key, value))?;
@@ -71,7 +71,7 @@ impl Unpacker<'_> {
             return Ok(());
         }
         let (uid, gid) = self.owner(entry);
-        rustix::fs::fchown(fd, uid, gid).map_err(|e| Error::file("set the owner of", path, e))
+        rustix::fs::fchown(fd, uid, gid).map_err(Error::owner(path, entry.uid, entry.gid))
     }
 
     pub(super) fn set_xattrs(

@@ -139,7 +139,7 @@ impl NetworkArgs {
                 options: self.dns_option.clone(),
             },
             extra_hosts: self.add_host.clone(),
-            endpoints: self.endpoints(),
+            endpoints: if matches!(mode, Mode::Network(_)) { self.endpoints() } else { Vec::new() },
         })
     }
 

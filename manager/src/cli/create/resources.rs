@@ -8,6 +8,9 @@ use crate::cli::{CpuSet, Cpus, Memory, MemorySwap, number};
 use crate::container::{DeviceRate, DeviceWeight, Limits, Ulimit};
 use clap::Args;
 
+/// The cgroup below which a container has its own, if nothing is said.
+pub const CGROUP_PARENT: &str = "/nman";
+
 /// What the container may use up.
 #[derive(Clone, Debug, Default, Args)]
 pub struct ResourceArgs {
@@ -42,7 +45,7 @@ pub struct ResourceArgs {
     #[arg(long, value_name = "NAME=SOFT[:HARD]")]
     pub ulimit: Vec<Ulimit>,
     /// Cgroup below which the container gets its own
-    #[arg(long, value_name = "PATH", value_parser = cgroup_parent, default_value = "/nman")]
+    #[arg(long, value_name = "PATH", value_parser = cgroup_parent, default_value = CGROUP_PARENT)]
     pub cgroup_parent: String,
 }
 

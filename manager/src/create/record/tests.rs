@@ -169,3 +169,11 @@ fn everything_that_was_asked_for_is_recorded_under_dockers_names() {
         assert_eq!(json.pointer(pointer), Some(&value), "{pointer}");
     }
 }
+
+#[test]
+fn root_has_bridges_and_no_network_of_a_user() {
+    for word in ["pasta", "slirp4netns"] {
+        let said = refused(&["--network", word, "i", "c"], "{}");
+        assert_eq!(said, format!("network mode `{word}` is for users without root"));
+    }
+}

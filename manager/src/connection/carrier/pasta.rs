@@ -1,0 +1,88 @@
+//! pasta(1): ports are on its command line, and it writes its process id when everything is ready.
+
+use super::{ADDRESS, GATEWAY, PID, PREFIX, pid_of};
+use crate::connection::namespace_path;
+use crate::container::Dir;
+use crate::network::{PortMapping, PortRequest, Protocol};
+use std::ffi::OsString;
+
+/// The command line. The container is not to reach what listens on the host's loopback interface alone: neither by the gateway's
+/// address (`--no-map-gw`), nor by its own loopback interface (`-T`, `-U`).
+pub(super) fn arguments(dir: &Dir, published: &[(PortRequest, Vec<PortMapping>)]) -> Vec<OsString> {
+    let (address, gateway) = (ADDRESS.to_string(), GATEWAY.to_string());
+    let words = [
+        "--foreground",
+        "--quiet",
+        "--config-net",
+        "--no-map-gw",
+        "-I",
+        "eth0",
+        "-a",
+        &address,
+        "-n",
+        PREFIX,
+        "-g",
+        &gateway,
+        "-T",
+        "none",
+        "-U",
+        "none",
+    ];
+    let mut words: Vec<OsString> = words.iter().map(OsString::from).collect();
+    words.extend(["--pid".into(), dir.join(PID).into()]);
+    words.extend(["--netns".into(), namespace_path(dir).into()]);
+    words.extend(published.iter().flat_map(|(request, ports)| forward(request, ports)));
+    words
+}
+
+/// The option for one published port; one without an address is published in both families at once.
+fn forward(request: &PortRequest, ports: &[PortMapping]) -> Vec<OsString> {
+    let option = if request.protocol == Protocol::Tcp { "-t" } else { "-u" };
+    let address = request.host_address.map(|address| format!("{address}/")).unwrap_or_default();
+    let spec = |port: &PortMapping| format!("{address}{}:{}", port.host_port, port.container_port);
+    ports.first().map_or_else(Vec::new, |port| vec![option.into(), spec(port).into()])
+}
+
+/// Whether it is ready.
+pub(super) fn is_ready(dir: &Dir) -> bool {
+    pid_of(dir).is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::container::{ContainerId, Containers};
+    use crate::network::port;
+    use std::net::Ipv4Addr;
+
+    fn forwarded(text: &str, host: u16) -> String {
+        let request = port::parse(text).unwrap().remove(0);
+        let PortRequest { container_port, protocol, .. } = request;
+        let host_address = request.host_address.unwrap_or(Ipv4Addr::UNSPECIFIED.into());
+        let port = PortMapping { host_address, host_port: host, container_port, protocol };
+        let words: Vec<String> = forward(&request, &[port, port])
+            .iter()
+            .map(|word| word.to_str().unwrap().to_owned())
+            .collect();
+        words.join(" ")
+    }
+
+    #[test]
+    fn a_published_port_is_an_option() {
+        assert_eq!(forwarded("8080:80", 8080), "-t 8080:80");
+        assert_eq!(forwarded("53/udp", 41_000), "-u 41000:53");
+        assert_eq!(forwarded("127.0.0.1:8080:80", 8080), "-t 127.0.0.1/8080:80");
+        assert_eq!(forwarded("[::1]:8080:80", 8080), "-t ::1/8080:80");
+    }
+
+    #[test]
+    fn the_hosts_loopback_interface_is_out_of_reach() {
+        let root = tempfile::tempdir().unwrap();
+        let containers = Containers::open(root.path()).unwrap();
+        let dir = containers.dir(&ContainerId::random());
+        let words = arguments(&dir, &[]);
+        let line = words.iter().map(|word| word.to_str().unwrap()).collect::<Vec<_>>().join(" ");
+        assert!(line.contains(" --no-map-gw ") && line.contains(" -T none -U none "), "{line}");
+        assert!(line.ends_with(&format!("--netns {}/netns", dir.path().display())), "{line}");
+    }
+}

@@ -1,0 +1,128 @@
+//! What an ordinary user needs of a host, in the place of what root does: cgroups and bridges are not made for one.
+
+use super::judge::{Finding, Verdict, finding};
+use crate::connection;
+use crate::network::Carrier;
+use crate::rootless::{self, Plan, User};
+use rustix::fs::{Access, AtFlags, CWD, accessat};
+
+/// The facts.
+#[derive(Clone, Debug)]
+pub struct UserFacts {
+    /// Who asks.
+    pub name: String,
+    /// Which ids its containers get.
+    pub ids: Plan,
+    /// What keeps users from making user namespaces, as the advice about it.
+    pub forbidden: Option<&'static str>,
+    /// What connects its containers.
+    pub carrier: Option<Carrier>,
+    /// Whether the user may open /dev/net/tun.
+    pub tun: bool,
+}
+
+impl UserFacts {
+    /// Looks. It has to be the user who calls, not root of the user's namespace.
+    #[must_use]
+    pub(super) fn probe() -> Self {
+        let user = User::of_caller();
+        let both = Access::READ_OK | Access::WRITE_OK;
+        Self {
+            ids: Plan::probe(&user),
+            name: user.name,
+            forbidden: rootless::what_forbids_namespaces(),
+            carrier: connection::carrier(),
+            tun: accessat(CWD, "/dev/net/tun", both, AtFlags::EACCESS).is_ok(),
+        }
+    }
+}
+
+/// The checks of root that these take the place of.
+pub(super) const INSTEAD_OF: [&str; 2] = ["root", "user namespaces"];
+
+/// Every finding about a user.
+pub(super) fn findings(user: &UserFacts, user_namespaces: u64) -> Vec<Finding> {
+    let allowed = user.forbidden.is_none();
+    let (ids, lack) = match &user.ids {
+        Plan::Ranges { uids, gids } => {
+            let count = |lines: &[crate::user_namespace::Mapping]| -> u64 {
+                lines.iter().map(|line| u64::from(line.size)).sum()
+            };
+            (format!("{} users, {} groups", count(&uids.1), count(&gids.1)), "")
+        }
+        Plan::Own { lack } => ("the user's own alone".to_owned(), lack.as_str()),
+    };
+    vec![
+        finding(
+            "user namespaces",
+            allowed,
+            Verdict::Missing,
+            match allowed {
+                true => format!("for user `{}`, at most {user_namespaces}", user.name),
+                false => "not for users without root".to_owned(),
+            },
+            user.forbidden.unwrap_or_default(),
+        ),
+        finding(
+            "ids",
+            lack.is_empty(),
+            Verdict::Limited,
+            ids,
+            format!("images with files of several users cannot be unpacked: {lack}"),
+        ),
+        finding(
+            "user network",
+            user.carrier.is_some(),
+            Verdict::Limited,
+            user.carrier.map_or("neither pasta nor slirp4netns", Carrier::program),
+            "containers are connected by one of them: let root install the package `passt`",
+        ),
+        finding(
+            "tun device",
+            user.tun,
+            Verdict::Limited,
+            if user.tun { "open to the user" } else { "/dev/net/tun is not open to the user" },
+            "containers are connected by it: let root run `modprobe tun; chmod 666 /dev/net/tun`",
+        ),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn good() -> UserFacts {
+        let line = crate::user_namespace::Mapping { inside: 0, outside: 1000, size: 65_537 };
+        let part = || ("/usr/bin/newuidmap".into(), vec![line]);
+        let ids = Plan::Ranges { uids: part(), gids: part() };
+        UserFacts {
+            name: "eve".to_owned(),
+            ids,
+            forbidden: None,
+            carrier: Some(Carrier::Pasta),
+            tun: true,
+        }
+    }
+
+    #[test]
+    fn what_a_user_lacks_is_told_with_what_root_can_do() {
+        let all = findings(&good(), 1000);
+        assert!(
+            all.iter().all(|one| one.verdict == Verdict::Good && one.advice.is_none()),
+            "{all:?}"
+        );
+        let finds = |user: UserFacts, check: &str, verdict: Verdict, advice: &str| {
+            let mut all = findings(&user, 1000);
+            all.retain(|one| one.verdict != Verdict::Good);
+            let [one] = &all[..] else { panic!("{all:?}") };
+            assert_eq!((one.check, one.verdict), (check, verdict));
+            assert!(one.advice.as_deref().unwrap().contains(advice), "{one:?}");
+        };
+        let forbidden = UserFacts { forbidden: Some("sysctl x=1"), ..good() };
+        finds(forbidden, "user namespaces", Verdict::Missing, "sysctl x=1");
+        let own = Plan::Own { lack: "install `uidmap`".to_owned() };
+        finds(UserFacts { ids: own, ..good() }, "ids", Verdict::Limited, "install `uidmap`");
+        finds(UserFacts { carrier: None, ..good() }, "user network", Verdict::Limited, "passt");
+        finds(UserFacts { tun: false, ..good() }, "tun device", Verdict::Limited, "/dev/net/tun");
+    }
+}

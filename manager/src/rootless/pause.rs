@@ -1,0 +1,180 @@
+//! The process that holds a user's namespace while nothing else does.
+//!
+//! It is `nman` itself under the name in [`ARGV0`]: it makes the user namespace, waits until its parent has mapped the ids, and
+//! then sleeps. `namespace` in the state directory says which process it is, and when that began, for ids are used again. The file
+//! is locked by whoever reads or writes it, and watched by the process, which ends when the file goes: with the state directory
+//! at the end of a session, or by hand.
+
+use super::mapping::{Plan, User};
+use crate::error::{Error, Result};
+use crate::process::birth;
+use rustix::fs::{FlockOperation, Mode, OFlags, flock, inotify};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::stdio;
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{Read as _, Seek as _, Write as _};
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, ExitCode, Stdio};
+use sys::namespace::{Kinds, unshare};
+
+/// The name under which `main` runs [`main`] instead of the command line.
+pub const ARGV0: &str = "nman-pause";
+
+/// Its argument when it is to make the namespace, and when it is in it already.
+const MAKE: &str = "make";
+const STAY: &str = "stay";
+
+/// What it says when the namespace is there; else the number of the error.
+const READY: &[u8] = b"ready";
+/// What it is told when its ids are mapped.
+const GO: &[u8] = b"go";
+
+/// The file that says which process it is, locked.
+pub(super) struct Note {
+    path: PathBuf,
+    file: File,
+}
+
+impl Note {
+    /// Waits until nobody else looks for the namespace, or makes it.
+    pub(super) fn lock(state: &Path) -> Result<Self> {
+        let path = state.join("namespace");
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        loop {
+            let file = rustix::fs::open(&path, flags, Mode::RUSR | Mode::WUSR)
+                .map_err(Error::io("open", &path))?;
+            while let Err(errno) = flock(&file, FlockOperation::LockExclusive) {
+                if errno != Errno::INTR {
+                    return Err(Error::io("lock", &path)(errno));
+                }
+            }
+            // It may have been removed while it was waited for: another one has its name now, or none.
+            let inode = |stat: rustix::fs::Stat| (stat.st_dev, stat.st_ino);
+            let own = rustix::fs::fstat(&file).map(inode).ok();
+            if own.is_some() && own == rustix::fs::lstat(&path).map(inode).ok() {
+                return Ok(Self { path, file: file.into() });
+            }
+        }
+    }
+
+    /// The process, if it is still there.
+    pub(super) fn holder(&self) -> Option<OwnedFd> {
+        let mut text = String::new();
+        (&self.file).take(64).read_to_string(&mut text).ok()?;
+        let (pid, born) = text.trim().split_once(' ')?;
+        let (pid, born): (i32, u64) = (pid.parse().ok()?, born.parse().ok()?);
+        let pidfd = pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()?;
+        // After it was opened: it is this process that the moment is asked of.
+        (birth(pid) == Some(born)).then_some(pidfd)
+    }
+
+    fn write(&self, pid: u32, born: u64) -> Result<()> {
+        let mut file = &self.file;
+        let mut write = || {
+            file.rewind()?;
+            file.set_len(0)?;
+            file.write_all(format!("{pid} {born}\n").as_bytes())
+        };
+        write().map_err(Error::io("write", &self.path))
+    }
+}
+
+/// Starts the process, writes down which it is, and returns it. With a user and a plan it makes a namespace, which gets its ids;
+/// else it holds the one that we are in.
+pub(super) fn start(note: &Note, namespace: Option<(&User, &Plan)>) -> Result<OwnedFd> {
+    let mut child = Command::new("/proc/self/exe")
+        .arg0(ARGV0)
+        .arg(if namespace.is_some() { MAKE } else { STAY })
+        .arg(&note.path)
+        .env_clear()
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .current_dir("/")
+        .spawn()
+        .map_err(Error::system("start the process that holds the user namespace"))?;
+    match settle(note, &mut child, namespace) {
+        Ok(pidfd) => Ok(pidfd),
+        Err(error) => {
+            // It ends when its stdin does.
+            drop(child.stdin.take());
+            let _ = child.wait();
+            Err(error)
+        }
+    }
+}
+
+fn settle(note: &Note, child: &mut Child, namespace: Option<(&User, &Plan)>) -> Result<OwnedFd> {
+    let mut said = Vec::new();
+    if let Some(stdout) = &mut child.stdout {
+        let _ = stdout.read_to_end(&mut said);
+    }
+    if said != READY {
+        // Nothing, from one that was killed.
+        let number = std::str::from_utf8(&said).ok().and_then(|text| text.parse().ok());
+        let errno = number.map_or(Errno::IO, Errno::from_raw_os_error);
+        return Err(super::no_namespace(errno));
+    }
+    let id = child.id();
+    if let Some((user, plan)) = namespace {
+        plan.write(user, id)?;
+    }
+    let failed = || Error::system("hold the user namespace")(Errno::SRCH);
+    let pid = i32::try_from(id).map_err(|_| failed())?;
+    let born = birth(pid).ok_or_else(failed)?;
+    let pidfd = Pid::from_raw(pid).ok_or_else(failed).and_then(|pid| {
+        pidfd_open(pid, PidfdFlags::empty()).map_err(Error::system("hold the user namespace"))
+    })?;
+    note.write(id, born)?;
+    let told = child.stdin.take().map(|mut stdin: ChildStdin| stdin.write_all(GO));
+    told.transpose().map_err(Error::system("hold the user namespace"))?;
+    Ok(pidfd)
+}
+
+/// The whole life of that process. `args` are those after the name.
+pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
+    let args: Vec<OsString> = args.collect();
+    let [purpose, note] = args.as_slice() else { return ExitCode::from(125) };
+    match hold(purpose == MAKE, Path::new(note)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(errno) => {
+            let mut stdout = std::io::stdout();
+            let _ = write!(stdout, "{}", errno.raw_os_error());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn hold(makes: bool, note: &Path) -> std::result::Result<(), Errno> {
+    let _ = rustix::process::setsid();
+    // Before it can be found by what is written there.
+    let watch = inotify::init(inotify::CreateFlags::CLOEXEC)?;
+    let _ = inotify::add_watch(&watch, note, inotify::WatchFlags::DELETE_SELF)?;
+    if makes {
+        unshare(Kinds::USER)?;
+    }
+    rustix::io::write(stdio::stdout(), READY)?;
+    let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
+    stdio::dup2_stdout(&null)?;
+    let mut told = [0; GO.len()];
+    // Its parent has failed, or was killed, if it says nothing.
+    if rustix::io::read(stdio::stdin(), &mut told) != Ok(GO.len()) {
+        return Ok(());
+    }
+    stdio::dup2_stdin(&null)?;
+    let mut buffer = [MaybeUninit::uninit(); 512];
+    let mut events = inotify::Reader::new(&watch, &mut buffer);
+    loop {
+        match events.next() {
+            // The file is gone, or the file system that it was on: nobody can find us any more.
+            Ok(_) => return Ok(()),
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! What a user has not: cgroups of its own, namespaces of the host, ids of other users.
+
+use crate::world::World;
+
+#[test]
+fn limits_are_ignored_with_a_warning_and_those_of_processes_hold() {
+    let world = World::new();
+    let output =
+        world.shell(&["-m", "64m", "--cpus", "0.5", "--ulimit", "nofile=50"], "ulimit -n").ok();
+    assert_eq!(output.stdout(), "50\n");
+    assert_eq!(
+        output.stderr(),
+        "WARNING: Resource limits and cgroups need root, and are ignored.\n"
+    );
+    let output = world.shell(&["--cgroup-parent", "/mine"], "true").ok();
+    assert!(output.stderr().contains("are ignored"), "{output}");
+    assert_eq!(world.shell(&[], "true").ok().stderr(), "", "nothing was asked for");
+}
+
+#[test]
+fn what_takes_a_cgroup_is_refused_by_its_name() {
+    let world = World::new();
+    world.run(&["-d", "--name", "web"], &["sleep", "1000"]).ok();
+    for (words, what) in [
+        (&["pause", "web"][..], "cannot pause container web: it has no cgroup"),
+        (&["stats", "--no-stream"], "cannot count what is used by container web: it has no cgroup"),
+        (&["update", "-m", "64m", "web"], "cannot limit container web: it has no cgroup"),
+    ] {
+        let output = world.nman(words).exits(1);
+        assert!(output.stderr().contains(what), "{output}");
+    }
+    world.nman(["update", "--restart", "always", "web"]).ok();
+    assert_eq!(world.inspect("web", "/HostConfig/RestartPolicy/Name"), "always");
+    assert_eq!(world.inspect("web", "/State/OOMKilled"), false);
+    world.nman(["rm", "-f", "web"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
+fn namespaces_of_the_host_are_shared_as_far_as_a_user_can() {
+    let world = World::new();
+    let script = "readlink /proc/1/ns/mnt /proc/self/ns/mnt | uniq | wc -l; ls /sys/class/net";
+    let output = world.shell(&["--pid", "host", "--network", "host", "--ipc", "host"], script).ok();
+    assert!(output.stdout().contains("lo\n"), "{output}");
+    assert_eq!(world.shell(&["--userns", "host", "--uts", "host"], "id -u").ok().stdout(), "0\n");
+    let name = rustix::system::uname();
+    let hostname = world.shell(&["--uts", "host"], "hostname").ok().stdout();
+    assert_eq!(hostname.trim_end(), name.nodename().to_str().unwrap());
+    world.assert_no_container();
+}
+
+#[test]
+fn a_user_namespace_of_the_containers_own_is_refused() {
+    let world = World::new();
+    for option in [&["--userns", "auto"][..], &["--uidmap", "0:1:10"]] {
+        let output = world.run(option, &["true"]).exits(125);
+        assert!(output.stderr().contains("(--userns, --uidmap) needs root"), "{output}");
+        assert!(output.stderr().contains("hint: leave it out"), "{output}");
+    }
+    world.assert_no_container();
+}
+
+/// All capabilities, in the user's namespace: nothing of the host's.
+#[test]
+fn privileged_is_root_of_the_users_namespace_and_no_more() {
+    let world = World::new();
+    let script = "mount -t tmpfs none /tmp && echo mounted; echo 1 >/proc/sys/kernel/printk; mknod /tmp/null c 1 3";
+    let output = world.shell(&["--privileged"], script).exits(1);
+    assert_eq!(output.stdout(), "mounted\n");
+    assert_eq!(output.stderr().lines().count(), 2, "{output}");
+}
+
+/// A container is made by it, so that what it says of the user can be held against what works.
+#[test]
+fn info_and_doctor_know_that_a_user_calls() {
+    let world = World::new();
+    let format =
+        "{{.SecurityOptions}} {{.CgroupDriver}} {{.MemoryLimit}} {{.Images}} {{.DockerRootDir}}";
+    let info = world.nman(["info", "--format", format]).ok().stdout();
+    assert!(info.contains("name=rootless") && info.contains(" none false 1 "), "{info}");
+    assert!(info.ends_with(&format!("{}\n", world.root().display())), "{info}");
+    let doctor = |world: &World| {
+        let output =
+            world.nman(["doctor", "--format", "{{.Check}}: {{.Status}}: {{.Found}} {{.Advice}}"]);
+        (output.code(), output.stdout())
+    };
+    let (_, found) = doctor(&world);
+    assert!(found.contains("user namespaces: ok: for user `nrt`"), "{found}");
+    assert!(found.contains("ids: ok: 65537 users, 65537 groups"), "{found}");
+    assert!(found.contains("user network: ok: pasta"), "{found}");
+    for of_root in ["root:", "cgroup", "bridge:", "nf_tables:"] {
+        assert!(!found.lines().any(|line| line.starts_with(of_root)), "{of_root} {found}");
+    }
+    std::fs::write("/etc/subuid", "").unwrap();
+    let (_, found) = doctor(&world);
+    assert!(found.contains("ids: limited: the user's own alone"), "{found}");
+    assert!(found.contains("usermod --add-subuids"), "{found}");
+}

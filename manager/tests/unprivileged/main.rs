@@ -1,0 +1,10 @@
+//! `nman` for an ordinary user: each test makes one, with subordinate ids, in a sandbox of its own.
+//!
+//! The tests need root, to make the user; nothing that they try does.
+
+mod files;
+mod ids;
+mod life;
+mod limits;
+mod network;
+mod world;
