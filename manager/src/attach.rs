@@ -18,7 +18,7 @@ use crate::outlet::Outlets;
 use crate::proxy;
 use crate::settings::Settings;
 use crate::terminal::{self, Raw};
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{Shutdown, sockopt};
 use rustix::process::Signal;
@@ -26,11 +26,15 @@ use rustix::stdio;
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
 use sys::signals::{Mask, SignalFd};
 use wire::{CHUNK, Event, Request};
 
 /// How often ^C may go unheard before we leave.
 const PATIENCE: u32 = 3;
+
+/// How long a monitor that has much to do may take to read what a client says last.
+const FOR_LAST_REQUEST: Duration = Duration::from_secs(2);
 
 /// How to attach.
 #[derive(Clone, Debug)]
@@ -414,6 +418,7 @@ impl<'a> Session<'a> {
             let there = self.tell(Request::Signal(number));
             if self.wish.terminal && number == Signal::HUP.as_raw() {
                 // The user's terminal is gone: there is nobody left to serve.
+                self.wait_until_heard();
                 return Ok(leave);
             }
             if !there && self.outlets.is_full() && proxy::asks_to_end(number) {
@@ -422,6 +427,23 @@ impl<'a> Session<'a> {
             }
         }
         Ok(GO_ON)
+    }
+
+    /// Waits until the monitor has read what it was told, for a moment at most: it forgets a client that is gone, also one
+    /// whose requests it has not come to yet.
+    fn wait_until_heard(&self) {
+        let socket = self.control.as_ref().unwrap_or(&self.link.socket);
+        let deadline = Instant::now() + FOR_LAST_REQUEST;
+        // It lets go of whoever has no more to say, and then the connection has neither direction.
+        let _ = rustix::net::shutdown(socket, Shutdown::Write);
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let mut fds = [PollFd::new(socket, PollFlags::empty())];
+            match poll(&mut fds, Timespec::try_from(left).ok().as_ref()) {
+                Err(Errno::INTR) if !left.is_zero() => {}
+                _ => return,
+            }
+        }
     }
 
     /// Makes the terminal one row higher, until it gets its size: one that has that size already tells nobody of it, and
