@@ -4,6 +4,7 @@
 //! made and again after an `update`; `inspect` prints it as it stands.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// What runs: Docker's `Config`.
@@ -44,6 +45,9 @@ pub struct HostConfig {
     /// `--cidfile`
     #[serde(rename = "ContainerIDFile")]
     pub container_id_file: String,
+    /// `--mount`, as [`MountPoint::asked`](super::MountPoint::asked) has it
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub mounts: Vec<Value>,
     /// `--volumes-from`
     pub volumes_from: Vec<String>,
     /// `--cap-add`, in capital letters with `CAP_`

@@ -1,6 +1,7 @@
 //! What a container sees of the host and of volumes, each as it is decided when the container is made.
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
 /// One mount of a container: Docker's `Mounts` of `inspect`, and what it takes to make it at every start.
@@ -30,6 +31,68 @@ pub struct MountPoint {
     /// What Docker does not show.
     #[serde(rename = "Detail", default)]
     pub detail: Detail,
+}
+
+impl MountPoint {
+    /// What a `--mount` asks for, as Docker's `HostConfig.Mounts` shows it: without what is not set.
+    #[must_use]
+    pub fn asked(&self) -> Value {
+        let detail = &self.detail;
+        let source = if self.source.is_empty() { &self.name } else { &self.source };
+        let options = match self.kind {
+            MountKind::Bind => json!({
+                // What it is where nothing is said.
+                "Propagation": Some(&self.propagation).filter(|word| *word != "rprivate"),
+                "NonRecursive": detail.non_recursive,
+                "CreateMountpoint": detail.create_source,
+                "ReadOnlyNonRecursive": detail.read_only_top,
+            }),
+            MountKind::Volume => {
+                let driver = json!({ "Name": self.driver, "Options": detail.volume_options });
+                let driver = if detail.volume_options.is_empty() { json!({}) } else { set(driver) };
+                json!({
+                    "NoCopy": detail.no_copy, "Labels": detail.labels, "Subpath": detail.subpath,
+                    "DriverConfig": driver,
+                })
+            }
+            MountKind::Image => json!({ "Subpath": detail.subpath }),
+            MountKind::Tmpfs => {
+                let value =
+                    |key: &str| detail.options.iter().find_map(|word| word.strip_prefix(key));
+                json!({
+                    "SizeBytes": value("size=").and_then(|size| size.parse::<u64>().ok()),
+                    "Mode": value("mode=").and_then(|mode| u32::from_str_radix(mode, 8).ok()),
+                })
+            }
+        };
+        let of_kind = match self.kind {
+            MountKind::Bind => "BindOptions",
+            MountKind::Volume => "VolumeOptions",
+            MountKind::Image => "ImageOptions",
+            MountKind::Tmpfs => "TmpfsOptions",
+        };
+        set(json!({
+            "Type": self.kind, "Source": source, "Target": self.destination,
+            "ReadOnly": !self.writable, of_kind: set(options),
+        }))
+    }
+}
+
+/// The members of an object that say something.
+fn set(object: Value) -> Value {
+    let says = |value: &Value| match value {
+        Value::Null | Value::Bool(false) => false,
+        Value::String(text) => !text.is_empty(),
+        Value::Array(all) => !all.is_empty(),
+        Value::Object(all) => !all.is_empty(),
+        _ => true,
+    };
+    match object {
+        Value::Object(all) => {
+            Value::Object(all.into_iter().filter(|(_, value)| says(value)).collect::<Map<_, _>>())
+        }
+        other => other,
+    }
 }
 
 /// What is mounted.

@@ -265,6 +265,7 @@ impl Wish<'_> {
                 .cidfile
                 .as_ref()
                 .map_or(String::new(), |path| path.display().to_string()),
+            mounts: args.storage.mount.iter().map(MountPoint::asked).collect(),
             volumes_from: args.storage.volumes_from.clone(),
             // Who makes it has looked at the terminal.
             console_size: [0, 0],

@@ -323,3 +323,32 @@ fn flags_of_what_is_mounted_in_a_container_stay() {
     world.nman(["volume", "rm", "careful"]).ok();
     world.assert_no_container();
 }
+
+#[test]
+fn what_mount_asked_for_is_shown_as_docker_shows_it() {
+    let world = World::new();
+    let bind = world.path("bind").display().to_string();
+    std::fs::create_dir(&bind).unwrap();
+    let options = [
+        format!("type=bind,src={bind},dst=/bind,readonly,bind-propagation=rslave"),
+        "type=volume,src=data,dst=/data,volume-label=a=b,volume-nocopy".to_owned(),
+        "type=tmpfs,dst=/tmpfs,tmpfs-mode=700,tmpfs-size=1m".to_owned(),
+    ];
+    let mut args = vec!["--name", "some"];
+    options.iter().for_each(|option| args.extend(["--mount", option]));
+    world.run(&args, &["true"]).ok();
+    let shown = world.inspect("some", "/HostConfig/Mounts");
+    let expected = serde_json::json!([
+        {"Type": "bind", "Source": bind, "Target": "/bind", "ReadOnly": true,
+         "BindOptions": {"Propagation": "rslave"}},
+        {"Type": "volume", "Source": "data", "Target": "/data",
+         "VolumeOptions": {"NoCopy": true, "Labels": {"a": "b"}}},
+        {"Type": "tmpfs", "Target": "/tmpfs", "TmpfsOptions": shown[2]["TmpfsOptions"]},
+    ]);
+    assert_eq!(shown, expected);
+    world.run(&["--name", "none"], &["true"]).ok();
+    let form = "{{json .HostConfig.Mounts}}";
+    assert_eq!(world.nman(["inspect", "-f", form, "none"]).ok().text(), "null");
+    world.nman(["rm", "-v", "some", "none"]).ok();
+    world.assert_no_container();
+}

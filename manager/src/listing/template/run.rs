@@ -20,8 +20,12 @@ pub struct Context<'c> {
 
 /// Fields that Docker leaves out of an object where they are nil, and that its templates know all the same; each behind one that
 /// the same object always has.
-const NIL: [(&str, &str); 3] =
-    [("OOMKilled", "Health"), ("RestartCount", "SizeRw"), ("RestartCount", "SizeRootFs")];
+const NIL: [(&str, &str); 4] = [
+    ("OOMKilled", "Health"),
+    ("RestartCount", "SizeRw"),
+    ("RestartCount", "SizeRootFs"),
+    ("ContainerIDFile", "Mounts"),
+];
 
 /// Fills `nodes`; `source` is what they were parsed from, for messages.
 pub(super) fn run(source: &str, nodes: &[Node], context: &Context<'_>) -> Result<String, Fault> {
