@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use rustix::rand::{GetRandomFlags, getrandom};
 
 use super::Error;
-use crate::snapshot::{create_directory, private_directory, remove_tree};
+use crate::snapshot::{self, create_directory, private_directory, remove_tree};
 
 /// One session's directory, on the same file system as the store.
 #[derive(Debug)]
@@ -26,10 +26,16 @@ impl Staging {
         private_directory(parent)?;
         loop {
             let directory = parent.join(random_name()?);
-            create_directory(&directory, 0o700)?;
-            let lock = File::open(&directory).map_err(Error::file("open", &directory));
-            // Another session may have swept it away before it was locked.
-            let Ok(lock) = lock else { continue };
+            // Another session may sweep it away as long as it is not locked, even before it is whole.
+            match create_directory(&directory, 0o700) {
+                Err(snapshot::Error::File { source, .. })
+                    if source.kind() == io::ErrorKind::NotFound && parent.exists() =>
+                {
+                    continue;
+                }
+                created => created?,
+            }
+            let Ok(lock) = File::open(&directory) else { continue };
             lock.lock().map_err(Error::file("lock", &directory))?;
             if directory.exists() {
                 return Ok(Self { directory, _lock: lock });
@@ -40,6 +46,16 @@ impl Staging {
     /// A path within the session's directory.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.join(name)
+    }
+
+    /// The name of the session.
+    pub(crate) fn name(&self) -> String {
+        self.directory.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+
+    /// Whether a session is still there whose directory this is.
+    pub(crate) fn is_held(directory: &Path) -> bool {
+        File::open(directory).is_ok_and(|lock| lock.try_lock().is_err())
     }
 
     /// The directories that killed sessions left.
@@ -97,6 +113,22 @@ mod tests {
         fs::write(staging.path("x"), "x").unwrap();
         drop(staging);
         assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn sessions_that_begin_while_others_sweep_are_not_lost() {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path();
+        let begin =
+            || (0..200).all(|_| Staging::begin(path).is_ok_and(|one| one.path("").exists()));
+        std::thread::scope(|scope| {
+            let others: Vec<_> = (0..2).map(|_| scope.spawn(begin)).collect();
+            while !others.iter().all(std::thread::ScopedJoinHandle::is_finished) {
+                // One that vanishes while it is swept is somebody else's, which has ended.
+                let _ = Staging::sweep(path);
+            }
+            assert!(others.into_iter().all(|other| other.join().unwrap()));
+        });
     }
 
     #[test]
