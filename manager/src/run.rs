@@ -1,6 +1,6 @@
 //! `nman run`, from top to bottom: how a container comes about. Its first half is `nman create`.
 
-use crate::attach::{self, Wish};
+use crate::attach::{self, Shown, Wish};
 use crate::cli::{CreateArgs, RunArgs, StandardStream};
 use crate::container::{Attached, ContainerId, Containers};
 use crate::create::{self, Created};
@@ -61,6 +61,7 @@ fn start(
     emit_container(settings, &record, "attach", &[]);
     // Where keys reach the container they make its signals, and ours are meant for us.
     let signals = signals && !(args.tty && streams.stdin);
-    let wish = Wish { streams, terminal: args.tty, signals, keys, redraw: false };
+    let output = Shown::AsItIs;
+    let wish = Wish { streams, terminal: args.tty, signals, keys, redraw: false, output };
     attach::follow(settings, &record.id, &mut monitor, wish).map(Outcome::Ended)
 }

@@ -15,6 +15,8 @@ use crate::store::{Image, Store};
 pub struct ImagePrune {
     all: bool,
     filters: Filters,
+    /// What steps of builds have made goes as well: it has neither labels nor an age of its own.
+    with_steps: bool,
 }
 
 impl ImagePrune {
@@ -23,6 +25,7 @@ impl ImagePrune {
         Ok(Self {
             all: args.all,
             filters: Filters::parse(&args.filter, &["until", "label", "label!", "dangling"])?,
+            with_steps: args.filter.iter().all(|filter| filter.starts_with("dangling")),
         })
     }
 
@@ -42,16 +45,19 @@ impl ImagePrune {
         let containers = Containers::open(&settings.containers())?;
         let choice = Choice::new(&store, &self.filters, None)?;
         let all = self.all || self.filters.truth("dangling")? == Some(false);
-        let (unused, freed) = store.prune(|mut images| {
-            let (unreadable, containers) = (containers.unreadable()?, containers.list()?);
-            images.retain(|image| {
-                (all || image.names.is_empty())
-                    && choice.takes(image)
-                    && rmi::users(&containers, image).is_empty()
-                    && !unreadable.iter().any(|id| may_stand_on(&store, id, image))
-            });
-            Ok::<_, Error>(images)
-        })?;
+        let (unused, freed) = store.prune(
+            |mut images| {
+                let (unreadable, containers) = (containers.unreadable()?, containers.list()?);
+                images.retain(|image| {
+                    (all || image.names.is_empty())
+                        && choice.takes(image)
+                        && rmi::users(&containers, image).is_empty()
+                        && !unreadable.iter().any(|id| may_stand_on(&store, id, image))
+                });
+                Ok::<_, Error>(images)
+            },
+            self.with_steps,
+        )?;
         let mut lines = Vec::new();
         for image in &unused {
             for name in &image.names {
