@@ -4,12 +4,14 @@ use super::cache;
 use super::context::Context;
 use super::dockerfile::{Fault, Instruction, parse_trigger};
 use super::files;
+use super::mount::What;
 use super::report::Report;
 use super::running::Runner;
+use super::shelf::{Files, Layout};
 use super::sources::{Source, Tree};
 use super::stages::{Base, Given, Origin, Plan, Stage};
 use super::state::{Act, Copy, Run, State};
-use super::workshop::{Layer, Workshop, apart};
+use super::workshop::{Layer, Workshop, apart, give_exact_modes};
 use crate::cli::{BuildArgs, PullWhen};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
@@ -132,7 +134,7 @@ impl Builder<'_> {
             }
             Act::Run(run) => {
                 let by = spelled(&run);
-                let image = self.run(&run, document, stand, &by)?;
+                let image = self.run(at, &run, document, stand, &by)?;
                 (by, image)
             }
             Act::Copy(copy) => {
@@ -165,8 +167,17 @@ impl Builder<'_> {
         Ok(found)
     }
 
-    fn run(&self, run: &Run, document: &Value, stand: &Stand, by: &str) -> Result<Image> {
-        let key = cache::of_run(document, run, self.epoch);
+    fn run(
+        &self,
+        at: usize,
+        run: &Run,
+        document: &Value,
+        stand: &Stand,
+        by: &str,
+    ) -> Result<Image> {
+        let files = self.bound(at, run)?;
+        let digests: Vec<Digest> = files.iter().map(Files::digest).collect();
+        let key = cache::of_run(document, run, &digests, self.epoch);
         if let Some(found) = self.cached(&key)? {
             return Ok(found);
         }
@@ -176,8 +187,36 @@ impl Builder<'_> {
             )
         })?;
         let new = NewImage::begin(self.store)?;
-        let layer = apart(|| self.runner.run(run, base, document, &new, self.epoch))?;
+        let (settings, workshop) = (self.settings, &self.workshop);
+        let layout = Layout { settings, workshop, secrets: &self.args.secret };
+        let layer = apart(|| {
+            let mut shelf = layout.lay_out(&run.mounts, files)?;
+            let points = std::mem::take(&mut shelf.points);
+            let layer = self.runner.run(run, (base, document), points, &new, self.epoch)?;
+            layout.clear(shelf, run.mounts.len())?;
+            Ok(layer)
+        })?;
         self.keep(new, &key, document, stand, layer, by)
+    }
+
+    /// The files that the bind mounts of a command name.
+    fn bound(&self, at: usize, run: &Run) -> Result<Vec<Files>> {
+        let mut files = Vec::new();
+        for mount in &run.mounts {
+            let What::Bind { from, source, .. } = &mount.what else { continue };
+            if let Some(chain) = self.origin(at, from.as_deref())? {
+                files.push(Files::Layers(chain, source.clone()));
+                continue;
+            }
+            let tree = Tree {
+                root: self.context.root(),
+                name: "the build context",
+                ignore: Some(&self.context.ignore),
+                owned: false,
+            };
+            files.push(Files::Listed(tree.find_one(source)?));
+        }
+        Ok(files)
     }
 
     fn directory(&self, path: &str, document: &Value, stand: &Stand, by: &str) -> Result<Image> {
@@ -187,6 +226,7 @@ impl Builder<'_> {
         }
         let new = NewImage::begin(self.store)?;
         let layer = apart(|| {
+            give_exact_modes();
             let here = self.workshop.mount(stand.chain(), "layer")?;
             here.root.ensure_directory(path)?;
             let layer = self.workshop.pack(&new, &here, self.epoch)?;
@@ -205,8 +245,9 @@ impl Builder<'_> {
         stand: &Stand,
         by: &str,
     ) -> Result<Image> {
-        let from = self.origin(at, copy)?;
+        let from = self.origin(at, copy.from.as_deref())?;
         apart(|| {
+            give_exact_modes();
             let mounted = match &from {
                 Some(chain) => Some(self.workshop.mount(chain, "from")?),
                 None => None,
@@ -248,9 +289,9 @@ impl Builder<'_> {
         })
     }
 
-    /// The layers that `--from` names.
-    fn origin(&self, at: usize, copy: &Copy) -> Result<Option<Vec<ChainId>>> {
-        let Some(from) = &copy.from else { return Ok(None) };
+    /// The layers that `from` names.
+    fn origin(&self, at: usize, from: Option<&str>) -> Result<Option<Vec<ChainId>>> {
+        let Some(from) = from else { return Ok(None) };
         Ok(Some(match self.plan.origin(at, from) {
             Origin::Stage(stage) => self.done[&stage].chain().to_vec(),
             Origin::Image(name) => self.obtain(&name, &self.args.registry)?.chain_ids,

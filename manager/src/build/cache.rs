@@ -10,11 +10,14 @@ use serde_json::{Value, json};
 /// Raised when the same step makes something else than before.
 const FORM: u32 = 1;
 
-/// Of RUN. Proxies change nothing about what a command does.
-pub(super) fn of_run(document: &Value, run: &Run, epoch: Option<i64>) -> Digest {
+/// Of RUN. Proxies change nothing about what a command does. `files` are the digests of what it has bound.
+pub(super) fn of_run(document: &Value, run: &Run, files: &[Digest], epoch: Option<i64>) -> Digest {
     let args = run.args.iter().filter(|(name, _)| !PREDEFINED.contains(&name.as_str()));
     let args: Vec<_> = args.collect();
-    key(document, epoch, &json!({"run": run.words, "args": args}))
+    let mounts: Vec<&str> = run.mounts.iter().map(|mount| mount.text.as_str()).collect();
+    let files: Vec<&str> = files.iter().map(Digest::as_str).collect();
+    let step = json!({"run": run.words, "args": args, "mounts": mounts, "files": files});
+    key(document, epoch, &step)
 }
 
 /// Of COPY and ADD. `sources` are the digests of what is copied; `kept` says that it keeps its owners.
@@ -57,20 +60,26 @@ mod tests {
 
     fn run(word: &str, args: &[(&str, &str)]) -> Run {
         let args = args.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        Run { words: vec![word.to_owned()], args: args.collect(), network: None }
+        Run {
+            words: vec![word.to_owned()],
+            args: args.collect(),
+            network: None,
+            mounts: Vec::new(),
+        }
     }
 
     #[test]
     fn a_key_changes_with_all_that_a_step_depends_on() {
         let base = json!({"config": {}});
-        let first = of_run(&base, &run("a", &[("X", "1")]), None);
-        assert_eq!(of_run(&base, &run("a", &[("X", "1"), ("http_proxy", "p")]), None), first);
+        let first = of_run(&base, &run("a", &[("X", "1")]), &[], None);
+        assert_eq!(of_run(&base, &run("a", &[("X", "1"), ("http_proxy", "p")]), &[], None), first);
         for other in [
-            of_run(&base, &run("b", &[("X", "1")]), None),
-            of_run(&base, &run("a", &[("X", "2")]), None),
-            of_run(&json!({"config": {"Env": ["A=1"]}}), &run("a", &[("X", "1")]), None),
+            of_run(&base, &run("b", &[("X", "1")]), &[], None),
+            of_run(&base, &run("a", &[("X", "2")]), &[], None),
+            of_run(&json!({"config": {"Env": ["A=1"]}}), &run("a", &[("X", "1")]), &[], None),
             of_directory(&base, "/a", None),
-            of_run(&base, &run("a", &[("X", "1")]), Some(1)),
+            of_run(&base, &run("a", &[("X", "1")]), &[], Some(1)),
+            of_run(&base, &run("a", &[("X", "1")]), &[Digest::of(b"file")], None),
         ] {
             assert_ne!(other, first);
         }

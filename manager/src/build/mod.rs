@@ -7,6 +7,7 @@
 //!       state        what an instruction makes of the configuration, and what is to be done with files: pure
 //!       cache        the key of a step: pure; what it has made is in the store, under that key
 //!       sources      what COPY copies, with digests; files writes it into the image's tree
+//!       mount        RUN --mount: pure; shelf lays out what it names
 //!       running      RUN: a container that ends with the build
 //!       workshop     mounts of layers, and what was changed in them as a layer
 //!     finish       labels, the image, its names
@@ -21,8 +22,10 @@ pub mod dockerfile;
 pub mod expand;
 mod files;
 pub mod ignore;
+pub mod mount;
 mod report;
 mod running;
+mod shelf;
 mod sources;
 pub mod stages;
 pub mod state;

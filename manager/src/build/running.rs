@@ -6,7 +6,7 @@ use super::state::Run;
 use super::workshop::{self, Layer};
 use crate::attach::{self, Shown, Wish};
 use crate::cli::{BuildArgs, CreateArgs};
-use crate::container::{Attached, Containers, Dir, Record};
+use crate::container::{Attached, Containers, Dir, MountPoint, Record};
 use crate::create::create_for_build;
 use crate::detach::DetachKeys;
 use crate::diff;
@@ -47,16 +47,17 @@ impl Drop for Ended<'_> {
 }
 
 impl Runner<'_> {
-    /// Runs the command on the layers of `base`, with the configuration in `document`; what it has changed.
+    /// Runs the command on the layers of `base`, with the configuration in `document` and these mounts; what it has changed.
     pub(super) fn run(
         &self,
         run: &Run,
-        base: &Image,
-        document: &Value,
+        (base, document): (&Image, &Value),
+        mounts: Vec<MountPoint>,
         image: &NewImage<'_>,
         latest: Option<i64>,
     ) -> Result<Option<Layer>> {
-        let args = self.create_args(run, base)?;
+        let mut args = self.create_args(run, base)?;
+        args.storage.mount = mounts;
         let created = create_for_build(
             self.settings,
             &args,

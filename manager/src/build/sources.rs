@@ -80,6 +80,12 @@ impl Tree<'_> {
         }
     }
 
+    /// The one source at a path, which is no pattern.
+    pub(super) fn find_one(&self, path: &str) -> Result<Source> {
+        let found = self.source(&path::names(path).join("/"), path)?;
+        found.ok_or_else(|| self.nothing(path))
+    }
+
     fn nothing(&self, word: &str) -> Error {
         let hint = self.ignore.filter(|ignore| ignore.leaves_out(&path::names(word).join("/")));
         Error::Rejected {

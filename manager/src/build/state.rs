@@ -4,6 +4,7 @@
 
 use super::dockerfile::{Flag, Heredoc, Instruction};
 use super::expand::{exec_form, expand, expand_text, pairs, split};
+use super::mount::{self, Mount};
 use super::stages::{Given, PREDEFINED, Plan, arguments};
 use crate::change;
 use crate::path::clean;
@@ -34,6 +35,8 @@ pub struct Run {
     pub args: BTreeMap<String, String>,
     /// `--network`, if it is there.
     pub network: Option<String>,
+    /// Each `--mount`
+    pub mounts: Vec<Mount>,
 }
 
 /// COPY and ADD.
@@ -257,12 +260,16 @@ impl<'p> State<'p> {
     }
 
     fn run(&self, step: &Instruction) -> Result<Run> {
-        let mut network = None;
+        let (mut network, mut mounts) = (None, Vec::new());
         for flag in &step.flags {
             match (flag.name.as_str(), flag.value.as_deref()) {
                 ("network", Some("default")) => {}
                 ("network", Some(name @ ("none" | "host"))) => network = Some(name.to_owned()),
                 ("security", Some("sandbox")) => {}
+                ("mount", Some(text)) => {
+                    let workdir = self.below_workdir("");
+                    mounts.push(mount::parse(&self.expanded(text)?, &workdir)?);
+                }
                 _ => return Err(unknown(flag, "RUN")),
             }
         }
@@ -286,7 +293,7 @@ impl<'p> State<'p> {
         let proxies =
             self.given.args.iter().filter(|(name, _)| PREDEFINED.contains(&name.as_str()));
         args.extend(proxies.filter(|(name, _)| own(name)).map(pair));
-        Ok(Run { words, args, network })
+        Ok(Run { words, args, network, mounts })
     }
 
     fn is_variable(&self, name: &str) -> bool {
@@ -369,12 +376,9 @@ fn pair((name, value): (&String, &String)) -> (String, String) {
 }
 
 fn unknown(flag: &Flag, word: &str) -> String {
-    match (word, flag.name.as_str()) {
-        ("RUN", "mount") => "RUN --mount is not supported".to_owned(),
-        _ => match &flag.value {
-            Some(value) => format!("{word} --{}={value} is not supported", flag.name),
-            None => format!("{word} --{} is not supported", flag.name),
-        },
+    match &flag.value {
+        Some(value) => format!("{word} --{}={value} is not supported", flag.name),
+        None => format!("{word} --{} is not supported", flag.name),
     }
 }
 

@@ -39,19 +39,23 @@ pub(super) struct Mounted {
     directory: PathBuf,
 }
 
-/// Does something in a mount namespace of its own, in which files get the modes that they are given.
+/// Does something in a mount namespace of its own.
 pub(super) fn apart<T: Send>(action: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     std::thread::scope(|scope| {
         let thread = scope.spawn(|| {
             unshare(Kinds::MOUNT).map_err(Error::system("make a mount namespace"))?;
             let slave = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
             mount_change("/", slave).map_err(Error::system("keep mounts from the host"))?;
-            // It is the thread's own: leaving the namespace of mounts is leaving what file systems have in common, too.
-            rustix::process::umask(Mode::empty());
             action()
         });
         thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
+}
+
+/// From here on, files and directories that are made get the modes that they are given. In [`apart`], where that is this thread's own
+/// affair: leaving the namespace of mounts is leaving what threads have in common of file systems, too.
+pub(super) fn give_exact_modes() {
+    rustix::process::umask(Mode::empty());
 }
 
 impl Workshop<'_> {

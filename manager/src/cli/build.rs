@@ -66,6 +66,9 @@ pub struct BuildArgs {
     /// Accepted for compatibility: no container of a build stays
     #[arg(long)]
     pub force_rm: bool,
+    /// Bring a file, or a variable of ours, that RUN --mount=type=secret may have
+    #[arg(long, value_name = "id=ID[,src=FILE|,env=NAME]", value_parser = secret)]
+    pub secret: Vec<BuildSecret>,
     /// How registries are reached.
     #[command(flatten)]
     pub registry: RegistryArgs,
@@ -85,4 +88,60 @@ pub enum ProgressKind {
     Plain,
     /// Not at all
     Quiet,
+}
+
+/// One `--secret`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BuildSecret {
+    /// What it is called in the Dockerfile.
+    pub id: String,
+    /// Where it is.
+    pub source: SecretSource,
+}
+
+/// Where a secret is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SecretSource {
+    /// In a file.
+    File(PathBuf),
+    /// In a variable of our environment.
+    Variable(String),
+}
+
+impl BuildSecret {
+    /// Its content.
+    pub fn read(&self) -> crate::error::Result<Vec<u8>> {
+        use crate::error::Error;
+        match &self.source {
+            SecretSource::File(path) => {
+                std::fs::read(path).map_err(Error::io("read the secret", path))
+            }
+            SecretSource::Variable(name) => {
+                let value = std::env::var_os(name).map(std::ffi::OsString::into_encoded_bytes);
+                value.ok_or_else(|| {
+                    Error::refusal(format!("secret {}: ${name} is not set", self.id))
+                })
+            }
+        }
+    }
+}
+
+fn secret(text: &str) -> Result<BuildSecret, String> {
+    let (mut id, mut source) = (None, None);
+    for field in super::mounts::fields(text)? {
+        match field.split_once('=') {
+            Some(("id", value)) => id = Some(value.to_owned()),
+            Some(("src" | "source", value)) => source = Some(SecretSource::File(value.into())),
+            Some(("env", value)) => source = Some(SecretSource::Variable(value.to_owned())),
+            Some(("type", "file" | "env")) => {}
+            _ => return Err(format!("`{field}` is none of id=, src=, env= and type=")),
+        }
+    }
+    let id = id.filter(|id| !id.is_empty()).ok_or("a secret needs an id")?;
+    // As with Docker, a variable of its name, and else a file.
+    let source = source.unwrap_or_else(|| match std::env::var_os(&id) {
+        Some(_) => SecretSource::Variable(id.clone()),
+        None => SecretSource::File(id.clone().into()),
+    });
+    Ok(BuildSecret { id, source })
 }

@@ -251,9 +251,9 @@ fn a_step_that_fails_says_which_and_leaves_nothing() {
         wrong.contains("wrong:2: unknown instruction: RUM\n\nhint: did you mean `RUN`?"),
         "{wrong}"
     );
-    fs::write(&file, dockerfile("RUN --mount=type=cache,target=/x true")).unwrap();
+    fs::write(&file, dockerfile("RUN --mount=type=ssh,target=/x true")).unwrap();
     let refused = build(&world, &["-f", &file], &context).exits(1).stderr();
-    assert!(refused.contains("RUN --mount is not supported"), "{refused}");
+    assert!(refused.contains("RUN --mount=type=ssh is not supported"), "{refused}");
     fs::write(&file, dockerfile("RUN [\"/nope\"]")).unwrap();
     build(&world, &["-f", &file], &context).exits(1);
     fs::write(&file, dockerfile("COPY nope /x")).unwrap();
@@ -296,6 +296,55 @@ fn what_is_ignored_is_not_there_and_links_lead_to_nothing_outside() {
         let refused = build(&world, &[], &context).exits(1).stderr();
         assert!(refused.contains("was not found in the build context"), "{step}: {refused}");
     }
+    assert_nothing_left(&world);
+}
+
+#[test]
+fn what_a_command_has_mounted_is_no_part_of_the_image_and_caches_stay() {
+    let world = World::new();
+    let text = format!(
+        "FROM {IMAGE} AS tools\nRUN mkdir /tools && echo tool > /tools/tool && ln -s /tools/tool /link\n\
+         FROM {IMAGE}\nARG N=1\n\
+         RUN --mount=target=/ctx,rw --mount=type=bind,from=tools,source=/tools,target=/t --mount=from=tools,source=link,target=/l \\\n\
+         --mount=type=tmpfs,target=/tmp/mem,size=1m --mount=type=secret,id=key --mount=type=secret,id=none,target=/none \\\n\
+         --mount=type=cache,target=/cache,sharing=locked,uid=5,mode=0700 \\\n\
+         cat /ctx/file /t/tool /l /run/secrets/key > /said && ls /ctx >> /said && test ! -e /none && echo $N >> /cache/runs && \\\n\
+         cat /cache/runs >> /said && stat -c '%u %a' /cache >> /said && echo lost > /ctx/lost && ! touch /t/x 2>/dev/null && grep -q tmpfs /proc/mounts\n"
+    );
+    let files = [
+        ("Dockerfile", text.as_str()),
+        ("file", "file\n"),
+        (".dockerignore", "left\n"),
+        ("left", ""),
+    ];
+    let context = context(&world, "context", &files);
+    let secret = world.path("secret");
+    fs::write(&secret, "hidden\n").unwrap();
+    let secret = format!("id=key,src={}", secret.display());
+    let build = |options: &[&str]| {
+        let own = ["-t", "mounted", "--secret", secret.as_str()];
+        build(&world, &[&own, options].concat(), &context)
+    };
+    build(&[]).ok();
+    let said = "file\ntool\ntool\nhidden\nDockerfile\nfile\n1\n5 700\n";
+    assert_eq!(
+        shell(&world, "mounted", "cat /said; ls -A /cache /t /ctx /run/secrets 2>/dev/null; true"),
+        said
+    );
+    assert!(!world.path("context/lost").exists());
+    // Nothing has changed, or only what is no part of it; then the cache is as it was left.
+    assert_eq!(build(&[]).ok().stderr().matches("Using cache").count(), 2);
+    build(&["--build-arg", "N=2"]).ok();
+    assert_eq!(shell(&world, "mounted", "sed -n '7,8p' /said"), "1\n2\n");
+    fs::write(world.path("context/file"), "other\n").unwrap();
+    assert_eq!(build(&[]).ok().stderr().matches("Using cache").count(), 1);
+    let caches =
+        world.nman(["volume", "ls", "-q", "--filter", "label=dev.nman.build.cache=/cache"]).ok();
+    assert_eq!(caches.stdout().lines().count(), 1);
+    let without = text.replace("id=none", "id=none,required");
+    fs::write(world.path("context/Dockerfile"), without).unwrap();
+    let missing = build(&["--no-cache"]).exits(1).stderr();
+    assert!(missing.contains("secret none: not found"), "{missing}");
     assert_nothing_left(&world);
 }
 
