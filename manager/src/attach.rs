@@ -49,6 +49,20 @@ pub struct Wish {
     pub keys: DetachKeys,
     /// Have the container draw its terminal anew: what it has shown so far was for others.
     pub redraw: bool,
+    /// Where its output goes.
+    pub output: Shown,
+}
+
+/// Where the output of a container goes to which somebody is attached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Shown {
+    /// To our stdout and stderr.
+    #[default]
+    AsItIs,
+    /// All to our stderr.
+    OnStderr,
+    /// To its log alone.
+    Nowhere,
 }
 
 /// `nman attach`
@@ -77,7 +91,7 @@ pub fn attach(settings: &Settings, args: &AttachArgs) -> Result<u8> {
     emit_container(settings, &record, "attach", &[]);
     let streams = Attached::to_output(stdin);
     let signals = args.sig_proxy && !terminal;
-    let wish = Wish { streams, terminal, signals, keys, redraw: true };
+    let wish = Wish { streams, terminal, signals, keys, redraw: true, output: Shown::AsItIs };
     follow(settings, &record.id, &mut link, wish)
 }
 
@@ -219,6 +233,10 @@ impl<'a> Session<'a> {
         wish: Wish,
         signals: &'a SignalFd,
     ) -> Self {
+        let outlets = match wish.output {
+            Shown::OnStderr => Outlets::on_stderr(),
+            Shown::AsItIs | Shown::Nowhere => Outlets::new(),
+        };
         Self {
             link,
             control,
@@ -227,7 +245,7 @@ impl<'a> Session<'a> {
             silent: false,
             keys: Watcher::new(wish.keys.clone()),
             wish,
-            outlets: Outlets::new(),
+            outlets,
             waiting: None,
             requests: VecDeque::new(),
             interrupts: 0,
@@ -281,6 +299,7 @@ impl<'a> Session<'a> {
     fn shows(&self, stream: Stream) -> bool {
         let Attached { stdout, stderr, .. } = self.wish.streams;
         match stream {
+            _ if self.wish.output == Shown::Nowhere => false,
             _ if self.wish.terminal => stdout || stderr,
             Stream::Stdout => stdout,
             Stream::Stderr => stderr,

@@ -5,8 +5,8 @@
 //! meanwhile can make a copy fail, but cannot lead it out of either tree.
 
 mod content;
-mod place;
-mod tree;
+pub(crate) mod place;
+pub(crate) mod tree;
 
 use crate::cli::CpArgs;
 use crate::container::{Containers, Record};

@@ -14,7 +14,7 @@ use crate::bundle::rootfs::Rootfs;
 use crate::bundle::{self, Confinement, Inputs, resources, seccomp, user};
 use crate::cli::CreateArgs;
 use crate::connection;
-use crate::container::{Containers, Dir, Guard, MountKind, Record};
+use crate::container::{Containers, Dir, Guard, Mark, MountKind, Record};
 use crate::error::{Error, Result};
 use crate::monitor::Assembled;
 use crate::runtime::Runtime;
@@ -45,7 +45,6 @@ pub fn create(
     attached: bool,
     warn: &mut dyn FnMut(&str),
 ) -> Result<Created> {
-    let host = HostFacts::probe();
     let runtime = Runtime::find(settings.runtime.as_deref())?;
     let containers = Containers::open(&settings.containers())?;
     rm::unseen::remove_unfinished(settings, &containers);
@@ -53,11 +52,55 @@ pub fn create(
     let image =
         image::obtain(settings, &store, args.image(), args.pull, args.quiet, &args.registry)?;
     let foreign = image::foreign(&image, &args.registry);
+    let order = Order { args, attached, image, runtime, build: None };
+    let (created, warnings) = make(settings, containers, store, order)?;
+    warnings.iter().chain(&foreign).for_each(|warning| warn(warning));
+    Ok(created)
+}
+
+/// Makes the container of a step of the build whose session is called `build`. `image` has the layers that the step stands on, and
+/// what the step is given of a configuration.
+pub(crate) fn create_for_build(
+    settings: &Settings,
+    args: &CreateArgs,
+    image: Image,
+    build: String,
+) -> Result<Created> {
+    let runtime = Runtime::find(settings.runtime.as_deref())?;
+    let containers = Containers::open(&settings.containers())?;
+    rm::unseen::remove_unfinished(settings, &containers);
+    let store = Store::open(&settings.root)?;
+    let order = Order { args, attached: true, image, runtime, build: Some(build) };
+    let (created, _) = make(settings, containers, store, order)?;
+    // It is removed when it ends, if by then the build is not there to look at it.
+    created.dir.set(Mark::Kept)?;
+    Ok(created)
+}
+
+/// What a container is made by.
+struct Order<'a> {
+    args: &'a CreateArgs,
+    attached: bool,
+    image: Image,
+    runtime: std::path::PathBuf,
+    build: Option<String>,
+}
+
+/// Makes the container; what this host cannot do for it comes with it.
+fn make(
+    settings: &Settings,
+    containers: Containers,
+    store: Store,
+    order: Order<'_>,
+) -> Result<(Created, Vec<String>)> {
+    let Order { args, attached, image, runtime, build } = order;
+    let host = HostFacts::probe();
     let files = record::Files::read(args)?;
     let wish = record::Wish { args, attached, image: &image, runtime, host: &host, files: &files };
     let (mut record, warnings) = wish.plan(settings)?;
     let (rows, columns) = terminal::size().unwrap_or_default();
     record.host_config.console_size = [rows, columns];
+    record.build = build;
     record::resolve_references(&containers, &mut record)?;
     user_namespace::choose(&containers, &mut record.host_config)?;
     let parts = Parts::find(&record, &host)?;
@@ -67,8 +110,7 @@ pub fn create(
     if let Some(file) = cidfile {
         file.finish(&created.record)?;
     }
-    warnings.iter().chain(&foreign).for_each(|warning| warn(warning));
-    Ok(created)
+    Ok((created, warnings))
 }
 
 /// `nman create`: the container's id.

@@ -2,6 +2,7 @@
 
 pub mod assemble;
 pub mod attach;
+pub mod build;
 pub mod bundle;
 pub mod cgroup;
 pub mod change;

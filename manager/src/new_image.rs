@@ -1,4 +1,4 @@
-//! A new image in the making, for `commit` and `import`: made in a staging directory, installed as if it had been pulled.
+//! A new image in the making, for `commit`, `import` and `build`: made in a staging directory, installed as if it had been pulled.
 //!
 //! What an image is called and when it was made here stands in the store's index. Its own configuration has no time but the
 //! one it is given, so the same content gives the same digests.
@@ -6,7 +6,7 @@
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::progress::NoProgress;
-use crate::pull::{self, Source, install};
+use crate::pull::{self, Called, Source, install_as};
 use crate::reference::Reference;
 use crate::registry::{Platform, Registry as _};
 use crate::store::{self, Image, Staging, Store};
@@ -55,6 +55,28 @@ impl<'a> NewImage<'a> {
         layers: Vec<Descriptor>,
         name: Option<&Reference>,
     ) -> Result<Image> {
+        let store = self.store;
+        let names: Vec<Reference> = name.cloned().into_iter().collect();
+        let image = self.install(config, layers, Called::Names(&names))?;
+        Ok(store.note_made(&image, Timestamp::now())?)
+    }
+
+    /// The same for a build: under several names, or under a step's key. One that was here already is as old as it was.
+    pub(crate) fn finish_as(
+        self,
+        config: &Value,
+        layers: Vec<Descriptor>,
+        called: Called<'_>,
+    ) -> Result<Image> {
+        let store = self.store;
+        let image = self.install(config, layers, called)?;
+        match image.made {
+            Some(_) => Ok(image),
+            None => Ok(store.note_made(&image, Timestamp::now())?),
+        }
+    }
+
+    fn install(self, config: &Value, layers: Vec<Descriptor>, called: Called<'_>) -> Result<Image> {
         let put = |media_type, document: &Value| {
             self.layout.put_json(media_type, document).map_err(store::Error::from)
         };
@@ -70,14 +92,16 @@ impl<'a> NewImage<'a> {
             .layout
             .put_json(MediaType::ImageManifest, &manifest)
             .map_err(store::Error::from)?;
+        let name = match called {
+            Called::Names(names) => names.first(),
+            Called::Step(_) => None,
+        };
         let label = name.map_or_else(|| descriptor.digest().to_string(), ToString::to_string);
         let failed = |cause| pull::Error::new("make", label.clone(), cause);
         let document = self.layout.manifest(&descriptor).map_err(|error| failed(error.into()))?;
         // The platform was chosen when the image was made: there is nothing to choose from.
         let source = Source { registry: &self.layout, platform: &Platform::host(), asked: false };
-        let names: Vec<Reference> = name.cloned().into_iter().collect();
-        let image = install(&source, document, &names, self.store, &NoProgress).map_err(failed)?;
-        Ok(self.store.note_made(&image, Timestamp::now())?)
+        Ok(install_as(&source, document, called, self.store, &NoProgress).map_err(failed)?)
     }
 }
 

@@ -94,6 +94,12 @@ impl Outlets {
         Self::of(stdio::stdout(), stdio::stderr())
     }
 
+    /// Both lead to stderr.
+    #[must_use]
+    pub fn on_stderr() -> Self {
+        Self::of(stdio::stderr(), stdio::stderr())
+    }
+
     fn of(stdout: BorrowedFd<'static>, stderr: BorrowedFd<'static>) -> Self {
         let outlets = [Outlet::new(stdout), Outlet::new(stderr)];
         Self { outlets, stream: Stream::Stdout, waiting: Vec::new() }

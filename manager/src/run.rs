@@ -1,6 +1,6 @@
 //! `nman run`, from top to bottom: how a container comes about. Its first half is `nman create`.
 
-use crate::attach::{self, Wish};
+use crate::attach::{self, Shown, Wish};
 use crate::cli::{CreateArgs, RunArgs, StandardStream};
 use crate::container::{Attached, ContainerId, Containers};
 use crate::create::{self, Created};
@@ -59,6 +59,7 @@ fn start(
         return Ok(Outcome::Running(record.id));
     }
     emit_container(settings, &record, "attach", &[]);
-    let wish = Wish { streams, terminal: args.tty, signals, keys, redraw: false };
+    let output = Shown::AsItIs;
+    let wish = Wish { streams, terminal: args.tty, signals, keys, redraw: false, output };
     attach::follow(settings, &record.id, &mut monitor, wish).map(Outcome::Ended)
 }

@@ -192,6 +192,20 @@ impl Snapshots {
         prepared
     }
 
+    /// Makes the writable directories for a change of the stack `chain` in `directory`, which must not exist and is the caller's to
+    /// remove. It keeps no layer here.
+    pub(crate) fn prepare_in(
+        &self,
+        chain: &[ChainId],
+        directory: &Path,
+    ) -> Result<(Prepared, Layers), Error> {
+        let lower = self.stack(chain)?;
+        create_directory(directory, 0o700)?;
+        let prepared = Self::fill(directory, chain, lower.clone())?;
+        let layers = Layers { upper: prepared.upper.clone(), lower, chain: chain.to_vec() };
+        Ok((prepared, layers))
+    }
+
     /// Brings the chain of an active snapshot to the disk, so that it survives a power cut.
     pub fn make_last(&self, key: &str) -> Result<(), Error> {
         let path = self.active(key)?.join(CHAIN);

@@ -1,7 +1,7 @@
 //! `nman start`: runs a stopped container again, from its record and its own layer.
 
 use crate::assemble::{disassemble, enter_private_mounts, mount_root};
-use crate::attach::{self, Wish};
+use crate::attach::{self, Shown, Wish};
 use crate::cli::StartArgs;
 use crate::connection;
 use crate::container::{Attached, Containers, Dir, Guard, Mark, RestartPolicy, State, Status};
@@ -133,7 +133,8 @@ pub fn start_attached(settings: &Settings, args: &StartArgs) -> Result<u8> {
     let streams = Attached::to_output(stdin);
     let terminal = record.attachment.terminal;
     let signals = args.sig_proxy && !terminal;
-    let wish = Wish { streams, terminal, signals, keys, redraw: false };
+    let output = Shown::AsItIs;
+    let wish = Wish { streams, terminal, signals, keys, redraw: false, output };
     match start(settings, name)? {
         Some(mut monitor) => attach::follow(settings, &record.id, &mut monitor, wish),
         None => {

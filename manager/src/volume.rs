@@ -13,6 +13,7 @@ mod store;
 pub use list::{ls, prune_report};
 pub(crate) use mount::is_mounted;
 pub use name::VolumeName;
+pub(crate) use store::Lock as VolumeLock;
 pub use store::{Volume, Volumes};
 
 use crate::bundle::rootfs::Rootfs;

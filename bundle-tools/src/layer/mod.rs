@@ -171,6 +171,27 @@ pub fn scan(
     })
 }
 
+/// Whether a file begins as a tar archive does, compressed in any way that is [accepted](Accepted::Archives) or not at all.
+pub fn is_archive(file: impl Read + Send) -> bool {
+    let mut block = [0u8; 512];
+    let Ok(mut decoded) = compression::decoder(file, Accepted::Archives) else { return false };
+    if decoded.read_exact(&mut block).is_err() {
+        return false;
+    }
+    // The sum of a header's bytes, in which its own eight count as spaces.
+    let sum: u32 = block
+        .iter()
+        .enumerate()
+        .map(|(at, byte)| match at {
+            148..156 => u32::from(b' '),
+            _ => u32::from(*byte),
+        })
+        .sum();
+    let text = String::from_utf8_lossy(&block[148..156]);
+    let text = text.trim_matches(['\0', ' ']);
+    u32::from_str_radix(text, 8) == Ok(sum)
+}
+
 /// The diff id of a layer: the digest of its uncompressed stream. Nothing is written; the limits hold.
 pub fn diff_id(reader: impl Read + Send, limits: &Limits) -> Result<crate::digest::DiffId, Error> {
     with_verdict(reader, |reader| {

@@ -3,6 +3,7 @@
 //! What was typed is parsed here into values that mean something; what has to be looked up on the host or in an
 //! image is not this module's business.
 
+mod build;
 pub mod completion;
 pub mod confinement;
 mod container;
@@ -27,6 +28,7 @@ mod usage;
 mod values;
 mod volume;
 
+pub use build::{BuildArgs, BuildSecret, ProgressKind, SecretSource};
 pub use container::{
     AttachArgs, ContainerPruneArgs, EventsArgs, ExecArgs, InspectArgs, InspectType, KillArgs,
     LogsArgs, PortArgs, PsArgs, RmArgs, StartArgs, StatsArgs, StopArgs, Tail, TopArgs, WaitArgs,
@@ -154,6 +156,8 @@ pub enum Command {
     Wait(WaitArgs),
     /// Remove containers
     Rm(RmArgs),
+    /// Build an image from a Dockerfile
+    Build(Box<BuildArgs>),
     /// Make an image from what a container has changed
     Commit(CommitArgs),
     /// Copy files between a container and the host

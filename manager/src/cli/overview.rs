@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 
 /// What is used daily comes first, in the order in which one needs it.
 const DAILY: &[&str] = &[
-    "run", "exec", "ps", "logs", "stop", "rm", "pull", "push", "images", "login", "logout", "info",
-    "version",
+    "run", "exec", "ps", "logs", "stop", "rm", "build", "pull", "push", "images", "login",
+    "logout", "info", "version",
 ];
 
 /// The text. A command that has commands of its own is a family.

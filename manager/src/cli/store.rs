@@ -1,6 +1,6 @@
 //! Commands for images that are here: their lists, their names, and archives of them.
 
-use super::{Command, PullArgs, PushArgs, TlsArgs};
+use super::{BuildArgs, Command, PullArgs, PushArgs, TlsArgs};
 use crate::listing::ListArgs;
 use crate::registry::Platform;
 use clap::{ArgAction, Args, Subcommand, ValueEnum};
@@ -112,7 +112,7 @@ pub struct RmiArgs {
 /// `nman images`
 #[derive(Debug, Args)]
 pub struct ImagesArgs {
-    /// Accepted for compatibility: there are no intermediate images
+    /// Accepted for compatibility: what the steps of builds have made is not listed
     #[arg(short, long)]
     pub all: bool,
     /// Show digests
@@ -184,6 +184,8 @@ pub enum ImageCommand {
     /// List images
     #[command(visible_alias = "list")]
     Ls(ImagesArgs),
+    /// Build an image from a Dockerfile
+    Build(Box<BuildArgs>),
     /// Pull an image from a registry
     Pull(PullArgs),
     /// Push an image to a registry
@@ -213,6 +215,7 @@ impl ImageCommand {
     pub fn into_command(self) -> Command {
         match self {
             Self::Ls(args) => Command::Images(args),
+            Self::Build(args) => Command::Build(args),
             Self::Pull(args) => Command::Pull(args),
             Self::Push(args) => Command::Push(args),
             Self::Load(args) => Command::Load(args),

@@ -47,6 +47,9 @@ pub struct Record {
     /// How it is looked after.
     #[serde(default)]
     pub supervision: Supervision,
+    /// The build that it runs a step of, by the name of its session in the store: it ends with that build, and is removed then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub build: Option<String>,
 }
 
 /// The image that a container was made from.

@@ -12,7 +12,7 @@ use sys::beneath;
 const MOST_LINKS: usize = 40;
 
 /// A tree that a path is looked up in.
-pub(super) enum Root<'a> {
+pub(crate) enum Root<'a> {
     /// The host's own: its links are its owner's.
     Host,
     /// A container's, which nothing may lead out of.
@@ -25,7 +25,7 @@ pub(super) enum Root<'a> {
 
 /// What is at a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Found {
+pub(crate) enum Found {
     Nothing,
     Directory,
     /// Anything else: a file, a link, a device.
@@ -34,16 +34,16 @@ pub(super) enum Found {
 
 /// A name in an open directory.
 #[derive(Debug)]
-pub(super) struct Place {
-    pub(super) parent: OwnedFd,
+pub(crate) struct Place {
+    pub(crate) parent: OwnedFd,
     /// One component; `.` for the directory itself.
-    pub(super) name: Vec<u8>,
-    pub(super) found: Found,
+    pub(crate) name: Vec<u8>,
+    pub(crate) found: Found,
 }
 
 impl Place {
     /// The directory that is there.
-    pub(super) fn open_directory(&self) -> rustix::io::Result<OwnedFd> {
+    pub(crate) fn open_directory(&self) -> rustix::io::Result<OwnedFd> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         rustix::fs::openat(&self.parent, &self.name[..], flags, Mode::empty())
     }
@@ -51,23 +51,23 @@ impl Place {
 
 /// What is copied.
 #[derive(Debug)]
-pub(super) struct Source {
-    pub(super) place: Place,
+pub(crate) struct Source {
+    pub(crate) place: Place,
     /// `/.`: what is in the directory, and not the directory.
-    pub(super) contents: bool,
+    pub(crate) contents: bool,
 }
 
 /// Where it goes.
 #[derive(Debug)]
-pub(super) struct Destination {
-    pub(super) place: Place,
+pub(crate) struct Destination {
+    pub(crate) place: Place,
     /// The path ends as only that of a directory can.
-    pub(super) must_be_directory: bool,
+    pub(crate) must_be_directory: bool,
 }
 
 impl Root<'_> {
     /// A path as messages have it.
-    pub(super) fn show(&self, path: &str) -> String {
+    pub(crate) fn show(&self, path: &str) -> String {
         match self {
             Self::Host => path.to_owned(),
             Self::Container { name, .. } => format!("{name}:{path}"),
@@ -75,7 +75,7 @@ impl Root<'_> {
     }
 
     /// Finds what is to be copied.
-    pub(super) fn source(&self, path: &str, follow: bool) -> Result<Source> {
+    pub(crate) fn source(&self, path: &str, follow: bool) -> Result<Source> {
         let ends_in_slash = asserts_directory(path);
         let place = match self.locate(path, follow || ends_in_slash) {
             Ok(place) if place.found == Found::Nothing => Err(Errno::NOENT),
@@ -91,7 +91,7 @@ impl Root<'_> {
     }
 
     /// Finds where the copy goes. The directory it goes into has to be there.
-    pub(super) fn destination(&self, path: &str) -> Result<Destination> {
+    pub(crate) fn destination(&self, path: &str) -> Result<Destination> {
         let place = self.locate(path, true).map_err(|errno| match (self, errno) {
             (Self::Host, Errno::NOENT) => Error::Rejected {
                 message: format!(
@@ -171,7 +171,7 @@ impl Root<'_> {
 
 /// What is done, once it is known what is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Plan {
+pub(crate) enum Plan {
     /// Under the destination's own name.
     As,
     /// Under the source's name, in the directory that the destination is.
@@ -181,7 +181,7 @@ pub(super) enum Plan {
 }
 
 /// Docker's rules for `cp`.
-pub(super) fn plan(
+pub(crate) fn plan(
     source_is_directory: bool,
     contents: bool,
     destination: Found,
@@ -200,7 +200,7 @@ pub(super) fn plan(
 }
 
 /// The last component of a path: what a copy is called in the directory that it goes into.
-pub(super) fn basename(path: &str) -> String {
+pub(crate) fn basename(path: &str) -> String {
     match path::names(path).last() {
         Some(last) => (*last).to_owned(),
         // `..` and the like: what the directory is really called.

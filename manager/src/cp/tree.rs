@@ -26,7 +26,7 @@ const ATTEMPTS: u32 = 16;
 
 /// What went wrong, and at which path below the source.
 #[derive(Debug)]
-pub(super) struct Fault {
+pub(crate) struct Fault {
     path: Vec<u8>,
     action: &'static str,
     why: String,
@@ -35,7 +35,7 @@ pub(super) struct Fault {
 type Result<T> = std::result::Result<T, Fault>;
 
 impl Fault {
-    pub(super) fn at<E: Into<io::Error>>(
+    pub(crate) fn at<E: Into<io::Error>>(
         path: &[u8],
         action: &'static str,
     ) -> impl FnOnce(E) -> Self {
@@ -44,7 +44,7 @@ impl Fault {
     }
 
     /// The error for the user: the copy that failed, and where in it.
-    pub(super) fn explain(self, source: &str, target: &str) -> Error {
+    pub(crate) fn explain(self, source: &str, target: &str) -> Error {
         let path = plain(&String::from_utf8_lossy(&self.path));
         let Self { action, why, .. } = self;
         Error::Rejected {
@@ -58,16 +58,25 @@ impl Fault {
 
 /// Whom the copies belong to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Owners {
+pub(crate) enum Owners {
     /// One user and group, whomever the originals belong to.
     One(u32, u32),
     /// Who is on this side who the originals belong to on the other.
     Kept(OwnerMap),
 }
 
+/// Says of a path below the top whether it is copied.
+pub(crate) type Keep<'a> = Box<dyn Fn(&[u8]) -> bool + 'a>;
+
 /// Copies, and keeps the account.
-pub(super) struct Copier {
+pub(crate) struct Copier<'a> {
     owners: Owners,
+    /// The permissions of all copies, whatever the originals have.
+    permissions: Option<u32>,
+    /// Setuid and setgid stay although the owner is another.
+    keeps_set_ids: bool,
+    /// What of a directory is copied, if that is not all of it.
+    keep: Option<Keep<'a>>,
     /// What the kernel shows of itself is not copied, only the directory that it is mounted on.
     without_kernel: bool,
     /// The first copy of every file that has several names: its path below the top.
@@ -85,19 +94,33 @@ struct Level {
     look: Option<Stat>,
 }
 
-impl Copier {
+impl<'a> Copier<'a> {
     /// Of a container that runs, /proc and /sys are in the tree; they are no files of its.
-    pub(super) fn new(owners: Owners, of_container: bool) -> Self {
-        Self { owners, without_kernel: of_container, links: HashMap::new(), bytes: 0 }
+    pub(crate) fn new(owners: Owners, of_container: bool) -> Self {
+        Self {
+            owners,
+            permissions: None,
+            keeps_set_ids: false,
+            keep: None,
+            without_kernel: of_container,
+            links: HashMap::new(),
+            bytes: 0,
+        }
+    }
+
+    /// One for the files of a build: what is copied was listed before, and keeps what it may do whoever owns it.
+    pub(crate) fn for_build(owners: Owners, permissions: Option<u32>, keep: Keep<'a>) -> Self {
+        let keep = Some(keep);
+        Self { permissions, keeps_set_ids: true, keep, ..Self::new(owners, false) }
     }
 
     /// The bytes of content that were copied.
-    pub(super) fn bytes(&self) -> u64 {
+    pub(crate) fn bytes(&self) -> u64 {
         self.bytes
     }
 
     /// Copies what is at `source` to `name` in `parent`.
-    pub(super) fn copy(&mut self, source: &Place, parent: &OwnedFd, name: &[u8]) -> Result<()> {
+    pub(crate) fn copy(&mut self, source: &Place, parent: &OwnedFd, name: &[u8]) -> Result<()> {
         let level = self.object(source.parent.as_fd(), &source.name, parent.as_fd(), name, name)?;
         match level {
             Some(level) => self.walk(level, parent.as_fd()),
@@ -106,12 +129,23 @@ impl Copier {
     }
 
     /// Copies what is in the directory `source` into the directory `target`, which keeps its own look.
-    pub(super) fn merge(&mut self, source: &Place, target: &Place) -> Result<()> {
+    pub(crate) fn merge(&mut self, source: &Place, target: &Place) -> Result<()> {
+        self.merge_into(source, target, false)
+    }
+
+    /// The same for a directory that was made for it, and is to look like `source`.
+    pub(crate) fn merge_as(&mut self, source: &Place, target: &Place) -> Result<()> {
+        self.merge_into(source, target, true)
+    }
+
+    fn merge_into(&mut self, source: &Place, target: &Place, is_new: bool) -> Result<()> {
         let from = source.open_directory().map_err(Fault::at(&source.name, "open"))?;
         let to = target.open_directory().map_err(Fault::at(&target.name, "open"))?;
         let top = to.try_clone().map_err(Fault::at(&target.name, "open"))?;
         let names = self.names(&from).map_err(Fault::at(&source.name, "read"))?;
-        self.walk(Level { from, to, path: Vec::new(), names, look: None }, top.as_fd())
+        let look = rustix::fs::fstat(&from).map_err(Fault::at(&source.name, "look at"))?;
+        let look = is_new.then_some(look);
+        self.walk(Level { from, to, path: Vec::new(), names, look }, top.as_fd())
     }
 
     fn walk(&mut self, first: Level, top: BorrowedFd<'_>) -> Result<()> {
@@ -128,6 +162,9 @@ impl Copier {
                 [] => name.clone(),
                 directory => [directory, b"/", &name].concat(),
             };
+            if self.keep.as_ref().is_some_and(|keep| !keep(&path)) {
+                continue;
+            }
             let (from, to) = (level.from.as_fd(), level.to.as_fd());
             let child = self.object_or_link(from, &name, to, &path, top)?;
             levels.extend(child);
@@ -220,7 +257,8 @@ impl Copier {
 
     fn describe_directory(&self, level: &Level, stat: &Stat) -> Result<()> {
         self.own(&level.to, stat).map_err(Fault::at(&level.path, "set the owner of"))?;
-        rustix::fs::fchmod(&level.to, Mode::from_raw_mode(stat.st_mode & 0o7777))
+        let mode = self.permissions.unwrap_or(stat.st_mode & 0o7777);
+        rustix::fs::fchmod(&level.to, Mode::from_raw_mode(mode))
             .map_err(Fault::at(&level.path, "set the mode of"))?;
         self.xattrs(&level.from, &level.to, stat)
             .map_err(Fault::at(&level.path, "set the xattrs of"))?;
@@ -304,8 +342,9 @@ impl Copier {
 
     /// The mode of a copy. What ran as its owner or its group does not run as the new one.
     fn mode(&self, stat: &Stat) -> Mode {
-        let mask = if self.changes_owner(stat) { 0o1777 } else { 0o7777 };
-        Mode::from_raw_mode(stat.st_mode & mask)
+        let loses = self.changes_owner(stat) && !self.keeps_set_ids;
+        let mask = if loses { 0o1777 } else { 0o7777 };
+        Mode::from_raw_mode(self.permissions.unwrap_or(stat.st_mode & mask))
     }
 
     fn own(&self, target: &OwnedFd, stat: &Stat) -> rustix::io::Result<()> {

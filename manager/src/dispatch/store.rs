@@ -7,12 +7,14 @@ use nman::images::{ImagePrune, prune_report};
 use nman::settings::Settings;
 use nman::system::SystemPrune;
 use nman::{
-    commit, cp, diff, events, export, images, import, info, load, manifest, rmi, save, system, tag,
+    build, commit, cp, diff, events, export, images, import, info, load, manifest, rmi, save,
+    system, tag,
 };
 
 /// Runs the command, if it is one of these.
 pub(super) fn dispatch(settings: &Settings, command: &Command) -> Result<u8> {
     match command {
+        Command::Build(args) => print(&build::build(settings, args)?).map(|()| 0),
         Command::Commit(args) => print(&commit::commit(settings, args)?).map(|()| 0),
         Command::Cp(args) => {
             note(cp::cp(settings, args)?.as_deref());

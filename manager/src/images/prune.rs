@@ -16,14 +16,17 @@ use crate::store::{Image, Store};
 pub struct ImagePrune {
     all: bool,
     filters: Filters,
+    /// What steps of builds have made goes as well: it has neither labels nor an age of its own.
+    with_steps: bool,
 }
 
 impl ImagePrune {
     /// Takes apart what was typed.
     pub fn new(args: &ImagePruneArgs) -> Result<Self> {
         let filters = preferences::prune_filters(&args.filter);
+        let with_steps = filters.iter().all(|filter| filter.starts_with("dangling"));
         let filters = Filters::parse(&filters, &["until", "label", "label!", "dangling"])?;
-        Ok(Self { all: args.all, filters })
+        Ok(Self { all: args.all, filters, with_steps })
     }
 
     /// Docker's question.
@@ -42,16 +45,19 @@ impl ImagePrune {
         let containers = Containers::open(&settings.containers())?;
         let choice = Choice::new(&store, &self.filters, None)?;
         let all = self.all || self.filters.truth("dangling")? == Some(false);
-        let (unused, freed) = store.prune(|mut images| {
-            let (unreadable, containers) = (containers.unreadable()?, containers.list()?);
-            images.retain(|image| {
-                (all || image.names.is_empty())
-                    && choice.takes(image)
-                    && rmi::users(&containers, image).is_empty()
-                    && !unreadable.iter().any(|id| may_stand_on(&store, id, image))
-            });
-            Ok::<_, Error>(images)
-        })?;
+        let (unused, freed) = store.prune(
+            |mut images| {
+                let (unreadable, containers) = (containers.unreadable()?, containers.list()?);
+                images.retain(|image| {
+                    (all || image.names.is_empty())
+                        && choice.takes(image)
+                        && rmi::users(&containers, image).is_empty()
+                        && !unreadable.iter().any(|id| may_stand_on(&store, id, image))
+                });
+                Ok::<_, Error>(images)
+            },
+            self.with_steps,
+        )?;
         let mut lines = Vec::new();
         for image in &unused {
             for name in &image.names {

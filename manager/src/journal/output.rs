@@ -13,6 +13,8 @@ const GATHERED: usize = 256 * 1024;
 pub struct Output {
     stream: Stream,
     gathered: Vec<u8>,
+    /// All of it goes to stderr.
+    on_stderr: bool,
     /// Instead of being written: for tests.
     kept: Option<[Vec<u8>; 2]>,
 }
@@ -23,13 +25,29 @@ impl Output {
     pub fn stdio() -> Self {
         // As much as a pipe of ours can hold goes into it at once. What is no pipe refuses, and that is as good.
         let _ = rustix::pipe::fcntl_setpipe_size(stdio::stdout(), 1 << 20);
-        Self { stream: Stream::Stdout, gathered: Vec::with_capacity(GATHERED * 2), kept: None }
+        Self {
+            stream: Stream::Stdout,
+            gathered: Vec::with_capacity(GATHERED * 2),
+            on_stderr: false,
+            kept: None,
+        }
+    }
+
+    /// To our stderr alone.
+    #[must_use]
+    pub fn on_stderr() -> Self {
+        Self { stream: Stream::Stdout, gathered: Vec::new(), on_stderr: true, kept: None }
     }
 
     /// Kept in memory.
     #[cfg(test)]
     pub(super) fn kept() -> Self {
-        Self { stream: Stream::Stdout, gathered: Vec::new(), kept: Some(Default::default()) }
+        Self {
+            stream: Stream::Stdout,
+            gathered: Vec::new(),
+            on_stderr: false,
+            kept: Some(Default::default()),
+        }
     }
 
     #[cfg(test)]
@@ -54,8 +72,10 @@ impl Output {
         }
         match (&mut self.kept, self.stream) {
             (Some(kept), stream) => kept[stream as usize].extend_from_slice(&self.gathered),
-            (None, Stream::Stdout) => write_out(stdio::stdout(), &self.gathered)?,
-            (None, Stream::Stderr) => write_out(stdio::stderr(), &self.gathered)?,
+            (None, Stream::Stdout) if !self.on_stderr => {
+                write_out(stdio::stdout(), &self.gathered)?;
+            }
+            (None, _) => write_out(stdio::stderr(), &self.gathered)?,
         }
         self.gathered.clear();
         Ok(())

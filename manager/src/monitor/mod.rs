@@ -28,7 +28,7 @@ use crate::settings::Settings;
 use log::Log;
 use oom::OomWatch;
 use probe::Prober;
-use pump::{Ended, Idle, Parts, Pump};
+use pump::{Ended, Hold, Idle, Parts, Pump};
 use restart::{End, Restarter};
 use rustix::net::SocketType;
 use rustix::process::{Pid, PidfdFlags, Signal, getpid, pidfd_open, set_child_subreaper, setsid};
@@ -289,7 +289,14 @@ impl<'a> Monitor<'a> {
             let mut message = Vec::new();
             Event::Started.encode(&mut message);
             if wire::put(client.as_fd(), &message, true).is_ok() {
-                pump.attach(client, self.record.attachment.stdin_once);
+                let hold = match (&self.record.build, self.record.attachment.stdin_once) {
+                    (Some(_), _) => Hold::Life,
+                    (None, true) => Hold::Stdin,
+                    (None, false) => Hold::Nothing,
+                };
+                pump.attach(client, hold);
+            } else if self.record.build.is_some() {
+                pump.end();
             }
         }
         let mut sources: Vec<&mut dyn Source> =
@@ -397,7 +404,9 @@ impl<'a> Monitor<'a> {
         let _ = self.dir.set_state(&state);
         self.tell_died(&ended);
         let clients = std::mem::take(&mut ended.clients);
-        let remove = self.record.remove && !self.dir.has(Mark::Kept);
+        // A build looks at what a step has changed, if it is still there.
+        let is_orphan = self.record.build.is_some() && clients.is_empty();
+        let remove = self.record.remove && (is_orphan || !self.dir.has(Mark::Kept));
         self.farewell(remove, &Event::Exited(ended.code), &clients)
     }
 

@@ -42,11 +42,22 @@ struct Client {
     waiting: Option<Vec<u8>>,
     /// A chunk of its is among what the container's stdin has not taken: nothing more is read from it until then.
     held: bool,
-    /// The client of `nman run -i`: when it leaves, the container's stdin ends.
-    owns_stdin: bool,
+    /// What of the container ends when it leaves.
+    hold: Hold,
     /// It only waits for the end.
     muted: bool,
     gone: bool,
+}
+
+/// What of a container ends when a client leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hold {
+    /// Nothing.
+    Nothing,
+    /// Its stdin: the client of `nman run -i`.
+    Stdin,
+    /// The container: the client is the build that it runs a step of.
+    Life,
 }
 
 /// A container's stdio and everything that takes part in it.
@@ -142,15 +153,20 @@ impl<'a> Pump<'a> {
     }
 
     /// Adds a client that is connected already.
-    pub fn attach(&mut self, socket: OwnedFd, owns_stdin: bool) {
+    pub fn attach(&mut self, socket: OwnedFd, hold: Hold) {
         self.clients.push(Client {
             socket,
             waiting: None,
             held: false,
-            owns_stdin,
+            hold,
             muted: false,
             gone: false,
         });
+    }
+
+    /// Ends the container at once.
+    pub fn end(&self) {
+        self.signal(Signal::KILL.as_raw());
     }
 
     /// Runs until the init has ended and its output has been passed on.
@@ -270,7 +286,7 @@ impl<'a> Pump<'a> {
         Event::Started.encode(&mut self.message);
         match accept_with(self.listener, SocketFlags::CLOEXEC) {
             Ok(socket) if wire::put(socket.as_fd(), &self.message, false) == Ok(true) => {
-                self.attach(socket, false);
+                self.attach(socket, Hold::Nothing);
             }
             Ok(_) | Err(Errno::AGAIN | Errno::INTR | Errno::CONNABORTED) => {}
             Err(_) => self.deaf = Some(Instant::now() + UNTIL_LISTENING),
@@ -397,8 +413,13 @@ impl<'a> Pump<'a> {
 
     /// Lets go of clients that have left.
     fn dismiss(&mut self) {
-        if self.clients.iter().any(|client| client.gone && client.owns_stdin) {
+        let left: Vec<Hold> =
+            self.clients.iter().filter(|client| client.gone).map(|client| client.hold).collect();
+        if left.contains(&Hold::Stdin) {
             self.end_stdin();
+        }
+        if left.contains(&Hold::Life) {
+            self.end();
         }
         self.clients.retain(|client| !client.gone);
     }

@@ -37,11 +37,31 @@ pub(crate) struct Source<'a> {
     pub(crate) asked: bool,
 }
 
+/// What an image is called here.
+#[derive(Clone, Copy)]
+pub(crate) enum Called<'a> {
+    /// By these names; without any, it is there all the same.
+    Names(&'a [Reference]),
+    /// By the key of the step of a build that has made it.
+    Step(&'a Digest),
+}
+
 /// Brings in the image that `document` stands for and gives it `names`.
 pub(crate) fn install(
     source: &Source<'_>,
     document: Document,
     names: &[Reference],
+    store: &Store,
+    progress: &dyn Progress,
+) -> Result<Image, Cause> {
+    install_as(source, document, Called::Names(names), store, progress)
+}
+
+/// Brings in the image that `document` stands for.
+pub(crate) fn install_as(
+    source: &Source<'_>,
+    document: Document,
+    called: Called<'_>,
     store: &Store,
     progress: &dyn Progress,
 ) -> Result<Image, Cause> {
@@ -61,7 +81,7 @@ pub(crate) fn install(
         pending.inherit(&staged)?;
         pending.stage_documents(&document, &config)?;
         pending.make_last(&staged)?;
-        if let Some(image) = pending.commit(&staged, &document, names, &resolved)? {
+        if let Some(image) = pending.commit(&staged, &document, called, &resolved)? {
             return Ok(image);
         }
     }
@@ -293,7 +313,7 @@ impl Pending<'_> {
         &self,
         staged: &[Staged],
         document: &Document,
-        names: &[Reference],
+        called: Called<'_>,
         resolved: &Digest,
     ) -> Result<Option<Image>, Cause> {
         let _lock = self.store.lock()?;
@@ -314,6 +334,10 @@ impl Pending<'_> {
             self.store.adopt(&self.document_path(&digest), &digest)?;
         }
         self.store.make_names_last()?;
+        let names = match called {
+            Called::Step(key) => return Ok(Some(self.store.name_step(key, document)?)),
+            Called::Names(names) => names,
+        };
         let mut image = None;
         for name in names {
             image = Some(self.store.name(Some(name), document, resolved)?);

@@ -5,6 +5,7 @@ use crate::container::{Containers, Dir, Status};
 use crate::error::{Error, Result};
 use crate::notice;
 use crate::settings::Settings;
+use crate::store::Store;
 
 /// Removes containers that were never finished: a `create` or `run` was killed before there was anything that runs. Told,
 /// not returned, is what stays: it keeps no other container from being made.
@@ -36,13 +37,29 @@ pub(crate) fn remove_abandoned(
     }
 }
 
+/// Removes containers of builds that were killed in the instant between the end of a step and the layer that it makes.
+pub(crate) fn remove_of_dead_builds(settings: &Settings, containers: &Containers, store: &Store) {
+    for id in containers.ids().unwrap_or_default() {
+        let dir = containers.dir(&id);
+        let (Ok(record), Ok(state)) = (dir.record(), dir.state()) else { continue };
+        let is_dead = record.build.as_ref().is_some_and(|session| !store.is_alive(session));
+        if !is_dead || state.status.is_up() || dir.is_held() {
+            continue;
+        }
+        // What cannot be removed keeps no build from being done.
+        let _ = remove(settings, containers, id.as_str(), false, Volumes::Remove);
+    }
+}
+
 /// Removes containers of `--rm` whose monitor was killed, or the host switched off, before they had ended.
 pub(crate) fn remove_ended(settings: &Settings, containers: &Containers) -> Vec<Error> {
     let mut errors = Vec::new();
     for id in containers.ids().unwrap_or_default() {
         let dir = containers.dir(&id);
         let (Ok(record), Ok(state)) = (dir.record(), dir.state()) else { continue };
-        if !record.remove || state.status != Status::Exited || dir.is_held() {
+        // That of a build is the build's, or of the next one.
+        let is_other = record.build.is_some() || state.status != Status::Exited;
+        if !record.remove || is_other || dir.is_held() {
             continue;
         }
         match remove(settings, containers, id.as_str(), false, Volumes::Remove) {

@@ -81,7 +81,7 @@ impl Store {
     pub(super) fn reachable(&self, index: &Index) -> Reachable {
         let empty = || Needed::Only(HashSet::new());
         let mut reachable = Reachable { blobs: empty(), chains: empty() };
-        for digest in index.manifests() {
+        for digest in index.manifests_with_steps() {
             let manifest = self.manifest(&digest);
             let blobs = manifest.ok().map(|manifest| {
                 let descriptors = manifest
@@ -114,7 +114,7 @@ impl Store {
             Some(name) if names.len() > 1 => Removal { untag: vec![name], delete: false },
             _ => Removal { untag: names, delete: true },
         };
-        self.forget(index, &digest, digest.clone(), removal).map(Some)
+        self.forget(index, &digest, digest.clone(), &[], removal).map(Some)
     }
 
     fn find_damaged(
@@ -134,7 +134,7 @@ impl Store {
             let id = manifest.and_then(|manifest| Digest::try_from(manifest.config()).ok());
             is_id_prefix(digest, text) || id.is_some_and(|id| is_id_prefix(&id, text))
         };
-        let mut fitting = index.manifests();
+        let mut fitting = index.manifests_with_steps();
         fitting.retain(|digest| is_meant(digest) && is_damaged(digest));
         match fitting.len() {
             0 | 1 => Ok(fitting.pop().map(|digest| (digest, None))),
@@ -151,6 +151,7 @@ impl Store {
             return Ok(false);
         }
         index.forget(digest, &[], true);
+        index.forget_steps(|step| step == digest);
         index.write(self.layout())?;
         self.collect(&index)?;
         Ok(true)

@@ -17,8 +17,10 @@ use crate::reference::Reference;
 /// The digest that the name stood for in its registry: the manifest's own, or that of the index
 /// which it was chosen from or of the Docker manifest which it was made from.
 const SOURCE: &str = "dev.nman.source.digest";
-/// When `commit` or `import` made the image.
+/// When `commit`, `import` or `build` made the image.
 const MADE: &str = "dev.nman.made";
+/// The key of the step of a build that made the image: the same step of another build takes it from here.
+const STEP: &str = "dev.nman.build.step";
 
 /// One line of the index: an image under one name, or under none.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +32,8 @@ pub(super) struct Entry {
     pub(super) source: Option<Digest>,
     /// When it was made, if it was made here: its configuration has a time that does not depend on that.
     pub(super) made: Option<Timestamp>,
+    /// The step of a build that has made it. Such an entry has no name, and is nobody's image: it may go with what stands on it.
+    pub(super) step: Option<Digest>,
 }
 
 /// All of them, in order.
@@ -74,15 +78,24 @@ impl Index {
         self.entries.iter().find(|entry| entry.manifest == *manifest)
     }
 
-    /// The manifests, each once.
+    /// The manifests of images, each once.
     pub(super) fn manifests(&self) -> Vec<Digest> {
-        let mut digests: Vec<Digest> = Vec::new();
-        for entry in &self.entries {
-            if !digests.contains(&entry.manifest) {
-                digests.push(entry.manifest.clone());
-            }
-        }
-        digests
+        once(self.entries.iter().filter(|entry| entry.step.is_none()))
+    }
+
+    /// The same with those that only steps of builds have made.
+    pub(super) fn manifests_with_steps(&self) -> Vec<Digest> {
+        once(self.entries.iter())
+    }
+
+    /// What the step with this key has made last.
+    pub(super) fn of_step(&self, key: &Digest) -> Option<&Entry> {
+        self.entries.iter().rfind(|entry| entry.step.as_ref() == Some(key))
+    }
+
+    /// Forgets steps; images that they have made and that are named, or nobody's but were meant to stay, are not concerned.
+    pub(super) fn forget_steps(&mut self, goes: impl Fn(&Digest) -> bool) {
+        self.entries.retain(|entry| entry.step.is_none() || !goes(&entry.manifest));
     }
 
     pub(super) fn names(&self, manifest: &Digest) -> Vec<Reference> {
@@ -106,17 +119,31 @@ impl Index {
 
     /// Adds an entry. An image that thereby loses its only name stays, without one.
     pub(super) fn name(&mut self, new: Entry) {
-        if new.name.is_none() && self.entry(&new.manifest).is_some() {
+        let is_there = |old: &Entry| old.manifest == new.manifest && old.step.is_none();
+        if new.step.is_none() && new.name.is_none() && self.entries.iter().any(is_there) {
+            return;
+        }
+        if new.step.is_some() {
+            // Another build may stand on what the same step has made before: it stays as long as steps do.
+            if !self.entries.iter().any(|old| old.step == new.step && old.manifest == new.manifest)
+            {
+                self.entries.push(new);
+            }
             return;
         }
         for position in (0..self.entries.len()).rev() {
             let old = &self.entries[position];
             let loses_its_name = old.name.is_some() && old.name == new.name;
+            if old.step.is_some() {
+                continue;
+            }
             let is_superseded = old.manifest == new.manifest && old.name.is_none();
             if !loses_its_name && !is_superseded {
                 continue;
             }
-            if old.manifest == new.manifest || self.of(&old.manifest).count() > 1 {
+            let of_same = self.of(&old.manifest).filter(|entry| entry.step.is_none());
+            let has_others = of_same.count() > 1;
+            if old.manifest == new.manifest || has_others {
                 self.entries.remove(position);
             } else {
                 self.entries[position].name = None;
@@ -127,12 +154,14 @@ impl Index {
 
     /// Takes names from an image, and the image itself if `entirely`; else it stays, if need be without a name.
     pub(super) fn forget(&mut self, manifest: &Digest, names: &[Reference], entirely: bool) {
-        let nameless = self.entry(manifest).map(|entry| Entry { name: None, ..entry.clone() });
+        let own = |entry: &&Entry| entry.step.is_none();
+        let nameless = self.of(manifest).find(own);
+        let nameless = nameless.map(|entry| Entry { name: None, ..entry.clone() });
         self.entries.retain(|entry| {
             let is_named = entry.name.as_ref().is_some_and(|name| names.contains(name));
-            entry.manifest != *manifest || !(entirely || is_named)
+            entry.manifest != *manifest || entry.step.is_some() || !(entirely || is_named)
         });
-        if !entirely && self.entry(manifest).is_none() {
+        if !entirely && !self.of(manifest).any(|entry| entry.step.is_none()) {
             self.entries.extend(nameless);
         }
     }
@@ -150,6 +179,16 @@ impl Index {
     }
 }
 
+fn once<'e>(entries: impl Iterator<Item = &'e Entry>) -> Vec<Digest> {
+    let mut digests: Vec<Digest> = Vec::new();
+    for entry in entries {
+        if !digests.contains(&entry.manifest) {
+            digests.push(entry.manifest.clone());
+        }
+    }
+    digests
+}
+
 impl TryFrom<&Descriptor> for Entry {
     type Error = ParseDigestError;
 
@@ -162,6 +201,7 @@ impl TryFrom<&Descriptor> for Entry {
             name: annotation(REF_NAME).and_then(|name| name.parse().ok()),
             source: annotation(SOURCE).and_then(|digest| digest.parse().ok()),
             made: annotation(MADE).and_then(|time| Timestamp::parse(time)),
+            step: annotation(STEP).and_then(|key| key.parse().ok()),
         })
     }
 }
@@ -173,7 +213,9 @@ impl From<&Entry> for Descriptor {
         let name = entry.name.as_ref().map(|name| (REF_NAME.to_owned(), name.canonical()));
         let source = entry.source.as_ref().map(|digest| (SOURCE.to_owned(), digest.to_string()));
         let made = entry.made.map(|made| (MADE.to_owned(), made.to_string()));
-        let annotations: HashMap<_, _> = name.into_iter().chain(source).chain(made).collect();
+        let step = entry.step.as_ref().map(|key| (STEP.to_owned(), key.to_string()));
+        let annotations = name.into_iter().chain(source).chain(made).chain(step);
+        let annotations: HashMap<_, _> = annotations.collect();
         if !annotations.is_empty() {
             descriptor.set_annotations(Some(annotations));
         }
@@ -193,7 +235,12 @@ mod tests {
             name: name.map(|name| name.parse().unwrap()),
             source: Some(Digest::of(b"index")),
             made: Timestamp::parse("2024-01-02T03:04:05Z"),
+            step: None,
         }
+    }
+
+    fn step(content: &str, key: &str) -> Entry {
+        Entry { step: Some(Digest::of(key.as_bytes())), ..entry(content, None) }
     }
 
     fn index(entries: &[(&str, Option<&str>)]) -> Index {
@@ -235,6 +282,32 @@ mod tests {
         let moved = index(&[("old", Some("x")), ("old", Some("y")), ("new", Some("x"))]);
         assert_eq!(moved.names(&Digest::of(b"old")), ["y".parse().unwrap()]);
         assert_eq!(moved.of(&Digest::of(b"old")).count(), 1);
+    }
+
+    #[test]
+    fn what_a_step_has_made_is_no_image_until_it_is_one_and_stays_the_steps() {
+        let mut index = Index::default();
+        index.name(step("a", "key"));
+        assert!(index.manifests().is_empty());
+        assert_eq!(index.manifests_with_steps(), [Digest::of(b"a")]);
+        index.name(entry("a", Some("x")));
+        index.name(entry("b", Some("x")));
+        // It has lost its name, and is still there; without a name twice, it is there once.
+        index.name(entry("a", None));
+        assert_eq!(index.manifests(), [Digest::of(b"a"), Digest::of(b"b")]);
+        index.forget(&Digest::of(b"a"), &[], true);
+        assert_eq!(index.manifests(), [Digest::of(b"b")]);
+        let key = Digest::of(b"key");
+        assert_eq!(index.of_step(&key).map(|entry| entry.manifest.clone()), Some(Digest::of(b"a")));
+        index.name(step("c", "key"));
+        assert_eq!(index.of_step(&key).map(|entry| entry.manifest.clone()), Some(Digest::of(b"c")));
+        index.forget_steps(|manifest| *manifest == Digest::of(b"c"));
+        assert_eq!(index.of_step(&key).map(|entry| entry.manifest.clone()), Some(Digest::of(b"a")));
+        let directory = tempfile::tempdir().unwrap();
+        let layout = Layout::create(directory.path()).unwrap();
+        index.name(step("d", "other"));
+        index.write(&layout).unwrap();
+        assert_eq!(Index::read(&layout).unwrap(), index);
     }
 
     #[test]

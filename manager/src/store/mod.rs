@@ -13,6 +13,7 @@ mod image;
 mod index;
 mod removal;
 mod staging;
+mod steps;
 mod usage;
 mod verify;
 
@@ -20,7 +21,7 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use bundle::digest::{Digest, Expected, Verifier};
+use bundle::digest::{ChainId, Digest, Expected, Verifier};
 use bundle::layout::Layout;
 use oci_spec::image::{Descriptor, ImageManifest};
 
@@ -111,7 +112,7 @@ impl Store {
             return self.image(index, &entry.manifest);
         }
         let mut found: Option<Image> = None;
-        for digest in index.manifests() {
+        for digest in index.manifests_with_steps() {
             let image = match self.image(index, &digest) {
                 Err(error) if digest.as_str() == text => return Err(error),
                 image => image,
@@ -177,7 +178,7 @@ impl Store {
         let Some(entry) = index.entry(&image.manifest_digest).cloned() else {
             return Err(Error::NoSuchImage(image.id.to_string()));
         };
-        index.name(Entry { name: Some(name.clone()), source: None, ..entry });
+        index.name(Entry { name: Some(name.clone()), source: None, step: None, ..entry });
         index.write(&self.layout)
     }
 
@@ -213,7 +214,7 @@ impl Store {
             force,
         };
         let removal = removal::plan(&wish)?;
-        Ok(self.forget(index, &image.manifest_digest, image.id, removal)?)
+        Ok(self.forget(index, &image.manifest_digest, image.id, &image.chain_ids, removal)?)
     }
 
     /// Takes names away, and with the last of them what is called `id`. The lock is held.
@@ -222,12 +223,15 @@ impl Store {
         mut index: Index,
         manifest: &Digest,
         id: Digest,
+        chain: &[ChainId],
         removal: Removal,
     ) -> Result<Vec<Removed>, Error> {
         index.forget(manifest, &removal.untag, removal.delete);
         index.write(&self.layout)?;
         let mut removed: Vec<_> = removal.untag.into_iter().map(Removed::Untagged).collect();
         if removal.delete {
+            self.forget_steps_below(&mut index, chain)?;
+            index.write(&self.layout)?;
             self.collect(&index)?;
             removed.push(Removed::Deleted(id));
         }
@@ -235,10 +239,12 @@ impl Store {
     }
 
     /// Removes the images that `choose` takes from all, with their names; returns them, and how many bytes of disk that freed.
+    /// `with_steps`: what steps of builds have made goes as well, if no image stands on it.
     /// The choice is made under the lock, as that of [`remove`](Self::remove).
     pub fn prune<E: From<Error>>(
         &self,
         choose: impl FnOnce(Vec<Image>) -> Result<Vec<Image>, E>,
+        with_steps: bool,
     ) -> Result<(Vec<Image>, u64), E> {
         if self.is_bare {
             return Ok((Vec::new(), 0));
@@ -249,6 +255,9 @@ impl Store {
         let chosen = choose(self.list_in(&index)?)?;
         for image in &chosen {
             index.forget(&image.manifest_digest, &[], true);
+        }
+        if with_steps {
+            self.forget_loose_steps(&mut index)?;
         }
         index.write(&self.layout)?;
         let freed = self.collect(&index)?;
@@ -282,6 +291,11 @@ impl Store {
             self.collect(&self.index()?)?;
         }
         Staging::begin(&parent)
+    }
+
+    /// Whether the session of this name is still under way.
+    pub(crate) fn is_alive(&self, session: &str) -> bool {
+        Staging::is_held(&self.root.join("staging").join(session))
     }
 
     /// Removes every blob and snapshot that the index does not lead to, and says how many bytes of disk that freed. The lock
@@ -343,6 +357,7 @@ impl Store {
             name: name.cloned(),
             source: Some(source.clone()),
             made: index.made(&document.digest),
+            step: None,
         });
         index.write(&self.layout)?;
         self.image(&index, &document.digest)

@@ -48,6 +48,16 @@ impl Staging {
         self.directory.join(name)
     }
 
+    /// The name of the session.
+    pub(crate) fn name(&self) -> String {
+        self.directory.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+
+    /// Whether a session is still there whose directory this is.
+    pub(crate) fn is_held(directory: &Path) -> bool {
+        File::open(directory).is_ok_and(|lock| lock.try_lock().is_err())
+    }
+
     /// The directories that killed sessions left.
     pub(crate) fn abandoned(parent: &Path) -> Result<Vec<PathBuf>, Error> {
         let mut found = crate::snapshot::entries(parent).unwrap_or_default();
@@ -126,6 +136,22 @@ mod tests {
         fs::write(staging.path("x"), "x").unwrap();
         drop(staging);
         assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn sessions_that_begin_while_others_sweep_are_not_lost() {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path();
+        let begin =
+            || (0..200).all(|_| Staging::begin(path).is_ok_and(|one| one.path("").exists()));
+        std::thread::scope(|scope| {
+            let others: Vec<_> = (0..2).map(|_| scope.spawn(begin)).collect();
+            while !others.iter().all(std::thread::ScopedJoinHandle::is_finished) {
+                // One that vanishes while it is swept is somebody else's, which has ended.
+                let _ = Staging::sweep(path);
+            }
+            assert!(others.into_iter().all(|other| other.join().unwrap()));
+        });
     }
 
     #[test]

@@ -47,7 +47,7 @@ impl Store {
         let index = self.index()?;
         let mut found = Vec::new();
         let mut verified = HashSet::new();
-        for digest in index.manifests() {
+        for digest in index.manifests_with_steps() {
             let name = called(&index, &digest);
             match self.image(&index, &digest) {
                 Ok(image) => self.verify_image(&image, &name, &mut verified, &mut found),

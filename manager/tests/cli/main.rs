@@ -5,6 +5,7 @@
 //! `NMAN_TEST_RUNTIME` names, else `nrun` beside the tests, else runc.
 
 mod attach;
+mod build;
 mod compressed;
 mod crash;
 mod create;

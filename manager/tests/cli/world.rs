@@ -161,7 +161,10 @@ impl Containers {
     /// A new container's cgroup is below the test's own: nman's would stay behind, for all tests share it.
     fn below_parent<S: AsRef<str>>(&self, args: impl IntoIterator<Item = S>) -> Vec<String> {
         let mut args: Vec<String> = args.into_iter().map(|arg| arg.as_ref().to_owned()).collect();
-        if args.first().is_some_and(|command| ["run", "create"].contains(&command.as_str())) {
+        if args
+            .first()
+            .is_some_and(|command| ["run", "create", "build"].contains(&command.as_str()))
+        {
             args.splice(1..1, ["--cgroup-parent".to_owned(), format!("/{}", self.parent)]);
         }
         args

@@ -231,10 +231,13 @@ fn who_uses_an_image_is_asked_while_nobody_can_change_the_store() {
     };
     let error = store.remove(&server.reference().to_string(), false, user).unwrap_err();
     assert!(error.to_string().contains("container c0ffee is using"), "{error}");
-    let all = store.prune(|images| {
-        assert!(is_locked());
-        Ok::<_, Error>(images)
-    });
+    let all = store.prune(
+        |images| {
+            assert!(is_locked());
+            Ok::<_, Error>(images)
+        },
+        true,
+    );
     let (gone, freed) = all.unwrap();
     assert_eq!((gone.len(), &gone[0].id), (1, &image.id));
     assert!(freed > 0 && store.list().unwrap().is_empty());

@@ -10,6 +10,7 @@ mod supervision;
 pub use network::{NetworkArgs, NetworkChoice};
 pub(crate) use network::{address, alias, ipv4, ipv6, mac_address};
 pub use process::ProcessArgs;
+pub(crate) use resources::cgroup_parent;
 pub use resources::{CGROUP_PARENT, LimitArgs, ResourceArgs};
 pub use security::SecurityArgs;
 pub use storage::{StorageArgs, Typed};

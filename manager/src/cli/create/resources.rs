@@ -122,7 +122,7 @@ impl LimitArgs {
 }
 
 /// A path below the root of the cgroup tree, which nothing can lead out of (class F of the known attacks).
-fn cgroup_parent(text: &str) -> Result<String, String> {
+pub(crate) fn cgroup_parent(text: &str) -> Result<String, String> {
     let good = |part: &str| {
         !matches!(part, "" | "." | "..")
             && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b))

@@ -1,0 +1,418 @@
+//! Building stages: each instruction in its turn, from the cache where that has it.
+
+use super::cache;
+use super::context::Context;
+use super::dockerfile::{Fault, Instruction, parse_trigger};
+use super::files;
+use super::mount::What;
+use super::report::Report;
+use super::running::Runner;
+use super::shelf::{Files, Layout};
+use super::sources::{Source, Tree};
+use super::stages::{Base, Given, Origin, Plan, Stage};
+use super::state::{Act, Copy, Run, State};
+use super::workshop::{Layer, Workshop, apart, give_exact_modes};
+use crate::cli::{BuildArgs, PullWhen};
+use crate::clock::Timestamp;
+use crate::error::{Error, Result};
+use crate::image;
+use crate::new_image::{NewImage, history};
+use crate::pull::Called;
+use crate::registry::Platform;
+use crate::settings::Settings;
+use crate::store::{Image, Store};
+use bundle::digest::{ChainId, Digest};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+/// How far a stage has got.
+#[derive(Clone, Debug)]
+pub(super) struct Stand {
+    /// The configuration.
+    pub(super) document: Value,
+    /// The image here that has the layers; none as long as there are none.
+    pub(super) image: Option<Image>,
+}
+
+impl Stand {
+    fn chain(&self) -> &[ChainId] {
+        self.image.as_ref().map_or(&[], |image| &image.chain_ids)
+    }
+}
+
+/// Everything that a build has to do with.
+pub(super) struct Builder<'a> {
+    pub(super) settings: &'a Settings,
+    pub(super) args: &'a BuildArgs,
+    pub(super) store: &'a Store,
+    pub(super) context: &'a Context,
+    pub(super) plan: &'a Plan,
+    pub(super) given: &'a Given,
+    pub(super) workshop: Workshop<'a>,
+    pub(super) runner: Runner<'a>,
+    pub(super) report: Report,
+    /// SOURCE_DATE_EPOCH: the time of all that is made, which is else the time at which it is made.
+    pub(super) epoch: Option<i64>,
+    /// The stages that are built.
+    pub(super) done: BTreeMap<usize, Stand>,
+}
+
+impl Builder<'_> {
+    /// Builds a stage of which all that it needs is built.
+    pub(super) fn stage(&mut self, at: usize) -> Result<()> {
+        let stage = &self.plan.stages[at];
+        self.report.step(&stage.from.text());
+        let mut stand = self.base(stage).map_err(|error| self.at(&stage.from, &error))?;
+        if let Some(image) = &stand.image {
+            self.report.made(&image.id);
+        }
+        let mut state = State::new(stand.document.take(), self.plan, self.given);
+        let triggers = state.take_triggers();
+        let fault = |fault| self.fault(fault);
+        let triggers: Result<Vec<Instruction>> = triggers
+            .iter()
+            .map(|text| parse_trigger(text, self.plan.escape, stage.from.line).map_err(fault))
+            .collect();
+        let triggers = triggers?;
+        self.report.triggers(triggers.len());
+        for step in triggers.iter().chain(&stage.steps) {
+            self.report.step(&step.text());
+            let done = self.step(at, step, &mut state, &mut stand);
+            done.map_err(|error| self.at(step, &error))?;
+        }
+        stand.document = state.document;
+        self.done.insert(at, stand);
+        Ok(())
+    }
+
+    fn base(&self, stage: &Stage) -> Result<Stand> {
+        let (name, platform) = match &stage.base {
+            Base::Stage(at) => return Ok(self.done[at].clone()),
+            Base::Scratch => {
+                let host = Platform::host();
+                let platform = self.args.registry.platform.as_ref().unwrap_or(&host);
+                let document = State::scratch(platform.os(), platform.architecture());
+                return Ok(Stand { document, image: None });
+            }
+            Base::Image { name, platform } => (name, platform),
+        };
+        let mut registry = self.args.registry.clone();
+        if let Some(text) = platform {
+            let parsed: std::result::Result<Platform, _> = text.parse();
+            registry.platform = Some(parsed.map_err(|error| Error::refusal(error.to_string()))?);
+        }
+        let image = self.obtain(name, &registry)?;
+        if let Some(warning) = image::foreign(&image, &registry) {
+            self.report.warn(&warning);
+        }
+        let document = self.store.config_document(&image)?;
+        Ok(Stand { document, image: Some(image) })
+    }
+
+    fn obtain(&self, name: &str, registry: &crate::cli::RegistryArgs) -> Result<Image> {
+        let when = if self.args.pull { PullWhen::Always } else { PullWhen::Missing };
+        image::obtain(self.settings, self.store, name, when, self.report.is_quiet(), registry)
+    }
+
+    /// One instruction.
+    fn step(
+        &self,
+        at: usize,
+        step: &Instruction,
+        state: &mut State<'_>,
+        stand: &mut Stand,
+    ) -> Result<()> {
+        // What it stands on, before the instruction has changed anything.
+        let act = state.apply(step).map_err(Error::refusal)?;
+        let document = &state.document;
+        let (by, image) = match act {
+            Act::Nothing | Act::Configured => {
+                let created = document["created"].as_str().unwrap_or_default().to_owned();
+                let entry = history(&created, &step.text(), None, true);
+                note(&mut state.document, entry);
+                return Ok(());
+            }
+            Act::Run(run) => {
+                let by = spelled(&run);
+                let image = self.run(at, &run, document, stand, &by)?;
+                (by, image)
+            }
+            Act::Copy(copy) => {
+                let by = step.text();
+                let image = self.copy(at, &copy, document, stand, &by)?;
+                (by, image)
+            }
+            Act::Directory(path) => {
+                let by = step.text();
+                let image = self.directory(&path, document, stand, &by)?;
+                (by, image)
+            }
+        };
+        debug_assert!(!by.is_empty());
+        self.report.made(&image.id);
+        state.document = self.store.config_document(&image)?;
+        stand.image = Some(image);
+        Ok(())
+    }
+
+    /// What the cache has for a key.
+    fn cached(&self, key: &Digest) -> Result<Option<Image>> {
+        if self.args.no_cache {
+            return Ok(None);
+        }
+        let found = self.store.step(key)?;
+        if found.is_some() {
+            self.report.cached();
+        }
+        Ok(found)
+    }
+
+    fn run(
+        &self,
+        at: usize,
+        run: &Run,
+        document: &Value,
+        stand: &Stand,
+        by: &str,
+    ) -> Result<Image> {
+        let files = self.bound(at, run)?;
+        let digests: Vec<Digest> = files.iter().map(Files::digest).collect();
+        let key = cache::of_run(document, run, &digests, self.epoch);
+        if let Some(found) = self.cached(&key)? {
+            return Ok(found);
+        }
+        let base = stand.image.as_ref().ok_or_else(|| {
+            Error::refusal(
+                "there is nothing that could be run: the stage is from scratch, and has no files",
+            )
+        })?;
+        let new = NewImage::begin(self.store)?;
+        let (settings, workshop) = (self.settings, &self.workshop);
+        let layout = Layout { settings, workshop, secrets: &self.args.secret };
+        let layer = apart(|| {
+            let mut shelf = layout.lay_out(&run.mounts, files)?;
+            let points = std::mem::take(&mut shelf.points);
+            let layer = self.runner.run(run, (base, document), points, &new, self.epoch)?;
+            layout.clear(shelf, run.mounts.len())?;
+            Ok(layer)
+        })?;
+        self.keep(new, &key, document, stand, layer, by)
+    }
+
+    /// The files that the bind mounts of a command name.
+    fn bound(&self, at: usize, run: &Run) -> Result<Vec<Files>> {
+        let mut files = Vec::new();
+        for mount in &run.mounts {
+            let What::Bind { from, source, .. } = &mount.what else { continue };
+            if let Some(chain) = self.origin(at, from.as_deref())? {
+                files.push(Files::Layers(chain, source.clone()));
+                continue;
+            }
+            let tree = Tree {
+                root: self.context.root(),
+                name: "the build context",
+                ignore: Some(&self.context.ignore),
+                owned: false,
+            };
+            files.push(Files::Listed(tree.find_one(source)?));
+        }
+        Ok(files)
+    }
+
+    fn directory(&self, path: &str, document: &Value, stand: &Stand, by: &str) -> Result<Image> {
+        let key = cache::of_directory(document, path, self.epoch);
+        if let Some(found) = self.cached(&key)? {
+            return Ok(found);
+        }
+        let new = NewImage::begin(self.store)?;
+        let layer = apart(|| {
+            give_exact_modes();
+            let here = self.workshop.mount(stand.chain(), "layer")?;
+            here.root.ensure_directory(path)?;
+            let layer = self.workshop.pack(&new, &here, self.epoch)?;
+            self.workshop.clear(here)?;
+            Ok(layer)
+        })?;
+        self.keep(new, &key, document, stand, layer, by)
+    }
+
+    /// COPY and ADD. The sources are looked at first: what they are decides whether they have to be copied.
+    fn copy(
+        &self,
+        at: usize,
+        copy: &Copy,
+        document: &Value,
+        stand: &Stand,
+        by: &str,
+    ) -> Result<Image> {
+        let from = self.origin(at, copy.from.as_deref())?;
+        apart(|| {
+            give_exact_modes();
+            let mounted = match &from {
+                Some(chain) => Some(self.workshop.mount(chain, "from")?),
+                None => None,
+            };
+            let tree = match (&mounted, &copy.from) {
+                (Some(mounted), Some(name)) => {
+                    Tree { root: mounted.root.fd(), name, ignore: None, owned: true }
+                }
+                _ => Tree {
+                    root: self.context.root(),
+                    name: "the build context",
+                    ignore: Some(&self.context.ignore),
+                    owned: false,
+                },
+            };
+            let default = match mounted {
+                Some(_) => files::Default::Kept,
+                None => files::Default::Root,
+            };
+            let sources = self.sources(&tree, copy)?;
+            let digests: Vec<Digest> = sources.iter().map(Source::digest).collect();
+            let kept = default == files::Default::Kept;
+            let key = cache::of_copy(document, copy, &digests, kept, self.epoch);
+            let image = match self.cached(&key)? {
+                Some(found) => found,
+                None => {
+                    let new = NewImage::begin(self.store)?;
+                    let here = self.workshop.mount(stand.chain(), "layer")?;
+                    files::copy(&here.root, &sources, copy, default)?;
+                    let layer = self.workshop.pack(&new, &here, self.epoch)?;
+                    self.workshop.clear(here)?;
+                    self.check_unchanged(&tree, copy, &digests)?;
+                    self.keep(new, &key, document, stand, layer, by)?
+                }
+            };
+            drop(sources);
+            mounted.map_or(Ok(()), |mounted| self.workshop.clear(mounted))?;
+            Ok(image)
+        })
+    }
+
+    /// The layers that `from` names.
+    fn origin(&self, at: usize, from: Option<&str>) -> Result<Option<Vec<ChainId>>> {
+        let Some(from) = from else { return Ok(None) };
+        Ok(Some(match self.plan.origin(at, from) {
+            Origin::Stage(stage) => self.done[&stage].chain().to_vec(),
+            Origin::Image(name) => self.obtain(&name, &self.args.registry)?.chain_ids,
+        }))
+    }
+
+    fn sources(&self, tree: &Tree<'_>, copy: &Copy) -> Result<Vec<Source>> {
+        let mut sources = Vec::new();
+        if !copy.inline.is_empty() {
+            sources.extend(self.inline(copy)?);
+        }
+        for word in &copy.sources {
+            sources.extend(tree.find(word)?);
+        }
+        if sources.len() > 1 && !copy.target.ends_with('/') {
+            return Err(Error::refusal(format!(
+                "there are {} files to copy: the destination `{}` must be a directory and end with a /",
+                sources.len(),
+                copy.target
+            )));
+        }
+        Ok(sources)
+    }
+
+    /// Files whose content stands in the Dockerfile, written where they can be copied from.
+    fn inline(&self, copy: &Copy) -> Result<Vec<Source>> {
+        use std::os::unix::fs::PermissionsExt as _;
+        let directory = self.workshop.staging.path("inline");
+        match std::fs::remove_dir_all(&directory) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(Error::io("remove", &directory)(error));
+            }
+            _ => {}
+        }
+        crate::snapshot::create_directory(&directory, 0o700)?;
+        let root = std::fs::File::open(&directory).map_err(Error::io("open", &directory))?;
+        let mut sources = Vec::new();
+        for (name, text) in &copy.inline {
+            let path = directory.join(name);
+            let mode = std::fs::Permissions::from_mode(0o644);
+            let written = std::fs::write(&path, text);
+            written
+                .and_then(|()| std::fs::set_permissions(&path, mode))
+                .map_err(Error::io("write", &path))?;
+            let root = std::os::fd::AsFd::as_fd(&root);
+            let tree = Tree { root, name: "the Dockerfile", ignore: None, owned: false };
+            sources.extend(tree.find(name)?);
+        }
+        Ok(sources)
+    }
+
+    /// A file that has changed while it was copied is not what the key says.
+    fn check_unchanged(&self, tree: &Tree<'_>, copy: &Copy, digests: &[Digest]) -> Result<()> {
+        let again = self.sources(tree, copy)?;
+        match again.iter().map(Source::digest).eq(digests.iter().cloned()) {
+            true => Ok(()),
+            false => Err(Error::Rejected {
+                message: format!("{} has changed while it was copied", tree.name),
+                hint: Some("build again".to_owned()),
+            }),
+        }
+    }
+
+    /// Puts what a step has made into the store, under its key.
+    fn keep(
+        &self,
+        new: NewImage<'_>,
+        key: &Digest,
+        document: &Value,
+        stand: &Stand,
+        layer: Option<Layer>,
+        by: &str,
+    ) -> Result<Image> {
+        let mut document = document.clone();
+        let created =
+            self.epoch.map_or_else(Timestamp::now, |seconds| Timestamp::from_unix(seconds, 0));
+        let created = created.to_string();
+        document["created"] = created.clone().into();
+        note(&mut document, history(&created, by, None, layer.is_none()));
+        let mut layers = stand.image.as_ref().map_or_else(Vec::new, |image| image.layers.clone());
+        if let Some((descriptor, diff_id)) = layer {
+            layers.push(descriptor);
+            if let Some(ids) = document["rootfs"]["diff_ids"].as_array_mut() {
+                ids.push(diff_id.to_string().into());
+            }
+        }
+        new.finish_as(&document, layers, Called::Step(key))
+    }
+
+    fn at(&self, step: &Instruction, error: &Error) -> Error {
+        let (name, line, text) = (&self.context.name, step.line, step.text());
+        let first = text.lines().next().unwrap_or_default().to_owned();
+        Error::Rejected {
+            message: format!("{name}:{line}: {}: {error}", first.trim()),
+            hint: error.hint(),
+        }
+    }
+
+    fn fault(&self, fault: Fault) -> Error {
+        fault_in(&self.context.name, fault)
+    }
+}
+
+/// A fault of the Dockerfile, as it is told.
+pub(super) fn fault_in(name: &str, fault: Fault) -> Error {
+    Error::Rejected { message: format!("{name}:{}: {}", fault.line, fault.why), hint: fault.hint }
+}
+
+/// Adds an entry to a configuration's history.
+fn note(document: &mut Value, entry: Value) {
+    match document["history"].as_array_mut() {
+        Some(history) => history.push(entry),
+        None => document["history"] = json!([entry]),
+    }
+}
+
+/// RUN as the history has it: with the arguments that it was given, and the command as it was called.
+fn spelled(run: &Run) -> String {
+    let args =
+        run.args.iter().filter(|(name, _)| !super::stages::PREDEFINED.contains(&name.as_str()));
+    let args: Vec<String> = args.map(|(name, value)| format!("{name}={value} ")).collect();
+    let count = if args.is_empty() { String::new() } else { format!("|{} ", args.len()) };
+    format!("RUN {count}{}{}", args.concat(), run.words.join(" "))
+}

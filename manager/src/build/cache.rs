@@ -1,0 +1,106 @@
+//! The keys under which steps are kept: what a step stands on, what it says, and what it takes in.
+//!
+//! Pure. Two steps with one key make the same, as far as a builder can know: what a command fetches from elsewhere is no part of it.
+
+use super::stages::PREDEFINED;
+use super::state::{Copy, Run};
+use bundle::digest::Digest;
+use serde_json::{Value, json};
+
+/// Raised when the same step makes something else than before.
+const FORM: u32 = 1;
+
+/// Of RUN. Proxies change nothing about what a command does. `files` are the digests of what it has bound.
+pub(super) fn of_run(document: &Value, run: &Run, files: &[Digest], epoch: Option<i64>) -> Digest {
+    let args = run.args.iter().filter(|(name, _)| !PREDEFINED.contains(&name.as_str()));
+    let args: Vec<_> = args.collect();
+    let mounts: Vec<&str> = run.mounts.iter().map(|mount| mount.text.as_str()).collect();
+    let files: Vec<&str> = files.iter().map(Digest::as_str).collect();
+    let step = json!({"run": run.words, "args": args, "mounts": mounts, "files": files});
+    key(document, epoch, &step)
+}
+
+/// Of COPY and ADD. `sources` are the digests of what is copied; `kept` says that it keeps its owners.
+pub(super) fn of_copy(
+    document: &Value,
+    copy: &Copy,
+    sources: &[Digest],
+    kept: bool,
+    epoch: Option<i64>,
+) -> Digest {
+    let sources: Vec<&str> = sources.iter().map(Digest::as_str).collect();
+    key(
+        document,
+        epoch,
+        &json!({
+            "copy": sources, "target": copy.target, "owner": copy.owner, "mode": copy.mode,
+            "unpacks": copy.unpacks, "kept": kept,
+        }),
+    )
+}
+
+/// Of a directory that is to be there.
+pub(super) fn of_directory(document: &Value, path: &str, epoch: Option<i64>) -> Digest {
+    key(document, epoch, &json!({"directory": path}))
+}
+
+/// The document has the layers below in it, and how they came about; `epoch` is the time that everything is to have.
+fn key(document: &Value, epoch: Option<i64>, step: &Value) -> Digest {
+    let on = Digest::of(document.to_string().as_bytes());
+    Digest::of(
+        json!({"form": FORM, "on": on.as_str(), "epoch": epoch, "step": step})
+            .to_string()
+            .as_bytes(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(word: &str, args: &[(&str, &str)]) -> Run {
+        let args = args.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Run {
+            words: vec![word.to_owned()],
+            args: args.collect(),
+            network: None,
+            mounts: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_key_changes_with_all_that_a_step_depends_on() {
+        let base = json!({"config": {}});
+        let first = of_run(&base, &run("a", &[("X", "1")]), &[], None);
+        assert_eq!(of_run(&base, &run("a", &[("X", "1"), ("http_proxy", "p")]), &[], None), first);
+        for other in [
+            of_run(&base, &run("b", &[("X", "1")]), &[], None),
+            of_run(&base, &run("a", &[("X", "2")]), &[], None),
+            of_run(&json!({"config": {"Env": ["A=1"]}}), &run("a", &[("X", "1")]), &[], None),
+            of_directory(&base, "/a", None),
+            of_run(&base, &run("a", &[("X", "1")]), &[], Some(1)),
+            of_run(&base, &run("a", &[("X", "1")]), &[Digest::of(b"file")], None),
+        ] {
+            assert_ne!(other, first);
+        }
+        let copy = Copy {
+            unpacks: false,
+            from: None,
+            sources: Vec::new(),
+            inline: Vec::new(),
+            target: "/x".to_owned(),
+            owner: None,
+            mode: None,
+        };
+        let (one, two) = (Digest::of(b"1"), Digest::of(b"2"));
+        let first = of_copy(&base, &copy, std::slice::from_ref(&one), false, None);
+        let owned = Copy { owner: Some("1".to_owned()), ..copy.clone() };
+        for other in [
+            of_copy(&base, &copy, std::slice::from_ref(&two), false, None),
+            of_copy(&base, &copy, std::slice::from_ref(&one), true, None),
+            of_copy(&base, &owned, std::slice::from_ref(&one), false, None),
+        ] {
+            assert_ne!(other, first);
+        }
+    }
+}

@@ -1,0 +1,279 @@
+//! The build context: the files that can be copied, and the Dockerfile.
+//!
+//! The files are somebody else's: whatever is opened by a name in them is opened under a descriptor of their root, out of which
+//! no link leads. A file that the command line names is its user's own.
+
+use super::ignore::Ignore;
+use crate::error::{Error, Result};
+use crate::store::Staging;
+use bundle::layer::{self, Accepted, Options, Whiteouts};
+use rustix::fs::{FileType, Mode, OFlags, fstat};
+use rustix::io::Errno;
+use std::ffi::CString;
+use std::fs::File;
+use std::io::{Cursor, Read};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::path::Path;
+use sys::beneath;
+
+/// The names under which a Dockerfile is looked for, in this order.
+const NAMES: [&str; 2] = ["Dockerfile", "Containerfile"];
+/// A Dockerfile, or a list of what is ignored, is never longer.
+const LARGEST: u64 = 4 << 20;
+/// As much of stdin as tells an archive from a Dockerfile.
+const HEAD: u64 = 512;
+
+/// The context.
+#[derive(Debug)]
+pub(super) struct Context {
+    root: OwnedFd,
+    /// What of it is left out.
+    pub(super) ignore: Ignore,
+    /// What messages call the Dockerfile.
+    pub(super) name: String,
+    /// The Dockerfile's text.
+    pub(super) text: String,
+}
+
+impl Context {
+    /// Opens the context that was named, and finds the Dockerfile. What comes from stdin is kept in `staging`.
+    pub(super) fn open(context: &Path, file: Option<&Path>, staging: &Staging) -> Result<Self> {
+        let is_stdin = |path: &Path| path.as_os_str() == "-";
+        if is_stdin(context) && file.is_some_and(is_stdin) {
+            return Err(Error::refusal(
+                "invalid argument: can't use stdin for both build context and dockerfile",
+            ));
+        }
+        if is_stdin(context) {
+            return Self::from_stdin(file, staging);
+        }
+        refuse_remote(context)?;
+        let root = open_root(context)?;
+        match file {
+            Some(file) if is_stdin(file) => {
+                let text = limited(std::io::stdin(), "the Dockerfile on stdin")?;
+                Self::with(root, "Dockerfile".to_owned(), text, None)
+            }
+            // Relative to where we are, or else to the context, as with either of Docker's builders.
+            Some(file) if file.exists() => {
+                let text = File::open(file).map_err(Error::io("open", file))?;
+                let text = limited(text, &file.display().to_string())?;
+                let beside = format!("{}.dockerignore", file.display());
+                let beside = match File::open(&beside) {
+                    Ok(file) => Some(limited(file, &beside)?),
+                    Err(_) => None,
+                };
+                Self::with(root, file.display().to_string(), text, beside)
+            }
+            file => Self::within(root, file, &context.display().to_string()),
+        }
+    }
+
+    /// A Dockerfile without files, or an archive of them.
+    fn from_stdin(file: Option<&Path>, staging: &Staging) -> Result<Self> {
+        let mut head = Vec::new();
+        let mut stdin = std::io::stdin();
+        let read = stdin.by_ref().take(HEAD).read_to_end(&mut head);
+        read.map_err(Error::system("read the build context from stdin"))?;
+        let is_archive = looks_like_an_archive(&head);
+        let all = Cursor::new(head).chain(stdin);
+        let directory = staging.path("context");
+        crate::snapshot::create_directory(&directory, 0o700)?;
+        let root = open_root(&directory)?;
+        if !is_archive {
+            let text = limited(all, "the Dockerfile on stdin")?;
+            return Self::with(root, "Dockerfile".to_owned(), text, None);
+        }
+        let options = Options {
+            whiteouts: Whiteouts::None,
+            owners: false,
+            devices: false,
+            accepted: Accepted::Archives,
+            ..Options::default()
+        };
+        layer::unpack(all, root.as_fd(), &options).map_err(|error| Error::Rejected {
+            message: format!("cannot unpack the build context from stdin: {error}"),
+            hint: error.hint(),
+        })?;
+        Self::within(root, file, "the build context")
+    }
+
+    /// The Dockerfile is one of the context's files.
+    fn within(root: OwnedFd, file: Option<&Path>, context: &str) -> Result<Self> {
+        let names: Vec<String> = match file {
+            Some(file) => vec![file.display().to_string()],
+            None => NAMES.map(str::to_owned).to_vec(),
+        };
+        for name in &names {
+            if let Some(text) = read(root.as_fd(), name)? {
+                let beside = read(root.as_fd(), &format!("{name}.dockerignore"))?;
+                return Self::with(root, name.clone(), text, beside);
+            }
+        }
+        Err(Error::Rejected {
+            message: format!(
+                "cannot find a Dockerfile: there is no `{}` in {context}",
+                names.join("` or `")
+            ),
+            hint: Some("`-f FILE` names another one".to_owned()),
+        })
+    }
+
+    /// A list beside the Dockerfile, of its name, comes before the context's own.
+    fn with(root: OwnedFd, name: String, text: String, beside: Option<String>) -> Result<Self> {
+        let list = match beside {
+            Some(list) => Some(list),
+            None => read(root.as_fd(), ".dockerignore")?,
+        };
+        let ignore = Ignore::parse(&list.unwrap_or_default()).map_err(|why| {
+            Error::refusal(format!("error checking context: .dockerignore: {why}"))
+        })?;
+        Ok(Self { root, ignore, name, text })
+    }
+
+    /// The root of the files.
+    pub(super) fn root(&self) -> BorrowedFd<'_> {
+        self.root.as_fd()
+    }
+}
+
+fn refuse_remote(context: &Path) -> Result<()> {
+    let text = context.to_string_lossy();
+    let is_remote = ["http://", "https://", "git://", "ssh://", "git@", "github.com/"]
+        .iter()
+        .any(|beginning| text.starts_with(beginning));
+    if is_remote && !context.exists() {
+        return Err(Error::Rejected {
+            message: format!(
+                "cannot build from `{text}`: only directories here and stdin are read"
+            ),
+            hint: Some(
+                "get it first: `git clone` into a directory, or `curl -L URL | nman build -`"
+                    .to_owned(),
+            ),
+        });
+    }
+    Ok(())
+}
+
+fn open_root(path: &Path) -> Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::open(path, flags, Mode::empty()).map_err(|errno| match errno {
+        Errno::NOENT => Error::refusal(format!(
+            "unable to prepare context: path \"{}\" not found",
+            path.display()
+        )),
+        Errno::NOTDIR => Error::refusal(format!(
+            "unable to prepare context: context must be a directory: {}",
+            path.display()
+        )),
+        errno => Error::io("open", path)(errno),
+    })
+}
+
+/// Whether stdin brings an archive: a header of tar, or the beginning of what compresses one.
+fn looks_like_an_archive(head: &[u8]) -> bool {
+    let magic: [&[u8]; 4] = [b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd"];
+    magic.iter().any(|magic| head.starts_with(magic))
+        || layer::is_archive(Cursor::new(head.to_vec()))
+}
+
+/// A text file of the context, if it has one. Where it lies, no link leads out of the context.
+fn read(root: BorrowedFd<'_>, name: &str) -> Result<Option<String>> {
+    let refused =
+        |why: &str| Error::refusal(format!("cannot read `{name}` of the build context: {why}"));
+    let path = name.trim_start_matches('/');
+    let path = CString::new(path).map_err(|_| refused("a path cannot contain a NUL byte"))?;
+    // A pipe would make a blocking open wait for ever.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let file = match beneath::open(root, &path, flags, Mode::empty()) {
+        Ok(file) => file,
+        Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
+        Err(errno) => {
+            return Err(Error::system(format!("read `{name}` of the build context"))(errno));
+        }
+    };
+    let stat =
+        fstat(&file).map_err(Error::system(format!("read `{name}` of the build context")))?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        return Err(refused("it is not a regular file"));
+    }
+    limited(File::from(file), name).map(Some)
+}
+
+fn limited(file: impl Read, name: &str) -> Result<String> {
+    let mut text = String::new();
+    let read = file.take(LARGEST + 1).read_to_string(&mut text);
+    read.map_err(Error::system(format!("read {name}")))?;
+    if text.len() as u64 > LARGEST {
+        return Err(Error::refusal(format!("cannot read {name}: it is larger than 4 MiB")));
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    fn staging() -> (tempfile::TempDir, Staging) {
+        let parent = tempfile::tempdir().unwrap();
+        let staging = Staging::begin(parent.path()).unwrap();
+        (parent, staging)
+    }
+
+    #[test]
+    fn the_dockerfile_is_found_by_its_names_with_the_list_that_is_its_own() {
+        let (parent, staging) = staging();
+        let root = parent.path().join("files");
+        fs::create_dir(&root).unwrap();
+        let open = |file: Option<&str>| Context::open(&root, file.map(Path::new), &staging);
+        let error = open(None).unwrap_err().to_string();
+        assert!(error.contains("no `Dockerfile` or `Containerfile`"), "{error}");
+        fs::write(root.join("Containerfile"), "FROM c").unwrap();
+        assert_eq!(open(None).unwrap().text, "FROM c");
+        fs::write(root.join("Dockerfile"), "FROM d").unwrap();
+        fs::write(root.join(".dockerignore"), "all").unwrap();
+        let context = open(None).unwrap();
+        assert_eq!((context.name.as_str(), context.text.as_str()), ("Dockerfile", "FROM d"));
+        assert!(context.ignore.leaves_out("all"));
+        fs::write(root.join("Dockerfile.dockerignore"), "own").unwrap();
+        let context = open(None).unwrap();
+        assert!(context.ignore.leaves_out("own") && !context.ignore.leaves_out("all"));
+        // By a path from here, or from the context.
+        let other = root.join("Containerfile");
+        assert_eq!(open(other.to_str()).unwrap().text, "FROM c");
+        assert_eq!(open(Some("Containerfile")).unwrap().text, "FROM c");
+    }
+
+    #[test]
+    fn links_in_the_context_lead_to_nothing_outside() {
+        let (parent, staging) = staging();
+        let root = parent.path().join("files");
+        fs::create_dir(&root).unwrap();
+        fs::write(parent.path().join("outside"), "FROM outside").unwrap();
+        symlink(parent.path().join("outside"), root.join("Dockerfile")).unwrap();
+        assert!(Context::open(&root, None, &staging).is_err());
+        fs::remove_file(root.join("Dockerfile")).unwrap();
+        symlink("../outside", root.join("Dockerfile")).unwrap();
+        assert!(Context::open(&root, None, &staging).is_err());
+        let fifo = root.join("Containerfile");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, Mode::RUSR).unwrap();
+        let error = Context::open(&root, None, &staging).unwrap_err().to_string();
+        assert!(error.contains("it is not a regular file"), "{error}");
+    }
+
+    #[test]
+    fn an_archive_is_told_from_a_dockerfile() {
+        let mut archive = tar::Builder::new(Vec::new());
+        let mut header = tar::Header::new_gnu();
+        header.set_size(1);
+        archive.append_data(&mut header, "x", &b"y"[..]).unwrap();
+        assert!(looks_like_an_archive(&archive.into_inner().unwrap()));
+        assert!(looks_like_an_archive(b"\x1f\x8bwhatever"));
+        for text in [&b"FROM x\n"[..], b"", b"# comment"] {
+            assert!(!looks_like_an_archive(text));
+        }
+    }
+}

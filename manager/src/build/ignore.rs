@@ -1,0 +1,195 @@
+//! `.dockerignore`: which files of the context are none.
+//!
+//! Pure. A pattern fits a path or any directory above it, and of the patterns that fit the last one decides.
+
+/// The patterns of a file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ignore {
+    patterns: Vec<Pattern>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Pattern {
+    /// `!`: what fits is taken back in.
+    back: bool,
+    parts: Vec<String>,
+}
+
+impl Ignore {
+    /// Reads the patterns, one a line.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let mut patterns = Vec::new();
+        for (at, line) in text.lines().enumerate() {
+            if line.starts_with('#') {
+                continue;
+            }
+            let line = line.trim();
+            let (back, path) = match line.strip_prefix('!') {
+                Some(path) => (true, path.trim()),
+                None => (false, line),
+            };
+            let parts: Vec<String> =
+                crate::path::names(path).into_iter().map(str::to_owned).collect();
+            if back && parts.is_empty() {
+                return Err(format!("line {}: illegal exclusion pattern: \"!\"", at + 1));
+            }
+            // An empty line, or the context itself, which there is no build without.
+            if !parts.is_empty() {
+                patterns.push(Pattern { back, parts });
+            }
+        }
+        Ok(Self { patterns })
+    }
+
+    /// Whether a path, relative to the context, is left out.
+    #[must_use]
+    pub fn leaves_out(&self, path: &str) -> bool {
+        let names: Vec<&str> = path.split('/').collect();
+        let mut out = false;
+        for pattern in &self.patterns {
+            // Only one that would change the answer needs to be looked at.
+            if pattern.back == out
+                && (1..=names.len()).any(|end| fits(&pattern.parts, &names[..end]))
+            {
+                out = !pattern.back;
+            }
+        }
+        out
+    }
+
+    /// Whether something in a directory that is left out can be taken back in.
+    #[must_use]
+    pub fn may_take_back(&self) -> bool {
+        self.patterns.iter().any(|pattern| pattern.back)
+    }
+}
+
+/// Whether a path's names fit a pattern's parts; `**` fits any number of names.
+fn fits(parts: &[String], names: &[&str]) -> bool {
+    match parts.split_first() {
+        None => names.is_empty(),
+        // What ends in it needs something there.
+        Some((part, [])) if part == "**" => !names.is_empty(),
+        Some((part, rest)) if part == "**" => {
+            (0..=names.len()).any(|skipped| fits(rest, &names[skipped..]))
+        }
+        Some((part, rest)) => match names.split_first() {
+            Some((name, others)) => name_fits(part, name) && fits(rest, others),
+            None => false,
+        },
+    }
+}
+
+/// Whether a name fits `*`, `?`, `[a-z]` and `\` as in Go's `filepath.Match`.
+#[must_use]
+pub fn name_fits(pattern: &str, name: &str) -> bool {
+    let pattern: Vec<char> = pattern.chars().collect();
+    let name: Vec<char> = name.chars().collect();
+    // Where the last star was, and how far into the name it reaches: one more on each failure behind it.
+    let (mut p, mut n, mut star) = (0, 0, None);
+    while n < name.len() {
+        if pattern.get(p) == Some(&'*') {
+            star = Some((p, n));
+            p += 1;
+            continue;
+        }
+        if let Some(next) = one_fits(&pattern, p, name[n]) {
+            (p, n) = (next, n + 1);
+            continue;
+        }
+        let Some((at, reached)) = star else { return false };
+        star = Some((at, reached + 1));
+        (p, n) = (at + 1, reached + 1);
+    }
+    pattern[p..].iter().all(|c| *c == '*')
+}
+
+/// Where the pattern goes on if its next element fits the character.
+fn one_fits(pattern: &[char], at: usize, c: char) -> Option<usize> {
+    match pattern.get(at)? {
+        '?' => Some(at + 1),
+        '\\' => (pattern.get(at + 1) == Some(&c)).then_some(at + 2),
+        '[' => class(pattern, at + 1, c),
+        literal => (*literal == c).then_some(at + 1),
+    }
+}
+
+fn class(pattern: &[char], mut at: usize, c: char) -> Option<usize> {
+    let negated = pattern.get(at) == Some(&'^');
+    at += usize::from(negated);
+    let (mut found, mut first) = (false, true);
+    loop {
+        let mut low = *pattern.get(at)?;
+        if low == ']' && !first {
+            return (found != negated).then_some(at + 1);
+        }
+        first = false;
+        if low == '\\' {
+            at += 1;
+            low = *pattern.get(at)?;
+        }
+        let mut high = low;
+        if pattern.get(at + 1) == Some(&'-') && pattern.get(at + 2).is_some_and(|c| *c != ']') {
+            at += 2;
+            high = pattern[at];
+        }
+        found |= (low..=high).contains(&c);
+        at += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn left_out(patterns: &str, paths: &[&str]) -> Vec<bool> {
+        let ignore = Ignore::parse(patterns).unwrap();
+        paths.iter().map(|path| ignore.leaves_out(path)).collect()
+    }
+
+    #[test]
+    fn a_pattern_fits_from_the_context_on_and_all_below_a_directory() {
+        let paths = ["a", "a/b/c", "x/a", "ab"];
+        assert_eq!(left_out("# a comment\n\n/a/\n", &paths), [true, true, false, false]);
+        assert_eq!(left_out("a*", &paths), [true, true, false, true]);
+        assert_eq!(left_out("*/a", &paths), [false, false, true, false]);
+        assert_eq!(left_out("a/?/c", &paths), [false, true, false, false]);
+    }
+
+    #[test]
+    fn two_stars_fit_any_number_of_directories() {
+        let paths = ["x.o", "a/x.o", "a/b/x.o", "a/b"];
+        assert_eq!(left_out("**/*.o", &paths), [true, true, true, false]);
+        assert_eq!(left_out("a/**/x.o", &paths), [false, true, true, false]);
+        assert_eq!(left_out("a/**", &paths), [false, true, true, true]);
+        assert_eq!(left_out("**", &paths), [true; 4]);
+    }
+
+    #[test]
+    fn the_last_pattern_that_fits_decides() {
+        let paths = ["README.md", "a.md", "docs/b.md", "docs/secret.md"];
+        let patterns = "*.md\n!README.md\ndocs\n!docs/*.md\ndocs/secret*";
+        assert_eq!(left_out(patterns, &paths), [false, true, false, true]);
+        // The other way round, the exception comes too early.
+        assert_eq!(left_out("!README.md\n*.md", &["README.md"]), [true]);
+        assert!(Ignore::parse("a\n!").unwrap_err().starts_with("line 2:"));
+    }
+
+    #[test]
+    fn names_fit_classes_and_escapes() {
+        for (pattern, name, expected) in [
+            ("[a-c]x", "bx", true),
+            ("[^a-c]x", "bx", false),
+            ("[]a]", "]", true),
+            ("\\*", "*", true),
+            ("\\*", "a", false),
+            ("a*b*c", "aXbYbZc", true),
+            ("a*b", "ac", false),
+            ("[a", "a", false),
+            ("*", "", true),
+        ] {
+            assert_eq!(name_fits(pattern, name), expected, "{pattern} {name}");
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! `nman build`: an image from a Dockerfile.
+//!
+//!     context      the files, and the Dockerfile
+//!     dockerfile   the text -> instructions: pure
+//!     stages       which stages there are, and which are needed: pure
+//!     builder      each stage, instruction by instruction:
+//!       state        what an instruction makes of the configuration, and what is to be done with files: pure
+//!       cache        the key of a step: pure; what it has made is in the store, under that key
+//!       sources      what COPY copies, with digests; files writes it into the image's tree
+//!       mount        RUN --mount: pure; shelf lays out what it names
+//!       running      RUN: a container that ends with the build
+//!       workshop     mounts of layers, and what was changed in them as a layer
+//!     finish       labels, the image, its names
+//!
+//! Each step's image is in the store as soon as it is made: a build that fails or is killed leaves what it has made so far to the
+//! next one, and nothing else.
+
+mod builder;
+mod cache;
+mod context;
+pub mod dockerfile;
+pub mod expand;
+mod files;
+pub mod ignore;
+pub mod mount;
+mod report;
+mod running;
+mod shelf;
+mod sources;
+pub mod stages;
+pub mod state;
+mod workshop;
+
+use crate::cli::{BuildArgs, ProgressKind};
+use crate::container::Containers;
+use crate::error::{Error, Result};
+use crate::event::{Kind, emit};
+use crate::new_image::{NewImage, source_date_epoch};
+use crate::pull::Called;
+use crate::reference::Reference;
+use crate::rm;
+use crate::settings::Settings;
+use crate::store::{Image, Store};
+use crate::tag;
+use builder::{Builder, Stand, fault_in};
+use context::Context;
+use report::Report;
+use running::Runner;
+use stages::{Given, Plan};
+use std::collections::BTreeMap;
+use workshop::Workshop;
+
+/// Builds the image; what is printed of it.
+pub fn build(settings: &Settings, args: &BuildArgs) -> Result<String> {
+    let names: Vec<Reference> =
+        args.tag.iter().map(|name| tag::target(name)).collect::<Result<_>>()?;
+    let epoch = source_date_epoch()?;
+    let given = given(args);
+    clear_id_file(args)?;
+    let store = Store::open(&settings.root)?;
+    let staging = store.stage()?;
+    let _steps = store.hold_steps()?;
+    let containers = Containers::open(&settings.containers())?;
+    rm::unseen::remove_of_dead_builds(settings, &containers, &store);
+    let context = Context::open(&args.context, args.file.as_deref(), &staging)?;
+    let fault = |fault| fault_in(&context.name, fault);
+    let file = dockerfile::parse(&context.text).map_err(fault)?;
+    let plan = stages::plan(&file, &given).map_err(fault)?;
+    let quiet = args.quiet || args.progress == ProgressKind::Quiet;
+    let report = Report::new(quiet, steps(&plan));
+    let session = staging.name();
+    let mut builder = Builder {
+        settings,
+        args,
+        store: &store,
+        context: &context,
+        plan: &plan,
+        given: &given,
+        workshop: Workshop { store: &store, staging: &staging },
+        runner: Runner { settings, store: &store, args, session, quiet },
+        report,
+        epoch,
+        done: BTreeMap::new(),
+    };
+    let mut last = None;
+    for at in &plan.order {
+        builder.stage(*at)?;
+        last = builder.done.get(at);
+    }
+    let stand = last.ok_or_else(|| Error::refusal("there is nothing to build"))?;
+    let image = finish(settings, args, &store, stand, &names)?;
+    tell(args, &builder, &image, &names)
+}
+
+fn given(args: &BuildArgs) -> Given {
+    // One that is passed on, and that we have not, is not given.
+    let pairs =
+        args.build_arg.iter().filter_map(|(name, value)| Some((name.clone(), value.clone()?)));
+    Given {
+        args: pairs.collect(),
+        target: args.target.clone(),
+        platform: args.registry.platform.clone(),
+    }
+}
+
+/// How many steps there are, as far as the Dockerfile tells.
+fn steps(plan: &Plan) -> usize {
+    plan.order.iter().map(|at| 1 + plan.stages[*at].steps.len()).sum()
+}
+
+/// Whoever reads the file is not to find the id of an earlier build if this one fails.
+fn clear_id_file(args: &BuildArgs) -> Result<()> {
+    let Some(path) = &args.iidfile else { return Ok(()) };
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::io("remove the image ID file", path)(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The image of what was built, with its names.
+fn finish(
+    settings: &Settings,
+    args: &BuildArgs,
+    store: &Store,
+    stand: &Stand,
+    names: &[Reference],
+) -> Result<Image> {
+    let mut document = stand.document.clone();
+    for label in &args.label {
+        let (name, value) = label.split_once('=').unwrap_or((label, ""));
+        document["config"]["Labels"][name] = value.into();
+    }
+    let layers = stand.image.as_ref().map_or_else(Vec::new, |image| image.layers.clone());
+    let image = NewImage::begin(store)?.finish_as(&document, layers, Called::Names(names))?;
+    emit(settings, Kind::Image, "build", image.id.as_str(), &[("name", image.id.as_str())]);
+    for name in names {
+        emit(settings, Kind::Image, "tag", image.id.as_str(), &[("name", &name.to_string())]);
+    }
+    Ok(image)
+}
+
+fn tell(
+    args: &BuildArgs,
+    builder: &Builder<'_>,
+    image: &Image,
+    names: &[Reference],
+) -> Result<String> {
+    let unconsumed = builder.plan.unconsumed(builder.given);
+    if !unconsumed.is_empty() {
+        let names = unconsumed.join(" ");
+        builder.report.warn(&format!("One or more build-args [{names}] were not consumed"));
+    }
+    builder.report.say(&format!("Successfully built {}", image.id.short()));
+    for name in names {
+        builder.report.say(&format!("Successfully tagged {name}"));
+    }
+    if let Some(path) = &args.iidfile {
+        std::fs::write(path, image.id.as_str())
+            .map_err(Error::io("write the image ID file", path))?;
+    }
+    Ok(if builder.report.is_quiet() { format!("{}\n", image.id) } else { String::new() })
+}

@@ -1,0 +1,401 @@
+//! What COPY and ADD copy: the files that their words name, listed with a digest of each before anything is touched.
+//!
+//! Every path is resolved under a descriptor of the tree's root; links on the way, and the last one, lead to places in that tree.
+//! Links within a directory that is copied are copied, not followed.
+
+use super::ignore::{Ignore, name_fits};
+use crate::cp::place::{Found, Place, Root};
+use crate::error::{Error, Result};
+use crate::path;
+use bundle::digest::{Algorithm, Digest, Hasher};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, fstat, openat, readlinkat, statat};
+use rustix::io::Errno;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read as _;
+use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
+
+/// What is open to read a directory.
+const DIRECTORY: OFlags =
+    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+/// The tree that is copied from.
+pub(super) struct Tree<'a> {
+    /// Its root.
+    pub(super) root: BorrowedFd<'a>,
+    /// What messages call it.
+    pub(super) name: &'a str,
+    /// What of it there is not, for whoever copies.
+    pub(super) ignore: Option<&'a Ignore>,
+    /// Files keep their owners, which therefore count.
+    pub(super) owned: bool,
+}
+
+/// One source.
+#[derive(Debug)]
+pub(super) struct Source {
+    /// What it is called where it is copied into a directory.
+    pub(super) name: String,
+    /// Where it is.
+    pub(super) place: Place,
+    /// Its files by their paths below it, each with a digest of what it is; itself by an empty path.
+    pub(super) entries: BTreeMap<Vec<u8>, Digest>,
+}
+
+impl Source {
+    /// Whether it is a directory, of which the contents are copied.
+    pub(super) fn is_directory(&self) -> bool {
+        self.place.found == Found::Directory
+    }
+
+    /// All that it is.
+    pub(super) fn digest(&self) -> Digest {
+        let mut hasher = Hasher::new(Algorithm::Sha256);
+        hasher.update(self.name.as_bytes());
+        for (path, digest) in &self.entries {
+            hasher.update(b"\0");
+            hasher.update(path);
+            hasher.update(b"\0");
+            hasher.update(digest.as_str().as_bytes());
+        }
+        hasher.finish()
+    }
+}
+
+impl Tree<'_> {
+    /// The sources that a word names, which may be a pattern.
+    pub(super) fn find(&self, word: &str) -> Result<Vec<Source>> {
+        let names = path::names(word);
+        let is_pattern = word.contains(['*', '?', '[']);
+        let paths = if is_pattern { self.fitting(&names)? } else { vec![names.join("/")] };
+        let mut sources = Vec::new();
+        for path in paths {
+            let source = self.source(&path, word)?;
+            // What a pattern fits that is left out is not missed.
+            sources.extend(source);
+        }
+        match sources.is_empty() {
+            true => Err(self.nothing(word)),
+            false => Ok(sources),
+        }
+    }
+
+    /// The one source at a path, which is no pattern.
+    pub(super) fn find_one(&self, path: &str) -> Result<Source> {
+        let found = self.source(&path::names(path).join("/"), path)?;
+        found.ok_or_else(|| self.nothing(path))
+    }
+
+    fn nothing(&self, word: &str) -> Error {
+        let hint = self.ignore.filter(|ignore| ignore.leaves_out(&path::names(word).join("/")));
+        Error::Rejected {
+            message: format!("\"{word}\" was not found in {}", self.name),
+            hint: hint.map(|_| "`.dockerignore` leaves it out".to_owned()),
+        }
+    }
+
+    fn fault(&self, path: &[u8]) -> impl Fn(Errno) -> Error {
+        let text = format!("read `{}` of {}", String::from_utf8_lossy(path), self.name);
+        move |errno| Error::system(text.clone())(errno)
+    }
+
+    /// The paths that fit a pattern, name by name.
+    fn fitting(&self, pattern: &[&str]) -> Result<Vec<String>> {
+        let mut paths = vec![String::new()];
+        for part in pattern {
+            let mut next = Vec::new();
+            for path in &paths {
+                let below = |name: &str| match path.as_str() {
+                    "" => name.to_owned(),
+                    path => format!("{path}/{name}"),
+                };
+                if !part.contains(['*', '?', '[', '\\']) {
+                    next.push(below(part));
+                    continue;
+                }
+                let Ok(place) = self.locate(path) else { continue };
+                let Ok(directory) = place.open_directory() else { continue };
+                let names = list(&directory).map_err(self.fault(path.as_bytes()))?;
+                let names = names.into_iter().filter_map(|name| String::from_utf8(name).ok());
+                next.extend(names.filter(|name| name_fits(part, name)).map(|name| below(&name)));
+            }
+            paths = next;
+        }
+        Ok(paths)
+    }
+
+    fn locate(&self, path: &str) -> Result<Place> {
+        let root = Root::Container { root: self.root, name: self.name };
+        Ok(root.source(&format!("/{path}"), true)?.place)
+    }
+
+    /// What is at a path; nothing if it is not there, or left out.
+    fn source(&self, path: &str, word: &str) -> Result<Option<Source>> {
+        let place = match self.locate(path) {
+            Ok(place) => place,
+            Err(Error::Rejected { .. }) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        // Where links have led to is where it counts whether it is left out.
+        let real = self.real(&place).map_err(self.fault(path.as_bytes()))?;
+        let mut entries = BTreeMap::new();
+        if place.found == Found::Directory {
+            self.walk(&place, &real, &mut entries)?;
+            let keeps = self.keeps(&real) || entries.len() > 1;
+            if !keeps && !real.is_empty() {
+                return Ok(None);
+            }
+        } else {
+            if word.ends_with('/') || !self.keeps(&real) {
+                return Ok(None);
+            }
+            if let Some(digest) = self.entry(&place.parent, &place.name, path.as_bytes())? {
+                entries.insert(Vec::new(), digest);
+            }
+        }
+        let name = path.rsplit('/').next().unwrap_or_default().to_owned();
+        Ok(Some(Source { name, place, entries }))
+    }
+
+    fn keeps(&self, path: &str) -> bool {
+        self.ignore.is_none_or(|ignore| path.is_empty() || !ignore.leaves_out(path))
+    }
+
+    /// The path of a place from the root on, without links.
+    fn real(&self, place: &Place) -> std::result::Result<String, Errno> {
+        if self.ignore.is_none() {
+            return Ok(String::new());
+        }
+        let root = path_of(self.root.as_raw_fd())?;
+        let parent = path_of(place.parent.as_raw_fd())?;
+        let below = parent.strip_prefix(root.trim_end_matches('/')).unwrap_or(&parent);
+        let whole = format!("{below}/{}", String::from_utf8_lossy(&place.name));
+        Ok(path::names(&whole).join("/"))
+    }
+
+    /// Lists what is below a directory. There is no recursion: a tree may be deeper than the stack.
+    fn walk(
+        &self,
+        place: &Place,
+        real: &str,
+        entries: &mut BTreeMap<Vec<u8>, Digest>,
+    ) -> Result<()> {
+        let top = place.open_directory().map_err(self.fault(&place.name))?;
+        let own = fstat(&top).map_err(self.fault(&place.name))?;
+        entries.insert(Vec::new(), describe(&own, self.owned, b""));
+        let names = list(&top).map_err(self.fault(&place.name))?;
+        let mut levels = vec![(top, Vec::new(), names)];
+        while let Some((directory, path, names)) = levels.last_mut() {
+            let Some(name) = names.pop() else {
+                levels.pop();
+                continue;
+            };
+            let child =
+                if path.is_empty() { name.clone() } else { [path, &b"/"[..], &name].concat() };
+            let text = String::from_utf8_lossy(&child);
+            let whole = if real.is_empty() { text.into_owned() } else { format!("{real}/{text}") };
+            let keeps = self.keeps(&whole);
+            if !keeps && !self.ignore.is_some_and(Ignore::may_take_back) {
+                continue;
+            }
+            let below = openat(&*directory, &name[..], DIRECTORY, Mode::empty());
+            if keeps && let Some(digest) = self.entry(directory, &name, &child)? {
+                add(entries, &child, digest);
+            }
+            if let Ok(below) = below {
+                let names = list(&below).map_err(self.fault(&child))?;
+                levels.push((below, child, names));
+            }
+        }
+        Ok(())
+    }
+
+    /// The digest of what one entry is; nothing for what is not copied.
+    fn entry(&self, parent: &OwnedFd, name: &[u8], path: &[u8]) -> Result<Option<Digest>> {
+        let fault = self.fault(path);
+        let stat = match statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::NOENT) => return Ok(None),
+            stat => stat.map_err(&fault)?,
+        };
+        Ok(Some(match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Socket | FileType::Unknown => return Ok(None),
+            FileType::Symlink => {
+                let target = readlinkat(parent, name, Vec::new()).map_err(&fault)?;
+                describe(&stat, self.owned, target.as_bytes())
+            }
+            FileType::RegularFile => {
+                let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+                let file = openat(parent, name, flags, Mode::empty()).map_err(&fault)?;
+                let stat = fstat(&file).map_err(&fault)?;
+                let content = content(File::from(file)).map_err(|error| {
+                    Error::system(format!(
+                        "read `{}` of {}",
+                        String::from_utf8_lossy(path),
+                        self.name
+                    ))(error)
+                })?;
+                describe(&stat, self.owned, content.as_str().as_bytes())
+            }
+            FileType::CharacterDevice | FileType::BlockDevice => {
+                describe(&stat, self.owned, &stat.st_rdev.to_le_bytes())
+            }
+            _ => describe(&stat, self.owned, b""),
+        }))
+    }
+}
+
+/// Adds an entry, and the directories that lead to it where they were left out themselves.
+fn add(entries: &mut BTreeMap<Vec<u8>, Digest>, path: &[u8], digest: Digest) {
+    for (slash, _) in path.iter().enumerate().filter(|(_, byte)| **byte == b'/') {
+        entries.entry(path[..slash].to_vec()).or_insert_with(|| Digest::of(b"on the way"));
+    }
+    entries.insert(path.to_vec(), digest);
+}
+
+/// What an entry is, without its time.
+fn describe(stat: &Stat, owned: bool, content: &[u8]) -> Digest {
+    let owner = if owned { (stat.st_uid, stat.st_gid) } else { (0, 0) };
+    let mut text = format!("{:o} {} {} ", stat.st_mode, owner.0, owner.1).into_bytes();
+    text.extend_from_slice(content);
+    Digest::of(&text)
+}
+
+fn content(mut file: File) -> std::io::Result<Digest> {
+    let mut hasher = Hasher::new(Algorithm::Sha256);
+    let mut buffer = vec![0; 128 << 10];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(hasher.finish()),
+            length => hasher.update(&buffer[..length]),
+        }
+    }
+}
+
+fn path_of(fd: i32) -> std::result::Result<String, Errno> {
+    let path = rustix::fs::readlink(format!("/proc/self/fd/{fd}"), Vec::new())?;
+    Ok(path.to_string_lossy().into_owned())
+}
+
+/// The names in a directory, in no order that means anything but the same each time: the last comes first off the end.
+fn list(directory: &OwnedFd) -> std::result::Result<Vec<Vec<u8>>, Errno> {
+    let mut names = Vec::new();
+    for entry in Dir::read_from(directory)? {
+        let name = entry?.file_name().to_bytes().to_vec();
+        if name != b"." && name != b".." {
+            names.push(name);
+        }
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::fd::AsFd as _;
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    struct Files {
+        directory: tempfile::TempDir,
+        root: OwnedFd,
+    }
+
+    fn files() -> Files {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path().join("root");
+        fs::create_dir_all(root.join("docs/deep")).unwrap();
+        for name in ["a.txt", "b.txt", "docs/c.txt", "docs/deep/d.md"] {
+            fs::write(root.join(name), name).unwrap();
+        }
+        fs::write(directory.path().join("secret"), "host").unwrap();
+        let root = rustix::fs::open(&root, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty());
+        Files { directory, root: root.unwrap() }
+    }
+
+    impl Files {
+        fn find(&self, ignore: &str, word: &str) -> Result<Vec<Source>> {
+            let ignore = Ignore::parse(ignore).unwrap();
+            let tree = Tree {
+                root: self.root.as_fd(),
+                name: "the build context",
+                ignore: Some(&ignore),
+                owned: false,
+            };
+            tree.find(word)
+        }
+
+        fn names(&self, ignore: &str, word: &str) -> Vec<String> {
+            self.find(ignore, word).unwrap().into_iter().map(|source| source.name).collect()
+        }
+
+        fn paths(&self, ignore: &str, word: &str) -> Vec<String> {
+            let sources = self.find(ignore, word).unwrap();
+            let paths = sources[0].entries.keys();
+            paths.map(|path| String::from_utf8(path.clone()).unwrap()).collect()
+        }
+
+        fn at(&self, name: &str) -> std::path::PathBuf {
+            self.directory.path().join("root").join(name)
+        }
+    }
+
+    #[test]
+    fn patterns_name_what_fits_and_is_not_left_out() {
+        let files = files();
+        assert_eq!(files.names("", "*.txt"), ["a.txt", "b.txt"]);
+        assert_eq!(files.names("b*", "/*.txt"), ["a.txt"]);
+        assert_eq!(files.names("", "d*/[a-c].txt"), ["c.txt"]);
+        assert_eq!(files.names("", "../../a.txt"), ["a.txt"]);
+        assert!(files.find("", "*.nope").is_err());
+        let error = files.find("a.txt", "a.txt").unwrap_err();
+        assert_eq!(error.to_string(), "\"a.txt\" was not found in the build context");
+        assert_eq!(error.hint().as_deref(), Some("`.dockerignore` leaves it out"));
+        assert!(files.find("", "a.txt/").is_err());
+    }
+
+    #[test]
+    fn a_directory_is_what_is_in_it_and_not_left_out() {
+        let files = files();
+        let all = ["", "a.txt", "b.txt", "docs", "docs/c.txt", "docs/deep", "docs/deep/d.md"];
+        assert_eq!(files.paths("", "."), all);
+        assert_eq!(files.paths("docs", "."), ["", "a.txt", "b.txt"]);
+        // What is taken back in brings the way to it.
+        let back = ["", "docs", "docs/deep", "docs/deep/d.md"];
+        assert_eq!(files.paths("*\n!docs/deep/d.md", "."), back);
+        assert_eq!(files.paths("**/*.md", "docs"), ["", "c.txt", "deep"]);
+        assert!(files.find("docs", "docs").is_err());
+    }
+
+    #[test]
+    fn links_lead_to_places_in_the_context_and_are_copied_within_directories() {
+        let files = files();
+        symlink("/a.txt", files.at("inside")).unwrap();
+        symlink("../secret", files.at("outside")).unwrap();
+        symlink(files.directory.path().join("secret"), files.at("docs/absolute")).unwrap();
+        symlink("docs", files.at("way")).unwrap();
+        let digest = |word: &str| files.find("", word).unwrap()[0].entries[&Vec::new()].clone();
+        assert_eq!(digest("inside"), digest("a.txt"));
+        assert!(files.find("", "outside").is_err());
+        assert!(files.find("", "docs/absolute").is_err());
+        assert!(files.paths("", "docs").contains(&"absolute".to_owned()));
+        assert_eq!(digest("way/c.txt"), digest("docs/c.txt"));
+        // What a link leads to is left out if its own path is.
+        assert!(files.find("docs", "way/c.txt").is_err());
+        assert!(files.find("a.txt", "inside").is_err());
+    }
+
+    #[test]
+    fn the_digest_is_of_names_contents_and_modes_and_not_of_times() {
+        let files = files();
+        let digest = || files.find("", "docs").unwrap()[0].digest();
+        let first = digest();
+        fs::write(files.at("docs/c.txt"), "docs/c.txt").unwrap();
+        assert_eq!(digest(), first);
+        fs::set_permissions(files.at("docs/c.txt"), fs::Permissions::from_mode(0o600)).unwrap();
+        let moded = digest();
+        assert_ne!(moded, first);
+        fs::write(files.at("docs/c.txt"), "other").unwrap();
+        assert_ne!(digest(), moded);
+    }
+}

@@ -1,0 +1,385 @@
+//! Which stages a Dockerfile has, what each stands on, and which of them the wanted one needs.
+//!
+//! Pure. Stages that nothing needs are not built.
+
+use super::dockerfile::{Dockerfile, Fault, Instruction};
+use super::expand::{expand, pairs, split};
+use crate::cli::nearest;
+use crate::registry::Platform;
+use std::collections::BTreeMap;
+
+/// Arguments that need no declaration, and that change nothing about what a step does.
+pub const PREDEFINED: [&str; 10] = [
+    "HTTP_PROXY",
+    "http_proxy",
+    "HTTPS_PROXY",
+    "https_proxy",
+    "FTP_PROXY",
+    "ftp_proxy",
+    "NO_PROXY",
+    "no_proxy",
+    "ALL_PROXY",
+    "all_proxy",
+];
+
+/// What a stage stands on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Base {
+    /// Nothing.
+    Scratch,
+    /// An earlier stage, by its place in the file.
+    Stage(usize),
+    /// An image.
+    Image {
+        /// Its name or its id.
+        name: String,
+        /// The platform that `--platform` asks for.
+        platform: Option<String>,
+    },
+}
+
+/// One stage.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stage {
+    /// What it is called.
+    pub name: Option<String>,
+    /// What it stands on.
+    pub base: Base,
+    /// Its FROM.
+    pub from: Instruction,
+    /// The instructions behind it.
+    pub steps: Vec<Instruction>,
+}
+
+/// Where files are copied from that are not in the context.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A stage of the file, by its place.
+    Stage(usize),
+    /// An image, by its name or its id.
+    Image(String),
+}
+
+/// What is to be built.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// All stages of the file.
+    pub stages: Vec<Stage>,
+    /// Those that are needed, in the order in which they are built; the last is the wanted one.
+    pub order: Vec<usize>,
+    /// The arguments before the first FROM, with their values: what `ARG NAME` in a stage takes.
+    pub globals: BTreeMap<String, String>,
+    /// The character that escapes.
+    pub escape: char,
+}
+
+/// What is given from outside.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Given {
+    /// `--build-arg`
+    pub args: BTreeMap<String, String>,
+    /// `--target`
+    pub target: Option<String>,
+    /// The platform of the result, if it was asked for.
+    pub platform: Option<Platform>,
+}
+
+/// Plans the stages.
+pub fn plan(file: &Dockerfile, given: &Given) -> Result<Plan, Fault> {
+    let mut globals = platforms(given);
+    let mut stages: Vec<Stage> = Vec::new();
+    for instruction in &file.instructions {
+        match (instruction.word.as_str(), stages.last_mut()) {
+            ("FROM", _) => stages.push(stage(instruction, &stages, &globals, file.escape)?),
+            (_, Some(stage)) => stage.steps.push(instruction.clone()),
+            ("ARG", None) => global(instruction, &mut globals, given, file.escape)?,
+            (word, None) => {
+                let why = format!("no build stage in current context: {word} comes before FROM");
+                return Err(Fault::new(instruction.line, why));
+            }
+        }
+    }
+    if stages.is_empty() {
+        return Err(Fault::new(1, "no build stage in current context: there is no FROM"));
+    }
+    let wanted = match &given.target {
+        None => stages.len() - 1,
+        Some(target) => find(&stages, target).ok_or_else(|| no_target(&stages, target))?,
+    };
+    let order = needed(&stages, wanted);
+    Ok(Plan { stages, order, globals, escape: file.escape })
+}
+
+impl Plan {
+    /// The given arguments that the file declares nowhere.
+    #[must_use]
+    pub fn unconsumed<'g>(&self, given: &'g Given) -> Vec<&'g str> {
+        let declared = |name: &str| {
+            let steps = self.stages.iter().flat_map(|stage| &stage.steps);
+            let mut arguments = steps.filter(|step| step.word == "ARG");
+            arguments.any(|step| {
+                let names = arguments_of(step, self.escape);
+                names.iter().any(|(declared, _)| declared == name)
+            })
+        };
+        let names = given.args.keys().map(String::as_str);
+        names
+            .filter(|name| {
+                !self.globals.contains_key(*name) && !PREDEFINED.contains(name) && !declared(name)
+            })
+            .collect()
+    }
+
+    /// What `COPY --from` and its like in stage `at` mean: an earlier stage, or an image.
+    #[must_use]
+    pub fn origin(&self, at: usize, text: &str) -> Origin {
+        origin(&self.stages[..at], text)
+    }
+}
+
+fn origin(earlier: &[Stage], text: &str) -> Origin {
+    find(earlier, text).map_or_else(|| Origin::Image(text.to_owned()), Origin::Stage)
+}
+
+/// A stage by its name, whatever the case of its letters, or by its number.
+fn find(stages: &[Stage], text: &str) -> Option<usize> {
+    let is_called =
+        |stage: &Stage| stage.name.as_ref().is_some_and(|name| name.eq_ignore_ascii_case(text));
+    stages.iter().rposition(is_called).or_else(|| text.parse().ok().filter(|at| *at < stages.len()))
+}
+
+fn no_target(stages: &[Stage], target: &str) -> Fault {
+    let names = stages.iter().filter_map(|stage| stage.name.as_deref());
+    let hint = nearest(target, names).map(|name| format!("did you mean `{name}`?"));
+    let line = stages.last().map_or(1, |stage| stage.from.line);
+    Fault { line, why: format!("target stage \"{target}\" could not be found"), hint }
+}
+
+/// The arguments that are there without being declared before the first FROM.
+fn platforms(given: &Given) -> BTreeMap<String, String> {
+    let host = Platform::host();
+    let target = given.platform.as_ref().unwrap_or(&host);
+    let mut all = BTreeMap::new();
+    for (prefix, platform) in [("TARGET", target), ("BUILD", &host)] {
+        // What this machine can do is no part of what it is called.
+        let variant = platform.variant().filter(|_| *platform != host).unwrap_or_default();
+        let (os, architecture) = (platform.os(), platform.architecture());
+        let name = format!("{os}/{architecture}/{variant}");
+        all.insert(format!("{prefix}PLATFORM"), name.trim_end_matches('/').to_owned());
+        all.insert(format!("{prefix}OS"), os.to_owned());
+        all.insert(format!("{prefix}ARCH"), architecture.to_owned());
+        all.insert(format!("{prefix}VARIANT"), variant.to_owned());
+    }
+    all
+}
+
+/// An ARG before the first FROM. One without a value has none, unless it was given.
+fn global(
+    instruction: &Instruction,
+    globals: &mut BTreeMap<String, String>,
+    given: &Given,
+    escape: char,
+) -> Result<(), Fault> {
+    for (name, default) in arguments(instruction, escape)? {
+        let default = default
+            .map(|text| expand(&text, escape, &|name| globals.get(name).cloned()))
+            .transpose()
+            .map_err(|why| Fault::new(instruction.line, why))?;
+        if let Some(value) = given.args.get(&name).cloned().or(default) {
+            globals.insert(name, value);
+        }
+    }
+    Ok(())
+}
+
+fn arguments_of(instruction: &Instruction, escape: char) -> Vec<(String, Option<String>)> {
+    arguments(instruction, escape).unwrap_or_default()
+}
+
+/// The names that an ARG declares, with the text of their defaults.
+pub fn arguments(
+    instruction: &Instruction,
+    escape: char,
+) -> Result<Vec<(String, Option<String>)>, Fault> {
+    let mut all = Vec::new();
+    for word in split(&instruction.rest, escape) {
+        if !word.contains('=') {
+            all.push((word, None));
+            continue;
+        }
+        let pairs = pairs("ARG", &word, escape);
+        let pairs = pairs.map_err(|why| Fault::new(instruction.line, why))?;
+        all.extend(pairs.into_iter().map(|(name, value)| (name, Some(value))));
+    }
+    Ok(all)
+}
+
+fn stage(
+    from: &Instruction,
+    earlier: &[Stage],
+    globals: &BTreeMap<String, String>,
+    escape: char,
+) -> Result<Stage, Fault> {
+    let fault = |why: String| Fault::new(from.line, why);
+    let put_in =
+        |text: &str| expand(text, escape, &|name| globals.get(name).cloned()).map_err(fault);
+    let words = split(&from.rest, escape);
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let (image, name) = match words[..] {
+        [image] => (image, None),
+        [image, middle, name] if middle.eq_ignore_ascii_case("as") => (image, Some(name)),
+        _ => return Err(fault("FROM requires either one or three arguments".to_owned())),
+    };
+    let name = name.map(|name| stage_name(name).map_err(fault)).transpose()?;
+    let mut platform = None;
+    for flag in &from.flags {
+        match (flag.name.as_str(), &flag.value) {
+            ("platform", Some(text)) => platform = Some(put_in(text)?),
+            _ => return Err(fault(format!("Unknown flag: {}", flag.name))),
+        }
+    }
+    let image = put_in(image)?;
+    if image.is_empty() {
+        let why = format!("base name ({}) should not be blank", words[0]);
+        let hint = Some("declare it by an ARG before the first FROM, with a default".to_owned());
+        return Err(Fault { line: from.line, why, hint });
+    }
+    let is_stage =
+        |stage: &Stage| stage.name.as_ref().is_some_and(|name| name.eq_ignore_ascii_case(&image));
+    let base = match earlier.iter().rposition(is_stage) {
+        Some(at) => Base::Stage(at),
+        None if image == "scratch" => Base::Scratch,
+        None => Base::Image { name: image, platform: platform.filter(|text| !text.is_empty()) },
+    };
+    Ok(Stage { name, base, from: from.clone(), steps: Vec::new() })
+}
+
+fn stage_name(name: &str) -> Result<String, String> {
+    let lower = name.to_ascii_lowercase();
+    let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+    let fits = lower.starts_with(|c: char| c.is_ascii_lowercase()) && lower.chars().all(is_part);
+    if !fits || lower == "scratch" {
+        return Err(format!(
+            "invalid name for build stage: \"{name}\", name can't start with a number or contain symbols"
+        ));
+    }
+    Ok(lower)
+}
+
+/// What the stage `wanted` needs, in the order of the file, itself last.
+fn needed(stages: &[Stage], wanted: usize) -> Vec<usize> {
+    let mut is_needed = vec![false; wanted + 1];
+    is_needed[wanted] = true;
+    // A stage needs only earlier ones.
+    for at in (0..=wanted).rev().collect::<Vec<_>>() {
+        if !is_needed[at] {
+            continue;
+        }
+        let stage = &stages[at];
+        if let Base::Stage(base) = stage.base {
+            is_needed[base] = true;
+        }
+        let mut found = Vec::new();
+        for flag in stage.steps.iter().flat_map(|step| &step.flags) {
+            let Some(value) = &flag.value else { continue };
+            let from = match flag.name.as_str() {
+                "from" => Some(value.as_str()),
+                "mount" => value.split(',').find_map(|part| part.strip_prefix("from=")),
+                _ => None,
+            };
+            found.extend(from.map(|text| origin(&stages[..at], text)));
+        }
+        for origin in found {
+            if let Origin::Stage(other) = origin {
+                is_needed[other] = true;
+            }
+        }
+    }
+    (0..=wanted).filter(|at| is_needed[*at]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::dockerfile::parse;
+    use super::*;
+
+    fn planned(text: &str, given: &Given) -> Result<Plan, Fault> {
+        plan(&parse(text).unwrap(), given)
+    }
+
+    fn given(args: &[(&str, &str)], target: Option<&str>) -> Given {
+        let pair = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        Given {
+            args: args.iter().map(pair).collect(),
+            target: target.map(str::to_owned),
+            platform: None,
+        }
+    }
+
+    fn image(name: &str) -> Base {
+        Base::Image { name: name.to_owned(), platform: None }
+    }
+
+    #[test]
+    fn stages_stand_on_images_on_each_other_and_on_nothing() {
+        let text = "FROM a AS One\nRUN x\nFROM one as two\nFROM scratch\nFROM 0";
+        let plan = planned(text, &Given::default()).unwrap();
+        let bases: Vec<&Base> = plan.stages.iter().map(|stage| &stage.base).collect();
+        // A number is a stage for COPY alone.
+        assert_eq!(bases, [&image("a"), &Base::Stage(0), &Base::Scratch, &image("0")]);
+        assert_eq!(plan.stages[0].steps.len(), 1);
+        assert_eq!(plan.origin(2, "1"), Origin::Stage(1));
+        assert_eq!(plan.origin(2, "TWO"), Origin::Stage(1));
+        // A stage that comes later is none.
+        assert_eq!(plan.origin(1, "two"), Origin::Image("two".to_owned()));
+    }
+
+    #[test]
+    fn only_what_the_wanted_stage_needs_is_built() {
+        let text = "FROM a AS base\nFROM base AS tools\nFROM b AS unused\nFROM c AS app\n\
+                    COPY --from=tools /x /x\nFROM app AS test\nFROM d AS last\nCOPY --from=3 /x /x";
+        let order = |target| planned(text, &given(&[], target)).map(|plan| plan.order);
+        assert_eq!(order(None).unwrap(), [0, 1, 3, 5]);
+        assert_eq!(order(Some("tools")).unwrap(), [0, 1]);
+        assert_eq!(order(Some("4")).unwrap(), [0, 1, 3, 4]);
+        let fault = order(Some("tols")).unwrap_err();
+        assert_eq!(fault.why, "target stage \"tols\" could not be found");
+        assert_eq!(fault.hint.as_deref(), Some("did you mean `tools`?"));
+    }
+
+    #[test]
+    fn arguments_before_the_first_stage_are_for_from() {
+        let text = "ARG V=1\nARG NAME=img:$V\nARG NONE\nFROM --platform=$TARGETPLATFORM ${NAME}";
+        let plan = planned(text, &given(&[("V", "2")], None)).unwrap();
+        let Base::Image { name, platform } = &plan.stages[0].base else { panic!("{plan:?}") };
+        assert_eq!(name, "img:2");
+        assert!(platform.as_ref().is_some_and(|text| text.starts_with("linux/")));
+        assert_eq!(plan.globals.get("NONE"), None);
+        let fault = planned("FROM $NOPE", &Given::default()).unwrap_err();
+        assert_eq!(fault.why, "base name ($NOPE) should not be blank");
+    }
+
+    #[test]
+    fn an_argument_that_nothing_declares_is_told() {
+        let given = given(&[("G", "1"), ("S", "1"), ("X", "1"), ("http_proxy", "1")], None);
+        let plan = planned("ARG G\nFROM a\nARG S=2 T", &given).unwrap();
+        assert_eq!(plan.unconsumed(&given), ["X"]);
+    }
+
+    #[test]
+    fn what_is_no_stage_is_refused_with_its_line() {
+        for (text, expected) in [
+            ("\nRUN x\nFROM a", "2: no build stage in current context: RUN comes before FROM"),
+            ("ARG A", "1: no build stage in current context: there is no FROM"),
+            ("FROM a b", "1: FROM requires either one or three arguments"),
+            ("FROM --foo=1 a", "1: Unknown flag: foo"),
+            (
+                "FROM a AS 1x",
+                "1: invalid name for build stage: \"1x\", name can't start with a number or contain symbols",
+            ),
+        ] {
+            let fault = planned(text, &Given::default()).unwrap_err();
+            assert_eq!(format!("{}: {}", fault.line, fault.why), expected);
+        }
+    }
+}

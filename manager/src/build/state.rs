@@ -1,0 +1,419 @@
+//! How far a stage has got: its configuration and its arguments, and what each instruction makes of them.
+//!
+//! Pure. What touches files comes back as an [`Act`]; everything else is done when [`State::apply`] returns.
+
+use super::dockerfile::{Flag, Heredoc, Instruction};
+use super::expand::{exec_form, expand, expand_text, pairs, split};
+use super::mount::{self, Mount};
+use super::stages::{Given, PREDEFINED, Plan, arguments};
+use crate::change;
+use crate::path::clean;
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+
+/// What an instruction is about besides the configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// Nothing that the image shows: ARG.
+    Nothing,
+    /// The configuration is another.
+    Configured,
+    /// A command is to be run.
+    Run(Run),
+    /// Files are to be copied.
+    Copy(Copy),
+    /// A directory is to be there.
+    Directory(String),
+}
+
+/// RUN.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// The command.
+    pub words: Vec<String>,
+    /// Arguments as variables of its environment.
+    pub args: BTreeMap<String, String>,
+    /// `--network`, if it is there.
+    pub network: Option<String>,
+    /// Each `--mount`
+    pub mounts: Vec<Mount>,
+}
+
+/// COPY and ADD.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Copy {
+    /// ADD: archives are unpacked.
+    pub unpacks: bool,
+    /// `--from`
+    pub from: Option<String>,
+    /// Paths and patterns of paths in the context, or where `from` says.
+    pub sources: Vec<String>,
+    /// Files whose content stands in the Dockerfile: names and contents.
+    pub inline: Vec<(String, String)>,
+    /// An absolute path in the image; one that ends in a slash is a directory.
+    pub target: String,
+    /// `--chown`
+    pub owner: Option<String>,
+    /// `--chmod`
+    pub mode: Option<u32>,
+}
+
+/// A stage under way.
+#[derive(Clone, Debug)]
+pub struct State<'p> {
+    /// The image's whole configuration, as it would be if the stage ended here.
+    pub document: Value,
+    args: BTreeMap<String, String>,
+    command_was_set: bool,
+    plan: &'p Plan,
+    given: &'p Given,
+}
+
+type Result<T> = std::result::Result<T, String>;
+
+impl<'p> State<'p> {
+    /// A stage that begins with this configuration of an image, or of another stage.
+    #[must_use]
+    pub fn new(document: Value, plan: &'p Plan, given: &'p Given) -> Self {
+        let mut document = document;
+        if let Some(document) = document.as_object_mut() {
+            for old in
+                ["container", "container_config", "id", "parent", "parent_id", "docker_version"]
+            {
+                document.remove(old);
+            }
+        }
+        if !document["config"].is_object() {
+            document["config"] = json!({});
+        }
+        Self { document, args: BTreeMap::new(), command_was_set: false, plan, given }
+    }
+
+    /// The configuration of an image without files.
+    #[must_use]
+    pub fn scratch(os: &str, architecture: &str) -> Value {
+        json!({
+            "architecture": architecture, "os": os, "created": "1970-01-01T00:00:00Z", "config": {},
+            "rootfs": {"type": "layers", "diff_ids": []}, "history": [],
+        })
+    }
+
+    /// The triggers that the base image has left, which are no part of what is built.
+    pub fn take_triggers(&mut self) -> Vec<String> {
+        let triggers = self.config().remove("OnBuild");
+        let texts = triggers.as_ref().and_then(Value::as_array).into_iter().flatten();
+        texts.filter_map(Value::as_str).map(str::to_owned).collect()
+    }
+
+    /// Adds labels.
+    pub fn label(&mut self, labels: &[(String, String)]) {
+        for (name, value) in labels {
+            self.object("Labels").insert(name.clone(), value.as_str().into());
+        }
+    }
+
+    /// Does what an instruction says, as far as that is done by changing the configuration.
+    pub fn apply(&mut self, step: &Instruction) -> Result<Act> {
+        let rest = step.rest.as_str();
+        match step.word.as_str() {
+            "ARG" => self.declare(step)?,
+            "RUN" => return self.run(step).map(Act::Run),
+            "COPY" | "ADD" => return self.copy(step).map(Act::Copy),
+            "WORKDIR" => {
+                let directory = self.below_workdir(&self.expanded(rest)?);
+                let directory = clean(&directory);
+                self.set("WorkingDir", directory.clone());
+                return Ok(Act::Directory(directory));
+            }
+            "ENV" => self.env(rest)?,
+            "LABEL" => {
+                let labels = pairs("LABEL", rest, self.plan.escape)?;
+                let labels: Result<Vec<_>> = labels
+                    .iter()
+                    .map(|(name, value)| Ok((self.expanded(name)?, self.expanded(value)?)))
+                    .collect();
+                self.label(&labels?);
+            }
+            "CMD" => {
+                self.change(&step.text())?;
+                self.command_was_set = true;
+            }
+            "ENTRYPOINT" => {
+                let command = self.config().get("Cmd").cloned();
+                self.change(&step.text())?;
+                // It makes the base image's command void, and not the stage's own.
+                if let Some(command) = command.filter(|_| self.command_was_set) {
+                    self.set("Cmd", command);
+                }
+            }
+            "EXPOSE" => {
+                let ports = self.expanded(rest)?;
+                self.change(&format!("EXPOSE {ports}"))?;
+            }
+            "VOLUME" => self.volume(rest)?,
+            "USER" => self.set("User", self.expanded(rest)?),
+            "STOPSIGNAL" => {
+                let signal = self.expanded(rest)?;
+                let parsed: std::result::Result<crate::cli::SignalNumber, _> = signal.parse();
+                parsed.map_err(|_| format!("Invalid signal: {signal}"))?;
+                self.set("StopSignal", signal);
+            }
+            "SHELL" => match exec_form(rest).filter(|words| !words.is_empty()) {
+                Some(words) => self.set("Shell", words),
+                None => return Err("SHELL requires the arguments to be in JSON form".to_owned()),
+            },
+            "MAINTAINER" => self.document["author"] = self.expanded(rest)?.into(),
+            // HEALTHCHECK and ONBUILD, in which variables stay as they are.
+            _ => self.change(&step.text())?,
+        }
+        Ok(if step.word == "ARG" { Act::Nothing } else { Act::Configured })
+    }
+
+    /// The command's environment, the image's variables before the arguments of the same name.
+    fn lookup(&self, name: &str) -> Option<String> {
+        let variables = self.document["config"]["Env"].as_array().into_iter().flatten();
+        let variables = variables.filter_map(|text| text.as_str()?.split_once('='));
+        let mut own = variables.filter(|(key, _)| *key == name);
+        own.next().map(|(_, value)| value.to_owned()).or_else(|| self.args.get(name).cloned())
+    }
+
+    fn expanded(&self, text: &str) -> Result<String> {
+        expand(text, self.plan.escape, &|name| self.lookup(name))
+    }
+
+    /// The configuration within the document.
+    pub fn config(&mut self) -> &mut Map<String, Value> {
+        if !self.document["config"].is_object() {
+            self.document["config"] = json!({});
+        }
+        self.document["config"].as_object_mut().expect("it was made one")
+    }
+
+    fn set(&mut self, key: &str, value: impl Into<Value>) {
+        self.config().insert(key.to_owned(), value.into());
+    }
+
+    fn object(&mut self, key: &str) -> &mut Map<String, Value> {
+        let slot = self.config().entry(key).or_insert_with(|| json!({}));
+        if !slot.is_object() {
+            *slot = json!({});
+        }
+        slot.as_object_mut().expect("it was made one")
+    }
+
+    fn change(&mut self, line: &str) -> Result<()> {
+        change::apply(self.config(), &[line.to_owned()]).map_err(|error| error.to_string())
+    }
+
+    fn declare(&mut self, step: &Instruction) -> Result<()> {
+        for (name, default) in arguments(step, self.plan.escape).map_err(|fault| fault.why)? {
+            let value = match (self.given.args.get(&name), default) {
+                (Some(given), _) => Some(given.clone()),
+                (None, Some(default)) => Some(self.expanded(&default)?),
+                (None, None) => self.plan.globals.get(&name).cloned(),
+            };
+            if let Some(value) = value {
+                self.args.insert(name, value);
+            }
+        }
+        Ok(())
+    }
+
+    fn env(&mut self, rest: &str) -> Result<()> {
+        let mut set = Vec::new();
+        // All of one instruction see what was there before it.
+        for (name, value) in pairs("ENV", rest, self.plan.escape)? {
+            set.push((self.expanded(&name)?, self.expanded(&value)?));
+        }
+        let slot = self.config().entry("Env").or_insert_with(|| json!([]));
+        if !slot.is_array() {
+            *slot = json!([]);
+        }
+        let list = slot.as_array_mut().expect("it was made one");
+        for (name, value) in set {
+            let is_it = |old: &Value| {
+                old.as_str().is_some_and(|old| old.split('=').next() == Some(name.as_str()))
+            };
+            let variable = Value::from(format!("{name}={value}"));
+            match list.iter_mut().find(|old| is_it(old)) {
+                Some(old) => *old = variable,
+                None => list.push(variable),
+            }
+        }
+        Ok(())
+    }
+
+    fn volume(&mut self, rest: &str) -> Result<()> {
+        for path in exec_form(rest).unwrap_or_else(|| split(rest, self.plan.escape)) {
+            let path = self.expanded(&path)?;
+            if path.is_empty() {
+                return Err("VOLUME specified can not be an empty string".to_owned());
+            }
+            self.object("Volumes").insert(path, json!({}));
+        }
+        Ok(())
+    }
+
+    fn below_workdir(&self, path: &str) -> String {
+        let current = self.document["config"]["WorkingDir"].as_str().unwrap_or("/");
+        if path.starts_with('/') { path.to_owned() } else { format!("{current}/{path}") }
+    }
+
+    fn run(&self, step: &Instruction) -> Result<Run> {
+        let (mut network, mut mounts) = (None, Vec::new());
+        for flag in &step.flags {
+            match (flag.name.as_str(), flag.value.as_deref()) {
+                ("network", Some("default")) => {}
+                ("network", Some(name @ ("none" | "host"))) => network = Some(name.to_owned()),
+                ("security", Some("sandbox")) => {}
+                ("mount", Some(text)) => {
+                    let workdir = self.below_workdir("");
+                    mounts.push(mount::parse(&self.expanded(text)?, &workdir)?);
+                }
+                _ => return Err(unknown(flag, "RUN")),
+            }
+        }
+        let words = match exec_form(&step.rest) {
+            Some(words) if words.is_empty() => return Err("RUN has no command".to_owned()),
+            Some(words) => words,
+            None => {
+                let shell = self.document["config"]["Shell"].as_array().into_iter().flatten();
+                let mut words: Vec<String> =
+                    shell.filter_map(Value::as_str).map(str::to_owned).collect();
+                if words.is_empty() {
+                    words = vec!["/bin/sh".to_owned(), "-c".to_owned()];
+                }
+                words.push(script(&step.rest, &step.heredocs)?);
+                words
+            }
+        };
+        let own = |name: &&String| !self.is_variable(name);
+        let mut args: BTreeMap<String, String> =
+            self.args.iter().filter(|(name, _)| own(name)).map(pair).collect();
+        let proxies =
+            self.given.args.iter().filter(|(name, _)| PREDEFINED.contains(&name.as_str()));
+        args.extend(proxies.filter(|(name, _)| own(name)).map(pair));
+        Ok(Run { words, args, network, mounts })
+    }
+
+    fn is_variable(&self, name: &str) -> bool {
+        let variables = self.document["config"]["Env"].as_array().into_iter().flatten();
+        let mut names = variables.filter_map(|text| text.as_str()?.split('=').next());
+        names.any(|own| own == name)
+    }
+
+    fn copy(&self, step: &Instruction) -> Result<Copy> {
+        let word = step.word.as_str();
+        let (mut from, mut owner, mut mode) = (None, None, None);
+        for flag in &step.flags {
+            match (flag.name.as_str(), &flag.value) {
+                ("from", Some(text)) if word == "COPY" => from = Some(text.clone()),
+                ("chown", Some(text)) => owner = Some(self.expanded(text)?),
+                ("chmod", Some(text)) => mode = Some(octal(&self.expanded(text)?)?),
+                // Layers are made of what a step has changed anyway.
+                ("link", None) => {}
+                ("link", Some(text)) if matches!(text.as_str(), "true" | "false") => {}
+                _ => return Err(unknown(flag, word)),
+            }
+        }
+        let words = exec_form(&step.rest).unwrap_or_else(|| split(&step.rest, self.plan.escape));
+        let few = || {
+            format!(
+                "{word} requires at least two arguments, but only one was provided. Destination could not be determined"
+            )
+        };
+        let (target, sources) =
+            words.split_last().filter(|(_, all)| !all.is_empty()).ok_or_else(few)?;
+        let mut copy = Copy {
+            unpacks: word == "ADD",
+            from,
+            sources: Vec::new(),
+            inline: Vec::new(),
+            target: self.target(&self.expanded(target)?),
+            owner,
+            mode,
+        };
+        for source in sources {
+            match step.heredocs.iter().find(|heredoc| heredoc.word == *source) {
+                Some(heredoc) => copy.inline.push(self.inline(heredoc)?),
+                None => copy.sources.push(self.expanded(source)?),
+            }
+        }
+        if let Some(url) = copy.sources.iter().find(|source| copy.unpacks && is_remote(source)) {
+            return Err(format!(
+                "ADD of `{url}`: only files of the context are added; RUN with a program of the image gets it"
+            ));
+        }
+        if copy.sources.len() + copy.inline.len() > 1 && !copy.target.ends_with('/') {
+            return Err(format!(
+                "When using {word} with more than one source file, the destination must be a directory and end with a /"
+            ));
+        }
+        Ok(copy)
+    }
+
+    fn inline(&self, heredoc: &Heredoc) -> Result<(String, String)> {
+        let text = match heredoc.expands {
+            true => expand_text(&heredoc.text, self.plan.escape, &|name| self.lookup(name))?,
+            false => heredoc.text.clone(),
+        };
+        Ok((heredoc.name.clone(), text))
+    }
+
+    /// The destination as an absolute path that ends in a slash where what was typed can only be a directory.
+    fn target(&self, typed: &str) -> String {
+        let is_directory = typed.ends_with('/')
+            || matches!(typed, "." | "..")
+            || typed.ends_with("/.")
+            || typed.ends_with("/..");
+        let path = clean(&self.below_workdir(typed));
+        if is_directory && path != "/" { format!("{path}/") } else { path }
+    }
+}
+
+fn pair((name, value): (&String, &String)) -> (String, String) {
+    (name.clone(), value.clone())
+}
+
+fn unknown(flag: &Flag, word: &str) -> String {
+    match &flag.value {
+        Some(value) => format!("{word} --{}={value} is not supported", flag.name),
+        None => format!("{word} --{} is not supported", flag.name),
+    }
+}
+
+fn is_remote(source: &str) -> bool {
+    ["http://", "https://", "git@", "ssh://", "git://"]
+        .iter()
+        .any(|scheme| source.starts_with(scheme))
+}
+
+fn octal(text: &str) -> Result<u32> {
+    let invalid = || {
+        format!(
+            "invalid chmod parameter: '{text}'. it should be octal string and between 0 and 07777"
+        )
+    };
+    let mode = u32::from_str_radix(text, 8).map_err(|_| invalid())?;
+    if mode > 0o7777 { Err(invalid()) } else { Ok(mode) }
+}
+
+/// What the shell is given: here-documents are its business, but for one that is all there is.
+fn script(rest: &str, heredocs: &[Heredoc]) -> Result<String> {
+    if let [only] = heredocs
+        && only.word == rest.trim()
+    {
+        if only.text.starts_with("#!") {
+            return Err(
+                "a here-document of RUN with an interpreter of its own (`#!`) is not supported"
+                    .to_owned(),
+            );
+        }
+        return Ok(only.text.clone());
+    }
+    let bodies = heredocs.iter().map(|heredoc| format!("\n{}{}", heredoc.text, heredoc.name));
+    Ok(format!("{rest}{}", bodies.collect::<String>()))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,148 @@
+use super::super::dockerfile::parse;
+use super::super::stages::plan;
+use super::*;
+
+/// The configuration that a stage ends with, and what its last instruction was about.
+fn built(text: &str, args: &[(&str, &str)], base: &Value) -> Result<(Value, Act)> {
+    let given = Given {
+        args: args.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+        ..Given::default()
+    };
+    let plan = plan(&parse(text).unwrap(), &given).unwrap();
+    let mut state = State::new(json!({ "config": base }), &plan, &given);
+    let mut act = Act::Nothing;
+    for step in &plan.stages[0].steps {
+        act = state.apply(step)?;
+    }
+    Ok((state.document["config"].clone(), act))
+}
+
+fn config(steps: &str, base: &Value) -> Value {
+    built(&format!("FROM x\n{steps}"), &[], base).unwrap().0
+}
+
+fn run(text: &str, args: &[(&str, &str)]) -> Run {
+    match built(text, args, &json!({})).unwrap().1 {
+        Act::Run(run) => run,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn copy(step: &str) -> Copy {
+    match built(&format!("FROM x\nWORKDIR /w\n{step}"), &[], &json!({})).unwrap().1 {
+        Act::Copy(copy) => copy,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn refused(steps: &str) -> String {
+    built(&format!("FROM x\n{steps}"), &[], &json!({})).unwrap_err()
+}
+
+#[test]
+fn variables_see_what_was_set_before_their_own_instruction() {
+    let base = json!({"Env": ["PATH=/bin", "A=old"]});
+    let steps = "ENV A=new B=$A C='$A'\nENV PATH=$PATH:/sbin\nENV D one  two\nWORKDIR /a/$A\nWORKDIR b/../c\nUSER ${NONE:-me}";
+    let config = config(steps, &base);
+    let env = json!(["PATH=/bin:/sbin", "A=new", "B=old", "C=$A", "D=one  two"]);
+    assert_eq!(config["Env"], env);
+    assert_eq!((&config["WorkingDir"], &config["User"]), (&json!("/a/new/c"), &json!("me")));
+}
+
+#[test]
+fn arguments_have_the_given_value_the_default_or_that_of_the_file() {
+    let text =
+        "ARG G=global\nARG D=file\nFROM x\nARG G\nARG D=stage\nARG V=default\nARG E=$V-\nRUN x";
+    let args = run(text, &[("V", "given"), ("undeclared", "1"), ("http_proxy", "p")]).args;
+    let expected =
+        [("D", "stage"), ("E", "given-"), ("G", "global"), ("V", "given"), ("http_proxy", "p")];
+    let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    assert_eq!(args.into_iter().collect::<Vec<_>>(), expected);
+    // A variable of the image is not overruled by an argument.
+    assert_eq!(run("FROM x\nENV V=image\nARG V=1\nRUN x", &[("V", "2")]).args, BTreeMap::new());
+}
+
+#[test]
+fn an_entry_point_makes_the_base_images_command_void_and_not_the_stages_own() {
+    let base = json!({"Cmd": ["old"]});
+    assert_eq!(config("ENTRYPOINT [\"e\"]", &base).get("Cmd"), None);
+    assert_eq!(
+        config("CMD new\nENTRYPOINT [\"e\"]", &base)["Cmd"],
+        json!(["/bin/sh", "-c", "new"])
+    );
+    let shell = config("SHELL [\"/bin/ash\", \"-ec\"]\nENTRYPOINT a $B", &base);
+    assert_eq!(shell["Entrypoint"], json!(["/bin/ash", "-ec", "a $B"]));
+}
+
+#[test]
+fn the_rest_of_the_configuration_is_set() {
+    let config = config(
+        "ENV P=80\nLABEL a=$P \"b c\"=\"d e\"\nEXPOSE $P 53/udp\nVOLUME /a /$P\nVOLUME [\"/x y\"]\nSTOPSIGNAL SIGINT\n\
+         HEALTHCHECK --retries=2 CMD test $P\nONBUILD RUN echo $P",
+        &json!({}),
+    );
+    assert_eq!(config["Labels"], json!({"a": "80", "b c": "d e"}));
+    assert_eq!(config["ExposedPorts"], json!({"80/tcp": {}, "53/udp": {}}));
+    assert_eq!(config["Volumes"], json!({"/a": {}, "/80": {}, "/x y": {}}));
+    assert_eq!(config["StopSignal"], "SIGINT");
+    assert_eq!(config["Healthcheck"]["Test"], json!(["CMD-SHELL", "test $P"]));
+    assert_eq!(config["OnBuild"], json!(["RUN echo $P"]));
+}
+
+#[test]
+fn a_command_is_the_shells_or_its_own() {
+    assert_eq!(run("FROM x\nRUN echo $A", &[]).words, ["/bin/sh", "-c", "echo $A"]);
+    assert_eq!(run("FROM x\nSHELL [\"s\"]\nRUN a", &[]).words, ["s", "a"]);
+    assert_eq!(run("FROM x\nRUN [\"a\", \"$B\"]", &[]).words, ["a", "$B"]);
+    assert_eq!(run("FROM x\nRUN <<E\na\nb\nE", &[]).words[2], "a\nb\n");
+    assert_eq!(run("FROM x\nRUN cat <<E >f\na\nE", &[]).words[2], "cat <<E >f\na\nE");
+    assert_eq!(run("FROM x\nRUN --network=none a", &[]).network.as_deref(), Some("none"));
+    let text = "FROM x\nWORKDIR /w\nENV D=c\nRUN --mount=type=cache,target=$D --mount=type=tmpfs,target=/t a";
+    let targets: Vec<String> =
+        run(text, &[]).mounts.into_iter().map(|mount| mount.target).collect();
+    assert_eq!(targets, ["/w/c", "/t"]);
+}
+
+#[test]
+fn copies_say_from_where_to_where_and_whose() {
+    let one = copy("COPY --from=y --chown=5:6 --chmod=0750 a ./b/");
+    assert_eq!((one.from.as_deref(), one.owner.as_deref()), (Some("y"), Some("5:6")));
+    assert_eq!((one.mode, one.target.as_str(), one.unpacks), (Some(0o750), "/w/b/", false));
+    assert_eq!(copy("ADD a .").target, "/w/");
+    assert_eq!(copy("COPY a /").target, "/");
+    assert_eq!(copy("COPY [\"a b\", \"/c d\"]").sources, ["a b"]);
+    let inline = copy("ENV V=1\nCOPY <<one <<'two' x /d/\n$V\none\n$V\ntwo");
+    let pair = |name: &str, text: &str| (name.to_owned(), text.to_owned());
+    assert_eq!(inline.inline, [pair("one", "1\n"), pair("two", "$V\n")]);
+    assert_eq!(inline.sources, ["x"]);
+}
+
+#[test]
+fn what_is_not_supported_is_refused_by_name() {
+    for (steps, why) in [
+        ("RUN --security=insecure y", "RUN --security=insecure is not supported"),
+        ("COPY --parents a /b", "COPY --parents is not supported"),
+        ("ADD --from=x a b", "ADD --from=x is not supported"),
+        ("ADD https://x/y /z", "only files of the context"),
+        ("COPY a", "requires at least two arguments"),
+        ("COPY a b /c", "must be a directory and end with a /"),
+        ("COPY --chmod=u+x a /b", "invalid chmod parameter"),
+        ("SHELL sh", "in JSON form"),
+        ("STOPSIGNAL NOPE", "Invalid signal: NOPE"),
+        ("ONBUILD FROM x", "FROM isn't allowed as an ONBUILD trigger"),
+        ("ENV A=\"${A:?is needed}\"", "A: is needed"),
+    ] {
+        let error = refused(steps);
+        assert!(error.contains(why), "{steps}: {error}");
+    }
+}
+
+#[test]
+fn triggers_are_taken_from_the_base_image() {
+    let (given, file) = (Given::default(), parse("FROM x").unwrap());
+    let plan = plan(&file, &given).unwrap();
+    let document = json!({"id": "old", "config": {"OnBuild": ["RUN a", "COPY b /c"]}});
+    let mut state = State::new(document, &plan, &given);
+    assert_eq!(state.take_triggers(), ["RUN a", "COPY b /c"]);
+    assert_eq!(state.document, json!({"config": {}}));
+}

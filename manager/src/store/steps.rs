@@ -1,0 +1,103 @@
+//! What the steps of builds have made: images without a name that the same steps of other builds take from here.
+//!
+//! They are in the index as images are, so that what they lead to stays, under the keys of their steps. Nobody misses one: it can
+//! be made again. So they go with the image that stands on them, and those that no image stands on with `image prune`; but none as
+//! long as a build is under way, which may be about to stand on it.
+
+use std::collections::HashSet;
+use std::fs::File;
+
+use bundle::digest::{ChainId, Digest};
+
+use super::index::{Entry, Index};
+use super::{Error, Image, Store};
+use crate::registry::Document;
+
+impl Store {
+    /// Keeps all steps for as long as the file is open. It is let go of by the end of the process, too.
+    pub(crate) fn hold_steps(&self) -> Result<File, Error> {
+        let file = self.steps_lock()?;
+        file.lock_shared().map_err(Error::file("lock", &self.steps_path()))?;
+        Ok(file)
+    }
+
+    fn steps_path(&self) -> std::path::PathBuf {
+        self.root.join("build.lock")
+    }
+
+    fn steps_lock(&self) -> Result<File, Error> {
+        let path = self.steps_path();
+        let file = File::options().create(true).truncate(false).write(true).open(&path);
+        file.map_err(Error::file("open", &path))
+    }
+
+    /// What the step with this key has made, if all of it is still here.
+    pub(crate) fn step(&self, key: &Digest) -> Result<Option<Image>, Error> {
+        let _lock = self.lock_shared()?;
+        let index = self.index()?;
+        let Some(entry) = index.of_step(key) else { return Ok(None) };
+        // One that is damaged is made again.
+        let Ok(image) = self.image(&index, &entry.manifest) else { return Ok(None) };
+        let has_blobs = image.layers.iter().all(|layer| {
+            Digest::try_from(layer).is_ok_and(|digest| self.has_blob(&digest, layer.size()))
+        });
+        let is_whole = has_blobs && image.chain_ids.iter().all(|id| self.snapshots.contains(id));
+        Ok(is_whole.then_some(image))
+    }
+
+    /// Writes down that a step has made an image that is in place. The lock is held.
+    pub(crate) fn name_step(&self, key: &Digest, document: &Document) -> Result<Image, Error> {
+        let mut index = self.index()?;
+        index.name(Entry {
+            manifest: document.digest.clone(),
+            media_type: document.media_type.clone(),
+            size: document.content.len() as u64,
+            name: None,
+            source: None,
+            made: None,
+            step: Some(key.clone()),
+        });
+        index.write(&self.layout)?;
+        self.image(&index, &document.digest)
+    }
+
+    /// Forgets the steps that only an image stood on that has just been forgotten; `chain` is its layers'.
+    pub(super) fn forget_steps_below(
+        &self,
+        index: &mut Index,
+        chain: &[ChainId],
+    ) -> Result<(), Error> {
+        self.forget_steps(index, |top| chain.contains(top))
+    }
+
+    /// Forgets the steps that no image stands on.
+    pub(super) fn forget_loose_steps(&self, index: &mut Index) -> Result<(), Error> {
+        self.forget_steps(index, |_| true)
+    }
+
+    fn forget_steps(
+        &self,
+        index: &mut Index,
+        concerned: impl Fn(&ChainId) -> bool,
+    ) -> Result<(), Error> {
+        if self.steps_lock()?.try_lock().is_err() {
+            return Ok(());
+        }
+        self.drop_steps(index, concerned);
+        Ok(())
+    }
+
+    /// Takes the steps out of the index that are concerned by their uppermost layer, and that no image stands on.
+    pub(super) fn drop_steps(&self, index: &mut Index, concerned: impl Fn(&ChainId) -> bool) {
+        let chains = |digest: &Digest| {
+            self.content(digest).ok().flatten().map_or(Vec::new(), |content| content.chain_ids)
+        };
+        let used: HashSet<ChainId> = index.manifests().iter().flat_map(chains).collect();
+        let goes = |manifest: &Digest| match chains(manifest).last() {
+            Some(top) => concerned(top) && !used.contains(top),
+            // Without layers, or damaged.
+            None => true,
+        };
+        index.forget_steps(goes);
+    }
+}
