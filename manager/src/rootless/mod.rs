@@ -74,9 +74,9 @@ pub fn enter(settings: &Settings, warn: &mut dyn FnMut(&str)) -> Result<()> {
     {
         return Ok(());
     }
-    // Whoever looks after a container is in the namespace that the container needs.
-    if let Some(monitor) = holder::monitor(settings)
-        && go(&monitor)?
+    // A container that runs is reached from the namespace that it is in, and from no other.
+    if let Some(process) = holder::find(settings)
+        && go(&process)?
     {
         return pause::start(&note, None).map(drop);
     }
