@@ -9,7 +9,7 @@ use nman::settings::{Places, Settings};
 use nman::{
     attach, complete, create, doctor, events, exec, info, inspect, kill, listing, login, logs,
     pause, port, prune, ps, rename, rm, rootless, run, start, stats, stop, terminal, top, transfer,
-    update, volume, wait,
+    unshare, update, volume, wait,
 };
 use std::io::Write as _;
 
@@ -77,6 +77,7 @@ fn call(cli: &Cli, settings: &Settings) -> Result<u8> {
             let (text, is_broken) = doctor::doctor(settings, args)?;
             print(&text).map(|()| u8::from(is_broken))
         }
+        Command::Unshare(args) => unshare::unshare(settings, args),
         Command::Completion { shell } => print(shell.script()).map(|()| 0),
         Command::Complete { words } => {
             let root = <Cli as clap::CommandFactory>::command();

@@ -86,6 +86,7 @@ pub mod top;
 pub mod transfer;
 pub mod undo;
 mod unpack;
+pub mod unshare;
 pub mod update;
 pub mod user_namespace;
 pub mod volume;

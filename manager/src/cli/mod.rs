@@ -215,6 +215,8 @@ pub enum Command {
     Version(FormatArgs),
     /// Look for what this host lacks, and say how to get it
     Doctor(DoctorArgs),
+    /// Run a command, or a shell, as root of the user namespace that the containers of a user without root are in
+    Unshare(UnshareArgs),
     /// Print a script that completes command lines in a shell
     Completion {
         /// Which shell
@@ -255,6 +257,14 @@ pub struct DoctorArgs {
     /// Print a `table`, `json`, or a Go template for each line
     #[arg(long, value_name = "FORMAT")]
     pub format: Option<String>,
+}
+
+/// `nman unshare`
+#[derive(Clone, Debug, Default, Args)]
+pub struct UnshareArgs {
+    /// The command; without one, $SHELL
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
+    pub command: Vec<String>,
 }
 
 /// How a list is printed.

@@ -96,9 +96,10 @@ impl Host {
         let release = rustix::system::uname().release().to_string_lossy().into_owned();
         let resolv = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
         let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        let is_root = rustix::process::geteuid().is_root();
         Self {
-            root: rustix::process::geteuid().is_root(),
-            user: settings.rootless.then(UserFacts::probe),
+            root: is_root,
+            user: (settings.rootless && !is_root).then(UserFacts::probe),
             missing_calls: missing_calls(),
             kernel: Kernel::probe(&release),
             filesystems: fs::read_to_string("/proc/filesystems").unwrap_or_default(),

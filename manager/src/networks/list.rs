@@ -109,7 +109,8 @@ impl Entry {
 pub fn list(settings: &Settings, args: &ListArgs) -> Result<String> {
     let view = NETWORKS.view_by("networksFormat", args, NETWORKS.table)?;
     let mut entries: Vec<Entry> = definition::list(&settings.root)?.iter().map(Entry::of).collect();
-    if !entries.iter().any(|entry| entry.builtin) {
+    // A user without root has none with a bridge: see `rootless`.
+    if !settings.rootless && !entries.iter().any(|entry| entry.builtin) {
         // Not used yet: it is shown with the subnet that it would get now.
         entries.push(Entry::of(&definition::default(&HostFacts::probe()?)?));
     }

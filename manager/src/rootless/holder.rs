@@ -1,7 +1,9 @@
-//! A monitor of one of the user's containers, which is in the user's namespace for as long as its container runs.
+//! A process of one of the user's containers, which is in the user's namespace for as long as the container runs: its monitor, or,
+//! where that was killed, its init.
 
-use crate::container::{Containers, Dir};
+use crate::container::{Containers, Dir, State};
 use crate::monitor;
+use crate::process::birth;
 use crate::settings::Settings;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::fs;
@@ -9,17 +11,32 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 
 /// One that is found by what the containers' states say.
-pub(super) fn monitor(settings: &Settings) -> Option<OwnedFd> {
+pub(super) fn find(settings: &Settings) -> Option<OwnedFd> {
     let containers = Containers::open(&settings.containers()).ok()?;
     let ids = containers.ids().ok()?;
-    ids.iter().find_map(|id| of_container(settings, &containers.dir(id)))
+    ids.iter().find_map(|id| {
+        let dir = containers.dir(id);
+        let state = dir.recorded_state().ok()?;
+        monitor(settings, &dir, &state).or_else(|| init(&state))
+    })
 }
 
-fn of_container(settings: &Settings, dir: &Dir) -> Option<OwnedFd> {
-    let monitor = dir.state().ok()?.monitor.filter(|_| dir.is_held())?;
-    let pidfd = pidfd_open(Pid::from_raw(monitor)?, PidfdFlags::empty()).ok()?;
+fn monitor(settings: &Settings, dir: &Dir, state: &State) -> Option<OwnedFd> {
+    let monitor = state.monitor.filter(|_| dir.is_held())?;
+    let pidfd = open(monitor)?;
     // The id may have been used again before it was opened. Afterwards it cannot be, as long as the process is there.
     let words = fs::read(format!("/proc/{monitor}/cmdline")).ok()?;
     let wanted = [monitor::ARGV0.as_bytes(), settings.root.as_os_str().as_bytes()];
     words.split(|byte| *byte == 0).take(2).eq(wanted).then_some(pidfd)
+}
+
+/// A user's container has no user namespace of its own.
+fn init(state: &State) -> Option<OwnedFd> {
+    let (pid, born) = (state.pid?, state.born?);
+    let pidfd = open(pid)?;
+    (birth(pid) == Some(born)).then_some(pidfd)
+}
+
+fn open(pid: i32) -> Option<OwnedFd> {
+    pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()
 }

@@ -26,10 +26,14 @@ use sys::namespace::{Kinds, join};
 /// The link of a process in the first user namespace: its inode is `PROC_USER_INIT_INO`, a part of the kernel's interface.
 const FIRST_USER_NAMESPACE: &str = "user:[4026531837]";
 
-/// Whether an ordinary user calls: somebody who has to enter a namespace of its own before anything can be done.
+/// The variable that is set for what `unshare` executes: whoever is root in there is the user still.
+pub const INSIDE: &str = "NMAN_IN_USER_NAMESPACE";
+
+/// Whether an ordinary user calls: somebody who has to enter a namespace of its own before anything can be done, or is in it. For
+/// the host's root the variable says nothing.
 #[must_use]
 pub fn is_called_by_user() -> bool {
-    !rustix::process::geteuid().is_root()
+    !rustix::process::geteuid().is_root() || std::env::var_os(INSIDE).is_some() && is_in_namespace()
 }
 
 /// Whether our root is root of a user namespace only, not the host's: overlayfs keeps its marks elsewhere then, and devices cannot
@@ -57,6 +61,9 @@ pub fn denies_groups() -> bool {
 /// # Errors
 /// The state directory is somebody else's, the namespace cannot be made, or its ids cannot be mapped.
 pub fn enter(settings: &Settings, warn: &mut dyn FnMut(&str)) -> Result<()> {
+    if rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
     let user = User::of_caller();
     make_reachable(&settings.root)?;
     make_reachable(&settings.state)?;
@@ -67,9 +74,9 @@ pub fn enter(settings: &Settings, warn: &mut dyn FnMut(&str)) -> Result<()> {
     {
         return Ok(());
     }
-    // Whoever looks after a container is in the namespace that the container needs.
-    if let Some(monitor) = holder::monitor(settings)
-        && go(&monitor)?
+    // A container that runs is reached from the namespace that it is in, and from no other.
+    if let Some(process) = holder::find(settings)
+        && go(&process)?
     {
         return pause::start(&note, None).map(drop);
     }

@@ -125,3 +125,34 @@ fn roots_directories_are_not_the_environments() {
     assert_eq!(output.stdout(), "/var/lib/nman /run/nman\n");
     assert!(!world.user.home().join("nman/images").exists());
 }
+
+/// What belongs to the user's further ids can be reached, and removed, from in there alone.
+#[test]
+fn unshare_runs_a_command_as_root_of_the_users_namespace() {
+    let world = World::new();
+    world.shell(&["-v", "data:/volume"], "touch /volume/file").ok();
+    let file = world.root().join("volumes/data/_data/file");
+    let file = file.to_str().unwrap();
+    let script = "id -u; stat -c %u \"$0\"; chown 5 \"$0\" && rm \"$0\"; mount -t tmpfs none /mnt && echo mounted";
+    let output = world.nman(["unshare", "sh", "-c", script, file]).ok();
+    assert_eq!(output.stdout(), "0\n0\nmounted\n");
+    let again = world.user.home().join("nman");
+    let nman = |words: &[&str]| {
+        let words = [&["unshare", again.to_str().unwrap()], words].concat();
+        world.nman(words).ok().stdout()
+    };
+    assert_eq!(nman(&["volume", "ls", "-q"]), "data\n");
+    let run = ["run", "--rm", "--network", "none", IMAGE, "id", "-u"];
+    assert_eq!(nman(&run), "0\n");
+    world.nman(["unshare", "sh", "-c", "exit 3"]).exits(3);
+    let missing = world.nman(["unshare", "/no/such"]).exits(1).stderr();
+    assert!(missing.contains("cannot execute `/no/such`: no such file or directory"), "{missing}");
+    // For root the variable that is set in there is one like any other.
+    let root = Capture::of(env!("CARGO_BIN_EXE_nman"))
+        .args(["unshare", "true"])
+        .env("NMAN_IN_USER_NAMESPACE", "1")
+        .run()
+        .exits(1);
+    assert!(root.stderr().contains("root has none"), "{root}");
+    world.assert_no_container();
+}

@@ -93,6 +93,24 @@ fn a_container_is_reached_when_the_holder_of_the_namespace_was_killed() {
     world.assert_no_container();
 }
 
+/// In another namespace nobody may signal the container's user, whom it has the same ids for.
+#[test]
+fn a_container_is_reached_when_its_monitor_was_killed_as_well() {
+    let world = World::new();
+    world.run(&["-d", "--name", "web", "-u", "8"], &["sleep", "1000"]).ok();
+    let id = world.inspect("web", "/Id").as_str().unwrap().to_owned();
+    let path = world.root().join("containers").join(id).join("state.json");
+    let state: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    let init = pid(&world, "web");
+    kill(state["monitor"].as_i64().unwrap().try_into().unwrap());
+    kill(world.holder());
+    assert_eq!(world.nman(["exec", "web", "id", "-u"]).ok().stdout(), "8\n");
+    world.nman(["rm", "-f", "web"]).ok();
+    let process = format!("/proc/{init}/cmdline");
+    eventually("it has ended", || fs::read(&process).unwrap_or_default().is_empty());
+    world.assert_no_container();
+}
+
 #[test]
 fn the_holder_of_the_namespace_ends_with_the_state_directory() {
     let world = World::new();

@@ -15,7 +15,7 @@ use std::str::FromStr;
 #[derive(Clone, Debug, Default, Args)]
 pub struct NetworkArgs {
     /// Network: none, host, bridge, container:NAME, or a network's name, or name=NETWORK with alias=, ip=, ip6=,
-    /// mac-address=; may be given several times
+    /// mac-address=; may be given several times; without root pasta or slirp4netns in the place of bridges
     #[arg(long, visible_alias = "net", value_name = "NETWORK")]
     pub network: Vec<NetworkChoice>,
     /// Publish a port of the container on the host
