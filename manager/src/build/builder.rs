@@ -69,6 +69,7 @@ impl Builder<'_> {
             self.report.made(&image.id);
         }
         let mut state = State::new(stand.document.take(), self.plan, self.given);
+        state.provide_path();
         let triggers = state.take_triggers();
         let fault = |fault| self.fault(fault);
         let triggers: Result<Vec<Instruction>> = triggers
