@@ -65,6 +65,13 @@ pub enum Shown {
     Nowhere,
 }
 
+impl Wish {
+    /// Whether the container ends with whoever is attached, who has to clear up when told to end: a build.
+    fn ends_with_us(&self) -> bool {
+        self.output != Shown::AsItIs
+    }
+}
+
 /// `nman attach`
 pub fn attach(settings: &Settings, args: &AttachArgs) -> Result<u8> {
     let dir = Containers::open(&settings.containers())?.find(&args.name)?;
@@ -152,6 +159,7 @@ pub fn follow(settings: &Settings, id: &ContainerId, link: &mut Link, wish: Wish
         (true, true) if wish.streams.stdin => proxy::but_for_jobs(),
         (true, _) => proxy::passed_on(wish.streams.stdin),
         (false, true) => proxy::but_for_jobs(),
+        (false, false) if wish.ends_with_us() => proxy::asking_to_end(),
         (false, false) => Mask::empty(),
     };
     let before = sys::signals::set_mask(&mask);
@@ -423,6 +431,9 @@ impl<'a> Session<'a> {
             if self.wish.terminal && number == Signal::WINCH.as_raw() {
                 self.resize();
                 continue;
+            }
+            if self.wish.ends_with_us() {
+                return Err(Error::refusal("interrupted"));
             }
             if self.wish.terminal && !self.wish.signals {
                 // The keys that make signals go to the container as keys; this one is meant for us.

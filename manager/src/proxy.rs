@@ -26,10 +26,17 @@ pub fn but_for_jobs() -> Mask {
     Mask::all_but(&OURS).without(&JOB_CONTROL)
 }
 
+/// What asks whoever gets it to end.
+const REQUESTS: [Signal; 4] = [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM];
+
 /// Whether a signal asks whoever gets it to end.
 #[must_use]
 pub fn asks_to_end(number: i32) -> bool {
-    [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM]
-        .iter()
-        .any(|signal| signal.as_raw() == number)
+    REQUESTS.iter().any(|signal| signal.as_raw() == number)
+}
+
+/// All that ask for that.
+#[must_use]
+pub fn asking_to_end() -> Mask {
+    Mask::of(&REQUESTS)
 }

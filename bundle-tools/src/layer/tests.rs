@@ -156,3 +156,24 @@ mod hostile;
 mod limits;
 mod packing;
 mod whiteouts;
+
+#[test]
+fn an_archive_is_known_by_the_header_that_it_begins_with() {
+    let mut builder = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_gnu();
+    header.set_size(1);
+    builder.append_data(&mut header, "x", &b"y"[..]).unwrap();
+    let plain = builder.into_inner().unwrap();
+    let gzip = |content: &[u8]| {
+        let mut encoder = Compression::Gzip.encoder(Vec::new()).unwrap();
+        encoder.write_all(content).unwrap();
+        encoder.finish().unwrap()
+    };
+    assert!(is_archive(&plain[..]) && is_archive(&gzip(&plain)[..]));
+    // A compressed text, a text, nothing, the end of an archive, and a header that is damaged.
+    let text = vec![b'a'; 2048];
+    let damaged = [b"z", &plain[1..]].concat();
+    for other in [gzip(&text), text, Vec::new(), vec![0; 1024], damaged] {
+        assert!(!is_archive(&other[..]));
+    }
+}

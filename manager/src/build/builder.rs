@@ -17,6 +17,7 @@ use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::image;
 use crate::new_image::{NewImage, history};
+use crate::proxy;
 use crate::pull::Called;
 use crate::registry::Platform;
 use crate::settings::Settings;
@@ -24,6 +25,7 @@ use crate::store::{Image, Store};
 use bundle::digest::{ChainId, Digest};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use sys::signals::set_mask;
 
 /// How far a stage has got.
 #[derive(Clone, Debug)]
@@ -67,6 +69,7 @@ impl Builder<'_> {
             self.report.made(&image.id);
         }
         let mut state = State::new(stand.document.take(), self.plan, self.given);
+        state.provide_path();
         let triggers = state.take_triggers();
         let fault = |fault| self.fault(fault);
         let triggers: Result<Vec<Instruction>> = triggers
@@ -189,13 +192,17 @@ impl Builder<'_> {
         let new = NewImage::begin(self.store)?;
         let (settings, workshop) = (self.settings, &self.workshop);
         let layout = Layout { settings, workshop, secrets: &self.args.secret };
+        // What asks us to end is for whoever is attached to the container: the build then fails, and clears up behind it.
+        let before = set_mask(&proxy::asking_to_end());
         let layer = apart(|| {
             let mut shelf = layout.lay_out(&run.mounts, files)?;
             let points = std::mem::take(&mut shelf.points);
             let layer = self.runner.run(run, (base, document), points, &new, self.epoch)?;
             layout.clear(shelf, run.mounts.len())?;
             Ok(layer)
-        })?;
+        });
+        set_mask(&before);
+        let layer = layer?;
         self.keep(new, &key, document, stand, layer, by)
     }
 

@@ -29,8 +29,10 @@ impl Ignore {
                 Some(path) => (true, path.trim()),
                 None => (false, line),
             };
-            let parts: Vec<String> =
+            let mut parts: Vec<String> =
                 crate::path::names(path).into_iter().map(str::to_owned).collect();
+            // Two say no more than one, and a hundred would never come to an end.
+            parts.dedup_by(|next, part| *next == "**" && *part == "**");
             if back && parts.is_empty() {
                 return Err(format!("line {}: illegal exclusion pattern: \"!\"", at + 1));
             }
@@ -164,6 +166,9 @@ mod tests {
         assert_eq!(left_out("a/**/x.o", &paths), [false, true, true, false]);
         assert_eq!(left_out("a/**", &paths), [false, true, true, true]);
         assert_eq!(left_out("**", &paths), [true; 4]);
+        let many = format!("{}z", "**/".repeat(100));
+        let deep = "a/".repeat(100) + "x";
+        assert_eq!(left_out(&many, &[&deep, "a/z"]), [false, true]);
     }
 
     #[test]

@@ -11,6 +11,9 @@ use crate::path::clean;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
+/// Where commands are looked for.
+const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
 /// What an instruction is about besides the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Act {
@@ -96,6 +99,17 @@ impl<'p> State<'p> {
             "architecture": architecture, "os": os, "created": "1970-01-01T00:00:00Z", "config": {},
             "rootfs": {"type": "layers", "diff_ids": []}, "history": [],
         })
+    }
+
+    /// Gives a stage the PATH that Docker gives to one whose base has none.
+    pub fn provide_path(&mut self) {
+        if !self.is_variable("PATH") {
+            let slot = self.config().entry("Env").or_insert_with(|| json!([]));
+            match slot.as_array_mut() {
+                Some(list) => list.push(PATH.into()),
+                None => *slot = json!([PATH]),
+            }
+        }
     }
 
     /// The triggers that the base image has left, which are no part of what is built.

@@ -394,12 +394,18 @@ fn a_build_that_is_killed_leaves_nothing_that_runs_and_what_it_has_made() {
         [(&["--network", "none"][..], Signal::KILL), (&["--network", "bridge"], Signal::INT)]
     {
         let args = ["build", "-t", "killed"].iter().chain(options);
-        let (mut running, _) = world.command(args.copied().chain([context.as_str()])).start();
+        let (mut running, said) = world.command(args.copied().chain([context.as_str()])).start();
         eventually("the second step runs", || {
             world.nman(["ps", "--no-trunc"]).ok().stdout().contains("sleep 1000")
         });
         kill_process(Pid::from_child(&running), signal).unwrap();
-        running.wait().unwrap();
+        let status = running.wait().unwrap();
+        if signal == Signal::INT {
+            // It has cleared up itself.
+            assert_eq!(status.code(), Some(1), "{}", said.stderr());
+            assert!(said.stderr().contains("sleep 1000: interrupted\n"), "{}", said.stderr());
+            assert!(entries(&world.root().join("staging")).is_empty());
+        }
         eventually("its container is gone", || world.nman(["ps", "-aq"]).ok().stdout().is_empty());
     }
     // What was whole is taken by the next build, which clears up as well.

@@ -138,6 +138,21 @@ fn what_is_not_supported_is_refused_by_name() {
 }
 
 #[test]
+fn a_stage_has_a_path() {
+    let (given, file) = (Given::default(), parse("FROM x").unwrap());
+    let plan = plan(&file, &given).unwrap();
+    let env = |config: Value| {
+        let mut state = State::new(json!({ "config": config }), &plan, &given);
+        state.provide_path();
+        state.document["config"]["Env"].clone()
+    };
+    let docker = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+    assert_eq!(env(json!({"Env": ["PATH=/x", "A=1"]})), json!(["PATH=/x", "A=1"]));
+    assert_eq!(env(json!({"Env": ["A=1"]})), json!(["A=1", docker]));
+    assert_eq!(env(json!({"Env": null})), json!([docker]));
+}
+
+#[test]
 fn triggers_are_taken_from_the_base_image() {
     let (given, file) = (Given::default(), parse("FROM x").unwrap());
     let plan = plan(&file, &given).unwrap();
