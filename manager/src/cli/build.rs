@@ -1,6 +1,6 @@
 //! `nman build`
 
-use super::create::cgroup_parent;
+use super::create::{CGROUP_PARENT, cgroup_parent};
 use super::values::variable;
 use super::{LimitArgs, NetworkChoice, RegistryArgs, Size};
 use crate::container::Ulimit;
@@ -57,7 +57,7 @@ pub struct BuildArgs {
     #[arg(long, value_name = "SIZE")]
     pub shm_size: Option<Size>,
     /// Cgroup below which they get their own
-    #[arg(long, value_name = "PATH", value_parser = cgroup_parent, default_value = "/nman")]
+    #[arg(long, value_name = "PATH", value_parser = cgroup_parent, default_value = CGROUP_PARENT)]
     pub cgroup_parent: String,
     /// Accepted for compatibility: no container of a build stays
     #[arg(long, value_name = "BOOL", action = ArgAction::Set, num_args = 0..=1, require_equals = true,
