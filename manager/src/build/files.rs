@@ -6,9 +6,9 @@
 use super::sources::Source;
 use super::state::Copy;
 use crate::bundle::rootfs::Rootfs;
-use crate::bundle::user;
 use crate::cp::place::{Place, Root};
 use crate::cp::tree::{Copier, Owners};
+use crate::create;
 use crate::error::{Error, Result};
 use bundle::layer::{self, Accepted, Options, OwnerMap, Whiteouts};
 use rustix::fs::{Mode, OFlags, openat};
@@ -66,9 +66,7 @@ fn owners(root: &Rootfs, wish: &Copy, default: Default) -> Result<Owners> {
     // A number without a group is the group's number, too.
     let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let text = if is_number { format!("{text}:{text}") } else { text.clone() };
-    let passwd = root.read("/etc/passwd")?.unwrap_or_default();
-    let group = root.read("/etc/group")?.unwrap_or_default();
-    let identity = user::resolve(&text, &passwd, &group)?;
+    let identity = create::look_up(&text, root)?;
     Ok(Owners::One(identity.uid, identity.gid))
 }
 
