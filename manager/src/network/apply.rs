@@ -6,7 +6,7 @@
 
 use super::error::{Error, Result};
 use super::firewall;
-use super::host::{IPV4_FORWARDING, IPV6_FORWARDING, read_sysctl, write_sysctl};
+use super::host::{read_sysctl, switches, write_sysctl};
 use super::name::InterfaceName;
 use super::names;
 use super::netlink;
@@ -184,12 +184,8 @@ pub fn reload(state: &State) -> Result<()> {
             }
         }
         // Whoever found it on has no step for it.
-        let mut forwarding = connected.iter().filter(|plan| plan.forwards).peekable();
-        if forwarding.peek().is_some() {
-            write_sysctl(IPV4_FORWARDING, "1")?;
-        }
-        if forwarding.any(NetworkPlan::has_ipv6) {
-            write_sysctl(IPV6_FORWARDING, "1")?;
+        for key in switches(&connected) {
+            write_sysctl(key, "1")?;
         }
     }
     restore_rules(state)

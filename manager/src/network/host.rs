@@ -5,6 +5,7 @@
 use super::error::{Error, Result};
 use super::name::InterfaceName;
 use super::netlink::route::{Route, RouteSocket};
+use super::plan::NetworkPlan;
 use super::subnet::Subnet;
 use netlink_packet_route::AddressFamily;
 use std::net::IpAddr;
@@ -15,6 +16,14 @@ pub(super) const IPV4_FORWARDING: &str = "net/ipv4/ip_forward";
 
 /// The same of IPv6.
 pub(super) const IPV6_FORWARDING: &str = "net/ipv6/conf/all/forwarding";
+
+/// The switches that have to be on for connected containers, IPv4's first.
+pub(super) fn switches(connected: &[NetworkPlan]) -> impl Iterator<Item = &'static str> {
+    let mut forwarding = connected.iter().filter(|plan| plan.forwards).peekable();
+    let ipv4 = forwarding.peek().map(|_| IPV4_FORWARDING);
+    let ipv6 = forwarding.any(NetworkPlan::has_ipv6).then_some(IPV6_FORWARDING);
+    ipv4.into_iter().chain(ipv6)
+}
 
 /// The switch of `br_netfilter`, which is not there without it.
 const BRIDGE_FILTERS_IPV6: &str = "net/bridge/bridge-nf-call-ip6tables";

@@ -3,7 +3,7 @@
 use super::apply::own_link;
 use super::error::{Error, Result};
 use super::firewall;
-use super::host::{IPV4_FORWARDING, IPV6_FORWARDING, read_sysctl};
+use super::host::{read_sysctl, switches};
 use super::name::InterfaceName;
 use super::netlink::route::{Link, RouteSocket};
 use super::plan::{NetworkPlan, Place, Step};
@@ -64,12 +64,8 @@ pub fn find(state: &State, up: &dyn Fn(&ContainerId) -> Option<String>) -> Resul
         }
         losses.extend(of_link(&mut socket, plan, bridge.map(|link| link.index))?);
     }
-    let forwards = |plan: &&NetworkPlan| plan.forwards;
-    if plans.iter().any(|plan| plan.forwards) {
-        losses.extend(of_switch(IPV4_FORWARDING)?);
-    }
-    if plans.iter().filter(forwards).any(NetworkPlan::has_ipv6) {
-        losses.extend(of_switch(IPV6_FORWARDING)?);
+    for key in switches(&plans) {
+        losses.extend(of_switch(key)?);
     }
     let rules: Vec<_> = plans.iter().filter_map(NetworkPlan::rules).cloned().collect();
     if !firewall::is_whole(&rules)? {
