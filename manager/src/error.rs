@@ -162,6 +162,11 @@ impl Error {
         move |source| Self::System { action, source: source.into() }
     }
 
+    /// Whether it is a disk that cannot be written.
+    pub(crate) fn is_read_only(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if source.kind() == std::io::ErrorKind::ReadOnlyFilesystem)
+    }
+
     /// Whether a record is there that does not read back, or is missing where it must be: not a disk or a process that
     /// is short of something, which may pass.
     #[must_use]

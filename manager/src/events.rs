@@ -28,11 +28,7 @@ pub fn events(settings: &Settings, args: &EventsArgs) -> Result<()> {
     let form = Form::of(args.format.as_deref());
     let is_watched = match crate::container::make_private(&settings.state) {
         // Nothing has happened there, and nothing can.
-        Err(Error::Io { source, .. })
-            if source.kind() == std::io::ErrorKind::ReadOnlyFilesystem =>
-        {
-            false
-        }
+        Err(error) if error.is_read_only() => false,
         made => made.map(|()| true)?,
     };
     let changes = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)

@@ -82,8 +82,7 @@ impl Containers {
     pub fn open(root: &Path) -> Result<Self> {
         let containers = Self { root: root.to_owned() };
         match make_private(&containers.names()) {
-            Err(Error::Io { source, .. })
-                if source.kind() == std::io::ErrorKind::ReadOnlyFilesystem => {}
+            Err(error) if error.is_read_only() => {}
             made => made?,
         }
         Ok(containers)

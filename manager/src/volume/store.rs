@@ -53,8 +53,7 @@ impl Volumes {
     pub fn open(settings: &Settings) -> Result<Self> {
         let root = settings.volumes();
         match make_private(&root) {
-            Err(Error::Io { source, .. })
-                if source.kind() == std::io::ErrorKind::ReadOnlyFilesystem => {}
+            Err(error) if error.is_read_only() => {}
             made => made?,
         }
         Ok(Self { settings: settings.clone(), root })
