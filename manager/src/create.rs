@@ -27,7 +27,7 @@ use crate::{
 };
 use ::bundle::digest::ChainId;
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A container that is there, locked by us, and that nothing runs in.
 #[derive(Debug)]
@@ -45,10 +45,7 @@ pub fn create(
     attached: bool,
     warn: &mut dyn FnMut(&str),
 ) -> Result<Created> {
-    let runtime = Runtime::find(settings.runtime.as_deref())?;
-    let containers = Containers::open(&settings.containers())?;
-    rm::unseen::remove_unfinished(settings, &containers);
-    let store = Store::open(&settings.root)?;
+    let (runtime, containers, store) = prepare(settings)?;
     let image =
         image::obtain(settings, &store, args.image(), args.pull, args.quiet, &args.registry)?;
     let foreign = image::foreign(&image, &args.registry);
@@ -66,10 +63,7 @@ pub(crate) fn create_for_build(
     image: Image,
     build: String,
 ) -> Result<Created> {
-    let runtime = Runtime::find(settings.runtime.as_deref())?;
-    let containers = Containers::open(&settings.containers())?;
-    rm::unseen::remove_unfinished(settings, &containers);
-    let store = Store::open(&settings.root)?;
+    let (runtime, containers, store) = prepare(settings)?;
     let order = Order { args, attached: true, image, runtime, build: Some(build) };
     let (created, _) = make(settings, containers, store, order)?;
     // It is removed when it ends, if by then the build is not there to look at it.
@@ -77,12 +71,20 @@ pub(crate) fn create_for_build(
     Ok(created)
 }
 
+/// What a container is made with, once what unfinished ones have left is gone.
+fn prepare(settings: &Settings) -> Result<(PathBuf, Containers, Store)> {
+    let runtime = Runtime::find(settings.runtime.as_deref())?;
+    let containers = Containers::open(&settings.containers())?;
+    rm::unseen::remove_unfinished(settings, &containers);
+    Ok((runtime, containers, Store::open(&settings.root)?))
+}
+
 /// What a container is made by.
 struct Order<'a> {
     args: &'a CreateArgs,
     attached: bool,
     image: Image,
-    runtime: std::path::PathBuf,
+    runtime: PathBuf,
     build: Option<String>,
 }
 
