@@ -147,7 +147,7 @@ pub(super) fn tell_predefined(
     container: &ContainerId,
     network: &network::NetworkName,
 ) {
-    let kind = if network.as_str() == "none" { "null" } else { network.as_str() };
+    let kind = networks::predefined_driver(network.as_str());
     let attributes =
         [("container", container.as_str()), ("name", network.as_str()), ("type", kind)];
     let id = networks::id_of(settings, network);

@@ -1,6 +1,6 @@
 //! `nman network inspect`: Docker's fields.
 
-use super::{PREDEFINED, name_of};
+use super::{PREDEFINED, name_of, predefined_driver};
 use crate::cli::NetworkInspectArgs;
 use crate::error::{Error, Result};
 use crate::listing;
@@ -128,7 +128,7 @@ pub(crate) fn id_of(settings: &Settings, network: &NetworkName) -> String {
 fn object_of_predefined(name: &str) -> Value {
     json!({
         "Name": name, "Id": hex(name), "Created": null, "Scope": "local",
-        "Driver": if name == "none" { "null" } else { name },
+        "Driver": predefined_driver(name),
         "EnableIPv4": name == "host", "EnableIPv6": false,
         "IPAM": { "Driver": "default", "Options": {}, "Config": [] },
         "Internal": false, "Attachable": false, "Ingress": false,
@@ -142,6 +142,7 @@ pub(crate) fn endpoint_id(plan: &NetworkPlan) -> String {
     hex(&format!("{}@{}", plan.container, plan.network))
 }
 
-fn hex(text: &str) -> String {
+/// The id of what has no other: the digest of what it is called.
+pub(super) fn hex(text: &str) -> String {
     Digest::of(text.as_bytes()).hex().to_owned()
 }

@@ -1,12 +1,12 @@
 //! `nman network ls`
 
-use super::PREDEFINED;
+use super::inspect::hex;
+use super::{PREDEFINED, predefined_driver};
 use crate::container::ContainerId;
 use crate::error::Result;
 use crate::listing::{Column, Filters, List, ListArgs, Row};
 use crate::network::{Definition, HostFacts, definition};
 use crate::settings::Settings;
-use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 
 const NETWORKS: List = List {
@@ -58,12 +58,10 @@ impl Entry {
 
     /// `host` and `none`.
     fn predefined(name: &str) -> Self {
-        let id = Sha256::digest(name.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
-        let driver = if name == "none" { "null" } else { name };
         Self {
-            id,
+            id: hex(name),
             name: name.to_owned(),
-            driver: driver.to_owned(),
+            driver: predefined_driver(name).to_owned(),
             created: String::new(),
             ipv4: name == "host",
             ipv6: false,

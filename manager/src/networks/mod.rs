@@ -20,6 +20,11 @@ use crate::settings::Settings;
 /// The networks that are there without a definition.
 const PREDEFINED: [&str; 2] = ["host", "none"];
 
+/// Docker's name of the driver of one of them.
+pub(crate) fn predefined_driver(name: &str) -> &str {
+    if name == "none" { "null" } else { name }
+}
+
 /// What a connected container is called now: it may have been renamed.
 fn name_of(settings: &Settings, plan: &NetworkPlan) -> String {
     let record = |id: &ContainerId| {
