@@ -32,6 +32,8 @@ mod pressure;
 mod refusals;
 mod restart;
 mod run;
+#[path = "../saved/mod.rs"]
+mod saved;
 mod screen;
 mod stats;
 mod terminal;

@@ -1,7 +1,7 @@
 //! Where a test runs `nman`: a sandbox with directories, an image and a cgroup that nothing else uses.
 
+use crate::saved::{archive, header};
 use nconform::fixture::{Capture, Output, Sandbox, cgroups, find_binary, scratch_dir, unique_name};
-use sha2::{Digest as _, Sha256};
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
@@ -237,34 +237,8 @@ fn archive_of_busybox() -> Vec<u8> {
             "Env": ["PATH=/bin", "FROM_IMAGE=yes"], "Cmd": ["sh"], "Labels": {"of": "image"},
             "Volumes": {"/volume": {}},
         },
-        "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{}", hex(&layer))]},
     });
-    let config = config.to_string().into_bytes();
-    let name = format!("{}.json", hex(&config));
-    let manifest = serde_json::json!([{
-        "Config": name, "RepoTags": [format!("{IMAGE}:latest")], "Layers": ["layer.tar"],
-    }]);
-    let mut archive = tar::Builder::new(Vec::new());
-    let manifest = manifest.to_string().into_bytes();
-    for (name, content) in
-        [(name.as_str(), &config), ("layer.tar", &layer), ("manifest.json", &manifest)]
-    {
-        let mut header = header(tar::EntryType::Regular, content.len() as u64, 0o644);
-        archive.append_data(&mut header, name, content.as_slice()).unwrap();
-    }
-    archive.into_inner().unwrap()
-}
-
-fn header(kind: tar::EntryType, size: u64, mode: u32) -> tar::Header {
-    let mut header = tar::Header::new_gnu();
-    header.set_entry_type(kind);
-    header.set_size(size);
-    header.set_mode(mode);
-    header
-}
-
-fn hex(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    archive(IMAGE, config, &[layer])
 }
 
 /// Waits until something holds: containers do things in their own time.

@@ -7,4 +7,6 @@ mod ids;
 mod life;
 mod limits;
 mod network;
+#[path = "../saved/mod.rs"]
+mod saved;
 mod world;

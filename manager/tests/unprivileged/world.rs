@@ -1,7 +1,7 @@
 //! Where a user calls `nman`: a home of its own, with an image in it.
 
+use crate::saved::{archive, header};
 use nconform::fixture::{Capture, Output, User, find_binary, find_tool};
-use sha2::{Digest as _, Sha256};
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -226,39 +226,10 @@ impl Layers {
 
     /// As `docker save` writes it.
     pub(crate) fn archive(&self, name: &str) -> Vec<u8> {
-        let diff_ids: Vec<String> =
-            self.0.iter().map(|layer| format!("sha256:{}", hex(layer))).collect();
         let config = serde_json::json!({
             "architecture": "amd64", "os": "linux", "created": "2024-01-01T00:00:00Z",
             "config": {"Env": ["PATH=/bin"], "Cmd": ["sh"]},
-            "rootfs": {"type": "layers", "diff_ids": diff_ids},
         });
-        let config = config.to_string().into_bytes();
-        let config_name = format!("{}.json", hex(&config));
-        let names: Vec<String> = (0..self.0.len()).map(|at| format!("layer{at}.tar")).collect();
-        let manifest = serde_json::json!([{
-            "Config": config_name, "RepoTags": [format!("{name}:latest")], "Layers": names,
-        }]);
-        let manifest = manifest.to_string().into_bytes();
-        let mut archive = tar::Builder::new(Vec::new());
-        let layers = names.iter().map(String::as_str).zip(&self.0);
-        let others = [(config_name.as_str(), &config), ("manifest.json", &manifest)];
-        for (name, content) in layers.chain(others) {
-            let mut header = header(tar::EntryType::Regular, content.len() as u64, 0o644);
-            archive.append_data(&mut header, name, content.as_slice()).unwrap();
-        }
-        archive.into_inner().unwrap()
+        archive(name, config, &self.0)
     }
-}
-
-fn header(kind: tar::EntryType, size: u64, mode: u32) -> tar::Header {
-    let mut header = tar::Header::new_gnu();
-    header.set_entry_type(kind);
-    header.set_size(size);
-    header.set_mode(mode);
-    header
-}
-
-fn hex(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
