@@ -31,13 +31,16 @@ pub fn enter(record: &Record, carrier: Option<i32>) -> Result<()> {
     let Some(slice) = record.slice() else { return Ok(()) };
     let name = scope(&record.id);
     let mut connection = connect().map_err(|error| failed(&name, &error.to_string()))?;
-    start(&mut connection, &name, &properties(record, slice)).map_err(|why| failed(&name, &why))?;
-    let own = group_of("self").filter(|own| own.ends_with(&name));
-    let own = own.ok_or_else(|| failed(&name, "we are not in it afterwards"))?;
-    let place = directory(&own).join(MONITOR);
-    fs::create_dir(&place).map_err(Error::io("make", &place))?;
-    let list = place.join("cgroup.procs");
-    fs::write(&list, "0").map_err(Error::io("write", &list))?;
+    go(&mut connection, &name, &properties(record, slice)).map_err(|why| failed(&name, &why))?;
+    let own = group_of("self").unwrap_or_default();
+    if own.ends_with(&name) {
+        let place = directory(&own).join(MONITOR);
+        fs::create_dir(&place).map_err(Error::io("make", &place))?;
+        let list = place.join("cgroup.procs");
+        fs::write(&list, "0").map_err(Error::io("write", &list))?;
+    } else if !own.ends_with(Path::new(&name).join(MONITOR)) {
+        return Err(failed(&name, "we are not in it afterwards"));
+    }
     // It has begun where somebody has typed `nman`, and can do its work there, if it has to.
     if let Some(pid) = carrier.and_then(|pid| u32::try_from(pid).ok()) {
         let _ = connection.attach_process_to_unit(&name, &format!("/{MONITOR}"), pid);
@@ -45,19 +48,22 @@ pub fn enter(record: &Record, carrier: Option<i32>) -> Result<()> {
     Ok(())
 }
 
-/// Starts a scope around us, and waits until we are in it.
-fn start(
+/// Starts a scope around us, and waits until we are in it. That of the container's last life may be there still: it is about to go,
+/// or somebody is in it who has not seen the end of an `exec`. We join them.
+fn go(
     connection: &mut Connection,
     name: &str,
     properties: &[Property],
 ) -> std::result::Result<(), String> {
     let say = |error: systemd::Error| error.to_string();
     connection.subscribe().map_err(say)?;
-    let begun = Instant::now();
+    let (own, begun) = (std::process::id(), Instant::now());
     let job = loop {
-        match connection.start_transient_unit(name, properties, std::process::id()) {
-            // That of the container's last life, which is about to go.
+        match connection.start_transient_unit(name, properties, own) {
             Err(error) if error.is("UnitExists") && begun.elapsed() < PATIENCE => {
+                if connection.attach_process_to_unit(name, &format!("/{MONITOR}"), own).is_ok() {
+                    return Ok(());
+                }
                 let _ = connection.reset_failed_unit(name);
                 std::thread::sleep(PAUSE);
             }

@@ -117,6 +117,29 @@ fn the_monitor_is_beside_its_container_and_what_it_leaves_is_removed_with_that()
     world.assert_no_container();
 }
 
+/// As a client of `exec` is whose output nobody reads.
+#[test]
+fn a_container_begins_again_in_a_scope_that_somebody_has_stayed_in() {
+    let Some(world) = delegated() else { return };
+    let id = world.run(&["-d", "--name", "web"], &["sleep", "1000"]).ok().text();
+    let group = group_of(world.inspect("web", "/State/Pid"));
+    let unit = Path::new(&group).parent().unwrap();
+    let monitor = Path::new("/sys/fs/cgroup").join(unit.strip_prefix("/").unwrap()).join("monitor");
+    let (mut straggler, _) = nconform::fixture::Capture::of("sleep").args(["1000"]).start();
+    fs::write(monitor.join("cgroup.procs"), straggler.id().to_string()).unwrap();
+    world.nman(["kill", "web"]).ok();
+    world.nman(["wait", "web"]).ok();
+    world.nman(["start", "web"]).ok();
+    assert_eq!(group_of(world.inspect("web", "/State/Pid")), group);
+    let inside = fs::read_to_string(monitor.join("cgroup.procs")).unwrap();
+    assert_eq!(inside.lines().count(), 2, "it and the monitor: {inside}");
+    straggler.kill().unwrap();
+    straggler.wait().unwrap();
+    world.nman(["rm", "-f", "web"]).ok();
+    assert_gone(&id);
+    world.assert_no_container();
+}
+
 #[test]
 fn info_and_doctor_say_what_is_delegated() {
     let Some(world) = delegated() else { return };
