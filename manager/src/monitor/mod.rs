@@ -452,9 +452,10 @@ impl<'a> Monitor<'a> {
     /// Takes down what the container has while it runs. Goes on after an error.
     fn clean_up(&self) -> Vec<Error> {
         let id = &self.record.id;
-        let mut errors = Vec::new();
+        // The kernel takes some milliseconds to forget what a published port was, and keeps us until it has: it begins with that.
+        let mut errors = crate::connection::disconnect(self.settings, &self.record, &self.dir);
         errors.extend(self.runtime.delete(id).err());
-        errors.extend(crate::assemble::disassemble(self.settings, &self.record, &self.dir));
+        errors.extend(crate::assemble::unmount(&self.record, &self.dir));
         uses::tell_end(self.settings, &self.record, &self.dir);
         if let Err(error) = std::fs::remove_dir_all(socket_dir(self.settings, id))
             && error.kind() != std::io::ErrorKind::NotFound
