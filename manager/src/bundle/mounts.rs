@@ -10,6 +10,7 @@ use crate::bundle::namespaces::sharing;
 use crate::cli::confinement::Sharing;
 use crate::container::{HostConfig, MountKind, MountPoint, Record};
 use crate::supervise;
+use crate::user_namespace;
 use oci_spec::runtime::Mount;
 use std::path::{Path, PathBuf};
 
@@ -127,17 +128,26 @@ fn fit_into_namespace(
     /// The group of terminals, as everywhere.
     const TTY: u32 = 5;
     let is_host = |mode: &str| sharing(mode) == Sharing::Host;
+    let config = &inputs.record.host_config;
+    let has_own_ids = !config.id_mappings.uid_map.is_empty();
+    let is_foreign =
+        *inputs.network == NetworkNamespace::Host || has_own_ids && inputs.joins_network();
+    let groups = user_namespace::mappings(&config.id_mappings.gid_map);
+    let has_tty = match groups.as_slice() {
+        [] => facts.last_group >= TTY,
+        lines => lines.iter().any(|line| (0..line.size).contains(&TTY.wrapping_sub(line.inside))),
+    };
     for default in mounts {
         match default.destination().to_str() {
-            Some("/sys") if *inputs.network == NetworkNamespace::Host => {
+            Some("/sys") if is_foreign => {
                 *default =
                     mount("bind", "/sys", "/sys", &["rbind", "nosuid", "noexec", "nodev", "ro"])?;
             }
-            Some("/proc") if is_host(&inputs.record.host_config.pid_mode) => {
+            Some("/proc") if is_host(&config.pid_mode) => {
                 *default =
                     mount("bind", "/proc", "/proc", &["rbind", "nosuid", "noexec", "nodev"])?;
             }
-            Some("/dev/pts") if facts.last_group < TTY => {
+            Some("/dev/pts") if !has_tty => {
                 if let Some(options) = default.options_mut() {
                     options.retain(|option| option != "gid=5");
                 }

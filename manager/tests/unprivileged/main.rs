@@ -4,6 +4,7 @@
 
 mod files;
 mod ids;
+mod keep_id;
 mod life;
 mod limits;
 mod network;
