@@ -83,12 +83,9 @@ fn of_point(point: &MountPoint, place: &Path) -> Built<Mount> {
     }
     let bind = if point.detail.non_recursive { "bind" } else { "rbind" };
     let propagation = if point.propagation.is_empty() { "rprivate" } else { &point.propagation };
-    let mut options = vec![bind, propagation];
-    // Not `rw`: whoever names one flag wants no other, and `nosuid`, `noexec` or `ro` of what is mounted there would be gone.
-    if !point.writable {
-        options.insert(1, "ro");
-    }
-    mount("bind", &place.to_string_lossy(), &point.destination, &options)
+    // Neither `rw` nor `ro`: whoever names one flag wants no other, and `nosuid` or `noexec` of what is mounted there would be gone,
+    // or be refused to a user. What is not to be written to is mounted like that already.
+    mount("bind", &place.to_string_lossy(), &point.destination, &[bind, propagation])
 }
 
 /// Propagation of the root, which has to let through what a mount below it is to share: as in Docker.
