@@ -306,6 +306,15 @@ fn a_mapped_container_shares_the_hosts_namespaces_and_is_privileged_as_any_other
     assert!(output.contains("lo\n") && output.ends_with("proc\n"), "{output}");
     let root = ["--userns", "keep-id", "-u", "0", "--privileged"];
     assert_eq!(world.shell(&root, "mount -t tmpfs x /tmp && id -u").ok().stdout(), "0\n");
+    world.assert_no_container();
+}
+
+/// The network belongs to the other one's user namespace, and its kernel parameters do. The runtime is nrun: runc enters the user
+/// namespace first, in which nobody may enter that network.
+#[test]
+fn a_mapped_container_is_in_the_network_of_another_one() {
+    let world = World::with_nrun();
+    let uid = world.user.uid();
     world.run(&["-d", "--name", "first", "--userns", "keep-id"], &["sleep", "1000"]).ok();
     let beside = ["--userns", "keep-id", "--network", "container:first"];
     assert_eq!(world.shell(&beside, "id -u").ok().stdout(), format!("{uid}\n"));
