@@ -12,7 +12,7 @@ use crate::event::emit_container;
 use crate::new_image::{NewImage, history, source_date_epoch};
 use crate::settings::Settings;
 use crate::store::{Image, Store};
-use crate::{change, diff, health, inspect, pause, tag};
+use crate::{change, diff, health, inspect, pause, tag, user_namespace};
 use bundle::digest::DiffId;
 use bundle::layer::{self, PackOptions};
 use bundle::tarball::Timespec;
@@ -92,7 +92,10 @@ fn pack(
     let path = store.snapshots().layers(record.id.as_str())?.upper;
     let upper = File::open(&path).map_err(Error::io("open", &path))?;
     let latest = Some(Timespec { tv_sec: time.unix().0, tv_nsec: 0 });
-    let options = PackOptions { latest, omit: changes.incidental, ..PackOptions::default() };
+    // In the layer, files belong to the container's ids, whatever these are here.
+    let owner_map = user_namespace::layer_owners(record).on_disk().inverse();
+    let omit = changes.incidental;
+    let options = PackOptions { latest, owner_map, omit, ..PackOptions::default() };
     let (descriptor, diff_id, _) =
         image.layer(|output| layer::diff(upper.as_fd(), &options, output))?;
     Ok(Some((descriptor, diff_id)))

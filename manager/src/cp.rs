@@ -15,9 +15,10 @@ use crate::event::emit_container;
 use crate::listing::human_size;
 use crate::output::Output;
 use crate::reach::{Reach, View};
+use crate::rootless::is_in_namespace;
 use crate::settings::Settings;
 use crate::user_namespace::as_root_of;
-use bundle::layer::{self, Accepted, Options, PackOptions, Whiteouts};
+use bundle::layer::{self, Accepted, Options, OwnerMap, PackOptions, Whiteouts};
 use place::{Destination, Found, Place, Plan, Root, Source, basename, plan};
 use rustix::fs::Mode;
 use std::os::fd::AsFd as _;
@@ -117,9 +118,18 @@ impl Container {
         Root::Container { root: self.reach.root(), name: &self.typed }
     }
 
+    /// Whose on the host what belongs to an id of the container is with `-a`. With root, ids stay numbers. Without, what is the user's
+    /// on one side is the user's on the other, whoever it is in the container, and so for its further ids.
+    fn kept(&self) -> OwnerMap {
+        match is_in_namespace() {
+            true => OwnerMap::default(),
+            false => self.reach.owners().clone(),
+        }
+    }
+
     fn copy_out(&self, from: &str, to: &str, args: &CpArgs) -> Result<u64> {
         let owners = if args.archive {
-            Owners::Kept(self.reach.owners().inverse())
+            Owners::Kept(self.kept().inverse())
         } else {
             Owners::One(rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw())
         };
@@ -129,7 +139,7 @@ impl Container {
     fn copy_in(&self, from: &str, to: &str, args: &CpArgs) -> Result<u64> {
         let map = self.reach.owners();
         let (uid, gid) = map.map(0, 0);
-        let owners = if args.archive { Owners::Kept(map.clone()) } else { Owners::One(uid, gid) };
+        let owners = if args.archive { Owners::Kept(self.kept()) } else { Owners::One(uid, gid) };
         as_root_of(&self.record, || copy(&Root::Host, from, &self.root(), to, args, owners))
     }
 

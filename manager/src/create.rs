@@ -6,6 +6,7 @@
 //!     reserve    the container's directory, its name and its lock; the record is in it
 //!     prepare    a layer of its own, volumes, config.json
 
+mod account;
 pub(crate) mod record;
 
 use crate::assemble::{disassemble, enter_private_mounts, mount_root};
@@ -104,7 +105,7 @@ fn make(
     record.host_config.console_size = [rows, columns];
     record.build = build;
     record::resolve_references(&containers, &mut record)?;
-    user_namespace::choose(&containers, &mut record.host_config)?;
+    user_namespace::choose(settings, &containers, &mut record)?;
     let parts = Parts::find(&record, &host)?;
     let cidfile = args.cidfile.as_deref().map(IdFile::create).transpose()?;
     let draft = Draft { settings, containers, store, image, host, parts };
@@ -229,6 +230,7 @@ impl Draft<'_> {
         self.prepare_images(record)?;
         mount_root(self.settings, record, dir)?;
         let rootfs = Rootfs::open(&dir.rootfs())?;
+        account::provide(record, &rootfs)?;
         let identity = identity(record, &rootfs)?;
         volume::provide(self.settings, record, dir, &rootfs)?;
         let network = record.network.network.parse()?;
@@ -255,7 +257,7 @@ impl Draft<'_> {
     /// A snapshot whose chain lasts as the record does: without it nothing says what the container stands on.
     fn prepare_layers(&self, record: &Record, chain: &[ChainId], key: &str) -> Result<()> {
         let snapshots = self.store.snapshots();
-        snapshots.prepare(chain, key)?;
+        snapshots.prepare(chain, key, &user_namespace::layer_owners(record))?;
         if !record.remove {
             snapshots.make_last(key)?;
         }

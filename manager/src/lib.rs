@@ -13,6 +13,7 @@ pub mod commit;
 pub mod complete;
 pub mod connection;
 pub mod container;
+mod copy;
 pub mod cp;
 pub mod create;
 pub mod detach;

@@ -16,8 +16,10 @@ use bundle::reason::reason;
 use serde::{Deserialize, Serialize};
 
 use crate::disk::usage;
+pub use mapped::Owners;
 pub use overlay::{mount, unmount};
 
+mod mapped;
 mod overlay;
 
 /// A layer's files, within a committed snapshot.
@@ -48,6 +50,9 @@ pub enum Error {
     /// A container has a snapshot already.
     #[error("a snapshot named `{0}` exists")]
     Exists(String),
+    /// A file of a layer belongs to an id that the container's user namespace does not have.
+    #[error("`{}` of the image belongs to an id that the container's user namespace does not have", .0.display())]
+    Unowned(PathBuf),
     /// The name cannot be that of a directory entry.
     #[error("`{0}` is not a snapshot's name")]
     Name(String),
@@ -74,6 +79,10 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Missing(_) => Some("pull or load the image again".to_owned()),
+            Self::Unowned(_) => Some(
+                "map more ids: with `--userns auto:size=NUMBER`, or in `--uidmap` and `--gidmap`"
+                    .to_owned(),
+            ),
             _ => None,
         }
     }
@@ -95,6 +104,8 @@ pub struct LayerRecord {
 pub struct Prepared {
     /// Read-only layers, the uppermost first, as overlayfs wants them.
     pub lower: Vec<PathBuf>,
+    /// Layers of which nothing is seen but the content of files that point to it, the uppermost first; see [`mapped`].
+    pub data: Vec<PathBuf>,
     /// What the container writes.
     pub upper: PathBuf,
     /// overlayfs' scratch space, on the same file system as `upper`.
@@ -110,6 +121,13 @@ pub struct Layers {
     pub lower: Vec<PathBuf>,
     /// The chain ids of all layers below, lowest first.
     pub chain: Vec<ChainId>,
+}
+
+/// What a stack consists of: [`Prepared::lower`] and [`Prepared::data`].
+#[derive(Debug, Default)]
+struct Stack {
+    lower: Vec<PathBuf>,
+    data: Vec<PathBuf>,
 }
 
 /// All snapshots below one root.
@@ -172,11 +190,17 @@ impl Snapshots {
     }
 
     /// Makes the writable directories of a container whose image has the layers of `chain`, lowest
-    /// first. Nothing is mounted.
-    pub fn prepare(&self, chain: &[ChainId], key: &str) -> Result<Prepared, Error> {
+    /// first, and in which their files have these owners. With others than the layers', this is done in a mount namespace of our own.
+    pub fn prepare(
+        &self,
+        chain: &[ChainId],
+        key: &str,
+        owners: &Owners,
+    ) -> Result<Prepared, Error> {
         // Nobody may collect the layers between the look at them and the record of their use.
         let _lock = self.lock(File::lock_shared)?;
-        let lower = self.stack(chain)?;
+        let stack = self.stack(chain, owners)?;
+        self.copy_stack(chain, owners)?;
         let directory = self.active(key)?;
         match fs::DirBuilder::new().mode(0o700).create(&directory) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -184,7 +208,7 @@ impl Snapshots {
             }
             result => result.map_err(Error::file("create", &directory))?,
         }
-        let prepared = Self::fill(&directory, chain, lower);
+        let prepared = Self::fill(&directory, chain, owners, stack);
         if prepared.is_err() {
             // The first error is the one to report.
             let _ = fs::remove_dir_all(&directory);
@@ -199,9 +223,11 @@ impl Snapshots {
         chain: &[ChainId],
         directory: &Path,
     ) -> Result<(Prepared, Layers), Error> {
-        let lower = self.stack(chain)?;
+        let owners = Owners::default();
+        let stack = self.stack(chain, &owners)?;
+        let lower = stack.lower.clone();
         create_directory(directory, 0o700)?;
-        let prepared = Self::fill(directory, chain, lower.clone())?;
+        let prepared = Self::fill(directory, chain, &owners, stack)?;
         let layers = Layers { upper: prepared.upper.clone(), lower, chain: chain.to_vec() };
         Ok((prepared, layers))
     }
@@ -216,32 +242,40 @@ impl Snapshots {
     pub fn resume(&self, key: &str) -> Result<Prepared, Error> {
         let directory = self.active(key)?;
         let chain = read_chain(&directory)?;
+        let stack = self.stack(&chain, &Owners::read(&directory)?)?;
         Ok(Prepared {
-            lower: Self::or_empty(&directory, self.stack(&chain)?),
+            lower: Self::or_empty(&directory, stack.lower),
+            data: stack.data,
             upper: directory.join("upper"),
             work: directory.join("work"),
         })
     }
 
-    fn fill(directory: &Path, chain: &[ChainId], lower: Vec<PathBuf>) -> Result<Prepared, Error> {
+    fn fill(
+        directory: &Path,
+        chain: &[ChainId],
+        owners: &Owners,
+        stack: Stack,
+    ) -> Result<Prepared, Error> {
         // First the record of what is in use, then what uses it (invariant I8).
         let record = directory.join(CHAIN);
         let json = serde_json::to_vec(chain).map_err(|error| error.into());
         json.and_then(|json| fs::write(&record, json)).map_err(Error::file("write", &record))?;
-        let empty = lower.is_empty();
-        let lower = Self::or_empty(directory, lower);
+        owners.write(directory)?;
+        let empty = stack.lower.is_empty();
+        let lower = Self::or_empty(directory, stack.lower);
         if empty {
             create_directory(&lower[0], 0o755)?;
+            if let Some((uid, gid)) = owners.map(0, 0).filter(|_| !owners.are_same()) {
+                chown(&lower[0], Some(uid), Some(gid))
+                    .map_err(Error::file("set the attributes of", &lower[0]))?;
+            }
         }
-        let prepared =
-            Prepared { lower, upper: directory.join("upper"), work: directory.join("work") };
+        let (upper, work) = (directory.join("upper"), directory.join("work"));
+        let prepared = Prepared { lower, data: stack.data, upper, work };
         create_directory(&prepared.work, 0o700)?;
         create_directory(&prepared.upper, 0o755)?;
-        // The merged root has the attributes of the upper directory, not of the image's root.
-        let root = prepared.lower[0].metadata().map_err(Error::file("read", &prepared.lower[0]))?;
-        let copied = chown(&prepared.upper, Some(root.uid()), Some(root.gid()))
-            .and_then(|()| fs::set_permissions(&prepared.upper, root.permissions()));
-        copied.map_err(Error::file("set the attributes of", &prepared.upper))?;
+        look_like(&prepared.upper, &prepared.lower[0])?;
         Ok(prepared)
     }
 
@@ -250,17 +284,21 @@ impl Snapshots {
         if lower.is_empty() { vec![directory.join("empty")] } else { lower }
     }
 
-    /// The lower directories of a stack, the uppermost first, without those that another hides.
-    fn stack(&self, chain: &[ChainId]) -> Result<Vec<PathBuf>, Error> {
-        let mut lower = Vec::with_capacity(chain.len());
+    /// The directories of a stack, the uppermost first, without those that another hides.
+    fn stack(&self, chain: &[ChainId], owners: &Owners) -> Result<Stack, Error> {
+        let mut stack = Stack::default();
         for id in chain.iter().rev() {
             let record = self.record(id)?;
-            lower.push(self.files(id));
+            stack.lower.push(self.files(id));
             if record.opaque_root {
                 break;
             }
         }
-        Ok(lower)
+        if let Some(top) = chain.last().filter(|_| !owners.are_same()) {
+            let layers = std::mem::replace(&mut stack.lower, vec![self.mapped(top, owners)]);
+            stack.data = if mapped::has_pointers() { layers } else { Vec::new() };
+        }
+        Ok(stack)
     }
 
     /// Removes a container's snapshot, which must not be mounted. One that does not exist is no
@@ -312,7 +350,7 @@ impl Snapshots {
     pub fn layers(&self, key: &str) -> Result<Layers, Error> {
         let directory = self.active(key)?;
         let chain = read_chain(&directory)?;
-        let lower = self.stack(&chain)?;
+        let lower = self.stack(&chain, &Owners::read(&directory)?)?.lower;
         Ok(Layers { upper: directory.join("upper"), lower, chain })
     }
 
@@ -334,6 +372,15 @@ impl Snapshots {
         }
         Ok(self.directory.join(ACTIVE).join(key))
     }
+}
+
+/// Gives an upper directory the owner and the mode of the layer below: the merged root has those of the upper directory, not of the
+/// image's root.
+fn look_like(upper: &Path, below: &Path) -> Result<(), Error> {
+    let root = below.metadata().map_err(Error::file("read", below))?;
+    let copied = chown(upper, Some(root.uid()), Some(root.gid()))
+        .and_then(|()| fs::set_permissions(upper, root.permissions()));
+    copied.map_err(Error::file("set the attributes of", upper))
 }
 
 fn is_occupied(error: &io::Error) -> bool {

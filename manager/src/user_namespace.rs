@@ -4,10 +4,18 @@
 //! bound in the container's directory. The layers and the volumes are mounted through it (mount_setattr(2)), so that what is
 //! on disk belongs to the ids that the image has, whatever they are mapped to: nothing is chowned, and the same layers and
 //! volumes serve containers with other mappings and with none.
+//!
+//! In a user namespace of ours, mappings are relative to that, and the file systems below belong to the host, so that nobody maps
+//! their ids: layers are copies with other owners ([`layer_owners`]), and volumes keep the ids that they were written with.
 
-use crate::container::{Containers, Dir, HostConfig, IdMappings, Record, make_private};
+mod choice;
+pub mod mode;
+
+use crate::container::{Dir, IdMappings, Record, make_private};
 use crate::error::{Error, Result, reason};
-use crate::snapshot::Prepared;
+use crate::rootless::is_in_namespace;
+use crate::snapshot::{Owners, Prepared};
+pub use choice::choose;
 use rustix::fs::{CWD, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 use rustix::mount::{MoveMountFlags, OpenTreeFlags, mount_bind, move_mount, open_tree};
@@ -17,12 +25,6 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 use sys::clone::hold;
 use sys::namespace::Kinds;
-
-/// How many ids a container gets that does not say.
-const SIZE: u32 = 65_536;
-
-/// Whose ranges of ids in /etc/subuid and /etc/subgid containers may have: Podman's name, then Docker's.
-const OWNERS: [&str; 2] = ["containers", "dockremap"];
 
 /// One line of a mapping: ids in the container, on the host, and how many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,62 +80,6 @@ fn network_path(dir: &Path) -> PathBuf {
     dir.join("usernet")
 }
 
-/// `--userns auto[:size=N]`: ranges of /etc/subuid and /etc/subgid that no other container has.
-pub fn choose(containers: &Containers, config: &mut HostConfig) -> Result<()> {
-    let Some(options) = config.userns_mode.strip_prefix("auto") else { return Ok(()) };
-    let size = options.strip_prefix(":size=").and_then(|size| size.parse().ok()).unwrap_or(SIZE);
-    let others: Vec<IdMappings> =
-        containers.list()?.into_iter().map(|(record, _)| record.host_config.id_mappings).collect();
-    let pick = |file: &str, used: &dyn Fn(&IdMappings) -> Vec<Mapping>| -> Result<String> {
-        let text = fs::read_to_string(file).unwrap_or_default();
-        let used: Vec<Mapping> = others.iter().flat_map(used).collect();
-        let free = free_range(&ranges(&text), &used, size);
-        free.map(|outside| Mapping { inside: 0, outside, size }.to_string()).ok_or_else(|| {
-            Error::Rejected {
-                message: format!("cannot find {size} unused ids for user \"{}\" in {file}", OWNERS[0]),
-                hint: Some(format!("add a line such as `{}:2147483647:2147483648` to it, or give `--uidmap` and `--gidmap`", OWNERS[0])),
-            }
-        })
-    };
-    config.id_mappings = IdMappings {
-        uid_map: vec![pick("/etc/subuid", &|ids| mappings(&ids.uid_map))?],
-        gid_map: vec![pick("/etc/subgid", &|ids| mappings(&ids.gid_map))?],
-    };
-    Ok(())
-}
-
-/// First id and number of each range that containers may have.
-fn ranges(text: &str) -> Vec<(u32, u32)> {
-    let range = |line: &str| {
-        let mut fields = line.split(':');
-        let owner = fields.next()?;
-        let (first, count) =
-            (fields.next()?.parse().ok()?, fields.next()?.trim().parse::<u64>().ok()?);
-        OWNERS.contains(&owner).then_some((first, u32::try_from(count).unwrap_or(u32::MAX)))
-    };
-    text.lines().filter_map(range).collect()
-}
-
-fn free_range(ranges: &[(u32, u32)], used: &[Mapping], size: u32) -> Option<u32> {
-    let overlaps = |first: u32| {
-        used.iter().find(|other| {
-            first < other.outside.saturating_add(other.size)
-                && other.outside < first.saturating_add(size)
-        })
-    };
-    ranges.iter().find_map(|(start, count)| {
-        let end = start.saturating_add(*count);
-        let mut first = *start;
-        while first.checked_add(size)? <= end {
-            match overlaps(first) {
-                None => return Some(first),
-                Some(other) => first = other.outside.checked_add(other.size)?,
-            }
-        }
-        None
-    })
-}
-
 /// Makes the namespaces of a container that is to have its own, unless they are bound already. Returns the user namespace.
 pub fn provide(record: &Record, dir: &Dir) -> Result<Option<OwnedFd>> {
     let IdMappings { uid_map, gid_map } = &record.host_config.id_mappings;
@@ -147,6 +93,25 @@ pub fn provide(record: &Record, dir: &Dir) -> Result<Option<OwnedFd>> {
     give_files(record, dir)?;
     give_way(record, dir)?;
     open(&user).map(Some)
+}
+
+/// Whose the files of an image are in a container's layers: those of the container's ids. With the host's root, mounts say that.
+#[must_use]
+pub fn layer_owners(record: &Record) -> Owners {
+    let IdMappings { uid_map, gid_map } = &record.host_config.id_mappings;
+    if !is_in_namespace() {
+        return Owners::default();
+    }
+    let ranges = |list: &[String]| {
+        mappings(list).into_iter().map(|line| (line.inside, line.outside, line.size)).collect()
+    };
+    Owners { uids: ranges(uid_map), gids: ranges(gid_map) }
+}
+
+/// Whether the ids of mounts are mapped for a container.
+#[must_use]
+pub fn maps_mounts(record: &Record) -> bool {
+    !record.host_config.id_mappings.uid_map.is_empty() && !is_in_namespace()
 }
 
 /// Lets the container's root reach its root file system, and nobody else on the host.
@@ -236,7 +201,7 @@ pub fn as_root_of<T: Send>(
     record: &Record,
     action: impl FnOnce() -> Result<T> + Send,
 ) -> Result<T> {
-    if record.host_config.id_mappings.uid_map.is_empty() {
+    if !maps_mounts(record) {
         return action();
     }
     let (uid, gid) = root_of(record);
@@ -289,13 +254,14 @@ pub fn map_layers(prepared: &Prepared, dir: &Dir, namespace: &OwnedFd) -> Result
     let own = prepared.upper.parent().unwrap_or(&prepared.upper);
     let own = place("own", own)?;
     let name = |path: &Path| own.join(path.file_name().unwrap_or_default());
-    Ok(Prepared { lower, upper: name(&prepared.upper), work: name(&prepared.work) })
+    let (upper, work) = (name(&prepared.upper), name(&prepared.work));
+    Ok(Prepared { lower, data: Vec::new(), upper, work })
 }
 
 /// A directory as the container's user namespace maps it; as it is where the container has none.
 pub fn mapped_directory(record: &Record, dir: &Dir, path: &Path) -> Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let Some(namespace) = provide(record, dir)? else {
+    let Some(namespace) = provide(record, dir)?.filter(|_| maps_mounts(record)) else {
         return rustix::fs::open(path, flags, Mode::empty()).map_err(Error::io("open", path));
     };
     let open = || {
@@ -354,26 +320,5 @@ mod tests {
         assert_eq!(error.to_string(), "cannot map the ids of `/run/x`: invalid argument");
         assert!(error.hint().unwrap().contains("tmpfs needs Linux 6.3"));
         assert_eq!(unmappable("/run/x")(Errno::NOENT).hint(), None);
-    }
-
-    #[test]
-    fn ranges_are_those_of_the_containers_user() {
-        assert_eq!(
-            ranges("root:1:2\ncontainers:100:200\nbroken\ndockremap:5:6\n"),
-            [(100, 200), (5, 6)]
-        );
-    }
-
-    #[test]
-    fn a_range_is_free_if_no_other_container_has_an_id_of_it() {
-        let used = |list: &[&str]| -> Vec<Mapping> {
-            list.iter().map(|text| text.parse().unwrap()).collect()
-        };
-        assert_eq!(free_range(&[(100, 30)], &[], 10), Some(100));
-        assert_eq!(free_range(&[(100, 30)], &used(&["0:100:10"]), 10), Some(110));
-        assert_eq!(free_range(&[(100, 30)], &used(&["0:105:10"]), 10), Some(115));
-        assert_eq!(free_range(&[(100, 30)], &used(&["0:100:30"]), 10), None);
-        assert_eq!(free_range(&[(100, 5), (200, 10)], &[], 10), Some(200));
-        assert_eq!(free_range(&[], &[], 10), None);
     }
 }

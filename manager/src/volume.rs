@@ -3,7 +3,6 @@
 //! A volume is a directory below `<root>/volumes` with its record and its data. Which containers use it is written in the
 //! containers' records, and nowhere else.
 
-mod copy;
 mod list;
 mod mount;
 mod name;
@@ -19,6 +18,7 @@ pub use store::{Volume, Volumes};
 use crate::bundle::rootfs::Rootfs;
 use crate::cli::{VolumeCreateArgs, VolumePruneArgs, VolumeRmArgs};
 use crate::container::{ContainerId, Containers, Dir, MountKind, Record};
+use crate::copy;
 use crate::error::{Error, Result};
 use crate::event::{self, Kind};
 use crate::listing::Filters;

@@ -4,7 +4,7 @@
 //! file descriptors: `FILES` and `VM` are not representable here.
 
 use crate::{Result, check};
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 /// A set of namespace kinds, as the `CLONE_NEW*` bits of clone(2).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -91,4 +91,16 @@ pub fn unshare(kinds: Kinds) -> Result<()> {
 pub fn join(fd: BorrowedFd<'_>, kinds: Kinds) -> Result<()> {
     // SAFETY: fd is open for the length of the call, which BorrowedFd upholds; the other argument is a plain bit set.
     check(unsafe { libc::syscall(libc::SYS_setns, fd.as_raw_fd(), kinds.bits()) }).map(drop)
+}
+
+/// The user namespace in which another one was made, by an fd of `/proc/PID/ns/user` (ioctl_ns(2)).
+///
+/// # Errors
+/// `EPERM` where that is out of the caller's sight: it is neither the caller's own nor below it.
+pub fn parent(fd: BorrowedFd<'_>) -> Result<OwnedFd> {
+    const NS_GET_PARENT: u64 = 0xb702;
+    // SAFETY: fd is open for the length of the call, which BorrowedFd upholds; this request takes no argument.
+    let raw = check(unsafe { libc::syscall(libc::SYS_ioctl, fd.as_raw_fd(), NS_GET_PARENT) })?;
+    // SAFETY: the kernel has just made this descriptor (with O_CLOEXEC) for us, and nobody else knows of it.
+    Ok(unsafe { OwnedFd::from_raw_fd(raw as i32) })
 }

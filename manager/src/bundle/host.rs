@@ -131,7 +131,7 @@ impl NamespaceFacts {
 }
 
 /// The last id of those that a text like /proc/self/gid_map maps from 0 on.
-fn last_mapped(map: &str) -> u32 {
+pub(crate) fn last_mapped(map: &str) -> u32 {
     let mut ranges: Vec<(u32, u32)> = map
         .lines()
         .filter_map(|line| {

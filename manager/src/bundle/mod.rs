@@ -19,6 +19,7 @@ pub mod user;
 use crate::container::Record;
 use crate::device::Found;
 use crate::error::{Error, Result};
+use crate::network::Mode;
 use host::HostFacts;
 use oci_spec::OciSpecError;
 use oci_spec::runtime::{LinuxBuilder, LinuxCapabilities, RootBuilder, Spec, SpecBuilder};
@@ -51,6 +52,13 @@ pub struct Inputs<'a> {
     pub window: Option<(u16, u16)>,
     /// Facts of the host.
     pub host: &'a HostFacts,
+}
+
+impl Inputs<'_> {
+    /// Whether the network namespace is another container's.
+    fn joins_network(&self) -> bool {
+        matches!(self.record.network.network.parse(), Ok(Mode::Container(_)))
+    }
 }
 
 /// Which network namespace a container gets.

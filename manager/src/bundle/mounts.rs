@@ -10,6 +10,7 @@ use crate::bundle::namespaces::sharing;
 use crate::cli::confinement::Sharing;
 use crate::container::{HostConfig, MountKind, MountPoint, Record};
 use crate::supervise;
+use crate::user_namespace;
 use oci_spec::runtime::Mount;
 use std::path::{Path, PathBuf};
 
@@ -82,12 +83,9 @@ fn of_point(point: &MountPoint, place: &Path) -> Built<Mount> {
     }
     let bind = if point.detail.non_recursive { "bind" } else { "rbind" };
     let propagation = if point.propagation.is_empty() { "rprivate" } else { &point.propagation };
-    let mut options = vec![bind, propagation];
-    // Not `rw`: whoever names one flag wants no other, and `nosuid`, `noexec` or `ro` of what is mounted there would be gone.
-    if !point.writable {
-        options.insert(1, "ro");
-    }
-    mount("bind", &place.to_string_lossy(), &point.destination, &options)
+    // Neither `rw` nor `ro`: whoever names one flag wants no other, and `nosuid` or `noexec` of what is mounted there would be gone,
+    // or be refused to a user. What is not to be written to is mounted like that already.
+    mount("bind", &place.to_string_lossy(), &point.destination, &[bind, propagation])
 }
 
 /// Propagation of the root, which has to let through what a mount below it is to share: as in Docker.
@@ -127,17 +125,26 @@ fn fit_into_namespace(
     /// The group of terminals, as everywhere.
     const TTY: u32 = 5;
     let is_host = |mode: &str| sharing(mode) == Sharing::Host;
+    let config = &inputs.record.host_config;
+    let has_own_ids = !config.id_mappings.uid_map.is_empty();
+    let is_foreign =
+        *inputs.network == NetworkNamespace::Host || has_own_ids && inputs.joins_network();
+    let groups = user_namespace::mappings(&config.id_mappings.gid_map);
+    let has_tty = match groups.as_slice() {
+        [] => facts.last_group >= TTY,
+        lines => lines.iter().any(|line| (0..line.size).contains(&TTY.wrapping_sub(line.inside))),
+    };
     for default in mounts {
         match default.destination().to_str() {
-            Some("/sys") if *inputs.network == NetworkNamespace::Host => {
+            Some("/sys") if is_foreign => {
                 *default =
                     mount("bind", "/sys", "/sys", &["rbind", "nosuid", "noexec", "nodev", "ro"])?;
             }
-            Some("/proc") if is_host(&inputs.record.host_config.pid_mode) => {
+            Some("/proc") if is_host(&config.pid_mode) => {
                 *default =
                     mount("bind", "/proc", "/proc", &["rbind", "nosuid", "noexec", "nodev"])?;
             }
-            Some("/dev/pts") if facts.last_group < TTY => {
+            Some("/dev/pts") if !has_tty => {
                 if let Some(options) = default.options_mut() {
                     options.retain(|option| option != "gid=5");
                 }

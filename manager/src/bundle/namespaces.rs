@@ -64,6 +64,15 @@ pub(super) fn id_mappings(list: &[String]) -> Built<Option<Vec<LinuxIdMapping>>>
     Ok(Some(list).filter(|list| !list.is_empty()))
 }
 
+/// The first and the last of the groups of a container, in the order that they have outside: the kernel compares them there. It takes
+/// none whose numbers in the container are the other way round.
+fn range_of_all(lines: &[Mapping]) -> Option<(u32, u32)> {
+    let first = lines.iter().min_by_key(|line| line.outside)?.inside;
+    let last = lines.iter().max_by_key(|line| line.outside)?;
+    let last = last.inside + (last.size - 1);
+    (first <= last).then_some((first, last))
+}
+
 /// The host name; the host's UTS namespace keeps its own.
 pub(super) fn hostname(record: &Record) -> Option<String> {
     (sharing(&record.host_config.uts_mode) != Sharing::Host)
@@ -75,13 +84,19 @@ pub(super) fn hostname(record: &Record) -> Option<String> {
 pub(super) fn sysctls(inputs: &Inputs<'_>) -> BTreeMap<String, String> {
     let config = &inputs.record.host_config;
     let mut sysctls = BTreeMap::new();
-    if *inputs.network != NetworkNamespace::Host {
+    // One that is joined has them, and may belong to another one's user namespace.
+    if *inputs.network != NetworkNamespace::Host && !inputs.joins_network() {
         sysctls.insert("net.ipv4.ip_unprivileged_port_start".to_owned(), "0".to_owned());
-        // A range is refused that a user namespace does not map as a whole.
-        if config.id_mappings.uid_map.is_empty() {
-            const LAST: u32 = 0x7fff_ffff;
-            let mapped = inputs.host.namespace.map_or(LAST, |facts| facts.last_group);
-            let all = format!("0 {}", mapped.min(LAST));
+        let range = match user_namespace::mappings(&config.id_mappings.gid_map).as_slice() {
+            [] => {
+                const LAST: u32 = 0x7fff_ffff;
+                let mapped = inputs.host.namespace.map_or(LAST, |facts| facts.last_group);
+                Some((0, mapped.min(LAST)))
+            }
+            lines => range_of_all(lines),
+        };
+        if let Some((first, last)) = range {
+            let all = format!("{first} {last}");
             sysctls.insert("net.ipv4.ping_group_range".to_owned(), all);
         }
     }
@@ -91,4 +106,22 @@ pub(super) fn sysctls(inputs: &Inputs<'_>) -> BTreeMap<String, String> {
     }
     sysctls.extend(config.sysctls.clone());
     sysctls
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_groups_of_a_container_may_ping() {
+        let range = |lines: &[&str]| {
+            let lines: Vec<Mapping> = lines.iter().map(|text| text.parse().unwrap()).collect();
+            range_of_all(&lines)
+        };
+        assert_eq!(range(&["0:200000:65536"]), Some((0, 65_535)));
+        // The user's own group is the first one outside.
+        assert_eq!(range(&["0:1:1000", "1000:0:1", "1001:1001:64536"]), Some((1000, 65_536)));
+        assert_eq!(range(&["0:1:10", "100000:0:1"]), None);
+        assert_eq!(range(&[]), None);
+    }
 }

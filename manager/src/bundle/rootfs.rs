@@ -8,7 +8,7 @@ use rustix::fs::{FileType, Mode, OFlags, fstat};
 use rustix::io::Errno;
 use std::ffi::CString;
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use sys::beneath;
@@ -59,6 +59,20 @@ impl Rootfs {
             return Err(self.rejected(path, "it is larger than 1 MiB"));
         }
         Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
+    }
+
+    /// Appends to a regular file of the image, which must be there.
+    pub fn append(&self, path: &str, text: &str) -> Result<()> {
+        let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let failed = |errno| self.error("write", path, errno);
+        let fd = beneath::open(self.fd(), &c_path(path)?, flags, Mode::empty()).map_err(failed)?;
+        let stat = fstat(&fd).map_err(failed)?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return Err(self.rejected(path, "it is not a regular file"));
+        }
+        File::from(fd)
+            .write_all(text.as_bytes())
+            .map_err(Error::io("write", &self.path.join(path.trim_start_matches('/'))))
     }
 
     /// Makes sure that a directory is there, as Docker does for a working directory.
@@ -138,6 +152,22 @@ mod tests {
         group.set_len(1 << 30).unwrap();
         let error = rootfs.read("/etc/group").unwrap_err();
         assert!(error.to_string().contains("larger than 1 MiB"), "{error}");
+    }
+
+    #[test]
+    fn what_is_appended_stays_in_the_root() {
+        let (dir, rootfs) = root();
+        let path = |name: &str| dir.path().join(name);
+        std::fs::write(path("passwd"), "host\n").unwrap();
+        std::fs::write(path("root/etc/passwd"), "image\n").unwrap();
+        rootfs.append("/etc/passwd", "more\n").unwrap();
+        assert_eq!(std::fs::read_to_string(path("root/etc/passwd")).unwrap(), "image\nmore\n");
+        symlink("../../passwd", path("root/etc/group")).unwrap();
+        assert!(rootfs.append("/etc/group", "more\n").is_err());
+        assert_eq!(std::fs::read_to_string(path("passwd")).unwrap(), "host\n");
+        rustix::fs::mkfifoat(rustix::fs::CWD, path("root/fifo"), Mode::from_raw_mode(0o644))
+            .unwrap();
+        assert!(rootfs.append("/fifo", "more\n").is_err());
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Values of options about privileges and namespaces: each is parsed once, by clap, into what it means.
 
+use crate::user_namespace::mode::Mode as UserMode;
 use oci_spec::runtime::Capability;
 use std::str::FromStr;
 
@@ -149,12 +150,7 @@ pub fn uts_mode(text: &str) -> Result<Sharing, String> {
 
 /// `--userns`
 pub fn userns_mode(text: &str) -> Result<String, String> {
-    let size = |size: &str| size.parse::<u32>().is_ok_and(|size| size > 0);
-    match text {
-        "" | "host" | "auto" | "private" => Ok(text.to_owned()),
-        text if text.strip_prefix("auto:size=").is_some_and(size) => Ok(text.to_owned()),
-        _ => Err("invalid USER mode, it is `host`, `auto`, `auto:size=NUMBER`, or `private` with --uidmap".to_owned()),
-    }
+    text.parse::<UserMode>().map(|_| text.to_owned())
 }
 
 /// `--cgroupns`

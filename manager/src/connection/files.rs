@@ -5,7 +5,7 @@ use crate::container::{Dir, NetworkWish, Record};
 use crate::error::{Error, Result};
 use crate::network::{HostFacts, Mode, NetworkPlan, definition, dns};
 use crate::settings::Settings;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::path::Path;
 
 const FILES: [&str; 3] = ["resolv.conf", "hosts", "hostname"];
@@ -30,17 +30,20 @@ pub(super) fn write(
         }
         Mode::None | Mode::Container(_) if plans.is_empty() => {
             let needs_gateway = wish.extra_hosts.iter().any(|entry| entry.address.is_none());
-            let gateway = if needs_gateway { default_gateway(settings) } else { None };
+            let gateway = match needs_gateway {
+                true if settings.rootless => host_address(),
+                true => default_gateway(settings),
+                false => None,
+            };
             let extra = extra_hosts(wish, gateway)?;
             let hosts = dns::hosts(&[], "", &extra);
             (dns::resolv_conf_of_host(&of_host, &wish.dns), hosts)
         }
         Mode::User(_) => {
-            let hosts = dns::hosts(
-                &[carrier::ADDRESS.into()],
-                &own_names(record),
-                &extra_hosts(wish, None)?,
-            );
+            let host = host_address();
+            let mut extra = extra_hosts(wish, host)?;
+            extra.extend(names_of_host(wish, host));
+            let hosts = dns::hosts(&[carrier::ADDRESS.into()], &own_names(record), &extra);
             (dns::resolv_conf(&of_host, &wish.dns), hosts)
         }
         Mode::None | Mode::Container(_) | Mode::Network(_) => {
@@ -91,6 +94,26 @@ fn default_gateway(settings: &Settings) -> Option<IpAddr> {
     network.ranges().first().map(|range| range.gateway)
 }
 
+/// The host as a user's container reaches it: the address that it has for whoever is outside. What listens on its loopback interface
+/// alone has none. Asking for a route to a place for documentation sends nothing; a host without a way out has no such address.
+fn host_address() -> Option<IpAddr> {
+    let outside = [("0.0.0.0:0", "192.0.2.1:9"), ("[::]:0", "[2001:db8::1]:9")];
+    outside.iter().find_map(|(own, other)| {
+        let socket = UdpSocket::bind(own).ok()?;
+        socket.connect(other).ok()?;
+        let address = socket.local_addr().ok()?.ip();
+        Some(address).filter(|address| !address.is_loopback() && !address.is_unspecified())
+    })
+}
+
+/// What a user's container calls the host without having asked, as in Podman; but for names that were asked for.
+fn names_of_host(wish: &NetworkWish, host: Option<IpAddr>) -> Vec<(&'static str, IpAddr)> {
+    let is_asked = |name: &str| wish.extra_hosts.iter().any(|entry| entry.name == name);
+    let names = ["host.containers.internal", "host.docker.internal"];
+    let names = names.into_iter().filter(|name| !is_asked(name));
+    host.map(|host| names.map(|name| (name, host)).collect()).unwrap_or_default()
+}
+
 fn extra_hosts(wish: &NetworkWish, gateway: Option<IpAddr>) -> Result<Vec<(&str, IpAddr)>> {
     let place = |entry: &'_ dns::HostEntry| entry.address.or(gateway);
     wish.extra_hosts
@@ -98,9 +121,41 @@ fn extra_hosts(wish: &NetworkWish, gateway: Option<IpAddr>) -> Result<Vec<(&str,
         .map(|entry| match place(entry) {
             Some(address) => Ok((entry.name.as_str(), address)),
             None => Err(Error::Usage(
-                "unable to derive the IP value for host-gateway: the container is on no network"
+                "unable to derive the IP value for host-gateway: there is no address of the host that the container could reach"
                     .to_owned(),
             )),
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wish(hosts: &[&str]) -> NetworkWish {
+        let extra_hosts = hosts.iter().map(|text| text.parse().unwrap()).collect();
+        NetworkWish { extra_hosts, ..NetworkWish::default() }
+    }
+
+    #[test]
+    fn the_host_has_podmans_names_unless_they_are_somebody_elses() {
+        let host: IpAddr = "192.0.2.2".parse().unwrap();
+        let names = |hosts: &[&str], address| -> Vec<&str> {
+            names_of_host(&wish(hosts), address).into_iter().map(|(name, _)| name).collect()
+        };
+        let both = ["host.containers.internal", "host.docker.internal"];
+        assert_eq!(names(&["db:10.0.0.1"], Some(host)), both);
+        assert_eq!(names(&["host.docker.internal:10.0.0.1"], Some(host)), both[..1]);
+        assert_eq!(names(&[], None), Vec::<&str>::new());
+    }
+
+    #[test]
+    fn host_gateway_is_an_address_or_an_error() {
+        let host: IpAddr = "192.0.2.2".parse().unwrap();
+        let wish = wish(&["gate:host-gateway", "db:10.0.0.1"]);
+        let other: IpAddr = "10.0.0.1".parse().unwrap();
+        assert_eq!(extra_hosts(&wish, Some(host)).unwrap(), [("gate", host), ("db", other)]);
+        let error = extra_hosts(&wish, None).unwrap_err().to_string();
+        assert!(error.starts_with("unable to derive the IP value for host-gateway"), "{error}");
+    }
 }

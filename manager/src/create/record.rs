@@ -18,6 +18,7 @@ use crate::rootless::{self, delegation::is_slice};
 use crate::settings::Settings;
 use crate::store::Image;
 use crate::supervise;
+use crate::user_namespace::mode::Mode as UserMode;
 use crate::volume::VolumeName;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -326,27 +327,35 @@ impl Wish<'_> {
     fn check_user_namespace(&self, config: &HostConfig) -> Result<()> {
         let refuse = |message: &str| Err(Error::Usage(message.to_owned()));
         let mapped = !config.id_mappings.uid_map.is_empty();
-        match config.userns_mode.as_str() {
-            "private" if !mapped => {
+        let mode: UserMode = config.userns_mode.parse().map_err(Error::Usage)?;
+        match mode {
+            UserMode::Private if mapped => {}
+            UserMode::Private => {
                 return refuse("--userns private needs the ids: give --uidmap, or --userns auto");
             }
-            "host" | "" if mapped => {
-                return refuse("--userns host and --uidmap contradict each other");
-            }
-            mode if mode.starts_with("auto") && mapped => {
-                return refuse("--userns auto and --uidmap contradict each other");
+            _ if mapped => {
+                let name = config.userns_mode.split(':').next().unwrap_or_default();
+                return refuse(&format!("--userns {name} and --uidmap contradict each other"));
             }
             _ => {}
         }
         let args = self.args;
-        if matches!(config.userns_mode.as_str(), "" | "host") {
-            let typed = args.storage.volume.iter().map(|typed| &typed.point);
-            return match args.storage.mount.iter().chain(typed).any(|point| point.detail.id_map) {
+        let typed = args.storage.volume.iter().map(|typed| &typed.point);
+        let maps = args.storage.mount.iter().chain(typed).any(|point| point.detail.id_map);
+        if maps && self.host.namespace.is_some() {
+            return refuse("mount option idmap needs root: the file system is the host's");
+        }
+        if mode == UserMode::Host {
+            return match maps {
                 false => Ok(()),
                 true => refuse(
                     "mount option idmap needs a user namespace: give --userns auto or --uidmap",
                 ),
             };
+        }
+        // In a user namespace, the host's are another one's with and without.
+        if self.host.namespace.is_some() {
+            return Ok(());
         }
         if config.privileged {
             return refuse(
@@ -472,12 +481,6 @@ impl Wish<'_> {
 
 /// Takes away what a user cannot have without root, and says so; what cannot be left out is refused.
 fn fit_user(config: &mut HostConfig, host: &HostFacts) -> Result<Vec<String>> {
-    if !matches!(config.userns_mode.as_str(), "" | "host") {
-        return Err(Error::Rejected {
-            message: "a user namespace of the container's own (--userns, --uidmap) needs root: only the host's root maps the ids of a layer".to_owned(),
-            hint: Some("leave it out: without root, containers are in a user namespace of yours already".to_owned()),
-        });
-    }
     let limits = &mut config.limits;
     let Some(own) = &host.delegation else {
         return Ok(resources::do_without(limits, CGROUP_PARENT).into_iter().collect());

@@ -5,10 +5,12 @@ use crate::container::{Containers, Dir, State};
 use crate::monitor;
 use crate::process::birth;
 use crate::settings::Settings;
+use rustix::fs::{Mode, OFlags};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::fs;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
+use sys::namespace::parent;
 
 /// One that is found by what the containers' states say.
 pub(super) fn find(settings: &Settings) -> Option<OwnedFd> {
@@ -17,7 +19,7 @@ pub(super) fn find(settings: &Settings) -> Option<OwnedFd> {
     ids.iter().find_map(|id| {
         let dir = containers.dir(id);
         let state = dir.recorded_state().ok()?;
-        monitor(settings, &dir, &state).or_else(|| init(&state))
+        monitor(settings, &dir, &state).or_else(|| init(&dir, &state))
     })
 }
 
@@ -30,11 +32,22 @@ fn monitor(settings: &Settings, dir: &Dir, state: &State) -> Option<OwnedFd> {
     words.split(|byte| *byte == 0).take(2).eq(wanted).then_some(pidfd)
 }
 
-/// A user's container has no user namespace of its own.
-fn init(state: &State) -> Option<OwnedFd> {
+/// The user's namespace, by way of the init: that is in it, or, where it has a user namespace of its own, in one that was made in it.
+fn init(dir: &Dir, state: &State) -> Option<OwnedFd> {
     let (pid, born) = (state.pid?, state.born?);
     let pidfd = open(pid)?;
-    (birth(pid) == Some(born)).then_some(pidfd)
+    let is_mapped = !dir.record().ok()?.host_config.id_mappings.uid_map.is_empty();
+    let namespace = match is_mapped {
+        false => pidfd,
+        true => {
+            let path = format!("/proc/{pid}/ns/user");
+            let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+            let own = rustix::fs::open(path, flags, Mode::empty()).ok()?;
+            parent(own.as_fd()).ok()?
+        }
+    };
+    // After it was opened: it is this process that the moment is asked of.
+    (birth(pid) == Some(born)).then_some(namespace)
 }
 
 fn open(pid: i32) -> Option<OwnedFd> {

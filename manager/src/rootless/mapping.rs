@@ -31,11 +31,31 @@ impl User {
     pub fn of_caller() -> Self {
         let uid = rustix::process::geteuid().as_raw();
         let gid = rustix::process::getegid().as_raw();
+        Self::of_ids(uid, gid)
+    }
+
+    /// Who root of our user namespace is outside of it.
+    #[must_use]
+    pub fn behind_root() -> Self {
+        let outside = |map: &str| root_in(&fs::read_to_string(map).unwrap_or_default());
+        Self::of_ids(outside("/proc/self/uid_map"), outside("/proc/self/gid_map"))
+    }
+
+    fn of_ids(uid: u32, gid: u32) -> Self {
         let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
         let said = std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).ok();
         let name = name_in(&passwd, uid).map(str::to_owned).or(said);
         Self { uid, gid, name: name.unwrap_or_else(|| uid.to_string()) }
     }
+}
+
+/// What a text like /proc/self/uid_map has id 0 for.
+fn root_in(map: &str) -> u32 {
+    let outside = |line: &str| {
+        let mut numbers = line.split_whitespace().map(|number| number.parse().ok());
+        (numbers.next()? == Some(0)).then(|| numbers.next().flatten()).flatten()
+    };
+    map.lines().find_map(outside).unwrap_or(0)
 }
 
 fn name_in(passwd: &str, uid: u32) -> Option<&str> {
@@ -249,6 +269,16 @@ mod tests {
     fn ranges_that_leave_the_numbers_are_left_out() {
         assert_eq!(lines(5, &[(u32::MAX, 2)]).len(), 1);
         assert_eq!(lines(5, &[(10, u32::MAX - 20), (1, 100)]).len(), 2);
+    }
+
+    #[test]
+    fn root_is_somebody_outside() {
+        assert_eq!(
+            root_in("         1     100000      65536\n         0       1000          1\n"),
+            1000
+        );
+        assert_eq!(root_in("0 0 4294967295\n"), 0);
+        assert_eq!(root_in(""), 0);
     }
 
     #[test]

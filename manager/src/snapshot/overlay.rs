@@ -91,8 +91,9 @@ fn compose(prepared: &Prepared) -> Result<OwnedFd, Failure> {
     // They stay open until the file system exists, for it may name them by descriptor.
     let mut held = Vec::new();
     let lower = prepared.lower.iter().map(|path| ("lowerdir+", path));
+    let data = prepared.data.iter().map(|path| ("datadir+", path));
     let writable = [("upperdir", &prepared.upper), ("workdir", &prepared.work)];
-    for (key, path) in lower.chain(writable) {
+    for (key, path) in lower.chain(data).chain(writable) {
         if path.as_os_str().len() <= MAX_STRING {
             fsconfig_set_string(context.as_fd(), key, path.as_path()).map_err(explained)?;
         } else {
@@ -111,9 +112,11 @@ fn compose(prepared: &Prepared) -> Result<OwnedFd, Failure> {
 fn mount_at_once(prepared: &Prepared, target: &Path) -> Result<(), Failure> {
     let mut options = String::new();
     let mut held = Vec::new();
-    for (position, path) in prepared.lower.iter().enumerate() {
+    let lower = prepared.lower.iter().map(|path| (":", path));
+    let data = prepared.data.iter().map(|path| ("::", path));
+    for (position, (lead, path)) in lower.chain(data).enumerate() {
         let directory = directory(path)?;
-        let lead = if position == 0 { "lowerdir=" } else { ":" };
+        let lead = if position == 0 { "lowerdir=" } else { lead };
         let _ = write!(options, "{lead}{}", descriptor_path(&directory));
         held.push(directory);
     }

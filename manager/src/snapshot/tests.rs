@@ -14,7 +14,8 @@ fn a_layer_that_is_not_unpacked_is_named() {
     let directory = tempfile::tempdir().unwrap();
     let snapshots = Snapshots::open(directory.path()).unwrap();
     let chain = ChainId::from(bundle::digest::Digest::of(b"layer"));
-    let error = snapshots.prepare(std::slice::from_ref(&chain), "c1").unwrap_err();
+    let error =
+        snapshots.prepare(std::slice::from_ref(&chain), "c1", &Owners::default()).unwrap_err();
     assert_eq!(error.to_string(), format!("layer `{chain}` is not unpacked"));
     assert_eq!(entries(&directory.path().join(ACTIVE)).unwrap(), Vec::<PathBuf>::new());
 }
@@ -23,10 +24,10 @@ fn a_layer_that_is_not_unpacked_is_named() {
 fn a_container_has_one_snapshot() {
     let directory = tempfile::tempdir().unwrap();
     let snapshots = Snapshots::open(directory.path()).unwrap();
-    snapshots.prepare(&[], "c1").unwrap();
-    assert!(matches!(snapshots.prepare(&[], "c1"), Err(Error::Exists(_))));
+    snapshots.prepare(&[], "c1", &Owners::default()).unwrap();
+    assert!(matches!(snapshots.prepare(&[], "c1", &Owners::default()), Err(Error::Exists(_))));
     snapshots.remove("c1").unwrap();
-    snapshots.prepare(&[], "c1").unwrap();
+    snapshots.prepare(&[], "c1", &Owners::default()).unwrap();
 }
 
 #[test]
@@ -40,7 +41,7 @@ fn snapshots_below_an_active_one_are_not_collected() {
         Snapshots::describe(&staged, &LayerRecord::default()).unwrap();
         snapshots.commit(&staged, chain).unwrap();
     }
-    snapshots.prepare(&chains[..1], "c1").unwrap();
+    snapshots.prepare(&chains[..1], "c1", &Owners::default()).unwrap();
     let record = directory.path().join("active/c1").join(CHAIN);
     let whole = fs::read(&record).unwrap();
     fs::write(&record, "").unwrap();

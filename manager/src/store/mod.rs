@@ -260,7 +260,7 @@ impl Store {
             self.forget_loose_steps(&mut index)?;
         }
         index.write(&self.layout)?;
-        let freed = self.collect(&index)?;
+        let freed = self.collect(&index)? + self.snapshots.collect_copies().map_err(Error::from)?;
         Ok((chosen, freed))
     }
 

@@ -27,6 +27,13 @@ impl Store {
         for algorithm in entries(&self.layout().path().join("blobs"))? {
             bytes += outside(&entries(&algorithm)?, &blobs);
         }
+        // The copies of a layer that goes are counted with it.
+        let mut copies = self.snapshots().unused_copies()?;
+        copies.retain(|copy| {
+            let layer = copy.ancestors().nth(2).and_then(std::path::Path::file_name);
+            needed.has(&layer.unwrap_or_default().to_string_lossy())
+        });
+        bytes += copies.iter().map(|copy| usage(copy)).sum::<u64>();
         Ok(bytes + outside(&self.snapshots().committed_directories()?, &needed))
     }
 

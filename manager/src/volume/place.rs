@@ -101,6 +101,7 @@ fn decode(field: &[u8]) -> Vec<u8> {
 /// Mounts everything at its place. What is there already stays.
 pub fn mount_all(settings: &Settings, record: &Record, dir: &Dir) -> Result<()> {
     let namespace = user_namespace::provide(record, dir)?;
+    let namespace = namespace.filter(|_| user_namespace::maps_mounts(record));
     for (at, point) in record.mounts.iter().enumerate() {
         let target = place(dir.path(), at);
         if point.kind == MountKind::Tmpfs || (target.exists() && is_mounted(&target)?) {
@@ -218,7 +219,9 @@ fn open_volume(settings: &Settings, point: &MountPoint) -> Result<OwnedFd> {
 
 /// Mounts an image beside the place, read-only or with a layer of the container's own, and opens it or a path in it.
 fn open_image(settings: &Settings, record: &Record, dir: &Dir, at: usize) -> Result<OwnedFd> {
-    let prepared = Store::open(&settings.root)?.snapshots().resume(&image_key(record, at))?;
+    let (store, key) = (Store::open(&settings.root)?, image_key(record, at));
+    store.snapshots().provide(&key)?;
+    let prepared = store.snapshots().resume(&key)?;
     let target = dir.join("mounts").join(format!("{at}.image"));
     make_private(&target)?;
     snapshot::mount(&prepared, &target)?;

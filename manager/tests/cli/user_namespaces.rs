@@ -117,6 +117,8 @@ fn containers_get_ids_that_no_other_one_has() {
         (&["--userns", "auto", "--network", "host"], "cannot share the host's network namespace"),
         (&["--userns", "private"], "needs the ids"),
         (&["--userns", "keep"], "invalid USER mode"),
+        (&["--userns", "keep-id"], "keep-id is only supported in rootless mode"),
+        (&["--userns", "nomap"], "nomap is only supported in rootless mode"),
         (&["--uidmap", "x"], "invalid mapping 'x'"),
         (&["--mount", "type=bind,source=/,target=/x,idmap"], "needs a user namespace"),
     ] {

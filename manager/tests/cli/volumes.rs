@@ -306,16 +306,19 @@ fn flags_of_what_is_mounted_in_a_container_stay() {
     let flags = rustix::mount::MountFlags::NOEXEC | rustix::mount::MountFlags::NODEV;
     rustix::mount::mount("tmpfs", &source, "tmpfs", flags, None).unwrap();
     let bind = format!("{}:/bind", source.display());
-    let script =
-        "cp /bin/busybox /vol && ! /vol/busybox true; grep -E ' /(vol|bind) ' /proc/mounts";
-    let seen = world.shell(&["-v", "careful:/vol", "-v", &bind], script).ok().stdout();
+    let script = "cp /bin/busybox /vol && ! /vol/busybox true; grep -E ' /(vol|bind|read-only) ' /proc/mounts; ! touch /read-only/x";
+    let read_only = format!("{}:/read-only:ro", source.display());
+    let options = ["-v", "careful:/vol", "-v", &bind, "-v", &read_only];
+    let seen = world.shell(&options, script).ok().stdout();
     let of = |path: &str| {
         let line = seen.lines().find(|line| line.contains(&format!(" {path} "))).unwrap();
         line.split(' ').nth(3).unwrap().split(',').map(str::to_owned).collect::<Vec<_>>()
     };
-    for (path, flags) in
-        [("/vol", ["rw", "noexec", "nosuid"]), ("/bind", ["rw", "noexec", "nodev"])]
-    {
+    for (path, flags) in [
+        ("/vol", ["rw", "noexec", "nosuid"]),
+        ("/bind", ["rw", "noexec", "nodev"]),
+        ("/read-only", ["ro", "noexec", "nodev"]),
+    ] {
         let has = |flag: &&str| of(path).iter().any(|own| own == flag);
         assert!(flags.iter().all(has), "{path}: {seen}");
     }

@@ -9,7 +9,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use nconform::fixture::{Capture, Registry, Sandbox, scratch_dir};
 use nman::load::{load, load_file};
-use nman::snapshot::{mount, unmount};
+use nman::snapshot::{Owners, mount, unmount};
 
 use serde_json::{Value, json};
 
@@ -39,7 +39,8 @@ fn docker_and_oci_archives_load_with_their_names_and_layers() {
         assert_eq!(store.find("example.org/app:1").unwrap().id, images[0].id, "{kind}");
         assert!(files(&root.path().join("staging")).is_empty(), "{kind}");
 
-        let prepared = store.snapshots().prepare(&images[0].chain_ids, "c1").unwrap();
+        let prepared =
+            store.snapshots().prepare(&images[0].chain_ids, "c1", &Owners::default()).unwrap();
         let target = scratch_dir();
         mount(&prepared, target.path()).unwrap();
         assert_eq!(fs::read_to_string(target.path().join("etc/name")).unwrap(), "upper\n");

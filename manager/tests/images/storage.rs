@@ -8,7 +8,7 @@ use nconform::fixture::{Capture, Sandbox, scratch_dir};
 use nman::progress::NoProgress;
 use nman::pull::{Policy, PullOptions, pull};
 use nman::reference::Reference;
-use nman::snapshot::{mount, unmount};
+use nman::snapshot::{Owners, mount, unmount};
 use nman::store::{Error, Image, Removed, Store, User};
 
 use crate::images::{Entry, TestImage, files, store};
@@ -27,7 +27,7 @@ fn layers_are_stacked_with_their_whiteouts_and_the_container_writes_apart() {
     let (root, store) = store();
     let (_server, image) = pulled(TestImage::two_layers(), &store);
     let snapshots = store.snapshots();
-    let prepared = snapshots.prepare(&image.chain_ids, "c1").unwrap();
+    let prepared = snapshots.prepare(&image.chain_ids, "c1", &Owners::default()).unwrap();
     let target = scratch_dir();
     let target = target.path();
     mount(&prepared, target).unwrap();
@@ -60,7 +60,7 @@ fn a_real_distribution_runs_from_its_snapshot() {
     let _sandbox = Sandbox::enter();
     let (_root, store) = store();
     let (_server, image) = pulled(TestImage::real().1, &store);
-    let prepared = store.snapshots().prepare(&image.chain_ids, "c1").unwrap();
+    let prepared = store.snapshots().prepare(&image.chain_ids, "c1", &Owners::default()).unwrap();
     let target = scratch_dir();
     mount(&prepared, target.path()).unwrap();
     let echo = Capture::of("chroot").args([target.path()]).args(["/bin/busybox", "echo", "hello"]);
@@ -78,7 +78,7 @@ fn a_stack_of_more_layers_than_fit_a_page_of_options_mounts() {
         image = image.layer(&[Entry::File(&name, b"x", 0o644)]);
     }
     let (_server, image) = pulled(image, &store);
-    let prepared = store.snapshots().prepare(&image.chain_ids, "c1").unwrap();
+    let prepared = store.snapshots().prepare(&image.chain_ids, "c1", &Owners::default()).unwrap();
     let options: usize = prepared.lower.iter().map(|path| path.as_os_str().len() + 1).sum();
     assert!(options > 4096, "{options}");
     let target = scratch_dir();
@@ -92,7 +92,7 @@ fn an_image_without_layers_has_an_empty_root() {
     let _sandbox = Sandbox::enter();
     let (_root, store) = store();
     let (_server, image) = pulled(TestImage::default(), &store);
-    let prepared = store.snapshots().prepare(&image.chain_ids, "c1").unwrap();
+    let prepared = store.snapshots().prepare(&image.chain_ids, "c1", &Owners::default()).unwrap();
     let target = scratch_dir();
     mount(&prepared, target.path()).unwrap();
     assert_eq!(fs::read_dir(target.path()).unwrap().count(), 0);
@@ -107,7 +107,7 @@ fn an_opaque_root_hides_every_lower_layer() {
         .layer(&[Entry::File("old", b"x", 0o644)])
         .layer(&[Entry::File(".wh..wh..opq", b"", 0o644), Entry::File("new", b"x", 0o644)]);
     let (_server, image) = pulled(image, &store);
-    let prepared = store.snapshots().prepare(&image.chain_ids, "c1").unwrap();
+    let prepared = store.snapshots().prepare(&image.chain_ids, "c1", &Owners::default()).unwrap();
     let target = scratch_dir();
     mount(&prepared, target.path()).unwrap();
     assert!(target.path().join("new").exists());
@@ -129,7 +129,7 @@ fn a_whiteout_that_hides_nothing_is_no_file_that_cannot_be_looked_at() {
             Entry::File("b/.wh.none", b"", 0o644),
         ]);
     let (_server, image) = pulled(image, &store);
-    let prepared = store.snapshots().prepare(&image.chain_ids, "c1").unwrap();
+    let prepared = store.snapshots().prepare(&image.chain_ids, "c1", &Owners::default()).unwrap();
     let target = scratch_dir();
     mount(&prepared, target.path()).unwrap();
     for directory in ["a", "b"] {
@@ -143,7 +143,7 @@ fn other_users_cannot_reach_the_layers() {
     let _sandbox = Sandbox::enter();
     let (root, store) = store();
     let (_server, image) = pulled(TestImage::two_layers(), &store);
-    store.snapshots().prepare(&image.chain_ids, "c1").unwrap();
+    store.snapshots().prepare(&image.chain_ids, "c1", &Owners::default()).unwrap();
     let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o7777;
     assert_eq!(mode(&root.path().join("images")), 0o700);
     assert_eq!(mode(&root.path().join("snapshots")), 0o700);
@@ -207,7 +207,7 @@ fn an_image_goes_with_its_last_name_and_layers_in_use_stay() {
     assert!(error.contains("(must be forced)"), "{error}");
 
     assert_eq!(store.remove("alias:1", false, nobody).unwrap(), [Removed::Untagged(alias)]);
-    store.snapshots().prepare(&image.chain_ids, "c1").unwrap();
+    store.snapshots().prepare(&image.chain_ids, "c1", &Owners::default()).unwrap();
     let name = server.reference();
     let removed = store.remove(&name.to_string(), false, nobody).unwrap();
     assert_eq!(removed, [Removed::Untagged(name), Removed::Deleted(image.id)]);

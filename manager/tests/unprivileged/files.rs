@@ -150,3 +150,18 @@ fn relative_paths_are_looked_up_where_the_user_stands() {
     let output = world.command(words).directory(home).run().ok();
     assert_eq!(output.stdout(), "here\n");
 }
+
+/// What the host has said of the source stays: nobody but the host's root may take it away, which is what asking for `ro` alone is.
+#[test]
+fn a_read_only_mount_keeps_the_flags_of_its_source() {
+    let world = World::new();
+    let source = world.user.home().join("source");
+    fs::create_dir(&source).unwrap();
+    let flags = rustix::mount::MountFlags::NOSUID | rustix::mount::MountFlags::NODEV;
+    rustix::mount::mount("tmpfs", &source, "tmpfs", flags, Some(c"mode=777")).unwrap();
+    let bind = format!("{}:/source:ro", source.display());
+    let seen = world.shell(&["-v", &bind], "grep ' /source ' /proc/mounts; ! touch /source/x");
+    rustix::mount::unmount(&source, rustix::mount::UnmountFlags::empty()).unwrap();
+    let seen = seen.ok().stdout();
+    assert!(seen.contains(" ro,nosuid,nodev"), "{seen}");
+}

@@ -49,17 +49,6 @@ fn namespaces_of_the_host_are_shared_as_far_as_a_user_can() {
     world.assert_no_container();
 }
 
-#[test]
-fn a_user_namespace_of_the_containers_own_is_refused() {
-    let world = World::new();
-    for option in [&["--userns", "auto"][..], &["--uidmap", "0:1:10"]] {
-        let output = world.run(option, &["true"]).exits(125);
-        assert!(output.stderr().contains("(--userns, --uidmap) needs root"), "{output}");
-        assert!(output.stderr().contains("hint: leave it out"), "{output}");
-    }
-    world.assert_no_container();
-}
-
 /// All capabilities, in the user's namespace: nothing of the host's.
 #[test]
 fn privileged_is_root_of_the_users_namespace_and_no_more() {

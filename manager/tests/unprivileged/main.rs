@@ -6,6 +6,7 @@
 mod cgroups;
 mod files;
 mod ids;
+mod keep_id;
 mod life;
 mod limits;
 mod network;

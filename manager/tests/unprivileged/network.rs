@@ -12,7 +12,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 /// What these need of a host: an interface with a default route, and a tun device that everybody may open, as udev has it.
-struct Outside(#[expect(dead_code, reason = "its device lies in it")] TempDir);
+pub(crate) struct Outside(#[expect(dead_code, reason = "its device lies in it")] TempDir);
 
 /// The host's address.
 const HOST: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
@@ -22,7 +22,7 @@ fn ip(words: &str) {
 }
 
 impl Outside {
-    fn make() -> Self {
+    pub(crate) fn make() -> Self {
         ip("link add nrt0 type veth peer name nrt1");
         ip("link set nrt1 up");
         ip(&format!("addr add {HOST}/24 dev nrt0"));
@@ -140,6 +140,14 @@ fn reaches_the_host_and_not_its_loopback_interface(carrier: &str) {
     for address in ["127.0.0.1", "10.0.2.2"] {
         let output = world.shell(&options, &format!("timeout 1 nc {address} {hidden}; true"));
         assert_eq!(output.stdout(), "", "the host's loopback interface is reached by {address}");
+    }
+    // By its name as well, and by Podman's, which nobody has to ask for.
+    let gate = ["--network", carrier, "--add-host", "gate:host-gateway"];
+    for name in ["gate", "host.containers.internal", "host.docker.internal"] {
+        let reached = world.shell(&gate, &format!("timeout 5 nc {name} {open}; true"));
+        assert_eq!(reached.stdout(), "host\n", "{name}: {reached}");
+        let output = world.shell(&gate, &format!("timeout 1 nc {name} {hidden}; true"));
+        assert_eq!(output.stdout(), "", "the host's loopback interface is reached by {name}");
     }
     let own =
         world.shell(&options, "ip -4 -o addr show dev eth0; grep $(hostname) /etc/hosts").ok();

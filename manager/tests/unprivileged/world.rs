@@ -29,9 +29,20 @@ impl World {
         world
     }
 
+    /// The same whatever runtime is under test, for what only nrun does.
+    pub(crate) fn with_nrun() -> Self {
+        let world = Self::with_runtime(&find_binary("nrun").expect("nrun is built"));
+        world.load(&Layers::busybox(), IMAGE).ok();
+        world
+    }
+
     /// Makes a user.
     pub(crate) fn without_image() -> Self {
-        let user = User::with_runtime(&runtime());
+        Self::with_runtime(&runtime())
+    }
+
+    fn with_runtime(runtime: &Path) -> Self {
+        let user = User::with_runtime(runtime);
         let program = user.home().join("nman");
         fs::copy(env!("CARGO_BIN_EXE_nman"), &program).unwrap();
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
@@ -213,7 +224,7 @@ impl Layers {
             header.set_uid(owner);
             header.set_gid(owner);
             match kind {
-                tar::EntryType::Symlink => {
+                tar::EntryType::Symlink | tar::EntryType::Link => {
                     layer.append_link(&mut header, name, std::str::from_utf8(content).unwrap())
                 }
                 tar::EntryType::Char => {

@@ -43,7 +43,7 @@ pub struct SecurityArgs {
     /// UTS namespace: host
     #[arg(long, value_name = "MODE", value_parser = uts_mode)]
     pub uts: Option<Sharing>,
-    /// User namespace: host, or auto[:size=NUMBER] for ids that no other container has
+    /// User namespace: host, auto[:size=NUMBER] for ids that no other container has, or, without root, keep-id[:uid=NUMBER,gid=NUMBER] for your own and nomap for all others
     #[arg(long, value_name = "MODE", value_parser = userns_mode)]
     pub userns: Option<String>,
     /// Map user ids of the container to those of the host, in a user namespace of its own

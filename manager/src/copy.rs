@@ -1,4 +1,4 @@
-//! Copying what an image has at a volume's place into the volume.
+//! Copying a tree: what an image has at a volume's place into the volume, and a layer for containers that have other ids.
 //!
 //! Both trees may be hostile: the image is somebody else's, and another container may write to the volume meanwhile. Every
 //! directory is opened under its tree's descriptor without following any link, files are made anew, and links are copied as
@@ -16,15 +16,15 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// What could not be copied.
 #[derive(Debug)]
-pub(super) struct Failure {
+pub(crate) struct Failure {
     /// Its path, relative to the tree.
-    pub(super) path: String,
+    pub(crate) path: String,
     /// Why not.
-    pub(super) errno: Errno,
+    pub(crate) errno: Errno,
 }
 
 /// Whether a directory has no entries.
-pub(super) fn is_empty(directory: BorrowedFd<'_>) -> Result<bool, Errno> {
+pub(crate) fn is_empty(directory: BorrowedFd<'_>) -> Result<bool, Errno> {
     for entry in Dir::read_from(directory)? {
         if !matches!(entry?.file_name().to_bytes(), b"." | b"..") {
             return Ok(false);
@@ -33,9 +33,32 @@ pub(super) fn is_empty(directory: BorrowedFd<'_>) -> Result<bool, Errno> {
     Ok(true)
 }
 
+/// How a copy differs from what it is a copy of.
+#[derive(Clone, Copy)]
+pub(crate) struct Manner<'a> {
+    /// Whose what belongs to this user and this group becomes; `None` where there is nobody for it, which is `EOVERFLOW`.
+    pub(crate) owner: &'a dyn Fn(u32, u32) -> Option<(u32, u32)>,
+    /// A file gets no content, but two marks that say where that is found in a data-only layer of an overlay: under the path that
+    /// the file has below `from`. One with several names has its content nevertheless: a layer above may have another file under
+    /// the name that would be pointed to.
+    pub(crate) points: bool,
+}
+
+/// The marks of a file whose content is in a data-only layer, for an overlay with `userxattr`.
+const MARKS: [&str; 2] = ["user.overlay.metacopy", "user.overlay.redirect"];
+
 /// Copies the contents of one directory into another, and its owner, mode, times and attributes onto it.
-pub(super) fn tree(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<(), Failure> {
-    let mut copier = Copier { from, to, links: HashMap::new() };
+pub(crate) fn tree(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<(), Failure> {
+    tree_in(from, to, Manner { owner: &|uid, gid| Some((uid, gid)), points: false })
+}
+
+/// The same in another manner.
+pub(crate) fn tree_in(
+    from: BorrowedFd<'_>,
+    to: BorrowedFd<'_>,
+    manner: Manner<'_>,
+) -> Result<(), Failure> {
+    let mut copier = Copier { from, to, manner, links: HashMap::new() };
     let (mut ahead, mut done) = (vec![c".".to_owned()], Vec::new());
     while let Some(path) = ahead.pop() {
         let (found, failed) = copier.directory(&path);
@@ -59,6 +82,7 @@ impl Failure {
 struct Copier<'a> {
     from: BorrowedFd<'a>,
     to: BorrowedFd<'a>,
+    manner: Manner<'a>,
     /// Files with several names: where the first of them was copied to.
     links: HashMap<(u64, u64), CString>,
 }
@@ -117,15 +141,15 @@ impl Copier<'_> {
             self.links.insert(key, path.to_owned());
         }
         match kind {
-            FileType::RegularFile => file(source, target, name)?,
+            FileType::RegularFile => self.file(source, target, name, path)?,
             FileType::Symlink => {
                 let link = readlinkat(source, name, Vec::new())?;
                 symlinkat(link, target, name)?;
-                own_entry(target, name, &stat)?;
+                self.own_entry(target, name, &stat)?;
             }
             _ => {
                 mknodat(target, name, kind, Mode::from_raw_mode(0o600), stat.st_rdev)?;
-                own_entry(target, name, &stat)?;
+                self.own_entry(target, name, &stat)?;
                 let flags = AtFlags::empty();
                 rustix::fs::chmodat(target, name, mode(&stat), flags)?;
             }
@@ -137,7 +161,57 @@ impl Copier<'_> {
     fn finish(&self, path: &CStr) -> Result<(), Errno> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY;
         let (source, target) = (open(self.from, path, flags)?, open(self.to, path, flags)?);
-        own(source.as_fd(), target.as_fd(), &rustix::fs::fstat(&source)?)
+        self.own(source.as_fd(), target.as_fd(), &rustix::fs::fstat(&source)?)
+    }
+
+    fn owner(&self, stat: &Stat) -> Result<(Option<Uid>, Option<Gid>), Errno> {
+        let (uid, gid) = (self.manner.owner)(stat.st_uid, stat.st_gid).ok_or(Errno::OVERFLOW)?;
+        Ok((Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid))))
+    }
+
+    /// Owner and times of what cannot be opened.
+    fn own_entry(&self, target: BorrowedFd<'_>, name: &CStr, stat: &Stat) -> Result<(), Errno> {
+        let flags = AtFlags::SYMLINK_NOFOLLOW;
+        let (uid, gid) = self.owner(stat)?;
+        chownat(target, name, uid, gid, flags)?;
+        utimensat(target, name, &times(stat), flags)
+    }
+
+    /// Owner, mode, attributes and times of a file or directory, in this order: a new owner clears capabilities and set-user-id.
+    fn own(
+        &self,
+        source: BorrowedFd<'_>,
+        target: BorrowedFd<'_>,
+        stat: &Stat,
+    ) -> Result<(), Errno> {
+        let (uid, gid) = self.owner(stat)?;
+        fchown(target, uid, gid)?;
+        fchmod(target, mode(stat))?;
+        attributes(source, target)?;
+        futimens(target, &times(stat))
+    }
+
+    /// A regular file; what is a hole stays one.
+    fn file(
+        &self,
+        source: BorrowedFd<'_>,
+        target: BorrowedFd<'_>,
+        name: &CStr,
+        path: &CStr,
+    ) -> Result<(), Errno> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let from = openat(source, name, flags, Mode::empty())?;
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let to = openat(target, name, flags, Mode::from_raw_mode(0o600))?;
+        let stat = rustix::fs::fstat(&from)?;
+        let length = u64::try_from(stat.st_size).unwrap_or(0);
+        ftruncate(&to, length)?;
+        let points = self.manner.points && stat.st_nlink == 1 && length > 0;
+        if !(points && point(&to, path).is_ok()) {
+            content(&from, &to, length)?;
+        }
+        self.own(from.as_fd(), to.as_fd(), &stat)
     }
 }
 
@@ -164,27 +238,6 @@ fn times(stat: &Stat) -> Timestamps {
         last_access: time(stat.st_atime, stat.st_atime_nsec),
         last_modification: time(stat.st_mtime, stat.st_mtime_nsec),
     }
-}
-
-/// Owner and times of what cannot be opened.
-fn own_entry(target: BorrowedFd<'_>, name: &CStr, stat: &Stat) -> Result<(), Errno> {
-    let flags = AtFlags::SYMLINK_NOFOLLOW;
-    chownat(
-        target,
-        name,
-        Some(Uid::from_raw(stat.st_uid)),
-        Some(Gid::from_raw(stat.st_gid)),
-        flags,
-    )?;
-    utimensat(target, name, &times(stat), flags)
-}
-
-/// Owner, mode, attributes and times of a file or directory, in this order: a new owner clears capabilities and set-user-id.
-fn own(source: BorrowedFd<'_>, target: BorrowedFd<'_>, stat: &Stat) -> Result<(), Errno> {
-    fchown(target, Some(Uid::from_raw(stat.st_uid)), Some(Gid::from_raw(stat.st_gid)))?;
-    fchmod(target, mode(stat))?;
-    attributes(source, target)?;
-    futimens(target, &times(stat))
 }
 
 /// Extended attributes: those that an image may have.
@@ -216,29 +269,30 @@ fn attributes(source: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<(), Errn
     Ok(())
 }
 
-/// A regular file; what is a hole stays one.
-fn file(source: BorrowedFd<'_>, target: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let from = openat(source, name, flags, Mode::empty())?;
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let to = openat(target, name, flags, Mode::from_raw_mode(0o600))?;
-    let stat = rustix::fs::fstat(&from)?;
-    let length = u64::try_from(stat.st_size).unwrap_or(0);
-    ftruncate(&to, length)?;
+/// Marks a file as one whose content is elsewhere. What is too long for an attribute is refused; the first mark alone is no harm
+/// to a file that has its content, so it comes last.
+fn point(file: &OwnedFd, path: &CStr) -> Result<(), Errno> {
+    let [metacopy, redirect] = MARKS;
+    let place = [b"/", path.to_bytes()].concat();
+    fsetxattr(file, redirect, &place, XattrFlags::empty())?;
+    fsetxattr(file, metacopy, b"", XattrFlags::empty())
+}
+
+fn content(from: &OwnedFd, to: &OwnedFd, length: u64) -> Result<(), Errno> {
     let mut at = 0;
     while at < length {
-        let start = match seek(&from, SeekFrom::Data(at)) {
+        let start = match seek(from, SeekFrom::Data(at)) {
             Ok(start) => start,
             // Nothing but a hole up to the end.
             Err(Errno::NXIO) => break,
             Err(errno) => return Err(errno),
         };
-        at = seek(&from, SeekFrom::Hole(start))?.min(length);
-        seek(&from, SeekFrom::Start(start))?;
-        seek(&to, SeekFrom::Start(start))?;
-        copy_range(&from, &to, at - start)?;
+        at = seek(from, SeekFrom::Hole(start))?.min(length);
+        seek(from, SeekFrom::Start(start))?;
+        seek(to, SeekFrom::Start(start))?;
+        copy_range(from, to, at - start)?;
     }
-    own(from.as_fd(), to.as_fd(), &stat)
+    Ok(())
 }
 
 fn copy_range(from: &OwnedFd, to: &OwnedFd, mut left: u64) -> Result<(), Errno> {
