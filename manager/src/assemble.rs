@@ -42,7 +42,13 @@ pub fn mount_root(settings: &Settings, record: &Record, dir: &Dir) -> Result<()>
 /// Takes everything down again. Goes on after an error, and is no error where there is nothing left.
 pub fn disassemble(settings: &Settings, record: &Record, dir: &Dir) -> Vec<Error> {
     let mut errors = connection::disconnect(settings, record, dir);
-    errors.extend(place::unmount_all(record, dir));
+    errors.extend(unmount(record, dir));
+    errors
+}
+
+/// Of that, everything but the network.
+pub fn unmount(record: &Record, dir: &Dir) -> Vec<Error> {
+    let mut errors = place::unmount_all(record, dir);
     errors.extend(unmount_own(dir));
     errors
 }

@@ -41,6 +41,35 @@ impl Groups {
         Some(Self::find(&groups, &mounts))
     }
 
+    /// Of those of a process, the one that counts its memory; `None` when it has ended.
+    ///
+    /// It is looked for where every distribution mounts it, and only if it is not there in the table of mounts, which is as long as the
+    /// host has mounts.
+    #[must_use]
+    pub fn of_memory(pid: i32) -> Option<Self> {
+        let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+        Self::find_memory(&groups, Path::new("/sys/fs/cgroup")).or_else(|| Self::of(pid))
+    }
+
+    /// From the text of `/proc/PID/cgroup` and where cgroups are mounted.
+    fn find_memory(groups: &str, root: &Path) -> Option<Self> {
+        let mut lines = groups.lines().filter_map(|line| line.split_once(':')?.1.split_once(':'));
+        let v1 = lines.clone().find(|(names, _)| names.split(',').any(|name| name == "memory"));
+        let mut found = Self::default();
+        match v1 {
+            Some((names, path)) => {
+                let directory = root.join(names).join(path.strip_prefix('/')?);
+                found.controllers.push(("memory".to_owned(), directory));
+            }
+            None => {
+                let (_, path) = lines.find(|(names, _)| names.is_empty())?;
+                found.unified = Some(root.join(path.strip_prefix('/')?));
+            }
+        }
+        let there = found.file("memory", "memory.oom_control", "memory.events")?.exists();
+        there.then_some(found)
+    }
+
     /// From the text of `/proc/PID/cgroup` and `/proc/self/mountinfo`.
     fn find(groups: &str, mounts: &str) -> Self {
         let mut found = Self::default();
@@ -219,6 +248,29 @@ mod tests {
             only_v2.file("memory", "one", "two").unwrap(),
             Path::new("/sys/fs/cgroup/unified/a/two")
         );
+    }
+
+    #[test]
+    fn the_group_of_memory_is_found_where_it_usually_is_and_nowhere_else() {
+        let root = tempfile::tempdir().unwrap();
+        let find = |groups: &str| Groups::find_memory(groups, root.path());
+        let (v1, v2) = ("5:memory:/nman/x\n0::/nman/x\n", "0::/nman/x\n");
+        assert_eq!(
+            [find(v1), find(v2), find("4:pids:/nman/x\n"), find("")],
+            [None, None, None, None]
+        );
+        for (directory, file) in
+            [("memory/nman/x", "memory.oom_control"), ("nman/x", "memory.events")]
+        {
+            let directory = root.path().join(directory);
+            fs::create_dir_all(&directory).unwrap();
+            fs::write(directory.join(file), "oom_kill 3\n").unwrap();
+        }
+        let (v1, v2) = (find(v1).unwrap(), find(v2).unwrap());
+        assert_eq!([v1.is_v1("memory"), v2.is_v1("memory")], [true, false]);
+        assert_eq!([v1.oom_kills(), v2.oom_kills()], [3, 3]);
+        // That of another hierarchy that is mounted there.
+        assert_eq!(find("5:memory:/outer/x\n0::/nman/x\n"), None);
     }
 
     #[test]

@@ -96,7 +96,7 @@ fn make(
     order: Order<'_>,
 ) -> Result<(Created, Vec<String>)> {
     let Order { args, attached, image, runtime, build } = order;
-    let host = HostFacts::probe();
+    let host = HostFacts::of_caller(settings);
     let files = record::Files::read(args)?;
     let wish = record::Wish { args, attached, image: &image, runtime, host: &host, files: &files };
     let (mut record, warnings) = wish.plan(settings)?;

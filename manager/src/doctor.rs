@@ -14,6 +14,7 @@ use crate::settings::Settings;
 pub use judge::{Finding, Verdict, judge};
 pub use probe::Host;
 pub use user::UserFacts;
+pub(crate) use user::of_delegation;
 
 const LIST: List = List {
     columns: &[

@@ -20,6 +20,7 @@ use crate::error::{Error, Result};
 use crate::event::emit_container;
 use crate::monitor::stdio::{ConsoleSocket, Ends, pipes};
 use crate::relay::{Left, relay};
+use crate::rootless::scope;
 use crate::runtime::{Launch, Runtime, Streams, null};
 use crate::settings::Settings;
 use crate::terminal;
@@ -112,6 +113,7 @@ pub fn exec(settings: &Settings, args: &ExecArgs) -> Result<u8> {
     let died = |code: u8| tell("exec_die", &[("exitCode", &code.to_string())]);
     tell(&format!("exec_create: {command}"), &[]);
     let runtime = Runtime::new(&record.runtime, settings);
+    scope::join(&record, pid)?;
     set_child_subreaper(Some(getpid()))
         .map_err(Error::system("become the parent of the command"))?;
     if args.detach {

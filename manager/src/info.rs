@@ -3,9 +3,10 @@
 use crate::bundle::host::HostFacts;
 use crate::cli::FormatArgs;
 use crate::container::{Containers, LogDriver};
-use crate::doctor::{Finding, Host, Verdict, judge};
+use crate::doctor::{self, Finding, Host, Verdict, judge};
 use crate::error::Result;
 use crate::listing::{binary_size, object};
+use crate::rootless::Delegation;
 use crate::runtime::Runtime;
 use crate::settings::Settings;
 use crate::store::Store;
@@ -71,6 +72,43 @@ pub fn info(settings: &Settings, args: &FormatArgs) -> Result<String> {
     }
 }
 
+/// What containers are limited and counted by.
+struct Cgroups {
+    /// Docker's word for who makes them.
+    driver: &'static str,
+    controllers: Vec<String>,
+    swap: bool,
+    warning: Option<String>,
+}
+
+impl Cgroups {
+    /// A user has what is delegated.
+    fn of(settings: &Settings, host: &Host) -> Self {
+        let (controllers, swap) = (host.cgroups.controllers.clone(), host.cgroups.swap);
+        if !settings.rootless {
+            return Self { driver: "cgroupfs", controllers, swap, warning: None };
+        }
+        match Delegation::probe() {
+            Ok(own) => {
+                let finding = doctor::of_delegation(&Ok(own.clone()));
+                let lack = (finding.verdict != Verdict::Good).then_some(finding.found);
+                Self {
+                    driver: own.manager.as_str(),
+                    controllers: own.controllers,
+                    swap: own.swap,
+                    warning: lack.map(|found| format!("delegated cgroup: {found}")),
+                }
+            }
+            Err(lack) => Self {
+                driver: "none",
+                controllers: Vec::new(),
+                swap: false,
+                warning: Some(format!("no delegated cgroup: {lack}")),
+            },
+        }
+    }
+}
+
 fn facts(settings: &Settings, host: &Host) -> Result<Value> {
     let containers = Containers::open(&settings.containers())?.list()?;
     let count = |wanted: &str| {
@@ -78,9 +116,8 @@ fn facts(settings: &Settings, host: &Host) -> Result<Value> {
     };
     let running = containers.iter().filter(|(_, state)| state.status.is_up()).count();
     let paused = count("paused");
-    // Docker's words for that there are none: see `rootless`.
-    let controllers =
-        |name: &str| !settings.rootless && host.cgroups.controllers.iter().any(|own| own == name);
+    let cgroups = Cgroups::of(settings, host);
+    let controllers = |name: &str| cgroups.controllers.iter().any(|own| own == name);
     let mut security = vec!["name=seccomp,profile=builtin"];
     security.extend(host.apparmor.then_some("name=apparmor"));
     security.extend(host.selinux.then_some("name=selinux"));
@@ -111,10 +148,10 @@ fn facts(settings: &Settings, host: &Host) -> Result<Value> {
             "Log": LogDriver::ALL.map(LogDriver::as_str),
         },
         "LoggingDriver": LogDriver::default().as_str(),
-        "CgroupDriver": if settings.rootless { "none" } else { "cgroupfs" },
+        "CgroupDriver": cgroups.driver,
         "CgroupVersion": host.cgroups.version.to_string(),
         "MemoryLimit": controllers("memory"),
-        "SwapLimit": host.cgroups.swap && !settings.rootless,
+        "SwapLimit": cgroups.swap,
         "CPUShares": controllers("cpu"),
         "CPUSet": controllers("cpuset"),
         "PidsLimit": controllers("pids"),
@@ -131,7 +168,7 @@ fn facts(settings: &Settings, host: &Host) -> Result<Value> {
         "Name": HostFacts::probe().hostname,
         "DockerRootDir": settings.root,
         "StateDir": settings.state,
-        "Warnings": judge(host).iter().filter_map(warning).collect::<Vec<_>>(),
+        "Warnings": judge(host).iter().filter_map(warning).chain(cgroups.warning).collect::<Vec<_>>(),
     }))
 }
 

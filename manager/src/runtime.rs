@@ -200,7 +200,7 @@ impl Runtime {
         let status = command.status().map_err(Error::io("run", &self.path))?;
         // The command still holds the streams: the container must be the only one that does.
         drop(command);
-        let said = last_error(launch.log);
+        let said = if status.success() { None } else { last_error(launch.log) };
         if !self.debug {
             let _ = fs::remove_file(launch.log);
         }

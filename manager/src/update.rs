@@ -27,7 +27,7 @@ pub fn update(
         });
     }
     let containers = Containers::open(&settings.containers())?;
-    let host = HostFacts::probe();
+    let host = HostFacts::of_caller(settings);
     let (mut done, mut errors) = (Vec::new(), Vec::new());
     for name in &args.names {
         match apply(settings, &containers, name, args, &host) {
@@ -57,7 +57,11 @@ fn apply(
     let mut limits = record.host_config.limits.clone();
     args.limits.apply(&mut limits);
     check_swap(&record.host_config.limits, args)?;
-    let warnings = resources::adapt(&mut limits, host)?;
+    let mut warnings = match &host.delegation {
+        Some(own) => resources::discard_undelegated(&mut limits, &own.controllers),
+        None => Vec::new(),
+    };
+    warnings.extend(resources::adapt(&mut limits, host)?);
     let numbers = resources::numbers(&limits)?;
     let mut planned = resources::plan(&limits, &numbers, host, true);
     if dir.state()?.status == Status::Running && record.has_cgroup() {

@@ -1,7 +1,8 @@
 //! What planning a bundle has to know about the host, read once.
 
 use crate::cli::CpuSet;
-use crate::rootless::is_in_namespace;
+use crate::rootless::{Delegation, is_in_namespace};
+use crate::settings::Settings;
 use oci_spec::runtime::Capabilities;
 use std::fs;
 use std::path::Path;
@@ -19,6 +20,8 @@ pub struct HostFacts {
     pub kernel: (u32, u32),
     /// What can be limited.
     pub cgroups: CgroupFacts,
+    /// Where a user without root may make cgroups; `None` for root, and where that is nowhere.
+    pub delegation: Option<Delegation>,
     /// CPUs that are online, as a list of ranges.
     pub cpus: String,
     /// Memory nodes that are online, as a list of ranges.
@@ -70,6 +73,19 @@ pub struct CgroupFacts {
 }
 
 impl HostFacts {
+    /// Reads them for whoever calls: a user has the cgroups that are delegated.
+    #[must_use]
+    pub fn of_caller(settings: &Settings) -> Self {
+        let mut facts = Self::probe();
+        if settings.rootless
+            && let Ok(delegation) = Delegation::probe()
+        {
+            facts.cgroups = CgroupFacts::of(&delegation);
+            facts.delegation = Some(delegation);
+        }
+        facts
+    }
+
     /// Reads them.
     #[must_use]
     pub fn probe() -> Self {
@@ -85,6 +101,7 @@ impl HostFacts {
             capabilities: capabilities(),
             kernel: version(&name.release().to_string_lossy()),
             cgroups: CgroupFacts::probe(Path::new("/sys/fs/cgroup")),
+            delegation: None,
             cpus: online("cpu"),
             memory_nodes: online("node"),
             apparmor: fs::read("/sys/module/apparmor/parameters/enabled")
@@ -153,11 +170,21 @@ impl CgroupFacts {
             };
         };
         let has = |name: &str| controllers.split_whitespace().any(|known| known == name);
+        // The root group has no file that says so; any other one shows it.
+        Self::of_v2(&has, has("memory") && Path::new("/proc/swaps").exists())
+    }
+
+    /// What is delegated of v2.
+    fn of(delegation: &Delegation) -> Self {
+        let has = |name: &str| delegation.controllers.iter().any(|known| known == name);
+        Self::of_v2(&has, delegation.swap)
+    }
+
+    fn of_v2(has: &dyn Fn(&str) -> bool, swap: bool) -> Self {
         Self {
             unified: true,
             memory: has("memory"),
-            // The root group has no such file; any other one shows it.
-            swap: has("memory") && Path::new("/proc/swaps").exists(),
+            swap,
             swappiness: false,
             oom_control: false,
             cpu: has("cpu"),

@@ -94,8 +94,12 @@ fn build(inputs: &Inputs<'_>, confinement: &Confinement) -> Built<Spec> {
         .masked_paths(confinement.masked.clone())
         .readonly_paths(confinement.read_only.clone())
         .build()?;
-    let group = || format!("{}/{}", config.limits.cgroup_parent, record.id);
-    linux.set_cgroups_path(record.has_cgroup().then(group).map(PathBuf::from));
+    let parent = &config.limits.cgroup_parent;
+    let group = || match &host.delegation {
+        Some(delegation) => delegation.path(parent, &record.id),
+        None => format!("{parent}/{}", record.id).into(),
+    };
+    linux.set_cgroups_path(record.has_cgroup().then(group));
     let ids = &config.id_mappings;
     linux.set_uid_mappings(namespaces::id_mappings(&ids.uid_map)?);
     linux.set_gid_mappings(namespaces::id_mappings(&ids.gid_map)?);

@@ -25,7 +25,48 @@ pub fn do_without(limits: &mut Limits, parent: &str) -> Option<String> {
         ulimits: asked.ulimits.clone(),
         ..Limits::default()
     };
-    (asked != none).then(|| "Resource limits and cgroups need root, and are ignored.".to_owned())
+    (asked != none).then(|| {
+        "Resource limits and cgroups need root, or a delegated cgroup v2, and are ignored."
+            .to_owned()
+    })
+}
+
+/// Takes one controller's limits away.
+type Discard = fn(&mut Limits);
+
+/// The controllers of v2, and how to do without each.
+const CONTROLLERS: [(&str, Discard); 5] = [
+    ("memory", |of| (of.memory, of.memory_swap, of.memory_reservation) = (0, 0, 0)),
+    ("cpu", |of| (of.nano_cpus, of.cpu_shares, of.cpu_period, of.cpu_quota) = (0, 0, 0, 0)),
+    ("cpuset", |of| {
+        of.cpuset_cpus.clear();
+        of.cpuset_mems.clear();
+    }),
+    ("pids", |of| of.pids_limit = of.pids_limit.filter(|limit| *limit <= 0)),
+    ("io", |of| {
+        of.blkio_weight = 0;
+        of.blkio_weight_device.clear();
+        of.blkio_device_read_bps.clear();
+        of.blkio_device_write_bps.clear();
+        of.blkio_device_read_iops.clear();
+        of.blkio_device_write_iops.clear();
+    }),
+];
+
+/// Takes the limits away whose controllers a user does not have, and names these.
+pub fn discard_undelegated(limits: &mut Limits, controllers: &[String]) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for (name, discard) in CONTROLLERS {
+        let mut left = limits.clone();
+        discard(&mut left);
+        if left != *limits && !controllers.iter().any(|known| known == name) {
+            *limits = left;
+            warnings.push(format!(
+                "The cgroup controller `{name}` is not delegated to you: limits of it are ignored."
+            ));
+        }
+    }
+    warnings
 }
 
 /// Refuses limits that contradict each other or the host, in Docker's words, and takes away what this host cannot limit:
@@ -356,6 +397,34 @@ mod tests {
             assert!(do_without(&mut limits, "/nman").is_some());
             assert_eq!(limits, left);
         }
+    }
+
+    #[test]
+    fn limits_of_controllers_that_are_not_delegated_are_named_and_left_out() {
+        let asked = Limits {
+            memory: 9 << 20,
+            memory_swap: 18 << 20,
+            nano_cpus: 1,
+            cpuset_cpus: "0".into(),
+            pids_limit: Some(5),
+            blkio_device_read_bps: vec![DeviceRate { path: "/dev/x".into(), rate: 1 }],
+            ..Limits::default()
+        };
+        let with = |names: &[&str]| {
+            let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+            let mut limits = asked.clone();
+            let warnings = discard_undelegated(&mut limits, &names);
+            (limits, warnings)
+        };
+        let (limits, warnings) = with(&["cpu", "memory", "pids"]);
+        assert_eq!(limits.memory, asked.memory);
+        assert_eq!((limits.nano_cpus, limits.pids_limit), (1, Some(5)));
+        assert!(limits.cpuset_cpus.is_empty() && limits.blkio_device_read_bps.is_empty());
+        let named = |name: &str| warnings.iter().any(|text| text.contains(&format!("`{name}`")));
+        assert!(warnings.len() == 2 && named("cpuset") && named("io"), "{warnings:?}");
+        assert_eq!(with(&["cpu", "cpuset", "io", "memory", "pids"]), (asked.clone(), Vec::new()));
+        let (limits, warnings) = with(&[]);
+        assert_eq!((limits, warnings.len()), (Limits::default(), 5));
     }
 
     #[test]

@@ -8,6 +8,8 @@ use crate::cli::{Cli, Command, CreateArgs};
 use crate::container::ContainerId;
 use crate::create::record::{Files, Wish};
 use crate::device::{self, Device, cdi};
+use crate::rootless::Delegation;
+use crate::rootless::delegation::Manager;
 use crate::settings::Settings;
 use crate::store::Image;
 use clap::Parser as _;
@@ -17,6 +19,7 @@ use oci_spec::runtime::{Capability, LinuxDeviceBuilder, LinuxDeviceType};
 pub(crate) fn host() -> HostFacts {
     HostFacts {
         namespace: None,
+        delegation: None,
         open_files: 20_000,
         hostname: "host".into(),
         capabilities: [Capability::Chown, Capability::Kill, Capability::SysAdmin].into(),
@@ -71,21 +74,31 @@ pub(crate) fn image(config: &str) -> Image {
 
 /// The record that a command line makes, and the warnings.
 pub(crate) fn record(words: &[&str], config: &str) -> Result<(Record, Vec<String>)> {
+    record_on(&host(), words, config, false)
+}
+
+/// The same on another host, for root or for a user.
+pub(crate) fn record_on(
+    host: &HostFacts,
+    words: &[&str],
+    config: &str,
+    rootless: bool,
+) -> Result<(Record, Vec<String>)> {
     let args = parse(words);
     let settings = Settings {
         root: "/root".into(),
         state: "/state".into(),
         runtime: None,
         debug: false,
-        rootless: false,
+        rootless,
     };
-    let (image, host, files) = (image(config), host(), Files::read(&args)?);
+    let (image, files) = (image(config), Files::read(&args)?);
     let wish = Wish {
         args: &args,
         attached: true,
         image: &image,
         runtime: "/runtime".into(),
-        host: &host,
+        host,
         files: &files,
     };
     let (mut record, warnings) = wish.plan(&settings)?;
@@ -318,6 +331,34 @@ fn a_users_container_has_what_root_of_a_user_namespace_can_make() {
     let other = HostFacts { namespace: Some(facts), ..host() };
     let text = planned_on(&other, &record, &NetworkNamespace::New, &Found::default());
     assert!(text.contains("gid=5") && !text.contains("/dev/mqueue"), "{text}");
+}
+
+#[test]
+fn a_users_container_is_in_a_scope_of_the_users_systemd_with_what_is_delegated() {
+    let delegation = Delegation {
+        manager: Manager::Systemd,
+        group: "/user@7.service".into(),
+        controllers: ["memory".to_owned(), "pids".to_owned()].into(),
+        swap: true,
+    };
+    let host = HostFacts { delegation: Some(delegation), ..host() };
+    let of_user = |words: &[&str]| record_on(&host, words, "{}", true).unwrap();
+    let words = ["--network", "none", "-m", "64m", "--cpus", "2", "alpine", "true"];
+    let (record, warnings) = of_user(&words);
+    assert_eq!(record.slice(), Some("user.slice"));
+    let limits = &record.host_config.limits;
+    assert_eq!((limits.memory, limits.nano_cpus), (64 << 20, 0));
+    assert!(warnings.len() == 1 && warnings[0].contains("`cpu`"), "{warnings:?}");
+    let text = planned_on(&host, &record, &NetworkNamespace::New, &Found::default());
+    let group = "/user@7.service/user.slice/nman-abababababab.scope/abababab";
+    assert!(text.contains(&format!("\"cgroupsPath\": \"{group}")), "{text}");
+    let none = HostFacts { delegation: None, ..host.clone() };
+    let (record, warnings) = record_on(&none, &words, "{}", true).unwrap();
+    assert!(!record.has_cgroup() && warnings[0].contains("are ignored"), "{warnings:?}");
+    let words = ["--network", "none", "--cgroup-parent", "a.slice", "alpine", "true"];
+    assert_eq!(of_user(&words).0.slice(), Some("a.slice"));
+    let refused = record_on(&host, &words, "{}", false).unwrap_err().to_string();
+    assert!(refused.contains("root's containers are in no slice"), "{refused}");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::any::TypeId;
 
 /// The command with flags that take a value, and all commands below it.
 pub(super) fn with_values(command: Command) -> Command {
-    command.mut_args(without_empty).mut_args(with_value).mut_subcommands(with_values)
+    command.mut_args(|argument| with_value(without_empty(argument))).mut_subcommands(with_values)
 }
 
 /// A variable of the environment that is there but empty counts as not set, as with Docker's.

@@ -36,11 +36,11 @@ impl Cli {
     pub fn parse_line(line: &[OsString]) -> Result<Self, clap::Error> {
         let line = &*without_empty_options(line);
         let alone = |hot| with_values(definition(hot)).try_get_matches_from(line).ok();
-        let matches = match hot(line).and_then(alone) {
+        let mut matches = match hot(line).and_then(alone) {
             Some(matches) => matches,
             None => with_values(Self::command()).try_get_matches_from(line)?,
         };
-        Self::from_arg_matches(&matches)
+        Self::from_arg_matches_mut(&mut matches)
     }
 }
 

@@ -320,6 +320,9 @@ mod tests {
             &["--hostname", "-x", "x"],
             &["--cgroup-parent", "/a/../..", "x"],
             &["--cgroup-parent", "a", "x"],
+            &["--cgroup-parent", "/a.slice/..", "x"],
+            &["--cgroup-parent", "a--b.slice", "x"],
+            &["--cgroup-parent", ".slice", "x"],
             &["--nosuch", "x"],
             &[],
         ] {

@@ -10,8 +10,8 @@ use crate::error::{Error, Result};
 use crate::monitor::source::Source;
 use crate::monitor::stdio::{connect_to, listen_at};
 use crate::monitor::{socket_dir, wire};
+use crate::network;
 use crate::network::resolver::Resolver;
-use crate::network::{self, netns};
 use crate::settings::Settings;
 use crate::user_namespace;
 use oci_spec::runtime::{LinuxNamespaceType, Spec};
@@ -145,9 +145,8 @@ pub(super) fn name_namespace(record: &Record, dir: &Dir) -> Result<()> {
 
 /// A new network namespace for a container, in its user namespace if it has one; only its loopback interface is up.
 pub(super) fn create_namespace(dir: &Dir) -> Result<OwnedFd> {
-    let namespace = match user_namespace::network(dir)? {
-        Some(namespace) => namespace,
-        None => netns::create()?,
+    let Some(namespace) = user_namespace::network(dir)? else {
+        return Ok(network::create_namespace()?);
     };
     network::set_loopback_up(namespace.as_fd())?;
     Ok(namespace)

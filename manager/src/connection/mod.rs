@@ -42,6 +42,12 @@ pub fn carrier() -> Option<Carrier> {
     carrier::preferred()
 }
 
+/// The process that connects a container, if it is one of a user without root and has one.
+#[must_use]
+pub fn carried_by(dir: &Dir) -> Option<i32> {
+    carrier::process(dir)
+}
+
 /// Where a container's network namespace is bound.
 #[must_use]
 pub fn namespace_path(dir: &Dir) -> PathBuf {

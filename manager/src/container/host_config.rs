@@ -123,7 +123,7 @@ pub struct Limits {
     pub memory: i64,
     /// `--cpus`, in billionths
     pub nano_cpus: i64,
-    /// `--cgroup-parent`; empty for a container without a cgroup
+    /// `--cgroup-parent`: a path, or a slice of the user's systemd; empty for a container without a cgroup
     pub cgroup_parent: String,
     /// `--blkio-weight`
     pub blkio_weight: u16,

@@ -5,6 +5,7 @@ use crate::clock::{Timestamp, human};
 use crate::error::Error;
 use crate::network::Endpoint;
 use crate::network::dns::{HostEntry, Overrides};
+use crate::rootless::delegation::is_slice;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -62,10 +63,16 @@ pub struct ImageUsed {
 }
 
 impl Record {
-    /// Whether it has a cgroup of its own: without root, none is made.
+    /// Whether it has a cgroup of its own: without root, one is made where that is delegated.
     #[must_use]
     pub fn has_cgroup(&self) -> bool {
         !self.host_config.limits.cgroup_parent.is_empty()
+    }
+
+    /// The slice of the user's systemd in which it has a scope of its own, if it has.
+    #[must_use]
+    pub fn slice(&self) -> Option<&str> {
+        Some(self.host_config.limits.cgroup_parent.as_str()).filter(|parent| is_slice(parent))
     }
 
     /// That something cannot be done with it because it has none.
@@ -73,7 +80,9 @@ impl Record {
     pub fn lacks_cgroup(&self, to: &str) -> Error {
         Error::WrongState {
             message: format!("cannot {to} container {}: it has no cgroup", self.name),
-            hint: Some("containers that root runs have one".to_owned()),
+            hint: Some(
+                "without root, containers have one that are made where one is delegated: `nman doctor` says what that takes".to_owned(),
+            ),
         }
     }
 }
@@ -175,7 +184,7 @@ pub struct State {
     /// The process id of its init on the host, while it runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pid: Option<i32>,
-    /// When that began ([`crate::process::birth`]), where no cgroup names the container.
+    /// When that began ([`crate::process::birth`]), of a user's container: where no cgroup names it, and for the user's namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub born: Option<u64>,
     /// The monitor's process id.

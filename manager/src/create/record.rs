@@ -14,7 +14,7 @@ use crate::device;
 use crate::error::{Error, Result};
 use crate::network::Mode;
 use crate::path;
-use crate::rootless;
+use crate::rootless::{self, delegation::is_slice};
 use crate::settings::Settings;
 use crate::store::Image;
 use crate::supervise;
@@ -117,12 +117,12 @@ impl Wish<'_> {
         let args = self.args;
         let id = ContainerId::random();
         let mut host_config = self.host_config();
-        let without = match settings.rootless {
-            true => fit_user(&mut host_config)?,
-            false => None,
+        let ignored = match settings.rootless {
+            true => fit_user(&mut host_config, self.host)?,
+            false => refuse_slice(&host_config.limits)?,
         };
         let mut warnings = resources::adapt(&mut host_config.limits, self.host)?;
-        warnings.extend(without);
+        warnings.extend(ignored);
         self.check(&host_config, &mut warnings)?;
         let mode = if settings.rootless {
             self.network_of_user(&mut warnings)?
@@ -471,14 +471,33 @@ impl Wish<'_> {
 }
 
 /// Takes away what a user cannot have without root, and says so; what cannot be left out is refused.
-fn fit_user(config: &mut HostConfig) -> Result<Option<String>> {
+fn fit_user(config: &mut HostConfig, host: &HostFacts) -> Result<Vec<String>> {
     if !matches!(config.userns_mode.as_str(), "" | "host") {
         return Err(Error::Rejected {
             message: "a user namespace of the container's own (--userns, --uidmap) needs root: only the host's root maps the ids of a layer".to_owned(),
             hint: Some("leave it out: without root, containers are in a user namespace of yours already".to_owned()),
         });
     }
-    Ok(resources::do_without(&mut config.limits, CGROUP_PARENT))
+    let limits = &mut config.limits;
+    let Some(own) = &host.delegation else {
+        return Ok(resources::do_without(limits, CGROUP_PARENT).into_iter().collect());
+    };
+    limits.cgroup_parent = own.parent(&limits.cgroup_parent)?;
+    Ok(resources::discard_undelegated(limits, &own.controllers))
+}
+
+/// Root's containers have their cgroups made by the runtime, wherever systemd is.
+fn refuse_slice(limits: &Limits) -> Result<Vec<String>> {
+    if is_slice(&limits.cgroup_parent) {
+        let parent = &limits.cgroup_parent;
+        return Err(Error::Rejected {
+            message: format!(
+                "cannot put the container's cgroup below `{parent}`: root's containers are in no slice of systemd"
+            ),
+            hint: Some("give an absolute path, or leave it out".to_owned()),
+        });
+    }
+    Ok(Vec::new())
 }
 
 /// Root has bridges, and has no use for a program that does without.

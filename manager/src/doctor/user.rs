@@ -1,9 +1,10 @@
-//! What an ordinary user needs of a host, in the place of what root does: cgroups and bridges are not made for one.
+//! What an ordinary user needs of a host, in the place of what root does: no bridges are made for one, and cgroups where they are
+//! delegated.
 
 use super::judge::{Finding, Verdict, finding};
 use crate::connection;
 use crate::network::Carrier;
-use crate::rootless::{self, Plan, User};
+use crate::rootless::{self, Delegation, Plan, User};
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 
 /// The facts.
@@ -15,6 +16,8 @@ pub struct UserFacts {
     pub ids: Plan,
     /// What keeps users from making user namespaces, as the advice about it.
     pub forbidden: Option<&'static str>,
+    /// The cgroups that it may make, or why it may make none.
+    pub cgroups: Result<Delegation, String>,
     /// What connects its containers.
     pub carrier: Option<Carrier>,
     /// Whether the user may open /dev/net/tun.
@@ -31,6 +34,7 @@ impl UserFacts {
             ids: Plan::probe(&user),
             name: user.name,
             forbidden: rootless::what_forbids_namespaces(),
+            cgroups: Delegation::probe(),
             carrier: connection::carrier(),
             tun: accessat(CWD, "/dev/net/tun", both, AtFlags::EACCESS).is_ok(),
         }
@@ -39,6 +43,36 @@ impl UserFacts {
 
 /// The checks of root that these take the place of.
 pub(super) const INSTEAD_OF: [&str; 2] = ["root", "user namespaces"];
+
+/// The controllers that root's systemd gives to users, if nothing is said (user@.service).
+const USUAL: [&str; 3] = ["cpu", "memory", "pids"];
+
+/// What a user can limit.
+pub(crate) fn of_delegation(cgroups: &Result<Delegation, String>) -> Finding {
+    let (good, found, advice) = match cgroups {
+        Ok(own) => {
+            let lacking: Vec<&str> = USUAL
+                .into_iter()
+                .filter(|name| !own.controllers.iter().any(|known| known == name))
+                .collect();
+            let there = format!("by {}: {}", own.manager.as_str(), own.controllers.join(" "));
+            match lacking.as_slice() {
+                [] => (true, there, "limits of them are ignored"),
+                lacking => (
+                    false,
+                    format!("{there}, without {}", lacking.join(" ")),
+                    "limits of what is missing are ignored: let root put `Delegate=cpu cpuset io memory pids` below `[Service]` of /etc/systemd/system/user@.service.d/delegate.conf, run `systemctl daemon-reload`, and log in anew",
+                ),
+            }
+        }
+        Err(lack) => (
+            false,
+            format!("none: {lack}"),
+            "limits are ignored, and `pause`, `stats` and `update` refused: they take cgroup v2 and a systemd of the user's, which runs for whoever is logged in, or always with `loginctl enable-linger`",
+        ),
+    };
+    finding("delegated cgroup", good, Verdict::Limited, found, advice)
+}
 
 /// Every finding about a user.
 pub(super) fn findings(user: &UserFacts, user_namespaces: u64) -> Vec<Finding> {
@@ -70,6 +104,7 @@ pub(super) fn findings(user: &UserFacts, user_namespaces: u64) -> Vec<Finding> {
             ids,
             format!("images with files of several users cannot be unpacked: {lack}"),
         ),
+        of_delegation(&user.cgroups),
         finding(
             "user network",
             user.carrier.is_some(),
@@ -90,6 +125,16 @@ pub(super) fn findings(user: &UserFacts, user_namespaces: u64) -> Vec<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rootless::delegation::Manager;
+
+    fn delegation(controllers: &[&str]) -> Delegation {
+        Delegation {
+            manager: Manager::Systemd,
+            group: "/user.slice".into(),
+            controllers: controllers.iter().map(|&name| name.to_owned()).collect(),
+            swap: true,
+        }
+    }
 
     fn good() -> UserFacts {
         let line = crate::user_namespace::Mapping { inside: 0, outside: 1000, size: 65_537 };
@@ -99,6 +144,7 @@ mod tests {
             name: "eve".to_owned(),
             ids,
             forbidden: None,
+            cgroups: Ok(delegation(&USUAL)),
             carrier: Some(Carrier::Pasta),
             tun: true,
         }
@@ -122,6 +168,20 @@ mod tests {
         finds(forbidden, "user namespaces", Verdict::Missing, "sysctl x=1");
         let own = Plan::Own { lack: "install `uidmap`".to_owned() };
         finds(UserFacts { ids: own, ..good() }, "ids", Verdict::Limited, "install `uidmap`");
+        let none = Err("nobody listens".to_owned());
+        finds(
+            UserFacts { cgroups: none, ..good() },
+            "delegated cgroup",
+            Verdict::Limited,
+            "enable-linger",
+        );
+        let some = Ok(delegation(&["memory", "pids"]));
+        finds(
+            UserFacts { cgroups: some, ..good() },
+            "delegated cgroup",
+            Verdict::Limited,
+            "Delegate=cpu",
+        );
         finds(UserFacts { carrier: None, ..good() }, "user network", Verdict::Limited, "passt");
         finds(UserFacts { tun: false, ..good() }, "tun device", Verdict::Limited, "/dev/net/tun");
     }

@@ -23,6 +23,7 @@ use crate::error::{Error, Result};
 use crate::forward::Forwarder;
 use crate::journal::Writer;
 use crate::process;
+use crate::rootless::{is_in_namespace, scope};
 use crate::runtime::{Launch, Runtime, Streams};
 use crate::settings::Settings;
 use log::Log;
@@ -205,7 +206,7 @@ impl<'a> Monitor<'a> {
         let mask = Mask::of(&[Signal::CHILD, FORWARDED[0], FORWARDED[1], FORWARDED[2]]);
         sys::signals::set_mask(&mask);
         uses::tell_begin(self.settings, &self.record, &self.dir);
-        let mut post = match self.take_post(&mask) {
+        let mut post = match self.take_place().and_then(|()| self.take_post(&mask)) {
             Ok(post) => post,
             Err(error) => return self.give_up(&error),
         };
@@ -239,6 +240,11 @@ impl<'a> Monitor<'a> {
         self.record.supervision.restart
     }
 
+    /// Goes where the container's cgroup is to be made, if that takes being there.
+    fn take_place(&self) -> Result<()> {
+        scope::enter(&self.record, crate::connection::carried_by(&self.dir))
+    }
+
     /// What stays the same from one life of the container to the next.
     fn take_post(&self, mask: &Mask) -> Result<Post> {
         let sockets = socket_dir(self.settings, &self.record.id);
@@ -265,7 +271,7 @@ impl<'a> Monitor<'a> {
         let (init, pidfd) = adopt(pid)?;
         let mut state = State::created();
         state.pid = Some(pid);
-        state.born = process::birth(pid).filter(|_| !self.record.has_cgroup());
+        state.born = process::birth(pid).filter(|_| is_in_namespace());
         state.monitor = Some(getpid().as_raw_nonzero().get());
         state.status = Status::Running;
         state.started = Some(Timestamp::now());
@@ -446,9 +452,10 @@ impl<'a> Monitor<'a> {
     /// Takes down what the container has while it runs. Goes on after an error.
     fn clean_up(&self) -> Vec<Error> {
         let id = &self.record.id;
-        let mut errors = Vec::new();
+        // The kernel takes some milliseconds to forget what a published port was, and keeps us until it has: it begins with that.
+        let mut errors = crate::connection::disconnect(self.settings, &self.record, &self.dir);
         errors.extend(self.runtime.delete(id).err());
-        errors.extend(crate::assemble::disassemble(self.settings, &self.record, &self.dir));
+        errors.extend(crate::assemble::unmount(&self.record, &self.dir));
         uses::tell_end(self.settings, &self.record, &self.dir);
         if let Err(error) = std::fs::remove_dir_all(socket_dir(self.settings, id))
             && error.kind() != std::io::ErrorKind::NotFound

@@ -32,7 +32,7 @@ pub struct OomWatch<'a> {
 impl<'a> OomWatch<'a> {
     /// Begins to watch the container with this init. `None` when that has ended already, or has no cgroup of its own.
     pub fn new(settings: &'a Settings, record: &'a Record, init: i32) -> Option<Self> {
-        let groups = Groups::of(init).filter(|_| record.has_cgroup())?;
+        let groups = Groups::of_memory(init).filter(|_| record.has_cgroup())?;
         let seen = groups.oom_kills();
         let bell = bell(&groups).unwrap_or(Bell::None);
         Some(Self { settings, record, groups, bell, seen })

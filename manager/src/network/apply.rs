@@ -16,7 +16,7 @@ use super::plan::{MacAddress, NetworkPlan, Place, Step, bridge_mac};
 use super::plugin::{self, Call};
 use super::state::{Lock, State};
 use rustix::io::Errno;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 /// Connects a container: takes every step of the plan, or none.
 ///
@@ -227,13 +227,25 @@ pub fn check_plugins(state: &State, plan: &NetworkPlan, netns: BorrowedFd<'_>) -
         .collect()
 }
 
+/// Makes a network namespace for a container; its loopback interface is up.
+///
+/// # Errors
+/// The kernel refuses.
+pub fn create_namespace() -> Result<OwnedFd> {
+    netns::create_and(loopback_up)
+}
+
 /// Sets the loopback interface of a container's namespace up, as every container has it.
 ///
 /// # Errors
 /// The kernel refuses.
 pub fn set_loopback_up(netns: BorrowedFd<'_>) -> Result<()> {
+    netns::run_in(netns, loopback_up)
+}
+
+fn loopback_up() -> Result<()> {
     let step = Step::Up { place: Place::Container, interface: "lo".parse()? };
-    netns::run_in(netns, || take_inside(&mut open()?, &step))
+    take_inside(&mut open()?, &step)
 }
 
 fn connect(

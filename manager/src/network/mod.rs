@@ -28,8 +28,8 @@ mod subnet;
 pub mod survey;
 
 pub use apply::{
-    apply, check_link, check_plugins, publish, reload, remove, remove_with_namespace,
-    restore_rules, set_loopback_up, tidy, tidy_locked,
+    apply, check_link, check_plugins, create_namespace, publish, reload, remove,
+    remove_with_namespace, restore_rules, set_loopback_up, tidy, tidy_locked,
 };
 pub use definition::Definition;
 pub use endpoint::Endpoint;

@@ -12,9 +12,18 @@ use sys::namespace::{Kinds, join, unshare};
 /// # Errors
 /// The kernel's answer to unshare(2): without CAP_SYS_ADMIN, or beyond `user.max_net_namespaces`.
 pub fn create() -> Result<OwnedFd> {
+    create_and(|| Ok(()))
+}
+
+/// The same, and calls `action` in it before it leaves it.
+///
+/// # Errors
+/// As [`create`], or those of `action`.
+pub fn create_and(action: impl FnOnce() -> Result<()> + Send) -> Result<OwnedFd> {
     on_a_thread(|| {
         unshare(Kinds::NETWORK)
             .map_err(|errno| Error::kernel("create a network namespace", errno))?;
+        action()?;
         current()
     })
 }

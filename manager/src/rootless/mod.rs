@@ -7,13 +7,16 @@
 //! Mounts are not a part of it. A command that mounts makes a mount namespace of its own, as root's does, from the host's as it is
 //! at that moment; what is mounted in it belongs to the user namespace.
 
+pub mod delegation;
 mod holder;
 pub mod mapping;
 pub mod pause;
+pub mod scope;
 
 use crate::error::{Error, Result, reason};
 use crate::network::{Carrier, Mode as NetworkMode};
 use crate::settings::Settings;
+pub use delegation::Delegation;
 pub use mapping::{Plan, User};
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;

@@ -133,6 +133,7 @@ fn settle(note: &Note, child: &mut Child, namespace: Option<(&User, &Plan)>) -> 
     note.write(id, born)?;
     let told = child.stdin.take().map(|mut stdin: ChildStdin| stdin.write_all(GO));
     told.transpose().map_err(Error::system("hold the user namespace"))?;
+    super::scope::shelter(id);
     Ok(pidfd)
 }
 

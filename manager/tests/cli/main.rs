@@ -7,6 +7,7 @@
 mod attach;
 mod build;
 mod compressed;
+mod counts;
 mod crash;
 mod create;
 mod damage;

@@ -10,7 +10,7 @@ fn limits_are_ignored_with_a_warning_and_those_of_processes_hold() {
     assert_eq!(output.stdout(), "50\n");
     assert_eq!(
         output.stderr(),
-        "WARNING: Resource limits and cgroups need root, and are ignored.\n"
+        "WARNING: Resource limits and cgroups need root, or a delegated cgroup v2, and are ignored.\n"
     );
     let output = world.shell(&["--cgroup-parent", "/mine"], "true").ok();
     assert!(output.stderr().contains("are ignored"), "{output}");

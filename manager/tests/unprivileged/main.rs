@@ -1,7 +1,9 @@
 //! `nman` for an ordinary user: each test makes one, with subordinate ids, in a sandbox of its own.
 //!
-//! The tests need root, to make the user; nothing that they try does.
+//! The tests need root, to make the user; nothing that they try does. As another user than root, `cgroups` has what is delegated to
+//! that one.
 
+mod cgroups;
 mod files;
 mod ids;
 mod life;
@@ -9,4 +11,5 @@ mod limits;
 mod network;
 #[path = "../saved/mod.rs"]
 mod saved;
+mod session;
 mod world;

@@ -35,7 +35,9 @@ impl World {
         let program = user.home().join("nman");
         fs::copy(env!("CARGO_BIN_EXE_nman"), &program).unwrap();
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
-        let rest = Rest { state: user.runtime_directory().join("nman") };
+        // That of a user who is there already is everybody's, and its other tests have theirs at the same time.
+        let place = if user.is_made() { user.runtime_directory() } else { user.home() };
+        let rest = Rest { state: place.join("nman-state") };
         Self { rest, user }
     }
 
@@ -53,7 +55,10 @@ impl World {
     pub(crate) fn command<S: AsRef<str>>(&self, args: impl IntoIterator<Item = S>) -> Capture {
         let args = args.into_iter().map(|arg| arg.as_ref().to_owned());
         let call = self.user.call(self.user.home().join("nman")).args(args);
-        call.env("NMAN_RUNTIME", self.user.program()).directory("/")
+        call.env("NMAN_RUNTIME", self.user.program())
+            .env("NMAN_STATE", self.state())
+            .env("HOME", self.user.home())
+            .directory("/")
     }
 
     /// Runs `nman` with these arguments.
@@ -142,7 +147,7 @@ pub(crate) fn end_holder(state: &Path) {
     }
 }
 
-fn runtime() -> PathBuf {
+pub(crate) fn runtime() -> PathBuf {
     let named = std::env::var("NMAN_TEST_RUNTIME").ok();
     named.map_or_else(
         || find_binary("nrun").expect("nrun is built"),

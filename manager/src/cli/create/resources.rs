@@ -44,7 +44,7 @@ pub struct ResourceArgs {
     /// Set a limit of its processes, such as nofile=1024:2048
     #[arg(long, value_name = "NAME=SOFT[:HARD]")]
     pub ulimit: Vec<Ulimit>,
-    /// Cgroup below which the container gets its own
+    /// Cgroup below which the container gets its own; without root, a slice of the user's systemd
     #[arg(long, value_name = "PATH", value_parser = cgroup_parent, default_value = CGROUP_PARENT)]
     pub cgroup_parent: String,
 }
@@ -121,14 +121,19 @@ impl LimitArgs {
     }
 }
 
-/// A path below the root of the cgroup tree, which nothing can lead out of (class F of the known attacks).
+/// A path below the root of the cgroup tree, which nothing can lead out of (class F of the known attacks), or a slice (systemd.slice(5)).
 pub(crate) fn cgroup_parent(text: &str) -> Result<String, String> {
     let good = |part: &str| {
         !matches!(part, "" | "." | "..")
             && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b))
     };
-    match text.strip_prefix('/') {
-        Some(rest) if rest.split('/').all(good) => Ok(text.to_owned()),
-        _ => Err("a cgroup is an absolute path of plain names".to_owned()),
+    let is_slice = |stem: &str| good(stem) && stem.split('-').all(|part| !part.is_empty());
+    match (text.strip_prefix('/'), text.strip_suffix(".slice")) {
+        (Some(rest), _) if rest.split('/').all(good) => Ok(text.to_owned()),
+        (None, Some(stem)) if is_slice(stem) => Ok(text.to_owned()),
+        _ => Err(
+            "a cgroup is an absolute path of plain names, or NAME.slice for a systemd of your own"
+                .to_owned(),
+        ),
     }
 }

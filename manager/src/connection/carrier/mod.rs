@@ -217,6 +217,11 @@ fn pid_of(dir: &Dir) -> Option<i32> {
     fs::read_to_string(dir.join(PID)).ok()?.strip_suffix('\n')?.parse().ok()
 }
 
+/// The process that connects a container.
+pub(super) fn process(dir: &Dir) -> Option<i32> {
+    pid_of(dir).filter(|&pid| is_ours(dir, pid))
+}
+
 fn is_ours(dir: &Dir, pid: i32) -> bool {
     let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     let namespace = namespace_path(dir);

@@ -23,6 +23,7 @@ use element::Element;
 use ruleset::{Family, Set};
 use rustix::io::Errno;
 use std::collections::HashSet;
+use std::sync::{Mutex, PoisonError};
 
 /// Adds a container's elements, and the rules if they are not as they should be.
 ///
@@ -155,10 +156,15 @@ pub(super) fn remove_tables() -> Result<()> {
     connection.commit(batch).map_err(|refusal| failed(refusal.error))
 }
 
-/// The close of a socket that something was deleted by waits until no processor uses that any more. Nobody else has to.
+/// The close of a socket that something was deleted by waits until no processor uses that any more. Nobody else has to: the last one is
+/// kept until this process ends. On a thread alone it might still be open when a program is executed, which would wait as it closes its copy.
 fn close_later(connection: Connection) {
-    // If there is no thread to be had, it is closed here.
-    drop(std::thread::Builder::new().spawn(move || drop(connection)));
+    static LAST: Mutex<Option<Connection>> = Mutex::new(None);
+    let before = LAST.lock().unwrap_or_else(PoisonError::into_inner).replace(connection);
+    if let Some(before) = before {
+        // If there is no thread to be had, it is closed here.
+        drop(std::thread::Builder::new().spawn(move || drop(before)));
+    }
 }
 
 /// Whether an element is this container's, or its bridge's.

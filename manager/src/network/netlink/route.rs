@@ -62,6 +62,11 @@ pub(crate) struct RouteSocket {
 
 const NETLINK_ROUTE: isize = 0;
 
+/// One queue in each direction, which is what a veth pair has in any case. Of one that is asked for nothing the kernel makes as many as
+/// there are processors, takes all but the first away again, and waits for each of its ends until no processor uses them.
+const ONE_QUEUE: [LinkAttribute; 2] =
+    [LinkAttribute::NumTxQueues(1), LinkAttribute::NumRxQueues(1)];
+
 impl RouteSocket {
     pub(crate) fn open() -> io::Result<Self> {
         Ok(Self { socket: Socket::open(NETLINK_ROUTE)?, known: HashMap::new() })
@@ -157,6 +162,7 @@ impl RouteSocket {
             LinkAttribute::Mtu(mtu),
             LinkAttribute::NetNsFd(netns.as_raw_fd()),
         ];
+        peer.attributes.extend(ONE_QUEUE);
         let mut message = LinkMessage::default();
         message.header.flags = LinkFlags::Up;
         message.header.change_mask = LinkFlags::Up;
@@ -170,6 +176,7 @@ impl RouteSocket {
                 LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(peer))),
             ]),
         ];
+        message.attributes.extend(ONE_QUEUE);
         self.execute(RouteNetlinkMessage::NewLink(message), NLM_F_CREATE | NLM_F_EXCL)
     }
 

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use super::super::Error;
 use super::super::v1::member;
-use super::value::{Property, Value};
+use ::systemd::{Property, Value};
 
 const PREFIX: &str = "org.systemd.property.";
 

@@ -2,15 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use ::systemd::{Connection, Property, Writer};
 use oci_spec::runtime::LinuxResources;
 use rustix::process::Pid;
 
 use super::super::Error;
-use super::connection::{self, Connection};
-use super::message::{Reader, Writer};
 use super::properties;
 use super::unit::{Unit, UnitPlan};
-use super::value::{Property, Value};
 
 /// The oldest systemd that knows all properties without which a container's limits could be lost (`AllowedCPUs`).
 const OLDEST: u32 = 244;
@@ -38,10 +36,10 @@ impl Facts {
 
 /// Asks systemd what planning has to know; `None` where it does not run.
 pub fn probe() -> Result<Option<Facts>, Error> {
-    if !connection::is_running() {
+    if !::systemd::is_running() {
         return Ok(None);
     }
-    let user = connection::is_user();
+    let user = ::systemd::is_user();
     let ask = || {
         let mut connection = Connection::open(user)?;
         let version = version(&connection.manager_property("Version")?);
@@ -61,7 +59,7 @@ fn version(text: &str) -> u32 {
     digits[..end].parse().unwrap_or(0)
 }
 
-fn failed(what: String, error: &connection::Error) -> Error {
+fn failed(what: String, error: &::systemd::Error) -> Error {
     Error::Systemd { what, why: error.to_string() }
 }
 
@@ -72,10 +70,6 @@ pub(in super::super) struct StartError {
     pub(in super::super) error: Error,
     /// systemd may have made the unit: it has to be stopped.
     pub(in super::super) made: bool,
-}
-
-fn is(error: &connection::Error, name: &str) -> bool {
-    matches!(error, connection::Error::Refused { name: found, .. } if found.rsplit('.').next() == Some(name))
 }
 
 impl UnitPlan {
@@ -89,12 +83,12 @@ impl UnitPlan {
         let mut connection = Connection::open(self.unit.user).map_err(not_made)?;
         connection.subscribe().map_err(not_made)?;
         let mut started = self.ask_to_start(&mut connection, pid);
-        if started.as_ref().is_err_and(|error| is(error, "UnitExists")) {
-            let _ = reset_failed(&mut connection, name);
+        if started.as_ref().is_err_and(|error| error.is("UnitExists")) {
+            let _ = connection.reset_failed_unit(name);
             started = self.ask_to_start(&mut connection, pid);
         }
         let job = started.map_err(|error| StartError {
-            made: !matches!(error, connection::Error::Refused { .. }),
+            made: !matches!(error, ::systemd::Error::Refused { .. }),
             error: failed(what(), &error),
         })?;
         let result = connection.wait(&job);
@@ -103,7 +97,7 @@ impl UnitPlan {
             Ok(result) => format!("its job ended as `{result}`"),
             Err(error) => error.to_string(),
         };
-        let _ = reset_failed(&mut connection, name);
+        let _ = connection.reset_failed_unit(name);
         Err(StartError { error: Error::Systemd { what: what(), why }, made: true })
     }
 
@@ -111,27 +105,10 @@ impl UnitPlan {
         &self,
         connection: &mut Connection,
         pid: Pid,
-    ) -> Result<String, connection::Error> {
-        let pid = Value::Uint32(pid.as_raw_nonzero().get().unsigned_abs());
-        let mut list = self.properties.clone();
-        list.push(Property::new("PIDs", Value::Array("u".into(), vec![pid])));
-        let mut body = Writer::default();
-        body.string(&self.unit.name);
-        body.string("replace");
-        body.properties(&list);
-        body.nothing();
-        job(&connection.call("StartTransientUnit", "ssa(sv)a(sa(sv))", body, "o")?)
+    ) -> Result<String, ::systemd::Error> {
+        let pid = pid.as_raw_nonzero().get().unsigned_abs();
+        connection.start_transient_unit(&self.unit.name, &self.properties, pid)
     }
-}
-
-fn job(body: &[u8]) -> Result<String, connection::Error> {
-    Reader::new(body).string().ok_or(connection::Error::Garbled("a job without a name"))
-}
-
-fn reset_failed(connection: &mut Connection, name: &str) -> Result<(), connection::Error> {
-    let mut body = Writer::default();
-    body.string(name);
-    connection.call("ResetFailedUnit", "s", body, "").map(drop)
 }
 
 impl Unit {
@@ -140,18 +117,12 @@ impl Unit {
         let stop = || {
             let mut connection = Connection::open(self.user)?;
             connection.subscribe()?;
-            let mut body = Writer::default();
-            body.string(&self.name);
-            body.string("replace");
-            let stopped = match connection.call("StopUnit", "ss", body, "o") {
-                Ok(body) => job(&body).and_then(|job| connection.wait(&job)),
-                Err(error) => Err(error),
-            };
-            let _ = reset_failed(&mut connection, &self.name);
+            let stopped = connection.stop_unit(&self.name).and_then(|job| connection.wait(&job));
+            let _ = connection.reset_failed_unit(&self.name);
             match stopped {
                 // However the job ended: the processes are killed and the directories removed by name.
                 Ok(_) => Ok(()),
-                Err(error) if is(&error, "NoSuchUnit") => Ok(()),
+                Err(error) if error.is("NoSuchUnit") => Ok(()),
                 Err(error) => Err(error),
             }
         };
@@ -174,11 +145,9 @@ impl Unit {
     /// Moves a process into the unit, to a directory in it: what a user may not do, the user's systemd has done by the system's.
     pub(in super::super) fn attach(&self, pid: Pid, to: Option<&Path>) -> Result<(), Error> {
         let attach = || {
-            let mut body = Writer::default();
-            body.string(&self.name);
-            body.string(&self.path_below(to));
-            body.numbers(&[pid.as_raw_nonzero().get().unsigned_abs()]);
-            Connection::open(self.user)?.call("AttachProcessesToUnit", "ssau", body, "").map(drop)
+            let pid = pid.as_raw_nonzero().get().unsigned_abs();
+            let below = self.path_below(to);
+            Connection::open(self.user)?.attach_process_to_unit(&self.name, &below, pid)
         };
         attach().map_err(|error| {
             failed(format!("put process {pid} into the unit `{}`", self.name), &error)

@@ -9,7 +9,7 @@ use super::super::devices::{self, Access, Exception, Kind, Rule};
 use super::super::v1::{BLOCK_IO, CPU, member};
 use super::super::{Error, v2};
 use super::cpu_list;
-use super::value::{Property, Value};
+use ::systemd::{Property, Value};
 
 /// `CPUWeight=idle`, which is 0 on the wire.
 const CPU_IDLE: u32 = 252;

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::super::devices::Rule;
 use super::super::plan::Request;
 use super::super::{Error, Layout, below};
-use super::value::Property;
 use super::{Facts, annotation, properties};
+use ::systemd::Property;
 
 const POINTER: &str = "/linux/cgroupsPath";
 /// The cgroup below the unit's own in which the container's processes are to be, as crun has it.

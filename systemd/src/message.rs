@@ -4,12 +4,12 @@
 //! in. The other side is systemd or the bus, both trusted; still every length is checked against what was received, and no
 //! answer can make us allocate more than [`LIMIT`]. <https://dbus.freedesktop.org/doc/dbus-specification.html>
 
-use super::value::{Property, Value};
+use crate::value::{Property, Value};
 
 /// The longest message that is read, in bytes. Signals of a busy manager have a few kilobytes.
-pub(super) const LIMIT: usize = 4 << 20;
+pub(crate) const LIMIT: usize = 4 << 20;
 /// The part of a message that says how long the rest is, in bytes.
-pub(super) const PREFIX: usize = 16;
+pub(crate) const PREFIX: usize = 16;
 
 const CALL: u8 = 1;
 const REPLY: u8 = 2;
@@ -29,19 +29,19 @@ mod field {
 
 /// A method call, but for its serial number.
 #[derive(Debug)]
-pub(super) struct Call<'a> {
-    pub(super) destination: &'a str,
-    pub(super) path: &'a str,
-    pub(super) interface: &'a str,
-    pub(super) member: &'a str,
+pub(crate) struct Call<'a> {
+    pub(crate) destination: &'a str,
+    pub(crate) path: &'a str,
+    pub(crate) interface: &'a str,
+    pub(crate) member: &'a str,
     /// The types of what is in the body.
-    pub(super) signature: &'a str,
-    pub(super) body: Writer,
+    pub(crate) signature: &'a str,
+    pub(crate) body: Writer,
 }
 
 impl Call<'_> {
     /// The bytes of the message. On a connection without a bus there is no destination.
-    pub(super) fn encode(&self, serial: u32, on_bus: bool) -> Vec<u8> {
+    pub(crate) fn encode(&self, serial: u32, on_bus: bool) -> Vec<u8> {
         let mut message = Writer::default();
         message.0.extend([b'l', CALL, 0, 1]);
         message.u32(u32::try_from(self.body.0.len()).unwrap_or(u32::MAX));
@@ -74,19 +74,21 @@ impl Call<'_> {
 
 /// Bytes in the order of D-Bus. Alignments count from the start, which for a body is a multiple of eight in its message.
 #[derive(Debug, Default)]
-pub(super) struct Writer(Vec<u8>);
+pub struct Writer(Vec<u8>);
 
 impl Writer {
     fn align(&mut self, to: usize) {
         self.0.resize(self.0.len().next_multiple_of(to), 0);
     }
 
-    pub(super) fn u32(&mut self, value: u32) {
+    /// `u`
+    pub fn u32(&mut self, value: u32) {
         self.align(4);
         self.0.extend(value.to_le_bytes());
     }
 
-    pub(super) fn string(&mut self, text: &str) {
+    /// `s`, or an object path.
+    pub fn string(&mut self, text: &str) {
         self.u32(u32::try_from(text.len()).unwrap_or(u32::MAX));
         self.0.extend(text.as_bytes());
         self.0.push(0);
@@ -110,7 +112,7 @@ impl Writer {
     }
 
     /// `a(sv)`
-    pub(super) fn properties(&mut self, properties: &[Property]) {
+    pub fn properties(&mut self, properties: &[Property]) {
         self.array(8, |list| {
             for Property { name, value } in properties {
                 list.align(8);
@@ -122,12 +124,12 @@ impl Writer {
     }
 
     /// An empty array of structs.
-    pub(super) fn nothing(&mut self) {
+    pub fn nothing(&mut self) {
         self.array(8, |_| {});
     }
 
     /// `au`
-    pub(super) fn numbers(&mut self, numbers: &[u32]) {
+    pub fn numbers(&mut self, numbers: &[u32]) {
         self.array(4, |list| numbers.iter().for_each(|number| list.u32(*number)));
     }
 
@@ -165,7 +167,7 @@ fn alignment(signature: &str) -> usize {
 
 /// What arrived, as far as it concerns us.
 #[derive(Debug, Eq, PartialEq)]
-pub(super) enum Received {
+pub(crate) enum Received {
     /// The answer to the call with this serial number: the body and its signature.
     Reply { serial: u32, signature: String, body: Vec<u8> },
     /// The refusal of it.
@@ -177,7 +179,7 @@ pub(super) enum Received {
 }
 
 /// How many bytes follow the first [`PREFIX`] of a message; `None` when it is none, or too long.
-pub(super) fn rest(prefix: &[u8; PREFIX]) -> Option<usize> {
+pub(crate) fn rest(prefix: &[u8; PREFIX]) -> Option<usize> {
     let mut reader = Reader::new(prefix);
     let [endian, _, _, version] = reader.take(4)?.try_into().ok()?;
     if endian != b'l' || version != 1 {
@@ -191,7 +193,7 @@ pub(super) fn rest(prefix: &[u8; PREFIX]) -> Option<usize> {
 }
 
 /// Reads a whole message; `None` when it is not one.
-pub(super) fn decode(message: &[u8]) -> Option<Received> {
+pub(crate) fn decode(message: &[u8]) -> Option<Received> {
     let mut reader = Reader::new(message);
     let kind = reader.take(4)?[1];
     let body_length = reader.length()?;
@@ -243,13 +245,15 @@ impl Fields {
 
 /// Takes a message apart; `None` where it ends too early.
 #[derive(Debug)]
-pub(super) struct Reader<'a> {
+pub struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(bytes: &'a [u8]) -> Reader<'a> {
+    /// Of a body.
+    #[must_use]
+    pub fn new(bytes: &'a [u8]) -> Reader<'a> {
         Reader { bytes, at: 0 }
     }
 
@@ -263,7 +267,8 @@ impl<'a> Reader<'a> {
         self.take(self.at.next_multiple_of(to) - self.at).map(drop)
     }
 
-    pub(super) fn u32(&mut self) -> Option<u32> {
+    /// A number.
+    pub fn u32(&mut self) -> Option<u32> {
         self.align(4)?;
         Some(u32::from_le_bytes(self.take(4)?.try_into().ok()?))
     }
@@ -273,14 +278,15 @@ impl<'a> Reader<'a> {
     }
 
     /// A string or an object path.
-    pub(super) fn string(&mut self) -> Option<String> {
+    pub fn string(&mut self) -> Option<String> {
         let length = self.length()?;
         let text = String::from_utf8(self.take(length)?.to_vec()).ok()?;
         self.take(1)?;
         Some(text)
     }
 
-    pub(super) fn signature(&mut self) -> Option<String> {
+    /// A type, in D-Bus's letters.
+    pub fn signature(&mut self) -> Option<String> {
         let length = usize::from(self.take(1)?[0]);
         let text = String::from_utf8(self.take(length)?.to_vec()).ok()?;
         self.take(1)?;

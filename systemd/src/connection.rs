@@ -11,14 +11,14 @@ use std::os::unix::net::{SocketAddr, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::message::{self, Call, PREFIX, Reader, Received, Writer};
+use crate::message::{self, Call, PREFIX, Reader, Received, Writer};
 
 /// How long systemd may take for an answer or a job, as in runc.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// The longest line of the conversation before the first message, in bytes.
 const LINE: usize = 1024;
 
-pub(super) const SYSTEMD: &str = "org.freedesktop.systemd1";
+const SYSTEMD: &str = "org.freedesktop.systemd1";
 const MANAGER_PATH: &str = "/org/freedesktop/systemd1";
 const MANAGER: &str = "org.freedesktop.systemd1.Manager";
 const BUS: &str = "org.freedesktop.DBus";
@@ -28,10 +28,15 @@ const SYSTEM_BUS: &str = "/run/dbus/system_bus_socket";
 
 /// Why a call has no answer, or not the one that was hoped for.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Error {
+pub enum Error {
     /// The other side refused: the name of its error, and its words.
     #[error("{message}")]
-    Refused { name: String, message: String },
+    Refused {
+        /// The name: `org.freedesktop.systemd1.UnitExists`.
+        name: String,
+        /// The words.
+        message: String,
+    },
     /// Nobody can be reached.
     #[error("nobody listens at `{}`", .0.display())]
     Absent(PathBuf),
@@ -49,6 +54,14 @@ pub(super) enum Error {
     Io(io::Error),
 }
 
+impl Error {
+    /// Whether it is this refusal of systemd's, such as `UnitExists`.
+    #[must_use]
+    pub fn is(&self, name: &str) -> bool {
+        matches!(self, Error::Refused { name: found, .. } if found.rsplit('.').next() == Some(name))
+    }
+}
+
 impl From<io::Error> for Error {
     fn from(error: io::Error) -> Error {
         match error.kind() {
@@ -59,7 +72,8 @@ impl From<io::Error> for Error {
     }
 }
 
-type Result<T> = std::result::Result<T, Error>;
+/// What a call comes to.
+pub type Result<T> = std::result::Result<T, Error>;
 
 /// The end of a job.
 #[derive(Debug)]
@@ -70,7 +84,7 @@ struct Job {
 
 /// An authenticated connection.
 #[derive(Debug)]
-pub(super) struct Connection {
+pub struct Connection {
     stream: UnixStream,
     /// There is a bus between us and systemd.
     on_bus: bool,
@@ -82,8 +96,26 @@ pub(super) struct Connection {
 
 impl Connection {
     /// Connects to the system's manager, or to the user's.
-    pub(super) fn open(user: bool) -> Result<Connection> {
-        let addresses = if user { user_addresses() } else { system_addresses() };
+    ///
+    /// # Errors
+    /// None is known, or nobody is there who lets us in.
+    pub fn open(user: bool) -> Result<Connection> {
+        Connection::first_of(if user { user_addresses() } else { system_addresses() })
+    }
+
+    /// Connects to the user's manager, whose runtime directory (`$XDG_RUNTIME_DIR`) is this one where the environment names none.
+    ///
+    /// # Errors
+    /// Nobody is there who lets us in.
+    pub fn open_in(directory: &Path) -> Result<Connection> {
+        let named = user_addresses();
+        if named.is_empty() {
+            return Connection::first_of(user_addresses_from(None, Some(directory)));
+        }
+        Connection::first_of(named)
+    }
+
+    fn first_of(addresses: Vec<Address>) -> Result<Connection> {
         let mut failure = Error::NoAddress;
         for Address { socket, on_bus } in addresses {
             match Connection::to(&socket, on_bus) {
@@ -169,7 +201,10 @@ impl Connection {
     }
 
     /// Calls a method of the manager and gives back the body of the answer, which has to have this signature.
-    pub(super) fn call(
+    ///
+    /// # Errors
+    /// It is refused, or there is no answer that is understood.
+    pub fn call(
         &mut self,
         member: &str,
         signature: &str,
@@ -182,7 +217,10 @@ impl Connection {
     }
 
     /// A property of the manager that is a string.
-    pub(super) fn manager_property(&mut self, name: &str) -> Result<String> {
+    ///
+    /// # Errors
+    /// It is refused, or there is no answer that is understood.
+    pub fn manager_property(&mut self, name: &str) -> Result<String> {
         let mut body = Writer::default();
         body.string(MANAGER);
         body.string(name);
@@ -222,7 +260,10 @@ impl Connection {
     }
 
     /// Asks to be told of jobs that end; systemd's own socket tells everybody.
-    pub(super) fn subscribe(&mut self) -> Result<()> {
+    ///
+    /// # Errors
+    /// It is refused, or there is no answer that is understood.
+    pub fn subscribe(&mut self) -> Result<()> {
         if !self.on_bus {
             return Ok(());
         }
@@ -243,7 +284,10 @@ impl Connection {
     }
 
     /// Waits for a job to end, and gives back how: `done` is success.
-    pub(super) fn wait(&mut self, job: &str) -> Result<String> {
+    ///
+    /// # Errors
+    /// It is refused, or there is no answer that is understood.
+    pub fn wait(&mut self, job: &str) -> Result<String> {
         self.deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(place) = self.ended.iter().position(|ended| ended.path == job) {
@@ -340,7 +384,8 @@ fn unescape(text: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// Whether systemd manages this host, as sd_booted(3) tells.
-pub(super) fn is_running() -> bool {
+#[must_use]
+pub fn is_running() -> bool {
     let directory = rustix::fs::lstat("/run/systemd/system");
     directory.is_ok_and(|stat| {
         rustix::fs::FileType::from_raw_mode(stat.st_mode) == rustix::fs::FileType::Directory
@@ -349,7 +394,8 @@ pub(super) fn is_running() -> bool {
 
 /// Whether the manager that we may ask is the user's: we are not root, or root of a user namespace in which the system's
 /// manager is somebody else's.
-pub(super) fn is_user() -> bool {
+#[must_use]
+pub fn is_user() -> bool {
     !rustix::process::geteuid().is_root()
         || rustix::fs::stat(PRIVATE).is_ok_and(|stat| stat.st_uid != 0)
 }

@@ -1,6 +1,6 @@
 //! Typed values of D-Bus, as far as properties of systemd's units have them.
 //!
-//! Pure: planning makes them, [`super::message`] puts them on the wire. The text form is that of GVariant, which is also how
+//! Pure: planning makes them, `message` puts them on the wire. The text form is that of GVariant, which is also how
 //! annotations give them.
 
 use std::borrow::Cow;
@@ -39,12 +39,13 @@ pub enum Value {
 
 impl Value {
     /// A string.
-    pub(super) fn text(text: impl Into<String>) -> Value {
+    pub fn text(text: impl Into<String>) -> Value {
         Value::Text(text.into())
     }
 
     /// The type, in D-Bus's letters.
-    pub(super) fn signature(&self) -> Cow<'static, str> {
+    #[must_use]
+    pub fn signature(&self) -> Cow<'static, str> {
         match self {
             Value::Byte(_) => "y".into(),
             Value::Bool(_) => "b".into(),
@@ -109,7 +110,8 @@ pub struct Property {
 }
 
 impl Property {
-    pub(super) fn new(name: impl Into<Cow<'static, str>>, value: Value) -> Property {
+    /// One of a name and a value.
+    pub fn new(name: impl Into<Cow<'static, str>>, value: Value) -> Property {
         Property { name: name.into(), value }
     }
 }
