@@ -5,7 +5,10 @@ SHELL := /bin/bash
 # rustup's programs, and those of the system that only root has in its path.
 export PATH := $(HOME)/.cargo/bin:$(PATH):/usr/local/sbin:/usr/sbin:/sbin
 
-TARGET := x86_64-unknown-linux-musl
+# The kind of machine to build for, as uname(1) says it: x86_64 or aarch64.
+ARCH ?= $(shell uname -m)
+TARGET := $(ARCH)-unknown-linux-musl
+export CARGO_BUILD_TARGET := $(TARGET)
 BUILD := $(or $(CARGO_TARGET_DIR),target)/$(TARGET)
 PROGRAMS := nrun nman nbundle nconform
 PREFIX ?= /usr/local
@@ -76,6 +79,10 @@ test-with: deps-test ## Run nman's tests with another runtime than nrun: RUNTIME
 .PHONY: test-vm
 test-vm: deps-guest ## Run nrun's and nman's tests in guests with cgroup v2: cgroupfs, systemd, uid 1000, nman; or MODES (root, slow)
 	scripts/test-vm $(MODES)
+
+.PHONY: test-arm64
+test-arm64: deps-guest deps-guest-arm64 ## Run nrun's tests in a guest with an aarch64 processor; or TESTS, by binary (root, slow)
+	scripts/test-arm64 $(TESTS)
 
 .PHONY: test-vm-quick
 test-vm-quick: deps-guest ## Of these, what is about cgroups, in minutes (root)

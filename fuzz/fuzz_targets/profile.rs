@@ -7,20 +7,20 @@ mod interpreter;
 #[path = "../../runtime/tests/seccomp/model.rs"]
 mod model;
 
-use interpreter::{Call, I386, X86_64, run, verify};
+use interpreter::{AARCH64, ARM, Call, I386, X86_64, run, verify};
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use libfuzzer_sys::fuzz_target;
 use model::Model;
-use nrun::plan::seccomp::{Kernel, compile};
+use nrun::plan::seccomp::{Kernel, Machine, compile};
 use oci_spec::runtime::LinuxSeccomp;
 use serde_json::{Value, json};
 
 const ACTIONS: [&str; 9] =
     ["KILL", "KILL_PROCESS", "KILL_THREAD", "TRAP", "ERRNO", "TRACE", "ALLOW", "LOG", "NOTIFY"];
 const OPERATORS: [&str; 7] = ["NE", "LT", "LE", "EQ", "GE", "GT", "MASKED_EQ"];
-const ARCHITECTURES: [&str; 4] = ["X86_64", "X86", "X32", "AARCH64"];
+const ARCHITECTURES: [&str; 5] = ["X86_64", "X86", "X32", "AARCH64", "ARM"];
 /// Those that are special somewhere: numbers at the ends, of one ABI alone, behind a multiplexer.
-const NAMES: [&str; 24] = [
+const NAMES: [&str; 25] = [
     "read",
     "write",
     "open",
@@ -44,6 +44,7 @@ const NAMES: [&str; 24] = [
     "epoll_wait_old",
     "preadv2",
     "listns",
+    "cacheflush",
     "no_such_call",
 ];
 
@@ -136,10 +137,10 @@ impl Profile {
         profile
     }
 
-    /// The calls that were made up, and each call of each ABI with the same arguments.
-    fn calls(&self) -> impl Iterator<Item = Call> {
-        self.calls.iter().flat_map(|(wide, number, marked, args)| {
-            let arch = if *wide { X86_64 } else { I386 };
+    /// The calls that were made up, and each call of each ABI with the same arguments, by the architectures of 64 and of 32 bits.
+    fn calls(&self, (wide_arch, narrow_arch): (u32, u32)) -> impl Iterator<Item = Call> {
+        self.calls.iter().flat_map(move |(wide, number, marked, args)| {
+            let arch = if *wide { wide_arch } else { narrow_arch };
             let (first, mark) = (u32::from(*number) % 600, u32::from(*marked) << 30);
             let args = args.map(Word::value);
             (0..8).map(move |step| Call { arch, number: (first + step * 53) % 600 | mark, args })
@@ -150,14 +151,17 @@ impl Profile {
 fuzz_target!(|profile: Profile| {
     let json = profile.json();
     let Ok(parsed) = serde_json::from_value::<LinuxSeccomp>(json) else { return };
-    let filter = match compile(&parsed, &Kernel::ask(|_| true, |_| true)) {
-        Ok(filter) => filter,
-        Err(error) => return drop(error.to_string()),
-    };
-    verify(&filter.program);
-    let model = Model::new(&parsed);
-    for call in profile.calls() {
-        let (found, wanted) = (run(&filter.program, &call).verdict, model.verdict(&call));
-        assert_eq!(found, wanted, "{call:x?} under {parsed:?}");
+    let machines = [(Machine::X86_64, (X86_64, I386)), (Machine::AARCH64, (AARCH64, ARM))];
+    for (machine, arches) in machines {
+        let filter = match compile(&parsed, &Kernel::ask(|_| true, |_| true), machine) {
+            Ok(filter) => filter,
+            Err(error) => return drop(error.to_string()),
+        };
+        verify(&filter.program);
+        let model = Model::new(&parsed, arches.0);
+        for call in profile.calls(arches) {
+            let (found, wanted) = (run(&filter.program, &call).verdict, model.verdict(&call));
+            assert_eq!(found, wanted, "{call:x?} under {parsed:?}");
+        }
     }
 });

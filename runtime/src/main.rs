@@ -27,7 +27,6 @@ const EXEC_FAILED: u8 = 255;
 const NO_COMMAND: u8 = 3;
 
 // The commands that `protect` knows: one that is missing here is only slower.
-#[cfg(target_arch = "x86_64")]
 sys::early!("create", "exec", "run");
 sys::entry!(protect::at_first, start);
 

@@ -6,15 +6,15 @@ use serde_json::{Value, json};
 const ENOSYS: i32 = 38;
 const EPERM: i32 = 1;
 
-/// Everything is allowed but one system call.
+/// Everything is allowed but one system call. Where a machine has it only with a directory's descriptor, it is that.
 fn denying(name: &str, action: &str, errno: Option<i32>) -> Value {
-    let mut rule = json!({"names": [name], "action": action});
+    let mut rule = json!({"names": [name, format!("{name}at")], "action": action});
     if let Some(errno) = errno {
         rule["errnoRet"] = errno.into();
     }
     json!({
         "defaultAction": "SCMP_ACT_ALLOW",
-        "architectures": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"],
+        "architectures": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32", "SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM"],
         "syscalls": [rule]
     })
 }
@@ -78,12 +78,12 @@ fn a_rule_may_depend_on_an_argument() {
 fn what_an_allow_list_does_not_name_is_denied() {
     let _sandbox = Sandbox::enter();
     let mut names: Vec<String> =
-        syscalls::x86_64::Sysno::iter().map(|call| call.name().to_owned()).collect();
+        syscalls::Sysno::iter().map(|call| call.name().to_owned()).collect();
+    names.push("newfstatat".to_owned()); // the crate has the kernel's own name of it for aarch64
     names.retain(|name| !["mkdir", "mkdirat", "sethostname"].contains(&name.as_str()));
     let profile = json!({
         "defaultAction": "SCMP_ACT_ERRNO",
         "defaultErrnoRet": ENOSYS,
-        "architectures": ["SCMP_ARCH_X86_64"],
         "syscalls": [{"names": names, "action": "SCMP_ACT_ALLOW"}]
     });
     let bundle = bundle(profile).shell("ls / > /dev/null && echo listed; mkdir /tmp/x");

@@ -23,10 +23,13 @@ fn pretend(_: &Notification) -> Answer {
     Answer::Value(0)
 }
 
+/// Not every machine has the first.
+const MKDIR: [&str; 2] = ["mkdir", "mkdirat"];
+
 fn profile(names: &[&str], agent: &Path) -> Value {
     json!({
         "defaultAction": "SCMP_ACT_ALLOW",
-        "architectures": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"],
+        "architectures": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32", "SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM"],
         "listenerPath": agent.to_str().expect("UTF-8"),
         "listenerMetadata": "some metadata",
         "syscalls": [{"names": names, "action": "SCMP_ACT_NOTIFY"}]
@@ -35,7 +38,7 @@ fn profile(names: &[&str], agent: &Path) -> Value {
 
 fn asking(agent: &SeccompAgent, no_new_privileges: bool) -> BundleDir {
     BundleDir::new()
-        .set("/linux/seccomp", profile(&["mkdir"], &agent.path()))
+        .set("/linux/seccomp", profile(&MKDIR, &agent.path()))
         .set("/process/noNewPrivileges", no_new_privileges)
 }
 
@@ -198,7 +201,7 @@ fn an_annotation_names_the_agent_where_the_profile_does_not() {
 #[test]
 fn a_profile_that_asks_nobody_needs_no_agent() {
     let _sandbox = Sandbox::enter();
-    let mut allowing = profile(&["mkdir"], Path::new("/no/such/agent"));
+    let mut allowing = profile(&MKDIR, Path::new("/no/such/agent"));
     allowing["syscalls"] = json!([]);
     let bundle = BundleDir::new().set("/linux/seccomp", allowing);
     let _ = Runtime::under_test().run(&bundle).ok();
@@ -209,7 +212,7 @@ fn an_agent_that_cannot_be_reached_or_asked_is_refused_before_anything_is_made()
     let sandbox = Sandbox::enter();
     let runtime = Runtime::under_test();
     let agent = SeccompAgent::start(go_on);
-    let with = |path: &Path| BundleDir::new().set("/linux/seccomp", profile(&["mkdir"], path));
+    let with = |path: &Path| BundleDir::new().set("/linux/seccomp", profile(&MKDIR, path));
     let file = agent.path().with_file_name("file");
     std::fs::write(&file, "").expect("a file");
     for path in [agent.dead_path(), file, "/no/such/agent".into()] {

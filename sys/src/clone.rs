@@ -51,7 +51,7 @@ struct CloneArgs {
 /// `EPERM` for namespaces that the caller may not make, `EINVAL` for kinds that the kernel lacks, `EAGAIN` at a limit on
 /// processes, `EBUSY` or `EOPNOTSUPP` when the cgroup takes no processes.
 pub fn spawn(options: &Options<'_>, body: impl FnOnce() -> i32) -> Result<Child> {
-    debug_assert_eq!(threads(), 1, "clone needs a process with one thread");
+    debug_assert!(is_single_threaded(), "clone needs a process with one thread");
     clone3(options, body)
 }
 
@@ -115,7 +115,7 @@ pub fn exit(status: i32) -> ! {
     unsafe { libc::_exit(status) }
 }
 
-/// The number of threads of this process: /proc/self/task has a link for each, beside `.` and `..`.
-fn threads() -> u64 {
-    rustix::fs::stat("/proc/self/task").map_or(1, |stat| stat.st_nlink - 2)
+/// Whether this process has one thread: /proc/self/task has a link for each, beside `.` and `..`.
+fn is_single_threaded() -> bool {
+    rustix::fs::stat("/proc/self/task").map_or(true, |stat| stat.st_nlink == 3)
 }

@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// Only a short cut: what begins with [`entry!`](crate::entry) still has to look at what it runs from, and to see to it in other
 /// ways. On a kernel without `CONFIG_CHECKPOINT_RESTORE`, and where the descriptor of the mount has more than one digit, the program
 /// executes the mount; before Linux 5.12, which has brought mount_setattr(2), and without the right to mount, it goes on as it is.
+#[cfg(target_arch = "x86_64")]
 #[macro_export]
 macro_rules! early {
     ($($word:literal),+) => {
@@ -291,6 +292,13 @@ macro_rules! early {
     };
 }
 
+/// Only instructions for x86-64 are here: elsewhere a program executes the mount, once it has begun.
+#[cfg(not(target_arch = "x86_64"))]
+#[macro_export]
+macro_rules! early {
+    ($($word:literal),+) => {};
+}
+
 /// Whether this process runs from a read-only mount of its file that nobody else has, and of nothing else.
 pub fn runs_from_mount() -> bool {
     DONE.load(Ordering::Relaxed)
@@ -301,6 +309,7 @@ pub fn runs_from_mount() -> bool {
 pub static DONE: AtomicBool = AtomicBool::new(false);
 
 /// The kernel's numbers, for [`early!`].
+#[cfg(target_arch = "x86_64")]
 #[doc(hidden)]
 pub mod constant {
     pub const EXECFN: u64 = libc::AT_EXECFN;

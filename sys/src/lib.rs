@@ -10,7 +10,6 @@ pub mod clock;
 pub mod clone;
 #[cfg(all(target_arch = "x86_64", target_env = "musl"))]
 mod copy;
-#[cfg(target_arch = "x86_64")]
 pub mod early;
 pub mod entry;
 pub mod exec;

@@ -18,7 +18,7 @@ pub fn loopback_up() -> Result<()> {
     )?;
     // SAFETY: `ifreq` is plain data, for which all zeroes is a valid value: an empty name and no flags.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
-    request.ifr_name[..2].copy_from_slice(&[b'l', b'o'].map(u8::cast_signed));
+    request.ifr_name[..2].copy_from_slice(&[b'l', b'o'].map(|letter| letter as libc::c_char));
     request.ifr_ifru.ifru_flags = i16::try_from(libc::IFF_UP).unwrap_or(1);
     // SAFETY: the socket is open, and the kernel reads one `ifreq` through the pointer, which is valid for the call.
     let ret =

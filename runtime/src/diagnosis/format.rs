@@ -146,6 +146,11 @@ pub(super) fn is_ours(number: u16) -> bool {
 pub(super) mod tests {
     use super::*;
 
+    /// The machine that this is built for, and the 32-bit one whose programs it runs; one whose it does not run.
+    pub(in super::super) const OURS: u16 = if cfg!(target_arch = "aarch64") { 183 } else { 62 };
+    const OURS_32: u16 = if cfg!(target_arch = "aarch64") { 40 } else { 3 };
+    pub(in super::super) const FOREIGN: u16 = if cfg!(target_arch = "aarch64") { 62 } else { 183 };
+
     /// A 64-bit little-endian ELF file for a machine, with a loader if there is a name.
     pub(in super::super) fn elf_for(machine: u16, loader: &str) -> Vec<u8> {
         let mut file = vec![0; 64 + 56];
@@ -182,7 +187,7 @@ pub(super) mod tests {
         assert_eq!(read(&elf_for(183, loader)), elf);
         assert_eq!(read(&elf_for(62, "")), Format::Elf { machine: 62, loader: None });
         assert_eq!((machine(183).as_str(), machine(9999).as_str()), ("aarch64", "machine 9999"));
-        assert!(is_ours(62) && is_ours(3) && !is_ours(183));
+        assert!(is_ours(OURS) && is_ours(OURS_32) && !is_ours(FOREIGN));
     }
 
     #[test]

@@ -1,14 +1,12 @@
 //! A test for each cause, on files made for it. No root is needed.
 
-use super::format::tests::elf_for;
+use super::format::machine;
+use super::format::tests::{FOREIGN, OURS, elf_for};
 use super::{Diagnosis, Subject};
 use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
-
-const X86_64: u16 = 62;
-const AARCH64: u16 = 183;
 
 /// A root with a static program `/bin/sh`, changed by `edit`, and the diagnosis for `args`.
 fn examine(args: &[&str], edit: impl FnOnce(&Path, &mut Value)) -> Option<Diagnosis> {
@@ -17,7 +15,7 @@ fn examine(args: &[&str], edit: impl FnOnce(&Path, &mut Value)) -> Option<Diagno
     for directory in ["bin", "etc", "app", "lib"] {
         fs::create_dir_all(root.join(directory)).unwrap();
     }
-    file(&root, "bin/sh", &elf_for(X86_64, ""), 0o755);
+    file(&root, "bin/sh", &elf_for(OURS, ""), 0o755);
     let mut config = json!({
         "ociVersion": "1.3.0", "root": {"path": "rootfs"}, "linux": {}, "mounts": [],
         "process": {"args": args, "cwd": "/", "user": {"uid": 1000, "gid": 1000}, "env": ["PATH=/usr/bin:/bin"]},
@@ -45,8 +43,8 @@ fn a_program_in_which_nothing_is_wrong_has_no_diagnosis() {
     let script = |root: &Path, _: &mut Value| file(root, "app/run", b"#!/bin/sh\n", 0o755);
     assert_eq!(examine(&["/app/run"], script), None);
     let loader = |root: &Path, _: &mut Value| {
-        file(root, "lib/ld-musl-x86_64.so.1", &elf_for(X86_64, ""), 0o755);
-        file(root, "app/run", &elf_for(X86_64, "/lib/ld-musl-x86_64.so.1"), 0o755);
+        file(root, "lib/ld-musl-x86_64.so.1", &elf_for(OURS, ""), 0o755);
+        file(root, "app/run", &elf_for(OURS, "/lib/ld-musl-x86_64.so.1"), 0o755);
     };
     assert_eq!(examine(&["/app/run"], loader), None);
     let link = |root: &Path, _: &mut Value| symlink("/bin/sh", root.join("app/run")).unwrap();
@@ -55,17 +53,21 @@ fn a_program_in_which_nothing_is_wrong_has_no_diagnosis() {
 
 #[test]
 fn a_program_for_another_machine_is_told_with_both_machines() {
-    let edit = |root: &Path, _: &mut Value| file(root, "app/run", &elf_for(AARCH64, ""), 0o755);
+    let edit = |root: &Path, _: &mut Value| file(root, "app/run", &elf_for(FOREIGN, ""), 0o755);
     assert_eq!(
         cause(&["/app/run"], edit),
-        "`/app/run` is a program for aarch64, and this machine is x86_64"
+        format!(
+            "`/app/run` is a program for {}, and this machine is {}",
+            machine(FOREIGN),
+            machine(OURS)
+        )
     );
 }
 
 #[test]
 fn a_missing_loader_is_told_with_the_c_library_that_it_belongs_to() {
     let missing = |loader: &'static str| {
-        cause(&["/app/run"], |root, _| file(root, "app/run", &elf_for(X86_64, loader), 0o755))
+        cause(&["/app/run"], |root, _| file(root, "app/run", &elf_for(OURS, loader), 0o755))
     };
     assert!(missing("/lib/ld-musl-x86_64.so.1").contains("is not, that of musl"));
     assert!(missing("/lib64/ld-linux-x86-64.so.2").contains("is not, that of glibc"));
@@ -87,12 +89,13 @@ fn a_script_is_told_by_what_is_wrong_with_its_first_line() {
 #[test]
 fn an_interpreter_is_looked_at_in_its_turn() {
     let foreign = |root: &Path, _: &mut Value| {
-        file(root, "bin/python", &elf_for(AARCH64, ""), 0o755);
+        file(root, "bin/python", &elf_for(FOREIGN, ""), 0o755);
         file(root, "app/run", b"#!/bin/python\n", 0o755);
     };
-    assert!(cause(&["/app/run"], foreign).starts_with("`/bin/python` is a program for aarch64"));
+    let start = format!("`/bin/python` is a program for {}", machine(FOREIGN));
+    assert!(cause(&["/app/run"], foreign).starts_with(&start));
     let env = |root: &Path, _: &mut Value| {
-        file(root, "bin/env", &elf_for(X86_64, ""), 0o755);
+        file(root, "bin/env", &elf_for(OURS, ""), 0o755);
         file(root, "app/run", b"#!/bin/env python3\n", 0o755);
     };
     assert!(
@@ -123,11 +126,11 @@ fn a_name_that_is_not_found_is_told_by_where_it_is_or_is_not() {
 
 #[test]
 fn a_refusal_is_told_by_what_refuses() {
-    let mode = |root: &Path, _: &mut Value| file(root, "app/run", &elf_for(X86_64, ""), 0o644);
+    let mode = |root: &Path, _: &mut Value| file(root, "app/run", &elf_for(OURS, ""), 0o644);
     assert!(cause(&["/app/run"], mode).starts_with("`/app/run` has mode 0644 and owner"));
     assert!(cause(&["/app/run"], mode).ends_with("user 1000 of group 1000 may not execute it"));
     let private = |root: &Path, _: &mut Value| {
-        file(root, "app/run", &elf_for(X86_64, ""), 0o755);
+        file(root, "app/run", &elf_for(OURS, ""), 0o755);
         fs::set_permissions(root.join("app"), fs::Permissions::from_mode(0o750)).unwrap();
     };
     assert_eq!(
@@ -145,7 +148,7 @@ fn a_refusal_is_told_by_what_refuses() {
 #[test]
 fn a_user_of_a_user_namespace_has_the_ids_that_its_mapping_gives() {
     let edit = |root: &Path, config: &mut Value| {
-        file(root, "app/run", &elf_for(X86_64, ""), 0o700);
+        file(root, "app/run", &elf_for(OURS, ""), 0o700);
         let owner = fs::metadata(root).unwrap();
         let owner = std::os::unix::fs::MetadataExt::uid(&owner);
         config["linux"]["uidMappings"] = json!([{"containerID": 1000, "hostID": owner, "size": 1}]);
@@ -156,7 +159,7 @@ fn a_user_of_a_user_namespace_has_the_ids_that_its_mapping_gives() {
 #[test]
 fn a_mount_of_config_json_is_looked_at_as_the_container_would_see_it() {
     let hidden = |root: &Path, config: &mut Value| {
-        file(root, "app/run", &elf_for(X86_64, ""), 0o755);
+        file(root, "app/run", &elf_for(OURS, ""), 0o755);
         config["mounts"] = json!([{"destination": "/app", "type": "tmpfs", "source": "tmpfs"}]);
     };
     assert_eq!(
@@ -166,14 +169,14 @@ fn a_mount_of_config_json_is_looked_at_as_the_container_would_see_it() {
     let bound = |root: &Path, config: &mut Value| {
         let volume = root.parent().unwrap().join("volume");
         fs::create_dir(&volume).unwrap();
-        file(&volume, "run", &elf_for(AARCH64, ""), 0o755);
+        file(&volume, "run", &elf_for(FOREIGN, ""), 0o755);
         config["mounts"] = json!([{"destination": "/app", "source": volume, "options": ["rbind"]}]);
     };
-    assert!(cause(&["/app/run"], bound).contains("aarch64"));
+    assert!(cause(&["/app/run"], bound).contains(&machine(FOREIGN)));
     let through_a_link = |root: &Path, config: &mut Value| {
         let volume = root.parent().unwrap().join("volume");
         fs::create_dir(&volume).unwrap();
-        file(&volume, "run", &elf_for(X86_64, ""), 0o755);
+        file(&volume, "run", &elf_for(OURS, ""), 0o755);
         symlink("../data", root.join("app/current")).unwrap();
         config["mounts"] =
             json!([{"destination": "/data", "source": volume, "options": ["rbind"]}]);
@@ -186,7 +189,7 @@ fn a_mount_of_config_json_is_looked_at_as_the_container_would_see_it() {
     assert!(cause(&["/app/run"], circle).contains("lead in a circle"));
     let noexec = |root: &Path, config: &mut Value| {
         let volume = root.join("app");
-        file(root, "app/run", &elf_for(X86_64, ""), 0o755);
+        file(root, "app/run", &elf_for(OURS, ""), 0o755);
         config["mounts"] =
             json!([{"destination": "/app", "source": volume, "options": ["bind", "noexec"]}]);
     };

@@ -5,6 +5,8 @@ use sys::seccomp::{Instruction, MAX_INSTRUCTIONS, RET_ALLOW};
 
 pub(crate) const X86_64: u32 = 0xc000_003e;
 pub(crate) const I386: u32 = 0x4000_0003;
+pub(crate) const AARCH64: u32 = 0xc000_00b7;
+pub(crate) const ARM: u32 = 0x4000_0028;
 
 /// `struct seccomp_data`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

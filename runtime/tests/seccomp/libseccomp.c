@@ -2,11 +2,11 @@
  * Reads a profile as lines of words, builds the filter with libseccomp as runc does, and writes the program to standard
  * output. Values are decimal.
  *
- *     default ACTION
+ *     default ACTION TOKEN
  *     arch TOKEN
  *     rule ACTION NAME COUNT (INDEX OPERATOR VALUE VALUE_TWO)*
  *
- * "number TOKEN NAME" instead prints a system call's number on an architecture.
+ * TOKEN is an architecture's, with "default" that of the machine. "number TOKEN NAME" instead prints a system call's number on an architecture.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -47,6 +47,16 @@ static void rule(scmp_filter_ctx filter)
 		die(name, rc);
 }
 
+/* What is native is not the machine that this runs on, but that which the filter is for. */
+static void machine(scmp_filter_ctx filter, uint32_t token)
+{
+	int rc = seccomp_arch_add(filter, token);
+	if (rc == 0 && token != seccomp_arch_native())
+		rc = seccomp_arch_remove(filter, seccomp_arch_native());
+	if (rc < 0 && rc != -EEXIST)
+		die("machine", rc);
+}
+
 int main(void)
 {
 	scmp_filter_ctx filter = NULL;
@@ -67,6 +77,9 @@ int main(void)
 			printf("%d\n", seccomp_syscall_resolve_name_arch(token, word));
 		} else if (strcmp(word, "default") == 0) {
 			filter = seccomp_init(token);
+			if (scanf("%" SCNu32, &token) != 1)
+				die(word, -EINVAL);
+			machine(filter, token);
 		} else {
 			int rc = seccomp_arch_add(filter, token);
 			if (rc < 0 && rc != -EEXIST)

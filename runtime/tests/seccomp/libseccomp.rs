@@ -28,11 +28,16 @@ impl Libseccomp {
         Libseccomp(directory)
     }
 
-    /// The program for a profile, made as runc makes it, or what libseccomp says against it.
-    pub(crate) fn compile(&self, profile: &LinuxSeccomp) -> Result<Vec<Instruction>, String> {
+    /// The program for a profile, made as runc makes it on that machine, or what libseccomp says against it.
+    pub(crate) fn compile(
+        &self,
+        profile: &LinuxSeccomp,
+        machine: u32,
+    ) -> Result<Vec<Instruction>, String> {
         let mut input = String::new();
         let default = value(profile.default_action(), profile.default_errno_ret());
-        writeln!(input, "default {default}").unwrap();
+        // Tokens of architectures are the kernel's values, but x32's.
+        writeln!(input, "default {default} {machine}").unwrap();
         for &arch in profile.architectures().iter().flatten() {
             writeln!(input, "arch {}", arch as u32).unwrap();
         }
@@ -62,10 +67,9 @@ impl Libseccomp {
     /// The number of each name in an ABI; `None` where libseccomp does not know it there. Multiplexed i386 names have
     /// numbers of their own there, far below zero.
     pub(crate) fn numbers(&self, abi: Abi, names: &[&str]) -> Vec<Option<i64>> {
-        let token: u32 = match abi {
-            Abi::X86_64 => 0xc000_003e,
+        let token = match abi {
             Abi::X32 => 0x4000_003e,
-            Abi::I386 => 0x4000_0003,
+            other => other.calls().0,
         };
         let input: String = names.iter().map(|name| format!("number {token} {name}\n")).collect();
         let output = String::from_utf8(self.run(&input).unwrap()).unwrap();

@@ -3,7 +3,7 @@
 //! It shares nothing with the emitter but the specification's types and the `syscalls` crate: its own reading of
 //! numbers, of x32, of the i386 multiplexers and of the order of rules.
 
-use crate::interpreter::{Call, I386, X86_64};
+use crate::interpreter::{AARCH64, ARM, Call, I386, X86_64};
 use oci_spec::runtime::{
     Arch, LinuxSeccomp, LinuxSeccompAction as Action, LinuxSeccompArg,
     LinuxSeccompOperator as Operator, LinuxSyscall,
@@ -30,11 +30,49 @@ const SOCKETCALL: &str = "- socket bind connect listen accept getsockname getpee
 const IPC: &str = "- semop semget semctl semtimedop - - - - - - msgsnd msgrcv msgget msgctl - - - - - - shmat shmdt shmget \
     shmctl";
 
+/// The calls that only Arm has, from their first number on (asm/unistd.h).
+const ARM_OWN: &str = "breakpoint cacheflush usr26 usr32 set_tls get_tls";
+const ARM_OWN_FIRST: u32 = 0xf_0001;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Abi {
     X86_64,
     X32,
     I386,
+    Aarch64,
+    Arm,
+}
+
+impl Abi {
+    /// Of a machine, by the `AUDIT_ARCH_*` value of its native ABI, which is the first.
+    pub(crate) fn of(machine: u32) -> &'static [Abi] {
+        match machine {
+            X86_64 => &[Abi::X86_64, Abi::X32, Abi::I386],
+            AARCH64 => &[Abi::Aarch64, Abi::Arm],
+            other => panic!("{other:#x} is no machine"),
+        }
+    }
+
+    /// The `AUDIT_ARCH_*` value of its calls, and the mark of their numbers.
+    pub(crate) fn calls(self) -> (u32, u32) {
+        match self {
+            Abi::X86_64 => (X86_64, 0),
+            Abi::X32 => (X86_64, X32_MARK),
+            Abi::I386 => (I386, 0),
+            Abi::Aarch64 => (AARCH64, 0),
+            Abi::Arm => (ARM, 0),
+        }
+    }
+
+    fn arch(self) -> Arch {
+        match self {
+            Abi::X86_64 => Arch::ScmpArchX86_64,
+            Abi::X32 => Arch::ScmpArchX32,
+            Abi::I386 => Arch::ScmpArchX86,
+            Abi::Aarch64 => Arch::ScmpArchAarch64,
+            Abi::Arm => Arch::ScmpArchArm,
+        }
+    }
 }
 
 /// The name of a number, for x32 without its mark.
@@ -52,19 +90,36 @@ pub(crate) fn name(abi: Abi, number: u32) -> Option<&'static str> {
             !X32_OWN.split_whitespace().chain(NOT_X32.split_whitespace()).any(|other| other == name)
         }),
         Abi::I386 => syscalls::x86::Sysno::new(index).map(|call| call.name()),
+        Abi::Aarch64 if number != 415 && (403..424).contains(&number) => None, // for 32 bits alone
+        Abi::Aarch64 => syscalls::aarch64::Sysno::new(index).map(|call| call.name()),
+        Abi::Arm if number >= ARM_OWN_FIRST => {
+            return ARM_OWN.split_whitespace().nth(index - ARM_OWN_FIRST as usize);
+        }
+        Abi::Arm => syscalls::arm::Sysno::new(index).map(|call| call.name()),
     };
-    found.or(newer).map(|name| name.strip_prefix("r#").unwrap_or(name))
+    found.or(newer).map(|name| match (abi, name.strip_prefix("r#").unwrap_or(name)) {
+        // What the kernel's tables call otherwise than its header for programs does.
+        (Abi::Aarch64, "fstatat") => "newfstatat",
+        (_, name) => name,
+    })
 }
 
 /// The number of a name.
 pub(crate) fn number(abi: Abi, wanted: &str) -> Option<u32> {
     static NUMBERS: OnceLock<HashMap<(Abi, &str), u32>> = OnceLock::new();
     let numbers = NUMBERS.get_or_init(|| {
-        let all = [Abi::X86_64, Abi::X32, Abi::I386].into_iter().flat_map(|abi| {
-            (0..600).filter_map(move |number| Some(((abi, name(abi, number)?), number)))
+        let all = [X86_64, AARCH64].into_iter().flat_map(Abi::of).flat_map(|&abi| {
+            let numbers = (0..600).chain(ARM_OWN_FIRST..ARM_OWN_FIRST + 6);
+            numbers.filter_map(move |number| Some(((abi, name(abi, number)?), number)))
         });
         all.collect()
     });
+    // The header's second name.
+    let wanted = if wanted == "sync_file_range2" && abi == Abi::Arm {
+        "arm_sync_file_range"
+    } else {
+        wanted
+    };
     numbers.get(&(abi, wanted)).copied()
 }
 
@@ -78,7 +133,9 @@ pub(crate) fn multiplexed(name: &str) -> Option<(u32, u32)> {
 /// A profile, ready to be asked.
 pub(crate) struct Model<'a> {
     profile: &'a LinuxSeccomp,
-    /// By ABI: the largest number that the profile names.
+    /// The `AUDIT_ARCH_*` value of the native ABI.
+    machine: u32,
+    /// By ABI: the largest number that the profile names, but for what only Arm has.
     largest: Vec<(Abi, Option<u32>)>,
     rules: Vec<Rule<'a>>,
 }
@@ -91,11 +148,12 @@ struct Rule<'a> {
 }
 
 impl<'a> Model<'a> {
-    pub(crate) fn new(profile: &'a LinuxSeccomp) -> Model<'a> {
+    pub(crate) fn new(profile: &'a LinuxSeccomp, machine: u32) -> Model<'a> {
         let listed = profile.architectures().as_deref().unwrap_or_default();
-        let mut abis = vec![Abi::X86_64];
-        abis.extend(listed.contains(&Arch::ScmpArchX32).then_some(Abi::X32));
-        abis.extend(listed.contains(&Arch::ScmpArchX86).then_some(Abi::I386));
+        let native = Abi::of(machine)[0];
+        let abis = Abi::of(machine).iter().copied();
+        let abis: Vec<_> =
+            abis.filter(|&abi| abi == native || listed.contains(&abi.arch())).collect();
         let calls = |name: &String| {
             let direct = abis.iter().filter_map(|&abi| Some((abi, number(abi, name)?, None)));
             let i386 = abis.contains(&Abi::I386).then(|| multiplexed(name)).flatten();
@@ -111,17 +169,18 @@ impl<'a> Model<'a> {
             .collect();
         let largest = |abi| {
             let calls = rules.iter().flat_map(|rule| &rule.calls);
-            calls.filter(|call| call.0 == abi).map(|call| call.1).max()
+            calls.filter(|call| call.0 == abi && call.1 < ARM_OWN_FIRST).map(|call| call.1).max()
         };
         let largest = abis.iter().map(|&abi| (abi, largest(abi))).collect();
-        Model { profile, largest, rules }
+        Model { profile, machine, largest, rules }
     }
 
     /// What the profile says about a system call.
     pub(crate) fn verdict(&self, call: &Call) -> u32 {
         let default = value(self.profile.default_action(), self.profile.default_errno_ret());
         let Some((abi, number, largest)) = self.abi(call) else {
-            let skipped_by_tracer = call.arch == X86_64 && call.number == u32::MAX;
+            let skipped_by_tracer =
+                self.machine == X86_64 && call.arch == X86_64 && call.number == u32::MAX;
             return if skipped_by_tracer { default } else { api::RET_KILL_THREAD };
         };
         for rule in &self.rules {
@@ -133,8 +192,10 @@ impl<'a> Model<'a> {
             self.profile.default_action(),
             Action::ScmpActAllow | Action::ScmpActLog | Action::ScmpActTrace
         );
+        // They are as old as Arm.
+        let is_private = abi == Abi::Arm && name(abi, number).is_some() && number >= ARM_OWN_FIRST;
         match largest {
-            Some(largest) if number > largest && !permissive => api::RET_ERRNO | 38,
+            Some(largest) if number > largest && !permissive && !is_private => api::RET_ERRNO | 38,
             _ => default,
         }
     }
@@ -146,6 +207,8 @@ impl<'a> Model<'a> {
             X86_64 if call.number >= X32_MARK => (Abi::X32, call.number & !X32_MARK),
             X86_64 => (Abi::X86_64, call.number),
             I386 => (Abi::I386, call.number),
+            AARCH64 => (Abi::Aarch64, call.number),
+            ARM => (Abi::Arm, call.number),
             _ => return None,
         };
         let &(_, largest) = self.largest.iter().find(|(listed, _)| *listed == abi)?;
@@ -196,7 +259,8 @@ fn hold(conditions: &[LinuxSeccompArg], matches: impl Fn(&LinuxSeccompArg) -> bo
 }
 
 fn matches(condition: &LinuxSeccompArg, abi: Abi, args: &[u64; 6]) -> bool {
-    let cut = |word: u64| if abi == Abi::X86_64 { word } else { word & 0xffff_ffff };
+    let wide = matches!(abi, Abi::X86_64 | Abi::Aarch64);
+    let cut = |word: u64| if wide { word } else { word & 0xffff_ffff };
     let arg = cut(args[condition.index()]);
     let value = cut(condition.value());
     match condition.op() {

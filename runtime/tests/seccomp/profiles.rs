@@ -1,11 +1,35 @@
 //! Profiles to test with: the one that containers get by default, and random ones from a seed.
 
+use crate::interpreter::AARCH64;
 use oci_spec::runtime::LinuxSeccomp;
 use serde_json::{Value, json};
 
-/// What podman makes of containers-common's seccomp.json for a container with the default capabilities on x86-64.
-pub(crate) fn containers_common() -> LinuxSeccomp {
-    serde_json::from_str(include_str!("containers-common.json")).unwrap()
+/// What podman makes of containers-common's seccomp.json for a container with the default capabilities on x86-64; on another machine
+/// it differs by the architectures, and by rules about calls that only that machine has.
+pub(crate) fn containers_common(machine: u32) -> LinuxSeccomp {
+    let mut profile: Value = serde_json::from_str(include_str!("containers-common.json")).unwrap();
+    if machine == AARCH64 {
+        profile["architectures"] = architectures(machine);
+        let names = [
+            "arm_fadvise64_64",
+            "arm_sync_file_range",
+            "sync_file_range2",
+            "breakpoint",
+            "cacheflush",
+            "set_tls",
+        ];
+        let rules = profile["syscalls"].as_array_mut().unwrap();
+        rules.push(json!({ "names": names, "action": "SCMP_ACT_ALLOW" }));
+    }
+    parse(profile)
+}
+
+/// All that a machine's kernel serves.
+fn architectures(machine: u32) -> Value {
+    match machine {
+        AARCH64 => json!(["SCMP_ARCH_ARM", "SCMP_ARCH_AARCH64"]),
+        _ => json!(["SCMP_ARCH_X86", "SCMP_ARCH_X32", "SCMP_ARCH_X86_64"]),
+    }
 }
 
 pub(crate) fn parse(profile: Value) -> LinuxSeccomp {
@@ -53,12 +77,12 @@ impl Dice {
 
 pub(crate) const OPERATORS: [&str; 7] = ["NE", "LT", "LE", "EQ", "GE", "GT", "MASKED_EQ"];
 
-/// Names of every kind: in all ABIs, in one, multiplexed on i386, with numbers of their own on x32, new, unknown.
+/// Names of every kind: in all ABIs, in one, multiplexed on i386, with numbers of their own on x32, new, Arm's own, unknown.
 pub(crate) const NAMES: &str = "read write open close fork execve personality clone clone3 socket socketpair accept accept4 sendmsg \
     recvmmsg send semop semget shmat msgctl semtimedop socketcall ipc ioctl readv writev ptrace waitid execveat pwritev2 \
     uselib _sysctl get_thread_area modify_ldt arch_prctl mmap mmap2 _llseek break umount umount2 stat64 clock_gettime64 \
     futex futex_time64 openat2 close_range landlock_restrict_self file_setattr io_uring_setup restart_syscall \
-    set_mempolicy_home_node membarrier s390_runtime_instr no_such_call";
+    set_mempolicy_home_node membarrier s390_runtime_instr newfstatat cacheflush get_tls no_such_call";
 
 fn action(dice: &mut Dice, with_notify: bool) -> Value {
     let actions = [
@@ -138,7 +162,7 @@ pub(crate) fn random(seed: u64) -> LinuxSeccomp {
 
 /// A profile in which no two rules about one system call overlap with different verdicts. What libseccomp makes of those
 /// that do depends on how its trees happen to be ordered, see docs/seccomp.md. `known` are the names to rule on.
-pub(crate) fn without_overlap(seed: u64, known: &[&str]) -> LinuxSeccomp {
+pub(crate) fn without_overlap(seed: u64, machine: u32, known: &[&str]) -> LinuxSeccomp {
     let mut dice = Dice::new(seed);
     let default = action(&mut dice, false);
     let mut rules = Vec::new();
@@ -158,7 +182,7 @@ pub(crate) fn without_overlap(seed: u64, known: &[&str]) -> LinuxSeccomp {
     }
     let mut profile = json!({
         "defaultAction": default["action"],
-        "architectures": ["SCMP_ARCH_X86", "SCMP_ARCH_X32", "SCMP_ARCH_X86_64"],
+        "architectures": architectures(machine),
         "syscalls": rules,
     });
     if !default["errnoRet"].is_null() {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use sys::notification::Answer;
-use syscalls::x86_64::Sysno;
+use syscalls::Sysno;
 
 use crate::fixture::{BundleDir, SeccompAgent};
 use crate::suite::case::{Topic, crun, must, old_runc, runc};

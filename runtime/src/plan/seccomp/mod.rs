@@ -15,12 +15,13 @@ mod policy;
 mod tree;
 
 pub use error::Error;
+pub use numbers::Machine;
 
 use crate::host::Host;
 use diagram::{Diagram, Id, Source, Test};
 use numbers::{Abi, X32_BIT};
 use oci_spec::runtime::LinuxSeccompFilterFlag as Flag;
-use oci_spec::runtime::{Arch, LinuxSeccomp, LinuxSeccompAction as Action};
+use oci_spec::runtime::{LinuxSeccomp, LinuxSeccompAction as Action};
 use policy::{Policy, invalid};
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -84,7 +85,7 @@ impl Kernel {
 /// As [`compile`]; and for a listener that can neither be taken from the container's process, which nobody may trace without
 /// CAP_SYS_PTRACE, nor be sent by it.
 pub fn compile_for(profile: &LinuxSeccomp, host: &Host) -> Result<Filter, Error> {
-    let filter = compile(profile, &host.seccomp)?;
+    let filter = compile(profile, &host.seccomp, Machine::OURS)?;
     let sent = filter.listener.is_some() && host.capabilities & SYS_PTRACE == 0;
     if sent && !Policy::read(profile, &host.seccomp)?.allows("sendmsg") {
         let reason = "`SCMP_ACT_NOTIFY` needs CAP_SYS_PTRACE on the host, to take the listener, or a profile that allows sendmsg to \
@@ -117,67 +118,71 @@ pub fn with_receiver<'a>(
     }
 }
 
-/// Compiles a profile.
+/// Compiles a profile for a kind of machine.
 ///
 /// # Errors
 /// [`Error::Unavailable`] when the kernel lacks what the profile uses, [`Error::Invalid`] when the profile breaks a rule of
 /// the specification, [`Error::TooLong`] when the kernel would not take the program.
-pub fn compile(profile: &LinuxSeccomp, kernel: &Kernel) -> Result<Filter, Error> {
+pub fn compile(
+    profile: &LinuxSeccomp,
+    kernel: &Kernel,
+    machine: &Machine,
+) -> Result<Filter, Error> {
     let policy = Policy::read(profile, kernel)?;
     let listener = policy.notifies().then(|| listener(profile)).transpose()?;
     let flags = flags(profile, kernel, listener.is_some())?;
-    let abis = abis(profile);
+    let abis = abis(profile, machine);
     let mut diagram = Diagram::default();
-    let (decisions, unknown) = policy.decide(&mut diagram, &abis);
-    let decision =
-        |abi| abis.iter().position(|&listed| listed == abi).map(|index| decisions[index]);
-    let native = decision(Abi::X86_64).expect("the native architecture is always listed");
-    let root =
-        dispatch(&mut diagram, policy.default, native, decision(Abi::X32), decision(Abi::I386));
+    let (decisions, unknown) = policy.decide(&mut diagram, machine, &abis);
+    let root = dispatch(&mut diagram, policy.default, &abis, &decisions);
     let program = assemble::assemble(&diagram, root)?;
     Ok(Filter { program, flags, listener, sent: false, unknown })
 }
 
 /// The ABIs that the filter serves: the native one, listed or not, as in libseccomp, and what else the profile lists of
-/// those that an x86-64 kernel has. Other machines' architectures are valid, and no system call comes from them.
-fn abis(profile: &LinuxSeccomp) -> Vec<Abi> {
+/// those that the machine's kernel has. Other machines' architectures are valid, and no system call comes from them.
+fn abis(profile: &LinuxSeccomp, machine: &Machine) -> Vec<Abi> {
     let listed = profile.architectures().as_deref().unwrap_or_default();
-    // X32's numbers come right after x86-64's, so that the two share what they have in common within reach of a jump.
-    let all = [Abi::X86_64, Abi::X32, Abi::I386];
-    let is_served = |abi: &Abi| match abi {
-        Abi::X86_64 => true,
-        Abi::X32 => listed.contains(&Arch::ScmpArchX32),
-        Abi::I386 => listed.contains(&Arch::ScmpArchX86),
-    };
-    all.into_iter().filter(is_served).collect()
+    let (&native, others) = machine.abis().split_first().expect("a machine has a native ABI");
+    let listed = others.iter().copied().filter(|abi| listed.contains(&abi.arch()));
+    std::iter::once(native).chain(listed).collect()
 }
 
-/// The first questions of a filter: which ABI a system call comes by.
+/// The first questions of a filter: which ABI a system call comes by. The native one is the first of those served.
 ///
 /// One that the profile does not list is killed: its numbers mean something else there, and a rule that denies a call by its
 /// x86-64 number would be passed by. This is libseccomp's default (`SCMP_FLTATR_ACT_BADARCH`), on which runc relies.
-fn dispatch(
-    diagram: &mut Diagram,
-    default: u32,
-    native: Id,
-    x32: Option<Id>,
-    i386: Option<Id>,
-) -> Id {
-    const AUDIT_ARCH_X86_64: u32 = 0xc000_003e;
-    const AUDIT_ARCH_I386: u32 = 0x4000_0003;
+fn dispatch(diagram: &mut Diagram, default: u32, abis: &[Abi], decisions: &[Id]) -> Id {
     let foreign = diagram.verdict(kernel_api::RET_KILL_THREAD);
+    let mut root = foreign;
+    // The native one is asked about first.
+    for (&abi, &decision) in abis.iter().zip(decisions).rev() {
+        let decision = match abi {
+            // It comes with x86-64.
+            Abi::X32 => continue,
+            Abi::X86_64 => {
+                let x32 = abis.iter().position(|&abi| abi == Abi::X32);
+                with_x32(diagram, default, decision, x32.map(|index| decisions[index]))
+            }
+            Abi::I386 | Abi::Aarch64 | Abi::Arm => decision,
+        };
+        root = diagram.ask(Source::Architecture, Test::Equal(abi.audit()), decision, root);
+    }
+    root
+}
+
+/// x86-64's numbers, and those with the mark of x32.
+fn with_x32(diagram: &mut Diagram, default: u32, native: Id, x32: Option<Id>) -> Id {
     let marked = match x32 {
         Some(x32) => diagram.strip(!X32_BIT, x32),
         None => {
             // A tracer skips a system call by setting its number to -1: that is no call of x32's (seccomp(2)).
+            let foreign = diagram.verdict(kernel_api::RET_KILL_THREAD);
             let skipped = diagram.verdict(default);
             diagram.ask(Source::Number, Test::Equal(u32::MAX), skipped, foreign)
         }
     };
-    let native = diagram.ask(Source::Number, Test::AtLeast(X32_BIT), marked, native);
-    let i386 = i386.unwrap_or(foreign);
-    let others = diagram.ask(Source::Architecture, Test::Equal(AUDIT_ARCH_I386), i386, foreign);
-    diagram.ask(Source::Architecture, Test::Equal(AUDIT_ARCH_X86_64), native, others)
+    diagram.ask(Source::Number, Test::AtLeast(X32_BIT), marked, native)
 }
 
 /// The `SECCOMP_RET_*` value of an action. `at` gives the JSON pointer of its field `action` or `errnoRet`.

@@ -5,7 +5,7 @@
 use super::arguments::Condition;
 use super::diagram::{Diagram, Id};
 use super::error::Error;
-use super::numbers::{Abi, Numbers};
+use super::numbers::{Abi, Machine, Numbers};
 use super::{Kernel, tree, verdict};
 use oci_spec::runtime::{
     LinuxSeccomp, LinuxSeccompAction as Action, LinuxSeccompArg, LinuxSyscall,
@@ -36,8 +36,9 @@ struct Rule<'a> {
 /// What each system call number of one ABI leads to.
 struct Calls {
     abi: Abi,
+    /// By number; those that stand apart ([`Abi::private`]) are at the end.
     decisions: Vec<Id>,
-    /// The largest number that the profile names.
+    /// The largest number that the profile names, of those that do not stand apart.
     largest: Option<usize>,
 }
 
@@ -84,7 +85,12 @@ impl<'a> Policy<'a> {
     }
 
     /// The decision for all numbers of each ABI, and the names that none of these ABIs has, in the profile's order.
-    pub(super) fn decide(&self, diagram: &mut Diagram, abis: &[Abi]) -> (Vec<Id>, Vec<String>) {
+    pub(super) fn decide(
+        &self,
+        diagram: &mut Diagram,
+        machine: &Machine,
+        abis: &[Abi],
+    ) -> (Vec<Id>, Vec<String>) {
         let default = diagram.verdict(self.default);
         let newer = diagram.verdict(self.newer);
         let mut calls: Vec<Calls> = abis.iter().map(|&abi| Calls::new(abi, default)).collect();
@@ -96,7 +102,7 @@ impl<'a> Policy<'a> {
             let verdict = (rule.verdict != self.default).then(|| diagram.verdict(rule.verdict));
             for name in rule.names.iter().rev() {
                 let mut known = false;
-                if let Some(numbers) = Numbers::of(name) {
+                if let Some(numbers) = machine.numbers(name) {
                     for calls in &mut calls {
                         known |= calls.add(diagram, numbers, rule, verdict);
                     }
@@ -165,7 +171,9 @@ impl<'a> Rule<'a> {
 
 impl Calls {
     fn new(abi: Abi, default: Id) -> Calls {
-        Calls { abi, decisions: vec![default; Numbers::END], largest: None }
+        let private = abi.private().map_or(0, |(_, count)| count);
+        let decisions = vec![default; Numbers::END + private];
+        Calls { abi, decisions, largest: None }
     }
 
     /// Puts a rule for a name in front of those that are there, and says whether the ABI knows the name. A rule without a verdict
@@ -181,7 +189,9 @@ impl Calls {
         let through = numbers.multiplexed(self.abi);
         let mut add = |number: u32, operation| {
             let number = number as usize;
-            self.largest = self.largest.max(Some(number));
+            if number < Numbers::END {
+                self.largest = self.largest.max(Some(number));
+            }
             if let Some(verdict) = verdict {
                 let decision = &mut self.decisions[number];
                 *decision = rule.decide(diagram, self.abi, operation, verdict, *decision);
@@ -198,14 +208,20 @@ impl Calls {
 
     /// The decision for all numbers.
     fn decide(&self, diagram: &mut Diagram, default: Id, newer: Id) -> Id {
-        let Some(largest) = self.largest else { return default };
         let mut ranges: Vec<tree::Range> = Vec::with_capacity(128);
-        let mut number = 0;
-        for same in self.decisions[..=largest].chunk_by(Id::eq) {
-            ranges.push((number, same[0]));
-            number += same.len() as u32;
+        let mut add = |mut number: u32, decisions: &[Id], beyond: Id| {
+            for same in decisions.chunk_by(Id::eq) {
+                ranges.push((number, same[0]));
+                number += same.len() as u32;
+            }
+            ranges.push((number, beyond));
+        };
+        let (end, newer) = self.largest.map_or((0, default), |largest| (largest + 1, newer));
+        add(0, &self.decisions[..end], newer);
+        // They are as old as their ABI.
+        if let Some((first, _)) = self.abi.private() {
+            add(first, &self.decisions[Numbers::END..], newer);
         }
-        ranges.push((number, newer));
         tree::build(diagram, ranges)
     }
 }
