@@ -7,9 +7,8 @@ export PATH := $(HOME)/.cargo/bin:$(PATH):/usr/local/sbin:/usr/sbin:/sbin
 
 # The kind of machine to build for, as uname(1) says it: x86_64 or aarch64.
 ARCH ?= $(shell uname -m)
-TARGET := $(ARCH)-unknown-linux-musl
-export CARGO_BUILD_TARGET := $(TARGET)
-BUILD := $(or $(CARGO_TARGET_DIR),target)/$(TARGET)
+export TRIPLE := $(ARCH)-unknown-linux-musl
+BUILD := $(or $(CARGO_TARGET_DIR),target)/$(TRIPLE)
 PROGRAMS := nrun nman nbundle nconform
 PREFIX ?= /usr/local
 DESTDIR ?=
@@ -37,12 +36,12 @@ help: ## List the targets
 
 .PHONY: run
 run: deps-run ## Build, pull an image from a registry and run a shell in a container (root)
-	cargo build --profile quick $(PROGRAMS:%=--bin %)
+	cargo build --target $(TRIPLE) --profile quick $(PROGRAMS:%=--bin %)
 	scripts/main-job $(BUILD)/quick $(ARGS)
 
 .PHONY: release
 release: deps ## Build the optimised, static programs
-	cargo build --release $(PROGRAMS:%=--bin %)
+	cargo build --target $(TRIPLE) --release $(PROGRAMS:%=--bin %)
 	@ls -l $(PROGRAMS:%=$(BUILD)/release/%)
 	scripts/check-size $(BUILD)/release/nrun $(MOST_BYTES_release)
 
@@ -66,7 +65,7 @@ install: release ## Install the programs, man pages, completions and systemd uni
 
 .PHONY: build
 build: deps ## Build everything for development
-	cargo build --workspace
+	cargo build --target $(TRIPLE) --workspace
 
 .PHONY: test
 test: deps-test ## Run all tests, then look for what they left on the machine (root)
@@ -97,17 +96,17 @@ fuzz: deps-fuzz ## Make up inputs for a TARGET of fuzz/README.md, for so many SE
 
 .PHONY: attack
 attack: deps-test ## Try what has broken runtimes on nrun, runc and crun, against canaries (root)
-	cargo build --bin nrun --bin nconform
+	cargo build --target $(TRIPLE) --bin nrun --bin nconform
 	$(BUILD)/debug/nconform attack
 
 .PHONY: test-engines
 test-engines: deps-engines ## Drive ctr, docker and podman with runc and with nrun: what runc passes, nrun passes (root)
-	cargo build --bin nrun --bin nconform
+	cargo build --target $(TRIPLE) --bin nrun --bin nconform
 	$(BUILD)/debug/nconform engines $(ENGINES:%=--engine %)
 
 .PHONY: conform
 conform: deps-bench ## Take nrun, runc and crun through the conformance suite, side by side (root)
-	cargo build --profile $(PROFILE) --bin nrun --bin nconform
+	cargo build --target $(TRIPLE) --profile $(PROFILE) --bin nrun --bin nconform
 	$(BUILD)/$(PROFILE)/nconform run --report html --output $(BUILD)/conform.html
 	@echo "page: $(BUILD)/conform.html"
 
@@ -117,19 +116,19 @@ conform-vm: deps-guest ## The same suite in a guest with cgroup v2 and systemd; 
 
 .PHONY: size
 size: deps ## Check that nrun is no larger than it may be
-	cargo build --profile $(PROFILE) --bin nrun
+	cargo build --target $(TRIPLE) --profile $(PROFILE) --bin nrun
 	scripts/check-size $(BUILD)/$(PROFILE)/nrun $(MOST_BYTES_$(PROFILE))
 
 .PHONY: bench
 bench: deps-bench ## Compare nrun with runc, crun and the floor: time, memory, system calls; ARGS are `nconform bench`'s (root)
-	cargo build --profile $(PROFILE) --bin nrun --bin nconform
+	cargo build --target $(TRIPLE) --profile $(PROFILE) --bin nrun --bin nconform
 	$(BUILD)/$(PROFILE)/nconform bench --runs $(RUNS) --svg $(BUILD)/bench.svg $(ARGS)
-	cargo bench -q --profile $(PROFILE) -p nrun --bench seccomp
+	cargo bench --target $(TRIPLE) -q --profile $(PROFILE) -p nrun --bench seccomp
 	@echo "chart: $(BUILD)/bench.svg"
 
 .PHONY: bench-nman
 bench-nman: deps-bench-nman ## Compare nman with podman, docker and ctr: starts, pulls, lists, logs (root)
-	cargo build --profile $(PROFILE) --bin nrun --bin nman --bin nbundle --bin nconform
+	cargo build --target $(TRIPLE) --profile $(PROFILE) --bin nrun --bin nman --bin nbundle --bin nconform
 	$(BUILD)/$(PROFILE)/nconform bench-nman --runs $(RUNS)
 
 .PHONY: lint

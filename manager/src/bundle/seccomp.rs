@@ -9,11 +9,14 @@ use oci_spec::runtime::{
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 
-/// containers-common's profile, without what is only for other architectures.
+/// containers-common's profile, without what is only for architectures that we are not built for.
 const BUILT_IN: &str = include_str!("../seccomp.json");
 
-/// The profile's name of the architecture that we are built for.
-const ARCHITECTURE: &str = "amd64";
+/// The architecture that we are built for, by the profile's two names for it.
+const ARCHITECTURE: (&str, Arch) = match cfg!(target_arch = "aarch64") {
+    true => ("arm64", Arch::ScmpArchAarch64),
+    false => ("amd64", Arch::ScmpArchX86_64),
+};
 
 /// A profile, with its conditions.
 #[derive(Clone, Debug, Deserialize)]
@@ -114,7 +117,7 @@ impl Profile {
     /// Ours, and those that run on it.
     fn architectures(&self) -> Vec<Arch> {
         let mut list = self.architectures.clone();
-        for map in self.arch_map.iter().filter(|map| map.architecture == Arch::ScmpArchX86_64) {
+        for map in self.arch_map.iter().filter(|map| map.architecture == ARCHITECTURE.1) {
             list.push(map.architecture);
             list.extend(map.sub_architectures.iter().flatten());
         }
@@ -152,7 +155,7 @@ impl Facts<'_> {
         }
         Some(
             caps.iter().all(|name| self.has(name))
-                && (arches.is_empty() || arches.iter().any(|name| name == ARCHITECTURE))
+                && (arches.is_empty() || arches.iter().any(|name| name == ARCHITECTURE.0))
                 && min_kernel.as_deref().is_none_or(|least| self.is_at_least(least)),
         )
     }
@@ -160,7 +163,7 @@ impl Facts<'_> {
     /// Whether anything is there that a rule is not for.
     fn touch(&self, condition: &Condition) -> bool {
         condition.caps.iter().any(|name| self.has(name))
-            || condition.arches.iter().any(|name| name == ARCHITECTURE)
+            || condition.arches.iter().any(|name| name == ARCHITECTURE.0)
             || condition.min_kernel.as_deref().is_some_and(|least| self.is_at_least(least))
     }
 
