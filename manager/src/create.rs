@@ -7,6 +7,7 @@
 //!     prepare    a layer of its own, volumes, config.json
 
 mod account;
+mod mount_points;
 pub(crate) mod record;
 
 use crate::assemble::{disassemble, enter_private_mounts, mount_root};
@@ -104,7 +105,7 @@ fn make(
     let (rows, columns) = terminal::size().unwrap_or_default();
     record.host_config.console_size = [rows, columns];
     record.build = build;
-    record::resolve_references(&containers, &mut record)?;
+    mount_points::resolve_references(&containers, &mut record)?;
     user_namespace::choose(settings, &containers, &mut record)?;
     let parts = Parts::find(&record, &host)?;
     let cidfile = args.cidfile.as_deref().map(IdFile::create).transpose()?;

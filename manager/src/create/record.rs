@@ -7,8 +7,8 @@ use crate::cli::{CGROUP_PARENT, CreateArgs, SignalNumber, StandardStream, variab
 use crate::clock::Timestamp;
 use crate::connection;
 use crate::container::{
-    Attached, Attachment, Config, ContainerId, ContainerName, Containers, Detail, DeviceRequest,
-    Empty, HostConfig, IdMappings, ImageUsed, Limits, MountKind, MountPoint, Record, StopPolicy,
+    Attached, Attachment, Config, ContainerId, ContainerName, DeviceRequest, Empty, HostConfig,
+    IdMappings, ImageUsed, Limits, MountKind, MountPoint, Record, StopPolicy,
 };
 use crate::device;
 use crate::error::{Error, Result};
@@ -19,7 +19,6 @@ use crate::settings::Settings;
 use crate::store::Image;
 use crate::supervise;
 use crate::user_namespace::mode::Mode as UserMode;
-use crate::volume::VolumeName;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -433,50 +432,6 @@ impl Wish<'_> {
         }
         Ok(())
     }
-
-    /// What the command line mounts, and the image's volumes where it mounts nothing.
-    fn mounts(&self, settings: &Settings) -> Result<Vec<MountPoint>> {
-        let storage = &self.args.storage;
-        let mut mounts: Vec<MountPoint> = Vec::new();
-        let typed = storage.volume.iter().map(|typed| &typed.point);
-        let tmpfs = last_of_each(&storage.tmpfs, |point| &point.destination);
-        for point in typed.chain(&storage.mount).chain(&tmpfs) {
-            if mounts.iter().any(|known| known.destination == point.destination) {
-                return Err(Error::Usage(format!("Duplicate mount point: {}", point.destination)));
-            }
-            mounts.push(point.clone());
-        }
-        let of_image =
-            self.image.config.config().as_ref().and_then(|config| config.volumes().clone());
-        for text in of_image.into_iter().flatten() {
-            // It is the image's text, so that it is cleaned and may be wrong.
-            let Ok(mut point) = crate::cli::mounts::volume(&text) else {
-                return Err(Error::Rejected {
-                    message: format!("the image has a bad volume: '{text}'"),
-                    hint: None,
-                });
-            };
-            if point.kind != MountKind::Volume || !point.name.is_empty() {
-                return Err(Error::Rejected {
-                    message: format!("the image has a bad volume: '{text}'"),
-                    hint: None,
-                });
-            }
-            point.detail = Detail::default();
-            if !mounts.iter().any(|known| known.destination == point.destination) {
-                mounts.push(point);
-            }
-        }
-        for point in mounts.iter_mut().filter(|point| point.kind == MountKind::Volume) {
-            if point.name.is_empty() {
-                point.name = VolumeName::random().to_string();
-                point.detail.anonymous = true;
-            }
-            let data = settings.volumes().join(&point.name).join("_data");
-            point.source = data.display().to_string();
-        }
-        Ok(mounts)
-    }
 }
 
 /// Takes away what a user cannot have without root, and says so; what cannot be left out is refused.
@@ -546,53 +501,11 @@ fn working_directory(directory: &str) -> Result<String> {
 }
 
 /// As in Docker, an option that is repeated for one name holds as it was given last.
-fn last_of_each<T: Clone>(given: &[T], name: impl Fn(&T) -> &str) -> Vec<T> {
+pub(super) fn last_of_each<T: Clone>(given: &[T], name: impl Fn(&T) -> &str) -> Vec<T> {
     let is_last =
         |at: usize, one: &T| !given[at + 1..].iter().any(|other| name(other) == name(one));
     let last = given.iter().enumerate().filter(|(at, one)| is_last(*at, one));
     last.map(|(_, one)| one.clone()).collect()
-}
-
-/// Puts in what the records of other containers say: the volumes of `--volumes-from`, and the ids of those whose namespaces
-/// are joined.
-pub(crate) fn resolve_references(containers: &Containers, record: &mut Record) -> Result<()> {
-    let mut inherited: Vec<MountPoint> = Vec::new();
-    for text in &record.host_config.volumes_from {
-        let (name, mode) = text.split_once(':').unwrap_or((text, ""));
-        if !matches!(mode, "" | "ro" | "rw" | "z" | "Z") {
-            return Err(Error::Usage(format!(
-                "invalid mode: {mode} of --volumes-from {text}, it is ro or rw"
-            )));
-        }
-        for mut point in containers.find(name)?.record()?.mounts {
-            if point.kind == MountKind::Image || point.kind == MountKind::Tmpfs {
-                continue;
-            }
-            point.writable &= mode != "ro";
-            inherited.retain(|known| known.destination != point.destination);
-            inherited.push(point);
-        }
-    }
-    // A mount of the container's own comes before one that it inherits; an anonymous one of the image gives way.
-    let of_image = |point: &MountPoint, record: &Record| {
-        point.detail.anonymous && !record.host_config.volumes_from.is_empty()
-    };
-    let own = std::mem::take(&mut record.mounts);
-    for point in own {
-        let same = |known: &MountPoint| known.destination == point.destination;
-        if of_image(&point, record) && inherited.iter().any(same) {
-            continue;
-        }
-        inherited.retain(|known| !same(known));
-        record.mounts.push(point);
-    }
-    record.mounts.extend(inherited);
-    for mode in [&mut record.host_config.pid_mode, &mut record.host_config.ipc_mode] {
-        if let Some(name) = mode.strip_prefix("container:") {
-            *mode = format!("container:{}", containers.find(name)?.record()?.id);
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]
