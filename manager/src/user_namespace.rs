@@ -9,6 +9,7 @@
 //! their ids: layers are copies with other owners ([`layer_owners`]), and volumes keep the ids that they were written with.
 
 mod choice;
+pub mod id_map;
 pub mod mode;
 
 use crate::container::{Dir, IdMappings, Record, make_private};

@@ -3,6 +3,7 @@
 use crate::cli::CpuSet;
 use crate::rootless::{Delegation, is_in_namespace};
 use crate::settings::Settings;
+use crate::user_namespace::id_map;
 use oci_spec::runtime::Capabilities;
 use std::fs;
 use std::path::Path;
@@ -123,31 +124,11 @@ impl NamespaceFacts {
     fn probe() -> Self {
         let read = |path| fs::read_to_string(path).unwrap_or_default();
         Self {
-            last_group: last_mapped(&read("/proc/self/gid_map")),
+            last_group: id_map::count(&read("/proc/self/gid_map")).saturating_sub(1),
             oom_score_adj: read("/proc/self/oom_score_adj").trim().parse().unwrap_or(0),
             message_queues: Path::new("/dev/mqueue").is_dir(),
         }
     }
-}
-
-/// The last id of those that a text like /proc/self/gid_map maps from 0 on.
-pub(crate) fn last_mapped(map: &str) -> u32 {
-    let mut ranges: Vec<(u32, u32)> = map
-        .lines()
-        .filter_map(|line| {
-            let mut numbers = line.split_whitespace().map(str::parse);
-            Some((numbers.next()?.ok()?, numbers.nth(1)?.ok()?))
-        })
-        .collect();
-    ranges.sort_unstable();
-    let mut next = 0_u32;
-    for (first, count) in ranges {
-        if first != next {
-            break;
-        }
-        next = next.saturating_add(count);
-    }
-    next.saturating_sub(1)
 }
 
 impl CgroupFacts {
@@ -221,17 +202,6 @@ mod tests {
         assert_eq!(version("6.18.5-amd64"), (6, 18));
         assert_eq!(version("5.4"), (5, 4));
         assert_eq!(version("x"), (0, 0));
-    }
-
-    #[test]
-    fn the_last_group_is_the_one_before_the_first_gap() {
-        assert_eq!(
-            last_mapped("         1     100000      65536\n         0       1000          1\n"),
-            65_536
-        );
-        assert_eq!(last_mapped("0 1000 1\n5 6 7\n"), 0);
-        assert_eq!(last_mapped("0 0 4294967295\n"), 4_294_967_294);
-        assert_eq!(last_mapped(""), 0);
     }
 
     #[test]

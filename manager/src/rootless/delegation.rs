@@ -7,6 +7,7 @@
 use crate::cli::CGROUP_PARENT;
 use crate::container::ContainerId;
 use crate::error::{Error, Result};
+use crate::user_namespace::id_map;
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -191,18 +192,8 @@ pub(super) fn may_write(path: &Path) -> bool {
 /// A connection to the user's systemd. Whoever has come without a session, as by cron or su(1), has no variable that leads there.
 pub(super) fn connect() -> systemd::Result<Connection> {
     let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
-    let uid = outside(&map, rustix::process::geteuid().as_raw()).unwrap_or_default();
+    let uid = id_map::outside(&map, rustix::process::geteuid().as_raw()).unwrap_or_default();
     Connection::open_in(&Path::new("/run/user").join(uid.to_string()))
-}
-
-/// Who somebody is outside of our user namespace, by the text of /proc/self/uid_map.
-fn outside(map: &str, uid: u32) -> Option<u32> {
-    map.lines().find_map(|line| {
-        let mut numbers = line.split_whitespace().map(|number| number.parse::<u32>().ok());
-        let (inside, outside, count) = (numbers.next()??, numbers.next()??, numbers.next()??);
-        let offset = uid.checked_sub(inside).filter(|offset| *offset < count)?;
-        outside.checked_add(offset)
-    })
 }
 
 fn control_group() -> std::result::Result<String, String> {
@@ -266,14 +257,5 @@ mod tests {
         assert_eq!(of_files.path(&parent, &id), Path::new("/own").join(id.as_str()));
         assert_eq!(of_files.parent("/own/more").unwrap(), "/own/more");
         assert!(of_files.parent("a.slice").is_err());
-    }
-
-    #[test]
-    fn a_user_is_found_behind_its_namespace() {
-        let map = "         0       1000          1\n         1     100000      65536\n";
-        assert_eq!(outside(map, 0), Some(1000));
-        assert_eq!(outside(map, 3), Some(100_002));
-        assert_eq!(outside(map, 65_537), None);
-        assert_eq!(outside("0 0 4294967295\n", 1000), Some(1000));
     }
 }

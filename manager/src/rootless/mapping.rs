@@ -4,7 +4,7 @@
 //! the files themselves: what is read here decides what is asked for, not what is allowed.
 
 use crate::error::{Error, Result, reason};
-use crate::user_namespace::Mapping;
+use crate::user_namespace::{Mapping, id_map};
 use rustix::fs::FileType;
 use std::ffi::OsStr;
 use std::fs;
@@ -37,7 +37,9 @@ impl User {
     /// Who root of our user namespace is outside of it.
     #[must_use]
     pub fn behind_root() -> Self {
-        let outside = |map: &str| root_in(&fs::read_to_string(map).unwrap_or_default());
+        let outside = |map: &str| {
+            id_map::outside(&fs::read_to_string(map).unwrap_or_default(), 0).unwrap_or(0)
+        };
         Self::of_ids(outside("/proc/self/uid_map"), outside("/proc/self/gid_map"))
     }
 
@@ -47,15 +49,6 @@ impl User {
         let name = name_in(&passwd, uid).map(str::to_owned).or(said);
         Self { uid, gid, name: name.unwrap_or_else(|| uid.to_string()) }
     }
-}
-
-/// What a text like /proc/self/uid_map has id 0 for.
-fn root_in(map: &str) -> u32 {
-    let outside = |line: &str| {
-        let mut numbers = line.split_whitespace().map(|number| number.parse().ok());
-        (numbers.next()? == Some(0)).then(|| numbers.next().flatten()).flatten()
-    };
-    map.lines().find_map(outside).unwrap_or(0)
 }
 
 fn name_in(passwd: &str, uid: u32) -> Option<&str> {
@@ -269,16 +262,6 @@ mod tests {
     fn ranges_that_leave_the_numbers_are_left_out() {
         assert_eq!(lines(5, &[(u32::MAX, 2)]).len(), 1);
         assert_eq!(lines(5, &[(10, u32::MAX - 20), (1, 100)]).len(), 2);
-    }
-
-    #[test]
-    fn root_is_somebody_outside() {
-        assert_eq!(
-            root_in("         1     100000      65536\n         0       1000          1\n"),
-            1000
-        );
-        assert_eq!(root_in("0 0 4294967295\n"), 0);
-        assert_eq!(root_in(""), 0);
     }
 
     #[test]

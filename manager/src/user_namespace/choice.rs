@@ -1,8 +1,7 @@
 //! Which ids a container with a user namespace of its own gets, written into its record.
 
 use super::mode::{self, Kept, Mode};
-use super::{Mapping, mappings};
-use crate::bundle::host::last_mapped;
+use super::{Mapping, id_map, mappings};
 use crate::container::{Containers, HostConfig, IdMappings, Record};
 use crate::error::{Error, Result};
 use crate::rootless::{Plan, User};
@@ -120,11 +119,10 @@ struct Own {
 impl Own {
     fn of_caller() -> Self {
         let read = |path| fs::read_to_string(path).unwrap_or_default();
-        let count = |map: &str| last_mapped(map).saturating_add(1);
         Self {
             user: User::behind_root(),
-            uids: count(&read("/proc/self/uid_map")),
-            gids: count(&read("/proc/self/gid_map")),
+            uids: id_map::count(&read("/proc/self/uid_map")),
+            gids: id_map::count(&read("/proc/self/gid_map")),
         }
     }
 
