@@ -51,6 +51,7 @@ pub mod notice;
 pub mod outlet;
 pub mod output;
 mod path;
+mod pattern;
 pub mod pause;
 pub mod port;
 pub mod preferences;

@@ -2,6 +2,8 @@
 //!
 //! Pure. A pattern fits a path or any directory above it, and of the patterns that fit the last one decides.
 
+use crate::pattern;
+
 /// The patterns of a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ignore {
@@ -77,67 +79,9 @@ fn fits(parts: &[String], names: &[&str]) -> bool {
             (0..=names.len()).any(|skipped| fits(rest, &names[skipped..]))
         }
         Some((part, rest)) => match names.split_first() {
-            Some((name, others)) => name_fits(part, name) && fits(rest, others),
+            Some((name, others)) => pattern::fits(part, name) && fits(rest, others),
             None => false,
         },
-    }
-}
-
-/// Whether a name fits `*`, `?`, `[a-z]` and `\` as in Go's `filepath.Match`.
-#[must_use]
-pub fn name_fits(pattern: &str, name: &str) -> bool {
-    let pattern: Vec<char> = pattern.chars().collect();
-    let name: Vec<char> = name.chars().collect();
-    // Where the last star was, and how far into the name it reaches: one more on each failure behind it.
-    let (mut p, mut n, mut star) = (0, 0, None);
-    while n < name.len() {
-        if pattern.get(p) == Some(&'*') {
-            star = Some((p, n));
-            p += 1;
-            continue;
-        }
-        if let Some(next) = one_fits(&pattern, p, name[n]) {
-            (p, n) = (next, n + 1);
-            continue;
-        }
-        let Some((at, reached)) = star else { return false };
-        star = Some((at, reached + 1));
-        (p, n) = (at + 1, reached + 1);
-    }
-    pattern[p..].iter().all(|c| *c == '*')
-}
-
-/// Where the pattern goes on if its next element fits the character.
-fn one_fits(pattern: &[char], at: usize, c: char) -> Option<usize> {
-    match pattern.get(at)? {
-        '?' => Some(at + 1),
-        '\\' => (pattern.get(at + 1) == Some(&c)).then_some(at + 2),
-        '[' => class(pattern, at + 1, c),
-        literal => (*literal == c).then_some(at + 1),
-    }
-}
-
-fn class(pattern: &[char], mut at: usize, c: char) -> Option<usize> {
-    let negated = pattern.get(at) == Some(&'^');
-    at += usize::from(negated);
-    let (mut found, mut first) = (false, true);
-    loop {
-        let mut low = *pattern.get(at)?;
-        if low == ']' && !first {
-            return (found != negated).then_some(at + 1);
-        }
-        first = false;
-        if low == '\\' {
-            at += 1;
-            low = *pattern.get(at)?;
-        }
-        let mut high = low;
-        if pattern.get(at + 1) == Some(&'-') && pattern.get(at + 2).is_some_and(|c| *c != ']') {
-            at += 2;
-            high = pattern[at];
-        }
-        found |= (low..=high).contains(&c);
-        at += 1;
     }
 }
 
@@ -179,22 +123,5 @@ mod tests {
         // The other way round, the exception comes too early.
         assert_eq!(left_out("!README.md\n*.md", &["README.md"]), [true]);
         assert!(Ignore::parse("a\n!").unwrap_err().starts_with("line 2:"));
-    }
-
-    #[test]
-    fn names_fit_classes_and_escapes() {
-        for (pattern, name, expected) in [
-            ("[a-c]x", "bx", true),
-            ("[^a-c]x", "bx", false),
-            ("[]a]", "]", true),
-            ("\\*", "*", true),
-            ("\\*", "a", false),
-            ("a*b*c", "aXbYbZc", true),
-            ("a*b", "ac", false),
-            ("[a", "a", false),
-            ("*", "", true),
-        ] {
-            assert_eq!(name_fits(pattern, name), expected, "{pattern} {name}");
-        }
     }
 }

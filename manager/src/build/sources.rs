@@ -3,10 +3,11 @@
 //! Every path is resolved under a descriptor of the tree's root; links on the way, and the last one, lead to places in that tree.
 //! Links within a directory that is copied are copied, not followed.
 
-use super::ignore::{Ignore, name_fits};
+use super::ignore::Ignore;
 use crate::cp::place::{Found, Place, Root};
 use crate::error::{Error, Result};
 use crate::path;
+use crate::pattern;
 use bundle::digest::{Algorithm, Digest, Hasher};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, fstat, openat, readlinkat, statat};
 use rustix::io::Errno;
@@ -117,7 +118,9 @@ impl Tree<'_> {
                 let Ok(directory) = place.open_directory() else { continue };
                 let names = list(&directory).map_err(self.fault(path.as_bytes()))?;
                 let names = names.into_iter().filter_map(|name| String::from_utf8(name).ok());
-                next.extend(names.filter(|name| name_fits(part, name)).map(|name| below(&name)));
+                next.extend(
+                    names.filter(|name| pattern::fits(part, name)).map(|name| below(&name)),
+                );
             }
             paths = next;
         }

@@ -4,6 +4,7 @@ use crate::clock::Timestamp;
 use crate::duration;
 use crate::error::Result;
 use crate::listing::Filters;
+use crate::pattern;
 use crate::reference::Reference;
 use crate::store::{Image, Store};
 
@@ -76,79 +77,13 @@ impl<'a> Choice<'a> {
 
     fn fits(&self, name: &Reference) -> bool {
         let of_pattern = |pattern: &str| {
-            glob(pattern, &name.to_string()) || glob(pattern, &name.familiar_name())
+            pattern::fits(pattern, &name.to_string())
+                || pattern::fits(pattern, &name.familiar_name())
         };
         self.filters.any("reference", of_pattern)
             && self.name.is_none_or(|wanted| {
                 of_pattern(wanted)
                     || wanted.parse::<Reference>().is_ok_and(|wanted| wanted == *name)
             })
-    }
-}
-
-/// Go's `path.Match`, by which Docker compares names: `*` and `?` stand for anything but `/`.
-fn glob(pattern: &str, text: &str) -> bool {
-    let pattern: Vec<char> = pattern.chars().collect();
-    let text: Vec<char> = text.chars().collect();
-    matches(&pattern, &text)
-}
-
-fn matches(pattern: &[char], text: &[char]) -> bool {
-    let Some((first, rest)) = pattern.split_first() else { return text.is_empty() };
-    match first {
-        '*' => {
-            // Every length that has no border of a component in it.
-            let longest = text.iter().position(|c| *c == '/').unwrap_or(text.len());
-            (0..=longest).any(|length| matches(rest, &text[length..]))
-        }
-        '?' => text.first().is_some_and(|c| *c != '/') && matches(rest, &text[1..]),
-        '[' => {
-            let Some(end) = rest.iter().position(|c| *c == ']') else { return false };
-            let Some(c) = text.first() else { return false };
-            is_in(&rest[..end], *c) && matches(&rest[end + 1..], &text[1..])
-        }
-        '\\' if !rest.is_empty() => text.first() == rest.first() && matches(&rest[1..], &text[1..]),
-        c => text.first() == Some(c) && matches(rest, &text[1..]),
-    }
-}
-
-fn is_in(class: &[char], c: char) -> bool {
-    let (class, negated) = match class.split_first() {
-        Some(('^', rest)) => (rest, true),
-        _ => (class, false),
-    };
-    let mut found = false;
-    let mut rest = class;
-    while let Some((first, after)) = rest.split_first() {
-        if let ['-', last, ..] = after {
-            found |= (*first..=*last).contains(&c);
-            rest = &after[2..];
-        } else {
-            found |= *first == c;
-            rest = after;
-        }
-    }
-    found != negated
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn patterns_match_as_in_go() {
-        for (pattern, text, expected) in [
-            ("alpine", "alpine", true),
-            ("alp*", "alpine", true),
-            ("alp*", "alpine/x", false),
-            ("*/app:*", "team/app:1", true),
-            ("*:la?est", "alpine:latest", true),
-            ("bb:[1-3]", "bb:2", true),
-            ("bb:[^1-3]", "bb:2", false),
-            ("*", "", true),
-            ("a", "", false),
-        ] {
-            assert_eq!(glob(pattern, text), expected, "{pattern} {text}");
-        }
     }
 }
