@@ -1,6 +1,6 @@
 //! Where hooks stand among the steps.
 
-use super::{golden, hybrid, last, options, place, plan};
+use super::{hybrid, last, options, place, plan};
 use crate::plan::Plan;
 use crate::plan::attributes::Attribute;
 use crate::plan::hooks::Kind;
@@ -26,7 +26,7 @@ fn hooked(config: &mut Value) {
 #[cfg(target_arch = "x86_64")]
 #[test]
 fn golden_hooks_and_an_agent() {
-    golden("hooks", &plan(&hybrid(), &options(), hooked).unwrap());
+    super::golden("hooks", &plan(&hybrid(), &options(), hooked).unwrap());
 }
 
 #[test]
