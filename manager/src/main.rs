@@ -10,14 +10,14 @@ use nman::{exec, journal, monitor};
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt as _;
 use std::process::ExitCode;
-use sys::heap::CalledHeap;
+use sys::heap::LongHeap;
 
 mod dispatch;
 
 /// musl's own allocator asks the kernel for every few pages and gives them back at once: 170 of the 460 system calls
 /// with which `run` begins. This one asks for 64 KiB at a time. `run` allocates some five thousand times before it waits, on one thread.
 #[global_allocator]
-static HEAP: CalledHeap = CalledHeap::new();
+static HEAP: LongHeap = LongHeap::new();
 
 fn main() -> ExitCode {
     // Of children whose end is ignored, as the caller may have left it, nobody tells how they ended (wait(2)).

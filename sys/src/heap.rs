@@ -15,33 +15,42 @@ use std::ops::Range;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// An allocator to be made the program's `#[global_allocator]`.
-pub struct Heap {
+/// What one thread uses at a time, behind a flag.
+struct Flagged<T> {
     taken: AtomicBool,
-    blocks: UnsafeCell<Blocks>,
+    value: UnsafeCell<T>,
 }
 
-// SAFETY: whoever has set the flag, and nobody else, uses what is in the cell: see `Heap::with`.
-unsafe impl Sync for Heap {}
+// SAFETY: whoever has set the flag, and nobody else, uses what is in the cell: see `Flagged::with`.
+unsafe impl<T: Send> Sync for Flagged<T> {}
 
-impl Heap {
-    /// An allocator without memory.
-    #[must_use]
-    pub const fn new() -> Heap {
-        Heap { taken: AtomicBool::new(false), blocks: UnsafeCell::new(Blocks::new()) }
+impl<T> Flagged<T> {
+    const fn new(value: T) -> Flagged<T> {
+        Flagged { taken: AtomicBool::new(false), value: UnsafeCell::new(value) }
     }
 
     /// A second thread waits, which is rare enough for no more than that. A process is cloned only while there is one thread, so that
     /// the flag is not set in it.
-    fn with<T>(&self, call: impl FnOnce(&mut Blocks) -> T) -> T {
+    fn with<R>(&self, call: impl FnOnce(&mut T) -> R) -> R {
         while self.taken.swap(true, Ordering::Acquire) {
             std::thread::yield_now();
         }
         // SAFETY: the flag was not set, and is set until the reference is gone: there is no other. `call` does not come back here,
         // for dlmalloc gets its memory from the kernel.
-        let result = call(unsafe { &mut *self.blocks.get() });
+        let result = call(unsafe { &mut *self.value.get() });
         self.taken.store(false, Ordering::Release);
         result
+    }
+}
+
+/// An allocator to be made the program's `#[global_allocator]`.
+pub struct Heap(Flagged<Blocks>);
+
+impl Heap {
+    /// An allocator without memory.
+    #[must_use]
+    pub const fn new() -> Heap {
+        Heap(Flagged::new(Blocks::new()))
     }
 }
 
@@ -267,66 +276,67 @@ impl Blocks {
 unsafe impl GlobalAlloc for Heap {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller vouches for a layout that is not empty.
-        self.with(|blocks| unsafe { blocks.allocate(layout) })
+        self.0.with(|blocks| unsafe { blocks.allocate(layout) })
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         // SAFETY: as above.
-        self.with(|blocks| unsafe { blocks.allocate_zeroed(layout) })
+        self.0.with(|blocks| unsafe { blocks.allocate_zeroed(layout) })
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         // SAFETY: the caller vouches for a block of this allocator and for the layout that it was asked for with.
-        self.with(|blocks| unsafe { blocks.give_back(block, layout) });
+        self.0.with(|blocks| unsafe { blocks.give_back(block, layout) });
     }
 
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         // SAFETY: as above, and for a new size that is not 0.
-        self.with(|blocks| unsafe { blocks.resize(block, layout, size) })
+        self.0.with(|blocks| unsafe { blocks.resize(block, layout, size) })
     }
 }
 
-/// The same for a larger program, where the compiler is not to copy it to every place that allocates or frees: they are a tenth of `nman`.
-pub struct CalledHeap(Heap);
+/// For a larger program, which may run for long: dlmalloc alone, which joins what is free. The compiler is not to copy it to every place
+/// that allocates or frees: they are a tenth of `nman`.
+pub struct LongHeap(Flagged<Dlmalloc>);
 
-impl CalledHeap {
+impl LongHeap {
     /// An allocator without memory.
     #[must_use]
-    pub const fn new() -> CalledHeap {
-        CalledHeap(Heap::new())
+    pub const fn new() -> LongHeap {
+        LongHeap(Flagged::new(Dlmalloc::new()))
     }
 }
 
-impl Default for CalledHeap {
-    fn default() -> CalledHeap {
-        CalledHeap::new()
+impl Default for LongHeap {
+    fn default() -> LongHeap {
+        LongHeap::new()
     }
 }
 
-// SAFETY: it is `Heap`, which keeps to the contract.
-unsafe impl GlobalAlloc for CalledHeap {
+// SAFETY: dlmalloc keeps to the contract. A null pointer says that there is no memory; nothing in here panics.
+unsafe impl GlobalAlloc for LongHeap {
     #[inline(never)]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: the caller vouches for what `Heap` asks for, here and below.
-        unsafe { self.0.alloc(layout) }
+        // SAFETY: the caller vouches for a layout that is not empty.
+        self.0.with(|large| unsafe { large.malloc(layout.size(), layout.align()) })
     }
 
     #[inline(never)]
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         // SAFETY: as above.
-        unsafe { self.0.alloc_zeroed(layout) }
+        self.0.with(|large| unsafe { large.calloc(layout.size(), layout.align()) })
     }
 
     #[inline(never)]
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        // SAFETY: as above.
-        unsafe { self.0.dealloc(block, layout) };
+        // SAFETY: the caller vouches for a block of this allocator and for the layout that it was asked for with.
+        self.0.with(|large| unsafe { large.free(block, layout.size(), layout.align()) });
     }
 
     #[inline(never)]
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        // SAFETY: as above.
-        unsafe { self.0.realloc(block, layout, size) }
+        // SAFETY: as above, and for a new size that is not 0.
+        self.0.with(|large| unsafe { large.realloc(block, layout.size(), layout.align(), size) })
     }
 }
 
