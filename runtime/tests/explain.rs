@@ -103,7 +103,8 @@ fn a_start_that_fails_is_explained_until_the_id_is_deleted_by_force() {
     start_fails(&with(b""), "is empty");
     let bundle = BundleDir::new().args(["/bin/program"]);
     file(&bundle, "bin/program", for_another_machine(&bundle), 0o755);
-    start_fails(&bundle, "is a program for machine 9999, and this machine is ");
+    let ours = std::env::consts::ARCH;
+    start_fails(&bundle, &format!("is a program for machine 9999, and this machine is {ours}"));
     let profile = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["execve"], "action": "SCMP_ACT_ERRNO"}]});
     start_fails(&BundleDir::new().set("/linux/seccomp", profile), "does not allow `execve`");
     // A filter that kills the process at its exec leaves no errno behind.

@@ -526,6 +526,8 @@ fn libseccomp_knows_the_same_numbers_for_the_names_that_it_knows() {
             }
             compared += 1;
         }
-        assert!(compared > 290, "only {compared} of {} names", names.len());
+        // What has no number of its own on aarch64 is what other ABIs are older by.
+        let least = if abi == Abi::Aarch64 { 290 } else { 330 };
+        assert!(compared > least, "only {compared} of {} names", names.len());
     }
 }

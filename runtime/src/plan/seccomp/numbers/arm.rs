@@ -25,12 +25,7 @@ const fn build() -> Table {
     }
     // The header's second name, which is that of other machines.
     table.add_compat("sync_file_range2", arm::Sysno::arm_sync_file_range as u16);
-    let mut index = 0;
-    while index < NEWER.len() {
-        table.add_native(NEWER[index].0, NEWER[index].1);
-        table.add_compat(NEWER[index].0, NEWER[index].1);
-        index += 1;
-    }
+    table.add_to_both(&NEWER);
     let mut index = 0;
     while index < PRIVATE_NAMES.len() {
         table.add_compat(PRIVATE_NAMES[index], (Numbers::END + index) as u16);

@@ -59,6 +59,17 @@ impl Table {
         self.slots[slot].compat = number;
     }
 
+    /// Adds what both call by these names and numbers.
+    pub(super) const fn add_to_both(&mut self, calls: &[(&str, u16)]) {
+        let mut index = 0;
+        while index < calls.len() {
+            let (name, number) = calls[index];
+            self.add_native(name, number);
+            self.add_compat(name, number);
+            index += 1;
+        }
+    }
+
     /// Adds the operations of ipc(2), or of socketcall(2), by code; no name where there is none.
     pub(super) const fn add_operations(&mut self, of_ipc: bool, names: &[&str]) {
         let mark = if of_ipc { Slot::IS_IPC } else { 0 };
@@ -198,7 +209,10 @@ mod tests {
         let largest = |machine: &'static Machine| {
             let numbers = names(machine.table).filter_map(|(_, name)| machine.numbers(name));
             let of = |numbers: Numbers| {
-                machine.abis().iter().filter_map(move |&abi| numbers.direct(abi))
+                machine.abis().iter().filter_map(move |&abi| {
+                    let through = numbers.multiplexed(abi).map(|through| through.multiplexer);
+                    numbers.direct(abi).max(through)
+                })
             };
             numbers.flat_map(of).max().unwrap() as usize
         };

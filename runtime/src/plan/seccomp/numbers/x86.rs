@@ -20,12 +20,7 @@ const fn build() -> Table {
         }
         number += 1;
     }
-    let mut index = 0;
-    while index < NEWER.len() {
-        table.add_native(NEWER[index].0, NEWER[index].1);
-        table.add_compat(NEWER[index].0, NEWER[index].1);
-        index += 1;
-    }
+    table.add_to_both(&NEWER);
     table.add_operations(false, &SOCKET_OPERATIONS);
     table.add_operations(true, &IPC_OPERATIONS);
     table
