@@ -134,8 +134,10 @@ fn reaches_the_host_and_not_its_loopback_interface(carrier: &str) {
     let open = answer(TcpListener::bind((HOST, 0)).unwrap());
     let hidden = answer(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
     let options = ["--network", carrier];
-    // The shell stays, for a container's first process is deaf to the signal of `timeout`.
-    let reached = world.shell(&options, &format!("timeout 5 nc {HOST} {open}; true"));
+    // The shell stays, for a container's first process is deaf to the signal of `timeout`. It ends its side when the answer is there: of a
+    // connection whose client has ended its own first, pasta may repeat what was sent (docs/rootless.md).
+    let ask = |name: &str| format!("sleep 1 | timeout 5 nc {name} {open}; true");
+    let reached = world.shell(&options, &ask(&HOST.to_string()));
     assert_eq!(reached.stdout(), "host\n");
     for address in ["127.0.0.1", "10.0.2.2"] {
         let output = world.shell(&options, &format!("timeout 1 nc {address} {hidden}; true"));
@@ -144,7 +146,7 @@ fn reaches_the_host_and_not_its_loopback_interface(carrier: &str) {
     // By its name as well, and by Podman's, which nobody has to ask for.
     let gate = ["--network", carrier, "--add-host", "gate:host-gateway"];
     for name in ["gate", "host.containers.internal", "host.docker.internal"] {
-        let reached = world.shell(&gate, &format!("timeout 5 nc {name} {open}; true"));
+        let reached = world.shell(&gate, &ask(name));
         assert_eq!(reached.stdout(), "host\n", "{name}: {reached}");
         let output = world.shell(&gate, &format!("timeout 1 nc {name} {hidden}; true"));
         assert_eq!(output.stdout(), "", "the host's loopback interface is reached by {name}");
