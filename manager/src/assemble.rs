@@ -31,9 +31,7 @@ pub fn enter_private_mounts(record: &Record, dir: &Dir) -> Result<()> {
 pub fn mount_root(settings: &Settings, record: &Record, dir: &Dir) -> Result<()> {
     let target = dir.rootfs();
     crate::container::make_private(&target)?;
-    let (store, key) = (Store::open(&settings.root)?, record.id.as_str());
-    store.snapshots().provide(key)?;
-    let prepared = store.snapshots().resume(key)?;
+    let prepared = Store::open(&settings.root)?.snapshots().provide(record.id.as_str())?;
     let prepared = match user_namespace::provide(record, dir)? {
         Some(namespace) if user_namespace::maps_mounts(record) => {
             user_namespace::map_layers(&prepared, dir, &namespace)?

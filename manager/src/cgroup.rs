@@ -15,6 +15,25 @@ pub struct Groups {
     controllers: Vec<(String, PathBuf)>,
 }
 
+/// The text of `/proc/PID/cgroup`; `None` when the process has ended.
+fn groups_of(pid: impl std::fmt::Display) -> Option<String> {
+    fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()
+}
+
+/// What its lines say: the names of controllers, of which v2 has none there, and a path from the root of the hierarchy.
+fn lines(groups: &str) -> impl Iterator<Item = (&str, &str)> {
+    groups.lines().filter_map(|line| line.split_once(':')?.1.split_once(':'))
+}
+
+fn unified(groups: &str) -> Option<&str> {
+    lines(groups).find(|(names, _)| names.is_empty()).map(|(_, path)| path)
+}
+
+/// The cgroup of a process on v2, from the root of the hierarchy; ours for `self`.
+pub(crate) fn unified_of(pid: impl std::fmt::Display) -> Option<PathBuf> {
+    unified(&groups_of(pid)?).map(PathBuf::from)
+}
+
 /// What a container uses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
@@ -36,9 +55,12 @@ impl Groups {
     /// Those of a process; `None` when it has ended.
     #[must_use]
     pub fn of(pid: i32) -> Option<Self> {
-        let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+        Self::mounted(&groups_of(pid)?)
+    }
+
+    fn mounted(groups: &str) -> Option<Self> {
         let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
-        Some(Self::find(&groups, &mounts))
+        Some(Self::find(groups, &mounts))
     }
 
     /// Of those of a process, the one that counts its memory; `None` when it has ended.
@@ -47,14 +69,13 @@ impl Groups {
     /// host has mounts.
     #[must_use]
     pub fn of_memory(pid: i32) -> Option<Self> {
-        let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
-        Self::find_memory(&groups, Path::new("/sys/fs/cgroup")).or_else(|| Self::of(pid))
+        let groups = groups_of(pid)?;
+        Self::find_memory(&groups, Path::new("/sys/fs/cgroup")).or_else(|| Self::mounted(&groups))
     }
 
     /// From the text of `/proc/PID/cgroup` and where cgroups are mounted.
     fn find_memory(groups: &str, root: &Path) -> Option<Self> {
-        let mut lines = groups.lines().filter_map(|line| line.split_once(':')?.1.split_once(':'));
-        let v1 = lines.clone().find(|(names, _)| names.split(',').any(|name| name == "memory"));
+        let v1 = lines(groups).find(|(names, _)| names.split(',').any(|name| name == "memory"));
         let mut found = Self::default();
         match v1 {
             Some((names, path)) => {
@@ -62,8 +83,7 @@ impl Groups {
                 found.controllers.push(("memory".to_owned(), directory));
             }
             None => {
-                let (_, path) = lines.find(|(names, _)| names.is_empty())?;
-                found.unified = Some(root.join(path.strip_prefix('/')?));
+                found.unified = Some(root.join(unified(groups)?.strip_prefix('/')?));
             }
         }
         let there = found.file("memory", "memory.oom_control", "memory.events")?.exists();
@@ -73,13 +93,7 @@ impl Groups {
     /// From the text of `/proc/PID/cgroup` and `/proc/self/mountinfo`.
     fn find(groups: &str, mounts: &str) -> Self {
         let mut found = Self::default();
-        for line in groups.lines() {
-            let mut fields = line.splitn(3, ':');
-            let (Some(_), Some(controllers), Some(path)) =
-                (fields.next(), fields.next(), fields.next())
-            else {
-                continue;
-            };
+        for (controllers, path) in lines(groups) {
             let place =
                 |wanted: Option<&str>| mounts.lines().find_map(|mount| place(mount, wanted, path));
             if controllers.is_empty() {

@@ -241,10 +241,18 @@ impl Snapshots {
     /// The directories of an active snapshot that was prepared earlier.
     pub fn resume(&self, key: &str) -> Result<Prepared, Error> {
         let directory = self.active(key)?;
-        let chain = read_chain(&directory)?;
-        let stack = self.stack(&chain, &Owners::read(&directory)?)?;
+        self.prepared_in(&directory, &read_chain(&directory)?, &Owners::read(&directory)?)
+    }
+
+    fn prepared_in(
+        &self,
+        directory: &Path,
+        chain: &[ChainId],
+        owners: &Owners,
+    ) -> Result<Prepared, Error> {
+        let stack = self.stack(chain, owners)?;
         Ok(Prepared {
-            lower: Self::or_empty(&directory, stack.lower),
+            lower: Self::or_empty(directory, stack.lower),
             data: stack.data,
             upper: directory.join("upper"),
             work: directory.join("work"),

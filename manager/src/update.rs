@@ -57,11 +57,7 @@ fn apply(
     let mut limits = record.host_config.limits.clone();
     args.limits.apply(&mut limits);
     check_swap(&record.host_config.limits, args)?;
-    let mut warnings = match &host.delegation {
-        Some(own) => resources::discard_undelegated(&mut limits, &own.controllers),
-        None => Vec::new(),
-    };
-    warnings.extend(resources::adapt(&mut limits, host)?);
+    let warnings = resources::adapt(&mut limits, host)?;
     let numbers = resources::numbers(&limits)?;
     let mut planned = resources::plan(&limits, &numbers, host, true);
     if dir.state()?.status == Status::Running && record.has_cgroup() {

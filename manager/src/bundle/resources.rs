@@ -54,7 +54,7 @@ const CONTROLLERS: [(&str, Discard); 5] = [
 ];
 
 /// Takes the limits away whose controllers a user does not have, and names these.
-pub fn discard_undelegated(limits: &mut Limits, controllers: &[String]) -> Vec<String> {
+fn discard_undelegated(limits: &mut Limits, controllers: &[String]) -> Vec<String> {
     let mut warnings = Vec::new();
     for (name, discard) in CONTROLLERS {
         let mut left = limits.clone();
@@ -72,6 +72,10 @@ pub fn discard_undelegated(limits: &mut Limits, controllers: &[String]) -> Vec<S
 /// Refuses limits that contradict each other or the host, in Docker's words, and takes away what this host cannot limit:
 /// each time with a warning.
 pub fn adapt(limits: &mut Limits, host: &HostFacts) -> Result<Vec<String>> {
+    let undelegated = match &host.delegation {
+        Some(own) => discard_undelegated(limits, &own.controllers),
+        None => Vec::new(),
+    };
     consistent(limits, host)?;
     let mut warnings = Vec::new();
     discard_memory(limits, host, &mut warnings);
@@ -81,6 +85,7 @@ pub fn adapt(limits: &mut Limits, host: &HostFacts) -> Result<Vec<String>> {
         limits.pids_limit = None;
         warnings.push("Your kernel does not support PIDs limit capabilities or the cgroup is not mounted. PIDs limit discarded.".to_owned());
     }
+    warnings.extend(undelegated);
     Ok(warnings)
 }
 

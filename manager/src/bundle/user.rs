@@ -76,6 +76,12 @@ pub fn resolve(wanted: &str, passwd: &str, group: &str) -> Result<Identity> {
     Ok(identity)
 }
 
+/// The fields of the entry of passwd(5) or group(5) with this id.
+pub(crate) fn entry(text: &str, id: u32) -> Option<Vec<&str>> {
+    let entries = text.lines().map(|line| line.split(':').collect::<Vec<_>>());
+    entries.into_iter().find(|fields| fields.get(2).and_then(|id| id.parse().ok()) == Some(id))
+}
+
 /// The id of a further group: a name of the image, or a number.
 pub fn group(wanted: &str, group: &str) -> Result<u32> {
     find_group(wanted, group)

@@ -2,6 +2,7 @@
 //! its id. What is written is in the container's own layer, under its root's descriptor.
 
 use crate::bundle::rootfs::Rootfs;
+use crate::bundle::user::entry;
 use crate::container::{MountPoint, Record};
 use crate::error::Result;
 use crate::rootless::User;
@@ -67,7 +68,7 @@ pub(super) fn provide(record: &Record, rootfs: &Rootfs) -> Result<()> {
 /// What to append to a file that knows neither the name nor the id.
 fn addition(text: &str, name: &str, id: u32, line: &str) -> Option<String> {
     let has_name = text.lines().any(|line| line.split(':').next() == Some(name));
-    if has_name || fields(text, id).is_some() {
+    if has_name || entry(text, id).is_some() {
         return None;
     }
     let lead = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
@@ -96,12 +97,12 @@ fn plan(user: &User, kept: Kept, host: &Host, place: &Place<'_>) -> Account {
             home: work,
         };
     }
-    let entry = fields(&host.passwd, uid);
-    let field = |at: usize| entry.as_ref().and_then(|fields| fields.get(at)).copied();
+    let known = entry(&host.passwd, uid);
+    let field = |at: usize| known.as_ref().and_then(|fields| fields.get(at)).copied();
     // One that passwd(5) does not know is the environment's word.
     let is_name = |name: &&str| !name.is_empty() && !name.contains([':', '\n', ',']);
     let name = Some(user.name.as_str()).filter(is_name);
-    let group = fields(&host.group, gid).and_then(|fields| fields.first().copied());
+    let group = entry(&host.group, gid).and_then(|fields| fields.first().copied());
     let group = group.filter(is_name);
     let home = field(5).filter(|home| has_mount_at(place.mounts, home));
     Account {
@@ -112,12 +113,6 @@ fn plan(user: &User, kept: Kept, host: &Host, place: &Place<'_>) -> Account {
         comment: field(4).unwrap_or_default().to_owned(),
         home: home.map_or(work, str::to_owned),
     }
-}
-
-/// The fields of the entry with this id.
-fn fields(text: &str, id: u32) -> Option<Vec<&str>> {
-    let entries = text.lines().map(|line| line.split(':').collect::<Vec<_>>());
-    entries.into_iter().find(|fields| fields.get(2).and_then(|id| id.parse().ok()) == Some(id))
 }
 
 /// Whether something is mounted on a directory or above it: the user's home is there then.

@@ -117,12 +117,12 @@ impl Wish<'_> {
         let args = self.args;
         let id = ContainerId::random();
         let mut host_config = self.host_config();
-        let ignored = match settings.rootless {
-            true => fit_user(&mut host_config, self.host)?,
-            false => refuse_slice(&host_config.limits)?,
+        let without = match settings.rootless {
+            true => fit_user(&mut host_config.limits, self.host)?,
+            false => refuse_slice(&host_config.limits).map(|()| None)?,
         };
         let mut warnings = resources::adapt(&mut host_config.limits, self.host)?;
-        warnings.extend(ignored);
+        warnings.extend(without);
         self.check(&host_config, &mut warnings)?;
         let mode = if settings.rootless {
             self.network_of_user(&mut warnings)?
@@ -434,18 +434,17 @@ impl Wish<'_> {
     }
 }
 
-/// Takes away what a user cannot have without root, and says so; what cannot be left out is refused.
-fn fit_user(config: &mut HostConfig, host: &HostFacts) -> Result<Vec<String>> {
-    let limits = &mut config.limits;
+/// Puts a user's container where cgroups are delegated, or takes away what it cannot have where none are, and says so.
+fn fit_user(limits: &mut Limits, host: &HostFacts) -> Result<Option<String>> {
     let Some(own) = &host.delegation else {
-        return Ok(resources::do_without(limits, CGROUP_PARENT).into_iter().collect());
+        return Ok(resources::do_without(limits, CGROUP_PARENT));
     };
     limits.cgroup_parent = own.parent(&limits.cgroup_parent)?;
-    Ok(resources::discard_undelegated(limits, &own.controllers))
+    Ok(None)
 }
 
 /// Root's containers have their cgroups made by the runtime, wherever systemd is.
-fn refuse_slice(limits: &Limits) -> Result<Vec<String>> {
+fn refuse_slice(limits: &Limits) -> Result<()> {
     if is_slice(&limits.cgroup_parent) {
         let parent = &limits.cgroup_parent;
         return Err(Error::Rejected {
@@ -455,7 +454,7 @@ fn refuse_slice(limits: &Limits) -> Result<Vec<String>> {
             hint: Some("give an absolute path, or leave it out".to_owned()),
         });
     }
-    Ok(Vec::new())
+    Ok(())
 }
 
 /// Root has bridges, and has no use for a program that does without.

@@ -4,6 +4,7 @@
 //! scope for each container there, whichever session asks. Where there is none, somebody may have delegated the cgroup that our own
 //! lies in; a container's is then made beside ours. [`Delegation::plan`] is pure.
 
+use crate::cgroup::unified_of;
 use crate::cli::CGROUP_PARENT;
 use crate::container::ContainerId;
 use crate::error::{Error, Result};
@@ -75,10 +76,12 @@ impl Delegation {
         Self::plan(Facts {
             unified,
             systemd: (unified && systemd::is_running()).then(control_group),
-            beside: own_group().and_then(|own| Some(own.parent()?.to_owned())).filter(|parent| {
-                let parent = directory(parent);
-                may_write(&parent) && may_write(&parent.join("cgroup.procs"))
-            }),
+            beside: unified_of("self").and_then(|own| Some(own.parent()?.to_owned())).filter(
+                |parent| {
+                    let parent = directory(parent);
+                    may_write(&parent) && may_write(&parent.join("cgroup.procs"))
+                },
+            ),
             read: &read,
         })
     }
@@ -173,16 +176,6 @@ fn expand(slice: &str) -> PathBuf {
 /// Where a cgroup is mounted, by its path from the root of the hierarchy.
 pub(super) fn directory(group: &Path) -> PathBuf {
     Path::new(CGROUPS).join(group.strip_prefix("/").unwrap_or(group))
-}
-
-/// The cgroup of a process on v2, from the root of the hierarchy; ours for `self`.
-pub(super) fn group_of(process: &str) -> Option<PathBuf> {
-    let text = fs::read_to_string(format!("/proc/{process}/cgroup")).ok()?;
-    text.lines().find_map(|line| line.strip_prefix("0::")).map(PathBuf::from)
-}
-
-fn own_group() -> Option<PathBuf> {
-    group_of("self")
 }
 
 pub(super) fn may_write(path: &Path) -> bool {

@@ -3,6 +3,7 @@
 //! [`Plan::new`] is pure. Only newuidmap and newgidmap (package `uidmap`) may write more than a user's own id, and they look into
 //! the files themselves: what is read here decides what is asked for, not what is allowed.
 
+use crate::bundle::user::entry;
 use crate::error::{Error, Result, reason};
 use crate::user_namespace::{Mapping, id_map};
 use rustix::fs::FileType;
@@ -52,11 +53,7 @@ impl User {
 }
 
 fn name_in(passwd: &str, uid: u32) -> Option<&str> {
-    passwd.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        let (name, id) = (fields.next()?, fields.nth(1)?);
-        (id.parse() == Ok(uid)).then_some(name)
-    })
+    entry(passwd, uid)?.first().copied()
 }
 
 /// First id and number of each range that a text like /etc/subuid has for a user, by name or by id (subuid(5)).

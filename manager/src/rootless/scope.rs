@@ -7,7 +7,8 @@
 //! It is the form that systemd gives managers of containers (CGROUP_DELEGATION.md). The monitor stays in the scope: what was counted
 //! is there to be read when the container has ended, and neither ends with the session that somebody was in who started them.
 
-use super::delegation::{connect, directory, group_of, may_write, scope};
+use super::delegation::{connect, directory, may_write, scope};
+use crate::cgroup::unified_of;
 use crate::container::Record;
 use crate::error::{Error, Result};
 use std::fs;
@@ -32,7 +33,7 @@ pub fn enter(record: &Record, carrier: Option<i32>) -> Result<()> {
     let name = scope(&record.id);
     let mut connection = connect().map_err(|error| failed(&name, &error.to_string()))?;
     go(&mut connection, &name, &properties(record, slice)).map_err(|why| failed(&name, &why))?;
-    let own = group_of("self").unwrap_or_default();
+    let own = unified_of("self").unwrap_or_default();
     if own.ends_with(&name) {
         let place = directory(&own).join(MONITOR);
         fs::create_dir(&place).map_err(Error::io("make", &place))?;
@@ -109,7 +110,7 @@ pub fn join(record: &Record, init: i32) -> Result<()> {
     if record.slice().is_none() {
         return Ok(());
     }
-    let (Some(own), Some(wanted)) = (group_of("self"), group_of(&init.to_string())) else {
+    let (Some(own), Some(wanted)) = (unified_of("self"), unified_of(init)) else {
         return Ok(());
     };
     let Some(unit) = unit(&wanted) else { return Ok(()) };

@@ -113,16 +113,17 @@ impl Snapshots {
         self.committed(chain).join(COPIES).join(owners.name())
     }
 
-    /// Makes the copy that an active snapshot stands on if it is not there: another kernel may want another one than that which it was
-    /// prepared with. As [`Snapshots::prepare`], in a mount namespace of our own.
-    pub fn provide(&self, key: &str) -> Result<(), Error> {
+    /// The directories of an active snapshot, to be mounted: as [`Snapshots::resume`], and makes the copy that it stands on if that is not
+    /// there. Another kernel may want another one than that which it was prepared with. As [`Snapshots::prepare`], in a mount namespace
+    /// of our own.
+    pub fn provide(&self, key: &str) -> Result<Prepared, Error> {
         let directory = self.active(key)?;
-        let owners = Owners::read(&directory)?;
-        if owners.are_same() {
-            return Ok(());
+        let (chain, owners) = (read_chain(&directory)?, Owners::read(&directory)?);
+        if !owners.are_same() {
+            let _lock = self.lock(File::lock_shared)?;
+            self.copy_stack(&chain, &owners)?;
         }
-        let _lock = self.lock(File::lock_shared)?;
-        self.copy_stack(&read_chain(&directory)?, &owners)
+        self.prepared_in(&directory, &chain, &owners)
     }
 
     /// Copies what a stack shows, unless that is there with these owners. The lock is held: nobody collects it meanwhile.

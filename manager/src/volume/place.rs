@@ -220,8 +220,7 @@ fn open_volume(settings: &Settings, point: &MountPoint) -> Result<OwnedFd> {
 /// Mounts an image beside the place, read-only or with a layer of the container's own, and opens it or a path in it.
 fn open_image(settings: &Settings, record: &Record, dir: &Dir, at: usize) -> Result<OwnedFd> {
     let (store, key) = (Store::open(&settings.root)?, image_key(record, at));
-    store.snapshots().provide(&key)?;
-    let prepared = store.snapshots().resume(&key)?;
+    let prepared = store.snapshots().provide(&key)?;
     let target = dir.join("mounts").join(format!("{at}.image"));
     make_private(&target)?;
     snapshot::mount(&prepared, &target)?;
