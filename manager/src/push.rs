@@ -1,7 +1,7 @@
 //! Pushing: from an image in the store to a repository of a registry.
 //!
-//! Layers go first, several at a time, then the configuration, at last the manifest, byte for byte as it is stored: nobody can
-//! see an image that is not whole, and its digest there is its digest here.
+//! Layers go first, several at a time, then the configuration, at last the manifest, byte for byte as it is stored, or as it came: nobody
+//! can see an image that is not whole, and its digest there is its digest here.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -13,12 +13,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use bundle::digest::Digest;
-use oci_spec::image::{Descriptor, MediaType};
+use oci_spec::image::{Descriptor, ImageManifest, MediaType};
 
 use crate::progress::{LayerProgress, NoProgress, Outcome, Progress, Way};
 use crate::pull::{Cause, Error};
 use crate::reference::Reference;
-use crate::registry::{self, Access, Registry as _, Target, Upload};
+use crate::registry::manifest;
+use crate::registry::{self, Access, Document, Registry as _, Target, Upload};
 use crate::store::{self, Image, Store};
 
 /// Layers that are sent at the same time.
@@ -82,11 +83,25 @@ fn try_push(
     sending.layers(&image, progress)?;
     sending.blob(manifest.config(), &NoProgress)?;
 
-    let document = store.layout().resolve(image.manifest_digest.as_str())?.content;
-    // Docker's format is kept in OCI's words; what has no media type of its own is that, too.
+    let Document { digest, media_type, content } = document(store, &image, &manifest)?;
+    target.manifest(&reference.selector(), &media_type, &content)?;
+    Ok(Pushed { digest, size: content.len() as u64 })
+}
+
+/// What the registry is sent as the manifest: what once came, where that is kept in other words, so that the image keeps its digest
+/// from one registry to the next; else what is kept.
+fn document(store: &Store, image: &Image, manifest: &ImageManifest) -> Result<Document, Cause> {
+    let kept = &image.manifest_digest;
+    if let Some(digest) = manifest::origin(manifest)
+        && let Ok(document) = store.layout().resolve(digest.as_str())
+        && let Some(origin) = manifest::as_origin(document, kept)
+    {
+        return Ok(origin);
+    }
+    // What has no media type of its own is OCI's.
     let media_type = manifest.media_type().clone().unwrap_or(MediaType::ImageManifest);
-    target.manifest(&reference.selector(), media_type.as_ref(), &document)?;
-    Ok(Pushed { digest: image.manifest_digest, size: document.len() as u64 })
+    let document = store.layout().resolve(kept.as_str())?;
+    Ok(Document { media_type: media_type.to_string(), ..document })
 }
 
 /// Other repositories of the same registry that are likely to have layers of the image: those under whose names it, or another

@@ -15,7 +15,7 @@ use oci_spec::image::{Descriptor, ImageManifest};
 use super::Cause;
 use crate::progress::{LayerProgress, NoProgress, Outcome, Progress, Way};
 use crate::reference::Reference;
-use crate::registry::manifest::{self, Kind};
+use crate::registry::manifest::{self, Kept, Kind};
 use crate::registry::{self, Document, Platform, Registry};
 use crate::snapshot::{FILES, LayerRecord, Snapshots, create_directory};
 use crate::store::{Content, Image, Staging, Store};
@@ -66,20 +66,24 @@ pub(crate) fn install_as(
     progress: &dyn Progress,
 ) -> Result<Image, Cause> {
     let resolved = document.digest.clone();
-    let (document, manifest) = choose(source, document)?;
-    let config = read_config(source.registry, &manifest)?;
+    let Kept { document, manifest, origin } = choose(source, document)?;
+    let (config_digest, config) = read_config(source.registry, &manifest)?;
     let content = Content::new(manifest, &config)
         .map_err(|why| registry::Error::Invalid(format!("the image's configuration {why}")))?;
     if source.asked && !source.platform.fits(&content.config) {
         let (wanted, offered) = (source.platform.clone(), platform::name(&content.config));
         return Err(Cause::NoPlatform { wanted, offered });
     }
+    let mut documents = vec![(config_digest, config.as_slice())];
+    let manifests = origin.iter().chain([&document]);
+    documents.extend(manifests.map(|one| (one.digest.clone(), one.content.as_slice())));
     for _ in 0..MAX_ATTEMPTS {
         let staging = store.stage()?;
-        let pending = Pending { staging, store, content: &content, layers: plan(&content, store)? };
+        let (layers, documents) = (plan(&content, store)?, documents.as_slice());
+        let pending = Pending { staging, store, layers, documents };
         let staged = pending.fetch(source.registry, progress)?;
         pending.inherit(&staged)?;
-        pending.stage_documents(&document, &config)?;
+        pending.stage_documents()?;
         pending.make_last(&staged)?;
         if let Some(image) = pending.commit(&staged, &document, called, &resolved)? {
             return Ok(image);
@@ -97,7 +101,7 @@ pub(crate) fn unpack_again(store: &Store, image: &Image) -> Result<Image, Cause>
 }
 
 /// Follows indexes to the manifest for the platform.
-fn choose(source: &Source<'_>, document: Document) -> Result<(Document, ImageManifest), Cause> {
+fn choose(source: &Source<'_>, document: Document) -> Result<Kept, Cause> {
     let mut document = document;
     for _ in 0..MAX_NESTING {
         match manifest::parse(&document)? {
@@ -118,13 +122,16 @@ fn choose(source: &Source<'_>, document: Document) -> Result<(Document, ImageMan
     Err(registry::Error::Invalid("its indexes are nested too deeply".to_owned()).into())
 }
 
-fn read_config(source: &dyn Registry, manifest: &ImageManifest) -> Result<Vec<u8>, Cause> {
+fn read_config(
+    source: &dyn Registry,
+    manifest: &ImageManifest,
+) -> Result<(Digest, Vec<u8>), Cause> {
     let descriptor = manifest.config();
     let digest = digest_of(descriptor)?;
     let mut config = Vec::new();
     let read = source.blob(descriptor)?.read_to_end(&mut config);
     read.map_err(|error| registry::Error::from_read(error, "config", &digest))?;
-    Ok(config)
+    Ok((digest, config))
 }
 
 fn digest_of(descriptor: &Descriptor) -> Result<Digest, registry::Error> {
@@ -173,8 +180,9 @@ struct Staged {
 struct Pending<'a> {
     staging: Staging,
     store: &'a Store,
-    content: &'a Content,
     layers: Vec<Layer>,
+    /// The small blobs, which have been verified: the configuration, the manifest, and what that was made from.
+    documents: &'a [(Digest, &'a [u8])],
 }
 
 impl Pending<'_> {
@@ -330,8 +338,8 @@ impl Pending<'_> {
                 return Ok(None);
             }
         }
-        for digest in [digest_of(self.content.manifest.config())?, document.digest.clone()] {
-            self.store.adopt(&self.document_path(&digest), &digest)?;
+        for (digest, _) in self.documents {
+            self.store.adopt(&self.document_path(digest), digest)?;
         }
         self.store.make_names_last()?;
         let names = match called {
@@ -352,11 +360,10 @@ impl Pending<'_> {
         self.staging.path(&format!("{}.document", digest.hex()))
     }
 
-    /// Writes the configuration and the manifest, which have been verified, beside the layers.
-    fn stage_documents(&self, document: &Document, config: &[u8]) -> Result<(), Cause> {
-        let config = (digest_of(self.content.manifest.config())?, config);
-        for (digest, content) in [config, (document.digest.clone(), &document.content)] {
-            let path = self.document_path(&digest);
+    /// Writes the small blobs beside the layers.
+    fn stage_documents(&self) -> Result<(), Cause> {
+        for (digest, content) in self.documents {
+            let path = self.document_path(digest);
             let written = File::create(&path)
                 .and_then(|mut file| file.write_all(content).and_then(|()| file.sync_data()));
             written.map_err(crate::store::Error::file("write", &path))?;

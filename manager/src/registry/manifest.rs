@@ -19,6 +19,8 @@ const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
 const DOCKER_LAYER_PREFIX: &str = "application/vnd.docker.image.rootfs.";
+/// The annotation of a manifest that was put into OCI's words: the digest of the one that came.
+const ORIGIN: &str = "dev.nman.origin.digest";
 
 /// What a registry is told we understand, in the order of preference.
 pub(super) const ACCEPT: [&str; 4] = [OCI_INDEX, OCI_MANIFEST, DOCKER_INDEX, DOCKER_MANIFEST];
@@ -141,19 +143,30 @@ fn is_layer(media_type: &MediaType) -> bool {
     }
 }
 
+/// An image's manifest as it is kept.
+#[derive(Clone, Debug)]
+pub struct Kept {
+    /// The document that the store knows the image by.
+    pub document: Document,
+    /// What it says.
+    pub manifest: ImageManifest,
+    /// What came, where that is in Docker's words: it goes out again as it came, with its digest.
+    pub origin: Option<Document>,
+}
+
 /// The document under which an image is kept: the one that came, or Docker's older format in OCI's
 /// words, since tools that read an OCI layout see nothing else in it. Blobs stay what they are, and
 /// the same document always comes out the same.
-pub fn normalize(
-    document: Document,
-    manifest: ImageManifest,
-) -> Result<(Document, ImageManifest), Error> {
+pub fn normalize(document: Document, manifest: ImageManifest) -> Result<Kept, Error> {
     let is_docker = matches!(manifest.config().media_type(), MediaType::Other(_))
         || manifest.layers().iter().any(|l| matches!(l.media_type(), MediaType::Other(_)))
         || manifest.media_type().as_ref().is_some_and(|own| *own != MediaType::ImageManifest);
     if !is_docker {
-        return Ok((Document { media_type: OCI_MANIFEST.to_owned(), ..document }, manifest));
+        let document = Document { media_type: OCI_MANIFEST.to_owned(), ..document };
+        return Ok(Kept { document, manifest, origin: None });
     }
+    let own = manifest.media_type().as_ref().map_or(DOCKER_MANIFEST, MediaType::as_ref);
+    let origin = Document { media_type: own.to_owned(), ..document };
     let mut manifest = manifest;
     let mut config = manifest.config().clone();
     config.set_media_type(MediaType::ImageConfig);
@@ -163,10 +176,29 @@ pub fn normalize(
         layer.set_media_type(media_type);
     }
     manifest.set_media_type(Some(MediaType::ImageManifest));
+    let mut annotations = manifest.annotations().clone().unwrap_or_default();
+    annotations.insert(ORIGIN.to_owned(), origin.digest.to_string());
+    manifest.set_annotations(Some(annotations.into_iter().collect()));
     let content =
         serde_json::to_vec(&manifest).map_err(|error| Error::Invalid(error.to_string()))?;
     let digest = Digest::of(&content);
-    Ok((Document { digest, media_type: OCI_MANIFEST.to_owned(), content }, manifest))
+    let document = Document { digest, media_type: OCI_MANIFEST.to_owned(), content };
+    Ok(Kept { document, manifest, origin: Some(origin) })
+}
+
+/// The digest of the document that a manifest was made from, by its own account.
+#[must_use]
+pub fn origin(manifest: &ImageManifest) -> Option<Digest> {
+    manifest.annotations().as_ref()?.get(ORIGIN)?.parse().ok()
+}
+
+/// What the manifest that is kept as `kept` was made from, if that is `document`: an annotation alone can say anything.
+#[must_use]
+pub fn as_origin(document: Document, kept: &Digest) -> Option<Document> {
+    let document = Document { media_type: String::new(), ..document };
+    let Ok(Kind::Manifest(manifest)) = parse(&document) else { return None };
+    let made = normalize(document, *manifest).ok()?;
+    made.origin.filter(|_| made.document.digest == *kept)
 }
 
 fn oci_layer(media_type: &MediaType) -> MediaType {
@@ -264,7 +296,7 @@ mod tests {
         assert!(parse_as(OCI_MANIFEST, &weak.to_string()).is_err());
     }
 
-    fn normalized(content: &str) -> (Document, ImageManifest) {
+    fn normalized(content: &str) -> Kept {
         let content = content.as_bytes().to_vec();
         let document =
             Document { digest: Digest::of(&content), media_type: String::new(), content };
@@ -286,7 +318,7 @@ mod tests {
                 descriptor("application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"),
             ],
         });
-        let (document, manifest) = normalized(&docker.to_string());
+        let Kept { document, manifest, origin } = normalized(&docker.to_string());
         assert_eq!(document.digest, Digest::of(&document.content));
         assert_eq!(document.media_type, OCI_MANIFEST);
         assert_eq!(*manifest.config().media_type(), MediaType::ImageConfig);
@@ -297,12 +329,29 @@ mod tests {
             &MediaType::ImageLayerNonDistributableGzip,
         ];
         assert_eq!(types, expected);
+
+        let came = origin.expect("what came is kept, too");
+        assert_eq!(
+            (came.content.as_slice(), &*came.media_type),
+            (docker.to_string().as_bytes(), DOCKER_MANIFEST)
+        );
+        assert_eq!(super::origin(&manifest), Some(came.digest.clone()));
+        let found = as_origin(came.clone(), &document.digest).unwrap();
+        assert_eq!((found.digest, &*found.media_type), (came.digest.clone(), DOCKER_MANIFEST));
+        assert!(
+            as_origin(document.clone(), &document.digest).is_none(),
+            "it was made from nothing"
+        );
+        assert!(as_origin(came, &Digest::of(b"another")).is_none());
+        let kept: serde_json::Value = serde_json::from_slice(&document.content).unwrap();
+        assert!(normalized(&kept.to_string()).origin.is_none(), "once is enough");
     }
 
     #[test]
     fn an_oci_manifest_is_kept_byte_for_byte() {
         let spaced = serde_json::to_string_pretty(&image()).unwrap();
-        let (document, _) = normalized(&spaced);
+        let Kept { document, origin, .. } = normalized(&spaced);
+        assert!(origin.is_none());
         assert_eq!(document.content, spaced.as_bytes());
         assert_eq!(document.digest, Digest::of(spaced.as_bytes()));
     }

@@ -10,6 +10,7 @@ use super::removal::Removal;
 use super::{Error, Image, Removed, Store, is_id_prefix};
 use crate::notice;
 use crate::reference::Reference;
+use crate::registry::manifest;
 
 /// What images need of one kind, by its name on disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,13 +83,14 @@ impl Store {
         let empty = || Needed::Only(HashSet::new());
         let mut reachable = Reachable { blobs: empty(), chains: empty() };
         for digest in index.manifests_with_steps() {
-            let manifest = self.manifest(&digest);
-            let blobs = manifest.ok().map(|manifest| {
+            let blobs = self.manifest(&digest).ok().map(|manifest| {
+                let origin = manifest.as_ref().and_then(manifest::origin);
                 let descriptors = manifest
                     .iter()
                     .flat_map(|manifest| manifest.layers().iter().chain([manifest.config()]));
                 let digests = descriptors.filter_map(|d| Digest::try_from(d).ok());
-                digests.chain([digest.clone()]).map(|digest| digest.hex().to_owned()).collect()
+                let digests = digests.chain([digest.clone()]).chain(origin);
+                digests.map(|digest| digest.hex().to_owned()).collect()
             });
             reachable.blobs.add(blobs);
             let chains = self.content(&digest).ok().map(|content| {

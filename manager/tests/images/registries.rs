@@ -6,8 +6,10 @@ use std::io::Read as _;
 use nconform::fixture::{Capture, Registry, Sandbox};
 use nman::progress::{Lines, NoProgress};
 use nman::pull::{Policy, PullOptions, pull};
+use nman::push::{self, PushOptions};
 use nman::reference::Reference;
 use nman::registry::{Credentials, Tls};
+use nman::store;
 
 use crate::images::{TestImage, store};
 
@@ -273,7 +275,7 @@ fn layers_compressed_with_zstd_come_in_and_go_out_as_they_are() {
 }
 
 #[test]
-fn a_docker_schema_2_image_is_kept_as_an_oci_one_and_found_by_its_own_digest() {
+fn a_docker_schema_2_image_is_kept_as_an_oci_one_and_has_its_own_digest_wherever_it_goes() {
     let _sandbox = Sandbox::enter();
     let registry = Registry::start();
     let (_directory, source) = TestImage::two_layers().layout();
@@ -303,4 +305,15 @@ fn a_docker_schema_2_image_is_kept_as_an_oci_one_and_found_by_its_own_digest() {
     assert_eq!(pull(&reference, &options(), &store, &again).unwrap().id, image.id);
     let told = String::from_utf8(again.into_inner()).unwrap();
     assert_eq!(told.matches(": Already exists\n").count(), 2, "{told}");
+    assert!(told.contains("Status: Image is up to date for "), "{told}");
+
+    let other = Registry::start();
+    let target: Reference = format!("{}/mirrored:1", other.address()).parse().unwrap();
+    store.tag(&image, &target).unwrap();
+    // Which takes away all that nothing leads to.
+    store.prune::<store::Error>(|_| Ok(Vec::new()), false).unwrap();
+    let pushed = push::push(&target, &PushOptions::default(), &store, &NoProgress).unwrap();
+    assert_eq!((pushed.digest, pushed.size), (digest, original.len() as u64));
+    let there = skopeo(&["--raw", "--tls-verify=false", &format!("docker://{target}")]).stdout();
+    assert_eq!(there, original);
 }
