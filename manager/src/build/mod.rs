@@ -29,6 +29,7 @@ mod shelf;
 mod sources;
 pub mod stages;
 pub mod state;
+mod substitution;
 mod workshop;
 
 use crate::cli::{BuildArgs, ProgressKind};
