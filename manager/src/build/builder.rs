@@ -3,6 +3,7 @@
 use super::cache;
 use super::context::Context;
 use super::dockerfile::{Fault, Instruction, parse_trigger};
+use super::fetch::Fetcher;
 use super::files;
 use super::mount::What;
 use super::report::Report;
@@ -52,6 +53,7 @@ pub(super) struct Builder<'a> {
     pub(super) given: &'a Given,
     pub(super) workshop: Workshop<'a>,
     pub(super) runner: Runner<'a>,
+    pub(super) fetcher: Fetcher<'a>,
     pub(super) report: Report,
     /// SOURCE_DATE_EPOCH: the time of all that is made, which is else the time at which it is made.
     pub(super) epoch: Option<i64>,
@@ -215,13 +217,7 @@ impl Builder<'_> {
                 files.push(Files::Layers(chain, source.clone()));
                 continue;
             }
-            let tree = Tree {
-                root: self.context.root(),
-                name: "the build context",
-                ignore: Some(&self.context.ignore),
-                owned: false,
-            };
-            files.push(Files::Listed(tree.find_one(source)?));
+            files.push(Files::Listed(self.context.tree().find_one(source)?));
         }
         Ok(files)
     }
@@ -253,28 +249,28 @@ impl Builder<'_> {
         by: &str,
     ) -> Result<Image> {
         let from = self.origin(at, copy.from.as_deref())?;
+        let fetched = self.fetched(copy)?;
         apart(|| {
             give_exact_modes();
             let mounted = match &from {
                 Some(chain) => Some(self.workshop.mount(chain, "from")?),
                 None => None,
             };
+            let exclude = Some(&copy.exclude);
             let tree = match (&mounted, &copy.from) {
                 (Some(mounted), Some(name)) => {
-                    Tree { root: mounted.root.fd(), name, ignore: None, owned: true }
+                    Tree { root: mounted.root.fd(), name, ignore: None, exclude, owned: true }
                 }
-                _ => Tree {
-                    root: self.context.root(),
-                    name: "the build context",
-                    ignore: Some(&self.context.ignore),
-                    owned: false,
-                },
+                _ => Tree { exclude, ..self.context.tree() },
             };
             let default = match mounted {
                 Some(_) => files::Default::Kept,
                 None => files::Default::Root,
             };
-            let sources = self.sources(&tree, copy)?;
+            let own = self.sources(&tree, copy)?;
+            let own_digests: Vec<Digest> = own.iter().map(Source::digest).collect();
+            let sources: Vec<Source> = fetched.into_iter().chain(own).collect();
+            check_count(&sources, copy)?;
             let digests: Vec<Digest> = sources.iter().map(Source::digest).collect();
             let kept = default == files::Default::Kept;
             let key = cache::of_copy(document, copy, &digests, kept, self.epoch);
@@ -286,7 +282,7 @@ impl Builder<'_> {
                     files::copy(&here.root, &sources, copy, default)?;
                     let layer = self.workshop.pack(&new, &here, self.epoch)?;
                     self.workshop.clear(here)?;
-                    self.check_unchanged(&tree, copy, &digests)?;
+                    self.check_unchanged(&tree, copy, &own_digests)?;
                     self.keep(new, &key, document, stand, layer, by)?
                 }
             };
@@ -311,14 +307,25 @@ impl Builder<'_> {
             sources.extend(self.inline(copy)?);
         }
         for word in &copy.sources {
-            sources.extend(tree.find(word)?);
+            match copy.parents {
+                true => sources.push(tree.find_with_parents(word)?),
+                false => sources.extend(tree.find(word)?),
+            }
         }
-        if sources.len() > 1 && !copy.target.ends_with('/') {
-            return Err(Error::refusal(format!(
-                "there are {} files to copy: the destination `{}` must be a directory and end with a /",
-                sources.len(),
-                copy.target
-            )));
+        Ok(sources)
+    }
+
+    /// What is added from elsewhere, fetched.
+    fn fetched(&self, copy: &Copy) -> Result<Vec<Source>> {
+        let mut sources = Vec::new();
+        let directory = |at: usize| self.workshop.emptied(&format!("fetched-{at}"), 0o755);
+        for url in &copy.urls {
+            let directory = directory(sources.len())?;
+            sources.push(self.fetcher.file(url, copy.checksum.as_ref(), &directory)?);
+        }
+        for repository in &copy.repositories {
+            let directory = directory(sources.len())?;
+            sources.push(self.fetcher.repository(repository, copy.keeps_git, &directory)?);
         }
         Ok(sources)
     }
@@ -326,14 +333,7 @@ impl Builder<'_> {
     /// Files whose content stands in the Dockerfile, written where they can be copied from.
     fn inline(&self, copy: &Copy) -> Result<Vec<Source>> {
         use std::os::unix::fs::PermissionsExt as _;
-        let directory = self.workshop.staging.path("inline");
-        match std::fs::remove_dir_all(&directory) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(Error::io("remove", &directory)(error));
-            }
-            _ => {}
-        }
-        crate::snapshot::create_directory(&directory, 0o700)?;
+        let directory = self.workshop.emptied("inline", 0o700)?;
         let root = std::fs::File::open(&directory).map_err(Error::io("open", &directory))?;
         let mut sources = Vec::new();
         for (name, text) in &copy.inline {
@@ -344,8 +344,9 @@ impl Builder<'_> {
                 .and_then(|()| std::fs::set_permissions(&path, mode))
                 .map_err(Error::io("write", &path))?;
             let root = std::os::fd::AsFd::as_fd(&root);
-            let tree = Tree { root, name: "the Dockerfile", ignore: None, owned: false };
-            sources.extend(tree.find(name)?);
+            let tree =
+                Tree { root, name: "the Dockerfile", ignore: None, exclude: None, owned: false };
+            sources.push(tree.find_one(name)?);
         }
         Ok(sources)
     }
@@ -413,6 +414,18 @@ fn note(document: &mut Value, entry: Value) {
         Some(history) => history.push(entry),
         None => document["history"] = json!([entry]),
     }
+}
+
+/// Several files need a directory, also if one word names them.
+fn check_count(sources: &[Source], copy: &Copy) -> Result<()> {
+    if sources.len() > 1 && !copy.target.ends_with('/') {
+        return Err(Error::refusal(format!(
+            "there are {} files to copy: the destination `{}` must be a directory and end with a /",
+            sources.len(),
+            copy.target
+        )));
+    }
+    Ok(())
 }
 
 /// RUN as the history has it: with the arguments that it was given, and the command as it was called.

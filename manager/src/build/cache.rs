@@ -4,6 +4,7 @@
 
 use super::stages::PREDEFINED;
 use super::state::{Copy, Run};
+use crate::chmod::Chmod;
 use bundle::digest::Digest;
 use serde_json::{Value, json};
 
@@ -33,8 +34,9 @@ pub(super) fn of_copy(
         document,
         epoch,
         &json!({
-            "copy": sources, "target": copy.target, "owner": copy.owner, "mode": copy.mode,
-            "unpacks": copy.unpacks, "kept": kept,
+            "copy": sources, "target": copy.target, "owner": copy.owner,
+            "mode": copy.mode.as_ref().map(Chmod::text), "parents": copy.parents,
+            "unpack": format!("{:?}", copy.unpack), "kept": kept,
         }),
     )
 }
@@ -56,6 +58,8 @@ fn key(document: &Value, epoch: Option<i64>, step: &Value) -> Digest {
 
 #[cfg(test)]
 mod tests {
+    use super::super::ignore::Ignore;
+    use super::super::state::Unpack;
     use super::*;
 
     fn run(word: &str, args: &[(&str, &str)]) -> Run {
@@ -84,21 +88,31 @@ mod tests {
             assert_ne!(other, first);
         }
         let copy = Copy {
-            unpacks: false,
+            unpack: Unpack::Never,
             from: None,
             sources: Vec::new(),
+            urls: Vec::new(),
+            repositories: Vec::new(),
             inline: Vec::new(),
             target: "/x".to_owned(),
             owner: None,
             mode: None,
+            parents: false,
+            exclude: Ignore::default(),
+            checksum: None,
+            keeps_git: false,
         };
         let (one, two) = (Digest::of(b"1"), Digest::of(b"2"));
         let first = of_copy(&base, &copy, std::slice::from_ref(&one), false, None);
         let owned = Copy { owner: Some("1".to_owned()), ..copy.clone() };
+        let unpacked = Copy { unpack: Unpack::All, ..copy.clone() };
+        let moded = Copy { mode: Some(Chmod::parse("u+x").unwrap()), ..copy.clone() };
         for other in [
             of_copy(&base, &copy, std::slice::from_ref(&two), false, None),
             of_copy(&base, &copy, std::slice::from_ref(&one), true, None),
             of_copy(&base, &owned, std::slice::from_ref(&one), false, None),
+            of_copy(&base, &unpacked, std::slice::from_ref(&one), false, None),
+            of_copy(&base, &moded, std::slice::from_ref(&one), false, None),
         ] {
             assert_ne!(other, first);
         }

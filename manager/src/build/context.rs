@@ -4,6 +4,7 @@
 //! no link leads. A file that the command line names is its user's own.
 
 use super::ignore::Ignore;
+use super::sources::Tree;
 use crate::error::{Error, Result};
 use crate::store::Staging;
 use bundle::layer::{self, Accepted, Options, Whiteouts};
@@ -131,9 +132,15 @@ impl Context {
         Ok(Self { root, ignore, name, text })
     }
 
-    /// The root of the files.
-    pub(super) fn root(&self) -> BorrowedFd<'_> {
-        self.root.as_fd()
+    /// The files, without what is left out.
+    pub(super) fn tree(&self) -> Tree<'_> {
+        Tree {
+            root: self.root.as_fd(),
+            name: "the build context",
+            ignore: Some(&self.ignore),
+            exclude: None,
+            owned: false,
+        }
     }
 }
 

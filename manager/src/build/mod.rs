@@ -7,6 +7,7 @@
 //!       state        what an instruction makes of the configuration, and what is to be done with files: pure
 //!       cache        the key of a step: pure; what it has made is in the store, under that key
 //!       sources      what COPY copies, with digests; files writes it into the image's tree
+//!       fetch        what ADD names by a URL; git, if that is a repository
 //!       mount        RUN --mount: pure; shelf lays out what it names
 //!       running      RUN: a container that ends with the build
 //!       workshop     mounts of layers, and what was changed in them as a layer
@@ -20,7 +21,9 @@ mod cache;
 mod context;
 pub mod dockerfile;
 pub mod expand;
+mod fetch;
 mod files;
+mod git;
 pub mod ignore;
 pub mod mount;
 mod report;
@@ -45,6 +48,7 @@ use crate::store::{Image, Store};
 use crate::tag;
 use builder::{Builder, Stand, fault_in};
 use context::Context;
+use fetch::Fetcher;
 use report::Report;
 use running::Runner;
 use stages::{Given, Plan};
@@ -78,6 +82,7 @@ pub fn build(settings: &Settings, args: &BuildArgs) -> Result<String> {
         plan: &plan,
         given: &given,
         workshop: Workshop { store: &store, staging: &staging },
+        fetcher: Fetcher { tls: &args.registry.tls, agent: None },
         runner: Runner { settings, store: &store, args, session, quiet },
         report,
         epoch,

@@ -3,13 +3,18 @@
 //! Pure. What touches files comes back as an [`Act`]; everything else is done when [`State::apply`] returns.
 
 use super::dockerfile::{Flag, Heredoc, Instruction};
-use super::expand::{exec_form, expand, expand_text, pairs, split};
+use super::expand::{exec_form, expand, pairs, split};
 use super::mount::{self, Mount};
 use super::stages::{Given, PREDEFINED, Plan, arguments};
 use crate::change;
 use crate::path::clean;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
+
+mod copy;
+
+pub(super) use copy::file_name;
+pub use copy::{Copy, Unpack};
 
 /// Where commands are looked for.
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -40,25 +45,6 @@ pub struct Run {
     pub network: Option<String>,
     /// Each `--mount`
     pub mounts: Vec<Mount>,
-}
-
-/// COPY and ADD.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Copy {
-    /// ADD: archives are unpacked.
-    pub unpacks: bool,
-    /// `--from`
-    pub from: Option<String>,
-    /// Paths and patterns of paths in the context, or where `from` says.
-    pub sources: Vec<String>,
-    /// Files whose content stands in the Dockerfile: names and contents.
-    pub inline: Vec<(String, String)>,
-    /// An absolute path in the image; one that ends in a slash is a directory.
-    pub target: String,
-    /// `--chown`
-    pub owner: Option<String>,
-    /// `--chmod`
-    pub mode: Option<u32>,
 }
 
 /// A stage under way.
@@ -315,74 +301,6 @@ impl<'p> State<'p> {
         let mut names = variables.filter_map(|text| text.as_str()?.split('=').next());
         names.any(|own| own == name)
     }
-
-    fn copy(&self, step: &Instruction) -> Result<Copy> {
-        let word = step.word.as_str();
-        let (mut from, mut owner, mut mode) = (None, None, None);
-        for flag in &step.flags {
-            match (flag.name.as_str(), &flag.value) {
-                ("from", Some(text)) if word == "COPY" => from = Some(text.clone()),
-                ("chown", Some(text)) => owner = Some(self.expanded(text)?),
-                ("chmod", Some(text)) => mode = Some(octal(&self.expanded(text)?)?),
-                // Layers are made of what a step has changed anyway.
-                ("link", None) => {}
-                ("link", Some(text)) if matches!(text.as_str(), "true" | "false") => {}
-                _ => return Err(unknown(flag, word)),
-            }
-        }
-        let words = exec_form(&step.rest).unwrap_or_else(|| split(&step.rest, self.plan.escape));
-        let few = || {
-            format!(
-                "{word} requires at least two arguments, but only one was provided. Destination could not be determined"
-            )
-        };
-        let (target, sources) =
-            words.split_last().filter(|(_, all)| !all.is_empty()).ok_or_else(few)?;
-        let mut copy = Copy {
-            unpacks: word == "ADD",
-            from,
-            sources: Vec::new(),
-            inline: Vec::new(),
-            target: self.target(&self.expanded(target)?),
-            owner,
-            mode,
-        };
-        for source in sources {
-            match step.heredocs.iter().find(|heredoc| heredoc.word == *source) {
-                Some(heredoc) => copy.inline.push(self.inline(heredoc)?),
-                None => copy.sources.push(self.expanded(source)?),
-            }
-        }
-        if let Some(url) = copy.sources.iter().find(|source| copy.unpacks && is_remote(source)) {
-            return Err(format!(
-                "ADD of `{url}`: only files of the context are added; RUN with a program of the image gets it"
-            ));
-        }
-        if copy.sources.len() + copy.inline.len() > 1 && !copy.target.ends_with('/') {
-            return Err(format!(
-                "When using {word} with more than one source file, the destination must be a directory and end with a /"
-            ));
-        }
-        Ok(copy)
-    }
-
-    fn inline(&self, heredoc: &Heredoc) -> Result<(String, String)> {
-        let text = match heredoc.expands {
-            true => expand_text(&heredoc.text, self.plan.escape, &|name| self.lookup(name))?,
-            false => heredoc.text.clone(),
-        };
-        Ok((heredoc.name.clone(), text))
-    }
-
-    /// The destination as an absolute path that ends in a slash where what was typed can only be a directory.
-    fn target(&self, typed: &str) -> String {
-        let is_directory = typed.ends_with('/')
-            || matches!(typed, "." | "..")
-            || typed.ends_with("/.")
-            || typed.ends_with("/..");
-        let path = clean(&self.below_workdir(typed));
-        if is_directory && path != "/" { format!("{path}/") } else { path }
-    }
 }
 
 fn pair((name, value): (&String, &String)) -> (String, String) {
@@ -394,22 +312,6 @@ fn unknown(flag: &Flag, word: &str) -> String {
         Some(value) => format!("{word} --{}={value} is not supported", flag.name),
         None => format!("{word} --{} is not supported", flag.name),
     }
-}
-
-fn is_remote(source: &str) -> bool {
-    ["http://", "https://", "git@", "ssh://", "git://"]
-        .iter()
-        .any(|scheme| source.starts_with(scheme))
-}
-
-fn octal(text: &str) -> Result<u32> {
-    let invalid = || {
-        format!(
-            "invalid chmod parameter: '{text}'. it should be octal string and between 0 and 07777"
-        )
-    };
-    let mode = u32::from_str_radix(text, 8).map_err(|_| invalid())?;
-    if mode > 0o7777 { Err(invalid()) } else { Ok(mode) }
 }
 
 /// What the shell is given: here-documents are its business, but for one that is all there is.

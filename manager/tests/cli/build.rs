@@ -7,7 +7,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 
 /// A context in the test's directory: files with their contents.
-fn context(world: &World, name: &str, files: &[(&str, &str)]) -> String {
+pub(crate) fn context(world: &World, name: &str, files: &[(&str, &str)]) -> String {
     let root = world.path(name);
     for (path, content) in files {
         let path = root.join(path);
@@ -17,35 +17,35 @@ fn context(world: &World, name: &str, files: &[(&str, &str)]) -> String {
     root.display().to_string()
 }
 
-fn dockerfile(steps: &str) -> String {
+pub(crate) fn dockerfile(steps: &str) -> String {
     format!("FROM {IMAGE}\n{steps}")
 }
 
 /// `nman build` without a network, not run yet.
-fn command(world: &World, options: &[&str], context: &str) -> Capture {
+pub(crate) fn command(world: &World, options: &[&str], context: &str) -> Capture {
     let args = ["build", "--network", "none"].iter().chain(options);
     world.command(args.copied().chain([context]))
 }
 
 #[track_caller]
-fn build(world: &World, options: &[&str], context: &str) -> Output {
+pub(crate) fn build(world: &World, options: &[&str], context: &str) -> Output {
     command(world, options, context).run()
 }
 
 /// What a shell says in a container of an image.
 #[track_caller]
-fn shell(world: &World, image: &str, script: &str) -> String {
+pub(crate) fn shell(world: &World, image: &str, script: &str) -> String {
     world.nman(["run", "--rm", "--network", "none", image, "sh", "-c", script]).ok().stdout()
 }
 
 #[track_caller]
-fn config(world: &World, image: &str) -> serde_json::Value {
+pub(crate) fn config(world: &World, image: &str) -> serde_json::Value {
     world.nman(["image", "inspect", "-f", "{{json .Config}}", image]).ok().json()
 }
 
 /// Nothing is left but images: no container, no mount, no session.
 #[track_caller]
-fn assert_nothing_left(world: &World) {
+pub(crate) fn assert_nothing_left(world: &World) {
     assert_eq!(entries(&world.root().join("staging")), Vec::<std::path::PathBuf>::new());
     world.nman(["system", "check"]).ok();
     world.assert_no_container();

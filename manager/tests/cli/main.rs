@@ -6,6 +6,7 @@
 
 mod attach;
 mod build;
+mod build_sources;
 mod compressed;
 mod counts;
 mod crash;
@@ -36,6 +37,9 @@ mod run;
 #[path = "../saved/mod.rs"]
 mod saved;
 mod screen;
+#[allow(dead_code, reason = "the tests of registries ask more of it")]
+#[path = "../server/mod.rs"]
+mod server;
 mod stats;
 mod terminal;
 mod user_namespaces;
