@@ -1,5 +1,6 @@
 //! Building stages: each instruction in its turn, from the cache where that has it.
 
+use super::agent::Forwarding;
 use super::cache;
 use super::context::Context;
 use super::dockerfile::{Fault, Instruction, parse_trigger};
@@ -8,12 +9,12 @@ use super::files;
 use super::mount::What;
 use super::report::Report;
 use super::running::Runner;
-use super::shelf::{Files, Layout};
+use super::shelf::{Files, Layout, agent_path};
 use super::sources::{Source, Tree};
 use super::stages::{Base, Given, Origin, Plan, Stage};
 use super::state::{Act, Copy, Run, State};
 use super::workshop::{Layer, Workshop, apart, give_exact_modes};
-use crate::cli::{BuildArgs, PullWhen};
+use crate::cli::{BuildArgs, Entitlement, PullWhen};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::image;
@@ -180,8 +181,14 @@ impl Builder<'_> {
         stand: &Stand,
         by: &str,
     ) -> Result<Image> {
-        let files = self.bound(at, run)?;
-        let digests: Vec<Digest> = files.iter().map(Files::digest).collect();
+        if run.insecure && !self.args.allow.contains(&Entitlement::Insecure) {
+            return Err(Error::Rejected {
+                message: "security.insecure is not allowed".to_owned(),
+                hint: Some("`--allow security.insecure` allows it".to_owned()),
+            });
+        }
+        let files = self.named(at, run)?;
+        let digests: Vec<Digest> = files.iter().flatten().map(Files::digest).collect();
         let key = cache::of_run(document, run, &digests, self.epoch);
         if let Some(found) = self.cached(&key)? {
             return Ok(found);
@@ -193,13 +200,15 @@ impl Builder<'_> {
         })?;
         let new = NewImage::begin(self.store)?;
         let (settings, workshop) = (self.settings, &self.workshop);
+        // Before the step has mounts of its own, which a thread would keep.
+        let _agents = self.agents(run)?;
         let layout = Layout { settings, workshop, secrets: &self.args.secret };
         // What asks us to end is for whoever is attached to the container: the build then fails, and clears up behind it.
         let before = set_mask(&proxy::asking_to_end());
         let layer = apart(|| {
-            let mut shelf = layout.lay_out(&run.mounts, files)?;
-            let points = std::mem::take(&mut shelf.points);
-            let layer = self.runner.run(run, (base, document), points, &new, self.epoch)?;
+            let mut shelf = layout.lay_out(run, files)?;
+            let given = (std::mem::take(&mut shelf.points), std::mem::take(&mut shelf.variables));
+            let layer = self.runner.run(run, (base, document), given, &new, self.epoch)?;
             layout.clear(shelf, run.mounts.len())?;
             Ok(layer)
         });
@@ -208,18 +217,47 @@ impl Builder<'_> {
         self.keep(new, &key, document, stand, layer, by)
     }
 
-    /// The files that the bind mounts of a command name.
-    fn bound(&self, at: usize, run: &Run) -> Result<Vec<Files>> {
+    /// The files that each mount of a command names.
+    fn named(&self, at: usize, run: &Run) -> Result<Vec<Option<Files>>> {
         let mut files = Vec::new();
         for mount in &run.mounts {
-            let What::Bind { from, source, .. } = &mount.what else { continue };
-            if let Some(chain) = self.origin(at, from.as_deref())? {
-                files.push(Files::Layers(chain, source.clone()));
-                continue;
-            }
-            files.push(Files::Listed(self.context.tree().find_one(source)?));
+            let (from, source, of_context) = match &mount.what {
+                What::Bind { from, source, .. } => (from, source, true),
+                What::Cache { from, source, .. } => (from, source, false),
+                _ => {
+                    files.push(None);
+                    continue;
+                }
+            };
+            files.push(match self.origin(at, from.as_deref())? {
+                Some(chain) => Some(Files::Layers(chain, source.clone())),
+                None if of_context => Some(Files::Listed(self.context.tree().find_one(source)?)),
+                None => None,
+            });
         }
         Ok(files)
+    }
+
+    /// Sockets that stand for the agents that a command asks for.
+    fn agents(&self, run: &Run) -> Result<Vec<Forwarding>> {
+        let mut agents = Vec::new();
+        for (at, mount) in run.mounts.iter().enumerate() {
+            let What::Ssh { id, required, .. } = &mount.what else { continue };
+            match self.args.ssh.iter().find(|agent| agent.id == *id) {
+                Some(agent) => {
+                    let path = agent_path(&self.workshop, at);
+                    agents.push(Forwarding::begin(&agent.socket()?, path)?);
+                }
+                None if *required => {
+                    return Err(Error::Rejected {
+                        message: format!("no SSH key \"{id}\" forwarded from the client"),
+                        hint: Some(format!("`--ssh {id}` forwards an agent that has one")),
+                    });
+                }
+                None => {}
+            }
+        }
+        Ok(agents)
     }
 
     fn directory(&self, path: &str, document: &Value, stand: &Stand, by: &str) -> Result<Image> {

@@ -17,7 +17,10 @@ pub(super) fn of_run(document: &Value, run: &Run, files: &[Digest], epoch: Optio
     let args: Vec<_> = args.collect();
     let mounts: Vec<&str> = run.mounts.iter().map(|mount| mount.text.as_str()).collect();
     let files: Vec<&str> = files.iter().map(Digest::as_str).collect();
-    let step = json!({"run": run.words, "args": args, "mounts": mounts, "files": files});
+    let step = json!({
+        "run": run.words, "args": args, "mounts": mounts, "files": files, "script": run.script,
+        "insecure": run.insecure,
+    });
     key(document, epoch, &step)
 }
 
@@ -69,6 +72,8 @@ mod tests {
             args: args.collect(),
             network: None,
             mounts: Vec::new(),
+            script: None,
+            insecure: false,
         }
     }
 
@@ -82,6 +87,8 @@ mod tests {
             of_run(&base, &run("a", &[("X", "2")]), &[], None),
             of_run(&json!({"config": {"Env": ["A=1"]}}), &run("a", &[("X", "1")]), &[], None),
             of_directory(&base, "/a", None),
+            of_run(&base, &Run { insecure: true, ..run("a", &[("X", "1")]) }, &[], None),
+            of_run(&base, &Run { script: Some((String::new(), "#!".into())), ..run("a", &[("X", "1")]) }, &[], None),
             of_run(&base, &run("a", &[("X", "1")]), &[], Some(1)),
             of_run(&base, &run("a", &[("X", "1")]), &[Digest::of(b"file")], None),
         ] {

@@ -8,7 +8,7 @@
 //!       cache        the key of a step: pure; what it has made is in the store, under that key
 //!       sources      what COPY copies, with digests; files writes it into the image's tree
 //!       fetch        what ADD names by a URL; git, if that is a repository
-//!       mount        RUN --mount: pure; shelf lays out what it names
+//!       mount        RUN --mount: pure; shelf lays out what it names, agent stands for an agent of SSH
 //!       running      RUN: a container that ends with the build
 //!       workshop     mounts of layers, and what was changed in them as a layer
 //!     finish       labels, the image, its names
@@ -16,6 +16,7 @@
 //! Each step's image is in the store as soon as it is made: a build that fails or is killed leaves what it has made so far to the
 //! next one, and nothing else.
 
+mod agent;
 mod builder;
 mod cache;
 mod context;
@@ -35,7 +36,7 @@ pub mod state;
 mod substitution;
 mod workshop;
 
-use crate::cli::{BuildArgs, ProgressKind};
+use crate::cli::{BuildAgent, BuildArgs, ProgressKind};
 use crate::container::Containers;
 use crate::error::{Error, Result};
 use crate::event::{Kind, emit};
@@ -71,6 +72,8 @@ pub fn build(settings: &Settings, args: &BuildArgs) -> Result<String> {
     let fault = |fault| fault_in(&context.name, fault);
     let file = dockerfile::parse(&context.text).map_err(fault)?;
     let plan = stages::plan(&file, &given).map_err(fault)?;
+    let own_agent = args.ssh.iter().find(|agent| agent.id == "default");
+    let agent = own_agent.map(BuildAgent::socket).transpose()?;
     let quiet = args.quiet || args.progress == ProgressKind::Quiet;
     let report = Report::new(quiet, steps(&plan));
     let session = staging.name();
@@ -82,7 +85,7 @@ pub fn build(settings: &Settings, args: &BuildArgs) -> Result<String> {
         plan: &plan,
         given: &given,
         workshop: Workshop { store: &store, staging: &staging },
-        fetcher: Fetcher { tls: &args.registry.tls, agent: None },
+        fetcher: Fetcher { tls: &args.registry.tls, agent },
         runner: Runner { settings, store: &store, args, session, quiet },
         report,
         epoch,

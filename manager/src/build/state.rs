@@ -45,7 +45,14 @@ pub struct Run {
     pub network: Option<String>,
     /// Each `--mount`
     pub mounts: Vec<Mount>,
+    /// A here-document that names its interpreter: what it is called, and its text. It is what `words` call.
+    pub script: Option<(String, String)>,
+    /// `--security=insecure`
+    pub insecure: bool,
 }
+
+/// Where a command finds a here-document that is a program.
+pub const SCRIPTS: &str = "/dev/pipes";
 
 /// A stage under way.
 #[derive(Clone, Debug)]
@@ -260,40 +267,54 @@ impl<'p> State<'p> {
     }
 
     fn run(&self, step: &Instruction) -> Result<Run> {
-        let (mut network, mut mounts) = (None, Vec::new());
+        let (mut network, mut mounts, mut insecure) = (None, Vec::new(), false);
         for flag in &step.flags {
             match (flag.name.as_str(), flag.value.as_deref()) {
                 ("network", Some("default")) => {}
                 ("network", Some(name @ ("none" | "host"))) => network = Some(name.to_owned()),
-                ("security", Some("sandbox")) => {}
+                ("security", Some("sandbox")) => insecure = false,
+                ("security", Some("insecure")) => insecure = true,
                 ("mount", Some(text)) => {
                     let workdir = self.below_workdir("");
-                    mounts.push(mount::parse(&self.expanded(text)?, &workdir)?);
+                    let agents = mounts.iter().filter(|mount| is_agent(mount)).count();
+                    mounts.push(mount::parse(&self.expanded(text)?, &workdir, agents)?);
                 }
                 _ => return Err(unknown(flag, "RUN")),
             }
         }
-        let words = match exec_form(&step.rest) {
-            Some(words) if words.is_empty() => return Err("RUN has no command".to_owned()),
-            Some(words) => words,
-            None => {
-                let shell = self.document["config"]["Shell"].as_array().into_iter().flatten();
-                let mut words: Vec<String> =
-                    shell.filter_map(Value::as_str).map(str::to_owned).collect();
-                if words.is_empty() {
-                    words = vec!["/bin/sh".to_owned(), "-c".to_owned()];
-                }
-                words.push(script(&step.rest, &step.heredocs)?);
-                words
-            }
-        };
+        let (words, script) = self.command(step)?;
         let own = |name: &&String| !self.is_variable(name);
         let mut args: BTreeMap<String, String> =
             self.args.iter().filter(|(name, _)| own(name)).map(pair).collect();
         let proxies =
             self.given.args.iter().filter(|(name, _)| PREDEFINED.contains(&name.as_str()));
         args.extend(proxies.filter(|(name, _)| own(name)).map(pair));
-        Ok(Run { words, args, network, mounts })
+        Ok(Run { words, args, network, mounts, script, insecure })
+    }
+
+    /// The command, and the here-document that it calls if it does.
+    fn command(&self, step: &Instruction) -> Result<(Vec<String>, Option<(String, String)>)> {
+        match exec_form(&step.rest) {
+            Some(words) if words.is_empty() => return Err("RUN has no command".to_owned()),
+            Some(words) => return Ok((words, None)),
+            None => {}
+        }
+        let only = only_heredoc(&step.rest, &step.heredocs);
+        if let Some(only) = only.filter(|only| only.text.starts_with("#!")) {
+            let script = (only.name.clone(), only.text.clone());
+            return Ok((vec![format!("{SCRIPTS}/{}", only.name)], Some(script)));
+        }
+        let shell = self.document["config"]["Shell"].as_array().into_iter().flatten();
+        let mut words: Vec<String> = shell.filter_map(Value::as_str).map(str::to_owned).collect();
+        if words.is_empty() {
+            words = vec!["/bin/sh".to_owned(), "-c".to_owned()];
+        }
+        // The shell's business are here-documents, but for one that is all there is.
+        words.push(match only {
+            Some(only) => only.text.clone(),
+            None => with_heredocs(&step.rest, &step.heredocs),
+        });
+        Ok((words, None))
     }
 
     fn is_variable(&self, name: &str) -> bool {
@@ -314,21 +335,21 @@ fn unknown(flag: &Flag, word: &str) -> String {
     }
 }
 
-/// What the shell is given: here-documents are its business, but for one that is all there is.
-fn script(rest: &str, heredocs: &[Heredoc]) -> Result<String> {
-    if let [only] = heredocs
-        && only.word == rest.trim()
-    {
-        if only.text.starts_with("#!") {
-            return Err(
-                "a here-document of RUN with an interpreter of its own (`#!`) is not supported"
-                    .to_owned(),
-            );
-        }
-        return Ok(only.text.clone());
+fn is_agent(mount: &Mount) -> bool {
+    matches!(mount.what, mount::What::Ssh { .. })
+}
+
+/// A here-document that is all there is.
+fn only_heredoc<'h>(rest: &str, heredocs: &'h [Heredoc]) -> Option<&'h Heredoc> {
+    match heredocs {
+        [only] if only.word == rest.trim() => Some(only),
+        _ => None,
     }
+}
+
+fn with_heredocs(rest: &str, heredocs: &[Heredoc]) -> String {
     let bodies = heredocs.iter().map(|heredoc| format!("\n{}{}", heredoc.text, heredoc.name));
-    Ok(format!("{rest}{}", bodies.collect::<String>()))
+    format!("{rest}{}", bodies.collect::<String>())
 }
 
 #[cfg(test)]

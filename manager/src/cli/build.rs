@@ -69,6 +69,12 @@ pub struct BuildArgs {
     /// Bring a file, or a variable of ours, that RUN --mount=type=secret may have
     #[arg(long, value_name = "id=ID[,src=FILE|,env=NAME]", value_parser = secret)]
     pub secret: Vec<BuildSecret>,
+    /// Forward an agent for SSH to RUN --mount=type=ssh: default for that of SSH_AUTH_SOCK, or its socket
+    #[arg(long, value_name = "default|ID[=SOCKET]")]
+    pub ssh: Vec<BuildAgent>,
+    /// Allow what steps ask for that takes them out of their confinement
+    #[arg(long, value_enum, value_name = "ENTITLEMENT", value_delimiter = ',')]
+    pub allow: Vec<Entitlement>,
     /// How registries are reached.
     #[command(flatten)]
     pub registry: RegistryArgs,
@@ -88,6 +94,62 @@ pub enum ProgressKind {
     Plain,
     /// Not at all
     Quiet,
+}
+
+/// What a step may be allowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Entitlement {
+    /// RUN --security=insecure: all that a privileged container may
+    #[value(name = "security.insecure")]
+    Insecure,
+    /// Accepted for compatibility: RUN --network=host needs no permission
+    #[value(name = "network.host")]
+    HostNetwork,
+}
+
+/// One `--ssh`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BuildAgent {
+    /// What it is called in the Dockerfile.
+    pub id: String,
+    /// Its socket; that of `SSH_AUTH_SOCK` without one.
+    socket: Option<PathBuf>,
+}
+
+impl std::str::FromStr for BuildAgent {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (id, socket) = match text.split_once('=') {
+            Some((id, socket)) => (id, Some(socket)),
+            None => (text, None),
+        };
+        if id.is_empty() || socket.is_some_and(str::is_empty) {
+            return Err("it is neither `default` nor ID=SOCKET".to_owned());
+        }
+        Ok(Self { id: id.to_owned(), socket: socket.map(PathBuf::from) })
+    }
+}
+
+impl BuildAgent {
+    /// Where the agent listens.
+    pub fn socket(&self) -> crate::error::Result<PathBuf> {
+        use crate::error::Error;
+        use std::os::unix::fs::FileTypeExt as _;
+        let own = || std::env::var_os("SSH_AUTH_SOCK").filter(|path| !path.is_empty());
+        let socket = self.socket.clone().or_else(|| own().map(PathBuf::from));
+        let socket = socket.ok_or_else(|| {
+            Error::refusal("invalid empty ssh agent socket: make sure SSH_AUTH_SOCK is set")
+        })?;
+        let there = std::fs::metadata(&socket).map_err(Error::io("find the agent at", &socket))?;
+        if !there.file_type().is_socket() {
+            return Err(Error::Rejected {
+                message: format!("cannot forward `{}`: it is no socket", socket.display()),
+                hint: Some("keys are forwarded by an agent: `ssh-add KEY` gives it one".to_owned()),
+            });
+        }
+        Ok(socket)
+    }
 }
 
 /// One `--secret`.

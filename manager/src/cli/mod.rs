@@ -28,7 +28,7 @@ mod usage;
 mod values;
 mod volume;
 
-pub use build::{BuildArgs, BuildSecret, ProgressKind, SecretSource};
+pub use build::{BuildAgent, BuildArgs, BuildSecret, Entitlement, ProgressKind, SecretSource};
 pub use container::{
     AttachArgs, ContainerPruneArgs, EventsArgs, ExecArgs, InspectArgs, InspectType, KillArgs,
     LogsArgs, PortArgs, PsArgs, RmArgs, StartArgs, StatsArgs, StopArgs, Tail, TopArgs, WaitArgs,

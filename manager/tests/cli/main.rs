@@ -6,6 +6,7 @@
 
 mod attach;
 mod build;
+mod build_mounts;
 mod build_sources;
 mod compressed;
 mod counts;

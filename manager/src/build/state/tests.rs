@@ -97,6 +97,11 @@ fn a_command_is_the_shells_or_its_own() {
     assert_eq!(run("FROM x\nRUN [\"a\", \"$B\"]", &[]).words, ["a", "$B"]);
     assert_eq!(run("FROM x\nRUN <<E\na\nb\nE", &[]).words[2], "a\nb\n");
     assert_eq!(run("FROM x\nRUN cat <<E >f\na\nE", &[]).words[2], "cat <<E >f\na\nE");
+    let script = run("FROM x\nSHELL [\"s\"]\nRUN <<E\n#!/bin/x -y\n$A\nE", &[]);
+    assert_eq!(script.words, ["/dev/pipes/E"]);
+    assert_eq!(script.script, Some(("E".to_owned(), "#!/bin/x -y\n$A\n".to_owned())));
+    assert_eq!(run("FROM x\nRUN cat <<E\n#!a\nE", &[]).script, None);
+    assert!(run("FROM x\nRUN --security=insecure a", &[]).insecure);
     assert_eq!(run("FROM x\nRUN --network=none a", &[]).network.as_deref(), Some("none"));
     let text = "FROM x\nWORKDIR /w\nENV D=c\nRUN --mount=type=cache,target=$D --mount=type=tmpfs,target=/t a";
     let targets: Vec<String> =
@@ -158,7 +163,7 @@ fn copies_leave_out_and_take_along() {
 #[test]
 fn what_is_not_supported_is_refused_by_name() {
     for (steps, why) in [
-        ("RUN --security=insecure y", "RUN --security=insecure is not supported"),
+        ("RUN --security=none y", "RUN --security=none is not supported"),
         ("COPY --unpack a /b", "COPY --unpack is not supported"),
         ("ADD --parents a /b", "ADD --parents is not supported"),
         ("ADD --from=x a b", "ADD --from=x is not supported"),
