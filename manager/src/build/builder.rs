@@ -2,7 +2,7 @@
 
 use super::agent::Forwarding;
 use super::cache;
-use super::context::Context;
+use super::context::{self, Context};
 use super::dockerfile::{Fault, Instruction, parse_trigger};
 use super::fetch::Fetcher;
 use super::files;
@@ -36,12 +36,20 @@ pub(super) struct Stand {
     pub(super) document: Value,
     /// The image here that has the layers; none as long as there are none.
     pub(super) image: Option<Image>,
+    /// How many layers and entries of the history are those of the image that it begins with.
+    pub(super) begins_with: (usize, usize),
 }
 
 impl Stand {
-    fn chain(&self) -> &[ChainId] {
+    pub(super) fn chain(&self) -> &[ChainId] {
         self.image.as_ref().map_or(&[], |image| &image.chain_ids)
     }
+}
+
+/// Where files are copied from.
+enum From<'a> {
+    Files(&'a context::Files),
+    Layers(Vec<ChainId>),
 }
 
 /// Everything that a build has to do with.
@@ -50,9 +58,11 @@ pub(super) struct Builder<'a> {
     pub(super) args: &'a BuildArgs,
     pub(super) store: &'a Store,
     pub(super) context: &'a Context,
+    /// The files of named contexts, by their places; nothing for those that are images.
+    pub(super) contexts: &'a [Option<context::Files>],
     pub(super) plan: &'a Plan,
     pub(super) given: &'a Given,
-    pub(super) workshop: Workshop<'a>,
+    pub(super) workshop: &'a Workshop<'a>,
     pub(super) runner: Runner<'a>,
     pub(super) fetcher: Fetcher<'a>,
     pub(super) report: Report,
@@ -98,7 +108,7 @@ impl Builder<'_> {
                 let host = Platform::host();
                 let platform = self.args.registry.platform.as_ref().unwrap_or(&host);
                 let document = State::scratch(platform.os(), platform.architecture());
-                return Ok(Stand { document, image: None });
+                return Ok(Stand { document, image: None, begins_with: (0, 0) });
             }
             Base::Image { name, platform } => (name, platform),
         };
@@ -112,12 +122,18 @@ impl Builder<'_> {
             self.report.warn(&warning);
         }
         let document = self.store.config_document(&image)?;
-        Ok(Stand { document, image: Some(image) })
+        let history = document["history"].as_array().map_or(0, Vec::len);
+        let begins_with = (image.layers.len(), history);
+        Ok(Stand { document, image: Some(image), begins_with })
     }
 
     fn obtain(&self, name: &str, registry: &crate::cli::RegistryArgs) -> Result<Image> {
         let when = if self.args.pull { PullWhen::Always } else { PullWhen::Missing };
-        image::obtain(self.settings, self.store, name, when, self.report.is_quiet(), registry)
+        let quiet = self.report.is_quiet();
+        let image = image::obtain(self.settings, self.store, name, when, quiet, registry)?;
+        // From now on nobody takes it from us.
+        self.store.hold_image(&image, &self.runner.session)?;
+        Ok(image)
     }
 
     /// One instruction.
@@ -150,7 +166,7 @@ impl Builder<'_> {
             }
             Act::Directory(path) => {
                 let by = step.text();
-                let image = self.directory(&path, document, stand, &by)?;
+                let image = self.directory(at, &path, document, stand, &by)?;
                 (by, image)
             }
         };
@@ -161,9 +177,11 @@ impl Builder<'_> {
         Ok(())
     }
 
-    /// What the cache has for a key.
-    fn cached(&self, key: &Digest) -> Result<Option<Image>> {
-        if self.args.no_cache {
+    /// What the cache has for a key of a stage.
+    fn cached(&self, at: usize, key: &Digest) -> Result<Option<Image>> {
+        let name = self.plan.stages[at].name.as_deref();
+        let is_it = |filter: &String| name.is_some_and(|name| name.eq_ignore_ascii_case(filter));
+        if self.args.no_cache || self.args.no_cache_filter.iter().any(is_it) {
             return Ok(None);
         }
         let found = self.store.step(key)?;
@@ -190,7 +208,7 @@ impl Builder<'_> {
         let files = self.named(at, run)?;
         let digests: Vec<Digest> = files.iter().flatten().map(Files::digest).collect();
         let key = cache::of_run(document, run, &digests, self.epoch);
-        if let Some(found) = self.cached(&key)? {
+        if let Some(found) = self.cached(at, &key)? {
             return Ok(found);
         }
         let base = stand.image.as_ref().ok_or_else(|| {
@@ -199,7 +217,7 @@ impl Builder<'_> {
             )
         })?;
         let new = NewImage::begin(self.store)?;
-        let (settings, workshop) = (self.settings, &self.workshop);
+        let (settings, workshop) = (self.settings, self.workshop);
         // Before the step has mounts of its own, which a thread would keep.
         let _agents = self.agents(run)?;
         let layout = Layout { settings, workshop, secrets: &self.args.secret };
@@ -230,9 +248,14 @@ impl Builder<'_> {
                 }
             };
             files.push(match self.origin(at, from.as_deref())? {
-                Some(chain) => Some(Files::Layers(chain, source.clone())),
-                None if of_context => Some(Files::Listed(self.context.tree().find_one(source)?)),
-                None => None,
+                From::Layers(chain) => Some(Files::Layers(chain, source.clone())),
+                From::Files(files) if of_context => {
+                    Some(Files::Listed(files.tree().find_one(source)?))
+                }
+                From::Files(_) if from.is_some() => {
+                    return Err(Error::refusal("a cache cannot begin with files of a context"));
+                }
+                From::Files(_) => None,
             });
         }
         Ok(files)
@@ -245,7 +268,7 @@ impl Builder<'_> {
             let What::Ssh { id, required, .. } = &mount.what else { continue };
             match self.args.ssh.iter().find(|agent| agent.id == *id) {
                 Some(agent) => {
-                    let path = agent_path(&self.workshop, at);
+                    let path = agent_path(self.workshop, at);
                     agents.push(Forwarding::begin(&agent.socket()?, path)?);
                 }
                 None if *required => {
@@ -260,9 +283,16 @@ impl Builder<'_> {
         Ok(agents)
     }
 
-    fn directory(&self, path: &str, document: &Value, stand: &Stand, by: &str) -> Result<Image> {
+    fn directory(
+        &self,
+        at: usize,
+        path: &str,
+        document: &Value,
+        stand: &Stand,
+        by: &str,
+    ) -> Result<Image> {
         let key = cache::of_directory(document, path, self.epoch);
-        if let Some(found) = self.cached(&key)? {
+        if let Some(found) = self.cached(at, &key)? {
             return Ok(found);
         }
         let new = NewImage::begin(self.store)?;
@@ -291,15 +321,20 @@ impl Builder<'_> {
         apart(|| {
             give_exact_modes();
             let mounted = match &from {
-                Some(chain) => Some(self.workshop.mount(chain, "from")?),
-                None => None,
+                From::Layers(chain) => Some(self.workshop.mount(chain, "from")?),
+                From::Files(_) => None,
             };
             let exclude = Some(&copy.exclude);
-            let tree = match (&mounted, &copy.from) {
-                (Some(mounted), Some(name)) => {
+            let files = match &from {
+                From::Files(files) => files,
+                From::Layers(_) => &self.context.files,
+            };
+            let tree = match &mounted {
+                Some(mounted) => {
+                    let name = copy.from.as_deref().unwrap_or_default();
                     Tree { root: mounted.root.fd(), name, ignore: None, exclude, owned: true }
                 }
-                _ => Tree { exclude, ..self.context.tree() },
+                None => Tree { exclude, ..files.tree() },
             };
             let default = match mounted {
                 Some(_) => files::Default::Kept,
@@ -312,7 +347,7 @@ impl Builder<'_> {
             let digests: Vec<Digest> = sources.iter().map(Source::digest).collect();
             let kept = default == files::Default::Kept;
             let key = cache::of_copy(document, copy, &digests, kept, self.epoch);
-            let image = match self.cached(&key)? {
+            let image = match self.cached(at, &key)? {
                 Some(found) => found,
                 None => {
                     let new = NewImage::begin(self.store)?;
@@ -330,13 +365,16 @@ impl Builder<'_> {
         })
     }
 
-    /// The layers that `from` names.
-    fn origin(&self, at: usize, from: Option<&str>) -> Result<Option<Vec<ChainId>>> {
-        let Some(from) = from else { return Ok(None) };
-        Ok(Some(match self.plan.origin(at, from) {
-            Origin::Stage(stage) => self.done[&stage].chain().to_vec(),
-            Origin::Image(name) => self.obtain(&name, &self.args.registry)?.chain_ids,
-        }))
+    /// What `from` names; without one, the context.
+    fn origin(&self, at: usize, from: Option<&str>) -> Result<From<'_>> {
+        let Some(from) = from else { return Ok(From::Files(&self.context.files)) };
+        Ok(match self.plan.origin(at, from, self.given) {
+            Origin::Stage(stage) => From::Layers(self.done[&stage].chain().to_vec()),
+            Origin::Image(name) => From::Layers(self.obtain(&name, &self.args.registry)?.chain_ids),
+            Origin::Context(at) => {
+                From::Files(self.contexts[at].as_ref().unwrap_or(&self.context.files))
+            }
+        })
     }
 
     fn sources(&self, tree: &Tree<'_>, copy: &Copy) -> Result<Vec<Source>> {
@@ -447,7 +485,7 @@ pub(super) fn fault_in(name: &str, fault: Fault) -> Error {
 }
 
 /// Adds an entry to a configuration's history.
-fn note(document: &mut Value, entry: Value) {
+pub(super) fn note(document: &mut Value, entry: Value) {
     match document["history"].as_array_mut() {
         Some(history) => history.push(entry),
         None => document["history"] = json!([entry]),

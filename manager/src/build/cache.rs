@@ -88,7 +88,12 @@ mod tests {
             of_run(&json!({"config": {"Env": ["A=1"]}}), &run("a", &[("X", "1")]), &[], None),
             of_directory(&base, "/a", None),
             of_run(&base, &Run { insecure: true, ..run("a", &[("X", "1")]) }, &[], None),
-            of_run(&base, &Run { script: Some((String::new(), "#!".into())), ..run("a", &[("X", "1")]) }, &[], None),
+            of_run(
+                &base,
+                &Run { script: Some((String::new(), "#!".into())), ..run("a", &[("X", "1")]) },
+                &[],
+                None,
+            ),
             of_run(&base, &run("a", &[("X", "1")]), &[], Some(1)),
             of_run(&base, &run("a", &[("X", "1")]), &[Digest::of(b"file")], None),
         ] {

@@ -62,6 +62,15 @@ impl Repository {
         Some(Self { url: url.to_owned(), reference, directory: directory.to_owned() })
     }
 
+    /// The same for a context, in which GitHub needs no scheme.
+    pub(super) fn of_context(text: &str) -> Option<Self> {
+        if !text.starts_with("github.com/") {
+            return Self::parse(text);
+        }
+        let (path, fragment) = text.split_once('#').unwrap_or((text, ""));
+        Self::parse(&format!("https://{}.git#{fragment}", path.trim_end_matches(".git")))
+    }
+
     /// The URL as it may be shown.
     pub(super) fn shown(&self) -> String {
         match self.url.contains("://") {
@@ -240,6 +249,9 @@ mod tests {
         assert_eq!(parsed(&format!("{url}#:sub")), some(url, "", "sub"));
         assert_eq!(parsed("git@host:a/b#main"), some("git@host:a/b", "main", ""));
         assert_eq!(parsed("ssh://git@host/a"), some("ssh://git@host/a", "", ""));
+        let context = Repository::of_context("github.com/a/b#v1:c").unwrap();
+        let expected = Repository::parse("https://github.com/a/b.git#v1:c").unwrap();
+        assert_eq!(context, expected);
         for file in ["https://host/a.tar", "https://host/a?x=.git", "a/b.git", "/a.git"] {
             assert_eq!(parsed(file), None, "{file}");
         }

@@ -265,13 +265,17 @@ mod tests {
             ("target=/src", "/src", bind(None, "/", false)),
             ("type=bind,from=a,source=b,target=/c,rw", "/c", bind(Some("a"), "b", true)),
             ("type=tmpfs,target=/t,size=1m", "/t", What::Tmpfs { size: Some("1m".to_owned()) }),
+            ("type=secret,id=key,required", "/run/secrets/key", secret("key", true, true, None)),
             (
-                "type=secret,id=key,required",
+                "type=secret,id=key,env=KEY",
                 "/run/secrets/key",
-                secret("key", true, true, None),
+                secret("key", false, false, Some("KEY")),
             ),
-            ("type=secret,id=key,env=KEY", "/run/secrets/key", secret("key", false, false, Some("KEY"))),
-            ("type=secret,src=key,env=KEY,target=/k", "/k", secret("key", false, true, Some("KEY"))),
+            (
+                "type=secret,src=key,env=KEY,target=/k",
+                "/k",
+                secret("key", false, true, Some("KEY")),
+            ),
             (
                 "type=ssh",
                 "/run/buildkit/ssh_agent.1",

@@ -79,7 +79,13 @@ impl Layout<'_> {
         Ok(shelf)
     }
 
-    fn mount(&self, shelf: &mut Shelf, at: usize, mount: &Mount, files: Option<Files>) -> Result<()> {
+    fn mount(
+        &self,
+        shelf: &mut Shelf,
+        at: usize,
+        mount: &Mount,
+        files: Option<Files>,
+    ) -> Result<()> {
         let target = mount.target.as_str();
         let point = match (&mount.what, files) {
             (What::Cache { id, writable, .. }, files) => {

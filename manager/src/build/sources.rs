@@ -129,7 +129,13 @@ impl Tree<'_> {
         if entries.len() < 2 {
             return Err(self.nothing(word));
         }
-        Ok(Source { name: String::new(), place, entries, kind: SourceKind::WithParents, identity: None })
+        Ok(Source {
+            name: String::new(),
+            place,
+            entries,
+            kind: SourceKind::WithParents,
+            identity: None,
+        })
     }
 
     /// The one source at a path, which is no pattern.
@@ -258,8 +264,7 @@ impl Tree<'_> {
                 path => [path, b"/", &name].concat(),
             };
             let text = String::from_utf8_lossy(&child);
-            let whole =
-                if real.is_empty() { text.to_string() } else { format!("{real}/{text}") };
+            let whole = if real.is_empty() { text.to_string() } else { format!("{real}/{text}") };
             let left_out = !self.keeps(&whole) || self.excludes(&text);
             let selected = selection.is_none_or(|selection| selection.has(&text));
             let leads_on = selection.is_none_or(|selection| selection.may_be_below(&text));
@@ -424,10 +429,11 @@ mod tests {
             };
             let sources =
                 if parents { vec![tree.find_with_parents(word)?] } else { tree.find(word)? };
-            let paths = sources.iter().flat_map(|source| {
-                source.entries.keys().map(|path| (source.name.as_str(), path))
-            });
-            let shown = paths.map(|(name, path)| format!("{name}:{}", String::from_utf8_lossy(path)));
+            let paths = sources
+                .iter()
+                .flat_map(|source| source.entries.keys().map(|path| (source.name.as_str(), path)));
+            let shown =
+                paths.map(|(name, path)| format!("{name}:{}", String::from_utf8_lossy(path)));
             Ok(shown.collect())
         }
 
@@ -491,7 +497,10 @@ mod tests {
     fn parents_are_those_from_the_root_or_from_the_dot_on() {
         let files = files();
         let chosen = |word: &str| files.chosen(&["b*"], true, word);
-        assert_eq!(chosen("docs/deep/d.md").unwrap(), [":", ":docs", ":docs/deep", ":docs/deep/d.md"]);
+        assert_eq!(
+            chosen("docs/deep/d.md").unwrap(),
+            [":", ":docs", ":docs/deep", ":docs/deep/d.md"]
+        );
         assert_eq!(chosen("./docs/./deep").unwrap(), [":", ":deep", ":deep/d.md"]);
         assert_eq!(chosen("/docs/./*.txt").unwrap(), [":", ":c.txt"]);
         assert_eq!(chosen("**/*.txt").unwrap(), [":", ":a.txt", ":docs", ":docs/c.txt"]);

@@ -13,8 +13,8 @@ use std::collections::BTreeMap;
 
 mod copy;
 
-pub(super) use copy::file_name;
 pub use copy::{Copy, Unpack};
+pub(super) use copy::{file_name, is_url};
 
 /// Where commands are looked for.
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";

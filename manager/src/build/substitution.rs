@@ -189,6 +189,9 @@ mod tests {
     #[test]
     fn many_stars_take_no_longer_than_one() {
         let value = "a".repeat(2000);
-        assert_eq!(pattern(&("*a".repeat(500) + "b")).without_prefix(&value, Reach::Longest), value);
+        assert_eq!(
+            pattern(&("*a".repeat(500) + "b")).without_prefix(&value, Reach::Longest),
+            value
+        );
     }
 }

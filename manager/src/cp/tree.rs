@@ -259,8 +259,7 @@ impl<'a> Copier<'a> {
     fn describe_directory(&self, level: &Level, stat: &Stat) -> Result<()> {
         self.own(&level.to, stat).map_err(Fault::at(&level.path, "set the owner of"))?;
         let mode = self.permitted(stat.st_mode & 0o7777, true);
-        rustix::fs::fchmod(&level.to, mode)
-            .map_err(Fault::at(&level.path, "set the mode of"))?;
+        rustix::fs::fchmod(&level.to, mode).map_err(Fault::at(&level.path, "set the mode of"))?;
         self.xattrs(&level.from, &level.to, stat)
             .map_err(Fault::at(&level.path, "set the xattrs of"))?;
         rustix::fs::futimens(&level.to, &times(stat))

@@ -126,9 +126,11 @@ mod tests {
 
     #[test]
     fn dates_are_read_in_each_of_their_forms() {
-        for date in
-            ["Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994"]
-        {
+        for date in [
+            "Sun, 06 Nov 1994 08:49:37 GMT",
+            "Sunday, 06-Nov-94 08:49:37 GMT",
+            "Sun Nov  6 08:49:37 1994",
+        ] {
             assert_eq!(seconds(date), Some(784_111_777), "{date}");
         }
         assert_eq!(seconds("yesterday"), None);

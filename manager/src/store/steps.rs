@@ -61,6 +61,33 @@ impl Store {
         self.image(&index, &document.digest)
     }
 
+    /// Keeps an image for a build, whatever becomes of its names, until that lets go of it, or of the steps that no image stands on.
+    pub(crate) fn hold_image(&self, image: &Image, build: &str) -> Result<(), Error> {
+        let _lock = self.lock()?;
+        let mut index = self.index()?;
+        let Some(entry) = index.entry(&image.manifest_digest).cloned() else {
+            return Err(Error::NoSuchImage(image.id.to_string()));
+        };
+        let step = Some(key_of_held(build));
+        index.name(Entry { name: None, source: None, step, ..entry });
+        index.write(&self.layout)
+    }
+
+    /// Lets go of all that was held for a build.
+    pub(crate) fn let_go(&self, build: &str) -> Result<(), Error> {
+        let _lock = self.lock()?;
+        let mut index = self.index()?;
+        let before = index.manifests_with_steps().len();
+        index.forget_step(&key_of_held(build));
+        index.write(&self.layout)?;
+        // One that somebody has removed meanwhile goes now.
+        if index.manifests_with_steps().len() < before {
+            self.collect(&index).map(drop)
+        } else {
+            Ok(())
+        }
+    }
+
     /// Forgets the steps that only an image stood on that has just been forgotten; `chain` is its layers'.
     pub(super) fn forget_steps_below(
         &self,
@@ -100,4 +127,9 @@ impl Store {
         };
         index.forget_steps(goes);
     }
+}
+
+/// The key of the images that a build holds; no step's.
+fn key_of_held(build: &str) -> Digest {
+    Digest::of(format!("held by {build}").as_bytes())
 }

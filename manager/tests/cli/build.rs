@@ -251,9 +251,9 @@ fn a_step_that_fails_says_which_and_leaves_nothing() {
         wrong.contains("wrong:2: unknown instruction: RUM\n\nhint: did you mean `RUN`?"),
         "{wrong}"
     );
-    fs::write(&file, dockerfile("RUN --mount=type=ssh,target=/x true")).unwrap();
+    fs::write(&file, dockerfile("RUN --mount=type=gpu,target=/x true")).unwrap();
     let refused = build(&world, &["-f", &file], &context).exits(1).stderr();
-    assert!(refused.contains("RUN --mount=type=ssh is not supported"), "{refused}");
+    assert!(refused.contains("RUN --mount=type=gpu is not supported"), "{refused}");
     fs::write(&file, dockerfile("RUN [\"/nope\"]")).unwrap();
     build(&world, &["-f", &file], &context).exits(1);
     fs::write(&file, dockerfile("COPY nope /x")).unwrap();

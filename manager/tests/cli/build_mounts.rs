@@ -17,7 +17,10 @@ fn a_here_document_with_an_interpreter_is_a_program() {
     let context = context(&world, "context", &[("Dockerfile", &text)]);
     let said = build(&world, &["-t", "script"], &context).ok().stderr();
     assert!(said.contains("#!/bin/cat\nthe text itself\n"), "{said}");
-    assert_eq!(shell(&world, "script", "cat /said; ls -A /dev/pipes 2>&1 | head -c 3"), "/dev/pipes/EOF arg\nls:");
+    assert_eq!(
+        shell(&world, "script", "cat /said; ls -A /dev/pipes 2>&1 | head -c 3"),
+        "/dev/pipes/EOF arg\nls:"
+    );
     // Another program is another step.
     let cached =
         || build(&world, &["-t", "script"], &context).ok().stderr().matches("Using cache").count();
@@ -123,7 +126,8 @@ fn a_cache_begins_with_files_of_a_stage_and_is_ones_own_while_it_is_private() {
          cat /p/had 2>/dev/null; echo $N >> /p/had; if [ $N = wait ]; then echo waiting; sleep 1000; fi; cp /p/had /had\n",
     );
     fs::write(world.path("context/Dockerfile"), text).unwrap();
-    let with = |n: &str| ["-t".to_owned(), "own".to_owned(), "--build-arg".to_owned(), format!("N={n}")];
+    let with =
+        |n: &str| ["-t".to_owned(), "own".to_owned(), "--build-arg".to_owned(), format!("N={n}")];
     let built = |n: &str| {
         let options = with(n);
         let options: Vec<&str> = options.iter().map(String::as_str).collect();

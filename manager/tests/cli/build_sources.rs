@@ -189,8 +189,7 @@ fn a_repository_is_added_at_its_commit_and_without_its_history() {
     build(&world, &["-t", "cloned"], &context).ok();
     let look = "cat /head/file /tag/file; ls -A /sub /head; stat -c %a /sub/deep /head/file; \
         readlink /head/link; test -d /kept/.git; grep -rq secret /kept/.git || echo hidden";
-    let expected =
-        "twoone/head:\nfile\nlink\nsub\n\n/sub:\ndeep\n755\n644\n/etc/shadow\nhidden\n";
+    let expected = "twoone/head:\nfile\nlink\nsub\n\n/sub:\ndeep\n755\n644\n/etc/shadow\nhidden\n";
     assert_eq!(shell(&world, "cloned", look), expected);
     let cached =
         || build(&world, &["-t", "cloned"], &context).ok().stderr().matches("Using cache").count();
@@ -205,7 +204,10 @@ fn a_repository_is_added_at_its_commit_and_without_its_history() {
         let refused = build(&world, &[], &context).exits(1).stderr();
         let shown = format!("http://{}/repo.git", server.address());
         assert!(refused.contains(why) && !refused.contains("secret@\n"), "{refused}");
-        assert!(why.is_empty() || refused.contains(&format!("cannot get `{shown}`: ")), "{refused}");
+        assert!(
+            why.is_empty() || refused.contains(&format!("cannot get `{shown}`: ")),
+            "{refused}"
+        );
     }
     assert_nothing_left(&world);
 }

@@ -7,6 +7,7 @@
 mod attach;
 mod build;
 mod build_mounts;
+mod build_results;
 mod build_sources;
 mod compressed;
 mod counts;
