@@ -17,8 +17,9 @@ pub(super) fn of_run(document: &Value, run: &Run, files: &[Digest], epoch: Optio
     let args: Vec<_> = args.collect();
     let mounts: Vec<&str> = run.mounts.iter().map(|mount| mount.text.as_str()).collect();
     let files: Vec<&str> = files.iter().map(Digest::as_str).collect();
+    let script = run.script.as_ref().map(|script| [&script.name, &script.text]);
     let step = json!({
-        "run": run.words, "args": args, "mounts": mounts, "files": files, "script": run.script,
+        "run": run.words, "args": args, "mounts": mounts, "files": files, "script": script,
         "insecure": run.insecure,
     });
     key(document, epoch, &step)
@@ -62,7 +63,7 @@ fn key(document: &Value, epoch: Option<i64>, step: &Value) -> Digest {
 #[cfg(test)]
 mod tests {
     use super::super::ignore::Ignore;
-    use super::super::state::Unpack;
+    use super::super::state::{Script, Unpack};
     use super::*;
 
     fn run(word: &str, args: &[(&str, &str)]) -> Run {
@@ -81,6 +82,7 @@ mod tests {
     fn a_key_changes_with_all_that_a_step_depends_on() {
         let base = json!({"config": {}});
         let first = of_run(&base, &run("a", &[("X", "1")]), &[], None);
+        let script = Script { name: String::new(), text: "#!".to_owned() };
         assert_eq!(of_run(&base, &run("a", &[("X", "1"), ("http_proxy", "p")]), &[], None), first);
         for other in [
             of_run(&base, &run("b", &[("X", "1")]), &[], None),
@@ -88,12 +90,7 @@ mod tests {
             of_run(&json!({"config": {"Env": ["A=1"]}}), &run("a", &[("X", "1")]), &[], None),
             of_directory(&base, "/a", None),
             of_run(&base, &Run { insecure: true, ..run("a", &[("X", "1")]) }, &[], None),
-            of_run(
-                &base,
-                &Run { script: Some((String::new(), "#!".into())), ..run("a", &[("X", "1")]) },
-                &[],
-                None,
-            ),
+            of_run(&base, &Run { script: Some(script), ..run("a", &[("X", "1")]) }, &[], None),
             of_run(&base, &run("a", &[("X", "1")]), &[], Some(1)),
             of_run(&base, &run("a", &[("X", "1")]), &[Digest::of(b"file")], None),
         ] {

@@ -167,14 +167,14 @@ impl Expander<'_> {
                 let why = if word.is_empty() { "not allowed to be unset" } else { &word };
                 value.ok_or_else(|| format!("{name}: {why}"))
             }
-            '#' | '%' => self.trimmed(operator, value.unwrap_or_default()),
-            '/' => self.replaced(value.unwrap_or_default()),
+            '#' | '%' => self.trimmed(operator, &value.unwrap_or_default()),
+            '/' => self.replaced(&value.unwrap_or_default()),
             other => Err(format!("unsupported modifier ({other}) in substitution of `{name}`")),
         }
     }
 
     /// `#pattern}` and `%pattern}`; twice the sign takes the longest part that fits.
-    fn trimmed(&mut self, sign: char, value: String) -> Result<String, String> {
+    fn trimmed(&mut self, sign: char, value: &str) -> Result<String, String> {
         let word = self.raw_until('}')?;
         let (reach, word) = match word.strip_prefix(sign) {
             Some(word) => (Reach::Longest, word),
@@ -182,13 +182,13 @@ impl Expander<'_> {
         };
         let pattern = Pattern::parse(word, self.escape)?;
         Ok(match sign {
-            '#' => pattern.without_prefix(&value, reach),
-            _ => pattern.without_suffix(&value, reach),
+            '#' => pattern.without_prefix(value, reach),
+            _ => pattern.without_suffix(value, reach),
         })
     }
 
     /// `/pattern/replacement}`; with another slash before it, for each part that fits.
-    fn replaced(&mut self, value: String) -> Result<String, String> {
+    fn replaced(&mut self, value: &str) -> Result<String, String> {
         let each = self.rest.starts_with('/');
         if each {
             self.next();
@@ -198,7 +198,7 @@ impl Expander<'_> {
         let before = std::mem::replace(&mut self.raw, false);
         let replacement = self.until(Some('}'));
         self.raw = before;
-        Ok(pattern.replace(&value, &replacement?, each))
+        Ok(pattern.replace(value, &replacement?, each))
     }
 
     fn name(&mut self) -> String {

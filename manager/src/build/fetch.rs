@@ -1,6 +1,6 @@
 //! What ADD and a build's context name by a URL, fetched into the build's session.
 
-use super::git::{Access, Repository, decoded};
+use super::git::{Access, Repository};
 use super::sources::{Source, SourceKind, Tree};
 use super::state::file_name;
 use super::workshop::{Workshop, apart};
@@ -36,8 +36,7 @@ impl Fetcher<'_> {
         checksum: Option<&Digest>,
         directory: &Path,
     ) -> Result<Source> {
-        let name = decoded(file_name(url).unwrap_or(UNNAMED));
-        let name = if name.contains(['/', '\0']) { UNNAMED.to_owned() } else { name };
+        let name = file_name(url).unwrap_or_else(|| UNNAMED.to_owned());
         let path = directory.join(&name);
         let shown = without_user(url);
         let mut download = self.open(url, "add")?;

@@ -243,13 +243,6 @@ mod tests {
             from: None,
             source: "/".to_owned(),
         };
-        let secret = |id: &str, required, is_file, variable: Option<&str>| What::Secret {
-            id: id.to_owned(),
-            required,
-            look: (0o400, 0, 0),
-            is_file,
-            variable: variable.map(str::to_owned),
-        };
         let bind = |from: Option<&str>, source: &str, writable| What::Bind {
             from: from.map(str::to_owned),
             source: source.to_owned(),
@@ -265,6 +258,33 @@ mod tests {
             ("target=/src", "/src", bind(None, "/", false)),
             ("type=bind,from=a,source=b,target=/c,rw", "/c", bind(Some("a"), "b", true)),
             ("type=tmpfs,target=/t,size=1m", "/t", What::Tmpfs { size: Some("1m".to_owned()) }),
+            (
+                "type=cache,target=/c,sharing=private,from=x,source=/y",
+                "/c",
+                What::Cache {
+                    id: "/c".to_owned(),
+                    sharing: Sharing::Private,
+                    look: (0o755, 0, 0),
+                    writable: true,
+                    from: Some("x".to_owned()),
+                    source: "/y".to_owned(),
+                },
+            ),
+        ] {
+            assert_eq!(what(text), (target.to_owned(), expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn secrets_and_agents_are_where_they_are_looked_for() {
+        let secret = |id: &str, required, is_file, variable: Option<&str>| What::Secret {
+            id: id.to_owned(),
+            required,
+            look: (0o400, 0, 0),
+            is_file,
+            variable: variable.map(str::to_owned),
+        };
+        for (text, target, expected) in [
             ("type=secret,id=key,required", "/run/secrets/key", secret("key", true, true, None)),
             (
                 "type=secret,id=key,env=KEY",
@@ -285,18 +305,6 @@ mod tests {
                 "type=ssh,id=k,required,mode=0666,uid=5",
                 "/run/buildkit/ssh_agent.1",
                 What::Ssh { id: "k".to_owned(), required: true, look: (0o666, 5, 0) },
-            ),
-            (
-                "type=cache,target=/c,sharing=private,from=x,source=/y",
-                "/c",
-                What::Cache {
-                    id: "/c".to_owned(),
-                    sharing: Sharing::Private,
-                    look: (0o755, 0, 0),
-                    writable: true,
-                    from: Some("x".to_owned()),
-                    source: "/y".to_owned(),
-                },
             ),
             (
                 "type=secret,target=/root/.netrc",

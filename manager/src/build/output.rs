@@ -15,6 +15,7 @@ use bundle::tarball::Timespec;
 use oci_spec::image::Descriptor;
 use serde_json::{Value, json};
 use std::fs;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 /// Where the result goes.
@@ -74,7 +75,8 @@ impl Outputs {
 
 /// Copies all files to a directory, in which they belong to whoever builds.
 fn write_to(root: &Root<'_>, directory: &Path) -> Result<()> {
-    fs::create_dir_all(directory).map_err(Error::io("make", directory))?;
+    let made = fs::DirBuilder::new().mode(0o755).recursive(true).create(directory);
+    made.map_err(Error::io("make", directory))?;
     let shown = directory.display().to_string();
     let there = Root::Host.destination(&format!("{shown}/."))?.place;
     let source = root.source("/.", true)?.place;

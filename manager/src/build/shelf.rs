@@ -4,7 +4,7 @@
 //! All of it is mounted in the step's own mount namespace, or lies in the build's session, and goes with it; but for the caches.
 
 use super::mount::{Mount, Sharing, What};
-use super::state::{Run, SCRIPTS};
+use super::state::{Run, SCRIPTS, Script};
 use super::workshop::{Mounted, Workshop};
 use crate::cli::BuildSecret;
 use crate::container::{Detail, MountKind, MountPoint};
@@ -69,7 +69,7 @@ impl Layout<'_> {
         for (at, (mount, files)) in run.mounts.iter().zip(files).enumerate() {
             self.mount(&mut shelf, at, mount, files)?;
         }
-        if let Some((name, text)) = &run.script {
+        if let Some(Script { name, text }) = &run.script {
             let directory = self.workshop.emptied("script", 0o755)?;
             let path = directory.join(name);
             fs::write(&path, text).map_err(Error::io("write", &path))?;

@@ -107,7 +107,7 @@ pub fn plan(file: &Dockerfile, given: &Given) -> Result<Plan, Fault> {
     for instruction in &file.instructions {
         match (instruction.word.as_str(), stages.last_mut()) {
             ("FROM", _) => {
-                stages.push(stage(instruction, &stages, &globals, (file.escape, given))?)
+                stages.push(stage(instruction, &stages, &globals, (file.escape, given))?);
             }
             (_, Some(stage)) => stage.steps.push(instruction.clone()),
             ("ARG", None) => global(instruction, &mut globals, given, file.escape)?,

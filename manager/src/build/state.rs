@@ -45,10 +45,19 @@ pub struct Run {
     pub network: Option<String>,
     /// Each `--mount`
     pub mounts: Vec<Mount>,
-    /// A here-document that names its interpreter: what it is called, and its text. It is what `words` call.
-    pub script: Option<(String, String)>,
+    /// A here-document that names its interpreter, which is what `words` call.
+    pub script: Option<Script>,
     /// `--security=insecure`
     pub insecure: bool,
+}
+
+/// A here-document that is a program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Script {
+    /// What it is called.
+    pub name: String,
+    /// Its text.
+    pub text: String,
 }
 
 /// Where a command finds a here-document that is a program.
@@ -293,7 +302,7 @@ impl<'p> State<'p> {
     }
 
     /// The command, and the here-document that it calls if it does.
-    fn command(&self, step: &Instruction) -> Result<(Vec<String>, Option<(String, String)>)> {
+    fn command(&self, step: &Instruction) -> Result<(Vec<String>, Option<Script>)> {
         match exec_form(&step.rest) {
             Some(words) if words.is_empty() => return Err("RUN has no command".to_owned()),
             Some(words) => return Ok((words, None)),
@@ -301,7 +310,7 @@ impl<'p> State<'p> {
         }
         let only = only_heredoc(&step.rest, &step.heredocs);
         if let Some(only) = only.filter(|only| only.text.starts_with("#!")) {
-            let script = (only.name.clone(), only.text.clone());
+            let script = Script { name: only.name.clone(), text: only.text.clone() };
             return Ok((vec![format!("{SCRIPTS}/{}", only.name)], Some(script)));
         }
         let shell = self.document["config"]["Shell"].as_array().into_iter().flatten();

@@ -2,7 +2,7 @@
 
 use super::super::dockerfile::{Heredoc, Instruction};
 use super::super::expand::{exec_form, expand_text, split};
-use super::super::git::Repository;
+use super::super::git::{Repository, decoded};
 use super::super::ignore::Ignore;
 use super::{Result, State, unknown};
 use crate::chmod::Chmod;
@@ -168,13 +168,13 @@ impl Copy {
     }
 }
 
-/// What the file at a URL is called: the last name of its path.
-pub(crate) fn file_name(url: &str) -> Option<&str> {
+/// What the file at a URL is called: the last name of its path, if it can be that of a file.
+pub(crate) fn file_name(url: &str) -> Option<String> {
     let (_, rest) = url.split_once("://")?;
     let end = rest.find(['?', '#']).unwrap_or(rest.len());
     let (_, path) = rest[..end].split_once('/')?;
-    let name = path.trim_end_matches('/').rsplit('/').next()?;
-    (!matches!(name, "" | "." | "..")).then_some(name)
+    let name = decoded(path.trim_end_matches('/').rsplit('/').next()?);
+    (!matches!(name.as_str(), "" | "." | "..") && !name.contains(['/', '\0'])).then_some(name)
 }
 
 /// Whether a word is the URL of a file.

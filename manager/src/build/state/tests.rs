@@ -99,7 +99,8 @@ fn a_command_is_the_shells_or_its_own() {
     assert_eq!(run("FROM x\nRUN cat <<E >f\na\nE", &[]).words[2], "cat <<E >f\na\nE");
     let script = run("FROM x\nSHELL [\"s\"]\nRUN <<E\n#!/bin/x -y\n$A\nE", &[]);
     assert_eq!(script.words, ["/dev/pipes/E"]);
-    assert_eq!(script.script, Some(("E".to_owned(), "#!/bin/x -y\n$A\n".to_owned())));
+    let text = "#!/bin/x -y\n$A\n".to_owned();
+    assert_eq!(script.script, Some(Script { name: "E".to_owned(), text }));
     assert_eq!(run("FROM x\nRUN cat <<E\n#!a\nE", &[]).script, None);
     assert!(run("FROM x\nRUN --security=insecure a", &[]).insecure);
     assert_eq!(run("FROM x\nRUN --network=none a", &[]).network.as_deref(), Some("none"));
@@ -148,8 +149,11 @@ fn what_is_added_is_told_apart_by_how_it_is_got() {
         ("https://h", None),
         ("https://h/?a", None),
         ("https://h/..", None),
+        ("https://h/%2e%2e", None),
+        ("https://h/a%2Fb", None),
+        ("https://h/a%20b", Some("a b")),
     ] {
-        assert_eq!(file_name(url), name, "{url}");
+        assert_eq!(file_name(url).as_deref(), name, "{url}");
     }
 }
 
