@@ -218,18 +218,19 @@ impl Builder<'_> {
         })?;
         let new = NewImage::begin(self.store)?;
         let (settings, workshop) = (self.settings, self.workshop);
-        // Before the step has mounts of its own, which a thread would keep.
-        let _agents = self.agents(run)?;
         let layout = Layout { settings, workshop, secrets: &self.args.secret };
         // What asks us to end is for whoever is attached to the container: the build then fails, and clears up behind it.
         let before = set_mask(&proxy::asking_to_end());
-        let layer = apart(|| {
+        // The threads of these must not be asked either; and they would keep the step's mounts if they were made among them.
+        let agents = self.agents(run);
+        let step = || {
             let mut shelf = layout.lay_out(run, files)?;
             let given = (std::mem::take(&mut shelf.points), std::mem::take(&mut shelf.variables));
             let layer = self.runner.run(run, (base, document), given, &new, self.epoch)?;
             layout.clear(shelf, run.mounts.len())?;
             Ok(layer)
-        });
+        };
+        let layer = agents.and_then(|_agents| apart(step));
         set_mask(&before);
         let layer = layer?;
         self.keep(new, &key, document, stand, layer, by)

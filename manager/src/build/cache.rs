@@ -62,7 +62,6 @@ fn key(document: &Value, epoch: Option<i64>, step: &Value) -> Digest {
 
 #[cfg(test)]
 mod tests {
-    use super::super::ignore::Ignore;
     use super::super::state::{Script, Unpack};
     use super::*;
 
@@ -96,21 +95,7 @@ mod tests {
         ] {
             assert_ne!(other, first);
         }
-        let copy = Copy {
-            unpack: Unpack::Never,
-            from: None,
-            sources: Vec::new(),
-            urls: Vec::new(),
-            repositories: Vec::new(),
-            inline: Vec::new(),
-            target: "/x".to_owned(),
-            owner: None,
-            mode: None,
-            parents: false,
-            exclude: Ignore::default(),
-            checksum: None,
-            keeps_git: false,
-        };
+        let copy = Copy { target: "/x".to_owned(), ..Copy::nothing(Unpack::Never) };
         let (one, two) = (Digest::of(b"1"), Digest::of(b"2"));
         let first = of_copy(&base, &copy, std::slice::from_ref(&one), false, None);
         let owned = Copy { owner: Some("1".to_owned()), ..copy.clone() };

@@ -2,6 +2,7 @@
 
 use super::build::{assert_nothing_left, build, command, config, context, dockerfile, shell};
 use super::world::{World, eventually};
+use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixListener;
@@ -97,6 +98,19 @@ fn an_agent_is_forwarded_to_the_command_that_asks_for_it() {
     let file = format!("two={context}/Dockerfile");
     let refused = build(&world, &["--ssh", &file, "--no-cache"], &context).exits(1).stderr();
     assert!(refused.contains("it is no socket") && refused.contains("ssh-add KEY"), "{refused}");
+    // Whoever asks the build to end asks the command, although somebody stands for an agent.
+    fs::write(
+        world.path("context/Dockerfile"),
+        dockerfile("RUN --mount=type=ssh,id=two sleep 1000\n"),
+    )
+    .unwrap();
+    let (mut running, said) = command(&world, &["--ssh", &named], &context).start();
+    eventually("the step runs", || {
+        world.nman(["ps", "--no-trunc"]).ok().stdout().contains("sleep 1000")
+    });
+    kill_process(Pid::from_child(&running), Signal::INT).unwrap();
+    assert_eq!(running.wait().unwrap().code(), Some(1), "{}", said.stderr());
+    eventually("its container is gone", || world.nman(["ps", "-aq"]).ok().stdout().is_empty());
     assert_nothing_left(&world);
 }
 

@@ -82,21 +82,7 @@ impl State<'_> {
     fn options_of_copy(&self, step: &Instruction) -> Result<Copy> {
         let word = step.word.as_str();
         let adds = word == "ADD";
-        let mut copy = Copy {
-            unpack: if adds { Unpack::Local } else { Unpack::Never },
-            from: None,
-            sources: Vec::new(),
-            urls: Vec::new(),
-            repositories: Vec::new(),
-            inline: Vec::new(),
-            target: String::new(),
-            owner: None,
-            mode: None,
-            parents: false,
-            exclude: Ignore::default(),
-            checksum: None,
-            keeps_git: false,
-        };
+        let mut copy = Copy::nothing(if adds { Unpack::Local } else { Unpack::Never });
         let mut excluded = Vec::new();
         for flag in &step.flags {
             let refused = || unknown(flag, word);
@@ -145,6 +131,25 @@ impl State<'_> {
 }
 
 impl Copy {
+    /// One of nothing to nowhere, without options.
+    pub(crate) fn nothing(unpack: Unpack) -> Self {
+        Self {
+            unpack,
+            from: None,
+            sources: Vec::new(),
+            urls: Vec::new(),
+            repositories: Vec::new(),
+            inline: Vec::new(),
+            target: String::new(),
+            owner: None,
+            mode: None,
+            parents: false,
+            exclude: Ignore::default(),
+            checksum: None,
+            keeps_git: false,
+        }
+    }
+
     /// Refuses what does not go together.
     fn check(self, word: &str) -> Result<Self> {
         let fetched = self.urls.len() + self.repositories.len();
