@@ -12,7 +12,7 @@ use super::running::Runner;
 use super::shelf::{Files, Layout, agent_path};
 use super::sources::{Source, Tree};
 use super::stages::{Base, Given, Origin, Plan, Stage};
-use super::state::{Act, Copy, Run, State};
+use super::state::{Act, Copy, Run, State, Unpack};
 use super::workshop::{Layer, Workshop, apart, give_exact_modes};
 use crate::cli::{BuildArgs, Entitlement, PullWhen};
 use crate::clock::Timestamp;
@@ -77,7 +77,7 @@ impl Builder<'_> {
     pub(super) fn stage(&mut self, at: usize) -> Result<()> {
         let stage = &self.plan.stages[at];
         self.report.step(&stage.from.text());
-        let mut stand = self.base(stage).map_err(|error| self.at(&stage.from, &error))?;
+        let mut stand = self.base(at, stage).map_err(|error| self.at(&stage.from, &error))?;
         if let Some(image) = &stand.image {
             self.report.made(&image.id);
         }
@@ -101,15 +101,11 @@ impl Builder<'_> {
         Ok(())
     }
 
-    fn base(&self, stage: &Stage) -> Result<Stand> {
+    fn base(&self, at: usize, stage: &Stage) -> Result<Stand> {
         let (name, platform) = match &stage.base {
             Base::Stage(at) => return Ok(self.done[at].clone()),
-            Base::Scratch => {
-                let host = Platform::host();
-                let platform = self.args.registry.platform.as_ref().unwrap_or(&host);
-                let document = State::scratch(platform.os(), platform.architecture());
-                return Ok(Stand { document, image: None, begins_with: (0, 0) });
-            }
+            Base::Scratch => return Ok(self.scratch()),
+            Base::Context(name) => return self.of_files(at, name, &stage.from.text()),
             Base::Image { name, platform } => (name, platform),
         };
         let mut registry = self.args.registry.clone();
@@ -121,6 +117,31 @@ impl Builder<'_> {
         if let Some(warning) = image::foreign(&image, &registry) {
             self.report.warn(&warning);
         }
+        self.on(image)
+    }
+
+    fn scratch(&self) -> Stand {
+        let host = Platform::host();
+        let platform = self.args.registry.platform.as_ref().unwrap_or(&host);
+        let document = State::scratch(platform.os(), platform.architecture());
+        Stand { document, image: None, begins_with: (0, 0) }
+    }
+
+    /// A stage that begins with the files of a named context.
+    fn of_files(&self, at: usize, name: &str, by: &str) -> Result<Stand> {
+        let scratch = self.scratch();
+        let copy = Copy {
+            from: Some(name.to_owned()),
+            sources: vec![".".to_owned()],
+            target: "/".to_owned(),
+            ..Copy::nothing(Unpack::Never)
+        };
+        let image = self.copy(at, &copy, &scratch.document, &scratch, by)?;
+        self.on(image)
+    }
+
+    /// A stage that begins with an image.
+    fn on(&self, image: Image) -> Result<Stand> {
         let document = self.store.config_document(&image)?;
         let history = document["history"].as_array().map_or(0, Vec::len);
         let begins_with = (image.layers.len(), history);

@@ -36,6 +36,8 @@ pub enum Base {
         /// The platform that `--platform` asks for.
         platform: Option<String>,
     },
+    /// Files that `--build-context` has named so.
+    Context(String),
 }
 
 /// One stage.
@@ -269,7 +271,7 @@ fn stage(
     let base = match earlier.iter().rposition(is_stage) {
         _ if let Some(context) = given.context(&image) => match context {
             Origin::Image(name) => Base::Image { name, platform },
-            _ => return Err(fault(format!("FROM {image}: a stage cannot begin with a directory"))),
+            _ => Base::Context(image),
         },
         Some(at) => Base::Stage(at),
         None if image == "scratch" => Base::Scratch,
@@ -383,8 +385,8 @@ mod tests {
         assert_eq!(plan.origin(2, "Tools", &given), Origin::Context(0));
         assert_eq!(plan.origin(2, "b", &given), Origin::Image("b".to_owned()));
         assert_eq!(plan.origin(2, "0", &given), Origin::Stage(0));
-        let refused = planned("FROM tools", &given).unwrap_err();
-        assert_eq!(refused.why, "FROM tools: a stage cannot begin with a directory");
+        let plan = planned("FROM Tools", &given).unwrap();
+        assert_eq!(plan.stages[0].base, Base::Context("Tools".to_owned()));
     }
 
     #[test]

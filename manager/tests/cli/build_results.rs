@@ -168,9 +168,14 @@ fn contexts_have_names_and_go_before_stages_and_images() {
     fs::write(world.path("context/Dockerfile"), dockerfile("COPY --from=tools left /x\n")).unwrap();
     let refused = build(&world, &named, &main).exits(1).stderr();
     assert!(refused.contains("\"left\" was not found in the build context `tools`"), "{refused}");
-    fs::write(world.path("context/Dockerfile"), "FROM tools\n").unwrap();
-    let refused = build(&world, &named, &main).exits(1).stderr();
-    assert!(refused.contains("FROM tools: a stage cannot begin with a directory"), "{refused}");
+    fs::write(world.path("context/Dockerfile"), "FROM tools\nCOPY a /own\n").unwrap();
+    let out = world.path("out").display().to_string();
+    let based = [&["-o", &out], &named[..]].concat();
+    build(&world, &based, &main).ok();
+    let content = |name: &str| fs::read_to_string(world.path("out").join(name)).unwrap();
+    assert_eq!([content("a"), content("dir/b"), content("own")], ["a", "b", "wrong"]);
+    assert!(!world.path("out/left").exists());
+    assert_eq!(build(&world, &based, &main).ok().stderr().matches("Using cache").count(), 2);
     assert_nothing_left(&world);
 }
 
