@@ -180,9 +180,7 @@ impl Git<'_> {
         if output.status.success() {
             return Ok(output);
         }
-        let said = String::from_utf8_lossy(&output.stderr);
-        let last = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("git has failed");
-        Err(Error::refusal(cannot(&crate::table::plain(last))))
+        Err(Error::refusal(cannot(&crate::table::plain(&complaint(&output.stderr)))))
     }
 
     fn command(&self, args: &[&str]) -> Command {
@@ -230,6 +228,17 @@ impl Git<'_> {
     }
 }
 
+/// The first line of what git has said that is about the failure: others follow from it, or say what may be done with a terminal.
+fn complaint(said: &[u8]) -> String {
+    let text = String::from_utf8_lossy(said).into_owned();
+    let is_other = |line: &str| {
+        let line = line.trim().to_ascii_lowercase();
+        line.is_empty() || line.starts_with("warning:") || line.starts_with("hint:")
+    };
+    let first = text.lines().find(|line| !is_other(line)).unwrap_or("git has failed");
+    first.trim().to_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -273,6 +282,14 @@ mod tests {
         assert!(!command.get_args().any(|word| word.to_string_lossy().contains("crt")));
         let ssh = Repository::parse("ssh://git@host/a").unwrap();
         assert_eq!(ssh.login(), ("ssh://git@host/a".to_owned(), None));
+    }
+
+    #[test]
+    fn what_git_complains_of_first_is_told() {
+        let said = b"Warning: Permanently added 'h'\n\nssh: connect to host h port 22: Connection refused\r\n\
+            fatal: Could not read from remote repository.\n\nand the repository exists.\n";
+        assert_eq!(complaint(said), "ssh: connect to host h port 22: Connection refused");
+        assert_eq!(complaint(b""), "git has failed");
     }
 
     #[test]
