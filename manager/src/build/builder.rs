@@ -153,7 +153,7 @@ impl Builder<'_> {
         let quiet = self.report.is_quiet();
         let image = image::obtain(self.settings, self.store, name, when, quiet, registry)?;
         // From now on nobody takes it from us.
-        self.store.hold_image(&image, &self.runner.session)?;
+        self.store.hold_image(&image)?;
         Ok(image)
     }
 

@@ -67,12 +67,13 @@ pub fn build(settings: &Settings, args: &BuildArgs) -> Result<String> {
     clear_id_file(args)?;
     let store = Store::open(&settings.root)?;
     let staging = store.stage()?;
-    let _steps = store.hold_steps()?;
+    let steps = store.hold_steps()?;
     let containers = Containers::open(&settings.containers())?;
     rm::unseen::remove_of_dead_builds(settings, &containers, &store);
     let workshop = Workshop { store: &store, staging: &staging };
     let built = carry_out(settings, args, &workshop, &names, outputs);
-    let let_go = store.let_go(&staging.name());
+    drop(steps);
+    let let_go = store.let_go();
     let text = built?;
     let_go?;
     Ok(text)

@@ -1,6 +1,7 @@
 //! `nman build`: Dockerfiles of daily life, what is kept of their steps, and what a build leaves behind.
 
 use super::world::{IMAGE, World, entries, eventually};
+use bundle::digest::Digest;
 use nconform::fixture::{Capture, Output};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
@@ -390,6 +391,10 @@ fn a_build_that_is_killed_leaves_nothing_that_runs_and_what_it_has_made() {
     let world = World::new();
     let text = dockerfile("RUN echo first > /first\nRUN echo begun; sleep 1000\n");
     let context = context(&world, "context", &[("Dockerfile", &text)]);
+    let holds = || {
+        let index = fs::read_to_string(world.root().join("images/index.json")).unwrap();
+        index.contains(Digest::of(b"held by builds").as_str())
+    };
     for (options, signal) in
         [(&["--network", "none"][..], Signal::KILL), (&["--network", "bridge"], Signal::INT)]
     {
@@ -406,6 +411,8 @@ fn a_build_that_is_killed_leaves_nothing_that_runs_and_what_it_has_made() {
             assert!(said.stderr().contains("sleep 1000: interrupted\n"), "{}", said.stderr());
             assert!(entries(&world.root().join("staging")).is_empty());
         }
+        // What one holds that was killed the next one lets go of.
+        assert_eq!(holds(), signal == Signal::KILL);
         eventually("its container is gone", || world.nman(["ps", "-aq"]).ok().stdout().is_empty());
     }
     // What was whole is taken by the next build, which clears up as well.
