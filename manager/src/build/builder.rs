@@ -423,7 +423,8 @@ impl Builder<'_> {
         }
         for repository in &copy.repositories {
             let directory = directory(sources.len())?;
-            sources.push(self.fetcher.repository(repository, copy.keeps_git, &directory)?);
+            let wish = (copy.keeps_git, &copy.exclude);
+            sources.push(self.fetcher.repository(repository, wish, &directory)?);
         }
         Ok(sources)
     }

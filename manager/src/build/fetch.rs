@@ -1,6 +1,7 @@
 //! What ADD and a build's context name by a URL, fetched into the build's session.
 
 use super::git::{Access, Repository};
+use super::ignore::Ignore;
 use super::sources::{Source, SourceKind, Tree};
 use super::state::file_name;
 use super::workshop::{Workshop, apart};
@@ -63,7 +64,7 @@ impl Fetcher<'_> {
         let time = Timespec { tv_sec: modified, tv_nsec: 0 };
         futimens(&file, &Timestamps { last_access: time, last_modification: time })
             .map_err(Error::io("set the time of", &path))?;
-        let source = find(directory, &name, &shown)?;
+        let source = find(directory, &name, &shown, None)?;
         Ok(Source { kind: SourceKind::Fetched, ..source })
     }
 
@@ -77,23 +78,25 @@ impl Fetcher<'_> {
         })
     }
 
-    /// The directory of a repository that is meant. What it is for a step's key is its commit, with what is asked of it.
+    /// The directory of a repository that is meant. What it is for a step's key is its commit, with what is asked of it: of `.git` no two
+    /// are alike.
     pub(super) fn repository(
         &self,
         repository: &Repository,
-        keeps_git: bool,
+        (keeps_git, exclude): (bool, &Ignore),
         directory: &Path,
     ) -> Result<Source> {
         let commit = self.check_out(repository, keeps_git, directory)?;
         let shown = repository.shown();
-        let source = find(directory, &repository.directory, &shown)?;
+        let source = find(directory, &repository.directory, &shown, Some(exclude))?;
         if !source.is_directory() {
             return Err(Error::refusal(format!(
                 "cannot add `{shown}`: `{}` is no directory of it",
                 repository.directory
             )));
         }
-        let identity = format!("{commit} {} {keeps_git}", repository.directory);
+        let wish = (&repository.directory, exclude.text());
+        let identity = format!("{commit} {keeps_git} {wish:?}");
         Ok(Source { identity: Some(identity), ..source })
     }
 
@@ -113,9 +116,9 @@ impl Fetcher<'_> {
     }
 }
 
-fn find(directory: &Path, path: &str, name: &str) -> Result<Source> {
+fn find(directory: &Path, path: &str, name: &str, exclude: Option<&Ignore>) -> Result<Source> {
     let root = File::open(directory).map_err(Error::io("open", directory))?;
-    let tree = Tree { root: root.as_fd(), name, ignore: None, exclude: None, owned: false };
+    let tree = Tree { root: root.as_fd(), name, ignore: None, exclude, owned: false };
     tree.find_one(path)
 }
 

@@ -54,6 +54,15 @@ impl Ignore {
         out
     }
 
+    /// The patterns, one a line.
+    pub(super) fn text(&self) -> String {
+        let line = |pattern: &Pattern| {
+            let back = if pattern.back { "!" } else { "" };
+            format!("{back}{}\n", pattern.parts.join("/"))
+        };
+        self.patterns.iter().map(line).collect()
+    }
+
     /// Whether something in a directory that is left out can be taken back in.
     #[must_use]
     pub fn may_take_back(&self) -> bool {
@@ -168,6 +177,7 @@ mod tests {
         let ignore = Ignore::of(&["#a".to_owned(), "b".to_owned(), "!b/c".to_owned()]).unwrap();
         let out = ["#a", "b/x", "b/c"].map(|path| ignore.leaves_out(path));
         assert_eq!(out, [true, true, false]);
+        assert_eq!(ignore.text(), "#a\nb\n!b/c\n");
         assert!(Ignore::of(&["!".to_owned()]).is_err());
     }
 

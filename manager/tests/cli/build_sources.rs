@@ -183,19 +183,20 @@ fn a_repository_is_added_at_its_commit_and_without_its_history() {
     git(&source, &["update-server-info"]);
     let url = format!("http://jo:secret@{}/repo.git", server.address());
     let text = dockerfile(&format!(
-        "ADD {url} /head\nADD {url}#v1 /tag\nADD {url}#{first}:sub /sub\nADD --keep-git-dir {url}#main /kept\n"
+        "ADD {url} /head\nADD {url}#v1 /tag\nADD {url}#{first}:sub /sub\nADD --keep-git-dir {url}#main /kept\n\
+         ADD --exclude=sub --exclude=l* {url} /some\n"
     ));
     let context = context(&world, "context", &[("Dockerfile", &text)]);
     build(&world, &["-t", "cloned"], &context).ok();
-    let look = "cat /head/file /tag/file; ls -A /sub /head; stat -c %a /sub/deep /head/file; \
+    let look = "cat /head/file /tag/file; ls -A /sub /head /some; stat -c %a /sub/deep /head/file; \
         readlink /head/link; test -d /kept/.git; grep -rq secret /kept/.git || echo hidden";
-    let expected = "twoone/head:\nfile\nlink\nsub\n\n/sub:\ndeep\n755\n644\n/etc/shadow\nhidden\n";
+    let expected = "twoone/head:\nfile\nlink\nsub\n\n/some:\nfile\n\n/sub:\ndeep\n755\n644\n/etc/shadow\nhidden\n";
     assert_eq!(shell(&world, "cloned", look), expected);
     let history = world.nman(["history", "--no-trunc", "cloned"]).ok().stdout();
     assert!(history.contains("/repo.git#v1 /tag") && !history.contains("secret"), "{history}");
     let cached =
         || build(&world, &["-t", "cloned"], &context).ok().stderr().matches("Using cache").count();
-    assert_eq!(cached(), 4);
+    assert_eq!(cached(), 5);
     fs::write(world.path("source/file"), "three").unwrap();
     git(&source, &["commit", "-q", "-a", "-m", "three"]);
     git(&source, &["update-server-info"]);
