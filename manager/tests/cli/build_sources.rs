@@ -149,6 +149,18 @@ fn a_file_is_added_from_a_url_and_made_again_when_it_is_another() {
     assert_nothing_left(&world);
 }
 
+/// A repository as plain files, for whoever logs in as jo with the password `secret`.
+fn with_login(root: std::path::PathBuf) -> Server {
+    Server::start(move |request| {
+        if request.header("authorization") != Some("Basic am86c2VjcmV0") {
+            return Answer::status(401).with("WWW-Authenticate", "Basic realm=\"git\"");
+        }
+        let path = request.path.split('?').next().unwrap_or_default();
+        let path = path.strip_prefix("/repo.git/").unwrap_or_default();
+        fs::read(root.join(path)).map_or(Answer::status(404), Answer::ok)
+    })
+}
+
 #[test]
 fn a_repository_is_added_at_its_commit_and_without_its_history() {
     let world = World::new();
@@ -166,20 +178,7 @@ fn a_repository_is_added_at_its_commit_and_without_its_history() {
     let first = git(&source, &["rev-parse", "HEAD"]);
     fs::write(world.path("source/file"), "two").unwrap();
     git(&source, &["commit", "-q", "-a", "-m", "two"]);
-    let root = world.path("source/.git");
-    let server = Server::start(move |request| {
-        // As plain files, with a login.
-        let login = "Basic am86c2VjcmV0";
-        if request.header("authorization") != Some(login) {
-            return Answer::status(401).with("WWW-Authenticate", "Basic realm=\"git\"");
-        }
-        let path = request.path.split('?').next().unwrap_or_default();
-        let path = path.strip_prefix("/repo.git/").unwrap_or_default();
-        match fs::read(root.join(path)) {
-            Ok(content) => Answer::ok(content),
-            Err(_) => Answer::status(404),
-        }
-    });
+    let server = with_login(world.path("source/.git"));
     git(&source, &["update-server-info"]);
     let url = format!("http://jo:secret@{}/repo.git", server.address());
     let text = dockerfile(&format!(
