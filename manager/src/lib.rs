@@ -7,6 +7,7 @@ pub mod bundle;
 pub mod cgroup;
 pub mod change;
 pub mod changes;
+pub mod chmod;
 pub mod cli;
 pub mod clock;
 pub mod commit;

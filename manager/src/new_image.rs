@@ -16,12 +16,14 @@ use bundle::layout::Layout;
 use bundle::{image, layer};
 use oci_spec::image::{Descriptor, ImageManifestBuilder, MediaType};
 use serde_json::{Value, json};
+use std::collections::HashMap;
 use std::io::{Read, Write};
 
 /// An image that is being made.
 pub(crate) struct NewImage<'a> {
     store: &'a Store,
     layout: Layout,
+    annotations: HashMap<String, String>,
     /// Takes everything away that was not installed.
     _staging: Staging,
 }
@@ -31,7 +33,12 @@ impl<'a> NewImage<'a> {
     pub(crate) fn begin(store: &'a Store) -> Result<Self> {
         let staging = store.stage()?;
         let layout = Layout::create(staging.path("layout")).map_err(store::Error::from)?;
-        Ok(Self { store, layout, _staging: staging })
+        Ok(Self { store, layout, annotations: HashMap::new(), _staging: staging })
+    }
+
+    /// Gives its manifest annotations.
+    pub(crate) fn annotate(&mut self, annotations: &[(String, String)]) {
+        self.annotations.extend(annotations.iter().cloned());
     }
 
     /// A layer of what `write` writes, gzipped.
@@ -81,11 +88,15 @@ impl<'a> NewImage<'a> {
             self.layout.put_json(media_type, document).map_err(store::Error::from)
         };
         let config = put(MediaType::ImageConfig, config)?;
-        let manifest = ImageManifestBuilder::default()
+        let mut manifest = ImageManifestBuilder::default()
             .schema_version(2_u32)
             .media_type(MediaType::ImageManifest)
             .config(config)
-            .layers(layers)
+            .layers(layers);
+        if !self.annotations.is_empty() {
+            manifest = manifest.annotations(self.annotations);
+        }
+        let manifest = manifest
             .build()
             .map_err(|error| Error::Rejected { message: error.to_string(), hint: None })?;
         let descriptor = self

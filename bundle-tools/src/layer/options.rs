@@ -73,6 +73,8 @@ pub struct Options {
     pub owners: bool,
     /// What the owners that the layer names are here.
     pub owner_map: OwnerMap,
+    /// An owner for all files instead of those, uid and gid.
+    pub owner: Option<(u32, u32)>,
     /// Whether device nodes are made; if not, they are left out and reported in [`Stats::ignored`].
     pub devices: bool,
     /// By what the archive may be compressed.
@@ -87,6 +89,7 @@ impl Default for Options {
             whiteouts: Whiteouts::default(),
             owners: true,
             owner_map: OwnerMap::default(),
+            owner: None,
             devices: true,
             accepted: Accepted::default(),
             limits: Limits::default(),

@@ -1,18 +1,20 @@
 //! Building stages: each instruction in its turn, from the cache where that has it.
 
+use super::agent::Forwarding;
 use super::cache;
-use super::context::Context;
+use super::context::{self, Context};
 use super::dockerfile::{Fault, Instruction, parse_trigger};
+use super::fetch::Fetcher;
 use super::files;
 use super::mount::What;
 use super::report::Report;
 use super::running::Runner;
-use super::shelf::{Files, Layout};
+use super::shelf::{Files, Layout, agent_path};
 use super::sources::{Source, Tree};
 use super::stages::{Base, Given, Origin, Plan, Stage};
-use super::state::{Act, Copy, Run, State};
+use super::state::{Act, Copy, Run, State, Unpack};
 use super::workshop::{Layer, Workshop, apart, give_exact_modes};
-use crate::cli::{BuildArgs, PullWhen};
+use crate::cli::{BuildArgs, Entitlement, PullWhen};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::image;
@@ -34,12 +36,20 @@ pub(super) struct Stand {
     pub(super) document: Value,
     /// The image here that has the layers; none as long as there are none.
     pub(super) image: Option<Image>,
+    /// How many layers and entries of the history are those of the image that it begins with.
+    pub(super) begins_with: (usize, usize),
 }
 
 impl Stand {
-    fn chain(&self) -> &[ChainId] {
+    pub(super) fn chain(&self) -> &[ChainId] {
         self.image.as_ref().map_or(&[], |image| &image.chain_ids)
     }
+}
+
+/// Where files are copied from.
+enum From<'a> {
+    Files(&'a context::Files),
+    Layers(Vec<ChainId>),
 }
 
 /// Everything that a build has to do with.
@@ -48,10 +58,13 @@ pub(super) struct Builder<'a> {
     pub(super) args: &'a BuildArgs,
     pub(super) store: &'a Store,
     pub(super) context: &'a Context,
+    /// The files of named contexts, by their places; nothing for those that are images.
+    pub(super) contexts: &'a [Option<context::Files>],
     pub(super) plan: &'a Plan,
     pub(super) given: &'a Given,
-    pub(super) workshop: Workshop<'a>,
+    pub(super) workshop: &'a Workshop<'a>,
     pub(super) runner: Runner<'a>,
+    pub(super) fetcher: Fetcher<'a>,
     pub(super) report: Report,
     /// SOURCE_DATE_EPOCH: the time of all that is made, which is else the time at which it is made.
     pub(super) epoch: Option<i64>,
@@ -64,7 +77,7 @@ impl Builder<'_> {
     pub(super) fn stage(&mut self, at: usize) -> Result<()> {
         let stage = &self.plan.stages[at];
         self.report.step(&stage.from.text());
-        let mut stand = self.base(stage).map_err(|error| self.at(&stage.from, &error))?;
+        let mut stand = self.base(at, stage).map_err(|error| self.at(&stage.from, &error))?;
         if let Some(image) = &stand.image {
             self.report.made(&image.id);
         }
@@ -88,15 +101,11 @@ impl Builder<'_> {
         Ok(())
     }
 
-    fn base(&self, stage: &Stage) -> Result<Stand> {
+    fn base(&self, at: usize, stage: &Stage) -> Result<Stand> {
         let (name, platform) = match &stage.base {
             Base::Stage(at) => return Ok(self.done[at].clone()),
-            Base::Scratch => {
-                let host = Platform::host();
-                let platform = self.args.registry.platform.as_ref().unwrap_or(&host);
-                let document = State::scratch(platform.os(), platform.architecture());
-                return Ok(Stand { document, image: None });
-            }
+            Base::Scratch => return Ok(self.scratch()),
+            Base::Context(name) => return self.of_files(at, name, &stage.from.text()),
             Base::Image { name, platform } => (name, platform),
         };
         let mut registry = self.args.registry.clone();
@@ -108,13 +117,44 @@ impl Builder<'_> {
         if let Some(warning) = image::foreign(&image, &registry) {
             self.report.warn(&warning);
         }
+        self.on(image)
+    }
+
+    fn scratch(&self) -> Stand {
+        let host = Platform::host();
+        let platform = self.args.registry.platform.as_ref().unwrap_or(&host);
+        let document = State::scratch(platform.os(), platform.architecture());
+        Stand { document, image: None, begins_with: (0, 0) }
+    }
+
+    /// A stage that begins with the files of a named context.
+    fn of_files(&self, at: usize, name: &str, by: &str) -> Result<Stand> {
+        let scratch = self.scratch();
+        let copy = Copy {
+            from: Some(name.to_owned()),
+            sources: vec![".".to_owned()],
+            target: "/".to_owned(),
+            ..Copy::nothing(Unpack::Never)
+        };
+        let image = self.copy(at, &copy, &scratch.document, &scratch, by)?;
+        self.on(image)
+    }
+
+    /// A stage that begins with an image.
+    fn on(&self, image: Image) -> Result<Stand> {
         let document = self.store.config_document(&image)?;
-        Ok(Stand { document, image: Some(image) })
+        let history = document["history"].as_array().map_or(0, Vec::len);
+        let begins_with = (image.layers.len(), history);
+        Ok(Stand { document, image: Some(image), begins_with })
     }
 
     fn obtain(&self, name: &str, registry: &crate::cli::RegistryArgs) -> Result<Image> {
         let when = if self.args.pull { PullWhen::Always } else { PullWhen::Missing };
-        image::obtain(self.settings, self.store, name, when, self.report.is_quiet(), registry)
+        let quiet = self.report.is_quiet();
+        let image = image::obtain(self.settings, self.store, name, when, quiet, registry)?;
+        // From now on nobody takes it from us.
+        self.store.hold_image(&image)?;
+        Ok(image)
     }
 
     /// One instruction.
@@ -147,7 +187,7 @@ impl Builder<'_> {
             }
             Act::Directory(path) => {
                 let by = step.text();
-                let image = self.directory(&path, document, stand, &by)?;
+                let image = self.directory(at, &path, document, stand, &by)?;
                 (by, image)
             }
         };
@@ -158,9 +198,11 @@ impl Builder<'_> {
         Ok(())
     }
 
-    /// What the cache has for a key.
-    fn cached(&self, key: &Digest) -> Result<Option<Image>> {
-        if self.args.no_cache {
+    /// What the cache has for a key of a stage.
+    fn cached(&self, at: usize, key: &Digest) -> Result<Option<Image>> {
+        let name = self.plan.stages[at].name.as_deref();
+        let is_it = |filter: &String| name.is_some_and(|name| name.eq_ignore_ascii_case(filter));
+        if self.args.no_cache || self.args.no_cache_filter.iter().any(is_it) {
             return Ok(None);
         }
         let found = self.store.step(key)?;
@@ -178,10 +220,16 @@ impl Builder<'_> {
         stand: &Stand,
         by: &str,
     ) -> Result<Image> {
-        let files = self.bound(at, run)?;
-        let digests: Vec<Digest> = files.iter().map(Files::digest).collect();
+        if run.insecure && !self.args.allow.contains(&Entitlement::Insecure) {
+            return Err(Error::Rejected {
+                message: "security.insecure is not allowed".to_owned(),
+                hint: Some("`--allow security.insecure` allows it".to_owned()),
+            });
+        }
+        let files = self.named(at, run)?;
+        let digests: Vec<Digest> = files.iter().flatten().map(Files::digest).collect();
         let key = cache::of_run(document, run, &digests, self.epoch);
-        if let Some(found) = self.cached(&key)? {
+        if let Some(found) = self.cached(at, &key)? {
             return Ok(found);
         }
         let base = stand.image.as_ref().ok_or_else(|| {
@@ -190,45 +238,83 @@ impl Builder<'_> {
             )
         })?;
         let new = NewImage::begin(self.store)?;
-        let (settings, workshop) = (self.settings, &self.workshop);
+        let (settings, workshop) = (self.settings, self.workshop);
         let layout = Layout { settings, workshop, secrets: &self.args.secret };
         // What asks us to end is for whoever is attached to the container: the build then fails, and clears up behind it.
         let before = set_mask(&proxy::asking_to_end());
-        let layer = apart(|| {
-            let mut shelf = layout.lay_out(&run.mounts, files)?;
-            let points = std::mem::take(&mut shelf.points);
-            let layer = self.runner.run(run, (base, document), points, &new, self.epoch)?;
+        // The threads of these must not be asked either; and they would keep the step's mounts if they were made among them.
+        let agents = self.agents(run);
+        let step = || {
+            let mut shelf = layout.lay_out(run, files)?;
+            let given = (std::mem::take(&mut shelf.points), std::mem::take(&mut shelf.variables));
+            let layer = self.runner.run(run, (base, document), given, &new, self.epoch)?;
             layout.clear(shelf, run.mounts.len())?;
             Ok(layer)
-        });
+        };
+        let layer = agents.and_then(|_agents| apart(step));
         set_mask(&before);
         let layer = layer?;
         self.keep(new, &key, document, stand, layer, by)
     }
 
-    /// The files that the bind mounts of a command name.
-    fn bound(&self, at: usize, run: &Run) -> Result<Vec<Files>> {
+    /// The files that each mount of a command names.
+    fn named(&self, at: usize, run: &Run) -> Result<Vec<Option<Files>>> {
         let mut files = Vec::new();
         for mount in &run.mounts {
-            let What::Bind { from, source, .. } = &mount.what else { continue };
-            if let Some(chain) = self.origin(at, from.as_deref())? {
-                files.push(Files::Layers(chain, source.clone()));
-                continue;
-            }
-            let tree = Tree {
-                root: self.context.root(),
-                name: "the build context",
-                ignore: Some(&self.context.ignore),
-                owned: false,
+            let (from, source, of_context) = match &mount.what {
+                What::Bind { from, source, .. } => (from, source, true),
+                What::Cache { from, source, .. } => (from, source, false),
+                _ => {
+                    files.push(None);
+                    continue;
+                }
             };
-            files.push(Files::Listed(tree.find_one(source)?));
+            files.push(match self.origin(at, from.as_deref())? {
+                From::Layers(chain) => Some(Files::Layers(chain, source.clone())),
+                From::Files(files) if of_context => {
+                    Some(Files::Listed(files.tree().find_one(source)?))
+                }
+                From::Files(_) if from.is_some() => {
+                    return Err(Error::refusal("a cache cannot begin with files of a context"));
+                }
+                From::Files(_) => None,
+            });
         }
         Ok(files)
     }
 
-    fn directory(&self, path: &str, document: &Value, stand: &Stand, by: &str) -> Result<Image> {
+    /// Sockets that stand for the agents that a command asks for.
+    fn agents(&self, run: &Run) -> Result<Vec<Forwarding>> {
+        let mut agents = Vec::new();
+        for (at, mount) in run.mounts.iter().enumerate() {
+            let What::Ssh { id, required, .. } = &mount.what else { continue };
+            match self.args.ssh.iter().find(|agent| agent.id == *id) {
+                Some(agent) => {
+                    let path = agent_path(self.workshop, at);
+                    agents.push(Forwarding::begin(&agent.socket()?, path)?);
+                }
+                None if *required => {
+                    return Err(Error::Rejected {
+                        message: format!("no SSH key \"{id}\" forwarded from the client"),
+                        hint: Some(format!("`--ssh {id}` forwards an agent that has one")),
+                    });
+                }
+                None => {}
+            }
+        }
+        Ok(agents)
+    }
+
+    fn directory(
+        &self,
+        at: usize,
+        path: &str,
+        document: &Value,
+        stand: &Stand,
+        by: &str,
+    ) -> Result<Image> {
         let key = cache::of_directory(document, path, self.epoch);
-        if let Some(found) = self.cached(&key)? {
+        if let Some(found) = self.cached(at, &key)? {
             return Ok(found);
         }
         let new = NewImage::begin(self.store)?;
@@ -253,32 +339,37 @@ impl Builder<'_> {
         by: &str,
     ) -> Result<Image> {
         let from = self.origin(at, copy.from.as_deref())?;
+        let fetched = self.fetched(copy)?;
         apart(|| {
             give_exact_modes();
             let mounted = match &from {
-                Some(chain) => Some(self.workshop.mount(chain, "from")?),
-                None => None,
+                From::Layers(chain) => Some(self.workshop.mount(chain, "from")?),
+                From::Files(_) => None,
             };
-            let tree = match (&mounted, &copy.from) {
-                (Some(mounted), Some(name)) => {
-                    Tree { root: mounted.root.fd(), name, ignore: None, owned: true }
+            let exclude = Some(&copy.exclude);
+            let files = match &from {
+                From::Files(files) => files,
+                From::Layers(_) => &self.context.files,
+            };
+            let tree = match &mounted {
+                Some(mounted) => {
+                    let name = copy.from.as_deref().unwrap_or_default();
+                    Tree { root: mounted.root.fd(), name, ignore: None, exclude, owned: true }
                 }
-                _ => Tree {
-                    root: self.context.root(),
-                    name: "the build context",
-                    ignore: Some(&self.context.ignore),
-                    owned: false,
-                },
+                None => Tree { exclude, ..files.tree() },
             };
             let default = match mounted {
                 Some(_) => files::Default::Kept,
                 None => files::Default::Root,
             };
-            let sources = self.sources(&tree, copy)?;
+            let own = self.sources(&tree, copy)?;
+            let own_digests: Vec<Digest> = own.iter().map(Source::digest).collect();
+            let sources: Vec<Source> = fetched.into_iter().chain(own).collect();
+            check_count(&sources, copy)?;
             let digests: Vec<Digest> = sources.iter().map(Source::digest).collect();
             let kept = default == files::Default::Kept;
             let key = cache::of_copy(document, copy, &digests, kept, self.epoch);
-            let image = match self.cached(&key)? {
+            let image = match self.cached(at, &key)? {
                 Some(found) => found,
                 None => {
                     let new = NewImage::begin(self.store)?;
@@ -286,7 +377,7 @@ impl Builder<'_> {
                     files::copy(&here.root, &sources, copy, default)?;
                     let layer = self.workshop.pack(&new, &here, self.epoch)?;
                     self.workshop.clear(here)?;
-                    self.check_unchanged(&tree, copy, &digests)?;
+                    self.check_unchanged(&tree, copy, &own_digests)?;
                     self.keep(new, &key, document, stand, layer, by)?
                 }
             };
@@ -296,13 +387,16 @@ impl Builder<'_> {
         })
     }
 
-    /// The layers that `from` names.
-    fn origin(&self, at: usize, from: Option<&str>) -> Result<Option<Vec<ChainId>>> {
-        let Some(from) = from else { return Ok(None) };
-        Ok(Some(match self.plan.origin(at, from) {
-            Origin::Stage(stage) => self.done[&stage].chain().to_vec(),
-            Origin::Image(name) => self.obtain(&name, &self.args.registry)?.chain_ids,
-        }))
+    /// What `from` names; without one, the context.
+    fn origin(&self, at: usize, from: Option<&str>) -> Result<From<'_>> {
+        let Some(from) = from else { return Ok(From::Files(&self.context.files)) };
+        Ok(match self.plan.origin(at, from, self.given) {
+            Origin::Stage(stage) => From::Layers(self.done[&stage].chain().to_vec()),
+            Origin::Image(name) => From::Layers(self.obtain(&name, &self.args.registry)?.chain_ids),
+            Origin::Context(at) => {
+                From::Files(self.contexts[at].as_ref().unwrap_or(&self.context.files))
+            }
+        })
     }
 
     fn sources(&self, tree: &Tree<'_>, copy: &Copy) -> Result<Vec<Source>> {
@@ -311,14 +405,26 @@ impl Builder<'_> {
             sources.extend(self.inline(copy)?);
         }
         for word in &copy.sources {
-            sources.extend(tree.find(word)?);
+            match copy.parents {
+                true => sources.push(tree.find_with_parents(word)?),
+                false => sources.extend(tree.find(word)?),
+            }
         }
-        if sources.len() > 1 && !copy.target.ends_with('/') {
-            return Err(Error::refusal(format!(
-                "there are {} files to copy: the destination `{}` must be a directory and end with a /",
-                sources.len(),
-                copy.target
-            )));
+        Ok(sources)
+    }
+
+    /// What is added from elsewhere, fetched.
+    fn fetched(&self, copy: &Copy) -> Result<Vec<Source>> {
+        let mut sources = Vec::new();
+        let directory = |at: usize| self.workshop.emptied(&format!("fetched-{at}"), 0o755);
+        for url in &copy.urls {
+            let directory = directory(sources.len())?;
+            sources.push(self.fetcher.file(url, copy.checksum.as_ref(), &directory)?);
+        }
+        for repository in &copy.repositories {
+            let directory = directory(sources.len())?;
+            let wish = (copy.keeps_git, &copy.exclude);
+            sources.push(self.fetcher.repository(repository, wish, &directory)?);
         }
         Ok(sources)
     }
@@ -326,14 +432,7 @@ impl Builder<'_> {
     /// Files whose content stands in the Dockerfile, written where they can be copied from.
     fn inline(&self, copy: &Copy) -> Result<Vec<Source>> {
         use std::os::unix::fs::PermissionsExt as _;
-        let directory = self.workshop.staging.path("inline");
-        match std::fs::remove_dir_all(&directory) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(Error::io("remove", &directory)(error));
-            }
-            _ => {}
-        }
-        crate::snapshot::create_directory(&directory, 0o700)?;
+        let directory = self.workshop.emptied("inline", 0o700)?;
         let root = std::fs::File::open(&directory).map_err(Error::io("open", &directory))?;
         let mut sources = Vec::new();
         for (name, text) in &copy.inline {
@@ -344,8 +443,9 @@ impl Builder<'_> {
                 .and_then(|()| std::fs::set_permissions(&path, mode))
                 .map_err(Error::io("write", &path))?;
             let root = std::os::fd::AsFd::as_fd(&root);
-            let tree = Tree { root, name: "the Dockerfile", ignore: None, owned: false };
-            sources.extend(tree.find(name)?);
+            let tree =
+                Tree { root, name: "the Dockerfile", ignore: None, exclude: None, owned: false };
+            sources.push(tree.find_one(name)?);
         }
         Ok(sources)
     }
@@ -408,11 +508,23 @@ pub(super) fn fault_in(name: &str, fault: Fault) -> Error {
 }
 
 /// Adds an entry to a configuration's history.
-fn note(document: &mut Value, entry: Value) {
+pub(super) fn note(document: &mut Value, entry: Value) {
     match document["history"].as_array_mut() {
         Some(history) => history.push(entry),
         None => document["history"] = json!([entry]),
     }
+}
+
+/// Several files need a directory, also if one word names them.
+fn check_count(sources: &[Source], copy: &Copy) -> Result<()> {
+    if sources.len() > 1 && !copy.target.ends_with('/') {
+        return Err(Error::refusal(format!(
+            "there are {} files to copy: the destination `{}` must be a directory and end with a /",
+            sources.len(),
+            copy.target
+        )));
+    }
+    Ok(())
 }
 
 /// RUN as the history has it: with the arguments that it was given, and the command as it was called.

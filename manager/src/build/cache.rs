@@ -4,6 +4,7 @@
 
 use super::stages::PREDEFINED;
 use super::state::{Copy, Run};
+use crate::chmod::Chmod;
 use bundle::digest::Digest;
 use serde_json::{Value, json};
 
@@ -16,7 +17,11 @@ pub(super) fn of_run(document: &Value, run: &Run, files: &[Digest], epoch: Optio
     let args: Vec<_> = args.collect();
     let mounts: Vec<&str> = run.mounts.iter().map(|mount| mount.text.as_str()).collect();
     let files: Vec<&str> = files.iter().map(Digest::as_str).collect();
-    let step = json!({"run": run.words, "args": args, "mounts": mounts, "files": files});
+    let script = run.script.as_ref().map(|script| [&script.name, &script.text]);
+    let step = json!({
+        "run": run.words, "args": args, "mounts": mounts, "files": files, "script": script,
+        "insecure": run.insecure,
+    });
     key(document, epoch, &step)
 }
 
@@ -33,8 +38,9 @@ pub(super) fn of_copy(
         document,
         epoch,
         &json!({
-            "copy": sources, "target": copy.target, "owner": copy.owner, "mode": copy.mode,
-            "unpacks": copy.unpacks, "kept": kept,
+            "copy": sources, "target": copy.target, "owner": copy.owner,
+            "mode": copy.mode.as_ref().map(Chmod::text), "parents": copy.parents,
+            "unpack": format!("{:?}", copy.unpack), "kept": kept,
         }),
     )
 }
@@ -56,6 +62,7 @@ fn key(document: &Value, epoch: Option<i64>, step: &Value) -> Digest {
 
 #[cfg(test)]
 mod tests {
+    use super::super::state::{Script, Unpack};
     use super::*;
 
     fn run(word: &str, args: &[(&str, &str)]) -> Run {
@@ -65,6 +72,8 @@ mod tests {
             args: args.collect(),
             network: None,
             mounts: Vec::new(),
+            script: None,
+            insecure: false,
         }
     }
 
@@ -72,33 +81,32 @@ mod tests {
     fn a_key_changes_with_all_that_a_step_depends_on() {
         let base = json!({"config": {}});
         let first = of_run(&base, &run("a", &[("X", "1")]), &[], None);
+        let script = Script { name: String::new(), text: "#!".to_owned() };
         assert_eq!(of_run(&base, &run("a", &[("X", "1"), ("http_proxy", "p")]), &[], None), first);
         for other in [
             of_run(&base, &run("b", &[("X", "1")]), &[], None),
             of_run(&base, &run("a", &[("X", "2")]), &[], None),
             of_run(&json!({"config": {"Env": ["A=1"]}}), &run("a", &[("X", "1")]), &[], None),
             of_directory(&base, "/a", None),
+            of_run(&base, &Run { insecure: true, ..run("a", &[("X", "1")]) }, &[], None),
+            of_run(&base, &Run { script: Some(script), ..run("a", &[("X", "1")]) }, &[], None),
             of_run(&base, &run("a", &[("X", "1")]), &[], Some(1)),
             of_run(&base, &run("a", &[("X", "1")]), &[Digest::of(b"file")], None),
         ] {
             assert_ne!(other, first);
         }
-        let copy = Copy {
-            unpacks: false,
-            from: None,
-            sources: Vec::new(),
-            inline: Vec::new(),
-            target: "/x".to_owned(),
-            owner: None,
-            mode: None,
-        };
+        let copy = Copy { target: "/x".to_owned(), ..Copy::nothing(Unpack::Never) };
         let (one, two) = (Digest::of(b"1"), Digest::of(b"2"));
         let first = of_copy(&base, &copy, std::slice::from_ref(&one), false, None);
         let owned = Copy { owner: Some("1".to_owned()), ..copy.clone() };
+        let unpacked = Copy { unpack: Unpack::All, ..copy.clone() };
+        let moded = Copy { mode: Some(Chmod::parse("u+x").unwrap()), ..copy.clone() };
         for other in [
             of_copy(&base, &copy, std::slice::from_ref(&two), false, None),
             of_copy(&base, &copy, std::slice::from_ref(&one), true, None),
             of_copy(&base, &owned, std::slice::from_ref(&one), false, None),
+            of_copy(&base, &unpacked, std::slice::from_ref(&one), false, None),
+            of_copy(&base, &moded, std::slice::from_ref(&one), false, None),
         ] {
             assert_ne!(other, first);
         }

@@ -3,9 +3,14 @@
 //! The files are somebody else's: whatever is opened by a name in them is opened under a descriptor of their root, out of which
 //! no link leads. A file that the command line names is its user's own.
 
+use super::fetch::Fetcher;
+use super::git::Repository;
 use super::ignore::Ignore;
+use super::sources::Tree;
+use super::state::is_url;
+use super::workshop::Workshop;
 use crate::error::{Error, Result};
-use crate::store::Staging;
+use crate::registry::without_user;
 use bundle::layer::{self, Accepted, Options, Whiteouts};
 use rustix::fs::{FileType, Mode, OFlags, fstat};
 use rustix::io::Errno;
@@ -16,46 +21,112 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::Path;
 use sys::beneath;
 
+/// Where in the session a context is kept that comes from elsewhere.
+const CONTEXT: &str = "context";
 /// The names under which a Dockerfile is looked for, in this order.
 const NAMES: [&str; 2] = ["Dockerfile", "Containerfile"];
 /// A Dockerfile, or a list of what is ignored, is never longer.
 const LARGEST: u64 = 4 << 20;
-/// As much of stdin as tells an archive from a Dockerfile.
+/// As much of a stream as tells an archive from a Dockerfile.
 const HEAD: u64 = 512;
+
+/// Files that can be copied.
+#[derive(Debug)]
+pub(super) struct Files {
+    root: OwnedFd,
+    /// What of them is left out.
+    ignore: Ignore,
+    /// What messages call them.
+    name: String,
+}
 
 /// The context.
 #[derive(Debug)]
 pub(super) struct Context {
-    root: OwnedFd,
-    /// What of it is left out.
-    pub(super) ignore: Ignore,
+    pub(super) files: Files,
     /// What messages call the Dockerfile.
     pub(super) name: String,
     /// The Dockerfile's text.
     pub(super) text: String,
 }
 
+impl Files {
+    /// Opens what `--build-context` calls `name`; `at` makes its place in the session another one than those of others.
+    pub(super) fn open(
+        name: &str,
+        path: &Path,
+        at: usize,
+        workshop: &Workshop<'_>,
+        fetcher: &Fetcher<'_>,
+    ) -> Result<Self> {
+        let shown = format!("the build context `{name}`");
+        let root = match remote(path, &format!("{CONTEXT}-{at}"), workshop, fetcher)? {
+            None => open_root(path)?,
+            Some(Streamed::Files(root)) => root,
+            Some(Streamed::Text(..)) => {
+                return Err(Error::refusal(format!("{shown} is no archive")));
+            }
+        };
+        let list = read(root.as_fd(), ".dockerignore")?;
+        Self::with(root, list.as_deref(), &shown)
+    }
+
+    fn with(root: OwnedFd, list: Option<&str>, name: &str) -> Result<Self> {
+        let ignore = Ignore::parse(list.unwrap_or_default()).map_err(|why| {
+            Error::refusal(format!("error checking context: .dockerignore: {why}"))
+        })?;
+        Ok(Self { root, ignore, name: name.to_owned() })
+    }
+
+    /// The files, without what is left out.
+    pub(super) fn tree(&self) -> Tree<'_> {
+        Tree {
+            root: self.root.as_fd(),
+            name: &self.name,
+            ignore: Some(&self.ignore),
+            exclude: None,
+            owned: false,
+        }
+    }
+}
+
 impl Context {
-    /// Opens the context that was named, and finds the Dockerfile. What comes from stdin is kept in `staging`.
-    pub(super) fn open(context: &Path, file: Option<&Path>, staging: &Staging) -> Result<Self> {
+    /// Opens the context that was named, and finds the Dockerfile. What comes from stdin or a URL is kept in the build's session.
+    pub(super) fn open(
+        context: &Path,
+        file: Option<&Path>,
+        workshop: &Workshop<'_>,
+        fetcher: &Fetcher<'_>,
+    ) -> Result<Self> {
         let is_stdin = |path: &Path| path.as_os_str() == "-";
         if is_stdin(context) && file.is_some_and(is_stdin) {
             return Err(Error::refusal(
                 "invalid argument: can't use stdin for both build context and dockerfile",
             ));
         }
-        if is_stdin(context) {
-            return Self::from_stdin(file, staging);
-        }
-        refuse_remote(context)?;
-        let root = open_root(context)?;
+        let (root, is_elsewhere) = if is_stdin(context) {
+            match unpacked(std::io::stdin(), "the build context from stdin", CONTEXT, workshop)? {
+                Streamed::Files(root) => (root, true),
+                Streamed::Text(root, text) => {
+                    return Self::with(root, "Dockerfile".to_owned(), text, None);
+                }
+            }
+        } else {
+            match remote(context, CONTEXT, workshop, fetcher)? {
+                None => (open_root(context)?, false),
+                Some(Streamed::Files(root)) => (root, true),
+                Some(Streamed::Text(root, text)) => {
+                    return Self::with(root, "Dockerfile".to_owned(), text, None);
+                }
+            }
+        };
         match file {
             Some(file) if is_stdin(file) => {
                 let text = limited(std::io::stdin(), "the Dockerfile on stdin")?;
                 Self::with(root, "Dockerfile".to_owned(), text, None)
             }
             // Relative to where we are, or else to the context, as with either of Docker's builders.
-            Some(file) if file.exists() => {
+            Some(file) if !is_elsewhere && file.exists() => {
                 let text = File::open(file).map_err(Error::io("open", file))?;
                 let text = limited(text, &file.display().to_string())?;
                 let beside = format!("{}.dockerignore", file.display());
@@ -65,37 +136,9 @@ impl Context {
                 };
                 Self::with(root, file.display().to_string(), text, beside)
             }
+            file if is_elsewhere => Self::within(root, file, "the build context"),
             file => Self::within(root, file, &context.display().to_string()),
         }
-    }
-
-    /// A Dockerfile without files, or an archive of them.
-    fn from_stdin(file: Option<&Path>, staging: &Staging) -> Result<Self> {
-        let mut head = Vec::new();
-        let mut stdin = std::io::stdin();
-        let read = stdin.by_ref().take(HEAD).read_to_end(&mut head);
-        read.map_err(Error::system("read the build context from stdin"))?;
-        let is_archive = looks_like_an_archive(&head);
-        let all = Cursor::new(head).chain(stdin);
-        let directory = staging.path("context");
-        crate::snapshot::create_directory(&directory, 0o700)?;
-        let root = open_root(&directory)?;
-        if !is_archive {
-            let text = limited(all, "the Dockerfile on stdin")?;
-            return Self::with(root, "Dockerfile".to_owned(), text, None);
-        }
-        let options = Options {
-            whiteouts: Whiteouts::None,
-            owners: false,
-            devices: false,
-            accepted: Accepted::Archives,
-            ..Options::default()
-        };
-        layer::unpack(all, root.as_fd(), &options).map_err(|error| Error::Rejected {
-            message: format!("cannot unpack the build context from stdin: {error}"),
-            hint: error.hint(),
-        })?;
-        Self::within(root, file, "the build context")
     }
 
     /// The Dockerfile is one of the context's files.
@@ -125,35 +168,78 @@ impl Context {
             Some(list) => Some(list),
             None => read(root.as_fd(), ".dockerignore")?,
         };
-        let ignore = Ignore::parse(&list.unwrap_or_default()).map_err(|why| {
-            Error::refusal(format!("error checking context: .dockerignore: {why}"))
-        })?;
-        Ok(Self { root, ignore, name, text })
-    }
-
-    /// The root of the files.
-    pub(super) fn root(&self) -> BorrowedFd<'_> {
-        self.root.as_fd()
+        let files = Files::with(root, list.as_deref(), "the build context")?;
+        Ok(Self { files, name, text })
     }
 }
 
-fn refuse_remote(context: &Path) -> Result<()> {
+/// What a stream has brought.
+enum Streamed {
+    /// An archive, unpacked.
+    Files(OwnedFd),
+    /// A Dockerfile, and a directory without files.
+    Text(OwnedFd, String),
+}
+
+/// What a context is that is not here: a repository, an archive or a Dockerfile alone, kept under `name` in the session. Nothing for a path.
+fn remote(
+    context: &Path,
+    name: &str,
+    workshop: &Workshop<'_>,
+    fetcher: &Fetcher<'_>,
+) -> Result<Option<Streamed>> {
     let text = context.to_string_lossy();
-    let is_remote = ["http://", "https://", "git://", "ssh://", "git@", "github.com/"]
-        .iter()
-        .any(|beginning| text.starts_with(beginning));
-    if is_remote && !context.exists() {
-        return Err(Error::Rejected {
-            message: format!(
-                "cannot build from `{text}`: only directories here and stdin are read"
-            ),
-            hint: Some(
-                "get it first: `git clone` into a directory, or `curl -L URL | nman build -`"
-                    .to_owned(),
-            ),
-        });
+    if context.exists() {
+        return Ok(None);
     }
-    Ok(())
+    if let Some(repository) = Repository::of_context(&text) {
+        let directory = workshop.emptied(name, 0o700)?;
+        fetcher.check_out(&repository, false, &directory)?;
+        let root = open_root(&directory)?;
+        let below = repository.directory.trim_matches('/');
+        let path = CString::new(if below.is_empty() { "." } else { below });
+        let path = path.map_err(|_| Error::refusal("a path cannot contain a NUL byte"))?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+        let opened = beneath::open(root.as_fd(), &path, flags, Mode::empty());
+        let failed = Error::system(format!("open `{below}` of `{}`", repository.shown()));
+        return opened.map(|root| Some(Streamed::Files(root))).map_err(failed);
+    }
+    if !is_url(&text) {
+        return Ok(None);
+    }
+    let shown = format!("the build context at `{}`", without_user(&text));
+    let download = fetcher.open(&text, "build from")?;
+    unpacked(download, &shown, name, workshop).map(Some)
+}
+
+/// Unpacks a stream that is an archive, or takes it for a Dockerfile.
+fn unpacked(
+    mut stream: impl Read + Send,
+    shown: &str,
+    name: &str,
+    workshop: &Workshop<'_>,
+) -> Result<Streamed> {
+    let mut head = Vec::new();
+    let read = stream.by_ref().take(HEAD).read_to_end(&mut head);
+    read.map_err(Error::system(format!("read {shown}")))?;
+    let is_archive = looks_like_an_archive(&head);
+    let all = Cursor::new(head).chain(stream);
+    let root = open_root(&workshop.emptied(name, 0o700)?)?;
+    if !is_archive {
+        return Ok(Streamed::Text(root, limited(all, shown)?));
+    }
+    let options = Options {
+        whiteouts: Whiteouts::None,
+        owners: false,
+        devices: false,
+        accepted: Accepted::Archives,
+        ..Options::default()
+    };
+    layer::unpack(all, root.as_fd(), &options).map_err(|error| Error::Rejected {
+        message: format!("cannot unpack {shown}: {error}"),
+        hint: error.hint(),
+    })?;
+    Ok(Streamed::Files(root))
 }
 
 fn open_root(path: &Path) -> Result<OwnedFd> {
@@ -171,7 +257,7 @@ fn open_root(path: &Path) -> Result<OwnedFd> {
     })
 }
 
-/// Whether stdin brings an archive: a header of tar, or the beginning of what compresses one.
+/// Whether a stream brings an archive: a header of tar, or the beginning of what compresses one.
 fn looks_like_an_archive(head: &[u8]) -> bool {
     let magic: [&[u8]; 4] = [b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd"];
     magic.iter().any(|magic| head.starts_with(magic))
@@ -214,21 +300,27 @@ fn limited(file: impl Read, name: &str) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::TlsArgs;
+    use crate::store::Store;
     use std::fs;
     use std::os::unix::fs::symlink;
 
-    fn staging() -> (tempfile::TempDir, Staging) {
-        let parent = tempfile::tempdir().unwrap();
-        let staging = Staging::begin(parent.path()).unwrap();
-        (parent, staging)
+    /// Opens a context of files that are here.
+    fn open(root: &Path, file: Option<&Path>) -> Result<Context> {
+        let store = tempfile::tempdir().unwrap();
+        let store = Store::open(store.path()).unwrap();
+        let staging = store.stage().unwrap();
+        let workshop = Workshop { store: &store, staging: &staging };
+        let fetcher = Fetcher { tls: &TlsArgs::default(), agent: None };
+        Context::open(root, file, &workshop, &fetcher)
     }
 
     #[test]
     fn the_dockerfile_is_found_by_its_names_with_the_list_that_is_its_own() {
-        let (parent, staging) = staging();
+        let parent = tempfile::tempdir().unwrap();
         let root = parent.path().join("files");
         fs::create_dir(&root).unwrap();
-        let open = |file: Option<&str>| Context::open(&root, file.map(Path::new), &staging);
+        let open = |file: Option<&str>| open(&root, file.map(Path::new));
         let error = open(None).unwrap_err().to_string();
         assert!(error.contains("no `Dockerfile` or `Containerfile`"), "{error}");
         fs::write(root.join("Containerfile"), "FROM c").unwrap();
@@ -237,10 +329,10 @@ mod tests {
         fs::write(root.join(".dockerignore"), "all").unwrap();
         let context = open(None).unwrap();
         assert_eq!((context.name.as_str(), context.text.as_str()), ("Dockerfile", "FROM d"));
-        assert!(context.ignore.leaves_out("all"));
+        assert!(context.files.ignore.leaves_out("all"));
         fs::write(root.join("Dockerfile.dockerignore"), "own").unwrap();
         let context = open(None).unwrap();
-        assert!(context.ignore.leaves_out("own") && !context.ignore.leaves_out("all"));
+        assert!(context.files.ignore.leaves_out("own") && !context.files.ignore.leaves_out("all"));
         // By a path from here, or from the context.
         let other = root.join("Containerfile");
         assert_eq!(open(other.to_str()).unwrap().text, "FROM c");
@@ -249,18 +341,18 @@ mod tests {
 
     #[test]
     fn links_in_the_context_lead_to_nothing_outside() {
-        let (parent, staging) = staging();
+        let parent = tempfile::tempdir().unwrap();
         let root = parent.path().join("files");
         fs::create_dir(&root).unwrap();
         fs::write(parent.path().join("outside"), "FROM outside").unwrap();
         symlink(parent.path().join("outside"), root.join("Dockerfile")).unwrap();
-        assert!(Context::open(&root, None, &staging).is_err());
+        assert!(open(&root, None).is_err());
         fs::remove_file(root.join("Dockerfile")).unwrap();
         symlink("../outside", root.join("Dockerfile")).unwrap();
-        assert!(Context::open(&root, None, &staging).is_err());
+        assert!(open(&root, None).is_err());
         let fifo = root.join("Containerfile");
         rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, Mode::RUSR).unwrap();
-        let error = Context::open(&root, None, &staging).unwrap_err().to_string();
+        let error = open(&root, None).unwrap_err().to_string();
         assert!(error.contains("it is not a regular file"), "{error}");
     }
 

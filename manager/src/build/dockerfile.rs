@@ -86,15 +86,34 @@ pub struct Instruction {
 }
 
 impl Instruction {
-    /// The instruction in a line, as it is shown; of here-documents only their words are.
+    /// The instruction in a line, as it is shown and kept in a history; of here-documents only their words are, and of what is added
+    /// from elsewhere no password.
     #[must_use]
     pub fn text(&self) -> String {
         let flags = self.flags.iter().map(|flag| match &flag.value {
             Some(value) => format!(" --{}={value}", flag.name),
             None => format!(" --{}", flag.name),
         });
-        format!("{}{} {}", self.word, flags.collect::<String>(), self.rest)
+        let flags = flags.collect::<String>();
+        match self.word.as_str() {
+            "ADD" => format!("ADD{flags} {}", without_passwords(&self.rest)),
+            word => format!("{word}{flags} {}", self.rest),
+        }
     }
+}
+
+/// A text without what stands before the hosts of URLs in it; who logs in by SSH is no secret.
+fn without_passwords(text: &str) -> String {
+    let mut pieces = text.split("://");
+    let mut shown = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        let is_end = |c: char| c.is_whitespace() || matches!(c, '/' | '?' | '#' | '"' | '\'' | ',');
+        let (authority, rest) = piece.split_at(piece.find(is_end).unwrap_or(piece.len()));
+        let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+        let authority = if shown.ends_with("ssh") { authority } else { host };
+        shown = format!("{shown}://{authority}{rest}");
+    }
+    shown
 }
 
 /// A Dockerfile.
@@ -354,6 +373,19 @@ mod tests {
         );
         // A shell form keeps its own.
         assert_eq!(parse("FROM x\nCMD --help").unwrap().instructions[1].rest, "--help");
+    }
+
+    #[test]
+    fn passwords_of_urls_are_not_shown() {
+        let text = "FROM x\nADD --unpack http://a:b@h/x@y https://t@h.git#v ssh://git@h/z /d/\n\
+                    ADD [\"https://a:b@h\", \"/d@\"]\nRUN get http://a:b@h/x";
+        let shown = texts(text).into_iter().map(|(_, text)| text).skip(1).collect::<Vec<_>>();
+        let expected = [
+            "ADD --unpack http://h/x@y https://h.git#v ssh://git@h/z /d/",
+            "ADD [\"https://h\", \"/d@\"]",
+            "RUN get http://a:b@h/x",
+        ];
+        assert_eq!(shown, expected);
     }
 
     #[test]

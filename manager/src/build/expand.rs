@@ -2,6 +2,8 @@
 //!
 //! Pure. Docker's rules are a shell's, without commands and arithmetic.
 
+use super::substitution::{Pattern, Reach};
+
 /// Says what a variable's value is, if it has one.
 pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 
@@ -36,12 +38,12 @@ pub fn split(text: &str, escape: char) -> Vec<String> {
 
 /// Takes quotes and escapes away and puts variables' values in.
 pub fn expand(text: &str, escape: char, lookup: Lookup<'_>) -> Result<String, String> {
-    Expander { rest: text, escape, lookup, quotes: true }.until(None)
+    Expander { rest: text, escape, lookup, quotes: true, raw: false }.until(None)
 }
 
 /// Puts variables' values in and leaves quotes as they are: the text of a here-document.
 pub fn expand_text(text: &str, escape: char, lookup: Lookup<'_>) -> Result<String, String> {
-    Expander { rest: text, escape, lookup, quotes: false }.until(None)
+    Expander { rest: text, escape, lookup, quotes: false, raw: false }.until(None)
 }
 
 struct Expander<'a> {
@@ -50,6 +52,8 @@ struct Expander<'a> {
     lookup: Lookup<'a>,
     /// Quotes mean something.
     quotes: bool,
+    /// Escapes stay: what is read is a pattern, in which they mean something.
+    raw: bool,
 }
 
 impl Expander<'_> {
@@ -78,11 +82,19 @@ impl Expander<'_> {
         }
     }
 
+    /// The same with escapes left in it.
+    fn raw_until(&mut self, end: char) -> Result<String, String> {
+        let before = std::mem::replace(&mut self.raw, true);
+        let found = self.until(Some(end));
+        self.raw = before;
+        found
+    }
+
     fn escaped(&mut self, out: &mut String) {
         match self.next() {
             Some(next) => {
                 // In a text, only what would mean something needs one.
-                if !self.quotes && next != '$' && next != self.escape {
+                if self.raw || (!self.quotes && next != '$' && next != self.escape) {
                     out.push(self.escape);
                 }
                 out.push(next);
@@ -107,6 +119,7 @@ impl Expander<'_> {
                 '"' => return Ok(()),
                 '$' => out.push_str(&self.variable()?),
                 c if c == self.escape => match self.next() {
+                    Some(next) if self.raw => out.extend([c, next]),
                     Some(next @ ('"' | '$')) => out.push(next),
                     Some(next) if next == self.escape => out.push(next),
                     Some(next) => out.extend([c, next]),
@@ -154,8 +167,38 @@ impl Expander<'_> {
                 let why = if word.is_empty() { "not allowed to be unset" } else { &word };
                 value.ok_or_else(|| format!("{name}: {why}"))
             }
+            '#' | '%' => self.trimmed(operator, &value.unwrap_or_default()),
+            '/' => self.replaced(&value.unwrap_or_default()),
             other => Err(format!("unsupported modifier ({other}) in substitution of `{name}`")),
         }
+    }
+
+    /// `#pattern}` and `%pattern}`; twice the sign takes the longest part that fits.
+    fn trimmed(&mut self, sign: char, value: &str) -> Result<String, String> {
+        let word = self.raw_until('}')?;
+        let (reach, word) = match word.strip_prefix(sign) {
+            Some(word) => (Reach::Longest, word),
+            None => (Reach::Shortest, word.as_str()),
+        };
+        let pattern = Pattern::parse(word, self.escape)?;
+        Ok(match sign {
+            '#' => pattern.without_prefix(value, reach),
+            _ => pattern.without_suffix(value, reach),
+        })
+    }
+
+    /// `/pattern/replacement}`; with another slash before it, for each part that fits.
+    fn replaced(&mut self, value: &str) -> Result<String, String> {
+        let each = self.rest.starts_with('/');
+        if each {
+            self.next();
+        }
+        let pattern = self.raw_until('/')?;
+        let pattern = Pattern::parse(&pattern, self.escape)?;
+        let before = std::mem::replace(&mut self.raw, false);
+        let replacement = self.until(Some('}'));
+        self.raw = before;
+        Ok(pattern.replace(value, &replacement?, each))
     }
 
     fn name(&mut self) -> String {
@@ -227,11 +270,35 @@ mod tests {
     }
 
     #[test]
+    fn patterns_take_parts_out_of_a_value_and_replace_them() {
+        let lookup = |name: &str| match name {
+            "P" => Some("a/b/a.tar.gz".to_owned()),
+            "S" => Some("/".to_owned()),
+            other => lookup(other),
+        };
+        for (text, expected) in [
+            ("${P#*/}|${P##*/}", "b/a.tar.gz|a.tar.gz"),
+            ("${P%.*}|${P%%.*}|", "a/b/a.tar|a/b/a|"),
+            ("${P/a/${S}x}|${P//a/x}", "/x/b/a.tar.gz|x/b/x.txr.gz"),
+            (r"${P//\//-}", "a-b-a.tar.gz"),
+            ("\"${P##*${S}}\"|${NONE#x}|${NONE/a/b}", "a.tar.gz||"),
+            (r"${P/b/\}}", "a/}/a.tar.gz"),
+        ] {
+            assert_eq!(expand(text, '\\', &lookup).as_deref(), Ok(expected), "{text}");
+        }
+        assert_eq!(expand("${P//`//-}", '`', &lookup).as_deref(), Ok("a-b-a.tar.gz"));
+        let refused = expand(r"${P#\a}", '\\', &lookup).unwrap_err();
+        assert!(refused.contains("invalid escape"), "{refused}");
+    }
+
+    #[test]
     fn what_is_no_substitution_is_refused() {
         for (text, why) in [
             ("${}", "bad substitution"),
             ("${A", "missing `}`"),
             ("${A:-b", "missing `}`"),
+            ("${A#b", "missing `}`"),
+            ("${A/b}", "missing `/`"),
             ("'a", "single-quote"),
             ("\"a", "double-quote"),
             ("${NONE:?is needed}", "NONE: is needed"),

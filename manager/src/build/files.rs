@@ -3,8 +3,8 @@
 //! The tree is an image's, and its links are whoever's made it: places in it are found under its root's descriptor. What is in the
 //! way of a file is replaced, not written through.
 
-use super::sources::Source;
-use super::state::Copy;
+use super::sources::{Source, SourceKind};
+use super::state::{Copy, Unpack};
 use crate::bundle::rootfs::Rootfs;
 use crate::cp::place::{Place, Root};
 use crate::cp::tree::{Copier, Owners};
@@ -81,15 +81,17 @@ impl Copied<'_> {
     fn copier(&self) -> Copier<'_> {
         let entries = &self.source.entries;
         let keep = Box::new(move |path: &[u8]| entries.contains_key(path));
-        Copier::for_build(self.owners.clone(), self.wish.mode, keep)
+        Copier::for_build(self.owners.clone(), self.wish.mode.clone(), keep)
     }
 
     /// What is in a directory goes into the target, which becomes one.
     fn directory(&self, target: &Target<'_>) -> Result<()> {
-        let is_there = self.root.ownership(target.path).is_some();
+        // The directory that parents are copied to is not the one that they are copied from.
+        let keeps_look = self.root.ownership(target.path).is_some()
+            || self.source.kind == SourceKind::WithParents;
         let there = self.ensure(target.path)?;
         let mut copier = self.copier();
-        let copied = match is_there {
+        let copied = match keeps_look {
             true => copier.merge(&self.source.place, &there),
             false => copier.merge_as(&self.source.place, &there),
         };
@@ -97,7 +99,12 @@ impl Copied<'_> {
     }
 
     fn file(&self, target: &Target<'_>) -> Result<()> {
-        if self.wish.unpacks && self.unpack(target)? {
+        let unpacks = match self.wish.unpack {
+            Unpack::Never => false,
+            Unpack::Local => self.source.kind != SourceKind::Fetched,
+            Unpack::All => true,
+        };
+        if unpacks && self.unpack(target)? {
             return Ok(());
         }
         let path = match target.is_directory {
@@ -111,7 +118,8 @@ impl Copied<'_> {
         copied.map_err(|fault| fault.explain(&self.source.name, &path))
     }
 
-    /// Unpacks an archive into the target, which becomes a directory; says whether it is one.
+    /// Unpacks an archive into the target, which becomes a directory; says whether it is one. As with Docker, `--chown` is about
+    /// what is in it, and `--chmod` is not.
     fn unpack(&self, target: &Target<'_>) -> Result<bool> {
         let Some(mut file) = self.open()? else { return Ok(false) };
         let failed = Error::system(format!("read `{}`", self.source.name));
@@ -122,18 +130,17 @@ impl Copied<'_> {
         if !is_archive {
             return Ok(false);
         }
-        if self.wish.owner.is_some() || self.wish.mode.is_some() {
-            return Err(Error::refusal(format!(
-                "ADD --chown and --chmod of an archive (`{}`) are not supported",
-                self.source.name
-            )));
-        }
         let there = self.ensure(target.path)?;
         let directory = there
             .open_directory()
             .map_err(Error::system(format!("open `{}` in the image", target.path)))?;
+        let owner = match self.owners {
+            Owners::One(uid, gid) if self.wish.owner.is_some() => Some((*uid, *gid)),
+            _ => None,
+        };
         let options = Options {
             whiteouts: Whiteouts::None,
+            owner,
             accepted: Accepted::Archives,
             ..Options::default()
         };

@@ -1,4 +1,4 @@
-//! `.dockerignore`: which files of the context are none.
+//! `.dockerignore`: which files of the context are none; and what `COPY --exclude` and `--parents` say in the same patterns.
 //!
 //! Pure. A pattern fits a path or any directory above it, and of the patterns that fit the last one decides.
 
@@ -26,24 +26,16 @@ impl Ignore {
             if line.starts_with('#') {
                 continue;
             }
-            let line = line.trim();
-            let (back, path) = match line.strip_prefix('!') {
-                Some(path) => (true, path.trim()),
-                None => (false, line),
-            };
-            let mut parts: Vec<String> =
-                crate::path::names(path).into_iter().map(str::to_owned).collect();
-            // Two say no more than one, and a hundred would never come to an end.
-            parts.dedup_by(|next, part| *next == "**" && *part == "**");
-            if back && parts.is_empty() {
-                return Err(format!("line {}: illegal exclusion pattern: \"!\"", at + 1));
-            }
-            // An empty line, or the context itself, which there is no build without.
-            if !parts.is_empty() {
-                patterns.push(Pattern { back, parts });
-            }
+            let pattern = parse(line.trim()).map_err(|why| format!("line {}: {why}", at + 1))?;
+            patterns.extend(pattern);
         }
         Ok(Self { patterns })
+    }
+
+    /// The patterns that were given to `--exclude`.
+    pub fn of(texts: &[String]) -> Result<Self, String> {
+        let patterns: Result<Vec<_>, String> = texts.iter().map(|text| parse(text)).collect();
+        Ok(Self { patterns: patterns?.into_iter().flatten().collect() })
     }
 
     /// Whether a path, relative to the context, is left out.
@@ -62,10 +54,65 @@ impl Ignore {
         out
     }
 
+    /// The patterns, one a line.
+    pub(super) fn text(&self) -> String {
+        let line = |pattern: &Pattern| {
+            let back = if pattern.back { "!" } else { "" };
+            format!("{back}{}\n", pattern.parts.join("/"))
+        };
+        self.patterns.iter().map(line).collect()
+    }
+
     /// Whether something in a directory that is left out can be taken back in.
     #[must_use]
     pub fn may_take_back(&self) -> bool {
         self.patterns.iter().any(|pattern| pattern.back)
+    }
+}
+
+/// One pattern; nothing for an empty line, or the context itself, which there is no build without.
+fn parse(text: &str) -> Result<Option<Pattern>, String> {
+    let (back, path) = match text.strip_prefix('!') {
+        Some(path) => (true, path.trim()),
+        None => (false, text),
+    };
+    let parts = parts(path);
+    if back && parts.is_empty() {
+        return Err("illegal exclusion pattern: \"!\"".to_owned());
+    }
+    Ok((!parts.is_empty()).then_some(Pattern { back, parts }))
+}
+
+fn parts(path: &str) -> Vec<String> {
+    let mut parts: Vec<String> = crate::path::names(path).into_iter().map(str::to_owned).collect();
+    // Two say no more than one, and a hundred would never come to an end.
+    parts.dedup_by(|next, part| *next == "**" && *part == "**");
+    parts
+}
+
+/// Which paths a source of `COPY --parents` names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Selection {
+    parts: Vec<String>,
+}
+
+impl Selection {
+    /// Those that fit a pattern, with all below them.
+    pub(super) fn of(path: &str) -> Self {
+        Self { parts: parts(path) }
+    }
+
+    /// Whether a path is one of them, or below one.
+    pub(super) fn has(&self, path: &str) -> bool {
+        let names: Vec<&str> = path.split('/').collect();
+        self.parts.is_empty() || (1..=names.len()).any(|end| fits(&self.parts, &names[..end]))
+    }
+
+    /// Whether there may be one below a directory.
+    pub(super) fn may_be_below(&self, path: &str) -> bool {
+        let names: Vec<&str> = path.split('/').collect();
+        let before_stars = self.parts.iter().take_while(|part| *part != "**");
+        before_stars.zip(&names).all(|(part, name)| pattern::fits(part, name))
     }
 }
 
@@ -113,6 +160,25 @@ mod tests {
         let many = format!("{}z", "**/".repeat(100));
         let deep = "a/".repeat(100) + "x";
         assert_eq!(left_out(&many, &[&deep, "a/z"]), [false, true]);
+    }
+
+    #[test]
+    fn a_selection_has_what_fits_and_all_below_it_and_is_looked_for_nowhere_else() {
+        let has = |pattern: &str, path: &str| Selection::of(pattern).has(path);
+        assert!(has("a/*/c", "a/b/c") && has("a/*/c", "a/b/c/d") && !has("a/*/c", "a/b"));
+        assert!(has("./a/", "a") && has(".", "anything") && has("**/*.c", "x/y/z.c"));
+        let below = |pattern: &str, path: &str| Selection::of(pattern).may_be_below(path);
+        assert!(below("a/b/c", "a") && below("a/*/c", "a/x") && !below("a/b/c", "b"));
+        assert!(below("a/**/c", "a/x/y/z") && !below("a/**/c", "b/c"));
+    }
+
+    #[test]
+    fn patterns_of_an_option_are_no_lines() {
+        let ignore = Ignore::of(&["#a".to_owned(), "b".to_owned(), "!b/c".to_owned()]).unwrap();
+        let out = ["#a", "b/x", "b/c"].map(|path| ignore.leaves_out(path));
+        assert_eq!(out, [true, true, false]);
+        assert_eq!(ignore.text(), "#a\nb\n!b/c\n");
+        assert!(Ignore::of(&["!".to_owned()]).is_err());
     }
 
     #[test]

@@ -7,31 +7,38 @@
 //!       state        what an instruction makes of the configuration, and what is to be done with files: pure
 //!       cache        the key of a step: pure; what it has made is in the store, under that key
 //!       sources      what COPY copies, with digests; files writes it into the image's tree
-//!       mount        RUN --mount: pure; shelf lays out what it names
+//!       fetch        what ADD names by a URL; git, if that is a repository
+//!       mount        RUN --mount: pure; shelf lays out what it names, agent stands for an agent of SSH
 //!       running      RUN: a container that ends with the build
 //!       workshop     mounts of layers, and what was changed in them as a layer
 //!     finish       labels, the image, its names
+//!       output       --squash; the files as a directory or an archive
 //!
 //! Each step's image is in the store as soon as it is made: a build that fails or is killed leaves what it has made so far to the
 //! next one, and nothing else.
 
+mod agent;
 mod builder;
 mod cache;
 mod context;
 pub mod dockerfile;
 pub mod expand;
+mod fetch;
 mod files;
+mod git;
 pub mod ignore;
 pub mod mount;
+mod output;
 mod report;
 mod running;
 mod shelf;
 mod sources;
 pub mod stages;
 pub mod state;
+mod substitution;
 mod workshop;
 
-use crate::cli::{BuildArgs, ProgressKind};
+use crate::cli::{BuildAgent, BuildArgs, ContextSource, NamedContext, ProgressKind};
 use crate::container::Containers;
 use crate::error::{Error, Result};
 use crate::event::{Kind, emit};
@@ -43,7 +50,9 @@ use crate::settings::Settings;
 use crate::store::{Image, Store};
 use crate::tag;
 use builder::{Builder, Stand, fault_in};
-use context::Context;
+use context::{Context, Files};
+use fetch::Fetcher;
+use output::Outputs;
 use report::Report;
 use running::Runner;
 use stages::{Given, Plan};
@@ -54,42 +63,82 @@ use workshop::Workshop;
 pub fn build(settings: &Settings, args: &BuildArgs) -> Result<String> {
     let names: Vec<Reference> =
         args.tag.iter().map(|name| tag::target(name)).collect::<Result<_>>()?;
-    let epoch = source_date_epoch()?;
-    let given = given(args);
+    let outputs = Outputs::open(&args.output)?;
     clear_id_file(args)?;
     let store = Store::open(&settings.root)?;
     let staging = store.stage()?;
-    let _steps = store.hold_steps()?;
+    let steps = store.hold_steps()?;
     let containers = Containers::open(&settings.containers())?;
     rm::unseen::remove_of_dead_builds(settings, &containers, &store);
-    let context = Context::open(&args.context, args.file.as_deref(), &staging)?;
+    let workshop = Workshop { store: &store, staging: &staging };
+    let built = carry_out(settings, args, &workshop, &names, outputs);
+    drop(steps);
+    let let_go = store.let_go();
+    let text = built?;
+    let_go?;
+    Ok(text)
+}
+
+/// Builds all stages that are needed, and what was asked for from the last.
+fn carry_out(
+    settings: &Settings,
+    args: &BuildArgs,
+    workshop: &Workshop<'_>,
+    names: &[Reference],
+    outputs: Outputs,
+) -> Result<String> {
+    let (epoch, given) = (source_date_epoch()?, given(args));
+    let own_agent = args.ssh.iter().find(|agent| agent.id == "default");
+    let agent = own_agent.map(BuildAgent::socket).transpose()?;
+    let fetcher = Fetcher { tls: &args.registry.tls, agent };
+    let context = Context::open(&args.context, args.file.as_deref(), workshop, &fetcher)?;
+    let contexts = named_contexts(args, workshop, &fetcher)?;
     let fault = |fault| fault_in(&context.name, fault);
     let file = dockerfile::parse(&context.text).map_err(fault)?;
     let plan = stages::plan(&file, &given).map_err(fault)?;
     let quiet = args.quiet || args.progress == ProgressKind::Quiet;
-    let report = Report::new(quiet, steps(&plan));
-    let session = staging.name();
+    let (store, session) = (workshop.store, workshop.staging.name());
     let mut builder = Builder {
         settings,
         args,
-        store: &store,
+        store,
         context: &context,
+        contexts: &contexts,
         plan: &plan,
         given: &given,
-        workshop: Workshop { store: &store, staging: &staging },
-        runner: Runner { settings, store: &store, args, session, quiet },
-        report,
+        workshop,
+        runner: Runner { settings, store, args, session, quiet },
+        fetcher,
+        report: Report::new(quiet, steps(&plan)),
         epoch,
         done: BTreeMap::new(),
     };
-    let mut last = None;
     for at in &plan.order {
         builder.stage(*at)?;
-        last = builder.done.get(at);
     }
+    let last = plan.order.last().and_then(|at| builder.done.get(at));
     let stand = last.ok_or_else(|| Error::refusal("there is nothing to build"))?;
-    let image = finish(settings, args, &store, stand, &names)?;
-    tell(args, &builder, &image, &names)
+    let image = match outputs.image {
+        true => Some(finish(settings, args, workshop, stand, (names, epoch))?),
+        false => None,
+    };
+    outputs.write(workshop, stand, epoch)?;
+    tell(args, &builder, image.as_ref(), names)
+}
+
+/// Opens the named contexts that are files.
+fn named_contexts(
+    args: &BuildArgs,
+    workshop: &Workshop<'_>,
+    fetcher: &Fetcher<'_>,
+) -> Result<Vec<Option<Files>>> {
+    let open = |(at, context): (usize, &NamedContext)| match &context.source {
+        ContextSource::Image(_) => Ok(None),
+        ContextSource::Files(path) => {
+            Files::open(&context.name, path, at, workshop, fetcher).map(Some)
+        }
+    };
+    args.build_context.iter().enumerate().map(open).collect()
 }
 
 fn given(args: &BuildArgs) -> Given {
@@ -100,6 +149,7 @@ fn given(args: &BuildArgs) -> Given {
         args: pairs.collect(),
         target: args.target.clone(),
         platform: args.registry.platform.clone(),
+        contexts: args.build_context.clone(),
     }
 }
 
@@ -123,17 +173,24 @@ fn clear_id_file(args: &BuildArgs) -> Result<()> {
 fn finish(
     settings: &Settings,
     args: &BuildArgs,
-    store: &Store,
+    workshop: &Workshop<'_>,
     stand: &Stand,
-    names: &[Reference],
+    (names, epoch): (&[Reference], Option<i64>),
 ) -> Result<Image> {
-    let mut document = stand.document.clone();
+    let mut new = NewImage::begin(workshop.store)?;
+    let (mut document, layers) = match args.squash {
+        true => output::squash(workshop, &new, stand, epoch)?,
+        false => {
+            let layers = stand.image.as_ref().map_or_else(Vec::new, |image| image.layers.clone());
+            (stand.document.clone(), layers)
+        }
+    };
     for label in &args.label {
         let (name, value) = label.split_once('=').unwrap_or((label, ""));
         document["config"]["Labels"][name] = value.into();
     }
-    let layers = stand.image.as_ref().map_or_else(Vec::new, |image| image.layers.clone());
-    let image = NewImage::begin(store)?.finish_as(&document, layers, Called::Names(names))?;
+    new.annotate(&args.annotation);
+    let image = new.finish_as(&document, layers, Called::Names(names))?;
     emit(settings, Kind::Image, "build", image.id.as_str(), &[("name", image.id.as_str())]);
     for name in names {
         emit(settings, Kind::Image, "tag", image.id.as_str(), &[("name", &name.to_string())]);
@@ -144,7 +201,7 @@ fn finish(
 fn tell(
     args: &BuildArgs,
     builder: &Builder<'_>,
-    image: &Image,
+    image: Option<&Image>,
     names: &[Reference],
 ) -> Result<String> {
     let unconsumed = builder.plan.unconsumed(builder.given);
@@ -152,6 +209,7 @@ fn tell(
         let names = unconsumed.join(" ");
         builder.report.warn(&format!("One or more build-args [{names}] were not consumed"));
     }
+    let Some(image) = image else { return Ok(String::new()) };
     builder.report.say(&format!("Successfully built {}", image.id.short()));
     for name in names {
         builder.report.say(&format!("Successfully tagged {name}"));

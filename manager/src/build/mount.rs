@@ -23,12 +23,16 @@ pub enum What {
     Cache {
         /// What it is called; builds that call it the same have the same.
         id: String,
-        /// One build at a time has it.
-        locked: bool,
+        /// Who else may have it at the same time.
+        sharing: Sharing,
         /// Mode, owner and group of a new one.
         look: (u32, u32, u32),
         /// Whether it can be written to.
         writable: bool,
+        /// The stage or image that it begins with the files of; it begins with nothing without one.
+        from: Option<String>,
+        /// The path there.
+        source: String,
     },
     /// Files of the context, of a stage, or of an image. What is written to them is gone afterwards.
     Bind {
@@ -52,7 +56,31 @@ pub enum What {
         required: bool,
         /// Its mode, owner and group.
         look: (u32, u32, u32),
+        /// It is a file at the mount's target.
+        is_file: bool,
+        /// The variable whose value it is.
+        variable: Option<String>,
     },
+    /// The socket of an agent for SSH that `--ssh` has brought.
+    Ssh {
+        /// What it is called there.
+        id: String,
+        /// Without it the step fails.
+        required: bool,
+        /// Its mode, owner and group.
+        look: (u32, u32, u32),
+    },
+}
+
+/// Which builds may have a cache at the same time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sharing {
+    /// All.
+    Shared,
+    /// One; others wait.
+    Locked,
+    /// One; others have another cache.
+    Private,
 }
 
 /// What the option has said so far.
@@ -64,6 +92,7 @@ struct Wish {
     source: Option<String>,
     from: Option<String>,
     size: Option<String>,
+    variable: Option<String>,
     sharing: Option<String>,
     readonly: Option<bool>,
     required: bool,
@@ -71,13 +100,14 @@ struct Wish {
     owner: (u32, u32),
 }
 
-/// Reads the option's value. `workdir` is where a path begins that is not absolute.
-pub fn parse(text: &str, workdir: &str) -> Result<Mount, String> {
+/// Reads the option's value. `workdir` is where a path begins that is not absolute, and `agents` how many sockets of agents the command
+/// has already.
+pub fn parse(text: &str, workdir: &str, agents: usize) -> Result<Mount, String> {
     let mut wish = Wish::default();
     for field in fields(text)? {
         wish.take(&field)?;
     }
-    wish.finish(text, workdir)
+    wish.finish(text, workdir, agents)
 }
 
 impl Wish {
@@ -103,6 +133,7 @@ impl Wish {
             "source" | "src" => self.source = text()?,
             "from" => self.from = text()?,
             "size" | "tmpfs-size" => self.size = text()?,
+            "env" => self.variable = text()?,
             "sharing" => self.sharing = text()?,
             "ro" | "readonly" => self.readonly = Some(flag()?),
             "rw" | "readwrite" => self.readonly = Some(!flag()?),
@@ -115,31 +146,23 @@ impl Wish {
         Ok(())
     }
 
-    fn finish(self, text: &str, workdir: &str) -> Result<Mount, String> {
-        let kind = self.kind.as_deref().unwrap_or("bind");
-        let look = |mode: u32| (self.mode.unwrap_or(mode), self.owner.0, self.owner.1);
+    fn finish(self, text: &str, workdir: &str, agents: usize) -> Result<Mount, String> {
+        let kind = self.kind.clone().unwrap_or_else(|| "bind".to_owned());
+        let kind = kind.as_str();
+        if self.variable.is_some() && kind != "secret" {
+            return Err(format!("RUN --mount=type={kind}: `env` is not supported"));
+        }
         let needs_target = || format!("RUN --mount=type={kind} needs a target");
-        let target = match (self.target.clone(), kind, &self.id) {
-            (Some(target), _, _) => target,
-            (None, "secret", Some(id)) => format!("/run/secrets/{id}"),
-            _ => return Err(needs_target()),
-        };
-        let what = match kind {
-            "cache" => self.cache(&target, look(0o755))?,
-            "bind" => What::Bind {
-                from: self.from,
-                source: self.source.unwrap_or_else(|| "/".to_owned()),
-                writable: self.readonly == Some(false),
-            },
-            "tmpfs" => What::Tmpfs { size: self.size },
-            "secret" => {
-                let own = self.target.as_deref().and_then(|path| path.rsplit('/').next());
-                let id =
-                    self.id.clone().or_else(|| own.map(str::to_owned)).ok_or_else(needs_target)?;
-                What::Secret { id, required: self.required, look: look(0o400) }
+        let target = match (&self.target, kind) {
+            (Some(target), _) => target.clone(),
+            (None, "secret") => {
+                let id = self.secret_id().ok_or_else(needs_target)?;
+                format!("/run/secrets/{}", id.rsplit('/').next().unwrap_or(&id))
             }
-            other => return Err(format!("RUN --mount=type={other} is not supported")),
+            (None, "ssh") => format!("/run/buildkit/ssh_agent.{agents}"),
+            (None, _) => return Err(needs_target()),
         };
+        let what = self.what(kind, &target)?;
         let target = if target.starts_with('/') { target } else { format!("{workdir}/{target}") };
         let target = clean(&target);
         if target == "/" {
@@ -148,19 +171,56 @@ impl Wish {
         Ok(Mount { text: text.to_owned(), target, what })
     }
 
+    fn what(self, kind: &str, target: &str) -> Result<What, String> {
+        let look = |mode: u32| (self.mode.unwrap_or(mode), self.owner.0, self.owner.1);
+        Ok(match kind {
+            "cache" => self.cache(target, look(0o755))?,
+            "bind" => What::Bind {
+                from: self.from,
+                source: self.source.unwrap_or_else(|| "/".to_owned()),
+                writable: self.readonly == Some(false),
+            },
+            "tmpfs" => What::Tmpfs { size: self.size },
+            "secret" => What::Secret {
+                id: self.secret_id().unwrap_or_else(|| target.to_owned()),
+                required: self.required,
+                look: look(0o400),
+                is_file: self.target.is_some() || self.variable.is_none(),
+                variable: self.variable,
+            },
+            "ssh" => What::Ssh {
+                look: look(0o600),
+                required: self.required,
+                id: self.id.unwrap_or_else(|| "default".to_owned()),
+            },
+            other => return Err(format!("RUN --mount=type={other} is not supported")),
+        })
+    }
+
+    /// What a secret is called: as it says, or as its file.
+    fn secret_id(&self) -> Option<String> {
+        let of_file = || self.target.as_deref()?.rsplit('/').next().map(str::to_owned);
+        self.id.clone().or_else(|| self.source.clone()).or_else(of_file)
+    }
+
     fn cache(&self, target: &str, look: (u32, u32, u32)) -> Result<What, String> {
-        if self.from.is_some() || self.source.is_some() {
-            return Err(
-                "RUN --mount=type=cache with `from` or `source` is not supported".to_owned()
-            );
+        if self.from.is_none() && self.source.is_some() {
+            return Err("RUN --mount=type=cache with `source` needs a `from`".to_owned());
         }
-        let locked = match self.sharing.as_deref() {
-            None | Some("shared") => false,
-            Some("locked") => true,
+        let sharing = match self.sharing.as_deref() {
+            None | Some("shared") => Sharing::Shared,
+            Some("locked") => Sharing::Locked,
+            Some("private") => Sharing::Private,
             Some(other) => return Err(format!("RUN --mount: sharing={other} is not supported")),
         };
-        let id = self.id.clone().unwrap_or_else(|| clean(target));
-        Ok(What::Cache { id, locked, look, writable: self.readonly != Some(true) })
+        Ok(What::Cache {
+            id: self.id.clone().unwrap_or_else(|| clean(target)),
+            sharing,
+            look,
+            writable: self.readonly != Some(true),
+            from: self.from.clone(),
+            source: self.source.clone().unwrap_or_else(|| "/".to_owned()),
+        })
     }
 }
 
@@ -169,17 +229,19 @@ mod tests {
     use super::*;
 
     fn what(text: &str) -> (String, What) {
-        let mount = parse(text, "/w").unwrap();
+        let mount = parse(text, "/w", 1).unwrap();
         (mount.target, mount.what)
     }
 
     #[test]
     fn every_kind_has_its_defaults() {
-        let cache = |id: &str, locked, look| What::Cache {
+        let cache = |id: &str, sharing, look| What::Cache {
             id: id.to_owned(),
-            locked,
+            sharing,
             look,
             writable: true,
+            from: None,
+            source: "/".to_owned(),
         };
         let bind = |from: Option<&str>, source: &str, writable| What::Bind {
             from: from.map(str::to_owned),
@@ -187,24 +249,67 @@ mod tests {
             writable,
         };
         for (text, target, expected) in [
-            ("type=cache,target=/c/", "/c", cache("/c", false, (0o755, 0, 0))),
+            ("type=cache,target=/c/", "/c", cache("/c", Sharing::Shared, (0o755, 0, 0))),
             (
                 "type=cache,dst=c,id=x,sharing=locked,uid=5,gid=6,mode=0700",
                 "/w/c",
-                cache("x", true, (0o700, 5, 6)),
+                cache("x", Sharing::Locked, (0o700, 5, 6)),
             ),
             ("target=/src", "/src", bind(None, "/", false)),
             ("type=bind,from=a,source=b,target=/c,rw", "/c", bind(Some("a"), "b", true)),
             ("type=tmpfs,target=/t,size=1m", "/t", What::Tmpfs { size: Some("1m".to_owned()) }),
             (
-                "type=secret,id=key,required",
+                "type=cache,target=/c,sharing=private,from=x,source=/y",
+                "/c",
+                What::Cache {
+                    id: "/c".to_owned(),
+                    sharing: Sharing::Private,
+                    look: (0o755, 0, 0),
+                    writable: true,
+                    from: Some("x".to_owned()),
+                    source: "/y".to_owned(),
+                },
+            ),
+        ] {
+            assert_eq!(what(text), (target.to_owned(), expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn secrets_and_agents_are_where_they_are_looked_for() {
+        let secret = |id: &str, required, is_file, variable: Option<&str>| What::Secret {
+            id: id.to_owned(),
+            required,
+            look: (0o400, 0, 0),
+            is_file,
+            variable: variable.map(str::to_owned),
+        };
+        for (text, target, expected) in [
+            ("type=secret,id=key,required", "/run/secrets/key", secret("key", true, true, None)),
+            (
+                "type=secret,id=key,env=KEY",
                 "/run/secrets/key",
-                What::Secret { id: "key".to_owned(), required: true, look: (0o400, 0, 0) },
+                secret("key", false, false, Some("KEY")),
+            ),
+            (
+                "type=secret,src=key,env=KEY,target=/k",
+                "/k",
+                secret("key", false, true, Some("KEY")),
+            ),
+            (
+                "type=ssh",
+                "/run/buildkit/ssh_agent.1",
+                What::Ssh { id: "default".to_owned(), required: false, look: (0o600, 0, 0) },
+            ),
+            (
+                "type=ssh,id=k,required,mode=0666,uid=5",
+                "/run/buildkit/ssh_agent.1",
+                What::Ssh { id: "k".to_owned(), required: true, look: (0o666, 5, 0) },
             ),
             (
                 "type=secret,target=/root/.netrc",
                 "/root/.netrc",
-                What::Secret { id: ".netrc".to_owned(), required: false, look: (0o400, 0, 0) },
+                secret(".netrc", false, true, None),
             ),
         ] {
             assert_eq!(what(text), (target.to_owned(), expected), "{text}");
@@ -214,16 +319,16 @@ mod tests {
     #[test]
     fn what_is_not_supported_is_refused_by_name() {
         for (text, why) in [
-            ("type=ssh", "needs a target"),
-            ("type=ssh,target=/x", "type=ssh is not supported"),
+            ("type=gpu,target=/x", "type=gpu is not supported"),
+            ("type=secret", "needs a target"),
             ("type=cache", "type=cache needs a target"),
-            ("type=cache,target=/x,sharing=private", "sharing=private"),
-            ("type=cache,target=/x,from=y", "`from` or `source`"),
-            ("type=secret,id=x,env=Y", "`env=Y` is not supported"),
+            ("type=cache,target=/x,sharing=none", "sharing=none"),
+            ("type=cache,target=/x,source=/y", "needs a `from`"),
+            ("type=tmpfs,target=/x,env=Y", "`env` is not supported"),
             ("type=tmpfs,target=/", "cannot be on `/`"),
             ("type=bind,target=/x,uid=y", "invalid value for uid: y"),
         ] {
-            let error = parse(text, "/").unwrap_err();
+            let error = parse(text, "/", 0).unwrap_err();
             assert!(error.contains(why), "{text}: {error}");
         }
     }

@@ -47,17 +47,18 @@ impl Drop for Ended<'_> {
 }
 
 impl Runner<'_> {
-    /// Runs the command on the layers of `base`, with the configuration in `document` and these mounts; what it has changed.
+    /// Runs the command on the layers of `base`, with the configuration in `document` and these mounts and variables; what it has changed.
     pub(super) fn run(
         &self,
         run: &Run,
         (base, document): (&Image, &Value),
-        mounts: Vec<MountPoint>,
+        (mounts, variables): (Vec<MountPoint>, Vec<(String, String)>),
         image: &NewImage<'_>,
         latest: Option<i64>,
     ) -> Result<Option<Layer>> {
         let mut args = self.create_args(run, base)?;
         args.storage.mount = mounts;
+        args.process.env.extend(variables.into_iter().map(|(name, value)| (name, Some(value))));
         let created = create_for_build(
             self.settings,
             &args,
@@ -101,6 +102,7 @@ impl Runner<'_> {
         args.process.env =
             run.args.iter().map(|(name, value)| (name.clone(), Some(value.clone()))).collect();
         args.supervision.rm = true;
+        args.security.privileged = run.insecure;
         let network = match &run.network {
             Some(name) => Some(name.parse().map_err(Error::Usage)?),
             None => self.args.network.clone(),

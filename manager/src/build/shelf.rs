@@ -1,8 +1,10 @@
-//! What `RUN --mount` names, laid out where a container can have it mounted: caches as volumes, secrets in memory, files as copies.
+//! What `RUN --mount` names, laid out where a container can have it mounted: caches as volumes, secrets in memory, files as copies,
+//! agents as sockets of ours; and a here-document that is a program.
 //!
 //! All of it is mounted in the step's own mount namespace, or lies in the build's session, and goes with it; but for the caches.
 
-use super::mount::{Mount, What};
+use super::mount::{Mount, Sharing, What};
+use super::state::{Run, SCRIPTS, Script};
 use super::workshop::{Mounted, Workshop};
 use crate::cli::BuildSecret;
 use crate::container::{Detail, MountKind, MountPoint};
@@ -12,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::settings::Settings;
 use crate::volume::{VolumeLock, VolumeName, Volumes};
 use bundle::digest::{ChainId, Digest};
+use bundle::layer::OwnerMap;
 use rustix::mount::MountFlags;
 use std::collections::BTreeMap;
 use std::fs;
@@ -35,9 +38,20 @@ pub(super) enum Files {
 pub(super) struct Shelf {
     /// What the container has mounted.
     pub(super) points: Vec<MountPoint>,
+    /// Variables that it has besides.
+    pub(super) variables: Vec<(String, String)>,
     mounted: Vec<Mounted>,
     secrets: Option<PathBuf>,
-    _locks: Vec<VolumeLock>,
+    caches: Caches,
+}
+
+/// The volumes of a command's caches.
+#[derive(Default)]
+struct Caches {
+    /// By the places of their mounts.
+    names: BTreeMap<usize, VolumeName>,
+    /// Those that nobody else has meanwhile.
+    locks: BTreeMap<VolumeName, VolumeLock>,
 }
 
 /// Who lays out.
@@ -48,81 +62,151 @@ pub(super) struct Layout<'a> {
 }
 
 impl Layout<'_> {
-    /// Lays out what the mounts name. `files` are those of the bind mounts, in their order. In a mount namespace of its own.
-    pub(super) fn lay_out(&self, mounts: &[Mount], files: Vec<Files>) -> Result<Shelf> {
-        let mut shelf = Shelf { _locks: self.lock(mounts)?, ..Shelf::default() };
-        let mut files = files.into_iter();
-        for (at, mount) in mounts.iter().enumerate() {
-            let target = mount.target.as_str();
-            let point = match &mount.what {
-                What::Cache { id, look, writable, .. } => {
-                    Some(self.cache(id, *look, *writable, target)?)
-                }
-                What::Bind { writable, .. } => match files.next() {
-                    Some(Files::Listed(source)) => {
-                        Some(self.listed(at, &source, *writable, target)?)
-                    }
-                    Some(Files::Layers(chain, path)) => {
-                        let mounted = self.workshop.mount(&chain, &format!("bind-{at}"))?;
-                        let source = place_of(&mounted, &path)?;
-                        shelf.mounted.push(mounted);
-                        Some(bind(&source, *writable, target))
-                    }
-                    None => None,
-                },
-                What::Tmpfs { size } => Some(tmpfs(size.as_deref(), target)?),
-                What::Secret { id, required, look } => self
-                    .secret(&mut shelf, at, id, *required, *look)?
-                    .map(|path| bind(&path, false, target)),
-            };
-            shelf.points.extend(point);
+    /// Lays out what the mounts name. `files` are those that each names, by its place. In a mount namespace of its own.
+    pub(super) fn lay_out(&self, run: &Run, files: Vec<Option<Files>>) -> Result<Shelf> {
+        let caches = self.caches(&run.mounts, &files)?;
+        let mut shelf = Shelf { caches, ..Shelf::default() };
+        for (at, (mount, files)) in run.mounts.iter().zip(files).enumerate() {
+            self.mount(&mut shelf, at, mount, files)?;
+        }
+        if let Some(Script { name, text }) = &run.script {
+            let directory = self.workshop.emptied("script", 0o755)?;
+            let path = directory.join(name);
+            fs::write(&path, text).map_err(Error::io("write", &path))?;
+            dress(&path, (0o755, 0, 0))?;
+            shelf.points.push(bind(&directory, false, SCRIPTS));
         }
         Ok(shelf)
     }
 
-    /// The caches that one build at a time may have, in an order in which no two builds wait for each other.
-    fn lock(&self, mounts: &[Mount]) -> Result<Vec<VolumeLock>> {
-        let locked = mounts.iter().filter_map(|mount| match &mount.what {
-            What::Cache { id, locked: true, .. } => Some(id.as_str()),
-            _ => None,
-        });
-        let mut ids: Vec<&str> = locked.collect();
-        ids.sort_unstable();
-        ids.dedup();
-        let volumes = Volumes::open(self.settings)?;
-        let lock = |id: &str| {
-            let name = cache_name(id)?;
-            volumes.ensure(&name, labels(id), BTreeMap::new())?;
-            volumes.lock_data(&name)
+    fn mount(
+        &self,
+        shelf: &mut Shelf,
+        at: usize,
+        mount: &Mount,
+        files: Option<Files>,
+    ) -> Result<()> {
+        let target = mount.target.as_str();
+        let point = match (&mount.what, files) {
+            (What::Cache { id, writable, .. }, files) => {
+                self.fill(shelf, at, mount, files)?;
+                let name = &shelf.caches.names[&at];
+                let data = Volumes::open(self.settings)?.data(name);
+                Some(Self::cache(name, &data, id, *writable, target))
+            }
+            (What::Bind { writable, .. }, Some(Files::Listed(source))) => {
+                Some(self.listed(at, &source, *writable, target)?)
+            }
+            (What::Bind { writable, .. }, Some(Files::Layers(chain, path))) => {
+                let mounted = self.workshop.mount(&chain, &format!("bind-{at}"))?;
+                let source = place_of(&mounted, &path)?;
+                shelf.mounted.push(mounted);
+                Some(bind(&source, *writable, target))
+            }
+            (What::Bind { .. }, None) => None,
+            (What::Tmpfs { size }, _) => Some(tmpfs(size.as_deref(), target)?),
+            (What::Secret { .. }, _) => self.secret(shelf, at, mount)?,
+            (What::Ssh { look, .. }, _) => {
+                let path = agent_path(self.workshop, at);
+                if path.exists() {
+                    dress(&path, *look)?;
+                    let socket = ("SSH_AUTH_SOCK".to_owned(), target.to_owned());
+                    if !shelf.variables.iter().any(|(name, _)| *name == socket.0) {
+                        shelf.variables.push(socket);
+                    }
+                    Some(bind(&path, true, target))
+                } else {
+                    None
+                }
+            }
         };
-        ids.into_iter().map(lock).collect()
+        shelf.points.extend(point);
+        Ok(())
     }
 
-    fn cache(
-        &self,
-        id: &str,
-        look: (u32, u32, u32),
-        writable: bool,
-        target: &str,
-    ) -> Result<MountPoint> {
-        let volumes = Volumes::open(self.settings)?;
-        let name = cache_name(id)?;
-        volumes.ensure(&name, labels(id), BTreeMap::new())?;
-        let data = volumes.data(&name);
-        let is_new = fs::read_dir(&data).is_ok_and(|mut entries| entries.next().is_none());
-        if is_new {
-            dress(&data, look)?;
+    /// The volumes of the caches, with the locks of those that are not shared, taken in an order in which no two builds wait for each other.
+    fn caches(&self, mounts: &[Mount], files: &[Option<Files>]) -> Result<Caches> {
+        let mut caches = Caches::default();
+        let mut private = Vec::new();
+        let mut locked = BTreeMap::new();
+        for (at, mount) in mounts.iter().enumerate() {
+            let What::Cache { id, sharing, .. } = &mount.what else { continue };
+            // One that begins with other files is another cache.
+            let base = files[at].as_ref().map(|files| format!(" {}", files.digest()));
+            let identity = format!("{id}{}", base.unwrap_or_default());
+            let name = cache_name(&identity)?;
+            match sharing {
+                Sharing::Shared => {}
+                Sharing::Locked => drop(locked.insert(name.clone(), id)),
+                Sharing::Private => private.push((at, id, identity)),
+            }
+            caches.names.insert(at, name);
         }
-        let source = data.display().to_string();
+        let volumes = Volumes::open(self.settings)?;
+        for (name, id) in locked {
+            volumes.ensure(&name, labels(id), BTreeMap::new())?;
+            let lock = volumes.lock_data(&name)?;
+            caches.locks.insert(name, lock);
+        }
+        for (at, id, identity) in private {
+            let mut name = cache_name(&identity)?;
+            let mut count = 1;
+            loop {
+                volumes.ensure(&name, labels(id), BTreeMap::new())?;
+                let free = !caches.locks.contains_key(&name);
+                if free && let Some(lock) = volumes.try_lock_data(&name)? {
+                    caches.locks.insert(name.clone(), lock);
+                    break;
+                }
+                count += 1;
+                name = cache_name(&format!("{identity} {count}"))?;
+            }
+            caches.names.insert(at, name);
+        }
+        Ok(caches)
+    }
+
+    /// Makes sure that a cache is there, and gives a new one its look or the files that it begins with.
+    fn fill(&self, shelf: &Shelf, at: usize, mount: &Mount, files: Option<Files>) -> Result<()> {
+        let What::Cache { id, look, .. } = &mount.what else { return Ok(()) };
+        let name = &shelf.caches.names[&at];
+        let volumes = Volumes::open(self.settings)?;
+        volumes.ensure(name, labels(id), BTreeMap::new())?;
+        let data = volumes.data(name);
+        if !is_empty(&data) {
+            return Ok(());
+        }
+        let Some(Files::Layers(chain, path)) = files else { return dress(&data, *look) };
+        let is_locked = shelf.caches.locks.contains_key(name);
+        let _lock = if is_locked { None } else { Some(volumes.lock_data(name)?) };
+        if !is_empty(&data) {
+            return Ok(());
+        }
+        let mounted = self.workshop.mount(&chain, &format!("cache-{at}"))?;
+        let root = Root::Container { root: mounted.root.fd(), name: "what it is mounted from" };
+        let source = root.source(&format!("/{path}"), true)?.place;
+        // Beside it, until all of it is there: killed half-way, the cache is as empty as it was.
+        let half = data.with_file_name("_filling");
+        crate::snapshot::remove_tree(&half)?;
+        crate::snapshot::create_directory(&half, 0o755)?;
+        let there = Root::Host.destination(&format!("{}/.", half.display()))?.place;
+        let owners = Owners::Kept(OwnerMap::default());
+        let copied = Copier::for_build(owners, None, Box::new(|_| true)).merge_as(&source, &there);
+        copied.map_err(|fault| fault.explain(&path, &mount.target))?;
+        fs::rename(&half, &data).map_err(Error::io("fill", &data))?;
+        drop(source);
+        self.workshop.clear(mounted)
+    }
+
+    fn cache(name: &VolumeName, data: &Path, id: &str, writable: bool, target: &str) -> MountPoint {
         let detail = Detail { no_copy: true, labels: labels(id), ..Detail::default() };
-        let kind = MountKind::Volume;
-        Ok(MountPoint {
-            kind,
+        MountPoint {
+            kind: MountKind::Volume,
             name: name.as_str().to_owned(),
             driver: "local".to_owned(),
             detail,
-            ..bind(Path::new(&source), writable, target)
-        })
+            ..bind(data, writable, target)
+        }
     }
 
     /// A copy of files of the context, without what is left out of it.
@@ -150,16 +234,12 @@ impl Layout<'_> {
         Ok(bind(&path, writable, target))
     }
 
-    /// Writes a secret to memory; nothing if it was not given, and need not be.
-    fn secret(
-        &self,
-        shelf: &mut Shelf,
-        at: usize,
-        id: &str,
-        required: bool,
-        look: (u32, u32, u32),
-    ) -> Result<Option<PathBuf>> {
-        let Some(secret) = self.secrets.iter().find(|secret| secret.id == id) else {
+    /// Writes a secret to memory, or gives it as a variable; nothing if it was not brought, and need not be.
+    fn secret(&self, shelf: &mut Shelf, at: usize, mount: &Mount) -> Result<Option<MountPoint>> {
+        let What::Secret { id, required, look, is_file, variable } = &mount.what else {
+            return Ok(None);
+        };
+        let Some(secret) = self.secrets.iter().find(|secret| secret.id == *id) else {
             return match required {
                 true => Err(Error::Rejected {
                     message: format!("secret {id}: not found"),
@@ -169,6 +249,16 @@ impl Layout<'_> {
             };
         };
         let content = secret.read()?;
+        if let Some(name) = variable {
+            let text = String::from_utf8(content.clone()).ok().filter(|text| !text.contains('\0'));
+            let text = text.ok_or_else(|| {
+                Error::refusal(format!("secret {id} cannot be the variable {name}: it is no text"))
+            })?;
+            shelf.variables.push((name.clone(), text));
+        }
+        if !is_file {
+            return Ok(None);
+        }
         let directory = self.workshop.staging.path("secrets");
         if shelf.secrets.is_none() {
             crate::snapshot::create_directory(&directory, 0o700)?;
@@ -179,8 +269,8 @@ impl Layout<'_> {
         }
         let path = directory.join(at.to_string());
         fs::write(&path, content).map_err(Error::io("write", &path))?;
-        dress(&path, look)?;
-        Ok(Some(path))
+        dress(&path, *look)?;
+        Ok(Some(bind(&path, false, &mount.target)))
     }
 
     /// Takes away what was laid out.
@@ -189,16 +279,12 @@ impl Layout<'_> {
             self.workshop.clear(mounted)?;
         }
         let copies = (0..mounts).map(|at| self.workshop.staging.path(&format!("bind-{at}")));
-        for path in copies.chain(shelf.secrets.clone()) {
+        let script = self.workshop.staging.path("script");
+        for path in copies.chain([script]).chain(shelf.secrets.clone()) {
             if shelf.secrets.as_ref() == Some(&path) {
                 crate::snapshot::unmount(&path)?;
             }
-            match fs::remove_dir_all(&path) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(Error::io("remove", &path)(error));
-                }
-                _ => {}
-            }
+            crate::snapshot::remove_tree(&path)?;
         }
         Ok(())
     }
@@ -215,6 +301,15 @@ impl Files {
             }
         }
     }
+}
+
+/// Where the socket is that stands for an agent.
+pub(super) fn agent_path(workshop: &Workshop<'_>, at: usize) -> PathBuf {
+    workshop.staging.path(&format!("ssh-{at}"))
+}
+
+fn is_empty(directory: &Path) -> bool {
+    fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_none())
 }
 
 /// Where a path in mounted layers is. Nobody but the build can change them, so that the path it has here stays true.

@@ -3,8 +3,9 @@
 //! Every path is resolved under a descriptor of the tree's root; links on the way, and the last one, lead to places in that tree.
 //! Links within a directory that is copied are copied, not followed.
 
-use super::ignore::Ignore;
+use super::ignore::{Ignore, Selection};
 use crate::cp::place::{Found, Place, Root};
+use crate::cp::tree::xattrs;
 use crate::error::{Error, Result};
 use crate::path;
 use crate::pattern;
@@ -28,6 +29,8 @@ pub(super) struct Tree<'a> {
     pub(super) name: &'a str,
     /// What of it there is not, for whoever copies.
     pub(super) ignore: Option<&'a Ignore>,
+    /// `--exclude`: what is left out besides, by paths from each source on; of a source that is a file, by its name.
+    pub(super) exclude: Option<&'a Ignore>,
     /// Files keep their owners, which therefore count.
     pub(super) owned: bool,
 }
@@ -41,6 +44,29 @@ pub(super) struct Source {
     pub(super) place: Place,
     /// Its files by their paths below it, each with a digest of what it is; itself by an empty path.
     pub(super) entries: BTreeMap<Vec<u8>, Digest>,
+    /// How it differs from a path in a tree.
+    pub(super) kind: SourceKind,
+    /// What it is for a step's key, if that is not what is in it.
+    pub(super) identity: Option<String>,
+}
+
+/// What a source is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SourceKind {
+    /// A path in a tree.
+    Path,
+    /// A directory of which some files are copied with the directories that lead to them (`--parents`).
+    WithParents,
+    /// A file that was fetched from elsewhere.
+    Fetched,
+}
+
+/// A directory that is being listed.
+struct Level {
+    directory: OwnedFd,
+    path: Vec<u8>,
+    names: Vec<Vec<u8>>,
+    digest: Digest,
 }
 
 impl Source {
@@ -53,6 +79,11 @@ impl Source {
     pub(super) fn digest(&self) -> Digest {
         let mut hasher = Hasher::new(Algorithm::Sha256);
         hasher.update(self.name.as_bytes());
+        if let Some(identity) = &self.identity {
+            hasher.update(b"\0");
+            hasher.update(identity.as_bytes());
+            return hasher.finish();
+        }
         for (path, digest) in &self.entries {
             hasher.update(b"\0");
             hasher.update(path);
@@ -79,6 +110,32 @@ impl Tree<'_> {
             true => Err(self.nothing(word)),
             false => Ok(sources),
         }
+    }
+
+    /// The files that a word names, which may be a pattern, with the directories that lead to them: from the root on, or from
+    /// where `/./` stands in the word.
+    pub(super) fn find_with_parents(&self, word: &str) -> Result<Source> {
+        let path = word.trim_start_matches('/');
+        let (start, selection) = path.split_once("/./").unwrap_or(("", path));
+        let selection = Selection::of(selection);
+        let place = match self.locate(&path::names(start).join("/")) {
+            Ok(place) if place.found == Found::Directory => place,
+            Ok(_) | Err(Error::Rejected { .. }) => return Err(self.nothing(word)),
+            Err(error) => return Err(error),
+        };
+        let real = self.real(&place).map_err(self.fault(start.as_bytes()))?;
+        let mut entries = BTreeMap::new();
+        self.walk(&place, &real, Some(&selection), &mut entries)?;
+        if entries.len() < 2 {
+            return Err(self.nothing(word));
+        }
+        Ok(Source {
+            name: String::new(),
+            place,
+            entries,
+            kind: SourceKind::WithParents,
+            identity: None,
+        })
     }
 
     /// The one source at a path, which is no pattern.
@@ -143,13 +200,14 @@ impl Tree<'_> {
         let real = self.real(&place).map_err(self.fault(path.as_bytes()))?;
         let mut entries = BTreeMap::new();
         if place.found == Found::Directory {
-            self.walk(&place, &real, &mut entries)?;
+            self.walk(&place, &real, None, &mut entries)?;
             let keeps = self.keeps(&real) || entries.len() > 1;
             if !keeps && !real.is_empty() {
                 return Ok(None);
             }
         } else {
-            if word.ends_with('/') || !self.keeps(&real) {
+            let name = path.rsplit('/').next().unwrap_or_default();
+            if word.ends_with('/') || !self.keeps(&real) || self.excludes(name) {
                 return Ok(None);
             }
             if let Some(digest) = self.entry(&place.parent, &place.name, path.as_bytes())? {
@@ -157,11 +215,20 @@ impl Tree<'_> {
             }
         }
         let name = path.rsplit('/').next().unwrap_or_default().to_owned();
-        Ok(Some(Source { name, place, entries }))
+        Ok(Some(Source { name, place, entries, kind: SourceKind::Path, identity: None }))
     }
 
     fn keeps(&self, path: &str) -> bool {
         self.ignore.is_none_or(|ignore| path.is_empty() || !ignore.leaves_out(path))
+    }
+
+    fn excludes(&self, path: &str) -> bool {
+        self.exclude.is_some_and(|exclude| exclude.leaves_out(path))
+    }
+
+    /// Whether something below a directory that is left out can be taken back in.
+    fn may_take_back(&self) -> bool {
+        [self.ignore, self.exclude].into_iter().flatten().any(Ignore::may_take_back)
     }
 
     /// The path of a place from the root on, without links.
@@ -181,36 +248,56 @@ impl Tree<'_> {
         &self,
         place: &Place,
         real: &str,
+        selection: Option<&Selection>,
         entries: &mut BTreeMap<Vec<u8>, Digest>,
     ) -> Result<()> {
         let top = place.open_directory().map_err(self.fault(&place.name))?;
-        let own = fstat(&top).map_err(self.fault(&place.name))?;
-        entries.insert(Vec::new(), describe(&own, self.owned, b""));
-        let names = list(&top).map_err(self.fault(&place.name))?;
-        let mut levels = vec![(top, Vec::new(), names)];
-        while let Some((directory, path, names)) = levels.last_mut() {
-            let Some(name) = names.pop() else {
+        let mut levels = vec![self.level(top, Vec::new())?];
+        entries.insert(Vec::new(), levels[0].digest.clone());
+        while let Some(level) = levels.last_mut() {
+            let Some(name) = level.names.pop() else {
                 levels.pop();
                 continue;
             };
-            let child =
-                if path.is_empty() { name.clone() } else { [path, &b"/"[..], &name].concat() };
+            let child = match &level.path[..] {
+                [] => name.clone(),
+                path => [path, b"/", &name].concat(),
+            };
             let text = String::from_utf8_lossy(&child);
-            let whole = if real.is_empty() { text.into_owned() } else { format!("{real}/{text}") };
-            let keeps = self.keeps(&whole);
-            if !keeps && !self.ignore.is_some_and(Ignore::may_take_back) {
+            let whole = if real.is_empty() { text.to_string() } else { format!("{real}/{text}") };
+            let left_out = !self.keeps(&whole) || self.excludes(&text);
+            let selected = selection.is_none_or(|selection| selection.has(&text));
+            let leads_on = selection.is_none_or(|selection| selection.may_be_below(&text));
+            if left_out && !self.may_take_back() || !selected && !leads_on {
                 continue;
             }
-            let below = openat(&*directory, &name[..], DIRECTORY, Mode::empty());
-            if keeps && let Some(digest) = self.entry(directory, &name, &child)? {
-                add(entries, &child, digest);
+            let below = openat(&level.directory, &name[..], DIRECTORY, Mode::empty());
+            if selected
+                && !left_out
+                && let Some(digest) = self.entry(&level.directory, &name, &child)?
+            {
+                // With the directories that lead to it, which may be left out themselves.
+                for level in &levels {
+                    entries.entry(level.path.clone()).or_insert_with(|| level.digest.clone());
+                }
+                entries.insert(child.clone(), digest);
             }
             if let Ok(below) = below {
-                let names = list(&below).map_err(self.fault(&child))?;
-                levels.push((below, child, names));
+                levels.push(self.level(below, child)?);
             }
         }
         Ok(())
+    }
+
+    fn level(&self, directory: OwnedFd, path: Vec<u8>) -> Result<Level> {
+        let digest = self.opened(&directory, b"").map_err(self.fault(&path))?;
+        let names = list(&directory).map_err(self.fault(&path))?;
+        Ok(Level { directory, path, names, digest })
+    }
+
+    /// The digest of what an open file or directory is.
+    fn opened(&self, file: &OwnedFd, content: &[u8]) -> std::result::Result<Digest, Errno> {
+        Ok(describe(&fstat(file)?, self.owned, &xattrs(file)?, content))
     }
 
     /// The digest of what one entry is; nothing for what is not copied.
@@ -224,41 +311,41 @@ impl Tree<'_> {
             FileType::Socket | FileType::Unknown => return Ok(None),
             FileType::Symlink => {
                 let target = readlinkat(parent, name, Vec::new()).map_err(&fault)?;
-                describe(&stat, self.owned, target.as_bytes())
+                describe(&stat, self.owned, &[], target.as_bytes())
+            }
+            FileType::Directory => {
+                let directory = openat(parent, name, DIRECTORY, Mode::empty()).map_err(&fault)?;
+                self.opened(&directory, b"").map_err(&fault)?
             }
             FileType::RegularFile => {
                 let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
                 let file = openat(parent, name, flags, Mode::empty()).map_err(&fault)?;
-                let stat = fstat(&file).map_err(&fault)?;
-                let content = content(File::from(file)).map_err(|error| {
+                let again = file.try_clone().map(File::from);
+                let content = again.and_then(content).map_err(|error| {
                     Error::system(format!(
                         "read `{}` of {}",
                         String::from_utf8_lossy(path),
                         self.name
                     ))(error)
                 })?;
-                describe(&stat, self.owned, content.as_str().as_bytes())
+                self.opened(&file, content.as_str().as_bytes()).map_err(&fault)?
             }
             FileType::CharacterDevice | FileType::BlockDevice => {
-                describe(&stat, self.owned, &stat.st_rdev.to_le_bytes())
+                describe(&stat, self.owned, &[], &stat.st_rdev.to_le_bytes())
             }
-            _ => describe(&stat, self.owned, b""),
+            _ => describe(&stat, self.owned, &[], b""),
         }))
     }
 }
 
-/// Adds an entry, and the directories that lead to it where they were left out themselves.
-fn add(entries: &mut BTreeMap<Vec<u8>, Digest>, path: &[u8], digest: Digest) {
-    for (slash, _) in path.iter().enumerate().filter(|(_, byte)| **byte == b'/') {
-        entries.entry(path[..slash].to_vec()).or_insert_with(|| Digest::of(b"on the way"));
-    }
-    entries.insert(path.to_vec(), digest);
-}
-
 /// What an entry is, without its time.
-fn describe(stat: &Stat, owned: bool, content: &[u8]) -> Digest {
+fn describe(stat: &Stat, owned: bool, xattrs: &[(Vec<u8>, Vec<u8>)], content: &[u8]) -> Digest {
     let owner = if owned { (stat.st_uid, stat.st_gid) } else { (0, 0) };
     let mut text = format!("{:o} {} {} ", stat.st_mode, owner.0, owner.1).into_bytes();
+    for (name, value) in xattrs {
+        text.extend(format!("{} {} ", name.len(), value.len()).into_bytes());
+        text.extend([&name[..], value].concat());
+    }
     text.extend_from_slice(content);
     Digest::of(&text)
 }
@@ -323,9 +410,31 @@ mod tests {
                 root: self.root.as_fd(),
                 name: "the build context",
                 ignore: Some(&ignore),
+                exclude: None,
                 owned: false,
             };
             tree.find(word)
+        }
+
+        /// What is found with these patterns of `--exclude`, with `--parents` or without.
+        fn chosen(&self, exclude: &[&str], parents: bool, word: &str) -> Result<Vec<String>> {
+            let exclude: Vec<String> = exclude.iter().map(ToString::to_string).collect();
+            let exclude = Ignore::of(&exclude).unwrap();
+            let tree = Tree {
+                root: self.root.as_fd(),
+                name: "the build context",
+                ignore: None,
+                exclude: Some(&exclude),
+                owned: false,
+            };
+            let sources =
+                if parents { vec![tree.find_with_parents(word)?] } else { tree.find(word)? };
+            let paths = sources
+                .iter()
+                .flat_map(|source| source.entries.keys().map(|path| (source.name.as_str(), path)));
+            let shown =
+                paths.map(|(name, path)| format!("{name}:{}", String::from_utf8_lossy(path)));
+            Ok(shown.collect())
         }
 
         fn names(&self, ignore: &str, word: &str) -> Vec<String> {
@@ -371,6 +480,41 @@ mod tests {
     }
 
     #[test]
+    fn what_is_excluded_counts_from_each_source_on() {
+        let files = files();
+        let chosen = |exclude: &[&str], word: &str| files.chosen(exclude, false, word);
+        assert_eq!(chosen(&["a*"], "*.txt").unwrap(), ["b.txt:"]);
+        assert_eq!(chosen(&["deep", "x"], "docs").unwrap(), ["docs:", "docs:c.txt"]);
+        assert_eq!(
+            chosen(&["**", "!deep/*.md"], "docs").unwrap(),
+            ["docs:", "docs:deep", "docs:deep/d.md"]
+        );
+        assert!(chosen(&["docs"], "docs").is_ok_and(|found| found.len() == 4));
+        assert!(chosen(&["*.txt"], "a.txt").is_err());
+    }
+
+    #[test]
+    fn parents_are_those_from_the_root_or_from_the_dot_on() {
+        let files = files();
+        let chosen = |word: &str| files.chosen(&["b*"], true, word);
+        assert_eq!(
+            chosen("docs/deep/d.md").unwrap(),
+            [":", ":docs", ":docs/deep", ":docs/deep/d.md"]
+        );
+        assert_eq!(chosen("./docs/./deep").unwrap(), [":", ":deep", ":deep/d.md"]);
+        assert_eq!(chosen("/docs/./*.txt").unwrap(), [":", ":c.txt"]);
+        assert_eq!(chosen("**/*.txt").unwrap(), [":", ":a.txt", ":docs", ":docs/c.txt"]);
+        for nothing in ["nope", "docs/*.md", "a.txt/./x", "nope/./x", "b.txt"] {
+            let refused = chosen(nothing).unwrap_err().to_string();
+            assert_eq!(refused, format!("\"{nothing}\" was not found in the build context"));
+        }
+        symlink("../..", files.at("docs/up")).unwrap();
+        // The link leads to the root of the context and no further.
+        assert!(chosen("docs/up/./secret").is_err());
+        assert_eq!(chosen("docs/up/./a.txt").unwrap(), [":", ":a.txt"]);
+    }
+
+    #[test]
     fn links_lead_to_places_in_the_context_and_are_copied_within_directories() {
         let files = files();
         symlink("/a.txt", files.at("inside")).unwrap();
@@ -389,7 +533,7 @@ mod tests {
     }
 
     #[test]
-    fn the_digest_is_of_names_contents_and_modes_and_not_of_times() {
+    fn the_digest_is_of_names_contents_modes_and_attributes_and_not_of_times() {
         let files = files();
         let digest = || files.find("", "docs").unwrap()[0].digest();
         let first = digest();
@@ -398,6 +542,12 @@ mod tests {
         fs::set_permissions(files.at("docs/c.txt"), fs::Permissions::from_mode(0o600)).unwrap();
         let moded = digest();
         assert_ne!(moded, first);
+        let path = files.at("docs/deep");
+        rustix::fs::setxattr(&path, "user.of", b"it", rustix::fs::XattrFlags::empty()).unwrap();
+        let marked = digest();
+        assert_ne!(marked, moded);
+        rustix::fs::removexattr(&path, "user.of").unwrap();
+        assert_eq!(digest(), moded);
         fs::write(files.at("docs/c.txt"), "other").unwrap();
         assert_ne!(digest(), moded);
     }

@@ -4,7 +4,7 @@
 
 use super::dockerfile::{Dockerfile, Fault, Instruction};
 use super::expand::{expand, pairs, split};
-use crate::cli::nearest;
+use crate::cli::{ContextSource, NamedContext, nearest};
 use crate::registry::Platform;
 use std::collections::BTreeMap;
 
@@ -36,6 +36,8 @@ pub enum Base {
         /// The platform that `--platform` asks for.
         platform: Option<String>,
     },
+    /// Files that `--build-context` has named so.
+    Context(String),
 }
 
 /// One stage.
@@ -58,6 +60,8 @@ pub enum Origin {
     Stage(usize),
     /// An image, by its name or its id.
     Image(String),
+    /// Files that `--build-context` has named, by its place among them.
+    Context(usize),
 }
 
 /// What is to be built.
@@ -82,6 +86,20 @@ pub struct Given {
     pub target: Option<String>,
     /// The platform of the result, if it was asked for.
     pub platform: Option<Platform>,
+    /// `--build-context`: what goes before stages and images of the same name.
+    pub contexts: Vec<NamedContext>,
+}
+
+impl Given {
+    /// What a name means that was given; the last one counts.
+    fn context(&self, name: &str) -> Option<Origin> {
+        let at =
+            self.contexts.iter().rposition(|context| context.name.eq_ignore_ascii_case(name))?;
+        Some(match &self.contexts[at].source {
+            ContextSource::Image(image) => Origin::Image(image.clone()),
+            ContextSource::Files(_) => Origin::Context(at),
+        })
+    }
 }
 
 /// Plans the stages.
@@ -90,7 +108,9 @@ pub fn plan(file: &Dockerfile, given: &Given) -> Result<Plan, Fault> {
     let mut stages: Vec<Stage> = Vec::new();
     for instruction in &file.instructions {
         match (instruction.word.as_str(), stages.last_mut()) {
-            ("FROM", _) => stages.push(stage(instruction, &stages, &globals, file.escape)?),
+            ("FROM", _) => {
+                stages.push(stage(instruction, &stages, &globals, (file.escape, given))?);
+            }
             (_, Some(stage)) => stage.steps.push(instruction.clone()),
             ("ARG", None) => global(instruction, &mut globals, given, file.escape)?,
             (word, None) => {
@@ -106,7 +126,7 @@ pub fn plan(file: &Dockerfile, given: &Given) -> Result<Plan, Fault> {
         None => stages.len() - 1,
         Some(target) => find(&stages, target).ok_or_else(|| no_target(&stages, target))?,
     };
-    let order = needed(&stages, wanted);
+    let order = needed(&stages, wanted, given);
     Ok(Plan { stages, order, globals, escape: file.escape })
 }
 
@@ -132,13 +152,14 @@ impl Plan {
 
     /// What `COPY --from` and its like in stage `at` mean: an earlier stage, or an image.
     #[must_use]
-    pub fn origin(&self, at: usize, text: &str) -> Origin {
-        origin(&self.stages[..at], text)
+    pub fn origin(&self, at: usize, text: &str, given: &Given) -> Origin {
+        origin(&self.stages[..at], text, given)
     }
 }
 
-fn origin(earlier: &[Stage], text: &str) -> Origin {
-    find(earlier, text).map_or_else(|| Origin::Image(text.to_owned()), Origin::Stage)
+fn origin(earlier: &[Stage], text: &str, given: &Given) -> Origin {
+    let named = given.context(text).or_else(|| find(earlier, text).map(Origin::Stage));
+    named.unwrap_or_else(|| Origin::Image(text.to_owned()))
 }
 
 /// A stage by its name, whatever the case of its letters, or by its number.
@@ -218,7 +239,7 @@ fn stage(
     from: &Instruction,
     earlier: &[Stage],
     globals: &BTreeMap<String, String>,
-    escape: char,
+    (escape, given): (char, &Given),
 ) -> Result<Stage, Fault> {
     let fault = |why: String| Fault::new(from.line, why);
     let put_in =
@@ -246,10 +267,15 @@ fn stage(
     }
     let is_stage =
         |stage: &Stage| stage.name.as_ref().is_some_and(|name| name.eq_ignore_ascii_case(&image));
+    let platform = platform.filter(|text| !text.is_empty());
     let base = match earlier.iter().rposition(is_stage) {
+        _ if let Some(context) = given.context(&image) => match context {
+            Origin::Image(name) => Base::Image { name, platform },
+            _ => Base::Context(image),
+        },
         Some(at) => Base::Stage(at),
         None if image == "scratch" => Base::Scratch,
-        None => Base::Image { name: image, platform: platform.filter(|text| !text.is_empty()) },
+        None => Base::Image { name: image, platform },
     };
     Ok(Stage { name, base, from: from.clone(), steps: Vec::new() })
 }
@@ -267,7 +293,7 @@ fn stage_name(name: &str) -> Result<String, String> {
 }
 
 /// What the stage `wanted` needs, in the order of the file, itself last.
-fn needed(stages: &[Stage], wanted: usize) -> Vec<usize> {
+fn needed(stages: &[Stage], wanted: usize, given: &Given) -> Vec<usize> {
     let mut is_needed = vec![false; wanted + 1];
     is_needed[wanted] = true;
     // A stage needs only earlier ones.
@@ -287,7 +313,7 @@ fn needed(stages: &[Stage], wanted: usize) -> Vec<usize> {
                 "mount" => value.split(',').find_map(|part| part.strip_prefix("from=")),
                 _ => None,
             };
-            found.extend(from.map(|text| origin(&stages[..at], text)));
+            found.extend(from.map(|text| origin(&stages[..at], text, given)));
         }
         for origin in found {
             if let Origin::Stage(other) = origin {
@@ -312,7 +338,7 @@ mod tests {
         Given {
             args: args.iter().map(pair).collect(),
             target: target.map(str::to_owned),
-            platform: None,
+            ..Given::default()
         }
     }
 
@@ -328,10 +354,10 @@ mod tests {
         // A number is a stage for COPY alone.
         assert_eq!(bases, [&image("a"), &Base::Stage(0), &Base::Scratch, &image("0")]);
         assert_eq!(plan.stages[0].steps.len(), 1);
-        assert_eq!(plan.origin(2, "1"), Origin::Stage(1));
-        assert_eq!(plan.origin(2, "TWO"), Origin::Stage(1));
+        assert_eq!(plan.origin(2, "1", &Given::default()), Origin::Stage(1));
+        assert_eq!(plan.origin(2, "TWO", &Given::default()), Origin::Stage(1));
         // A stage that comes later is none.
-        assert_eq!(plan.origin(1, "two"), Origin::Image("two".to_owned()));
+        assert_eq!(plan.origin(1, "two", &Given::default()), Origin::Image("two".to_owned()));
     }
 
     #[test]
@@ -345,6 +371,22 @@ mod tests {
         let fault = order(Some("tols")).unwrap_err();
         assert_eq!(fault.why, "target stage \"tols\" could not be found");
         assert_eq!(fault.hint.as_deref(), Some("did you mean `tools`?"));
+    }
+
+    #[test]
+    fn a_context_that_was_given_goes_before_stages_and_images_of_its_name() {
+        let contexts = ["tools=dir", "base=docker-image://other:1", "B=docker-image://b"];
+        let contexts = contexts.iter().map(|text| text.parse().unwrap()).collect();
+        let given = Given { contexts, ..Given::default() };
+        let text = "FROM base AS tools\nFROM x AS b\nFROM scratch\nCOPY --from=tools /x /x\nCOPY --from=b /y /y";
+        let plan = planned(text, &given).unwrap();
+        assert_eq!(plan.stages[0].base, image("other:1"));
+        assert_eq!(plan.order, [2]);
+        assert_eq!(plan.origin(2, "Tools", &given), Origin::Context(0));
+        assert_eq!(plan.origin(2, "b", &given), Origin::Image("b".to_owned()));
+        assert_eq!(plan.origin(2, "0", &given), Origin::Stage(0));
+        let plan = planned("FROM Tools", &given).unwrap();
+        assert_eq!(plan.stages[0].base, Base::Context("Tools".to_owned()));
     }
 
     #[test]

@@ -3,13 +3,18 @@
 //! Pure. What touches files comes back as an [`Act`]; everything else is done when [`State::apply`] returns.
 
 use super::dockerfile::{Flag, Heredoc, Instruction};
-use super::expand::{exec_form, expand, expand_text, pairs, split};
+use super::expand::{exec_form, expand, pairs, split};
 use super::mount::{self, Mount};
 use super::stages::{Given, PREDEFINED, Plan, arguments};
 use crate::change;
 use crate::path::clean;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
+
+mod copy;
+
+pub use copy::{Copy, Unpack};
+pub(super) use copy::{file_name, is_url};
 
 /// Where commands are looked for.
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -40,26 +45,23 @@ pub struct Run {
     pub network: Option<String>,
     /// Each `--mount`
     pub mounts: Vec<Mount>,
+    /// A here-document that names its interpreter, which is what `words` call.
+    pub script: Option<Script>,
+    /// `--security=insecure`
+    pub insecure: bool,
 }
 
-/// COPY and ADD.
+/// A here-document that is a program.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Copy {
-    /// ADD: archives are unpacked.
-    pub unpacks: bool,
-    /// `--from`
-    pub from: Option<String>,
-    /// Paths and patterns of paths in the context, or where `from` says.
-    pub sources: Vec<String>,
-    /// Files whose content stands in the Dockerfile: names and contents.
-    pub inline: Vec<(String, String)>,
-    /// An absolute path in the image; one that ends in a slash is a directory.
-    pub target: String,
-    /// `--chown`
-    pub owner: Option<String>,
-    /// `--chmod`
-    pub mode: Option<u32>,
+pub struct Script {
+    /// What it is called.
+    pub name: String,
+    /// Its text.
+    pub text: String,
 }
+
+/// Where a command finds a here-document that is a program.
+pub const SCRIPTS: &str = "/dev/pipes";
 
 /// A stage under way.
 #[derive(Clone, Debug)]
@@ -274,114 +276,60 @@ impl<'p> State<'p> {
     }
 
     fn run(&self, step: &Instruction) -> Result<Run> {
-        let (mut network, mut mounts) = (None, Vec::new());
+        let (mut network, mut mounts, mut insecure) = (None, Vec::new(), false);
         for flag in &step.flags {
             match (flag.name.as_str(), flag.value.as_deref()) {
                 ("network", Some("default")) => {}
                 ("network", Some(name @ ("none" | "host"))) => network = Some(name.to_owned()),
-                ("security", Some("sandbox")) => {}
+                ("security", Some("sandbox")) => insecure = false,
+                ("security", Some("insecure")) => insecure = true,
                 ("mount", Some(text)) => {
                     let workdir = self.below_workdir("");
-                    mounts.push(mount::parse(&self.expanded(text)?, &workdir)?);
+                    let agents = mounts.iter().filter(|mount| is_agent(mount)).count();
+                    mounts.push(mount::parse(&self.expanded(text)?, &workdir, agents)?);
                 }
                 _ => return Err(unknown(flag, "RUN")),
             }
         }
-        let words = match exec_form(&step.rest) {
-            Some(words) if words.is_empty() => return Err("RUN has no command".to_owned()),
-            Some(words) => words,
-            None => {
-                let shell = self.document["config"]["Shell"].as_array().into_iter().flatten();
-                let mut words: Vec<String> =
-                    shell.filter_map(Value::as_str).map(str::to_owned).collect();
-                if words.is_empty() {
-                    words = vec!["/bin/sh".to_owned(), "-c".to_owned()];
-                }
-                words.push(script(&step.rest, &step.heredocs)?);
-                words
-            }
-        };
+        let (words, script) = self.command(step)?;
         let own = |name: &&String| !self.is_variable(name);
         let mut args: BTreeMap<String, String> =
             self.args.iter().filter(|(name, _)| own(name)).map(pair).collect();
         let proxies =
             self.given.args.iter().filter(|(name, _)| PREDEFINED.contains(&name.as_str()));
         args.extend(proxies.filter(|(name, _)| own(name)).map(pair));
-        Ok(Run { words, args, network, mounts })
+        Ok(Run { words, args, network, mounts, script, insecure })
+    }
+
+    /// The command, and the here-document that it calls if it does.
+    fn command(&self, step: &Instruction) -> Result<(Vec<String>, Option<Script>)> {
+        match exec_form(&step.rest) {
+            Some(words) if words.is_empty() => return Err("RUN has no command".to_owned()),
+            Some(words) => return Ok((words, None)),
+            None => {}
+        }
+        let only = only_heredoc(&step.rest, &step.heredocs);
+        if let Some(only) = only.filter(|only| only.text.starts_with("#!")) {
+            let script = Script { name: only.name.clone(), text: only.text.clone() };
+            return Ok((vec![format!("{SCRIPTS}/{}", only.name)], Some(script)));
+        }
+        let shell = self.document["config"]["Shell"].as_array().into_iter().flatten();
+        let mut words: Vec<String> = shell.filter_map(Value::as_str).map(str::to_owned).collect();
+        if words.is_empty() {
+            words = vec!["/bin/sh".to_owned(), "-c".to_owned()];
+        }
+        // The shell's business are here-documents, but for one that is all there is.
+        words.push(match only {
+            Some(only) => only.text.clone(),
+            None => with_heredocs(&step.rest, &step.heredocs),
+        });
+        Ok((words, None))
     }
 
     fn is_variable(&self, name: &str) -> bool {
         let variables = self.document["config"]["Env"].as_array().into_iter().flatten();
         let mut names = variables.filter_map(|text| text.as_str()?.split('=').next());
         names.any(|own| own == name)
-    }
-
-    fn copy(&self, step: &Instruction) -> Result<Copy> {
-        let word = step.word.as_str();
-        let (mut from, mut owner, mut mode) = (None, None, None);
-        for flag in &step.flags {
-            match (flag.name.as_str(), &flag.value) {
-                ("from", Some(text)) if word == "COPY" => from = Some(text.clone()),
-                ("chown", Some(text)) => owner = Some(self.expanded(text)?),
-                ("chmod", Some(text)) => mode = Some(octal(&self.expanded(text)?)?),
-                // Layers are made of what a step has changed anyway.
-                ("link", None) => {}
-                ("link", Some(text)) if matches!(text.as_str(), "true" | "false") => {}
-                _ => return Err(unknown(flag, word)),
-            }
-        }
-        let words = exec_form(&step.rest).unwrap_or_else(|| split(&step.rest, self.plan.escape));
-        let few = || {
-            format!(
-                "{word} requires at least two arguments, but only one was provided. Destination could not be determined"
-            )
-        };
-        let (target, sources) =
-            words.split_last().filter(|(_, all)| !all.is_empty()).ok_or_else(few)?;
-        let mut copy = Copy {
-            unpacks: word == "ADD",
-            from,
-            sources: Vec::new(),
-            inline: Vec::new(),
-            target: self.target(&self.expanded(target)?),
-            owner,
-            mode,
-        };
-        for source in sources {
-            match step.heredocs.iter().find(|heredoc| heredoc.word == *source) {
-                Some(heredoc) => copy.inline.push(self.inline(heredoc)?),
-                None => copy.sources.push(self.expanded(source)?),
-            }
-        }
-        if let Some(url) = copy.sources.iter().find(|source| copy.unpacks && is_remote(source)) {
-            return Err(format!(
-                "ADD of `{url}`: only files of the context are added; RUN with a program of the image gets it"
-            ));
-        }
-        if copy.sources.len() + copy.inline.len() > 1 && !copy.target.ends_with('/') {
-            return Err(format!(
-                "When using {word} with more than one source file, the destination must be a directory and end with a /"
-            ));
-        }
-        Ok(copy)
-    }
-
-    fn inline(&self, heredoc: &Heredoc) -> Result<(String, String)> {
-        let text = match heredoc.expands {
-            true => expand_text(&heredoc.text, self.plan.escape, &|name| self.lookup(name))?,
-            false => heredoc.text.clone(),
-        };
-        Ok((heredoc.name.clone(), text))
-    }
-
-    /// The destination as an absolute path that ends in a slash where what was typed can only be a directory.
-    fn target(&self, typed: &str) -> String {
-        let is_directory = typed.ends_with('/')
-            || matches!(typed, "." | "..")
-            || typed.ends_with("/.")
-            || typed.ends_with("/..");
-        let path = clean(&self.below_workdir(typed));
-        if is_directory && path != "/" { format!("{path}/") } else { path }
     }
 }
 
@@ -396,37 +344,21 @@ fn unknown(flag: &Flag, word: &str) -> String {
     }
 }
 
-fn is_remote(source: &str) -> bool {
-    ["http://", "https://", "git@", "ssh://", "git://"]
-        .iter()
-        .any(|scheme| source.starts_with(scheme))
+fn is_agent(mount: &Mount) -> bool {
+    matches!(mount.what, mount::What::Ssh { .. })
 }
 
-fn octal(text: &str) -> Result<u32> {
-    let invalid = || {
-        format!(
-            "invalid chmod parameter: '{text}'. it should be octal string and between 0 and 07777"
-        )
-    };
-    let mode = u32::from_str_radix(text, 8).map_err(|_| invalid())?;
-    if mode > 0o7777 { Err(invalid()) } else { Ok(mode) }
-}
-
-/// What the shell is given: here-documents are its business, but for one that is all there is.
-fn script(rest: &str, heredocs: &[Heredoc]) -> Result<String> {
-    if let [only] = heredocs
-        && only.word == rest.trim()
-    {
-        if only.text.starts_with("#!") {
-            return Err(
-                "a here-document of RUN with an interpreter of its own (`#!`) is not supported"
-                    .to_owned(),
-            );
-        }
-        return Ok(only.text.clone());
+/// A here-document that is all there is.
+fn only_heredoc<'h>(rest: &str, heredocs: &'h [Heredoc]) -> Option<&'h Heredoc> {
+    match heredocs {
+        [only] if only.word == rest.trim() => Some(only),
+        _ => None,
     }
+}
+
+fn with_heredocs(rest: &str, heredocs: &[Heredoc]) -> String {
     let bodies = heredocs.iter().map(|heredoc| format!("\n{}{}", heredoc.text, heredoc.name));
-    Ok(format!("{rest}{}", bodies.collect::<String>()))
+    format!("{rest}{}", bodies.collect::<String>())
 }
 
 #[cfg(test)]

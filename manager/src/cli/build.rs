@@ -1,5 +1,11 @@
 //! `nman build`
 
+mod values;
+
+pub use values::{
+    BuildAgent, BuildOutput, BuildSecret, ContextSource, Entitlement, NamedContext, SecretSource,
+};
+
 use super::create::{CGROUP_PARENT, cgroup_parent};
 use super::values::variable;
 use super::{LimitArgs, NetworkChoice, RegistryArgs, Size};
@@ -26,6 +32,12 @@ pub struct BuildArgs {
     /// Take no step from earlier builds
     #[arg(long)]
     pub no_cache: bool,
+    /// Take none of these stages' steps from earlier builds
+    #[arg(long, value_name = "STAGE", value_delimiter = ',')]
+    pub no_cache_filter: Vec<String>,
+    /// Accepted for compatibility: the steps of all builds here are looked through anyway
+    #[arg(long, value_name = "IMAGE")]
+    pub cache_from: Vec<String>,
     /// Pull the images of FROM even if they are here
     #[arg(long)]
     pub pull: bool,
@@ -35,6 +47,18 @@ pub struct BuildArgs {
     /// Set a label of the image
     #[arg(long, value_name = "KEY[=VALUE]")]
     pub label: Vec<String>,
+    /// Set an annotation of the image's manifest
+    #[arg(long, value_name = "[manifest:]KEY=VALUE", value_parser = values::annotation)]
+    pub annotation: Vec<(String, String)>,
+    /// Make one layer of all that the steps have made
+    #[arg(long)]
+    pub squash: bool,
+    /// Write the files of the result to a directory, or as an archive, instead of keeping an image
+    #[arg(short, long, value_name = "DIR|-|type=TYPE,dest=PATH")]
+    pub output: Vec<BuildOutput>,
+    /// More files, or an image, under a name that FROM and --from may have
+    #[arg(long, value_name = "NAME=PATH|URL|docker-image://IMAGE")]
+    pub build_context: Vec<NamedContext>,
     /// Network of the steps that run something: none, host, bridge, or a network's name [default: bridge]
     #[arg(long, value_name = "NETWORK")]
     pub network: Option<NetworkChoice>,
@@ -67,13 +91,19 @@ pub struct BuildArgs {
     #[arg(long)]
     pub force_rm: bool,
     /// Bring a file, or a variable of ours, that RUN --mount=type=secret may have
-    #[arg(long, value_name = "id=ID[,src=FILE|,env=NAME]", value_parser = secret)]
+    #[arg(long, value_name = "id=ID[,src=FILE|,env=NAME]", value_parser = values::secret)]
     pub secret: Vec<BuildSecret>,
+    /// Forward an agent for SSH to RUN --mount=type=ssh: default for that of SSH_AUTH_SOCK, or its socket
+    #[arg(long, value_name = "default|ID[=SOCKET]")]
+    pub ssh: Vec<BuildAgent>,
+    /// Allow what steps ask for that takes them out of their confinement
+    #[arg(long, value_enum, value_name = "ENTITLEMENT", value_delimiter = ',')]
+    pub allow: Vec<Entitlement>,
     /// How registries are reached.
     #[command(flatten)]
     pub registry: RegistryArgs,
-    /// Directory of the files that can be copied; `-` for a Dockerfile or an archive of such a directory on stdin
-    #[arg(value_name = "PATH|-")]
+    /// Directory of the files that can be copied; `-` for a Dockerfile or an archive of such a directory on stdin; or where either, or a repository of git, is
+    #[arg(value_name = "PATH|URL|-")]
     pub context: PathBuf,
 }
 
@@ -88,60 +118,4 @@ pub enum ProgressKind {
     Plain,
     /// Not at all
     Quiet,
-}
-
-/// One `--secret`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BuildSecret {
-    /// What it is called in the Dockerfile.
-    pub id: String,
-    /// Where it is.
-    pub source: SecretSource,
-}
-
-/// Where a secret is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SecretSource {
-    /// In a file.
-    File(PathBuf),
-    /// In a variable of our environment.
-    Variable(String),
-}
-
-impl BuildSecret {
-    /// Its content.
-    pub fn read(&self) -> crate::error::Result<Vec<u8>> {
-        use crate::error::Error;
-        match &self.source {
-            SecretSource::File(path) => {
-                std::fs::read(path).map_err(Error::io("read the secret", path))
-            }
-            SecretSource::Variable(name) => {
-                let value = std::env::var_os(name).map(std::ffi::OsString::into_encoded_bytes);
-                value.ok_or_else(|| {
-                    Error::refusal(format!("secret {}: ${name} is not set", self.id))
-                })
-            }
-        }
-    }
-}
-
-fn secret(text: &str) -> Result<BuildSecret, String> {
-    let (mut id, mut source) = (None, None);
-    for field in super::mounts::fields(text)? {
-        match field.split_once('=') {
-            Some(("id", value)) => id = Some(value.to_owned()),
-            Some(("src" | "source", value)) => source = Some(SecretSource::File(value.into())),
-            Some(("env", value)) => source = Some(SecretSource::Variable(value.to_owned())),
-            Some(("type", "file" | "env")) => {}
-            _ => return Err(format!("`{field}` is none of id=, src=, env= and type=")),
-        }
-    }
-    let id = id.filter(|id| !id.is_empty()).ok_or("a secret needs an id")?;
-    // As with Docker, a variable of its name, and else a file.
-    let source = source.unwrap_or_else(|| match std::env::var_os(&id) {
-        Some(_) => SecretSource::Variable(id.clone()),
-        None => SecretSource::File(id.clone().into()),
-    });
-    Ok(BuildSecret { id, source })
 }

@@ -28,7 +28,10 @@ mod usage;
 mod values;
 mod volume;
 
-pub use build::{BuildArgs, BuildSecret, ProgressKind, SecretSource};
+pub use build::{
+    BuildAgent, BuildArgs, BuildOutput, BuildSecret, ContextSource, Entitlement, NamedContext,
+    ProgressKind, SecretSource,
+};
 pub use container::{
     AttachArgs, ContainerPruneArgs, EventsArgs, ExecArgs, InspectArgs, InspectType, KillArgs,
     LogsArgs, PortArgs, PsArgs, RmArgs, StartArgs, StatsArgs, StopArgs, Tail, TopArgs, WaitArgs,

@@ -6,6 +6,7 @@
 
 use super::content;
 use super::place::Place;
+use crate::chmod::Chmod;
 use crate::error::Error;
 use crate::table::plain;
 use bundle::layer::{OwnerMap, is_of_kernel};
@@ -71,8 +72,8 @@ pub(crate) type Keep<'a> = Box<dyn Fn(&[u8]) -> bool + 'a>;
 /// Copies, and keeps the account.
 pub(crate) struct Copier<'a> {
     owners: Owners,
-    /// The permissions of all copies, whatever the originals have.
-    permissions: Option<u32>,
+    /// What becomes of the permissions that the originals have.
+    permissions: Option<Chmod>,
     /// Setuid and setgid stay although the owner is another.
     keeps_set_ids: bool,
     /// What of a directory is copied, if that is not all of it.
@@ -109,7 +110,7 @@ impl<'a> Copier<'a> {
     }
 
     /// One for the files of a build: what is copied was listed before, and keeps what it may do whoever owns it.
-    pub(crate) fn for_build(owners: Owners, permissions: Option<u32>, keep: Keep<'a>) -> Self {
+    pub(crate) fn for_build(owners: Owners, permissions: Option<Chmod>, keep: Keep<'a>) -> Self {
         let keep = Some(keep);
         Self { permissions, keeps_set_ids: true, keep, ..Self::new(owners, false) }
     }
@@ -257,9 +258,8 @@ impl<'a> Copier<'a> {
 
     fn describe_directory(&self, level: &Level, stat: &Stat) -> Result<()> {
         self.own(&level.to, stat).map_err(Fault::at(&level.path, "set the owner of"))?;
-        let mode = self.permissions.unwrap_or(stat.st_mode & 0o7777);
-        rustix::fs::fchmod(&level.to, Mode::from_raw_mode(mode))
-            .map_err(Fault::at(&level.path, "set the mode of"))?;
+        let mode = self.permitted(stat.st_mode & 0o7777, true);
+        rustix::fs::fchmod(&level.to, mode).map_err(Fault::at(&level.path, "set the mode of"))?;
         self.xattrs(&level.from, &level.to, stat)
             .map_err(Fault::at(&level.path, "set the xattrs of"))?;
         rustix::fs::futimens(&level.to, &times(stat))
@@ -344,7 +344,12 @@ impl<'a> Copier<'a> {
     fn mode(&self, stat: &Stat) -> Mode {
         let loses = self.changes_owner(stat) && !self.keeps_set_ids;
         let mask = if loses { 0o1777 } else { 0o7777 };
-        Mode::from_raw_mode(self.permissions.unwrap_or(stat.st_mode & mask))
+        self.permitted(stat.st_mode & mask, false)
+    }
+
+    fn permitted(&self, mode: u32, is_directory: bool) -> Mode {
+        let wished = self.permissions.as_ref().map(|wish| wish.apply(mode, is_directory));
+        Mode::from_raw_mode(wished.unwrap_or(mode))
     }
 
     fn own(&self, target: &OwnedFd, stat: &Stat) -> rustix::io::Result<()> {
@@ -354,27 +359,43 @@ impl<'a> Copier<'a> {
 
     /// User attributes, ACLs, and capabilities if the owner stays. A file system that keeps none is none the worse.
     fn xattrs(&self, from: &OwnedFd, to: &OwnedFd, stat: &Stat) -> rustix::io::Result<()> {
-        let mut names = vec![0; 64 << 10];
-        let length = match rustix::fs::flistxattr(from, &mut names[..]) {
-            Ok(length) => length,
-            Err(Errno::OPNOTSUPP) => return Ok(()),
-            Err(errno) => return Err(errno),
-        };
-        let mut value = vec![0; if length == 0 { 0 } else { 64 << 10 }];
-        for name in names[..length].split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
-            let capability = name == b"security.capability" && !self.changes_owner(stat);
-            if !(name.starts_with(b"user.") || name.starts_with(b"system.posix_acl") || capability)
-            {
+        for (name, value) in xattrs(from)? {
+            if name == CAPABILITY && self.changes_owner(stat) {
                 continue;
             }
-            let Ok(length) = rustix::fs::fgetxattr(from, name, &mut value[..]) else { continue };
-            match rustix::fs::fsetxattr(to, name, &value[..length], XattrFlags::empty()) {
+            match rustix::fs::fsetxattr(to, &name[..], &value, XattrFlags::empty()) {
                 Ok(()) | Err(Errno::OPNOTSUPP) => {}
                 Err(errno) => return Err(errno),
             }
         }
         Ok(())
     }
+}
+
+/// The attribute with the capabilities that a program gets, which are worth nothing but with its owner.
+const CAPABILITY: &[u8] = b"security.capability";
+
+/// The attributes of a file that its copies may have, in the order of their names.
+pub(crate) fn xattrs(file: &OwnedFd) -> rustix::io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
+    let mut names = vec![0; 64 << 10];
+    let length = match rustix::fs::flistxattr(file, &mut names[..]) {
+        Ok(length) => length,
+        Err(Errno::OPNOTSUPP) => 0,
+        Err(errno) => return Err(errno),
+    };
+    let mut value = vec![0; if length == 0 { 0 } else { 64 << 10 }];
+    let mut found = Vec::new();
+    for name in names[..length].split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
+        let is_users = name.starts_with(b"user.") || name.starts_with(b"system.posix_acl");
+        if !(is_users || name == CAPABILITY) {
+            continue;
+        }
+        // One that has gone meanwhile is not missed.
+        let Ok(length) = rustix::fs::fgetxattr(file, name, &mut value[..]) else { continue };
+        found.push((name.to_vec(), value[..length].to_vec()));
+    }
+    found.sort_unstable();
+    Ok(found)
 }
 
 /// A file that is new at `name`. One that something is mounted on cannot be replaced, and is written into.

@@ -1,10 +1,11 @@
-//! A file of any web server, for `import`: the same trust and the same limits as at a registry, and nothing of its protocol.
+//! A file of any web server, for `import` and `build`: the same trust and the same limits as at a registry, and nothing of its protocol.
 
 use std::io::{self, Read};
 use std::thread;
+use std::time::UNIX_EPOCH;
 
 use bundle::reason::reason;
-use ureq::http::Uri;
+use ureq::http::{Uri, header::LAST_MODIFIED};
 use ureq::{Agent, Body, BodyReader};
 
 use super::client::{MAX_ERROR_ANSWER, RETRY_AFTER, agent, is_loopback};
@@ -15,6 +16,7 @@ use super::tls::Tls;
 /// A file while it comes in. Its end is an error unless all came that the server has announced.
 pub(crate) struct Download {
     host: String,
+    modified: Option<i64>,
     body: BodyReader<'static>,
 }
 
@@ -43,9 +45,11 @@ impl Download {
     fn ask(agent: &Agent, url: &str, host: &str) -> Result<Self, Error> {
         let answer = agent.get(url).call().map_err(|error| failure(host, error))?;
         let status = answer.status();
+        let modified = answer.headers().get(LAST_MODIFIED);
+        let modified = modified.and_then(|date| seconds(date.to_str().ok()?));
         let body = answer.into_body();
         if status.is_success() {
-            return Ok(Self { host: host.to_owned(), body: unlimited(body) });
+            return Ok(Self { host: host.to_owned(), modified, body: unlimited(body) });
         }
         let mut words = Vec::new();
         // The status says enough where the body cannot be read.
@@ -58,6 +62,19 @@ impl Download {
         };
         Err(Error::Status { registry: host.to_owned(), status: status.as_u16(), message: words })
     }
+}
+
+impl Download {
+    /// When the file was changed last, in seconds since 1970, if the server says that.
+    pub(crate) fn modified(&self) -> Option<i64> {
+        self.modified
+    }
+}
+
+/// A date of HTTP (RFC 9110, section 5.6.7) in seconds since 1970.
+fn seconds(date: &str) -> Option<i64> {
+    let since = httpdate::parse_http_date(date).ok()?.duration_since(UNIX_EPOCH).ok()?;
+    i64::try_from(since.as_secs()).ok()
 }
 
 /// How large it may be is for whoever reads it to say.
@@ -105,6 +122,18 @@ mod tests {
         ] {
             assert_eq!(without_user(url), shown, "{url}");
         }
+    }
+
+    #[test]
+    fn dates_are_read_in_each_of_their_forms() {
+        for date in [
+            "Sun, 06 Nov 1994 08:49:37 GMT",
+            "Sunday, 06-Nov-94 08:49:37 GMT",
+            "Sun Nov  6 08:49:37 1994",
+        ] {
+            assert_eq!(seconds(date), Some(784_111_777), "{date}");
+        }
+        assert_eq!(seconds("yesterday"), None);
     }
 
     #[test]

@@ -93,6 +93,11 @@ impl Index {
         self.entries.iter().rfind(|entry| entry.step.as_ref() == Some(key))
     }
 
+    /// Forgets what has this key.
+    pub(super) fn forget_step(&mut self, key: &Digest) {
+        self.entries.retain(|entry| entry.step.as_ref() != Some(key));
+    }
+
     /// Forgets steps; images that they have made and that are named, or nobody's but were meant to stay, are not concerned.
     pub(super) fn forget_steps(&mut self, goes: impl Fn(&Digest) -> bool) {
         self.entries.retain(|entry| entry.step.is_none() || !goes(&entry.manifest));

@@ -61,6 +61,37 @@ impl Store {
         self.image(&index, &document.digest)
     }
 
+    /// Keeps an image for builds, whatever becomes of its names: until none is under way.
+    pub(crate) fn hold_image(&self, image: &Image) -> Result<(), Error> {
+        let _lock = self.lock()?;
+        let mut index = self.index()?;
+        let Some(entry) = index.entry(&image.manifest_digest).cloned() else {
+            return Err(Error::NoSuchImage(image.id.to_string()));
+        };
+        index.name(Entry { name: None, source: None, step: Some(key_of_held()), ..entry });
+        index.write(&self.layout)
+    }
+
+    /// Lets go of the images that builds hold, unless one is still under way, which then does it: also for those that were killed.
+    /// The caller's own is over, and holds no steps any more.
+    pub(crate) fn let_go(&self) -> Result<(), Error> {
+        let steps = self.steps_lock()?;
+        if steps.try_lock().is_err() {
+            return Ok(());
+        }
+        let _session = self.stage()?;
+        let _lock = self.lock()?;
+        let mut index = self.index()?;
+        let before = index.manifests_with_steps().len();
+        index.forget_step(&key_of_held());
+        index.write(&self.layout)?;
+        // What somebody has removed meanwhile goes now.
+        if index.manifests_with_steps().len() < before {
+            self.collect(&index)?;
+        }
+        Ok(())
+    }
+
     /// Forgets the steps that only an image stood on that has just been forgotten; `chain` is its layers'.
     pub(super) fn forget_steps_below(
         &self,
@@ -100,4 +131,9 @@ impl Store {
         };
         index.forget_steps(goes);
     }
+}
+
+/// The key of the images that builds hold; no step's.
+fn key_of_held() -> Digest {
+    Digest::of(b"held by builds")
 }

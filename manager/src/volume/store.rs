@@ -75,15 +75,28 @@ impl Volumes {
         Self::lock_file(&self.root.join(name.as_str()).join("volume.json"))
     }
 
+    /// The same, unless somebody has done so already.
+    pub fn try_lock_data(&self, name: &VolumeName) -> Result<Option<Lock>> {
+        let path = self.root.join(name.as_str()).join("volume.json");
+        Self::lock_file_with(&path, FlockOperation::NonBlockingLockExclusive)
+    }
+
     fn lock_file(path: &Path) -> Result<Lock> {
+        let lock = Self::lock_file_with(path, FlockOperation::LockExclusive)?;
+        lock.ok_or_else(|| Error::io("lock", path)(Errno::WOULDBLOCK))
+    }
+
+    fn lock_file_with(path: &Path, operation: FlockOperation) -> Result<Option<Lock>> {
         let mut options = fs::OpenOptions::new();
         let file = options.write(true).create(true).truncate(false).mode(0o600).open(path);
         let file = file.map_err(Error::io("open", path))?;
         loop {
-            match flock(&file, FlockOperation::LockExclusive) {
+            match flock(&file, operation) {
                 Err(Errno::INTR) => {}
+                Err(Errno::WOULDBLOCK) => return Ok(None),
                 result => {
-                    return result.map(|()| Lock { _file: file }).map_err(Error::io("lock", path));
+                    let locked = result.map(|()| Some(Lock { _file: file }));
+                    return locked.map_err(Error::io("lock", path));
                 }
             }
         }

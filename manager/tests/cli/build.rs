@@ -1,13 +1,14 @@
 //! `nman build`: Dockerfiles of daily life, what is kept of their steps, and what a build leaves behind.
 
 use super::world::{IMAGE, World, entries, eventually};
+use bundle::digest::Digest;
 use nconform::fixture::{Capture, Output};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 
 /// A context in the test's directory: files with their contents.
-fn context(world: &World, name: &str, files: &[(&str, &str)]) -> String {
+pub(crate) fn context(world: &World, name: &str, files: &[(&str, &str)]) -> String {
     let root = world.path(name);
     for (path, content) in files {
         let path = root.join(path);
@@ -17,35 +18,35 @@ fn context(world: &World, name: &str, files: &[(&str, &str)]) -> String {
     root.display().to_string()
 }
 
-fn dockerfile(steps: &str) -> String {
+pub(crate) fn dockerfile(steps: &str) -> String {
     format!("FROM {IMAGE}\n{steps}")
 }
 
 /// `nman build` without a network, not run yet.
-fn command(world: &World, options: &[&str], context: &str) -> Capture {
+pub(crate) fn command(world: &World, options: &[&str], context: &str) -> Capture {
     let args = ["build", "--network", "none"].iter().chain(options);
     world.command(args.copied().chain([context]))
 }
 
 #[track_caller]
-fn build(world: &World, options: &[&str], context: &str) -> Output {
+pub(crate) fn build(world: &World, options: &[&str], context: &str) -> Output {
     command(world, options, context).run()
 }
 
 /// What a shell says in a container of an image.
 #[track_caller]
-fn shell(world: &World, image: &str, script: &str) -> String {
+pub(crate) fn shell(world: &World, image: &str, script: &str) -> String {
     world.nman(["run", "--rm", "--network", "none", image, "sh", "-c", script]).ok().stdout()
 }
 
 #[track_caller]
-fn config(world: &World, image: &str) -> serde_json::Value {
+pub(crate) fn config(world: &World, image: &str) -> serde_json::Value {
     world.nman(["image", "inspect", "-f", "{{json .Config}}", image]).ok().json()
 }
 
 /// Nothing is left but images: no container, no mount, no session.
 #[track_caller]
-fn assert_nothing_left(world: &World) {
+pub(crate) fn assert_nothing_left(world: &World) {
     assert_eq!(entries(&world.root().join("staging")), Vec::<std::path::PathBuf>::new());
     world.nman(["system", "check"]).ok();
     world.assert_no_container();
@@ -251,9 +252,9 @@ fn a_step_that_fails_says_which_and_leaves_nothing() {
         wrong.contains("wrong:2: unknown instruction: RUM\n\nhint: did you mean `RUN`?"),
         "{wrong}"
     );
-    fs::write(&file, dockerfile("RUN --mount=type=ssh,target=/x true")).unwrap();
+    fs::write(&file, dockerfile("RUN --mount=type=gpu,target=/x true")).unwrap();
     let refused = build(&world, &["-f", &file], &context).exits(1).stderr();
-    assert!(refused.contains("RUN --mount=type=ssh is not supported"), "{refused}");
+    assert!(refused.contains("RUN --mount=type=gpu is not supported"), "{refused}");
     fs::write(&file, dockerfile("RUN [\"/nope\"]")).unwrap();
     build(&world, &["-f", &file], &context).exits(1);
     fs::write(&file, dockerfile("COPY nope /x")).unwrap();
@@ -390,6 +391,10 @@ fn a_build_that_is_killed_leaves_nothing_that_runs_and_what_it_has_made() {
     let world = World::new();
     let text = dockerfile("RUN echo first > /first\nRUN echo begun; sleep 1000\n");
     let context = context(&world, "context", &[("Dockerfile", &text)]);
+    let holds = || {
+        let index = fs::read_to_string(world.root().join("images/index.json")).unwrap();
+        index.contains(Digest::of(b"held by builds").as_str())
+    };
     for (options, signal) in
         [(&["--network", "none"][..], Signal::KILL), (&["--network", "bridge"], Signal::INT)]
     {
@@ -406,6 +411,8 @@ fn a_build_that_is_killed_leaves_nothing_that_runs_and_what_it_has_made() {
             assert!(said.stderr().contains("sleep 1000: interrupted\n"), "{}", said.stderr());
             assert!(entries(&world.root().join("staging")).is_empty());
         }
+        // What one holds that was killed the next one lets go of.
+        assert_eq!(holds(), signal == Signal::KILL);
         eventually("its container is gone", || world.nman(["ps", "-aq"]).ok().stdout().is_empty());
     }
     // What was whole is taken by the next build, which clears up as well.

@@ -6,6 +6,9 @@
 
 mod attach;
 mod build;
+mod build_mounts;
+mod build_results;
+mod build_sources;
 mod compressed;
 mod counts;
 mod crash;
@@ -36,6 +39,9 @@ mod run;
 #[path = "../saved/mod.rs"]
 mod saved;
 mod screen;
+#[allow(dead_code, reason = "the tests of registries ask more of it")]
+#[path = "../server/mod.rs"]
+mod server;
 mod stats;
 mod terminal;
 mod user_namespaces;

@@ -14,5 +14,7 @@ mod mirrors;
 mod program;
 mod pushes;
 mod registries;
+#[path = "../server/mod.rs"]
+mod server;
 mod sessions;
 mod storage;

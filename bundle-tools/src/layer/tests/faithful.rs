@@ -262,6 +262,18 @@ fn without_owners_all_is_the_callers_and_read_only_directories_can_be_filled() {
 }
 
 #[test]
+fn one_owner_for_all_goes_before_those_of_the_layer() {
+    let sandbox = Sandbox::new();
+    let layer = layer().dir("d").file("d/file", "x").symlink("link", "d");
+    let options = Options { owner: Some((7, 8)), ..Options::default() };
+    sandbox.unpack_with(&layer, &options).unwrap();
+    for name in ["d", "d/file", "link"] {
+        let meta = fs::symlink_metadata(sandbox.path(name)).unwrap();
+        assert_eq!((meta.uid(), meta.gid()), (7, 8), "{name}");
+    }
+}
+
+#[test]
 fn the_owner_is_right_in_a_setgid_directory_too() {
     let sandbox = Sandbox::new();
     let layer = layer()

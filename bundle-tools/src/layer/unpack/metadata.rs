@@ -62,8 +62,13 @@ impl Unpacker<'_> {
     }
 
     fn owner(&self, entry: &Entry) -> (Option<Uid>, Option<Gid>) {
-        let (uid, gid) = self.options.owner_map.map(entry.uid, entry.gid);
+        let (uid, gid) = self.ids(entry);
         (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))
+    }
+
+    fn ids(&self, entry: &Entry) -> (u32, u32) {
+        let mapped = || self.options.owner_map.map(entry.uid, entry.gid);
+        self.options.owner.unwrap_or_else(mapped)
     }
 
     pub(super) fn set_owner(&self, fd: impl AsFd, entry: &Entry, path: &[u8]) -> Result<(), Error> {
@@ -119,8 +124,7 @@ impl Unpacker<'_> {
 
     /// Whether a file made by the caller in `parent` belongs to somebody else than the entry says.
     fn owner_differs(&self, entry: &Entry, parent: &Parent) -> bool {
-        let owner = self.options.owner_map.map(entry.uid, entry.gid);
-        self.options.owners && (parent.setgid || owner != self.caller)
+        self.options.owners && (parent.setgid || self.ids(entry) != self.caller)
     }
 }
 

@@ -1,6 +1,7 @@
 use super::super::dockerfile::parse;
 use super::super::stages::plan;
 use super::*;
+use bundle::digest::Digest;
 
 /// The configuration that a stage ends with, and what its last instruction was about.
 fn built(text: &str, args: &[(&str, &str)], base: &Value) -> Result<(Value, Act)> {
@@ -96,6 +97,12 @@ fn a_command_is_the_shells_or_its_own() {
     assert_eq!(run("FROM x\nRUN [\"a\", \"$B\"]", &[]).words, ["a", "$B"]);
     assert_eq!(run("FROM x\nRUN <<E\na\nb\nE", &[]).words[2], "a\nb\n");
     assert_eq!(run("FROM x\nRUN cat <<E >f\na\nE", &[]).words[2], "cat <<E >f\na\nE");
+    let script = run("FROM x\nSHELL [\"s\"]\nRUN <<E\n#!/bin/x -y\n$A\nE", &[]);
+    assert_eq!(script.words, ["/dev/pipes/E"]);
+    let text = "#!/bin/x -y\n$A\n".to_owned();
+    assert_eq!(script.script, Some(Script { name: "E".to_owned(), text }));
+    assert_eq!(run("FROM x\nRUN cat <<E\n#!a\nE", &[]).script, None);
+    assert!(run("FROM x\nRUN --security=insecure a", &[]).insecure);
     assert_eq!(run("FROM x\nRUN --network=none a", &[]).network.as_deref(), Some("none"));
     let text = "FROM x\nWORKDIR /w\nENV D=c\nRUN --mount=type=cache,target=$D --mount=type=tmpfs,target=/t a";
     let targets: Vec<String> =
@@ -107,7 +114,8 @@ fn a_command_is_the_shells_or_its_own() {
 fn copies_say_from_where_to_where_and_whose() {
     let one = copy("COPY --from=y --chown=5:6 --chmod=0750 a ./b/");
     assert_eq!((one.from.as_deref(), one.owner.as_deref()), (Some("y"), Some("5:6")));
-    assert_eq!((one.mode, one.target.as_str(), one.unpacks), (Some(0o750), "/w/b/", false));
+    assert_eq!(one.mode.as_ref().map(|mode| mode.apply(0, false)), Some(0o750));
+    assert_eq!((one.target.as_str(), one.unpack), ("/w/b/", Unpack::Never));
     assert_eq!(copy("ADD a .").target, "/w/");
     assert_eq!(copy("COPY a /").target, "/");
     assert_eq!(copy("COPY [\"a b\", \"/c d\"]").sources, ["a b"]);
@@ -118,15 +126,57 @@ fn copies_say_from_where_to_where_and_whose() {
 }
 
 #[test]
+fn what_is_added_is_told_apart_by_how_it_is_got() {
+    let add = copy("ARG H=h\nADD a https://$H/x.tar git@h:a/b https://h/c.git#v /d/");
+    assert_eq!(add.sources, ["a"]);
+    assert_eq!(add.urls, ["https://h/x.tar"]);
+    assert_eq!(add.repositories.len(), 2);
+    // COPY knows paths alone.
+    assert_eq!(copy("COPY https://h/x /d").sources, ["https://h/x"]);
+    assert_eq!(copy("ADD a /b").unpack, Unpack::Local);
+    assert_eq!(copy("ADD --unpack=false a /b").unpack, Unpack::Never);
+    assert_eq!(copy("ADD --unpack https://h/x /b").unpack, Unpack::All);
+    let digest = Digest::of(b"x");
+    let sum = format!("--checksum={digest}");
+    assert_eq!(copy(&format!("ADD {sum} https://h/x /b")).checksum, Some(digest));
+    let several = refused(&format!("ADD {sum} https://h/x https://h/y /b/"));
+    assert_eq!(several, "checksum can't be specified for multiple sources");
+    let local = refused(&format!("ADD {sum} x /b"));
+    assert_eq!(local, "checksum can't be specified for non-HTTP(S) sources");
+    for (url, name) in [
+        ("https://h/a/b.tar?x=/y", Some("b.tar")),
+        ("https://h/a/", Some("a")),
+        ("https://h", None),
+        ("https://h/?a", None),
+        ("https://h/..", None),
+        ("https://h/%2e%2e", None),
+        ("https://h/a%2Fb", None),
+        ("https://h/a%20b", Some("a b")),
+    ] {
+        assert_eq!(file_name(url).as_deref(), name, "{url}");
+    }
+}
+
+#[test]
+fn copies_leave_out_and_take_along() {
+    let one = copy("COPY --parents --exclude=*.o --exclude=\"b c\" a /d/");
+    assert!(one.parents && one.exclude.leaves_out("x.o") && one.exclude.leaves_out("b c"));
+    assert!(!copy("COPY --parents=false a /d").parents);
+}
+
+#[test]
 fn what_is_not_supported_is_refused_by_name() {
     for (steps, why) in [
-        ("RUN --security=insecure y", "RUN --security=insecure is not supported"),
-        ("COPY --parents a /b", "COPY --parents is not supported"),
+        ("RUN --security=none y", "RUN --security=none is not supported"),
+        ("COPY --unpack a /b", "COPY --unpack is not supported"),
+        ("ADD --parents a /b", "ADD --parents is not supported"),
         ("ADD --from=x a b", "ADD --from=x is not supported"),
-        ("ADD https://x/y /z", "only files of the context"),
+        ("ADD https://x/ /z/", "cannot determine filename for source https://x/"),
+        ("ADD --checksum=sha256:1 https://x/y /z", "invalid checksum sha256:1"),
+        ("ADD --keep-git-dir=maybe a /z", "ADD --keep-git-dir=maybe is not supported"),
         ("COPY a", "requires at least two arguments"),
         ("COPY a b /c", "must be a directory and end with a /"),
-        ("COPY --chmod=u+x a /b", "invalid chmod parameter"),
+        ("COPY --chmod=u+y a /b", "invalid chmod parameter"),
         ("SHELL sh", "in JSON form"),
         ("STOPSIGNAL NOPE", "Invalid signal: NOPE"),
         ("ONBUILD FROM x", "FROM isn't allowed as an ONBUILD trigger"),

@@ -1,0 +1,238 @@
+//! `nman build`: where a context comes from, and what becomes of the result.
+
+use super::build::{assert_nothing_left, build, command, config, context, dockerfile, shell};
+use super::server::{Answer, Server};
+use super::world::{IMAGE, World, entries, eventually};
+use nconform::fixture::Capture;
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, symlink};
+
+/// An archive of a directory.
+fn packed(world: &World, root: &str) -> Vec<u8> {
+    let path = world.path("packed.tar.gz");
+    let shown = path.display().to_string();
+    Capture::of("tar").args(["-C", root, "-czf", &shown, "."]).run().ok();
+    fs::read(path).unwrap()
+}
+
+#[test]
+fn files_are_written_to_a_directory_or_an_archive_and_no_image_is_kept() {
+    let world = World::new();
+    let text = format!(
+        "FROM {IMAGE} AS made\nRUN mkdir -p /out/sub && echo one > /out/one && echo two > /out/sub/two && \
+         ln -s /etc/passwd /out/link && chown 5:6 /out/one && chmod 4750 /out/one\n\
+         FROM scratch\nCOPY --from=made /out/ /\n"
+    );
+    let context = context(&world, "context", &[("Dockerfile", &text)]);
+    let images = || world.nman(["images", "-q"]).ok().stdout();
+    let before = images();
+    let out = world.path("out");
+    let shown = out.display().to_string();
+    assert_eq!(build(&world, &["-t", "none", "-o", &shown], &context).ok().stdout(), "");
+    assert!(entries(&out).len() == 3 && out.join("sub/two").exists());
+    // They are whoever's builds, and a program that ran as another does not run as that.
+    let metadata = fs::metadata(out.join("one")).unwrap();
+    assert_eq!((metadata.uid(), metadata.gid(), metadata.mode() & 0o7777), (0, 0, 0o750));
+    assert_eq!(fs::read_link(out.join("link")).unwrap().to_str(), Some("/etc/passwd"));
+    let archive = world.path("out.tar").display().to_string();
+    let option = format!("type=tar,dest={archive}");
+    build(&world, &["-q", "-o", &option], &context).ok();
+    let list = |args: &[&str]| Capture::of("tar").args(args).run().ok().stdout();
+    let listed = list(&["--numeric-owner", "-tvf", &archive]);
+    assert!(listed.contains("-rwsr-x--- 5/6") && listed.contains("sub/two"), "{listed}");
+    let streamed = build(&world, &["-o", "-"], &context).ok();
+    assert_eq!(streamed.stdout(), String::from_utf8_lossy(&fs::read(&archive).unwrap()));
+    assert_eq!(images(), before);
+    // What lies there already leads nowhere else.
+    fs::remove_dir_all(out.join("sub")).unwrap();
+    fs::create_dir(world.path("outside")).unwrap();
+    symlink(world.path("outside"), out.join("sub")).unwrap();
+    let refused = build(&world, &["-o", &shown], &context).exits(1).stderr();
+    assert!(refused.contains("cannot overwrite non-directory with directory"), "{refused}");
+    assert!(entries(&world.path("outside")).is_empty());
+    // One that fails leaves no archive.
+    fs::write(world.path("context/Dockerfile"), dockerfile("RUN false\n")).unwrap();
+    let never = world.path("never.tar");
+    build(&world, &["-o", &format!("type=tar,dest={}", never.display())], &context).exits(1);
+    assert!(!never.exists());
+    let both = dockerfile("RUN echo > /x\n");
+    fs::write(world.path("context/Dockerfile"), both).unwrap();
+    build(&world, &["-t", "both", "-o", "type=image", "-o", &option], &context).ok();
+    assert_eq!(shell(&world, "both", "test -f /x && echo there"), "there\n");
+    assert_nothing_left(&world);
+}
+
+#[test]
+fn what_steps_have_made_becomes_one_layer() {
+    let world = World::new();
+    let text = dockerfile(
+        "RUN echo a > /a && echo b > /b && mkdir /d && echo x > /d/x && chown 5:6 /d\n\
+         RUN rm /b /etc/text && echo more >> /a && rm -r /d && mkdir /d && echo y > /d/y\nENV V=1\nRUN ln /a /again\n",
+    );
+    let context = context(&world, "context", &[("Dockerfile", &text)]);
+    build(&world, &["-t", "plain"], &context).ok();
+    build(&world, &["-t", "squashed", "--squash"], &context).ok();
+    let layers = |image: &str| {
+        let format = "{{len .RootFS.Layers}}";
+        world.nman(["image", "inspect", "-f", format, image]).ok().text().parse::<usize>().unwrap()
+    };
+    assert_eq!((layers("plain"), layers("squashed")), (layers(IMAGE) + 3, layers(IMAGE) + 1));
+    let look = "cat /a /again; ls /b /etc/text 2>/dev/null; ls /d; stat -c '%u %h' /d /a; echo $V";
+    let said = shell(&world, "plain", look);
+    assert_eq!(shell(&world, "squashed", look), said);
+    assert!(said.starts_with("a\nmore\na\nmore\ny\n0 "), "{said}");
+    let history = world.nman(["history", "--format", "{{.Comment}}", "squashed"]).ok().stdout();
+    assert!(history.starts_with("3 layers in one\n"), "{history}");
+    // What later builds take is what the steps have made.
+    let again = build(&world, &["-t", "plain"], &context).ok().stderr();
+    assert_eq!(again.matches("Using cache").count(), 3);
+    world.nman(["rmi", "plain"]).ok();
+    assert_eq!(shell(&world, "squashed", look), said);
+    assert_nothing_left(&world);
+}
+
+#[test]
+fn a_context_comes_from_a_url_or_a_repository() {
+    let world = World::new();
+    let text = dockerfile("COPY file /file\n");
+    let root = context(
+        &world,
+        "context",
+        &[("sub/Dockerfile", &text), ("sub/file", "sub"), ("Dockerfile", &text), ("file", "top")],
+    );
+    let archive = packed(&world, &root);
+    let git = |args: &[&str]| {
+        let own = ["-C", root.as_str(), "-c", "user.name=t", "-c", "user.email=t@t"];
+        Capture::of("git").args(own).args(args).run().ok().text()
+    };
+    symlink("/etc", world.path("context/link")).unwrap();
+    git(&["init", "-q", "-b", "main"]);
+    git(&["add", "."]);
+    git(&["commit", "-q", "-m", "one"]);
+    git(&["update-server-info"]);
+    let repository = world.path("context/.git");
+    let alone = dockerfile("RUN echo alone > /file\n");
+    let server = Server::start(move |request| {
+        let path = request.path.split('?').next().unwrap_or_default();
+        match path.strip_prefix("/repo.git/") {
+            Some(path) => fs::read(repository.join(path)).map_or(Answer::status(404), Answer::ok),
+            None if path == "/x.tar.gz" => Answer::ok(archive.clone()),
+            None if path == "/Dockerfile" => Answer::ok(alone.clone()),
+            None => Answer::status(404),
+        }
+    });
+    let url = format!("http://jo:secret@{}", server.address());
+    let built = |options: &[&str], path: &str| {
+        let options = [&["-t", "remote"], options].concat();
+        build(&world, &options, &format!("{url}/{path}"))
+    };
+    for (options, path, content) in [
+        (&[][..], "x.tar.gz", "top"),
+        (&["-f", "sub/Dockerfile"], "x.tar.gz", "top"),
+        (&[], "Dockerfile", "alone\n"),
+        (&[], "repo.git", "top"),
+        (&[], "repo.git#main:sub", "sub"),
+        // Not further up than the repository.
+        (&[], "repo.git#main:../..", "top"),
+    ] {
+        built(options, path).ok();
+        assert_eq!(shell(&world, "remote", "cat /file"), content, "{path}");
+    }
+    let refused = built(&[], "none").exits(1).stderr();
+    let shown = format!("cannot build from `http://{}/none`: ", server.address());
+    assert!(refused.contains(&shown) && refused.contains("404"), "{refused}");
+    let refused = built(&[], "repo.git#main:link").exits(1).stderr();
+    assert!(refused.contains("cannot open `link` of `http://127.0.0.1:"), "{refused}");
+    assert_nothing_left(&world);
+}
+
+#[test]
+fn contexts_have_names_and_go_before_stages_and_images() {
+    let world = World::new();
+    let text = format!(
+        "FROM nowhere.invalid/base AS one\nFROM {IMAGE} AS tools\nRUN false\nFROM one\nCOPY --from=tools a /a\n\
+         RUN --mount=from=tools,target=/t cat /t/dir/b > /b\nCOPY --from=seen /etc/text /text\n"
+    );
+    let main = context(&world, "context", &[("Dockerfile", &text), ("a", "wrong")]);
+    let more = context(
+        &world,
+        "more",
+        &[("a", "a"), ("dir/b", "b"), (".dockerignore", "left\n"), ("left", "")],
+    );
+    let image = format!("nowhere.invalid/base=docker-image://{IMAGE}");
+    let seen = format!("seen=docker-image://{IMAGE}");
+    let tools = format!("tools={more}");
+    let named = ["--build-context", &image, "--build-context", &tools, "--build-context", &seen];
+    build(&world, &[&["-t", "named"], &named[..]].concat(), &main).ok();
+    assert_eq!(shell(&world, "named", "cat /a /b /text"), "abnot a program\n");
+    fs::write(world.path("context/Dockerfile"), dockerfile("COPY --from=tools left /x\n")).unwrap();
+    let refused = build(&world, &named, &main).exits(1).stderr();
+    assert!(refused.contains("\"left\" was not found in the build context `tools`"), "{refused}");
+    fs::write(world.path("context/Dockerfile"), "FROM tools\nCOPY a /own\n").unwrap();
+    let out = world.path("out").display().to_string();
+    let based = [&["-o", &out], &named[..]].concat();
+    build(&world, &based, &main).ok();
+    let content = |name: &str| fs::read_to_string(world.path("out").join(name)).unwrap();
+    assert_eq!([content("a"), content("dir/b"), content("own")], ["a", "b", "wrong"]);
+    assert!(!world.path("out/left").exists());
+    assert_eq!(build(&world, &based, &main).ok().stderr().matches("Using cache").count(), 2);
+    assert_nothing_left(&world);
+}
+
+#[test]
+fn a_stage_is_made_anew_if_that_is_asked_for_and_a_manifest_has_annotations() {
+    let world = World::new();
+    let text = format!(
+        "FROM {IMAGE} AS one\nRUN cat /proc/sys/kernel/random/uuid > /id\nFROM {IMAGE}\nRUN echo two > /two\nCOPY --from=one /id /id\n"
+    );
+    let context = context(&world, "context", &[("Dockerfile", &text)]);
+    let built = |options: &[&str]| {
+        let options = [&["-t", "partly", "--cache-from", "some/image"], options].concat();
+        build(&world, &options, &context).ok().stderr().matches("Using cache").count()
+    };
+    assert_eq!((built(&[]), built(&[])), (0, 3));
+    assert_eq!(built(&["--no-cache-filter", "One,other"]), 1);
+    built(&["--annotation", "a=b", "--annotation", "manifest:c=d", "--label", "l=m"]);
+    assert_eq!(config(&world, "partly")["Labels"]["l"], "m");
+    let archive = world.path("annotated.tar").display().to_string();
+    world.nman(["save", "-o", &archive, "partly"]).ok();
+    let unpacked = world.path("annotated");
+    fs::create_dir(&unpacked).unwrap();
+    let shown = unpacked.display().to_string();
+    Capture::of("tar").args(["-C", &shown, "-xf", &archive]).run().ok();
+    let found = Capture::of("grep")
+        .args(["-rhoE", r#""annotations":\{"[ac]":"[bd]","[ac]":"[bd]"\}"#, &shown])
+        .run();
+    assert!(!found.ok().stdout().is_empty());
+    assert_nothing_left(&world);
+}
+
+#[test]
+fn an_image_that_is_removed_during_the_first_step_fails_no_build() {
+    let world = World::new();
+    world.nman(["tag", IMAGE, "base"]).ok();
+    let gate = world.path("gate");
+    // What the first step adds comes when the image is gone.
+    let server = Server::start(move |_| {
+        while !gate.exists() {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        Answer::ok("go")
+    });
+    let url = format!("http://{}/go", server.address());
+    let text = format!("FROM base\nADD {url} /in/go\nRUN test -f /in/go && test -f /etc/text\n");
+    let root = context(&world, "context", &[("Dockerfile", &text)]);
+    let (mut running, said) = command(&world, &["-t", "late"], &root).start();
+    eventually("the step waits", || said.stderr().contains("Step 2/3"));
+    world.nman(["rmi", "-f", "base", IMAGE]).ok();
+    world.nman(["image", "prune", "-af"]).ok();
+    fs::write(world.path("gate"), "").unwrap();
+    assert!(running.wait().unwrap().success(), "{}", said.stderr());
+    assert_eq!(shell(&world, "late", "cat /in/go"), "go");
+    world.nman(["rmi", "late"]).ok();
+    world.nman(["system", "check"]).ok();
+    // Nothing is kept any more.
+    let blobs = world.root().join("images/blobs/sha256");
+    assert_eq!(entries(&blobs), Vec::<std::path::PathBuf>::new());
+    assert_nothing_left(&world);
+}
