@@ -2,10 +2,12 @@
 
 use crate::bundle::host::HostFacts;
 use crate::cli::FormatArgs;
+use crate::connection::ground;
 use crate::container::{Containers, LogDriver};
 use crate::doctor::{self, Finding, Host, Verdict, judge};
 use crate::error::Result;
 use crate::listing::{binary_size, object};
+use crate::network::Carrier;
 use crate::rootless::Delegation;
 use crate::runtime::Runtime;
 use crate::settings::Settings;
@@ -131,6 +133,11 @@ fn facts(settings: &Settings, host: &Host) -> Result<Value> {
         Ok((path, _)) => (Runtime::new(path, settings).name(), path.display().to_string()),
         Err(_) => (String::new(), String::new()),
     };
+    // Those on an interface of the host are root's.
+    let networks: &[&str] = match settings.rootless {
+        true => &["bridge", "host", "none"],
+        false => &["bridge", "host", "ipvlan", "macvlan", "none"],
+    };
     let mut runtimes = serde_json::Map::new();
     runtimes.insert(runtime.clone(), json!({ "path": path }));
     Ok(json!({
@@ -144,7 +151,7 @@ fn facts(settings: &Settings, host: &Host) -> Result<Value> {
         "DriverStatus": [["Backing Filesystem", filesystem(host.storage.kind)]],
         "Plugins": {
             "Volume": ["local"],
-            "Network": ["bridge", "host", "ipvlan", "macvlan", "none"],
+            "Network": networks,
             "Log": LogDriver::ALL.map(LogDriver::as_str),
         },
         "LoggingDriver": LogDriver::default().as_str(),
@@ -166,10 +173,23 @@ fn facts(settings: &Settings, host: &Host) -> Result<Value> {
         "NCPU": std::thread::available_parallelism().map_or(1, usize::from),
         "MemTotal": memory(),
         "Name": HostFacts::probe().hostname,
+        "UserNetwork": user_network(settings),
         "DockerRootDir": settings.root,
         "StateDir": settings.state,
         "Warnings": judge(host).iter().filter_map(warning).chain(cgroups.warning).collect::<Vec<_>>(),
     }))
+}
+
+/// The namespace that a user's networks stand in, and the process that is its way out; of root's there is none.
+fn user_network(settings: &Settings) -> Value {
+    if !settings.rootless {
+        return Value::Null;
+    }
+    let (namespace, uplink) = ground::describe(settings);
+    json!({
+        "Namespace": namespace.unwrap_or_default(),
+        "Uplink": uplink.map(Carrier::program).unwrap_or_default(),
+    })
 }
 
 /// The lines of `docker info` that mean something without a daemon.
@@ -214,6 +234,13 @@ fn text(found: &Value) -> String {
     lines(&mut text, found, &of_machine);
     let memory = binary_size(found["MemTotal"].as_u64().unwrap_or(0));
     let _ = writeln!(text, "Total Memory: {memory}");
+    if let Some(namespace) = found["UserNetwork"]["Namespace"].as_str() {
+        let or_none =
+            |text: &str| if text.is_empty() { "none".to_owned() } else { text.to_owned() };
+        let uplink = found["UserNetwork"]["Uplink"].as_str().unwrap_or_default();
+        let _ = writeln!(text, "Network Namespace: {}", or_none(namespace));
+        let _ = writeln!(text, " Uplink: {}", or_none(uplink));
+    }
     let of_places = [("Name", "Name"), ("Root Dir", "DockerRootDir"), ("State Dir", "StateDir")];
     lines(&mut text, found, &of_places);
     for warning in items(&found["Warnings"]) {

@@ -6,11 +6,12 @@
 
 use super::carrier;
 use crate::error::{Error, Result};
-use crate::network::{self, Definition, HostFacts, PortRequest, Protocol, State, netns};
+use crate::network::{self, Carrier, Definition, HostFacts, PortRequest, Protocol, State, netns};
 use crate::notice;
 use crate::rootless::{netns as user, scope};
 use crate::settings::Settings;
 use std::fs;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 /// What the way out is called in the user's namespace.
@@ -84,15 +85,26 @@ pub fn networks(settings: &Settings) -> Result<State> {
     if !settings.rootless {
         return Ok(state);
     }
-    let found = match user::Place::lock_known(settings)? {
-        Some(place) => place.find()?,
-        None => None,
-    };
-    let namespace = match found {
+    let namespace = match namespace(settings)? {
         Some(namespace) => namespace,
         None => netns::create()?,
     };
     Ok(state.within(namespace))
+}
+
+/// A user's namespace, if it is there.
+///
+/// # Errors
+/// Its place cannot be locked, or the process not be started that holds what was found with a monitor.
+pub fn namespace(settings: &Settings) -> Result<Option<OwnedFd>> {
+    let place = user::Place::lock_known(settings)?;
+    place.map_or(Ok(None), |place| place.find())
+}
+
+/// Where a user's namespace can be opened, and what is its way out, as far as they are there. Nothing is entered or locked for it.
+#[must_use]
+pub fn describe(settings: &Settings) -> (Option<PathBuf>, Option<Carrier>) {
+    (user::holder(settings).map(user::path_of), carrier::program(&uplink(settings)))
 }
 
 /// The networks for whoever puts back what is lost of them: a user's namespace is made anew where a container needs one, and its way out

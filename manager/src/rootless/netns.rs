@@ -5,7 +5,7 @@
 //! killed, the namespace is taken from a monitor, and held anew. It belongs to the user's user namespace, which all commands are in.
 
 use super::holder;
-use super::pause::{NOTE, Note, Purpose, start};
+use super::pause::{NOTE, Note, Purpose, read, start};
 use crate::container::Containers;
 use crate::error::{Error, Result};
 use crate::network::netns;
@@ -34,6 +34,13 @@ fn directory(settings: &Settings) -> PathBuf {
 #[must_use]
 pub fn path_of(holder: i32) -> PathBuf {
     PathBuf::from(format!("/proc/{holder}/ns/net"))
+}
+
+/// The process that holds the namespace at this moment, as it is written down: for whoever only tells.
+#[must_use]
+pub fn holder(settings: &Settings) -> Option<i32> {
+    let (pid, born) = read(&fs::read_to_string(directory(settings).join(NOTE)).ok()?)?;
+    (birth(pid) == Some(born)).then_some(pid)
 }
 
 impl<'a> Place<'a> {

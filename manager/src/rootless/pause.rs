@@ -8,6 +8,7 @@
 use super::mapping::{Plan, User};
 use crate::error::{Error, Result};
 use crate::process::birth;
+use caps::CapSet;
 use rustix::fs::{FlockOperation, Mode, OFlags, flock, inotify};
 use rustix::io::Errno;
 use rustix::mount::{
@@ -102,8 +103,7 @@ impl Note {
         let (mut text, mut file) = (String::new(), &self.file);
         file.rewind().ok()?;
         file.take(64).read_to_string(&mut text).ok()?;
-        let (pid, born) = text.trim().split_once(' ')?;
-        Some((pid.parse().ok()?, born.parse().ok()?))
+        read(&text)
     }
 
     /// Removes the file, whereupon the process ends.
@@ -128,6 +128,12 @@ impl Note {
         };
         write().map_err(Error::io("write", &self.path))
     }
+}
+
+/// What is written in the file: a process, and when it began.
+pub(super) fn read(text: &str) -> Option<(i32, u64)> {
+    let (pid, born) = text.trim().split_once(' ')?;
+    Some((pid.parse().ok()?, born.parse().ok()?))
 }
 
 /// Starts the process, writes down which it is, and returns it.
@@ -211,8 +217,8 @@ fn hold(purpose: &str, note: &Path) -> std::result::Result<(), Errno> {
     let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
     match purpose {
         "make" => unshare(Kinds::USER)?,
-        "make-network" => unshare(Kinds::NETWORK).and_then(|()| leave_mounts())?,
-        "stay-network" => leave_mounts()?,
+        "make-network" => unshare(Kinds::NETWORK).and_then(|()| retire())?,
+        "stay-network" => retire()?,
         _ => {}
     }
     rustix::io::write(stdio::stdout(), READY)?;
@@ -235,8 +241,10 @@ fn hold(purpose: &str, note: &Path) -> std::result::Result<(), Errno> {
     }
 }
 
-/// Leaves every mount behind: whoever has started us may have been in a container's, which would be there as long as we are.
-fn leave_mounts() -> std::result::Result<(), Errno> {
+/// Leaves every mount behind, and every capability. Whoever has started us may have been among a container's mounts, which would be there
+/// as long as we are; and a program of few capabilities may open the namespaces of a process that has no more (ptrace(2),
+/// "Ptrace access mode checking"): pasta has given most of its own up by then.
+fn retire() -> std::result::Result<(), Errno> {
     const EMPTY: &str = "/tmp";
     unshare(Kinds::MOUNT)?;
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
@@ -244,5 +252,7 @@ fn leave_mounts() -> std::result::Result<(), Errno> {
     mount("nman", EMPTY, "tmpfs", flags, None)?;
     chdir(EMPTY)?;
     pivot_root(".", ".")?;
-    unmount(".", UnmountFlags::DETACH)
+    unmount(".", UnmountFlags::DETACH)?;
+    let clear = |set| caps::clear(None, set).map_err(|_| Errno::PERM);
+    clear(CapSet::Effective).and_then(|()| clear(CapSet::Permitted))
 }

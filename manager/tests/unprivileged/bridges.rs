@@ -1,6 +1,6 @@
 //! Networks with a bridge, for a user: they stand in a network namespace of the user's.
 
-use crate::network::{HOST, Outside, SERVER, served};
+use crate::network::{HOST, Hidden, Outside, SERVER, served};
 use crate::world::{World, eventually};
 use nman::network::netns;
 use std::fs;
@@ -72,9 +72,14 @@ fn containers_of_a_user_find_each_other_by_name_until_the_last_is_gone() {
     for name in ["web", "shop", "web.back"] {
         assert!(asked(&world, "back", name).contains("root:x:0:0"), "{name}");
     }
-    assert_eq!(asked(&world, "bridge", "web"), "", "of another network");
+    world.nman(["network", "create", "--internal", "apart"]).ok();
+    assert_eq!(asked(&world, "apart", "web"), "", "of another network");
     let list = world.nman(["network", "ls", "--format", "{{.Name}}"]).ok().stdout();
-    assert_eq!(list, "back\nhost\nnman\nnone\n");
+    assert_eq!(list, "apart\nback\nhost\nnman\nnone\n");
+    assert_eq!(
+        world.nman(["network", "prune", "-f"]).ok().stdout(),
+        "Deleted Networks:\napart\n\n"
+    );
     let found = world.nman(["network", "inspect", "back"]).ok().json();
     assert_eq!(found[0]["Id"], id);
     let members = found[0]["Containers"].as_object().unwrap();
@@ -82,6 +87,12 @@ fn containers_of_a_user_find_each_other_by_name_until_the_last_is_gone() {
     let refused = world.nman(["network", "rm", "back"]).exits(1);
     assert!(refused.stderr().contains("active endpoints (name:\"web\""), "{refused}");
     assert_eq!(world.nman(["system", "check"]).ok().stdout(), "No problems found\n");
+    let unshared =
+        world.nman(["unshare", "--rootless-netns", "cat", "/proc/net/dev"]).ok().stdout();
+    assert!(unshared.contains("uplink:") && unshared.contains("br-"), "{unshared}");
+    let format = "{{.UserNetwork.Namespace}} {{.UserNetwork.Uplink}}";
+    let info = world.nman(["info", "--format", format]).ok().stdout();
+    assert!(info.starts_with(&format!("/proc/{}/ns/net pasta", processes[0])), "{info}");
     // Nothing of it is the host's.
     let links = fs::read_dir("/sys/class/net").unwrap();
     let links: Vec<_> = links.map(|link| link.unwrap().file_name()).collect();
@@ -89,6 +100,12 @@ fn containers_of_a_user_find_each_other_by_name_until_the_last_is_gone() {
     world.nman(["rm", "-f", "web"]).ok();
     assert_gone(&world, &processes);
     world.nman(["network", "rm", "back"]).ok();
+    let refused = world.nman(["unshare", "--rootless-netns", "true"]).exits(1);
+    assert!(refused.stderr().contains("there is no network namespace"), "{refused}");
+    assert_eq!(
+        world.nman(["info", "--format", "{{.UserNetwork}}"]).ok().text(),
+        "map[Namespace: Uplink:]"
+    );
 }
 
 #[test]
@@ -373,5 +390,50 @@ fn both_families_are_carried_and_published() {
     assert!(names.contains("fd00:44::"), "{names}");
     world.nman(["rm", "-f", "web"]).ok();
     world.nman(["network", "rm", "six"]).ok();
+    assert_gone(&world, &[]);
+}
+
+/// Of the other program there is a way out as well.
+#[test]
+fn slirp4netns_is_a_way_out_where_pasta_is_none() {
+    let world = World::new();
+    let _hidden = Hidden::hide("pasta");
+    let _outside = Outside::make();
+    let port = host_says();
+    let ask = format!("sleep 1 | timeout 5 nc host.containers.internal {port}; true");
+    let reached = world.shell(&["--network", "bridge", "-p", "18086:80"], &ask);
+    assert_eq!(reached.stdout(), "host\n", "{reached}");
+    assert_gone(&world, &[]);
+}
+
+/// The host's loopback interface is as far away as from any container.
+#[test]
+fn containers_on_bridges_do_not_reach_the_hosts_loopback_interface() {
+    let world = World::new();
+    let _outside = Outside::make();
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let _ = stream.and_then(|mut stream| stream.write_all(b"hidden\n"));
+        }
+    });
+    let script = format!(
+        "for address in 127.0.0.1 10.0.2.2 10.0.2.100 $(ip route | awk '/default/ {{ print $3 }}'); do timeout 1 nc $address {port}; done; true"
+    );
+    assert_eq!(world.shell(&["--network", "bridge"], &script).ok().stdout(), "");
+    assert_gone(&world, &[]);
+}
+
+/// Their network namespaces belong to user namespaces below the user's.
+#[test]
+fn containers_with_ids_of_their_own_are_on_networks_too() {
+    let world = World::new();
+    let _outside = Outside::make();
+    let options =
+        ["-d", "--name", "web", "--userns", "keep-id", "--network", "bridge", "-p", "18087:8080"];
+    world.run(&options, &["httpd", "-f", "-p", "8080", "-h", "/etc"]).ok();
+    eventually("it answers", || served((Ipv4Addr::LOCALHOST, 18087)).is_some());
+    world.nman(["rm", "-f", "web"]).ok();
     assert_gone(&world, &[]);
 }

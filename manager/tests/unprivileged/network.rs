@@ -183,10 +183,10 @@ fn what_pasta_says_of_a_failure_is_told_and_nothing_is_left() {
 }
 
 /// A name at which there is no program that can be executed.
-struct Hidden(std::path::PathBuf);
+pub(crate) struct Hidden(std::path::PathBuf);
 
 impl Hidden {
-    fn hide(name: &str) -> Self {
+    pub(crate) fn hide(name: &str) -> Self {
         let path = tool(name);
         mount_bind("/dev/null", &path).unwrap();
         Self(path)

@@ -13,6 +13,7 @@ use crate::network::{Carrier, Mode, PortMapping, PortRequest, Protocol, Subnet, 
 use crate::process;
 use crate::rootless::mapping::find_program;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use std::ffi::OsStr;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::unix::ffi::OsStrExt as _;
@@ -260,6 +261,14 @@ fn pid_of(place: &Path) -> Option<i32> {
 /// The process that connects a namespace.
 pub(super) fn process(place: &Path) -> Option<i32> {
     pid_of(place).filter(|&pid| is_ours(place, pid))
+}
+
+/// The program that connects a namespace, by the name that it was started under.
+pub(super) fn program(place: &Path) -> Option<Carrier> {
+    let line = fs::read(format!("/proc/{}/cmdline", process(place)?)).ok()?;
+    let first = line.split(|byte| *byte == 0).next()?;
+    let name = Path::new(OsStr::from_bytes(first)).file_name()?;
+    ALL.into_iter().find(|carrier| name == carrier.program())
 }
 
 fn is_ours(place: &Path, pid: i32) -> bool {

@@ -256,3 +256,6 @@ fn is_want(errno: Errno) -> bool {
 fn failed(errno: Errno) -> Error {
     Error::kernel("serve a published port", errno)
 }
+
+#[cfg(test)]
+mod tests;
