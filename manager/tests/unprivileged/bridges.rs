@@ -27,6 +27,22 @@ fn uplink(world: &World) -> Option<i32> {
     fs::read_to_string(file).ok()?.trim().parse().ok()
 }
 
+/// A container's monitor.
+fn monitor(world: &World, name: &str) -> i32 {
+    let id = world.inspect(name, "/Id");
+    let place = world.root().join("containers").join(id.as_str().unwrap());
+    let state = fs::read_to_string(place.join("state.json")).unwrap();
+    let state: serde_json::Value = serde_json::from_str(&state).unwrap();
+    state["monitor"].as_i64().unwrap().try_into().unwrap()
+}
+
+/// One line of `/proc/PID/status`, in kB.
+fn memory(pid: i32, key: &str) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(key)).unwrap();
+    line.trim_start_matches(':').trim().trim_end_matches(" kB").parse().unwrap()
+}
+
 fn is_alive(pid: i32) -> bool {
     !fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default().is_empty()
 }
@@ -171,6 +187,7 @@ fn what_a_published_port_carries_arrives_whole() {
         peer
     });
     let sent: Vec<u8> = (0..8_000_000_u32).flat_map(u32::to_le_bytes).collect();
+    let own = memory(monitor(&world, "echo"), "RssAnon");
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, 18081)).unwrap();
     let mut writing = stream.try_clone().unwrap();
     let copy = sent.clone();
@@ -183,6 +200,9 @@ fn what_a_published_port_carries_arrives_whole() {
     stream.read_to_end(&mut received).unwrap();
     writer.join().unwrap();
     assert!(received == sent, "{} bytes of {}", received.len(), sent.len());
+    // What it was passed on by is given back.
+    let monitor = monitor(&world, "echo");
+    eventually("the monitor is small again", || memory(monitor, "RssAnon") <= own + 256);
     let gateway = world.inspect("echo", "/NetworkSettings/Networks/nman/Gateway");
     assert_eq!(echo.join().unwrap().ip().to_string(), gateway, "who has connected");
     world.nman(["rm", "-f", "echo"]).ok();
@@ -314,11 +334,7 @@ fn a_namespace_whose_holder_was_killed_is_found_with_a_monitor() {
     assert!(asked(&world, "bridge", "web").contains("root:x:0:0"));
     assert_eq!(name(holder(&world)), before);
     // With the monitor killed as well nobody has it, and the container is cut off.
-    let id = world.inspect("web", "/Id");
-    let place = world.root().join("containers").join(id.as_str().unwrap());
-    let monitor = fs::read_to_string(place.join("state.json")).unwrap();
-    let monitor: serde_json::Value = serde_json::from_str(&monitor).unwrap();
-    kill(monitor["monitor"].as_i64().unwrap().try_into().unwrap());
+    kill(monitor(&world, "web"));
     kill(holder(&world));
     let check = world.nman(["system", "check"]).exits(1);
     assert!(check.stdout().contains("the user's network namespace is gone"), "{check}");
