@@ -133,11 +133,6 @@ fn facts(settings: &Settings, host: &Host) -> Result<Value> {
         Ok((path, _)) => (Runtime::new(path, settings).name(), path.display().to_string()),
         Err(_) => (String::new(), String::new()),
     };
-    // Those on an interface of the host are root's.
-    let networks: &[&str] = match settings.rootless {
-        true => &["bridge", "host", "none"],
-        false => &["bridge", "host", "ipvlan", "macvlan", "none"],
-    };
     let mut runtimes = serde_json::Map::new();
     runtimes.insert(runtime.clone(), json!({ "path": path }));
     Ok(json!({
@@ -149,11 +144,7 @@ fn facts(settings: &Settings, host: &Host) -> Result<Value> {
         "ServerVersion": VERSION,
         "Driver": "overlayfs",
         "DriverStatus": [["Backing Filesystem", filesystem(host.storage.kind)]],
-        "Plugins": {
-            "Volume": ["local"],
-            "Network": networks,
-            "Log": LogDriver::ALL.map(LogDriver::as_str),
-        },
+        "Plugins": plugins(settings),
         "LoggingDriver": LogDriver::default().as_str(),
         "CgroupDriver": cgroups.driver,
         "CgroupVersion": host.cgroups.version.to_string(),
@@ -178,6 +169,19 @@ fn facts(settings: &Settings, host: &Host) -> Result<Value> {
         "StateDir": settings.state,
         "Warnings": judge(host).iter().filter_map(warning).chain(cgroups.warning).collect::<Vec<_>>(),
     }))
+}
+
+/// The words that options take. Networks on an interface of the host are root's.
+fn plugins(settings: &Settings) -> Value {
+    let networks: &[&str] = match settings.rootless {
+        true => &["bridge", "host", "none"],
+        false => &["bridge", "host", "ipvlan", "macvlan", "none"],
+    };
+    json!({
+        "Volume": ["local"],
+        "Network": networks,
+        "Log": LogDriver::ALL.map(LogDriver::as_str),
+    })
 }
 
 /// The namespace that a user's networks stand in, and the process that is its way out; of root's there is none.

@@ -82,8 +82,11 @@ impl Attendant {
 
     /// Serves the ports that are on record, and no others.
     fn publish(&mut self) -> Result<()> {
+        if !self.settings.rootless {
+            return Ok(());
+        }
         let plans = State::at(&self.settings.state).connected_to(&self.record.id)?;
-        if !self.settings.rootless || plans.is_empty() && self.proxy.is_none() {
+        if plans.is_empty() && self.proxy.is_none() {
             return Ok(());
         }
         let wanted: Vec<_> = plans.iter().flat_map(|plan| plan.targets()).collect();

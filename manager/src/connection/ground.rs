@@ -168,6 +168,17 @@ pub fn refuse_driver(settings: &Settings, driver: &str) -> Result<()> {
     })
 }
 
+/// The same of a network that is there: its definition may have been written by hand.
+///
+/// # Errors
+/// As [`refuse_driver`].
+pub(super) fn refuse_foreign(settings: &Settings, definition: &Definition) -> Result<()> {
+    match definition.bridge() {
+        Some(_) => Ok(()),
+        None => refuse_driver(settings, definition.driver_name()),
+    }
+}
+
 /// Refuses ports of a protocol that no process passes on.
 ///
 /// # Errors
@@ -176,14 +187,6 @@ pub(super) fn refuse_ports(settings: &Settings, requests: &[PortRequest]) -> Res
     match requests.iter().find(|request| request.protocol == Protocol::Sctp) {
         Some(request) if settings.rootless => Err(carrier::no_sctp(request)),
         _ => Ok(()),
-    }
-}
-
-/// The same of a definition.
-pub(super) fn refuse_foreign(settings: &Settings, definition: &Definition) -> Result<()> {
-    match definition.bridge() {
-        Some(_) => Ok(()),
-        None => refuse_driver(settings, definition.driver_name()),
     }
 }
 
@@ -213,12 +216,15 @@ pub fn check(settings: &Settings) -> Result<Option<&'static str>> {
     }
     let Some(place) = user::Place::lock_known(settings)? else { return Ok(None) };
     let is_used = !State::at(&settings.state).connected()?.is_empty();
-    Ok(match place.find()? {
-        _ if !is_used => Some("the user's network namespace is there, and no container is in it"),
-        None => Some("the user's network namespace is gone"),
-        Some(_) if carrier::process(&uplink(settings)).is_none() => {
+    let has_uplink = carrier::process(&uplink(settings)).is_some();
+    Ok(match (place.find()?, is_used) {
+        (Some(_), false) => {
+            Some("the user's network namespace is there, and no container is in it")
+        }
+        (None, true) => Some("the user's network namespace is gone"),
+        (Some(_), true) if !has_uplink => {
             Some("the user's network namespace has no way out: what was it has ended")
         }
-        Some(_) => None,
+        _ => None,
     })
 }

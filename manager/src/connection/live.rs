@@ -213,5 +213,12 @@ fn find(settings: &Settings, container: &str, network: &str) -> Result<(Dir, Rec
             "container sharing network namespace with another container or host cannot be connected to any other network"
         }
     };
-    Err(Error::WrongState { message: refused.to_owned(), hint: None })
+    // Docker knows nothing of the kind: the container has its program's network, and no other beside it.
+    let of_program = matches!(mode(&record.network)?, Mode::User(_));
+    let hint =
+        "start one with `--network bridge`, or with another network's name, to have it on several";
+    Err(Error::WrongState {
+        message: refused.to_owned(),
+        hint: of_program.then(|| hint.to_owned()),
+    })
 }
