@@ -35,7 +35,7 @@ pub(super) fn arguments(
     let mut words: Vec<OsString> = words.iter().map(OsString::from).collect();
     words.extend(["--pid".into(), place.join(PID).into()]);
     words.extend(["--netns".into(), namespace_of(place).into()]);
-    // Without a word it publishes by itself whatever is listened on inside (pasta(1), "auto").
+    // Without a word it publishes whatever is listened on inside (pasta(1): "Default is auto"); Debian 12's was not seen to.
     for (option, protocol) in [("-t", Protocol::Tcp), ("-u", Protocol::Udp)] {
         if published.iter().all(|(request, _)| request.protocol != protocol) {
             words.extend([option.into(), "none".into()]);
