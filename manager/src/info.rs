@@ -2,10 +2,12 @@
 
 use crate::bundle::host::HostFacts;
 use crate::cli::FormatArgs;
+use crate::connection::ground;
 use crate::container::{Containers, LogDriver};
 use crate::doctor::{self, Finding, Host, Verdict, judge};
 use crate::error::Result;
 use crate::listing::{binary_size, object};
+use crate::network::Carrier;
 use crate::rootless::Delegation;
 use crate::runtime::Runtime;
 use crate::settings::Settings;
@@ -142,11 +144,7 @@ fn facts(settings: &Settings, host: &Host) -> Result<Value> {
         "ServerVersion": VERSION,
         "Driver": "overlayfs",
         "DriverStatus": [["Backing Filesystem", filesystem(host.storage.kind)]],
-        "Plugins": {
-            "Volume": ["local"],
-            "Network": ["bridge", "host", "ipvlan", "macvlan", "none"],
-            "Log": LogDriver::ALL.map(LogDriver::as_str),
-        },
+        "Plugins": plugins(settings),
         "LoggingDriver": LogDriver::default().as_str(),
         "CgroupDriver": cgroups.driver,
         "CgroupVersion": host.cgroups.version.to_string(),
@@ -166,10 +164,36 @@ fn facts(settings: &Settings, host: &Host) -> Result<Value> {
         "NCPU": std::thread::available_parallelism().map_or(1, usize::from),
         "MemTotal": memory(),
         "Name": HostFacts::probe().hostname,
+        "UserNetwork": user_network(settings),
         "DockerRootDir": settings.root,
         "StateDir": settings.state,
         "Warnings": judge(host).iter().filter_map(warning).chain(cgroups.warning).collect::<Vec<_>>(),
     }))
+}
+
+/// The words that options take. Networks on an interface of the host are root's.
+fn plugins(settings: &Settings) -> Value {
+    let networks: &[&str] = match settings.rootless {
+        true => &["bridge", "host", "none"],
+        false => &["bridge", "host", "ipvlan", "macvlan", "none"],
+    };
+    json!({
+        "Volume": ["local"],
+        "Network": networks,
+        "Log": LogDriver::ALL.map(LogDriver::as_str),
+    })
+}
+
+/// The namespace that a user's networks stand in, and the process that is its way out; of root's there is none.
+fn user_network(settings: &Settings) -> Value {
+    if !settings.rootless {
+        return Value::Null;
+    }
+    let (namespace, uplink) = ground::describe(settings);
+    json!({
+        "Namespace": namespace.unwrap_or_default(),
+        "Uplink": uplink.map(Carrier::program).unwrap_or_default(),
+    })
 }
 
 /// The lines of `docker info` that mean something without a daemon.
@@ -214,6 +238,13 @@ fn text(found: &Value) -> String {
     lines(&mut text, found, &of_machine);
     let memory = binary_size(found["MemTotal"].as_u64().unwrap_or(0));
     let _ = writeln!(text, "Total Memory: {memory}");
+    if let Some(namespace) = found["UserNetwork"]["Namespace"].as_str() {
+        let or_none =
+            |text: &str| if text.is_empty() { "none".to_owned() } else { text.to_owned() };
+        let uplink = found["UserNetwork"]["Uplink"].as_str().unwrap_or_default();
+        let _ = writeln!(text, "Network Namespace: {}", or_none(namespace));
+        let _ = writeln!(text, " Uplink: {}", or_none(uplink));
+    }
     let of_places = [("Name", "Name"), ("Root Dir", "DockerRootDir"), ("State Dir", "StateDir")];
     lines(&mut text, found, &of_places);
     for warning in items(&found["Warnings"]) {

@@ -265,6 +265,9 @@ pub struct DoctorArgs {
 /// `nman unshare`
 #[derive(Clone, Debug, Default, Args)]
 pub struct UnshareArgs {
+    /// In the network namespace that networks with a bridge stand in, too
+    #[arg(long)]
+    pub rootless_netns: bool,
     /// The command; without one, $SHELL
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
     pub command: Vec<String>,

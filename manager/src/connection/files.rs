@@ -52,7 +52,13 @@ pub(super) fn write(
                 .flat_map(|plan| &plan.addresses)
                 .map(|leased| leased.address)
                 .collect();
-            let extra = extra_hosts(wish, gateway(plans))?;
+            // A user's gateway is not the host, which is reached by the way out.
+            let (host, named) = match settings.rootless {
+                true => (host_address(), names_of_host(wish, host_address())),
+                false => (gateway(plans), Vec::new()),
+            };
+            let mut extra = extra_hosts(wish, host)?;
+            extra.extend(named);
             let hosts = dns::hosts(&addresses, &own_names(record), &extra);
             (dns::resolv_conf(&of_host, &wish.dns), hosts)
         }

@@ -1,13 +1,13 @@
 //! One container onto one network.
 
+use super::ground;
 use super::publication::Publication;
 use crate::container::{ContainerId, Record};
 use crate::error::Result;
 use crate::event::{self, Kind};
 use crate::network::port::{self, PortMapping, PortRequest, Reservation};
 use crate::network::{
-    self, Appearance, Definition, Endpoint, HostFacts, Lease, NetworkPlan, State, definition, ipam,
-    names,
+    self, Appearance, Definition, Endpoint, Lease, NetworkPlan, State, definition, ipam, names,
 };
 use crate::networks;
 use crate::settings::Settings;
@@ -34,11 +34,12 @@ impl Joining<'_> {
         netns: BorrowedFd<'_>,
         publication: &mut Publication,
     ) -> Result<NetworkPlan> {
-        let mut host = HostFacts::probe()?;
+        let mut host = ground::facts(self.settings, Some(self.state))?;
         let wanted = self.endpoint.network.as_str();
         let definition = definition::find(&self.settings.root, wanted, &host)?;
+        ground::refuse_foreign(self.settings, &definition)?;
         if definition.has_ipv6() {
-            host.probe_ipv6()?;
+            ground::add_ipv6(self.settings, self.state, &mut host)?;
         }
         let container = &self.record.id;
         let addresses = self.endpoint.addresses();
@@ -73,6 +74,7 @@ impl Joining<'_> {
         if requests.is_empty() {
             return Ok(Reservation::default());
         }
+        ground::refuse_ports(self.settings, &requests)?;
         let reservation = port::reserve(&requests, &everywhere, &self.state.published()?)?;
         publication.carried(&reservation.ports);
         Ok(reservation)
@@ -104,7 +106,7 @@ pub(super) fn publish_elsewhere(
     state: &State,
     left: &NetworkPlan,
 ) -> Result<()> {
-    let host = HostFacts::probe()?;
+    let host = ground::facts(settings, Some(state))?;
     let mut homeless = left.ports.clone();
     for plan in state.connected_to(&left.container)? {
         let definition = definition::load(&settings.root, &plan.network, &host)?;

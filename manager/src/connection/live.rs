@@ -1,14 +1,13 @@
 //! `nman network connect` and `nman network disconnect`: at once if the container runs, and at every start from then on.
 
+use super::ground::{self, Ground};
 use super::join::{self, Joining};
 use super::publication::Publication;
-use super::{files, held_namespace, isolated, leave, membership, mode};
+use super::{attendant, files, held_namespace, leave, membership, mode};
 use crate::container::{Containers, Dir, Record};
 use crate::error::{Error, Result};
 use crate::network::state::Lock;
-use crate::network::{
-    Endpoint, HostFacts, Mode, NetworkName, NetworkPlan, State, definition, ipam,
-};
+use crate::network::{Endpoint, Mode, NetworkName, NetworkPlan, State, definition, ipam};
 use crate::networks;
 use crate::settings::Settings;
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -39,17 +38,21 @@ pub fn connect_to_network(settings: &Settings, container: &str, endpoint: Endpoi
         return Ok(());
     };
     if mode(&record.network)? == Mode::None {
-        isolated::leave(settings, &record.id)?;
+        attendant::ask(settings, &record.id)?;
     }
-    let state = State::open(&settings.state)?;
+    let ground = Ground::hold(settings)?;
+    let state = ground.state.clone();
     let plan = match join_running(settings, &state, &record, &endpoint, &namespace) {
         Ok(plan) => plan,
         Err(error) => {
             // The address that was leased for it goes back.
             let _ = ipam::release(&state, &network, &record.id);
+            drop(ground);
+            let _ = ground::leave(settings);
             return Err(error);
         }
     };
+    drop(ground);
     endpoints.push(endpoint);
     // The container may have ended meanwhile, and its monitor have taken down what was there before this.
     let outlived = !matches!(held_namespace(&dir), Ok(Some(_)));
@@ -61,10 +64,15 @@ pub fn connect_to_network(settings: &Settings, container: &str, endpoint: Endpoi
         return Err(error);
     }
     if outlived {
-        Ok(())
-    } else {
-        files::write(settings, &record, &dir, &state.connected_to(&record.id)?)
+        return Ok(());
     }
+    publish(settings, &record)?;
+    files::write(settings, &record, &dir, &state.connected_to(&record.id)?)
+}
+
+/// Has the monitor of a user's container publish what is on record by now. Root's ports are rules, which are there already.
+fn publish(settings: &Settings, record: &Record) -> Result<()> {
+    if settings.rootless { attendant::ask(settings, &record.id) } else { Ok(()) }
 }
 
 /// The list of a container's networks, locked at a moment when it is up, or when nobody is at work on it: one that is being
@@ -87,7 +95,7 @@ fn find_network(settings: &Settings, wanted: &str) -> Result<NetworkName> {
     if let Some(name) = networks::predefined(wanted) {
         return Ok(name.parse()?);
     }
-    Ok(definition::find(&settings.root, wanted, &HostFacts::probe()?)?.name)
+    Ok(definition::find(&settings.root, wanted, &ground::facts(settings, None)?)?.name)
 }
 
 /// Docker's rules for one more network, in its words.
@@ -141,7 +149,7 @@ pub fn disconnect_from_network(
     let mut endpoints = membership::endpoints(&record, &dir)?;
     let before = endpoints.len();
     endpoints.retain(|endpoint| endpoint.network != network);
-    let state = State::open(&settings.state)?;
+    let state = ground::networks(settings)?;
     let plan = state.connection(&record.id, &network)?;
     if plan.is_none() && endpoints.len() == before {
         return Err(Error::WrongState {
@@ -157,18 +165,21 @@ pub fn disconnect_from_network(
     let Some(plan) = plan else {
         // It was on `none`, or does not run.
         tell_private(settings, "disconnect", &record, &dir, &network);
-        return isolated::leave(settings, &record.id);
+        return attendant::ask(settings, &record.id);
     };
     let namespace = held_namespace(&dir)?;
     leave(settings, &state, &plan, namespace.as_ref())?;
     ipam::release(&state, &network, &record.id)?;
     if namespace.is_some() {
+        // What listens for a user's container lets go of the ports first: they are tried by being taken.
+        publish(settings, &record)?;
         if !plan.ports.is_empty() {
             join::publish_elsewhere(settings, &state, &plan)?;
+            publish(settings, &record)?;
         }
         files::write(settings, &record, &dir, &state.connected_to(&record.id)?)?;
     }
-    Ok(())
+    ground::leave(settings)
 }
 
 /// Tells of `none` and a container that runs: of any other network who joins it tells.
@@ -185,7 +196,8 @@ fn take_away(
     namespace: &OwnedFd,
 ) -> Result<()> {
     leave(settings, state, plan, Some(namespace))?;
-    Ok(ipam::release(state, &plan.network, &plan.container)?)
+    ipam::release(state, &plan.network, &plan.container)?;
+    ground::leave(settings)
 }
 
 /// The container, if it can be put onto that network or taken off it. The words of a refusal are Docker's.
@@ -201,5 +213,12 @@ fn find(settings: &Settings, container: &str, network: &str) -> Result<(Dir, Rec
             "container sharing network namespace with another container or host cannot be connected to any other network"
         }
     };
-    Err(Error::WrongState { message: refused.to_owned(), hint: None })
+    // Docker knows nothing of the kind: the container has its program's network, and no other beside it.
+    let of_program = matches!(mode(&record.network)?, Mode::User(_));
+    let hint =
+        "start one with `--network bridge`, or with another network's name, to have it on several";
+    Err(Error::WrongState {
+        message: refused.to_owned(),
+        hint: of_program.then(|| hint.to_owned()),
+    })
 }

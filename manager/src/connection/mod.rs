@@ -3,8 +3,10 @@
 //! The namespace is bound to a file of the container's directory, in the mount namespace of its monitor: config.json
 //! can name it before anything runs, and nothing has to be removed when everything dies.
 
+mod attendant;
 mod carrier;
 mod files;
+pub mod ground;
 mod isolated;
 mod join;
 mod live;
@@ -24,7 +26,8 @@ use crate::network::resolver::{self, Resolver, Upstream};
 use crate::network::{self, Carrier, Mode, NetworkPlan, State, ipam};
 use crate::networks;
 use crate::settings::Settings;
-use isolated::Isolated;
+use attendant::Attendant;
+use ground::Ground;
 use join::Joining;
 use publication::Publication;
 use rustix::fs::{Mode as FileMode, OFlags, fstatfs};
@@ -45,7 +48,7 @@ pub fn carrier() -> Option<Carrier> {
 /// The process that connects a container, if it is one of a user without root and has one.
 #[must_use]
 pub fn carried_by(dir: &Dir) -> Option<i32> {
-    carrier::process(dir)
+    carrier::process(dir.path())
 }
 
 /// Where a container's network namespace is bound.
@@ -142,14 +145,18 @@ fn connect_all(
     dir: &Dir,
     namespace: &OwnedFd,
 ) -> Result<Vec<NetworkPlan>> {
-    let state = State::open(&settings.state)?;
     let mut publication = Publication::of(record)?;
     // Who takes it off a network meanwhile waits, and finds it there.
     let _lock = membership::lock(dir)?;
     let mut plans = Vec::new();
-    let endpoints = membership::endpoints(record, dir)?;
-    for (endpoint, number) in endpoints.iter().filter(|end| !end.is_private()).zip(0..) {
-        let joining = Joining { settings, state: &state, record, endpoint, number };
+    let mut endpoints = membership::endpoints(record, dir)?;
+    endpoints.retain(|endpoint| !endpoint.is_private());
+    if endpoints.is_empty() {
+        return Ok(plans);
+    }
+    let ground = Ground::hold(settings)?;
+    for (endpoint, number) in endpoints.iter().zip(0..) {
+        let joining = Joining { settings, state: &ground.state, record, endpoint, number };
         plans.push(joining.join(namespace.as_fd(), &mut publication)?);
     }
     publication.check()?;
@@ -230,7 +237,7 @@ pub fn disconnect(settings: &Settings, record: &Record, dir: &Dir) -> Vec<Error>
     match mode(&record.network) {
         Ok(Mode::Network(_)) => {}
         Ok(Mode::None) if membership::has_changed(dir) => {}
-        Ok(Mode::User(_)) => return carrier::disconnect(dir).err().into_iter().collect(),
+        Ok(Mode::User(_)) => return carrier::disconnect(dir.path()).err().into_iter().collect(),
         Ok(Mode::None | Mode::Host | Mode::Container(_)) => return Vec::new(),
         Err(error) => return vec![error],
     }
@@ -239,9 +246,9 @@ pub fn disconnect(settings: &Settings, record: &Record, dir: &Dir) -> Vec<Error>
 
 /// Takes down what is on record of a container's connections, whatever it was to be on.
 pub fn disconnect_all(settings: &Settings, id: &ContainerId, dir: &Dir) -> Vec<Error> {
-    let state = match State::open(&settings.state) {
+    let state = match ground::networks(settings) {
         Ok(state) => state,
-        Err(error) => return vec![error.into()],
+        Err(error) => return vec![error],
     };
     let mut errors: Vec<network::Error> = Vec::new();
     match state.connected_to(id) {
@@ -263,8 +270,9 @@ pub fn disconnect_all(settings: &Settings, id: &ContainerId, dir: &Dir) -> Vec<E
         Err(error) => errors.push(error),
     }
     errors.extend(ipam::release_all(&state, id));
-    let of_carrier = carrier::disconnect(dir).err();
-    errors.into_iter().map(Error::from).chain(of_carrier).collect()
+    let of_carrier = carrier::disconnect(dir.path()).err();
+    let of_ground = ground::leave(settings).err();
+    errors.into_iter().map(Error::from).chain(of_carrier).chain(of_ground).collect()
 }
 
 /// Tells that a container that is on `none` or on the host's network has come to it, or left it; nothing of any other.
@@ -293,9 +301,9 @@ fn leave(
 pub fn check(settings: &Settings, plan: &NetworkPlan) -> Vec<Error> {
     let namespace = Containers::open(&settings.containers())
         .and_then(|containers| held_namespace(&containers.dir(&plan.container)));
-    let state = match State::open(&settings.state) {
+    let state = match ground::networks(settings) {
         Ok(state) => state,
-        Err(error) => return vec![error.into()],
+        Err(error) => return vec![error],
     };
     match namespace {
         Ok(Some(namespace)) => {
@@ -308,21 +316,22 @@ pub fn check(settings: &Settings, plan: &NetworkPlan) -> Vec<Error> {
     }
 }
 
-/// What a container's monitor has to look after of its network: its resolver, or, on `none`, whether it leaves that. The
-/// namespace is looked for in the monitor's mount namespace.
+/// What a container's monitor has to look after of its network: its resolver, on `none` whether it leaves that, and of a user's
+/// container the ports that networks with a bridge publish. The namespace is looked for in the monitor's mount namespace.
 ///
 /// # Errors
-/// The sockets for it cannot be made.
+/// The sockets for it cannot be made, or a port is somebody else's by now.
 pub fn source(settings: &Settings, record: &Record, dir: &Dir) -> Result<Option<Box<dyn Source>>> {
     let boxed = |resolver| Box::new(resolver) as Box<dyn Source>;
-    match mode(&record.network)? {
-        Mode::Host | Mode::Container(_) => Ok(None),
-        Mode::None if kept(dir).is_none() => {
-            Ok(Some(Box::new(Isolated::listen(settings, record, dir)?)))
-        }
-        Mode::None | Mode::User(_) | Mode::Network(_) => {
-            Ok(open_resolver(settings, record, dir)?.map(boxed))
-        }
+    let is_attended = match mode(&record.network)? {
+        Mode::Host | Mode::Container(_) => return Ok(None),
+        Mode::None => settings.rootless || kept(dir).is_none(),
+        Mode::Network(_) => settings.rootless,
+        Mode::User(_) => false,
+    };
+    match is_attended {
+        true => Ok(Some(Box::new(Attendant::begin(settings, record, dir)?))),
+        false => Ok(open_resolver(settings, record, dir)?.map(boxed)),
     }
 }
 
@@ -333,7 +342,7 @@ fn open_resolver(settings: &Settings, record: &Record, dir: &Dir) -> Result<Opti
         servers => Upstream::Fixed(servers.to_vec()),
     };
     let directory = resolver::Directory {
-        state: State::open(&settings.state)?,
+        state: State::at(&settings.state),
         names: settings.containers().join("names"),
         container: record.id.clone(),
     };

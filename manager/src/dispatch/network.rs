@@ -5,17 +5,10 @@ use nman::cli::{NetworkCommand, NetworkPruneArgs};
 use nman::error::Result;
 use nman::network::Endpoint;
 use nman::settings::Settings;
-use nman::{connection, networks, rootless, terminal};
+use nman::{connection, networks, terminal};
 
 /// Runs the command; returns the program's exit code.
 pub(super) fn dispatch(settings: &Settings, command: &NetworkCommand) -> Result<u8> {
-    let of_root = match command {
-        NetworkCommand::Create(_) => Some("create a network"),
-        NetworkCommand::Connect(_) => Some("connect a container"),
-        NetworkCommand::Disconnect(_) => Some("disconnect a container"),
-        _ => None,
-    };
-    of_root.map_or(Ok(()), |what| rootless::refuse_bridges(settings, what))?;
     match command {
         NetworkCommand::Create(args) => print(&(networks::create(settings, args)? + "\n")),
         NetworkCommand::Ls(args) => print(&networks::list(settings, args)?),

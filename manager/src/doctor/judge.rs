@@ -68,6 +68,7 @@ pub fn judge(host: &Host) -> Vec<Finding> {
     }
     all.extend(security(host));
     all.extend(storage(host));
+    all.extend(links(host));
     if host.user.is_none() {
         all.extend(network(host));
     }
@@ -283,11 +284,10 @@ fn storage(host: &Host) -> Vec<Finding> {
     ]
 }
 
-fn network(host: &Host) -> Vec<Finding> {
-    let mut all = Vec::new();
-    for (check, option, module) in
-        [("bridge", "CONFIG_BRIDGE", "bridge"), ("veth", "CONFIG_VETH", "veth")]
-    {
+/// What networks with a bridge are made of, whoever has them.
+fn links(host: &Host) -> Vec<Finding> {
+    let kinds = [("bridge", "CONFIG_BRIDGE", "bridge"), ("veth", "CONFIG_VETH", "veth")];
+    let one = |(check, option, module)| {
         let (good, found) = match host.kernel.has(option, module) {
             Presence::There => (true, "there"),
             Presence::Loadable => (true, "a module"),
@@ -297,8 +297,13 @@ fn network(host: &Host) -> Vec<Finding> {
         let advice = format!(
             "networks other than host and none need it: `modprobe {module}`, or run a kernel with {option}"
         );
-        all.push(finding(check, good, Limited, found, advice));
-    }
+        finding(check, good, Limited, found, advice)
+    };
+    kinds.into_iter().map(one).collect()
+}
+
+fn network(host: &Host) -> Vec<Finding> {
+    let mut all = Vec::new();
     all.push(finding(
         "nf_tables",
         host.dropping.is_ok(),

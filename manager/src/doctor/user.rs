@@ -1,7 +1,8 @@
-//! What an ordinary user needs of a host, in the place of what root does: no bridges are made for one, and cgroups where they are
+//! What an ordinary user needs of a host, in the place of what root does: networks in a namespace of the user's, and cgroups where they are
 //! delegated.
 
 use super::judge::{Finding, Verdict, finding};
+use super::probe::number;
 use crate::connection;
 use crate::network::Carrier;
 use crate::rootless::{self, Delegation, Plan, User};
@@ -22,6 +23,8 @@ pub struct UserFacts {
     pub carrier: Option<Carrier>,
     /// Whether the user may open /dev/net/tun.
     pub tun: bool,
+    /// How many network namespaces there may be.
+    pub network_namespaces: u64,
 }
 
 impl UserFacts {
@@ -36,6 +39,7 @@ impl UserFacts {
             forbidden: rootless::what_forbids_namespaces(),
             cgroups: Delegation::probe(),
             carrier: connection::carrier(),
+            network_namespaces: number("/proc/sys/user/max_net_namespaces"),
             tun: accessat(CWD, "/dev/net/tun", both, AtFlags::EACCESS).is_ok(),
         }
     }
@@ -119,6 +123,13 @@ pub(super) fn findings(user: &UserFacts, user_namespaces: u64) -> Vec<Finding> {
             if user.tun { "open to the user" } else { "/dev/net/tun is not open to the user" },
             "containers are connected by it: let root run `modprobe tun; chmod 666 /dev/net/tun`",
         ),
+        finding(
+            "network namespaces",
+            user.network_namespaces > 0,
+            Verdict::Limited,
+            format!("at most {}", user.network_namespaces),
+            "networks with a bridge stand in one: let root run `sysctl user.max_net_namespaces=15000`",
+        ),
     ]
 }
 
@@ -147,6 +158,7 @@ mod tests {
             cgroups: Ok(delegation(&USUAL)),
             carrier: Some(Carrier::Pasta),
             tun: true,
+            network_namespaces: 1000,
         }
     }
 
@@ -183,6 +195,8 @@ mod tests {
             "Delegate=cpu",
         );
         finds(UserFacts { carrier: None, ..good() }, "user network", Verdict::Limited, "passt");
+        let without = UserFacts { network_namespaces: 0, ..good() };
+        finds(without, "network namespaces", Verdict::Limited, "max_net_namespaces");
         finds(UserFacts { tun: false, ..good() }, "tun device", Verdict::Limited, "/dev/net/tun");
     }
 }

@@ -52,6 +52,10 @@ const FIRST: &str = "first";
 /// The same for one that has run before.
 const AGAIN: &str = "again";
 
+/// Further arguments: to keep the runtime's messages, and that the container is a user's.
+const DEBUG: &str = "debug";
+const OF_USER: &str = "user";
+
 /// A container that is ready for the runtime: mounted, connected, and locked by us.
 #[derive(Debug)]
 pub struct Assembled {
@@ -111,9 +115,8 @@ pub fn launch(settings: &Settings, id: &ContainerId, assembled: Assembled) -> Re
     let mut command = Command::new("/proc/self/exe");
     command.arg0(ARGV0).arg(&settings.root).arg(&settings.state).arg(id.as_str());
     command.arg(if first { FIRST } else { AGAIN });
-    if settings.debug {
-        command.arg("debug");
-    }
+    let words = [(settings.debug, DEBUG), (settings.rootless, OF_USER)];
+    command.args(words.iter().filter(|(is_given, _)| *is_given).map(|(_, word)| word));
     command.stdin(theirs).stdout(guard.into_fd()).stderr(messages).current_dir("/");
     let child = command.spawn().map_err(Error::system("start the container's monitor"))?;
     Ok(Link { socket: ours, child: Some(child) })
@@ -122,7 +125,7 @@ pub fn launch(settings: &Settings, id: &ContainerId, assembled: Assembled) -> Re
 /// The monitor's whole life. `args` are those after the name.
 pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.collect();
-    let [root, state, id, purpose, debug @ ..] = args.as_slice() else {
+    let [root, state, id, purpose, words @ ..] = args.as_slice() else {
         return ExitCode::from(125);
     };
     let Some(id) = id.to_str().and_then(ContainerId::parse) else { return ExitCode::from(125) };
@@ -130,9 +133,8 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
         root: root.into(),
         state: state.into(),
         runtime: None,
-        debug: !debug.is_empty(),
-        // Nothing that a monitor does depends on it: the record says what the container is to have.
-        rootless: false,
+        debug: words.iter().any(|word| word == DEBUG),
+        rootless: words.iter().any(|word| word == OF_USER),
     };
     // Whoever started us hears of a failure on the socket; there is nobody else to tell.
     match Monitor::take_over(&settings, &id, purpose == FIRST) {
@@ -165,6 +167,13 @@ struct Post {
     log: Writer,
     /// What is watched for as long as the monitor lives.
     sources: Vec<Box<dyn Source>>,
+}
+
+impl Post {
+    /// Closes what is watched: a published port is free before anybody hears that the container has ended.
+    fn leave(&mut self) {
+        self.sources.clear();
+    }
 }
 
 impl<'a> Monitor<'a> {
@@ -214,9 +223,13 @@ impl<'a> Monitor<'a> {
         loop {
             let ended = match self.live(&mut post) {
                 Ok(ended) => ended,
-                Err(error) if self.restarts == 0 => return self.give_up(&error),
+                Err(error) if self.restarts == 0 => {
+                    post.leave();
+                    return self.give_up(&error);
+                }
                 Err(error) => {
                     let ended = self.failed_again(&error);
+                    post.leave();
                     return self.conclude(ended);
                 }
             };
@@ -224,10 +237,12 @@ impl<'a> Monitor<'a> {
             let by_hand = self.dir.has(Mark::Stopped);
             let end = End { code: ended.code, ran: ended.ran, by_hand };
             let Some(delay) = restarter.after(policy, end) else {
+                post.leave();
                 return self.conclude(ended);
             };
             let code = ended.code;
             if !self.rest(&mut post, ended, delay) {
+                post.leave();
                 return self.conclude_rest(code);
             }
         }

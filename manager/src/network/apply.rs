@@ -20,12 +20,16 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 
 /// Connects a container: takes every step of the plan, or none.
 ///
-/// Called in the host's network namespace; `netns` is the container's.
+/// `netns` is the container's. What is the host's is made where the networks of `state` stand.
 ///
 /// # Errors
 /// [`Error::PortAllocated`] when another container has a published port; [`Error::Connected`] when the container
 /// is connected already; else what the kernel refused, with everything undone.
 pub fn apply(state: &State, plan: &NetworkPlan, netns: BorrowedFd<'_>) -> Result<()> {
+    state.run(|| apply_here(state, plan, netns))
+}
+
+fn apply_here(state: &State, plan: &NetworkPlan, netns: BorrowedFd<'_>) -> Result<()> {
     let _lock = state.lock()?;
     state.record(plan)?;
     let mut taken = 0;
@@ -54,7 +58,7 @@ pub fn apply(state: &State, plan: &NetworkPlan, netns: BorrowedFd<'_>) -> Result
 /// # Errors
 /// [`Error::Leftover`] with everything that could not be undone; the record then stays.
 pub fn remove(state: &State, plan: &NetworkPlan, netns: Option<BorrowedFd<'_>>) -> Result<()> {
-    remove_by(state, plan, netns, Ending::Whole)
+    state.run(|| remove_by(state, plan, netns, Ending::Whole))
 }
 
 /// As [`remove`], for a container whose namespace ends in a moment, with everything in it.
@@ -69,7 +73,7 @@ pub fn remove_with_namespace(
     plan: &NetworkPlan,
     netns: BorrowedFd<'_>,
 ) -> Result<()> {
-    remove_by(state, plan, Some(netns), Ending::WithNamespace)
+    state.run(|| remove_by(state, plan, Some(netns), Ending::WithNamespace))
 }
 
 /// How much is left to be undone.
@@ -121,13 +125,15 @@ pub fn tidy(state: &State, bridge: &InterfaceName) -> Result<()> {
 /// As [`tidy`].
 pub fn tidy_locked(state: &State, bridge: &InterfaceName, _lock: &Lock) -> Result<()> {
     let plans = state.connected()?;
-    if plans.iter().all(|plan| plan.bridge.as_ref() != Some(bridge)) {
-        delete_bridge(&mut open()?, bridge, bridge_mac(bridge))?;
-    }
-    if plans.iter().all(|plan| plan.rules().is_none()) {
-        firewall::remove_tables()?;
-    }
-    Ok(())
+    state.run(|| {
+        if plans.iter().all(|plan| plan.bridge.as_ref() != Some(bridge)) {
+            delete_bridge(&mut open()?, bridge, bridge_mac(bridge))?;
+        }
+        if plans.iter().all(|plan| plan.rules().is_none()) {
+            firewall::remove_tables()?;
+        }
+        Ok(())
+    })
 }
 
 /// Has a connected container's rules as they are in `plan`: [`NetworkPlan::with_ports`]. The record comes first, so that they
@@ -153,7 +159,8 @@ pub fn restore_rules(state: &State) -> Result<()> {
     if plans.is_empty() {
         return Ok(());
     }
-    firewall::restore(&plans.iter().filter_map(NetworkPlan::rules).cloned().collect::<Vec<_>>())
+    let rules: Vec<_> = plans.iter().filter_map(NetworkPlan::rules).cloned().collect();
+    state.run(|| firewall::restore(&rules))
 }
 
 /// Puts everything back that the host has of connected containers: switches, bridges with their addresses and ports, and
@@ -164,31 +171,33 @@ pub fn restore_rules(state: &State) -> Result<()> {
 pub fn reload(state: &State) -> Result<()> {
     {
         let _lock = state.lock()?;
-        let mut socket = open()?;
         let connected = state.connected()?;
-        for step in connected.iter().flat_map(|plan| &plan.steps) {
-            match step {
-                Step::Bridge { name, mac, mtu } => ensure_bridge(&mut socket, name, *mac, *mtu)?,
-                Step::Veth { name, mac, bridge, hairpin, isolated, .. } => {
-                    if let Some(port) = own_link(&mut socket, name, "veth", *mac)? {
-                        let bridge = find(&mut socket, bridge)?;
-                        rejoin(&mut socket, port, bridge, *hairpin, *isolated)
-                            .map_err(|error| refused(step, error))?;
-                    }
-                }
-                Step::Sysctl { place: Place::Host, .. }
-                | Step::Address { place: Place::Host, .. }
-                | Step::LocalRoute { .. }
-                | Step::Up { place: Place::Host, .. } => take_inside(&mut socket, step)?,
-                _ => {}
-            }
-        }
-        // Whoever found it on has no step for it.
-        for key in switches(&connected) {
-            write_sysctl(key, "1")?;
-        }
+        state.run(|| reload_steps(&connected))?;
     }
     restore_rules(state)
+}
+
+fn reload_steps(connected: &[NetworkPlan]) -> Result<()> {
+    let mut socket = open()?;
+    for step in connected.iter().flat_map(|plan| &plan.steps) {
+        match step {
+            Step::Bridge { name, mac, mtu } => ensure_bridge(&mut socket, name, *mac, *mtu)?,
+            Step::Veth { name, mac, bridge, hairpin, isolated, .. } => {
+                if let Some(port) = own_link(&mut socket, name, "veth", *mac)? {
+                    let bridge = find(&mut socket, bridge)?;
+                    rejoin(&mut socket, port, bridge, *hairpin, *isolated)
+                        .map_err(|error| refused(step, error))?;
+                }
+            }
+            Step::Sysctl { place: Place::Host, .. }
+            | Step::Address { place: Place::Host, .. }
+            | Step::LocalRoute { .. }
+            | Step::Up { place: Place::Host, .. } => take_inside(&mut socket, step)?,
+            _ => {}
+        }
+    }
+    // Whoever found it on has no step for it.
+    switches(connected).try_for_each(|key| write_sysctl(key, "1"))
 }
 
 /// Says of a container that runs if its link is gone, with its addresses and routes: that is not put back.
@@ -199,18 +208,20 @@ pub fn check_link(state: &State, plan: &NetworkPlan) -> Result<()> {
     // Whoever is connecting or disconnecting it is waited for.
     let _lock = state.lock()?;
     let Some(plan) = state.connection(&plan.container, &plan.network)? else { return Ok(()) };
-    for step in &plan.steps {
-        if let Step::Veth { name, mac, .. } = step
-            && own_link(&mut open()?, name, "veth", *mac)?.is_none()
-        {
-            return Err(Error::CutOff {
-                container: plan.label().to_owned(),
-                network: plan.network.to_string(),
-                link: name.to_string(),
-            });
+    state.run(|| {
+        for step in &plan.steps {
+            if let Step::Veth { name, mac, .. } = step
+                && own_link(&mut open()?, name, "veth", *mac)?.is_none()
+            {
+                return Err(Error::CutOff {
+                    container: plan.label().to_owned(),
+                    network: plan.network.to_string(),
+                    link: name.to_string(),
+                });
+            }
         }
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
 /// Asks the plug-ins that are not built in whether a container is still connected as they left it; returns what they
@@ -222,9 +233,8 @@ pub fn check_plugins(state: &State, plan: &NetworkPlan, netns: BorrowedFd<'_>) -
         _ => None,
     });
     let netns = Some(netns);
-    plugins
-        .filter_map(|plugin| Call { plan, plugin, netns }.check(state.plugin_result(plan)).err())
-        .collect()
+    let check = |plugin| Call { plan, plugin, netns }.check(state.plugin_result(plan));
+    plugins.filter_map(|plugin| state.run(|| check(plugin)).err()).collect()
 }
 
 /// Makes a network namespace for a container; its loopback interface is up.

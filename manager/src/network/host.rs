@@ -57,21 +57,16 @@ impl HostFacts {
         let mut socket =
             RouteSocket::open().map_err(|error| Error::kernel("open a netlink socket", error))?;
         let failed = |error| Error::kernel("read the host's routes", error);
-        let mut routes = socket.routes(AddressFamily::Inet).map_err(failed)?;
+        let mut routes = read_routes(&mut socket)?;
         let bridge: InterfaceName = super::definition::DEFAULT_BRIDGE.parse()?;
         let own = socket.link(&bridge).map_err(failed)?.map(|link| link.index);
         routes.sort_by_key(|route| route.metric);
-        let uplink = routes.iter().find(|route| route.destination.is_default());
+        let is_way_out = |route: &&Route| route.destination.is_default() && is_ipv4(route);
+        let uplink = routes.iter().find(is_way_out);
         let uplink_mtu = match uplink.and_then(|route| route.interface) {
             Some(index) => socket.link_at(index).map_err(failed)?.map(|link| link.mtu),
             None => None,
         };
-        let ipv6 = Path::new("/proc/sys/net/ipv6").exists();
-        if ipv6 {
-            let is_routed = |route: &Route| !is_link_local(&route.destination);
-            let of_ipv6 = socket.routes(AddressFamily::Inet6).map_err(failed)?;
-            routes.extend(of_ipv6.into_iter().filter(is_routed));
-        }
         routes.retain(|route| {
             !route.destination.is_default() && (own.is_none() || route.interface != own)
         });
@@ -79,11 +74,24 @@ impl HostFacts {
             routes: routes.into_iter().map(|route| route.destination).collect(),
             uplink_mtu,
             forwarding: read_sysctl(IPV4_FORWARDING)?.as_deref() == Some("1"),
-            ipv6,
+            ipv6: has_ipv6(),
             ipv6_forwarding: false,
             bridge_filters_ipv6: false,
             router_advertised: Vec::new(),
         })
+    }
+
+    /// Adds the destinations of all routes of the calling thread's network namespace, for networks that stand in another one, and
+    /// whose traffic leaves by this one. The default network's bridge is somebody else's here.
+    ///
+    /// # Errors
+    /// netlink is refused.
+    pub fn add_routes(&mut self) -> Result<()> {
+        let mut socket =
+            RouteSocket::open().map_err(|error| Error::kernel("open a netlink socket", error))?;
+        let routes = read_routes(&mut socket)?.into_iter().map(|route| route.destination);
+        self.routes.extend(routes.filter(|destination| !destination.is_default()));
+        Ok(())
     }
 
     /// Reads what only a network with IPv6 has to know.
@@ -111,6 +119,25 @@ impl HostFacts {
         self.router_advertised.sort();
         Ok(())
     }
+}
+
+fn has_ipv6() -> bool {
+    Path::new("/proc/sys/net/ipv6").exists()
+}
+
+fn is_ipv4(route: &Route) -> bool {
+    route.destination.network().is_ipv4()
+}
+
+/// The routes of the main table, of both families.
+fn read_routes(socket: &mut RouteSocket) -> Result<Vec<Route>> {
+    let failed = |error| Error::kernel("read the host's routes", error);
+    let mut routes = socket.routes(AddressFamily::Inet).map_err(failed)?;
+    if has_ipv6() {
+        let of_ipv6 = socket.routes(AddressFamily::Inet6).map_err(failed)?;
+        routes.extend(of_ipv6.into_iter().filter(|route| !is_link_local(&route.destination)));
+    }
+    Ok(routes)
 }
 
 /// Every link has fe80::/64, and a program says which one it means.

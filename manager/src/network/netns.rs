@@ -48,7 +48,7 @@ pub fn run_in<T: Send>(
 ) -> Result<T> {
     on_a_thread(|| {
         join(netns, Kinds::NETWORK)
-            .map_err(|errno| Error::kernel("join the container's network namespace", errno))?;
+            .map_err(|errno| Error::kernel("join the network namespace", errno))?;
         action()
     })
 }

@@ -19,7 +19,7 @@ use super::port::{ITSELF, PortMapping};
 use crate::container::id::ContainerId;
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 /// Without a definition's or an up-link's.
 const ETHERNET_MTU: u32 = 1500;
@@ -284,21 +284,30 @@ impl NetworkPlan {
     /// The ports, each with the address of the container that it leads to. What is published everywhere is on [::1] by itself,
     /// where that works: elsewhere it stays the host's own, and who tries it first goes on to 127.0.0.1.
     fn published(&self) -> Vec<PublishedPort> {
-        let publish = |mapping: &PortMapping| {
+        let publish = |(mapping, target): (PortMapping, SocketAddr)| {
             let host = mapping.host_address;
-            let mut addresses = self.addresses.iter().map(|leased| leased.address);
             let everywhere = PublishedPort {
                 host: (!host.is_unspecified()).then_some(host),
                 host_port: mapping.host_port,
                 protocol: mapping.protocol,
-                address: addresses.find(|address| address.is_ipv4() == host.is_ipv4())?,
-                port: mapping.container_port,
+                address: target.ip(),
+                port: target.port(),
             };
             let on_loopback = host.is_ipv6() && host.is_unspecified() && self.routes_loopback();
             let loopback = PublishedPort { host: Some(LOOPBACK), ..everywhere };
-            Some([Some(everywhere), on_loopback.then_some(loopback)])
+            [Some(everywhere), on_loopback.then_some(loopback)]
         };
-        self.ports.iter().filter_map(publish).flatten().flatten().collect()
+        self.targets().flat_map(publish).flatten().collect()
+    }
+
+    /// The ports that are published, each with where it leads to: the container's address of its family.
+    pub fn targets(&self) -> impl Iterator<Item = (PortMapping, SocketAddr)> {
+        self.ports.iter().filter_map(|mapping| {
+            let mut addresses = self.addresses.iter().map(|leased| leased.address);
+            let is_ipv4 = mapping.host_address.is_ipv4();
+            let address = addresses.find(|address| address.is_ipv4() == is_ipv4)?;
+            Some((*mapping, SocketAddr::new(address, mapping.container_port)))
+        })
     }
 
     /// Whether the host's own [::1] can reach a published port.

@@ -4,8 +4,10 @@
 //! it, and stays taken as long as the reservation's sockets are held; between containers, the firewall's map decides.
 
 mod holder;
+mod proxy;
 mod reservation;
 
+pub use proxy::Proxy;
 pub(crate) use reservation::ITSELF;
 pub use reservation::{Reservation, Taken, reserve};
 

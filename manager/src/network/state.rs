@@ -6,6 +6,7 @@
 
 use super::error::{Error, Result};
 use super::name::NetworkName;
+use super::netns;
 use super::plan::NetworkPlan;
 use super::port::Taken;
 use crate::container::id::ContainerId;
@@ -14,14 +15,17 @@ use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use std::io::Write;
 use std::net::IpAddr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Where the state of all networks is kept.
 #[derive(Clone, Debug)]
 pub struct State {
     directory: PathBuf,
+    /// The network namespace that the networks stand in; without one, the caller's.
+    namespace: Option<Arc<OwnedFd>>,
 }
 
 /// Held while links, firewall rules or definitions change; let go on drop, also by a crash.
@@ -46,7 +50,31 @@ impl State {
     /// Looks at `<run>/network` and makes nothing: where it is missing nobody is connected. For what only tells.
     #[must_use]
     pub fn at(run: &Path) -> Self {
-        Self { directory: run.join("network") }
+        Self { directory: run.join("network"), namespace: None }
+    }
+
+    /// The same for networks whose bridges, addresses and rules are in another network namespace than the caller's: plans call it
+    /// the host all the same.
+    #[must_use]
+    pub fn within(self, namespace: OwnedFd) -> Self {
+        Self { namespace: Some(Arc::new(namespace)), ..self }
+    }
+
+    /// That namespace.
+    #[must_use]
+    pub fn namespace(&self) -> Option<&Arc<OwnedFd>> {
+        self.namespace.as_ref()
+    }
+
+    /// Calls `action` where the networks stand.
+    ///
+    /// # Errors
+    /// Those of `action`, or the namespace cannot be joined.
+    pub fn run<T: Send>(&self, action: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+        match &self.namespace {
+            Some(namespace) => netns::run_in(namespace.as_fd(), action),
+            None => action(),
+        }
     }
 
     fn records(&self) -> PathBuf {

@@ -45,10 +45,14 @@ pub fn find(state: &State, up: &dyn Fn(&ContainerId) -> Option<String>) -> Resul
         None => false,
     });
     plans.sort_by(|a, b| (&a.container_name, a.number()).cmp(&(&b.container_name, b.number())));
+    state.run(|| look(&plans))
+}
+
+fn look(plans: &[NetworkPlan]) -> Result<Vec<Loss>> {
     let mut socket =
         RouteSocket::open().map_err(|error| Error::kernel("open a netlink socket", error))?;
     let (mut losses, mut seen) = (Vec::new(), HashSet::new());
-    for plan in &plans {
+    for plan in plans {
         let bridge = match &plan.bridge {
             Some(bridge) => find_bridge(&mut socket, bridge)?,
             None => None,
@@ -64,7 +68,7 @@ pub fn find(state: &State, up: &dyn Fn(&ContainerId) -> Option<String>) -> Resul
         }
         losses.extend(of_link(&mut socket, plan, bridge.map(|link| link.index))?);
     }
-    for key in switches(&plans) {
+    for key in switches(plans) {
         losses.extend(of_switch(key)?);
     }
     let rules: Vec<_> = plans.iter().filter_map(NetworkPlan::rules).cloned().collect();

@@ -3,11 +3,12 @@
 use super::PREDEFINED;
 use crate::cli::NetworkCreateArgs;
 use crate::clock::Timestamp;
+use crate::connection::ground;
 use crate::container::ContainerId;
 use crate::error::{Error, Result};
 use crate::event::{self, Kind};
 use crate::network::definition::creation::Draft;
-use crate::network::{self, HostFacts, State, definition};
+use crate::network::{self, State, definition};
 use crate::notice;
 use crate::settings::Settings;
 use std::collections::BTreeMap;
@@ -27,7 +28,8 @@ pub fn create(settings: &Settings, args: &NetworkCreateArgs) -> Result<String> {
             hint: None,
         });
     }
-    let host = HostFacts::probe()?;
+    ground::refuse_driver(settings, &args.driver)?;
+    let host = ground::facts(settings, None)?;
     // One at a time: two that choose a subnet at once must not choose the same.
     let _lock = State::open(&settings.state)?.lock_definitions()?;
     let others = definition::list(&settings.root)?;

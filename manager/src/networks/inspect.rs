@@ -2,9 +2,10 @@
 
 use super::{PREDEFINED, name_of, predefined_driver};
 use crate::cli::NetworkInspectArgs;
+use crate::connection::ground;
 use crate::error::{Error, Result};
 use crate::listing;
-use crate::network::{Definition, HostFacts, NetworkName, NetworkPlan, State, definition};
+use crate::network::{Definition, NetworkName, NetworkPlan, State, definition};
 use crate::settings::Settings;
 use bundle::digest::Digest;
 use serde_json::{Map, Value, json};
@@ -28,7 +29,7 @@ pub(crate) fn one(settings: &Settings, name: &str) -> Result<Value> {
     if PREDEFINED.contains(&name) {
         return Ok(object_of_predefined(name));
     }
-    let found = definition::find(&settings.root, name, &HostFacts::probe()?);
+    let found = definition::find(&settings.root, name, &ground::facts(settings, None)?);
     // What `network ls` shows of them, in full or cut off.
     let definition = match (found, predefined_by_id(name, SHORTEST_ID)) {
         (Err(_), Some(one)) => return Ok(object_of_predefined(one)),
@@ -119,7 +120,7 @@ pub(crate) fn id_of(settings: &Settings, network: &NetworkName) -> String {
     if PREDEFINED.contains(&network.as_str()) {
         return hex(network.as_str());
     }
-    let found = HostFacts::probe()
+    let found = ground::facts(settings, None)
         .and_then(|host| definition::find(&settings.root, network.as_str(), &host));
     found.map(|definition| definition.id()).unwrap_or_default()
 }

@@ -2,10 +2,11 @@
 
 use super::inspect::hex;
 use super::{PREDEFINED, predefined_driver};
+use crate::connection::ground;
 use crate::container::ContainerId;
 use crate::error::Result;
 use crate::listing::{Column, Filters, List, ListArgs, Row};
-use crate::network::{Definition, HostFacts, definition};
+use crate::network::{Definition, definition};
 use crate::settings::Settings;
 use std::collections::BTreeMap;
 
@@ -107,10 +108,9 @@ impl Entry {
 pub fn list(settings: &Settings, args: &ListArgs) -> Result<String> {
     let view = NETWORKS.view_by("networksFormat", args, NETWORKS.table)?;
     let mut entries: Vec<Entry> = definition::list(&settings.root)?.iter().map(Entry::of).collect();
-    // A user without root has none with a bridge: see `rootless`.
-    if !settings.rootless && !entries.iter().any(|entry| entry.builtin) {
+    if !entries.iter().any(|entry| entry.builtin) {
         // Not used yet: it is shown with the subnet that it would get now.
-        entries.push(Entry::of(&definition::default(&HostFacts::probe()?)?));
+        entries.push(Entry::of(&definition::default(&ground::facts(settings, None)?)?));
     }
     entries.extend(PREDEFINED.map(Entry::predefined));
     entries.sort_by(|a, b| a.name.cmp(&b.name));

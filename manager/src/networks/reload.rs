@@ -1,8 +1,8 @@
 //! `nman network reload`
 
-use crate::connection;
+use crate::connection::{self, ground};
 use crate::error::{Error, Result};
-use crate::network::{self, State};
+use crate::network;
 use crate::settings::Settings;
 
 /// Puts back what the host has of every connected container, and asks foreign plug-ins about theirs. Returns the ids of
@@ -11,7 +11,7 @@ use crate::settings::Settings;
 /// # Errors
 /// The rules or switches cannot be restored.
 pub fn reload(settings: &Settings) -> Result<(Vec<String>, Vec<Error>)> {
-    let state = State::open(&settings.state)?;
+    let state = ground::mend(settings)?;
     network::reload(&state)?;
     let (mut done, mut errors) = (Vec::new(), Vec::new());
     for plan in state.connected()? {

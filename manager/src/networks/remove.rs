@@ -2,7 +2,7 @@
 
 use super::{PREDEFINED, name_of};
 use crate::cli::{NetworkPruneArgs, NetworkRmArgs};
-use crate::connection;
+use crate::connection::{self, ground};
 use crate::container::Containers;
 use crate::duration;
 use crate::error::{Error, Result};
@@ -17,7 +17,7 @@ use crate::settings::Settings;
 /// # Errors
 /// The host's routes cannot be read.
 pub fn rm(settings: &Settings, args: &NetworkRmArgs) -> Result<(Vec<String>, Vec<Error>)> {
-    let host = HostFacts::probe()?;
+    let host = ground::facts(settings, None)?;
     let (mut done, mut errors) = (Vec::new(), Vec::new());
     for name in &args.names {
         match remove_named(settings, name, args.force, &host) {
@@ -37,7 +37,7 @@ fn remove_named(settings: &Settings, name: &str, force: bool, host: &HostFacts) 
     if PREDEFINED.contains(&name) {
         return Err(predefined(name));
     }
-    let state = match State::open(&settings.state) {
+    let state = match ground::networks(settings) {
         Err(_) if is_bare(settings) => return Err(unknown(name)),
         state => state?,
     };
@@ -142,7 +142,7 @@ impl Prune {
     /// # Errors
     /// Containers or networks cannot be read.
     pub fn run(&self, settings: &Settings) -> Result<(Vec<String>, Vec<Error>)> {
-        let state = match State::open(&settings.state) {
+        let state = match ground::networks(settings) {
             Err(_) if is_bare(settings) => return Ok((Vec::new(), Vec::new())),
             state => state?,
         };
@@ -167,6 +167,7 @@ impl Prune {
                 Err(error) => errors.push(error),
             }
         }
+        errors.extend(ground::leave(settings).err());
         event::emit(settings, Kind::Network, "prune", "", &[("reclaimed", "0")]);
         Ok((done, errors))
     }

@@ -19,17 +19,19 @@ pub(super) fn find(settings: &Settings) -> Option<OwnedFd> {
     ids.iter().find_map(|id| {
         let dir = containers.dir(id);
         let state = dir.recorded_state().ok()?;
-        monitor(settings, &dir, &state).or_else(|| init(&dir, &state))
+        let monitor = monitor(settings, &dir, &state).map(|(_, pidfd)| pidfd);
+        monitor.or_else(|| init(&dir, &state))
     })
 }
 
-fn monitor(settings: &Settings, dir: &Dir, state: &State) -> Option<OwnedFd> {
+/// A container's monitor: its process id, and what keeps that from being used again unnoticed.
+pub(super) fn monitor(settings: &Settings, dir: &Dir, state: &State) -> Option<(i32, OwnedFd)> {
     let monitor = state.monitor.filter(|_| dir.is_held())?;
     let pidfd = open(monitor)?;
     // The id may have been used again before it was opened. Afterwards it cannot be, as long as the process is there.
     let words = fs::read(format!("/proc/{monitor}/cmdline")).ok()?;
     let wanted = [monitor::ARGV0.as_bytes(), settings.root.as_os_str().as_bytes()];
-    words.split(|byte| *byte == 0).take(2).eq(wanted).then_some(pidfd)
+    words.split(|byte| *byte == 0).take(2).eq(wanted).then_some((monitor, pidfd))
 }
 
 /// The user's namespace, by way of the init: that is in it, or, where it has a user namespace of its own, in one that was made in it.

@@ -10,6 +10,7 @@
 pub mod delegation;
 mod holder;
 pub mod mapping;
+pub mod netns;
 pub mod pause;
 pub mod scope;
 
@@ -18,6 +19,7 @@ use crate::network::{Carrier, Mode as NetworkMode};
 use crate::settings::Settings;
 pub use delegation::Delegation;
 pub use mapping::{Plan, User};
+use pause::Purpose;
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 use std::fs;
@@ -81,13 +83,13 @@ pub fn enter(settings: &Settings, warn: &mut dyn FnMut(&str)) -> Result<()> {
     if let Some(process) = holder::find(settings)
         && go(&process)?
     {
-        return pause::start(&note, None).map(drop);
+        return pause::start(&note, Purpose::User).map(drop);
     }
     let plan = Plan::probe(&user);
     if let Plan::Own { lack } = &plan {
         warn(&format!("Containers have the ids of user `{}` alone: {lack}", user.name));
     }
-    match go(&pause::start(&note, Some((&user, &plan)))?)? {
+    match go(&pause::start(&note, Purpose::NewUser(&user, &plan))?)? {
         true => Ok(()),
         false => Err(Error::system("enter the user namespace")(Errno::SRCH)),
     }
@@ -100,53 +102,28 @@ pub fn enter(settings: &Settings, warn: &mut dyn FnMut(&str)) -> Result<()> {
 /// what was asked for.
 ///
 /// # Errors
-/// A network that only root can make, or one that needs a program which is not there.
+/// Ports are to be published by a program which is not there.
 pub fn network(
     asked: Option<NetworkMode>,
     publishes: bool,
     carrier: Option<Carrier>,
 ) -> Result<(NetworkMode, Option<String>)> {
-    let refuse =
-        |message: String, hint: &str| Err(Error::Rejected { message, hint: Some(hint.to_owned()) });
     match (asked, carrier) {
-        (Some(mode @ NetworkMode::Network(_)), _) if mode != NetworkMode::default() => refuse(
-            format!(
-                "cannot put the container on network `{mode}`: networks with a bridge need root"
-            ),
-            "leave --network out, or give `pasta`, `none`, `host` or `container:NAME`",
-        ),
-        // The default network by its name is what one gets without a word.
-        (None | Some(NetworkMode::Network(_)), Some(carrier)) => {
-            Ok((NetworkMode::User(carrier), None))
-        }
+        (None, Some(carrier)) => Ok((NetworkMode::User(carrier), None)),
         (None, None) if !publishes => {
             let warning = "The container has no network: without root it takes the program `pasta` (package passt) or `slirp4netns`. Give `--network none` or `--network host` to do without.";
             Ok((NetworkMode::None, Some(warning.to_owned())))
         }
-        (None | Some(NetworkMode::Network(_)), None) => refuse(
-            "cannot connect the container: there is no `pasta` in PATH".to_owned(),
-            "let root install the package `passt`, or give `--network none` or `--network host`",
-        ),
+        (None, None) => Err(Error::Rejected {
+            message: "cannot connect the container: there is no `pasta` in PATH".to_owned(),
+            hint: Some(
+                "let root install the package `passt`, or give `--network bridge`, `none` or `host`"
+                    .to_owned(),
+            ),
+        }),
         // Whether the program is there that is named is found out when it is started.
         (Some(mode), _) => Ok((mode, None)),
     }
-}
-
-/// For commands about networks with a bridge: that a user has none.
-///
-/// # Errors
-/// A user calls.
-pub fn refuse_bridges(settings: &Settings, what: &str) -> Result<()> {
-    if !settings.rootless {
-        return Ok(());
-    }
-    Err(Error::Rejected {
-        message: format!("cannot {what}: networks with a bridge need root"),
-        hint: Some(
-            "each container of yours has a network of its own, which `-p` publishes ports of"
-                .to_owned(),
-        ),
-    })
 }
 
 /// Joins the user namespace of a process; false if it has just ended. The kernel lets the namespace's owner do that from outside
@@ -240,20 +217,17 @@ mod tests {
             let (mode, warning) = network(asked, publishes, carrier).unwrap();
             (mode.to_string(), warning.is_some())
         };
-        let refused =
-            |asked, publishes, carrier| network(asked, publishes, carrier).unwrap_err().to_string();
         for carrier in [Carrier::Pasta, Carrier::Slirp4netns] {
             let own = (carrier.program().to_owned(), false);
             assert_eq!(chosen(None, true, Some(carrier)), own);
-            assert_eq!(chosen(mode("bridge"), true, Some(carrier)), own);
+            assert_eq!(chosen(mode("bridge"), true, Some(carrier)), ("nman".to_owned(), false));
         }
         assert_eq!(chosen(None, false, None), ("none".to_owned(), true));
-        for word in ["none", "host", "container:web", "pasta", "slirp4netns"] {
+        for word in ["none", "host", "container:web", "pasta", "slirp4netns", "backend"] {
             assert_eq!(chosen(mode(word), true, None), (word.to_owned(), false));
         }
-        assert!(refused(None, true, None).contains("no `pasta`"));
-        assert!(refused(mode("bridge"), false, None).contains("no `pasta`"));
-        assert!(refused(mode("backend"), false, Some(Carrier::Pasta)).contains("need root"));
+        let refused = network(None, true, None).unwrap_err().to_string();
+        assert!(refused.contains("no `pasta`"), "{refused}");
     }
 
     #[test]

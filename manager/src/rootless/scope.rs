@@ -139,17 +139,17 @@ fn shared(one: &Path, other: &Path) -> PathBuf {
 }
 
 /// Has the user's systemd move a process of ours out of the session that we are in, which it is to outlive. Where that cannot be, it
-/// stays.
-pub(super) fn shelter(pid: u32) {
+/// stays. The unit is called by what the process does.
+pub(crate) fn shelter(does: &str, about: &str, pid: u32) {
     if !systemd::is_running() || fs::metadata("/sys/fs/cgroup/cgroup.controllers").is_err() {
         return;
     }
     let properties = [
-        Property::new("Description", Value::text("nman's user namespace")),
+        Property::new("Description", Value::text(format!("nman's {about}"))),
         Property::new("Slice", Value::text("user.slice")),
         Property::new("CollectMode", Value::text("inactive-or-failed")),
     ];
-    let name = format!("nman-pause-{pid}.scope");
+    let name = format!("nman-{does}-{pid}.scope");
     let _ = connect()
         .and_then(|mut connection| connection.start_transient_unit(&name, &properties, pid));
 }

@@ -1,5 +1,6 @@
 //! `nman system check`: whether everything on disk is whole and belongs to something, and with `--repair` makes it so.
 
+use crate::connection::ground;
 use crate::container::{ContainerId, Containers, Dir, HALF, State};
 use crate::error::{Error, Result};
 use crate::network;
@@ -46,6 +47,7 @@ pub fn check(settings: &Settings, repair: bool) -> Result<Report> {
     // Containers first: what they leave behind keeps layers.
     check_containers(settings, repair, &mut report)?;
     check_networks(settings, repair, &mut report)?;
+    check_ground(settings, repair, &mut report)?;
     check_connections(settings, repair, &mut report)?;
     check_store(settings, repair, &mut report)?;
     if report.text.is_empty() {
@@ -111,8 +113,8 @@ fn running(settings: &Settings, store: &Store) -> Result<Vec<(String, Vec<ChainI
 
 /// The state of the networks; nothing on a read-only disk where there never was any.
 fn network_state(settings: &Settings) -> Result<Option<network::State>> {
-    match network::State::open(&settings.state) {
-        Err(error) if error.is_read_only() => Ok(None),
+    match ground::networks(settings) {
+        Err(Error::Network(error)) if error.is_read_only() => Ok(None),
         state => Ok(Some(state?)),
     }
 }
@@ -145,6 +147,22 @@ fn check_networks(settings: &Settings, repair: bool, report: &mut Report) -> Res
         let what = format!("{what} belongs to no container");
         report.add(&what, mended, "`nman system check --repair` gives it back");
     }
+    Ok(())
+}
+
+/// The namespace that a user's networks stand in.
+fn check_ground(settings: &Settings, repair: bool, report: &mut Report) -> Result<()> {
+    let Some(what) = ground::check(settings)? else { return Ok(()) };
+    let mended = match repair {
+        true => {
+            ground::leave(settings)?;
+            ground::mend(settings)?;
+            Some(ground::check(settings)?.is_none())
+        }
+        false => None,
+    };
+    let hint = "`nman network reload` or `nman system check --repair` mends it";
+    report.add(what, mended, hint);
     Ok(())
 }
 

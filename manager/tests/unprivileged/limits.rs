@@ -77,7 +77,8 @@ fn info_and_doctor_know_that_a_user_calls() {
     assert!(found.contains("user namespaces: ok: for user `nrt`"), "{found}");
     assert!(found.contains("ids: ok: 65537 users, 65537 groups"), "{found}");
     assert!(found.contains("user network: ok: pasta"), "{found}");
-    for of_root in ["root:", "cgroup", "bridge:", "nf_tables:"] {
+    assert!(found.contains("network namespaces: ok: at most "), "{found}");
+    for of_root in ["root:", "cgroup", "forwarding:", "nf_tables:"] {
         assert!(!found.lines().any(|line| line.starts_with(of_root)), "{of_root} {found}");
     }
     std::fs::write("/etc/subuid", "").unwrap();

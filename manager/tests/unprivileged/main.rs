@@ -4,6 +4,7 @@
 //! that one.
 
 mod build;
+mod bridges;
 mod cgroups;
 mod files;
 mod ids;

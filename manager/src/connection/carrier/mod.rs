@@ -1,19 +1,19 @@
 //! A container of a user without root: its network namespace is connected by a program that turns what the container sends into
 //! connections of its own, as any program of the user may make them.
 //!
-//! One process for each container. It is known by the path of the namespace on its command line; a file in the container's
-//! directory has its process id.
+//! One process for each container, and one for the namespace that the user's networks are in. It is known by the path of the
+//! namespace, `netns` in a directory, on its command line; a file in that directory has its process id.
 
 mod pasta;
 mod slirp4netns;
 
-use super::namespace_path;
 use crate::container::{Dir, Record};
 use crate::error::{Error, Result};
-use crate::network::{Carrier, Mode, PortMapping, PortRequest, Protocol, port};
+use crate::network::{Carrier, Mode, PortMapping, PortRequest, Protocol, Subnet, port};
 use crate::process;
 use crate::rootless::mapping::find_program;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use std::ffi::OsStr;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::unix::ffi::OsStrExt as _;
@@ -25,10 +25,13 @@ use std::time::{Duration, Instant};
 /// The address of every such container, in a network of its own: those of slirp4netns, which people know.
 pub(super) const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 100);
 /// The length of that network's prefix, and its way out.
-const PREFIX: &str = "24";
+const PREFIX: u8 = 24;
 const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 2);
 
-/// Files in the container's directory: the process id, what the program says, and what it publishes.
+/// What the interface is called in a container.
+const INTERFACE: &str = "eth0";
+
+/// Files in the directory: the process id, what the program says, and what it publishes.
 const PID: &str = "carrier.pid";
 const LOG: &str = "carrier.log";
 const PORTS: &str = "carrier.json";
@@ -43,9 +46,17 @@ fn find(carrier: Carrier) -> Option<PathBuf> {
     find_program(carrier.program())
 }
 
+/// The programs, the preferred one first.
+const ALL: [Carrier; 2] = [Carrier::Pasta, Carrier::Slirp4netns];
+
 /// The one to take where nothing is said.
 pub(super) fn preferred() -> Option<Carrier> {
-    [Carrier::Pasta, Carrier::Slirp4netns].into_iter().find(|carrier| find(*carrier).is_some())
+    ALL.into_iter().find(|carrier| find(*carrier).is_some())
+}
+
+/// The namespace that is connected.
+fn namespace_of(place: &Path) -> PathBuf {
+    place.join("netns")
 }
 
 /// Connects the namespace that is bound in the container's directory, and publishes the container's ports.
@@ -55,24 +66,49 @@ pub(super) fn connect(carrier: Carrier, record: &Record, dir: &Dir) -> Result<()
         message: format!("cannot connect the container: there is no `{name}` in PATH"),
         hint: Some(format!("let root install the package `{}`", carrier.package())),
     })?;
+    let place = dir.path();
     // What an nman that was killed has left.
-    disconnect(dir)?;
+    disconnect(place)?;
     let mut requests = Vec::new();
     for text in &record.network.publish {
         requests.extend(port::parse(text)?);
     }
     let published = choose_ports(carrier, &requests)?;
-    let connected = start(carrier, &program, &published, dir).and_then(|()| {
+    let connected = start(carrier, &program, &published, place, INTERFACE).and_then(|()| {
         let ports: Vec<PortMapping> = published.into_iter().flat_map(|(_, ports)| ports).collect();
         if carrier == Carrier::Slirp4netns {
-            ports.iter().try_for_each(|port| slirp4netns::publish(dir, port))?;
+            ports.iter().try_for_each(|port| slirp4netns::publish(place, port))?;
         }
         dir.write(PORTS, &ports)
     });
     connected.inspect_err(|_| {
         // The error that is returned says more.
-        let _ = disconnect(dir);
+        let _ = disconnect(place);
     })
+}
+
+/// Connects the namespace `netns` in a directory by the first program that can, and publishes nothing.
+///
+/// # Errors
+/// What the first of them says, or that there is none.
+pub(super) fn connect_any(place: &Path, interface: &str) -> Result<()> {
+    let mut failure = None;
+    for carrier in ALL {
+        let Some(program) = find(carrier) else { continue };
+        match disconnect(place).and_then(|()| start(carrier, &program, &[], place, interface)) {
+            Ok(()) => return Ok(()),
+            Err(error) => drop(failure.get_or_insert(error)),
+        }
+    }
+    Err(failure.unwrap_or_else(|| Error::Rejected {
+        message: "there is neither `pasta` nor `slirp4netns` in PATH".to_owned(),
+        hint: Some(format!("let root install the package `{}`", ALL[0].package())),
+    }))
+}
+
+/// The network that the interface of what is connected has addresses of.
+pub(super) fn subnet() -> Option<Subnet> {
+    Subnet::of(ADDRESS.into(), PREFIX)
 }
 
 /// The host's ports for each request. They are free when they are looked for; the program itself says so if one is taken since.
@@ -86,17 +122,11 @@ fn choose_ports(
     let mut held = Vec::new();
     let mut published = Vec::new();
     for request in requests {
-        let refuse = |why: &str| {
-            Err(Error::refusal(format!(
-                "cannot publish port {}/{}: {why}",
-                request.container_port, request.protocol
-            )))
-        };
         if request.protocol == Protocol::Sctp {
-            return refuse("without root, there is TCP and UDP");
+            return Err(no_sctp(request));
         }
         if !v6 && request.host_address.is_some_and(|address| address.is_ipv6()) {
-            return refuse("there is no IPv6 here");
+            return Err(refused(request, "there is no IPv6 here"));
         }
         let one = port::reserve(std::slice::from_ref(request), everywhere, &[])?;
         held.extend(one.sockets);
@@ -105,17 +135,28 @@ fn choose_ports(
     Ok(published)
 }
 
+/// Why a port is not published without root.
+fn refused(request: &PortRequest, why: &str) -> Error {
+    let PortRequest { container_port, protocol, .. } = request;
+    Error::refusal(format!("cannot publish port {container_port}/{protocol}: {why}"))
+}
+
+pub(super) fn no_sctp(request: &PortRequest) -> Error {
+    refused(request, "without root, there is TCP and UDP")
+}
+
 fn start(
     carrier: Carrier,
     program: &Path,
     published: &[(PortRequest, Vec<PortMapping>)],
-    dir: &Dir,
+    place: &Path,
+    interface: &str,
 ) -> Result<()> {
     let words = match carrier {
-        Carrier::Pasta => pasta::arguments(dir, published),
-        Carrier::Slirp4netns => slirp4netns::arguments(dir),
+        Carrier::Pasta => pasta::arguments(place, interface, published),
+        Carrier::Slirp4netns => slirp4netns::arguments(place, interface),
     };
-    let path = dir.join(LOG);
+    let path = place.join(LOG);
     let log = fs::File::create(&path).map_err(Error::io("write", &path))?;
     let copy = log.try_clone().map_err(Error::io("write", &path))?;
     let mut child = Command::new(program)
@@ -123,18 +164,18 @@ fn start(
         .stdin(Stdio::null())
         .stdout(copy)
         .stderr(log)
-        .current_dir(dir.path())
+        .current_dir(place)
         // A key that interrupts the client of `run` is not meant for it.
         .process_group(0)
         .spawn()
         .map_err(Error::system(format!("start `{}`", program.display())))?;
     if carrier == Carrier::Slirp4netns {
-        let path = dir.join(PID);
+        let path = place.join(PID);
         fs::write(&path, format!("{}\n", child.id())).map_err(Error::io("write", &path))?;
     }
     let is_ready = || match carrier {
-        Carrier::Pasta => pasta::is_ready(dir),
-        Carrier::Slirp4netns => slirp4netns::is_ready(dir),
+        Carrier::Pasta => pasta::is_ready(place),
+        Carrier::Slirp4netns => slirp4netns::is_ready(place),
     };
     let begun = Instant::now();
     while !is_ready() {
@@ -178,14 +219,14 @@ fn hint(words: &str) -> Option<&'static str> {
 }
 
 /// Ends it, and forgets what it published. It is no error if it is not there.
-pub(super) fn disconnect(dir: &Dir) -> Result<()> {
-    let noted = pid_of(dir);
+pub(super) fn disconnect(place: &Path) -> Result<()> {
+    let noted = pid_of(place);
     // One whose process id was not written down in time is looked for.
-    let lost = noted.is_none() && dir.join(LOG).exists();
+    let lost = noted.is_none() && place.join(LOG).exists();
     let pids = if lost { process::all() } else { noted.into_iter().collect() };
-    pids.into_iter().for_each(|pid| end(dir, pid));
+    pids.into_iter().for_each(|pid| end(place, pid));
     for name in [PID, PORTS, slirp4netns::SOCKET, LOG] {
-        let path = dir.join(name);
+        let path = place.join(name);
         match fs::remove_file(&path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 return Err(Error::io("remove", &path)(error));
@@ -196,12 +237,12 @@ pub(super) fn disconnect(dir: &Dir) -> Result<()> {
     Ok(())
 }
 
-/// Kills a process and waits for its end, if it is one that connects the container.
-fn end(dir: &Dir, number: i32) {
+/// Kills a process and waits for its end, if it is one that connects the namespace.
+fn end(place: &Path, number: i32) {
     let Some(pid) = Pid::from_raw(number) else { return };
     let Ok(opened) = pidfd_open(pid, PidfdFlags::empty()) else { return };
     // The id may have been used again before it was opened.
-    if !is_ours(dir, number) {
+    if !is_ours(place, number) {
         return;
     }
     // Refused when it has ended meanwhile.
@@ -213,18 +254,26 @@ fn end(dir: &Dir, number: i32) {
 }
 
 /// The process id that was written down, with a line's end.
-fn pid_of(dir: &Dir) -> Option<i32> {
-    fs::read_to_string(dir.join(PID)).ok()?.strip_suffix('\n')?.parse().ok()
+fn pid_of(place: &Path) -> Option<i32> {
+    fs::read_to_string(place.join(PID)).ok()?.strip_suffix('\n')?.parse().ok()
 }
 
-/// The process that connects a container.
-pub(super) fn process(dir: &Dir) -> Option<i32> {
-    pid_of(dir).filter(|&pid| is_ours(dir, pid))
+/// The process that connects a namespace.
+pub(super) fn process(place: &Path) -> Option<i32> {
+    pid_of(place).filter(|&pid| is_ours(place, pid))
 }
 
-fn is_ours(dir: &Dir, pid: i32) -> bool {
+/// The program that connects a namespace, by the name that it was started under.
+pub(super) fn program(place: &Path) -> Option<Carrier> {
+    let line = fs::read(format!("/proc/{}/cmdline", process(place)?)).ok()?;
+    let first = line.split(|byte| *byte == 0).next()?;
+    let name = Path::new(OsStr::from_bytes(first)).file_name()?;
+    ALL.into_iter().find(|carrier| name == carrier.program())
+}
+
+fn is_ours(place: &Path, pid: i32) -> bool {
     let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    let namespace = namespace_path(dir);
+    let namespace = namespace_of(place);
     line.split(|byte| *byte == 0).any(|word| word == namespace.as_os_str().as_bytes())
 }
 

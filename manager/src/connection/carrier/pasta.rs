@@ -1,26 +1,30 @@
 //! pasta(1): ports are on its command line, and it writes its process id when everything is ready.
 
-use super::{ADDRESS, GATEWAY, PID, PREFIX, pid_of};
-use crate::connection::namespace_path;
-use crate::container::Dir;
+use super::{ADDRESS, GATEWAY, PID, PREFIX, namespace_of, pid_of};
 use crate::network::{PortMapping, PortRequest, Protocol};
 use std::ffi::OsString;
+use std::path::Path;
 
 /// The command line. The container is not to reach what listens on the host's loopback interface alone: neither by the gateway's
 /// address (`--no-map-gw`), nor by its own loopback interface (`-T`, `-U`).
-pub(super) fn arguments(dir: &Dir, published: &[(PortRequest, Vec<PortMapping>)]) -> Vec<OsString> {
+pub(super) fn arguments(
+    place: &Path,
+    interface: &str,
+    published: &[(PortRequest, Vec<PortMapping>)],
+) -> Vec<OsString> {
     let (address, gateway) = (ADDRESS.to_string(), GATEWAY.to_string());
+    let prefix = PREFIX.to_string();
     let words = [
         "--foreground",
         "--quiet",
         "--config-net",
         "--no-map-gw",
         "-I",
-        "eth0",
+        interface,
         "-a",
         &address,
         "-n",
-        PREFIX,
+        &prefix,
         "-g",
         &gateway,
         "-T",
@@ -29,8 +33,14 @@ pub(super) fn arguments(dir: &Dir, published: &[(PortRequest, Vec<PortMapping>)]
         "none",
     ];
     let mut words: Vec<OsString> = words.iter().map(OsString::from).collect();
-    words.extend(["--pid".into(), dir.join(PID).into()]);
-    words.extend(["--netns".into(), namespace_path(dir).into()]);
+    words.extend(["--pid".into(), place.join(PID).into()]);
+    words.extend(["--netns".into(), namespace_of(place).into()]);
+    // Without a word it publishes whatever is listened on inside (pasta(1): "Default is auto"); Debian 12's was not seen to.
+    for (option, protocol) in [("-t", Protocol::Tcp), ("-u", Protocol::Udp)] {
+        if published.iter().all(|(request, _)| request.protocol != protocol) {
+            words.extend([option.into(), "none".into()]);
+        }
+    }
     words.extend(published.iter().flat_map(|(request, ports)| forward(request, ports)));
     words
 }
@@ -44,14 +54,13 @@ fn forward(request: &PortRequest, ports: &[PortMapping]) -> Vec<OsString> {
 }
 
 /// Whether it is ready.
-pub(super) fn is_ready(dir: &Dir) -> bool {
-    pid_of(dir).is_some()
+pub(super) fn is_ready(place: &Path) -> bool {
+    pid_of(place).is_some()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::container::{ContainerId, Containers};
     use crate::network::port;
     use std::net::Ipv4Addr;
 
@@ -76,13 +85,25 @@ mod tests {
     }
 
     #[test]
+    fn what_was_not_asked_for_is_not_published() {
+        let line = |published: &[(PortRequest, Vec<PortMapping>)]| {
+            let words = arguments(Path::new("/place"), "eth0", published);
+            let words: Vec<String> =
+                words.iter().map(|word| word.to_str().unwrap().to_owned()).collect();
+            words.join(" ")
+        };
+        assert!(line(&[]).ends_with(" -t none -u none"), "{}", line(&[]));
+        let request = port::parse("8080:80").unwrap().remove(0);
+        let published = line(&[(request, vec!["8080:80".parse().unwrap()])]);
+        assert!(published.ends_with(" -u none -t 8080:80"), "{published}");
+        assert!(!published.contains("-t none"), "{published}");
+    }
+
+    #[test]
     fn the_hosts_loopback_interface_is_out_of_reach() {
-        let root = tempfile::tempdir().unwrap();
-        let containers = Containers::open(root.path()).unwrap();
-        let dir = containers.dir(&ContainerId::random());
-        let words = arguments(&dir, &[]);
+        let words = arguments(Path::new("/place"), "eth0", &[]);
         let line = words.iter().map(|word| word.to_str().unwrap()).collect::<Vec<_>>().join(" ");
         assert!(line.contains(" --no-map-gw ") && line.contains(" -T none -U none "), "{line}");
-        assert!(line.ends_with(&format!("--netns {}/netns", dir.path().display())), "{line}");
+        assert!(line.contains(" --netns /place/netns"), "{line}");
     }
 }

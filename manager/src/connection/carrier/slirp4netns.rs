@@ -1,8 +1,6 @@
 //! slirp4netns(1): ports are published by requests on a socket of its own, in JSON, one request a connection. IPv4 alone.
 
-use super::ADDRESS;
-use crate::connection::namespace_path;
-use crate::container::Dir;
+use super::{ADDRESS, namespace_of};
 use crate::error::{Error, Result};
 use crate::network::PortMapping;
 use rustix::fs::{Mode, OFlags, open};
@@ -12,16 +10,17 @@ use std::io::{Read as _, Write as _};
 use std::net::Shutdown;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::Duration;
 
-/// Its socket, in the container's directory. It is started there: the whole path may be longer than that of a socket can be.
+/// Its socket, in the directory. It is started there: the whole path may be longer than that of a socket can be.
 pub(super) const SOCKET: &str = "slirp.sock";
 
 /// How long it may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The command line. What listens on the host's loopback interface alone is not to be reached.
-pub(super) fn arguments(dir: &Dir) -> Vec<OsString> {
+pub(super) fn arguments(place: &Path, interface: &str) -> Vec<OsString> {
     let words = [
         "--configure",
         "--mtu=65520",
@@ -33,24 +32,24 @@ pub(super) fn arguments(dir: &Dir) -> Vec<OsString> {
         "--netns-type=path",
     ];
     let mut words: Vec<OsString> = words.iter().map(OsString::from).collect();
-    words.extend([namespace_path(dir).into(), "eth0".into()]);
+    words.extend([namespace_of(place).into(), interface.into()]);
     words
 }
 
 /// Whether it answers, which it does when the interface is there.
-pub(super) fn is_ready(dir: &Dir) -> bool {
-    ask(dir, &json!({"execute": "list_hostfwd"})).is_ok()
+pub(super) fn is_ready(place: &Path) -> bool {
+    ask(place, &json!({"execute": "list_hostfwd"})).is_ok()
 }
 
 /// Publishes a port of the container.
 ///
 /// # Errors
 /// It refuses, as when somebody else has the port by now.
-pub(super) fn publish(dir: &Dir, port: &PortMapping) -> Result<()> {
+pub(super) fn publish(place: &Path, port: &PortMapping) -> Result<()> {
     let request = forward(port);
     let failed =
         |why: &str| Error::refusal(format!("cannot publish {port} with `slirp4netns`: {why}"));
-    let answer = ask(dir, &request).map_err(|error| failed(&crate::error::reason(&error)))?;
+    let answer = ask(place, &request).map_err(|error| failed(&crate::error::reason(&error)))?;
     match answer.pointer("/error/desc").and_then(Value::as_str) {
         Some(why) => Err(failed(why)),
         None => Ok(()),
@@ -65,9 +64,9 @@ fn forward(port: &PortMapping) -> Value {
     }})
 }
 
-fn ask(dir: &Dir, request: &Value) -> std::io::Result<Value> {
+fn ask(place: &Path, request: &Value) -> std::io::Result<Value> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let directory = open(dir.path(), flags, Mode::empty())?;
+    let directory = open(place, flags, Mode::empty())?;
     let mut socket =
         UnixStream::connect(format!("/proc/self/fd/{}/{SOCKET}", directory.as_raw_fd()))?;
     socket.set_read_timeout(Some(PATIENCE))?;

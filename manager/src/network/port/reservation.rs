@@ -94,13 +94,15 @@ fn try_port(
     let PortRequest { container_port, protocol, .. } = *request;
     for host_address in addresses.iter().copied() {
         let address = SocketAddr::new(host_address, port);
+        let wanted = PortMapping { host_address, host_port: port, container_port, protocol };
+        // Not even for a moment: it may be about to take what it has reserved.
+        if let Some(holder) = container_of(&wanted, taken).filter(|_| port != 0) {
+            return Err(Error::PortAllocated { address, protocol, holder: Some(holder) });
+        }
         let (host_port, socket) = match bind(address, protocol) {
             Ok(bound) => bound,
             Err(Errno::ADDRINUSE) => {
-                let mapping =
-                    PortMapping { host_address, host_port: port, container_port, protocol };
-                let holder = container_of(&mapping, taken);
-                let holder = holder.or_else(|| holder::of(address, protocol));
+                let holder = holder::of(address, protocol);
                 return Err(Error::PortAllocated { address, protocol, holder });
             }
             Err(errno) => return Err(Error::Bind { address, protocol, source: errno.into() }),

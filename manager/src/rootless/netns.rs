@@ -1,0 +1,138 @@
+//! The network namespace of a user: the bridges, addresses and rules of the user's networks are in it, as root's are in the host's.
+//!
+//! It is made for the first container that is put onto a network, and goes with the last. A process holds it (`pause`), known
+//! by `network/namespace` in the state directory, and so does the monitor of each container that is connected: if the process was
+//! killed, the namespace is taken from a monitor, and held anew. It belongs to the user's user namespace, which all commands are in.
+
+use super::holder;
+use super::pause::{NOTE, Note, Purpose, read, start};
+use crate::container::Containers;
+use crate::error::{Error, Result};
+use crate::network::netns;
+use crate::process::{birth, share_namespace};
+use crate::settings::Settings;
+use rustix::fs::{Mode, OFlags};
+use std::fs;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::{Path, PathBuf};
+
+/// A link in its place that leads to what the kernel calls the namespace: `net:[4026532008]`.
+const NAME: &str = "namespace.name";
+
+/// The namespace's place in the state directory, locked.
+pub struct Place<'a> {
+    settings: &'a Settings,
+    note: Note,
+}
+
+/// Where that place is.
+fn directory(settings: &Settings) -> PathBuf {
+    settings.state.join("network")
+}
+
+/// Where the namespace can be opened, as long as its holder is there.
+#[must_use]
+pub fn path_of(holder: i32) -> PathBuf {
+    PathBuf::from(format!("/proc/{holder}/ns/net"))
+}
+
+/// The process that holds the namespace at this moment, as it is written down: for whoever only tells.
+#[must_use]
+pub fn holder(settings: &Settings) -> Option<i32> {
+    let (pid, born) = read(&fs::read_to_string(directory(settings).join(NOTE)).ok()?)?;
+    (birth(pid) == Some(born)).then_some(pid)
+}
+
+impl<'a> Place<'a> {
+    /// Waits until nobody else looks for the namespace, makes it, is being connected in it, or takes it away.
+    ///
+    /// # Errors
+    /// The file cannot be made.
+    pub fn lock(settings: &'a Settings) -> Result<Self> {
+        let directory = directory(settings);
+        crate::container::make_private(&directory)?;
+        Ok(Self { settings, note: Note::lock(&directory)? })
+    }
+
+    /// The same if there has been a namespace.
+    ///
+    /// # Errors
+    /// As [`Place::lock`].
+    pub fn lock_known(settings: &'a Settings) -> Result<Option<Self>> {
+        let is_known = directory(settings).join(NOTE).exists();
+        is_known.then(|| Self::lock(settings)).transpose()
+    }
+
+    /// The namespace, if it is still there.
+    ///
+    /// # Errors
+    /// The process cannot be started that holds what was found with a monitor.
+    pub fn find(&self) -> Result<Option<OwnedFd>> {
+        if let Some(namespace) = self.held() {
+            return Ok(Some(namespace));
+        }
+        let Some(namespace) = self.kept_by_monitor() else { return Ok(None) };
+        let held = netns::run_in(namespace.as_fd(), || Ok(start(&self.note, Purpose::Network)))?;
+        held.map(|_| Some(namespace))
+    }
+
+    /// The process that holds it.
+    #[must_use]
+    pub fn holder(&self) -> Option<i32> {
+        let (pid, born) = self.note.written()?;
+        // What another user namespace of the user's has left cannot be entered.
+        let own = rustix::process::getpid().as_raw_pid();
+        (birth(pid) == Some(born) && share_namespace(pid, own, "user")).then_some(pid)
+    }
+
+    fn held(&self) -> Option<OwnedFd> {
+        let namespace = open(&path_of(self.holder()?))?;
+        // After it was opened: it is this process that the namespace is of.
+        self.holder().map(|_| namespace)
+    }
+
+    /// The namespace as a container's monitor has it open.
+    fn kept_by_monitor(&self) -> Option<OwnedFd> {
+        let name = fs::read_link(directory(self.settings).join(NAME)).ok()?;
+        let containers = Containers::open(&self.settings.containers()).ok()?;
+        containers.ids().ok()?.iter().find_map(|id| {
+            let dir = containers.dir(id);
+            let state = dir.recorded_state().ok()?;
+            let (monitor, _alive) = holder::monitor(self.settings, &dir, &state)?;
+            let files = fs::read_dir(format!("/proc/{monitor}/fd")).ok()?.flatten();
+            let mut files = files.map(|file| file.path());
+            let is_wanted = |path: &PathBuf| fs::read_link(path).is_ok_and(|link| link == name);
+            open(&files.find(is_wanted)?)
+        })
+    }
+
+    /// Makes it; only its loopback interface is there, and up.
+    ///
+    /// # Errors
+    /// The kernel refuses, as it does beyond `user.max_net_namespaces`.
+    pub fn make(&self) -> Result<OwnedFd> {
+        start(&self.note, Purpose::NewNetwork)?;
+        let failed = || Error::system("open the network namespace")(rustix::io::Errno::SRCH);
+        let namespace = self.held().ok_or_else(failed)?;
+        crate::network::set_loopback_up(namespace.as_fd())?;
+        let link = directory(self.settings).join(NAME);
+        let name = self.holder().and_then(|pid| fs::read_link(path_of(pid)).ok());
+        let _ = fs::remove_file(&link);
+        std::os::unix::fs::symlink(name.ok_or_else(failed)?, &link)
+            .map_err(Error::io("make", &link))?;
+        Ok(namespace)
+    }
+
+    /// Ends the process that holds it: it goes when nobody has it open any more.
+    ///
+    /// # Errors
+    /// Its file cannot be removed.
+    pub fn end(self) -> Result<()> {
+        let _ = fs::remove_file(directory(self.settings).join(NAME));
+        self.note.remove()
+    }
+}
+
+fn open(path: &Path) -> Option<OwnedFd> {
+    rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()
+}
