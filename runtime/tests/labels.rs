@@ -3,45 +3,13 @@
 
 use std::fs;
 
-use nconform::fixture::{BundleDir, Capture, Runtime, Sandbox, find_tool, unique_name};
+use nconform::fixture::apparmor::{self, Profile};
+use nconform::fixture::{BundleDir, Runtime, Sandbox};
 use serde_json::json;
-
-fn has_apparmor() -> bool {
-    fs::read("/sys/module/apparmor/parameters/enabled").is_ok_and(|text| text.starts_with(b"Y"))
-}
 
 fn has_selinux() -> bool {
     fs::read_to_string("/proc/filesystems").is_ok_and(|text| text.contains("selinuxfs"))
         && std::path::Path::new("/sys/fs/selinux/policy").exists()
-}
-
-/// A profile that is loaded as long as this lives, and denies the reading of /etc/group.
-struct Profile {
-    name: String,
-    text: String,
-}
-
-impl Profile {
-    fn load() -> Profile {
-        let name = unique_name();
-        let text = format!(
-            "profile {name} flags=(attach_disconnected,mediate_deleted) {{\n  file,\n  capability,\n  network,\n  \
-             signal,\n  ptrace,\n  mount,\n  deny /etc/group r,\n}}\n"
-        );
-        parser("--replace", &text);
-        Profile { name, text }
-    }
-}
-
-impl Drop for Profile {
-    fn drop(&mut self) {
-        parser("--remove", &self.text);
-    }
-}
-
-fn parser(action: &str, text: &str) {
-    let parser = find_tool("apparmor_parser").expect("apparmor_parser, where AppArmor is enabled");
-    let _ = Capture::of(parser).args(["--skip-cache", action]).stdin(text).run().ok();
 }
 
 const CONFINED: &str = "cat /proc/self/attr/current; cat /etc/group >/dev/null 2>&1 || echo denied";
@@ -51,7 +19,7 @@ fn a_profile_confines_the_container_and_what_is_executed_in_it() {
     let sandbox = Sandbox::enter();
     let runtime = Runtime::under_test();
     let bundle = BundleDir::new().args(["sleep", "600"]);
-    if !has_apparmor() {
+    if !apparmor::is_enabled() {
         let refused = runtime.run(&bundle.set("/process/apparmorProfile", "anything")).exits(1);
         let text = "config.json /process/apparmorProfile: asks for the profile `anything`, but AppArmor is disabled";
         assert!(refused.stderr().contains(text), "{refused}");
@@ -99,7 +67,7 @@ fn a_profile_confines_the_container_and_what_is_executed_in_it() {
 fn a_proc_of_the_images_own_takes_no_profile_away() {
     let _sandbox = Sandbox::enter();
     let runtime = Runtime::under_test();
-    let profile = has_apparmor().then(Profile::load);
+    let profile = apparmor::is_enabled().then(Profile::load);
     let name = profile.as_ref().map_or("anything", |profile| profile.name.as_str());
     let script = "cat /etc/group >/dev/null 2>&1 || echo denied";
     let bundle = BundleDir::new().set("/process/apparmorProfile", name).shell(script);
@@ -126,7 +94,7 @@ fn a_profile_that_is_not_loaded_is_reported_with_its_place() {
     let bundle = BundleDir::new().set("/process/apparmorProfile", "not-loaded-anywhere");
     let refused = Runtime::under_test().run(&bundle).exits(1);
     assert!(refused.stderr().contains("config.json /process/apparmorProfile"), "{refused}");
-    if has_apparmor() {
+    if apparmor::is_enabled() {
         assert!(refused.stderr().contains("no such file or directory"), "{refused}");
         assert!(refused.stderr().contains("apparmor_parser"), "{refused}");
     }
