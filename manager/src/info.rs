@@ -1,5 +1,6 @@
 //! `nman version` and `nman info`: what this is, what it calls, and where it keeps things, under Docker's names.
 
+use crate::apparmor::Availability;
 use crate::bundle::host::HostFacts;
 use crate::cli::FormatArgs;
 use crate::container::{Containers, LogDriver};
@@ -119,7 +120,8 @@ fn facts(settings: &Settings, host: &Host) -> Result<Value> {
     let cgroups = Cgroups::of(settings, host);
     let controllers = |name: &str| cgroups.controllers.iter().any(|own| own == name);
     let mut security = vec!["name=seccomp,profile=builtin"];
-    security.extend(host.apparmor.then_some("name=apparmor"));
+    let confines = host.apparmor.as_ref().is_some_and(Availability::is_given);
+    security.extend(confines.then_some("name=apparmor"));
     security.extend(host.selinux.then_some("name=selinux"));
     security.extend(settings.rootless.then_some("name=rootless"));
     security.extend(host.namespaces.iter().any(|kind| kind == "cgroup").then_some("name=cgroupns"));

@@ -3,6 +3,7 @@
 use super::kernel::Presence;
 use super::probe::Host;
 use super::user;
+use crate::apparmor::{Availability, Lack};
 use crate::listing::human_size;
 
 /// How bad it is.
@@ -195,11 +196,6 @@ fn cgroups(host: &Host) -> Vec<Finding> {
 }
 
 fn security(host: &Host) -> Vec<Finding> {
-    let modules = match (host.apparmor, host.selinux) {
-        (true, _) => "AppArmor",
-        (_, true) => "SELinux",
-        _ => "neither AppArmor nor SELinux",
-    };
     vec![
         finding(
             "seccomp",
@@ -208,15 +204,44 @@ fn security(host: &Host) -> Vec<Finding> {
             if host.seccomp { "filters" } else { "no filters" },
             "run a kernel with CONFIG_SECCOMP_FILTER, or every container with `--security-opt seccomp=unconfined`",
         ),
-        finding(
-            "security module",
-            host.apparmor || host.selinux,
-            Limited,
-            modules,
+        security_module(host),
+    ]
+}
+
+fn security_module(host: &Host) -> Finding {
+    let (good, found, advice) = match &host.apparmor {
+        Some(Availability::Loaded | Availability::Loadable(_)) => (true, "AppArmor", ""),
+        Some(Availability::Absent(lack)) => {
+            let (found, advice) = without_profile(*lack);
+            (false, found, advice)
+        }
+        None if host.selinux => (true, "SELinux", ""),
+        None => (
+            false,
+            "neither AppArmor nor SELinux",
             "containers are held by namespaces, capabilities and seccomp alone: boot with `apparmor=1 security=apparmor`, and \
              install Debian's package apparmor",
         ),
-    ]
+    };
+    finding("security module", good, Limited, found, advice)
+}
+
+/// What is found, and what to do about it, where containers have no profile although there is AppArmor.
+fn without_profile(lack: Lack) -> (&'static str, &'static str) {
+    match lack {
+        Lack::NoParser => (
+            "AppArmor without `apparmor_parser`",
+            "containers have no profile: install Debian's package apparmor, which has the program that loads it",
+        ),
+        Lack::NotRoot | Lack::NotOurs => (
+            "AppArmor without the profile of containers",
+            "containers of users have it when root has loaded it: any container of root's does that, and the boot where it is in /etc/apparmor.d",
+        ),
+        Lack::NoAnswer => (
+            "AppArmor out of reach",
+            "containers have no profile: mount securityfs on /sys/kernel/security",
+        ),
+    }
 }
 
 /// Magic numbers of file systems on which overlayfs cannot have its upper directory.
@@ -407,7 +432,7 @@ mod tests {
                 swap: true,
             },
             seccomp: true,
-            apparmor: true,
+            apparmor: Some(Availability::Loaded),
             selinux: false,
             storage: Storage {
                 path: PathBuf::from("/var"),
@@ -479,7 +504,11 @@ mod tests {
             "cgroup_enable=memory",
         );
         finds(|host| host.seccomp = false, "seccomp", Missing, "CONFIG_SECCOMP_FILTER");
-        finds(|host| host.apparmor = false, "security module", Limited, "apparmor=1");
+        finds(|host| host.apparmor = None, "security module", Limited, "apparmor=1");
+        let without = |host: &mut Host, lack| host.apparmor = Some(Availability::Absent(lack));
+        finds(|host| without(host, Lack::NoParser), "security module", Limited, "package apparmor");
+        finds(|host| without(host, Lack::NotRoot), "security module", Limited, "/etc/apparmor.d");
+        finds(|host| without(host, Lack::NoAnswer), "security module", Limited, "securityfs");
         finds(|host| host.filesystems.clear(), "overlayfs", Missing, "modprobe overlay");
         finds(|host| host.storage.kind = 0x794c_7630, "storage", Missing, "--root");
         finds(|host| host.storage.kind = TMPFS, "storage", Limited, "--root");

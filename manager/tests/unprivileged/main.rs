@@ -3,6 +3,7 @@
 //! The tests need root, to make the user; nothing that they try does. As another user than root, `cgroups` has what is delegated to
 //! that one.
 
+mod apparmor;
 mod cgroups;
 mod files;
 mod ids;
