@@ -143,7 +143,6 @@ fn decide(
             _ => Ok(given(name)),
         },
         None => match find(PROFILE) {
-            Availability::Loaded | Availability::Loadable(_) => Ok(given(PROFILE)),
             Availability::Absent(lack) => {
                 let warning = (lack == Lack::NoParser).then(|| {
                     format!(
@@ -152,6 +151,7 @@ fn decide(
                 });
                 Ok(Choice { profile: None, warning })
             }
+            _ => Ok(given(PROFILE)),
         },
     }
 }

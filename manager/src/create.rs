@@ -25,8 +25,8 @@ use crate::store::{Image, Store};
 use crate::undo::Undo;
 use crate::volume::place;
 use crate::{
-    apparmor, device, event, health, image, rm, rootless, supervise, terminal, user_namespace,
-    volume,
+    apparmor, device, event, health, image, notice, rm, rootless, supervise, terminal,
+    user_namespace, volume,
 };
 use ::bundle::digest::ChainId;
 use std::io::Write as _;
@@ -68,7 +68,9 @@ pub(crate) fn create_for_build(
 ) -> Result<Created> {
     let (runtime, containers, store) = prepare(settings)?;
     let order = Order { args, attached: true, image, runtime, build: Some(build) };
-    let (created, _) = make(settings, containers, store, order)?;
+    let (created, warnings) = make(settings, containers, store, order)?;
+    // The same for each of its steps.
+    warnings.into_iter().for_each(notice::note);
     // It is removed when it ends, if by then the build is not there to look at it.
     created.dir.set(Mark::Kept)?;
     Ok(created)

@@ -119,12 +119,6 @@ fn facts(settings: &Settings, host: &Host) -> Result<Value> {
     let paused = count("paused");
     let cgroups = Cgroups::of(settings, host);
     let controllers = |name: &str| cgroups.controllers.iter().any(|own| own == name);
-    let mut security = vec!["name=seccomp,profile=builtin"];
-    let confines = host.apparmor.as_ref().is_some_and(Availability::is_given);
-    security.extend(confines.then_some("name=apparmor"));
-    security.extend(host.selinux.then_some("name=selinux"));
-    security.extend(settings.rootless.then_some("name=rootless"));
-    security.extend(host.namespaces.iter().any(|kind| kind == "cgroup").then_some("name=cgroupns"));
     let warning = |finding: &Finding| {
         (finding.verdict == Verdict::Missing)
             .then(|| format!("{}: {}", finding.check, finding.found))
@@ -160,7 +154,7 @@ fn facts(settings: &Settings, host: &Host) -> Result<Value> {
         "IPv4Forwarding": host.forwarding,
         "DefaultRuntime": runtime,
         "Runtimes": runtimes,
-        "SecurityOptions": security,
+        "SecurityOptions": security_options(settings, host),
         "KernelVersion": host.release,
         "OperatingSystem": operating_system(),
         "OSType": "linux",
@@ -172,6 +166,18 @@ fn facts(settings: &Settings, host: &Host) -> Result<Value> {
         "StateDir": settings.state,
         "Warnings": judge(host).iter().filter_map(warning).chain(cgroups.warning).collect::<Vec<_>>(),
     }))
+}
+
+/// Docker's words for what keeps containers apart from the host.
+fn security_options(settings: &Settings, host: &Host) -> Vec<&'static str> {
+    let confines = host.apparmor.as_ref().is_some_and(Availability::is_given);
+    let has_cgroups = host.namespaces.iter().any(|kind| kind == "cgroup");
+    let mut options = vec!["name=seccomp,profile=builtin"];
+    options.extend(confines.then_some("name=apparmor"));
+    options.extend(host.selinux.then_some("name=selinux"));
+    options.extend(settings.rootless.then_some("name=rootless"));
+    options.extend(has_cgroups.then_some("name=cgroupns"));
+    options
 }
 
 /// The lines of `docker info` that mean something without a daemon.

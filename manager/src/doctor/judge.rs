@@ -210,11 +210,11 @@ fn security(host: &Host) -> Vec<Finding> {
 
 fn security_module(host: &Host) -> Finding {
     let (good, found, advice) = match &host.apparmor {
-        Some(Availability::Loaded | Availability::Loadable(_)) => (true, "AppArmor", ""),
         Some(Availability::Absent(lack)) => {
             let (found, advice) = without_profile(*lack);
             (false, found, advice)
         }
+        Some(_) => (true, "AppArmor", ""),
         None if host.selinux => (true, "SELinux", ""),
         None => (
             false,
@@ -504,11 +504,6 @@ mod tests {
             "cgroup_enable=memory",
         );
         finds(|host| host.seccomp = false, "seccomp", Missing, "CONFIG_SECCOMP_FILTER");
-        finds(|host| host.apparmor = None, "security module", Limited, "apparmor=1");
-        let without = |host: &mut Host, lack| host.apparmor = Some(Availability::Absent(lack));
-        finds(|host| without(host, Lack::NoParser), "security module", Limited, "package apparmor");
-        finds(|host| without(host, Lack::NotRoot), "security module", Limited, "/etc/apparmor.d");
-        finds(|host| without(host, Lack::NoAnswer), "security module", Limited, "securityfs");
         finds(|host| host.filesystems.clear(), "overlayfs", Missing, "modprobe overlay");
         finds(|host| host.storage.kind = 0x794c_7630, "storage", Missing, "--root");
         finds(|host| host.storage.kind = TMPFS, "storage", Limited, "--root");
@@ -538,6 +533,26 @@ mod tests {
         finds(|host| host.time = 5, "clock", Limited, "timedatectl");
         finds(|host| host.open_files = 256, "open files", Limited, "ulimit -n");
         finds(|host| host.processes = 100, "processes", Limited, "pid_max");
+    }
+
+    #[test]
+    fn it_is_said_why_containers_have_no_profile() {
+        let finds = |apparmor, advice| {
+            finds(|host| host.apparmor = apparmor, "security module", Limited, advice)
+        };
+        finds(None, "apparmor=1");
+        for (lack, advice) in [
+            (Lack::NoParser, "package apparmor"),
+            (Lack::NotRoot, "/etc/apparmor.d"),
+            (Lack::NoAnswer, "securityfs"),
+        ] {
+            finds(Some(Availability::Absent(lack)), advice);
+        }
+        let mut host = good();
+        (host.apparmor, host.selinux) = (Some(Availability::Loadable("/sbin/parser".into())), true);
+        assert_eq!(security_module(&host).found, "AppArmor");
+        host.apparmor = None;
+        assert_eq!(security_module(&host).found, "SELinux");
     }
 
     #[test]

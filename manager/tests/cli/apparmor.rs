@@ -157,6 +157,17 @@ fn our_profile_is_loaded_when_it_is_gone_and_its_lack_is_said() {
     apparmor::unload(OURS);
     let confined = [&["exec", "aa"][..], &show].concat();
     assert_eq!(world.nman(&confined).ok().stdout(), enforced(OURS));
+    let script =
+        "cat /proc/self/attr/current; while [ ! -e /end ]; do sleep 0.1; done; rm /end; exit 1";
+    world.run(&["-d", "--restart", "on-failure", "--name", "bb"], &["sh", "-c", script]).ok();
+    let end = world.path("end");
+    std::fs::write(&end, "").unwrap();
+    apparmor::unload(OURS);
+    world.nman(["cp", end.to_str().unwrap(), "bb:/end"]).ok();
+    eventually("it has begun again", || world.inspect("bb", "/RestartCount") == 1);
+    eventually("it is confined again", || {
+        world.nman(["logs", "bb"]).ok().stdout() == enforced(OURS).repeat(2)
+    });
     world.nman(["stop", "-t", "0", "aa"]).ok();
     apparmor::unload(OURS);
     world.nman(["start", "aa"]).ok();
@@ -184,6 +195,6 @@ fn our_profile_is_loaded_when_it_is_gone_and_its_lack_is_said() {
 
     let said = world.shell(&[], "cat /proc/self/attr/current").ok();
     assert_eq!((said.stdout(), said.stderr()), (enforced(OURS), String::new()));
-    world.nman(["rm", "-f", "aa"]).ok();
+    world.nman(["rm", "-f", "aa", "bb"]).ok();
     world.assert_no_container();
 }
