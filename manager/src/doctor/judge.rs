@@ -538,7 +538,7 @@ mod tests {
     #[test]
     fn it_is_said_why_containers_have_no_profile() {
         let finds = |apparmor, advice| {
-            finds(|host| host.apparmor = apparmor, "security module", Limited, advice)
+            finds(|host| host.apparmor = apparmor, "security module", Limited, advice);
         };
         finds(None, "apparmor=1");
         for (lack, advice) in [
