@@ -46,7 +46,7 @@ release: deps ## Build the optimised, static programs
 	$(if $(filter x86_64,$(ARCH)),scripts/check-size $(BUILD)/release/nrun $(MOST_BYTES_release))
 
 .PHONY: install
-install: release ## Install the programs, man pages, completions and systemd unit to DESTDIR/PREFIX
+install: release ## Install the programs, man pages, completions, systemd unit and AppArmor profile to DESTDIR/PREFIX
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/man/man8
 	install -m 755 $(PROGRAMS:%=$(BUILD)/release/%) $(DESTDIR)$(PREFIX)/bin
 	install -m 644 docs/man/*.8 $(DESTDIR)$(PREFIX)/share/man/man8
@@ -54,6 +54,7 @@ install: release ## Install the programs, man pages, completions and systemd uni
 	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
 	sed 's|@PREFIX@|$(PREFIX)|' manager/systemd/nman-containers.service \
 		>$(DESTDIR)$(PREFIX)/lib/systemd/system/nman-containers.service
+	install -D -m 644 manager/apparmor/nman-default $(DESTDIR)$(PREFIX)/share/nman/apparmor/nman-default
 	install -d $(COMPLETIONS:%=$(DESTDIR)$(PREFIX)/share/%)
 	for program in $(PROGRAMS); do \
 		$(BUILD)/release/$$program completion bash >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/$$program && \

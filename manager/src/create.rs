@@ -25,7 +25,8 @@ use crate::store::{Image, Store};
 use crate::undo::Undo;
 use crate::volume::place;
 use crate::{
-    device, event, health, image, rm, rootless, supervise, terminal, user_namespace, volume,
+    apparmor, device, event, health, image, notice, rm, rootless, supervise, terminal,
+    user_namespace, volume,
 };
 use ::bundle::digest::ChainId;
 use std::io::Write as _;
@@ -67,7 +68,9 @@ pub(crate) fn create_for_build(
 ) -> Result<Created> {
     let (runtime, containers, store) = prepare(settings)?;
     let order = Order { args, attached: true, image, runtime, build: Some(build) };
-    let (created, _) = make(settings, containers, store, order)?;
+    let (created, warnings) = make(settings, containers, store, order)?;
+    // The same for each of its steps.
+    warnings.into_iter().for_each(notice::note);
     // It is removed when it ends, if by then the build is not there to look at it.
     created.dir.set(Mark::Kept)?;
     Ok(created)
@@ -101,13 +104,14 @@ fn make(
     let host = HostFacts::of_caller(settings);
     let files = record::Files::read(args)?;
     let wish = record::Wish { args, attached, image: &image, runtime, host: &host, files: &files };
-    let (mut record, warnings) = wish.plan(settings)?;
+    let (mut record, mut warnings) = wish.plan(settings)?;
     let (rows, columns) = terminal::size().unwrap_or_default();
     record.host_config.console_size = [rows, columns];
     record.build = build;
     mount_points::resolve_references(&containers, &mut record)?;
     user_namespace::choose(settings, &containers, &mut record)?;
-    let parts = Parts::find(&record, &host)?;
+    warnings.extend(apparmor::choose(&host, &mut record, apparmor::find)?);
+    let parts = Parts::find(&record)?;
     let cidfile = args.cidfile.as_deref().map(IdFile::create).transpose()?;
     let draft = Draft { settings, containers, store, image, host, parts };
     let created = draft.create(record, args.name.is_none())?;
@@ -133,7 +137,8 @@ impl Created {
     /// Gives it what it has while it runs, and has not otherwise. If that fails, nothing of the container stays.
     pub fn assemble(self, settings: &Settings) -> Result<(Record, Assembled)> {
         let Self { record, dir, guard } = self;
-        let assembled = place::mount_all(settings, &record, &dir)
+        let assembled = apparmor::provide(&record)
+            .and_then(|()| place::mount_all(settings, &record, &dir))
             .and_then(|()| place::join(settings, &record, &dir))
             .and_then(|()| connection::connect(settings, &record, &dir));
         match assembled {
@@ -170,7 +175,7 @@ struct Parts {
 }
 
 impl Parts {
-    fn find(record: &Record, host: &HostFacts) -> Result<Self> {
+    fn find(record: &Record) -> Result<Self> {
         let config = &record.host_config;
         for point in record.mounts.iter().filter(|point| point.kind == MountKind::Bind) {
             if !point.detail.create_source
@@ -179,19 +184,7 @@ impl Parts {
                 return Err(place::missing_source(point, errno));
             }
         }
-        let confinement = Confinement::of(config);
-        if let Some(profile) = &confinement.apparmor
-            && profile != "unconfined"
-            && !host.apparmor
-        {
-            return Err(Error::Rejected {
-                message: format!(
-                    "cannot confine the container by AppArmor profile `{profile}`: AppArmor is not enabled on this host"
-                ),
-                hint: Some("leave the option out, or give `apparmor=unconfined`".to_owned()),
-            });
-        }
-        let profile = match confinement.seccomp.as_str() {
+        let profile = match Confinement::of(config).seccomp.as_str() {
             "unconfined" => None,
             "builtin" => Some(seccomp::Profile::built_in()?),
             path => Some(seccomp::Profile::read(Path::new(path))?),

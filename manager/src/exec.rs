@@ -8,6 +8,7 @@ mod running;
 
 pub use running::ids;
 
+use crate::apparmor;
 use crate::attach::write_out;
 use crate::bundle::rootfs::Rootfs;
 use crate::bundle::{change, console_size, every_capability, process_user};
@@ -113,6 +114,7 @@ pub fn exec(settings: &Settings, args: &ExecArgs) -> Result<u8> {
     let died = |code: u8| tell("exec_die", &[("exitCode", &code.to_string())]);
     tell(&format!("exec_create: {command}"), &[]);
     let runtime = Runtime::new(&record.runtime, settings);
+    apparmor::provide(&record)?;
     scope::join(&record, pid)?;
     set_child_subreaper(Some(getpid()))
         .map_err(Error::system("become the parent of the command"))?;

@@ -1,5 +1,6 @@
 //! `nman version` and `nman info`: what this is, what it calls, and where it keeps things, under Docker's names.
 
+use crate::apparmor::Availability;
 use crate::bundle::host::HostFacts;
 use crate::cli::FormatArgs;
 use crate::connection::ground;
@@ -120,11 +121,6 @@ fn facts(settings: &Settings, host: &Host) -> Result<Value> {
     let paused = count("paused");
     let cgroups = Cgroups::of(settings, host);
     let controllers = |name: &str| cgroups.controllers.iter().any(|own| own == name);
-    let mut security = vec!["name=seccomp,profile=builtin"];
-    security.extend(host.apparmor.then_some("name=apparmor"));
-    security.extend(host.selinux.then_some("name=selinux"));
-    security.extend(settings.rootless.then_some("name=rootless"));
-    security.extend(host.namespaces.iter().any(|kind| kind == "cgroup").then_some("name=cgroupns"));
     let warning = |finding: &Finding| {
         (finding.verdict == Verdict::Missing)
             .then(|| format!("{}: {}", finding.check, finding.found))
@@ -156,7 +152,7 @@ fn facts(settings: &Settings, host: &Host) -> Result<Value> {
         "IPv4Forwarding": host.forwarding,
         "DefaultRuntime": runtime,
         "Runtimes": runtimes,
-        "SecurityOptions": security,
+        "SecurityOptions": security_options(settings, host),
         "KernelVersion": host.release,
         "OperatingSystem": operating_system(),
         "OSType": "linux",
@@ -194,6 +190,16 @@ fn user_network(settings: &Settings) -> Value {
         "Namespace": namespace.unwrap_or_default(),
         "Uplink": uplink.map(Carrier::program).unwrap_or_default(),
     })
+/// Docker's words for what keeps containers apart from the host.
+fn security_options(settings: &Settings, host: &Host) -> Vec<&'static str> {
+    let confines = host.apparmor.as_ref().is_some_and(Availability::is_given);
+    let has_cgroups = host.namespaces.iter().any(|kind| kind == "cgroup");
+    let mut options = vec!["name=seccomp,profile=builtin"];
+    options.extend(confines.then_some("name=apparmor"));
+    options.extend(host.selinux.then_some("name=selinux"));
+    options.extend(settings.rootless.then_some("name=rootless"));
+    options.extend(has_cgroups.then_some("name=cgroupns"));
+    options
 }
 
 /// The lines of `docker info` that mean something without a daemon.

@@ -1,5 +1,6 @@
 //! A daemonless container manager: images, networks, volumes and containers over any OCI runtime
 
+pub mod apparmor;
 pub mod assemble;
 pub mod attach;
 pub mod build;

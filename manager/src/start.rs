@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::monitor::{self, Assembled, Link};
 use crate::settings::Settings;
 use crate::volume::place;
-use crate::{rm, terminal};
+use crate::{apparmor, rm, terminal};
 use std::time::{Duration, Instant};
 
 /// How long whoever else is at work on a container is waited for.
@@ -33,6 +33,7 @@ pub fn start(settings: &Settings, name: &str) -> Result<Option<Link>> {
     dir.clear(Mark::Paused)?;
     dir.clear(Mark::Kept)?;
     let assemble = || {
+        apparmor::provide(&record)?;
         enter_private_mounts(&record, &dir)?;
         mount_root(settings, &record, &dir)?;
         place::mount_all(settings, &record, &dir)?;

@@ -156,7 +156,7 @@ impl<'a> Child<'a> {
             Op::MoveRoot { bare } => self.move_root(bare)?,
             Op::Chroot { path } => self.chroot(path)?,
             Op::ReadOnly { target } => self.read_only(target)?,
-            Op::Mask { target, directory } => self.hide(target, *directory)?,
+            Op::Mask(mask) => self.hide(mask)?,
             Op::ReadOnlyRoot => self.read_only_root()?,
             Op::Rlimit { resource, soft, hard } => identity::rlimit(None, *resource, *soft, *hard)?,
             Op::Attribute(attribute) => attributes::apply(attribute)?,

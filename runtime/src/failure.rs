@@ -3,7 +3,7 @@
 use crate::hooks;
 use crate::plan::Plan;
 use crate::plan::attributes::Attribute;
-use crate::plan::op::{Inherited, Mount, Op, Step};
+use crate::plan::op::{Inherited, Mask, Mount, Op, Step};
 use oci_spec::runtime::LinuxSchedulerPolicy as Policy;
 use rustix::io::Errno;
 use std::fmt;
@@ -112,6 +112,12 @@ impl Failure {
             (Op::Mount(mount), Errno::PERM) if mount.kind.as_c_str() == c"proc" => {
                 "in a user namespace proc can be mounted only where one is visible in full: what masks parts of it here must go first"
             }
+            (Op::Mount(mount), Errno::INVAL) if has_label(mount) => {
+                "the host's SELinux policy does not know the label of /linux/mountLabel, or an option is not known to this file system: see `dmesg`"
+            }
+            (Op::Mask(Mask { label: Some(_), .. }), Errno::INVAL) => {
+                "the host's SELinux policy does not know the label of /linux/mountLabel"
+            }
             (Op::Mount(_), Errno::INVAL) => {
                 "an option is not known to this file system: see `dmesg`"
             }
@@ -215,6 +221,9 @@ fn attribute_hint(attribute: &Attribute, errno: Errno) -> Option<&'static str> {
         (Attribute::Label(label), Errno::NOENT) if label.value.to_bytes().starts_with(b"exec ") => {
             "the profile is not loaded: `apparmor_parser` loads it, `aa-status` lists those that are"
         }
+        (Attribute::Label(_), Errno::INVAL) => {
+            "the host's SELinux policy does not know the label: `seinfo -t` lists its types"
+        }
         (Attribute::Label(_), Errno::XDEV) => "/proc is not a procfs here",
         (Attribute::Label(_), Errno::ACCESS | Errno::PERM) => {
             "what nrun itself is confined by does not allow that change"
@@ -240,6 +249,10 @@ fn missing(mount: &Mount) -> Option<String> {
 
 fn has_id_option(mount: &Mount) -> bool {
     mount.options.iter().any(|(key, _)| matches!(key.to_bytes(), b"uid" | b"gid"))
+}
+
+fn has_label(mount: &Mount) -> bool {
+    mount.options.iter().any(|(key, _)| key.to_bytes().ends_with(b"context"))
 }
 
 impl fmt::Display for Failure {

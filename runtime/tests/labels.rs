@@ -2,46 +2,16 @@
 //! where it has not. A container that was to be confined never runs without.
 
 use std::fs;
+use std::path::Path;
 
-use nconform::fixture::{BundleDir, Capture, Runtime, Sandbox, find_tool, unique_name};
+use nconform::fixture::apparmor::{self, Profile};
+use nconform::fixture::{BundleDir, Runtime, Sandbox};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use serde_json::json;
-
-fn has_apparmor() -> bool {
-    fs::read("/sys/module/apparmor/parameters/enabled").is_ok_and(|text| text.starts_with(b"Y"))
-}
 
 fn has_selinux() -> bool {
     fs::read_to_string("/proc/filesystems").is_ok_and(|text| text.contains("selinuxfs"))
-        && std::path::Path::new("/sys/fs/selinux/policy").exists()
-}
-
-/// A profile that is loaded as long as this lives, and denies the reading of /etc/group.
-struct Profile {
-    name: String,
-    text: String,
-}
-
-impl Profile {
-    fn load() -> Profile {
-        let name = unique_name();
-        let text = format!(
-            "profile {name} flags=(attach_disconnected,mediate_deleted) {{\n  file,\n  capability,\n  network,\n  \
-             signal,\n  ptrace,\n  mount,\n  deny /etc/group r,\n}}\n"
-        );
-        parser("--replace", &text);
-        Profile { name, text }
-    }
-}
-
-impl Drop for Profile {
-    fn drop(&mut self) {
-        parser("--remove", &self.text);
-    }
-}
-
-fn parser(action: &str, text: &str) {
-    let parser = find_tool("apparmor_parser").expect("apparmor_parser, where AppArmor is enabled");
-    let _ = Capture::of(parser).args(["--skip-cache", action]).stdin(text).run().ok();
+        && Path::new("/sys/fs/selinux/policy").exists()
 }
 
 const CONFINED: &str = "cat /proc/self/attr/current; cat /etc/group >/dev/null 2>&1 || echo denied";
@@ -51,7 +21,7 @@ fn a_profile_confines_the_container_and_what_is_executed_in_it() {
     let sandbox = Sandbox::enter();
     let runtime = Runtime::under_test();
     let bundle = BundleDir::new().args(["sleep", "600"]);
-    if !has_apparmor() {
+    if !apparmor::is_enabled() {
         let refused = runtime.run(&bundle.set("/process/apparmorProfile", "anything")).exits(1);
         let text = "config.json /process/apparmorProfile: asks for the profile `anything`, but AppArmor is disabled";
         assert!(refused.stderr().contains(text), "{refused}");
@@ -99,7 +69,7 @@ fn a_profile_confines_the_container_and_what_is_executed_in_it() {
 fn a_proc_of_the_images_own_takes_no_profile_away() {
     let _sandbox = Sandbox::enter();
     let runtime = Runtime::under_test();
-    let profile = has_apparmor().then(Profile::load);
+    let profile = apparmor::is_enabled().then(Profile::load);
     let name = profile.as_ref().map_or("anything", |profile| profile.name.as_str());
     let script = "cat /etc/group >/dev/null 2>&1 || echo denied";
     let bundle = BundleDir::new().set("/process/apparmorProfile", name).shell(script);
@@ -126,32 +96,115 @@ fn a_profile_that_is_not_loaded_is_reported_with_its_place() {
     let bundle = BundleDir::new().set("/process/apparmorProfile", "not-loaded-anywhere");
     let refused = Runtime::under_test().run(&bundle).exits(1);
     assert!(refused.stderr().contains("config.json /process/apparmorProfile"), "{refused}");
-    if has_apparmor() {
+    if apparmor::is_enabled() {
         assert!(refused.stderr().contains("no such file or directory"), "{refused}");
         assert!(refused.stderr().contains("apparmor_parser"), "{refused}");
     }
     sandbox.assert_clean();
 }
 
+/// Debian's policy has no domain for containers. This is one that may be entered from the kernel's, in which the guest with SELinux runs
+/// the tests, by programs of this type.
+const DOMAIN: &str = "system_u:system_r:kmod_t:s0";
+const ENTRY: &str = "system_u:object_r:kmod_exec_t:s0";
+/// What the files of a container's own file systems are, as far as that domain goes.
+const FILES: &str = "system_u:object_r:tmp_t:s0:c1,c2";
+
+/// A bundle whose programs are of the type by which the domain is entered.
+fn enterable() -> BundleDir {
+    let bundle = BundleDir::new();
+    label(&bundle.rootfs().join("bin/busybox"), ENTRY);
+    // Which domains may be entered so, the policy says of each pair.
+    bundle.set("/process/noNewPrivileges", false)
+}
+
+fn label(path: &Path, label: &str) {
+    let none = rustix::fs::XattrFlags::empty();
+    rustix::fs::setxattr(path, "security.selinux", label.as_bytes(), none).expect("label a file");
+}
+
 #[test]
-fn an_selinux_label_is_refused_where_there_is_no_selinux() {
+fn an_selinux_label_is_the_processes_or_refused() {
     let sandbox = Sandbox::enter();
     let runtime = Runtime::under_test();
-    let label = "system_u:system_r:container_t:s0";
-    assert!(
-        !has_selinux(),
-        "no machine with SELinux is among those that these tests are written for"
-    );
-    let words = "selinux label is specified in config, but selinux is disabled or not supported";
-    let refused = runtime.run(&BundleDir::new().set("/process/selinuxLabel", label)).exits(1);
-    assert!(
-        refused.stderr().contains(&format!("config.json /process/selinuxLabel: {words}")),
-        "{refused}"
-    );
-    let bundle = BundleDir::new().args(["sleep", "600"]);
+    if !has_selinux() {
+        let words =
+            "selinux label is specified in config, but selinux is disabled or not supported";
+        let refused = runtime.run(&BundleDir::new().set("/process/selinuxLabel", DOMAIN)).exits(1);
+        assert!(
+            refused.stderr().contains(&format!("config.json /process/selinuxLabel: {words}")),
+            "{refused}"
+        );
+        let bundle = BundleDir::new().args(["sleep", "600"]);
+        let container = runtime.start(&bundle);
+        let exec = runtime.call(["exec", "--process-label", DOMAIN, container.id(), "true"]).run();
+        assert!(exec.exits(255).stderr().contains(words));
+        let _ = runtime.call(["delete", "--force", container.id()]).run().ok();
+        return sandbox.assert_clean();
+    }
+    // What is said on stdout does not leave the domain, into which our files are not passed on: it shows from outside.
+    let label_of = |pid: &str| {
+        let label = fs::read_to_string(format!("/proc/{pid}/attr/current")).expect("a label");
+        label.trim_end_matches('\0').to_owned()
+    };
+    let own = label_of("thread-self");
+    for (label, writes) in [(DOMAIN, false), (own.as_str(), true)] {
+        let bundle = enterable().set("/process/selinuxLabel", label).shell("echo >/etc/new");
+        let _ = runtime.run(&bundle);
+        assert_eq!(bundle.rootfs().join("etc/new").exists(), writes, "{label}");
+    }
+    let bundle = enterable().set("/process/selinuxLabel", DOMAIN).args(["sleep", "600"]);
     let container = runtime.start(&bundle);
-    let exec = runtime.call(["exec", "--process-label", label, container.id(), "true"]).run();
-    assert!(exec.exits(255).stderr().contains(words));
+    assert_eq!(label_of(&container.pid().as_raw_nonzero().to_string()), DOMAIN);
+    let pid_file = runtime.root().join("exec.pid");
+    for (more, label) in [(&[][..], DOMAIN), (&["--process-label", own.as_str()], own.as_str())] {
+        let exec = ["exec", "--detach", "--pid-file", pid_file.to_str().expect("UTF-8")];
+        let call = runtime.call(exec).args(more).args([container.id(), "sleep", "600"]);
+        let _ = call.run().ok();
+        let pid = fs::read_to_string(&pid_file).expect("the pid");
+        assert_eq!(label_of(&pid), label);
+        // As long as nobody has collected it, its PID namespace does not end.
+        let pid = pid.parse().ok().and_then(Pid::from_raw).expect("a pid");
+        kill_process(pid, Signal::KILL).expect("kill it");
+        waitpid(Some(pid), WaitOptions::empty()).expect("collect it");
+    }
     let _ = runtime.call(["delete", "--force", container.id()]).run().ok();
+    let unknown = enterable().set("/process/selinuxLabel", "system_u:system_r:nosuch_t:s0");
+    let refused = runtime.run(&unknown).exits(1);
+    refused.says("config.json /process/selinuxLabel");
+    refused.says("SELinux policy does not know the label");
+    sandbox.assert_clean();
+}
+
+#[test]
+fn file_systems_of_a_containers_own_have_the_mount_label() {
+    let sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let bundle = BundleDir::new()
+        .set("/linux/mountLabel", FILES)
+        .push("/linux/maskedPaths", "/proc/acpi")
+        .shell("cat /proc/mounts");
+    if !has_selinux() {
+        let refused = runtime.run(&bundle).exits(1);
+        refused.says("config.json /linux/mountLabel");
+        refused.says("SELinux is not enabled on this host");
+        return sandbox.assert_clean();
+    }
+    let mounts = runtime.run(&bundle).ok().stdout();
+    let options = |place: &str| {
+        let mut lines = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
+        let line =
+            lines.find(|line| line[1] == place).unwrap_or_else(|| panic!("{place}: {mounts}"));
+        line[3].to_owned()
+    };
+    let labelled = format!("context=\"{FILES}\"");
+    for place in ["/dev", "/dev/shm", "/dev/pts", "/proc/acpi"] {
+        assert!(options(place).contains(&labelled), "{place}: {}", options(place));
+    }
+    for place in ["/proc", "/sys"] {
+        assert!(!options(place).contains("context="), "{place}: {}", options(place));
+    }
+    let unknown = BundleDir::new().set("/linux/mountLabel", "system_u:object_r:nosuch_t:s0");
+    runtime.run(&unknown).exits(1).says("does not know the label of /linux/mountLabel");
     sandbox.assert_clean();
 }

@@ -386,14 +386,3 @@ fn features_list_every_option() {
     }
     assert_eq!(features["linux"]["mountExtensions"]["idmap"]["enabled"], true);
 }
-
-#[test]
-fn a_label_is_refused_where_there_is_no_selinux() {
-    let _sandbox = Sandbox::enter();
-    let label = "system_u:object_r:container_file_t:s0";
-    let bundle = BundleDir::new().set("/linux/mountLabel", label);
-    let output = Runtime::under_test().try_create(&bundle);
-    let enabled = Path::new("/sys/fs/selinux/enforce").exists();
-    let refused = output.stderr().contains("config.json /linux/mountLabel: asks for the SELinux");
-    assert_eq!(refused, !enabled, "{output}");
-}

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::contender::Release;
-use crate::fixture::{Capture, cgroups, find_tool};
+use crate::fixture::{Capture, apparmor, cgroups, find_tool};
 
 use super::case::Need;
 
@@ -85,10 +85,6 @@ pub(super) fn rdma_device() -> Option<String> {
 /// Whether cgroups of v1 have realtime budgets of their own (RT_GROUP_SCHED): new ones start with none.
 pub(super) fn has_realtime_groups() -> bool {
     cgroup_file("cpu.rt_runtime_us")
-}
-
-fn has_apparmor() -> bool {
-    fs::read("/sys/module/apparmor/parameters/enabled").is_ok_and(|text| text.starts_with(b"Y"))
 }
 
 pub(super) const V2: Need =
@@ -189,9 +185,10 @@ pub(super) const DEADLINE: Need = Need {
 };
 pub(super) const APPARMOR: Need = Need {
     what: "AppArmor, with its parser",
-    is_met: |_| has_apparmor() && find_tool("apparmor_parser").is_some(),
+    is_met: |_| apparmor::is_enabled() && find_tool("apparmor_parser").is_some(),
 };
-pub(super) const NO_APPARMOR: Need = Need { what: "lack of AppArmor", is_met: |_| !has_apparmor() };
+pub(super) const NO_APPARMOR: Need =
+    Need { what: "lack of AppArmor", is_met: |_| !apparmor::is_enabled() };
 pub(super) const NO_SELINUX: Need =
     Need { what: "lack of SELinux", is_met: |_| !Path::new("/sys/fs/selinux/policy").exists() };
 pub(super) const NUMA: Need =

@@ -1,6 +1,7 @@
 //! What the options of `--security-opt` come to.
 
 use super::defaults::{masked_paths, read_only_paths};
+use crate::apparmor::UNCONFINED;
 use crate::cli::confinement::SecurityOption;
 use crate::container::HostConfig;
 
@@ -13,7 +14,7 @@ pub struct Confinement {
     pub writable_cgroups: bool,
     /// `unconfined`, `builtin`, or the path of a profile.
     pub seccomp: String,
-    /// The name of an AppArmor profile.
+    /// The name of an AppArmor profile, or `unconfined`; `None` for the default.
     pub apparmor: Option<String>,
     /// Parts of an SELinux label: `type:x`, or `disable`.
     pub labels: Vec<String>,
@@ -32,7 +33,7 @@ impl Confinement {
             no_new_privileges: false,
             writable_cgroups: privileged,
             seccomp: if privileged { "unconfined" } else { "builtin" }.to_owned(),
-            apparmor: None,
+            apparmor: privileged.then(|| UNCONFINED.to_owned()),
             labels: Vec::new(),
             masked: if privileged { Vec::new() } else { masked_paths() },
             read_only: if privileged { Vec::new() } else { read_only_paths() },
@@ -124,6 +125,9 @@ mod tests {
     fn a_privileged_container_has_the_restrictions_that_it_asks_for() {
         assert_eq!(of(true, &[]).seccomp, "unconfined");
         assert_eq!(of(true, &["seccomp=builtin"]).seccomp, "builtin");
+        assert_eq!(of(true, &[]).apparmor.as_deref(), Some("unconfined"));
+        assert_eq!(of(true, &["apparmor=strict"]).apparmor.as_deref(), Some("strict"));
+        assert_eq!(of(false, &[]).apparmor, None);
         assert_eq!(of(true, &["mask=/proc/kcore"]).masked, ["/proc/kcore"]);
         assert!(of(true, &["no-new-privileges"]).no_new_privileges);
         assert!(of(true, &[]).writable_cgroups && !of(false, &[]).writable_cgroups);

@@ -1,5 +1,6 @@
 //! What planning a bundle has to know about the host, read once.
 
+use crate::apparmor;
 use crate::cli::CpuSet;
 use crate::rootless::{Delegation, is_in_namespace};
 use crate::settings::Settings;
@@ -105,8 +106,7 @@ impl HostFacts {
             delegation: None,
             cpus: online("cpu"),
             memory_nodes: online("node"),
-            apparmor: fs::read("/sys/module/apparmor/parameters/enabled")
-                .is_ok_and(|text| text.starts_with(b"Y")),
+            apparmor: apparmor::is_enabled(),
             selinux: Path::new("/sys/fs/selinux/enforce").exists(),
             namespace: is_in_namespace().then(NamespaceFacts::probe),
         }

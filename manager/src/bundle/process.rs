@@ -42,10 +42,7 @@ pub(super) fn plan(
     if let Some((rows, columns)) = inputs.window.filter(|_| record.attachment.terminal) {
         process.set_console_size(Some(console_size(rows, columns)?));
     }
-    // What cannot be had on this host was refused before.
-    if inputs.host.apparmor {
-        process.set_apparmor_profile(confinement.apparmor.clone());
-    }
+    process.set_apparmor_profile(record.apparmor.clone());
     if inputs.host.selinux {
         process.set_selinux_label(confinement.selinux_label());
     }

@@ -4,6 +4,7 @@
 
 use super::host::{CgroupFacts, NamespaceFacts};
 use super::*;
+use crate::apparmor::{self, Availability};
 use crate::cli::{Cli, Command, CreateArgs};
 use crate::container::ContainerId;
 use crate::create::record::{Files, Wish};
@@ -101,7 +102,8 @@ pub(crate) fn record_on(
         host,
         files: &files,
     };
-    let (mut record, warnings) = wish.plan(&settings)?;
+    let (mut record, mut warnings) = wish.plan(&settings)?;
+    warnings.extend(apparmor::choose(host, &mut record, |_| Availability::Loaded)?);
     record.id = ContainerId::parse(&"ab".repeat(32)).unwrap();
     if record.config.hostname.len() == 12 {
         record.network.hostname = "abababababab".to_owned();

@@ -42,6 +42,9 @@ pub struct Record {
     /// How it is confined.
     #[serde(default)]
     pub host_config: HostConfig,
+    /// The AppArmor profile that its programs have, or `unconfined`; `None` where they have what the runtime has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub apparmor: Option<String>,
     /// What it sees of the host and of volumes.
     #[serde(default)]
     pub mounts: Vec<MountPoint>,

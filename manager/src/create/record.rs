@@ -167,6 +167,7 @@ impl Wish<'_> {
             mounts: self.mounts(settings)?,
             config,
             host_config,
+            apparmor: None,
             build: None,
         };
         Ok((record, warnings))

@@ -3,6 +3,7 @@
 use super::kernel::Presence;
 use super::probe::Host;
 use super::user;
+use crate::apparmor::{Availability, Lack};
 use crate::listing::human_size;
 
 /// How bad it is.
@@ -196,11 +197,6 @@ fn cgroups(host: &Host) -> Vec<Finding> {
 }
 
 fn security(host: &Host) -> Vec<Finding> {
-    let modules = match (host.apparmor, host.selinux) {
-        (true, _) => "AppArmor",
-        (_, true) => "SELinux",
-        _ => "neither AppArmor nor SELinux",
-    };
     vec![
         finding(
             "seccomp",
@@ -209,15 +205,44 @@ fn security(host: &Host) -> Vec<Finding> {
             if host.seccomp { "filters" } else { "no filters" },
             "run a kernel with CONFIG_SECCOMP_FILTER, or every container with `--security-opt seccomp=unconfined`",
         ),
-        finding(
-            "security module",
-            host.apparmor || host.selinux,
-            Limited,
-            modules,
+        security_module(host),
+    ]
+}
+
+fn security_module(host: &Host) -> Finding {
+    let (good, found, advice) = match &host.apparmor {
+        Some(Availability::Absent(lack)) => {
+            let (found, advice) = without_profile(*lack);
+            (false, found, advice)
+        }
+        Some(_) => (true, "AppArmor", ""),
+        None if host.selinux => (true, "SELinux", ""),
+        None => (
+            false,
+            "neither AppArmor nor SELinux",
             "containers are held by namespaces, capabilities and seccomp alone: boot with `apparmor=1 security=apparmor`, and \
              install Debian's package apparmor",
         ),
-    ]
+    };
+    finding("security module", good, Limited, found, advice)
+}
+
+/// What is found, and what to do about it, where containers have no profile although there is AppArmor.
+fn without_profile(lack: Lack) -> (&'static str, &'static str) {
+    match lack {
+        Lack::NoParser => (
+            "AppArmor without `apparmor_parser`",
+            "containers have no profile: install Debian's package apparmor, which has the program that loads it",
+        ),
+        Lack::NotRoot | Lack::NotOurs => (
+            "AppArmor without the profile of containers",
+            "containers of users have it when root has loaded it: any container of root's does that, and the boot where it is in /etc/apparmor.d",
+        ),
+        Lack::NoAnswer => (
+            "AppArmor out of reach",
+            "containers have no profile: mount securityfs on /sys/kernel/security",
+        ),
+    }
 }
 
 /// Magic numbers of file systems on which overlayfs cannot have its upper directory.
@@ -412,7 +437,7 @@ mod tests {
                 swap: true,
             },
             seccomp: true,
-            apparmor: true,
+            apparmor: Some(Availability::Loaded),
             selinux: false,
             storage: Storage {
                 path: PathBuf::from("/var"),
@@ -484,7 +509,6 @@ mod tests {
             "cgroup_enable=memory",
         );
         finds(|host| host.seccomp = false, "seccomp", Missing, "CONFIG_SECCOMP_FILTER");
-        finds(|host| host.apparmor = false, "security module", Limited, "apparmor=1");
         finds(|host| host.filesystems.clear(), "overlayfs", Missing, "modprobe overlay");
         finds(|host| host.storage.kind = 0x794c_7630, "storage", Missing, "--root");
         finds(|host| host.storage.kind = TMPFS, "storage", Limited, "--root");
@@ -514,6 +538,26 @@ mod tests {
         finds(|host| host.time = 5, "clock", Limited, "timedatectl");
         finds(|host| host.open_files = 256, "open files", Limited, "ulimit -n");
         finds(|host| host.processes = 100, "processes", Limited, "pid_max");
+    }
+
+    #[test]
+    fn it_is_said_why_containers_have_no_profile() {
+        let finds = |apparmor, advice| {
+            finds(|host| host.apparmor = apparmor, "security module", Limited, advice);
+        };
+        finds(None, "apparmor=1");
+        for (lack, advice) in [
+            (Lack::NoParser, "package apparmor"),
+            (Lack::NotRoot, "/etc/apparmor.d"),
+            (Lack::NoAnswer, "securityfs"),
+        ] {
+            finds(Some(Availability::Absent(lack)), advice);
+        }
+        let mut host = good();
+        (host.apparmor, host.selinux) = (Some(Availability::Loadable("/sbin/parser".into())), true);
+        assert_eq!(security_module(&host).found, "AppArmor");
+        host.apparmor = None;
+        assert_eq!(security_module(&host).found, "SELinux");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use super::kernel::Kernel;
 use super::user::UserFacts;
+use crate::apparmor::{self, Availability};
 use crate::network;
 use crate::runtime::Runtime;
 use crate::settings::Settings;
@@ -34,9 +35,9 @@ pub struct Host {
     pub cgroups: Cgroups,
     /// Whether a seccomp filter can be installed.
     pub seccomp: bool,
-    /// Whether AppArmor is enforced, and whether SELinux is.
-    pub apparmor: bool,
-    /// See `apparmor`.
+    /// How the AppArmor profile of containers can be had; `None` where AppArmor is not enabled.
+    pub apparmor: Option<Availability>,
+    /// Whether SELinux is enforced.
     pub selinux: bool,
     /// Where images and containers are.
     pub storage: Storage,
@@ -108,8 +109,7 @@ impl Host {
             cgroups: Cgroups::probe(),
             seccomp: fs::read_to_string("/proc/sys/kernel/seccomp/actions_avail")
                 .is_ok_and(|actions| actions.contains("errno")),
-            apparmor: fs::read_to_string("/sys/module/apparmor/parameters/enabled")
-                .is_ok_and(|enabled| enabled.starts_with('Y')),
+            apparmor: apparmor::is_enabled().then(|| apparmor::find(apparmor::PROFILE)),
             selinux: number("/sys/fs/selinux/enforce") == 1,
             storage: Storage::probe(&settings.root),
             forwarding: number("/proc/sys/net/ipv4/ip_forward") == 1,

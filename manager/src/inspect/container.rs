@@ -31,7 +31,7 @@ pub(super) fn object(settings: &Settings, dir: &Dir, size: bool) -> Result<Value
         "Platform": "linux",
         "MountLabel": "",
         "ProcessLabel": confinement.selinux_label().unwrap_or_default(),
-        "AppArmorProfile": confinement.apparmor.clone().unwrap_or_default(),
+        "AppArmorProfile": record.apparmor.as_deref().unwrap_or_default(),
         "ExecIDs": exec::ids(dir),
         "HostConfig": host_config(&record, &confinement)?,
         "GraphDriver": graph_driver(settings, &record, dir),

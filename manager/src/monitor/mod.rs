@@ -15,6 +15,7 @@ pub mod stdio;
 mod uses;
 pub mod wire;
 
+use crate::apparmor;
 use crate::clock::Timestamp;
 use crate::container::{
     ContainerId, Containers, Dir, Guard, Mark, Record, RestartPolicy, State, Status,
@@ -333,6 +334,10 @@ impl<'a> Monitor<'a> {
     }
 
     fn create(&self) -> Result<(i32, Ends)> {
+        if self.restarts > 0 {
+            // Before its first life whoever made the container has seen to that, and says more if it fails.
+            apparmor::provide(&self.record)?;
+        }
         let socket_path = socket_dir(self.settings, &self.record.id).join("console");
         let (console, streams, ends) = if self.record.attachment.terminal {
             (Some(ConsoleSocket::listen(socket_path)?), Streams::null()?, None)

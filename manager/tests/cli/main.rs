@@ -4,6 +4,7 @@
 //! if a container leaves anything behind. They need root, busybox-static, and a runtime: the one that
 //! `NMAN_TEST_RUNTIME` names, else `nrun` beside the tests, else runc.
 
+mod apparmor;
 mod attach;
 mod build;
 mod build_mounts;

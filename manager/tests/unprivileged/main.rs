@@ -5,6 +5,7 @@
 
 mod build;
 mod bridges;
+mod apparmor;
 mod cgroups;
 mod files;
 mod ids;

@@ -5,11 +5,13 @@
 
 use super::Child;
 use super::file_systems::{attach, clone_tree, is_null_device, is_procfs, read_only};
+use crate::plan::mounts::Label;
+use crate::plan::op::Mask;
 use rustix::fs::{Access, CWD};
 use rustix::io::Errno;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, fsconfig_create, fsmount, fsopen,
-    mount_bind, mount_bind_recursive, move_mount,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, fsconfig_create,
+    fsconfig_set_string, fsmount, fsopen, mount_bind, mount_bind_recursive, move_mount,
 };
 use std::borrow::Cow;
 use std::ffi::{CStr, CString};
@@ -61,7 +63,8 @@ impl Child<'_> {
 
     /// Which of the two it is need not be asked where the plan has guessed right: the kernel refuses to cover a file with a directory,
     /// and the reverse (move_mount(2)).
-    pub(super) fn hide(&mut self, target: &Target, directory: bool) -> Result<(), Errno> {
+    pub(super) fn hide(&mut self, mask: &Mask) -> Result<(), Errno> {
+        let Mask { target, directory, label } = mask;
         let place = match self.name_in_procfs(target)? {
             Some(name) => Place::Name(name),
             None => match self.found(target)? {
@@ -69,18 +72,23 @@ impl Child<'_> {
                 None => return Ok(()),
             },
         };
-        match self.cover(place, directory) {
-            Err(Errno::INVAL | Errno::NOTDIR) => self.cover(place, !directory),
+        match self.cover(place, *directory, label.as_ref()) {
+            Err(Errno::INVAL | Errno::NOTDIR) => self.cover(place, !directory, label.as_ref()),
             covered => covered,
         }
     }
 
     /// Covers a directory with an empty one, or a file with /dev/null.
-    fn cover(&mut self, place: Place<'_>, directory: bool) -> Result<(), Errno> {
+    fn cover(
+        &mut self,
+        place: Place<'_>,
+        directory: bool,
+        label: Option<&Label>,
+    ) -> Result<(), Errno> {
         if self.bind_over(place, directory)? {
             return Ok(());
         }
-        let tree = self.cover_tree(directory)?;
+        let tree = self.cover_tree(directory, label)?;
         let attached = match place {
             Place::Found(found) => attach(tree, found),
             Place::Name(name) => {
@@ -133,13 +141,17 @@ impl Child<'_> {
     }
 
     /// A detached tree that hides a directory or a file. Before Linux 6.15 only what is attached can be cloned.
-    fn cover_tree(&mut self, directory: bool) -> Result<BorrowedFd<'static>, Errno> {
+    fn cover_tree(
+        &mut self,
+        directory: bool,
+        label: Option<&Label>,
+    ) -> Result<BorrowedFd<'static>, Errno> {
         if let Some(spare) = self.protection.spare[usize::from(directory)] {
             return Ok(spare);
         }
         let tree = match self.protection.empty {
             Some(empty) if directory => clone_tree(empty, c"", false)?,
-            None if directory => empty_directory()?,
+            None if directory => empty_directory(label)?,
             _ => clone_tree(self.null_device()?, c"", false)?,
         };
         self.protection.spare[usize::from(directory)] = Some(tree);
@@ -198,8 +210,11 @@ fn find_procfs(root: BorrowedFd<'_>) -> Result<Option<BorrowedFd<'static>>, Errn
 }
 
 /// A detached mount of an empty read-only tmpfs.
-fn empty_directory() -> Result<BorrowedFd<'static>, Errno> {
+fn empty_directory(label: Option<&Label>) -> Result<BorrowedFd<'static>, Errno> {
     let context = until_exec(fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?);
+    if let Some(Label { parameter, label }) = label {
+        fsconfig_set_string(context, &**parameter, &**label)?;
+    }
     fsconfig_create(context)?;
     let attributes = attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC;
     let attributes = MountAttrFlags::from_bits_retain(attributes as u32);

@@ -73,7 +73,7 @@ pub fn external(plan: &Plan) -> Result<Vec<External>> {
                     add(&device.target, source(bind), false)?;
                 }
             }
-            Op::Mask { target, .. } => add(target, NULL.into(), true)?,
+            Op::Mask(mask) => add(&mask.target, NULL.into(), true)?,
             Op::Cgroups(cgroups) => {
                 for hierarchy in &cgroups.hierarchies {
                     let HierarchySource::Bind(path) = &hierarchy.from else { continue };

@@ -7,7 +7,7 @@ use super::idmap::{self, IdMaps};
 use super::mounts::{self, UserNamespace};
 use super::namespaces::{self, Namespaces, Shape};
 use super::net_devices::{self, NetDevice};
-use super::op::{Barrier, Carrier, Op, RootPath, Source, Step};
+use super::op::{Barrier, Carrier, Mask, Op, RootPath, Source, Step};
 use super::{
     Error, Options, attributes, c_string, cgroup_mounts, console, devices, labels, options,
     process, propagation, sd_notify, seccomp, sysctl,
@@ -407,15 +407,16 @@ impl<'a> Builder<'a> {
         }
         let masked =
             self.linux.and_then(|linux| linux.masked_paths().as_deref()).unwrap_or_default();
+        let label = labels::plan(self.spec(), self.host)?;
         let first = self.steps.len();
         for (i, path) in masked.iter().enumerate() {
             let pointer = format!("/linux/maskedPaths/{i}");
             let target = target(path, &pointer)?;
             // An engine adds its own to those it is given: a second mask would be one more mount that hides what the first does.
-            let same = |step: &Step| matches!(&step.op, Op::Mask { target: other, .. } if *other == target);
+            let same = |step: &Step| matches!(&step.op, Op::Mask(mask) if mask.target == target);
             if !self.steps[first..].iter().any(same) {
                 let directory = is_masked_directory(&target);
-                self.push(Op::Mask { target, directory }, pointer);
+                self.push(Op::Mask(Mask { target, directory, label: label.clone() }), pointer);
             }
         }
         let last = |step: &Step| matches!(&step.op, Op::Mount(mount) if mount.read_only_last);

@@ -4,9 +4,10 @@ use super::Plan;
 use super::hooks::Hook;
 use super::idmap::IdMap;
 use super::legacy::I_VERSION;
+use super::mounts::Label;
 use super::net_devices::NetDevice;
 use super::op::{
-    Barrier, Bind, Carrier, Cgroups, HierarchySource, IdMapped, Legacy, MappedBy, Mount, Op,
+    Barrier, Bind, Carrier, Cgroups, HierarchySource, IdMapped, Legacy, MappedBy, Mask, Mount, Op,
     RemountTo, Step,
 };
 use rustix::mount::MountPropagationFlags as Propagation;
@@ -178,7 +179,11 @@ impl Op {
             Op::Symlink { target, to } => format!("link {} to {}", path(target), Name(to)),
             Op::Console(_) => "set up the terminal".into(),
             Op::ReadOnly { target } => format!("make {} read-only", path(target)),
-            Op::Mask { target, .. } => format!("mask {}", path(target)),
+            Op::Mask(Mask { target, label: Some(Label { parameter, label }), .. }) => {
+                let label = label.to_string_lossy();
+                format!("mask {} {}={label}", path(target), parameter.to_string_lossy())
+            }
+            Op::Mask(mask) => format!("mask {}", path(&mask.target)),
             Op::ReadOnlyRoot => "make the root file system read-only".into(),
             _ => "do a step".into(),
         }

@@ -7,6 +7,7 @@
 use super::attributes::Attribute;
 use super::hooks::Hook;
 use super::idmap::IdMaps;
+use super::mounts::Label;
 use super::seccomp::{Filter, Listener};
 use rustix::mount::MountPropagationFlags;
 use std::ffi::{CStr, CString};
@@ -168,12 +169,7 @@ pub enum Op {
         target: Target,
     },
     /// Hide a path, if it exists: files behind /dev/null, directories behind an empty read-only tmpfs.
-    Mask {
-        /// The path.
-        target: Target,
-        /// It is a directory where it is there, as far as its name tells.
-        directory: bool,
-    },
+    Mask(Mask),
     /// Make the container's root mount read-only.
     ReadOnlyRoot,
     /// Set a resource limit.
@@ -564,6 +560,17 @@ pub struct Console {
     pub mount: bool,
     /// Who owns the terminal.
     pub uid: u32,
+}
+
+/// A path to hide.
+#[derive(Clone, Debug)]
+pub struct Mask {
+    /// The path.
+    pub target: Target,
+    /// It is a directory where it is there, as far as its name tells.
+    pub directory: bool,
+    /// What the tmpfs is labelled with.
+    pub label: Option<Label>,
 }
 
 /// Capability sets as masks, bit N for capability N.

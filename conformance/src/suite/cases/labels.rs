@@ -1,6 +1,7 @@
 //! config.md, Linux process: what security modules make of the container's process.
 
-use crate::fixture::{Capture, unique_name};
+use crate::fixture::apparmor::Profile;
+use crate::fixture::unique_name;
 use crate::suite::case::{Topic, contract, must};
 use crate::suite::expect::{has, same};
 use crate::suite::facts::{APPARMOR, NO_APPARMOR, NO_SELINUX};
@@ -55,31 +56,3 @@ pub(super) const LABELS: Topic = Topic {
         .needs(&[NO_SELINUX]),
     ],
 };
-
-/// A profile that is loaded as long as this lives, and denies the reading of /etc/group.
-struct Profile {
-    name: String,
-    text: String,
-}
-
-impl Profile {
-    fn load() -> Self {
-        let name = unique_name();
-        let text = format!(
-            "profile {name} flags=(attach_disconnected,mediate_deleted) {{\n  file,\n  capability,\n  network,\n  \
-             signal,\n  ptrace,\n  mount,\n  deny /etc/group r,\n}}\n"
-        );
-        parser("--replace", &text).ok();
-        Self { name, text }
-    }
-}
-
-impl Drop for Profile {
-    fn drop(&mut self) {
-        parser("--remove", &self.text);
-    }
-}
-
-fn parser(action: &str, text: &str) -> crate::fixture::Output {
-    Capture::of("apparmor_parser").args(["--skip-cache", action]).stdin(text).run()
-}

@@ -16,7 +16,7 @@ pub struct SecurityArgs {
     /// Take away a capability, or ALL
     #[arg(long, value_name = "CAPABILITY", value_parser = capability)]
     pub cap_drop: Vec<String>,
-    /// seccomp=FILE|unconfined|builtin, apparmor=PROFILE, label=..., no-new-privileges, writable-cgroups, unmask=PATHS, mask=PATHS, systempaths=unconfined
+    /// seccomp=FILE|unconfined|builtin, apparmor=PROFILE|unconfined, label=..., no-new-privileges, writable-cgroups, unmask=PATHS, mask=PATHS, systempaths=unconfined
     #[arg(long, value_name = "OPTION", value_parser = security_option)]
     pub security_opt: Vec<String>,
     /// Give it every capability and every device, and hide nothing of the kernel's
