@@ -190,6 +190,8 @@ fn user_network(settings: &Settings) -> Value {
         "Namespace": namespace.unwrap_or_default(),
         "Uplink": uplink.map(Carrier::program).unwrap_or_default(),
     })
+}
+
 /// Docker's words for what keeps containers apart from the host.
 fn security_options(settings: &Settings, host: &Host) -> Vec<&'static str> {
     let confines = host.apparmor.as_ref().is_some_and(Availability::is_given);

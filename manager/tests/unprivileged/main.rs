@@ -3,9 +3,9 @@
 //! The tests need root, to make the user; nothing that they try does. As another user than root, `cgroups` has what is delegated to
 //! that one.
 
-mod build;
-mod bridges;
 mod apparmor;
+mod bridges;
+mod build;
 mod cgroups;
 mod files;
 mod ids;
