@@ -85,7 +85,7 @@ test-arm64: deps-guest deps-guest-arm64 ## Run nrun's tests in a guest with an a
 	scripts/test-arm64 $(TESTS)
 
 .PHONY: test-vm-quick
-test-vm-quick: deps-guest ## Of these, what is about cgroups, in minutes (root)
+test-vm-quick: deps-guest ## Of these, what is about cgroups and AppArmor, in minutes (root)
 	scripts/test-vm quick
 
 .PHONY: fuzz
