@@ -21,7 +21,10 @@ use rustix::net::{SocketFlags, SocketType, accept_with};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// How long nobody is let in after that has failed.
+const UNTIL_LISTENING: Duration = Duration::from_secs(1);
 
 /// What the monitor answers when it is done; else it says why not.
 const DONE: &[u8] = b"done";
@@ -37,6 +40,8 @@ pub(super) struct Attendant {
     resolver: Option<Resolver>,
     /// A user's.
     proxy: Option<Proxy>,
+    /// Until then nobody is let in: there are no descriptors to be had.
+    deaf: Option<Instant>,
 }
 
 fn socket_path(settings: &Settings, id: &ContainerId) -> PathBuf {
@@ -56,13 +61,18 @@ impl Attendant {
             listener: listen_at(&socket_path(settings, &record.id), SocketType::SEQPACKET)?,
             resolver: super::open_resolver(settings, record, dir)?,
             proxy: None,
+            deaf: None,
         };
         attendant.publish()?;
         Ok(attendant)
     }
 
     fn answer(&mut self) {
-        let Ok(client) = accept_with(&self.listener, SocketFlags::CLOEXEC) else { return };
+        let client = match accept_with(&self.listener, SocketFlags::CLOEXEC) {
+            Ok(client) => client,
+            Err(Errno::AGAIN | Errno::INTR | Errno::CONNABORTED) => return,
+            Err(_) => return self.deaf = Some(Instant::now() + UNTIL_LISTENING),
+        };
         let message = match self.leave_none().and_then(|()| self.publish()) {
             Ok(()) => DONE.to_vec(),
             Err(error) => error.to_string().into_bytes(),
@@ -86,7 +96,9 @@ impl Attendant {
             return Ok(());
         }
         let plans = State::at(&self.settings.state).connected_to(&self.record.id)?;
-        if plans.is_empty() && self.proxy.is_none() {
+        if plans.is_empty() {
+            // Nor is the namespace kept, of which the container was the last.
+            self.proxy = None;
             return Ok(());
         }
         let wanted: Vec<_> = plans.iter().flat_map(|plan| plan.targets()).collect();
@@ -102,7 +114,8 @@ impl Attendant {
 
 impl Source for Attendant {
     fn watch<'a>(&'a self, watched: &mut Vec<PollFd<'a>>) {
-        watched.push(PollFd::new(&self.listener, PollFlags::IN));
+        let wanted = if self.deaf.is_none() { PollFlags::IN } else { PollFlags::empty() };
+        watched.push(PollFd::new(&self.listener, wanted));
         if let Some(proxy) = &self.proxy {
             proxy.watch(watched);
         }
@@ -112,10 +125,17 @@ impl Source for Attendant {
     }
 
     fn due(&self) -> Option<Instant> {
-        self.proxy.as_ref()?.due()
+        self.proxy.as_ref().and_then(|proxy| proxy.due()).into_iter().chain(self.deaf).min()
+    }
+
+    fn leave(self: Box<Self>) {
+        if let Some(proxy) = self.proxy {
+            proxy.end();
+        }
     }
 
     fn turn(&mut self, ready: &[PollFlags]) {
+        self.deaf.take_if(|until| *until <= Instant::now());
         let (own, others) = ready.split_at(1);
         let (of_proxy, of_resolver) = others.split_at(usize::from(self.proxy.is_some()));
         if let Some(proxy) = &mut self.proxy {

@@ -48,6 +48,7 @@ impl<'a> Ground<'a> {
                 place.make()?
             }
         };
+        refuse_from_within(&namespace)?;
         if let Err(error) = provide_uplink(&uplink(settings), &place) {
             notice::note(format!(
                 "containers on networks with a bridge reach nothing outside: {error}"
@@ -55,6 +56,21 @@ impl<'a> Ground<'a> {
         }
         Ok(Self { state: state.within(namespace), _place: Some(place) })
     }
+}
+
+/// Refuses who is in the namespace that the networks stand in: to them it would be the host's, in which ports are published and the
+/// way out begins.
+fn refuse_from_within(namespace: &OwnedFd) -> Result<()> {
+    let own = netns::current()?;
+    let number = |namespace: &OwnedFd| rustix::fs::fstat(namespace).map(|stat| stat.st_ino);
+    if number(&own).is_ok() && number(&own) == number(namespace) {
+        return Err(Error::WrongState {
+            message: "cannot connect a container from within the user's network namespace"
+                .to_owned(),
+            hint: Some("leave `nman unshare --rootless-netns` first".to_owned()),
+        });
+    }
+    Ok(())
 }
 
 /// Starts the way out, unless it is there.

@@ -66,7 +66,13 @@ pub fn connect_to_network(settings: &Settings, container: &str, endpoint: Endpoi
     if outlived {
         return Ok(());
     }
-    publish(settings, &record)?;
+    if let Err(error) = publish(settings, &record) {
+        // Somebody else has the port by now.
+        endpoints.pop();
+        membership::set(&dir, &endpoints)?;
+        take_away(settings, &state, &plan, &namespace)?;
+        return Err(error);
+    }
     files::write(settings, &record, &dir, &state.connected_to(&record.id)?)
 }
 
@@ -172,12 +178,15 @@ pub fn disconnect_from_network(
     ipam::release(&state, &network, &record.id)?;
     if namespace.is_some() {
         // What listens for a user's container lets go of the ports first: they are tried by being taken.
-        publish(settings, &record)?;
-        if !plan.ports.is_empty() {
-            join::publish_elsewhere(settings, &state, &plan)?;
-            publish(settings, &record)?;
+        let mut published = publish(settings, &record);
+        if published.is_ok() && !plan.ports.is_empty() {
+            published = join::publish_elsewhere(settings, &state, &plan)
+                .and_then(|()| publish(settings, &record));
         }
+        // It has left in any case.
         files::write(settings, &record, &dir, &state.connected_to(&record.id)?)?;
+        ground::leave(settings)?;
+        return published;
     }
     ground::leave(settings)
 }

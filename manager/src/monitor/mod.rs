@@ -173,7 +173,7 @@ struct Post {
 impl Post {
     /// Closes what is watched: a published port is free before anybody hears that the container has ended.
     fn leave(&mut self) {
-        self.sources.clear();
+        self.sources.drain(..).for_each(Source::leave);
     }
 }
 

@@ -19,6 +19,9 @@ pub trait Source {
     /// Its turn: `ready` has the events of what [`Source::watch`] has added, in that order.
     fn turn(&mut self, ready: &[PollFlags]);
 
+    /// The container has ended for good: the last turn, which may take a moment.
+    fn leave(self: Box<Self>) {}
+
     /// A process that is not the container's init has ended and was collected, with this exit code.
     fn child_ended(&mut self, _pid: i32, _code: u8) {}
 }

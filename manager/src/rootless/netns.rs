@@ -8,12 +8,12 @@ use super::holder;
 use super::pause::{NOTE, Note, Purpose, read, start};
 use crate::container::Containers;
 use crate::error::{Error, Result};
-use crate::network::netns;
+use crate::network::{State, netns};
 use crate::process::{birth, share_namespace};
 use crate::settings::Settings;
 use rustix::fs::{Mode, OFlags};
 use std::fs;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 
 /// A link in its place that leads to what the kernel calls the namespace: `net:[4026532008]`.
@@ -91,18 +91,23 @@ impl<'a> Place<'a> {
         self.holder().map(|_| namespace)
     }
 
-    /// The namespace as a container's monitor has it open.
+    /// The namespace as the monitor of a container has it open that is connected in it. While one is, the kernel gives the
+    /// namespace's number to no other; of any other container the number may be that of its own.
     fn kept_by_monitor(&self) -> Option<OwnedFd> {
         let name = fs::read_link(directory(self.settings).join(NAME)).ok()?;
         let containers = Containers::open(&self.settings.containers()).ok()?;
-        containers.ids().ok()?.iter().find_map(|id| {
-            let dir = containers.dir(id);
+        let plans = State::at(&self.settings.state).connected().ok()?;
+        plans.iter().find_map(|plan| {
+            let dir = containers.dir(&plan.container);
             let state = dir.recorded_state().ok()?;
             let (monitor, _alive) = holder::monitor(self.settings, &dir, &state)?;
             let files = fs::read_dir(format!("/proc/{monitor}/fd")).ok()?.flatten();
             let mut files = files.map(|file| file.path());
             let is_wanted = |path: &PathBuf| fs::read_link(path).is_ok_and(|link| link == name);
-            open(&files.find(is_wanted)?)
+            let namespace = open(&files.find(is_wanted)?)?;
+            // The monitor may have put something else there meanwhile.
+            let opened = format!("/proc/self/fd/{}", namespace.as_raw_fd());
+            (fs::read_link(opened).ok()? == name).then_some(namespace)
         })
     }
 

@@ -1,7 +1,7 @@
 //! Networks with a bridge, for a user: they stand in a network namespace of the user's.
 
 use crate::network::{HOST, Hidden, Outside, SERVER, served};
-use crate::world::{World, eventually};
+use crate::world::{IMAGE, World, eventually};
 use nman::network::netns;
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -106,6 +106,13 @@ fn containers_of_a_user_find_each_other_by_name_until_the_last_is_gone() {
     let unshared =
         world.nman(["unshare", "--rootless-netns", "cat", "/proc/net/dev"]).ok().stdout();
     assert!(unshared.contains("uplink:") && unshared.contains("br-"), "{unshared}");
+    // From there it would be published, and go out, within.
+    let own = world.root().ancestors().nth(3).unwrap().join("nman").display().to_string();
+    let from_within = ["unshare", "--rootless-netns", &own, "start", "later"];
+    world.nman(["create", "--name", "later", "--network", "back", IMAGE, "true"]).ok();
+    let refused = world.nman(from_within).exits(1);
+    assert!(refused.stderr().contains("from within the user's network namespace"), "{refused}");
+    world.nman(["rm", "later"]).ok();
     let format = "{{.UserNetwork.Namespace}} {{.UserNetwork.Uplink}}";
     let info = world.nman(["info", "--format", format]).ok().stdout();
     assert!(info.starts_with(&format!("/proc/{}/ns/net pasta", processes[0])), "{info}");
@@ -270,8 +277,14 @@ fn a_container_comes_to_networks_and_leaves_them_with_its_ports() {
     world.nman(["network", "connect", "one", "lone"]).ok();
     assert!(served(local).is_some());
     assert!(asked(&world, "one", "lone").contains("root:x:0:0"));
+    let namespace = fs::read_link(format!("/proc/{}/ns/net", holder(&world))).unwrap();
     world.nman(["network", "disconnect", "one", "lone"]).ok();
     assert_gone_but_for(&world);
+    eventually("the monitor has let go of it", || {
+        let files = fs::read_dir(format!("/proc/{}/fd", monitor(&world, "lone"))).unwrap();
+        let mut files = files.flatten().filter_map(|file| fs::read_link(file.path()).ok());
+        files.all(|file| file != namespace)
+    });
     world.nman(["rm", "-f", "lone"]).ok();
     world.nman(["network", "rm", "one", "other"]).ok();
     assert_gone(&world, &[]);

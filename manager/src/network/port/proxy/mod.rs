@@ -19,7 +19,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::net::sockopt::set_socket_reuseaddr;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, accept_with, listen, socket_with};
-use rustix::process::{Resource, getrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -39,6 +39,10 @@ const AT_ONCE: usize = 16;
 const BACKLOG: i32 = 256;
 /// How long nobody is let in after the kernel had no descriptor or memory for it.
 const REST: Duration = Duration::from_secs(1);
+/// How long clients may take what the container has said before it ended.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+/// The most connections at a time. Each may keep one read for either side in memory.
+const MOST_STREAMS: u64 = 2048;
 
 /// Ends of a connection, in the number of an event.
 const CLIENT: u64 = 0;
@@ -75,15 +79,13 @@ impl Proxy {
     /// [`Error::PortAllocated`] for a port that somebody else has.
     pub fn open(namespace: Arc<OwnedFd>, wanted: &[(PortMapping, SocketAddr)]) -> Result<Self> {
         let events = epoll::create(CreateFlags::CLOEXEC).map_err(failed)?;
-        let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-        let left = files.saturating_sub(SPARE + MOST_FLOWS as u64) / 2;
         let mut proxy = Self {
             events,
             namespace,
             doors: Vec::new(),
             streams: BTreeMap::new(),
             flows: BTreeMap::new(),
-            most_streams: usize::try_from(left.clamp(16, 4096)).unwrap_or(16),
+            most_streams: 0,
             open: true,
             resting: None,
             next: 0,
@@ -118,6 +120,9 @@ impl Proxy {
                 failure = failure.or(self.add(port, *target).err());
             }
         }
+        let taken = SPARE + (MOST_FLOWS + self.doors.len()) as u64;
+        let left = most_descriptors().saturating_sub(taken) / 2;
+        self.most_streams = usize::try_from(left.clamp(16, MOST_STREAMS)).unwrap_or(16);
         failure.map_or(Ok(()), Err)
     }
 
@@ -222,11 +227,31 @@ impl Proxy {
     fn expire(&mut self) {
         let now = Instant::now();
         self.flows.retain(|_, flow| flow.deadline > now);
-        let rests = self.resting.is_some_and(|until| until > now);
-        if !self.open && !rests && self.streams.len() < self.most_streams {
-            self.resting = None;
+        self.resting.take_if(|until| *until <= now);
+        if !self.open && self.resting.is_none() && self.streams.len() < self.most_streams {
             self.set_open(true);
         }
+    }
+
+    /// Frees the ports, and then waits, not for long, until clients have what the container has said before it ended.
+    pub fn end(mut self) {
+        self.doors.clear();
+        self.flows.clear();
+        let until = Instant::now() + LAST_WORDS;
+        loop {
+            self.streams.retain(|_, stream| !stream.is_told());
+            let left = until.saturating_duration_since(Instant::now());
+            let Ok(patience) = Timespec::try_from(left) else { break };
+            let mut watched = [PollFd::new(&self.events, PollFlags::IN)];
+            if self.streams.is_empty() || left.is_zero() {
+                break;
+            }
+            if rustix::event::poll(&mut watched, Some(&patience)).is_err_and(|e| e != Errno::INTR) {
+                break;
+            }
+            self.handle();
+        }
+        self.streams.into_values().for_each(Stream::cut_off);
     }
 
     fn due(&self) -> Option<Instant> {
@@ -246,6 +271,15 @@ impl Source for Proxy {
     fn turn(&mut self, _ready: &[PollFlags]) {
         self.handle();
     }
+}
+
+/// How many descriptors this process may have, as many as it is allowed to. What it starts is no concern of that: a container's own
+/// limit stands in its configuration.
+fn most_descriptors() -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let _ = setrlimit(Resource::Nofile, raised);
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
 /// Whether the kernel lacks something that it may have later.

@@ -40,8 +40,10 @@ struct Direction {
     pending: Vec<u8>,
     /// There is no more to read.
     ended: bool,
-    /// The other end was told.
+    /// The other end was told, or takes nothing any more.
     closed: bool,
+    /// It did not end, but broke off.
+    broken: bool,
 }
 
 impl Stream {
@@ -88,11 +90,32 @@ impl Stream {
             }
             self.connecting &= !of_server;
         }
-        let moved = self.connecting
-            || self.forth.pass(&self.client.socket, &self.server.socket, buffer).is_ok()
-                && self.back.pass(&self.server.socket, &self.client.socket, buffer).is_ok();
-        let is_over = self.forth.closed && self.back.closed;
-        moved && !is_over && self.watch(events, number).is_ok()
+        if !self.connecting {
+            self.pass(buffer);
+        }
+        !self.is_over() && self.watch(events, number).is_ok()
+    }
+
+    /// Each direction for itself: what the one end has said before it broke off still reaches the other.
+    fn pass(&mut self, buffer: &mut [u8]) {
+        self.forth.pass(&self.client.socket, &self.server.socket, buffer);
+        self.back.pass(&self.server.socket, &self.client.socket, buffer);
+        // Who has broken off hears nothing any more either.
+        if self.forth.broken {
+            self.back.give_up();
+        }
+        if self.back.broken {
+            self.forth.give_up();
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.forth.closed && self.back.closed
+    }
+
+    /// Whether the client has all that the server has said.
+    pub(super) fn is_told(&self) -> bool {
+        self.back.closed
     }
 
     fn watch(&mut self, events: &OwnedFd, number: u64) -> Result<(), Errno> {
@@ -131,12 +154,12 @@ impl Direction {
     }
 
     /// Moves what there is, as far as it is taken.
-    fn pass(&mut self, from: &OwnedFd, to: &OwnedFd, buffer: &mut [u8]) -> Result<(), Errno> {
+    fn pass(&mut self, from: &OwnedFd, to: &OwnedFd, buffer: &mut [u8]) {
         for _ in 0..AT_ONCE {
-            let taken = put(to, &self.pending)?;
+            let Ok(taken) = put(to, &self.pending) else { return self.give_up() };
             self.pending.drain(..taken);
             if !self.pending.is_empty() {
-                return Ok(());
+                return;
             }
             // Its memory is not kept for an hour of silence.
             self.pending = Vec::new();
@@ -146,18 +169,34 @@ impl Direction {
             match rustix::io::read(from, &mut *buffer) {
                 Ok(0) => self.ended = true,
                 Ok(length) => {
-                    let taken = put(to, &buffer[..length])?;
+                    let Ok(taken) = put(to, &buffer[..length]) else { return self.give_up() };
                     self.pending.extend_from_slice(&buffer[taken..length]);
                 }
-                Err(Errno::AGAIN | Errno::INTR) => return Ok(()),
-                Err(errno) => return Err(errno),
+                Err(Errno::AGAIN | Errno::INTR) => return,
+                Err(_) => (self.ended, self.broken) = (true, true),
             }
         }
         if self.ended && self.pending.is_empty() && !self.closed {
-            shutdown(to, Shutdown::Write)?;
             self.closed = true;
+            // Nor is it a good end for the other side.
+            let _ = match self.broken {
+                true => set_socket_linger(to, Some(Duration::ZERO)),
+                false => shutdown(to, Shutdown::Write),
+            };
         }
-        Ok(())
+    }
+
+    /// Nothing more is taken of it.
+    fn give_up(&mut self) {
+        self.pending = Vec::new();
+        (self.ended, self.closed) = (true, true);
+    }
+}
+
+impl Stream {
+    /// Lets go of a client that has not taken everything: what it has is not to look like all there is.
+    pub(super) fn cut_off(self) {
+        refuse_unless_served(&self.client.socket);
     }
 }
 

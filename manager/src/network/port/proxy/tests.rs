@@ -153,3 +153,80 @@ fn a_client_of_nobody_is_reset() {
     let error = outside.read(&mut [0]).unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
 }
+
+#[test]
+fn an_answer_that_is_followed_by_a_reset_reaches_the_client() {
+    let listener = TcpListener::bind((LOCAL, 0)).unwrap();
+    let (mut outside, client) = pair();
+    std::thread::scope(|scope| {
+        let relay = scope.spawn(|| serve(client, &listener));
+        let inside = scope.spawn(|| {
+            let (mut stream, _) = listener.accept().unwrap();
+            stream.read_exact(&mut [0]).unwrap();
+            stream.write_all(b"too large").unwrap();
+            // With the rest unread, this is a reset.
+        });
+        let mut writing = outside.try_clone().unwrap();
+        let upload = scope.spawn(move || writing.write_all(&vec![0; 64 << 20]));
+        inside.join().unwrap();
+        let mut answer = [0; 9];
+        outside.read_exact(&mut answer).unwrap();
+        assert_eq!(&answer, b"too large");
+        assert!(relay.join().unwrap(), "it is over for the relay, too");
+        assert!(upload.join().unwrap().is_err(), "nobody takes the rest");
+    });
+}
+
+#[test]
+fn a_client_that_breaks_off_is_no_end_for_the_server() {
+    let listener = TcpListener::bind((LOCAL, 0)).unwrap();
+    let (mut outside, client) = pair();
+    std::thread::scope(|scope| {
+        let relay = scope.spawn(|| serve(client, &listener));
+        let (mut stream, _) = listener.accept().unwrap();
+        outside.write_all(b"half").unwrap();
+        stream.read_exact(&mut [0; 4]).unwrap();
+        stream::refuse_unless_served(&OwnedFd::from(outside));
+        let error = stream.read(&mut [0]).unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+        assert!(relay.join().unwrap());
+    });
+}
+
+/// A proxy that has one connection under way, to a server that has written so much and ended.
+fn ended_with(length: usize) -> (Proxy, TcpStream) {
+    let listener = TcpListener::bind((LOCAL, 0)).unwrap();
+    let mut proxy = proxy(&[]).unwrap();
+    let (outside, client) = pair();
+    client.set_nonblocking(true).unwrap();
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let server = socket_with(AddressFamily::INET, SocketType::STREAM, flags, None).unwrap();
+    let target = listener.local_addr().unwrap();
+    let stream = Stream::begin(&proxy.events, 1, client.into(), server, target).unwrap();
+    proxy.streams.insert(1, stream);
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let _ = stream.write_all(&vec![7; length]);
+    });
+    (proxy, outside)
+}
+
+#[test]
+fn what_a_container_says_before_it_ends_reaches_who_takes_it() {
+    let (proxy, mut outside) = ended_with(16 << 20);
+    let end = std::thread::spawn(|| proxy.end());
+    let mut read = Vec::new();
+    outside.read_to_end(&mut read).unwrap();
+    assert_eq!(read.len(), 16 << 20);
+    end.join().unwrap();
+}
+
+#[test]
+fn who_does_not_take_it_is_not_left_with_what_looks_whole() {
+    let (proxy, mut outside) = ended_with(64 << 20);
+    let begun = Instant::now();
+    proxy.end();
+    assert!(begun.elapsed() >= LAST_WORDS);
+    let error = outside.read_to_end(&mut Vec::new()).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+}
