@@ -115,10 +115,10 @@ pub fn provide_again(
     let Some(choice) = choose_again(record, is_enabled, find)? else {
         return provide(record).map(|()| None);
     };
-    record.apparmor.clone_from(&choice.profile);
+    record.apparmor = choice.profile;
     provide(record)?;
-    if choice.profile.is_some() {
-        write_down(containers, dir, record)?;
+    if let Some(profile) = &record.apparmor {
+        write_down(containers, dir, profile)?;
     }
     Ok(choice.lack.and_then(|lack| warning(lack, may_load())))
 }
@@ -137,14 +137,18 @@ fn choose_again(
     decide(true, None, find).map(Some)
 }
 
-/// First what the runtime reads: with the record alone, nobody would choose again for a container that runs without.
-fn write_down(containers: &Containers, dir: &Dir, record: &Record) -> Result<()> {
-    let profile = &record.apparmor;
-    amend(record, dir, |spec| {
-        let process = spec.process_mut().as_mut();
-        process.map(|process| process.set_apparmor_profile(profile.clone())).is_some()
-    })?;
-    containers.change(dir, |record| record.apparmor.clone_from(profile))
+/// First what the runtime reads: with the record alone, nobody would choose again for a container that runs without. So it would be,
+/// too, if an `update` at the same moment wrote what it has read before.
+fn write_down(containers: &Containers, dir: &Dir, profile: &str) -> Result<()> {
+    let profile = Some(profile.to_owned());
+    containers.change(dir, |record| {
+        amend(record, dir, |spec| {
+            let process = spec.process_mut().as_mut();
+            process.map(|process| process.set_apparmor_profile(profile.clone())).is_some()
+        })?;
+        record.apparmor = profile;
+        Ok(())
+    })
 }
 
 /// Makes sure that a container's profile is loaded before it is started: after a reboot none is that no file of the host's names.
@@ -402,12 +406,11 @@ mod tests {
     fn a_profile_that_is_chosen_later_is_in_the_record_and_in_the_bundle() {
         let root = tempfile::tempdir().unwrap();
         let containers = Containers::open(root.path()).unwrap();
-        let mut record = record(&[]);
+        let record = record(&[]);
         let (dir, _guard) = containers.reserve(&record).unwrap();
         let spec = oci_spec::runtime::Spec::default();
         dir.write_bundle(&record, &spec).unwrap();
-        record.apparmor = Some(PROFILE.to_owned());
-        write_down(&containers, &dir, &record).unwrap();
+        write_down(&containers, &dir, PROFILE).unwrap();
         assert_eq!(dir.record().unwrap().apparmor.as_deref(), Some(PROFILE));
         let text = std::fs::read(dir.join("config.json")).unwrap();
         let written: oci_spec::runtime::Spec = serde_json::from_slice(&text).unwrap();

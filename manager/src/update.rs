@@ -63,17 +63,18 @@ fn apply(
     if dir.state()?.status == Status::Running && record.has_cgroup() {
         Runtime::new(&record.runtime, settings).update(&record.id, &planned)?;
     }
-    // First what the next start reads, then what `inspect` shows and the next update begins with.
-    amend(&record, &dir, |spec| {
-        let linux = spec.linux_mut().get_or_insert_default();
-        let old: Option<&LinuxResources> = linux.resources().as_ref();
-        planned.set_devices(old.and_then(|resources| resources.devices().clone()));
-        linux.set_resources(Some(planned));
-        true
-    })?;
     containers.change(&dir, |record| {
+        // First what the next start reads, then what `inspect` shows and the next update begins with.
+        amend(record, &dir, |spec| {
+            let linux = spec.linux_mut().get_or_insert_default();
+            let old: Option<&LinuxResources> = linux.resources().as_ref();
+            planned.set_devices(old.and_then(|resources| resources.devices().clone()));
+            linux.set_resources(Some(planned));
+            true
+        })?;
         record.host_config.limits = limits;
         record.supervision.restart = args.restart.unwrap_or(record.supervision.restart);
+        Ok(())
     })?;
     emit_container(settings, &record, "update", &[]);
     Ok(warnings)
