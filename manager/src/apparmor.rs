@@ -3,9 +3,9 @@
 //! Whether a profile is loaded is a question to the kernel, of three system calls, where AppArmor is enabled: the list of profiles, long
 //! on a desktop, is never read. A container that is to be confined by a profile never runs without.
 
-use crate::bundle::Confinement;
 use crate::bundle::host::HostFacts;
-use crate::container::Record;
+use crate::bundle::{Confinement, amend};
+use crate::container::{Containers, Dir, Record};
 use crate::error::{Error, Result, reason};
 use crate::rootless::is_in_namespace;
 use crate::rootless::mapping::find_program;
@@ -39,6 +39,8 @@ pub enum Availability {
     Loaded,
     /// It is ours, and this parser loads it.
     Loadable(PathBuf),
+    /// The kernel was asked, in vain: whether it is loaded, the runtime finds out.
+    Unknown,
     /// It is not there.
     Absent(Lack),
 }
@@ -52,15 +54,15 @@ pub enum Lack {
     NotRoot,
     /// There is no parser.
     NoParser,
-    /// The kernel cannot be asked: its security file system is not mounted, as in a container.
+    /// There is nobody to ask: the kernel's security file system is not mounted, as in a container.
     NoAnswer,
 }
 
 impl Availability {
-    /// Whether a container can have it.
+    /// Whether a container is given it.
     #[must_use]
     pub fn is_given(&self) -> bool {
-        matches!(self, Self::Loaded | Self::Loadable(_))
+        !matches!(self, Self::Absent(_))
     }
 }
 
@@ -74,13 +76,14 @@ pub fn is_enabled() -> bool {
 /// Looks for a profile.
 #[must_use]
 pub fn find(name: &str) -> Availability {
-    match is_loaded(name) {
-        Ok(true) => Availability::Loaded,
-        Ok(false) if name != PROFILE => Availability::Absent(Lack::NotOurs),
-        Ok(false) if !may_load() => Availability::Absent(Lack::NotRoot),
-        Ok(false) => find_program(PARSER)
+    match ask(Path::new(QUERIES), name) {
+        Answer::Loaded => Availability::Loaded,
+        Answer::NotLoaded if name != PROFILE => Availability::Absent(Lack::NotOurs),
+        Answer::NotLoaded if !may_load() => Availability::Absent(Lack::NotRoot),
+        Answer::NotLoaded => find_program(PARSER)
             .map_or(Availability::Absent(Lack::NoParser), Availability::Loadable),
-        Err(_) => Availability::Absent(Lack::NoAnswer),
+        Answer::Nobody => Availability::Absent(Lack::NoAnswer),
+        Answer::Failed => Availability::Unknown,
     }
 }
 
@@ -96,7 +99,56 @@ pub fn choose(
     let asked = Confinement::of(&record.host_config).apparmor;
     let choice = decide(host.apparmor, asked.as_deref(), find)?;
     record.apparmor = choice.profile;
-    Ok(choice.warning)
+    Ok(choice.lack.and_then(|lack| warning(lack, host.namespace.is_none())))
+}
+
+/// Makes sure of a container's profile before another start: see [`provide`]. One that was made where our profile could not be had
+/// has it from now on, if it can be had by now. What comes back is said to whoever starts it.
+///
+/// # Errors
+/// It is neither loaded nor can it be, or it cannot be written down.
+pub fn provide_again(
+    containers: &Containers,
+    dir: &Dir,
+    record: &mut Record,
+) -> Result<Option<String>> {
+    let Some(choice) = choose_again(record, is_enabled, find)? else {
+        return provide(record).map(|()| None);
+    };
+    record.apparmor = choice.profile;
+    provide(record)?;
+    if let Some(profile) = &record.apparmor {
+        write_down(containers, dir, profile)?;
+    }
+    Ok(choice.lack.and_then(|lack| warning(lack, may_load())))
+}
+
+/// What is chosen for a container that has no profile, and has not said that it wants none. Where there is no AppArmor, that is found
+/// out by the name of one file, and nothing else is asked.
+fn choose_again(
+    record: &Record,
+    is_enabled: impl FnOnce() -> bool,
+    find: impl FnOnce(&str) -> Availability,
+) -> Result<Option<Choice>> {
+    let is_open = || Confinement::of(&record.host_config).apparmor.is_none();
+    if record.apparmor.is_some() || !is_enabled() || !is_open() {
+        return Ok(None);
+    }
+    decide(true, None, find).map(Some)
+}
+
+/// First what the runtime reads: with the record alone, nobody would choose again for a container that runs without. So it would be,
+/// too, if an `update` at the same moment wrote what it has read before.
+fn write_down(containers: &Containers, dir: &Dir, profile: &str) -> Result<()> {
+    let profile = Some(profile.to_owned());
+    containers.change(dir, |record| {
+        amend(record, dir, |spec| {
+            let process = spec.process_mut().as_mut();
+            process.map(|process| process.set_apparmor_profile(profile.clone())).is_some()
+        })?;
+        record.apparmor = profile;
+        Ok(())
+    })
 }
 
 /// Makes sure that a container's profile is loaded before it is started: after a reboot none is that no file of the host's names.
@@ -109,7 +161,9 @@ pub fn provide(record: &Record) -> Result<()> {
     };
     match find(name) {
         // What the kernel does not tell us it tells the runtime.
-        Availability::Loaded | Availability::Absent(Lack::NoAnswer) => Ok(()),
+        Availability::Loaded | Availability::Unknown | Availability::Absent(Lack::NoAnswer) => {
+            Ok(())
+        }
         Availability::Loadable(parser) => load(&parser),
         Availability::Absent(lack) => Err(missing(name, lack)),
     }
@@ -119,7 +173,8 @@ pub fn provide(record: &Record) -> Result<()> {
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Choice {
     profile: Option<String>,
-    warning: Option<String>,
+    /// Why it is none, although there is AppArmor and nobody has said that it is to be none.
+    lack: Option<Lack>,
 }
 
 /// Where the wish is for our own profile, as without a word it is, that is the one; a user has it where root has loaded it.
@@ -128,7 +183,7 @@ fn decide(
     asked: Option<&str>,
     find: impl FnOnce(&str) -> Availability,
 ) -> Result<Choice> {
-    let given = |name: &str| Choice { profile: Some(name.to_owned()), warning: None };
+    let given = |name: &str| Choice { profile: Some(name.to_owned()), lack: None };
     match asked {
         None | Some(UNCONFINED) if !enabled => Ok(Choice::default()),
         Some(name) if !enabled => Err(Error::Rejected {
@@ -143,17 +198,28 @@ fn decide(
             _ => Ok(given(name)),
         },
         None => match find(PROFILE) {
-            Availability::Absent(lack) => {
-                let warning = (lack == Lack::NoParser).then(|| {
-                    format!(
-                        "AppArmor is enabled, but there is no `{PARSER}` to load its profile `{PROFILE}` with: the container is not confined by it. Install Debian's package apparmor, or give `--security-opt apparmor=unconfined`."
-                    )
-                });
-                Ok(Choice { profile: None, warning })
-            }
+            Availability::Absent(lack) => Ok(Choice { profile: None, lack: Some(lack) }),
             _ => Ok(given(PROFILE)),
         },
     }
+}
+
+/// What is said of a container that has no profile, to those who can do something about it.
+fn warning(lack: Lack, is_root: bool) -> Option<String> {
+    let (why, help) = match lack {
+        Lack::NoParser => (
+            format!("there is no `{PARSER}` to load its profile `{PROFILE}` with"),
+            "Install Debian's package apparmor",
+        ),
+        Lack::NoAnswer if is_root => (
+            format!("securityfs is not mounted, where its profile `{PROFILE}` would be found"),
+            "Mount it on /sys/kernel/security",
+        ),
+        Lack::NoAnswer | Lack::NotRoot | Lack::NotOurs => return None,
+    };
+    Some(format!(
+        "AppArmor is enabled, but {why}: the container is not confined by it. {help}, or give `--security-opt apparmor=unconfined`."
+    ))
 }
 
 /// That a profile is not loaded.
@@ -182,15 +248,30 @@ fn may_load() -> bool {
     rustix::process::geteuid().is_root() && !is_in_namespace()
 }
 
+/// What comes of asking for a profile.
+#[derive(Debug, PartialEq, Eq)]
+enum Answer {
+    Loaded,
+    NotLoaded,
+    /// There is no file to ask by.
+    Nobody,
+    /// Asking fails: in a unit of systemd with `ProtectKernelTunables=` the file is read-only, say.
+    Failed,
+}
+
 /// Asks for what a profile lets its programs do with `/`, which fails if there is no such profile. As for the runtime, a name may
 /// be one in a namespace, or several stacked.
-fn is_loaded(name: &str) -> rustix::io::Result<bool> {
-    let file = rustix::fs::open(QUERIES, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+fn ask(queries: &Path, name: &str) -> Answer {
+    let file = match rustix::fs::open(queries, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()) {
+        Ok(file) => file,
+        Err(Errno::NOENT) => return Answer::Nobody,
+        Err(_) => return Answer::Failed,
+    };
     // AA_CLASS_FILE, by which the kernel knows what kind of an object follows.
     match rustix::io::write(file, format!("label\0{name}\0\u{2}/").as_bytes()) {
-        Ok(_) => Ok(true),
-        Err(Errno::NOENT) => Ok(false),
-        Err(errno) => Err(errno),
+        Ok(_) => Answer::Loaded,
+        Err(Errno::NOENT) => Answer::NotLoaded,
+        Err(_) => Answer::Failed,
     }
 }
 
@@ -257,13 +338,84 @@ mod tests {
             assert_eq!(profile(None, found.clone()).as_deref(), Some(PROFILE));
             assert_eq!(profile(Some(PROFILE), found).as_deref(), Some(PROFILE));
         }
-        for lack in [Lack::NotRoot, Lack::NoAnswer] {
+        for lack in [Lack::NotRoot, Lack::NoAnswer, Lack::NoParser] {
             let none = decided(None, Availability::Absent(lack)).unwrap();
-            assert_eq!(none, Choice::default(), "nothing to be done about it by who asks");
+            assert_eq!(none, Choice { profile: None, lack: Some(lack) });
         }
-        let none = decided(None, Availability::Absent(Lack::NoParser)).unwrap();
-        assert_eq!(none.profile, None);
-        assert!(none.warning.unwrap().contains("Install Debian's package apparmor"));
+    }
+
+    #[test]
+    fn a_lack_is_told_to_who_can_do_something_about_it() {
+        let said = |lack, is_root| warning(lack, is_root).unwrap_or_default();
+        assert!(said(Lack::NoParser, true).contains("Install Debian's package apparmor"));
+        assert!(said(Lack::NoAnswer, true).contains("securityfs is not mounted"));
+        for lack in [Lack::NoAnswer, Lack::NotRoot] {
+            assert_eq!(said(lack, false), "", "of a user, {lack:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_missing_file_means_that_there_is_nobody_to_ask() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("file");
+        assert_eq!(ask(&file, PROFILE), Answer::Nobody);
+        std::fs::write(&file, "").unwrap();
+        assert_eq!(ask(&file, PROFILE), Answer::Loaded);
+        assert_eq!(std::fs::read(&file).unwrap(), b"label\0nman-default\0\x02/");
+        // Neither to be opened for writing, nor to be written to.
+        for other in [directory.path(), Path::new("/dev/full")] {
+            assert_eq!(ask(other, PROFILE), Answer::Failed);
+        }
+    }
+
+    #[test]
+    fn a_profile_that_nobody_can_ask_for_is_taken_all_the_same() {
+        for asked in [None, Some(PROFILE)] {
+            assert_eq!(profile(asked, Availability::Unknown).as_deref(), Some(PROFILE));
+        }
+        assert!(Availability::Unknown.is_given());
+    }
+
+    fn record(options: &[&str]) -> Record {
+        let words = [options, &["image", "true"]].concat();
+        let (mut record, _) = crate::bundle::tests::record(&words, "{}").unwrap();
+        record.apparmor = None;
+        record
+    }
+
+    #[test]
+    fn what_has_no_profile_and_names_none_is_given_ours_at_a_later_start() {
+        let again = |record: &Record, found: Availability| {
+            choose_again(record, || true, |_| found).unwrap()
+        };
+        let plain = record(&[]);
+        assert_eq!(again(&plain, loadable()).unwrap().profile.as_deref(), Some(PROFILE));
+        let none = again(&plain, Availability::Absent(Lack::NoParser)).unwrap();
+        assert_eq!((none.profile, none.lack), (None, Some(Lack::NoParser)));
+        for options in [&["--privileged"][..], &["--security-opt", "apparmor=unconfined"]] {
+            assert_eq!(again(&record(options), Availability::Loaded), None, "{options:?}");
+        }
+        let find = |_: &str| -> Availability { panic!("the kernel was asked") };
+        assert_eq!(choose_again(&plain, || false, find).unwrap(), None);
+        let chosen = Record { apparmor: Some(PROFILE.to_owned()), ..plain };
+        let is_enabled = || -> bool { panic!("the host was asked") };
+        assert_eq!(choose_again(&chosen, is_enabled, find).unwrap(), None);
+    }
+
+    #[test]
+    fn a_profile_that_is_chosen_later_is_in_the_record_and_in_the_bundle() {
+        let root = tempfile::tempdir().unwrap();
+        let containers = Containers::open(root.path()).unwrap();
+        let record = record(&[]);
+        let (dir, _guard) = containers.reserve(&record).unwrap();
+        let spec = oci_spec::runtime::Spec::default();
+        dir.write_bundle(&record, &spec).unwrap();
+        write_down(&containers, &dir, PROFILE).unwrap();
+        assert_eq!(dir.record().unwrap().apparmor.as_deref(), Some(PROFILE));
+        let text = std::fs::read(dir.join("config.json")).unwrap();
+        let written: oci_spec::runtime::Spec = serde_json::from_slice(&text).unwrap();
+        let process = written.process().as_ref().unwrap();
+        assert_eq!(process.apparmor_profile().as_deref(), Some(PROFILE));
     }
 
     #[test]

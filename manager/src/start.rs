@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::monitor::{self, Assembled, Link};
 use crate::settings::Settings;
 use crate::volume::place;
-use crate::{apparmor, rm, terminal};
+use crate::{apparmor, notice, rm, terminal};
 use std::time::{Duration, Instant};
 
 /// How long whoever else is at work on a container is waited for.
@@ -24,7 +24,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 pub fn start(settings: &Settings, name: &str) -> Result<Option<Link>> {
     let containers = Containers::open(&settings.containers())?;
     let dir = containers.find(name)?;
-    let record = dir.record()?;
+    let mut record = dir.record()?;
     let Some((guard, abandoned)) = take(&dir, name)? else { return Ok(None) };
     if abandoned {
         rm::take_down(settings, &record, &dir)?;
@@ -32,8 +32,9 @@ pub fn start(settings: &Settings, name: &str) -> Result<Option<Link>> {
     dir.clear(Mark::Stopped)?;
     dir.clear(Mark::Paused)?;
     dir.clear(Mark::Kept)?;
+    let warning = apparmor::provide_again(&containers, &dir, &mut record)?;
+    warning.into_iter().for_each(notice::note);
     let assemble = || {
-        apparmor::provide(&record)?;
         enter_private_mounts(&record, &dir)?;
         mount_root(settings, &record, &dir)?;
         place::mount_all(settings, &record, &dir)?;

@@ -5,14 +5,14 @@
 //! config.json and handed to the runtime of a container that runs. The runtime comes first: what it refuses is not recorded.
 
 use crate::bundle::host::HostFacts;
-use crate::bundle::resources;
+use crate::bundle::{amend, resources};
 use crate::cli::{LimitArgs, UpdateArgs};
 use crate::container::{Containers, Record, RestartPolicy, Status};
 use crate::error::{Error, Result};
 use crate::event::emit_container;
 use crate::runtime::Runtime;
 use crate::settings::Settings;
-use oci_spec::runtime::{LinuxResources, Spec};
+use oci_spec::runtime::LinuxResources;
 
 /// Updates each of the named containers; returns the names of those that are, and what went wrong.
 pub fn update(
@@ -63,19 +63,18 @@ fn apply(
     if dir.state()?.status == Status::Running && record.has_cgroup() {
         Runtime::new(&record.runtime, settings).update(&record.id, &planned)?;
     }
-    let path = dir.join("config.json");
-    let text = std::fs::read(&path).map_err(Error::io("read", &path))?;
-    let mut spec: Spec =
-        serde_json::from_slice(&text).map_err(|source| Error::Damaged { path, source })?;
-    let linux = spec.linux_mut().get_or_insert_default();
-    let old: Option<&LinuxResources> = linux.resources().as_ref();
-    planned.set_devices(old.and_then(|resources| resources.devices().clone()));
-    linux.set_resources(Some(planned));
-    // First what the next start reads, then what `inspect` shows and the next update begins with.
-    dir.write_bundle(&record, &spec)?;
     containers.change(&dir, |record| {
+        // First what the next start reads, then what `inspect` shows and the next update begins with.
+        amend(record, &dir, |spec| {
+            let linux = spec.linux_mut().get_or_insert_default();
+            let old: Option<&LinuxResources> = linux.resources().as_ref();
+            planned.set_devices(old.and_then(|resources| resources.devices().clone()));
+            linux.set_resources(Some(planned));
+            true
+        })?;
         record.host_config.limits = limits;
         record.supervision.restart = args.restart.unwrap_or(record.supervision.restart);
+        Ok(())
     })?;
     emit_container(settings, &record, "update", &[]);
     Ok(warnings)

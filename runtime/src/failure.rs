@@ -218,10 +218,10 @@ fn attribute_hint(attribute: &Attribute, errno: Errno) -> Option<&'static str> {
         (Attribute::MemoryPolicy { .. }, Errno::INVAL) => {
             "none of these nodes is there and in the container's cpuset, or the kernel is too old for the mode"
         }
-        (Attribute::Label(label), Errno::NOENT) if label.value.to_bytes().starts_with(b"exec ") => {
+        (Attribute::Label(label), Errno::NOENT) if label.is_of_apparmor() => {
             "the profile is not loaded: `apparmor_parser` loads it, `aa-status` lists those that are"
         }
-        (Attribute::Label(_), Errno::INVAL) => {
+        (Attribute::Label(label), Errno::INVAL) if !label.is_of_apparmor() => {
             "the host's SELinux policy does not know the label: `seinfo -t` lists its types"
         }
         (Attribute::Label(_), Errno::XDEV) => "/proc is not a procfs here",
@@ -290,6 +290,29 @@ impl fmt::Display for Failure {
                 let (what, from) = (op.phrase(), from.unwrap_or_default());
                 write!(f, "cannot {what}{from} in container `{id}`{place}: {why}")
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::attributes::Label;
+
+    #[test]
+    fn what_is_wrong_with_a_label_is_said_by_whose_it_is() {
+        let hint = |value: &std::ffi::CStr, errno| {
+            let (what, path) = (String::new(), c"/proc/self/attr/exec");
+            let label = Label { what, path, value: value.to_owned(), optional: false };
+            attribute_hint(&Attribute::Label(label), errno).unwrap_or_default()
+        };
+        let (profile, label) = (c"exec acme", c"system_u:system_r:container_t:s0");
+        assert!(hint(profile, Errno::NOENT).contains("`apparmor_parser` loads it"));
+        assert_eq!(hint(profile, Errno::INVAL), "");
+        assert!(hint(label, Errno::INVAL).contains("SELinux policy does not know the label"));
+        assert_eq!(hint(label, Errno::NOENT), "");
+        for value in [profile, label] {
+            assert!(hint(value, Errno::ACCESS).contains("what nrun itself is confined by"));
         }
     }
 }

@@ -206,5 +206,12 @@ fn file_systems_of_a_containers_own_have_the_mount_label() {
     }
     let unknown = BundleDir::new().set("/linux/mountLabel", "system_u:object_r:nosuch_t:s0");
     runtime.run(&unknown).exits(1).says("does not know the label of /linux/mountLabel");
+    // Where a mask is the first that takes the label.
+    let unknown = unknown
+        .set("/mounts", json!([{"destination": "/proc", "type": "proc", "source": "proc"}]))
+        .set("/linux/maskedPaths", json!(["/proc/acpi"]));
+    let refused = runtime.run(&unknown).exits(1);
+    refused.says("config.json /linux/maskedPaths/0");
+    refused.says("hint: the host's SELinux policy does not know the label of /linux/mountLabel");
     sandbox.assert_clean();
 }

@@ -3,6 +3,7 @@
 //! [`plan`] opens nothing. What it has to know from outside, such as who `--user` is in the image's own files or which
 //! numbers a device has, is looked up before, in [`rootfs`], [`host`] and [`crate::device`], and passed in.
 
+mod amend;
 mod capabilities;
 mod confinement;
 mod defaults;
@@ -27,6 +28,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use user::Identity;
 
+pub use amend::amend;
 pub use confinement::Confinement;
 pub(crate) use mounts::{FILES, place, shared_memory, shm_size};
 pub(crate) use namespaces::joined;

@@ -4,11 +4,12 @@
 //! namespace is bound to its file, and config.json names that.
 
 use super::{keep, kept, namespace_path, running_namespace};
+use crate::bundle::amend;
 use crate::container::{Dir, Record};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::network;
 use crate::user_namespace;
-use oci_spec::runtime::{LinuxNamespaceType, Spec};
+use oci_spec::runtime::LinuxNamespaceType;
 use std::os::fd::{AsFd as _, OwnedFd};
 
 /// Has a container's namespace bound and named. Called by its monitor, in the mount namespace of which that is done.
@@ -32,16 +33,14 @@ pub(super) fn leave(record: &Record, dir: &Dir) -> Result<()> {
 /// # Errors
 /// config.json cannot be read or written.
 pub(super) fn name_namespace(record: &Record, dir: &Dir) -> Result<()> {
-    let path = dir.join("config.json");
-    let text = std::fs::read(&path).map_err(Error::io("read", &path))?;
-    let mut spec: Spec =
-        serde_json::from_slice(&text).map_err(|source| Error::Damaged { path, source })?;
-    let namespaces = spec.linux_mut().as_mut().and_then(|linux| linux.namespaces_mut().as_mut());
-    let mut all = namespaces.into_iter().flatten();
-    let network = all.find(|namespace| namespace.typ() == LinuxNamespaceType::Network);
-    let Some(network) = network.filter(|network| network.path().is_none()) else { return Ok(()) };
-    network.set_path(Some(namespace_path(dir)));
-    dir.write_bundle(record, &spec)
+    amend(record, dir, |spec| {
+        let linux = spec.linux_mut().as_mut();
+        let namespaces = linux.and_then(|linux| linux.namespaces_mut().as_mut());
+        let mut all = namespaces.into_iter().flatten();
+        let network = all.find(|namespace| namespace.typ() == LinuxNamespaceType::Network);
+        let unnamed = network.filter(|network| network.path().is_none());
+        unnamed.map(|network| network.set_path(Some(namespace_path(dir)))).is_some()
+    })
 }
 
 /// A new network namespace for a container, in its user namespace if it has one; only its loopback interface is up.

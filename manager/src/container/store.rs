@@ -253,11 +253,11 @@ impl Containers {
         Ok(record)
     }
 
-    /// Changes what is written down about a container, while nobody else does.
-    pub fn change(&self, dir: &Dir, change: impl FnOnce(&mut Record)) -> Result<()> {
+    /// Changes what is written down about a container, while nobody else does. If `change` fails, the record stays as it is.
+    pub fn change(&self, dir: &Dir, change: impl FnOnce(&mut Record) -> Result<()>) -> Result<()> {
         let _all = self.lock_all()?;
         let mut record = dir.record()?;
-        change(&mut record);
+        change(&mut record)?;
         dir.write_record(&record)
     }
 

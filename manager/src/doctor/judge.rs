@@ -215,6 +215,12 @@ fn security_module(host: &Host) -> Finding {
             let (found, advice) = without_profile(*lack);
             (false, found, advice)
         }
+        Some(Availability::Unknown) => (
+            false,
+            "AppArmor that does not answer",
+            "containers are given the profile, and refused where it is not loaded: let nman write to /sys/kernel/security/apparmor/.access, \
+             from which `ProtectKernelTunables=` keeps a unit of systemd",
+        ),
         Some(_) => (true, "AppArmor", ""),
         None if host.selinux => (true, "SELinux", ""),
         None => (
@@ -553,6 +559,7 @@ mod tests {
         ] {
             finds(Some(Availability::Absent(lack)), advice);
         }
+        finds(Some(Availability::Unknown), "ProtectKernelTunables=");
         let mut host = good();
         (host.apparmor, host.selinux) = (Some(Availability::Loadable("/sbin/parser".into())), true);
         assert_eq!(security_module(&host).found, "AppArmor");

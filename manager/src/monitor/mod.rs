@@ -282,8 +282,8 @@ impl<'a> Monitor<'a> {
 
     /// From the first call of the runtime to the end of the container's init.
     fn live(&mut self, post: &mut Post) -> Result<Ended> {
-        let id = &self.record.id;
         let (pid, ends) = self.create()?;
+        let id = &self.record.id;
         let (init, pidfd) = adopt(pid)?;
         let mut state = State::created();
         state.pid = Some(pid);
@@ -333,10 +333,11 @@ impl<'a> Monitor<'a> {
         Ok(ended)
     }
 
-    fn create(&self) -> Result<(i32, Ends)> {
+    fn create(&mut self) -> Result<(i32, Ends)> {
         if self.restarts > 0 {
-            // Before its first life whoever made the container has seen to that, and says more if it fails.
-            apparmor::provide(&self.record)?;
+            // Before its first life whoever made the container has seen to that, and says more if it fails. What is to be said of it
+            // was said then.
+            let _ = apparmor::provide_again(&self.containers, &self.dir, &mut self.record)?;
         }
         let socket_path = socket_dir(self.settings, &self.record.id).join("console");
         let (console, streams, ends) = if self.record.attachment.terminal {

@@ -198,3 +198,83 @@ fn our_profile_is_loaded_when_it_is_gone_and_its_lack_is_said() {
     world.nman(["rm", "-f", "aa", "bb"]).ok();
     world.assert_no_container();
 }
+
+/// Alone among the tests: it unloads the profile that all others have.
+#[test]
+fn our_profile_is_loaded_for_a_container_that_had_to_be_made_without() {
+    let world = World::new();
+    let create = |name: &str, options: &[&str], command: &[&str]| {
+        let words =
+            [&["create", "--network", "none", "--name", name][..], options, &[IMAGE], command];
+        world.nman(words.concat()).ok()
+    };
+    let show = ["cat", "/proc/self/attr/current"];
+    if !apparmor::is_enabled() {
+        create("aa", &[], &["true"]);
+        assert_eq!(world.nman(["start", "-a", "aa"]).ok().stderr(), "", "nothing is missed");
+        assert_eq!(world.inspect("aa", "/AppArmorProfile"), "");
+        world.nman(["rm", "aa"]).ok();
+        return world.assert_no_container();
+    }
+    world.shell(&[], "true").ok();
+    apparmor::unload(OURS);
+    let parser = tool("apparmor_parser");
+    Capture::of("mount").args(["--bind", "/dev/null", parser.to_str().unwrap()]).run().ok();
+    let lack = "WARNING: AppArmor is enabled, but there is no `apparmor_parser`";
+    assert!(create("aa", &[], &show).stderr().starts_with(lack));
+    create("bb", &["--security-opt", "apparmor=unconfined"], &show);
+    let script =
+        "cat /proc/self/attr/current; while [ ! -e /end ]; do sleep 0.1; done; rm /end; exit 1";
+    create("cc", &["--restart", "on-failure"], &["sh", "-c", script]);
+    let said = world.nman(["start", "-a", "aa"]).ok();
+    assert_eq!(said.stdout(), "unconfined\n");
+    assert!(said.stderr().starts_with(lack), "{said}");
+    assert_eq!(world.inspect("aa", "/AppArmorProfile"), "");
+    world.nman(["start", "cc"]).ok();
+    eventually("it runs", || world.nman(["logs", "cc"]).ok().stdout() == "unconfined\n");
+    Capture::of("umount").args([&parser]).run().ok();
+
+    let said = world.nman(["start", "-a", "aa"]).ok();
+    assert_eq!((said.stdout(), said.stderr()), (enforced(OURS), String::new()));
+    assert_eq!(world.inspect("aa", "/AppArmorProfile"), OURS);
+    assert_eq!(world.nman(["start", "-a", "bb"]).ok().stdout(), "unconfined\n");
+    let end = world.path("end");
+    std::fs::write(&end, "").unwrap();
+    apparmor::unload(OURS);
+    world.nman(["cp", end.to_str().unwrap(), "cc:/end"]).ok();
+    eventually("its next life is confined", || {
+        let lives = format!("unconfined\n{}", enforced(OURS));
+        world.nman(["logs", "cc"]).ok().stdout() == lives
+    });
+    assert_eq!(world.inspect("cc", "/AppArmorProfile"), OURS);
+    world.nman(["rm", "-f", "aa", "bb", "cc"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
+fn a_profile_is_had_where_it_cannot_be_asked_for_unless_there_is_nobody_to_ask() {
+    let world = World::new();
+    let place = "/sys/kernel/security";
+    if !apparmor::is_enabled() {
+        Capture::of("mount").args(["-t", "tmpfs", "none", place]).run().ok();
+        assert_eq!(world.shell(&[], "true").ok().stderr(), "", "nothing is missed");
+        Capture::of("umount").args([place]).run().ok();
+        return world.assert_no_container();
+    }
+    let show = "cat /proc/self/attr/current";
+    world.shell(&[], "true").ok();
+    // As in a unit of systemd with `ProtectKernelTunables=`.
+    Capture::of("mount").args(["--bind", place, place]).run().ok();
+    Capture::of("mount").args(["-o", "remount,bind,ro", place]).run().ok();
+    let said = world.shell(&[], show).ok();
+    assert_eq!((said.stdout(), said.stderr()), (enforced(OURS), String::new()));
+    let found = world.nman(["doctor", "--format", "{{.Check}}: {{.Found}}"]).stdout();
+    assert!(found.contains("security module: AppArmor that does not answer"), "{found}");
+    Capture::of("mount").args(["-t", "tmpfs", "none", place]).run().ok();
+    let said = world.shell(&[], show).ok();
+    assert_eq!(said.stdout(), "unconfined\n");
+    let text = "WARNING: AppArmor is enabled, but securityfs is not mounted";
+    assert!(said.stderr().starts_with(text), "{said}");
+    Capture::of("umount").args([place, place]).run().ok();
+    world.assert_no_container();
+}

@@ -62,7 +62,7 @@ impl Child<'_> {
     }
 
     /// Which of the two it is need not be asked where the plan has guessed right: the kernel refuses to cover a file with a directory,
-    /// and the reverse (move_mount(2)).
+    /// and the reverse (move_mount(2)). Only what is refused by attaching says so: a label that is not known is EINVAL, too.
     pub(super) fn hide(&mut self, mask: &Mask) -> Result<(), Errno> {
         let Mask { target, directory, label } = mask;
         let place = match self.name_in_procfs(target)? {
@@ -72,21 +72,22 @@ impl Child<'_> {
                 None => return Ok(()),
             },
         };
-        match self.cover(place, *directory, label.as_ref()) {
-            Err(Errno::INVAL | Errno::NOTDIR) => self.cover(place, !directory, label.as_ref()),
-            covered => covered,
+        match self.cover(place, *directory, label.as_ref())? {
+            Err(Errno::INVAL | Errno::NOTDIR) => self.cover(place, !directory, label.as_ref())?,
+            attached => attached,
         }
     }
 
-    /// Covers a directory with an empty one, or a file with /dev/null.
+    /// Covers a directory with an empty one, or a file with /dev/null. The result within is that of attaching what was made for it.
     fn cover(
         &mut self,
         place: Place<'_>,
         directory: bool,
         label: Option<&Label>,
-    ) -> Result<(), Errno> {
-        if self.bind_over(place, directory)? {
-            return Ok(());
+    ) -> Result<Result<(), Errno>, Errno> {
+        match self.bind_over(place, directory) {
+            Ok(false) => {}
+            bound => return Ok(bound.map(|_| ())),
         }
         let tree = self.cover_tree(directory, label)?;
         let attached = match place {
@@ -106,8 +107,8 @@ impl Child<'_> {
             }
         }
         match (attached, place) {
-            (Err(Errno::NOENT), Place::Name(_)) => Ok(()),
-            (attached, _) => attached,
+            (Err(Errno::NOENT), Place::Name(_)) => Ok(Ok(())),
+            (attached, _) => Ok(attached),
         }
     }
 

@@ -61,6 +61,16 @@ pub struct Label {
     pub optional: bool,
 }
 
+impl Label {
+    /// Whether it is AppArmor's word for a profile from the next exec on. What SELinux takes are labels alone, without spaces.
+    pub fn is_of_apparmor(&self) -> bool {
+        self.value.to_bytes().starts_with(APPARMOR_EXEC)
+    }
+}
+
+/// What stands before a profile's name.
+const APPARMOR_EXEC: &[u8] = b"exec ";
+
 /// The steps that may take privilege over the host: done by the parent where the child has none any more.
 ///
 /// # Errors
@@ -150,7 +160,7 @@ pub fn labels(process: &Process, host: &Host, at: &str) -> Result<Vec<Step>, Err
             AppArmor::OwnFiles => c"/proc/self/attr/apparmor/exec",
             AppArmor::SharedFiles => c"/proc/self/attr/exec",
         };
-        let value = super::c_string(format!("exec {profile}").as_bytes(), &pointer)?;
+        let value = super::c_string(&[APPARMOR_EXEC, profile.as_bytes()].concat(), &pointer)?;
         let what = format!("the AppArmor profile `{profile}`");
         steps.push(step(Attribute::Label(Label { what, path, value, optional: false }), pointer));
     }
