@@ -90,6 +90,7 @@ impl Builder<'_> {
             .map(|text| parse_trigger(text, self.plan.escape, stage.from.line).map_err(fault))
             .collect();
         let triggers = triggers?;
+        self.provide(at, &triggers)?;
         self.report.triggers(triggers.len());
         for step in triggers.iter().chain(&stage.steps) {
             self.report.step(&step.text());
@@ -98,6 +99,20 @@ impl Builder<'_> {
         }
         stand.document = state.document;
         self.done.insert(at, stand);
+        Ok(())
+    }
+
+    /// Builds the stages that triggers take files from, with what those need: the triggers are in an image, and the plan has not seen them.
+    fn provide(&mut self, at: usize, triggers: &[Instruction]) -> Result<()> {
+        let named = |trigger| self.plan.origins(at, trigger, self.given);
+        let with_needs = |stage| self.plan.needed(stage, self.given);
+        let needed: Vec<usize> = triggers.iter().flat_map(named).flat_map(with_needs).collect();
+        for stage in needed {
+            if !self.done.contains_key(&stage) {
+                self.report.unforeseen(self.plan.steps(stage));
+                self.stage(stage)?;
+            }
+        }
         Ok(())
     }
 
@@ -391,7 +406,14 @@ impl Builder<'_> {
     fn origin(&self, at: usize, from: Option<&str>) -> Result<From<'_>> {
         let Some(from) = from else { return Ok(From::Files(&self.context.files)) };
         Ok(match self.plan.origin(at, from, self.given) {
-            Origin::Stage(stage) => From::Layers(self.done[&stage].chain().to_vec()),
+            Origin::Stage(stage) => {
+                let stand = self.done.get(&stage).ok_or_else(|| {
+                    Error::refusal(format!(
+                        "stage `{from}` has not been built: nothing has named it"
+                    ))
+                })?;
+                From::Layers(stand.chain().to_vec())
+            }
             Origin::Image(name) => From::Layers(self.obtain(&name, &self.args.registry)?.chain_ids),
             Origin::Context(at) => {
                 From::Files(self.contexts[at].as_ref().unwrap_or(&self.context.files))

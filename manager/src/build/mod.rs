@@ -155,7 +155,7 @@ fn given(args: &BuildArgs) -> Given {
 
 /// How many steps there are, as far as the Dockerfile tells.
 fn steps(plan: &Plan) -> usize {
-    plan.order.iter().map(|at| 1 + plan.stages[*at].steps.len()).sum()
+    plan.order.iter().map(|at| plan.steps(*at)).sum()
 }
 
 /// Whoever reads the file is not to find the id of an earlier build if this one fails.

@@ -33,6 +33,11 @@ impl Report {
         }
     }
 
+    /// Steps of stages come on top that only triggers ask for.
+    pub(super) fn unforeseen(&self, count: usize) {
+        self.steps.fetch_add(count, Relaxed);
+    }
+
     /// A step begins.
     pub(super) fn step(&self, text: &str) {
         let step = self.step.fetch_add(1, Relaxed) + 1;

@@ -2,8 +2,9 @@
 //!
 //! Pure. Stages that nothing needs are not built.
 
-use super::dockerfile::{Dockerfile, Fault, Instruction};
+use super::dockerfile::{Dockerfile, Fault, Flag, Instruction};
 use super::expand::{expand, pairs, split};
+use crate::cli::mounts::fields;
 use crate::cli::{ContextSource, NamedContext, nearest};
 use crate::registry::Platform;
 use std::collections::BTreeMap;
@@ -155,6 +156,46 @@ impl Plan {
     pub fn origin(&self, at: usize, text: &str, given: &Given) -> Origin {
         origin(&self.stages[..at], text, given)
     }
+
+    /// The earlier stages that an instruction takes files from in stage `at`, also one that only the image says that it begins with.
+    #[must_use]
+    pub fn origins(&self, at: usize, step: &Instruction, given: &Given) -> Vec<usize> {
+        origins(&self.stages[..at], step, given)
+    }
+
+    /// What the stage `wanted` needs, in the order of the file, itself last.
+    #[must_use]
+    pub fn needed(&self, wanted: usize, given: &Given) -> Vec<usize> {
+        needed(&self.stages, wanted, given)
+    }
+
+    /// How many steps a stage has, as far as the Dockerfile tells.
+    #[must_use]
+    pub fn steps(&self, at: usize) -> usize {
+        1 + self.stages[at].steps.len()
+    }
+}
+
+/// What a mount of RUN says that its files are from; said more than once, the last counts.
+pub(super) fn from_of(mount: &str) -> Option<String> {
+    let fields = fields(mount).unwrap_or_default();
+    let mut pairs = fields.iter().rev().filter_map(|field| field.split_once('='));
+    let from = pairs.find(|(key, _)| key.eq_ignore_ascii_case("from"));
+    from.map(|(_, value)| value.to_owned())
+}
+
+fn origins(earlier: &[Stage], step: &Instruction, given: &Given) -> Vec<usize> {
+    let from = |flag: &Flag| match (flag.name.as_str(), &flag.value) {
+        ("from", Some(value)) => Some(value.clone()),
+        ("mount", Some(value)) => from_of(value),
+        _ => None,
+    };
+    let named = step.flags.iter().filter_map(from).map(|text| origin(earlier, &text, given));
+    let stage = |origin| match origin {
+        Origin::Stage(at) => Some(at),
+        Origin::Image(_) | Origin::Context(_) => None,
+    };
+    named.filter_map(stage).collect()
 }
 
 fn origin(earlier: &[Stage], text: &str, given: &Given) -> Origin {
@@ -292,7 +333,6 @@ fn stage_name(name: &str) -> Result<String, String> {
     Ok(lower)
 }
 
-/// What the stage `wanted` needs, in the order of the file, itself last.
 fn needed(stages: &[Stage], wanted: usize, given: &Given) -> Vec<usize> {
     let mut is_needed = vec![false; wanted + 1];
     is_needed[wanted] = true;
@@ -305,20 +345,8 @@ fn needed(stages: &[Stage], wanted: usize, given: &Given) -> Vec<usize> {
         if let Base::Stage(base) = stage.base {
             is_needed[base] = true;
         }
-        let mut found = Vec::new();
-        for flag in stage.steps.iter().flat_map(|step| &step.flags) {
-            let Some(value) = &flag.value else { continue };
-            let from = match flag.name.as_str() {
-                "from" => Some(value.as_str()),
-                "mount" => value.split(',').find_map(|part| part.strip_prefix("from=")),
-                _ => None,
-            };
-            found.extend(from.map(|text| origin(&stages[..at], text, given)));
-        }
-        for origin in found {
-            if let Origin::Stage(other) = origin {
-                is_needed[other] = true;
-            }
+        for other in stage.steps.iter().flat_map(|step| origins(&stages[..at], step, given)) {
+            is_needed[other] = true;
         }
     }
     (0..=wanted).filter(|at| is_needed[*at]).collect()
@@ -371,6 +399,17 @@ mod tests {
         let fault = order(Some("tols")).unwrap_err();
         assert_eq!(fault.why, "target stage \"tols\" could not be found");
         assert_eq!(fault.hint.as_deref(), Some("did you mean `tools`?"));
+    }
+
+    #[test]
+    fn the_stage_of_a_mount_is_what_the_mount_says_last_in_any_case() {
+        let text = "FROM a AS one\nFROM b AS two\nFROM c AS three\nFROM d\n\
+                    RUN --mount=target=/x,FROM=one,From=two --mount=\"type=bind\",target=/y,\"from=Three\" x";
+        let plan = planned(text, &Given::default()).unwrap();
+        assert_eq!(plan.order, [1, 2, 3]);
+        let trigger = parse("FROM x\nCOPY --from=ONE a b").unwrap().instructions[1].clone();
+        assert_eq!(plan.origins(3, &trigger, &Given::default()), [0]);
+        assert_eq!(plan.origins(0, &trigger, &Given::default()), [] as [usize; 0]);
     }
 
     #[test]

@@ -5,7 +5,7 @@
 use super::dockerfile::{Flag, Heredoc, Instruction};
 use super::expand::{exec_form, expand, pairs, split};
 use super::mount::{self, Mount};
-use super::stages::{Given, PREDEFINED, Plan, arguments};
+use super::stages::{Given, PREDEFINED, Plan, arguments, from_of};
 use crate::change;
 use crate::path::clean;
 use serde_json::{Map, Value, json};
@@ -284,9 +284,8 @@ impl<'p> State<'p> {
                 ("security", Some("sandbox")) => insecure = false,
                 ("security", Some("insecure")) => insecure = true,
                 ("mount", Some(text)) => {
-                    let workdir = self.below_workdir("");
                     let agents = mounts.iter().filter(|mount| is_agent(mount)).count();
-                    mounts.push(mount::parse(&self.expanded(text)?, &workdir, agents)?);
+                    mounts.push(self.mount(text, agents)?);
                 }
                 _ => return Err(unknown(flag, "RUN")),
             }
@@ -299,6 +298,17 @@ impl<'p> State<'p> {
             self.given.args.iter().filter(|(name, _)| PREDEFINED.contains(&name.as_str()));
         args.extend(proxies.filter(|(name, _)| own(name)).map(pair));
         Ok(Run { words, args, network, mounts, script, insecure })
+    }
+
+    fn mount(&self, text: &str, agents: usize) -> Result<Mount> {
+        let expanded = self.expanded(text)?;
+        // Which stages are built was decided before variables had values.
+        if from_of(text) != from_of(&expanded) {
+            return Err(
+                "'from' doesn't support variable expansion, define alias stage instead".to_owned()
+            );
+        }
+        mount::parse(&expanded, &self.below_workdir(""), agents)
     }
 
     /// The command, and the here-document that it calls if it does.

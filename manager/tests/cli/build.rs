@@ -368,6 +368,26 @@ fn triggers_of_a_base_image_are_carried_out_once() {
 }
 
 #[test]
+fn triggers_take_files_from_stages_that_nothing_else_names() {
+    let world = World::new();
+    let text = dockerfile(
+        "ONBUILD COPY --from=builder /made /copied\nONBUILD RUN --mount=From=nowhere,from=BUILDER,target=/b cp /b/made /run-copied\n",
+    );
+    let base = context(&world, "base", &[("Dockerfile", &text)]);
+    build(&world, &["-t", "base"], &base).ok();
+    let text = format!(
+        "FROM {IMAGE} AS seed\nRUN echo made > /made\nFROM {IMAGE} AS unused\nRUN false\n\
+         FROM seed AS builder\nRUN echo more >> /made\nFROM base\nRUN cat /copied /run-copied > /all\n"
+    );
+    let context = context(&world, "context", &[("Dockerfile", &text)]);
+    let said = build(&world, &["-t", "built"], &context).ok().stderr();
+    assert!(said.contains("Step 1/2 : FROM base\n"), "{said}");
+    assert!(said.contains("# Executing 2 build triggers\nStep 6/8 : COPY"), "{said}");
+    assert_eq!(shell(&world, "built", "cat /all"), "made\nmore\nmade\nmore\n");
+    assert_nothing_left(&world);
+}
+
+#[test]
 fn a_dockerfile_and_a_context_come_from_stdin_too() {
     let world = World::new();
     let args = ["build", "-q", "--network", "none", "-t", "piped", "-"];

@@ -181,6 +181,8 @@ fn what_is_not_supported_is_refused_by_name() {
         ("STOPSIGNAL NOPE", "Invalid signal: NOPE"),
         ("ONBUILD FROM x", "FROM isn't allowed as an ONBUILD trigger"),
         ("ENV A=\"${A:?is needed}\"", "A: is needed"),
+        ("RUN --mount=from=$A,target=/x y", "'from' doesn't support variable expansion"),
+        ("ENV A=/x,from=y\nRUN --mount=target=$A y", "'from' doesn't support variable expansion"),
     ] {
         let error = refused(steps);
         assert!(error.contains(why), "{steps}: {error}");
