@@ -79,6 +79,10 @@ impl Source {
     pub(super) fn digest(&self) -> Digest {
         let mut hasher = Hasher::new(Algorithm::Sha256);
         hasher.update(self.name.as_bytes());
+        // ADD unpacks an archive of the context, and not one that was fetched.
+        if self.kind == SourceKind::Fetched {
+            hasher.update(b"\0fetched");
+        }
         if let Some(identity) = &self.identity {
             hasher.update(b"\0");
             hasher.update(identity.as_bytes());
@@ -550,5 +554,8 @@ mod tests {
         assert_eq!(digest(), moded);
         fs::write(files.at("docs/c.txt"), "other").unwrap();
         assert_ne!(digest(), moded);
+        let [local, fetched] = [SourceKind::Path, SourceKind::Fetched]
+            .map(|kind| Source { kind, ..files.find("", "a.txt").unwrap().remove(0) }.digest());
+        assert_ne!(local, fetched);
     }
 }

@@ -149,6 +149,30 @@ fn a_file_is_added_from_a_url_and_made_again_when_it_is_another() {
     assert_nothing_left(&world);
 }
 
+#[test]
+fn an_archive_of_the_context_is_not_taken_for_one_that_was_fetched_nor_the_other_way_round() {
+    let world = World::new();
+    let packed = archive(&world);
+    let root = context(&world, "context", &[]);
+    let local = world.path("context/x.tar.gz");
+    fs::create_dir(world.path("context")).unwrap();
+    fs::write(&local, &packed).unwrap();
+    // The mode of what is fetched.
+    fs::set_permissions(&local, fs::Permissions::from_mode(0o600)).unwrap();
+    let server = Server::start(move |_| Answer::ok(packed.clone()));
+    let url = format!("http://{}/x.tar.gz", server.address());
+    let look = |source: &str, target: &str| {
+        let text = dockerfile(&format!("ADD {source} {target}\n"));
+        fs::write(world.path("context/Dockerfile"), text).unwrap();
+        build(&world, &["-t", "added"], &root).ok();
+        shell(&world, "added", &format!("ls {target}"))
+    };
+    let (unpacked, file) = ("bin\ninner\n", "x.tar.gz\n");
+    assert_eq!([look("x.tar.gz", "/a/"), look(&url, "/a/")], [unpacked, file]);
+    assert_eq!([look(&url, "/b/"), look("x.tar.gz", "/b/")], [file, unpacked]);
+    assert_nothing_left(&world);
+}
+
 /// A repository as plain files, for whoever logs in as jo with the password `secret`.
 fn with_login(root: std::path::PathBuf) -> Server {
     Server::start(move |request| {
