@@ -243,7 +243,8 @@ impl Builder<'_> {
         }
         let files = self.named(at, run)?;
         let digests: Vec<Digest> = files.iter().flatten().map(Files::digest).collect();
-        let key = cache::of_run(document, run, &digests, self.epoch);
+        let network = self.runner.network(run)?;
+        let key = cache::of_run(document, run, network.as_ref(), &digests, self.epoch);
         if let Some(found) = self.cached(at, &key)? {
             return Ok(found);
         }

@@ -5,14 +5,22 @@
 use super::stages::PREDEFINED;
 use super::state::{Copy, Run};
 use crate::chmod::Chmod;
+use crate::cli::NetworkChoice;
 use bundle::digest::Digest;
 use serde_json::{Value, json};
 
 /// Raised when the same step makes something else than before.
 const FORM: u32 = 1;
 
-/// Of RUN. Proxies change nothing about what a command does. `files` are the digests of what it has bound.
-pub(super) fn of_run(document: &Value, run: &Run, files: &[Digest], epoch: Option<i64>) -> Digest {
+/// Of RUN. Proxies change nothing about what a command does. `files` are the digests of what it has bound, and `network` is what it is connected to
+/// if that was said.
+pub(super) fn of_run(
+    document: &Value,
+    run: &Run,
+    network: Option<&NetworkChoice>,
+    files: &[Digest],
+    epoch: Option<i64>,
+) -> Digest {
     let args = run.args.iter().filter(|(name, _)| !PREDEFINED.contains(&name.as_str()));
     let args: Vec<_> = args.collect();
     let mounts: Vec<&str> = run.mounts.iter().map(|mount| mount.text.as_str()).collect();
@@ -20,7 +28,7 @@ pub(super) fn of_run(document: &Value, run: &Run, files: &[Digest], epoch: Optio
     let script = run.script.as_ref().map(|script| [&script.name, &script.text]);
     let step = json!({
         "run": run.words, "args": args, "mounts": mounts, "files": files, "script": script,
-        "insecure": run.insecure,
+        "insecure": run.insecure, "network": network.map(|network| format!("{network:?}")),
     });
     key(document, epoch, &step)
 }
@@ -80,18 +88,28 @@ mod tests {
     #[test]
     fn a_key_changes_with_all_that_a_step_depends_on() {
         let base = json!({"config": {}});
-        let first = of_run(&base, &run("a", &[("X", "1")]), &[], None);
+        let first = of_run(&base, &run("a", &[("X", "1")]), None, &[], None);
         let script = Script { name: String::new(), text: "#!".to_owned() };
-        assert_eq!(of_run(&base, &run("a", &[("X", "1"), ("http_proxy", "p")]), &[], None), first);
+        assert_eq!(
+            of_run(&base, &run("a", &[("X", "1"), ("http_proxy", "p")]), None, &[], None),
+            first
+        );
         for other in [
-            of_run(&base, &run("b", &[("X", "1")]), &[], None),
-            of_run(&base, &run("a", &[("X", "2")]), &[], None),
-            of_run(&json!({"config": {"Env": ["A=1"]}}), &run("a", &[("X", "1")]), &[], None),
+            of_run(&base, &run("b", &[("X", "1")]), None, &[], None),
+            of_run(&base, &run("a", &[("X", "2")]), None, &[], None),
+            of_run(&json!({"config": {"Env": ["A=1"]}}), &run("a", &[("X", "1")]), None, &[], None),
             of_directory(&base, "/a", None),
-            of_run(&base, &Run { insecure: true, ..run("a", &[("X", "1")]) }, &[], None),
-            of_run(&base, &Run { script: Some(script), ..run("a", &[("X", "1")]) }, &[], None),
-            of_run(&base, &run("a", &[("X", "1")]), &[], Some(1)),
-            of_run(&base, &run("a", &[("X", "1")]), &[Digest::of(b"file")], None),
+            of_run(&base, &Run { insecure: true, ..run("a", &[("X", "1")]) }, None, &[], None),
+            of_run(
+                &base,
+                &Run { script: Some(script), ..run("a", &[("X", "1")]) },
+                None,
+                &[],
+                None,
+            ),
+            of_run(&base, &run("a", &[("X", "1")]), None, &[], Some(1)),
+            of_run(&base, &run("a", &[("X", "1")]), None, &[Digest::of(b"file")], None),
+            of_run(&base, &run("a", &[("X", "1")]), Some(&"none".parse().unwrap()), &[], None),
         ] {
             assert_ne!(other, first);
         }

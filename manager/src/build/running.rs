@@ -5,7 +5,7 @@
 use super::state::Run;
 use super::workshop::{self, Layer};
 use crate::attach::{self, Shown, Wish};
-use crate::cli::{BuildArgs, CreateArgs};
+use crate::cli::{BuildArgs, CreateArgs, NetworkChoice};
 use crate::container::{Attached, Containers, Dir, MountPoint, Record};
 use crate::create::create_for_build;
 use crate::detach::DetachKeys;
@@ -90,6 +90,14 @@ impl Runner<'_> {
         workshop::pack(image, &upper, changes, latest)
     }
 
+    /// What a command is connected to, if it or the build says so.
+    pub(super) fn network(&self, run: &Run) -> Result<Option<NetworkChoice>> {
+        match &run.network {
+            Some(name) => name.parse().map(Some).map_err(Error::Usage),
+            None => Ok(self.args.network.clone()),
+        }
+    }
+
     /// The options of `create` that come to what the build was asked for.
     fn create_args(&self, run: &Run, base: &Image) -> Result<CreateArgs> {
         let words = ["run".to_owned(), base.id.to_string()];
@@ -103,11 +111,7 @@ impl Runner<'_> {
             run.args.iter().map(|(name, value)| (name.clone(), Some(value.clone()))).collect();
         args.supervision.rm = true;
         args.security.privileged = run.insecure;
-        let network = match &run.network {
-            Some(name) => Some(name.parse().map_err(Error::Usage)?),
-            None => self.args.network.clone(),
-        };
-        args.network.network = network.into_iter().collect();
+        args.network.network = self.network(run)?.into_iter().collect();
         args.network.add_host.clone_from(&self.args.add_host);
         args.resources.limits = self.args.limits.clone();
         args.resources.ulimit.clone_from(&self.args.ulimit);
