@@ -7,6 +7,7 @@ use super::super::ignore::Ignore;
 use super::{Result, State, unknown};
 use crate::chmod::Chmod;
 use crate::path::clean;
+use crate::registry::without_user;
 use bundle::digest::Digest;
 
 /// COPY and ADD.
@@ -165,11 +166,18 @@ impl Copy {
         if self.checksum.is_some() && self.urls.is_empty() {
             return Err("checksum can't be specified for non-HTTP(S) sources".to_owned());
         }
-        let nameless = |url: &&String| file_name(url).is_none();
-        if let Some(url) = self.urls.iter().find(nameless).filter(|_| self.target.ends_with('/')) {
-            return Err(format!("cannot determine filename for source {url}"));
+        if self.target.ends_with('/') {
+            self.check_names()?;
         }
         Ok(self)
+    }
+
+    /// Refuses a URL that says no name for the file, which is to go into a directory.
+    pub(crate) fn check_names(&self) -> Result<()> {
+        match self.urls.iter().find(|url| file_name(url).is_none()) {
+            Some(url) => Err(format!("cannot determine filename for source {}", without_user(url))),
+            None => Ok(()),
+        }
     }
 }
 

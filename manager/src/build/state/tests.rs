@@ -171,7 +171,7 @@ fn what_is_not_supported_is_refused_by_name() {
         ("COPY --unpack a /b", "COPY --unpack is not supported"),
         ("ADD --parents a /b", "ADD --parents is not supported"),
         ("ADD --from=x a b", "ADD --from=x is not supported"),
-        ("ADD https://x/ /z/", "cannot determine filename for source https://x/"),
+        ("ADD https://jo:secret@x/ /z/", "cannot determine filename for source https://x/"),
         ("ADD --checksum=sha256:1 https://x/y /z", "invalid checksum sha256:1"),
         ("ADD --keep-git-dir=maybe a /z", "ADD --keep-git-dir=maybe is not supported"),
         ("COPY a", "requires at least two arguments"),
