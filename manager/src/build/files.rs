@@ -29,6 +29,9 @@ pub(super) enum Default {
 pub(super) fn copy(root: &Rootfs, sources: &[Source], wish: &Copy, default: Default) -> Result<()> {
     let owners = owners(root, wish, default)?;
     let target = Target::of(root, sources, wish);
+    if target.is_directory {
+        wish.check_names().map_err(Error::refusal)?;
+    }
     for source in sources {
         let copied = Copied { root, source, wish, owners: &owners };
         match source.is_directory() {

@@ -127,7 +127,9 @@ pub(super) fn decoded(text: &str) -> String {
     let mut bytes = Vec::new();
     let mut rest = text.as_bytes();
     while let Some((first, behind)) = rest.split_first() {
-        let digits = behind.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
+        // A sign is no digit, although numbers can have one.
+        let digits = behind.get(..2).filter(|digits| digits.iter().all(u8::is_ascii_hexdigit));
+        let digits = digits.and_then(|digits| std::str::from_utf8(digits).ok());
         let code = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
         match code.filter(|_| *first == b'%') {
             Some(code) => {
@@ -294,7 +296,8 @@ mod tests {
 
     #[test]
     fn codes_stand_for_characters() {
-        for (text, expected) in [("a%20b", "a b"), ("100%", "100%"), ("%zz%41", "%zzA")] {
+        let pairs = [("a%20b", "a b"), ("100%", "100%"), ("%zz%41", "%zzA"), ("%+5", "%+5")];
+        for (text, expected) in pairs {
             assert_eq!(decoded(text), expected);
         }
     }

@@ -150,6 +150,27 @@ fn a_file_is_added_from_a_url_and_made_again_when_it_is_another() {
 }
 
 #[test]
+fn what_has_no_name_is_a_file_under_another_one_and_goes_into_no_directory() {
+    let world = World::new();
+    let server = Server::start(|_| Answer::ok("nameless"));
+    let url = format!("http://{}/", server.address());
+    let root = context(&world, "context", &[("Dockerfile", "")]);
+    let into = |target: &str| {
+        let text = dockerfile(&format!("RUN mkdir -p /tmp\nADD {url} {target}\n"));
+        fs::write(world.path("context/Dockerfile"), text).unwrap();
+        build(&world, &["-t", "nameless"], &root)
+    };
+    into("/named").ok();
+    assert_eq!(shell(&world, "nameless", "cat /named"), "nameless");
+    for target in ["/tmp", "/tmp/"] {
+        let refused = into(target).exits(1).stderr();
+        let why = format!("cannot determine filename for source {url}\n");
+        assert!(refused.contains(&why), "{refused}");
+    }
+    assert_nothing_left(&world);
+}
+
+#[test]
 fn an_archive_of_the_context_is_not_taken_for_one_that_was_fetched_nor_the_other_way_round() {
     let world = World::new();
     let packed = archive(&world);
