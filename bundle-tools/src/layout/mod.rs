@@ -182,7 +182,10 @@ impl Layout {
 }
 
 /// The JSON of `document` with sorted keys: the maps of `oci_spec` have no order of their own.
-pub(crate) fn canonical(document: &impl Serialize) -> Vec<u8> {
+///
+/// # Panics
+/// If `document` is no map with text keys, as all documents of OCI are.
+pub fn canonical(document: &impl Serialize) -> Vec<u8> {
     let mut value = serde_json::to_value(document).expect("OCI documents are maps with text keys");
     value.sort_all_objects();
     value.to_string().into_bytes()

@@ -10,6 +10,7 @@ use serde::de::IgnoredAny;
 use super::error::{Error, printable};
 use super::{Document, MAX_CONFIG};
 use bundle::digest::Digest;
+use bundle::layout::canonical;
 
 /// Docker's older name for an image manifest.
 const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
@@ -150,7 +151,7 @@ pub struct Kept {
     pub document: Document,
     /// What it says.
     pub manifest: ImageManifest,
-    /// What came, where that is in Docker's words: it goes out again as it came, with its digest.
+    /// What came, where that is in Docker's words and says so: it goes out again as it came, with its digest.
     pub origin: Option<Document>,
 }
 
@@ -165,8 +166,9 @@ pub fn normalize(document: Document, manifest: ImageManifest) -> Result<Kept, Er
         let document = Document { media_type: OCI_MANIFEST.to_owned(), ..document };
         return Ok(Kept { document, manifest, origin: None });
     }
-    let own = manifest.media_type().as_ref().map_or(DOCKER_MANIFEST, MediaType::as_ref);
-    let origin = Document { media_type: own.to_owned(), ..document };
+    // One that does not say itself what it is could not be pushed as what it came as.
+    let own = manifest.media_type().as_ref().map(ToString::to_string);
+    let origin = own.map(|media_type| Document { media_type, ..document });
     let mut manifest = manifest;
     let mut config = manifest.config().clone();
     config.set_media_type(MediaType::ImageConfig);
@@ -176,14 +178,15 @@ pub fn normalize(document: Document, manifest: ImageManifest) -> Result<Kept, Er
         layer.set_media_type(media_type);
     }
     manifest.set_media_type(Some(MediaType::ImageManifest));
-    let mut annotations = manifest.annotations().clone().unwrap_or_default();
-    annotations.insert(ORIGIN.to_owned(), origin.digest.to_string());
-    manifest.set_annotations(Some(annotations.into_iter().collect()));
-    let content =
-        serde_json::to_vec(&manifest).map_err(|error| Error::Invalid(error.to_string()))?;
+    if let Some(origin) = &origin {
+        let mut annotations = manifest.annotations().clone().unwrap_or_default();
+        annotations.insert(ORIGIN.to_owned(), origin.digest.to_string());
+        manifest.set_annotations(Some(annotations));
+    }
+    let content = canonical(&manifest);
     let digest = Digest::of(&content);
     let document = Document { digest, media_type: OCI_MANIFEST.to_owned(), content };
-    Ok(Kept { document, manifest, origin: Some(origin) })
+    Ok(Kept { document, manifest, origin })
 }
 
 /// The digest of the document that a manifest was made from, by its own account.
@@ -345,6 +348,37 @@ mod tests {
         assert!(as_origin(came, &Digest::of(b"another")).is_none());
         let kept: serde_json::Value = serde_json::from_slice(&document.content).unwrap();
         assert!(normalized(&kept.to_string()).origin.is_none(), "once is enough");
+    }
+
+    #[test]
+    fn the_same_comes_out_the_same_whatever_annotations_it_has() {
+        let annotations = json!({"a": "1", "b": "2", "c": "3", "d": "4", "e": "5"});
+        let mut docker = image();
+        docker["mediaType"] = DOCKER_MANIFEST.into();
+        docker["config"]["mediaType"] = DOCKER_CONFIG.into();
+        docker["annotations"] = annotations.clone();
+        docker["layers"][0]["annotations"] = annotations;
+        let docker = docker.to_string();
+        let first = normalized(&docker);
+        for _ in 0..32 {
+            let again = normalized(&docker);
+            assert_eq!(again.document.content, first.document.content);
+            let origin = again.origin.unwrap();
+            assert!(as_origin(origin, &first.document.digest).is_some());
+        }
+        let kept: Value = serde_json::from_slice(&first.document.content).unwrap();
+        assert_eq!(kept["annotations"]["a"], "1");
+    }
+
+    #[test]
+    fn what_does_not_say_itself_what_it_is_goes_out_in_ocis_words() {
+        let mut docker = image();
+        docker.as_object_mut().unwrap().remove("mediaType");
+        docker["config"]["mediaType"] = DOCKER_CONFIG.into();
+        let Kept { document, manifest, origin } = normalized(&docker.to_string());
+        assert!(origin.is_none() && super::origin(&manifest).is_none());
+        assert_eq!(document.media_type, OCI_MANIFEST);
+        assert_eq!(*manifest.config().media_type(), MediaType::ImageConfig);
     }
 
     #[test]
