@@ -261,7 +261,10 @@ impl Builder<'_> {
         // The threads of these must not be asked either; and they would keep the step's mounts if they were made among them.
         let agents = self.agents(run);
         let step = || {
-            let mut shelf = layout.lay_out(run, files)?;
+            // But it ends a build that is still waiting for a cache, or that copies what may be large.
+            let blocked = set_mask(&before);
+            let mut shelf = layout.lay_out(run, &files)?;
+            set_mask(&blocked);
             let given = (std::mem::take(&mut shelf.points), std::mem::take(&mut shelf.variables));
             let layer = self.runner.run(run, (base, document), given, &new, self.epoch)?;
             layout.clear(shelf, run.mounts.len())?;
@@ -274,7 +277,7 @@ impl Builder<'_> {
     }
 
     /// The files that each mount of a command names.
-    fn named(&self, at: usize, run: &Run) -> Result<Vec<Option<Files>>> {
+    fn named(&self, at: usize, run: &Run) -> Result<Vec<Option<Files<'_>>>> {
         let mut files = Vec::new();
         for mount in &run.mounts {
             let (from, source, of_context) = match &mount.what {
@@ -287,9 +290,7 @@ impl Builder<'_> {
             };
             files.push(match self.origin(at, from.as_deref())? {
                 From::Layers(chain) => Some(Files::Layers(chain, source.clone())),
-                From::Files(files) if of_context => {
-                    Some(Files::Listed(files.tree().find_one(source)?))
-                }
+                From::Files(files) if of_context => Some(Files::listed(files, source)?),
                 From::Files(_) if from.is_some() => {
                     return Err(Error::refusal("a cache cannot begin with files of a context"));
                 }
@@ -478,10 +479,7 @@ impl Builder<'_> {
         let again = self.sources(tree, copy)?;
         match again.iter().map(Source::digest).eq(digests.iter().cloned()) {
             true => Ok(()),
-            false => Err(Error::Rejected {
-                message: format!("{} has changed while it was copied", tree.name),
-                hint: Some("build again".to_owned()),
-            }),
+            false => Err(tree.has_changed()),
         }
     }
 

@@ -3,7 +3,9 @@
 //!
 //! All of it is mounted in the step's own mount namespace, or lies in the build's session, and goes with it; but for the caches.
 
+use super::context;
 use super::mount::{Mount, Sharing, What};
+use super::sources::Source;
 use super::state::{Run, SCRIPTS, Script};
 use super::workshop::{Mounted, Workshop};
 use crate::cli::BuildSecret;
@@ -25,10 +27,10 @@ use std::path::{Path, PathBuf};
 /// The label of a volume that is a cache of builds; its value is the cache's id.
 const CACHE: &str = "dev.nman.build.cache";
 
-/// Files that a bind mount shows.
-pub(super) enum Files {
-    /// Of the context, as they were found.
-    Listed(super::sources::Source),
+/// Files that a bind mount shows, or that a cache begins with.
+pub(super) enum Files<'a> {
+    /// At a path of a context, as they were found.
+    Listed { context: &'a context::Files, path: String, found: Source },
     /// Of other layers, by a path in them.
     Layers(Vec<ChainId>, String),
 }
@@ -63,11 +65,11 @@ pub(super) struct Layout<'a> {
 
 impl Layout<'_> {
     /// Lays out what the mounts name. `files` are those that each names, by its place. In a mount namespace of its own.
-    pub(super) fn lay_out(&self, run: &Run, files: Vec<Option<Files>>) -> Result<Shelf> {
-        let caches = self.caches(&run.mounts, &files)?;
+    pub(super) fn lay_out(&self, run: &Run, files: &[Option<Files<'_>>]) -> Result<Shelf> {
+        let caches = self.caches(&run.mounts, files)?;
         let mut shelf = Shelf { caches, ..Shelf::default() };
         for (at, (mount, files)) in run.mounts.iter().zip(files).enumerate() {
-            self.mount(&mut shelf, at, mount, files)?;
+            self.mount(&mut shelf, at, mount, files.as_ref())?;
         }
         if let Some(Script { name, text }) = &run.script {
             let directory = self.workshop.emptied("script", 0o755)?;
@@ -84,22 +86,26 @@ impl Layout<'_> {
         shelf: &mut Shelf,
         at: usize,
         mount: &Mount,
-        files: Option<Files>,
+        files: Option<&Files<'_>>,
     ) -> Result<()> {
         let target = mount.target.as_str();
         let point = match (&mount.what, files) {
-            (What::Cache { id, writable, .. }, files) => {
-                self.fill(shelf, at, mount, files)?;
+            (What::Cache { id, writable, .. }, _) => {
                 let name = &shelf.caches.names[&at];
                 let data = Volumes::open(self.settings)?.data(name);
                 Some(Self::cache(name, &data, id, *writable, target))
             }
-            (What::Bind { writable, .. }, Some(Files::Listed(source))) => {
-                Some(self.listed(at, &source, *writable, target)?)
+            (What::Bind { writable, .. }, Some(Files::Listed { context, path, found })) => {
+                let point = self.listed(at, found, *writable, target)?;
+                let tree = context.tree();
+                match tree.find_one(path)?.digest() == found.digest() {
+                    true => Some(point),
+                    false => return Err(tree.has_changed()),
+                }
             }
             (What::Bind { writable, .. }, Some(Files::Layers(chain, path))) => {
-                let mounted = self.workshop.mount(&chain, &format!("bind-{at}"))?;
-                let source = place_of(&mounted, &path)?;
+                let mounted = self.workshop.mount(chain, &format!("bind-{at}"))?;
+                let source = place_of(&mounted, path)?;
                 shelf.mounted.push(mounted);
                 Some(bind(&source, *writable, target))
             }
@@ -124,24 +130,42 @@ impl Layout<'_> {
         Ok(())
     }
 
-    /// The volumes of the caches, with the locks of those that are not shared, taken in an order in which no two builds wait for each other.
-    fn caches(&self, mounts: &[Mount], files: &[Option<Files>]) -> Result<Caches> {
+    /// The volumes of the caches, each with what it begins with, and the locks of those that are not shared.
+    ///
+    /// No two builds wait for each other: whoever has a lock waits only for one that comes behind it. A shared cache is locked to be filled, and
+    /// so that is done before anything stays locked.
+    fn caches(&self, mounts: &[Mount], files: &[Option<Files<'_>>]) -> Result<Caches> {
         let mut caches = Caches::default();
-        let mut private = Vec::new();
-        let mut locked = BTreeMap::new();
+        let (mut locked, mut private) = (BTreeMap::new(), Vec::new());
         for (at, mount) in mounts.iter().enumerate() {
             let What::Cache { id, sharing, .. } = &mount.what else { continue };
             // One that begins with other files is another cache.
             let base = files[at].as_ref().map(|files| format!(" {}", files.digest()));
             let identity = format!("{id}{}", base.unwrap_or_default());
             let name = cache_name(&identity)?;
+            caches.names.insert(at, name.clone());
             match sharing {
-                Sharing::Shared => {}
-                Sharing::Locked => drop(locked.insert(name.clone(), id)),
-                Sharing::Private => private.push((at, id, identity)),
+                Sharing::Shared => self.fill(&caches, at, mount, files[at].as_ref())?,
+                Sharing::Locked => drop(locked.insert(name, id.as_str())),
+                Sharing::Private => private.push((at, id.as_str(), identity)),
             }
-            caches.names.insert(at, name);
         }
+        self.lock(&mut caches, locked, private)?;
+        for (at, mount) in mounts.iter().enumerate() {
+            if !matches!(mount.what, What::Cache { sharing: Sharing::Shared, .. }) {
+                self.fill(&caches, at, mount, files[at].as_ref())?;
+            }
+        }
+        Ok(caches)
+    }
+
+    /// Takes the locks: of those that others are waited for, in the order of their names; then of those of which another one is taken instead.
+    fn lock(
+        &self,
+        caches: &mut Caches,
+        locked: BTreeMap<VolumeName, &str>,
+        private: Vec<(usize, &str, String)>,
+    ) -> Result<()> {
         let volumes = Volumes::open(self.settings)?;
         for (name, id) in locked {
             volumes.ensure(&name, labels(id), BTreeMap::new())?;
@@ -163,13 +187,19 @@ impl Layout<'_> {
             }
             caches.names.insert(at, name);
         }
-        Ok(caches)
+        Ok(())
     }
 
     /// Makes sure that a cache is there, and gives a new one its look or the files that it begins with.
-    fn fill(&self, shelf: &Shelf, at: usize, mount: &Mount, files: Option<Files>) -> Result<()> {
+    fn fill(
+        &self,
+        caches: &Caches,
+        at: usize,
+        mount: &Mount,
+        files: Option<&Files<'_>>,
+    ) -> Result<()> {
         let What::Cache { id, look, .. } = &mount.what else { return Ok(()) };
-        let name = &shelf.caches.names[&at];
+        let name = &caches.names[&at];
         let volumes = Volumes::open(self.settings)?;
         volumes.ensure(name, labels(id), BTreeMap::new())?;
         let data = volumes.data(name);
@@ -177,12 +207,12 @@ impl Layout<'_> {
             return Ok(());
         }
         let Some(Files::Layers(chain, path)) = files else { return dress(&data, *look) };
-        let is_locked = shelf.caches.locks.contains_key(name);
+        let is_locked = caches.locks.contains_key(name);
         let _lock = if is_locked { None } else { Some(volumes.lock_data(name)?) };
         if !is_empty(&data) {
             return Ok(());
         }
-        let mounted = self.workshop.mount(&chain, &format!("cache-{at}"))?;
+        let mounted = self.workshop.mount(chain, &format!("cache-{at}"))?;
         let root = Root::Container { root: mounted.root.fd(), name: "what it is mounted from" };
         let source = root.source(&format!("/{path}"), true)?.place;
         // Beside it, until all of it is there: killed half-way, the cache is as empty as it was.
@@ -192,7 +222,7 @@ impl Layout<'_> {
         let there = Root::Host.destination(&format!("{}/.", half.display()))?.place;
         let owners = Owners::Kept(OwnerMap::default());
         let copied = Copier::for_build(owners, None, Box::new(|_| true)).merge_as(&source, &there);
-        copied.map_err(|fault| fault.explain(&path, &mount.target))?;
+        copied.map_err(|fault| fault.explain(path, &mount.target))?;
         fs::rename(&half, &data).map_err(Error::io("fill", &data))?;
         drop(source);
         self.workshop.clear(mounted)
@@ -213,7 +243,7 @@ impl Layout<'_> {
     fn listed(
         &self,
         at: usize,
-        source: &super::sources::Source,
+        source: &Source,
         writable: bool,
         target: &str,
     ) -> Result<MountPoint> {
@@ -290,11 +320,17 @@ impl Layout<'_> {
     }
 }
 
-impl Files {
+impl<'a> Files<'a> {
+    /// Those at a path of a context.
+    pub(super) fn listed(context: &'a context::Files, path: &str) -> Result<Self> {
+        let found = context.tree().find_one(path)?;
+        Ok(Self::Listed { context, path: path.to_owned(), found })
+    }
+
     /// What they are for the step's key. Layers are what their chain says.
     pub(super) fn digest(&self) -> Digest {
         match self {
-            Self::Listed(source) => source.digest(),
+            Self::Listed { found, .. } => found.digest(),
             Self::Layers(chain, path) => {
                 let top = chain.last().map_or_else(String::new, ToString::to_string);
                 Digest::of(format!("{top} {path}").as_bytes())

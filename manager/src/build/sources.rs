@@ -156,6 +156,14 @@ impl Tree<'_> {
         }
     }
 
+    /// What is told of a tree that is no longer what a key says of it.
+    pub(super) fn has_changed(&self) -> Error {
+        Error::Rejected {
+            message: format!("{} has changed while it was copied", self.name),
+            hint: Some("build again".to_owned()),
+        }
+    }
+
     fn fault(&self, path: &[u8]) -> impl Fn(Errno) -> Error {
         let text = format!("read `{}` of {}", String::from_utf8_lossy(path), self.name);
         move |errno| Error::system(text.clone())(errno)

@@ -1,11 +1,13 @@
 //! `nman build`: what RUN gets besides its image, and what it may do: programs in here-documents, secrets, agents, caches, privileges.
 
 use super::build::{assert_nothing_left, build, command, config, context, dockerfile, shell};
-use super::world::{World, eventually};
+use super::world::{IMAGE, World, eventually};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixListener;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::Child;
 use std::thread;
 
 #[test]
@@ -118,11 +120,10 @@ fn an_agent_is_forwarded_to_the_command_that_asks_for_it() {
 fn a_cache_begins_with_files_of_a_stage_and_is_ones_own_while_it_is_private() {
     let world = World::new();
     let text = format!(
-        "FROM {image} AS seed\nRUN mkdir /seed && echo seed > /seed/file && chown 5:6 /seed/file && chmod 711 /seed\n\
-         FROM {image}\nARG N=1\n\
+        "FROM {IMAGE} AS seed\nRUN mkdir /seed && echo seed > /seed/file && chown 5:6 /seed/file && chmod 711 /seed\n\
+         FROM {IMAGE}\nARG N=1\n\
          RUN --mount=type=cache,target=/c,from=seed,source=/seed --mount=type=cache,target=/empty,mode=0700 \\\n\
-         echo $N >> /c/file && cat /c/file > /said && stat -c '%u:%g %a' /c/file /c /empty >> /said\n",
-        image = super::world::IMAGE
+         echo $N >> /c/file && cat /c/file > /said && stat -c '%u:%g %a' /c/file /c /empty >> /said\n"
     );
     let context = context(&world, "context", &[("Dockerfile", &text)]);
     build(&world, &["-t", "cache"], &context).ok();
@@ -159,6 +160,52 @@ fn a_cache_begins_with_files_of_a_stage_and_is_ones_own_while_it_is_private() {
     running.wait().unwrap();
     eventually("its container is gone", || world.nman(["ps", "-aq"]).ok().stdout().is_empty());
     assert_eq!(built("three"), "one\nwait\nthree\n");
+    assert_nothing_left(&world);
+}
+
+/// Whether a process waits for the lock of a file.
+fn waits_for_a_lock(process: &Child) -> bool {
+    let id = process.id().to_string();
+    let locks = fs::read_to_string("/proc/locks").unwrap();
+    let mut waiting = locks.lines().filter(|line| line.contains("-> FLOCK"));
+    waiting.any(|line| line.split_whitespace().any(|word| word == id))
+}
+
+#[test]
+fn who_waits_for_a_cache_ends_when_asked_keeps_nobody_waiting_and_sees_what_has_changed() {
+    let world = World::new();
+    let cache = "--mount=type=cache,from=seed,source=/seed,id=one,target=/one";
+    let other = "--mount=type=cache,id=other,target=/other,sharing=locked";
+    // Nothing is in the cache, so that everybody who has it fills it.
+    let text = format!(
+        "FROM {IMAGE} AS seed\nRUN mkdir /seed\n\
+         FROM {IMAGE} AS holds\nRUN {cache},sharing=locked sleep 1000\n\
+         FROM {IMAGE} AS waits\nRUN {cache} {other} true\n\
+         FROM {IMAGE} AS free\nRUN {other} true\n\
+         FROM {IMAGE} AS bound\nRUN {cache},sharing=locked --mount=source=file,target=/file cat /file\n"
+    );
+    let context = context(&world, "context", &[("Dockerfile", &text), ("file", "first")]);
+    build(&world, &["--target", "seed"], &context).ok();
+    let start = |stage: &str| command(&world, &["--target", stage], &context).start();
+    let (mut holds, _said) = start("holds");
+    eventually("the first has the cache", || {
+        world.nman(["ps", "--no-trunc"]).ok().stdout().contains("sleep 1000")
+    });
+    let (mut waits, said) = start("waits");
+    eventually("the second waits for it", || waits_for_a_lock(&waits));
+    build(&world, &["--target", "free"], &context).ok();
+    kill_process(Pid::from_child(&waits), Signal::TERM).unwrap();
+    eventually("it has ended", || waits.try_wait().unwrap().is_some());
+    assert_eq!(waits.wait().unwrap().signal(), Some(15), "{}", said.stderr());
+    let (mut bound, said) = start("bound");
+    eventually("the third waits for it", || waits_for_a_lock(&bound));
+    fs::write(world.path("context/file"), "other").unwrap();
+    kill_process(Pid::from_child(&holds), Signal::INT).unwrap();
+    assert_eq!(holds.wait().unwrap().code(), Some(1));
+    assert_eq!(bound.wait().unwrap().code(), Some(1));
+    let refused = said.stderr();
+    assert!(refused.contains("the build context has changed while it was copied"), "{refused}");
+    eventually("no container is left", || world.nman(["ps", "-aq"]).ok().stdout().is_empty());
     assert_nothing_left(&world);
 }
 
