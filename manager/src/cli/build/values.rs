@@ -97,22 +97,27 @@ impl BuildSecret {
 }
 
 pub(super) fn secret(text: &str) -> Result<BuildSecret, String> {
-    let (mut id, mut source) = (None, None);
+    let (mut id, mut file, mut variable, mut is_variable) = (None, None, None, false);
     for field in fields(text)? {
         match field.split_once('=') {
             Some(("id", value)) => id = Some(value.to_owned()),
-            Some(("src" | "source", value)) => source = Some(SecretSource::File(value.into())),
-            Some(("env", value)) => source = Some(SecretSource::Variable(value.to_owned())),
-            Some(("type", "file" | "env")) => {}
+            Some(("src" | "source", value)) => file = Some(value.to_owned()),
+            Some(("env", value)) => variable = Some(value.to_owned()),
+            Some(("type", kind @ ("file" | "env"))) => is_variable = kind == "env",
             _ => return Err(format!("`{field}` is none of id=, src=, env= and type=")),
         }
     }
     let id = id.filter(|id| !id.is_empty()).ok_or("a secret needs an id")?;
-    // As with Docker, a variable of its name, and else a file.
-    let source = source.unwrap_or_else(|| match std::env::var_os(&id) {
-        Some(_) => SecretSource::Variable(id.clone()),
-        None => SecretSource::File(id.clone().into()),
-    });
+    let source = match (variable, file) {
+        (Some(name), _) => SecretSource::Variable(name),
+        (None, Some(name)) if is_variable => SecretSource::Variable(name),
+        (None, Some(path)) => SecretSource::File(path.into()),
+        // As with Docker, a variable of its name, and else a file.
+        (None, None) if is_variable || std::env::var_os(&id).is_some() => {
+            SecretSource::Variable(id.clone())
+        }
+        (None, None) => SecretSource::File(id.clone().into()),
+    };
     Ok(BuildSecret { id, source })
 }
 
@@ -252,6 +257,23 @@ mod tests {
         assert_eq!(annotation("a=b=c"), pair("a", "b=c"));
         assert_eq!(annotation("manifest:a="), pair("a", ""));
         assert!(annotation("a").is_err() && annotation("index:a=b").is_err());
+    }
+
+    #[test]
+    fn a_secret_is_a_variable_where_it_says_so_and_else_a_file() {
+        let source = |text: &str| secret(text).unwrap().source;
+        let variable = |name: &str| SecretSource::Variable(name.to_owned());
+        assert_eq!(source("id=x,src=f"), SecretSource::File("f".into()));
+        assert_eq!(source("id=x,type=file,source=f"), SecretSource::File("f".into()));
+        assert_eq!(source("id=x,env=V"), variable("V"));
+        assert_eq!(source("src=V,type=env,id=x"), variable("V"));
+        // Whether it is set or not: a file of that name is another thing.
+        assert_eq!(source("type=env,id=NMAN_NOT_SET"), variable("NMAN_NOT_SET"));
+        assert_eq!(source("id=NMAN_NOT_SET"), SecretSource::File("NMAN_NOT_SET".into()));
+        assert_eq!(source("id=PATH"), variable("PATH"));
+        let error = secret("type=env,id=NMAN_NOT_SET").unwrap().read().unwrap_err();
+        assert_eq!(error.to_string(), "secret NMAN_NOT_SET: $NMAN_NOT_SET is not set");
+        assert!(secret("type=env").is_err() && secret("id=x,type=gpu").is_err());
     }
 
     #[test]
