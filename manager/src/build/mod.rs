@@ -122,7 +122,9 @@ fn carry_out(
         true => Some(finish(settings, args, workshop, stand, (names, epoch))?),
         false => None,
     };
-    outputs.write(workshop, stand, epoch)?;
+    for warning in outputs.write(workshop, stand, epoch)? {
+        builder.report.warn(&warning);
+    }
     tell(args, &builder, image.as_ref(), names)
 }
 

@@ -43,23 +43,24 @@ impl Outputs {
         Ok(outputs)
     }
 
-    /// Writes the files that a stage has ended with.
+    /// Writes the files that a stage has ended with; what is to be said of files that are left out.
     pub(super) fn write(
         self,
         workshop: &Workshop<'_>,
         stand: &Stand,
         latest: Option<i64>,
-    ) -> Result<()> {
+    ) -> Result<Vec<String>> {
         let Self { directories, archives, .. } = self;
         if directories.is_empty() && archives.is_empty() {
-            return Ok(());
+            return Ok(Vec::new());
         }
         apart(|| {
             give_exact_modes();
             let mounted = workshop.mount(stand.chain(), "output")?;
             let root = Root::Container { root: mounted.root.fd(), name: "the image" };
+            let mut warnings = Vec::new();
             for directory in &directories {
-                write_to(&root, directory)?;
+                warnings.extend(write_to(&root, directory)?);
             }
             let latest = latest.map(|seconds| Timespec { tv_sec: seconds, tv_nsec: 0 });
             let options = PackOptions { latest, ..PackOptions::default() };
@@ -68,20 +69,28 @@ impl Outputs {
                     .map_err(|source| Error::Archive(bundle::archive::Error::Layer(source)))?;
                 archive.keep()?;
             }
-            workshop.clear(mounted)
+            workshop.clear(mounted)?;
+            Ok(warnings)
         })
     }
 }
 
-/// Copies all files to a directory, in which they belong to whoever builds.
-fn write_to(root: &Root<'_>, directory: &Path) -> Result<()> {
+/// Copies all files to a directory, in which they belong to whoever builds, and says which are left out. Nothing that comes from an image makes
+/// anybody of the host more than they are.
+fn write_to(root: &Root<'_>, directory: &Path) -> Result<Option<String>> {
     let made = fs::DirBuilder::new().mode(0o755).recursive(true).create(directory);
     made.map_err(Error::io("make", directory))?;
     let shown = directory.display().to_string();
     let there = Root::Host.destination(&format!("{shown}/."))?.place;
     let source = root.source("/.", true)?.place;
-    let copied = Copier::new(Owners::One(0, 0), false).merge(&source, &there);
-    copied.map_err(|fault| fault.explain("the image", &shown))
+    let mut copier = Copier::of_untrusted(Owners::One(0, 0));
+    copier.merge(&source, &there).map_err(|fault| fault.explain("the image", &shown))?;
+    Ok(copier.left_out().first().map(|first| {
+        let count = copier.left_out().len();
+        let more = if count > 1 { format!(" and {} more", count - 1) } else { String::new() };
+        let first = String::from_utf8_lossy(first);
+        format!("devices are not copied to `{shown}`: `{first}`{more}")
+    }))
 }
 
 /// Makes one layer of those that steps have made; the configuration and the layers of the image.

@@ -66,6 +66,17 @@ pub(crate) enum Owners {
     Kept(OwnerMap),
 }
 
+/// What becomes of setuid, setgid and capabilities of files, and of devices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Privileges {
+    /// They stay where the owner does.
+    OfOwner,
+    /// Setuid and setgid stay although the owner is another.
+    Kept,
+    /// None of it is copied, whoever the owner is.
+    Dropped,
+}
+
 /// Says of a path below the top whether it is copied.
 pub(crate) type Keep<'a> = Box<dyn Fn(&[u8]) -> bool + 'a>;
 
@@ -74,8 +85,10 @@ pub(crate) struct Copier<'a> {
     owners: Owners,
     /// What becomes of the permissions that the originals have.
     permissions: Option<Chmod>,
-    /// Setuid and setgid stay although the owner is another.
-    keeps_set_ids: bool,
+    /// What becomes of what lets a program do more than who runs it.
+    privileges: Privileges,
+    /// Devices that were left out: their paths below the top.
+    left_out: Vec<Vec<u8>>,
     /// What of a directory is copied, if that is not all of it.
     keep: Option<Keep<'a>>,
     /// What the kernel shows of itself is not copied, only the directory that it is mounted on.
@@ -101,7 +114,8 @@ impl<'a> Copier<'a> {
         Self {
             owners,
             permissions: None,
-            keeps_set_ids: false,
+            privileges: Privileges::OfOwner,
+            left_out: Vec::new(),
             keep: None,
             without_kernel: of_container,
             links: HashMap::new(),
@@ -112,7 +126,17 @@ impl<'a> Copier<'a> {
     /// One for the files of a build: what is copied was listed before, and keeps what it may do whoever owns it.
     pub(crate) fn for_build(owners: Owners, permissions: Option<Chmod>, keep: Keep<'a>) -> Self {
         let keep = Some(keep);
-        Self { permissions, keeps_set_ids: true, keep, ..Self::new(owners, false) }
+        Self { permissions, privileges: Privileges::Kept, keep, ..Self::new(owners, false) }
+    }
+
+    /// One for files that nobody vouches for, to a place where they can be used by anybody.
+    pub(crate) fn of_untrusted(owners: Owners) -> Self {
+        Self { privileges: Privileges::Dropped, ..Self::new(owners, false) }
+    }
+
+    /// The devices that were left out: their paths below the top.
+    pub(crate) fn left_out(&self) -> &[Vec<u8>] {
+        &self.left_out
     }
 
     /// The bytes of content that were copied.
@@ -211,6 +235,12 @@ impl<'a> Copier<'a> {
             FileType::Directory => self.directory(from, name, to, rename, path).map(Some),
             FileType::RegularFile => self.file(from, name, to, rename, path).map(|()| None),
             FileType::Socket | FileType::Unknown => Ok(None),
+            FileType::CharacterDevice | FileType::BlockDevice
+                if self.privileges == Privileges::Dropped =>
+            {
+                self.left_out.push(path.to_vec());
+                Ok(None)
+            }
             kind => self.special(kind, &stat, from, name, to, rename, path).map(|()| None),
         }
     }
@@ -258,7 +288,8 @@ impl<'a> Copier<'a> {
 
     fn describe_directory(&self, level: &Level, stat: &Stat) -> Result<()> {
         self.own(&level.to, stat).map_err(Fault::at(&level.path, "set the owner of"))?;
-        let mode = self.permitted(stat.st_mode & 0o7777, true);
+        let mask = if self.privileges == Privileges::Dropped { 0o1777 } else { 0o7777 };
+        let mode = self.permitted(stat.st_mode & mask, true);
         rustix::fs::fchmod(&level.to, mode).map_err(Fault::at(&level.path, "set the mode of"))?;
         self.xattrs(&level.from, &level.to, stat)
             .map_err(Fault::at(&level.path, "set the xattrs of"))?;
@@ -342,7 +373,11 @@ impl<'a> Copier<'a> {
 
     /// The mode of a copy. What ran as its owner or its group does not run as the new one.
     fn mode(&self, stat: &Stat) -> Mode {
-        let loses = self.changes_owner(stat) && !self.keeps_set_ids;
+        let loses = match self.privileges {
+            Privileges::OfOwner => self.changes_owner(stat),
+            Privileges::Kept => false,
+            Privileges::Dropped => true,
+        };
         let mask = if loses { 0o1777 } else { 0o7777 };
         self.permitted(stat.st_mode & mask, false)
     }
@@ -357,10 +392,11 @@ impl<'a> Copier<'a> {
         rustix::fs::fchown(target, Some(uid), Some(gid))
     }
 
-    /// User attributes, ACLs, and capabilities if the owner stays. A file system that keeps none is none the worse.
+    /// User attributes, ACLs, and capabilities if the owner stays and may have them. A file system that keeps none is none the worse.
     fn xattrs(&self, from: &OwnedFd, to: &OwnedFd, stat: &Stat) -> rustix::io::Result<()> {
         for (name, value) in xattrs(from)? {
-            if name == CAPABILITY && self.changes_owner(stat) {
+            let may_stay = self.privileges != Privileges::Dropped && !self.changes_owner(stat);
+            if name == CAPABILITY && !may_stay {
                 continue;
             }
             match rustix::fs::fsetxattr(to, &name[..], &value, XattrFlags::empty()) {

@@ -1,6 +1,7 @@
 //! `nman build`: where a context comes from, and what becomes of the result.
 
 use super::build::{assert_nothing_left, build, command, config, context, dockerfile, shell};
+use super::faithful::CAPABILITY;
 use super::server::{Answer, Server};
 use super::world::{IMAGE, World, entries, eventually};
 use nconform::fixture::Capture;
@@ -59,6 +60,35 @@ fn files_are_written_to_a_directory_or_an_archive_and_no_image_is_kept() {
     fs::write(world.path("context/Dockerfile"), both).unwrap();
     build(&world, &["-t", "both", "-o", "type=image", "-o", &option], &context).ok();
     assert_eq!(shell(&world, "both", "test -f /x && echo there"), "there\n");
+    assert_nothing_left(&world);
+}
+
+#[test]
+fn what_is_written_to_the_host_gives_nobody_more_than_they_have() {
+    let world = World::new();
+    let privileged = dockerfile(
+        "COPY caps /d/caps\nRUN touch /d/own /d/plain && chmod 6755 /d/own && chmod 3777 /d && mknod /d/null c 1 3 && mknod /d/loop b 7 0\n",
+    );
+    let context = context(&world, "context", &[("Dockerfile", &privileged), ("caps", "")]);
+    let caps = world.path("context/caps");
+    let create = rustix::fs::XattrFlags::empty();
+    rustix::fs::setxattr(&caps, "security.capability", &CAPABILITY, create).unwrap();
+    let host = world.path("host");
+    let shown = host.display().to_string();
+    let said = build(&world, &["-o", &shown], &context).ok().stderr();
+    let expected = format!("WARNING: devices are not copied to `{shown}`: `d/");
+    assert!(said.contains(&expected) && said.contains("` and 1 more\n"), "{said}");
+    let mut found = entries(&host.join("d"));
+    found.sort();
+    assert_eq!(found, ["caps", "own", "plain"].map(|name| host.join("d").join(name)));
+    let mut value = [0; 32];
+    let none = rustix::fs::getxattr(host.join("d/caps"), "security.capability", &mut value);
+    assert_eq!(none, Err(rustix::io::Errno::NODATA));
+    // The image has it.
+    let archive = build(&world, &["-o", "-"], &context).ok().stdout();
+    assert!(archive.contains("security.capability"), "an archive has all of it");
+    let mode = |name: &str| fs::metadata(host.join(name)).unwrap().mode() & 0o7777;
+    assert_eq!([mode("d"), mode("d/own")], [0o1777, 0o755]);
     assert_nothing_left(&world);
 }
 
