@@ -8,11 +8,17 @@ use crate::cli::TlsArgs;
 use crate::error::{Error, Result};
 use crate::registry::without_user;
 use std::ffi::OsString;
+use std::io::{self, Read};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::thread;
 
 /// The protocols that a repository may be had by.
 const PROTOCOLS: &str = "http:https:ssh:git";
+/// The one for a repository whose server has to prove who it is: a redirect may lead to another server, but not to one that proves nothing.
+const VERIFIED: &str = "https";
+/// As much as is kept of what git says; its servers can have it say anything.
+const MOST: u64 = 64 << 10;
 /// The branch that a repository says itself.
 const DEFAULT: &str = "HEAD";
 /// Where the commit is kept that is checked out.
@@ -172,8 +178,8 @@ impl Git<'_> {
     fn run(&self, args: &[&str]) -> Result<Output> {
         let shown = self.repository.shown();
         let cannot = |why: &str| format!("cannot get `{shown}`: {why}");
-        let output = self.command(args).output().map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => Error::Rejected {
+        let output = output(self.command(args)).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => Error::Rejected {
                 message: cannot("git is not installed"),
                 hint: Some("install git, or get the files before the build".to_owned()),
             },
@@ -188,7 +194,7 @@ impl Git<'_> {
     fn command(&self, args: &[&str]) -> Command {
         let (url, login) = self.repository.login();
         let mut settings: Vec<(String, String)> = vec![
-            (format!("remote.{REMOTE}.url"), url),
+            (format!("remote.{REMOTE}.url"), url.clone()),
             ("core.hooksPath".to_owned(), "/dev/null".to_owned()),
             ("gc.auto".to_owned(), "0".to_owned()),
             ("init.defaultBranch".to_owned(), "main".to_owned()),
@@ -202,7 +208,9 @@ impl Git<'_> {
         command.stdin(Stdio::null());
         command.env("HOME", self.directory).env("GIT_CONFIG_NOSYSTEM", "1");
         command.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_TERMINAL_PROMPT", "0");
-        command.env("GIT_ALLOW_PROTOCOL", PROTOCOLS).env("LC_ALL", "C");
+        let is_verified = self.access.tls.tls_verify && url.starts_with("https://");
+        let protocols = if is_verified { VERIFIED } else { PROTOCOLS };
+        command.env("GIT_ALLOW_PROTOCOL", protocols).env("LC_ALL", "C");
         command.env(
             "GIT_SSH_COMMAND",
             "ssh -F none -o BatchMode=yes -o IdentityFile=none -o ForwardAgent=no",
@@ -228,6 +236,29 @@ impl Git<'_> {
         }
         command
     }
+}
+
+/// What a command comes to, with the beginning of what it says.
+fn output(mut command: Command) -> io::Result<Output> {
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let (stdout, stderr) = thread::scope(|scope| {
+        let stderr = scope.spawn(|| beginning(stderr));
+        let stdout = beginning(stdout);
+        (stdout, stderr.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    });
+    let status = child.wait()?;
+    Ok(Output { status, stdout: stdout?, stderr: stderr? })
+}
+
+/// The beginning of a stream, which is read to its end: whoever writes it would else wait, or be killed.
+fn beginning(stream: Option<impl Read>) -> io::Result<Vec<u8>> {
+    let mut kept = Vec::new();
+    if let Some(mut stream) = stream {
+        stream.by_ref().take(MOST).read_to_end(&mut kept)?;
+        io::copy(&mut stream, &mut io::sink())?;
+    }
+    Ok(kept)
 }
 
 /// The first line of what git has said that is about the failure: others follow from it, or say what may be done with a terminal.
@@ -284,6 +315,33 @@ mod tests {
         assert!(!command.get_args().any(|word| word.to_string_lossy().contains("crt")));
         let ssh = Repository::parse("ssh://git@host/a").unwrap();
         assert_eq!(ssh.login(), ("ssh://git@host/a".to_owned(), None));
+    }
+
+    #[test]
+    fn a_server_that_proves_who_it_is_sends_nobody_to_one_that_does_not() {
+        let protocols = |url: &str, tls_verify| {
+            let repository = Repository::parse(url).unwrap();
+            let tls = TlsArgs { tls_verify, ..TlsArgs::default() };
+            let access = Access { tls: &tls, agent: None };
+            let git = Git { repository: &repository, directory: Path::new("/"), access: &access };
+            let command = git.command(&["fetch", REMOTE]);
+            let mut own = command.get_envs().filter(|(name, _)| *name == "GIT_ALLOW_PROTOCOL");
+            own.next().and_then(|(_, value)| value?.to_str().map(str::to_owned)).unwrap()
+        };
+        assert_eq!(protocols("https://jo:x@h/a.git", true), "https");
+        for (url, tls_verify) in [("https://h/a.git", false), ("http://h/a.git", true)] {
+            assert_eq!(protocols(url, tls_verify), PROTOCOLS, "{url}");
+        }
+    }
+
+    #[test]
+    fn the_beginning_of_what_is_said_is_kept_and_all_of_it_read() {
+        let mut command = Command::new("sh");
+        command.args(["-c", "yes out | head -c 200000; yes err | head -c 300000 >&2; exit 3"]);
+        let output = output(command).unwrap();
+        assert_eq!((output.stdout.len(), output.stderr.len()), (64 << 10, 64 << 10));
+        assert!(output.stderr.starts_with(b"err\n"));
+        assert_eq!(output.status.code(), Some(3));
     }
 
     #[test]
