@@ -275,7 +275,8 @@ impl<'a> Builder<'a> {
         let over_shared = !self.namespaces.new.contains(Kinds::MOUNT)
             || !propagation.intersects(Propagation::DOWNSTREAM | Propagation::PRIVATE);
         self.push(Op::Root { source, over_shared, at }, "/root/path");
-        self.mounts(cgroup, propagation)?;
+        let label = labels::plan(self.spec(), self.host)?;
+        self.mounts(cgroup, propagation, label.as_ref())?;
         self.devices()?;
         let cwd = Target::new(self.process.cwd().as_os_str().as_bytes())
             .map_err(|_| Error::new("/process/cwd", "contains a NUL byte"))?;
@@ -288,7 +289,7 @@ impl<'a> Builder<'a> {
             self.push(Op::Console(console(self.process, true)), "/process/terminal");
         }
         self.change_root(propagation)?;
-        self.protect_paths()
+        self.protect_paths(label.as_ref())
     }
 
     fn change_root(&mut self, propagation: Propagation) -> Result<(), Error> {
@@ -344,9 +345,13 @@ impl<'a> Builder<'a> {
         self.in_user_namespace || self.host.in_user_namespace
     }
 
-    fn mounts(&mut self, cgroup: &CgroupPlan, propagation: Propagation) -> Result<(), Error> {
+    fn mounts(
+        &mut self,
+        cgroup: &CgroupPlan,
+        propagation: Propagation,
+        label: Option<&mounts::Label>,
+    ) -> Result<(), Error> {
         let views = cgroup_mounts::views(cgroup, &self.host.cgroup);
-        let label = labels::plan(self.spec(), self.host)?;
         let joined_user = self.namespaces.joined.iter().find(|joined| joined.kind == Kinds::USER);
         let joined_user = joined_user.map(|joined| joined.path.clone());
         let context = mounts::Context {
@@ -363,7 +368,7 @@ impl<'a> Builder<'a> {
                 (None, None) => UserNamespace::None,
             },
             in_user_namespace: self.nested(),
-            label: label.as_ref(),
+            label,
         };
         let listed = self.checked.spec.mounts().as_deref().unwrap_or_default();
         let steps = mounts::plan(listed, &context, &mut self.sources)?;
@@ -395,7 +400,7 @@ impl<'a> Builder<'a> {
 
     /// Read-only before masked: a mask below a read-only path is a mount of its own and stays in force. The root itself
     /// last, because targets of masks may have to be found through it.
-    fn protect_paths(&mut self) -> Result<(), Error> {
+    fn protect_paths(&mut self, label: Option<&mounts::Label>) -> Result<(), Error> {
         let target = |path: &String, pointer: &str| {
             Target::new(path.as_bytes()).map_err(|_| Error::new(pointer, "contains a NUL byte"))
         };
@@ -407,7 +412,6 @@ impl<'a> Builder<'a> {
         }
         let masked =
             self.linux.and_then(|linux| linux.masked_paths().as_deref()).unwrap_or_default();
-        let label = labels::plan(self.spec(), self.host)?;
         let first = self.steps.len();
         for (i, path) in masked.iter().enumerate() {
             let pointer = format!("/linux/maskedPaths/{i}");
@@ -416,7 +420,7 @@ impl<'a> Builder<'a> {
             let same = |step: &Step| matches!(&step.op, Op::Mask(mask) if mask.target == target);
             if !self.steps[first..].iter().any(same) {
                 let directory = is_masked_directory(&target);
-                self.push(Op::Mask(Mask { target, directory, label: label.clone() }), pointer);
+                self.push(Op::Mask(Mask { target, directory, label: label.cloned() }), pointer);
             }
         }
         let last = |step: &Step| matches!(&step.op, Op::Mount(mount) if mount.read_only_last);
