@@ -9,7 +9,7 @@ use super::{ground, isolated};
 use crate::container::{ContainerId, Dir, Record};
 use crate::error::{Error, Result};
 use crate::monitor::source::Source;
-use crate::monitor::stdio::{connect_to, listen_at};
+use crate::monitor::stdio::{UNTIL_LISTENING, connect_to, listen_at};
 use crate::monitor::{socket_dir, wire};
 use crate::network::State;
 use crate::network::port::Proxy;
@@ -21,10 +21,7 @@ use rustix::net::{SocketFlags, SocketType, accept_with};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-
-/// How long nobody is let in after that has failed.
-const UNTIL_LISTENING: Duration = Duration::from_secs(1);
+use std::time::Instant;
 
 /// What the monitor answers when it is done; else it says why not.
 const DONE: &[u8] = b"done";

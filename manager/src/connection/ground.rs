@@ -11,7 +11,7 @@ use crate::notice;
 use crate::rootless::{netns as user, scope};
 use crate::settings::Settings;
 use std::fs;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 
 /// What the way out is called in the user's namespace.
@@ -61,9 +61,7 @@ impl<'a> Ground<'a> {
 /// Refuses who is in the namespace that the networks stand in: to them it would be the host's, in which ports are published and the
 /// way out begins.
 fn refuse_from_within(namespace: &OwnedFd) -> Result<()> {
-    let own = netns::current()?;
-    let number = |namespace: &OwnedFd| rustix::fs::fstat(namespace).map(|stat| stat.st_ino);
-    if number(&own).is_ok() && number(&own) == number(namespace) {
+    if netns::name(netns::current()?.as_fd())? == netns::name(namespace.as_fd())? {
         return Err(Error::WrongState {
             message: "cannot connect a container from within the user's network namespace"
                 .to_owned(),

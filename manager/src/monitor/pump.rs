@@ -7,7 +7,7 @@
 
 use super::log::Log;
 use super::source::{Places, Source as Watched, patience, take_turns};
-use super::stdio::{Ends, Reading};
+use super::stdio::{Ends, Reading, UNTIL_LISTENING};
 use super::wire::{self, CHUNK, Event, Request};
 use crate::journal::Stream;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -22,9 +22,6 @@ use sys::signals::SignalFd;
 
 /// So long after something was done the program's pages are given back: what runs for a moment only pays nothing.
 const UNTIL_TRIM: Duration = Duration::from_secs(1);
-
-/// How long nobody is let in after that has failed.
-const UNTIL_LISTENING: Duration = Duration::from_secs(1);
 
 /// So long after the init has ended a client may take to make room; who has not done so is let go. The log has it all.
 const FOR_SLOW_CLIENTS: Duration = Duration::from_secs(2);

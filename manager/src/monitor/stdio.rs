@@ -15,6 +15,7 @@ use std::io::IoSliceMut;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// The ends that the monitor, or `nman exec`, keeps.
 #[derive(Debug)]
@@ -174,6 +175,9 @@ impl Address {
         &self.path
     }
 }
+
+/// How long nobody is let in after that has failed for want of descriptors or memory.
+pub const UNTIL_LISTENING: Duration = Duration::from_secs(1);
 
 /// Listens on a Unix socket that only root may connect to, replacing what a killed process left there.
 pub fn listen_at(path: &Path, kind: SocketType) -> Result<OwnedFd> {

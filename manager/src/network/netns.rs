@@ -4,7 +4,8 @@
 
 use super::error::{Error, Result};
 use rustix::fs::{Mode, OFlags};
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 use sys::namespace::{Kinds, join, unshare};
 
 /// Makes a new network namespace. It lives as long as the descriptor, or a process in it, does.
@@ -36,6 +37,15 @@ pub fn current() -> Result<OwnedFd> {
     const PATH: &str = "/proc/thread-self/ns/net";
     rustix::fs::open(PATH, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
         .map_err(|errno| Error::file("open", PATH, errno))
+}
+
+/// What the kernel calls a namespace, as `net:[4026532008]`: as long as it lives, no other is called so.
+///
+/// # Errors
+/// `/proc` is not mounted.
+pub fn name(netns: BorrowedFd<'_>) -> Result<PathBuf> {
+    let path = format!("/proc/self/fd/{}", netns.as_raw_fd());
+    std::fs::read_link(&path).map_err(|error| Error::file("read", &path, error))
 }
 
 /// Calls `action` on a thread that has joined `netns`, and returns what it returns.

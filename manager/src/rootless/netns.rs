@@ -13,7 +13,7 @@ use crate::process::{birth, share_namespace};
 use crate::settings::Settings;
 use rustix::fs::{Mode, OFlags};
 use std::fs;
-use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 
 /// A link in its place that leads to what the kernel calls the namespace: `net:[4026532008]`.
@@ -106,8 +106,7 @@ impl<'a> Place<'a> {
             let is_wanted = |path: &PathBuf| fs::read_link(path).is_ok_and(|link| link == name);
             let namespace = open(&files.find(is_wanted)?)?;
             // The monitor may have put something else there meanwhile.
-            let opened = format!("/proc/self/fd/{}", namespace.as_raw_fd());
-            (fs::read_link(opened).ok()? == name).then_some(namespace)
+            (netns::name(namespace.as_fd()).ok()? == name).then_some(namespace)
         })
     }
 
@@ -121,9 +120,8 @@ impl<'a> Place<'a> {
         let namespace = self.held().ok_or_else(failed)?;
         crate::network::set_loopback_up(namespace.as_fd())?;
         let link = directory(self.settings).join(NAME);
-        let name = self.holder().and_then(|pid| fs::read_link(path_of(pid)).ok());
         let _ = fs::remove_file(&link);
-        std::os::unix::fs::symlink(name.ok_or_else(failed)?, &link)
+        std::os::unix::fs::symlink(netns::name(namespace.as_fd())?, &link)
             .map_err(Error::io("make", &link))?;
         Ok(namespace)
     }

@@ -11,6 +11,7 @@ mod stream;
 
 use super::{PortMapping, PortRequest, Protocol, reserve};
 use crate::monitor::source::Source;
+use crate::monitor::stdio::UNTIL_LISTENING;
 use crate::network::error::{Error, Result};
 use crate::network::netns;
 use flow::Flow;
@@ -37,8 +38,6 @@ const CHUNK: usize = 1 << 16;
 const AT_ONCE: usize = 16;
 /// How many may wait to be let in.
 const BACKLOG: i32 = 256;
-/// How long nobody is let in after the kernel had no descriptor or memory for it.
-const REST: Duration = Duration::from_secs(1);
 /// How long clients may take what the container has said before it ended.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 /// The most connections at a time. Each may keep one read for either side in memory.
@@ -56,6 +55,8 @@ pub struct Proxy {
     doors: Vec<Door>,
     streams: BTreeMap<u64, Stream>,
     flows: BTreeMap<u64, Flow>,
+    /// How many descriptors this process may have.
+    most_descriptors: u64,
     most_streams: usize,
     /// Whether connections are let in; else until when they are not, if it is not for want of room.
     open: bool,
@@ -85,6 +86,7 @@ impl Proxy {
             doors: Vec::new(),
             streams: BTreeMap::new(),
             flows: BTreeMap::new(),
+            most_descriptors: raise_descriptors(),
             most_streams: 0,
             open: true,
             resting: None,
@@ -121,7 +123,7 @@ impl Proxy {
             }
         }
         let taken = SPARE + (MOST_FLOWS + self.doors.len()) as u64;
-        let left = most_descriptors().saturating_sub(taken) / 2;
+        let left = self.most_descriptors.saturating_sub(taken) / 2;
         self.most_streams = usize::try_from(left.clamp(16, MOST_STREAMS)).unwrap_or(16);
         failure.map_or(Ok(()), Err)
     }
@@ -189,7 +191,7 @@ impl Proxy {
                 // Of this one alone: it has gone, or its network has (accept(2)).
                 Err(errno) if !is_want(errno) => continue,
                 Err(_) => {
-                    self.resting = Some(Instant::now() + REST);
+                    self.resting = Some(Instant::now() + UNTIL_LISTENING);
                     return self.set_open(false);
                 }
             };
@@ -273,9 +275,9 @@ impl Source for Proxy {
     }
 }
 
-/// How many descriptors this process may have, as many as it is allowed to. What it starts is no concern of that: a container's own
-/// limit stands in its configuration.
-fn most_descriptors() -> u64 {
+/// Lets this process have as many descriptors as it is allowed to, and says how many. What it starts is no concern of that: a
+/// container's own limit stands in its configuration.
+fn raise_descriptors() -> u64 {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
     let _ = setrlimit(Resource::Nofile, raised);

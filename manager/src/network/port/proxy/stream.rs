@@ -118,6 +118,11 @@ impl Stream {
         self.back.closed
     }
 
+    /// Lets go of a client that has not taken everything: what it has is not to look like all there is.
+    pub(super) fn cut_off(self) {
+        refuse_unless_served(&self.client.socket);
+    }
+
     fn watch(&mut self, events: &OwnedFd, number: u64) -> Result<(), Errno> {
         let (client, server) = if self.connecting {
             (EventFlags::empty(), EventFlags::OUT)
@@ -190,13 +195,6 @@ impl Direction {
     fn give_up(&mut self) {
         self.pending = Vec::new();
         (self.ended, self.closed) = (true, true);
-    }
-}
-
-impl Stream {
-    /// Lets go of a client that has not taken everything: what it has is not to look like all there is.
-    pub(super) fn cut_off(self) {
-        refuse_unless_served(&self.client.socket);
     }
 }
 
