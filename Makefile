@@ -46,14 +46,16 @@ release: deps ## Build the optimised, static programs
 	$(if $(filter x86_64,$(ARCH)),scripts/check-size $(BUILD)/release/nrun $(MOST_BYTES_release))
 
 .PHONY: install
-install: release ## Install the programs, man pages, completions, systemd unit and AppArmor profile to DESTDIR/PREFIX
+install: release ## Install the programs, man pages, completions, systemd units and AppArmor profile to DESTDIR/PREFIX
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/man/man8
 	install -m 755 $(PROGRAMS:%=$(BUILD)/release/%) $(DESTDIR)$(PREFIX)/bin
 	install -m 644 docs/man/*.8 $(DESTDIR)$(PREFIX)/share/man/man8
 	install -m 644 docs/man/*.1 $(DESTDIR)$(PREFIX)/share/man/man1
-	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
-	sed 's|@PREFIX@|$(PREFIX)|' manager/systemd/nman-containers.service \
-		>$(DESTDIR)$(PREFIX)/lib/systemd/system/nman-containers.service
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)$(PREFIX)/lib/systemd/user
+	for kind in system user; do \
+		sed 's|@PREFIX@|$(PREFIX)|' manager/systemd/$$kind/nman-containers.service \
+			>$(DESTDIR)$(PREFIX)/lib/systemd/$$kind/nman-containers.service || exit 1; \
+	done
 	install -D -m 644 manager/apparmor/nman-default $(DESTDIR)$(PREFIX)/share/nman/apparmor/nman-default
 	install -d $(COMPLETIONS:%=$(DESTDIR)$(PREFIX)/share/%)
 	for program in $(PROGRAMS); do \

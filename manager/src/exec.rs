@@ -24,7 +24,7 @@ use crate::relay::{Left, relay};
 use crate::rootless::scope;
 use crate::runtime::{Launch, Runtime, Streams, null};
 use crate::settings::Settings;
-use crate::terminal;
+use crate::{oom_score, terminal};
 use oci_spec::OciSpecError;
 use oci_spec::runtime::{Process, Spec};
 use running::Running;
@@ -187,6 +187,7 @@ fn plan(dir: &Dir, pid: i32, args: &ExecArgs, words: &[String]) -> Result<Proces
         change(&mut env, &variables_of(path)?);
     }
     change(&mut env, &args.env);
+    oom_score::adapt_process(&mut process);
     process.set_env(Some(env.into_iter().map(|(name, value)| format!("{name}={value}")).collect()));
     if let Some(directory) = &args.workdir {
         if !directory.starts_with('/') {

@@ -50,6 +50,7 @@ pub mod network;
 pub mod networks;
 mod new_image;
 pub mod notice;
+pub mod oom_score;
 pub mod outlet;
 pub mod output;
 mod path;

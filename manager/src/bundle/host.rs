@@ -2,6 +2,7 @@
 
 use crate::apparmor;
 use crate::cli::CpuSet;
+use crate::oom_score;
 use crate::rootless::{Delegation, is_in_namespace};
 use crate::settings::Settings;
 use crate::user_namespace::id_map;
@@ -125,7 +126,7 @@ impl NamespaceFacts {
         let read = |path| fs::read_to_string(path).unwrap_or_default();
         Self {
             last_group: id_map::count(&read("/proc/self/gid_map")).saturating_sub(1),
-            oom_score_adj: read("/proc/self/oom_score_adj").trim().parse().unwrap_or(0),
+            oom_score_adj: oom_score::own(),
             message_queues: Path::new("/dev/mqueue").is_dir(),
         }
     }

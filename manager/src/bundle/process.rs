@@ -3,7 +3,7 @@
 use super::{Built, Confinement, Inputs, capabilities};
 use crate::bundle::user::Identity;
 use crate::container::Ulimit;
-use crate::supervise;
+use crate::{oom_score, supervise};
 use oci_spec::runtime::{
     Capabilities, PosixRlimit, PosixRlimitBuilder, PosixRlimitType, Process, ProcessBuilder,
     UserBuilder,
@@ -49,10 +49,9 @@ pub(super) fn plan(
     Ok(process)
 }
 
-/// What was asked for, as far as it can be had: only the host's root lowers a score.
 fn oom_score_adj(inputs: &Inputs<'_>) -> i32 {
-    let least = inputs.host.namespace.map_or(i32::MIN, |facts| facts.oom_score_adj);
-    inputs.record.host_config.oom_score_adj.max(least)
+    let asked = inputs.record.host_config.oom_score_adj;
+    inputs.host.namespace.map_or(asked, |facts| oom_score::had(asked, facts.oom_score_adj))
 }
 
 fn limits(inputs: &Inputs<'_>) -> Built<Vec<PosixRlimit>> {

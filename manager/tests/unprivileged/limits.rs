@@ -86,3 +86,43 @@ fn info_and_doctor_know_that_a_user_calls() {
     assert!(found.contains("ids: limited: the user's own alone"), "{found}");
     assert!(found.contains("usermod --add-subuids"), "{found}");
 }
+
+const SCORE: &str = "/proc/self/oom_score_adj";
+
+/// Root's word for this test: a user may raise it, and not go below.
+fn set_score(score: &str) {
+    std::fs::write(SCORE, score).unwrap();
+}
+
+/// A service of the user's systemd has a higher one than a session.
+#[test]
+fn a_container_has_the_oom_score_that_whoever_starts_it_can_give() {
+    let world = World::new();
+    let shown = || world.nman(["exec", "web", "cat", "/proc/1/oom_score_adj"]).ok().text();
+    set_score("100");
+    world.run(&["-d", "--name", "web", "--oom-score-adj", "50"], &["sleep", "1000"]).ok();
+    assert_eq!(shown(), "100");
+    for (score, expected) in [("300", "300"), ("100", "100"), ("0", "50")] {
+        set_score(score);
+        world.nman(["stop", "-t", "0", "web"]).ok();
+        world.nman(["start", "web"]).ok();
+        assert_eq!(shown(), expected);
+    }
+    world.nman(["rm", "-f", "web"]).ok();
+    world.assert_no_container();
+}
+
+/// runc takes the container's whatever it is told.
+#[test]
+fn a_command_has_the_oom_score_that_whoever_executes_it_can_give() {
+    let world = World::with_nrun();
+    let shown = || world.nman(["exec", "web", "cat", SCORE]).ok().text();
+    set_score("100");
+    world.run(&["-d", "--name", "web"], &["sleep", "1000"]).ok();
+    for (score, expected) in [("300", "300"), ("0", "100")] {
+        set_score(score);
+        assert_eq!(shown(), expected);
+    }
+    world.nman(["rm", "-f", "web"]).ok();
+    world.assert_no_container();
+}

@@ -14,12 +14,32 @@ struct Session {
 }
 
 impl Session {
+    /// The user who is there, who may linger, with the test's image loaded into a store below the directory; it is emptied by [`Session::end`].
+    fn of(name: String, scratch: &Path) -> Self {
+        let session = Self { name, place: scratch.to_owned() };
+        fs::create_dir(scratch.join("bin")).unwrap();
+        fs::set_permissions(scratch, fs::Permissions::from_mode(0o777)).unwrap();
+        let programs = [(Path::new(env!("CARGO_BIN_EXE_nman")), "nman"), (&runtime(), "runtime")];
+        for (from, to) in programs {
+            fs::copy(from, scratch.join("bin").join(to)).unwrap();
+        }
+        fs::write(scratch.join("image.tar"), Layers::busybox().archive(IMAGE)).unwrap();
+        Capture::of("loginctl").args(["enable-linger", &session.name]).run().ok();
+        session.run("nman load -i image.tar").ok();
+        session
+    }
+
+    /// Where its containers are, as variables.
+    fn variables(&self) -> String {
+        let place = self.place.display();
+        format!("NMAN_ROOT={place}/root NMAN_STATE={place}/state NMAN_RUNTIME={place}/bin/runtime")
+    }
+
     /// A shell script, in a session of its own.
     fn script(&self, script: &str) -> Capture {
         let place = self.place.display();
-        let head = format!(
-            "cd {place}; export PATH={place}:/usr/bin:/bin NMAN_ROOT={place}/root NMAN_STATE={place}/state NMAN_RUNTIME={place}/runtime"
-        );
+        let head =
+            format!("cd {place}; export PATH={place}/bin:/usr/bin:/bin {}", self.variables());
         Capture::of("runuser").args(["-l", &self.name, "-c", &format!("{head}; {script}")])
     }
 
@@ -27,11 +47,20 @@ impl Session {
     fn run(&self, script: &str) -> Output {
         self.script(script).run()
     }
+
+    fn end(self) {
+        self.run("nman rm -f web; nman unshare rm -rf root; rm state/namespace").ok();
+    }
+}
+
+/// The user's name, where there is one.
+fn user() -> Option<String> {
+    std::env::var("NMAN_TEST_SESSION_USER").ok()
 }
 
 #[test]
 fn a_container_and_its_monitor_outlive_the_session_that_started_them() {
-    let Ok(name) = std::env::var("NMAN_TEST_SESSION_USER") else {
+    let Some(name) = user() else {
         // Without a systemd, nothing is there to move them.
         let world = World::new();
         world.run(&["-d", "--name", "web"], &["sleep", "1000"]).ok();
@@ -42,14 +71,7 @@ fn a_container_and_its_monitor_outlive_the_session_that_started_them() {
         return;
     };
     let scratch = scratch_dir();
-    let session = Session { name, place: scratch.path().to_owned() };
-    fs::set_permissions(scratch.path(), fs::Permissions::from_mode(0o777)).unwrap();
-    for (from, to) in [(Path::new(env!("CARGO_BIN_EXE_nman")), "nman"), (&runtime(), "runtime")] {
-        fs::copy(from, scratch.path().join(to)).unwrap();
-    }
-    fs::write(scratch.path().join("image.tar"), Layers::busybox().archive(IMAGE)).unwrap();
-    Capture::of("loginctl").args(["enable-linger", &session.name]).run().ok();
-    session.run("nman load -i image.tar").ok();
+    let session = Session::of(name, scratch.path());
     let script = format!(
         "nman run -d --name web -m 64m --network none {IMAGE} sleep 1000 && cat /proc/self/cgroup && sleep 1000"
     );
@@ -67,5 +89,38 @@ fn a_container_and_its_monitor_outlive_the_session_that_started_them() {
     // Its monitor writes down how it ends, which nobody does otherwise.
     let words = "nman exec web cat /sys/fs/cgroup/memory.max && nman stop -t 1 web && nman inspect -f {{.State.ExitCode}} web";
     assert_eq!(session.run(words).ok().stdout(), "67108864\nweb\n137\n");
-    session.run("nman rm -f web; nman unshare rm -rf root; rm state/namespace").ok();
+    session.end();
+}
+
+#[test]
+fn the_users_systemd_starts_containers_by_their_policy() {
+    let unit = include_str!("../../systemd/user/nman-containers.service");
+    let Some(name) = user() else {
+        // What it executes does so for every user.
+        let start = unit.lines().find_map(|line| line.strip_prefix("ExecStart=@PREFIX@/bin/"));
+        let world = World::new();
+        world.run(&["-d", "--name", "web", "--restart", "always"], &["true"]).ok();
+        world.nman(["stop", "web"]).ok();
+        let words = start.unwrap().split(' ').skip(1);
+        assert_eq!(world.nman(words).ok().stdout(), "web\n");
+        world.nman(["rm", "-f", "web"]).ok();
+        return;
+    };
+    let scratch = scratch_dir();
+    let session = Session::of(name, scratch.path());
+    let service = unit
+        .replace("@PREFIX@", &scratch.path().display().to_string())
+        .replace("Type=", &format!("Environment={}\nType=", session.variables()));
+    fs::write(scratch.path().join("nman-containers.service"), service).unwrap();
+    session.run("systemctl --user enable $PWD/nman-containers.service").ok();
+    let words = ["run -d --name web --restart always --network none", IMAGE, "sleep 1000"];
+    session.run(&format!("nman {}", words.join(" "))).ok();
+    let pid = || session.run("nman inspect -f {{.State.Pid}} web").ok().stdout();
+    let first = pid();
+    let id = Capture::of("id").args(["-u", &session.name]).run().ok().text();
+    let manager = format!("user@{id}.service");
+    Capture::of("systemctl").args(["restart", &manager]).run().ok();
+    eventually("it runs again", || !["0\n", &first].contains(&pid().as_str()));
+    session.run("systemctl --user disable nman-containers").ok();
+    session.end();
 }
