@@ -11,6 +11,7 @@
 mod check;
 mod error;
 mod leniency;
+pub mod mount_mappings;
 pub mod mount_options;
 mod scan;
 mod spelling;

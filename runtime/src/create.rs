@@ -21,6 +21,7 @@ use crate::plan::{self, Plan};
 use crate::protect;
 use crate::record::{self, Made, Saved, Slot};
 use crate::rootless;
+use crate::run;
 use crate::sd_notify;
 use bundle::Checked;
 use rustix::io::Errno;
@@ -175,8 +176,12 @@ pub fn run(parsed: &Parsed) -> Result<()> {
     let args = Args::of(parsed, true)?;
     protect::our_executable()?;
     let checked = check(&args)?;
-    let created = create(&args, &checked, None)?;
-    created.init.go()?;
+    let mut created = create(&args, &checked, None)?;
+    if let Err(error) = created.init.go() {
+        created.init.end(Some(&created.made.cgroup()));
+        run::remove(created.made)?;
+        return Err(error);
+    }
     // This process ends here and every fd with it: closing them one by one would cost a system call each.
     std::mem::forget(created);
     Ok(())
@@ -399,6 +404,7 @@ pub fn write_pid_file(path: Option<&std::path::Path>, pid: Pid) -> Result<()> {
     let _ = std::fs::remove_file(&temporary);
     let written = std::fs::File::create_new(&temporary)
         .and_then(|mut file| file.write_all(pid.as_raw_nonzero().to_string().as_bytes()))
-        .and_then(|()| std::fs::rename(&temporary, path));
+        .and_then(|()| std::fs::rename(&temporary, path))
+        .inspect_err(|_| drop(std::fs::remove_file(&temporary)));
     written.map_err(|error| Error::io(format!("write the pid file `{}`", path.display()), &error))
 }

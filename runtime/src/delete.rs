@@ -1,5 +1,6 @@
 //! `nrun delete`: removes what a container left on the host.
 
+use crate::cgroup::Cgroup;
 use crate::cli::Parsed;
 use crate::create;
 use crate::error::{Error, Result};
@@ -7,9 +8,10 @@ use crate::explain;
 use crate::hooks;
 use crate::id::ContainerId;
 use crate::kill;
-use crate::record::Record;
+use crate::record::{self, Record};
 use crate::state::Status;
 use std::os::fd::AsFd;
+use std::path::Path;
 
 /// Removes a stopped container, or with `--force` any.
 ///
@@ -17,11 +19,15 @@ use std::os::fd::AsFd;
 /// When it runs; when something cannot be removed.
 pub fn run(parsed: &Parsed) -> Result<()> {
     let id = ContainerId::new(&parsed.operands[0])?;
-    let force = parsed.is_set("force");
+    let (root, force) = (create::root(parsed), parsed.is_set("force"));
     if force {
-        explain::forget(&create::root(parsed), &id);
+        explain::forget(&root, &id);
     }
-    let record = match Record::open(&create::root(parsed), &id) {
+    let record = match Record::open(&root, &id) {
+        Err(Error::Creating(_)) if force => let_go_on(&root, &id),
+        record => record,
+    };
+    let record = match record {
         Err(Error::NoContainer { .. }) if force => return Ok(()),
         record => record?,
     };
@@ -35,6 +41,14 @@ pub fn run(parsed: &Parsed) -> Result<()> {
         }
     }
     remove(record)
+}
+
+/// Opens a container whose init may have been paused by its own hook: if whoever made it is gone, the init still holds the lock, and
+/// sees that it is alone when it goes on.
+fn let_go_on(root: &Path, id: &ContainerId) -> Result<Record> {
+    let (saved, _) = record::peek(root, id)?;
+    Cgroup::open(saved.cgroups).thaw()?;
+    Record::open(root, id)
 }
 
 /// Kills what is left in the cgroup, removes it, then the directory. The `poststop` hooks run when all is gone.

@@ -73,6 +73,9 @@ pub enum Error {
         /// Its init, if that still runs.
         init: Option<i32>,
     },
+    /// Whoever makes it holds its lock, and has for long.
+    #[error("container `{0}` is still being created")]
+    Creating(String),
     /// There is one already.
     #[error("cannot create container `{0}`: container with given ID already exists")]
     Exists(String),

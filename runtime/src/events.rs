@@ -2,13 +2,13 @@
 
 mod interval;
 
-use crate::cgroup::{ASK_AGAIN, Cgroup, OomWatch};
+use crate::cgroup::{ASK_AGAIN, Cgroup, OomWatch, Stats};
 use crate::cli::Parsed;
 use crate::create;
 use crate::error::{Error, Result};
 use crate::id::ContainerId;
 use crate::kill;
-use crate::record;
+use crate::record::{self, Saved};
 use crate::state::Status;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -24,7 +24,7 @@ struct Event<'a> {
     kind: &'a str,
     id: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    data: Option<crate::cgroup::Stats>,
+    data: Option<Stats>,
 }
 
 /// Shows one line of statistics with `--stats`; else one at each interval, and one each time that the container is out of memory,
@@ -48,25 +48,33 @@ pub fn run(parsed: &Parsed) -> Result<()> {
             "cannot tell what container `{id}` uses: it has no cgroup of its own"
         )));
     }
-    let cgroup = Cgroup::open(saved.cgroups.clone());
     if parsed.is_set("stats") {
-        return show(id.as_str(), "stats", Some(cgroup.stats()?));
+        return show(id.as_str(), "stats", Some(stats(&saved)?));
     }
-    match follow(id.as_str(), &cgroup, &init, interval) {
+    match follow(&saved, &init, interval) {
         // Whoever closes the pipe has read enough.
         Err(Error::System { errno: Errno::PIPE, .. }) => Ok(()),
         followed => followed,
     }
 }
 
-fn follow(id: &str, cgroup: &Cgroup, init: &OwnedFd, interval: std::time::Duration) -> Result<()> {
-    let memory = cgroup.watch_memory()?;
+/// What its cgroup counts, and its class of cache and memory bandwidth if it has one.
+fn stats(saved: &Saved) -> Result<Stats> {
+    let stats = Cgroup::open(saved.cgroups.clone()).stats()?;
+    match &saved.intel_rdt {
+        Some(class) => Ok(stats.with_class(class.stats()?)),
+        None => Ok(stats),
+    }
+}
+
+fn follow(saved: &Saved, init: &OwnedFd, interval: std::time::Duration) -> Result<()> {
+    let memory = Cgroup::open(saved.cgroups.clone()).watch_memory()?;
     let failed = |error| Error::io("watch the memory of the container", &error);
-    let (own, theirs) = (id.to_owned(), init.try_clone().map_err(failed)?);
+    let (own, theirs) = (saved.id.clone(), init.try_clone().map_err(failed)?);
     // A thread of its own: systemd removes the cgroup of a killed init, with what it counted, while statistics are being read.
     let watch = move || follow_memory(&own, memory, &theirs);
     let watcher = std::thread::Builder::new().spawn(watch).map_err(failed)?;
-    follow_use(id, cgroup, init, interval)?;
+    follow_use(saved, init, interval)?;
     watcher.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
@@ -85,22 +93,17 @@ fn follow_memory(id: &str, mut memory: OomWatch, init: &OwnedFd) -> Result<()> {
 }
 
 /// Tells what the container uses at each interval, until it has ended.
-fn follow_use(
-    id: &str,
-    cgroup: &Cgroup,
-    init: &OwnedFd,
-    interval: std::time::Duration,
-) -> Result<()> {
+fn follow_use(saved: &Saved, init: &OwnedFd, interval: std::time::Duration) -> Result<()> {
     let mut next = Instant::now() + interval;
     while !wait(&mut [ending(init)], Some(next))? {
         if Instant::now() >= next {
             next += interval;
-            let stats = cgroup.stats();
+            let stats = stats(saved);
             // It may have ended just now: its cgroup is gone then, or has nothing to tell.
             if wait(&mut [ending(init)], Some(Instant::now()))? {
                 return Ok(());
             }
-            show(id, "stats", Some(stats?))?;
+            show(&saved.id, "stats", Some(stats?))?;
         }
     }
     Ok(())
@@ -128,7 +131,7 @@ fn wait(fds: &mut [PollFd<'_>], until: Option<Instant>) -> Result<bool> {
 }
 
 /// At once: who reads it waits for it.
-fn show(id: &str, kind: &str, data: Option<crate::cgroup::Stats>) -> Result<()> {
+fn show(id: &str, kind: &str, data: Option<Stats>) -> Result<()> {
     let event = Event { kind, id, data };
     let line = serde_json::to_string(&event).unwrap_or_default() + "\n";
     let mut stdout = std::io::stdout().lock();

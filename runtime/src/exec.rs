@@ -198,7 +198,14 @@ pub(crate) fn process(
         return Err(Error::State("the container's config.json has no process".into()));
     };
     if let Some(path) = parsed.value("process") {
-        let (mut process, warnings) = bundle::load_process(Path::new(path))?;
+        let (mut process, warnings) =
+            bundle::load_process(Path::new(path)).map_err(|error| match error {
+                // What is advised of a bundle is not about this file.
+                bundle::Error::Read { reason, .. } => {
+                    Error::Usage(format!("cannot read `{path}`: {reason}"))
+                }
+                error => error.into(),
+            })?;
         for warning in warnings {
             log::tell(&format!("{path}:{warning}"));
         }
@@ -316,7 +323,7 @@ fn change(process: &mut Process, parsed: &Parsed) -> Result<()> {
         })?);
     }
     process.user_mut().set_additional_gids(Some(gids));
-    let added = parsed.values("cap").map(capability).collect::<Result<Vec<Capability>>>()?;
+    let added: Vec<Capability> = parsed.values("cap").filter_map(known_capability).collect();
     if !added.is_empty() {
         let mut sets = process.capabilities().clone().unwrap_or_else(no_capabilities);
         let with = |set: &Option<HashSet<Capability>>| {
@@ -365,17 +372,23 @@ fn number(text: &str) -> Option<u32> {
     digits.then(|| text.parse().ok()).flatten().filter(|id| *id != u32::MAX)
 }
 
-fn capability(name: &str) -> Result<Capability> {
+/// One that is not known is left out with a warning, as it is in config.json.
+fn known_capability(name: &str) -> Option<Capability> {
+    let known = capability(name);
+    if known.is_none() {
+        log::tell(&format!("unknown capability `{name}` is ignored"));
+    }
+    known
+}
+
+fn capability(name: &str) -> Option<Capability> {
     let upper = name.to_ascii_uppercase();
     let known = caps::Capability::from_str(&if upper.starts_with("CAP_") {
         upper.clone()
     } else {
         format!("CAP_{upper}")
     });
-    let known = known
-        .ok()
-        .and_then(|capability| serde_json::from_value(capability.to_string().into()).ok());
-    known.ok_or_else(|| Error::Usage(format!("unknown capability `{name}`")))
+    known.ok().and_then(|capability| serde_json::from_value(capability.to_string().into()).ok())
 }
 
 #[cfg(test)]
@@ -397,6 +410,6 @@ mod tests {
     fn capabilities_are_known_with_and_without_prefix() {
         assert_eq!(capability("CAP_SYS_ADMIN").unwrap(), Capability::SysAdmin);
         assert_eq!(capability("net_raw").unwrap(), Capability::NetRaw);
-        assert!(capability("CAP_NONE").is_err());
+        assert_eq!(capability("CAP_NONE"), None);
     }
 }

@@ -62,6 +62,7 @@ fn is_attempt(error: &Error) -> bool {
             | Error::NoFlag { .. }
             | Error::NoContainer { .. }
             | Error::Damaged { .. }
+            | Error::Creating(_)
             | Error::Exists(_)
             | Error::State(_)
     )

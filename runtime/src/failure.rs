@@ -97,6 +97,9 @@ impl Failure {
                 "a symbolic link of the image leads into /proc, where nothing may be mounted that way"
             }
             (Op::Device(_), Errno::EXIST) => "another file is there",
+            (Op::Bind(bind), Errno::EXIST) if bind.copy_link => {
+                "something else is there, and a link is copied over none but its like"
+            }
             (Op::Device(_) | Op::Symlink { .. } | Op::Console(_), Errno::LOOP) => {
                 "the image has a symbolic link there: /dev must be a directory of its own, most often a tmpfs in `mounts`"
             }

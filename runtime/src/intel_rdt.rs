@@ -5,6 +5,10 @@
 //! container, one that bears the container's id goes with it.
 //! <https://www.kernel.org/doc/html/latest/filesystems/resctrl.html>
 
+mod stats;
+
+pub use stats::Stats;
+
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::plan;

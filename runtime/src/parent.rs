@@ -20,10 +20,11 @@ use crate::plan::op::{Barrier, Op, Step};
 use crate::signal::SIGKILL;
 use crate::sources;
 use crate::wire::{self, HookText, Message};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::process::{Pid, PidfdFlags, WaitOptions, WaitStatus, pidfd_open, waitpid};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use sys::clone;
 
 /// The container's init, set up and waiting for the answer to [`Barrier::Ready`].
@@ -193,7 +194,11 @@ fn follow(plan: &Plan, cgroup: &mut Cgroup, mut init: Init) -> Result<Init> {
 }
 
 fn until_ready(plan: &Plan, cgroup: &mut Cgroup, init: &mut Init) -> Result<()> {
+    let runs_hooks = plan.steps.iter().any(|step| matches!(step.op, Op::Hook(_)));
     loop {
+        if runs_hooks {
+            await_word(plan, cgroup, init.socket.as_fd())?;
+        }
         match Message::receive(init.socket.as_fd()) {
             Ok(Some(Message::Failure { step, errno })) => return Err(failure(plan, step, errno)),
             Ok(Some(Message::Hook { step, end })) => {
@@ -227,7 +232,8 @@ fn until_ready(plan: &Plan, cgroup: &mut Cgroup, init: &mut Init) -> Result<()> 
                     }
                     _ => return Err(lost(Errno::PROTO)),
                 }
-                init.go()?;
+                // It may have died meanwhile, which the socket will tell.
+                let _ = wire::send_go(init.socket.as_fd());
             }
             Ok(Some(Message::Forked { step, pid }))
                 if matches!(plan.steps.get(step), Some(Step { op: Op::Fork { .. }, .. })) =>
@@ -240,6 +246,19 @@ fn until_ready(plan: &Plan, cgroup: &mut Cgroup, init: &mut Init) -> Result<()> 
             }
             // Reset: it ended with our last answer unread.
             Ok(None) | Err(Errno::CONNRESET) => return Err(died(plan, init.pid)),
+            Err(errno) => return Err(lost(errno)),
+        }
+    }
+}
+
+/// Waits until the child says something. One that its own hook has paused does not any more: that is looked for now and then.
+fn await_word(plan: &Plan, cgroup: &Cgroup, socket: BorrowedFd<'_>) -> Result<()> {
+    const NOW_AND_THEN: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
+    loop {
+        match poll(&mut [PollFd::from_borrowed_fd(socket, PollFlags::IN)], Some(&NOW_AND_THEN)) {
+            Ok(0) => refuse_paused(plan, cgroup)?,
+            Ok(_) => return Ok(()),
+            Err(Errno::INTR) => {}
             Err(errno) => return Err(lost(errno)),
         }
     }

@@ -261,9 +261,12 @@ impl Slot {
             make_private(root).map_err(failed)?;
             made = rustix::fs::mkdir(&path, Mode::RWXU);
         }
+        let take_back = || {
+            let _ = rustix::fs::unlinkat(CWD, &path, AtFlags::REMOVEDIR);
+        };
         if let Err(error) = rootless::refuse_foreign(root) {
             if made.is_ok() {
-                let _ = rustix::fs::unlinkat(CWD, &path, AtFlags::REMOVEDIR);
+                take_back();
             }
             return Err(error);
         }
@@ -276,8 +279,9 @@ impl Slot {
         let opened = open_directory(&path).and_then(|directory| {
             rustix::fs::flock(&directory, FlockOperation::LockExclusive).map(|()| directory)
         });
-        let directory =
-            opened.map_err(|errno| Error::system(format!("lock `{}`", path.display()), errno))?;
+        let directory = opened
+            .inspect_err(|_| take_back())
+            .map_err(|errno| Error::system(format!("lock `{}`", path.display()), errno))?;
         let record = Record { directory, path, saved };
         let slot = Slot { record: Some(record), cgroup: None, intel_rdt: None };
         // Killed after this is noted, we could leave a state whose `delete --force` ends another container's processes.
@@ -484,7 +488,7 @@ fn lock(directory: &OwnedFd, path: &Path, id: &str) -> Result<bool> {
             break rustix::fs::flock(directory, FlockOperation::LockExclusive).map_err(failed)?;
         }
         if Instant::now() > *deadline.get_or_insert_with(|| Instant::now() + PATIENCE) {
-            return Err(Error::State(format!("container `{id}` is still being created")));
+            return Err(Error::Creating(id.to_owned()));
         }
         std::thread::sleep(PAUSE);
     }

@@ -26,6 +26,7 @@ pub fn open(plan: &Plan) -> Result<Vec<Option<OwnedFd>>> {
     for source in &plan.sources {
         trees.push(match source.carrier {
             Carrier::Path | Carrier::Root => {
+                refuse_magic_link(plan, source)?;
                 let by = source.id_map.as_ref().map(|id_map| namespaces.of(&id_map.by));
                 by.transpose()?.map(OwnedFd::try_clone).transpose().map_err(|error| {
                     Error::io("duplicate the user namespace of an idmapped mount", &error)
@@ -42,8 +43,7 @@ fn tree<'p>(
     source: &'p Source,
     namespaces: &mut Namespaces<'p>,
 ) -> Result<OwnedFd> {
-    let tree =
-        detached(source).map_err(|errno| at("open the mount source", plan, source, errno))?;
+    let tree = detached(source).map_err(|errno| at(OPEN, plan, source, errno))?;
     if let Some(id_map) = &source.id_map {
         let mapped = sys::mount::set_idmap(
             tree.as_fd(),
@@ -55,6 +55,17 @@ fn tree<'p>(
     Ok(tree)
 }
 
+/// What the child could say of that is no more than an errno, which has other reasons there.
+fn refuse_magic_link(plan: &Plan, source: &Source) -> Result<()> {
+    match source.carrier == Carrier::Path && source.no_magic_links {
+        true if found(source).err() == Some(Errno::LOOP) => {
+            Err(at(OPEN, plan, source, Errno::LOOP))
+        }
+        _ => Ok(()),
+    }
+}
+
+const OPEN: &str = "open the mount source";
 const MAP: &str = "map the ids of the mount source";
 
 /// Maps the ids of a tree that the child has found, its fd number `tree`, by the user namespace that [`open`] made for it.
@@ -77,15 +88,25 @@ pub fn map_for(
     mapped.map_err(|errno| at(MAP, plan, of, errno))
 }
 
-fn detached(source: &Source) -> std::result::Result<OwnedFd, Errno> {
-    if !source.no_magic_links {
+/// A detached copy of what is mounted at the path of a source, for whoever calls.
+///
+/// # Errors
+/// As openat2(2) and open_tree(2).
+pub fn detached(source: &Source) -> std::result::Result<OwnedFd, Errno> {
+    if !source.no_magic_links && !source.no_follow {
         return clone_tree(CWD, &source.path, &source.attributes(), source.recursive);
     }
+    clone_tree(found(source)?.as_fd(), c"", &source.attributes(), source.recursive)
+}
+
+/// What is at the path of a source.
+fn found(source: &Source) -> std::result::Result<OwnedFd, Errno> {
+    let mut flags = OFlags::PATH | OFlags::CLOEXEC;
+    flags.set(OFlags::NOFOLLOW, source.no_follow);
+    let mut resolve = ResolveFlags::empty();
     // `/proc/self/fd/7` and `/dev/stdin` are files that this program has open, not what config.json can mean.
-    let flags_of_path = OFlags::PATH | OFlags::CLOEXEC;
-    let resolve = ResolveFlags::NO_MAGICLINKS;
-    let found = rustix::fs::openat2(CWD, &*source.path, flags_of_path, Mode::empty(), resolve)?;
-    clone_tree(found.as_fd(), c"", &source.attributes(), source.recursive)
+    resolve.set(ResolveFlags::NO_MAGICLINKS, source.no_magic_links);
+    rustix::fs::openat2(CWD, &*source.path, flags, Mode::empty(), resolve)
 }
 
 /// The error for a source, with what can be done about it.

@@ -8,7 +8,7 @@
 //! profile that denies those two to its program has no use for one. [`Message::send_with`] is for profiles that are known to allow it.
 
 use crate::hook::{End, KEPT, Tail};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 use std::os::fd::BorrowedFd;
 
 /// What the child tells.
@@ -127,7 +127,7 @@ impl Message {
     /// # Errors
     /// `EPIPE` when the other side is gone.
     pub fn send(self, socket: BorrowedFd<'_>) -> Result<(), Errno> {
-        retry(|| rustix::io::write(socket, &self.encode())).map(drop)
+        retry_on_intr(|| rustix::io::write(socket, &self.encode())).map(drop)
     }
 
     /// Sends this message and a copy of an fd. This is the one message that takes sendmsg(2).
@@ -135,7 +135,7 @@ impl Message {
     /// # Errors
     /// As [`Message::send`].
     pub fn send_with(self, fd: BorrowedFd<'_>, socket: BorrowedFd<'_>) -> Result<(), Errno> {
-        retry(|| sys::fd::send(socket, &self.encode(), fd))
+        retry_on_intr(|| sys::fd::send(socket, &self.encode(), fd))
     }
 
     /// Receives a message; `None` when the other side is gone, which for a child means: it execs, or it died.
@@ -145,7 +145,7 @@ impl Message {
     pub fn receive(socket: BorrowedFd<'_>) -> Result<Option<Message>, Errno> {
         // One byte more than a message, so that a longer one is seen to be too long.
         let mut buffer = [0u8; LENGTH + 1];
-        match retry(|| rustix::io::read(socket, &mut buffer[..]))? {
+        match retry_on_intr(|| rustix::io::read(socket, &mut buffer[..]))? {
             0 => Ok(None),
             length => Message::received(&buffer[..length]).map(Some),
         }
@@ -184,13 +184,13 @@ impl HookText {
         buffer[2..2 + stdout.len()].copy_from_slice(stdout);
         let end = 2 + stdout.len() + stderr.len();
         buffer[2 + stdout.len()..end].copy_from_slice(stderr);
-        retry(|| rustix::io::write(socket, &buffer[..end])).map(drop)
+        retry_on_intr(|| rustix::io::write(socket, &buffer[..end])).map(drop)
     }
 
     /// Receives it. What is no text is an empty one: it says why something failed, and that it failed is known.
     pub fn receive(socket: BorrowedFd<'_>) -> HookText {
         let mut buffer = [0u8; TEXT];
-        let length = retry(|| rustix::io::read(socket, &mut buffer[..])).unwrap_or(0);
+        let length = retry_on_intr(|| rustix::io::read(socket, &mut buffer[..])).unwrap_or(0);
         HookText::decode(&buffer[..length]).unwrap_or_default()
     }
 
@@ -206,7 +206,7 @@ impl HookText {
 /// # Errors
 /// `EPIPE` when it is gone.
 pub fn send_go(socket: BorrowedFd<'_>) -> Result<(), Errno> {
-    retry(|| rustix::io::write(socket, GO)).map(drop)
+    retry_on_intr(|| rustix::io::write(socket, GO)).map(drop)
 }
 
 /// Waits for the other side's `go`.
@@ -215,20 +215,10 @@ pub fn send_go(socket: BorrowedFd<'_>) -> Result<(), Errno> {
 /// `EPIPE` when it went away without saying so: nobody is left to whom the container would belong.
 pub fn wait_go(socket: BorrowedFd<'_>) -> Result<(), Errno> {
     let mut buffer = [0u8; 2];
-    match retry(|| rustix::io::read(socket, &mut buffer[..]))? {
+    match retry_on_intr(|| rustix::io::read(socket, &mut buffer[..]))? {
         0 => Err(Errno::PIPE),
         length if &buffer[..length.min(2)] == GO => Ok(()),
         _ => Err(Errno::BADMSG),
-    }
-}
-
-/// Repeats a call that a signal interrupted.
-fn retry<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
-    loop {
-        match call() {
-            Err(Errno::INTR) => {}
-            result => return result,
-        }
     }
 }
 

@@ -158,6 +158,16 @@ fn a_failed_create_leaves_nothing_and_a_failed_start_a_stopped_container() {
 }
 
 #[test]
+fn an_init_that_a_hook_has_killed_is_told_as_such() {
+    let sandbox = Sandbox::enter();
+    let kill = shell("kill -9 $(sed -n 's/.*\"pid\": *\\([0-9]*\\).*/\\1/p'); sleep 0.1");
+    let bundle = with_hook(BundleDir::new(), "createRuntime", kill);
+    let output = Runtime::under_test().try_create(&bundle).exits(1);
+    output.says("did not get ready: its init was killed by signal 9");
+    sandbox.assert_clean();
+}
+
+#[test]
 fn a_poststop_hook_that_fails_is_warned_of_and_the_next_one_runs() {
     let sandbox = Sandbox::enter();
     let runtime = Runtime::under_test();

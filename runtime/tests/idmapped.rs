@@ -135,6 +135,23 @@ fn user_and_group_mappings_may_differ_and_have_several_ranges() {
     assert_eq!(seen, ["40:60", "50:63"]);
 }
 
+/// crun(1), "idmap mount options".
+#[test]
+fn mappings_may_stand_in_the_option() {
+    let _sandbox = Sandbox::enter();
+    let source = Source::new();
+    let absolute = "idmap=uids=0-40-1#3-50-1;gids=10-60-10";
+    let mount = bind(&source, "/mapped", &["bind", absolute]);
+    let seen = owners(BundleDir::new().push("/mounts", mount), &["/mapped/zero", "/mapped/three"]);
+    assert_eq!(seen, ["40:60", "50:63"]);
+    // From the ids of the container's user namespace: what is 0 in the file system is 7 in there.
+    let relative = "ridmap=uids=@0-7-10;gids=@0-0-100";
+    let mount = bind(&source, "/mapped", &["rbind", relative]);
+    let bundle = in_user_namespace(BundleDir::new()).push("/mounts", mount);
+    let seen = owners(bundle, &["/mapped/three", "/mapped/sub/zero"]);
+    assert_eq!(seen, ["10:13", "7:10"]);
+}
+
 #[test]
 fn what_an_earlier_mount_brought_into_the_root_can_be_mapped() {
     let sandbox = Sandbox::enter();
@@ -243,6 +260,10 @@ fn what_cannot_be_mapped_is_refused_with_its_place_and_nothing_is_left() {
         (proc, ["/mounts/7/source", "hint: its file system cannot be idmapped"]),
         (bind(&source, "/x", &["bind", "idmap"]), ["/mounts/7/options", "needs mappings"]),
         (own_namespace, ["/mounts/7/uidMappings", "is missing"]),
+        (
+            bind(&source, "/x", &["bind", "idmap=uids=@0-0-1;gids=0-0-1"]),
+            ["/mounts/7/options/1", "`@0-0-1` is not inside one of the id mappings"],
+        ),
         (
             json!({"destination": "/x", "type": "tmpfs", "uidMappings": own, "gidMappings": own}),
             ["/mounts/7", "only a bind mount"],

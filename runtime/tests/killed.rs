@@ -1,4 +1,4 @@
-//! Invariant I8: after a SIGKILL to `create` or `run` at any moment, `delete --force` leaves nothing.
+//! Invariant I8: after a SIGKILL to `create` or `run` at any moment, `delete --force` leaves nothing; after one to the init, they do not.
 //!
 //! The moments are spread over the time that the command takes, measured in the same run.
 
@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use nconform::fixture::{
     BundleDir, Capture, Output, Runtime, Sandbox, cgroups, criu, idmappable_dir, scratch_dir,
+    strace,
 };
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 const MOMENTS: u32 = 40;
@@ -89,6 +91,33 @@ fn a_create_with_a_helper_stage_that_is_killed_leaves_nothing_that_delete_cannot
             .set("/linux/uidMappings", mapping.clone())
             .set("/linux/gidMappings", mapping)
     });
+}
+
+/// Whoever reads the pid file may kill the init before it is let go on.
+#[test]
+fn a_create_whose_init_is_killed_at_its_end_leaves_nothing() {
+    let sandbox = Sandbox::enter();
+    let (runtime, bundle) = (Runtime::under_test(), sleeper());
+    let (root, id) = (runtime.root().display().to_string(), runtime.new_id());
+    let paths = [bundle.path().to_owned(), bundle.path().join("pid")];
+    let [path, file] = paths.map(|path| path.display().to_string());
+    let written = bundle.path().join(".pid");
+    let output = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let pid = || fs::read_to_string(&written).ok()?.parse().ok().and_then(Pid::from_raw);
+            let found = std::iter::repeat_with(pid).take(1000).find_map(|pid| {
+                std::thread::sleep(Duration::from_millis(10));
+                pid
+            });
+            kill_process(found.expect("a pid file to be renamed"), Signal::KILL).expect("kill it");
+        });
+        let slowly = ["-e", "inject=/^rename:delay_enter=1000000"];
+        let create = ["--root", &root, "create", "--pid-file", &file, "--bundle", &path, &id];
+        strace(&slowly, runtime.program(), &create).0
+    });
+    output.exits(1).says("let the container's init go on");
+    assert!(!runtime.root().join(&id).exists());
+    sandbox.assert_clean();
 }
 
 /// Takes a little time, so that the runtime is killed while it runs, too.

@@ -158,6 +158,10 @@ fn the_pid_file_is_there_when_create_run_and_exec_return() {
     let read = || fs::read_to_string(&file).expect("a pid file");
     let container = runtime.create(&bundle, ["--pid-file", path]);
     assert_eq!(read(), container.pid().as_raw_nonzero().to_string(), "no newline: shims parse it");
+    let root = bundle.rootfs().display().to_string();
+    let none = runtime.bundle_call("create", &bundle, ["--pid-file", &root], &runtime.new_id());
+    none.run().exits(1).says("is a directory");
+    assert!(!bundle.path().join(".rootfs").exists(), "what was to become it");
 
     let id = runtime.new_id();
     let _ = runtime.bundle_call("run", &bundle, ["-d", "--pid-file", path], &id).run().ok();

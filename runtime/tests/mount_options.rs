@@ -381,7 +381,10 @@ fn features_list_every_option() {
         .iter()
         .filter_map(Value::as_str)
         .collect();
-    for name in ["rro", "tmpcopyup", "idmap", "ridmap", "iversion", "runbindable", "rnosymfollow"] {
+    let crun = ["src-nofollow", "dest-nofollow", "copy-symlink"];
+    let specified =
+        ["rro", "tmpcopyup", "idmap", "ridmap", "iversion", "runbindable", "rnosymfollow"];
+    for name in specified.into_iter().chain(crun) {
         assert!(names.contains(&name), "{name}");
     }
     assert_eq!(features["linux"]["mountExtensions"]["idmap"]["enabled"], true);

@@ -194,3 +194,89 @@ fn cgroups_are_shown_as_the_namespace_sees_them() {
         assert_eq!(output, format!("found\n{written}1\n"), "own {own_namespace} ro {read_only}");
     }
 }
+
+/// A bundle with a file `bound`, and in its root the file `real` and the link `link` to that.
+fn with_link() -> BundleDir {
+    let bundle = BundleDir::new();
+    fs::write(bundle.path().join("bound"), "bound\n").expect("write a file");
+    fs::write(bundle.rootfs().join("real"), "real\n").expect("write a file");
+    symlink("real", bundle.rootfs().join("link")).expect("make a link");
+    bundle
+}
+
+#[test]
+fn a_link_at_the_destination_is_mounted_over_where_that_is_asked_for() {
+    let _sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    for (options, shown) in [
+        (&["bind"][..], "bound\nbound\nreal\n"),
+        (&["bind", "dest-nofollow"], "bound\nreal\nbound\n"),
+    ] {
+        let bundle = with_link()
+            .push("/mounts", bind("/link", "bound", options))
+            .push("/mounts", bind("/new/file", "bound", options))
+            .shell("cat link real; readlink link || cat new/file");
+        assert_eq!(runtime.run(&bundle).ok().stdout(), shown, "{options:?}");
+    }
+}
+
+#[test]
+fn a_link_at_the_source_is_mounted_itself_where_that_is_asked_for() {
+    let sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let bundle = with_link();
+    symlink("bound", bundle.path().join("to-bound")).expect("make a link");
+    let inside = bundle.rootfs().join("link");
+    let bundle = bundle
+        .push("/mounts", bind("/followed", "to-bound", &["bind"]))
+        .push("/mounts", bind("/itself", "to-bound", &["bind", "src-nofollow", "nosuid"]))
+        .push("/mounts", bind("/link", "to-bound", &["rbind", "src-nofollow", "dest-nofollow"]))
+        .push("/mounts", bind("/again", inside, &["bind", "src-nofollow"]))
+        .push("/mounts", bind("/file", "bound", &["bind", "src-nofollow"]))
+        .shell("cat followed; readlink itself; readlink link; readlink again; cat real file");
+    assert_eq!(runtime.run(&bundle).ok().stdout(), "bound\nbound\nbound\nbound\nreal\nbound\n");
+    assert!(bundle.rootfs().join("itself").is_file(), "the link was mounted on a file");
+    sandbox.assert_clean();
+}
+
+#[test]
+fn a_link_at_the_source_is_copied_where_that_is_asked_for() {
+    let sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let with = |options: &[&str], at: &str| {
+        let bundle = with_link();
+        symlink("real", bundle.path().join("to-real")).expect("make a link");
+        bundle
+            .push("/mounts", bind(at, "to-real", options))
+            .push("/mounts", bind("/plain", "bound", options))
+            .shell(&format!("readlink {at}; cat plain; cut -d' ' -f5 /proc/self/mountinfo"))
+    };
+    for at in ["/new/place", "/link"] {
+        let bundle = with(&["bind", "copy-symlink"], at);
+        let shown = runtime.run(&bundle).ok().stdout();
+        assert!(shown.starts_with("real\nbound\n"), "{shown}");
+        assert!(!shown.lines().any(|mount| mount == at), "nothing is mounted: {shown}");
+        assert!(bundle.rootfs().join(&at[1..]).is_symlink());
+    }
+    for (at, words) in [("/real", "file exists"), ("/etc", "file exists")] {
+        let output = runtime.try_create(&with(&["bind", "copy-symlink"], at)).exits(1);
+        for words in [words, "/mounts/7", "hint: something else is there"] {
+            assert!(output.stderr().contains(words), "{words}: {output}");
+        }
+    }
+    sandbox.assert_clean();
+}
+
+/// As a mount through such a link is refused (attacks), so is a link.
+#[test]
+fn no_link_of_the_image_brings_a_copied_one_to_proc() {
+    let _sandbox = Sandbox::enter();
+    for options in [&["bind", "copy-symlink"][..], &["bind", "dest-nofollow"]] {
+        let bundle = with_link();
+        symlink("/proc/self", bundle.rootfs().join("way")).expect("make a link");
+        symlink("bound", bundle.path().join("to-bound")).expect("make a link");
+        let bundle = bundle.push("/mounts", bind("/way/attr/exec", "to-bound", options));
+        let output = Runtime::under_test().try_create(&bundle).exits(1);
+        assert!(output.stderr().contains("leads into /proc"), "{options:?}: {output}");
+    }
+}

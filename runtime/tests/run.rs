@@ -107,6 +107,60 @@ fn the_status_is_had_when_the_caller_ignores_the_end_of_children() {
     sandbox.assert_clean();
 }
 
+/// What pauses the container `id` from inside a hook of its own, which is paused with it.
+fn pausing_hook(id: &str) -> serde_json::Value {
+    let script = format!(
+        "v1=/sys/fs/cgroup/freezer/{id}/freezer.state; \
+         if test -e $v1; then echo FROZEN > $v1; else echo 1 > /sys/fs/cgroup/{id}/cgroup.freeze; fi"
+    );
+    json!({"path": "/bin/sh", "args": ["sh", "-c", script]})
+}
+
+/// The init runs its `createContainer` hooks itself, and is paused with them: nothing more is heard of it.
+#[test]
+fn a_container_that_pauses_itself_in_a_hook_is_not_waited_for() {
+    let sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    for command in ["create", "run"] {
+        let id = runtime.new_id();
+        let bundle = BundleDir::new()
+            .set("/linux/cgroupsPath", format!("/{id}"))
+            .push("/hooks/createContainer", pausing_hook(&id));
+        let call = runtime.bundle_call(command, &bundle, [""; 0], &id);
+        call.limit(Duration::from_secs(20)).run().exits(1).says("a hook has paused it");
+        assert!(!runtime.root().join(&id).exists(), "{command}");
+    }
+    sandbox.assert_clean();
+}
+
+/// Its init has a copy of the lock, and would hold it for ever.
+#[test]
+fn a_container_that_has_paused_itself_is_deleted_by_force_when_its_create_was_killed() {
+    let sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let id = runtime.new_id();
+    let bundle = BundleDir::new()
+        .set("/linux/cgroupsPath", format!("/{id}"))
+        .push("/hooks/createContainer", pausing_hook(&id));
+    let (mut create, _) = runtime.bundle_call("create", &bundle, [""; 0], &id).start();
+    let paused = || {
+        let file = |path: String| std::fs::read_to_string(path).unwrap_or_default();
+        file(format!("/sys/fs/cgroup/freezer/{id}/freezer.state")).trim() == "FROZEN"
+            || file(format!("/sys/fs/cgroup/{id}/cgroup.events")).contains("frozen 1")
+    };
+    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    while !paused() {
+        assert!(std::time::Instant::now() < deadline, "the hook pauses the container");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    create.kill().expect("kill the runtime");
+    create.wait().expect("wait for the runtime");
+    let delete = runtime.call(["delete", "--force", &id]).limit(Duration::from_secs(40));
+    let _ = delete.run().ok();
+    assert!(!runtime.root().join(&id).exists());
+    sandbox.assert_clean();
+}
+
 /// Frozen by v1's freezer, a process does not see SIGKILL, and whoever waited for its end would wait for ever.
 #[test]
 fn a_container_that_its_hook_has_paused_is_removed_when_the_hook_fails_or_nobody_could_set_it_up() {

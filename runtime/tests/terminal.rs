@@ -432,7 +432,7 @@ fn outlets() -> [(&'static str, Box<dyn Read>, OwnedFd); 3] {
     ]
 }
 
-/// Runs nrun on no terminal of its own.
+/// Runs nrun without a controlling terminal.
 fn run_into(runtime: &Runtime, stdout: &OwnedFd, bundle: &BundleDir, id: &str) -> Child {
     Command::new(tool("setsid"))
         .arg(runtime.program())
@@ -489,6 +489,15 @@ fn all_output_is_shown_though_stdout_does_not_block_and_is_read_late() {
         assert_eq!(lines.len(), 100_001, "{outlet}");
         assert_eq!(lines[99_999..], ["100000", "END"], "{outlet}");
     }
+}
+
+#[test]
+fn the_size_is_that_of_our_stdout_where_that_is_our_only_terminal() {
+    let (_sandbox, bundle) = (Sandbox::enter(), with_terminal("stty size"));
+    let (runtime, (mut terminal, slave)) = (Runtime::under_test(), Terminal::pair());
+    resize(&terminal, 44, 99);
+    run_into(&runtime, &slave, &bundle, &runtime.new_id()).wait().expect("wait for nrun");
+    terminal.expect("44 99\r\n");
 }
 
 #[test]

@@ -53,6 +53,14 @@ pub fn find(root: BorrowedFd<'_>, path: &CStr) -> Result<OwnedFd, Errno> {
     open(root, path, OFlags::PATH, Mode::empty())
 }
 
+/// The same, of a link itself where the last name is one.
+///
+/// # Errors
+/// As [`open`].
+pub fn find_itself(root: BorrowedFd<'_>, path: &CStr) -> Result<OwnedFd, Errno> {
+    open(root, path, OFlags::PATH | OFlags::NOFOLLOW, Mode::empty())
+}
+
 /// A path split for creation: the directory in which its last name lies, resolved from the root, and that name.
 ///
 /// Built ahead of time, so that the process that uses it need not allocate, but for a link that dangles or where more than the last
@@ -135,6 +143,19 @@ impl Target {
             }
             found => found,
         }
+    }
+
+    /// [`Target::ensure`] that opens a link itself where the last name is one.
+    ///
+    /// # Errors
+    /// As [`Target::ensure`].
+    pub fn ensure_itself(&self, root: BorrowedFd<'_>, file: bool) -> Result<OwnedFd, Errno> {
+        match find_itself(root, &self.path) {
+            Err(Errno::NOENT) => {}
+            found => return found,
+        }
+        drop(self.ensure(root, file)?);
+        find_itself(root, &self.path)
     }
 
     /// A link on the way points to nothing, as `/etc/resolv.conf` does in many images: what it points to is made, inside the root.
@@ -358,6 +379,23 @@ mod tests {
         let made = target.ensure_with(tree.root().as_fd(), false, ResolveFlags::NO_SYMLINKS);
         assert_eq!(made.unwrap_err(), Errno::LOOP);
         assert!(!tree.0.join("root/elsewhere").exists());
+    }
+
+    #[test]
+    fn a_link_at_the_end_is_found_itself_where_that_is_asked_for() {
+        let tree = Tree::new("itself");
+        symlink("/nowhere", tree.0.join("root/link")).unwrap();
+        symlink("a", tree.0.join("root/way")).unwrap();
+        let kind = |path: &[u8]| {
+            let target = Target::new(path).unwrap();
+            let found = target.ensure_itself(tree.root().as_fd(), false).unwrap();
+            rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(&found).unwrap().st_mode)
+        };
+        assert_eq!(kind(b"link"), rustix::fs::FileType::Symlink);
+        assert!(!tree.0.join("root/nowhere").exists());
+        // What is missing is made as elsewhere, and links on the way are followed.
+        assert_eq!(kind(b"way/new"), rustix::fs::FileType::Directory);
+        assert!(tree.0.join("root/a/new").is_dir());
     }
 
     #[test]

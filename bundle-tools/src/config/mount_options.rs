@@ -1,7 +1,7 @@
 //! Mount options: from the strings of config.json to flags, attributes and file system parameters.
 //!
-//! The names are those of mount(8) with the additions of runtime-spec (recursive attributes, `tmpcopyup`, `idmap`). What
-//! is not in the tables belongs to the file system and is passed on as it is. This is the only list of them: the checks, the
+//! The names are those of mount(8) with the additions of runtime-spec (recursive attributes, `tmpcopyup`, `idmap`) and those of crun
+//! (`src-nofollow`, `dest-nofollow`, `copy-symlink`, mappings behind `idmap=`; crun(1)). What is not in the tables belongs to the file system and is passed on as it is. This is the only list of them: the checks, the
 //! planner and `features` read it.
 
 use rustix::mount::MountPropagationFlags as Propagation;
@@ -26,6 +26,14 @@ pub struct Options {
     pub copy_up: bool,
     /// `idmap` or `ridmap`, the latter as `Some(true)`.
     pub idmap: Option<bool>,
+    /// What is behind `idmap=` or `ridmap=`, for [`super::mount_mappings::parse`].
+    pub id_mappings: Option<String>,
+    /// `src-nofollow`: a link at the source is mounted itself.
+    pub src_nofollow: bool,
+    /// `dest-nofollow`: a link at the destination is mounted over.
+    pub dest_nofollow: bool,
+    /// `copy-symlink`: a link at the source is made anew at the destination, and nothing is mounted.
+    pub copy_symlink: bool,
     /// Flags of the superblock as the kernel's parameters of that name: `sync`, `lazytime`, ...
     pub superblock: Vec<&'static str>,
     /// `iversion`: a flag of the superblock for which there is no parameter, only a bit of mount(2).
@@ -53,13 +61,16 @@ enum Effect {
     IdMap {
         recursive: bool,
     },
+    SourceLink,
+    TargetLink,
+    CopyLink,
     Superblock,
     Version(bool),
 }
 
 use Effect::{
-    AccessTime, Bind, Clear, CopyUp, IdMap, NotAccessTime, Nothing, Remount, Set, Superblock,
-    Version,
+    AccessTime, Bind, Clear, CopyLink, CopyUp, IdMap, NotAccessTime, Nothing, Remount, Set,
+    SourceLink, Superblock, TargetLink, Version,
 };
 
 /// Options without a recursive form.
@@ -74,6 +85,9 @@ const TABLE: &[(&str, Effect)] = &[
     ("tmpcopyup", CopyUp),
     ("idmap", IdMap { recursive: false }),
     ("ridmap", IdMap { recursive: true }),
+    ("src-nofollow", SourceLink),
+    ("dest-nofollow", TargetLink),
+    ("copy-symlink", CopyLink),
     ("sync", Superblock),
     ("async", Superblock),
     ("dirsync", Superblock),
@@ -128,6 +142,7 @@ pub fn names() -> Vec<String> {
 pub fn is_known(option: &str) -> bool {
     find(TABLE, option).or_else(|| find(ATTRIBUTES, option)).is_some()
         || recursive(option).is_some()
+        || id_mappings(option).is_some()
 }
 
 /// Reads a list of options.
@@ -138,6 +153,9 @@ pub fn parse(options: &[String]) -> Options {
             parsed.take(effect, name);
         } else if let Some(effect) = recursive(option) {
             change(&mut parsed.recursive_attributes, effect);
+        } else if let Some((recursive, mappings)) = id_mappings(option) {
+            parsed.idmap = Some(recursive);
+            parsed.id_mappings = Some(mappings.to_owned());
         } else {
             parsed.data.push(option.clone());
         }
@@ -153,6 +171,16 @@ fn recursive(option: &str) -> Option<Effect> {
     option.strip_prefix('r').and_then(|name| find(ATTRIBUTES, name)).map(|(_, effect)| effect)
 }
 
+/// Whether an option maps ids by mappings of its own, with the mounts below or without, and what those are.
+pub fn id_mappings(option: &str) -> Option<(bool, &str)> {
+    let (name, mappings) = option.split_once('=')?;
+    match name {
+        "idmap" => Some((false, mappings)),
+        "ridmap" => Some((true, mappings)),
+        _ => None,
+    }
+}
+
 impl Options {
     fn take(&mut self, effect: Effect, name: &'static str) {
         match effect {
@@ -164,6 +192,9 @@ impl Options {
             Remount => self.remount = true,
             CopyUp => self.copy_up = true,
             IdMap { recursive } => self.idmap = Some(recursive),
+            SourceLink => self.src_nofollow = true,
+            TargetLink => self.dest_nofollow = true,
+            CopyLink => self.copy_symlink = true,
             Superblock => self.superblock.push(name),
             Version(on) => self.version = on,
             Effect::Propagation(flags) => self.propagation.push(flags.bits().into()),
@@ -238,6 +269,15 @@ mod tests {
     fn names_that_begin_with_r_but_are_not_recursive_forms_are_data() {
         assert_eq!(parse_list("rootcontext=x,rsize=4096").data, ["rootcontext=x", "rsize=4096"]);
         assert!(parse_list("relatime").recursive_attributes.is_empty());
+    }
+
+    #[test]
+    fn mappings_are_an_option_and_no_parameter_of_a_file_system() {
+        let options = parse_list("ridmap=uids=0-1-2;gids=0-1-2,src-nofollow");
+        assert_eq!(options.idmap, Some(true));
+        assert_eq!(options.id_mappings.as_deref(), Some("uids=0-1-2;gids=0-1-2"));
+        assert!(options.src_nofollow && options.data.is_empty());
+        assert!(is_known("idmap=x") && !is_known("idmap2=x"));
     }
 
     #[test]

@@ -14,6 +14,7 @@ use rustix::io::Errno;
 use serde::Serialize;
 
 use super::{Cgroup, Error, files};
+use crate::intel_rdt;
 
 /// What a container uses.
 #[derive(Debug, Default, Serialize)]
@@ -25,7 +26,7 @@ pub struct Stats {
     blkio: BlockIo,
     /// By the size of pages, such as `2MB`.
     hugetlb: BTreeMap<String, HugePages>,
-    intel_rdt: IntelRdt,
+    intel_rdt: intel_rdt::Stats,
     /// runc counts the interfaces that it made itself, which it has not done for any since long.
     network_interfaces: Option<()>,
 }
@@ -164,9 +165,6 @@ struct HugePages {
     failcnt: u64,
 }
 
-#[derive(Debug, Default, Serialize)]
-struct IntelRdt {}
-
 /// How long processes had to wait for a resource: percentages of time, and microseconds in all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 struct Waits {
@@ -185,6 +183,14 @@ struct Pressure {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
 fn is_zero(number: &u64) -> bool {
     *number == 0
+}
+
+impl Stats {
+    /// The same, with what the container has of caches and memory bandwidth.
+    #[must_use]
+    pub fn with_class(self, intel_rdt: intel_rdt::Stats) -> Stats {
+        Stats { intel_rdt, ..self }
+    }
 }
 
 impl Cgroup {

@@ -328,6 +328,7 @@ fn device_rules_are_files_on_v1_and_a_program_on_v2() {
   devices.allow = "c 5:0 rwm"
   devices.allow = "c 136:* rwm"
   devices.allow = "c 5:2 rwm"
+  devices.allow = "c 10:200 rwm"
 "#;
     assert_eq!(devices(&v1()), expected);
     assert!(
@@ -460,7 +461,7 @@ fn with_systemd_limits_are_properties_of_the_unit_and_values_in_its_files() {
 unit when it is ready
   DeviceAllow = []
   DevicePolicy = "strict"
-  DeviceAllow = [("char-*", "m"), ("block-*", "m"), ("/dev/char/1:3", "rwm"), ("/dev/char/1:5", "rwm"), ("/dev/char/1:7", "rwm"), ("/dev/char/1:8", "rwm"), ("/dev/char/1:9", "rwm"), ("/dev/char/5:0", "rwm"), ("char-136", "rwm"), ("/dev/char/5:2", "rwm")]
+  DeviceAllow = [("char-*", "m"), ("block-*", "m"), ("/dev/char/1:3", "rwm"), ("/dev/char/1:5", "rwm"), ("/dev/char/1:7", "rwm"), ("/dev/char/1:8", "rwm"), ("/dev/char/1:9", "rwm"), ("/dev/char/5:0", "rwm"), ("char-136", "rwm"), ("/dev/char/5:2", "rwm"), ("/dev/char/10:200", "rwm")]
 cgroup /sys/fs/cgroup/machine.slice/machine-pods.slice/libpod-1f.scope
   enable cpuset cpu io memory hugetlb pids rdma misc
   memory.max = "1000" (/linux/resources/memory/limit)

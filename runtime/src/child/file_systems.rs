@@ -8,6 +8,7 @@ use crate::plan::op::{
     Bind, Carrier, Cgroups, Device, Hierarchy, HierarchySource, Inherited, Legacy, Mount, Remount,
     RemountTo, RootPath,
 };
+use crate::sources;
 use crate::wire::{self, Message};
 use rustix::fs::{
     AtFlags, CWD, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, StatxAttributes, StatxFlags,
@@ -81,12 +82,10 @@ impl<'a> Child<'a> {
         match (source_of.carrier, &self.resources.trees[source]) {
             (Carrier::Tree, Some(tree)) => Ok(tree.as_fd()),
             (Carrier::Tree, None) => Err(Errno::BADF),
-            (Carrier::Path, _) => {
-                let (path, attributes) = (&*source_of.path, source_of.attributes());
-                attr::clone_tree(CWD, path, &attributes, source_of.recursive).map(until_exec)
-            }
+            (Carrier::Path, _) => sources::detached(source_of).map(until_exec),
             (Carrier::Root, namespace) => {
-                let found = until_exec(beneath::find(self.root()?, &source_of.path)?);
+                let find = if source_of.no_follow { beneath::find_itself } else { beneath::find };
+                let found = until_exec(find(self.root()?, &source_of.path)?);
                 let tree = clone_tree(found, c"", source_of.recursive)?;
                 let id_map = source_of.id_map.as_ref().filter(|id_map| !id_map.by_parent);
                 if let (Some(namespace), Some(id_map)) = (namespace, id_map) {
@@ -290,12 +289,15 @@ impl<'a> Child<'a> {
     pub(super) fn bind(&mut self, bind: &Bind, step: usize) -> Result<(), Errno> {
         self.fresh = None;
         let tree = self.tree(bind.source)?;
+        let kind = kind_of(tree)?;
+        if bind.copy_link && kind == FileType::Symlink {
+            return self.copy_link(tree, bind);
+        }
         let id_map = self.resources.sources[bind.source].id_map.as_ref();
         if id_map.is_some_and(|id_map| id_map.by_parent) {
             Message::Tree { step, fd: tree.as_raw_fd() }.send(self.peer)?;
             wire::wait_go(self.peer)?;
         }
-        let is_file = kind_of(tree)? != FileType::Directory;
         // Before it is attached: nobody else can see a detached tree, and in a user namespace its flags are locked afterwards.
         set_propagation(tree, &bind.propagation)?;
         if !bind.recursive.is_empty() {
@@ -304,11 +306,34 @@ impl<'a> Child<'a> {
         if !bind.attributes.is_empty() {
             inherited::set_attributes(tree, &bind.attributes, bind.inherited)?;
         }
-        let target = until_exec(bind.target.ensure(self.root()?, is_file)?);
+        let (root, is_file) = (self.root()?, kind != FileType::Directory);
+        let target = match bind.over_link {
+            true => bind.target.ensure_itself(root, is_file),
+            false => bind.target.ensure(root, is_file),
+        };
+        let target = until_exec(target?);
         if bind.off_proc {
             refuse_procfs(target)?;
         }
         attach(tree, target)
+    }
+
+    /// One that is there already has to lead where the source does.
+    fn copy_link(&self, source: BorrowedFd<'_>, bind: &Bind) -> Result<(), Errno> {
+        let (root, (_, name)) = (self.root()?, bind.target.split().ok_or(Errno::EXIST)?);
+        let to = rustix::fs::readlinkat(source, c"", Vec::new())?;
+        bind.target.ensure_parent(root)?;
+        let parent = until_exec(bind.target.parent(root, ResolveFlags::empty())?);
+        if bind.off_proc {
+            refuse_procfs(parent)?;
+        }
+        match rustix::fs::symlinkat(&*to, parent, name) {
+            Err(Errno::EXIST) => match rustix::fs::readlinkat(parent, name, Vec::new()) {
+                Ok(there) if there == to => Ok(()),
+                _ => Err(Errno::EXIST),
+            },
+            made => made,
+        }
     }
 
     pub(super) fn read_only_root(&self) -> Result<(), Errno> {

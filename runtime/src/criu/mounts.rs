@@ -67,6 +67,12 @@ pub fn external(plan: &Plan) -> Result<Vec<External>> {
                     plan.id, step.pointer
                 )));
             }
+            Op::Bind(bind) if bind.over_link || bind.copy_link => {
+                return Err(Error::State(format!(
+                    "container `{}` has a mount of a link or over one (config.json {}), which criu would look for elsewhere",
+                    plan.id, step.pointer
+                )));
+            }
             Op::Bind(bind) => add(&bind.target, source(bind.source), false)?,
             Op::Device(device) => {
                 if let Some(bind) = device.bind {

@@ -22,7 +22,8 @@ type Result<T> = std::result::Result<T, Errno>;
 #[derive(Debug)]
 pub(super) struct Terminal {
     master: OwnedFd,
-    /// Our own terminal, if there is one: stdin, or `/dev/tty` where stdin is something else.
+    /// Our own terminal, if there is one: a standard stream, or `/dev/tty` where none is one. Without it the process has its terminal all
+    /// the same, as in Docker and Podman; runc refuses.
     own: Option<Own>,
     output: Output,
     flow: Flow,
@@ -176,13 +177,14 @@ struct Own {
 impl Own {
     /// `on_screen`: what the process writes is shown on it as it is. What some other program shows there keeps its line ends.
     fn take(on_screen: bool) -> Result<Option<Own>> {
-        let stdin = rustix::stdio::stdin();
-        let fd = if isatty(stdin) {
-            rustix::io::fcntl_dupfd_cloexec(stdin, 3)?
-        } else {
-            match rustix::fs::open("/dev/tty", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()) {
-                Ok(fd) => fd,
-                Err(_) => return Ok(None),
+        let streams = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
+        let fd = match streams.into_iter().find(|stream| isatty(stream)) {
+            Some(stream) => rustix::io::fcntl_dupfd_cloexec(stream, 3)?,
+            None => {
+                match rustix::fs::open("/dev/tty", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()) {
+                    Ok(fd) => fd,
+                    Err(_) => return Ok(None),
+                }
             }
         };
         let before = tcgetattr(&fd)?;

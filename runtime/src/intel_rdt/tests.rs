@@ -1,6 +1,7 @@
 //! On plain directories that look like the file system: no machine for tests has the real one.
 
 use super::*;
+use serde_json::json;
 use tempfile::TempDir;
 
 /// What a mounted resctrl shows, with one class that somebody has prepared.
@@ -163,4 +164,44 @@ fn only_a_container_with_a_class_is_updated() {
         false => "Intel RDT/CAT: l3 cache schema is not enabled",
     };
     assert_eq!(error, expected);
+}
+
+#[test]
+fn what_a_class_has_and_its_group_has_counted_is_told_in_the_form_of_runc() {
+    let (_directory, facts) = resctrl();
+    let root = &facts.root;
+    let group = planned(r#"{"closID": "gold", "enableMonitoring": true}"#, &facts).unwrap().group;
+    let show = || serde_json::to_value(group.stats().unwrap()).unwrap();
+    assert_eq!(show(), json!({}), "nothing is divided or counted here");
+    let write = |path: &str, text: &str| {
+        std::fs::create_dir_all(root.join(path).parent().unwrap()).unwrap();
+        std::fs::write(root.join(path), text).unwrap();
+    };
+    for (path, text) in [
+        ("info/L3/cbm_mask", "fffff\n"),
+        ("info/L3/min_cbm_bits", "1\n"),
+        ("info/L3/num_closids", "16\n"),
+        ("info/MB/bandwidth_gran", "10\n"),
+        ("info/MB/delay_linear", "1\n"),
+        ("info/MB/min_bandwidth", "10\n"),
+        ("info/MB/num_closids", "8\n"),
+        ("info/L3_MON/mon_features", "llc_occupancy\nmbm_total_bytes\nmbm_local_bytes\n"),
+        ("gold/mon_groups/web/mon_data/mon_L3_01/llc_occupancy", "4096\n"),
+        ("gold/mon_groups/web/mon_data/mon_L3_01/mbm_total_bytes", "7\n"),
+        ("gold/mon_groups/web/mon_data/mon_L3_01/mbm_local_bytes", "5\n"),
+        ("gold/mon_groups/web/mon_data/mon_L3_00/llc_occupancy", "Unavailable\n"),
+    ] {
+        write(path, text);
+    }
+    let expected = json!({
+        "l3_cache_info": {"cbm_mask": "fffff", "min_cbm_bits": 1, "num_closids": 16},
+        "l3_cache_schema_root": "L3:0=fffff;1=fffff",
+        "l3_cache_schema": "L3:0=00ff0;1=0000f",
+        "mem_bw_info": {"bandwidth_gran": 10, "delay_linear": 1, "min_bandwidth": 10, "num_closids": 8},
+        "mem_bw_schema_root": "MB:0=100;1=100",
+        "mem_bw_schema": "MB:0= 20;1=100",
+        "mbm_stats": [{"mbm_total_bytes": 0, "mbm_local_bytes": 0}, {"mbm_total_bytes": 7, "mbm_local_bytes": 5}],
+        "cmt_stats": [{"llc_occupancy": 0}, {"llc_occupancy": 4096}],
+    });
+    assert_eq!(show(), expected);
 }

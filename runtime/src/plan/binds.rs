@@ -3,6 +3,7 @@
 use super::mounts::{Context, UserNamespace, may_lead_to_proc, refuse_over_proc, target};
 use super::op::{Bind, Carrier, IdMapped, Inherited, MappedBy, Op, Source, Step};
 use super::{Error, c_string, idmap};
+use bundle::config::mount_mappings;
 use bundle::config::mount_options::Options;
 use oci_spec::runtime;
 use std::ffi::CString;
@@ -33,7 +34,8 @@ pub(super) fn plan(
     let id_map = id_map(mount, &options, context, &pointer)?;
     let at = format!("{pointer}/source");
     let source = sources.len();
-    sources.push(match inside(context.rootfs, &path).filter(|inside| !inside.is_empty()) {
+    let no_follow = options.src_nofollow || options.copy_symlink;
+    let found = match inside(context.rootfs, &path).filter(|inside| !inside.is_empty()) {
         Some(inside) => {
             // mount_setattr(2) asks for CAP_SYS_ADMIN over the file system, which the init does not have in its user namespace.
             let by_parent = !matches!(context.user_namespace, UserNamespace::None);
@@ -50,7 +52,8 @@ pub(super) fn plan(
                 at,
             )
         },
-    });
+    };
+    sources.push(Source { no_follow, ..found });
     let mut propagation = options.propagation;
     if propagation.is_empty() {
         propagation.push(context.propagation);
@@ -66,6 +69,8 @@ pub(super) fn plan(
         },
         recursive: options.recursive_attributes,
         propagation,
+        over_link: options.dest_nofollow,
+        copy_link: options.copy_symlink,
     };
     Ok(Step { op: Op::Bind(Box::new(bind)), pointer })
 }
@@ -92,10 +97,16 @@ fn id_map(
 ) -> Result<Option<IdMapped>, Error> {
     let uids = mount.uid_mappings().as_deref().unwrap_or_default();
     let gids = mount.gid_mappings().as_deref().unwrap_or_default();
-    let by = match (!uids.is_empty() || !gids.is_empty(), options.idmap) {
-        (false, None) => return Ok(None),
-        (true, _) => MappedBy::Maps(idmap::of_mount(uids, gids)),
-        (false, Some(_)) => match context.user_namespace {
+    let own = !uids.is_empty() || !gids.is_empty();
+    let by = match (own, options.idmap, &options.id_mappings) {
+        (false, None, _) => return Ok(None),
+        (true, ..) => MappedBy::Maps(idmap::of_mount(uids, gids)),
+        (false, Some(_), Some(text)) => {
+            let mappings = mount_mappings::parse(text, context.linux)
+                .map_err(|message| Error::new(format!("{pointer}/options"), message))?;
+            MappedBy::Maps(idmap::of_mount(&mappings.uids, &mappings.gids))
+        }
+        (false, Some(_), None) => match context.user_namespace {
             UserNamespace::New(maps) => MappedBy::Maps(maps.clone()),
             UserNamespace::Joined(path) => MappedBy::Namespace(path.to_owned()),
             UserNamespace::None => {

@@ -368,6 +368,7 @@ impl<'a> Builder<'a> {
                 (None, None) => UserNamespace::None,
             },
             in_user_namespace: self.nested(),
+            linux: self.linux,
             label,
         };
         let listed = self.checked.spec.mounts().as_deref().unwrap_or_default();

@@ -141,6 +141,8 @@ fn unified(
             recursive: options.recursive_attributes,
             propagation: vec![context.propagation],
             off_proc: false,
+            over_link: false,
+            copy_link: false,
         };
         return Ok(Step { op: Op::Bind(Box::new(bind)), pointer: pointer.to_owned() });
     }

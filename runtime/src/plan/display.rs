@@ -300,8 +300,10 @@ fn recursive_text(attributes: &Attributes) -> String {
 
 fn bind_text(plan: &Plan, bind: &Bind) -> String {
     let flags: Vec<String> = bind.propagation.iter().map(|flags| propagation(*flags)).collect();
+    let over = if bind.over_link { ", over a link that is there" } else { "" };
+    let copied = if bind.copy_link { ", or a copy of it if it is a link" } else { "" };
     format!(
-        " from {}, {}{}{}",
+        " from {}, {}{}{}{over}{copied}",
         source_text(plan, bind.source),
         flags.join(" "),
         changes(&bind.attributes),
@@ -341,8 +343,9 @@ fn source_text(plan: &Plan, source: usize) -> String {
         Carrier::Path => " (by path)",
         Carrier::Root => " (in the root)",
     };
+    let itself = if source.no_follow { " (itself, if it is a link)" } else { "" };
     let mapped = source.id_map.as_ref().map(id_map_text).unwrap_or_default();
-    format!("{}{depth}{carrier}{mapped}", Name(&source.path))
+    format!("{}{itself}{depth}{carrier}{mapped}", Name(&source.path))
 }
 
 fn id_map_text(id_map: &IdMapped) -> String {

@@ -7,7 +7,7 @@ use super::idmap::IdMaps;
 use super::op::{Carrier, CopyUp, Mount, Op, Source, Step};
 use super::{Error, binds, c_string, cgroup_mounts, legacy};
 use bundle::config::mount_options::{self as options, Options};
-use oci_spec::runtime;
+use oci_spec::runtime::{self, Linux};
 use std::borrow::Cow;
 use std::ffi::{CStr, CString, OsStr};
 use std::os::unix::ffi::OsStrExt;
@@ -36,6 +36,8 @@ pub struct Context<'a> {
     pub user_namespace: UserNamespace<'a>,
     /// There is a user namespace, the container's or the caller's, between the mounts and the host.
     pub in_user_namespace: bool,
+    /// `linux` of config.json, from whose user namespace the mappings of a mount may count.
+    pub linux: Option<&'a Linux>,
     /// What new file systems are labelled with.
     pub label: Option<&'a Label>,
 }
@@ -306,6 +308,7 @@ pub(super) mod testing {
             cgroup_namespace: true,
             user_namespace: UserNamespace::None,
             in_user_namespace: false,
+            linux: None,
             label: None,
         }
     }

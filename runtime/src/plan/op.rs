@@ -412,6 +412,10 @@ pub struct Bind {
     pub propagation: Vec<u64>,
     /// The target may not turn out to be on a procfs.
     pub off_proc: bool,
+    /// A link at the target is the target itself.
+    pub over_link: bool,
+    /// A link at the source is made anew at the target, instead of being mounted.
+    pub copy_link: bool,
 }
 
 /// The attributes that a bind mount inherits from the mount that it is a view of.
@@ -481,13 +485,15 @@ pub struct Source {
     pub propagation: u64,
     /// The ids of its files are mapped.
     pub id_map: Option<IdMapped>,
+    /// A link at the end of the path is the source itself.
+    pub no_follow: bool,
 }
 
 impl Source {
     /// A source whose path the runtime knows itself, or that was looked at before.
     pub fn new(path: CString, recursive: bool, carrier: Carrier, pointer: String) -> Source {
-        let (no_magic_links, propagation, id_map) = (false, 0, None);
-        Source { path, recursive, carrier, pointer, no_magic_links, propagation, id_map }
+        let (no_magic_links, propagation, id_map, no_follow) = (false, 0, None, false);
+        Source { path, recursive, carrier, pointer, no_magic_links, propagation, id_map, no_follow }
     }
 
     /// What its mounts are given as they are cloned.

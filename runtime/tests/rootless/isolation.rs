@@ -47,6 +47,17 @@ fn no_descriptor_of_the_runtime_is_left_open() {
 }
 
 #[test]
+fn a_source_is_not_what_the_runtime_has_open() {
+    let user = User::enter();
+    let runtime = user.runtime();
+    for source in ["/proc/self/fd/0", "/dev/stdin"] {
+        let bind = json!({"destination": "/x", "source": source, "options": ["bind"]});
+        let output = runtime.try_create(&user.bundle().push("/mounts", bind)).exits(1);
+        assert!(output.stderr().contains("hint: the path leads through a link"), "{output}");
+    }
+}
+
+#[test]
 fn flags_that_the_host_has_locked_stay() {
     let user = User::enter();
     let runtime = user.runtime();

@@ -35,6 +35,16 @@ fn user_namespace_mappings(subject: &Subject<'_>, report: &mut Report) {
 /// What the kernel refuses in an id map (user_namespaces(7), "defining user and group ID
 /// mappings"): too many entries, empty ranges, ranges past the last id or that overlap.
 pub(super) fn mappings(list: &[LinuxIdMapping], pointer: &str, report: &mut Report) {
+    mappings_at(list, pointer, &|index, name| format!("{pointer}/{index}/{name}"), report);
+}
+
+/// The same, of a list that is not written as one: `place` says where a member of an entry is.
+pub(super) fn mappings_at(
+    list: &[LinuxIdMapping],
+    pointer: &str,
+    place: &dyn Fn(usize, &str) -> String,
+    report: &mut Report,
+) {
     if list.len() > MAX_MAPPINGS {
         let message = format!("has {} entries; the kernel takes {MAX_MAPPINGS}", list.len());
         report.add(pointer, message);
@@ -42,18 +52,18 @@ pub(super) fn mappings(list: &[LinuxIdMapping], pointer: &str, report: &mut Repo
     }
     for (index, mapping) in list.iter().enumerate() {
         if mapping.size() == 0 {
-            report.add(format!("{pointer}/{index}/size"), "must not be 0");
+            report.add(place(index, "size"), "must not be 0");
         }
     }
-    ranges(list, "containerID", LinuxIdMapping::container_id, pointer, report);
-    ranges(list, "hostID", LinuxIdMapping::host_id, pointer, report);
+    ranges(list, "containerID", LinuxIdMapping::container_id, place, report);
+    ranges(list, "hostID", LinuxIdMapping::host_id, place, report);
 }
 
 fn ranges(
     list: &[LinuxIdMapping],
     name: &str,
     start: fn(&LinuxIdMapping) -> u32,
-    pointer: &str,
+    place: &dyn Fn(usize, &str) -> String,
     report: &mut Report,
 ) {
     let end = |mapping| u64::from(start(mapping)) + u64::from(LinuxIdMapping::size(mapping));
@@ -63,7 +73,7 @@ fn ranges(
         // The last id, 2^32 - 1, means "no id".
         if end(&list[*index]) > u64::from(u32::MAX) {
             let message = "the range goes past the last id, 4294967294".to_owned();
-            report.add(format!("{pointer}/{index}/{name}"), message);
+            report.add(place(*index, name), message);
         }
     }
     for pair in order.windows(2) {
@@ -71,7 +81,7 @@ fn ranges(
         if end(&list[before]) > u64::from(start(&list[after])) {
             let (first, second) = (before.min(after), before.max(after));
             let message = format!("the range overlaps that of entry {first}");
-            report.add(format!("{pointer}/{second}/{name}"), message);
+            report.add(place(second, name), message);
         }
     }
 }

@@ -4,11 +4,11 @@ use std::path::Path;
 
 use oci_spec::runtime::{LinuxNamespaceType as Type, Mount};
 
-use super::ids::mappings;
+use super::ids::{mappings, mappings_at};
 use super::{Check, Report, Subject, elements, lexically_clean};
-use crate::config::mount_options;
+use crate::config::{mount_mappings, mount_options};
 
-pub(super) const CHECKS: &[Check] = &[destinations, types, bind_options, id_mappings];
+pub(super) const CHECKS: &[Check] = &[destinations, types, bind_options, links, id_mappings];
 
 /// Files in procfs that may be covered: they only inform, and lxcfs makes versions of them for one container (runc's list).
 pub const PROC_FILES: [&str; 10] = [
@@ -33,8 +33,15 @@ pub(super) fn is_bind(mount: &Mount) -> bool {
 pub(super) fn is_id_mapped(mount: &Mount) -> bool {
     let given = |list: &Option<Vec<_>>| list.as_ref().is_some_and(|list| !list.is_empty());
     has_option(mount, &["idmap", "ridmap"])
+        || id_options(mount).next().is_some()
         || given(mount.uid_mappings())
         || given(mount.gid_mappings())
+}
+
+/// The options with mappings, such as `idmap=uids=...`, with their places.
+fn id_options(mount: &Mount) -> impl Iterator<Item = (usize, &str)> {
+    let mappings = |(at, option)| Some((at, mount_options::id_mappings(option)?.1));
+    elements(mount.options()).map(|(at, option)| (at, option.as_str())).filter_map(mappings)
 }
 
 fn has_option(mount: &Mount, names: &[&str]) -> bool {
@@ -107,6 +114,26 @@ fn bind_options(subject: &Subject<'_>, report: &mut Report) {
     }
 }
 
+/// What crun's options say of links is about bind mounts, and of a link that is copied nothing is mounted.
+fn links(subject: &Subject<'_>, report: &mut Report) {
+    const COPY: &str = "copy-symlink";
+    const LINKS: [&str; 3] = ["src-nofollow", "dest-nofollow", COPY];
+    for (index, mount) in elements(subject.spec.mounts()) {
+        for (at, option) in elements(mount.options()) {
+            if !LINKS.contains(&option.as_str()) {
+                continue;
+            }
+            let pointer = format!("/mounts/{index}/options/{at}");
+            if !is_bind(mount) {
+                report.add(pointer, format!("`{option}` is for bind mounts only"));
+            } else if option == COPY && has_option(mount, &LINKS[..2]) {
+                let message = format!("`{COPY}` excludes `src-nofollow` and `dest-nofollow`");
+                report.add(pointer, message);
+            }
+        }
+    }
+}
+
 /// "If specified, it MUST be specified along with `gidMappings`"; without mappings, those of the
 /// container's user namespace, "otherwise an error MUST be returned" (config.md, mounts). Only
 /// bind mounts can have their ids mapped (runc).
@@ -119,7 +146,21 @@ fn id_mappings(subject: &Subject<'_>, report: &mut Report) {
         let lists = [("uidMappings", mount.uid_mappings()), ("gidMappings", mount.gid_mappings())];
         let lists = lists.map(|(name, list)| (name, list.as_deref().unwrap_or_default()));
         let given = lists.iter().filter(|(_, list)| !list.is_empty()).count();
-        if given == 0 && !subject.has(Type::User) {
+        for (at, text) in id_options(mount) {
+            let at = format!("{pointer}/options/{at}");
+            match mount_mappings::parse(text, subject.linux()) {
+                Err(message) => report.add(&at, message),
+                Ok(_) if given > 0 => {
+                    report.add(&at, "has mappings, and so have `uidMappings` or `gidMappings`");
+                }
+                Ok(found) => {
+                    for list in [&found.uids, &found.gids] {
+                        mappings_at(list, &at, &|_, _| at.clone(), report);
+                    }
+                }
+            }
+        }
+        if given == 0 && id_options(mount).next().is_none() && !subject.has(Type::User) {
             let message = "`idmap` needs mappings, or a user namespace to take them from";
             report.add(format!("{pointer}/options"), message);
         }

@@ -161,6 +161,18 @@ faults! {
     idmap_size: r#""hostID": 400, "size": 10"#, r#""hostID": 400, "size": 1"#,
         r#""hostID": 400, "size": «0"#
         => "/mounts/3/gidMappings/0/size", "must not be 0";
+    idmap_option: r#""rprivate"]"#, r#""idmap=uids=0-1-2;gids=@5-9-1"]"#, r#"«"idmap=uids=0-1"]"#
+        => "/mounts/1/options/2", "`0-1` is no range `FILE-HOST-COUNT` of ids";
+    idmap_option_overlap: r#""rprivate"]"#, r#""ridmap=uids=0-1-2#2-7-1;gids=0-1-2"]"#,
+        r#"«"ridmap=uids=0-1-2#1-7-1;gids=0-1-2"]"#
+        => "/mounts/1/options/2", "the range overlaps that of entry 0";
+    idmap_twice: r#""options": ["bind", "idmap"]"#, r#""options": ["bind", "ridmap"]"#,
+        r#""options": ["bind", «"idmap=uids=0-1-2;gids=0-1-2"]"#
+        => "/mounts/3/options/1", "has mappings, and so have `uidMappings` or `gidMappings`";
+    link_options: r#""rprivate"]"#, r#""src-nofollow", "dest-nofollow"]"#, r#""src-nofollow", «"copy-symlink"]"#
+        => "/mounts/1/options/3", "`copy-symlink` excludes `src-nofollow` and `dest-nofollow`";
+    link_of_tmpfs: r#""nosuid"]"#, r#""nodev"]"#, r#"«"dest-nofollow"]"#
+        => "/mounts/2/options/1", "`dest-nofollow` is for bind mounts only";
 
     sysctl_host: r#""kernel.shmmax": "#, r#""fs.mqueue.queues_max": "#, r#""kernel.core_pattern": «"#
         => "/linux/sysctl/kernel.core_pattern",

@@ -467,7 +467,7 @@ mod tests {
 
     #[test]
     fn allowed_devices_are_a_strict_list() {
-        let expected = r#"DeviceAllow = [("/dev/block/8:0", "r"), ("char-*", "m"), ("block-*", "m"), ("/dev/char/1:3", "rwm"), ("/dev/char/1:5", "rwm"), ("/dev/char/1:7", "rwm"), ("/dev/char/1:8", "rwm"), ("/dev/char/1:9", "rwm"), ("/dev/char/5:0", "rwm"), ("char-136", "rwm"), ("/dev/char/5:2", "rwm")]"#;
+        let expected = r#"DeviceAllow = [("/dev/block/8:0", "r"), ("char-*", "m"), ("block-*", "m"), ("/dev/char/1:3", "rwm"), ("/dev/char/1:5", "rwm"), ("/dev/char/1:7", "rwm"), ("/dev/char/1:8", "rwm"), ("/dev/char/1:9", "rwm"), ("/dev/char/5:0", "rwm"), ("char-136", "rwm"), ("/dev/char/5:2", "rwm"), ("/dev/char/10:200", "rwm")]"#;
         let json = r#"[{"allow": false, "access": "rwm"},
             {"allow": true, "type": "b", "major": 8, "minor": 0, "access": "r"}]"#;
         for unified in [true, false] {
