@@ -215,7 +215,8 @@ impl Copier<'_> {
     }
 }
 
-fn join(path: &CStr, name: &CStr) -> CString {
+/// The path of an entry of the directory at `path`, which is `.` for the top.
+pub(crate) fn join(path: &CStr, name: &CStr) -> CString {
     let mut bytes = Vec::new();
     if path != c"." {
         bytes.extend_from_slice(path.to_bytes());

@@ -25,7 +25,7 @@ use crate::store::{Image, Store};
 use crate::undo::Undo;
 use crate::volume::place;
 use crate::{
-    apparmor, device, event, health, image, notice, rm, rootless, supervise, terminal,
+    apparmor, device, event, health, image, notice, rm, rootless, selinux, supervise, terminal,
     user_namespace, volume,
 };
 use ::bundle::digest::ChainId;
@@ -111,6 +111,7 @@ fn make(
     mount_points::resolve_references(&containers, &mut record)?;
     user_namespace::choose(settings, &containers, &mut record)?;
     warnings.extend(apparmor::choose(&host, &mut record, apparmor::find)?);
+    warnings.extend(selinux::choose(&host, &containers, &mut record)?);
     let parts = Parts::find(&record)?;
     let cidfile = args.cidfile.as_deref().map(IdFile::create).transpose()?;
     let draft = Draft { settings, containers, store, image, host, parts };

@@ -5,6 +5,7 @@
 mod judge;
 mod kernel;
 mod probe;
+mod security;
 mod user;
 
 use crate::cli::DoctorArgs;

@@ -11,6 +11,7 @@ use crate::listing::{binary_size, object};
 use crate::network::Carrier;
 use crate::rootless::Delegation;
 use crate::runtime::Runtime;
+use crate::selinux::Standing;
 use crate::settings::Settings;
 use crate::store::Store;
 use serde_json::{Value, json};
@@ -195,10 +196,11 @@ fn user_network(settings: &Settings) -> Value {
 /// Docker's words for what keeps containers apart from the host.
 fn security_options(settings: &Settings, host: &Host) -> Vec<&'static str> {
     let confines = host.apparmor.as_ref().is_some_and(Availability::is_given);
+    let labels = matches!(host.selinux, Some(Standing::Enforced | Standing::Permissive));
     let has_cgroups = host.namespaces.iter().any(|kind| kind == "cgroup");
     let mut options = vec!["name=seccomp,profile=builtin"];
     options.extend(confines.then_some("name=apparmor"));
-    options.extend(host.selinux.then_some("name=selinux"));
+    options.extend(labels.then_some("name=selinux"));
     options.extend(settings.rootless.then_some("name=rootless"));
     options.extend(has_cgroups.then_some("name=cgroupns"));
     options

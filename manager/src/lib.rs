@@ -76,6 +76,7 @@ pub mod rootless;
 pub mod run;
 pub mod runtime;
 pub mod save;
+pub mod selinux;
 pub mod settings;
 pub mod snapshot;
 pub mod start;

@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::monitor::{self, Assembled, Link};
 use crate::settings::Settings;
 use crate::volume::place;
-use crate::{apparmor, notice, oom_score, rm, terminal};
+use crate::{apparmor, notice, oom_score, rm, selinux, terminal};
 use std::time::{Duration, Instant};
 
 /// How long whoever else is at work on a container is waited for.
@@ -34,6 +34,7 @@ pub fn start(settings: &Settings, name: &str) -> Result<Option<Link>> {
     dir.clear(Mark::Kept)?;
     let warning = apparmor::provide_again(&containers, &dir, &mut record)?;
     warning.into_iter().for_each(notice::note);
+    selinux::provide(&record)?;
     oom_score::adapt(&record, &dir)?;
     let assemble = || {
         enter_private_mounts(&record, &dir)?;

@@ -45,7 +45,7 @@ pub const INIT_FILE: &str = "init";
 /// Puts a copy of the init into the container's directory, if it is asked for.
 pub fn provide_init(record: &Record, dir: &Dir) -> Result<()> {
     if record.supervision.init {
-        dir.write_program(INIT_FILE, sys::init::PROGRAM)?;
+        dir.write_program(INIT_FILE, sys::init::PROGRAM, record.selinux.as_ref())?;
     }
     Ok(())
 }

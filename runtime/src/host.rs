@@ -138,7 +138,7 @@ impl Host {
             bare_mounts: if asked.bare_mounts { bare_mounts::probe()? } else { Vec::new() },
             systemd: if asked.systemd { cgroup::systemd::probe()? } else { None },
             apparmor: if asked.apparmor { apparmor() } else { AppArmor::Disabled },
-            selinux: asked.selinux && selinux(),
+            selinux: asked.selinux && sys::selinux::is_enabled(),
             memory_policies: asked.memory_policies && sys::execution::has_memory_policies(),
         };
         host.in_user_namespace = host.administers() && rootless::in_user_namespace();
@@ -190,20 +190,4 @@ fn apparmor() -> AppArmor {
         }
         _ => AppArmor::Disabled,
     }
-}
-
-/// As libselinux decides: its file system is mounted for writing, and a policy is loaded, before which everything is `kernel`.
-fn selinux() -> bool {
-    const SELINUX_MAGIC: u32 = 0xf97c_ff8c;
-    let path = "/sys/fs/selinux";
-    let mounted = rustix::fs::statfs(path).is_ok_and(|stat| stat.f_type as u32 == SELINUX_MAGIC);
-    let writable = || {
-        rustix::fs::statvfs(path)
-            .is_ok_and(|stat| !stat.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY))
-    };
-    let has_policy = || {
-        std::fs::read("/proc/self/attr/current")
-            .is_ok_and(|label| label.split(|byte| *byte == 0).next() != Some(b"kernel"))
-    };
-    mounted && writable() && has_policy()
 }

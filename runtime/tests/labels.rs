@@ -2,17 +2,11 @@
 //! where it has not. A container that was to be confined never runs without.
 
 use std::fs;
-use std::path::Path;
 
 use nconform::fixture::apparmor::{self, Profile};
-use nconform::fixture::{BundleDir, Runtime, Sandbox};
+use nconform::fixture::{BundleDir, Runtime, Sandbox, selinux};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use serde_json::json;
-
-fn has_selinux() -> bool {
-    fs::read_to_string("/proc/filesystems").is_ok_and(|text| text.contains("selinuxfs"))
-        && Path::new("/sys/fs/selinux/policy").exists()
-}
 
 const CONFINED: &str = "cat /proc/self/attr/current; cat /etc/group >/dev/null 2>&1 || echo denied";
 
@@ -113,21 +107,16 @@ const FILES: &str = "system_u:object_r:tmp_t:s0:c1,c2";
 /// A bundle whose programs are of the type by which the domain is entered.
 fn enterable() -> BundleDir {
     let bundle = BundleDir::new();
-    label(&bundle.rootfs().join("bin/busybox"), ENTRY);
+    selinux::set_label(&bundle.rootfs().join("bin/busybox"), ENTRY);
     // Which domains may be entered so, the policy says of each pair.
     bundle.set("/process/noNewPrivileges", false)
-}
-
-fn label(path: &Path, label: &str) {
-    let none = rustix::fs::XattrFlags::empty();
-    rustix::fs::setxattr(path, "security.selinux", label.as_bytes(), none).expect("label a file");
 }
 
 #[test]
 fn an_selinux_label_is_the_processes_or_refused() {
     let sandbox = Sandbox::enter();
     let runtime = Runtime::under_test();
-    if !has_selinux() {
+    if !selinux::is_enabled() {
         let words =
             "selinux label is specified in config, but selinux is disabled or not supported";
         let refused = runtime.run(&BundleDir::new().set("/process/selinuxLabel", DOMAIN)).exits(1);
@@ -143,11 +132,7 @@ fn an_selinux_label_is_the_processes_or_refused() {
         return sandbox.assert_clean();
     }
     // What is said on stdout does not leave the domain, into which our files are not passed on: it shows from outside.
-    let label_of = |pid: &str| {
-        let label = fs::read_to_string(format!("/proc/{pid}/attr/current")).expect("a label");
-        label.trim_end_matches('\0').to_owned()
-    };
-    let own = label_of("thread-self");
+    let own = selinux::label_of_process("thread-self");
     for (label, writes) in [(DOMAIN, false), (own.as_str(), true)] {
         let bundle = enterable().set("/process/selinuxLabel", label).shell("echo >/etc/new");
         let _ = runtime.run(&bundle);
@@ -155,14 +140,14 @@ fn an_selinux_label_is_the_processes_or_refused() {
     }
     let bundle = enterable().set("/process/selinuxLabel", DOMAIN).args(["sleep", "600"]);
     let container = runtime.start(&bundle);
-    assert_eq!(label_of(&container.pid().as_raw_nonzero().to_string()), DOMAIN);
+    assert_eq!(selinux::label_of_process(&container.pid().as_raw_nonzero().to_string()), DOMAIN);
     let pid_file = runtime.root().join("exec.pid");
     for (more, label) in [(&[][..], DOMAIN), (&["--process-label", own.as_str()], own.as_str())] {
         let exec = ["exec", "--detach", "--pid-file", pid_file.to_str().expect("UTF-8")];
         let call = runtime.call(exec).args(more).args([container.id(), "sleep", "600"]);
         let _ = call.run().ok();
         let pid = fs::read_to_string(&pid_file).expect("the pid");
-        assert_eq!(label_of(&pid), label);
+        assert_eq!(selinux::label_of_process(&pid), label);
         // As long as nobody has collected it, its PID namespace does not end.
         let pid = pid.parse().ok().and_then(Pid::from_raw).expect("a pid");
         kill_process(pid, Signal::KILL).expect("kill it");
@@ -184,7 +169,7 @@ fn file_systems_of_a_containers_own_have_the_mount_label() {
         .set("/linux/mountLabel", FILES)
         .push("/linux/maskedPaths", "/proc/acpi")
         .shell("cat /proc/mounts");
-    if !has_selinux() {
+    if !selinux::is_enabled() {
         let refused = runtime.run(&bundle).exits(1);
         refused.says("config.json /linux/mountLabel");
         refused.says("SELinux is not enabled on this host");

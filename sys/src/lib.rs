@@ -27,6 +27,7 @@ pub mod notification;
 pub mod ptrace;
 pub mod scheduling;
 pub mod seccomp;
+pub mod selinux;
 pub mod signals;
 pub mod wait;
 

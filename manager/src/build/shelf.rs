@@ -9,7 +9,7 @@ use super::sources::Source;
 use super::state::{Run, SCRIPTS, Script};
 use super::workshop::{Mounted, Workshop};
 use crate::cli::BuildSecret;
-use crate::container::{Detail, MountKind, MountPoint};
+use crate::container::{Detail, MountKind, MountPoint, Relabel};
 use crate::cp::place::{Place, Root};
 use crate::cp::tree::{Copier, Owners};
 use crate::error::{Error, Result};
@@ -372,6 +372,7 @@ fn dress(path: &Path, (mode, uid, gid): (u32, u32, u32)) -> Result<()> {
         .map_err(Error::io("set the owner of", path))
 }
 
+/// What is mounted is the build's alone, so that where SELinux keeps containers apart it is labelled for them.
 fn bind(source: &Path, writable: bool, target: &str) -> MountPoint {
     MountPoint {
         kind: MountKind::Bind,
@@ -379,7 +380,7 @@ fn bind(source: &Path, writable: bool, target: &str) -> MountPoint {
         source: source.display().to_string(),
         destination: target.to_owned(),
         driver: String::new(),
-        mode: String::new(),
+        mode: Relabel::Shared.word().to_owned(),
         writable,
         propagation: "rprivate".to_owned(),
         detail: Detail::default(),

@@ -7,6 +7,7 @@ use crate::bundle::rootfs::Rootfs;
 use crate::changes::{Changes, changes};
 use crate::error::{Error, Result};
 use crate::new_image::NewImage;
+use crate::selinux;
 use crate::snapshot::{self, Layers};
 use crate::store::{Staging, Store};
 use bundle::digest::{ChainId, DiffId};
@@ -65,7 +66,8 @@ impl Workshop<'_> {
         let (prepared, layers) = self.store.snapshots().prepare_in(chain, &directory)?;
         let target = directory.join("root");
         snapshot::create_directory(&target, 0o700)?;
-        snapshot::mount(&prepared, &target)?;
+        // The command of a step may have it mounted.
+        snapshot::mount(&prepared, &target, selinux::of_shared_files().as_deref())?;
         Ok(Mounted { root: Rootfs::open(&target)?, layers, directory })
     }
 

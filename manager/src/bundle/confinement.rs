@@ -16,7 +16,7 @@ pub struct Confinement {
     pub seccomp: String,
     /// The name of an AppArmor profile, or `unconfined`; `None` for the default.
     pub apparmor: Option<String>,
-    /// Parts of an SELinux label: `type:x`, or `disable`.
+    /// Parts of the SELinux labels: `type:x`, or `disable`.
     pub labels: Vec<String>,
     /// What is hidden.
     pub masked: Vec<String>,
@@ -64,29 +64,6 @@ impl Confinement {
             SecurityOption::Mask(paths) => self.masked.extend(paths),
         }
     }
-
-    /// The SELinux label that the parts make, where they make one.
-    #[must_use]
-    pub fn selinux_label(&self) -> Option<String> {
-        if self.labels.is_empty() || self.labels.iter().any(|part| part == "disable") {
-            return None;
-        }
-        let part = |name: &str, default: &str| {
-            let given = self
-                .labels
-                .iter()
-                .rev()
-                .find_map(|part| part.strip_prefix(name)?.strip_prefix(':'));
-            given.unwrap_or(default).to_owned()
-        };
-        Some(format!(
-            "{}:{}:{}:{}",
-            part("user", "system_u"),
-            part("role", "system_r"),
-            part("type", "container_t"),
-            part("level", "s0")
-        ))
-    }
 }
 
 /// Whether an `unmask` means a path: it is the same, or ends with `*` and begins it, or means all.
@@ -133,13 +110,5 @@ mod tests {
         assert!(of(true, &[]).writable_cgroups && !of(false, &[]).writable_cgroups);
         assert!(!of(true, &["writable-cgroups=false"]).writable_cgroups);
         assert!(of(false, &["writable-cgroups"]).writable_cgroups);
-    }
-
-    #[test]
-    fn parts_of_a_label_replace_the_defaults() {
-        assert_eq!(of(false, &[]).selinux_label(), None);
-        assert_eq!(of(false, &["label=disable", "label=type:x_t"]).selinux_label(), None);
-        let label = of(false, &["label=type:x_t", "label=level:s0:c1"]).selinux_label();
-        assert_eq!(label.as_deref(), Some("system_u:system_r:x_t:s0:c1"));
     }
 }

@@ -108,7 +108,7 @@ impl HostFacts {
             cpus: online("cpu"),
             memory_nodes: online("node"),
             apparmor: apparmor::is_enabled(),
-            selinux: Path::new("/sys/fs/selinux/enforce").exists(),
+            selinux: sys::selinux::is_enabled(),
             namespace: is_in_namespace().then(NamespaceFacts::probe),
         }
     }

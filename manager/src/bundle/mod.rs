@@ -118,6 +118,7 @@ fn build(inputs: &Inputs<'_>, confinement: &Confinement) -> Built<Spec> {
     linux.set_devices(Some(nodes).filter(|nodes| !nodes.is_empty()));
     let sysctl: HashMap<String, String> = namespaces::sysctls(inputs).into_iter().collect();
     linux.set_sysctl(Some(sysctl).filter(|sysctl| !sysctl.is_empty()));
+    linux.set_mount_label(record.selinux.as_ref().map(|labels| labels.mount.clone()));
     linux.set_rootfs_propagation(mounts::root_propagation(record));
     let mut spec = SpecBuilder::default()
         .version("1.0.2")

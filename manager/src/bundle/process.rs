@@ -43,9 +43,8 @@ pub(super) fn plan(
         process.set_console_size(Some(console_size(rows, columns)?));
     }
     process.set_apparmor_profile(record.apparmor.clone());
-    if inputs.host.selinux {
-        process.set_selinux_label(confinement.selinux_label());
-    }
+    let label = record.selinux.as_ref().map(|labels| labels.process.clone());
+    process.set_selinux_label(label.filter(|label| !label.is_empty()));
     Ok(process)
 }
 

@@ -62,10 +62,14 @@ impl FromStr for SecurityOption {
             ("apparmor", value) => Ok(Self::AppArmor(value.to_owned())),
             ("label", "disable") => Ok(Self::Label("disable".to_owned())),
             ("label", value) => match value.split_once(':') {
-                Some(("user" | "role" | "type" | "level", part)) if !part.is_empty() => {
+                Some(("user" | "role" | "type" | "level" | "filetype", part))
+                    if !part.is_empty() =>
+                {
                     Ok(Self::Label(value.to_owned()))
                 }
-                _ => wrong(", a label is `disable` or user:, role:, type: or level: and a value"),
+                _ => wrong(
+                    ", a label is `disable` or user:, role:, type:, level: or filetype: and a value",
+                ),
             },
             ("unmask", _) if value.eq_ignore_ascii_case("all") => {
                 Ok(Self::Unmask(vec!["ALL".to_owned()]))
@@ -240,7 +244,9 @@ mod tests {
         assert_eq!(of("unmask=/a:/b"), Ok(SecurityOption::Unmask(vec!["/a".into(), "/b".into()])));
         assert_eq!(of("unmask=all"), Ok(SecurityOption::Unmask(vec!["ALL".into()])));
         assert_eq!(of("systempaths=unconfined"), Ok(SecurityOption::SystemPaths));
-        assert_eq!(of("label=type:x_t"), Ok(SecurityOption::Label("type:x_t".into())));
+        for part in ["type:x_t", "level:s0:c1,c2", "filetype:x_t", "disable"] {
+            assert_eq!(of(&format!("label={part}")), Ok(SecurityOption::Label(part.into())));
+        }
         for bad in [
             "",
             "seccomp",

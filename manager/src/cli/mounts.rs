@@ -3,7 +3,7 @@
 //! A source is made absolute here; whether it is there is found out when the container is made.
 
 use crate::cli::Size;
-use crate::container::{Detail, MountKind, MountPoint};
+use crate::container::{Detail, MountKind, MountPoint, Relabel};
 use crate::volume::VolumeName;
 
 /// A mount without options.
@@ -204,6 +204,7 @@ struct Wish {
     target: String,
     readonly: Option<bool>,
     propagation: String,
+    relabel: Option<Relabel>,
     detail: Detail,
     /// The first key that belongs to one type only.
     typed: Option<String>,
@@ -246,6 +247,7 @@ impl Wish {
             "bind-recursive" => self.recursion(&text()?)?,
             "bind-create-src" => self.detail.create_source = flag(value)?,
             "idmap" => self.detail.id_map = flag(value)?,
+            "relabel" => self.relabel = Some(relabel(&text()?)?),
             "volume-nocopy" => self.detail.no_copy = flag(value)?,
             "volume-subpath" | "image-subpath" => self.detail.subpath = subpath(&text()?)?,
             "volume-driver" if text()? == "local" => {}
@@ -350,6 +352,12 @@ impl Wish {
             point.propagation = self.propagation;
         }
         point.writable = !self.readonly.unwrap_or(kind == MountKind::Image);
+        if let Some(wish) = self.relabel {
+            if !matches!(kind, MountKind::Bind | MountKind::Volume) {
+                return Err(wrong("field relabel must not be specified"));
+            }
+            wish.word().clone_into(&mut point.mode);
+        }
         point.detail = self.detail;
         if kind == MountKind::Tmpfs {
             point.detail.options.splice(0..0, ["noexec", "nosuid", "nodev"].map(str::to_owned));
@@ -358,6 +366,14 @@ impl Wish {
             }
         }
         Ok(point)
+    }
+}
+
+fn relabel(text: &str) -> Result<Relabel, String> {
+    match text {
+        "shared" => Ok(Relabel::Shared),
+        "private" => Ok(Relabel::Private),
+        _ => Err(format!("invalid value for relabel: {text}, it is `shared` or `private`")),
     }
 }
 
@@ -456,6 +472,21 @@ mod tests {
     }
 
     #[test]
+    fn files_are_labelled_for_all_containers_or_for_this_one() {
+        let bind = |key: &str| mount(&format!("type=bind,source=/s,target=/t{key}")).unwrap();
+        for (point, wish) in [
+            (volume("/a:/b:ro,z").unwrap(), Some(Relabel::Shared)),
+            (volume("data:/b:Z").unwrap(), Some(Relabel::Private)),
+            (volume("/a:/b:ro").unwrap(), None),
+            (bind(",relabel=shared"), Some(Relabel::Shared)),
+            (bind(",relabel=private"), Some(Relabel::Private)),
+            (bind(""), None),
+        ] {
+            assert_eq!(point.relabel(), wish, "{}", point.mode);
+        }
+    }
+
+    #[test]
     fn a_bad_mount_has_dockers_words() {
         for (text, why) in [
             ("type=bind,source=/s", "target is required"),
@@ -477,6 +508,8 @@ mod tests {
             ("target=/t,volume-subpath=x", "must not set Subpath when using anonymous volumes"),
             ("type=tmpfs,target=/t,tmpfs-mode=9", "invalid value for tmpfs-mode: 9"),
             ("target=/", "destination can't be '/'"),
+            ("type=bind,source=/s,target=/t,relabel=all", "invalid value for relabel: all"),
+            ("type=tmpfs,target=/t,relabel=shared", "field relabel must not be specified"),
         ] {
             let error = mount(text).unwrap_err();
             assert!(error.contains(why), "{text}: {error}");

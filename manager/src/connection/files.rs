@@ -63,17 +63,18 @@ pub(super) fn write(
             (dns::resolv_conf(&of_host, &wish.dns), hosts)
         }
     };
-    dir.write_shared("resolv.conf", resolv_conf.as_bytes())?;
-    dir.write_shared("hosts", hosts.as_bytes())?;
-    dir.write_shared("hostname", format!("{}\n", wish.hostname).as_bytes())
+    let labels = record.selinux.as_ref();
+    dir.write_shared("resolv.conf", resolv_conf.as_bytes(), labels)?;
+    dir.write_shared("hosts", hosts.as_bytes(), labels)?;
+    dir.write_shared("hostname", format!("{}\n", wish.hostname).as_bytes(), labels)
 }
 
-/// Takes them from the container whose network is shared.
-pub(super) fn copy(from: &Dir, to: &Dir) -> Result<()> {
+/// Takes them from the container whose network this one shares.
+pub(super) fn copy(from: &Dir, record: &Record, to: &Dir) -> Result<()> {
     FILES.into_iter().try_for_each(|name| {
         let path = from.join(name);
         let bytes = std::fs::read(&path).map_err(Error::io("read", &path))?;
-        to.write_shared(name, &bytes)
+        to.write_shared(name, &bytes, record.selinux.as_ref())
     })
 }
 

@@ -116,7 +116,7 @@ pub fn connect(settings: &Settings, record: &Record, dir: &Dir) -> Result<()> {
         Mode::Container(other) => {
             let (namespace, theirs) = share(settings, &other)?;
             keep(&namespace, &namespace_path(dir))?;
-            return files::copy(&theirs, dir);
+            return files::copy(&theirs, record, dir);
         }
         Mode::User(carrier) => {
             let namespace = isolated::create_namespace(dir)?;

@@ -33,7 +33,34 @@ pub struct MountPoint {
     pub detail: Detail,
 }
 
+/// Who is to have the files of a mount, where SELinux keeps containers apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Relabel {
+    /// `z`: every container.
+    Shared,
+    /// `Z`: this one.
+    Private,
+}
+
+impl Relabel {
+    /// As an option of `-v` has it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Shared => "z",
+            Self::Private => "Z",
+        }
+    }
+}
+
 impl MountPoint {
+    /// Whether its files get a label, and whose: `z` or `Z` among its options.
+    #[must_use]
+    pub fn relabel(&self) -> Option<Relabel> {
+        let both = [Relabel::Shared, Relabel::Private];
+        both.into_iter().find(|wish| self.mode.split(',').any(|option| option == wish.word()))
+    }
+
     /// What a `--mount` asks for, as Docker's `HostConfig.Mounts` shows it: without what is not set.
     #[must_use]
     pub fn asked(&self) -> Value {

@@ -6,6 +6,7 @@ use crate::error::Error;
 use crate::network::Endpoint;
 use crate::network::dns::{HostEntry, Overrides};
 use crate::rootless::delegation::is_slice;
+use crate::selinux::Labels;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -45,6 +46,9 @@ pub struct Record {
     /// The AppArmor profile that its programs have, or `unconfined`; `None` where they have what the runtime has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub apparmor: Option<String>,
+    /// The SELinux labels that it has; `None` where there are none for containers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selinux: Option<Labels>,
     /// What it sees of the host and of volumes.
     #[serde(default)]
     pub mounts: Vec<MountPoint>,

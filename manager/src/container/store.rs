@@ -9,6 +9,7 @@ use super::{ContainerId, ContainerName, Record, State, Status, is_hex};
 use crate::error::{Error, Result};
 use crate::notice;
 use crate::process;
+use crate::selinux::{Labels, label_file};
 use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 use rustix::io::Errno;
 use serde::{Serialize, de::DeserializeOwned};
@@ -454,8 +455,9 @@ impl Dir {
         self.replace("config.json", spec, lasting(record))
     }
 
-    /// Writes a file that is bound into the container: readable for everybody there, and the same file for ever.
-    pub fn write_shared(&self, name: &str, bytes: &[u8]) -> Result<()> {
+    /// Writes a file that is bound into the container: readable for everybody there, and the same file for ever. It has the
+    /// container's label, if there is one.
+    pub fn write_shared(&self, name: &str, bytes: &[u8], labels: Option<&Labels>) -> Result<()> {
         let path = self.join(name);
         let mut options = fs::OpenOptions::new();
         options.write(true).create(true).truncate(true).mode(0o644);
@@ -463,19 +465,26 @@ impl Dir {
             let mut file = options.open(&path)?;
             // The mode of open is subject to the umask.
             rustix::fs::fchmod(&file, Mode::from_raw_mode(0o644))?;
+            label(&file, labels)?;
             file.write_all(bytes)
         };
         write().map_err(Error::io("write", &path))
     }
 
-    /// Writes a program that is bound into the container.
-    pub fn write_program(&self, name: &str, bytes: &[u8]) -> Result<PathBuf> {
+    /// Writes a program that is bound into the container, with the container's label, if there is one.
+    pub fn write_program(
+        &self,
+        name: &str,
+        bytes: &[u8],
+        labels: Option<&Labels>,
+    ) -> Result<PathBuf> {
         let path = self.join(name);
         let write = || {
             let mut options = fs::OpenOptions::new();
             let mut file =
                 options.write(true).create(true).truncate(true).mode(0o755).open(&path)?;
             rustix::fs::fchmod(&file, Mode::from_raw_mode(0o755))?;
+            label(&file, labels)?;
             file.write_all(bytes)
         };
         write().map_err(Error::io("write", &path))?;
@@ -552,6 +561,10 @@ fn ids_in(directory: &Path) -> Result<Vec<ContainerId>> {
     };
     let id = |entry: fs::DirEntry| ContainerId::parse(entry.file_name().to_str()?);
     Ok(entries.flatten().filter_map(id).collect())
+}
+
+fn label(file: &fs::File, labels: Option<&Labels>) -> rustix::io::Result<()> {
+    labels.map_or(Ok(()), |labels| label_file(file, &labels.mount))
 }
 
 /// What makes a file of this container outlive a power cut, if it is to.

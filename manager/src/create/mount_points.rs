@@ -68,6 +68,9 @@ pub(crate) fn resolve_references(containers: &Containers, record: &mut Record) -
                 continue;
             }
             point.writable &= mode != "ro";
+            if matches!(mode, "z" | "Z") {
+                mode.clone_into(&mut point.mode);
+            }
             inherited.retain(|known| known.destination != point.destination);
             inherited.push(point);
         }

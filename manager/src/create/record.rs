@@ -168,6 +168,7 @@ impl Wish<'_> {
             config,
             host_config,
             apparmor: None,
+            selinux: None,
             build: None,
         };
         Ok((record, warnings))
@@ -423,13 +424,6 @@ impl Wish<'_> {
                 warnings
                     .push(format!("SELinux is not enabled on this host. Label {label} discarded."));
             }
-        } else if args
-            .storage
-            .volume
-            .iter()
-            .any(|typed| typed.point.mode.split(',').any(|o| o.eq_ignore_ascii_case("z")))
-        {
-            warnings.push("Volumes are not relabelled for SELinux. Option z discarded.".to_owned());
         }
         Ok(())
     }

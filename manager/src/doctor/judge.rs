@@ -2,8 +2,7 @@
 
 use super::kernel::Presence;
 use super::probe::Host;
-use super::user;
-use crate::apparmor::{Availability, Lack};
+use super::{security, user};
 use crate::listing::human_size;
 
 /// How bad it is.
@@ -67,7 +66,7 @@ pub fn judge(host: &Host) -> Vec<Finding> {
         }
         None => all.extend(cgroups(host)),
     }
-    all.extend(security(host));
+    all.extend(security::findings(host));
     all.extend(storage(host));
     all.extend(links(host));
     if host.user.is_none() {
@@ -194,61 +193,6 @@ fn cgroups(host: &Host) -> Vec<Finding> {
         "`--memory-swap` needs it: `swapaccount=1` on the kernel's command line",
     ));
     all
-}
-
-fn security(host: &Host) -> Vec<Finding> {
-    vec![
-        finding(
-            "seccomp",
-            host.seccomp,
-            Missing,
-            if host.seccomp { "filters" } else { "no filters" },
-            "run a kernel with CONFIG_SECCOMP_FILTER, or every container with `--security-opt seccomp=unconfined`",
-        ),
-        security_module(host),
-    ]
-}
-
-fn security_module(host: &Host) -> Finding {
-    let (good, found, advice) = match &host.apparmor {
-        Some(Availability::Absent(lack)) => {
-            let (found, advice) = without_profile(*lack);
-            (false, found, advice)
-        }
-        Some(Availability::Unknown) => (
-            false,
-            "AppArmor that does not answer",
-            "containers are given the profile, and refused where it is not loaded: let nman write to /sys/kernel/security/apparmor/.access, \
-             from which `ProtectKernelTunables=` keeps a unit of systemd",
-        ),
-        Some(_) => (true, "AppArmor", ""),
-        None if host.selinux => (true, "SELinux", ""),
-        None => (
-            false,
-            "neither AppArmor nor SELinux",
-            "containers are held by namespaces, capabilities and seccomp alone: boot with `apparmor=1 security=apparmor`, and \
-             install Debian's package apparmor",
-        ),
-    };
-    finding("security module", good, Limited, found, advice)
-}
-
-/// What is found, and what to do about it, where containers have no profile although there is AppArmor.
-fn without_profile(lack: Lack) -> (&'static str, &'static str) {
-    match lack {
-        Lack::NoParser => (
-            "AppArmor without `apparmor_parser`",
-            "containers have no profile: install Debian's package apparmor, which has the program that loads it",
-        ),
-        Lack::NotRoot | Lack::NotOurs => (
-            "AppArmor without the profile of containers",
-            "containers of users have it when root has loaded it: any container of root's does that, and the boot where it is in /etc/apparmor.d",
-        ),
-        Lack::NoAnswer => (
-            "AppArmor out of reach",
-            "containers have no profile: mount securityfs on /sys/kernel/security",
-        ),
-    }
 }
 
 /// Magic numbers of file systems on which overlayfs cannot have its upper directory.
@@ -422,6 +366,8 @@ mod tests {
     use super::super::kernel::Kernel;
     use super::super::probe::{Cgroups, Storage};
     use super::*;
+    use crate::apparmor::{Availability, Lack};
+    use crate::selinux::Standing;
     use std::path::PathBuf;
 
     fn good() -> Host {
@@ -444,7 +390,7 @@ mod tests {
             },
             seccomp: true,
             apparmor: Some(Availability::Loaded),
-            selinux: false,
+            selinux: None,
             storage: Storage {
                 path: PathBuf::from("/var"),
                 kind: 0xef53,
@@ -561,10 +507,23 @@ mod tests {
         }
         finds(Some(Availability::Unknown), "ProtectKernelTunables=");
         let mut host = good();
-        (host.apparmor, host.selinux) = (Some(Availability::Loadable("/sbin/parser".into())), true);
-        assert_eq!(security_module(&host).found, "AppArmor");
+        host.apparmor = Some(Availability::Loadable("/sbin/parser".into()));
+        host.selinux = Some(Standing::Enforced);
+        assert_eq!(security::module(&host).found, "AppArmor");
         host.apparmor = None;
-        assert_eq!(security_module(&host).found, "SELinux");
+        assert_eq!(security::module(&host).found, "SELinux");
+    }
+
+    #[test]
+    fn it_is_said_why_labels_do_not_hold_containers() {
+        for (standing, advice) in [
+            (Standing::Permissive, "setenforce 1"),
+            (Standing::NoContexts, "container-selinux"),
+            (Standing::NoTypes, "does not know the one"),
+        ] {
+            let change = |host: &mut Host| (host.apparmor, host.selinux) = (None, Some(standing));
+            finds(change, "security module", Limited, advice);
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ use super::user::UserFacts;
 use crate::apparmor::{self, Availability};
 use crate::network;
 use crate::runtime::Runtime;
+use crate::selinux;
 use crate::settings::Settings;
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
@@ -37,8 +38,8 @@ pub struct Host {
     pub seccomp: bool,
     /// How the AppArmor profile of containers can be had; `None` where AppArmor is not enabled.
     pub apparmor: Option<Availability>,
-    /// Whether SELinux is enforced.
-    pub selinux: bool,
+    /// Whether SELinux labels containers; `None` where it is not enabled.
+    pub selinux: Option<selinux::Standing>,
     /// Where images and containers are.
     pub storage: Storage,
     /// `/proc/sys/net/ipv4/ip_forward`
@@ -110,7 +111,7 @@ impl Host {
             seccomp: fs::read_to_string("/proc/sys/kernel/seccomp/actions_avail")
                 .is_ok_and(|actions| actions.contains("errno")),
             apparmor: apparmor::is_enabled().then(|| apparmor::find(apparmor::PROFILE)),
-            selinux: number("/sys/fs/selinux/enforce") == 1,
+            selinux: selinux::find(),
             storage: Storage::probe(&settings.root),
             forwarding: number("/proc/sys/net/ipv4/ip_forward") == 1,
             dropping: network::dropping_chains().map_err(|error| error.to_string()),

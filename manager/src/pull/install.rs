@@ -17,8 +17,9 @@ use crate::progress::{LayerProgress, NoProgress, Outcome, Progress, Way};
 use crate::reference::Reference;
 use crate::registry::manifest::{self, Kept, Kind};
 use crate::registry::{self, Document, Platform, Registry};
+use crate::selinux;
 use crate::snapshot::{FILES, LayerRecord, Snapshots, create_directory};
-use crate::store::{Content, Image, Staging, Store};
+use crate::store::{self, Content, Image, Staging, Store};
 use crate::unpack::Incoming;
 
 /// Layers that come in at the same time, as many as Docker takes and one more.
@@ -282,8 +283,10 @@ impl Pending<'_> {
     ) -> Result<Staged, Cause> {
         let directory = self.staging.path(&format!("{position}.layer"));
         create_directory(&directory, 0o700)?;
-        create_directory(&directory.join(FILES), 0o755)?;
-        let stats = incoming.unpack(&directory.join(FILES), &layer.diff_id)?;
+        let files = directory.join(FILES);
+        create_directory(&files, 0o755)?;
+        selinux::label_layer(&files).map_err(store::Error::file("label", &files))?;
+        let stats = incoming.unpack(&files, &layer.diff_id)?;
         let record = LayerRecord { size: stats.bytes, opaque_root: stats.opaque_root };
         let (implied, whiteouts) = (stats.implied, stats.whiteouts);
         Ok(Staged { blob: None, files: Some((directory, record)), implied, whiteouts })

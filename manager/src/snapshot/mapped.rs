@@ -15,6 +15,7 @@ use super::{
 };
 use crate::copy::{self, Manner};
 use crate::disk::usage;
+use crate::selinux;
 use bundle::digest::{ChainId, Digest};
 use bundle::layer::{IdRange, OwnerMap};
 use serde::{Deserialize, Serialize};
@@ -139,6 +140,7 @@ impl Snapshots {
         // What a process of this number has left that was killed.
         remove_tree(&new)?;
         create_directory(&new, 0o700)?;
+        selinux::label_layer(&new).map_err(Error::file("label", &new))?;
         let lower = self.stack(chain, &Owners::default())?.lower;
         let copied = copy_seen(lower, &new, owners).and_then(|copy| {
             match fs::rename(&copy, &target) {
@@ -191,7 +193,7 @@ fn copy_seen(lower: Vec<PathBuf>, new: &Path, owners: &Owners) -> Result<PathBuf
     names.iter().try_for_each(|path| create_directory(path, 0o700))?;
     let [seen, upper, work, copy] = names;
     super::look_like(&upper, &lower[0])?;
-    super::mount(&Prepared { lower, data: Vec::new(), upper, work }, &seen)?;
+    super::mount(&Prepared { lower, data: Vec::new(), upper, work }, &seen, None)?;
     let copied = copy_tree(&seen, &copy, owners);
     let unmounted = super::unmount(&seen);
     copied.and(unmounted)?;

@@ -30,12 +30,15 @@ const POINTERS: [&str; 2] = ["redirect_dir", "metacopy"];
 /// It implies that both of [`POINTERS`] are off, and is refused beside a word about the first.
 const USER_MARKS: &str = "userxattr";
 
-/// Mounts the stack on `target`, in this mount namespace.
-pub fn mount(prepared: &Prepared, target: &Path) -> Result<(), Error> {
-    let result = match compose(prepared) {
+/// What SELinux is told of a file system's files, whatever label they have on disk.
+const CONTEXT: &str = "context";
+
+/// Mounts the stack on `target`, in this mount namespace. All its files have the SELinux label `label`, if there is one.
+pub fn mount(prepared: &Prepared, target: &Path, label: Option<&str>) -> Result<(), Error> {
+    let result = match compose(prepared, label) {
         // A kernel without `lowerdir+` or without the API; any other fault is found there again.
         Err(failure) if matches!(failure.errno, Errno::INVAL | Errno::NOSYS) => {
-            mount_at_once(prepared, target).map_err(|_| failure)
+            mount_at_once(prepared, target, label).map_err(|_| failure)
         }
         Err(failure) => Err(failure),
         Ok(tree) => move_mount(tree, "", CWD, target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
@@ -77,10 +80,13 @@ impl std::fmt::Display for Failure {
 }
 
 /// The stack as a mount that is attached nowhere yet.
-fn compose(prepared: &Prepared) -> Result<OwnedFd, Failure> {
+fn compose(prepared: &Prepared, label: Option<&str>) -> Result<OwnedFd, Failure> {
     let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
     let explained = |errno| Failure { errno, message: explanation(&context) };
     fsconfig_set_string(context.as_fd(), "source", "overlay").map_err(explained)?;
+    if let Some(label) = label {
+        fsconfig_set_string(context.as_fd(), CONTEXT, label).map_err(explained)?;
+    }
     if is_in_namespace() {
         fsconfig_set_flag(context.as_fd(), USER_MARKS).map_err(explained)?;
     } else {
@@ -109,7 +115,7 @@ fn compose(prepared: &Prepared) -> Result<OwnedFd, Failure> {
 }
 
 /// The same in one call, for kernels that do not know `lowerdir+`.
-fn mount_at_once(prepared: &Prepared, target: &Path) -> Result<(), Failure> {
+fn mount_at_once(prepared: &Prepared, target: &Path, label: Option<&str>) -> Result<(), Failure> {
     let mut options = String::new();
     let mut held = Vec::new();
     let lower = prepared.lower.iter().map(|path| (":", path));
@@ -131,6 +137,10 @@ fn mount_at_once(prepared: &Prepared, target: &Path) -> Result<(), Failure> {
         for key in POINTERS {
             let _ = write!(options, ",{key}=off");
         }
+    }
+    if let Some(label) = label {
+        // It has commas, which is why it is quoted.
+        let _ = write!(options, ",{CONTEXT}=\"{label}\"");
     }
     if options.len() >= rustix::param::page_size() {
         let message = format!("{} layers are too many for this kernel", prepared.lower.len());

@@ -10,6 +10,7 @@ use super::{Volumes, mount};
 use crate::bundle::{place, shared_memory, shm_size};
 use crate::container::{Containers, Dir, MountKind, MountPoint, Record, Status, make_private};
 use crate::error::{Error, Result, reason};
+use crate::selinux;
 use crate::settings::Settings;
 use crate::snapshot;
 use crate::store::Store;
@@ -31,6 +32,7 @@ pub fn open_shared(record: &Record) -> Result<Vec<(usize, OwnedFd)>> {
     for (at, point) in record.mounts.iter().enumerate() {
         if is_shared(point) {
             let source = open_source(point)?;
+            selinux::relabel(record, point, &source)?;
             check_shared(point)?;
             shared.push((at, clone(point, &source)?));
         }
@@ -107,12 +109,14 @@ pub fn mount_all(settings: &Settings, record: &Record, dir: &Dir) -> Result<()> 
         if point.kind == MountKind::Tmpfs || (target.exists() && is_mounted(&target)?) {
             continue;
         }
-        let tree = match point.kind {
-            MountKind::Bind => clone(point, &open_source(point)?)?,
-            MountKind::Volume => clone(point, &open_volume(settings, point)?)?,
-            MountKind::Image => clone(point, &open_image(settings, record, dir, at)?)?,
+        let source = match point.kind {
+            MountKind::Bind => open_source(point)?,
+            MountKind::Volume => open_volume(settings, point)?,
+            MountKind::Image => open_image(settings, record, dir, at)?,
             MountKind::Tmpfs => continue,
         };
+        selinux::relabel(record, point, &source)?;
+        let tree = clone(point, &source)?;
         // Root of the container owns what root owns in a volume and in an image; on the host only where that is asked for.
         if let Some(namespace) = &namespace
             && (point.kind != MountKind::Bind || point.detail.id_map)
@@ -221,9 +225,11 @@ fn open_volume(settings: &Settings, point: &MountPoint) -> Result<OwnedFd> {
 fn open_image(settings: &Settings, record: &Record, dir: &Dir, at: usize) -> Result<OwnedFd> {
     let (store, key) = (Store::open(&settings.root)?, image_key(record, at));
     let prepared = store.snapshots().provide(&key)?;
+    selinux::provide_layers(record, &prepared)?;
     let target = dir.join("mounts").join(format!("{at}.image"));
     make_private(&target)?;
-    snapshot::mount(&prepared, &target)?;
+    let label = record.selinux.as_ref().map(|labels| labels.mount.as_str());
+    snapshot::mount(&prepared, &target, label)?;
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let root =
         rustix::fs::open(&target, flags, Mode::empty()).map_err(Error::io("open", &target))?;
@@ -257,7 +263,11 @@ fn provide_shared_memory(record: &Record, dir: &Dir) -> Result<()> {
         return Ok(());
     }
     make_private(&target)?;
-    let options = format!("mode=1777,size={}", shm_size(record.host_config.shm_size));
+    let mut options = format!("mode=1777,size={}", shm_size(record.host_config.shm_size));
+    if let Some(labels) = &record.selinux {
+        // It has commas, which is why it is quoted.
+        options.push_str(&format!(",context=\"{}\"", labels.mount));
+    }
     let options = CString::new(options).unwrap_or_default();
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
     mount("shm", &target, "tmpfs", flags, options.as_c_str()).map_err(Error::io("mount", &target))

@@ -5,6 +5,7 @@ use crate::clock::Timestamp;
 use crate::container::make_private;
 use crate::error::{Error, Result};
 use crate::event::{self, Kind};
+use crate::selinux;
 use crate::settings::Settings;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
@@ -150,6 +151,7 @@ impl Volumes {
             fs::DirBuilder::new().mode(0o755).create(half.join("_data"))?;
             // The mode of mkdir is subject to the umask.
             rustix::fs::chmod(half.join("_data"), rustix::fs::Mode::from_raw_mode(0o755))?;
+            selinux::label_volume(&half.join("_data"))?;
             fs::write(half.join("volume.json"), serde_json::to_vec_pretty(&volume)?)?;
             fs::rename(&half, &path)
         };

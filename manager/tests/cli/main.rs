@@ -40,6 +40,7 @@ mod run;
 #[path = "../saved/mod.rs"]
 mod saved;
 mod screen;
+mod selinux;
 #[allow(dead_code, reason = "the tests of registries ask more of it")]
 #[path = "../server/mod.rs"]
 mod server;

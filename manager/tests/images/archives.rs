@@ -42,7 +42,7 @@ fn docker_and_oci_archives_load_with_their_names_and_layers() {
         let prepared =
             store.snapshots().prepare(&images[0].chain_ids, "c1", &Owners::default()).unwrap();
         let target = scratch_dir();
-        mount(&prepared, target.path()).unwrap();
+        mount(&prepared, target.path(), None).unwrap();
         assert_eq!(fs::read_to_string(target.path().join("etc/name")).unwrap(), "upper\n");
         assert!(!target.path().join("etc/gone").exists());
         unmount(target.path()).unwrap();

@@ -30,7 +30,7 @@ fn layers_are_stacked_with_their_whiteouts_and_the_container_writes_apart() {
     let prepared = snapshots.prepare(&image.chain_ids, "c1", &Owners::default()).unwrap();
     let target = scratch_dir();
     let target = target.path();
-    mount(&prepared, target).unwrap();
+    mount(&prepared, target, None).unwrap();
     assert_eq!(fs::read_to_string(target.join("etc/name")).unwrap(), "upper\n");
     assert!(!target.join("etc/gone").exists());
     assert!(!target.join("data/old").exists());
@@ -62,7 +62,7 @@ fn a_real_distribution_runs_from_its_snapshot() {
     let (_server, image) = pulled(TestImage::real().1, &store);
     let prepared = store.snapshots().prepare(&image.chain_ids, "c1", &Owners::default()).unwrap();
     let target = scratch_dir();
-    mount(&prepared, target.path()).unwrap();
+    mount(&prepared, target.path(), None).unwrap();
     let echo = Capture::of("chroot").args([target.path()]).args(["/bin/busybox", "echo", "hello"]);
     assert_eq!(echo.run().ok().text(), "hello");
     unmount(target.path()).unwrap();
@@ -82,7 +82,7 @@ fn a_stack_of_more_layers_than_fit_a_page_of_options_mounts() {
     let options: usize = prepared.lower.iter().map(|path| path.as_os_str().len() + 1).sum();
     assert!(options > 4096, "{options}");
     let target = scratch_dir();
-    mount(&prepared, target.path()).unwrap();
+    mount(&prepared, target.path(), None).unwrap();
     assert_eq!(fs::read_dir(target.path()).unwrap().count(), 120);
     unmount(target.path()).unwrap();
 }
@@ -94,7 +94,7 @@ fn an_image_without_layers_has_an_empty_root() {
     let (_server, image) = pulled(TestImage::default(), &store);
     let prepared = store.snapshots().prepare(&image.chain_ids, "c1", &Owners::default()).unwrap();
     let target = scratch_dir();
-    mount(&prepared, target.path()).unwrap();
+    mount(&prepared, target.path(), None).unwrap();
     assert_eq!(fs::read_dir(target.path()).unwrap().count(), 0);
     unmount(target.path()).unwrap();
 }
@@ -109,7 +109,7 @@ fn an_opaque_root_hides_every_lower_layer() {
     let (_server, image) = pulled(image, &store);
     let prepared = store.snapshots().prepare(&image.chain_ids, "c1", &Owners::default()).unwrap();
     let target = scratch_dir();
-    mount(&prepared, target.path()).unwrap();
+    mount(&prepared, target.path(), None).unwrap();
     assert!(target.path().join("new").exists());
     assert!(!target.path().join("old").exists());
     unmount(target.path()).unwrap();
@@ -131,7 +131,7 @@ fn a_whiteout_that_hides_nothing_is_no_file_that_cannot_be_looked_at() {
     let (_server, image) = pulled(image, &store);
     let prepared = store.snapshots().prepare(&image.chain_ids, "c1", &Owners::default()).unwrap();
     let target = scratch_dir();
-    mount(&prepared, target.path()).unwrap();
+    mount(&prepared, target.path(), None).unwrap();
     for directory in ["a", "b"] {
         assert_eq!(fs::read_dir(target.path().join(directory)).unwrap().count(), 0, "{directory}");
     }
