@@ -2,13 +2,15 @@
 
 use crate::network::{HOST, Hidden, Outside, SERVER, served};
 use crate::world::{IMAGE, World, eventually};
+use nman::monitor::stdio::connect_to;
+use nman::monitor::wire;
 use nman::network::netns;
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsFd as _;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What stands where a namespace is, and says who holds it.
 fn note(world: &World) -> PathBuf {
@@ -419,6 +421,37 @@ fn both_families_are_carried_and_published() {
     assert!(names.contains("fd00:44::"), "{names}");
     world.nman(["rm", "-f", "web"]).ok();
     world.nman(["network", "rm", "six"]).ok();
+    assert_gone(&world, &[]);
+}
+
+/// Somebody may be at work on the namespace for long: a way out is waited for, and plug-ins have a minute each.
+#[test]
+fn a_monitor_does_not_wait_for_who_is_at_work_on_the_namespace() {
+    let world = World::new();
+    let _outside = Outside::make();
+    world.run(&["-d", "--name", "web", "--network", "bridge", "-p", "18088:80"], SERVER).ok();
+    let id = world.inspect("web", "/Id");
+    let socket = world.state().join("containers").join(id.as_str().unwrap()).join("network");
+    let at_work = fs::File::open(note(&world)).unwrap();
+    at_work.lock().unwrap();
+    let (tell, told) = std::sync::mpsc::channel();
+    // As `network connect` asks it to publish what is on record.
+    std::thread::spawn(move || {
+        let monitor = connect_to(&socket).unwrap();
+        let _ = tell.send(wire::get(monitor.as_fd(), &mut Vec::new()).map(<[u8]>::to_vec));
+    });
+    let answer = told.recv_timeout(Duration::from_secs(20));
+    assert_eq!(answer, Ok(Some(b"done".to_vec())), "it has its turn as ever");
+    assert!(served((Ipv4Addr::LOCALHOST, 18088)).is_some());
+    assert!(world.nman(["network", "ls"]).ok().stdout().contains("bridge"));
+    let begun = Instant::now();
+    world.nman(["stop", "-t", "0", "web"]).ok();
+    assert!(begun.elapsed() < Duration::from_secs(20), "its end waits for a moment only");
+    assert_eq!(world.inspect("web", "/State/Status"), "exited");
+    world.nman(["rm", "web"]).ok();
+    drop(at_work);
+    // What is at work there takes it away if it connects nobody.
+    world.shell(&["--network", "bridge"], "true").ok();
     assert_gone(&world, &[]);
 }
 

@@ -96,17 +96,19 @@ impl Proxy {
         Ok(proxy)
     }
 
-    /// Serves these ports from now on, and no others. Connections that are under way go on; what comes for a port that is served
-    /// no more is refused.
+    /// Serves these ports from now on, and no others, by sockets of another namespace if one is given. Connections that are under way
+    /// go on; what comes for a port that is served no more is refused.
     ///
     /// # Errors
     /// As [`Proxy::open`]; the other ports are served.
     pub fn follow(
         &mut self,
-        namespace: Arc<OwnedFd>,
+        namespace: Option<Arc<OwnedFd>>,
         wanted: &[(PortMapping, SocketAddr)],
     ) -> Result<()> {
-        self.namespace = namespace;
+        if let Some(namespace) = namespace {
+            self.namespace = namespace;
+        }
         let is_wanted = |door: &Door| wanted.contains(&(door.port, door.target));
         let gone: Vec<u64> =
             self.doors.iter().filter(|door| !is_wanted(door)).map(|door| door.number).collect();
