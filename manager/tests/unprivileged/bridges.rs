@@ -2,12 +2,13 @@
 
 use crate::network::{HOST, Hidden, Outside, SERVER, served};
 use crate::world::{IMAGE, World, eventually};
+use nconform::fixture::Capture;
 use nman::monitor::stdio::connect_to;
 use nman::monitor::wire;
 use nman::network::netns;
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Shutdown, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -245,6 +246,44 @@ fn datagrams_find_their_way_in_and_back() {
         assert_eq!(&buffer[..length], text);
     }
     world.nman(["rm", "-f", "echo"]).ok();
+    assert_gone(&world, &[]);
+}
+
+/// Who asks one address of a host hears nothing that another one says.
+#[test]
+fn an_answer_to_a_datagram_leaves_from_the_address_that_was_asked() {
+    let world = World::new();
+    let _outside = Outside::make();
+    let ip = |words: &str| Capture::of("ip").args(words.split(' ')).run().ok();
+    for address in ["198.51.100.1/24", "198.51.100.2/24", "fd00:55::1/64", "fd00:55::2/64"] {
+        let flag = if address.contains("::") { " nodad" } else { "" };
+        ip(&format!("addr add {address} dev nrt0{flag}"));
+    }
+    world.nman(["network", "create", "--ipv6", "--subnet", "fd00:45::/64", "six"]).ok();
+    let options = ["-d", "--name", "echo", "--network", "six", "-p", "18089:7/udp"];
+    world.run(&options, &["sleep", "1000"]).ok();
+    let echo = inside(&world, "echo", || UdpSocket::bind("[::]:7").unwrap());
+    std::thread::spawn(move || {
+        let mut buffer = [0; 64];
+        while let Ok((length, client)) = echo.recv_from(&mut buffer) {
+            echo.send_to(&buffer[..length], client).unwrap();
+        }
+    });
+    for addresses in [["198.51.100.1", "198.51.100.2"], ["fd00:55::1", "fd00:55::2"]] {
+        let addresses = addresses.map(|address| address.parse::<IpAddr>().unwrap());
+        for own in addresses {
+            // One socket asks both in turn, and then each again.
+            let client = UdpSocket::bind((own, 0)).unwrap();
+            client.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+            for asked in [addresses, addresses].concat() {
+                client.send_to(b"who", (asked, 18089)).unwrap();
+                let (_, from) = client.recv_from(&mut [0; 16]).unwrap();
+                assert_eq!(from, (asked, 18089).into(), "asked by {own}");
+            }
+        }
+    }
+    world.nman(["rm", "-f", "echo"]).ok();
+    world.nman(["network", "rm", "six"]).ok();
     assert_gone(&world, &[]);
 }
 

@@ -27,6 +27,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use stream::Stream;
+use sys::datagram::tell_destinations;
 
 /// How many clients may be under way that send datagrams; the one that was silent for longest makes room.
 const MOST_FLOWS: usize = 256;
@@ -137,6 +138,8 @@ impl Proxy {
                 // Connections take it over: those that are still ending keep nobody from listening there again.
                 set_socket_reuseaddr(&socket, true).map_err(failed)?;
                 listen(&socket, BACKLOG).map_err(failed)?;
+            } else {
+                tell_destinations(socket.as_fd(), target.is_ipv6()).map_err(failed)?;
             }
             rustix::io::ioctl_fionbio(&socket, true).map_err(failed)?;
             let number = self.number();
