@@ -10,7 +10,7 @@ use super::host::{read_sysctl, switches, write_sysctl};
 use super::name::InterfaceName;
 use super::names;
 use super::netlink;
-use super::netlink::route::{Link, RouteSocket, VethEnd, existing_is_fine, missing_is_fine};
+use super::netlink::route::{Link, Port, RouteSocket, VethEnd, existing_is_fine, missing_is_fine};
 use super::netns;
 use super::plan::{MacAddress, NetworkPlan, Place, Step, bridge_mac};
 use super::plugin::{self, Call};
@@ -346,8 +346,7 @@ fn take(
             }
             .map_err(failed)?;
             if *hairpin || *isolated {
-                let port = find(socket, name)?;
-                socket.set_port(port, *hairpin, *isolated).map_err(failed)?;
+                socket.set_port(Port::Named(name), *hairpin, *isolated).map_err(failed)?;
             }
             Ok(())
         }
@@ -365,7 +364,7 @@ fn rejoin(
 ) -> std::result::Result<(), netlink::Error> {
     missing_is_fine(socket.set_bridge(port, bridge))?;
     match hairpin || isolated {
-        true => missing_is_fine(socket.set_port(port, hairpin, isolated)),
+        true => missing_is_fine(socket.set_port(Port::At(port), hairpin, isolated)),
         false => Ok(()),
     }
 }

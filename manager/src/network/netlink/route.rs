@@ -53,6 +53,13 @@ pub(crate) struct VethEnd<'a> {
     pub(crate) mac: MacAddress,
 }
 
+/// A port of a bridge, by what is known of it: a link that has just been made has a number that nobody has asked for yet.
+#[derive(Clone, Copy)]
+pub(crate) enum Port<'a> {
+    At(u32),
+    Named(&'a InterfaceName),
+}
+
 /// An rtnetlink conversation in the namespace of the thread that opened it.
 pub(crate) struct RouteSocket {
     socket: Socket,
@@ -192,19 +199,23 @@ impl RouteSocket {
     /// in by, and whether the port is kept from others that are isolated.
     pub(crate) fn set_port(
         &mut self,
-        port: u32,
+        port: Port<'_>,
         hairpin: bool,
         isolated: bool,
     ) -> Result<(), Error> {
         let mut message = LinkMessage::default();
-        message.header.index = port;
-        message.attributes = vec![LinkAttribute::LinkInfo(vec![
+        match port {
+            Port::At(index) => message.header.index = index,
+            // The kernel goes by the name where there is no number.
+            Port::Named(name) => message.attributes.push(LinkAttribute::IfName(name.to_string())),
+        }
+        message.attributes.push(LinkAttribute::LinkInfo(vec![
             LinkInfo::PortKind(InfoPortKind::Bridge),
             LinkInfo::PortData(InfoPortData::BridgePort(vec![
                 InfoBridgePort::HairpinMode(hairpin),
                 InfoBridgePort::Isolated(isolated),
             ])),
-        ])];
+        ]));
         self.execute(RouteNetlinkMessage::NewLink(message), 0)
     }
 
