@@ -21,7 +21,7 @@ use crate::error::{Error, Result};
 use crate::monitor::Assembled;
 use crate::runtime::Runtime;
 use crate::settings::Settings;
-use crate::store::{Image, Store};
+use crate::store::{self, Image, Store};
 use crate::undo::Undo;
 use crate::volume::place;
 use crate::{
@@ -49,13 +49,21 @@ pub fn create(
     warn: &mut dyn FnMut(&str),
 ) -> Result<Created> {
     let (runtime, containers, store) = prepare(settings)?;
-    let image =
-        image::obtain(settings, &store, args.image(), args.pull, args.quiet, &args.registry)?;
-    let foreign = image::foreign(&image, &args.registry);
-    let order = Order { args, attached, image, runtime, build: None };
-    let (created, warnings) = make(settings, containers, store, order)?;
-    warnings.iter().chain(&foreign).for_each(|warning| warn(warning));
-    Ok(created)
+    let obtain =
+        || image::obtain(settings, &store, args.image(), args.pull, args.quiet, &args.registry);
+    let mut image = obtain()?;
+    let files = record::Files::read(args)?;
+    loop {
+        let foreign = image::foreign(&image, &args.registry);
+        let order =
+            Order { args, files: &files, attached, image, runtime: runtime.clone(), build: None };
+        if let Some((created, warnings)) = make(settings, &containers, &store, order)? {
+            warnings.iter().chain(&foreign).for_each(|warning| warn(warning));
+            return Ok(created);
+        }
+        // Somebody has removed it meanwhile: it is another one by now, comes from its registry again, or is not there.
+        image = obtain()?;
+    }
 }
 
 /// Makes the container of a step of the build whose session is called `build`. `image` has the layers that the step stands on, and
@@ -67,8 +75,11 @@ pub(crate) fn create_for_build(
     build: String,
 ) -> Result<Created> {
     let (runtime, containers, store) = prepare(settings)?;
-    let order = Order { args, attached: true, image, runtime, build: Some(build) };
-    let (created, warnings) = make(settings, containers, store, order)?;
+    let files = record::Files::read(args)?;
+    let id = image.id.to_string();
+    let order = Order { args, files: &files, attached: true, image, runtime, build: Some(build) };
+    let made = make(settings, &containers, &store, order)?;
+    let (created, warnings) = made.ok_or(store::Error::NoSuchImage(id))?;
     // The same for each of its steps.
     warnings.into_iter().for_each(notice::note);
     // It is removed when it ends, if by then the build is not there to look at it.
@@ -87,39 +98,39 @@ fn prepare(settings: &Settings) -> Result<(PathBuf, Containers, Store)> {
 /// What a container is made by.
 struct Order<'a> {
     args: &'a CreateArgs,
+    files: &'a record::Files,
     attached: bool,
     image: Image,
     runtime: PathBuf,
     build: Option<String>,
 }
 
-/// Makes the container; what this host cannot do for it comes with it.
+/// Makes the container; what this host cannot do for it comes with it. `None` if the image has been removed meanwhile.
 fn make(
     settings: &Settings,
-    containers: Containers,
-    store: Store,
+    containers: &Containers,
+    store: &Store,
     order: Order<'_>,
-) -> Result<(Created, Vec<String>)> {
-    let Order { args, attached, image, runtime, build } = order;
+) -> Result<Option<(Created, Vec<String>)>> {
+    let Order { args, files, attached, image, runtime, build } = order;
     let host = HostFacts::of_caller(settings);
-    let files = record::Files::read(args)?;
-    let wish = record::Wish { args, attached, image: &image, runtime, host: &host, files: &files };
+    let wish = record::Wish { args, attached, image: &image, runtime, host: &host, files };
     let (mut record, mut warnings) = wish.plan(settings)?;
     let (rows, columns) = terminal::size().unwrap_or_default();
     record.host_config.console_size = [rows, columns];
     record.build = build;
-    mount_points::resolve_references(&containers, &mut record)?;
-    user_namespace::choose(settings, &containers, &mut record)?;
+    mount_points::resolve_references(containers, &mut record)?;
+    user_namespace::choose(settings, containers, &mut record)?;
     warnings.extend(apparmor::choose(&host, &mut record, apparmor::find)?);
     warnings.extend(selinux::choose(&host, &containers, &mut record)?);
     let parts = Parts::find(&record)?;
     let cidfile = args.cidfile.as_deref().map(IdFile::create).transpose()?;
     let draft = Draft { settings, containers, store, image, host, parts };
-    let created = draft.create(record, args.name.is_none())?;
+    let Some(created) = draft.create(record, args.name.is_none())? else { return Ok(None) };
     if let Some(file) = cidfile {
         file.finish(&created.record)?;
     }
-    Ok((created, warnings))
+    Ok(Some((created, warnings)))
 }
 
 /// `nman create`: the container's id.
@@ -198,28 +209,29 @@ impl Parts {
 /// What a new container is made from.
 struct Draft<'a> {
     settings: &'a Settings,
-    containers: Containers,
-    store: Store,
+    containers: &'a Containers,
+    store: &'a Store,
     image: Image,
     host: HostFacts,
     parts: Parts,
 }
 
 impl Draft<'_> {
-    /// Makes the container. If that fails, nothing of it stays.
-    fn create(&self, record: Record, random: bool) -> Result<Created> {
-        let (record, dir, guard) = reserve(&self.containers, record, random)?;
+    /// Makes the container, if the image is still there. If that fails, nothing of it stays.
+    fn create(&self, record: Record, random: bool) -> Result<Option<Created>> {
+        // Until the record is there, which keeps it from then on.
+        let Some(held) = self.store.hold(&self.image)? else { return Ok(None) };
+        let (record, dir, guard) = reserve(self.containers, record, random)?;
+        drop(held);
         event::emit_container(self.settings, &record, "create", &[]);
         match self.prepare(&record, &dir) {
-            Ok(()) => Ok(Created { record, dir, guard }),
-            Err(error) => Err(undo(self.settings, &self.containers, &record, &dir).after(error)),
+            Ok(()) => Ok(Some(Created { record, dir, guard })),
+            Err(error) => Err(undo(self.settings, self.containers, &record, &dir).after(error)),
         }
     }
 
     /// Fills a reserved container's directory: layers, volumes, config.json.
     fn prepare(&self, record: &Record, dir: &Dir) -> Result<()> {
-        // The record keeps it from here on; until now nothing did.
-        self.store.confirm(&self.image)?;
         enter_private_mounts(record, dir)?;
         self.prepare_layers(record, &self.image.chain_ids, record.id.as_str())?;
         self.prepare_images(record)?;

@@ -10,6 +10,7 @@ pub mod clock;
 pub mod clone;
 #[cfg(all(target_arch = "x86_64", target_env = "musl"))]
 mod copy;
+pub mod datagram;
 pub mod early;
 pub mod entry;
 pub mod exec;

@@ -1,8 +1,8 @@
 //! `nman network` and its commands.
 
-use super::create::{address, alias, ipv4, ipv6, mac_address};
+use super::create::{address, alias, fields_of, gw_priority, ipv4, ipv6, link_local, mac_address};
 use crate::listing::ListArgs;
-use crate::network::{MacAddress, NetworkName, Subnet};
+use crate::network::{MacAddress, NetworkName, Subnet, Wishes};
 use clap::{Args, Subcommand};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -129,12 +129,45 @@ pub struct NetworkConnectArgs {
     /// Link address of the container
     #[arg(long, value_name = "ADDRESS", value_parser = mac_address)]
     pub mac_address: Option<MacAddress>,
+    /// A link-local address more of the container's interface
+    #[arg(long, value_name = "ADDRESS", value_parser = link_local)]
+    pub link_local_ip: Vec<IpAddr>,
+    /// Of the network with the highest number is the container's default route
+    #[arg(long, value_name = "NUMBER", value_parser = gw_priority, allow_hyphen_values = true, default_value_t)]
+    pub gw_priority: i64,
+    /// Option of the driver; Docker's name the interface or set its parameters
+    #[arg(long, value_name = "KEY=VALUE", value_parser = driver_opts)]
+    pub driver_opt: Vec<Wishes>,
     /// Name or id
     #[arg(value_name = "NETWORK")]
     pub network: NetworkName,
     /// Name or id
     #[arg(value_name = "CONTAINER")]
     pub container: String,
+}
+
+impl NetworkConnectArgs {
+    /// What is asked for.
+    #[must_use]
+    pub fn wishes(&self) -> Wishes {
+        let driver_opts = self.driver_opt.iter().flat_map(|wishes| wishes.driver_opts.clone());
+        Wishes {
+            aliases: self.alias.clone(),
+            ip: self.ip,
+            ip6: self.ip6,
+            mac: self.mac_address,
+            link_local: self.link_local_ip.clone(),
+            gw_priority: self.gw_priority,
+            driver_opts: driver_opts.collect(),
+        }
+    }
+}
+
+/// Some `KEY=VALUE`, separated as those of `--network`.
+fn driver_opts(text: &str) -> Result<Wishes, String> {
+    let mut wishes = Wishes::default();
+    fields_of(text)?.iter().try_for_each(|field| wishes.add_driver_opt(field))?;
+    Ok(wishes)
 }
 
 /// `nman network disconnect`

@@ -5,7 +5,7 @@
 //! in the user's own namespace, nothing of the host's leads there. As it has that namespace open, the container is connected as long as
 //! it runs, whatever becomes of the process that holds it.
 
-use super::{ground, isolated};
+use super::isolated;
 use crate::container::{ContainerId, Dir, Record};
 use crate::error::{Error, Result};
 use crate::monitor::source::Source;
@@ -14,6 +14,7 @@ use crate::monitor::{socket_dir, wire};
 use crate::network::State;
 use crate::network::port::Proxy;
 use crate::network::resolver::Resolver;
+use crate::rootless::netns as user;
 use crate::settings::Settings;
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
@@ -99,11 +100,18 @@ impl Attendant {
             return Ok(());
         }
         let wanted: Vec<_> = plans.iter().flat_map(|plan| plan.targets()).collect();
-        let networks = ground::networks(&self.settings)?;
-        let Some(namespace) = networks.namespace().map(Arc::clone) else { return Ok(()) };
-        match &mut self.proxy {
-            Some(proxy) => proxy.follow(namespace, &wanted)?,
-            None => self.proxy = Some(Proxy::open(namespace, &wanted)?),
+        // It has the namespace open already, or was asked by who has found it with the process that holds it: nobody who is at work
+        // on it is waited for.
+        let current = user::current(&self.settings).map(Arc::new);
+        match (&mut self.proxy, current) {
+            (Some(proxy), current) => proxy.follow(current, &wanted)?,
+            (None, Some(namespace)) => self.proxy = Some(Proxy::open(namespace, &wanted)?),
+            (None, None) => {
+                return Err(Error::WrongState {
+                    message: "the user's network namespace is gone".to_owned(),
+                    hint: Some("`nman restart` connects the container anew".to_owned()),
+                });
+            }
         }
         Ok(())
     }

@@ -13,9 +13,13 @@ use crate::settings::Settings;
 use std::fs;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// What the way out is called in the user's namespace.
 const INTERFACE: &str = "uplink";
+
+/// How long somebody who only looks, or takes something away, keeps whoever leaves waiting.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The networks, while a container is being connected: as long as this is kept, a user's namespace is neither taken away nor made
 /// by somebody else.
@@ -106,13 +110,20 @@ pub fn networks(settings: &Settings) -> Result<State> {
     Ok(state.within(namespace))
 }
 
-/// A user's namespace, if it is there.
+/// A user's namespace, if it is there. Whoever connects a container in it is not waited for: monitors come here, too.
 ///
 /// # Errors
 /// Its place cannot be locked, or the process not be started that holds what was found with a monitor.
 pub fn namespace(settings: &Settings) -> Result<Option<OwnedFd>> {
-    let place = user::Place::lock_known(settings)?;
-    place.map_or(Ok(None), |place| place.find())
+    let mut found = None;
+    let place = user::Place::lock_unless(settings, || {
+        found = user::current(settings);
+        Ok(found.is_some())
+    })?;
+    match place {
+        Some(place) => place.find(),
+        None => Ok(found),
+    }
 }
 
 /// Where a user's namespace can be opened, and what is its way out, as far as they are there. Nothing is entered or locked for it.
@@ -206,14 +217,19 @@ pub(super) fn refuse_ports(settings: &Settings, requests: &[PortRequest]) -> Res
 
 /// Takes a user's namespace away, with its way out, once no container is connected any more.
 ///
+/// Whoever is connecting one needs it, and leaves it as well if that fails: it is not waited for beyond a moment.
+///
 /// # Errors
 /// What is on record cannot be read, or the way out does not end.
 pub fn leave(settings: &Settings) -> Result<()> {
     if !settings.rootless {
         return Ok(());
     }
-    let Some(place) = user::Place::lock_known(settings)? else { return Ok(()) };
-    if State::at(&settings.state).connected()?.is_empty() {
+    let state = State::at(&settings.state);
+    let begun = Instant::now();
+    let is_needless = || Ok(!state.connected()?.is_empty() || begun.elapsed() > PATIENCE);
+    let Some(place) = user::Place::lock_unless(settings, is_needless)? else { return Ok(()) };
+    if state.connected()?.is_empty() {
         carrier::disconnect(&uplink(settings))?;
         place.end()?;
     }

@@ -1,13 +1,14 @@
 //! One container onto one network.
 
 use super::ground;
+use super::order::Placed;
 use super::publication::Publication;
 use crate::container::{ContainerId, Record};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::event::{self, Kind};
 use crate::network::port::{self, PortMapping, PortRequest, Reservation};
 use crate::network::{
-    self, Appearance, Definition, Endpoint, Lease, NetworkPlan, State, definition, ipam, names,
+    self, Appearance, Definition, Lease, NetworkPlan, State, definition, ipam, names,
 };
 use crate::networks;
 use crate::settings::Settings;
@@ -22,9 +23,7 @@ pub(super) struct Joining<'a> {
     pub(super) settings: &'a Settings,
     pub(super) state: &'a State,
     pub(super) record: &'a Record,
-    pub(super) endpoint: &'a Endpoint,
-    /// Of the interface.
-    pub(super) number: u8,
+    pub(super) placed: Placed<'a>,
 }
 
 impl Joining<'_> {
@@ -35,18 +34,18 @@ impl Joining<'_> {
         publication: &mut Publication,
     ) -> Result<NetworkPlan> {
         let mut host = ground::facts(self.settings, Some(self.state))?;
-        let wanted = self.endpoint.network.as_str();
+        let wanted = self.placed.endpoint.network.as_str();
         let definition = definition::find(&self.settings.root, wanted, &host)?;
         ground::refuse_foreign(self.settings, &definition)?;
         if definition.has_ipv6() {
             ground::add_ipv6(self.settings, self.state, &mut host)?;
         }
         let container = &self.record.id;
-        let addresses = self.endpoint.addresses();
+        let addresses = self.placed.endpoint.wishes.addresses();
         let lease = ipam::reserve(self.state, &definition, container, &addresses)?;
         // The host's ports stay taken until the rules are in place.
         let reservation = self.reserve(&definition, &lease, publication)?;
-        let appearance = self.appearance();
+        let appearance = self.appearance()?;
         let plan = network::plan(&definition, &lease, &appearance, &reservation.ports, &host)?;
         network::apply(self.state, &plan, netns)?;
         // The record keeps it from here on; until now nothing did.
@@ -70,7 +69,8 @@ impl Joining<'_> {
         }
         let has = |v6: bool| lease.addresses.iter().any(|leased| leased.address.is_ipv6() == v6);
         let everywhere = everywhere(definition, lease);
-        let requests = publication.requests(has(false), has(true), &everywhere);
+        let [v4, v6] = self.placed.carries;
+        let requests = publication.requests(v4 && has(false), v6 && has(true), &everywhere);
         if requests.is_empty() {
             return Ok(Reservation::default());
         }
@@ -80,24 +80,32 @@ impl Joining<'_> {
         Ok(reservation)
     }
 
-    fn appearance(&self) -> Appearance {
+    fn appearance(&self) -> Result<Appearance> {
         let Record { id, name, network, .. } = self.record;
+        let Placed { endpoint, number, interface, rank, .. } = &self.placed;
+        let wishes = &endpoint.wishes;
         let mut known = vec![id.short().to_owned(), network.hostname.to_ascii_lowercase()];
-        known.extend(self.endpoint.aliases.iter().cloned());
+        known.extend(wishes.aliases.iter().cloned());
         known.retain(|name| names::is_valid(name));
         known.sort_unstable();
         known.dedup();
-        Appearance {
+        Ok(Appearance {
             container_name: name.to_string(),
             names: known,
-            number: self.number,
-            mac: self.endpoint.mac,
-            addresses: self.endpoint.addresses(),
-        }
+            number: *number,
+            interface: Some(interface.clone()),
+            mac: wishes.mac,
+            addresses: wishes.addresses(),
+            sysctls: wishes.sysctls().map_err(Error::refusal)?,
+            link_local: wishes.link_local.clone(),
+            gw_priority: wishes.gw_priority,
+            rank: *rank,
+        })
     }
 }
 
-/// Publishes the ports of a network that a container has left, each on the first of its others that can.
+/// Publishes the ports of a network that a container has left, each on the first of its others that can, in the order of their
+/// default routes.
 ///
 /// # Errors
 /// Somebody else has taken a port meanwhile, or the rules are refused.
@@ -108,7 +116,9 @@ pub(super) fn publish_elsewhere(
 ) -> Result<()> {
     let host = ground::facts(settings, Some(state))?;
     let mut homeless = left.ports.clone();
-    for plan in state.connected_to(&left.container)? {
+    let mut plans = state.connected_to(&left.container)?;
+    plans.sort_by_key(NetworkPlan::rank);
+    for plan in plans {
         let definition = definition::load(&settings.root, &plan.network, &host)?;
         let reachable = |port: &PortMapping| {
             let v6 = port.host_address.is_ipv6();

@@ -3,11 +3,11 @@
 use super::ground::{self, Ground};
 use super::join::{self, Joining};
 use super::publication::Publication;
-use super::{attendant, files, held_namespace, leave, membership, mode};
+use super::{attendant, files, held_namespace, leave, membership, mode, order};
 use crate::container::{Containers, Dir, Record};
 use crate::error::{Error, Result};
 use crate::network::state::Lock;
-use crate::network::{Endpoint, Mode, NetworkName, NetworkPlan, State, definition, ipam};
+use crate::network::{self, Endpoint, Mode, NetworkName, NetworkPlan, State, definition, ipam};
 use crate::networks;
 use crate::settings::Settings;
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -129,9 +129,14 @@ fn join_running(
     let plans = state.connected_to(&record.id)?;
     let mut publication = Publication::of(record)?;
     plans.iter().for_each(|plan| publication.carried(&plan.ports));
-    let is_free = |number: &u8| plans.iter().all(|plan| plan.number() != *number);
-    let number = (0..u8::MAX).find(is_free).unwrap_or(u8::MAX);
-    Joining { settings, state, record, endpoint, number }.join(namespace.as_fd(), &mut publication)
+    let (placed, moved) = order::place_beside(settings, state, endpoint, &plans)?;
+    for after in moved {
+        let before = plans.iter().find(|plan| plan.network == after.network);
+        if let Some(before) = before {
+            network::reroute(state, before, &after, namespace.as_fd())?;
+        }
+    }
+    Joining { settings, state, record, placed }.join(namespace.as_fd(), &mut publication)
 }
 
 /// Takes a container off a network.

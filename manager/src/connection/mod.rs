@@ -11,6 +11,7 @@ mod isolated;
 mod join;
 mod live;
 mod membership;
+mod order;
 mod publication;
 
 pub use carrier::published as published_by_user;
@@ -155,8 +156,8 @@ fn connect_all(
         return Ok(plans);
     }
     let ground = Ground::hold(settings)?;
-    for (endpoint, number) in endpoints.iter().zip(0..) {
-        let joining = Joining { settings, state: &ground.state, record, endpoint, number };
+    for placed in order::place(settings, &ground.state, &endpoints)? {
+        let joining = Joining { settings, state: &ground.state, record, placed };
         plans.push(joining.join(namespace.as_fd(), &mut publication)?);
     }
     publication.check()?;

@@ -20,13 +20,7 @@ pub(super) fn dispatch(settings: &Settings, command: &NetworkCommand) -> Result<
         NetworkCommand::Rm(args) => return lines(networks::rm(settings, args)?),
         NetworkCommand::Prune(args) => return prune(settings, args),
         NetworkCommand::Connect(args) => {
-            let endpoint = Endpoint {
-                network: args.network.clone(),
-                aliases: args.alias.clone(),
-                ip: args.ip,
-                ip6: args.ip6,
-                mac: args.mac_address,
-            };
+            let endpoint = Endpoint { network: args.network.clone(), wishes: args.wishes() };
             connection::connect_to_network(settings, &args.container, endpoint)
         }
         NetworkCommand::Disconnect(args) => connection::disconnect_from_network(

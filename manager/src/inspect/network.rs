@@ -40,13 +40,22 @@ fn network(
     endpoint: &Endpoint,
     plan: Option<&NetworkPlan>,
 ) -> Value {
+    let wishes = &endpoint.wishes;
     let wanted = |address: Option<String>| address.unwrap_or_default();
     let mut object = addresses(plan);
     object["IPAMConfig"] = json!({
-        "IPv4Address": wanted(endpoint.ip.map(|ip| ip.to_string())),
-        "IPv6Address": wanted(endpoint.ip6.map(|ip| ip.to_string())),
+        "IPv4Address": wanted(wishes.ip.map(|ip| ip.to_string())),
+        "IPv6Address": wanted(wishes.ip6.map(|ip| ip.to_string())),
     });
-    object["Aliases"] = json!(endpoint.aliases);
+    if !wishes.link_local.is_empty() {
+        object["IPAMConfig"]["LinkLocalIPs"] = json!(wishes.link_local);
+    }
+    object["Aliases"] = json!(wishes.aliases);
+    object["GwPriority"] = wishes.gw_priority.into();
+    object["DriverOpts"] = match wishes.driver_opts.is_empty() {
+        true => Value::Null,
+        false => json!(wishes.driver_opts),
+    };
     object["NetworkID"] = networks::id_of(settings, &endpoint.network).into();
     object["EndpointID"] = match plan {
         Some(plan) => networks::endpoint_id(plan).into(),
@@ -64,6 +73,8 @@ fn predefined(id: &str) -> Value {
     for (field, value) in [
         ("IPAMConfig", Value::Null),
         ("Aliases", Value::Null),
+        ("DriverOpts", Value::Null),
+        ("GwPriority", 0.into()),
         ("NetworkID", id.into()),
         ("EndpointID", "".into()),
         ("DNSNames", Value::Null),

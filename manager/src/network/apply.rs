@@ -10,7 +10,7 @@ use super::host::{read_sysctl, switches, write_sysctl};
 use super::name::InterfaceName;
 use super::names;
 use super::netlink;
-use super::netlink::route::{Link, RouteSocket, VethEnd, missing_is_fine};
+use super::netlink::route::{Link, Port, RouteSocket, VethEnd, existing_is_fine, missing_is_fine};
 use super::netns;
 use super::plan::{MacAddress, NetworkPlan, Place, Step, bridge_mac};
 use super::plugin::{self, Call};
@@ -147,6 +147,33 @@ pub fn publish(state: &State, plan: &NetworkPlan) -> Result<()> {
         state.amend(plan)?;
     }
     restore_rules(state)
+}
+
+/// Gives a connection's routes another place, of which its record speaks first. Both are there for a moment: there is none without.
+///
+/// # Errors
+/// The record cannot be written, or the kernel refuses a route.
+pub fn reroute(
+    state: &State,
+    before: &NetworkPlan,
+    after: &NetworkPlan,
+    netns: BorrowedFd<'_>,
+) -> Result<()> {
+    let _lock = state.lock()?;
+    state.amend(after)?;
+    netns::run_in(netns, || {
+        let mut socket = open()?;
+        for (old, new) in before.steps.iter().zip(&after.steps).filter(|(old, new)| old != new) {
+            let Step::Route { interface, destination, gateway, metric } = new else { continue };
+            let index = find(&mut socket, interface)?;
+            existing_is_fine(socket.add_route(index, *destination, *gateway, *metric))
+                .map_err(|error| refused(new, error))?;
+            let Step::Route { metric, .. } = old else { continue };
+            missing_is_fine(socket.delete_route(index, *destination, *gateway, *metric))
+                .map_err(|error| refused(old, error))?;
+        }
+        Ok(())
+    })
 }
 
 /// Puts the rules of every connected container back, after somebody flushed the host's ruleset.
@@ -319,8 +346,7 @@ fn take(
             }
             .map_err(failed)?;
             if *hairpin || *isolated {
-                let port = find(socket, name)?;
-                socket.set_port(port, *hairpin, *isolated).map_err(failed)?;
+                socket.set_port(Port::Named(name), *hairpin, *isolated).map_err(failed)?;
             }
             Ok(())
         }
@@ -338,7 +364,7 @@ fn rejoin(
 ) -> std::result::Result<(), netlink::Error> {
     missing_is_fine(socket.set_bridge(port, bridge))?;
     match hairpin || isolated {
-        true => missing_is_fine(socket.set_port(port, hairpin, isolated)),
+        true => missing_is_fine(socket.set_port(Port::At(port), hairpin, isolated)),
         false => Ok(()),
     }
 }

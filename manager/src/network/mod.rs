@@ -9,7 +9,7 @@
 pub mod apply;
 pub mod definition;
 pub mod dns;
-mod endpoint;
+pub mod endpoint;
 mod error;
 mod firewall;
 pub mod host;
@@ -29,10 +29,10 @@ pub mod survey;
 
 pub use apply::{
     apply, check_link, check_plugins, create_namespace, publish, reload, remove,
-    remove_with_namespace, restore_rules, set_loopback_up, tidy, tidy_locked,
+    remove_with_namespace, reroute, restore_rules, set_loopback_up, tidy, tidy_locked,
 };
 pub use definition::Definition;
-pub use endpoint::Endpoint;
+pub use endpoint::{Endpoint, Wishes};
 pub use error::{Error, Result};
 pub use firewall::foreign::dropping_chains;
 pub use host::HostFacts;

@@ -3,13 +3,16 @@
 //! The plan is a flat list of steps in the order in which they are taken, host first. It is also the record that is
 //! written before the first of them, so it names every object that may have to be undone and never a descriptor.
 
+pub mod gateway;
 mod mac;
 mod step;
 
+pub use gateway::Claim;
 pub use mac::MacAddress;
 pub use step::{Place, Plugin, PublishedPort, Rules, Step};
 
 use super::definition::{Bridge, Definition, Driver};
+use super::endpoint::InterfaceSysctl;
 use super::error::{Error, Result};
 use super::host::{HostFacts, IPV4_FORWARDING, IPV6_FORWARDING};
 use super::ipam::{Lease, LeasedAddress};
@@ -55,6 +58,15 @@ pub struct NetworkPlan {
     pub bridge: Option<InterfaceName>,
     /// The container's interface.
     pub interface: InterfaceName,
+    /// Its number; without one it is in its name.
+    #[serde(default)]
+    pub interface_number: Option<u8>,
+    /// What places it among the container's networks.
+    #[serde(default)]
+    pub claim: Option<Claim>,
+    /// That place.
+    #[serde(default)]
+    pub rank: Option<u32>,
     /// The container's link address, if it is ours to choose.
     pub mac: Option<MacAddress>,
     /// The container's addresses; a plug-in's own are added when it has been called.
@@ -74,6 +86,16 @@ pub struct Appearance {
     pub names: Vec<String>,
     /// The number of its interface: `eth0`, `eth1` and so on.
     pub number: u8,
+    /// What it is called instead, if that was asked for.
+    pub interface: Option<InterfaceName>,
+    /// Parameters of the interface that were asked for.
+    pub sysctls: Vec<InterfaceSysctl>,
+    /// Addresses of the interface beside those that are leased.
+    pub link_local: Vec<IpAddr>,
+    /// What it was asked for about the default route.
+    pub gw_priority: i64,
+    /// Its place among the container's networks.
+    pub rank: u32,
     /// Its link address, if that was asked for.
     pub mac: Option<MacAddress>,
     /// Addresses that were asked for, for a plug-in that leases by itself.
@@ -84,7 +106,8 @@ impl NetworkPlan {
     /// The number of the container's interface.
     #[must_use]
     pub fn number(&self) -> u8 {
-        self.interface.as_str().trim_start_matches("eth").parse().unwrap_or(u8::MAX)
+        let in_name = || self.interface.as_str().trim_start_matches("eth").parse().ok();
+        self.interface_number.or_else(in_name).unwrap_or(u8::MAX)
     }
 
     /// The container, for messages about what it holds.
@@ -150,7 +173,13 @@ pub fn plan(
         internal: definition.about.internal,
         forwards: false,
         bridge: definition.bridge().map(|bridge| bridge.name.clone()),
-        interface: format!("eth{}", appearance.number).parse()?,
+        interface: match &appearance.interface {
+            Some(name) => name.clone(),
+            None => interface_name(appearance.number)?,
+        },
+        interface_number: Some(appearance.number),
+        claim: Some(Claim::of(definition, appearance.gw_priority)),
+        rank: Some(appearance.rank),
         mac: appearance.mac,
         addresses: lease.addresses.clone(),
         ports: ports.to_vec(),
@@ -166,7 +195,7 @@ pub fn plan(
             plan.plan_firewall(bridge);
             plan.plan_link(bridge, appearance.number, mac, mtu)?;
             plan.plan_names(appearance);
-            plan.plan_inside(bridge, appearance.number, host)?;
+            plan.plan_inside(bridge, appearance, host)?;
         }
         Driver::Foreign(_) => {
             plan.plan_names(appearance);
@@ -175,7 +204,19 @@ pub fn plan(
         }
     }
     plan.plan_plugins(definition, appearance);
+    if let Driver::Foreign(_) = &definition.driver {
+        // The plug-in makes the interface.
+        plan.plan_wishes(appearance);
+    }
     Ok(plan)
+}
+
+/// What an interface of that number is called where nothing else is asked for.
+///
+/// # Errors
+/// None: such a name fits the kernel.
+pub fn interface_name(number: u8) -> Result<InterfaceName> {
+    format!("eth{number}").parse()
 }
 
 impl NetworkPlan {
@@ -337,7 +378,12 @@ impl NetworkPlan {
         }
     }
 
-    fn plan_inside(&mut self, bridge: &Bridge, number: u8, host: &HostFacts) -> Result<()> {
+    fn plan_inside(
+        &mut self,
+        bridge: &Bridge,
+        appearance: &Appearance,
+        host: &HostFacts,
+    ) -> Result<()> {
         let (place, interface) = (Place::Container, self.interface.clone());
         self.steps.push(Step::Up { place, interface: "lo".parse()? });
         // Before the link is up: a neighbour could make itself the container's router (CVE-2020-10749). Without an address of
@@ -356,6 +402,7 @@ impl NetworkPlan {
             address: leased.address,
             prefix: leased.subnet.prefix(),
         }));
+        self.plan_wishes(appearance);
         // Routes need the link up.
         self.steps.push(Step::Up { place, interface: interface.clone() });
         for route in bridge.routes.iter().filter(|_| !self.internal) {
@@ -369,10 +416,32 @@ impl NetworkPlan {
                 interface: interface.clone(),
                 destination: route.destination,
                 gateway,
-                metric: metric(route.destination.network(), number),
+                metric: gateway::metric(route.destination.network(), appearance.rank),
             });
         }
         Ok(())
+    }
+
+    /// After the addresses, which a parameter may take away, and before the link is up.
+    fn plan_wishes(&mut self, appearance: &Appearance) {
+        let (place, interface) = (Place::Container, self.interface.clone());
+        if let (true, false) = (appearance.link_local.iter().any(IpAddr::is_ipv6), self.has_ipv6())
+        {
+            // As for one that is leased: no neighbour is to make itself the container's router.
+            for (name, value) in [("accept_ra", "0"), ("disable_ipv6", "0")] {
+                let key = format!("net/ipv6/conf/{interface}/{name}");
+                self.steps.push(Step::set(place, key, value));
+            }
+        }
+        self.steps.extend(appearance.link_local.iter().map(|address| Step::Address {
+            place,
+            interface: interface.clone(),
+            address: *address,
+            prefix: if address.is_ipv4() { 16 } else { 64 },
+        }));
+        let sysctl =
+            |sysctl: &InterfaceSysctl| Step::set(place, sysctl.key(&interface), &sysctl.value);
+        self.steps.extend(appearance.sysctls.iter().map(sysctl));
     }
 
     /// After everything that is built in: a chained plug-in finds the interface that it works on.
@@ -395,16 +464,6 @@ fn veth_name(container: &ContainerId, number: u8) -> String {
     let mut name = format!("nm{}", container.short());
     name.truncate(LONGEST - number.len());
     name + &number
-}
-
-/// The first interface's routes come first; when it goes, the next one's are there. An IPv6 route without a metric
-/// has 1024.
-fn metric(family: IpAddr, number: u8) -> u32 {
-    match (number, family) {
-        (0, _) => 0,
-        (number, IpAddr::V4(_)) => 100 * u32::from(number),
-        (number, IpAddr::V6(_)) => 1024 + 100 * u32::from(number),
-    }
 }
 
 /// The link address that marks a bridge as made by this program, by its name.

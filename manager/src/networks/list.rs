@@ -1,7 +1,8 @@
 //! `nman network ls`
 
 use super::inspect::hex;
-use super::{PREDEFINED, predefined_driver};
+use super::{PREDEFINED, filter, predefined_driver};
+use crate::clock::Timestamp;
 use crate::connection::ground;
 use crate::container::ContainerId;
 use crate::error::Result;
@@ -24,7 +25,7 @@ const NETWORKS: List = List {
     ],
     table: &["ID", "Name", "Driver", "Scope"],
     quiet: "ID",
-    filters: &["driver", "id", "label", "name", "scope", "type", "dangling"],
+    filters: &["driver", "id", "label", "label!", "name", "scope", "type", "dangling", "until"],
 };
 
 /// One network of the list.
@@ -32,7 +33,7 @@ struct Entry {
     id: String,
     name: String,
     driver: String,
-    created: String,
+    created: Option<Timestamp>,
     ipv4: bool,
     ipv6: bool,
     internal: bool,
@@ -43,12 +44,11 @@ struct Entry {
 impl Entry {
     fn of(definition: &Definition) -> Self {
         let ranges = definition.ranges();
-        let created = definition.about.created.map(|created| created.to_string());
         Self {
             id: definition.id(),
             name: definition.name.to_string(),
             driver: definition.driver_name().to_owned(),
-            created: created.unwrap_or_default(),
+            created: definition.about.created,
             ipv4: ranges.iter().any(|range| range.subnet.network().is_ipv4()),
             ipv6: definition.has_ipv6(),
             internal: definition.about.internal,
@@ -63,7 +63,7 @@ impl Entry {
             id: hex(name),
             name: name.to_owned(),
             driver: predefined_driver(name).to_owned(),
-            created: String::new(),
+            created: None,
             ipv4: name == "host",
             ipv6: false,
             internal: false,
@@ -75,12 +75,17 @@ impl Entry {
     fn fits(&self, filters: &Filters, used: impl Fn(&str) -> bool) -> Result<bool> {
         let kind = if self.builtin { "builtin" } else { "custom" };
         let dangling = filters.truth("dangling")?;
+        if let Some(text) =
+            filters.values("type").find(|text| !matches!(*text, "builtin" | "custom"))
+        {
+            return Err(filters.wrong("type", text, "`builtin` or `custom`"));
+        }
         Ok(filters.named("name", &self.name)
-            && filters.any("id", |id| self.id.starts_with(id))
+            && filters.any("id", |id| self.id.contains(id))
             && filters.any("driver", |driver| self.driver == driver)
             && filters.any("scope", |scope| scope == "local")
             && filters.any("type", |wanted| wanted == kind)
-            && filters.labelled("label", &self.labels)
+            && filter::takes(filters, &self.labels, self.created)?
             && dangling.is_none_or(|dangling| dangling != (self.builtin || used(&self.name))))
     }
 
@@ -92,7 +97,7 @@ impl Entry {
             ("Name", self.name.clone()),
             ("Driver", self.driver.clone()),
             ("Scope", "local".to_owned()),
-            ("CreatedAt", self.created.clone()),
+            ("CreatedAt", self.created.map(|created| created.to_string()).unwrap_or_default()),
             ("IPv4", self.ipv4.to_string()),
             ("IPv6", self.ipv6.to_string()),
             ("Internal", self.internal.to_string()),

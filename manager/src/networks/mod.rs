@@ -1,6 +1,7 @@
 //! `nman network`: networks as objects that are made, listed, shown and removed.
 
 mod create;
+mod filter;
 mod inspect;
 mod list;
 mod reload;

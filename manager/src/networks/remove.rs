@@ -1,6 +1,6 @@
 //! `nman network rm` and `nman network prune`
 
-use super::{PREDEFINED, name_of};
+use super::{PREDEFINED, filter, name_of};
 use crate::cli::{NetworkPruneArgs, NetworkRmArgs};
 use crate::connection::{self, ground};
 use crate::container::Containers;
@@ -173,17 +173,7 @@ impl Prune {
     }
 
     fn takes(&self, definition: &Definition) -> Result<bool> {
-        let labels = &definition.about.labels;
-        let unlabelled = self.filters.values("label!").all(|label| match label.split_once('=') {
-            Some((key, value)) => labels.get(key).is_none_or(|own| own != value),
-            None => !labels.contains_key(label),
-        });
-        let mut old_enough = true;
-        for text in self.filters.values("until") {
-            let until = duration::moment(text).map_err(Error::Usage)?;
-            old_enough &= definition.about.created.is_none_or(|created| created < until);
-        }
-        Ok(self.filters.labelled("label", labels) && unlabelled && old_enough)
+        filter::takes(&self.filters, &definition.about.labels, definition.about.created)
     }
 }
 

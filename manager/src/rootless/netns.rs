@@ -15,9 +15,13 @@ use rustix::fs::{Mode, OFlags};
 use std::fs;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// A link in its place that leads to what the kernel calls the namespace: `net:[4026532008]`.
 const NAME: &str = "namespace.name";
+
+/// Between two looks whether somebody else still has it.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// The namespace's place in the state directory, locked.
 pub struct Place<'a> {
@@ -43,6 +47,14 @@ pub fn holder(settings: &Settings) -> Option<i32> {
     (birth(pid) == Some(born)).then_some(pid)
 }
 
+/// The namespace as that process has it: for whoever enters it, and neither makes it nor takes it away. Nobody is waited for.
+#[must_use]
+pub fn current(settings: &Settings) -> Option<OwnedFd> {
+    let namespace = open(&path_of(holder(settings).filter(is_enterable)?))?;
+    // After it was opened: it is this process that the namespace is of.
+    holder(settings).map(|_| namespace)
+}
+
 impl<'a> Place<'a> {
     /// Waits until nobody else looks for the namespace, makes it, is being connected in it, or takes it away.
     ///
@@ -59,8 +71,29 @@ impl<'a> Place<'a> {
     /// # Errors
     /// As [`Place::lock`].
     pub fn lock_known(settings: &'a Settings) -> Result<Option<Self>> {
-        let is_known = directory(settings).join(NOTE).exists();
-        is_known.then(|| Self::lock(settings)).transpose()
+        Self::is_known(settings).then(|| Self::lock(settings)).transpose()
+    }
+
+    /// The same until `is_needless` says that there is no need for it, which is asked beforehand and for as long as somebody else
+    /// has it: who does may be starting the way out, or calling plug-ins.
+    ///
+    /// # Errors
+    /// As [`Place::lock`], or those of `is_needless`.
+    pub fn lock_unless(
+        settings: &'a Settings,
+        mut is_needless: impl FnMut() -> Result<bool>,
+    ) -> Result<Option<Self>> {
+        while Self::is_known(settings) && !is_needless()? {
+            if let Some(note) = Note::try_lock(&directory(settings))? {
+                return Ok(Some(Self { settings, note }));
+            }
+            std::thread::sleep(PAUSE);
+        }
+        Ok(None)
+    }
+
+    fn is_known(settings: &Settings) -> bool {
+        directory(settings).join(NOTE).exists()
     }
 
     /// The namespace, if it is still there.
@@ -80,9 +113,7 @@ impl<'a> Place<'a> {
     #[must_use]
     pub fn holder(&self) -> Option<i32> {
         let (pid, born) = self.note.written()?;
-        // What another user namespace of the user's has left cannot be entered.
-        let own = rustix::process::getpid().as_raw_pid();
-        (birth(pid) == Some(born) && share_namespace(pid, own, "user")).then_some(pid)
+        (birth(pid) == Some(born) && is_enterable(&pid)).then_some(pid)
     }
 
     fn held(&self) -> Option<OwnedFd> {
@@ -134,6 +165,11 @@ impl<'a> Place<'a> {
         let _ = fs::remove_file(directory(self.settings).join(NAME));
         self.note.remove()
     }
+}
+
+/// What another user namespace of the user's has left cannot be entered.
+fn is_enterable(holder: &i32) -> bool {
+    share_namespace(*holder, rustix::process::getpid().as_raw_pid(), "user")
 }
 
 fn open(path: &Path) -> Option<OwnedFd> {

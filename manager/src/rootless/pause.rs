@@ -79,21 +79,36 @@ pub(super) struct Note {
 impl Note {
     /// Waits until nobody else looks for the namespace, or makes it. The file is `namespace` in that directory.
     pub(super) fn lock(directory: &Path) -> Result<Self> {
+        loop {
+            if let Some(note) = Self::lock_by(directory, FlockOperation::LockExclusive)? {
+                return Ok(note);
+            }
+        }
+    }
+
+    /// The same without a wait; `None` while somebody else has it.
+    pub(super) fn try_lock(directory: &Path) -> Result<Option<Self>> {
+        Self::lock_by(directory, FlockOperation::NonBlockingLockExclusive)
+    }
+
+    /// `None` where it would have been waited for.
+    fn lock_by(directory: &Path, operation: FlockOperation) -> Result<Option<Self>> {
         let path = directory.join(NOTE);
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         loop {
             let file = rustix::fs::open(&path, flags, Mode::RUSR | Mode::WUSR)
                 .map_err(Error::io("open", &path))?;
-            while let Err(errno) = flock(&file, FlockOperation::LockExclusive) {
-                if errno != Errno::INTR {
-                    return Err(Error::io("lock", &path)(errno));
-                }
+            match flock(&file, operation) {
+                Ok(()) => {}
+                Err(Errno::INTR) => continue,
+                Err(Errno::WOULDBLOCK) => return Ok(None),
+                Err(errno) => return Err(Error::io("lock", &path)(errno)),
             }
             // It may have been removed while it was waited for: another one has its name now, or none.
             let inode = |stat: rustix::fs::Stat| (stat.st_dev, stat.st_ino);
             let own = rustix::fs::fstat(&file).map(inode).ok();
             if own.is_some() && own == rustix::fs::lstat(&path).map(inode).ok() {
-                return Ok(Self { path, file: file.into() });
+                return Ok(Some(Self { path, file: file.into() }));
             }
         }
     }

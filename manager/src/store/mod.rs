@@ -60,6 +60,10 @@ pub enum Removed {
     Deleted(Digest),
 }
 
+/// What [`Store::hold`] holds, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Held(#[expect(dead_code, reason = "closing it is what it is for")] Option<File>);
+
 impl Store {
     /// The store below `root`, such as `/var/lib/nman`, made if it does not exist. On a read-only disk where it does not, it is
     /// empty.
@@ -159,16 +163,11 @@ impl Store {
         Ok(images)
     }
 
-    /// That an image is still there, for who has just made a record that keeps it: somebody who removes images has seen either
-    /// the record, or to it that this fails.
-    pub(crate) fn confirm(&self, image: &Image) -> Result<(), Error> {
-        let _lock = self.lock_shared()?;
-        match self.index()?.entry(&image.manifest_digest) {
-            Some(_) => Ok(()),
-            None => Err(Error::NoSuchImage(
-                image.names.first().map_or_else(|| image.id.to_string(), ToString::to_string),
-            )),
-        }
+    /// Keeps an image from being removed, and every other from coming and going, for who is about to make a record that keeps it;
+    /// `None` if it is not there any more. Who removes images finds the record when its turn comes.
+    pub(crate) fn hold(&self, image: &Image) -> Result<Option<Held>, Error> {
+        let held = Held(self.lock_shared()?);
+        Ok(self.index()?.entry(&image.manifest_digest).map(|_| held))
     }
 
     /// Gives an image one more name, which is taken from the image that has it.
@@ -184,7 +183,7 @@ impl Store {
 
     /// Takes away a name, or with an id all names, and the image with its last name, by Docker's rules for images that have
     /// several names or that containers use. `users` finds those containers; it is asked under the lock, so that one that is
-    /// made meanwhile is seen, or sees that its image has gone. Layers below a container stay in any case.
+    /// made meanwhile is seen, or finds that its image has gone. Layers below a container stay in any case.
     pub fn remove<E: From<Error>>(
         &self,
         text: &str,

@@ -1,7 +1,8 @@
 //! `create`, `rename`, `update` and `inspect` of a container.
 
 use super::world::{IMAGE, World, eventually};
-use nconform::fixture::cgroups;
+use nconform::fixture::{Capture, cgroups};
+use std::io::Write as _;
 
 fn create(world: &World, options: &[&str], words: &[&str]) -> String {
     let mut args = vec!["create", "--network", "none"];
@@ -220,5 +221,43 @@ fn the_swap_that_follows_from_the_memory_is_shown_and_taken_along() {
     world.nman(["create", "--name", "aa", IMAGE, "true"]).ok();
     assert_eq!(swap(), 0);
     world.nman(["rm", "aa"]).ok();
+    world.assert_no_container();
+}
+
+/// Between the look for the image and the container's record nothing keeps the image.
+#[test]
+fn an_image_that_is_replaced_while_a_container_is_made_is_looked_for_again() {
+    let world = World::new();
+    let variables = world.path("variables");
+    Capture::of("mkfifo").args([variables.to_str().unwrap()]).run().ok();
+    world.nman(["tag", IMAGE, "one"]).ok();
+    for replaced in [true, false] {
+        let commit = ["commit", "-c", "LABEL which=other", "base", "other"];
+        world.nman(["create", "--name", "base", IMAGE]).ok();
+        world.nman(commit).ok();
+        world.nman(["rm", "base"]).ok();
+        world.nman(["tag", "other", "moved"]).ok();
+        world.nman(["rmi", "other"]).ok();
+        let options = ["create", "--name", "late", "--pull", "never", "--env-file"];
+        let words = [&options[..], &[variables.to_str().unwrap(), "moved"]].concat();
+        let (mut making, said) = world.command(words).start();
+        // It has found the image when it reads this.
+        let mut file = std::fs::OpenOptions::new().write(true).open(&variables).unwrap();
+        world.nman(["rmi", "moved"]).ok();
+        if replaced {
+            world.nman(["tag", "one", "moved"]).ok();
+        }
+        file.write_all(b"A=1\n").unwrap();
+        drop(file);
+        assert_eq!(making.wait().unwrap().success(), replaced, "{said}");
+        if replaced {
+            let labels = world.inspect("late", "/Config/Labels");
+            assert!(labels.get("which").is_none(), "made of the one that has gone: {labels}");
+            world.nman(["rm", "late"]).ok();
+            world.nman(["rmi", "moved"]).ok();
+        } else {
+            assert!(said.stderr().contains("it is not in the store"), "{said}");
+        }
+    }
     world.assert_no_container();
 }

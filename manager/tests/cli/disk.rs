@@ -215,22 +215,28 @@ fn a_commit_or_import_that_is_killed_leaves_nothing_that_repair_does_not_remove(
 }
 
 #[test]
-fn an_image_that_is_removed_while_a_container_of_it_is_made_gives_no_container_without_an_image() {
+fn an_image_is_not_removed_while_a_container_of_it_takes_its_place() {
     let world = World::new();
     world.nman(["create", "--name", "base", "--network", "none", IMAGE]).ok();
     // The same layers, so that they stay.
     world.nman(["commit", "-c", "LABEL a=b", "base", "twin"]).ok();
     let lock = std::fs::File::open(world.path("root/containers/lock")).unwrap();
     lock.lock().unwrap();
-    let (mut creating, said) = world.command(["create", "--network", "none", "twin"]).start();
-    let waits = format!("-> FLOCK  ADVISORY  WRITE {} ", creating.id());
-    eventually("it has its image and waits for its place", || {
-        std::fs::read_to_string("/proc/locks").unwrap().contains(&waits)
-    });
-    assert!(world.nman(["rmi", "twin"]).ok().stdout().contains("Deleted: sha256:"));
+    let create = ["create", "--name", "late", "--network", "none", "twin"];
+    let (mut creating, said) = world.command(create).start();
+    let waits = |pid: u32| {
+        let wanted = format!("-> FLOCK  ADVISORY  WRITE {pid} ");
+        std::fs::read_to_string("/proc/locks").unwrap().contains(&wanted)
+    };
+    eventually("it has its image and waits for its place", || waits(creating.id()));
+    let (mut removing, refused) = world.command(["rmi", "twin"]).start();
+    eventually("who removes images waits for it", || waits(removing.id()));
     lock.unlock().unwrap();
-    assert_eq!(creating.wait().unwrap().code(), Some(1), "{said}");
-    assert!(said.stderr().contains("No such image: twin:latest"), "{said}");
+    assert!(creating.wait().unwrap().success(), "{said}");
+    assert_eq!(removing.wait().unwrap().code(), Some(1), "{refused}");
+    assert!(refused.stderr().contains("is using its referenced image"), "{refused}");
+    world.nman(["rm", "late"]).ok();
+    world.nman(["rmi", "twin"]).ok();
     world.nman(["rm", "base"]).ok();
     world.assert_no_container();
 }

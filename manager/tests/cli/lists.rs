@@ -311,3 +311,21 @@ fn what_dockers_configuration_keeps_from_prunes_stays() {
     world.nman(["network", "rm", "kept"]).ok();
     world.assert_no_container();
 }
+
+#[test]
+fn networks_are_listed_by_age_labels_and_parts_of_an_id() {
+    let world = World::new();
+    let id = world.nman(["network", "create", "--label", "tier=front", "web"]).ok().text();
+    for (filter, found) in
+        [("label!=tier", false), ("until=24h", false), ("until=2100-01-01", true)]
+    {
+        let names = world.nman(["network", "ls", "--format", "{{.Name}}", "-f", filter]).ok();
+        assert!(names.stdout().contains("none\n"), "what nobody has made is of no time: {names}");
+        assert_eq!(names.stdout().contains("web\n"), found, "{filter}: {names}");
+    }
+    let part = format!("id={}", &id[9..30]);
+    assert_eq!(world.nman(["network", "ls", "-q", "-f", &part]).ok().text(), &id[..12]);
+    let wrong = world.nman(["network", "ls", "-f", "type=odd"]).exits(1);
+    assert!(wrong.stderr().contains("`builtin` or `custom`"), "{wrong}");
+    world.nman(["network", "rm", "web"]).ok();
+}

@@ -16,6 +16,7 @@ mod crash;
 mod create;
 mod damage;
 mod disk;
+mod endpoints;
 mod faithful;
 mod files;
 mod health;

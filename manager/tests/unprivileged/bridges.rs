@@ -2,13 +2,16 @@
 
 use crate::network::{HOST, Hidden, Outside, SERVER, served};
 use crate::world::{IMAGE, World, eventually};
+use nconform::fixture::Capture;
+use nman::monitor::stdio::connect_to;
+use nman::monitor::wire;
 use nman::network::netns;
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Shutdown, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsFd as _;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What stands where a namespace is, and says who holds it.
 fn note(world: &World) -> PathBuf {
@@ -246,6 +249,44 @@ fn datagrams_find_their_way_in_and_back() {
     assert_gone(&world, &[]);
 }
 
+/// Who asks one address of a host hears nothing that another one says.
+#[test]
+fn an_answer_to_a_datagram_leaves_from_the_address_that_was_asked() {
+    let world = World::new();
+    let _outside = Outside::make();
+    let ip = |words: &str| Capture::of("ip").args(words.split(' ')).run().ok();
+    for address in ["198.51.100.1/24", "198.51.100.2/24", "fd00:55::1/64", "fd00:55::2/64"] {
+        let flag = if address.contains("::") { " nodad" } else { "" };
+        ip(&format!("addr add {address} dev nrt0{flag}"));
+    }
+    world.nman(["network", "create", "--ipv6", "--subnet", "fd00:45::/64", "six"]).ok();
+    let options = ["-d", "--name", "echo", "--network", "six", "-p", "18089:7/udp"];
+    world.run(&options, &["sleep", "1000"]).ok();
+    let echo = inside(&world, "echo", || UdpSocket::bind("[::]:7").unwrap());
+    std::thread::spawn(move || {
+        let mut buffer = [0; 64];
+        while let Ok((length, client)) = echo.recv_from(&mut buffer) {
+            echo.send_to(&buffer[..length], client).unwrap();
+        }
+    });
+    for addresses in [["198.51.100.1", "198.51.100.2"], ["fd00:55::1", "fd00:55::2"]] {
+        let addresses = addresses.map(|address| address.parse::<IpAddr>().unwrap());
+        for own in addresses {
+            // One socket asks both in turn, and then each again.
+            let client = UdpSocket::bind((own, 0)).unwrap();
+            client.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+            for asked in [addresses, addresses].concat() {
+                client.send_to(b"who", (asked, 18089)).unwrap();
+                let (_, from) = client.recv_from(&mut [0; 16]).unwrap();
+                assert_eq!(from, (asked, 18089).into(), "asked by {own}");
+            }
+        }
+    }
+    world.nman(["rm", "-f", "echo"]).ok();
+    world.nman(["network", "rm", "six"]).ok();
+    assert_gone(&world, &[]);
+}
+
 #[test]
 fn a_container_comes_to_networks_and_leaves_them_with_its_ports() {
     let world = World::new();
@@ -419,6 +460,37 @@ fn both_families_are_carried_and_published() {
     assert!(names.contains("fd00:44::"), "{names}");
     world.nman(["rm", "-f", "web"]).ok();
     world.nman(["network", "rm", "six"]).ok();
+    assert_gone(&world, &[]);
+}
+
+/// Somebody may be at work on the namespace for long: a way out is waited for, and plug-ins have a minute each.
+#[test]
+fn a_monitor_does_not_wait_for_who_is_at_work_on_the_namespace() {
+    let world = World::new();
+    let _outside = Outside::make();
+    world.run(&["-d", "--name", "web", "--network", "bridge", "-p", "18088:80"], SERVER).ok();
+    let id = world.inspect("web", "/Id");
+    let socket = world.state().join("containers").join(id.as_str().unwrap()).join("network");
+    let at_work = fs::File::open(note(&world)).unwrap();
+    at_work.lock().unwrap();
+    let (tell, told) = std::sync::mpsc::channel();
+    // As `network connect` asks it to publish what is on record.
+    std::thread::spawn(move || {
+        let monitor = connect_to(&socket).unwrap();
+        let _ = tell.send(wire::get(monitor.as_fd(), &mut Vec::new()).map(<[u8]>::to_vec));
+    });
+    let answer = told.recv_timeout(Duration::from_secs(20));
+    assert_eq!(answer, Ok(Some(b"done".to_vec())), "it has its turn as ever");
+    assert!(served((Ipv4Addr::LOCALHOST, 18088)).is_some());
+    assert!(world.nman(["network", "ls"]).ok().stdout().contains("bridge"));
+    let begun = Instant::now();
+    world.nman(["stop", "-t", "0", "web"]).ok();
+    assert!(begun.elapsed() < Duration::from_secs(20), "its end waits for a moment only");
+    assert_eq!(world.inspect("web", "/State/Status"), "exited");
+    world.nman(["rm", "web"]).ok();
+    drop(at_work);
+    // What is at work there takes it away if it connects nobody.
+    world.shell(&["--network", "bridge"], "true").ok();
     assert_gone(&world, &[]);
 }
 

@@ -8,7 +8,9 @@ mod storage;
 mod supervision;
 
 pub use network::{NetworkArgs, NetworkChoice};
-pub(crate) use network::{address, alias, ipv4, ipv6, mac_address};
+pub(crate) use network::{
+    address, alias, fields_of, gw_priority, ipv4, ipv6, link_local, mac_address,
+};
 pub use process::ProcessArgs;
 pub(crate) use resources::cgroup_parent;
 pub use resources::{CGROUP_PARENT, LimitArgs, ResourceArgs};

@@ -4,7 +4,8 @@ use crate::cli::Publish;
 use crate::container::NetworkWish;
 use crate::error::{Error, Result};
 use crate::network::dns::{HostEntry, Overrides};
-use crate::network::{Endpoint, MacAddress, Mode, names, port};
+use crate::network::endpoint::INTERFACE;
+use crate::network::{Endpoint, MacAddress, Mode, Wishes, names, port};
 use clap::Args;
 use oci_spec::image::ImageConfiguration;
 use std::collections::BTreeSet;
@@ -14,8 +15,8 @@ use std::str::FromStr;
 /// How the container is connected.
 #[derive(Clone, Debug, Default, Args)]
 pub struct NetworkArgs {
-    /// Network: none, host, bridge, container:NAME, or a network's name, or name=NETWORK with alias=, ip=, ip6=,
-    /// mac-address=; may be given several times; without root pasta or slirp4netns in the place of bridges
+    /// Network: none, host, bridge, container:NAME, or a network's name, or name=NETWORK with alias=, ip=, ip6=, mac-address=,
+    /// link-local-ip=, gw-priority=, driver-opt=; may be given several times; without root also pasta or slirp4netns
     #[arg(long, visible_alias = "net", value_name = "NETWORK")]
     pub network: Vec<NetworkChoice>,
     /// Publish a port of the container on the host
@@ -39,6 +40,9 @@ pub struct NetworkArgs {
     /// Link address of the container
     #[arg(long, value_name = "ADDRESS", value_parser = mac_address)]
     pub mac_address: Option<MacAddress>,
+    /// A link-local address more of the container's interface
+    #[arg(long, value_name = "ADDRESS", value_parser = link_local)]
+    pub link_local_ip: Vec<IpAddr>,
     /// DNS server to ask instead of the host's
     #[arg(long, value_name = "ADDRESS", value_parser = address)]
     pub dns: Vec<IpAddr>,
@@ -58,44 +62,82 @@ pub struct NetworkArgs {
 pub struct NetworkChoice {
     /// Which.
     pub mode: Mode,
-    /// `alias=`
-    pub aliases: Vec<String>,
-    /// `ip=`
-    pub ip: Option<Ipv4Addr>,
-    /// `ip6=`
-    pub ip6: Option<Ipv6Addr>,
-    /// `mac-address=`
-    pub mac: Option<MacAddress>,
+    /// How.
+    pub wishes: Wishes,
 }
 
 impl FromStr for NetworkChoice {
     type Err = String;
 
+    /// Docker's `name=NET,KEY=VALUE,...`, and Podman's `NET:KEY=VALUE,...`.
     fn from_str(text: &str) -> std::result::Result<Self, String> {
         let mode = |name: &str| name.parse::<Mode>().map_err(|error| error.to_string());
-        let mut choice =
-            Self { mode: Mode::None, aliases: Vec::new(), ip: None, ip6: None, mac: None };
         if !text.contains('=') {
-            choice.mode = mode(text)?;
-            return Ok(choice);
+            return Ok(Self { mode: mode(text)?, wishes: Wishes::default() });
         }
-        let mut name = None;
-        for field in text.split(',') {
+        let before = text.split('=').next().unwrap_or_default();
+        let (mut name, fields) = match before.split_once(':') {
+            Some((name, _)) => (Some(mode(name)?), &text[name.len() + 1..]),
+            None => (None, text),
+        };
+        let mut wishes = Wishes::default();
+        for field in fields_of(fields)? {
             let (key, value) = field
                 .split_once('=')
                 .ok_or_else(|| format!("invalid field {field}: must be a key=value pair"))?;
-            let invalid = || format!("invalid value '{value}' for '{key}'");
-            match key.trim().to_ascii_lowercase().as_str() {
+            let (key, value) = (key.trim().to_ascii_lowercase(), value.trim());
+            match key.as_str() {
                 "name" => name = Some(mode(value)?),
-                "alias" => choice.aliases.push(alias(value)?),
-                "ip" => choice.ip = Some(value.parse().map_err(|_| invalid())?),
-                "ip6" => choice.ip6 = Some(value.parse().map_err(|_| invalid())?),
-                "mac-address" => choice.mac = Some(mac_address(value)?),
-                _ => return Err(format!("invalid field key {key}")),
+                _ => wish(&mut wishes, &key, value)?,
             }
         }
-        choice.mode = name.ok_or("network name/id is not specified")?;
-        Ok(choice)
+        let mode = name.ok_or("network name/id is not specified")?;
+        Ok(Self { mode, wishes })
+    }
+}
+
+/// One wish for a network, under Docker's or Podman's name.
+fn wish(wishes: &mut Wishes, key: &str, value: &str) -> std::result::Result<(), String> {
+    let invalid = || format!("invalid value '{value}' for '{key}'");
+    match key {
+        "alias" => wishes.aliases.push(alias(value)?),
+        "ip" => wishes.ip = Some(value.parse().map_err(|_| invalid())?),
+        "ip6" => wishes.ip6 = Some(value.parse().map_err(|_| invalid())?),
+        "mac-address" | "mac" => wishes.mac = Some(mac_address(value)?),
+        "link-local-ip" => wishes.link_local.push(link_local(value)?),
+        "gw-priority" => wishes.gw_priority = gw_priority(value)?,
+        "driver-opt" => wishes.add_driver_opt(value)?,
+        "interface_name" => wishes.add_driver_opt(&format!("{INTERFACE}={value}"))?,
+        _ => return Err(format!("invalid field key {key}")),
+    }
+    Ok(())
+}
+
+/// The fields between commas; one that has some itself stands in quotation marks, as in Docker.
+pub(crate) fn fields_of(text: &str) -> std::result::Result<Vec<String>, String> {
+    let (mut fields, mut rest) = (Vec::new(), text);
+    loop {
+        let (field, behind) = match rest.strip_prefix('"') {
+            None => match rest.split_once(',') {
+                Some((field, behind)) => (field.to_owned(), Some(behind)),
+                None => (rest.to_owned(), None),
+            },
+            Some(quoted) => {
+                let (field, behind) = quoted
+                    .split_once('"')
+                    .ok_or_else(|| format!("a quotation mark is missing in {text}"))?;
+                let is_end = behind.is_empty() || behind.starts_with(',');
+                if !is_end {
+                    return Err(format!("something stands behind a quotation mark in {text}"));
+                }
+                (field.to_owned(), behind.strip_prefix(','))
+            }
+        };
+        fields.push(field);
+        match behind {
+            Some(behind) => rest = behind,
+            None => return Ok(fields),
+        }
     }
 }
 
@@ -145,31 +187,20 @@ impl NetworkArgs {
 
     /// The networks, each with its own options; those without a network's name are of the first.
     fn endpoints(&self) -> Vec<Endpoint> {
-        let first = NetworkChoice {
-            mode: Mode::default(),
-            aliases: Vec::new(),
-            ip: None,
-            ip6: None,
-            mac: None,
-        };
+        let first = NetworkChoice { mode: Mode::default(), wishes: Wishes::default() };
         let choices = if self.network.is_empty() { &[first][..] } else { &self.network };
         let mut endpoints = Vec::new();
         for (at, choice) in choices.iter().enumerate() {
             let Mode::Network(network) = &choice.mode else { continue };
-            let mut endpoint = Endpoint {
-                network: network.clone(),
-                aliases: choice.aliases.clone(),
-                ip: choice.ip,
-                ip6: choice.ip6,
-                mac: choice.mac,
-            };
+            let mut wishes = choice.wishes.clone();
             if at == 0 {
-                endpoint.aliases.extend(self.network_alias.iter().cloned());
-                endpoint.ip = endpoint.ip.or(self.ip);
-                endpoint.ip6 = endpoint.ip6.or(self.ip6);
-                endpoint.mac = endpoint.mac.or(self.mac_address);
+                wishes.aliases.extend(self.network_alias.iter().cloned());
+                wishes.ip = wishes.ip.or(self.ip);
+                wishes.ip6 = wishes.ip6.or(self.ip6);
+                wishes.mac = wishes.mac.or(self.mac_address);
+                wishes.link_local.extend(&self.link_local_ip);
             }
-            endpoints.push(endpoint);
+            endpoints.push(Endpoint { network: network.clone(), wishes });
         }
         endpoints
     }
@@ -192,6 +223,36 @@ impl NetworkArgs {
             .any(|published| published == exposed)
     }
 
+    /// Refuses what is said twice of the first network; returns whether anything is.
+    fn check_first(&self) -> Result<bool> {
+        let first = self.network.first().map(|choice| choice.wishes.clone()).unwrap_or_default();
+        let said = [
+            (
+                !self.network_alias.is_empty(),
+                !first.aliases.is_empty(),
+                "--network-alias and per-network alias",
+            ),
+            (self.ip.is_some(), first.ip.is_some(), "--ip and per-network IPv4 address"),
+            (self.ip6.is_some(), first.ip6.is_some(), "--ip6 and per-network IPv6 address"),
+            (
+                !self.link_local_ip.is_empty(),
+                !first.link_local.is_empty(),
+                "--link-local-ip and per-network link-local IP addresses",
+            ),
+        ];
+        let of_link = (
+            self.mac_address.is_some(),
+            first.mac.is_some(),
+            "--mac-address and per-network MAC address",
+        );
+        match said.iter().chain([&of_link]).find(|(given, named, _)| *given && *named) {
+            Some((_, _, what)) => {
+                Err(Error::Usage(format!("conflicting options: cannot specify both {what}")))
+            }
+            None => Ok(said.iter().any(|(given, named, _)| *given || *named)),
+        }
+    }
+
     fn check(&self, mode: &Mode) -> Result<()> {
         let conflict = |what: &str| Err(Error::Usage(format!("conflicting options: {what}")));
         let several = self.network.len() > 1;
@@ -203,12 +264,9 @@ impl NetworkArgs {
                 return conflict(&format!("network {} is given twice", choice.mode));
             }
         }
-        let named = self.network.first().is_some_and(|first| {
-            !first.aliases.is_empty() || first.ip.or(self.ip).is_some() || first.ip6.is_some()
-        });
-        let addressed = named || self.ip.is_some() || self.ip6.is_some();
+        let addressed = self.check_first()?;
         if !matches!(mode, Mode::Network(_)) {
-            if !self.network_alias.is_empty() || addressed {
+            if addressed {
                 return Err(Error::Usage(
                     "network-scoped aliases and addresses are only supported for containers in user defined networks"
                         .to_owned(),
@@ -263,6 +321,19 @@ pub(crate) fn ipv6(text: &str) -> std::result::Result<Ipv6Addr, String> {
     text.parse().map_err(|_| "must be an IPv6 address, such as fd00::5".to_owned())
 }
 
+/// An address beside those that are leased. As in Docker, any may be given that is one interface's.
+pub(crate) fn link_local(text: &str) -> std::result::Result<IpAddr, String> {
+    let address = text.parse::<IpAddr>().map(|address| address.to_canonical());
+    let is_fit = |address: &IpAddr| {
+        !address.is_unspecified() && !address.is_multicast() && !address.is_loopback()
+    };
+    address.ok().filter(is_fit).ok_or_else(|| format!("invalid link-local IP address: {text}"))
+}
+
+pub(crate) fn gw_priority(text: &str) -> std::result::Result<i64, String> {
+    text.parse().map_err(|_| format!("invalid gw-priority ({text}): must be a number"))
+}
+
 /// An address of either family, in Docker's words for one that is none.
 pub(crate) fn address(text: &str) -> std::result::Result<IpAddr, String> {
     text.parse().map_err(|_| format!("IP address is not correctly formatted: {text}"))
@@ -281,6 +352,7 @@ fn word(text: &str) -> std::result::Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::network::endpoint::SYSCTLS;
 
     fn args(words: &[&str]) -> NetworkArgs {
         use clap::Parser as _;
@@ -300,22 +372,39 @@ mod tests {
     #[test]
     fn a_network_has_a_short_and_a_long_form() {
         let long: NetworkChoice =
-            "name=web,ip=10.1.0.5,ip6=fd00::5,alias=DB,alias=x,mac-address=02:00:00:00:00:05"
+            "name=web,ip=10.1.0.5,ip6=fd00::5,alias=DB,alias=x,mac-address=02:00:00:00:00:05,gw-priority=-2,link-local-ip=169.254.8.8"
                 .parse()
                 .unwrap();
+        let wishes = &long.wishes;
         assert_eq!(
-            (long.mode.to_string().as_str(), &long.aliases[..]),
-            ("web", &["db".into(), "x".into()][..])
+            (long.mode.to_string().as_str(), &wishes.aliases[..], wishes.gw_priority),
+            ("web", &["db".into(), "x".into()][..], -2)
         );
         assert_eq!(
-            (long.ip.unwrap().octets()[3], long.ip6.is_some(), long.mac.is_some()),
+            (wishes.ip.unwrap().octets()[3], wishes.ip6.is_some(), wishes.mac.is_some()),
             (5, true, true)
         );
+        assert_eq!(wishes.link_local, ["169.254.8.8".parse::<IpAddr>().unwrap()]);
+        let podmans = "web:ip=10.1.0.5,mac=02:00:00:00:00:05,interface_name=lan".parse();
+        let podmans: NetworkChoice = podmans.unwrap();
+        assert_eq!((podmans.mode.to_string().as_str(), podmans.wishes.ip), ("web", wishes.ip));
+        assert_eq!(podmans.wishes.interface().unwrap().unwrap().as_str(), "lan");
+        let several = format!(
+            "name=web,\"driver-opt={SYSCTLS}=net.ipv4.conf.IFNAME.rp_filter=1,net.ipv4.conf.IFNAME.log_martians=1\",driver-opt=a=b"
+        );
+        let several: NetworkChoice = several.parse().unwrap();
+        assert_eq!(several.wishes.sysctls().unwrap().len(), 2);
+        assert_eq!(several.wishes.driver_opts["a"], "b");
         assert_eq!("web".parse::<NetworkChoice>().unwrap().mode.to_string(), "web");
         for (bad, why) in [
             ("ip=10.1.0.5", "not specified"),
             ("name=web,ip=x", "invalid value 'x' for 'ip'"),
             ("name=web,foo=1", "invalid field key foo"),
+            ("name=web,gw-priority=x", "invalid gw-priority (x)"),
+            ("name=web,link-local-ip=::", "invalid link-local IP address: ::"),
+            ("name=web,driver-opt=x", "invalid key/value pair"),
+            ("name=web,\"alias=x", "quotation mark"),
+            ("name=web,\"alias=x\"y", "quotation mark"),
             ("name=web,foo", "must be a key=value pair"),
             ("name=web,alias=../x", "a name on a network"),
             ("../x", "network name"),
@@ -340,10 +429,10 @@ mod tests {
         .unwrap();
         assert_eq!(wish.endpoints.len(), 2);
         assert_eq!(
-            (&wish.endpoints[0].aliases[..], &wish.endpoints[1].aliases[..]),
+            (&wish.endpoints[0].wishes.aliases[..], &wish.endpoints[1].wishes.aliases[..]),
             (&["x".into()][..], &["y".into()][..])
         );
-        assert!(wish.endpoints[0].ip.is_some() && wish.endpoints[1].ip.is_none());
+        assert!(wish.endpoints[0].wishes.ip.is_some() && wish.endpoints[1].wishes.ip.is_none());
     }
 
     #[test]
@@ -381,6 +470,8 @@ mod tests {
             (&["--network", "host", "--mac-address", "02:00:00:00:00:05"], "mac-address and"),
             (&["--network", "none", "--network-alias", "a"], "only supported"),
             (&["--network", "host", "--ip", "10.0.0.1"], "only supported"),
+            (&["--network", "none", "--link-local-ip", "169.254.8.8"], "only supported"),
+            (&["--network", "name=a,ip=10.0.0.1", "--ip", "10.0.0.2"], "cannot specify both --ip"),
         ] {
             let error = wish(words).unwrap_err().to_string();
             assert!(error.contains(why), "{words:?}: {error}");

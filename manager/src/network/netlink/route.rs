@@ -53,6 +53,13 @@ pub(crate) struct VethEnd<'a> {
     pub(crate) mac: MacAddress,
 }
 
+/// A port of a bridge, by what is known of it: a link that has just been made has a number that nobody has asked for yet.
+#[derive(Clone, Copy)]
+pub(crate) enum Port<'a> {
+    At(u32),
+    Named(&'a InterfaceName),
+}
+
 /// An rtnetlink conversation in the namespace of the thread that opened it.
 pub(crate) struct RouteSocket {
     socket: Socket,
@@ -192,19 +199,23 @@ impl RouteSocket {
     /// in by, and whether the port is kept from others that are isolated.
     pub(crate) fn set_port(
         &mut self,
-        port: u32,
+        port: Port<'_>,
         hairpin: bool,
         isolated: bool,
     ) -> Result<(), Error> {
         let mut message = LinkMessage::default();
-        message.header.index = port;
-        message.attributes = vec![LinkAttribute::LinkInfo(vec![
+        match port {
+            Port::At(index) => message.header.index = index,
+            // The kernel goes by the name where there is no number.
+            Port::Named(name) => message.attributes.push(LinkAttribute::IfName(name.to_string())),
+        }
+        message.attributes.push(LinkAttribute::LinkInfo(vec![
             LinkInfo::PortKind(InfoPortKind::Bridge),
             LinkInfo::PortData(InfoPortData::BridgePort(vec![
                 InfoBridgePort::HairpinMode(hairpin),
                 InfoBridgePort::Isolated(isolated),
             ])),
-        ])];
+        ]));
         self.execute(RouteNetlinkMessage::NewLink(message), 0)
     }
 
@@ -281,29 +292,24 @@ impl RouteSocket {
         gateway: Option<IpAddr>,
         metric: u32,
     ) -> Result<(), Error> {
-        let mut message = RouteMessage::default();
-        message.header = RouteHeader {
-            address_family: family(destination.network()),
-            destination_prefix_length: destination.prefix(),
-            table: RouteHeader::RT_TABLE_MAIN,
-            protocol: RouteProtocol::Static,
-            scope: if gateway.is_some() { RouteScope::Universe } else { RouteScope::Link },
-            kind: RouteType::Unicast,
-            ..RouteHeader::default()
-        };
-        message.attributes.push(RouteAttribute::Oif(index));
-        if !destination.is_default() {
-            message
-                .attributes
-                .push(RouteAttribute::Destination(route_address(destination.network())));
-        }
-        if let Some(gateway) = gateway {
-            message.attributes.push(RouteAttribute::Gateway(route_address(gateway)));
-        }
-        if metric > 0 {
-            message.attributes.push(RouteAttribute::Priority(metric));
-        }
+        let message = route_message(index, destination, gateway, metric);
         self.execute(RouteNetlinkMessage::NewRoute(message), NLM_F_CREATE | NLM_F_EXCL)
+    }
+
+    /// Takes such a route away.
+    pub(crate) fn delete_route(
+        &mut self,
+        index: u32,
+        destination: Subnet,
+        gateway: Option<IpAddr>,
+        metric: u32,
+    ) -> Result<(), Error> {
+        /// What an IPv6 route has that was added without a metric; without one, whichever is found first would go.
+        const IPV6_DEFAULT: u32 = 1024;
+        let is_ipv6 = destination.network().is_ipv6();
+        let metric = if metric == 0 && is_ipv6 { IPV6_DEFAULT } else { metric };
+        let message = route_message(index, destination, gateway, metric);
+        self.execute(RouteNetlinkMessage::DelRoute(message), 0)
     }
 
     /// Has packets for one of the host's own addresses taken that come in by this interface; once is enough.
@@ -364,6 +370,35 @@ impl RouteSocket {
         let sequence = self.socket.next_sequence();
         self.socket.exchange(&serialize(message, flags | NLM_F_ACK, sequence), sequence, each)
     }
+}
+
+fn route_message(
+    index: u32,
+    destination: Subnet,
+    gateway: Option<IpAddr>,
+    metric: u32,
+) -> RouteMessage {
+    let mut message = RouteMessage::default();
+    message.header = RouteHeader {
+        address_family: family(destination.network()),
+        destination_prefix_length: destination.prefix(),
+        table: RouteHeader::RT_TABLE_MAIN,
+        protocol: RouteProtocol::Static,
+        scope: if gateway.is_some() { RouteScope::Universe } else { RouteScope::Link },
+        kind: RouteType::Unicast,
+        ..RouteHeader::default()
+    };
+    message.attributes.push(RouteAttribute::Oif(index));
+    if !destination.is_default() {
+        message.attributes.push(RouteAttribute::Destination(route_address(destination.network())));
+    }
+    if let Some(gateway) = gateway {
+        message.attributes.push(RouteAttribute::Gateway(route_address(gateway)));
+    }
+    if metric > 0 {
+        message.attributes.push(RouteAttribute::Priority(metric));
+    }
+    message
 }
 
 fn serialize(message: RouteNetlinkMessage, flags: u16, sequence: u32) -> Vec<u8> {

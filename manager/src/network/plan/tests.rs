@@ -11,7 +11,7 @@ fn lease(definition: &Definition) -> Lease {
     Lease { network: definition.name.clone(), container: container(), addresses }
 }
 
-fn network() -> Definition {
+pub(super) fn network() -> Definition {
     definition::built_in("10.90.0.0/16".parse().unwrap())
 }
 
@@ -30,6 +30,12 @@ fn with_bridge(change: impl FnOnce(&mut Bridge)) -> Definition {
 
 fn plan_ports(network: &Definition, texts: &[&str]) -> Result<NetworkPlan> {
     plan(network, &lease(network), &Appearance::default(), &ports(texts), &fresh_host())
+}
+
+/// A connection to a network of that name.
+pub(super) fn connected(name: &str) -> NetworkPlan {
+    let network = Definition { name: name.parse().unwrap(), ..network() };
+    plan(&network, &lease(&network), &Appearance::default(), &[], &fresh_host()).unwrap()
 }
 
 fn fresh_host() -> HostFacts {
@@ -204,4 +210,34 @@ fn every_interface_name_fits_the_kernel() {
         _ => None,
     });
     assert!(veth.unwrap().len() <= 15);
+}
+
+#[test]
+fn what_was_asked_for_of_an_interface_is_there_before_it_is_up() {
+    let mut wishes = crate::network::Wishes::default();
+    let sysctls = "com.docker.network.endpoint.sysctls=net.ipv4.conf.IFNAME.log_martians=1";
+    wishes.add_driver_opt(sysctls).unwrap();
+    let appearance = Appearance {
+        number: 1,
+        interface: Some("wan".parse().unwrap()),
+        sysctls: wishes.sysctls().unwrap(),
+        link_local: ["169.254.8.8", "fe80::88"].map(|text| text.parse().unwrap()).into(),
+        rank: 1,
+        ..Appearance::default()
+    };
+    let network = network();
+    let plan = plan(&network, &lease(&network), &appearance, &[], &fresh_host()).unwrap();
+    assert_eq!((plan.number(), plan.interface.as_str()), (1, "wan"));
+    let text = plan.to_string();
+    let inside = "\
+container: address 10.90.0.2/16 on wan
+container: sysctl net/ipv6/conf/wan/accept_ra = 0
+container: sysctl net/ipv6/conf/wan/disable_ipv6 = 0
+container: address 169.254.8.8/16 on wan
+container: address fe80::88/64 on wan
+container: sysctl net/ipv4/conf/wan/log_martians = 1
+container: set wan up
+container: route 0.0.0.0/0 via 10.90.0.1 on wan metric 100
+";
+    assert!(text.ends_with(inside), "{text}");
 }

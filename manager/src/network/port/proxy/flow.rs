@@ -1,11 +1,14 @@
-//! Datagrams: each client has a socket of its own towards the container, by which answers find the way back.
+//! Datagrams: each client has a socket of its own towards the container, by which answers find the way back. They leave from the
+//! address that the client has asked, and no other: it takes none from elsewhere.
 
 use super::{AT_ONCE, MOST_FLOWS, Proxy};
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags, SocketAddrAny, SocketType, connect, recvfrom, sendto};
-use std::os::fd::OwnedFd;
+use rustix::net::{SocketType, connect};
+use std::net::SocketAddr;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::time::{Duration, Instant};
+use sys::datagram::{Local, receive, send_from};
 
 /// After so long without a datagram in either direction a client is forgotten.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -14,7 +17,9 @@ const PATIENCE: Duration = Duration::from_secs(90);
 pub(super) struct Flow {
     /// The port that the client has sent to.
     pub(super) door: u64,
-    client: SocketAddrAny,
+    client: SocketAddr,
+    /// Which address of the host's it has asked.
+    asked: Local,
     server: OwnedFd,
     pub(super) deadline: Instant,
 }
@@ -23,8 +28,10 @@ impl Proxy {
     /// Passes on what has come to a port.
     pub(super) fn take_datagrams(&mut self, at: usize, buffer: &mut [u8]) {
         for _ in 0..AT_ONCE {
-            match recvfrom(&self.doors[at].socket, &mut *buffer, RecvFlags::empty()) {
-                Ok((length, _, Some(client))) => self.pass_on(at, client, &buffer[..length]),
+            match receive(self.doors[at].socket.as_fd(), buffer) {
+                Ok((length, Some(client), Some(asked))) => {
+                    self.pass_on(at, client, asked, &buffer[..length]);
+                }
                 // An answer of ours was refused: that is not about this datagram.
                 Err(Errno::CONNREFUSED | Errno::INTR) | Ok(_) => {}
                 Err(_) => return,
@@ -33,9 +40,10 @@ impl Proxy {
     }
 
     /// A datagram that cannot be passed on is lost, as datagrams are.
-    fn pass_on(&mut self, at: usize, client: SocketAddrAny, datagram: &[u8]) {
+    fn pass_on(&mut self, at: usize, client: SocketAddr, asked: Local, datagram: &[u8]) {
         let door = self.doors[at].number;
-        let is_own = |flow: &&mut Flow| flow.door == door && flow.client == client;
+        let is_own =
+            |flow: &&mut Flow| flow.door == door && flow.client == client && flow.asked == asked;
         if let Some(flow) = self.flows.values_mut().find(is_own) {
             flow.deadline = Instant::now() + PATIENCE;
             // A refusal of the one before is told first.
@@ -54,7 +62,7 @@ impl Proxy {
         if begun.is_ok() {
             self.make_room();
             let deadline = Instant::now() + PATIENCE;
-            self.flows.insert(number, Flow { door, client, server, deadline });
+            self.flows.insert(number, Flow { door, client, asked, server, deadline });
         }
     }
 
@@ -76,7 +84,7 @@ impl Proxy {
                 Ok(length) => {
                     flow.deadline = Instant::now() + PATIENCE;
                     let answer = &buffer[..length];
-                    let _ = sendto(&door.socket, answer, SendFlags::empty(), &flow.client);
+                    let _ = send_from(door.socket.as_fd(), answer, flow.client, flow.asked);
                 }
                 // Nobody listens in the container: the client hears nothing, and may try again.
                 Err(Errno::CONNREFUSED | Errno::INTR) => {}

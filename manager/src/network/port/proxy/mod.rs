@@ -27,6 +27,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use stream::Stream;
+use sys::datagram::tell_destinations;
 
 /// How many clients may be under way that send datagrams; the one that was silent for longest makes room.
 const MOST_FLOWS: usize = 256;
@@ -96,17 +97,19 @@ impl Proxy {
         Ok(proxy)
     }
 
-    /// Serves these ports from now on, and no others. Connections that are under way go on; what comes for a port that is served
-    /// no more is refused.
+    /// Serves these ports from now on, and no others, by sockets of another namespace if one is given. Connections that are under way
+    /// go on; what comes for a port that is served no more is refused.
     ///
     /// # Errors
     /// As [`Proxy::open`]; the other ports are served.
     pub fn follow(
         &mut self,
-        namespace: Arc<OwnedFd>,
+        namespace: Option<Arc<OwnedFd>>,
         wanted: &[(PortMapping, SocketAddr)],
     ) -> Result<()> {
-        self.namespace = namespace;
+        if let Some(namespace) = namespace {
+            self.namespace = namespace;
+        }
         let is_wanted = |door: &Door| wanted.contains(&(door.port, door.target));
         let gone: Vec<u64> =
             self.doors.iter().filter(|door| !is_wanted(door)).map(|door| door.number).collect();
@@ -135,6 +138,8 @@ impl Proxy {
                 // Connections take it over: those that are still ending keep nobody from listening there again.
                 set_socket_reuseaddr(&socket, true).map_err(failed)?;
                 listen(&socket, BACKLOG).map_err(failed)?;
+            } else {
+                tell_destinations(socket.as_fd(), target.is_ipv6()).map_err(failed)?;
             }
             rustix::io::ioctl_fionbio(&socket, true).map_err(failed)?;
             let number = self.number();

@@ -31,12 +31,11 @@ fn ports_are_taken_as_long_as_they_are_wanted() {
     let (one, other, datagrams) = (free(Protocol::Tcp), free(Protocol::Tcp), free(Protocol::Udp));
     let mut proxy = proxy(&[one, datagrams]).unwrap();
     assert_eq!([one, other, datagrams].map(|port| is_taken(&port)), [true, false, true]);
-    let namespace = Arc::clone(&proxy.namespace);
-    proxy.follow(Arc::clone(&namespace), &[other]).unwrap();
+    proxy.follow(None, &[other]).unwrap();
     assert_eq!([one, other, datagrams].map(|port| is_taken(&port)), [false, true, false]);
     // Another address of the container's is another place to lead to.
     let moved = (other.0, SocketAddr::from(([10, 91, 0, 2], 80)));
-    proxy.follow(namespace, &[moved]).unwrap();
+    proxy.follow(None, &[moved]).unwrap();
     assert_eq!(proxy.doors.iter().map(|door| door.target).collect::<Vec<_>>(), [moved.1]);
 }
 
@@ -46,8 +45,7 @@ fn a_port_that_somebody_has_is_told_and_the_others_are_served() {
     let (free, mut taken) = (free(Protocol::Tcp), free(Protocol::Tcp));
     taken.0.host_port = listener.local_addr().unwrap().port();
     let mut all = proxy(&[]).unwrap();
-    let namespace = Arc::clone(&all.namespace);
-    let error = all.follow(namespace, &[taken, free]).unwrap_err();
+    let error = all.follow(None, &[taken, free]).unwrap_err();
     assert!(matches!(error, Error::PortAllocated { .. }), "{error}");
     assert!(is_taken(&free));
 }
