@@ -122,7 +122,7 @@ fn make(
     mount_points::resolve_references(containers, &mut record)?;
     user_namespace::choose(settings, containers, &mut record)?;
     warnings.extend(apparmor::choose(&host, &mut record, apparmor::find)?);
-    warnings.extend(selinux::choose(&host, &containers, &mut record)?);
+    warnings.extend(selinux::choose(&host, containers, &mut record)?);
     let parts = Parts::find(&record)?;
     let cidfile = args.cidfile.as_deref().map(IdFile::create).transpose()?;
     let draft = Draft { settings, containers, store, image, host, parts };
