@@ -4,7 +4,10 @@
 mod lists;
 mod member;
 
+pub(crate) use lists::no_list;
 pub use lists::{add, annotate, create, exists, push, remove, rm};
+
+pub(crate) use member::of_image as descriptor_of;
 
 use crate::cli::{ManifestInspectArgs, RegistryArgs, TlsArgs};
 use crate::error::Result;

@@ -194,7 +194,8 @@ fn absent(store: &Store, name: &str) -> Error {
     }
 }
 
-fn no_list(name: &Reference) -> Error {
+/// That a name is that of an image, where it should be that of a list.
+pub(crate) fn no_list(name: &Reference) -> Error {
     Error::refusal(format!("{name}: image is not a manifest list"))
 }
 
