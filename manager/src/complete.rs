@@ -43,11 +43,18 @@ fn names(settings: &Settings, subject: Subject) -> Result<Vec<Candidate>> {
                 help: format!("{}, {}", record.image.name, state.sentence()),
             })
             .collect(),
-        Subject::Image => Store::open(&settings.root)?
-            .list()?
+        Subject::Image => {
+            let images = Store::open(&settings.root)?.list()?;
+            let names = images.iter().flat_map(|image| &image.names);
+            // The name of a list stands for one of its images.
+            let lists = self::names(settings, Subject::List)?;
+            names.map(|name| plain(name.to_string())).chain(lists).collect()
+        }
+        Subject::List => Store::open(&settings.root)?
+            .lists()?
             .iter()
-            .flat_map(|image| image.names.iter().map(ToString::to_string).collect::<Vec<_>>())
-            .map(plain)
+            .flat_map(|list| &list.names)
+            .map(|name| plain(name.to_string()))
             .collect(),
         Subject::Object => {
             let mut all = names(settings, Subject::Container)?;

@@ -22,10 +22,10 @@ pub fn obtain(
 ) -> Result<Image> {
     let fits = |image: &Image| {
         registry.platform.as_ref().is_none_or(|platform| platform.fits(&image.config))
-            && image.chain_ids.iter().all(|chain| store.snapshots().contains(chain))
+            && store.is_unpacked(image)
     };
     if when != PullWhen::Always
-        && let Ok(image) = store.find(name)
+        && let Ok(image) = store.find_for(name, registry.platform.as_ref())
         && fits(&image)
     {
         return Ok(image);

@@ -11,14 +11,15 @@ pub use prune::{ImagePrune, prune_report};
 
 use crate::cli::{ImagesArgs, InspectImagesArgs};
 use crate::clock::{Timestamp, human};
-use crate::container::Containers;
+use crate::container::{Containers, Record, State};
 use crate::error::Result;
 use crate::image::check_platform;
 use crate::listing::{Column, List, Row, human_size, objects};
 use crate::reference::Reference;
 use crate::settings::Settings;
-use crate::store::{Image, Store};
+use crate::store::{Image, ManifestList, Store};
 use crate::{error::Error, rmi};
+use bundle::digest::Digest;
 use filter::Choice;
 use serde_json::Value;
 use std::cmp::Reverse;
@@ -56,38 +57,79 @@ pub fn images(settings: &Settings, args: &ImagesArgs) -> Result<String> {
         true => Containers::open(&settings.containers())?.list()?,
         false => Vec::new(),
     };
-    let mut all = store.list()?;
-    all.sort_by_key(|image| Reverse(image.time()));
+    let images = store.list()?;
+    let taken = images.iter().filter(|image| choice.takes(image));
+    let lists = store.lists()?;
+    let lists = lists.iter().filter(|list| choice.takes_list(list)).map(Shown::of_list);
+    let mut all: Vec<Shown<'_>> =
+        taken.map(|image| Shown::of(image, &containers)).chain(lists).collect();
+    all.sort_by_key(|shown| Reverse(shown.time));
     let mut rows = Vec::new();
-    for image in all.iter().filter(|image| choice.takes(image)) {
-        let users = rmi::users(&containers, image).len();
+    for shown in &all {
         // An id is one thing, however many names it has.
-        let mut names = choice.names(image);
+        let mut names = choice.names(shown.names);
         if args.list.quiet {
             names.truncate(1);
         }
-        rows.extend(names.iter().map(|name| row(image, name.as_ref(), users, view.no_trunc)));
+        rows.extend(names.iter().map(|name| shown.row(name.as_ref(), view.no_trunc)));
     }
     view.render(&rows)
 }
 
-fn row(image: &Image, name: Option<&Reference>, users: usize, no_trunc: bool) -> Row {
-    let none = || "<none>".to_owned();
-    let id = if no_trunc { image.id.as_str() } else { image.id.short() };
-    let size = human_size(image.size);
-    // What is pinned by a digest has no tag, whatever was typed beside it.
-    let tag = name.filter(|name| name.digest().is_none()).and_then(Reference::tag);
-    let digest = image.repo_digests.first().map_or_else(none, ToString::to_string);
-    Row::new([("ID", id.to_owned()), ("Size", size.clone()), ("VirtualSize", size)])
-        .with("Repository", name.map_or_else(none, Reference::familiar_name))
-        .with("Tag", tag.map_or_else(none, str::to_owned))
-        .with("Digest", digest)
-        .with("CreatedSince", since(image.time()))
-        .with("CreatedAt", at(image.time()))
-        .with("SharedSize", "N/A")
-        .with("UniqueSize", "N/A")
-        .with("Containers", users.to_string())
-        .labels(&labels(image))
+/// What a row shows: an image, or a list of images for several platforms.
+struct Shown<'a> {
+    id: &'a Digest,
+    names: &'a [Reference],
+    digest: Option<&'a Digest>,
+    time: Option<Timestamp>,
+    size: u64,
+    users: usize,
+    labels: BTreeMap<String, String>,
+}
+
+impl<'a> Shown<'a> {
+    fn of(image: &'a Image, containers: &[(Record, State)]) -> Self {
+        Self {
+            id: &image.id,
+            names: &image.names,
+            digest: image.repo_digests.first(),
+            time: image.time(),
+            size: image.size,
+            users: rmi::users(containers, image).len(),
+            labels: labels(image),
+        }
+    }
+
+    /// Its images are rows of their own: what it has itself is its text.
+    fn of_list(list: &'a ManifestList) -> Self {
+        Self {
+            id: &list.digest,
+            names: &list.names,
+            digest: Some(&list.digest),
+            time: list.made,
+            size: list.list.kept().len() as u64,
+            users: 0,
+            labels: BTreeMap::new(),
+        }
+    }
+
+    fn row(&self, name: Option<&Reference>, no_trunc: bool) -> Row {
+        let none = || "<none>".to_owned();
+        let id = if no_trunc { self.id.as_str() } else { self.id.short() };
+        let size = human_size(self.size);
+        // What is pinned by a digest has no tag, whatever was typed beside it.
+        let tag = name.filter(|name| name.digest().is_none()).and_then(Reference::tag);
+        Row::new([("ID", id.to_owned()), ("Size", size.clone()), ("VirtualSize", size)])
+            .with("Repository", name.map_or_else(none, Reference::familiar_name))
+            .with("Tag", tag.map_or_else(none, str::to_owned))
+            .with("Digest", self.digest.map_or_else(none, ToString::to_string))
+            .with("CreatedSince", since(self.time))
+            .with("CreatedAt", at(self.time))
+            .with("SharedSize", "N/A")
+            .with("UniqueSize", "N/A")
+            .with("Containers", self.users.to_string())
+            .labels(&self.labels)
+    }
 }
 
 /// `3 weeks ago`, or what Docker shows where nothing is known.

@@ -1,12 +1,23 @@
-//! `nman manifest inspect`: what a registry has under a name, before anything is pulled.
+//! `nman manifest`: lists of images for several platforms that are kept here by name, and what a registry has under a name, before
+//! anything is pulled.
 
-use crate::cli::{ManifestInspectArgs, RegistryArgs};
+mod lists;
+mod member;
+
+pub(crate) use lists::no_list;
+pub use lists::{add, annotate, create, exists, push, remove, rm};
+
+pub(crate) use member::of_image as descriptor_of;
+
+use crate::cli::{ManifestInspectArgs, RegistryArgs, TlsArgs};
 use crate::error::Result;
 use crate::listing::pretty;
 use crate::pull::{self, Policy};
 use crate::reference::Reference;
 use crate::registry::manifest::{Kind, parse};
 use crate::registry::{self, Document, Mirrors, Registry as _};
+use crate::settings::Settings;
+use crate::store::Store;
 use crate::transfer;
 use oci_spec::image::ImageManifest;
 use serde_json::{Value, json};
@@ -14,24 +25,44 @@ use std::io::Read as _;
 
 type Answer<T> = std::result::Result<T, registry::Error>;
 
-/// The manifest or the index as it stands there; with `--verbose` each image's with its name, digest and platform, as Docker shows them.
+/// A list that is here, as it would be pushed; or else the manifest or the index as it stands in a registry, with `--verbose` each image's
+/// with its name, digest and platform, as Docker shows them.
 ///
 /// # Errors
-/// The registry does not have it, or it is none of an image.
-pub fn inspect(args: &ManifestInspectArgs) -> Result<String> {
-    let reference: Reference = args.manifest.parse()?;
-    let shown = shown(&reference, args).map_err(|error| {
-        pull::Error::new("inspect", reference.to_string(), pull::Cause::Registry(error))
-    })?;
+/// There is no such list, and the registry does not have it, or it is none of an image.
+pub fn inspect(settings: &Settings, args: &ManifestInspectArgs) -> Result<String> {
+    let name = remote_name(&args.manifest);
+    if name.is_none()
+        && let Some(list) = Store::open(&settings.root)?.find_list(&args.manifest)?
+    {
+        let content = list.list.sent(list.list.format());
+        return Ok(pretty(
+            &value(&content).map_err(|error| failed("inspect", &args.manifest, error))?,
+        ));
+    }
+    let reference: Reference = name.unwrap_or(&args.manifest).parse()?;
+    let shown = shown(&reference, args)
+        .map_err(|error| failed("inspect", &reference.to_string(), error))?;
     Ok(pretty(&shown))
 }
 
+fn failed(action: &'static str, name: &str, error: registry::Error) -> pull::Error {
+    pull::Error::new(action, name.to_owned(), pull::Cause::Registry(error))
+}
+
+/// The name of an image that is said to be in a registry.
+fn remote_name(text: &str) -> Option<&str> {
+    text.strip_prefix("docker://")
+}
+
+/// The hosts that answer for a repository.
+fn mirrors(reference: &Reference, tls: &TlsArgs) -> Answer<Mirrors> {
+    let choices = RegistryArgs { tls: tls.clone(), platform: None };
+    Mirrors::new(reference, &transfer::options(&choices, Policy::Always).access())
+}
+
 fn shown(reference: &Reference, args: &ManifestInspectArgs) -> Answer<Value> {
-    let mut tls = args.tls.clone();
-    tls.tls_verify &= !args.insecure;
-    let choices = RegistryArgs { tls, platform: None };
-    let access = transfer::options(&choices, Policy::Always).access();
-    let mirrors = Mirrors::new(reference, &access)?;
+    let mirrors = mirrors(reference, &args.tls.tls())?;
     let document = mirrors.resolve(&reference.selector())?;
     // Whatever it is, it is one of an image, and says it once.
     let kind = parse(&document)?;
@@ -41,10 +72,7 @@ fn shown(reference: &Reference, args: &ManifestInspectArgs) -> Answer<Value> {
     match kind {
         Kind::Manifest(manifest) => {
             let platform = platform(&mirrors, &manifest)?;
-            let descriptor = json!({
-                "mediaType": media_type(&document), "digest": document.digest.to_string(),
-                "size": document.content.len(), "platform": platform,
-            });
+            let descriptor = descriptor(&document, &platform);
             verbose(&reference.to_string(), &descriptor, &document)
         }
         Kind::Index(index) => {
@@ -65,6 +93,14 @@ fn verbose(name: &str, descriptor: &Value, document: &Document) -> Answer<Value>
     Ok(json!({ "Ref": name, "Descriptor": descriptor, member: value(&document.content)? }))
 }
 
+/// What an index says of one image.
+fn descriptor(document: &Document, platform: &Value) -> Value {
+    json!({
+        "mediaType": media_type(document), "digest": document.digest.to_string(),
+        "size": document.content.len(), "platform": platform,
+    })
+}
+
 /// What the manifest says that it is, or else what the registry says.
 fn media_type(document: &Document) -> String {
     let own = value(&document.content).ok();
@@ -80,11 +116,18 @@ fn platform(mirrors: &Mirrors, manifest: &ImageManifest) -> Answer<Value> {
         registry::Error::Invalid(format!("cannot read its configuration: {error}"))
     })?;
     let config = value(&config)?;
+    Ok(platform_of(&config))
+}
+
+/// The same, of the configuration.
+fn platform_of(config: &Value) -> Value {
     let mut platform = json!({ "architecture": config["architecture"], "os": config["os"] });
-    if let Some(variant) = config.get("variant") {
-        platform["variant"] = variant.clone();
+    for key in ["variant", "os.version", "os.features"] {
+        if let Some(value) = config.get(key) {
+            platform[key] = value.clone();
+        }
     }
-    Ok(platform)
+    platform
 }
 
 fn value(content: &[u8]) -> Answer<Value> {

@@ -69,11 +69,13 @@ fn here(
     options: &PullOptions,
     store: &Store,
 ) -> Result<Option<Image>, Cause> {
-    let Some(image) = store.named(reference)? else { return Ok(None) };
+    let Some(image) = store.named_for(reference, options.platform.as_ref())? else {
+        return Ok(None);
+    };
     if options.platform.as_ref().is_some_and(|platform| !platform.fits(&image.config)) {
         return Ok(None);
     }
-    if image.chain_ids.iter().all(|chain| store.snapshots().contains(chain)) {
+    if store.is_unpacked(&image) {
         return Ok(Some(image));
     }
     unpack_again(store, &image).map(Some)

@@ -3,10 +3,13 @@
 //! Layers go first, several at a time, then the configuration, at last the manifest, byte for byte as it is stored, or as it came: nobody
 //! can see an image that is not whole, and its digest there is its digest here.
 
+mod list;
+
+pub use list::{Sent, push_list};
+
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read, Seek as _, SeekFrom};
-use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,7 +22,7 @@ use crate::progress::{LayerProgress, NoProgress, Outcome, Progress, Way};
 use crate::pull::{Cause, Error};
 use crate::reference::Reference;
 use crate::registry::manifest;
-use crate::registry::{self, Access, Document, Registry as _, Target, Upload};
+use crate::registry::{self, Access, Document, Mirrors, Registry as _, Target, Upload};
 use crate::store::{self, Image, Store};
 
 /// Layers that are sent at the same time.
@@ -75,12 +78,14 @@ fn try_push(
     let image =
         store.named(reference)?.ok_or_else(|| Cause::NoSuchName(reference.familiar_name()))?;
     let others = store.list()?;
-    let sources = sources(reference, &image, &others);
+    let sources = sources(reference, &image.layers, &others);
     let target = Target::connect(reference, &options.access, &sources)?;
     let content = store.content(&image.manifest_digest)?;
     let manifest = content.ok_or(Cause::NotHere)?.manifest;
-    let sending = Sending { target: &target, store, sources: &sources, options };
-    sending.layers(&image, progress)?;
+    let sending = Sending { target: &target, store, origin: None, sources: &sources, options };
+    // Docker names what is pushed by its diff id.
+    let names: Vec<Digest> = image.diff_ids.iter().map(|id| id.digest().clone()).collect();
+    sending.layers(&image.layers, &names, progress)?;
     sending.blob(manifest.config(), &NoProgress)?;
 
     let Document { digest, media_type, content } = document(store, &image, &manifest)?;
@@ -90,7 +95,11 @@ fn try_push(
 
 /// What the registry is sent as the manifest: what once came, where that is kept in other words, so that the image keeps its digest
 /// from one registry to the next; else what is kept.
-fn document(store: &Store, image: &Image, manifest: &ImageManifest) -> Result<Document, Cause> {
+pub(crate) fn document(
+    store: &Store,
+    image: &Image,
+    manifest: &ImageManifest,
+) -> Result<Document, Cause> {
     let kept = &image.manifest_digest;
     if let Some(digest) = manifest::origin(manifest)
         && let Ok(document) = store.layout().resolve(digest.as_str())
@@ -104,11 +113,11 @@ fn document(store: &Store, image: &Image, manifest: &ImageManifest) -> Result<Do
     Ok(Document { media_type: media_type.to_string(), ..document })
 }
 
-/// Other repositories of the same registry that are likely to have layers of the image: those under whose names it, or another
+/// Other repositories of the same registry that are likely to have layers of an image: those under whose names it, or another
 /// image with one of its layers, is here.
-fn sources(reference: &Reference, image: &Image, others: &[Image]) -> Vec<String> {
+fn sources(reference: &Reference, layers: &[Descriptor], others: &[Image]) -> Vec<String> {
     let shares = |other: &&Image| {
-        other.layers.iter().any(|layer| image.layers.iter().any(|l| l.digest() == layer.digest()))
+        other.layers.iter().any(|layer| layers.iter().any(|own| own.digest() == layer.digest()))
     };
     let names = others.iter().filter(shares).flat_map(|other| &other.names);
     let repositories: BTreeSet<&str> = names
@@ -123,18 +132,24 @@ fn sources(reference: &Reference, image: &Image, others: &[Image]) -> Vec<String
 struct Sending<'a> {
     target: &'a Target,
     store: &'a Store,
+    /// Where what is not here comes from.
+    origin: Option<&'a Mirrors>,
     sources: &'a [String],
     options: &'a PushOptions,
 }
 
 impl Sending<'_> {
-    fn layers(&self, image: &Image, progress: &dyn Progress) -> Result<(), Cause> {
-        // Docker names what is pushed by its diff id.
-        let reporters: Vec<_> = image
-            .layers
+    /// Sends layers, which people know by `names`.
+    fn layers(
+        &self,
+        layers: &[Descriptor],
+        names: &[Digest],
+        progress: &dyn Progress,
+    ) -> Result<(), Cause> {
+        let reporters: Vec<_> = layers
             .iter()
-            .zip(&image.diff_ids)
-            .map(|(layer, diff_id)| progress.layer(diff_id.digest(), layer.size(), Way::Push))
+            .zip(names)
+            .map(|(layer, name)| progress.layer(name, layer.size(), Way::Push))
             .collect();
         let next = AtomicUsize::new(0);
         let failed: Mutex<Option<Cause>> = Mutex::new(None);
@@ -142,7 +157,7 @@ impl Sending<'_> {
         let work = || {
             while fault().is_none() {
                 let position = next.fetch_add(1, Ordering::Relaxed);
-                let Some(layer) = image.layers.get(position) else { return };
+                let Some(layer) = layers.get(position) else { return };
                 match self.blob(layer, &*reporters[position]) {
                     Ok(outcome) => reporters[position].end(outcome),
                     Err(cause) => {
@@ -153,13 +168,20 @@ impl Sending<'_> {
             }
         };
         thread::scope(|scope| {
-            for _ in 1..self.options.parallel.min(image.layers.len()) {
+            for _ in 1..self.options.parallel.min(layers.len()) {
                 scope.spawn(work);
             }
             work();
         });
         let cause = fault().take();
         cause.map_or(Ok(()), Err)
+    }
+
+    /// What is here of a blob from `offset` on.
+    fn kept(&self, digest: &Digest, offset: u64) -> io::Result<Box<dyn Read + '_>> {
+        let mut file = File::open(self.store.layout().blob_path(digest))?;
+        file.seek(SeekFrom::Start(offset))?;
+        Ok(Box::new(file))
     }
 
     fn blob(
@@ -181,17 +203,18 @@ impl Sending<'_> {
         }
         let digest = Digest::try_from(descriptor)
             .map_err(|error| registry::Error::Invalid(error.to_string()))?;
-        let path: PathBuf = self.store.layout().blob_path(&digest);
-        let content = |offset: u64| -> io::Result<Box<dyn Read>> {
-            let mut file = File::open(&path)?;
-            file.seek(SeekFrom::Start(offset))?;
-            Ok(Box::new(file))
+        let origin = self.origin.filter(|_| !self.store.has_blob(&digest, descriptor.size()));
+        let content = |offset: u64| match origin {
+            Some(origin) => passed_on(origin, descriptor, offset),
+            None => self.kept(&digest, offset),
         };
         let sent = |bytes| progress.stands_at(bytes);
-        let upload =
-            Upload { descriptor, content: &content, chunk: self.options.chunk, sent: &sent };
+        // What is passed on would come from its beginning again for every piece.
+        let chunk = if origin.is_some() { u64::MAX } else { self.options.chunk };
+        let upload = Upload { descriptor, content: &content, chunk, sent: &sent };
         match self.target.upload(&upload) {
             Ok(()) => Ok(Outcome::Pushed),
+            Err(error) if origin.is_some() => Err(error.into()),
             // A registry that refuses it says that it is not what was promised, and not that it is damaged here.
             Err(error) => match self.store.blob(&digest, descriptor.size())?.finish() {
                 Err(why) => Err(store::Error::layer_damaged(digest, &why).into()),
@@ -199,6 +222,17 @@ impl Sending<'_> {
             },
         }
     }
+}
+
+/// What another registry has of a blob from `offset` on.
+fn passed_on<'a>(
+    origin: &'a Mirrors,
+    descriptor: &Descriptor,
+    offset: u64,
+) -> io::Result<Box<dyn Read + 'a>> {
+    let mut content = origin.blob(descriptor).map_err(io::Error::other)?;
+    io::copy(&mut content.by_ref().take(offset), &mut io::sink())?;
+    Ok(content)
 }
 
 /// Whether the layer is to be had from elsewhere and must not be distributed.

@@ -44,7 +44,7 @@ pub(crate) fn users(containers: &[(Record, State)], image: &Image) -> Vec<User> 
 }
 
 /// Docker's line for what was removed, which is also told to whoever listens for events.
-fn told(settings: &Settings, removed: &Removed) -> String {
+pub(crate) fn told(settings: &Settings, removed: &Removed) -> String {
     match removed {
         Removed::Untagged(name) => {
             let name = name.to_string();

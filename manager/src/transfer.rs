@@ -6,7 +6,7 @@ use crate::event::{self, Kind};
 use crate::image::check_platform;
 use crate::progress::{self, NoProgress, Progress};
 use crate::pull::{self, Policy, PullOptions, pull};
-use crate::push::{PushOptions, push};
+use crate::push::{PushOptions, Sent, push, push_list};
 use crate::reference::Reference;
 use crate::registry::{Access, Tls};
 use crate::settings::Settings;
@@ -48,10 +48,18 @@ pub fn push_named(settings: &Settings, args: &PushArgs) -> Result<String> {
     progress.note(&format!("The push refers to repository [{}]", reference.canonical_name()));
     let mut text = String::new();
     for pushed_name in &names {
-        if let Some(image) = store.named(pushed_name)? {
-            check_platform(&image, &pushed_name.to_string(), args.platform.as_ref())?;
-        }
-        let pushed = push(pushed_name, &options, &store, &*progress)?;
+        let pushed = match store.named_list(pushed_name)? {
+            Some(list) => {
+                let sent = Sent { list: &list.list, format: None, images: true };
+                push_list(pushed_name, sent, &options, &store, &*progress)?
+            }
+            None => {
+                if let Some(image) = store.named(pushed_name)? {
+                    check_platform(&image, &pushed_name.to_string(), args.platform.as_ref())?;
+                }
+                push(pushed_name, &options, &store, &*progress)?
+            }
+        };
         event::emit(settings, Kind::Image, "push", &pushed_name.to_string(), &name(pushed_name));
         let selector = pushed_name.selector();
         text.push_str(&format!("{selector}: digest: {} size: {}\n", pushed.digest, pushed.size));
@@ -96,13 +104,9 @@ fn tagged(store: &Store, repository: &Reference) -> Result<Vec<Reference>> {
     let is_same = |name: &Reference| {
         name.canonical_name() == repository.canonical_name() && name.tag().is_some()
     };
-    let images = store.list()?;
-    let mut names: Vec<Reference> = images
-        .iter()
-        .flat_map(|image| &image.names)
-        .filter(|name| is_same(name))
-        .cloned()
-        .collect();
+    let images = store.list()?.into_iter().flat_map(|image| image.names);
+    let lists = store.lists()?.into_iter().flat_map(|list| list.names);
+    let mut names: Vec<Reference> = images.chain(lists).filter(is_same).collect();
     names.sort();
     if names.is_empty() {
         let message =

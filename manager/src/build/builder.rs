@@ -14,7 +14,7 @@ use super::sources::{Source, Tree};
 use super::stages::{Base, Given, Origin, Plan, Stage};
 use super::state::{Act, Copy, Run, State, Unpack};
 use super::workshop::{Layer, Workshop, apart, give_exact_modes};
-use crate::cli::{BuildArgs, Entitlement, PullWhen};
+use crate::cli::{BuildArgs, Entitlement, PullWhen, RegistryArgs};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::image;
@@ -62,9 +62,11 @@ pub(super) struct Builder<'a> {
     pub(super) contexts: &'a [Option<context::Files>],
     pub(super) plan: &'a Plan,
     pub(super) given: &'a Given,
+    /// How registries are reached, and the platform that is built for, if it was asked for.
+    pub(super) registry: RegistryArgs,
     pub(super) workshop: &'a Workshop<'a>,
     pub(super) runner: Runner<'a>,
-    pub(super) fetcher: Fetcher<'a>,
+    pub(super) fetcher: &'a Fetcher<'a>,
     pub(super) report: Report,
     /// SOURCE_DATE_EPOCH: the time of all that is made, which is else the time at which it is made.
     pub(super) epoch: Option<i64>,
@@ -123,7 +125,7 @@ impl Builder<'_> {
             Base::Context(name) => return self.of_files(at, name, &stage.from.text()),
             Base::Image { name, platform } => (name, platform),
         };
-        let mut registry = self.args.registry.clone();
+        let mut registry = self.registry.clone();
         if let Some(text) = platform {
             let parsed: std::result::Result<Platform, _> = text.parse();
             registry.platform = Some(parsed.map_err(|error| Error::refusal(error.to_string()))?);
@@ -137,7 +139,7 @@ impl Builder<'_> {
 
     fn scratch(&self) -> Stand {
         let host = Platform::host();
-        let platform = self.args.registry.platform.as_ref().unwrap_or(&host);
+        let platform = self.registry.platform.as_ref().unwrap_or(&host);
         let document = State::scratch(platform.os(), platform.architecture());
         Stand { document, image: None, begins_with: (0, 0) }
     }
@@ -163,7 +165,7 @@ impl Builder<'_> {
         Ok(Stand { document, image: Some(image), begins_with })
     }
 
-    fn obtain(&self, name: &str, registry: &crate::cli::RegistryArgs) -> Result<Image> {
+    fn obtain(&self, name: &str, registry: &RegistryArgs) -> Result<Image> {
         let when = if self.args.pull { PullWhen::Always } else { PullWhen::Missing };
         let quiet = self.report.is_quiet();
         let image = image::obtain(self.settings, self.store, name, when, quiet, registry)?;
@@ -416,7 +418,7 @@ impl Builder<'_> {
                 })?;
                 From::Layers(stand.chain().to_vec())
             }
-            Origin::Image(name) => From::Layers(self.obtain(&name, &self.args.registry)?.chain_ids),
+            Origin::Image(name) => From::Layers(self.obtain(&name, &self.registry)?.chain_ids),
             Origin::Context(at) => {
                 From::Files(self.contexts[at].as_ref().unwrap_or(&self.context.files))
             }

@@ -12,6 +12,7 @@
 //!       running      RUN: a container that ends with the build
 //!       workshop     mounts of layers, and what was changed in them as a layer
 //!     finish       labels, the image, its names
+//!     results      several platforms, and the list of what is built for them
 //!       output       --squash; the files as a directory or an archive
 //!
 //! Each step's image is in the store as soon as it is made: a build that fails or is killed leaves what it has made so far to the
@@ -30,6 +31,7 @@ pub mod ignore;
 pub mod mount;
 mod output;
 mod report;
+mod results;
 mod running;
 mod shelf;
 mod sources;
@@ -38,22 +40,26 @@ pub mod state;
 mod substitution;
 mod workshop;
 
-use crate::cli::{BuildAgent, BuildArgs, ContextSource, NamedContext, ProgressKind};
+use crate::cli::{BuildAgent, BuildArgs, ContextSource, NamedContext, ProgressKind, RegistryArgs};
 use crate::container::Containers;
 use crate::error::{Error, Result};
 use crate::event::{Kind, emit};
 use crate::new_image::{NewImage, source_date_epoch};
 use crate::pull::Called;
 use crate::reference::Reference;
+use crate::registry::Platform;
 use crate::rm;
 use crate::settings::Settings;
 use crate::store::{Image, Store};
 use crate::tag;
 use builder::{Builder, Stand, fault_in};
+use bundle::digest::Digest;
 use context::{Context, Files};
+use dockerfile::Dockerfile;
 use fetch::Fetcher;
 use output::Outputs;
 use report::Report;
+use results::Results;
 use running::Runner;
 use stages::{Given, Plan};
 use std::collections::BTreeMap;
@@ -79,53 +85,97 @@ pub fn build(settings: &Settings, args: &BuildArgs) -> Result<String> {
     Ok(text)
 }
 
-/// Builds all stages that are needed, and what was asked for from the last.
+/// Builds all stages that are needed, for one platform after the other, and then what was asked for from the last of each: where one
+/// fails, nothing is kept but what steps have made.
 fn carry_out(
     settings: &Settings,
     args: &BuildArgs,
     workshop: &Workshop<'_>,
     names: &[Reference],
-    outputs: Outputs,
+    mut outputs: Outputs,
 ) -> Result<String> {
-    let (epoch, given) = (source_date_epoch()?, given(args));
+    let epoch = source_date_epoch()?;
+    let results = Results::plan(workshop.store, args, names, &outputs)?;
     let own_agent = args.ssh.iter().find(|agent| agent.id == "default");
     let agent = own_agent.map(BuildAgent::socket).transpose()?;
-    let fetcher = Fetcher { tls: &args.registry.tls, agent };
-    let context = Context::open(&args.context, args.file.as_deref(), workshop, &fetcher)?;
-    let contexts = named_contexts(args, workshop, &fetcher)?;
-    let fault = |fault| fault_in(&context.name, fault);
-    let file = dockerfile::parse(&context.text).map_err(fault)?;
-    let plan = stages::plan(&file, &given).map_err(fault)?;
+    let fetcher = &Fetcher { tls: &args.tls, agent };
+    let context = Context::open(&args.context, args.file.as_deref(), workshop, fetcher)?;
+    let contexts = named_contexts(args, workshop, fetcher)?;
+    let file = dockerfile::parse(&context.text).map_err(|fault| fault_in(&context.name, fault))?;
     let quiet = args.quiet || args.progress == ProgressKind::Quiet;
-    let (store, session) = (workshop.store, workshop.staging.name());
-    let mut builder = Builder {
-        settings,
-        args,
-        store,
-        context: &context,
-        contexts: &contexts,
-        plan: &plan,
-        given: &given,
-        workshop,
-        runner: Runner { settings, store, args, session, quiet },
-        fetcher,
-        report: Report::new(quiet, steps(&plan)),
-        epoch,
-        done: BTreeMap::new(),
-    };
-    for at in &plan.order {
-        builder.stage(*at)?;
+    let (context, contexts, file) = (&context, contexts.as_slice(), &file);
+    let work = Work { settings, args, workshop, fetcher, context, contexts, file, epoch, quiet };
+    let stands: Vec<Stand> =
+        results.platforms.iter().map(|platform| work.stages(platform)).collect::<Result<_>>()?;
+    let mut images = Vec::new();
+    for (platform, stand) in results.platforms.iter().zip(&stands) {
+        if outputs.image {
+            let names = results.names_of_each();
+            images.push(finish(settings, args, workshop, stand, (names, epoch))?);
+        }
+        let below = results.directory(platform);
+        for warning in outputs.write(workshop, stand, epoch, below.as_deref())? {
+            Report::new(quiet, 0).warn(&warning);
+        }
     }
-    let last = plan.order.last().and_then(|at| builder.done.get(at));
-    let stand = last.ok_or_else(|| Error::refusal("there is nothing to build"))?;
-    let image = match outputs.image {
-        true => Some(finish(settings, args, workshop, stand, (names, epoch))?),
-        false => None,
-    };
-    for warning in outputs.write(workshop, stand, epoch)? {
-        builder.report.warn(&warning);
+    let lists = results.gather(settings, workshop.store, &images)?;
+    tell(args, &Report::new(quiet, 0), (&images, &lists), names)
+}
+
+/// What the builds for all platforms have in common.
+struct Work<'a> {
+    settings: &'a Settings,
+    args: &'a BuildArgs,
+    workshop: &'a Workshop<'a>,
+    fetcher: &'a Fetcher<'a>,
+    context: &'a Context,
+    contexts: &'a [Option<Files>],
+    file: &'a Dockerfile,
+    epoch: Option<i64>,
+    quiet: bool,
+}
+
+impl Work<'_> {
+    /// Builds all stages that are needed for a platform; what the last has come to.
+    fn stages(&self, platform: &Option<Platform>) -> Result<Stand> {
+        let &Self { settings, args, workshop, context, contexts, epoch, quiet, .. } = self;
+        let given = given(args, platform.clone());
+        let plan =
+            stages::plan(self.file, &given).map_err(|fault| fault_in(&context.name, fault))?;
+        let (store, session) = (workshop.store, workshop.staging.name());
+        let report = Report::new(quiet, steps(&plan));
+        if args.platform.len() > 1
+            && let Some(platform) = platform
+        {
+            report.say(&format!("# Building for {platform}"));
+        }
+        let mut builder = Builder {
+            settings,
+            args,
+            store,
+            context,
+            contexts,
+            plan: &plan,
+            given: &given,
+            registry: RegistryArgs { tls: args.tls.clone(), platform: platform.clone() },
+            workshop,
+            runner: Runner { settings, store, args, session, quiet },
+            fetcher: self.fetcher,
+            report,
+            epoch,
+            done: BTreeMap::new(),
+        };
+        for at in &plan.order {
+            builder.stage(*at)?;
+        }
+        let unconsumed = plan.unconsumed(&given);
+        if !unconsumed.is_empty() {
+            let names = unconsumed.join(" ");
+            builder.report.warn(&format!("One or more build-args [{names}] were not consumed"));
+        }
+        let last = plan.order.last().and_then(|at| builder.done.remove(at));
+        last.ok_or_else(|| Error::refusal("there is nothing to build"))
     }
-    tell(args, &builder, image.as_ref(), names)
 }
 
 /// Opens the named contexts that are files.
@@ -143,14 +193,14 @@ fn named_contexts(
     args.build_context.iter().enumerate().map(open).collect()
 }
 
-fn given(args: &BuildArgs) -> Given {
+fn given(args: &BuildArgs, platform: Option<Platform>) -> Given {
     // One that is passed on, and that we have not, is not given.
     let pairs =
         args.build_arg.iter().filter_map(|(name, value)| Some((name.clone(), value.clone()?)));
     Given {
         args: pairs.collect(),
         target: args.target.clone(),
-        platform: args.registry.platform.clone(),
+        platform,
         contexts: args.build_context.clone(),
     }
 }
@@ -200,25 +250,27 @@ fn finish(
     Ok(image)
 }
 
+/// Says what there is now. A list is what was built where there is one.
 fn tell(
     args: &BuildArgs,
-    builder: &Builder<'_>,
-    image: Option<&Image>,
+    report: &Report,
+    (images, lists): (&[Image], &[(Reference, Digest)]),
     names: &[Reference],
 ) -> Result<String> {
-    let unconsumed = builder.plan.unconsumed(builder.given);
-    if !unconsumed.is_empty() {
-        let names = unconsumed.join(" ");
-        builder.report.warn(&format!("One or more build-args [{names}] were not consumed"));
+    for image in images {
+        report.say(&format!("Successfully built {}", image.id.short()));
     }
-    let Some(image) = image else { return Ok(String::new()) };
-    builder.report.say(&format!("Successfully built {}", image.id.short()));
-    for name in names {
-        builder.report.say(&format!("Successfully tagged {name}"));
+    let listed = lists.iter().map(|(name, _)| name).filter(|name| !names.contains(name));
+    for name in names.iter().filter(|_| !images.is_empty()).chain(listed) {
+        report.say(&format!("Successfully tagged {name}"));
     }
-    if let Some(path) = &args.iidfile {
-        std::fs::write(path, image.id.as_str())
-            .map_err(Error::io("write the image ID file", path))?;
+    let ids: Vec<&Digest> = match lists.first().filter(|_| images.len() > 1) {
+        Some((_, digest)) => vec![digest],
+        None => images.iter().map(|image| &image.id).collect(),
+    };
+    if let (Some(path), Some(id)) = (&args.iidfile, ids.last()) {
+        std::fs::write(path, id.as_str()).map_err(Error::io("write the image ID file", path))?;
     }
-    Ok(if builder.report.is_quiet() { format!("{}\n", image.id) } else { String::new() })
+    let lines = ids.iter().map(|id| format!("{id}\n"));
+    Ok(if report.is_quiet() { lines.collect() } else { String::new() })
 }

@@ -43,14 +43,31 @@ impl Outputs {
         Ok(outputs)
     }
 
-    /// Writes the files that a stage has ended with; what is to be said of files that are left out.
+    /// That it can take the files of several platforms.
+    pub(super) fn check_several(&self) -> Result<()> {
+        match self.archives.is_empty() {
+            true => Ok(()),
+            false => Err(Error::Rejected {
+                message: "an archive has the files of one platform".to_owned(),
+                hint: Some(
+                    "write them to a directory, in which each platform has its own".to_owned(),
+                ),
+            }),
+        }
+    }
+
+    /// Writes the files that a stage has ended with; what is to be said of files that are left out. Directories have them
+    /// in `below`, if there is one, and archives are written once.
     pub(super) fn write(
-        self,
+        &mut self,
         workshop: &Workshop<'_>,
         stand: &Stand,
         latest: Option<i64>,
+        below: Option<&str>,
     ) -> Result<Vec<String>> {
-        let Self { directories, archives, .. } = self;
+        let at = |directory: &PathBuf| below.map_or(directory.clone(), |name| directory.join(name));
+        let directories: Vec<PathBuf> = self.directories.iter().map(at).collect();
+        let archives = std::mem::take(&mut self.archives);
         if directories.is_empty() && archives.is_empty() {
             return Ok(Vec::new());
         }

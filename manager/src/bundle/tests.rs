@@ -61,6 +61,7 @@ pub(crate) fn image(config: &str) -> Image {
         id: digest.clone(),
         names: Vec::new(),
         manifest_digest: digest,
+        origin: None,
         repo_digests: Vec::new(),
         config: serde_json::from_str(&text).unwrap(),
         layers: Vec::new(),

@@ -8,9 +8,10 @@ pub use values::{
 
 use super::create::{CGROUP_PARENT, cgroup_parent};
 use super::values::variable;
-use super::{LimitArgs, NetworkChoice, RegistryArgs, Size};
+use super::{LimitArgs, NetworkChoice, Size, TlsArgs};
 use crate::container::Ulimit;
 use crate::network::dns::HostEntry;
+use crate::registry::Platform;
 use clap::{ArgAction, Args, ValueEnum};
 use std::path::PathBuf;
 
@@ -99,9 +100,20 @@ pub struct BuildArgs {
     /// Allow what steps ask for that takes them out of their confinement
     #[arg(long, value_enum, value_name = "ENTITLEMENT", value_delimiter = ',')]
     pub allow: Vec<Entitlement>,
-    /// How registries are reached.
+    /// Platform of the result, such as linux/amd64; the results for several are a list
+    #[arg(
+        long,
+        value_name = "OS/ARCH[/VARIANT]",
+        value_delimiter = ',',
+        env = "DOCKER_DEFAULT_PLATFORM"
+    )]
+    pub platform: Vec<Platform>,
+    /// List of images that the results are added to, made if it is not there
+    #[arg(long, value_name = "LIST[:TAG]")]
+    pub manifest: Option<String>,
+    /// How far registries are trusted.
     #[command(flatten)]
-    pub registry: RegistryArgs,
+    pub tls: TlsArgs,
     /// Directory of the files that can be copied; `-` for a Dockerfile or an archive of such a directory on stdin; or where either, or a repository of git, is
     #[arg(value_name = "PATH|URL|-")]
     pub context: PathBuf,

@@ -15,6 +15,7 @@ mod flag;
 mod hot;
 mod image;
 pub mod limits;
+mod manifest;
 pub mod mounts;
 mod network;
 mod number;
@@ -45,13 +46,15 @@ pub use family::ContainerCommand;
 pub use files::{CommitArgs, CpArgs, DiffArgs, ExportArgs};
 pub use image::{PullWhen, RegistryArgs, TlsArgs};
 pub use limits::{CPU_PERIOD, CpuSet, Cpus, Memory, MemorySwap, Size};
+pub use manifest::{
+    ListFormat, ManifestAddArgs, ManifestAnnotateArgs, ManifestCommand, ManifestCreateArgs,
+    ManifestInspectArgs, ManifestPushArgs, ManifestRemoveArgs, MemberArgs,
+};
 pub use network::{
     NetworkCommand, NetworkConnectArgs, NetworkCreateArgs, NetworkDisconnectArgs,
     NetworkInspectArgs, NetworkPruneArgs, NetworkRmArgs,
 };
-pub use registry::{
-    LoginArgs, LogoutArgs, ManifestCommand, ManifestInspectArgs, PullArgs, PushArgs,
-};
+pub use registry::{LoginArgs, LogoutArgs, PullArgs, PushArgs};
 pub use store::{
     ArchiveFormat, HistoryArgs, ImageCommand, ImagePruneArgs, ImagesArgs, ImportArgs,
     InspectImagesArgs, LoadArgs, RmiArgs, SaveArgs, TagArgs,
@@ -186,7 +189,7 @@ pub enum Command {
     Login(LoginArgs),
     /// Log out of a registry
     Logout(LogoutArgs),
-    /// Look at images in registries
+    /// Make lists of images for several platforms, and look at what registries have
     #[command(subcommand)]
     Manifest(ManifestCommand),
     /// Load images from an archive that `docker save` or an OCI tool has made

@@ -2,7 +2,7 @@
 
 use super::{RegistryArgs, TlsArgs};
 use crate::registry::Platform;
-use clap::{Args, Subcommand};
+use clap::Args;
 
 /// `nman pull`
 #[derive(Debug, Args)]
@@ -73,28 +73,4 @@ pub struct LogoutArgs {
     /// Registry [default: Docker Hub]
     #[arg(value_name = "SERVER")]
     pub server: Option<String>,
-}
-
-/// `nman manifest inspect`
-#[derive(Debug, Args)]
-pub struct ManifestInspectArgs {
-    /// Do not verify the registry's certificate, and allow plain HTTP, as `--tls-verify=false` does
-    #[arg(long)]
-    pub insecure: bool,
-    /// Show each image of an index, with its platform
-    #[arg(short, long)]
-    pub verbose: bool,
-    /// How far the registry is trusted.
-    #[command(flatten)]
-    pub tls: TlsArgs,
-    /// Image
-    #[arg(value_name = "NAME[:TAG|@DIGEST]")]
-    pub manifest: String,
-}
-
-/// `nman manifest ...`
-#[derive(Debug, Subcommand)]
-pub enum ManifestCommand {
-    /// Show the manifest or the index that a registry has under a name, and pull nothing
-    Inspect(ManifestInspectArgs),
 }

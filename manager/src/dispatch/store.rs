@@ -29,14 +29,28 @@ pub(super) fn dispatch(settings: &Settings, command: &Command) -> Result<u8> {
         Command::Images(args) => print(&images::images(settings, args)?).map(|()| 0),
         Command::History(args) => print(&images::history(settings, args)?).map(|()| 0),
         Command::Rmi(args) => lines(rmi::rmi(settings, args)?),
-        Command::Manifest(ManifestCommand::Inspect(args)) => {
-            print(&manifest::inspect(args)?).map(|()| 0)
-        }
+        Command::Manifest(command) => manifests(settings, command),
         Command::Image(command) => image(settings, command),
         Command::System(command) => system(settings, command),
         // Whoever calls this has all the others.
         _ => Ok(0),
     }
+}
+
+fn manifests(settings: &Settings, command: &ManifestCommand) -> Result<u8> {
+    let text = match command {
+        ManifestCommand::Create(args) => manifest::create(settings, args)?,
+        ManifestCommand::Add(args) => manifest::add(settings, args)?,
+        ManifestCommand::Annotate(args) => manifest::annotate(settings, args)?,
+        ManifestCommand::Remove(args) => manifest::remove(settings, args)?,
+        ManifestCommand::Rm { lists } => return lines(manifest::rm(settings, lists)?),
+        ManifestCommand::Exists { list } => {
+            return Ok(u8::from(!manifest::exists(settings, list)?));
+        }
+        ManifestCommand::Push(args) => manifest::push(settings, args)?,
+        ManifestCommand::Inspect(args) => manifest::inspect(settings, args)?,
+    };
+    print(&text).map(|()| 0)
 }
 
 fn image(settings: &Settings, command: &ImageCommand) -> Result<u8> {

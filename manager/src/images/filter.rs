@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::listing::Filters;
 use crate::pattern;
 use crate::reference::Reference;
-use crate::store::{Image, Store};
+use crate::store::{Image, ManifestList, Store};
 
 /// The filters, with what they refer to looked up.
 pub(super) struct Choice<'a> {
@@ -56,18 +56,27 @@ impl<'a> Choice<'a> {
             && (!self.names_are_chosen() || image.names.iter().any(|name| self.fits(name)))
     }
 
+    /// Whether it is about a list: that has no labels.
+    pub(super) fn takes_list(&self, list: &ManifestList) -> bool {
+        let time = list.made;
+        self.dangling.is_none_or(|dangling| dangling == list.names.is_empty())
+            && self.before.is_none_or(|before| time.is_none_or(|time| time < before))
+            && self.since.is_none_or(|since| time.is_some_and(|time| time > since))
+            && !self.filters.has("label")
+            && (!self.names_are_chosen() || list.names.iter().any(|name| self.fits(name)))
+    }
+
     /// The names of an image that are shown; one that has none, or has none left, once without. As in Docker, a digest that it was
     /// pulled by is shown only where no tag of that repository is.
-    pub(super) fn names(&self, image: &Image) -> Vec<Option<Reference>> {
+    pub(super) fn names(&self, names: &[Reference]) -> Vec<Option<Reference>> {
         let is_tag = |name: &Reference| name.digest().is_none();
         let tagged = |repository: &Reference| {
-            image
-                .names
+            names
                 .iter()
                 .any(|name| is_tag(name) && name.canonical_name() == repository.canonical_name())
         };
         let shown = |name: &&Reference| self.fits(name) && (is_tag(name) || !tagged(name));
-        let names: Vec<_> = image.names.iter().filter(shown).cloned().map(Some).collect();
+        let names: Vec<_> = names.iter().filter(shown).cloned().map(Some).collect();
         if names.is_empty() { vec![None] } else { names }
     }
 

@@ -9,7 +9,8 @@ use crate::listing::{Filters, precise_size};
 use crate::preferences;
 use crate::rmi;
 use crate::settings::Settings;
-use crate::store::{Image, Store};
+use crate::store::{Image, ManifestList, Stock, Store};
+use std::collections::HashSet;
 
 /// What is to be removed: images without a name, or all that no container uses.
 #[derive(Debug)]
@@ -46,38 +47,39 @@ impl ImagePrune {
         let choice = Choice::new(&store, &self.filters, None)?;
         let all = self.all || self.filters.truth("dangling")? == Some(false);
         let (unused, freed) = store.prune(
-            |mut images| {
+            |Stock { mut images, lists }| {
                 let (unreadable, containers) = (containers.unreadable()?, containers.list()?);
+                let goes =
+                    |list: &ManifestList| (all || list.names.is_empty()) && choice.takes_list(list);
+                let (lists, kept): (Vec<_>, Vec<_>) = lists.into_iter().partition(goes);
+                // What is in a list that stays is not dangling: that is where its name is.
+                let held: HashSet<String> = kept
+                    .iter()
+                    .flat_map(|list| list.list.own())
+                    .map(|digest| digest.to_string())
+                    .collect();
                 images.retain(|image| {
                     (all || image.names.is_empty())
+                        && !held.iter().any(|digest| image.goes_by(digest))
                         && choice.takes(image)
                         && rmi::users(&containers, image).is_empty()
                         && !unreadable.iter().any(|id| may_stand_on(&store, id, image))
                 });
-                Ok::<_, Error>(images)
+                Ok::<_, Error>(Stock { images, lists })
             },
             self.with_steps,
         )?;
+        let images = unused.images.iter().map(|image| (&image.names, &image.id));
+        let lists = unused.lists.iter().map(|list| (&list.names, &list.digest));
         let mut lines = Vec::new();
-        for image in &unused {
-            for name in &image.names {
-                emit(
-                    settings,
-                    Kind::Image,
-                    "untag",
-                    image.id.as_str(),
-                    &[("name", &name.to_string())],
-                );
+        for (names, id) in images.chain(lists) {
+            let id = id.as_str();
+            for name in names {
+                emit(settings, Kind::Image, "untag", id, &[("name", &name.to_string())]);
                 lines.push(format!("untagged: {name}"));
             }
-            emit(
-                settings,
-                Kind::Image,
-                "delete",
-                image.id.as_str(),
-                &[("name", image.id.as_str())],
-            );
-            lines.push(format!("deleted: {}", image.id));
+            emit(settings, Kind::Image, "delete", id, &[("name", id)]);
+            lines.push(format!("deleted: {id}"));
         }
         emit(settings, Kind::Image, "prune", "", &[("reclaimed", &freed.to_string())]);
         Ok((lines, freed))

@@ -13,11 +13,12 @@ use bundle::digest::Digest;
 use bundle::layout::canonical;
 
 /// Docker's older name for an image manifest.
-const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+pub(super) const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 /// Docker's older name for an index.
-const DOCKER_INDEX: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
+pub(super) const DOCKER_INDEX: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
 const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
-const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
+/// OCI's name for an index.
+pub(crate) const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
 const DOCKER_LAYER_PREFIX: &str = "application/vnd.docker.image.rootfs.";
 /// The annotation of a manifest that was put into OCI's words: the digest of the one that came.
@@ -58,8 +59,20 @@ struct Shape {
 
 /// Reads a manifest or an index and checks that it is one thing only, and one that can be pulled.
 pub fn parse(document: &Document) -> Result<Kind, Error> {
-    let digest = &document.digest;
-    let invalid = |why: &str| Error::Invalid(format!("manifest `{digest}` {why}"));
+    let kind = read(document)?;
+    if let Kind::Manifest(manifest) = &kind {
+        check_image(manifest).map_err(|why| invalid(document, &why))?;
+    }
+    Ok(kind)
+}
+
+fn invalid(document: &Document, why: &str) -> Error {
+    Error::Invalid(format!("manifest `{}` {why}", document.digest))
+}
+
+/// The same for one that is only passed on: what an index has beside images, such as what a builder attests of them, is no image.
+pub fn read(document: &Document) -> Result<Kind, Error> {
+    let invalid = |why: &str| invalid(document, why);
     // It repeats what it does not understand.
     let malformed = |error: serde_json::Error| {
         invalid(&format!("is malformed: {}", printable(&error.to_string())))
@@ -92,7 +105,6 @@ pub fn parse(document: &Document) -> Result<Kind, Error> {
             .map_err(malformed);
     }
     let manifest: ImageManifest = serde_json::from_slice(&document.content).map_err(malformed)?;
-    check_image(&manifest).map_err(|why| invalid(&why))?;
     Ok(Kind::Manifest(Box::new(manifest)))
 }
 

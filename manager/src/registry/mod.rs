@@ -15,6 +15,7 @@ mod error;
 mod fault;
 mod helper;
 mod hosts;
+pub mod list;
 mod logins;
 pub mod manifest;
 mod mirrors;

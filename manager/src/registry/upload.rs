@@ -32,7 +32,7 @@ pub struct Upload<'a> {
     /// What it is.
     pub descriptor: &'a Descriptor,
     /// Opens its content at an offset; it may be called more than once.
-    pub content: &'a dyn Fn(u64) -> io::Result<Box<dyn Read>>,
+    pub content: &'a dyn Fn(u64) -> io::Result<Box<dyn Read + 'a>>,
     /// A larger blob is sent in pieces of this size, and continues behind the last whole one after a fault.
     pub chunk: u64,
     /// Told how many bytes have been sent.

@@ -7,7 +7,7 @@ use bundle::digest::Digest;
 
 use super::index::Index;
 use super::removal::Removal;
-use super::{Error, Image, Removed, Store, is_id_prefix};
+use super::{Error, Removed, Store, is_id_prefix};
 use crate::notice;
 use crate::reference::Reference;
 use crate::registry::manifest;
@@ -53,12 +53,12 @@ pub(super) struct Reachable {
     pub(super) chains: Needed,
 }
 
-/// The image, or nothing if it is damaged, which is told.
-pub(super) fn unless_damaged(
-    image: Result<Image, Error>,
+/// The image, or the list of images, or nothing if it is damaged, which is told.
+pub(super) fn unless_damaged<T>(
+    image: Result<T, Error>,
     index: &Index,
     digest: &Digest,
-) -> Result<Option<Image>, Error> {
+) -> Result<Option<T>, Error> {
     match image {
         Err(error @ Error::Damaged { .. }) => {
             let name = called(index, digest);
@@ -98,6 +98,9 @@ impl Store {
                 chains.map(|chain| chain.digest().hex().to_owned()).collect()
             });
             reachable.chains.add(chains);
+        }
+        for digest in index.lists() {
+            reachable.blobs.add(self.kept_by_list(&digest));
         }
         reachable
     }
@@ -149,7 +152,7 @@ impl Store {
         let _session = self.stage()?;
         let _lock = self.lock()?;
         let mut index = self.index()?;
-        if self.image(&index, digest).is_ok() {
+        if self.image(&index, digest).is_ok() || self.list_of(digest).is_ok() {
             return Ok(false);
         }
         index.forget(digest, &[], true);

@@ -15,6 +15,8 @@ pub struct Image {
     pub names: Vec<Reference>,
     /// The digest of its manifest.
     pub manifest_digest: Digest,
+    /// The digest of the manifest that its own was made from, where that came in Docker's words.
+    pub origin: Option<Digest>,
     /// The digests by which registries know it: those of the indexes or manifests it came from.
     pub repo_digests: Vec<Digest>,
     /// Its configuration.
@@ -36,6 +38,13 @@ pub struct Image {
 }
 
 impl Image {
+    /// Whether a list means it by this digest: that of its manifest, or of the one that it came with.
+    #[must_use]
+    pub fn goes_by(&self, digest: &str) -> bool {
+        let mut own = std::iter::once(&self.manifest_digest).chain(&self.origin);
+        own.any(|own| own.as_str() == digest)
+    }
+
     /// When it was made, as far as anybody knows.
     #[must_use]
     pub fn time(&self) -> Option<Timestamp> {

@@ -13,6 +13,7 @@ use oci_spec::image::{Descriptor, MediaType};
 use super::Error;
 use crate::clock::Timestamp;
 use crate::reference::Reference;
+use crate::registry::manifest::OCI_INDEX;
 
 /// The digest that the name stood for in its registry: the manifest's own, or that of the index
 /// which it was chosen from or of the Docker manifest which it was made from.
@@ -34,6 +35,13 @@ pub(super) struct Entry {
     pub(super) made: Option<Timestamp>,
     /// The step of a build that has made it. Such an entry has no name, and is nobody's image: it may go with what stands on it.
     pub(super) step: Option<Digest>,
+}
+
+impl Entry {
+    /// Whether it is a list of images, and no image.
+    pub(super) fn is_list(&self) -> bool {
+        self.media_type == OCI_INDEX
+    }
 }
 
 /// All of them, in order.
@@ -80,12 +88,17 @@ impl Index {
 
     /// The manifests of images, each once.
     pub(super) fn manifests(&self) -> Vec<Digest> {
-        once(self.entries.iter().filter(|entry| entry.step.is_none()))
+        once(self.entries.iter().filter(|entry| entry.step.is_none() && !entry.is_list()))
     }
 
     /// The same with those that only steps of builds have made.
     pub(super) fn manifests_with_steps(&self) -> Vec<Digest> {
-        once(self.entries.iter())
+        once(self.entries.iter().filter(|entry| !entry.is_list()))
+    }
+
+    /// The lists of images for several platforms, each once.
+    pub(super) fn lists(&self) -> Vec<Digest> {
+        once(self.entries.iter().filter(|entry| entry.is_list()))
     }
 
     /// What the step with this key has made last.
@@ -155,6 +168,14 @@ impl Index {
             }
         }
         self.entries.push(new);
+    }
+
+    /// Makes a list what `new` says, or adds it; an image that has the name loses it.
+    pub(super) fn put_list(&mut self, new: Entry) {
+        match self.entries.iter_mut().find(|old| old.is_list() && old.name == new.name) {
+            Some(old) => *old = new,
+            None => self.name(new),
+        }
     }
 
     /// Takes names from an image, and the image itself if `entirely`; else it stays, if need be without a name.

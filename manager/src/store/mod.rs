@@ -11,6 +11,7 @@ mod damaged;
 mod error;
 mod image;
 mod index;
+mod lists;
 mod removal;
 mod staging;
 mod steps;
@@ -23,11 +24,14 @@ use std::path::{Path, PathBuf};
 
 use bundle::digest::{ChainId, Digest, Expected, Verifier};
 use bundle::layout::Layout;
+use bundle::platform::Platform;
 use oci_spec::image::{Descriptor, ImageManifest};
 
 pub use error::Error;
 pub(crate) use image::Content;
 pub use image::Image;
+pub(crate) use lists::blobs_of;
+pub use lists::{Found, ManifestList, Occupant};
 pub use removal::User;
 pub(crate) use staging::Staging;
 pub use verify::{Damage, Remedy};
@@ -63,6 +67,15 @@ pub enum Removed {
 /// What [`Store::hold`] holds, until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Held(#[expect(dead_code, reason = "closing it is what it is for")] Option<File>);
+
+/// Images, and lists of images.
+#[derive(Clone, Debug, Default)]
+pub struct Stock {
+    /// The images.
+    pub images: Vec<Image>,
+    /// The lists.
+    pub lists: Vec<ManifestList>,
+}
 
 impl Store {
     /// The store below `root`, such as `/var/lib/nman`, made if it does not exist. On a read-only disk where it does not, it is
@@ -104,16 +117,28 @@ impl Store {
     }
 
     /// Finds an image by its name, by (the beginning of) its id, or by the digest of its manifest.
+    /// The name of a list stands for the image of it that runs on this machine.
     pub fn find(&self, text: &str) -> Result<Image, Error> {
-        let _lock = self.lock_shared()?;
-        self.find_in(&self.index()?, text)
+        self.find_for(text, None)
     }
 
-    fn find_in(&self, index: &Index, text: &str) -> Result<Image, Error> {
+    /// The same; of a list, the image for a platform.
+    pub fn find_for(&self, text: &str, platform: Option<&Platform>) -> Result<Image, Error> {
+        let _lock = self.lock_shared()?;
+        self.find_in(&self.index()?, text, platform)
+    }
+
+    fn find_in(
+        &self,
+        index: &Index,
+        text: &str,
+        platform: Option<&Platform>,
+    ) -> Result<Image, Error> {
         if let Ok(reference) = text.parse::<Reference>()
             && let Some(entry) = index.named(&reference)
         {
-            return self.image(index, &entry.manifest);
+            let image = self.of_entry(index, entry, platform)?;
+            return image.ok_or_else(|| Error::NoSuchImage(reference.to_string()));
         }
         let mut found: Option<Image> = None;
         for digest in index.manifests_with_steps() {
@@ -139,12 +164,33 @@ impl Store {
         found.ok_or(Error::NoSuchImage(name))
     }
 
-    /// The image that has this name.
+    fn of_entry(
+        &self,
+        index: &Index,
+        entry: &Entry,
+        platform: Option<&Platform>,
+    ) -> Result<Option<Image>, Error> {
+        match entry.is_list() {
+            true => self.of_list(index, &entry.manifest, platform),
+            false => self.image(index, &entry.manifest).map(Some),
+        }
+    }
+
+    /// The image that has this name; where a list has it, the image of it that runs on this machine.
     pub fn named(&self, reference: &Reference) -> Result<Option<Image>, Error> {
+        self.named_for(reference, None)
+    }
+
+    /// The same; of a list, the image for a platform.
+    pub fn named_for(
+        &self,
+        reference: &Reference,
+        platform: Option<&Platform>,
+    ) -> Result<Option<Image>, Error> {
         let _lock = self.lock_shared()?;
         let index = self.index()?;
         match index.named(reference) {
-            Some(entry) => self.image(&index, &entry.manifest).map(Some),
+            Some(entry) => self.of_entry(&index, entry, platform),
             None => Ok(None),
         }
     }
@@ -170,12 +216,22 @@ impl Store {
         Ok(self.index()?.entry(&image.manifest_digest).map(|_| held))
     }
 
+    /// Whether all layers of an image are unpacked, and stay: what only a list keeps has blobs alone.
+    pub(crate) fn is_unpacked(&self, image: &Image) -> bool {
+        image.chain_ids.iter().all(|chain| self.snapshots.contains(chain))
+            && (!image.names.is_empty() || matches!(self.hold(image), Ok(Some(_))))
+    }
+
     /// Gives an image one more name, which is taken from the image that has it.
     pub fn tag(&self, image: &Image, name: &Reference) -> Result<(), Error> {
+        self.tag_entry(&image.manifest_digest, &image.id, name)
+    }
+
+    fn tag_entry(&self, manifest: &Digest, id: &Digest, name: &Reference) -> Result<(), Error> {
         let _lock = self.lock()?;
         let mut index = self.index()?;
-        let Some(entry) = index.entry(&image.manifest_digest).cloned() else {
-            return Err(Error::NoSuchImage(image.id.to_string()));
+        let Some(entry) = index.entry(manifest).cloned() else {
+            return Err(Error::NoSuchImage(id.to_string()));
         };
         index.name(Entry { name: Some(name.clone()), source: None, step: None, ..entry });
         index.write(&self.layout)
@@ -197,8 +253,14 @@ impl Store {
         let _session = self.stage()?;
         let _lock = self.lock()?;
         let index = self.index()?;
-        let image = match self.find_in(&index, text) {
+        if let Some(removed) = self.remove_list(&index, text, false, force)? {
+            return Ok(removed);
+        }
+        let image = match self.find_in(&index, text, None) {
             Err(error @ (Error::Damaged { .. } | Error::NoSuchImage(_))) => {
+                if let Some(removed) = self.remove_list(&index, text, true, force)? {
+                    return Ok(removed);
+                }
                 return Ok(self.remove_damaged(index, text)?.ok_or(error)?);
             }
             found => found?,
@@ -237,23 +299,25 @@ impl Store {
         Ok(removed)
     }
 
-    /// Removes the images that `choose` takes from all, with their names; returns them, and how many bytes of disk that freed.
+    /// Removes the images and the lists that `choose` takes from all, with their names; returns them, and how many bytes of disk that freed.
     /// `with_steps`: what steps of builds have made goes as well, if no image stands on it.
     /// The choice is made under the lock, as that of [`remove`](Self::remove).
     pub fn prune<E: From<Error>>(
         &self,
-        choose: impl FnOnce(Vec<Image>) -> Result<Vec<Image>, E>,
+        choose: impl FnOnce(Stock) -> Result<Stock, E>,
         with_steps: bool,
-    ) -> Result<(Vec<Image>, u64), E> {
+    ) -> Result<(Stock, u64), E> {
         if self.is_bare {
-            return Ok((Vec::new(), 0));
+            return Ok((Stock::default(), 0));
         }
         let _session = self.stage()?;
         let _lock = self.lock()?;
         let mut index = self.index()?;
-        let chosen = choose(self.list_in(&index)?)?;
-        for image in &chosen {
-            index.forget(&image.manifest_digest, &[], true);
+        let (images, lists) = (self.list_in(&index)?, self.lists_in(&index)?);
+        let chosen = choose(Stock { images, lists })?;
+        let lists = chosen.lists.iter().map(|list| &list.digest);
+        for digest in chosen.images.iter().map(|image| &image.manifest_digest).chain(lists) {
+            index.forget(digest, &[], true);
         }
         if with_steps {
             self.forget_loose_steps(&mut index)?;
@@ -461,8 +525,10 @@ impl Store {
             why: error.to_string(),
         })?;
         let size = size.sum();
+        let origin = manifest::origin(&content.manifest);
         Ok(Image {
             id,
+            origin,
             names: index.names(digest),
             manifest_digest: digest.clone(),
             repo_digests: index.sources(digest),

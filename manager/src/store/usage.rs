@@ -20,6 +20,9 @@ impl Store {
                 index.forget(&digest, &[], true);
             }
         }
+        for digest in index.lists() {
+            index.forget(&digest, &[], true);
+        }
         self.drop_steps(&mut index, |_| true);
         let Reachable { blobs, chains } = self.reachable(&index);
         let needed = chains.and(self.snapshots().used()?);

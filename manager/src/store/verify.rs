@@ -60,6 +60,7 @@ impl Store {
                 }
             }
         }
+        self.verify_lists(&index, &mut found);
         let Reachable { blobs, chains } = self.reachable(&index);
         for algorithm in entries(&self.layout.path().join("blobs"))? {
             found.extend(leftover("blob", &entries(&algorithm)?, &blobs));

@@ -266,3 +266,71 @@ fn an_image_that_is_removed_during_the_first_step_fails_no_build() {
     assert_eq!(entries(&blobs), Vec::<std::path::PathBuf>::new());
     assert_nothing_left(&world);
 }
+
+#[test]
+fn what_is_built_for_several_platforms_is_in_one_list() {
+    let world = World::new();
+    let text = "FROM scratch\nARG TARGETARCH\nCOPY $TARGETARCH.txt /text\n";
+    let files = [("Dockerfile", text), ("amd64.txt", "a"), ("arm64.txt", "b"), ("s390x.txt", "c")];
+    let context = context(&world, "context", &files);
+    let list = |name: &str| -> serde_json::Value {
+        let shown = world.nman(["manifest", "inspect", name]).ok().stdout();
+        serde_json::from_str(&shown).unwrap()
+    };
+    let platforms = |name: &str| -> Vec<String> {
+        let list = list(name);
+        let entries = list["manifests"].as_array().unwrap().iter();
+        entries.map(|one| one["platform"]["architecture"].as_str().unwrap().to_owned()).collect()
+    };
+    let ids = world.path("ids").display().to_string();
+    let both = ["-q", "--platform", "linux/amd64,linux/arm64", "-t", "multi", "-t", "more"];
+    let said = build(&world, &[&both[..], &["--iidfile", &ids]].concat(), &context).ok().stdout();
+    assert_eq!(said, format!("{}\n", fs::read_to_string(&ids).unwrap()));
+    assert_eq!(platforms("multi"), ["amd64", "arm64"]);
+    assert_eq!(list("multi"), list("more"));
+    // Each has its own file; and the name alone is this machine's.
+    let archive = world.path("image.tar").display().to_string();
+    for (platform, expected) in [("linux/amd64", "a"), ("linux/arm64", "b")] {
+        let from = format!("FROM --platform={platform} multi\n");
+        let based = super::build::context(&world, expected, &[("Dockerfile", &from)]);
+        build(&world, &["--platform", platform, "-o", &format!("type=tar,dest={archive}")], &based)
+            .ok();
+        let text = Capture::of("tar").args(["-xOf", &archive, "text"]).run().ok().stdout();
+        assert_eq!(text, expected);
+    }
+
+    // Another list is added to; a platform that is in it already is replaced.
+    let one = |platform: &str| {
+        build(&world, &["--platform", platform, "--manifest", "own", "-t", "single"], &context)
+            .ok();
+    };
+    one("linux/s390x");
+    fs::write(world.path("context/arm64.txt"), "new").unwrap();
+    one("linux/arm64");
+    let before = list("own");
+    fs::write(world.path("context/arm64.txt"), "newer").unwrap();
+    one("linux/arm64");
+    assert_eq!(platforms("own"), ["s390x", "arm64"]);
+    assert_ne!(list("own")["manifests"][1], before["manifests"][1]);
+    assert!(world.nman(["image", "inspect", "single"]).ok().stdout().contains("\"arm64\""));
+
+    // One that fails for a platform leaves all as it is.
+    fs::remove_file(world.path("context/s390x.txt")).unwrap();
+    let images = || world.nman(["images", "-q", "--no-trunc"]).ok().stdout();
+    let before = images();
+    let failing = ["--platform", "linux/amd64,linux/s390x", "-t", "multi"];
+    build(&world, &failing, &context).exits(1);
+    assert_eq!(images(), before);
+    let refused = build(&world, &["--manifest", "single", "-t", "x"], &context).exits(1).stderr();
+    assert!(refused.contains("single:latest: image is not a manifest list"), "{refused}");
+
+    let out = world.path("out");
+    let shown = out.display().to_string();
+    build(&world, &["--platform", "linux/amd64,arm64", "-o", &shown], &context).ok();
+    assert_eq!(fs::read_to_string(out.join("linux_amd64/text")).unwrap(), "a");
+    assert_eq!(fs::read_to_string(out.join("linux_arm64/text")).unwrap(), "newer");
+    let one_file = ["--platform", "linux/amd64,arm64", "-o", "-"];
+    let refused = build(&world, &one_file, &context).exits(1).stderr();
+    assert!(refused.contains("an archive has the files of one platform"), "{refused}");
+    assert_nothing_left(&world);
+}

@@ -8,6 +8,7 @@ mod first_run;
 mod hostile;
 mod images;
 mod imports;
+mod lists;
 mod logins;
 mod lying;
 mod mirrors;

@@ -311,7 +311,7 @@ fn a_docker_schema_2_image_is_kept_as_an_oci_one_and_has_its_own_digest_wherever
     let target: Reference = format!("{}/mirrored:1", other.address()).parse().unwrap();
     store.tag(&image, &target).unwrap();
     // Which takes away all that nothing leads to.
-    store.prune::<store::Error>(|_| Ok(Vec::new()), false).unwrap();
+    store.prune::<store::Error>(|_| Ok(store::Stock::default()), false).unwrap();
     let pushed = push::push(&target, &PushOptions::default(), &store, &NoProgress).unwrap();
     assert_eq!((pushed.digest, pushed.size), (digest, original.len() as u64));
     let there = skopeo(&["--raw", "--tls-verify=false", &format!("docker://{target}")]).stdout();

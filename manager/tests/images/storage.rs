@@ -239,7 +239,7 @@ fn who_uses_an_image_is_asked_while_nobody_can_change_the_store() {
         true,
     );
     let (gone, freed) = all.unwrap();
-    assert_eq!((gone.len(), &gone[0].id), (1, &image.id));
+    assert_eq!((gone.images.len(), &gone.images[0].id), (1, &image.id));
     assert!(freed > 0 && store.list().unwrap().is_empty());
 }
 

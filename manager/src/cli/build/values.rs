@@ -1,6 +1,7 @@
 //! Values of options of `nman build`.
 
 use crate::cli::mounts::fields;
+use crate::cli::values::key_value;
 use clap::ValueEnum;
 use std::path::PathBuf;
 
@@ -123,16 +124,12 @@ pub(super) fn secret(text: &str) -> Result<BuildSecret, String> {
 
 /// `KEY=VALUE`, of the manifest.
 pub(super) fn annotation(text: &str) -> Result<(String, String), String> {
-    let (key, value) = text.split_once('=').ok_or("it is not KEY=VALUE")?;
-    let key = key.strip_prefix("manifest:").unwrap_or(key);
+    let (key, value) = key_value(text.strip_prefix("manifest:").unwrap_or(text))?;
     let other = ["index", "manifest-descriptor", "index-descriptor"];
     if let Some(kind) = other.iter().find(|kind| key.starts_with(&format!("{kind}:"))) {
         return Err(format!("annotations of an {kind} are not supported"));
     }
-    if key.is_empty() {
-        return Err("it is not KEY=VALUE".to_owned());
-    }
-    Ok((key.to_owned(), value.to_owned()))
+    Ok((key, value))
 }
 
 /// One `--output`.

@@ -19,6 +19,8 @@ pub enum Subject {
     Container,
     /// An image.
     Image,
+    /// A list of images for several platforms.
+    List,
     /// A container or an image.
     Object,
     /// A network.
@@ -198,7 +200,8 @@ fn subject(name: &str, is_operand: bool) -> Option<Subject> {
     let name = name.trim_matches(|c: char| !c.is_ascii_alphanumeric() && c != ':');
     Some(match name {
         "CONTAINER" => Subject::Container,
-        "IMAGE" | "SOURCE_IMAGE" => Subject::Image,
+        "IMAGE" | "SOURCE_IMAGE" | "docker://]IMAGE" | "DIGEST|IMAGE" => Subject::Image,
+        "LIST[:TAG" => Subject::List,
         "NETWORK" => Subject::Network,
         "VOLUME" => Subject::Volume,
         "NAME" | "OBJECT" if is_operand => Subject::Object,
@@ -251,6 +254,9 @@ mod tests {
             ("exec we", Subject::Container),
             ("rm a b ", Subject::Container),
             ("rmi ", Subject::Image),
+            ("manifest push ", Subject::List),
+            ("manifest add x ", Subject::Image),
+            ("manifest annotate x ", Subject::Image),
             ("inspect ", Subject::Object),
             ("run --env-file ", Subject::File),
             ("--root ", Subject::Directory),

@@ -1,5 +1,6 @@
 //! Options about the process and how it sees itself.
 
+use crate::cli::values::key_value;
 use crate::cli::variable;
 use clap::Args;
 use std::path::PathBuf;
@@ -63,8 +64,5 @@ fn label(text: &str) -> Result<String, String> {
 }
 
 fn annotation(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
-        _ => Err("an annotation is KEY=VALUE".to_owned()),
-    }
+    key_value(text).map_err(|_| "an annotation is KEY=VALUE".to_owned())
 }

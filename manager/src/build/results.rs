@@ -1,0 +1,150 @@
+//! What is built for several platforms, and the lists that the results are in.
+//!
+//! Docker has one list under each name, which is what was built last; podman adds to a list that it is told (`--manifest`). Both are had
+//! here: `-t` with several platforms, and `--manifest` with any number.
+
+use super::output::Outputs;
+use crate::cli::BuildArgs;
+use crate::error::{Error, Result};
+use crate::event::{Kind, emit};
+use crate::manifest::{descriptor_of, no_list};
+use crate::reference::Reference;
+use crate::registry::Platform;
+use crate::registry::list::List;
+use crate::settings::Settings;
+use crate::store::{Image, Occupant, Store};
+use crate::tag;
+use bundle::digest::Digest;
+use serde_json::Value;
+
+/// What a build is to come to.
+pub(super) struct Results<'a> {
+    /// What is built, in order; without a platform that was asked for, for this machine's.
+    pub(super) platforms: Vec<Option<Platform>>,
+    /// The names of the image, or of the list of images.
+    names: &'a [Reference],
+    /// The list that images are added to.
+    list: Option<Reference>,
+}
+
+impl<'a> Results<'a> {
+    /// What is asked for, if that can be had.
+    pub(super) fn plan(
+        store: &Store,
+        args: &BuildArgs,
+        names: &'a [Reference],
+        outputs: &Outputs,
+    ) -> Result<Self> {
+        let list = args.manifest.as_deref().map(tag::target).transpose()?;
+        if let Some(name) = &list
+            && store.named_list(name)?.is_none()
+            && store.named(name)?.is_some()
+        {
+            return Err(no_list(name));
+        }
+        let platforms = platforms(&args.platform);
+        if platforms.len() > 1 {
+            outputs.check_several()?;
+        }
+        Ok(Self { platforms, names, list })
+    }
+
+    /// The names that each image gets: of several, none can have them.
+    pub(super) fn names_of_each(&self) -> &[Reference] {
+        if self.platforms.len() > 1 { &[] } else { self.names }
+    }
+
+    /// The directory for the files of a platform below that for all: `linux_arm_v7`, as Docker calls it.
+    pub(super) fn directory(&self, platform: &Option<Platform>) -> Option<String> {
+        let several = self.platforms.len() > 1;
+        platform.as_ref().filter(|_| several).map(|platform| platform.to_string().replace('/', "_"))
+    }
+
+    /// Puts the images into the lists that are asked for; their names and digests.
+    pub(super) fn gather(
+        &self,
+        settings: &Settings,
+        store: &Store,
+        images: &[Image],
+    ) -> Result<Vec<(Reference, Digest)>> {
+        let several = images.len() > 1;
+        if images.is_empty() || (!several && self.list.is_none()) {
+            return Ok(Vec::new());
+        }
+        let mut entries = Vec::new();
+        for image in images {
+            // Until it is in a list, it has nothing else that keeps it.
+            store.hold_image(image)?;
+            entries.push(descriptor_of(store, image)?);
+        }
+        let mut lists = Vec::new();
+        let own = self.names.iter().filter(|name| several && self.list.as_ref() != Some(name));
+        for name in own {
+            let list = store.change_list::<Error>(name, |_| Ok(with(List::default(), &entries)))?;
+            lists.push((name.clone(), list.digest));
+        }
+        if let Some(name) = &self.list {
+            let list = store.change_list(name, |occupant| match occupant {
+                Occupant::List(_, list) => Ok(with(list, &entries)),
+                Occupant::Nobody => Ok(with(List::default(), &entries)),
+                Occupant::Other(_) => Err(no_list(name)),
+            })?;
+            lists.push((name.clone(), list.digest));
+        }
+        for (name, digest) in &lists {
+            emit(settings, Kind::Image, "tag", digest.as_str(), &[("name", &name.to_string())]);
+        }
+        Ok(lists)
+    }
+}
+
+/// Each platform once; without any, one build for whatever the Dockerfile says.
+fn platforms(asked: &[Platform]) -> Vec<Option<Platform>> {
+    let mut platforms: Vec<Option<Platform>> = Vec::new();
+    for platform in asked {
+        if !platforms.iter().flatten().any(|known| known == platform) {
+            platforms.push(Some(platform.clone()));
+        }
+    }
+    if platforms.is_empty() {
+        platforms.push(None);
+    }
+    platforms
+}
+
+/// The list with the images in it. One that was built for the same platform before is another state of the same thing, which whoever
+/// pulls the list would be given in place of the new one.
+fn with(mut list: List, entries: &[Value]) -> List {
+    entries.iter().for_each(|entry| list.replace(entry.clone()));
+    list
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_platform_is_built_once_and_what_nobody_asks_for_once_too() {
+        let asked: Vec<Platform> = ["linux/amd64", "arm64", "linux/arm64"]
+            .iter()
+            .map(|name| name.parse().unwrap())
+            .collect();
+        let shown: Vec<_> = platforms(&asked).iter().flatten().map(ToString::to_string).collect();
+        assert_eq!(shown, ["linux/amd64", "linux/arm64"]);
+        assert_eq!(platforms(&[]), [None]);
+    }
+
+    #[test]
+    fn each_of_several_has_a_directory_of_its_own() {
+        let asked: Vec<Platform> =
+            ["linux/amd64", "linux/arm/v7"].iter().map(|name| name.parse().unwrap()).collect();
+        let results = |count: usize| Results {
+            platforms: platforms(&asked[..count]),
+            names: &[],
+            list: None,
+        };
+        let arm = Some(asked[1].clone());
+        assert_eq!(results(2).directory(&arm).as_deref(), Some("linux_arm_v7"));
+        assert_eq!(results(1).directory(&arm), None);
+    }
+}
