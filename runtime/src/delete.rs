@@ -47,7 +47,11 @@ pub fn run(parsed: &Parsed) -> Result<()> {
 /// sees that it is alone when it goes on.
 fn let_go_on(root: &Path, id: &ContainerId) -> Result<Record> {
     let (saved, _) = record::peek(root, id)?;
-    Cgroup::open(saved.cgroups).thaw()?;
+    let cgroup = Cgroup::open(saved.cgroups);
+    if !cgroup.is_frozen()? {
+        return Err(Error::Creating(id.to_string()));
+    }
+    cgroup.thaw()?;
     Record::open(root, id)
 }
 

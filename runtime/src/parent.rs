@@ -251,28 +251,34 @@ fn until_ready(plan: &Plan, cgroup: &mut Cgroup, init: &mut Init) -> Result<()> 
     }
 }
 
-/// Waits until the child says something. One that its own hook has paused does not any more: that is looked for now and then.
+/// Waits until the child says something. One that its own hook has paused does not any more, and would be waited for without end: that is
+/// looked for now and then. Whoever else pauses it for a moment, from outside, lets it go on.
 fn await_word(plan: &Plan, cgroup: &Cgroup, socket: BorrowedFd<'_>) -> Result<()> {
     const NOW_AND_THEN: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
-    loop {
+    const LOOKS: u32 = 5;
+    let mut paused = 0;
+    while paused < LOOKS {
         match poll(&mut [PollFd::from_borrowed_fd(socket, PollFlags::IN)], Some(&NOW_AND_THEN)) {
-            Ok(0) => refuse_paused(plan, cgroup)?,
+            Ok(0) if cgroup.is_frozen()? => paused += 1,
+            Ok(0) => paused = 0,
             Ok(_) => return Ok(()),
             Err(Errno::INTR) => {}
             Err(errno) => return Err(lost(errno)),
         }
     }
+    Err(paused_by_hook(plan))
 }
 
-/// Nobody would let an init go on that a hook has paused, and it would be waited for without end.
+/// Nobody would let an init go on that a hook of the runtime has paused.
 fn refuse_paused(plan: &Plan, cgroup: &Cgroup) -> Result<()> {
-    if !cgroup.is_frozen()? {
-        return Ok(());
-    }
-    Err(Error::Hook(format!(
+    if cgroup.is_frozen()? { Err(paused_by_hook(plan)) } else { Ok(()) }
+}
+
+fn paused_by_hook(plan: &Plan) -> Error {
+    Error::Hook(format!(
         "cannot create container `{}` (config.json /hooks): a hook has paused it, and it is not set up yet",
         plan.id
-    )))
+    ))
 }
 
 /// How a child without privilege over the host is scheduled. Last, so that its own set-up is not held up by a low priority.

@@ -1,7 +1,8 @@
 //! `/dev`: the default devices and links, those of config.json, and who may use them.
 
 use nconform::fixture::{BundleDir, Runtime, Sandbox};
-use serde_json::json;
+use serde_json::{Value, json};
+use std::path::Path;
 
 #[test]
 fn every_container_has_the_default_devices() {
@@ -125,6 +126,37 @@ fn a_tunnel_can_be_opened_by_whoever_makes_the_node() {
     // A kernel without the driver has nothing there.
     let may = output.success() || output.stderr().contains("No such device");
     assert!(may, "{output}");
+}
+
+/// As one of LXC's may, or a service's with a strict `DevicePolicy=`: on v1 no cgroup below gives what the one above has not.
+#[test]
+fn a_cgroup_that_does_not_permit_tunnels_keeps_nobody_from_running() {
+    let sandbox = Sandbox::enter();
+    let hierarchy = Path::new("/sys/fs/cgroup/devices");
+    if !hierarchy.join("devices.deny").exists() {
+        let bundle = BundleDir::new().set("/linux/resources/devices", json!([]));
+        let _ = Runtime::under_test().run(&bundle).ok();
+        return sandbox.assert_clean();
+    }
+    let parent = format!("nrt-{}", std::process::id());
+    let above = hierarchy.join(&parent);
+    std::fs::create_dir(&above).expect("make a cgroup");
+    std::fs::write(above.join("devices.deny"), "a").expect("deny all devices");
+    for rule in ["c *:* m", "b *:* m", "c 1:* rwm", "c 5:* rwm", "c 136:* rwm"] {
+        std::fs::write(above.join("devices.allow"), rule).expect("allow devices");
+    }
+    let with = |rules: Value| {
+        BundleDir::new()
+            .set("/linux/cgroupsPath", format!("/{parent}/inside"))
+            .set("/linux/resources/devices", rules)
+    };
+    let all = json!({"allow": false, "access": "rwm"});
+    let _ = Runtime::under_test().run(&with(json!([all]))).ok();
+    let asked = json!({"allow": true, "type": "c", "major": 10, "minor": 200, "access": "rw"});
+    let refused = Runtime::under_test().run(&with(json!([all, asked]))).exits(1);
+    assert!(refused.stderr().contains("devices.allow` to `c 10:200 rwm`"), "{refused}");
+    std::fs::remove_dir(&above).expect("remove the cgroup");
+    sandbox.assert_clean();
 }
 
 #[test]

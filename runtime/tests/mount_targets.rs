@@ -246,17 +246,20 @@ fn a_link_at_the_source_is_copied_where_that_is_asked_for() {
     let with = |options: &[&str], at: &str| {
         let bundle = with_link();
         symlink("real", bundle.path().join("to-real")).expect("make a link");
+        symlink("/gone", bundle.rootfs().join("way")).expect("make a link");
         bundle
             .push("/mounts", bind(at, "to-real", options))
             .push("/mounts", bind("/plain", "bound", options))
             .shell(&format!("readlink {at}; cat plain; cut -d' ' -f5 /proc/self/mountinfo"))
     };
-    for at in ["/new/place", "/link"] {
+    for (at, place) in
+        [("/new/place", "new/place"), ("/link", "link"), ("/way/place", "gone/place")]
+    {
         let bundle = with(&["bind", "copy-symlink"], at);
         let shown = runtime.run(&bundle).ok().stdout();
         assert!(shown.starts_with("real\nbound\n"), "{shown}");
         assert!(!shown.lines().any(|mount| mount == at), "nothing is mounted: {shown}");
-        assert!(bundle.rootfs().join(&at[1..]).is_symlink());
+        assert!(bundle.rootfs().join(place).is_symlink());
     }
     for (at, words) in [("/real", "file exists"), ("/etc", "file exists")] {
         let output = runtime.try_create(&with(&["bind", "copy-symlink"], at)).exits(1);

@@ -385,6 +385,7 @@ pub(super) fn apply(directory: &Path, writes: &[Write]) -> Result<(), Error> {
         match write_one(directory, write, &mut open) {
             Ok(()) => answered = write.on_missing == OnMissing::Next,
             Err(Errno::NOENT) if write.on_missing != OnMissing::Refuse => {}
+            Err(Errno::PERM) if write.on_missing == OnMissing::Forgo => {}
             Err(Errno::INVAL) if write.on_missing != OnMissing::Next => again.push(write),
             Err(errno) => return Err(failed(directory, write, errno)),
         }

@@ -259,10 +259,21 @@ const DEFAULTS: [(Option<&str>, Rule); 11] = [
     // Terminals of any devpts instance: the slaves, and ptmx.
     default(None, 136, None),
     default(None, 5, Some(2)),
-    // /dev/net/tun, which makes nothing without CAP_NET_ADMIN. The specification does not ask for it; programs for private networks
-    // make the node themselves, and engines leave the rule to runc, which has it (its 1.2.0 had not, and it was missed).
-    default(None, 10, Some(200)),
+    // The specification does not ask for it; programs for private networks make the node themselves, and engines leave the rule to
+    // runc, which has it (its 1.2.0 had not, and it was missed).
+    default(None, TUNNELS.0, Some(TUNNELS.1)),
 ];
+
+/// /dev/net/tun, which makes nothing without CAP_NET_ADMIN.
+const TUNNELS: (u32, u32) = (10, 200);
+
+/// The exception that allows tunnels, where none of the configuration's rules is about that device: then nobody has asked for it.
+pub(super) fn unasked(configured: &[Rule]) -> Option<Exception> {
+    let (major, minor) = (Some(TUNNELS.0), Some(TUNNELS.1));
+    let devices = Devices { kind: Kind::Char, major, minor };
+    let is_about = |rule: &Rule| matches!(*rule, Rule::These { kind, major, minor, .. } if Devices { kind, major, minor } == devices);
+    (!configured.iter().any(is_about)).then_some(Exception { devices, access: Access::ALL })
+}
 
 /// The rules, of which the first `configured` are the configuration's, as a default and exceptions from it.
 ///

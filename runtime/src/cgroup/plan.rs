@@ -64,7 +64,7 @@ pub struct Request<'a> {
     pub annotations: Option<&'a HashMap<String, String>>,
 }
 
-/// What to do about a file that the kernel does not have.
+/// What to do about a file that the kernel does not have, or a value that it does not give.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum OnMissing {
     /// The limit cannot be kept: fail.
@@ -73,6 +73,8 @@ pub enum OnMissing {
     Skip,
     /// The same limit has another name: the next write. It is left out when this one succeeds.
     Next,
+    /// An ancestor may not permit it (`EPERM`): then the container goes without, and nobody has asked for it.
+    Forgo,
 }
 
 /// One value for one file.
@@ -463,8 +465,9 @@ fn place_devices(
         member.version == Version::V1 && member.controllers.iter().any(|name| name == "devices")
     };
     if members.iter().any(v1) {
-        return devices::exceptions(&rules, configured.len())
-            .map(|exceptions| Devices::Files(device_writes(&exceptions)));
+        return devices::exceptions(&rules, configured.len()).map(|exceptions| {
+            Devices::Files(device_writes(&exceptions, devices::unasked(&rules[..configured.len()])))
+        });
     }
     if members.iter().any(|member| member.version == Version::V2) {
         let program = device_program::assemble(&rules);
@@ -474,15 +477,21 @@ fn place_devices(
     Err(Error::refused("restrict devices", "/linux/resources/devices", why))
 }
 
-/// The default first, which clears what was there before.
-fn device_writes(exceptions: &devices::Exceptions) -> Vec<Write> {
+/// The default first, which clears what was there before. What is `unasked` for an ancestor may keep from the container.
+fn device_writes(
+    exceptions: &devices::Exceptions,
+    unasked: Option<devices::Exception>,
+) -> Vec<Write> {
     let (default, other) = match exceptions.allow {
         true => ("devices.allow", "devices.deny"),
         false => ("devices.deny", "devices.allow"),
     };
     let pointer = "/linux/resources/devices";
     let first = Write::new(default, "a", pointer);
-    let rest = exceptions.list.iter().map(|exception| Write::new(other, exception, pointer));
+    let rest = exceptions.list.iter().map(|exception| {
+        let write = Write::new(other, exception, pointer);
+        if Some(*exception) == unasked { write.if_missing(OnMissing::Forgo) } else { write }
+    });
     std::iter::once(first).chain(rest).collect()
 }
 
@@ -493,6 +502,7 @@ impl fmt::Display for Write {
             OnMissing::Refuse => Ok(()),
             OnMissing::Skip => f.write_str(" if it exists"),
             OnMissing::Next => f.write_str(" or else"),
+            OnMissing::Forgo => f.write_str(" if permitted"),
         }
     }
 }

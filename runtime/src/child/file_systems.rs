@@ -320,10 +320,10 @@ impl<'a> Child<'a> {
 
     /// One that is there already has to lead where the source does.
     fn copy_link(&self, source: BorrowedFd<'_>, bind: &Bind) -> Result<(), Errno> {
-        let (root, (_, name)) = (self.root()?, bind.target.split().ok_or(Errno::EXIST)?);
+        let (root, (way, name)) = (self.root()?, bind.target.split().ok_or(Errno::EXIST)?);
         let to = rustix::fs::readlinkat(source, c"", Vec::new())?;
-        bind.target.ensure_parent(root)?;
-        let parent = until_exec(bind.target.parent(root, ResolveFlags::empty())?);
+        let way = beneath::Target::new(way.to_bytes()).map_err(|_| Errno::INVAL)?;
+        let parent = until_exec(way.ensure(root, false)?);
         if bind.off_proc {
             refuse_procfs(parent)?;
         }

@@ -67,7 +67,7 @@ pub fn external(plan: &Plan) -> Result<Vec<External>> {
                     plan.id, step.pointer
                 )));
             }
-            Op::Bind(bind) if bind.over_link || bind.copy_link => {
+            Op::Bind(bind) if bind.over_link || bind.copy_link || is_of_link(plan, bind.source) => {
                 return Err(Error::State(format!(
                     "container `{}` has a mount of a link or over one (config.json {}), which criu would look for elsewhere",
                     plan.id, step.pointer
@@ -102,6 +102,11 @@ pub fn external(plan: &Plan) -> Result<Vec<External>> {
 /// What comes from the container's own root is none from outside.
 fn is_inside(plan: &Plan, source: usize) -> bool {
     plan.sources.get(source).is_some_and(|source| source.carrier == Carrier::Root)
+}
+
+/// The source is what its path says, though that be a link.
+fn is_of_link(plan: &Plan, source: usize) -> bool {
+    plan.sources.get(source).is_some_and(|source| source.no_follow)
 }
 
 fn is_mapped(plan: &Plan, source: usize) -> bool {
@@ -207,6 +212,17 @@ mod tests {
             "gidMappings": [{"containerID": 0, "hostID": 5, "size": 1}]}"#;
         let error = external(&plan_of(mapped)).unwrap_err().to_string();
         assert!(error.contains("idmapped mount (config.json /mounts/2)"), "{error}");
+    }
+
+    #[test]
+    fn a_mount_of_a_link_or_over_one_is_refused() {
+        for option in ["src-nofollow", "dest-nofollow", "copy-symlink"] {
+            let mount = format!(
+                r#", {{"destination": "/x", "source": "/srv", "options": ["bind", "{option}"]}}"#
+            );
+            let error = external(&plan_of(&mount)).unwrap_err().to_string();
+            assert!(error.contains("or over one (config.json /mounts/2)"), "{option}: {error}");
+        }
     }
 
     #[test]
