@@ -117,7 +117,7 @@ fn fits(event: &Event, filters: &Filters) -> bool {
     let action = event.action.split(':').next().unwrap_or_default();
     filters.any("type", |wanted| wanted == event.kind.as_str())
         && filters.any("event", |wanted| wanted == event.action || wanted == action)
-        && filters.labelled("label", &event.attributes)
+        && filters.labelled(&event.attributes)
         && filters.any("container", |wanted| {
             let of_container =
                 if of_kind(Kind::Container) { event.id.as_str() } else { attribute("container") };

@@ -6,7 +6,7 @@ use crate::container::{Containers, Record, State};
 use crate::duration;
 use crate::error::{Error, Result};
 use crate::event::{Kind, emit};
-use crate::listing::precise_size;
+use crate::listing::{has_label, precise_size};
 use crate::preferences;
 use crate::settings::Settings;
 use crate::{rm, terminal};
@@ -77,10 +77,8 @@ pub enum Filter {
     Until(Timestamp),
     /// Has the label, with this value if there is one; or has it not.
     Label {
-        /// Its key.
-        key: String,
-        /// Its value.
-        value: Option<String>,
+        /// `KEY` or `KEY=VALUE`.
+        wanted: String,
         /// `label!=`
         not: bool,
     },
@@ -98,11 +96,7 @@ impl Filter {
         match name {
             "until" => duration::moment(rest).map(Self::Until).map_err(Error::Usage),
             "label" | "label!" => {
-                let (key, value) = match rest.split_once('=') {
-                    Some((key, value)) => (key, Some(value.to_owned())),
-                    None => (rest, None),
-                };
-                Ok(Self::Label { key: key.to_owned(), value, not: name == "label!" })
+                Ok(Self::Label { wanted: rest.to_owned(), not: name == "label!" })
             }
             _ => Err(wrong()),
         }
@@ -111,14 +105,7 @@ impl Filter {
     fn lets_through(&self, record: &Record) -> bool {
         match self {
             Self::Until(time) => record.created < *time,
-            Self::Label { key, value, not } => {
-                let found = record.labels.get(key);
-                let has = match value {
-                    Some(value) => found == Some(value),
-                    None => found.is_some(),
-                };
-                has != *not
-            }
+            Self::Label { wanted, not } => has_label(&record.labels, wanted) != *not,
         }
     }
 }
@@ -142,14 +129,10 @@ mod tests {
 
     #[test]
     fn filters_are_read_and_wrong_ones_named() {
-        let label = |key: &str, value: Option<&str>, not| Filter::Label {
-            key: key.to_owned(),
-            value: value.map(str::to_owned),
-            not,
-        };
-        assert_eq!(Filter::parse("label=a").unwrap(), label("a", None, false));
-        assert_eq!(Filter::parse("label=a=b=c").unwrap(), label("a", Some("b=c"), false));
-        assert_eq!(Filter::parse("label!=a=b").unwrap(), label("a", Some("b"), true));
+        let label = |wanted: &str, not| Filter::Label { wanted: wanted.to_owned(), not };
+        assert_eq!(Filter::parse("label=a").unwrap(), label("a", false));
+        assert_eq!(Filter::parse("label=a=b=c").unwrap(), label("a=b=c", false));
+        assert_eq!(Filter::parse("label!=a=b").unwrap(), label("a=b", true));
         assert!(matches!(Filter::parse("until=24h"), Ok(Filter::Until(_))));
         let error = Filter::parse("name=x").unwrap_err().to_string();
         assert!(error.starts_with("invalid filter 'name=x'"), "{error}");

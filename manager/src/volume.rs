@@ -207,11 +207,7 @@ pub fn prune(settings: &Settings, args: &VolumePruneArgs) -> Result<(Vec<String>
         if !wanted || !users(settings, volume.name.as_str())?.is_empty() {
             continue;
         }
-        let excluded = |wanted: &str| match wanted.split_once('=') {
-            Some((name, value)) => volume.labels.get(name).is_some_and(|own| own == value),
-            None => volume.labels.contains_key(wanted),
-        };
-        if filters.labelled("label", &volume.labels) && filters.all("label!", |l| !excluded(l)) {
+        if filters.labelled(&volume.labels) {
             freed += crate::disk::usage(&volumes.data(&volume.name));
             volumes.remove(&volume.name)?;
             removed.push(volume.name.to_string());

@@ -6,6 +6,7 @@ use super::publication::Publication;
 use crate::container::{ContainerId, Record};
 use crate::error::{Error, Result};
 use crate::event::{self, Kind};
+use crate::network::plan::carrying::arrange;
 use crate::network::port::{self, PortMapping, PortRequest, Reservation};
 use crate::network::{
     self, Appearance, Definition, Lease, NetworkPlan, State, definition, ipam, names,
@@ -104,39 +105,34 @@ impl Joining<'_> {
     }
 }
 
-/// Publishes the ports of a network that a container has left, each on the first of its others that can, in the order of their
-/// default routes.
+/// Has the ports of a running container, and `left` of a network that it has left, published each on the first of its networks that can,
+/// in the order of their default routes.
 ///
 /// # Errors
-/// Somebody else has taken a port meanwhile, or the rules are refused.
-pub(super) fn publish_elsewhere(
+/// Somebody else has taken a port of `left` meanwhile, or the rules are refused.
+pub(super) fn arrange_ports(
     settings: &Settings,
     state: &State,
-    left: &NetworkPlan,
+    container: &ContainerId,
+    left: &[PortMapping],
 ) -> Result<()> {
-    let host = ground::facts(settings, Some(state))?;
-    let mut homeless = left.ports.clone();
-    let mut plans = state.connected_to(&left.container)?;
+    let mut plans = state.connected_to(container)?;
+    if left.is_empty() && plans.iter().all(|plan| plan.ports.is_empty()) {
+        return Ok(());
+    }
     plans.sort_by_key(NetworkPlan::rank);
-    for plan in plans {
-        let definition = definition::load(&settings.root, &plan.network, &host)?;
-        let reachable = |port: &PortMapping| {
-            let v6 = port.host_address.is_ipv6();
-            plan.addresses.iter().any(|leased| leased.address.is_ipv6() == v6)
-        };
-        if !definition.publishes() || plan.rules().is_none() || !homeless.iter().any(reachable) {
-            continue;
-        }
-        let (moved, others): (Vec<_>, Vec<_>) = homeless.into_iter().partition(reachable);
-        homeless = others;
-        let requests: Vec<_> = moved.iter().map(PortRequest::again).collect();
-        // The host's ports stay taken until the rules are in place.
-        let reservation = port::reserve(&requests, &[], &state.published()?)?;
-        let ports = [plan.ports.as_slice(), &reservation.ports].concat();
-        if let Some(plan) = plan.with_ports(ports) {
-            network::publish(state, &plan)?;
+    let host = ground::facts(settings, Some(state))?;
+    let mut carriers = Vec::new();
+    for plan in plans.into_iter().filter(|plan| plan.rules().is_some()) {
+        if definition::load(&settings.root, &plan.network, &host)?.publishes() {
+            carriers.push(plan);
         }
     }
+    let has_home = |port: &&PortMapping| carriers.iter().any(|plan| plan.reaches(port));
+    let requests: Vec<_> = left.iter().filter(has_home).map(PortRequest::again).collect();
+    // The host's ports stay taken until the rules are in place.
+    let reservation = port::reserve(&requests, &[], &state.published()?)?;
+    network::publish(state, &arrange(&carriers, &reservation.ports))?;
     Ok(())
 }
 

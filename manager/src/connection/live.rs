@@ -2,6 +2,7 @@
 
 use super::ground::{self, Ground};
 use super::join::{self, Joining};
+use super::order::PlacedBeside;
 use super::publication::Publication;
 use super::{attendant, files, held_namespace, leave, membership, mode, order};
 use crate::container::{Containers, Dir, Record};
@@ -57,10 +58,10 @@ pub fn connect_to_network(settings: &Settings, container: &str, endpoint: Endpoi
     // The container may have ended meanwhile, and its monitor have taken down what was there before this.
     let outlived = !matches!(held_namespace(&dir), Ok(Some(_)));
     if outlived {
-        take_away(settings, &state, &plan, &namespace)?;
+        take_away(settings, &state, &record, &plan, &namespace)?;
     }
     if let Err(error) = membership::set(&dir, &endpoints) {
-        take_away(settings, &state, &plan, &namespace)?;
+        take_away(settings, &state, &record, &plan, &namespace)?;
         return Err(error);
     }
     if outlived {
@@ -70,7 +71,7 @@ pub fn connect_to_network(settings: &Settings, container: &str, endpoint: Endpoi
         // Somebody else has the port by now.
         endpoints.pop();
         membership::set(&dir, &endpoints)?;
-        take_away(settings, &state, &plan, &namespace)?;
+        take_away(settings, &state, &record, &plan, &namespace)?;
         return Err(error);
     }
     files::write(settings, &record, &dir, &state.connected_to(&record.id)?)
@@ -119,6 +120,7 @@ fn refuse_beside(endpoints: &[Endpoint], new: &Endpoint, record: &Record) -> Res
     Err(Error::WrongState { message: refused, hint: hint.filter(|_| !new.is_private()) })
 }
 
+/// Joins behind all others, and only then has them make way: what is refused leaves them as they are.
 fn join_running(
     settings: &Settings,
     state: &State,
@@ -129,14 +131,38 @@ fn join_running(
     let plans = state.connected_to(&record.id)?;
     let mut publication = Publication::of(record)?;
     plans.iter().for_each(|plan| publication.carried(&plan.ports));
-    let (placed, moved) = order::place_beside(settings, state, endpoint, &plans)?;
-    for after in moved {
-        let before = plans.iter().find(|plan| plan.network == after.network);
-        if let Some(before) = before {
-            network::reroute(state, before, &after, namespace.as_fd())?;
+    let PlacedBeside { placed, rank, mut moves } =
+        order::place_beside(settings, state, endpoint, &plans)?;
+    let joining = Joining { settings, state, record, placed };
+    let plan = joining.join(namespace.as_fd(), &mut publication)?;
+    if plan.rank() != rank {
+        moves.push((plan.clone(), plan.clone().with_rank(rank)));
+    }
+    match make_way(settings, state, &plan, moves, namespace) {
+        Ok(plan) => Ok(plan),
+        Err(error) => {
+            leave(settings, state, &plan, Some(namespace))?;
+            Err(error)
         }
     }
-    Joining { settings, state, record, placed }.join(namespace.as_fd(), &mut publication)
+}
+
+/// Moves the routes, and then the ports to where answers leave by now; or neither. Returns the new connection as it is then.
+fn make_way(
+    settings: &Settings,
+    state: &State,
+    plan: &NetworkPlan,
+    mut moves: Vec<(NetworkPlan, NetworkPlan)>,
+    namespace: &OwnedFd,
+) -> Result<NetworkPlan> {
+    network::reroute(state, &moves, namespace.as_fd())?;
+    if let Err(error) = join::arrange_ports(settings, state, &plan.container, &[]) {
+        moves.reverse();
+        let back: Vec<_> = moves.into_iter().map(|(before, after)| (after, before)).collect();
+        network::reroute(state, &back, namespace.as_fd())?;
+        return Err(error);
+    }
+    Ok(state.connection(&plan.container, &plan.network)?.unwrap_or_else(|| plan.clone()))
 }
 
 /// Takes a container off a network.
@@ -182,12 +208,7 @@ pub fn disconnect_from_network(
     leave(settings, &state, &plan, namespace.as_ref())?;
     ipam::release(&state, &network, &record.id)?;
     if namespace.is_some() {
-        // What listens for a user's container lets go of the ports first: they are tried by being taken.
-        let mut published = publish(settings, &record);
-        if published.is_ok() && !plan.ports.is_empty() {
-            published = join::publish_elsewhere(settings, &state, &plan)
-                .and_then(|()| publish(settings, &record));
-        }
+        let published = publish_elsewhere(settings, &state, &record, &plan);
         // It has left in any case.
         files::write(settings, &record, &dir, &state.connected_to(&record.id)?)?;
         ground::leave(settings)?;
@@ -203,15 +224,35 @@ fn tell_private(settings: &Settings, action: &str, record: &Record, dir: &Dir, n
     }
 }
 
+/// Undoes a connection that was made a moment ago.
 fn take_away(
     settings: &Settings,
     state: &State,
+    record: &Record,
     plan: &NetworkPlan,
     namespace: &OwnedFd,
 ) -> Result<()> {
     leave(settings, state, plan, Some(namespace))?;
     ipam::release(state, &plan.network, &plan.container)?;
-    ground::leave(settings)
+    let published = publish_elsewhere(settings, state, record, plan);
+    ground::leave(settings)?;
+    published
+}
+
+/// Publishes the ports of a network that a running container has left on its others.
+fn publish_elsewhere(
+    settings: &Settings,
+    state: &State,
+    record: &Record,
+    left: &NetworkPlan,
+) -> Result<()> {
+    // What listens for a user's container lets go of the ports first: they are tried by being taken.
+    publish(settings, record)?;
+    if left.ports.is_empty() {
+        return Ok(());
+    }
+    join::arrange_ports(settings, state, &record.id, &left.ports)?;
+    publish(settings, record)
 }
 
 /// The container, if it can be put onto that network or taken off it. The words of a refusal are Docker's.

@@ -5,11 +5,15 @@
 
 use super::ground;
 use crate::error::{Error, Result};
-use crate::network::plan::{Claim, gateway, interface_name};
+use crate::network::plan::gateway::{self, Claim, PlaceBeside};
+use crate::network::plan::interface_name;
 use crate::network::{
     Definition, Endpoint, InterfaceName, NetworkName, NetworkPlan, State, definition,
 };
 use crate::settings::Settings;
+
+/// How many networks a container can be on: interfaces are numbered by a byte.
+const MOST: usize = 1 << u8::BITS;
 
 /// A network with its place among the container's.
 #[derive(Debug)]
@@ -70,7 +74,17 @@ fn families(definition: &Definition) -> [bool; 2] {
     [has(false), has(true)]
 }
 
-/// The place of one more network, and the connections that have to make way for its default route.
+/// One more network of a container that runs.
+pub(super) struct PlacedBeside<'a> {
+    /// As it joins.
+    pub(super) placed: Placed<'a>,
+    /// The rank that is its own, once the others have made way.
+    pub(super) rank: u32,
+    /// The connections that have to, as they are and as they come to be, in that order.
+    pub(super) moves: Vec<(NetworkPlan, NetworkPlan)>,
+}
+
+/// The place of one more network.
 ///
 /// # Errors
 /// As [`place`].
@@ -79,7 +93,7 @@ pub(super) fn place_beside<'a>(
     state: &State,
     endpoint: &'a Endpoint,
     connected: &[NetworkPlan],
-) -> Result<(Placed<'a>, Vec<NetworkPlan>)> {
+) -> Result<PlacedBeside<'a>> {
     let name = names(std::slice::from_ref(endpoint))?.pop().flatten();
     if let Some(name) = &name
         && let Some(other) = connected.iter().find(|plan| plan.interface == *name)
@@ -87,18 +101,27 @@ pub(super) fn place_beside<'a>(
         return Err(called_twice(name, &endpoint.network, &other.network));
     }
     let is_free = |number: &u8| connected.iter().all(|plan| plan.number() != *number);
-    let number = (0..u8::MAX).find(is_free).unwrap_or(u8::MAX);
+    let number = (0..=u8::MAX).find(is_free).ok_or_else(too_many)?;
     let is_taken = |name: &InterfaceName| connected.iter().any(|plan| plan.interface == *name);
     let interface = call(name.as_ref(), is_taken)?;
-    let (rank, moved) = match connected {
-        [] => (0, Vec::new()),
+    let place = match connected {
+        [] => PlaceBeside::default(),
         _ => {
             let own = definitions(settings, state, std::slice::from_ref(endpoint))?;
             let claim = own.first().map(|own| Claim::of(own, endpoint.wishes.gw_priority));
-            claim.map(|claim| gateway::rank_beside(connected, &claim)).unwrap_or_default()
+            claim.map(|claim| gateway::place_beside(connected, &claim)).unwrap_or_default()
         }
     };
-    Ok((Placed { endpoint, number, interface, rank, carries: [true; 2] }, moved))
+    let PlaceBeside { rank, joins_at, moved } = place;
+    let before =
+        |after: &NetworkPlan| connected.iter().find(|plan| plan.network == after.network).cloned();
+    let moves = moved.into_iter().filter_map(|after| Some((before(&after)?, after))).collect();
+    let placed = Placed { endpoint, number, interface, rank: joins_at, carries: [true; 2] };
+    Ok(PlacedBeside { placed, rank, moves })
+}
+
+fn too_many() -> Error {
+    Error::refusal(format!("a container cannot be on more than {MOST} networks"))
 }
 
 fn definitions(
@@ -113,8 +136,11 @@ fn definitions(
     endpoints.iter().map(find).collect()
 }
 
-/// What interfaces are to be called, where that was asked for.
+/// What interfaces are to be called, where that was asked for; no more than there are numbers for.
 fn names(endpoints: &[Endpoint]) -> Result<Vec<Option<InterfaceName>>> {
+    if endpoints.len() > MOST {
+        return Err(too_many());
+    }
     let mut names: Vec<Option<InterfaceName>> = Vec::new();
     for endpoint in endpoints {
         let name = endpoint.wishes.interface().map_err(Error::refusal)?;
@@ -142,7 +168,7 @@ fn call(
             return Ok(own);
         }
     }
-    Err(Error::refusal("a container cannot be on more than 256 networks"))
+    Err(too_many())
 }
 
 fn called_twice(name: &InterfaceName, network: &NetworkName, other: &NetworkName) -> Error {
@@ -189,5 +215,14 @@ mod tests {
             error,
             "cannot call the interface on network `c` `wan`: the one on network `a` is called so"
         );
+    }
+
+    #[test]
+    fn there_is_no_number_for_one_network_more_than_256() {
+        let endpoints: Vec<Endpoint> =
+            (0..=MOST).map(|number| endpoint(&format!("n{number}"), None)).collect();
+        assert_eq!(names(&endpoints[1..]).unwrap().len(), 256);
+        let error = names(&endpoints).unwrap_err().to_string();
+        assert_eq!(error, "a container cannot be on more than 256 networks");
     }
 }

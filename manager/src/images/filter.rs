@@ -43,16 +43,11 @@ impl<'a> Choice<'a> {
     /// Whether the list is about the image.
     pub(super) fn takes(&self, image: &Image) -> bool {
         let labels = super::labels(image);
-        let excluded = |wanted: &str| match wanted.split_once('=') {
-            Some((key, value)) => labels.get(key).is_some_and(|own| own == value),
-            None => labels.contains_key(wanted),
-        };
         let time = image.time();
         self.dangling.is_none_or(|dangling| dangling == image.names.is_empty())
             && self.before.is_none_or(|before| time.is_none_or(|time| time < before))
             && self.since.is_none_or(|since| time.is_some_and(|time| time > since))
-            && self.filters.labelled("label", &labels)
-            && self.filters.all("label!", |label| !excluded(label))
+            && self.filters.labelled(&labels)
             && (!self.names_are_chosen() || image.names.iter().any(|name| self.fits(name)))
     }
 

@@ -68,13 +68,11 @@ impl Filters {
         })
     }
 
-    /// Whether the labels fit every one of a key's values: `KEY` or `KEY=VALUE`.
+    /// Whether the labels are as every `label` says, and as no `label!` does.
     #[must_use]
-    pub fn labelled(&self, key: &str, labels: &BTreeMap<String, String>) -> bool {
-        self.all(key, |wanted| match wanted.split_once('=') {
-            Some((label, value)) => labels.get(label).is_some_and(|own| own == value),
-            None => labels.contains_key(wanted),
-        })
+    pub fn labelled(&self, labels: &BTreeMap<String, String>) -> bool {
+        self.all("label", |wanted| has_label(labels, wanted))
+            && self.all("label!", |wanted| !has_label(labels, wanted))
     }
 
     /// The value of a key that says yes or no, such as `dangling`.
@@ -96,6 +94,15 @@ impl Filters {
     }
 }
 
+/// Whether a label is there as `KEY` or `KEY=VALUE` says.
+#[must_use]
+pub fn has_label(labels: &BTreeMap<String, String>, wanted: &str) -> bool {
+    match wanted.split_once('=') {
+        Some((key, value)) => labels.get(key).is_some_and(|own| own == value),
+        None => labels.contains_key(wanted),
+    }
+}
+
 fn valid(key: &str, known: &[&str]) -> String {
     if known.is_empty() {
         return "this list has no filters".to_owned();
@@ -111,7 +118,7 @@ mod tests {
 
     fn filters(texts: &[&str]) -> Filters {
         let texts: Vec<String> = texts.iter().map(|&text| text.to_owned()).collect();
-        Filters::parse(&texts, &["name", "label", "dangling"]).unwrap()
+        Filters::parse(&texts, &["name", "label", "label!", "dangling"]).unwrap()
     }
 
     #[test]
@@ -124,15 +131,19 @@ mod tests {
     }
 
     #[test]
-    fn every_label_must_be_there() {
+    fn every_label_must_be_there_or_not() {
         let labels = BTreeMap::from([("a".to_owned(), "1=2".to_owned())]);
         for (texts, fits) in [
             (&["label=a"][..], true),
             (&["label=a=1=2"], true),
             (&["label=a=1"], false),
             (&["label=a", "label=b"], false),
+            (&["label!=a"], false),
+            (&["label!=a=1=2"], false),
+            (&["label!=a=1", "label!=b"], true),
+            (&["label=a", "label!=a"], false),
         ] {
-            assert_eq!(filters(texts).labelled("label", &labels), fits, "{texts:?}");
+            assert_eq!(filters(texts).labelled(&labels), fits, "{texts:?}");
         }
     }
 

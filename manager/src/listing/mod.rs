@@ -21,7 +21,7 @@
 //! let view = VOLUMES.view(&args).unwrap();
 //! let labels = std::collections::BTreeMap::from([("app".to_owned(), "web".to_owned())]);
 //! let mut rows = Vec::new();
-//! if view.filters.named("name", "data") && view.filters.labelled("label", &labels) {
+//! if view.filters.named("name", "data") && view.filters.labelled(&labels) {
 //!     let mut row = Row::new([("Driver", "local"), ("Name", "data")]).labels(&labels);
 //!     // What is dear to find out is only asked for if it is shown.
 //!     if view.shows("Size") {
@@ -39,7 +39,7 @@ mod objects;
 mod size;
 pub mod template;
 
-pub use filter::Filters;
+pub use filter::{Filters, has_label};
 pub use objects::{object, objects, pretty};
 pub use size::{binary_size, human_size, precise_size};
 pub use template::Template;

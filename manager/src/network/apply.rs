@@ -10,7 +10,7 @@ use super::host::{read_sysctl, switches, write_sysctl};
 use super::name::InterfaceName;
 use super::names;
 use super::netlink;
-use super::netlink::route::{Link, Port, RouteSocket, VethEnd, existing_is_fine, missing_is_fine};
+use super::netlink::route::{Link, Port, RouteSocket, VethEnd, missing_is_fine};
 use super::netns;
 use super::plan::{MacAddress, NetworkPlan, Place, Step, bridge_mac};
 use super::plugin::{self, Call};
@@ -136,52 +136,16 @@ pub fn tidy_locked(state: &State, bridge: &InterfaceName, _lock: &Lock) -> Resul
     })
 }
 
-/// Has a connected container's rules as they are in `plan`: [`NetworkPlan::with_ports`]. The record comes first, so that they
-/// are taken away with the container whatever happens.
-///
-/// # Errors
-/// As [`restore_rules`], or the record cannot be written.
-pub fn publish(state: &State, plan: &NetworkPlan) -> Result<()> {
-    {
-        let _lock = state.lock()?;
-        state.amend(plan)?;
-    }
-    restore_rules(state)
-}
-
-/// Gives a connection's routes another place, of which its record speaks first. Both are there for a moment: there is none without.
-///
-/// # Errors
-/// The record cannot be written, or the kernel refuses a route.
-pub fn reroute(
-    state: &State,
-    before: &NetworkPlan,
-    after: &NetworkPlan,
-    netns: BorrowedFd<'_>,
-) -> Result<()> {
-    let _lock = state.lock()?;
-    state.amend(after)?;
-    netns::run_in(netns, || {
-        let mut socket = open()?;
-        for (old, new) in before.steps.iter().zip(&after.steps).filter(|(old, new)| old != new) {
-            let Step::Route { interface, destination, gateway, metric } = new else { continue };
-            let index = find(&mut socket, interface)?;
-            existing_is_fine(socket.add_route(index, *destination, *gateway, *metric))
-                .map_err(|error| refused(new, error))?;
-            let Step::Route { metric, .. } = old else { continue };
-            missing_is_fine(socket.delete_route(index, *destination, *gateway, *metric))
-                .map_err(|error| refused(old, error))?;
-        }
-        Ok(())
-    })
-}
-
 /// Puts the rules of every connected container back, after somebody flushed the host's ruleset.
 ///
 /// # Errors
 /// The records cannot be read, or the kernel refuses the rules.
 pub fn restore_rules(state: &State) -> Result<()> {
-    let _lock = state.lock()?;
+    restore_rules_locked(state, &state.lock()?)
+}
+
+/// The same by who has the lock already.
+pub(super) fn restore_rules_locked(state: &State, _lock: &Lock) -> Result<()> {
     let plans = state.connected()?;
     if plans.is_empty() {
         return Ok(());
@@ -436,7 +400,7 @@ fn take_inside(socket: &mut RouteSocket, step: &Step) -> Result<()> {
 }
 
 /// The step is quoted as the plan shows it.
-fn refused(step: &Step, error: netlink::Error) -> Error {
+pub(super) fn refused(step: &Step, error: netlink::Error) -> Error {
     Error::kernel(format_args!("take the step `{step}`"), error)
 }
 
@@ -559,12 +523,12 @@ fn restore_sysctls(taken: &[Step]) -> Result<()> {
     Ok(())
 }
 
-fn find(socket: &mut RouteSocket, name: &InterfaceName) -> Result<u32> {
+pub(super) fn find(socket: &mut RouteSocket, name: &InterfaceName) -> Result<u32> {
     socket
         .index(name)
         .map_err(|error| Error::kernel(format_args!("find interface `{name}`"), error))
 }
 
-fn open() -> Result<RouteSocket> {
+pub(super) fn open() -> Result<RouteSocket> {
     RouteSocket::open().map_err(|error| Error::kernel("open a netlink socket", error))
 }

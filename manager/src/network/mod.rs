@@ -6,6 +6,7 @@
 //! any time, also after a crash or when the container's namespace is gone. Nothing here spawns a program but [`plugin`],
 //! for plug-ins that are not built in.
 
+mod amend;
 pub mod apply;
 pub mod definition;
 pub mod dns;
@@ -27,9 +28,10 @@ pub mod state;
 mod subnet;
 pub mod survey;
 
+pub use amend::{publish, reroute};
 pub use apply::{
-    apply, check_link, check_plugins, create_namespace, publish, reload, remove,
-    remove_with_namespace, reroute, restore_rules, set_loopback_up, tidy, tidy_locked,
+    apply, check_link, check_plugins, create_namespace, reload, remove, remove_with_namespace,
+    restore_rules, set_loopback_up, tidy, tidy_locked,
 };
 pub use definition::Definition;
 pub use endpoint::{Endpoint, Wishes};

@@ -3,6 +3,7 @@
 //! The plan is a flat list of steps in the order in which they are taken, host first. It is also the record that is
 //! written before the first of them, so it names every object that may have to be undone and never a descriptor.
 
+pub mod carrying;
 pub mod gateway;
 mod mac;
 mod step;

@@ -178,9 +178,13 @@ impl State {
         })
     }
 
-    /// Replaces a plan's record: plug-ins have said which addresses they gave.
+    /// Replaces a plan's record: plug-ins have said which addresses they gave, or routes or ports have moved. The caller has the lock. One
+    /// that is gone stays so: nobody would take it away.
     pub(crate) fn amend(&self, plan: &NetworkPlan) -> Result<()> {
         let path = self.record_path(&plan.container, &plan.network);
+        if !path.exists() {
+            return Ok(());
+        }
         let text = serde_json::to_vec(plan).map_err(|error| Error::file("write", &path, error))?;
         self.replace_file(&path, &text)
     }

@@ -15,14 +15,10 @@ pub(super) fn takes(
     labels: &BTreeMap<String, String>,
     created: Option<Timestamp>,
 ) -> Result<bool> {
-    let unlabelled = filters.values("label!").all(|label| match label.split_once('=') {
-        Some((key, value)) => labels.get(key).is_none_or(|own| own != value),
-        None => !labels.contains_key(label),
-    });
     let mut old_enough = true;
     for text in filters.values("until") {
         let until = duration::moment(text).map_err(Error::Usage)?;
         old_enough &= created.is_none_or(|created| created < until);
     }
-    Ok(filters.labelled("label", labels) && unlabelled && old_enough)
+    Ok(filters.labelled(labels) && old_enough)
 }

@@ -11,6 +11,14 @@ use crate::settings::Settings;
 /// # Errors
 /// The rules or switches cannot be restored.
 pub fn reload(settings: &Settings) -> Result<(Vec<String>, Vec<Error>)> {
+    let reloaded = mend(settings);
+    // The last container may have left meanwhile: it does not wait for who is at work on a user's namespace for long, and leaves it to them.
+    let left = ground::leave(settings);
+    let reloaded = reloaded?;
+    left.map(|()| reloaded)
+}
+
+fn mend(settings: &Settings) -> Result<(Vec<String>, Vec<Error>)> {
     let state = ground::mend(settings)?;
     network::reload(&state)?;
     let (mut done, mut errors) = (Vec::new(), Vec::new());

@@ -90,7 +90,7 @@ impl<'f> Wanted<'f> {
         let code = state.exit_code.unwrap_or(255);
         filters.named("id", record.id.as_str())
             && filters.named("name", record.name.as_str())
-            && filters.labelled("label", &record.labels)
+            && filters.labelled(&record.labels)
             && filters.any("status", |status| status == state.status.as_str())
             && (self.exited.is_empty() || ended && self.exited.contains(&code))
             && self.before.iter().all(|time| record.created < *time)

@@ -34,7 +34,7 @@ pub fn ls(settings: &Settings, args: &ListArgs) -> Result<String> {
         let name = volume.name.as_str();
         let fits = view.filters.named("name", name)
             && view.filters.any("driver", |driver| driver == "local")
-            && view.filters.labelled("label", &volume.labels);
+            && view.filters.labelled(&volume.labels);
         if !fits {
             continue;
         }

@@ -73,6 +73,33 @@ fn a_network_that_a_running_container_comes_to_takes_its_place_among_the_others(
 }
 
 #[test]
+fn a_network_that_a_running_container_cannot_come_to_leaves_its_routes_and_ports_alone() {
+    let world = World::new();
+    four_networks(&world);
+    sleeper(&world, &["--name", "aa", "--network", "b", "--network", "c", "-p", "18181:80"]);
+    let rules = || {
+        let listed = nconform::fixture::Capture::of("nft").args(["list", "table", "ip", "nman"]);
+        listed.run().ok().stdout().contains("18181 : 10.7.1.")
+    };
+    let records = || world.nman(["inspect", "-f", "{{json .NetworkSettings}}", "aa"]).ok().stdout();
+    let (routes, before) = (exec(&world, "ip route"), records());
+    // One is refused before anything is made, and one when the interface is there.
+    let sysctl = "com.docker.network.endpoint.sysctls=net.ipv4.conf.IFNAME.no=1";
+    for wish in [["--ip", "1.2.3.4"], ["--driver-opt", sysctl]] {
+        world.nman([&["network", "connect"][..], &wish, &["a", "aa"]].concat()).exits(1);
+        assert_eq!(exec(&world, "ip route"), routes, "{wish:?}");
+        assert_eq!(records(), before, "{wish:?}");
+        assert!(rules(), "{wish:?}");
+    }
+    // What is on record has not moved either: the next one finds its place.
+    world.nman(["network", "connect", "a", "aa"]).ok();
+    assert_eq!(gateways(&world), "10.7.3.1 10.7.1.1 10.7.2.1");
+    assert!(!rules(), "ports have gone along");
+    world.nman(["rm", "-f", "aa"]).ok();
+    world.nman(["network", "rm", "a", "b", "c", "0"]).ok();
+}
+
+#[test]
 fn an_interface_has_the_name_the_parameters_and_the_addresses_that_were_asked_for() {
     let world = World::new();
     four_networks(&world);

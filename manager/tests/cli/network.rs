@@ -47,6 +47,45 @@ fn a_bridged_container_reaches_out_and_its_port_is_published() {
 }
 
 #[test]
+fn a_port_is_answered_from_outside_whatever_networks_a_container_joins_and_leaves() {
+    let world = World::new();
+    let host = HostNetwork::connect(&world.sandbox);
+    for network in ["aaa", "mmm", "web"] {
+        world.nman(["network", "create", network]).ok();
+    }
+    // An answer that leaves by another interface than its request came in by is dropped.
+    std::fs::write("/proc/sys/net/ipv4/conf/all/rp_filter", "1").unwrap();
+    let page = "echo page > /tmp/index.html; exec httpd -f -p 80 -h /tmp";
+    let strict = ["--sysctl", "net.ipv4.conf.all.rp_filter=1"];
+    let options = ["-d", "--name", "cc", "--network", "web", "-p", "8080:80", "-p", "80"];
+    world.run(&[&options[..], &strict].concat(), &["sh", "-c", page]).ok();
+    let published = format!("http://{}:8080/", HostNetwork::HOST);
+    let wget = ["5", "/bin/busybox", "wget", "-qO-", published.as_str()];
+    let fetch = || host.world().run(|| Capture::of("timeout").args(wget).run().stdout());
+    eventually("the page is served", || fetch() == "page\n");
+    let before = world.nman(["port", "cc"]).ok().stdout();
+    for step in [
+        &["connect", "mmm"][..],
+        &["connect", "aaa"],
+        &["disconnect", "mmm"],
+        &["connect", "--gw-priority", "7", "mmm"],
+        &["disconnect", "aaa"],
+        &["disconnect", "web"],
+        &["connect", "--gw-priority", "9", "web"],
+        &["connect", "aaa"],
+        &["disconnect", "web"],
+    ] {
+        world.nman([&["network"], step, &["cc"]].concat()).ok();
+        assert_eq!(fetch(), "page\n", "after {step:?}");
+        assert_eq!(world.nman(["port", "cc"]).ok().stdout(), before, "after {step:?}");
+    }
+    world.nman(["rm", "-f", "cc"]).ok();
+    world.nman(["network", "rm", "aaa", "mmm", "web"]).ok();
+    drop(host);
+    world.assert_no_container();
+}
+
+#[test]
 fn a_port_moves_to_another_network_when_the_one_that_carries_it_is_left() {
     let world = World::new();
     for network in ["one", "two"] {

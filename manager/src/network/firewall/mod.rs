@@ -60,6 +60,11 @@ pub(super) fn connect(rules: &Rules, others: impl Fn() -> Result<Vec<Rules>>) ->
         .map_err(|error| Error::kernel(FORGET, error))
 }
 
+/// Forgets the datagram flows to a container's published ports, which lead elsewhere from now on.
+pub(super) fn forget_flows(rules: &Rules) -> Result<()> {
+    tracking::forget(&mut open()?, &rules.published).map_err(|error| Error::kernel(FORGET, error))
+}
+
 const FORGET: &str = "forget the flows to the published ports";
 
 /// Makes the tables anew, with the elements of all these containers.

@@ -43,23 +43,35 @@ impl Claim {
     }
 }
 
-/// The place of a network that a container comes to, among those that it is on, and those of them that have to make way.
+/// The place of a network among those that a running container is on.
+#[derive(Debug, Default)]
+pub struct PlaceBeside {
+    /// Its rank.
+    pub rank: u32,
+    /// That with which it joins: behind all others, where these have to make way first.
+    pub joins_at: u32,
+    /// The others that make way, in the order in which each finds its new place empty.
+    pub moved: Vec<NetworkPlan>,
+}
+
+/// The place of a network that a container comes to, among those that it is on.
 #[must_use]
-pub fn rank_beside(connected: &[NetworkPlan], claim: &Claim) -> (u32, Vec<NetworkPlan>) {
+pub fn place_beside(connected: &[NetworkPlan], claim: &Claim) -> PlaceBeside {
     let mut others: Vec<&NetworkPlan> = connected.iter().collect();
     others.sort_by(|a, b| (a.claim.as_ref(), a.rank()).cmp(&(b.claim.as_ref(), b.rank())));
     let after = others.partition_point(|plan| plan.claim.as_ref() <= Some(claim));
-    let own = others[..after].last().map_or(0, |plan| plan.rank() + 1);
-    let (mut free, mut moved) = (own + 1, Vec::new());
+    let rank = others[..after].last().map_or(0, |plan| plan.rank() + 1);
+    let (mut free, mut moved) = (rank + 1, Vec::new());
     for plan in &others[after..] {
         if plan.rank() < free {
             moved.push((*plan).clone().with_rank(free));
         }
         free = free.max(plan.rank()) + 1;
     }
-    // From the last on: each finds its new place empty.
+    // From the last on.
     moved.reverse();
-    (own, moved)
+    let joins_at = if moved.is_empty() { rank } else { free };
+    PlaceBeside { rank, joins_at, moved }
 }
 
 impl NetworkPlan {
@@ -139,23 +151,23 @@ mod tests {
             plan.with_rank(rank)
         };
         let beside = [plan("b", 0), plan("d", 1)];
-        let (own, moved) = rank_beside(&beside, &claim("a", 0));
-        assert_eq!((own, ranks(&moved)), (0, vec![("d", 2), ("b", 1)]));
+        let place = place_beside(&beside, &claim("a", 0));
+        assert_eq!((place.rank, ranks(&place.moved)), (0, vec![("d", 2), ("b", 1)]));
+        assert_eq!(place.joins_at, 3, "nobody is there, before and after");
         let route = |plan: &NetworkPlan| {
             let text = plan.to_string();
             text.lines().find(|line| line.contains("route 0.0.0.0/0")).unwrap().to_owned()
         };
-        assert!(
-            route(&moved[0]).ends_with("metric 200") && route(&moved[1]).ends_with("metric 100")
-        );
-        let (own, moved) = rank_beside(&beside, &claim("c", 0));
-        assert_eq!((own, ranks(&moved)), (1, vec![("d", 2)]));
-        let (own, moved) = rank_beside(&beside, &claim("e", 0));
-        assert_eq!((own, ranks(&moved)), (2, vec![]));
+        let routes: Vec<String> = place.moved.iter().map(route).collect();
+        assert!(routes[0].ends_with("metric 200") && routes[1].ends_with("metric 100"));
+        let place = place_beside(&beside, &claim("c", 0));
+        assert_eq!((place.rank, place.joins_at, ranks(&place.moved)), (1, 3, vec![("d", 2)]));
+        let place = place_beside(&beside, &claim("e", 0));
+        assert_eq!((place.rank, place.joins_at, ranks(&place.moved)), (2, 2, vec![]));
         // What has left leaves a gap, into which one fits.
-        let (own, moved) = rank_beside(&[plan("b", 1), plan("d", 2)], &claim("a", 0));
-        assert_eq!((own, ranks(&moved)), (0, vec![]));
-        assert_eq!(rank_beside(&[], &claim("a", 0)).0, 0);
+        let place = place_beside(&[plan("b", 1), plan("d", 2)], &claim("a", 0));
+        assert_eq!((place.rank, place.joins_at, ranks(&place.moved)), (0, 0, vec![]));
+        assert_eq!(place_beside(&[], &claim("a", 0)).rank, 0);
     }
 
     #[test]
@@ -163,6 +175,6 @@ mod tests {
         let mut old = connected("z");
         (old.claim, old.rank) = (None, None);
         assert_eq!(old.rank(), 0);
-        assert_eq!(rank_beside(&[old], &claim("a", 0)).0, 1);
+        assert_eq!(place_beside(&[old], &claim("a", 0)).rank, 1);
     }
 }

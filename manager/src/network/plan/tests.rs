@@ -15,7 +15,7 @@ pub(super) fn network() -> Definition {
     definition::built_in("10.90.0.0/16".parse().unwrap())
 }
 
-fn ports(texts: &[&str]) -> Vec<PortMapping> {
+pub(super) fn ports(texts: &[&str]) -> Vec<PortMapping> {
     texts.iter().map(|text| text.parse().unwrap()).collect()
 }
 
