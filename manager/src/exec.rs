@@ -8,7 +8,6 @@ mod running;
 
 pub use running::ids;
 
-use crate::apparmor;
 use crate::attach::write_out;
 use crate::bundle::rootfs::Rootfs;
 use crate::bundle::{change, console_size, every_capability, process_user};
@@ -24,9 +23,9 @@ use crate::relay::{Left, relay};
 use crate::rootless::scope;
 use crate::runtime::{Launch, Runtime, Streams, null};
 use crate::settings::Settings;
-use crate::{oom_score, terminal};
+use crate::{apparmor, bundle, oom_score, terminal};
 use oci_spec::OciSpecError;
-use oci_spec::runtime::{Process, Spec};
+use oci_spec::runtime::Process;
 use running::Running;
 use rustix::io::Errno;
 use rustix::process::{Pid, WaitOptions, getpid, set_child_subreaper, setsid, waitpid};
@@ -168,10 +167,7 @@ pub fn drain() -> ExitCode {
 
 /// The container's own process with another command: its capabilities and limits hold here too.
 fn plan(dir: &Dir, pid: i32, args: &ExecArgs, words: &[String]) -> Result<Process> {
-    let path = dir.join("config.json");
-    let damaged = |source| Error::Damaged { path: path.clone(), source };
-    let text = std::fs::read(&path).map_err(Error::io("read", &path))?;
-    let spec: Spec = serde_json::from_slice(&text).map_err(damaged)?;
+    let spec = bundle::read(dir)?;
     let mut process = spec.process().clone().unwrap_or_default();
     let mut env: Vec<(String, String)> = process.env().iter().flatten().map(|v| split(v)).collect();
     if let Some(user) = &args.user {

@@ -46,6 +46,27 @@ pub fn prepare(record: &Record, dir: &Dir, process: Option<&Process>) -> Result<
     let mut process = process.clone();
     process.set_args(Some(check.command()));
     process.set_terminal(Some(false)).set_console_size(None);
+    // The runtime gives it the container's score, which is not the same at every start.
+    process.set_oom_score_adj(None);
+    dir.write(PROCESS, &process)
+}
+
+/// Takes a score for the OOM killer out of the process of a check that was written down with one.
+///
+/// # Errors
+/// The file cannot be read or written, or is none.
+pub fn forget_score(dir: &Dir) -> Result<()> {
+    let path = dir.join(PROCESS);
+    let text = match std::fs::read(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        read => read.map_err(Error::io("read", &path))?,
+    };
+    let mut process: Process =
+        serde_json::from_slice(&text).map_err(|source| Error::Damaged { path, source })?;
+    if process.oom_score_adj().is_none() {
+        return Ok(());
+    }
+    process.set_oom_score_adj(None);
     dir.write(PROCESS, &process)
 }
 

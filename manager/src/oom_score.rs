@@ -1,13 +1,15 @@
 //! The score by which the kernel chooses whom to kill for want of memory (proc_pid_oom_score_adj(5)).
 //!
-//! Only the host's root lowers one. A user's container has at least the score of whoever starts it, and that is not always the same: a
-//! service of the user's systemd has 100 or 200, a session 0.
+//! Only who has CAP_SYS_RESOURCE on the host sets any. A user may raise one, and lower it to what it was last set to by who has that:
+//! `oom_score_adj_min`, which the kernel shows to nobody. So our own is taken for the lowest: a user's container has at least the
+//! score of whoever starts it, and that is not always the same: a service of the user's systemd has 100 or 200, a session 0.
 
-use crate::bundle::amend;
-use crate::container::{Dir, Record};
+use crate::bundle::{self, amend};
+use crate::container::{Containers, Dir, Record};
 use crate::error::Result;
+use crate::health;
 use crate::rootless::is_in_namespace;
-use oci_spec::runtime::Process;
+use oci_spec::runtime::{Process, Spec};
 
 /// Our own.
 #[must_use]
@@ -22,19 +24,34 @@ pub fn had(asked: i32, own: i32) -> i32 {
     asked.max(own)
 }
 
-/// Gives a user's container the score that it can have when it is started by us.
+/// Gives a user's container the score that it can have when it is started by us. Its health check has the container's.
 ///
 /// # Errors
-/// Its config.json cannot be read or written.
-pub fn adapt(record: &Record, dir: &Dir) -> Result<()> {
+/// Its config.json or the process of its check cannot be read or written.
+pub fn adapt(containers: &Containers, record: &Record, dir: &Dir) -> Result<()> {
     if !is_in_namespace() {
         return Ok(());
     }
+    health::forget_score(dir)?;
     let score = Some(had(record.host_config.oom_score_adj, own()));
-    amend(record, dir, |spec| {
-        let process =
-            spec.process_mut().as_mut().filter(|process| process.oom_score_adj() != score);
-        process.map(|process| process.set_oom_score_adj(score)).is_some()
+    // Mostly it is the same as before: then nobody is waited for, and nothing is written to disk.
+    match has_score(&bundle::read(dir)?, score) {
+        true => Ok(()),
+        false => write_down(containers, dir, score),
+    }
+}
+
+fn has_score(spec: &Spec, score: Option<i32>) -> bool {
+    spec.process().as_ref().is_none_or(|process| process.oom_score_adj() == score)
+}
+
+/// While nobody else changes the container: an `update` at the same moment would write what it has read before.
+fn write_down(containers: &Containers, dir: &Dir, score: Option<i32>) -> Result<()> {
+    containers.change(dir, |record| {
+        amend(record, dir, |spec| {
+            let process = spec.process_mut().as_mut();
+            process.map(|process| process.set_oom_score_adj(score)).is_some()
+        })
     })
 }
 

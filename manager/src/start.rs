@@ -35,7 +35,7 @@ pub fn start(settings: &Settings, name: &str) -> Result<Option<Link>> {
     let warning = apparmor::provide_again(&containers, &dir, &mut record)?;
     warning.into_iter().for_each(notice::note);
     selinux::provide(&record)?;
-    oom_score::adapt(&record, &dir)?;
+    oom_score::adapt(&containers, &record, &dir)?;
     let assemble = || {
         enter_private_mounts(&record, &dir)?;
         mount_root(settings, &record, &dir)?;

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::contender::Release;
-use crate::fixture::{Capture, apparmor, cgroups, find_tool};
+use crate::fixture::{Capture, apparmor, cgroups, find_tool, selinux};
 
 use super::case::Need;
 
@@ -190,7 +190,7 @@ pub(super) const APPARMOR: Need = Need {
 pub(super) const NO_APPARMOR: Need =
     Need { what: "lack of AppArmor", is_met: |_| !apparmor::is_enabled() };
 pub(super) const NO_SELINUX: Need =
-    Need { what: "lack of SELinux", is_met: |_| !Path::new("/sys/fs/selinux/policy").exists() };
+    Need { what: "lack of SELinux", is_met: |_| !selinux::is_enabled() };
 pub(super) const NUMA: Need =
     Need { what: "NUMA in its kernel", is_met: |_| Path::new("/proc/self/numa_maps").exists() };
 pub(super) const RESCTRL: Need = Need {

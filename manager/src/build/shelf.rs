@@ -107,7 +107,9 @@ impl Layout<'_> {
                 let mounted = self.workshop.mount(chain, &format!("bind-{at}"))?;
                 let source = place_of(&mounted, path)?;
                 shelf.mounted.push(mounted);
-                Some(bind(&source, *writable, target))
+                // All of the overlay has one label already.
+                let mode = String::new();
+                Some(MountPoint { mode, ..bind(&source, *writable, target) })
             }
             (What::Bind { .. }, None) => None,
             (What::Tmpfs { size }, _) => Some(tmpfs(size.as_deref(), target)?),

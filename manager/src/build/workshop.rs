@@ -67,6 +67,7 @@ impl Workshop<'_> {
         let target = directory.join("root");
         snapshot::create_directory(&target, 0o700)?;
         // The command of a step may have it mounted.
+        selinux::label_layers(&prepared)?;
         snapshot::mount(&prepared, &target, selinux::of_shared_files().as_deref())?;
         Ok(Mounted { root: Rootfs::open(&target)?, layers, directory })
     }

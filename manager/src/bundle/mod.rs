@@ -28,7 +28,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use user::Identity;
 
-pub use amend::amend;
+pub use amend::{amend, read};
 pub use confinement::Confinement;
 pub(crate) use mounts::{FILES, place, shared_memory, shm_size};
 pub(crate) use namespaces::joined;

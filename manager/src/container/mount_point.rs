@@ -61,6 +61,20 @@ impl MountPoint {
         both.into_iter().find(|wish| self.mode.split(',').any(|option| option == wish.word()))
     }
 
+    /// Takes `z` and `Z` out of its options.
+    pub fn forget_relabel(&mut self) {
+        let both = [Relabel::Shared, Relabel::Private].map(Relabel::word);
+        let rest: Vec<&str> =
+            self.mode.split(',').filter(|option| !both.contains(option)).collect();
+        self.mode = rest.join(",");
+    }
+
+    /// What a message calls it by: a volume's or an image's name, or the path on the host.
+    #[must_use]
+    pub fn shown(&self) -> &str {
+        if self.name.is_empty() { &self.source } else { &self.name }
+    }
+
     /// What a `--mount` asks for, as Docker's `HostConfig.Mounts` shows it: without what is not set.
     #[must_use]
     pub fn asked(&self) -> Value {

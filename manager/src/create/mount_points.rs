@@ -68,8 +68,10 @@ pub(crate) fn resolve_references(containers: &Containers, record: &mut Record) -
                 continue;
             }
             point.writable &= mode != "ro";
-            if matches!(mode, "z" | "Z") {
-                mode.clone_into(&mut point.mode);
+            // Its files have the label that the donor has given them. To take them for this container alone has to be asked for.
+            match mode {
+                "z" | "Z" => mode.clone_into(&mut point.mode),
+                _ => point.forget_relabel(),
             }
             inherited.retain(|known| known.destination != point.destination);
             inherited.push(point);

@@ -28,11 +28,13 @@ pub fn choose(
         return Ok(None);
     }
     let config = &record.host_config;
-    let wish = Wish {
-        parts: &Confinement::of(config).labels,
-        joined: joined(containers, config)?,
-        is_open: is_open(config),
+    let (parts, is_open) = (Confinement::of(config).labels, is_open(config));
+    // As in Docker, whom it joins is asked only where nothing else has decided.
+    let joined = match parts.is_empty() && !is_open {
+        true => joined(containers, config)?,
+        false => None,
     };
+    let wish = Wish { parts: &parts, joined, is_open };
     let used = used(containers)?;
     let (labels, warning) =
         wish.decide(Contexts::of_host().as_ref(), || level(&used, draw), is_known)?;
@@ -95,7 +97,7 @@ fn draw() -> Result<(u16, u16)> {
 struct Wish<'a> {
     /// `--security-opt label=`
     parts: &'a [String],
-    /// The process label of a container whose namespaces are joined.
+    /// The process label of a container whose namespaces are joined; none where a word about labels or `is_open` goes before it.
     joined: Option<Context>,
     /// It is let into the host.
     is_open: bool,
@@ -125,8 +127,8 @@ impl Wish<'_> {
         };
         let labels = match (is_disabled, &self.joined) {
             (true, _) => unconfined(contexts),
-            (false, Some(joined)) if !has_parts => shared(contexts, joined),
-            (false, _) => self.confined(contexts, &level()?),
+            (false, Some(joined)) => shared(contexts, joined),
+            (false, None) => self.confined(contexts, &level()?),
         };
         let unknown = [&labels.process, &labels.mount]
             .into_iter()
@@ -191,6 +193,8 @@ fn unknown_to_policy(label: &str, contexts: &Contexts) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bundle::tests::record;
+    use crate::container::{ContainerId, ContainerName};
 
     fn contexts() -> Contexts {
         let context = |text| Context::parse(text).unwrap();
@@ -257,8 +261,33 @@ mod tests {
             mount: "their_u:object_r:container_file_t:s0:c7,c8".to_owned(),
         };
         assert_eq!(labels, Some(expected));
-        let (labels, _) = decided(&["type:x_t"], false, Some(theirs)).unwrap();
-        assert_eq!(labels.unwrap().process, "system_u:system_r:x_t:s0:c1,c2");
+    }
+
+    #[test]
+    fn who_joins_two_that_have_other_labels_is_asked_only_where_that_decides() {
+        let root = tempfile::tempdir().unwrap();
+        let containers = Containers::open(root.path()).unwrap();
+        let one = |id: &str| ContainerId::parse(&id.repeat(32)).unwrap();
+        for (id, level) in [("aa", "s0:c1,c2"), ("bb", "s0:c3,c4")] {
+            let (mut record, _) = record(&["image", "true"], "{}").unwrap();
+            (record.id, record.name) = (one(id), ContainerName::parse(id).unwrap());
+            let process = format!("system_u:system_r:container_t:{level}");
+            record.selinux = Some(Labels { process, mount: MOUNT.to_owned() });
+            containers.reserve(&record).unwrap();
+        }
+        let mut host = crate::bundle::tests::host();
+        host.selinux = true;
+        let chosen = |options: &[&str], pid: &str, ipc: &str| {
+            let (mut record, _) = record(&[options, &["image", "true"]].concat(), "{}").unwrap();
+            record.host_config.pid_mode = format!("container:{}", one(pid));
+            record.host_config.ipc_mode = format!("container:{}", one(ipc));
+            choose(&host, &containers, &mut record)
+        };
+        let refused = chosen(&[], "aa", "bb").unwrap_err().to_string();
+        assert!(refused.contains("SELinux labels aren't the same"), "{refused}");
+        chosen(&[], "aa", "aa").unwrap();
+        chosen(&["--privileged"], "aa", "bb").unwrap();
+        chosen(&["--security-opt", "label=disable"], "aa", "bb").unwrap();
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::container::Record;
 use crate::error::{Error, Result};
 pub use choice::choose;
 pub use context::{Context, Contexts};
-pub use relabel::{label_file, provide_layers, relabel};
+pub use relabel::{label_file, label_layers, provide_layers, relabel};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
@@ -126,11 +126,16 @@ fn is_known(label: &str) -> bool {
 pub fn provide(record: &Record) -> Result<()> {
     match &record.selinux {
         Some(labels) if !is_enabled() => Err(Error::Rejected {
-            message: format!(
-                "cannot confine container {} by SELinux label `{}`: SELinux is not enabled on this host",
-                record.name,
-                if labels.process.is_empty() { &labels.mount } else { &labels.process }
-            ),
+            message: match labels.process.as_str() {
+                "" => format!(
+                    "container {} was made with SELinux label `{}` for its files: SELinux is not enabled on this host",
+                    record.name, labels.mount
+                ),
+                process => format!(
+                    "cannot confine container {} by SELinux label `{process}`: SELinux is not enabled on this host",
+                    record.name
+                ),
+            },
             hint: Some("it was made where it is; make it anew to run it without".to_owned()),
         }),
         _ => Ok(()),
@@ -159,5 +164,10 @@ mod tests {
         record.selinux = Some(Labels { process, mount: "u:object_r:f_t:s0:c1,c2".to_owned() });
         let refused = provide(&record).unwrap_err().to_string();
         assert!(refused.contains("`u:r:c_t:s0:c1,c2`: SELinux is not enabled"), "{refused}");
+        // A privileged one was never to be confined.
+        record.selinux = record.selinux.map(|labels| Labels { process: String::new(), ..labels });
+        let refused = provide(&record).unwrap_err().to_string();
+        let expected = "was made with SELinux label `u:object_r:f_t:s0:c1,c2` for its files: ";
+        assert!(refused.contains(expected) && !refused.contains("confine"), "{refused}");
     }
 }

@@ -4,6 +4,7 @@
 //! labelled is the file that was opened, under whatever name it is then.
 
 use super::Labels;
+use crate::bundle::user::resolve;
 use crate::container::{MountPoint, Record, Relabel};
 use crate::copy::join;
 use crate::error::{Error, Result};
@@ -12,14 +13,14 @@ use rustix::fs::{
     Dir, FileType, Mode, OFlags, ResolveFlags, XattrFlags, fstat, getxattr, setxattr,
 };
 use rustix::io::Errno;
-use std::ffi::{CStr, OsStr};
+use std::ffi::{CStr, OsString};
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 const LABEL: &str = "security.selinux";
 
 /// Directories of the host that are never a container's: with another label the host does not work any more. As Docker and Podman
-/// have it, and so is the caller's home.
+/// have it, and so are the homes of [`homes`].
 const OF_HOST: [&str; 24] = [
     "/",
     "/bin",
@@ -53,7 +54,7 @@ const OF_HOST: [&str; 24] = [
 /// It is the host's, or a file cannot be labelled. Where file systems have no labels, nothing is done.
 pub fn relabel(record: &Record, point: &MountPoint, source: &OwnedFd) -> Result<()> {
     let (Some(labels), Some(wish)) = (&record.selinux, point.relabel()) else { return Ok(()) };
-    let shown = if point.name.is_empty() { &point.source } else { &point.name };
+    let shown = point.shown();
     let kept = places_of_host();
     if place(source).is_ok_and(|place| kept.contains(&place)) {
         return Err(Error::Rejected {
@@ -88,20 +89,39 @@ fn place(file: &OwnedFd) -> rustix::io::Result<Place> {
 
 /// The directories of the host.
 fn places_of_host() -> Vec<Place> {
-    let home = std::env::var_os("HOME");
-    let paths = OF_HOST.iter().map(OsStr::new).chain(home.as_deref());
-    let stats = paths.filter_map(|path| rustix::fs::stat(Path::new(path)).ok());
+    let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let homes = homes(std::env::var_os("HOME"), std::env::var("SUDO_USER").ok(), &passwd);
+    let paths = OF_HOST.iter().map(Path::new).chain(homes.iter().map(PathBuf::as_path));
+    let stats = paths.filter_map(|path| rustix::fs::stat(path).ok());
     stats.map(|stat| (stat.st_dev, stat.st_ino)).collect()
 }
 
-/// Labels the layers of a container that are not labelled as the policy has it now: they were unpacked before SELinux was enabled, or
-/// somebody has relabelled the disk since. That of its top is the last label that a layer gets, and says of all the others.
+/// The caller's home, and that of the user who has become root by sudo(8).
+fn homes(own: Option<OsString>, sudo_user: Option<String>, passwd: &str) -> Vec<PathBuf> {
+    let name = sudo_user.filter(|name| !name.is_empty());
+    let theirs = name.and_then(|name| resolve(&name, passwd, "").ok());
+    let theirs = theirs.map(|identity| PathBuf::from(identity.home));
+    own.map(PathBuf::from).into_iter().chain(theirs).collect()
+}
+
+/// Labels the layers of a container that is to be confined: see [`label_layers`].
 ///
 /// # Errors
 /// A file cannot be labelled.
 pub fn provide_layers(record: &Record, prepared: &Prepared) -> Result<()> {
-    let is_confined = record.selinux.as_ref().is_some_and(|labels| !labels.process.is_empty());
-    let Some(label) = is_confined.then(super::of_layers).flatten() else { return Ok(()) };
+    match &record.selinux {
+        Some(labels) if !labels.process.is_empty() => label_layers(prepared),
+        _ => Ok(()),
+    }
+}
+
+/// Labels layers that are not labelled as the policy has it now: they were unpacked before SELinux was enabled, or somebody has
+/// relabelled the disk since. That of its top is the last label that a layer gets, and says of all the others.
+///
+/// # Errors
+/// A file cannot be labelled.
+pub fn label_layers(prepared: &Prepared) -> Result<()> {
+    let Some(label) = super::of_layers() else { return Ok(()) };
     for layer in prepared.lower.iter().chain(&prepared.data) {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let top =
@@ -148,12 +168,27 @@ pub fn label_file(file: impl AsFd, label: &str) -> rustix::io::Result<()> {
 /// The path below the top at which it failed, and why.
 type Fault = (String, Errno);
 
+/// Whether files of this one's file system can be given a label. They can where it may be given the one that it has: that is looked at
+/// before anything else, as a file system without labels (NFS, or one that is mounted with `context=`) refuses. Any other error is the
+/// walk's to report, should there be something to be changed.
+fn takes_labels(file: &OwnedFd) -> bool {
+    let mut buffer = [0; 256];
+    let link = link(file.as_fd());
+    let given = getxattr(&link, LABEL, &mut buffer)
+        .and_then(|length| setxattr(&link, LABEL, &buffer[..length], XattrFlags::empty()));
+    given != Err(Errno::OPNOTSUPP)
+}
+
 /// Labels a tree, its top last, without `kept`, which may be mounted in it. `alone` says that whatever is mounted in it is left out.
+/// Where the top's file system has no labels, nothing is walked, as in Docker and Podman.
 fn tree(top: &OwnedFd, label: &str, kept: &[Place], alone: bool) -> std::result::Result<(), Fault> {
     let at = |path: &CStr| {
         let path = path.to_string_lossy().into_owned();
         move |errno| (path, errno)
     };
+    if !takes_labels(top) {
+        return Ok(());
+    }
     let mut ahead = match is_directory(top).map_err(at(c""))? {
         true => vec![c".".to_owned()],
         false => Vec::new(),
@@ -207,16 +242,11 @@ fn open(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nconform::fixture::selinux::label;
     use std::fs::{self, File};
     use std::os::unix::fs::symlink;
 
     const OURS: &str = "system_u:object_r:nrt_file_t:s0:c1,c2";
-
-    fn label_of(path: &Path) -> Option<String> {
-        let mut buffer = [0; 256];
-        let length = rustix::fs::lgetxattr(path, LABEL, &mut buffer).ok()?;
-        Some(String::from_utf8_lossy(&buffer[..length]).trim_end_matches('\0').to_owned())
-    }
 
     fn opened(path: &Path) -> OwnedFd {
         rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).unwrap()
@@ -235,17 +265,17 @@ mod tests {
         File::create(at("deep/er/file")).unwrap();
         symlink(&foreign, at("deep/link")).unwrap();
         symlink(outside.path(), at("directory")).unwrap();
-        let before = label_of(&foreign);
+        let before = label(&foreign);
         let kept = [place(&opened(&at("deep/kept"))).unwrap()];
         match tree(&opened(inside.path()), OURS, &kept, false) {
             Err((_, Errno::PERM)) if !rustix::process::geteuid().is_root() => return,
             labelled => labelled.unwrap(),
         }
         for name in ["", "deep", "deep/er", "deep/er/file", "deep/link", "directory"] {
-            assert_eq!(label_of(&at(name)).as_deref(), Some(OURS), "{name}");
+            assert_eq!(label(&at(name)), OURS, "{name}");
         }
         for path in [foreign, outside.path().to_owned(), at("deep/kept"), at("deep/kept/file")] {
-            assert_eq!(label_of(&path), before, "{}", path.display());
+            assert_eq!(label(&path), before, "{}", path.display());
         }
     }
 
@@ -266,6 +296,29 @@ mod tests {
                 assert_eq!(places_of_host().contains(&place), expected, "{}", path.display());
             }
         }
+    }
+
+    #[test]
+    fn the_homes_of_who_calls_and_of_who_has_called_sudo_are_the_hosts() {
+        let passwd = "root:x:0:0::/root:/bin/sh\nann:x:1000:1000::/users/ann:/bin/sh\n";
+        let found = |own: Option<&str>, sudo_user: Option<&str>| {
+            homes(own.map(OsString::from), sudo_user.map(str::to_owned), passwd)
+        };
+        assert_eq!(found(Some("/root"), None), [Path::new("/root")]);
+        assert_eq!(found(Some("/root"), Some("ann")), ["/root", "/users/ann"].map(Path::new));
+        assert_eq!(found(None, Some("ann")), [Path::new("/users/ann")]);
+        for nobody in ["", "nosuch"] {
+            assert!(found(None, Some(nobody)).is_empty(), "{nobody:?}");
+        }
+    }
+
+    /// procfs has no labels of files, whatever the policy says.
+    #[test]
+    fn a_file_system_without_labels_is_not_walked() {
+        let top = opened(Path::new("/proc"));
+        assert!(!takes_labels(&top));
+        // Else it would fail: directories of processes do not let their attributes be changed.
+        tree(&top, OURS, &[], true).unwrap();
     }
 
     #[test]

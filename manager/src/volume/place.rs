@@ -32,8 +32,9 @@ pub fn open_shared(record: &Record) -> Result<Vec<(usize, OwnedFd)>> {
     for (at, point) in record.mounts.iter().enumerate() {
         if is_shared(point) {
             let source = open_source(point)?;
-            selinux::relabel(record, point, &source)?;
+            // First whether it can be mounted at all: a label stays.
             check_shared(point)?;
+            selinux::relabel(record, point, &source)?;
             shared.push((at, clone(point, &source)?));
         }
     }
@@ -122,7 +123,7 @@ pub fn mount_all(settings: &Settings, record: &Record, dir: &Dir) -> Result<()> 
             && (point.kind != MountKind::Bind || point.detail.id_map)
         {
             sys::mount::set_idmap(tree.as_fd(), namespace.as_fd(), !point.detail.non_recursive)
-                .map_err(user_namespace::unmappable(shown(point)))?;
+                .map_err(user_namespace::unmappable(point.shown()))?;
         }
         attach(dir, at, point, &tree)?;
     }
@@ -147,7 +148,7 @@ fn forget_data(settings: &Settings, record: &Record) -> Result<()> {
 pub fn attach(dir: &Dir, at: usize, point: &MountPoint, tree: &OwnedFd) -> Result<()> {
     let target = place(dir.path(), at);
     let failed = |errno: Errno| {
-        Error::system(format!("mount `{}` for `{}`", shown(point), point.destination))(errno)
+        Error::system(format!("mount `{}` for `{}`", point.shown(), point.destination))(errno)
     };
     make_private(&dir.join("mounts"))?;
     let stat = fstat(tree).map_err(failed)?;
@@ -159,14 +160,10 @@ pub fn attach(dir: &Dir, at: usize, point: &MountPoint, tree: &OwnedFd) -> Resul
     move_mount(tree, "", CWD, &target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH).map_err(failed)
 }
 
-fn shown(point: &MountPoint) -> &str {
-    if point.name.is_empty() { &point.source } else { &point.name }
-}
-
 /// A detached copy of the mount that a descriptor is in, with the descriptor's file as its root.
 fn clone(point: &MountPoint, source: &OwnedFd) -> Result<OwnedFd> {
     let failed = |errno: Errno| {
-        Error::system(format!("mount `{}` for `{}`", shown(point), point.destination))(errno)
+        Error::system(format!("mount `{}` for `{}`", point.shown(), point.destination))(errno)
     };
     let mut flags = OpenTreeFlags::OPEN_TREE_CLONE
         | OpenTreeFlags::OPEN_TREE_CLOEXEC

@@ -110,6 +110,24 @@ fn volumes_without_a_name_go_with_rm_and_stay_otherwise() {
 }
 
 #[test]
+fn what_is_taken_over_from_another_container_is_labelled_only_where_that_is_asked_for() {
+    let world = World::new();
+    let volume = format!("{}:/in:ro,Z", world.path("in").display());
+    world.run(&["--name", "donor", "-v", &volume], &["true"]).ok();
+    assert_eq!(world.inspect("donor", "/Mounts/0/Mode"), "ro,Z");
+    for (from, expected) in
+        [("donor", "ro"), ("donor:rw", "ro"), ("donor:z", "z"), ("donor:Z", "Z")]
+    {
+        world.run(&["--name", "taker", "--volumes-from", from], &["true"]).ok();
+        assert_eq!(world.inspect("taker", "/Mounts/0/Mode"), expected, "{from}");
+        assert_eq!(world.inspect("taker", "/Mounts/0/RW"), false, "{from}");
+        world.nman(["rm", "taker"]).ok();
+    }
+    world.nman(["rm", "donor"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
 fn paths_of_the_host_are_made_or_refused_and_mounted_as_asked() {
     let world = World::new();
     let (made, tree) = (world.path("made/deep"), world.path("tree"));

@@ -126,3 +126,34 @@ fn a_command_has_the_oom_score_that_whoever_executes_it_can_give() {
     world.nman(["rm", "-f", "web"]).ok();
     world.assert_no_container();
 }
+
+/// The process of a check is written down once, and the container's score is another one at a later start.
+#[test]
+fn a_health_check_has_the_oom_score_that_its_container_has_now() {
+    let world = World::with_nrun();
+    let check = ["--health-cmd", &format!("cat {SCORE}"), "--health-interval", "1s"];
+    set_score("100");
+    let words = [&["-d", "--name", "web", "--oom-score-adj", "50"], &check[..]].concat();
+    world.run(&words, &["sleep", "1000"]).ok();
+    let id = world.inspect("web", "/Id");
+    let process = world.root().join("containers").join(id.as_str().unwrap()).join("health.process");
+    let output = || {
+        world.nman(["wait", "--condition", "healthy", "web"]).ok();
+        world.inspect("web", "/State/Health/Log/0/Output").as_str().unwrap().trim().to_owned()
+    };
+    assert_eq!(output(), "100");
+    for (score, expected) in [("300", "300"), ("0", "50")] {
+        set_score(score);
+        world.nman(["stop", "-t", "0", "web"]).ok();
+        world.nman(["start", "web"]).ok();
+        assert_eq!(output(), expected);
+    }
+    // One that was written down with a score goes by the container's from the next start on.
+    world.nman(["stop", "-t", "0", "web"]).ok();
+    let text = std::fs::read_to_string(&process).unwrap();
+    std::fs::write(&process, text.replacen('{', "{\"oomScoreAdj\":300,", 1)).unwrap();
+    world.nman(["start", "web"]).ok();
+    assert_eq!(output(), "50");
+    world.nman(["rm", "-f", "web"]).ok();
+    world.assert_no_container();
+}

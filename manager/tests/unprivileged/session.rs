@@ -124,3 +124,30 @@ fn the_users_systemd_starts_containers_by_their_policy() {
     session.run("systemctl --user disable nman-containers").ok();
     session.end();
 }
+
+/// A stand-in for systemctl(1) tells of a job twice, and then of none, as it does at boot.
+#[test]
+fn the_users_unit_waits_for_the_network_only_while_the_system_is_about_to_reach_it() {
+    let unit = include_str!("../../systemd/user/nman-containers.service");
+    let wait =
+        unit.lines().find_map(|line| line.strip_prefix("ExecStartPre=-timeout 90 ")).unwrap();
+    let scratch = scratch_dir();
+    let asked = scratch.path().join("asked");
+    let systemctl = scratch.path().join("systemctl");
+    let line = "7 network-online.target start waiting";
+    let asks = |jobs: usize| {
+        let text = format!(
+            "#!/bin/sh\necho \"$*\" >>{0}\nif [ $(wc -l <{0}) -le {jobs} ]; then echo {line}; else echo No jobs listed.; fi\n",
+            asked.display()
+        );
+        fs::write(&systemctl, text).unwrap();
+        fs::set_permissions(&systemctl, fs::Permissions::from_mode(0o755)).unwrap();
+        fs::write(&asked, "").unwrap();
+        let path = format!("PATH={}:/usr/bin:/bin", scratch.path().display());
+        Capture::of("sh").args(["-c", &format!("{path}; {wait}")]).run().ok();
+        fs::read_to_string(&asked).unwrap()
+    };
+    let question = "list-jobs network-online.target\n";
+    assert_eq!(asks(0), question);
+    assert_eq!(asks(2), question.repeat(3));
+}
