@@ -12,8 +12,11 @@ fn main() {
     if env::var("OPT_LEVEL").is_ok_and(|level| level != "0") {
         println!("cargo::rustc-link-arg-bins=-Wl,-T,{}/layout.ld", env!("CARGO_MANIFEST_DIR"));
     }
-    // What `sys::early!` defines comes before the C library's own entry.
-    if env::var("CARGO_CFG_TARGET_ARCH").is_ok_and(|arch| arch == "x86_64") {
+    // What `sys::early!` defines, for static programs on x86-64, comes before the C library's own entry.
+    let is = |variable, value| {
+        env::var(variable).is_ok_and(|list: String| list.split(',').any(|item| item == value))
+    };
+    if is("CARGO_CFG_TARGET_ARCH", "x86_64") && is("CARGO_CFG_TARGET_FEATURE", "crt-static") {
         println!("cargo::rustc-link-arg-bins=-Wl,--entry=nrun_entry");
     }
     println!("cargo::rerun-if-changed=build.rs");
