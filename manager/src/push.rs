@@ -78,7 +78,7 @@ fn try_push(
     progress: &dyn Progress,
 ) -> Result<Pushed, Cause> {
     let image = store.named_for(reference, options.platform.as_ref())?;
-    let image = image.ok_or_else(|| Cause::NoSuchName(reference.familiar_name()))?;
+    let Some(image) = image else { return Err(missing(reference, options, store)) };
     let others = store.list()?;
     let sources = sources(reference, &image.layers, &others);
     let target = Target::connect(reference, &options.access, &sources)?;
@@ -93,6 +93,18 @@ fn try_push(
     let Document { digest, media_type, content } = document(store, &image, &manifest)?;
     target.manifest(&reference.selector(), &media_type, &content)?;
     Ok(Pushed { digest, size: content.len() as u64 })
+}
+
+/// Why there is nothing to be sent.
+fn missing(reference: &Reference, options: &PushOptions, store: &Store) -> Cause {
+    match (&options.platform, store.named_list(reference)) {
+        (Some(wanted), Ok(Some(list))) => Cause::Store(store::Error::NotInList {
+            name: reference.to_string(),
+            wanted: wanted.clone(),
+            offered: list.list.offered(),
+        }),
+        _ => Cause::NoSuchName(reference.familiar_name()),
+    }
 }
 
 /// What the registry is sent as the manifest: what once came, where that is kept in other words, so that the image keeps its digest

@@ -49,10 +49,7 @@ pub fn push_named(settings: &Settings, args: &PushArgs) -> Result<String> {
     let mut text = String::new();
     for pushed_name in &names {
         let pushed = match store.named_list(pushed_name)? {
-            Some(_) if args.platform.is_some() => {
-                store.find_for(&pushed_name.to_string(), args.platform.as_ref())?;
-                push(pushed_name, &options, &store, &*progress)?
-            }
+            Some(_) if args.platform.is_some() => push(pushed_name, &options, &store, &*progress)?,
             Some(list) => {
                 let sent = Sent { list: &list.list, format: None, images: true };
                 push_list(pushed_name, sent, &options, &store, &*progress)?
