@@ -3,11 +3,11 @@
 use crate::cli::{PullWhen, RegistryArgs};
 use crate::error::{Error, Result};
 use crate::event;
-use crate::pull::{Policy, pull};
+use crate::pull::{self, Policy, pull};
 use crate::reference::{ParseError, Reference};
 use crate::registry::Platform;
 use crate::settings::Settings;
-use crate::store::{self, Image, Store};
+use crate::store::{self, Found, Image, Store};
 use crate::transfer;
 use bundle::platform;
 
@@ -20,13 +20,8 @@ pub fn obtain(
     quiet: bool,
     registry: &RegistryArgs,
 ) -> Result<Image> {
-    let fits = |image: &Image| {
-        registry.platform.as_ref().is_none_or(|platform| platform.fits(&image.config))
-            && store.is_unpacked(image)
-    };
     if when != PullWhen::Always
-        && let Ok(image) = store.find_for(name, registry.platform.as_ref())
-        && fits(&image)
+        && let Some(image) = here(store, name, registry.platform.as_ref())?
     {
         return Ok(image);
     }
@@ -45,6 +40,46 @@ pub fn obtain(
     let attributes = [("name", reference.repository())];
     event::emit(settings, event::Kind::Image, "pull", &reference.to_string(), &attributes);
     Ok(image)
+}
+
+/// The image that is here, with its layers; of a list, what the list says is for the platform.
+fn here(store: &Store, name: &str, platform: Option<&Platform>) -> Result<Option<Image>> {
+    let image = match store.find_for(name, platform) {
+        Ok(image) => image,
+        // By its name, it is known which repository has what is not here.
+        Err(error @ store::Error::NotInList { .. }) if !is_named_list(store, name)? => {
+            return Err(error.into());
+        }
+        Err(_) => return Ok(None),
+    };
+    let fits = |platform: &Platform| platform.fits(&image.config);
+    if !platform.is_none_or(fits) && !is_list(store, name)? {
+        return Ok(None);
+    }
+    if store.is_unpacked(&image) {
+        return Ok(Some(image));
+    }
+    let unpacked = pull::unpack_again(store, &image);
+    Ok(Some(unpacked.map_err(|cause| pull::Error::new("pull", name.to_owned(), cause))?))
+}
+
+/// The image that is called `typed` here; of a list, what the list says is for the platform, of an image that for another is refused.
+pub fn find(store: &Store, typed: &str, platform: Option<&Platform>) -> Result<Image> {
+    let image = store.find_for(typed, platform)?;
+    if platform.is_some() && !is_list(store, typed)? {
+        check_platform(&image, typed, platform)?;
+    }
+    Ok(image)
+}
+
+/// Whether a list is meant, and no image.
+pub(crate) fn is_list(store: &Store, typed: &str) -> Result<bool> {
+    Ok(matches!(store.find_any(typed)?, Found::List(_)))
+}
+
+fn is_named_list(store: &Store, name: &str) -> Result<bool> {
+    let Ok(name) = name.parse::<Reference>() else { return Ok(false) };
+    Ok(store.named_list(&name)?.is_some())
 }
 
 /// Refuses an image that is for another platform than the one that was asked for; `typed` is what it was called. Of an image for

@@ -13,7 +13,7 @@ use crate::cli::{ImagesArgs, InspectImagesArgs};
 use crate::clock::{Timestamp, human};
 use crate::container::{Containers, Record, State};
 use crate::error::Result;
-use crate::image::check_platform;
+use crate::image;
 use crate::listing::{Column, List, Row, human_size, objects};
 use crate::reference::Reference;
 use crate::settings::Settings;
@@ -160,10 +160,8 @@ pub fn inspect(settings: &Settings, args: &InspectImagesArgs) -> Result<(String,
     let store = Store::open(&settings.root)?;
     let (mut found, mut errors): (Vec<Value>, Vec<Error>) = (Vec::new(), Vec::new());
     for name in &args.names {
-        let described = store.find(name).map_err(Error::from).and_then(|image| {
-            check_platform(&image, name, args.platform.as_ref())?;
-            describe(&store, &image)
-        });
+        let described = image::find(&store, name, args.platform.as_ref())
+            .and_then(|image| describe(&store, &image));
         match described {
             Ok(object) => found.push(object),
             Err(error) => errors.push(error),

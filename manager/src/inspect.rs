@@ -11,7 +11,7 @@ use crate::cli::{InspectArgs, InspectType};
 use crate::container::Containers;
 use crate::error::{Error, Result};
 use crate::settings::Settings;
-use crate::store::Store;
+use crate::store::{self, Store};
 use crate::{images, networks, volume};
 use serde_json::Value;
 
@@ -38,9 +38,12 @@ fn object(settings: &Settings, args: &InspectArgs, name: &str) -> Result<Value> 
     }
     if wanted(InspectType::Image)
         && let store = Store::open(&settings.root)?
-        && let Ok(image) = store.find(name)
     {
-        return images::describe(&store, &image);
+        match store.find(name) {
+            Ok(image) => return images::describe(&store, &image),
+            Err(error @ store::Error::NotInList { .. }) => return Err(error.into()),
+            Err(_) => {}
+        }
     }
     if wanted(InspectType::Network)
         && let Ok(network) = networks::object(settings, name)

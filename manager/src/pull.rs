@@ -13,8 +13,10 @@ pub(crate) use install::{Called, Source, install, install_as, unpack_again};
 
 use crate::progress::Progress;
 use crate::reference::Reference;
-use crate::registry::{Access, Credentials, Mirrors, Platform, Registry, Tls};
+use crate::registry::list::List;
+use crate::registry::{self, Access, Credentials, Mirrors, Platform, Registry, Tls};
 use crate::store::{Image, Store};
+use bundle::digest::Digest;
 use bundle::platform;
 
 /// When a registry is asked for an image that may be here already.
@@ -53,7 +55,11 @@ pub fn pull(
         Policy::Always => fetch(reference, options, store, progress),
         Policy::Missing => match here(reference, options, store) {
             Ok(Some(image)) => Ok(image),
-            Ok(None) => fetch(reference, options, store, progress),
+            Ok(None) => match store.named_list(reference) {
+                Ok(Some(list)) => of_list(&list.list, options, store, progress),
+                Ok(None) => fetch(reference, options, store, progress),
+                Err(error) => Err(error.into()),
+            },
             Err(cause) => Err(cause),
         },
         Policy::Never => here(reference, options, store)
@@ -72,7 +78,10 @@ fn here(
     let Some(image) = store.named_for(reference, options.platform.as_ref())? else {
         return Ok(None);
     };
-    if options.platform.as_ref().is_some_and(|platform| !platform.fits(&image.config)) {
+    // What an image of a list is for, the list says.
+    if options.platform.as_ref().is_some_and(|platform| !platform.fits(&image.config))
+        && store.named_list(reference)?.is_none()
+    {
         return Ok(None);
     }
     if store.is_unpacked(&image) {
@@ -81,8 +90,47 @@ fn here(
     unpack_again(store, &image).map(Some)
 }
 
+/// An image of a list that is not here, from the repository that has it. It is nothing but what the list names: nobody has asked for
+/// what a registry has under the list's name, which stays the list's.
+fn of_list(
+    list: &List,
+    options: &PullOptions,
+    store: &Store,
+    progress: &dyn Progress,
+) -> Result<Image, Cause> {
+    let Some((descriptor, source)) = list.choose(options.platform.as_ref()) else {
+        return Err(not_in(list, options));
+    };
+    let Some(source) = source else {
+        // It ought to be here: this says what of it is not.
+        store.content(&Digest::try_from(&descriptor).map_err(invalid)?)?;
+        return Err(not_in(list, options));
+    };
+    store.check_writable()?;
+    let source: Reference =
+        source.parse().map_err(|_| invalid(format!("`{source}` is no repository")))?;
+    let registry = Mirrors::new(&source, &options.access())?;
+    let document = registry.manifest(&descriptor)?;
+    progress.note(&format!("{}: Pulling from {}", document.digest, source.repository()));
+    let source = Source { registry: &registry, platform: &Platform::host(), asked: false };
+    install(&source, document, &[], store, progress)
+}
+
+fn invalid(why: impl std::fmt::Display) -> registry::Error {
+    registry::Error::Invalid(why.to_string())
+}
+
+/// That a list has nothing for the platform.
+fn not_in(list: &List, options: &PullOptions) -> Cause {
+    let wanted = options.platform.clone().unwrap_or_else(Platform::host);
+    Cause::NoPlatform { wanted, offered: list.offered() }
+}
+
 /// Why nothing here is what was asked for.
 fn missing(reference: &Reference, options: &PullOptions, store: &Store) -> Cause {
+    if let Ok(Some(list)) = store.named_list(reference) {
+        return not_in(&list.list, options);
+    }
     match (&options.platform, store.named(reference)) {
         (Some(wanted), Ok(Some(image))) => {
             Cause::NoPlatform { wanted: wanted.clone(), offered: platform::name(&image.config) }

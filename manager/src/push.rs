@@ -22,7 +22,7 @@ use crate::progress::{LayerProgress, NoProgress, Outcome, Progress, Way};
 use crate::pull::{Cause, Error};
 use crate::reference::Reference;
 use crate::registry::manifest;
-use crate::registry::{self, Access, Document, Mirrors, Registry as _, Target, Upload};
+use crate::registry::{self, Access, Document, Mirrors, Platform, Registry as _, Target, Upload};
 use crate::store::{self, Image, Store};
 
 /// Layers that are sent at the same time.
@@ -41,11 +41,13 @@ pub struct PushOptions {
     pub chunk: u64,
     /// How many layers are sent at the same time.
     pub parallel: usize,
+    /// Which image of a list is sent; that for this machine, if not given.
+    pub platform: Option<Platform>,
 }
 
 impl Default for PushOptions {
     fn default() -> Self {
-        Self { access: Access::default(), chunk: CHUNK, parallel: PARALLEL }
+        Self { access: Access::default(), chunk: CHUNK, parallel: PARALLEL, platform: None }
     }
 }
 
@@ -75,8 +77,8 @@ fn try_push(
     store: &Store,
     progress: &dyn Progress,
 ) -> Result<Pushed, Cause> {
-    let image =
-        store.named(reference)?.ok_or_else(|| Cause::NoSuchName(reference.familiar_name()))?;
+    let image = store.named_for(reference, options.platform.as_ref())?;
+    let Some(image) = image else { return Err(missing(reference, options, store)) };
     let others = store.list()?;
     let sources = sources(reference, &image.layers, &others);
     let target = Target::connect(reference, &options.access, &sources)?;
@@ -91,6 +93,18 @@ fn try_push(
     let Document { digest, media_type, content } = document(store, &image, &manifest)?;
     target.manifest(&reference.selector(), &media_type, &content)?;
     Ok(Pushed { digest, size: content.len() as u64 })
+}
+
+/// Why there is nothing to be sent.
+fn missing(reference: &Reference, options: &PushOptions, store: &Store) -> Cause {
+    match (&options.platform, store.named_list(reference)) {
+        (Some(wanted), Ok(Some(list))) => Cause::Store(store::Error::NotInList {
+            name: reference.to_string(),
+            wanted: wanted.clone(),
+            offered: list.list.offered(),
+        }),
+        _ => Cause::NoSuchName(reference.familiar_name()),
+    }
 }
 
 /// What the registry is sent as the manifest: what once came, where that is kept in other words, so that the image keeps its digest

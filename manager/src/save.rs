@@ -6,11 +6,13 @@
 use crate::cli::SaveArgs;
 use crate::error::{Error, Result};
 use crate::event::{Kind, emit};
+use crate::image::is_list;
 use crate::output::Output;
+use crate::pull;
 use crate::reference::Reference;
 use crate::registry::Platform;
 use crate::settings::Settings;
-use crate::store::{self, Image, Store};
+use crate::store::{self, Image, ManifestList, Store};
 use bundle::archive::{self, Name, Outgoing, write};
 use bundle::digest::Mismatch;
 use bundle::{layout, platform};
@@ -20,10 +22,11 @@ use std::io::Write as _;
 /// Writes the named images to a file, or to stdout if that is no terminal.
 pub fn save(settings: &Settings, args: &SaveArgs) -> Result<()> {
     let store = Store::open(&settings.root)?;
-    let chosen = choose(&store, &args.images)?;
-    if let Some(platform) = &args.platform {
-        chosen.iter().try_for_each(|(image, _)| check_platform(image, platform))?;
-    }
+    let chosen = choose(&store, &args.images, args.platform.as_ref())?;
+    let chosen: Vec<(Image, Vec<Reference>)> = chosen
+        .into_iter()
+        .map(|(image, names)| Ok((installed(&store, image)?, names)))
+        .collect::<Result<_>>()?;
     let outgoing: Vec<Outgoing> = chosen
         .iter()
         .map(|(image, names)| outgoing(&store, image, names))
@@ -39,11 +42,20 @@ pub fn save(settings: &Settings, args: &SaveArgs) -> Result<()> {
     Ok(())
 }
 
-/// Refuses an image for another platform than the one that was asked for: of an image for several, the store has one.
-fn check_platform(image: &Image, platform: &Platform) -> Result<()> {
-    if platform.fits(&image.config) {
-        return Ok(());
+/// What only a list keeps may be in Docker's words, which is nothing that an archive of OCI's has: it becomes an image here first.
+fn installed(store: &Store, image: Image) -> Result<Image> {
+    if store.hold(&image)?.is_some() {
+        return Ok(image);
     }
+    let id = image.id.to_string();
+    pull::unpack_again(store, &image).map_err(|cause| pull::Error::new("save", id, cause).into())
+}
+
+/// Refuses an image for another platform than the one that was asked for: of an image for several, the store has one.
+fn check_platform(image: &Image, platform: Option<&Platform>) -> Result<()> {
+    let Some(platform) = platform.filter(|platform| !platform.fits(&image.config)) else {
+        return Ok(());
+    };
     let name = image.names.first().map_or_else(|| image.id.to_string(), ToString::to_string);
     Err(Error::Rejected {
         message: format!("no suitable export target found for platform {platform}"),
@@ -71,18 +83,36 @@ fn unsaved(error: archive::Error) -> Error {
 
 /// The images that are meant, each once, with the names that were asked for: all tags of a repository that is named without
 /// one, and none for an id.
-fn choose(store: &Store, texts: &[String]) -> Result<Vec<(Image, Vec<Reference>)>> {
-    let all = store.list()?;
+fn choose(
+    store: &Store,
+    texts: &[String],
+    platform: Option<&Platform>,
+) -> Result<Vec<(Image, Vec<Reference>)>> {
+    let (all, lists) = (store.list()?, store.lists()?);
     let mut chosen: Vec<(Image, Vec<Reference>)> = Vec::new();
     for text in texts {
-        let tags = if is_repository(text) { tags_of(&all, text) } else { Vec::new() };
-        if tags.is_empty() {
-            let image = store.find(text)?;
-            let name = text.parse().ok().filter(|name| image.names.contains(name));
+        let (tags, tags_of_lists) = match is_repository(text) {
+            true => (tags_of(&all, text), tags_of_lists(&lists, text)),
+            false => (Vec::new(), Vec::new()),
+        };
+        if tags.is_empty() && tags_of_lists.is_empty() {
+            let image = store.find_for(text, platform)?;
+            let name: Option<Reference> = text.parse().ok();
+            let called =
+                |names: &[Reference]| name.as_ref().is_some_and(|name| names.contains(name));
+            let by_list = lists.iter().any(|list| called(&list.names));
+            if platform.is_some() && !by_list && !is_list(store, text)? {
+                check_platform(&image, platform)?;
+            }
+            let name = name.clone().filter(|_| by_list || called(&image.names));
             add(&mut chosen, image, name);
         }
         for (image, name) in tags {
+            check_platform(&image, platform)?;
             add(&mut chosen, image, Some(name));
+        }
+        for name in tags_of_lists {
+            add(&mut chosen, store.find_for(&name.to_string(), platform)?, Some(name));
         }
     }
     Ok(chosen)
@@ -102,16 +132,24 @@ fn is_repository(text: &str) -> bool {
 }
 
 fn tags_of(images: &[Image], text: &str) -> Vec<(Image, Reference)> {
+    let of_image = |image: &Image| {
+        let names = of_repository(&image.names, text);
+        names.into_iter().map(|name| (image.clone(), name)).collect::<Vec<_>>()
+    };
+    images.iter().flat_map(of_image).collect()
+}
+
+fn tags_of_lists(lists: &[ManifestList], text: &str) -> Vec<Reference> {
+    lists.iter().flat_map(|list| of_repository(&list.names, text)).collect()
+}
+
+/// Those of the names that are of a repository.
+fn of_repository(names: &[Reference], text: &str) -> Vec<Reference> {
     let Ok(repository) = text.parse::<Reference>() else { return Vec::new() };
     let is_of = |name: &&Reference| {
         (name.domain(), name.repository()) == (repository.domain(), repository.repository())
     };
-    images
-        .iter()
-        .flat_map(|image| {
-            image.names.iter().filter(is_of).map(|name| (image.clone(), name.clone()))
-        })
-        .collect()
+    names.iter().filter(is_of).cloned().collect()
 }
 
 fn outgoing(store: &Store, image: &Image, names: &[Reference]) -> Result<Outgoing> {

@@ -39,7 +39,7 @@ pub fn push_named(settings: &Settings, args: &PushArgs) -> Result<String> {
     let store = Store::open(&settings.root)?;
     let reference = repository_or_tag(&args.image, args.all_tags)?;
     let access = Access { credentials: None, tls: tls(&args.tls) };
-    let options = PushOptions { access, ..PushOptions::default() };
+    let options = PushOptions { access, platform: args.platform.clone(), ..PushOptions::default() };
     let progress = reporter(args.quiet);
     let names = if args.all_tags { tagged(&store, &reference)? } else { vec![reference.clone()] };
     if !args.all_tags && says_no_tag(&args.image) {
@@ -49,6 +49,7 @@ pub fn push_named(settings: &Settings, args: &PushArgs) -> Result<String> {
     let mut text = String::new();
     for pushed_name in &names {
         let pushed = match store.named_list(pushed_name)? {
+            Some(_) if args.platform.is_some() => push(pushed_name, &options, &store, &*progress)?,
             Some(list) => {
                 let sent = Sent { list: &list.list, format: None, images: true };
                 push_list(pushed_name, sent, &options, &store, &*progress)?

@@ -140,7 +140,9 @@ impl Builder<'_> {
     fn scratch(&self) -> Stand {
         let host = Platform::host();
         let platform = self.registry.platform.as_ref().unwrap_or(&host);
-        let document = State::scratch(platform.os(), platform.architecture());
+        // The variant of this machine's CPU is nothing that a file from scratch needs.
+        let variant = self.registry.platform.as_ref().and_then(Platform::variant);
+        let document = State::scratch(platform.os(), platform.architecture(), variant);
         Stand { document, image: None, begins_with: (0, 0) }
     }
 

@@ -15,7 +15,7 @@ use crate::settings::Settings;
 use crate::store::{Image, Occupant, Store};
 use crate::tag;
 use bundle::digest::Digest;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// What a build is to come to.
 pub(super) struct Results<'a> {
@@ -45,6 +45,10 @@ impl<'a> Results<'a> {
         let platforms = platforms(&args.platform);
         if platforms.len() > 1 {
             outputs.check_several()?;
+        } else if let Some(name) = list.as_ref().filter(|name| names.contains(name)) {
+            return Err(Error::refusal(format!(
+                "`{name}` cannot be the name of the image and of the list that it is added to"
+            )));
         }
         Ok(Self { platforms, names, list })
     }
@@ -72,10 +76,10 @@ impl<'a> Results<'a> {
             return Ok(Vec::new());
         }
         let mut entries = Vec::new();
-        for image in images {
+        for (platform, image) in self.platforms.iter().zip(images) {
             // Until it is in a list, it has nothing else that keeps it.
             store.hold_image(image)?;
-            entries.push(descriptor_of(store, image)?);
+            entries.push(entry(descriptor_of(store, image)?, platform.as_ref()));
         }
         let mut lists = Vec::new();
         let own = self.names.iter().filter(|name| several && self.list.as_ref() != Some(name));
@@ -110,6 +114,19 @@ fn platforms(asked: &[Platform]) -> Vec<Option<Platform>> {
         platforms.push(None);
     }
     platforms
+}
+
+/// What a list says of an image: that it is for the platform that it was built for. Its configuration may have another, as with
+/// `FROM --platform=$BUILDPLATFORM`, and counts where nobody has asked for one.
+fn entry(mut descriptor: Value, platform: Option<&Platform>) -> Value {
+    if let Some(platform) = platform {
+        let mut said = json!({ "architecture": platform.architecture(), "os": platform.os() });
+        if let Some(variant) = platform.variant() {
+            said["variant"] = variant.into();
+        }
+        descriptor["platform"] = said;
+    }
+    descriptor
 }
 
 /// The list with the images in it. One that was built for the same platform before is another state of the same thing, which whoever

@@ -96,11 +96,15 @@ impl<'p> State<'p> {
 
     /// The configuration of an image without files.
     #[must_use]
-    pub fn scratch(os: &str, architecture: &str) -> Value {
-        json!({
+    pub fn scratch(os: &str, architecture: &str, variant: Option<&str>) -> Value {
+        let mut document = json!({
             "architecture": architecture, "os": os, "created": "1970-01-01T00:00:00Z", "config": {},
             "rootfs": {"type": "layers", "diff_ids": []}, "history": [],
-        })
+        });
+        if let Some(variant) = variant {
+            document["variant"] = variant.into();
+        }
+        document
     }
 
     /// Gives a stage the PATH that Docker gives to one whose base has none.

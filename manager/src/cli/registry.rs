@@ -36,7 +36,7 @@ pub struct PushArgs {
     /// Accepted for compatibility: no signatures of that kind are made
     #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub disable_content_trust: Option<bool>,
-    /// Refuse an image that is for another platform
+    /// Refuse an image that is for another platform; of a list, take that for this one
     #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
     pub platform: Option<Platform>,
     /// How far the registry is trusted.

@@ -142,7 +142,7 @@ pub struct HistoryArgs {
     /// Show ids only
     #[arg(short, long)]
     pub quiet: bool,
-    /// Refuse an image that is for another platform
+    /// Refuse an image that is for another platform; of a list, take that for this one
     #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
     pub platform: Option<Platform>,
     /// Name or id
@@ -156,7 +156,7 @@ pub struct InspectImagesArgs {
     /// Print `json`, or a Go template for each image
     #[arg(short, long, value_name = "FORMAT")]
     pub format: Option<String>,
-    /// Refuse an image that is for another platform
+    /// Refuse an image that is for another platform; of a list, take that for this one
     #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
     pub platform: Option<Platform>,
     /// Names or ids

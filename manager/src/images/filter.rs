@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::listing::Filters;
 use crate::pattern;
 use crate::reference::Reference;
-use crate::store::{Image, ManifestList, Store};
+use crate::store::{Found, Image, ManifestList, Store};
 
 /// The filters, with what they refer to looked up.
 pub(super) struct Choice<'a> {
@@ -21,7 +21,11 @@ pub(super) struct Choice<'a> {
 impl<'a> Choice<'a> {
     pub(super) fn new(store: &Store, filters: &'a Filters, name: Option<&'a str>) -> Result<Self> {
         let times = |key: &str| -> Result<Vec<Timestamp>> {
-            let found = filters.values(key).map(|name| Ok(store.find(name)?.time()));
+            let time = |found: Found| match found {
+                Found::Image(image) => image.time(),
+                Found::List(list) => list.made,
+            };
+            let found = filters.values(key).map(|name| Ok(time(store.find_any(name)?)));
             let found: Result<Vec<Option<Timestamp>>> = found.collect();
             Ok(found?.into_iter().flatten().collect())
         };

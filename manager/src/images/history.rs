@@ -3,7 +3,7 @@
 use crate::cli::HistoryArgs;
 use crate::clock::Timestamp;
 use crate::error::Result;
-use crate::image::check_platform;
+use crate::image;
 use crate::listing::{Column, List, ListArgs, Row, human_size};
 use crate::settings::Settings;
 use crate::store::{Image, Store};
@@ -39,8 +39,7 @@ pub fn history(settings: &Settings, args: &HistoryArgs) -> Result<String> {
     };
     let view = if args.human { LIST.view(&list)? } else { LIST.view_of(&list, &EXACT)? };
     let store = Store::open(&settings.root)?;
-    let image = store.find(&args.image)?;
-    check_platform(&image, &args.image, args.platform.as_ref())?;
+    let image = image::find(&store, &args.image, args.platform.as_ref())?;
     let mut rows = steps(&store, &image, args);
     rows.reverse();
     view.render(&rows)

@@ -49,8 +49,16 @@ impl ImagePrune {
         let (unused, freed) = store.prune(
             |Stock { mut images, lists }| {
                 let (unreadable, containers) = (containers.unreadable()?, containers.list()?);
-                let goes =
-                    |list: &ManifestList| (all || list.names.is_empty()) && choice.takes_list(list);
+                let is_used = |list: &ManifestList| {
+                    let own: Vec<_> = list.list.own().collect();
+                    images
+                        .iter()
+                        .filter(|image| own.iter().any(|digest| image.goes_by(digest.as_str())))
+                        .any(|image| !rmi::users_by(&containers, image, &list.names).is_empty())
+                };
+                let goes = |list: &ManifestList| {
+                    (all || list.names.is_empty()) && choice.takes_list(list) && !is_used(list)
+                };
                 let (lists, kept): (Vec<_>, Vec<_>) = lists.into_iter().partition(goes);
                 // What is in a list that stays is not dangling: that is where its name is.
                 let held: HashSet<String> = kept

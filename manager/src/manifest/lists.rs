@@ -13,7 +13,7 @@ use crate::reference::Reference;
 use crate::registry::Access;
 use crate::registry::list::{Format, List, Traits};
 use crate::settings::Settings;
-use crate::store::{ManifestList, Occupant, Store};
+use crate::store::{Image, ManifestList, Occupant, Store};
 use crate::{rmi, tag, transfer};
 use bundle::digest::Digest;
 use serde_json::Value;
@@ -96,10 +96,16 @@ pub fn rm(settings: &Settings, names: &[String]) -> Result<(Vec<String>, Vec<Err
 }
 
 fn remove_whole(settings: &Settings, store: &Store, name: &str) -> Result<Vec<String>> {
-    if store.find_list(name)?.is_none() {
+    // Containers are of images: what a list is to them, `rmi` asks.
+    let none = |_: &Image, lists: Option<&[Reference]>| match lists {
+        None => Err(absent(store, name)),
+        Some(_) => Ok(Vec::new()),
+    };
+    // One that does not read back can be removed, too.
+    if !store.has_list(name)? {
         return Err(absent(store, name));
     }
-    let removed = store.remove::<Error>(name, false, |_| Err(absent(store, name)))?;
+    let removed = store.remove::<Error>(name, false, none)?;
     Ok(removed.iter().map(|removed| rmi::told(settings, removed)).collect())
 }
 
@@ -113,10 +119,13 @@ pub fn push(settings: &Settings, args: &ManifestPushArgs) -> Result<String> {
     let store = Store::open(&settings.root)?;
     let list = named(&store, &args.list)?;
     let destination = match args.destination.as_deref() {
-        Some(text) => remote_name(text).unwrap_or(text),
-        None => &args.list,
+        Some(text) => Some(remote_name(text).unwrap_or(text)),
+        None => None,
     };
-    let destination: Reference = destination.parse()?;
+    let destination: Reference = match destination {
+        Some(text) => text.parse()?,
+        None => own_name(&list, &args.list)?,
+    };
     let format = args.format.map(Format::from);
     let sent = Sent { list: &list.list, format, images: args.all };
     let access = Access { credentials: None, tls: transfer::tls(&args.tls.tls()) };
@@ -154,7 +163,7 @@ fn change(
     name: &str,
     change: impl FnOnce(&mut List) -> Result<()>,
 ) -> Result<String> {
-    let reference = tag::target(name)?;
+    let reference = own_name(&named(store, name)?, name)?;
     let changed = store.change_list(&reference, |occupant| match occupant {
         Occupant::List(_, mut list) => change(&mut list).map(|()| list),
         Occupant::Nobody | Occupant::Other(_) => Err(absent(store, name)),
@@ -172,6 +181,15 @@ fn digest(store: &Store, list: &str, image: &str, tls: &TlsArgs) -> Result<Diges
     let entries = member::entries(store, image, Which::For(&traits), tls)?;
     let digest = entries.first().and_then(|entry| entry["digest"].as_str()?.parse().ok());
     digest.ok_or_else(|| Error::refusal(format!("`{image}` has no digest")))
+}
+
+/// The name of a list by which it was called, or, where that was by its id, its first.
+fn own_name(list: &ManifestList, typed: &str) -> Result<Reference> {
+    let typed_name = typed.parse().ok().filter(|name| list.names.contains(name));
+    typed_name.or_else(|| list.names.first().cloned()).ok_or_else(|| Error::Rejected {
+        message: format!("manifest list `{typed}` has no name"),
+        hint: Some(format!("`nman tag {typed} NAME` gives it one")),
+    })
 }
 
 /// A list that has to be there.

@@ -86,12 +86,21 @@ fn of_repository(
     }
 }
 
-/// The entries of an index with all that it says of them.
+/// The entries of an index with all that it says of them. A list says things of its own of them: they and what is in them must be objects.
 fn raw_entries(document: &Document) -> std::result::Result<Vec<Value>, registry::Error> {
     let mut index = super::value(&document.content)?;
-    match index["manifests"].take() {
-        Value::Array(entries) => Ok(entries),
-        _ => Err(registry::Error::Invalid("it is an index of nothing".to_owned())),
+    let invalid = |why: &str| registry::Error::Invalid(why.to_owned());
+    let entries = match index.get_mut("manifests").map(Value::take) {
+        Some(Value::Array(entries)) => entries,
+        _ => return Err(invalid("it is an index of nothing")),
+    };
+    let is_object = |value: Option<&Value>| value.is_none_or(|it| it.is_null() || it.is_object());
+    let is_sound = |entry: &Value| {
+        entry.is_object() && ["platform", "annotations"].iter().all(|key| is_object(entry.get(key)))
+    };
+    match entries.iter().all(is_sound) {
+        true => Ok(entries),
+        false => Err(invalid("it is an index with an entry that is malformed")),
     }
 }
 
@@ -117,8 +126,10 @@ fn chosen(entries: Vec<Value>, which: Which<'_>, name: &str) -> Result<Vec<Value
     };
     let Some(best) = best else {
         let offered = offered(&descriptors);
-        let cause = pull::Cause::NoPlatform { wanted, offered };
-        return Err(pull::Error::new("add", name.to_owned(), cause).into());
+        return Err(Error::Rejected {
+            message: format!("cannot add `{name}`: no image for {wanted} in it; it has {offered}"),
+            hint: Some("`nman manifest add` takes another one with --os, --arch and --variant, and all with --all".to_owned()),
+        });
     };
     let digest = Digest::try_from(best).map_err(|error| Error::refusal(error.to_string()))?;
     Ok(entries.into_iter().filter(|entry| entry["digest"] == digest.as_str()).take(1).collect())
@@ -170,6 +181,32 @@ mod tests {
             error,
             "cannot add `x`: no image for linux/riscv64 in it; it has linux/amd64, linux/arm64, linux/s390x"
         );
+    }
+
+    #[test]
+    fn an_index_whose_entries_are_no_objects_is_refused() {
+        let entries = |manifests: Value| {
+            let content = json!({"schemaVersion": 2, "manifests": manifests}).to_string();
+            let content = content.into_bytes();
+            let digest = Digest::of(&content);
+            raw_entries(&Document { digest, media_type: OCI_INDEX.to_owned(), content })
+        };
+        let with = |key: &str, value: Value| {
+            let mut index = index();
+            index[1][key] = value;
+            Value::Array(index)
+        };
+        assert_eq!(entries(index().into()).unwrap(), index());
+        assert_eq!(entries(with("platform", Value::Null)).unwrap().len(), 3);
+        let list = json!(["x"]);
+        for bad in [
+            json!({}),
+            json!([list]),
+            with("platform", list.clone()),
+            with("annotations", list.clone()),
+        ] {
+            assert!(matches!(entries(bad), Err(registry::Error::Invalid(_))));
+        }
     }
 
     #[test]

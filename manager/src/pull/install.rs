@@ -97,6 +97,8 @@ pub(crate) fn install_as(
 pub(crate) fn unpack_again(store: &Store, image: &Image) -> Result<Image, Cause> {
     let layout = store.layout();
     let document = layout.resolve(image.manifest_digest.as_str())?;
+    // What only a list keeps may be in Docker's words: it says itself what it is.
+    let document = Document { media_type: String::new(), ..document };
     let source = Source { registry: layout, platform: &Platform::host(), asked: false };
     install(&source, document, &[], store, &NoProgress)
 }

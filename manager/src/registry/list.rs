@@ -4,6 +4,7 @@
 
 use super::manifest::{DOCKER_INDEX, DOCKER_MANIFEST, OCI_INDEX};
 use bundle::digest::Digest;
+use bundle::platform::{self, Platform};
 use oci_spec::image::Descriptor;
 use serde_json::{Map, Value, json};
 
@@ -120,6 +121,22 @@ impl List {
         })
     }
 
+    /// The image for a platform, or, where nobody has asked for one, that runs on this machine, with the repository that has it if that is
+    /// not here.
+    #[must_use]
+    pub fn choose(&self, platform: Option<&Platform>) -> Option<(Descriptor, Option<&str>)> {
+        let (entries, sources): (Vec<Descriptor>, Vec<Option<&str>>) = self.descriptors().unzip();
+        let at = best(&entries, platform)?;
+        Some((entries[at].clone(), sources[at]))
+    }
+
+    /// Its platforms, for a message.
+    #[must_use]
+    pub fn offered(&self) -> String {
+        let entries: Vec<Descriptor> = self.descriptors().map(|(entry, _)| entry).collect();
+        platform::offered(&entries)
+    }
+
     /// The digests of the images that are to be here: those that no repository is noted for.
     pub fn own(&self) -> impl Iterator<Item = Digest> {
         self.descriptors()
@@ -135,10 +152,11 @@ impl List {
         }
     }
 
-    /// Takes out what is for the same platform as `entry`, which comes in its place.
+    /// Takes out what is for the same platform as `entry`, which is added. The same image may be in the list for another platform.
     pub fn replace(&mut self, entry: Value) {
-        self.entries_mut().retain(|old| old["platform"] != entry["platform"]);
-        self.add(entry);
+        let entries = self.entries_mut();
+        entries.retain(|old| old["platform"] != entry["platform"]);
+        entries.push(entry);
     }
 
     /// Takes an image out; whether it was in it.
@@ -199,6 +217,15 @@ impl List {
         document["manifests"] = entries.into();
         document.to_string().into_bytes()
     }
+}
+
+/// Where the entry is that is for a platform, or, where nobody has asked for one, that runs on this machine.
+pub(crate) fn best(entries: &[Descriptor], platform: Option<&Platform>) -> Option<usize> {
+    let best = match platform {
+        Some(platform) => platform.choose(entries),
+        None => Platform::host().choose_runnable(entries),
+    }?;
+    entries.iter().position(|entry| std::ptr::eq(entry, best))
 }
 
 /// An entry for an image that is in `repository`, or here.
@@ -347,5 +374,11 @@ mod tests {
         );
         assert!(list.remove(&Digest::of(b"a")) && !list.remove(&Digest::of(b"a")));
         assert_eq!(list.entries().len(), 1);
+        // What is built may be the same for two platforms.
+        list.replace(image("c", OCI_MANIFEST, "riscv64"));
+        assert_eq!(
+            list.entries(),
+            [image("c", OCI_MANIFEST, "arm64"), image("c", OCI_MANIFEST, "riscv64")]
+        );
     }
 }

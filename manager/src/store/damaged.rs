@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use bundle::digest::Digest;
 
-use super::index::Index;
+use super::index::{Entry, Index};
 use super::removal::Removal;
 use super::{Error, Removed, Store, is_id_prefix};
 use crate::notice;
@@ -62,9 +62,15 @@ pub(super) fn unless_damaged<T>(
     match image {
         Err(error @ Error::Damaged { .. }) => {
             let name = called(index, digest);
-            notice::note(format!(
-                "image `{name}` is left out: {error} (`nman pull {name}` or loading it again mends it, `nman rmi {name}` removes it)"
-            ));
+            // What a registry has under the name of a list is no list.
+            notice::note(match index.entry(digest).is_some_and(Entry::is_list) {
+                true => format!(
+                    "manifest list `{name}` is left out: {error} (`nman manifest rm {name}` removes it)"
+                ),
+                false => format!(
+                    "image `{name}` is left out: {error} (`nman pull {name}` or loading it again mends it, `nman rmi {name}` removes it)"
+                ),
+            });
             Ok(None)
         }
         image => image.map(Some),

@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use bundle::digest::Digest;
+use bundle::platform::Platform;
 use bundle::reason::reason;
 
 use crate::reference::Reference;
@@ -18,6 +19,18 @@ pub enum Error {
     /// The beginning of an id fits several images.
     #[error("the id `{0}` is ambiguous: it fits several images")]
     Ambiguous(String),
+    /// A list has no image here for the platform.
+    #[error(
+        "`{name}` is a list of images for several platforms: no image for {wanted} of it is here; it has {offered}"
+    )]
+    NotInList {
+        /// The list.
+        name: String,
+        /// What was looked for.
+        wanted: Platform,
+        /// What it has, here or in registries.
+        offered: String,
+    },
     /// Names or containers are in the way of a removal; the clause says which.
     #[error("conflict: {0}")]
     Conflict(String),
@@ -71,6 +84,9 @@ impl Error {
                 Ok(_) => format!("`nman pull {name}` may get it"),
                 Err(_) => "`nman images` lists what is here".to_owned(),
             }),
+            Self::NotInList { name, .. } => {
+                Some(format!("`nman manifest inspect {name}` shows what is in it"))
+            }
             Self::Ambiguous(_) => Some("give more digits of the id".to_owned()),
             Self::Conflict(why) if why.contains("running container") => {
                 Some("stop and remove the container first".to_owned())
@@ -78,6 +94,9 @@ impl Error {
             Self::Conflict(_) => Some("`nman rmi -f` removes it all the same".to_owned()),
             Self::Damaged { object: "layer", .. } => Some(
                 "`nman system check --repair` removes what is damaged; then pull or load the image again".to_owned(),
+            ),
+            Self::Damaged { object: "manifest list", .. } => Some(
+                "`nman manifest rm` removes it, and `nman manifest create` makes it again".to_owned(),
             ),
             Self::Damaged { .. } => Some("pull or load the image again".to_owned()),
             Self::Layout(error) => error.hint(),

@@ -15,11 +15,11 @@ use super::damaged::unless_damaged;
 use super::index::{Entry, Index};
 use super::removal::{self, Wish};
 use super::verify::{Damage, Remedy};
-use super::{Error, Image, Removed, Store, is_id_prefix};
+use super::{Error, Image, Removed, Store, User, is_id_prefix};
 use crate::clock::Timestamp;
 use crate::reference::Reference;
-use crate::registry::list::List;
-use crate::registry::manifest::{self, Kind, OCI_INDEX};
+use crate::registry::list::{List, best};
+use crate::registry::manifest::{self, DOCKER_MANIFEST, Kind, OCI_INDEX};
 use crate::registry::{Document, MAX_MANIFEST};
 
 /// A list as the store knows it.
@@ -71,6 +71,13 @@ impl Store {
         self.read_list(&index, &digest).map(Some)
     }
 
+    /// Whether there is a list of this name or id, which need not read back.
+    pub(crate) fn has_list(&self, text: &str) -> Result<bool, Error> {
+        let _lock = self.lock_shared()?;
+        let index = self.index()?;
+        Ok(named(&index, text).is_some() || of_id(&index, text)?.is_some())
+    }
+
     /// The image or the list of this name, or of this id or the beginning of it.
     pub fn find_any(&self, text: &str) -> Result<Found, Error> {
         let _lock = self.lock_shared()?;
@@ -78,7 +85,7 @@ impl Store {
         if let Some(digest) = named(&index, text) {
             return self.read_list(&index, &digest).map(Found::List);
         }
-        match self.find_in(&index, text, None) {
+        match self.find_image(&index, text) {
             Ok(image) => Ok(Found::Image(Box::new(image))),
             Err(error @ Error::NoSuchImage(_)) => {
                 let digest = of_id(&index, text)?.ok_or(error)?;
@@ -135,8 +142,15 @@ impl Store {
         let staging = self.stage()?;
         let _lock = self.lock()?;
         let mut index = self.index()?;
-        let list = change(self.occupant(&index, name))?;
-        if let Some(missing) = list.own().find(|digest| self.member(digest).is_err()) {
+        let occupant = self.occupant(&index, name);
+        let old: Vec<Digest> = match &occupant {
+            Occupant::List(_, list) => list.own().collect(),
+            Occupant::Nobody | Occupant::Other(_) => Vec::new(),
+        };
+        let list = change(occupant)?;
+        // One that was in it and is damaged can be left or taken out.
+        let mut new = list.own().filter(|digest| !old.contains(digest));
+        if let Some(missing) = new.find(|digest| self.member(digest).is_err()) {
             return Err(Error::NoSuchImage(missing.to_string()).into());
         }
         let content = list.kept();
@@ -179,20 +193,32 @@ impl Store {
 
     /// Takes away a name of a list, or with a digest all names, and with the last one the list. Nothing, if no list is meant. The lock
     /// is held.
-    pub(super) fn remove_list(
+    pub(super) fn remove_list<E: From<Error>>(
         &self,
         index: &Index,
         text: &str,
-        by_id: bool,
-        force: bool,
-    ) -> Result<Option<Vec<Removed>>, Error> {
+        (by_id, force): (bool, bool),
+        users: &impl Fn(&Image, Option<&[Reference]>) -> Result<Vec<User>, E>,
+    ) -> Result<Option<Vec<Removed>>, E> {
         let found = if by_id { of_id(index, text)? } else { named(index, text) };
         let Some(digest) = found else { return Ok(None) };
         let names = index.names(&digest);
         let named = text.parse().ok().and_then(|typed| removal::named(&names, typed));
-        let wish = Wish { id: &digest, names: &names, named: named.as_ref(), users: &[], force };
+        let mut all = Vec::new();
+        for image in self.images_of(index, &digest)? {
+            all.extend(users(&image, Some(&names))?);
+        }
+        let wish = Wish { id: &digest, names: &names, named: named.as_ref(), users: &all, force };
         let removal = removal::plan(&wish)?;
-        self.forget(index.clone(), &digest, digest.clone(), &[], removal).map(Some)
+        Ok(self.forget(index.clone(), &digest, digest.clone(), &[], removal).map(Some)?)
+    }
+
+    /// The images here that a list has; of one that does not read back, nobody knows any.
+    fn images_of(&self, index: &Index, digest: &Digest) -> Result<Vec<Image>, Error> {
+        let Ok(list) = self.list_of(digest) else { return Ok(Vec::new()) };
+        let mut images = self.list_in(index)?;
+        images.retain(|image| list.own().any(|own| image.goes_by(own.as_str())));
+        Ok(images)
     }
 
     /// The image here of a list that is for a platform, or, where nobody has asked for one, that runs on this machine.
@@ -203,24 +229,57 @@ impl Store {
         platform: Option<&Platform>,
     ) -> Result<Option<Image>, Error> {
         let list = self.list_of(digest)?;
-        let images = self.list_in(index)?;
-        let (mut offered, mut here) = (Vec::new(), Vec::new());
-        for (descriptor, source) in list.descriptors() {
-            let digest = Digest::try_from(&descriptor).ok();
-            let image = images.iter().find(|image| image.goes_by(descriptor.digest().as_ref()));
-            // One that is no image here any more is one again once it is unpacked from what the list keeps.
-            let kept = || self.image(index, digest.as_ref().filter(|_| source.is_none())?).ok();
-            if let Some(image) = image.cloned().or_else(kept) {
-                offered.push(descriptor);
-                here.push(image);
+        let (mut offered, mut is_own): (Vec<Descriptor>, Vec<bool>) =
+            list.descriptors().map(|(entry, source)| (entry, source.is_none())).unzip();
+        // What is looked at is what fits: the next best only where the best is not here.
+        while let Some(at) = best(&offered, platform) {
+            if let Some(image) = self.of_descriptor(index, &offered[at], is_own[at])? {
+                return Ok(Some(image));
+            }
+            offered.remove(at);
+            is_own.remove(at);
+        }
+        Ok(None)
+    }
+
+    /// The image of an entry of a list, if it is here.
+    fn of_descriptor(
+        &self,
+        index: &Index,
+        descriptor: &Descriptor,
+        is_own: bool,
+    ) -> Result<Option<Image>, Error> {
+        let Ok(digest) = Digest::try_from(descriptor) else { return Ok(None) };
+        if index.entry(&digest).is_some() {
+            return Ok(self.image(index, &digest).ok());
+        }
+        // In Docker's words it goes by the digest that it came with, which its own manifest tells.
+        if descriptor.media_type().to_string() == DOCKER_MANIFEST {
+            let images = self.list_in(index)?;
+            if let Some(image) = images.into_iter().find(|image| image.goes_by(digest.as_str())) {
+                return Ok(Some(image));
             }
         }
-        let chosen = match platform {
-            Some(platform) => platform.choose(&offered),
-            None => Platform::host().choose_runnable(&offered),
+        // One that is no image here any more is one again once it is unpacked from what the list keeps.
+        Ok(if is_own { self.image(index, &digest).ok() } else { None })
+    }
+
+    /// That a list has no image here for a platform.
+    pub(super) fn not_in_list(
+        &self,
+        index: &Index,
+        digest: &Digest,
+        platform: Option<&Platform>,
+    ) -> Error {
+        let list = match self.list_of(digest) {
+            Ok(list) => list,
+            Err(error) => return error,
         };
-        let at = chosen.and_then(|chosen| offered.iter().position(|one| one == chosen));
-        Ok(at.map(|at| here.swap_remove(at)))
+        Error::NotInList {
+            name: super::damaged::called(index, digest),
+            wanted: platform.cloned().unwrap_or_else(Platform::host),
+            offered: list.offered(),
+        }
     }
 
     /// The manifest of an image of a list, which may be one of no container.
@@ -246,8 +305,8 @@ impl Store {
         Some(blobs)
     }
 
-    /// Looks at what only lists keep: the blobs of images have been looked at.
-    pub(super) fn verify_lists(&self, index: &Index, found: &mut Vec<Damage>) {
+    /// Looks at what only lists keep: the blobs of `images` have been looked at.
+    pub(super) fn verify_lists(&self, index: &Index, images: &[Image], found: &mut Vec<Damage>) {
         let mut seen = HashSet::new();
         for digest in index.lists() {
             let name = super::damaged::called(index, &digest);
@@ -255,39 +314,46 @@ impl Store {
                 Ok(list) => list,
                 Err(error) => {
                     let what = format!("manifest list `{name}`: {error}");
-                    found.push(Damage { what, remedy: Remedy::Forget(digest, name) });
+                    found.push(Damage { what, remedy: Remedy::ForgetList(digest, name) });
                     continue;
                 }
             };
             for member in list.own().filter(|member| index.entry(member).is_none()) {
-                let manifest = match self.member(&member) {
-                    Ok(manifest) => manifest,
-                    Err(error) => {
-                        let what = format!("manifest list `{name}`: {error}");
-                        let blob = self.layout.blob_path(&member);
-                        found
-                            .push(Damage { what, remedy: Remedy::Fetch(Some(blob), name.clone()) });
-                        continue;
-                    }
-                };
-                for blob in blobs_of(&manifest)
-                    .filter_map(|blob| Some((Digest::try_from(blob).ok()?, blob.size())))
-                {
-                    if !seen.insert(blob.0.clone()) {
-                        continue;
-                    }
-                    let read = self.blob(&blob.0, blob.1).map_err(|error| error.to_string());
-                    let read =
-                        read.and_then(|blob| blob.finish().map_err(|error| error.to_string()));
-                    if let Err(why) = read {
-                        let what = format!("blob `{}` of manifest list `{name}`: {why}", blob.0);
-                        let path = self.layout.blob_path(&blob.0);
-                        found
-                            .push(Damage { what, remedy: Remedy::Fetch(Some(path), name.clone()) });
-                    }
-                }
+                let has_image = images.iter().any(|image| image.goes_by(member.as_str()));
+                found.extend(self.verify_member(&name, &member, has_image, &mut seen));
             }
         }
+    }
+
+    /// What is wrong with an image of the list `name`. One that is an image here as well has blobs that have been looked at, as have
+    /// those that are `seen`.
+    fn verify_member(
+        &self,
+        name: &str,
+        member: &Digest,
+        is_image: bool,
+        seen: &mut HashSet<Digest>,
+    ) -> Vec<Damage> {
+        let damage = |what: String, blob: &Digest| {
+            let blob = Some(self.layout.blob_path(blob));
+            Damage { what, remedy: Remedy::Member(blob, name.to_owned(), member.clone()) }
+        };
+        let manifest = match self.member(member) {
+            Ok(manifest) => manifest,
+            Err(error) => return vec![damage(format!("manifest list `{name}`: {error}"), member)],
+        };
+        let blobs = blobs_of(&manifest).filter(|_| !is_image);
+        let blobs = blobs.filter_map(|blob| Some((Digest::try_from(blob).ok()?, blob.size())));
+        let wrong = |(blob, size): (Digest, u64)| {
+            if !seen.insert(blob.clone()) {
+                return None;
+            }
+            let read = self.blob(&blob, size).map_err(|error| error.to_string());
+            let read = read.and_then(|blob| blob.finish().map_err(|error| error.to_string()));
+            let why = read.err()?;
+            Some(damage(format!("blob `{blob}` of manifest list `{name}`: {why}"), &blob))
+        };
+        blobs.filter_map(wrong).collect()
     }
 }
 
@@ -304,7 +370,7 @@ fn named(index: &Index, text: &str) -> Option<Digest> {
 }
 
 /// The list of this digest, or the beginning of it.
-fn of_id(index: &Index, text: &str) -> Result<Option<Digest>, Error> {
+pub(super) fn of_id(index: &Index, text: &str) -> Result<Option<Digest>, Error> {
     let mut fitting = index.lists();
     fitting.retain(|digest| is_id_prefix(digest, text));
     match fitting.len() {

@@ -138,7 +138,23 @@ impl Store {
             && let Some(entry) = index.named(&reference)
         {
             let image = self.of_entry(index, entry, platform)?;
-            return image.ok_or_else(|| Error::NoSuchImage(reference.to_string()));
+            return image.ok_or_else(|| self.not_in_list(index, &entry.manifest, platform));
+        }
+        let error = match self.find_image(index, text) {
+            Err(error @ Error::NoSuchImage(_)) => error,
+            found => return found,
+        };
+        let list = lists::of_id(index, text)?.ok_or(error)?;
+        let image = self.of_list(index, &list, platform)?;
+        image.ok_or_else(|| self.not_in_list(index, &list, platform))
+    }
+
+    /// The same, and never an image of a list that is meant itself.
+    fn find_image(&self, index: &Index, text: &str) -> Result<Image, Error> {
+        if let Ok(reference) = text.parse::<Reference>()
+            && let Some(entry) = index.named(&reference).filter(|entry| !entry.is_list())
+        {
+            return self.image(index, &entry.manifest);
         }
         let mut found: Option<Image> = None;
         for digest in index.manifests_with_steps() {
@@ -238,13 +254,14 @@ impl Store {
     }
 
     /// Takes away a name, or with an id all names, and the image with its last name, by Docker's rules for images that have
-    /// several names or that containers use. `users` finds those containers; it is asked under the lock, so that one that is
+    /// several names or that containers use. `users` finds those containers, of an image of a list those that were made by one of the
+    /// list's names; it is asked under the lock, so that one that is
     /// made meanwhile is seen, or finds that its image has gone. Layers below a container stay in any case.
     pub fn remove<E: From<Error>>(
         &self,
         text: &str,
         force: bool,
-        users: impl FnOnce(&Image) -> Result<Vec<User>, E>,
+        users: impl Fn(&Image, Option<&[Reference]>) -> Result<Vec<User>, E>,
     ) -> Result<Vec<Removed>, E> {
         if self.is_bare {
             self.find(text)?;
@@ -253,12 +270,12 @@ impl Store {
         let _session = self.stage()?;
         let _lock = self.lock()?;
         let index = self.index()?;
-        if let Some(removed) = self.remove_list(&index, text, false, force)? {
+        if let Some(removed) = self.remove_list(&index, text, (false, force), &users)? {
             return Ok(removed);
         }
-        let image = match self.find_in(&index, text, None) {
+        let image = match self.find_image(&index, text) {
             Err(error @ (Error::Damaged { .. } | Error::NoSuchImage(_))) => {
-                if let Some(removed) = self.remove_list(&index, text, true, force)? {
+                if let Some(removed) = self.remove_list(&index, text, (true, force), &users)? {
                     return Ok(removed);
                 }
                 return Ok(self.remove_damaged(index, text)?.ok_or(error)?);
@@ -266,7 +283,7 @@ impl Store {
             found => found?,
         };
         let named = text.parse().ok().and_then(|typed| removal::named(&image.names, typed));
-        let users = users(&image)?;
+        let users = users(&image, None)?;
         let wish = Wish {
             id: &image.id,
             names: &image.names,

@@ -35,6 +35,11 @@ pub enum Remedy {
     Unpack(Box<Image>, ChainId),
     /// Getting the image again; a blob that is not what its name says is in the way of that, and is removed.
     Fetch(Option<PathBuf>, String),
+    /// Getting an image again that only a list has, or taking it out: the blob that is in the way, the list's name, and the digest by
+    /// which the list knows it.
+    Member(Option<PathBuf>, String, Digest),
+    /// Giving a list up that does not read back: its digest and its name.
+    ForgetList(Digest, String),
     /// Giving the image up: nothing here tells what its manifest or its configuration, by this digest of the manifest and
     /// under this name, was.
     Forget(Digest, String),
@@ -47,10 +52,14 @@ impl Store {
         let index = self.index()?;
         let mut found = Vec::new();
         let mut verified = HashSet::new();
+        let mut images = Vec::new();
         for digest in index.manifests_with_steps() {
             let name = called(&index, &digest);
             match self.image(&index, &digest) {
-                Ok(image) => self.verify_image(&image, &name, &mut verified, &mut found),
+                Ok(image) => {
+                    self.verify_image(&image, &name, &mut verified, &mut found);
+                    images.push(image);
+                }
                 Err(error) => {
                     let remedy = match &error {
                         Error::Damaged { .. } => Remedy::Forget(digest, name.clone()),
@@ -60,7 +69,7 @@ impl Store {
                 }
             }
         }
-        self.verify_lists(&index, &mut found);
+        self.verify_lists(&index, &images, &mut found);
         let Reachable { blobs, chains } = self.reachable(&index);
         for algorithm in entries(&self.layout.path().join("blobs"))? {
             found.extend(leftover("blob", &entries(&algorithm)?, &blobs));
@@ -170,14 +179,18 @@ impl Store {
                 }
                 Ok(crate::pull::unpack_again(self, image).is_ok())
             }
-            Remedy::Fetch(Some(blob), _) => match fs::remove_file(blob) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    Err(Error::file("remove", blob)(error))
+            Remedy::Fetch(Some(blob), _) | Remedy::Member(Some(blob), ..) => {
+                match fs::remove_file(blob) {
+                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                        Err(Error::file("remove", blob)(error))
+                    }
+                    _ => Ok(false),
                 }
-                _ => Ok(false),
-            },
-            Remedy::Fetch(None, _) => Ok(false),
-            Remedy::Forget(manifest, _) => self.forget_damaged(manifest),
+            }
+            Remedy::Fetch(None, _) | Remedy::Member(None, ..) => Ok(false),
+            Remedy::Forget(manifest, _) | Remedy::ForgetList(manifest, _) => {
+                self.forget_damaged(manifest)
+            }
         }
     }
 }

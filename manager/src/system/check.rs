@@ -68,21 +68,6 @@ fn check_store(settings: &Settings, repair: bool, report: &mut Report) -> Result
             continue;
         }
         let mended = if repair { Some(store.mend(&damage)?) } else { None };
-        let hint = match &damage.remedy {
-            store::Remedy::Collect | store::Remedy::Unpack(..) => {
-                "`nman system check --repair` mends it".to_owned()
-            }
-            // As long as it is there it counts, and nobody fetches it.
-            store::Remedy::Fetch(Some(blob), name) if blob.exists() => format!(
-                "`nman system check --repair` removes it, and `nman pull {name}` or loading it again then mends it"
-            ),
-            store::Remedy::Fetch(_, name) => {
-                format!("`nman pull {name}` or loading it again mends it")
-            }
-            store::Remedy::Forget(_, name) => format!(
-                "`nman pull {name}` or loading it again mends it, `nman system check --repair` gives it up"
-            ),
-        };
         let what = match (&damage.remedy, mended) {
             (store::Remedy::Forget(_, name), Some(true)) => {
                 format!(
@@ -90,11 +75,45 @@ fn check_store(settings: &Settings, repair: bool, report: &mut Report) -> Result
                     damage.what
                 )
             }
+            (store::Remedy::ForgetList(..), Some(true)) => {
+                format!("{}; it was given up, `nman manifest create` makes it again", damage.what)
+            }
             _ => damage.what.clone(),
         };
-        report.add(&what, mended, &hint);
+        report.add(&what, mended, &advice(&damage.remedy));
     }
     Ok(())
+}
+
+/// What mends a damage of the store.
+fn advice(remedy: &store::Remedy) -> String {
+    match remedy {
+        store::Remedy::Collect | store::Remedy::Unpack(..) => {
+            "`nman system check --repair` mends it".to_owned()
+        }
+        // As long as it is there it counts, and nobody fetches it.
+        store::Remedy::Fetch(Some(blob), name) if blob.exists() => format!(
+            "`nman system check --repair` removes it, and `nman pull {name}` or loading it again then mends it"
+        ),
+        store::Remedy::Fetch(_, name) => {
+            format!("`nman pull {name}` or loading it again mends it")
+        }
+        // To pull what has the list's name would be the end of the list.
+        store::Remedy::Member(blob, list, digest) => {
+            let is_there = blob.as_ref().is_some_and(|blob| blob.exists());
+            let first =
+                if is_there { "`nman system check --repair` removes it, and then " } else { "" };
+            format!(
+                "{first}pulling or loading the image `{digest}` again mends it, or `nman manifest remove {list} {digest}` takes that out of the list"
+            )
+        }
+        store::Remedy::ForgetList(_, list) => format!(
+            "`nman manifest rm {list}` or `nman system check --repair` gives it up; `nman manifest create` makes it again"
+        ),
+        store::Remedy::Forget(_, name) => format!(
+            "`nman pull {name}` or loading it again mends it, `nman system check --repair` gives it up"
+        ),
+    }
 }
 
 /// The layers that running containers stand on.

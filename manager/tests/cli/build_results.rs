@@ -5,6 +5,7 @@ use super::faithful::CAPABILITY;
 use super::server::{Answer, Server};
 use super::world::{IMAGE, World, entries, eventually};
 use nconform::fixture::Capture;
+use serde_json::json;
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, symlink};
 
@@ -332,5 +333,40 @@ fn what_is_built_for_several_platforms_is_in_one_list() {
     let one_file = ["--platform", "linux/amd64,arm64", "-o", "-"];
     let refused = build(&world, &one_file, &context).exits(1).stderr();
     assert!(refused.contains("an archive has the files of one platform"), "{refused}");
+    assert_nothing_left(&world);
+}
+
+#[test]
+fn a_list_has_an_entry_for_each_platform_that_was_built_for_whatever_its_image_says() {
+    let world = World::new();
+    let entries = |name: &str| {
+        let list = world.nman(["manifest", "inspect", name]).ok().json();
+        list["manifests"].as_array().unwrap().clone()
+    };
+    let empty = context(&world, "empty", &[("Dockerfile", "FROM scratch\nLABEL a=b\n")]);
+    build(&world, &["--platform", "linux/arm/v6,linux/arm/v7", "-t", "arm"], &empty).ok();
+    let of = |variant: &str| json!({"os": "linux", "architecture": "arm", "variant": variant});
+    let arm = entries("arm");
+    assert_eq!([&arm[0]["platform"], &arm[1]["platform"]], [&of("v6"), &of("v7")]);
+    assert_eq!(arm.len(), 2);
+    // Each says itself what it is for.
+    assert_ne!(arm[0]["digest"], arm[1]["digest"]);
+
+    let refused = build(&world, &["--manifest", "fresh", "-t", "fresh"], &empty).exits(1).stderr();
+    assert!(refused.contains("the name of the image and of the list"), "{refused}");
+    world.nman(["image", "inspect", "fresh"]).exits(1);
+
+    let text = format!("FROM --platform=$BUILDPLATFORM {IMAGE}\n");
+    let root = context(&world, "same", &[("Dockerfile", &text)]);
+    let platforms = ["--platform", "linux/amd64,linux/arm64"];
+    for _ in 0..2 {
+        build(&world, &[&platforms[..], &["-t", "same", "--manifest", "own"]].concat(), &root).ok();
+        for name in ["same", "own"] {
+            let same = entries(name);
+            let shown: Vec<_> = same.iter().map(|one| &one["platform"]["architecture"]).collect();
+            assert_eq!(shown, ["amd64", "arm64"], "{name}");
+            assert_eq!(same[0]["digest"], same[1]["digest"], "{name}");
+        }
+    }
     assert_nothing_left(&world);
 }

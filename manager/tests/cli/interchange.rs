@@ -1,7 +1,8 @@
 //! Archives that other engines read, and those of theirs that we read.
 
+use super::build::{build, context, shell};
 use super::world::{IMAGE, World};
-use nconform::fixture::{Capture, Output};
+use nconform::fixture::{Capture, Output, Registry};
 use std::fs;
 use std::path::Path;
 
@@ -149,4 +150,47 @@ fn docker_loads_what_is_saved_and_saves_what_is_loaded() {
     assert_eq!(id(&world, "test/more:1"), committed);
     assert_eq!(id(&world, IMAGE), original);
     world.assert_no_container();
+}
+
+#[test]
+fn an_image_that_only_a_list_keeps_or_notes_is_run_and_built_from() {
+    let world = World::new();
+    let registry = Registry::start();
+    let archive = world.path("image.tar").display().to_string();
+    world.nman(["save", "--format", "docker-archive", "-o", &archive, IMAGE]).ok();
+    let name = format!("{}/docker:1", registry.address());
+    let copy = ["copy", "-q", "--insecure-policy", "--dest-tls-verify=false", "--format", "v2s2"];
+    let (from, to) = (format!("docker-archive:{archive}"), format!("docker://{name}"));
+    Capture::of("skopeo").args(copy).args([&from, &to]).run().ok();
+    world.nman(["pull", "-q", &name]).ok();
+    let id = id(&world, &name);
+    world.nman(["manifest", "create", "kept:1", &name]).ok();
+    world.nman(["manifest", "create", "noted:1", &to]).ok();
+    world.nman(["rmi", &name, IMAGE]).ok();
+    for list in ["kept:1", "noted:1"] {
+        assert_eq!(shell(&world, list, "echo ran"), "ran\n");
+        world.nman(["rmi", &id]).ok();
+        let text = format!("FROM {list}\nRUN echo built > /built\n");
+        let root = context(&world, list, &[("Dockerfile", &text)]);
+        build(&world, &["-t", "built"], &root).ok();
+        assert_eq!(shell(&world, "built", "cat /built"), "built\n");
+        world.nman(["rmi", "built", &id]).ok();
+        world.nman(["manifest", "exists", list]).ok();
+    }
+}
+
+#[test]
+fn a_list_from_which_a_container_was_made_is_kept() {
+    let world = World::new();
+    world.nman(["manifest", "create", "used", IMAGE]).ok();
+    world.nman(["manifest", "create", "--annotation", "a=b", "unused", IMAGE]).ok();
+    world.nman(["create", "--name", "box", "--network", "none", "used", "true"]).ok();
+    let refused = world.nman(["rmi", "used"]).exits(1).stderr();
+    assert!(refused.contains("conflict: unable to remove repository reference"), "{refused}");
+    world.nman(["image", "prune", "-af"]).ok();
+    world.nman(["manifest", "exists", "used"]).ok();
+    world.nman(["manifest", "exists", "unused"]).exits(1);
+    world.nman(["rm", "box"]).ok();
+    world.nman(["rmi", "used"]).ok();
+    world.nman(["manifest", "exists", "used"]).exits(1);
 }

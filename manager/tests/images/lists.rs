@@ -268,6 +268,65 @@ fn images_of_dockers_kind_make_a_list_of_dockers_kind_with_the_digests_that_they
 }
 
 #[test]
+fn what_only_a_list_keeps_of_an_image_of_dockers_kind_is_saved_under_the_lists_name() {
+    let _sandbox = Sandbox::enter();
+    let registry = Registry::start();
+    let (_directory, source) = TestImage::two_layers().layout();
+    let name = format!("{}/docker:1", registry.address());
+    let there = format!("docker://{name}");
+    let copy = ["copy", "-q", "--insecure-policy", "--dest-tls-verify=false", "--format", "v2s2"];
+    Capture::of("skopeo").args(copy).args([&source, &there]).run().ok();
+    let nman = Nman::new();
+    nman.run(&["pull", "-q", &name]).ok();
+    let id = nman.store().find(&name).unwrap().id;
+    nman.run(&["manifest", "create", "x", &name]).ok();
+    nman.run(&["rmi", &name]).ok();
+    let saved = scratch_dir();
+    for format in ["oci-archive", "docker-archive"] {
+        let archive = saved.path().join(format).display().to_string();
+        nman.run(&["save", "--format", format, "-o", &archive, "x"]).ok();
+        let other = Nman::new();
+        other.run(&["load", "-i", &archive]).ok();
+        assert_eq!(other.store().find("x").unwrap().id, id, "{format}");
+        nman.run(&["rmi", id.as_str()]).ok();
+    }
+    nman.run(&["manifest", "exists", "x"]).ok();
+    nman.run(&["system", "check"]).ok();
+}
+
+#[test]
+fn what_a_list_has_not_here_comes_from_the_repository_that_it_notes_and_the_name_stays_the_lists() {
+    let _sandbox = Sandbox::enter();
+    let registry = Registry::start();
+    let (_directory, source) = TestImage::two_layers().layout();
+    let remote = registry.push(&source, "remote:1");
+    let nman = Nman::new();
+    imported(&nman, "other", "linux/s390x");
+    // The registry has something under the names of both lists, which nobody has asked for.
+    let [noted, foreign] = ["noted:1", "foreign:1"].map(|name| registry.push(&source, name));
+    nman.run(&["manifest", "create", &noted, "other", &format!("docker://{remote}")]).ok();
+    nman.run(&["manifest", "create", &foreign, "other"]).ok();
+    let before = inspected(&nman, &noted);
+    let (store, options) = (nman.store(), PullOptions::default());
+    let got = |name: &str| pull(&name.parse().unwrap(), &options, &store, &NoProgress);
+    if cfg!(target_arch = "x86_64") {
+        let image = got(&noted).unwrap();
+        assert!(image.names.is_empty() && store.snapshots().contains(&image.chain_ids[0]));
+        assert_eq!(store.find(&noted).unwrap().id, image.id);
+    }
+    assert_eq!(inspected(&nman, &noted), before);
+    let refused = got(&foreign).unwrap_err().to_string();
+    assert!(refused.contains("no image for linux/"), "{refused}");
+    assert!(refused.ends_with(" in it; it has linux/s390x"), "{refused}");
+    let refused = nman.run(&["create", &foreign, "true"]).exits(1).stderr();
+    assert!(refused.contains(" in it; it has linux/s390x"), "{refused}");
+    nman.run(&["manifest", "exists", &foreign]).ok();
+    // Who asks the registry has what the registry has.
+    nman.run(&["pull", "-q", &foreign]).ok();
+    nman.run(&["manifest", "exists", &foreign]).exits(1);
+}
+
+#[test]
 fn what_is_no_list_or_is_there_is_refused_in_podmans_words() {
     let _sandbox = Sandbox::enter();
     let nman = Nman::new();
@@ -313,6 +372,12 @@ fn what_a_list_alone_keeps_is_checked_and_one_that_does_not_read_back_is_given_u
     fs::write(nman.store().layout().blob_path(&layer), "damaged").unwrap();
     let told = nman.run(&["system", "check"]).exits(1).stdout();
     assert!(told.contains(&format!("blob `{layer}` of manifest list `x:latest`")), "{told}");
+    // To pull what has the list's name would replace the list.
+    assert!(!told.contains("nman pull x"), "{told}");
+    let member = inspected(&nman, "x")["manifests"][0]["digest"].as_str().unwrap().to_owned();
+    assert!(told.contains(&format!("`nman manifest remove x:latest {member}`")), "{told}");
+    nman.run(&["manifest", "remove", "x", &member]).ok();
+    nman.run(&["system", "check"]).ok();
     nman.run(&["rmi", "x"]).ok();
     nman.run(&["system", "check"]).ok();
 
@@ -323,11 +388,100 @@ fn what_a_list_alone_keeps_is_checked_and_one_that_does_not_read_back_is_given_u
     fs::write(nman.store().layout().blob_path(&digest), "{}").unwrap();
     let listed = nman.run(&["images", "-q"]).ok();
     assert_eq!(listed.stdout().lines().count(), 2, "{listed}");
-    assert!(listed.stderr().contains("image `y:latest` is left out: manifest list"), "{listed}");
+    assert!(
+        listed.stderr().contains("manifest list `y:latest` is left out: manifest list"),
+        "{listed}"
+    );
     let told = nman.run(&["system", "check"]).exits(1).stdout();
     assert!(told.contains("manifest list `y:latest`"), "{told}");
+    assert!(told.contains("`nman manifest rm y:latest`") && !told.contains("nman pull"), "{told}");
     nman.run(&["system", "check", "--repair"]).ok();
     nman.run(&["system", "check"]).ok();
     nman.run(&["manifest", "exists", "y"]).exits(1);
+    let id = nman.run(&["manifest", "create", "w", "two"]).ok().stdout();
+    let z: Digest = format!("sha256:{}", id.trim()).parse().unwrap();
+    fs::write(nman.store().layout().blob_path(&z), "{}").unwrap();
+    nman.run(&["manifest", "rm", "w"]).ok();
+    nman.run(&["system", "check"]).ok();
     nman.run(&["manifest", "exists", "empty"]).ok();
+}
+
+#[test]
+fn of_a_list_a_platform_is_one_image_for_whoever_takes_one() {
+    let _sandbox = Sandbox::enter();
+    let registry = Registry::start();
+    let nman = Nman::new();
+    let [arm, s390x] = ["linux/arm64", "linux/s390x"].map(|platform| {
+        let name = platform.split('/').next_back().unwrap();
+        imported(&nman, name, platform);
+        nman.store().find(name).unwrap()
+    });
+    let list = format!("{}/list:1", registry.address());
+    nman.run(&["manifest", "create", &list, "arm64", "s390x"]).ok();
+    let platform = ["--platform", "linux/s390x"];
+    let of = |words: &[&str]| nman.run(&[words, &platform[..], &[&list]].concat());
+    let inspect = of(&["image", "inspect", "-f", "{{.Id}}"]).ok().text();
+    assert_eq!(inspect, s390x.id.as_str());
+    let history = of(&["history", "-q", "--no-trunc"]).ok().stdout();
+    assert!(history.starts_with(s390x.id.as_str()), "{history}");
+    let saved = scratch_dir();
+    let archive = saved.path().join("x.tar").display().to_string();
+    of(&["save", "-o", &archive]).ok();
+    let other = Nman::new();
+    other.run(&["load", "-i", &archive]).ok();
+    assert_eq!(other.store().find(&list).unwrap().id, s390x.id);
+    of(&["push", "-q"]).ok();
+    assert_eq!(raw(&list)["config"]["digest"], s390x.id.as_str());
+    // What has not got one says what it has.
+    let riscv = ["--platform", "linux/riscv64"];
+    for words in [&["history"][..], &["image", "inspect"], &["push"], &["save", "-o", &archive]] {
+        let told = nman.run(&[words, &riscv, &[&list]].concat()).exits(1).stderr();
+        let expected = "no image for linux/riscv64 of it is here; it has linux/arm64, linux/s390x";
+        assert!(told.contains(expected), "{words:?}: {told}");
+    }
+    for words in [&["inspect"][..], &["history"]] {
+        let told = nman.run(&[words, &[&list]].concat()).exits(1).stderr();
+        assert!(told.contains(&format!("`nman manifest inspect {list}`")), "{words:?}: {told}");
+    }
+    // A list goes as a whole.
+    let refused = of(&["rmi"]).exits(1).stderr();
+    assert!(refused.contains("nman manifest remove"), "{refused}");
+    nman.run(&["manifest", "exists", &list]).ok();
+    let before = format!("before={list}");
+    let listed = nman.run(&["images", "-q", "--no-trunc", "--filter", &before]).ok().stdout();
+    assert!(listed.contains(arm.id.as_str()), "{listed}");
+}
+
+#[test]
+fn the_id_of_a_list_is_taken_wherever_its_name_is() {
+    let _sandbox = Sandbox::enter();
+    let registry = Registry::start();
+    let nman = Nman::new();
+    imported(&nman, "one", "linux/amd64");
+    imported(&nman, "two", "linux/arm64");
+    let list = format!("{}/list:1", registry.address());
+    nman.run(&["manifest", "create", &list, "two"]).ok();
+    let id = || {
+        let format = ["images", "--no-trunc", "--format", "{{.ID}}", &list];
+        nman.run(&format).ok().text()
+    };
+    let by_id = id();
+    nman.run(&["manifest", "add", &by_id, "one"]).ok();
+    assert_eq!(platforms(&inspected(&nman, &list)), ["linux/arm64", "linux/amd64"]);
+    let short = id()[7..19].to_owned();
+    let arm = nman.store().find("two").unwrap().id;
+    let inspect = ["image", "inspect", "-f", "{{.Id}}", "--platform", "linux/arm64", &short];
+    assert_eq!(nman.run(&inspect).ok().text(), arm.as_str());
+    nman.run(&["manifest", "push", "-q", &short]).ok();
+    assert_eq!(platforms(&raw(&list)), ["linux/arm64", "linux/amd64"]);
+    nman.run(&["manifest", "create", "nameless"]).ok();
+    let nameless = nman.run(&["manifest", "inspect", "nameless"]).ok();
+    assert!(nameless.stdout().contains("manifests"));
+    nman.tag("one", "nameless");
+    let gone = nman.store().lists().unwrap().into_iter().find(|list| list.names.is_empty());
+    let gone = gone.unwrap().digest;
+    let refused = nman.run(&["manifest", "push", gone.as_str()]).exits(1).stderr();
+    assert!(refused.contains("has no name"), "{refused}");
+    let refused = nman.run(&["manifest", "add", gone.as_str(), "one"]).exits(1).stderr();
+    assert!(refused.contains("has no name"), "{refused}");
 }

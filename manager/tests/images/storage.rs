@@ -199,7 +199,7 @@ fn an_image_goes_with_its_last_name_and_layers_in_use_stay() {
     let _sandbox = Sandbox::enter();
     let (root, store) = store();
     let (server, image) = pulled(TestImage::two_layers(), &store);
-    let nobody = |_: &Image| Ok::<_, Error>(Vec::new());
+    let nobody = |_: &Image, _: Option<&[Reference]>| Ok::<_, Error>(Vec::new());
     let alias = "alias:1".parse().unwrap();
     store.tag(&image, &alias).unwrap();
     assert_eq!(store.find("alias:1").unwrap().names, [server.reference(), alias.clone()]);
@@ -225,7 +225,7 @@ fn who_uses_an_image_is_asked_while_nobody_can_change_the_store() {
         let lock = fs::File::open(root.path().join("images.lock")).unwrap();
         matches!(lock.try_lock_shared(), Err(fs::TryLockError::WouldBlock))
     };
-    let user = |_: &Image| {
+    let user = |_: &Image, _: Option<&[Reference]>| {
         assert!(is_locked());
         Ok::<_, Error>(vec![User { container: "c0ffee".to_owned(), running: false }])
     };
@@ -248,7 +248,7 @@ fn a_digest_takes_away_no_name_but_its_own() {
     let _sandbox = Sandbox::enter();
     let (_root, store) = store();
     let (server, image) = pulled(TestImage::two_layers(), &store);
-    let nobody = |_: &Image| Ok::<_, Error>(Vec::new());
+    let nobody = |_: &Image, _: Option<&[Reference]>| Ok::<_, Error>(Vec::new());
     let other: Reference = "other:1".parse().unwrap();
     store.tag(&image, &other).unwrap();
     let repository = server.reference().canonical_name();
