@@ -12,11 +12,9 @@ fn main() {
     if env::var("OPT_LEVEL").is_ok_and(|level| level != "0") {
         println!("cargo::rustc-link-arg-bins=-Wl,-T,{}/layout.ld", env!("CARGO_MANIFEST_DIR"));
     }
-    // What `sys::early!` defines, for static programs on x86-64, comes before the C library's own entry.
-    let is = |variable, value| {
-        env::var(variable).is_ok_and(|list: String| list.split(',').any(|item| item == value))
-    };
-    if is("CARGO_CFG_TARGET_ARCH", "x86_64") && is("CARGO_CFG_TARGET_FEATURE", "crt-static") {
+    // What `sys::early!` defines, with musl on x86-64, comes before the C library's own entry.
+    let is = |variable, value| env::var(variable).is_ok_and(|text| text == value);
+    if is("CARGO_CFG_TARGET_ARCH", "x86_64") && is("CARGO_CFG_TARGET_ENV", "musl") {
         println!("cargo::rustc-link-arg-bins=-Wl,--entry=nrun_entry");
     }
     println!("cargo::rerun-if-changed=build.rs");

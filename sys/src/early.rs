@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// Only a short cut: what begins with [`entry!`](crate::entry) still has to look at what it runs from, and to see to it in other
 /// ways. On a kernel without `CONFIG_CHECKPOINT_RESTORE`, and where the descriptor of the mount has more than one digit, the program
 /// executes the mount; before Linux 5.12, which has brought mount_setattr(2), and without the right to mount, it goes on as it is.
-#[cfg(all(target_arch = "x86_64", target_feature = "crt-static"))]
+#[cfg(all(target_arch = "x86_64", target_env = "musl"))]
 #[macro_export]
 macro_rules! early {
     ($($word:literal),+) => {
@@ -292,9 +292,9 @@ macro_rules! early {
     };
 }
 
-/// Only instructions for x86-64 are here, and a program with an interpreter was set right by that before it begins: those execute the mount,
-/// once they have begun.
-#[cfg(not(all(target_arch = "x86_64", target_feature = "crt-static")))]
+/// Only instructions for x86-64 are here, and a program with glibc's interpreter was set right by that before it begins: those execute the
+/// mount, once they have begun.
+#[cfg(not(all(target_arch = "x86_64", target_env = "musl")))]
 #[macro_export]
 macro_rules! early {
     ($($word:literal),+) => {};
@@ -310,7 +310,7 @@ pub fn runs_from_mount() -> bool {
 pub static DONE: AtomicBool = AtomicBool::new(false);
 
 /// The kernel's numbers, for [`early!`].
-#[cfg(all(target_arch = "x86_64", target_feature = "crt-static"))]
+#[cfg(all(target_arch = "x86_64", target_env = "musl"))]
 #[doc(hidden)]
 pub mod constant {
     pub const EXECFN: u64 = libc::AT_EXECFN;
