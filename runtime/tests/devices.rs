@@ -1,6 +1,6 @@
 //! `/dev`: the default devices and links, those of config.json, and who may use them.
 
-use nconform::fixture::{BundleDir, Runtime, Sandbox};
+use nconform::fixture::{BundleDir, Runtime, Sandbox, cgroups, unique_name};
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -138,7 +138,7 @@ fn a_cgroup_that_does_not_permit_tunnels_keeps_nobody_from_running() {
         let _ = Runtime::under_test().run(&bundle).ok();
         return sandbox.assert_clean();
     }
-    let parent = format!("nrt-{}", std::process::id());
+    let parent = unique_name();
     let above = hierarchy.join(&parent);
     std::fs::create_dir(&above).expect("make a cgroup");
     std::fs::write(above.join("devices.deny"), "a").expect("deny all devices");
@@ -155,7 +155,8 @@ fn a_cgroup_that_does_not_permit_tunnels_keeps_nobody_from_running() {
     let asked = json!({"allow": true, "type": "c", "major": 10, "minor": 200, "access": "rw"});
     let refused = Runtime::under_test().run(&with(json!([all, asked]))).exits(1);
     assert!(refused.stderr().contains("devices.allow` to `c 10:200 rwm`"), "{refused}");
-    std::fs::remove_dir(&above).expect("remove the cgroup");
+    // In the other hierarchies it was made for the container.
+    cgroups::destroy(&parent);
     sandbox.assert_clean();
 }
 
