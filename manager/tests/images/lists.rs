@@ -239,10 +239,8 @@ fn the_name_of_a_list_stands_for_its_image_for_this_machine() {
     nman.run(&["system", "check"]).ok();
 }
 
-#[test]
-fn images_of_dockers_kind_make_a_list_of_dockers_kind_with_the_digests_that_they_came_with() {
-    let _sandbox = Sandbox::enter();
-    let registry = Registry::start();
+/// An image that was pulled in Docker's words, and its name.
+fn with_image_of_dockers_kind(registry: &Registry) -> (Nman, String) {
     let (_directory, source) = TestImage::two_layers().layout();
     let name = format!("{}/docker:1", registry.address());
     let there = format!("docker://{name}");
@@ -250,6 +248,14 @@ fn images_of_dockers_kind_make_a_list_of_dockers_kind_with_the_digests_that_they
     Capture::of("skopeo").args(copy).args([&source, &there]).run().ok();
     let nman = Nman::new();
     nman.run(&["pull", "-q", &name]).ok();
+    (nman, name)
+}
+
+#[test]
+fn images_of_dockers_kind_make_a_list_of_dockers_kind_with_the_digests_that_they_came_with() {
+    let _sandbox = Sandbox::enter();
+    let registry = Registry::start();
+    let (nman, name) = with_image_of_dockers_kind(&registry);
     let digest = nman.store().find(&name).unwrap().origin.expect("it came in Docker's words");
     nman.run(&["manifest", "create", "x", &name]).ok();
     // Neither the name nor what was made of it is needed for that.
@@ -271,13 +277,7 @@ fn images_of_dockers_kind_make_a_list_of_dockers_kind_with_the_digests_that_they
 fn what_only_a_list_keeps_of_an_image_of_dockers_kind_is_saved_under_the_lists_name() {
     let _sandbox = Sandbox::enter();
     let registry = Registry::start();
-    let (_directory, source) = TestImage::two_layers().layout();
-    let name = format!("{}/docker:1", registry.address());
-    let there = format!("docker://{name}");
-    let copy = ["copy", "-q", "--insecure-policy", "--dest-tls-verify=false", "--format", "v2s2"];
-    Capture::of("skopeo").args(copy).args([&source, &there]).run().ok();
-    let nman = Nman::new();
-    nman.run(&["pull", "-q", &name]).ok();
+    let (nman, name) = with_image_of_dockers_kind(&registry);
     let id = nman.store().find(&name).unwrap().id;
     nman.run(&["manifest", "create", "x", &name]).ok();
     nman.run(&["rmi", &name]).ok();
