@@ -1,7 +1,8 @@
 //! `nrun check`: everything that is wrong with a bundle, without making anything.
 
+use crate::args::Args;
 use crate::cli::Parsed;
-use crate::create::{self, Args};
+use crate::create;
 use crate::diagnosis::Subject;
 use crate::error::{Error, Result};
 use crate::host::{Asked, Host};

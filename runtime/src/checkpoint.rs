@@ -1,8 +1,8 @@
 //! `nrun checkpoint`: writes a running container to disk, with criu, and removes it.
 
+use crate::args;
 use crate::cgroup::Manager;
 use crate::cli::Parsed;
-use crate::create;
 use crate::criu::options::{self, Directories};
 use crate::criu::rpc::{self, Kind, Options, field};
 use crate::criu::{Conversation, Criu, Launch, Notice, mounts, namespaces, stdio};
@@ -26,7 +26,7 @@ pub(crate) const CRIU_CONFIG: &str = "org.criu.config";
 /// When it does not run, or criu cannot: it runs on then.
 pub fn run(parsed: &Parsed) -> Result<()> {
     let id = ContainerId::new(&parsed.operands[0])?;
-    let root = create::root(parsed);
+    let root = args::root(parsed);
     let record = Record::open(&root, &id)?;
     refuse_state(&record)?;
     refuse_notify(&record)?;

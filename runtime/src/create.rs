@@ -3,155 +3,31 @@
 //! The straight line of the runtime: load, check, probe, plan, reserve, spawn, commit. Each line's type feeds the next, and
 //! each failure takes back what the lines before it left on the host.
 
-use crate::cgroup::{Cgroup, Manager};
+use crate::args::Args;
+use crate::cgroup::Cgroup;
 use crate::cli::Parsed;
+use crate::delete;
 use crate::error::{Error, Result};
 use crate::hooks;
 use crate::host::{Asked, Host};
-use crate::id::ContainerId;
 use crate::intel_rdt;
 use crate::launch;
 use crate::log;
 use crate::net_devices::{self, Devices};
 use crate::notify::{self, Agent};
 use crate::parent::{self, Handed, Init};
+use crate::pid_file;
 use crate::pidfd_socket::{self, PidfdSocket};
 use crate::plan::hooks::{Kind, listed};
 use crate::plan::{self, Plan};
 use crate::protect;
-use crate::record::{self, Made, Saved, Slot};
+use crate::record::{Made, Saved, Slot};
 use crate::rootless;
-use crate::run;
-use crate::sd_notify;
+use crate::socket;
 use bundle::Checked;
-use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
-use rustix::process::Pid;
-use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
 use std::time::SystemTime;
-
-/// What `create` and `run` are told.
-#[derive(Debug)]
-pub struct Args {
-    /// The container's id.
-    pub id: ContainerId,
-    /// `--root`
-    pub root: PathBuf,
-    /// `--bundle`
-    pub bundle: PathBuf,
-    /// `--config`
-    pub config: Option<PathBuf>,
-    /// `--console-socket`
-    pub console_socket: Option<PathBuf>,
-    /// `--pidfd-socket`
-    pub pidfd_socket: Option<PathBuf>,
-    /// `--pid-file`
-    pub pid_file: Option<PathBuf>,
-    /// What the plan depends on.
-    pub options: plan::Options,
-}
-
-impl Args {
-    /// Reads the command line.
-    ///
-    /// # Errors
-    /// For an id that is none, or a number that is none.
-    pub fn of(parsed: &Parsed, await_start: bool) -> Result<Args> {
-        Args::for_id(
-            parsed.operands.first().map(String::as_str).unwrap_or_default(),
-            parsed,
-            await_start,
-        )
-    }
-
-    /// Reads the command line, but for the id.
-    ///
-    /// # Errors
-    /// As [`Args::of`].
-    pub fn for_id(id: &str, parsed: &Parsed, await_start: bool) -> Result<Args> {
-        let (id, root) = (ContainerId::new(id)?, root(parsed));
-        let listen_fds = listen_fds()?;
-        let options = plan::Options {
-            id: id.to_string(),
-            no_pivot: parsed.is_set("no-pivot"),
-            no_new_keyring: parsed.is_set("no-new-keyring"),
-            listen_fds,
-            preserve_fds: preserved_fds(parsed, listen_fds)?,
-            await_start,
-            rootless_cgroups: rootless::Cgroups::parse(parsed.value("rootless"))?,
-            cgroup_manager: cgroup_manager(parsed)?,
-            notify: sd_notify::address()
-                .map(|_| record::notify_directory(&root, &id))
-                .transpose()?,
-        };
-        Ok(Args {
-            id,
-            root,
-            bundle: parsed.value("bundle").unwrap_or(".").into(),
-            config: parsed.value("config").filter(|path| !path.is_empty()).map(PathBuf::from),
-            console_socket: parsed
-                .value("console-socket")
-                .filter(|path| !path.is_empty())
-                .map(PathBuf::from),
-            pidfd_socket: pidfd_socket::path(parsed),
-            pid_file: parsed.value("pid-file").filter(|path| !path.is_empty()).map(PathBuf::from),
-            options,
-        })
-    }
-}
-
-/// How many sockets systemd has opened for this process (sd_listen_fds(3)): they are the container's, as with runc. All have to be
-/// there: another that came by one of the numbers would be the container's too.
-fn listen_fds() -> Result<u32> {
-    let number = |name| std::env::var(name).ok()?.parse::<u32>().ok();
-    let ours = |_: &u32| number("LISTEN_PID") == Some(std::process::id());
-    let count = number("LISTEN_FDS").filter(ours).unwrap_or(0);
-    match first_missing(3, count) {
-        None => Ok(count),
-        Some((_, fd)) => {
-            Err(Error::Usage(format!("LISTEN_FDS={count}: file descriptor {fd} is not open")))
-        }
-    }
-}
-
-/// `--preserve-fds`: so many after those `before`. What is to be passed on has to be there: the words are runc's.
-pub(crate) fn preserved_fds(parsed: &Parsed, before: u32) -> Result<u32> {
-    let count = parsed.number("preserve-fds")?.unwrap_or(0);
-    match first_missing(before.saturating_add(3), count) {
-        None => Ok(count),
-        Some((index, fd)) => Err(Error::Usage(format!(
-            "unable to stat preserved-fd {index} (of {count}): stat /proc/self/fd/{fd}: no such file or directory"
-        ))),
-    }
-}
-
-/// The first of so many file descriptors that was not passed on to us: which one it is, and its number.
-fn first_missing(first: u32, count: u32) -> Option<(u32, u32)> {
-    let is_there = |fd: u32| i32::try_from(fd).is_ok_and(sys::fd::is_passed_on);
-    let mut numbered = (0..count).map(|index| (index, first.saturating_add(index)));
-    numbered.find(|(_, fd)| !is_there(*fd))
-}
-
-/// `--cgroup-manager`, or `--systemd-cgroup`, which is runc's word for one of its values.
-fn cgroup_manager(parsed: &Parsed) -> Result<Manager> {
-    match parsed.value("cgroup-manager") {
-        None | Some("cgroupfs") if parsed.is_set("systemd-cgroup") => Ok(Manager::Systemd),
-        None | Some("cgroupfs") => Ok(Manager::Cgroupfs),
-        Some("systemd") => Ok(Manager::Systemd),
-        Some("disabled") => Ok(Manager::Disabled),
-        Some(other) => Err(Error::Usage(format!(
-            "invalid value `{other}` for flag --cgroup-manager: it must be cgroupfs, systemd or disabled"
-        ))),
-    }
-}
-
-/// `--root`, or where it is by default.
-pub fn root(parsed: &Parsed) -> PathBuf {
-    parsed.value("root").map_or_else(rootless::default_root, PathBuf::from)
-}
 
 /// A container that is set up: its init waits for the answer to `Ready`, and its state is on disk.
 #[derive(Debug)]
@@ -179,7 +55,7 @@ pub fn run(parsed: &Parsed) -> Result<()> {
     let mut created = create(&args, &checked, None)?;
     if let Err(error) = created.init.go() {
         created.init.end(Some(&created.made.cgroup()));
-        run::remove(created.made)?;
+        delete::remove_made(created.made)?;
         return Err(error);
     }
     // This process ends here and every fd with it: closing them one by one would cost a system call each.
@@ -270,7 +146,7 @@ fn make(
         .and_then(|()| {
             pidfd.map_or(Ok(()), |to| to.send(pidfd_socket::Kind::Init, init.pidfd.as_fd()))
         })
-        .and_then(|()| write_pid_file(args.pid_file.as_deref(), init.pid));
+        .and_then(|()| pid_file::write(args.pid_file.as_deref(), init.pid));
     match noted {
         Ok(()) => {
             log::debug(|| {
@@ -366,45 +242,6 @@ pub(crate) fn console_socket(
             "cannot use --console-socket: `process.terminal` is not set in config.json".into(),
         )),
         (None, _) => Ok(console),
-        (Some(path), true) => connect(path, "console socket").map(Some),
+        (Some(path), true) => socket::connect(path, "console socket").map(Some),
     }
-}
-
-/// Connects to a socket of the engine's; `what` names it in an error.
-///
-/// # Errors
-/// When nobody listens there.
-pub fn connect(path: &std::path::Path, what: &str) -> Result<OwnedFd> {
-    connect_stream(path).map_err(|errno| {
-        Error::system(format!("connect to the {what} `{}`", path.display()), errno)
-    })
-}
-
-/// The same, for who has words of its own for a failure.
-///
-/// # Errors
-/// When nobody listens there.
-pub fn connect_stream(path: &std::path::Path) -> std::result::Result<OwnedFd, Errno> {
-    let (family, kind) = (AddressFamily::UNIX, SocketType::STREAM);
-    let socket = rustix::net::socket_with(family, kind, SocketFlags::CLOEXEC, None)?;
-    rustix::net::connect(&socket, &SocketAddrUnix::new(path)?)?;
-    Ok(socket)
-}
-
-/// Writes a process id to a file, under another name first: nobody reads half a number.
-///
-/// # Errors
-/// When it cannot be written.
-pub fn write_pid_file(path: Option<&std::path::Path>, pid: Pid) -> Result<()> {
-    let Some(path) = path else { return Ok(()) };
-    let mut name = std::ffi::OsString::from(".");
-    name.push(path.file_name().unwrap_or_default());
-    let temporary = path.with_file_name(name);
-    // A link or FIFO that somebody left under that name is not written through.
-    let _ = std::fs::remove_file(&temporary);
-    let written = std::fs::File::create_new(&temporary)
-        .and_then(|mut file| file.write_all(pid.as_raw_nonzero().to_string().as_bytes()))
-        .and_then(|()| std::fs::rename(&temporary, path))
-        .inspect_err(|_| drop(std::fs::remove_file(&temporary)));
-    written.map_err(|error| Error::io(format!("write the pid file `{}`", path.display()), &error))
 }

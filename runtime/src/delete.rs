@@ -1,14 +1,14 @@
 //! `nrun delete`: removes what a container left on the host.
 
+use crate::args;
 use crate::cgroup::Cgroup;
 use crate::cli::Parsed;
-use crate::create;
 use crate::error::{Error, Result};
 use crate::explain;
 use crate::hooks;
 use crate::id::ContainerId;
 use crate::kill;
-use crate::record::{self, Record};
+use crate::record::{self, Made, Record};
 use crate::state::Status;
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -19,7 +19,7 @@ use std::path::Path;
 /// When it runs; when something cannot be removed.
 pub fn run(parsed: &Parsed) -> Result<()> {
     let id = ContainerId::new(&parsed.operands[0])?;
-    let (root, force) = (create::root(parsed), parsed.is_set("force"));
+    let (root, force) = (args::root(parsed), parsed.is_set("force"));
     if force {
         explain::forget(&root, &id);
     }
@@ -69,6 +69,11 @@ pub fn remove(record: Record) -> Result<()> {
     record.remove()?;
     hooks::poststop(&saved);
     Ok(())
+}
+
+/// Somebody else may have deleted it meanwhile.
+pub(crate) fn remove_made(made: Made) -> Result<()> {
+    made.lock()?.map_or(Ok(()), remove)
 }
 
 /// SIGKILL to the init, whose pid namespace goes with it, and to everything in the cgroup where it has none; frozen

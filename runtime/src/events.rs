@@ -2,9 +2,9 @@
 
 mod interval;
 
+use crate::args;
 use crate::cgroup::{ASK_AGAIN, Cgroup, OomWatch, Stats};
 use crate::cli::Parsed;
-use crate::create;
 use crate::error::{Error, Result};
 use crate::id::ContainerId;
 use crate::kill;
@@ -35,7 +35,7 @@ struct Event<'a> {
 pub fn run(parsed: &Parsed) -> Result<()> {
     let id = ContainerId::new(&parsed.operands[0])?;
     let interval = interval::parse(parsed.value("interval"))?;
-    let (saved, awaits_start) = record::peek(&create::root(parsed), &id)?;
+    let (saved, awaits_start) = record::peek(&args::root(parsed), &id)?;
     let init = match Status::of(&saved, awaits_start)? {
         Status::Creating | Status::Stopped => None,
         Status::Created | Status::Running | Status::Paused => kill::init(&saved)?,

@@ -1,8 +1,8 @@
 //! `nrun exec`: a further process in a running container.
 
+use crate::args;
 use crate::cgroup::{Cgroup, Subgroups};
 use crate::cli::Parsed;
-use crate::create;
 use crate::error::{Error, Result};
 use crate::foreground::Foreground;
 use crate::host::{Asked, Host};
@@ -12,12 +12,14 @@ use crate::launch::{self, Launch};
 use crate::log;
 use crate::notify::Agent;
 use crate::parent::{self, Handed, Init};
+use crate::pid_file;
 use crate::pidfd_socket::{self, PidfdSocket};
 use crate::plan::Plan;
 use crate::plan::exec as planner;
 use crate::plan::seccomp::with_receiver;
 use crate::protect;
 use crate::record::{self, Saved};
+use crate::socket;
 use crate::state::Status;
 use oci_spec::runtime::{Capability, LinuxCapabilities, Process, Spec};
 use rustix::io::Errno;
@@ -34,7 +36,7 @@ use sys::namespace::Kinds;
 pub fn run(parsed: &Parsed) -> Result<u8> {
     let id = ContainerId::new(&parsed.operands[0])?;
     protect::our_executable()?;
-    let root = create::root(parsed);
+    let root = args::root(parsed);
     let (saved, awaits_start) = record::peek(&root, &id)?;
     let Some(init) = running_init(parsed, &id, &saved, awaits_start)? else {
         return Err(Error::State(format!(
@@ -55,7 +57,7 @@ pub fn run(parsed: &Parsed) -> Result<u8> {
         linux: spec.linux().as_ref(),
         seccomp: seccomp.as_deref(),
         annotations: &saved.annotations,
-        preserve_fds: create::preserved_fds(parsed, 0)?,
+        preserve_fds: args::preserved_fds(parsed, 0)?,
         by_systemd: saved.unit.as_ref().is_some_and(|unit| unit.user),
         new_keyring: !saved.no_new_keyring,
     };
@@ -92,7 +94,7 @@ fn follow(
     let pid_file = parsed.value("pid-file").filter(|path| !path.is_empty()).map(Path::new);
     let started = announced
         .and_then(|()| saved.classify(child.pid))
-        .and_then(|()| create::write_pid_file(pid_file, child.pid))
+        .and_then(|()| pid_file::write(pid_file, child.pid))
         .and_then(|()| foreground.as_mut().map_or(Ok(()), Foreground::attach))
         .and_then(|()| agent.as_ref().map_or(Ok(()), |agent| agent.watch(child.socket.as_fd())))
         .and_then(|()| {
@@ -180,7 +182,7 @@ fn console_socket(parsed: &Parsed, terminal: bool, detach: bool) -> Result<Optio
         (None, true) if detach => Err(Error::Usage(
             "cannot allocate tty if nrun will detach without setting --console-socket".into(),
         )),
-        (Some(path), true) => create::connect(Path::new(path), "console socket").map(Some),
+        (Some(path), true) => socket::connect(Path::new(path), "console socket").map(Some),
         _ => Ok(None),
     }
 }

@@ -6,8 +6,8 @@
 mod ending;
 mod failures;
 
+use crate::args;
 use crate::cli::Parsed;
-use crate::create;
 use crate::diagnosis::{self, Diagnosis, Subject};
 use crate::error::{Error, Result};
 use crate::exec;
@@ -29,7 +29,7 @@ pub fn after(parsed: &Parsed, error: &Error) -> Option<String> {
     if !["create", "start", "run", "exec", "restore"].contains(&command) || !is_attempt(error) {
         return None;
     }
-    let root = absolute(create::root(parsed)).ok()?;
+    let root = absolute(args::root(parsed)).ok()?;
     let subject = subject(parsed, command, &root, &id);
     let diagnosis = match error {
         Error::Step(failure) => diagnosis::of_failure(failure, subject.as_ref()),
@@ -69,7 +69,7 @@ fn is_attempt(error: &Error) -> bool {
 }
 
 /// After `run` in the foreground, before the container is deleted: a status that tells of a failure is kept.
-pub fn ended(args: &create::Args, status: u8) {
+pub fn ended(args: &args::Args, status: u8) {
     if !ending::is_telling(status) {
         return;
     }
@@ -148,7 +148,7 @@ fn of_container(root: &Path, id: &ContainerId) -> Option<Subject> {
 /// When there is no such container and nothing has failed under that id.
 pub fn run(parsed: &Parsed) -> Result<String> {
     let id = ContainerId::new(&parsed.operands[0])?;
-    let root = absolute(create::root(parsed))
+    let root = absolute(args::root(parsed))
         .map_err(|error| Error::io("find the current directory", &error))?;
     let container = match record::peek(&root, &id) {
         Ok((saved, awaits_start)) => Some((Status::of(&saved, awaits_start)?, saved)),

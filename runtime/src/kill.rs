@@ -1,7 +1,7 @@
 //! `nrun kill`: sends a signal to a container.
 
+use crate::args;
 use crate::cli::Parsed;
-use crate::create;
 use crate::error::{Error, Result};
 use crate::id::ContainerId;
 use crate::process;
@@ -20,7 +20,7 @@ use std::os::fd::{AsFd, OwnedFd};
 pub fn run(parsed: &Parsed) -> Result<()> {
     let id = ContainerId::new(&parsed.operands[0])?;
     let signal = signal(&id, parsed.operands.get(1))?;
-    let record = Record::open(&create::root(parsed), &id)?;
+    let record = Record::open(&args::root(parsed), &id)?;
     // Without a cgroup (rootless) the init alone can be found, whose end is that of all in its pid namespace.
     if parsed.is_set("all") && !record.saved.cgroups.is_empty() {
         // Of a stopped container too: processes may be left, and none is no error (runc's behaviour, which CRI relies on).

@@ -4,12 +4,12 @@
 //! apart is a flag that the kernel takes away from a process with its first exec.
 
 use crate::error::{Error, Result};
+use crate::failure::Failure;
 use crate::hook::End;
 use crate::hooks;
 use crate::notify::{Agent, Sender};
-use crate::parent;
 use crate::plan::Plan;
-use crate::plan::op::{Barrier, Op};
+use crate::plan::op::{Barrier, Op, Step};
 use crate::process;
 use crate::record::Saved;
 use crate::wire::{self, HookText, Message};
@@ -81,8 +81,8 @@ impl Launch<'_> {
                 Ok(Some((Message::Listener { fd, .. }, Some(sender)))) => {
                     self.hand_over(sender, fd).map_err(Unexecuted::Other)?;
                 }
-                Ok(Some(_)) => return Err(Unexecuted::Other(parent::lost(Errno::PROTO))),
-                Err(errno) => return Err(Unexecuted::Other(parent::lost(errno))),
+                Ok(Some(_)) => return Err(Unexecuted::Other(lost(Errno::PROTO))),
+                Err(errno) => return Err(Unexecuted::Other(lost(errno))),
             }
             // It may have died meanwhile, which the socket will tell.
             let _ = wire::send_go(socket);
@@ -104,7 +104,7 @@ impl Launch<'_> {
     fn hand_over(&mut self, sender: Sender, fd: i32) -> Result<()> {
         match &mut self.agent {
             Some(agent) => agent.hand_over(sender, fd, self.saved, self.status),
-            None => Err(parent::lost(Errno::PROTO)),
+            None => Err(lost(Errno::PROTO)),
         }
     }
 }
@@ -129,7 +129,7 @@ pub fn has_hooks(plan: &Plan) -> bool {
 /// Why it failed, in the words of the plan.
 pub fn error(plan: &Plan, why: Unexecuted) -> Error {
     match why {
-        Unexecuted::Step { step, errno } => parent::failure(plan, step, errno),
+        Unexecuted::Step { step, errno } => failure(plan, step, errno),
         Unexecuted::Hook { step, end, text } => hook_failure(plan, step, end, &text),
         Unexecuted::Died => died(&plan.id),
         Unexecuted::Other(error) => error,
@@ -140,7 +140,7 @@ pub fn error(plan: &Plan, why: Unexecuted) -> Error {
 pub fn hook_failure(plan: &Plan, step: usize, end: End, text: &HookText) -> Error {
     match plan.steps.get(step).map(|step| &step.op) {
         Some(Op::Hook(hook)) => hooks::failed(&plan.id, hook, end, text),
-        _ => parent::lost(Errno::PROTO),
+        _ => lost(Errno::PROTO),
     }
 }
 
@@ -149,4 +149,21 @@ pub fn died(id: &str) -> Error {
     Error::Died(format!(
         "cannot start container `{id}`: its process was killed before it could execute the program"
     ))
+}
+
+/// The conversation with the init did not go as the plan says.
+pub(crate) fn lost(errno: Errno) -> Error {
+    Error::system("follow the container's init", errno)
+}
+
+/// The error for a step that failed in the child.
+pub fn failure(plan: &Plan, step: usize, errno: Errno) -> Error {
+    match plan.steps.get(step) {
+        Some(step) => step_failure(plan, step, errno),
+        None => lost(Errno::PROTO),
+    }
+}
+
+pub(crate) fn step_failure(plan: &Plan, step: &Step, errno: Errno) -> Error {
+    Error::Step(Failure::of(plan, step, errno))
 }

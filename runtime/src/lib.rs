@@ -3,6 +3,7 @@
 //! A file per command ([`create`] is the one to read first), [`plan`] for what is decided, [`child`] and [`parent`] for what is
 //! done, [`record`] for what is kept.
 
+pub mod args;
 pub mod bare_mounts;
 pub mod cgroup;
 pub mod check;
@@ -24,6 +25,7 @@ pub mod hook;
 pub mod hooks;
 pub mod host;
 pub mod id;
+mod id_maps;
 pub mod intel_rdt;
 pub mod kill;
 pub mod launch;
@@ -35,6 +37,7 @@ pub mod netlink;
 pub mod notify;
 pub mod parent;
 pub mod pause;
+pub mod pid_file;
 pub mod pidfd_socket;
 pub mod plan;
 pub mod plan_command;
@@ -47,6 +50,7 @@ pub mod rootless;
 pub mod run;
 pub mod sd_notify;
 pub mod signal;
+pub mod socket;
 pub mod sources;
 pub mod spec;
 pub mod start;

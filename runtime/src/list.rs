@@ -1,7 +1,7 @@
 //! `nrun list`: the containers under a root.
 
+use crate::args;
 use crate::cli::Parsed;
-use crate::create;
 use crate::error::{Error, Result};
 use crate::id::ContainerId;
 use crate::log;
@@ -15,7 +15,7 @@ use std::path::Path;
 /// # Errors
 /// When the root cannot be read. A container that goes away meanwhile is left out.
 pub fn run(parsed: &Parsed) -> Result<String> {
-    let root = create::root(parsed);
+    let root = args::root(parsed);
     let json = parsed.wants_json()?;
     let mut names = match std::fs::read_dir(&root) {
         Ok(entries) => entries

@@ -4,13 +4,13 @@
 //! that every profile leaves alone. Whoever follows that process takes a copy with pidfd_getfd(2), sends it to the agent with the
 //! container process state (runtime-spec, config-linux.md), one connection each, and lets the process go on.
 
-use crate::create;
 use crate::error::{Error, Result};
 use crate::hooks;
 use crate::plan::Plan;
 use crate::plan::op::Op;
 use crate::plan::seccomp::Listener;
 use crate::record::Saved;
+use crate::socket;
 use crate::wire::Message;
 use rustix::io::Errno;
 use rustix::net::sockopt::set_socket_passcred;
@@ -170,7 +170,7 @@ pub fn check(listener: &Listener) -> Result<()> {
 }
 
 fn connect(path: &Path) -> Result<OwnedFd> {
-    create::connect_stream(path).map_err(|errno| unreachable(path, errno))
+    socket::connect_stream(path).map_err(|errno| unreachable(path, errno))
 }
 
 /// With runc's words in it.

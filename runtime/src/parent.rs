@@ -3,15 +3,13 @@
 //! There is no state machine here: the parent receives "waiting at step N", looks up step N in the same list that the child walks,
 //! and does what that barrier asks for. A child that dies is seen as the end of its socket.
 
-pub(crate) mod maps;
-
 use crate::cgroup::{self, Cgroup};
 use crate::child::{Child, Resources};
 use crate::child::{attributes, identity};
 use crate::error::{Error, Result};
-use crate::failure::Failure;
 use crate::hooks;
-use crate::launch::{self, Launch};
+use crate::id_maps;
+use crate::launch::{self, Launch, failure, lost, step_failure};
 use crate::log;
 use crate::net_devices::Devices;
 use crate::plan::Plan;
@@ -296,7 +294,7 @@ fn schedule(plan: &Plan, pid: Pid) -> Result<()> {
 /// Writes the id mappings, and what the child has lost the privilege for.
 fn map(plan: &Plan, pid: Pid) -> Result<()> {
     if let Some(maps) = &plan.id_maps {
-        maps::write(maps, pid)?;
+        id_maps::write(maps, pid)?;
     }
     for step in &plan.by_parent {
         let done = match &step.op {
@@ -324,23 +322,6 @@ fn acquire(plan: &Plan, cgroup: &Cgroup, in_unified: bool, handed: Handed) -> Re
     let hook_outputs = hooks::open_outputs(&plan.hooks.outputs)?;
     let sources = plan.sources.clone();
     Ok(Resources { cgroups, sources, trees, console, start, init, hook_outputs })
-}
-
-/// The conversation with the init did not go as the plan says.
-pub(crate) fn lost(errno: Errno) -> Error {
-    Error::system("follow the container's init", errno)
-}
-
-/// The error for a step that failed in the child.
-pub fn failure(plan: &Plan, step: usize, errno: Errno) -> Error {
-    match plan.steps.get(step) {
-        Some(step) => step_failure(plan, step, errno),
-        None => lost(Errno::PROTO),
-    }
-}
-
-fn step_failure(plan: &Plan, step: &Step, errno: Errno) -> Error {
-    Error::Step(Failure::of(plan, step, errno))
 }
 
 /// What the clone failed at: to enter the v2 cgroup, if it was to, or to make the namespaces.

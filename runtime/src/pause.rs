@@ -1,7 +1,7 @@
 //! `nrun pause` and `nrun resume`: stops every process of a container, and lets them go on.
 
+use crate::args;
 use crate::cli::Parsed;
-use crate::create;
 use crate::error::{Error, Result};
 use crate::id::ContainerId;
 use crate::record::Record;
@@ -37,7 +37,7 @@ pub fn resume(parsed: &Parsed) -> Result<()> {
 
 fn open(parsed: &Parsed) -> Result<(Record, Status)> {
     let id = ContainerId::new(&parsed.operands[0])?;
-    let record = Record::open(&create::root(parsed), &id)?;
+    let record = Record::open(&args::root(parsed), &id)?;
     let status = Status::of(&record.saved, record.awaits_start())?;
     Ok((record, status))
 }

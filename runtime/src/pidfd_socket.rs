@@ -3,8 +3,8 @@
 //! One message: the kind of process, as runc names it, and the pidfd by SCM_RIGHTS.
 
 use crate::cli::Parsed;
-use crate::create;
 use crate::error::{Error, Result};
+use crate::socket;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -32,7 +32,7 @@ impl PidfdSocket {
     /// # Errors
     /// When nobody does.
     pub fn connect(path: Option<&Path>) -> Result<Option<PidfdSocket>> {
-        let connect = |path| create::connect(path, "pidfd socket").map(PidfdSocket);
+        let connect = |path| socket::connect(path, "pidfd socket").map(PidfdSocket);
         path.map(connect).transpose()
     }
 

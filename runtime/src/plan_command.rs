@@ -1,7 +1,8 @@
 //! `nrun plan`: what `create` would do, without doing it.
 
+use crate::args::Args;
 use crate::cli::Parsed;
-use crate::create::{self, Args};
+use crate::create;
 use crate::error::Result;
 use crate::host::{Asked, Host};
 use crate::plan;

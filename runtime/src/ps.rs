@@ -1,8 +1,8 @@
 //! `nrun ps`: the processes of a container, as the host sees them.
 
+use crate::args;
 use crate::cgroup::Cgroup;
 use crate::cli::Parsed;
-use crate::create;
 use crate::error::{Error, Result};
 use crate::id::ContainerId;
 use crate::record::{self, Saved};
@@ -15,7 +15,7 @@ use std::process::Command;
 pub fn run(parsed: &Parsed) -> Result<String> {
     let id = ContainerId::new(&parsed.operands[0])?;
     let json = parsed.wants_json()?;
-    let (saved, _) = record::peek(&create::root(parsed), &id)?;
+    let (saved, _) = record::peek(&args::root(parsed), &id)?;
     let pids = processes(&saved)?;
     if json {
         // runc writes `null` for none, and parsers expect it.

@@ -4,23 +4,25 @@
 //! namespaces that it joins. The images say what was in it. criu does its mounts in a mount namespace of this process, so that
 //! nothing of a restore is ever mounted on the host, also when it is killed.
 
+use crate::args::Args;
 use crate::cgroup::Cgroup;
 use crate::checkpoint::CRIU_CONFIG;
 use crate::cli::Parsed;
-use crate::create::{self, Args};
+use crate::create;
 use crate::criu::options::{self, Directories};
 use crate::criu::root::{self, Home, Root};
 use crate::criu::rpc::{self, Kind, Options, field};
 use crate::criu::{Conversation, Criu, Launch, Notice, mounts, namespaces, stdio};
+use crate::delete;
 use crate::error::{Error, Result};
 use crate::foreground::Foreground;
 use crate::hooks;
 use crate::host::{Asked, Host};
 use crate::log;
+use crate::pid_file;
 use crate::plan::namespaces::Namespaces;
 use crate::plan::{self, Plan};
 use crate::record::{Made, Slot};
-use crate::run;
 use bundle::Checked;
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, WaitOptions, pidfd_open, waitpid};
@@ -55,7 +57,7 @@ pub fn run(parsed: &Parsed) -> Result<u8> {
     }
     let (Restored { pid, pidfd }, made) = restore(parsed, &args, &checked, console)?;
     let ended = foreground.attach().and_then(|()| foreground.wait(pid, &pidfd, |_| Ok(())));
-    run::remove(made)?;
+    delete::remove_made(made)?;
     ended
 }
 
@@ -248,7 +250,7 @@ impl Restoring<'_> {
         }
         let init = self.init.as_ref().and_then(|uncommitted| uncommitted.init.as_ref());
         let init = init.ok_or_else(|| missing("process"))?;
-        create::write_pid_file(args.pid_file.as_deref(), init.pid)
+        pid_file::write(args.pid_file.as_deref(), init.pid)
     }
 
     /// From here on the container stays until it is deleted.

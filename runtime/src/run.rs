@@ -1,7 +1,8 @@
 //! `nrun run`: create and start in one, in the foreground or detached.
 
+use crate::args::Args;
 use crate::cli::Parsed;
-use crate::create::{self, Args, Created};
+use crate::create::{self, Created};
 use crate::delete;
 use crate::error::Result;
 use crate::explain;
@@ -12,7 +13,7 @@ use crate::log;
 use crate::notify::Agent;
 use crate::plan::Plan;
 use crate::protect;
-use crate::record::{Made, Saved};
+use crate::record::Saved;
 use crate::sd_notify::{Manager, Notify};
 use std::mem::ManuallyDrop;
 use std::os::fd::AsFd;
@@ -60,7 +61,7 @@ pub fn run(parsed: &Parsed) -> Result<u8> {
         Err(_) => init.end(Some(&made.cgroup())),
     }
     if ended.is_err() || !parsed.is_set("keep") {
-        remove(made)?;
+        delete::remove_made(made)?;
     }
     ended
 }
@@ -77,7 +78,7 @@ fn detached(mut args: Args) -> Result<()> {
         .and_then(|()| hooks::poststart(made.saved()));
     if let Err(error) = started {
         init.end(Some(&made.cgroup()));
-        remove(made)?;
+        delete::remove_made(made)?;
         return Err(error);
     }
     if let Some(notify) = Notify::between(notify, manager) {
@@ -101,9 +102,4 @@ fn service_manager(args: &mut Args) -> Option<Manager> {
 
 fn launch<'a>(plan: &Plan, saved: &'a Saved, agent: Option<&'a mut Agent>) -> Launch<'a> {
     Launch { saved, status: "creating", agent, hooks: launch::has_hooks(plan) }
-}
-
-/// Somebody else may have deleted it meanwhile.
-pub(crate) fn remove(made: Made) -> Result<()> {
-    made.lock()?.map_or(Ok(()), delete::remove)
 }

@@ -1,7 +1,7 @@
 //! Bind sources: opened once, before the clone, as detached mount trees (class J: nothing can be swapped in later).
 
 use crate::error::{Error, Result};
-use crate::parent::maps;
+use crate::id_maps;
 use crate::plan::Plan;
 use crate::plan::idmap::IdMaps;
 use crate::plan::op::{Carrier, IdMapped, MappedBy, Source};
@@ -189,7 +189,7 @@ fn with_maps(mapping: &IdMaps) -> Result<OwnedFd> {
         0
     })
     .map_err(wrong)?;
-    let namespace = maps::write(mapping, child.pid).and_then(|()| {
+    let namespace = id_maps::write(mapping, child.pid).and_then(|()| {
         open_namespace(format!("/proc/{}/ns/user", child.pid.as_raw_nonzero()).as_bytes())
     });
     drop(socket);

@@ -1,8 +1,8 @@
 //! `nrun start`: lets a created container go on to its program.
 
+use crate::args;
 use crate::cgroup::{Cgroup, Manager};
 use crate::cli::Parsed;
-use crate::create;
 use crate::error::{Error, Result};
 use crate::hooks;
 use crate::host::{Asked, Host};
@@ -25,7 +25,7 @@ use std::os::fd::{AsFd, OwnedFd};
 /// When it is not in the state `created`, or the program cannot be executed.
 pub fn run(parsed: &Parsed) -> Result<()> {
     let id = ContainerId::new(&parsed.operands[0])?;
-    let record = Record::open(&create::root(parsed), &id)?;
+    let record = Record::open(&args::root(parsed), &id)?;
     match Status::of(&record.saved, record.awaits_start())? {
         Status::Created => {}
         Status::Creating => {
@@ -120,7 +120,7 @@ fn error(parsed: &Parsed, saved: &Saved, why: Unexecuted) -> Error {
 }
 
 fn plan_of(parsed: &Parsed, saved: &Saved) -> Result<Plan> {
-    let mut args = create::Args::of(parsed, true)?;
+    let mut args = args::Args::of(parsed, true)?;
     args.options.no_new_keyring = saved.no_new_keyring;
     args.options.notify =
         saved.notify.then(|| record::notify_directory(&args.root, &args.id)).transpose()?;

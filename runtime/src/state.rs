@@ -1,7 +1,7 @@
 //! `nrun state`, and what a container's status is.
 
+use crate::args;
 use crate::cli::Parsed;
-use crate::create;
 use crate::error::Result;
 use crate::id::ContainerId;
 use crate::process;
@@ -119,7 +119,7 @@ fn owner(uid: u32) -> String {
 /// When it does not exist.
 pub fn run(parsed: &Parsed) -> Result<String> {
     let id = ContainerId::new(&parsed.operands[0])?;
-    let (saved, awaits_start) = record::peek(&create::root(parsed), &id)?;
+    let (saved, awaits_start) = record::peek(&args::root(parsed), &id)?;
     Ok(to_json(&State::of(&saved, awaits_start)?) + "\n")
 }
 

@@ -5,9 +5,9 @@
 
 mod resources;
 
+use crate::args;
 use crate::cgroup::{self, Change, systemd};
 use crate::cli::Parsed;
-use crate::create;
 use crate::error::{Error, Result};
 use crate::id::ContainerId;
 use crate::intel_rdt;
@@ -22,7 +22,7 @@ use serde_json::Value;
 /// When the container does not run, a limit is none, or cannot be set.
 pub fn run(parsed: &Parsed) -> Result<()> {
     let id = ContainerId::new(&parsed.operands[0])?;
-    let root = create::root(parsed);
+    let root = args::root(parsed);
     record::peek(&root, &id)?;
     // Before the lock is taken: whoever writes to our standard input may take long.
     let (asked, warnings) = resources::asked(parsed)?;
