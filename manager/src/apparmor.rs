@@ -3,11 +3,11 @@
 //! Whether a profile is loaded is a question to the kernel, of three system calls, where AppArmor is enabled: the list of profiles, long
 //! on a desktop, is never read. A container that is to be confined by a profile never runs without.
 
-use crate::bundle::host::HostFacts;
-use crate::bundle::{Confinement, amend};
+use crate::bundle::host::{HostFacts, has_apparmor};
+use crate::bundle::{Confinement, UNCONFINED, amend};
 use crate::container::{Containers, Dir, Record};
 use crate::error::{Error, Result, reason};
-use crate::rootless::is_in_namespace;
+use crate::privilege::is_in_namespace;
 use crate::rootless::mapping::find_program;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -17,9 +17,6 @@ use std::process::{Command, Stdio};
 
 /// The profile of a container that names none, and is not privileged.
 pub const PROFILE: &str = "nman-default";
-
-/// Docker's word, and AppArmor's, for no profile.
-pub const UNCONFINED: &str = "unconfined";
 
 /// Our profile, as the parser takes it.
 const TEXT: &str = include_str!("../apparmor/nman-default");
@@ -66,13 +63,6 @@ impl Availability {
     }
 }
 
-/// Whether programs can be confined by AppArmor.
-#[must_use]
-pub fn is_enabled() -> bool {
-    std::fs::read("/sys/module/apparmor/parameters/enabled")
-        .is_ok_and(|text| text.starts_with(b"Y"))
-}
-
 /// Looks for a profile.
 #[must_use]
 pub fn find(name: &str) -> Availability {
@@ -112,7 +102,7 @@ pub fn provide_again(
     dir: &Dir,
     record: &mut Record,
 ) -> Result<Option<String>> {
-    let Some(choice) = choose_again(record, is_enabled, find)? else {
+    let Some(choice) = choose_again(record, has_apparmor, find)? else {
         return provide(record).map(|()| None);
     };
     record.apparmor = choice.profile;

@@ -7,7 +7,7 @@
 use crate::connection;
 use crate::container::{ContainerId, Dir, Record};
 use crate::error::{Error, Result};
-use crate::selinux;
+use crate::labels;
 use crate::settings::Settings;
 use crate::snapshot;
 use crate::store::Store;
@@ -33,7 +33,7 @@ pub fn mount_root(settings: &Settings, record: &Record, dir: &Dir) -> Result<()>
     let target = dir.rootfs();
     crate::container::make_private(&target)?;
     let prepared = Store::open(&settings.root)?.snapshots().provide(record.id.as_str())?;
-    selinux::provide_layers(record, &prepared)?;
+    labels::provide_layers(record, &prepared)?;
     let prepared = match user_namespace::provide(record, dir)? {
         Some(namespace) if user_namespace::maps_mounts(record) => {
             user_namespace::map_layers(&prepared, dir, &namespace)?

@@ -11,13 +11,16 @@ use crate::container::{Attached, ContainerId, Containers, Status};
 use crate::detach::{DetachKeys, Watcher};
 use crate::error::{Error, Result};
 use crate::event::emit_container;
-use crate::journal::Stream;
-use crate::monitor::stdio::connect_to;
-use crate::monitor::{Link, attach_socket, wire};
+use crate::monitor::Link;
 use crate::outlet::Outlets;
 use crate::proxy;
 use crate::settings::Settings;
+use crate::socket::{attach_socket, connect_to};
+use crate::stream::Stream;
+use crate::terminal::write_out;
 use crate::terminal::{self, Raw};
+use crate::wire;
+use crate::wire::{CHUNK, Event, Request};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{Shutdown, sockopt};
@@ -25,10 +28,9 @@ use rustix::process::Signal;
 use rustix::stdio;
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::time::{Duration, Instant};
 use sys::signals::{Mask, SignalFd};
-use wire::{CHUNK, Event, Request};
 
 /// How often ^C may go unheard before we leave.
 const PATIENCE: u32 = 3;
@@ -515,19 +517,4 @@ impl<'a> Session<'a> {
         }
         true
     }
-}
-
-/// Writes everything, also to a descriptor that somebody has made non-blocking.
-pub fn write_out(fd: BorrowedFd<'_>, mut bytes: &[u8]) -> Result<()> {
-    while !bytes.is_empty() {
-        match rustix::io::write(fd, bytes) {
-            Ok(written) => bytes = &bytes[written..],
-            Err(Errno::INTR) => {}
-            Err(Errno::AGAIN) => {
-                let _ = poll(&mut [PollFd::new(&fd, PollFlags::OUT)], None);
-            }
-            Err(errno) => return Err(Error::system("write the container's output")(errno)),
-        }
-    }
-    Ok(())
 }

@@ -6,6 +6,14 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+/// The cgroup below which a container has its own, if nothing is said.
+pub const DEFAULT_PARENT: &str = "/nman";
+
+/// Whether the parent of a cgroup is a slice: everything else is a path, or nothing.
+pub(crate) fn is_slice(parent: &str) -> bool {
+    parent.ends_with(".slice") && !parent.starts_with('/')
+}
+
 /// Where a process's cgroups are mounted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Groups {

@@ -5,7 +5,7 @@
 //! so it does no harm that the container may still be running.
 
 use crate::error::{Error, Result};
-use crate::rootless::is_in_namespace;
+use crate::privilege::is_in_namespace;
 use crate::snapshot::Layers;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;

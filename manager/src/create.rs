@@ -13,11 +13,12 @@ pub(crate) mod record;
 use crate::assemble::{disassemble, enter_private_mounts, mount_root};
 use crate::bundle::host::HostFacts;
 use crate::bundle::rootfs::Rootfs;
-use crate::bundle::{self, Confinement, Inputs, resources, seccomp, user};
+use crate::bundle::{self, Confinement, Inputs, resources, seccomp};
 use crate::cli::CreateArgs;
 use crate::connection;
 use crate::container::{Containers, Dir, Guard, Mark, MountKind, Record};
 use crate::error::{Error, Result};
+use crate::forget::{Volumes, forget};
 use crate::monitor::Assembled;
 use crate::runtime::Runtime;
 use crate::settings::Settings;
@@ -25,7 +26,7 @@ use crate::store::{self, Image, Store};
 use crate::undo::Undo;
 use crate::volume::place;
 use crate::{
-    apparmor, device, event, health, image, notice, rm, rootless, selinux, supervise, terminal,
+    apparmor, device, event, health, image, labels, notice, passwd, rm, supervise, terminal,
     user_namespace, volume,
 };
 use ::bundle::digest::ChainId;
@@ -122,7 +123,7 @@ fn make(
     mount_points::resolve_references(containers, &mut record)?;
     user_namespace::choose(settings, containers, &mut record)?;
     warnings.extend(apparmor::choose(&host, &mut record, apparmor::find)?);
-    warnings.extend(selinux::choose(&host, containers, &mut record)?);
+    warnings.extend(labels::choose(&host, containers, &mut record)?);
     let parts = Parts::find(&record)?;
     let cidfile = args.cidfile.as_deref().map(IdFile::create).transpose()?;
     let draft = Draft { settings, containers, store, image, host, parts };
@@ -171,7 +172,7 @@ fn undo<'a>(
     dir: &'a Dir,
 ) -> Undo<'a> {
     let mut undo = Undo::new();
-    undo.push(move || rm::forget(settings, containers, record, rm::Volumes::Remove));
+    undo.push(move || forget(settings, containers, record, Volumes::Remove));
     undo.push(move || match disassemble(settings, record, dir) {
         errors if errors.is_empty() => Ok(()),
         errors => Err(Error::Several(errors)),
@@ -299,12 +300,12 @@ fn reserve(
     }
 }
 
-fn identity(record: &Record, rootfs: &Rootfs) -> Result<user::Identity> {
+fn identity(record: &Record, rootfs: &Rootfs) -> Result<passwd::Identity> {
     let mut identity = look_up(&record.config.user, rootfs)?;
     if !record.host_config.group_add.is_empty() {
         let groups = rootfs.read("/etc/group")?.unwrap_or_default();
         for name in &record.host_config.group_add {
-            let group = user::group(name, &groups)?;
+            let group = passwd::group(name, &groups)?;
             if !identity.groups.contains(&group) {
                 identity.groups.push(group);
             }
@@ -314,11 +315,11 @@ fn identity(record: &Record, rootfs: &Rootfs) -> Result<user::Identity> {
 }
 
 /// Finds out who `--user` is, in the container's own files.
-pub fn look_up(wanted: &str, rootfs: &Rootfs) -> Result<user::Identity> {
+pub fn look_up(wanted: &str, rootfs: &Rootfs) -> Result<passwd::Identity> {
     let passwd = rootfs.read("/etc/passwd")?.unwrap_or_default();
     let group = rootfs.read("/etc/group")?.unwrap_or_default();
-    let mut identity = user::resolve(wanted, &passwd, &group)?;
-    if rootless::denies_groups() {
+    let mut identity = passwd::resolve(wanted, &passwd, &group)?;
+    if crate::privilege::denies_groups() {
         // Its own group is all that there is; those that were asked for are refused by the runtime.
         identity.groups.clear();
     }

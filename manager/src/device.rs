@@ -5,10 +5,9 @@
 
 pub mod cdi;
 
-use crate::cli::confinement::is_access;
-use crate::cli::mounts::fields;
 use crate::container::{DeviceMapping, HostConfig};
 use crate::error::{Error, Result, reason};
+use crate::fields::fields;
 use oci_spec::runtime::{LinuxDevice, LinuxDeviceBuilder, LinuxDeviceType};
 use rustix::fs::{FileType, major, minor};
 use std::path::{Path, PathBuf};
@@ -217,6 +216,14 @@ fn node(from: &Path, to: &Path, access: &str) -> Option<Device> {
         .build()
         .ok()?;
     Some(Device { node, access: access.to_owned() })
+}
+
+/// Whether a text is made of `r`, `w` and `m`, each once at most.
+#[must_use]
+pub fn is_access(text: &str) -> bool {
+    !text.is_empty()
+        && text.len() <= 3
+        && text.chars().enumerate().all(|(at, c)| "rwm".contains(c) && !text[..at].contains(c))
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! Variants are what a caller branches on. Messages that scripts match are Docker's own words; the rest follow the
 //! house style: what failed, on which object, why.
 
-use crate::runtime::Failure;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 /// The result of everything in this crate that can fail.
@@ -80,7 +80,7 @@ pub enum Error {
     Archive(#[from] bundle::archive::Error),
     /// What follows `--format` is no template, or asks for what is not there.
     #[error(transparent)]
-    Template(#[from] crate::listing::template::Fault),
+    Template(#[from] crate::template::Fault),
     /// The image's name is none.
     #[error(transparent)]
     Reference(#[from] crate::reference::ParseError),
@@ -128,6 +128,44 @@ pub enum Error {
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
     Several(Vec<Error>),
 }
+
+/// A runtime's refusal, in its own words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// The runtime's name.
+    pub runtime: String,
+    /// The subcommand.
+    pub command: String,
+    /// What it said.
+    pub message: String,
+}
+
+impl Failure {
+    /// 127 where the program to run does not exist, 126 where it cannot be executed, 125 for the rest: Docker's
+    /// reading of a runtime's message.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        let says = |texts: &[&str]| texts.iter().any(|text| self.message.contains(text));
+        if says(&["executable file not found", "no such file or directory"]) {
+            127
+        } else if says(&["permission denied", "is a directory"]) {
+            126
+        } else {
+            125
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // runc begins so by itself.
+        let prefix = format!("{} {} failed: ", self.runtime, self.command);
+        let message = self.message.strip_prefix(&prefix).unwrap_or(&self.message);
+        write!(f, "{prefix}{message}")
+    }
+}
+
+impl std::error::Error for Failure {}
 
 /// Why a system call failed: the C library's words in lower case, without Rust's `(os error 2)`.
 #[must_use]

@@ -1,6 +1,5 @@
 //! `nman events`: what happened, and what happens.
 
-use crate::attach::write_out;
 use crate::cli::EventsArgs;
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
@@ -8,6 +7,7 @@ use crate::event::{Event, Kind, is_current, path, path_before};
 use crate::listing::{Filters, object};
 use crate::settings::Settings;
 use crate::table::plain;
+use crate::terminal::write_out;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use rustix::stdio;

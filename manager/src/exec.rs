@@ -8,7 +8,6 @@ mod running;
 
 pub use running::ids;
 
-use crate::attach::write_out;
 use crate::bundle::rootfs::Rootfs;
 use crate::bundle::{change, console_size, every_capability, process_user};
 use crate::cli::ExecArgs;
@@ -23,6 +22,7 @@ use crate::relay::{Left, relay};
 use crate::rootless::scope;
 use crate::runtime::{Launch, Runtime, Streams, null};
 use crate::settings::Settings;
+use crate::terminal::write_out;
 use crate::{apparmor, bundle, oom_score, terminal};
 use oci_spec::OciSpecError;
 use oci_spec::runtime::Process;
@@ -242,7 +242,7 @@ impl Files {
         args: &ExecArgs,
     ) -> Result<(i32, Ends)> {
         if args.tty {
-            let sockets = crate::monitor::socket_dir(settings, &record.id);
+            let sockets = crate::socket::socket_dir(settings, &record.id);
             crate::container::make_private(&sockets)?;
             let console = ConsoleSocket::listen(sockets.join(&self.console))?;
             let pid = self.launch(runtime, record, Some(&console), Streams::null()?)?;

@@ -7,6 +7,7 @@ use crate::cli::SupervisionArgs;
 use crate::clock::Timestamp;
 use crate::container::{Dir, HealthCheck, Record};
 use crate::error::{Error, Result};
+use crate::store;
 use oci_spec::runtime::Process;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -144,38 +145,11 @@ pub fn word(dir: &Dir) -> &'static str {
     }
 }
 
-/// The image's HEALTHCHECK: an extension of Docker's to the configuration, in nanoseconds.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-pub struct OfImage {
-    test: Vec<String>,
-    interval: u64,
-    timeout: u64,
-    start_period: u64,
-    start_interval: u64,
-    retries: u32,
-}
-
-/// Reads the HEALTHCHECK of an image from its configuration.
-#[must_use]
-pub fn of_image(configuration: &[u8]) -> Option<OfImage> {
-    #[derive(Deserialize)]
-    struct Outer {
-        config: Option<Inner>,
-    }
-    #[derive(Deserialize)]
-    struct Inner {
-        #[serde(rename = "Healthcheck")]
-        check: Option<OfImage>,
-    }
-    // Nearly no image has one: then its configuration is not parsed a second time.
-    let name = b"Healthcheck";
-    configuration.windows(name.len()).any(|window| window == name).then_some(())?;
-    serde_json::from_slice::<Outer>(configuration).ok()?.config?.check
-}
-
 /// The check of a new container: the image's, as the command line changes it.
-pub fn plan(args: &SupervisionArgs, image: Option<OfImage>) -> Result<Option<HealthCheck>> {
+pub fn plan(
+    args: &SupervisionArgs,
+    image: Option<store::HealthCheck>,
+) -> Result<Option<HealthCheck>> {
     let asked = args.health_cmd.is_some()
         || args.health_interval.is_some()
         || args.health_timeout.is_some()
@@ -266,7 +240,7 @@ mod tests {
     #[test]
     fn the_command_line_goes_before_the_image_and_the_image_before_the_defaults() {
         let image = || {
-            of_image(br#"{"config":{"Healthcheck":{"Test":["CMD","a"],"Interval":5000000000,"Retries":7}}}"#)
+            store::HealthCheck::of_image(br#"{"config":{"Healthcheck":{"Test":["CMD","a"],"Interval":5000000000,"Retries":7}}}"#)
         };
         let check = plan(&SupervisionArgs::default(), image()).unwrap().unwrap();
         assert_eq!(check.test, ["CMD", "a"]);
@@ -290,11 +264,14 @@ mod tests {
         assert_eq!(
             plan(
                 &SupervisionArgs::default(),
-                of_image(br#"{"config":{"Healthcheck":{"Test":["NONE"]}}}"#)
+                store::HealthCheck::of_image(br#"{"config":{"Healthcheck":{"Test":["NONE"]}}}"#)
             )
             .unwrap(),
             None
         );
-        assert_eq!(plan(&SupervisionArgs::default(), of_image(b"{}")).unwrap(), None);
+        assert_eq!(
+            plan(&SupervisionArgs::default(), store::HealthCheck::of_image(b"{}")).unwrap(),
+            None
+        );
     }
 }

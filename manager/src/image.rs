@@ -8,7 +8,7 @@ use crate::reference::{ParseError, Reference};
 use crate::registry::Platform;
 use crate::settings::Settings;
 use crate::store::{self, Found, Image, Store};
-use crate::transfer;
+use crate::transfer::{self, check_platform};
 use bundle::platform;
 
 /// The image that `run` names, by name or id: from the store, or from its registry.
@@ -80,19 +80,6 @@ pub(crate) fn is_list(store: &Store, typed: &str) -> Result<bool> {
 fn is_named_list(store: &Store, name: &str) -> Result<bool> {
     let Ok(name) = name.parse::<Reference>() else { return Ok(false) };
     Ok(store.named_list(&name)?.is_some())
-}
-
-/// Refuses an image that is for another platform than the one that was asked for; `typed` is what it was called. Of an image for
-/// several platforms the store has one.
-pub fn check_platform(image: &Image, typed: &str, platform: Option<&Platform>) -> Result<()> {
-    let Some(wanted) = platform.filter(|wanted| !wanted.fits(&image.config)) else { return Ok(()) };
-    let of_image = platform::name(&image.config);
-    Err(Error::Rejected {
-        message: format!(
-            "image with reference {typed} was found but its platform ({of_image}) does not match the specified platform ({wanted})"
-        ),
-        hint: Some(format!("`nman pull --platform {wanted} {typed}` may get it for {wanted}")),
-    })
 }
 
 /// Docker's warning about an image that nobody has asked for to be of another platform than this machine's.

@@ -3,12 +3,12 @@
 use crate::cli::KillArgs;
 use crate::container::{Containers, Mark};
 use crate::each::each;
+use crate::end;
 use crate::error::{Error, Result};
 use crate::event::emit_container;
 use crate::rm;
 use crate::runtime::Runtime;
 use crate::settings::Settings;
-use crate::stop;
 
 const SIGKILL: i32 = 9;
 
@@ -36,13 +36,13 @@ fn signal(settings: &Settings, containers: &Containers, name: &str, signal: i32)
     }
     if signal == SIGKILL || signal == record.stop.signal {
         // As in Docker: who kills a container does not want it back.
-        let watched = if signal == SIGKILL { stop::watch(settings, &dir)? } else { None };
+        let watched = if signal == SIGKILL { end::watch(settings, &dir)? } else { None };
         let abandoned = dir.is_abandoned();
         dir.set(Mark::Stopped)?;
-        stop::send(settings, &dir, &record, signal)?;
+        end::send(settings, &dir, &record, signal)?;
         let Some(watched) = watched else { return Ok(()) };
         // Whoever has killed it may start or remove it at once.
-        stop::await_death(&watched, "kill", name)?;
+        end::await_death(&watched, "kill", name)?;
         return match abandoned {
             true => rm::unseen::remove_abandoned(settings, containers, &dir),
             false => Ok(()),

@@ -5,6 +5,7 @@
 
 use nman::cli::{Cli, Complaint, complain};
 use nman::error::Error;
+use nman::process::MONITOR;
 use nman::rootless::pause;
 use nman::{exec, journal, monitor};
 use std::ffi::CString;
@@ -24,7 +25,7 @@ fn main() -> ExitCode {
     sys::signals::set_default(rustix::process::Signal::CHILD);
     let mut args = std::env::args_os();
     let name = args.next().unwrap_or_default();
-    if [monitor::ARGV0, exec::REAPER, exec::DRAIN, pause::ARGV0].iter().any(|own| name == *own) {
+    if [MONITOR, exec::REAPER, exec::DRAIN, pause::ARGV0].iter().any(|own| name == *own) {
         // These live on, and whoever reads a pipe that our caller has passed on waits for its end. Before Linux 5.9 it
         // stays open.
         let _ = sys::fd::close_others(3, &mut []);
@@ -33,7 +34,7 @@ fn main() -> ExitCode {
             let _ = rustix::thread::set_name(&name);
         }
     }
-    if name == monitor::ARGV0 {
+    if name == MONITOR {
         return monitor::main(args);
     }
     if name == journal::COMPRESSOR {

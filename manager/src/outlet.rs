@@ -6,7 +6,7 @@
 //! asked for room first and given no more than that surely holds. What was not taken waits here, one chunk at most.
 
 use crate::error::{Error, Result};
-use crate::journal::Stream;
+use crate::stream::Stream;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FileType, fstat};
 use rustix::io::Errno;

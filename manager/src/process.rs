@@ -1,6 +1,13 @@
 //! Who a process id stands for: ids are used again, the moment at which a process began is not.
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use std::fs;
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+/// The name under which `main` runs a container's monitor instead of the command line.
+pub const MONITOR: &str = "nman-monitor";
 
 /// When a process began, in the kernel's ticks since the machine was started (field 22 of proc(5)'s `stat`); `None` when it has
 /// ended, also if nobody has collected it yet.
@@ -27,6 +34,20 @@ pub fn share_namespace(one: i32, other: i32, kind: &str) -> bool {
 pub fn all() -> Vec<i32> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+}
+
+/// Waits until a process has ended; `false` if that takes longer than `timeout`.
+pub fn wait_for_exit(pidfd: &OwnedFd, timeout: Option<Duration>) -> Result<bool, Errno> {
+    let deadline = timeout.map(|timeout| Instant::now() + timeout);
+    loop {
+        let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+        let left = left.and_then(|left| Timespec::try_from(left).ok());
+        match poll(&mut [PollFd::new(pidfd, PollFlags::IN)], left.as_ref()) {
+            Ok(ready) => return Ok(ready > 0),
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
 }
 
 fn birth_in(stat: &str) -> Option<u64> {

@@ -6,6 +6,7 @@ use crate::container::{Containers, Record, State};
 use crate::duration;
 use crate::error::{Error, Result};
 use crate::event::{Kind, emit};
+use crate::forget::Volumes;
 use crate::listing::{has_label, precise_size};
 use crate::preferences;
 use crate::settings::Settings;
@@ -52,7 +53,7 @@ pub fn prune(settings: &Settings, filters: &[Filter]) -> Result<(Vec<String>, u6
         }
         let active = settings.root.join("snapshots/active").join(record.id.as_str());
         let size = usage(dir.path()) + usage(&active);
-        match rm::remove(settings, &containers, record.id.as_str(), false, rm::Volumes::Keep) {
+        match rm::remove(settings, &containers, record.id.as_str(), false, Volumes::Keep) {
             Ok(()) => {
                 freed += size;
                 removed.push(record.id.to_string());

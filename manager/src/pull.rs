@@ -7,6 +7,7 @@
 
 mod error;
 mod install;
+mod unpack;
 
 pub use error::{Cause, Error};
 pub(crate) use install::{Called, Source, install, install_as, unpack_again};

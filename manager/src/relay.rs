@@ -6,10 +6,10 @@
 use crate::detach::{DetachKeys, Watcher};
 use crate::error::{Error, Result};
 use crate::monitor::stdio::{Ends, Reading};
-use crate::monitor::wire::CHUNK;
 use crate::outlet::Outlets;
 use crate::proxy;
 use crate::terminal::{self, Raw};
+use crate::wire::CHUNK;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, pidfd_open, waitpid};

@@ -6,17 +6,16 @@ pub(crate) mod unseen;
 use crate::assemble::disassemble;
 use crate::attach;
 use crate::cli::RmArgs;
-use crate::container::{ContainerId, Containers, Dir, Guard, Mark, MountKind, Record, Status};
+use crate::container::{ContainerId, Containers, Dir, Guard, Mark, Record, Status};
 use crate::each::each;
+use crate::end;
 use crate::error::{Error, Result};
-use crate::event::emit_container;
-use crate::monitor::{socket_dir, wait_for_exit};
+use crate::forget::{Volumes, forget};
 use crate::notice;
+use crate::process::wait_for_exit;
 use crate::runtime::Runtime;
 use crate::settings::Settings;
-use crate::stop;
-use crate::store::Store;
-use crate::volume::{self, place};
+use crate::socket::socket_dir;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
@@ -107,7 +106,7 @@ fn take(
         if dir.is_held() {
             dir.set(Mark::Stopped)?;
             // Refused when it has ended meanwhile.
-            let _ = stop::send(settings, dir, record, 9);
+            let _ = end::send(settings, dir, record, 9);
             let ended = wait_for_exit(&monitor, Some(PATIENCE))
                 .map_err(Error::system("wait for a monitor"))?;
             if !ended {
@@ -138,37 +137,4 @@ fn remove_sockets(settings: &Settings, id: &ContainerId) -> Result<()> {
         }
         _ => Ok(()),
     }
-}
-
-/// What becomes of the volumes that were made for a container and have no name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Volumes {
-    /// They stay.
-    Keep,
-    /// They go with it.
-    Remove,
-}
-
-/// Removes what is left of a container that has been taken down: its volumes if they are to go, its layers, and its directory
-/// last, because that says what else there was.
-pub fn forget(
-    settings: &Settings,
-    containers: &Containers,
-    record: &Record,
-    volumes: Volumes,
-) -> Result<()> {
-    if volumes == Volumes::Remove {
-        volume::remove_anonymous(settings, record)?;
-    }
-    let snapshots = Store::open(&settings.root)?;
-    let snapshots = snapshots.snapshots();
-    for (at, point) in record.mounts.iter().enumerate() {
-        if point.kind == MountKind::Image {
-            snapshots.remove(&place::image_key(record, at))?;
-        }
-    }
-    snapshots.remove(record.id.as_str())?;
-    containers.remove(&record.id)?;
-    emit_container(settings, record, "destroy", &[]);
-    Ok(())
 }

@@ -4,11 +4,11 @@ use crate::cli::RmiArgs;
 use crate::container::{Containers, Record, State};
 use crate::error::{Error, Result};
 use crate::event::{Kind, emit};
-use crate::image::check_platform;
 use crate::notice;
 use crate::reference::Reference;
 use crate::settings::Settings;
 use crate::store::{Found, Image, Removed, Store, User};
+use crate::transfer::check_platform;
 
 /// Removes each of the named images; what was done, in Docker's words, and what went wrong.
 pub fn rmi(settings: &Settings, args: &RmiArgs) -> Result<(Vec<String>, Vec<Error>)> {

@@ -4,12 +4,11 @@
 //! stderr may be the container's.
 
 use crate::container::ContainerId;
-use crate::error::{Error, Result};
+use crate::error::{Error, Failure, Result};
 use crate::settings::Settings;
 use oci_spec::runtime::LinuxResources;
 use serde::Deserialize;
 use std::ffi::OsStr;
-use std::fmt;
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::os::fd::OwnedFd;
@@ -32,44 +31,6 @@ pub struct Runtime {
     root: PathBuf,
     debug: bool,
 }
-
-/// A runtime's refusal, in its own words.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failure {
-    /// The runtime's name.
-    pub runtime: String,
-    /// The subcommand.
-    pub command: String,
-    /// What it said.
-    pub message: String,
-}
-
-impl Failure {
-    /// 127 where the program to run does not exist, 126 where it cannot be executed, 125 for the rest: Docker's
-    /// reading of a runtime's message.
-    #[must_use]
-    pub fn exit_code(&self) -> u8 {
-        let says = |texts: &[&str]| texts.iter().any(|text| self.message.contains(text));
-        if says(&["executable file not found", "no such file or directory"]) {
-            127
-        } else if says(&["permission denied", "is a directory"]) {
-            126
-        } else {
-            125
-        }
-    }
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // runc begins so by itself.
-        let prefix = format!("{} {} failed: ", self.runtime, self.command);
-        let message = self.message.strip_prefix(&prefix).unwrap_or(&self.message);
-        write!(f, "{prefix}{message}")
-    }
-}
-
-impl std::error::Error for Failure {}
 
 /// The three standard streams of a process that a runtime makes.
 #[derive(Debug)]

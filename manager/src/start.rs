@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::monitor::{self, Assembled, Link};
 use crate::settings::Settings;
 use crate::volume::place;
-use crate::{apparmor, notice, oom_score, rm, selinux, terminal};
+use crate::{apparmor, bundle, labels, notice, rm, terminal};
 use std::time::{Duration, Instant};
 
 /// How long whoever else is at work on a container is waited for.
@@ -34,8 +34,8 @@ pub fn start(settings: &Settings, name: &str) -> Result<Option<Link>> {
     dir.clear(Mark::Kept)?;
     let warning = apparmor::provide_again(&containers, &dir, &mut record)?;
     warning.into_iter().for_each(notice::note);
-    selinux::provide(&record)?;
-    oom_score::adapt(&containers, &record, &dir)?;
+    labels::provide(&record)?;
+    bundle::adapt_oom_score(&containers, &record, &dir)?;
     let assemble = || {
         enter_private_mounts(&record, &dir)?;
         mount_root(settings, &record, &dir)?;

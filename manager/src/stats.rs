@@ -1,12 +1,12 @@
 //! `nman stats`: what containers use of the processor, memory, network and disks.
 
-use crate::attach::write_out;
 use crate::cgroup::{Groups, Usage};
 use crate::cli::StatsArgs;
 use crate::container::{Containers, Record, State};
 use crate::error::Result;
 use crate::listing::{Column, List, ListArgs, Row, View, binary_size, human_size};
 use crate::settings::Settings;
+use crate::terminal::write_out;
 use rustix::stdio;
 use rustix::termios::isatty;
 use std::collections::HashMap;

@@ -6,6 +6,7 @@ use crate::cli::SupervisionArgs;
 use crate::container::{Dir, Record, RestartPolicy, Supervision};
 use crate::error::{Error, Result};
 use crate::health;
+use crate::store;
 use std::collections::BTreeMap;
 
 /// What options may depend on.
@@ -13,7 +14,7 @@ pub struct Inputs<'a> {
     /// What was typed.
     pub args: &'a SupervisionArgs,
     /// The image's HEALTHCHECK.
-    pub health: Option<health::OfImage>,
+    pub health: Option<store::HealthCheck>,
     /// The container's labels.
     pub labels: &'a BTreeMap<String, String>,
     /// Its environment, as far as it is known.

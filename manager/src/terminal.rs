@@ -1,8 +1,11 @@
 //! The user's terminal: raw while a container has it, and restored on every way out.
 
 use crate::error::{Error, Result};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
 use rustix::stdio;
 use rustix::termios::{OptionalActions, Termios, isatty, tcgetattr, tcgetwinsize, tcsetattr};
+use std::os::fd::BorrowedFd;
 
 /// The terminal of our stdin in raw mode, until this is dropped.
 #[derive(Debug)]
@@ -52,8 +55,23 @@ pub fn check(interactive: bool, tty: bool, detach: bool) -> Result<()> {
 
 /// Asks a question on stdout and reads the answer from stdin: whether it is yes.
 pub fn confirm(question: &str) -> Result<bool> {
-    crate::attach::write_out(stdio::stdout(), question.as_bytes())?;
+    write_out(stdio::stdout(), question.as_bytes())?;
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer).map_err(Error::system("read the answer"))?;
     Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
+}
+
+/// Writes everything, also to a descriptor that somebody has made non-blocking.
+pub fn write_out(fd: BorrowedFd<'_>, mut bytes: &[u8]) -> Result<()> {
+    while !bytes.is_empty() {
+        match rustix::io::write(fd, bytes) {
+            Ok(written) => bytes = &bytes[written..],
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => {
+                let _ = poll(&mut [PollFd::new(&fd, PollFlags::OUT)], None);
+            }
+            Err(errno) => return Err(Error::system("write the container's output")(errno)),
+        }
+    }
+    Ok(())
 }

@@ -3,14 +3,14 @@
 use crate::cli::{PullArgs, PushArgs, RegistryArgs, TlsArgs};
 use crate::error::{Error, Result};
 use crate::event::{self, Kind};
-use crate::image::check_platform;
 use crate::progress::{self, NoProgress, Progress};
 use crate::pull::{self, Policy, PullOptions, pull};
 use crate::push::{PushOptions, Sent, push, push_list};
 use crate::reference::Reference;
-use crate::registry::{Access, Tls};
+use crate::registry::{Access, Platform, Tls};
 use crate::settings::Settings;
-use crate::store::Store;
+use crate::store::{Image, Store};
+use bundle::platform;
 
 /// `nman pull`: the full name of what was pulled.
 pub fn pull_named(settings: &Settings, args: &PullArgs) -> Result<String> {
@@ -122,6 +122,19 @@ fn tagged(store: &Store, repository: &Reference) -> Result<Vec<Reference>> {
 
 fn name(reference: &Reference) -> [(&'static str, &str); 1] {
     [("name", reference.repository())]
+}
+
+/// Refuses an image that is for another platform than the one that was asked for; `typed` is what it was called. Of an image for
+/// several platforms the store has one.
+pub fn check_platform(image: &Image, typed: &str, platform: Option<&Platform>) -> Result<()> {
+    let Some(wanted) = platform.filter(|wanted| !wanted.fits(&image.config)) else { return Ok(()) };
+    let of_image = platform::name(&image.config);
+    Err(Error::Rejected {
+        message: format!(
+            "image with reference {typed} was found but its platform ({of_image}) does not match the specified platform ({wanted})"
+        ),
+        hint: Some(format!("`nman pull --platform {wanted} {typed}` may get it for {wanted}")),
+    })
 }
 
 #[cfg(test)]

@@ -9,12 +9,12 @@
 //! their ids: layers are copies with other owners ([`layer_owners`]), and volumes keep the ids that they were written with.
 
 mod choice;
-pub mod id_map;
-pub mod mode;
 
 use crate::container::{Dir, IdMappings, Record, make_private};
 use crate::error::{Error, Result, reason};
-use crate::rootless::is_in_namespace;
+use crate::id_map::{Mapping, mappings};
+use crate::mounted::is_mounted;
+use crate::privilege::is_in_namespace;
 use crate::snapshot::{Owners, Prepared};
 pub use choice::choose;
 use rustix::fs::{CWD, Gid, Mode, OFlags, Uid};
@@ -26,49 +26,6 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 use sys::clone::hold;
 use sys::namespace::Kinds;
-
-/// One line of a mapping: ids in the container, on the host, and how many.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Mapping {
-    /// The first one in the container.
-    pub inside: u32,
-    /// The first one on the host.
-    pub outside: u32,
-    /// How many.
-    pub size: u32,
-}
-
-impl std::str::FromStr for Mapping {
-    type Err = String;
-    fn from_str(text: &str) -> std::result::Result<Self, String> {
-        let wrong = || format!("invalid mapping '{text}', it is CONTAINER:HOST[:SIZE]");
-        let numbers: Vec<u32> = text
-            .split(':')
-            .map(|part| part.parse().map_err(|_| wrong()))
-            .collect::<std::result::Result<_, _>>()?;
-        let (inside, outside, size) = match numbers.as_slice() {
-            [inside, outside] => (*inside, *outside, 1),
-            [inside, outside, size] if *size > 0 => (*inside, *outside, *size),
-            _ => return Err(wrong()),
-        };
-        if inside.checked_add(size).is_none() || outside.checked_add(size).is_none() {
-            return Err(wrong());
-        }
-        Ok(Self { inside, outside, size })
-    }
-}
-
-impl std::fmt::Display for Mapping {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}:{}:{}", self.inside, self.outside, self.size)
-    }
-}
-
-/// The mappings of a record; they were checked when they were typed.
-#[must_use]
-pub fn mappings(list: &[String]) -> Vec<Mapping> {
-    list.iter().filter_map(|text| text.parse().ok()).collect()
-}
 
 /// Where the namespace is bound.
 #[must_use]
@@ -88,7 +45,7 @@ pub fn provide(record: &Record, dir: &Dir) -> Result<Option<OwnedFd>> {
         return Ok(None);
     }
     let (user, network) = (path(dir.path()), network_path(dir.path()));
-    if !(user.exists() && crate::volume::is_mounted(&user)?) {
+    if !(user.exists() && is_mounted(&user)?) {
         make(&mappings(uid_map), &mappings(gid_map), &user, &network)?;
     }
     give_files(record, dir)?;
@@ -172,18 +129,14 @@ fn make(uids: &[Mapping], gids: &[Mapping], user: &Path, network: &Path) -> Resu
 /// The network namespace that belongs to the container's user namespace, if it has one.
 pub fn network(dir: &Dir) -> Result<Option<OwnedFd>> {
     let path = network_path(dir.path());
-    if path.exists() && crate::volume::is_mounted(&path)? {
-        open(&path).map(Some)
-    } else {
-        Ok(None)
-    }
+    if path.exists() && is_mounted(&path)? { open(&path).map(Some) } else { Ok(None) }
 }
 
 /// The files about the network belong to the container's root, who may change them as anywhere else.
 fn give_files(record: &Record, dir: &Dir) -> Result<()> {
     let (uid, gid) = root_of(record);
     let owner = (Uid::from_raw(uid), Gid::from_raw(gid));
-    for name in crate::bundle::FILES {
+    for name in crate::container::NETWORK_FILES {
         let path = dir.join(name);
         let file = fs::OpenOptions::new().append(true).create(true).open(&path);
         let file = file.map_err(Error::io("open", &path))?;
@@ -302,18 +255,6 @@ pub fn places(dir: &Dir) -> Vec<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_mapping_has_three_numbers() {
-        assert_eq!(
-            "0:100000:65536".parse(),
-            Ok(Mapping { inside: 0, outside: 100_000, size: 65_536 })
-        );
-        assert_eq!("5:6".parse::<Mapping>().unwrap().to_string(), "5:6:1");
-        for bad in ["", "0", "0:1:0", "a:1:1", "0:1:2:3", "0:4294967295:2", "-1:0:1"] {
-            assert!(bad.parse::<Mapping>().is_err(), "{bad}");
-        }
-    }
 
     #[test]
     fn a_file_system_that_cannot_be_mapped_is_named_with_those_that_can() {

@@ -5,13 +5,11 @@
 
 mod list;
 mod mount;
-mod name;
 pub mod place;
 mod store;
 
+pub use crate::volume_name::VolumeName;
 pub use list::{ls, prune_report};
-pub(crate) use mount::is_mounted;
-pub use name::VolumeName;
 pub(crate) use store::Lock as VolumeLock;
 pub use store::{Volume, Volumes};
 

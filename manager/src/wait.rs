@@ -4,12 +4,12 @@ use crate::attach;
 use crate::cli::{WaitArgs, WaitFor};
 use crate::container::{Containers, Dir, Status};
 use crate::each::each;
+use crate::end;
 use crate::error::{Error, Result};
 use crate::health;
-use crate::monitor::wait_for_exit;
-use crate::monitor::wire::{self, Event, Request};
+use crate::process::wait_for_exit;
 use crate::settings::Settings;
-use crate::stop;
+use crate::wire::{self, Event, Request};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use std::mem::MaybeUninit;
@@ -47,7 +47,7 @@ fn end(settings: &Settings, dir: &Dir, next: bool) -> Result<u8> {
     if next && !dir.state()?.status.has_process() {
         condition(dir, |status, _| status.has_process())?;
     }
-    let Some(watched) = stop::watch(settings, dir)? else {
+    let Some(watched) = end::watch(settings, dir)? else {
         return Ok(dir.state()?.exit_code.unwrap_or(0));
     };
     if dir.is_held()

@@ -4,7 +4,7 @@
 //! keys (the agent protocol, draft-ietf-sshm-ssh-agent). Here only the questions that a login asks are passed on.
 
 use crate::error::{Error, Result};
-use crate::monitor::stdio::listen_at;
+use crate::socket::listen_at;
 use rustix::net::{Shutdown, SocketType, shutdown};
 use std::io::{self, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};

@@ -2,7 +2,7 @@
 //!
 //! Pure. What an instruction's words mean is not decided here: variables have their values only when its turn has come.
 
-use crate::cli::nearest;
+use crate::suggest::nearest;
 
 /// The instructions that there are.
 const INSTRUCTIONS: [&str; 18] = [

@@ -2,7 +2,7 @@
 //!
 //! Pure: the words of the option.
 
-use crate::cli::mounts::fields;
+use crate::fields::fields;
 use crate::path::clean;
 
 /// One mount of a RUN.

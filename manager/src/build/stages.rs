@@ -4,9 +4,10 @@
 
 use super::dockerfile::{Dockerfile, Fault, Flag, Instruction};
 use super::expand::{expand, pairs, split};
-use crate::cli::mounts::fields;
-use crate::cli::{ContextSource, NamedContext, nearest};
+use crate::cli::{ContextSource, NamedContext};
+use crate::fields::fields;
 use crate::registry::Platform;
+use crate::suggest::nearest;
 use std::collections::BTreeMap;
 
 /// Arguments that need no declaration, and that change nothing about what a step does.

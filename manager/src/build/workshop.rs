@@ -6,6 +6,7 @@
 use crate::bundle::rootfs::Rootfs;
 use crate::changes::{Changes, changes};
 use crate::error::{Error, Result};
+use crate::labels;
 use crate::new_image::NewImage;
 use crate::selinux;
 use crate::snapshot::{self, Layers};
@@ -67,7 +68,7 @@ impl Workshop<'_> {
         let target = directory.join("root");
         snapshot::create_directory(&target, 0o700)?;
         // The command of a step may have it mounted.
-        selinux::label_layers(&prepared)?;
+        labels::label_layers(&prepared)?;
         snapshot::mount(&prepared, &target, selinux::of_shared_files().as_deref())?;
         Ok(Mounted { root: Rootfs::open(&target)?, layers, directory })
     }

@@ -1,9 +1,11 @@
 //! What the options of `--security-opt` come to.
 
 use super::defaults::{masked_paths, read_only_paths};
-use crate::apparmor::UNCONFINED;
 use crate::cli::confinement::SecurityOption;
 use crate::container::HostConfig;
+
+/// Docker's word, and AppArmor's, for no profile.
+pub const UNCONFINED: &str = "unconfined";
 
 /// How a container is confined, beside its capabilities and namespaces.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,11 +1,11 @@
 //! What planning a bundle has to know about the host, read once.
 
-use crate::apparmor;
 use crate::cli::CpuSet;
+use crate::id_map;
 use crate::oom_score;
-use crate::rootless::{Delegation, is_in_namespace};
+use crate::privilege::is_in_namespace;
+use crate::rootless::Delegation;
 use crate::settings::Settings;
-use crate::user_namespace::id_map;
 use oci_spec::runtime::Capabilities;
 use std::fs;
 use std::path::Path;
@@ -107,7 +107,7 @@ impl HostFacts {
             delegation: None,
             cpus: online("cpu"),
             memory_nodes: online("node"),
-            apparmor: apparmor::is_enabled(),
+            apparmor: has_apparmor(),
             selinux: sys::selinux::is_enabled(),
             namespace: is_in_namespace().then(NamespaceFacts::probe),
         }
@@ -192,6 +192,13 @@ fn version(release: &str) -> (u32, u32) {
     let mut numbers =
         release.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse().unwrap_or(0));
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+}
+
+/// Whether programs can be confined by AppArmor.
+#[must_use]
+pub fn has_apparmor() -> bool {
+    std::fs::read("/sys/module/apparmor/parameters/enabled")
+        .is_ok_and(|text| text.starts_with(b"Y"))
 }
 
 #[cfg(test)]

@@ -11,27 +11,28 @@ mod devices;
 pub mod host;
 mod mounts;
 mod namespaces;
+mod oom_score;
 mod process;
 pub mod resources;
 pub mod rootfs;
 pub mod seccomp;
-pub mod user;
 
 use crate::container::Record;
 use crate::device::Found;
 use crate::error::{Error, Result};
 use crate::network::Mode;
+use crate::passwd::Identity;
 use host::HostFacts;
 use oci_spec::OciSpecError;
 use oci_spec::runtime::{LinuxBuilder, LinuxCapabilities, RootBuilder, Spec, SpecBuilder};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use user::Identity;
 
 pub use amend::{amend, read};
-pub use confinement::Confinement;
-pub(crate) use mounts::{FILES, place, shared_memory, shm_size};
+pub use confinement::{Confinement, UNCONFINED};
+pub(crate) use mounts::{place, shared_memory, shm_size};
 pub(crate) use namespaces::joined;
+pub use oom_score::adapt_oom_score;
 pub use process::{change, console_size, process_user};
 
 /// What goes into a plan.

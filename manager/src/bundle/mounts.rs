@@ -8,14 +8,12 @@ use super::host::NamespaceFacts;
 use super::{Built, Confinement, Inputs, NetworkNamespace};
 use crate::bundle::namespaces::sharing;
 use crate::cli::confinement::Sharing;
+use crate::container::NETWORK_FILES;
 use crate::container::{HostConfig, MountKind, MountPoint, Record};
+use crate::id_map;
 use crate::supervise;
-use crate::user_namespace;
 use oci_spec::runtime::Mount;
 use std::path::{Path, PathBuf};
-
-/// The files about the network that every container sees.
-pub(crate) const FILES: [&str; 3] = ["resolv.conf", "hosts", "hostname"];
 
 /// Docker's size of /dev/shm.
 const SHARED_MEMORY: i64 = 64 << 20;
@@ -59,7 +57,7 @@ pub(super) fn plan(inputs: &Inputs<'_>) -> Built<Vec<Mount>> {
     }
     // They are a part of the root file system as far as the container is concerned.
     let access = if record.host_config.readonly_rootfs { "ro" } else { "rw" };
-    for file in FILES {
+    for file in NETWORK_FILES {
         let target = format!("/etc/{file}");
         if !further.iter().any(|mount| mount.destination() == Path::new(&target)) {
             let source = inputs.dir.join(file);
@@ -129,7 +127,7 @@ fn fit_into_namespace(
     let has_own_ids = !config.id_mappings.uid_map.is_empty();
     let is_foreign =
         *inputs.network == NetworkNamespace::Host || has_own_ids && inputs.joins_network();
-    let groups = user_namespace::mappings(&config.id_mappings.gid_map);
+    let groups = id_map::mappings(&config.id_mappings.gid_map);
     let has_tty = match groups.as_slice() {
         [] => facts.last_group >= TTY,
         lines => lines.iter().any(|line| (0..line.size).contains(&TTY.wrapping_sub(line.inside))),

@@ -3,7 +3,8 @@
 use super::{Built, Inputs, NetworkNamespace};
 use crate::cli::confinement::Sharing;
 use crate::container::Record;
-use crate::user_namespace::{self, Mapping};
+use crate::id_map::{self, Mapping};
+use crate::user_namespace;
 use oci_spec::runtime::{
     LinuxIdMapping, LinuxIdMappingBuilder, LinuxNamespace, LinuxNamespaceBuilder,
     LinuxNamespaceType as Type,
@@ -59,8 +60,7 @@ pub(super) fn id_mappings(list: &[String]) -> Built<Option<Vec<LinuxIdMapping>>>
             .size(mapping.size)
             .build()
     };
-    let list: Vec<_> =
-        user_namespace::mappings(list).into_iter().map(mapping).collect::<Built<_>>()?;
+    let list: Vec<_> = id_map::mappings(list).into_iter().map(mapping).collect::<Built<_>>()?;
     Ok(Some(list).filter(|list| !list.is_empty()))
 }
 
@@ -87,7 +87,7 @@ pub(super) fn sysctls(inputs: &Inputs<'_>) -> BTreeMap<String, String> {
     // One that is joined has them, and may belong to another one's user namespace.
     if *inputs.network != NetworkNamespace::Host && !inputs.joins_network() {
         sysctls.insert("net.ipv4.ip_unprivileged_port_start".to_owned(), "0".to_owned());
-        let range = match user_namespace::mappings(&config.id_mappings.gid_map).as_slice() {
+        let range = match id_map::mappings(&config.id_mappings.gid_map).as_slice() {
             [] => {
                 const LAST: u32 = 0x7fff_ffff;
                 let mapped = inputs.host.namespace.map_or(LAST, |facts| facts.last_group);

@@ -1,8 +1,8 @@
 //! The process: ids, environment, limits, privileges.
 
 use super::{Built, Confinement, Inputs, capabilities};
-use crate::bundle::user::Identity;
 use crate::container::Ulimit;
+use crate::passwd::Identity;
 use crate::{oom_score, supervise};
 use oci_spec::runtime::{
     Capabilities, PosixRlimit, PosixRlimitBuilder, PosixRlimitType, Process, ProcessBuilder,

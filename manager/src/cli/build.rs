@@ -6,9 +6,10 @@ pub use values::{
     BuildAgent, BuildOutput, BuildSecret, ContextSource, Entitlement, NamedContext, SecretSource,
 };
 
-use super::create::{CGROUP_PARENT, cgroup_parent};
+use super::create::cgroup_parent;
 use super::values::variable;
 use super::{LimitArgs, NetworkChoice, Size, TlsArgs};
+use crate::cgroup::DEFAULT_PARENT;
 use crate::container::Ulimit;
 use crate::network::dns::HostEntry;
 use crate::registry::Platform;
@@ -82,7 +83,7 @@ pub struct BuildArgs {
     #[arg(long, value_name = "SIZE")]
     pub shm_size: Option<Size>,
     /// Cgroup below which they get their own
-    #[arg(long, value_name = "PATH", value_parser = cgroup_parent, default_value = CGROUP_PARENT)]
+    #[arg(long, value_name = "PATH", value_parser = cgroup_parent, default_value = DEFAULT_PARENT)]
     pub cgroup_parent: String,
     /// Accepted for compatibility: no container of a build stays
     #[arg(long, value_name = "BOOL", action = ArgAction::Set, num_args = 0..=1, require_equals = true,

@@ -1,6 +1,7 @@
 //! Values of options about privileges and namespaces: each is parsed once, by clap, into what it means.
 
-use crate::user_namespace::mode::Mode as UserMode;
+use crate::device::is_access;
+use crate::id_map::mode::Mode as UserMode;
 use oci_spec::runtime::Capability;
 use std::str::FromStr;
 
@@ -208,14 +209,6 @@ pub fn device_rule(text: &str) -> Result<String, String> {
     let good =
         matches!(*kind, "a" | "b" | "c") && number(major) && number(minor) && is_access(access);
     if good { Ok(words.join(" ")) } else { Err(wrong()) }
-}
-
-/// Whether a text is made of `r`, `w` and `m`, each once at most.
-#[must_use]
-pub fn is_access(text: &str) -> bool {
-    !text.is_empty()
-        && text.len() <= 3
-        && text.chars().enumerate().all(|(at, c)| "rwm".contains(c) && !text[..at].contains(c))
 }
 
 #[cfg(test)]

@@ -22,7 +22,6 @@ mod number;
 mod overview;
 mod registry;
 mod store;
-mod suggest;
 mod system;
 mod update;
 mod usage;
@@ -39,8 +38,8 @@ pub use container::{
     WaitFor,
 };
 pub use create::{
-    CGROUP_PARENT, CreateArgs, LimitArgs, NetworkArgs, NetworkChoice, ProcessArgs, ResourceArgs,
-    RunArgs, SecurityArgs, StorageArgs, SupervisionArgs, Typed,
+    CreateArgs, LimitArgs, NetworkArgs, NetworkChoice, ProcessArgs, ResourceArgs, RunArgs,
+    SecurityArgs, StorageArgs, SupervisionArgs, Typed,
 };
 pub use family::ContainerCommand;
 pub use files::{CommitArgs, CpArgs, DiffArgs, ExportArgs};
@@ -59,7 +58,6 @@ pub use store::{
     ArchiveFormat, HistoryArgs, ImageCommand, ImagePruneArgs, ImagesArgs, ImportArgs,
     InspectImagesArgs, LoadArgs, RmiArgs, SaveArgs, TagArgs,
 };
-pub use suggest::nearest;
 pub use system::{CheckArgs, DfArgs, SystemCommand, SystemPruneArgs};
 pub use update::{RenameArgs, UpdateArgs};
 pub use usage::{Complaint, complain};

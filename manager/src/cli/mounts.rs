@@ -4,7 +4,8 @@
 
 use crate::cli::Size;
 use crate::container::{Detail, MountKind, MountPoint, Relabel};
-use crate::volume::VolumeName;
+use crate::fields::fields;
+use crate::volume_name::VolumeName;
 
 /// A mount without options.
 fn plain(kind: MountKind, target: &str) -> MountPoint {
@@ -175,25 +176,6 @@ pub fn mount(text: &str) -> Result<MountPoint, String> {
         wish.take(field)?;
     }
     wish.finish()
-}
-
-/// The fields of a line of comma separated values; a quoted one may contain commas.
-pub(crate) fn fields(text: &str) -> Result<Vec<String>, String> {
-    let (mut fields, mut field, mut quoted) = (Vec::new(), String::new(), false);
-    let mut characters = text.chars().peekable();
-    while let Some(character) = characters.next() {
-        match character {
-            '"' if quoted && characters.peek() == Some(&'"') => {
-                characters.next();
-                field.push('"');
-            }
-            '"' => quoted = !quoted,
-            ',' if !quoted => fields.push(std::mem::take(&mut field)),
-            character => field.push(character),
-        }
-    }
-    fields.push(field);
-    if quoted { Err("a quote is not closed".to_owned()) } else { Ok(fields) }
 }
 
 /// What `--mount` has said so far.

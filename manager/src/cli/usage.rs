@@ -4,7 +4,8 @@
 //! know. Exit codes are Docker's: 125 for a flag, 1 for a command or the number of arguments.
 
 use super::limits::LEAST_MEMORY_REFUSAL;
-use super::{nearest, overview};
+use super::overview;
+use crate::suggest::nearest;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, Command};
 

@@ -8,14 +8,15 @@
 use super::isolated;
 use crate::container::{ContainerId, Dir, Record};
 use crate::error::{Error, Result};
-use crate::monitor::source::Source;
-use crate::monitor::stdio::{UNTIL_LISTENING, connect_to, listen_at};
-use crate::monitor::{socket_dir, wire};
 use crate::network::State;
 use crate::network::port::Proxy;
 use crate::network::resolver::Resolver;
 use crate::rootless::netns as user;
 use crate::settings::Settings;
+use crate::socket::{connect_to, listen_at, socket_dir};
+use crate::source::Source;
+use crate::source::UNTIL_LISTENING;
+use crate::wire;
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, SocketType, accept_with};

@@ -1,6 +1,7 @@
 //! One container onto one network.
 
 use super::ground;
+use super::identity;
 use super::order::Placed;
 use super::publication::Publication;
 use crate::container::{ContainerId, Record};
@@ -11,7 +12,6 @@ use crate::network::port::{self, PortMapping, PortRequest, Reservation};
 use crate::network::{
     self, Appearance, Definition, Lease, NetworkPlan, State, definition, ipam, names,
 };
-use crate::networks;
 use crate::settings::Settings;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::BorrowedFd;
@@ -155,10 +155,10 @@ pub(super) fn tell_predefined(
     container: &ContainerId,
     network: &network::NetworkName,
 ) {
-    let kind = networks::predefined_driver(network.as_str());
+    let kind = identity::predefined_driver(network.as_str());
     let attributes =
         [("container", container.as_str()), ("name", network.as_str()), ("type", kind)];
-    let id = networks::id_of(settings, network);
+    let id = identity::id_of(settings, network);
     event::emit(settings, Kind::Network, action, &id, &attributes);
 }
 

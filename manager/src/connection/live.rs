@@ -1,6 +1,7 @@
 //! `nman network connect` and `nman network disconnect`: at once if the container runs, and at every start from then on.
 
 use super::ground::{self, Ground};
+use super::identity;
 use super::join::{self, Joining};
 use super::order::PlacedBeside;
 use super::publication::Publication;
@@ -9,7 +10,6 @@ use crate::container::{Containers, Dir, Record};
 use crate::error::{Error, Result};
 use crate::network::state::Lock;
 use crate::network::{self, Endpoint, Mode, NetworkName, NetworkPlan, State, definition, ipam};
-use crate::networks;
 use crate::settings::Settings;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::time::{Duration, Instant};
@@ -99,7 +99,7 @@ fn lock_settled(dir: &Dir) -> Result<Lock> {
 
 /// A network by its name or id.
 fn find_network(settings: &Settings, wanted: &str) -> Result<NetworkName> {
-    if let Some(name) = networks::predefined(wanted) {
+    if let Some(name) = identity::predefined(wanted) {
         return Ok(name.parse()?);
     }
     Ok(definition::find(&settings.root, wanted, &ground::facts(settings, None)?)?.name)
@@ -260,7 +260,7 @@ fn find(settings: &Settings, container: &str, network: &str) -> Result<(Dir, Rec
     let dir = Containers::open(&settings.containers())?.find(container)?;
     let record = dir.record()?;
     let refused = match mode(&record.network)? {
-        _ if networks::predefined(network) == Some("host") => {
+        _ if identity::predefined(network) == Some("host") => {
             "container cannot be disconnected from host network or connected to host network"
         }
         Mode::Network(_) | Mode::None => return Ok((dir, record)),

@@ -7,6 +7,7 @@ mod attendant;
 mod carrier;
 mod files;
 pub mod ground;
+pub(crate) mod identity;
 mod isolated;
 mod join;
 mod live;
@@ -22,11 +23,10 @@ use crate::bundle::NetworkNamespace;
 use crate::bundle::host::HostFacts;
 use crate::container::{ContainerId, Containers, Dir, NetworkWish, Record, Status};
 use crate::error::{Error, Result};
-use crate::monitor::source::Source;
 use crate::network::resolver::{self, Resolver, Upstream};
 use crate::network::{self, Carrier, Mode, NetworkPlan, State, ipam};
-use crate::networks;
 use crate::settings::Settings;
+use crate::source::Source;
 use attendant::Attendant;
 use ground::Ground;
 use join::Joining;
@@ -279,7 +279,7 @@ pub fn disconnect_all(settings: &Settings, id: &ContainerId, dir: &Dir) -> Vec<E
 /// Tells that a container that is on `none` or on the host's network has come to it, or left it; nothing of any other.
 pub fn tell_alone(settings: &Settings, action: &str, record: &Record, dir: &Dir) {
     for endpoint in membership::endpoints(record, dir).iter().flatten() {
-        if networks::predefined(endpoint.network.as_str()).is_some() {
+        if identity::predefined(endpoint.network.as_str()).is_some() {
             join::tell_predefined(settings, action, &record.id, &endpoint.network);
         }
     }

@@ -14,17 +14,16 @@
 //! with the last process that holds it, however that process ends.
 
 mod host_config;
-pub mod id;
 mod mount_point;
 mod record;
 mod store;
 mod supervision;
 
+pub use crate::id::{ContainerId, ContainerName, is_hex};
 pub use host_config::{
     Config, DeviceMapping, DeviceRate, DeviceRequest, DeviceWeight, Empty, HostConfig, IdMappings,
     Limits, Ulimit,
 };
-pub use id::{ContainerId, ContainerName, is_hex};
 pub use mount_point::{Detail, MountKind, MountPoint, Relabel};
 pub use record::{Attached, Attachment, ImageUsed, NetworkWish, Record, State, Status, StopPolicy};
 pub use store::{Containers, Dir, Guard, Mark};
@@ -33,3 +32,6 @@ pub use supervision::{
     DEFAULT_MAX_FILES, DEFAULT_MAX_SIZE, HealthCheck, LogConfig, LogDriver, RestartPolicy,
     Supervised, Supervision,
 };
+
+/// The files about the network that every container sees.
+pub(crate) const NETWORK_FILES: [&str; 3] = ["resolv.conf", "hosts", "hostname"];

@@ -1,11 +1,11 @@
 //! What is written down about a container: [`Record`] once, [`State`] at every turn of its life.
 
 use super::{Config, ContainerId, ContainerName, HostConfig, MountPoint, Supervised, Supervision};
+use crate::cgroup::is_slice;
 use crate::clock::{Timestamp, human};
 use crate::error::Error;
 use crate::network::Endpoint;
 use crate::network::dns::{HostEntry, Overrides};
-use crate::rootless::delegation::is_slice;
 use crate::selinux::Labels;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

@@ -2,11 +2,11 @@
 //! its id. What is written is in the container's own layer, under its root's descriptor.
 
 use crate::bundle::rootfs::Rootfs;
-use crate::bundle::user::entry;
 use crate::container::{MountPoint, Record};
 use crate::error::Result;
+use crate::id_map::mode::{Kept, Mode};
+use crate::passwd::entry;
 use crate::rootless::User;
-use crate::user_namespace::mode::{Kept, Mode};
 use std::fs;
 use std::path::Path;
 

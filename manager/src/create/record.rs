@@ -2,8 +2,9 @@
 
 use crate::bundle::host::HostFacts;
 use crate::bundle::{Confinement, resources};
+use crate::cgroup::{DEFAULT_PARENT, is_slice};
 use crate::cli::confinement::{Sharing, is_of_ipc};
-use crate::cli::{CGROUP_PARENT, CreateArgs, SignalNumber, StandardStream, variable};
+use crate::cli::{CreateArgs, SignalNumber, StandardStream, variable};
 use crate::clock::Timestamp;
 use crate::connection;
 use crate::container::{
@@ -12,13 +13,13 @@ use crate::container::{
 };
 use crate::device;
 use crate::error::{Error, Result};
+use crate::id_map::mode::Mode as UserMode;
 use crate::network::Mode;
 use crate::path;
-use crate::rootless::{self, delegation::is_slice};
+use crate::rootless;
 use crate::settings::Settings;
 use crate::store::Image;
 use crate::supervise;
-use crate::user_namespace::mode::Mode as UserMode;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -432,7 +433,7 @@ impl Wish<'_> {
 /// Puts a user's container where cgroups are delegated, or takes away what it cannot have where none are, and says so.
 fn fit_user(limits: &mut Limits, host: &HostFacts) -> Result<Option<String>> {
     let Some(own) = &host.delegation else {
-        return Ok(resources::do_without(limits, CGROUP_PARENT));
+        return Ok(resources::do_without(limits, DEFAULT_PARENT));
     };
     limits.cgroup_parent = own.parent(&limits.cgroup_parent)?;
     Ok(None)

@@ -3,6 +3,7 @@
 use super::kernel::Kernel;
 use super::user::UserFacts;
 use crate::apparmor::{self, Availability};
+use crate::bundle::host::has_apparmor;
 use crate::network;
 use crate::runtime::Runtime;
 use crate::selinux;
@@ -110,7 +111,7 @@ impl Host {
             cgroups: Cgroups::probe(),
             seccomp: fs::read_to_string("/proc/sys/kernel/seccomp/actions_avail")
                 .is_ok_and(|actions| actions.contains("errno")),
-            apparmor: apparmor::is_enabled().then(|| apparmor::find(apparmor::PROFILE)),
+            apparmor: has_apparmor().then(|| apparmor::find(apparmor::PROFILE)),
             selinux: selinux::find(),
             storage: Storage::probe(&settings.root),
             forwarding: number("/proc/sys/net/ipv4/ip_forward") == 1,

@@ -83,7 +83,7 @@ pub(super) fn findings(user: &UserFacts, user_namespaces: u64) -> Vec<Finding> {
     let allowed = user.forbidden.is_none();
     let (ids, lack) = match &user.ids {
         Plan::Ranges { uids, gids } => {
-            let count = |lines: &[crate::user_namespace::Mapping]| -> u64 {
+            let count = |lines: &[crate::id_map::Mapping]| -> u64 {
                 lines.iter().map(|line| u64::from(line.size)).sum()
             };
             (format!("{} users, {} groups", count(&uids.1), count(&gids.1)), "")
@@ -148,7 +148,7 @@ mod tests {
     }
 
     fn good() -> UserFacts {
-        let line = crate::user_namespace::Mapping { inside: 0, outside: 1000, size: 65_537 };
+        let line = crate::id_map::Mapping { inside: 0, outside: 1000, size: 65_537 };
         let part = || ("/usr/bin/newuidmap".into(), vec![line]);
         let ids = Plan::Ranges { uids: part(), gids: part() };
         UserFacts {

@@ -73,7 +73,7 @@ fn field_name(name: &str) -> String {
 mod tests {
     use super::*;
     use crate::clock::Timestamp;
-    use crate::journal::Stream;
+    use crate::stream::Stream;
 
     #[test]
     fn a_line_is_a_message_with_the_fields_of_its_container() {
@@ -99,7 +99,7 @@ mod tests {
             String::from_utf8(message).unwrap()
         };
         let mark = "\nCONTAINER_PARTIAL_MESSAGE=true\n";
-        let part = message(&vec![b'x'; crate::journal::LONGEST_LINE]);
+        let part = message(&vec![b'x'; crate::stream::LONGEST_LINE]);
         assert!(part.contains("PRIORITY=6\n") && part.ends_with(mark), "{part}");
         assert!(!message(b"the last word").contains(mark));
     }

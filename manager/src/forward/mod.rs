@@ -13,8 +13,7 @@ mod syslog;
 use crate::clock::Timestamp;
 use crate::container::{LogConfig, LogDriver, Record};
 use crate::error::{Error, Result};
-use crate::journal::{LONGEST_LINE, Stream};
-use crate::supervise;
+use crate::stream::{LONGEST_LINE, Stream};
 use socket::{Address, Socket};
 use std::io;
 use std::path::PathBuf;
@@ -104,7 +103,7 @@ impl Forwarder {
         let config = &record.supervision.log;
         let destination = Destination::of(config).map_err(|reason| failed(reason, None))?;
         let Some(destination) = destination else { return Ok(None) };
-        let tag = supervise::log::tag(record).unwrap_or_else(|| record.id.short().to_owned());
+        let tag = tag(record).unwrap_or_else(|| record.id.short().to_owned());
         let socket = Socket::open(destination.address()).map_err(|reason| {
             failed(reason, Some("is it running? `--log-driver local` needs nobody else"))
         })?;
@@ -128,4 +127,20 @@ impl Forwarder {
         }
         self.socket.send(&self.message)
     }
+}
+
+/// The container's tag, where `--log-opt tag` gives one: a template, of which the fields are known that say something here.
+#[must_use]
+pub fn tag(record: &Record) -> Option<String> {
+    let template = record.supervision.log.options.get("tag")?;
+    let values = [
+        ("{{.ID}}", record.id.short()),
+        ("{{.FullID}}", record.id.as_str()),
+        ("{{.Name}}", record.name.as_str()),
+        ("{{.ImageName}}", &record.image.name),
+        ("{{.ImageFullID}}", &record.image.id),
+        ("{{.DaemonName}}", "nman"),
+    ];
+    let fill = |tag: String, (field, value): &(&str, &str)| tag.replace(field, value);
+    Some(values.iter().fold(template.clone(), fill))
 }

@@ -1,10 +1,10 @@
 //! What `inspect` says about a container's networks, under Docker's names.
 
 use crate::connection;
+use crate::connection::identity;
 use crate::container::{Dir, Record};
 use crate::error::Result;
 use crate::network::{Endpoint, NetworkPlan, PortMapping, State, port};
-use crate::networks;
 use crate::settings::Settings;
 use serde_json::{Map, Value, json};
 use std::net::IpAddr;
@@ -15,8 +15,8 @@ pub(super) fn settings(settings: &Settings, dir: &Dir, record: &Record) -> Resul
     let mut networks = Map::new();
     for endpoint in connection::endpoints(record, dir)? {
         let name = &endpoint.network;
-        let object = if networks::predefined(name.as_str()).is_some() {
-            predefined(&networks::id_of(settings, name))
+        let object = if identity::predefined(name.as_str()).is_some() {
+            predefined(&identity::id_of(settings, name))
         } else {
             let plan = plans.iter().find(|plan| plan.network == *name);
             network(settings, record, &endpoint, plan)
@@ -56,9 +56,9 @@ fn network(
         true => Value::Null,
         false => json!(wishes.driver_opts),
     };
-    object["NetworkID"] = networks::id_of(settings, &endpoint.network).into();
+    object["NetworkID"] = identity::id_of(settings, &endpoint.network).into();
     object["EndpointID"] = match plan {
-        Some(plan) => networks::endpoint_id(plan).into(),
+        Some(plan) => identity::endpoint_id(plan).into(),
         None => "".into(),
     };
     let names = plan.map(NetworkPlan::names).unwrap_or_default();

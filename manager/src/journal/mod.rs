@@ -15,6 +15,8 @@ mod output;
 mod reader;
 mod writer;
 
+pub(crate) use crate::stream::LONGEST_LINE;
+pub use crate::stream::Stream;
 pub use follow::{Watched, follow};
 pub use output::Output;
 pub use reader::{Reader, Selection};
@@ -31,19 +33,6 @@ pub fn compress(args: impl Iterator<Item = OsString>) -> ExitCode {
     let results: Vec<_> = args.map(|path| writer::compress(Path::new(&path))).collect();
     if results.iter().all(Result::is_ok) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
-
-/// One of a container's two output streams.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Stream {
-    /// fd 1, or the terminal
-    Stdout,
-    /// fd 2
-    Stderr,
-}
-
-/// The longest piece of a line that becomes one entry: Docker's, so that memory stays bounded whatever is written.
-pub(crate) const LONGEST_LINE: usize = 16 * 1024;
 
 /// How entries are laid out in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

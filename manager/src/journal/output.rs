@@ -1,8 +1,8 @@
 //! Where what was read goes: our stdout and stderr, in the order of the log, in few and large writes.
 
 use super::Stream;
-use crate::attach::write_out;
 use crate::error::Result;
+use crate::terminal::write_out;
 use rustix::stdio;
 
 /// A write is about so large: the largest that a pipe takes at once.

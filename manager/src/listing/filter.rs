@@ -1,7 +1,7 @@
 //! `--filter KEY=VALUE`: several values of one key are alternatives, several keys must all hold.
 
-use crate::cli::nearest;
 use crate::error::{Error, Result};
+use crate::suggest::nearest;
 use regex_lite::Regex;
 use std::collections::BTreeMap;
 

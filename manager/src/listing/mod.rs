@@ -37,19 +37,18 @@
 mod filter;
 mod objects;
 mod size;
-pub mod template;
 
+pub use crate::template::Template;
 pub use filter::{Filters, has_label};
 pub use objects::{object, objects, pretty};
 pub use size::{binary_size, human_size, precise_size};
-pub use template::Template;
 
 use crate::error::{Error, Result};
 use crate::preferences;
 use crate::table::{Table, plain};
+use crate::template::{self, Context, LABEL};
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
-use template::Context;
 
 /// Options that every list takes.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -115,9 +114,6 @@ enum Form {
     Lines(Template),
     Columns(Template),
 }
-
-/// The method by which a template gets at one label: `{{.Label "key"}}`.
-const LABEL: &str = "Label";
 
 impl List {
     /// Takes what was typed apart; a mistake in a template or a filter is found here.

@@ -1,8 +1,8 @@
 //! Whole objects: what `inspect`, `info` and `version` print.
 
 use super::Template;
-use super::template::Context;
 use crate::error::Result;
+use crate::template::Context;
 use serde::Serialize as _;
 use serde_json::{Map, Value};
 

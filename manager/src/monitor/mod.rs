@@ -1,7 +1,7 @@
 //! One small process per container: it calls the runtime, holds the container's stdio, writes its log and its exit
 //! code, serves attached clients, and cleans up when the container has ended.
 //!
-//! It is `nman` itself, executed again under the name in [`ARGV0`], and is told everything by the container's
+//! It is `nman` itself, executed again under the name in [`MONITOR`], and is told everything by the container's
 //! directory. It holds the container's lock for as long as it lives, and lives in the mount namespace in which the
 //! root file system was mounted, so that a kill -9 leaves neither a lock nor a mount. It prints nothing.
 
@@ -10,10 +10,8 @@ pub mod oom;
 pub mod probe;
 pub mod pump;
 pub mod restart;
-pub mod source;
 pub mod stdio;
 mod uses;
-pub mod wire;
 
 use crate::apparmor;
 use crate::clock::Timestamp;
@@ -21,12 +19,17 @@ use crate::container::{
     ContainerId, Containers, Dir, Guard, Mark, Record, RestartPolicy, State, Status,
 };
 use crate::error::{Error, Result};
+use crate::forget::{Volumes, forget};
 use crate::forward::Forwarder;
 use crate::journal::Writer;
-use crate::process;
-use crate::rootless::{is_in_namespace, scope};
+use crate::privilege::is_in_namespace;
+use crate::process::{self, MONITOR};
+use crate::rootless::scope;
 use crate::runtime::{Launch, Runtime, Streams};
 use crate::settings::Settings;
+use crate::socket::{listen_at, socket_dir};
+use crate::source::Source;
+use crate::wire::{self, Event};
 use log::Log;
 use oom::OomWatch;
 use probe::Prober;
@@ -34,19 +37,13 @@ use pump::{Ended, Hold, Idle, Parts, Pump};
 use restart::{End, Restarter};
 use rustix::net::SocketType;
 use rustix::process::{Pid, PidfdFlags, Signal, getpid, pidfd_open, set_child_subreaper, setsid};
-use source::Source;
 use std::ffi::OsString;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::process::CommandExt as _;
-use std::path::PathBuf;
 use std::process::{Child, Command, ExitCode};
 use std::time::{Duration, Instant};
 use stdio::{ConsoleSocket, Ends};
 use sys::signals::{Mask, SignalFd};
-use wire::Event;
-
-/// The name under which `main` runs [`main`] instead of the command line.
-pub const ARGV0: &str = "nman-monitor";
 
 /// The monitor's argument for a container that is new: if it cannot be started, nothing of it is kept.
 const FIRST: &str = "first";
@@ -92,18 +89,6 @@ const FOR_LAST_WORD: Duration = Duration::from_secs(1);
 /// What the monitor passes on to the container when it is sent to the monitor.
 const FORWARDED: [Signal; 3] = [Signal::TERM, Signal::INT, Signal::HUP];
 
-/// The container's sockets, below the state directory.
-#[must_use]
-pub fn socket_dir(settings: &Settings, id: &ContainerId) -> PathBuf {
-    settings.state.join("containers").join(id.as_str())
-}
-
-/// Where further clients attach.
-#[must_use]
-pub fn attach_socket(settings: &Settings, id: &ContainerId) -> PathBuf {
-    socket_dir(settings, id).join("attach")
-}
-
 /// Starts a monitor for a container that is ready to be created, and hands it the container's lock.
 ///
 /// Returns the socket on which it reports; it reads its own end from fd 0 and takes the lock from fd 1, because these
@@ -114,7 +99,7 @@ pub fn launch(settings: &Settings, id: &ContainerId, assembled: Assembled) -> Re
     let path = dir.join("monitor.log");
     let messages = std::fs::File::create(&path).map_err(Error::io("write", &path))?;
     let mut command = Command::new("/proc/self/exe");
-    command.arg0(ARGV0).arg(&settings.root).arg(&settings.state).arg(id.as_str());
+    command.arg0(MONITOR).arg(&settings.root).arg(&settings.state).arg(id.as_str());
     command.arg(if first { FIRST } else { AGAIN });
     let words = [(settings.debug, DEBUG), (settings.rootless, OF_USER)];
     command.args(words.iter().filter(|(is_given, _)| *is_given).map(|(_, word)| word));
@@ -272,7 +257,7 @@ impl<'a> Monitor<'a> {
         let network = crate::connection::source(self.settings, &self.record, &self.dir)?;
         Ok(Post {
             signals: SignalFd::new(mask).map_err(Error::system("watch signals"))?,
-            listener: stdio::listen_at(&sockets.join("attach"), SocketType::SEQPACKET)?,
+            listener: listen_at(&sockets.join("attach"), SocketType::SEQPACKET)?,
             log: Writer::open(&log_path, config, &attributes)
                 .map_err(Error::io("open", &log_path))?
                 .and_to(Forwarder::open(&self.record)?),
@@ -502,7 +487,7 @@ impl<'a> Monitor<'a> {
 
     fn forget(&self) -> Result<()> {
         let Self { settings, containers, record, .. } = self;
-        crate::rm::forget(settings, containers, record, crate::rm::Volumes::Remove)
+        forget(settings, containers, record, Volumes::Remove)
     }
 }
 
@@ -528,22 +513,4 @@ fn adopt(pid: i32) -> Result<(Pid, OwnedFd)> {
     let pidfd = pidfd_open(init, PidfdFlags::empty())
         .map_err(Error::system("open the container's init"))?;
     Ok((init, pidfd))
-}
-
-/// Waits until a process has ended; `false` if that takes longer than `timeout`.
-pub fn wait_for_exit(
-    pidfd: &OwnedFd,
-    timeout: Option<Duration>,
-) -> std::result::Result<bool, rustix::io::Errno> {
-    use rustix::event::{PollFd, PollFlags, Timespec, poll};
-    let deadline = timeout.map(|timeout| Instant::now() + timeout);
-    loop {
-        let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
-        let left = left.and_then(|left| Timespec::try_from(left).ok());
-        match poll(&mut [PollFd::new(pidfd, PollFlags::IN)], left.as_ref()) {
-            Ok(ready) => return Ok(ready > 0),
-            Err(rustix::io::Errno::INTR) => {}
-            Err(errno) => return Err(errno),
-        }
-    }
 }

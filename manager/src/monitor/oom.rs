@@ -1,10 +1,10 @@
 //! The kernel's word that it has killed a process of the container for want of memory.
 
-use super::source::Source;
 use crate::cgroup::Groups;
 use crate::container::Record;
 use crate::event::emit_of_running;
 use crate::settings::Settings;
+use crate::source::Source;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd};
 use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Seek as _, Write as _};

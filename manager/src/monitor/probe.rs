@@ -3,7 +3,6 @@
 //! The runtime runs the command: `exec` in the foreground, as a child of ours whose exit code is the command's. Nothing
 //! of it is waited for: its output is read when it comes, 4096 bytes of it, and its end is heard from the loop.
 
-use super::source::Source;
 use crate::clock::Timestamp;
 use crate::container::{Dir, HealthCheck, Mark, Record};
 use crate::duration;
@@ -11,6 +10,7 @@ use crate::event::emit_of_running;
 use crate::health::{FILE, Finding, Health, LONGEST_OUTPUT, PROCESS, Status};
 use crate::runtime::Runtime;
 use crate::settings::Settings;
+use crate::source::Source;
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};

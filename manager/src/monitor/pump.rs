@@ -6,10 +6,11 @@
 //! client has not read by then the kernel keeps for it: nobody who does not read keeps a dead container from ending.
 
 use super::log::Log;
-use super::source::{Places, Source as Watched, patience, take_turns};
-use super::stdio::{Ends, Reading, UNTIL_LISTENING};
-use super::wire::{self, CHUNK, Event, Request};
-use crate::journal::Stream;
+use super::stdio::{Ends, Reading};
+use crate::source::UNTIL_LISTENING;
+use crate::source::{Places, Source as Watched, patience, take_turns};
+use crate::stream::Stream;
+use crate::wire::{self, CHUNK, Event, Request};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::sockopt::set_socket_send_buffer_size_force;

@@ -2,20 +2,19 @@
 
 use crate::container::Attachment;
 use crate::error::{Error, Result};
-use crate::journal::Stream;
 use crate::runtime::{Streams, null};
-use rustix::fs::{Mode, OFlags};
+use crate::socket::{Address, listen_at};
+use crate::stream::Stream;
 use rustix::io::{Errno, fcntl_setfd};
 use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SocketAddrUnix,
-    SocketFlags, SocketType, accept_with, bind, connect, listen, recvmsg, socket_with,
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SocketFlags, SocketType, accept_with,
+    recvmsg,
 };
 use rustix::pipe::{PipeFlags, pipe_with};
 use std::io::IoSliceMut;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 /// The ends that the monitor, or `nman exec`, keeps.
 #[derive(Debug)]
@@ -143,66 +142,6 @@ fn take_fd(connection: &OwnedFd) -> std::result::Result<Option<OwnedFd>, Errno> 
     Ok(fds.next().and_then(|mut fds| fds.next()))
 }
 
-/// The longest path that fits into a socket's address, without its zero byte.
-const LONGEST_ADDRESS: usize = 107;
-
-/// Another name for a socket whose path does not fit into an address: by way of a descriptor of its directory.
-#[derive(Debug)]
-pub struct Address {
-    path: PathBuf,
-    /// Keeps the name valid.
-    _directory: Option<OwnedFd>,
-}
-
-impl Address {
-    /// A name for `path` that is short enough, and that other processes of root can use while this is kept.
-    pub fn of(path: &Path) -> std::result::Result<Self, Errno> {
-        if path.as_os_str().len() <= LONGEST_ADDRESS {
-            return Ok(Self { path: path.to_owned(), _directory: None });
-        }
-        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
-            return Err(Errno::NAMETOOLONG);
-        };
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let directory = rustix::fs::open(parent, flags, Mode::empty())?;
-        let short = format!("/proc/{}/fd/{}", std::process::id(), directory.as_raw_fd());
-        Ok(Self { path: Path::new(&short).join(name), _directory: Some(directory) })
-    }
-
-    /// The name.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-}
-
-/// How long nobody is let in after that has failed for want of descriptors or memory.
-pub const UNTIL_LISTENING: Duration = Duration::from_secs(1);
-
-/// Listens on a Unix socket that only root may connect to, replacing what a killed process left there.
-pub fn listen_at(path: &Path, kind: SocketType) -> Result<OwnedFd> {
-    let _ = std::fs::remove_file(path);
-    let open = || -> std::result::Result<OwnedFd, Errno> {
-        let short = Address::of(path)?;
-        let address = SocketAddrUnix::new(short.path())?;
-        let socket = socket_with(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None)?;
-        bind(&socket, &address)?;
-        rustix::fs::chmod(path, Mode::from_raw_mode(0o600))?;
-        listen(&socket, 16)?;
-        Ok(socket)
-    };
-    open().map_err(Error::io("listen at", path))
-}
-
-/// Connects to a socket of [`listen_at`] that keeps messages apart. The error tells whether somebody listens there.
-pub fn connect_to(path: &Path) -> std::result::Result<OwnedFd, Errno> {
-    let socket =
-        socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
-    let short = Address::of(path)?;
-    connect(&socket, &SocketAddrUnix::new(short.path())?)?;
-    Ok(socket)
-}
-
 fn set_nonblocking(fd: &OwnedFd) -> Result<()> {
     rustix::io::ioctl_fionbio(fd, true).map_err(Error::system("make a pipe non-blocking"))?;
     fcntl_setfd(fd, rustix::io::FdFlags::CLOEXEC).map_err(Error::system("keep a pipe to ourselves"))
@@ -211,17 +150,6 @@ fn set_nonblocking(fd: &OwnedFd) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt as _;
-
-    #[test]
-    fn a_socket_of_ours_is_for_its_owner_only_and_replaces_a_stale_one() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("socket");
-        std::fs::write(&path, "stale").unwrap();
-        let _socket = listen_at(&path, SocketType::SEQPACKET).unwrap();
-        let mode = std::fs::metadata(&path).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o600);
-    }
 
     #[test]
     fn a_runtime_that_sends_no_terminal_is_an_error_not_a_wait() {

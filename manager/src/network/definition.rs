@@ -14,7 +14,7 @@ use super::name::{InterfaceName, Mode, NetworkName};
 use super::subnet::Subnet;
 use crate::clock::Timestamp;
 use crate::notice;
-use crate::output::create_new;
+use crate::pending::create_new;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;

@@ -10,7 +10,7 @@ use super::name::NetworkName;
 use super::plan::MacAddress;
 use super::state::{self, State};
 use super::subnet::Subnet;
-use crate::container::id::ContainerId;
+use crate::id::ContainerId;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeSet, HashMap};
 use std::io;

@@ -6,7 +6,7 @@
 use super::error::{Error, Result};
 use super::name::NetworkName;
 use super::state::{State, make_directory};
-use crate::container::id::ContainerId;
+use crate::id::ContainerId;
 use std::io::ErrorKind;
 use std::path::PathBuf;
 

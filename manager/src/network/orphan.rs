@@ -8,7 +8,7 @@ use super::error::{Error, Result};
 use super::name::NetworkName;
 use super::plan::NetworkPlan;
 use super::state::State;
-use crate::container::id::ContainerId;
+use crate::id::ContainerId;
 use std::collections::HashSet;
 use std::net::IpAddr;
 

@@ -20,7 +20,7 @@ use super::ipam::{Lease, LeasedAddress};
 use super::name::{InterfaceName, NetworkName};
 use super::plugin;
 use super::port::{ITSELF, PortMapping};
-use crate::container::id::ContainerId;
+use crate::id::ContainerId;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};

@@ -8,7 +8,7 @@ use super::name::InterfaceName;
 use super::netlink::route::{Link, RouteSocket};
 use super::plan::{NetworkPlan, Place, Step};
 use super::state::State;
-use crate::container::id::ContainerId;
+use crate::id::ContainerId;
 use std::collections::HashSet;
 
 /// Something that is not as it was made.

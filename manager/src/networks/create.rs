@@ -1,9 +1,9 @@
 //! `nman network create`
 
-use super::PREDEFINED;
 use crate::cli::NetworkCreateArgs;
 use crate::clock::Timestamp;
 use crate::connection::ground;
+use crate::connection::identity::PREDEFINED;
 use crate::container::ContainerId;
 use crate::error::{Error, Result};
 use crate::event::{self, Kind};

@@ -1,13 +1,15 @@
 //! `nman network inspect`: Docker's fields.
 
-use super::{PREDEFINED, name_of, predefined_driver};
+use super::name_of;
 use crate::cli::NetworkInspectArgs;
 use crate::connection::ground;
+use crate::connection::identity::{
+    PREDEFINED, SHORTEST_ID, endpoint_id, hex, predefined_by_id, predefined_driver,
+};
 use crate::error::{Error, Result};
 use crate::listing;
-use crate::network::{Definition, NetworkName, NetworkPlan, State, definition};
+use crate::network::{Definition, NetworkPlan, State, definition};
 use crate::settings::Settings;
-use bundle::digest::Digest;
 use serde_json::{Map, Value, json};
 
 /// The networks that were found, as text, and what went wrong with the others.
@@ -98,33 +100,6 @@ fn member(settings: &Settings, plan: &NetworkPlan) -> (String, Value) {
     (plan.container.to_string(), object)
 }
 
-/// Fewer letters are more likely a name that was mistyped.
-const SHORTEST_ID: usize = 4;
-
-/// What `network ls` shows of an id.
-const SHOWN: usize = 12;
-
-/// Which of the networks without a definition is meant by a name or an id, if one is.
-pub(crate) fn predefined(wanted: &str) -> Option<&'static str> {
-    let named = PREDEFINED.into_iter().find(|name| *name == wanted);
-    named.or_else(|| predefined_by_id(wanted, SHOWN))
-}
-
-/// The same by the beginning of an id, which has to have so many letters.
-fn predefined_by_id(wanted: &str, shortest: usize) -> Option<&'static str> {
-    PREDEFINED.into_iter().find(|name| wanted.len() >= shortest && hex(name).starts_with(wanted))
-}
-
-/// The id of a network that a container is on; none if it is no more.
-pub(crate) fn id_of(settings: &Settings, network: &NetworkName) -> String {
-    if PREDEFINED.contains(&network.as_str()) {
-        return hex(network.as_str());
-    }
-    let found = ground::facts(settings, None)
-        .and_then(|host| definition::find(&settings.root, network.as_str(), &host));
-    found.map(|definition| definition.id()).unwrap_or_default()
-}
-
 /// `host` and `none`.
 fn object_of_predefined(name: &str) -> Value {
     json!({
@@ -136,14 +111,4 @@ fn object_of_predefined(name: &str) -> Value {
         "ConfigFrom": { "Network": "" }, "ConfigOnly": false,
         "Containers": {}, "Options": {}, "Labels": {},
     })
-}
-
-/// Docker's id of a connection: the same as long as both ends are.
-pub(crate) fn endpoint_id(plan: &NetworkPlan) -> String {
-    hex(&format!("{}@{}", plan.container, plan.network))
-}
-
-/// The id of what has no other: the digest of what it is called.
-pub(super) fn hex(text: &str) -> String {
-    Digest::of(text.as_bytes()).hex().to_owned()
 }

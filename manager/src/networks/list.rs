@@ -1,9 +1,9 @@
 //! `nman network ls`
 
-use super::inspect::hex;
-use super::{PREDEFINED, filter, predefined_driver};
+use super::filter;
 use crate::clock::Timestamp;
 use crate::connection::ground;
+use crate::connection::identity::{PREDEFINED, hex, predefined_driver};
 use crate::container::ContainerId;
 use crate::error::Result;
 use crate::listing::{Column, Filters, List, ListArgs, Row};

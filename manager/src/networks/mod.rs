@@ -9,7 +9,7 @@ mod remove;
 
 pub use create::create;
 pub use inspect::inspect;
-pub(crate) use inspect::{endpoint_id, id_of, one as object, predefined};
+pub(crate) use inspect::one as object;
 pub use list::list;
 pub use reload::reload;
 pub use remove::{Prune, rm};
@@ -17,14 +17,6 @@ pub use remove::{Prune, rm};
 use crate::container::{ContainerId, Containers};
 use crate::network::NetworkPlan;
 use crate::settings::Settings;
-
-/// The networks that are there without a definition.
-const PREDEFINED: [&str; 2] = ["host", "none"];
-
-/// Docker's name of the driver of one of them.
-pub(crate) fn predefined_driver(name: &str) -> &str {
-    if name == "none" { "null" } else { name }
-}
 
 /// What a connected container is called now: it may have been renamed.
 fn name_of(settings: &Settings, plan: &NetworkPlan) -> String {

@@ -1,7 +1,8 @@
 //! `nman network rm` and `nman network prune`
 
-use super::{PREDEFINED, filter, name_of};
+use super::{filter, name_of};
 use crate::cli::{NetworkPruneArgs, NetworkRmArgs};
+use crate::connection::identity::PREDEFINED;
 use crate::connection::{self, ground};
 use crate::container::Containers;
 use crate::duration;

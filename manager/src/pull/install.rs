@@ -13,6 +13,7 @@ use bundle::{layer, platform};
 use oci_spec::image::{Descriptor, ImageManifest};
 
 use super::Cause;
+use super::unpack::Incoming;
 use crate::progress::{LayerProgress, NoProgress, Outcome, Progress, Way};
 use crate::reference::Reference;
 use crate::registry::manifest::{self, Kept, Kind};
@@ -20,7 +21,6 @@ use crate::registry::{self, Document, Platform, Registry};
 use crate::selinux;
 use crate::snapshot::{FILES, LayerRecord, Snapshots, create_directory};
 use crate::store::{self, Content, Image, Staging, Store};
-use crate::unpack::Incoming;
 
 /// Layers that come in at the same time, as many as Docker takes and one more.
 const PARALLEL: usize = 4;

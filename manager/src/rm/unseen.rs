@@ -1,8 +1,9 @@
 //! What an `nman` that was killed has left, and what Docker's daemon would have removed.
 
-use super::{Volumes, damaged, forget, remove, take_down};
+use super::{damaged, remove, take_down};
 use crate::container::{Containers, Dir, Status};
 use crate::error::{Error, Result};
+use crate::forget::{Volumes, forget};
 use crate::notice;
 use crate::settings::Settings;
 use crate::store::Store;

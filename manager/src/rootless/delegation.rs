@@ -5,10 +5,10 @@
 //! lies in; a container's is then made beside ours. [`Delegation::plan`] is pure.
 
 use crate::cgroup::unified_of;
-use crate::cli::CGROUP_PARENT;
+use crate::cgroup::{DEFAULT_PARENT, is_slice};
 use crate::container::ContainerId;
 use crate::error::{Error, Result};
-use crate::user_namespace::id_map;
+use crate::id_map;
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -118,7 +118,7 @@ impl Delegation {
     /// # Errors
     /// What is asked for is none of these.
     pub fn parent(&self, asked: &str) -> Result<String> {
-        let asked = Some(asked).filter(|asked| *asked != CGROUP_PARENT);
+        let asked = Some(asked).filter(|asked| *asked != DEFAULT_PARENT);
         match (self.manager, asked) {
             (Manager::Systemd, None) => Ok(SLICE.to_owned()),
             (Manager::Files, None) => Ok(self.group.display().to_string()),
@@ -159,11 +159,6 @@ impl Delegation {
 /// and the monitor is in the unit, too.
 pub(super) fn scope(id: &ContainerId) -> String {
     format!("nman-{}.scope", id.short())
-}
-
-/// Whether the parent of a cgroup is a slice: everything else is a path, or nothing.
-pub(crate) fn is_slice(parent: &str) -> bool {
-    parent.ends_with(".slice") && !parent.starts_with('/')
 }
 
 /// The cgroup of a slice, from that of its manager: `a-b.slice` lies in `a.slice` (systemd.slice(5)).
@@ -242,11 +237,11 @@ mod tests {
             let parent = of_systemd.parent(asked).unwrap();
             of_systemd.path(&parent, &id).display().to_string()
         };
-        assert_eq!(path(CGROUP_PARENT), format!("{OF_USER}/user.slice/{scope}"));
+        assert_eq!(path(DEFAULT_PARENT), format!("{OF_USER}/user.slice/{scope}"));
         assert_eq!(path("a-b.slice"), format!("{OF_USER}/a.slice/a-b.slice/{scope}"));
         assert!(of_systemd.parent("/mine").unwrap_err().to_string().contains("`/mine`"));
         let of_files = Delegation { manager: Manager::Files, group: "/own".into(), ..of_systemd };
-        let parent = of_files.parent(CGROUP_PARENT).unwrap();
+        let parent = of_files.parent(DEFAULT_PARENT).unwrap();
         assert_eq!(of_files.path(&parent, &id), Path::new("/own").join(id.as_str()));
         assert_eq!(of_files.parent("/own/more").unwrap(), "/own/more");
         assert!(of_files.parent("a.slice").is_err());

@@ -2,8 +2,7 @@
 //! where that was killed, its init.
 
 use crate::container::{Containers, Dir, State};
-use crate::monitor;
-use crate::process::birth;
+use crate::process::{MONITOR, birth};
 use crate::settings::Settings;
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -30,7 +29,7 @@ pub(super) fn monitor(settings: &Settings, dir: &Dir, state: &State) -> Option<(
     let pidfd = open(monitor)?;
     // The id may have been used again before it was opened. Afterwards it cannot be, as long as the process is there.
     let words = fs::read(format!("/proc/{monitor}/cmdline")).ok()?;
-    let wanted = [monitor::ARGV0.as_bytes(), settings.root.as_os_str().as_bytes()];
+    let wanted = [MONITOR.as_bytes(), settings.root.as_os_str().as_bytes()];
     words.split(|byte| *byte == 0).take(2).eq(wanted).then_some((monitor, pidfd))
 }
 

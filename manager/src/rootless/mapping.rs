@@ -3,9 +3,9 @@
 //! [`Plan::new`] is pure. Only newuidmap and newgidmap (package `uidmap`) may write more than a user's own id, and they look into
 //! the files themselves: what is read here decides what is asked for, not what is allowed.
 
-use crate::bundle::user::entry;
 use crate::error::{Error, Result, reason};
-use crate::user_namespace::{Mapping, id_map};
+use crate::id_map::{self, Mapping};
+use crate::passwd::entry;
 use rustix::fs::FileType;
 use std::ffi::OsStr;
 use std::fs;

@@ -16,6 +16,7 @@ pub mod scope;
 
 use crate::error::{Error, Result, reason};
 use crate::network::{Carrier, Mode as NetworkMode};
+use crate::privilege::is_in_namespace;
 use crate::settings::Settings;
 pub use delegation::Delegation;
 pub use mapping::{Plan, User};
@@ -25,11 +26,7 @@ use rustix::io::Errno;
 use std::fs;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
-use std::sync::OnceLock;
 use sys::namespace::{Kinds, join};
-
-/// The link of a process in the first user namespace: its inode is `PROC_USER_INIT_INO`, a part of the kernel's interface.
-const FIRST_USER_NAMESPACE: &str = "user:[4026531837]";
 
 /// The variable that is set for what `unshare` executes: whoever is root in there is the user still.
 pub const INSIDE: &str = "NMAN_IN_USER_NAMESPACE";
@@ -39,24 +36,6 @@ pub const INSIDE: &str = "NMAN_IN_USER_NAMESPACE";
 #[must_use]
 pub fn is_called_by_user() -> bool {
     !rustix::process::geteuid().is_root() || std::env::var_os(INSIDE).is_some() && is_in_namespace()
-}
-
-/// Whether our root is root of a user namespace only, not the host's: overlayfs keeps its marks elsewhere then, and devices cannot
-/// be made. True after [`enter`], and for whoever calls us in a namespace.
-#[must_use]
-pub fn is_in_namespace() -> bool {
-    static ANSWER: OnceLock<bool> = OnceLock::new();
-    *ANSWER.get_or_init(|| {
-        fs::read_link("/proc/self/ns/user")
-            .is_ok_and(|link| link.as_os_str() != FIRST_USER_NAMESPACE)
-    })
-}
-
-/// Whether our user namespace lets nobody have groups beside its own: it has one id, and setgroups(2) is denied.
-#[must_use]
-pub fn denies_groups() -> bool {
-    is_in_namespace()
-        && fs::read_to_string("/proc/self/setgroups").is_ok_and(|text| text.trim() == "deny")
 }
 
 /// Enters the namespace of the user that calls, which is made if need be. `warn` is told when it has no more than one id.

@@ -1,23 +1,15 @@
-//! The SELinux labels of a container: which ones it gets, and what else has to bear them.
-//!
-//! As Docker and Podman have it: what runs in a container has the process label, what belongs to it has the mount label, and both
-//! have a pair of categories that no other container of this store has, so that one cannot touch what is another's. Where SELinux is
-//! not enabled, there is nothing of this, at the cost of one look. A container that is to be confined by a label never runs without.
+//! SELinux on this host: whether it is enabled, the labels that its policy has for containers, and the labelling of files.
 
-mod choice;
 mod context;
-mod relabel;
+pub(crate) mod tree;
 
-use crate::container::Record;
-use crate::error::{Error, Result};
-pub use choice::choose;
 pub use context::{Context, Contexts};
-pub use relabel::{label_file, label_layers, provide_layers, relabel};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use sys::selinux::{MOUNT, is_enabled};
+pub use tree::label_file;
 
 /// What a container is labelled with.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,7 +77,7 @@ pub fn label_layer(directory: &Path) -> std::io::Result<()> {
     label_directory(directory, of_layers())
 }
 
-fn of_layers() -> Option<String> {
+pub(crate) fn of_layers() -> Option<String> {
     shared(|contexts| contexts.read_only)
 }
 
@@ -112,34 +104,11 @@ fn shared(of: impl FnOnce(Contexts) -> Context) -> Option<String> {
 }
 
 /// Asks the kernel whether the policy knows a context. Who may not ask hears from the runtime.
-fn is_known(label: &str) -> bool {
+pub(crate) fn is_known(label: &str) -> bool {
     let path = format!("{MOUNT}/context");
     let asked = rustix::fs::open(path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
         .and_then(|file| rustix::io::write(file, format!("{label}\0").as_bytes()));
     asked != Err(Errno::INVAL)
-}
-
-/// Makes sure that a container's labels mean something before it is started: SELinux may have been disabled since it was made.
-///
-/// # Errors
-/// It is not enabled.
-pub fn provide(record: &Record) -> Result<()> {
-    match &record.selinux {
-        Some(labels) if !is_enabled() => Err(Error::Rejected {
-            message: match labels.process.as_str() {
-                "" => format!(
-                    "container {} was made with SELinux label `{}` for its files: SELinux is not enabled on this host",
-                    record.name, labels.mount
-                ),
-                process => format!(
-                    "cannot confine container {} by SELinux label `{process}`: SELinux is not enabled on this host",
-                    record.name
-                ),
-            },
-            hint: Some("it was made where it is; make it anew to run it without".to_owned()),
-        }),
-        _ => Ok(()),
-    }
 }
 
 #[cfg(test)]
@@ -151,23 +120,5 @@ mod tests {
         let labels = |mount: &str| Labels { process: String::new(), mount: mount.to_owned() };
         assert_eq!(labels("u:object_r:f_t:s0:c1,c2").shared(), "u:object_r:f_t:s0");
         assert_eq!(labels("u:object_r:f_t").shared(), "u:object_r:f_t");
-    }
-
-    #[test]
-    fn a_container_with_labels_is_not_started_where_they_mean_nothing() {
-        if is_enabled() {
-            return;
-        }
-        let (mut record, _) = crate::bundle::tests::record(&["image", "true"], "{}").unwrap();
-        assert!(provide(&record).is_ok());
-        let process = "u:r:c_t:s0:c1,c2".to_owned();
-        record.selinux = Some(Labels { process, mount: "u:object_r:f_t:s0:c1,c2".to_owned() });
-        let refused = provide(&record).unwrap_err().to_string();
-        assert!(refused.contains("`u:r:c_t:s0:c1,c2`: SELinux is not enabled"), "{refused}");
-        // A privileged one was never to be confined.
-        record.selinux = record.selinux.map(|labels| Labels { process: String::new(), ..labels });
-        let refused = provide(&record).unwrap_err().to_string();
-        let expected = "was made with SELinux label `u:object_r:f_t:s0:c1,c2` for its files: ";
-        assert!(refused.contains(expected) && !refused.contains("confine"), "{refused}");
     }
 }

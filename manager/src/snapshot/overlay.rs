@@ -18,7 +18,7 @@ use rustix::mount::{
 };
 
 use super::{Error, Prepared};
-use crate::rootless::is_in_namespace;
+use crate::privilege::is_in_namespace;
 
 /// `fsconfig` takes strings of at most 255 bytes.
 const MAX_STRING: usize = 255;

@@ -3,6 +3,7 @@
 use bundle::digest::{ChainId, DiffId, Digest};
 use oci_spec::image::{Descriptor, ImageConfiguration, ImageManifest};
 
+use super::health::HealthCheck;
 use crate::clock::Timestamp;
 use crate::reference::Reference;
 
@@ -22,7 +23,7 @@ pub struct Image {
     /// Its configuration.
     pub config: ImageConfiguration,
     /// Its HEALTHCHECK, an extension of Docker's to the configuration.
-    pub health: Option<crate::health::OfImage>,
+    pub health: Option<HealthCheck>,
     /// Its layers' blobs, lowest first.
     pub layers: Vec<Descriptor>,
     /// The digests of its layers' archives, lowest first.
@@ -57,7 +58,7 @@ impl Image {
 pub(crate) struct Content {
     pub(crate) manifest: ImageManifest,
     pub(crate) config: ImageConfiguration,
-    pub(crate) health: Option<crate::health::OfImage>,
+    pub(crate) health: Option<HealthCheck>,
     pub(crate) diff_ids: Vec<DiffId>,
     pub(crate) chain_ids: Vec<ChainId>,
 }
@@ -66,7 +67,7 @@ impl Content {
     /// Reads a configuration and checks that it is one for `manifest`. The error is a clause that
     /// goes after the configuration's name.
     pub(crate) fn new(manifest: ImageManifest, config: &[u8]) -> Result<Self, String> {
-        let health = crate::health::of_image(config);
+        let health = HealthCheck::of_image(config);
         let config: ImageConfiguration =
             serde_json::from_slice(config).map_err(|error| format!("is malformed: {error}"))?;
         let parsed: Result<Vec<DiffId>, _> =

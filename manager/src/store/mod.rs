@@ -9,6 +9,7 @@
 
 mod damaged;
 mod error;
+mod health;
 mod image;
 mod index;
 mod lists;
@@ -28,6 +29,7 @@ use bundle::platform::Platform;
 use oci_spec::image::{Descriptor, ImageManifest};
 
 pub use error::Error;
+pub use health::HealthCheck;
 pub(crate) use image::Content;
 pub use image::Image;
 pub(crate) use lists::blobs_of;

@@ -9,7 +9,7 @@ use bundle::digest::{ChainId, DiffId, Digest};
 use bundle::layer::{self, Limits};
 use bundle::tarball::Kind;
 
-use crate::rootless::is_in_namespace;
+use crate::privilege::is_in_namespace;
 use oci_spec::image::Descriptor;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags};
 
@@ -155,8 +155,12 @@ impl Store {
         }
     }
 
-    /// Mends a damage, if that can be done here.
-    pub fn mend(&self, damage: &Damage) -> Result<bool, Error> {
+    /// Mends a damage, if that can be done here; `unpack` unpacks the layers of an image that are not unpacked, and says whether it could.
+    pub fn mend(
+        &self,
+        damage: &Damage,
+        unpack: impl FnOnce(&Image) -> bool,
+    ) -> Result<bool, Error> {
         match &damage.remedy {
             Remedy::Collect => {
                 Staging::sweep(&self.root.join("staging"))?;
@@ -177,7 +181,7 @@ impl Store {
                     }
                     remove_tree(&old)?;
                 }
-                Ok(crate::pull::unpack_again(self, image).is_ok())
+                Ok(unpack(image))
             }
             Remedy::Fetch(Some(blob), _) | Remedy::Member(Some(blob), ..) => {
                 match fs::remove_file(blob) {

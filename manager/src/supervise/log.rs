@@ -3,7 +3,7 @@
 use crate::cli::SupervisionArgs;
 use crate::container::{LogConfig, LogDriver, Record};
 use crate::error::{Error, Result};
-use crate::forward::Destination;
+use crate::forward::{Destination, tag};
 use regex_lite::Regex;
 use std::collections::BTreeMap;
 
@@ -103,22 +103,6 @@ fn unknown(key: &str, driver: LogDriver) -> Error {
         ));
     }
     Error::Usage(format!("unknown log opt '{key}' for {} log driver", driver.as_str()))
-}
-
-/// The container's tag, where `--log-opt tag` gives one: a template, of which the fields are known that say something here.
-#[must_use]
-pub fn tag(record: &Record) -> Option<String> {
-    let template = record.supervision.log.options.get("tag")?;
-    let values = [
-        ("{{.ID}}", record.id.short()),
-        ("{{.FullID}}", record.id.as_str()),
-        ("{{.Name}}", record.name.as_str()),
-        ("{{.ImageName}}", &record.image.name),
-        ("{{.ImageFullID}}", &record.image.id),
-        ("{{.DaemonName}}", "nman"),
-    ];
-    let fill = |tag: String, (field, value): &(&str, &str)| tag.replace(field, value);
-    Some(values.iter().fold(template.clone(), fill))
 }
 
 /// What every line of a container's log is marked with, as a JSON object; empty for nothing.

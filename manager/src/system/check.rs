@@ -5,6 +5,7 @@ use crate::container::{ContainerId, Containers, Dir, HALF, State};
 use crate::error::{Error, Result};
 use crate::network;
 use crate::network::survey::Remedy;
+use crate::pull;
 use crate::rm;
 use crate::settings::Settings;
 use crate::snapshot::entries;
@@ -67,7 +68,8 @@ fn check_store(settings: &Settings, repair: bool, report: &mut Report) -> Result
             report.add(&damage.what, None, &format!("container {name} runs on it: stop it first"));
             continue;
         }
-        let mended = if repair { Some(store.mend(&damage)?) } else { None };
+        let unpack = |image: &store::Image| pull::unpack_again(&store, image).is_ok();
+        let mended = if repair { Some(store.mend(&damage, unpack)?) } else { None };
         let what = match (&damage.remedy, mended) {
             (store::Remedy::Forget(_, name), Some(true)) => {
                 format!(

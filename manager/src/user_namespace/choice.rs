@@ -1,9 +1,9 @@
 //! Which ids a container with a user namespace of its own gets, written into its record.
 
-use super::mode::{self, Kept, Mode};
-use super::{Mapping, id_map, mappings};
 use crate::container::{Containers, HostConfig, IdMappings, Record};
 use crate::error::{Error, Result};
+use crate::id_map::mode::{Kept, Mode};
+use crate::id_map::{self, Mapping, mappings, mode};
 use crate::rootless::{Plan, User};
 use crate::settings::Settings;
 use std::fs;

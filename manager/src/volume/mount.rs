@@ -4,14 +4,13 @@
 
 use super::{Volume, Volumes};
 use crate::error::{Error, Result};
-use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags, statx};
+use crate::mounted::is_mounted;
 use rustix::mount::{
     MountFlags, UnmountFlags, mount as mount_at, mount_bind, mount_bind_recursive, mount_remount,
     unmount,
 };
 use std::collections::BTreeMap;
 use std::net::{IpAddr, ToSocketAddrs as _};
-use std::path::Path;
 
 /// What `o` says: flags of the mount, and what is left to the file system.
 #[derive(Debug, PartialEq, Eq)]
@@ -163,14 +162,6 @@ fn address_of(host: &str) -> Result<IpAddr> {
         message: format!("error resolving passed in network volume address: no such host `{host}`"),
         hint: None,
     })
-}
-
-/// Whether something is mounted on a directory.
-pub(crate) fn is_mounted(path: &Path) -> Result<bool> {
-    let stat =
-        statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT, StatxFlags::TYPE)
-            .map_err(Error::io("find", path))?;
-    Ok(stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
 }
 
 #[cfg(test)]

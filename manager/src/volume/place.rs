@@ -5,12 +5,12 @@
 //! volume, which a container may change at any time, is resolved under the volume's descriptor (CVE-2021-30465,
 //! CVE-2024-9341).
 
-use super::mount::is_mounted;
 use super::{Volumes, mount};
 use crate::bundle::{place, shared_memory, shm_size};
 use crate::container::{Containers, Dir, MountKind, MountPoint, Record, Status, make_private};
 use crate::error::{Error, Result, reason};
-use crate::selinux;
+use crate::labels;
+use crate::mounted::is_mounted;
 use crate::settings::Settings;
 use crate::snapshot;
 use crate::store::Store;
@@ -34,7 +34,7 @@ pub fn open_shared(record: &Record) -> Result<Vec<(usize, OwnedFd)>> {
             let source = open_source(point)?;
             // First whether it can be mounted at all: a label stays.
             check_shared(point)?;
-            selinux::relabel(record, point, &source)?;
+            labels::relabel(record, point, &source)?;
             shared.push((at, clone(point, &source)?));
         }
     }
@@ -116,7 +116,7 @@ pub fn mount_all(settings: &Settings, record: &Record, dir: &Dir) -> Result<()> 
             MountKind::Image => open_image(settings, record, dir, at)?,
             MountKind::Tmpfs => continue,
         };
-        selinux::relabel(record, point, &source)?;
+        labels::relabel(record, point, &source)?;
         let tree = clone(point, &source)?;
         // Root of the container owns what root owns in a volume and in an image; on the host only where that is asked for.
         if let Some(namespace) = &namespace
@@ -222,7 +222,7 @@ fn open_volume(settings: &Settings, point: &MountPoint) -> Result<OwnedFd> {
 fn open_image(settings: &Settings, record: &Record, dir: &Dir, at: usize) -> Result<OwnedFd> {
     let (store, key) = (Store::open(&settings.root)?, image_key(record, at));
     let prepared = store.snapshots().provide(&key)?;
-    selinux::provide_layers(record, &prepared)?;
+    labels::provide_layers(record, &prepared)?;
     let target = dir.join("mounts").join(format!("{at}.image"));
     make_private(&target)?;
     let label = record.selinux.as_ref().map(|labels| labels.mount.as_str());

@@ -31,7 +31,7 @@ fn security_options(world: &World) -> String {
 fn a_container_is_confined_by_our_profile_unless_it_is_said_otherwise() {
     let world = World::new();
     let unconfined = ["--security-opt", "apparmor=unconfined"];
-    if !apparmor::is_enabled() {
+    if !nman::bundle::host::has_apparmor() {
         let named = ["--security-opt", "apparmor=strict"];
         let refused = world.shell(&named, "true").exits(125);
         assert!(refused.stderr().contains("AppArmor is not enabled on this host"), "{refused}");
@@ -66,7 +66,7 @@ fn a_container_is_confined_by_our_profile_unless_it_is_said_otherwise() {
 #[test]
 fn another_profile_confines_if_it_is_loaded() {
     let world = World::new();
-    if !apparmor::is_enabled() {
+    if !nman::bundle::host::has_apparmor() {
         let refused = world.shell(&["--security-opt", "apparmor:strict"], "true").exits(125);
         assert!(refused.stderr().contains("hint: leave the option out"), "{refused}");
         return world.assert_no_container();
@@ -102,7 +102,7 @@ fn what_looks_after_a_container_is_not_kept_from_it_by_its_profile() {
     world
         .run(&[&["-d", "--init", "--name", "aa"][..], &check].concat(), &["sh", "-c", script])
         .ok();
-    let own = if apparmor::is_enabled() { enforced(OURS) } else { String::new() };
+    let own = if nman::bundle::host::has_apparmor() { enforced(OURS) } else { String::new() };
     let show = ["sh", "-c", show];
     for options in [&["exec", "aa"][..], &["exec", "--privileged", "aa"]] {
         assert_eq!(world.nman(options.iter().chain(&show)).ok().stdout(), own);
@@ -138,7 +138,7 @@ fn steps_of_a_build_are_confined_too() {
         .nman(["build", "-q", "--network", "none", "-t", "made", directory.to_str().unwrap()])
         .ok();
     let words = ["run", "--rm", "--network", "none", "made", "cat", "/profile"];
-    let own = if apparmor::is_enabled() { enforced(OURS) } else { String::new() };
+    let own = if nman::bundle::host::has_apparmor() { enforced(OURS) } else { String::new() };
     assert_eq!(world.nman(words).ok().stdout(), own);
     world.assert_no_container();
 }
@@ -147,7 +147,7 @@ fn steps_of_a_build_are_confined_too() {
 #[test]
 fn our_profile_is_loaded_when_it_is_gone_and_its_lack_is_said() {
     let world = World::new();
-    if !apparmor::is_enabled() {
+    if !nman::bundle::host::has_apparmor() {
         let said = world.shell(&[], "true").ok();
         assert_eq!(said.stderr(), "", "nothing is missed");
         return world.assert_no_container();
@@ -209,7 +209,7 @@ fn our_profile_is_loaded_for_a_container_that_had_to_be_made_without() {
         world.nman(words.concat()).ok()
     };
     let show = ["cat", "/proc/self/attr/current"];
-    if !apparmor::is_enabled() {
+    if !nman::bundle::host::has_apparmor() {
         create("aa", &[], &["true"]);
         assert_eq!(world.nman(["start", "-a", "aa"]).ok().stderr(), "", "nothing is missed");
         assert_eq!(world.inspect("aa", "/AppArmorProfile"), "");
@@ -257,7 +257,7 @@ fn our_profile_is_loaded_for_a_container_that_had_to_be_made_without() {
 fn a_profile_is_had_where_it_cannot_be_asked_for_unless_there_is_nobody_to_ask() {
     let world = World::new();
     let place = "/sys/kernel/security";
-    if !apparmor::is_enabled() {
+    if !nman::bundle::host::has_apparmor() {
         Capture::of("mount").args(["-t", "tmpfs", "none", place]).run().ok();
         assert_eq!(world.shell(&[], "true").ok().stderr(), "", "nothing is missed");
         Capture::of("umount").args([place]).run().ok();

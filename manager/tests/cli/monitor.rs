@@ -3,8 +3,8 @@
 use super::world::{World, eventually};
 use nman::attach;
 use nman::container::ContainerId;
-use nman::monitor::wire::{Request, put};
 use nman::settings::Settings;
+use nman::wire::{Request, put};
 use std::os::fd::AsFd as _;
 
 /// One line of `/proc/PID/status`, in kB.

@@ -3,7 +3,7 @@
 use crate::world::{
     Container, HOST6, OUTSIDE6, World, converse, inside, output, reaches, run, serve6, to,
 };
-use nman::container::id::ContainerId;
+use nman::id::ContainerId;
 use nman::network::{self, Appearance, HostFacts, ipam, netns};
 use std::net::{IpAddr, TcpListener, UdpSocket};
 use std::os::fd::AsFd as _;

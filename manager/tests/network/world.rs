@@ -1,6 +1,6 @@
 //! The stage: a host with an up-link, the outside behind it, and containers.
 
-use nman::container::id::ContainerId;
+use nman::id::ContainerId;
 use nman::network::{
     self, Appearance, Definition, HostFacts, Lease, NetworkName, NetworkPlan, Result, State,
     definition, ipam, netns, port,

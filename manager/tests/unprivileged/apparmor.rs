@@ -12,7 +12,7 @@ const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/apparmor/nman-default")
 fn our_profile_is_loaded_by_root_and_confines_a_users_containers() {
     let world = World::new();
     let named = ["--security-opt", "apparmor=nman-default"];
-    if !apparmor::is_enabled() {
+    if !nman::bundle::host::has_apparmor() {
         world.run(&["-d", "--name", "aa"], &["true"]).ok();
         assert_eq!(world.inspect("aa", "/AppArmorProfile"), "");
         let refused = world.shell(&named, "true").exits(125);

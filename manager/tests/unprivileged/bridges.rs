@@ -3,9 +3,9 @@
 use crate::network::{HOST, Hidden, Outside, SERVER, served};
 use crate::world::{IMAGE, World, eventually};
 use nconform::fixture::Capture;
-use nman::monitor::stdio::connect_to;
-use nman::monitor::wire;
 use nman::network::netns;
+use nman::socket::connect_to;
+use nman::wire;
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Shutdown, TcpListener, TcpStream, UdpSocket};

@@ -1,7 +1,7 @@
 //! Values of options of `nman build`.
 
-use crate::cli::mounts::fields;
 use crate::cli::values::key_value;
+use crate::fields::fields;
 use clap::ValueEnum;
 use std::path::PathBuf;
 

@@ -13,7 +13,7 @@ pub(crate) use network::{
 };
 pub use process::ProcessArgs;
 pub(crate) use resources::cgroup_parent;
-pub use resources::{CGROUP_PARENT, LimitArgs, ResourceArgs};
+pub use resources::{LimitArgs, ResourceArgs};
 pub use security::SecurityArgs;
 pub use storage::{StorageArgs, Typed};
 pub use supervision::SupervisionArgs;

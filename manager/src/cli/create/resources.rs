@@ -1,5 +1,6 @@
 //! Options about limits.
 
+use crate::cgroup::DEFAULT_PARENT;
 use crate::cli::limits::{
     blkio_weight, cpu_period, cpu_quota, device_bytes, device_operations, device_weight, oom_score,
     swappiness,
@@ -7,9 +8,6 @@ use crate::cli::limits::{
 use crate::cli::{CpuSet, Cpus, Memory, MemorySwap, number};
 use crate::container::{DeviceRate, DeviceWeight, Limits, Ulimit};
 use clap::Args;
-
-/// The cgroup below which a container has its own, if nothing is said.
-pub const CGROUP_PARENT: &str = "/nman";
 
 /// What the container may use up.
 #[derive(Clone, Debug, Default, Args)]
@@ -45,7 +43,7 @@ pub struct ResourceArgs {
     #[arg(long, value_name = "NAME=SOFT[:HARD]")]
     pub ulimit: Vec<Ulimit>,
     /// Cgroup below which the container gets its own; without root, a slice of the user's systemd
-    #[arg(long, value_name = "PATH", value_parser = cgroup_parent, default_value = CGROUP_PARENT)]
+    #[arg(long, value_name = "PATH", value_parser = cgroup_parent, default_value = DEFAULT_PARENT)]
     pub cgroup_parent: String,
 }
 

@@ -4,7 +4,7 @@ use crate::cli::confinement::{
     SecurityOption, Sharing, capability, cgroupns_mode, device_rule, ipc_mode, pid_mode, sysctl,
     userns_mode, uts_mode,
 };
-use crate::user_namespace::Mapping;
+use crate::id_map::Mapping;
 use clap::Args;
 
 /// What keeps the container apart from the host, and what does not.

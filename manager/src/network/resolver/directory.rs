@@ -1,7 +1,7 @@
 //! What a container's resolver knows: its neighbours, by what is on record at that moment.
 
 use super::message;
-use crate::container::id::ContainerId;
+use crate::id::ContainerId;
 use crate::network::plan::NetworkPlan;
 use crate::network::state::State;
 use crate::network::{NetworkName, names};

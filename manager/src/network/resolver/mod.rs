@@ -21,7 +21,7 @@ pub use upstream::Upstream;
 use super::dns::RESOLVER;
 use super::error::{Error, Result};
 use super::{firewall, netns};
-use crate::monitor::source::Source;
+use crate::source::Source;
 use directory::Found;
 use message::Question;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};

@@ -10,10 +10,10 @@ mod flow;
 mod stream;
 
 use super::{PortMapping, PortRequest, Protocol, reserve};
-use crate::monitor::source::Source;
-use crate::monitor::stdio::UNTIL_LISTENING;
 use crate::network::error::{Error, Result};
 use crate::network::netns;
+use crate::source::Source;
+use crate::source::UNTIL_LISTENING;
 use flow::Flow;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::event::{PollFd, PollFlags, Timespec};

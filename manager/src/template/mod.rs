@@ -15,10 +15,13 @@ mod tests;
 pub use print::text_of;
 pub use run::Context;
 
-use crate::cli::nearest;
+use crate::suggest::nearest;
 use parse::{Choice, Command, Node, Operand, Pipeline, Term};
 use serde_json::Value;
 use std::collections::BTreeSet;
+
+/// The method by which a template gets at one label: `{{.Label "key"}}`.
+pub const LABEL: &str = "Label";
 
 /// A parsed template.
 #[derive(Debug)]
@@ -141,7 +144,7 @@ impl Template {
     pub(super) fn labels(&self) -> BTreeSet<String> {
         let mut keys = BTreeSet::new();
         self.visit(&mut |_, field, argument| {
-            if field == Some(super::LABEL)
+            if field == Some(LABEL)
                 && let Some(Operand::Literal(Value::String(key))) =
                     argument.map(|term| &term.operand)
             {

@@ -1,10 +1,10 @@
 //! Which labels a container gets, written into its record.
 
-use super::{Context, Contexts, Labels, is_known};
 use crate::bundle::Confinement;
 use crate::bundle::host::HostFacts;
 use crate::container::{Containers, HostConfig, Record};
 use crate::error::{Error, Result};
+use crate::selinux::{Context, Contexts, Labels, is_known};
 use rustix::io::Errno;
 use rustix::rand::{GetRandomFlags, getrandom};
 use std::collections::BTreeSet;

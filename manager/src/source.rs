@@ -26,6 +26,9 @@ pub trait Source {
     fn child_ended(&mut self, _pid: i32, _code: u8) {}
 }
 
+/// How long nobody is let in after that has failed for want of descriptors or memory.
+pub const UNTIL_LISTENING: Duration = Duration::from_secs(1);
+
 /// How long may be waited for: until the first of the sources is due, or until a time of the loop's own.
 #[must_use]
 pub fn patience(sources: &[&mut dyn Source], own: Option<Instant>) -> Option<Timespec> {

@@ -3,7 +3,7 @@
 use super::parse::{Choice, Node, Operand, Pipeline};
 use super::print::{formatted, json_of, text_of};
 use super::{Fault, Term};
-use crate::cli::nearest;
+use crate::suggest::nearest;
 use serde_json::{Value, json};
 use std::cmp::Ordering;
 

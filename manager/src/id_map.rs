@@ -1,6 +1,49 @@
 //! What a user namespace maps, as the kernel tells it in /proc/PID/uid_map and gid_map (user_namespaces(7)).
 
-use super::Mapping;
+pub mod mode;
+
+/// One line of a mapping: ids in the container, on the host, and how many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mapping {
+    /// The first one in the container.
+    pub inside: u32,
+    /// The first one on the host.
+    pub outside: u32,
+    /// How many.
+    pub size: u32,
+}
+
+impl std::str::FromStr for Mapping {
+    type Err = String;
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        let wrong = || format!("invalid mapping '{text}', it is CONTAINER:HOST[:SIZE]");
+        let numbers: Vec<u32> = text
+            .split(':')
+            .map(|part| part.parse().map_err(|_| wrong()))
+            .collect::<std::result::Result<_, _>>()?;
+        let (inside, outside, size) = match numbers.as_slice() {
+            [inside, outside] => (*inside, *outside, 1),
+            [inside, outside, size] if *size > 0 => (*inside, *outside, *size),
+            _ => return Err(wrong()),
+        };
+        if inside.checked_add(size).is_none() || outside.checked_add(size).is_none() {
+            return Err(wrong());
+        }
+        Ok(Self { inside, outside, size })
+    }
+}
+
+impl std::fmt::Display for Mapping {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}:{}", self.inside, self.outside, self.size)
+    }
+}
+
+/// The mappings of a record; they were checked when they were typed.
+#[must_use]
+pub fn mappings(list: &[String]) -> Vec<Mapping> {
+    list.iter().filter_map(|text| text.parse().ok()).collect()
+}
 
 /// The lines of such a text: ids inside of the namespace, outside of it, and how many. One that is none is passed over.
 fn lines(map: &str) -> impl Iterator<Item = Mapping> {
@@ -57,5 +100,17 @@ mod tests {
         assert_eq!(count("0 1000 1\n5 6 7\n"), 1);
         assert_eq!(count(OF_HOST), u32::MAX);
         assert_eq!(count(""), 0);
+    }
+
+    #[test]
+    fn a_mapping_has_three_numbers() {
+        assert_eq!(
+            "0:100000:65536".parse(),
+            Ok(Mapping { inside: 0, outside: 100_000, size: 65_536 })
+        );
+        assert_eq!("5:6".parse::<Mapping>().unwrap().to_string(), "5:6:1");
+        for bad in ["", "0", "0:1:0", "a:1:1", "0:1:2:3", "0:4294967295:2", "-1:0:1"] {
+            assert!(bad.parse::<Mapping>().is_err(), "{bad}");
+        }
     }
 }

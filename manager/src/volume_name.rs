@@ -1,6 +1,6 @@
 //! A volume's name: a path component, parsed once.
 
-use crate::container::ContainerId;
+use crate::id::ContainerId;
 use serde::{Deserialize, Serialize};
 
 /// The name of a volume.

@@ -13,10 +13,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bundle::digest::{DiffId, Digest};
 use bundle::layer::{self, Options, Stats, Whiteouts};
 
+use super::Cause;
+use crate::privilege::is_in_namespace;
 use crate::progress::LayerProgress;
-use crate::pull::Cause;
 use crate::registry;
-use crate::rootless::is_in_namespace;
 use crate::store;
 
 /// Size of the pieces in which a blob is copied that need not be unpacked.
