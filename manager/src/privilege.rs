@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 const FIRST_USER_NAMESPACE: &str = "user:[4026531837]";
 
 /// Whether our root is root of a user namespace only, not the host's: overlayfs keeps its marks elsewhere then, and devices cannot
-/// be made. True after [`enter`], and for whoever calls us in a namespace.
+/// be made. True after [`crate::rootless::enter`], and for whoever calls us in a namespace.
 #[must_use]
 pub fn is_in_namespace() -> bool {
     static ANSWER: OnceLock<bool> = OnceLock::new();
