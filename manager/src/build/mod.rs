@@ -14,11 +14,13 @@
 //!     finish       labels, the image, its names
 //!     results      several platforms, and the list of what is built for them
 //!       output       --squash; the files as a directory or an archive
+//!       archive      the image as an archive, or in an image layout
 //!
 //! Each step's image is in the store as soon as it is made: a build that fails or is killed leaves what it has made so far to the
 //! next one, and nothing else.
 
 mod agent;
+mod archive;
 mod builder;
 mod cache;
 mod context;
@@ -40,7 +42,9 @@ pub mod state;
 mod substitution;
 mod workshop;
 
-use crate::cli::{BuildAgent, BuildArgs, ContextSource, NamedContext, ProgressKind, RegistryArgs};
+use crate::cli::{
+    BuildAgent, BuildArgs, BuildOutput, ContextSource, NamedContext, ProgressKind, RegistryArgs,
+};
 use crate::container::Containers;
 use crate::error::{Error, Result};
 use crate::event::{Kind, emit};
@@ -50,7 +54,7 @@ use crate::reference::Reference;
 use crate::registry::Platform;
 use crate::rm;
 use crate::settings::Settings;
-use crate::store::{Image, Store};
+use crate::store::{Image, Store, key_of_held};
 use crate::tag;
 use builder::{Builder, Stand, fault_in};
 use bundle::digest::Digest;
@@ -109,16 +113,26 @@ fn carry_out(
         results.platforms.iter().map(|platform| work.stages(platform)).collect::<Result<_>>()?;
     let mut images = Vec::new();
     for (platform, stand) in results.platforms.iter().zip(&stands) {
-        if outputs.image {
-            let names = results.names_of_each();
-            images.push(finish(settings, args, workshop, stand, (names, epoch))?);
+        if outputs.needs_image() {
+            let held = key_of_held();
+            let called = match outputs.image {
+                true => Called::Names(results.names_of_each()),
+                // It stays until all of it is elsewhere.
+                false => Called::Step(&held),
+            };
+            images.push(finish(settings, args, workshop, stand, (called, epoch))?);
         }
         let below = results.directory(platform);
         for warning in outputs.write(workshop, stand, epoch, below.as_deref())? {
             Report::new(quiet, 0).warn(&warning);
         }
     }
-    let lists = results.gather(settings, workshop.store, &images)?;
+    let kept = if outputs.image { images.as_slice() } else { &[] };
+    let lists = results.gather(settings, workshop.store, kept)?;
+    if !outputs.exports.is_empty() {
+        outputs.exports.write(workshop.store, &results.outgoing(workshop.store, &images)?)?;
+    }
+    let names = if outputs.image { names } else { &[] };
     tell(args, &Report::new(quiet, 0), (&images, &lists), names)
 }
 
@@ -227,7 +241,7 @@ fn finish(
     args: &BuildArgs,
     workshop: &Workshop<'_>,
     stand: &Stand,
-    (names, epoch): (&[Reference], Option<i64>),
+    (called, epoch): (Called<'_>, Option<i64>),
 ) -> Result<Image> {
     let mut new = NewImage::begin(workshop.store)?;
     let (mut document, layers) = match args.squash {
@@ -242,7 +256,8 @@ fn finish(
         document["config"]["Labels"][name] = value.into();
     }
     new.annotate(&args.annotation);
-    let image = new.finish_as(&document, layers, Called::Names(names))?;
+    let image = new.finish_as(&document, layers, called)?;
+    let Called::Names(names) = called else { return Ok(image) };
     emit(settings, Kind::Image, "build", image.id.as_str(), &[("name", image.id.as_str())]);
     for name in names {
         emit(settings, Kind::Image, "tag", image.id.as_str(), &[("name", &name.to_string())]);
@@ -261,7 +276,7 @@ fn tell(
         report.say(&format!("Successfully built {}", image.id.short()));
     }
     let listed = lists.iter().map(|(name, _)| name).filter(|name| !names.contains(name));
-    for name in names.iter().filter(|_| !images.is_empty()).chain(listed) {
+    for name in names.iter().chain(listed) {
         report.say(&format!("Successfully tagged {name}"));
     }
     let ids: Vec<&Digest> = match lists.first().filter(|_| images.len() > 1) {
@@ -272,5 +287,7 @@ fn tell(
         std::fs::write(path, id.as_str()).map_err(Error::io("write the image ID file", path))?;
     }
     let lines = ids.iter().map(|id| format!("{id}\n"));
-    Ok(if report.is_quiet() { lines.collect() } else { String::new() })
+    // Nothing comes behind an archive.
+    let is_told = report.is_quiet() && !args.output.iter().any(BuildOutput::is_stdout);
+    Ok(if is_told { lines.collect() } else { String::new() })
 }

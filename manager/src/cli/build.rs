@@ -1,10 +1,10 @@
 //! `nman build`
 
+mod output;
 mod values;
 
-pub use values::{
-    BuildAgent, BuildOutput, BuildSecret, ContextSource, Entitlement, NamedContext, SecretSource,
-};
+pub use output::BuildOutput;
+pub use values::{BuildAgent, BuildSecret, ContextSource, Entitlement, NamedContext, SecretSource};
 
 use super::create::{CGROUP_PARENT, cgroup_parent};
 use super::values::variable;
@@ -54,7 +54,7 @@ pub struct BuildArgs {
     /// Make one layer of all that the steps have made
     #[arg(long)]
     pub squash: bool,
-    /// Write the files of the result to a directory, or as an archive, instead of keeping an image
+    /// Write the files of the result to a directory, or as an archive, or its image as an archive, instead of keeping an image
     #[arg(short, long, value_name = "DIR|-|type=TYPE,dest=PATH")]
     pub output: Vec<BuildOutput>,
     /// More files, or an image, under a name that FROM and --from may have

@@ -8,6 +8,7 @@ mod apparmor;
 mod attach;
 mod build;
 mod build_mounts;
+mod build_outputs;
 mod build_results;
 mod build_sources;
 mod compressed;

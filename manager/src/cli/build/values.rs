@@ -132,51 +132,6 @@ pub(super) fn annotation(text: &str) -> Result<(String, String), String> {
     Ok((key, value))
 }
 
-/// One `--output`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum BuildOutput {
-    /// An image, as without the option.
-    Image,
-    /// The files, in a directory.
-    Directory(PathBuf),
-    /// An archive of the files; `-` for stdout.
-    Archive(PathBuf),
-}
-
-impl std::str::FromStr for BuildOutput {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if text == "-" {
-            return Ok(Self::Archive(text.into()));
-        }
-        let (mut kind, mut dest) = (None, None);
-        let fields = fields(text)?;
-        if let [path] = &fields[..]
-            && !path.contains('=')
-        {
-            return Ok(Self::Directory(path.into()));
-        }
-        for field in fields {
-            match field.split_once('=') {
-                Some(("type", value)) => kind = Some(value.to_owned()),
-                Some(("dest", value)) if !value.is_empty() => dest = Some(PathBuf::from(value)),
-                _ => return Err(format!("`{field}` is neither type= nor dest=")),
-            }
-        }
-        match (kind.as_deref(), dest) {
-            (Some("local"), Some(dest)) => Ok(Self::Directory(dest)),
-            (Some("local"), None) => Err("dest is required for local exporter".to_owned()),
-            (Some("tar"), dest) => Ok(Self::Archive(dest.unwrap_or_else(|| "-".into()))),
-            (Some("image" | "docker"), None) => Ok(Self::Image),
-            (Some(kind), _) => {
-                Err(format!("type={kind} is not supported: `nman save` writes an image to a file"))
-            }
-            (None, _) => Err("type is required for output".to_owned()),
-        }
-    }
-}
-
 /// One `--build-context`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NamedContext {
@@ -217,25 +172,6 @@ impl std::str::FromStr for NamedContext {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn outputs_are_an_image_a_directory_or_an_archive() {
-        let parsed = |text: &str| text.parse::<BuildOutput>();
-        assert_eq!(parsed("out"), Ok(BuildOutput::Directory("out".into())));
-        assert_eq!(parsed("-"), Ok(BuildOutput::Archive("-".into())));
-        assert_eq!(parsed("type=local,dest=a"), Ok(BuildOutput::Directory("a".into())));
-        assert_eq!(parsed("type=tar,\"dest=a,b\""), Ok(BuildOutput::Archive("a,b".into())));
-        assert_eq!(parsed("type=tar"), Ok(BuildOutput::Archive("-".into())));
-        assert_eq!(parsed("type=image"), Ok(BuildOutput::Image));
-        for (text, why) in [
-            ("type=local", "dest is required"),
-            ("type=oci,dest=x", "type=oci is not supported"),
-            ("dest=x", "type is required"),
-            ("type=tar,x=y", "neither type= nor dest="),
-        ] {
-            assert!(parsed(text).unwrap_err().contains(why), "{text}");
-        }
-    }
 
     #[test]
     fn contexts_have_names_and_annotations_keys() {
