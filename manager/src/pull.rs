@@ -9,7 +9,7 @@ mod error;
 mod install;
 
 pub use error::{Cause, Error};
-pub(crate) use install::{Called, Source, install, install_as, unpack_again};
+pub(crate) use install::{Called, Source, install, install_as, look_at, unpack_again};
 
 use crate::progress::Progress;
 use crate::reference::Reference;

@@ -2,6 +2,8 @@
 
 use super::agent::Forwarding;
 use super::cache;
+use super::cache::export::Step;
+use super::cache::import::Caches;
 use super::context::{self, Context};
 use super::dockerfile::{Fault, Instruction, parse_trigger};
 use super::fetch::Fetcher;
@@ -27,6 +29,7 @@ use crate::store::{Image, Store};
 use bundle::digest::{ChainId, Digest};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 use sys::signals::set_mask;
 
 /// How far a stage has got.
@@ -44,6 +47,12 @@ impl Stand {
     pub(super) fn chain(&self) -> &[ChainId] {
         self.image.as_ref().map_or(&[], |image| &image.chain_ids)
     }
+}
+
+/// A key, and the place of the stage that has the step.
+struct Key {
+    stage: usize,
+    digest: Digest,
 }
 
 /// Where files are copied from.
@@ -70,8 +79,12 @@ pub(super) struct Builder<'a> {
     pub(super) report: Report,
     /// SOURCE_DATE_EPOCH: the time of all that is made, which is else the time at which it is made.
     pub(super) epoch: Option<i64>,
+    /// Caches elsewhere.
+    pub(super) caches: Caches<'a>,
     /// The stages that are built.
     pub(super) done: BTreeMap<usize, Stand>,
+    /// The steps, in order.
+    pub(super) steps: Mutex<Vec<Step>>,
 }
 
 impl Builder<'_> {
@@ -217,18 +230,30 @@ impl Builder<'_> {
         Ok(())
     }
 
-    /// What the cache has for a key of a stage.
-    fn cached(&self, at: usize, key: &Digest) -> Result<Option<Image>> {
-        let name = self.plan.stages[at].name.as_deref();
+    /// What earlier builds, or the caches, have for a key.
+    fn cached(&self, key: &Key, stand: &Stand) -> Result<Option<Image>> {
+        let name = self.plan.stages[key.stage].name.as_deref();
         let is_it = |filter: &String| name.is_some_and(|name| name.eq_ignore_ascii_case(filter));
         if self.args.no_cache || self.args.no_cache_filter.iter().any(is_it) {
             return Ok(None);
         }
-        let found = self.store.step(key)?;
-        if found.is_some() {
-            self.report.cached();
+        if let Some(found) = self.store.step(&key.digest)? {
+            self.report.cached(None);
+            self.record(key, &found);
+            return Ok(Some(found));
         }
-        Ok(found)
+        let taken = self.caches.take(&key.digest, stand.chain(), &self.report);
+        Ok(taken.map(|(image, cache)| {
+            self.report.cached(Some(cache));
+            self.record(key, &image);
+            image
+        }))
+    }
+
+    /// Notes what a step has come to.
+    fn record(&self, key: &Key, image: &Image) {
+        let step = Step { stage: key.stage, key: key.digest.clone(), image: image.clone() };
+        self.steps.lock().unwrap_or_else(PoisonError::into_inner).push(step);
     }
 
     fn run(
@@ -248,8 +273,9 @@ impl Builder<'_> {
         let files = self.named(at, run)?;
         let digests: Vec<Digest> = files.iter().flatten().map(Files::digest).collect();
         let network = self.runner.network(run)?;
-        let key = cache::of_run(document, run, network.as_ref(), &digests, self.epoch);
-        if let Some(found) = self.cached(at, &key)? {
+        let digest = cache::of_run(document, run, network.as_ref(), &digests, self.epoch);
+        let key = Key { stage: at, digest };
+        if let Some(found) = self.cached(&key, stand)? {
             return Ok(found);
         }
         let base = stand.image.as_ref().ok_or_else(|| {
@@ -334,8 +360,8 @@ impl Builder<'_> {
         stand: &Stand,
         by: &str,
     ) -> Result<Image> {
-        let key = cache::of_directory(document, path, self.epoch);
-        if let Some(found) = self.cached(at, &key)? {
+        let key = Key { stage: at, digest: cache::of_directory(document, path, self.epoch) };
+        if let Some(found) = self.cached(&key, stand)? {
             return Ok(found);
         }
         let new = NewImage::begin(self.store)?;
@@ -389,8 +415,9 @@ impl Builder<'_> {
             check_count(&sources, copy)?;
             let digests: Vec<Digest> = sources.iter().map(Source::digest).collect();
             let kept = default == files::Default::Kept;
-            let key = cache::of_copy(document, copy, &digests, kept, self.epoch);
-            let image = match self.cached(at, &key)? {
+            let digest = cache::of_copy(document, copy, &digests, kept, self.epoch);
+            let key = Key { stage: at, digest };
+            let image = match self.cached(&key, stand)? {
                 Some(found) => found,
                 None => {
                     let new = NewImage::begin(self.store)?;
@@ -491,7 +518,7 @@ impl Builder<'_> {
     fn keep(
         &self,
         new: NewImage<'_>,
-        key: &Digest,
+        key: &Key,
         document: &Value,
         stand: &Stand,
         layer: Option<Layer>,
@@ -510,7 +537,9 @@ impl Builder<'_> {
                 ids.push(diff_id.to_string().into());
             }
         }
-        new.finish_as(&document, layers, Called::Step(key))
+        let image = new.finish_as(&document, layers, Called::Step(&key.digest))?;
+        self.record(key, &image);
+        Ok(image)
     }
 
     fn at(&self, step: &Instruction, error: &Error) -> Error {

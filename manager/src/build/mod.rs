@@ -6,6 +6,7 @@
 //!     builder      each stage, instruction by instruction:
 //!       state        what an instruction makes of the configuration, and what is to be done with files: pure
 //!       cache        the key of a step: pure; what it has made is in the store, under that key
+//!         format       what a cache elsewhere looks like: pure; import takes from it, export writes it
 //!       sources      what COPY copies, with digests; files writes it into the image's tree
 //!       fetch        what ADD names by a URL; git, if that is a repository
 //!       mount        RUN --mount: pure; shelf lays out what it names, agent stands for an agent of SSH
@@ -58,6 +59,8 @@ use crate::store::{Image, Store, key_of_held};
 use crate::tag;
 use builder::{Builder, Stand, fault_in};
 use bundle::digest::Digest;
+use cache::export::{self, Steps};
+use cache::import::Caches;
 use context::{Context, Files};
 use dockerfile::Dockerfile;
 use fetch::Fetcher;
@@ -67,12 +70,14 @@ use results::Results;
 use running::Runner;
 use stages::{Given, Plan};
 use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 use workshop::Workshop;
 
 /// Builds the image; what is printed of it.
 pub fn build(settings: &Settings, args: &BuildArgs) -> Result<String> {
     let names: Vec<Reference> =
         args.tag.iter().map(|name| tag::target(name)).collect::<Result<_>>()?;
+    export::check(args)?;
     let outputs = Outputs::open(&args.output)?;
     clear_id_file(args)?;
     let store = Store::open(&settings.root)?;
@@ -109,10 +114,10 @@ fn carry_out(
     let quiet = args.quiet || args.progress == ProgressKind::Quiet;
     let (context, contexts, file) = (&context, contexts.as_slice(), &file);
     let work = Work { settings, args, workshop, fetcher, context, contexts, file, epoch, quiet };
-    let stands: Vec<Stand> =
+    let built: Vec<(Stand, Steps)> =
         results.platforms.iter().map(|platform| work.stages(platform)).collect::<Result<_>>()?;
     let mut images = Vec::new();
-    for (platform, stand) in results.platforms.iter().zip(&stands) {
+    for (platform, (stand, steps)) in results.platforms.iter().zip(&built) {
         if outputs.needs_image() {
             let held = key_of_held();
             let called = match outputs.image {
@@ -120,7 +125,7 @@ fn carry_out(
                 // It stays until all of it is elsewhere.
                 false => Called::Step(&held),
             };
-            images.push(finish(settings, args, workshop, stand, (called, epoch))?);
+            images.push(work.finish((stand, steps), called)?);
         }
         let below = results.directory(platform);
         for warning in outputs.write(workshop, stand, epoch, below.as_deref())? {
@@ -132,6 +137,8 @@ fn carry_out(
     if !outputs.exports.is_empty() {
         outputs.exports.write(workshop.store, &results.outgoing(workshop.store, &images)?)?;
     }
+    let steps: Vec<Steps> = built.into_iter().map(|(_, steps)| steps).collect();
+    export::write(workshop.store, args, &steps, &Report::new(quiet, 0))?;
     let names = if outputs.image { names } else { &[] };
     tell(args, &Report::new(quiet, 0), (&images, &lists), names)
 }
@@ -151,7 +158,7 @@ struct Work<'a> {
 
 impl Work<'_> {
     /// Builds all stages that are needed for a platform; what the last has come to.
-    fn stages(&self, platform: &Option<Platform>) -> Result<Stand> {
+    fn stages(&self, platform: &Option<Platform>) -> Result<(Stand, Steps)> {
         let &Self { settings, args, workshop, context, contexts, epoch, quiet, .. } = self;
         let given = given(args, platform.clone());
         let plan =
@@ -177,7 +184,9 @@ impl Work<'_> {
             fetcher: self.fetcher,
             report,
             epoch,
+            caches: Caches::new(store, args, platform.clone(), quiet)?,
             done: BTreeMap::new(),
+            steps: Mutex::default(),
         };
         for at in &plan.order {
             builder.stage(*at)?;
@@ -188,7 +197,37 @@ impl Work<'_> {
             builder.report.warn(&format!("One or more build-args [{names}] were not consumed"));
         }
         let last = plan.order.last().and_then(|at| builder.done.remove(at));
-        last.ok_or_else(|| Error::refusal("there is nothing to build"))
+        let last = last.ok_or_else(|| Error::refusal("there is nothing to build"))?;
+        let steps = builder.steps.into_inner().unwrap_or_else(PoisonError::into_inner);
+        Ok((last, Steps::new(&plan, steps)))
+    }
+
+    /// The image of what was built, under its names or as what only builds hold.
+    fn finish(&self, (stand, steps): (&Stand, &Steps), called: Called<'_>) -> Result<Image> {
+        let &Self { settings, args, workshop, epoch, .. } = self;
+        let mut new = NewImage::begin(workshop.store)?;
+        let (mut document, layers) = match args.squash {
+            true => output::squash(workshop, &new, stand, epoch)?,
+            false => {
+                let layers = stand.image.as_ref().map(|image| image.layers.clone());
+                (stand.document.clone(), layers.unwrap_or_default())
+            }
+        };
+        for label in &args.label {
+            let (name, value) = label.split_once('=').unwrap_or((label, ""));
+            document["config"]["Labels"][name] = value.into();
+        }
+        if export::is_inline(args) {
+            steps.put_in(workshop.store, &mut document)?;
+        }
+        new.annotate(&args.annotation);
+        let image = new.finish_as(&document, layers, called)?;
+        let Called::Names(names) = called else { return Ok(image) };
+        emit(settings, Kind::Image, "build", image.id.as_str(), &[("name", image.id.as_str())]);
+        for name in names {
+            emit(settings, Kind::Image, "tag", image.id.as_str(), &[("name", &name.to_string())]);
+        }
+        Ok(image)
     }
 }
 
@@ -233,36 +272,6 @@ fn clear_id_file(args: &BuildArgs) -> Result<()> {
         }
         _ => Ok(()),
     }
-}
-
-/// The image of what was built, with its names.
-fn finish(
-    settings: &Settings,
-    args: &BuildArgs,
-    workshop: &Workshop<'_>,
-    stand: &Stand,
-    (called, epoch): (Called<'_>, Option<i64>),
-) -> Result<Image> {
-    let mut new = NewImage::begin(workshop.store)?;
-    let (mut document, layers) = match args.squash {
-        true => output::squash(workshop, &new, stand, epoch)?,
-        false => {
-            let layers = stand.image.as_ref().map_or_else(Vec::new, |image| image.layers.clone());
-            (stand.document.clone(), layers)
-        }
-    };
-    for label in &args.label {
-        let (name, value) = label.split_once('=').unwrap_or((label, ""));
-        document["config"]["Labels"][name] = value.into();
-    }
-    new.annotate(&args.annotation);
-    let image = new.finish_as(&document, layers, called)?;
-    let Called::Names(names) = called else { return Ok(image) };
-    emit(settings, Kind::Image, "build", image.id.as_str(), &[("name", image.id.as_str())]);
-    for name in names {
-        emit(settings, Kind::Image, "tag", image.id.as_str(), &[("name", &name.to_string())]);
-    }
-    Ok(image)
 }
 
 /// Says what there is now. A list is what was built where there is one.

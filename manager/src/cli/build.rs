@@ -1,8 +1,10 @@
 //! `nman build`
 
+mod cache;
 mod output;
 mod values;
 
+pub use cache::{CachePlace, CacheSource, CacheTarget, InLayout};
 pub use output::BuildOutput;
 pub use values::{BuildAgent, BuildSecret, ContextSource, Entitlement, NamedContext, SecretSource};
 
@@ -36,9 +38,12 @@ pub struct BuildArgs {
     /// Take none of these stages' steps from earlier builds
     #[arg(long, value_name = "STAGE", value_delimiter = ',')]
     pub no_cache_filter: Vec<String>,
-    /// Accepted for compatibility: the steps of all builds here are looked through anyway
-    #[arg(long, value_name = "IMAGE")]
-    pub cache_from: Vec<String>,
+    /// Take steps that are not here from a cache in a registry or an image layout, or from an image
+    #[arg(long, value_name = "NAME|type=TYPE,KEY=VALUE")]
+    pub cache_from: Vec<CacheSource>,
+    /// Write the steps to a registry, to an image layout, or into the image, for --cache-from elsewhere
+    #[arg(long, value_name = "NAME|type=TYPE,KEY=VALUE")]
+    pub cache_to: Vec<CacheTarget>,
     /// Pull the images of FROM even if they are here
     #[arg(long)]
     pub pull: bool,
