@@ -8,6 +8,7 @@ use super::context::{self, Context};
 use super::dockerfile::{Fault, Instruction, parse_trigger};
 use super::fetch::Fetcher;
 use super::files;
+use super::layouts;
 use super::mount::What;
 use super::report::Report;
 use super::running::Runner;
@@ -181,6 +182,11 @@ impl Builder<'_> {
     }
 
     fn obtain(&self, name: &str, registry: &RegistryArgs) -> Result<Image> {
+        let contexts = &self.args.build_context;
+        let platform = registry.platform.as_ref();
+        if let Some(image) = layouts::obtain(self.store, contexts, name, platform)? {
+            return Ok(image);
+        }
         let when = if self.args.pull { PullWhen::Always } else { PullWhen::Missing };
         let quiet = self.report.is_quiet();
         let image = image::obtain(self.settings, self.store, name, when, quiet, registry)?;

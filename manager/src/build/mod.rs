@@ -9,6 +9,7 @@
 //!         format       what a cache elsewhere looks like: pure; import takes from it, export writes it
 //!       sources      what COPY copies, with digests; files writes it into the image's tree
 //!       fetch        what ADD names by a URL; git, if that is a repository
+//!       layouts      images of image layouts that the command line names
 //!       mount        RUN --mount: pure; shelf lays out what it names, agent stands for an agent of SSH
 //!       running      RUN: a container that ends with the build
 //!       workshop     mounts of layers, and what was changed in them as a layer
@@ -31,6 +32,7 @@ mod fetch;
 mod files;
 mod git;
 pub mod ignore;
+mod layouts;
 pub mod mount;
 mod output;
 mod report;
@@ -238,7 +240,7 @@ fn named_contexts(
     fetcher: &Fetcher<'_>,
 ) -> Result<Vec<Option<Files>>> {
     let open = |(at, context): (usize, &NamedContext)| match &context.source {
-        ContextSource::Image(_) => Ok(None),
+        ContextSource::Image(_) | ContextSource::Layout { .. } => Ok(None),
         ContextSource::Files(path) => {
             Files::open(&context.name, path, at, workshop, fetcher).map(Some)
         }

@@ -63,7 +63,7 @@ pub struct BuildArgs {
     #[arg(short, long, value_name = "DIR|-|type=TYPE,dest=PATH")]
     pub output: Vec<BuildOutput>,
     /// More files, or an image, under a name that FROM and --from may have
-    #[arg(long, value_name = "NAME=PATH|URL|docker-image://IMAGE")]
+    #[arg(long, value_name = "NAME=PATH|URL|docker-image://IMAGE|oci-layout://DIR")]
     pub build_context: Vec<NamedContext>,
     /// Network of the steps that run something: none, host, bridge, or a network's name [default: bridge]
     #[arg(long, value_name = "NETWORK")]

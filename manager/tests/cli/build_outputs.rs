@@ -119,3 +119,55 @@ fn images_for_several_platforms_are_in_one_archive() {
     world.nman(["image", "inspect", IMAGE]).ok();
     assert_nothing_left(&world);
 }
+
+#[test]
+fn an_image_of_a_layout_is_a_context_that_only_the_command_line_can_name() {
+    let world = World::new();
+    let base = context(&world, "base", &[("Dockerfile", &dockerfile("RUN echo one > /made\n"))]);
+    let layout = world.path("layout").display().to_string();
+    let output = format!("type=oci,dest={layout},tar=false");
+    build(&world, &["-t", "base:1", "-o", &output], &base).ok();
+    let text = "FROM base\nRUN echo $(cat /made) more > /more\n\
+                FROM busy\nCOPY --from=base /made /copied\nCOPY --from=0 /more /more\n";
+    let root = context(&world, "context", &[("Dockerfile", text)]);
+    let busy = format!("busy=docker-image://{IMAGE}");
+    let built = |source: &str| {
+        let named = format!("base=oci-layout://{source}");
+        let options = ["-t", "app", "--build-context", &busy, "--build-context"];
+        build(&world, &[&options[..], &[&named]].concat(), &root)
+    };
+    // The only one; and nothing of it is kept but what the steps have made.
+    let before = images(&world);
+    built(&layout).ok();
+    assert_eq!(shell(&world, "app", "cat /copied /more"), "one\none more\n");
+    assert_eq!(images(&world).lines().count(), before.lines().count() + 1);
+    // By its tag, and by its digest, of several.
+    fs::write(world.path("base/Dockerfile"), dockerfile("RUN echo two > /made\n")).unwrap();
+    build(&world, &["-t", "base:2", "-o", &output], &base).ok();
+    built(&format!("{layout}:2")).ok();
+    assert_eq!(shell(&world, "app", "cat /copied /more"), "two\ntwo more\n");
+    let index = fs::read(world.path("layout/index.json")).unwrap();
+    let index: Value = serde_json::from_slice(&index).unwrap();
+    let first = index["manifests"][0]["digest"].as_str().unwrap();
+    let said = built(&format!("{layout}@{first}")).ok().stderr();
+    assert_eq!(said.matches("Using cache").count(), 3, "{said}");
+    assert_eq!(shell(&world, "app", "cat /copied /more"), "one\none more\n");
+    for (source, why) in [
+        (layout.clone(), "2 images, and no name was given"),
+        (format!("{layout}:3"), "no image `3`"),
+        (format!("{layout}@{}", bundle::digest::Digest::of(b"x")), "has the digest"),
+        (base.clone(), "oci-layout"),
+    ] {
+        let refused = built(&source).exits(1).stderr();
+        assert!(
+            refused.contains("cannot take `oci-layout://") && refused.contains(why),
+            "{refused}"
+        );
+    }
+    // A Dockerfile alone opens no directory.
+    let text = format!("FROM oci-layout://{layout}:1\n");
+    let alone = context(&world, "alone", &[("Dockerfile", &text)]);
+    let refused = build(&world, &[], &alone).exits(1).stderr();
+    assert!(refused.contains("invalid reference format"), "{refused}");
+    assert_nothing_left(&world);
+}

@@ -8,6 +8,7 @@ use super::format::{self, Found};
 use crate::build::report::Report;
 use crate::cli::{BuildArgs, CacheSource, InLayout};
 use crate::error::Result;
+use crate::layout::find;
 use crate::progress::Progress;
 use crate::pull::{Called, Source, install_as, look_at};
 use crate::reference::Reference;
@@ -144,15 +145,7 @@ impl<'a> Caches<'a> {
 
     fn in_layout(&self, path: &std::path::Path, what: &InLayout) -> Answer<Opened> {
         let layout = Layout::open(path).map_err(text)?;
-        let descriptor = match what {
-            InLayout::Tag(tag) => layout.find(Some(tag)).map_err(text)?,
-            InLayout::Digest(digest) => {
-                let index = layout.index().map_err(text)?;
-                let is_it = |one: &&Descriptor| one.digest().to_string() == digest.as_str();
-                let found = index.manifests().iter().find(is_it).cloned();
-                found.ok_or_else(|| format!("nothing in it has the digest `{digest}`"))?
-            }
-        };
+        let descriptor = find(&layout, what).map_err(text)?;
         let document = Registry::manifest(&layout, &descriptor).map_err(text)?;
         self.opened(Box::new(layout), document)
     }

@@ -5,9 +5,6 @@ use bundle::digest::Digest;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-/// What a cache in an image layout is called without a word about that, as in BuildKit.
-const TAG: &str = "latest";
-
 /// One `--cache-from`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CacheSource {
@@ -27,10 +24,17 @@ pub enum CacheSource {
 /// What is meant of an image layout.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum InLayout {
+    /// What is called `latest`, or the only thing that there is.
+    Latest,
     /// What has this tag.
     Tag(String),
     /// What has this digest.
     Digest(Digest),
+}
+
+impl InLayout {
+    /// What an image or a cache in a layout is called without a word about that, as in BuildKit.
+    pub const TAG: &str = "latest";
 }
 
 /// One `--cache-to`.
@@ -117,7 +121,7 @@ impl FromStr for CacheSource {
             "registry" => Self::Registry(options.required("ref")?),
             "local" => {
                 let path = options.required("src")?.into();
-                let tag = options.take("tag").unwrap_or_else(|| TAG.to_owned());
+                let tag = options.take("tag").unwrap_or_else(|| InLayout::TAG.to_owned());
                 let what = match options.take("digest") {
                     Some(text) => match text.parse() {
                         Ok(digest) => InLayout::Digest(digest),
@@ -148,7 +152,8 @@ impl FromStr for CacheTarget {
             "registry" => CachePlace::Registry(options.required("ref")?),
             "local" => {
                 let path = options.required("dest")?.into();
-                CachePlace::Layout(path, options.take("tag").unwrap_or_else(|| TAG.to_owned()))
+                let tag = options.take("tag").unwrap_or_else(|| InLayout::TAG.to_owned());
+                CachePlace::Layout(path, tag)
             }
             "inline" => CachePlace::Inline,
             kind => return Err(format!("type={kind} is not supported")),

@@ -1,5 +1,6 @@
 //! Values of options of `nman build`.
 
+use super::InLayout;
 use crate::cli::mounts::fields;
 use crate::cli::values::key_value;
 use clap::ValueEnum;
@@ -148,6 +149,31 @@ pub enum ContextSource {
     Image(String),
     /// A directory, or where an archive or a repository is.
     Files(PathBuf),
+    /// An image in an image layout.
+    Layout {
+        /// As it was typed.
+        text: String,
+        /// The directory.
+        path: PathBuf,
+        /// What is meant of it.
+        what: InLayout,
+    },
+}
+
+/// `DIR`, `DIR:TAG` or `DIR@DIGEST`, behind `oci-layout://`.
+fn in_layout(text: &str) -> Result<(PathBuf, InLayout), String> {
+    let (path, what) = match (text.rsplit_once('@'), text.rsplit_once(':')) {
+        (Some((path, digest)), _) => match digest.parse() {
+            Ok(digest) => (path, InLayout::Digest(digest)),
+            Err(_) => return Err(format!("`{digest}` is no digest")),
+        },
+        (None, Some((path, tag))) if !tag.contains('/') => (path, InLayout::Tag(tag.to_owned())),
+        (None, _) => (text, InLayout::Latest),
+    };
+    match path.is_empty() || what == InLayout::Tag(String::new()) {
+        true => Err("oci-layout:// is followed by DIR[:TAG|@DIGEST]".to_owned()),
+        false => Ok((path.into(), what)),
+    }
 }
 
 impl std::str::FromStr for NamedContext {
@@ -160,9 +186,11 @@ impl std::str::FromStr for NamedContext {
         }
         let source = match value.split_once("://") {
             Some(("docker-image", image)) => ContextSource::Image(image.to_owned()),
-            Some((scheme @ ("oci-layout" | "target"), _)) => {
-                return Err(format!("{scheme}:// is not supported"));
+            Some(("oci-layout", layout)) => {
+                let (path, what) = in_layout(layout)?;
+                ContextSource::Layout { text: value.to_owned(), path, what }
             }
+            Some(("target", _)) => return Err("target:// is not supported".to_owned()),
             _ => ContextSource::Files(value.into()),
         };
         Ok(Self { name: name.to_owned(), source })
@@ -183,7 +211,32 @@ mod tests {
             (files.name.as_str(), files.source),
             ("src", ContextSource::Files("../x=y".into()))
         );
-        for wrong in ["x", "=x", "x=", "x=-", "x=oci-layout://y"] {
+        for (text, path, what) in [
+            ("../a", "../a", InLayout::Latest),
+            ("/a:1/b", "/a:1/b", InLayout::Latest),
+            ("/a:1", "/a", InLayout::Tag("1".to_owned())),
+        ] {
+            let text = format!("oci-layout://{text}");
+            let source = ContextSource::Layout { text: text.clone(), path: path.into(), what };
+            assert_eq!(parsed(&format!("base={text}")).unwrap().source, source);
+        }
+        let digest = format!("base=oci-layout:///a@sha256:{}", "0".repeat(64));
+        let ContextSource::Layout { what: InLayout::Digest(_), path, .. } =
+            parsed(&digest).unwrap().source
+        else {
+            panic!("{digest}")
+        };
+        assert_eq!(path, PathBuf::from("/a"));
+        for wrong in [
+            "x",
+            "=x",
+            "x=",
+            "x=-",
+            "x=target://y",
+            "x=oci-layout://",
+            "x=oci-layout://y:",
+            "x=oci-layout://y@1",
+        ] {
             assert!(parsed(wrong).is_err(), "{wrong}");
         }
         let pair = |key: &str, value: &str| Ok((key.to_owned(), value.to_owned()));
