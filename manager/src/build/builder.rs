@@ -9,6 +9,7 @@ use super::dockerfile::{Fault, Instruction, parse_trigger};
 use super::fetch::Fetcher;
 use super::files;
 use super::layouts;
+use super::lookup::Key;
 use super::mount::What;
 use super::report::Report;
 use super::running::Runner;
@@ -30,7 +31,7 @@ use crate::store::{Image, Store};
 use bundle::digest::{ChainId, Digest};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use sys::signals::set_mask;
 
 /// How far a stage has got.
@@ -48,12 +49,6 @@ impl Stand {
     pub(super) fn chain(&self) -> &[ChainId] {
         self.image.as_ref().map_or(&[], |image| &image.chain_ids)
     }
-}
-
-/// A key, and the place of the stage that has the step.
-struct Key {
-    stage: usize,
-    digest: Digest,
 }
 
 /// Where files are copied from.
@@ -236,32 +231,6 @@ impl Builder<'_> {
         Ok(())
     }
 
-    /// What earlier builds, or the caches, have for a key.
-    fn cached(&self, key: &Key, stand: &Stand) -> Result<Option<Image>> {
-        let name = self.plan.stages[key.stage].name.as_deref();
-        let is_it = |filter: &String| name.is_some_and(|name| name.eq_ignore_ascii_case(filter));
-        if self.args.no_cache || self.args.no_cache_filter.iter().any(is_it) {
-            return Ok(None);
-        }
-        if let Some(found) = self.store.step(&key.digest)? {
-            self.report.cached(None);
-            self.record(key, &found);
-            return Ok(Some(found));
-        }
-        let taken = self.caches.take(&key.digest, stand.chain(), &self.report);
-        Ok(taken.map(|(image, cache)| {
-            self.report.cached(Some(cache));
-            self.record(key, &image);
-            image
-        }))
-    }
-
-    /// Notes what a step has come to.
-    fn record(&self, key: &Key, image: &Image) {
-        let step = Step { stage: key.stage, key: key.digest.clone(), image: image.clone() };
-        self.steps.lock().unwrap_or_else(PoisonError::into_inner).push(step);
-    }
-
     fn run(
         &self,
         at: usize,
@@ -281,7 +250,7 @@ impl Builder<'_> {
         let network = self.runner.network(run)?;
         let digest = cache::of_run(document, run, network.as_ref(), &digests, self.epoch);
         let key = Key { stage: at, digest };
-        if let Some(found) = self.cached(&key, stand)? {
+        if let Some(found) = self.cached(&key, stand, self.told(run, document, stand, by))? {
             return Ok(found);
         }
         let base = stand.image.as_ref().ok_or_else(|| {
@@ -367,7 +336,9 @@ impl Builder<'_> {
         by: &str,
     ) -> Result<Image> {
         let key = Key { stage: at, digest: cache::of_directory(document, path, self.epoch) };
-        if let Some(found) = self.cached(&key, stand)? {
+        let is_plain = by.strip_prefix("WORKDIR ").is_some_and(|word| word == path);
+        let told = if is_plain { self.told_if_timeless(document, stand, by) } else { None };
+        if let Some(found) = self.cached(&key, stand, told)? {
             return Ok(found);
         }
         let new = NewImage::begin(self.store)?;
@@ -423,7 +394,7 @@ impl Builder<'_> {
             let kept = default == files::Default::Kept;
             let digest = cache::of_copy(document, copy, &digests, kept, self.epoch);
             let key = Key { stage: at, digest };
-            let image = match self.cached(&key, stand)? {
+            let image = match self.cached(&key, stand, None)? {
                 Some(found) => found,
                 None => {
                     let new = NewImage::begin(self.store)?;

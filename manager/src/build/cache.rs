@@ -4,6 +4,7 @@
 
 pub(super) mod export;
 mod format;
+pub(super) mod history;
 pub(super) mod import;
 
 pub(super) use format::STEPS;

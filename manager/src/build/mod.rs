@@ -6,6 +6,7 @@
 //!     builder      each stage, instruction by instruction:
 //!       state        what an instruction makes of the configuration, and what is to be done with files: pure
 //!       cache        the key of a step: pure; what it has made is in the store, under that key
+//!         lookup       where it is looked for
 //!         format       what a cache elsewhere looks like: pure; import takes from it, export writes it
 //!       sources      what COPY copies, with digests; files writes it into the image's tree
 //!       fetch        what ADD names by a URL; git, if that is a repository
@@ -33,6 +34,7 @@ mod files;
 mod git;
 pub mod ignore;
 mod layouts;
+mod lookup;
 pub mod mount;
 mod output;
 mod report;

@@ -247,12 +247,55 @@ fn what_a_cache_says_is_checked_and_the_step_is_made_where_it_is_wrong() {
     assert!(said.contains("a step in it does not stand on what it should"), "{said}");
     assert!(fresh.has_run(), "{said}");
 
-    // An image alone has nothing to be taken.
-    let plain = format!("type=oci,dest={},tar=false", world.path("plain").display());
-    build(&world, &["-t", "app:latest", "-o", &plain], &root).ok();
-    let from = format!("type=local,src={}", world.path("plain").display());
-    let fresh = Fresh::new(&world, "plain-root");
-    let (said, _) = fresh.build(&["-t", "app", "--cache-from", &from], &root, &shown);
-    assert!(said.contains("it is an image without steps of builds"), "{said}");
+    world.assert_no_container();
+}
+
+#[test]
+fn of_an_image_alone_commands_are_taken_that_its_history_tells_all_of() {
+    let world = World::new();
+    let steps = |variable: &str| {
+        format!(
+            "FROM {IMAGE}\nARG A=1\nENV V={variable}\nWORKDIR /work\nRUN cat /proc/sys/kernel/random/uuid > /id\n\
+             COPY file /file\nRUN cat /proc/sys/kernel/random/uuid > /after\n"
+        )
+    };
+    let root = context(&world, "context", &[("Dockerfile", &steps("1")), ("file", "content")]);
+    let layout = world.path("plain").display().to_string();
+    let output = format!("type=oci,dest={layout},tar=false");
+    build(&world, &["-t", "app:latest", "-o", &output, "-o", "type=image"], &root).ok();
+    let from = format!("type=local,src={layout}");
+    let ids = |fresh: Option<&Fresh<'_>>| {
+        ["/id", "/after"].map(|path| {
+            let words = ["run", "--rm", "--network", "none", "app", "cat", path];
+            let ran = match fresh {
+                Some(fresh) => fresh.nman(&words),
+                None => world.nman(words),
+            };
+            ran.ok().stdout()
+        })
+    };
+    let own = ids(None);
+    let fresh = Fresh::new(&world, "fresh");
+    let options = ["-t", "app", "--cache-from", &from];
+    let (said, taken) = fresh.build(&options, &root, &layout);
+    // The file is the same, with its time, and so is its layer.
+    assert_eq!(taken, 3, "{said}");
+    assert_eq!(ids(Some(&fresh)), own);
+    fs::write(world.path("context/file"), "other").unwrap();
+    let changed = Fresh::new(&world, "changed");
+    let (said, taken) = changed.build(&options, &root, &layout);
+    assert_eq!(taken, 2, "{said}");
+    let taken = ids(Some(&changed));
+    assert!(taken[0] == own[0] && taken[1] != own[1], "{taken:?} {own:?}");
+    fresh.assert_whole();
+    // Another argument makes another command; and what a variable stood for is not guessed.
+    let other = Fresh::new(&world, "other");
+    let (said, taken) =
+        other.build(&[&options[..], &["--build-arg", "A=2"]].concat(), &root, &layout);
+    assert_eq!(taken, 1, "{said}");
+    fs::write(world.path("context/Dockerfile"), steps("$A")).unwrap();
+    build(&world, &["-t", "app:latest", "-o", &output], &root).ok();
+    let (said, taken) = other.build(&options, &root, &layout);
+    assert_eq!(taken, 0, "{said}");
     world.assert_no_container();
 }

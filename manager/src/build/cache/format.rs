@@ -102,25 +102,34 @@ fn parts(record: &Value, document: &Value, manifest: &ImageManifest) -> Option<F
     let mut step = record["own"].as_object()?.clone();
     step.insert("history".to_owned(), history.into());
     step.insert("rootfs".to_owned(), json!({"type": "layers", "diff_ids": layers}));
-    let config = canonical(&step);
-    let id = Digest::of(&config);
-    if record["id"] != id.as_str() {
+    let step = Value::from(step);
+    if record["id"] != Digest::of(&canonical(&step)).as_str() {
         return None;
     }
+    put_together(&step, manifest.layers().get(..layers.len())?)
+}
+
+/// An image of a configuration and these layers.
+pub(super) fn put_together(config: &Value, layers: &[Descriptor]) -> Option<Found> {
+    let config = canonical(config);
+    let id = Digest::of(&config);
     let manifest = ImageManifestBuilder::default()
         .schema_version(2_u32)
         .media_type(MediaType::ImageManifest)
         .config(Descriptor::new(MediaType::ImageConfig, config.len() as u64, &id))
-        .layers(manifest.layers().get(..layers.len())?.to_vec())
+        .layers(layers.to_vec())
         .build()
         .ok()?;
     Some(Found::Parts { config, manifest: canonical(&manifest) })
 }
 
-const HISTORY: &str = "/history";
-const LAYERS: &str = "/rootfs/diff_ids";
+/// Where a configuration has its history.
+pub(super) const HISTORY: &str = "/history";
+/// Where it has its layers.
+pub(super) const LAYERS: &str = "/rootfs/diff_ids";
 
-fn list<'v>(document: &'v Value, pointer: &str) -> Option<&'v Vec<Value>> {
+/// A list in a document.
+pub(super) fn list<'v>(document: &'v Value, pointer: &str) -> Option<&'v Vec<Value>> {
     document.pointer(pointer)?.as_array()
 }
 

@@ -5,11 +5,12 @@
 //! that it is what the step would make is the word of whoever wrote the cache.
 
 use super::format::{self, Found};
+use super::history::{self, Told};
 use crate::build::report::Report;
 use crate::cli::{BuildArgs, CacheSource, InLayout};
 use crate::error::Result;
 use crate::layout::find;
-use crate::progress::Progress;
+use crate::progress::{LayerProgress, NoProgress, Progress, Way};
 use crate::pull::{Called, Source, install_as, look_at};
 use crate::reference::Reference;
 use crate::registry::manifest::{Kind, read};
@@ -18,7 +19,8 @@ use crate::store::{Image, Store};
 use crate::transfer;
 use bundle::digest::{ChainId, Digest};
 use bundle::layout::Layout;
-use oci_spec::image::{Descriptor, MediaType};
+use oci_spec::image::{Descriptor, ImageManifest, MediaType};
+use serde_json::Value;
 use std::collections::HashMap;
 use std::io::{Cursor, Read};
 use std::path::PathBuf;
@@ -57,6 +59,18 @@ enum Place {
 struct Opened {
     registry: Box<dyn Registry + Send>,
     steps: HashMap<Digest, Found>,
+    /// The configuration and the manifest of an image that has no steps in it, but a history.
+    image: Option<(Value, ImageManifest)>,
+}
+
+impl Opened {
+    fn find(&self, key: &Digest, told: Option<Told<'_>>) -> Option<Found> {
+        let by_history = || {
+            let (config, manifest) = self.image.as_ref()?;
+            history::find(told?, config, manifest)
+        };
+        self.steps.get(key).cloned().or_else(by_history)
+    }
 }
 
 impl<'a> Caches<'a> {
@@ -91,10 +105,12 @@ impl<'a> Caches<'a> {
         Ok(Self { store, access, platform, quiet, sources })
     }
 
-    /// What a cache has for a key, brought here, and which cache that is; `below` are the layers that the step stands on.
+    /// What a cache has for a key, or of a step of which a history would tell, brought here, and which cache that is; `below` are the layers that the
+    /// step stands on.
     pub(in crate::build) fn take(
         &self,
         key: &Digest,
+        told: Option<Told<'_>>,
         below: &[ChainId],
         report: &Report,
     ) -> Option<(Image, &str)> {
@@ -102,8 +118,8 @@ impl<'a> Caches<'a> {
             let Some(opened) = cache.opened.get_or_init(|| self.open(cache, report)) else {
                 continue;
             };
-            let Some(found) = opened.steps.get(key) else { continue };
-            match self.bring(opened, found, key, below) {
+            let Some(found) = opened.find(key, told) else { continue };
+            match self.bring(opened, &found, key, below) {
                 Ok(image) => return Some((image, &cache.name)),
                 Err(why) => {
                     cache.is_broken.store(true, Relaxed);
@@ -150,12 +166,12 @@ impl<'a> Caches<'a> {
         self.opened(Box::new(layout), document)
     }
 
-    /// The steps of a cache, or those that are within an image.
+    /// The steps of a cache, or those that are within an image, or an image.
     fn opened(&self, registry: Box<dyn Registry + Send>, document: Document) -> Answer<Opened> {
         if let Kind::Index(index) = read(&document).map_err(text)?
             && let Some(steps) = format::of_index(&index)
         {
-            return Ok(Opened { registry, steps });
+            return Ok(Opened { registry, steps, image: None });
         }
         let host = Platform::host();
         let platform = self.platform.as_ref().unwrap_or(&host);
@@ -164,12 +180,8 @@ impl<'a> Caches<'a> {
             look_at(&Source { registry: &*registry, platform, asked }, document).map_err(text)?;
         let config = serde_json::from_slice(&config).map_err(text)?;
         let steps = format::within(&config, &content.manifest);
-        if steps.is_empty() {
-            return Err("it is an image without steps of builds, which `--cache-to type=inline` \
-                        puts into it"
-                .to_owned());
-        }
-        Ok(Opened { registry, steps })
+        let image = steps.is_empty().then_some((config, content.manifest));
+        Ok(Opened { registry, steps, image })
     }
 
     fn bring(
@@ -196,12 +208,29 @@ impl<'a> Caches<'a> {
         if !content.chain_ids.starts_with(below) || own.is_none_or(|own| own > 1) {
             return Err("a step in it does not stand on what it should".to_owned());
         }
-        let progress = self.progress();
-        install_as(&source, document, Called::Step(key), self.store, &*progress).map_err(text)
+        let own = content.manifest.layers().iter().skip(below.len());
+        let own = own.filter_map(|layer| Digest::try_from(layer).ok()).collect();
+        let progress = Above { progress: &*transfer::reporter(self.quiet), own };
+        install_as(&source, document, Called::Step(key), self.store, &progress).map_err(text)
+    }
+}
+
+/// Tells of a step's own layer. The others are here.
+struct Above<'a> {
+    progress: &'a dyn Progress,
+    own: Vec<Digest>,
+}
+
+impl Progress for Above<'_> {
+    fn note(&self, text: &str) {
+        self.progress.note(text);
     }
 
-    fn progress(&self) -> Box<dyn Progress> {
-        transfer::reporter(self.quiet)
+    fn layer(&self, digest: &Digest, size: u64, way: Way) -> Box<dyn LayerProgress + '_> {
+        match self.own.contains(digest) {
+            true => self.progress.layer(digest, size, way),
+            false => NoProgress.layer(digest, size, way),
+        }
     }
 }
 
