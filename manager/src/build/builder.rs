@@ -8,6 +8,7 @@ use super::context::{self, Context};
 use super::dockerfile::{Fault, Instruction, parse_trigger};
 use super::fetch::Fetcher;
 use super::files;
+use super::keys::Agents;
 use super::layouts;
 use super::lookup::Key;
 use super::mount::What;
@@ -72,6 +73,7 @@ pub(super) struct Builder<'a> {
     pub(super) workshop: &'a Workshop<'a>,
     pub(super) runner: Runner<'a>,
     pub(super) fetcher: &'a Fetcher<'a>,
+    pub(super) agents: &'a Agents<'a>,
     pub(super) report: Report,
     /// SOURCE_DATE_EPOCH: the time of all that is made, which is else the time at which it is made.
     pub(super) epoch: Option<i64>,
@@ -310,10 +312,10 @@ impl Builder<'_> {
         let mut agents = Vec::new();
         for (at, mount) in run.mounts.iter().enumerate() {
             let What::Ssh { id, required, .. } = &mount.what else { continue };
-            match self.args.ssh.iter().find(|agent| agent.id == *id) {
-                Some(agent) => {
+            match self.agents.socket(id)? {
+                Some(socket) => {
                     let path = agent_path(self.workshop, at);
-                    agents.push(Forwarding::begin(&agent.socket()?, path)?);
+                    agents.push(Forwarding::begin(&socket, path)?);
                 }
                 None if *required => {
                     return Err(Error::Rejected {

@@ -11,7 +11,7 @@
 //!       sources      what COPY copies, with digests; files writes it into the image's tree
 //!       fetch        what ADD names by a URL; git, if that is a repository
 //!       layouts      images of image layouts that the command line names
-//!       mount        RUN --mount: pure; shelf lays out what it names, agent stands for an agent of SSH
+//!       mount        RUN --mount: pure; shelf lays out what it names, agent stands for an agent of SSH; keys runs one
 //!       running      RUN: a container that ends with the build
 //!       workshop     mounts of layers, and what was changed in them as a layer
 //!     finish       labels, the image, its names
@@ -33,6 +33,7 @@ mod fetch;
 mod files;
 mod git;
 pub mod ignore;
+mod keys;
 mod layouts;
 mod lookup;
 pub mod mount;
@@ -47,9 +48,7 @@ pub mod state;
 mod substitution;
 mod workshop;
 
-use crate::cli::{
-    BuildAgent, BuildArgs, BuildOutput, ContextSource, NamedContext, ProgressKind, RegistryArgs,
-};
+use crate::cli::{BuildArgs, BuildOutput, ContextSource, NamedContext, ProgressKind, RegistryArgs};
 use crate::container::Containers;
 use crate::error::{Error, Result};
 use crate::event::{Kind, emit};
@@ -68,6 +67,7 @@ use cache::import::Caches;
 use context::{Context, Files};
 use dockerfile::Dockerfile;
 use fetch::Fetcher;
+use keys::Agents;
 use output::Outputs;
 use report::Report;
 use results::Results;
@@ -109,15 +109,15 @@ fn carry_out(
 ) -> Result<String> {
     let epoch = source_date_epoch()?;
     let results = Results::plan(workshop.store, args, names, &outputs)?;
-    let own_agent = args.ssh.iter().find(|agent| agent.id == "default");
-    let agent = own_agent.map(BuildAgent::socket).transpose()?;
-    let fetcher = &Fetcher { tls: &args.tls, agent };
+    let agents = &Agents::start(&args.ssh, workshop.staging)?;
+    let fetcher = &Fetcher { tls: &args.tls, agent: agents.socket("default")? };
     let context = Context::open(&args.context, args.file.as_deref(), workshop, fetcher)?;
     let contexts = named_contexts(args, workshop, fetcher)?;
     let file = dockerfile::parse(&context.text).map_err(|fault| fault_in(&context.name, fault))?;
     let quiet = args.quiet || args.progress == ProgressKind::Quiet;
     let (context, contexts, file) = (&context, contexts.as_slice(), &file);
-    let work = Work { settings, args, workshop, fetcher, context, contexts, file, epoch, quiet };
+    let work =
+        Work { settings, args, workshop, fetcher, agents, context, contexts, file, epoch, quiet };
     let built: Vec<(Stand, Steps)> =
         results.platforms.iter().map(|platform| work.stages(platform)).collect::<Result<_>>()?;
     let mut images = Vec::new();
@@ -153,6 +153,7 @@ struct Work<'a> {
     args: &'a BuildArgs,
     workshop: &'a Workshop<'a>,
     fetcher: &'a Fetcher<'a>,
+    agents: &'a Agents<'a>,
     context: &'a Context,
     contexts: &'a [Option<Files>],
     file: &'a Dockerfile,
@@ -186,6 +187,7 @@ impl Work<'_> {
             workshop,
             runner: Runner { settings, store, args, session, quiet },
             fetcher: self.fetcher,
+            agents: self.agents,
             report,
             epoch,
             caches: Caches::new(store, args, platform.clone(), quiet)?,

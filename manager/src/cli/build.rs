@@ -1,12 +1,14 @@
 //! `nman build`
 
+mod agent;
 mod cache;
 mod output;
 mod values;
 
+pub use agent::{AgentPlace, BuildAgent};
 pub use cache::{CachePlace, CacheSource, CacheTarget, InLayout};
 pub use output::BuildOutput;
-pub use values::{BuildAgent, BuildSecret, ContextSource, Entitlement, NamedContext, SecretSource};
+pub use values::{BuildSecret, ContextSource, Entitlement, NamedContext, SecretSource};
 
 use super::create::{CGROUP_PARENT, cgroup_parent};
 use super::values::variable;
@@ -99,8 +101,8 @@ pub struct BuildArgs {
     /// Bring a file, or a variable of ours, that RUN --mount=type=secret may have
     #[arg(long, value_name = "id=ID[,src=FILE|,env=NAME]", value_parser = values::secret)]
     pub secret: Vec<BuildSecret>,
-    /// Forward an agent for SSH to RUN --mount=type=ssh: default for that of SSH_AUTH_SOCK, or its socket
-    #[arg(long, value_name = "default|ID[=SOCKET]")]
+    /// Forward an agent for SSH to RUN --mount=type=ssh: default for that of SSH_AUTH_SOCK, or its socket, or one that has the keys of files
+    #[arg(long, value_name = "default|ID[=SOCKET|KEY,...]")]
     pub ssh: Vec<BuildAgent>,
     /// Allow what steps ask for that takes them out of their confinement
     #[arg(long, value_enum, value_name = "ENTITLEMENT", value_delimiter = ',')]

@@ -17,51 +17,6 @@ pub enum Entitlement {
     HostNetwork,
 }
 
-/// One `--ssh`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BuildAgent {
-    /// What it is called in the Dockerfile.
-    pub id: String,
-    /// Its socket; that of `SSH_AUTH_SOCK` without one.
-    socket: Option<PathBuf>,
-}
-
-impl std::str::FromStr for BuildAgent {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (id, socket) = match text.split_once('=') {
-            Some((id, socket)) => (id, Some(socket)),
-            None => (text, None),
-        };
-        if id.is_empty() || socket.is_some_and(str::is_empty) {
-            return Err("it is neither `default` nor ID=SOCKET".to_owned());
-        }
-        Ok(Self { id: id.to_owned(), socket: socket.map(PathBuf::from) })
-    }
-}
-
-impl BuildAgent {
-    /// Where the agent listens.
-    pub fn socket(&self) -> crate::error::Result<PathBuf> {
-        use crate::error::Error;
-        use std::os::unix::fs::FileTypeExt as _;
-        let own = || std::env::var_os("SSH_AUTH_SOCK").filter(|path| !path.is_empty());
-        let socket = self.socket.clone().or_else(|| own().map(PathBuf::from));
-        let socket = socket.ok_or_else(|| {
-            Error::refusal("invalid empty ssh agent socket: make sure SSH_AUTH_SOCK is set")
-        })?;
-        let there = std::fs::metadata(&socket).map_err(Error::io("find the agent at", &socket))?;
-        if !there.file_type().is_socket() {
-            return Err(Error::Rejected {
-                message: format!("cannot forward `{}`: it is no socket", socket.display()),
-                hint: Some("keys are forwarded by an agent: `ssh-add KEY` gives it one".to_owned()),
-            });
-        }
-        Ok(socket)
-    }
-}
-
 /// One `--secret`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BuildSecret {
@@ -260,13 +215,5 @@ mod tests {
         let error = secret("type=env,id=NMAN_NOT_SET").unwrap().read().unwrap_err();
         assert_eq!(error.to_string(), "secret NMAN_NOT_SET: $NMAN_NOT_SET is not set");
         assert!(secret("type=env").is_err() && secret("id=x,type=gpu").is_err());
-    }
-
-    #[test]
-    fn an_agent_has_an_id_and_may_have_a_socket() {
-        let parsed = |text: &str| text.parse::<BuildAgent>();
-        assert_eq!(parsed("default").unwrap().socket, None);
-        assert_eq!(parsed("k=/run/a=b").unwrap().socket, Some("/run/a=b".into()));
-        assert!(parsed("").is_err() && parsed("k=").is_err() && parsed("=x").is_err());
     }
 }
