@@ -6,10 +6,27 @@ use bundle::digest::Digest;
 use bundle::layout::Layout;
 use oci_spec::image::{Descriptor, MediaType};
 
+use crate::cli::InLayout;
 use crate::registry::{Document, Error, Registry};
 
 fn invalid(error: impl std::fmt::Display) -> Error {
     Error::Invalid(error.to_string())
+}
+
+/// What is meant of a layout.
+pub(crate) fn find(layout: &Layout, what: &InLayout) -> Result<Descriptor, Error> {
+    match what {
+        InLayout::Tag(tag) => layout.find(Some(tag)).map_err(invalid),
+        InLayout::Latest => {
+            layout.find(Some(InLayout::TAG)).or_else(|_| layout.find(None)).map_err(invalid)
+        }
+        InLayout::Digest(digest) => {
+            let index = layout.index().map_err(invalid)?;
+            let is_it = |one: &&Descriptor| one.digest().to_string() == digest.as_str();
+            let found = index.manifests().iter().find(is_it).cloned();
+            found.ok_or_else(|| invalid(format!("nothing in it has the digest `{digest}`")))
+        }
+    }
 }
 
 impl Registry for Layout {

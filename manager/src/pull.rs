@@ -10,7 +10,7 @@ mod install;
 mod unpack;
 
 pub use error::{Cause, Error};
-pub(crate) use install::{Called, Source, install, install_as, unpack_again};
+pub(crate) use install::{Called, Source, install, install_as, look_at, unpack_again};
 
 use crate::progress::Progress;
 use crate::reference::Reference;

@@ -67,7 +67,7 @@ fn check_platform(image: &Image, platform: Option<&Platform>) -> Result<()> {
 }
 
 /// A blob that is not what its name says is damaged here: what to do about that, the archive's writer does not know.
-fn unsaved(error: archive::Error) -> Error {
+pub(crate) fn unsaved(error: archive::Error) -> Error {
     match &error {
         archive::Error::Layout(layout::Error::Blob { digest, source })
             if Mismatch::within(source).is_some() =>
@@ -152,20 +152,24 @@ fn of_repository(names: &[Reference], text: &str) -> Vec<Reference> {
     names.iter().filter(is_of).cloned().collect()
 }
 
-fn outgoing(store: &Store, image: &Image, names: &[Reference]) -> Result<Outgoing> {
+/// An image on its way out, with those of the names that have a tag.
+pub(crate) fn outgoing(store: &Store, image: &Image, names: &[Reference]) -> Result<Outgoing> {
     let path = store.layout().blob_path(&image.manifest_digest);
     let size = std::fs::metadata(&path).map_err(Error::io("read", &path))?.len();
-    let names = names.iter().filter_map(|name| {
+    let manifest = Descriptor::new(MediaType::ImageManifest, size, &image.manifest_digest);
+    Ok(Outgoing { manifest, index: None, names: spelled(names) })
+}
+
+/// Names as an archive has them.
+pub(crate) fn spelled(names: &[Reference]) -> Vec<Name> {
+    let spelled = |name: &Reference| {
         Some(Name {
             full: name.canonical(),
             familiar: name.to_string(),
             tag: name.tag()?.to_owned(),
         })
-    });
-    Ok(Outgoing {
-        manifest: Descriptor::new(MediaType::ImageManifest, size, &image.manifest_digest),
-        names: names.collect(),
-    })
+    };
+    names.iter().filter_map(spelled).collect()
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ mod docker;
 mod error;
 mod intake;
 mod oci;
+mod outgoing;
 mod save;
 mod write;
 
@@ -16,8 +17,9 @@ use std::io::Read;
 use oci_spec::image::Descriptor;
 
 pub use error::Error;
+pub use outgoing::{Name, Outgoing, place, put_blobs};
 pub use save::save;
-pub use write::{Form, Name, Outgoing, write};
+pub use write::{Form, write};
 
 use crate::{
     digest::DiffId,

@@ -1,5 +1,7 @@
 use std::{fs, os::fd::AsFd as _, path::Path, process::Command};
 
+use oci_spec::image::MediaType;
+
 use super::*;
 use crate::{
     digest::Digest,
@@ -242,4 +244,55 @@ fn blobs_that_were_there_before_stay_when_an_archive_fails() {
     assert!(load_all(&tar(&[(&name, b"mine"), ("x", b"y")]), &target).is_err());
     assert!(target.contains(&Digest::of(b"mine")));
     assert_eq!(blobs(&target), 1);
+}
+
+#[test]
+fn an_index_goes_with_its_images_and_a_name_is_in_a_layout_once() {
+    let fixture = Fixture::new();
+    let source = fixture.source();
+    let image = source.find(Some("test")).unwrap();
+    let index = serde_json::json!({
+        "schemaVersion": 2, "mediaType": MediaType::ImageIndex.to_string(), "manifests": [
+            {"mediaType": image.media_type().to_string(), "digest": image.digest().to_string(), "size": image.size()},
+        ],
+    });
+    let content = index.to_string().into_bytes();
+    let size = content.len() as u64;
+    let manifest = Descriptor::new(MediaType::ImageIndex, size, &Digest::of(&content));
+    let name = |tag: &str| Name {
+        full: format!("example.org/x:{tag}"),
+        familiar: format!("x:{tag}"),
+        tag: tag.to_owned(),
+    };
+    let several = Outgoing { manifest, index: Some(content), names: vec![name("1")] };
+    let one = Outgoing { manifest: image, index: None, names: vec![name("1"), name("2")] };
+
+    let mut archive = Vec::new();
+    write(&source, std::slice::from_ref(&several), Form::Oci, &mut archive).unwrap();
+    let loaded = load_all(&archive, &fixture.target()).unwrap();
+    assert_eq!(loaded[0].names, ["example.org/x:1"]);
+    assert_eq!(loaded[0].descriptor.digest(), several.manifest.digest());
+    let refused = write(&source, std::slice::from_ref(&several), Form::Docker, Vec::new());
+    assert!(refused.unwrap_err().to_string().contains("is an index"));
+
+    let target = Layout::create(fixture.path("placed")).unwrap();
+    let names = || {
+        let index = target.index().unwrap();
+        let named = |one: &Descriptor| {
+            let names = one.annotations().as_ref().unwrap();
+            (names[crate::layout::REF_NAME].clone(), one.digest().clone())
+        };
+        index.manifests().iter().map(named).collect::<Vec<_>>()
+    };
+    place(&source, std::slice::from_ref(&several), &target).unwrap();
+    assert_eq!(names(), [("1".to_owned(), several.manifest.digest().clone())]);
+    place(&source, std::slice::from_ref(&one), &target).unwrap();
+    let digest = one.manifest.digest();
+    assert_eq!(names(), ["1", "2"].map(|tag| (tag.to_owned(), digest.clone())));
+    // Without a name it is there once.
+    let nameless = Outgoing { names: Vec::new(), ..one };
+    for _ in 0..2 {
+        place(&source, std::slice::from_ref(&nameless), &target).unwrap();
+        assert_eq!(target.index().unwrap().manifests().len(), 3);
+    }
 }

@@ -4,18 +4,16 @@
 //! Blobs go in as they are stored, so the images keep all their digests. Members are in the order of their names and have no time
 //! and no owner: the same images give the same bytes.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    io::{self, Read, Write},
-};
+use std::io::{self, Read, Write};
 
-use oci_spec::image::{Descriptor, ImageIndexBuilder, MediaType};
 use serde::Serialize;
 
-use super::{Error, oci::CONTAINERD_NAME};
+use super::{
+    Error,
+    outgoing::{Blob, Outgoing, blobs, index, manifest, member},
+};
 use crate::{
-    digest::Digest,
-    layout::{Document, Layout, REF_NAME, canonical},
+    layout::{Layout, canonical},
     tarball::{Entry, Kind, TarWriter, Timespec},
 };
 
@@ -27,26 +25,6 @@ pub enum Form {
     Docker,
     /// As an OCI layout only.
     Oci,
-}
-
-/// One image to be written.
-#[derive(Clone, Debug)]
-pub struct Outgoing {
-    /// Its manifest, which is in the layout.
-    pub manifest: Descriptor,
-    /// The names that it has in the archive.
-    pub names: Vec<Name>,
-}
-
-/// A name in the forms that the two formats have for it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Name {
-    /// With its registry: `docker.io/library/alpine:3.20`.
-    pub full: String,
-    /// As it is typed: `alpine:3.20`.
-    pub familiar: String,
-    /// What stands behind the colon.
-    pub tag: String,
 }
 
 /// An entry of `manifest.json`.
@@ -65,31 +43,24 @@ pub fn write(
     form: Form,
     output: impl Write,
 ) -> Result<(), Error> {
-    let mut blobs: BTreeMap<String, Descriptor> = BTreeMap::new();
-    let mut listed = Vec::new();
-    for image in images {
-        let Document::Manifest(manifest) = layout.document(&image.manifest)? else {
-            return Err(Error::invalid(format!("`{}` is an index", image.manifest.digest())));
-        };
-        let all = [&image.manifest, manifest.config()].into_iter().chain(manifest.layers());
-        for descriptor in all {
-            blobs.insert(member(descriptor)?, descriptor.clone());
-        }
-        let names: Vec<String> = image.names.iter().map(|name| name.familiar.clone()).collect();
-        listed.push(Listed {
-            config: member(manifest.config())?,
-            repo_tags: (!names.is_empty()).then_some(names),
-            layers: manifest.layers().iter().map(member).collect::<Result<_, _>>()?,
-        });
-    }
+    let listed = match form {
+        Form::Docker => Some(images.iter().map(|image| listed(layout, image))),
+        Form::Oci => None,
+    };
+    let listed: Option<Vec<Listed>> = listed.map(Iterator::collect).transpose()?;
     let mut archive = Archive { tar: TarWriter::new(output) };
     archive.directory("blobs/")?;
     archive.directory("blobs/sha256/")?;
-    for (name, descriptor) in &blobs {
-        archive.file(name, descriptor.size(), layout.blob(descriptor)?)?;
+    for (name, blob) in &blobs(layout, images)? {
+        match blob {
+            Blob::Kept(descriptor) => {
+                archive.file(name, descriptor.size(), layout.blob(descriptor)?)?;
+            }
+            Blob::Given(content) => archive.document(name, content)?,
+        }
     }
     archive.document("index.json", &canonical(&index(images)))?;
-    if form == Form::Docker {
+    if let Some(listed) = listed {
         archive.document("manifest.json", &canonical(&listed))?;
     }
     archive.document("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)?;
@@ -97,39 +68,18 @@ pub fn write(
     Ok(())
 }
 
-/// The member that a blob is.
-fn member(descriptor: &Descriptor) -> Result<String, Error> {
-    let digest = Digest::try_from(descriptor).map_err(crate::layout::Error::from)?;
-    Ok(format!("blobs/{}/{}", digest.algorithm().as_str(), digest.hex()))
-}
-
-/// `index.json`: an entry for each name, with the names where containerd and Docker keep them and where the specification has them.
-fn index(images: &[Outgoing]) -> oci_spec::image::ImageIndex {
-    let mut entries = Vec::new();
-    for image in images {
-        let bare = Descriptor::new(
-            MediaType::ImageManifest,
-            image.manifest.size(),
-            image.manifest.digest().clone(),
-        );
-        if image.names.is_empty() {
-            entries.push(bare.clone());
-        }
-        for name in &image.names {
-            let mut named = bare.clone();
-            named.set_annotations(Some(HashMap::from([
-                (CONTAINERD_NAME.to_owned(), name.full.clone()),
-                (REF_NAME.to_owned(), name.tag.clone()),
-            ])));
-            entries.push(named);
-        }
+/// What `manifest.json` says of an image. It has no word for an index.
+fn listed(layout: &Layout, image: &Outgoing) -> Result<Listed, Error> {
+    if image.index.is_some() {
+        return Err(Error::invalid(format!("`{}` is an index", image.manifest.digest())));
     }
-    ImageIndexBuilder::default()
-        .schema_version(2_u32)
-        .media_type(MediaType::ImageIndex)
-        .manifests(entries)
-        .build()
-        .expect("all that an index needs is set")
+    let manifest = manifest(layout, &image.manifest)?;
+    let names: Vec<String> = image.names.iter().map(|name| name.familiar.clone()).collect();
+    Ok(Listed {
+        config: member(manifest.config())?,
+        repo_tags: (!names.is_empty()).then_some(names),
+        layers: manifest.layers().iter().map(member).collect::<Result<_, _>>()?,
+    })
 }
 
 struct Archive<W> {

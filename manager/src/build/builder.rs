@@ -2,10 +2,15 @@
 
 use super::agent::Forwarding;
 use super::cache;
+use super::cache::export::Step;
+use super::cache::import::Caches;
 use super::context::{self, Context};
 use super::dockerfile::{Fault, Instruction, parse_trigger};
 use super::fetch::Fetcher;
 use super::files;
+use super::keys::Agents;
+use super::layouts;
+use super::lookup::Key;
 use super::mount::What;
 use super::report::Report;
 use super::running::Runner;
@@ -27,6 +32,7 @@ use crate::store::{Image, Store};
 use bundle::digest::{ChainId, Digest};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::sync::Mutex;
 use sys::signals::set_mask;
 
 /// How far a stage has got.
@@ -67,11 +73,16 @@ pub(super) struct Builder<'a> {
     pub(super) workshop: &'a Workshop<'a>,
     pub(super) runner: Runner<'a>,
     pub(super) fetcher: &'a Fetcher<'a>,
+    pub(super) agents: &'a Agents<'a>,
     pub(super) report: Report,
     /// SOURCE_DATE_EPOCH: the time of all that is made, which is else the time at which it is made.
     pub(super) epoch: Option<i64>,
+    /// Caches elsewhere.
+    pub(super) caches: Caches<'a>,
     /// The stages that are built.
     pub(super) done: BTreeMap<usize, Stand>,
+    /// The steps, in order.
+    pub(super) steps: Mutex<Vec<Step>>,
 }
 
 impl Builder<'_> {
@@ -168,6 +179,11 @@ impl Builder<'_> {
     }
 
     fn obtain(&self, name: &str, registry: &RegistryArgs) -> Result<Image> {
+        let contexts = &self.args.build_context;
+        let platform = registry.platform.as_ref();
+        if let Some(image) = layouts::obtain(self.store, contexts, name, platform)? {
+            return Ok(image);
+        }
         let when = if self.args.pull { PullWhen::Always } else { PullWhen::Missing };
         let quiet = self.report.is_quiet();
         let image = image::obtain(self.settings, self.store, name, when, quiet, registry)?;
@@ -217,20 +233,6 @@ impl Builder<'_> {
         Ok(())
     }
 
-    /// What the cache has for a key of a stage.
-    fn cached(&self, at: usize, key: &Digest) -> Result<Option<Image>> {
-        let name = self.plan.stages[at].name.as_deref();
-        let is_it = |filter: &String| name.is_some_and(|name| name.eq_ignore_ascii_case(filter));
-        if self.args.no_cache || self.args.no_cache_filter.iter().any(is_it) {
-            return Ok(None);
-        }
-        let found = self.store.step(key)?;
-        if found.is_some() {
-            self.report.cached();
-        }
-        Ok(found)
-    }
-
     fn run(
         &self,
         at: usize,
@@ -248,8 +250,9 @@ impl Builder<'_> {
         let files = self.named(at, run)?;
         let digests: Vec<Digest> = files.iter().flatten().map(Files::digest).collect();
         let network = self.runner.network(run)?;
-        let key = cache::of_run(document, run, network.as_ref(), &digests, self.epoch);
-        if let Some(found) = self.cached(at, &key)? {
+        let digest = cache::of_run(document, run, network.as_ref(), &digests, self.epoch);
+        let key = Key { stage: at, digest };
+        if let Some(found) = self.cached(&key, stand, self.told(run, document, stand, by))? {
             return Ok(found);
         }
         let base = stand.image.as_ref().ok_or_else(|| {
@@ -309,10 +312,10 @@ impl Builder<'_> {
         let mut agents = Vec::new();
         for (at, mount) in run.mounts.iter().enumerate() {
             let What::Ssh { id, required, .. } = &mount.what else { continue };
-            match self.args.ssh.iter().find(|agent| agent.id == *id) {
-                Some(agent) => {
+            match self.agents.socket(id)? {
+                Some(socket) => {
                     let path = agent_path(self.workshop, at);
-                    agents.push(Forwarding::begin(&agent.socket()?, path)?);
+                    agents.push(Forwarding::begin(&socket, path)?);
                 }
                 None if *required => {
                     return Err(Error::Rejected {
@@ -334,8 +337,10 @@ impl Builder<'_> {
         stand: &Stand,
         by: &str,
     ) -> Result<Image> {
-        let key = cache::of_directory(document, path, self.epoch);
-        if let Some(found) = self.cached(at, &key)? {
+        let key = Key { stage: at, digest: cache::of_directory(document, path, self.epoch) };
+        let is_plain = by.strip_prefix("WORKDIR ").is_some_and(|word| word == path);
+        let told = if is_plain { self.told_if_timeless(document, stand, by) } else { None };
+        if let Some(found) = self.cached(&key, stand, told)? {
             return Ok(found);
         }
         let new = NewImage::begin(self.store)?;
@@ -389,8 +394,9 @@ impl Builder<'_> {
             check_count(&sources, copy)?;
             let digests: Vec<Digest> = sources.iter().map(Source::digest).collect();
             let kept = default == files::Default::Kept;
-            let key = cache::of_copy(document, copy, &digests, kept, self.epoch);
-            let image = match self.cached(at, &key)? {
+            let digest = cache::of_copy(document, copy, &digests, kept, self.epoch);
+            let key = Key { stage: at, digest };
+            let image = match self.cached(&key, stand, None)? {
                 Some(found) => found,
                 None => {
                     let new = NewImage::begin(self.store)?;
@@ -491,7 +497,7 @@ impl Builder<'_> {
     fn keep(
         &self,
         new: NewImage<'_>,
-        key: &Digest,
+        key: &Key,
         document: &Value,
         stand: &Stand,
         layer: Option<Layer>,
@@ -510,7 +516,9 @@ impl Builder<'_> {
                 ids.push(diff_id.to_string().into());
             }
         }
-        new.finish_as(&document, layers, Called::Step(key))
+        let image = new.finish_as(&document, layers, Called::Step(&key.digest))?;
+        self.record(key, &image);
+        Ok(image)
     }
 
     fn at(&self, step: &Instruction, error: &Error) -> Error {

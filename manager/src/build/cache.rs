@@ -2,6 +2,13 @@
 //!
 //! Pure. Two steps with one key make the same, as far as a builder can know: what a command fetches from elsewhere is no part of it.
 
+pub(super) mod export;
+mod format;
+pub(super) mod history;
+pub(super) mod import;
+
+pub(super) use format::STEPS;
+
 use super::stages::PREDEFINED;
 use super::state::{Copy, Run};
 use crate::chmod::Chmod;

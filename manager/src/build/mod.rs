@@ -6,19 +6,24 @@
 //!     builder      each stage, instruction by instruction:
 //!       state        what an instruction makes of the configuration, and what is to be done with files: pure
 //!       cache        the key of a step: pure; what it has made is in the store, under that key
+//!         lookup       where it is looked for
+//!         format       what a cache elsewhere looks like: pure; import takes from it, export writes it
 //!       sources      what COPY copies, with digests; files writes it into the image's tree
 //!       fetch        what ADD names by a URL; git, if that is a repository
-//!       mount        RUN --mount: pure; shelf lays out what it names, agent stands for an agent of SSH
+//!       layouts      images of image layouts that the command line names
+//!       mount        RUN --mount: pure; shelf lays out what it names, agent stands for an agent of SSH; keys runs one
 //!       running      RUN: a container that ends with the build
 //!       workshop     mounts of layers, and what was changed in them as a layer
 //!     finish       labels, the image, its names
 //!     results      several platforms, and the list of what is built for them
 //!       output       --squash; the files as a directory or an archive
+//!       archive      the image as an archive, or in an image layout
 //!
 //! Each step's image is in the store as soon as it is made: a build that fails or is killed leaves what it has made so far to the
 //! next one, and nothing else.
 
 mod agent;
+mod archive;
 mod builder;
 mod cache;
 mod context;
@@ -28,6 +33,9 @@ mod fetch;
 mod files;
 mod git;
 pub mod ignore;
+mod keys;
+mod layouts;
+mod lookup;
 pub mod mount;
 mod output;
 mod report;
@@ -40,7 +48,7 @@ pub mod state;
 mod substitution;
 mod workshop;
 
-use crate::cli::{BuildAgent, BuildArgs, ContextSource, NamedContext, ProgressKind, RegistryArgs};
+use crate::cli::{BuildArgs, BuildOutput, ContextSource, NamedContext, ProgressKind, RegistryArgs};
 use crate::container::Containers;
 use crate::error::{Error, Result};
 use crate::event::{Kind, emit};
@@ -50,25 +58,30 @@ use crate::reference::Reference;
 use crate::registry::Platform;
 use crate::rm;
 use crate::settings::Settings;
-use crate::store::{Image, Store};
+use crate::store::{Image, Store, key_of_held};
 use crate::tag;
 use builder::{Builder, Stand, fault_in};
 use bundle::digest::Digest;
+use cache::export::{self, Steps};
+use cache::import::Caches;
 use context::{Context, Files};
 use dockerfile::Dockerfile;
 use fetch::Fetcher;
+use keys::Agents;
 use output::Outputs;
 use report::Report;
 use results::Results;
 use running::Runner;
 use stages::{Given, Plan};
 use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 use workshop::Workshop;
 
 /// Builds the image; what is printed of it.
 pub fn build(settings: &Settings, args: &BuildArgs) -> Result<String> {
     let names: Vec<Reference> =
         args.tag.iter().map(|name| tag::target(name)).collect::<Result<_>>()?;
+    export::check(args)?;
     let outputs = Outputs::open(&args.output)?;
     clear_id_file(args)?;
     let store = Store::open(&settings.root)?;
@@ -96,29 +109,41 @@ fn carry_out(
 ) -> Result<String> {
     let epoch = source_date_epoch()?;
     let results = Results::plan(workshop.store, args, names, &outputs)?;
-    let own_agent = args.ssh.iter().find(|agent| agent.id == "default");
-    let agent = own_agent.map(BuildAgent::socket).transpose()?;
-    let fetcher = &Fetcher { tls: &args.tls, agent };
+    let agents = &Agents::start(&args.ssh, workshop.staging)?;
+    let fetcher = &Fetcher { tls: &args.tls, agent: agents.socket("default")? };
     let context = Context::open(&args.context, args.file.as_deref(), workshop, fetcher)?;
     let contexts = named_contexts(args, workshop, fetcher)?;
     let file = dockerfile::parse(&context.text).map_err(|fault| fault_in(&context.name, fault))?;
     let quiet = args.quiet || args.progress == ProgressKind::Quiet;
     let (context, contexts, file) = (&context, contexts.as_slice(), &file);
-    let work = Work { settings, args, workshop, fetcher, context, contexts, file, epoch, quiet };
-    let stands: Vec<Stand> =
+    let work =
+        Work { settings, args, workshop, fetcher, agents, context, contexts, file, epoch, quiet };
+    let built: Vec<(Stand, Steps)> =
         results.platforms.iter().map(|platform| work.stages(platform)).collect::<Result<_>>()?;
     let mut images = Vec::new();
-    for (platform, stand) in results.platforms.iter().zip(&stands) {
-        if outputs.image {
-            let names = results.names_of_each();
-            images.push(finish(settings, args, workshop, stand, (names, epoch))?);
+    for (platform, (stand, steps)) in results.platforms.iter().zip(&built) {
+        if outputs.needs_image() {
+            let held = key_of_held();
+            let called = match outputs.image {
+                true => Called::Names(results.names_of_each()),
+                // It stays until all of it is elsewhere.
+                false => Called::Step(&held),
+            };
+            images.push(work.finish((stand, steps), called)?);
         }
         let below = results.directory(platform);
         for warning in outputs.write(workshop, stand, epoch, below.as_deref())? {
             Report::new(quiet, 0).warn(&warning);
         }
     }
-    let lists = results.gather(settings, workshop.store, &images)?;
+    let kept = if outputs.image { images.as_slice() } else { &[] };
+    let lists = results.gather(settings, workshop.store, kept)?;
+    if !outputs.exports.is_empty() {
+        outputs.exports.write(workshop.store, &results.outgoing(workshop.store, &images)?)?;
+    }
+    let steps: Vec<Steps> = built.into_iter().map(|(_, steps)| steps).collect();
+    export::write(workshop.store, args, &steps, &Report::new(quiet, 0))?;
+    let names = if outputs.image { names } else { &[] };
     tell(args, &Report::new(quiet, 0), (&images, &lists), names)
 }
 
@@ -128,6 +153,7 @@ struct Work<'a> {
     args: &'a BuildArgs,
     workshop: &'a Workshop<'a>,
     fetcher: &'a Fetcher<'a>,
+    agents: &'a Agents<'a>,
     context: &'a Context,
     contexts: &'a [Option<Files>],
     file: &'a Dockerfile,
@@ -137,7 +163,7 @@ struct Work<'a> {
 
 impl Work<'_> {
     /// Builds all stages that are needed for a platform; what the last has come to.
-    fn stages(&self, platform: &Option<Platform>) -> Result<Stand> {
+    fn stages(&self, platform: &Option<Platform>) -> Result<(Stand, Steps)> {
         let &Self { settings, args, workshop, context, contexts, epoch, quiet, .. } = self;
         let given = given(args, platform.clone());
         let plan =
@@ -161,9 +187,12 @@ impl Work<'_> {
             workshop,
             runner: Runner { settings, store, args, session, quiet },
             fetcher: self.fetcher,
+            agents: self.agents,
             report,
             epoch,
+            caches: Caches::new(store, args, platform.clone(), quiet)?,
             done: BTreeMap::new(),
+            steps: Mutex::default(),
         };
         for at in &plan.order {
             builder.stage(*at)?;
@@ -174,7 +203,37 @@ impl Work<'_> {
             builder.report.warn(&format!("One or more build-args [{names}] were not consumed"));
         }
         let last = plan.order.last().and_then(|at| builder.done.remove(at));
-        last.ok_or_else(|| Error::refusal("there is nothing to build"))
+        let last = last.ok_or_else(|| Error::refusal("there is nothing to build"))?;
+        let steps = builder.steps.into_inner().unwrap_or_else(PoisonError::into_inner);
+        Ok((last, Steps::new(&plan, steps)))
+    }
+
+    /// The image of what was built, under its names or as what only builds hold.
+    fn finish(&self, (stand, steps): (&Stand, &Steps), called: Called<'_>) -> Result<Image> {
+        let &Self { settings, args, workshop, epoch, .. } = self;
+        let mut new = NewImage::begin(workshop.store)?;
+        let (mut document, layers) = match args.squash {
+            true => output::squash(workshop, &new, stand, epoch)?,
+            false => {
+                let layers = stand.image.as_ref().map(|image| image.layers.clone());
+                (stand.document.clone(), layers.unwrap_or_default())
+            }
+        };
+        for label in &args.label {
+            let (name, value) = label.split_once('=').unwrap_or((label, ""));
+            document["config"]["Labels"][name] = value.into();
+        }
+        if export::is_inline(args) {
+            steps.put_in(workshop.store, &mut document)?;
+        }
+        new.annotate(&args.annotation);
+        let image = new.finish_as(&document, layers, called)?;
+        let Called::Names(names) = called else { return Ok(image) };
+        emit(settings, Kind::Image, "build", image.id.as_str(), &[("name", image.id.as_str())]);
+        for name in names {
+            emit(settings, Kind::Image, "tag", image.id.as_str(), &[("name", &name.to_string())]);
+        }
+        Ok(image)
     }
 }
 
@@ -185,7 +244,7 @@ fn named_contexts(
     fetcher: &Fetcher<'_>,
 ) -> Result<Vec<Option<Files>>> {
     let open = |(at, context): (usize, &NamedContext)| match &context.source {
-        ContextSource::Image(_) => Ok(None),
+        ContextSource::Image(_) | ContextSource::Layout { .. } => Ok(None),
         ContextSource::Files(path) => {
             Files::open(&context.name, path, at, workshop, fetcher).map(Some)
         }
@@ -221,35 +280,6 @@ fn clear_id_file(args: &BuildArgs) -> Result<()> {
     }
 }
 
-/// The image of what was built, with its names.
-fn finish(
-    settings: &Settings,
-    args: &BuildArgs,
-    workshop: &Workshop<'_>,
-    stand: &Stand,
-    (names, epoch): (&[Reference], Option<i64>),
-) -> Result<Image> {
-    let mut new = NewImage::begin(workshop.store)?;
-    let (mut document, layers) = match args.squash {
-        true => output::squash(workshop, &new, stand, epoch)?,
-        false => {
-            let layers = stand.image.as_ref().map_or_else(Vec::new, |image| image.layers.clone());
-            (stand.document.clone(), layers)
-        }
-    };
-    for label in &args.label {
-        let (name, value) = label.split_once('=').unwrap_or((label, ""));
-        document["config"]["Labels"][name] = value.into();
-    }
-    new.annotate(&args.annotation);
-    let image = new.finish_as(&document, layers, Called::Names(names))?;
-    emit(settings, Kind::Image, "build", image.id.as_str(), &[("name", image.id.as_str())]);
-    for name in names {
-        emit(settings, Kind::Image, "tag", image.id.as_str(), &[("name", &name.to_string())]);
-    }
-    Ok(image)
-}
-
 /// Says what there is now. A list is what was built where there is one.
 fn tell(
     args: &BuildArgs,
@@ -261,7 +291,7 @@ fn tell(
         report.say(&format!("Successfully built {}", image.id.short()));
     }
     let listed = lists.iter().map(|(name, _)| name).filter(|name| !names.contains(name));
-    for name in names.iter().filter(|_| !images.is_empty()).chain(listed) {
+    for name in names.iter().chain(listed) {
         report.say(&format!("Successfully tagged {name}"));
     }
     let ids: Vec<&Digest> = match lists.first().filter(|_| images.len() > 1) {
@@ -272,5 +302,7 @@ fn tell(
         std::fs::write(path, id.as_str()).map_err(Error::io("write the image ID file", path))?;
     }
     let lines = ids.iter().map(|id| format!("{id}\n"));
-    Ok(if report.is_quiet() { lines.collect() } else { String::new() })
+    // Nothing comes behind an archive.
+    let is_told = report.is_quiet() && !args.output.iter().any(BuildOutput::is_stdout);
+    Ok(if is_told { lines.collect() } else { String::new() })
 }

@@ -1,6 +1,8 @@
 //! What becomes of a build: an image, or its files in a directory or an archive; and `--squash`.
 
+use super::archive::Exports;
 use super::builder::{Stand, note};
+
 use super::workshop::{Workshop, apart, give_exact_modes};
 use crate::cli::BuildOutput;
 use crate::clock::Timestamp;
@@ -20,8 +22,10 @@ use std::path::{Path, PathBuf};
 
 /// Where the result goes.
 pub(super) struct Outputs {
-    /// It becomes an image.
+    /// It becomes an image that is kept.
     pub(super) image: bool,
+    /// Where the image goes besides.
+    pub(super) exports: Exports,
     directories: Vec<PathBuf>,
     archives: Vec<Output>,
 }
@@ -29,8 +33,12 @@ pub(super) struct Outputs {
 impl Outputs {
     /// Opens what can be opened before there is anything to write: a terminal is refused before a long build, not after it.
     pub(super) fn open(wishes: &[BuildOutput]) -> Result<Self> {
-        let mut outputs =
-            Self { image: wishes.is_empty(), directories: Vec::new(), archives: Vec::new() };
+        let mut outputs = Self {
+            image: wishes.is_empty(),
+            exports: Exports::default(),
+            directories: Vec::new(),
+            archives: Vec::new(),
+        };
         for wish in wishes {
             match wish {
                 BuildOutput::Image => outputs.image = true,
@@ -38,13 +46,16 @@ impl Outputs {
                 BuildOutput::Archive(path) => {
                     outputs.archives.push(Output::open(Some(path), "build")?);
                 }
+                BuildOutput::Images(form, path) => outputs.exports.add_archive(*form, path)?,
+                BuildOutput::Layout(path) => outputs.exports.add_layout(path.clone()),
             }
         }
         Ok(outputs)
     }
 
-    /// That it can take the files of several platforms.
+    /// That it can take what is built for several platforms.
     pub(super) fn check_several(&self) -> Result<()> {
+        self.exports.check_several()?;
         match self.archives.is_empty() {
             true => Ok(()),
             false => Err(Error::Rejected {

@@ -45,9 +45,10 @@ impl Report {
         self.say(&format!("Step {step}/{} : {text}", self.steps.load(Relaxed)));
     }
 
-    /// Another build has done it.
-    pub(super) fn cached(&self) {
-        self.say(" ---> Using cache");
+    /// Another build has done it, and left it here or in a cache.
+    pub(super) fn cached(&self, cache: Option<&str>) {
+        let from = cache.map(|name| format!(" {name}")).unwrap_or_default();
+        self.say(&format!(" ---> Using cache{from}"));
     }
 
     /// What there is now.

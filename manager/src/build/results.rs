@@ -10,11 +10,14 @@ use crate::event::{Kind, emit};
 use crate::manifest::{descriptor_of, no_list};
 use crate::reference::Reference;
 use crate::registry::Platform;
-use crate::registry::list::List;
+use crate::registry::list::{Format, List};
+use crate::save::{outgoing, spelled};
 use crate::settings::Settings;
 use crate::store::{Image, Occupant, Store};
 use crate::tag;
+use bundle::archive::Outgoing;
 use bundle::digest::Digest;
+use oci_spec::image::{Descriptor, MediaType};
 use serde_json::{Value, json};
 
 /// What a build is to come to.
@@ -75,12 +78,9 @@ impl<'a> Results<'a> {
         if images.is_empty() || (!several && self.list.is_none()) {
             return Ok(Vec::new());
         }
-        let mut entries = Vec::new();
-        for (platform, image) in self.platforms.iter().zip(images) {
-            // Until it is in a list, it has nothing else that keeps it.
-            store.hold_image(image)?;
-            entries.push(entry(descriptor_of(store, image)?, platform.as_ref()));
-        }
+        // Until they are in a list, they have nothing else that keeps them.
+        images.iter().try_for_each(|image| store.hold_image(image))?;
+        let entries = self.entries(store, images)?;
         let mut lists = Vec::new();
         let own = self.names.iter().filter(|name| several && self.list.as_ref() != Some(name));
         for name in own {
@@ -99,6 +99,27 @@ impl<'a> Results<'a> {
             emit(settings, Kind::Image, "tag", digest.as_str(), &[("name", &name.to_string())]);
         }
         Ok(lists)
+    }
+
+    /// What was built, as it goes elsewhere: the image, or an index of the images for several platforms.
+    pub(super) fn outgoing(&self, store: &Store, images: &[Image]) -> Result<Outgoing> {
+        if let [image] = images {
+            return outgoing(store, image, self.names);
+        }
+        let list = with(List::default(), &self.entries(store, images)?);
+        let content = list.sent(Format::Oci);
+        let (size, digest) = (content.len() as u64, Digest::of(&content));
+        let manifest = Descriptor::new(MediaType::ImageIndex, size, &digest);
+        Ok(Outgoing { manifest, index: Some(content), names: spelled(self.names) })
+    }
+
+    /// What a list says of the images.
+    fn entries(&self, store: &Store, images: &[Image]) -> Result<Vec<Value>> {
+        let described =
+            self.platforms.iter().zip(images).map(|(platform, image)| {
+                Ok(entry(descriptor_of(store, image)?, platform.as_ref()))
+            });
+        described.collect()
     }
 }
 

@@ -99,6 +99,7 @@ impl Given {
             self.contexts.iter().rposition(|context| context.name.eq_ignore_ascii_case(name))?;
         Some(match &self.contexts[at].source {
             ContextSource::Image(image) => Origin::Image(image.clone()),
+            ContextSource::Layout { text, .. } => Origin::Image(text.clone()),
             ContextSource::Files(_) => Origin::Context(at),
         })
     }

@@ -2,6 +2,7 @@
 //!
 //! Pure. What touches files comes back as an [`Act`]; everything else is done when [`State::apply`] returns.
 
+use super::cache::STEPS;
 use super::dockerfile::{Flag, Heredoc, Instruction};
 use super::expand::{exec_form, expand, pairs, split};
 use super::mount::{self, Mount};
@@ -82,10 +83,9 @@ impl<'p> State<'p> {
     pub fn new(document: Value, plan: &'p Plan, given: &'p Given) -> Self {
         let mut document = document;
         if let Some(document) = document.as_object_mut() {
-            for old in
-                ["container", "container_config", "id", "parent", "parent_id", "docker_version"]
-            {
-                document.remove(old);
+            let old = ["container", "container_config", "id", "parent", "parent_id"];
+            for old in old.iter().chain(&["docker_version", STEPS]) {
+                document.remove(*old);
             }
         }
         if !document["config"].is_object() {

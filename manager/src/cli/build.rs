@@ -1,10 +1,14 @@
 //! `nman build`
 
+mod agent;
+mod cache;
+mod output;
 mod values;
 
-pub use values::{
-    BuildAgent, BuildOutput, BuildSecret, ContextSource, Entitlement, NamedContext, SecretSource,
-};
+pub use agent::{AgentPlace, BuildAgent};
+pub use cache::{CachePlace, CacheSource, CacheTarget, InLayout};
+pub use output::BuildOutput;
+pub use values::{BuildSecret, ContextSource, Entitlement, NamedContext, SecretSource};
 
 use super::create::cgroup_parent;
 use super::values::variable;
@@ -37,9 +41,12 @@ pub struct BuildArgs {
     /// Take none of these stages' steps from earlier builds
     #[arg(long, value_name = "STAGE", value_delimiter = ',')]
     pub no_cache_filter: Vec<String>,
-    /// Accepted for compatibility: the steps of all builds here are looked through anyway
-    #[arg(long, value_name = "IMAGE")]
-    pub cache_from: Vec<String>,
+    /// Take steps that are not here from a cache in a registry or an image layout, or from an image
+    #[arg(long, value_name = "NAME|type=TYPE,KEY=VALUE")]
+    pub cache_from: Vec<CacheSource>,
+    /// Write the steps to a registry, to an image layout, or into the image, for --cache-from elsewhere
+    #[arg(long, value_name = "NAME|type=TYPE,KEY=VALUE")]
+    pub cache_to: Vec<CacheTarget>,
     /// Pull the images of FROM even if they are here
     #[arg(long)]
     pub pull: bool,
@@ -55,11 +62,11 @@ pub struct BuildArgs {
     /// Make one layer of all that the steps have made
     #[arg(long)]
     pub squash: bool,
-    /// Write the files of the result to a directory, or as an archive, instead of keeping an image
+    /// Write the files of the result to a directory, or as an archive, or its image as an archive, instead of keeping an image
     #[arg(short, long, value_name = "DIR|-|type=TYPE,dest=PATH")]
     pub output: Vec<BuildOutput>,
     /// More files, or an image, under a name that FROM and --from may have
-    #[arg(long, value_name = "NAME=PATH|URL|docker-image://IMAGE")]
+    #[arg(long, value_name = "NAME=PATH|URL|docker-image://IMAGE|oci-layout://DIR")]
     pub build_context: Vec<NamedContext>,
     /// Network of the steps that run something: none, host, bridge, or a network's name [default: bridge]
     #[arg(long, value_name = "NETWORK")]
@@ -95,8 +102,8 @@ pub struct BuildArgs {
     /// Bring a file, or a variable of ours, that RUN --mount=type=secret may have
     #[arg(long, value_name = "id=ID[,src=FILE|,env=NAME]", value_parser = values::secret)]
     pub secret: Vec<BuildSecret>,
-    /// Forward an agent for SSH to RUN --mount=type=ssh: default for that of SSH_AUTH_SOCK, or its socket
-    #[arg(long, value_name = "default|ID[=SOCKET]")]
+    /// Forward an agent for SSH to RUN --mount=type=ssh: default for that of SSH_AUTH_SOCK, or its socket, or one that has the keys of files
+    #[arg(long, value_name = "default|ID[=SOCKET|KEY,...]")]
     pub ssh: Vec<BuildAgent>,
     /// Allow what steps ask for that takes them out of their confinement
     #[arg(long, value_enum, value_name = "ENTITLEMENT", value_delimiter = ',')]

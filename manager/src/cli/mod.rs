@@ -29,8 +29,8 @@ mod values;
 mod volume;
 
 pub use build::{
-    BuildAgent, BuildArgs, BuildOutput, BuildSecret, ContextSource, Entitlement, NamedContext,
-    ProgressKind, SecretSource,
+    AgentPlace, BuildAgent, BuildArgs, BuildOutput, BuildSecret, CachePlace, CacheSource,
+    CacheTarget, ContextSource, Entitlement, InLayout, NamedContext, ProgressKind, SecretSource,
 };
 pub use container::{
     AttachArgs, ContainerPruneArgs, EventsArgs, ExecArgs, InspectArgs, InspectType, KillArgs,

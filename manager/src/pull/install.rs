@@ -67,14 +67,8 @@ pub(crate) fn install_as(
     progress: &dyn Progress,
 ) -> Result<Image, Cause> {
     let resolved = document.digest.clone();
-    let Kept { document, manifest, origin } = choose(source, document)?;
-    let (config_digest, config) = read_config(source.registry, &manifest)?;
-    let content = Content::new(manifest, &config)
-        .map_err(|why| registry::Error::Invalid(format!("the image's configuration {why}")))?;
-    if source.asked && !source.platform.fits(&content.config) {
-        let (wanted, offered) = (source.platform.clone(), platform::name(&content.config));
-        return Err(Cause::NoPlatform { wanted, offered });
-    }
+    let Chosen { document, origin, content, config: (config_digest, config) } =
+        choose_image(source, document)?;
     let mut documents = vec![(config_digest, config.as_slice())];
     let manifests = origin.iter().chain([&document]);
     documents.extend(manifests.map(|one| (one.digest.clone(), one.content.as_slice())));
@@ -91,6 +85,38 @@ pub(crate) fn install_as(
         }
     }
     Err(Cause::Contended)
+}
+
+/// What the image that `document` stands for says of itself, and its configuration as it came. Nothing is brought in.
+pub(crate) fn look_at(
+    source: &Source<'_>,
+    document: Document,
+) -> Result<(Content, Vec<u8>), Cause> {
+    let chosen = choose_image(source, document)?;
+    Ok((chosen.content, chosen.config.1))
+}
+
+/// The image that a document stands for.
+struct Chosen {
+    /// Its manifest, as it is kept.
+    document: Document,
+    /// What that was made from.
+    origin: Option<Document>,
+    content: Content,
+    /// Its configuration with its digest.
+    config: (Digest, Vec<u8>),
+}
+
+fn choose_image(source: &Source<'_>, document: Document) -> Result<Chosen, Cause> {
+    let Kept { document, manifest, origin } = choose(source, document)?;
+    let config = read_config(source.registry, &manifest)?;
+    let content = Content::new(manifest, &config.1)
+        .map_err(|why| registry::Error::Invalid(format!("the image's configuration {why}")))?;
+    if source.asked && !source.platform.fits(&content.config) {
+        let (wanted, offered) = (source.platform.clone(), platform::name(&content.config));
+        return Err(Cause::NoPlatform { wanted, offered });
+    }
+    Ok(Chosen { document, origin, content, config })
 }
 
 /// Unpacks an image's layers from the store's own blobs.

@@ -1,7 +1,7 @@
 //! Pushing a list: first its images, from here or from the registry that has them, then the list, so that nobody sees one whose
 //! images are not there.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use bundle::digest::Digest;
 use oci_spec::image::{Descriptor, ImageManifest};
@@ -63,12 +63,16 @@ fn try_push(
     };
     let repositories = repositories(reference, &members, store)?;
     let target = Target::connect(reference, &options.access, &repositories)?;
+    // What several images have is sent with the first.
+    let mut seen = HashSet::new();
     for Member { document, manifest, origin } in &members {
         let origin = origin.as_ref().map(|(_, mirrors)| mirrors);
         let sending = Sending { target: &target, store, origin, sources: &repositories, options };
-        let names: Vec<Digest> =
-            manifest.layers().iter().filter_map(|layer| Digest::try_from(layer).ok()).collect();
-        sending.layers(manifest.layers(), &names, progress)?;
+        let layers = manifest.layers().iter();
+        let new = layers.filter_map(|layer| Some((layer.clone(), Digest::try_from(layer).ok()?)));
+        let new = new.filter(|(_, digest)| seen.insert(digest.clone()));
+        let (layers, names): (Vec<Descriptor>, Vec<Digest>) = new.unzip();
+        sending.layers(&layers, &names, progress)?;
         sending.blob(manifest.config(), &NoProgress)?;
         target.manifest(document.digest.as_str(), &document.media_type, &document.content)?;
     }

@@ -36,6 +36,7 @@ pub(crate) use lists::blobs_of;
 pub use lists::{Found, ManifestList, Occupant};
 pub use removal::User;
 pub(crate) use staging::Staging;
+pub(crate) use steps::key_of_held;
 pub use verify::{Damage, Remedy};
 
 use crate::clock::Timestamp;

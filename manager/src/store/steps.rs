@@ -134,6 +134,6 @@ impl Store {
 }
 
 /// The key of the images that builds hold; no step's.
-fn key_of_held() -> Digest {
+pub(crate) fn key_of_held() -> Digest {
     Digest::of(b"held by builds")
 }

@@ -2,6 +2,7 @@
 
 use super::build::{assert_nothing_left, build, command, config, context, dockerfile, shell};
 use super::world::{IMAGE, World, eventually};
+use nconform::fixture::Capture;
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -99,7 +100,12 @@ fn an_agent_is_forwarded_to_the_command_that_asks_for_it() {
     assert!(refused.stderr().contains("make sure SSH_AUTH_SOCK is set"), "{}", refused.stderr());
     let file = format!("two={context}/Dockerfile");
     let refused = build(&world, &["--ssh", &file, "--no-cache"], &context).exits(1).stderr();
-    assert!(refused.contains("it is no socket") && refused.contains("ssh-add KEY"), "{refused}");
+    assert!(
+        refused.contains("cannot forward the keys `") && refused.contains("Dockerfile"),
+        "{refused}"
+    );
+    let refused = build(&world, &["--ssh", &format!("two={context}")], &context).exits(1).stderr();
+    assert!(refused.contains("it is no socket"), "{refused}");
     // Whoever asks the build to end asks the command, although somebody stands for an agent.
     fs::write(
         world.path("context/Dockerfile"),
@@ -113,6 +119,55 @@ fn an_agent_is_forwarded_to_the_command_that_asks_for_it() {
     kill_process(Pid::from_child(&running), Signal::INT).unwrap();
     assert_eq!(running.wait().unwrap().code(), Some(1), "{}", said.stderr());
     eventually("its container is gone", || world.nman(["ps", "-aq"]).ok().stdout().is_empty());
+    assert_nothing_left(&world);
+}
+
+/// A program of the machine's with its libraries, where they are in `root`.
+fn put_program(world: &World, root: &str, program: &str) {
+    let listed = Capture::of("ldd").args([program]).run().ok().stdout();
+    let libraries = listed.split_whitespace().filter(|word| word.starts_with('/'));
+    for file in libraries.chain([program]) {
+        let target = world.path(&format!("{root}{file}"));
+        fs::create_dir_all(target.parent().unwrap()).unwrap();
+        fs::copy(file, target).unwrap();
+    }
+}
+
+#[test]
+fn files_of_keys_are_forwarded_by_an_agent_that_ends_with_the_build() {
+    let world = World::new();
+    let key = world.path("key").display().to_string();
+    let generate = ["-q", "-t", "ed25519", "-N", "", "-C", "of the test", "-f", &key];
+    Capture::of("ssh-keygen").args(generate).run().ok();
+    let public = fs::read_to_string(world.path("key.pub")).unwrap();
+    put_program(&world, "context/root", "/usr/bin/ssh-add");
+    let text = dockerfile(
+        "COPY root /\nRUN --mount=type=ssh,required /usr/bin/ssh-add -L > /keys; /usr/bin/ssh-add -D && exit 1; true\n",
+    );
+    let context = context(&world, "context", &[("Dockerfile", &text)]);
+    let named = format!("default={key}");
+    build(&world, &["-t", "keys", "--ssh", &named], &context).ok();
+    assert_eq!(shell(&world, "keys", "cat /keys"), public);
+    // Killed at any time, it leaves none.
+    let sleeping = dockerfile("RUN --mount=type=ssh sleep 1000\n");
+    fs::write(world.path("context/Dockerfile"), sleeping).unwrap();
+    for signal in [Signal::KILL, Signal::INT] {
+        let (mut running, _) = command(&world, &["--ssh", &named], &context).start();
+        let ps = || world.nman(["ps", "--no-trunc"]).ok().stdout();
+        eventually("the step runs", || ps().contains("sleep 1000"));
+        kill_process(Pid::from_child(&running), signal).unwrap();
+        running.wait().unwrap();
+        eventually("its container is gone", || world.nman(["ps", "-aq"]).ok().stdout().is_empty());
+        let pattern = format!("ssh-agent -a {}", world.root().display());
+        let agents = || Capture::of("pgrep").args(["-f", &pattern]).run().stdout();
+        eventually("its agent is gone", || agents().is_empty());
+    }
+    build(
+        &world,
+        &["-t", "after"],
+        &super::build::context(&world, "after", &[("Dockerfile", &dockerfile(""))]),
+    )
+    .ok();
     assert_nothing_left(&world);
 }
 

@@ -7,7 +7,9 @@
 mod apparmor;
 mod attach;
 mod build;
+mod build_caches;
 mod build_mounts;
+mod build_outputs;
 mod build_results;
 mod build_sources;
 mod compressed;

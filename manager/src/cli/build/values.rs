@@ -1,5 +1,6 @@
 //! Values of options of `nman build`.
 
+use super::InLayout;
 use crate::cli::values::key_value;
 use crate::fields::fields;
 use clap::ValueEnum;
@@ -14,51 +15,6 @@ pub enum Entitlement {
     /// Accepted for compatibility: RUN --network=host needs no permission
     #[value(name = "network.host")]
     HostNetwork,
-}
-
-/// One `--ssh`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BuildAgent {
-    /// What it is called in the Dockerfile.
-    pub id: String,
-    /// Its socket; that of `SSH_AUTH_SOCK` without one.
-    socket: Option<PathBuf>,
-}
-
-impl std::str::FromStr for BuildAgent {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (id, socket) = match text.split_once('=') {
-            Some((id, socket)) => (id, Some(socket)),
-            None => (text, None),
-        };
-        if id.is_empty() || socket.is_some_and(str::is_empty) {
-            return Err("it is neither `default` nor ID=SOCKET".to_owned());
-        }
-        Ok(Self { id: id.to_owned(), socket: socket.map(PathBuf::from) })
-    }
-}
-
-impl BuildAgent {
-    /// Where the agent listens.
-    pub fn socket(&self) -> crate::error::Result<PathBuf> {
-        use crate::error::Error;
-        use std::os::unix::fs::FileTypeExt as _;
-        let own = || std::env::var_os("SSH_AUTH_SOCK").filter(|path| !path.is_empty());
-        let socket = self.socket.clone().or_else(|| own().map(PathBuf::from));
-        let socket = socket.ok_or_else(|| {
-            Error::refusal("invalid empty ssh agent socket: make sure SSH_AUTH_SOCK is set")
-        })?;
-        let there = std::fs::metadata(&socket).map_err(Error::io("find the agent at", &socket))?;
-        if !there.file_type().is_socket() {
-            return Err(Error::Rejected {
-                message: format!("cannot forward `{}`: it is no socket", socket.display()),
-                hint: Some("keys are forwarded by an agent: `ssh-add KEY` gives it one".to_owned()),
-            });
-        }
-        Ok(socket)
-    }
 }
 
 /// One `--secret`.
@@ -132,51 +88,6 @@ pub(super) fn annotation(text: &str) -> Result<(String, String), String> {
     Ok((key, value))
 }
 
-/// One `--output`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum BuildOutput {
-    /// An image, as without the option.
-    Image,
-    /// The files, in a directory.
-    Directory(PathBuf),
-    /// An archive of the files; `-` for stdout.
-    Archive(PathBuf),
-}
-
-impl std::str::FromStr for BuildOutput {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if text == "-" {
-            return Ok(Self::Archive(text.into()));
-        }
-        let (mut kind, mut dest) = (None, None);
-        let fields = fields(text)?;
-        if let [path] = &fields[..]
-            && !path.contains('=')
-        {
-            return Ok(Self::Directory(path.into()));
-        }
-        for field in fields {
-            match field.split_once('=') {
-                Some(("type", value)) => kind = Some(value.to_owned()),
-                Some(("dest", value)) if !value.is_empty() => dest = Some(PathBuf::from(value)),
-                _ => return Err(format!("`{field}` is neither type= nor dest=")),
-            }
-        }
-        match (kind.as_deref(), dest) {
-            (Some("local"), Some(dest)) => Ok(Self::Directory(dest)),
-            (Some("local"), None) => Err("dest is required for local exporter".to_owned()),
-            (Some("tar"), dest) => Ok(Self::Archive(dest.unwrap_or_else(|| "-".into()))),
-            (Some("image" | "docker"), None) => Ok(Self::Image),
-            (Some(kind), _) => {
-                Err(format!("type={kind} is not supported: `nman save` writes an image to a file"))
-            }
-            (None, _) => Err("type is required for output".to_owned()),
-        }
-    }
-}
-
 /// One `--build-context`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NamedContext {
@@ -193,6 +104,31 @@ pub enum ContextSource {
     Image(String),
     /// A directory, or where an archive or a repository is.
     Files(PathBuf),
+    /// An image in an image layout.
+    Layout {
+        /// As it was typed.
+        text: String,
+        /// The directory.
+        path: PathBuf,
+        /// What is meant of it.
+        what: InLayout,
+    },
+}
+
+/// `DIR`, `DIR:TAG` or `DIR@DIGEST`, behind `oci-layout://`.
+fn in_layout(text: &str) -> Result<(PathBuf, InLayout), String> {
+    let (path, what) = match (text.rsplit_once('@'), text.rsplit_once(':')) {
+        (Some((path, digest)), _) => match digest.parse() {
+            Ok(digest) => (path, InLayout::Digest(digest)),
+            Err(_) => return Err(format!("`{digest}` is no digest")),
+        },
+        (None, Some((path, tag))) if !tag.contains('/') => (path, InLayout::Tag(tag.to_owned())),
+        (None, _) => (text, InLayout::Latest),
+    };
+    match path.is_empty() || what == InLayout::Tag(String::new()) {
+        true => Err("oci-layout:// is followed by DIR[:TAG|@DIGEST]".to_owned()),
+        false => Ok((path.into(), what)),
+    }
 }
 
 impl std::str::FromStr for NamedContext {
@@ -205,9 +141,11 @@ impl std::str::FromStr for NamedContext {
         }
         let source = match value.split_once("://") {
             Some(("docker-image", image)) => ContextSource::Image(image.to_owned()),
-            Some((scheme @ ("oci-layout" | "target"), _)) => {
-                return Err(format!("{scheme}:// is not supported"));
+            Some(("oci-layout", layout)) => {
+                let (path, what) = in_layout(layout)?;
+                ContextSource::Layout { text: value.to_owned(), path, what }
             }
+            Some(("target", _)) => return Err("target:// is not supported".to_owned()),
             _ => ContextSource::Files(value.into()),
         };
         Ok(Self { name: name.to_owned(), source })
@@ -219,25 +157,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn outputs_are_an_image_a_directory_or_an_archive() {
-        let parsed = |text: &str| text.parse::<BuildOutput>();
-        assert_eq!(parsed("out"), Ok(BuildOutput::Directory("out".into())));
-        assert_eq!(parsed("-"), Ok(BuildOutput::Archive("-".into())));
-        assert_eq!(parsed("type=local,dest=a"), Ok(BuildOutput::Directory("a".into())));
-        assert_eq!(parsed("type=tar,\"dest=a,b\""), Ok(BuildOutput::Archive("a,b".into())));
-        assert_eq!(parsed("type=tar"), Ok(BuildOutput::Archive("-".into())));
-        assert_eq!(parsed("type=image"), Ok(BuildOutput::Image));
-        for (text, why) in [
-            ("type=local", "dest is required"),
-            ("type=oci,dest=x", "type=oci is not supported"),
-            ("dest=x", "type is required"),
-            ("type=tar,x=y", "neither type= nor dest="),
-        ] {
-            assert!(parsed(text).unwrap_err().contains(why), "{text}");
-        }
-    }
-
-    #[test]
     fn contexts_have_names_and_annotations_keys() {
         let parsed = |text: &str| text.parse::<NamedContext>();
         let image = parsed("base=docker-image://alpine:3").unwrap();
@@ -247,7 +166,32 @@ mod tests {
             (files.name.as_str(), files.source),
             ("src", ContextSource::Files("../x=y".into()))
         );
-        for wrong in ["x", "=x", "x=", "x=-", "x=oci-layout://y"] {
+        for (text, path, what) in [
+            ("../a", "../a", InLayout::Latest),
+            ("/a:1/b", "/a:1/b", InLayout::Latest),
+            ("/a:1", "/a", InLayout::Tag("1".to_owned())),
+        ] {
+            let text = format!("oci-layout://{text}");
+            let source = ContextSource::Layout { text: text.clone(), path: path.into(), what };
+            assert_eq!(parsed(&format!("base={text}")).unwrap().source, source);
+        }
+        let digest = format!("base=oci-layout:///a@sha256:{}", "0".repeat(64));
+        let ContextSource::Layout { what: InLayout::Digest(_), path, .. } =
+            parsed(&digest).unwrap().source
+        else {
+            panic!("{digest}")
+        };
+        assert_eq!(path, PathBuf::from("/a"));
+        for wrong in [
+            "x",
+            "=x",
+            "x=",
+            "x=-",
+            "x=target://y",
+            "x=oci-layout://",
+            "x=oci-layout://y:",
+            "x=oci-layout://y@1",
+        ] {
             assert!(parsed(wrong).is_err(), "{wrong}");
         }
         let pair = |key: &str, value: &str| Ok((key.to_owned(), value.to_owned()));
@@ -271,13 +215,5 @@ mod tests {
         let error = secret("type=env,id=NMAN_NOT_SET").unwrap().read().unwrap_err();
         assert_eq!(error.to_string(), "secret NMAN_NOT_SET: $NMAN_NOT_SET is not set");
         assert!(secret("type=env").is_err() && secret("id=x,type=gpu").is_err());
-    }
-
-    #[test]
-    fn an_agent_has_an_id_and_may_have_a_socket() {
-        let parsed = |text: &str| text.parse::<BuildAgent>();
-        assert_eq!(parsed("default").unwrap().socket, None);
-        assert_eq!(parsed("k=/run/a=b").unwrap().socket, Some("/run/a=b".into()));
-        assert!(parsed("").is_err() && parsed("k=").is_err() && parsed("=x").is_err());
     }
 }
