@@ -235,14 +235,16 @@ pub enum LogDriver {
     Journald,
     /// To a syslog daemon, here or elsewhere.
     Syslog,
+    /// To Graylog, or whoever else takes its form.
+    Gelf,
     /// Nowhere.
     None,
 }
 
 impl LogDriver {
     /// All of them, by their names.
-    pub const ALL: [Self; 5] =
-        [Self::JsonFile, Self::Local, Self::Journald, Self::Syslog, Self::None];
+    pub const ALL: [Self; 6] =
+        [Self::JsonFile, Self::Local, Self::Journald, Self::Syslog, Self::Gelf, Self::None];
 
     /// Docker's name.
     #[must_use]
@@ -252,6 +254,7 @@ impl LogDriver {
             Self::Local => "local",
             Self::Journald => "journald",
             Self::Syslog => "syslog",
+            Self::Gelf => "gelf",
             Self::None => "none",
         }
     }
@@ -259,7 +262,7 @@ impl LogDriver {
     /// Whether somebody else is given what the container writes.
     #[must_use]
     pub fn forwards(self) -> bool {
-        matches!(self, Self::Journald | Self::Syslog)
+        matches!(self, Self::Journald | Self::Syslog | Self::Gelf)
     }
 }
 

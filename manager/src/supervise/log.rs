@@ -7,8 +7,8 @@ use crate::forward::Destination;
 use regex_lite::Regex;
 use std::collections::BTreeMap;
 
-/// What every driver takes but `none`. The last two change nothing: no file of ours makes a container wait, and another's
-/// log is not waited for either.
+/// What every driver takes but `none`. `mode` changes nothing: no file of ours makes a container wait, and another's log is not
+/// waited for either. `max-buffer-size` is how much waits for one that is to be tried again.
 const MARKS: [&str; 7] =
     ["labels", "labels-regex", "env", "env-regex", "tag", "mode", "max-buffer-size"];
 /// What drivers with files take.
@@ -16,17 +16,37 @@ const FILES: [&str; 3] = ["max-size", "max-file", "compress"];
 /// What drivers take that keep files beside what they send elsewhere.
 const CACHE: [&str; 4] = ["cache-disabled", "cache-max-size", "cache-max-file", "cache-compress"];
 /// Where syslog is, and what it is told.
-const SYSLOG: [&str; 3] = ["syslog-address", "syslog-facility", "syslog-format"];
+const SYSLOG: [&str; 7] = [
+    "syslog-address",
+    "syslog-facility",
+    "syslog-format",
+    "syslog-tls-ca-cert",
+    "syslog-tls-cert",
+    "syslog-tls-key",
+    "syslog-tls-skip-verify",
+];
+/// Where GELF goes, and how.
+const GELF: [&str; 5] = [
+    "gelf-address",
+    "gelf-compression-type",
+    "gelf-compression-level",
+    "gelf-tcp-max-reconnect",
+    "gelf-tcp-reconnect-delay",
+];
+
+/// Docker's `max-buffer-size`, in bytes.
+const DEFAULT_BUFFER_SIZE: u64 = 1_000_000;
 
 /// The options that a driver takes.
 fn known(driver: LogDriver) -> impl Iterator<Item = &'static str> {
-    let (marks, files): (&[&str], &[&str]) = match driver {
-        LogDriver::None => (&[], &[]),
-        LogDriver::JsonFile | LogDriver::Local => (&MARKS, &FILES),
-        LogDriver::Journald | LogDriver::Syslog => (&MARKS, &CACHE),
+    let (marks, files, own): (&[&str], &[&str], &[&str]) = match driver {
+        LogDriver::None => (&[], &[], &[]),
+        LogDriver::JsonFile | LogDriver::Local => (&MARKS, &FILES, &[]),
+        LogDriver::Journald => (&MARKS, &CACHE, &[]),
+        LogDriver::Syslog => (&MARKS, &CACHE, &SYSLOG),
+        LogDriver::Gelf => (&MARKS, &CACHE, &GELF),
     };
-    let syslog: &[&str] = if driver == LogDriver::Syslog { &SYSLOG } else { &[] };
-    [marks, files, syslog].into_iter().flatten().copied()
+    [marks, files, own].into_iter().flatten().copied()
 }
 
 /// Plans it. `labels` and `env` are the container's.
@@ -97,11 +117,6 @@ fn wanted(key: &str, value: &str) -> Result<impl Fn(&str) -> bool> {
 }
 
 fn unknown(key: &str, driver: LogDriver) -> Error {
-    if driver == LogDriver::Syslog && key.starts_with("syslog-tls-") {
-        return Error::Usage(format!(
-            "log opt '{key}' is not supported: syslog is not spoken to over TLS; a syslog daemon on this host can do that"
-        ));
-    }
     Error::Usage(format!("unknown log opt '{key}' for {} log driver", driver.as_str()))
 }
 
@@ -132,8 +147,15 @@ pub fn attributes(record: &Record) -> String {
     serde_json::to_string(&attributes).unwrap_or_default()
 }
 
+/// How much of what goes elsewhere waits there until it is taken, in bytes.
+pub(crate) fn buffer_size(config: &LogConfig) -> u64 {
+    let given = config.options.get("max-buffer-size").and_then(|text| size(text));
+    // 0 is what no limit is for files: there is one here.
+    given.filter(|&size| size > 0).unwrap_or(DEFAULT_BUFFER_SIZE)
+}
+
 /// A size in Docker's decimal units; -1 is no limit.
-fn size(text: &str) -> Option<u64> {
+pub(crate) fn size(text: &str) -> Option<u64> {
     if text == "-1" {
         return Some(0);
     }
@@ -183,7 +205,15 @@ mod tests {
 
     #[test]
     fn what_goes_elsewhere_is_kept_unless_it_is_said_otherwise() {
-        for driver in [LogDriver::Journald, LogDriver::Syslog] {
+        for (driver, address) in [
+            (LogDriver::Journald, None),
+            (LogDriver::Syslog, None),
+            (LogDriver::Gelf, Some("gelf-address=udp://logs:12201")),
+        ] {
+            let with_driver = |driver, options: &[&str]| {
+                let options: Vec<&str> = address.iter().chain(options).copied().collect();
+                with_driver(driver, &options)
+            };
             let config = with_driver(driver, &[]).unwrap();
             assert_eq!((config.uncached, config.max_size), (false, 20_000_000));
             let options = ["cache-max-size=1k", "cache-max-file=2", "cache-compress=true"];
@@ -212,6 +242,7 @@ mod tests {
         for (driver, option) in [
             (LogDriver::Journald, "max-size"),
             (LogDriver::Journald, "syslog-address"),
+            (LogDriver::Syslog, "gelf-address"),
             (LogDriver::Syslog, "compress"),
             (LogDriver::None, "tag"),
         ] {
@@ -219,8 +250,8 @@ mod tests {
             let expected = format!("unknown log opt '{option}' for {name} log driver");
             assert_eq!(said(driver, &format!("{option}=x")), expected);
         }
-        let tls = said(LogDriver::Syslog, "syslog-tls-ca-cert=/ca");
-        assert!(tls.starts_with("log opt 'syslog-tls-ca-cert' is not supported"), "{tls}");
+        let tls = said(LogDriver::Syslog, "syslog-tls-cert=/cert");
+        assert_eq!(tls, "syslog-tls-cert and syslog-tls-key are given together");
         assert_eq!(said(LogDriver::Syslog, "syslog-facility=x"), "invalid syslog facility: `x`");
     }
 

@@ -10,6 +10,7 @@ mod build;
 mod build_mounts;
 mod build_results;
 mod build_sources;
+mod collectors;
 mod compressed;
 mod counts;
 mod crash;
