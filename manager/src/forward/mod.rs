@@ -3,14 +3,17 @@
 //!     --log-driver journald   systemd's journal, with Docker's fields
 //!     --log-driver syslog     a syslog daemon: this machine's, or one that `syslog-address` names
 //!     --log-driver gelf       Graylog, or whoever else takes its form
+//!     --log-driver fluentd    fluentd, or whoever else speaks its forward protocol
 //!
 //! A destination that does not take a message makes the container wait for a second at most. Then it is left alone for a
 //! while. What comes meanwhile waits, within limits, where the driver is one that tries again; else it does not get there: the
 //! container's own copy, which `logs` shows, has it all.
 
 mod address;
+mod fluentd;
 mod gelf;
 mod journald;
+mod msgpack;
 mod outbox;
 mod socket;
 mod syslog;
@@ -38,6 +41,8 @@ pub enum Destination {
     Syslog(syslog::Options),
     /// Whoever takes GELF
     Gelf(gelf::Options),
+    /// fluentd
+    Fluentd(fluentd::Options),
 }
 
 impl Destination {
@@ -50,6 +55,7 @@ impl Destination {
             LogDriver::Journald => Some(Self::Journald),
             LogDriver::Syslog => Some(Self::Syslog(syslog::Options::read(&config.options)?)),
             LogDriver::Gelf => Some(Self::Gelf(gelf::Options::read(&config.options)?)),
+            LogDriver::Fluentd => Some(Self::Fluentd(fluentd::Options::read(&config.options)?)),
             LogDriver::JsonFile | LogDriver::Local | LogDriver::None => None,
         })
     }
@@ -59,6 +65,7 @@ impl Destination {
             Self::Journald => Address::Datagram(PathBuf::from(journald::SOCKET)),
             Self::Syslog(options) => options.address.clone(),
             Self::Gelf(options) => options.address.clone(),
+            Self::Fluentd(options) => options.address.clone(),
         }
     }
 
@@ -66,6 +73,7 @@ impl Destination {
         match self {
             Self::Journald | Self::Syslog(_) => Manner::default(),
             Self::Gelf(options) => options.manner(),
+            Self::Fluentd(options) => options.manner(),
         }
     }
 
@@ -75,6 +83,7 @@ impl Destination {
         match self {
             Self::Journald | Self::Syslog(_) => None,
             Self::Gelf(options) => options.limits(size),
+            Self::Fluentd(options) => Some(options.limits(size)),
         }
     }
 }
@@ -122,6 +131,7 @@ enum Form {
     Journald(journald::Fields),
     Syslog(syslog::Sender),
     Gelf(gelf::Sender),
+    Fluentd(fluentd::Sender),
 }
 
 impl Forwarder {
@@ -146,6 +156,9 @@ impl Forwarder {
             Destination::Journald => Form::Journald(journald::Fields::of(record, &tag)),
             Destination::Syslog(options) => Form::Syslog(syslog::Sender::new(options, tag)),
             Destination::Gelf(options) => Form::Gelf(gelf::Sender::new(options, record, &tag)),
+            Destination::Fluentd(options) => {
+                Form::Fluentd(fluentd::Sender::new(options, record, tag))
+            }
         };
         let outbox = Outbox::new(socket, destination.limits(config));
         Ok(Some(Self { form, outbox, message: Message::default(), unsent: 0 }))
@@ -161,10 +174,11 @@ impl Forwarder {
         (message.text, message.receipt) = (piece.len() as u64, Vec::new());
         message.bytes.clear();
         let mut made = Ok(());
-        match &self.form {
+        match &mut self.form {
             Form::Journald(fields) => fields.write(&mut message.bytes, line),
             Form::Syslog(sender) => sender.write(&mut message.bytes, line),
             Form::Gelf(sender) => made = sender.write(&mut message.bytes, line),
+            Form::Fluentd(sender) => made = sender.write(message, line),
         }
         match made {
             Ok(()) if message.bytes.is_empty() => Ok(()),

@@ -21,6 +21,13 @@ pub(super) struct Message {
     pub(super) text: u64,
 }
 
+impl Message {
+    /// How much memory it takes up while it waits, in bytes.
+    fn size(&self) -> u64 {
+        (self.bytes.len() + self.receipt.len() + size_of::<Self>()) as u64
+    }
+}
+
 /// How much waits, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Limits {
@@ -71,15 +78,17 @@ impl Outbox {
             self.lost += message.text;
             return Err(self.socket.refusal("no more can wait for it"));
         }
-        self.size += message.bytes.len() as u64;
-        self.waiting.push_back(std::mem::take(message));
+        let mut message = std::mem::take(message);
+        // The buffer that a message is made in has room for longer ones.
+        message.bytes.shrink_to_fit();
+        self.size += message.size();
+        self.waiting.push_back(message);
         before
     }
 
     fn has_room(&self, message: &Message) -> bool {
         self.limits.is_some_and(|limits| {
-            self.size + message.bytes.len() as u64 <= limits.size
-                && self.waiting.len() < limits.count
+            self.size + message.size() <= limits.size && self.waiting.len() < limits.count
         })
     }
 
@@ -134,7 +143,7 @@ impl Outbox {
             && Instant::now() < deadline
         {
             self.socket.send(message)?;
-            self.size -= message.bytes.len() as u64;
+            self.size -= message.size();
             self.waiting.pop_front();
         }
         if self.waiting.is_empty() {
@@ -160,7 +169,7 @@ mod tests {
     use std::os::unix::net::UnixListener;
     use std::path::Path;
 
-    const MANY: Limits = Limits { size: 1000, count: 1000, retries: 1000 };
+    const MANY: Limits = Limits { size: 10_000, count: 1000, retries: 1000 };
 
     /// To somebody who is not there.
     fn outbox(path: &Path, limits: Limits) -> Outbox {
@@ -201,7 +210,8 @@ mod tests {
     fn no_more_waits_than_may_and_the_rest_is_counted() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("log");
-        for limits in [Limits { size: 8, ..MANY }, Limits { count: 2, ..MANY }] {
+        let size = 2 * (4 + size_of::<Message>() as u64);
+        for limits in [Limits { size, ..MANY }, Limits { count: 2, ..MANY }] {
             let mut outbox = outbox(&path, limits);
             send(&mut outbox, "1234").unwrap();
             send(&mut outbox, "5678").unwrap();

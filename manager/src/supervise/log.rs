@@ -33,6 +33,18 @@ const GELF: [&str; 5] = [
     "gelf-tcp-max-reconnect",
     "gelf-tcp-reconnect-delay",
 ];
+/// Where fluentd is, and how it is spoken to.
+const FLUENTD: [&str; 9] = [
+    "fluentd-address",
+    "fluentd-async",
+    "fluentd-async-reconnect-interval",
+    "fluentd-buffer-limit",
+    "fluentd-max-retries",
+    "fluentd-request-ack",
+    "fluentd-retry-wait",
+    "fluentd-sub-second-precision",
+    "fluentd-write-timeout",
+];
 
 /// Docker's `max-buffer-size`, in bytes.
 const DEFAULT_BUFFER_SIZE: u64 = 1_000_000;
@@ -45,6 +57,7 @@ fn known(driver: LogDriver) -> impl Iterator<Item = &'static str> {
         LogDriver::Journald => (&MARKS, &CACHE, &[]),
         LogDriver::Syslog => (&MARKS, &CACHE, &SYSLOG),
         LogDriver::Gelf => (&MARKS, &CACHE, &GELF),
+        LogDriver::Fluentd => (&MARKS, &CACHE, &FLUENTD),
     };
     [marks, files, own].into_iter().flatten().copied()
 }
@@ -209,6 +222,7 @@ mod tests {
             (LogDriver::Journald, None),
             (LogDriver::Syslog, None),
             (LogDriver::Gelf, Some("gelf-address=udp://logs:12201")),
+            (LogDriver::Fluentd, None),
         ] {
             let with_driver = |driver, options: &[&str]| {
                 let options: Vec<&str> = address.iter().chain(options).copied().collect();
@@ -243,6 +257,7 @@ mod tests {
             (LogDriver::Journald, "max-size"),
             (LogDriver::Journald, "syslog-address"),
             (LogDriver::Syslog, "gelf-address"),
+            (LogDriver::Fluentd, "fluentd-async-connect"),
             (LogDriver::Syslog, "compress"),
             (LogDriver::None, "tag"),
         ] {

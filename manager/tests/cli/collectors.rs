@@ -16,30 +16,30 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// So long a collector waits for what must come.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A line each tenth of a second, without an end.
-const COUNTS: &str = "n=0; while :; do n=$((n+1)); echo line $n; sleep 0.1; done";
+pub(crate) const COUNTS: &str = "n=0; while :; do n=$((n+1)); echo line $n; sleep 0.1; done";
 
-fn listen() -> (TcpListener, SocketAddr) {
+pub(crate) fn listen() -> (TcpListener, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let place = listener.local_addr().unwrap();
     (listener, place)
 }
 
 /// A place where nobody listens.
-fn nowhere() -> SocketAddr {
+pub(crate) fn nowhere() -> SocketAddr {
     listen().1
 }
 
-fn accept(listener: &TcpListener) -> TcpStream {
+pub(crate) fn accept(listener: &TcpListener) -> TcpStream {
     let (stream, _) = listener.accept().unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream
 }
 
 /// What a server with the certificate in this directory offers; `with_client` asks for a client's, too.
-fn server(certificates: &Path, with_client: bool) -> Arc<ServerConfig> {
+pub(crate) fn server(certificates: &Path, with_client: bool) -> Arc<ServerConfig> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let read = |name: &str| CertificateDer::from_pem_file(certificates.join(name)).unwrap();
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
@@ -57,7 +57,7 @@ fn server(certificates: &Path, with_client: bool) -> Arc<ServerConfig> {
     Arc::new(builder.with_single_cert(vec![read("server.pem")], key).unwrap())
 }
 
-fn accept_tls(listener: &TcpListener, config: &Arc<ServerConfig>) -> impl Read {
+pub(crate) fn accept_tls(listener: &TcpListener, config: &Arc<ServerConfig>) -> impl Read {
     let tls = ServerConnection::new(Arc::clone(config)).unwrap();
     StreamOwned::new(tls, accept(listener))
 }
@@ -67,13 +67,13 @@ fn lines(stream: impl Read, count: usize) -> Vec<String> {
     BufReader::new(stream).lines().take(count).map_while(Result::ok).collect()
 }
 
-fn options<'a>(driver: &'a str, options: &'a [String]) -> Vec<&'a str> {
+pub(crate) fn options<'a>(driver: &'a str, options: &'a [String]) -> Vec<&'a str> {
     let options = options.iter().flat_map(|option| ["--log-opt", option]);
     ["--name", "web", "--log-driver", driver].into_iter().chain(options).collect()
 }
 
 /// Takes the container away, and looks whether that is all of it.
-fn clear(world: &World) {
+pub(crate) fn clear(world: &World) {
     world.nman(["rm", "-f", "web"]).ok();
     world.assert_no_container();
 }

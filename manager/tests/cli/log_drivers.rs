@@ -170,6 +170,6 @@ fn an_option_that_a_driver_does_not_have_is_refused_before_anything_is_made() {
     syslog("max-size=1m").says("unknown log opt 'max-size' for syslog log driver");
     syslog("syslog-address=unix:///nowhere").says("connect to /nowhere: No such file");
     let unknown = world.run(&["--log-driver", "splunk"], &["true"]).exits(125);
-    unknown.says("there are json-file, local, journald, syslog, gelf, none");
+    unknown.says("there are json-file, local, journald, syslog, gelf, fluentd, none");
     world.assert_no_container();
 }

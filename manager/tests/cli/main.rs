@@ -20,6 +20,7 @@ mod disk;
 mod endpoints;
 mod faithful;
 mod files;
+mod fluentd;
 mod health;
 mod interchange;
 mod isolation;
