@@ -25,6 +25,7 @@ pub use host_config::{
     Limits, Ulimit,
 };
 pub use id::{ContainerId, ContainerName, is_hex};
+pub(crate) use id::{random_bytes, random_digits};
 pub use mount_point::{Detail, MountKind, MountPoint, Relabel};
 pub use record::{Attached, Attachment, ImageUsed, NetworkWish, Record, State, Status, StopPolicy};
 pub use store::{Containers, Dir, Guard, Mark};

@@ -6,15 +6,14 @@ use super::address::{Address, host_and_port, with_port};
 use super::outbox::{Limits, Message};
 use super::socket::Manner;
 use super::tls::Trust;
-use super::{Line, msgpack, random};
+use super::{Line, msgpack};
 use crate::cli::boolean;
-use crate::container::Record;
+use crate::container::{Record, random_bytes, random_digits};
 use crate::duration;
 use crate::journal::Stream;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use std::collections::BTreeMap;
-use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -181,11 +180,8 @@ impl Sender {
     }
 
     /// Makes the message of a line.
-    ///
-    /// # Errors
-    /// The kernel gives no random numbers.
-    pub(super) fn write(&mut self, message: &mut Message, line: Line<'_>) -> io::Result<()> {
-        let part = self.part(line)?;
+    pub(super) fn write(&mut self, message: &mut Message, line: Line<'_>) {
+        let part = self.part(line);
         let out = &mut message.bytes;
         msgpack::array(out, 4);
         msgpack::text(out, self.tag.as_bytes());
@@ -216,20 +212,18 @@ impl Sender {
         }
         if !self.has_receipts {
             msgpack::map(out, 0);
-            return Ok(());
+            return;
         }
-        message.receipt = STANDARD.encode(random::<16>()?).into_bytes();
+        message.receipt = STANDARD.encode(random_bytes::<16>()).into_bytes();
         msgpack::map(out, 1);
         field(out, "chunk", &message.receipt);
-        Ok(())
     }
 
     /// Which part of which line it is, if it is one.
-    fn part(&mut self, line: Line<'_>) -> io::Result<Option<(String, u32)>> {
+    fn part(&mut self, line: Line<'_>) -> Option<(String, u32)> {
         let begun = &mut self.begun[line.stream as usize];
         if line.partial && begun.is_none() {
-            *begun =
-                Some(Begun { id: format!("{:032x}", u128::from_ne_bytes(random()?)), ordinal: 0 });
+            *begun = Some(Begun { id: random_digits(), ordinal: 0 });
         }
         let part = begun.as_mut().map(|begun| {
             begun.ordinal += 1;
@@ -238,7 +232,7 @@ impl Sender {
         if !line.partial {
             *begun = None;
         }
-        Ok(part)
+        part
     }
 }
 
@@ -270,7 +264,7 @@ mod tests {
     fn sent(sender: &mut Sender, text: &[u8]) -> Message {
         let mut message = Message::default();
         let time = Timestamp::from_unix(0x5041_0203, 7);
-        sender.write(&mut message, Line::of(Stream::Stderr, time, text)).unwrap();
+        sender.write(&mut message, Line::of(Stream::Stderr, time, text));
         message
     }
 
@@ -308,7 +302,7 @@ mod tests {
                     .unwrap_or_default()
             })
             .collect();
-        let id = &tails[0].split_once("partial_id").unwrap().1[4..][..32];
+        let id = &tails[0].split_once("partial_id").unwrap().1[4..][..64];
         assert!(!tails[0].contains("front"));
         for (tail, (ordinal, last)) in tails.iter().zip([(1, "false"), (2, "false"), (3, "true")]) {
             for expected in [id, &format!("partial_ordinal\u{fffd}{ordinal}"), last] {

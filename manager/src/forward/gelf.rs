@@ -5,8 +5,8 @@
 use super::address::{Address, host_and_port};
 use super::outbox::Limits;
 use super::socket::Manner;
-use super::{Line, host, random};
-use crate::container::Record;
+use super::{Line, host};
+use crate::container::{Record, random_bytes};
 use flate2::Compression;
 use flate2::write::{GzEncoder, ZlibEncoder};
 use serde_json::{Map, Value};
@@ -204,7 +204,7 @@ impl Sender {
                 encoder.finish()?
             }
         };
-        cut(message, &packed, random()?)
+        cut(message, &packed, random_bytes())
     }
 }
 

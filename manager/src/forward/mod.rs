@@ -26,7 +26,6 @@ use crate::journal::{LONGEST_LINE, Stream};
 use crate::supervise;
 use address::Address;
 use outbox::{Limits, Message, Outbox};
-use rustix::rand::{GetRandomFlags, getrandom};
 use socket::{Manner, Socket};
 use std::io;
 use std::path::PathBuf;
@@ -148,10 +147,10 @@ impl Forwarder {
         let destination = Destination::of(config).map_err(|reason| failed(reason, None))?;
         let Some(destination) = destination else { return Ok(None) };
         let tag = supervise::log::tag(record).unwrap_or_else(|| record.id.short().to_owned());
-        let socket =
-            Socket::open(destination.address(), destination.manner()).map_err(|reason| {
-                failed(reason, Some("is it running? `--log-driver local` needs nobody else"))
-            })?;
+        let socket = Socket::open(destination.address(), destination.manner());
+        let socket = socket.map_err(|reason| {
+            failed(reason, Some("is it running? `--log-driver local` needs nobody else"))
+        })?;
         let form = match &destination {
             Destination::Journald => Form::Journald(journald::Fields::of(record, &tag)),
             Destination::Syslog(options) => Form::Syslog(syslog::Sender::new(options, tag)),
@@ -178,7 +177,7 @@ impl Forwarder {
             Form::Journald(fields) => fields.write(&mut message.bytes, line),
             Form::Syslog(sender) => sender.write(&mut message.bytes, line),
             Form::Gelf(sender) => made = sender.write(&mut message.bytes, line),
-            Form::Fluentd(sender) => made = sender.write(message, line),
+            Form::Fluentd(sender) => sender.write(message, line),
         }
         match made {
             Ok(()) if message.bytes.is_empty() => Ok(()),
@@ -222,13 +221,4 @@ impl Forwarder {
 /// The name of this machine.
 fn host() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
-}
-
-/// Bytes that nobody else has drawn.
-fn random<const LENGTH: usize>() -> io::Result<[u8; LENGTH]> {
-    let mut bytes = [0; LENGTH];
-    match getrandom(&mut bytes, GetRandomFlags::empty())? {
-        drawn if drawn == LENGTH => Ok(bytes),
-        _ => Err(io::ErrorKind::UnexpectedEof.into()),
-    }
 }

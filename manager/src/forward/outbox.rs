@@ -62,14 +62,13 @@ impl Outbox {
         self.lost
     }
 
-    /// Sends a message, behind those that wait, or takes it to those.
+    /// Sends a message, or takes it to those that wait: they go before it, when it is time to.
     ///
     /// # Errors
-    /// Something was given up.
+    /// It is given up.
     pub(super) fn send(&mut self, message: &mut Message) -> io::Result<()> {
-        let before = self.retry();
         if self.waiting.is_empty() {
-            let Err(error) = self.socket.send(message) else { return before };
+            let Err(error) = self.socket.send(message) else { return Ok(()) };
             if self.is_hopeless() || !self.has_room(message) {
                 self.lost += message.text;
                 return Err(error);
@@ -83,7 +82,7 @@ impl Outbox {
         message.bytes.shrink_to_fit();
         self.size += message.size();
         self.waiting.push_back(message);
-        before
+        Ok(())
     }
 
     fn has_room(&self, message: &Message) -> bool {
@@ -199,6 +198,8 @@ mod tests {
         assert!(outbox.due().unwrap() > Instant::now());
         outbox.socket.wake();
         send(&mut outbox, "four").unwrap();
+        assert_eq!(outbox.waiting.len(), 4, "in order");
+        outbox.retry().unwrap();
         assert_eq!((outbox.due(), outbox.size, outbox.lost()), (None, 0, 0));
         drop(outbox);
         let mut got = String::new();

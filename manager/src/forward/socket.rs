@@ -105,7 +105,8 @@ struct Resting {
 }
 
 impl Socket {
-    /// Connects for the first time. An error says where to, and why not.
+    /// Connects for the first time.
+    /// An error says where to, and why not.
     pub(super) fn open(address: Address, manner: Manner) -> Result<Self, String> {
         let tls = match &address {
             Address::Tls(_, _, trust) => Some(trust.config()?),
@@ -122,8 +123,8 @@ impl Socket {
         };
         match socket.connect(FOR_FIRST) {
             Ok(connection) => socket.connection = Some((connection, Instant::now())),
-            Err(reason) if manner.is_required => return Err(reason.to_string()),
-            Err(reason) => socket.rest(reason.to_string()),
+            Err(failed) if manner.is_required => return Err(failed.to_string()),
+            Err(failed) => socket.rest(failed.to_string()),
         }
         Ok(socket)
     }
@@ -179,7 +180,12 @@ impl Socket {
                 Ok(())
             }
             Err(error) => {
-                let reason = format!("{} does not take it: {error}", self.address);
+                // What a socket's limit is called is about the call, not about whoever is there.
+                let why = match error.kind() {
+                    io::ErrorKind::WouldBlock => "it is too slow".to_owned(),
+                    _ => error.to_string(),
+                };
+                let reason = format!("{} does not take it: {why}", self.address);
                 self.rest(reason.clone());
                 Err(io::Error::other(reason))
             }

@@ -208,6 +208,20 @@ fn fluentd_that_does_not_acknowledge_a_message_gets_it_again() {
 }
 
 #[test]
+fn fluentd_that_never_answers_does_not_keep_a_container_from_ending() {
+    let world = World::new();
+    let (_listener, place) = listen();
+    let opts = [format!("fluentd-address=tcp://{place}"), "fluentd-request-ack=true".to_owned()];
+    world.run(&options("fluentd", &opts), &["sh", "-c", "echo out; exit 7"]).exits(7);
+    let expected = format!(
+        "cannot write the container's log: tcp://{place} does not take it: it is too slow; 4 bytes of output are lost"
+    );
+    assert_eq!(world.inspect("web", "/State/Error"), *expected);
+    assert_eq!(said(&world, "web").0, "out\n");
+    clear(&world);
+}
+
+#[test]
 fn what_waits_for_fluentd_is_bounded_and_what_is_given_up_is_counted() {
     let world = World::new();
     let place = nowhere();
