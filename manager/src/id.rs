@@ -21,8 +21,7 @@ impl ContainerId {
     #[must_use]
     pub fn random() -> Self {
         loop {
-            let hex: String =
-                random_bytes::<32>().iter().map(|byte| format!("{byte:02x}")).collect();
+            let hex = random_digits();
             if !hex[..SHORT].bytes().all(|digit| digit.is_ascii_digit()) {
                 return Self(hex);
             }
@@ -138,7 +137,13 @@ impl From<ContainerName> for String {
     }
 }
 
-fn random_bytes<const N: usize>() -> [u8; N] {
+/// 64 hexadecimal digits that nobody else has drawn.
+pub(crate) fn random_digits() -> String {
+    random_bytes::<32>().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Bytes that nobody else has drawn.
+pub(crate) fn random_bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0_u8; N];
     let mut filled = 0;
     // The kernel fills requests of up to 256 bytes whole once its pool is ready; before that it waits.

@@ -5,6 +5,7 @@ pub mod assemble;
 pub mod attach;
 pub mod build;
 pub mod bundle;
+pub mod certificates;
 pub mod cgroup;
 pub mod change;
 pub mod changes;

@@ -38,7 +38,7 @@ fn with_value(argument: Arg) -> Arg {
         _ => argument,
     };
     // The last one holds.
-    argument.value_parser(parse).overrides_with(id)
+    argument.value_parser(boolean).overrides_with(id)
 }
 
 /// An option takes the next word for its value whatever that begins with, as pflag has it: `-e -x=1`, `--health-cmd -f`.
@@ -64,7 +64,7 @@ fn with_next_word(argument: Arg) -> Arg {
 pub(super) const OFF: [&str; 6] = ["0", "f", "F", "false", "FALSE", "False"];
 
 /// Go's `strconv.ParseBool`, in its words.
-fn parse(text: &str) -> Result<bool, String> {
+pub(crate) fn boolean(text: &str) -> Result<bool, String> {
     match text {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
         off if OFF.contains(&off) => Ok(false),

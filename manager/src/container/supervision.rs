@@ -235,14 +235,25 @@ pub enum LogDriver {
     Journald,
     /// To a syslog daemon, here or elsewhere.
     Syslog,
+    /// To Graylog, or whoever else takes its form.
+    Gelf,
+    /// To fluentd, or whoever else speaks its forward protocol.
+    Fluentd,
     /// Nowhere.
     None,
 }
 
 impl LogDriver {
     /// All of them, by their names.
-    pub const ALL: [Self; 5] =
-        [Self::JsonFile, Self::Local, Self::Journald, Self::Syslog, Self::None];
+    pub const ALL: [Self; 7] = [
+        Self::JsonFile,
+        Self::Local,
+        Self::Journald,
+        Self::Syslog,
+        Self::Gelf,
+        Self::Fluentd,
+        Self::None,
+    ];
 
     /// Docker's name.
     #[must_use]
@@ -252,6 +263,8 @@ impl LogDriver {
             Self::Local => "local",
             Self::Journald => "journald",
             Self::Syslog => "syslog",
+            Self::Gelf => "gelf",
+            Self::Fluentd => "fluentd",
             Self::None => "none",
         }
     }
@@ -259,7 +272,7 @@ impl LogDriver {
     /// Whether somebody else is given what the container writes.
     #[must_use]
     pub fn forwards(self) -> bool {
-        matches!(self, Self::Journald | Self::Syslog)
+        matches!(self, Self::Journald | Self::Syslog | Self::Gelf | Self::Fluentd)
     }
 }
 

@@ -124,7 +124,7 @@ impl Host {
             processes: number("/proc/sys/kernel/threads-max")
                 .min(number("/proc/sys/kernel/pid_max")),
             runtime: runtime(settings),
-            authorities: crate::registry::has_authorities(),
+            authorities: crate::certificates::has_authorities(),
             name_servers: resolv
                 .lines()
                 .filter(|line| line.trim_start().starts_with("nameserver"))

@@ -2,21 +2,35 @@
 //!
 //!     --log-driver journald   systemd's journal, with Docker's fields
 //!     --log-driver syslog     a syslog daemon: this machine's, or one that `syslog-address` names
+//!     --log-driver gelf       Graylog, or whoever else takes its form
+//!     --log-driver fluentd    fluentd, or whoever else speaks its forward protocol
 //!
 //! A destination that does not take a message makes the container wait for a second at most. Then it is left alone for a
-//! while, and what comes meanwhile does not get there: the container's own copy, which `logs` shows, has it all.
+//! while. What comes meanwhile waits, within limits, where the driver is one that tries again; else it does not get there: the
+//! container's own copy, which `logs` shows, has it all.
 
+mod address;
+mod fluentd;
+mod gelf;
 mod journald;
+mod msgpack;
+mod outbox;
+mod size;
 mod socket;
 mod syslog;
+mod tls;
 
 use crate::clock::Timestamp;
 use crate::container::{LogConfig, LogDriver, Record};
 use crate::error::{Error, Result};
 use crate::stream::{LONGEST_LINE, Stream};
-use socket::{Address, Socket};
+use address::Address;
+use outbox::{Limits, Message, Outbox};
+pub(crate) use size::size;
+use socket::{Manner, Socket};
 use std::io;
 use std::path::PathBuf;
+use std::time::Instant;
 
 /// Whom messages go to, and in which form.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +39,10 @@ pub enum Destination {
     Journald,
     /// A syslog daemon
     Syslog(syslog::Options),
+    /// Whoever takes GELF
+    Gelf(gelf::Options),
+    /// fluentd
+    Fluentd(fluentd::Options),
 }
 
 impl Destination {
@@ -36,6 +54,8 @@ impl Destination {
         Ok(match config.driver {
             LogDriver::Journald => Some(Self::Journald),
             LogDriver::Syslog => Some(Self::Syslog(syslog::Options::read(&config.options)?)),
+            LogDriver::Gelf => Some(Self::Gelf(gelf::Options::read(&config.options)?)),
+            LogDriver::Fluentd => Some(Self::Fluentd(fluentd::Options::read(&config.options)?)),
             LogDriver::JsonFile | LogDriver::Local | LogDriver::None => None,
         })
     }
@@ -44,6 +64,26 @@ impl Destination {
         match self {
             Self::Journald => Address::Datagram(PathBuf::from(journald::SOCKET)),
             Self::Syslog(options) => options.address.clone(),
+            Self::Gelf(options) => options.address.clone(),
+            Self::Fluentd(options) => options.address.clone(),
+        }
+    }
+
+    fn manner(&self) -> Manner {
+        match self {
+            Self::Journald | Self::Syslog(_) => Manner::default(),
+            Self::Gelf(options) => options.manner(),
+            Self::Fluentd(options) => options.manner(),
+        }
+    }
+
+    /// How much may wait until it is taken; `None` where nothing does.
+    fn limits(&self, config: &LogConfig) -> Option<Limits> {
+        let size = size::buffer_size(config);
+        match self {
+            Self::Journald | Self::Syslog(_) => None,
+            Self::Gelf(options) => options.limits(size),
+            Self::Fluentd(options) => Some(options.limits(size)),
         }
     }
 }
@@ -80,14 +120,18 @@ impl<'a> Line<'a> {
 #[derive(Debug)]
 pub struct Forwarder {
     form: Form,
-    socket: Socket,
-    message: Vec<u8>,
+    outbox: Outbox,
+    message: Message,
+    /// So much output no message could be made of, in bytes.
+    unsent: u64,
 }
 
 #[derive(Debug)]
 enum Form {
     Journald(journald::Fields),
     Syslog(syslog::Sender),
+    Gelf(gelf::Sender),
+    Fluentd(fluentd::Sender),
 }
 
 impl Forwarder {
@@ -104,28 +148,74 @@ impl Forwarder {
         let destination = Destination::of(config).map_err(|reason| failed(reason, None))?;
         let Some(destination) = destination else { return Ok(None) };
         let tag = tag(record).unwrap_or_else(|| record.id.short().to_owned());
-        let socket = Socket::open(destination.address()).map_err(|reason| {
+        let socket = Socket::open(destination.address(), destination.manner());
+        let socket = socket.map_err(|reason| {
             failed(reason, Some("is it running? `--log-driver local` needs nobody else"))
         })?;
-        let form = match destination {
+        let form = match &destination {
             Destination::Journald => Form::Journald(journald::Fields::of(record, &tag)),
-            Destination::Syslog(options) => Form::Syslog(syslog::Sender::new(&options, tag)),
+            Destination::Syslog(options) => Form::Syslog(syslog::Sender::new(options, tag)),
+            Destination::Gelf(options) => Form::Gelf(gelf::Sender::new(options, record, &tag)),
+            Destination::Fluentd(options) => {
+                Form::Fluentd(fluentd::Sender::new(options, record, tag))
+            }
         };
-        Ok(Some(Self { form, socket, message: Vec::new() }))
+        let outbox = Outbox::new(socket, destination.limits(config));
+        Ok(Some(Self { form, outbox, message: Message::default(), unsent: 0 }))
     }
 
     /// Sends a piece of output: a line with its newline, or what is only a part of one.
     ///
     /// # Errors
-    /// It did not get there.
+    /// It, or something before it, did not get there.
     pub fn send(&mut self, stream: Stream, time: Timestamp, piece: &[u8]) -> io::Result<()> {
         let line = Line::of(stream, time, piece);
-        self.message.clear();
-        match &self.form {
-            Form::Journald(fields) => fields.write(&mut self.message, line),
-            Form::Syslog(sender) => sender.write(&mut self.message, line),
+        let message = &mut self.message;
+        (message.text, message.receipt) = (piece.len() as u64, Vec::new());
+        message.bytes.clear();
+        let mut made = Ok(());
+        match &mut self.form {
+            Form::Journald(fields) => fields.write(&mut message.bytes, line),
+            Form::Syslog(sender) => sender.write(&mut message.bytes, line),
+            Form::Gelf(sender) => made = sender.write(&mut message.bytes, line),
+            Form::Fluentd(sender) => sender.write(message, line),
         }
-        self.socket.send(&self.message)
+        match made {
+            Ok(()) if message.bytes.is_empty() => Ok(()),
+            Ok(()) => self.outbox.send(message),
+            Err(error) => {
+                self.unsent += message.text;
+                Err(error)
+            }
+        }
+    }
+
+    /// When [`Forwarder::retry`] is to be called, if not before.
+    #[must_use]
+    pub fn due(&self) -> Option<Instant> {
+        self.outbox.due()
+    }
+
+    /// Sends what was not taken yet, if it is time to.
+    ///
+    /// # Errors
+    /// It is given up.
+    pub fn retry(&mut self) -> io::Result<()> {
+        self.outbox.retry()
+    }
+
+    /// Sends what was not taken yet for the last time.
+    ///
+    /// # Errors
+    /// Some of it is given up.
+    pub fn finish(&mut self) -> io::Result<()> {
+        self.outbox.finish()
+    }
+
+    /// How much of what was to be sent did not get there, and will not: bytes of output.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.unsent + self.outbox.lost()
     }
 }
 
@@ -143,4 +233,9 @@ pub fn tag(record: &Record) -> Option<String> {
     ];
     let fill = |tag: String, (field, value): &(&str, &str)| tag.replace(field, value);
     Some(values.iter().fold(template.clone(), fill))
+}
+
+/// The name of this machine.
+fn host() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }

@@ -5,10 +5,13 @@
 //!     rfc5424        <30>1 2026-11-29T12:00:00+01:00 HOST TAG PID TAG - text
 //!     rfc5424micro   the same with microseconds
 //!
-//! Each ends with a newline, by which a stream is cut into messages (RFC 6587, 3.4.2).
+//! Each ends with a newline, by which a stream is cut into messages (RFC 6587, 3.4.2). Over TLS those of RFC 5424 have their length in
+//! front (RFC 5425, 4.3).
 
-use super::Line;
-use super::socket::Address;
+use super::address::{Address, with_port};
+use super::tls::Trust;
+use super::{Line, host};
+use crate::cli::boolean;
 use crate::clock::Civil;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -22,7 +25,7 @@ const FACILITIES: [&str; 24] = [
 
 /// `daemon`
 const DEFAULT_FACILITY: u8 = 3;
-/// Of UDP and TCP.
+/// Of UDP and TCP, with TLS and without.
 const DEFAULT_PORT: u16 = 514;
 
 /// What `--log-opt syslog-...` says.
@@ -41,18 +44,47 @@ enum Format {
 }
 
 impl Options {
-    /// Reads `syslog-address`, `syslog-facility` and `syslog-format`.
+    /// Reads `syslog-address`, `syslog-facility`, `syslog-format` and `syslog-tls-...`.
     pub(super) fn read(options: &BTreeMap<String, String>) -> Result<Self, String> {
         let option = |name: &str| options.get(name).map_or("", String::as_str);
+        let trust = trust(options)?;
         Ok(Self {
-            address: address(option("syslog-address"))?,
+            address: address(option("syslog-address"), trust)?,
             facility: facility(option("syslog-facility"))?,
             format: format(option("syslog-format"))?,
         })
     }
+
+    /// Whether each message has its length in front of it.
+    fn is_counted(&self) -> bool {
+        matches!((&self.address, self.format), (Address::Tls(..), Format::Rfc5424 { .. }))
+    }
 }
 
-fn address(text: &str) -> Result<Address, String> {
+/// Options count whatever the address is: one without TLS needs none of them, as with Docker.
+fn trust(options: &BTreeMap<String, String>) -> Result<Trust, String> {
+    let file = |name: &str| match options.get(name) {
+        None => Ok(None),
+        Some(path) if path.starts_with('/') => Ok(Some(PathBuf::from(path))),
+        Some(path) => Err(format!("{name}: `{path}` is not an absolute path")),
+    };
+    let client = match (file("syslog-tls-cert")?, file("syslog-tls-key")?) {
+        (None, None) => None,
+        (Some(certificate), Some(key)) => Some((certificate, key)),
+        _ => return Err("syslog-tls-cert and syslog-tls-key are given together".to_owned()),
+    };
+    let anybody = match options.get("syslog-tls-skip-verify").map(String::as_str) {
+        None => false,
+        Some("") => true,
+        Some(value) => {
+            boolean(value).map_err(|error| format!("syslog-tls-skip-verify: {error}"))?
+        }
+    };
+    Ok(Trust { authorities: file("syslog-tls-ca-cert")?, client, anybody })
+}
+
+fn address(text: &str, trust: Trust) -> Result<Address, String> {
+    const OPTION: &str = "syslog-address";
     if text.is_empty() {
         return Ok(Address::Syslog);
     }
@@ -63,24 +95,12 @@ fn address(text: &str) -> Result<Address, String> {
     match scheme {
         "unix" => Ok(Address::Stream(PathBuf::from(place))),
         "unixgram" => Ok(Address::Datagram(PathBuf::from(place))),
-        "udp" => Ok(Address::Udp(with_port(place)?)),
-        "tcp" => Ok(Address::Tcp(with_port(place)?)),
-        "tcp+tls" => Err(format!(
-            "syslog-address {text}: syslog is not spoken to over TLS; a syslog daemon on this host can do that"
-        )),
+        "udp" => Ok(Address::Udp(with_port(OPTION, place, DEFAULT_PORT)?)),
+        "tcp" => Ok(Address::Tcp(with_port(OPTION, place, DEFAULT_PORT)?)),
+        "tcp+tls" => Ok(Address::Tls("tcp+tls", with_port(OPTION, place, DEFAULT_PORT)?, trust)),
         _ => Err(format!(
-            "syslog-address {text}: unsupported scheme `{scheme}`; there are unix, unixgram, udp and tcp"
+            "syslog-address {text}: unsupported scheme `{scheme}`; there are unix, unixgram, udp, tcp and tcp+tls"
         )),
-    }
-}
-
-/// `HOST:PORT`, where only a host may be given; IPv6 addresses are in brackets.
-fn with_port(place: &str) -> Result<String, String> {
-    let host_ends = place.rfind(']').map_or(0, |at| at + 1);
-    match place[host_ends..].rsplit_once(':') {
-        None => Ok(format!("{place}:{DEFAULT_PORT}")),
-        Some((_, port)) if port.parse::<u16>().is_ok_and(|port| port > 0) => Ok(place.to_owned()),
-        Some((_, port)) => Err(format!("syslog-address: `{port}` is not a port")),
     }
 }
 
@@ -109,6 +129,7 @@ fn format(text: &str) -> Result<Format, String> {
 pub(super) struct Sender {
     facility: u8,
     format: Format,
+    is_counted: bool,
     tag: String,
     host: String,
     pid: u32,
@@ -116,12 +137,12 @@ pub(super) struct Sender {
 
 impl Sender {
     pub(super) fn new(options: &Options, tag: String) -> Self {
-        let uname = rustix::system::uname();
         Self {
             facility: options.facility,
             format: options.format,
+            is_counted: options.is_counted(),
             tag,
-            host: uname.nodename().to_string_lossy().into_owned(),
+            host: host(),
             pid: std::process::id(),
         }
     }
@@ -130,6 +151,10 @@ impl Sender {
     pub(super) fn write(&self, message: &mut Vec<u8>, line: Line<'_>) {
         let offset = sys::clock::offset_from_utc(line.time.unix().0);
         let head = self.head(line.severity(), &line.time.civil(offset), offset);
+        if self.is_counted {
+            let length = head.len() + line.text.len() + 1;
+            message.extend_from_slice(format!("{length} ").as_bytes());
+        }
         message.extend_from_slice(head.as_bytes());
         message.extend_from_slice(line.text);
         message.push(b'\n');
@@ -153,6 +178,7 @@ impl Sender {
 mod tests {
     use super::*;
     use crate::clock::Timestamp;
+    use crate::stream::Stream;
 
     fn options(pairs: &[(&str, &str)]) -> Result<Options, String> {
         let pairs = pairs.iter().map(|(key, value)| (format!("syslog-{key}"), (*value).to_owned()));
@@ -168,6 +194,7 @@ mod tests {
             ("unixgram:///dev/log", Address::Datagram("/dev/log".into())),
             ("udp://logs", Address::Udp("logs:514".to_owned())),
             ("tcp://logs:601", Address::Tcp("logs:601".to_owned())),
+            ("tcp+tls://logs", Address::Tls("tcp+tls", "logs:514".to_owned(), Trust::default())),
             ("tcp://[fe80::1]", Address::Tcp("[fe80::1]:514".to_owned())),
             ("tcp://[fe80::1]:601", Address::Tcp("[fe80::1]:601".to_owned())),
         ] {
@@ -177,12 +204,61 @@ mod tests {
             ("logs", "proto://address, got logs"),
             ("udp://", "proto://address"),
             ("tcp://logs:x", "`x` is not a port"),
-            ("tcp+tls://logs", "over TLS"),
             ("http://logs", "unsupported scheme `http`"),
         ] {
             let said = address(text).unwrap_err();
             assert!(said.contains(part), "{text}: {said}");
         }
+    }
+
+    #[test]
+    fn whom_to_trust_is_said_by_options() {
+        let trust = |pairs: &[(&str, &str)]| {
+            let pairs = [&[("address", "tcp+tls://logs")], pairs].concat();
+            options(&pairs).map(|options| match options.address {
+                Address::Tls(_, _, trust) => trust,
+                other => panic!("{other}"),
+            })
+        };
+        let pairs = [("tls-ca-cert", "/ca"), ("tls-cert", "/cert"), ("tls-key", "/key")];
+        let expected = Trust {
+            authorities: Some("/ca".into()),
+            client: Some(("/cert".into(), "/key".into())),
+            anybody: false,
+        };
+        assert_eq!(trust(&pairs), Ok(expected));
+        for (value, expected) in [("true", true), ("1", true), ("", true), ("false", false)] {
+            let anybody = trust(&[("tls-skip-verify", value)]).map(|trust| trust.anybody);
+            assert_eq!(anybody, Ok(expected), "{value}");
+        }
+        for (pair, part) in [
+            (("tls-cert", "/cert"), "are given together"),
+            (("tls-ca-cert", "ca.pem"), "syslog-tls-ca-cert: `ca.pem` is not an absolute path"),
+            (("tls-skip-verify", "maybe"), "syslog-tls-skip-verify: strconv.ParseBool"),
+        ] {
+            let said = trust(&[pair]).unwrap_err();
+            assert!(said.contains(part), "{pair:?}: {said}");
+        }
+    }
+
+    #[test]
+    fn over_tls_a_message_of_rfc_5424_has_its_length_in_front() {
+        let sent = |address, format| {
+            let options = options(&[("address", address), ("format", format)]).unwrap();
+            let line = "grün\n".as_bytes();
+            let line = Line::of(Stream::Stdout, Timestamp::from_unix(0, 0), line);
+            let mut message = Vec::new();
+            Sender::new(&options, "web".to_owned()).write(&mut message, line);
+            String::from_utf8(message).unwrap()
+        };
+        for format in ["rfc5424", "rfc5424micro"] {
+            let message = sent("tcp+tls://logs", format);
+            let (length, rest) = message.split_once(' ').unwrap();
+            assert_eq!(length.parse(), Ok(rest.len()), "{message}");
+            assert!(rest.starts_with("<30>1 ") && rest.ends_with("grün\n"), "{message}");
+            assert!(sent("tcp://logs", format).starts_with("<30>1 "));
+        }
+        assert!(sent("tcp+tls://logs", "rfc3164").starts_with("<30>"));
     }
 
     #[test]

@@ -56,7 +56,7 @@ pub(super) fn object(settings: &Settings, dir: &Dir, size: bool) -> Result<Value
 fn log_path(record: &Record, dir: &Dir) -> PathBuf {
     match record.supervision.log.driver {
         LogDriver::JsonFile | LogDriver::Local => dir.log(),
-        LogDriver::Journald | LogDriver::Syslog | LogDriver::None => PathBuf::new(),
+        _ => PathBuf::new(),
     }
 }
 

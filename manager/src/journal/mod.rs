@@ -51,8 +51,7 @@ impl Format {
             LogDriver::JsonFile => Some(Self::Json),
             LogDriver::Local => Some(Self::Local),
             // Docker's dual logging: what goes elsewhere is kept here as well, so that `logs` shows it.
-            LogDriver::Journald | LogDriver::Syslog => (!config.uncached).then_some(Self::Local),
-            LogDriver::None => None,
+            driver => (driver.forwards() && !config.uncached).then_some(Self::Local),
         }
     }
 }

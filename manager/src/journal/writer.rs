@@ -13,6 +13,7 @@ use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Instant;
 
 /// The name under which `main` compresses a file that was put aside: the monitor itself stays small.
 pub const COMPRESSOR: &str = "nman-compress";
@@ -105,7 +106,7 @@ impl Writer {
     /// text.
     #[must_use]
     pub fn lost(&self) -> u64 {
-        self.lost
+        self.lost + self.forwarder.as_ref().map_or(0, Forwarder::lost)
     }
 
     /// Takes what was read from a stream and writes the lines that it completes, in few writes. After an error the next may
@@ -140,6 +141,17 @@ impl Writer {
         written.and(self.flush(&arrival))
     }
 
+    /// When [`Writer::retry`] is to be called, if not before.
+    #[must_use]
+    pub fn due(&self) -> Option<Instant> {
+        self.forwarder.as_ref().and_then(Forwarder::due)
+    }
+
+    /// Sends what somebody else has not taken yet, if it is time to.
+    pub fn retry(&mut self) -> io::Result<()> {
+        self.forwarder.as_mut().map_or(Ok(()), Forwarder::retry)
+    }
+
     /// Writes what is left of lines that never ended.
     pub fn finish(&mut self) -> io::Result<()> {
         let mut written = Ok(());
@@ -151,7 +163,7 @@ impl Writer {
                 written = written.and(self.flush(&arrival));
             }
         }
-        written
+        written.and(self.forwarder.as_mut().map_or(Ok(()), Forwarder::finish))
     }
 
     /// So much is gathered before it is written: no more than goes into the file.
@@ -176,8 +188,7 @@ impl Writer {
             None => {}
         }
         let Some(forwarder) = &mut self.forwarder else { return Ok(()) };
-        let sent = forwarder.send(arrival.stream, arrival.time, line);
-        sent.inspect_err(|_| self.lost += line.len() as u64)
+        forwarder.send(arrival.stream, arrival.time, line)
     }
 
     fn flush(&mut self, arrival: &Arrival) -> io::Result<()> {

@@ -62,13 +62,21 @@ impl<'a> Log<'a> {
         self.tell(now);
     }
 
-    /// When [`Log::tell`] is to be called, if not before.
+    /// When [`Log::turn`] is to be called, if not before.
     pub fn due(&self) -> Option<Instant> {
-        self.fault.as_ref().filter(|fault| !fault.told).map(|fault| fault.due)
+        let untold = self.fault.as_ref().filter(|fault| !fault.told).map(|fault| fault.due);
+        [untold, self.writer.due()].into_iter().flatten().min()
+    }
+
+    /// Does what it is time for.
+    pub fn turn(&mut self, now: Instant) {
+        let retried = self.writer.retry();
+        self.note(retried);
+        self.tell(now);
     }
 
     /// Writes down what is wrong, if it is time to.
-    pub fn tell(&mut self, now: Instant) {
+    fn tell(&mut self, now: Instant) {
         if let Some(fault) = self.fault.as_mut().filter(|fault| !fault.told && fault.due <= now) {
             fault.told = (self.report)(&fault.to_string());
             fault.due = now + BETWEEN_REPORTS;

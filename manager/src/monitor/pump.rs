@@ -189,7 +189,7 @@ impl<'a> Pump<'a> {
         }
         take_turns(sources, ready.further);
         let now = Instant::now();
-        self.log.tell(now);
+        self.log.turn(now);
         self.deaf.take_if(|until| *until <= now);
         if self.trim.take_if(|due| *due <= now).is_some() {
             // What cannot be given back stays: nothing depends on it.

@@ -32,7 +32,7 @@ pub(crate) use download::{Download, without_user};
 pub use error::{Error, TlsFault};
 pub use logins::{HUB_KEY, Kept, Logins};
 pub use mirrors::Mirrors;
-pub use tls::{Tls, has_authorities};
+pub use tls::Tls;
 pub use upload::{Target, Upload};
 
 use bundle::digest::Digest;

@@ -1,28 +1,17 @@
 //! Whom to trust: the authorities of this machine and of one registry.
 //!
-//! The host's own bundle is read at run time, never a list that was compiled in, so that an
-//! administrator's additions and removals count. A registry's own authority counts for that
-//! registry alone.
+//! A registry's own authority counts for that registry alone.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ureq::tls::{Certificate, ClientCert, PemItem, RootCerts, TlsConfig};
+use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig};
 
 use super::error::Error;
+use crate::certificates;
 
-/// Where distributions keep the bundle of trusted authorities; the first that exists is used.
-const BUNDLES: [&str; 5] = [
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/ca-bundle.pem",
-    "/etc/ssl/cert.pem",
-];
-/// Names the bundle instead, by OpenSSL's convention.
-const BUNDLE_VARIABLE: &str = "SSL_CERT_FILE";
 /// Directories that hold `HOST[:PORT]/*.crt`, authorities for one registry each, and `HOST[:PORT]/hosts.toml`.
 const CERTS_DIRECTORIES: [&str; 4] = [
     "/etc/nman/certs.d",
@@ -30,13 +19,6 @@ const CERTS_DIRECTORIES: [&str; 4] = [
     "/etc/docker/certs.d",
     "/etc/containers/certs.d",
 ];
-
-/// Whether this machine has a bundle of trusted authorities.
-#[must_use]
-pub fn has_authorities() -> bool {
-    std::env::var_os(BUNDLE_VARIABLE).is_some_and(|path| Path::new(&path).exists())
-        || BUNDLES.iter().any(|path| Path::new(path).exists())
-}
 
 /// How far a registry's identity is checked.
 #[derive(Clone, Debug)]
@@ -80,7 +62,7 @@ impl Tls {
 
     fn roots(&self, names: &[&str]) -> Result<Vec<Certificate<'static>>, Error> {
         let mut roots = Vec::new();
-        if let Some(bundle) = host_bundle() {
+        if let Some(bundle) = certificates::host_bundle() {
             read_certificates(&bundle, &mut roots)?;
         }
         for directory in &self.certs_directories {
@@ -97,19 +79,14 @@ impl Tls {
     }
 }
 
-fn host_bundle() -> Option<PathBuf> {
-    if let Some(path) = std::env::var_os(BUNDLE_VARIABLE).filter(|path| !path.is_empty()) {
-        return Some(PathBuf::from(path));
-    }
-    BUNDLES.iter().map(PathBuf::from).find(|path| path.exists())
-}
-
 /// The `*.crt` files of a registry's directory, which need not exist.
 fn certificate_files(directory: &Path) -> Result<Vec<PathBuf>, Error> {
     let entries = match fs::read_dir(directory) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(unreadable(directory, &error.to_string())),
+        Err(error) => {
+            return Err(Error::Setup(certificates::unusable(directory, &error.to_string())));
+        }
     };
     let mut files: Vec<PathBuf> = entries
         .filter_map(|entry| entry.ok().map(|entry| entry.path()))
@@ -120,32 +97,19 @@ fn certificate_files(directory: &Path) -> Result<Vec<PathBuf>, Error> {
 }
 
 fn read_certificates(path: &Path, into: &mut Vec<Certificate<'static>>) -> Result<(), Error> {
-    let pem = fs::read(path).map_err(|error| unreadable(path, &bundle::reason::reason(&error)))?;
-    let before = into.len();
-    for item in ureq::tls::parse_pem(&pem) {
-        match item {
-            Ok(PemItem::Certificate(certificate)) => into.push(certificate),
-            Ok(_) => {}
-            Err(_) => return Err(unreadable(path, "malformed PEM")),
-        }
-    }
-    if into.len() == before {
-        return Err(unreadable(path, "no certificate in it"));
-    }
+    let mut read = Vec::new();
+    certificates::read(path, &mut read).map_err(Error::Setup)?;
+    into.extend(read.iter().map(|der| Certificate::from_der(der).to_owned()));
     Ok(())
 }
 
 fn read_client(certificate: &Path, key: &Path) -> Result<ClientCert, Error> {
     let mut chain = Vec::new();
     read_certificates(certificate, &mut chain)?;
-    let pem = fs::read(key).map_err(|error| unreadable(key, &bundle::reason::reason(&error)))?;
-    let key = ureq::tls::PrivateKey::from_pem(&pem)
-        .map_err(|_| unreadable(key, "no private key in it"))?;
+    let pem = certificates::contents(key).map_err(Error::Setup)?;
+    let key = PrivateKey::from_pem(&pem)
+        .map_err(|_| Error::Setup(certificates::unusable(key, certificates::NO_KEY)))?;
     Ok(ClientCert::new_with_certs(&chain, key))
-}
-
-fn unreadable(path: &Path, why: &str) -> Error {
-    Error::Setup(format!("cannot use the certificates in `{}`: {why}", path.display()))
 }
 
 #[cfg(test)]

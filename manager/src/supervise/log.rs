@@ -3,12 +3,12 @@
 use crate::cli::SupervisionArgs;
 use crate::container::{LogConfig, LogDriver, Record};
 use crate::error::{Error, Result};
-use crate::forward::{Destination, tag};
+use crate::forward::{Destination, size, tag};
 use regex_lite::Regex;
 use std::collections::BTreeMap;
 
-/// What every driver takes but `none`. The last two change nothing: no file of ours makes a container wait, and another's
-/// log is not waited for either.
+/// What every driver takes but `none`. `mode` changes nothing: no file of ours makes a container wait, and another's log is not
+/// waited for either. `max-buffer-size` is how much waits for one that is to be tried again.
 const MARKS: [&str; 7] =
     ["labels", "labels-regex", "env", "env-regex", "tag", "mode", "max-buffer-size"];
 /// What drivers with files take.
@@ -16,17 +16,47 @@ const FILES: [&str; 3] = ["max-size", "max-file", "compress"];
 /// What drivers take that keep files beside what they send elsewhere.
 const CACHE: [&str; 4] = ["cache-disabled", "cache-max-size", "cache-max-file", "cache-compress"];
 /// Where syslog is, and what it is told.
-const SYSLOG: [&str; 3] = ["syslog-address", "syslog-facility", "syslog-format"];
+const SYSLOG: [&str; 7] = [
+    "syslog-address",
+    "syslog-facility",
+    "syslog-format",
+    "syslog-tls-ca-cert",
+    "syslog-tls-cert",
+    "syslog-tls-key",
+    "syslog-tls-skip-verify",
+];
+/// Where GELF goes, and how.
+const GELF: [&str; 5] = [
+    "gelf-address",
+    "gelf-compression-type",
+    "gelf-compression-level",
+    "gelf-tcp-max-reconnect",
+    "gelf-tcp-reconnect-delay",
+];
+/// Where fluentd is, and how it is spoken to.
+const FLUENTD: [&str; 9] = [
+    "fluentd-address",
+    "fluentd-async",
+    "fluentd-async-reconnect-interval",
+    "fluentd-buffer-limit",
+    "fluentd-max-retries",
+    "fluentd-request-ack",
+    "fluentd-retry-wait",
+    "fluentd-sub-second-precision",
+    "fluentd-write-timeout",
+];
 
 /// The options that a driver takes.
 fn known(driver: LogDriver) -> impl Iterator<Item = &'static str> {
-    let (marks, files): (&[&str], &[&str]) = match driver {
-        LogDriver::None => (&[], &[]),
-        LogDriver::JsonFile | LogDriver::Local => (&MARKS, &FILES),
-        LogDriver::Journald | LogDriver::Syslog => (&MARKS, &CACHE),
+    let (marks, files, own): (&[&str], &[&str], &[&str]) = match driver {
+        LogDriver::None => (&[], &[], &[]),
+        LogDriver::JsonFile | LogDriver::Local => (&MARKS, &FILES, &[]),
+        LogDriver::Journald => (&MARKS, &CACHE, &[]),
+        LogDriver::Syslog => (&MARKS, &CACHE, &SYSLOG),
+        LogDriver::Gelf => (&MARKS, &CACHE, &GELF),
+        LogDriver::Fluentd => (&MARKS, &CACHE, &FLUENTD),
     };
-    let syslog: &[&str] = if driver == LogDriver::Syslog { &SYSLOG } else { &[] };
-    [marks, files, syslog].into_iter().flatten().copied()
+    [marks, files, own].into_iter().flatten().copied()
 }
 
 /// Plans it. `labels` and `env` are the container's.
@@ -97,11 +127,6 @@ fn wanted(key: &str, value: &str) -> Result<impl Fn(&str) -> bool> {
 }
 
 fn unknown(key: &str, driver: LogDriver) -> Error {
-    if driver == LogDriver::Syslog && key.starts_with("syslog-tls-") {
-        return Error::Usage(format!(
-            "log opt '{key}' is not supported: syslog is not spoken to over TLS; a syslog daemon on this host can do that"
-        ));
-    }
     Error::Usage(format!("unknown log opt '{key}' for {} log driver", driver.as_str()))
 }
 
@@ -114,28 +139,6 @@ pub fn attributes(record: &Record) -> String {
         return String::new();
     }
     serde_json::to_string(&attributes).unwrap_or_default()
-}
-
-/// A size in Docker's decimal units; -1 is no limit.
-fn size(text: &str) -> Option<u64> {
-    if text == "-1" {
-        return Some(0);
-    }
-    let lower = text.to_ascii_lowercase();
-    let number = lower.strip_suffix('b').unwrap_or(&lower);
-    let (digits, unit) = match number.as_bytes().last()? {
-        b'k' => (&number[..number.len() - 1], 1000.0),
-        b'm' => (&number[..number.len() - 1], 1e6),
-        b'g' => (&number[..number.len() - 1], 1e9),
-        _ => (number, 1.0),
-    };
-    let size = digits.parse::<f64>().ok()? * unit;
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "checked against the range"
-    )]
-    (1.0..1e18).contains(&size).then_some(size as u64)
 }
 
 #[cfg(test)]
@@ -167,7 +170,16 @@ mod tests {
 
     #[test]
     fn what_goes_elsewhere_is_kept_unless_it_is_said_otherwise() {
-        for driver in [LogDriver::Journald, LogDriver::Syslog] {
+        for (driver, address) in [
+            (LogDriver::Journald, None),
+            (LogDriver::Syslog, None),
+            (LogDriver::Gelf, Some("gelf-address=udp://logs:12201")),
+            (LogDriver::Fluentd, None),
+        ] {
+            let with_driver = |driver, options: &[&str]| {
+                let options: Vec<&str> = address.iter().chain(options).copied().collect();
+                with_driver(driver, &options)
+            };
             let config = with_driver(driver, &[]).unwrap();
             assert_eq!((config.uncached, config.max_size), (false, 20_000_000));
             let options = ["cache-max-size=1k", "cache-max-file=2", "cache-compress=true"];
@@ -196,6 +208,8 @@ mod tests {
         for (driver, option) in [
             (LogDriver::Journald, "max-size"),
             (LogDriver::Journald, "syslog-address"),
+            (LogDriver::Syslog, "gelf-address"),
+            (LogDriver::Fluentd, "fluentd-async-connect"),
             (LogDriver::Syslog, "compress"),
             (LogDriver::None, "tag"),
         ] {
@@ -203,8 +217,8 @@ mod tests {
             let expected = format!("unknown log opt '{option}' for {name} log driver");
             assert_eq!(said(driver, &format!("{option}=x")), expected);
         }
-        let tls = said(LogDriver::Syslog, "syslog-tls-ca-cert=/ca");
-        assert!(tls.starts_with("log opt 'syslog-tls-ca-cert' is not supported"), "{tls}");
+        let tls = said(LogDriver::Syslog, "syslog-tls-cert=/cert");
+        assert_eq!(tls, "syslog-tls-cert and syslog-tls-key are given together");
         assert_eq!(said(LogDriver::Syslog, "syslog-facility=x"), "invalid syslog facility: `x`");
     }
 

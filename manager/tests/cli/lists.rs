@@ -191,7 +191,7 @@ fn info_and_version_answer_what_scripts_ask_docker_for() {
     assert_eq!(info("{{.Driver}} {{.OSType}}"), "overlayfs linux\n");
     assert_eq!(info("{{.DockerRootDir}}").trim(), world.root().to_str().unwrap());
     assert!(["1\n", "2\n"].contains(&info("{{.CgroupVersion}}").as_str()));
-    assert_eq!(info("{{.Plugins.Log}}"), "[json-file local journald syslog none]\n");
+    assert_eq!(info("{{.Plugins.Log}}"), "[json-file local journald syslog gelf fluentd none]\n");
     let text = world.nman(["info"]).ok().stdout();
     assert!(text.contains("Plugins:\n Volume: local\n Network: bridge host "), "{text}");
     assert!(text.starts_with("Containers: 1\n Running: 0\n"), "{text}");

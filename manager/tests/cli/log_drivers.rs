@@ -31,7 +31,7 @@ fn sorted(socket: &UnixDatagram, count: usize) -> Vec<String> {
     messages
 }
 
-fn said(world: &World, name: &str) -> (String, String) {
+pub(crate) fn said(world: &World, name: &str) -> (String, String) {
     let logs: Output = world.nman(["logs", name]).ok();
     (logs.stdout(), logs.stderr())
 }
@@ -169,7 +169,7 @@ fn an_option_that_a_driver_does_not_have_is_refused_before_anything_is_made() {
     syslog("syslog-format=x").says("invalid syslog format: `x`");
     syslog("max-size=1m").says("unknown log opt 'max-size' for syslog log driver");
     syslog("syslog-address=unix:///nowhere").says("connect to /nowhere: No such file");
-    let unknown = world.run(&["--log-driver", "gelf"], &["true"]).exits(125);
-    unknown.says("there are json-file, local, journald, syslog, none");
+    let unknown = world.run(&["--log-driver", "splunk"], &["true"]).exits(125);
+    unknown.says("there are json-file, local, journald, syslog, gelf, fluentd, none");
     world.assert_no_container();
 }

@@ -8,7 +8,7 @@ use nman::wire::{Request, put};
 use std::os::fd::AsFd as _;
 
 /// One line of `/proc/PID/status`, in kB.
-fn memory(pid: i64, key: &str) -> u64 {
+pub(crate) fn memory(pid: i64, key: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix(key)).unwrap();
     line.trim_start_matches(':').trim().trim_end_matches(" kB").parse().unwrap()

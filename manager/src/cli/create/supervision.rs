@@ -25,7 +25,7 @@ pub struct SupervisionArgs {
     /// Run an init in the container that forwards signals and reaps processes
     #[arg(long)]
     pub init: bool,
-    /// Where the output goes: json-file, local, journald, syslog, none
+    /// Where the output goes: json-file, local, journald, syslog, gelf, fluentd, none
     #[arg(long, value_name = "DRIVER")]
     pub log_driver: Option<LogDriver>,
     /// Option of the log driver, such as max-size=10m

@@ -1,0 +1,223 @@
+//! TLS to another's log: whom to take for it, and who we say we are. Only a monitor that sends its container's output this way has
+//! any of it in memory.
+
+use super::address::host_and_port;
+use crate::certificates;
+use crate::registry::TlsFault;
+use rustix::net::{RecvFlags, recv};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{
+    ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme,
+};
+use std::io::{self, Read, Write as _};
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Whom to take for the log, and who we say we are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Trust {
+    /// Authorities that count beside this machine's.
+    pub(super) authorities: Option<PathBuf>,
+    /// Our certificate, and its key.
+    pub(super) client: Option<(PathBuf, PathBuf)>,
+    /// Anybody is taken for it.
+    pub(super) anybody: bool,
+}
+
+impl Trust {
+    /// Reads the files that it names.
+    pub(super) fn config(&self) -> Result<Arc<ClientConfig>, String> {
+        let provider = Arc::new(ring::default_provider());
+        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .map_err(|error| error.to_string())?;
+        let builder = if self.anybody {
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(Anybody(provider)))
+        } else {
+            builder.with_root_certificates(self.roots()?)
+        };
+        let config = match &self.client {
+            None => builder.with_no_client_auth(),
+            Some((certificate, key)) => {
+                let mut chain = Vec::new();
+                certificates::read(certificate, &mut chain)?;
+                let unfit = |error| certificates::unusable(key, &format!("{error}"));
+                builder.with_client_auth_cert(chain, certificates::read_key(key)?).map_err(unfit)?
+            }
+        };
+        Ok(Arc::new(config))
+    }
+
+    fn roots(&self) -> Result<RootCertStore, String> {
+        let mut roots = Vec::new();
+        for file in certificates::host_bundle().iter().chain(&self.authorities) {
+            certificates::read(file, &mut roots)?;
+        }
+        let mut store = RootCertStore::empty();
+        // One that the library does not understand is one that nobody is trusted by.
+        store.add_parsable_certificates(roots);
+        Ok(store)
+    }
+}
+
+/// Takes any certificate, but of somebody who has its key.
+#[derive(Debug)]
+struct Anybody(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Anybody {
+    fn verify_server_cert(
+        &self,
+        _certificate: &CertificateDer<'_>,
+        _chain: &[CertificateDer<'_>],
+        _name: &ServerName<'_>,
+        _ocsp: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signed, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signed, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// A connection, on which both sides know who the other is.
+#[derive(Debug)]
+pub(super) struct Stream {
+    tls: ClientConnection,
+    tcp: TcpStream,
+}
+
+impl Stream {
+    /// Shakes hands with whoever is at `place`, until the deadline. What the socket's limits are holds for each step.
+    pub(super) fn over(
+        tcp: TcpStream,
+        place: &str,
+        config: &Arc<ClientConfig>,
+        deadline: Instant,
+    ) -> io::Result<Self> {
+        let host = host_and_port(place).0.trim_matches(['[', ']']).to_owned();
+        let name = ServerName::try_from(host)
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+        let tls = ClientConnection::new(Arc::clone(config), name).map_err(io::Error::other)?;
+        let mut stream = Self { tls, tcp };
+        while stream.tls.is_handshaking() {
+            if Instant::now() > deadline {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            if stream.tls.wants_write() {
+                stream.tls.write_tls(&mut stream.tcp)?;
+            } else if stream.tls.read_tls(&mut stream.tcp)? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            } else {
+                stream.process()?;
+            }
+        }
+        stream.flush()?;
+        Ok(stream)
+    }
+
+    /// Sends a message whole.
+    pub(super) fn send(&mut self, message: &[u8]) -> io::Result<()> {
+        let mut rest = message;
+        while !rest.is_empty() {
+            let taken = self.tls.writer().write(rest)?;
+            rest = &rest[taken..];
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        while self.tls.wants_write() {
+            self.tls.write_tls(&mut self.tcp)?;
+        }
+        Ok(())
+    }
+
+    /// Reads what the other side says.
+    pub(super) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match self.tls.reader().read(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                read => return read,
+            }
+            if self.tls.read_tls(&mut self.tcp)? == 0 {
+                return Ok(0);
+            }
+            self.process()?;
+        }
+    }
+
+    /// Reads what has come, without waiting, and forgets it. Whether the other side has closed the connection.
+    pub(super) fn is_closed(&mut self) -> bool {
+        let mut buffer = [0; 256];
+        loop {
+            match self.tls.read_tls(&mut Arrived(&self.tcp)) {
+                Ok(length) if length > 0 => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
+                Ok(_) | Err(_) => return true,
+            }
+            if self.process().is_err() {
+                return true;
+            }
+            while let Ok(length) = self.tls.reader().read(&mut buffer) {
+                if length == 0 {
+                    return true;
+                }
+            }
+        }
+    }
+
+    fn process(&mut self) -> io::Result<()> {
+        let processed = self.tls.process_new_packets();
+        processed.map(drop).map_err(|error| {
+            // It is told why.
+            let _ = self.tls.write_tls(&mut self.tcp);
+            io::Error::new(io::ErrorKind::InvalidData, TlsFault::from(&error))
+        })
+    }
+}
+
+impl Drop for Stream {
+    /// The other side is told that this is the end, if it can take that at once.
+    fn drop(&mut self) {
+        self.tls.send_close_notify();
+        if self.tcp.set_nonblocking(true).is_ok() {
+            let _ = self.flush();
+        }
+    }
+}
+
+/// What has arrived on a socket.
+struct Arrived<'a>(&'a TcpStream);
+
+impl Read for Arrived<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        Ok(recv(self.0, buffer, RecvFlags::DONTWAIT)?.0)
+    }
+}
