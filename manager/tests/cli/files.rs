@@ -111,6 +111,13 @@ fn cp_follows_dockers_rules_both_ways_and_into_volumes() {
     assert!(out.join("linked").is_symlink());
     world.nman(["cp", "-L", "files:/new/link", &text(&out.join("followed"))]).ok();
     assert_eq!(fs::read_to_string(out.join("followed")).unwrap(), "one\n");
+    // A device of the host stays one.
+    let (device, zero) = (out.join("device"), rustix::fs::makedev(1, 5));
+    let (kind, mode) = (rustix::fs::FileType::CharacterDevice, rustix::fs::Mode::RUSR);
+    rustix::fs::mknodat(rustix::fs::CWD, &device, kind, mode, zero).unwrap();
+    let error = from("/new/one", &device).exits(1).stderr();
+    assert!(error.contains("must be a directory or a regular file: got a device"), "{error}");
+    assert_eq!(device.metadata().unwrap().rdev(), zero);
     world.nman(["rm", "-f", "files"]).ok();
     world.assert_no_container();
 }
