@@ -155,7 +155,8 @@ fn of_repository(names: &[Reference], text: &str) -> Vec<Reference> {
 fn outgoing(store: &Store, image: &Image, names: &[Reference]) -> Result<Outgoing> {
     let path = store.layout().blob_path(&image.manifest_digest);
     let size = std::fs::metadata(&path).map_err(Error::io("read", &path))?.len();
-    let names = names.iter().filter_map(|name| {
+    // A digest is no name for an archive: it names the manifest, which is not always the one that is in it.
+    let names = names.iter().filter(|name| name.digest().is_none()).filter_map(|name| {
         Some(Name {
             full: name.canonical(),
             familiar: name.to_string(),
