@@ -163,7 +163,6 @@ impl Store {
     ) -> Result<bool, Error> {
         match &damage.remedy {
             Remedy::Collect => {
-                Staging::sweep(&self.root.join("staging"))?;
                 let _session = self.stage()?;
                 let _lock = self.lock()?;
                 self.collect(&self.index()?)?;
