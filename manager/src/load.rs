@@ -80,10 +80,12 @@ fn unpack_and_install(
 ) -> Result<Vec<Image>, Cause> {
     let staging = store.stage()?;
     let layout = Layout::create(staging.path("layout")).map_err(store::Error::from)?;
-    let loaded = archive::load(archive, &layout, &Limits::default())?;
+    let disk = File::open(layout.path()).map_err(store::Error::file("open", layout.path()))?;
+    let loaded = archive::load(archive, &layout, &Limits::on_disk(disk))?;
     let host = Platform::host();
     let asked = platform.is_some();
-    let source = Source { registry: &layout, platform: platform.unwrap_or(&host), asked };
+    let platform = platform.unwrap_or(&host);
+    let source = Source { registry: &layout, platform, asked, made_here: false };
     let named: Result<Vec<_>, Cause> = loaded
         .iter()
         .map(|image| {

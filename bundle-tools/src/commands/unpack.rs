@@ -44,7 +44,7 @@ fn unpack_layers(
     let mut limits = Limits::default();
     if let Some(bytes) = args.max_size {
         // Who states a size has looked at the image.
-        limits = Limits { bytes, ratio: u64::MAX, ..limits };
+        limits = Limits { bytes, ..Limits::of_own() };
     }
     let options = Options {
         whiteouts: Whiteouts::Apply,

@@ -1,5 +1,7 @@
 //! What a caller may ask of [`unpack`](super::unpack), and what it learns.
 
+use std::os::fd::AsFd;
+
 use super::Accepted;
 use crate::digest::DiffId;
 
@@ -127,6 +129,26 @@ impl Default for Limits {
     }
 }
 
+impl Limits {
+    /// For what goes to the disk that `directory` is on. Files of zeros are ordinary, and compress a thousandfold: that becomes
+    /// suspicious where it would take an eighth of what is free, since several layers come in at a time.
+    pub fn on_disk(directory: impl AsFd) -> Self {
+        let free = rustix::fs::fstatvfs(directory)
+            .map_or(0, |disk| disk.f_bavail.saturating_mul(disk.f_frsize));
+        Self::with_free(free)
+    }
+
+    fn with_free(bytes: u64) -> Self {
+        let limits = Self::default();
+        Self { ratio_from: limits.ratio_from.max(bytes / 8), ..limits }
+    }
+
+    /// For what was made here, or held to limits already when it came: it is as large as it is meant to be.
+    pub fn of_own() -> Self {
+        Self { ratio: u64::MAX, ..Self::default() }
+    }
+}
+
 /// What was done.
 #[derive(Clone, Debug)]
 pub struct Stats {
@@ -155,4 +177,17 @@ pub struct Ignored {
     pub entry: String,
     /// What was left out and why.
     pub what: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn much_of_little_is_suspicious_where_it_would_fill_the_disk() {
+        let ratio_from = |free| Limits::with_free(free).ratio_from;
+        assert_eq!(ratio_from(80 << 30), 10 << 30);
+        assert_eq!(ratio_from(0), Limits::default().ratio_from);
+        assert_eq!(Limits::of_own().bytes, Limits::default().bytes);
+    }
 }

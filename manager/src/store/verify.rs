@@ -136,7 +136,7 @@ impl Store {
         }
         let blob = self.blob(&digest, descriptor.size()).map_err(|error| error.to_string())?;
         let mut contents = BTreeMap::new();
-        let diff_id = layer::scan(blob, &Limits::default(), |entry| {
+        let diff_id = layer::scan(blob, &Limits::of_own(), |entry| {
             let name = clean(&entry.name);
             // Devices are left out there: see `unpack`.
             let is_device = matches!(entry.kind, Kind::CharDevice(..) | Kind::BlockDevice(..));

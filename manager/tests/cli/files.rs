@@ -297,6 +297,33 @@ fn equal_contents_are_committed_to_equal_images_and_the_container_goes_on() {
 }
 
 #[test]
+fn a_large_file_of_zeros_is_committed_imported_and_loaded() {
+    let world = World::new();
+    world.run(&["--name", "zeros"], &["truncate", "-s", "300M", "/disk"]).ok();
+    world.nman(["commit", "zeros", "zeros:1"]).ok();
+    let archive = world.path("zeros.tar.gz");
+    let directory = world.path("zeros");
+    fs::create_dir(&directory).unwrap();
+    fs::File::create(directory.join("disk")).unwrap().set_len(300 << 20).unwrap();
+    let tar = Capture::of("tar").args(["-C"]).args([&directory]).args(["-czf"]);
+    tar.args([&archive]).args(["disk"]).run().ok();
+    let archive = archive.display().to_string();
+    world.nman(["import", &archive, "zeros:2"]).ok();
+    world.nman(["save", "-o", &archive, "zeros:2"]).ok();
+    world.nman(["rmi", "zeros:2"]).ok();
+    world.nman(["load", "-i", &archive]).ok();
+    for name in ["zeros:1", "zeros:2"] {
+        world.nman(["create", "--name", "look", "--network", "none", name, "none"]).ok();
+        let packed = world.path("look");
+        world.nman(["cp", "look:/disk", packed.to_str().unwrap()]).ok();
+        assert_eq!(fs::metadata(packed).unwrap().len(), 300 << 20, "{name}");
+        world.nman(["rm", "look"]).ok();
+    }
+    world.nman(["rm", "zeros"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
 fn a_commit_takes_over_how_the_container_is_stopped_checked_and_reached() {
     let world = World::new();
     let config = |name: &str, options: &[&str], image: &str, change: &[&str]| {

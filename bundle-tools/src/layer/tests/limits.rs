@@ -46,6 +46,18 @@ fn a_gigabyte_of_zeros_is_stopped_by_its_ratio() {
 }
 
 #[test]
+fn zeros_of_our_own_are_no_bomb() {
+    let mut encoder = Compression::Gzip.encoder(Vec::new()).unwrap();
+    io::copy(&mut zeros(300 << 20), &mut encoder).unwrap();
+    let layer = encoder.finish().unwrap();
+    let sandbox = Sandbox::new();
+    let root = fs::File::open(sandbox.root()).unwrap();
+    let options = limited(|limits| *limits = Limits::of_own());
+    unpack(&layer[..], root.as_fd(), &options).unwrap();
+    assert_eq!(fs::metadata(sandbox.path("zeros")).unwrap().len(), 300 << 20);
+}
+
+#[test]
 fn a_large_honest_layer_is_not_taken_for_a_bomb() {
     let options = limited(|l| (l.ratio_from, l.ratio) = (1 << 20, 10));
     let sandbox = Sandbox::new();
