@@ -32,6 +32,9 @@ pub struct PackOptions {
     pub owner_map: OwnerMap,
     /// What is left out, with all that is below it: paths relative to the root.
     pub omit: BTreeSet<Vec<u8>>,
+    /// The overlay was mounted with `userxattr` and has its marks in `user.overlay.*`, not in `trusted.overlay.*`. Without, whoever
+    /// owns a file may set an attribute of such a name, and it means nothing.
+    pub user_marks: bool,
     /// Of a directory in which the kernel shows itself ([`is_of_kernel`]) the directory alone is packed.
     pub without_kernel: bool,
 }
@@ -253,7 +256,7 @@ impl<'o, W: Write> Packer<'o, W> {
             return Err(Error::refused(path, "it changed while it was being read"));
         }
         let xattrs = Object::Fd(&fd).xattrs(path)?;
-        if self.overlay() && stat.st_size == 0 && has_mark(&xattrs, b"overlay.whiteout") {
+        if self.overlay() && stat.st_size == 0 && self.has_mark(&xattrs, b"overlay.whiteout") {
             return self.whiteout(path, name);
         }
         self.refuse_pointers(&xattrs, path)?;
@@ -294,19 +297,28 @@ impl<'o, W: Write> Packer<'o, W> {
     fn is_opaque(&self, xattrs: &[Xattr], path: &[u8]) -> Result<bool, Error> {
         self.refuse_pointers(xattrs, path)?;
         // "x" says that whiteouts in it are xattrs; only "y" hides what is below.
-        let opaque = |(key, value): &Xattr| is_mark(key, b"overlay.opaque") && value == b"y";
+        let opaque = |(key, value): &Xattr| self.is_mark(key, b"overlay.opaque") && value == b"y";
         Ok(xattrs.iter().any(opaque))
     }
 
     fn refuse_pointers(&self, xattrs: &[Xattr], path: &[u8]) -> Result<(), Error> {
         let pointers = [&b"overlay.redirect"[..], b"overlay.metacopy"];
-        if self.overlay() && pointers.iter().any(|mark| has_mark(xattrs, mark)) {
+        if self.overlay() && pointers.iter().any(|mark| self.has_mark(xattrs, mark)) {
             return Err(Error::refused(
                 path,
                 "its content is in a lower layer (metacopy or redirect)",
             ));
         }
         Ok(())
+    }
+
+    fn is_mark(&self, key: &[u8], mark: &[u8]) -> bool {
+        let class = if self.options.user_marks { &b"user."[..] } else { b"trusted." };
+        key.strip_prefix(class) == Some(mark)
+    }
+
+    fn has_mark(&self, xattrs: &[Xattr], mark: &[u8]) -> bool {
+        xattrs.iter().any(|(key, _)| self.is_mark(key, mark))
     }
 
     fn describe(&self, name: &[u8], kind: Kind, stat: &Stat, mut xattrs: Vec<Xattr>) -> Entry {
@@ -372,14 +384,6 @@ impl Level {
         names.sort_unstable_by(|a, b| b.cmp(a));
         Ok(Self { dir, path, names })
     }
-}
-
-fn is_mark(key: &[u8], mark: &[u8]) -> bool {
-    key.strip_prefix(b"trusted.").or_else(|| key.strip_prefix(b"user.")) == Some(mark)
-}
-
-fn has_mark(xattrs: &[Xattr], mark: &[u8]) -> bool {
-    xattrs.iter().any(|(key, _)| is_mark(key, mark))
 }
 
 /// Whose attributes are read.

@@ -147,6 +147,30 @@ fn names_and_marks_that_a_layer_cannot_carry_are_refused() {
 }
 
 #[test]
+fn marks_that_a_container_may_set_itself_mean_nothing_unless_the_overlay_has_them_there() {
+    let sandbox = Sandbox::new();
+    sandbox.unpack(&layer().dir("d").file("d/f", "x").file("e", "").file("full", "x")).unwrap();
+    let flags = rustix::fs::XattrFlags::empty();
+    let mark = |name: &str, mark: &str, value: &[u8]| {
+        let key = format!("user.overlay.{mark}");
+        rustix::fs::setxattr(sandbox.path(name), &*key, value, flags).unwrap();
+    };
+    mark("d", "opaque", b"y");
+    mark("e", "whiteout", b"");
+    let told = |options: &PackOptions| {
+        let mut bytes = Vec::new();
+        let root = fs::File::open(sandbox.root()).unwrap();
+        diff(root.as_fd(), options, &mut bytes).map(|_| names(&bytes))
+    };
+    let user = PackOptions { user_marks: true, ..PackOptions::default() };
+    let believed = ["d/", "d/.wh..wh..opq", "d/f", ".wh.e", "full"];
+    assert_eq!(told(&user).unwrap(), believed);
+    mark("full", "redirect", b"/x");
+    assert!(matches!(told(&user), Err(Error::Refused { .. })));
+    assert_eq!(told(&PackOptions::default()).unwrap(), ["d/", "d/f", "e", "full"]);
+}
+
+#[test]
 fn a_socket_is_left_out_and_reported() {
     let sandbox = Sandbox::new();
     let _socket = std::os::unix::net::UnixListener::bind(sandbox.path("s")).unwrap();
