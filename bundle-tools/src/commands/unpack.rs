@@ -56,7 +56,7 @@ fn unpack_layers(
     for (layer, expected) in image.manifest.layers().iter().zip(&image.diff_ids) {
         let stats = layer::unpack(layout.blob(layer)?, rootfs.as_fd(), &options)?;
         check_diff_id(layer.digest().as_ref(), expected, &stats.diff_id)?;
-        warn(&stats.ignored);
+        warn(&stats.ignored, stats.ignored_more);
     }
     Ok(())
 }

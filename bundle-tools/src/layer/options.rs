@@ -114,6 +114,9 @@ pub struct Limits {
     pub depth: usize,
     /// Bytes of all extended attributes of one entry, as they stand in the archive.
     pub xattrs: usize,
+    /// Bytes of memory for what has to be remembered to the end: the paths of directories and of whiteouts, and of everything where
+    /// whiteouts are [applied](Whiteouts::Apply).
+    pub paths: usize,
 }
 
 impl Default for Limits {
@@ -125,6 +128,7 @@ impl Default for Limits {
             entries: 4_000_000,
             depth: 256,
             xattrs: 1 << 20,
+            paths: 256 << 20,
         }
     }
 }
@@ -145,7 +149,7 @@ impl Limits {
 
     /// For what was made here, or held to limits already when it came: it is as large as it is meant to be.
     pub fn of_own() -> Self {
-        Self { ratio: u64::MAX, ..Self::default() }
+        Self { ratio: u64::MAX, paths: usize::MAX, ..Self::default() }
     }
 }
 
@@ -166,8 +170,10 @@ pub struct Stats {
     pub whiteouts: Vec<Vec<u8>>,
     /// The layer hides everything below it. overlayfs has no mark for that on a layer's root: leave the lower layers out.
     pub opaque_root: bool,
-    /// What was left out, with the reason.
+    /// What was left out, with the reason: the first of it, as much as a person would read.
     pub ignored: Vec<Ignored>,
+    /// How much more was left out than is in [`ignored`](Self::ignored).
+    pub ignored_more: u64,
 }
 
 /// Something that an entry asked for and did not get.
