@@ -44,7 +44,7 @@ pub struct PackOptions {
 pub struct Packed {
     /// Entries written.
     pub entries: u64,
-    /// What has no place in a layer and was left out: sockets.
+    /// What was left out, with the reason: sockets, which have no place in a layer, and what changed while it was read.
     pub ignored: Vec<Ignored>,
 }
 
@@ -184,7 +184,7 @@ impl<'o, W: Write> Packer<'o, W> {
         }
         let kind = tree::file_type(stat);
         if kind == FileType::Directory {
-            return self.child_directory(dir, name, path).map(Some);
+            return self.child_directory(dir, name, path);
         }
         if stat.st_nlink > 1 {
             let first = self.links.entry((stat.st_dev, stat.st_ino));
@@ -201,18 +201,26 @@ impl<'o, W: Write> Packer<'o, W> {
         }
         let device = || (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev));
         let kind = match kind {
-            FileType::RegularFile => return self.file(dir, name, path).map(|()| None),
-            FileType::Symlink => {
-                let target = rustix::fs::readlinkat(dir, name, Vec::new())
-                    .map_err(|e| Error::file("read the symlink", path, e))?;
-                Kind::Symlink(target.into_bytes())
+            FileType::RegularFile => {
+                if !self.file(dir, name, path)? {
+                    // Its other names cannot lead to what is not in the archive.
+                    self.links.remove(&(stat.st_dev, stat.st_ino));
+                }
+                return Ok(None);
             }
+            FileType::Symlink => match rustix::fs::readlinkat(dir, name, Vec::new()) {
+                // Gone meanwhile, or no symlink any more.
+                Err(Errno::NOENT | Errno::INVAL) => return Ok(None),
+                target => {
+                    let target = target.map_err(|e| Error::file("read the symlink", path, e))?;
+                    Kind::Symlink(target.into_bytes())
+                }
+            },
             FileType::CharacterDevice => Kind::CharDevice(device().0, device().1),
             FileType::BlockDevice => Kind::BlockDevice(device().0, device().1),
             FileType::Fifo => Kind::Fifo,
             _ => {
-                let (entry, what) = (printable(path), "a socket".to_owned());
-                self.packed.ignored.push(Ignored { entry, what });
+                self.ignore(path, "a socket");
                 return Ok(None);
             }
         };
@@ -226,8 +234,11 @@ impl<'o, W: Write> Packer<'o, W> {
         dir: BorrowedFd<'_>,
         name: &[u8],
         path: &[u8],
-    ) -> Result<Level, Error> {
-        let fd = tree::open_child(dir, name).map_err(|e| Error::file("open directory", path, e))?;
+    ) -> Result<Option<Level>, Error> {
+        let fd = match tree::open_child(dir, name) {
+            Err(error) if is_gone(error) => return Ok(None),
+            opened => opened.map_err(|e| Error::file("open directory", path, e))?,
+        };
         let stat = rustix::fs::fstat(&fd).map_err(|e| Error::file("look at", path, e))?;
         let xattrs = Object::Fd(&fd).xattrs(path)?;
         let opaque = self.overlay() && self.is_opaque(&xattrs, path)?;
@@ -237,7 +248,7 @@ impl<'o, W: Write> Packer<'o, W> {
         if opaque {
             self.marker([path, b"/.wh..wh..opq"].concat())?;
         }
-        self.level(fd, path.to_vec())
+        self.level(fd, path.to_vec()).map(Some)
     }
 
     fn level(&self, dir: OwnedFd, path: Vec<u8>) -> Result<Level, Error> {
@@ -246,18 +257,22 @@ impl<'o, W: Write> Packer<'o, W> {
         if of_kernel { Ok(Level { dir, path, names: Vec::new() }) } else { Level::read(dir, path) }
     }
 
-    fn file(&mut self, dir: BorrowedFd<'_>, name: &[u8], path: &[u8]) -> Result<(), Error> {
+    /// Packs a file, unless it has vanished meanwhile; whether the archive has it.
+    fn file(&mut self, dir: BorrowedFd<'_>, name: &[u8], path: &[u8]) -> Result<bool, Error> {
         // It may have become a pipe since it was looked at: do not wait for its other end.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let fd = rustix::fs::openat(dir, name, flags, Mode::empty())
-            .map_err(|e| Error::file("open", path, e))?;
+        let fd = match rustix::fs::openat(dir, name, flags, Mode::empty()) {
+            Err(error) if is_gone(error) => return Ok(false),
+            opened => opened.map_err(|e| Error::file("open", path, e))?,
+        };
         let stat = rustix::fs::fstat(&fd).map_err(|e| Error::file("look at", path, e))?;
         if tree::file_type(&stat) != FileType::RegularFile {
-            return Err(Error::refused(path, "it changed while it was being read"));
+            self.ignore(path, "what it was: it changed while it was read");
+            return Ok(false);
         }
         let xattrs = Object::Fd(&fd).xattrs(path)?;
         if self.overlay() && stat.st_size == 0 && self.has_mark(&xattrs, b"overlay.whiteout") {
-            return self.whiteout(path, name);
+            return self.whiteout(path, name).map(|()| false);
         }
         self.refuse_pointers(&xattrs, path)?;
         let mut entry = self.describe(path, Kind::File, &stat, xattrs);
@@ -266,7 +281,16 @@ impl<'o, W: Write> Packer<'o, W> {
         if entry.size == 0 || stat.st_blocks == 0 && entry.size <= PAGE {
             (entry.size, file) = with_size(file).map_err(|e| Error::file("read", path, e))?;
         }
-        self.append(&entry, file)
+        self.packed.entries += 1;
+        let missing = self.output.append_changing(&entry, file);
+        if missing.map_err(|e| Error::file("pack", &entry.name, e))? > 0 {
+            self.ignore(path, "its end: it became shorter while it was read");
+        }
+        Ok(true)
+    }
+
+    fn ignore(&mut self, path: &[u8], what: &str) {
+        self.packed.ignored.push(Ignored { entry: printable(path), what: what.to_owned() });
     }
 
     fn whiteout(&mut self, path: &[u8], name: &[u8]) -> Result<(), Error> {
@@ -347,6 +371,11 @@ impl<'o, W: Write> Packer<'o, W> {
     }
 }
 
+/// What opening says of a name at which something else was a moment ago: one that vanished meanwhile is not missed.
+fn is_gone(error: Errno) -> bool {
+    matches!(error, Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::NXIO)
+}
+
 /// What files of sysfs say of their size, whatever is in them. They have no blocks.
 const PAGE: u64 = 4096;
 
@@ -419,7 +448,7 @@ impl Object<'_> {
     fn xattrs(self, path: &[u8]) -> Result<Vec<Xattr>, Error> {
         let failed = |e: Errno| Error::file("read the xattrs of", path, e);
         match self.list_length() {
-            Ok(0) | Err(Errno::OPNOTSUPP) => return Ok(Vec::new()),
+            Ok(0) | Err(Errno::OPNOTSUPP | Errno::NOENT) => return Ok(Vec::new()),
             other => other.map_err(failed)?,
         };
         // Linux keeps at most 64 KiB of names, and of each value.
