@@ -49,12 +49,7 @@ impl Change<'_> {
                 }
             }
             "EXPOSE" => self.expose(rest)?,
-            "VOLUME" => {
-                for path in exec_form(rest).unwrap_or_else(|| words(rest)) {
-                    let path = self.expand(&path);
-                    self.object("Volumes").insert(path, json!({}));
-                }
-            }
+            "VOLUME" => self.volumes(rest)?,
             "USER" => self.set("User", self.expand(rest)),
             "WORKDIR" => self.workdir(rest),
             "STOPSIGNAL" => self.set("StopSignal", self.expand(rest)),
@@ -139,16 +134,34 @@ impl Change<'_> {
         for port in words(rest) {
             let port = self.expand(&port);
             let (numbers, protocol) = port.split_once('/').unwrap_or((&port, "tcp"));
+            let protocol = protocol.to_ascii_lowercase();
+            // Of what would publish it, only the container's side is the image's.
+            let numbers = numbers.rsplit_once(':').map_or(numbers, |(_, inside)| inside);
             let (first, last) = numbers.split_once('-').unwrap_or((numbers, numbers));
             let invalid = || Error::refusal(format!("invalid containerPort: {port}"));
             let first: u16 = first.parse().map_err(|_| invalid())?;
             let last: u16 = last.parse().map_err(|_| invalid())?;
-            if first > last || !matches!(protocol, "tcp" | "udp" | "sctp") {
+            if first > last || !matches!(&*protocol, "tcp" | "udp" | "sctp") {
                 return Err(invalid());
             }
             for number in first..=last {
                 self.object("ExposedPorts").insert(format!("{number}/{protocol}"), json!({}));
             }
+        }
+        Ok(())
+    }
+
+    fn volumes(&mut self, rest: &str) -> Result<()> {
+        let paths = exec_form(rest).unwrap_or_else(|| words(rest));
+        if paths.is_empty() {
+            return Err(Error::refusal("VOLUME requires at least one argument"));
+        }
+        for path in paths {
+            let path = self.expand(&path);
+            if path.trim().is_empty() {
+                return Err(Error::refusal("VOLUME specified can not be an empty string"));
+            }
+            self.object("Volumes").insert(path, json!({}));
         }
         Ok(())
     }
@@ -194,6 +207,10 @@ impl Change<'_> {
                 "start-interval" => ("StartInterval", nanoseconds(value).ok_or_else(invalid)?),
                 _ => return Err(invalid()),
             };
+            if field != "Retries" && (1..1_000_000).contains(&value) {
+                let why = format!("Interval \"{name}\" cannot be less than 1ms");
+                return Err(Error::refusal(why));
+            }
             check.insert(field.to_owned(), value.into());
             rest = after.trim_start();
         }
@@ -352,7 +369,7 @@ mod tests {
             &json!({"WorkingDir": "/a", "Labels": null}),
             &[
                 "LABEL one=1 \"two words\"=\"2 2\"",
-                "EXPOSE 80 53/udp 8000-8001",
+                "EXPOSE 8080:80 53/UDP 8000-8001",
                 "VOLUME /data /logs",
                 "VOLUME [\"/with space\"]",
                 "USER 1000:1000",
@@ -384,6 +401,10 @@ mod tests {
         assert_eq!(refused("CMD"), "CMD requires at least one argument");
         assert_eq!(refused("ENV x"), "ENV must have two arguments");
         assert_eq!(refused("EXPOSE http"), "invalid containerPort: http");
+        assert_eq!(refused("VOLUME []"), "VOLUME requires at least one argument");
+        assert_eq!(refused("VOLUME \"\""), "VOLUME specified can not be an empty string");
+        let short = "Interval \"interval\" cannot be less than 1ms";
+        assert_eq!(refused("HEALTHCHECK --interval=1us CMD x"), short);
         assert!(refused("LABEL a=1 b").starts_with("Syntax error - can't find = in \"b\""));
         assert_eq!(refused("ONBUILD FROM x"), "FROM isn't allowed as an ONBUILD trigger");
         assert!(refused("HEALTHCHECK --interval=soon CMD x").contains("`--interval=soon`"));
