@@ -30,6 +30,7 @@ pub mod error;
 pub mod event;
 pub mod events;
 pub mod exec;
+pub mod expand;
 pub mod export;
 mod fields;
 pub mod forget;

@@ -23,7 +23,6 @@ mod builder;
 mod cache;
 mod context;
 pub mod dockerfile;
-pub mod expand;
 mod fetch;
 mod files;
 mod git;
@@ -37,7 +36,6 @@ mod shelf;
 mod sources;
 pub mod stages;
 pub mod state;
-mod substitution;
 mod workshop;
 
 use crate::cli::{BuildAgent, BuildArgs, ContextSource, NamedContext, ProgressKind, RegistryArgs};

@@ -3,10 +3,10 @@
 //! Pure. What touches files comes back as an [`Act`]; everything else is done when [`State::apply`] returns.
 
 use super::dockerfile::{Flag, Heredoc, Instruction};
-use super::expand::{exec_form, expand, pairs, split};
 use super::mount::{self, Mount};
 use super::stages::{Given, PREDEFINED, Plan, arguments, from_of};
 use crate::change;
+use crate::expand::{exec_form, expand, pairs, split};
 use crate::path::clean;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
