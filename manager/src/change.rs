@@ -5,8 +5,12 @@
 
 use crate::duration;
 use crate::error::{Error, Result};
+use crate::expand::{exec_form, expand, pairs, split};
 use crate::path;
 use serde_json::{Map, Value, json};
+
+/// What takes the meaning from the next character: a line has no directive that says otherwise.
+const ESCAPE: char = '\\';
 
 /// Applies `changes`, in their order, to the `config` member of an image's configuration.
 pub fn apply(config: &mut Map<String, Value>, changes: &[String]) -> Result<()> {
@@ -49,15 +53,10 @@ impl Change<'_> {
                 }
             }
             "EXPOSE" => self.expose(rest)?,
-            "VOLUME" => {
-                for path in exec_form(rest).unwrap_or_else(|| words(rest)) {
-                    let path = self.expand(&path);
-                    self.object("Volumes").insert(path, json!({}));
-                }
-            }
-            "USER" => self.set("User", self.expand(rest)),
-            "WORKDIR" => self.workdir(rest),
-            "STOPSIGNAL" => self.set("StopSignal", self.expand(rest)),
+            "VOLUME" => self.volumes(rest)?,
+            "USER" => self.set("User", self.expand(rest)?),
+            "WORKDIR" => self.workdir(rest)?,
+            "STOPSIGNAL" => self.set("StopSignal", self.expand(rest)?),
             "ONBUILD" => self.on_build(rest)?,
             "HEALTHCHECK" => {
                 let check = self.health_check(rest)?;
@@ -114,36 +113,22 @@ impl Change<'_> {
 
     /// `K=V K="V W"`, or `K V W`.
     fn pairs(&self, instruction: &str, rest: &str) -> Result<Vec<(String, String)>> {
-        let first = words(rest).first().cloned().unwrap_or_default();
-        if !first.contains('=') {
-            let (key, value) = rest
-                .split_once(char::is_whitespace)
-                .ok_or_else(|| Error::refusal(format!("{instruction} must have two arguments")))?;
-            return Ok(vec![(self.expand(key), self.expand(value.trim()))]);
-        }
-        words(rest)
-            .iter()
-            .map(|word| match word.split_once('=') {
-                Some(("", _)) => {
-                    Err(Error::refusal(format!("{instruction} names can not be blank")))
-                }
-                Some((key, value)) => Ok((self.expand(key), self.expand(value))),
-                None => Err(Error::refusal(format!(
-                    "Syntax error - can't find = in \"{word}\". Must be of the form: name=value"
-                ))),
-            })
-            .collect()
+        let pairs = pairs(instruction, rest, ESCAPE).map_err(Error::refusal)?;
+        pairs.iter().map(|(key, value)| Ok((self.expand(key)?, self.expand(value)?))).collect()
     }
 
     fn expose(&mut self, rest: &str) -> Result<()> {
-        for port in words(rest) {
-            let port = self.expand(&port);
+        for port in split(rest, ESCAPE) {
+            let port = self.expand(&port)?;
             let (numbers, protocol) = port.split_once('/').unwrap_or((&port, "tcp"));
+            let protocol = protocol.to_ascii_lowercase();
+            // Of what would publish it, only the container's side is the image's.
+            let numbers = numbers.rsplit_once(':').map_or(numbers, |(_, inside)| inside);
             let (first, last) = numbers.split_once('-').unwrap_or((numbers, numbers));
             let invalid = || Error::refusal(format!("invalid containerPort: {port}"));
             let first: u16 = first.parse().map_err(|_| invalid())?;
             let last: u16 = last.parse().map_err(|_| invalid())?;
-            if first > last || !matches!(protocol, "tcp" | "udp" | "sctp") {
+            if first > last || !matches!(&*protocol, "tcp" | "udp" | "sctp") {
                 return Err(invalid());
             }
             for number in first..=last {
@@ -153,11 +138,27 @@ impl Change<'_> {
         Ok(())
     }
 
-    fn workdir(&mut self, rest: &str) {
-        let typed = self.expand(rest);
+    fn volumes(&mut self, rest: &str) -> Result<()> {
+        let paths = exec_form(rest).unwrap_or_else(|| split(rest, ESCAPE));
+        if paths.is_empty() {
+            return Err(Error::refusal("VOLUME requires at least one argument"));
+        }
+        for path in paths {
+            let path = self.expand(&path)?;
+            if path.trim().is_empty() {
+                return Err(Error::refusal("VOLUME specified can not be an empty string"));
+            }
+            self.object("Volumes").insert(path, json!({}));
+        }
+        Ok(())
+    }
+
+    fn workdir(&mut self, rest: &str) -> Result<()> {
+        let typed = self.expand(rest)?;
         let current = self.config.get("WorkingDir").and_then(Value::as_str).unwrap_or("/");
         let joined = if typed.starts_with('/') { typed } else { format!("{current}/{typed}") };
         self.set("WorkingDir", path::clean(&joined));
+        Ok(())
     }
 
     fn on_build(&mut self, rest: &str) -> Result<()> {
@@ -194,6 +195,10 @@ impl Change<'_> {
                 "start-interval" => ("StartInterval", nanoseconds(value).ok_or_else(invalid)?),
                 _ => return Err(invalid()),
             };
+            if field != "Retries" && (1..1_000_000).contains(&value) {
+                let why = format!("Interval \"{name}\" cannot be less than 1ms");
+                return Err(Error::refusal(why));
+            }
             check.insert(field.to_owned(), value.into());
             rest = after.trim_start();
         }
@@ -217,89 +222,17 @@ impl Change<'_> {
         Ok(check.into())
     }
 
-    /// Takes quotes away and puts in `$NAME` and `${NAME}` from the configuration's own environment.
-    fn expand(&self, text: &str) -> String {
-        let mut out = String::new();
-        let mut quote: Option<char> = None;
-        let mut rest = text;
-        while let Some(c) = rest.chars().next() {
-            rest = &rest[c.len_utf8()..];
-            match (c, quote) {
-                ('\'' | '"', None) => quote = Some(c),
-                (c, Some(q)) if c == q => quote = None,
-                ('\\', None | Some('"')) => {
-                    if let Some(next) = rest.chars().next() {
-                        rest = &rest[next.len_utf8()..];
-                        out.push(next);
-                    }
-                }
-                ('$', None | Some('"')) => {
-                    let (name, after) = variable_name(rest);
-                    match name {
-                        Some(name) => out.push_str(&self.variable(name)),
-                        None => out.push('$'),
-                    }
-                    rest = after;
-                }
-                (c, _) => out.push(c),
-            }
-        }
-        out
+    /// Takes quotes away and puts in variables of the configuration's own environment.
+    fn expand(&self, text: &str) -> Result<String> {
+        expand(text, ESCAPE, &|name| self.variable(name)).map_err(Error::refusal)
     }
 
-    fn variable(&self, name: &str) -> String {
+    fn variable(&self, name: &str) -> Option<String> {
         let list = self.config.get("Env").and_then(Value::as_array);
         let values = list.into_iter().flatten().filter_map(Value::as_str);
         let found = values.filter_map(|v| v.split_once('=')).find(|(key, _)| *key == name);
-        found.map(|(_, value)| value.to_owned()).unwrap_or_default()
+        found.map(|(_, value)| value.to_owned())
     }
-}
-
-/// The name behind a `$`, if there is one, and what follows it.
-fn variable_name(rest: &str) -> (Option<&str>, &str) {
-    if let Some((name, after)) = rest.strip_prefix('{').and_then(|rest| rest.split_once('}')) {
-        return (Some(name), after);
-    }
-    let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len());
-    if end == 0 { (None, rest) } else { (Some(&rest[..end]), &rest[end..]) }
-}
-
-/// `["a", "b"]`
-fn exec_form(text: &str) -> Option<Vec<String>> {
-    if text.starts_with('[') { serde_json::from_str(text).ok() } else { None }
-}
-
-/// Words between white space, with their quotes and escapes still in them.
-fn words(text: &str) -> Vec<String> {
-    let mut words = Vec::new();
-    let mut word = String::new();
-    let mut quote: Option<char> = None;
-    let mut characters = text.chars();
-    while let Some(c) = characters.next() {
-        match (c, quote) {
-            ('\\', _) => {
-                word.push(c);
-                word.extend(characters.next());
-            }
-            (c, None) if c.is_whitespace() => {
-                if !word.is_empty() {
-                    words.push(std::mem::take(&mut word));
-                }
-            }
-            (c, _) => {
-                match quote {
-                    None if matches!(c, '\'' | '"') => quote = Some(c),
-                    Some(q) if q == c => quote = None,
-                    _ => {}
-                }
-                word.push(c);
-            }
-        }
-    }
-    if !word.is_empty() {
-        words.push(word);
-    }
-    words
 }
 
 fn nanoseconds(text: &str) -> Option<u64> {
@@ -342,8 +275,10 @@ mod tests {
     #[test]
     fn variables_are_replaced_added_and_expanded() {
         let old = json!({"Env": ["PATH=/bin", "A=1"]});
-        let new = changed(&old, &["ENV PATH=$PATH:/sbin B=\"x y\" C='$A'", "ENV D some words"]);
-        assert_eq!(new["Env"], json!(["PATH=/bin:/sbin", "A=1", "B=x y", "C=$A", "D=some words"]));
+        let lines = ["ENV PATH=$PATH:/sbin B=\"x y\" C='$A'", "ENV D some words", "ENV E=${X:-d}"];
+        let new = changed(&old, &lines);
+        let env = ["PATH=/bin:/sbin", "A=1", "B=x y", "C=$A", "D=some words", "E=d"];
+        assert_eq!(new["Env"], json!(env));
     }
 
     #[test]
@@ -352,7 +287,7 @@ mod tests {
             &json!({"WorkingDir": "/a", "Labels": null}),
             &[
                 "LABEL one=1 \"two words\"=\"2 2\"",
-                "EXPOSE 80 53/udp 8000-8001",
+                "EXPOSE 8080:80 53/UDP 8000-8001",
                 "VOLUME /data /logs",
                 "VOLUME [\"/with space\"]",
                 "USER 1000:1000",
@@ -384,6 +319,11 @@ mod tests {
         assert_eq!(refused("CMD"), "CMD requires at least one argument");
         assert_eq!(refused("ENV x"), "ENV must have two arguments");
         assert_eq!(refused("EXPOSE http"), "invalid containerPort: http");
+        assert!(refused("LABEL a=\"x").ends_with("looking for matching double-quote"));
+        assert_eq!(refused("VOLUME []"), "VOLUME requires at least one argument");
+        assert_eq!(refused("VOLUME \"\""), "VOLUME specified can not be an empty string");
+        let short = "Interval \"interval\" cannot be less than 1ms";
+        assert_eq!(refused("HEALTHCHECK --interval=1us CMD x"), short);
         assert!(refused("LABEL a=1 b").starts_with("Syntax error - can't find = in \"b\""));
         assert_eq!(refused("ONBUILD FROM x"), "FROM isn't allowed as an ONBUILD trigger");
         assert!(refused("HEALTHCHECK --interval=soon CMD x").contains("`--interval=soon`"));

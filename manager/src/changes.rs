@@ -136,7 +136,11 @@ impl Walk<'_> {
             self.report(path.to_vec(), kind);
             return Ok(reported);
         }
-        let fd = open_child(upper, name).map_err(|errno| fault("open", path, errno))?;
+        let fd = match open_child(upper, name) {
+            // Gone meanwhile, or no directory any more.
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(Outcome::default()),
+            opened => opened.map_err(|errno| fault("open", path, errno))?,
+        };
         let (dirs, same) = match &below {
             Below::Directory(dirs) => {
                 (&dirs[..], dirs.first().map_or(Ok(false), |dir| alike(dir, stat, path))?)

@@ -10,6 +10,7 @@ use crate::container::{Containers, Dir, Record, Status};
 use crate::error::{Error, Result};
 use crate::event::emit_container;
 use crate::new_image::{NewImage, history, source_date_epoch};
+use crate::privilege::is_in_namespace;
 use crate::settings::Settings;
 use crate::store::{Image, Store};
 use crate::{change, diff, health, inspect, pause, tag, user_namespace};
@@ -95,7 +96,8 @@ fn pack(
     // In the layer, files belong to the container's ids, whatever these are here.
     let owner_map = user_namespace::layer_owners(record).on_disk().inverse();
     let omit = changes.incidental;
-    let options = PackOptions { latest, owner_map, omit, ..PackOptions::default() };
+    let user_marks = is_in_namespace();
+    let options = PackOptions { latest, owner_map, omit, user_marks, ..PackOptions::default() };
     let (descriptor, diff_id, _) =
         image.layer(|output| layer::diff(upper.as_fd(), &options, output))?;
     Ok(Some((descriptor, diff_id)))

@@ -18,7 +18,7 @@ use crate::privilege::is_in_namespace;
 use crate::reach::{Reach, View};
 use crate::settings::Settings;
 use crate::user_namespace::as_root_of;
-use bundle::layer::{self, Accepted, Options, OwnerMap, PackOptions, Whiteouts};
+use bundle::layer::{self, Accepted, Limits, Options, OwnerMap, PackOptions, Whiteouts};
 use place::{Destination, Found, Place, Plan, Root, Source, basename, plan};
 use rustix::fs::Mode;
 use std::os::fd::AsFd as _;
@@ -187,6 +187,7 @@ impl Container {
             whiteouts: Whiteouts::None,
             owner_map,
             accepted: Accepted::Archives,
+            limits: Limits::on_disk(&directory),
             ..Options::default()
         };
         as_root_of(&self.record, || {

@@ -31,6 +31,7 @@ pub mod error;
 pub mod event;
 pub mod events;
 pub mod exec;
+pub mod expand;
 pub mod export;
 mod fields;
 pub mod forget;

@@ -11,6 +11,7 @@ use std::io::Read;
 use std::path::Path;
 
 use bundle::archive::{self, Loaded};
+use bundle::digest::Digest;
 use bundle::layer::Limits;
 use bundle::layout::Layout;
 
@@ -19,6 +20,7 @@ use crate::pull::{Cause, Error, Source, install};
 use crate::reference::Reference;
 use crate::registry::{Platform, Registry};
 use crate::store::{self, Image, Store};
+use crate::table::plain;
 
 /// `nman load`: what was loaded, in Docker's words.
 pub fn load_archive(settings: &Settings, args: &LoadArgs) -> crate::error::Result<String> {
@@ -78,15 +80,24 @@ fn unpack_and_install(
 ) -> Result<Vec<Image>, Cause> {
     let staging = store.stage()?;
     let layout = Layout::create(staging.path("layout")).map_err(store::Error::from)?;
-    let loaded = archive::load(archive, &layout, &Limits::default())?;
+    let disk = File::open(layout.path()).map_err(store::Error::file("open", layout.path()))?;
+    let loaded = archive::load(archive, &layout, &Limits::on_disk(disk))?;
     let host = Platform::host();
     let asked = platform.is_some();
-    let source = Source { registry: &layout, platform: platform.unwrap_or(&host), asked };
+    let platform = platform.unwrap_or(&host);
+    let source = Source { registry: &layout, platform, asked, made_here: false };
+    let named: Result<Vec<_>, Cause> = loaded
+        .iter()
+        .map(|image| {
+            let document = layout.manifest(&image.descriptor)?;
+            let names = names(image, &document.digest)?;
+            Ok((document, names))
+        })
+        .collect();
     let mut images = Vec::with_capacity(loaded.len());
     let mut unfit = None;
-    for image in &loaded {
-        let document = layout.manifest(&image.descriptor)?;
-        match install(&source, document, &names(image), store, &NoProgress) {
+    for (document, names) in named? {
+        match install(&source, document, &names, store, &NoProgress) {
             // Others of the archive may be what was asked for.
             Err(cause @ Cause::NoPlatform { .. }) if asked => unfit = Some(cause),
             installed => images.push(installed?),
@@ -98,8 +109,47 @@ fn unpack_and_install(
     }
 }
 
-/// The names that say which image it is. A mere tag, as an image layout may have it, does not.
-fn names(image: &Loaded) -> Vec<Reference> {
+/// The names that say which image it is. A mere tag, as an image layout may have it, does not. One that is pinned to a digest
+/// must tell the truth: who runs `NAME@DIGEST` trusts that it is this content, wherever it came from.
+fn names(image: &Loaded, manifest: &Digest) -> Result<Vec<Reference>, Cause> {
     let is_name = |name: &&String| name.contains([':', '/']);
-    image.names.iter().filter(is_name).filter_map(|name| name.parse().ok()).collect()
+    let parse = |name: &String| {
+        let wrong = |why: String| Cause::Name { name: plain(name), why };
+        let parsed: Reference = name.parse().map_err(|_| wrong("that is no name".to_owned()))?;
+        match parsed.digest() {
+            Some(digest) if digest != manifest => {
+                Err(wrong(format!("the digest of its manifest is `{manifest}`")))
+            }
+            _ => Ok(parsed),
+        }
+    };
+    image.names.iter().filter(is_name).map(parse).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use oci_spec::image::{Descriptor, MediaType};
+
+    #[test]
+    fn an_archive_cannot_take_a_name_that_stands_for_other_content() {
+        let (own, other) = (Digest::of(b"manifest"), Digest::of(b"other"));
+        let names = |names: &[String]| {
+            let descriptor = Descriptor::new(MediaType::ImageManifest, 8, &own);
+            let names = names.to_vec();
+            super::names(&Loaded { names, descriptor }, &own)
+        };
+        let given = ["latest".to_owned(), "app:1".to_owned(), format!("app@{own}")];
+        let taken: Vec<Reference> = given[1..].iter().map(|name| name.parse().unwrap()).collect();
+        assert_eq!(names(&given).unwrap(), taken);
+        for (name, why) in [
+            (format!("app@{other}"), format!("the digest of its manifest is `{own}`")),
+            (format!("app:1@{other}"), format!("the digest of its manifest is `{own}`")),
+            ("App:1".to_owned(), "that is no name".to_owned()),
+            ("a\x1b[31m:1".to_owned(), "that is no name".to_owned()),
+        ] {
+            let error = names(&["fine:1".to_owned(), name.clone()]).unwrap_err().to_string();
+            assert_eq!(error, format!("it calls an image `{}`: {why}", plain(&name)));
+        }
+    }
 }

@@ -17,6 +17,7 @@ use bundle::{image, layer};
 use oci_spec::image::{Descriptor, ImageManifestBuilder, MediaType};
 use serde_json::{Value, json};
 use std::collections::HashMap;
+use std::fs::File;
 use std::io::{Read, Write};
 
 /// An image that is being made.
@@ -51,7 +52,9 @@ impl<'a> NewImage<'a> {
 
     /// A layer that is an archive as it came, if layers may be compressed so.
     pub(crate) fn import(&self, archive: impl Read + Send) -> Result<(Descriptor, DiffId)> {
-        Ok(image::import_layer(&self.layout, archive, &Limits::default())?)
+        let path = self.layout.path();
+        let disk = File::open(path).map_err(Error::io("open", path))?;
+        Ok(image::import_layer(&self.layout, archive, &Limits::on_disk(disk))?)
     }
 
     /// Installs the image of this configuration and these layers, of which those that are in the store already need not be
@@ -111,7 +114,8 @@ impl<'a> NewImage<'a> {
         let failed = |cause| pull::Error::new("make", label.clone(), cause);
         let document = self.layout.manifest(&descriptor).map_err(|error| failed(error.into()))?;
         // The platform was chosen when the image was made: there is nothing to choose from.
-        let source = Source { registry: &self.layout, platform: &Platform::host(), asked: false };
+        let platform = &Platform::host();
+        let source = Source { registry: &self.layout, platform, asked: false, made_here: true };
         Ok(install_as(&source, document, called, self.store, &NoProgress).map_err(failed)?)
     }
 }

@@ -113,7 +113,8 @@ fn of_list(
     let registry = Mirrors::new(&source, &options.access())?;
     let document = registry.manifest(&descriptor)?;
     progress.note(&format!("{}: Pulling from {}", document.digest, source.repository()));
-    let source = Source { registry: &registry, platform: &Platform::host(), asked: false };
+    let platform = &Platform::host();
+    let source = Source { registry: &registry, platform, asked: false, made_here: false };
     install(&source, document, &[], store, progress)
 }
 
@@ -167,7 +168,7 @@ fn fetch(
     progress.note(&format!("{what}: Pulling from {}", reference.repository()));
     let platform = options.platform.clone().unwrap_or_else(Platform::host);
     let asked = options.platform.is_some();
-    let source = Source { registry: &registry, platform: &platform, asked };
+    let source = Source { registry: &registry, platform: &platform, asked, made_here: false };
     let digest = document.digest.clone();
     let image = install(&source, document, std::slice::from_ref(reference), store, progress)?;
     let is_same = before.is_some_and(|before| before.manifest_digest == image.manifest_digest);

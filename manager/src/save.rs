@@ -160,7 +160,7 @@ pub(crate) fn outgoing(store: &Store, image: &Image, names: &[Reference]) -> Res
     Ok(Outgoing { manifest, index: None, names: spelled(names) })
 }
 
-/// Names as an archive has them.
+/// Names as an archive has them. A digest is none: it names the manifest, which is not always the one that is in it.
 pub(crate) fn spelled(names: &[Reference]) -> Vec<Name> {
     let spelled = |name: &Reference| {
         Some(Name {
@@ -169,7 +169,7 @@ pub(crate) fn spelled(names: &[Reference]) -> Vec<Name> {
             tag: name.tag()?.to_owned(),
         })
     };
-    names.iter().filter_map(spelled).collect()
+    names.iter().filter(|name| name.digest().is_none()).filter_map(spelled).collect()
 }
 
 #[cfg(test)]

@@ -180,13 +180,19 @@ impl Snapshots {
     }
 
     /// Makes a finished directory, which holds a layer's files and its record, the committed snapshot of `chain`. All of
-    /// it is on the disk already: from here on it counts. Where there is one, the directory stays what it was.
+    /// it is on the disk already: from here on it counts. Where there is one, the directory stays what it was; what is left of
+    /// one whose record is gone is put beside it, to be removed with it.
     pub(crate) fn commit(&self, staged: &Path, chain: &ChainId) -> Result<(), Error> {
         let target = self.committed(chain);
-        match fs::rename(staged, &target) {
+        let moved = match fs::rename(staged, &target) {
             Err(error) if is_occupied(&error) && self.contains(chain) => Ok(()),
-            result => result.map_err(Error::file("make the snapshot", &target)),
-        }
+            Err(error) if is_occupied(&error) => {
+                fs::rename(&target, staged.with_extension("former"))
+                    .and_then(|()| fs::rename(staged, &target))
+            }
+            moved => moved,
+        };
+        moved.map_err(Error::file("make the snapshot", &target))
     }
 
     /// Makes the writable directories of a container whose image has the layers of `chain`, lowest
@@ -325,6 +331,8 @@ impl Snapshots {
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             if name != ACTIVE && !keep(&name) && !used.contains(&name) {
                 freed += usage(&path);
+                // First: what is left of a layer when this is interrupted must not count as unpacked.
+                remove_file(&path.join(RECORD))?;
                 remove_tree(&path)?;
             }
         }
@@ -425,6 +433,14 @@ pub(crate) fn create_directory(path: &Path, mode: u32) -> Result<(), Error> {
 pub(crate) fn private_directory(path: &Path) -> Result<(), Error> {
     let created = fs::DirBuilder::new().mode(0o700).recursive(true).create(path);
     created.map_err(Error::file("create", path))
+}
+
+/// Removes a file; that it is gone already is no error.
+fn remove_file(path: &Path) -> Result<(), Error> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result.map_err(Error::file("remove", path)),
+    }
 }
 
 /// Removes a tree without following symlinks; that it is gone already is no error.

@@ -84,8 +84,11 @@ pub(crate) fn print(text: impl fmt::Display) -> Result<(), Failure> {
 }
 
 /// Tells what was left out of an image or a tree.
-pub(crate) fn warn(ignored: &[Ignored]) {
+pub(crate) fn warn(ignored: &[Ignored], more: u64) {
     for Ignored { entry, what } in ignored {
         let _ = writeln!(io::stderr(), "nbundle: warning: `{entry}`: left out {what}");
+    }
+    if more > 0 {
+        let _ = writeln!(io::stderr(), "nbundle: warning: left out {more} more");
     }
 }

@@ -50,7 +50,7 @@ impl Target {
 
     /// Stores and names the image, and prints its digest.
     pub(super) fn finish(&self, builder: Builder<'_>) -> Result<Outcome, Failure> {
-        warn(builder.ignored());
+        warn(builder.ignored(), 0);
         let image = builder.finish()?;
         self.layout.tag(&self.args.tag, &image)?;
         if let Some(archive) = &self.args.archive {

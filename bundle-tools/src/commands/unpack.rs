@@ -44,7 +44,7 @@ fn unpack_layers(
     let mut limits = Limits::default();
     if let Some(bytes) = args.max_size {
         // Who states a size has looked at the image.
-        limits = Limits { bytes, ratio: u64::MAX, ..limits };
+        limits = Limits { bytes, ..Limits::of_own() };
     }
     let options = Options {
         whiteouts: Whiteouts::Apply,
@@ -56,7 +56,7 @@ fn unpack_layers(
     for (layer, expected) in image.manifest.layers().iter().zip(&image.diff_ids) {
         let stats = layer::unpack(layout.blob(layer)?, rootfs.as_fd(), &options)?;
         check_diff_id(layer.digest().as_ref(), expected, &stats.diff_id)?;
-        warn(&stats.ignored);
+        warn(&stats.ignored, stats.ignored_more);
     }
     Ok(())
 }

@@ -67,7 +67,7 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Limit { .. } => Some(
-                "an image that is meant to be this large can be unpacked with higher limits"
+                "`nbundle unpack --max-size BYTES` unpacks an image that is meant to be this large"
                     .to_owned(),
             ),
             Self::Unmapped { .. } => Some(

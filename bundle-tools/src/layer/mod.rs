@@ -61,11 +61,21 @@ pub fn unpack(
                 .map_err(Error::Stream)?;
             let applied = apply(pieces, root, options);
             let decoded = decoding.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            let unpack::Tally { entries, implied, whiteouts, opaque_root, ignored } = applied?;
+            let unpack::Tally { entries, implied, whiteouts, opaque_root, ignored, ignored_more } =
+                applied?;
             // Without one, the reader of the pieces has met the error.
             let (diff_id, bytes) =
                 decoded.ok_or_else(|| Error::Stream(io::ErrorKind::UnexpectedEof.into()))?;
-            Ok(Stats { diff_id, bytes, entries, implied, whiteouts, opaque_root, ignored })
+            Ok(Stats {
+                diff_id,
+                bytes,
+                entries,
+                implied,
+                whiteouts,
+                opaque_root,
+                ignored,
+                ignored_more,
+            })
         })
     })
 }

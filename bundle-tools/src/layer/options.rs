@@ -1,5 +1,7 @@
 //! What a caller may ask of [`unpack`](super::unpack), and what it learns.
 
+use std::os::fd::AsFd;
+
 use super::Accepted;
 use crate::digest::DiffId;
 
@@ -112,6 +114,9 @@ pub struct Limits {
     pub depth: usize,
     /// Bytes of all extended attributes of one entry, as they stand in the archive.
     pub xattrs: usize,
+    /// Bytes of memory for what has to be remembered to the end: the paths of directories and of whiteouts, and of everything where
+    /// whiteouts are [applied](Whiteouts::Apply).
+    pub paths: usize,
 }
 
 impl Default for Limits {
@@ -123,7 +128,28 @@ impl Default for Limits {
             entries: 4_000_000,
             depth: 256,
             xattrs: 1 << 20,
+            paths: 256 << 20,
         }
+    }
+}
+
+impl Limits {
+    /// For what goes to the disk that `directory` is on. Files of zeros are ordinary, and compress a thousandfold: that becomes
+    /// suspicious where it would take an eighth of what is free, since several layers come in at a time.
+    pub fn on_disk(directory: impl AsFd) -> Self {
+        let free = rustix::fs::fstatvfs(directory)
+            .map_or(0, |disk| disk.f_bavail.saturating_mul(disk.f_frsize));
+        Self::with_free(free)
+    }
+
+    fn with_free(bytes: u64) -> Self {
+        let limits = Self::default();
+        Self { ratio_from: limits.ratio_from.max(bytes / 8), ..limits }
+    }
+
+    /// For what was made here, or held to limits already when it came: it is as large as it is meant to be.
+    pub fn of_own() -> Self {
+        Self { ratio: u64::MAX, paths: usize::MAX, ..Self::default() }
     }
 }
 
@@ -144,8 +170,10 @@ pub struct Stats {
     pub whiteouts: Vec<Vec<u8>>,
     /// The layer hides everything below it. overlayfs has no mark for that on a layer's root: leave the lower layers out.
     pub opaque_root: bool,
-    /// What was left out, with the reason.
+    /// What was left out, with the reason: the first of it, as much as a person would read.
     pub ignored: Vec<Ignored>,
+    /// How much more was left out than is in [`ignored`](Self::ignored).
+    pub ignored_more: u64,
 }
 
 /// Something that an entry asked for and did not get.
@@ -155,4 +183,17 @@ pub struct Ignored {
     pub entry: String,
     /// What was left out and why.
     pub what: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn much_of_little_is_suspicious_where_it_would_fill_the_disk() {
+        let ratio_from = |free| Limits::with_free(free).ratio_from;
+        assert_eq!(ratio_from(80 << 30), 10 << 30);
+        assert_eq!(ratio_from(0), Limits::default().ratio_from);
+        assert_eq!(Limits::of_own().bytes, Limits::default().bytes);
+    }
 }

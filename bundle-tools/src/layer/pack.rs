@@ -32,6 +32,9 @@ pub struct PackOptions {
     pub owner_map: OwnerMap,
     /// What is left out, with all that is below it: paths relative to the root.
     pub omit: BTreeSet<Vec<u8>>,
+    /// The overlay was mounted with `userxattr` and has its marks in `user.overlay.*`, not in `trusted.overlay.*`. Without, whoever
+    /// owns a file may set an attribute of such a name, and it means nothing.
+    pub user_marks: bool,
     /// Of a directory in which the kernel shows itself ([`is_of_kernel`]) the directory alone is packed.
     pub without_kernel: bool,
 }
@@ -41,7 +44,7 @@ pub struct PackOptions {
 pub struct Packed {
     /// Entries written.
     pub entries: u64,
-    /// What has no place in a layer and was left out: sockets.
+    /// What was left out, with the reason: sockets, which have no place in a layer, and what changed while it was read.
     pub ignored: Vec<Ignored>,
 }
 
@@ -181,7 +184,7 @@ impl<'o, W: Write> Packer<'o, W> {
         }
         let kind = tree::file_type(stat);
         if kind == FileType::Directory {
-            return self.child_directory(dir, name, path).map(Some);
+            return self.child_directory(dir, name, path);
         }
         if stat.st_nlink > 1 {
             let first = self.links.entry((stat.st_dev, stat.st_ino));
@@ -198,18 +201,26 @@ impl<'o, W: Write> Packer<'o, W> {
         }
         let device = || (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev));
         let kind = match kind {
-            FileType::RegularFile => return self.file(dir, name, path).map(|()| None),
-            FileType::Symlink => {
-                let target = rustix::fs::readlinkat(dir, name, Vec::new())
-                    .map_err(|e| Error::file("read the symlink", path, e))?;
-                Kind::Symlink(target.into_bytes())
+            FileType::RegularFile => {
+                if !self.file(dir, name, path)? {
+                    // Its other names cannot lead to what is not in the archive.
+                    self.links.remove(&(stat.st_dev, stat.st_ino));
+                }
+                return Ok(None);
             }
+            FileType::Symlink => match rustix::fs::readlinkat(dir, name, Vec::new()) {
+                // Gone meanwhile, or no symlink any more.
+                Err(Errno::NOENT | Errno::INVAL) => return Ok(None),
+                target => {
+                    let target = target.map_err(|e| Error::file("read the symlink", path, e))?;
+                    Kind::Symlink(target.into_bytes())
+                }
+            },
             FileType::CharacterDevice => Kind::CharDevice(device().0, device().1),
             FileType::BlockDevice => Kind::BlockDevice(device().0, device().1),
             FileType::Fifo => Kind::Fifo,
             _ => {
-                let (entry, what) = (printable(path), "a socket".to_owned());
-                self.packed.ignored.push(Ignored { entry, what });
+                self.ignore(path, "a socket");
                 return Ok(None);
             }
         };
@@ -223,8 +234,11 @@ impl<'o, W: Write> Packer<'o, W> {
         dir: BorrowedFd<'_>,
         name: &[u8],
         path: &[u8],
-    ) -> Result<Level, Error> {
-        let fd = tree::open_child(dir, name).map_err(|e| Error::file("open directory", path, e))?;
+    ) -> Result<Option<Level>, Error> {
+        let fd = match tree::open_child(dir, name) {
+            Err(error) if is_gone(error) => return Ok(None),
+            opened => opened.map_err(|e| Error::file("open directory", path, e))?,
+        };
         let stat = rustix::fs::fstat(&fd).map_err(|e| Error::file("look at", path, e))?;
         let xattrs = Object::Fd(&fd).xattrs(path)?;
         let opaque = self.overlay() && self.is_opaque(&xattrs, path)?;
@@ -234,7 +248,7 @@ impl<'o, W: Write> Packer<'o, W> {
         if opaque {
             self.marker([path, b"/.wh..wh..opq"].concat())?;
         }
-        self.level(fd, path.to_vec())
+        self.level(fd, path.to_vec()).map(Some)
     }
 
     fn level(&self, dir: OwnedFd, path: Vec<u8>) -> Result<Level, Error> {
@@ -243,18 +257,22 @@ impl<'o, W: Write> Packer<'o, W> {
         if of_kernel { Ok(Level { dir, path, names: Vec::new() }) } else { Level::read(dir, path) }
     }
 
-    fn file(&mut self, dir: BorrowedFd<'_>, name: &[u8], path: &[u8]) -> Result<(), Error> {
+    /// Packs a file, unless it has vanished meanwhile; whether the archive has it.
+    fn file(&mut self, dir: BorrowedFd<'_>, name: &[u8], path: &[u8]) -> Result<bool, Error> {
         // It may have become a pipe since it was looked at: do not wait for its other end.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let fd = rustix::fs::openat(dir, name, flags, Mode::empty())
-            .map_err(|e| Error::file("open", path, e))?;
+        let fd = match rustix::fs::openat(dir, name, flags, Mode::empty()) {
+            Err(error) if is_gone(error) => return Ok(false),
+            opened => opened.map_err(|e| Error::file("open", path, e))?,
+        };
         let stat = rustix::fs::fstat(&fd).map_err(|e| Error::file("look at", path, e))?;
         if tree::file_type(&stat) != FileType::RegularFile {
-            return Err(Error::refused(path, "it changed while it was being read"));
+            self.ignore(path, "what it was: it changed while it was read");
+            return Ok(false);
         }
         let xattrs = Object::Fd(&fd).xattrs(path)?;
-        if self.overlay() && stat.st_size == 0 && has_mark(&xattrs, b"overlay.whiteout") {
-            return self.whiteout(path, name);
+        if self.overlay() && stat.st_size == 0 && self.has_mark(&xattrs, b"overlay.whiteout") {
+            return self.whiteout(path, name).map(|()| false);
         }
         self.refuse_pointers(&xattrs, path)?;
         let mut entry = self.describe(path, Kind::File, &stat, xattrs);
@@ -263,7 +281,16 @@ impl<'o, W: Write> Packer<'o, W> {
         if entry.size == 0 || stat.st_blocks == 0 && entry.size <= PAGE {
             (entry.size, file) = with_size(file).map_err(|e| Error::file("read", path, e))?;
         }
-        self.append(&entry, file)
+        self.packed.entries += 1;
+        let missing = self.output.append_changing(&entry, file);
+        if missing.map_err(|e| Error::file("pack", &entry.name, e))? > 0 {
+            self.ignore(path, "its end: it became shorter while it was read");
+        }
+        Ok(true)
+    }
+
+    fn ignore(&mut self, path: &[u8], what: &str) {
+        self.packed.ignored.push(Ignored { entry: printable(path), what: what.to_owned() });
     }
 
     fn whiteout(&mut self, path: &[u8], name: &[u8]) -> Result<(), Error> {
@@ -294,19 +321,28 @@ impl<'o, W: Write> Packer<'o, W> {
     fn is_opaque(&self, xattrs: &[Xattr], path: &[u8]) -> Result<bool, Error> {
         self.refuse_pointers(xattrs, path)?;
         // "x" says that whiteouts in it are xattrs; only "y" hides what is below.
-        let opaque = |(key, value): &Xattr| is_mark(key, b"overlay.opaque") && value == b"y";
+        let opaque = |(key, value): &Xattr| self.is_mark(key, b"overlay.opaque") && value == b"y";
         Ok(xattrs.iter().any(opaque))
     }
 
     fn refuse_pointers(&self, xattrs: &[Xattr], path: &[u8]) -> Result<(), Error> {
         let pointers = [&b"overlay.redirect"[..], b"overlay.metacopy"];
-        if self.overlay() && pointers.iter().any(|mark| has_mark(xattrs, mark)) {
+        if self.overlay() && pointers.iter().any(|mark| self.has_mark(xattrs, mark)) {
             return Err(Error::refused(
                 path,
                 "its content is in a lower layer (metacopy or redirect)",
             ));
         }
         Ok(())
+    }
+
+    fn is_mark(&self, key: &[u8], mark: &[u8]) -> bool {
+        let class = if self.options.user_marks { &b"user."[..] } else { b"trusted." };
+        key.strip_prefix(class) == Some(mark)
+    }
+
+    fn has_mark(&self, xattrs: &[Xattr], mark: &[u8]) -> bool {
+        xattrs.iter().any(|(key, _)| self.is_mark(key, mark))
     }
 
     fn describe(&self, name: &[u8], kind: Kind, stat: &Stat, mut xattrs: Vec<Xattr>) -> Entry {
@@ -333,6 +369,11 @@ impl<'o, W: Write> Packer<'o, W> {
         self.packed.entries += 1;
         self.output.append(entry, data).map_err(|e| Error::file("pack", &entry.name, e))
     }
+}
+
+/// What opening says of a name at which something else was a moment ago: one that vanished meanwhile is not missed.
+fn is_gone(error: Errno) -> bool {
+    matches!(error, Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::NXIO)
 }
 
 /// What files of sysfs say of their size, whatever is in them. They have no blocks.
@@ -374,14 +415,6 @@ impl Level {
     }
 }
 
-fn is_mark(key: &[u8], mark: &[u8]) -> bool {
-    key.strip_prefix(b"trusted.").or_else(|| key.strip_prefix(b"user.")) == Some(mark)
-}
-
-fn has_mark(xattrs: &[Xattr], mark: &[u8]) -> bool {
-    xattrs.iter().any(|(key, _)| is_mark(key, mark))
-}
-
 /// Whose attributes are read.
 #[derive(Clone, Copy)]
 enum Object<'a> {
@@ -415,7 +448,7 @@ impl Object<'_> {
     fn xattrs(self, path: &[u8]) -> Result<Vec<Xattr>, Error> {
         let failed = |e: Errno| Error::file("read the xattrs of", path, e);
         match self.list_length() {
-            Ok(0) | Err(Errno::OPNOTSUPP) => return Ok(Vec::new()),
+            Ok(0) | Err(Errno::OPNOTSUPP | Errno::NOENT) => return Ok(Vec::new()),
             other => other.map_err(failed)?,
         };
         // Linux keeps at most 64 KiB of names, and of each value.

@@ -42,6 +42,10 @@ pub(super) struct Unpacker<'o> {
     whiteouts: BTreeSet<Vec<u8>>,
     /// What this layer wrote, where a later whiteout must spare it.
     written: BTreeSet<Vec<u8>>,
+    /// Bytes of memory that all these paths take, about.
+    remembered: usize,
+    /// Bytes that what was left out takes.
+    told: usize,
     /// Bytes that files were said to have, holes included.
     content: u64,
     caller: (u32, u32),
@@ -58,6 +62,7 @@ pub(super) struct Tally {
     pub(super) whiteouts: Vec<Vec<u8>>,
     pub(super) opaque_root: bool,
     pub(super) ignored: Vec<Ignored>,
+    pub(super) ignored_more: u64,
 }
 
 /// A directory that entries go into.
@@ -87,6 +92,8 @@ impl<'o> Unpacker<'o> {
             implied: BTreeSet::new(),
             whiteouts: BTreeSet::new(),
             written: BTreeSet::new(),
+            remembered: 0,
+            told: 0,
             content: 0,
             caller: (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw()),
             umask: metadata::umask(&root, options),
@@ -180,9 +187,28 @@ impl<'o> Unpacker<'o> {
             }
         }?;
         if made && self.options.whiteouts == Whiteouts::Apply {
-            self.written.insert(path.to_vec());
+            let is_new = self.written.insert(path.to_vec());
+            self.account(path, is_new)?;
         }
         Ok(())
+    }
+
+    /// Takes account of a path that is remembered from now on, if it was not before.
+    fn account(&mut self, path: &[u8], is_new: bool) -> Result<(), Error> {
+        if is_new {
+            self.remembered += weight(path);
+        }
+        match self.remembered > self.options.limits.paths {
+            true => Err(Error::limit(path, "it has too many paths that have to be remembered")),
+            false => Ok(()),
+        }
+    }
+
+    /// Takes account of a path that is not remembered any more, if it was.
+    fn forget(&mut self, path: &[u8], was_there: bool) {
+        if was_there {
+            self.remembered -= weight(path);
+        }
     }
 
     fn symlink(
@@ -315,21 +341,26 @@ impl<'o> Unpacker<'o> {
         tree::remove_all(parent.as_fd(), name).map_err(|e| Error::file("remove", path, e))?;
         // The directory of the next entry may have been reached through this name.
         self.parent = None;
-        self.directories.remove(path);
+        let was_there = self.directories.remove(path).is_some();
+        self.forget(path, was_there);
         let mut below = path.to_vec();
         below.push(b'/');
         let mut end = path.to_vec();
         end.push(b'/' + 1);
         let range = (Bound::Included(below), Bound::Excluded(end));
+        let mut freed = 0;
         for key in keys(self.directories.range(range.clone()).map(|(key, _)| key)) {
             self.directories.remove(&key);
+            freed += weight(&key);
         }
         for names in [&mut self.implied, &mut self.whiteouts, &mut self.written] {
-            names.remove(path);
+            freed += if names.remove(path) { weight(path) } else { 0 };
             for key in keys(names.range(range.clone())) {
                 names.remove(&key);
+                freed += weight(&key);
             }
         }
+        self.remembered -= freed;
         Ok(())
     }
 
@@ -338,8 +369,23 @@ impl<'o> Unpacker<'o> {
     }
 
     fn ignore(&mut self, entry: &Entry, what: impl Into<String>) {
-        self.tally.ignored.push(Ignored { entry: printable(&entry.name), what: what.into() });
+        // Nobody reads more, and an archive may have as many as it likes.
+        if self.told > MOST_TOLD {
+            self.tally.ignored_more += 1;
+            return;
+        }
+        let ignored = Ignored { entry: printable(&entry.name), what: what.into() };
+        self.told += ignored.entry.len() + ignored.what.len();
+        self.tally.ignored.push(ignored);
     }
+}
+
+/// Bytes of what was left out, as it is told.
+const MOST_TOLD: usize = 1 << 20;
+
+/// About how many bytes of memory a remembered path takes.
+fn weight(path: &[u8]) -> usize {
+    path.len() + 64
 }
 
 fn finish_directory(

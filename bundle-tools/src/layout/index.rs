@@ -32,9 +32,23 @@ impl Layout {
 
     /// Changes the index. Others who do the same wait for it; who only reads sees the old or the new one, whole.
     pub fn update_index<T>(&self, change: impl FnOnce(&mut ImageIndex) -> T) -> Result<T, Error> {
+        let _lock = self.lock()?;
+        self.change_index(change)
+    }
+
+    /// Keeps others from changing the layout, until it is dropped.
+    pub(super) fn lock(&self) -> Result<File, Error> {
         let lock = File::open(self.path()).map_err(|e| Error::file("open", self.path(), e))?;
         rustix::io::retry_on_intr(|| rustix::fs::flock(&lock, FlockOperation::LockExclusive))
             .map_err(|e| Error::file("lock", self.path(), e))?;
+        Ok(lock)
+    }
+
+    /// Changes the index under a lock that is held.
+    pub(super) fn change_index<T>(
+        &self,
+        change: impl FnOnce(&mut ImageIndex) -> T,
+    ) -> Result<T, Error> {
         let mut index = self.index()?;
         let answer = change(&mut index);
         replace(self.path(), INDEX, &canonical(&index))?;
@@ -109,10 +123,15 @@ fn empty() -> ImageIndex {
         .expect("all that an index needs is set")
 }
 
+/// What a file is called until it is whole.
+pub(super) fn temporary(name: &str) -> String {
+    format!(".{name}.new")
+}
+
 /// Replaces the file `name` in `dir` at once. Called under the lock, so the temporary name is free to take.
 pub(super) fn replace(dir: &Path, name: &str, content: &[u8]) -> Result<(), Error> {
     let path = dir.join(name);
-    let temporary = dir.join(format!(".{name}.new"));
+    let temporary = dir.join(temporary(name));
     let write = || {
         let mut file = File::create(&temporary)?;
         file.write_all(content)?;

@@ -32,6 +32,8 @@ use crate::{
 /// The largest JSON document that is read: registries refuse larger manifests.
 pub const MAX_DOCUMENT: u64 = 4 << 20;
 
+/// The file that makes a directory a layout.
+const MARKER: &str = "oci-layout";
 const VERSION: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
 
 /// An image layout.
@@ -52,12 +54,12 @@ impl Layout {
 
     /// The same, whether it has an index or not.
     fn marked(path: PathBuf) -> Result<Self, Error> {
-        let marker = path.join("oci-layout");
+        let marker = path.join(MARKER);
         let text = read_bounded(&marker).map_err(|source| match source.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
                 let why = match fs::metadata(&path) {
                     Ok(there) if there.is_dir() => {
-                        return Error::Incomplete { path: path.clone(), file: "oci-layout" };
+                        return Error::Incomplete { path: path.clone(), file: MARKER };
                     }
                     Ok(_) => "it is no directory; an archive is to be unpacked first, with `tar`",
                     Err(_) => "no such directory",
@@ -78,24 +80,27 @@ impl Layout {
     /// Opens the layout at `path`, or makes an empty one in a directory that is empty or not there yet.
     pub fn create(path: impl Into<PathBuf>) -> Result<Self, Error> {
         let path = path.into();
-        if path.join("oci-layout").exists() {
+        if path.join(MARKER).exists() {
             return Self::marked(path);
         }
-        let occupied = fs::read_dir(&path).is_ok_and(|mut dir| {
-            // A layout that was being made when somebody stopped it is completed.
-            dir.any(|entry| {
-                entry.is_ok_and(|e| e.file_name() != "blobs" && e.file_name() != "index.json")
-            })
-        });
-        if occupied {
-            return Err(Error::not_a_layout(&path, "it is a directory with other things in it"));
-        }
-        let blobs = path.join("blobs/sha256");
-        fs::create_dir_all(&blobs).map_err(|e| Error::file("make", &blobs, e))?;
+        fs::create_dir_all(&path).map_err(|e| Error::file("make", &path, e))?;
         let layout = Self { path };
-        layout.update_index(|_| ())?;
+        // Whoever makes it at the same moment ends first.
+        let _lock = layout.lock()?;
+        if layout.path.join(MARKER).exists() {
+            return Self::marked(layout.path);
+        }
+        if fs::read_dir(&layout.path).is_ok_and(|mut dir| dir.any(|entry| !is_of_layout(&entry))) {
+            return Err(Error::not_a_layout(
+                &layout.path,
+                "it is a directory with other things in it",
+            ));
+        }
+        let blobs = layout.path.join("blobs/sha256");
+        fs::create_dir_all(&blobs).map_err(|e| Error::file("make", &blobs, e))?;
+        layout.change_index(|_| ())?;
         // Last: what is found half made is completed, not believed.
-        index::replace(&layout.path, "oci-layout", VERSION.as_bytes())?;
+        index::replace(&layout.path, MARKER, VERSION.as_bytes())?;
         Ok(layout)
     }
 
@@ -189,6 +194,14 @@ pub fn canonical(document: &impl Serialize) -> Vec<u8> {
     let mut value = serde_json::to_value(document).expect("OCI documents are maps with text keys");
     value.sort_all_objects();
     value.to_string().into_bytes()
+}
+
+/// Whether an entry of a directory is there because a layout was being made when somebody stopped it: it is completed then.
+fn is_of_layout(entry: &io::Result<fs::DirEntry>) -> bool {
+    let Ok(entry) = entry else { return true };
+    let name = entry.file_name();
+    let own = ["blobs", index::INDEX].iter().any(|own| name == *own);
+    own || [index::INDEX, MARKER].iter().any(|file| name == index::temporary(file).as_str())
 }
 
 fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {

@@ -63,6 +63,35 @@ fn a_new_layout_is_one_that_can_be_opened_and_made_again() {
 }
 
 #[test]
+fn a_layout_that_was_being_made_when_somebody_stopped_it_is_completed() {
+    for left in [".index.json.new", ".oci-layout.new", "index.json"] {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join("blobs/sha256")).unwrap();
+        let content =
+            if left.starts_with('.') { "" } else { r#"{"schemaVersion":2,"manifests":[]}"# };
+        fs::write(dir.path().join(left), content).unwrap();
+        let layout = Layout::create(dir.path()).unwrap();
+        assert_eq!(
+            Layout::open(layout.path()).unwrap().index().unwrap().manifests(),
+            &[],
+            "{left}"
+        );
+    }
+}
+
+#[test]
+fn a_layout_is_made_by_several_at_once() {
+    for _ in 0..20 {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("layout");
+        std::thread::scope(|scope| {
+            let made: Vec<_> = (0..8).map(|_| scope.spawn(|| Layout::create(&path))).collect();
+            made.into_iter().for_each(|made| drop(made.join().unwrap().unwrap()));
+        });
+    }
+}
+
+#[test]
 fn a_directory_with_other_things_in_it_is_not_taken() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("thesis.tex"), "").unwrap();

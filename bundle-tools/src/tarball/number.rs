@@ -31,12 +31,13 @@ fn parse_octal(field: &[u8]) -> Option<i64> {
     })
 }
 
-/// A PAX decimal number without a sign.
+/// A PAX decimal number without a sign. One that no `i64` can hold is none, as for Go's readers: sums of two have room.
 pub(super) fn parse_decimal(text: &[u8]) -> Option<u64> {
     if text.is_empty() || !text.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    std::str::from_utf8(text).ok()?.parse().ok()
+    let number: i64 = std::str::from_utf8(text).ok()?.parse().ok()?;
+    u64::try_from(number).ok()
 }
 
 /// A PAX time: seconds with an optional fraction, possibly negative. Digits beyond nanoseconds are cut off.

@@ -1,8 +1,10 @@
 //! PAX extended headers: `length key=value\n` records that override fields of the header that follows them.
 
+use std::collections::BTreeMap;
+
 use rustix::fs::Timespec;
 
-use super::{Xattr, number, sparse::PaxSparse};
+use super::{number, sparse::PaxSparse};
 
 /// What the records say. A later record wins over an earlier one; an empty value takes an override back, as POSIX has it.
 #[derive(Clone, Debug, Default)]
@@ -13,7 +15,8 @@ pub(super) struct Overrides {
     pub(super) uid: Option<u64>,
     pub(super) gid: Option<u64>,
     pub(super) mtime: Option<Timespec>,
-    pub(super) xattrs: Vec<Xattr>,
+    /// By their names, of which there may be tens of thousands.
+    pub(super) xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
     pub(super) sparse: PaxSparse,
 }
 
@@ -55,8 +58,7 @@ impl Overrides {
         if name.is_empty() || name.contains(&0) {
             return None;
         }
-        self.xattrs.retain(|(known, _)| known != name);
-        self.xattrs.push((name.to_vec(), value.to_vec()));
+        self.xattrs.insert(name.to_vec(), value.to_vec());
         Some(())
     }
 }
@@ -122,7 +124,8 @@ mod tests {
         let mut data = Vec::new();
         push_xattr(&mut data, b"security.capability", value);
         let overrides = read(&data).unwrap();
-        assert_eq!(overrides.xattrs, [(b"security.capability".to_vec(), value.to_vec())]);
+        let expected = BTreeMap::from([(b"security.capability".to_vec(), value.to_vec())]);
+        assert_eq!(overrides.xattrs, expected);
         assert_eq!(overrides.path, None);
     }
 
@@ -149,9 +152,23 @@ mod tests {
             b"9 size=-\n",
             b"6 =xy\n",
             b"21 uid=4294967296x\n",
+            b"29 size=18446744073709551615\n",
+            b"28 size=9223372036854775808\n",
         ] {
             assert!(read(bad).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn the_last_of_many_attributes_of_one_name_counts() {
+        let mut data = Vec::new();
+        for n in 0..60_000_u32 {
+            push_xattr(&mut data, format!("user.{}", n % 50_000).as_bytes(), &n.to_be_bytes());
+        }
+        // Looking through all that are known for each would take minutes.
+        let xattrs = read(&data).unwrap().xattrs;
+        assert_eq!(xattrs.len(), 50_000);
+        assert_eq!(xattrs[&b"user.7"[..]], 50_007_u32.to_be_bytes());
     }
 
     #[test]

@@ -132,7 +132,7 @@ impl<R: BufRead> TarReader<R> {
             gid: numbers.gid,
             mtime: numbers.mtime,
             size: stored,
-            xattrs: std::mem::take(&mut pax.xattrs),
+            xattrs: std::mem::take(&mut pax.xattrs).into_iter().collect(),
             extents: None,
         };
         if entry.kind == Kind::File {

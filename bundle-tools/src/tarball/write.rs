@@ -24,6 +24,15 @@ impl<W: Write> TarWriter<W> {
 
     /// Appends `entry`, with exactly `entry.size` bytes of `data` if it is a file. Holes are not kept: `extents` is not looked at.
     pub fn append(&mut self, entry: &Entry, data: impl Read) -> io::Result<()> {
+        match self.append_changing(entry, data)? {
+            0 => Ok(()),
+            _ => Err(io::ErrorKind::UnexpectedEof.into()),
+        }
+    }
+
+    /// The same for a file that others may change meanwhile: what is missing in `data`, since it became shorter than it was when its
+    /// size was asked for, is filled up with zeros, as GNU tar does. How many those are.
+    pub fn append_changing(&mut self, entry: &Entry, data: impl Read) -> io::Result<u64> {
         let size = if entry.kind == Kind::File { entry.size } else { 0 };
         let mut records = Vec::new();
         let header = encode(entry, size, &mut records);
@@ -34,10 +43,9 @@ impl<W: Write> TarWriter<W> {
         }
         self.output.write_all(header.as_bytes())?;
         let copied = io::copy(&mut data.take(size), &mut self.output)?;
-        if copied != size {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        self.pad(size)
+        io::copy(&mut io::repeat(0).take(size - copied), &mut self.output)?;
+        self.pad(size)?;
+        Ok(size - copied)
     }
 
     /// Ends the archive.

@@ -11,7 +11,7 @@ use super::state::is_url;
 use super::workshop::Workshop;
 use crate::error::{Error, Result};
 use crate::registry::without_user;
-use bundle::layer::{self, Accepted, Options, Whiteouts};
+use bundle::layer::{self, Accepted, Limits, Options, Whiteouts};
 use rustix::fs::{FileType, Mode, OFlags, fstat};
 use rustix::io::Errno;
 use std::ffi::CString;
@@ -233,6 +233,7 @@ fn unpacked(
         owners: false,
         devices: false,
         accepted: Accepted::Archives,
+        limits: Limits::on_disk(&root),
         ..Options::default()
     };
     layer::unpack(all, root.as_fd(), &options).map_err(|error| Error::Rejected {

@@ -236,7 +236,7 @@ impl Reader<'_> {
         if rest.starts_with('[') {
             return Ok(all);
         }
-        for word in super::expand::split(rest, self.escape) {
+        for word in crate::expand::split(rest, self.escape) {
             let Some((name, expands, strips)) = heredoc(&word) else { continue };
             let mut text = String::new();
             loop {

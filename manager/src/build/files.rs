@@ -10,7 +10,7 @@ use crate::cp::place::{Place, Root};
 use crate::cp::tree::{Copier, Owners};
 use crate::create;
 use crate::error::{Error, Result};
-use bundle::layer::{self, Accepted, Options, OwnerMap, Whiteouts};
+use bundle::layer::{self, Accepted, Limits, Options, OwnerMap, Whiteouts};
 use rustix::fs::{Mode, OFlags, openat};
 use std::fs::File;
 use std::io::{Seek as _, SeekFrom};
@@ -145,6 +145,7 @@ impl Copied<'_> {
             whiteouts: Whiteouts::None,
             owner,
             accepted: Accepted::Archives,
+            limits: Limits::on_disk(&directory),
             ..Options::default()
         };
         layer::unpack(file, directory.as_fd(), &options).map_err(|error| Error::Rejected {

@@ -28,7 +28,6 @@ mod builder;
 mod cache;
 mod context;
 pub mod dockerfile;
-pub mod expand;
 mod fetch;
 mod files;
 mod git;
@@ -45,7 +44,6 @@ mod shelf;
 mod sources;
 pub mod stages;
 pub mod state;
-mod substitution;
 mod workshop;
 
 use crate::cli::{BuildArgs, BuildOutput, ContextSource, NamedContext, ProgressKind, RegistryArgs};

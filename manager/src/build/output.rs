@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::new_image::{NewImage, history};
 use crate::output::Output;
 use bundle::digest::Digest;
-use bundle::layer::{self, Options, PackOptions, Whiteouts};
+use bundle::layer::{self, Limits, Options, PackOptions, Whiteouts};
 use bundle::tarball::Timespec;
 use oci_spec::image::Descriptor;
 use serde_json::{Value, json};
@@ -145,7 +145,8 @@ pub(super) fn squash(
             let digest = digest.map_err(crate::store::Error::from)?;
             let blob = workshop.store.blob(&digest, descriptor.size())?;
             // Onto what is mounted: what a layer takes away is taken from the layers below, too.
-            let options = Options { whiteouts: Whiteouts::Apply, ..Options::default() };
+            let limits = Limits::of_own();
+            let options = Options { whiteouts: Whiteouts::Apply, limits, ..Options::default() };
             layer::unpack(blob, here.root.fd(), &options).map_err(|error| Error::Rejected {
                 message: format!("cannot unpack layer {}: {error}", digest.short()),
                 hint: error.hint(),

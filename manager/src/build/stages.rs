@@ -3,8 +3,8 @@
 //! Pure. Stages that nothing needs are not built.
 
 use super::dockerfile::{Dockerfile, Fault, Flag, Instruction};
-use super::expand::{expand, pairs, split};
 use crate::cli::{ContextSource, NamedContext};
+use crate::expand::{expand, pairs, split};
 use crate::fields::fields;
 use crate::registry::Platform;
 use crate::suggest::nearest;

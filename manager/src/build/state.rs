@@ -4,10 +4,10 @@
 
 use super::cache::STEPS;
 use super::dockerfile::{Flag, Heredoc, Instruction};
-use super::expand::{exec_form, expand, pairs, split};
 use super::mount::{self, Mount};
 use super::stages::{Given, PREDEFINED, Plan, arguments, from_of};
 use crate::change;
+use crate::expand::{exec_form, expand, pairs, split};
 use crate::path::clean;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;

@@ -8,6 +8,7 @@ use crate::changes::{Changes, changes};
 use crate::error::{Error, Result};
 use crate::labels;
 use crate::new_image::NewImage;
+use crate::privilege::is_in_namespace;
 use crate::selinux;
 use crate::snapshot::{self, Layers};
 use crate::store::{Staging, Store};
@@ -105,7 +106,8 @@ pub(super) fn pack(
     }
     let directory = File::open(upper).map_err(Error::io("open", upper))?;
     let latest = latest.map(|seconds| Timespec { tv_sec: seconds, tv_nsec: 0 });
-    let options = PackOptions { latest, omit: changes.incidental, ..PackOptions::default() };
+    let (omit, user_marks) = (changes.incidental, is_in_namespace());
+    let options = PackOptions { latest, omit, user_marks, ..PackOptions::default() };
     let (descriptor, diff_id, _) =
         image.layer(|output| layer::diff(directory.as_fd(), &options, output))?;
     Ok(Some((descriptor, diff_id)))

@@ -28,8 +28,20 @@ pub(crate) enum Root<'a> {
 pub(crate) enum Found {
     Nothing,
     Directory,
-    /// Anything else: a file, a link, a device.
+    /// A device, a pipe or a socket: nothing that a copy takes the place of unasked.
+    Special(FileType),
+    /// Anything else: a file or a link.
     Other,
+}
+
+impl Found {
+    fn of(kind: FileType) -> Self {
+        match kind {
+            FileType::Directory => Self::Directory,
+            FileType::RegularFile | FileType::Symlink => Self::Other,
+            special => Self::Special(special),
+        }
+    }
 }
 
 /// A name in an open directory.
@@ -90,7 +102,8 @@ impl Root<'_> {
         Ok(Source { place, contents })
     }
 
-    /// Finds where the copy goes. The directory it goes into has to be there.
+    /// Finds where the copy goes. The directory it goes into has to be there. What is a device, a pipe or a socket of the host
+    /// is nothing that a file may replace: who names /dev/null does not mean that it shall be none any more.
     pub(crate) fn destination(&self, path: &str) -> Result<Destination> {
         let place = self.locate(path, true).map_err(|errno| match (self, errno) {
             (Self::Host, Errno::NOENT) => Error::Rejected {
@@ -103,6 +116,20 @@ impl Root<'_> {
             (_, Errno::LOOP) => self.unfound(path, errno),
             _ => self.unfound(split(path).0, errno),
         })?;
+        if let (Self::Host, Found::Special(kind)) = (self, place.found) {
+            let what = match kind {
+                FileType::CharacterDevice | FileType::BlockDevice => "a device",
+                FileType::Fifo => "a named pipe",
+                FileType::Socket => "a socket",
+                _ => "an irregular file",
+            };
+            return Err(Error::Rejected {
+                message: format!(
+                    "invalid output path: \"{path}\" must be a directory or a regular file: got {what}"
+                ),
+                hint: Some("`-` in its place writes an archive to stdout".to_owned()),
+            });
+        }
         Ok(Destination { place, must_be_directory: asserts_directory(path) })
     }
 
@@ -131,8 +158,7 @@ impl Root<'_> {
                 return Ok(Place { parent, name: name.to_vec(), found: Found::Nothing });
             };
             if file_type(&stat) != FileType::Symlink || !follow {
-                let is_directory = file_type(&stat) == FileType::Directory;
-                let found = if is_directory { Found::Directory } else { Found::Other };
+                let found = Found::of(file_type(&stat));
                 return Ok(Place { parent, name: name.to_vec(), found });
             }
             let target = readlinkat(&parent, name, Vec::new())?.into_bytes();
@@ -189,12 +215,12 @@ pub(crate) fn plan(
 ) -> std::result::Result<Plan, &'static str> {
     match (source_is_directory, destination) {
         (false, Found::Directory) => Ok(Plan::Into),
-        (false, Found::Other) if must_be_directory => Err("not a directory"),
+        (false, Found::Other | Found::Special(_)) if must_be_directory => Err("not a directory"),
         (false, Found::Nothing) if must_be_directory => Err("no such directory"),
         (false, _) => Ok(Plan::As),
         (true, Found::Directory) if contents => Ok(Plan::Merge),
         (true, Found::Directory) => Ok(Plan::Into),
-        (true, Found::Other) => Err("cannot copy directory"),
+        (true, Found::Other | Found::Special(_)) => Err("cannot copy directory"),
         (true, Found::Nothing) => Ok(Plan::As),
     }
 }
@@ -288,6 +314,29 @@ mod tests {
                 "{source_is_directory} {contents} {destination:?} {slash}"
             );
         }
+    }
+
+    #[test]
+    fn what_is_a_device_or_a_pipe_on_the_host_is_never_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let pipe = dir.path().join("pipe");
+        let kind = FileType::Fifo;
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, kind, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        symlink("pipe", dir.path().join("link")).unwrap();
+        for name in ["pipe", "link"] {
+            let path = dir.path().join(name).display().to_string();
+            let error = Root::Host.destination(&path).unwrap_err().to_string();
+            let expected = format!(
+                "invalid output path: \"{path}\" must be a directory or a regular file: got a named pipe"
+            );
+            assert_eq!(error, expected);
+        }
+        // In a container it is the container's.
+        let flags = OFlags::PATH | OFlags::DIRECTORY;
+        let fd = rustix::fs::open(dir.path(), flags, Mode::empty()).unwrap();
+        let root = Root::Container { root: fd.as_fd(), name: "web" };
+        assert_eq!(root.destination("/pipe").unwrap().place.found, Found::Special(kind));
+        assert_eq!(Found::of(FileType::CharacterDevice), Found::Special(FileType::CharacterDevice));
     }
 
     #[test]

@@ -232,7 +232,7 @@ impl<'a> Copier<'a> {
         let stat = stat(from, name).map_err(Fault::at(path, "look at"))?;
         let Some(stat) = stat else { return Ok(None) };
         match file_type(&stat) {
-            FileType::Directory => self.directory(from, name, to, rename, path).map(Some),
+            FileType::Directory => self.directory(from, name, to, rename, path),
             FileType::RegularFile => self.file(from, name, to, rename, path).map(|()| None),
             FileType::Socket | FileType::Unknown => Ok(None),
             FileType::CharacterDevice | FileType::BlockDevice
@@ -245,6 +245,7 @@ impl<'a> Copier<'a> {
         }
     }
 
+    /// Makes a directory and gives it back to be filled, unless it has vanished meanwhile.
     fn directory(
         &self,
         from: BorrowedFd<'_>,
@@ -252,13 +253,16 @@ impl<'a> Copier<'a> {
         to: BorrowedFd<'_>,
         rename: &[u8],
         path: &[u8],
-    ) -> Result<Level> {
+    ) -> Result<Option<Level>> {
         const FLAGS: OFlags =
             OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
         let open = |parent: BorrowedFd<'_>, name: &[u8]| {
             rustix::fs::openat(parent, name, FLAGS, Mode::empty())
         };
-        let source = open(from, name).map_err(Fault::at(path, "open"))?;
+        let source = match open(from, name) {
+            Err(errno) if is_gone(errno) => return Ok(None),
+            source => source.map_err(Fault::at(path, "open"))?,
+        };
         let stat = rustix::fs::fstat(&source).map_err(Fault::at(path, "look at"))?;
         match rustix::fs::mkdirat(to, rename, Mode::RWXU) {
             Ok(()) | Err(Errno::EXIST) => {}
@@ -275,7 +279,7 @@ impl<'a> Copier<'a> {
             target => target.map_err(Fault::at(path, "open"))?,
         };
         let names = self.names(&source).map_err(Fault::at(path, "read"))?;
-        Ok(Level { from: source, to: target, path: path.to_vec(), names, look: Some(stat) })
+        Ok(Some(Level { from: source, to: target, path: path.to_vec(), names, look: Some(stat) }))
     }
 
     /// What is to be copied of a directory.
@@ -308,15 +312,13 @@ impl<'a> Copier<'a> {
         // It may have become a pipe since it was looked at: do not wait for its other end.
         let flags =
             OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let source = rustix::fs::openat(from, name, flags, Mode::empty())
-            .map_err(Fault::at(path, "open"))?;
+        let source = match rustix::fs::openat(from, name, flags, Mode::empty()) {
+            Err(errno) if is_gone(errno) => return Ok(()),
+            source => source.map_err(Fault::at(path, "open"))?,
+        };
         let stat = rustix::fs::fstat(&source).map_err(Fault::at(path, "look at"))?;
         if file_type(&stat) != FileType::RegularFile {
-            return Err(Fault {
-                path: path.to_vec(),
-                action: "read",
-                why: "it changed meanwhile".to_owned(),
-            });
+            return Ok(());
         }
         let target = new_file(to, rename, path)?;
         let size = u64::try_from(stat.st_size).unwrap_or(0);
@@ -343,8 +345,10 @@ impl<'a> Copier<'a> {
         path: &[u8],
     ) -> Result<()> {
         if kind == FileType::Symlink {
-            let target = rustix::fs::readlinkat(from, name, Vec::new())
-                .map_err(Fault::at(path, "read the symlink"))?;
+            let target = match rustix::fs::readlinkat(from, name, Vec::new()) {
+                Err(Errno::NOENT | Errno::INVAL) => return Ok(()),
+                target => target.map_err(Fault::at(path, "read the symlink"))?,
+            };
             create(to, rename, path, || rustix::fs::symlinkat(&target, to, rename))?;
         } else {
             // The umask is empty.
@@ -563,6 +567,11 @@ fn stat(parent: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<Option<Stat>>
         Err(Errno::NOENT) => Ok(None),
         Err(errno) => Err(errno),
     }
+}
+
+/// What opening says of a name at which something else was a moment ago: one that vanished meanwhile is not missed.
+fn is_gone(errno: Errno) -> bool {
+    matches!(errno, Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::NXIO)
 }
 
 fn file_type(stat: &Stat) -> FileType {

@@ -74,6 +74,14 @@ pub enum Cause {
     /// At the file to load from.
     #[error("{}", reason(.0))]
     Open(#[source] io::Error),
+    /// The archive to load from calls an image what it cannot be called.
+    #[error("it calls an image `{name}`: {why}")]
+    Name {
+        /// What stands there.
+        name: String,
+        /// Why it cannot be its name.
+        why: String,
+    },
     /// In the archive to load from.
     #[error(transparent)]
     Archive(#[from] bundle::archive::Error),
@@ -100,6 +108,9 @@ impl Error {
             Cause::NoSuchName(_) => Some("`nman images` lists what is here".to_owned()),
             Cause::NotHere => Some("pull it first, or use another pull policy".to_owned()),
             Cause::Archive(error) => error.hint(),
+            Cause::Name { .. } => {
+                Some("the archive has to be made again, with another name".to_owned())
+            }
             Cause::Cancelled | Cause::Contended | Cause::Open(_) => None,
         }
     }

@@ -36,6 +36,8 @@ pub(crate) struct Source<'a> {
     pub(crate) platform: &'a Platform,
     /// Whether somebody asked for this platform: an image for another one only is then an error.
     pub(crate) asked: bool,
+    /// Whether its layers were made here, or were here already.
+    pub(crate) made_here: bool,
 }
 
 /// What an image is called here.
@@ -76,7 +78,7 @@ pub(crate) fn install_as(
         let staging = store.stage()?;
         let (layers, documents) = (plan(&content, store)?, documents.as_slice());
         let pending = Pending { staging, store, layers, documents };
-        let staged = pending.fetch(source.registry, progress)?;
+        let staged = pending.fetch(source, progress)?;
         pending.inherit(&staged)?;
         pending.stage_documents()?;
         pending.make_last(&staged)?;
@@ -125,7 +127,8 @@ pub(crate) fn unpack_again(store: &Store, image: &Image) -> Result<Image, Cause>
     let document = layout.resolve(image.manifest_digest.as_str())?;
     // What only a list keeps may be in Docker's words: it says itself what it is.
     let document = Document { media_type: String::new(), ..document };
-    let source = Source { registry: layout, platform: &Platform::host(), asked: false };
+    let source =
+        Source { registry: layout, platform: &Platform::host(), asked: false, made_here: true };
     install(&source, document, &[], store, &NoProgress)
 }
 
@@ -216,7 +219,7 @@ struct Pending<'a> {
 
 impl Pending<'_> {
     /// Brings in all layers, several at a time; the first failure stops the others.
-    fn fetch(&self, source: &dyn Registry, progress: &dyn Progress) -> Result<Vec<Staged>, Cause> {
+    fn fetch(&self, source: &Source<'_>, progress: &dyn Progress) -> Result<Vec<Staged>, Cause> {
         let next = AtomicUsize::new(0);
         let cancelled = AtomicBool::new(false);
         let results: Vec<Mutex<Option<Result<Staged, Cause>>>> =
@@ -264,7 +267,7 @@ impl Pending<'_> {
     fn fetch_layer(
         &self,
         position: usize,
-        source: &dyn Registry,
+        source: &Source<'_>,
         progress: &dyn LayerProgress,
         cancelled: &AtomicBool,
     ) -> Result<Staged, Cause> {
@@ -281,21 +284,21 @@ impl Pending<'_> {
     fn bring_in(
         &self,
         position: usize,
-        source: &dyn Registry,
+        source: &Source<'_>,
         progress: &dyn LayerProgress,
         cancelled: &AtomicBool,
     ) -> Result<Staged, Cause> {
         let layer = &self.layers[position];
         let blob = layer.needs_blob.then(|| self.staging.path(&format!("{position}.blob")));
         let content: Box<dyn Read + Send + '_> = if layer.needs_blob {
-            source.blob(&layer.descriptor)?
+            source.registry.blob(&layer.descriptor)?
         } else {
             Box::new(self.store.blob(&layer.digest, layer.descriptor.size())?)
         };
         let digest = layer.digest.clone();
         let incoming = Incoming::new(digest, content, blob.as_deref(), progress, cancelled)?;
         let staged = if layer.needs_files {
-            self.unpack(position, layer, incoming)?
+            self.unpack(position, layer, incoming, source.made_here)?
         } else {
             incoming.keep()?;
             Staged::default()
@@ -308,13 +311,14 @@ impl Pending<'_> {
         position: usize,
         layer: &Layer,
         incoming: Incoming<'_>,
+        made_here: bool,
     ) -> Result<Staged, Cause> {
         let directory = self.staging.path(&format!("{position}.layer"));
         create_directory(&directory, 0o700)?;
         let files = directory.join(FILES);
         create_directory(&files, 0o755)?;
         selinux::label_layer(&files).map_err(store::Error::file("label", &files))?;
-        let stats = incoming.unpack(&files, &layer.diff_id)?;
+        let stats = incoming.unpack(&files, &layer.diff_id, made_here)?;
         let record = LayerRecord { size: stats.bytes, opaque_root: stats.opaque_root };
         let (implied, whiteouts) = (stats.implied, stats.whiteouts);
         Ok(Staged { blob: None, files: Some((directory, record)), implied, whiteouts })

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bundle::digest::{DiffId, Digest};
-use bundle::layer::{self, Options, Stats, Whiteouts};
+use bundle::layer::{self, Limits, Options, Stats, Whiteouts};
 
 use super::Cause;
 use crate::privilege::is_in_namespace;
@@ -23,10 +23,11 @@ use crate::store;
 const CHUNK: usize = 128 << 10;
 
 /// How layers are unpacked here: root of a user namespace makes no devices, and its overlays look for other marks.
-fn options() -> Options {
+fn options(limits: Limits) -> Options {
+    let options = Options { limits, ..Options::default() };
     match is_in_namespace() {
-        true => Options { whiteouts: Whiteouts::OverlayUser, devices: false, ..Options::default() },
-        false => Options::default(),
+        true => Options { whiteouts: Whiteouts::OverlayUser, devices: false, ..options },
+        false => options,
     }
 }
 
@@ -61,10 +62,16 @@ impl<'a> Incoming<'a> {
         Ok(Self { digest, source, copy, progress, cancelled, fault: None, ended: false })
     }
 
-    /// Unpacks the layer into the empty directory `into` and checks that it is `diff_id`.
-    pub(crate) fn unpack(mut self, into: &Path, diff_id: &DiffId) -> Result<Stats, Cause> {
+    /// Unpacks the layer into the empty directory `into` and checks that it is `diff_id`. What was `made_here` is nobody's attack.
+    pub(crate) fn unpack(
+        mut self,
+        into: &Path,
+        diff_id: &DiffId,
+        made_here: bool,
+    ) -> Result<Stats, Cause> {
         let root = File::open(into).map_err(store::Error::file("open", into))?;
-        let unpacked = layer::unpack(&mut self, root.as_fd(), &options());
+        let limits = if made_here { Limits::of_own() } else { Limits::on_disk(&root) };
+        let unpacked = layer::unpack(&mut self, root.as_fd(), &options(limits));
         // Whatever else is wrong, content that is not what it was promised to be comes first.
         self.drain()?;
         let stats =

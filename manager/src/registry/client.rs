@@ -15,7 +15,7 @@ use bundle::digest::{Digest, Expected, Verifier};
 use ureq::config::{Config, RedirectAuthHeaders};
 use ureq::http::{Method, Request, Response, StatusCode, Uri};
 use ureq::tls::TlsConfig;
-use ureq::{Agent, Body, ResponseExt, SendBody};
+use ureq::{Agent, AsSendBody, Body, ResponseExt, SendBody};
 
 use super::answer::{MAX_WAITS, elsewhere, later, origin};
 use super::auth::{self, Credentials};
@@ -93,9 +93,11 @@ impl Call<'_> {
         Self { method: Method::GET, url, headers: Vec::new(), content: Content::None }
     }
 
-    /// Whether it means the same elsewhere.
-    fn may_be_redirected(&self) -> bool {
-        matches!(self.content, Content::None) && matches!(self.method, Method::GET | Method::HEAD)
+    /// Whether a redirect with this status means the same request elsewhere. Of one that changes something only two do: after the
+    /// others it would have to be a GET (RFC 9110, section 15.4).
+    fn may_be_redirected(&self, status: StatusCode) -> bool {
+        matches!(self.method, Method::GET | Method::HEAD)
+            || matches!(status, StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT)
     }
 }
 
@@ -261,7 +263,7 @@ impl Client {
             ours = ours && url.parse().is_ok_and(|uri| self.is_ours(&uri));
             let answer = self.send_to(&url, call, login.filter(|_| ours), ours)?;
             match elsewhere(&answer, &url) {
-                Some(next) if call.may_be_redirected() => url = next,
+                Some(next) if call.may_be_redirected(answer.status()) => url = next,
                 _ => return Ok(answer),
             }
         }
@@ -290,21 +292,22 @@ impl Client {
             }
         }
         let answer = match &call.content {
-            Content::None => {
-                let request = request.body(()).map_err(malformed)?;
-                let most = if call.may_be_redirected() { 0 } else { MAX_REDIRECTS };
-                let how = self.agent.configure_request(request).max_redirects(most);
-                self.agent.run(how.max_redirects_will_error(most > 0).build())
-            }
-            Content::Bytes(bytes) => self.agent.run(request.body(*bytes).map_err(malformed)?),
+            Content::None => self.run(request.body(()).map_err(malformed)?),
+            Content::Bytes(bytes) => self.run(request.body(*bytes).map_err(malformed)?),
             Content::Stream(length, open) => {
                 let mut reader = open().map_err(|error| Error::source(&error))?;
                 let request = request.header("Content-Length", length.to_string());
                 let body = SendBody::from_reader(&mut reader);
-                self.agent.run(request.body(body).map_err(malformed)?)
+                self.run(request.body(body).map_err(malformed)?)
             }
         };
         answer.map_err(|error| failure(self.host(), error))
+    }
+
+    /// Lets the library send a request, and follow no redirect.
+    fn run(&self, request: Request<impl AsSendBody>) -> Result<Response<Body>, ureq::Error> {
+        let how = self.agent.configure_request(request).max_redirects(0);
+        self.agent.run(how.max_redirects_will_error(false).build())
     }
 
     /// Turns an answer that is not what was wanted into an error.

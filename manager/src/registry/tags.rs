@@ -10,6 +10,8 @@ use super::error::Error;
 
 /// The largest page that is read.
 const MAX_PAGE: u64 = 4 << 20;
+/// More than any repository has, and what of them is kept fits into memory.
+const MAX_TAGS: usize = 250_000;
 /// Somebody who sends pages without end is not listened to for ever.
 const MAX_PAGES: usize = 1000;
 
@@ -32,6 +34,9 @@ impl Client {
                 Error::Invalid(format!("the list of tags is malformed: {error}"))
             })?;
             tags.extend(page.tags.unwrap_or_default());
+            if tags.len() > MAX_TAGS {
+                return Err(Error::Invalid(format!("it lists more than {MAX_TAGS} tags")));
+            }
             match next {
                 Some(next) => url = next,
                 None => return Ok(tags),

@@ -64,22 +64,24 @@ impl Index {
         })?)
     }
 
-    /// The entry with this name. A reference pinned to a digest also fits an image that came from
-    /// its repository and has this digest.
+    /// The entry with this name. A reference pinned to a digest fits an image that came from its repository and has this
+    /// digest, and never another, whatever that is called.
     pub(super) fn named(&self, reference: &Reference) -> Option<&Entry> {
-        let exact = self.entries.iter().find(|entry| entry.name.as_ref() == Some(reference));
-        let digest = reference.digest();
-        exact.or_else(|| {
-            self.entries.iter().find(|entry| {
+        let has_name = |entry: &&Entry| entry.name.as_ref() == Some(reference);
+        let Some(digest) = reference.digest() else {
+            return self.entries.iter().find(has_name);
+        };
+        let pinned = || {
+            self.entries.iter().filter(move |entry| {
                 let same_repository = entry.name.as_ref().is_some_and(|name| {
                     (name.domain(), name.repository())
                         == (reference.domain(), reference.repository())
                 });
-                let same_content =
-                    digest == Some(&entry.manifest) || digest == entry.source.as_ref();
-                digest.is_some() && same_repository && same_content
+                same_repository
+                    && (*digest == entry.manifest || Some(digest) == entry.source.as_ref())
             })
-        })
+        };
+        pinned().find(has_name).or_else(|| pinned().next())
     }
 
     pub(super) fn entry(&self, manifest: &Digest) -> Option<&Entry> {
@@ -344,5 +346,10 @@ mod tests {
             assert!(index.named(&format!("y@{digest}").parse().unwrap()).is_none());
         }
         assert!(index.named(&"x:2".parse().unwrap()).is_none());
+        // A name alone makes no other content of it.
+        let other: Reference = format!("x@{}", Digest::of(b"other")).parse().unwrap();
+        let mut index = index;
+        index.name(entry("a", Some(&other.to_string())));
+        assert!(index.named(&other).is_none());
     }
 }

@@ -369,10 +369,10 @@ impl Store {
     /// Begins a session that adds to the store, after clearing up behind those that were killed.
     pub(crate) fn stage(&self) -> Result<Staging, Error> {
         let parent = self.root.join("staging");
-        if Staging::sweep(&parent)? {
+        Staging::sweep(&parent, || {
             let _lock = self.lock()?;
-            self.collect(&self.index()?)?;
-        }
+            self.collect(&self.index()?).map(drop)
+        })?;
         Staging::begin(&parent)
     }
 

@@ -65,26 +65,34 @@ impl Staging {
         Ok(found)
     }
 
-    /// Removes what killed sessions left, and says whether there was any.
-    pub(crate) fn sweep(parent: &Path) -> Result<bool, Error> {
+    /// If killed sessions left anything, calls `clear` and removes it after that: until the store is in order again, something says
+    /// that it may not be. Whether anything was removed. What cannot be cleared up now is in nobody's way: it stays for the next
+    /// session, and for `system check`, which says why.
+    pub(crate) fn sweep(
+        parent: &Path,
+        clear: impl FnOnce() -> Result<(), Error>,
+    ) -> Result<bool, Error> {
         let entries = match fs::read_dir(parent) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             other => other.map_err(Error::file("read", parent))?,
         };
-        let mut found = false;
+        let mut abandoned = Vec::new();
         for entry in entries {
             let path = entry.map_err(Error::file("read", parent))?.path();
             let Ok(lock) = File::open(&path) else { continue };
             match lock.try_lock() {
-                Ok(()) => {
-                    remove_tree(&path)?;
-                    found = true;
-                }
+                Ok(()) => abandoned.push((path, lock)),
                 Err(TryLockError::WouldBlock) => {}
                 Err(TryLockError::Error(error)) => return Err(Error::file("lock", &path)(error)),
             }
         }
-        Ok(found)
+        if abandoned.is_empty() || clear().is_err() {
+            return Ok(false);
+        }
+        for (path, _lock) in &abandoned {
+            remove_tree(path)?;
+        }
+        Ok(true)
     }
 }
 
@@ -114,7 +122,7 @@ mod tests {
         std::thread::scope(|scope| {
             let sweeper = || {
                 while !done.load(Ordering::Relaxed) {
-                    Staging::sweep(parent.path()).unwrap();
+                    Staging::sweep(parent.path(), || Ok(())).unwrap();
                 }
             };
             (0..2).for_each(|_| drop(scope.spawn(sweeper)));
@@ -148,7 +156,7 @@ mod tests {
             let others: Vec<_> = (0..2).map(|_| scope.spawn(begin)).collect();
             while !others.iter().all(std::thread::ScopedJoinHandle::is_finished) {
                 // One that vanishes while it is swept is somebody else's, which has ended.
-                let _ = Staging::sweep(path);
+                let _ = Staging::sweep(path, || Ok(()));
             }
             assert!(others.into_iter().all(|other| other.join().unwrap()));
         });
@@ -160,9 +168,24 @@ mod tests {
         let live = Staging::begin(parent.path()).unwrap();
         fs::create_dir(parent.path().join("dead")).unwrap();
         fs::write(parent.path().join("dead/x"), "x").unwrap();
-        assert!(Staging::sweep(parent.path()).unwrap());
+        assert!(Staging::sweep(parent.path(), || Ok(())).unwrap());
         assert!(live.path("").exists());
         assert!(!parent.path().join("dead").exists());
-        assert!(!Staging::sweep(parent.path()).unwrap());
+        assert!(!Staging::sweep(parent.path(), || Ok(())).unwrap());
+    }
+
+    #[test]
+    fn what_a_killed_session_left_stays_until_the_store_is_in_order() {
+        let parent = tempfile::tempdir().unwrap();
+        let dead = parent.path().join("dead");
+        fs::create_dir(&dead).unwrap();
+        let fails = || {
+            assert!(dead.exists());
+            Err(Error::NoSuchImage(String::new()))
+        };
+        assert!(!Staging::sweep(parent.path(), fails).unwrap());
+        assert!(dead.exists());
+        assert!(Staging::sweep(parent.path(), || Ok(())).unwrap());
+        assert!(!dead.exists());
     }
 }

@@ -136,7 +136,7 @@ impl Store {
         }
         let blob = self.blob(&digest, descriptor.size()).map_err(|error| error.to_string())?;
         let mut contents = BTreeMap::new();
-        let diff_id = layer::scan(blob, &Limits::default(), |entry| {
+        let diff_id = layer::scan(blob, &Limits::of_own(), |entry| {
             let name = clean(&entry.name);
             // Devices are left out there: see `unpack`.
             let is_device = matches!(entry.kind, Kind::CharDevice(..) | Kind::BlockDevice(..));
@@ -163,7 +163,6 @@ impl Store {
     ) -> Result<bool, Error> {
         match &damage.remedy {
             Remedy::Collect => {
-                Staging::sweep(&self.root.join("staging"))?;
                 let _session = self.stage()?;
                 let _lock = self.lock()?;
                 self.collect(&self.index()?)?;

@@ -111,6 +111,13 @@ fn cp_follows_dockers_rules_both_ways_and_into_volumes() {
     assert!(out.join("linked").is_symlink());
     world.nman(["cp", "-L", "files:/new/link", &text(&out.join("followed"))]).ok();
     assert_eq!(fs::read_to_string(out.join("followed")).unwrap(), "one\n");
+    // A device of the host stays one.
+    let (device, zero) = (out.join("device"), rustix::fs::makedev(1, 5));
+    let (kind, mode) = (rustix::fs::FileType::CharacterDevice, rustix::fs::Mode::RUSR);
+    rustix::fs::mknodat(rustix::fs::CWD, &device, kind, mode, zero).unwrap();
+    let error = from("/new/one", &device).exits(1).stderr();
+    assert!(error.contains("must be a directory or a regular file: got a device"), "{error}");
+    assert_eq!(device.metadata().unwrap().rdev(), zero);
     world.nman(["rm", "-f", "files"]).ok();
     world.assert_no_container();
 }
@@ -286,6 +293,33 @@ fn equal_contents_are_committed_to_equal_images_and_the_container_goes_on() {
     assert!(error.contains("RUN is not a valid change command"), "{error}");
     world.nman(["rm", "-f", "first", "second"]).ok();
     assert!(world.nman(["history", IMAGE]).ok().stdout().starts_with("IMAGE"));
+    world.assert_no_container();
+}
+
+#[test]
+fn a_large_file_of_zeros_is_committed_imported_and_loaded() {
+    let world = World::new();
+    world.run(&["--name", "zeros"], &["truncate", "-s", "300M", "/disk"]).ok();
+    world.nman(["commit", "zeros", "zeros:1"]).ok();
+    let archive = world.path("zeros.tar.gz");
+    let directory = world.path("zeros");
+    fs::create_dir(&directory).unwrap();
+    fs::File::create(directory.join("disk")).unwrap().set_len(300 << 20).unwrap();
+    let tar = Capture::of("tar").args(["-C"]).args([&directory]).args(["-czf"]);
+    tar.args([&archive]).args(["disk"]).run().ok();
+    let archive = archive.display().to_string();
+    world.nman(["import", &archive, "zeros:2"]).ok();
+    world.nman(["save", "-o", &archive, "zeros:2"]).ok();
+    world.nman(["rmi", "zeros:2"]).ok();
+    world.nman(["load", "-i", &archive]).ok();
+    for name in ["zeros:1", "zeros:2"] {
+        world.nman(["create", "--name", "look", "--network", "none", name, "none"]).ok();
+        let packed = world.path("look");
+        world.nman(["cp", "look:/disk", packed.to_str().unwrap()]).ok();
+        assert_eq!(fs::metadata(packed).unwrap().len(), 300 << 20, "{name}");
+        world.nman(["rm", "look"]).ok();
+    }
+    world.nman(["rm", "zeros"]).ok();
     world.assert_no_container();
 }
 

@@ -121,8 +121,25 @@ fn what_is_not_an_image_archive_is_refused_in_one_line() {
     assert_eq!(error.to_string(), expected);
 }
 
+#[test]
+fn an_archive_that_takes_a_pinned_name_for_other_content_is_refused() {
+    let _sandbox = Sandbox::enter();
+    let directory = scratch_dir();
+    let pinned = format!("app@{}", Digest::of(b"what people trust"));
+    let file = archive_for_several_called(directory.path(), &["amd64"], &pinned);
+    let (_root, store) = store();
+    let error = load_file(&file, None, &store).unwrap_err().to_string();
+    assert!(error.contains(&format!("it calls an image `{pinned}`: the digest of")), "{error}");
+    assert!(store.list().unwrap().is_empty());
+    assert!(store.find(&pinned).is_err());
+}
+
 /// An archive of an image for each of these platforms under one name.
 fn archive_for_several(directory: &Path, architectures: &[&str]) -> PathBuf {
+    archive_for_several_called(directory, architectures, "docker.io/library/app:1")
+}
+
+fn archive_for_several_called(directory: &Path, architectures: &[&str], name: &str) -> PathBuf {
     let layout = directory.join("several");
     let blobs = layout.join("blobs/sha256");
     fs::create_dir_all(&blobs).unwrap();
@@ -152,7 +169,7 @@ fn archive_for_several(directory: &Path, architectures: &[&str]) -> PathBuf {
     let index = json!({"schemaVersion": 2, "mediaType": media_type, "manifests": manifests});
     let mut entry = put(media_type, index.to_string().as_bytes());
     entry["annotations"] = json!({
-        "org.opencontainers.image.ref.name": "1", "io.containerd.image.name": "docker.io/library/app:1",
+        "org.opencontainers.image.ref.name": "1", "io.containerd.image.name": name,
     });
     let top = json!({"schemaVersion": 2, "manifests": [entry]});
     fs::write(layout.join("index.json"), top.to_string()).unwrap();

@@ -81,6 +81,39 @@ fn a_mirror_is_not_sent_the_login_of_the_registry() {
 }
 
 #[test]
+fn headers_of_the_file_stay_with_their_host_where_a_push_is_redirected() {
+    let _sandbox = Sandbox::enter();
+    let registry = Registry::start();
+    let (_directory, source) = TestImage::two_layers().layout();
+    let origin = registry.push(&source, "origin:1");
+    let nman = Nman::new();
+    nman.run(&["pull", "-q", &origin]).ok();
+    for (status, follows) in [(302, false), (307, true)] {
+        let thief = Server::start(|_| Answer::status(404));
+        let elsewhere = thief.address().to_owned();
+        let server = Server::start(move |request| match &*request.method {
+            "POST" => {
+                let location = format!("http://{elsewhere}/steal");
+                Answer::status(status).with("Location", &location)
+            }
+            "HEAD" => Answer::status(404),
+            _ => Answer::ok("{}"),
+        });
+        let address = server.address();
+        let text = format!("server = \"http://{address}\"\n[header]\nx-secret = \"TOPSECRET\"\n");
+        hosts(address, &text);
+        let name = format!("{address}/app:1");
+        nman.tag(&origin, &name);
+        nman.run(&["push", &name]).exits(1);
+        assert!(server.requests().iter().any(|r| r.header("x-secret") == Some("TOPSECRET")));
+        let seen = thief.requests();
+        assert_eq!(!seen.is_empty(), follows, "{status}: {seen:?}");
+        assert!(seen.iter().all(|r| r.header("x-secret").is_none()), "{status}: {seen:?}");
+        assert!(seen.iter().all(|r| r.method == "POST"), "{status}: {seen:?}");
+    }
+}
+
+#[test]
 fn a_blob_that_the_mirror_cannot_finish_comes_from_the_next() {
     let _sandbox = Sandbox::enter();
     let image = TestImage::two_layers();

@@ -113,6 +113,21 @@ fn all_tags_of_a_repository_are_pushed_and_pulled() {
 }
 
 #[test]
+fn a_list_of_tags_without_end_is_not_read_to_its_end() {
+    let _sandbox = Sandbox::enter();
+    let page = serde_json::json!({ "name": "app", "tags": vec!["a"; 100_000] }).to_string();
+    let server = Server::start(move |request| match &*request.path {
+        "/v2/" => Answer::ok("{}"),
+        _ => Answer::ok(page.clone()).with("Link", "</v2/app/tags/list?last=a>; rel=\"next\""),
+    });
+    let name = format!("{}/app", server.address());
+    let error = Nman::new().run(&["pull", "-a", &name]).exits(1).stderr();
+    assert!(error.contains("it lists more than 250000 tags"), "{error}");
+    let pages = server.requests().iter().filter(|r| r.path.contains("/tags/list")).count();
+    assert_eq!(pages, 3);
+}
+
+#[test]
 fn an_image_of_buildah_makes_the_round() {
     let _sandbox = Sandbox::enter();
     let registry = Registry::start();

@@ -284,6 +284,52 @@ fn layers_that_were_lost_are_unpacked_again_from_their_blobs() {
 }
 
 #[test]
+fn what_is_left_of_a_layer_whose_record_is_gone_or_empty_is_replaced() {
+    let _sandbox = Sandbox::enter();
+    for left in [None, Some("")] {
+        let (root, store) = store();
+        let (server, image) = pulled(TestImage::two_layers(), &store);
+        let files_of = store.snapshots().files(&image.chain_ids[1]);
+        let record = files_of.with_file_name("layer.json");
+        match left {
+            None => fs::remove_file(record).unwrap(),
+            Some(text) => fs::write(record, text).unwrap(),
+        }
+        fs::remove_dir_all(files_of.join("data")).unwrap();
+        pull(&server.reference(), &PullOptions::default(), &store, &NoProgress).unwrap();
+        assert!(files_of.join("data/new").exists(), "{left:?}");
+        assert!(files(&root.path().join("staging")).is_empty(), "{left:?}");
+    }
+}
+
+#[test]
+fn a_layer_that_is_removed_by_halves_does_not_count_as_unpacked() {
+    let _sandbox = Sandbox::enter();
+    let (root, store) = store();
+    // Where the newest file of a directory is the first that is found in it.
+    Capture::of("mount").args(["-t", "tmpfs", "none"]).args([root.path()]).run().ok();
+    let store = Store::open(store.layout().path().parent().unwrap()).unwrap();
+    let (server, image) = pulled(TestImage::two_layers(), &store);
+    let files_of = store.snapshots().files(&image.chain_ids[1]);
+    let aside = root.path().join("aside");
+    fs::rename(&files_of, &aside).unwrap();
+    fs::rename(&aside, &files_of).unwrap();
+    let stuck = files_of.join("stuck");
+    fs::create_dir(&stuck).unwrap();
+    Capture::of("mount").args(["-t", "tmpfs", "none"]).args([&stuck]).run().ok();
+    let nobody = |_: &Image, _: Option<&[Reference]>| Ok::<_, Error>(Vec::new());
+    store.remove(&server.reference().to_string(), true, nobody).unwrap_err();
+    assert!(files_of.exists());
+    assert!(!store.snapshots().contains(&image.chain_ids[1]));
+    Capture::of("umount").args([&stuck]).run().ok();
+
+    pull(&server.reference(), &PullOptions::default(), &store, &NoProgress).unwrap();
+    assert!(files_of.join("data/new").exists());
+    assert!(!stuck.exists());
+    Capture::of("umount").args(["-l"]).args([root.path()]).run().ok();
+}
+
+#[test]
 fn two_pulls_of_one_image_at_once_both_succeed() {
     let _sandbox = Sandbox::enter();
     let (root, store) = store();

@@ -287,3 +287,21 @@ fn the_owner_is_right_in_a_setgid_directory_too() {
     }
     assert_eq!(fs::metadata(sandbox.path("d/sub")).unwrap().permissions().mode() & 0o7777, 0o755);
 }
+
+#[test]
+fn files_of_an_archive_have_their_modes_below_a_directory_with_a_default_acl() {
+    let sandbox = Sandbox::new();
+    fs::create_dir(sandbox.path("a")).unwrap();
+    // u::rwx,g::---,o::--- as the kernel has it: a version, then tag, permissions and id of each.
+    let entries: [(u16, u16); 3] = [(1, 7), (4, 0), (0x20, 0)];
+    let mut acl = 2_u32.to_le_bytes().to_vec();
+    for (tag, permissions) in entries {
+        acl.extend([tag.to_le_bytes(), permissions.to_le_bytes()].concat());
+        acl.extend(u32::MAX.to_le_bytes());
+    }
+    let flags = rustix::fs::XattrFlags::empty();
+    rustix::fs::setxattr(sandbox.path("a"), "system.posix_acl_default", &acl, flags).unwrap();
+    let options = Options { whiteouts: Whiteouts::None, ..Options::default() };
+    sandbox.unpack_with(&layer().file("a/f", "x"), &options).unwrap();
+    assert_eq!(fs::metadata(sandbox.path("a/f")).unwrap().permissions().mode() & 0o7777, 0o644);
+}

@@ -46,6 +46,18 @@ fn a_gigabyte_of_zeros_is_stopped_by_its_ratio() {
 }
 
 #[test]
+fn zeros_of_our_own_are_no_bomb() {
+    let mut encoder = Compression::Gzip.encoder(Vec::new()).unwrap();
+    io::copy(&mut zeros(300 << 20), &mut encoder).unwrap();
+    let layer = encoder.finish().unwrap();
+    let sandbox = Sandbox::new();
+    let root = fs::File::open(sandbox.root()).unwrap();
+    let options = limited(|limits| *limits = Limits::of_own());
+    unpack(&layer[..], root.as_fd(), &options).unwrap();
+    assert_eq!(fs::metadata(sandbox.path("zeros")).unwrap().len(), 300 << 20);
+}
+
+#[test]
 fn a_large_honest_layer_is_not_taken_for_a_bomb() {
     let options = limited(|l| (l.ratio_from, l.ratio) = (1 << 20, 10));
     let sandbox = Sandbox::new();
@@ -100,6 +112,44 @@ fn entries_depth_and_xattrs_are_bounded_and_the_message_names_the_entry() {
     assert!(error.contains("extended header of"), "{error}");
     let name = "n".repeat(5000);
     assert!(Sandbox::new().unpack(&layer().file(&name, "")).is_err());
+}
+
+#[test]
+fn what_has_to_be_remembered_of_a_layer_is_bounded() {
+    let many = |kind: &str| {
+        let long = "d/".repeat(100);
+        (0..200).fold(layer(), |layer, n| match kind {
+            "directory" => layer.dir(&format!("{long}{n}")),
+            "implied" => layer.file(&format!("{long}{n}/f"), ""),
+            _ => layer.file(&format!("{long}.wh.{n}"), ""),
+        })
+    };
+    for kind in ["directory", "implied", "whiteout"] {
+        let error = refusal(&many(kind), &limited(|l| l.paths = 20_000));
+        assert!(error.contains("too many paths"), "{kind}: {error}");
+        Sandbox::new().unpack(&many(kind)).unwrap();
+    }
+    // What is taken away again counts no more.
+    let replaced = (0..300).fold(layer(), |layer, _| layer.dir("a/b").file("a", ""));
+    Sandbox::new().unpack_with(&replaced, &limited(|l| l.paths = 1000)).unwrap();
+}
+
+#[test]
+fn of_what_is_left_out_the_first_is_told_and_the_rest_counted() {
+    let fat = |n: usize| {
+        let name = format!("f{n}");
+        move |layer: Layer| {
+            layer.with(name.as_bytes(), Kind::File, |e| {
+                e.xattrs = (0..2000)
+                    .map(|n| (format!("trusted.{n:0>80}").into_bytes(), Vec::new()))
+                    .collect();
+            })
+        }
+    };
+    let layer = (0..10).fold(layer(), |layer, n| fat(n)(layer));
+    let stats = Sandbox::new().unpack(&layer).unwrap();
+    assert_eq!(stats.ignored.len() as u64 + stats.ignored_more, 20_000);
+    assert!(stats.ignored.len() < 15_000, "{}", stats.ignored.len());
 }
 
 #[test]

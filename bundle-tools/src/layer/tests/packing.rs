@@ -147,6 +147,89 @@ fn names_and_marks_that_a_layer_cannot_carry_are_refused() {
 }
 
 #[test]
+fn marks_that_a_container_may_set_itself_mean_nothing_unless_the_overlay_has_them_there() {
+    let sandbox = Sandbox::new();
+    sandbox.unpack(&layer().dir("d").file("d/f", "x").file("e", "").file("full", "x")).unwrap();
+    let flags = rustix::fs::XattrFlags::empty();
+    let mark = |name: &str, mark: &str, value: &[u8]| {
+        let key = format!("user.overlay.{mark}");
+        rustix::fs::setxattr(sandbox.path(name), &*key, value, flags).unwrap();
+    };
+    mark("d", "opaque", b"y");
+    mark("e", "whiteout", b"");
+    let told = |options: &PackOptions| {
+        let mut bytes = Vec::new();
+        let root = fs::File::open(sandbox.root()).unwrap();
+        diff(root.as_fd(), options, &mut bytes).map(|_| names(&bytes))
+    };
+    let user = PackOptions { user_marks: true, ..PackOptions::default() };
+    let believed = ["d/", "d/.wh..wh..opq", "d/f", ".wh.e", "full"];
+    assert_eq!(told(&user).unwrap(), believed);
+    mark("full", "redirect", b"/x");
+    assert!(matches!(told(&user), Err(Error::Refused { .. })));
+    assert_eq!(told(&PackOptions::default()).unwrap(), ["d/", "d/f", "e", "full"]);
+}
+
+#[test]
+fn what_comes_and_goes_meanwhile_ends_no_archive() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let sandbox = Sandbox::new();
+    fs::write(sandbox.path("stays"), "here").unwrap();
+    let done = AtomicBool::new(false);
+    let churn = || {
+        while !done.load(Ordering::Relaxed) {
+            for n in 0..50 {
+                let (file, directory) =
+                    (sandbox.path(&format!("f{n}")), sandbox.path(&format!("d{n}")));
+                fs::write(&file, vec![b'x'; 64 << 10]).unwrap();
+                fs::create_dir(&directory).unwrap();
+                fs::File::options().write(true).open(&file).unwrap().set_len(10).unwrap();
+                fs::remove_file(&file).unwrap();
+                fs::remove_dir(&directory).unwrap();
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        let churning = scope.spawn(churn);
+        let results: Vec<_> = (0..300)
+            .map(|_| {
+                let root = fs::File::open(sandbox.root()).unwrap();
+                let mut bytes = Vec::new();
+                export(root.as_fd(), &PackOptions::default(), &mut bytes).map(|_| bytes)
+            })
+            .collect();
+        done.store(true, Ordering::Relaxed);
+        churning.join().unwrap();
+        for bytes in results {
+            assert!(names(&bytes.unwrap()).contains(&"stays".to_owned()));
+        }
+    });
+}
+
+#[test]
+fn a_file_that_became_shorter_is_filled_up_with_zeros() {
+    let entry = Entry {
+        name: b"f".to_vec(),
+        kind: Kind::File,
+        mode: 0o644,
+        uid: 0,
+        gid: 0,
+        mtime: Timespec::default(),
+        size: 6,
+        xattrs: Vec::new(),
+        extents: None,
+    };
+    let mut tar = TarWriter::new(Vec::new());
+    assert_eq!(tar.append_changing(&entry, &b"abc"[..]).unwrap(), 3);
+    let bytes = tar.finish().unwrap();
+    let sandbox = Sandbox::new();
+    let root = fs::File::open(sandbox.root()).unwrap();
+    unpack(&bytes[..], root.as_fd(), &Options::default()).unwrap();
+    assert_eq!(sandbox.read("f"), "abc\0\0\0");
+    assert!(TarWriter::new(Vec::new()).append(&entry, &b"abc"[..]).is_err());
+}
+
+#[test]
 fn a_socket_is_left_out_and_reported() {
     let sandbox = Sandbox::new();
     let _socket = std::os::unix::net::UnixListener::bind(sandbox.path("s")).unwrap();

@@ -47,7 +47,8 @@ impl Unpacker<'_> {
         path: &[u8],
     ) -> Result<(), Error> {
         let fd = self.make_directory(parent, name, path)?;
-        self.implied.remove(path);
+        let was_implied = self.implied.remove(path);
+        self.forget(path, was_implied);
         self.describe_directory(&fd, entry, path)?;
         let setgid = Mode::from_raw_mode(entry.mode).contains(Mode::SGID);
         self.remember(Parent { path: path.to_vec(), fd, setgid });
@@ -68,8 +69,9 @@ impl Unpacker<'_> {
         rustix::fs::fchmod(fd, early).map_err(|e| Error::file("set the mode of", path, e))?;
         self.set_xattrs(fd, entry, path)?;
         let late = (early != mode).then_some(mode);
-        self.directories.insert(path.to_vec(), Finish { mtime: entry.mtime, mode: late });
-        Ok(())
+        let finish = Finish { mtime: entry.mtime, mode: late };
+        let is_new = self.directories.insert(path.to_vec(), finish).is_none();
+        self.account(path, is_new)
     }
 
     fn make_directory(
@@ -173,7 +175,8 @@ impl Unpacker<'_> {
         };
         // The umask may have taken bits away.
         rustix::fs::fchmod(&fd, Mode::from_raw_mode(0o755)).map_err(failed)?;
-        self.implied.insert(path.to_vec());
+        let is_new = self.implied.insert(path.to_vec());
+        self.account(path, is_new)?;
         Ok(fd)
     }
 

@@ -132,8 +132,9 @@ impl Unpacker<'_> {
 const DEFAULT_ACL: &[u8] = b"system.posix_acl_default";
 
 /// The umask, if it alone decides about the modes of new files below `root`: there is nothing yet in that, and no default ACL.
+/// Where there may be something, a directory in it may have one.
 pub(super) fn umask(root: &OwnedFd, options: &Options) -> Option<u32> {
-    if options.whiteouts == Whiteouts::Apply
+    if matches!(options.whiteouts, Whiteouts::Apply | Whiteouts::None)
         || rustix::fs::fgetxattr(root, DEFAULT_ACL, &mut [0_u8; 0][..]).is_ok()
     {
         return None;

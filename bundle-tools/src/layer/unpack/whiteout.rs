@@ -34,8 +34,8 @@ impl Unpacker<'_> {
                     rustix::fs::makedev(0, 0),
                 )
                 .map_err(failed)?;
-                self.whiteouts.insert(path);
-                Ok(())
+                let is_new = self.whiteouts.insert(path.clone());
+                self.account(&path, is_new)
             }
             // A directory of this layer would be merged with the one below.
             Some(stat) if tree::file_type(&stat) == FileType::Directory => {

@@ -1,11 +1,11 @@
 //! COPY and ADD: what their options and words say. Pure.
 
 use super::super::dockerfile::{Heredoc, Instruction};
-use super::super::expand::{exec_form, expand_text, split};
 use super::super::git::{Repository, decoded};
 use super::super::ignore::Ignore;
 use super::{Result, State, unknown};
 use crate::chmod::Chmod;
+use crate::expand::{exec_form, expand_text, split};
 use crate::path::clean;
 use crate::registry::without_user;
 use bundle::digest::Digest;

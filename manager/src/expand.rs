@@ -2,7 +2,9 @@
 //!
 //! Pure. Docker's rules are a shell's, without commands and arithmetic.
 
-use super::substitution::{Pattern, Reach};
+mod substitution;
+
+use substitution::{Pattern, Reach};
 
 /// Says what a variable's value is, if it has one.
 pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
