@@ -391,6 +391,10 @@ impl Builder<'_> {
             let kept = default == files::Default::Kept;
             let key = cache::of_copy(document, copy, &digests, kept, self.epoch);
             let image = match self.cached(at, &key)? {
+            if sources.is_empty() {
+                // Patterns that fit nothing are passed over beside other sources, not alone.
+                return Err(tree.nothing(&copy.sources.join(" ")));
+            }
                 Some(found) => found,
                 None => {
                     let new = NewImage::begin(self.store)?;
@@ -434,7 +438,7 @@ impl Builder<'_> {
         }
         for word in &copy.sources {
             match copy.parents {
-                true => sources.push(tree.find_with_parents(word)?),
+                true => sources.extend(tree.find_with_parents(word)?),
                 false => sources.extend(tree.find(word)?),
             }
         }

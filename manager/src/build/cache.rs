@@ -10,7 +10,7 @@ use bundle::digest::Digest;
 use serde_json::{Value, json};
 
 /// Raised when the same step makes something else than before.
-const FORM: u32 = 1;
+const FORM: u32 = 2;
 
 /// Of RUN. Proxies change nothing about what a command does. `files` are the digests of what it has bound, and `network` is what it is connected to
 /// if that was said.

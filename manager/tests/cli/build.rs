@@ -129,7 +129,7 @@ fn copies_go_where_they_are_to_and_belong_to_whom_they_are_to() {
         readlink new/sub/link; cat /inline/EOF /inline/RAW /unpacked/inner /plain.gz; echo; \
         [ -f /packed ] && [ ! -L /followed ] && cat /followed";
     let expected = "aaabyx\n\
-        renamed 0:0 644\nnew 0:0 711\nnew/x 0:0 4755\n/etc 0:0 755\n/owned 0:0 755\n\
+        renamed 0:0 644\nnew 0:0 711\nnew/x 0:0 4755\n/etc 0:0 755\n/owned 8:27 755\n\
         /owned/a.txt 8:27 640\n/seven 7:7 711\n/seven/sub 7:7 755\n\
         y\nyes\n$FROM_IMAGE\ninnernot compressed\nx";
     assert_eq!(shell(&world, "copied", look), expected);
