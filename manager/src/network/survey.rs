@@ -1,9 +1,9 @@
 //! What the host has lost of connected containers: found here, and put back by [`super::reload`] as far as that can be.
 
-use super::apply::own_link;
 use super::error::{Error, Result};
 use super::firewall;
 use super::host::{read_sysctl, switches};
+use super::link::own_link;
 use super::name::InterfaceName;
 use super::netlink::route::{Link, RouteSocket};
 use super::plan::{NetworkPlan, Place, Step};
