@@ -318,7 +318,7 @@ pub fn find(root: &Path, wanted: &str, host: &HostFacts) -> Result<Definition> {
         Err(Error::UnknownNetwork { .. }) => {
             let mut fitting = list(root)?;
             if fitting.iter().all(|definition| definition.name.as_str() != DEFAULT_NAME) {
-                fitting.extend(default(host));
+                fitting.extend(default(host, &fitting));
             }
             fitting.retain(|definition| definition.id().starts_with(wanted));
             match &fitting[..] {
@@ -371,16 +371,19 @@ pub fn list(root: &Path) -> Result<Vec<Definition>> {
     Ok(definitions)
 }
 
-/// The default network with the first pool that no route of the host overlaps: pure.
+/// The default network with the first pool that neither a route of the host nor another network overlaps: pure.
 ///
 /// # Errors
 /// Every pool is in use.
-pub fn default(host: &HostFacts) -> Result<Definition> {
-    let free = |pool: &Subnet| !host.routes.iter().any(|route| route.overlaps(pool));
+pub fn default(host: &HostFacts, others: &[Definition]) -> Result<Definition> {
+    // A network has no route before its first container comes.
+    let theirs: Vec<Subnet> =
+        others.iter().flat_map(Definition::ranges).map(|range| range.subnet).collect();
+    let free = |pool: &Subnet| !host.routes.iter().chain(&theirs).any(|other| other.overlaps(pool));
     let pool = pools().find(free).ok_or_else(|| Error::Exhausted {
         network: DEFAULT_NAME.to_owned(),
         range: "the pools 10.90.0.0/16 to 10.99.0.0/16 and 172.24.0.0/16 to 172.31.0.0/16, which all overlap \
-                routes of the host,"
+                routes of the host or other networks,"
             .to_owned(),
     })?;
     Ok(built_in(pool))
@@ -422,7 +425,7 @@ fn parse(text: &str, path: &Path) -> Result<Definition> {
 
 /// Chooses the default network's pool and keeps the choice; of two that do so at once, the first wins.
 fn create_default(root: &Path, path: &Path, host: &HostFacts) -> Result<Definition> {
-    let definition = default(host)?;
+    let definition = default(host, &list(root)?)?;
     let subnet = definition.ranges()[0].subnet;
     match write_new(root, &definition.name, &conflist::default_text(subnet)) {
         Ok(()) | Err(Error::NetworkExists { .. }) => {}
@@ -477,10 +480,11 @@ mod tests {
 
     #[test]
     fn the_default_pool_keeps_clear_of_the_hosts_routes() {
-        assert_eq!(subnet_of(&default(&facts(&[])).unwrap()), "10.90.0.0/16");
-        assert_eq!(subnet_of(&default(&facts(&["10.90.7.0/24"])).unwrap()), "10.91.0.0/16");
-        assert_eq!(subnet_of(&default(&facts(&["10.0.0.0/8"])).unwrap()), "172.24.0.0/16");
-        let error = default(&facts(&["10.0.0.0/8", "172.16.0.0/12"])).unwrap_err();
+        let chosen = |routes: &[&str]| default(&facts(routes), &[]);
+        assert_eq!(subnet_of(&chosen(&[]).unwrap()), "10.90.0.0/16");
+        assert_eq!(subnet_of(&chosen(&["10.90.7.0/24"]).unwrap()), "10.91.0.0/16");
+        assert_eq!(subnet_of(&chosen(&["10.0.0.0/8"]).unwrap()), "172.24.0.0/16");
+        let error = chosen(&["10.0.0.0/8", "172.16.0.0/12"]).unwrap_err();
         assert!(error.to_string().contains("overlap"), "{error}");
     }
 
@@ -507,6 +511,17 @@ mod tests {
 
     #[test]
     fn a_conflist_must_bear_its_files_name() {
+    #[test]
+    fn the_pool_of_another_network_is_not_chosen() {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::create_dir(root.path().join("networks")).unwrap();
+        let other = conflist::default_text("10.90.0.0/16".parse().unwrap())
+            .replace("\"nman\"", "\"first\"");
+        std::fs::write(root.path().join("networks/first.conflist"), other).unwrap();
+        let name: NetworkName = DEFAULT_NAME.parse().unwrap();
+        assert_eq!(subnet_of(&load(root.path(), &name, &facts(&[])).unwrap()), "10.91.0.0/16");
+    }
+
         let root = tempfile::tempdir().unwrap();
         let directory = root.path().join("networks");
         std::fs::create_dir(&directory).unwrap();
