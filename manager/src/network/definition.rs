@@ -18,7 +18,7 @@ use crate::pending::create_new;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
@@ -26,6 +26,9 @@ use std::path::{Path, PathBuf};
 pub const DEFAULT_NAME: &str = "nman";
 /// Its bridge.
 pub const DEFAULT_BRIDGE: &str = "nman0";
+
+/// Docker's option for the address that ports are published on.
+const HOST_BINDING: &str = "com.docker.network.bridge.host_binding_ipv4";
 
 /// A network, as its conflist has it.
 #[derive(Clone, Debug, PartialEq)]
@@ -144,6 +147,12 @@ impl Definition {
     #[must_use]
     pub fn has_ipv6(&self) -> bool {
         self.ranges().iter().any(|range| range.subnet.network().is_ipv6())
+    }
+
+    /// The address of the host that a port is published on without one of its own, if the network says that.
+    #[must_use]
+    pub fn host_binding(&self) -> Option<Ipv4Addr> {
+        self.about.options.get(HOST_BINDING).and_then(|text| text.parse().ok())
     }
 
     /// Whether ports can be published on it.
@@ -503,15 +512,6 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_network_is_named() {
-        let root = tempfile::tempdir().unwrap();
-        let error = load(root.path(), &"web".parse().unwrap(), &facts(&[])).unwrap_err();
-        assert_eq!(error.to_string(), "network `web` not found");
-    }
-
-    #[test]
-    fn a_conflist_must_bear_its_files_name() {
-    #[test]
     fn the_pool_of_another_network_is_not_chosen() {
         let root = tempfile::tempdir().unwrap();
         std::fs::create_dir(root.path().join("networks")).unwrap();
@@ -522,6 +522,15 @@ mod tests {
         assert_eq!(subnet_of(&load(root.path(), &name, &facts(&[])).unwrap()), "10.91.0.0/16");
     }
 
+    #[test]
+    fn an_unknown_network_is_named() {
+        let root = tempfile::tempdir().unwrap();
+        let error = load(root.path(), &"web".parse().unwrap(), &facts(&[])).unwrap_err();
+        assert_eq!(error.to_string(), "network `web` not found");
+    }
+
+    #[test]
+    fn a_conflist_must_bear_its_files_name() {
         let root = tempfile::tempdir().unwrap();
         let directory = root.path().join("networks");
         std::fs::create_dir(&directory).unwrap();
