@@ -34,13 +34,13 @@ impl Change<'_> {
         match word.as_str() {
             "CMD" => {
                 self.command_was_set = true;
-                self.set("Cmd", self.command(rest));
+                self.set("Cmd", self.command(rest)?);
             }
             "ENTRYPOINT" => {
                 if !self.command_was_set {
                     self.config.remove("Cmd");
                 }
-                self.set("Entrypoint", self.command(rest));
+                self.set("Entrypoint", self.command(rest)?);
             }
             "ENV" => self.env(rest)?,
             "LABEL" => {
@@ -50,7 +50,11 @@ impl Change<'_> {
             }
             "EXPOSE" => self.expose(rest)?,
             "VOLUME" => {
-                for path in exec_form(rest).unwrap_or_else(|| words(rest)) {
+                let paths = of_words(rest)?.unwrap_or_else(|| words(rest));
+                if paths.is_empty() {
+                    return Err(Error::refusal("VOLUME requires at least one argument"));
+                }
+                for path in paths {
                     let path = self.expand(&path);
                     self.object("Volumes").insert(path, json!({}));
                 }
@@ -81,18 +85,23 @@ impl Change<'_> {
     }
 
     /// The exec form is taken as it is; the shell form goes to the image's shell.
-    fn command(&self, text: &str) -> Vec<String> {
-        exec_form(text).unwrap_or_else(|| {
+    fn command(&self, text: &str) -> Result<Vec<String>> {
+        let words = of_words(text)?;
+        Ok(words.unwrap_or_else(|| {
             let shell = self.config.get("Shell").and_then(Value::as_array);
             let shell: Vec<String> =
                 shell.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect();
             let shell = if shell.is_empty() { vec!["/bin/sh".into(), "-c".into()] } else { shell };
             shell.into_iter().chain([text.to_owned()]).collect()
-        })
+        }))
     }
 
     fn env(&mut self, rest: &str) -> Result<()> {
         for (key, value) in self.pairs("ENV", rest)? {
+            // A variable may have left nothing of it.
+            if key.is_empty() {
+                return Err(Error::refusal(format!("invalid environment variable: ={value}")));
+            }
             let variable = Value::from(format!("{key}={value}"));
             let slot = self.config.entry("Env").or_insert_with(|| json!([]));
             if !slot.is_array() {
@@ -138,12 +147,18 @@ impl Change<'_> {
     fn expose(&mut self, rest: &str) -> Result<()> {
         for port in words(rest) {
             let port = self.expand(&port);
-            let (numbers, protocol) = port.split_once('/').unwrap_or((&port, "tcp"));
+            let (numbers, protocol) = port.split_once('/').unwrap_or((&port, ""));
+            let protocol = match protocol.to_ascii_lowercase() {
+                none if none.is_empty() => "tcp".to_owned(),
+                protocol => protocol,
+            };
+            // As in `-p`, of which only the container's port is an image's business.
+            let numbers = numbers.rsplit_once(':').map_or(numbers, |(_, numbers)| numbers);
             let (first, last) = numbers.split_once('-').unwrap_or((numbers, numbers));
             let invalid = || Error::refusal(format!("invalid containerPort: {port}"));
             let first: u16 = first.parse().map_err(|_| invalid())?;
             let last: u16 = last.parse().map_err(|_| invalid())?;
-            if first > last || !matches!(protocol, "tcp" | "udp" | "sctp") {
+            if first > last || !matches!(protocol.as_str(), "tcp" | "udp" | "sctp") {
                 return Err(invalid());
             }
             for number in first..=last {
@@ -186,27 +201,35 @@ impl Change<'_> {
             let (option, after) = option.split_once(char::is_whitespace).unwrap_or((option, ""));
             let invalid = || Error::refusal(format!("HEALTHCHECK: invalid option `--{option}`"));
             let (name, value) = option.split_once('=').ok_or_else(invalid)?;
+            let time = || match nanoseconds(value) {
+                Some(1..1_000_000) => {
+                    Err(Error::refusal(format!("Interval \"{name}\" cannot be less than 1ms")))
+                }
+                time => time.ok_or_else(invalid),
+            };
             let (field, value) = match name {
                 "retries" => ("Retries", value.parse::<u64>().map_err(|_| invalid())?),
-                "interval" => ("Interval", nanoseconds(value).ok_or_else(invalid)?),
-                "timeout" => ("Timeout", nanoseconds(value).ok_or_else(invalid)?),
-                "start-period" => ("StartPeriod", nanoseconds(value).ok_or_else(invalid)?),
-                "start-interval" => ("StartInterval", nanoseconds(value).ok_or_else(invalid)?),
+                "interval" => ("Interval", time()?),
+                "timeout" => ("Timeout", time()?),
+                "start-period" => ("StartPeriod", time()?),
+                "start-interval" => ("StartInterval", time()?),
                 _ => return Err(invalid()),
             };
-            check.insert(field.to_owned(), value.into());
+            if check.insert(field.to_owned(), value.into()).is_some() {
+                return Err(Error::refusal(format!("Duplicate flag specified: {name}")));
+            }
             rest = after.trim_start();
         }
         let (kind, command) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
         let test: Vec<String> = match (kind.to_ascii_uppercase().as_str(), command.trim()) {
             ("NONE", "") => vec!["NONE".into()],
-            ("CMD", command) if !command.is_empty() => match exec_form(command) {
-                Some(words) => ["CMD".to_owned()].into_iter().chain(words).collect(),
-                None => vec!["CMD-SHELL".into(), command.to_owned()],
+            ("CMD", command) => match of_words(command)? {
+                Some(words) if !words.is_empty() => {
+                    ["CMD".to_owned()].into_iter().chain(words).collect()
+                }
+                None if !command.is_empty() => vec!["CMD-SHELL".into(), command.to_owned()],
+                _ => return Err(Error::refusal("Missing command after HEALTHCHECK CMD")),
             },
-            ("CMD", _) => {
-                return Err(Error::refusal("Missing command after HEALTHCHECK CMD"));
-            }
             (other, _) => {
                 return Err(Error::refusal(format!(
                     "Unknown type {other:?} in HEALTHCHECK (try CMD)"
@@ -264,9 +287,26 @@ fn variable_name(rest: &str) -> (Option<&str>, &str) {
     if end == 0 { (None, rest) } else { (Some(&rest[..end]), &rest[end..]) }
 }
 
-/// `["a", "b"]`
-fn exec_form(text: &str) -> Option<Vec<String>> {
-    if text.starts_with('[') { serde_json::from_str(text).ok() } else { None }
+/// `["a", "b"]`, if it is that: a list in JSON.
+///
+/// # Errors
+/// Something in it is no string.
+pub(crate) fn exec_form(text: &str) -> std::result::Result<Option<Vec<String>>, String> {
+    if !text.starts_with('[') {
+        return Ok(None);
+    }
+    let Ok(list) = serde_json::from_str::<Vec<Value>>(text) else { return Ok(None) };
+    let word = |value| match value {
+        Value::String(word) => Ok(word),
+        _ => {
+            Err("when using JSON array syntax, arrays must be comprised of strings only".to_owned())
+        }
+    };
+    list.into_iter().map(word).collect::<std::result::Result<_, _>>().map(Some)
+}
+
+fn of_words(text: &str) -> Result<Option<Vec<String>>> {
+    exec_form(text).map_err(Error::refusal)
 }
 
 /// Words between white space, with their quotes and escapes still in them.
@@ -379,11 +419,45 @@ mod tests {
     }
 
     #[test]
+    fn ports_are_spelled_as_for_publishing() {
+        let ports = "EXPOSE 80/TCP 81/ 8080:82 127.0.0.1:83:84/Udp 9000-9001:85-86";
+        let new = changed(&json!({}), &[ports]);
+        let ports: Vec<_> = new["ExposedPorts"].as_object().unwrap().keys().collect();
+        assert_eq!(ports, ["80/tcp", "81/tcp", "82/tcp", "84/udp", "85/tcp", "86/tcp"]);
+        // What only begins like a list is a shell's.
+        let new = changed(&json!({}), &["CMD [ -e /x ] && run"]);
+        assert_eq!(new["Cmd"], json!(["/bin/sh", "-c", "[ -e /x ] && run"]));
+        // Zero is the default, as in Docker.
+        changed(&json!({}), &["HEALTHCHECK --start-period=0s CMD [\"a\"]"]);
+    }
+
+    #[test]
     fn what_is_no_change_is_refused_in_dockers_words() {
         assert_eq!(refused("RUN make"), "RUN is not a valid change command");
         assert_eq!(refused("CMD"), "CMD requires at least one argument");
         assert_eq!(refused("ENV x"), "ENV must have two arguments");
         assert_eq!(refused("EXPOSE http"), "invalid containerPort: http");
+        for port in ["80/x", "80:", "8080:http", "81-80"] {
+            assert_eq!(
+                refused(&format!("EXPOSE {port}")),
+                format!("invalid containerPort: {port}")
+            );
+        }
+        assert_eq!(refused("ENV $NO=b"), "invalid environment variable: =b");
+        for change in ["CMD [\"a\", 1]", "ENTRYPOINT [1]", "VOLUME [null]", "HEALTHCHECK CMD [1]"] {
+            let why = "when using JSON array syntax, arrays must be comprised of strings only";
+            assert_eq!(refused(change), why, "{change}");
+        }
+        assert_eq!(refused("VOLUME []"), "VOLUME requires at least one argument");
+        assert_eq!(refused("HEALTHCHECK CMD []"), "Missing command after HEALTHCHECK CMD");
+        assert_eq!(
+            refused("HEALTHCHECK --timeout=999us CMD x"),
+            "Interval \"timeout\" cannot be less than 1ms"
+        );
+        assert_eq!(
+            refused("HEALTHCHECK --interval=1s --interval=2s CMD x"),
+            "Duplicate flag specified: interval"
+        );
         assert!(refused("LABEL a=1 b").starts_with("Syntax error - can't find = in \"b\""));
         assert_eq!(refused("ONBUILD FROM x"), "FROM isn't allowed as an ONBUILD trigger");
         assert!(refused("HEALTHCHECK --interval=soon CMD x").contains("`--interval=soon`"));

@@ -212,12 +212,6 @@ impl Expander<'_> {
     }
 }
 
-/// `["a", "b"]`, if it is that.
-#[must_use]
-pub fn exec_form(text: &str) -> Option<Vec<String>> {
-    if text.starts_with('[') { serde_json::from_str(text).ok() } else { None }
-}
-
 /// `NAME=VALUE NAME="VALUE VALUE"`, or `NAME VALUE VALUE`, with quotes and escapes still in them.
 pub fn pairs(word: &str, rest: &str, escape: char) -> Result<Vec<(String, String)>, String> {
     let words = split(rest, escape);

@@ -3,10 +3,10 @@
 //! Pure. What touches files comes back as an [`Act`]; everything else is done when [`State::apply`] returns.
 
 use super::dockerfile::{Flag, Heredoc, Instruction};
-use super::expand::{exec_form, expand, pairs, split};
+use super::expand::{expand, pairs, split};
 use super::mount::{self, Mount};
 use super::stages::{Given, PREDEFINED, Plan, arguments, from_of};
-use crate::change;
+use crate::change::{self, exec_form};
 use crate::path::clean;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -168,7 +168,10 @@ impl<'p> State<'p> {
             }
             "EXPOSE" => {
                 let ports = self.expanded(rest)?;
-                self.change(&format!("EXPOSE {ports}"))?;
+                // Variables may have left nothing of them.
+                if !ports.trim().is_empty() {
+                    self.change(&format!("EXPOSE {ports}"))?;
+                }
             }
             "VOLUME" => self.volume(rest)?,
             "USER" => self.set("User", self.expanded(rest)?),
@@ -178,12 +181,16 @@ impl<'p> State<'p> {
                 parsed.map_err(|_| format!("Invalid signal: {signal}"))?;
                 self.set("StopSignal", signal);
             }
-            "SHELL" => match exec_form(rest).filter(|words| !words.is_empty()) {
+            "SHELL" => match exec_form(rest)?.filter(|words| !words.is_empty()) {
                 Some(words) => self.set("Shell", words),
                 None => return Err("SHELL requires the arguments to be in JSON form".to_owned()),
             },
             "MAINTAINER" => self.document["author"] = self.expanded(rest)?.into(),
-            // HEALTHCHECK and ONBUILD, in which variables stay as they are.
+            "ONBUILD" => {
+                let trigger = with_heredocs(rest, &step.heredocs);
+                self.change(&format!("ONBUILD {trigger}"))?;
+            }
+            // HEALTHCHECK, in which variables stay as they are.
             _ => self.change(&step.text())?,
         }
         Ok(if step.word == "ARG" { Act::Nothing } else { Act::Configured })
@@ -243,7 +250,11 @@ impl<'p> State<'p> {
         let mut set = Vec::new();
         // All of one instruction see what was there before it.
         for (name, value) in pairs("ENV", rest, self.plan.escape)? {
-            set.push((self.expanded(&name)?, self.expanded(&value)?));
+            let (name, value) = (self.expanded(&name)?, self.expanded(&value)?);
+            if name.is_empty() {
+                return Err(format!("invalid environment variable: ={value}"));
+            }
+            set.push((name, value));
         }
         let slot = self.config().entry("Env").or_insert_with(|| json!([]));
         if !slot.is_array() {
@@ -264,7 +275,11 @@ impl<'p> State<'p> {
     }
 
     fn volume(&mut self, rest: &str) -> Result<()> {
-        for path in exec_form(rest).unwrap_or_else(|| split(rest, self.plan.escape)) {
+        let paths = exec_form(rest)?.unwrap_or_else(|| split(rest, self.plan.escape));
+        if paths.is_empty() {
+            return Err("VOLUME requires at least one argument".to_owned());
+        }
+        for path in paths {
             let path = self.expanded(&path)?;
             if path.is_empty() {
                 return Err("VOLUME specified can not be an empty string".to_owned());
@@ -317,7 +332,7 @@ impl<'p> State<'p> {
 
     /// The command, and the here-document that it calls if it does.
     fn command(&self, step: &Instruction) -> Result<(Vec<String>, Option<Script>)> {
-        match exec_form(&step.rest) {
+        match exec_form(&step.rest)? {
             Some(words) if words.is_empty() => return Err("RUN has no command".to_owned()),
             Some(words) => return Ok((words, None)),
             None => {}

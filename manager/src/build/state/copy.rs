@@ -1,10 +1,11 @@
 //! COPY and ADD: what their options and words say. Pure.
 
 use super::super::dockerfile::{Heredoc, Instruction};
-use super::super::expand::{exec_form, expand_text, split};
+use super::super::expand::{expand_text, split};
 use super::super::git::{Repository, decoded};
 use super::super::ignore::Ignore;
 use super::{Result, State, unknown};
+use crate::change::exec_form;
 use crate::chmod::Chmod;
 use crate::path::clean;
 use crate::registry::without_user;
@@ -56,7 +57,7 @@ impl State<'_> {
     pub(super) fn copy(&self, step: &Instruction) -> Result<Copy> {
         let word = step.word.as_str();
         let mut copy = self.options_of_copy(step)?;
-        let words = exec_form(&step.rest).unwrap_or_else(|| split(&step.rest, self.plan.escape));
+        let words = exec_form(&step.rest)?.unwrap_or_else(|| split(&step.rest, self.plan.escape));
         let few = || {
             format!(
                 "{word} requires at least two arguments, but only one was provided. Destination could not be determined"

@@ -213,3 +213,26 @@ fn triggers_are_taken_from_the_base_image() {
     assert_eq!(state.take_triggers(), ["RUN a", "COPY b /c"]);
     assert_eq!(state.document, json!({"config": {}}));
 }
+
+#[test]
+fn what_would_be_no_configuration_is_refused() {
+    assert_eq!(refused("ENV $NO=b"), "invalid environment variable: =b");
+    assert_eq!(refused("VOLUME []"), "VOLUME requires at least one argument");
+    for step in ["CMD [\"a\", 1]", "RUN [1]", "VOLUME [1]", "COPY [1, \"a\"]", "SHELL [1]"] {
+        let why = "when using JSON array syntax, arrays must be comprised of strings only";
+        assert_eq!(refused(step), why, "{step}");
+    }
+    // A variable may leave no port.
+    assert_eq!(config("EXPOSE $NO", &json!({}))["ExposedPorts"], Value::Null);
+}
+
+#[test]
+fn a_trigger_keeps_its_here_documents() {
+    let config = config("ONBUILD RUN <<E cat <<-F\necho $A\nE\n\ttext\n\tF\nUSER y", &json!({}));
+    let trigger = "RUN <<E cat <<-F\necho $A\nE\ntext\nF";
+    assert_eq!(config["OnBuild"], json!([trigger]));
+    assert_eq!(config["User"], "y");
+    let read = super::super::dockerfile::parse_trigger(trigger, '\\', 7).unwrap();
+    let texts: Vec<&str> = read.heredocs.iter().map(|heredoc| heredoc.text.as_str()).collect();
+    assert_eq!(texts, ["echo $A\n", "text\n"]);
+}
