@@ -38,12 +38,12 @@ pub fn split(text: &str, escape: char) -> Vec<String> {
 
 /// Takes quotes and escapes away and puts variables' values in.
 pub fn expand(text: &str, escape: char, lookup: Lookup<'_>) -> Result<String, String> {
-    Expander { rest: text, escape, lookup, quotes: true, raw: false }.until(None)
+    Expander { rest: text, escape, lookup, quotes: true, raw: false, depth: 0 }.until(None)
 }
 
 /// Puts variables' values in and leaves quotes as they are: the text of a here-document.
 pub fn expand_text(text: &str, escape: char, lookup: Lookup<'_>) -> Result<String, String> {
-    Expander { rest: text, escape, lookup, quotes: false, raw: false }.until(None)
+    Expander { rest: text, escape, lookup, quotes: false, raw: false, depth: 0 }.until(None)
 }
 
 struct Expander<'a> {
@@ -54,7 +54,12 @@ struct Expander<'a> {
     quotes: bool,
     /// Escapes stay: what is read is a pattern, in which they mean something.
     raw: bool,
+    /// In how many substitutions this is.
+    depth: u32,
 }
+
+/// Deeper than anybody writes by hand, and far from the end of the stack.
+const DEEPEST: u32 = 100;
 
 impl Expander<'_> {
     fn next(&mut self) -> Option<char> {
@@ -133,6 +138,16 @@ impl Expander<'_> {
 
     /// What stands for the variable behind a `$`.
     fn variable(&mut self) -> Result<String, String> {
+        self.depth += 1;
+        if self.depth > DEEPEST {
+            return Err(format!("substitutions are nested more than {DEEPEST} deep"));
+        }
+        let value = self.substituted();
+        self.depth -= 1;
+        value
+    }
+
+    fn substituted(&mut self) -> Result<String, String> {
         if !self.rest.starts_with('{') {
             let name = self.name();
             return Ok(match name.as_str() {
@@ -301,6 +316,18 @@ mod tests {
             let error = expand(text, '\\', &lookup).unwrap_err();
             assert!(error.contains(why), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn what_is_nested_without_end_is_refused() {
+        let nested = |depth: usize| format!("{}x{}", "${NONE:-".repeat(depth), "}".repeat(depth));
+        assert_eq!(expand(&nested(100), '\\', &lookup).as_deref(), Ok("x"));
+        for text in [nested(100_000), "\"${A#".repeat(100_000), "${A/".repeat(100_000)] {
+            let error = expand(&text, '\\', &lookup).unwrap_err();
+            assert_eq!(error, "substitutions are nested more than 100 deep");
+        }
+        // Side by side they are any number.
+        assert_eq!(expand(&"$EMPTY".repeat(1000), '\\', &lookup).as_deref(), Ok(""));
     }
 
     #[test]
