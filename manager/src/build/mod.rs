@@ -27,6 +27,7 @@ pub mod expand;
 mod fetch;
 mod files;
 mod git;
+mod glob;
 pub mod ignore;
 pub mod mount;
 mod output;

@@ -117,7 +117,7 @@ impl Tree<'_> {
         let none = || if is_pattern(word) { Ok(None) } else { Err(self.nothing(word)) };
         let path = word.trim_start_matches('/');
         let (start, selection) = path.split_once("/./").unwrap_or(("", path));
-        let selection = Selection::of(selection);
+        let selection = Selection::of(selection).map_err(Error::refusal)?;
         let place = match self.locate(&path::names(start).join("/")) {
             Ok(place) if place.found == Found::Directory => place,
             Ok(_) | Err(Error::Rejected { .. }) => return none(),
