@@ -283,3 +283,19 @@ fn what_a_pattern_does_not_find_is_not_missed_and_directories_on_the_way_have_th
     }
     assert_nothing_left(&world);
 }
+
+#[test]
+fn an_archive_takes_the_place_of_what_is_of_another_kind() {
+    let world = World::new();
+    let root = context(&world, "archive", &[("lib/x", "x"), ("abs", "file")]);
+    let text = dockerfile(
+        "RUN mkdir -p /usr/lib2 && ln -s usr/lib2 /lib && mkdir -p /abs/x\nADD files.tar /\n",
+    );
+    let context = context(&world, "context", &[("Dockerfile", &text)]);
+    let path = world.path("context/files.tar").display().to_string();
+    Capture::of("tar").args(["-C", &root, "-cf", &path, "lib", "abs"]).run().ok();
+    build(&world, &["-t", "replaced"], &context).ok();
+    let look = "cat /lib/x /abs; test -d /lib && test ! -L /lib && ls /usr/lib2 | wc -l";
+    assert_eq!(shell(&world, "replaced", look), "xfile0\n");
+    assert_nothing_left(&world);
+}
