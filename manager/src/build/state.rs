@@ -41,6 +41,8 @@ pub struct Run {
     pub words: Vec<String>,
     /// Arguments as variables of its environment.
     pub args: BTreeMap<String, String>,
+    /// Proxies that nothing in the Dockerfile declares, and on which nothing depends.
+    pub proxies: BTreeMap<String, String>,
     /// `--network`, if it is there.
     pub network: Option<String>,
     /// Each `--mount`
@@ -92,6 +94,18 @@ impl<'p> State<'p> {
             document["config"] = json!({});
         }
         Self { document, args: BTreeMap::new(), command_was_set: false, plan, given }
+    }
+
+    /// The same with the arguments of the stage that it begins with.
+    #[must_use]
+    pub fn with_args(self, args: BTreeMap<String, String>) -> Self {
+        Self { args, ..self }
+    }
+
+    /// The arguments that it has by now.
+    #[must_use]
+    pub fn args(&self) -> &BTreeMap<String, String> {
+        &self.args
     }
 
     /// The configuration of an image without files.
@@ -311,12 +325,12 @@ impl<'p> State<'p> {
         }
         let (words, script) = self.command(step)?;
         let own = |name: &&String| !self.is_variable(name);
-        let mut args: BTreeMap<String, String> =
-            self.args.iter().filter(|(name, _)| own(name)).map(pair).collect();
-        let proxies =
-            self.given.args.iter().filter(|(name, _)| PREDEFINED.contains(&name.as_str()));
-        args.extend(proxies.filter(|(name, _)| own(name)).map(pair));
-        Ok(Run { words, args, network, mounts, script, insecure })
+        let args = self.args.iter().filter(|(name, _)| own(name)).map(pair).collect();
+        let undeclared = |name: &&String| {
+            PREDEFINED.contains(&name.as_str()) && !self.args.contains_key(*name) && own(name)
+        };
+        let proxies = self.given.args.iter().filter(|(name, _)| undeclared(name)).map(pair);
+        Ok(Run { words, args, proxies: proxies.collect(), network, mounts, script, insecure })
     }
 
     fn mount(&self, text: &str, agents: usize) -> Result<Mount> {

@@ -463,3 +463,25 @@ fn two_builds_at_once_come_to_what_each_would_alone() {
     }
     assert_nothing_left(&world);
 }
+
+#[test]
+fn arguments_are_inherited_and_what_a_command_reaches_counts() {
+    let world = World::new();
+    let text = format!(
+        "FROM {IMAGE} AS base\nARG SETTING=one\nFROM base\nRUN echo \"s=$SETTING\" > /s\n\
+         ARG HTTP_PROXY\nRUN echo \"p=$HTTP_PROXY\" > /p\n"
+    );
+    let context = context(&world, "context", &[("Dockerfile", &text)]);
+    let cached = |proxy: &str, host: &str| {
+        let proxy = format!("HTTP_PROXY={proxy}");
+        let options = ["-t", "reached", "--build-arg", &proxy, "--add-host", host];
+        build(&world, &options, &context).ok().stderr().matches("Using cache").count()
+    };
+    assert_eq!(cached("http://one", "foo:1.2.3.4"), 0);
+    assert_eq!(shell(&world, "reached", "cat /s /p"), "s=one\np=http://one\n");
+    assert_eq!(cached("http://one", "foo:1.2.3.4"), 2);
+    assert_eq!(cached("http://two", "foo:1.2.3.4"), 1);
+    assert_eq!(cached("http://two", "foo:5.6.7.8"), 0);
+    assert_eq!(shell(&world, "reached", "cat /p"), "p=http://two\n");
+    assert_nothing_left(&world);
+}
