@@ -38,13 +38,13 @@ impl Change<'_> {
         match word.as_str() {
             "CMD" => {
                 self.command_was_set = true;
-                self.set("Cmd", self.command(rest));
+                self.set("Cmd", self.command(rest)?);
             }
             "ENTRYPOINT" => {
                 if !self.command_was_set {
                     self.config.remove("Cmd");
                 }
-                self.set("Entrypoint", self.command(rest));
+                self.set("Entrypoint", self.command(rest)?);
             }
             "ENV" => self.env(rest)?,
             "LABEL" => {
@@ -80,18 +80,22 @@ impl Change<'_> {
     }
 
     /// The exec form is taken as it is; the shell form goes to the image's shell.
-    fn command(&self, text: &str) -> Vec<String> {
-        exec_form(text).unwrap_or_else(|| {
+    fn command(&self, text: &str) -> Result<Vec<String>> {
+        Ok(of_words(text)?.unwrap_or_else(|| {
             let shell = self.config.get("Shell").and_then(Value::as_array);
             let shell: Vec<String> =
                 shell.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect();
             let shell = if shell.is_empty() { vec!["/bin/sh".into(), "-c".into()] } else { shell };
             shell.into_iter().chain([text.to_owned()]).collect()
-        })
+        }))
     }
 
     fn env(&mut self, rest: &str) -> Result<()> {
         for (key, value) in self.pairs("ENV", rest)? {
+            // A variable may have left nothing of it.
+            if key.is_empty() {
+                return Err(Error::refusal(format!("invalid environment variable: ={value}")));
+            }
             let variable = Value::from(format!("{key}={value}"));
             let slot = self.config.entry("Env").or_insert_with(|| json!([]));
             if !slot.is_array() {
@@ -120,8 +124,11 @@ impl Change<'_> {
     fn expose(&mut self, rest: &str) -> Result<()> {
         for port in split(rest, ESCAPE) {
             let port = self.expand(&port)?;
-            let (numbers, protocol) = port.split_once('/').unwrap_or((&port, "tcp"));
-            let protocol = protocol.to_ascii_lowercase();
+            let (numbers, protocol) = port.split_once('/').unwrap_or((&port, ""));
+            let protocol = match protocol.to_ascii_lowercase() {
+                none if none.is_empty() => "tcp".to_owned(),
+                protocol => protocol,
+            };
             // Of what would publish it, only the container's side is the image's.
             let numbers = numbers.rsplit_once(':').map_or(numbers, |(_, inside)| inside);
             let (first, last) = numbers.split_once('-').unwrap_or((numbers, numbers));
@@ -139,7 +146,7 @@ impl Change<'_> {
     }
 
     fn volumes(&mut self, rest: &str) -> Result<()> {
-        let paths = exec_form(rest).unwrap_or_else(|| split(rest, ESCAPE));
+        let paths = of_words(rest)?.unwrap_or_else(|| split(rest, ESCAPE));
         if paths.is_empty() {
             return Err(Error::refusal("VOLUME requires at least one argument"));
         }
@@ -187,31 +194,35 @@ impl Change<'_> {
             let (option, after) = option.split_once(char::is_whitespace).unwrap_or((option, ""));
             let invalid = || Error::refusal(format!("HEALTHCHECK: invalid option `--{option}`"));
             let (name, value) = option.split_once('=').ok_or_else(invalid)?;
+            let time = || match nanoseconds(value) {
+                Some(1..1_000_000) => {
+                    Err(Error::refusal(format!("Interval \"{name}\" cannot be less than 1ms")))
+                }
+                time => time.ok_or_else(invalid),
+            };
             let (field, value) = match name {
                 "retries" => ("Retries", value.parse::<u64>().map_err(|_| invalid())?),
-                "interval" => ("Interval", nanoseconds(value).ok_or_else(invalid)?),
-                "timeout" => ("Timeout", nanoseconds(value).ok_or_else(invalid)?),
-                "start-period" => ("StartPeriod", nanoseconds(value).ok_or_else(invalid)?),
-                "start-interval" => ("StartInterval", nanoseconds(value).ok_or_else(invalid)?),
+                "interval" => ("Interval", time()?),
+                "timeout" => ("Timeout", time()?),
+                "start-period" => ("StartPeriod", time()?),
+                "start-interval" => ("StartInterval", time()?),
                 _ => return Err(invalid()),
             };
-            if field != "Retries" && (1..1_000_000).contains(&value) {
-                let why = format!("Interval \"{name}\" cannot be less than 1ms");
-                return Err(Error::refusal(why));
+            if check.insert(field.to_owned(), value.into()).is_some() {
+                return Err(Error::refusal(format!("Duplicate flag specified: {name}")));
             }
-            check.insert(field.to_owned(), value.into());
             rest = after.trim_start();
         }
         let (kind, command) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
         let test: Vec<String> = match (kind.to_ascii_uppercase().as_str(), command.trim()) {
             ("NONE", "") => vec!["NONE".into()],
-            ("CMD", command) if !command.is_empty() => match exec_form(command) {
-                Some(words) => ["CMD".to_owned()].into_iter().chain(words).collect(),
-                None => vec!["CMD-SHELL".into(), command.to_owned()],
+            ("CMD", command) => match of_words(command)? {
+                Some(words) if !words.is_empty() => {
+                    ["CMD".to_owned()].into_iter().chain(words).collect()
+                }
+                None if !command.is_empty() => vec!["CMD-SHELL".into(), command.to_owned()],
+                _ => return Err(Error::refusal("Missing command after HEALTHCHECK CMD")),
             },
-            ("CMD", _) => {
-                return Err(Error::refusal("Missing command after HEALTHCHECK CMD"));
-            }
             (other, _) => {
                 return Err(Error::refusal(format!(
                     "Unknown type {other:?} in HEALTHCHECK (try CMD)"
@@ -233,6 +244,10 @@ impl Change<'_> {
         let found = values.filter_map(|v| v.split_once('=')).find(|(key, _)| *key == name);
         found.map(|(_, value)| value.to_owned())
     }
+}
+
+fn of_words(text: &str) -> Result<Option<Vec<String>>> {
+    exec_form(text).map_err(Error::refusal)
 }
 
 fn nanoseconds(text: &str) -> Option<u64> {
@@ -314,16 +329,47 @@ mod tests {
     }
 
     #[test]
+    fn ports_are_spelled_as_for_publishing() {
+        let ports = "EXPOSE 80/TCP 81/ 8080:82 127.0.0.1:83:84/Udp 9000-9001:85-86";
+        let new = changed(&json!({}), &[ports]);
+        let ports: Vec<_> = new["ExposedPorts"].as_object().unwrap().keys().collect();
+        assert_eq!(ports, ["80/tcp", "81/tcp", "82/tcp", "84/udp", "85/tcp", "86/tcp"]);
+        // What only begins like a list is a shell's.
+        let new = changed(&json!({}), &["CMD [ -e /x ] && run"]);
+        assert_eq!(new["Cmd"], json!(["/bin/sh", "-c", "[ -e /x ] && run"]));
+        // Zero is the default, as in Docker.
+        changed(&json!({}), &["HEALTHCHECK --start-period=0s CMD [\"a\"]"]);
+    }
+
+    #[test]
     fn what_is_no_change_is_refused_in_dockers_words() {
         assert_eq!(refused("RUN make"), "RUN is not a valid change command");
         assert_eq!(refused("CMD"), "CMD requires at least one argument");
         assert_eq!(refused("ENV x"), "ENV must have two arguments");
         assert_eq!(refused("EXPOSE http"), "invalid containerPort: http");
         assert!(refused("LABEL a=\"x").ends_with("looking for matching double-quote"));
+        for port in ["80/x", "80:", "8080:http", "81-80"] {
+            assert_eq!(
+                refused(&format!("EXPOSE {port}")),
+                format!("invalid containerPort: {port}")
+            );
+        }
+        assert_eq!(refused("ENV $NO=b"), "invalid environment variable: =b");
+        for change in ["CMD [\"a\", 1]", "ENTRYPOINT [1]", "VOLUME [null]", "HEALTHCHECK CMD [1]"] {
+            let why = "when using JSON array syntax, arrays must be comprised of strings only";
+            assert_eq!(refused(change), why, "{change}");
+        }
         assert_eq!(refused("VOLUME []"), "VOLUME requires at least one argument");
         assert_eq!(refused("VOLUME \"\""), "VOLUME specified can not be an empty string");
-        let short = "Interval \"interval\" cannot be less than 1ms";
-        assert_eq!(refused("HEALTHCHECK --interval=1us CMD x"), short);
+        assert_eq!(refused("HEALTHCHECK CMD []"), "Missing command after HEALTHCHECK CMD");
+        assert_eq!(
+            refused("HEALTHCHECK --timeout=999us CMD x"),
+            "Interval \"timeout\" cannot be less than 1ms"
+        );
+        assert_eq!(
+            refused("HEALTHCHECK --interval=1s --interval=2s CMD x"),
+            "Duplicate flag specified: interval"
+        );
         assert!(refused("LABEL a=1 b").starts_with("Syntax error - can't find = in \"b\""));
         assert_eq!(refused("ONBUILD FROM x"), "FROM isn't allowed as an ONBUILD trigger");
         assert!(refused("HEALTHCHECK --interval=soon CMD x").contains("`--interval=soon`"));

@@ -18,7 +18,7 @@ use crate::privilege::is_in_namespace;
 use crate::reach::{Reach, View};
 use crate::settings::Settings;
 use crate::user_namespace::as_root_of;
-use bundle::layer::{self, Accepted, Limits, Options, OwnerMap, PackOptions, Whiteouts};
+use bundle::layer::{self, Accepted, Clash, Limits, Options, OwnerMap, PackOptions, Whiteouts};
 use place::{Destination, Found, Place, Plan, Root, Source, basename, plan};
 use rustix::fs::Mode;
 use std::os::fd::AsFd as _;
@@ -185,6 +185,7 @@ impl Container {
         let owner_map = self.reach.owners().clone();
         let options = Options {
             whiteouts: Whiteouts::None,
+            clash: Clash::Refused,
             owner_map,
             accepted: Accepted::Archives,
             limits: Limits::on_disk(&directory),

@@ -4,6 +4,7 @@
 
 mod substitution;
 
+use serde_json::Value;
 use substitution::{Pattern, Reach};
 
 /// Says what a variable's value is, if it has one.
@@ -40,12 +41,12 @@ pub fn split(text: &str, escape: char) -> Vec<String> {
 
 /// Takes quotes and escapes away and puts variables' values in.
 pub fn expand(text: &str, escape: char, lookup: Lookup<'_>) -> Result<String, String> {
-    Expander { rest: text, escape, lookup, quotes: true, raw: false }.until(None)
+    Expander { rest: text, escape, lookup, quotes: true, raw: false, depth: 0 }.until(None)
 }
 
 /// Puts variables' values in and leaves quotes as they are: the text of a here-document.
 pub fn expand_text(text: &str, escape: char, lookup: Lookup<'_>) -> Result<String, String> {
-    Expander { rest: text, escape, lookup, quotes: false, raw: false }.until(None)
+    Expander { rest: text, escape, lookup, quotes: false, raw: false, depth: 0 }.until(None)
 }
 
 struct Expander<'a> {
@@ -56,7 +57,12 @@ struct Expander<'a> {
     quotes: bool,
     /// Escapes stay: what is read is a pattern, in which they mean something.
     raw: bool,
+    /// In how many substitutions this is.
+    depth: u32,
 }
+
+/// Deeper than anybody writes by hand, and far from the end of the stack.
+const DEEPEST: u32 = 100;
 
 impl Expander<'_> {
     fn next(&mut self) -> Option<char> {
@@ -135,6 +141,16 @@ impl Expander<'_> {
 
     /// What stands for the variable behind a `$`.
     fn variable(&mut self) -> Result<String, String> {
+        self.depth += 1;
+        if self.depth > DEEPEST {
+            return Err(format!("substitutions are nested more than {DEEPEST} deep"));
+        }
+        let value = self.substituted();
+        self.depth -= 1;
+        value
+    }
+
+    fn substituted(&mut self) -> Result<String, String> {
         if !self.rest.starts_with('{') {
             let name = self.name();
             return Ok(match name.as_str() {
@@ -214,10 +230,22 @@ impl Expander<'_> {
     }
 }
 
-/// `["a", "b"]`, if it is that.
-#[must_use]
-pub fn exec_form(text: &str) -> Option<Vec<String>> {
-    if text.starts_with('[') { serde_json::from_str(text).ok() } else { None }
+/// `["a", "b"]`, if it is that: a list in JSON.
+///
+/// # Errors
+/// Something in it is no string.
+pub fn exec_form(text: &str) -> Result<Option<Vec<String>>, String> {
+    if !text.starts_with('[') {
+        return Ok(None);
+    }
+    let Ok(list) = serde_json::from_str::<Vec<Value>>(text) else { return Ok(None) };
+    let word = |value| match value {
+        Value::String(word) => Ok(word),
+        _ => {
+            Err("when using JSON array syntax, arrays must be comprised of strings only".to_owned())
+        }
+    };
+    list.into_iter().map(word).collect::<Result<_, _>>().map(Some)
 }
 
 /// `NAME=VALUE NAME="VALUE VALUE"`, or `NAME VALUE VALUE`, with quotes and escapes still in them.
@@ -309,6 +337,18 @@ mod tests {
             let error = expand(text, '\\', &lookup).unwrap_err();
             assert!(error.contains(why), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn what_is_nested_without_end_is_refused() {
+        let nested = |depth: usize| format!("{}x{}", "${NONE:-".repeat(depth), "}".repeat(depth));
+        assert_eq!(expand(&nested(100), '\\', &lookup).as_deref(), Ok("x"));
+        for text in [nested(100_000), "\"${A#".repeat(100_000), "${A/".repeat(100_000)] {
+            let error = expand(&text, '\\', &lookup).unwrap_err();
+            assert_eq!(error, "substitutions are nested more than 100 deep");
+        }
+        // Side by side they are any number.
+        assert_eq!(expand(&"$EMPTY".repeat(1000), '\\', &lookup).as_deref(), Ok(""));
     }
 
     #[test]

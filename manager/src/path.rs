@@ -21,9 +21,44 @@ pub(crate) fn clean(path: &str) -> String {
     format!("/{}", names(path).join("/"))
 }
 
+/// A path in its shortest form without the slash that it may begin with. One that leaves where it begins says so: it keeps its `..`.
+pub(crate) fn clean_relative(path: &str) -> String {
+    let names = names(path).join("/");
+    if path.starts_with('/') {
+        return names;
+    }
+    let (mut depth, mut above) = (0_usize, 0_usize);
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." if depth == 0 => above += 1,
+            ".." => depth -= 1,
+            _ => depth += 1,
+        }
+    }
+    let up = "../".repeat(above);
+    format!("{up}{names}").trim_end_matches('/').to_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_relative_path_keeps_what_leads_out_of_it() {
+        for (path, short) in [
+            ("a//b/./c/", "a/b/c"),
+            ("/a", "a"),
+            ("/../a", "a"),
+            ("../a", "../a"),
+            ("a/../../b", "../b"),
+            ("a/../../../b/..", "../.."),
+            ("a/..", ""),
+            (".", ""),
+        ] {
+            assert_eq!(clean_relative(path), short, "{path}");
+        }
+    }
 
     #[test]
     fn a_clean_path_has_neither_dots_nor_empty_parts_and_stays_below_its_root() {

@@ -28,6 +28,63 @@ pub(crate) fn fits(pattern: &str, text: &str) -> bool {
     pattern[p..].iter().all(|c| *c == '*')
 }
 
+/// Whether every class is closed and every escape is of something, by Go's rules (`path.Match`).
+#[must_use]
+pub(crate) fn is_well_formed(pattern: &str) -> bool {
+    let mut characters = pattern.chars().peekable();
+    // One character of a class, which `]` and `-` are not.
+    let one = |characters: &mut std::iter::Peekable<std::str::Chars<'_>>| match characters.next() {
+        Some('\\') => characters.next().is_some(),
+        Some(c) => c != ']' && c != '-',
+        None => false,
+    };
+    while let Some(c) = characters.next() {
+        match c {
+            '\\' if characters.next().is_none() => return false,
+            '[' => {
+                characters.next_if_eq(&'^');
+                loop {
+                    if !one(&mut characters) {
+                        return false;
+                    }
+                    if characters.next_if_eq(&'-').is_some() && !one(&mut characters) {
+                        return false;
+                    }
+                    if characters.next_if_eq(&']').is_some() {
+                        break;
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    true
+}
+
+/// How many bytes the first element of a pattern has that is well formed: a character, an escaped one, or a class.
+#[must_use]
+pub(crate) fn element(pattern: &str) -> usize {
+    let mut characters = pattern.chars();
+    match characters.next() {
+        Some('\\') => {
+            characters.next();
+        }
+        Some('[') => {
+            while let Some(c) = characters.next() {
+                match c {
+                    '\\' => {
+                        characters.next();
+                    }
+                    ']' => break,
+                    _ => {}
+                }
+            }
+        }
+        _ => {}
+    }
+    pattern.len() - characters.as_str().len()
+}
+
 /// Where the pattern goes on if its next element fits the character.
 fn one_fits(pattern: &[char], at: usize, c: char) -> Option<usize> {
     match pattern.get(at)? {

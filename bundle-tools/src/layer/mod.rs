@@ -26,7 +26,7 @@ use std::{
 pub use compression::{Accepted, Compression};
 pub use error::Error;
 pub use inherit::{drop_idle_whiteouts, inherit};
-pub use options::{IdRange, Ignored, Limits, Options, OwnerMap, Stats, Whiteouts};
+pub use options::{Clash, IdRange, Ignored, Limits, Options, OwnerMap, Stats, Whiteouts};
 pub use pack::{PackOptions, Packed, archive, diff, export, pack};
 pub use tree::is_of_kernel;
 

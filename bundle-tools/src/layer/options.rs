@@ -16,8 +16,18 @@ pub enum Whiteouts {
     OverlayUser,
     /// The named files of lower layers, unpacked earlier into the same directory, are removed.
     Apply,
-    /// Not at all: the archive is no layer, its names mean nothing, and a directory that is there is not replaced by a file.
+    /// Not at all: the archive is no layer, and its names mean nothing.
     None,
+}
+
+/// What becomes of something that is there where an entry of the same name is a directory, or of a directory where it is none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Clash {
+    /// The entry takes its place. What a directory had in it is gone.
+    #[default]
+    Replaced,
+    /// It stays, and the entry is refused; so is one in whose way something is mounted.
+    Refused,
 }
 
 /// Some ids in a row, and what they are on the other side of a user namespace.
@@ -71,6 +81,8 @@ impl OwnerMap {
 pub struct Options {
     /// How whiteouts are carried out.
     pub whiteouts: Whiteouts,
+    /// What becomes of what is in the way of an entry of another kind.
+    pub clash: Clash,
     /// Whether files get the owners that the layer names; if not, all belong to the caller (rootless with one id).
     pub owners: bool,
     /// What the owners that the layer names are here.
@@ -89,6 +101,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             whiteouts: Whiteouts::default(),
+            clash: Clash::default(),
             owners: true,
             owner_map: OwnerMap::default(),
             owner: None,

@@ -22,7 +22,7 @@ use rustix::{
 };
 
 use super::{
-    Error, Ignored, Options, Whiteouts,
+    Clash, Error, Ignored, Options, Whiteouts,
     name::{self, Marker},
     tree,
 };
@@ -328,7 +328,7 @@ impl<'o> Unpacker<'o> {
 
     /// Removes what is at `path`, and what we remember of it.
     fn clear(&mut self, parent: impl AsFd, name: &[u8], path: &[u8]) -> Result<(), Error> {
-        if self.options.whiteouts == Whiteouts::None {
+        if self.options.clash == Clash::Refused {
             let there = tree::stat(&parent, name).map_err(|e| Error::file("look at", path, e))?;
             if there.is_some_and(|there| tree::file_type(&there) == FileType::Directory) {
                 return Err(Error::refused(path, "cannot overwrite directory with non-directory"));

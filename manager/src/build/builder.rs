@@ -1,9 +1,9 @@
 //! Building stages: each instruction in its turn, from the cache where that has it.
 
 use super::agent::Forwarding;
-use super::cache;
 use super::cache::export::Step;
 use super::cache::import::Caches;
+use super::cache::{self, Surroundings};
 use super::context::{self, Context};
 use super::dockerfile::{Fault, Instruction, parse_trigger};
 use super::fetch::Fetcher;
@@ -44,6 +44,8 @@ pub(super) struct Stand {
     pub(super) image: Option<Image>,
     /// How many layers and entries of the history are those of the image that it begins with.
     pub(super) begins_with: (usize, usize),
+    /// The arguments that it has declared, which a stage that begins with it has as well.
+    pub(super) args: BTreeMap<String, String>,
 }
 
 impl Stand {
@@ -94,7 +96,8 @@ impl Builder<'_> {
         if let Some(image) = &stand.image {
             self.report.made(&image.id);
         }
-        let mut state = State::new(stand.document.take(), self.plan, self.given);
+        let mut state = State::new(stand.document.take(), self.plan, self.given)
+            .with_args(std::mem::take(&mut stand.args));
         state.provide_path();
         let triggers = state.take_triggers();
         let fault = |fault| self.fault(fault);
@@ -110,6 +113,7 @@ impl Builder<'_> {
             let done = self.step(at, step, &mut state, &mut stand);
             done.map_err(|error| self.at(step, &error))?;
         }
+        stand.args.clone_from(state.args());
         stand.document = state.document;
         self.done.insert(at, stand);
         Ok(())
@@ -154,7 +158,7 @@ impl Builder<'_> {
         // The variant of this machine's CPU is nothing that a file from scratch needs.
         let variant = self.registry.platform.as_ref().and_then(Platform::variant);
         let document = State::scratch(platform.os(), platform.architecture(), variant);
-        Stand { document, image: None, begins_with: (0, 0) }
+        Stand { document, image: None, begins_with: (0, 0), args: BTreeMap::new() }
     }
 
     /// A stage that begins with the files of a named context.
@@ -175,7 +179,7 @@ impl Builder<'_> {
         let document = self.store.config_document(&image)?;
         let history = document["history"].as_array().map_or(0, Vec::len);
         let begins_with = (image.layers.len(), history);
-        Ok(Stand { document, image: Some(image), begins_with })
+        Ok(Stand { document, image: Some(image), begins_with, args: BTreeMap::new() })
     }
 
     fn obtain(&self, name: &str, registry: &RegistryArgs) -> Result<Image> {
@@ -250,7 +254,8 @@ impl Builder<'_> {
         let files = self.named(at, run)?;
         let digests: Vec<Digest> = files.iter().flatten().map(Files::digest).collect();
         let network = self.runner.network(run)?;
-        let digest = cache::of_run(document, run, network.as_ref(), &digests, self.epoch);
+        let around = Surroundings { network: network.as_ref(), hosts: &self.args.add_host };
+        let digest = cache::of_run(document, run, around, &digests, self.epoch);
         let key = Key { stage: at, digest };
         if let Some(found) = self.cached(&key, stand, self.told(run, document, stand, by))? {
             return Ok(found);
@@ -391,6 +396,10 @@ impl Builder<'_> {
             let own = self.sources(&tree, copy)?;
             let own_digests: Vec<Digest> = own.iter().map(Source::digest).collect();
             let sources: Vec<Source> = fetched.into_iter().chain(own).collect();
+            if sources.is_empty() {
+                // Patterns that fit nothing are passed over beside other sources, not alone.
+                return Err(tree.nothing(&copy.sources.join(" ")));
+            }
             check_count(&sources, copy)?;
             let digests: Vec<Digest> = sources.iter().map(Source::digest).collect();
             let kept = default == files::Default::Kept;
@@ -440,7 +449,7 @@ impl Builder<'_> {
         }
         for word in &copy.sources {
             match copy.parents {
-                true => sources.push(tree.find_with_parents(word)?),
+                true => sources.extend(tree.find_with_parents(word)?),
                 false => sources.extend(tree.find(word)?),
             }
         }
@@ -562,9 +571,8 @@ fn check_count(sources: &[Source], copy: &Copy) -> Result<()> {
 
 /// RUN as the history has it: with the arguments that it was given, and the command as it was called.
 fn spelled(run: &Run) -> String {
-    let args =
-        run.args.iter().filter(|(name, _)| !super::stages::PREDEFINED.contains(&name.as_str()));
-    let args: Vec<String> = args.map(|(name, value)| format!("{name}={value} ")).collect();
+    let args: Vec<String> =
+        run.args.iter().map(|(name, value)| format!("{name}={value} ")).collect();
     let count = if args.is_empty() { String::new() } else { format!("|{} ", args.len()) };
     format!("RUN {count}{}{}", args.concat(), run.words.join(" "))
 }

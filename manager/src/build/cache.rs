@@ -9,33 +9,41 @@ pub(super) mod import;
 
 pub(super) use format::STEPS;
 
-use super::stages::PREDEFINED;
 use super::state::{Copy, Run};
 use crate::chmod::Chmod;
 use crate::cli::NetworkChoice;
+use crate::network::dns::HostEntry;
 use bundle::digest::Digest;
 use serde_json::{Value, json};
 
 /// Raised when the same step makes something else than before.
-const FORM: u32 = 1;
+const FORM: u32 = 2;
 
-/// Of RUN. Proxies change nothing about what a command does. `files` are the digests of what it has bound, and `network` is what it is connected to
-/// if that was said.
+/// What a command finds when it reaches out.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Surroundings<'a> {
+    /// What it is connected to, if that was said.
+    pub(super) network: Option<&'a NetworkChoice>,
+    /// `--add-host`
+    pub(super) hosts: &'a [HostEntry],
+}
+
+/// Of RUN. Proxies that nothing declares change nothing about what a command does. `files` are the digests of what it has bound.
 pub(super) fn of_run(
     document: &Value,
     run: &Run,
-    network: Option<&NetworkChoice>,
+    around: Surroundings<'_>,
     files: &[Digest],
     epoch: Option<i64>,
 ) -> Digest {
-    let args = run.args.iter().filter(|(name, _)| !PREDEFINED.contains(&name.as_str()));
-    let args: Vec<_> = args.collect();
+    let args: Vec<_> = run.args.iter().collect();
     let mounts: Vec<&str> = run.mounts.iter().map(|mount| mount.text.as_str()).collect();
     let files: Vec<&str> = files.iter().map(Digest::as_str).collect();
     let script = run.script.as_ref().map(|script| [&script.name, &script.text]);
     let step = json!({
         "run": run.words, "args": args, "mounts": mounts, "files": files, "script": script,
-        "insecure": run.insecure, "network": network.map(|network| format!("{network:?}")),
+        "insecure": run.insecure, "network": around.network.map(|network| format!("{network:?}")),
+        "hosts": around.hosts.iter().map(|host| format!("{host:?}")).collect::<Vec<_>>(),
     });
     key(document, epoch, &step)
 }
@@ -79,12 +87,14 @@ fn key(document: &Value, epoch: Option<i64>, step: &Value) -> Digest {
 mod tests {
     use super::super::state::{Script, Unpack};
     use super::*;
+    use std::collections::BTreeMap;
 
     fn run(word: &str, args: &[(&str, &str)]) -> Run {
         let args = args.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         Run {
             words: vec![word.to_owned()],
             args: args.collect(),
+            proxies: BTreeMap::new(),
             network: None,
             mounts: Vec::new(),
             script: None,
@@ -95,28 +105,28 @@ mod tests {
     #[test]
     fn a_key_changes_with_all_that_a_step_depends_on() {
         let base = json!({"config": {}});
-        let first = of_run(&base, &run("a", &[("X", "1")]), None, &[], None);
+        let alone = Surroundings::default();
+        let of = |run: &Run| of_run(&base, run, alone, &[], None);
+        let first_run = run("a", &[("X", "1")]);
+        let first = of(&first_run);
+        let proxies = BTreeMap::from([("http_proxy".to_owned(), "p".to_owned())]);
+        assert_eq!(of(&Run { proxies, ..first_run.clone() }), first);
         let script = Script { name: String::new(), text: "#!".to_owned() };
-        assert_eq!(
-            of_run(&base, &run("a", &[("X", "1"), ("http_proxy", "p")]), None, &[], None),
-            first
-        );
+        let (network, hosts) = ("none".parse().unwrap(), ["foo:1.2.3.4".parse().unwrap()]);
+        let other = json!({"config": {"Env": ["A=1"]}});
         for other in [
-            of_run(&base, &run("b", &[("X", "1")]), None, &[], None),
-            of_run(&base, &run("a", &[("X", "2")]), None, &[], None),
-            of_run(&json!({"config": {"Env": ["A=1"]}}), &run("a", &[("X", "1")]), None, &[], None),
+            of(&run("b", &[("X", "1")])),
+            of(&run("a", &[("X", "2")])),
+            // One that is declared is an argument like any other.
+            of(&run("a", &[("X", "1"), ("http_proxy", "p")])),
+            of(&Run { insecure: true, ..first_run.clone() }),
+            of(&Run { script: Some(script), ..first_run.clone() }),
+            of_run(&other, &first_run, alone, &[], None),
             of_directory(&base, "/a", None),
-            of_run(&base, &Run { insecure: true, ..run("a", &[("X", "1")]) }, None, &[], None),
-            of_run(
-                &base,
-                &Run { script: Some(script), ..run("a", &[("X", "1")]) },
-                None,
-                &[],
-                None,
-            ),
-            of_run(&base, &run("a", &[("X", "1")]), None, &[], Some(1)),
-            of_run(&base, &run("a", &[("X", "1")]), None, &[Digest::of(b"file")], None),
-            of_run(&base, &run("a", &[("X", "1")]), Some(&"none".parse().unwrap()), &[], None),
+            of_run(&base, &first_run, alone, &[], Some(1)),
+            of_run(&base, &first_run, alone, &[Digest::of(b"file")], None),
+            of_run(&base, &first_run, Surroundings { network: Some(&network), ..alone }, &[], None),
+            of_run(&base, &first_run, Surroundings { hosts: &hosts, ..alone }, &[], None),
         ] {
             assert_ne!(other, first);
         }

@@ -2,6 +2,7 @@
 //!
 //! Pure. What an instruction's words mean is not decided here: variables have their values only when its turn has come.
 
+use crate::expand::exec_form;
 use crate::suggest::nearest;
 
 /// The instructions that there are.
@@ -27,7 +28,7 @@ const INSTRUCTIONS: [&str; 18] = [
 ];
 /// Those that take options before their arguments. HEALTHCHECK has them too, and reads them itself.
 const WITH_FLAGS: [&str; 4] = ["ADD", "COPY", "FROM", "RUN"];
-/// Those that may have here-documents.
+/// Those that may have here-documents; as triggers (ONBUILD), too.
 const WITH_HEREDOCS: [&str; 3] = ["ADD", "COPY", "RUN"];
 
 /// What is wrong with a Dockerfile, and on which line.
@@ -210,8 +211,13 @@ impl Reader<'_> {
         if rest.is_empty() {
             return Err(Fault::new(line, format!("{upper} requires at least one argument")));
         }
-        let has_heredocs = WITH_HEREDOCS.contains(&upper.as_str());
-        let heredocs = if has_heredocs { self.heredocs(&rest, line)? } else { Vec::new() };
+        let heredocs = match upper.as_str() {
+            "ONBUILD" => {
+                let (word, rest) = rest.split_once(char::is_whitespace).unwrap_or((&rest, ""));
+                self.heredocs(word, rest.trim(), line)?
+            }
+            word => self.heredocs(word, &rest, line)?,
+        };
         Ok(Some(Instruction { line, word: upper, flags, rest, heredocs }))
     }
 
@@ -231,9 +237,11 @@ impl Reader<'_> {
         Some(text)
     }
 
-    fn heredocs(&mut self, rest: &str, line: usize) -> Result<Vec<Heredoc>, Fault> {
+    /// Those of an instruction, if it may have any. A list in JSON has none; what merely begins like one is a shell's.
+    fn heredocs(&mut self, word: &str, rest: &str, line: usize) -> Result<Vec<Heredoc>, Fault> {
         let mut all = Vec::new();
-        if rest.starts_with('[') {
+        let may_have = WITH_HEREDOCS.iter().any(|with| with.eq_ignore_ascii_case(word));
+        if !may_have || !matches!(exec_form(rest), Ok(None)) {
             return Ok(all);
         }
         for word in crate::expand::split(rest, self.escape) {
@@ -400,6 +408,15 @@ mod tests {
         assert_eq!((copy[1].text.as_str(), copy[1].word.as_str()), ("\ttab\n", "<<two"));
         assert_eq!(parsed.instructions[3].line, 12);
         assert_eq!(wrong("FROM x\nRUN <<EOF\nnever"), "2: unterminated heredoc: EOF");
+        // What only begins like a list in JSON is a shell's test; a list has none.
+        let text = "FROM x\nRUN [ -e /x ] || cat <<EOT\nhello\nEOT\nRUN [[ -f x ]] || cat <<E\nCOPY a b\nE\nRUN [\"<<E\"]\nUSER y";
+        let parsed = parse(text).unwrap().instructions;
+        let counts: Vec<usize> = parsed.iter().map(|one| one.heredocs.len()).collect();
+        assert_eq!(counts, [0, 1, 1, 0, 0]);
+        let trigger =
+            &parse("FROM x\nONBUILD run <<E\necho hi\nE\nONBUILD CMD <<E").unwrap().instructions;
+        assert_eq!(trigger[1].heredocs[0].text, "echo hi\n");
+        assert!(trigger[2].heredocs.is_empty());
         // A shell's shift and here-string are none.
         assert!(
             parse("FROM x\nRUN cat <<< y && echo $((1 << 2))").unwrap().instructions[1]

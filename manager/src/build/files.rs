@@ -114,8 +114,7 @@ impl Copied<'_> {
             true => format!("{}/{}", target.path.trim_end_matches('/'), self.source.name),
             false => target.path.to_owned(),
         };
-        let parent = path.rsplit_once('/').map_or("/", |(parent, _)| parent);
-        self.root.ensure_directory(if parent.is_empty() { "/" } else { parent })?;
+        self.ensure_directory(path.rsplit_once('/').map_or("", |(parent, _)| parent))?;
         let there = self.tree().destination(&path)?.place;
         let copied = self.copier().copy(&self.source.place, &there.parent, &there.name);
         copied.map_err(|fault| fault.explain(&self.source.name, &path))
@@ -137,13 +136,9 @@ impl Copied<'_> {
         let directory = there
             .open_directory()
             .map_err(Error::system(format!("open `{}` in the image", target.path)))?;
-        let owner = match self.owners {
-            Owners::One(uid, gid) if self.wish.owner.is_some() => Some((*uid, *gid)),
-            _ => None,
-        };
         let options = Options {
             whiteouts: Whiteouts::None,
-            owner,
+            owner: self.chosen_owner(),
             accepted: Accepted::Archives,
             limits: Limits::on_disk(&directory),
             ..Options::default()
@@ -169,9 +164,26 @@ impl Copied<'_> {
         Root::Container { root: self.root.fd(), name: "the image" }
     }
 
+    /// The owner and group that `--chown` says.
+    fn chosen_owner(&self) -> Option<(u32, u32)> {
+        match self.owners {
+            Owners::One(uid, gid) if self.wish.owner.is_some() => Some((*uid, *gid)),
+            _ => None,
+        }
+    }
+
+    /// Makes sure that a directory is there. What is made for it is whose `--chown` says that the copies are, as with Docker.
+    fn ensure_directory(&self, path: &str) -> Result<()> {
+        let path = if path.is_empty() { "/" } else { path };
+        match self.chosen_owner() {
+            Some(owner) => self.root.ensure_directory_of(path, owner),
+            None => self.root.ensure_directory(path),
+        }
+    }
+
     fn ensure(&self, path: &str) -> Result<Place> {
         let path = path.trim_end_matches('/');
-        self.root.ensure_directory(if path.is_empty() { "/" } else { path })?;
+        self.ensure_directory(path)?;
         Ok(self.tree().destination(&format!("{path}/."))?.place)
     }
 }

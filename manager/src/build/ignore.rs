@@ -2,7 +2,8 @@
 //!
 //! Pure. A pattern fits a path or any directory above it, and of the patterns that fit the last one decides.
 
-use crate::pattern;
+use super::glob::Glob;
+use crate::path;
 
 /// The patterns of a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -14,7 +15,7 @@ pub struct Ignore {
 struct Pattern {
     /// `!`: what fits is taken back in.
     back: bool,
-    parts: Vec<String>,
+    glob: Glob,
 }
 
 impl Ignore {
@@ -41,13 +42,10 @@ impl Ignore {
     /// Whether a path, relative to the context, is left out.
     #[must_use]
     pub fn leaves_out(&self, path: &str) -> bool {
-        let names: Vec<&str> = path.split('/').collect();
         let mut out = false;
         for pattern in &self.patterns {
             // Only one that would change the answer needs to be looked at.
-            if pattern.back == out
-                && (1..=names.len()).any(|end| fits(&pattern.parts, &names[..end]))
-            {
+            if pattern.back == out && pattern.glob.fits(path) {
                 out = !pattern.back;
             }
         }
@@ -58,7 +56,7 @@ impl Ignore {
     pub(super) fn text(&self) -> String {
         let line = |pattern: &Pattern| {
             let back = if pattern.back { "!" } else { "" };
-            format!("{back}{}\n", pattern.parts.join("/"))
+            format!("{back}{}\n", pattern.glob.text())
         };
         self.patterns.iter().map(line).collect()
     }
@@ -76,59 +74,42 @@ fn parse(text: &str) -> Result<Option<Pattern>, String> {
         Some(path) => (true, path.trim()),
         None => (false, text),
     };
-    let parts = parts(path);
-    if back && parts.is_empty() {
+    let path = path::clean_relative(path);
+    if back && path.is_empty() {
         return Err("illegal exclusion pattern: \"!\"".to_owned());
     }
-    Ok((!parts.is_empty()).then_some(Pattern { back, parts }))
-}
-
-fn parts(path: &str) -> Vec<String> {
-    let mut parts: Vec<String> = crate::path::names(path).into_iter().map(str::to_owned).collect();
-    // Two say no more than one, and a hundred would never come to an end.
-    parts.dedup_by(|next, part| *next == "**" && *part == "**");
-    parts
+    if path.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(Pattern { back, glob: Glob::parse(&path)? }))
 }
 
 /// Which paths a source of `COPY --parents` names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Selection {
-    parts: Vec<String>,
+    /// Without one, all.
+    glob: Option<Glob>,
 }
 
 impl Selection {
     /// Those that fit a pattern, with all below them.
-    pub(super) fn of(path: &str) -> Self {
-        Self { parts: parts(path) }
+    ///
+    /// # Errors
+    /// The pattern is not finished.
+    pub(super) fn of(path: &str) -> Result<Self, String> {
+        let path = path::names(path).join("/");
+        let glob = if path.is_empty() { None } else { Some(Glob::parse(&path)?) };
+        Ok(Self { glob })
     }
 
     /// Whether a path is one of them, or below one.
     pub(super) fn has(&self, path: &str) -> bool {
-        let names: Vec<&str> = path.split('/').collect();
-        self.parts.is_empty() || (1..=names.len()).any(|end| fits(&self.parts, &names[..end]))
+        self.glob.as_ref().is_none_or(|glob| glob.fits(path))
     }
 
     /// Whether there may be one below a directory.
     pub(super) fn may_be_below(&self, path: &str) -> bool {
-        let names: Vec<&str> = path.split('/').collect();
-        let before_stars = self.parts.iter().take_while(|part| *part != "**");
-        before_stars.zip(&names).all(|(part, name)| pattern::fits(part, name))
-    }
-}
-
-/// Whether a path's names fit a pattern's parts; `**` fits any number of names.
-fn fits(parts: &[String], names: &[&str]) -> bool {
-    match parts.split_first() {
-        None => names.is_empty(),
-        // What ends in it needs something there.
-        Some((part, [])) if part == "**" => !names.is_empty(),
-        Some((part, rest)) if part == "**" => {
-            (0..=names.len()).any(|skipped| fits(rest, &names[skipped..]))
-        }
-        Some((part, rest)) => match names.split_first() {
-            Some((name, others)) => pattern::fits(part, name) && fits(rest, others),
-            None => false,
-        },
+        self.glob.as_ref().is_none_or(|glob| glob.fits(path) || glob.may_fit_below(path))
     }
 }
 
@@ -164,10 +145,10 @@ mod tests {
 
     #[test]
     fn a_selection_has_what_fits_and_all_below_it_and_is_looked_for_nowhere_else() {
-        let has = |pattern: &str, path: &str| Selection::of(pattern).has(path);
+        let has = |pattern: &str, path: &str| Selection::of(pattern).unwrap().has(path);
         assert!(has("a/*/c", "a/b/c") && has("a/*/c", "a/b/c/d") && !has("a/*/c", "a/b"));
         assert!(has("./a/", "a") && has(".", "anything") && has("**/*.c", "x/y/z.c"));
-        let below = |pattern: &str, path: &str| Selection::of(pattern).may_be_below(path);
+        let below = |pattern: &str, path: &str| Selection::of(pattern).unwrap().may_be_below(path);
         assert!(below("a/b/c", "a") && below("a/*/c", "a/x") && !below("a/b/c", "b"));
         assert!(below("a/**/c", "a/x/y/z") && !below("a/**/c", "b/c"));
     }
@@ -179,6 +160,7 @@ mod tests {
         assert_eq!(out, [true, true, false]);
         assert_eq!(ignore.text(), "#a\nb\n!b/c\n");
         assert!(Ignore::of(&["!".to_owned()]).is_err());
+        assert!(Ignore::of(&["[a".to_owned()]).is_err());
     }
 
     #[test]
@@ -189,5 +171,13 @@ mod tests {
         // The other way round, the exception comes too early.
         assert_eq!(left_out("!README.md\n*.md", &["README.md"]), [true]);
         assert!(Ignore::parse("a\n!").unwrap_err().starts_with("line 2:"));
+        let broken = Ignore::parse("a\n!secret[\n").unwrap_err();
+        assert_eq!(broken, "line 2: syntax error in pattern: secret[");
+    }
+
+    #[test]
+    fn what_is_outside_of_the_context_is_nothing_in_it() {
+        assert_eq!(left_out("../a\na/../../b", &["a", "b"]), [false, false]);
+        assert_eq!(left_out("/../a\nx/../b", &["a", "b"]), [true, true]);
     }
 }

@@ -31,6 +31,7 @@ pub mod dockerfile;
 mod fetch;
 mod files;
 mod git;
+mod glob;
 pub mod ignore;
 mod keys;
 mod layouts;

@@ -107,8 +107,12 @@ impl Runner<'_> {
             .map_err(|error| Error::refusal(error.to_string()))?;
         args.words.extend(run.words.iter().cloned());
         args.process.entrypoint = Some(String::new());
-        args.process.env =
-            run.args.iter().map(|(name, value)| (name.clone(), Some(value.clone()))).collect();
+        args.process.env = run
+            .args
+            .iter()
+            .chain(&run.proxies)
+            .map(|(name, value)| (name.clone(), Some(value.clone())))
+            .collect();
         args.supervision.rm = true;
         args.security.privileged = run.insecure;
         args.network.network = self.network(run)?.into_iter().collect();

@@ -99,47 +99,43 @@ impl Source {
 }
 
 impl Tree<'_> {
-    /// The sources that a word names, which may be a pattern.
+    /// The sources that a word names. A pattern may fit none: that is how files are named which need not be there.
     pub(super) fn find(&self, word: &str) -> Result<Vec<Source>> {
-        let names = path::names(word);
-        let is_pattern = word.contains(['*', '?', '[']);
-        let paths = if is_pattern { self.fitting(&names)? } else { vec![names.join("/")] };
+        if !is_pattern(word) {
+            return Ok(vec![self.find_one(word)?]);
+        }
         let mut sources = Vec::new();
-        for path in paths {
-            let source = self.source(&path, word)?;
-            // What a pattern fits that is left out is not missed.
-            sources.extend(source);
+        for path in self.fitting(&path::names(word))? {
+            sources.extend(self.source(&path, word)?);
         }
-        match sources.is_empty() {
-            true => Err(self.nothing(word)),
-            false => Ok(sources),
-        }
+        Ok(sources)
     }
 
     /// The files that a word names, which may be a pattern, with the directories that lead to them: from the root on, or from
-    /// where `/./` stands in the word.
-    pub(super) fn find_with_parents(&self, word: &str) -> Result<Source> {
+    /// where `/./` stands in the word. As in [`find`](Self::find), a pattern may fit none.
+    pub(super) fn find_with_parents(&self, word: &str) -> Result<Option<Source>> {
+        let none = || if is_pattern(word) { Ok(None) } else { Err(self.nothing(word)) };
         let path = word.trim_start_matches('/');
         let (start, selection) = path.split_once("/./").unwrap_or(("", path));
-        let selection = Selection::of(selection);
+        let selection = Selection::of(selection).map_err(Error::refusal)?;
         let place = match self.locate(&path::names(start).join("/")) {
             Ok(place) if place.found == Found::Directory => place,
-            Ok(_) | Err(Error::Rejected { .. }) => return Err(self.nothing(word)),
+            Ok(_) | Err(Error::Rejected { .. }) => return none(),
             Err(error) => return Err(error),
         };
         let real = self.real(&place).map_err(self.fault(start.as_bytes()))?;
         let mut entries = BTreeMap::new();
         self.walk(&place, &real, Some(&selection), &mut entries)?;
         if entries.len() < 2 {
-            return Err(self.nothing(word));
+            return none();
         }
-        Ok(Source {
+        Ok(Some(Source {
             name: String::new(),
             place,
             entries,
             kind: SourceKind::WithParents,
             identity: None,
-        })
+        }))
     }
 
     /// The one source at a path, which is no pattern.
@@ -148,7 +144,8 @@ impl Tree<'_> {
         found.ok_or_else(|| self.nothing(path))
     }
 
-    fn nothing(&self, word: &str) -> Error {
+    /// What is told of words that name nothing.
+    pub(super) fn nothing(&self, word: &str) -> Error {
         let hint = self.ignore.filter(|ignore| ignore.leaves_out(&path::names(word).join("/")));
         Error::Rejected {
             message: format!("\"{word}\" was not found in {}", self.name),
@@ -350,6 +347,11 @@ impl Tree<'_> {
     }
 }
 
+/// Whether a word is a pattern of paths.
+fn is_pattern(word: &str) -> bool {
+    word.contains(['*', '?', '['])
+}
+
 /// What an entry is, without its time.
 fn describe(stat: &Stat, owned: bool, xattrs: &[(Vec<u8>, Vec<u8>)], content: &[u8]) -> Digest {
     let owner = if owned { (stat.st_uid, stat.st_gid) } else { (0, 0) };
@@ -439,8 +441,10 @@ mod tests {
                 exclude: Some(&exclude),
                 owned: false,
             };
-            let sources =
-                if parents { vec![tree.find_with_parents(word)?] } else { tree.find(word)? };
+            let sources = match parents {
+                true => tree.find_with_parents(word)?.into_iter().collect(),
+                false => tree.find(word)?,
+            };
             let paths = sources
                 .iter()
                 .flat_map(|source| source.entries.keys().map(|path| (source.name.as_str(), path)));
@@ -471,7 +475,7 @@ mod tests {
         assert_eq!(files.names("b*", "/*.txt"), ["a.txt"]);
         assert_eq!(files.names("", "d*/[a-c].txt"), ["c.txt"]);
         assert_eq!(files.names("", "../../a.txt"), ["a.txt"]);
-        assert!(files.find("", "*.nope").is_err());
+        assert!(files.names("", "*.nope").is_empty() && files.names("a*", "[a].txt").is_empty());
         let error = files.find("a.txt", "a.txt").unwrap_err();
         assert_eq!(error.to_string(), "\"a.txt\" was not found in the build context");
         assert_eq!(error.hint().as_deref(), Some("`.dockerignore` leaves it out"));
@@ -516,7 +520,8 @@ mod tests {
         assert_eq!(chosen("./docs/./deep").unwrap(), [":", ":deep", ":deep/d.md"]);
         assert_eq!(chosen("/docs/./*.txt").unwrap(), [":", ":c.txt"]);
         assert_eq!(chosen("**/*.txt").unwrap(), [":", ":a.txt", ":docs", ":docs/c.txt"]);
-        for nothing in ["nope", "docs/*.md", "a.txt/./x", "nope/./x", "b.txt"] {
+        assert!(chosen("docs/*.md").unwrap().is_empty() && chosen("nope/./*").unwrap().is_empty());
+        for nothing in ["nope", "a.txt/./x", "nope/./x", "b.txt"] {
             let refused = chosen(nothing).unwrap_err().to_string();
             assert_eq!(refused, format!("\"{nothing}\" was not found in the build context"));
         }

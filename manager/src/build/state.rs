@@ -42,6 +42,8 @@ pub struct Run {
     pub words: Vec<String>,
     /// Arguments as variables of its environment.
     pub args: BTreeMap<String, String>,
+    /// Proxies that nothing in the Dockerfile declares, and on which nothing depends.
+    pub proxies: BTreeMap<String, String>,
     /// `--network`, if it is there.
     pub network: Option<String>,
     /// Each `--mount`
@@ -92,6 +94,18 @@ impl<'p> State<'p> {
             document["config"] = json!({});
         }
         Self { document, args: BTreeMap::new(), command_was_set: false, plan, given }
+    }
+
+    /// The same with the arguments of the stage that it begins with.
+    #[must_use]
+    pub fn with_args(self, args: BTreeMap<String, String>) -> Self {
+        Self { args, ..self }
+    }
+
+    /// The arguments that it has by now.
+    #[must_use]
+    pub fn args(&self) -> &BTreeMap<String, String> {
+        &self.args
     }
 
     /// The configuration of an image without files.
@@ -168,7 +182,10 @@ impl<'p> State<'p> {
             }
             "EXPOSE" => {
                 let ports = self.expanded(rest)?;
-                self.change(&format!("EXPOSE {ports}"))?;
+                // Variables may have left nothing of them.
+                if !ports.trim().is_empty() {
+                    self.change(&format!("EXPOSE {ports}"))?;
+                }
             }
             "VOLUME" => self.volume(rest)?,
             "USER" => self.set("User", self.expanded(rest)?),
@@ -178,12 +195,16 @@ impl<'p> State<'p> {
                 parsed.map_err(|_| format!("Invalid signal: {signal}"))?;
                 self.set("StopSignal", signal);
             }
-            "SHELL" => match exec_form(rest).filter(|words| !words.is_empty()) {
+            "SHELL" => match exec_form(rest)?.filter(|words| !words.is_empty()) {
                 Some(words) => self.set("Shell", words),
                 None => return Err("SHELL requires the arguments to be in JSON form".to_owned()),
             },
             "MAINTAINER" => self.document["author"] = self.expanded(rest)?.into(),
-            // HEALTHCHECK and ONBUILD, in which variables stay as they are.
+            "ONBUILD" => {
+                let trigger = with_heredocs(rest, &step.heredocs);
+                self.change(&format!("ONBUILD {trigger}"))?;
+            }
+            // HEALTHCHECK, in which variables stay as they are.
             _ => self.change(&step.text())?,
         }
         Ok(if step.word == "ARG" { Act::Nothing } else { Act::Configured })
@@ -243,7 +264,11 @@ impl<'p> State<'p> {
         let mut set = Vec::new();
         // All of one instruction see what was there before it.
         for (name, value) in pairs("ENV", rest, self.plan.escape)? {
-            set.push((self.expanded(&name)?, self.expanded(&value)?));
+            let (name, value) = (self.expanded(&name)?, self.expanded(&value)?);
+            if name.is_empty() {
+                return Err(format!("invalid environment variable: ={value}"));
+            }
+            set.push((name, value));
         }
         let slot = self.config().entry("Env").or_insert_with(|| json!([]));
         if !slot.is_array() {
@@ -264,7 +289,11 @@ impl<'p> State<'p> {
     }
 
     fn volume(&mut self, rest: &str) -> Result<()> {
-        for path in exec_form(rest).unwrap_or_else(|| split(rest, self.plan.escape)) {
+        let paths = exec_form(rest)?.unwrap_or_else(|| split(rest, self.plan.escape));
+        if paths.is_empty() {
+            return Err("VOLUME requires at least one argument".to_owned());
+        }
+        for path in paths {
             let path = self.expanded(&path)?;
             if path.is_empty() {
                 return Err("VOLUME specified can not be an empty string".to_owned());
@@ -296,12 +325,12 @@ impl<'p> State<'p> {
         }
         let (words, script) = self.command(step)?;
         let own = |name: &&String| !self.is_variable(name);
-        let mut args: BTreeMap<String, String> =
-            self.args.iter().filter(|(name, _)| own(name)).map(pair).collect();
-        let proxies =
-            self.given.args.iter().filter(|(name, _)| PREDEFINED.contains(&name.as_str()));
-        args.extend(proxies.filter(|(name, _)| own(name)).map(pair));
-        Ok(Run { words, args, network, mounts, script, insecure })
+        let args = self.args.iter().filter(|(name, _)| own(name)).map(pair).collect();
+        let undeclared = |name: &&String| {
+            PREDEFINED.contains(&name.as_str()) && !self.args.contains_key(*name) && own(name)
+        };
+        let proxies = self.given.args.iter().filter(|(name, _)| undeclared(name)).map(pair);
+        Ok(Run { words, args, proxies: proxies.collect(), network, mounts, script, insecure })
     }
 
     fn mount(&self, text: &str, agents: usize) -> Result<Mount> {
@@ -317,7 +346,7 @@ impl<'p> State<'p> {
 
     /// The command, and the here-document that it calls if it does.
     fn command(&self, step: &Instruction) -> Result<(Vec<String>, Option<Script>)> {
-        match exec_form(&step.rest) {
+        match exec_form(&step.rest)? {
             Some(words) if words.is_empty() => return Err("RUN has no command".to_owned()),
             Some(words) => return Ok((words, None)),
             None => {}

@@ -4,7 +4,8 @@
 //! regular file and is bounded; what is made is a directory.
 
 use crate::error::{Error, Result};
-use rustix::fs::{FileType, Mode, OFlags, fstat};
+use crate::path;
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid, chownat, fstat};
 use rustix::io::Errno;
 use std::ffi::CString;
 use std::fs::File;
@@ -77,6 +78,27 @@ impl Rootfs {
 
     /// Makes sure that a directory is there, as Docker does for a working directory.
     pub fn ensure_directory(&self, path: &str) -> Result<()> {
+        self.directory(path).map(drop)
+    }
+
+    /// The same, and what is made for it, on the way to it as well, is this owner's and group's.
+    pub fn ensure_directory_of(&self, path: &str, (uid, gid): (u32, u32)) -> Result<()> {
+        let mut way = String::new();
+        for name in path::names(path) {
+            way = format!("{way}/{name}");
+            if !matches!(beneath::find(self.fd(), &c_path(&way)?), Err(Errno::NOENT)) {
+                continue;
+            }
+            let made = self.directory(&way)?;
+            let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+            chownat(&made, c"", Some(uid), Some(gid), AtFlags::EMPTY_PATH)
+                .map_err(|errno| self.error("give away", &way, errno))?;
+        }
+        self.ensure_directory(path)
+    }
+
+    /// A directory, made if it is missing.
+    fn directory(&self, path: &str) -> Result<OwnedFd> {
         let target = beneath::Target::new(path.as_bytes())
             .map_err(|_| self.rejected(path, "a path cannot contain a NUL byte"))?;
         let found =
@@ -85,7 +107,7 @@ impl Rootfs {
         if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
             return Err(self.error("make", path, Errno::NOTDIR));
         }
-        Ok(())
+        Ok(found)
     }
 
     /// Owner, group and permissions of a directory of the image, if it is there.
@@ -178,5 +200,25 @@ mod tests {
         std::fs::write(dir.path().join("root/file"), "").unwrap();
         assert!(rootfs.ensure_directory("/file").is_err());
         assert!(rootfs.ensure_directory("/file/below").is_err());
+    }
+
+    #[test]
+    fn directories_that_are_made_are_given_away_and_others_are_left() {
+        use std::os::unix::fs::MetadataExt as _;
+        let (dir, rootfs) = root();
+        let mine = std::fs::metadata(dir.path()).unwrap();
+        // Whoever is not root can give to nobody but themselves.
+        let to = if mine.uid() == 0 { (55, 77) } else { (mine.uid(), mine.gid()) };
+        symlink("/linked", dir.path().join("root/link")).unwrap();
+        rootfs.ensure_directory_of("/etc/a/b", to).unwrap();
+        rootfs.ensure_directory_of("/link/c", to).unwrap();
+        let owner = |name: &str| {
+            let found = std::fs::metadata(dir.path().join("root").join(name)).unwrap();
+            (found.uid(), found.gid())
+        };
+        for name in ["etc/a", "etc/a/b", "linked", "linked/c"] {
+            assert_eq!(owner(name), to, "{name}");
+        }
+        assert_eq!(owner("etc"), (mine.uid(), mine.gid()));
     }
 }

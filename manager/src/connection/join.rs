@@ -16,9 +16,6 @@ use crate::settings::Settings;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::BorrowedFd;
 
-/// Docker's option for the address that ports are published on.
-const HOST_BINDING: &str = "com.docker.network.bridge.host_binding_ipv4";
-
 /// What connecting a container to a network takes.
 pub(super) struct Joining<'a> {
     pub(super) settings: &'a Settings,
@@ -138,9 +135,8 @@ pub(super) fn arrange_ports(
 
 /// The host's addresses that a `-p` without one stands for: those of the families that the container has.
 fn everywhere(definition: &Definition, lease: &Lease) -> Vec<IpAddr> {
-    let binding = definition.about.options.get(HOST_BINDING).and_then(|text| text.parse().ok());
-    if let Some(address) = binding {
-        return vec![address];
+    if let Some(address) = definition.host_binding() {
+        return vec![address.into()];
     }
     let v6 = lease.addresses.iter().any(|leased| leased.address.is_ipv6());
     let v4 = !v6 || lease.addresses.iter().any(|leased| leased.address.is_ipv4());

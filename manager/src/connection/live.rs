@@ -43,11 +43,15 @@ pub fn connect_to_network(settings: &Settings, container: &str, endpoint: Endpoi
     }
     let ground = Ground::hold(settings)?;
     let state = ground.state.clone();
-    let plan = match join_running(settings, &state, &record, &endpoint, &namespace) {
+    let joined = finish_leaving(settings, &state, &record, &network, &namespace)
+        .and_then(|()| join_running(settings, &state, &record, &endpoint, &namespace));
+    let plan = match joined {
         Ok(plan) => plan,
         Err(error) => {
-            // The address that was leased for it goes back.
-            let _ = ipam::release(&state, &network, &record.id);
+            // The address that was leased for it goes back, unless what has it is still there.
+            if matches!(state.connection(&record.id, &network), Ok(None)) {
+                let _ = ipam::release(&state, &network, &record.id);
+            }
             drop(ground);
             let _ = ground::leave(settings);
             return Err(error);
@@ -118,6 +122,21 @@ fn refuse_beside(endpoints: &[Endpoint], new: &Endpoint, record: &Record) -> Res
     let leaves = || format!("`nman network disconnect none {}` takes it off that", record.name);
     let hint = endpoints.iter().any(Endpoint::is_private).then(leaves);
     Err(Error::WrongState { message: refused, hint: hint.filter(|_| !new.is_private()) })
+}
+
+/// Takes away what a call that was killed has left of a connection to a network that the container is not to be on.
+fn finish_leaving(
+    settings: &Settings,
+    state: &State,
+    record: &Record,
+    network: &NetworkName,
+    namespace: &OwnedFd,
+) -> Result<()> {
+    if let Some(plan) = state.connection(&record.id, network)? {
+        leave(settings, state, &plan, Some(namespace))?;
+        ipam::release(state, network, &record.id)?;
+    }
+    Ok(())
 }
 
 /// Joins behind all others, and only then has them make way: what is refused leaves them as they are.

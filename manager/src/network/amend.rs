@@ -3,9 +3,10 @@
 //! The record changes first, so that what is made can be taken away with the container whatever happens. One whose container has
 //! been disconnected meanwhile is not written again. What fails is put back as it was.
 
-use super::apply::{find, open, refused, restore_rules_locked};
+use super::apply::{refused, restore_rules_locked};
 use super::error::Result;
 use super::firewall;
+use super::link::{find, open};
 use super::netlink::route::{RouteSocket, existing_is_fine, missing_is_fine};
 use super::netns;
 use super::plan::{NetworkPlan, Step};

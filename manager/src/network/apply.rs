@@ -4,18 +4,21 @@
 //! object is ours, so that it can run at any time: after a step failed, after a kill -9 anywhere, when the namespace is
 //! gone, twice. Undoing collects its failures and goes on. One lock makes all of this one process at a time.
 
+use super::borrowed;
 use super::error::{Error, Result};
 use super::firewall;
 use super::host::{read_sysctl, switches, write_sysctl};
+use super::link::{delete_bridge, delete_if_ours, ensure_bridge, find, open, own_link};
 use super::name::InterfaceName;
 use super::names;
 use super::netlink;
-use super::netlink::route::{Link, Port, RouteSocket, VethEnd, missing_is_fine};
+use super::netlink::route::{Port, RouteSocket, VethEnd, missing_is_fine};
 use super::netns;
-use super::plan::{MacAddress, NetworkPlan, Place, Step, bridge_mac};
+use super::plan::{MacAddress, NetworkPlan, Place, Rules, Step, bridge_mac};
 use super::plugin::{self, Call};
 use super::state::{Lock, State};
 use rustix::io::Errno;
+use std::net::IpAddr;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 /// Connects a container: takes every step of the plan, or none.
@@ -125,15 +128,25 @@ pub fn tidy(state: &State, bridge: &InterfaceName) -> Result<()> {
 /// As [`tidy`].
 pub fn tidy_locked(state: &State, bridge: &InterfaceName, _lock: &Lock) -> Result<()> {
     let plans = state.connected()?;
+    let used = bridges_of(&plans);
     state.run(|| {
-        if plans.iter().all(|plan| plan.bridge.as_ref() != Some(bridge)) {
-            delete_bridge(&mut open()?, bridge, bridge_mac(bridge))?;
+        let mut socket = open()?;
+        if !used.contains(bridge) {
+            // What guards the bridge goes last.
+            borrowed::give_back(state, &mut socket, bridge)?;
+            delete_bridge(&mut socket, bridge, bridge_mac(bridge))?;
+            firewall::forget_bridge(bridge)?;
         }
         if plans.iter().all(|plan| plan.rules().is_none()) {
+            borrowed::give_back_all_but(&used, state, &mut socket)?;
             firewall::remove_tables()?;
         }
         Ok(())
     })
+}
+
+fn bridges_of(plans: &[NetworkPlan]) -> Vec<InterfaceName> {
+    plans.iter().filter_map(|plan| plan.bridge.clone()).collect()
 }
 
 /// Puts the rules of every connected container back, after somebody flushed the host's ruleset.
@@ -151,7 +164,11 @@ pub(super) fn restore_rules_locked(state: &State, _lock: &Lock) -> Result<()> {
         return Ok(());
     }
     let rules: Vec<_> = plans.iter().filter_map(NetworkPlan::rules).cloned().collect();
-    state.run(|| firewall::restore(&rules))
+    state.run(|| {
+        // The new tables guard the bridges that are in use, and no others.
+        borrowed::give_back_all_but(&bridges_of(&plans), state, &mut open()?)?;
+        firewall::restore(&rules)
+    })
 }
 
 /// Puts everything back that the host has of connected containers: switches, bridges with their addresses and ports, and
@@ -160,12 +177,11 @@ pub(super) fn restore_rules_locked(state: &State, _lock: &Lock) -> Result<()> {
 /// # Errors
 /// As [`restore_rules`], or the kernel refuses a step that it took before.
 pub fn reload(state: &State) -> Result<()> {
-    {
-        let _lock = state.lock()?;
-        let connected = state.connected()?;
-        state.run(|| reload_steps(&connected))?;
-    }
-    restore_rules(state)
+    let lock = state.lock()?;
+    // Rules know bridges by their names, and come first: one that is made anew is guarded from its beginning.
+    restore_rules_locked(state, &lock)?;
+    let connected = state.connected()?;
+    state.run(|| reload_steps(&connected))
 }
 
 fn reload_steps(connected: &[NetworkPlan]) -> Result<()> {
@@ -291,8 +307,11 @@ fn take(
     netns: BorrowedFd<'_>,
 ) -> Result<()> {
     match step {
-        Step::Bridge { name, mac, mtu } => ensure_bridge(socket, name, *mac, *mtu),
-        Step::Firewall(rules) => firewall::connect(rules, || others(state, plan))
+        Step::Bridge { name, mac, mtu } => {
+            ensure_bridge(socket, name, *mac, *mtu)?;
+            borrowed::note(state, socket, plan, name)
+        }
+        Step::Firewall(rules) => connect_rules(socket, rules, state, plan)
             .map_err(|error| with_holder(error, state, plan)),
         Step::Names { names } => names::add(state, &plan.network, &plan.container, names),
         Step::Plugin(plugin) => call(state, &Call { plan, plugin, netns: Some(netns) }),
@@ -316,6 +335,45 @@ fn take(
         }
         other => take_inside(socket, other),
     }
+}
+
+fn connect_rules(
+    socket: &mut RouteSocket,
+    rules: &Rules,
+    state: &State,
+    plan: &NetworkPlan,
+) -> Result<()> {
+    let others = || others(state, plan);
+    match firewall::connect(rules, others)? {
+        firewall::Tables::Kept => Ok(()),
+        firewall::Tables::Replaced => {
+            let mut used = bridges_of(&state.connected()?);
+            used.push(rules.bridge.clone());
+            borrowed::give_back_all_but(&used, state, socket)
+        }
+    }
+}
+
+/// Takes a container's elements out of the sets. A bridge that nobody is connected to any more is first what it was: without them it
+/// is not guarded.
+fn disconnect_rules(
+    socket: &mut RouteSocket,
+    rules: &Rules,
+    others: &[Rules],
+    state: &State,
+    whole: bool,
+) -> Result<()> {
+    if whole {
+        let used: Vec<InterfaceName> = others.iter().map(|other| other.bridge.clone()).collect();
+        if others.iter().flat_map(|other| &other.addresses).all(IpAddr::is_ipv6) {
+            // The table goes that guards all of them.
+            borrowed::give_back_all_but(&used, state, socket)?;
+        }
+        if !used.contains(&rules.bridge) {
+            borrowed::give_back(state, socket, &rules.bridge)?;
+        }
+    }
+    firewall::disconnect(rules, others, whole)
 }
 
 /// Makes a link a port of its bridge again. It may go meanwhile, with the namespace of its other end.
@@ -404,22 +462,6 @@ pub(super) fn refused(step: &Step, error: netlink::Error) -> Error {
     Error::kernel(format_args!("take the step `{step}`"), error)
 }
 
-fn ensure_bridge(
-    socket: &mut RouteSocket,
-    name: &InterfaceName,
-    mac: MacAddress,
-    mtu: u32,
-) -> Result<()> {
-    let failed = |error| Error::kernel(format_args!("create bridge `{name}`"), error);
-    match socket.link(name).map_err(failed)? {
-        Some(link) if link.kind == "bridge" => Ok(()),
-        Some(_) => {
-            Err(failed(std::io::Error::other("an interface of that name is not a bridge").into()))
-        }
-        None => socket.create_bridge(name, mac, mtu).map_err(failed),
-    }
-}
-
 /// Undoes steps in reverse and returns what could not be undone.
 fn undo(
     state: &State,
@@ -443,11 +485,12 @@ fn undo(
         let undone = match step {
             Step::Veth { .. } | Step::Bridge { .. } if !whole => Ok(()),
             Step::Veth { name, mac, .. } => delete_if_ours(&mut socket, name, "veth", *mac),
-            Step::Firewall(rules) => firewall::disconnect(rules, &others, whole),
+            Step::Firewall(rules) => disconnect_rules(&mut socket, rules, &others, state, whole),
             Step::Names { names } => names::remove(state, &plan.network, &plan.container, names),
             Step::Plugin(plugin) => Call { plan, plugin, netns }.delete(state.plugin_result(plan)),
             Step::Bridge { name, mac, .. } if others.iter().all(|other| other.bridge != *name) => {
-                delete_bridge(&mut socket, name, *mac)
+                borrowed::give_back(state, &mut socket, name)
+                    .and_then(|()| delete_bridge(&mut socket, name, *mac))
             }
             // These go with their interfaces, or are shared and still in use.
             Step::Bridge { .. }
@@ -463,55 +506,10 @@ fn undo(
 }
 
 /// The rules of every other container that is connected, or may be.
-fn others(state: &State, plan: &NetworkPlan) -> Result<Vec<super::plan::Rules>> {
+fn others(state: &State, plan: &NetworkPlan) -> Result<Vec<Rules>> {
     let mut plans = state.connected()?;
     plans.retain(|other| other.container != plan.container || other.network != plan.network);
     Ok(plans.iter().filter_map(NetworkPlan::rules).cloned().collect())
-}
-
-/// Deletes a bridge of ours, unless somebody made an interface of their own a port of it. A link of ours may still be
-/// there while the kernel takes its namespace away.
-fn delete_bridge(socket: &mut RouteSocket, name: &InterfaceName, mac: MacAddress) -> Result<()> {
-    let failed = |error| Error::kernel(format_args!("delete bridge `{name}`"), error);
-    if let Some(link) = socket.link(name).map_err(failed)?
-        && !socket.ports(link.index).map_err(failed)?.iter().all(is_veth_of_ours)
-    {
-        return Ok(());
-    }
-    delete_if_ours(socket, name, "bridge", mac)
-}
-
-fn is_veth_of_ours(port: &Link) -> bool {
-    let hex = |b: u8| matches!(b, b'0'..=b'9' | b'a'..=b'f');
-    let id = port.name.strip_prefix("nm");
-    port.kind == "veth" && id.is_some_and(|id| id.len() >= 12 && id.bytes().all(hex))
-}
-
-/// Deletes a link if its kind and its link address say that it is the one that was planned.
-fn delete_if_ours(
-    socket: &mut RouteSocket,
-    name: &InterfaceName,
-    kind: &str,
-    mac: MacAddress,
-) -> Result<()> {
-    let Some(index) = own_link(socket, name, kind, mac)? else { return Ok(()) };
-    // It may go by itself meanwhile: a veth pair does when the namespace of one end ends.
-    missing_is_fine(socket.delete_link(index))
-        .map_err(|error| Error::kernel(format_args!("delete {kind} `{name}`"), error))
-}
-
-/// A link, if its kind and its link address say that it is the one that was planned.
-pub(super) fn own_link(
-    socket: &mut RouteSocket,
-    name: &InterfaceName,
-    kind: &str,
-    mac: MacAddress,
-) -> Result<Option<u32>> {
-    let link = socket
-        .link(name)
-        .map_err(|error| Error::kernel(format_args!("find {kind} `{name}`"), error))?;
-    let own = link.filter(|link| link.kind == kind && link.mac == Some(mac));
-    Ok(own.map(|link| link.index))
 }
 
 fn restore_sysctls(taken: &[Step]) -> Result<()> {
@@ -521,14 +519,4 @@ fn restore_sysctls(taken: &[Step]) -> Result<()> {
         }
     }
     Ok(())
-}
-
-pub(super) fn find(socket: &mut RouteSocket, name: &InterfaceName) -> Result<u32> {
-    socket
-        .index(name)
-        .map_err(|error| Error::kernel(format_args!("find interface `{name}`"), error))
-}
-
-pub(super) fn open() -> Result<RouteSocket> {
-    RouteSocket::open().map_err(|error| Error::kernel("open a netlink socket", error))
 }

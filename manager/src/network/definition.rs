@@ -18,7 +18,7 @@ use crate::pending::create_new;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
@@ -26,6 +26,9 @@ use std::path::{Path, PathBuf};
 pub const DEFAULT_NAME: &str = "nman";
 /// Its bridge.
 pub const DEFAULT_BRIDGE: &str = "nman0";
+
+/// Docker's option for the address that ports are published on.
+const HOST_BINDING: &str = "com.docker.network.bridge.host_binding_ipv4";
 
 /// A network, as its conflist has it.
 #[derive(Clone, Debug, PartialEq)]
@@ -144,6 +147,12 @@ impl Definition {
     #[must_use]
     pub fn has_ipv6(&self) -> bool {
         self.ranges().iter().any(|range| range.subnet.network().is_ipv6())
+    }
+
+    /// The address of the host that a port is published on without one of its own, if the network says that.
+    #[must_use]
+    pub fn host_binding(&self) -> Option<Ipv4Addr> {
+        self.about.options.get(HOST_BINDING).and_then(|text| text.parse().ok())
     }
 
     /// Whether ports can be published on it.
@@ -318,7 +327,7 @@ pub fn find(root: &Path, wanted: &str, host: &HostFacts) -> Result<Definition> {
         Err(Error::UnknownNetwork { .. }) => {
             let mut fitting = list(root)?;
             if fitting.iter().all(|definition| definition.name.as_str() != DEFAULT_NAME) {
-                fitting.extend(default(host));
+                fitting.extend(default(host, &fitting));
             }
             fitting.retain(|definition| definition.id().starts_with(wanted));
             match &fitting[..] {
@@ -371,16 +380,19 @@ pub fn list(root: &Path) -> Result<Vec<Definition>> {
     Ok(definitions)
 }
 
-/// The default network with the first pool that no route of the host overlaps: pure.
+/// The default network with the first pool that neither a route of the host nor another network overlaps: pure.
 ///
 /// # Errors
 /// Every pool is in use.
-pub fn default(host: &HostFacts) -> Result<Definition> {
-    let free = |pool: &Subnet| !host.routes.iter().any(|route| route.overlaps(pool));
+pub fn default(host: &HostFacts, others: &[Definition]) -> Result<Definition> {
+    // A network has no route before its first container comes.
+    let theirs: Vec<Subnet> =
+        others.iter().flat_map(Definition::ranges).map(|range| range.subnet).collect();
+    let free = |pool: &Subnet| !host.routes.iter().chain(&theirs).any(|other| other.overlaps(pool));
     let pool = pools().find(free).ok_or_else(|| Error::Exhausted {
         network: DEFAULT_NAME.to_owned(),
         range: "the pools 10.90.0.0/16 to 10.99.0.0/16 and 172.24.0.0/16 to 172.31.0.0/16, which all overlap \
-                routes of the host,"
+                routes of the host or other networks,"
             .to_owned(),
     })?;
     Ok(built_in(pool))
@@ -422,7 +434,7 @@ fn parse(text: &str, path: &Path) -> Result<Definition> {
 
 /// Chooses the default network's pool and keeps the choice; of two that do so at once, the first wins.
 fn create_default(root: &Path, path: &Path, host: &HostFacts) -> Result<Definition> {
-    let definition = default(host)?;
+    let definition = default(host, &list(root)?)?;
     let subnet = definition.ranges()[0].subnet;
     match write_new(root, &definition.name, &conflist::default_text(subnet)) {
         Ok(()) | Err(Error::NetworkExists { .. }) => {}
@@ -477,10 +489,11 @@ mod tests {
 
     #[test]
     fn the_default_pool_keeps_clear_of_the_hosts_routes() {
-        assert_eq!(subnet_of(&default(&facts(&[])).unwrap()), "10.90.0.0/16");
-        assert_eq!(subnet_of(&default(&facts(&["10.90.7.0/24"])).unwrap()), "10.91.0.0/16");
-        assert_eq!(subnet_of(&default(&facts(&["10.0.0.0/8"])).unwrap()), "172.24.0.0/16");
-        let error = default(&facts(&["10.0.0.0/8", "172.16.0.0/12"])).unwrap_err();
+        let chosen = |routes: &[&str]| default(&facts(routes), &[]);
+        assert_eq!(subnet_of(&chosen(&[]).unwrap()), "10.90.0.0/16");
+        assert_eq!(subnet_of(&chosen(&["10.90.7.0/24"]).unwrap()), "10.91.0.0/16");
+        assert_eq!(subnet_of(&chosen(&["10.0.0.0/8"]).unwrap()), "172.24.0.0/16");
+        let error = chosen(&["10.0.0.0/8", "172.16.0.0/12"]).unwrap_err();
         assert!(error.to_string().contains("overlap"), "{error}");
     }
 
@@ -496,6 +509,17 @@ mod tests {
         assert_eq!(list(root.path()).unwrap(), [first]);
         let files = std::fs::read_dir(root.path().join("networks")).unwrap().count();
         assert_eq!(files, 1, "no temporary file is left");
+    }
+
+    #[test]
+    fn the_pool_of_another_network_is_not_chosen() {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::create_dir(root.path().join("networks")).unwrap();
+        let other = conflist::default_text("10.90.0.0/16".parse().unwrap())
+            .replace("\"nman\"", "\"first\"");
+        std::fs::write(root.path().join("networks/first.conflist"), other).unwrap();
+        let name: NetworkName = DEFAULT_NAME.parse().unwrap();
+        assert_eq!(subnet_of(&load(root.path(), &name, &facts(&[])).unwrap()), "10.91.0.0/16");
     }
 
     #[test]

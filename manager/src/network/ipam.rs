@@ -157,9 +157,14 @@ impl Search<'_> {
         leased: &mut HashMap<IpAddr, String>,
         wanted: &[IpAddr],
     ) -> Result<LeasedAddress> {
+        let others = &self.definition.about.aux_addresses;
+        let is_others = |address: IpAddr| others.values().any(|other| *other == address);
         if let Some(address) = self.wanted(wanted) {
             return match leased.get(&address.address) {
                 Some(owner) if owner == self.container.as_str() => Ok(address),
+                None if is_others(address.address) => {
+                    Err(Error::AddressInUse { address: address.address })
+                }
                 Some(_) => Err(Error::AddressInUse { address: address.address }),
                 None => self.lease(leased, address),
             };
@@ -173,8 +178,7 @@ impl Search<'_> {
         }
         let last = std::fs::read_to_string(self.directory.join(last_of(self.set)));
         let last = last.ok().and_then(|text| text.parse().ok());
-        let others: Vec<IpAddr> = self.definition.about.aux_addresses.values().copied().collect();
-        let taken = |address| leased.contains_key(&address) || others.contains(&address);
+        let taken = |address| leased.contains_key(&address) || is_others(address);
         let free = choose(self.ranges, last, taken)
             .ok_or_else(|| exhausted(self.definition, self.ranges))?;
         let address = self.lease(leased, free)?;
@@ -351,6 +355,11 @@ mod tests {
             assert!(error.contains("no configured subnet"), "{outside}: {error}");
         }
         assert_eq!(state.leased().unwrap().len(), 1);
+        // An auxiliary address is another host's.
+        let mut network = network;
+        network.about.aux_addresses.insert("router".to_owned(), address("10.1.0.3"));
+        let aux = reserve(&state, &network, &container('c'), &[address("10.1.0.3")]).unwrap_err();
+        assert_eq!(aux.to_string(), "address 10.1.0.3 is already in use");
     }
 
     #[test]

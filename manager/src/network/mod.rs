@@ -8,6 +8,7 @@
 
 mod amend;
 pub mod apply;
+mod borrowed;
 pub mod definition;
 pub mod dns;
 pub mod endpoint;
@@ -15,6 +16,7 @@ mod error;
 mod firewall;
 pub mod host;
 pub mod ipam;
+mod link;
 mod name;
 pub mod names;
 mod netlink;

@@ -194,6 +194,7 @@ pub fn plan(
             plan.plan_forwarding(bridge, host);
             plan.plan_bridge(bridge, host, mtu);
             plan.plan_firewall(bridge);
+            plan.plan_loopback(bridge);
             plan.plan_link(bridge, appearance.number, mac, mtu)?;
             plan.plan_names(appearance);
             plan.plan_inside(bridge, appearance, host)?;
@@ -274,15 +275,6 @@ impl NetworkPlan {
             let key = format!("net/ipv6/conf/{name}/disable_ipv6");
             self.steps.push(Step::set(Place::Host, key, "0"));
         }
-        if bridge.is_gateway && bridge.portmap {
-            // The host's own 127.0.0.1:PORT leaves by the bridge. The firewall keeps the other direction shut
-            // (CVE-2020-8558). Set with or without ports: the bridge is shared with containers that have some.
-            self.steps.push(Step::set(
-                Place::Host,
-                format!("net/ipv4/conf/{name}/route_localnet"),
-                "1",
-            ));
-        }
         if bridge.is_gateway {
             self.steps.extend(self.addresses.iter().map(|leased| Step::Address {
                 place: Place::Host,
@@ -321,6 +313,16 @@ impl NetworkPlan {
             internal: self.internal,
             published: self.published(),
         }));
+    }
+
+    /// After the firewall, which keeps the other direction shut (CVE-2020-8558), and only where it has rules for the bridge. Set with or
+    /// without ports: the bridge is shared with containers that have some.
+    fn plan_loopback(&mut self, bridge: &Bridge) {
+        let has_ipv4 = self.addresses.iter().any(|leased| leased.address.is_ipv4());
+        if bridge.is_gateway && bridge.portmap && has_ipv4 {
+            // The host's own 127.0.0.1:PORT leaves by the bridge.
+            self.steps.push(Step::set(Place::Host, route_localnet(&bridge.name), "1"));
+        }
     }
 
     /// The ports, each with the address of the container that it leads to. What is published everywhere is on [::1] by itself,
@@ -470,6 +472,11 @@ fn veth_name(container: &ContainerId, number: u8) -> String {
 /// The link address that marks a bridge as made by this program, by its name.
 pub(crate) fn bridge_mac(name: &InterfaceName) -> MacAddress {
     MacAddress::derived(&format!("bridge {name}"))
+}
+
+/// The switch by which a bridge takes 127.0.0.0/8 for an address like any other, as a path below `/proc/sys`.
+pub(super) fn route_localnet(bridge: &InterfaceName) -> String {
+    format!("net/ipv4/conf/{bridge}/route_localnet")
 }
 
 fn check(

@@ -5,7 +5,7 @@
 //! are links and firewall rules.
 
 use super::error::{Error, Result};
-use super::name::NetworkName;
+use super::name::{InterfaceName, NetworkName};
 use super::netns;
 use super::plan::NetworkPlan;
 use super::port::Taken;
@@ -13,6 +13,8 @@ use crate::id::ContainerId;
 use crate::pending::create_new;
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use std::io::Write;
 use std::net::IpAddr;
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -201,6 +203,53 @@ impl State {
             .write_all(bytes)
             .map_err(|error| Error::file("write", &temporary, error))?;
         std::fs::rename(&temporary, path).map_err(|error| Error::file("write", path, error))
+    }
+
+    fn noted(&self) -> PathBuf {
+        self.directory.join("borrowed")
+    }
+
+    /// What is noted of a bridge that somebody else has made.
+    pub(super) fn noted_bridge<T: DeserializeOwned>(
+        &self,
+        bridge: &InterfaceName,
+    ) -> Result<Option<T>> {
+        let path = self.noted().join(bridge.as_str());
+        match std::fs::read(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            text => text
+                .and_then(|text| Ok(Some(serde_json::from_slice(&text)?)))
+                .map_err(|error| Error::file("read", path, error)),
+        }
+    }
+
+    /// Notes it. The caller has the lock.
+    pub(super) fn note_bridge<T: Serialize>(&self, bridge: &InterfaceName, it: &T) -> Result<()> {
+        let path = self.noted().join(bridge.as_str());
+        make_directory(&self.noted())?;
+        let text = serde_json::to_vec(it).map_err(|error| Error::file("write", &path, error))?;
+        self.replace_file(&path, &text)
+    }
+
+    /// Forgets it; none is fine.
+    pub(super) fn forget_bridge(&self, bridge: &InterfaceName) -> Result<()> {
+        remove_file(&self.noted().join(bridge.as_str()))
+    }
+
+    /// The bridges that something is noted of.
+    pub(super) fn noted_bridges(&self) -> Result<Vec<InterfaceName>> {
+        let directory = self.noted();
+        let failed = |error| Error::file("read", &directory, error);
+        let entries = match std::fs::read_dir(&directory) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.map_err(failed)?,
+        };
+        let mut bridges = Vec::new();
+        for entry in entries {
+            let name = entry.map_err(failed)?.file_name().into_string().unwrap_or_default();
+            bridges.extend(name.parse().ok());
+        }
+        Ok(bridges)
     }
 
     /// Removes a plan's record; none is fine.

@@ -1,15 +1,16 @@
 //! What the host has lost of connected containers: found here, and put back by [`super::reload`] as far as that can be.
 
-use super::apply::own_link;
 use super::error::{Error, Result};
 use super::firewall;
 use super::host::{read_sysctl, switches};
-use super::name::InterfaceName;
+use super::link::own_link;
+use super::name::{InterfaceName, NetworkName};
 use super::netlink::route::{Link, RouteSocket};
 use super::plan::{NetworkPlan, Place, Step};
 use super::state::State;
 use crate::id::ContainerId;
 use std::collections::HashSet;
+use std::net::IpAddr;
 
 /// Something that is not as it was made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,8 +45,32 @@ pub fn find(state: &State, up: &dyn Fn(&ContainerId) -> Option<String>) -> Resul
         }
         None => false,
     });
+    let leased = state.leased()?;
     plans.sort_by(|a, b| (&a.container_name, a.number()).cmp(&(&b.container_name, b.number())));
-    state.run(|| look(&plans))
+    let mut losses = state.run(|| look(&plans))?;
+    losses.extend(plans.iter().filter_map(|plan| of_lease(plan, &leased)));
+    Ok(losses)
+}
+
+/// Whether a container's addresses are leased to it: another one could be given what is not.
+fn of_lease(plan: &NetworkPlan, leased: &[(NetworkName, IpAddr, String)]) -> Option<Loss> {
+    // A plug-in that is not built in leases by itself.
+    plan.rules()?;
+    let is_leased = |address: &&IpAddr| {
+        leased.iter().any(|(network, leased, owner)| {
+            (network, leased, owner.as_str()) == (&plan.network, *address, plan.container.as_str())
+        })
+    };
+    let mut addresses = plan.addresses.iter().map(|leased| &leased.address);
+    let address = addresses.find(|address| !is_leased(address))?;
+    Some(Loss {
+        what: format!(
+            "{} has the address {address} of network `{}`, which is not leased to it",
+            plan.holder(),
+            plan.network
+        ),
+        remedy: Remedy::Restart(plan.label().to_owned()),
+    })
 }
 
 fn look(plans: &[NetworkPlan]) -> Result<Vec<Loss>> {

@@ -112,10 +112,11 @@ impl Entry {
 /// A mistake in a filter or a template, or a definition that cannot be read.
 pub fn list(settings: &Settings, args: &ListArgs) -> Result<String> {
     let view = NETWORKS.view_by("networksFormat", args, NETWORKS.table)?;
-    let mut entries: Vec<Entry> = definition::list(&settings.root)?.iter().map(Entry::of).collect();
+    let all = definition::list(&settings.root)?;
+    let mut entries: Vec<Entry> = all.iter().map(Entry::of).collect();
     if !entries.iter().any(|entry| entry.builtin) {
         // Not used yet: it is shown with the subnet that it would get now.
-        entries.push(Entry::of(&definition::default(&ground::facts(settings, None)?)?));
+        entries.push(Entry::of(&definition::default(&ground::facts(settings, None)?, &all)?));
     }
     entries.extend(PREDEFINED.map(Entry::predefined));
     entries.sort_by(|a, b| a.name.cmp(&b.name));

@@ -129,7 +129,7 @@ fn copies_go_where_they_are_to_and_belong_to_whom_they_are_to() {
         readlink new/sub/link; cat /inline/EOF /inline/RAW /unpacked/inner /plain.gz; echo; \
         [ -f /packed ] && [ ! -L /followed ] && cat /followed";
     let expected = "aaabyx\n\
-        renamed 0:0 644\nnew 0:0 711\nnew/x 0:0 4755\n/etc 0:0 755\n/owned 0:0 755\n\
+        renamed 0:0 644\nnew 0:0 711\nnew/x 0:0 4755\n/etc 0:0 755\n/owned 8:27 755\n\
         /owned/a.txt 8:27 640\n/seven 7:7 711\n/seven/sub 7:7 755\n\
         y\nyes\n$FROM_IMAGE\ninnernot compressed\nx";
     assert_eq!(shell(&world, "copied", look), expected);
@@ -461,5 +461,27 @@ fn two_builds_at_once_come_to_what_each_would_alone() {
     for (name, said) in [("one", "one\nsame\n"), ("two", "two\nsame\n"), ("three", "one\nsame\n")] {
         assert_eq!(shell(&world, name, "cat /file /same"), said);
     }
+    assert_nothing_left(&world);
+}
+
+#[test]
+fn arguments_are_inherited_and_what_a_command_reaches_counts() {
+    let world = World::new();
+    let text = format!(
+        "FROM {IMAGE} AS base\nARG SETTING=one\nFROM base\nRUN echo \"s=$SETTING\" > /s\n\
+         ARG HTTP_PROXY\nRUN echo \"p=$HTTP_PROXY\" > /p\n"
+    );
+    let context = context(&world, "context", &[("Dockerfile", &text)]);
+    let cached = |proxy: &str, host: &str| {
+        let proxy = format!("HTTP_PROXY={proxy}");
+        let options = ["-t", "reached", "--build-arg", &proxy, "--add-host", host];
+        build(&world, &options, &context).ok().stderr().matches("Using cache").count()
+    };
+    assert_eq!(cached("http://one", "foo:1.2.3.4"), 0);
+    assert_eq!(shell(&world, "reached", "cat /s /p"), "s=one\np=http://one\n");
+    assert_eq!(cached("http://one", "foo:1.2.3.4"), 2);
+    assert_eq!(cached("http://two", "foo:1.2.3.4"), 1);
+    assert_eq!(cached("http://two", "foo:5.6.7.8"), 0);
+    assert_eq!(shell(&world, "reached", "cat /p"), "p=http://two\n");
     assert_nothing_left(&world);
 }

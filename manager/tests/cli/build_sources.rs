@@ -258,3 +258,44 @@ fn a_repository_is_added_at_its_commit_and_without_its_history() {
     }
     assert_nothing_left(&world);
 }
+
+#[test]
+fn what_a_pattern_does_not_find_is_not_missed_and_directories_on_the_way_have_the_owner() {
+    let world = World::new();
+    let packed = archive(&world);
+    let steps = "COPY --chown=55:77 dir/x yarn.lock* package-lock.json* /t/\n\
+         COPY --chown=55:77 dir /p/q/r\nADD --chown=55:77 files.tar.gz /u/v\n\
+         COPY --chown=55:77 --parents dir/x nope/* /w/\nCOPY --chown=55:77 dir/x /etc/x\nCOPY dir/x /z/x\n";
+    let text = dockerfile(steps);
+    let files = [("Dockerfile", text.as_str()), ("dir/x", "x")];
+    let context = context(&world, "context", &files);
+    fs::write(world.path("context/files.tar.gz"), packed).unwrap();
+    build(&world, &["-t", "optional"], &context).ok();
+    let look =
+        "ls /t /w; stat -c '%n %u:%g' /t /t/x /p /p/q /p/q/r /u /u/v /w /w/dir /etc /etc/x /z";
+    let expected = "/t:\nx\n\n/w:\ndir\n/t 55:77\n/t/x 55:77\n/p 55:77\n/p/q 55:77\n/p/q/r 55:77\n\
+        /u 55:77\n/u/v 55:77\n/w 55:77\n/w/dir 55:77\n/etc 0:0\n/etc/x 55:77\n/z 0:0\n";
+    assert_eq!(shell(&world, "optional", look), expected);
+    for step in ["COPY nope* /t/", "COPY --parents n?pe **/*.nope /t/", "COPY dir/x nope /t/"] {
+        fs::write(world.path("context/Dockerfile"), dockerfile(step)).unwrap();
+        let refused = build(&world, &[], &context).exits(1).stderr();
+        assert!(refused.contains("was not found in the build context"), "{refused}");
+    }
+    assert_nothing_left(&world);
+}
+
+#[test]
+fn an_archive_takes_the_place_of_what_is_of_another_kind() {
+    let world = World::new();
+    let root = context(&world, "archive", &[("lib/x", "x"), ("abs", "file")]);
+    let text = dockerfile(
+        "RUN mkdir -p /usr/lib2 && ln -s usr/lib2 /lib && mkdir -p /abs/x\nADD files.tar /\n",
+    );
+    let context = context(&world, "context", &[("Dockerfile", &text)]);
+    let path = world.path("context/files.tar").display().to_string();
+    Capture::of("tar").args(["-C", &root, "-cf", &path, "lib", "abs"]).run().ok();
+    build(&world, &["-t", "replaced"], &context).ok();
+    let look = "cat /lib/x /abs; test -d /lib && test ! -L /lib && ls /usr/lib2 | wc -l";
+    assert_eq!(shell(&world, "replaced", look), "xfile0\n");
+    assert_nothing_left(&world);
+}

@@ -3,6 +3,7 @@
 use super::world::{IMAGE, World, entries, eventually, runtime};
 use nconform::fixture::Capture;
 use rustix::process::{Pid, Signal, kill_process};
+use std::fs;
 
 fn kill(pid: i32) {
     kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
@@ -11,13 +12,13 @@ fn kill(pid: i32) {
 /// The container's init and its monitor.
 fn processes(world: &World, name: &str) -> (i32, i32) {
     let init = world.inspect(name, "/State/Pid").as_i64().unwrap();
-    let status = std::fs::read_to_string(format!("/proc/{init}/status")).unwrap();
+    let status = fs::read_to_string(format!("/proc/{init}/status")).unwrap();
     let parent = status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap();
     (i32::try_from(init).unwrap(), parent.trim().parse().unwrap())
 }
 
 fn has_ended(pid: i32) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.is_empty() || stat.contains(") Z ")
 }
 
@@ -41,7 +42,7 @@ fn a_container_that_its_runtime_does_not_know_any_more_is_told_so_and_ended_by_f
     let world = World::new();
     world.run(&["-d", "--name", "lost"], &["sleep", "1000"]).ok();
     let (init, monitor) = processes(&world, "lost");
-    std::fs::remove_dir_all(world.path("state/runtime")).unwrap();
+    fs::remove_dir_all(world.path("state/runtime")).unwrap();
     kill(monitor);
     eventually("its monitor is dead", || processes(&world, "lost").1 != monitor);
 
@@ -185,14 +186,14 @@ fn a_container_that_could_not_remove_itself_says_why_and_is_removed_by_hand() {
     let id = world.run(&["-d", "--rm", "--name", "stays"], &["sleep", "1000"]).ok().stdout();
     // What is not empty may be a mount that is still there: it is not removed with the rest.
     let in_use = world.path(&format!("root/containers/{}/mounts/in-use/file", id.trim()));
-    std::fs::create_dir_all(in_use.parent().unwrap()).unwrap();
-    std::fs::write(&in_use, "").unwrap();
+    fs::create_dir_all(in_use.parent().unwrap()).unwrap();
+    fs::write(&in_use, "").unwrap();
     world.nman(["kill", "stays"]).ok();
     eventually("its monitor has given up", || {
         let error = world.inspect("stays", "/State/Error");
         error.as_str().unwrap().starts_with("it was to be removed: cannot remove `")
     });
-    std::fs::remove_file(&in_use).unwrap();
+    fs::remove_file(&in_use).unwrap();
     world.nman(["rm", "stays"]).ok();
     world.assert_no_container();
 }
@@ -213,7 +214,7 @@ fn a_client_that_is_killed_leaves_the_container_running() {
 fn no_mount_of_a_container_is_seen_on_the_host() {
     let world = World::new();
     world.run(&["-d", "--name", "unseen", "--network", "bridge"], &["sleep", "1000"]).ok();
-    let mounts = std::fs::read_to_string("/proc/thread-self/mountinfo").unwrap();
+    let mounts = fs::read_to_string("/proc/thread-self/mountinfo").unwrap();
     let root = world.path("root").display().to_string();
     assert!(!mounts.contains(&root), "{mounts}");
     world.nman(["rm", "-f", "unseen"]).ok();
@@ -227,9 +228,39 @@ fn the_control_socket_is_for_root_only() {
     world.run(&["-d", "--name", "private"], &["sleep", "1000"]).ok();
     let id = world.inspect("private", "/Id");
     let socket = world.path(&format!("state/containers/{}/attach", id.as_str().unwrap()));
-    let mode = |path: &std::path::Path| std::fs::symlink_metadata(path).unwrap().mode() & 0o777;
+    let mode = |path: &std::path::Path| fs::symlink_metadata(path).unwrap().mode() & 0o777;
     assert_eq!(mode(&socket), 0o600);
     assert_eq!(mode(socket.parent().unwrap()), 0o700);
     assert_eq!(mode(&world.path("root/containers")), 0o700);
     world.nman(["rm", "-f", "private"]).ok();
+}
+
+/// What a `network disconnect` leaves that is killed once it has written down that the container is to leave: the connection itself.
+#[test]
+fn a_disconnection_that_was_killed_is_finished_by_the_next_connection() {
+    let world = World::new();
+    for (name, subnet) in [("one", "10.7.1.0/24"), ("two", "10.7.2.0/24")] {
+        world.nman(["network", "create", "--subnet", subnet, name]).ok();
+    }
+    world.run(&["-d", "--name", "aa", "--network", "one"], &["sleep", "1000"]).ok();
+    world.nman(["network", "connect", "--ip", "10.7.2.77", "two", "aa"]).ok();
+    let id = world.inspect("aa", "/Id").as_str().unwrap().to_owned();
+    fs::remove_file(world.root().join(format!("containers/{id}/networks.json"))).unwrap();
+    world.nman(["network", "connect", "--ip", "10.7.2.78", "two", "aa"]).ok();
+    let addresses = world.nman(["exec", "aa", "ip", "-4", "addr"]).ok().stdout();
+    assert!(addresses.contains("10.7.2.78/24") && !addresses.contains("10.7.2.77"), "{addresses}");
+    // It is leased to it, and to nobody else.
+    let lease = world.state().join("network/leases/two/10.7.2.78");
+    assert_eq!(fs::read_link(&lease).unwrap(), std::path::Path::new(&id));
+    assert_eq!(world.nman(["system", "check"]).ok().stdout(), "No problems found\n");
+    fs::remove_file(&lease).unwrap();
+    let found = world.nman(["system", "check"]).exits(1).stdout();
+    let expected = "container `aa` has the address 10.7.2.78 of network `two`, which is not leased to it \
+        (`nman restart aa` connects it again)";
+    assert!(found.contains(expected), "{found}");
+    world.nman(["restart", "-t", "0", "aa"]).ok();
+    assert_eq!(world.nman(["system", "check"]).ok().stdout(), "No problems found\n");
+    world.nman(["rm", "-f", "aa"]).ok();
+    world.nman(["network", "rm", "one", "two"]).ok();
+    world.assert_no_container();
 }

@@ -25,7 +25,7 @@ fn serve(container: &Container, port: u16) -> TcpListener {
 }
 
 /// With `br_netfilter` the bridge itself would undo translations. Each namespace has a switch of its own.
-fn switch_bridge_filter(value: &str) {
+pub(crate) fn switch_bridge_filter(value: &str) {
     let path = "/proc/sys/net/bridge/bridge-nf-call-ip6tables";
     if std::fs::exists(path).unwrap() {
         std::fs::write(path, value).unwrap();

@@ -3,6 +3,7 @@
 //!
 //! Needs root. `ip` and `nft` are used as independent witnesses only.
 
+mod borrowed;
 mod cleanup;
 mod exposure;
 mod ipv6;

@@ -305,3 +305,19 @@ fn files_of_an_archive_have_their_modes_below_a_directory_with_a_default_acl() {
     sandbox.unpack_with(&layer().file("a/f", "x"), &options).unwrap();
     assert_eq!(fs::metadata(sandbox.path("a/f")).unwrap().permissions().mode() & 0o7777, 0o644);
 }
+
+#[test]
+fn what_is_of_another_kind_is_replaced_or_refused() {
+    let archive = layer().dir("lib").file("lib/x", "x").file("abs", "file");
+    for (clash, replaced) in [(Clash::Replaced, true), (Clash::Refused, false)] {
+        let sandbox = Sandbox::new();
+        fs::create_dir_all(sandbox.path("usr/lib")).unwrap();
+        std::os::unix::fs::symlink("usr/lib", sandbox.path("lib")).unwrap();
+        fs::create_dir_all(sandbox.path("abs/below")).unwrap();
+        let options = Options { whiteouts: Whiteouts::None, clash, ..Options::default() };
+        assert_eq!(sandbox.unpack_with(&archive, &options).is_ok(), replaced);
+        assert_eq!(fs::symlink_metadata(sandbox.path("lib")).unwrap().is_dir(), replaced);
+        assert_eq!(sandbox.path("abs").is_file(), replaced);
+        assert_eq!(fs::read_dir(sandbox.path("usr/lib")).unwrap().count(), 0);
+    }
+}

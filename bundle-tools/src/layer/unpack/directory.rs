@@ -7,7 +7,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::{Error, Finish, Parent, Unpacker, Whiteouts};
+use super::{Clash, Error, Finish, Parent, Unpacker};
 use crate::{
     layer::{name, tree},
     tarball::Entry,
@@ -110,7 +110,7 @@ impl Unpacker<'_> {
     ) -> Result<Option<OwnedFd>, Error> {
         let failed = |e: Errno| Error::file("make the directory", path, e);
         let there = tree::stat(parent, name).map_err(failed)?;
-        if self.options.whiteouts == Whiteouts::None {
+        if self.options.clash == Clash::Refused {
             return Err(Error::refused(path, "cannot overwrite non-directory with directory"));
         }
         let hidden = self.overlay() && there.as_ref().is_some_and(tree::is_whiteout);

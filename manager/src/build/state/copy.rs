@@ -56,7 +56,7 @@ impl State<'_> {
     pub(super) fn copy(&self, step: &Instruction) -> Result<Copy> {
         let word = step.word.as_str();
         let mut copy = self.options_of_copy(step)?;
-        let words = exec_form(&step.rest).unwrap_or_else(|| split(&step.rest, self.plan.escape));
+        let words = exec_form(&step.rest)?.unwrap_or_else(|| split(&step.rest, self.plan.escape));
         let few = || {
             format!(
                 "{word} requires at least two arguments, but only one was provided. Destination could not be determined"

@@ -54,13 +54,35 @@ fn variables_see_what_was_set_before_their_own_instruction() {
 fn arguments_have_the_given_value_the_default_or_that_of_the_file() {
     let text =
         "ARG G=global\nARG D=file\nFROM x\nARG G\nARG D=stage\nARG V=default\nARG E=$V-\nRUN x";
-    let args = run(text, &[("V", "given"), ("undeclared", "1"), ("http_proxy", "p")]).args;
-    let expected =
-        [("D", "stage"), ("E", "given-"), ("G", "global"), ("V", "given"), ("http_proxy", "p")];
+    let given = run(text, &[("V", "given"), ("undeclared", "1"), ("http_proxy", "p")]);
+    let args = given.args;
+    assert_eq!(given.proxies, BTreeMap::from([("http_proxy".to_owned(), "p".to_owned())]));
+    let expected = [("D", "stage"), ("E", "given-"), ("G", "global"), ("V", "given")];
     let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
     assert_eq!(args.into_iter().collect::<Vec<_>>(), expected);
     // A variable of the image is not overruled by an argument.
     assert_eq!(run("FROM x\nENV V=image\nARG V=1\nRUN x", &[("V", "2")]).args, BTreeMap::new());
+}
+
+#[test]
+fn a_proxy_that_is_declared_is_an_argument() {
+    let declared = run("FROM x\nARG HTTP_PROXY\nRUN x", &[("HTTP_PROXY", "p")]);
+    assert_eq!(declared.args, BTreeMap::from([("HTTP_PROXY".to_owned(), "p".to_owned())]));
+    assert!(declared.proxies.is_empty());
+}
+
+#[test]
+fn a_stage_has_the_arguments_of_the_one_that_it_begins_with() {
+    let (given, text) = (Given::default(), "FROM x\nARG S=one\nFROM x\nARG S=two");
+    let plan = plan(&parse(text).unwrap(), &given).unwrap();
+    let mut first = State::new(json!({}), &plan, &given);
+    first.apply(&plan.stages[0].steps[0]).unwrap();
+    let one = BTreeMap::from([("S".to_owned(), "one".to_owned())]);
+    assert_eq!(first.args(), &one);
+    let mut second = State::new(json!({}), &plan, &given).with_args(first.args().clone());
+    assert_eq!(second.expanded("$S"), Ok("one".to_owned()));
+    second.apply(&plan.stages[1].steps[0]).unwrap();
+    assert_eq!(second.expanded("$S"), Ok("two".to_owned()));
 }
 
 #[test]
@@ -212,4 +234,27 @@ fn triggers_are_taken_from_the_base_image() {
     let mut state = State::new(document, &plan, &given);
     assert_eq!(state.take_triggers(), ["RUN a", "COPY b /c"]);
     assert_eq!(state.document, json!({"config": {}}));
+}
+
+#[test]
+fn what_would_be_no_configuration_is_refused() {
+    assert_eq!(refused("ENV $NO=b"), "invalid environment variable: =b");
+    assert_eq!(refused("VOLUME []"), "VOLUME requires at least one argument");
+    for step in ["CMD [\"a\", 1]", "RUN [1]", "VOLUME [1]", "COPY [1, \"a\"]", "SHELL [1]"] {
+        let why = "when using JSON array syntax, arrays must be comprised of strings only";
+        assert_eq!(refused(step), why, "{step}");
+    }
+    // A variable may leave no port.
+    assert_eq!(config("EXPOSE $NO", &json!({}))["ExposedPorts"], Value::Null);
+}
+
+#[test]
+fn a_trigger_keeps_its_here_documents() {
+    let config = config("ONBUILD RUN <<E cat <<-F\necho $A\nE\n\ttext\n\tF\nUSER y", &json!({}));
+    let trigger = "RUN <<E cat <<-F\necho $A\nE\ntext\nF";
+    assert_eq!(config["OnBuild"], json!([trigger]));
+    assert_eq!(config["User"], "y");
+    let read = super::super::dockerfile::parse_trigger(trigger, '\\', 7).unwrap();
+    let texts: Vec<&str> = read.heredocs.iter().map(|heredoc| heredoc.text.as_str()).collect();
+    assert_eq!(texts, ["echo $A\n", "text\n"]);
 }

@@ -3,7 +3,8 @@
 //! Every fault has a JSON pointer. Pure: text in, definition out.
 
 use super::{
-    About, Bridge, DEFAULT_BRIDGE, DEFAULT_NAME, Definition, Driver, ForeignPlugin, Range, Route,
+    About, Bridge, DEFAULT_BRIDGE, DEFAULT_NAME, Definition, Driver, ForeignPlugin, HOST_BINDING,
+    Range, Route,
 };
 use crate::network::name::{InterfaceName, NetworkName};
 use crate::network::subnet::Subnet;
@@ -146,7 +147,22 @@ pub(super) fn parse(text: &str) -> Result<Definition, Fault> {
             (kind, _) => rest.push(foreign(kind, plugin)),
         }
     }
-    Ok(Definition { name: list.name, version, about: list.nman, driver, chained: rest })
+    let definition =
+        Definition { name: list.name, version, about: list.nman, driver, chained: rest };
+    check_binding(&definition)?;
+    Ok(definition)
+}
+
+/// Ports would be published everywhere instead.
+fn check_binding(definition: &Definition) -> Result<(), Fault> {
+    let text = definition.about.options.get(HOST_BINDING).filter(|_| definition.bridge().is_some());
+    match text {
+        Some(text) if definition.host_binding().is_none() => fault(
+            format!("/nman/options/{HOST_BINDING}"),
+            format!("`{text}` is not an IPv4 address"),
+        ),
+        _ => Ok(()),
+    }
 }
 
 fn foreign(kind: &str, config: &Value) -> ForeignPlugin {

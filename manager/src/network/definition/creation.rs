@@ -192,6 +192,18 @@ impl Draft {
                 return Err(self.refuse(format!("no matching subnet for {what} {address}")));
             }
         }
+        // One that is left over: of each subnet the first is taken.
+        let ranges: Vec<IpAddr> = self.ranges.iter().map(Subnet::network).collect();
+        for addresses in [&self.gateways, &ranges] {
+            let of = |subnet: &Subnet| {
+                addresses.iter().filter(|address| subnet.contains(**address)).count()
+            };
+            if subnets.iter().any(|subnet| of(subnet) > 1) {
+                return Err(
+                    self.refuse("every ip-range or gateway must have a corresponding subnet")
+                );
+            }
+        }
         for gateway in &self.gateways {
             let is_edge = |subnet: &&Subnet| [subnet.network(), subnet.last()].contains(gateway);
             if let Some(subnet) = subnets.iter().find(is_edge) {
@@ -330,7 +342,7 @@ fn small_pools() -> impl Iterator<Item = Subnet> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::network::definition::{Driver, built_in};
+    use crate::network::definition::{Driver, HOST_BINDING, built_in};
 
     fn draft(name: &str) -> Draft {
         Draft {
@@ -432,6 +444,25 @@ mod tests {
     }
 
     #[test]
+    fn each_range_and_gateway_is_taken_by_a_subnet() {
+        let subnets = ["10.5.0.0/24", "10.6.0.0/24"].map(|text| text.parse().unwrap()).to_vec();
+        let wanted = |gateways: &[&str], ranges: &[&str]| Draft {
+            driver: "macvlan".into(),
+            subnets: subnets.clone(),
+            gateways: gateways.iter().map(|text| text.parse().unwrap()).collect(),
+            ranges: ranges.iter().map(|text| text.parse().unwrap()).collect(),
+            ..draft("lan")
+        };
+        made(&wanted(&["10.5.0.1", "10.6.0.1"], &["10.6.0.0/25", "10.5.0.0/25"]));
+        let why = "every ip-range or gateway must have a corresponding subnet";
+        for over in
+            [wanted(&["10.5.0.1", "10.5.0.2"], &[]), wanted(&[], &["10.5.0.0/25", "10.5.0.128/25"])]
+        {
+            assert!(refused(&over, &[]).contains(why));
+        }
+    }
+
+    #[test]
     fn a_bridge_has_one_subnet_of_each_family() {
         let subnets = ["10.5.0.0/24", "10.6.0.0/24"].map(|text| text.parse().unwrap()).to_vec();
         let two = Draft { subnets, ..draft("web") };
@@ -474,6 +505,8 @@ mod tests {
             ("mtu", "x", "the MTU is a number"),
             (BETWEEN_CONTAINERS, "maybe", "true or false"),
             (BRIDGE_NAME, "a/b", "interface name"),
+            (HOST_BINDING, "127.0.0.l", "`127.0.0.l` is not an IPv4 address"),
+            (HOST_BINDING, "", "`` is not an IPv4 address"),
         ] {
             let error = refused(&Draft { options: option(key, value), ..draft("web") }, &[]);
             assert!(error.contains(why), "{key}: {error}");

@@ -19,6 +19,12 @@ pub(super) struct Element {
 }
 
 impl Element {
+    /// The interface that the key is.
+    pub(super) fn interface(&self) -> Option<InterfaceName> {
+        let end = self.key.iter().position(|byte| *byte == 0).unwrap_or(self.key.len());
+        std::str::from_utf8(&self.key[..end]).ok()?.parse().ok()
+    }
+
     /// The container's address that a published port leads to.
     pub(super) fn target(&self) -> Option<IpAddr> {
         let octets = self.data.get(..self.family.length())?;
@@ -43,13 +49,12 @@ pub(super) fn of_family(rules: &Rules, family: Family) -> Vec<Element> {
     }
     let bridge = interface(&rules.bridge);
     let plain = |set, key| Element { family, set, key, data: Vec::new(), published: None };
-    let mut elements =
-        vec![plain(Set::Bridges, bridge.to_vec()), plain(Set::Within, [bridge, bridge].concat())];
-    for (set, wanted) in [(Set::Isolated, rules.isolate), (Set::Internal, rules.internal)] {
-        if wanted {
-            elements.push(plain(set, bridge.to_vec()));
-        }
-    }
+    let mut elements = of_bridge(family, &rules.bridge).to_vec();
+    elements.retain(|element| match element.set {
+        Set::Isolated => rules.isolate,
+        Set::Internal => rules.internal,
+        _ => true,
+    });
     for address in addresses {
         elements.push(plain(Set::Home, [&octets(*address)[..], &bridge].concat()));
         if rules.masquerade {
@@ -59,6 +64,18 @@ pub(super) fn of_family(rules: &Rules, family: Family) -> Vec<Element> {
     let published = rules.published.iter().filter(|port| is_of(&&port.address)).map(published);
     elements.extend(published);
     elements
+}
+
+/// Every element of one family that is about a bridge.
+pub(super) fn of_bridge(family: Family, bridge: &InterfaceName) -> [Element; 4] {
+    let bridge = interface(bridge);
+    [Set::Bridges, Set::Within, Set::Isolated, Set::Internal].map(|set| Element {
+        family,
+        set,
+        key: if set == Set::Within { [bridge, bridge].concat() } else { bridge.to_vec() },
+        data: Vec::new(),
+        published: None,
+    })
 }
 
 fn octets(address: IpAddr) -> Vec<u8> {
@@ -120,6 +137,8 @@ mod tests {
         assert_eq!(elements[5].data, [10, 90, 0, 2, 0, 80, 0, 0]);
         assert_eq!(elements[6].key, [127, 0, 0, 1, 17, 0, 0, 0, 0x1f, 0x90, 0, 0]);
         assert_eq!(elements[3].key[..10], *b"\x0a\x5a\x00\x02nman0\0");
+        assert_eq!(elements[0].interface(), Some(rules.bridge));
+        assert_eq!(elements[4].interface(), None);
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod tracking;
 pub(crate) use resolver::redirect_resolver;
 
 use super::error::{Error, Result};
+use super::name::InterfaceName;
 use super::netlink;
 use super::plan::{PublishedPort, Rules};
 use batch::{Batch, Connection};
@@ -25,20 +26,31 @@ use rustix::io::Errno;
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 
+/// Whether tables are still those that were there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tables {
+    /// They are, with all elements.
+    Kept,
+    /// There was none, or one was not as it should be: a new one knows only the bridges of connected containers.
+    Replaced,
+}
+
 /// Adds a container's elements, and the rules if they are not as they should be.
 ///
 /// In that case the table is made anew, with the elements of `others`: somebody flushed the ruleset while they run,
 /// or an older version of this program made it. It is not done each time, because the kernel makes who deletes a rule
 /// wait until no processor uses it.
-pub(super) fn connect(rules: &Rules, others: impl Fn() -> Result<Vec<Rules>>) -> Result<()> {
+pub(super) fn connect(rules: &Rules, others: impl Fn() -> Result<Vec<Rules>>) -> Result<Tables> {
     let mut connection = open()?;
     let failed = |error| Error::kernel("write the firewall's rules", error);
     let mut batch = Batch::new();
+    let mut tables = Tables::Kept;
     for family in families(rules) {
         let wanted = ruleset::rules(family);
         if !connection.has_rules(family, &wanted).map_err(failed)? {
             ruleset::replace(&mut batch, family, &wanted);
             add_all(&mut batch, family, &others()?);
+            tables = Tables::Replaced;
         }
     }
     let mut published = Vec::new();
@@ -57,7 +69,8 @@ pub(super) fn connect(rules: &Rules, others: impl Fn() -> Result<Vec<Rules>>) ->
         }
     })?;
     tracking::forget(&mut connection, &rules.published)
-        .map_err(|error| Error::kernel(FORGET, error))
+        .map_err(|error| Error::kernel(FORGET, error))?;
+    Ok(tables)
 }
 
 /// Forgets the datagram flows to a container's published ports, which lead elsewhere from now on.
@@ -146,6 +159,31 @@ pub(super) fn disconnect(rules: &Rules, others: &[Rules], thorough: bool) -> Res
     let forgotten = tracking::forget(&mut connection, &rules.published);
     close_later(connection);
     forgotten.map_err(|error| Error::kernel(FORGET, error))
+}
+
+/// The bridges that IPv4's table guards, those that nobody is connected to any more among them.
+pub(super) fn bridges() -> Result<Vec<InterfaceName>> {
+    let elements = open()?
+        .elements(Family::V4, Set::Bridges)
+        .map_err(|error| Error::kernel("read the firewall's rules", error))?;
+    Ok(elements.iter().filter_map(Element::interface).collect())
+}
+
+/// Removes what the tables have of a bridge that nobody is connected to: a later network of that bridge may be another, and one that
+/// stays is its owner's.
+pub(super) fn forget_bridge(bridge: &InterfaceName) -> Result<()> {
+    let failed = |error| Error::kernel("remove the firewall's rules", error);
+    let mut connection = open()?;
+    let mut batch = Batch::new();
+    for family in Family::ALL {
+        for element in element::of_bridge(family, bridge) {
+            let present = connection.elements(family, element.set).map_err(failed)?;
+            if present.iter().any(|present| present.key == element.key) {
+                batch.delete_element(&element);
+            }
+        }
+    }
+    connection.commit(batch).map_err(|refusal| failed(refusal.error))
 }
 
 /// Removes the tables. The caller has seen that nobody is connected.

@@ -266,12 +266,7 @@ impl RouteSocket {
         address: IpAddr,
         prefix: u8,
     ) -> Result<(), Error> {
-        let mut message = AddressMessage::default();
-        message.header.family = family(address);
-        message.header.prefix_len = prefix;
-        message.header.index = index;
-        message.attributes =
-            vec![AddressAttribute::Address(address), AddressAttribute::Local(address)];
+        let mut message = address_message(index, address, prefix);
         if address.is_ipv6() {
             // The lease says that nobody else has it: it can be used at once, without asking the neighbours.
             message.header.flags = AddressHeaderFlags::Nodad;
@@ -282,6 +277,17 @@ impl RouteSocket {
         existing_is_fine(
             self.execute(RouteNetlinkMessage::NewAddress(message), NLM_F_CREATE | NLM_F_EXCL),
         )
+    }
+
+    /// Takes an address of a link away.
+    pub(crate) fn delete_address(
+        &mut self,
+        index: u32,
+        address: IpAddr,
+        prefix: u8,
+    ) -> Result<(), Error> {
+        let message = address_message(index, address, prefix);
+        self.execute(RouteNetlinkMessage::DelAddress(message), 0)
     }
 
     /// Adds a route by way of `gateway`, or straight onto the link.
@@ -314,27 +320,16 @@ impl RouteSocket {
 
     /// Has packets for one of the host's own addresses taken that come in by this interface; once is enough.
     pub(crate) fn ensure_local_route(&mut self, index: u32, address: IpAddr) -> Result<(), Error> {
-        const RT_TABLE_LOCAL: u8 = 255;
-        /// After the route by the address's own interface, which is the one that the host itself uses.
-        const LAST: u32 = 1024;
-        let mut message = RouteMessage::default();
-        message.header = RouteHeader {
-            address_family: family(address),
-            destination_prefix_length: if address.is_ipv4() { 32 } else { 128 },
-            table: RT_TABLE_LOCAL,
-            protocol: RouteProtocol::Static,
-            scope: RouteScope::Host,
-            kind: RouteType::Local,
-            ..RouteHeader::default()
-        };
-        message.attributes = vec![
-            RouteAttribute::Oif(index),
-            RouteAttribute::Destination(route_address(address)),
-            RouteAttribute::Priority(LAST),
-        ];
+        let message = local_route_message(index, address);
         existing_is_fine(
             self.execute(RouteNetlinkMessage::NewRoute(message), NLM_F_CREATE | NLM_F_EXCL),
         )
+    }
+
+    /// Takes such a route away.
+    pub(crate) fn delete_local_route(&mut self, index: u32, address: IpAddr) -> Result<(), Error> {
+        let message = local_route_message(index, address);
+        self.execute(RouteNetlinkMessage::DelRoute(message), 0)
     }
 
     /// The routes of one family in the main table.
@@ -370,6 +365,37 @@ impl RouteSocket {
         let sequence = self.socket.next_sequence();
         self.socket.exchange(&serialize(message, flags | NLM_F_ACK, sequence), sequence, each)
     }
+}
+
+fn address_message(index: u32, address: IpAddr, prefix: u8) -> AddressMessage {
+    let mut message = AddressMessage::default();
+    message.header.family = family(address);
+    message.header.prefix_len = prefix;
+    message.header.index = index;
+    message.attributes = vec![AddressAttribute::Address(address), AddressAttribute::Local(address)];
+    message
+}
+
+fn local_route_message(index: u32, address: IpAddr) -> RouteMessage {
+    const RT_TABLE_LOCAL: u8 = 255;
+    /// After the route by the address's own interface, which is the one that the host itself uses.
+    const LAST: u32 = 1024;
+    let mut message = RouteMessage::default();
+    message.header = RouteHeader {
+        address_family: family(address),
+        destination_prefix_length: if address.is_ipv4() { 32 } else { 128 },
+        table: RT_TABLE_LOCAL,
+        protocol: RouteProtocol::Static,
+        scope: RouteScope::Host,
+        kind: RouteType::Local,
+        ..RouteHeader::default()
+    };
+    message.attributes = vec![
+        RouteAttribute::Oif(index),
+        RouteAttribute::Destination(route_address(address)),
+        RouteAttribute::Priority(LAST),
+    ];
+    message
 }
 
 fn route_message(
@@ -419,12 +445,13 @@ pub(crate) fn existing_is_fine(answer: Result<(), Error>) -> Result<(), Error> {
     }
 }
 
+/// How the kernel says of a link, an address or a route that it is not there.
+const MISSING: [Errno; 4] = [Errno::NODEV, Errno::NOENT, Errno::SRCH, Errno::ADDRNOTAVAIL];
+
 /// Takes "it is gone already" for success.
 pub(crate) fn missing_is_fine(answer: Result<(), Error>) -> Result<(), Error> {
     match answer {
-        Err(error) if matches!(error.errno(), Some(Errno::NODEV | Errno::NOENT | Errno::SRCH)) => {
-            Ok(())
-        }
+        Err(error) if error.errno().is_some_and(|errno| MISSING.contains(&errno)) => Ok(()),
         other => other,
     }
 }

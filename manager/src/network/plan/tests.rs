@@ -52,11 +52,11 @@ fn the_default_network_on_a_fresh_host() {
 host: sysctl net/ipv4/ip_forward = 1
 host: bridge nman0 02:BRIDGE mtu 1500
 host: sysctl net/ipv6/conf/nman0/accept_ra = 0
-host: sysctl net/ipv4/conf/nman0/route_localnet = 1
 host: address 10.90.0.1/16 on nman0
 host: set nman0 up
 host: firewall for 10.90.0.2 on nman0, masqueraded, isolated, tcp 0.0.0.0:8080 to 10.90.0.2:80, \
 udp 127.0.0.1:5353 to 10.90.0.2:53
+host: sysctl net/ipv4/conf/nman0/route_localnet = 1
 host: veth nm3fa2c0de3fa2 02:VETH on nman0 hairpin, eth0 02:6e:0a:5a:00:02 in container, mtu 1500
 container: set lo up
 container: sysctl net/ipv6/conf/eth0/disable_ipv6 = 1
@@ -103,6 +103,24 @@ fn the_firewall_is_up_before_the_container_has_a_link() {
     let place = |wanted: fn(&Step) -> bool| plan.steps.iter().position(wanted).unwrap();
     let firewall = place(|step| matches!(step, Step::Firewall(_)));
     assert!(firewall < place(|step| matches!(step, Step::Veth { .. })));
+}
+
+#[test]
+fn loopback_is_routed_behind_its_guard_and_only_where_there_is_one() {
+    let network = network();
+    let of = |lease: &Lease| {
+        let host = fresh_host();
+        plan(&network, lease, &Appearance::default(), &[], &host).unwrap().steps
+    };
+    let is_route =
+        |step: &Step| matches!(step, Step::Sysctl { key, .. } if key.ends_with("/route_localnet"));
+    let steps = of(&lease(&network));
+    let guarded = steps.iter().position(|step| matches!(step, Step::Firewall(_))).unwrap();
+    assert!(steps.iter().position(is_route).unwrap() > guarded);
+    // The guard is of IPv4's table, which knows no bridge without such an address.
+    let v6 = definition::built_in("fd00:9::/64".parse().unwrap()).ranges()[0];
+    let addresses = vec![v6.lease("fd00:9::2".parse().unwrap())];
+    assert!(!of(&Lease { addresses, ..lease(&network) }).iter().any(is_route));
 }
 
 #[test]

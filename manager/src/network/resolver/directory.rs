@@ -74,15 +74,30 @@ impl Directory {
         let lower = name.to_ascii_lowercase();
         let mut owners = names::owners(&self.state, network, &lower);
         if names::is_valid(&lower) {
-            // Containers' own names are told apart by case, names in queries are not.
-            let named = [name, lower.as_str()].into_iter().filter_map(|name| {
-                ContainerId::parse(read_link(self.names.join(name)).ok()?.to_str()?)
-            });
-            let new: Vec<ContainerId> = named.filter(|id| !owners.contains(id)).take(1).collect();
-            owners.extend(new);
+            let is_here = |id: &ContainerId| {
+                self.state.connection(id, network).is_ok_and(|plan| plan.is_some())
+            };
+            let named = self.named(name).find(is_here);
+            owners.extend(named.filter(|id| !owners.contains(id)));
         }
         let plans = owners.iter().filter_map(|id| self.state.connection(id, network).ok()?);
         plans.flat_map(|plan| plan.addresses).map(|leased| leased.address).collect()
+    }
+
+    /// The containers that are called so. Their own names are told apart by case, names in queries are not: clients change it as they
+    /// please. The one that is spelled so comes first.
+    fn named(&self, name: &str) -> impl Iterator<Item = ContainerId> {
+        let spelled_otherwise = move || {
+            let entries = std::fs::read_dir(&self.names).into_iter().flatten().flatten();
+            let mut all: Vec<String> =
+                entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+            all.retain(|other| other != name && other.eq_ignore_ascii_case(name));
+            all.sort_unstable();
+            all
+        };
+        let others = std::iter::once_with(spelled_otherwise).flatten();
+        let all = std::iter::once(name.to_owned()).chain(others);
+        all.filter_map(|name| ContainerId::parse(read_link(self.names.join(name)).ok()?.to_str()?))
     }
 
     /// What a container is called now: it may have been renamed since it was connected.
@@ -111,5 +126,44 @@ impl Directory {
             Some(owner) => Found::Name(format!("{}.{network}", self.called(owner))),
             None => Found::Nobody,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::network::plan::{Appearance, plan};
+    use crate::network::{HostFacts, definition, ipam};
+
+    #[test]
+    fn a_containers_own_name_is_found_in_every_spelling() {
+        let run = tempfile::tempdir().unwrap();
+        let state = State::open(run.path()).unwrap();
+        let network = definition::built_in("10.1.0.0/24".parse().unwrap());
+        let names = run.path().join("names");
+        std::fs::create_dir(&names).unwrap();
+        let connect = |name: &str| {
+            let id = ContainerId::random();
+            let lease = ipam::reserve(&state, &network, &id, &[]).unwrap();
+            let (appearance, host) = (Appearance::default(), HostFacts::default());
+            let plan = plan(&network, &lease, &appearance, &[], &host).unwrap();
+            state.record(&plan).unwrap();
+            std::os::unix::fs::symlink(id.as_str(), names.join(name)).unwrap();
+            (id, vec![lease.addresses[0].address])
+        };
+        let (container, _) = connect("asking");
+        let (_, web) = connect("Web");
+        let ((_, lower), (_, upper)) = (connect("db"), connect("DB"));
+        // One of that spelling which is on no network hides nobody.
+        std::os::unix::fs::symlink(ContainerId::random().as_str(), names.join("web")).unwrap();
+        let directory = Directory { state: state.clone(), names: names.clone(), container };
+        let found = |name: &str| directory.look_up(name, message::A);
+        for name in ["Web", "web", "WEB", "wEb", "web.nman", "wEB.Nman"] {
+            assert_eq!(found(name), Found::Addresses(web.clone()), "{name}");
+        }
+        assert_eq!(found("db"), Found::Addresses(lower));
+        assert_eq!(found("DB"), Found::Addresses(upper.clone()));
+        assert_eq!(found("Db"), Found::Addresses(upper));
+        assert_eq!(found("webs"), Found::Elsewhere);
     }
 }
