@@ -186,6 +186,9 @@ impl Failure {
             }
             (Op::FindExecutable { candidates, .. }, Errno::NOENT) if candidates.len() > 1 => {
                 "the directories are those of PATH in the process's environment, as they are inside the container"
+            (Op::WorkingDirectory { .. }, Errno::LOOP) => {
+                "the path leads through a link to what a process has open, or through links without end"
+            }
             }
             (Op::FindExecutable { .. }, Errno::ACCESS) => {
                 "it must have the `x` bit for the container's user, and lie on a mount without `noexec`"

@@ -67,10 +67,12 @@ pub fn exec(
     }
     steps.extend(privileges);
     steps.push(process::find_executable(process, options.at)?);
-    steps.extend(process::last_rlimit(process, options.at));
+    steps.extend(process::last_rlimit(process, 0, options.at));
+    let first = options.preserve_fds.saturating_add(3);
+    steps.push(Step { op: Op::CloseSetUp { first }, pointer: String::new() });
     let mut push = |op, pointer: &str| steps.push(Step { op, pointer: pointer.to_owned() });
     push(Op::Wait(Barrier::Ready), "");
-    push(Op::CloseFds { first: options.preserve_fds.saturating_add(3) }, "");
+    push(Op::CloseFds { first }, "");
     if let Some(filter) = filter {
         push(filter.into(), "/linux/seccomp");
     }
@@ -94,6 +96,7 @@ pub fn exec(
         sources: Vec::new(),
         steps,
     })
+        files: 0,
 }
 
 /// The steps that lead into the container: its cgroup, its namespaces, its terminal and its keyring.
@@ -113,7 +116,7 @@ fn enter(process: &Process, host: &Host, options: &Options<'_>) -> Result<Vec<St
         };
         steps.push(Step { op, pointer: format!("{}/oomScoreAdj", options.at) });
     }
-    steps.extend(process::rlimits(process, options.at));
+    steps.extend(process::rlimits(process, 0, options.at));
     let mut push = |op, pointer: &str| steps.push(Step { op, pointer: pointer.to_owned() });
     // Before anybody in the container can see us (CVE-2016-9962).
     push(Op::NotDumpable, "");
