@@ -212,8 +212,11 @@ fn console_socket(parsed: &Parsed, terminal: bool, detach: bool) -> Result<Optio
         (None, true) if detach => Err(Error::Usage(
             "cannot allocate tty if nrun will detach without setting --console-socket".into(),
         )),
+        (Some(_), false) => Err(Error::Usage(
+            "cannot use console socket if nrun will not allocate tty: add --tty, or set `terminal` in process.json".into(),
+        )),
         (Some(path), true) => socket::connect(Path::new(path), "console socket").map(Some),
-        _ => Ok(None),
+        (None, _) => Ok(None),
     }
 }
 
