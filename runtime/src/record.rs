@@ -467,15 +467,16 @@ impl Record {
     }
 }
 
-/// How long a command waits for whoever makes the container.
+/// How long a command waits for another that is at work on the container.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How often it looks meanwhile.
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// Takes the lock; `false` when the directory is gone: another command may have deleted it while we waited.
 ///
-/// Other commands give it back by themselves; `create` may run hooks, and a hook that changes the container would wait for `create`, which
-/// waits for the hook. A `create` that was killed is followed by its init at once, which has a copy of the lock.
+/// Other commands give it back by themselves, unless they hang or were stopped. `create` may run hooks, and a hook that changes the
+/// container would wait for `create`, which waits for the hook. A `create` that was killed is followed by its init at once, which has a
+/// copy of the lock.
 fn lock(directory: &OwnedFd, path: &Path, id: &str) -> Result<bool> {
     let failed = |errno| Error::system(format!("lock `{}`", path.display()), errno);
     let mut deadline = None;
@@ -484,11 +485,15 @@ fn lock(directory: &OwnedFd, path: &Path, id: &str) -> Result<bool> {
             Err(Errno::WOULDBLOCK) => {}
             locked => break locked.map_err(failed)?,
         }
-        if read_init(directory, path)?.is_some() {
-            break rustix::fs::flock(directory, FlockOperation::LockExclusive).map_err(failed)?;
-        }
         if Instant::now() > *deadline.get_or_insert_with(|| Instant::now() + PATIENCE) {
-            return Err(Error::Creating(id.to_owned()));
+            return Err(match read_init(directory, path)? {
+                Some(_) => Error::Hinted {
+                    what: format!("lock `{}`", path.display()),
+                    errno: Errno::WOULDBLOCK,
+                    hint: "another command on this container hangs or was stopped: `fuser` on that directory shows which",
+                },
+                None => Error::Creating(id.to_owned()),
+            });
         }
         std::thread::sleep(PAUSE);
     }
