@@ -147,7 +147,7 @@ fn executed(
     agent: Option<&mut Agent>,
     detach: bool,
 ) -> Result<()> {
-    let mut launch = Launch { saved, status: "running", agent, hooks: false };
+    let mut launch = Launch { saved, status: "running", agent, hooks: false, record: None };
     match detach {
         true => child.surely_executed(plan, &mut launch),
         false => child.executed(plan, &mut launch),
