@@ -17,8 +17,9 @@ use crate::plan::op::{Op, Source, Step};
 use crate::wire::{self, Message};
 use file_systems::propagation;
 use protected_paths::Protection;
-use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
+use rustix::process::Rlimit;
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use sys::clone;
@@ -36,6 +37,8 @@ pub struct Resources {
     pub sources: Vec<Source>,
     /// For each of them that is carried as one, its detached mount tree.
     pub trees: Vec<Option<OwnedFd>>,
+    /// The caller's limit on open files, where it was raised for the set-up.
+    pub files: Option<Rlimit>,
     /// Where the master of the pseudo-terminal goes.
     pub console: Option<OwnedFd>,
     /// The socket on which the process waits for `start`.
@@ -121,16 +124,16 @@ impl<'a> Child<'a> {
         FAILED
     }
 
-    fn apply(&mut self, op: &'a Op, index: usize) -> Result<Next, Errno> {
+    fn apply(&mut self, op: &'a Op, step: usize) -> Result<Next, Errno> {
         match op {
-            Op::Wait(_) => self.wait(index)?,
+            Op::Wait(_) => self.wait(step)?,
             Op::NamespaceRoot { dumpable } => identity::namespace_root(*dumpable)?,
             Op::JoinCgroup => self.join_cgroup()?,
             Op::JoinNamespace { kind, path } => join_namespace(*kind, path)?,
             Op::JoinInit { kinds } => self.join_init(*kinds)?,
             Op::Unshare(kinds) => namespace::unshare(*kinds)?,
             Op::TimeOffsets { offsets } => time_offsets(offsets)?,
-            Op::Fork { namespaces } => return self.fork(*namespaces, index),
+            Op::Fork { namespaces } => return self.fork(*namespaces, step),
             Op::NewSession => drop(rustix::process::setsid()?),
             Op::Loopback => sys::network::loopback_up()?,
             Op::Hostname(name) => rustix::system::sethostname(name.as_bytes())?,
@@ -141,10 +144,10 @@ impl<'a> Child<'a> {
                 self.attach_root(*source, *over_shared, at.as_ref())?;
             }
             Op::RootOver => self.root_over()?,
-            Op::Hook(hook) => return self.hook(hook, index),
+            Op::Hook(hook) => return self.hook(hook, step),
             Op::OpenRoot => self.open_root()?,
             Op::Mount(mount) => self.mount(mount)?,
-            Op::Bind(bind) => self.bind(bind, index)?,
+            Op::Bind(bind) => self.bind(bind, step)?,
             Op::Remount(remount) => self.remount(remount)?,
             Op::ReadOnlyMounts => self.read_only_mounts()?,
             Op::Cgroups(cgroups) => self.cgroups(cgroups)?,
@@ -159,6 +162,7 @@ impl<'a> Child<'a> {
             Op::Mask(mask) => self.hide(mask)?,
             Op::ReadOnlyRoot => self.read_only_root()?,
             Op::Rlimit { resource, soft, hard } => identity::rlimit(None, *resource, *soft, *hard)?,
+            Op::CallersFiles => self.callers_files()?,
             Op::Attribute(attribute) => attributes::apply(attribute)?,
             Op::Keyring(name) => identity::keyring(name)?,
             Op::NoNewPrivileges => rustix::thread::set_no_new_privs(true)?,
@@ -174,11 +178,10 @@ impl<'a> Child<'a> {
             Op::WorkingDirectory { path, last } => self.working_directory(path, *last)?,
             Op::FindExecutable { candidates, .. } => self.find_executable(candidates)?,
             Op::EndWhenAsked => sys::signals::end_when_asked(),
-            Op::AwaitStart { first } => self.await_start(*first)?,
+            Op::CloseSetUp { first } => self.close_set_up(*first)?,
+            Op::AwaitStart => self.await_start()?,
             Op::CloseFds { first } => sys::fd::cloexec_from(*first)?,
-            Op::Seccomp { program, flags, sent, .. } => {
-                self.filter(program, *flags, *sent, index)?;
-            }
+            Op::Seccomp { program, flags, sent, .. } => self.seal(program, *flags, *sent, step)?,
             Op::Exec { argv, env } => return Err(self.exec(argv, env)),
         }
         Ok(Next::Step)
@@ -220,9 +223,10 @@ impl<'a> Child<'a> {
     }
 
     /// Waits until `start` connects and says go. Whoever connects and leaves again has not started us.
-    fn await_start(&mut self, first: u32) -> Result<(), Errno> {
+    fn await_start(&mut self) -> Result<(), Errno> {
         let socket = self.resources.start.as_ref().ok_or(Errno::BADF)?;
-        self.close_set_up(first)?;
+        // Whoever created us is gone, or about to be.
+        sys::fd::close_given_up(self.peer)?;
         loop {
             let peer = match rustix::net::accept_with(socket, rustix::net::SocketFlags::CLOEXEC) {
                 Err(Errno::INTR | Errno::CONNABORTED) => continue,
@@ -235,8 +239,14 @@ impl<'a> Child<'a> {
         }
     }
 
-    /// `start` may never come: a detached mount tree that stays open keeps the host's mounts in use.
+    /// What is open of the container's files was found before they were covered, and the caller's files are the host's: of both there is
+    /// nothing left when the first path of the process is looked up, which may lead through /proc/self/fd or /proc/self/cwd. And `start`
+    /// may never come: a detached mount tree that stays open keeps the host's mounts in use.
     fn close_set_up(&mut self, first: u32) -> Result<(), Errno> {
+        if self.within.take().is_some() {
+            rustix::process::chdir(c"/")?;
+            self.at_root = true;
+        }
         self.root = None;
         self.protection = Protection::default();
         self.directory = None;
@@ -244,14 +254,15 @@ impl<'a> Child<'a> {
         self.read_only_last.clear();
         let Resources { start, hook_outputs: [output, errors], .. } = self.resources;
         // A standard stream stands for one that is not there: it is not closed anyway.
-        let number =
-            |fd: &Option<OwnedFd>| fd.as_ref().map_or(0, |fd| fd.as_raw_fd().unsigned_abs());
-        sys::fd::close_others(first, &mut [start, output, errors].map(number))
+        let number = |fd: Option<BorrowedFd<'_>>| fd.map_or(0, |fd| fd.as_raw_fd().unsigned_abs());
+        let kept = [start, output, errors].map(|fd| fd.as_ref().map(OwnedFd::as_fd));
+        let [start, output, errors] = kept.map(number);
+        sys::fd::close_others(first, &mut [start, output, errors, number(Some(self.peer))])
     }
 
     /// Whoever follows us gets a copy of a listener's fd and answers before we go on. It is told by its number, which needs nothing of
     /// the filter, and taken from us; who may not do that is sent it.
-    fn filter(
+    fn seal(
         &self,
         program: &[sys::seccomp::Instruction],
         flags: u32,
@@ -267,6 +278,11 @@ impl<'a> Child<'a> {
             message.send(self.peer)?;
         }
         wire::wait_go(self.peer)
+    }
+
+    fn callers_files(&self) -> Result<(), Errno> {
+        let set = |limit| rustix::process::setrlimit(rustix::process::Resource::Nofile, limit);
+        self.resources.files.map_or(Ok(()), set)
     }
 
     fn find_executable(&mut self, candidates: &'a [CString]) -> Result<(), Errno> {
@@ -324,13 +340,22 @@ impl Child<'_> {
     }
 }
 
-/// After the change of directory, the path of where we are tells whether it is inside the root: the kernel puts
-/// `(unreachable)` before it otherwise. A leaked fd of the host would lead out (CVE-2024-21626).
+/// Through no magic link: /proc/PID/fd of whoever set us up has what lies below the masks, too, and a directory of a volume can be swapped
+/// for such a link at any time. After the change of directory, the path of where we are tells whether it is inside the root: the
+/// kernel puts `(unreachable)` before it otherwise. A leaked fd of the host would lead out (CVE-2024-21626).
 fn working_directory(path: &CStr) -> Result<(), Errno> {
-    rustix::process::chdir(path)?;
     if path == c"/" {
-        return Ok(());
+        return rustix::process::chdir(path);
     }
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let directory = rustix::fs::openat2(
+        rustix::fs::CWD,
+        path,
+        flags,
+        Mode::empty(),
+        ResolveFlags::NO_MAGICLINKS,
+    )?;
+    rustix::process::fchdir(directory)?;
     match rustix::process::getcwd(Vec::new())?.to_bytes() {
         [b'/', ..] => Ok(()),
         _ => Err(Errno::XDEV),

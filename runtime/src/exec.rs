@@ -39,9 +39,7 @@ pub fn run(parsed: &Parsed) -> Result<u8> {
     let root = args::root(parsed);
     let (saved, awaits_start) = record::peek(&root, &id)?;
     let Some(init) = running_init(parsed, &id, &saved, awaits_start)? else {
-        return Err(Error::State(format!(
-            "cannot exec in container `{id}`: cannot exec in a stopped container"
-        )));
+        return Err(stopped(id.as_str()));
     };
     let spec = record::config(&root, &id)?;
     let (process, document, at) = process(parsed, &spec)?;
@@ -59,19 +57,45 @@ pub fn run(parsed: &Parsed) -> Result<u8> {
         annotations: &saved.annotations,
         preserve_fds: args::preserved_fds(parsed, 0)?,
         by_systemd: saved.unit.as_ref().is_some_and(|unit| unit.user),
+        at_limit: false,
         new_keyring: !saved.no_new_keyring,
     };
     let plan = planner::exec(&process, &host, &options)?;
+    let at_limit = planner::Options { at_limit: true, ..options };
     plan.warnings.iter().for_each(|warning| log::note(warning));
     let mut cgroup = cgroup(parsed, &saved, &host)?;
     let terminal = process.terminal().unwrap_or(false);
-    follow(parsed, &plan, &mut cgroup, &saved, terminal, init)
+    let at_limit = || planner::exec(&process, &host, &at_limit);
+    follow(parsed, plan, at_limit, &mut cgroup, &saved, terminal, init)
+}
+
+/// Makes the process. In a container that is at its limit of processes, where an operator looks for the reason, it is made all the
+/// same (as with runc): by the plan of `at_limit`, which takes the place of the other.
+fn spawn(
+    plan: &mut Plan,
+    at_limit: impl FnOnce() -> Result<Plan>,
+    cgroup: &mut Cgroup,
+    saved: &Saved,
+    console: Option<OwnedFd>,
+    init: OwnedFd,
+) -> Result<Init> {
+    let again = console.as_ref().map(OwnedFd::try_clone).transpose();
+    let again = again.map_err(|error| Error::io("duplicate the console socket", &error))?;
+    let handed = |console, init| Handed { console, init: Some(init), ..Handed::default() };
+    match parent::spawn(plan, cgroup, handed(console, init)) {
+        Err(Error::Step(failure)) if failure.is_for_want_of_processes() => {}
+        made => return made,
+    }
+    let Some(init) = kill::init(saved)? else { return Err(stopped(&saved.id)) };
+    *plan = at_limit()?;
+    parent::spawn(plan, cgroup, handed(again, init))
 }
 
 /// Makes the process, and waits for its end unless it is to be left alone.
 fn follow(
     parsed: &Parsed,
-    plan: &Plan,
+    mut plan: Plan,
+    at_limit: impl FnOnce() -> Result<Plan>,
     cgroup: &mut Cgroup,
     saved: &Saved,
     terminal: bool,
@@ -87,8 +111,8 @@ fn follow(
         Some((foreground, console)) => (Some(foreground), socket.or(console)),
     };
     let mut agent = plan.listener().map(Agent::connect).transpose()?;
-    let mut child =
-        parent::spawn(plan, cgroup, Handed { console, init: Some(init), ..Handed::default() })?;
+    let mut child = spawn(&mut plan, at_limit, cgroup, saved, console, init)?;
+    let plan = &plan;
     let announced = pidfd_socket
         .map_or(Ok(()), |socket| socket.send(pidfd_socket::Kind::Exec, child.pidfd.as_fd()));
     let pid_file = parsed.value("pid-file").filter(|path| !path.is_empty()).map(Path::new);
@@ -123,11 +147,15 @@ fn executed(
     agent: Option<&mut Agent>,
     detach: bool,
 ) -> Result<()> {
-    let mut launch = Launch { saved, status: "running", agent, hooks: false };
+    let mut launch = Launch { saved, status: "running", agent, hooks: false, record: None };
     match detach {
         true => child.surely_executed(plan, &mut launch),
         false => child.executed(plan, &mut launch),
     }
+}
+
+fn stopped(id: &str) -> Error {
+    Error::State(format!("cannot exec in container `{id}`: cannot exec in a stopped container"))
 }
 
 /// The init of a container that can take another process.
@@ -153,7 +181,9 @@ fn cgroup(parsed: &Parsed, saved: &Saved, host: &Host) -> Result<Cgroup> {
         .map_err(|why| Error::Usage(format!("cannot exec in container `{}`: {why}", saved.id)))?;
     let mount = host.cgroup.unified().map(|unified| unified.mount.as_path());
     let own = Cgroup::open(saved.cgroups.clone());
-    Ok(own.for_another(&subgroups, saved.pid, mount)?.of_unit(saved.unit.clone()))
+    // Into a cgroup that the system's manager made we put the process ourselves.
+    let unit = saved.unit.clone().filter(|unit| unit.user);
+    Ok(own.for_another(&subgroups, saved.pid, mount)?.of_unit(unit))
 }
 
 /// The namespaces to join. The user namespace only if it is not ours: setns(2) refuses the one that a process is in.
@@ -182,8 +212,11 @@ fn console_socket(parsed: &Parsed, terminal: bool, detach: bool) -> Result<Optio
         (None, true) if detach => Err(Error::Usage(
             "cannot allocate tty if nrun will detach without setting --console-socket".into(),
         )),
+        (Some(_), false) => Err(Error::Usage(
+            "cannot use console socket if nrun will not allocate tty: add --tty, or set `terminal` in process.json".into(),
+        )),
         (Some(path), true) => socket::connect(Path::new(path), "console socket").map(Some),
-        _ => Ok(None),
+        (None, _) => Ok(None),
     }
 }
 

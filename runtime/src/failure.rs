@@ -39,6 +39,11 @@ impl Failure {
         })
     }
 
+    /// Whether a process could not be made because there are as many already as may be (clone(2)).
+    pub fn is_for_want_of_processes(&self) -> bool {
+        matches!(self.step.op, Op::Fork { .. }) && self.errno == Errno::AGAIN
+    }
+
     /// Where what failed was asked for, if a file asked for it.
     fn place(&self) -> String {
         if self.step.pointer.is_empty() || self.document.is_empty() {
@@ -181,6 +186,9 @@ impl Failure {
             }
             (Op::WriteProc { .. }, Errno::NOENT) => "this kernel does not have that parameter",
             (Op::Attribute(attribute), errno) => return attribute_hint(attribute, errno),
+            (Op::WorkingDirectory { .. }, Errno::LOOP) => {
+                "the path leads through a link to what a process has open, or through links without end"
+            }
             (Op::WorkingDirectory { .. }, Errno::XDEV) => {
                 "the working directory is outside the container's root"
             }

@@ -11,7 +11,7 @@ use crate::notify::{Agent, Sender};
 use crate::plan::Plan;
 use crate::plan::op::{Barrier, Op, Step};
 use crate::process;
-use crate::record::Saved;
+use crate::record::{Record, Saved};
 use crate::wire::{self, HookText, Message};
 use rustix::io::Errno;
 use rustix::process::Pid;
@@ -53,6 +53,8 @@ pub struct Launch<'a> {
     pub agent: Option<&'a mut Agent>,
     /// `startContainer` hooks are still to come.
     pub hooks: bool,
+    /// Where to note that they are done: until then the container counts as created (runtime-spec, runtime.md "Lifecycle").
+    pub record: Option<&'a Record>,
 }
 
 impl Launch<'_> {
@@ -77,7 +79,12 @@ impl Launch<'_> {
                 Ok(Some((Message::Hook { step, end }, _))) => {
                     return Err(Unexecuted::Hook { step, end, text: HookText::receive(socket) });
                 }
-                Ok(Some((Message::Waiting { .. }, _))) if self.hooks => self.hooks = false,
+                Ok(Some((Message::Waiting { .. }, _))) if self.hooks => {
+                    self.hooks = false;
+                    if let Some(record) = self.record {
+                        record.started();
+                    }
+                }
                 Ok(Some((Message::Listener { fd, .. }, Some(sender)))) => {
                     self.hand_over(sender, fd).map_err(Unexecuted::Other)?;
                 }

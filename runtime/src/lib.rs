@@ -20,6 +20,7 @@ pub mod exec;
 pub mod explain;
 pub mod failure;
 pub mod features;
+mod files;
 pub mod foreground;
 pub mod hook;
 pub mod hooks;

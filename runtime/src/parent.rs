@@ -7,6 +7,7 @@ use crate::cgroup::{self, Cgroup};
 use crate::child::{Child, Resources};
 use crate::child::{attributes, identity};
 use crate::error::{Error, Result};
+use crate::files;
 use crate::hooks;
 use crate::id_maps;
 use crate::launch::{self, Launch, failure, lost, step_failure};
@@ -315,13 +316,14 @@ fn map(plan: &Plan, pid: Pid) -> Result<()> {
 
 /// Opens what the child needs and could not open itself. `in_unified`: it starts in the v2 cgroup.
 fn acquire(plan: &Plan, cgroup: &Cgroup, in_unified: bool, handed: Handed) -> Result<Resources> {
+    let files = files::raise(plan.files);
     let trees = sources::open(plan)?;
     let joins = plan.steps.iter().any(|step| matches!(step.op, Op::JoinCgroup));
     let cgroups = if joins { cgroup::entrances(cgroup.paths(), in_unified)? } else { Vec::new() };
     let Handed { console, start, init, devices: _ } = handed;
     let hook_outputs = hooks::open_outputs(&plan.hooks.outputs)?;
     let sources = plan.sources.clone();
-    Ok(Resources { cgroups, sources, trees, console, start, init, hook_outputs })
+    Ok(Resources { files, cgroups, sources, trees, console, start, init, hook_outputs })
 }
 
 /// What the clone failed at: to enter the v2 cgroup, if it was to, or to make the namespaces.

@@ -4,7 +4,8 @@ use crate::error::{Error, Result};
 use rustix::process::Pid;
 use std::io::Write;
 
-/// Writes a process id to a file, under another name first: nobody reads half a number.
+/// Writes a process id to a file, under a name of its own first: nobody reads half a number. What is there under that name is
+/// somebody else's, and is neither written to nor taken away.
 ///
 /// # Errors
 /// When it cannot be written.
@@ -12,12 +13,13 @@ pub fn write(path: Option<&std::path::Path>, pid: Pid) -> Result<()> {
     let Some(path) = path else { return Ok(()) };
     let mut name = std::ffi::OsString::from(".");
     name.push(path.file_name().unwrap_or_default());
+    name.push(format!(".{}.tmp", pid.as_raw_nonzero()));
     let temporary = path.with_file_name(name);
-    // A link or FIFO that somebody left under that name is not written through.
-    let _ = std::fs::remove_file(&temporary);
-    let written = std::fs::File::create_new(&temporary)
-        .and_then(|mut file| file.write_all(pid.as_raw_nonzero().to_string().as_bytes()))
-        .and_then(|()| std::fs::rename(&temporary, path))
-        .inspect_err(|_| drop(std::fs::remove_file(&temporary)));
+    let write = |mut file: std::fs::File| {
+        file.write_all(pid.as_raw_nonzero().to_string().as_bytes())
+            .and_then(|()| std::fs::rename(&temporary, path))
+            .inspect_err(|_| drop(std::fs::remove_file(&temporary)))
+    };
+    let written = std::fs::File::create_new(&temporary).and_then(write);
     written.map_err(|error| Error::io(format!("write the pid file `{}`", path.display()), &error))
 }

@@ -3,7 +3,7 @@
 //! A directory is reserved, with the cgroups that are about to be made in it, before anything else of the container exists:
 //! whenever we are killed, what is left can be found and removed by `delete --force` (invariant I8). It holds `state.json`,
 //! `config.json` as it was when the container was created, the symbolic link `init` to the process that became its init, and the
-//! socket `start` while the container waits for it, and the directory `notify` where somebody waits for it to be ready.
+//! socket `start` while the container waits for it, which is called `starting` while hooks of its start run, and the directory `notify` where somebody waits for it to be ready.
 //!
 //! All of `state.json` is known before there is an init. A link comes about in one step, with its text in its inode: nothing has to be
 //! written anew and renamed, and there is never half of it.
@@ -41,6 +41,7 @@ const CONFIG: &str = "config.json";
 /// Leads to `PID:START`, which is no path: the init's process id, and when it was started. Without it there is no init yet.
 const INIT: &str = "init";
 const START: &str = "start";
+const STARTING: &str = "starting";
 /// Where `restore` attaches the root file system, in a mount namespace of its own: an empty directory to everybody else.
 const CRIU_ROOT: &str = "criu-root";
 
@@ -166,9 +167,14 @@ impl Record {
         self.replace(CONFIG, config.to_string().as_bytes())
     }
 
-    /// Whether the container still waits for `start`.
+    /// Whether the container still waits for `start`, or for the hooks of its start.
     pub fn awaits_start(&self) -> bool {
-        rustix::fs::statat(&self.directory, START, AtFlags::SYMLINK_NOFOLLOW).is_ok()
+        awaits_start(&self.directory)
+    }
+
+    /// Whether a `start` waits for hooks, or was killed meanwhile.
+    pub fn is_starting(&self) -> bool {
+        has(&self.directory, STARTING)
     }
 
     /// Connects to the waiting container.
@@ -183,9 +189,16 @@ impl Record {
         Ok(socket)
     }
 
-    /// Notes that the container was started.
+    /// Notes that the container is being started: nobody can start it a second time, but its program is still to come.
+    pub fn starting(&self) {
+        let directory = &self.directory;
+        let _ = rustix::fs::renameat(directory, START, directory, STARTING);
+    }
+
+    /// Notes that the container was started, with hooks or without.
     pub fn started(&self) {
-        let _ = rustix::fs::unlinkat(&self.directory, START, AtFlags::empty());
+        let name = if self.saved.start_hooks { STARTING } else { START };
+        let _ = rustix::fs::unlinkat(&self.directory, name, AtFlags::empty());
     }
 
     /// Gives the lock back, for other commands to change the container.
@@ -200,7 +213,7 @@ impl Record {
     pub fn remove(self) -> Result<()> {
         let _ = rustix::fs::unlinkat(&self.directory, CRIU_ROOT, AtFlags::REMOVEDIR);
         self.remove_notify();
-        for name in [START, CONFIG, TEMPORARY, INIT, STATE] {
+        for name in [START, STARTING, CONFIG, TEMPORARY, INIT, STATE] {
             let _ = rustix::fs::unlinkat(&self.directory, name, AtFlags::empty());
         }
         match rustix::fs::unlinkat(CWD, &self.path, AtFlags::REMOVEDIR) {
@@ -467,15 +480,16 @@ impl Record {
     }
 }
 
-/// How long a command waits for whoever makes the container.
+/// How long a command waits for another that is at work on the container.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How often it looks meanwhile.
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// Takes the lock; `false` when the directory is gone: another command may have deleted it while we waited.
 ///
-/// Other commands give it back by themselves; `create` may run hooks, and a hook that changes the container would wait for `create`, which
-/// waits for the hook. A `create` that was killed is followed by its init at once, which has a copy of the lock.
+/// Other commands give it back by themselves, unless they hang or were stopped. `create` may run hooks, and a hook that changes the
+/// container would wait for `create`, which waits for the hook. A `create` that was killed is followed by its init at once, which has a
+/// copy of the lock.
 fn lock(directory: &OwnedFd, path: &Path, id: &str) -> Result<bool> {
     let failed = |errno| Error::system(format!("lock `{}`", path.display()), errno);
     let mut deadline = None;
@@ -484,11 +498,15 @@ fn lock(directory: &OwnedFd, path: &Path, id: &str) -> Result<bool> {
             Err(Errno::WOULDBLOCK) => {}
             locked => break locked.map_err(failed)?,
         }
-        if read_init(directory, path)?.is_some() {
-            break rustix::fs::flock(directory, FlockOperation::LockExclusive).map_err(failed)?;
-        }
         if Instant::now() > *deadline.get_or_insert_with(|| Instant::now() + PATIENCE) {
-            return Err(Error::Creating(id.to_owned()));
+            return Err(match read_init(directory, path)? {
+                Some(_) => Error::Hinted {
+                    what: format!("lock `{}`", path.display()),
+                    errno: Errno::WOULDBLOCK,
+                    hint: "another command on this container hangs or was stopped: `fuser` on that directory shows which",
+                },
+                None => Error::Creating(id.to_owned()),
+            });
         }
         std::thread::sleep(PAUSE);
     }
@@ -499,6 +517,14 @@ fn lock(directory: &OwnedFd, path: &Path, id: &str) -> Result<bool> {
 fn is_locked(directory: &OwnedFd) -> bool {
     // Given back with the fd, which the caller is about to close.
     rustix::fs::flock(directory, FlockOperation::NonBlockingLockShared) == Err(Errno::WOULDBLOCK)
+}
+
+fn awaits_start(directory: &OwnedFd) -> bool {
+    has(directory, START) || has(directory, STARTING)
+}
+
+fn has(directory: &OwnedFd, name: &str) -> bool {
+    rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW).is_ok()
 }
 
 fn open_directory(path: &Path) -> std::result::Result<OwnedFd, Errno> {

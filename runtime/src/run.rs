@@ -101,5 +101,5 @@ fn service_manager(args: &mut Args) -> Option<Manager> {
 }
 
 fn launch<'a>(plan: &Plan, saved: &'a Saved, agent: Option<&'a mut Agent>) -> Launch<'a> {
-    Launch { saved, status: "creating", agent, hooks: launch::has_hooks(plan) }
+    Launch { saved, status: "creating", agent, hooks: launch::has_hooks(plan), record: None }
 }

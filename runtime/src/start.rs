@@ -27,6 +27,11 @@ pub fn run(parsed: &Parsed) -> Result<()> {
     let id = ContainerId::new(&parsed.operands[0])?;
     let record = Record::open(&args::root(parsed), &id)?;
     match Status::of(&record.saved, record.awaits_start())? {
+        Status::Created if record.is_starting() => {
+            return Err(Error::State(format!(
+                "cannot start container `{id}`: it is being started already"
+            )));
+        }
         Status::Created => {}
         Status::Creating => {
             return Err(Error::State(format!(
@@ -86,11 +91,15 @@ fn start(record: &Record, saved: &Saved) -> std::result::Result<(), Unexecuted> 
     }
     wire::send_go(socket.as_fd())
         .map_err(|errno| other(Error::system(format!("start container `{}`", saved.id), errno)))?;
-    record.started();
+    match saved.start_hooks {
+        true => record.starting(),
+        false => record.started(),
+    }
     // Hooks may take long, and hang: what ends the container must not wait for them. Nobody can start it a second time.
     record.unlock();
     let (hooks, agent) = (saved.start_hooks, agent.as_mut());
-    Launch { saved, status: "created", agent, hooks }.follow(socket.as_fd())?;
+    let record = Some(record);
+    Launch { saved, status: "created", agent, hooks, record }.follow(socket.as_fd())?;
     Pid::from_raw(saved.pid).map_or(Ok(()), launch::has_executed)
 }
 

@@ -326,3 +326,13 @@ fn an_exec_that_is_killed_leaves_no_process_half_way() {
     let _ = container.delete().ok();
     sandbox.assert_clean();
 }
+
+#[test]
+fn a_console_socket_is_for_a_terminal() {
+    let _sandbox = Sandbox::enter();
+    let (runtime, bundle) = (Runtime::under_test(), sleeper());
+    let container = runtime.start(&bundle);
+    let options = ["exec", "--console-socket", "/no/such/socket"];
+    let refused = runtime.call(options).args([container.id(), "true"]).run().exits(255);
+    refused.says("cannot use console socket if nrun will not allocate tty");
+}

@@ -3,7 +3,8 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use nconform::fixture::{BundleDir, Container, Output, Runtime, Sandbox, cgroups, strace};
+use nconform::fixture::{BundleDir, Console, Container, Output, Runtime, Sandbox, cgroups, strace};
+use rustix::process::{Pid, WaitOptions, waitpid};
 use serde_json::json;
 
 fn sleeper() -> BundleDir {
@@ -188,4 +189,34 @@ fn a_process_with_processors_of_its_own_is_bound_to_them_before_it_enters() {
     let shown = show(&runtime, &container, &[]).ok().stdout();
     let count = cgroups::named(container.id()).len();
     assert_eq!(ending(&shown, &format!("/{}", container.id())).len(), count, "{shown}");
+}
+
+/// The kernel counts what is forked, and lets everybody move in: whoever looks for the reason must get in.
+#[test]
+fn a_process_gets_into_a_container_that_is_at_its_limit_of_processes() {
+    let _sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    for limit in [3, 4] {
+        let bundle = BundleDir::new()
+            .set("/linux/resources/pids/limit", limit)
+            .shell("sleep 600 & sleep 600 & echo ready; wait");
+        let container = runtime.start(&bundle);
+        container.output().wait_for("ready");
+        let exec = |args: &[&str]| runtime.call(["exec"]).args([container.id()]).args(args).run();
+        assert_eq!(exec(&["echo", "in"]).ok().text(), "in", "limit {limit}");
+        let shown = exec(&["cat", "/proc/self/cgroup"]).ok().stdout();
+        let count = ending(&shown, &format!("/{}", container.id())).len();
+        assert_eq!(count, cgroups::named(container.id()).len(), "{shown}");
+        // With a terminal, whose master is sent once.
+        let (console, file) = (Console::listen(), bundle.path().join("pid"));
+        let (socket, path) = (console.path().display().to_string(), file.display().to_string());
+        let options = ["-d", "-t", "--console-socket", &socket, "--pid-file", &path];
+        let call = runtime.call(["exec"]).args(options).args([container.id(), "echo", "typed"]);
+        let (mut child, output) = call.start();
+        let _ = console.receive().expect("typed");
+        assert!(child.wait().expect("wait for nrun").success(), "{output}");
+        let pid = fs::read_to_string(file).expect("a pid file").parse().ok();
+        let pid = pid.and_then(Pid::from_raw).expect("a pid");
+        waitpid(Some(pid), WaitOptions::empty()).expect("ours since its parent ended");
+    }
 }

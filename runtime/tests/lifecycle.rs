@@ -156,12 +156,17 @@ fn the_pid_file_is_there_when_create_run_and_exec_return() {
     let file = bundle.path().join("pid");
     let path = file.to_str().expect("UTF-8");
     let read = || fs::read_to_string(&file).expect("a pid file");
+    let neighbour = bundle.path().join(".pid");
+    fs::write(&neighbour, "somebody's").expect("write a file");
     let container = runtime.create(&bundle, ["--pid-file", path]);
+    assert_eq!(fs::read_to_string(neighbour).expect("a file"), "somebody's");
     assert_eq!(read(), container.pid().as_raw_nonzero().to_string(), "no newline: shims parse it");
     let root = bundle.rootfs().display().to_string();
     let none = runtime.bundle_call("create", &bundle, ["--pid-file", &root], &runtime.new_id());
     none.run().exits(1).says("is a directory");
-    assert!(!bundle.path().join(".rootfs").exists(), "what was to become it");
+    let made = fs::read_dir(bundle.path()).expect("the bundle").map(|entry| entry.expect("one"));
+    let left = made.filter(|entry| entry.file_name().to_string_lossy().starts_with(".rootfs"));
+    assert_eq!(left.count(), 0, "what was to become it");
 
     let id = runtime.new_id();
     let _ = runtime.bundle_call("run", &bundle, ["-d", "--pid-file", path], &id).run().ok();

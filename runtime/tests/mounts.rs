@@ -485,3 +485,32 @@ fn links_in_the_image_lead_to_places_in_the_image() {
     assert!(!outside.path().join("data").exists() && !Path::new("/tmp/data").exists());
     assert!(bundle.rootfs().join("tmp/data").exists());
 }
+
+#[test]
+fn a_container_may_have_more_mounts_and_masked_paths_than_files_and_its_limit_is_the_callers() {
+    let _sandbox = Sandbox::enter();
+    let (volume, masked) = (scratch_dir(), scratch_dir());
+    let runtime = Runtime::under_test();
+    let mount = |destination: String, source: &Path| json!({"destination": destination, "type": "bind", "source": source, "options": ["rbind", "ro"]});
+    let path = |i: usize| format!("/many/{i}");
+    let mut bundle = BundleDir::new().push("/mounts", mount("/many".into(), masked.path()));
+    for i in 0..700 {
+        fs::create_dir(masked.path().join(i.to_string())).expect("make a directory");
+        bundle = bundle.push("/mounts", mount(format!("/tmp/{i}"), volume.path()));
+    }
+    let bundle = bundle
+        .remove("/process/rlimits")
+        .set("/linux/maskedPaths", (0..700).map(path).collect::<Vec<_>>())
+        .shell(
+            "ulimit -Sn; ulimit -Hn; grep -c ' /tmp/' /proc/mounts; grep -c ' /many/' /proc/mounts",
+        );
+    let run = |script: &str, bundle: &BundleDir| {
+        let (id, path) = (runtime.new_id(), bundle.path().display().to_string());
+        runtime.call_after(script, ["run", "--bundle", &path, &id]).run().ok().text()
+    };
+    let script = "ulimit -Sn 600; ulimit -Hn 8000";
+    let limit = json!([{"type": "RLIMIT_NOFILE", "soft": 1024, "hard": 1024}]);
+    assert_eq!(run(script, &bundle).replace('\n', " "), "600 8000 700 700");
+    let bundle = bundle.set("/process/rlimits", limit);
+    assert_eq!(run(script, &bundle).replace('\n', " "), "1024 1024 700 700");
+}

@@ -339,7 +339,8 @@ fn signals_are_neither_blocked_nor_ignored() {
 #[test]
 fn what_the_caller_ignores_is_not_ignored_in_the_container() {
     let _sandbox = Sandbox::enter();
-    let script = r#"trap '' HUP INT QUIT USR1 USR2 PIPE ALRM TERM CHLD TSTP TTIN TTOU; exec "$@""#;
+    let script =
+        r#"trap '' HUP INT QUIT USR1 USR2 PIPE ALRM TERM CHLD TSTP TTIN TTOU XFSZ; exec "$@""#;
     let runtime = Runtime::under_test().launched_by(["sh", "-c", script, "sh"]);
     let trapped = BundleDir::new().shell("trap 'echo heard' HUP; kill -HUP $$");
     assert_eq!(runtime.run(&trapped).ok().text(), "heard");

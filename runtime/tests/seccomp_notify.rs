@@ -1,9 +1,13 @@
 //! seccomp user notification, with an agent that answers.
 
+use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use nconform::fixture::{BundleDir, Runtime, Sandbox, SeccompAgent};
+use nconform::fixture::{BundleDir, Runtime, Sandbox, SeccompAgent, scratch_dir};
+use rustix::net::{
+    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with,
+};
 use rustix::process::{Pid, WaitOptions, waitpid};
 use serde_json::{Value, json};
 use sys::notification::{Answer, Notification};
@@ -275,4 +279,64 @@ fn in_a_user_namespace_the_agent_decides_too() {
     let bundle = bundle.args(["sleep", "600"]);
     let container = runtime.start(&bundle);
     container.exec(["mkdir", "/tmp/x"]).says("No medium found");
+}
+
+/// Who listens there accepts nothing, and as many wait as may.
+fn full_socket(path: &Path) -> (OwnedFd, Vec<OwnedFd>) {
+    let (family, kind) = (AddressFamily::UNIX, SocketType::STREAM);
+    let socket = |flags| socket_with(family, kind, flags, None).expect("a socket");
+    let (listener, address) = (socket(SocketFlags::CLOEXEC), SocketAddrUnix::new(path));
+    let address = address.expect("an address");
+    bind(&listener, &address).and_then(|()| listen(&listener, 0)).expect("listen on a socket");
+    let mut waiting = Vec::new();
+    loop {
+        let client = socket(SocketFlags::CLOEXEC | SocketFlags::NONBLOCK);
+        match connect(&client, &address) {
+            Ok(()) => waiting.push(client),
+            Err(_) => return (listener, waiting),
+        }
+    }
+}
+
+#[test]
+fn an_agent_or_an_engine_that_does_not_accept_holds_nobody_up() {
+    let _sandbox = Sandbox::enter();
+    let (runtime, directory) = (Runtime::under_test(), scratch_dir());
+    let socket = directory.path().join("full");
+    let _full = full_socket(&socket);
+    let begin = Instant::now();
+    let bundle = BundleDir::new().set("/linux/seccomp", profile(&MKDIR, &socket));
+    let words = "failed to connect with seccomp agent";
+    runtime.run(&bundle).exits(1).says(words);
+    for kills in [true, false] {
+        let container = runtime.create(&bundle, [""; 0]);
+        let id = container.id();
+        let end = if kills { ["kill", id, "KILL"] } else { ["delete", "--force", id] };
+        let (mut child, output) = runtime.call(["start", id]).start();
+        std::thread::sleep(Duration::from_millis(200));
+        let _ = runtime.call(end).run().ok();
+        assert!(!child.wait().expect("wait for nrun").success(), "{output}");
+    }
+    let (terminal, path) = (BundleDir::new().set("/process/terminal", true), socket.display());
+    let console = [format!("--console-socket={path}")];
+    let refused = runtime.bundle_call("create", &terminal, console, &runtime.new_id()).run();
+    refused.exits(1).says("connect to the console socket");
+    let pidfd = [format!("--pidfd-socket={path}")];
+    let refused = runtime.bundle_call("create", &BundleDir::new(), pidfd, &runtime.new_id()).run();
+    refused.exits(1).says("connect to the pidfd socket");
+    assert!(begin.elapsed() < Duration::from_secs(15), "{:?}", begin.elapsed());
+}
+
+#[test]
+fn a_command_that_has_the_lock_and_hangs_is_not_waited_for_without_end() {
+    let _sandbox = Sandbox::enter();
+    let (runtime, bundle) = (Runtime::under_test(), BundleDir::new().args(["sleep", "600"]));
+    let container = runtime.start(&bundle);
+    let directory = std::fs::File::open(runtime.root().join(container.id())).expect("the state");
+    directory.lock().expect("nobody else has the lock");
+    let begin = Instant::now();
+    container.kill("KILL").exits(1).says("another command on this container hangs or was stopped");
+    assert!(begin.elapsed() < Duration::from_secs(20), "{:?}", begin.elapsed());
+    directory.unlock().expect("it is ours");
+    let _ = container.kill("KILL").ok();
 }

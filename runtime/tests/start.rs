@@ -87,3 +87,21 @@ fn start_fails_when_the_init_is_killed_before_its_exec() {
     }
     sandbox.assert_clean();
 }
+
+#[test]
+fn a_container_is_created_until_the_hooks_of_its_start_are_done_and_started_but_once() {
+    let _sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let bundle = hooked(BundleDir::new().args(["sleep", "600"]), "read line </go");
+    let go = bundle.rootfs().join("go");
+    let mode = rustix::fs::Mode::from_raw_mode(0o600);
+    rustix::fs::mknodat(rustix::fs::CWD, &go, rustix::fs::FileType::Fifo, mode, 0).expect("a FIFO");
+    let container = runtime.create(&bundle, [""; 0]);
+    let (mut child, output) = starting(&runtime, &container);
+    assert_eq!(container.status(), "created");
+    container.start().exits(1).says("it is being started already");
+    std::fs::write(go, "go\n").expect("let the hook go on");
+    assert!(child.wait().expect("wait for start").success(), "{output}");
+    assert_eq!(container.status(), "running");
+    container.start().exits(1).says("cannot start an already running container");
+}

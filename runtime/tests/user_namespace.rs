@@ -1,17 +1,22 @@
 //! Containers with a user namespace: ids, what root in it may do, and what is done for it from outside.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
 
-use nconform::fixture::{BundleDir, Console, Runtime, Sandbox};
+use nconform::fixture::{BundleDir, Console, Runtime, Sandbox, scratch_dir};
 use serde_json::json;
 
 /// Root in the container is this user on the host.
 const FIRST: u32 = 100_000;
 
 fn mapped() -> BundleDir {
+    with_user_namespace(BundleDir::new())
+}
+
+fn with_user_namespace(bundle: BundleDir) -> BundleDir {
     let mapping = json!([{"containerID": 0, "hostID": FIRST, "size": 65536}]);
-    BundleDir::new()
+    bundle
         .push("/linux/namespaces", json!({"type": "user"}))
         .set("/linux/uidMappings", mapping.clone())
         .set("/linux/gidMappings", mapping)
@@ -219,4 +224,18 @@ fn a_root_that_the_user_cannot_reach_is_reported_with_what_to_do() {
     assert!(output.stderr().contains("permission denied"), "{output}");
     assert!(output.stderr().contains("hint: "), "{output}");
     sandbox.assert_clean();
+}
+
+#[test]
+fn devices_are_not_made_through_a_link_of_the_image() {
+    let _sandbox = Sandbox::enter();
+    let (runtime, volume) = (Runtime::under_test(), scratch_dir());
+    fs::set_permissions(volume.path(), fs::Permissions::from_mode(0o777)).expect("open to all");
+    let bind = json!({"destination": "/vol", "type": "bind", "source": volume.path(), "options": ["rbind"]});
+    let bundle = with_user_namespace(BundleDir::with_the_images_dev()).push("/mounts", bind);
+    fs::create_dir(bundle.rootfs().join("vol")).expect("make a directory");
+    bundle.plant("/dev", Path::new("/vol"));
+    runtime.run(&bundle).exits(1).says("the image has a symbolic link there");
+    let made: Vec<_> = fs::read_dir(volume.path()).expect("the volume").collect();
+    assert!(made.is_empty(), "{made:?}");
 }

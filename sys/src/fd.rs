@@ -39,9 +39,18 @@ pub fn close_others(first: u32, kept: &mut [u32]) -> Result<()> {
     close_range(from, u32::MAX)
 }
 
+/// Closes one fd, by the rule of [`close_others`]: nothing that is dropped owns it, and it must not be used again.
+///
+/// # Errors
+/// `ENOSYS` before Linux 5.9.
+pub fn close_given_up(fd: BorrowedFd<'_>) -> Result<()> {
+    let number = fd.as_raw_fd().unsigned_abs();
+    close_range(number, number)
+}
+
 fn close_range(first: u32, last: u32) -> Result<()> {
     const NO_FLAGS: libc::c_uint = 0;
-    // SAFETY: no memory is involved, and the caller of the only function above has given up whatever owns these fds.
+    // SAFETY: no memory is involved, and the callers of the functions above have given up whatever owns these fds.
     check(unsafe { libc::syscall(libc::SYS_close_range, first, last, NO_FLAGS) }).map(drop)
 }
 

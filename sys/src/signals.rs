@@ -114,8 +114,9 @@ pub fn end_when_asked() {
     }
 }
 
-/// What programs are started with ignored: by nohup, in the background of a shell, under a daemon, and by ourselves (SIGPIPE).
-const OFTEN_IGNORED: [Signal; 12] = [
+/// What programs are started with ignored: by nohup, in the background of a shell, under a daemon, by a program in Python (SIGXFSZ), and
+/// by ourselves (SIGPIPE).
+const OFTEN_IGNORED: [Signal; 13] = [
     Signal::HUP,
     Signal::INT,
     Signal::QUIT,
@@ -128,6 +129,7 @@ const OFTEN_IGNORED: [Signal; 12] = [
     Signal::TSTP,
     Signal::TTIN,
     Signal::TTOU,
+    Signal::XFSZ,
 ];
 
 /// Gives a program that is about to be executed the dispositions and the mask that it expects: the default, and none blocked.

@@ -18,6 +18,7 @@ pub(super) fn all() -> Vec<Case> {
         case('B', "run in a directory behind a descriptor of the caller", run_behind_descriptor),
         case('B', "exec in a directory behind a descriptor of the caller", exec_behind_descriptor),
         case('B', "the container keeps descriptors of the caller", keep_descriptors),
+        case('B', "run in a directory below what is masked", run_below_mask),
     ];
     let after = [
         case('E', "a user id that is none becomes another one", identity::odd_user),
@@ -170,6 +171,40 @@ fn exec_behind_descriptor(runtime: &Runtime) -> Verdict {
             }
             Ok(_) => {}
             Err(why) => return not_tried(why),
+        }
+    }
+    Verdict::Safe
+}
+
+/// What a runtime has found in order to cover it is open as some number, and shows what lies below: named, and by a link in a path that
+/// is another one if `..` is taken away from its text.
+fn run_below_mask(runtime: &Runtime) -> Verdict {
+    let volume = scratch_dir();
+    let inner = volume.path().join("masked/sub/inner");
+    let made = fs::create_dir_all(&inner).and_then(|()| {
+        let secret = |directory: &Path| fs::write(directory.join("secret"), SECRET);
+        inner.ancestors().take(3).try_for_each(secret)
+    });
+    if let Err(error) = made {
+        return not_tried(error.to_string());
+    }
+    let bind = json!({"destination": "/vol", "type": "bind", "source": volume.path(), "options": ["rbind"]});
+    let mut bundle = BundleDir::new()
+        .args(["cat", "secret"])
+        .push("/mounts", bind)
+        .set("/linux/maskedPaths", json!(["/vol/masked", "/sys/firmware", "/proc/keys"]));
+    for number in 3..=60 {
+        let behind = format!("/proc/self/fd/{number}");
+        bundle.plant("/behind", Path::new(&format!("{behind}/sub/inner")));
+        for cwd in [behind.as_str(), "/behind/../inner"] {
+            bundle = bundle.set("/process/cwd", cwd);
+            match run(runtime, &bundle) {
+                Ok(output) if output.stdout().contains(SECRET) => {
+                    return Verdict::Broken(format!("in {cwd}: {output}"));
+                }
+                Ok(_) => {}
+                Err(why) => return not_tried(why),
+            }
         }
     }
     Verdict::Safe

@@ -342,7 +342,8 @@ impl<'a> Child<'a> {
 
     pub(super) fn device(&mut self, device: &'a Device) -> Result<(), Errno> {
         if let Some(source) = device.bind {
-            let target = until_exec(device.target.ensure(self.root()?, true)?);
+            let restrict = restriction(&device.target);
+            let target = until_exec(device.target.ensure_with(self.root()?, true, restrict)?);
             return attach(self.tree(source)?, target);
         }
         let (parent, name) = self.directory_of(&device.target)?;
@@ -380,10 +381,7 @@ impl<'a> Child<'a> {
         {
             return Ok((directory, name));
         }
-        // What is made in /dev is made there and nowhere else: a /dev that is a link of the image could lead into a volume, and
-        // to files of the host that go by the names of devices (CVE-2026-41579, CVE-2026-47766).
-        let in_dev = target.path().to_bytes().starts_with(b"dev/");
-        let restrict = if in_dev { ResolveFlags::NO_SYMLINKS } else { ResolveFlags::empty() };
+        let restrict = restriction(target);
         let fresh = self.fresh.filter(|(fresh, _)| *fresh == path);
         let directory = match fresh {
             Some((_, tmpfs)) => Ok(tmpfs),
@@ -450,6 +448,13 @@ impl<'a> Child<'a> {
         self.root = Some(until_exec(root));
         Ok(())
     }
+}
+
+/// What is made in /dev is made there and nowhere else: a /dev that is a link of the image could lead into a volume, and to files of the
+/// host that go by the names of devices (CVE-2026-41579, CVE-2026-47766).
+fn restriction(target: &Target) -> ResolveFlags {
+    let in_dev = target.path().to_bytes().starts_with(b"dev/");
+    if in_dev { ResolveFlags::NO_SYMLINKS } else { ResolveFlags::empty() }
 }
 
 pub(super) fn read_only() -> Attributes {

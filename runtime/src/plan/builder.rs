@@ -9,7 +9,7 @@ use super::namespaces::{self, Namespaces, Shape};
 use super::net_devices::{self, NetDevice};
 use super::op::{Barrier, Carrier, Mask, Op, RootPath, Source, Step};
 use super::{
-    Error, Options, attributes, c_string, cgroup_mounts, console, devices, labels, options,
+    Error, Options, attributes, c_string, cgroup_mounts, console, devices, files, labels, options,
     process, propagation, sd_notify, seccomp, sysctl,
 };
 use crate::cgroup::{self, CgroupPlan};
@@ -39,6 +39,8 @@ pub(super) struct Builder<'a> {
     /// Our /proc entry must stay writable, until everything was written there, for a caller, or for a root of the user namespace,
     /// who is not the host's root.
     pub(super) stays_dumpable: bool,
+    /// As many files as the set-up may have open at once.
+    pub(super) files: u64,
     pub(super) has_mounts: bool,
     pub(super) carrier: Carrier,
     pub(super) shape: Shape,
@@ -79,6 +81,7 @@ impl<'a> Builder<'a> {
             host,
             options,
             linux,
+            files: files::needed(&checked.spec),
             has_mounts: namespaces.all().contains(Kinds::MOUNT),
             carrier: if clones_mounts { Carrier::Tree } else { Carrier::Path },
             shape: namespaces::shape(&namespaces, offsets.is_some()),
@@ -206,7 +209,7 @@ impl<'a> Builder<'a> {
 
     /// Limits and the score of the out-of-memory killer.
     fn limits(&self) -> Vec<Step> {
-        let mut limits = process::rlimits(self.process, "/process");
+        let mut limits = process::rlimits(self.process, self.files, "/process");
         if let Some(score) = self.process.oom_score_adj() {
             let op = Op::WriteProc {
                 path: c"/proc/self/oom_score_adj".to_owned(),
@@ -463,6 +466,9 @@ impl<'a> Builder<'a> {
         if filter.is_some() && !no_new_privileges {
             process::keep_sys_admin(&mut steps);
         }
+        let listen_fds = self.options.listen_fds;
+        let first = listen_fds.saturating_add(self.options.preserve_fds).saturating_add(3);
+        self.push(Op::CloseSetUp { first }, "");
         self.steps.extend(steps);
         // With the container's own ids and before the state is committed, so that `create` reports a missing program.
         let find = process::find_executable(self.process, "/process")?;
@@ -471,13 +477,11 @@ impl<'a> Builder<'a> {
             self.push(Op::EndWhenAsked, "");
         }
         self.push(Op::Wait(Barrier::Ready), "");
-        let listen_fds = self.options.listen_fds;
-        let first = listen_fds.saturating_add(self.options.preserve_fds).saturating_add(3);
         if self.options.await_start {
-            self.push(Op::AwaitStart { first }, "");
+            self.push(Op::AwaitStart, "");
         }
         self.start_hooks()?;
-        self.steps.extend(process::last_rlimit(self.process, "/process"));
+        self.steps.extend(process::last_rlimit(self.process, self.files, "/process"));
         self.push(Op::CloseFds { first }, "");
         if let Some(filter) = filter {
             // Last, so that the filter need not allow anything that only the runtime does.

@@ -135,6 +135,7 @@ impl Op {
             Op::Rlimit { resource, .. } => {
                 format!("set the limit {}", format!("{resource:?}").to_uppercase())
             }
+            Op::CallersFiles => "set the limit NOFILE to the caller's".into(),
             Op::Attribute(attribute) => attribute.phrase(),
             Op::Keyring(name) => format!("join the session keyring {}", Name(name)),
             Op::NoNewPrivileges => "set no_new_privs".into(),
@@ -150,9 +151,8 @@ impl Op {
             Op::Home { uid } => format!("look up the home directory of user {uid}"),
             Op::FindExecutable { name, .. } => format!("find `{name}`"),
             Op::EndWhenAsked => "end when a signal asks for it".into(),
-            Op::AwaitStart { first } => {
-                format!("close file descriptors from {first} on, and wait for start")
-            }
+            Op::CloseSetUp { first } => format!("close what the set-up needed, from {first} on"),
+            Op::AwaitStart => "wait for start".into(),
             Op::Seccomp { .. } => "install the seccomp filter".into(),
             Op::CloseFds { first } => format!("close file descriptors from {first} on"),
             Op::Exec { argv, .. } => {

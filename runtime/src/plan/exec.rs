@@ -36,6 +36,9 @@ pub struct Options<'a> {
     pub preserve_fds: u32,
     /// Only systemd may put a process into the container's cgroup.
     pub by_systemd: bool,
+    /// The container is at its limit of processes: the cgroup is entered after the last fork, by our parent. The kernel counts what is
+    /// forked in a cgroup, and lets everybody move in (cgroup-v2.rst, "PID").
+    pub at_limit: bool,
     /// The container's processes share a session keyring of their own.
     pub new_keyring: bool,
 }
@@ -65,12 +68,14 @@ pub fn exec(
     if filter.is_some() && !process.no_new_privileges().unwrap_or(false) {
         process::keep_sys_admin(&mut privileges);
     }
+    let first = options.preserve_fds.saturating_add(3);
+    steps.push(Step { op: Op::CloseSetUp { first }, pointer: String::new() });
     steps.extend(privileges);
     steps.push(process::find_executable(process, options.at)?);
-    steps.extend(process::last_rlimit(process, options.at));
+    steps.extend(process::last_rlimit(process, 0, options.at));
     let mut push = |op, pointer: &str| steps.push(Step { op, pointer: pointer.to_owned() });
     push(Op::Wait(Barrier::Ready), "");
-    push(Op::CloseFds { first: options.preserve_fds.saturating_add(3) }, "");
+    push(Op::CloseFds { first }, "");
     if let Some(filter) = filter {
         push(filter.into(), "/linux/seccomp");
     }
@@ -91,6 +96,7 @@ pub fn exec(
         scheduled_by_parent: by_parent,
         net_devices: Vec::new(),
         hooks: ByParent::default(),
+        files: 0,
         sources: Vec::new(),
         steps,
     })
@@ -102,9 +108,11 @@ fn enter(process: &Process, host: &Host, options: &Options<'_>) -> Result<Vec<St
     // With the host's privileges, which the container's user namespace takes away.
     let (initial, last) = attributes::affinity(process, options.at)?;
     steps.extend(initial);
-    let cgroup = if options.by_systemd { Op::Wait(Barrier::Cgroup) } else { Op::JoinCgroup };
-    steps.push(Step { op: cgroup, pointer: String::new() });
-    steps.extend(last);
+    let by_parent = options.by_systemd || options.at_limit;
+    let cgroup = if by_parent { Op::Wait(Barrier::Cgroup) } else { Op::JoinCgroup };
+    let cgroup = [Step { op: cgroup, pointer: String::new() }].into_iter().chain(last);
+    let (first, late) = if options.at_limit { (None, Some(cgroup)) } else { (Some(cgroup), None) };
+    steps.extend(first.into_iter().flatten());
     steps.extend(attributes::labels(process, host, options.at)?);
     if let Some(score) = process.oom_score_adj() {
         let op = Op::WriteProc {
@@ -113,7 +121,7 @@ fn enter(process: &Process, host: &Host, options: &Options<'_>) -> Result<Vec<St
         };
         steps.push(Step { op, pointer: format!("{}/oomScoreAdj", options.at) });
     }
-    steps.extend(process::rlimits(process, options.at));
+    steps.extend(process::rlimits(process, 0, options.at));
     let mut push = |op, pointer: &str| steps.push(Step { op, pointer: pointer.to_owned() });
     // Before anybody in the container can see us (CVE-2016-9962).
     push(Op::NotDumpable, "");
@@ -122,6 +130,8 @@ fn enter(process: &Process, host: &Host, options: &Options<'_>) -> Result<Vec<St
     if options.namespaces.contains(Kinds::PID) {
         push(Op::Fork { namespaces: Kinds::NONE }, "");
     }
+    steps.extend(late.into_iter().flatten());
+    let mut push = |op, pointer: &str| steps.push(Step { op, pointer: pointer.to_owned() });
     if options.namespaces.contains(Kinds::USER) {
         // The container's processes see us from here on, and its root is who we become: never traceable in between.
         push(Op::NamespaceRoot { dumpable: false }, "");

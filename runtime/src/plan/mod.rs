@@ -12,6 +12,7 @@ mod cgroups;
 pub mod devices;
 mod display;
 pub mod exec;
+pub mod files;
 pub mod hooks;
 pub mod idmap;
 mod labels;
@@ -118,6 +119,8 @@ pub struct Plan {
     pub net_devices: Vec<NetDevice>,
     /// Hooks that the parent runs at [`Barrier::Hooks`], and where all hooks write.
     pub hooks: ByParent,
+    /// As many files as the parent, or the child, may have open at once.
+    pub files: u64,
     /// Bind sources, opened by the parent before the clone.
     pub sources: Vec<Source>,
     /// What the child does, in order.
@@ -156,6 +159,7 @@ pub fn create(
         scheduled_by_parent: builder.scheduled_by_parent,
         net_devices: builder.net_devices,
         hooks: builder.hooks,
+        files: builder.files,
         sources: builder.sources,
         steps: builder.steps,
     })

@@ -209,7 +209,7 @@ pub enum Op {
     Capabilities(Capabilities),
     /// Set the file mode creation mask.
     Umask(u32),
-    /// Change to the working directory and make sure that it is inside the root.
+    /// Change to the working directory, through no magic link, and make sure that it is inside the root.
     WorkingDirectory {
         /// The directory, in the container.
         path: CString,
@@ -234,11 +234,16 @@ pub enum Op {
     /// does so. Before the caller hears that the container is there; a signal that comes earlier is lost on the first process of a
     /// pid namespace, which has no default (pid_namespaces(7)).
     EndWhenAsked,
-    /// Close what the set-up needed, and wait until `start` connects to the socket.
-    AwaitStart {
+    /// Set the limit on open files back to the caller's, where the set-up took more and config.json has none.
+    CallersFiles,
+    /// Close what the set-up needed, before anything is looked up for the process: an fd of what is masked or read-only by now leads to
+    /// what lies below, and `/proc/self/fd` to the fd.
+    CloseSetUp {
         /// The first fd that is not the container's.
         first: u32,
     },
+    /// Wait until `start` connects to the socket.
+    AwaitStart,
     /// Install the seccomp filter.
     Seccomp {
         /// The program.

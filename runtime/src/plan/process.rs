@@ -3,7 +3,7 @@
 //! Shared by `create` and `exec`, so that an exec'd process cannot end up with other privileges than the container's own.
 
 use super::op::{Capabilities, Op, Step};
-use super::{Error, Options, c_string, sd_notify};
+use super::{Error, Options, c_string, files, sd_notify};
 use crate::host::{Host, SYS_ADMIN};
 use oci_spec::runtime::{Capability, LinuxCapabilities, PosixRlimit, PosixRlimitType, Process};
 use rustix::process::Resource;
@@ -90,31 +90,37 @@ fn keeps_groups(annotations: Option<&HashMap<String, String>>) -> bool {
     value.is_some_and(|value| value != "0")
 }
 
-/// As many files as setting a container up may ever have open at once.
-const ENOUGH_FILES: u64 = 1024;
-
-/// The resource limits, but for a number of open files that would leave too few for setting the container up: that one is
-/// lowered by [`last_rlimit`].
-pub fn rlimits(process: &Process, at: &str) -> Vec<Step> {
+/// The resource limits, but for a number of open files that would leave fewer than are `needed` for setting the container up: that
+/// one is lowered by [`last_rlimit`].
+pub fn rlimits(process: &Process, needed: u64, at: &str) -> Vec<Step> {
     let listed = process.rlimits().as_deref().unwrap_or_default();
-    let step = |(i, rlimit): (usize, &PosixRlimit)| match (is_too_low(rlimit), rlimit.hard()) {
+    let enough = needed.max(files::ENOUGH);
+    let step = |(i, rlimit): (usize, &PosixRlimit)| match (is_below(rlimit, enough), rlimit.hard())
+    {
         (false, hard) => Some(rlimit_step(rlimit, rlimit.soft(), hard, at, i)),
         // The privilege to raise the hard limit is there only now.
-        (true, hard) if hard >= ENOUGH_FILES => Some(rlimit_step(rlimit, hard, hard, at, i)),
+        (true, hard) if hard >= enough => Some(rlimit_step(rlimit, hard, hard, at, i)),
         (true, _) => None,
     };
     listed.iter().enumerate().filter_map(step).collect()
 }
 
-/// The limit on open files, where it is low: nothing is opened after it, and to lower a limit takes no privilege.
-pub fn last_rlimit(process: &Process, at: &str) -> Option<Step> {
+/// The limit on open files, where it is low: nothing is opened after it, and to lower a limit takes no privilege. Without one the
+/// caller's, which we may have raised for ourselves.
+pub fn last_rlimit(process: &Process, needed: u64, at: &str) -> Option<Step> {
     let listed = process.rlimits().as_deref().unwrap_or_default();
-    let (i, rlimit) = listed.iter().enumerate().find(|(_, rlimit)| is_too_low(rlimit))?;
-    Some(rlimit_step(rlimit, rlimit.soft(), rlimit.hard(), at, i))
+    let enough = needed.max(files::ENOUGH);
+    let low = listed.iter().enumerate().find(|(_, rlimit)| is_below(rlimit, enough));
+    let raised = needed > files::USUAL
+        && !listed.iter().any(|rlimit| rlimit.typ() == PosixRlimitType::RlimitNofile);
+    match low {
+        Some((i, rlimit)) => Some(rlimit_step(rlimit, rlimit.soft(), rlimit.hard(), at, i)),
+        None => raised.then(|| Step { op: Op::CallersFiles, pointer: format!("{at}/rlimits") }),
+    }
 }
 
-fn is_too_low(rlimit: &PosixRlimit) -> bool {
-    rlimit.typ() == PosixRlimitType::RlimitNofile && rlimit.soft() < ENOUGH_FILES
+fn is_below(rlimit: &PosixRlimit, enough: u64) -> bool {
+    rlimit.typ() == PosixRlimitType::RlimitNofile && rlimit.soft() < enough
 }
 
 fn rlimit_step(rlimit: &PosixRlimit, soft: u64, hard: u64, at: &str, i: usize) -> Step {
@@ -401,7 +407,7 @@ mod tests {
 
     #[test]
     fn a_low_limit_on_open_files_is_set_last_and_a_hard_one_that_is_not_low_is_raised_first() {
-        let limits = |soft: u64, hard: u64| {
+        let limits_of = |soft: u64, hard: u64, needed: u64| {
             let json = format!(
                 r#"{{"args": ["x"], "rlimits": [{{"type": "RLIMIT_NOFILE", "soft": {soft}, "hard": {hard}}}]}}"#
             );
@@ -410,12 +416,25 @@ mod tests {
                 Op::Rlimit { soft, hard, .. } => (soft.unwrap(), hard.unwrap()),
                 _ => panic!("{step:?}"),
             };
-            let first: Vec<_> = rlimits(&process, "/process").iter().map(values).collect();
-            (first, last_rlimit(&process, "/process").as_ref().map(values))
+            let first: Vec<_> = rlimits(&process, needed, "/process").iter().map(values).collect();
+            (first, last_rlimit(&process, needed, "/process").as_ref().map(values))
         };
+        let limits = |soft: u64, hard: u64| limits_of(soft, hard, 200);
         assert_eq!(limits(1024, 4096), (vec![(1024, 4096)], None));
         assert_eq!(limits(20, 4096), (vec![(4096, 4096)], Some((20, 4096))));
         assert_eq!(limits(20, 30), (vec![], Some((20, 30))));
+        // What is not low for most is for a container of many mounts.
+        assert_eq!(limits_of(1024, 1024, 3000), (vec![], Some((1024, 1024))));
+        assert_eq!(limits_of(1024, 4096, 3000), (vec![(4096, 4096)], Some((1024, 4096))));
+        assert_eq!(limits_of(4096, 4096, 3000), (vec![(4096, 4096)], None));
+    }
+
+    #[test]
+    fn who_asks_for_no_limit_on_open_files_has_the_callers_after_a_set_up_of_many() {
+        let last = |needed| last_rlimit(&process(r#"{"args": ["x"]}"#), needed, "/process");
+        assert!(last(files::USUAL).is_none());
+        assert!(matches!(last(files::USUAL + 1), Some(Step { op: Op::CallersFiles, .. })));
+        assert!(rlimits(&process(r#"{"args": ["x"]}"#), 5000, "/process").is_empty());
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! What the directory of a container says, for those who look.
 
-use super::{CONFIG, INIT, START, STATE, Saved, is_locked, open_directory};
+use super::{CONFIG, INIT, STATE, Saved, awaits_start, is_locked, open_directory};
 use crate::error::{Error, Result};
 use crate::id::ContainerId;
 use crate::process;
-use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use std::io::Read;
 use std::mem::MaybeUninit;
@@ -29,8 +29,7 @@ pub fn peek(root: &Path, id: &ContainerId) -> Result<(Saved, bool)> {
     if saved.pid == 0 && is_locked(&directory) {
         saved.creating = true;
     }
-    let awaits_start = rustix::fs::statat(&directory, START, AtFlags::SYMLINK_NOFOLLOW).is_ok();
-    Ok((saved, awaits_start))
+    Ok((saved, awaits_start(&directory)))
 }
 
 /// The config.json that a container was created from.

@@ -1,5 +1,6 @@
 //! Class B: file descriptors and working directories that lead out of the container.
 
+use std::fs;
 use std::os::unix::fs::symlink;
 
 use nconform::fixture::{BundleDir, Canary, Capture, Runtime, SECRET, Sandbox, scratch_dir};
@@ -116,4 +117,63 @@ fn a_created_container_holds_nothing_of_its_set_up_while_it_waits_for_start() {
     wait_until(|| created.stdout().lines().count() >= 3);
     assert_eq!(created.stdout(), "0\n1\n2\n");
     assert_eq!(std::fs::read_to_string(&outputs).expect("what the hook wrote"), "hooked\n");
+}
+
+/// Which numbers the set-up has had for what it has covered changes with the configuration: all are tried.
+#[test]
+fn what_is_masked_or_read_only_cannot_be_reached_through_what_the_set_up_had_open() {
+    let _sandbox = Sandbox::enter();
+    let (runtime, volume) = (Runtime::under_test(), scratch_dir());
+    for name in ["masked", "kept"] {
+        let inner = volume.path().join(name).join("sub/inner");
+        fs::create_dir_all(&inner).expect("make directories");
+        for directory in inner.ancestors().take(3) {
+            fs::write(directory.join("secret"), SECRET).expect("write a file");
+        }
+    }
+    fs::copy("/bin/busybox", volume.path().join("tool")).expect("copy a program");
+    let bind = json!({"destination": "/vol", "type": "bind", "source": volume.path(), "options": ["rbind"]});
+    let mut bundle = BundleDir::new()
+        .push("/mounts", bind)
+        .push("/linux/maskedPaths", "/vol/masked")
+        .push("/linux/maskedPaths", "/vol/tool")
+        .push("/linux/readonlyPaths", "/vol/kept");
+    for number in 3..=60 {
+        let behind = format!("/proc/self/fd/{number}");
+        let link = bundle.rootfs().join("link");
+        let _ = fs::remove_file(&link);
+        symlink(format!("{behind}/sub/inner"), link).expect("link");
+        // Without `..` the second is another path: /inner, which is made in the root.
+        for cwd in [behind.as_str(), "/link/../inner"] {
+            bundle =
+                bundle.set("/process/cwd", cwd).shell("pwd -P; cat secret; echo x >written; exit");
+            let output = runtime.run(&bundle);
+            assert!(!output.stdout().contains(SECRET), "{cwd}: {output}");
+            for name in ["masked", "kept"] {
+                let written = |below: &str| volume.path().join(name).join(below).join("written");
+                let harmed = ["", "sub", "sub/inner"].iter().find(|below| written(below).exists());
+                assert_eq!(harmed, None, "{name} in {cwd}: {output}");
+            }
+        }
+        bundle = bundle.set("/process/cwd", "/").args([&behind, "echo", "executed"]);
+        let output = runtime.run(&bundle);
+        assert!(!output.stderr().contains("applet not found"), "{behind}: {output}");
+    }
+}
+
+/// A path of a volume can be swapped for a link to what another process has open: none is followed, whatever it leads to.
+#[test]
+fn a_working_directory_is_entered_through_no_magic_link() {
+    let _sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let bundle = BundleDir::new().args(["sleep", "600"]);
+    symlink("/proc/self/root/tmp", bundle.rootfs().join("link")).expect("link");
+    symlink("/tmp", bundle.rootfs().join("plain")).expect("link");
+    let container = runtime.start(&bundle);
+    let exec = |cwd: &str| runtime.call(["exec", "--cwd", cwd, container.id(), "pwd", "-P"]).run();
+    for cwd in ["/proc/1/root/tmp", "/proc/self/cwd", "/link", "/link/../tmp"] {
+        exec(cwd).exits(255).says("through a link to what a process has open");
+    }
+    assert_eq!(exec("/plain").ok().stdout(), "/tmp\n");
+    assert_eq!(exec("/proc/self/fd/..").ok().stdout().split('/').nth(1), Some("proc"));
 }

@@ -79,7 +79,7 @@ fn labels_of_the_program_are_not_those_of_hooks_of_the_create_phase() {
 fn hooks_of_the_start_phase_have_the_program_s_ids_and_come_before_nothing_but_its_last_steps() {
     let plan = plan(&hybrid(), &options(), hooked).unwrap();
     let is_start = |op: &Op| matches!(op, Op::Hook(hook) if hook.kind == Kind::StartContainer);
-    assert!(place(&plan, |op| matches!(op, Op::AwaitStart { .. })) < place(&plan, is_start));
+    assert!(place(&plan, |op| matches!(op, Op::AwaitStart)) < place(&plan, is_start));
     assert!(last(&plan, |op| matches!(op, Op::Capabilities(_))) < place(&plan, is_start));
     let after = &plan.steps[last(&plan, is_start) + 1..];
     let [told, close, seccomp, exec] = after else { panic!("{plan}") };
