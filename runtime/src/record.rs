@@ -9,7 +9,7 @@
 //! written anew and renamed, and there is never half of it.
 
 use crate::cgroup::systemd::Unit;
-use crate::cgroup::{Cgroup, Paths};
+use crate::cgroup::{Cgroup, Mark, Paths};
 use crate::error::{Error, Result};
 use crate::id::ContainerId;
 use crate::intel_rdt;
@@ -103,6 +103,16 @@ pub struct Saved {
 }
 
 impl Saved {
+    /// Its cgroup.
+    pub fn cgroup(&self) -> Cgroup {
+        Cgroup::open(self.cgroups.clone()).of_unit(self.unit.clone()).of(self.mark())
+    }
+
+    /// What its cgroup is known by.
+    pub fn mark(&self) -> Mark {
+        Mark::new(&self.id, &self.created)
+    }
+
     /// Puts a further process into the container's class of cache and memory bandwidth, if it has one.
     ///
     /// # Errors
@@ -144,7 +154,7 @@ impl Record {
 
     /// The cgroup.
     pub fn cgroup(&self) -> Cgroup {
-        Cgroup::open(self.saved.cgroups.clone()).of_unit(self.saved.unit.clone())
+        self.saved.cgroup()
     }
 
     /// The config.json that the container was created from, with the limits as they are now.
@@ -293,6 +303,11 @@ impl Slot {
 
     fn record(&self) -> &Record {
         self.record.as_ref().expect("a slot has its record until it is committed or dropped")
+    }
+
+    /// What the cgroup is to be known by.
+    pub fn mark(&self) -> Mark {
+        self.record().saved.mark()
     }
 
     /// Takes charge of the cgroup.
