@@ -168,12 +168,20 @@ impl Record {
             .map_err(|error| Error::io(format!("read `{}`", path.display()), &error))
     }
 
-    /// Replaces that config.json. Readers never see half of it.
+    /// Writes what is to take the place of that config.json, beside it: a full disk is found out before anything is changed.
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn replace_config(&self, config: &serde_json::Value) -> Result<()> {
-        self.replace(CONFIG, config.to_string().as_bytes())
+    pub fn prepare_config(&self, config: &serde_json::Value) -> Result<()> {
+        self.write(TEMPORARY, config.to_string().as_bytes())
+    }
+
+    /// Puts what was prepared in its place. Readers never see half of it.
+    ///
+    /// # Errors
+    /// When it cannot be renamed.
+    pub fn replace_config(&self) -> Result<()> {
+        self.put_in_place(CONFIG)
     }
 
     /// Whether the container still waits for `start`.
@@ -467,11 +475,11 @@ impl Record {
 
     /// Readers never see half a state.
     fn replace_state(&self) -> Result<()> {
-        self.replace(STATE, &self.text()?)
+        self.write(TEMPORARY, &self.text()?)?;
+        self.put_in_place(STATE)
     }
 
-    fn replace(&self, name: &str, text: &[u8]) -> Result<()> {
-        self.write(TEMPORARY, text)?;
+    fn put_in_place(&self, name: &str) -> Result<()> {
         let (directory, old) = (&self.directory, TEMPORARY);
         // What was there goes with the container: where a file takes the place of another, ext4 and btrfs write it to the disk first.
         let exchanged =

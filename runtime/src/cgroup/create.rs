@@ -382,23 +382,36 @@ fn refuse_used(version: Version, directory: &Path, own: Option<Pid>) -> Result<(
 /// In a directory that had other values before, no fixed order is always right, so a value that is invalid at its turn
 /// (EINVAL) is tried once more after the others.
 pub(super) fn apply(directory: &Path, writes: &[Write]) -> Result<(), Error> {
+    apply_noting(directory, writes, &mut Vec::new())
+}
+
+/// The same, and notes which were made, in this order.
+pub(super) fn apply_noting(
+    directory: &Path,
+    writes: &[Write],
+    written: &mut Vec<usize>,
+) -> Result<(), Error> {
     let mut again = Vec::new();
     let mut open: Option<(&str, BorrowedFd<'static>)> = None;
     let mut answered = false;
-    for write in writes {
+    for (index, write) in writes.iter().enumerate() {
         if std::mem::take(&mut answered) {
             continue;
         }
         match write_one(directory, write, &mut open) {
-            Ok(()) => answered = write.on_missing == OnMissing::Next,
+            Ok(()) => {
+                written.push(index);
+                answered = write.on_missing == OnMissing::Next;
+            }
             Err(Errno::NOENT) if write.on_missing != OnMissing::Refuse => {}
             Err(Errno::PERM) if write.on_missing == OnMissing::Forgo => {}
-            Err(Errno::INVAL) if write.on_missing != OnMissing::Next => again.push(write),
+            Err(Errno::INVAL) if write.on_missing != OnMissing::Next => again.push((index, write)),
             Err(errno) => return Err(failed(directory, write, errno)),
         }
     }
-    for write in again {
+    for (index, write) in again {
         write_one(directory, write, &mut open).map_err(|errno| failed(directory, write, errno))?;
+        written.push(index);
     }
     Ok(())
 }
