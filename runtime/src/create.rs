@@ -4,7 +4,7 @@
 //! each failure takes back what the lines before it left on the host.
 
 use crate::args::Args;
-use crate::cgroup::Cgroup;
+use crate::cgroup::{Cgroup, Mark};
 use crate::cli::Parsed;
 use crate::delete;
 use crate::error::{Error, Result};
@@ -135,7 +135,7 @@ fn make(
     if let Some(class) = &plan.intel_rdt {
         slot.own_class(intel_rdt::Group::create(class)?, class.make);
     }
-    let cgroup = slot.own(make_cgroup(plan)?);
+    let cgroup = slot.own(make_cgroup(plan, slot.mark())?);
     log::debug(|| format!("cgroup made: {} directories", cgroup.paths().all().len()));
     let mut init = parent::spawn(plan, cgroup, Handed { console, start, init: None, devices })?;
     // The pid file last: whoever waits for it may ask for the state at once.
@@ -174,9 +174,9 @@ fn agent(args: &Args, plan: &Plan) -> Result<Option<Agent>> {
     }
 }
 
-pub(crate) fn make_cgroup(plan: &Plan) -> Result<Cgroup> {
+pub(crate) fn make_cgroup(plan: &Plan, mark: Mark) -> Result<Cgroup> {
     match &plan.cgroup {
-        Some(planned) => Ok(Cgroup::create(planned)?),
+        Some(planned) => Ok(Cgroup::create(planned, mark)?),
         None => Ok(Cgroup::open(crate::cgroup::Paths::default())),
     }
 }

@@ -8,6 +8,7 @@ use crate::explain;
 use crate::hooks;
 use crate::id::ContainerId;
 use crate::kill;
+use crate::log;
 use crate::record::{self, Made, Record};
 use crate::state::Status;
 use std::os::fd::AsFd;
@@ -60,8 +61,15 @@ fn let_go_on(root: &Path, id: &ContainerId) -> Result<Record> {
 /// # Errors
 /// When something cannot be removed; the directory stays then, so that it can be tried again.
 pub fn remove(record: Record) -> Result<()> {
-    // Without a pid namespace of its own, its processes outlive the init.
-    record.cgroup().clear()?;
+    let cgroup = record.cgroup();
+    match cgroup.taken_by() {
+        // Without a pid namespace of its own, its processes outlive the init.
+        None => cgroup.clear()?,
+        Some(other) => log::warning(&format!(
+            "the cgroup of container `{}` stays: it is that of another container by now, `{other}`",
+            record.saved.id
+        )),
+    }
     if let Some(class) = &record.saved.intel_rdt {
         class.remove()?;
     }

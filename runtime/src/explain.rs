@@ -74,9 +74,8 @@ pub fn ended(args: &args::Args, status: u8) {
         return;
     }
     let Ok(root) = absolute(&args.root) else { return };
-    let counts = record::peek(&root, &args.id)
-        .map(|(saved, _)| ending::counts(&saved.cgroups))
-        .unwrap_or_default();
+    let counts =
+        record::peek(&root, &args.id).map(|(saved, _)| ending::counts(&saved)).unwrap_or_default();
     let attempt = Attempt {
         root,
         id: args.id.to_string(),
@@ -240,7 +239,7 @@ fn tell_ending(text: &mut String, saved: &Saved, root: &Path, id: &ContainerId) 
         line(text, "ended", &format!("with exit status {status}"));
     }
     let spec = record::config(root, id).ok();
-    let counts = ending::counts(&saved.cgroups);
+    let counts = ending::counts(saved);
     let limit = spec.as_deref().and_then(limit);
     // A filter that kills at the exec is seen from here as a start that worked.
     let examined = || of_container(root, id).as_ref().and_then(Subject::examine);

@@ -1,7 +1,6 @@
 //! `nrun ps`: the processes of a container, as the host sees them.
 
 use crate::args;
-use crate::cgroup::Cgroup;
 use crate::cli::Parsed;
 use crate::error::{Error, Result};
 use crate::id::ContainerId;
@@ -34,7 +33,7 @@ fn processes(saved: &Saved) -> Result<Vec<i32>> {
             saved.id
         )));
     }
-    let pids = Cgroup::open(saved.cgroups.clone()).processes()?;
+    let pids = saved.cgroup().processes()?;
     Ok(pids.iter().map(|pid| pid.as_raw_nonzero().get()).collect())
 }
 

@@ -9,7 +9,7 @@
 //! written anew and renamed, and there is never half of it.
 
 use crate::cgroup::systemd::Unit;
-use crate::cgroup::{Cgroup, Paths};
+use crate::cgroup::{Cgroup, Mark, Paths};
 use crate::error::{Error, Result};
 use crate::id::ContainerId;
 use crate::intel_rdt;
@@ -104,6 +104,16 @@ pub struct Saved {
 }
 
 impl Saved {
+    /// Its cgroup.
+    pub fn cgroup(&self) -> Cgroup {
+        Cgroup::open(self.cgroups.clone()).of_unit(self.unit.clone()).of(self.mark())
+    }
+
+    /// What its cgroup is known by.
+    pub fn mark(&self) -> Mark {
+        Mark::new(&self.id, &self.created)
+    }
+
     /// Puts a further process into the container's class of cache and memory bandwidth, if it has one.
     ///
     /// # Errors
@@ -145,7 +155,7 @@ impl Record {
 
     /// The cgroup.
     pub fn cgroup(&self) -> Cgroup {
-        Cgroup::open(self.saved.cgroups.clone()).of_unit(self.saved.unit.clone())
+        self.saved.cgroup()
     }
 
     /// The config.json that the container was created from, with the limits as they are now.
@@ -159,12 +169,20 @@ impl Record {
             .map_err(|error| Error::io(format!("read `{}`", path.display()), &error))
     }
 
-    /// Replaces that config.json. Readers never see half of it.
+    /// Writes what is to take the place of that config.json, beside it: a full disk is found out before anything is changed.
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn replace_config(&self, config: &serde_json::Value) -> Result<()> {
-        self.replace(CONFIG, config.to_string().as_bytes())
+    pub fn prepare_config(&self, config: &serde_json::Value) -> Result<()> {
+        self.write(TEMPORARY, config.to_string().as_bytes())
+    }
+
+    /// Puts what was prepared in its place. Readers never see half of it.
+    ///
+    /// # Errors
+    /// When it cannot be renamed.
+    pub fn replace_config(&self) -> Result<()> {
+        self.put_in_place(CONFIG)
     }
 
     /// Whether the container still waits for `start`, or for the hooks of its start.
@@ -306,6 +324,11 @@ impl Slot {
 
     fn record(&self) -> &Record {
         self.record.as_ref().expect("a slot has its record until it is committed or dropped")
+    }
+
+    /// What the cgroup is to be known by.
+    pub fn mark(&self) -> Mark {
+        self.record().saved.mark()
     }
 
     /// Takes charge of the cgroup.
@@ -465,11 +488,11 @@ impl Record {
 
     /// Readers never see half a state.
     fn replace_state(&self) -> Result<()> {
-        self.replace(STATE, &self.text()?)
+        self.write(TEMPORARY, &self.text()?)?;
+        self.put_in_place(STATE)
     }
 
-    fn replace(&self, name: &str, text: &[u8]) -> Result<()> {
-        self.write(TEMPORARY, text)?;
+    fn put_in_place(&self, name: &str) -> Result<()> {
         let (directory, old) = (&self.directory, TEMPORARY);
         // What was there goes with the container: where a file takes the place of another, ext4 and btrfs write it to the disk first.
         let exchanged =

@@ -98,7 +98,7 @@ fn restore(
     )?;
     let at = root::attach(&slot.criu_root()?, &checked.rootfs, &plan)?;
     options.string(field::ROOT, at.path().to_string_lossy());
-    slot.own(create::make_cgroup(&plan)?);
+    slot.own(create::make_cgroup(&plan, slot.mark())?);
     let inherited = joined.iter().map(AsFd::as_fd).collect();
     let launch = Launch { inherited, stderr: None };
     let mut restoring = Restoring {

@@ -1,7 +1,7 @@
 //! `nrun start`: lets a created container go on to its program.
 
 use crate::args;
-use crate::cgroup::{Cgroup, Manager};
+use crate::cgroup::Manager;
 use crate::cli::Parsed;
 use crate::error::{Error, Result};
 use crate::hooks;
@@ -109,7 +109,7 @@ fn poststart(saved: &Saved) -> Result<()> {
         if let Ok(Some(init)) = kill::init(saved) {
             let _ = sys::signals::send(init.as_fd(), SIGKILL);
         }
-        let _ = Cgroup::open(saved.cgroups.clone()).kill();
+        let _ = saved.cgroup().kill();
     })
 }
 

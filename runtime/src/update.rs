@@ -3,6 +3,7 @@
 //! What is asked for is laid over what the container has, the difference is written, and the result is kept in the state's
 //! config.json: the next update starts from it.
 
+mod merge;
 mod resources;
 
 use crate::args;
@@ -14,6 +15,7 @@ use crate::intel_rdt;
 use crate::log;
 use crate::record::{self, Record};
 use crate::state::Status;
+use oci_spec::runtime::LinuxResources;
 use serde_json::Value;
 
 /// Changes the limits. All of them, or none.
@@ -38,13 +40,14 @@ pub fn run(parsed: &Parsed) -> Result<()> {
     warnings.iter().for_each(|warning| log::warning(warning));
     let mut config = record.config()?;
     let old = config.pointer(POINTER).cloned().unwrap_or_default();
-    let new = resources::merge(&old, &asked);
+    let new = merge::merge(&old, &asked);
+    keep(&mut config, new.clone());
+    // Limits that are in force and nowhere noted would mislead the next update.
+    record.prepare_config(&config)?;
     // The class first: what it was is known in one word, should the limits be refused.
     let former = class.as_ref().map(intel_rdt::Change::make).transpose()?;
     let kept = apply(&record, &old, &new, &asked).and_then(|()| {
-        keep(&mut config, new.clone());
-        // Limits that are in force and nowhere noted would mislead the next update.
-        record.replace_config(&config).inspect_err(|_| drop(apply(&record, &new, &old, &asked)))
+        record.replace_config().inspect_err(|_| drop(apply(&record, &new, &old, &asked)))
     });
     kept.inspect_err(|_| {
         if let (Some(class), Some(former)) = (&class, &former) {
@@ -57,8 +60,17 @@ pub fn run(parsed: &Parsed) -> Result<()> {
 const POINTER: &str = "/linux/resources";
 
 fn apply(record: &Record, old: &Value, new: &Value, asked: &Value) -> Result<()> {
+    let place = |pointer: &str| merge::in_document(asked, new, pointer);
+    let typed = (resources::typed(old).unwrap_or_default(), resources::typed(new)?);
+    Ok(change(record, typed, asked).map_err(|error| error.in_document(&place))?)
+}
+
+fn change(
+    record: &Record,
+    (mut old, mut new): (LinuxResources, LinuxResources),
+    asked: &Value,
+) -> std::result::Result<(), cgroup::Error> {
     let own = record.cgroup();
-    let (mut old, mut new) = (resources::typed(old).unwrap_or_default(), resources::typed(new)?);
     if record.saved.unit.is_some() {
         systemd::round_quota(&mut old);
         systemd::round_quota(&mut new);
@@ -73,14 +85,13 @@ fn apply(record: &Record, old: &Value, new: &Value, asked: &Value) -> Result<()>
     if (change.asked)("/memory/limit") || (change.asked)("/memory/swap") {
         cgroup::check_memory(change.new, own.paths())?;
     }
-    let Some(unit) = &record.saved.unit else { return Ok(own.update(&plan)?) };
+    let Some(unit) = &record.saved.unit else { return own.update(&plan) };
     // systemd first: it writes to the files, too, and not all that we do.
     let unified = own.paths().legacy().is_empty();
     systemd::set_resources(unit, change.new, unified)?;
-    own.update(&plan).map_err(|error| {
+    own.update(&plan).inspect_err(|_| {
         // The files have their former values again; what systemd says is of less use than why they have.
         let _ = systemd::set_resources(unit, change.old, unified);
-        error.into()
     })
 }
 

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use nrun::cgroup::{
-    Cgroup, CgroupPlan, Error, Layout, Options, Paths, Request, Subgroups, Unified, plan, probe,
+    Cgroup, CgroupPlan, Error, Layout, Mark, Options, Paths, Request, Subgroups, Unified, plan,
+    probe,
 };
 use nrun::id::ContainerId;
 use nrun::record::{Saved, Slot};
@@ -56,6 +57,10 @@ fn planned(name: &str, json: &str, layout: &Layout) -> CgroupPlan {
     plan(&request, layout, &Options::default()).unwrap()
 }
 
+fn mark() -> Mark {
+    Mark::new("c", "now")
+}
+
 /// A cgroup that is killed and removed at the end of the test, however it ends.
 struct Owned(Option<Cgroup>);
 
@@ -65,7 +70,7 @@ impl Owned {
     }
 
     fn make(plan: &CgroupPlan) -> Owned {
-        Owned(Some(Cgroup::create(plan).unwrap()))
+        Owned(Some(Cgroup::create(plan, mark()).unwrap()))
     }
 }
 
@@ -365,7 +370,7 @@ fn a_cgroup_with_processes_is_not_taken_over() {
         let shell = Shell::start();
         cgroup.add(shell.pid()).unwrap();
         let again = planned(&name, r#"{"pids": {"limit": 5}}"#, &layout);
-        let error = Cgroup::create(&again).unwrap_err();
+        let error = Cgroup::create(&again, mark()).unwrap_err();
         assert!(matches!(error, Error::Occupied { processes: 1, .. }), "{error}");
         assert_eq!(value(&cgroup, "pids", "pids.max", "pids.max"), "9", "it is left as it was");
     }
@@ -404,7 +409,7 @@ fn a_frozen_cgroup_is_not_taken_over() {
         let name = name("frozen");
         let cgroup = Owned::create(&name, "{}", &layout);
         cgroup.freeze().unwrap();
-        let error = Cgroup::create(&planned(&name, "{}", &layout)).unwrap_err();
+        let error = Cgroup::create(&planned(&name, "{}", &layout), mark()).unwrap_err();
         assert!(matches!(error, Error::Frozen { .. }), "{error}");
         cgroup.thaw().unwrap();
     }
@@ -429,7 +434,7 @@ fn a_failure_names_the_limit_and_leaves_nothing() {
         let name = name("failure");
         let json = r#"{"pids": {"limit": 5}, "cpu": {"cpus": "x"}}"#;
         let plan = planned(&format!("{name}/a/b"), json, &layout);
-        let error = Cgroup::create(&plan).unwrap_err().to_string();
+        let error = Cgroup::create(&plan, mark()).unwrap_err().to_string();
         assert!(error.starts_with("cannot set `cpuset.cpus` to `x` in cgroup `"), "{error}");
         assert!(
             error.ends_with("(config.json /linux/resources/cpu/cpus): invalid argument"),
@@ -450,7 +455,7 @@ fn a_limit_that_the_kernel_does_not_have_is_refused() {
             true => r#"{"unified": {"memory.nope": "1"}}"#,
         };
         let plan = planned(&name("missing"), json, &layout);
-        let error = Cgroup::create(&plan).unwrap_err();
+        let error = Cgroup::create(&plan, mark()).unwrap_err();
         assert!(matches!(error, Error::Refused { .. }), "{error}");
         assert!(error.to_string().ends_with("this kernel has no such limit"), "{error}");
         assert!(gone(&plan));
@@ -508,7 +513,7 @@ fn a_parent_with_processes_cannot_pass_controllers_on() {
         assert_eq!(content(&limit), "67108864");
         return;
     };
-    let error = Cgroup::create(&below).unwrap_err();
+    let error = Cgroup::create(&below, mark()).unwrap_err();
     assert!(error.to_string().contains("enable the `memory` controller"), "{error}");
     assert!(matches!(error, Error::System { errno: Errno::BUSY, .. }), "{error}");
     assert!(error.hint().is_some());

@@ -5,7 +5,9 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use nconform::fixture::{BundleDir, Capture, Runtime, Sandbox, cgroups, unique_name};
+use nconform::fixture::{
+    BundleDir, Capture, Container, Runtime, Sandbox, cgroups, scratch_dir, unique_name,
+};
 use serde_json::{Value, json};
 
 fn with_resources(resources: &Value) -> BundleDir {
@@ -298,5 +300,77 @@ fn a_delegated_cgroup_is_below_the_limits_on_v2_and_refused_on_v1() {
     let _ = container.kill("KILL").ok();
     container.wait();
     let _ = container.delete().ok();
+    sandbox.assert_clean();
+}
+
+/// The record of a stopped container names its cgroup for as long as it is kept, and whoever comes next takes it over.
+#[test]
+fn a_stopped_container_takes_no_other_along_that_has_its_cgroup_by_now() {
+    let sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let name = unique_name();
+    let path = if runtime.uses_systemd() { format!(":nrt:{name}") } else { format!("/{name}") };
+    let bundle = |args: &[&str]| {
+        BundleDir::new().args(args.iter().copied()).set("/linux/cgroupsPath", path.as_str())
+    };
+    let (short, long) = (bundle(&["true"]), bundle(&["sleep", "600"]));
+    let stopped: Vec<Container<'_>> = (0..2)
+        .map(|_| {
+            let container = runtime.start(&short);
+            container.wait();
+            container
+        })
+        .collect();
+    let running = runtime.start(&long);
+    for container in &stopped {
+        for words in [&["kill", container.id(), "KILL"][..], &["kill", container.id(), "TERM"]] {
+            runtime.call(words).run().exits(1).says("container not running");
+        }
+        for signal in ["TERM", "KILL"] {
+            let _ = runtime.call(["kill", "--all", container.id(), signal]).run().ok();
+        }
+        let processes = runtime.call(["ps", "--format", "json", container.id()]).run().ok();
+        assert_eq!(processes.stdout(), "null\n");
+    }
+    stopped[0].delete().ok().says(running.id());
+    runtime.call(["delete", "--force", stopped[1].id()]).run().ok().says(running.id());
+    let echo = running.exec(["echo", "alive"]).ok();
+    assert_eq!(echo.stdout(), "alive\n");
+    assert_eq!(running.status(), "running");
+    let _ = runtime.call(["delete", "--force", running.id()]).run().ok();
+    assert!(cgroups::named(&name).is_empty(), "its own goes with it");
+    sandbox.assert_clean();
+}
+
+/// Without a path, the id is the cgroup's name, whichever the root.
+#[test]
+fn a_stopped_container_takes_no_other_along_that_has_its_id_under_another_root() {
+    let sandbox = Sandbox::enter();
+    let (runtime, bundle) = (Runtime::under_test(), BundleDir::new().args(["true"]));
+    let stopped = runtime.start(&bundle);
+    stopped.wait();
+    let root = scratch_dir();
+    let root = root.path().to_str().expect("UTF-8");
+    let (long, id) = (BundleDir::new().args(["sleep", "600"]), stopped.id());
+    let path = long.path().to_str().expect("UTF-8");
+    let call = |args: &[&str]| {
+        // The last counts.
+        runtime.call(["--root", root].iter().chain(args)).run()
+    };
+    // The second finds no directory that the first has left, and is known all the same.
+    for _ in 0..2 {
+        let _ = call(&["create", "--bundle", path, id]).ok();
+        runtime.call(["kill", id, "KILL"]).run().exits(1).says("container not running");
+        assert_eq!(call(&["state", id]).ok().json()["status"], "created");
+        let _ = call(&["start", id]).ok();
+        runtime.call(["kill", id, "KILL"]).run().exits(1).says("container not running");
+        assert_eq!(call(&["state", id]).ok().json()["status"], "running");
+        let _ = call(&["delete", "--force", id]).ok();
+    }
+    let _ = call(&["create", "--bundle", path, id]).ok();
+    let _ = stopped.delete().ok();
+    assert_eq!(call(&["state", id]).ok().json()["status"], "created");
+    let _ = call(&["delete", "--force", id]).ok();
+    assert!(cgroups::named(id).is_empty());
     sandbox.assert_clean();
 }

@@ -284,6 +284,15 @@ fn names_that_no_listed_architecture_has_are_reported_and_have_no_effect() {
     assert_eq!(compiled(&profile).unknown, ["socketcall", "no_such_call"]);
 }
 
+/// Looking for each among the others would take minutes.
+#[test]
+fn many_unknown_names_are_no_trouble() {
+    let names: Vec<String> = (0..200_000).map(|number| format!("no_such_call_{number}")).collect();
+    let twice = json!({"names": names, "action": "SCMP_ACT_ALLOW"});
+    let profile = parse(json!({"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [twice, twice]}));
+    assert_eq!(compiled(&profile).unknown, names);
+}
+
 #[test]
 fn unknown_names_are_reported_once_each_in_the_order_of_the_profile() {
     let profile = parse(json!({

@@ -2,7 +2,8 @@
 
 use std::fs;
 
-use nconform::fixture::{BundleDir, Container, Output, Runtime, Sandbox, cgroups};
+use nconform::fixture::{BundleDir, Container, Output, Runtime, Sandbox, cgroups, scratch_dir};
+use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use serde_json::{Value, json};
 
 const MIB: u64 = 1 << 20;
@@ -220,6 +221,65 @@ fn what_cannot_be_set_changes_nothing() {
     assert_eq!(cpu(&container), "500000 1000000");
     assert_eq!(pids(&container), "20");
     assert_eq!(config().expect("the container's config.json"), before);
+}
+
+/// Of what was given no limit before, as well: the OOM killer would leave whoever is out of memory hanging.
+#[test]
+fn what_was_not_written_is_not_put_back_and_what_was_is() {
+    let _sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let bundle = BundleDir::new().args(["sleep", "600"]);
+    let container = runtime.start(&bundle);
+    let failed = |asked: &Value| {
+        let output = resources(&runtime, &container, asked).exits(1);
+        assert!(!output.stderr().contains("put back"), "{output}");
+    };
+    failed(
+        &json!({"blockIO": {"throttleReadBpsDevice": [{"major": 250, "minor": 99, "rate": 1}]}}),
+    );
+    failed(&json!({"memory": {"disableOOMKiller": true, "swap": 32 * MIB}}));
+    let killer = || cgroups::read(container.id(), "memory.oom_control");
+    let says = |disabled| {
+        let line = format!("oom_kill_disable {disabled}");
+        killer().is_none_or(|text| text.lines().any(|own| own == line))
+    };
+    assert!(says(0), "{:?}", killer());
+    if killer().is_some() {
+        for (disable, disabled) in [(true, 1), (false, 0)] {
+            let asked = json!({"memory": {"disableOOMKiller": disable}});
+            let _ = resources(&runtime, &container, &asked).ok();
+            assert!(says(disabled), "{:?}", killer());
+        }
+    }
+}
+
+/// The next update would start from limits that are not those in force.
+#[test]
+fn limits_that_cannot_be_noted_are_not_set() {
+    let sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let bundle = BundleDir::new().args(["sleep", "600"]);
+    let directory = scratch_dir();
+    let root = directory.path().to_str().expect("UTF-8");
+    mount("none", root, "tmpfs", MountFlags::empty(), Some(c"size=256k")).expect("a small disk");
+    let (id, path) = (runtime.new_id(), bundle.path().to_str().expect("UTF-8"));
+    // The last root counts.
+    let call = |args: &[&str]| runtime.call(["--root", root].iter().chain(args)).run();
+    let _ = call(&["create", "--bundle", path, &id]).ok();
+    let file = if cgroups::unified() { "pids.max" } else { "memory.limit_in_bytes" };
+    let before = cgroups::read(&id, file);
+    let filler = directory.path().join("filler");
+    let full = fs::write(&filler, vec![0; 1 << 20]).expect_err("a full disk");
+    assert_eq!(full.kind(), std::io::ErrorKind::StorageFull);
+    call(&["update", "--memory", "64M", "--pids-limit", "9", &id]).exits(1).says("no space left");
+    assert_eq!(cgroups::read(&id, file), before);
+    assert_eq!(cgroups::read(&id, "pids.max").as_deref(), Some("max"));
+    fs::remove_file(&filler).expect("the filler is there");
+    let _ = call(&["update", "--pids-limit", "9", &id]).ok();
+    assert_eq!(cgroups::read(&id, "pids.max").as_deref(), Some("9"));
+    let _ = call(&["delete", "--force", &id]).ok();
+    unmount(root, UnmountFlags::DETACH).expect("the mount is there");
+    sandbox.assert_clean();
 }
 
 /// v2 takes any limit, and kills what is above it.

@@ -108,11 +108,29 @@ pub fn end_when_asked() {
         // SAFETY: `_exit` is async-signal-safe and does not return, so nothing that was interrupted is ever seen half done.
         unsafe { libc::_exit(128 + signal) }
     }
+    let action = Action { handler: end, flags: SA_RESTORER, restorer: end, mask: 0 };
     for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT] {
-        // SAFETY: the handler lives as long as the program, has the type that the call asks for, and touches nothing of ours.
-        unsafe { libc::signal(signal, end as extern "C" fn(libc::c_int) as libc::sighandler_t) };
+        // SAFETY: the structure is the kernel's own and is only read. The handler lives as long as the program, touches nothing of ours
+        // and never returns, so that nobody ever comes to the restorer.
+        unsafe {
+            let (new, old) = (&raw const action, std::ptr::null_mut::<Action>());
+            libc::syscall(libc::SYS_rt_sigaction, signal, new, old, size_of::<u64>());
+        }
     }
 }
+
+/// `struct sigaction` as the kernel has it, on x86-64 and aarch64 alike. The C library's function makes a system call more for the first
+/// handler, to unblock signals of its own.
+#[repr(C)]
+struct Action {
+    handler: extern "C" fn(libc::c_int),
+    flags: libc::c_ulong,
+    restorer: extern "C" fn(libc::c_int),
+    mask: u64,
+}
+
+/// x86-64 takes no handler without a restorer (asm/signal.h).
+const SA_RESTORER: libc::c_ulong = 0x0400_0000;
 
 /// What programs are started with ignored: by nohup, in the background of a shell, under a daemon, by a program in Python (SIGXFSZ), and
 /// by ourselves (SIGPIPE).

@@ -19,8 +19,11 @@ use crate::signal::SIGKILL;
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Cgroup {
-    /// The processes of the container, those in cgroups below its own included.
+    /// The processes of the container, those in cgroups below its own included; none where it is another container's by now.
     pub fn processes(&self) -> Result<Vec<Pid>, Error> {
+        if self.taken_by().is_some() {
+            return Ok(Vec::new());
+        }
         self.paths.all().first().map_or(Ok(Vec::new()), |directory| processes(directory))
     }
 
@@ -28,6 +31,9 @@ impl Cgroup {
     pub fn signal(&self, signal: i32) -> Result<(), Error> {
         if signal == SIGKILL {
             return self.kill();
+        }
+        if self.taken_by().is_some() {
+            return Ok(());
         }
         // Nothing that is frozen can fork away from the list, or end and leave its number to somebody else. A freezer that
         // fails leaves that race, no more; the signals matter.
@@ -39,8 +45,12 @@ impl Cgroup {
         result
     }
 
-    /// Kills every process. Returns when the signals are sent; [`Cgroup::remove`] waits for their end.
+    /// Kills every process. Returns when the signals are sent; [`Cgroup::remove`] waits for their end. Nothing is done where it is
+    /// another container's by now.
     pub fn kill(&self) -> Result<(), Error> {
+        if self.taken_by().is_some() {
+            return Ok(());
+        }
         let at_once = match self.paths.unified() {
             None => false,
             Some(directory) => match files::write(directory, "cgroup.kill", "1") {

@@ -16,7 +16,7 @@ use sys::fd::until_exec;
 use super::directories::{Made, make_v1, make_v2};
 use super::plan::{CgroupPlan, Devices, Member, OnMissing, Version, Write};
 use super::systemd::{Unit, UnitPlan};
-use super::{Error, Paths, files, owner};
+use super::{Error, Mark, Paths, files, owner};
 
 /// A container's cgroup: its directories in every hierarchy.
 #[derive(Debug)]
@@ -28,6 +28,8 @@ pub struct Cgroup {
     optional: Vec<PathBuf>,
     /// systemd's unit, where systemd is asked.
     pub(super) unit: Option<Unit>,
+    /// What is written on it, where it is known whose it is.
+    pub(super) mark: Option<Mark>,
     /// Where processes are put, from the v2 directory, if the container has been given a cgroup below that.
     delegated: Option<PathBuf>,
     /// The unit is still to be started, around the container's first process; nothing was made yet.
@@ -37,11 +39,11 @@ pub struct Cgroup {
 }
 
 impl Cgroup {
-    /// Makes the directories and writes the limits. On failure no directory is left that was not there before; a
+    /// Makes the directories, writes the limits, and marks it. On failure no directory is left that was not there before; a
     /// controller that was enabled above it stays enabled.
     ///
     /// With a unit of systemd nothing is made yet: that takes a process, see [`Cgroup::admit`].
-    pub fn create(plan: &CgroupPlan) -> Result<Cgroup, Error> {
+    pub fn create(plan: &CgroupPlan, mark: Mark) -> Result<Cgroup, Error> {
         let optional = plan.members.iter().filter(|member| member.optional);
         let optional = optional.map(Member::directory).collect();
         if let Some(UnitPlan { unit, .. }) = &plan.unit {
@@ -51,11 +53,14 @@ impl Cgroup {
                 unit,
                 delegated,
                 awaits_process: true,
-                ..Cgroup::open(plan.paths())
+                ..Cgroup::open(plan.paths()).of(mark)
             });
         }
         let (paths, made) = make_all(plan, None)?;
-        Ok(Cgroup { made, optional, delegated: plan.delegated.clone(), ..Cgroup::open(paths) })
+        let delegated = plan.delegated.clone();
+        let cgroup = Cgroup { made, optional, delegated, ..Cgroup::open(paths).of(mark) };
+        cgroup.write_mark();
+        Ok(cgroup)
     }
 
     /// Refuses directories that somebody else is in. [`Cgroup::create`] does so for all; whoever notes them before that has to know at
@@ -102,6 +107,7 @@ impl Cgroup {
         }
         let (paths, made) = make_all(plan, Some(pid))?;
         (self.paths, self.made) = (paths, made);
+        self.write_mark();
         self.add(pid)
     }
 
@@ -121,6 +127,7 @@ impl Cgroup {
             made: Vec::new(),
             optional: Vec::new(),
             unit: None,
+            mark: None,
             delegated: None,
             awaits_process: false,
             directory: None,
@@ -375,23 +382,36 @@ fn refuse_used(version: Version, directory: &Path, own: Option<Pid>) -> Result<(
 /// In a directory that had other values before, no fixed order is always right, so a value that is invalid at its turn
 /// (EINVAL) is tried once more after the others.
 pub(super) fn apply(directory: &Path, writes: &[Write]) -> Result<(), Error> {
+    apply_noting(directory, writes, &mut Vec::new())
+}
+
+/// The same, and notes which were made, in this order.
+pub(super) fn apply_noting(
+    directory: &Path,
+    writes: &[Write],
+    written: &mut Vec<usize>,
+) -> Result<(), Error> {
     let mut again = Vec::new();
     let mut open: Option<(&str, BorrowedFd<'static>)> = None;
     let mut answered = false;
-    for write in writes {
+    for (index, write) in writes.iter().enumerate() {
         if std::mem::take(&mut answered) {
             continue;
         }
         match write_one(directory, write, &mut open) {
-            Ok(()) => answered = write.on_missing == OnMissing::Next,
+            Ok(()) => {
+                written.push(index);
+                answered = write.on_missing == OnMissing::Next;
+            }
             Err(Errno::NOENT) if write.on_missing != OnMissing::Refuse => {}
             Err(Errno::PERM) if write.on_missing == OnMissing::Forgo => {}
-            Err(Errno::INVAL) if write.on_missing != OnMissing::Next => again.push(write),
+            Err(Errno::INVAL) if write.on_missing != OnMissing::Next => again.push((index, write)),
             Err(errno) => return Err(failed(directory, write, errno)),
         }
     }
-    for write in again {
+    for (index, write) in again {
         write_one(directory, write, &mut open).map_err(|errno| failed(directory, write, errno))?;
+        written.push(index);
     }
     Ok(())
 }

@@ -107,6 +107,25 @@ impl Error {
         self
     }
 
+    /// An error of [`Error::in_resources`] with the place in the document that was laid over what there was: `place` finds it.
+    #[must_use]
+    pub fn in_document(self, place: &dyn Fn(&str) -> String) -> Error {
+        match self {
+            Error::HalfChanged { error, undo } => Error::HalfChanged {
+                error: Box::new(error.in_document(place)),
+                undo: Box::new(undo.in_document(place)),
+            },
+            mut error => {
+                if let Error::Refused { pointer, .. } | Error::System { pointer, .. } = &mut error
+                    && let Some(own) = pointer.strip_prefix("resources ")
+                {
+                    *pointer = format!("resources {}", place(own));
+                }
+                error
+            }
+        }
+    }
+
     /// What the user may do about it.
     pub fn hint(&self) -> Option<String> {
         match self {

@@ -5,13 +5,13 @@
 //! follows when one of them changes, and nothing else is touched. Device rules never are. What cannot be set is taken back as
 //! a whole: a container has its new limits or its old ones.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::LinuxResources;
 use rustix::io::Errno;
 
 use super::plan::{Member, OnMissing, Version, Write, place_limits};
-use super::{Cgroup, Error, Paths, files};
+use super::{Cgroup, Error, Paths, files, v1};
 
 /// What is changed about a container's limits.
 #[derive(Clone, Copy)]
@@ -56,7 +56,8 @@ pub fn plan_update(
         place_limits(resources, &mut members, available, "the container's cgroup", change.in_unit)?;
         Ok(members)
     };
-    let new = writes(change.new).map_err(Error::in_resources)?;
+    let mut new = writes(change.new).map_err(Error::in_resources)?;
+    enable_oom_killer(change, &mut new);
     // Limits that could not be planned now were never set: all that is asked for differs from them.
     let old = writes(change.old).unwrap_or_else(|_: Error| members(paths));
     let mut directories = Vec::new();
@@ -72,7 +73,7 @@ pub fn plan_update(
 }
 
 fn members(paths: &Paths) -> Vec<Member> {
-    let member = |version, mount: &std::path::Path, controllers| Member {
+    let member = |version, mount: &Path, controllers| Member {
         version,
         mount: mount.to_owned(),
         path: PathBuf::new(),
@@ -86,6 +87,20 @@ fn members(paths: &Paths) -> Vec<Member> {
         .map(|directory| member(Version::V1, directory, paths.controllers_of(directory)));
     let v2 = paths.unified().map(|directory| member(Version::V2, directory, Vec::new()));
     v1.chain(v2).collect()
+}
+
+/// Where it was disabled before. When a container is made, `false` is what its cgroup has anyway, and most engines say it.
+fn enable_oom_killer(change: &Change<'_>, members: &mut [Member]) {
+    let disabled = change.new.memory().as_ref().and_then(|memory| memory.disable_oom_killer());
+    let has_memory = |member: &&mut Member| {
+        member.version == Version::V1 && member.controllers.iter().any(|name| name == "memory")
+    };
+    if disabled == Some(false)
+        && (change.asked)("/memory/disableOOMKiller")
+        && let Some(member) = members.iter_mut().find(has_memory)
+    {
+        member.writes.push(v1::oom_killer(false));
+    }
 }
 
 fn is_asked(change: &Change<'_>, write: &Write) -> bool {
@@ -115,31 +130,33 @@ impl Cgroup {
     /// # Errors
     /// The first value that the kernel did not take; [`Error::HalfChanged`] when a former one could not be put back either.
     pub fn update(&self, plan: &UpdatePlan) -> Result<(), Error> {
-        let mut former = Vec::new();
+        let mut changed = Vec::new();
         for (directory, writes) in &plan.directories {
-            former.push((directory, former_values(directory, writes)));
-            let Err(error) = super::create::apply(directory, writes) else { continue };
-            let error = in_use(directory, error).in_resources();
-            return Err(put_back(&former, error));
+            let former: Vec<Option<Write>> =
+                writes.iter().map(|write| former(directory, write)).collect();
+            let mut written = Vec::new();
+            let result = super::create::apply_noting(directory, writes, &mut written);
+            let of = |index: usize| Some((directory.as_path(), former[index].clone()?));
+            changed.extend(written.into_iter().filter_map(of));
+            if let Err(error) = result {
+                return Err(put_back(changed, in_use(directory, error).in_resources()));
+            }
         }
         Ok(())
     }
 }
 
-/// Puts the values back, the last first. Goes on after a failure; what the kernel refuses because of a value that is put back later
-/// is tried once more at the end.
-fn put_back(former: &[(&PathBuf, Vec<Write>)], error: Error) -> Error {
-    let mut left: Vec<(&PathBuf, &Write)> = Vec::new();
-    for (directory, writes) in former.iter().rev() {
-        left.extend(writes.iter().map(|write| (*directory, write)));
-    }
+/// Puts back what was changed, in this order, the last first. Goes on after a failure; what the kernel refuses because of a value that
+/// is put back later is tried once more at the end.
+fn put_back(changed: Vec<(&Path, Write)>, error: Error) -> Error {
+    let mut left: Vec<(&Path, Write)> = changed.into_iter().rev().collect();
     let mut undo = None;
     for _ in 0..2 {
         undo = None;
         left.retain(|(directory, write)| {
             let result = super::create::apply(directory, std::slice::from_ref(write));
             let failed = result.is_err();
-            undo = undo.take().or(result.err());
+            undo = undo.take().or(result.err().map(Error::in_resources));
             failed
         });
     }
@@ -149,19 +166,22 @@ fn put_back(former: &[(&PathBuf, Vec<Write>)], error: Error) -> Error {
     }
 }
 
-/// What the files hold now, as writes in reverse.
-fn former_values(directory: &std::path::Path, writes: &[Write]) -> Vec<Write> {
-    let former = |write: &Write| {
-        let content = files::read_all(directory, &write.file).ok()?;
-        let value = former_value(&write.file, &write.value, &content)?;
-        let missing = OnMissing::Skip;
-        Some(Write { value, on_missing: missing, ..write.clone() })
-    };
-    writes.iter().rev().filter_map(former).collect()
+/// What the file of a write holds now, as a write.
+fn former(directory: &Path, write: &Write) -> Option<Write> {
+    let mut content = files::read_all(directory, &write.file).ok()?;
+    let effective = format!("{}.effective", write.file);
+    if content.trim().is_empty()
+        && let Ok(list) = files::read_all(directory, &effective)
+    {
+        // v2: a cpuset without a list has its parent's, and takes no empty one while it has processes.
+        content = list;
+    }
+    let value = former_value(&write.file, &write.value, &content)?;
+    Some(Write { value, on_missing: OnMissing::Skip, ..write.clone() })
 }
 
-/// What has to be written to a file to undo a write of `value`. Some files hold a line for each device and take one at a time; a device
-/// without a line is not limited.
+/// What has to be written to a file to undo a write of `value`. Some files hold a line for each device, interface or resource, and take
+/// one at a time; what has no line is not limited.
 fn former_value(file: &str, value: &str, content: &str) -> Option<String> {
     let unlimited = match file {
         "io.max" => "rbps=max wbps=max riops=max wiops=max",
@@ -173,7 +193,12 @@ fn former_value(file: &str, value: &str, content: &str) -> Option<String> {
             let own = content.lines().find_map(|line| line.strip_prefix("default "));
             return Some(own.unwrap_or(content.trim()).to_owned());
         }
-        // As on reading: an empty list cannot be written back to a cpuset, whose parent's it means.
+        "net_prio.ifpriomap" => "0",
+        "misc.max" => "max",
+        "memory.oom_control" => {
+            let own = content.lines().find_map(|line| line.strip_prefix("oom_kill_disable "));
+            return own.map(str::to_owned);
+        }
         _ => return Some(content.trim().to_owned()).filter(|value| !value.is_empty()),
     };
     let device = value.split(' ').next()?;
@@ -182,7 +207,7 @@ fn former_value(file: &str, value: &str, content: &str) -> Option<String> {
 }
 
 /// v1 refuses a memory limit below what cannot be reclaimed: how much that is tells what would be possible. The words are runc's.
-fn in_use(directory: &std::path::Path, error: Error) -> Error {
+fn in_use(directory: &Path, error: Error) -> Error {
     let Error::System { what, pointer, errno: Errno::BUSY } = &error else { return error };
     let read = |file| files::read(directory, file).ok().map(|text| text.trim().to_owned());
     match (read("memory.usage_in_bytes"), read("memory.max_usage_in_bytes")) {
@@ -197,7 +222,6 @@ fn in_use(directory: &std::path::Path, error: Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::path::Path;
 
     const V2: &str = "cpuset cpu io memory hugetlb pids rdma";
 
@@ -400,6 +424,10 @@ web/io.max = 8:0 rbps=9";
                 "mlx hca_handle=2 hca_object=max\n",
                 "mlx hca_handle=2 hca_object=max",
             ),
+            ("memory.oom_control", "1", "oom_kill_disable 0\nunder_oom 0\noom_kill 3\n", "0"),
+            ("net_prio.ifpriomap", "eth0 5", "lo 1\neth0 2\n", "eth0 2"),
+            ("misc.max", "sev 5", "sev_es max\nsev 9\n", "sev 9"),
+            ("misc.max", "sev 5", "", "sev max"),
         ] {
             assert_eq!(
                 former_value(file, value, content).as_deref(),
@@ -408,5 +436,54 @@ web/io.max = 8:0 rbps=9";
             );
         }
         assert_eq!(former_value("cpuset.cpus", "0", "\n"), None);
+    }
+
+    #[test]
+    fn a_cpuset_that_had_no_list_gets_what_was_in_force() {
+        let directory = tempfile::tempdir().unwrap();
+        let put = |file, text| std::fs::write(directory.path().join(file), text).unwrap();
+        let write = Write::new("cpuset.cpus", "0", "/linux/resources/cpu/cpus");
+        let value = || former(directory.path(), &write).map(|write| write.value);
+        put("cpuset.cpus", "\n");
+        assert_eq!(value(), None, "v1 has no such file");
+        put("cpuset.cpus.effective", "0-3\n");
+        assert_eq!(value().as_deref(), Some("0-3"));
+        put("cpuset.cpus", "1\n");
+        assert_eq!(value().as_deref(), Some("1"));
+        put("io.max", "");
+        let write = Write::new("io.max", "8:0 rbps=5", "/linux/resources/blockIO");
+        assert!(former(directory.path(), &write).is_some(), "empty without limits");
+    }
+
+    #[test]
+    fn only_what_was_written_is_put_back() {
+        let directory = tempfile::tempdir().unwrap();
+        let read = |file| std::fs::read_to_string(directory.path().join(file)).unwrap();
+        for file in ["a", "c"] {
+            std::fs::write(directory.path().join(file), "1").unwrap();
+        }
+        let write = |file: &'static str| Write::new(file, 2, format!("{RESOURCES}/{file}"));
+        let writes = ["a", "b", "c"].map(write).to_vec();
+        let plan = UpdatePlan { directories: vec![(directory.path().to_owned(), writes)] };
+        let mut written = Vec::new();
+        let (path, writes) = &plan.directories[0];
+        super::super::create::apply_noting(path, writes, &mut written).unwrap_err();
+        assert_eq!((written, read("a"), read("c")), (vec![0], "2".into(), "1".into()));
+        std::fs::write(directory.path().join("a"), "1").unwrap();
+        let error = Cgroup::open(Paths::default()).update(&plan).unwrap_err();
+        assert!(matches!(error, Error::Refused { .. }), "{error}");
+        assert_eq!((read("a"), read("c")), ("1".into(), "1".into()));
+    }
+
+    #[test]
+    fn the_oom_killer_is_enabled_again_where_that_is_asked_for() {
+        let (disabled, enabled) = (
+            r#"{"memory": {"disableOOMKiller": true}}"#,
+            r#"{"memory": {"disableOOMKiller": false}}"#,
+        );
+        let asked = &["/memory/disableOOMKiller"];
+        assert_eq!(text(disabled, enabled, asked, &v1()), ["memory/web/memory.oom_control = 0"]);
+        assert!(text(disabled, enabled, &[], &v1()).is_empty());
+        assert!(text(disabled, enabled, asked, &v2()).is_empty(), "v2 cannot disable it");
     }
 }

@@ -40,7 +40,7 @@ pub(super) fn memory(resources: &LinuxResources) -> Writes {
         writes.push(Write::new("memory.soft_limit_in_bytes", reservation, pointer));
     }
     if memory.disable_oom_killer() == Some(true) {
-        writes.push(Write::new("memory.oom_control", 1, format!("{MEMORY}/disableOOMKiller")));
+        writes.push(oom_killer(true));
     }
     if memory.use_hierarchy() == Some(true) {
         // Always so since Linux 5.11, where the file takes nothing but 1.
@@ -56,6 +56,11 @@ pub(super) fn memory(resources: &LinuxResources) -> Writes {
         writes.push(Write::new("memory.swappiness", swappiness, pointer));
     }
     Ok(writes)
+}
+
+/// Whether the kernel stops processes that are out of memory, instead of killing one.
+pub(super) fn oom_killer(disabled: bool) -> Write {
+    Write::new("memory.oom_control", i32::from(disabled), format!("{MEMORY}/disableOOMKiller"))
 }
 
 /// `swap` is memory and swap together, on v1 as in the specification.

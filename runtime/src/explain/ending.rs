@@ -1,7 +1,7 @@
 //! How a container ended that had been started: what its exit status and its cgroup tell.
 
-use crate::cgroup::Paths;
 use crate::diagnosis::Diagnosis;
+use crate::record::Saved;
 
 /// What the container's cgroups have counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -12,10 +12,13 @@ pub(super) struct Counts {
     pub(super) out_of_processes: u64,
 }
 
-/// Reads the counters; what is not there counts nothing.
-pub(super) fn counts(cgroups: &Paths) -> Counts {
+/// Reads the counters; what is not there, or counts for another container by now, counts nothing.
+pub(super) fn counts(saved: &Saved) -> Counts {
     let mut counts = Counts::default();
-    for directory in cgroups.all() {
+    if saved.cgroup().taken_by().is_some() {
+        return counts;
+    }
+    for directory in saved.cgroups.all() {
         let read = |file: &str, key: &str| {
             let text = std::fs::read_to_string(directory.join(file)).unwrap_or_default();
             counter(&text, key)

@@ -309,7 +309,7 @@ fn spell(value: &mut Value, section: &str, warnings: &mut Vec<String>) {
 }
 
 /// `null` is "not given", as everywhere in a configuration.
-fn strip_nulls(value: &mut Value) {
+pub(super) fn strip_nulls(value: &mut Value) {
     match value {
         Value::Object(members) => {
             members.retain(|_, value| !value.is_null());
@@ -335,58 +335,6 @@ pub(super) fn names(asked: &Value, pointer: &str) -> bool {
         }
     }
     true
-}
-
-/// What the container is to have: what it has, with what is asked for laid over it.
-pub(super) fn merge(old: &Value, asked: &Value) -> Value {
-    let mut new = old.clone();
-    strip_nulls(&mut new);
-    lay_over(&mut new, asked);
-    let asks = |pointer| asked.pointer(pointer).is_some();
-    // Memory without a limit is without one for memory and swap, unless that is asked for, too.
-    if asked.pointer("/memory/limit") == Some(&json!(-1)) && !asks("/memory/swap") {
-        remove(&mut new, "memory", "swap");
-    }
-    // The kernel gives up the shares of a group that becomes idle, and takes none for it.
-    if asks("/cpu/idle") && !asks("/cpu/shares") {
-        remove(&mut new, "cpu", "shares");
-    }
-    new
-}
-
-fn remove(resources: &mut Value, section: &str, member: &str) {
-    if let Some(Value::Object(section)) = resources.get_mut(section) {
-        section.shift_remove(member);
-    }
-}
-
-fn lay_over(place: &mut Value, asked: &Value) {
-    match (place, asked) {
-        (Value::Object(members), Value::Object(asked)) => {
-            for (name, value) in asked {
-                match members.get_mut(name) {
-                    Some(place) => lay_over(place, value),
-                    None => drop(members.insert(name.clone(), value.clone())),
-                }
-            }
-        }
-        (Value::Array(entries), Value::Array(asked)) => {
-            for entry in asked {
-                // The last counts where a list names one twice.
-                let same = entries.iter_mut().rev().find(|known| key(known) == key(entry));
-                match same {
-                    Some(place) => lay_over(place, entry),
-                    None => entries.push(entry.clone()),
-                }
-            }
-        }
-        (place, asked) => *place = asked.clone(),
-    }
-}
-
-/// What an entry of a list is about: a device, a size of pages, an interface.
-fn key(entry: &Value) -> [Option<&Value>; 4] {
-    ["major", "minor", "pageSize", "name"].map(|name| entry.get(name))
 }
 
 #[cfg(test)]
@@ -509,45 +457,6 @@ mod tests {
             assert_eq!(resources.hugepage_limits().as_ref().unwrap()[0].limit(), read);
         }
         assert!(check(&limits("x".into()), "file").is_err());
-    }
-
-    #[test]
-    fn what_is_asked_for_is_laid_over_what_there_is() {
-        let old = json!({
-            "memory": {"limit": 5, "swap": 9, "reservation": null},
-            "cpu": {"shares": 7, "quota": 1},
-            "hugepageLimits": [{"pageSize": "2MB", "limit": 1}],
-            "unified": {"a.b": "1"}
-        });
-        let asked = json!({
-            "memory": {"limit": 6}, "cpu": {"period": 3}, "unified": {"c.d": "2"},
-            "hugepageLimits": [{"pageSize": "1GB", "limit": 2}, {"pageSize": "2MB", "limit": 3}],
-            "blockIO": {"throttleReadBpsDevice": [{"major": 8, "minor": 0, "rate": 1}]}
-        });
-        let expected = json!({
-            "memory": {"limit": 6, "swap": 9},
-            "cpu": {"shares": 7, "quota": 1, "period": 3},
-            "hugepageLimits": [{"pageSize": "2MB", "limit": 3}, {"pageSize": "1GB", "limit": 2}],
-            "unified": {"a.b": "1", "c.d": "2"},
-            "blockIO": {"throttleReadBpsDevice": [{"major": 8, "minor": 0, "rate": 1}]}
-        });
-        assert_eq!(merge(&old, &asked), expected);
-        assert_eq!(merge(&Value::Null, &asked), asked);
-    }
-
-    #[test]
-    fn no_limit_on_memory_is_none_on_swap_and_idle_has_no_shares() {
-        let old = json!({"memory": {"limit": 5, "swap": 9}, "cpu": {"shares": 7}});
-        let new = merge(&old, &json!({"memory": {"limit": -1}, "cpu": {"idle": 1}}));
-        assert_eq!(new, json!({"memory": {"limit": -1}, "cpu": {"idle": 1}}));
-        let new = merge(
-            &old,
-            &json!({"memory": {"limit": -1, "swap": 9}, "cpu": {"idle": 1, "shares": 2}}),
-        );
-        assert_eq!(
-            new,
-            json!({"memory": {"limit": -1, "swap": 9}, "cpu": {"shares": 2, "idle": 1}})
-        );
     }
 
     #[test]

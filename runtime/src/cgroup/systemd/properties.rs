@@ -20,6 +20,9 @@ const INFINITY: u64 = u64::MAX;
 /// The period of a quota when none is given, in microseconds: the kernel's.
 const PERIOD: u64 = 100_000;
 
+/// The weight of a group that has been given none: the kernel's.
+const WEIGHT: u64 = 100;
+
 /// What every container's unit has: its place, and that systemd leaves its inside alone and counts what it uses.
 pub(super) fn of_container(id: &str, slice: &str, unified: bool) -> Vec<Property> {
     let on = |name: &'static str| Property::new(name, Value::Bool(true));
@@ -129,6 +132,9 @@ fn weight(resources: &LinuxResources, version: u32, list: &mut Vec<Property>) {
             list.push(Property::new("CPUWeight", Value::Uint64(0)));
         } else if let Some(shares) = shares {
             list.push(Property::new("CPUWeight", Value::Uint64(v2::cpu_weight(shares))));
+        } else if cpu.idle() == Some(0) && version >= CPU_IDLE {
+            // Or a group that was idle would be so again with the next change of the unit.
+            list.push(Property::new("CPUWeight", Value::Uint64(WEIGHT)));
         }
     }
     let Some(io) = resources.block_io() else { return };
@@ -425,6 +431,13 @@ mod tests {
         let json = r#"{"cpu": {"idle": 1, "shares": 1024}}"#;
         assert_eq!(lines(json, true, 252), ["CPUWeight = 0"]);
         assert_eq!(lines(json, true, 251), ["CPUWeight = 100"]);
+        let lifted = r#"{"cpu": {"idle": 0}}"#;
+        assert_eq!(lines(lifted, true, 252), ["CPUWeight = 100"]);
+        assert!(lines(lifted, true, 251).is_empty());
+        assert_eq!(
+            lines(r#"{"cpu": {"idle": 0, "shares": 512}}"#, true, 252),
+            lines(r#"{"cpu": {"shares": 512}}"#, true, 252)
+        );
         let json = r#"{"unified": {"cpu.idle": "1", "cpu.weight": "50"}}"#;
         assert_eq!(lines(json, true, 252), ["CPUWeight = 0"]);
         assert_eq!(lines(json, true, 251), ["CPUWeight = 50"]);

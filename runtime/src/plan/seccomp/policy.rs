@@ -10,6 +10,7 @@ use super::{Kernel, tree, verdict};
 use oci_spec::runtime::{
     LinuxSeccomp, LinuxSeccompAction as Action, LinuxSeccompArg, LinuxSyscall,
 };
+use std::collections::HashSet;
 use sys::seccomp::{RET_ALLOW, RET_ERRNO, RET_LOG, RET_USER_NOTIF};
 
 /// System calls have six arguments.
@@ -108,13 +109,15 @@ impl<'a> Policy<'a> {
                     }
                 }
                 if !known {
-                    unknown.retain(|&later| later != name); // where it is named first counts
                     unknown.push(name);
                 }
             }
         }
         let decisions = calls.iter().map(|calls| calls.decide(diagram, default, newer)).collect();
-        (decisions, unknown.into_iter().rev().cloned().collect())
+        // Where it is named first counts.
+        let mut seen = HashSet::new();
+        let first = unknown.into_iter().rev().filter(|name| seen.insert(*name));
+        (decisions, first.cloned().collect())
     }
 }
 

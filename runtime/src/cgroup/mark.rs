@@ -1,0 +1,69 @@
+//! Whose a cgroup is, written on it: an extended attribute with the container's id and the time at which it was created.
+//!
+//! The record of a stopped container still names its cgroup, and by then that may be another container's: one with the same
+//! `cgroupsPath`, or with the same id under another `--root`, takes over what it finds empty. What is in it is not the record's to
+//! signal or to remove then. A cgroup without a mark, of another runtime or of an nrun that wrote none, is the record's as it always was.
+
+use std::path::Path;
+
+use rustix::fs::XattrFlags;
+use rustix::io::Errno;
+
+use super::Cgroup;
+
+/// The first is beyond the reach of a container that owns its cgroup, the second what a user without root can set.
+const NAMES: [&str; 2] = ["trusted.nrun", "user.nrun"];
+
+/// What is written on a container's cgroup.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Mark(String);
+
+impl Mark {
+    /// `created` tells it from earlier and later containers of that id.
+    pub fn new(id: &str, created: &str) -> Mark {
+        Mark(format!("{id} {created}"))
+    }
+
+    /// Writes it, over what is there. Where the kernel takes none, the cgroup is as good as one that nobody else names.
+    pub(super) fn write(&self, directory: &Path) {
+        let set = |name| {
+            rustix::fs::setxattr(directory, name, self.0.as_bytes(), XattrFlags::empty()).is_ok()
+        };
+        let _ = NAMES.into_iter().any(set);
+    }
+
+    /// The mark of another container on this directory.
+    fn other(&self, directory: &Path) -> Option<String> {
+        // An id has at most 255 bytes.
+        let mut buffer = [0; 512];
+        let found = NAMES.into_iter().find_map(|name| {
+            match rustix::fs::getxattr(directory, name, &mut buffer[..]) {
+                Ok(length) => Some(String::from_utf8_lossy(&buffer[..length]).into_owned()),
+                // Too long to be ours.
+                Err(Errno::RANGE) => Some("?".to_owned()),
+                Err(_) => None,
+            }
+        });
+        found.filter(|found| *found != self.0)
+    }
+}
+
+impl Cgroup {
+    /// The same, known by its mark.
+    pub fn of(mut self, mark: Mark) -> Cgroup {
+        self.mark = Some(mark);
+        self
+    }
+
+    /// Marks the directory through which the processes are found, of all the first: whoever takes over one takes over all.
+    pub(super) fn write_mark(&self) {
+        if let (Some(mark), Some(directory)) = (&self.mark, self.paths.all().first()) {
+            mark.write(directory);
+        }
+    }
+
+    /// The container whose it is by now, if that is another one: its id and when it was created.
+    pub fn taken_by(&self) -> Option<String> {
+        self.mark.as_ref()?.other(self.paths.all().first()?)
+    }
+}
