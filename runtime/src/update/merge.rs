@@ -7,8 +7,11 @@ use serde_json::{Value, json};
 pub(super) fn in_document(asked: &Value, new: &Value, pointer: &str) -> String {
     for (end, _) in pointer.match_indices('/') {
         let (list, rest) = (&pointer[..end], &pointer[end + 1..]);
-        let entries = |of: &Value| of.pointer(list).and_then(Value::as_array).cloned();
-        let (Some(own), Some(all)) = (entries(asked), entries(new)) else { continue };
+        let (Some(Value::Array(own)), Some(Value::Array(all))) =
+            (asked.pointer(list), new.pointer(list))
+        else {
+            continue;
+        };
         let index = rest.split('/').next().unwrap_or_default();
         let entry = index.parse().ok().and_then(|index: usize| all.get(index));
         let place = entry.and_then(|entry| own.iter().rposition(|known| key(known) == key(entry)));

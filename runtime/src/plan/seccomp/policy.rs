@@ -115,8 +115,8 @@ impl<'a> Policy<'a> {
         }
         let decisions = calls.iter().map(|calls| calls.decide(diagram, default, newer)).collect();
         // Where it is named first counts.
-        let mut seen = HashSet::new();
-        let first = unknown.into_iter().rev().filter(|name| seen.insert(*name));
+        let mut seen = HashSet::with_capacity(unknown.len());
+        let first = unknown.into_iter().rev().filter(|name| seen.insert(name.as_str()));
         (decisions, first.cloned().collect())
     }
 }
