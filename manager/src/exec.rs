@@ -23,10 +23,11 @@ use crate::rootless::scope;
 use crate::runtime::{Launch, Runtime, Streams, null};
 use crate::settings::Settings;
 use crate::terminal::write_out;
-use crate::{apparmor, bundle, oom_score, terminal};
+use crate::{apparmor, bundle, oom_score, process, terminal};
 use oci_spec::OciSpecError;
 use oci_spec::runtime::Process;
 use running::Running;
+use rustix::fs::OFlags;
 use rustix::io::Errno;
 use rustix::process::{Pid, WaitOptions, getpid, set_child_subreaper, setsid, waitpid};
 use rustix::stdio;
@@ -88,7 +89,7 @@ pub fn exec(settings: &Settings, args: &ExecArgs) -> Result<u8> {
         args.words.split_first().ok_or_else(|| Error::Usage("no container".to_owned()))?;
     let dir = Containers::open(&settings.containers())?.find(name)?;
     let (record, state) = (dir.record()?, dir.state()?);
-    let Some(pid) = state.pid.filter(|_| state.status.has_process()) else {
+    let Some(init) = state.status.has_process().then(|| dir.init(&state)).flatten() else {
         return Err(Error::WrongState {
             message: format!("container {} is not running", record.id),
             hint: Some(format!("start it with `nman start {}`", record.name)),
@@ -102,7 +103,7 @@ pub fn exec(settings: &Settings, args: &ExecArgs) -> Result<u8> {
         });
     }
     let keys = DetachKeys::find(args.detach_keys.as_deref())?;
-    let process = plan(&dir, pid, args, words)?;
+    let process = plan(&dir, &init, args, words)?;
     let files = Files::write(&dir, &process)?;
     let command = words.join(" ");
     let running = Running::begin(&dir)?;
@@ -114,7 +115,7 @@ pub fn exec(settings: &Settings, args: &ExecArgs) -> Result<u8> {
     tell(&format!("exec_create: {command}"), &[]);
     let runtime = Runtime::new(&record.runtime, settings);
     apparmor::provide(&record)?;
-    scope::join(&record, pid)?;
+    scope::join(&record, init.id())?;
     set_child_subreaper(Some(getpid()))
         .map_err(Error::system("become the parent of the command"))?;
     if args.detach {
@@ -166,12 +167,15 @@ pub fn drain() -> ExitCode {
 }
 
 /// The container's own process with another command: its capabilities and limits hold here too.
-fn plan(dir: &Dir, pid: i32, args: &ExecArgs, words: &[String]) -> Result<Process> {
+fn plan(dir: &Dir, init: &process::Process, args: &ExecArgs, words: &[String]) -> Result<Process> {
     let spec = bundle::read(dir)?;
     let mut process = spec.process().clone().unwrap_or_default();
     let mut env: Vec<(String, String)> = process.env().iter().flatten().map(|v| split(v)).collect();
     if let Some(user) = &args.user {
-        let rootfs = Rootfs::open(&PathBuf::from(format!("/proc/{pid}/root")))?;
+        let root = init
+            .open_file("root", OFlags::PATH | OFlags::DIRECTORY)
+            .map_err(Error::system("open the container's root"))?;
+        let rootfs = Rootfs::at(root, &PathBuf::from(format!("/proc/{}/root", init.id())));
         let identity = look_up(user, &rootfs)?;
         change(&mut env, &[("HOME".to_owned(), Some(identity.home.clone()))]);
         process.set_user(process_user(&identity).map_err(|error| unplanned(&error))?);

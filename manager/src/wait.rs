@@ -7,7 +7,6 @@ use crate::each::each;
 use crate::end;
 use crate::error::{Error, Result};
 use crate::health;
-use crate::process::wait_for_exit;
 use crate::settings::Settings;
 use crate::wire::{self, Event, Request};
 use rustix::event::{PollFd, PollFlags, poll};
@@ -47,7 +46,7 @@ fn end(settings: &Settings, dir: &Dir, next: bool) -> Result<u8> {
     if next && !dir.state()?.status.has_process() {
         condition(dir, |status, _| status.has_process())?;
     }
-    let Some(watched) = end::watch(settings, dir)? else {
+    let Some(mut watched) = end::watch(settings, dir)? else {
         return Ok(dir.state()?.exit_code.unwrap_or(0));
     };
     if dir.is_held()
@@ -58,7 +57,7 @@ fn end(settings: &Settings, dir: &Dir, next: bool) -> Result<u8> {
         return Ok(code);
     }
     // Its monitor is dead, or about to end: what is written down is all that there will be.
-    wait_for_exit(&watched, None).map_err(Error::system("wait for the container"))?;
+    end::wait_for_end(dir, &mut watched, None)?;
     Ok(dir.state()?.exit_code.unwrap_or(0))
 }
 

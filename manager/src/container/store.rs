@@ -5,12 +5,18 @@
 //! `nman` left under a temporary name is swept by the next reservation. It goes the same way: hidden by one rename, and
 //! then removed, so that whoever looks sees a whole container or none.
 
+mod lock;
+mod processes;
+mod unfinished;
+
+pub use lock::Guard;
+
 use super::{ContainerId, ContainerName, Record, State, Status, is_hex};
 use crate::error::{Error, Result};
 use crate::notice;
-use crate::process;
 use crate::selinux::{Labels, label_file};
-use rustix::fs::{FlockOperation, Mode, OFlags, flock};
+use lock::lock_file;
+use rustix::fs::{FlockOperation, Mode};
 use rustix::io::Errno;
 use serde::{Serialize, de::DeserializeOwned};
 use std::fs;
@@ -53,27 +59,6 @@ impl Mark {
             Self::Paused => "paused",
             Self::Kept => "kept",
         }
-    }
-}
-
-/// The lock of one container: whoever has it may change the container. Released when dropped, or when the process
-/// ends.
-#[derive(Debug)]
-pub struct Guard {
-    file: OwnedFd,
-}
-
-impl Guard {
-    /// The locked file, to hand the lock on to another process: the lock belongs to the open file, not the process.
-    #[must_use]
-    pub fn into_fd(self) -> OwnedFd {
-        self.file
-    }
-
-    /// Takes over a lock that another process handed on.
-    #[must_use]
-    pub fn from_fd(file: OwnedFd) -> Self {
-        Self { file }
     }
 }
 
@@ -387,25 +372,6 @@ impl Dir {
         !self.is_held() && self.recorded_state().is_ok_and(|state| state.status.is_up())
     }
 
-    /// Whether process `pid` is alive and one of this container: process ids are used again, cgroup paths name the id.
-    #[must_use]
-    pub fn has_process(&self, pid: i32) -> bool {
-        process::is_alive(pid)
-            && (fs::read_to_string(format!("/proc/{pid}/cgroup"))
-                .is_ok_and(|groups| groups.contains(self.id()))
-                || self.has_beside_init(pid))
-    }
-
-    /// The same where the container has no cgroup: its init is known by the moment at which it began, the others by its mount
-    /// namespace, which no container shares.
-    fn has_beside_init(&self, pid: i32) -> bool {
-        let Ok(State { pid: Some(init), born: Some(born), .. }) = self.recorded_state() else {
-            return false;
-        };
-        let is_of_init = || pid == init || process::share_namespace(pid, init, "mnt");
-        process::birth(init) == Some(born) && is_of_init()
-    }
-
     /// The container's id, by the directory's name.
     pub(crate) fn id(&self) -> &str {
         self.path.file_name().and_then(|name| name.to_str()).unwrap_or_default()
@@ -525,32 +491,6 @@ impl Dir {
         }
         Ok(())
     }
-
-    /// Whether somebody is at work on the container: its monitor, or the `nman` that makes or removes it.
-    #[must_use]
-    pub fn is_held(&self) -> bool {
-        matches!(self.try_lock_as(FlockOperation::NonBlockingLockShared), Ok(None))
-    }
-
-    /// Takes the lock if nobody has it.
-    pub fn try_lock(&self) -> Result<Option<Guard>> {
-        self.try_lock_as(FlockOperation::NonBlockingLockExclusive)
-    }
-
-    fn try_lock_as(&self, operation: FlockOperation) -> Result<Option<Guard>> {
-        let path = self.join("lock");
-        match lock_file(&path, operation) {
-            Ok(file) => Ok(Some(Guard { file })),
-            Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::WouldBlock => {
-                Ok(None)
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    fn lock(&self) -> Result<Guard> {
-        Ok(Guard { file: lock_file(&self.join("lock"), FlockOperation::LockExclusive)? })
-    }
 }
 
 /// The ids that entries of a directory have for names; none where there is no such directory.
@@ -572,25 +512,11 @@ fn lasting(record: &Record) -> fn(&fs::File) -> std::io::Result<()> {
     if record.remove { |_| Ok(()) } else { fs::File::sync_data }
 }
 
-fn lock_file(path: &Path, operation: FlockOperation) -> Result<OwnedFd> {
-    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    let file = rustix::fs::open(path, flags, Mode::from_raw_mode(0o600))
-        .map_err(Error::io("open", path))?;
-    loop {
-        match flock(&file, operation) {
-            Err(Errno::INTR) => {}
-            result => return result.map(|()| file).map_err(Error::io("lock", path)),
-        }
-    }
-}
-
 /// Makes a directory, and those on the way, for root's eyes only.
 pub(crate) fn make_private(path: &Path) -> Result<()> {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true).mode(0o700).create(path).map_err(Error::io("make", path))
 }
-
-mod unfinished;
 
 #[cfg(test)]
 mod tests;

@@ -1,0 +1,137 @@
+//! Monitors that are killed while a client counts on them, and process ids that are somebody else's by now.
+
+use super::world::{World, eventually};
+use rustix::fs::{FlockOperation, flock};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+use std::fs::{self, File};
+use std::path::PathBuf;
+use std::process::{Child, Command};
+use std::time::Duration;
+
+fn directory(world: &World, name: &str) -> PathBuf {
+    let id = world.inspect(name, "/Id");
+    world.root().join("containers").join(id.as_str().unwrap())
+}
+
+fn state(world: &World, name: &str) -> Value {
+    serde_json::from_slice(&fs::read(directory(world, name).join("state.json")).unwrap()).unwrap()
+}
+
+fn kill(pid: &Value) {
+    let pid = i32::try_from(pid.as_i64().unwrap()).unwrap();
+    kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
+}
+
+fn kill_monitor(world: &World, name: &str) {
+    kill(&state(world, name)["monitor"]);
+    let lock = File::open(directory(world, name).join("lock")).unwrap();
+    eventually("its lock is free", || {
+        flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok()
+    });
+}
+
+/// A process of the host, and what is written down of a container with its id in place of another's: as if that had ended, and the
+/// id were used again.
+fn used_again(world: &World, name: &str, whose: &str) -> Child {
+    let other = Command::new("sleep").arg("1000").spawn().unwrap();
+    let mut state = state(world, name);
+    state[whose] = json!(other.id());
+    fs::write(directory(world, name).join("state.json"), state.to_string()).unwrap();
+    other
+}
+
+#[track_caller]
+fn assert_lives(mut other: Child) {
+    assert_eq!(
+        other.try_wait().unwrap(),
+        None,
+        "a process that is none of the container's has ended"
+    );
+    other.kill().unwrap();
+    other.wait().unwrap();
+}
+
+#[test]
+fn who_has_a_monitors_id_by_now_is_neither_waited_for_nor_killed() {
+    let world = World::new();
+    let commands: [&[&str]; 3] = [&["stop", "-t", "0"], &["kill"], &["rm", "-f"]];
+    for command in commands {
+        world.run(&["-d", "--name", "orphan"], &["sleep", "1000"]).ok();
+        kill_monitor(&world, "orphan");
+        let other = used_again(&world, "orphan", "monitor");
+        // Somebody is at work on it, such as a `start` that takes down what is left.
+        let lock = File::open(directory(&world, "orphan").join("lock")).unwrap();
+        flock(&lock, FlockOperation::LockExclusive).unwrap();
+        let (mut client, _) = world.command(command.iter().chain(&["orphan"])).start();
+        std::thread::sleep(Duration::from_secs(if command[0] == "rm" { 11 } else { 1 }));
+        drop(lock);
+        assert!(client.wait().unwrap().success(), "{command:?}");
+        assert_lives(other);
+        world.nman(["rm", "-f", "orphan"]).ok();
+    }
+    world.assert_no_container();
+}
+
+#[test]
+fn a_namespace_is_joined_only_if_it_is_the_containers() {
+    let world = World::new();
+    world.run(&["-d", "--name", "donor", "--ipc", "shareable"], &["sleep", "1000"]).ok();
+    let whole = fs::read(directory(&world, "donor").join("state.json")).unwrap();
+    for (option, whose, why) in [
+        ("--pid", "pid", "cannot join PID of a non running container"),
+        ("--ipc", "pid", "cannot join IPC of a non running container"),
+        ("--ipc", "monitor", ": its monitor is gone"),
+    ] {
+        let other = used_again(&world, "donor", whose);
+        let refused = world.run(&["--rm", option, "container:donor"], &["true"]).exits(125);
+        refused.says(why);
+        assert_lives(other);
+        fs::write(directory(&world, "donor").join("state.json"), &whole).unwrap();
+        world.run(&["--rm", option, "container:donor"], &["true"]).ok();
+    }
+    world.nman(["rm", "-f", "donor"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
+fn who_waits_for_a_container_whose_monitor_is_killed_waits_for_the_container() {
+    let world = World::new();
+    world.run(&["-d", "--name", "orphan"], &["sleep", "1000"]).ok();
+    let (mut client, said) = world.command(["wait", "orphan"]).start();
+    eventually("it asks the monitor", || {
+        let files = fs::read_dir(format!("/proc/{}/fd", client.id())).unwrap();
+        let mut links = files.filter_map(|file| fs::read_link(file.unwrap().path()).ok());
+        links.any(|link| link.to_string_lossy().starts_with("socket:"))
+    });
+    kill_monitor(&world, "orphan");
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(client.try_wait().unwrap(), None, "{said}");
+    kill(&state(&world, "orphan")["pid"]);
+    assert!(client.wait().unwrap().success());
+    assert_eq!(said.stdout(), "255\n");
+    world.nman(["rm", "orphan"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
+fn what_is_being_stopped_is_stopped_although_its_monitor_is_killed() {
+    let world = World::new();
+    for (verb, left) in [("stop", "exited"), ("restart", "running")] {
+        world.run(&["-d", "--name", "orphan"], &["sleep", "1000"]).ok();
+        let old = state(&world, "orphan");
+        let (mut client, said) = world.command([verb, "-t", "3", "orphan"]).start();
+        let mark = directory(&world, "orphan").join("stopped");
+        eventually("it is being stopped", || mark.exists());
+        kill_monitor(&world, "orphan");
+        assert!(client.wait().unwrap().success(), "{said}");
+        assert_eq!(world.inspect("orphan", "/State/Status"), left, "{verb}");
+        let init = format!("/proc/{}", old["pid"]);
+        eventually("its old init is gone", || {
+            let _ = rustix::process::wait(rustix::process::WaitOptions::NOHANG);
+            !fs::exists(&init).unwrap()
+        });
+        world.nman(["rm", "-f", "orphan"]).ok();
+    }
+    world.assert_no_container();
+}
