@@ -277,8 +277,8 @@ impl State {
         }
     }
 
-    /// A container whose monitor and process are gone without a word: its exit code is not known, for which Docker
-    /// writes 255.
+    /// A container whose monitor and process are gone without a word: the monitor was killed, or its disk took nothing. The exit
+    /// code is not known, for which Docker writes 255.
     #[must_use]
     pub fn lost(self) -> Self {
         Self {
@@ -288,7 +288,7 @@ impl State {
             monitor: None,
             monitor_born: None,
             exit_code: Some(255),
-            error: Some("the monitor was killed before the container ended".to_owned()),
+            error: Some("its end was not written down: its monitor was killed, or the disk could not be written".to_owned()),
             ..self
         }
     }

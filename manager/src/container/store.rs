@@ -6,6 +6,7 @@
 //! then removed, so that whoever looks sees a whole container or none.
 
 mod lock;
+mod overwrite;
 mod processes;
 mod unfinished;
 
@@ -377,9 +378,15 @@ impl Dir {
         self.path.file_name().and_then(|name| name.to_str()).unwrap_or_default()
     }
 
-    /// Replaces the state.
+    /// Replaces the state. Where the disk has no room for a new file, the old one is written over: what a container has ended
+    /// with is not found out again.
     pub fn set_state(&self, state: &State) -> Result<()> {
-        self.write("state.json", state)
+        match self.write("state.json", state) {
+            Err(error) if error.is_full() => {
+                overwrite::overwrite(&self.join("state.json"), state).map_err(|_| error)
+            }
+            written => written,
+        }
     }
 
     /// Writes down what is wrong with a container whose state stays as it is.
@@ -468,11 +475,15 @@ impl Dir {
             .map_err(|source| Error::Damaged { path: path.clone(), source })?;
         let mut options = fs::OpenOptions::new();
         options.write(true).create(true).truncate(true).mode(0o600);
-        options
+        let written = options
             .open(&new)
             .and_then(|mut file| file.write_all(&text).and_then(|()| make_last(&file)))
-            .and_then(|()| fs::rename(&new, &path))
-            .map_err(Error::io("write", &path))
+            .and_then(|()| fs::rename(&new, &path));
+        if written.is_err() {
+            // The error that is returned says more than one about this would.
+            let _ = fs::remove_file(&new);
+        }
+        written.map_err(Error::io("write", &path))
     }
 
     /// Removes the places where something of the host may be mounted, each by itself: one that still is mounted refuses, and
