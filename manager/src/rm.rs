@@ -6,6 +6,7 @@ pub(crate) mod unseen;
 use crate::assemble::disassemble;
 use crate::attach;
 use crate::cli::RmArgs;
+use crate::connection;
 use crate::container::{ContainerId, Containers, Dir, Guard, Mark, Record, Status};
 use crate::each::each;
 use crate::end;
@@ -120,6 +121,13 @@ pub fn take_down(settings: &Settings, record: &Record, dir: &Dir) -> Result<()> 
     errors.extend(disassemble(settings, record, dir));
     errors.extend(remove_sockets(settings, &record.id).err());
     if errors.is_empty() { Ok(()) } else { Err(Error::Several(errors)) }
+}
+
+/// Whether something is there that belongs to a container which runs, whatever is written down about it: who was killed while it
+/// started one has left that.
+pub fn is_left(settings: &Settings, id: &ContainerId) -> Result<bool> {
+    let is_known = settings.runtime_root().join(id.as_str()).exists();
+    Ok(is_known || connection::is_on_record(settings, id)?)
 }
 
 fn remove_sockets(settings: &Settings, id: &ContainerId) -> Result<()> {

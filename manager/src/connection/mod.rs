@@ -223,6 +223,14 @@ fn is_namespace(file: &OwnedFd) -> bool {
     fstatfs(file).is_ok_and(|found| found.f_type == NAMESPACE)
 }
 
+/// Whether a container is on record as connected, rightly or not.
+///
+/// # Errors
+/// What is on record cannot be read.
+pub fn is_on_record(settings: &Settings, id: &ContainerId) -> Result<bool> {
+    Ok(!State::at(&settings.state).connected_to(id)?.is_empty())
+}
+
 /// Takes down what connects a container. Goes on after an error; nothing to take down is a success.
 pub fn disconnect(settings: &Settings, record: &Record, dir: &Dir) -> Vec<Error> {
     match mode(&record.network) {

@@ -1,6 +1,7 @@
 //! Monitors that are killed while a client counts on them, and process ids that are somebody else's by now.
 
-use super::world::{World, eventually};
+use super::world::{World, entries, eventually, runtime};
+use nconform::fixture::Capture;
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
@@ -133,5 +134,43 @@ fn what_is_being_stopped_is_stopped_although_its_monitor_is_killed() {
         });
         world.nman(["rm", "-f", "orphan"]).ok();
     }
+    world.assert_no_container();
+}
+
+#[test]
+fn what_a_killed_start_has_left_does_not_keep_the_next_one_from_starting() {
+    let world = World::new();
+    world.run(&["--name", "left", "--network", "bridge"], &["sh", "-c", "echo data >/kept"]).ok();
+    let connected = || entries(&world.state().join("network/connected")).len();
+    // When everything is ready for the monitor.
+    let ended = Capture::of("strace")
+        .args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=socketpair"])
+        .args(["-e", "inject=socketpair:signal=KILL"])
+        .args([env!("CARGO_BIN_EXE_nman"), "start", "left"])
+        .env("NMAN_ROOT", world.root())
+        .env("NMAN_STATE", world.state())
+        .env("NMAN_RUNTIME", runtime())
+        .run();
+    assert!(!ended.success() && connected() == 1, "{ended}");
+    world.nman(["start", "left"]).ok();
+    eventually("it has ended", || world.inspect("left", "/State/Status") == "exited");
+    assert_eq!((world.inspect("left", "/State/ExitCode"), connected()), (json!(0), 0));
+    world.nman(["rm", "left"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
+fn an_init_of_which_nothing_is_written_down_makes_way_for_the_next() {
+    let world = World::new();
+    world.run(&["-d", "--name", "left"], &["sleep", "1000"]).ok();
+    let old = state(&world, "left");
+    kill_monitor(&world, "left");
+    // As it is when the monitor was killed between the runtime's call and the first thing that it writes.
+    let written = json!({"status": "exited", "exitCode": 0});
+    fs::write(directory(&world, "left").join("state.json"), written.to_string()).unwrap();
+    world.nman(["start", "left"]).ok();
+    assert_ne!(state(&world, "left")["pid"], old["pid"]);
+    assert_eq!(world.nman(["exec", "left", "echo", "up"]).ok().stdout(), "up\n");
+    world.nman(["rm", "-f", "left"]).ok();
     world.assert_no_container();
 }
