@@ -40,7 +40,7 @@ use std::process::{Command, ExitCode, Stdio};
 /// The name under which `nman exec -d` runs again, as the parent of the command.
 pub const REAPER: &str = "nman-reaper";
 
-/// What the reaper says when the command runs.
+/// What the reaper says when the command runs, and whoever holds its terminal when it does.
 const RUNNING: &[u8] = b"running";
 
 /// `nman exec -d`: lets a process of its own do the work, and waits until the command runs.
@@ -143,24 +143,36 @@ pub fn exec(settings: &Settings, args: &ExecArgs) -> Result<u8> {
 /// The name under which `nman` goes on holding a terminal that was detached from.
 pub const DRAIN: &str = "nman-drain";
 
-/// Leaves the terminal to a process of its own: a command whose terminal is closed is hung up on.
+/// Leaves the terminal to a process of its own: a command whose terminal is closed is hung up on. Returns when that is in a session
+/// of its own: with a client that leads one, all that is in the terminal's foreground is hung up on.
 fn drain_in_background(terminal: OwnedFd) -> Result<()> {
     rustix::io::ioctl_fionbio(&terminal, false).map_err(Error::system("keep the terminal"))?;
-    Command::new("/proc/self/exe")
+    let mut drain = Command::new("/proc/self/exe")
         .arg0(DRAIN)
         .stdin(terminal)
-        .stdout(Stdio::null())
+        .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .current_dir("/")
         .spawn()
-        .map(drop)
-        .map_err(Error::system("keep the terminal"))
+        .map_err(Error::system("keep the terminal"))?;
+    let mut said = Vec::new();
+    if let Some(mut stdout) = drain.stdout.take() {
+        let _ = stdout.read_to_end(&mut said);
+    }
+    match said == RUNNING {
+        true => Ok(()),
+        false => Err(Error::system("keep the terminal")(Errno::IO)),
+    }
 }
 
 /// The whole life of that process: reads until nobody writes there any more.
 #[must_use]
 pub fn drain() -> ExitCode {
     let _ = setsid();
+    let _ = write_out(stdio::stdout(), RUNNING);
+    if null().and_then(|null| stdio::dup2_stdout(&null).map_err(Error::system("let go"))).is_err() {
+        return ExitCode::FAILURE;
+    }
     let mut buffer = [0; 4096];
     while let Ok(1..) | Err(Errno::INTR) = rustix::io::read(stdio::stdin(), &mut buffer) {}
     ExitCode::SUCCESS
