@@ -1,7 +1,7 @@
 //! Monitors that are killed while a client counts on them, and process ids that are somebody else's by now.
 
 use super::world::{World, entries, eventually, runtime};
-use nconform::fixture::Capture;
+use nconform::fixture::{Capture, Output};
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
@@ -172,5 +172,51 @@ fn an_init_of_which_nothing_is_written_down_makes_way_for_the_next() {
     assert_ne!(state(&world, "left")["pid"], old["pid"]);
     assert_eq!(world.nman(["exec", "left", "echo", "up"]).ok().stdout(), "up\n");
     world.nman(["rm", "-f", "left"]).ok();
+    world.assert_no_container();
+}
+
+/// `nman` held up for a second and a half at the first opening of a file.
+fn held_up(world: &World, path: &str, words: &[&str]) -> (Child, Output) {
+    let path = world.root().join("containers").join(path).display().to_string();
+    let inject = "inject=openat,open:delay_enter=1500000:when=1";
+    let client = Capture::of("strace")
+        .args(["-qq", "-o", "/dev/null", "-P", &path, "-e", inject])
+        .args([env!("CARGO_BIN_EXE_nman")])
+        .args(words)
+        .env("NMAN_ROOT", world.root())
+        .env("NMAN_STATE", world.state())
+        .env("NMAN_RUNTIME", runtime())
+        .start();
+    std::thread::sleep(Duration::from_millis(700));
+    client
+}
+
+#[test]
+fn of_two_updates_at_once_none_is_lost() {
+    let world = World::new();
+    world.run(&["-d", "--name", "two"], &["sleep", "1000"]).ok();
+    let words = ["update", "-m", "100m", "--memory-swap", "-1", "two"];
+    let (mut first, said) = held_up(&world, "lock", &words);
+    world.nman(["update", "--cpus", "0.5", "two"]).ok();
+    assert!(first.wait().unwrap().success(), "{said}");
+    assert_eq!(world.inspect("two", "/HostConfig/Memory"), 104_857_600);
+    assert_eq!(world.inspect("two", "/HostConfig/NanoCpus"), 500_000_000);
+    world.nman(["rm", "-f", "two"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
+fn of_two_that_pause_at_once_one_is_refused_and_the_container_counts_as_paused() {
+    let world = World::new();
+    let id = world.run(&["-d", "--name", "two"], &["sleep", "1000"]).ok().stdout();
+    let mark = format!("{}/paused", id.trim());
+    let (mut first, said) = held_up(&world, &mark, &["pause", "two"]);
+    let second = world.nman(["pause", "two"]);
+    assert!(first.wait().unwrap().success(), "{said}");
+    second.exits(1).says("is already paused");
+    assert_eq!(world.inspect("two", "/State/Status"), "paused");
+    world.nman(["unpause", "two"]).ok();
+    assert_eq!(world.nman(["exec", "two", "echo", "up"]).ok().stdout(), "up\n");
+    world.nman(["rm", "-f", "two"]).ok();
     world.assert_no_container();
 }

@@ -55,11 +55,21 @@ impl Dir {
     pub(super) fn lock(&self) -> Result<Guard> {
         Ok(Guard { file: lock_file(&self.join("lock"), FlockOperation::LockExclusive)? })
     }
+
+    /// Keeps other commands from changing what a container is while it runs, as `pause` and `update` do. It is the directory that
+    /// is locked, so that nothing is written.
+    pub fn lock_changes(&self) -> Result<OwnedFd> {
+        lock_open(&self.path, OFlags::RDONLY | OFlags::DIRECTORY, FlockOperation::LockExclusive)
+    }
 }
 
 /// Locks a file that is made if need be.
 pub(super) fn lock_file(path: &Path, operation: FlockOperation) -> Result<OwnedFd> {
-    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    lock_open(path, OFlags::RDWR | OFlags::CREATE, operation)
+}
+
+fn lock_open(path: &Path, flags: OFlags, operation: FlockOperation) -> Result<OwnedFd> {
+    let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let file = rustix::fs::open(path, flags, Mode::from_raw_mode(0o600))
         .map_err(Error::io("open", path))?;
     loop {
