@@ -152,12 +152,23 @@ impl Containers {
             }
             let owner = self.named(name.as_str());
             match owner {
-                Some(owner) if self.dir(&owner).path.is_dir() => {
+                // Who was killed while it gave its container this name has left that.
+                Some(owner) if owner == *id => return Ok(()),
+                Some(owner) if self.is_called(&owner, name) => {
                     return Err(Error::NameTaken { name: name.to_string(), id: owner.to_string() });
                 }
-                // Its container is gone: the name is what a kill between two removals left.
+                // Its container is gone, or has another name: a kill between two steps has left this.
                 _ => fs::remove_file(&link).map_err(Error::io("remove", &link))?,
             }
+        }
+    }
+
+    /// Whether a container is there and has this name. One that does not read back may have it.
+    fn is_called(&self, id: &ContainerId, name: &ContainerName) -> bool {
+        let dir = self.dir(id);
+        match dir.record() {
+            Ok(record) => record.name == *name,
+            Err(_) => dir.path.is_dir(),
         }
     }
 
@@ -232,6 +243,9 @@ impl Containers {
     pub fn rename(&self, dir: &Dir, name: &ContainerName) -> Result<Record> {
         let _all = self.lock_all()?;
         let mut record = dir.record()?;
+        if record.name == *name {
+            return Ok(record);
+        }
         let old = self.names().join(record.name.as_str());
         self.take_name(name, &record.id)?;
         record.name = name.clone();
@@ -253,6 +267,11 @@ impl Containers {
         let (dir, hidden) = (self.dir(id), self.hidden(id));
         dir.clear_places()?;
         let all = self.lock_all()?;
+        // First out of sight, and then without a name: who is killed in between leaves one that is gone.
+        let is_gone = match fs::rename(&dir.path, &hidden.path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => true,
+            result => result.map(|()| false).map_err(Error::io("remove", &dir.path))?,
+        };
         // The name may have been changed since the caller has read it, or half changed by somebody who was killed.
         let names = self.names();
         for entry in fs::read_dir(&names).map_err(Error::io("read", &names))?.flatten() {
@@ -262,9 +281,8 @@ impl Containers {
                 fs::remove_file(&link).map_err(Error::io("remove", &link))?;
             }
         }
-        match fs::rename(&dir.path, &hidden.path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-            result => result.map_err(Error::io("remove", &dir.path))?,
+        if is_gone {
+            return Ok(());
         }
         // What stays is swept by the next reservation.
         let _ = self.finished(id);

@@ -1,6 +1,6 @@
 //! Monitors that are killed while a client counts on them, and process ids that are somebody else's by now.
 
-use super::world::{World, entries, eventually, runtime};
+use super::world::{IMAGE, World, entries, eventually, runtime};
 use nconform::fixture::{Capture, Output};
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, Signal, kill_process};
@@ -218,5 +218,26 @@ fn of_two_that_pause_at_once_one_is_refused_and_the_container_counts_as_paused()
     world.nman(["unpause", "two"]).ok();
     assert_eq!(world.nman(["exec", "two", "echo", "up"]).ok().stdout(), "up\n");
     world.nman(["rm", "-f", "two"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
+fn who_is_killed_while_it_removes_a_container_leaves_one_that_can_be_named_or_none() {
+    let world = World::new();
+    let id =
+        world.nman(["create", "--name", "cut", "--network", "none", IMAGE, "true"]).ok().text();
+    let path = world.root().join("containers").join(id).display().to_string();
+    let ended = Capture::of("strace")
+        .args(["-qq", "-o", "/dev/null", "-P", &path, "-e", "inject=rename:signal=KILL:when=1"])
+        .args([env!("CARGO_BIN_EXE_nman"), "rm", "cut"])
+        .env("NMAN_ROOT", world.root())
+        .env("NMAN_STATE", world.state())
+        .run();
+    assert!(!ended.success(), "{ended}");
+    // Killed at the entry or the exit of the call.
+    if !world.nman(["ps", "-aq"]).ok().text().is_empty() {
+        world.nman(["rm", "cut"]).ok();
+    }
+    world.run(&["--rm", "--name", "cut"], &["true"]).ok();
     world.assert_no_container();
 }
