@@ -104,9 +104,9 @@ pub fn exec(settings: &Settings, args: &ExecArgs) -> Result<u8> {
     }
     let keys = DetachKeys::find(args.detach_keys.as_deref())?;
     let process = plan(&dir, &init, args, words)?;
-    let files = Files::write(&dir, &process)?;
-    let command = words.join(" ");
     let running = Running::begin(&dir)?;
+    let files = Files::write(&dir, running.id(), &process)?;
+    let command = words.join(" ");
     let tell = |action: &str, more: &[(&str, &str)]| {
         let all = [&[("execID", running.id())], more].concat();
         emit_container(settings, &record, action, &all);
@@ -238,16 +238,11 @@ struct Files {
 }
 
 impl Files {
-    fn write(dir: &Dir, process: &Process) -> Result<Self> {
-        // Several commands may be started in one container at the same time.
-        let tag = format!("exec-{}", getpid().as_raw_nonzero());
+    fn write(dir: &Dir, id: &str, process: &Process) -> Result<Self> {
+        let tag = running::tag(id);
         dir.write(&tag, process)?;
-        Ok(Self {
-            process: dir.join(&tag),
-            log: dir.join(&format!("{tag}.log")),
-            pid: dir.join(&format!("{tag}.pid")),
-            console: tag,
-        })
+        let [process, log, pid] = running::files(dir, id);
+        Ok(Self { process, log, pid, console: tag })
     }
 
     fn start(

@@ -175,6 +175,36 @@ fn an_init_of_which_nothing_is_written_down_makes_way_for_the_next() {
     world.assert_no_container();
 }
 
+#[test]
+fn what_a_client_of_exec_has_left_that_was_killed_is_removed_by_the_next() {
+    let world = World::new();
+    world.run(&["-d", "--name", "host"], &["sleep", "1000"]).ok();
+    let (mut client, _) = world.command(["exec", "host", "sleep", "1000"]).start();
+    eventually("it runs", || {
+        world.nman(["top", "host"]).stdout().contains("sleep 1000\n") && {
+            world.nman(["top", "host"]).stdout().lines().count() == 3
+        }
+    });
+    client.kill().unwrap();
+    client.wait().unwrap();
+    let files = || {
+        let all = entries(&directory(&world, "host")).into_iter();
+        let own = all.filter(|path| path.to_string_lossy().contains("/exec-")).count();
+        (own, entries(&directory(&world, "host").join("execs")).len())
+    };
+    assert_eq!((files().0 > 0, files().1), (true, 1));
+    world.nman(["exec", "host", "true"]).ok();
+    assert_eq!(files(), (0, 0));
+    // Its command has this test for a parent now, and nothing of the container ends before that has collected it.
+    world.nman(["exec", "host", "killall", "sleep"]).ok();
+    eventually("it is collected", || {
+        rustix::process::wait(rustix::process::WaitOptions::NOHANG)
+            .is_ok_and(|ended| ended.is_some())
+    });
+    world.nman(["rm", "-f", "host"]).ok();
+    world.assert_no_container();
+}
+
 /// `nman` held up for a second and a half at the first opening of a file.
 fn held_up(world: &World, path: &str, words: &[&str]) -> (Child, Output) {
     let path = world.root().join("containers").join(path).display().to_string();
