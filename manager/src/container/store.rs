@@ -180,8 +180,7 @@ impl Containers {
     /// Finds a container by its name, its id, or the unambiguous beginning of its id.
     pub fn find(&self, wanted: &str) -> Result<Dir> {
         let missing = || Error::NoSuchContainer(wanted.to_owned());
-        let name = wanted.strip_prefix('/').unwrap_or(wanted);
-        if let Ok(name) = ContainerName::parse(name)
+        if let Ok(name) = ContainerName::parse(wanted)
             && let Some(id) = self.named(name.as_str())
             && self.dir(&id).path.is_dir()
         {
