@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::event::emit_container;
 use crate::monitor::Link;
 use crate::outlet::Outlets;
+use crate::process::Process;
 use crate::proxy;
 use crate::settings::Settings;
 use crate::socket::{attach_socket, connect_to};
@@ -121,12 +122,23 @@ pub fn open(settings: &Settings, id: &ContainerId) -> Result<Link> {
     Ok(Link { socket, child: None })
 }
 
-/// The process id of the monitor that listens for clients.
-pub fn monitor(settings: &Settings, id: &ContainerId) -> Result<i32> {
+/// The monitor that listens for clients.
+pub fn monitor(settings: &Settings, id: &ContainerId) -> Result<Process> {
     let link = open(settings, id)?;
-    let peer =
-        sockopt::socket_peercred(&link.socket).map_err(Error::system("ask for the monitor"))?;
-    Ok(peer.pid.as_raw_nonzero().get())
+    let failed = Error::system("ask for the monitor");
+    let peer = match sockopt::socket_peercred(&link.socket) {
+        Ok(peer) => peer.pid.as_raw_nonzero().get(),
+        Err(errno) => return Err(failed(errno)),
+    };
+    // The socket is hung up with the process that has it.
+    Process::open(peer, |_| !is_hung_up(&link.socket)).ok_or(Errno::SRCH).map_err(failed)
+}
+
+fn is_hung_up(socket: &OwnedFd) -> bool {
+    let mut fds = [PollFd::new(socket, PollFlags::empty())];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    // Nothing was asked for, so that only an end or an error is told.
+    !matches!(poll(&mut fds, Some(&now)), Ok(0))
 }
 
 /// Waits until the container's program runs, and no longer.

@@ -5,20 +5,18 @@ use crate::container::{Dir, Record, Status};
 use crate::error::{Error, Result};
 use crate::event::emit_container;
 use crate::pause;
-use crate::process::wait_for_exit;
+use crate::process::Process;
 use crate::runtime::Runtime;
 use crate::settings::Settings;
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
-use std::os::fd::OwnedFd;
-use std::time::Duration;
+use rustix::process::Signal;
+use std::time::{Duration, Instant};
 
 /// After SIGKILL, a process may still have to be written out of the kernel.
 const AFTER_KILL: Duration = Duration::from_secs(10);
 
 /// Waits for the end of a container that SIGKILL was sent to, so that `to` was done.
-pub fn await_death(watched: &OwnedFd, to: &str, name: &str) -> Result<()> {
-    let ended = wait_for_exit(watched, Some(AFTER_KILL));
-    if ended.map_err(Error::system("wait for the container"))? {
+pub fn await_death(dir: &Dir, watched: &mut Process, to: &str, name: &str) -> Result<()> {
+    if wait_for_end(dir, watched, Some(AFTER_KILL))? {
         return Ok(());
     }
     Err(Error::WrongState {
@@ -39,7 +37,7 @@ pub fn send(settings: &Settings, dir: &Dir, record: &Record, signal: i32) -> Res
     match state.status {
         Status::Created | Status::Exited => Ok(()),
         Status::Restarting => {
-            wake(dir, state.monitor);
+            wake(dir.monitor(&state));
             Ok(())
         }
         Status::Running => match runtime.kill(&record.id, signal) {
@@ -47,7 +45,7 @@ pub fn send(settings: &Settings, dir: &Dir, record: &Record, signal: i32) -> Res
             // What is written down may not read back: then it waits, perhaps, to be started again.
             Err(error) if says_that_it_is_gone(&error) && dir.state_damage().is_some() => {
                 let monitor = attach::monitor(settings, &record.id).map_err(|_| error)?;
-                wake(dir, Some(monitor));
+                wake(Some(monitor));
                 Ok(())
             }
             Err(error) if says_that_it_is_gone(&error) => match after_running(dir)? {
@@ -72,10 +70,9 @@ pub fn send(settings: &Settings, dir: &Dir, record: &Record, signal: i32) -> Res
 }
 
 /// Makes the monitor of a container that has no process look at the mark.
-fn wake(dir: &Dir, monitor: Option<i32>) {
-    if let Some(monitor) = monitor.and_then(open_process).filter(|_| dir.is_held()) {
-        let _ = pidfd_send_signal(&monitor, Signal::TERM);
-    }
+fn wake(monitor: Option<Process>) {
+    // Refused when it has ended meanwhile.
+    let _ = monitor.map(|monitor| monitor.send(Signal::TERM));
 }
 
 /// Whether a runtime refuses a signal because there is nobody to get it: runc's words, which all runtimes keep to
@@ -99,26 +96,47 @@ fn after_running(dir: &Dir) -> Result<Status> {
     Ok(Status::Running)
 }
 
-fn open_process(pid: i32) -> Option<OwnedFd> {
-    pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()
-}
-
 /// A process that ends no sooner than everything of the container: its monitor, or its init where the monitor was
 /// killed. `None` when the container does not run.
-pub fn watch(settings: &Settings, dir: &Dir) -> Result<Option<OwnedFd>> {
+pub fn watch(settings: &Settings, dir: &Dir) -> Result<Option<Process>> {
     let state = dir.state()?;
     if !state.status.is_up() {
         return Ok(None);
     }
-    let pid = match (dir.is_held(), state.monitor) {
-        (false, _) => state.pid,
-        // What is written down does not read back: it is asked itself.
-        (true, None) if dir.state_damage().is_some() => {
-            Some(attach::monitor(settings, &dir.record()?.id)?)
+    // What is written down may not read back: then it is asked itself.
+    if dir.is_held() && dir.state_damage().is_some() {
+        return attach::monitor(settings, &dir.record()?.id).map(Some);
+    }
+    Ok(dir.monitor(&state).or_else(|| dir.init(&state)))
+}
+
+/// Waits until a container has ended; `false` if that takes longer than `timeout`. `watched` is what [`watch`] has found, and
+/// becomes the container's init where its monitor is killed meanwhile.
+///
+/// # Errors
+/// The container's state cannot be read.
+pub fn wait_for_end(dir: &Dir, watched: &mut Process, timeout: Option<Duration>) -> Result<bool> {
+    let deadline = timeout.map(|timeout| Instant::now() + timeout);
+    loop {
+        let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+        if !watched.wait_for_exit(left).map_err(Error::system("wait for the container"))? {
+            return Ok(false);
         }
-        (true, monitor) => monitor,
+        match left_behind(dir, watched)? {
+            Some(init) => *watched = init,
+            None => return Ok(true),
+        }
+    }
+}
+
+/// The init of a container that runs on although its monitor has ended, which then has been killed.
+fn left_behind(dir: &Dir, ended: &Process) -> Result<Option<Process>> {
+    let state = match dir.state() {
+        // It was to be removed when it ended.
+        Err(Error::NoSuchContainer(_)) => return Ok(None),
+        state => state?,
     };
-    let pidfd = pid.and_then(open_process);
-    // The process id may have been used again before it was opened: only if the container still runs was it ours.
-    Ok(pidfd.filter(|_| dir.state().is_ok_and(|state| state.status.is_up())))
+    // One that somebody has started meanwhile has another monitor.
+    let is_same = state.status.has_process() && state.monitor == Some(ended.id());
+    Ok(is_same.then(|| dir.init(&state)).flatten())
 }

@@ -205,6 +205,12 @@ impl Error {
         matches!(self, Self::Io { source, .. } if source.kind() == std::io::ErrorKind::ReadOnlyFilesystem)
     }
 
+    /// Whether it is a disk that has no room, or no more for us.
+    pub(crate) fn is_full(&self) -> bool {
+        use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+        matches!(self, Self::Io { source, .. } if matches!(source.kind(), StorageFull | QuotaExceeded))
+    }
+
     /// Whether a record is there that does not read back, or is missing where it must be: not a disk or a process that
     /// is short of something, which may pass.
     #[must_use]

@@ -23,10 +23,11 @@ use crate::rootless::scope;
 use crate::runtime::{Launch, Runtime, Streams, null};
 use crate::settings::Settings;
 use crate::terminal::write_out;
-use crate::{apparmor, bundle, oom_score, terminal};
+use crate::{apparmor, bundle, oom_score, process, terminal};
 use oci_spec::OciSpecError;
 use oci_spec::runtime::Process;
 use running::Running;
+use rustix::fs::OFlags;
 use rustix::io::Errno;
 use rustix::process::{Pid, WaitOptions, getpid, set_child_subreaper, setsid, waitpid};
 use rustix::stdio;
@@ -39,7 +40,7 @@ use std::process::{Command, ExitCode, Stdio};
 /// The name under which `nman exec -d` runs again, as the parent of the command.
 pub const REAPER: &str = "nman-reaper";
 
-/// What the reaper says when the command runs.
+/// What the reaper says when the command runs, and whoever holds its terminal when it does.
 const RUNNING: &[u8] = b"running";
 
 /// `nman exec -d`: lets a process of its own do the work, and waits until the command runs.
@@ -88,7 +89,7 @@ pub fn exec(settings: &Settings, args: &ExecArgs) -> Result<u8> {
         args.words.split_first().ok_or_else(|| Error::Usage("no container".to_owned()))?;
     let dir = Containers::open(&settings.containers())?.find(name)?;
     let (record, state) = (dir.record()?, dir.state()?);
-    let Some(pid) = state.pid.filter(|_| state.status.has_process()) else {
+    let Some(init) = state.status.has_process().then(|| dir.init(&state)).flatten() else {
         return Err(Error::WrongState {
             message: format!("container {} is not running", record.id),
             hint: Some(format!("start it with `nman start {}`", record.name)),
@@ -102,10 +103,10 @@ pub fn exec(settings: &Settings, args: &ExecArgs) -> Result<u8> {
         });
     }
     let keys = DetachKeys::find(args.detach_keys.as_deref())?;
-    let process = plan(&dir, pid, args, words)?;
-    let files = Files::write(&dir, &process)?;
-    let command = words.join(" ");
+    let process = plan(&dir, &init, args, words)?;
     let running = Running::begin(&dir)?;
+    let files = Files::write(&dir, running.id(), &process)?;
+    let command = words.join(" ");
     let tell = |action: &str, more: &[(&str, &str)]| {
         let all = [&[("execID", running.id())], more].concat();
         emit_container(settings, &record, action, &all);
@@ -114,7 +115,7 @@ pub fn exec(settings: &Settings, args: &ExecArgs) -> Result<u8> {
     tell(&format!("exec_create: {command}"), &[]);
     let runtime = Runtime::new(&record.runtime, settings);
     apparmor::provide(&record)?;
-    scope::join(&record, pid)?;
+    scope::join(&record, init.id())?;
     set_child_subreaper(Some(getpid()))
         .map_err(Error::system("become the parent of the command"))?;
     if args.detach {
@@ -142,36 +143,51 @@ pub fn exec(settings: &Settings, args: &ExecArgs) -> Result<u8> {
 /// The name under which `nman` goes on holding a terminal that was detached from.
 pub const DRAIN: &str = "nman-drain";
 
-/// Leaves the terminal to a process of its own: a command whose terminal is closed is hung up on.
+/// Leaves the terminal to a process of its own: a command whose terminal is closed is hung up on. Returns when that is in a session
+/// of its own: with a client that leads one, all that is in the terminal's foreground is hung up on.
 fn drain_in_background(terminal: OwnedFd) -> Result<()> {
     rustix::io::ioctl_fionbio(&terminal, false).map_err(Error::system("keep the terminal"))?;
-    Command::new("/proc/self/exe")
+    let mut drain = Command::new("/proc/self/exe")
         .arg0(DRAIN)
         .stdin(terminal)
-        .stdout(Stdio::null())
+        .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .current_dir("/")
         .spawn()
-        .map(drop)
-        .map_err(Error::system("keep the terminal"))
+        .map_err(Error::system("keep the terminal"))?;
+    let mut said = Vec::new();
+    if let Some(mut stdout) = drain.stdout.take() {
+        let _ = stdout.read_to_end(&mut said);
+    }
+    match said == RUNNING {
+        true => Ok(()),
+        false => Err(Error::system("keep the terminal")(Errno::IO)),
+    }
 }
 
 /// The whole life of that process: reads until nobody writes there any more.
 #[must_use]
 pub fn drain() -> ExitCode {
     let _ = setsid();
+    let _ = write_out(stdio::stdout(), RUNNING);
+    if null().and_then(|null| stdio::dup2_stdout(&null).map_err(Error::system("let go"))).is_err() {
+        return ExitCode::FAILURE;
+    }
     let mut buffer = [0; 4096];
     while let Ok(1..) | Err(Errno::INTR) = rustix::io::read(stdio::stdin(), &mut buffer) {}
     ExitCode::SUCCESS
 }
 
 /// The container's own process with another command: its capabilities and limits hold here too.
-fn plan(dir: &Dir, pid: i32, args: &ExecArgs, words: &[String]) -> Result<Process> {
+fn plan(dir: &Dir, init: &process::Process, args: &ExecArgs, words: &[String]) -> Result<Process> {
     let spec = bundle::read(dir)?;
     let mut process = spec.process().clone().unwrap_or_default();
     let mut env: Vec<(String, String)> = process.env().iter().flatten().map(|v| split(v)).collect();
     if let Some(user) = &args.user {
-        let rootfs = Rootfs::open(&PathBuf::from(format!("/proc/{pid}/root")))?;
+        let root = init
+            .open_file("root", OFlags::PATH | OFlags::DIRECTORY)
+            .map_err(Error::system("open the container's root"))?;
+        let rootfs = Rootfs::at(root, &PathBuf::from(format!("/proc/{}/root", init.id())));
         let identity = look_up(user, &rootfs)?;
         change(&mut env, &[("HOME".to_owned(), Some(identity.home.clone()))]);
         process.set_user(process_user(&identity).map_err(|error| unplanned(&error))?);
@@ -222,16 +238,11 @@ struct Files {
 }
 
 impl Files {
-    fn write(dir: &Dir, process: &Process) -> Result<Self> {
-        // Several commands may be started in one container at the same time.
-        let tag = format!("exec-{}", getpid().as_raw_nonzero());
+    fn write(dir: &Dir, id: &str, process: &Process) -> Result<Self> {
+        let tag = running::tag(id);
         dir.write(&tag, process)?;
-        Ok(Self {
-            process: dir.join(&tag),
-            log: dir.join(&format!("{tag}.log")),
-            pid: dir.join(&format!("{tag}.pid")),
-            console: tag,
-        })
+        let [process, log, pid] = running::files(dir, id);
+        Ok(Self { process, log, pid, console: tag })
     }
 
     fn start(

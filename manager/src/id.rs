@@ -81,14 +81,15 @@ pub struct ContainerName(String);
 const LONGEST_NAME: usize = 128;
 
 impl ContainerName {
-    /// Takes a name; the error is Docker's sentence.
+    /// Takes a name, also with the slash before it that Docker shows; the error is Docker's sentence.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let bytes = text.as_bytes();
+        let name = text.strip_prefix('/').unwrap_or(text);
+        let bytes = name.as_bytes();
         let first = bytes.first().is_some_and(u8::is_ascii_alphanumeric);
         let rest =
             bytes.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'));
         if first && rest && (2..=LONGEST_NAME).contains(&bytes.len()) {
-            return Ok(Self(text.to_owned()));
+            return Ok(Self(name.to_owned()));
         }
         Err(format!(
             "Invalid container name ({text}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed, in 2 to \
@@ -197,12 +198,25 @@ mod tests {
 
     #[test]
     fn names_keep_to_dockers_alphabet() {
-        for good in ["web", "web-1", "a.b_c", "0x"] {
-            assert!(ContainerName::parse(good).is_ok(), "{good}");
+        for good in ["web", "web-1", "a.b_c", "0x", "/web"] {
+            let name = ContainerName::parse(good).unwrap();
+            assert_eq!(name.as_str(), good.trim_start_matches('/'));
         }
-        for bad in
-            ["", "a", ".", "..", "-web", "_web", "a/b", "a b", "a\0b", "ä1", &"a".repeat(129)]
-        {
+        for bad in [
+            "",
+            "a",
+            ".",
+            "..",
+            "-web",
+            "_web",
+            "a/b",
+            "//ab",
+            "/",
+            "a b",
+            "a\0b",
+            "ä1",
+            &"a".repeat(129),
+        ] {
             assert!(ContainerName::parse(bad).is_err(), "{bad:?}");
         }
     }

@@ -37,13 +37,12 @@ fn signal(settings: &Settings, containers: &Containers, name: &str, signal: i32)
     if signal == SIGKILL || signal == record.stop.signal {
         // As in Docker: who kills a container does not want it back.
         let watched = if signal == SIGKILL { end::watch(settings, &dir)? } else { None };
-        let abandoned = dir.is_abandoned();
         dir.set(Mark::Stopped)?;
         end::send(settings, &dir, &record, signal)?;
-        let Some(watched) = watched else { return Ok(()) };
+        let Some(mut watched) = watched else { return Ok(()) };
         // Whoever has killed it may start or remove it at once.
-        end::await_death(&watched, "kill", name)?;
-        return match abandoned {
+        end::await_death(&dir, &mut watched, "kill", name)?;
+        return match dir.is_abandoned() {
             true => rm::unseen::remove_abandoned(settings, containers, &dir),
             false => Ok(()),
         };

@@ -4,9 +4,8 @@ use crate::cli::{LogsArgs, Tail};
 use crate::container::{Containers, Dir};
 use crate::error::{Error, Result};
 use crate::journal::{Format, Output, Reader, Selection, Watched, follow};
+use crate::process::Process;
 use crate::settings::Settings;
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
-use std::os::fd::OwnedFd;
 
 /// Prints a container's log; with `--follow`, until the container has ended.
 pub fn logs(settings: &Settings, args: &LogsArgs) -> Result<()> {
@@ -44,10 +43,6 @@ pub fn logs(settings: &Settings, args: &LogsArgs) -> Result<()> {
 }
 
 /// The monitor of a container that runs.
-fn watched_monitor(dir: &Dir) -> Option<OwnedFd> {
-    if !dir.is_held() {
-        return None;
-    }
-    let pid = Pid::from_raw(dir.state().ok()?.monitor?)?;
-    pidfd_open(pid, PidfdFlags::empty()).ok().filter(|_| dir.is_held())
+fn watched_monitor(dir: &Dir) -> Option<Process> {
+    dir.monitor(&dir.state().ok()?)
 }

@@ -1,7 +1,8 @@
 //! `nman pause` and `nman unpause`: through the runtime, with a mark in the container's directory.
 //!
 //! The mark is set before the runtime freezes the container, and taken away after it runs again: a kill between the two
-//! leaves a container that counts as paused, and `unpause` mends that.
+//! leaves a container that counts as paused, and `unpause` mends that. Whoever sets or takes away the mark has a lock from the look at
+//! the state on: the mark of one would else be taken away by another whom the runtime has refused.
 
 use crate::container::{Containers, Dir, Mark, Record, Status};
 use crate::each::each;
@@ -9,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::event::emit_container;
 use crate::runtime::Runtime;
 use crate::settings::Settings;
+use std::os::fd::OwnedFd;
 
 /// Pauses each of the named containers.
 pub fn pause(settings: &Settings, names: &[String]) -> Result<(Vec<String>, Vec<Error>)> {
@@ -20,6 +22,7 @@ pub fn pause(settings: &Settings, names: &[String]) -> Result<(Vec<String>, Vec<
             message: format!("cannot pause container {name}: container {} {why}", record.id),
             hint: None,
         };
+        let _lock = dir.lock_changes()?;
         match dir.state()?.status {
             Status::Running => {}
             Status::Paused => return Err(refused("is already paused")),
@@ -45,6 +48,7 @@ pub fn unpause(settings: &Settings, names: &[String]) -> Result<(Vec<String>, Ve
     Ok(each(names, |name| {
         let dir = containers.find(name)?;
         let record = dir.record()?;
+        let lock = dir.lock_changes()?;
         if dir.state()?.status != Status::Paused {
             return Err(Error::WrongState {
                 message: format!(
@@ -54,13 +58,18 @@ pub fn unpause(settings: &Settings, names: &[String]) -> Result<(Vec<String>, Ve
                 hint: None,
             });
         }
-        resume(settings, &dir, &record)?;
+        resume_locked(settings, &dir, &record, lock)?;
         Ok(Some(name.to_owned()))
     }))
 }
 
 /// Lets a container go on that is paused, or that was about to be.
 pub fn resume(settings: &Settings, dir: &Dir, record: &Record) -> Result<()> {
+    let lock = dir.lock_changes()?;
+    resume_locked(settings, dir, record, lock)
+}
+
+fn resume_locked(settings: &Settings, dir: &Dir, record: &Record, _lock: OwnedFd) -> Result<()> {
     let resumed = Runtime::new(&record.runtime, settings).resume(&record.id);
     match resumed {
         // Runtimes refuse to resume what is not paused: the mark was ahead of the freezing.

@@ -7,12 +7,13 @@
 use crate::assemble::{enter_private_mounts, mount_root};
 use crate::container::{Dir, Guard, Record};
 use crate::error::{Error, Result};
+use crate::process::Process;
 use crate::settings::Settings;
 use crate::volume::place;
 use bundle::layer::{IdRange, OwnerMap};
 use rustix::fs::{CWD, Mode, OFlags};
+use rustix::io::Errno;
 use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde_json::Value;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use sys::beneath::Target;
@@ -90,51 +91,35 @@ fn owners(dir: &Dir) -> OwnerMap {
     OwnerMap { uids: ranges("uidMappings"), gids: ranges("gidMappings") }
 }
 
-/// The first process of a running container, which cannot become another one's while this is held.
-struct Init {
-    pid: i32,
-    pidfd: OwnedFd,
-}
-
-fn init(dir: &Dir) -> Result<Option<Init>> {
-    let running = || -> Result<Option<i32>> {
-        let state = dir.state()?;
-        Ok(state.pid.filter(|_| state.status.has_process()))
-    };
-    let Some(pid) = running()? else { return Ok(None) };
-    let opened = Pid::from_raw(pid).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
-    // It may have ended between the two looks, and its number be somebody else's.
-    match opened {
-        Some(pidfd) if running()? == Some(pid) => Ok(Some(Init { pid, pidfd })),
-        _ => Ok(None),
-    }
+/// The first process of a running container.
+fn init(dir: &Dir) -> Result<Option<Process>> {
+    let state = dir.state()?;
+    Ok(state.status.has_process().then(|| dir.init(&state)).flatten())
 }
 
 const ROOT: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
-fn root_of(dir: &Dir, init: &Init) -> Result<OwnedFd> {
-    let path = format!("/proc/{}/root", init.pid);
-    let root =
-        rustix::fs::open(&path, ROOT, Mode::empty()).map_err(Error::io("open", path.as_ref()))?;
-    // Still the same process, so it was its root that was opened.
-    sys::signals::send(init.pidfd.as_fd(), 0).map_err(|_| Error::WrongState {
-        message: format!("container {} has ended meanwhile", dir.path().display()),
-        hint: Some("try again".to_owned()),
-    })?;
-    Ok(root)
+fn root_of(dir: &Dir, init: &Process) -> Result<OwnedFd> {
+    init.open_file("root", ROOT).map_err(|errno| match errno {
+        Errno::SRCH => Error::WrongState {
+            message: format!("container {} has ended meanwhile", dir.path().display()),
+            hint: Some("try again".to_owned()),
+        },
+        errno => Error::io("open", format!("/proc/{}/root", init.id()).as_ref())(errno),
+    })
 }
 
 /// A copy of the root's mount alone, taken from within the container's mount namespace by a thread that does nothing else there.
-fn bare_root_of(init: &Init) -> Result<OwnedFd> {
+fn bare_root_of(init: &Process) -> Result<OwnedFd> {
     let taken = std::thread::scope(|scope| {
         let thread = scope.spawn(|| -> rustix::io::Result<OwnedFd> {
             // A namespace of its own first: joining needs a working directory that no other thread shares.
             unshare(Kinds::MOUNT)?;
-            join(init.pidfd.as_fd(), Kinds::MOUNT)?;
+            join(init.as_fd(), Kinds::MOUNT)?;
             let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
             open_tree(CWD, "/", flags)
         });
-        thread.join().unwrap_or(Err(rustix::io::Errno::IO))
+        thread.join().unwrap_or(Err(Errno::IO))
     });
     taken.map_err(Error::system("look at the container's root without its mounts"))
 }
@@ -190,7 +175,7 @@ fn bind(root: &OwnedFd, source: &str, target: &str, read_only: bool) -> rustix::
     if read_only {
         set_attributes(tree.as_fd(), &Attributes { set: RDONLY, ..Attributes::default() }, true)?;
     }
-    let target = Target::new(target.as_bytes()).map_err(|_| rustix::io::Errno::INVAL)?;
+    let target = Target::new(target.as_bytes()).map_err(|_| Errno::INVAL)?;
     let place = target.ensure(root.as_fd(), !metadata.is_dir())?;
     let empty = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
     move_mount(&tree, "", &place, "", empty)

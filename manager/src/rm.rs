@@ -6,18 +6,17 @@ pub(crate) mod unseen;
 use crate::assemble::disassemble;
 use crate::attach;
 use crate::cli::RmArgs;
+use crate::connection;
 use crate::container::{ContainerId, Containers, Dir, Guard, Mark, Record, Status};
 use crate::each::each;
 use crate::end;
 use crate::error::{Error, Result};
 use crate::forget::{Volumes, forget};
 use crate::notice;
-use crate::process::wait_for_exit;
 use crate::runtime::Runtime;
 use crate::settings::Settings;
 use crate::socket::socket_dir;
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
-use std::os::fd::OwnedFd;
+use rustix::process::Signal;
 use std::time::Duration;
 
 /// How long a monitor may take to clean up after its container was killed.
@@ -93,12 +92,12 @@ fn take(
         }
         let state = dir.state()?;
         may_go(state.status)?;
-        let monitor = match state.monitor {
+        let watched = match dir.state_damage() {
             // What is written down does not read back: it is asked itself.
-            None if dir.state_damage().is_some() => attach::monitor(settings, &record.id).ok(),
-            monitor => monitor,
+            Some(_) => attach::monitor(settings, &record.id).ok(),
+            None => dir.monitor(&state).or_else(|| dir.init(&state)),
         };
-        let Some(monitor) = monitor.and_then(open_process) else {
+        let Some(watched) = watched else {
             // It is being made, or has just ended: whoever has it lets go of it by itself.
             std::thread::sleep(Duration::from_millis(10));
             continue;
@@ -107,17 +106,12 @@ fn take(
             dir.set(Mark::Stopped)?;
             // Refused when it has ended meanwhile.
             let _ = end::send(settings, dir, record, 9);
-            let ended = wait_for_exit(&monitor, Some(PATIENCE))
-                .map_err(Error::system("wait for a monitor"))?;
-            if !ended {
-                let _ = pidfd_send_signal(&monitor, Signal::KILL);
+            let ended = watched.wait_for_exit(Some(PATIENCE));
+            if !ended.map_err(Error::system("wait for a monitor"))? {
+                let _ = watched.send(Signal::KILL);
             }
         }
     }
-}
-
-fn open_process(pid: i32) -> Option<OwnedFd> {
-    pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()
 }
 
 /// What the monitor does when its container ends: it may not have come to that. Goes on after an error.
@@ -127,6 +121,13 @@ pub fn take_down(settings: &Settings, record: &Record, dir: &Dir) -> Result<()> 
     errors.extend(disassemble(settings, record, dir));
     errors.extend(remove_sockets(settings, &record.id).err());
     if errors.is_empty() { Ok(()) } else { Err(Error::Several(errors)) }
+}
+
+/// Whether something is there that belongs to a container which runs, whatever is written down about it: who was killed while it
+/// started one has left that.
+pub fn is_left(settings: &Settings, id: &ContainerId) -> Result<bool> {
+    let is_known = settings.runtime_root().join(id.as_str()).exists();
+    Ok(is_known || connection::is_on_record(settings, id)?)
 }
 
 fn remove_sockets(settings: &Settings, id: &ContainerId) -> Result<()> {

@@ -26,7 +26,7 @@ pub fn start(settings: &Settings, name: &str) -> Result<Option<Link>> {
     let dir = containers.find(name)?;
     let mut record = dir.record()?;
     let Some((guard, abandoned)) = take(&dir, name)? else { return Ok(None) };
-    if abandoned {
+    if abandoned || rm::is_left(settings, &record.id)? {
         rm::take_down(settings, &record, &dir)?;
     }
     dir.clear(Mark::Stopped)?;

@@ -4,14 +4,13 @@ use crate::attach;
 use crate::cli::StopArgs;
 use crate::container::{Containers, Dir, Mark, Record};
 use crate::each::each;
-use crate::end::{await_death, send, watch};
+use crate::end::{await_death, send, wait_for_end, watch};
 use crate::error::{Error, Result};
 use crate::event::emit_container;
-use crate::process::wait_for_exit;
+use crate::process::Process;
 use crate::rm;
 use crate::settings::Settings;
 use crate::start;
-use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 /// How a container is to be stopped, where its own way is not wanted.
@@ -28,9 +27,9 @@ pub fn stop(settings: &Settings, args: &StopArgs) -> Result<(Vec<String>, Vec<Er
     let manner = Manner { patience: args.time, signal: args.signal.map(|signal| signal.0) };
     Ok(each(&args.names, |name| {
         let dir = containers.find(name)?;
-        let abandoned = dir.is_abandoned();
         stop_one(settings, &dir, name, manner)?;
-        if abandoned {
+        // Its monitor was killed, before or meanwhile.
+        if dir.is_abandoned() {
             rm::unseen::remove_abandoned(settings, &containers, &dir)?;
         }
         Ok(Some(name.to_owned()))
@@ -62,16 +61,16 @@ pub fn restart(settings: &Settings, args: &StopArgs) -> Result<(Vec<String>, Vec
 
 fn stop_one(settings: &Settings, dir: &Dir, name: &str, manner: Manner) -> Result<()> {
     let record = dir.record()?;
-    let Some(watched) = watch(settings, dir)? else { return Ok(()) };
+    let Some(mut watched) = watch(settings, dir)? else { return Ok(()) };
     // Before anything is sent: whoever sees the container end finds it.
     dir.set(Mark::Stopped)?;
     let signal = manner.signal.unwrap_or(record.stop.signal);
     let seconds = manner.patience.unwrap_or(record.stop.timeout);
     let patience = u64::try_from(seconds).ok().map(Duration::from_secs);
-    if !signal_and_wait(settings, dir, &record, &watched, signal, patience)?
-        && !signal_and_wait(settings, dir, &record, &watched, 9, Some(Duration::ZERO))?
+    if !signal_and_wait(settings, dir, &record, &mut watched, signal, patience)?
+        && !signal_and_wait(settings, dir, &record, &mut watched, 9, Some(Duration::ZERO))?
     {
-        await_death(&watched, "stop", name)?;
+        await_death(dir, &mut watched, "stop", name)?;
     }
     emit_container(settings, &record, "stop", &[]);
     Ok(())
@@ -81,14 +80,13 @@ fn signal_and_wait(
     settings: &Settings,
     dir: &Dir,
     record: &Record,
-    watched: &OwnedFd,
+    watched: &mut Process,
     signal: i32,
     patience: Option<Duration>,
 ) -> Result<bool> {
     let sent = send(settings, dir, record, signal);
     let patience = if sent.is_ok() { patience } else { Some(Duration::ZERO) };
-    let ended =
-        wait_for_exit(watched, patience).map_err(Error::system("wait for the container"))?;
+    let ended = wait_for_end(dir, watched, patience)?;
     // A signal to what has ended meanwhile is refused, and that is what was wanted.
     if ended { Ok(true) } else { sent.map(|()| false) }
 }

@@ -29,7 +29,13 @@ impl Rootfs {
     pub fn open(path: &Path) -> Result<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = rustix::fs::open(path, flags, Mode::empty()).map_err(Error::io("open", path))?;
-        Ok(Self { fd, path: path.to_owned() })
+        Ok(Self::at(fd, path))
+    }
+
+    /// Takes a root that is open; `path` is for messages.
+    #[must_use]
+    pub fn at(fd: OwnedFd, path: &Path) -> Self {
+        Self { fd, path: path.to_owned() }
     }
 
     /// The root itself.

@@ -287,6 +287,17 @@ impl Wish {
         Ok(())
     }
 
+    /// A volume that is made for the container is empty: there is nothing in it to choose, or only to be read.
+    fn check_anonymous(&self) -> Result<(), &'static str> {
+        if !self.detail.subpath.is_empty() {
+            return Err("must not set Subpath when using anonymous volumes");
+        }
+        if self.readonly == Some(true) {
+            return Err("must not set ReadOnly mode when using anonymous volumes");
+        }
+        Ok(())
+    }
+
     fn finish(self) -> Result<MountPoint, String> {
         let kind = self.kind.unwrap_or(MountKind::Volume);
         let word = word(kind);
@@ -324,10 +335,8 @@ impl Wish {
             MountKind::Volume if !self.source.is_empty() => {
                 VolumeName::parse(&self.source)?.as_str().clone_into(&mut point.name);
             }
-            MountKind::Volume if !self.detail.subpath.is_empty() => {
-                return Err(wrong("must not set Subpath when using anonymous volumes"));
-            }
-            MountKind::Volume | MountKind::Tmpfs => {}
+            MountKind::Volume => self.check_anonymous().map_err(wrong)?,
+            MountKind::Tmpfs => {}
             MountKind::Image => point.name = self.source,
         }
         if !self.propagation.is_empty() {
@@ -487,6 +496,10 @@ mod tests {
             ("type=bind,source=s,target=/t", "mount path must be absolute"),
             ("type=tmpfs,source=/s,target=/t", "field Source must not be specified"),
             ("source=v1,target=/t,volume-subpath=../x", "invalid subpath: ../x"),
+            (
+                "type=volume,target=/t,readonly",
+                "must not set ReadOnly mode when using anonymous volumes",
+            ),
             ("target=/t,volume-subpath=x", "must not set Subpath when using anonymous volumes"),
             ("type=tmpfs,target=/t,tmpfs-mode=9", "invalid value for tmpfs-mode: 9"),
             ("target=/", "destination can't be '/'"),

@@ -181,19 +181,13 @@ fn share(settings: &Settings, other: &str) -> Result<(OwnedFd, Dir)> {
 /// The network namespace of a container's init, while it runs.
 fn running_namespace(dir: &Dir) -> Result<Option<OwnedFd>> {
     let state = dir.state()?;
-    let Some(pid) = state.pid.filter(|_| state.status.has_process()) else { return Ok(None) };
-    let path = PathBuf::from(format!("/proc/{pid}/ns/net"));
-    let opened = rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, FileMode::empty());
-    // The process id may have been used again before it was opened: only if the container still runs was it its init.
-    let still = dir.state()?;
-    if still.pid != Some(pid) || !still.status.has_process() {
-        return Ok(None);
+    let init = state.status.has_process().then(|| dir.init(&state)).flatten();
+    let Some(init) = init else { return Ok(None) };
+    match init.open_file("ns/net", OFlags::RDONLY) {
+        // It has ended, and its monitor has not come to write that down.
+        Err(Errno::SRCH) => Ok(None),
+        opened => opened.map(Some).map_err(Error::system("open the container's network namespace")),
     }
-    // It has ended, and its monitor has not come to write that down.
-    if matches!(opened, Err(Errno::NOENT | Errno::SRCH)) {
-        return Ok(None);
-    }
-    opened.map(Some).map_err(Error::io("open", &path))
 }
 
 /// Binds a namespace to a file, in our own mount namespace.
@@ -205,32 +199,36 @@ fn keep(namespace: &OwnedFd, path: &Path) -> Result<()> {
 
 /// The namespace that is bound to the container's file, seen from its monitor's mount namespace.
 fn kept(dir: &Dir) -> Option<OwnedFd> {
-    open_namespace(&namespace_path(dir))
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let file = rustix::fs::open(namespace_path(dir), flags, FileMode::empty()).ok()?;
+    Some(file).filter(is_namespace)
 }
 
 /// The namespace of a container that is up, seen from anywhere: its init's, or what its monitor keeps in the pause before a
 /// restart.
 fn held_namespace(dir: &Dir) -> Result<Option<OwnedFd>> {
     let state = dir.state()?;
-    let Some(monitor) = state.monitor.filter(|_| state.status == Status::Restarting) else {
+    if state.status != Status::Restarting {
         return running_namespace(dir);
-    };
-    let path = namespace_path(dir);
-    let inside = path.strip_prefix("/").unwrap_or(&path);
-    let kept = open_namespace(&Path::new(&format!("/proc/{monitor}/root")).join(inside));
-    // The process id may have been used again before it was opened: only if the container is still up was it its monitor's.
-    let still = dir.state()?;
-    Ok(kept.filter(|_| still.monitor == Some(monitor) && still.status.is_up()))
+    }
+    let inside = format!("root{}", namespace_path(dir).display());
+    let file = dir.monitor(&state).and_then(|it| it.open_file(&inside, OFlags::RDONLY).ok());
+    Ok(file.filter(is_namespace))
 }
 
-fn open_namespace(path: &Path) -> Option<OwnedFd> {
+/// Whether a file is a namespace that is bound there, and not only the file.
+fn is_namespace(file: &OwnedFd) -> bool {
     /// NSFS_MAGIC
     const NAMESPACE: i64 = 0x6e73_6673;
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-    let file = rustix::fs::open(path, flags, FileMode::empty()).ok()?;
-    // Elsewhere, the file is only a file.
-    let kind = fstatfs(&file).ok()?.f_type;
-    (kind == NAMESPACE).then_some(file)
+    fstatfs(file).is_ok_and(|found| found.f_type == NAMESPACE)
+}
+
+/// Whether a container is on record as connected, rightly or not.
+///
+/// # Errors
+/// What is on record cannot be read.
+pub fn is_on_record(settings: &Settings, id: &ContainerId) -> Result<bool> {
+    Ok(!State::at(&settings.state).connected_to(id)?.is_empty())
 }
 
 /// Takes down what connects a container. Goes on after an error; nothing to take down is a success.

@@ -191,12 +191,15 @@ pub struct State {
     /// The process id of its init on the host, while it runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pid: Option<i32>,
-    /// When that began ([`crate::process::birth`]), of a user's container: where no cgroup names it, and for the user's namespace.
+    /// When that began ([`crate::process::birth`]): where no cgroup names it, and for a user's namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub born: Option<u64>,
     /// The monitor's process id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub monitor: Option<i32>,
+    /// When that began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub monitor_born: Option<u64>,
     /// When it was started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started: Option<Timestamp>,
@@ -265,6 +268,7 @@ impl State {
             pid: None,
             born: None,
             monitor: None,
+            monitor_born: None,
             started: None,
             finished: None,
             exit_code: None,
@@ -273,8 +277,8 @@ impl State {
         }
     }
 
-    /// A container whose monitor and process are gone without a word: its exit code is not known, for which Docker
-    /// writes 255.
+    /// A container whose monitor and process are gone without a word: the monitor was killed, or its disk took nothing. The exit
+    /// code is not known, for which Docker writes 255.
     #[must_use]
     pub fn lost(self) -> Self {
         Self {
@@ -282,8 +286,9 @@ impl State {
             pid: None,
             born: None,
             monitor: None,
+            monitor_born: None,
             exit_code: Some(255),
-            error: Some("the monitor was killed before the container ended".to_owned()),
+            error: Some("its end was not written down: its monitor was killed, or the disk could not be written".to_owned()),
             ..self
         }
     }

@@ -5,12 +5,19 @@
 //! `nman` left under a temporary name is swept by the next reservation. It goes the same way: hidden by one rename, and
 //! then removed, so that whoever looks sees a whole container or none.
 
+mod lock;
+mod overwrite;
+mod processes;
+mod unfinished;
+
+pub use lock::Guard;
+
 use super::{ContainerId, ContainerName, Record, State, Status, is_hex};
 use crate::error::{Error, Result};
 use crate::notice;
-use crate::process;
 use crate::selinux::{Labels, label_file};
-use rustix::fs::{FlockOperation, Mode, OFlags, flock};
+use lock::lock_file;
+use rustix::fs::{FlockOperation, Mode};
 use rustix::io::Errno;
 use serde::{Serialize, de::DeserializeOwned};
 use std::fs;
@@ -53,27 +60,6 @@ impl Mark {
             Self::Paused => "paused",
             Self::Kept => "kept",
         }
-    }
-}
-
-/// The lock of one container: whoever has it may change the container. Released when dropped, or when the process
-/// ends.
-#[derive(Debug)]
-pub struct Guard {
-    file: OwnedFd,
-}
-
-impl Guard {
-    /// The locked file, to hand the lock on to another process: the lock belongs to the open file, not the process.
-    #[must_use]
-    pub fn into_fd(self) -> OwnedFd {
-        self.file
-    }
-
-    /// Takes over a lock that another process handed on.
-    #[must_use]
-    pub fn from_fd(file: OwnedFd) -> Self {
-        Self { file }
     }
 }
 
@@ -166,12 +152,23 @@ impl Containers {
             }
             let owner = self.named(name.as_str());
             match owner {
-                Some(owner) if self.dir(&owner).path.is_dir() => {
+                // Who was killed while it gave its container this name has left that.
+                Some(owner) if owner == *id => return Ok(()),
+                Some(owner) if self.is_called(&owner, name) => {
                     return Err(Error::NameTaken { name: name.to_string(), id: owner.to_string() });
                 }
-                // Its container is gone: the name is what a kill between two removals left.
+                // Its container is gone, or has another name: a kill between two steps has left this.
                 _ => fs::remove_file(&link).map_err(Error::io("remove", &link))?,
             }
+        }
+    }
+
+    /// Whether a container is there and has this name. One that does not read back may have it.
+    fn is_called(&self, id: &ContainerId, name: &ContainerName) -> bool {
+        let dir = self.dir(id);
+        match dir.record() {
+            Ok(record) => record.name == *name,
+            Err(_) => dir.path.is_dir(),
         }
     }
 
@@ -183,8 +180,7 @@ impl Containers {
     /// Finds a container by its name, its id, or the unambiguous beginning of its id.
     pub fn find(&self, wanted: &str) -> Result<Dir> {
         let missing = || Error::NoSuchContainer(wanted.to_owned());
-        let name = wanted.strip_prefix('/').unwrap_or(wanted);
-        if let Ok(name) = ContainerName::parse(name)
+        if let Ok(name) = ContainerName::parse(wanted)
             && let Some(id) = self.named(name.as_str())
             && self.dir(&id).path.is_dir()
         {
@@ -246,6 +242,9 @@ impl Containers {
     pub fn rename(&self, dir: &Dir, name: &ContainerName) -> Result<Record> {
         let _all = self.lock_all()?;
         let mut record = dir.record()?;
+        if record.name == *name {
+            return Ok(record);
+        }
         let old = self.names().join(record.name.as_str());
         self.take_name(name, &record.id)?;
         record.name = name.clone();
@@ -267,6 +266,11 @@ impl Containers {
         let (dir, hidden) = (self.dir(id), self.hidden(id));
         dir.clear_places()?;
         let all = self.lock_all()?;
+        // First out of sight, and then without a name: who is killed in between leaves one that is gone.
+        let is_gone = match fs::rename(&dir.path, &hidden.path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => true,
+            result => result.map(|()| false).map_err(Error::io("remove", &dir.path))?,
+        };
         // The name may have been changed since the caller has read it, or half changed by somebody who was killed.
         let names = self.names();
         for entry in fs::read_dir(&names).map_err(Error::io("read", &names))?.flatten() {
@@ -276,9 +280,8 @@ impl Containers {
                 fs::remove_file(&link).map_err(Error::io("remove", &link))?;
             }
         }
-        match fs::rename(&dir.path, &hidden.path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-            result => result.map_err(Error::io("remove", &dir.path))?,
+        if is_gone {
+            return Ok(());
         }
         // What stays is swept by the next reservation.
         let _ = self.finished(id);
@@ -387,33 +390,20 @@ impl Dir {
         !self.is_held() && self.recorded_state().is_ok_and(|state| state.status.is_up())
     }
 
-    /// Whether process `pid` is alive and one of this container: process ids are used again, cgroup paths name the id.
-    #[must_use]
-    pub fn has_process(&self, pid: i32) -> bool {
-        process::is_alive(pid)
-            && (fs::read_to_string(format!("/proc/{pid}/cgroup"))
-                .is_ok_and(|groups| groups.contains(self.id()))
-                || self.has_beside_init(pid))
-    }
-
-    /// The same where the container has no cgroup: its init is known by the moment at which it began, the others by its mount
-    /// namespace, which no container shares.
-    fn has_beside_init(&self, pid: i32) -> bool {
-        let Ok(State { pid: Some(init), born: Some(born), .. }) = self.recorded_state() else {
-            return false;
-        };
-        let is_of_init = || pid == init || process::share_namespace(pid, init, "mnt");
-        process::birth(init) == Some(born) && is_of_init()
-    }
-
     /// The container's id, by the directory's name.
     pub(crate) fn id(&self) -> &str {
         self.path.file_name().and_then(|name| name.to_str()).unwrap_or_default()
     }
 
-    /// Replaces the state.
+    /// Replaces the state. Where the disk has no room for a new file, the old one is written over: what a container has ended
+    /// with is not found out again.
     pub fn set_state(&self, state: &State) -> Result<()> {
-        self.write("state.json", state)
+        match self.write("state.json", state) {
+            Err(error) if error.is_full() => {
+                overwrite::overwrite(&self.join("state.json"), state).map_err(|_| error)
+            }
+            written => written,
+        }
     }
 
     /// Writes down what is wrong with a container whose state stays as it is.
@@ -502,11 +492,15 @@ impl Dir {
             .map_err(|source| Error::Damaged { path: path.clone(), source })?;
         let mut options = fs::OpenOptions::new();
         options.write(true).create(true).truncate(true).mode(0o600);
-        options
+        let written = options
             .open(&new)
             .and_then(|mut file| file.write_all(&text).and_then(|()| make_last(&file)))
-            .and_then(|()| fs::rename(&new, &path))
-            .map_err(Error::io("write", &path))
+            .and_then(|()| fs::rename(&new, &path));
+        if written.is_err() {
+            // The error that is returned says more than one about this would.
+            let _ = fs::remove_file(&new);
+        }
+        written.map_err(Error::io("write", &path))
     }
 
     /// Removes the places where something of the host may be mounted, each by itself: one that still is mounted refuses, and
@@ -524,32 +518,6 @@ impl Dir {
             removed.map_err(Error::io("remove", &place))?;
         }
         Ok(())
-    }
-
-    /// Whether somebody is at work on the container: its monitor, or the `nman` that makes or removes it.
-    #[must_use]
-    pub fn is_held(&self) -> bool {
-        matches!(self.try_lock_as(FlockOperation::NonBlockingLockShared), Ok(None))
-    }
-
-    /// Takes the lock if nobody has it.
-    pub fn try_lock(&self) -> Result<Option<Guard>> {
-        self.try_lock_as(FlockOperation::NonBlockingLockExclusive)
-    }
-
-    fn try_lock_as(&self, operation: FlockOperation) -> Result<Option<Guard>> {
-        let path = self.join("lock");
-        match lock_file(&path, operation) {
-            Ok(file) => Ok(Some(Guard { file })),
-            Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::WouldBlock => {
-                Ok(None)
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    fn lock(&self) -> Result<Guard> {
-        Ok(Guard { file: lock_file(&self.join("lock"), FlockOperation::LockExclusive)? })
     }
 }
 
@@ -572,25 +540,11 @@ fn lasting(record: &Record) -> fn(&fs::File) -> std::io::Result<()> {
     if record.remove { |_| Ok(()) } else { fs::File::sync_data }
 }
 
-fn lock_file(path: &Path, operation: FlockOperation) -> Result<OwnedFd> {
-    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    let file = rustix::fs::open(path, flags, Mode::from_raw_mode(0o600))
-        .map_err(Error::io("open", path))?;
-    loop {
-        match flock(&file, operation) {
-            Err(Errno::INTR) => {}
-            result => return result.map(|()| file).map_err(Error::io("lock", path)),
-        }
-    }
-}
-
 /// Makes a directory, and those on the way, for root's eyes only.
 pub(crate) fn make_private(path: &Path) -> Result<()> {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true).mode(0o700).create(path).map_err(Error::io("make", path))
 }
-
-mod unfinished;
 
 #[cfg(test)]
 mod tests;

@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use std::fs::{self, File};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::PathBuf;
 
 const DIRECTORY: &str = "execs";
@@ -21,16 +21,22 @@ pub(super) struct Running {
 }
 
 impl Running {
-    /// Gives a command its id, 64 hexadecimal digits.
+    /// Gives a command its id, 64 hexadecimal digits. What clients have left that were killed is removed.
     pub(super) fn begin(dir: &Dir) -> Result<Self> {
         make_private(&dir.join(DIRECTORY))?;
-        let id = ContainerId::random();
-        let path = dir.join(DIRECTORY).join(id.as_str());
-        let mut options = File::options();
-        let file = options.write(true).create_new(true).mode(0o600).open(&path);
-        let file = file.map_err(Error::io("write", &path))?;
-        flock(&file, FlockOperation::LockExclusive).map_err(Error::io("lock", &path))?;
-        Ok(Self { id, path, _lock: file })
+        sweep(dir);
+        loop {
+            let id = ContainerId::random();
+            let path = dir.join(DIRECTORY).join(id.as_str());
+            let mut options = File::options();
+            let file = options.write(true).create_new(true).mode(0o600).open(&path);
+            let file = file.map_err(Error::io("write", &path))?;
+            flock(&file, FlockOperation::LockExclusive).map_err(Error::io("lock", &path))?;
+            // Before it was locked, somebody else may have taken it for one that was left.
+            if file.metadata().is_ok_and(|metadata| metadata.nlink() > 0) {
+                return Ok(Self { id, path, _lock: file });
+            }
+        }
     }
 
     /// Its id.
@@ -43,6 +49,31 @@ impl Drop for Running {
     fn drop(&mut self) {
         // The container may have gone, and the file with it.
         let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// What begins the names of a command's files, and is that of its socket.
+pub(super) fn tag(id: &str) -> String {
+    format!("exec-{id}")
+}
+
+/// The files by which a client and the runtime talk about a command: the process, the runtime's log, the process id.
+pub(super) fn files(dir: &Dir, id: &str) -> [PathBuf; 3] {
+    ["", ".log", ".pid"].map(|end| dir.join(&format!("{}{end}", tag(id))))
+}
+
+/// Removes what is left of commands whose clients were killed.
+fn sweep(dir: &Dir) {
+    for entry in fs::read_dir(dir.join(DIRECTORY)).into_iter().flatten().flatten() {
+        let Ok(file) = File::open(entry.path()) else { continue };
+        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+            continue;
+        }
+        // The file that says so goes last. What cannot be removed is swept by the next one.
+        let left = files(dir, &entry.file_name().to_string_lossy());
+        for path in left.iter().chain([&entry.path()]) {
+            let _ = fs::remove_file(path);
+        }
     }
 }
 

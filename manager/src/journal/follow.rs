@@ -3,10 +3,10 @@
 use super::{Output, Reader};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
+use crate::process::Process;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use std::mem::MaybeUninit;
-use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use std::time::Duration;
 #[derive(Debug, Default)]
 pub struct Watched {
     /// The monitor; `None` when nobody writes.
-    pub monitor: Option<OwnedFd>,
+    pub monitor: Option<Process>,
     /// Not longer than until then.
     pub until: Option<Timestamp>,
 }
@@ -51,7 +51,6 @@ pub fn follow(
     }
 }
 
-fn has_ended(process: &OwnedFd) -> bool {
-    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-    matches!(poll(&mut [PollFd::new(process, PollFlags::IN)], Some(&now)), Ok(ready) if ready > 0)
+fn has_ended(process: &Process) -> bool {
+    process.wait_for_exit(Some(Duration::ZERO)) == Ok(true)
 }

@@ -22,7 +22,6 @@ use crate::error::{Error, Result};
 use crate::forget::{Volumes, forget};
 use crate::forward::Forwarder;
 use crate::journal::Writer;
-use crate::privilege::is_in_namespace;
 use crate::process::{self, MONITOR};
 use crate::rootless::scope;
 use crate::runtime::{Launch, Runtime, Streams};
@@ -272,8 +271,8 @@ impl<'a> Monitor<'a> {
         let (init, pidfd) = adopt(pid)?;
         let mut state = State::created();
         state.pid = Some(pid);
-        state.born = process::birth(pid).filter(|_| is_in_namespace());
-        state.monitor = Some(getpid().as_raw_nonzero().get());
+        state.born = process::birth(pid);
+        set_monitor(&mut state);
         state.status = Status::Running;
         state.started = Some(Timestamp::now());
         state.supervised.restart_count = self.restarts;
@@ -355,7 +354,7 @@ impl<'a> Monitor<'a> {
         let cleaned = self.runtime.delete(&self.record.id);
         self.restarts += 1;
         let mut state = self.ended_state(&ended, Status::Restarting);
-        state.monitor = Some(getpid().as_raw_nonzero().get());
+        set_monitor(&mut state);
         state.error = cleaned.err().map(|error| error.to_string()).or(ended.log_failed.clone());
         let _ = self.dir.set_state(&state);
         self.tell_died(&ended);
@@ -489,6 +488,12 @@ impl<'a> Monitor<'a> {
         let Self { settings, containers, record, .. } = self;
         forget(settings, containers, record, Volumes::Remove)
     }
+}
+
+/// Writes down who looks after the container.
+fn set_monitor(state: &mut State) {
+    let own = getpid().as_raw_nonzero().get();
+    (state.monitor, state.monitor_born) = (Some(own), process::birth(own));
 }
 
 /// Sends every client one message.

@@ -8,13 +8,14 @@ use crate::container::{Dir, HealthCheck, Mark, Record};
 use crate::duration;
 use crate::event::emit_of_running;
 use crate::health::{FILE, Finding, Health, LONGEST_OUTPUT, PROCESS, Status};
+use crate::process::Process;
 use crate::runtime::Runtime;
 use crate::settings::Settings;
 use crate::source::Source;
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::process::Signal;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
@@ -141,13 +142,13 @@ impl<'a> Prober<'a> {
     /// Ends a check that takes too long: its command first, and the runtime if there is none.
     fn cut_off(&self, runtime: i32) {
         let text = std::fs::read_to_string(self.dir.join(PID_FILE)).unwrap_or_default();
-        let command = text.trim().parse().ok().filter(|&pid| self.dir.has_process(pid));
-        let target = command.unwrap_or(runtime);
-        if let Some(pidfd) =
-            Pid::from_raw(target).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok())
-        {
-            let _ = pidfd_send_signal(&pidfd, Signal::KILL);
-        }
+        let command = text.trim().parse().ok();
+        let command = command
+            .and_then(|pid| Process::open(pid, |command| self.dir.has_process(command.id())));
+        // The runtime is a child of ours that nobody has collected.
+        let target = command.or_else(|| Process::open(runtime, |_| true));
+        // Refused when it has ended meanwhile.
+        let _ = target.map(|target| target.send(Signal::KILL));
     }
 }
 

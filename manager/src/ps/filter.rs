@@ -89,7 +89,8 @@ impl<'f> Wanted<'f> {
         let ended = state.status == Status::Exited;
         let code = state.exit_code.unwrap_or(255);
         filters.named("id", record.id.as_str())
-            && filters.named("name", record.name.as_str())
+            // Docker's names begin with a slash, and patterns may.
+            && ["", "/"].iter().any(|before| filters.named("name", &format!("{before}{}", record.name)))
             && filters.labelled(&record.labels)
             && filters.any("status", |status| status == state.status.as_str())
             && (self.exited.is_empty() || ended && self.exited.contains(&code))

@@ -3,19 +3,18 @@
 //! Each step is right where there is nothing to do, and the directory goes last, so that a removal which is cut short can be
 //! begun again. Volumes stay: which of them were made for this container only the record could say.
 
-use super::{PATIENCE, open_process, remove_sockets};
+use super::{PATIENCE, remove_sockets};
 use crate::assemble::disassemble_found;
 use crate::cgroup::processes_below;
 use crate::container::{ContainerId, Containers, Dir, Guard, Mark, State};
 use crate::error::{Error, Result};
 use crate::event::{Kind, emit};
-use crate::process;
-use crate::process::wait_for_exit;
+use crate::process::{self, Process};
 use crate::runtime::Runtime;
 use crate::settings::Settings;
 use crate::snapshot::entries;
 use crate::store::Store;
-use rustix::process::{Pid, Signal, kill_process, pidfd_send_signal};
+use rustix::process::{Pid, Signal, kill_process};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -65,10 +64,8 @@ fn take(settings: &Settings, id: &ContainerId, dir: &Dir) -> Result<Guard> {
     if let Some(guard) = wait_for_lock(dir)? {
         return Ok(guard);
     }
-    if let Some(monitor) = dir.state()?.monitor.and_then(open_process).filter(|_| dir.is_held()) {
-        // Refused when it has ended meanwhile.
-        let _ = pidfd_send_signal(&monitor, Signal::KILL);
-    }
+    // Refused when it has ended meanwhile.
+    let _ = dir.monitor(&dir.state()?).map(|monitor| monitor.send(Signal::KILL));
     wait_for_lock(dir)?.ok_or_else(|| Error::WrongState {
         message: format!("cannot remove container {}: somebody is at work on it", id.short()),
         hint: Some("end the `nman` process that holds the container's `lock`".to_owned()),
@@ -103,8 +100,11 @@ fn is_snapshot_of(name: &str, id: &ContainerId) -> bool {
 
 /// Ends what the runtime has left of a container, as one does that has lost its state or looks for it elsewhere, and removes its cgroups.
 pub(super) fn end_groups(dir: &Dir, id: &ContainerId) -> Result<()> {
-    end_without_group(dir);
-    remove_groups(&groups(Path::new(CGROUPS), dir, id))
+    let groups = groups(Path::new(CGROUPS), dir, id);
+    if groups.is_empty() {
+        end_without_group(dir);
+    }
+    remove_groups(&groups)
 }
 
 /// The same for a container without a cgroup: its processes are those in its init's mount namespace.
@@ -113,10 +113,10 @@ fn end_without_group(dir: &Dir) {
     // The init goes last: it is by what it has in common with the others that they are found.
     let others = process::all().into_iter().filter(|&pid| pid != init);
     for pid in others.chain([init]) {
-        let Some(opened) = open_process(pid).filter(|_| dir.has_process(pid)) else { continue };
+        let Some(own) = Process::open(pid, |own| dir.has_process(own.id())) else { continue };
         // Refused when it has ended meanwhile.
-        let _ = pidfd_send_signal(&opened, Signal::KILL);
-        let _ = wait_for_exit(&opened, Some(PATIENCE));
+        let _ = own.send(Signal::KILL);
+        let _ = own.wait_for_exit(Some(PATIENCE));
     }
 }
 

@@ -4,7 +4,6 @@
 //! by `network/namespace` in the state directory, and so does the monitor of each container that is connected: if the process was
 //! killed, the namespace is taken from a monitor, and held anew. It belongs to the user's user namespace, which all commands are in.
 
-use super::holder;
 use super::pause::{NOTE, Note, Purpose, read, start};
 use crate::container::Containers;
 use crate::error::{Error, Result};
@@ -131,8 +130,8 @@ impl<'a> Place<'a> {
         plans.iter().find_map(|plan| {
             let dir = containers.dir(&plan.container);
             let state = dir.recorded_state().ok()?;
-            let (monitor, _alive) = holder::monitor(self.settings, &dir, &state)?;
-            let files = fs::read_dir(format!("/proc/{monitor}/fd")).ok()?.flatten();
+            let monitor = dir.monitor(&state)?;
+            let files = fs::read_dir(format!("/proc/{}/fd", monitor.id())).ok()?.flatten();
             let mut files = files.map(|file| file.path());
             let is_wanted = |path: &PathBuf| fs::read_link(path).is_ok_and(|link| link == name);
             let namespace = open(&files.find(is_wanted)?)?;

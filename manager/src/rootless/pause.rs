@@ -7,14 +7,14 @@
 
 use super::mapping::{Plan, User};
 use crate::error::{Error, Result};
-use crate::process::birth;
+use crate::process::{Process, birth};
 use caps::CapSet;
 use rustix::fs::{FlockOperation, Mode, OFlags, flock, inotify};
 use rustix::io::Errno;
 use rustix::mount::{
     MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_change, unmount,
 };
-use rustix::process::{Pid, PidfdFlags, chdir, pidfd_open, pivot_root};
+use rustix::process::{chdir, pivot_root};
 use rustix::stdio;
 use std::ffi::OsString;
 use std::fs::File;
@@ -129,9 +129,7 @@ impl Note {
     /// The process, if it is still there.
     pub(super) fn holder(&self) -> Option<OwnedFd> {
         let (pid, born) = self.written()?;
-        let pidfd = pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()?;
-        // After it was opened: it is this process that the moment is asked of.
-        (birth(pid) == Some(born)).then_some(pidfd)
+        Process::born(pid, born).map(OwnedFd::from)
     }
 
     fn write(&self, pid: u32, born: u64) -> Result<()> {
@@ -200,14 +198,12 @@ fn settle(note: &Note, child: &mut Child, purpose: Purpose<'_>) -> Result<OwnedF
     let failed = || Error::system(hold())(Errno::SRCH);
     let pid = i32::try_from(id).map_err(|_| failed())?;
     let born = birth(pid).ok_or_else(failed)?;
-    let pidfd = Pid::from_raw(pid)
-        .ok_or_else(failed)
-        .and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).map_err(Error::system(hold())))?;
+    let held = Process::born(pid, born).ok_or_else(failed)?;
     note.write(id, born)?;
     let told = child.stdin.take().map(|mut stdin: ChildStdin| stdin.write_all(GO));
     told.transpose().map_err(Error::system(hold()))?;
     super::scope::shelter("pause", purpose.namespace(), id);
-    Ok(pidfd)
+    Ok(held.into())
 }
 
 /// The whole life of that process. `args` are those after the name.

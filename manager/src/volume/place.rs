@@ -11,6 +11,7 @@ use crate::container::{Containers, Dir, MountKind, MountPoint, Record, Status, m
 use crate::error::{Error, Result, reason};
 use crate::labels;
 use crate::mounted::is_mounted;
+use crate::process::Process;
 use crate::settings::Settings;
 use crate::snapshot;
 use crate::store::Store;
@@ -22,7 +23,7 @@ use rustix::mount::{
 };
 use std::ffi::{CString, OsString};
 use std::fs;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 
@@ -279,12 +280,12 @@ pub fn join(settings: &Settings, record: &Record, dir: &Dir) -> Result<()> {
         let other = Containers::open(&settings.containers())?.find(name)?;
         let (state, donor) = (other.state()?, other.record()?);
         let upper = kind.to_uppercase();
-        let (Status::Running, Some(pid)) = (state.status, state.pid) else {
-            return Err(Error::WrongState {
-                message: format!("cannot join {upper} of a non running container: {}", donor.id),
-                hint: Some(format!("start it first: `nman start {}`", donor.name)),
-            });
+        let ended = || Error::WrongState {
+            message: format!("cannot join {upper} of a non running container: {}", donor.id),
+            hint: Some(format!("start it first: `nman start {}`", donor.name)),
         };
+        let init = (state.status == Status::Running).then(|| other.init(&state)).flatten();
+        let init = init.ok_or_else(ended)?;
         if kind == "ipc" && donor.host_config.ipc_mode != "shareable" {
             return Err(Error::WrongState {
                 message: format!("can't join IPC of container {}: non-shareable IPC", donor.id),
@@ -293,10 +294,22 @@ pub fn join(settings: &Settings, record: &Record, dir: &Dir) -> Result<()> {
         }
         let target = crate::bundle::joined(dir.path(), kind);
         fs::write(&target, "").map_err(Error::io("write", &target))?;
-        rustix::mount::mount_bind(format!("/proc/{pid}/ns/{kind}"), &target)
-            .map_err(Error::system(format!("join the {upper} namespace of container {name}")))?;
+        let failed = |errno| match errno {
+            Errno::SRCH => ended(),
+            errno => {
+                Error::system(format!("join the {upper} namespace of container {name}"))(errno)
+            }
+        };
+        // First opened and then bound: whose it is, is looked at in between.
+        let namespace = init.open_file(&format!("ns/{kind}"), OFlags::RDONLY).map_err(failed)?;
+        let source = format!("/proc/self/fd/{}", namespace.as_raw_fd());
+        rustix::mount::mount_bind(source, &target).map_err(failed)?;
         if kind == "ipc" {
-            let tree = borrow(state.monitor.unwrap_or(pid), &shared_memory(other.path()))?;
+            let monitor = other.monitor(&state).ok_or_else(|| Error::WrongState {
+                message: format!("cannot join IPC of container {}: its monitor is gone", donor.id),
+                hint: Some(format!("`nman restart {}` gives it a new monitor", donor.name)),
+            })?;
+            let tree = borrow(&monitor, &shared_memory(other.path()))?;
             let target = shared_memory(dir.path());
             make_private(&target)?;
             move_mount(&tree, "", CWD, &target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
@@ -307,13 +320,11 @@ pub fn join(settings: &Settings, record: &Record, dir: &Dir) -> Result<()> {
 }
 
 /// A detached copy of a mount that exists in the mount namespace of another container's monitor only.
-fn borrow(monitor: i32, path: &Path) -> Result<OwnedFd> {
+fn borrow(monitor: &Process, path: &Path) -> Result<OwnedFd> {
     use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
     use sys::namespace::{Kinds, unshare};
     let enter = || -> rustix::io::Result<OwnedFd> {
-        let namespace = format!("/proc/{monitor}/ns/mnt");
-        let namespace =
-            rustix::fs::open(namespace, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+        let namespace = monitor.open_file("ns/mnt", OFlags::RDONLY)?;
         // A thread that shares its working directory with others cannot leave its mount namespace: this ends the sharing.
         unshare(Kinds::MOUNT)?;
         move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Mount))?;

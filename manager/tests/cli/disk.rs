@@ -242,6 +242,44 @@ fn an_image_is_not_removed_while_a_container_of_it_takes_its_place() {
 }
 
 #[test]
+fn what_ends_while_the_disk_is_full_has_its_exit_code_written_down() {
+    let world = World::new();
+    let root = world.root().to_owned();
+    let small = world.path("small");
+    fs::create_dir(&small).unwrap();
+    let flags = rustix::mount::MountFlags::empty();
+    rustix::mount::mount("tmpfs", &small, "tmpfs", flags, Some(c"size=64m")).unwrap();
+    Capture::of("cp").args(["-a".as_ref(), root.as_path(), &small]).run().ok();
+    let nman = |words: &[&str]| world.command(words).env("NMAN_ROOT", small.join("root")).run();
+    let script = |code| format!("trap 'exit {code}' USR1; echo up; while :; do sleep 0.05; done");
+    for (name, policy, code) in [("plain", "no", 7), ("policy", "on-failure", 0)] {
+        let script = script(code);
+        let options = ["run", "-d", "--network", "none", "--name", name, "--restart", policy];
+        nman(&[&options[..], &[IMAGE, "sh", "-c", &script]].concat()).ok();
+        eventually("it is up", || nman(&["logs", name]).stdout() == "up\n");
+    }
+    let filler = small.join("filler");
+    let mut file = fs::File::create(&filler).unwrap();
+    let full = std::io::copy(&mut std::io::repeat(1), &mut file).unwrap_err();
+    assert_eq!(full.kind(), std::io::ErrorKind::StorageFull);
+    let seen = |name| {
+        let format = "{{.State.Status}} {{.State.ExitCode}} {{.State.Error}}";
+        nman(&["inspect", "--format", format, name]).ok().text()
+    };
+    for (name, code) in [("plain", 7), ("policy", 0)] {
+        nman(&["kill", "-s", "USR1", name]).ok();
+        assert_eq!(nman(&["wait", name]).ok().text(), code.to_string());
+        assert_eq!(seen(name), format!("exited {code}"));
+    }
+    fs::remove_file(&filler).unwrap();
+    assert_eq!(nman(&["start", "--by-policy"]).ok().text(), "");
+    assert_eq!(seen("plain"), "exited 7");
+    nman(&["rm", "plain", "policy"]).ok();
+    rustix::mount::unmount(&small, rustix::mount::UnmountFlags::DETACH).unwrap();
+    world.assert_no_container();
+}
+
+#[test]
 fn a_full_disk_is_named_with_what_frees_it_and_nothing_half_made_stays() {
     let world = World::new();
     world.run(&["--name", "stopped"], &["true"]).ok();

@@ -40,6 +40,8 @@ fn ps_filters_as_docker_does() {
         (&["-a", "--filter", "exited=3"], "two"),
         (&["--filter", "status=exited", "--filter", "name=one"], "one"),
         (&["--filter", "status=running"], ""),
+        (&["-a", "--filter", "name=^/one$"], "one"),
+        (&["-a", "--filter", "name=/two"], "two"),
         (&["-a", "--filter", "before=two"], "one"),
         (&["-a", "--filter", "since=one"], "three two"),
         (&["-a", "--filter", &format!("id={id}")], "two"),

@@ -51,6 +51,7 @@ mod selinux;
 mod server;
 mod stats;
 mod terminal;
+mod unwatched;
 mod user_namespaces;
 mod volumes;
 mod watching;

@@ -149,6 +149,20 @@ fn a_stop_between_two_lives_is_no_second_death() {
 }
 
 #[test]
+fn who_waits_between_two_lives_waits_for_the_end_of_the_next_and_not_of_the_policy() {
+    let world = World::new();
+    world.run(&["-d", "--name", "one", "--restart", "always"], &["sh", "-c", "exit 3"]).ok();
+    for condition in ["not-running", "next-exit"] {
+        eventually("it waits", || status(&world, "one") == "restarting");
+        let limit = std::time::Duration::from_secs(20);
+        let waited = world.command(["wait", "--condition", condition, "one"]).limit(limit).run();
+        assert_eq!(waited.ok().stdout(), "3\n");
+    }
+    world.nman(["rm", "-f", "one"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
 fn restart_stops_and_starts_and_a_killed_container_stays_dead() {
     let world = World::new();
     let options = ["-d", "--name", "web", "--restart", "unless-stopped"];

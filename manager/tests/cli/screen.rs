@@ -28,8 +28,13 @@ impl Screen {
 
     /// On a terminal of its own, so that ^C interrupts.
     pub(crate) fn open_controlled(world: &World, args: &[&str]) -> Self {
+        Self::open_controlled_by(world, &[], args)
+    }
+
+    /// The same, started by another program with its arguments.
+    pub(crate) fn open_controlled_by(world: &World, before: &[&str], args: &[&str]) -> Self {
         let mut nman = Command::new("setsid");
-        nman.args(["--ctty", "--wait", env!("CARGO_BIN_EXE_nman")]).args(args);
+        nman.args(["--ctty", "--wait"]).args(before).arg(env!("CARGO_BIN_EXE_nman")).args(args);
         Self::show(world, nman)
     }
 

@@ -299,6 +299,51 @@ fn the_detach_keys_leave_a_container_and_attach_comes_back() {
 }
 
 #[test]
+fn a_command_goes_on_when_who_has_detached_from_it_led_the_terminals_session() {
+    let world = World::new();
+    world.run(&["-d", "--name", "host"], &["sleep", "1000"]).ok();
+    let script = "echo begun; until [ -e /go ]; do sleep 0.1; done; echo more; touch /done";
+    // Whoever holds the terminal from then on takes its time to leave the session.
+    let mut screen = Screen::open_controlled_by(
+        &world,
+        &[
+            "strace",
+            "-DDD",
+            "-f",
+            "-qq",
+            "-o",
+            "/dev/null",
+            "-e",
+            "inject=setsid:delay_enter=300000",
+        ],
+        &["exec", "-it", "host", "sh", "-c", script],
+    );
+    screen.expect("begun");
+    screen.type_in("\x10\x11");
+    screen.expect("read escape sequence");
+    assert!(screen.child.wait().unwrap().success());
+    std::thread::sleep(std::time::Duration::from_millis(600));
+    world.nman(["exec", "host", "touch", "/go"]).ok();
+    super::world::eventually("it has gone on", || {
+        world.nman(["exec", "host", "test", "-e", "/done"]).success()
+    });
+    super::world::eventually(
+        "who has held its terminal is gone, and the command collected",
+        || {
+            let _ = rustix::process::wait(rustix::process::WaitOptions::NOHANG);
+            world.sandbox.leftovers().iter().all(|line| !line.contains("nman-drain"))
+                && world.nman(["top", "host"]).stdout().lines().count() == 2
+        },
+    );
+    // strace, which collects the command first, takes a moment.
+    super::world::eventually("the container is gone", || {
+        while let Ok(Some(_)) = rustix::process::wait(rustix::process::WaitOptions::NOHANG) {}
+        world.nman(["rm", "-f", "host"]).success()
+    });
+    world.assert_no_container();
+}
+
+#[test]
 fn a_command_that_was_detached_from_goes_on() {
     let world = World::new();
     world.run(&["-d", "--name", "host"], &["sleep", "1000"]).ok();

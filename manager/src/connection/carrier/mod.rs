@@ -10,9 +10,9 @@ mod slirp4netns;
 use crate::container::{Dir, Record};
 use crate::error::{Error, Result};
 use crate::network::{Carrier, Mode, PortMapping, PortRequest, Protocol, Subnet, port};
-use crate::process;
+use crate::process::{self, Process};
 use crate::rootless::mapping::find_program;
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::process::Signal;
 use std::ffi::OsStr;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -239,14 +239,9 @@ pub(super) fn disconnect(place: &Path) -> Result<()> {
 
 /// Kills a process and waits for its end, if it is one that connects the namespace.
 fn end(place: &Path, number: i32) {
-    let Some(pid) = Pid::from_raw(number) else { return };
-    let Ok(opened) = pidfd_open(pid, PidfdFlags::empty()) else { return };
-    // The id may have been used again before it was opened.
-    if !is_ours(place, number) {
-        return;
-    }
+    let Some(carrier) = Process::open(number, |_| is_ours(place, number)) else { return };
     // Refused when it has ended meanwhile.
-    let _ = pidfd_send_signal(&opened, Signal::KILL);
+    let _ = carrier.send(Signal::KILL);
     let begun = Instant::now();
     while process::is_alive(number) && begun.elapsed() < PATIENCE {
         std::thread::sleep(PAUSE);

@@ -75,6 +75,30 @@ fn what_was_removed_since_it_was_found_is_no_such_container() {
 }
 
 #[test]
+fn a_name_that_a_killed_rename_has_left_keeps_neither_its_container_nor_another_from_it() {
+    let root = tempfile::tempdir().unwrap();
+    let containers = Containers::open(root.path()).unwrap();
+    let (dir, _guard) = containers.reserve(&record(1)).unwrap();
+    let new = ContainerName::parse("new").unwrap();
+    let link = root.path().join("names/new");
+    std::os::unix::fs::symlink(record(1).id.as_str(), &link).unwrap();
+    containers.rename(&dir, &new).unwrap();
+    assert_eq!(dir.record().unwrap().name, new);
+    assert_eq!(entries(&root.path().join("names")), ["new"]);
+    // Two at once with the same name.
+    containers.rename(&dir, &new).unwrap();
+    assert_eq!(entries(&root.path().join("names")), ["new"]);
+
+    std::os::unix::fs::symlink(record(1).id.as_str(), root.path().join("names/name_2")).unwrap();
+    let (other, _guard) = containers.reserve(&record(2)).unwrap();
+    assert_eq!(containers.find("name_2").unwrap(), other);
+    // What is somebody's stays, also if its record does not read back.
+    assert!(matches!(containers.rename(&other, &new), Err(Error::NameTaken { .. })));
+    fs::write(dir.join("container.json"), "").unwrap();
+    assert!(matches!(containers.rename(&other, &new), Err(Error::NameTaken { .. })));
+}
+
+#[test]
 fn who_was_killed_while_it_made_a_container_is_told_from_who_has_finished_it() {
     let root = tempfile::tempdir().unwrap();
     let containers = Containers::open(root.path()).unwrap();

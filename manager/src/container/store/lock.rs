@@ -1,0 +1,81 @@
+//! A container's locks: files in its directory, which the kernel unlocks with the last process that has them open.
+
+use super::Dir;
+use crate::error::{Error, Result};
+use rustix::fs::{FlockOperation, Mode, OFlags, flock};
+use rustix::io::Errno;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+/// The lock of one container: whoever has it may change the container. Released when dropped, or when the process
+/// ends.
+#[derive(Debug)]
+pub struct Guard {
+    file: OwnedFd,
+}
+
+impl Guard {
+    /// The locked file, to hand the lock on to another process: the lock belongs to the open file, not the process.
+    #[must_use]
+    pub fn into_fd(self) -> OwnedFd {
+        self.file
+    }
+
+    /// Takes over a lock that another process handed on.
+    #[must_use]
+    pub fn from_fd(file: OwnedFd) -> Self {
+        Self { file }
+    }
+}
+
+impl Dir {
+    /// Whether somebody is at work on the container: its monitor, or the `nman` that makes or removes it.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        matches!(self.try_lock_as(FlockOperation::NonBlockingLockShared), Ok(None))
+    }
+
+    /// Takes the lock if nobody has it.
+    pub fn try_lock(&self) -> Result<Option<Guard>> {
+        self.try_lock_as(FlockOperation::NonBlockingLockExclusive)
+    }
+
+    fn try_lock_as(&self, operation: FlockOperation) -> Result<Option<Guard>> {
+        let path = self.join("lock");
+        match lock_file(&path, operation) {
+            Ok(file) => Ok(Some(Guard { file })),
+            Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::WouldBlock => {
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Takes the lock when it is free.
+    pub(super) fn lock(&self) -> Result<Guard> {
+        Ok(Guard { file: lock_file(&self.join("lock"), FlockOperation::LockExclusive)? })
+    }
+
+    /// Keeps other commands from changing what a container is while it runs, as `pause` and `update` do. It is the directory that
+    /// is locked, so that nothing is written.
+    pub fn lock_changes(&self) -> Result<OwnedFd> {
+        lock_open(&self.path, OFlags::RDONLY | OFlags::DIRECTORY, FlockOperation::LockExclusive)
+    }
+}
+
+/// Locks a file that is made if need be.
+pub(super) fn lock_file(path: &Path, operation: FlockOperation) -> Result<OwnedFd> {
+    lock_open(path, OFlags::RDWR | OFlags::CREATE, operation)
+}
+
+fn lock_open(path: &Path, flags: OFlags, operation: FlockOperation) -> Result<OwnedFd> {
+    let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let file = rustix::fs::open(path, flags, Mode::from_raw_mode(0o600))
+        .map_err(Error::io("open", path))?;
+    loop {
+        match flock(&file, operation) {
+            Err(Errno::INTR) => {}
+            result => return result.map(|()| file).map_err(Error::io("lock", path)),
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! Monitors that are killed while a client counts on them, and process ids that are somebody else's by now.
+
+use super::world::{IMAGE, World, entries, eventually, runtime};
+use nconform::fixture::{Capture, Output};
+use rustix::fs::{FlockOperation, flock};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+use std::fs::{self, File};
+use std::path::PathBuf;
+use std::process::{Child, Command};
+use std::time::Duration;
+
+fn directory(world: &World, name: &str) -> PathBuf {
+    let id = world.inspect(name, "/Id");
+    world.root().join("containers").join(id.as_str().unwrap())
+}
+
+fn state(world: &World, name: &str) -> Value {
+    serde_json::from_slice(&fs::read(directory(world, name).join("state.json")).unwrap()).unwrap()
+}
+
+fn kill(pid: &Value) {
+    let pid = i32::try_from(pid.as_i64().unwrap()).unwrap();
+    kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
+}
+
+fn kill_monitor(world: &World, name: &str) {
+    kill(&state(world, name)["monitor"]);
+    let lock = File::open(directory(world, name).join("lock")).unwrap();
+    eventually("its lock is free", || {
+        flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok()
+    });
+}
+
+/// A process of the host, and what is written down of a container with its id in place of another's: as if that had ended, and the
+/// id were used again.
+fn used_again(world: &World, name: &str, whose: &str) -> Child {
+    let other = Command::new("sleep").arg("1000").spawn().unwrap();
+    let mut state = state(world, name);
+    state[whose] = json!(other.id());
+    fs::write(directory(world, name).join("state.json"), state.to_string()).unwrap();
+    other
+}
+
+#[track_caller]
+fn assert_lives(mut other: Child) {
+    assert_eq!(
+        other.try_wait().unwrap(),
+        None,
+        "a process that is none of the container's has ended"
+    );
+    other.kill().unwrap();
+    other.wait().unwrap();
+}
+
+#[test]
+fn who_has_a_monitors_id_by_now_is_neither_waited_for_nor_killed() {
+    let world = World::new();
+    let commands: [&[&str]; 3] = [&["stop", "-t", "0"], &["kill"], &["rm", "-f"]];
+    for command in commands {
+        world.run(&["-d", "--name", "orphan"], &["sleep", "1000"]).ok();
+        kill_monitor(&world, "orphan");
+        let other = used_again(&world, "orphan", "monitor");
+        // Somebody is at work on it, such as a `start` that takes down what is left.
+        let lock = File::open(directory(&world, "orphan").join("lock")).unwrap();
+        flock(&lock, FlockOperation::LockExclusive).unwrap();
+        let (mut client, _) = world.command(command.iter().chain(&["orphan"])).start();
+        std::thread::sleep(Duration::from_secs(if command[0] == "rm" { 11 } else { 1 }));
+        drop(lock);
+        assert!(client.wait().unwrap().success(), "{command:?}");
+        assert_lives(other);
+        world.nman(["rm", "-f", "orphan"]).ok();
+    }
+    world.assert_no_container();
+}
+
+#[test]
+fn a_namespace_is_joined_only_if_it_is_the_containers() {
+    let world = World::new();
+    world.run(&["-d", "--name", "donor", "--ipc", "shareable"], &["sleep", "1000"]).ok();
+    let whole = fs::read(directory(&world, "donor").join("state.json")).unwrap();
+    for (option, whose, why) in [
+        ("--pid", "pid", "cannot join PID of a non running container"),
+        ("--ipc", "pid", "cannot join IPC of a non running container"),
+        ("--ipc", "monitor", ": its monitor is gone"),
+    ] {
+        let other = used_again(&world, "donor", whose);
+        let refused = world.run(&["--rm", option, "container:donor"], &["true"]).exits(125);
+        refused.says(why);
+        assert_lives(other);
+        fs::write(directory(&world, "donor").join("state.json"), &whole).unwrap();
+        world.run(&["--rm", option, "container:donor"], &["true"]).ok();
+    }
+    world.nman(["rm", "-f", "donor"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
+fn who_waits_for_a_container_whose_monitor_is_killed_waits_for_the_container() {
+    let world = World::new();
+    world.run(&["-d", "--name", "orphan"], &["sleep", "1000"]).ok();
+    let (mut client, said) = world.command(["wait", "orphan"]).start();
+    eventually("it asks the monitor", || {
+        let files = fs::read_dir(format!("/proc/{}/fd", client.id())).unwrap();
+        let mut links = files.filter_map(|file| fs::read_link(file.unwrap().path()).ok());
+        links.any(|link| link.to_string_lossy().starts_with("socket:"))
+    });
+    kill_monitor(&world, "orphan");
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(client.try_wait().unwrap(), None, "{said}");
+    kill(&state(&world, "orphan")["pid"]);
+    assert!(client.wait().unwrap().success());
+    assert_eq!(said.stdout(), "255\n");
+    world.nman(["rm", "orphan"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
+fn what_is_being_stopped_is_stopped_although_its_monitor_is_killed() {
+    let world = World::new();
+    for (verb, left) in [("stop", "exited"), ("restart", "running")] {
+        world.run(&["-d", "--name", "orphan"], &["sleep", "1000"]).ok();
+        let old = state(&world, "orphan");
+        let (mut client, said) = world.command([verb, "-t", "3", "orphan"]).start();
+        let mark = directory(&world, "orphan").join("stopped");
+        eventually("it is being stopped", || mark.exists());
+        kill_monitor(&world, "orphan");
+        assert!(client.wait().unwrap().success(), "{said}");
+        assert_eq!(world.inspect("orphan", "/State/Status"), left, "{verb}");
+        let init = format!("/proc/{}", old["pid"]);
+        eventually("its old init is gone", || {
+            let _ = rustix::process::wait(rustix::process::WaitOptions::NOHANG);
+            !fs::exists(&init).unwrap()
+        });
+        world.nman(["rm", "-f", "orphan"]).ok();
+    }
+    world.assert_no_container();
+}
+
+#[test]
+fn what_a_killed_start_has_left_does_not_keep_the_next_one_from_starting() {
+    let world = World::new();
+    world.run(&["--name", "left", "--network", "bridge"], &["sh", "-c", "echo data >/kept"]).ok();
+    let connected = || entries(&world.state().join("network/connected")).len();
+    // When everything is ready for the monitor.
+    let ended = Capture::of("strace")
+        .args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=socketpair"])
+        .args(["-e", "inject=socketpair:signal=KILL"])
+        .args([env!("CARGO_BIN_EXE_nman"), "start", "left"])
+        .env("NMAN_ROOT", world.root())
+        .env("NMAN_STATE", world.state())
+        .env("NMAN_RUNTIME", runtime())
+        .run();
+    assert!(!ended.success() && connected() == 1, "{ended}");
+    world.nman(["start", "left"]).ok();
+    eventually("it has ended", || world.inspect("left", "/State/Status") == "exited");
+    assert_eq!((world.inspect("left", "/State/ExitCode"), connected()), (json!(0), 0));
+    world.nman(["rm", "left"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
+fn an_init_of_which_nothing_is_written_down_makes_way_for_the_next() {
+    let world = World::new();
+    world.run(&["-d", "--name", "left"], &["sleep", "1000"]).ok();
+    let old = state(&world, "left");
+    kill_monitor(&world, "left");
+    // As it is when the monitor was killed between the runtime's call and the first thing that it writes.
+    let written = json!({"status": "exited", "exitCode": 0});
+    fs::write(directory(&world, "left").join("state.json"), written.to_string()).unwrap();
+    world.nman(["start", "left"]).ok();
+    assert_ne!(state(&world, "left")["pid"], old["pid"]);
+    assert_eq!(world.nman(["exec", "left", "echo", "up"]).ok().stdout(), "up\n");
+    world.nman(["rm", "-f", "left"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
+fn what_a_client_of_exec_has_left_that_was_killed_is_removed_by_the_next() {
+    let world = World::new();
+    world.run(&["-d", "--name", "host"], &["sleep", "1000"]).ok();
+    let (mut client, _) = world.command(["exec", "host", "sleep", "1000"]).start();
+    eventually("it runs", || {
+        world.nman(["top", "host"]).stdout().contains("sleep 1000\n") && {
+            world.nman(["top", "host"]).stdout().lines().count() == 3
+        }
+    });
+    client.kill().unwrap();
+    client.wait().unwrap();
+    let files = || {
+        let all = entries(&directory(&world, "host")).into_iter();
+        let own = all.filter(|path| path.to_string_lossy().contains("/exec-")).count();
+        (own, entries(&directory(&world, "host").join("execs")).len())
+    };
+    assert_eq!((files().0 > 0, files().1), (true, 1));
+    world.nman(["exec", "host", "true"]).ok();
+    assert_eq!(files(), (0, 0));
+    // Its command has this test for a parent now, and nothing of the container ends before that has collected it.
+    world.nman(["exec", "host", "killall", "sleep"]).ok();
+    eventually("it is collected", || {
+        rustix::process::wait(rustix::process::WaitOptions::NOHANG)
+            .is_ok_and(|ended| ended.is_some())
+    });
+    world.nman(["rm", "-f", "host"]).ok();
+    world.assert_no_container();
+}
+
+/// `nman` held up for a second and a half at the first opening of a file.
+fn held_up(world: &World, path: &str, words: &[&str]) -> (Child, Output) {
+    let path = world.root().join("containers").join(path).display().to_string();
+    let inject = "inject=openat,open:delay_enter=1500000:when=1";
+    let client = Capture::of("strace")
+        .args(["-qq", "-o", "/dev/null", "-P", &path, "-e", inject])
+        .args([env!("CARGO_BIN_EXE_nman")])
+        .args(words)
+        .env("NMAN_ROOT", world.root())
+        .env("NMAN_STATE", world.state())
+        .env("NMAN_RUNTIME", runtime())
+        .start();
+    std::thread::sleep(Duration::from_millis(700));
+    client
+}
+
+#[test]
+fn of_two_updates_at_once_none_is_lost() {
+    let world = World::new();
+    world.run(&["-d", "--name", "two"], &["sleep", "1000"]).ok();
+    let words = ["update", "-m", "100m", "--memory-swap", "-1", "two"];
+    let (mut first, said) = held_up(&world, "lock", &words);
+    world.nman(["update", "--cpus", "0.5", "two"]).ok();
+    assert!(first.wait().unwrap().success(), "{said}");
+    assert_eq!(world.inspect("two", "/HostConfig/Memory"), 104_857_600);
+    assert_eq!(world.inspect("two", "/HostConfig/NanoCpus"), 500_000_000);
+    world.nman(["rm", "-f", "two"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
+fn of_two_that_pause_at_once_one_is_refused_and_the_container_counts_as_paused() {
+    let world = World::new();
+    let id = world.run(&["-d", "--name", "two"], &["sleep", "1000"]).ok().stdout();
+    let mark = format!("{}/paused", id.trim());
+    let (mut first, said) = held_up(&world, &mark, &["pause", "two"]);
+    let second = world.nman(["pause", "two"]);
+    assert!(first.wait().unwrap().success(), "{said}");
+    second.exits(1).says("is already paused");
+    assert_eq!(world.inspect("two", "/State/Status"), "paused");
+    world.nman(["unpause", "two"]).ok();
+    assert_eq!(world.nman(["exec", "two", "echo", "up"]).ok().stdout(), "up\n");
+    world.nman(["rm", "-f", "two"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
+fn who_is_killed_while_it_removes_a_container_leaves_one_that_can_be_named_or_none() {
+    let world = World::new();
+    let id =
+        world.nman(["create", "--name", "cut", "--network", "none", IMAGE, "true"]).ok().text();
+    let path = world.root().join("containers").join(id).display().to_string();
+    let ended = Capture::of("strace")
+        .args(["-qq", "-o", "/dev/null", "-P", &path, "-e", "inject=rename:signal=KILL:when=1"])
+        .args([env!("CARGO_BIN_EXE_nman"), "rm", "cut"])
+        .env("NMAN_ROOT", world.root())
+        .env("NMAN_STATE", world.state())
+        .run();
+    assert!(!ended.success(), "{ended}");
+    // Killed at the entry or the exit of the call.
+    if !world.nman(["ps", "-aq"]).ok().text().is_empty() {
+        world.nman(["rm", "cut"]).ok();
+    }
+    world.run(&["--rm", "--name", "cut"], &["true"]).ok();
+    world.assert_no_container();
+}
