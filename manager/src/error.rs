@@ -108,6 +108,9 @@ pub enum Error {
         /// Why not.
         source: std::io::Error,
     },
+    /// A container has written something that whoever is attached cannot be given.
+    #[error("cannot write the container's output: {}", reason(.0))]
+    Unwritten(std::io::Error),
     /// A record of ours does not read back.
     #[error("cannot read `{}`: {source}", path.display())]
     Damaged {

@@ -293,3 +293,61 @@ fn what_runs_on_keeps_nothing_open_that_whoever_started_it_has_open() {
     world.nman(["rm", "-f", "bg"]).ok();
     world.assert_no_container();
 }
+
+/// The code with which `nman` ends whose stderr, or stdout, is on a full disk; a signal is none.
+fn code_when_full(world: &World, args: &[&str], is_stderr: bool) -> Option<i32> {
+    let full = || Stdio::from(std::fs::File::options().write(true).open("/dev/full").unwrap());
+    let mut command = Command::new(env!("CARGO_BIN_EXE_nman"));
+    command
+        .args(args)
+        .env("NMAN_ROOT", world.path("root"))
+        .env("NMAN_STATE", world.path("state"))
+        .env("NMAN_RUNTIME", super::world::runtime())
+        .stdin(Stdio::null())
+        .stdout(if is_stderr { Stdio::null() } else { full() })
+        .stderr(if is_stderr { full() } else { Stdio::null() });
+    command.status().unwrap().code()
+}
+
+#[test]
+fn a_stderr_that_takes_nothing_changes_no_exit_code_and_keeps_no_container_from_running() {
+    let world = World::new();
+    let parent = format!("/{}", world.cgroup());
+    for (args, code) in [
+        (&["rm", "nosuch"][..], 1),
+        // Told, and no failure.
+        (&["rm", "-f", "nosuch"], 0),
+        (&["foo"], 1),
+        (&["run", "--bad"], 125),
+        (&["ps", "--bad"], 1),
+    ] {
+        assert_eq!(code_when_full(&world, args, true), Some(code), "{args:?}");
+    }
+    let run = |network: &[&str], script: &str| {
+        let before = ["run", "--rm", "--cgroup-parent", &parent];
+        let args = [&before[..], network, &[IMAGE, "sh", "-c", script]].concat();
+        code_when_full(&world, &args, true)
+    };
+    let warned = ["--network", "host", "-p", "80:80"];
+    assert_eq!(run(&warned, "exit 4"), Some(4), "it was warned of, and ran");
+    assert_eq!(run(&["--network", "none"], "echo x >&2; sleep 0.2; exit 3"), Some(1));
+    world.assert_no_container();
+}
+
+#[test]
+fn help_that_cannot_be_written_is_a_failure_and_help_that_nobody_reads_is_none() {
+    let world = World::new();
+    for args in [&["--help"][..], &["run", "--help"], &["--version"], &["ps"]] {
+        assert_eq!(code_when_full(&world, args, false), Some(1), "{args:?}");
+    }
+    for args in [&["--help"][..], &["events", "--since", "1", "--until", "0s"]] {
+        let (reader, writer) = rustix::pipe::pipe().unwrap();
+        drop(reader);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_nman"));
+        command.args(args).env("NMAN_ROOT", world.path("root"));
+        let output = command.env("NMAN_STATE", world.path("state")).stdout(writer).output();
+        let output = output.unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), said.as_str()), (Some(0), ""), "{args:?}");
+    }
+}
