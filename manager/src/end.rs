@@ -50,6 +50,12 @@ pub fn send(settings: &Settings, dir: &Dir, record: &Record, signal: i32) -> Res
                 wake(dir, Some(monitor));
                 Ok(())
             }
+            // What the runtime knew of it is gone, and its process is not.
+            Err(error) if says_that_it_is_gone(&error) && signal_init(dir, state.pid, signal) => {
+                emit_container(settings, record, "kill", &[("signal", &signal.to_string())]);
+                drop(error);
+                Ok(())
+            }
             Err(error) if says_that_it_is_gone(&error) => match after_running(dir)? {
                 Status::Running => Err(error),
                 Status::Created | Status::Exited => Ok(()),
@@ -69,6 +75,16 @@ pub fn send(settings: &Settings, dir: &Dir, record: &Record, signal: i32) -> Res
             Ok(())
         }
     }
+}
+
+/// Sends a signal to a container's init past the runtime; false if it is not there any more.
+fn signal_init(dir: &Dir, init: Option<i32>, signal: i32) -> bool {
+    let Some((pid, opened)) = init.and_then(|pid| Some((pid, open_process(pid)?))) else {
+        return false;
+    };
+    // The process id may have been used again before it was opened.
+    let signal = Signal::from_named_raw(signal);
+    dir.has_process(pid) && signal.is_some_and(|signal| pidfd_send_signal(&opened, signal).is_ok())
 }
 
 /// Makes the monitor of a container that has no process look at the mark.

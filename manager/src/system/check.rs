@@ -1,6 +1,6 @@
 //! `nman system check`: whether everything on disk is whole and belongs to something, and with `--repair` makes it so.
 
-use crate::connection::ground;
+use crate::connection::{self, ground};
 use crate::container::{ContainerId, Containers, Dir, HALF, State};
 use crate::error::{Error, Result};
 use crate::network;
@@ -50,6 +50,7 @@ pub fn check(settings: &Settings, repair: bool) -> Result<Report> {
     check_networks(settings, repair, &mut report)?;
     check_ground(settings, repair, &mut report)?;
     check_connections(settings, repair, &mut report)?;
+    check_records(settings, repair, &mut report)?;
     check_store(settings, repair, &mut report)?;
     if report.text.is_empty() {
         report.text.push_str("No problems found\n");
@@ -210,6 +211,50 @@ fn check_connections(settings: &Settings, repair: bool, report: &mut Report) -> 
                 report.add(&loss.what, None, &hint);
             }
         }
+    }
+    Ok(())
+}
+
+/// What the packet filter and running containers have that the records do not: somebody has emptied the directory of the state.
+fn check_records(settings: &Settings, repair: bool, report: &mut Report) -> Result<()> {
+    let Some(state) = network_state(settings)? else { return Ok(()) };
+    if settings.rootless && state.namespace().is_none() {
+        return Ok(());
+    }
+    let containers = Containers::open(&settings.containers())?;
+    let mut cut_off = false;
+    for (record, of_record) in containers.list()? {
+        if !of_record.status.has_process() {
+            continue;
+        }
+        for network in connection::off_record(&state, &record, &containers.dir(&record.id)) {
+            cut_off = true;
+            let what = format!(
+                "container {} is on network `{network}`, and no record says so",
+                record.name
+            );
+            report.add(&what, None, &format!("`nman restart {}` connects it again", record.name));
+        }
+    }
+    let strays = network::orphan::strays(&state)?;
+    if strays.is_empty() {
+        return Ok(());
+    }
+    // Which of them are those of such containers is not known, and what is published for these goes on working.
+    let may_go = repair && !cut_off;
+    let mended = may_go.then(|| network::orphan::forget_strays(&state).is_ok());
+    let hint = match cut_off {
+        true => {
+            "once those containers are restarted, `nman system check --repair` removes what is left"
+        }
+        false => "`nman system check --repair` removes it",
+    };
+    for address in strays {
+        report.add(
+            &format!("the packet filter knows {address}, which is no container's on record"),
+            mended,
+            hint,
+        );
     }
     Ok(())
 }

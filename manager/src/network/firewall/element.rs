@@ -19,13 +19,18 @@ pub(super) struct Element {
 }
 
 impl Element {
+    /// The container's address that this is about; `None` for what is about a bridge.
+    pub(super) fn address(&self) -> Option<IpAddr> {
+        match self.set {
+            Set::Home | Set::Masqueraded => self.family.address_in(&self.key),
+            Set::Published | Set::PublishedOn => self.target(),
+            _ => None,
+        }
+    }
+
     /// The container's address that a published port leads to.
     pub(super) fn target(&self) -> Option<IpAddr> {
-        let octets = self.data.get(..self.family.length())?;
-        match self.family {
-            Family::V4 => Some(IpAddr::from(*octets.first_chunk::<4>()?)),
-            Family::V6 => Some(IpAddr::from(*octets.first_chunk::<16>()?)),
-        }
+        self.family.address_in(&self.data)
     }
 }
 
@@ -120,6 +125,9 @@ mod tests {
         assert_eq!(elements[5].data, [10, 90, 0, 2, 0, 80, 0, 0]);
         assert_eq!(elements[6].key, [127, 0, 0, 1, 17, 0, 0, 0, 0x1f, 0x90, 0, 0]);
         assert_eq!(elements[3].key[..10], *b"\x0a\x5a\x00\x02nman0\0");
+        let about: Vec<bool> = elements.iter().map(|one| one.address().is_some()).collect();
+        assert_eq!(about, [false, false, false, true, true, true, true]);
+        assert!(elements[3..].iter().all(|one| one.address() == Some([10, 90, 0, 2].into())));
     }
 
     #[test]
