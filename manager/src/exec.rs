@@ -11,7 +11,7 @@ pub use running::ids;
 use crate::bundle::rootfs::Rootfs;
 use crate::bundle::{change, console_size, every_capability, process_user};
 use crate::cli::ExecArgs;
-use crate::container::{Attachment, Containers, Dir, Record, Status};
+use crate::container::{Attachment, Containers, Dir, Record, Status, make_private};
 use crate::create::look_up;
 use crate::create::record::variables_of;
 use crate::detach::DetachKeys;
@@ -22,6 +22,7 @@ use crate::relay::{Left, relay};
 use crate::rootless::scope;
 use crate::runtime::{Launch, Runtime, Streams, null};
 use crate::settings::Settings;
+use crate::socket::socket_dir;
 use crate::terminal::write_out;
 use crate::{apparmor, bundle, oom_score, terminal};
 use oci_spec::OciSpecError;
@@ -103,9 +104,9 @@ pub fn exec(settings: &Settings, args: &ExecArgs) -> Result<u8> {
     }
     let keys = DetachKeys::find(args.detach_keys.as_deref())?;
     let process = plan(&dir, pid, args, words)?;
-    let files = Files::write(&dir, &process)?;
+    let files = Files::write(settings, &record, &process)?;
     let command = words.join(" ");
-    let running = Running::begin(&dir)?;
+    let running = Running::begin(settings, &record.id)?;
     let tell = |action: &str, more: &[(&str, &str)]| {
         let all = [&[("execID", running.id())], more].concat();
         emit_container(settings, &record, action, &all);
@@ -118,13 +119,13 @@ pub fn exec(settings: &Settings, args: &ExecArgs) -> Result<u8> {
     set_child_subreaper(Some(getpid()))
         .map_err(Error::system("become the parent of the command"))?;
     if args.detach {
-        let pid = files.start_detached(settings, &runtime, &record, args)?;
+        let pid = files.start_detached(&runtime, &record, args)?;
         drop(files);
         tell(&format!("exec_start: {command}"), &[]);
         died(stay_as_parent(pid)?);
         return Ok(0);
     }
-    let (pid, ends) = files.start(settings, &runtime, &record, args)?;
+    let (pid, ends) = files.start(&runtime, &record, args)?;
     tell(&format!("exec_start: {command}"), &[]);
     match relay(pid, ends, args.interactive, keys)? {
         Left::Ended(code) => {
@@ -218,33 +219,32 @@ struct Files {
     process: PathBuf,
     log: PathBuf,
     pid: PathBuf,
-    console: String,
+    console: PathBuf,
 }
 
 impl Files {
-    fn write(dir: &Dir, process: &Process) -> Result<Self> {
+    /// Not on the disk of the containers: one that has filled it can be entered all the same.
+    fn write(settings: &Settings, record: &Record, process: &Process) -> Result<Self> {
+        let directory = socket_dir(settings, &record.id);
+        make_private(&directory)?;
         // Several commands may be started in one container at the same time.
-        let tag = format!("exec-{}", getpid().as_raw_nonzero());
-        dir.write(&tag, process)?;
-        Ok(Self {
-            process: dir.join(&tag),
-            log: dir.join(&format!("{tag}.log")),
-            pid: dir.join(&format!("{tag}.pid")),
-            console: tag,
-        })
+        let console = format!("exec-{}", getpid().as_raw_nonzero());
+        let file = |what: &str| directory.join(format!("{console}.{what}"));
+        let files = Self {
+            process: file("json"),
+            log: file("log"),
+            pid: file("pid"),
+            console: directory.join(&console),
+        };
+        let text = serde_json::to_vec(process)
+            .map_err(|source| Error::Damaged { path: files.process.clone(), source })?;
+        std::fs::write(&files.process, text).map_err(Error::io("write", &files.process))?;
+        Ok(files)
     }
 
-    fn start(
-        &self,
-        settings: &Settings,
-        runtime: &Runtime,
-        record: &Record,
-        args: &ExecArgs,
-    ) -> Result<(i32, Ends)> {
+    fn start(&self, runtime: &Runtime, record: &Record, args: &ExecArgs) -> Result<(i32, Ends)> {
         if args.tty {
-            let sockets = crate::socket::socket_dir(settings, &record.id);
-            crate::container::make_private(&sockets)?;
-            let console = ConsoleSocket::listen(sockets.join(&self.console))?;
+            let console = ConsoleSocket::listen(self.console.clone())?;
             let pid = self.launch(runtime, record, Some(&console), Streams::null()?)?;
             return Ok((pid, console.receive()?));
         }
@@ -254,17 +254,11 @@ impl Files {
     }
 
     /// Nobody is at its stdio; its terminal, if it has one, is held for as long as somebody writes there.
-    fn start_detached(
-        &self,
-        settings: &Settings,
-        runtime: &Runtime,
-        record: &Record,
-        args: &ExecArgs,
-    ) -> Result<i32> {
+    fn start_detached(&self, runtime: &Runtime, record: &Record, args: &ExecArgs) -> Result<i32> {
         if !args.tty {
             return self.launch(runtime, record, None, Streams::null()?);
         }
-        let (pid, ends) = self.start(settings, runtime, record, args)?;
+        let (pid, ends) = self.start(runtime, record, args)?;
         ends.outputs.into_iter().try_for_each(|(terminal, _)| drain_in_background(terminal))?;
         Ok(pid)
     }

@@ -6,7 +6,7 @@ pub(crate) mod unseen;
 use crate::assemble::disassemble;
 use crate::attach;
 use crate::cli::RmArgs;
-use crate::container::{ContainerId, Containers, Dir, Guard, Mark, Record, Status};
+use crate::container::{ContainerId, Containers, Dir, Guard, Record, Status};
 use crate::each::each;
 use crate::end;
 use crate::error::{Error, Result};
@@ -104,7 +104,7 @@ fn take(
             continue;
         };
         if dir.is_held() {
-            dir.set(Mark::Stopped)?;
+            dir.set_stopped()?;
             // Refused when it has ended meanwhile.
             let _ = end::send(settings, dir, record, 9);
             let ended = wait_for_exit(&monitor, Some(PATIENCE))

@@ -91,6 +91,8 @@ fn until(dir: &Dir, holds: impl Fn() -> Result<bool>) -> Result<()> {
         | WatchFlags::CREATE
         | WatchFlags::DELETE
         | WatchFlags::DELETE_SELF
+        // A mark may be the mode of a file.
+        | WatchFlags::ATTRIB
         | WatchFlags::ONLYDIR;
     if let Err(errno) = inotify::add_watch(&changes, dir.path(), flags)
         && errno != rustix::io::Errno::NOENT

@@ -34,28 +34,6 @@ pub struct Dir {
     path: PathBuf,
 }
 
-/// Something that is true of a container for as long as a file of this name is in its directory: written by whoever
-/// stops or pauses it, in one step that no kill can cut in two.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mark {
-    /// Somebody has stopped it: no policy starts it again.
-    Stopped,
-    /// Somebody has paused it.
-    Paused,
-    /// It is to be started again by whoever stops it: it stays although it was to be removed when it ends.
-    Kept,
-}
-
-impl Mark {
-    fn file(self) -> &'static str {
-        match self {
-            Self::Stopped => "stopped",
-            Self::Paused => "paused",
-            Self::Kept => "kept",
-        }
-    }
-}
-
 /// The lock of one container: whoever has it may change the container. Released when dropped, or when the process
 /// ends.
 #[derive(Debug)]
@@ -356,31 +334,6 @@ impl Dir {
         state
     }
 
-    /// Whether a mark is set.
-    #[must_use]
-    pub fn has(&self, mark: Mark) -> bool {
-        self.join(mark.file()).exists()
-    }
-
-    /// Sets a mark.
-    pub fn set(&self, mark: Mark) -> Result<()> {
-        let path = self.join(mark.file());
-        let mut options = fs::OpenOptions::new();
-        options.write(true).create(true).truncate(false).mode(0o600);
-        options.open(&path).map(drop).map_err(Error::io("make", &path))
-    }
-
-    /// Takes a mark away; it is no error where there is none.
-    pub fn clear(&self, mark: Mark) -> Result<()> {
-        let path = self.join(mark.file());
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(Error::io("remove", &path)(error))
-            }
-            _ => Ok(()),
-        }
-    }
-
     /// Whether it was running when its monitor was killed: a monitor that ends by itself leaves another state.
     #[must_use]
     pub fn is_abandoned(&self) -> bool {
@@ -574,8 +527,15 @@ fn lasting(record: &Record) -> fn(&fs::File) -> std::io::Result<()> {
 
 fn lock_file(path: &Path, operation: FlockOperation) -> Result<OwnedFd> {
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    let file = rustix::fs::open(path, flags, Mode::from_raw_mode(0o600))
-        .map_err(Error::io("open", path))?;
+    let file = match rustix::fs::open(path, flags, Mode::from_raw_mode(0o600)) {
+        // A lock needs nothing written.
+        Err(Errno::ROFS) => {
+            let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+            rustix::fs::open(path, flags, Mode::empty())
+        }
+        opened => opened,
+    };
+    let file = file.map_err(Error::io("open", path))?;
     loop {
         match flock(&file, operation) {
             Err(Errno::INTR) => {}
@@ -590,7 +550,10 @@ pub(crate) fn make_private(path: &Path) -> Result<()> {
     builder.recursive(true).mode(0o700).create(path).map_err(Error::io("make", path))
 }
 
+mod mark;
 mod unfinished;
+
+pub use mark::Mark;
 
 #[cfg(test)]
 mod tests;

@@ -1,9 +1,12 @@
 //! Which commands of `exec` run in a container: a file for each, named by its id and locked by the client that looks after it.
+//! They are where nothing survives a reboot: a container that has filled the disk can be entered all the same.
 //!
 //! The lock ends with the client, however that ends, and the file alone says nothing.
 
-use crate::container::{ContainerId, Dir, make_private};
+use crate::container::{ContainerId, make_private};
 use crate::error::{Error, Result};
+use crate::settings::Settings;
+use crate::socket::socket_dir;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use std::fs::{self, File};
@@ -22,10 +25,11 @@ pub(super) struct Running {
 
 impl Running {
     /// Gives a command its id, 64 hexadecimal digits.
-    pub(super) fn begin(dir: &Dir) -> Result<Self> {
-        make_private(&dir.join(DIRECTORY))?;
+    pub(super) fn begin(settings: &Settings, container: &ContainerId) -> Result<Self> {
+        let directory = socket_dir(settings, container).join(DIRECTORY);
+        make_private(&directory)?;
         let id = ContainerId::random();
-        let path = dir.join(DIRECTORY).join(id.as_str());
+        let path = directory.join(id.as_str());
         let mut options = File::options();
         let file = options.write(true).create_new(true).mode(0o600).open(&path);
         let file = file.map_err(Error::io("write", &path))?;
@@ -47,8 +51,9 @@ impl Drop for Running {
 }
 
 /// The ids of the commands that run, in order; `None` where there is none, as Docker's `inspect` has it.
-pub fn ids(dir: &Dir) -> Option<Vec<String>> {
-    let entries = fs::read_dir(dir.join(DIRECTORY)).into_iter().flatten().flatten();
+pub fn ids(settings: &Settings, container: &ContainerId) -> Option<Vec<String>> {
+    let directory = socket_dir(settings, container).join(DIRECTORY);
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     let is_held = |path: PathBuf| {
         let Ok(file) = File::open(path) else { return false };
         matches!(flock(&file, FlockOperation::NonBlockingLockShared), Err(Errno::WOULDBLOCK))
