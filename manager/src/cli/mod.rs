@@ -30,7 +30,7 @@ mod volume;
 
 pub use build::{
     BuildAgent, BuildArgs, BuildOutput, BuildSecret, ContextSource, Entitlement, NamedContext,
-    ProgressKind, SecretSource,
+    NoAttestation, ProgressKind, SecretSource,
 };
 pub use container::{
     AttachArgs, ContainerPruneArgs, EventsArgs, ExecArgs, InspectArgs, InspectType, KillArgs,
@@ -116,7 +116,7 @@ pub struct Global {
     #[arg(long, value_name = "RUNTIME", env = "NMAN_RUNTIME", global = true)]
     pub runtime: Option<String>,
     /// Keep the runtime's debug log and the monitor's messages in the container's directory
-    #[arg(long, global = true)]
+    #[arg(short = 'D', long, global = true)]
     pub debug: bool,
 }
 
