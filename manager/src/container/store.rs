@@ -194,8 +194,12 @@ impl Containers {
             match dir.record().and_then(|record| Ok((record, dir.state()?))) {
                 Ok(container) => {
                     if let Some(error) = dir.state_damage() {
+                        let what = match dir.is_held() {
+                            true => "its end",
+                            false => "`nman system check --repair`",
+                        };
                         notice::note(format!(
-                            "the state of container `{}` is not known: {error} (`nman system check --repair` mends it)",
+                            "the state of container `{}` is not known: {error} ({what} mends it)",
                             container.0.name
                         ));
                     }

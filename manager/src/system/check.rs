@@ -10,6 +10,7 @@ use crate::rm;
 use crate::settings::Settings;
 use crate::snapshot::entries;
 use crate::store::{self, Store};
+use crate::volume::Volumes;
 use bundle::digest::ChainId;
 use std::collections::BTreeSet;
 use std::fs;
@@ -52,6 +53,7 @@ pub fn check(settings: &Settings, repair: bool) -> Result<Report> {
     check_connections(settings, repair, &mut report)?;
     check_records(settings, repair, &mut report)?;
     check_store(settings, repair, &mut report)?;
+    check_volumes(settings, repair, &mut report)?;
     if report.text.is_empty() {
         report.text.push_str("No problems found\n");
     }
@@ -93,6 +95,9 @@ fn advice(remedy: &store::Remedy) -> String {
     match remedy {
         store::Remedy::Collect | store::Remedy::Unpack(..) => {
             "`nman system check --repair` mends it".to_owned()
+        }
+        store::Remedy::Rebuild => {
+            "put a copy of it back, or `nman system check --repair` makes it again from the images that are there, which lose their names".to_owned()
         }
         // As long as it is there it counts, and nobody fetches it.
         store::Remedy::Fetch(Some(blob), name) if blob.exists() => format!(
@@ -259,6 +264,20 @@ fn check_records(settings: &Settings, repair: bool, report: &mut Report) -> Resu
     Ok(())
 }
 
+/// Volumes whose records do not read back.
+fn check_volumes(settings: &Settings, repair: bool, report: &mut Report) -> Result<()> {
+    let volumes = Volumes::open(settings)?;
+    for (name, error) in volumes.damaged()? {
+        let mended = if repair { Some(volumes.mend(&name)?) } else { None };
+        report.add(
+            &format!("volume {name}: {error}"),
+            mended,
+            "`nman system check --repair` writes it anew, without labels and options; what is in the volume stays",
+        );
+    }
+    Ok(())
+}
+
 /// What of a container has no container, and containers that lack what they need.
 fn check_containers(settings: &Settings, repair: bool, report: &mut Report) -> Result<()> {
     let containers = Containers::open(&settings.containers())?;
@@ -270,8 +289,10 @@ fn check_containers(settings: &Settings, repair: bool, report: &mut Report) -> R
     };
     for id in &ids {
         let dir = containers.dir(id);
-        // Somebody is at work on it: it may be half made, or half gone.
-        if !dir.is_held() {
+        // Somebody is at work on it: what it stands on may be half made, or half gone.
+        if dir.is_held() {
+            check_held(id, &dir, report);
+        } else {
             check_container(settings, &containers, &store, id, &dir, repair, report)?;
         }
     }
@@ -281,6 +302,19 @@ fn check_containers(settings: &Settings, repair: bool, report: &mut Report) -> R
         report.add(&what, mended, "`nman system check --repair` removes it");
     }
     Ok(())
+}
+
+/// A container that runs: what is written down of it is not changed below its monitor.
+fn check_held(id: &ContainerId, dir: &Dir, report: &mut Report) {
+    let unreadable = dir.record().err().or_else(|| dir.state_damage());
+    let Some(error) = unreadable.filter(Error::is_damage) else { return };
+    // It may have gone meanwhile.
+    if dir.is_held() && dir.path().is_dir() {
+        let what = format!("container {}, which runs: {error}", id.short());
+        let hint =
+            format!("`nman rm -f {}` removes it, and a state is mended by an end", id.short());
+        report.add(&what, None, &hint);
+    }
 }
 
 /// A container that nobody is at work on. One whose record a power cut has emptied goes: nothing can be done with it. One
