@@ -1,7 +1,6 @@
 //! `nbundle`: makes, checks, unpacks and packs OCI bundles and image layouts.
 //!
 //! Only here is anything printed: results on stdout, and one line (with a hint below it, if there is one) for a failure on stderr.
-#![expect(clippy::print_stderr, reason = "this is the program, not the library")]
 
 mod cli;
 mod commands;
@@ -18,9 +17,9 @@ fn main() -> ExitCode {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Faults) => ExitCode::from(1),
         Err(failure) => {
-            eprintln!("nbundle: {failure}");
+            commands::tell(format_args!("nbundle: {failure}"));
             if let Some(hint) = failure.hint {
-                eprintln!("\nhint: {hint}");
+                commands::tell(format_args!("\nhint: {hint}"));
             }
             ExitCode::from(1)
         }

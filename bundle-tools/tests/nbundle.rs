@@ -587,3 +587,11 @@ fn bash_completes_commands_and_options() {
     assert_eq!(offered(&["un"]), ["unpack"]);
     assert_eq!(offered(&["pack", "--compression", ""]), ["gzip", "zstd", "none"]);
 }
+
+#[test]
+fn an_error_that_cannot_be_written_is_a_failure_like_any_other() {
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_nbundle"));
+    let status = command.args(["check", "/nosuch"]).stderr(full).status().unwrap();
+    assert_eq!(status.code(), Some(1));
+}

@@ -1,11 +1,5 @@
 //! `nconform`: compares OCI runtimes, and finds what a test run left on the machine.
 
-#![allow(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "the program's only place that prints"
-)]
-
 mod commands;
 
 use std::path::{Path, PathBuf};
@@ -121,8 +115,9 @@ struct Leaks {
 fn main() -> ExitCode {
     let mut words = std::env::args_os();
     if words.next().is_some_and(|name| probe::is_meant(&name)) {
-        println!("{}", probe::answer(&words.collect::<Vec<_>>()));
-        return ExitCode::SUCCESS;
+        let answer = probe::answer(&words.collect::<Vec<_>>());
+        return commands::print(format_args!("{answer}\n"))
+            .map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
     }
     let result = match Cli::parse().command {
         Command::Run(args) => commands::run::run(&args),
@@ -137,7 +132,7 @@ fn main() -> ExitCode {
         Command::Completion { shell } => completion(shell),
     };
     result.unwrap_or_else(|error| {
-        eprintln!("nconform: {error}");
+        commands::tell(&format!("nconform: {error}\n"));
         ExitCode::from(2)
     })
 }

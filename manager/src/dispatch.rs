@@ -1,5 +1,6 @@
 //! From a parsed command to the library's function for it, and from what that returns to what is printed.
 
+use crate::said::{print, tell, warn};
 use nman::cli::{
     Cli, Command, ContainerCommand, Global, LoginArgs, Names, SystemCommand, VolumeCommand,
 };
@@ -11,7 +12,6 @@ use nman::{
     pause, port, prune, ps, rename, rm, rootless, run, start, stats, stop, terminal, top, transfer,
     unshare, update, volume, wait,
 };
-use std::io::Write as _;
 
 mod network;
 mod store;
@@ -46,13 +46,13 @@ fn call(cli: &Cli, settings: &Settings) -> Result<u8> {
         Command::Attach(args) => attach::attach(settings, args),
         Command::Exec(args) => exec::exec(settings, args),
         Command::Ps(args) => print(&ps::ps(settings, args)?).map(|()| 0),
-        Command::Logs(args) => logs::logs(settings, args).map(|()| 0),
+        Command::Logs(args) => shown(logs::logs(settings, args)),
         Command::Stop(args) => lines(stop::stop(settings, args)?),
         Command::Kill(args) => lines(kill::kill(settings, args)?),
         Command::Top(args) => print(&top::top(settings, args)?).map(|()| 0),
-        Command::Stats(args) => stats::stats(settings, args).map(|()| 0),
+        Command::Stats(args) => shown(stats::stats(settings, args)),
         Command::Port(args) => print(&port::port(settings, args)?).map(|()| 0),
-        Command::Events(args) => events::events(settings, args).map(|()| 0),
+        Command::Events(args) => shown(events::events(settings, args)),
         Command::Restart(args) => lines(stop::restart(settings, args)?),
         Command::Pause(Names { names }) => lines(pause::pause(settings, names)?),
         Command::Unpause(Names { names }) => lines(pause::unpause(settings, names)?),
@@ -125,12 +125,6 @@ pub(crate) fn tell_notices(cli: &Cli) {
     }
 }
 
-/// What does not keep a container from being made, but is not what was asked for.
-#[expect(clippy::print_stderr, reason = "with main.rs the one place where anything is printed")]
-fn warn(text: &str) {
-    eprintln!("WARNING: {}", nman::table::plain(text));
-}
-
 /// Asks before something is removed. A no, as an end of the input is one, ends the command without a word and with 0, as
 /// it ends Docker's.
 fn confirmed(warning: &str) -> Result<bool> {
@@ -138,8 +132,7 @@ fn confirmed(warning: &str) -> Result<bool> {
 }
 
 fn log_in(args: &LoginArgs) -> Result<u8> {
-    let warnings = login::log_in(args)?.warnings;
-    std::io::stderr().write_all(warnings.as_bytes()).map_err(Error::system("write to stderr"))?;
+    tell(&login::log_in(args)?.warnings);
     print("Login Succeeded\n").map(|()| 0)
 }
 
@@ -197,18 +190,20 @@ fn lines((done, errors): (Vec<String>, Vec<Error>)) -> Result<u8> {
     several(errors).map(|()| 0)
 }
 
+/// What a command that prints as it goes along has come to. A reader that has gone has seen enough, as of one that prints at its end.
+fn shown(result: Result<()>) -> Result<u8> {
+    match result {
+        Err(Error::System { source, .. }) if source.kind() == std::io::ErrorKind::BrokenPipe => {
+            Ok(0)
+        }
+        result => result.map(|()| 0),
+    }
+}
+
 fn several(mut errors: Vec<Error>) -> Result<()> {
     match errors.len() {
         0 => Ok(()),
         1 => Err(errors.remove(0)),
         _ => Err(Error::Several(errors)),
-    }
-}
-
-/// Prints data. A reader that has gone, as in `nman ps | head -1`, has seen enough.
-fn print(text: &str) -> Result<()> {
-    match std::io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        result => result.map_err(Error::system("write to stdout")),
     }
 }

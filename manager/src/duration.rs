@@ -72,7 +72,9 @@ pub fn moment(text: &str) -> Result<Timestamp, String> {
             "`{text}` is no time: write 2024-05-01T10:00:00, seconds since 1970, or how long ago, such as 10m"
         )
     };
-    if let Ok(length) = parse(text.strip_prefix('-').unwrap_or(text)) {
+    // "0" is a length of time as well, and as in Docker stands for the seconds here.
+    let length = parse(text.strip_prefix('-').unwrap_or(text)).ok().filter(|_| text != "0");
+    if let Some(length) = length {
         return Ok(Timestamp::now().before(length));
     }
     if text.bytes().all(|b| b.is_ascii_digit() || b == b'.') {
@@ -130,6 +132,8 @@ mod tests {
             moment("2024-05-01").unwrap(),
             Timestamp::parse("2024-05-01T00:00:00Z").unwrap()
         );
+        assert_eq!(moment("0").unwrap(), Timestamp::from_unix(0, 0));
+        assert!(moment("0s").unwrap().age().as_secs() < 2);
         let hour_ago = moment("1h").unwrap();
         assert!((3599..=3601).contains(&hour_ago.age().as_secs()));
         assert!(moment("yesterday").is_err());

@@ -1,7 +1,7 @@
 //! Ending a container: the signal that is meant to, whatever it is doing, and the wait until it has.
 
 use crate::attach;
-use crate::container::{Dir, Record, Status};
+use crate::container::{Dir, Record, State, Status};
 use crate::error::{Error, Result};
 use crate::event::emit_container;
 use crate::pause;
@@ -48,6 +48,12 @@ pub fn send(settings: &Settings, dir: &Dir, record: &Record, signal: i32) -> Res
                 wake(Some(monitor));
                 Ok(())
             }
+            // What the runtime knew of it is gone, and its process is not.
+            Err(error) if says_that_it_is_gone(&error) && signal_init(dir, &state, signal) => {
+                emit_container(settings, record, "kill", &[("signal", &signal.to_string())]);
+                drop(error);
+                Ok(())
+            }
             Err(error) if says_that_it_is_gone(&error) => match after_running(dir)? {
                 Status::Running => Err(error),
                 Status::Created | Status::Exited => Ok(()),
@@ -67,6 +73,12 @@ pub fn send(settings: &Settings, dir: &Dir, record: &Record, signal: i32) -> Res
             Ok(())
         }
     }
+}
+
+/// Sends a signal to a container's init past the runtime; false if it is not there any more.
+fn signal_init(dir: &Dir, state: &State, signal: i32) -> bool {
+    let Some(signal) = Signal::from_named_raw(signal) else { return false };
+    dir.init(state).is_some_and(|init| init.send(signal).is_ok())
 }
 
 /// Makes the monitor of a container that has no process look at the mark.

@@ -108,6 +108,9 @@ pub enum Error {
         /// Why not.
         source: std::io::Error,
     },
+    /// A container has written something that whoever is attached cannot be given.
+    #[error("cannot write the container's output: {}", reason(.0))]
+    Unwritten(std::io::Error),
     /// A record of ours does not read back.
     #[error("cannot read `{}`: {source}", path.display())]
     Damaged {
@@ -258,6 +261,9 @@ impl Error {
                 let id: String = id.to_string_lossy().chars().take(12).collect();
                 Some(format!("`nman rm -f {id}` or `nman system check --repair` removes the container"))
             }
+            Self::Damaged { path, .. } if path.ends_with("volume.json") => Some(
+                "`nman system check --repair` writes it anew; what is in the volume stays".to_owned(),
+            ),
             Self::NoTerminal => {
                 Some("leave out `-t` to feed the container from a pipe or a file".to_owned())
             }

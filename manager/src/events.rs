@@ -23,7 +23,9 @@ const FILTERS: [&str; 7] = ["container", "event", "image", "label", "network", "
 /// Prints events: those since a time, then those that come, until a time.
 pub fn events(settings: &Settings, args: &EventsArgs) -> Result<()> {
     let filters = Filters::parse(&args.filter, &FILTERS)?;
-    let since = args.since.unwrap_or_else(Timestamp::now);
+    // As in Docker: who says how long alone is shown what is kept.
+    let from_the_first = args.until.map(|_| Timestamp::from_unix(0, 0));
+    let since = args.since.or(from_the_first).unwrap_or_else(Timestamp::now);
     // A template that is wrong is found before anything is waited for.
     let form = Form::of(args.format.as_deref());
     let is_watched = match crate::container::make_private(&settings.state) {

@@ -22,6 +22,7 @@ use crate::relay::{Left, relay};
 use crate::rootless::scope;
 use crate::runtime::{Launch, Runtime, Streams, null};
 use crate::settings::Settings;
+use crate::socket::socket_dir;
 use crate::terminal::write_out;
 use crate::{apparmor, bundle, oom_score, process, terminal};
 use oci_spec::OciSpecError;
@@ -34,7 +35,7 @@ use rustix::stdio;
 use std::io::Read as _;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
 /// The name under which `nman exec -d` runs again, as the parent of the command.
@@ -104,8 +105,9 @@ pub fn exec(settings: &Settings, args: &ExecArgs) -> Result<u8> {
     }
     let keys = DetachKeys::find(args.detach_keys.as_deref())?;
     let process = plan(&dir, &init, args, words)?;
-    let running = Running::begin(&dir)?;
-    let files = Files::write(&dir, running.id(), &process)?;
+    let directory = socket_dir(settings, &record.id);
+    let running = Running::begin(&directory)?;
+    let files = Files::write(&directory, running.id(), &process)?;
     let command = words.join(" ");
     let tell = |action: &str, more: &[(&str, &str)]| {
         let all = [&[("execID", running.id())], more].concat();
@@ -119,13 +121,13 @@ pub fn exec(settings: &Settings, args: &ExecArgs) -> Result<u8> {
     set_child_subreaper(Some(getpid()))
         .map_err(Error::system("become the parent of the command"))?;
     if args.detach {
-        let pid = files.start_detached(settings, &runtime, &record, args)?;
+        let pid = files.start_detached(&runtime, &record, args)?;
         drop(files);
         tell(&format!("exec_start: {command}"), &[]);
         died(stay_as_parent(pid)?);
         return Ok(0);
     }
-    let (pid, ends) = files.start(settings, &runtime, &record, args)?;
+    let (pid, ends) = files.start(&runtime, &record, args)?;
     tell(&format!("exec_start: {command}"), &[]);
     match relay(pid, ends, args.interactive, keys)? {
         Left::Ended(code) => {
@@ -234,28 +236,22 @@ struct Files {
     process: PathBuf,
     log: PathBuf,
     pid: PathBuf,
-    console: String,
+    console: PathBuf,
 }
 
 impl Files {
-    fn write(dir: &Dir, id: &str, process: &Process) -> Result<Self> {
-        let tag = running::tag(id);
-        dir.write(&tag, process)?;
-        let [process, log, pid] = running::files(dir, id);
-        Ok(Self { process, log, pid, console: tag })
+    /// Not on the disk of the containers: one that has filled it can be entered all the same.
+    fn write(directory: &Path, id: &str, process: &Process) -> Result<Self> {
+        let [file, log, pid] = running::files(directory, id);
+        let text = serde_json::to_vec(process)
+            .map_err(|source| Error::Damaged { path: file.clone(), source })?;
+        std::fs::write(&file, text).map_err(Error::io("write", &file))?;
+        Ok(Self { process: file, log, pid, console: directory.join(running::tag(id)) })
     }
 
-    fn start(
-        &self,
-        settings: &Settings,
-        runtime: &Runtime,
-        record: &Record,
-        args: &ExecArgs,
-    ) -> Result<(i32, Ends)> {
+    fn start(&self, runtime: &Runtime, record: &Record, args: &ExecArgs) -> Result<(i32, Ends)> {
         if args.tty {
-            let sockets = crate::socket::socket_dir(settings, &record.id);
-            crate::container::make_private(&sockets)?;
-            let console = ConsoleSocket::listen(sockets.join(&self.console))?;
+            let console = ConsoleSocket::listen(self.console.clone())?;
             let pid = self.launch(runtime, record, Some(&console), Streams::null()?)?;
             return Ok((pid, console.receive()?));
         }
@@ -265,17 +261,11 @@ impl Files {
     }
 
     /// Nobody is at its stdio; its terminal, if it has one, is held for as long as somebody writes there.
-    fn start_detached(
-        &self,
-        settings: &Settings,
-        runtime: &Runtime,
-        record: &Record,
-        args: &ExecArgs,
-    ) -> Result<i32> {
+    fn start_detached(&self, runtime: &Runtime, record: &Record, args: &ExecArgs) -> Result<i32> {
         if !args.tty {
             return self.launch(runtime, record, None, Streams::null()?);
         }
-        let (pid, ends) = self.start(settings, runtime, record, args)?;
+        let (pid, ends) = self.start(runtime, record, args)?;
         ends.outputs.into_iter().try_for_each(|(terminal, _)| drain_in_background(terminal))?;
         Ok(pid)
     }

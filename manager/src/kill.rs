@@ -1,7 +1,7 @@
 //! `nman kill`: sends a signal to containers.
 
 use crate::cli::KillArgs;
-use crate::container::{Containers, Mark};
+use crate::container::Containers;
 use crate::each::each;
 use crate::end;
 use crate::error::{Error, Result};
@@ -37,7 +37,7 @@ fn signal(settings: &Settings, containers: &Containers, name: &str, signal: i32)
     if signal == SIGKILL || signal == record.stop.signal {
         // As in Docker: who kills a container does not want it back.
         let watched = if signal == SIGKILL { end::watch(settings, &dir)? } else { None };
-        dir.set(Mark::Stopped)?;
+        dir.set_stopped()?;
         end::send(settings, &dir, &record, signal)?;
         let Some(mut watched) = watched else { return Ok(()) };
         // Whoever has killed it may start or remove it at once.

@@ -1,4 +1,4 @@
-//! The program: exit codes, and the only place that prints.
+//! The program: which of its processes this is, and exit codes.
 //!
 //! A monitor is this same program under another name. It is told apart first of all, so that the pages of the
 //! command line's parser are never read in by a process that lives as long as its container.
@@ -14,6 +14,7 @@ use std::process::ExitCode;
 use sys::heap::LongHeap;
 
 mod dispatch;
+mod said;
 
 /// musl's own allocator asks the kernel for every few pages and gives them back at once: 170 of the 460 system calls
 /// with which `run` begins. This one asks for 64 KiB at a time. `run` allocates some five thousand times before it waits, on one thread.
@@ -74,6 +75,8 @@ fn failure_code(cli: &Cli, error: &Error) -> u8 {
         (_, Error::NoTerminal | Error::AttachedInBackground | Error::Interrupted(_)) => 1,
         // What a container cannot be given later, Docker's daemon finds out.
         (Command::Update(_), _) => 1,
+        // It was started, and what it has written did not arrive.
+        (_, Error::Unwritten(_)) => 1,
         (Command::Run(_), _) | (_, Error::Flag(_)) => error.exit_code(),
         // Docker's `create` looks at these itself, as at flags; of other commands the daemon does.
         (Command::Create(_), Error::Usage(_)) => error.exit_code(),
@@ -96,7 +99,7 @@ fn failure_code(cli: &Cli, error: &Error) -> u8 {
 fn report(cli: &Cli, error: &Error) {
     let text = error.to_string();
     let hint = error.hint().or_else(|| unwritable(cli, &text));
-    print_error(&text, hint);
+    said::error(&text, hint.as_deref());
 }
 
 /// What cannot be written is one of our own two directories.
@@ -118,26 +121,23 @@ fn unwritable(cli: &Cli, text: &str) -> Option<String> {
     })
 }
 
-#[expect(clippy::print_stderr, reason = "the one place where errors are printed")]
-fn print_error(text: &str, hint: Option<String>) {
-    for line in text.lines() {
-        eprintln!("nman: {}", nman::table::plain(line));
-    }
-    if let Some(hint) = hint {
-        eprintln!("\nhint: {}", nman::table::plain(&hint));
-    }
-}
-
 /// Help and version are data and go to stdout.
-#[expect(clippy::print_stdout, reason = "help is not the result of a command")]
 fn usage(error: &clap::Error) -> ExitCode {
     let words: Vec<String> =
         std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
     let Complaint { text, hint, code } =
         complain(<Cli as clap::CommandFactory>::command(), error, &words);
     match code {
-        0 => print!("{text}"),
-        _ => print_error(&text, hint),
+        0 => match said::print(&text) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                said::error(&error.to_string(), None);
+                ExitCode::FAILURE
+            }
+        },
+        _ => {
+            said::error(&text, hint.as_deref());
+            ExitCode::from(code)
+        }
     }
-    ExitCode::from(code)
 }

@@ -142,7 +142,7 @@ impl Outlets {
             match outlet.write(&bytes[taken..]) {
                 Ok(0) => break,
                 Ok(written) => taken += written,
-                Err(errno) => return Err(Error::system("write the container's output")(errno)),
+                Err(errno) => return Err(Error::Unwritten(errno.into())),
             }
         }
         Ok(taken)

@@ -7,7 +7,7 @@ use crate::assemble::disassemble;
 use crate::attach;
 use crate::cli::RmArgs;
 use crate::connection;
-use crate::container::{ContainerId, Containers, Dir, Guard, Mark, Record, Status};
+use crate::container::{ContainerId, Containers, Dir, Guard, Record, Status};
 use crate::each::each;
 use crate::end;
 use crate::error::{Error, Result};
@@ -103,7 +103,7 @@ fn take(
             continue;
         };
         if dir.is_held() {
-            dir.set(Mark::Stopped)?;
+            dir.set_stopped()?;
             // Refused when it has ended meanwhile.
             let _ = end::send(settings, dir, record, 9);
             let ended = watched.wait_for_exit(Some(PATIENCE));

@@ -83,6 +83,10 @@ impl Error {
                 "map more ids: with `--userns auto:size=NUMBER`, or in `--uidmap` and `--gidmap`"
                     .to_owned(),
             ),
+            // What is there does not count as unpacked: its record does not read back.
+            Self::File { source, .. } if source.kind() == io::ErrorKind::DirectoryNotEmpty => {
+                Some("`nman system check --repair` unpacks the layer again".to_owned())
+            }
             _ => None,
         }
     }

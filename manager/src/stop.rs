@@ -63,7 +63,7 @@ fn stop_one(settings: &Settings, dir: &Dir, name: &str, manner: Manner) -> Resul
     let record = dir.record()?;
     let Some(mut watched) = watch(settings, dir)? else { return Ok(()) };
     // Before anything is sent: whoever sees the container end finds it.
-    dir.set(Mark::Stopped)?;
+    dir.set_stopped()?;
     let signal = manner.signal.unwrap_or(record.stop.signal);
     let seconds = manner.patience.unwrap_or(record.stop.timeout);
     let patience = u64::try_from(seconds).ok().map(Duration::from_secs);

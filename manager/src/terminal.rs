@@ -5,7 +5,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::stdio;
 use rustix::termios::{OptionalActions, Termios, isatty, tcgetattr, tcgetwinsize, tcsetattr};
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsRawFd as _, BorrowedFd};
 
 /// The terminal of our stdin in raw mode, until this is dropped.
 #[derive(Debug)]
@@ -70,7 +70,10 @@ pub fn write_out(fd: BorrowedFd<'_>, mut bytes: &[u8]) -> Result<()> {
             Err(Errno::AGAIN) => {
                 let _ = poll(&mut [PollFd::new(&fd, PollFlags::OUT)], None);
             }
-            Err(errno) => return Err(Error::system("write the container's output")(errno)),
+            Err(errno) if fd.as_raw_fd() == stdio::raw_stderr() => {
+                return Err(Error::system("write to stderr")(errno));
+            }
+            Err(errno) => return Err(Error::system("write to stdout")(errno)),
         }
     }
     Ok(())

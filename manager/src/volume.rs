@@ -125,7 +125,10 @@ pub fn create(settings: &Settings, args: &VolumeCreateArgs) -> Result<String> {
     };
     let (mut labels, options) = (pairs(&args.label), pairs(&args.opt));
     mount::check(&options)?;
-    let name = match &args.name {
+    if args.name.is_some() && args.named.is_some() {
+        return Err(Error::Usage("conflicting options: cannot specify a volume-name through both --name and as a positional arg".to_owned()));
+    }
+    let name = match args.name.as_ref().or(args.named.as_ref()) {
         Some(name) => VolumeName::parse(name).map_err(Error::refusal)?,
         None => {
             labels.insert(ANONYMOUS.to_owned(), String::new());

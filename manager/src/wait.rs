@@ -104,6 +104,8 @@ fn until(dir: &Dir, mut end: Option<Process>, holds: impl Fn() -> Result<bool>) 
         | WatchFlags::CREATE
         | WatchFlags::DELETE
         | WatchFlags::DELETE_SELF
+        // A mark may be the mode of a file.
+        | WatchFlags::ATTRIB
         | WatchFlags::ONLYDIR;
     if let Err(errno) = inotify::add_watch(&changes, dir.path(), flags)
         && errno != rustix::io::Errno::NOENT

@@ -83,10 +83,15 @@ pub(crate) fn print(text: impl fmt::Display) -> Result<(), Failure> {
     }
 }
 
+/// Tells something beside the result, on a line of its own. Nobody hears of it where that cannot be written.
+pub(crate) fn tell(text: impl fmt::Display) {
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
 /// Tells what was left out of an image or a tree.
 pub(crate) fn warn(ignored: &[Ignored], more: u64) {
     for Ignored { entry, what } in ignored {
-        let _ = writeln!(io::stderr(), "nbundle: warning: `{entry}`: left out {what}");
+        tell(format_args!("nbundle: warning: `{entry}`: left out {what}"));
     }
     if more > 0 {
         let _ = writeln!(io::stderr(), "nbundle: warning: left out {more} more");

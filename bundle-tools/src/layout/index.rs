@@ -18,15 +18,22 @@ pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
 pub(super) const INDEX: &str = "index.json";
 
 impl Layout {
-    /// The index.
+    /// The index; an empty one where there is none.
     pub fn index(&self) -> Result<ImageIndex, Error> {
+        Ok(self.written_index()?.unwrap_or_else(empty))
+    }
+
+    /// The index, if there is one.
+    pub fn written_index(&self) -> Result<Option<ImageIndex>, Error> {
         let path = self.path().join(INDEX);
         let bytes = match read_bounded(&path) {
             Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(empty()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(Error::file("read", &path, error)),
         };
-        serde_json::from_slice(&bytes)
+        let index = serde_json::from_slice(&bytes);
+        index
+            .map(Some)
             .map_err(|e| Error::Document { name: path.display().to_string(), why: e.to_string() })
     }
 
@@ -138,5 +145,39 @@ pub(super) fn replace(dir: &Path, name: &str, content: &[u8]) -> Result<(), Erro
         file.sync_data()?;
         fs::rename(&temporary, &path)
     };
-    write().map_err(|e| Error::file("write", &path, e))
+    let written = write().or_else(|error| match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            let _ = fs::remove_file(&temporary);
+            shrink(&path, content).unwrap_or(Err(error))
+        }
+        _ => Err(error),
+    });
+    written.map_err(|e| Error::file("write", &path, e))
+}
+
+/// Writes over a file that has room for it: on a disk that is full, what makes room has to be written down first. `None` if it has not.
+fn shrink(path: &Path, content: &[u8]) -> Option<io::Result<()>> {
+    let mut file = File::options().write(true).open(path).ok()?;
+    let length = content.len() as u64;
+    (file.metadata().ok()?.len() >= length).then(|| {
+        file.write_all(content)?;
+        file.set_len(length)?;
+        file.sync_data()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_shorter_is_written_over_what_was_there_and_what_is_longer_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("index.json");
+        fs::write(&path, "0123456789").unwrap();
+        shrink(&path, b"abc").unwrap().unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"abc");
+        assert!(shrink(&path, b"abcd").is_none());
+        assert_eq!(fs::read(&path).unwrap(), b"abc");
+    }
 }

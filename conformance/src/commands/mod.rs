@@ -17,9 +17,14 @@ use serde::Serialize;
 
 /// Says on a terminal what is being done.
 pub(crate) fn progress(text: &str) {
-    if std::io::stderr().is_terminal() {
-        eprint!("\r\x1b[K{text}");
+    if io::stderr().is_terminal() {
+        tell(&format!("\r\x1b[K{text}"));
     }
+}
+
+/// Tells something beside the result. Nobody hears of it where that cannot be written.
+pub(crate) fn tell(text: &str) {
+    let _ = io::stderr().write_all(text.as_bytes());
 }
 
 /// Prints a result. A reader that has gone away has seen enough.

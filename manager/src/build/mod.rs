@@ -47,7 +47,9 @@ pub mod stages;
 pub mod state;
 mod workshop;
 
-use crate::cli::{BuildArgs, BuildOutput, ContextSource, NamedContext, ProgressKind, RegistryArgs};
+use crate::cli::{
+    BuildArgs, BuildOutput, ContextSource, NamedContext, ProgressKind, PushArgs, RegistryArgs,
+};
 use crate::container::Containers;
 use crate::error::{Error, Result};
 use crate::event::{Kind, emit};
@@ -59,6 +61,7 @@ use crate::rm;
 use crate::settings::Settings;
 use crate::store::{Image, Store, key_of_held};
 use crate::tag;
+use crate::transfer;
 use builder::{Builder, Stand, fault_in};
 use bundle::digest::Digest;
 use cache::export::{self, Steps};
@@ -81,6 +84,9 @@ pub fn build(settings: &Settings, args: &BuildArgs) -> Result<String> {
     let names: Vec<Reference> =
         args.tag.iter().map(|name| tag::target(name)).collect::<Result<_>>()?;
     export::check(args)?;
+    if args.push && names.is_empty() {
+        return Err(Error::Usage("tag is needed when pushing to registry".to_owned()));
+    }
     let outputs = Outputs::open(&args.output)?;
     clear_id_file(args)?;
     let store = Store::open(&settings.root)?;
@@ -94,7 +100,22 @@ pub fn build(settings: &Settings, args: &BuildArgs) -> Result<String> {
     let let_go = store.let_go();
     let text = built?;
     let_go?;
+    if args.push {
+        return Ok(text + &push(settings, args)?);
+    }
     Ok(text)
+}
+
+/// `--push`: every name of the result goes to its registry. What is said of it, beside the id of a quiet build.
+fn push(settings: &Settings, args: &BuildArgs) -> Result<String> {
+    let quiet = args.quiet || args.progress == ProgressKind::Quiet;
+    let mut said = String::new();
+    for name in &args.tag {
+        let (image, tls) = (name.clone(), args.tls.clone());
+        let push = PushArgs { image, tls, quiet, ..PushArgs::default() };
+        said.push_str(&transfer::push_named(settings, &push)?);
+    }
+    Ok(if quiet { String::new() } else { said })
 }
 
 /// Builds all stages that are needed, for one platform after the other, and then what was asked for from the last of each: where one

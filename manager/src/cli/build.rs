@@ -8,7 +8,9 @@ mod values;
 pub use agent::{AgentPlace, BuildAgent};
 pub use cache::{CachePlace, CacheSource, CacheTarget, InLayout};
 pub use output::BuildOutput;
-pub use values::{BuildSecret, ContextSource, Entitlement, NamedContext, SecretSource};
+pub use values::{
+    BuildSecret, ContextSource, Entitlement, NamedContext, NoAttestation, SecretSource,
+};
 
 use super::create::cgroup_parent;
 use super::values::variable;
@@ -99,6 +101,24 @@ pub struct BuildArgs {
     /// Accepted for compatibility: no container of a build stays
     #[arg(long)]
     pub force_rm: bool,
+    /// Accepted for compatibility: the image is in the store anyway
+    #[arg(long)]
+    pub load: bool,
+    /// Push the image to each registry that -t names, once it is built
+    #[arg(long, conflicts_with = "output")]
+    pub push: bool,
+    /// Accepted for compatibility with `false`: no provenance is attested
+    #[arg(long, value_name = "false")]
+    pub provenance: Option<NoAttestation>,
+    /// Accepted for compatibility with `false`: no list of what is in the image is attested
+    #[arg(long, value_name = "false")]
+    pub sbom: Option<NoAttestation>,
+    /// Accepted for compatibility: nothing of the context is sent to anybody
+    #[arg(long)]
+    pub compress: bool,
+    /// Accepted for compatibility: there is `default`
+    #[arg(long, value_name = "KIND", value_parser = ["default"])]
+    pub isolation: Option<String>,
     /// Bring a file, or a variable of ours, that RUN --mount=type=secret may have
     #[arg(long, value_name = "id=ID[,src=FILE|,env=NAME]", value_parser = values::secret)]
     pub secret: Vec<BuildSecret>,

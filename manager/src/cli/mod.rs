@@ -30,7 +30,8 @@ mod volume;
 
 pub use build::{
     AgentPlace, BuildAgent, BuildArgs, BuildOutput, BuildSecret, CachePlace, CacheSource,
-    CacheTarget, ContextSource, Entitlement, InLayout, NamedContext, ProgressKind, SecretSource,
+    CacheTarget, ContextSource, Entitlement, InLayout, NamedContext, NoAttestation, ProgressKind,
+    SecretSource,
 };
 pub use container::{
     AttachArgs, ContainerPruneArgs, EventsArgs, ExecArgs, InspectArgs, InspectType, KillArgs,
@@ -117,7 +118,7 @@ pub struct Global {
     #[arg(long, value_name = "RUNTIME", env = "NMAN_RUNTIME", global = true)]
     pub runtime: Option<String>,
     /// Keep the runtime's debug log and the monitor's messages in the container's directory
-    #[arg(long, global = true)]
+    #[arg(short = 'D', long, global = true)]
     pub debug: bool,
 }
 

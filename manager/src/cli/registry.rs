@@ -25,7 +25,7 @@ pub struct PullArgs {
 }
 
 /// `nman push`
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub struct PushArgs {
     /// Push all tags of the repository that are here
     #[arg(short, long)]

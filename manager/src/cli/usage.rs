@@ -181,31 +181,39 @@ impl Place<'_> {
             let meant = flag_of(self.command, long).map(|_| format!("--{long}"));
             return self.complaint(text, meant, WRONG_FLAG);
         }
-        let most = self.command.get_positionals().count();
-        let name = &self.name;
-        let text = match most {
-            0 => format!("\"{name}\" accepts no arguments."),
-            1 => format!("\"{name}\" requires exactly 1 argument."),
-            most => format!("\"{name}\" requires exactly {most} arguments."),
-        };
-        self.complaint(text, None, WRONG_COMMAND)
+        self.wrong_number(self.least())
     }
 
     fn too_few(&self) -> Complaint {
-        let required = self.command.get_positionals().filter(|argument| argument.is_required_set());
-        let least: usize = required
-            .map(|argument| argument.get_num_args().map_or(1, |range| range.min_values().max(1)))
-            .sum();
-        let many = self
-            .command
-            .get_positionals()
-            .any(|argument| matches!(argument.get_action(), clap::ArgAction::Append));
         // What is needed only without another option is not marked as required: it is missing all the same.
-        let least = least.max(1);
-        let number =
-            if least == 1 { "1 argument".to_owned() } else { format!("{least} arguments") };
-        let bound = if many { "at least" } else { "exactly" };
-        self.complaint(format!("\"{}\" requires {bound} {number}.", self.name), None, WRONG_COMMAND)
+        self.wrong_number(self.least().max(1))
+    }
+
+    /// How many arguments the command cannot be without.
+    fn least(&self) -> usize {
+        let required = self.command.get_positionals().filter(|argument| argument.is_required_set());
+        required
+            .map(|argument| argument.get_num_args().map_or(1, |range| range.min_values().max(1)))
+            .sum()
+    }
+
+    /// How many arguments there may be, `least` of them at least, in Docker's words.
+    fn wrong_number(&self, least: usize) -> Complaint {
+        let mut positionals = self.command.get_positionals();
+        let many = positionals.any(|one| matches!(one.get_action(), clap::ArgAction::Append));
+        let most = (!many).then(|| self.command.get_positionals().count());
+        let number = |count: usize| match count {
+            1 => "1 argument".to_owned(),
+            count => format!("{count} arguments"),
+        };
+        let said = match most {
+            Some(0) => "accepts no arguments".to_owned(),
+            Some(most) if most == least => format!("requires exactly {}", number(most)),
+            Some(most) if least == 0 => format!("requires at most {}", number(most)),
+            Some(most) => format!("requires at least {least} and at most {}", number(most)),
+            None => format!("requires at least {}", number(least)),
+        };
+        self.complaint(format!("\"{}\" {said}.", self.name), None, WRONG_COMMAND)
     }
 
     fn wrong_value(
@@ -347,6 +355,16 @@ mod tests {
                 "\"nman start\" requires at least 1 argument.",
                 "see `nman start --help`",
             );
+        }
+        for (line, command, number) in [
+            ("images a b", "images", "at most 1 argument"),
+            ("volume create a b", "volume create", "at most 1 argument"),
+            ("commit a b c", "commit", "at least 1 and at most 2 arguments"),
+            ("import a b c", "import", "at least 1 and at most 2 arguments"),
+            ("commit", "commit", "at least 1 and at most 2 arguments"),
+        ] {
+            let said = format!("\"nman {command}\" requires {number}.");
+            says(line, 1, &said, &format!("see `nman {command} --help`"));
         }
         says("ps web", 1, "\"nman ps\" accepts no arguments.", "see `nman ps --help`");
         says(

@@ -35,6 +35,9 @@ pub struct VolumeCreateArgs {
     /// Name [default: a random one]
     #[arg(value_name = "VOLUME")]
     pub name: Option<String>,
+    /// The same, as Docker took it before it was an argument
+    #[arg(long = "name", value_name = "VOLUME", hide = true)]
+    pub named: Option<String>,
 }
 
 /// `nman volume inspect`

@@ -10,7 +10,7 @@ use crate::event::{self, Kind};
 use crate::network::plan::carrying::arrange;
 use crate::network::port::{self, PortMapping, PortRequest, Reservation};
 use crate::network::{
-    self, Appearance, Definition, Lease, NetworkPlan, State, definition, ipam, names,
+    self, Appearance, Definition, Lease, NetworkPlan, State, definition, ipam, names, orphan,
 };
 use crate::settings::Settings;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -40,7 +40,8 @@ impl Joining<'_> {
         }
         let container = &self.record.id;
         let addresses = self.placed.endpoint.wishes.addresses();
-        let lease = ipam::reserve(self.state, &definition, container, &addresses)?;
+        let strays = orphan::strays(self.state)?;
+        let lease = ipam::reserve(self.state, &definition, container, &addresses, &strays)?;
         // The host's ports stay taken until the rules are in place.
         let reservation = self.reserve(&definition, &lease, publication)?;
         let appearance = self.appearance()?;

@@ -24,7 +24,7 @@ use crate::bundle::host::HostFacts;
 use crate::container::{ContainerId, Containers, Dir, NetworkWish, Record, Status};
 use crate::error::{Error, Result};
 use crate::network::resolver::{self, Resolver, Upstream};
-use crate::network::{self, Carrier, Mode, NetworkPlan, State, ipam};
+use crate::network::{self, Carrier, Mode, NetworkName, NetworkPlan, State, ipam, orphan};
 use crate::settings::Settings;
 use crate::source::Source;
 use attendant::Attendant;
@@ -231,6 +231,24 @@ pub fn is_on_record(settings: &Settings, id: &ContainerId) -> Result<bool> {
     Ok(!State::at(&settings.state).connected_to(id)?.is_empty())
 }
 
+/// The networks that a container is connected to although no record says so: the directory of the state was emptied below it.
+#[must_use]
+pub fn off_record(state: &State, record: &Record, dir: &Dir) -> Vec<NetworkName> {
+    if !matches!(mode(&record.network), Ok(Mode::Network(_))) {
+        return Vec::new();
+    }
+    let mut networks: Vec<NetworkName> = membership::endpoints(record, dir)
+        .unwrap_or_default()
+        .into_iter()
+        .map(|endpoint| endpoint.network)
+        .filter(|network| identity::predefined(network.as_str()).is_none())
+        .collect();
+    networks.retain(|network| matches!(state.connection(&record.id, network), Ok(None)));
+    // One that ends is disconnected first, and then written down as ended.
+    let runs = |state: crate::container::State| state.pid.is_some_and(|pid| dir.has_process(pid));
+    if networks.is_empty() || !dir.state().is_ok_and(runs) { Vec::new() } else { networks }
+}
+
 /// Takes down what connects a container. Goes on after an error; nothing to take down is a success.
 pub fn disconnect(settings: &Settings, record: &Record, dir: &Dir) -> Vec<Error> {
     match mode(&record.network) {
@@ -253,6 +271,10 @@ pub fn disconnect_all(settings: &Settings, id: &ContainerId, dir: &Dir) -> Vec<E
     match state.connected_to(id) {
         Ok(plans) => {
             let (namespace, shared) = (kept(dir), dir.join(SHARED).exists());
+            // What was on record of a container that still has its namespace was lost.
+            if let Some(namespace) = namespace.as_ref().filter(|_| plans.is_empty()) {
+                errors.extend(orphan::forget_strays_within(&state, namespace.as_fd()).err());
+            }
             for plan in plans.iter().rev() {
                 let left = match &namespace {
                     Some(namespace) if !shared => {

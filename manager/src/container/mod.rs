@@ -7,6 +7,7 @@
 //!     config.json      the OCI bundle, beside its `rootfs` mount point
 //!     lock             held by whoever is at work on it: first `nman run`, then its monitor
 //!     stopped, paused  marks: somebody has stopped it, somebody has paused it
+//!                      (on a full disk, bits of the mode of `lock`)
 //!     kept             mark: somebody restarts it, so that --rm does not hold for this end
 //!     log              the container's output, one JSON object a line
 //!

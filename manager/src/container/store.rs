@@ -6,11 +6,13 @@
 //! then removed, so that whoever looks sees a whole container or none.
 
 mod lock;
+mod mark;
 mod overwrite;
 mod processes;
 mod unfinished;
 
 pub use lock::Guard;
+pub use mark::Mark;
 
 use super::{ContainerId, ContainerName, Record, State, Status, is_hex};
 use crate::error::{Error, Result};
@@ -39,28 +41,6 @@ pub struct Containers {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dir {
     path: PathBuf,
-}
-
-/// Something that is true of a container for as long as a file of this name is in its directory: written by whoever
-/// stops or pauses it, in one step that no kill can cut in two.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mark {
-    /// Somebody has stopped it: no policy starts it again.
-    Stopped,
-    /// Somebody has paused it.
-    Paused,
-    /// It is to be started again by whoever stops it: it stays although it was to be removed when it ends.
-    Kept,
-}
-
-impl Mark {
-    fn file(self) -> &'static str {
-        match self {
-            Self::Stopped => "stopped",
-            Self::Paused => "paused",
-            Self::Kept => "kept",
-        }
-    }
 }
 
 impl Containers {
@@ -212,8 +192,12 @@ impl Containers {
             match dir.record().and_then(|record| Ok((record, dir.state()?))) {
                 Ok(container) => {
                     if let Some(error) = dir.state_damage() {
+                        let what = match dir.is_held() {
+                            true => "its end",
+                            false => "`nman system check --repair`",
+                        };
                         notice::note(format!(
-                            "the state of container `{}` is not known: {error} (`nman system check --repair` mends it)",
+                            "the state of container `{}` is not known: {error} ({what} mends it)",
                             container.0.name
                         ));
                     }
@@ -357,31 +341,6 @@ impl Dir {
             state.status = Status::Paused;
         }
         state
-    }
-
-    /// Whether a mark is set.
-    #[must_use]
-    pub fn has(&self, mark: Mark) -> bool {
-        self.join(mark.file()).exists()
-    }
-
-    /// Sets a mark.
-    pub fn set(&self, mark: Mark) -> Result<()> {
-        let path = self.join(mark.file());
-        let mut options = fs::OpenOptions::new();
-        options.write(true).create(true).truncate(false).mode(0o600);
-        options.open(&path).map(drop).map_err(Error::io("make", &path))
-    }
-
-    /// Takes a mark away; it is no error where there is none.
-    pub fn clear(&self, mark: Mark) -> Result<()> {
-        let path = self.join(mark.file());
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(Error::io("remove", &path)(error))
-            }
-            _ => Ok(()),
-        }
     }
 
     /// Whether it was running when its monitor was killed: a monitor that ends by itself leaves another state.

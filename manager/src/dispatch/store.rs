@@ -1,6 +1,7 @@
 //! The commands for images, for the files of containers, and for all that is on disk.
 
-use super::{confirmed, lines, print, several};
+use super::{confirmed, lines, several, shown};
+use crate::said::{print, tell};
 use nman::cli::{Command, ImageCommand, ManifestCommand, SystemCommand};
 use nman::error::Result;
 use nman::images::{ImagePrune, prune_report};
@@ -17,7 +18,7 @@ pub(super) fn dispatch(settings: &Settings, command: &Command) -> Result<u8> {
         Command::Build(args) => print(&build::build(settings, args)?).map(|()| 0),
         Command::Commit(args) => print(&commit::commit(settings, args)?).map(|()| 0),
         Command::Cp(args) => {
-            note(cp::cp(settings, args)?.as_deref());
+            tell(&cp::cp(settings, args)?.unwrap_or_default());
             Ok(0)
         }
         Command::Diff(args) => print(&diff::diff(settings, &args.container)?).map(|()| 0),
@@ -76,7 +77,7 @@ fn image(settings: &Settings, command: &ImageCommand) -> Result<u8> {
 fn system(settings: &Settings, command: &SystemCommand) -> Result<u8> {
     match command {
         SystemCommand::Df(args) => print(&system::df(settings, args)?).map(|()| 0),
-        SystemCommand::Events(args) => events::events(settings, args).map(|()| 0),
+        SystemCommand::Events(args) => shown(events::events(settings, args)),
         SystemCommand::Info(args) => print(&info::info(settings, args)?).map(|()| 0),
         SystemCommand::Prune(args) => {
             let prune = SystemPrune::new(args)?;
@@ -92,13 +93,5 @@ fn system(settings: &Settings, command: &SystemCommand) -> Result<u8> {
             print(&report.text)?;
             Ok(u8::from(report.broken > 0))
         }
-    }
-}
-
-/// What is worth saying beside the data.
-#[expect(clippy::print_stderr, reason = "with main.rs the one place where anything is printed")]
-fn note(text: Option<&str>) {
-    if let Some(text) = text {
-        eprint!("{text}");
     }
 }

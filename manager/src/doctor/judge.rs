@@ -230,14 +230,18 @@ fn storage(host: &Host) -> Vec<Finding> {
         ),
         finding(
             "storage",
-            unfit.is_none() && own.kind != TMPFS,
-            if unfit.is_some() { Missing } else { Limited },
-            match (unfit, own.kind) {
-                (Some(name), _) => format!("{path} is on {name}"),
-                (None, TMPFS) => format!("{path} is in memory"),
+            unfit.is_none() && own.kind != TMPFS && own.fault.is_none(),
+            if unfit.is_some() || own.fault.is_some() { Missing } else { Limited },
+            match (&own.fault, unfit, own.kind) {
+                (Some(fault), ..) => format!("{path}: {fault}"),
+                (None, Some(name), _) => format!("{path} is on {name}"),
+                (None, None, TMPFS) => format!("{path} is in memory"),
                 _ => path.to_string(),
             },
             match unfit {
+                _ if own.fault.is_some() => {
+                    "no container starts from there: mount it writable, look at the disk, or choose another place with `--root`"
+                }
                 Some(_) => {
                     "overlayfs needs ext4, xfs, btrfs or tmpfs below its upper directory: choose another place with `--root`"
                 }
@@ -397,6 +401,7 @@ mod tests {
                 free: 50_000_000_000,
                 free_files: 1_000_000,
                 files: 2_000_000,
+                fault: None,
             },
             forwarding: false,
             dropping: Ok(Vec::new()),
@@ -524,6 +529,13 @@ mod tests {
             let change = |host: &mut Host| (host.apparmor, host.selinux) = (None, Some(standing));
             finds(change, "security module", Limited, advice);
         }
+    }
+
+    #[test]
+    fn a_store_that_takes_nothing_is_told() {
+        let fault = Some("read-only file system".to_owned());
+        let change = |host: &mut Host| host.storage.fault = fault;
+        finds(change, "storage", Missing, "mount it writable");
     }
 
     #[test]

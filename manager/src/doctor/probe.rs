@@ -4,6 +4,7 @@ use super::kernel::Kernel;
 use super::user::UserFacts;
 use crate::apparmor::{self, Availability};
 use crate::bundle::host::has_apparmor;
+use crate::error::reason;
 use crate::network;
 use crate::runtime::Runtime;
 use crate::selinux;
@@ -12,6 +13,7 @@ use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::mount::{FsOpenFlags, OpenTreeFlags};
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// The facts.
@@ -87,6 +89,8 @@ pub struct Storage {
     pub free_files: u64,
     /// Files that there can be.
     pub files: u64,
+    /// Why nothing can be kept there whoever asks: it is read-only, or its disk fails.
+    pub fault: Option<String>,
 }
 
 /// Where distributions put CNI's plug-ins.
@@ -204,8 +208,21 @@ impl Storage {
             free: space.f_bavail.saturating_mul(space.f_frsize),
             free_files: space.f_favail,
             files: space.f_files,
+            fault: fault(path),
         }
     }
+}
+
+/// Whether a file system takes and gives nothing. Nothing is written to find out, and whose it is does not matter here.
+fn fault(path: &Path) -> Option<String> {
+    let written = rustix::fs::access(path, rustix::fs::Access::WRITE_OK).map_err(io::Error::from);
+    let read = fs::read_dir(path).and_then(|mut entries| entries.next().transpose());
+    let errors = [written.err(), read.err()];
+    let concerns_all = |error: &io::Error| {
+        let errno = Errno::from_io_error(error);
+        matches!(errno, Some(Errno::ROFS | Errno::IO))
+    };
+    errors.into_iter().flatten().find(concerns_all).map(|error| reason(&error))
 }
 
 fn plugins() -> Vec<(PathBuf, usize)> {

@@ -1,14 +1,17 @@
 //! Which commands of `exec` run in a container: a file for each, named by its id and locked by the client that looks after it.
+//! They are where nothing survives a reboot: a container that has filled the disk can be entered all the same.
 //!
 //! The lock ends with the client, however that ends, and the file alone says nothing.
 
-use crate::container::{ContainerId, Dir, make_private};
+use crate::container::{ContainerId, make_private};
 use crate::error::{Error, Result};
+use crate::settings::Settings;
+use crate::socket::socket_dir;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use std::fs::{self, File};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 const DIRECTORY: &str = "execs";
 
@@ -22,12 +25,12 @@ pub(super) struct Running {
 
 impl Running {
     /// Gives a command its id, 64 hexadecimal digits. What clients have left that were killed is removed.
-    pub(super) fn begin(dir: &Dir) -> Result<Self> {
-        make_private(&dir.join(DIRECTORY))?;
-        sweep(dir);
+    pub(super) fn begin(directory: &Path) -> Result<Self> {
+        make_private(&directory.join(DIRECTORY))?;
+        sweep(directory);
         loop {
             let id = ContainerId::random();
-            let path = dir.join(DIRECTORY).join(id.as_str());
+            let path = directory.join(DIRECTORY).join(id.as_str());
             let mut options = File::options();
             let file = options.write(true).create_new(true).mode(0o600).open(&path);
             let file = file.map_err(Error::io("write", &path))?;
@@ -58,28 +61,30 @@ pub(super) fn tag(id: &str) -> String {
 }
 
 /// The files by which a client and the runtime talk about a command: the process, the runtime's log, the process id.
-pub(super) fn files(dir: &Dir, id: &str) -> [PathBuf; 3] {
-    ["", ".log", ".pid"].map(|end| dir.join(&format!("{}{end}", tag(id))))
+pub(super) fn files(directory: &Path, id: &str) -> [PathBuf; 3] {
+    [".json", ".log", ".pid"].map(|end| directory.join(format!("{}{end}", tag(id))))
 }
 
 /// Removes what is left of commands whose clients were killed.
-fn sweep(dir: &Dir) {
-    for entry in fs::read_dir(dir.join(DIRECTORY)).into_iter().flatten().flatten() {
+fn sweep(directory: &Path) {
+    for entry in fs::read_dir(directory.join(DIRECTORY)).into_iter().flatten().flatten() {
         let Ok(file) = File::open(entry.path()) else { continue };
         if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
             continue;
         }
         // The file that says so goes last. What cannot be removed is swept by the next one.
-        let left = files(dir, &entry.file_name().to_string_lossy());
-        for path in left.iter().chain([&entry.path()]) {
+        let id = entry.file_name().to_string_lossy().into_owned();
+        let left = files(directory, &id);
+        for path in left.iter().chain([&directory.join(tag(&id)), &entry.path()]) {
             let _ = fs::remove_file(path);
         }
     }
 }
 
 /// The ids of the commands that run, in order; `None` where there is none, as Docker's `inspect` has it.
-pub fn ids(dir: &Dir) -> Option<Vec<String>> {
-    let entries = fs::read_dir(dir.join(DIRECTORY)).into_iter().flatten().flatten();
+pub fn ids(settings: &Settings, container: &ContainerId) -> Option<Vec<String>> {
+    let directory = socket_dir(settings, container).join(DIRECTORY);
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     let is_held = |path: PathBuf| {
         let Ok(file) = File::open(path) else { return false };
         matches!(flock(&file, FlockOperation::NonBlockingLockShared), Err(Errno::WOULDBLOCK))

@@ -32,7 +32,7 @@ pub(super) fn object(settings: &Settings, dir: &Dir, size: bool) -> Result<Value
         "MountLabel": record.selinux.as_ref().map_or("", |labels| &labels.mount),
         "ProcessLabel": record.selinux.as_ref().map_or("", |labels| &labels.process),
         "AppArmorProfile": record.apparmor.as_deref().unwrap_or_default(),
-        "ExecIDs": exec::ids(dir),
+        "ExecIDs": exec::ids(settings, &record.id),
         "HostConfig": host_config(&record, &confinement)?,
         "GraphDriver": graph_driver(settings, &record, dir),
         "Mounts": mounts(&record)?,

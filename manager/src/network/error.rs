@@ -174,7 +174,7 @@ impl Error {
                 "`nman network ls` shows those that there are, `nman network create` makes one".into(),
             ),
             Self::PortAllocated { address, holder: None, .. } => Some(format!(
-                "another container or a process of the host has port {}; `-p CONTAINER_PORT` alone picks a free one",
+                "another container or a process of the host has port {}, or the packet filter has kept it of one that is gone, which `nman system check` tells; `-p CONTAINER_PORT` alone picks a free one",
                 address.port()
             )),
             Self::PortAllocated { holder: Some(holder), .. } if holder == ITSELF => {

@@ -57,7 +57,8 @@ fn last_of(set: usize) -> String {
 }
 
 /// Leases an address of each of the network's range sets; what the container already has, it keeps. `wanted` are
-/// addresses that were asked for by name: each stands for its range set.
+/// addresses that were asked for by name: each stands for its range set. Those in `strays` nobody is given: they are somebody's whose
+/// lease was lost.
 ///
 /// # Errors
 /// [`Error::Exhausted`] when a range set is full, [`Error::AddressInUse`] and [`Error::Plan`] for a wanted address that
@@ -67,6 +68,7 @@ pub fn reserve(
     definition: &Definition,
     container: &ContainerId,
     wanted: &[IpAddr],
+    strays: &BTreeSet<IpAddr>,
 ) -> Result<Lease> {
     let mut lease = Lease {
         network: definition.name.clone(),
@@ -91,7 +93,7 @@ pub fn reserve(
     let _lock = state::lock(&directory.join("lock"))?;
     let mut leased = read(&directory)?;
     for (set, ranges) in sets.iter().enumerate() {
-        let search = Search { directory: &directory, definition, container, set, ranges };
+        let search = Search { directory: &directory, definition, container, set, ranges, strays };
         match search.take(&mut leased, wanted) {
             Ok(address) => lease.addresses.push(address),
             Err(error) => {
@@ -149,6 +151,7 @@ struct Search<'a> {
     container: &'a ContainerId,
     set: usize,
     ranges: &'a [Range],
+    strays: &'a BTreeSet<IpAddr>,
 }
 
 impl Search<'_> {
@@ -162,10 +165,10 @@ impl Search<'_> {
         if let Some(address) = self.wanted(wanted) {
             return match leased.get(&address.address) {
                 Some(owner) if owner == self.container.as_str() => Ok(address),
-                None if is_others(address.address) => {
+                Some(_) => Err(Error::AddressInUse { address: address.address }),
+                None if is_others(address.address) || self.strays.contains(&address.address) => {
                     Err(Error::AddressInUse { address: address.address })
                 }
-                Some(_) => Err(Error::AddressInUse { address: address.address }),
                 None => self.lease(leased, address),
             };
         }
@@ -178,7 +181,9 @@ impl Search<'_> {
         }
         let last = std::fs::read_to_string(self.directory.join(last_of(self.set)));
         let last = last.ok().and_then(|text| text.parse().ok());
-        let taken = |address| leased.contains_key(&address) || is_others(address);
+        let taken = |address| {
+            leased.contains_key(&address) || is_others(address) || self.strays.contains(&address)
+        };
         let free = choose(self.ranges, last, taken)
             .ok_or_else(|| exhausted(self.definition, self.ranges))?;
         let address = self.lease(leased, free)?;
@@ -273,6 +278,26 @@ mod tests {
         let state = State::open(run.path()).unwrap();
         let definition = definition::built_in("10.1.0.0/29".parse().unwrap());
         (run, state, definition)
+    }
+
+    fn reserve(
+        state: &State,
+        definition: &Definition,
+        container: &ContainerId,
+        wanted: &[IpAddr],
+    ) -> Result<Lease> {
+        super::reserve(state, definition, container, wanted, &BTreeSet::new())
+    }
+
+    #[test]
+    fn an_address_that_somebody_has_without_a_lease_is_given_to_nobody() {
+        let (_run, state, network) = small();
+        let strays = BTreeSet::from([address("10.1.0.2")]);
+        let ask =
+            |wanted: &[IpAddr]| super::reserve(&state, &network, &container('a'), wanted, &strays);
+        let error = ask(&[address("10.1.0.2")]).unwrap_err();
+        assert!(matches!(error, Error::AddressInUse { .. }), "{error}");
+        assert_eq!(ask(&[]).unwrap().addresses[0].address, address("10.1.0.3"));
     }
 
     #[test]

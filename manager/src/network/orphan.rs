@@ -5,12 +5,16 @@
 
 use super::apply;
 use super::error::{Error, Result};
+use super::firewall;
 use super::name::NetworkName;
+use super::netlink::route::RouteSocket;
+use super::netns;
 use super::plan::NetworkPlan;
 use super::state::State;
 use crate::id::ContainerId;
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::net::IpAddr;
+use std::os::fd::BorrowedFd;
 
 /// What belongs to nobody.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -54,6 +58,52 @@ pub fn clear(state: &State, orphans: &Orphans) -> Vec<Error> {
     errors
 }
 
+/// The addresses that the packet filter knows and no connection on record has. What is published for one of them leads to whoever
+/// has it next, so nobody is given it.
+///
+/// # Errors
+/// The records cannot be read, or netlink is refused.
+pub fn strays(state: &State) -> Result<BTreeSet<IpAddr>> {
+    // Whoever is connecting or disconnecting is waited for.
+    let _lock = state.lock()?;
+    strays_locked(state)
+}
+
+fn strays_locked(state: &State) -> Result<BTreeSet<IpAddr>> {
+    let plans = state.connected()?;
+    let known = plans.iter().filter_map(NetworkPlan::rules).flat_map(|rules| &rules.addresses);
+    let known: BTreeSet<IpAddr> = known.copied().collect();
+    let addresses = state.run(firewall::addresses)?;
+    Ok(addresses.difference(&known).copied().collect())
+}
+
+/// Makes the packet filter forget them.
+///
+/// # Errors
+/// As [`strays`], or the kernel refuses.
+pub fn forget_strays(state: &State) -> Result<()> {
+    let _lock = state.lock()?;
+    let strays = strays_locked(state)?;
+    state.run(|| firewall::forget(&strays))
+}
+
+/// Makes the packet filter forget those of them that are inside of a container's namespace, which is about to go.
+///
+/// # Errors
+/// As [`strays`], or the kernel refuses.
+pub fn forget_strays_within(state: &State, namespace: BorrowedFd<'_>) -> Result<()> {
+    let inside = netns::run_in(namespace, || {
+        let failed = |error| Error::kernel("read the addresses of a container", error);
+        let mut socket =
+            RouteSocket::open().map_err(|error| Error::kernel("open a netlink socket", error))?;
+        socket.every_address().map_err(failed)
+    })?;
+    let _lock = state.lock()?;
+    let mut strays = strays_locked(state)?;
+    strays.retain(|address| inside.contains(address));
+    if strays.is_empty() { Ok(()) } else { state.run(|| firewall::forget(&strays)) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -65,8 +115,8 @@ mod tests {
         let state = State::open(run.path()).unwrap();
         let network = definition::built_in("10.1.0.0/29".parse().unwrap());
         let (alive, dead) = (ContainerId::random(), ContainerId::random());
-        ipam::reserve(&state, &network, &alive, &[]).unwrap();
-        ipam::reserve(&state, &network, &dead, &[]).unwrap();
+        ipam::reserve(&state, &network, &alive, &[], &BTreeSet::new()).unwrap();
+        ipam::reserve(&state, &network, &dead, &[], &BTreeSet::new()).unwrap();
         let living = HashSet::from([alive]);
         let orphans = find(&state, &living).unwrap();
         assert_eq!(orphans.leases, [(network.name, "10.1.0.3".parse().unwrap())]);

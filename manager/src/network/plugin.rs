@@ -308,7 +308,8 @@ mod tests {
         let network = definition::load(root.path(), &"web".parse().unwrap(), &facts).unwrap();
         let state = crate::network::State::open(root.path()).unwrap();
         let id = crate::container::ContainerId::random();
-        let lease = ipam::reserve(&state, &network, &id, &[]).unwrap();
+        let lease =
+            ipam::reserve(&state, &network, &id, &[], &std::collections::BTreeSet::new()).unwrap();
         let ports = ["127.0.0.1:8080:80".parse().unwrap()];
         let appearance = Appearance {
             mac: Some("02:00:00:00:00:07".to_owned().try_into().unwrap()),

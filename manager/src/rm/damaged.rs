@@ -6,7 +6,7 @@
 use super::{PATIENCE, remove_sockets};
 use crate::assemble::disassemble_found;
 use crate::cgroup::processes_below;
-use crate::container::{ContainerId, Containers, Dir, Guard, Mark, State};
+use crate::container::{ContainerId, Containers, Dir, Guard, State};
 use crate::error::{Error, Result};
 use crate::event::{Kind, emit};
 use crate::process::{self, Process};
@@ -58,7 +58,7 @@ fn take(settings: &Settings, id: &ContainerId, dir: &Dir) -> Result<Guard> {
     if let Some(guard) = dir.try_lock()? {
         return Ok(guard);
     }
-    dir.set(Mark::Stopped)?;
+    dir.set_stopped()?;
     // Refused by a runtime that does not know it; its monitor is then ended all the same.
     let _ = delete(settings, id);
     if let Some(guard) = wait_for_lock(dir)? {

@@ -44,6 +44,14 @@ pub enum Error {
         /// What is wrong with it.
         why: String,
     },
+    /// What says which images there are does not read back, or is not there. Nothing is known to be garbage then.
+    #[error("cannot read `{}`, which says what images there are: {why}", path.display())]
+    NoIndex {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
     /// The image layout.
     #[error(transparent)]
     Layout(#[from] bundle::layout::Error),
@@ -69,6 +77,16 @@ impl Error {
     ) -> impl FnOnce(E) -> Self {
         let path = path.to_owned();
         move |source| Self::File { action, path, source: source.into() }
+    }
+
+    /// Whether the disk has room for nothing more.
+    pub(super) fn is_out_of_room(&self) -> bool {
+        let (Self::File { source, .. } | Self::Snapshot(snapshot::Error::File { source, .. })) =
+            self
+        else {
+            return false;
+        };
+        matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
     }
 
     /// A layer's blob that did not pass for what its name says.
@@ -99,6 +117,9 @@ impl Error {
                 "`nman manifest rm` removes it, and `nman manifest create` makes it again".to_owned(),
             ),
             Self::Damaged { .. } => Some("pull or load the image again".to_owned()),
+            Self::NoIndex { .. } => Some(
+                "put a copy of it back, or `nman system check --repair` makes it again from the images that are there, which lose their names".to_owned(),
+            ),
             Self::Layout(error) => error.hint(),
             Self::Snapshot(error) => error.hint(),
             _ => None,

@@ -52,9 +52,14 @@ pub(super) struct Index {
 
 impl Index {
     pub(super) fn read(layout: &Layout) -> Result<Self, Error> {
-        let index = layout.index()?;
+        let path = layout.path().join("index.json");
+        let unreadable = |why: String| Error::NoIndex { path: path.clone(), why };
+        let index = match layout.written_index() {
+            Err(bundle::layout::Error::Document { why, .. }) => return Err(unreadable(why)),
+            index => index?.ok_or_else(|| unreadable("there is none".to_owned()))?,
+        };
         let entries: Result<Vec<_>, _> = index.manifests().iter().map(Entry::try_from).collect();
-        Ok(Self { entries: entries.map_err(bundle::layout::Error::from)? })
+        Ok(Self { entries: entries.map_err(|error| unreadable(error.to_string()))? })
     }
 
     pub(super) fn write(&self, layout: &Layout) -> Result<(), Error> {

@@ -13,6 +13,7 @@ mod health;
 mod image;
 mod index;
 mod lists;
+mod rebuild;
 mod removal;
 mod staging;
 mod steps;
@@ -269,8 +270,7 @@ impl Store {
         if self.is_bare {
             self.find(text)?;
         }
-        // Killed half-way, it leaves a session behind, after which the next one collects.
-        let _session = self.stage()?;
+        let _session = self.stage_removal()?;
         let _lock = self.lock()?;
         let index = self.index()?;
         if let Some(removed) = self.remove_list(&index, text, (false, force), &users)? {
@@ -330,7 +330,7 @@ impl Store {
         if self.is_bare {
             return Ok((Stock::default(), 0));
         }
-        let _session = self.stage()?;
+        let _session = self.stage_removal()?;
         let _lock = self.lock()?;
         let mut index = self.index()?;
         let (images, lists) = (self.list_in(&index)?, self.lists_in(&index)?);
@@ -374,6 +374,15 @@ impl Store {
             self.collect(&self.index()?).map(drop)
         })?;
         Staging::begin(&parent)
+    }
+
+    /// A session that only removes: killed half-way, it leaves itself behind, after which the next one collects. On a disk without room
+    /// for it, what makes room does without.
+    fn stage_removal(&self) -> Result<Option<Staging>, Error> {
+        match self.stage() {
+            Err(error) if error.is_out_of_room() => Ok(None),
+            session => session.map(Some),
+        }
     }
 
     /// Whether the session of this name is still under way.

@@ -31,6 +31,8 @@ pub struct Damage {
 pub enum Remedy {
     /// Removing what nothing leads to.
     Collect,
+    /// Making the index again from the images that are there, which lose their names.
+    Rebuild,
     /// Unpacking the layer again from its blob.
     Unpack(Box<Image>, ChainId),
     /// Getting the image again; a blob that is not what its name says is in the way of that, and is removed.
@@ -49,7 +51,13 @@ impl Store {
     /// Looks at everything. Nothing is changed.
     pub fn verify(&self) -> Result<Vec<Damage>, Error> {
         let _lock = self.lock_shared()?;
-        let index = self.index()?;
+        let index = match self.index() {
+            Err(error @ Error::NoIndex { .. }) => {
+                // What is garbage cannot be told.
+                return Ok(vec![Damage { what: error.to_string(), remedy: Remedy::Rebuild }]);
+            }
+            index => index?,
+        };
         let mut found = Vec::new();
         let mut verified = HashSet::new();
         let mut images = Vec::new();
@@ -168,6 +176,7 @@ impl Store {
                 self.collect(&self.index()?)?;
                 Ok(true)
             }
+            Remedy::Rebuild => self.rebuild_index().map(|()| true),
             Remedy::Unpack(image, chain) => {
                 let directory = self.snapshots.files(chain);
                 if let Some(directory) = directory.parent() {

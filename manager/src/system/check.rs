@@ -1,6 +1,6 @@
 //! `nman system check`: whether everything on disk is whole and belongs to something, and with `--repair` makes it so.
 
-use crate::connection::ground;
+use crate::connection::{self, ground};
 use crate::container::{ContainerId, Containers, Dir, HALF, State};
 use crate::error::{Error, Result};
 use crate::network;
@@ -10,6 +10,7 @@ use crate::rm;
 use crate::settings::Settings;
 use crate::snapshot::entries;
 use crate::store::{self, Store};
+use crate::volume::Volumes;
 use bundle::digest::ChainId;
 use std::collections::BTreeSet;
 use std::fs;
@@ -50,7 +51,9 @@ pub fn check(settings: &Settings, repair: bool) -> Result<Report> {
     check_networks(settings, repair, &mut report)?;
     check_ground(settings, repair, &mut report)?;
     check_connections(settings, repair, &mut report)?;
+    check_records(settings, repair, &mut report)?;
     check_store(settings, repair, &mut report)?;
+    check_volumes(settings, repair, &mut report)?;
     if report.text.is_empty() {
         report.text.push_str("No problems found\n");
     }
@@ -92,6 +95,9 @@ fn advice(remedy: &store::Remedy) -> String {
     match remedy {
         store::Remedy::Collect | store::Remedy::Unpack(..) => {
             "`nman system check --repair` mends it".to_owned()
+        }
+        store::Remedy::Rebuild => {
+            "put a copy of it back, or `nman system check --repair` makes it again from the images that are there, which lose their names".to_owned()
         }
         // As long as it is there it counts, and nobody fetches it.
         store::Remedy::Fetch(Some(blob), name) if blob.exists() => format!(
@@ -214,6 +220,64 @@ fn check_connections(settings: &Settings, repair: bool, report: &mut Report) -> 
     Ok(())
 }
 
+/// What the packet filter and running containers have that the records do not: somebody has emptied the directory of the state.
+fn check_records(settings: &Settings, repair: bool, report: &mut Report) -> Result<()> {
+    let Some(state) = network_state(settings)? else { return Ok(()) };
+    if settings.rootless && state.namespace().is_none() {
+        return Ok(());
+    }
+    let containers = Containers::open(&settings.containers())?;
+    let mut cut_off = false;
+    for (record, of_record) in containers.list()? {
+        if !of_record.status.has_process() {
+            continue;
+        }
+        for network in connection::off_record(&state, &record, &containers.dir(&record.id)) {
+            cut_off = true;
+            let what = format!(
+                "container {} is on network `{network}`, and no record says so",
+                record.name
+            );
+            report.add(&what, None, &format!("`nman restart {}` connects it again", record.name));
+        }
+    }
+    let strays = network::orphan::strays(&state)?;
+    if strays.is_empty() {
+        return Ok(());
+    }
+    // Which of them are those of such containers is not known, and what is published for these goes on working.
+    let may_go = repair && !cut_off;
+    let mended = may_go.then(|| network::orphan::forget_strays(&state).is_ok());
+    let hint = match cut_off {
+        true => {
+            "once those containers are restarted, `nman system check --repair` removes what is left"
+        }
+        false => "`nman system check --repair` removes it",
+    };
+    for address in strays {
+        report.add(
+            &format!("the packet filter knows {address}, which is no container's on record"),
+            mended,
+            hint,
+        );
+    }
+    Ok(())
+}
+
+/// Volumes whose records do not read back.
+fn check_volumes(settings: &Settings, repair: bool, report: &mut Report) -> Result<()> {
+    let volumes = Volumes::open(settings)?;
+    for (name, error) in volumes.damaged()? {
+        let mended = if repair { Some(volumes.mend(&name)?) } else { None };
+        report.add(
+            &format!("volume {name}: {error}"),
+            mended,
+            "`nman system check --repair` writes it anew, without labels and options; what is in the volume stays",
+        );
+    }
+    Ok(())
+}
+
 /// What of a container has no container, and containers that lack what they need.
 fn check_containers(settings: &Settings, repair: bool, report: &mut Report) -> Result<()> {
     let containers = Containers::open(&settings.containers())?;
@@ -225,8 +289,10 @@ fn check_containers(settings: &Settings, repair: bool, report: &mut Report) -> R
     };
     for id in &ids {
         let dir = containers.dir(id);
-        // Somebody is at work on it: it may be half made, or half gone.
-        if !dir.is_held() {
+        // Somebody is at work on it: what it stands on may be half made, or half gone.
+        if dir.is_held() {
+            check_held(id, &dir, report);
+        } else {
             check_container(settings, &containers, &store, id, &dir, repair, report)?;
         }
     }
@@ -236,6 +302,19 @@ fn check_containers(settings: &Settings, repair: bool, report: &mut Report) -> R
         report.add(&what, mended, "`nman system check --repair` removes it");
     }
     Ok(())
+}
+
+/// A container that runs: what is written down of it is not changed below its monitor.
+fn check_held(id: &ContainerId, dir: &Dir, report: &mut Report) {
+    let unreadable = dir.record().err().or_else(|| dir.state_damage());
+    let Some(error) = unreadable.filter(Error::is_damage) else { return };
+    // It may have gone meanwhile.
+    if dir.is_held() && dir.path().is_dir() {
+        let what = format!("container {}, which runs: {error}", id.short());
+        let hint =
+            format!("`nman rm -f {}` removes it, and a state is mended by an end", id.short());
+        report.add(&what, None, &hint);
+    }
 }
 
 /// A container that nobody is at work on. One whose record a power cut has emptied goes: nothing can be done with it. One

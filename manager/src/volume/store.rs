@@ -5,6 +5,7 @@ use crate::clock::Timestamp;
 use crate::container::make_private;
 use crate::error::{Error, Result};
 use crate::event::{self, Kind};
+use crate::notice;
 use crate::selinux;
 use crate::settings::Settings;
 use rustix::fs::{FlockOperation, flock};
@@ -118,8 +119,48 @@ impl Volumes {
         }
     }
 
-    /// Every volume, by name. One that is removed meanwhile is left out.
+    /// Every volume, by name. One that is removed meanwhile is left out; so is one whose record does not read back, which is told.
     pub fn list(&self) -> Result<Vec<Volume>> {
+        let mut volumes = Vec::new();
+        for name in self.names()? {
+            match self.find(name.as_str()) {
+                Ok(volume) => volumes.push(volume),
+                Err(error @ Error::Damaged { .. }) => notice::note(format!(
+                    "volume `{name}` is left out: {error} (`nman system check --repair` mends it)"
+                )),
+                Err(Error::Rejected { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(volumes)
+    }
+
+    /// The volumes whose records do not read back, and why.
+    pub fn damaged(&self) -> Result<Vec<(VolumeName, Error)>> {
+        let damage = |name: VolumeName| match self.find(name.as_str()) {
+            Err(error @ Error::Damaged { .. }) => Some((name, error)),
+            _ => None,
+        };
+        Ok(self.names()?.into_iter().filter_map(damage).collect())
+    }
+
+    /// Writes the record of such a volume anew; whether it was one still. What it was made with is lost, its data is not.
+    pub fn mend(&self, name: &VolumeName) -> Result<bool> {
+        let _lock = self.lock()?;
+        if !matches!(self.find(name.as_str()), Err(Error::Damaged { .. })) {
+            return Ok(true);
+        }
+        let (labels, options) = (BTreeMap::new(), BTreeMap::new());
+        let volume = Volume { name: name.clone(), created: Timestamp::now(), labels, options };
+        // The same file: whoever fills the volume has it locked.
+        let path = self.root.join(name.as_str()).join("volume.json");
+        let text = serde_json::to_vec_pretty(&volume)
+            .map_err(|source| Error::Damaged { path: path.clone(), source })?;
+        fs::write(&path, text).map_err(Error::io("write", &path))?;
+        Ok(true)
+    }
+
+    fn names(&self) -> Result<Vec<VolumeName>> {
         let entries = match fs::read_dir(&self.root) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
             entries => entries.map_err(Error::io("read", &self.root))?,
@@ -127,7 +168,7 @@ impl Volumes {
         let name = |entry: fs::DirEntry| VolumeName::parse(entry.file_name().to_str()?).ok();
         let mut names: Vec<VolumeName> = entries.flatten().filter_map(name).collect();
         names.sort();
-        Ok(names.iter().filter_map(|name| self.find(name.as_str()).ok()).collect())
+        Ok(names)
     }
 
     /// The volume of this name, made if it is not there.
@@ -139,8 +180,10 @@ impl Volumes {
     ) -> Result<Volume> {
         make_private(&self.root)?;
         let _lock = self.lock()?;
-        if let Ok(volume) = self.find(name.as_str()) {
-            return Ok(volume);
+        match self.find(name.as_str()) {
+            // It is not there.
+            Err(Error::Rejected { .. }) => {}
+            found => return found,
         }
         self.sweep();
         let volume = Volume { name: name.clone(), created: Timestamp::now(), labels, options };

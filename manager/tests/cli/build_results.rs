@@ -370,3 +370,31 @@ fn a_list_has_an_entry_for_each_platform_that_was_built_for_whatever_its_image_s
     }
     assert_nothing_left(&world);
 }
+
+#[test]
+fn what_scripts_ask_of_dockers_builder_is_done_or_refused_by_its_name() {
+    let world = World::new();
+    let text = dockerfile("RUN echo > /x\n");
+    let context = context(&world, "context", &[("Dockerfile", &text)]);
+    let accepted =
+        ["--load", "--provenance=false", "--sbom=false", "--compress", "--isolation=default", "-q"];
+    let id = build(&world, &accepted, &context).ok().text();
+    assert!(id.starts_with("sha256:"), "{id}");
+    for flag in ["--provenance=mode=max", "--sbom=true"] {
+        let refused = build(&world, &[flag], &context).exits(125).stderr();
+        assert!(refused.contains("nothing is attested of an image"), "{refused}");
+    }
+    let refused = build(&world, &["--push"], &context).exits(1).stderr();
+    assert!(refused.contains("tag is needed when pushing to registry"), "{refused}");
+    // A registry that takes nothing.
+    let server = Server::start(|_| Answer::status(405));
+    let tag = format!("{}/app:1", server.address());
+    build(&world, &["--push", "--tls-verify=false", "-t", &tag], &context).exits(1);
+    assert!(server.requests().iter().any(|request| request.path.starts_with("/v2/app/")));
+    assert_eq!(world.nman(["images", "-q", "--no-trunc", &tag]).ok().text(), id);
+    world.nman(["-D", "ps"]).ok();
+    assert_eq!(world.nman(["volume", "create", "--name", "kept"]).ok().text(), "kept");
+    world.nman(["volume", "create", "--name", "kept", "other"]).exits(1);
+    world.nman(["volume", "rm", "kept"]).ok();
+    world.assert_no_container();
+}

@@ -329,6 +329,9 @@ fn a_layer_whose_record_is_empty_is_unpacked_again() {
     let world = World::new();
     fs::write(layers(&world).remove(0).join("layer.json"), "").unwrap();
     world.nman(["images"]).ok();
+    let archive = world.path("image.tar").display().to_string();
+    let refused = world.nman(["load", "-i", &archive]).exits(1).stderr();
+    assert!(refused.contains("hint: `nman system check --repair` unpacks the layer"), "{refused}");
     assert!(
         world.nman(["system", "check", "--repair"]).ok().stdout().starts_with("repaired: layer ")
     );
@@ -444,6 +447,79 @@ fn containers_are_listed_and_shown_where_the_state_directory_cannot_be_written()
     for directory in [&state, &empty] {
         unmount(directory, UnmountFlags::empty()).unwrap();
     }
+    world.nman(["rm", "-f", "up"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
+fn a_volume_whose_record_is_damaged_is_told_and_keeps_what_is_in_it() {
+    let world = World::new();
+    world.shell(&["-v", "kept:/kept"], "echo content > /kept/file").ok();
+    let record = world.path("root/volumes/kept/volume.json");
+    for wreck in WRECKS {
+        fs::write(&record, wreck).unwrap();
+        let listed = world.nman(["volume", "ls", "-q"]).ok();
+        assert_eq!(listed.stdout(), "");
+        assert!(listed.stderr().contains("volume `kept` is left out: "), "{listed}");
+        for args in [&["volume", "create", "kept"][..], &["volume", "inspect", "kept"]] {
+            let refused = world.nman(args).exits(1).stderr();
+            assert!(refused.contains("hint: `nman system check --repair` writes it"), "{refused}");
+        }
+        let said = world.nman(["system", "check"]).exits(1).stdout();
+        assert!(said.starts_with("damaged: volume kept: "), "{said}");
+        world.nman(["system", "check", "--repair"]).ok();
+        assert_eq!(world.nman(["volume", "ls", "-q"]).ok().text(), "kept");
+        assert_eq!(world.shell(&["-v", "kept:/kept"], "cat /kept/file").ok().text(), "content");
+    }
+    assert_eq!(world.nman(["system", "check"]).ok().stdout(), "No problems found\n");
+    world.assert_no_container();
+}
+
+#[test]
+fn nothing_is_garbage_as_long_as_the_index_of_images_does_not_read_back() {
+    let world = World::new();
+    let index = world.path("root/images/index.json");
+    let blobs = || entries(&world.path("root/images/blobs/sha256")).len();
+    let (before, id) = (blobs(), world.nman(["images", "-q", "--no-trunc"]).ok().text());
+    for wreck in [None, Some(""), Some("{"), Some("[]"), Some("{}")] {
+        match wreck {
+            None => fs::remove_file(&index).unwrap(),
+            Some(wreck) => fs::write(&index, wreck).unwrap(),
+        }
+        for args in [&["image", "prune", "-f"][..], &["system", "prune", "-af"], &["images"]] {
+            let refused = world.nman(args).exits(1).stderr();
+            assert!(refused.contains("which says what images there are"), "{refused}");
+            assert!(refused.contains("hint: put a copy of it back, or"), "{refused}");
+        }
+        let said = world.nman(["system", "check"]).exits(1).stdout();
+        assert_eq!(said.lines().count(), 1, "{said}");
+        world.nman(["system", "check", "--repair"]).ok();
+        assert_eq!(blobs(), before);
+        assert_eq!(world.nman(["images", "-q", "--no-trunc"]).ok().text(), id);
+        reload(&world);
+        world.shell(&[], "true").ok();
+    }
+    assert_eq!(world.nman(["system", "check"]).ok().stdout(), "No problems found\n");
+    world.assert_no_container();
+}
+
+#[test]
+fn what_is_damaged_of_a_container_that_runs_is_told_and_left_to_its_end() {
+    let world = World::new();
+    world.run(&["-d", "--name", "up"], &["sleep", "1000"]).ok();
+    for file in ["state.json", "container.json"] {
+        let (path, _) = file_of(&world, "up", file);
+        let whole = fs::read(&path).unwrap();
+        fs::write(&path, "{").unwrap();
+        for args in [&["system", "check"][..], &["system", "check", "--repair"]] {
+            let said = world.nman(args).exits(1).stdout();
+            assert!(said.contains(", which runs: cannot read `"), "{said}");
+        }
+        let listed = world.nman(["ps", "-a"]).ok().stderr();
+        assert!(!listed.contains("check --repair` mends"), "{listed}");
+        fs::write(&path, whole).unwrap();
+    }
+    assert_eq!(world.nman(["system", "check"]).ok().stdout(), "No problems found\n");
     world.nman(["rm", "-f", "up"]).ok();
     world.assert_no_container();
 }

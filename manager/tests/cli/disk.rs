@@ -311,6 +311,10 @@ fn a_full_disk_is_named_with_what_frees_it_and_nothing_half_made_stays() {
     }
     assert_eq!(command(&["ps", "-aq"]).run().ok().stdout().lines().count(), 1);
     command(&["rm", "stopped"]).run().ok();
+    // What that has freed.
+    let _ = std::io::copy(&mut std::io::repeat(1), &mut file);
+    let removed = command(&["rmi", IMAGE]).run().ok().stdout();
+    assert!(removed.contains("Deleted: sha256:"), "{removed}");
     fs::remove_file(&filler).unwrap();
     assert_eq!(command(&["system", "check"]).run().ok().text(), "No problems found");
     rustix::mount::unmount(&small, rustix::mount::UnmountFlags::DETACH).unwrap();

@@ -2,6 +2,8 @@
 
 use super::world::{World, eventually};
 use nconform::fixture::{Capture, HostNetwork};
+use rustix::process::{Pid, Signal, kill_process};
+use std::fs;
 
 #[test]
 fn none_has_loopback_only_and_host_has_the_hosts() {
@@ -153,5 +155,65 @@ fn an_unknown_network_is_refused_and_nothing_is_left() {
     let world = World::new();
     let refused = world.run(&["--rm", "--network", "nonet"], &["true"]).exits(125);
     assert!(refused.stderr().starts_with("nman: network `nonet` not found\n"), "{refused}");
+    world.assert_no_container();
+}
+
+/// What an eager clean-up of /run does.
+fn empty_the_state(world: &World) {
+    for entry in super::world::entries(world.state()) {
+        let removed =
+            if entry.is_dir() { fs::remove_dir_all(&entry) } else { fs::remove_file(&entry) };
+        removed.unwrap();
+    }
+}
+
+#[test]
+fn a_port_of_a_container_whose_records_went_leads_to_nobody_else() {
+    let world = World::new();
+    let options = ["-d", "--name", "web", "--network", "bridge", "-p", "8080:80"];
+    world.run(&options, &["sleep", "1000"]).ok();
+    let address = world.inspect("web", "/NetworkSettings/IPAddress");
+    empty_the_state(&world);
+    let said = world.nman(["system", "check"]).exits(1).stdout();
+    assert!(said.contains("container web is on network `nman`, and no record says so"), "{said}");
+    // While it has the address, and when the packet filter still leads there.
+    for other in ["first", "second"] {
+        let page = "echo secret > /tmp/index.html; exec httpd -f -p 80 -h /tmp";
+        world.run(&["-d", "--name", other, "--network", "bridge"], &["sh", "-c", page]).ok();
+        assert_ne!(world.inspect(other, "/NetworkSettings/IPAddress"), address);
+        if other == "first" {
+            // Its monitor would take away what leads to it.
+            let monitor = super::monitor::monitor_of(&world, "web");
+            let monitor = Pid::from_raw(i32::try_from(monitor).unwrap()).unwrap();
+            kill_process(monitor, Signal::KILL).unwrap();
+            world.nman(["rm", "-f", "web"]).ok();
+        }
+    }
+    let url = "http://127.0.0.1:8080/";
+    let fetched = Capture::of("timeout").args(["3", "/bin/busybox", "wget", "-qO-", url]).run();
+    assert!(!fetched.success(), "{fetched}");
+    let said = world.nman(["system", "check"]).exits(1).stdout();
+    let stray = format!("the packet filter knows {}", address.as_str().unwrap());
+    assert!(said.contains(&stray), "{said}");
+    assert!(said.contains("`nman system check --repair` removes it"), "{said}");
+    world.nman(["system", "check", "--repair"]).ok();
+    assert_eq!(world.nman(["system", "check"]).ok().stdout(), "No problems found\n");
+    world.run(&["--rm", "--network", "bridge", "-p", "8080:80"], &["true"]).ok();
+    world.nman(["rm", "-f", "first", "second"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
+fn a_container_whose_records_went_can_be_stopped_and_is_connected_by_a_restart() {
+    let world = World::new();
+    let options = ["-d", "--name", "web", "--network", "bridge", "-p", "8080:80"];
+    world.run(&options, &["sh", "-c", "trap 'exit 5' TERM; while :; do sleep 0.1; done"]).ok();
+    empty_the_state(&world);
+    world.nman(["restart", "web"]).ok();
+    assert_eq!(world.nman(["system", "check"]).ok().stdout(), "No problems found\n");
+    empty_the_state(&world);
+    world.nman(["stop", "web"]).ok();
+    assert_eq!(world.inspect("web", "/State/ExitCode"), 5);
+    world.nman(["rm", "web"]).ok();
     world.assert_no_container();
 }

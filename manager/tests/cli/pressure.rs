@@ -1,6 +1,7 @@
 //! Clients whose output nobody reads, or whose input nobody takes: what else is asked of a container still happens.
 
 use super::world::{IMAGE, World, eventually};
+use nconform::fixture::Capture;
 use rustix::io::ioctl_fionread;
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use std::io::{Read as _, Write as _};
@@ -291,5 +292,134 @@ fn what_runs_on_keeps_nothing_open_that_whoever_started_it_has_open() {
     let patience = rustix::event::Timespec { tv_sec: 5, tv_nsec: 0 };
     assert_eq!(rustix::event::poll(&mut fds, Some(&patience)), Ok(1), "somebody has it open");
     world.nman(["rm", "-f", "bg"]).ok();
+    world.assert_no_container();
+}
+
+/// The code with which `nman` ends whose stderr, or stdout, is on a full disk; a signal is none.
+fn code_when_full(world: &World, args: &[&str], is_stderr: bool) -> Option<i32> {
+    let full = || Stdio::from(std::fs::File::options().write(true).open("/dev/full").unwrap());
+    let mut command = Command::new(env!("CARGO_BIN_EXE_nman"));
+    command
+        .args(args)
+        .env("NMAN_ROOT", world.path("root"))
+        .env("NMAN_STATE", world.path("state"))
+        .env("NMAN_RUNTIME", super::world::runtime())
+        .stdin(Stdio::null())
+        .stdout(if is_stderr { Stdio::null() } else { full() })
+        .stderr(if is_stderr { full() } else { Stdio::null() });
+    command.status().unwrap().code()
+}
+
+#[test]
+fn a_stderr_that_takes_nothing_changes_no_exit_code_and_keeps_no_container_from_running() {
+    let world = World::new();
+    let parent = format!("/{}", world.cgroup());
+    for (args, code) in [
+        (&["rm", "nosuch"][..], 1),
+        // Told, and no failure.
+        (&["rm", "-f", "nosuch"], 0),
+        (&["foo"], 1),
+        (&["run", "--bad"], 125),
+    ] {
+        assert_eq!(code_when_full(&world, args, true), Some(code), "{args:?}");
+    }
+    let run = |network: &[&str], script: &str| {
+        let before = ["run", "--rm", "--cgroup-parent", &parent];
+        let args = [&before[..], network, &[IMAGE, "sh", "-c", script]].concat();
+        code_when_full(&world, &args, true)
+    };
+    let warned = ["--network", "host", "-p", "80:80"];
+    assert_eq!(run(&warned, "exit 4"), Some(4), "it was warned of, and ran");
+    assert_eq!(run(&["--network", "none"], "echo x >&2; exit 3"), Some(1));
+    // The container goes by itself: its client has left.
+    eventually("it is gone", || world.nman(["ps", "-aq"]).ok().stdout().is_empty());
+    world.assert_no_container();
+}
+
+#[test]
+fn help_that_cannot_be_written_is_a_failure_and_help_that_nobody_reads_is_none() {
+    let world = World::new();
+    for args in [&["--help"][..], &["run", "--help"], &["--version"], &["ps"]] {
+        assert_eq!(code_when_full(&world, args, false), Some(1), "{args:?}");
+    }
+    for args in [&["--help"][..], &["events", "--since", "1", "--until", "0s"]] {
+        let (reader, writer) = rustix::pipe::pipe().unwrap();
+        drop(reader);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_nman"));
+        command.args(args).env("NMAN_ROOT", world.path("root"));
+        let output = command.env("NMAN_STATE", world.path("state")).stdout(writer).output();
+        let output = output.unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), said.as_str()), (Some(0), ""), "{args:?}");
+    }
+}
+
+/// Puts the containers, of which there is none yet, onto a small disk of their own.
+fn small_disk(world: &World) -> std::path::PathBuf {
+    let containers = world.root().join("containers");
+    let _ = std::fs::remove_dir_all(&containers);
+    std::fs::create_dir_all(&containers).unwrap();
+    let flags = rustix::mount::MountFlags::empty();
+    let limits = Some(c"size=16m,nr_inodes=200");
+    rustix::mount::mount("tmpfs", &containers, "tmpfs", flags, limits).unwrap();
+    containers
+}
+
+fn leave(disk: &std::path::Path) {
+    rustix::mount::unmount(disk, rustix::mount::UnmountFlags::DETACH).unwrap();
+}
+
+#[test]
+fn a_container_on_a_disk_without_room_can_be_entered_paused_and_stopped() {
+    let world = World::new();
+    let disk = small_disk(&world);
+    for name in ["one", "two", "three"] {
+        world.run(&["-d", "--name", name, "--restart", "always"], &["sleep", "1000"]).ok();
+    }
+    // No file more, and no byte more.
+    let is_made = |number: i32| std::fs::write(disk.join(format!("filler-{number}")), "").is_ok();
+    let made = (0..).take_while(|number| is_made(*number)).count();
+    assert_eq!(world.nman(["exec", "one", "echo", "hi"]).ok().stdout(), "hi\n");
+    world.nman(["pause", "one"]).ok();
+    assert_eq!(world.inspect("one", "/State/Status"), "paused");
+    world.nman(["unpause", "one"]).ok();
+    world.nman(["stop", "-t", "0", "one"]).ok();
+    world.nman(["kill", "two"]).ok();
+    // Its policy would have started it again by then.
+    std::thread::sleep(Duration::from_millis(500));
+    let running = || world.nman(["ps", "--format", "{{.Names}}"]).ok().stdout();
+    assert_eq!(running(), "three\n");
+    (0..made).for_each(|number| {
+        std::fs::remove_file(disk.join(format!("filler-{number}"))).unwrap();
+    });
+    world.nman(["start", "one"]).ok();
+    assert_eq!(running().lines().count(), 2);
+    world.nman(["rm", "-f", "one", "two", "three"]).ok();
+    leave(&disk);
+    world.assert_no_container();
+}
+
+#[test]
+fn a_container_on_a_disk_that_cannot_be_written_can_be_entered_and_stopped() {
+    let world = World::new();
+    let disk = small_disk(&world);
+    for name in ["one", "two", "three"] {
+        world.run(&["-d", "--name", name], &["sleep", "1000"]).ok();
+    }
+    let place = disk.to_str().unwrap();
+    let mount = |options: &[&str]| drop(Capture::of("mount").args(options).run().ok());
+    mount(&["--bind", place, place]);
+    mount(&["-o", "remount,bind,ro", place]);
+    assert_eq!(world.nman(["exec", "one", "echo", "hi"]).ok().stdout(), "hi\n");
+    let said = world.nman(["stop", "-t", "0", "one"]).ok().stderr();
+    assert!(said.contains("read-only file system: its restart policy may start"), "{said}");
+    world.nman(["kill", "two"]).ok();
+    // It is ended, and its directory is not removed.
+    let said = world.nman(["rm", "-f", "three"]).exits(1).stderr();
+    assert!(said.contains("read-only file system"), "{said}");
+    leave(&disk);
+    assert_eq!(world.nman(["ps", "-q"]).ok().stdout(), "");
+    world.nman(["rm", "one", "two", "three"]).ok();
+    leave(&disk);
     world.assert_no_container();
 }

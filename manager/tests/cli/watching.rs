@@ -326,7 +326,7 @@ fn an_exec_has_an_id_in_its_events_and_in_inspect_as_long_as_it_runs() {
     assert_eq!(of_execs.len(), 6);
     // A client that was killed leaves a file behind, and nothing that runs.
     let directory =
-        world.root().join("containers").join(world.inspect("up", "/Id").as_str().unwrap());
+        world.state().join("containers").join(world.inspect("up", "/Id").as_str().unwrap());
     std::fs::write(directory.join("execs/abc"), "").unwrap();
     assert_eq!(ids(), "null");
     world.nman(["rm", "-f", "up"]).ok();

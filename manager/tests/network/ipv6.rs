@@ -5,6 +5,7 @@ use crate::world::{
 };
 use nman::id::ContainerId;
 use nman::network::{self, Appearance, HostFacts, ipam, netns};
+use std::collections::BTreeSet;
 use std::net::{IpAddr, TcpListener, UdpSocket};
 use std::os::fd::AsFd as _;
 use std::time::Duration;
@@ -118,7 +119,7 @@ fn the_hosts_loopback_address_stays_its_own_where_the_bridge_filters() {
     let world = World::new();
     let definition = world.define_dual("web", "web0", "10.78.1.0/24", "fd00:1::/64");
     let id = ContainerId::random();
-    let lease = ipam::reserve(&world.state, &definition, &id, &[]).unwrap();
+    let lease = ipam::reserve(&world.state, &definition, &id, &[], &BTreeSet::new()).unwrap();
     let host = HostFacts { bridge_filters_ipv6: true, ..HostFacts::probe().unwrap() };
     let ports = ["[::]:8080:80".parse().unwrap()];
     let plan = network::plan(&definition, &lease, &Appearance::default(), &ports, &host).unwrap();

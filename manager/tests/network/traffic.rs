@@ -4,6 +4,7 @@ use crate::world::{
     HOST, OUTSIDE, World, bind_udp, converse, converse_udp, inside, reserve, run, serve, to,
 };
 use nman::network::{self, Appearance, NetworkPlan, port};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 fn ip(text: &str) -> IpAddr {
@@ -154,8 +155,14 @@ fn a_whole_range_of_ports_is_one_batch() {
     let world = World::new();
     let definition = world.network("nman");
     let plan = world.plan(&definition, &[]);
-    let lease =
-        nman::network::ipam::reserve(&world.state, &definition, &plan.container, &[]).unwrap();
+    let lease = nman::network::ipam::reserve(
+        &world.state,
+        &definition,
+        &plan.container,
+        &[],
+        &BTreeSet::new(),
+    )
+    .unwrap();
     let ports: Vec<_> =
         (10000..14000).map(|port| format!("{port}:{port}").parse().unwrap()).collect();
     let plan: NetworkPlan = network::plan(

@@ -5,6 +5,7 @@ use nman::network::{
     self, Appearance, Definition, HostFacts, Lease, NetworkName, NetworkPlan, Result, State,
     definition, ipam, netns, port,
 };
+use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, OwnedFd};
@@ -117,7 +118,8 @@ impl World {
         definition: &Definition,
         ports: &[&str],
     ) -> NetworkPlan {
-        let lease: Lease = ipam::reserve(&self.state, definition, container, &[]).unwrap();
+        let lease: Lease =
+            ipam::reserve(&self.state, definition, container, &[], &BTreeSet::new()).unwrap();
         let ports: Vec<_> =
             ports.iter().map(|text| text.parse::<network::PortMapping>().unwrap()).collect();
         let mut host = HostFacts::probe().unwrap();

@@ -17,6 +17,21 @@ pub enum Entitlement {
     HostNetwork,
 }
 
+/// `--provenance` and `--sbom`: nothing is attested, so that saying so is all that can be asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoAttestation;
+
+impl std::str::FromStr for NoAttestation {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "false" | "0" => Ok(Self),
+            _ => Err("nothing is attested of an image: there is `false` alone".to_owned()),
+        }
+    }
+}
+
 /// One `--secret`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BuildSecret {

@@ -65,7 +65,15 @@ impl Dir {
 
 /// Locks a file that is made if need be.
 pub(super) fn lock_file(path: &Path, operation: FlockOperation) -> Result<OwnedFd> {
-    lock_open(path, OFlags::RDWR | OFlags::CREATE, operation)
+    match lock_open(path, OFlags::RDWR | OFlags::CREATE, operation) {
+        // A lock needs nothing written.
+        Err(Error::Io { source, .. })
+            if source.kind() == std::io::ErrorKind::ReadOnlyFilesystem =>
+        {
+            lock_open(path, OFlags::RDONLY, operation)
+        }
+        locked => locked,
+    }
 }
 
 fn lock_open(path: &Path, flags: OFlags, operation: FlockOperation) -> Result<OwnedFd> {

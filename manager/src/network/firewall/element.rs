@@ -25,13 +25,18 @@ impl Element {
         std::str::from_utf8(&self.key[..end]).ok()?.parse().ok()
     }
 
+    /// The container's address that this is about; `None` for what is about a bridge.
+    pub(super) fn address(&self) -> Option<IpAddr> {
+        match self.set {
+            Set::Home | Set::Masqueraded => self.family.address_in(&self.key),
+            Set::Published | Set::PublishedOn => self.target(),
+            _ => None,
+        }
+    }
+
     /// The container's address that a published port leads to.
     pub(super) fn target(&self) -> Option<IpAddr> {
-        let octets = self.data.get(..self.family.length())?;
-        match self.family {
-            Family::V4 => Some(IpAddr::from(*octets.first_chunk::<4>()?)),
-            Family::V6 => Some(IpAddr::from(*octets.first_chunk::<16>()?)),
-        }
+        self.family.address_in(&self.data)
     }
 }
 
@@ -139,6 +144,9 @@ mod tests {
         assert_eq!(elements[3].key[..10], *b"\x0a\x5a\x00\x02nman0\0");
         assert_eq!(elements[0].interface(), Some(rules.bridge));
         assert_eq!(elements[4].interface(), None);
+        let about: Vec<bool> = elements.iter().map(|one| one.address().is_some()).collect();
+        assert_eq!(about, [false, false, false, true, true, true, true]);
+        assert!(elements[3..].iter().all(|one| one.address() == Some([10, 90, 0, 2].into())));
     }
 
     #[test]

@@ -23,7 +23,8 @@ use batch::{Batch, Connection};
 use element::Element;
 use ruleset::{Family, Set};
 use rustix::io::Errno;
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
+use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 
 /// Whether tables are still those that were there.
@@ -109,6 +110,37 @@ pub(super) fn is_whole(all: &[Rules]) -> Result<bool> {
         }
     }
     Ok(true)
+}
+
+/// The addresses of containers that the rules know: of those on record, and of any whose record went without them.
+pub(super) fn addresses() -> Result<BTreeSet<IpAddr>> {
+    let mut connection = open()?;
+    let mut addresses = BTreeSet::new();
+    for family in Family::ALL {
+        // Whoever is masqueraded or publishes a port is at home there, too.
+        let homes = connection.elements(family, Set::Home);
+        let homes = homes.map_err(|error| Error::kernel("read the firewall's rules", error))?;
+        addresses.extend(homes.iter().filter_map(Element::address));
+    }
+    Ok(addresses)
+}
+
+/// Removes what the rules know of addresses that are no container's.
+pub(super) fn forget(addresses: &BTreeSet<IpAddr>) -> Result<()> {
+    let failed = |error| Error::kernel("remove the firewall's rules", error);
+    let mut connection = open()?;
+    let mut batch = Batch::new();
+    for family in Family::ALL {
+        for set in Set::ALL {
+            let present = connection.elements(family, set).map_err(failed)?;
+            let is_of =
+                |element: &&Element| element.address().is_some_and(|ip| addresses.contains(&ip));
+            present.iter().filter(is_of).for_each(|element| batch.delete_element(element));
+        }
+    }
+    connection.commit(batch).map_err(|refusal| failed(refusal.error))?;
+    close_later(connection);
+    Ok(())
 }
 
 /// The families that a container has addresses of.

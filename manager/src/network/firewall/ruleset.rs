@@ -34,11 +34,11 @@ impl Family {
         }
     }
 
-    /// How many bytes an address has.
-    pub(super) fn length(self) -> usize {
+    /// The address that some bytes begin with.
+    pub(super) fn address_in(self, bytes: &[u8]) -> Option<IpAddr> {
         match self {
-            Self::V4 => 4,
-            Self::V6 => 16,
+            Self::V4 => bytes.first_chunk::<4>().map(|octets| IpAddr::from(*octets)),
+            Self::V6 => bytes.first_chunk::<16>().map(|octets| IpAddr::from(*octets)),
         }
     }
 

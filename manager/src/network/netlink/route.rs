@@ -238,13 +238,22 @@ impl RouteSocket {
 
     /// The addresses of a link.
     pub(crate) fn addresses(&mut self, index: u32) -> Result<Vec<IpAddr>, Error> {
+        self.addresses_of(|link| link == index)
+    }
+
+    /// The addresses of all links.
+    pub(crate) fn every_address(&mut self) -> Result<Vec<IpAddr>, Error> {
+        self.addresses_of(|_| true)
+    }
+
+    fn addresses_of(&mut self, is_meant: impl Fn(u32) -> bool) -> Result<Vec<IpAddr>, Error> {
         let mut addresses = Vec::new();
         let mut malformed = None;
         let query = AddressMessage::default();
         self.request(RouteNetlinkMessage::GetAddress(query), NLM_F_DUMP, |payload| {
             match AddressMessage::parse(payload) {
                 // The kernel sends every link's to a socket without strict checking.
-                Ok(message) if message.header.index == index => {
+                Ok(message) if is_meant(message.header.index) => {
                     addresses.extend(message.attributes.iter().filter_map(|attribute| {
                         match attribute {
                             AddressAttribute::Address(address) => Some(*address),

@@ -134,6 +134,7 @@ mod tests {
     use super::*;
     use crate::network::plan::{Appearance, plan};
     use crate::network::{HostFacts, definition, ipam};
+    use std::collections::BTreeSet;
 
     #[test]
     fn a_containers_own_name_is_found_in_every_spelling() {
@@ -144,7 +145,7 @@ mod tests {
         std::fs::create_dir(&names).unwrap();
         let connect = |name: &str| {
             let id = ContainerId::random();
-            let lease = ipam::reserve(&state, &network, &id, &[]).unwrap();
+            let lease = ipam::reserve(&state, &network, &id, &[], &BTreeSet::new()).unwrap();
             let (appearance, host) = (Appearance::default(), HostFacts::default());
             let plan = plan(&network, &lease, &appearance, &[], &host).unwrap();
             state.record(&plan).unwrap();
