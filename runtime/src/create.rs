@@ -131,12 +131,15 @@ fn make(
     outside: Outside,
 ) -> Result<(Init, Option<Agent>)> {
     let Outside { console, pidfd, agent, devices } = outside;
-    let start = if args.options.await_start { Some(slot.listen()?) } else { None };
     if let Some(class) = &plan.intel_rdt {
         slot.own_class(intel_rdt::Group::create(class)?, class.make);
     }
-    let cgroup = slot.own(make_cgroup(plan, slot.mark())?);
+    let cgroup = make_cgroup(plan, slot.mark())?;
+    // The last fd before the child's end of its socket: what lies between two that are kept takes a call to close.
+    let start = args.options.await_start.then(|| slot.listen());
+    let cgroup = slot.own(cgroup);
     log::debug(|| format!("cgroup made: {} directories", cgroup.paths().all().len()));
+    let start = start.transpose()?;
     let mut init = parent::spawn(plan, cgroup, Handed { console, start, init: None, devices })?;
     // The pid file last: whoever waits for it may ask for the state at once.
     let noted = slot

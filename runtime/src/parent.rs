@@ -130,12 +130,13 @@ pub struct Handed {
 /// What could not be opened, or the step that failed. The child is gone then.
 pub fn spawn(plan: &Plan, cgroup: &mut Cgroup, mut handed: Handed) -> Result<Init> {
     let devices = handed.devices.take();
+    // First, and the child's end before ours: see `create::make`.
+    let (peer, socket) =
+        socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+            .map_err(|errno| Error::system("make a socket pair", errno))?;
     let into_cgroup = if starts_in_cgroup(plan, cgroup) { cgroup.open_entrance()? } else { None };
     let in_unified = into_cgroup.is_some();
     let resources = acquire(plan, cgroup, in_unified, handed)?;
-    let (socket, peer) =
-        socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
-            .map_err(|errno| Error::system("make a socket pair", errno))?;
     let options = clone::Options { namespaces: plan.shape.clone, into_cgroup, sibling: false };
     let mut socket = Some(socket);
     let child = clone::spawn(&options, || {

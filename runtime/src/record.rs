@@ -241,7 +241,7 @@ impl Record {
     }
 }
 
-/// A container that this process has made. Its directory is not locked, and anybody may delete it.
+/// A container that this process has made.
 ///
 /// It is known by the directory, not by its name: what has that name may be another container by the time that this one ends.
 #[derive(Debug)]
@@ -258,6 +258,11 @@ impl Made {
     /// Its cgroup.
     pub fn cgroup(&self) -> Cgroup {
         self.record.cgroup()
+    }
+
+    /// Lets others at it: from here on anybody may delete it. For who does not end at once.
+    pub fn unlock(&self) {
+        self.record.unlock();
     }
 
     /// Locks its directory again; `None` when somebody has deleted it.
@@ -422,16 +427,12 @@ impl Slot {
         record.link_init()
     }
 
-    /// The container is there: from here on it stays until it is deleted.
-    ///
-    /// The lock is given back by name and not by closing the fd: the init, made while it was held, has a copy of that fd, and
-    /// would hold the lock until it has come to wait for `start`.
+    /// The container is there: from here on it stays until it is deleted. Its directory is locked until [`Made::unlock`] or the end of
+    /// this process, whichever comes first: the init, made while it was locked, has closed its copy of the fd before it was ready.
     pub fn commit(mut self) -> Made {
         self.cgroup = None;
         self.intel_rdt = None;
-        let record = self.record.take().expect("a slot has its record until it is committed");
-        record.unlock();
-        Made { record }
+        Made { record: self.record.take().expect("a slot has its record until it is committed") }
     }
 
     /// Takes back what was made, and returns what was noted of it.

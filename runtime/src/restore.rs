@@ -257,7 +257,9 @@ impl Restoring<'_> {
     fn finish(self) -> Result<(Restored, Made)> {
         let mut uncommitted = self.init.ok_or_else(|| missing("process"))?;
         let init = uncommitted.init.take().ok_or_else(|| missing("process"))?;
-        Ok((init, self.slot.commit()))
+        let made = self.slot.commit();
+        made.unlock();
+        Ok((init, made))
     }
 
     /// Takes everything back, in the order of the fields. The hooks run on the host, also where criu failed before it told us

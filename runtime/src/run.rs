@@ -40,6 +40,7 @@ pub fn run(parsed: &Parsed) -> Result<u8> {
     let manager = service_manager(&mut args);
     let Created { plan, mut init, made, mut agent, notify } =
         create::create(&args, &checked, console)?;
+    made.unlock();
     let plan = ManuallyDrop::new(plan);
     init.close_resources();
     let mut launch = launch(&plan, made.saved(), agent.as_mut());
@@ -71,6 +72,7 @@ fn detached(mut args: Args) -> Result<()> {
     let manager = service_manager(&mut args);
     let Created { plan, mut init, made, mut agent, notify } =
         create::create(&args, &checked, None)?;
+    made.unlock();
     let mut launch = launch(&plan, made.saved(), agent.as_mut());
     let started = init
         .go()

@@ -101,10 +101,13 @@ fn a_create_whose_init_is_killed_at_its_end_leaves_nothing() {
     let (root, id) = (runtime.root().display().to_string(), runtime.new_id());
     let paths = [bundle.path().to_owned(), bundle.path().join("pid")];
     let [path, file] = paths.map(|path| path.display().to_string());
-    let written = bundle.path().join(".pid");
+    let written = || {
+        let names = fs::read_dir(bundle.path()).ok()?.flatten().map(|entry| entry.path());
+        names.into_iter().find(|path| path.extension().is_some_and(|end| end == "tmp"))
+    };
     let output = std::thread::scope(|scope| {
         scope.spawn(|| {
-            let pid = || fs::read_to_string(&written).ok()?.parse().ok().and_then(Pid::from_raw);
+            let pid = || fs::read_to_string(written()?).ok()?.parse().ok().and_then(Pid::from_raw);
             let found = std::iter::repeat_with(pid).take(1000).find_map(|pid| {
                 std::thread::sleep(Duration::from_millis(10));
                 pid

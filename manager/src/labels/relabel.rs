@@ -124,13 +124,8 @@ pub fn label_layers(prepared: &Prepared) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::selinux::tree::tests::{OURS, opened};
     use std::os::unix::fs::symlink;
-
-    const OURS: &str = "system_u:object_r:nrt_file_t:s0:c1,c2";
-
-    fn opened(path: &Path) -> OwnedFd {
-        rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).unwrap()
-    }
 
     #[test]
     fn directories_of_the_host_are_known_by_any_path() {

@@ -129,16 +129,17 @@ fn open(
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use nconform::fixture::selinux::label;
     use std::fs::{self, File};
     use std::os::unix::fs::symlink;
     use std::path::Path;
 
-    const OURS: &str = "system_u:object_r:nrt_file_t:s0:c1,c2";
+    pub(crate) const OURS: &str = "system_u:object_r:nrt_file_t:s0:c1,c2";
 
-    fn opened(path: &Path) -> OwnedFd {
+    /// A file as a mount has it: open as a path only.
+    pub(crate) fn opened(path: &Path) -> OwnedFd {
         rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).unwrap()
     }
 

@@ -241,15 +241,30 @@ fn an_image_is_not_removed_while_a_container_of_it_takes_its_place() {
     world.assert_no_container();
 }
 
-#[test]
-fn what_ends_while_the_disk_is_full_has_its_exit_code_written_down() {
-    let world = World::new();
+/// A disk of 64 MiB with a copy of the world's store on it, at `root`.
+fn small_disk(world: &World) -> PathBuf {
     let root = world.root().to_owned();
     let small = world.path("small");
     fs::create_dir(&small).unwrap();
     let flags = rustix::mount::MountFlags::empty();
     rustix::mount::mount("tmpfs", &small, "tmpfs", flags, Some(c"size=64m")).unwrap();
     Capture::of("cp").args(["-a".as_ref(), root.as_path(), &small]).run().ok();
+    small
+}
+
+/// Takes all that is left of a disk, with the file that is returned.
+fn fill(small: &Path) -> PathBuf {
+    let filler = small.join("filler");
+    let mut file = fs::File::create(&filler).unwrap();
+    let full = std::io::copy(&mut std::io::repeat(1), &mut file).unwrap_err();
+    assert_eq!(full.kind(), std::io::ErrorKind::StorageFull);
+    filler
+}
+
+#[test]
+fn what_ends_while_the_disk_is_full_has_its_exit_code_written_down() {
+    let world = World::new();
+    let small = small_disk(&world);
     let nman = |words: &[&str]| world.command(words).env("NMAN_ROOT", small.join("root")).run();
     let script = |code| format!("trap 'exit {code}' USR1; echo up; while :; do sleep 0.05; done");
     for (name, policy, code) in [("plain", "no", 7), ("policy", "on-failure", 0)] {
@@ -258,10 +273,7 @@ fn what_ends_while_the_disk_is_full_has_its_exit_code_written_down() {
         nman(&[&options[..], &[IMAGE, "sh", "-c", &script]].concat()).ok();
         eventually("it is up", || nman(&["logs", name]).stdout() == "up\n");
     }
-    let filler = small.join("filler");
-    let mut file = fs::File::create(&filler).unwrap();
-    let full = std::io::copy(&mut std::io::repeat(1), &mut file).unwrap_err();
-    assert_eq!(full.kind(), std::io::ErrorKind::StorageFull);
+    let filler = fill(&small);
     let seen = |name| {
         let format = "{{.State.Status}} {{.State.ExitCode}} {{.State.Error}}";
         nman(&["inspect", "--format", format, name]).ok().text()
@@ -284,17 +296,9 @@ fn a_full_disk_is_named_with_what_frees_it_and_nothing_half_made_stays() {
     let world = World::new();
     world.run(&["--name", "stopped"], &["true"]).ok();
     // As much as there is, and a little room for what makes room.
-    let root = world.root().to_owned();
-    let small = world.path("small");
-    fs::create_dir(&small).unwrap();
-    let flags = rustix::mount::MountFlags::empty();
-    rustix::mount::mount("tmpfs", &small, "tmpfs", flags, Some(c"size=64m")).unwrap();
-    Capture::of("cp").args(["-a".as_ref(), root.as_path(), &small]).run().ok();
+    let small = small_disk(&world);
     let command = |words: &[&str]| world.command(words).env("NMAN_ROOT", small.join("root"));
-    let filler = small.join("filler");
-    let mut file = fs::File::create(&filler).unwrap();
-    let full = std::io::copy(&mut std::io::repeat(1), &mut file).unwrap_err();
-    assert_eq!(full.kind(), std::io::ErrorKind::StorageFull);
+    let filler = fill(&small);
     let archive = world.path("image.tar").display().to_string();
     for words in [
         &["start", "stopped"][..],
@@ -312,7 +316,7 @@ fn a_full_disk_is_named_with_what_frees_it_and_nothing_half_made_stays() {
     assert_eq!(command(&["ps", "-aq"]).run().ok().stdout().lines().count(), 1);
     command(&["rm", "stopped"]).run().ok();
     // What that has freed.
-    let _ = std::io::copy(&mut std::io::repeat(1), &mut file);
+    fill(&small);
     let removed = command(&["rmi", IMAGE]).run().ok().stdout();
     assert!(removed.contains("Deleted: sha256:"), "{removed}");
     fs::remove_file(&filler).unwrap();

@@ -187,10 +187,12 @@ fn what_a_client_of_exec_has_left_that_was_killed_is_removed_by_the_next() {
     });
     client.kill().unwrap();
     client.wait().unwrap();
+    let id = directory(&world, "host");
+    let state = world.path("state/containers").join(id.file_name().unwrap());
     let files = || {
-        let all = entries(&directory(&world, "host")).into_iter();
+        let all = entries(&state).into_iter();
         let own = all.filter(|path| path.to_string_lossy().contains("/exec-")).count();
-        (own, entries(&directory(&world, "host").join("execs")).len())
+        (own, entries(&state.join("execs")).len())
     };
     assert_eq!((files().0 > 0, files().1), (true, 1));
     world.nman(["exec", "host", "true"]).ok();
