@@ -159,6 +159,8 @@ pub fn died(id: &str) -> Error {
 }
 
 /// The conversation with the init did not go as the plan says.
+#[cold]
+#[inline(never)]
 pub(crate) fn lost(errno: Errno) -> Error {
     Error::system("follow the container's init", errno)
 }
@@ -171,6 +173,8 @@ pub fn failure(plan: &Plan, step: usize, errno: Errno) -> Error {
     }
 }
 
+#[cold]
+#[inline(never)]
 pub(crate) fn step_failure(plan: &Plan, step: &Step, errno: Errno) -> Error {
     Error::Step(Failure::of(plan, step, errno))
 }

@@ -220,6 +220,7 @@ impl Record {
     }
 
     /// Gives the lock back, for other commands to change the container.
+    #[inline(never)]
     pub fn unlock(&self) {
         let _ = rustix::fs::flock(&self.directory, FlockOperation::Unlock);
     }
