@@ -18,6 +18,7 @@ use crate::detach::DetachKeys;
 use crate::error::{Error, Result};
 use crate::event::emit_container;
 use crate::monitor::stdio::{ConsoleSocket, Ends, pipes};
+use crate::pending::create_new;
 use crate::relay::{Left, relay};
 use crate::rootless::scope;
 use crate::runtime::{Launch, Runtime, Streams, null};
@@ -245,7 +246,7 @@ impl Files {
         let [file, log, pid] = running::files(directory, id);
         let text = serde_json::to_vec(process)
             .map_err(|source| Error::Damaged { path: file.clone(), source })?;
-        std::fs::write(&file, text).map_err(Error::io("write", &file))?;
+        create_new(&file, &text).map_err(Error::io("write", &file))?;
         Ok(Self { process: file, log, pid, console: directory.join(running::tag(id)) })
     }
 

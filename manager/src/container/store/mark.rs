@@ -61,12 +61,12 @@ impl Dir {
         let path = self.join(mark.file());
         let mut options = fs::OpenOptions::new();
         options.write(true).create(true).truncate(false).mode(0o600);
-        match options.open(&path) {
-            Err(error) if is_out_of_room(&error) => match self.lock_mode() {
+        match options.open(&path).map_err(Error::io("make", &path)) {
+            Err(error) if error.is_full() => match self.lock_mode() {
                 Some(mode) => self.set_lock_mode(mode | mark.bit()),
-                None => Err(Error::io("make", &path)(error)),
+                None => Err(error),
             },
-            made => made.map(drop).map_err(Error::io("make", &path)),
+            made => made.map(drop),
         }
     }
 
@@ -94,11 +94,6 @@ impl Dir {
             _ => Ok(()),
         }
     }
-}
-
-/// Whether the disk, or somebody's share of it, has room for nothing more.
-fn is_out_of_room(error: &std::io::Error) -> bool {
-    matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
 }
 
 #[cfg(test)]
