@@ -3,7 +3,7 @@
 use super::world::{IMAGE, World, entries, eventually, runtime};
 use nconform::fixture::{Capture, Output};
 use rustix::fs::{FlockOperation, flock};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use serde_json::{Value, json};
 use std::fs::{self, File};
 use std::path::PathBuf;
@@ -129,7 +129,7 @@ fn what_is_being_stopped_is_stopped_although_its_monitor_is_killed() {
         assert_eq!(world.inspect("orphan", "/State/Status"), left, "{verb}");
         let init = format!("/proc/{}", old["pid"]);
         eventually("its old init is gone", || {
-            let _ = rustix::process::wait(rustix::process::WaitOptions::NOHANG);
+            let _ = rustix::process::wait(WaitOptions::NOHANG);
             !fs::exists(&init).unwrap()
         });
         world.nman(["rm", "-f", "orphan"]).ok();
@@ -180,11 +180,16 @@ fn what_a_client_of_exec_has_left_that_was_killed_is_removed_by_the_next() {
     let world = World::new();
     world.run(&["-d", "--name", "host"], &["sleep", "1000"]).ok();
     let (mut client, _) = world.command(["exec", "host", "sleep", "1000"]).start();
-    eventually("it runs", || {
-        world.nman(["top", "host"]).stdout().contains("sleep 1000\n") && {
-            world.nman(["top", "host"]).stdout().lines().count() == 3
-        }
-    });
+    let pids = || {
+        let listed = world.nman(["top", "host", "-eo", "pid,args"]).ok().stdout();
+        let sleeps = listed.lines().filter(|line| line.ends_with("sleep 1000"));
+        sleeps
+            .map(|line| line.split_whitespace().next().unwrap().parse().unwrap())
+            .collect::<Vec<i32>>()
+    };
+    eventually("it runs", || pids().len() == 2);
+    let init = state(&world, "host")["pid"].clone();
+    let command = pids().into_iter().find(|pid| init != *pid).and_then(Pid::from_raw);
     client.kill().unwrap();
     client.wait().unwrap();
     let id = directory(&world, "host");
@@ -197,11 +202,11 @@ fn what_a_client_of_exec_has_left_that_was_killed_is_removed_by_the_next() {
     assert_eq!((files().0 > 0, files().1), (true, 1));
     world.nman(["exec", "host", "true"]).ok();
     assert_eq!(files(), (0, 0));
-    // Its command has this test for a parent now, and nothing of the container ends before that has collected it.
+    // Its command has this test for a parent now, and nothing of the container ends before that has collected it. What else
+    // the client has left (a runtime of that moment) may end before it.
     world.nman(["exec", "host", "killall", "sleep"]).ok();
     eventually("it is collected", || {
-        rustix::process::wait(rustix::process::WaitOptions::NOHANG)
-            .is_ok_and(|ended| ended.is_some())
+        waitpid(command, WaitOptions::NOHANG).is_ok_and(|ended| ended.is_some())
     });
     world.nman(["rm", "-f", "host"]).ok();
     world.assert_no_container();
