@@ -102,7 +102,9 @@ pub fn to_json(spec: &Spec) -> String {
     let sets = value.pointer_mut("/process/capabilities").and_then(Value::as_object_mut);
     for set in sets.into_iter().flat_map(|sets| sets.values_mut()) {
         // They come out of a hash set.
-        set.as_array_mut().into_iter().for_each(|names| names.sort_by_key(Value::to_string));
+        let mut names: Vec<String> = serde_json::from_value(set.take()).unwrap_or_default();
+        names.sort_unstable();
+        *set = names.into();
     }
     let mut text = Vec::new();
     let formatter = PrettyFormatter::with_indent(b"\t");

@@ -222,7 +222,7 @@ fn agrees(schema: &str, found: &str) -> bool {
     let line = found.lines().filter_map(|line| line.split_once(':'));
     let line = line.into_iter().find(|(name, _)| name.trim() == resource.trim());
     let Some((_, values)) = line else { return false };
-    let pairs = |text: &str| -> BTreeMap<String, String> {
+    let pairs = |text: &str| -> Vec<(String, String)> {
         let pair = |pair: &str| {
             let (cache, value) = pair.split_once('=')?;
             let value = value.trim().trim_start_matches("0x").to_ascii_lowercase();
@@ -232,7 +232,7 @@ fn agrees(schema: &str, found: &str) -> bool {
         text.split(';').filter_map(pair).collect()
     };
     let (wanted, values) = (pairs(wanted), pairs(values));
-    !wanted.is_empty() && wanted.iter().all(|(cache, value)| values.get(cache) == Some(value))
+    !wanted.is_empty() && wanted.iter().all(|pair| values.contains(pair))
 }
 
 impl Group {

@@ -78,7 +78,10 @@ struct Edits {
 
 impl Edits {
     fn replace(&mut self, range: Range<usize>, with: &str) {
-        self.edits.push((range, with.to_owned()));
+        // By where they begin, the longer one first: nearly always at the end.
+        let order = |edit: &Range<usize>| (edit.start, std::cmp::Reverse(edit.end));
+        let place = self.edits.partition_point(|(other, _)| order(other) <= order(&range));
+        self.edits.insert(place, (range, with.to_owned()));
     }
 
     /// Gives a member a name that nothing knows, by which it is ignored like any unknown one.
@@ -215,8 +218,7 @@ impl Edits {
     }
 
     /// The text with all edits made. Of two edits that overlap, the one around the other is made.
-    fn apply(&mut self, text: &str) -> String {
-        self.edits.sort_by_key(|(range, _)| (range.start, std::cmp::Reverse(range.end)));
+    fn apply(&self, text: &str) -> String {
         let mut edited = String::with_capacity(text.len() + 16 * self.edits.len());
         let mut done = 0;
         for (range, with) in &self.edits {

@@ -142,7 +142,7 @@ pub(super) fn processes(directory: &Path) -> Result<Vec<Pid>, Error> {
     for directory in tree(directory)? {
         match files::read_all(&directory, "cgroup.procs") {
             Ok(list) => {
-                found.extend(list.lines().filter_map(|pid| Pid::from_raw(pid.parse().ok()?)));
+                found.extend(list.lines().filter_map(|pid| pid.parse::<i32>().ok()));
             }
             // Gone, or a threaded cgroup: its processes are listed above it.
             Err(Errno::NOENT | Errno::NODEV | Errno::OPNOTSUPP) => {}
@@ -152,9 +152,9 @@ pub(super) fn processes(directory: &Path) -> Result<Vec<Pid>, Error> {
             }
         }
     }
-    found.sort_unstable_by_key(|pid| pid.as_raw_nonzero());
+    found.sort_unstable();
     found.dedup();
-    Ok(found)
+    Ok(found.into_iter().filter_map(Pid::from_raw).collect())
 }
 
 /// A directory and all below it, each before those below it.

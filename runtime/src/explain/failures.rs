@@ -86,10 +86,10 @@ fn keep_in(directory: &Path, attempt: &Attempt, id: &ContainerId) {
         .filter_map(|file| Some((file.metadata().ok()?.modified().ok()?, file.path())))
         .filter(|(_, other)| *other != path)
         .collect();
-    files.sort_unstable();
-    let surplus = (files.len() + 1).saturating_sub(MOST);
-    for (_, path) in files.into_iter().take(surplus) {
-        let _ = std::fs::remove_file(path);
+    while files.len() >= MOST
+        && let Some(oldest) = (0..files.len()).min_by(|a, b| files[*a].cmp(&files[*b]))
+    {
+        let _ = std::fs::remove_file(files.swap_remove(oldest).1);
     }
 }
 

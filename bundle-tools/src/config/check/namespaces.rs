@@ -1,6 +1,6 @@
 //! Namespaces, and the settings that would change the host without one of their own.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use oci_spec::runtime::LinuxNamespaceType as Type;
 use oci_spec::runtime::Root;
@@ -150,8 +150,10 @@ fn net_devices(subject: &Subject<'_>, report: &mut Report) {
     }
     let mut names = HashMap::new();
     // A map has no order, and the finding is to be at the same place each time.
-    let devices: BTreeMap<_, _> = devices.iter().collect();
-    for (host_name, device) in devices {
+    let mut host_names: Vec<&String> = devices.keys().collect();
+    host_names.sort_unstable();
+    for host_name in host_names {
+        let device = &devices[host_name];
         let pointer = member(POINTER, host_name);
         if !is_device_name(host_name) {
             report.add(&pointer, format!("`{host_name}` is not a name of a network device"));
