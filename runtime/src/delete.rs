@@ -38,7 +38,8 @@ pub fn run(parsed: &Parsed) -> Result<()> {
         Status::Created => kill_init(&record)?,
         _ if force => kill_init(&record)?,
         status => {
-            return Err(Error::NotStopped { id: id.to_string(), status: status.as_str() });
+            let (id, status) = (id.to_string(), status.as_str());
+            return Err(Error::NotStopped { id, root, status });
         }
     }
     remove(record)

@@ -77,8 +77,13 @@ pub enum Error {
     #[error("container `{0}` is still being created")]
     Creating(String),
     /// There is one already.
-    #[error("cannot create container `{0}`: container with given ID already exists")]
-    Exists(String),
+    #[error("cannot create container `{id}`: container with given ID already exists")]
+    Exists {
+        /// The id.
+        id: String,
+        /// Where it is.
+        root: PathBuf,
+    },
     /// The container is not in a state in which this can be done. The text is the one that engines match.
     #[error("{0}")]
     State(String),
@@ -87,6 +92,8 @@ pub enum Error {
     NotStopped {
         /// The id.
         id: String,
+        /// Where it is.
+        root: PathBuf,
         /// What it is instead.
         status: &'static str,
     },
@@ -178,10 +185,10 @@ impl Error {
                 root.display()
             )),
             Error::Damaged { directory, init, .. } => Some(without_state(directory, *init)),
-            Error::Exists(id) => Some(format!("`nrun delete --force {id}` removes it")),
-            Error::NotStopped { id, .. } => {
-                Some(format!("`nrun delete --force {id}` kills and removes it"))
-            }
+            Error::Exists { id, root } | Error::NotStopped { id, root, .. } => Some(format!(
+                "`{} delete --force {id}` kills and removes it",
+                nrun_with(root)
+            )),
             Error::IdTool { .. } => Some(
                 "ranges of ids are given to a user in /etc/subuid and /etc/subgid, one `NAME:FIRST:COUNT` a line; \
                  the program must be setuid root or have the file capability"
@@ -193,6 +200,14 @@ impl Error {
             _ => None,
         }
     }
+}
+
+/// `nrun`, as it is called for the containers in `root`: those of an engine are elsewhere than by default.
+fn nrun_with(root: &Path) -> String {
+    if root == crate::rootless::default_root() {
+        return "nrun".to_owned();
+    }
+    format!("nrun --root {}", root.display())
 }
 
 /// A flag without its dashes.

@@ -63,7 +63,7 @@ fn is_attempt(error: &Error) -> bool {
             | Error::NoContainer { .. }
             | Error::Damaged { .. }
             | Error::Creating(_)
-            | Error::Exists(_)
+            | Error::Exists { .. }
             | Error::State(_)
     )
 }

@@ -6,6 +6,7 @@ use crate::plan::attributes::Attribute;
 use crate::plan::op::{Inherited, Mask, Mount, Op, Step};
 use oci_spec::runtime::LinuxSchedulerPolicy as Policy;
 use rustix::io::Errno;
+use rustix::process::Resource;
 use std::fmt;
 use std::fs;
 
@@ -170,6 +171,11 @@ impl Failure {
 
     fn process_hint(&self) -> Option<&'static str> {
         Some(match (&self.step.op, self.errno) {
+            (Op::Rlimit { resource: Resource::Nofile, hard, .. }, Errno::PERM)
+                if is_above_nr_open(*hard) =>
+            {
+                "no process may have more open files than /proc/sys/fs/nr_open says: it takes a lower limit, or a higher value there"
+            }
             (Op::Rlimit { .. }, Errno::PERM) => {
                 "raising a hard limit needs CAP_SYS_RESOURCE: keep it at or below nrun's own, see `ulimit -Ha`"
             }
@@ -256,6 +262,13 @@ fn missing(mount: &Mount) -> Option<String> {
         let path = value.split(between).find(gone)?;
         Some(format!("`{key}` names `{path}`, which is not there on the host"))
     })
+}
+
+/// RLIMIT_NOFILE goes no further than this for anybody, whatever capabilities he has (`do_prlimit` in the kernel's kernel/sys.c).
+fn is_above_nr_open(hard: Option<u64>) -> bool {
+    let most =
+        fs::read_to_string("/proc/sys/fs/nr_open").ok().and_then(|most| most.trim().parse().ok());
+    most.is_some_and(|most: u64| hard.is_none_or(|hard| hard > most))
 }
 
 fn has_id_option(mount: &Mount) -> bool {

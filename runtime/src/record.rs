@@ -308,7 +308,9 @@ impl Slot {
             return Err(error);
         }
         match made {
-            Err(Errno::EXIST) => return Err(Error::Exists(id.to_string())),
+            Err(Errno::EXIST) => {
+                return Err(Error::Exists { id: id.to_string(), root: root.to_owned() });
+            }
             made => {
                 made.map_err(|errno| Error::system(format!("make `{}`", path.display()), errno))?;
             }

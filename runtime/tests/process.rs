@@ -150,6 +150,19 @@ fn a_limit_on_open_files_may_be_lower_than_what_setting_up_takes() {
 }
 
 #[test]
+fn more_open_files_than_the_host_has_for_a_process_are_told_by_name() {
+    let sandbox = Sandbox::enter();
+    let most: u64 =
+        std::fs::read_to_string("/proc/sys/fs/nr_open").unwrap().trim().parse().unwrap();
+    for hard in [most + 1, u64::MAX] {
+        let limit = json!([{"type": "RLIMIT_NOFILE", "soft": 1024, "hard": hard}]);
+        let bundle = BundleDir::new().set("/process/rlimits", limit);
+        Runtime::under_test().run(&bundle).exits(1).says("/proc/sys/fs/nr_open");
+    }
+    sandbox.assert_clean();
+}
+
+#[test]
 fn a_limit_that_cannot_be_raised_is_reported_with_its_place() {
     let sandbox = Sandbox::enter();
     let runtime = Runtime::under_test();
