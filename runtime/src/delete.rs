@@ -1,7 +1,6 @@
 //! `nrun delete`: removes what a container left on the host.
 
 use crate::args;
-use crate::cgroup::Cgroup;
 use crate::cli::Parsed;
 use crate::error::{Error, Result};
 use crate::explain;
@@ -9,10 +8,9 @@ use crate::hooks;
 use crate::id::ContainerId;
 use crate::kill;
 use crate::log;
-use crate::record::{self, Made, Record};
+use crate::record::{Made, Record, Saved};
 use crate::state::Status;
 use std::os::fd::AsFd;
-use std::path::Path;
 
 /// Removes a stopped container, or with `--force` any.
 ///
@@ -24,9 +22,9 @@ pub fn run(parsed: &Parsed) -> Result<()> {
     if force {
         explain::forget(&root, &id);
     }
-    let record = match Record::open(&root, &id) {
-        Err(Error::Creating(_)) if force => let_go_on(&root, &id),
-        record => record,
+    let record = match force {
+        true => Record::open_by_force(&root, &id, end_creation),
+        false => Record::open(&root, &id),
     };
     let record = match record {
         Err(Error::NoContainer { .. }) if force => return Ok(()),
@@ -44,16 +42,15 @@ pub fn run(parsed: &Parsed) -> Result<()> {
     remove(record)
 }
 
-/// Opens a container whose init may have been paused by its own hook: if whoever made it is gone, the init still holds the lock, and
-/// sees that it is alone when it goes on.
-fn let_go_on(root: &Path, id: &ContainerId) -> Result<Record> {
-    let (saved, _) = record::peek(root, id)?;
-    let cgroup = Cgroup::open(saved.cgroups);
-    if !cgroup.is_frozen()? {
-        return Err(Error::Creating(id.to_string()));
+/// Ends the init, and those of its hooks that run where it does, of a container that is still being created: a hook of it hangs, say, or has
+/// paused it. A `create` that is there sees it end, and takes the container back. Until its mark is on the cgroup, which is before there is
+/// an init, what runs there is somebody else's.
+fn end_creation(saved: &Saved) -> Result<()> {
+    let cgroup = saved.cgroup();
+    match cgroup.is_marked() {
+        true => Ok(cgroup.kill()?),
+        false => Err(Error::Creating(saved.id.clone())),
     }
-    cgroup.thaw()?;
-    Record::open(root, id)
 }
 
 /// Kills what is left in the cgroup, removes it, then the directory. The `poststop` hooks run when all is gone.

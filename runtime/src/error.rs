@@ -93,6 +93,14 @@ pub enum Error {
     /// The container's init ended before it was ready.
     #[error("{0}")]
     Died(String),
+    /// Whoever ran it in the foreground was told to end while hooks of its create phase ran.
+    #[error("cannot create container `{id}`: told to end by {} while its hooks ran", signal::name(*signal))]
+    Interrupted {
+        /// The container's id.
+        id: String,
+        /// The signal.
+        signal: i32,
+    },
     /// A hook failed. The text has runc's words in it.
     #[error("{0}")]
     Hook(String),

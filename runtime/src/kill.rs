@@ -106,7 +106,16 @@ const PATIENCE: i64 = 10;
 /// # Errors
 /// When the kernel does not let us wait.
 pub fn await_end(init: &OwnedFd) -> std::result::Result<bool, Errno> {
-    let timeout = Timespec { tv_sec: PATIENCE, tv_nsec: 0 };
+    ends_within(init, PATIENCE)
+}
+
+/// Whether a process has ended.
+pub fn has_ended(process: &OwnedFd) -> bool {
+    ends_within(process, 0).unwrap_or(false)
+}
+
+fn ends_within(process: &OwnedFd, seconds: i64) -> std::result::Result<bool, Errno> {
+    let timeout = Timespec { tv_sec: seconds, tv_nsec: 0 };
     // A pidfd is readable when its process has ended.
-    poll(&mut [PollFd::new(init, PollFlags::IN)], Some(&timeout)).map(|ready| ready > 0)
+    poll(&mut [PollFd::new(process, PollFlags::IN)], Some(&timeout)).map(|ready| ready > 0)
 }

@@ -208,7 +208,7 @@ impl Restoring<'_> {
             loopback_up(pid)?;
         }
         // As in runc, those that set up what is outside; the container's own programs were started before.
-        hooks::at_create(self.plan, process(pid)?, &self.hook_outputs)
+        hooks::at_create(self.plan, process(pid)?, &self.hook_outputs, [None; 2])
     }
 
     fn commit(&mut self, pid: i32) -> Result<()> {

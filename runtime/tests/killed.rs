@@ -147,6 +147,113 @@ fn a_run_with_hooks_that_is_killed_leaves_nothing_and_its_poststop_hooks_run_at_
     sandbox.assert_clean();
 }
 
+/// A hook that hangs, and a file that is there when it does.
+fn hanging(outside: &std::path::Path) -> (Value, std::path::PathBuf) {
+    let at_work = outside.join("at-work");
+    (hook(&format!("echo > {}; sleep 600", at_work.display())), at_work)
+}
+
+fn await_file(path: &std::path::Path) {
+    let begin = Instant::now();
+    while !path.exists() {
+        assert!(begin.elapsed() < Duration::from_secs(30), "the hook runs");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// The init follows its hook, with a copy of the lock.
+#[test]
+fn a_create_that_is_killed_while_its_hook_hangs_is_deleted_by_force_at_once() {
+    let sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    for bundle in [sleeper(), sleeper().without_namespace("pid")] {
+        let (outside, id) = (scratch_dir(), runtime.new_id());
+        let (hook, at_work) = hanging(outside.path());
+        let bundle = bundle.push("/hooks/createContainer", hook);
+        let (mut create, _) = runtime.bundle_call("create", &bundle, [""; 0], &id).start();
+        await_file(&at_work);
+        create.kill().expect("kill the runtime");
+        create.wait().expect("wait for the runtime");
+        let begin = Instant::now();
+        let _ = runtime.call(["delete", "--force", &id]).run().ok();
+        assert!(begin.elapsed() < Duration::from_secs(8), "it took {:?}", begin.elapsed());
+        assert!(!runtime.root().join(&id).exists());
+        sandbox.assert_clean();
+    }
+}
+
+#[test]
+fn a_create_whose_hook_hangs_takes_itself_back_when_it_is_deleted_by_force() {
+    let sandbox = Sandbox::enter();
+    let runtime = &Runtime::under_test();
+    std::thread::scope(|scope| {
+        for kind in ["prestart", "createRuntime", "createContainer"] {
+            scope.spawn(move || {
+                let (outside, id) = (scratch_dir(), runtime.new_id());
+                let (hanging, at_work) = hanging(outside.path());
+                let stopped = outside.path().join("stopped");
+                let poststop = hook(&format!("echo >> {}", stopped.display()));
+                let bundle = sleeper()
+                    .push(&format!("/hooks/{kind}"), hanging)
+                    .push("/hooks/poststop", poststop);
+                let (mut create, output) =
+                    runtime.bundle_call("create", &bundle, [""; 0], &id).start();
+                await_file(&at_work);
+                let _ = runtime.call(["delete", "--force", &id]).run().ok();
+                assert_eq!(create.wait().expect("wait for nrun").code(), Some(1), "{output}");
+                output.says("did not get ready: its init was killed by signal 9 (`delete --force`");
+                assert!(!runtime.root().join(&id).exists(), "{kind}");
+                assert_eq!(fs::read_to_string(&stopped).expect("it ran"), "\n", "{kind}: once");
+            });
+        }
+    });
+    sandbox.assert_clean();
+}
+
+/// What it has noted may be somebody else's by the time that it hangs.
+#[test]
+fn what_ends_a_create_by_force_ends_nobody_in_a_cgroup_that_is_not_marked_as_its_own() {
+    let sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    for mark in [Some("other 2000-01-01T00:00:00.000000000Z"), None] {
+        let (outside, id) = (scratch_dir(), runtime.new_id());
+        let (hook, at_work) = hanging(outside.path());
+        let bundle = sleeper().push("/hooks/createRuntime", hook);
+        let (mut create, output) = runtime.bundle_call("create", &bundle, [""; 0], &id).start();
+        await_file(&at_work);
+        let (name, directories) = ("trusted.nrun", cgroups::named(&id));
+        let own = |directory: &&std::path::PathBuf| {
+            rustix::fs::getxattr(*directory, name, &mut [0; 512][..]).is_ok()
+        };
+        let directory = directories.iter().find(own).expect("a cgroup with a mark");
+        match mark {
+            Some(mark) => {
+                let flags = rustix::fs::XattrFlags::empty();
+                rustix::fs::setxattr(directory, name, mark.as_bytes(), flags).expect("mark it");
+            }
+            None => rustix::fs::removexattr(directory, name).expect("take the mark off"),
+        }
+        let delete = runtime.call(["delete", "--force", &id]).run().exits(1);
+        delete.says("is still being created");
+        assert_eq!(create.try_wait().expect("look for nrun"), None, "{output}");
+        for path in &directories {
+            let procs = fs::read_to_string(path.join("cgroup.procs")).expect("its processes");
+            assert!(!procs.is_empty(), "the init lives");
+        }
+        create.kill().expect("kill the runtime");
+        create.wait().expect("wait for the runtime");
+        // The hook of a runtime that is killed goes on, as any process whose parent is gone.
+        for line in sandbox.leftovers().iter().filter(|line| line.contains("sleep")) {
+            let pid = line.split(' ').nth(1).and_then(|pid| pid.parse().ok());
+            let _ = pid.and_then(Pid::from_raw).map(|pid| kill_process(pid, Signal::KILL));
+        }
+        if mark.is_some() {
+            rustix::fs::removexattr(directory, name).expect("take the mark off");
+        }
+        let _ = runtime.call(["delete", "--force", &id]).run().ok();
+    }
+}
+
 #[test]
 fn a_create_with_idmapped_mounts_that_is_killed_leaves_nothing() {
     let sandbox = Sandbox::enter();

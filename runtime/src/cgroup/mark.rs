@@ -32,19 +32,23 @@ impl Mark {
         let _ = NAMES.into_iter().any(set);
     }
 
-    /// The mark of another container on this directory.
-    fn other(&self, directory: &Path) -> Option<String> {
+    /// The mark on a directory, whose ever it is.
+    fn on(directory: &Path) -> Option<String> {
         // An id has at most 255 bytes.
         let mut buffer = [0; 512];
-        let found = NAMES.into_iter().find_map(|name| {
+        NAMES.into_iter().find_map(|name| {
             match rustix::fs::getxattr(directory, name, &mut buffer[..]) {
                 Ok(length) => Some(String::from_utf8_lossy(&buffer[..length]).into_owned()),
                 // Too long to be ours.
                 Err(Errno::RANGE) => Some("?".to_owned()),
                 Err(_) => None,
             }
-        });
-        found.filter(|found| *found != self.0)
+        })
+    }
+
+    /// The mark of another container on this directory.
+    fn other(&self, directory: &Path) -> Option<String> {
+        Mark::on(directory).filter(|found| *found != self.0)
     }
 }
 
@@ -60,6 +64,13 @@ impl Cgroup {
         if let (Some(mark), Some(directory)) = (&self.mark, self.paths.all().first()) {
             mark.write(directory);
         }
+    }
+
+    /// Whether its mark is on it: it was made for this container, and nobody has taken it over.
+    pub fn is_marked(&self) -> bool {
+        let directories = self.paths.all();
+        let (Some(mark), Some(directory)) = (&self.mark, directories.first()) else { return false };
+        Mark::on(directory).is_some_and(|found| found == mark.0)
     }
 
     /// The container whose it is by now, if that is another one: its id and when it was created.
