@@ -315,6 +315,32 @@ fn a_restore_that_is_killed_leaves_nothing_that_delete_cannot_remove() {
     sandbox.assert_clean();
 }
 
+/// The socket of a container that waits for its start is still there, and its program runs.
+#[test]
+fn a_container_whose_start_was_killed_when_it_had_said_go_counts_as_running() {
+    let sandbox = Sandbox::enter();
+    let (runtime, bundle) = (Runtime::under_test(), sleeper());
+    let container = runtime.create(&bundle, [""; 0]);
+    let root = runtime.root().display().to_string();
+    let killed = ["-e", "inject=unlinkat:signal=KILL"];
+    let (output, _) =
+        strace(&killed, runtime.program(), &["--root", &root, "start", container.id()]);
+    assert!(!output.success(), "{output}");
+    assert!(runtime.root().join(container.id()).join("start").exists(), "killed before; {output}");
+    let begin = Instant::now();
+    // The init may be on its way.
+    while container.status() == "created" && begin.elapsed() < Duration::from_secs(5) {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!(container.status(), "running");
+    container.start().exits(1).says("cannot start an already running container");
+    container.delete().exits(1).says("cannot delete container");
+    assert_eq!(container.status(), "running");
+    let _ = container.exec(["true"]).ok();
+    let _ = runtime.call(["delete", "--force", container.id()]).run().ok();
+    sandbox.assert_clean();
+}
+
 #[test]
 fn a_start_or_delete_that_is_killed_can_be_followed_by_a_delete() {
     let sandbox = Sandbox::enter();
