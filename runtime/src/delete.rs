@@ -9,6 +9,7 @@ use crate::id::ContainerId;
 use crate::kill;
 use crate::log;
 use crate::record::{Made, Record, Saved};
+use crate::signal::SIGKILL;
 use crate::state::Status;
 use std::os::fd::AsFd;
 
@@ -81,14 +82,15 @@ pub(crate) fn remove_made(made: Made) -> Result<()> {
     made.lock()?.map_or(Ok(()), remove)
 }
 
-/// SIGKILL to the init, whose pid namespace goes with it, and to everything in the cgroup where it has none; frozen
-/// processes are thawed, or they would never see the signal.
+/// SIGKILL to everything in the cgroup, and to the init, whose pid namespace goes with it, where it is not in there; frozen
+/// processes are thawed, or they would never see the signal. The cgroup first: that the init runs in it says whose it is.
 fn kill_init(record: &Record) -> Result<()> {
     let init = kill::init(&record.saved)?;
+    let killed = record.cgroup().kill();
     if let Some(init) = &init {
-        let _ = sys::signals::send(init.as_fd(), 9);
+        let _ = sys::signals::send(init.as_fd(), SIGKILL);
     }
-    record.cgroup().kill()?;
+    killed?;
     let Some(init) = init else { return Ok(()) };
     match kill::await_end(&init) {
         Ok(false) => {

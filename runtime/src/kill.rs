@@ -35,15 +35,18 @@ pub fn run(parsed: &Parsed) -> Result<()> {
         }
         return gone();
     };
+    // Before its init is gone: that it runs in there says whose the cgroup is.
     let shared = signal == SIGKILL && !is_first(&record.saved)?;
+    let killed = if shared { cgroup.kill() } else { Ok(()) };
     match sys::signals::send(init.as_fd(), signal) {
+        Err(Errno::SRCH) if shared => {}
         Err(Errno::SRCH) => return gone(),
         sent => sent.map_err(|errno| {
             Error::system(format!("send signal {signal} to container `{id}`"), errno)
         })?,
     }
     if shared {
-        return Ok(cgroup.kill()?);
+        return Ok(killed?);
     }
     if signal == SIGKILL && cgroup.is_frozen()? {
         // A process that v1's freezer holds dies only when it goes on.

@@ -106,7 +106,10 @@ pub struct Saved {
 impl Saved {
     /// Its cgroup.
     pub fn cgroup(&self) -> Cgroup {
-        Cgroup::open(self.cgroups.clone()).of_unit(self.unit.clone()).of(self.mark())
+        Cgroup::open(self.cgroups.clone())
+            .of_unit(self.unit.clone())
+            .of(self.mark())
+            .of_init(self.pid, self.pid_start)
     }
 
     /// What its cgroup is known by.
