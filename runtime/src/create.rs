@@ -56,7 +56,7 @@ pub fn run(parsed: &Parsed) -> Result<()> {
     let mut created = create(&args, &checked, None, None)?;
     if let Err(error) = created.init.go() {
         created.init.end(Some(&created.made.cgroup()));
-        delete::remove_made(created.made)?;
+        delete::remove_made(created.made);
         return Err(error);
     }
     // This process ends here and every fd with it: closing them one by one would cost a system call each.

@@ -77,9 +77,12 @@ pub fn remove(record: Record) -> Result<()> {
     Ok(())
 }
 
-/// Somebody else may have deleted it meanwhile.
-pub(crate) fn remove_made(made: Made) -> Result<()> {
-    made.lock()?.map_or(Ok(()), remove)
+/// The same for who has made it, and has something to tell that is worth more than what cannot be removed: that is warned of. Somebody
+/// else may have deleted it meanwhile.
+pub(crate) fn remove_made(made: Made) {
+    if let Err(error) = made.lock().and_then(|record| record.map_or(Ok(()), remove)) {
+        log::warning(&error.to_string());
+    }
 }
 
 /// SIGKILL to everything in the cgroup, and to the init, whose pid namespace goes with it, where it is not in there; frozen

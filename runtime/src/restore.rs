@@ -57,7 +57,7 @@ pub fn run(parsed: &Parsed) -> Result<u8> {
     }
     let (Restored { pid, pidfd }, made) = restore(parsed, &args, &checked, console)?;
     let ended = foreground.attach().and_then(|()| foreground.wait(pid, &pidfd, |_| Ok(())));
-    delete::remove_made(made)?;
+    delete::remove_made(made);
     ended
 }
 

@@ -63,7 +63,7 @@ pub fn run(parsed: &Parsed) -> Result<u8> {
         Err(_) => init.end(Some(&made.cgroup())),
     }
     if ended.is_err() || !parsed.is_set("keep") {
-        delete::remove_made(made)?;
+        delete::remove_made(made);
     }
     ended
 }
@@ -81,7 +81,7 @@ fn detached(mut args: Args) -> Result<()> {
         .and_then(|()| hooks::poststart(made.saved()));
     if let Err(error) = started {
         init.end(Some(&made.cgroup()));
-        delete::remove_made(made)?;
+        delete::remove_made(made);
         return Err(error);
     }
     if let Some(notify) = Notify::between(notify, manager) {

@@ -73,6 +73,43 @@ fn the_container_outlives_the_one_who_ran_it_in_the_foreground_and_can_be_delete
     sandbox.assert_clean();
 }
 
+/// What cannot be removed is worth less than how the program ended.
+#[test]
+fn run_has_the_status_of_a_container_that_cannot_be_removed() {
+    let _sandbox = Sandbox::enter();
+    let (runtime, bundle) = (Runtime::under_test(), BundleDir::new().shell("sleep 1; exit 7"));
+    let id = runtime.new_id();
+    let (mut child, output) = runtime.bundle_call("run", &bundle, [""; 0], &id).start();
+    let (directory, begin) = (runtime.root().join(&id), Instant::now());
+    while fs::symlink_metadata(directory.join("init")).is_err() {
+        assert!(begin.elapsed() < Duration::from_secs(20), "{output}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    fs::write(directory.join("foreign"), "").expect("a file of somebody else's");
+    assert_eq!(child.wait().expect("wait for nrun").code(), Some(7), "{output}");
+    output.says("warning: cannot remove");
+    fs::remove_dir_all(&directory).expect("the directory");
+}
+
+/// Nor does it take the place of what went wrong before.
+#[test]
+fn run_tells_why_it_failed_where_the_container_cannot_be_removed() {
+    let _sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    for options in [&["-d"][..], &[]] {
+        let id = runtime.new_id();
+        let directory = runtime.root().join(&id);
+        let script = format!("echo > {}/foreign; exit 3", directory.display());
+        let hook = json!({"path": "/bin/sh", "args": ["sh", "-c", script]});
+        let bundle = BundleDir::new().args(["sleep", "600"]).push("/hooks/poststart", hook);
+        let call = runtime.bundle_call("run", &bundle, options.iter().copied(), &id);
+        let output = call.run().exits(1);
+        output.says("error running poststart hook #0: exit status 3");
+        output.says("warning: cannot remove");
+        fs::remove_dir_all(&directory).expect("the directory");
+    }
+}
+
 /// Each with a hook that hangs, of the three kinds that run before there is a program.
 #[test]
 fn run_that_is_told_to_end_while_a_hook_runs_takes_the_container_back() {
