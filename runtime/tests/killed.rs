@@ -101,25 +101,45 @@ fn a_create_whose_init_is_killed_at_its_end_leaves_nothing() {
     let (root, id) = (runtime.root().display().to_string(), runtime.new_id());
     let paths = [bundle.path().to_owned(), bundle.path().join("pid")];
     let [path, file] = paths.map(|path| path.display().to_string());
-    let written = || {
-        let names = fs::read_dir(bundle.path()).ok()?.flatten().map(|entry| entry.path());
-        names.into_iter().find(|path| path.extension().is_some_and(|end| end == "tmp"))
-    };
+    let noted = runtime.root().join(&id).join("init");
     let output = std::thread::scope(|scope| {
         scope.spawn(|| {
-            let pid = || fs::read_to_string(written()?).ok()?.parse().ok().and_then(Pid::from_raw);
+            let noted = || fs::read_link(&noted).ok()?.into_os_string().into_string().ok();
+            let pid = || noted()?.split(':').next()?.parse().ok().and_then(Pid::from_raw);
             let found = std::iter::repeat_with(pid).take(1000).find_map(|pid| {
                 std::thread::sleep(Duration::from_millis(10));
                 pid
             });
-            kill_process(found.expect("a pid file to be renamed"), Signal::KILL).expect("kill it");
+            kill_process(found.expect("an init to be noted"), Signal::KILL).expect("kill it");
         });
-        let slowly = ["-e", "inject=/^rename:delay_enter=1000000"];
+        let slowly = ["-e", "inject=linkat:delay_enter=1000000"];
         let create = ["--root", &root, "create", "--pid-file", &file, "--bundle", &path, &id];
         strace(&slowly, runtime.program(), &create).0
     });
     output.exits(1).says("let the container's init go on");
     assert!(!runtime.root().join(&id).exists());
+    sandbox.assert_clean();
+}
+
+/// Under a name of its own, it would be in the way of a later one with the same process id.
+#[test]
+fn a_create_that_is_killed_while_it_writes_its_pid_file_leaves_none() {
+    let sandbox = Sandbox::enter();
+    let (runtime, bundle) = (Runtime::under_test(), sleeper());
+    let (root, id) = (runtime.root().display().to_string(), runtime.new_id());
+    let paths = [bundle.path().to_owned(), bundle.path().join("pid")];
+    let [path, file] = paths.map(|path| path.display().to_string());
+    let killed = ["-e", "inject=linkat,/^rename:signal=KILL"];
+    let create = ["--root", &root, "create", "--pid-file", &file, "--bundle", &path, &id];
+    let (output, _) = strace(&killed, runtime.program(), &create);
+    assert!(!output.success(), "{output}");
+    let _ = runtime.call(["delete", "--force", &id]).run().ok();
+    let names = fs::read_dir(bundle.path()).expect("the bundle").flatten();
+    let left: Vec<_> = names
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .filter(|name| name.contains("pid"))
+        .collect();
+    assert_eq!(left, [""; 0], "{output}");
     sandbox.assert_clean();
 }
 
