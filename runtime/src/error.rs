@@ -73,6 +73,9 @@ pub enum Error {
         /// Its init, if that still runs.
         init: Option<i32>,
     },
+    /// Another command has its lock, and has for long.
+    #[error("cannot lock `{}`: {}", .0.display(), sys::text(Errno::WOULDBLOCK))]
+    Locked(PathBuf),
     /// Whoever makes it holds its lock, and has for long.
     #[error("container `{0}` is still being created")]
     Creating(String),
@@ -186,6 +189,10 @@ impl Error {
                 root.display()
             )),
             Error::Damaged { directory, init, .. } => Some(without_state(directory, *init)),
+            Error::Locked(_) => Some(
+                "another command on this container hangs, was stopped or takes long, as a checkpoint does: `fuser` on that directory shows which"
+                    .into(),
+            ),
             Error::Exists(id) => Some(format!("`nrun delete --force {id}` removes it")),
             Error::NotStopped { id, .. } => {
                 Some(format!("`nrun delete --force {id}` kills and removes it"))

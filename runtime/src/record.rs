@@ -551,11 +551,7 @@ fn lock(directory: &OwnedFd, path: &Path, id: &str) -> Result<bool> {
         }
         if Instant::now() > *deadline.get_or_insert_with(|| Instant::now() + PATIENCE) {
             return Err(match read_init(directory, path)? {
-                Some(_) => Error::Hinted {
-                    what: format!("lock `{}`", path.display()),
-                    errno: Errno::WOULDBLOCK,
-                    hint: "another command on this container hangs or was stopped: `fuser` on that directory shows which",
-                },
+                Some(_) => Error::Locked(path.to_owned()),
                 None => Error::Creating(id.to_owned()),
             });
         }
