@@ -61,15 +61,18 @@ fn end_creation(saved: &Saved) -> Result<()> {
 pub fn remove(record: Record) -> Result<()> {
     let cgroup = record.cgroup();
     match cgroup.taken_by() {
-        // Without a pid namespace of its own, its processes outlive the init.
-        None => cgroup.clear()?,
+        None => {
+            // Without a pid namespace of its own, its processes outlive the init.
+            cgroup.clear()?;
+            if let Some(class) = &record.saved.intel_rdt {
+                class.remove()?;
+            }
+        }
+        // Who has the same cgroup may have the same id, and with that the class, whose tasks would go back into the default one.
         Some(other) => log::warning(&format!(
             "the cgroup of container `{}` stays: it is that of another container by now, `{other}`",
             record.saved.id
         )),
-    }
-    if let Some(class) = &record.saved.intel_rdt {
-        class.remove()?;
     }
     let saved = record.saved.clone();
     record.remove()?;

@@ -377,6 +377,36 @@ fn a_container_that_runs_keeps_its_cgroup_whatever_is_written_on_it() {
     }
 }
 
+/// The class bears the id as well, and takes its tasks back into the default one when it goes. On a plain directory, which stands for it.
+#[test]
+fn a_stopped_container_leaves_its_class_of_cache_to_who_has_its_cgroup_by_now() {
+    let _sandbox = Sandbox::enter();
+    let (runtime, bundle) = (Runtime::under_test(), BundleDir::new().args(["true"]));
+    for is_taken in [true, false] {
+        let (resctrl, container) = (scratch_dir(), runtime.start(&bundle));
+        container.wait();
+        let class = resctrl.path().join("class");
+        std::fs::create_dir(&class).expect("a directory");
+        let file = runtime.root().join(container.id()).join("state.json");
+        let text = std::fs::read(&file).expect("the state");
+        let mut state: Value = serde_json::from_slice(&text).expect("JSON");
+        state["intelRdt"] = json!({"directory": class, "own": true});
+        std::fs::write(&file, state.to_string()).expect("the state");
+        if is_taken {
+            let name = "trusted.nrun";
+            let marked =
+                |path: &&PathBuf| rustix::fs::getxattr(*path, name, &mut [0; 512][..]).is_ok();
+            let directories = cgroups::named(container.id());
+            let directory = directories.iter().find(marked).expect("a cgroup with a mark");
+            let (mark, flags) = (b"other 2000-01-01T00:00:00Z", rustix::fs::XattrFlags::empty());
+            rustix::fs::setxattr(directory, name, mark, flags).expect("write it");
+        }
+        let _ = container.delete().ok();
+        assert_eq!(class.exists(), is_taken);
+        cgroups::destroy(container.id());
+    }
+}
+
 /// What is no mark of nrun's is not shown: it may be anything, and was written by anybody.
 #[test]
 fn what_is_written_on_a_cgroup_is_not_shown_unless_it_is_a_mark() {
