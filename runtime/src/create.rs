@@ -8,6 +8,7 @@ use crate::cgroup::{Cgroup, Mark};
 use crate::cli::Parsed;
 use crate::delete;
 use crate::error::{Error, Result};
+use crate::foreground::Interrupt;
 use crate::hooks;
 use crate::host::{Asked, Host};
 use crate::intel_rdt;
@@ -52,10 +53,10 @@ pub fn run(parsed: &Parsed) -> Result<()> {
     let args = Args::of(parsed, true)?;
     protect::our_executable()?;
     let checked = check(&args)?;
-    let mut created = create(&args, &checked, None)?;
+    let mut created = create(&args, &checked, None, None)?;
     if let Err(error) = created.init.go() {
         created.init.end(Some(&created.made.cgroup()));
-        delete::remove_made(created.made)?;
+        delete::remove_made(created.made);
         return Err(error);
     }
     // This process ends here and every fd with it: closing them one by one would cost a system call each.
@@ -63,17 +64,23 @@ pub fn run(parsed: &Parsed) -> Result<()> {
     Ok(())
 }
 
-/// Makes the container. A terminal's master goes to `--console-socket`, or to `console` where that is not given.
+/// Makes the container. A terminal's master goes to `--console-socket`, or to `console` where that is not given. An `interrupt` takes it
+/// back while its hooks run.
 ///
 /// # Errors
 /// As [`run`].
-pub fn create(args: &Args, checked: &Checked, console: Option<OwnedFd>) -> Result<Created> {
+pub fn create(
+    args: &Args,
+    checked: &Checked,
+    console: Option<OwnedFd>,
+    interrupt: Option<Interrupt>,
+) -> Result<Created> {
     let asked = Asked::by(&checked.spec).with_options(&args.options);
     let host = Host::probe(asked)?;
     let plan = plan::create(checked, &host, &args.options)?;
     warn(checked, &plan);
     log::debug(|| format!("host asked and container planned: {} steps", plan.steps.len()));
-    let outside = Outside::reach(args, checked, &plan, console)?;
+    let outside = Outside::reach(args, checked, &plan, console, interrupt)?;
     let mut slot =
         Slot::reserve(&args.root, &args.id, saved(args, checked, &host, &plan), checked.text())?;
     log::debug(|| format!("state directory of container `{}` made and locked", args.id));
@@ -105,6 +112,7 @@ struct Outside {
     pidfd: Option<PidfdSocket>,
     agent: Option<Agent>,
     devices: Option<Devices>,
+    interrupt: Option<Interrupt>,
 }
 
 impl Outside {
@@ -113,12 +121,14 @@ impl Outside {
         checked: &Checked,
         plan: &Plan,
         console: Option<OwnedFd>,
+        interrupt: Option<Interrupt>,
     ) -> Result<Outside> {
         Ok(Outside {
             console: console_socket(args, checked, console)?,
             pidfd: PidfdSocket::connect(args.pidfd_socket.as_deref())?,
             agent: agent(args, plan)?,
             devices: net_devices::find(plan)?,
+            interrupt,
         })
     }
 }
@@ -130,7 +140,7 @@ fn make(
     slot: &mut Slot,
     outside: Outside,
 ) -> Result<(Init, Option<Agent>)> {
-    let Outside { console, pidfd, agent, devices } = outside;
+    let Outside { console, pidfd, agent, devices, interrupt } = outside;
     if let Some(class) = &plan.intel_rdt {
         slot.own_class(intel_rdt::Group::create(class)?, class.make);
     }
@@ -140,7 +150,8 @@ fn make(
     let cgroup = slot.own(cgroup);
     log::debug(|| format!("cgroup made: {} directories", cgroup.paths().all().len()));
     let start = start.transpose()?;
-    let mut init = parent::spawn(plan, cgroup, Handed { console, start, init: None, devices })?;
+    let mut init =
+        parent::spawn(plan, cgroup, Handed { console, start, init: None, devices, interrupt })?;
     // The pid file last: whoever waits for it may ask for the state at once.
     let noted = slot
         .classify(init.pid)
@@ -182,6 +193,12 @@ pub(crate) fn make_cgroup(plan: &Plan, mark: Mark) -> Result<Cgroup> {
         Some(planned) => Ok(Cgroup::create(planned, mark)?),
         None => Ok(Cgroup::open(crate::cgroup::Paths::default())),
     }
+}
+
+/// Whether hooks run before the container is created: nobody knows for how long.
+pub(crate) fn runs_hooks(checked: &Checked) -> bool {
+    let kinds = [Kind::Prestart, Kind::CreateRuntime, Kind::CreateContainer];
+    kinds.into_iter().any(|kind| !listed(&checked.spec, kind).is_empty())
 }
 
 /// The bundle's config.json, parsed and free of findings.

@@ -1,7 +1,6 @@
 //! `nrun delete`: removes what a container left on the host.
 
 use crate::args;
-use crate::cgroup::Cgroup;
 use crate::cli::Parsed;
 use crate::error::{Error, Result};
 use crate::explain;
@@ -9,10 +8,10 @@ use crate::hooks;
 use crate::id::ContainerId;
 use crate::kill;
 use crate::log;
-use crate::record::{self, Made, Record};
+use crate::record::{Made, Record, Saved};
+use crate::signal::SIGKILL;
 use crate::state::Status;
 use std::os::fd::AsFd;
-use std::path::Path;
 
 /// Removes a stopped container, or with `--force` any.
 ///
@@ -24,9 +23,9 @@ pub fn run(parsed: &Parsed) -> Result<()> {
     if force {
         explain::forget(&root, &id);
     }
-    let record = match Record::open(&root, &id) {
-        Err(Error::Creating(_)) if force => let_go_on(&root, &id),
-        record => record,
+    let record = match force {
+        true => Record::open_by_force(&root, &id, end_creation),
+        false => Record::open(&root, &id),
     };
     let record = match record {
         Err(Error::NoContainer { .. }) if force => return Ok(()),
@@ -45,16 +44,15 @@ pub fn run(parsed: &Parsed) -> Result<()> {
     remove(record)
 }
 
-/// Opens a container whose init may have been paused by its own hook: if whoever made it is gone, the init still holds the lock, and
-/// sees that it is alone when it goes on.
-fn let_go_on(root: &Path, id: &ContainerId) -> Result<Record> {
-    let (saved, _) = record::peek(root, id)?;
-    let cgroup = Cgroup::open(saved.cgroups);
-    if !cgroup.is_frozen()? {
-        return Err(Error::Creating(id.to_string()));
+/// Ends the init, and those of its hooks that run where it does, of a container that is still being created: a hook of it hangs, say, or has
+/// paused it. A `create` that is there sees it end, and takes the container back. Until its mark is on the cgroup, which is before there is
+/// an init, what runs there is somebody else's.
+fn end_creation(saved: &Saved) -> Result<()> {
+    let cgroup = saved.cgroup();
+    match cgroup.is_marked() {
+        true => Ok(cgroup.kill()?),
+        false => Err(Error::Creating(saved.id.clone())),
     }
-    cgroup.thaw()?;
-    Record::open(root, id)
 }
 
 /// Kills what is left in the cgroup, removes it, then the directory. The `poststop` hooks run when all is gone.
@@ -64,15 +62,18 @@ fn let_go_on(root: &Path, id: &ContainerId) -> Result<Record> {
 pub fn remove(record: Record) -> Result<()> {
     let cgroup = record.cgroup();
     match cgroup.taken_by() {
-        // Without a pid namespace of its own, its processes outlive the init.
-        None => cgroup.clear()?,
+        None => {
+            // Without a pid namespace of its own, its processes outlive the init.
+            cgroup.clear()?;
+            if let Some(class) = &record.saved.intel_rdt {
+                class.remove()?;
+            }
+        }
+        // Who has the same cgroup may have the same id, and with that the class, whose tasks would go back into the default one.
         Some(other) => log::warning(&format!(
             "the cgroup of container `{}` stays: it is that of another container by now, `{other}`",
             record.saved.id
         )),
-    }
-    if let Some(class) = &record.saved.intel_rdt {
-        class.remove()?;
     }
     let saved = record.saved.clone();
     record.remove()?;
@@ -80,19 +81,23 @@ pub fn remove(record: Record) -> Result<()> {
     Ok(())
 }
 
-/// Somebody else may have deleted it meanwhile.
-pub(crate) fn remove_made(made: Made) -> Result<()> {
-    made.lock()?.map_or(Ok(()), remove)
+/// The same for who has made it, and has something to tell that is worth more than what cannot be removed: that is warned of. Somebody
+/// else may have deleted it meanwhile.
+pub(crate) fn remove_made(made: Made) {
+    if let Err(error) = made.lock().and_then(|record| record.map_or(Ok(()), remove)) {
+        log::warning(&error.to_string());
+    }
 }
 
-/// SIGKILL to the init, whose pid namespace goes with it, and to everything in the cgroup where it has none; frozen
-/// processes are thawed, or they would never see the signal.
+/// SIGKILL to everything in the cgroup, and to the init, whose pid namespace goes with it, where it is not in there; frozen
+/// processes are thawed, or they would never see the signal. The cgroup first: that the init runs in it says whose it is.
 fn kill_init(record: &Record) -> Result<()> {
     let init = kill::init(&record.saved)?;
+    let killed = record.cgroup().kill();
     if let Some(init) = &init {
-        let _ = sys::signals::send(init.as_fd(), 9);
+        let _ = sys::signals::send(init.as_fd(), SIGKILL);
     }
-    record.cgroup().kill()?;
+    killed?;
     let Some(init) = init else { return Ok(()) };
     match kill::await_end(&init) {
         Ok(false) => {

@@ -73,6 +73,9 @@ pub enum Error {
         /// Its init, if that still runs.
         init: Option<i32>,
     },
+    /// Another command has its lock, and has for long.
+    #[error("cannot lock `{}`: {}", .0.display(), sys::text(Errno::WOULDBLOCK))]
+    Locked(PathBuf),
     /// Whoever makes it holds its lock, and has for long.
     #[error("container `{0}` is still being created")]
     Creating(String),
@@ -100,6 +103,14 @@ pub enum Error {
     /// The container's init ended before it was ready.
     #[error("{0}")]
     Died(String),
+    /// Whoever ran it in the foreground was told to end while hooks of its create phase ran.
+    #[error("cannot create container `{id}`: told to end by {} while its hooks ran", signal::name(*signal))]
+    Interrupted {
+        /// The container's id.
+        id: String,
+        /// The signal.
+        signal: i32,
+    },
     /// A hook failed. The text has runc's words in it.
     #[error("{0}")]
     Hook(String),
@@ -189,6 +200,10 @@ impl Error {
                 "`{} delete --force {id}` kills and removes it",
                 nrun_with(root)
             )),
+            Error::Locked(_) => Some(
+                "another command on this container hangs, was stopped or takes long, as a checkpoint does: `fuser` on that directory shows which"
+                    .into(),
+            ),
             Error::IdTool { .. } => Some(
                 "ranges of ids are given to a user in /etc/subuid and /etc/subgid, one `NAME:FIRST:COUNT` a line; \
                  the program must be setuid root or have the file capability"

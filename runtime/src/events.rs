@@ -37,7 +37,12 @@ pub fn run(parsed: &Parsed) -> Result<()> {
     let interval = interval::parse(parsed.value("interval"))?;
     let (saved, awaits_start) = record::peek(&args::root(parsed), &id)?;
     let init = match Status::of(&saved, awaits_start)? {
-        Status::Creating | Status::Stopped => None,
+        Status::Stopped => None,
+        Status::Creating => {
+            return Err(Error::State(format!(
+                "cannot tell what container `{id}` uses: it is still being created"
+            )));
+        }
         Status::Created | Status::Running | Status::Paused => kill::init(&saved)?,
     };
     let Some(init) = init else {

@@ -166,7 +166,10 @@ fn running_init(
     awaits_start: bool,
 ) -> Result<Option<OwnedFd>> {
     match Status::of(saved, awaits_start)? {
-        Status::Creating | Status::Stopped => Ok(None),
+        Status::Stopped => Ok(None),
+        Status::Creating => {
+            Err(Error::State(format!("cannot exec in container `{id}`: it is still being created")))
+        }
         // It would stop at its first instruction, and we would wait for it.
         Status::Paused if !parsed.is_set("ignore-paused") => Err(Error::State(format!(
             "cannot exec in container `{id}`: cannot exec in a paused container (use --ignore-paused to override)"

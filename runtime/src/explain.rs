@@ -64,6 +64,7 @@ fn is_attempt(error: &Error) -> bool {
             | Error::Damaged { .. }
             | Error::Creating(_)
             | Error::Exists { .. }
+            | Error::Interrupted { .. }
             | Error::State(_)
     )
 }

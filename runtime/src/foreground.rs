@@ -14,7 +14,7 @@ use crate::sd_notify::{Notify, Relay};
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, wait};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use sys::signals::{self, Mask, SignalFd};
 use terminal::Terminal;
 
@@ -30,6 +30,36 @@ const SIGWINCH: i32 = 28;
 
 /// By which a user or a supervisor asks a program to end.
 const ENDING: [i32; 4] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM];
+
+/// By which whoever runs a container in the foreground is told to end before there is a program to pass that on to. Nothing but the one
+/// signal that is told of is taken away from the program.
+#[derive(Debug)]
+pub struct Interrupt(SignalFd);
+
+impl Interrupt {
+    /// Of a [`Foreground`] that is prepared, which has blocked the signals.
+    ///
+    /// # Errors
+    /// When the fd cannot be made.
+    pub fn new() -> Result<Interrupt> {
+        let ending = [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM];
+        SignalFd::new(&Mask::of(&ending))
+            .map(Interrupt)
+            .map_err(|errno| Error::system("prepare for signals while hooks run", errno))
+    }
+
+    /// The signal, if there was one.
+    pub fn signal(&self) -> Option<i32> {
+        Some(self.0.read().ok()??.signal)
+    }
+}
+
+impl AsFd for Interrupt {
+    /// Readable when there was one.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
 
 /// Ready for a process in the foreground.
 #[derive(Debug)]

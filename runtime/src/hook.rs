@@ -75,6 +75,8 @@ pub enum Trouble {
     },
     /// It ran and failed. What it wrote to its two streams comes with it.
     Failed(End, Box<[Tail; 2]>),
+    /// It was killed: nobody wants its container any more.
+    Unwanted,
 }
 
 impl From<Errno> for Trouble {
@@ -94,6 +96,10 @@ pub struct Setting<'a> {
     pub outputs: &'a [Option<OwnedFd>; 2],
     /// It runs in the container's namespaces, where the runtime has an umask of zero.
     pub contained: bool,
+    /// As soon as one of these is readable, nobody wants the container any more, and the hook is killed.
+    pub ended_by: [Option<BorrowedFd<'a>>; 2],
+    /// The same when this hangs up. What can be read there is for the hook's process: the answer about its seccomp listener.
+    pub peer: Option<BorrowedFd<'a>>,
 }
 
 /// Runs a hook and waits for its end, or kills it when its time is up. `enter` is called in its process right before the exec; its
@@ -119,6 +125,8 @@ pub fn run(
     drop((theirs, their_report));
     let mut running = Running {
         hook,
+        ended_by: setting.ended_by,
+        peer: setting.peer,
         child,
         report: Some(report),
         refusal: None,
@@ -262,6 +270,8 @@ impl<'a> Given<'a> {
 /// A hook that has been started.
 struct Running<'a> {
     hook: &'a Hook,
+    ended_by: [Option<BorrowedFd<'a>>; 2],
+    peer: Option<BorrowedFd<'a>>,
     child: clone::Child,
     /// Its end, or a failure before the exec.
     report: Option<OwnedFd>,
@@ -289,7 +299,7 @@ impl Running<'_> {
     }
 
     /// Waits for something to happen and deals with it. True when the hook has ended.
-    fn wait(&mut self, left: Option<std::time::Duration>) -> Result<bool, Errno> {
+    fn wait(&mut self, left: Option<std::time::Duration>) -> Result<bool, Trouble> {
         let timeout = left.map(|left| {
             Timespec::try_from(left).unwrap_or(Timespec { tv_sec: i64::MAX, tv_nsec: 0 })
         });
@@ -301,14 +311,20 @@ impl Running<'_> {
                 watched(&self.input, child, PollFlags::OUT),
                 watched(&self.outputs[0], child, PollFlags::IN),
                 watched(&self.outputs[1], child, PollFlags::IN),
+                watched(&self.ended_by[0], child, PollFlags::IN),
+                watched(&self.ended_by[1], child, PollFlags::IN),
+                watched(&self.peer, child, PollFlags::empty()),
             ];
             match poll(&mut fds, timeout.as_ref()) {
                 Ok(_) | Err(Errno::INTR) => {}
-                Err(errno) => return Err(errno),
+                Err(errno) => return Err(errno.into()),
             }
             fds.map(|fd| !fd.revents().is_empty())
         };
-        let [ended, report, input, out, err] = ready;
+        let [ended, report, input, out, err, unwanted @ ..] = ready;
+        if !ended && unwanted.contains(&true) {
+            return Err(Trouble::Unwanted);
+        }
         if report && let Some(socket) = &self.report {
             if let Ok(Some(Message::Failure { step, errno })) = Message::receive(socket.as_fd()) {
                 self.refusal = Some((step, errno));
@@ -406,7 +422,7 @@ fn end(status: WaitStatus) -> Option<End> {
 
 /// In the place of a stream that has ended nothing is asked for.
 fn watched<'fd>(
-    stream: &'fd Option<OwnedFd>,
+    stream: &'fd Option<impl AsFd>,
     child: &'fd OwnedFd,
     flags: PollFlags,
 ) -> PollFd<'fd> {

@@ -13,18 +13,23 @@ use crate::record::Saved;
 use crate::wire::HookText;
 use rustix::fs::OFlags;
 use rustix::process::Pid;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use sys::exec::CStringArray;
 
-/// Runs the hooks of [`crate::plan::op::Barrier::Hooks`].
+/// Runs the hooks of [`crate::plan::op::Barrier::Hooks`], as long as none of `ended_by` is readable.
 ///
 /// # Errors
-/// The first hook that fails.
-pub fn at_create(plan: &Plan, pid: Pid, outputs: &[Option<OwnedFd>; 2]) -> Result<()> {
-    plan.hooks.list.iter().try_for_each(|hook| run(&plan.id, hook, Some(pid), outputs))
+/// The first hook that fails, or is ended.
+pub fn at_create(
+    plan: &Plan,
+    pid: Pid,
+    outputs: &[Option<OwnedFd>; 2],
+    ended_by: [Option<BorrowedFd<'_>>; 2],
+) -> Result<()> {
+    plan.hooks.list.iter().try_for_each(|hook| run(&plan.id, hook, Some(pid), outputs, ended_by))
 }
 
 /// Runs the `poststart` hooks.
@@ -37,7 +42,8 @@ pub fn poststart(saved: &Saved) -> Result<()> {
     }
     let outputs = open_outputs(&planner::outputs(Some(&saved.annotations))?)?;
     let hooks = late(saved, Kind::Poststart)?;
-    hooks.iter().try_for_each(|hook| run(&saved.id, hook, Pid::from_raw(saved.pid), &outputs))
+    let pid = Pid::from_raw(saved.pid);
+    hooks.iter().try_for_each(|hook| run(&saved.id, hook, pid, &outputs, [None; 2]))
 }
 
 /// Runs the `poststop` hooks of a container that is gone. What goes wrong is warned of.
@@ -53,7 +59,7 @@ pub fn poststop(saved: &Saved) {
         Err(error) => log::warning(&error.to_string()),
         Ok((hooks, outputs)) => {
             for hook in hooks {
-                if let Err(error) = run(&saved.id, &hook, None, &outputs) {
+                if let Err(error) = run(&saved.id, &hook, None, &outputs, [None; 2]) {
                     log::warning(&error.to_string());
                 }
             }
@@ -76,7 +82,13 @@ pub fn subject(saved: &Saved) -> Subject<'_> {
     }
 }
 
-fn run(id: &str, hook: &Hook, pid: Option<Pid>, outputs: &[Option<OwnedFd>; 2]) -> Result<()> {
+fn run(
+    id: &str,
+    hook: &Hook,
+    pid: Option<Pid>,
+    outputs: &[Option<OwnedFd>; 2],
+    ended_by: [Option<BorrowedFd<'_>>; 2],
+) -> Result<()> {
     let inherited;
     let env = match &hook.env {
         Some(env) => env,
@@ -85,7 +97,7 @@ fn run(id: &str, hook: &Hook, pid: Option<Pid>, outputs: &[Option<OwnedFd>; 2]) 
             &inherited
         }
     };
-    let setting = Setting { pid, env, outputs, contained: false };
+    let setting = Setting { pid, env, outputs, contained: false, ended_by, peer: None };
     hook::run(hook, &setting, || Ok(())).map_err(|trouble| match trouble {
         Trouble::System(errno) | Trouble::Step { errno, .. } => {
             Error::Hook(not_run(id, hook, errno))
@@ -94,6 +106,7 @@ fn run(id: &str, hook: &Hook, pid: Option<Pid>, outputs: &[Option<OwnedFd>; 2]) 
             let [stdout, stderr] = tails.map(|tail| tail.as_bytes().to_vec());
             failed(id, hook, end, &HookText { stdout, stderr })
         }
+        Trouble::Unwanted => Error::Hook(format!("{}: it was ended", head(id, hook))),
     })
 }
 

@@ -5,7 +5,7 @@ use crate::cli::Parsed;
 use crate::error::{Error, Result};
 use crate::id::ContainerId;
 use crate::process;
-use crate::record::{Record, Saved};
+use crate::record::{self, Record, Saved};
 use crate::signal::{self, SIGKILL};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -20,30 +20,38 @@ use std::os::fd::{AsFd, OwnedFd};
 pub fn run(parsed: &Parsed) -> Result<()> {
     let id = ContainerId::new(&parsed.operands[0])?;
     let signal = signal(&id, parsed.operands.get(1))?;
-    let record = Record::open(&args::root(parsed), &id)?;
+    let root = args::root(parsed);
+    // Nobody else freezes and thaws it meanwhile. But what ends a container does not wait for a command that hangs or takes long.
+    let (saved, _lock) = match Record::open(&root, &id) {
+        Err(Error::Locked(_)) => (record::peek(&root, &id)?.0, None),
+        record => record.map(|record| (record.saved.clone(), Some(record)))?,
+    };
+    let cgroup = saved.cgroup();
     // Without a cgroup (rootless) the init alone can be found, whose end is that of all in its pid namespace.
-    if parsed.is_set("all") && !record.saved.cgroups.is_empty() {
+    if parsed.is_set("all") && !saved.cgroups.is_empty() {
         // Of a stopped container too: processes may be left, and none is no error (runc's behaviour, which CRI relies on).
-        return Ok(record.cgroup().signal(signal)?);
+        return Ok(cgroup.signal(signal)?);
     }
     let gone = || if parsed.is_set("all") { Ok(()) } else { Err(not_running(&id)) };
-    let cgroup = record.cgroup();
-    let Some(init) = init(&record.saved)? else {
+    let Some(init) = init(&saved)? else {
         // Processes that outlived their init are the container's still.
         if signal == SIGKILL && !cgroup.processes()?.is_empty() {
             return Ok(cgroup.kill()?);
         }
         return gone();
     };
-    let shared = signal == SIGKILL && !is_first(&record.saved)?;
+    // Before its init is gone: that it runs in there says whose the cgroup is.
+    let shared = signal == SIGKILL && !is_first(&saved)?;
+    let killed = if shared { cgroup.kill() } else { Ok(()) };
     match sys::signals::send(init.as_fd(), signal) {
+        Err(Errno::SRCH) if shared => {}
         Err(Errno::SRCH) => return gone(),
         sent => sent.map_err(|errno| {
             Error::system(format!("send signal {signal} to container `{id}`"), errno)
         })?,
     }
     if shared {
-        return Ok(cgroup.kill()?);
+        return Ok(killed?);
     }
     if signal == SIGKILL && cgroup.is_frozen()? {
         // A process that v1's freezer holds dies only when it goes on.
@@ -106,7 +114,16 @@ const PATIENCE: i64 = 10;
 /// # Errors
 /// When the kernel does not let us wait.
 pub fn await_end(init: &OwnedFd) -> std::result::Result<bool, Errno> {
-    let timeout = Timespec { tv_sec: PATIENCE, tv_nsec: 0 };
+    ends_within(init, PATIENCE)
+}
+
+/// Whether a process has ended.
+pub fn has_ended(process: &OwnedFd) -> bool {
+    ends_within(process, 0).unwrap_or(false)
+}
+
+fn ends_within(process: &OwnedFd, seconds: i64) -> std::result::Result<bool, Errno> {
+    let timeout = Timespec { tv_sec: seconds, tv_nsec: 0 };
     // A pidfd is readable when its process has ended.
-    poll(&mut [PollFd::new(init, PollFlags::IN)], Some(&timeout)).map(|ready| ready > 0)
+    poll(&mut [PollFd::new(process, PollFlags::IN)], Some(&timeout)).map(|ready| ready > 0)
 }

@@ -118,5 +118,10 @@ fn report(error: &Error, diagnosis: Option<String>, log: &Log, status: u8) -> u8
     if let Some(hint) = &hint {
         log::show(&format!("\nhint: {hint}"));
     }
-    if matches!(error, Error::NoCommand { .. }) { NO_COMMAND } else { status }
+    match error {
+        Error::NoCommand { .. } => NO_COMMAND,
+        // As of a program that was ended by it.
+        Error::Interrupted { signal, .. } => u8::try_from(128 + signal).unwrap_or(status),
+        _ => status,
+    }
 }

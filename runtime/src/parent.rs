@@ -8,8 +8,10 @@ use crate::child::{Child, Resources};
 use crate::child::{attributes, identity};
 use crate::error::{Error, Result};
 use crate::files;
+use crate::foreground::Interrupt;
 use crate::hooks;
 use crate::id_maps;
+use crate::kill;
 use crate::launch::{self, Launch, failure, lost, step_failure};
 use crate::log;
 use crate::net_devices::Devices;
@@ -39,6 +41,8 @@ pub struct Init {
     resources: Resources,
     /// Network devices that it takes from the host.
     devices: Option<Devices>,
+    /// Tells that it is not to become a container any more.
+    interrupt: Option<Interrupt>,
 }
 
 impl Init {
@@ -70,6 +74,28 @@ impl Init {
         let _ = waitpid(Some(self.pid), WaitOptions::empty());
         (self.pid, self.pidfd) = (pid, pidfd);
         self.go()
+    }
+
+    /// What a hook that runs meanwhile is ended by: that we are told to end, or that there is no init any more.
+    fn ended_by(&self) -> [Option<BorrowedFd<'_>>; 2] {
+        [self.interrupt.as_ref().map(AsFd::as_fd), Some(self.pidfd.as_fd())]
+    }
+
+    /// Fails when we were told to end.
+    fn refuse_interrupted(&self, plan: &Plan) -> Result<()> {
+        match self.interrupt.as_ref().and_then(Interrupt::signal) {
+            None => Ok(()),
+            Some(signal) => Err(Error::Interrupted { id: plan.id.clone(), signal }),
+        }
+    }
+
+    /// Runs the hooks that are the parent's. Why nobody wants the container any more is worth more than how its hook ended then.
+    fn hooks(&self, plan: &Plan) -> Result<()> {
+        let outputs = &self.resources.hook_outputs;
+        hooks::at_create(plan, self.pid, outputs, self.ended_by()).or_else(|error| {
+            self.refuse_interrupted(plan)?;
+            Err(if kill::has_ended(&self.pidfd) { died(plan, self.pid) } else { error })
+        })
     }
 
     /// Closes what only the init needed: a detached mount tree that stays open keeps the host's mounts in use, and a socket in its
@@ -122,6 +148,8 @@ pub struct Handed {
     pub init: Option<OwnedFd>,
     /// Network devices that it takes from the host.
     pub devices: Option<Devices>,
+    /// By which it is taken back while its hooks run.
+    pub interrupt: Option<Interrupt>,
 }
 
 /// Makes the child and follows it until it is ready.
@@ -129,7 +157,7 @@ pub struct Handed {
 /// # Errors
 /// What could not be opened, or the step that failed. The child is gone then.
 pub fn spawn(plan: &Plan, cgroup: &mut Cgroup, mut handed: Handed) -> Result<Init> {
-    let devices = handed.devices.take();
+    let (devices, interrupt) = (handed.devices.take(), handed.interrupt.take());
     // First, and the child's end before ours: see `create::make`.
     let (peer, socket) =
         socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
@@ -154,7 +182,7 @@ pub fn spawn(plan: &Plan, cgroup: &mut Cgroup, mut handed: Handed) -> Result<Ini
     // Only the child holds the other end now: its death is the end of the socket.
     drop(peer);
     let Some(socket) = socket else { return Err(cannot_clone(plan, in_unified, Errno::BADF)) };
-    let init = Init { pid: child.pid, pidfd: child.pidfd, socket, resources, devices };
+    let init = Init { pid: child.pid, pidfd: child.pidfd, socket, resources, devices, interrupt };
     follow(plan, cgroup, init)
 }
 
@@ -197,7 +225,7 @@ fn until_ready(plan: &Plan, cgroup: &mut Cgroup, init: &mut Init) -> Result<()> 
     let runs_hooks = plan.steps.iter().any(|step| matches!(step.op, Op::Hook(_)));
     loop {
         if runs_hooks {
-            await_word(plan, cgroup, init.socket.as_fd())?;
+            await_word(plan, cgroup, init)?;
         }
         match Message::receive(init.socket.as_fd()) {
             Ok(Some(Message::Failure { step, errno })) => return Err(failure(plan, step, errno)),
@@ -215,7 +243,7 @@ fn until_ready(plan: &Plan, cgroup: &mut Cgroup, init: &mut Init) -> Result<()> 
                         log::debug(|| "id mappings written".to_owned());
                     }
                     Some(Op::Wait(Barrier::Hooks)) => {
-                        hooks::at_create(plan, init.pid, &init.resources.hook_outputs)?;
+                        init.hooks(plan)?;
                         refuse_paused(plan, cgroup)?;
                     }
                     Some(Op::Wait(Barrier::NetDevices)) => {
@@ -253,14 +281,17 @@ fn until_ready(plan: &Plan, cgroup: &mut Cgroup, init: &mut Init) -> Result<()> 
 
 /// Waits until the child says something. One that its own hook has paused does not any more, and would be waited for without end: that is
 /// looked for now and then. Whoever else pauses it for a moment, from outside, lets it go on.
-fn await_word(plan: &Plan, cgroup: &Cgroup, socket: BorrowedFd<'_>) -> Result<()> {
+fn await_word(plan: &Plan, cgroup: &Cgroup, init: &Init) -> Result<()> {
     const NOW_AND_THEN: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
     const LOOKS: u32 = 5;
     let mut paused = 0;
+    let mut fds = vec![PollFd::new(&init.socket, PollFlags::IN)];
+    fds.extend(init.interrupt.as_ref().map(|interrupt| PollFd::new(interrupt, PollFlags::IN)));
     while paused < LOOKS {
-        match poll(&mut [PollFd::from_borrowed_fd(socket, PollFlags::IN)], Some(&NOW_AND_THEN)) {
+        match poll(&mut fds, Some(&NOW_AND_THEN)) {
             Ok(0) if cgroup.is_frozen()? => paused += 1,
             Ok(0) => paused = 0,
+            Ok(_) if fds[0].revents().is_empty() => init.refuse_interrupted(plan)?,
             Ok(_) => return Ok(()),
             Err(Errno::INTR) => {}
             Err(errno) => return Err(lost(errno)),
@@ -321,7 +352,7 @@ fn acquire(plan: &Plan, cgroup: &Cgroup, in_unified: bool, handed: Handed) -> Re
     let trees = sources::open(plan)?;
     let joins = plan.steps.iter().any(|step| matches!(step.op, Op::JoinCgroup));
     let cgroups = if joins { cgroup::entrances(cgroup.paths(), in_unified)? } else { Vec::new() };
-    let Handed { console, start, init, devices: _ } = handed;
+    let Handed { console, start, init, .. } = handed;
     let hook_outputs = hooks::open_outputs(&plan.hooks.outputs)?;
     let sources = plan.sources.clone();
     Ok(Resources { files, cgroups, sources, trees, console, start, init, hook_outputs })
@@ -345,7 +376,7 @@ fn died(plan: &Plan, pid: Pid) -> Error {
         _ => "ended".to_owned(),
     };
     Error::Died(format!(
-        "container `{}` did not get ready: its init {how} (a memory limit that is too low?)",
+        "container `{}` did not get ready: its init {how} (`delete --force`, or a memory limit that is too low?)",
         plan.id
     ))
 }

@@ -19,14 +19,12 @@ pub fn start_time(pid: Pid) -> Result<u64> {
         .ok_or_else(|| Error::system(format!("find process {}", pid.as_raw_nonzero()), Errno::SRCH))
 }
 
-/// Whether a process still is what it was forked as: its flag `PF_FORKNOEXEC` (linux/sched.h) goes away with its first exec, before
-/// any fd is closed by it, and a zombie keeps it. Of a process that is gone nobody can tell, and this is false.
+/// Whether a process still is what it was forked as. Of a process that is gone nobody can tell, and this is false.
 ///
 /// # Errors
 /// When /proc cannot be read.
 pub fn never_executed(pid: Pid) -> Result<bool> {
-    const PF_FORKNOEXEC: u32 = 0x40;
-    Ok(stat(pid)?.is_some_and(|stat| stat.flags & PF_FORKNOEXEC != 0))
+    Ok(stat(pid)?.is_some_and(|stat| stat.never_executed()))
 }
 
 /// Whether the process that had this id at this time still runs. A zombie does not: it waits for its parent only.
@@ -34,8 +32,20 @@ pub fn never_executed(pid: Pid) -> Result<bool> {
 /// # Errors
 /// When /proc cannot be read.
 pub fn is_alive(pid: i32, start: u64) -> Result<bool> {
-    let Some(pid) = Pid::from_raw(pid) else { return Ok(false) };
-    Ok(stat(pid)?.is_some_and(|stat| stat.start == start && !stat.ended))
+    Ok(alive(pid, start)?.is_some())
+}
+
+/// The same, and whether it has executed anything since it was forked; `None` when it does not run.
+///
+/// # Errors
+/// When /proc cannot be read.
+pub fn has_executed(pid: i32, start: u64) -> Result<Option<bool>> {
+    Ok(alive(pid, start)?.map(|stat| !stat.never_executed()))
+}
+
+fn alive(pid: i32, start: u64) -> Result<Option<Stat>> {
+    let Some(pid) = Pid::from_raw(pid) else { return Ok(None) };
+    Ok(stat(pid)?.filter(|stat| stat.start == start && !stat.ended))
 }
 
 /// The exit status of a process that has ended and that its parent has not asked for, as a shell would tell it. `None` when the kernel
@@ -53,6 +63,14 @@ struct Stat {
     /// As wait(2) gives it.
     exit_code: Option<i32>,
     start: u64,
+}
+
+impl Stat {
+    /// The flag `PF_FORKNOEXEC` (linux/sched.h) goes away with the first exec, before any fd is closed by it, and a zombie keeps it.
+    fn never_executed(&self) -> bool {
+        const PF_FORKNOEXEC: u32 = 0x40;
+        self.flags & PF_FORKNOEXEC != 0
+    }
 }
 
 fn stat(pid: Pid) -> Result<Option<Stat>> {

@@ -106,7 +106,10 @@ pub struct Saved {
 impl Saved {
     /// Its cgroup.
     pub fn cgroup(&self) -> Cgroup {
-        Cgroup::open(self.cgroups.clone()).of_unit(self.unit.clone()).of(self.mark())
+        Cgroup::open(self.cgroups.clone())
+            .of_unit(self.unit.clone())
+            .of(self.mark())
+            .of_init(self.pid, self.pid_start)
     }
 
     /// What its cgroup is known by.
@@ -138,6 +141,18 @@ impl Record {
     /// # Errors
     /// [`Error::NoContainer`]; or that its state cannot be read.
     pub fn open(root: &Path, id: &ContainerId) -> Result<Record> {
+        Record::open_by_force(root, id, |_| Err(Error::Creating(id.to_string())))
+    }
+
+    /// The same. Where somebody has been creating it for long, `end` ends that, and it is waited for once more.
+    ///
+    /// # Errors
+    /// As [`Record::open`]; that of `end`.
+    pub fn open_by_force(
+        root: &Path,
+        id: &ContainerId,
+        end: impl FnOnce(&Saved) -> Result<()>,
+    ) -> Result<Record> {
         rootless::refuse_foreign(root)?;
         let path = root.join(id.as_str());
         let directory = match open_directory(&path) {
@@ -145,7 +160,18 @@ impl Record {
             opened => opened
                 .map_err(|errno| Error::system(format!("open `{}`", path.display()), errno))?,
         };
-        if !lock(&directory, &path, id.as_str())? {
+        let is_there = match lock(&directory, &path, id.as_str()) {
+            // By the same fd: what has the name may be another container by now.
+            Err(creating @ Error::Creating(_)) => match read_state(&directory, &path)? {
+                None => return Err(creating),
+                Some(saved) => {
+                    end(&saved)?;
+                    lock(&directory, &path, id.as_str())?
+                }
+            },
+            locked => locked?,
+        };
+        if !is_there {
             return Err(Error::no_container(root, id));
         }
         let saved = read_state(&directory, &path)?
@@ -515,8 +541,8 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// Takes the lock; `false` when the directory is gone: another command may have deleted it while we waited.
 ///
 /// Other commands give it back by themselves, unless they hang or were stopped. `create` may run hooks, and a hook that changes the
-/// container would wait for `create`, which waits for the hook. A `create` that was killed is followed by its init at once, which has a
-/// copy of the lock.
+/// container would wait for `create`, which waits for the hook. A `create` that was killed is followed by its init, which has a copy of
+/// the lock, as soon as that has been told or looks: a hook of its own it ends at once, but not while it is paused.
 fn lock(directory: &OwnedFd, path: &Path, id: &str) -> Result<bool> {
     let failed = |errno| Error::system(format!("lock `{}`", path.display()), errno);
     let mut deadline = None;
@@ -527,11 +553,7 @@ fn lock(directory: &OwnedFd, path: &Path, id: &str) -> Result<bool> {
         }
         if Instant::now() > *deadline.get_or_insert_with(|| Instant::now() + PATIENCE) {
             return Err(match read_init(directory, path)? {
-                Some(_) => Error::Hinted {
-                    what: format!("lock `{}`", path.display()),
-                    errno: Errno::WOULDBLOCK,
-                    hint: "another command on this container hangs or was stopped: `fuser` on that directory shows which",
-                },
+                Some(_) => Error::Locked(path.to_owned()),
                 None => Error::Creating(id.to_owned()),
             });
         }

@@ -57,7 +57,7 @@ pub fn run(parsed: &Parsed) -> Result<u8> {
     }
     let (Restored { pid, pidfd }, made) = restore(parsed, &args, &checked, console)?;
     let ended = foreground.attach().and_then(|()| foreground.wait(pid, &pidfd, |_| Ok(())));
-    delete::remove_made(made)?;
+    delete::remove_made(made);
     ended
 }
 
@@ -208,7 +208,7 @@ impl Restoring<'_> {
             loopback_up(pid)?;
         }
         // As in runc, those that set up what is outside; the container's own programs were started before.
-        hooks::at_create(self.plan, process(pid)?, &self.hook_outputs)
+        hooks::at_create(self.plan, process(pid)?, &self.hook_outputs, [None; 2])
     }
 
     fn commit(&mut self, pid: i32) -> Result<()> {

@@ -6,7 +6,7 @@ use crate::create::{self, Created};
 use crate::delete;
 use crate::error::Result;
 use crate::explain;
-use crate::foreground::Foreground;
+use crate::foreground::{Foreground, Interrupt};
 use crate::hooks;
 use crate::launch::{self, Launch};
 use crate::log;
@@ -38,8 +38,9 @@ pub fn run(parsed: &Parsed) -> Result<u8> {
         let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
     }
     let manager = service_manager(&mut args);
+    let interrupt = create::runs_hooks(&checked).then(Interrupt::new).transpose()?;
     let Created { plan, mut init, made, mut agent, notify } =
-        create::create(&args, &checked, console)?;
+        create::create(&args, &checked, console, interrupt)?;
     made.unlock();
     let plan = ManuallyDrop::new(plan);
     init.close_resources();
@@ -62,7 +63,7 @@ pub fn run(parsed: &Parsed) -> Result<u8> {
         Err(_) => init.end(Some(&made.cgroup())),
     }
     if ended.is_err() || !parsed.is_set("keep") {
-        delete::remove_made(made)?;
+        delete::remove_made(made);
     }
     ended
 }
@@ -71,7 +72,7 @@ fn detached(mut args: Args) -> Result<()> {
     let checked = create::check(&args)?;
     let manager = service_manager(&mut args);
     let Created { plan, mut init, made, mut agent, notify } =
-        create::create(&args, &checked, None)?;
+        create::create(&args, &checked, None, None)?;
     made.unlock();
     let mut launch = launch(&plan, made.saved(), agent.as_mut());
     let started = init
@@ -80,7 +81,7 @@ fn detached(mut args: Args) -> Result<()> {
         .and_then(|()| hooks::poststart(made.saved()));
     if let Err(error) = started {
         init.end(Some(&made.cgroup()));
-        delete::remove_made(made)?;
+        delete::remove_made(made);
         return Err(error);
     }
     if let Some(notify) = Notify::between(notify, manager) {

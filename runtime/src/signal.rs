@@ -36,6 +36,12 @@ pub fn parse(text: &str) -> Result<i32> {
     real_time(name).filter(|number| REAL_TIME.contains(number)).ok_or_else(unknown)
 }
 
+/// The name of a signal, as a person writes it.
+pub fn name(number: i32) -> String {
+    let name = usize::try_from(number - 1).ok().and_then(|index| NAMES.get(index));
+    name.map_or_else(|| format!("signal {number}"), |name| format!("SIG{name}"))
+}
+
 fn real_time(name: &str) -> Option<i32> {
     let offset = |text: &str, sign: &str| match text {
         "" => Some(0),

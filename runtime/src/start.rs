@@ -106,10 +106,11 @@ fn start(record: &Record, saved: &Saved) -> std::result::Result<(), Unexecuted> 
 /// A container whose hooks fail is stopped (runtime-spec, runtime.md "Lifecycle"); it is there until it is deleted, as with runc.
 fn poststart(saved: &Saved) -> Result<()> {
     hooks::poststart(saved).inspect_err(|_| {
+        // The cgroup first: that the init runs in there says whose it is.
+        let _ = saved.cgroup().kill();
         if let Ok(Some(init)) = kill::init(saved) {
             let _ = sys::signals::send(init.as_fd(), SIGKILL);
         }
-        let _ = saved.cgroup().kill();
     })
 }
 

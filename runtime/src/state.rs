@@ -35,13 +35,14 @@ impl Status {
         if saved.creating {
             return Ok(Status::Creating);
         }
-        if !process::is_alive(saved.pid, saved.pid_start)? {
+        let Some(has_executed) = process::has_executed(saved.pid, saved.pid_start)? else {
             return Ok(Status::Stopped);
-        }
+        };
         if crate::cgroup::Cgroup::open(saved.cgroups.clone()).is_frozen().unwrap_or(false) {
             return Ok(Status::Paused);
         }
-        Ok(if awaits_start { Status::Created } else { Status::Running })
+        // A `start` that was killed when it had said go has not taken away what its socket says.
+        Ok(if awaits_start && !has_executed { Status::Created } else { Status::Running })
     }
 
     /// The word for it.

@@ -46,9 +46,8 @@ pub fn run(parsed: &Parsed) -> Result<()> {
     record.prepare_config(&config)?;
     // The class first: what it was is known in one word, should the limits be refused.
     let former = class.as_ref().map(intel_rdt::Change::make).transpose()?;
-    let kept = apply(&record, &old, &new, &asked).and_then(|()| {
-        record.replace_config().inspect_err(|_| drop(apply(&record, &new, &old, &asked)))
-    });
+    let kept = apply(&record, &old, &new, &asked)
+        .and_then(|before| record.replace_config().inspect_err(|_| before.put_back(&record)));
     kept.inspect_err(|_| {
         if let (Some(class), Some(former)) = (&class, &former) {
             class.take_back(former);
@@ -59,7 +58,28 @@ pub fn run(parsed: &Parsed) -> Result<()> {
 /// Where a container's limits are in its config.json.
 const POINTER: &str = "/linux/resources";
 
-fn apply(record: &Record, old: &Value, new: &Value, asked: &Value) -> Result<()> {
+/// The limits as they were.
+struct Before {
+    files: cgroup::Former,
+    /// For systemd's unit, where there is one.
+    resources: LinuxResources,
+}
+
+impl Before {
+    /// What failed is told, and not what cannot be put back then.
+    fn put_back(self, record: &Record) {
+        let _ = self.files.put_back();
+        if let Some(unit) = &record.saved.unit {
+            let _ = systemd::set_resources(unit, &self.resources, unified(record));
+        }
+    }
+}
+
+fn unified(record: &Record) -> bool {
+    record.saved.cgroups.legacy().is_empty()
+}
+
+fn apply(record: &Record, old: &Value, new: &Value, asked: &Value) -> Result<Before> {
     let place = |pointer: &str| merge::in_document(asked, new, pointer);
     let typed = (resources::typed(old).unwrap_or_default(), resources::typed(new)?);
     Ok(change(record, typed, asked).map_err(|error| error.in_document(&place))?)
@@ -69,7 +89,7 @@ fn change(
     record: &Record,
     (mut old, mut new): (LinuxResources, LinuxResources),
     asked: &Value,
-) -> std::result::Result<(), cgroup::Error> {
+) -> std::result::Result<Before, cgroup::Error> {
     let own = record.cgroup();
     if record.saved.unit.is_some() {
         systemd::round_quota(&mut old);
@@ -85,14 +105,14 @@ fn change(
     if (change.asked)("/memory/limit") || (change.asked)("/memory/swap") {
         cgroup::check_memory(change.new, own.paths())?;
     }
-    let Some(unit) = &record.saved.unit else { return own.update(&plan) };
     // systemd first: it writes to the files, too, and not all that we do.
-    let unified = own.paths().legacy().is_empty();
-    systemd::set_resources(unit, change.new, unified)?;
-    own.update(&plan).inspect_err(|_| {
+    let unit = record.saved.unit.as_ref();
+    unit.map_or(Ok(()), |unit| systemd::set_resources(unit, change.new, unified(record)))?;
+    let files = own.update(&plan).inspect_err(|_| {
         // The files have their former values again; what systemd says is of less use than why they have.
-        let _ = systemd::set_resources(unit, change.old, unified);
-    })
+        let _ = unit.map(|unit| systemd::set_resources(unit, change.old, unified(record)));
+    })?;
+    Ok(Before { files, resources: old })
 }
 
 fn keep(config: &mut Value, resources: Value) {

@@ -3,7 +3,7 @@
 //! The files are named for v1 and v2; which of the two is looked for follows from the machine.
 
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nconform::fixture::{
     BundleDir, Capture, Container, Runtime, Sandbox, cgroups, scratch_dir, unique_name,
@@ -340,6 +340,90 @@ fn a_stopped_container_takes_no_other_along_that_has_its_cgroup_by_now() {
     let _ = runtime.call(["delete", "--force", running.id()]).run().ok();
     assert!(cgroups::named(&name).is_empty(), "its own goes with it");
     sandbox.assert_clean();
+}
+
+/// A container that owns its cgroup may write on it where the mark is an attribute that any owner can set.
+#[test]
+fn a_container_that_runs_keeps_its_cgroup_whatever_is_written_on_it() {
+    let sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let name = "trusted.nrun";
+    for end in
+        [&["kill", "--all", "ID", "KILL"][..], &["kill", "ID", "KILL"], &["delete", "-f", "ID"]]
+    {
+        let bundle = BundleDir::new().shell("sleep 600 & sleep 601; true").without_namespace("pid");
+        let container = runtime.start(&bundle);
+        let id = container.id();
+        let marked = |path: &PathBuf| rustix::fs::getxattr(path, name, &mut [0; 512][..]).is_ok();
+        let directory = cgroups::named(id).into_iter().find(marked).expect("a cgroup with a mark");
+        let forge = |text: &str| {
+            let flags = rustix::fs::XattrFlags::empty();
+            rustix::fs::setxattr(&directory, name, text.as_bytes(), flags).expect("write it");
+        };
+        forge("other 2000-01-01T00:00:00.000000000Z");
+        let pid = container.pid().as_raw_nonzero().get();
+        let processes = || runtime.call(["ps", "--format", "json", id]).run().ok().json();
+        let listed = processes().as_array().is_some_and(|pids| pids.contains(&pid.into()));
+        assert!(listed, "{end:?}: {}", processes());
+        let words = end.iter().map(|word| if *word == "ID" { id } else { *word });
+        let _ = runtime.call(words).run().ok();
+        if end[0] == "kill" {
+            container.wait();
+            assert_eq!(processes(), serde_json::Value::Null, "{end:?}");
+            let _ = container.delete().ok();
+        }
+        assert!(cgroups::named(id).is_empty(), "{end:?}: the cgroup goes with it");
+        sandbox.assert_clean();
+    }
+}
+
+/// The class bears the id as well, and takes its tasks back into the default one when it goes. On a plain directory, which stands for it.
+#[test]
+fn a_stopped_container_leaves_its_class_of_cache_to_who_has_its_cgroup_by_now() {
+    let _sandbox = Sandbox::enter();
+    let (runtime, bundle) = (Runtime::under_test(), BundleDir::new().args(["true"]));
+    for is_taken in [true, false] {
+        let (resctrl, container) = (scratch_dir(), runtime.start(&bundle));
+        container.wait();
+        let class = resctrl.path().join("class");
+        std::fs::create_dir(&class).expect("a directory");
+        let file = runtime.root().join(container.id()).join("state.json");
+        let text = std::fs::read(&file).expect("the state");
+        let mut state: Value = serde_json::from_slice(&text).expect("JSON");
+        state["intelRdt"] = json!({"directory": class, "own": true});
+        std::fs::write(&file, state.to_string()).expect("the state");
+        if is_taken {
+            let name = "trusted.nrun";
+            let marked =
+                |path: &&PathBuf| rustix::fs::getxattr(*path, name, &mut [0; 512][..]).is_ok();
+            let directories = cgroups::named(container.id());
+            let directory = directories.iter().find(marked).expect("a cgroup with a mark");
+            let (mark, flags) = (b"other 2000-01-01T00:00:00Z", rustix::fs::XattrFlags::empty());
+            rustix::fs::setxattr(directory, name, mark, flags).expect("write it");
+        }
+        let _ = container.delete().ok();
+        assert_eq!(class.exists(), is_taken);
+        cgroups::destroy(container.id());
+    }
+}
+
+/// What is no mark of nrun's is not shown: it may be anything, and was written by anybody.
+#[test]
+fn what_is_written_on_a_cgroup_is_not_shown_unless_it_is_a_mark() {
+    let _sandbox = Sandbox::enter();
+    let (runtime, bundle) = (Runtime::under_test(), BundleDir::new().args(["true"]));
+    let container = runtime.start(&bundle);
+    container.wait();
+    let name = "trusted.nrun";
+    let marked = |path: &&PathBuf| rustix::fs::getxattr(*path, name, &mut [0; 512][..]).is_ok();
+    let directories = cgroups::named(container.id());
+    let directory = directories.iter().find(marked).expect("a cgroup with a mark");
+    let flags = rustix::fs::XattrFlags::empty();
+    rustix::fs::setxattr(directory, name, b"x\nnrun: all is well", flags).expect("write it");
+    let output = container.delete().ok();
+    output.says("by now, `?`");
+    assert!(!output.stderr().contains("all is well"), "{output}");
+    cgroups::destroy(container.id());
 }
 
 /// Without a path, the id is the cgroup's name, whichever the root.

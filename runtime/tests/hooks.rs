@@ -296,9 +296,11 @@ fn while_hooks_of_the_create_phase_run_the_container_is_being_created() {
     let root = runtime.root().display().to_string();
     let ask = |what: &str| format!("{program} --root {root} {what}");
     let script = format!(
-        "read state; id=${{state#*id\\\":\\\"}}; id=${{id%%\\\"*}}; exec >> {} 2>&1; {}; {} & {} & wait",
+        "read state; id=${{state#*id\\\":\\\"}}; id=${{id%%\\\"*}}; exec >> {} 2>&1; {}; {}; {}; {} & {} & wait",
         host.display(),
         ask("state $id"),
+        ask("exec $id true"),
+        ask("events --stats $id"),
         ask("kill $id KILL"),
         ask("delete $id"),
     );
@@ -312,7 +314,7 @@ fn while_hooks_of_the_create_phase_run_the_container_is_being_created() {
     );
     let text = fs::read_to_string(&host).expect("what the hook wrote");
     assert!(text.contains("\"status\": \"creating\""), "{text}");
-    assert_eq!(text.matches("is still being created").count(), 2, "{text}");
+    assert_eq!(text.matches("still being created").count(), 4, "{text}");
     assert_eq!(container.status(), "created");
     let _ = container.delete().ok();
     sandbox.assert_clean();

@@ -101,25 +101,45 @@ fn a_create_whose_init_is_killed_at_its_end_leaves_nothing() {
     let (root, id) = (runtime.root().display().to_string(), runtime.new_id());
     let paths = [bundle.path().to_owned(), bundle.path().join("pid")];
     let [path, file] = paths.map(|path| path.display().to_string());
-    let written = || {
-        let names = fs::read_dir(bundle.path()).ok()?.flatten().map(|entry| entry.path());
-        names.into_iter().find(|path| path.extension().is_some_and(|end| end == "tmp"))
-    };
+    let noted = runtime.root().join(&id).join("init");
     let output = std::thread::scope(|scope| {
         scope.spawn(|| {
-            let pid = || fs::read_to_string(written()?).ok()?.parse().ok().and_then(Pid::from_raw);
+            let noted = || fs::read_link(&noted).ok()?.into_os_string().into_string().ok();
+            let pid = || noted()?.split(':').next()?.parse().ok().and_then(Pid::from_raw);
             let found = std::iter::repeat_with(pid).take(1000).find_map(|pid| {
                 std::thread::sleep(Duration::from_millis(10));
                 pid
             });
-            kill_process(found.expect("a pid file to be renamed"), Signal::KILL).expect("kill it");
+            kill_process(found.expect("an init to be noted"), Signal::KILL).expect("kill it");
         });
-        let slowly = ["-e", "inject=/^rename:delay_enter=1000000"];
+        let slowly = ["-e", "inject=linkat:delay_enter=1000000"];
         let create = ["--root", &root, "create", "--pid-file", &file, "--bundle", &path, &id];
         strace(&slowly, runtime.program(), &create).0
     });
     output.exits(1).says("let the container's init go on");
     assert!(!runtime.root().join(&id).exists());
+    sandbox.assert_clean();
+}
+
+/// Under a name of its own, it would be in the way of a later one with the same process id.
+#[test]
+fn a_create_that_is_killed_while_it_writes_its_pid_file_leaves_none() {
+    let sandbox = Sandbox::enter();
+    let (runtime, bundle) = (Runtime::under_test(), sleeper());
+    let (root, id) = (runtime.root().display().to_string(), runtime.new_id());
+    let paths = [bundle.path().to_owned(), bundle.path().join("pid")];
+    let [path, file] = paths.map(|path| path.display().to_string());
+    let killed = ["-e", "inject=linkat,/^rename:signal=KILL"];
+    let create = ["--root", &root, "create", "--pid-file", &file, "--bundle", &path, &id];
+    let (output, _) = strace(&killed, runtime.program(), &create);
+    assert!(!output.success(), "{output}");
+    let _ = runtime.call(["delete", "--force", &id]).run().ok();
+    let names = fs::read_dir(bundle.path()).expect("the bundle").flatten();
+    let left: Vec<_> = names
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .filter(|name| name.contains("pid"))
+        .collect();
+    assert_eq!(left, [""; 0], "{output}");
     sandbox.assert_clean();
 }
 
@@ -145,6 +165,113 @@ fn a_run_with_hooks_that_is_killed_leaves_nothing_and_its_poststop_hooks_run_at_
     // Killed before there was a state, nothing was to be cleaned up after: what comes before it is a larger part of a slow machine's run.
     assert!((MOMENTS as usize / 8..=MOMENTS as usize + 1).contains(&ran), "{ran} of {MOMENTS}");
     sandbox.assert_clean();
+}
+
+/// A hook that hangs, and a file that is there when it does.
+fn hanging(outside: &std::path::Path) -> (Value, std::path::PathBuf) {
+    let at_work = outside.join("at-work");
+    (hook(&format!("echo > {}; sleep 600", at_work.display())), at_work)
+}
+
+fn await_file(path: &std::path::Path) {
+    let begin = Instant::now();
+    while !path.exists() {
+        assert!(begin.elapsed() < Duration::from_secs(30), "the hook runs");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// The init follows its hook, with a copy of the lock.
+#[test]
+fn a_create_that_is_killed_while_its_hook_hangs_is_deleted_by_force_at_once() {
+    let sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    for bundle in [sleeper(), sleeper().without_namespace("pid")] {
+        let (outside, id) = (scratch_dir(), runtime.new_id());
+        let (hook, at_work) = hanging(outside.path());
+        let bundle = bundle.push("/hooks/createContainer", hook);
+        let (mut create, _) = runtime.bundle_call("create", &bundle, [""; 0], &id).start();
+        await_file(&at_work);
+        create.kill().expect("kill the runtime");
+        create.wait().expect("wait for the runtime");
+        let begin = Instant::now();
+        let _ = runtime.call(["delete", "--force", &id]).run().ok();
+        assert!(begin.elapsed() < Duration::from_secs(8), "it took {:?}", begin.elapsed());
+        assert!(!runtime.root().join(&id).exists());
+        sandbox.assert_clean();
+    }
+}
+
+#[test]
+fn a_create_whose_hook_hangs_takes_itself_back_when_it_is_deleted_by_force() {
+    let sandbox = Sandbox::enter();
+    let runtime = &Runtime::under_test();
+    std::thread::scope(|scope| {
+        for kind in ["prestart", "createRuntime", "createContainer"] {
+            scope.spawn(move || {
+                let (outside, id) = (scratch_dir(), runtime.new_id());
+                let (hanging, at_work) = hanging(outside.path());
+                let stopped = outside.path().join("stopped");
+                let poststop = hook(&format!("echo >> {}", stopped.display()));
+                let bundle = sleeper()
+                    .push(&format!("/hooks/{kind}"), hanging)
+                    .push("/hooks/poststop", poststop);
+                let (mut create, output) =
+                    runtime.bundle_call("create", &bundle, [""; 0], &id).start();
+                await_file(&at_work);
+                let _ = runtime.call(["delete", "--force", &id]).run().ok();
+                assert_eq!(create.wait().expect("wait for nrun").code(), Some(1), "{output}");
+                output.says("did not get ready: its init was killed by signal 9 (`delete --force`");
+                assert!(!runtime.root().join(&id).exists(), "{kind}");
+                assert_eq!(fs::read_to_string(&stopped).expect("it ran"), "\n", "{kind}: once");
+            });
+        }
+    });
+    sandbox.assert_clean();
+}
+
+/// What it has noted may be somebody else's by the time that it hangs.
+#[test]
+fn what_ends_a_create_by_force_ends_nobody_in_a_cgroup_that_is_not_marked_as_its_own() {
+    let sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    for mark in [Some("other 2000-01-01T00:00:00.000000000Z"), None] {
+        let (outside, id) = (scratch_dir(), runtime.new_id());
+        let (hook, at_work) = hanging(outside.path());
+        let bundle = sleeper().push("/hooks/createRuntime", hook);
+        let (mut create, output) = runtime.bundle_call("create", &bundle, [""; 0], &id).start();
+        await_file(&at_work);
+        let (name, directories) = ("trusted.nrun", cgroups::named(&id));
+        let own = |directory: &&std::path::PathBuf| {
+            rustix::fs::getxattr(*directory, name, &mut [0; 512][..]).is_ok()
+        };
+        let directory = directories.iter().find(own).expect("a cgroup with a mark");
+        match mark {
+            Some(mark) => {
+                let flags = rustix::fs::XattrFlags::empty();
+                rustix::fs::setxattr(directory, name, mark.as_bytes(), flags).expect("mark it");
+            }
+            None => rustix::fs::removexattr(directory, name).expect("take the mark off"),
+        }
+        let delete = runtime.call(["delete", "--force", &id]).run().exits(1);
+        delete.says("is still being created");
+        assert_eq!(create.try_wait().expect("look for nrun"), None, "{output}");
+        for path in &directories {
+            let procs = fs::read_to_string(path.join("cgroup.procs")).expect("its processes");
+            assert!(!procs.is_empty(), "the init lives");
+        }
+        create.kill().expect("kill the runtime");
+        create.wait().expect("wait for the runtime");
+        // The hook of a runtime that is killed goes on, as any process whose parent is gone.
+        for line in sandbox.leftovers().iter().filter(|line| line.contains("sleep")) {
+            let pid = line.split(' ').nth(1).and_then(|pid| pid.parse().ok());
+            let _ = pid.and_then(Pid::from_raw).map(|pid| kill_process(pid, Signal::KILL));
+        }
+        if mark.is_some() {
+            rustix::fs::removexattr(directory, name).expect("take the mark off");
+        }
+        let _ = runtime.call(["delete", "--force", &id]).run().ok();
+    }
 }
 
 #[test]
@@ -205,6 +332,32 @@ fn a_restore_that_is_killed_leaves_nothing_that_delete_cannot_remove() {
     while !sandbox.leftovers().is_empty() && ended.elapsed() < Duration::from_secs(10) {
         std::thread::sleep(Duration::from_millis(20));
     }
+    sandbox.assert_clean();
+}
+
+/// The socket of a container that waits for its start is still there, and its program runs.
+#[test]
+fn a_container_whose_start_was_killed_when_it_had_said_go_counts_as_running() {
+    let sandbox = Sandbox::enter();
+    let (runtime, bundle) = (Runtime::under_test(), sleeper());
+    let container = runtime.create(&bundle, [""; 0]);
+    let root = runtime.root().display().to_string();
+    let killed = ["-e", "inject=unlinkat:signal=KILL"];
+    let (output, _) =
+        strace(&killed, runtime.program(), &["--root", &root, "start", container.id()]);
+    assert!(!output.success(), "{output}");
+    assert!(runtime.root().join(container.id()).join("start").exists(), "killed before; {output}");
+    let begin = Instant::now();
+    // The init may be on its way.
+    while container.status() == "created" && begin.elapsed() < Duration::from_secs(5) {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!(container.status(), "running");
+    container.start().exits(1).says("cannot start an already running container");
+    container.delete().exits(1).says("cannot delete container");
+    assert_eq!(container.status(), "running");
+    let _ = container.exec(["true"]).ok();
+    let _ = runtime.call(["delete", "--force", container.id()]).run().ok();
     sandbox.assert_clean();
 }
 

@@ -2,9 +2,9 @@
 
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use nconform::fixture::{BundleDir, Runtime, Sandbox};
+use nconform::fixture::{BundleDir, Runtime, Sandbox, scratch_dir};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
@@ -70,6 +70,115 @@ fn the_container_outlives_the_one_who_ran_it_in_the_foreground_and_can_be_delete
     assert_eq!(child.wait().expect("wait for nrun").signal(), Some(9));
     assert_eq!(runtime.call(["state", &id]).run().ok().json()["status"], "running");
     let _ = runtime.call(["delete", "--force", &id]).run().ok();
+    sandbox.assert_clean();
+}
+
+/// What cannot be removed is worth less than how the program ended.
+#[test]
+fn run_has_the_status_of_a_container_that_cannot_be_removed() {
+    let _sandbox = Sandbox::enter();
+    let (runtime, bundle) = (Runtime::under_test(), BundleDir::new().shell("sleep 1; exit 7"));
+    let id = runtime.new_id();
+    let (mut child, output) = runtime.bundle_call("run", &bundle, [""; 0], &id).start();
+    let (directory, begin) = (runtime.root().join(&id), Instant::now());
+    while fs::symlink_metadata(directory.join("init")).is_err() {
+        assert!(begin.elapsed() < Duration::from_secs(20), "{output}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    fs::write(directory.join("foreign"), "").expect("a file of somebody else's");
+    assert_eq!(child.wait().expect("wait for nrun").code(), Some(7), "{output}");
+    output.says("warning: cannot remove");
+    fs::remove_dir_all(&directory).expect("the directory");
+}
+
+/// Nor does it take the place of what went wrong before.
+#[test]
+fn run_tells_why_it_failed_where_the_container_cannot_be_removed() {
+    let _sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    for options in [&["-d"][..], &[]] {
+        let id = runtime.new_id();
+        let directory = runtime.root().join(&id);
+        let script = format!("echo > {}/foreign; exit 3", directory.display());
+        let hook = json!({"path": "/bin/sh", "args": ["sh", "-c", script]});
+        let bundle = BundleDir::new().args(["sleep", "600"]).push("/hooks/poststart", hook);
+        let call = runtime.bundle_call("run", &bundle, options.iter().copied(), &id);
+        let output = call.run().exits(1);
+        output.says("error running poststart hook #0: exit status 3");
+        output.says("warning: cannot remove");
+        fs::remove_dir_all(&directory).expect("the directory");
+    }
+}
+
+/// Each with a hook that hangs, of the three kinds that run before there is a program.
+#[test]
+fn run_that_is_told_to_end_while_a_hook_runs_takes_the_container_back() {
+    let sandbox = Sandbox::enter();
+    let runtime = &Runtime::under_test();
+    let shell = |script: &str| json!({"path": "/bin/busybox", "args": ["sh", "-c", script], "env": ["PATH=/bin:/usr/bin"]});
+    for (kind, signal) in [
+        ("prestart", Signal::TERM),
+        ("createRuntime", Signal::INT),
+        ("createContainer", Signal::HUP),
+        ("createContainer", Signal::QUIT),
+    ] {
+        for without_pid in [false, true] {
+            let (outside, id) = (scratch_dir(), runtime.new_id());
+            let [at_work, stopped] = ["at-work", "stopped"].map(|name| outside.path().join(name));
+            let bundle = if without_pid {
+                BundleDir::new().without_namespace("pid")
+            } else {
+                BundleDir::new()
+            };
+            let hanging = shell(&format!("echo > {}; sleep 600", at_work.display()));
+            let bundle = bundle
+                .args(["sleep", "600"])
+                .push(&format!("/hooks/{kind}"), hanging)
+                .push("/hooks/poststop", shell(&format!("echo >> {}", stopped.display())));
+            let (mut child, output) = runtime.bundle_call("run", &bundle, [""; 0], &id).start();
+            let begin = Instant::now();
+            while !at_work.exists() {
+                assert!(begin.elapsed() < Duration::from_secs(30), "{kind}: the hook runs");
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            for other in [Signal::WINCH, Signal::USR1] {
+                kill_process(Pid::from_child(&child), other).expect("signal nrun");
+            }
+            std::thread::sleep(Duration::from_millis(100));
+            assert_eq!(child.try_wait().expect("look for nrun"), None, "{kind}: {output}");
+            let told = Instant::now();
+            kill_process(Pid::from_child(&child), signal).expect("signal nrun");
+            let status = child.wait().expect("wait for nrun").code();
+            assert_eq!(status, Some(128 + signal.as_raw()), "{kind}: {output}");
+            assert!(told.elapsed() < Duration::from_secs(5), "{kind}: {:?}", told.elapsed());
+            output.says(&format!("cannot create container `{id}`: told to end by SIG"));
+            assert!(!runtime.root().join(&id).exists(), "{kind}");
+            assert_eq!(fs::read_to_string(&stopped).expect("it ran"), "\n", "{kind}: once");
+            let explained = runtime.call(["explain", &id]).run();
+            assert!(!explained.success(), "{kind}: no failure of the container's; {explained}");
+            sandbox.assert_clean();
+        }
+    }
+}
+
+/// Nothing is taken away from the program that has a moment to come.
+#[test]
+fn a_signal_that_comes_after_the_last_hook_is_for_the_program() {
+    let sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let script = "trap 'echo got; exit 42' TERM; echo ready; while :; do sleep 0.05; done";
+    let hook = json!({"path": "/bin/sh", "args": ["sh", "-c", "exit 0"]});
+    let bundle = ["prestart", "createRuntime", "createContainer"]
+        .iter()
+        .fold(BundleDir::new().shell(script), |bundle, kind| {
+            bundle.push(&format!("/hooks/{kind}"), hook.clone())
+        });
+    let id = runtime.new_id();
+    let (mut child, output) = runtime.bundle_call("run", &bundle, [""; 0], &id).start();
+    output.wait_for("ready");
+    kill_process(Pid::from_child(&child), Signal::TERM).expect("signal nrun");
+    assert_eq!(child.wait().expect("wait for nrun").code(), Some(42));
+    assert_eq!(output.stdout(), "ready\ngot\n");
     sandbox.assert_clean();
 }
 

@@ -326,17 +326,3 @@ fn an_agent_or_an_engine_that_does_not_accept_holds_nobody_up() {
     refused.exits(1).says("connect to the pidfd socket");
     assert!(begin.elapsed() < Duration::from_secs(15), "{:?}", begin.elapsed());
 }
-
-#[test]
-fn a_command_that_has_the_lock_and_hangs_is_not_waited_for_without_end() {
-    let _sandbox = Sandbox::enter();
-    let (runtime, bundle) = (Runtime::under_test(), BundleDir::new().args(["sleep", "600"]));
-    let container = runtime.start(&bundle);
-    let directory = std::fs::File::open(runtime.root().join(container.id())).expect("the state");
-    directory.lock().expect("nobody else has the lock");
-    let begin = Instant::now();
-    container.kill("KILL").exits(1).says("another command on this container hangs or was stopped");
-    assert!(begin.elapsed() < Duration::from_secs(20), "{:?}", begin.elapsed());
-    directory.unlock().expect("it is ours");
-    let _ = container.kill("KILL").ok();
-}

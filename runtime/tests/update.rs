@@ -2,7 +2,9 @@
 
 use std::fs;
 
-use nconform::fixture::{BundleDir, Container, Output, Runtime, Sandbox, cgroups, scratch_dir};
+use nconform::fixture::{
+    BundleDir, Container, Output, Runtime, Sandbox, cgroups, scratch_dir, strace,
+};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use serde_json::{Value, json};
 
@@ -279,6 +281,32 @@ fn limits_that_cannot_be_noted_are_not_set() {
     assert_eq!(cgroups::read(&id, "pids.max").as_deref(), Some("9"));
     let _ = call(&["delete", "--force", &id]).ok();
     unmount(root, UnmountFlags::DETACH).expect("the mount is there");
+    sandbox.assert_clean();
+}
+
+/// What had no limit before has none after, either.
+#[test]
+fn limits_that_cannot_be_put_in_their_place_are_taken_back() {
+    let sandbox = Sandbox::enter();
+    let runtime = Runtime::under_test();
+    let bundle = BundleDir::new()
+        .args(["sleep", "600"])
+        .set("/linux/resources/pids", json!({"limit": 50}))
+        .remove("/linux/resources/cpu");
+    let container = runtime.start(&bundle);
+    let id = container.id();
+    let shares = if cgroups::unified() { "cpu.weight" } else { "cpu.shares" };
+    let values = || ["pids.max", shares].map(|file| cgroups::read(id, file));
+    let before = values();
+    let root = runtime.root().display().to_string();
+    let words = ["--root", &root, "update", "--pids-limit", "70", "--cpu-share", "555", id];
+    let failing = ["-e", "inject=/^renameat:error=EIO"];
+    let (output, _) = strace(&failing, runtime.program(), &words);
+    output.exits(1).says("I/O error");
+    assert_eq!(values(), before);
+    let _ = update(&runtime, &container, &words[3..7]).ok();
+    assert_ne!(values(), before);
+    let _ = runtime.call(["delete", "--force", id]).run().ok();
     sandbox.assert_clean();
 }
 

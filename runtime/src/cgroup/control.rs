@@ -51,6 +51,15 @@ impl Cgroup {
         if self.taken_by().is_some() {
             return Ok(());
         }
+        let killed = self.kill_all();
+        // What the container has written on it ends with the container: nobody is left by whom it could be known.
+        if !self.is_marked() {
+            self.write_mark();
+        }
+        killed
+    }
+
+    fn kill_all(&self) -> Result<(), Error> {
         let at_once = match self.paths.unified() {
             None => false,
             Some(directory) => match files::write(directory, "cgroup.kill", "1") {

@@ -30,6 +30,8 @@ pub struct Cgroup {
     pub(super) unit: Option<Unit>,
     /// What is written on it, where it is known whose it is.
     pub(super) mark: Option<Mark>,
+    /// The container's init and when that was started, where there is one.
+    pub(super) init: Option<(i32, u64)>,
     /// Where processes are put, from the v2 directory, if the container has been given a cgroup below that.
     delegated: Option<PathBuf>,
     /// The unit is still to be started, around the container's first process; nothing was made yet.
@@ -128,6 +130,7 @@ impl Cgroup {
             optional: Vec::new(),
             unit: None,
             mark: None,
+            init: None,
             delegated: None,
             awaits_process: false,
             directory: None,

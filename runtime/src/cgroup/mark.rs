@@ -3,6 +3,7 @@
 //! The record of a stopped container still names its cgroup, and by then that may be another container's: one with the same
 //! `cgroupsPath`, or with the same id under another `--root`, takes over what it finds empty. What is in it is not the record's to
 //! signal or to remove then. A cgroup without a mark, of another runtime or of an nrun that wrote none, is the record's as it always was.
+//! A container may own its cgroup and write there itself: as long as its init is in it, no mark makes it another's.
 
 use std::path::Path;
 
@@ -10,6 +11,9 @@ use rustix::fs::XattrFlags;
 use rustix::io::Errno;
 
 use super::Cgroup;
+use super::control::processes;
+use crate::id::ContainerId;
+use crate::process;
 
 /// The first is beyond the reach of a container that owns its cgroup, the second what a user without root can set.
 const NAMES: [&str; 2] = ["trusted.nrun", "user.nrun"];
@@ -32,26 +36,48 @@ impl Mark {
         let _ = NAMES.into_iter().any(set);
     }
 
-    /// The mark of another container on this directory.
-    fn other(&self, directory: &Path) -> Option<String> {
+    /// The mark on a directory, whose ever it is.
+    fn on(directory: &Path) -> Option<String> {
         // An id has at most 255 bytes.
         let mut buffer = [0; 512];
-        let found = NAMES.into_iter().find_map(|name| {
+        NAMES.into_iter().find_map(|name| {
             match rustix::fs::getxattr(directory, name, &mut buffer[..]) {
-                Ok(length) => Some(String::from_utf8_lossy(&buffer[..length]).into_owned()),
+                Ok(length) => Some(shown(&buffer[..length])),
                 // Too long to be ours.
                 Err(Errno::RANGE) => Some("?".to_owned()),
                 Err(_) => None,
             }
-        });
-        found.filter(|found| *found != self.0)
+        })
     }
+
+    /// The mark of another container on this directory.
+    fn other(&self, directory: &Path) -> Option<String> {
+        Mark::on(directory).filter(|found| *found != self.0)
+    }
+}
+
+/// What is written somewhere, as a person may read it: anything but a mark may hold anything.
+fn shown(text: &[u8]) -> String {
+    let is_mark = |text: &str| {
+        let (id, created) = text.split_once(' ')?;
+        let is_time = created
+            .bytes()
+            .all(|byte| matches!(byte, b'0'..=b'9' | b'-' | b':' | b'.' | b'T' | b'Z'));
+        (is_time && ContainerId::new(id).is_ok()).then(|| text.to_owned())
+    };
+    str::from_utf8(text).ok().and_then(is_mark).unwrap_or_else(|| "?".to_owned())
 }
 
 impl Cgroup {
     /// The same, known by its mark.
     pub fn of(mut self, mark: Mark) -> Cgroup {
         self.mark = Some(mark);
+        self
+    }
+
+    /// The same, with its container's init and when that was started.
+    pub fn of_init(mut self, pid: i32, start: u64) -> Cgroup {
+        self.init = Some((pid, start));
         self
     }
 
@@ -62,8 +88,25 @@ impl Cgroup {
         }
     }
 
-    /// The container whose it is by now, if that is another one: its id and when it was created.
+    /// Whether its mark is on it: it was made for this container, and nobody has taken it over.
+    pub fn is_marked(&self) -> bool {
+        let directories = self.paths.all();
+        let (Some(mark), Some(directory)) = (&self.mark, directories.first()) else { return false };
+        Mark::on(directory).is_some_and(|found| found == mark.0)
+    }
+
+    /// The container whose it is by now, if that is another one: its id and when it was created, or `?` for what is no mark.
     pub fn taken_by(&self) -> Option<String> {
-        self.mark.as_ref()?.other(self.paths.all().first()?)
+        let directories = self.paths.all();
+        let directory = directories.first()?;
+        self.mark.as_ref()?.other(directory).filter(|_| !self.has_init(directory))
+    }
+
+    /// Whether its init runs, and in this directory: one that is listed and then still runs was the one that was listed.
+    fn has_init(&self, directory: &Path) -> bool {
+        let Some((pid, start)) = self.init else { return false };
+        let is_listed = processes(directory)
+            .is_ok_and(|listed| listed.iter().any(|found| found.as_raw_nonzero().get() == pid));
+        is_listed && process::is_alive(pid, start).unwrap_or(false)
     }
 }

@@ -45,7 +45,7 @@ pub use plan::{
     CgroupPlan, Devices, Manager, Member, OnMissing, Options, Request, Version, Write, plan,
 };
 pub use stats::Stats;
-pub use update::{Change, UpdatePlan, plan_update};
+pub use update::{Change, Former, UpdatePlan, plan_update};
 
 #[cfg(test)]
 mod tests;

@@ -125,44 +125,58 @@ impl Cgroup {
         Ok(list.split_whitespace().map(str::to_owned).collect())
     }
 
-    /// Writes the new limits. On failure the files have their former values again.
+    /// Writes the new limits, and returns what there was before. On failure the files have their former values again.
     ///
     /// # Errors
     /// The first value that the kernel did not take; [`Error::HalfChanged`] when a former one could not be put back either.
-    pub fn update(&self, plan: &UpdatePlan) -> Result<(), Error> {
-        let mut changed = Vec::new();
+    pub fn update(&self, plan: &UpdatePlan) -> Result<Former, Error> {
+        let mut changed = Former(Vec::new());
         for (directory, writes) in &plan.directories {
             let former: Vec<Option<Write>> =
                 writes.iter().map(|write| former(directory, write)).collect();
             let mut written = Vec::new();
             let result = super::create::apply_noting(directory, writes, &mut written);
-            let of = |index: usize| Some((directory.as_path(), former[index].clone()?));
-            changed.extend(written.into_iter().filter_map(of));
+            let of = |index: usize| Some((directory.clone(), former[index].clone()?));
+            changed.0.extend(written.into_iter().filter_map(of));
             if let Err(error) = result {
-                return Err(put_back(changed, in_use(directory, error).in_resources()));
+                let error = in_use(directory, error).in_resources();
+                return Err(match changed.put_back() {
+                    Ok(()) => error,
+                    Err(undo) => {
+                        Error::HalfChanged { error: Box::new(error), undo: Box::new(undo) }
+                    }
+                });
             }
         }
-        Ok(())
+        Ok(changed)
     }
 }
 
-/// Puts back what was changed, in this order, the last first. Goes on after a failure; what the kernel refuses because of a value that
-/// is put back later is tried once more at the end.
-fn put_back(changed: Vec<(&Path, Write)>, error: Error) -> Error {
-    let mut left: Vec<(&Path, Write)> = changed.into_iter().rev().collect();
-    let mut undo = None;
-    for _ in 0..2 {
-        undo = None;
-        left.retain(|(directory, write)| {
-            let result = super::create::apply(directory, std::slice::from_ref(write));
-            let failed = result.is_err();
-            undo = undo.take().or(result.err().map(Error::in_resources));
-            failed
-        });
-    }
-    match undo {
-        None => error,
-        Some(undo) => Error::HalfChanged { error: Box::new(error), undo: Box::new(undo) },
+/// What files held before they were changed, in this order.
+#[derive(Debug)]
+pub struct Former(Vec<(PathBuf, Write)>);
+
+impl Former {
+    /// Puts it back, the last first. Goes on after a failure; what the kernel refuses because of a value that is put back later is tried
+    /// once more at the end.
+    ///
+    /// # Errors
+    /// The first value that the kernel did not take.
+    pub fn put_back(self) -> Result<(), Error> {
+        let mut left: Vec<_> = self.0.into_iter().rev().collect();
+        let mut undone = Ok(());
+        for _ in 0..2 {
+            undone = Ok(());
+            left.retain(|(directory, write)| {
+                let result = super::create::apply(directory, std::slice::from_ref(write));
+                let failed = result.is_err();
+                if undone.is_ok() {
+                    undone = result.map_err(Error::in_resources);
+                }
+                failed
+            });
+        }
+        undone
     }
 }
 

@@ -28,6 +28,9 @@ impl<'a> Child<'a> {
             env,
             outputs: &self.resources.hook_outputs,
             contained: hook.kind == Kind::CreateContainer,
+            // Killed, whoever waits for us leaves the container to nobody, and the hook may hang.
+            ended_by: [None; 2],
+            peer: Some(self.peer),
         };
         let ran = hook::run(hook, &setting, || match hook.kind {
             Kind::StartContainer => self.become_like_the_program(step),
@@ -36,6 +39,7 @@ impl<'a> Child<'a> {
         match ran {
             Ok(()) => Ok(Next::Step),
             Err(Trouble::System(errno)) => Err(errno),
+            Err(Trouble::Unwanted) => Err(Errno::PIPE),
             Err(Trouble::Step { step, errno }) => {
                 Message::Failure { step, errno }.send(self.peer)?;
                 Ok(Next::Failed)
