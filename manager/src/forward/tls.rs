@@ -2,8 +2,10 @@
 //! any of it in memory.
 
 use super::address::host_and_port;
+use super::connection::wait;
 use crate::certificates;
 use crate::registry::TlsFault;
+use rustix::event::PollFlags;
 use rustix::net::{RecvFlags, recv};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
@@ -13,6 +15,7 @@ use rustls::{
 };
 use std::io::{self, Read, Write as _};
 use std::net::TcpStream;
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -113,7 +116,7 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    /// Shakes hands with whoever is at `place`, until the deadline. What the socket's limits are holds for each step.
+    /// Shakes hands with whoever is at `place`, until the deadline. The socket does not block.
     pub(super) fn over(
         tcp: TcpStream,
         place: &str,
@@ -125,34 +128,34 @@ impl Stream {
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
         let tls = ClientConnection::new(Arc::clone(config), name).map_err(io::Error::other)?;
         let mut stream = Self { tls, tcp };
-        while stream.tls.is_handshaking() {
+        while stream.tls.is_handshaking() || stream.tls.wants_write() {
             if Instant::now() > deadline {
                 return Err(io::ErrorKind::TimedOut.into());
             }
-            if stream.tls.wants_write() {
-                stream.tls.write_tls(&mut stream.tcp)?;
-            } else if stream.tls.read_tls(&mut stream.tcp)? == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            } else {
-                stream.process()?;
+            let is_writing = stream.tls.wants_write();
+            match if is_writing { stream.flush() } else { stream.hear() } {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    let flags = if is_writing { PollFlags::OUT } else { PollFlags::IN };
+                    wait(stream.as_fd(), flags, deadline)?;
+                }
+                step => step?,
             }
         }
-        stream.flush()?;
         Ok(stream)
     }
 
-    /// Sends a message whole.
-    pub(super) fn send(&mut self, message: &[u8]) -> io::Result<()> {
-        let mut rest = message;
-        while !rest.is_empty() {
-            let taken = self.tls.writer().write(rest)?;
-            rest = &rest[taken..];
-            self.flush()?;
-        }
-        Ok(())
+    pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.tcp.as_fd()
     }
 
-    fn flush(&mut self) -> io::Result<()> {
+    /// Takes some of a message, once what was taken before is on its way.
+    pub(super) fn send(&mut self, message: &[u8]) -> io::Result<usize> {
+        self.flush()?;
+        self.tls.writer().write(message)
+    }
+
+    /// Sends what was taken.
+    pub(super) fn flush(&mut self) -> io::Result<()> {
         while self.tls.wants_write() {
             self.tls.write_tls(&mut self.tcp)?;
         }
@@ -171,6 +174,14 @@ impl Stream {
             }
             self.process()?;
         }
+    }
+
+    /// Reads what belongs to the handshake.
+    fn hear(&mut self) -> io::Result<()> {
+        if self.tls.read_tls(&mut self.tcp)? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.process()
     }
 
     /// Reads what has come, without waiting, and forgets it. Whether the other side has closed the connection.
@@ -207,9 +218,7 @@ impl Drop for Stream {
     /// The other side is told that this is the end, if it can take that at once.
     fn drop(&mut self) {
         self.tls.send_close_notify();
-        if self.tcp.set_nonblocking(true).is_ok() {
-            let _ = self.flush();
-        }
+        let _ = self.flush();
     }
 }
 

@@ -1,8 +1,11 @@
 //! The container's log, as the pump sees it: what cannot be written is lost and counted, and what follows is tried
 //! again. A full disk that somebody has cleared does not keep a container silent until it is started anew.
 
+use crate::forward::Forwarder;
 use crate::journal::{Stream, Writer};
+use rustix::event::PollFlags;
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
 /// The container's state is not written more often than this on account of its log.
@@ -40,10 +43,19 @@ impl<'a> Log<'a> {
         self.note(taken);
     }
 
+    /// The container has ended: what is left of its output may take a few seconds, [`Log::finish`] included.
+    pub fn begin_last_turn(&mut self) {
+        if let Some(forwarder) = self.writer.forwarder_mut() {
+            forwarder.begin_last_turn();
+        }
+    }
+
     /// Writes what is left, and says why the log is not complete, if it is not.
     pub fn finish(&mut self) -> Option<String> {
         let finished = self.writer.finish();
         self.note(finished);
+        let sent = self.writer.forwarder_mut().map_or(Ok(()), Forwarder::finish);
+        self.note(sent);
         self.fault.as_ref().map(Fault::to_string)
     }
 
@@ -62,16 +74,32 @@ impl<'a> Log<'a> {
         self.tell(now);
     }
 
+    /// Whether somebody who is sent the log has not taken everything yet.
+    pub fn is_behind(&self) -> bool {
+        self.writer.forwarder().is_some_and(Forwarder::is_behind)
+    }
+
+    /// Until when nothing more is to be taken, because that somebody is slow.
+    pub fn held_until(&self) -> Option<Instant> {
+        self.writer.forwarder().and_then(Forwarder::held_until)
+    }
+
+    /// What is waited for: [`Log::turn`] is to be called when it is ready.
+    pub fn watch(&self) -> Option<(BorrowedFd<'_>, PollFlags)> {
+        self.writer.forwarder().and_then(Forwarder::watch)
+    }
+
     /// When [`Log::turn`] is to be called, if not before.
     pub fn due(&self) -> Option<Instant> {
         let untold = self.fault.as_ref().filter(|fault| !fault.told).map(|fault| fault.due);
-        [untold, self.writer.due()].into_iter().flatten().min()
+        let unsent = self.writer.forwarder().and_then(Forwarder::due);
+        [untold, unsent].into_iter().flatten().min()
     }
 
     /// Does what it is time for.
     pub fn turn(&mut self, now: Instant) {
-        let retried = self.writer.retry();
-        self.note(retried);
+        let sent = self.writer.forwarder_mut().map_or(Ok(()), Forwarder::turn);
+        self.note(sent);
         self.tell(now);
     }
 

@@ -1,0 +1,84 @@
+//! Collectors that are slow, silent, or away for a while: what they hold up, and what comes of the lines that wait for them.
+
+use super::collectors::{accept, clear, listen, options};
+use super::fluentd::{acknowledge, number, value};
+use super::world::{World, eventually};
+use std::time::{Duration, Instant};
+
+/// A container that sends receipts are asked for.
+fn with_receipts(place: impl std::fmt::Display) -> Vec<String> {
+    vec![
+        format!("fluentd-address=tcp://{place}"),
+        "fluentd-request-ack=true".to_owned(),
+        "fluentd-retry-wait=200ms".to_owned(),
+    ]
+}
+
+#[test]
+fn a_collector_that_is_slow_holds_nothing_up_for_long_and_what_it_does_not_take_is_counted() {
+    let world = World::new();
+    let (listener, place) = listen();
+    let collector = std::thread::spawn(move || {
+        let mut stream = accept(&listener);
+        let mut taken = 0;
+        loop {
+            // Nothing comes any more.
+            if stream.peek(&mut [0]).is_ok_and(|length| length == 0) {
+                return taken;
+            }
+            let message = value(&mut stream);
+            std::thread::sleep(Duration::from_millis(500));
+            taken += number(&message[2]).min(1);
+            acknowledge(&mut stream, &message);
+        }
+    });
+    let opts = with_receipts(place);
+    let options = [&["-d"][..], &options("fluentd", &opts)].concat();
+    let script = "for n in $(seq 200); do echo line $n; done; sleep 1000";
+    world.run(&options, &["sh", "-c", script]).ok();
+    std::thread::sleep(Duration::from_secs(1));
+    let begun = Instant::now();
+    world.nman(["kill", "web"]).ok();
+    world.nman(["wait", "web"]).ok();
+    // Five seconds for what waits, and some for the machine.
+    assert!(begun.elapsed() < Duration::from_secs(9), "{:?}", begun.elapsed());
+    let error = world.inspect("web", "/State/Error");
+    let error = error.as_str().unwrap();
+    let reason = format!("tcp://{place} does not take it: it is too slow; ");
+    let lost = error.split_once(&reason).expect(error).1;
+    let lost = lost.strip_suffix(" bytes of output are lost").expect(error);
+    let all: usize = (1..=200).map(|n| format!("line {n}\n").len()).sum();
+    let taken: u32 = collector.join().unwrap();
+    // Of the last one nobody here knows that it was taken.
+    let sum = |taken: u32| (1..=taken).map(|n| format!("line {n}\n").len()).sum::<usize>();
+    let left = all - lost.parse::<usize>().unwrap();
+    assert!(
+        left == sum(taken) || left == sum(taken - 1),
+        "{taken} were taken, {left} bytes of {all}"
+    );
+    assert!((5..=30).contains(&taken), "{taken}");
+    clear(&world);
+}
+
+#[test]
+fn a_container_is_signalled_and_killed_at_once_while_its_collector_takes_nothing() {
+    let world = World::new();
+    let (listener, place) = listen();
+    let opts = [format!("fluentd-address=tcp://{place}"), "fluentd-write-timeout=1m".to_owned()];
+    let options = [&["-d"][..], &options("fluentd", &opts)].concat();
+    // Far more than the sockets hold.
+    let script = "trap 'echo >/asked' USR1; yes $(seq -s , 1 2000) | head -c 30000000; echo >/done; \
+        while :; do sleep 0.1; done";
+    world.run(&options, &["sh", "-c", script]).ok();
+    let _silent = accept(&listener);
+    let is_there = |file: &str| world.nman(["exec", "web", "test", "-e", file]).success();
+    eventually("it is not kept from writing", || is_there("/done"));
+    let begun = Instant::now();
+    world.nman(["kill", "-s", "USR1", "web"]).ok();
+    eventually("the signal has arrived", || is_there("/asked"));
+    world.nman(["kill", "web"]).ok();
+    assert!(begun.elapsed() < Duration::from_secs(9), "{:?}", begun.elapsed());
+    let error = world.inspect("web", "/State/Error");
+    assert!(error.as_str().unwrap().ends_with(" bytes of output are lost"), "{error}");
+    clear(&world);
+}
