@@ -16,8 +16,8 @@ use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// So long is waited for the receipt of a message.
-const FOR_RECEIPT: Duration = Duration::from_secs(2);
+/// So long is waited for the receipt of a message: whoever is slow has it, as long as the connection is there, and would have it twice.
+const FOR_RECEIPT: Duration = Duration::from_secs(60);
 /// What comes as an answer is not longer than this.
 const LONGEST_ANSWER: usize = 1024;
 

@@ -1,8 +1,9 @@
 //! Collectors that are slow, silent, or away for a while: what they hold up, and what comes of the lines that wait for them.
 
-use super::collectors::{accept, clear, listen, options};
+use super::collectors::{COUNTS, accept, clear, listen, options};
 use super::fluentd::{acknowledge, number, value};
 use super::world::{World, eventually};
+use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 /// A container that sends receipts are asked for.
@@ -80,5 +81,30 @@ fn a_container_is_signalled_and_killed_at_once_while_its_collector_takes_nothing
     assert!(begun.elapsed() < Duration::from_secs(9), "{:?}", begun.elapsed());
     let error = world.inspect("web", "/State/Error");
     assert!(error.as_str().unwrap().ends_with(" bytes of output are lost"), "{error}");
+    clear(&world);
+}
+
+#[test]
+fn a_collector_may_take_its_time_to_acknowledge_and_gets_each_record_once() {
+    let world = World::new();
+    let (listener, place) = listen();
+    let opts = with_receipts(place);
+    let options = [&["-d"][..], &options("fluentd", &opts)].concat();
+    world.run(&options, &["sh", "-c", COUNTS]).ok();
+    let mut stream = accept(&listener);
+    let message = value(&mut stream);
+    acknowledge(&mut stream, &message);
+    assert_eq!(number(&message[2]), 1);
+    drop((stream, listener));
+    std::thread::sleep(Duration::from_millis(300));
+    let listener = TcpListener::bind(place).unwrap();
+    let mut stream = accept(&listener);
+    for expected in 2..6 {
+        let message = value(&mut stream);
+        assert_eq!(number(&message[2]), expected);
+        std::thread::sleep(Duration::from_millis(2500));
+        acknowledge(&mut stream, &message);
+    }
+    assert_eq!(world.inspect("web", "/State/Error"), "");
     clear(&world);
 }
