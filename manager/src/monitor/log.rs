@@ -1,6 +1,7 @@
 //! The container's log, as the pump sees it: what cannot be written is lost and counted, and what follows is tried
 //! again. A full disk that somebody has cleared does not keep a container silent until it is started anew.
 
+use crate::container::Dir;
 use crate::forward::Forwarder;
 use crate::journal::{Stream, Writer};
 use rustix::event::PollFlags;
@@ -12,15 +13,17 @@ use std::time::{Duration, Instant};
 const BETWEEN_REPORTS: Duration = Duration::from_secs(1);
 
 /// A log, and what is wrong with it in this life of the container.
-pub struct Log<'a> {
-    writer: &'a mut Writer,
-    /// Writes down what is wrong. `false` if it could not: the state may be on the same full disk.
-    report: &'a dyn Fn(&str) -> bool,
+#[derive(Debug)]
+pub struct Log {
+    writer: Writer,
+    /// Where what is wrong is written down.
+    dir: Dir,
     /// What the writer had lost before.
     before: u64,
     fault: Option<Fault>,
 }
 
+#[derive(Debug)]
 struct Fault {
     reason: io::Error,
     lost: u64,
@@ -30,11 +33,16 @@ struct Fault {
     due: Instant,
 }
 
-impl<'a> Log<'a> {
-    /// A log of which nothing is known to be lost in this life.
-    pub fn new(writer: &'a mut Writer, report: &'a dyn Fn(&str) -> bool) -> Self {
-        let before = writer.lost();
-        Self { writer, report, before, fault: None }
+impl Log {
+    /// The log of the container with this directory.
+    #[must_use]
+    pub fn new(writer: Writer, dir: Dir) -> Self {
+        Self { writer, dir, before: 0, fault: None }
+    }
+
+    /// The container is started: nothing is known to be lost in this life.
+    pub fn begin_life(&mut self) {
+        (self.before, self.fault) = (self.writer.lost(), None);
     }
 
     /// Takes what the container has written.
@@ -50,12 +58,22 @@ impl<'a> Log<'a> {
         }
     }
 
-    /// Writes what is left, and says why the log is not complete, if it is not.
-    pub fn finish(&mut self) -> Option<String> {
+    /// Writes what is left, and says why the log is not complete, if it is not. What waits to be sent goes on waiting: the container may be
+    /// started again.
+    pub fn end_life(&mut self) -> Option<String> {
         let finished = self.writer.finish();
         self.note(finished);
+        self.fault()
+    }
+
+    /// The container has ended for good: sends what waits for the last time, and says why the log is not complete, if it is not.
+    pub fn finish(&mut self) -> Option<String> {
         let sent = self.writer.forwarder_mut().map_or(Ok(()), Forwarder::finish);
         self.note(sent);
+        self.fault()
+    }
+
+    fn fault(&self) -> Option<String> {
         self.fault.as_ref().map(Fault::to_string)
     }
 
@@ -106,7 +124,8 @@ impl<'a> Log<'a> {
     /// Writes down what is wrong, if it is time to.
     fn tell(&mut self, now: Instant) {
         if let Some(fault) = self.fault.as_mut().filter(|fault| !fault.told && fault.due <= now) {
-            fault.told = (self.report)(&fault.to_string());
+            // The state may be on the same full disk.
+            fault.told = self.dir.set_error(&fault.to_string()).is_ok();
             fault.due = now + BETWEEN_REPORTS;
         }
     }

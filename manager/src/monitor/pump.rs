@@ -74,7 +74,7 @@ pub struct Pump<'a> {
     signals: &'a SignalFd,
     init: Pid,
     pidfd: OwnedFd,
-    log: Log<'a>,
+    log: &'a mut Log,
     begun: Instant,
     /// Until then nobody is let in: there are no descriptors to be had, and whoever waits to be let in goes on waiting.
     deaf: Option<Instant>,
@@ -109,7 +109,7 @@ pub struct Parts<'a> {
     /// The same.
     pub pidfd: OwnedFd,
     /// The container's log.
-    pub log: Log<'a>,
+    pub log: &'a mut Log,
     /// When the container's program was started.
     pub begun: Instant,
 }
@@ -181,7 +181,7 @@ impl<'a> Pump<'a> {
         }
         let ran = self.begun.elapsed();
         self.drain()?;
-        let log_failed = self.log.finish();
+        let log_failed = self.log.end_life();
         let clients = self.clients.into_iter().map(|client| client.socket).collect();
         Ok(Ended { code: code.unwrap_or(255), ran, clients, log_failed })
     }
@@ -544,23 +544,26 @@ pub enum Idle {
 pub fn idle(
     signals: &SignalFd,
     sources: &mut [Box<dyn Watched>],
+    log: &mut Log,
     deadline: Instant,
 ) -> Result<Idle, Errno> {
     let mut sources: Vec<&mut dyn Watched> =
         sources.iter_mut().map(|source| &mut **source as &mut dyn Watched).collect();
     let mut fds = vec![PollFd::new(signals, PollFlags::IN)];
+    fds.extend(log.watch().map(|(fd, flags)| PollFd::from_borrowed_fd(fd, flags)));
     let places = Places::of(&sources, &mut fds);
     let left = deadline.saturating_duration_since(Instant::now());
     if left.is_zero() {
         return Ok(Idle::Due);
     }
-    let timeout = patience(&sources, Some(deadline));
+    let timeout = patience(&sources, log.due().into_iter().chain([deadline]).min());
     match poll(&mut fds, timeout.as_ref()) {
         Ok(_) | Err(Errno::INTR) => {}
         Err(errno) => return Err(errno),
     }
     let ready = places.ready(&sources, &fds);
     take_turns(&mut sources, ready);
+    log.turn(Instant::now());
     reap(None, &mut sources);
     let mut idle = Idle::Woken;
     while let Ok(Some(received)) = signals.read() {

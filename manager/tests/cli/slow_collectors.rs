@@ -1,7 +1,8 @@
 //! Collectors that are slow, silent, or away for a while: what they hold up, and what comes of the lines that wait for them.
 
-use super::collectors::{COUNTS, accept, clear, listen, options};
-use super::fluentd::{acknowledge, number, value};
+use super::collectors::{COUNTS, accept, clear, listen, nowhere, options};
+use super::fluentd::{acknowledge, number, record, value};
+use super::log_drivers::said;
 use super::world::{World, eventually};
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
@@ -106,5 +107,53 @@ fn a_collector_may_take_its_time_to_acknowledge_and_gets_each_record_once() {
         acknowledge(&mut stream, &message);
     }
     assert_eq!(world.inspect("web", "/State/Error"), "");
+    clear(&world);
+}
+
+#[test]
+fn what_waits_is_kept_while_its_container_is_started_again() {
+    let world = World::new();
+    let place = nowhere();
+    let opts = [
+        format!("fluentd-address=tcp://{place}"),
+        "fluentd-async=true".to_owned(),
+        "fluentd-retry-wait=200ms".to_owned(),
+    ];
+    let options = [&["-d", "--restart", "on-failure:4"][..], &options("fluentd", &opts)].concat();
+    let script = "n=$(cat /n 2>/dev/null || echo 0); n=$((n+1)); echo $n >/n; echo line $n; exit 1";
+    world.run(&options, &["sh", "-c", script]).ok();
+    eventually("it was started again", || {
+        world.inspect("web", "/RestartCount").as_u64().unwrap() > 1
+    });
+    let listener = TcpListener::bind(place).unwrap();
+    let collector = std::thread::spawn(move || {
+        let mut stream = accept(&listener);
+        (0..5).map(|_| record(&mut stream)).collect::<Vec<_>>()
+    });
+    world.nman(["wait", "web"]).ok();
+    let records = collector.join().unwrap();
+    let lines = records.iter().filter(|record| record["source"] == "stdout");
+    assert_eq!(lines.map(number).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
+    assert_eq!(world.inspect("web", "/State/Error"), "");
+    clear(&world);
+}
+
+#[test]
+fn what_waits_is_sent_for_the_last_time_when_a_container_is_stopped_between_two_lives() {
+    let world = World::new();
+    let place = nowhere();
+    let opts = [format!("fluentd-address=tcp://{place}"), "fluentd-async=true".to_owned()];
+    let options = [&["-d", "--restart", "always"][..], &options("fluentd", &opts)].concat();
+    world.run(&options, &["echo", "line 1"]).ok();
+    eventually("it rests", || {
+        world.inspect("web", "/RestartCount").as_u64().unwrap() > 4
+            && world.inspect("web", "/State/Status") == "restarting"
+    });
+    world.nman(["stop", "web"]).ok();
+    let error = world.inspect("web", "/State/Error");
+    let all = said(&world, "web").0.len();
+    assert!(all >= 5 * "line 1\n".len(), "{all}");
+    let expected = format!("Connection refused (os error 111); {all} bytes of output are lost");
+    assert!(error.as_str().unwrap().ends_with(&expected), "{error}");
     clear(&world);
 }
