@@ -20,6 +20,8 @@ use std::time::{Duration, Instant};
 const FOR_RECEIPT: Duration = Duration::from_secs(60);
 /// What comes as an answer is not longer than this.
 const LONGEST_ANSWER: usize = 1024;
+/// So often in a row is read what nobody has asked for: somebody may talk without an end.
+pub(super) const READS: usize = 16;
 
 /// A connection.
 #[derive(Debug)]
@@ -101,15 +103,16 @@ impl Connection {
             Way::Stream(stream) => (*stream).as_fd(),
             Way::Tcp(stream) => (*stream).as_fd(),
         };
-        // What it says is not asked for.
-        let mut buffer = [0; 256];
-        loop {
+        // What it says is not asked for. If it says more, that is in its own way.
+        let mut buffer = [0; 4096];
+        for _ in 0..READS {
             match recv(fd, &mut buffer, RecvFlags::DONTWAIT) {
                 Ok((length, _)) if length > 0 => {}
                 Err(Errno::AGAIN | Errno::INTR) => return false,
                 Ok(_) | Err(_) => return true,
             }
         }
+        false
     }
 }
 
@@ -274,4 +277,31 @@ impl From<Way> for Connection {
 fn left(deadline: Instant) -> io::Result<Duration> {
     let left = deadline.saturating_duration_since(Instant::now());
     if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    #[test]
+    fn whoever_talks_without_an_end_is_not_listened_to_for_long() {
+        const SAID: usize = 1 << 20;
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let deadline = Instant::now() + Duration::from_secs(5);
+        let tcp = Way::tcp(&listener.local_addr().unwrap(), deadline).unwrap();
+        let mut reader = tcp.try_clone().unwrap();
+        let mut connection = Connection::from(Way::Tcp(tcp));
+        let (mut talker, _) = listener.accept().unwrap();
+        let talking = std::thread::spawn(move || talker.write_all(&[b'x'; SAID]));
+        wait(reader.as_fd(), PollFlags::IN, deadline).unwrap();
+        // As much as the socket holds.
+        std::thread::sleep(Duration::from_millis(200));
+        assert!(!connection.is_closed());
+        reader.set_nonblocking(false).unwrap();
+        let mut rest = Vec::new();
+        reader.read_to_end(&mut rest).unwrap();
+        talking.join().unwrap().unwrap();
+        assert!(rest.len() >= SAID - READS * 4096, "{}", rest.len());
+    }
 }

@@ -2,7 +2,7 @@
 //! any of it in memory.
 
 use super::address::host_and_port;
-use super::connection::wait;
+use super::connection::{READS, wait};
 use crate::certificates;
 use crate::registry::TlsFault;
 use rustix::event::PollFlags;
@@ -162,9 +162,9 @@ impl Stream {
         Ok(())
     }
 
-    /// Reads what the other side says.
+    /// Reads what the other side says. What it says to no purpose is not read for long.
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        loop {
+        for _ in 0..READS {
             match self.tls.reader().read(buffer) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 read => return read,
@@ -174,6 +174,7 @@ impl Stream {
             }
             self.process()?;
         }
+        Err(io::ErrorKind::WouldBlock.into())
     }
 
     /// Reads what belongs to the handshake.
@@ -186,8 +187,8 @@ impl Stream {
 
     /// Reads what has come, without waiting, and forgets it. Whether the other side has closed the connection.
     pub(super) fn is_closed(&mut self) -> bool {
-        let mut buffer = [0; 256];
-        loop {
+        let mut buffer = [0; 4096];
+        for _ in 0..READS {
             match self.tls.read_tls(&mut Arrived(&self.tcp)) {
                 Ok(length) if length > 0 => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
@@ -202,6 +203,7 @@ impl Stream {
                 }
             }
         }
+        false
     }
 
     fn process(&mut self) -> io::Result<()> {
