@@ -14,6 +14,7 @@ mod connection;
 mod fluentd;
 mod gelf;
 mod journald;
+mod lookup;
 mod msgpack;
 mod outbox;
 mod size;

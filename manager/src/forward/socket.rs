@@ -2,12 +2,12 @@
 
 use super::address::{Address, LOCAL};
 use super::connection::{Connection, Way};
+use super::lookup::Lookup;
 use super::outbox::Message;
 use super::tls;
 use rustix::event::PollFlags;
 use rustls::ClientConfig;
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::sync::Arc;
@@ -23,6 +23,8 @@ const FOR_MESSAGE: Duration = Duration::from_secs(1);
 const SHORTEST_REST: Duration = Duration::from_millis(100);
 /// So long a destination is left alone that did not take a message.
 const REST: Duration = Duration::from_secs(5);
+/// So often is looked whether a name was looked up.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
 
 /// How an address is dealt with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,8 +72,8 @@ impl Manner {
 pub(super) struct Socket {
     address: Address,
     manner: Manner,
-    /// Of UDP and TCP: looked up once, because a name server may be slow to answer.
-    places: Vec<SocketAddr>,
+    /// Of UDP and TCP.
+    lookup: Lookup,
     tls: Option<Arc<ClientConfig>>,
     connection: Option<Connection>,
     resting: Option<Resting>,
@@ -97,13 +99,13 @@ impl Socket {
         let mut socket = Self {
             address,
             manner,
-            places: Vec::new(),
+            lookup: Lookup::default(),
             tls,
             connection: None,
             resting: None,
             failures: 0,
         };
-        match socket.connect(Instant::now() + FOR_FIRST) {
+        match socket.connect_first() {
             Ok(connection) => socket.connection = Some(connection),
             Err(failed) if manner.is_required => return Err(failed.to_string()),
             Err(failed) => socket.rest(failed.to_string()),
@@ -172,7 +174,18 @@ impl Socket {
             }
             self.resting = None;
         }
-        match self.try_send(message, deadline, turn_ends) {
+        let sent = match self.is_found(deadline) {
+            Ok(true) => self.try_send(message, deadline, turn_ends),
+            Ok(false) => {
+                let reason =
+                    format!("{} does not take it: its name is being looked up", self.address);
+                let until = Instant::now() + BETWEEN_LOOKS;
+                self.resting = Some(Resting { until, reason: reason.clone() });
+                return Err(io::Error::other(reason));
+            }
+            Err(error) => Err(error),
+        };
+        match sent {
             Ok(is_taken) => {
                 if is_taken {
                     self.failures = 0;
@@ -227,17 +240,23 @@ impl Socket {
         Ok(is_taken)
     }
 
-    fn connect(&mut self, deadline: Instant) -> Result<Connection, Failed> {
-        let failed = |what| move |reason| Failed { what, reason };
-        if let Some(place) = self.address.place()
-            && self.places.is_empty()
-        {
-            let found = place.to_socket_addrs();
-            let found = found.map_err(failed(format!("look up {}", self.address)))?;
-            self.places = found.collect();
+    /// Whether it is known where the address is. Its name may have to be looked up again.
+    fn is_found(&mut self, deadline: Instant) -> io::Result<bool> {
+        let Some(place) = self.address.place() else { return Ok(true) };
+        self.lookup.ask(place, deadline.min(Instant::now() + FOR_CONNECTION))
+    }
+
+    fn connect_first(&mut self) -> Result<Connection, Failed> {
+        if let Some(place) = self.address.place() {
+            let failed = |reason| Failed { what: format!("look up {}", self.address), reason };
+            self.lookup.wait(place).map_err(failed)?;
         }
-        let way = self.reach(deadline);
-        way.map(Connection::from).map_err(failed(format!("connect to {}", self.address)))
+        self.connect(Instant::now() + FOR_FIRST)
+    }
+
+    fn connect(&self, deadline: Instant) -> Result<Connection, Failed> {
+        let failed = |reason| Failed { what: format!("connect to {}", self.address), reason };
+        self.reach(deadline).map(Connection::from).map_err(failed)
     }
 
     fn reach(&self, deadline: Instant) -> io::Result<Way> {
@@ -248,11 +267,11 @@ impl Socket {
             }),
             Address::Datagram(path) => Way::datagram(path),
             Address::Stream(path) => Way::stream(path, deadline),
-            Address::Udp(_) => first_of(&self.places, deadline, |place, _| Way::udp(place)),
-            Address::Tcp(_) => first_of(&self.places, deadline, |place, until| {
+            Address::Udp(_) => first_of(self.lookup.places(), deadline, |place, _| Way::udp(place)),
+            Address::Tcp(_) => first_of(self.lookup.places(), deadline, |place, until| {
                 Ok(Way::Tcp(Way::tcp(place, until)?))
             }),
-            Address::Tls(_, host, _) => first_of(&self.places, deadline, |place, until| {
+            Address::Tls(_, host, _) => first_of(self.lookup.places(), deadline, |place, until| {
                 let config = self.tls.as_ref().ok_or(io::ErrorKind::InvalidInput)?;
                 let stream = tls::Stream::over(Way::tcp(place, until)?, host, config, until)?;
                 Ok(Way::Tls(Box::new(stream)))

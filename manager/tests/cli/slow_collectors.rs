@@ -4,7 +4,8 @@ use super::collectors::{COUNTS, accept, clear, listen, nowhere, options};
 use super::fluentd::{acknowledge, number, record, value};
 use super::log_drivers::said;
 use super::world::{World, eventually};
-use std::net::TcpListener;
+use rustix::mount::{UnmountFlags, mount_bind, unmount};
+use std::net::{TcpListener, UdpSocket};
 use std::time::{Duration, Instant};
 
 /// A container that sends receipts are asked for.
@@ -156,4 +157,32 @@ fn what_waits_is_sent_for_the_last_time_when_a_container_is_stopped_between_two_
     let expected = format!("Connection refused (os error 111); {all} bytes of output are lost");
     assert!(error.as_str().unwrap().ends_with(&expected), "{error}");
     clear(&world);
+}
+
+#[test]
+fn a_name_that_cannot_be_looked_up_holds_nothing_up() {
+    let world = World::new();
+    let resolver = world.path("resolv.conf");
+    std::fs::write(&resolver, "nameserver 127.0.0.1\noptions timeout:5 attempts:1\n").unwrap();
+    // In the test's own namespaces.
+    mount_bind(&resolver, "/etc/resolv.conf").unwrap();
+    let server = UdpSocket::bind("127.0.0.1:53").unwrap();
+    let opts = [
+        "fluentd-address=tcp://collector.test".to_owned(),
+        "fluentd-async=true".to_owned(),
+        "fluentd-retry-wait=100ms".to_owned(),
+    ];
+    let options = [&["-d"][..], &options("fluentd", &opts)].concat();
+    world.run(&options, &["sh", "-c", COUNTS]).ok();
+    server.set_nonblocking(true).unwrap();
+    while server.recv(&mut [0; 512]).is_ok() {}
+    eventually("it is looked up again", || server.recv(&mut [0; 512]).is_ok());
+    let begun = Instant::now();
+    let before = said(&world, "web").0.lines().count();
+    eventually("its log goes on", || said(&world, "web").0.lines().count() > before + 5);
+    world.nman(["kill", "web"]).ok();
+    assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+    world.nman(["rm", "web"]).ok();
+    unmount("/etc/resolv.conf", UnmountFlags::DETACH).unwrap();
+    world.assert_no_container();
 }
