@@ -30,6 +30,8 @@ pub(super) struct Connection {
     since: Instant,
     /// The message that is on its way.
     begun: Option<Begun>,
+    /// So much of the container's output was sent that nobody has said anything of, in bytes.
+    unheard: u64,
 }
 
 #[derive(Debug)]
@@ -55,6 +57,11 @@ struct Begun {
 impl Connection {
     pub(super) fn age(&self) -> Duration {
         self.since.elapsed()
+    }
+
+    /// So much of the container's output was sent that nobody has said anything of, in bytes.
+    pub(super) fn unheard(&self) -> u64 {
+        self.unheard
     }
 
     /// Whether a message is on its way: the next that is delivered must be the same.
@@ -91,14 +98,18 @@ impl Connection {
             && (message.receipt.is_empty() || begun.hear(way, &message.receipt, deadline)?);
         if is_done {
             self.begun = None;
+            self.unheard += if message.receipt.is_empty() { message.text } else { 0 };
         }
         Ok(is_done)
     }
 
     /// Whether the other side has closed it: what is written after that gets nowhere, and there is no error before the next one.
-    pub(super) fn is_closed(&mut self) -> bool {
+    ///
+    /// # Errors
+    /// It has not taken anything that was sent.
+    pub(super) fn is_closed(&mut self) -> io::Result<bool> {
         let fd = match &mut self.way {
-            Way::Datagram(_) | Way::Udp(_) => return false,
+            Way::Datagram(_) | Way::Udp(_) => return Ok(false),
             Way::Tls(stream) => return stream.is_closed(),
             Way::Stream(stream) => (*stream).as_fd(),
             Way::Tcp(stream) => (*stream).as_fd(),
@@ -108,11 +119,11 @@ impl Connection {
         for _ in 0..READS {
             match recv(fd, &mut buffer, RecvFlags::DONTWAIT) {
                 Ok((length, _)) if length > 0 => {}
-                Err(Errno::AGAIN | Errno::INTR) => return false,
-                Ok(_) | Err(_) => return true,
+                Err(Errno::AGAIN | Errno::INTR) => return Ok(false),
+                Ok(_) | Err(_) => return Ok(true),
             }
         }
-        false
+        Ok(false)
     }
 }
 
@@ -269,7 +280,7 @@ impl Way {
 
 impl From<Way> for Connection {
     fn from(way: Way) -> Self {
-        Self { way, since: Instant::now(), begun: None }
+        Self { way, since: Instant::now(), begun: None, unheard: 0 }
     }
 }
 
@@ -297,7 +308,7 @@ mod tests {
         wait(reader.as_fd(), PollFlags::IN, deadline).unwrap();
         // As much as the socket holds.
         std::thread::sleep(Duration::from_millis(200));
-        assert!(!connection.is_closed());
+        assert!(!connection.is_closed().unwrap());
         reader.set_nonblocking(false).unwrap();
         let mut rest = Vec::new();
         reader.read_to_end(&mut rest).unwrap();

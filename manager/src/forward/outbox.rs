@@ -102,11 +102,16 @@ impl Outbox {
                 Ok(true) => return sent,
                 // It is on its way, or has no time to be.
                 Ok(false) => {}
-                Err(error) if self.is_hopeless() || !self.has_room(message) => {
-                    self.lost += message.text;
-                    return Err(error);
+                Err(error) => {
+                    let refused = self.count_refused();
+                    if self.is_hopeless() || !self.has_room(message) {
+                        self.lost += message.text;
+                        return Err(error);
+                    }
+                    if refused {
+                        sent = Err(error);
+                    }
                 }
-                Err(_) => {}
             }
         } else if !self.has_room(message) {
             self.lost += message.text;
@@ -187,14 +192,18 @@ impl Outbox {
     /// # Errors
     /// Something was given up.
     pub(super) fn finish(&mut self) -> io::Result<()> {
-        if self.waiting.is_empty() {
-            return Ok(());
-        }
         if !self.is_last {
             self.begin_last_turn();
         }
-        self.socket.wake();
-        let mut sent = self.send_waiting(self.turn_ends, None);
+        let mut sent = Ok(());
+        if !self.waiting.is_empty() {
+            self.socket.wake();
+            sent = self.send_waiting(self.turn_ends, None);
+        }
+        if sent.is_ok() && self.waiting.is_empty() {
+            sent = self.socket.look_back();
+        }
+        self.count_refused();
         if sent.is_ok() && !self.waiting.is_empty() {
             sent = Err(self.socket.refusal("it is too slow"));
         }
@@ -204,14 +213,21 @@ impl Outbox {
 
     /// Sends what waits, until the deadline, or until there is room for another message.
     fn advance(&mut self, deadline: Instant, other: Option<&Message>) -> io::Result<()> {
-        match self.send_waiting(deadline, other) {
-            Err(error) if self.is_hopeless() => {
-                self.give_up();
-                Err(error)
-            }
-            // What is left has its next turn.
-            _ => Ok(()),
+        let Err(error) = self.send_waiting(deadline, other) else { return Ok(()) };
+        let refused = self.count_refused();
+        if self.is_hopeless() {
+            self.give_up();
+            return Err(error);
         }
+        // What is left has its next turn.
+        if refused { Err(error) } else { Ok(()) }
+    }
+
+    /// Counts what was sent in vain. Whether there is any.
+    fn count_refused(&mut self) -> bool {
+        let refused = self.socket.take_refused();
+        self.lost += refused;
+        refused > 0
     }
 
     fn send_waiting(&mut self, deadline: Instant, other: Option<&Message>) -> io::Result<()> {

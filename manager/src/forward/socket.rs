@@ -6,11 +6,9 @@ use super::lookup::Lookup;
 use super::outbox::Message;
 use super::tls;
 use rustix::event::PollFlags;
-use rustls::ClientConfig;
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// So long is waited for a connection before a container is started.
@@ -74,11 +72,13 @@ pub(super) struct Socket {
     manner: Manner,
     /// Of UDP and TCP.
     lookup: Lookup,
-    tls: Option<Arc<ClientConfig>>,
+    tls: Option<tls::Terms>,
     connection: Option<Connection>,
     resting: Option<Resting>,
     /// So many messages in a row were not taken.
     failures: u32,
+    /// So much of the container's output was sent to somebody who has then said that it takes nothing from us, in bytes.
+    refused: u64,
 }
 
 /// Why nothing is sent for a while.
@@ -93,7 +93,7 @@ impl Socket {
     /// An error says where to, and why not.
     pub(super) fn open(address: Address, manner: Manner) -> Result<Self, String> {
         let tls = match &address {
-            Address::Tls(_, _, trust) => Some(trust.config()?),
+            Address::Tls(_, _, trust) => Some(trust.terms()?),
             _ => None,
         };
         let mut socket = Self {
@@ -104,6 +104,7 @@ impl Socket {
             connection: None,
             resting: None,
             failures: 0,
+            refused: 0,
         };
         match socket.connect_first() {
             Ok(connection) => socket.connection = Some(connection),
@@ -192,17 +193,20 @@ impl Socket {
                 }
                 Ok(is_taken)
             }
-            Err(error) => {
-                // What a socket's limit is called is about the call, not about whoever is there.
-                let why = match error.kind() {
-                    io::ErrorKind::WouldBlock => "it is too slow".to_owned(),
-                    _ => error.to_string(),
-                };
-                let reason = format!("{} does not take it: {why}", self.address);
-                self.rest(reason.clone());
-                Err(io::Error::other(reason))
-            }
+            Err(error) => Err(self.fail(&error)),
         }
+    }
+
+    /// It is left alone for a while. Returns why.
+    fn fail(&mut self, error: &io::Error) -> io::Error {
+        // What a socket's limit is called is about the call, not about whoever is there.
+        let why = match error.kind() {
+            io::ErrorKind::WouldBlock => "it is too slow".to_owned(),
+            _ => error.to_string(),
+        };
+        let reason = format!("{} does not take it: {why}", self.address);
+        self.rest(reason.clone());
+        io::Error::other(reason)
     }
 
     /// Sends it through the connection there is, and if that has broken, through another.
@@ -213,10 +217,9 @@ impl Socket {
         turn_ends: Instant,
     ) -> io::Result<bool> {
         let Manner { datagram, patience, .. } = self.manner;
-        if let Some(mut connection) = self.connection.take_if(|connection| {
-            connection.has_begun()
-                || !is_old(connection, self.manner.renewal) && !connection.is_closed()
-        }) {
+        if let Some(mut connection) = self.connection.take()
+            && self.is_fit(&mut connection)?
+        {
             match connection.deliver(message, datagram, patience, deadline) {
                 Ok(is_taken) => {
                     self.connection = Some(connection);
@@ -224,10 +227,11 @@ impl Socket {
                 }
                 // Whoever is there is slow: another connection would not help.
                 Err(error) if is_timeout(&error) => return Err(error),
-                Err(_) => {}
+                Err(_) => {
+                    self.is_closed(&mut connection)?;
+                }
             }
         }
-        self.connection = None;
         let now = Instant::now();
         if now + FOR_CONNECTION / 2 > turn_ends {
             // What is left of the turn is too little to tell who is slow from who is not.
@@ -238,6 +242,31 @@ impl Socket {
         let is_taken = connection.deliver(message, datagram, patience, deadline)?;
         self.connection = Some(connection);
         Ok(is_taken)
+    }
+
+    /// Whether a message may go through this connection, or has begun to.
+    fn is_fit(&mut self, connection: &mut Connection) -> io::Result<bool> {
+        let is_new = |renewal| connection.age() < renewal;
+        if connection.has_begun() {
+            return Ok(true);
+        }
+        Ok(self.manner.renewal.is_none_or(is_new) && !self.is_closed(connection)?)
+    }
+
+    fn is_closed(&mut self, connection: &mut Connection) -> io::Result<bool> {
+        connection.is_closed().inspect_err(|_| self.refused += connection.unheard())
+    }
+
+    /// Looks whether the other side has said meanwhile that it takes nothing from us.
+    pub(super) fn look_back(&mut self) -> io::Result<()> {
+        let Some(mut connection) = self.connection.take() else { return Ok(()) };
+        self.is_closed(&mut connection).map(drop).map_err(|error| self.fail(&error))
+    }
+
+    /// So much of the container's output was sent to somebody who has then said that it takes nothing from us, in bytes: what was not told
+    /// before.
+    pub(super) fn take_refused(&mut self) -> u64 {
+        std::mem::take(&mut self.refused)
     }
 
     /// Whether it is known where the address is. Its name may have to be looked up again.
@@ -272,8 +301,8 @@ impl Socket {
                 Ok(Way::Tcp(Way::tcp(place, until)?))
             }),
             Address::Tls(_, host, _) => first_of(self.lookup.places(), deadline, |place, until| {
-                let config = self.tls.as_ref().ok_or(io::ErrorKind::InvalidInput)?;
-                let stream = tls::Stream::over(Way::tcp(place, until)?, host, config, until)?;
+                let terms = self.tls.as_ref().ok_or(io::ErrorKind::InvalidInput)?;
+                let stream = tls::Stream::over(Way::tcp(place, until)?, host, terms, until)?;
                 Ok(Way::Tls(Box::new(stream)))
             }),
         }
@@ -294,10 +323,6 @@ impl std::fmt::Display for Failed {
 
 fn is_timeout(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
-}
-
-fn is_old(connection: &Connection, renewal: Option<Duration>) -> bool {
-    renewal.is_some_and(|renewal| connection.age() >= renewal)
 }
 
 /// The first that works, or why the last did not. Each has its share of the time until the deadline.
