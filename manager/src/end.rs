@@ -96,9 +96,10 @@ fn says_that_it_is_gone(error: &Error) -> bool {
         .any(|words| text.contains(words))
 }
 
-/// What a container is once its monitor has written down that it has ended, for which it gets two seconds.
+/// What a container is once its monitor has written down that it has ended. That takes some seconds where a client of its is slow, or
+/// whoever is sent its log.
 fn after_running(dir: &Dir) -> Result<Status> {
-    for _ in 0..200 {
+    for _ in 0..800 {
         let status = dir.state()?.status;
         if status != Status::Running {
             return Ok(status);

@@ -82,10 +82,10 @@ impl Options {
         }
     }
 
-    /// What waits, where it is a stream: of a datagram nobody knows whether it arrives. `size` is in bytes.
-    pub(super) fn limits(&self, size: u64) -> Option<Limits> {
-        let limits = Limits { size, count: usize::MAX, retries: self.retries };
-        (self.packing == Packing::Zero).then_some(limits)
+    /// What waits. It is tried again where it is a stream: of a datagram nobody knows whether it arrives. `size` is in bytes.
+    pub(super) fn limits(&self, size: u64) -> Limits {
+        let retries = if self.packing == Packing::Zero { self.retries } else { 0 };
+        Limits { size, count: usize::MAX, retries }
     }
 }
 
@@ -331,14 +331,14 @@ mod tests {
         let udp = ("address", "udp://logs:12201");
         let read = options(&[udp]).unwrap();
         assert_eq!(read.packing, Packing::Gzip(Compression::fast()));
-        assert_eq!((read.manner().datagram, read.limits(9)), (DATAGRAM, None));
+        assert_eq!((read.manner().datagram, read.limits(9).retries), (DATAGRAM, 0));
         let read = options(&[udp, ("compression-type", "zlib"), ("compression-level", "-1")]);
         assert_eq!(read.unwrap().packing, Packing::Zlib(Compression::default()));
         assert_eq!(options(&[udp, ("compression-type", "none")]).unwrap().packing, Packing::Plain);
         let tcp = ("address", "tcp://[fe80::1]:12201");
         let read = options(&[tcp]).unwrap();
         assert_eq!((read.packing, read.delay), (Packing::Zero, Duration::from_secs(1)));
-        assert_eq!(read.limits(9).map(|limits| (limits.size, limits.retries)), Some((9, 3)));
+        assert_eq!((read.limits(9).size, read.limits(9).retries), (9, 3));
         let read = options(&[tcp, ("tcp-max-reconnect", "0"), ("tcp-reconnect-delay", "7")]);
         let read = read.unwrap();
         assert_eq!((read.retries, read.manner().rest), (0, Duration::from_secs(7)));

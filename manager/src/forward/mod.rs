@@ -5,14 +5,16 @@
 //!     --log-driver gelf       Graylog, or whoever else takes its form
 //!     --log-driver fluentd    fluentd, or whoever else speaks its forward protocol
 //!
-//! A destination that does not take a message makes the container wait for a second at most. Then it is left alone for a
-//! while. What comes meanwhile waits, within limits, where the driver is one that tries again; else it does not get there: the
-//! container's own copy, which `logs` shows, has it all.
+//! What a destination does not take at once waits, within limits, and the container's next output is not read for a second at most.
+//! A destination that does not take a message at all is left alone for a while. What comes meanwhile waits, too, where the driver is
+//! one that tries again; else it does not get there: the container's own copy, which `logs` shows, has it all.
 
 mod address;
+mod connection;
 mod fluentd;
 mod gelf;
 mod journald;
+mod lookup;
 mod msgpack;
 mod outbox;
 mod size;
@@ -26,9 +28,11 @@ use crate::error::{Error, Result};
 use crate::stream::{LONGEST_LINE, Stream};
 use address::Address;
 use outbox::{Limits, Message, Outbox};
+use rustix::event::PollFlags;
 pub(crate) use size::size;
 use socket::{Manner, Socket};
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -77,13 +81,13 @@ impl Destination {
         }
     }
 
-    /// How much may wait until it is taken; `None` where nothing does.
-    fn limits(&self, config: &LogConfig) -> Option<Limits> {
+    /// How much may wait until it is taken.
+    fn limits(&self, config: &LogConfig) -> Limits {
         let size = size::buffer_size(config);
         match self {
-            Self::Journald | Self::Syslog(_) => None,
+            Self::Journald | Self::Syslog(_) => Limits { size, count: usize::MAX, retries: 0 },
             Self::Gelf(options) => options.limits(size),
-            Self::Fluentd(options) => Some(options.limits(size)),
+            Self::Fluentd(options) => options.limits(size),
         }
     }
 }
@@ -190,18 +194,41 @@ impl Forwarder {
         }
     }
 
-    /// When [`Forwarder::retry`] is to be called, if not before.
+    /// Whether somebody is there who has not taken everything yet.
+    #[must_use]
+    pub fn is_behind(&self) -> bool {
+        self.outbox.is_behind()
+    }
+
+    /// Until when nothing more is to be sent, because what was sent is not taken yet.
+    #[must_use]
+    pub fn held_until(&self) -> Option<Instant> {
+        self.outbox.held_until()
+    }
+
+    /// What is waited for: [`Forwarder::turn`] is to be called when it is ready.
+    #[must_use]
+    pub fn watch(&self) -> Option<(BorrowedFd<'_>, PollFlags)> {
+        self.outbox.watch()
+    }
+
+    /// When [`Forwarder::turn`] is to be called, if not before.
     #[must_use]
     pub fn due(&self) -> Option<Instant> {
         self.outbox.due()
     }
 
-    /// Sends what was not taken yet, if it is time to.
+    /// A turn of the loop begins: sends what was not taken yet, if it is time to. The turn may take a second from now on.
     ///
     /// # Errors
     /// It is given up.
-    pub fn retry(&mut self) -> io::Result<()> {
-        self.outbox.retry()
+    pub fn turn(&mut self) -> io::Result<()> {
+        self.outbox.turn()
+    }
+
+    /// The container has ended: the turn may take five seconds from now on, [`Forwarder::finish`] included.
+    pub fn begin_last_turn(&mut self) {
+        self.outbox.begin_last_turn();
     }
 
     /// Sends what was not taken yet for the last time.

@@ -1,36 +1,28 @@
 //! The way to another's log: a socket that is opened again when it breaks, and never waited for without an end.
 
 use super::address::{Address, LOCAL};
+use super::connection::{Connection, Way};
+use super::lookup::Lookup;
 use super::outbox::Message;
 use super::tls;
-use rustix::io::Errno;
-use rustix::net::sockopt::{Timeout, set_socket_timeout};
-use rustix::net::{
-    AddressFamily, RecvFlags, SocketAddrUnix, SocketFlags, SocketType, connect as connect_to, recv,
-    socket_with,
-};
-use rustls::ClientConfig;
-use std::io::{self, Read as _, Write as _};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs as _, UdpSocket};
-use std::os::fd::AsFd as _;
-use std::os::unix::net::{UnixDatagram, UnixStream};
+use rustix::event::PollFlags;
+use std::io;
+use std::os::fd::BorrowedFd;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// So long is waited for a connection before a container is started.
 const FOR_FIRST: Duration = Duration::from_secs(5);
-/// So long is waited for a connection, or a message to be taken, while a container runs: its other output waits meanwhile.
+/// So long is waited for a connection while a container runs: everything else of it waits meanwhile.
+const FOR_CONNECTION: Duration = Duration::from_secs(1);
+/// So long is waited for a message to be taken.
 const FOR_MESSAGE: Duration = Duration::from_secs(1);
 /// It is left alone for so long at least, whatever is asked for: nothing else would be done.
 const SHORTEST_REST: Duration = Duration::from_millis(100);
-/// So long is waited for the receipt of a message.
-const FOR_RECEIPT: Duration = Duration::from_secs(2);
 /// So long a destination is left alone that did not take a message.
 const REST: Duration = Duration::from_secs(5);
-
-/// What comes as an answer is not longer than this.
-const LONGEST_ANSWER: usize = 1024;
+/// So often is looked whether a name was looked up.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
 
 /// How an address is dealt with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,28 +65,20 @@ impl Manner {
     }
 }
 
-/// A connection. A message goes through it whole, or it is given up: a piece of one would spoil the next.
-#[derive(Debug)]
-enum Connection {
-    Datagram(UnixDatagram),
-    Stream(UnixStream),
-    Udp(UdpSocket),
-    Tcp(TcpStream),
-    Tls(Box<tls::Stream>),
-}
-
 /// The way to an address.
 #[derive(Debug)]
 pub(super) struct Socket {
     address: Address,
     manner: Manner,
-    /// Of UDP and TCP: looked up once, because a name server may be slow to answer.
-    places: Vec<SocketAddr>,
-    tls: Option<Arc<ClientConfig>>,
-    connection: Option<(Connection, Instant)>,
+    /// Of UDP and TCP.
+    lookup: Lookup,
+    tls: Option<tls::Terms>,
+    connection: Option<Connection>,
     resting: Option<Resting>,
     /// So many messages in a row were not taken.
     failures: u32,
+    /// So much of the container's output was sent to somebody who has then said that it takes nothing from us, in bytes.
+    refused: u64,
 }
 
 /// Why nothing is sent for a while.
@@ -109,20 +93,21 @@ impl Socket {
     /// An error says where to, and why not.
     pub(super) fn open(address: Address, manner: Manner) -> Result<Self, String> {
         let tls = match &address {
-            Address::Tls(_, _, trust) => Some(trust.config()?),
+            Address::Tls(_, _, trust) => Some(trust.terms()?),
             _ => None,
         };
         let mut socket = Self {
             address,
             manner,
-            places: Vec::new(),
+            lookup: Lookup::default(),
             tls,
             connection: None,
             resting: None,
             failures: 0,
+            refused: 0,
         };
-        match socket.connect(FOR_FIRST) {
-            Ok(connection) => socket.connection = Some((connection, Instant::now())),
+        match socket.connect_first() {
+            Ok(connection) => socket.connection = Some(connection),
             Err(failed) if manner.is_required => return Err(failed.to_string()),
             Err(failed) => socket.rest(failed.to_string()),
         }
@@ -134,6 +119,11 @@ impl Socket {
         self.resting.as_ref().map(|resting| resting.until).filter(|&until| until > Instant::now())
     }
 
+    /// What the message on its way waits for, and for how long.
+    pub(super) fn awaits(&self) -> Option<(BorrowedFd<'_>, PollFlags, Instant)> {
+        self.connection.as_ref().and_then(Connection::awaits)
+    }
+
     /// So many messages in a row were not taken.
     pub(super) fn failures(&self) -> u32 {
         self.failures
@@ -142,6 +132,11 @@ impl Socket {
     /// What it has failed at is forgotten. If it rests, it goes on.
     pub(super) fn begin_anew(&mut self) {
         self.failures = 0;
+    }
+
+    /// The message on its way is not delivered to its end.
+    pub(super) fn abandon(&mut self) {
+        self.connection.take_if(|connection| connection.has_begun());
     }
 
     /// Tries it again now.
@@ -166,85 +161,149 @@ impl Socket {
         self.resting = Some(Resting { until, reason });
     }
 
-    /// Sends a message.
-    pub(super) fn send(&mut self, message: &Message) -> io::Result<()> {
+    /// Sends a message, or what is left of the one that was begun: `false` if it is not taken by `deadline`. A connection that is
+    /// needed for it is made until `turn_ends`.
+    pub(super) fn send(
+        &mut self,
+        message: &Message,
+        deadline: Instant,
+        turn_ends: Instant,
+    ) -> io::Result<bool> {
         if let Some(resting) = &self.resting {
             if resting.until > Instant::now() {
                 return Err(io::Error::other(resting.reason.clone()));
             }
             self.resting = None;
         }
-        match self.try_send(message) {
-            Ok(()) => {
-                self.failures = 0;
-                Ok(())
+        let sent = match self.is_found(deadline) {
+            Ok(true) => self.try_send(message, deadline, turn_ends),
+            Ok(false) => {
+                let reason =
+                    format!("{} does not take it: its name is being looked up", self.address);
+                let until = Instant::now() + BETWEEN_LOOKS;
+                self.resting = Some(Resting { until, reason: reason.clone() });
+                return Err(io::Error::other(reason));
             }
-            Err(error) => {
-                // What a socket's limit is called is about the call, not about whoever is there.
-                let why = match error.kind() {
-                    io::ErrorKind::WouldBlock => "it is too slow".to_owned(),
-                    _ => error.to_string(),
-                };
-                let reason = format!("{} does not take it: {why}", self.address);
-                self.rest(reason.clone());
-                Err(io::Error::other(reason))
+            Err(error) => Err(error),
+        };
+        match sent {
+            Ok(is_taken) => {
+                if is_taken {
+                    self.failures = 0;
+                }
+                Ok(is_taken)
             }
+            Err(error) => Err(self.fail(&error)),
         }
+    }
+
+    /// It is left alone for a while. Returns why.
+    fn fail(&mut self, error: &io::Error) -> io::Error {
+        // What a socket's limit is called is about the call, not about whoever is there.
+        let why = match error.kind() {
+            io::ErrorKind::WouldBlock => "it is too slow".to_owned(),
+            _ => error.to_string(),
+        };
+        let reason = format!("{} does not take it: {why}", self.address);
+        self.rest(reason.clone());
+        io::Error::other(reason)
     }
 
     /// Sends it through the connection there is, and if that has broken, through another.
-    fn try_send(&mut self, message: &Message) -> io::Result<()> {
-        if let Some((mut connection, since)) = self.connection.take()
-            && self.manner.renewal.is_none_or(|renewal| since.elapsed() < renewal)
-            && !connection.is_closed()
+    fn try_send(
+        &mut self,
+        message: &Message,
+        deadline: Instant,
+        turn_ends: Instant,
+    ) -> io::Result<bool> {
+        let Manner { datagram, patience, .. } = self.manner;
+        if let Some(mut connection) = self.connection.take()
+            && self.is_fit(&mut connection)?
         {
-            match connection.deliver(message, self.manner.datagram) {
-                Ok(()) => {
-                    self.connection = Some((connection, since));
-                    return Ok(());
+            match connection.deliver(message, datagram, patience, deadline) {
+                Ok(is_taken) => {
+                    self.connection = Some(connection);
+                    return Ok(is_taken);
                 }
                 // Whoever is there is slow: another connection would not help.
                 Err(error) if is_timeout(&error) => return Err(error),
-                Err(_) => {}
+                Err(_) => {
+                    self.is_closed(&mut connection)?;
+                }
             }
         }
-        let mut connection = self.connect(FOR_MESSAGE).map_err(|failed| failed.reason)?;
-        connection.deliver(message, self.manner.datagram)?;
-        self.connection = Some((connection, Instant::now()));
-        Ok(())
-    }
-
-    fn connect(&mut self, patience: Duration) -> Result<Connection, Failed> {
-        let failed = |what| move |reason| Failed { what, reason };
-        if let Some(place) = self.address.place()
-            && self.places.is_empty()
-        {
-            let found = place.to_socket_addrs();
-            let found = found.map_err(failed(format!("look up {}", self.address)))?;
-            self.places = found.collect();
+        let now = Instant::now();
+        if now + FOR_CONNECTION / 2 > turn_ends {
+            // What is left of the turn is too little to tell who is slow from who is not.
+            return Ok(false);
         }
-        self.reach(patience).map_err(failed(format!("connect to {}", self.address)))
+        let made = self.connect(turn_ends.min(now + FOR_CONNECTION));
+        let mut connection = made.map_err(|failed| failed.reason)?;
+        let is_taken = connection.deliver(message, datagram, patience, deadline)?;
+        self.connection = Some(connection);
+        Ok(is_taken)
     }
 
-    fn reach(&self, patience: Duration) -> io::Result<Connection> {
-        let limit = self.manner.patience;
+    /// Whether a message may go through this connection, or has begun to.
+    fn is_fit(&mut self, connection: &mut Connection) -> io::Result<bool> {
+        let is_new = |renewal| connection.age() < renewal;
+        if connection.has_begun() {
+            return Ok(true);
+        }
+        Ok(self.manner.renewal.is_none_or(is_new) && !self.is_closed(connection)?)
+    }
+
+    fn is_closed(&mut self, connection: &mut Connection) -> io::Result<bool> {
+        connection.is_closed().inspect_err(|_| self.refused += connection.unheard())
+    }
+
+    /// Looks whether the other side has said meanwhile that it takes nothing from us.
+    pub(super) fn look_back(&mut self) -> io::Result<()> {
+        let Some(mut connection) = self.connection.take() else { return Ok(()) };
+        self.is_closed(&mut connection).map(drop).map_err(|error| self.fail(&error))
+    }
+
+    /// So much of the container's output was sent to somebody who has then said that it takes nothing from us, in bytes: what was not told
+    /// before.
+    pub(super) fn take_refused(&mut self) -> u64 {
+        std::mem::take(&mut self.refused)
+    }
+
+    /// Whether it is known where the address is. Its name may have to be looked up again.
+    fn is_found(&mut self, deadline: Instant) -> io::Result<bool> {
+        let Some(place) = self.address.place() else { return Ok(true) };
+        self.lookup.ask(place, deadline.min(Instant::now() + FOR_CONNECTION))
+    }
+
+    fn connect_first(&mut self) -> Result<Connection, Failed> {
+        if let Some(place) = self.address.place() {
+            let failed = |reason| Failed { what: format!("look up {}", self.address), reason };
+            self.lookup.wait(place).map_err(failed)?;
+        }
+        self.connect(Instant::now() + FOR_FIRST)
+    }
+
+    fn connect(&self, deadline: Instant) -> Result<Connection, Failed> {
+        let failed = |reason| Failed { what: format!("connect to {}", self.address), reason };
+        self.reach(deadline).map(Connection::from).map_err(failed)
+    }
+
+    fn reach(&self, deadline: Instant) -> io::Result<Way> {
         match &self.address {
-            Address::Syslog => first_of(LOCAL, |path| {
+            Address::Syslog => first_of(&LOCAL, deadline, |path, until| {
                 let path = Path::new(path);
-                datagram(path, limit).or_else(|_| stream(path, limit))
+                Way::datagram(path).or_else(|_| Way::stream(path, until))
             }),
-            Address::Datagram(path) => datagram(path, limit),
-            Address::Stream(path) => stream(path, limit),
-            Address::Udp(_) => first_of(&self.places, |place| udp(place, limit)),
-            Address::Tcp(_) => {
-                first_of(&self.places, |place| Ok(Connection::Tcp(tcp(place, patience, limit)?)))
-            }
-            Address::Tls(_, host, _) => first_of(&self.places, |place| {
-                let deadline = Instant::now() + patience;
-                let config = self.tls.as_ref().ok_or(io::ErrorKind::InvalidInput)?;
-                let stream = tcp(place, patience, limit)?;
-                let stream = tls::Stream::over(stream, host, config, deadline)?;
-                Ok(Connection::Tls(Box::new(stream)))
+            Address::Datagram(path) => Way::datagram(path),
+            Address::Stream(path) => Way::stream(path, deadline),
+            Address::Udp(_) => first_of(self.lookup.places(), deadline, |place, _| Way::udp(place)),
+            Address::Tcp(_) => first_of(self.lookup.places(), deadline, |place, until| {
+                Ok(Way::Tcp(Way::tcp(place, until)?))
+            }),
+            Address::Tls(_, host, _) => first_of(self.lookup.places(), deadline, |place, until| {
+                let terms = self.tls.as_ref().ok_or(io::ErrorKind::InvalidInput)?;
+                let stream = tls::Stream::over(Way::tcp(place, until)?, host, terms, until)?;
+                Ok(Way::Tls(Box::new(stream)))
             }),
         }
     }
@@ -266,130 +325,41 @@ fn is_timeout(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }
 
-impl Connection {
-    /// Sends a message, and waits for its receipt if one is expected.
-    fn deliver(&mut self, message: &Message, datagram: usize) -> io::Result<()> {
-        self.send(&message.bytes, datagram)?;
-        if message.receipt.is_empty() { Ok(()) } else { self.hear(&message.receipt) }
-    }
-
-    fn send(&mut self, message: &[u8], datagram: usize) -> io::Result<()> {
-        match self {
-            Self::Datagram(socket) => socket.send(message).map(drop),
-            Self::Udp(socket) => {
-                message.chunks(datagram).try_for_each(|piece| socket.send(piece).map(drop))
-            }
-            Self::Stream(stream) => stream.write_all(message),
-            Self::Tcp(stream) => stream.write_all(message),
-            Self::Tls(stream) => stream.send(message),
-        }
-    }
-
-    /// Waits for an answer that ends with the receipt.
-    fn hear(&mut self, receipt: &[u8]) -> io::Result<()> {
-        let deadline = Instant::now() + FOR_RECEIPT;
-        let mut answer = Vec::new();
-        let mut buffer = [0; 256];
-        while !answer.ends_with(receipt) {
-            if answer.len() > LONGEST_ANSWER || Instant::now() > deadline {
-                let said = "its answer does not say that it has the message";
-                return Err(io::Error::new(io::ErrorKind::InvalidData, said));
-            }
-            let length = match self {
-                Self::Datagram(_) | Self::Udp(_) => return Ok(()),
-                Self::Stream(stream) => stream.read(&mut buffer)?,
-                Self::Tcp(stream) => stream.read(&mut buffer)?,
-                Self::Tls(stream) => stream.read(&mut buffer)?,
-            };
-            if length == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-            answer.extend_from_slice(&buffer[..length]);
-        }
-        Ok(())
-    }
-
-    /// Whether the other side has closed it: what is written after that gets nowhere, and there is no error before the next one.
-    fn is_closed(&mut self) -> bool {
-        let fd = match self {
-            Self::Datagram(_) | Self::Udp(_) => return false,
-            Self::Tls(stream) => return stream.is_closed(),
-            Self::Stream(stream) => (*stream).as_fd(),
-            Self::Tcp(stream) => (*stream).as_fd(),
-        };
-        // What it says is not asked for.
-        let mut buffer = [0; 256];
-        loop {
-            match recv(fd, &mut buffer, RecvFlags::DONTWAIT) {
-                Ok((length, _)) if length > 0 => {}
-                Err(Errno::AGAIN | Errno::INTR) => return false,
-                Ok(_) | Err(_) => return true,
-            }
-        }
-    }
-}
-
-/// The first that works, or why the last did not.
+/// The first that works, or why the last did not. Each has its share of the time until the deadline.
 fn first_of<T>(
-    places: impl IntoIterator<Item = T>,
-    connect: impl Fn(T) -> io::Result<Connection>,
-) -> io::Result<Connection> {
+    places: &[T],
+    deadline: Instant,
+    connect: impl Fn(&T, Instant) -> io::Result<Way>,
+) -> io::Result<Way> {
     let mut failed = io::Error::from(io::ErrorKind::NotFound);
-    for place in places {
-        match connect(place) {
-            Ok(connection) => return Ok(connection),
+    for (shares, place) in (1..=places.len()).rev().zip(places) {
+        let now = Instant::now();
+        let share = deadline.saturating_duration_since(now).div_f64(shares as f64);
+        match connect(place, now + share) {
+            Ok(way) => return Ok(way),
             Err(error) => failed = error,
         }
     }
     Err(failed)
 }
 
-fn udp(place: &SocketAddr, limit: Duration) -> io::Result<Connection> {
-    let any: SocketAddr = match place {
-        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
-        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
-    };
-    let socket = UdpSocket::bind(any)?;
-    socket.connect(place)?;
-    socket.set_write_timeout(Some(limit))?;
-    Ok(Connection::Udp(socket))
-}
-
-fn tcp(place: &SocketAddr, patience: Duration, limit: Duration) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect_timeout(place, patience)?;
-    stream.set_write_timeout(Some(limit))?;
-    stream.set_read_timeout(Some(patience.min(FOR_RECEIPT)))?;
-    Ok(stream)
-}
-
-fn datagram(path: &Path, limit: Duration) -> io::Result<Connection> {
-    let socket = UnixDatagram::unbound()?;
-    socket.connect(path)?;
-    socket.set_write_timeout(Some(limit))?;
-    Ok(Connection::Datagram(socket))
-}
-
-/// The limit comes before the connection: one whose queue is full would be waited for as well.
-fn stream(path: &Path, limit: Duration) -> io::Result<Connection> {
-    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
-    set_socket_timeout(&socket, Timeout::Send, Some(limit))?;
-    set_socket_timeout(&socket, Timeout::Recv, Some(FOR_RECEIPT))?;
-    connect_to(&socket, &SocketAddrUnix::new(path)?)?;
-    Ok(Connection::Stream(UnixStream::from(socket)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::{Read as _, Write as _};
     use std::net::TcpListener;
-    use std::os::unix::net::UnixListener;
+    use std::os::unix::net::{UnixDatagram, UnixListener};
 
     fn open(address: Address) -> Result<Socket, String> {
         Socket::open(address, Manner::default())
     }
 
     fn send(socket: &mut Socket, bytes: &[u8]) -> io::Result<()> {
-        socket.send(&Message { bytes: bytes.to_vec(), ..Message::default() })
+        let deadline = Instant::now() + 2 * FOR_MESSAGE;
+        let message = Message { bytes: bytes.to_vec(), ..Message::default() };
+        let is_taken = socket.send(&message, deadline, deadline)?;
+        assert!(is_taken);
+        Ok(())
     }
 
     #[test]

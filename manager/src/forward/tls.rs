@@ -2,20 +2,30 @@
 //! any of it in memory.
 
 use super::address::host_and_port;
+use super::connection::{READS, wait};
 use crate::certificates;
 use crate::registry::TlsFault;
+use rustix::event::PollFlags;
 use rustix::net::{RecvFlags, recv};
+use rustls::client::ResolvesClientCert;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::sign::CertifiedKey;
 use rustls::{
-    ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    AlertDescription, ClientConfig, ClientConnection, DigitallySignedStruct, ProtocolVersion,
+    RootCertStore, SignatureScheme,
 };
 use std::io::{self, Read, Write as _};
 use std::net::TcpStream;
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// So long is waited for whoever judges our certificate.
+const FOR_JUDGEMENT: Duration = Duration::from_millis(200);
 
 /// Whom to take for the log, and who we say we are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -30,7 +40,7 @@ pub(super) struct Trust {
 
 impl Trust {
     /// Reads the files that it names.
-    pub(super) fn config(&self) -> Result<Arc<ClientConfig>, String> {
+    pub(super) fn terms(&self) -> Result<Terms, String> {
         let provider = Arc::new(ring::default_provider());
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
@@ -40,7 +50,7 @@ impl Trust {
         } else {
             builder.with_root_certificates(self.roots()?)
         };
-        let config = match &self.client {
+        let mut config = match &self.client {
             None => builder.with_no_client_auth(),
             Some((certificate, key)) => {
                 let mut chain = Vec::new();
@@ -49,7 +59,10 @@ impl Trust {
                 builder.with_client_auth_cert(chain, certificates::read_key(key)?).map_err(unfit)?
             }
         };
-        Ok(Arc::new(config))
+        let own = Arc::clone(&config.client_auth_cert_resolver);
+        let asked = Arc::new(Asked { own, is_asked: AtomicBool::new(false) });
+        config.client_auth_cert_resolver = Arc::<Asked>::clone(&asked);
+        Ok(Terms { config: Arc::new(config), asked })
     }
 
     fn roots(&self) -> Result<RootCertStore, String> {
@@ -61,6 +74,35 @@ impl Trust {
         // One that the library does not understand is one that nobody is trusted by.
         store.add_parsable_certificates(roots);
         Ok(store)
+    }
+}
+
+/// The same, read from the files that it names.
+#[derive(Debug)]
+pub(super) struct Terms {
+    config: Arc<ClientConfig>,
+    asked: Arc<Asked>,
+}
+
+/// Notes that the other side asks for our certificate: from TLS 1.3 on it judges that when the handshake has ended for us.
+#[derive(Debug)]
+struct Asked {
+    own: Arc<dyn ResolvesClientCert>,
+    is_asked: AtomicBool,
+}
+
+impl ResolvesClientCert for Asked {
+    fn resolve(
+        &self,
+        authorities: &[&[u8]],
+        schemes: &[SignatureScheme],
+    ) -> Option<Arc<CertifiedKey>> {
+        self.is_asked.store(true, Ordering::Relaxed);
+        self.own.resolve(authorities, schemes)
+    }
+
+    fn has_certs(&self) -> bool {
+        self.own.has_certs()
     }
 }
 
@@ -113,55 +155,76 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    /// Shakes hands with whoever is at `place`, until the deadline. What the socket's limits are holds for each step.
+    /// Shakes hands with whoever is at `place`, until the deadline. The socket does not block.
     pub(super) fn over(
         tcp: TcpStream,
         place: &str,
-        config: &Arc<ClientConfig>,
+        terms: &Terms,
         deadline: Instant,
     ) -> io::Result<Self> {
         let host = host_and_port(place).0.trim_matches(['[', ']']).to_owned();
         let name = ServerName::try_from(host)
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
-        let tls = ClientConnection::new(Arc::clone(config), name).map_err(io::Error::other)?;
+        terms.asked.is_asked.store(false, Ordering::Relaxed);
+        let config = Arc::clone(&terms.config);
+        let tls = ClientConnection::new(config, name).map_err(io::Error::other)?;
         let mut stream = Self { tls, tcp };
-        while stream.tls.is_handshaking() {
+        while stream.tls.is_handshaking() || stream.tls.wants_write() {
             if Instant::now() > deadline {
                 return Err(io::ErrorKind::TimedOut.into());
             }
-            if stream.tls.wants_write() {
-                stream.tls.write_tls(&mut stream.tcp)?;
-            } else if stream.tls.read_tls(&mut stream.tcp)? == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            } else {
-                stream.process()?;
+            let is_writing = stream.tls.wants_write();
+            match if is_writing { stream.flush() } else { stream.hear() } {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    let flags = if is_writing { PollFlags::OUT } else { PollFlags::IN };
+                    wait(stream.as_fd(), flags, deadline)?;
+                }
+                step => step?,
             }
         }
-        stream.flush()?;
+        if terms.asked.is_asked.load(Ordering::Relaxed)
+            && stream.tls.protocol_version() == Some(ProtocolVersion::TLSv1_3)
+        {
+            stream.await_judgement(deadline.min(Instant::now() + FOR_JUDGEMENT))?;
+        }
         Ok(stream)
     }
 
-    /// Sends a message whole.
-    pub(super) fn send(&mut self, message: &[u8]) -> io::Result<()> {
-        let mut rest = message;
-        while !rest.is_empty() {
-            let taken = self.tls.writer().write(rest)?;
-            rest = &rest[taken..];
-            self.flush()?;
+    /// Waits until the other side has refused us, or has given us a ticket, as most do who have not. Whoever says nothing until the deadline
+    /// may do either.
+    fn await_judgement(&mut self, deadline: Instant) -> io::Result<()> {
+        while self.tls.tls13_tickets_received() == 0 && Instant::now() < deadline {
+            match self.hear() {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    wait(self.as_fd(), PollFlags::IN, deadline)?;
+                }
+                step => step?,
+            }
         }
         Ok(())
     }
 
-    fn flush(&mut self) -> io::Result<()> {
+    pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.tcp.as_fd()
+    }
+
+    /// Takes some of a message, once what was taken before is on its way.
+    pub(super) fn send(&mut self, message: &[u8]) -> io::Result<usize> {
+        self.flush()?;
+        self.tls.writer().write(message)
+    }
+
+    /// Sends what was taken.
+    pub(super) fn flush(&mut self) -> io::Result<()> {
         while self.tls.wants_write() {
             self.tls.write_tls(&mut self.tcp)?;
         }
         Ok(())
     }
 
-    /// Reads what the other side says.
+    /// Reads what the other side says. What it says to no purpose is not read for long.
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        loop {
+        for _ in 0..READS {
             match self.tls.reader().read(buffer) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 read => return read,
@@ -171,26 +234,41 @@ impl Stream {
             }
             self.process()?;
         }
+        Err(io::ErrorKind::WouldBlock.into())
+    }
+
+    /// Reads what belongs to the handshake.
+    fn hear(&mut self) -> io::Result<()> {
+        if self.tls.read_tls(&mut self.tcp)? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.process()
     }
 
     /// Reads what has come, without waiting, and forgets it. Whether the other side has closed the connection.
-    pub(super) fn is_closed(&mut self) -> bool {
-        let mut buffer = [0; 256];
-        loop {
+    ///
+    /// # Errors
+    /// It has refused us: nothing was taken that was sent.
+    pub(super) fn is_closed(&mut self) -> io::Result<bool> {
+        let mut buffer = [0; 4096];
+        for _ in 0..READS {
             match self.tls.read_tls(&mut Arrived(&self.tcp)) {
                 Ok(length) if length > 0 => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
-                Ok(_) | Err(_) => return true,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Ok(_) | Err(_) => return Ok(true),
             }
-            if self.process().is_err() {
-                return true;
+            match self.process() {
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Err(error),
+                Err(_) => return Ok(true),
+                Ok(()) => {}
             }
             while let Ok(length) = self.tls.reader().read(&mut buffer) {
                 if length == 0 {
-                    return true;
+                    return Ok(true);
                 }
             }
         }
+        Ok(false)
     }
 
     fn process(&mut self) -> io::Result<()> {
@@ -198,18 +276,44 @@ impl Stream {
         processed.map(drop).map_err(|error| {
             // It is told why.
             let _ = self.tls.write_tls(&mut self.tcp);
+            if is_refusal(&error) {
+                let said = format!("it does not accept who we are: {error}");
+                return io::Error::new(io::ErrorKind::PermissionDenied, said);
+            }
             io::Error::new(io::ErrorKind::InvalidData, TlsFault::from(&error))
         })
     }
+}
+
+/// Whether it is what the other side says of our certificate, or of there being none.
+fn is_refusal(error: &rustls::Error) -> bool {
+    use AlertDescription::{
+        AccessDenied, BadCertificate, CertificateExpired, CertificateRequired, CertificateRevoked,
+        CertificateUnknown, DecryptError, HandshakeFailure, NoCertificate, UnknownCA,
+        UnsupportedCertificate,
+    };
+    let rustls::Error::AlertReceived(alert) = error else { return false };
+    let refusals = [
+        AccessDenied,
+        BadCertificate,
+        CertificateExpired,
+        CertificateRequired,
+        CertificateRevoked,
+        CertificateUnknown,
+        DecryptError,
+        HandshakeFailure,
+        NoCertificate,
+        UnknownCA,
+        UnsupportedCertificate,
+    ];
+    refusals.contains(alert)
 }
 
 impl Drop for Stream {
     /// The other side is told that this is the end, if it can take that at once.
     fn drop(&mut self) {
         self.tls.send_close_notify();
-        if self.tcp.set_nonblocking(true).is_ok() {
-            let _ = self.flush();
-        }
+        let _ = self.flush();
     }
 }
 

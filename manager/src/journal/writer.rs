@@ -13,7 +13,6 @@ use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Instant;
 
 /// The name under which `main` compresses a file that was put aside: the monitor itself stays small.
 pub const COMPRESSOR: &str = "nman-compress";
@@ -141,15 +140,14 @@ impl Writer {
         written.and(self.flush(&arrival))
     }
 
-    /// When [`Writer::retry`] is to be called, if not before.
-    #[must_use]
-    pub fn due(&self) -> Option<Instant> {
-        self.forwarder.as_ref().and_then(Forwarder::due)
+    /// Who else is given every line.
+    pub fn forwarder(&self) -> Option<&Forwarder> {
+        self.forwarder.as_ref()
     }
 
-    /// Sends what somebody else has not taken yet, if it is time to.
-    pub fn retry(&mut self) -> io::Result<()> {
-        self.forwarder.as_mut().map_or(Ok(()), Forwarder::retry)
+    /// The same, to be given its turn.
+    pub fn forwarder_mut(&mut self) -> Option<&mut Forwarder> {
+        self.forwarder.as_mut()
     }
 
     /// Writes what is left of lines that never ended.
@@ -163,7 +161,7 @@ impl Writer {
                 written = written.and(self.flush(&arrival));
             }
         }
-        written.and(self.forwarder.as_mut().map_or(Ok(()), Forwarder::finish))
+        written
     }
 
     /// So much is gathered before it is written: no more than goes into the file.

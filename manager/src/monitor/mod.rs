@@ -149,15 +149,17 @@ struct Monitor<'a> {
 struct Post {
     signals: SignalFd,
     listener: OwnedFd,
-    log: Writer,
+    log: Log,
     /// What is watched for as long as the monitor lives.
     sources: Vec<Box<dyn Source>>,
 }
 
 impl Post {
-    /// Closes what is watched: a published port is free before anybody hears that the container has ended.
-    fn leave(&mut self) {
+    /// Closes what is watched: a published port is free before anybody hears that the container has ended. Returns why the log is not
+    /// complete, if it is not.
+    fn leave(&mut self) -> Option<String> {
         self.sources.drain(..).for_each(Source::leave);
+        self.log.finish()
     }
 }
 
@@ -206,15 +208,15 @@ impl<'a> Monitor<'a> {
         };
         let mut restarter = Restarter::default();
         loop {
-            let ended = match self.live(&mut post) {
+            let mut ended = match self.live(&mut post) {
                 Ok(ended) => ended,
                 Err(error) if self.restarts == 0 => {
                     post.leave();
                     return self.give_up(&error);
                 }
                 Err(error) => {
-                    let ended = self.failed_again(&error);
-                    post.leave();
+                    let mut ended = self.failed_again(&error);
+                    ended.log_failed = post.leave().map(|fault| format!("{error}; {fault}"));
                     return self.conclude(ended);
                 }
             };
@@ -222,13 +224,13 @@ impl<'a> Monitor<'a> {
             let by_hand = self.dir.has(Mark::Stopped);
             let end = End { code: ended.code, ran: ended.ran, by_hand };
             let Some(delay) = restarter.after(policy, end) else {
-                post.leave();
+                ended.log_failed = post.leave();
                 return self.conclude(ended);
             };
             let code = ended.code;
             if !self.rest(&mut post, ended, delay) {
-                post.leave();
-                return self.conclude_rest(code);
+                let fault = post.leave();
+                return self.conclude_rest(code, fault);
             }
         }
     }
@@ -257,9 +259,12 @@ impl<'a> Monitor<'a> {
         Ok(Post {
             signals: SignalFd::new(mask).map_err(Error::system("watch signals"))?,
             listener: listen_at(&sockets.join("attach"), SocketType::SEQPACKET)?,
-            log: Writer::open(&log_path, config, &attributes)
-                .map_err(Error::io("open", &log_path))?
-                .and_to(Forwarder::open(&self.record)?),
+            log: Log::new(
+                Writer::open(&log_path, config, &attributes)
+                    .map_err(Error::io("open", &log_path))?
+                    .and_to(Forwarder::open(&self.record)?),
+                self.dir.clone(),
+            ),
             sources: network.into_iter().collect(),
         })
     }
@@ -287,9 +292,7 @@ impl<'a> Monitor<'a> {
         let _ = self.containers.finished(id);
         crate::event::emit_container(self.settings, &self.record, "start", &[]);
         let Post { signals, listener, log, sources } = post;
-        let dir = &self.dir;
-        let report = |fault: &str| dir.set_error(fault).is_ok();
-        let log = Log::new(log, &report);
+        log.begin_life();
         let mut pump = Pump::new(Parts { ends, listener, signals, init, pidfd, log, begun });
         if let Some(client) = self.client.take() {
             let mut message = Vec::new();
@@ -362,7 +365,7 @@ impl<'a> Monitor<'a> {
         drop(ended);
         // Looked at after the state is written: whoever sets the mark later finds that state, and wakes us.
         while !self.dir.has(Mark::Stopped) {
-            match pump::idle(&post.signals, &mut post.sources, deadline) {
+            match pump::idle(&post.signals, &mut post.sources, &mut post.log, deadline) {
                 // Whoever has set the mark may not have known whom to wake.
                 Ok(Idle::Due) if !self.dir.has(Mark::Stopped) => return true,
                 Ok(Idle::Woken) => {}
@@ -422,12 +425,12 @@ impl<'a> Monitor<'a> {
     }
 
     /// It was stopped between two lives: when it ended, and with what, has been written down and told.
-    fn conclude_rest(self, code: u8) -> ExitCode {
+    fn conclude_rest(self, code: u8, log_failed: Option<String>) -> ExitCode {
         let errors = self.clean_up();
         let mut state = self.dir.state().unwrap_or_else(|_| State::created());
         (state.status, state.monitor) = (Status::Exited, None);
         state.supervised.restart_count = self.restarts;
-        state.error = errors.first().map(ToString::to_string).or(state.error);
+        state.error = errors.first().map(ToString::to_string).or(log_failed).or(state.error);
         let _ = self.dir.set_state(&state);
         let remove = self.record.remove;
         self.farewell(remove, &Event::Exited(code), &[])

@@ -30,6 +30,10 @@ const FOR_SLOW_CLIENTS: Duration = Duration::from_secs(2);
 /// The room of a client's socket when the init has ended: more than the container's pipes hold.
 const FOR_LAST_WORDS: usize = 4 << 20;
 
+/// No more output is read at a time while somebody who is sent the log is slow to take it: what is read has to wait in memory, and is lost
+/// where there is no more room.
+const PIECE: usize = 4096;
+
 /// So many chunks are read after the init has ended even if that takes long: more than any pipe holds.
 const LEFT_IN_PIPES: usize = 64;
 
@@ -70,7 +74,7 @@ pub struct Pump<'a> {
     signals: &'a SignalFd,
     init: Pid,
     pidfd: OwnedFd,
-    log: Log<'a>,
+    log: &'a mut Log,
     begun: Instant,
     /// Until then nobody is let in: there are no descriptors to be had, and whoever waits to be let in goes on waiting.
     deaf: Option<Instant>,
@@ -105,7 +109,7 @@ pub struct Parts<'a> {
     /// The same.
     pub pidfd: OwnedFd,
     /// The container's log.
-    pub log: Log<'a>,
+    pub log: &'a mut Log,
     /// When the container's program was started.
     pub begun: Instant,
 }
@@ -118,6 +122,7 @@ enum Source {
     Client(usize),
     Output(usize),
     Input,
+    Log,
 }
 
 /// What a turn has to do.
@@ -176,7 +181,7 @@ impl<'a> Pump<'a> {
         }
         let ran = self.begun.elapsed();
         self.drain()?;
-        let log_failed = self.log.finish();
+        let log_failed = self.log.end_life();
         let clients = self.clients.into_iter().map(|client| client.socket).collect();
         Ok(Ended { code: code.unwrap_or(255), ran, clients, log_failed })
     }
@@ -202,11 +207,14 @@ impl<'a> Pump<'a> {
                 Source::Client(at) => self.serve(at),
                 Source::Output(at) => {
                     self.trim_later();
-                    if self.read_output(at) == Reading::End {
+                    let length = if self.log.is_behind() { PIECE } else { CHUNK };
+                    if self.read_output(at, length) == Reading::End {
                         self.ends.outputs.remove(at);
                     }
                 }
                 Source::Input => self.feed(),
+                // It has its turn in every turn.
+                Source::Log => {}
             }
         }
         self.dismiss();
@@ -233,7 +241,11 @@ impl<'a> Pump<'a> {
             fds.push(PollFd::new(&client.socket, events));
             sources.push(Source::Client(at));
         }
-        if !self.is_congested() {
+        if let Some((fd, flags)) = self.log.watch() {
+            fds.push(PollFd::from_borrowed_fd(fd, flags));
+            sources.push(Source::Log);
+        }
+        if !self.is_congested() && self.log.held_until().is_none() {
             for (at, (output, _)) in self.ends.outputs.iter().enumerate() {
                 fds.push(PollFd::new(output, PollFlags::IN));
                 sources.push(Source::Output(at));
@@ -371,13 +383,13 @@ impl<'a> Pump<'a> {
         }
     }
 
-    /// Reads one chunk of output and passes it on.
-    fn read_output(&mut self, at: usize) -> Reading {
+    /// Reads one chunk of output, of no more than this length, and passes it on.
+    fn read_output(&mut self, at: usize, length: usize) -> Reading {
         if self.is_congested() {
             return Reading::More;
         }
         let mut buffer = std::mem::take(&mut self.buffer);
-        buffer.resize(CHUNK, 0);
+        buffer.resize(length, 0);
         let (output, stream) = &self.ends.outputs[at];
         let stream = *stream;
         let reading = match rustix::io::read(output, buffer.as_mut_slice()) {
@@ -425,6 +437,8 @@ impl<'a> Pump<'a> {
     /// After the init has ended: passes on what is left, without waiting for more.
     fn drain(&mut self) -> Result<(), Errno> {
         let deadline = Instant::now() + FOR_SLOW_CLIENTS;
+        let mut patience = FOR_SLOW_CLIENTS;
+        self.log.begin_last_turn();
         // There is nobody to give input to; only clients that still have to take output matter.
         self.unread.clear();
         for client in &self.clients {
@@ -434,34 +448,36 @@ impl<'a> Pump<'a> {
         let mut rounds = 0;
         // Without a pid namespace of its own, somebody may be left who goes on writing.
         while rounds < LEFT_IN_PIPES || Instant::now() < deadline {
-            self.make_room(deadline)?;
+            self.make_room(&mut patience)?;
             if !self.drain_once() {
                 break;
             }
             rounds += 1;
         }
-        self.make_room(deadline)
+        self.make_room(&mut patience)
     }
 
     /// Reads a chunk of each output. `false` when nothing is left.
     fn drain_once(&mut self) -> bool {
         for at in (0..self.ends.outputs.len()).rev() {
-            if self.read_output(at) != Reading::More {
+            if self.read_output(at, CHUNK) != Reading::More {
                 self.ends.outputs.remove(at);
             }
         }
         !self.ends.outputs.is_empty()
     }
 
-    /// Waits until every client has taken its message; those who have not by the deadline are let go.
-    fn make_room(&mut self, deadline: Instant) -> Result<(), Errno> {
+    /// Waits until every client has taken its message; those who have not when patience is at its end are let go. It is what clients
+    /// have been waited for: whoever is sent the log may be slow as well.
+    fn make_room(&mut self, patience: &mut Duration) -> Result<(), Errno> {
         while self.is_congested() {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
+            let begun = Instant::now();
+            self.wait_for_clients(*patience)?;
+            if patience.is_zero() {
                 self.clients.retain(|client| client.waiting.is_none());
                 return Ok(());
             }
-            self.wait_for_clients(left)?;
+            *patience = patience.saturating_sub(begun.elapsed());
         }
         Ok(())
     }
@@ -528,23 +544,26 @@ pub enum Idle {
 pub fn idle(
     signals: &SignalFd,
     sources: &mut [Box<dyn Watched>],
+    log: &mut Log,
     deadline: Instant,
 ) -> Result<Idle, Errno> {
     let mut sources: Vec<&mut dyn Watched> =
         sources.iter_mut().map(|source| &mut **source as &mut dyn Watched).collect();
     let mut fds = vec![PollFd::new(signals, PollFlags::IN)];
+    fds.extend(log.watch().map(|(fd, flags)| PollFd::from_borrowed_fd(fd, flags)));
     let places = Places::of(&sources, &mut fds);
     let left = deadline.saturating_duration_since(Instant::now());
     if left.is_zero() {
         return Ok(Idle::Due);
     }
-    let timeout = patience(&sources, Some(deadline));
+    let timeout = patience(&sources, log.due().into_iter().chain([deadline]).min());
     match poll(&mut fds, timeout.as_ref()) {
         Ok(_) | Err(Errno::INTR) => {}
         Err(errno) => return Err(errno),
     }
     let ready = places.ready(&sources, &fds);
     take_turns(&mut sources, ready);
+    log.turn(Instant::now());
     reap(None, &mut sources);
     let mut idle = Idle::Woken;
     while let Ok(Some(received)) = signals.read() {

@@ -8,7 +8,7 @@ use regex_lite::Regex;
 use std::collections::BTreeMap;
 
 /// What every driver takes but `none`. `mode` changes nothing: no file of ours makes a container wait, and another's log is not
-/// waited for either. `max-buffer-size` is how much waits for one that is to be tried again.
+/// waited for either. `max-buffer-size` is how much waits for one that is slow, or is to be tried again.
 const MARKS: [&str; 7] =
     ["labels", "labels-regex", "env", "env-regex", "tag", "mode", "max-buffer-size"];
 /// What drivers with files take.

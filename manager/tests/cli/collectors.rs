@@ -134,6 +134,61 @@ fn a_collector_that_shows_another_certificate_gets_nothing() {
     world.assert_no_container();
 }
 
+#[test]
+fn a_collector_that_wants_a_certificate_and_gets_none_is_told_of_before_a_container_is_started() {
+    let world = World::new();
+    make_certificates(world.root());
+    let config = server(world.root(), true);
+    let (listener, place) = listen();
+    let collector = std::thread::spawn(move || lines(accept_tls(&listener, &config), 1));
+    let opts = [
+        format!("syslog-address=tcp+tls://{place}"),
+        format!("syslog-tls-ca-cert={}", world.root().join("ca.pem").display()),
+    ];
+    let refused = world.run(&options("syslog", &opts), &["echo", "out"]).exits(125);
+    refused.says(&format!(
+        "failed to initialize logging driver: connect to tcp+tls://{place}: it does not accept who we are: received fatal alert: CertificateRequired"
+    ));
+    world.assert_no_container();
+    assert_eq!(collector.join().unwrap(), [""; 0]);
+}
+
+#[test]
+fn what_was_sent_to_a_collector_that_then_refuses_us_is_counted() {
+    let world = World::new();
+    make_certificates(world.root());
+    let config = server(world.root(), true);
+    let (listener, place) = listen();
+    let collector = std::thread::spawn(move || {
+        let mut stream = accept(&listener);
+        let mut tls = ServerConnection::new(config).unwrap();
+        tls.read_tls(&mut stream).unwrap();
+        tls.process_new_packets().unwrap();
+        while tls.wants_write() {
+            tls.write_tls(&mut stream).unwrap();
+        }
+        // Our certificate is looked at late.
+        std::thread::sleep(Duration::from_secs(1));
+        assert!(tls.complete_io(&mut stream).is_err());
+    });
+    let opts = [
+        format!("syslog-address=tcp+tls://{place}"),
+        format!("syslog-tls-ca-cert={}", world.root().join("ca.pem").display()),
+    ];
+    let options = [&["-d"][..], &options("syslog", &opts)].concat();
+    world.run(&options, &["sh", "-c", COUNTS]).ok();
+    eventually("it is told why nothing arrives", || {
+        let error = world.inspect("web", "/State/Error");
+        error.as_str().unwrap().contains("it does not accept who we are: ")
+    });
+    collector.join().unwrap();
+    world.nman(["kill", "web"]).ok();
+    let error = world.inspect("web", "/State/Error");
+    let expected = format!("; {} bytes of output are lost", said(&world, "web").0.len());
+    assert!(error.as_str().unwrap().ends_with(&expected), "{error}: not {expected}");
+    clear(&world);
+}
+
 /// The objects of a stream that is cut at zero bytes.
 fn objects(stream: TcpStream, count: usize) -> Vec<Value> {
     let pieces = BufReader::new(stream).split(0).take(count);

@@ -20,7 +20,7 @@ fn bytes<const LENGTH: usize>(stream: &mut impl Read) -> [u8; LENGTH] {
 }
 
 /// The next value of MessagePack, of the kinds that a collector is sent.
-fn value(stream: &mut impl Read) -> Value {
+pub(crate) fn value(stream: &mut impl Read) -> Value {
     let [kind] = bytes(stream);
     let length = match kind {
         0x80..=0x8f => {
@@ -43,18 +43,18 @@ fn value(stream: &mut impl Read) -> Value {
     String::from_utf8(text).unwrap().into()
 }
 
-fn record(stream: &mut impl Read) -> Value {
+pub(crate) fn record(stream: &mut impl Read) -> Value {
     value(stream)[2].take()
 }
 
 /// Says that a message is there.
-fn acknowledge(stream: &mut impl Write, message: &Value) {
+pub(crate) fn acknowledge(stream: &mut impl Write, message: &Value) {
     let chunk = message[3]["chunk"].as_str().expect("it is asked for");
     let answer = [b"\x81\xa3ack\xb8", chunk.as_bytes()].concat();
     stream.write_all(&answer).unwrap();
 }
 
-fn number(record: &Value) -> u32 {
+pub(crate) fn number(record: &Value) -> u32 {
     record["log"].as_str().unwrap().strip_prefix("line ").unwrap().parse().unwrap()
 }
 

@@ -49,6 +49,7 @@ mod selinux;
 #[allow(dead_code, reason = "the tests of registries ask more of it")]
 #[path = "../server/mod.rs"]
 mod server;
+mod slow_collectors;
 mod stats;
 mod terminal;
 mod unwatched;

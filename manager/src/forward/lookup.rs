@@ -1,0 +1,67 @@
+//! Where the name of a collector leads to. It is looked up once, before the container is started. If that has failed, and the container is started
+//! all the same, it is looked up again on a thread of its own: a name server that does not answer keeps the C library for as long as it
+//! likes, and nothing else of the container.
+
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::time::Instant;
+
+/// What the C library needs for an answer, and some more.
+const STACK: usize = 256 * 1024;
+
+type Answer = io::Result<Vec<SocketAddr>>;
+
+/// The places that a name leads to, once it was looked up.
+#[derive(Debug, Default)]
+pub(super) struct Lookup {
+    places: Vec<SocketAddr>,
+    /// Where the answer comes that is asked for.
+    asked: Option<Receiver<Answer>>,
+}
+
+impl Lookup {
+    /// Where it leads to.
+    pub(super) fn places(&self) -> &[SocketAddr] {
+        &self.places
+    }
+
+    /// Looks `HOST:PORT` up, however long that takes.
+    pub(super) fn wait(&mut self, place: &str) -> io::Result<()> {
+        self.places = look_up(place)?;
+        Ok(())
+    }
+
+    /// Whether it is known where it leads to. Otherwise it is looked up, and the answer waited for until the deadline.
+    pub(super) fn ask(&mut self, place: &str, deadline: Instant) -> io::Result<bool> {
+        if !self.places.is_empty() {
+            return Ok(true);
+        }
+        let asked = match self.asked.take() {
+            Some(asked) => asked,
+            None => begin(place.to_owned())?,
+        };
+        match asked.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            Ok(answer) => self.places = answer?,
+            Err(RecvTimeoutError::Timeout) => {
+                self.asked = Some(asked);
+                return Ok(false);
+            }
+            Err(RecvTimeoutError::Disconnected) => return Err(io::ErrorKind::BrokenPipe.into()),
+        }
+        Ok(true)
+    }
+}
+
+fn begin(place: String) -> io::Result<Receiver<Answer>> {
+    let (answer, asked) = sync_channel(1);
+    let thread = std::thread::Builder::new().stack_size(STACK);
+    // Nobody may want to hear of it any more.
+    thread.spawn(move || drop(answer.send(look_up(&place))))?;
+    Ok(asked)
+}
+
+fn look_up(place: &str) -> Answer {
+    let found: Vec<SocketAddr> = place.to_socket_addrs()?.collect();
+    if found.is_empty() { Err(io::ErrorKind::NotFound.into()) } else { Ok(found) }
+}
