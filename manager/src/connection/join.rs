@@ -40,13 +40,16 @@ impl Joining<'_> {
         }
         let container = &self.record.id;
         let addresses = self.placed.endpoint.wishes.addresses();
-        let strays = orphan::strays(self.state)?;
+        // From the choice of an address on: another state directory may have containers on the same bridge.
+        let lock = self.state.lock()?;
+        let strays = orphan::strays(self.state, &lock)?;
         let lease = ipam::reserve(self.state, &definition, container, &addresses, &strays)?;
         // The host's ports stay taken until the rules are in place.
         let reservation = self.reserve(&definition, &lease, publication)?;
         let appearance = self.appearance()?;
         let plan = network::plan(&definition, &lease, &appearance, &reservation.ports, &host)?;
-        network::apply(self.state, &plan, netns)?;
+        network::apply_locked(self.state, &plan, netns, &lock)?;
+        drop(lock);
         // The record keeps it from here on; until now nothing did.
         if let Err(error) = definition::confirm(&self.settings.root, &definition.name) {
             network::remove(self.state, &plan, Some(netns))?;

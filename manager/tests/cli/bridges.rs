@@ -1,0 +1,38 @@
+//! Bridges that are not one state directory's alone: the host's own, and the one that every state directory has.
+
+use super::world::{World, eventually};
+use nconform::fixture::Capture;
+
+#[test]
+fn another_root_takes_nothing_away_from_a_container_that_runs() {
+    let world = World::new();
+    let page = "echo here > /tmp/index.html; exec httpd -f -p 80 -h /tmp";
+    let options = ["-d", "--name", "web", "--network", "bridge", "-p", "8080:80"];
+    world.run(&options, &["sh", "-c", page]).ok();
+    let table = || Capture::of("nft").args(["list", "table", "ip", "nman"]).run().ok().stdout();
+    let is_served = || {
+        let fetch = ["3", "/bin/busybox", "wget", "-qO-", "http://127.0.0.1:8080/"];
+        Capture::of("timeout").args(fetch).run().stdout() == "here\n"
+    };
+    eventually("the page is served", is_served);
+    let before = table();
+    let (root, state) = (world.path("other-root"), world.path("other-state"));
+    let other = ["--root", root.to_str().unwrap(), "--state", state.to_str().unwrap()];
+    let other = |args: &[&str]| world.nman(other.iter().chain(args)).ok().stdout();
+    other(&["network", "create", "x"]);
+    for args in [&["network", "rm", "x"][..], &["network", "prune", "-f"]] {
+        other(args);
+        assert_eq!(table(), before, "after {args:?}");
+    }
+    assert_eq!(other(&["system", "check", "--repair"]), "No problems found\n");
+    assert_eq!(table(), before);
+    assert!(is_served());
+    // Whoever's container has lost its port is told.
+    Capture::of("nft").args(["flush", "map", "ip", "nman", "published"]).run().ok();
+    let said = world.nman(["system", "check"]).exits(1).stdout();
+    assert!(said.starts_with("damaged: the packet filter lacks rules for containers ("), "{said}");
+    world.nman(["system", "check", "--repair"]).ok();
+    assert!(is_served() && table() == before);
+    world.nman(["rm", "-f", "web"]).ok();
+    world.assert_no_container();
+}
