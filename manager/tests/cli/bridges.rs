@@ -1,7 +1,11 @@
 //! Bridges that are not one state directory's alone: the host's own, and the one that every state directory has.
 
 use super::world::{World, eventually};
-use nconform::fixture::Capture;
+use nconform::fixture::{Capture, Output};
+
+fn ip(args: &str) -> Output {
+    Capture::of("ip").args(args.split(' ')).run().ok()
+}
 
 #[test]
 fn another_root_takes_nothing_away_from_a_container_that_runs() {
@@ -34,5 +38,27 @@ fn another_root_takes_nothing_away_from_a_container_that_runs() {
     world.nman(["system", "check", "--repair"]).ok();
     assert!(is_served() && table() == before);
     world.nman(["rm", "-f", "web"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
+fn a_container_on_a_bridge_of_the_hosts_has_no_address_of_the_hosts() {
+    let world = World::new();
+    ip("link add host0 type bridge");
+    ip("address add 10.7.0.2/24 dev host0");
+    ip("address add 10.7.0.200/24 dev host0");
+    ip("link set host0 up");
+    let bridge = ["-o", "com.docker.network.bridge.name=host0"];
+    let subnet = ["--subnet", "10.7.0.0/24", "--gateway", "10.7.0.1"];
+    world.nman([&["network", "create"][..], &subnet, &bridge, &["lan"]].concat()).ok();
+    for at in ["10.7.0.3", "10.7.0.4"] {
+        world.run(&["-d", "--name", at, "--network", "lan"], &["sleep", "1000"]).ok();
+        assert_eq!(world.inspect(at, "/NetworkSettings/Networks/lan/IPAddress"), at);
+    }
+    let refused = world.run(&["--rm", "--network", "lan", "--ip", "10.7.0.200"], &["true"]);
+    let refused = refused.exits(125);
+    assert!(refused.stderr().contains("address 10.7.0.200 is already in use"), "{refused}");
+    world.nman(["rm", "-f", "10.7.0.3", "10.7.0.4"]).ok();
+    ip("link delete host0");
     world.assert_no_container();
 }

@@ -141,6 +141,7 @@ impl World {
             ports.iter().map(|text| text.parse::<network::PortMapping>().unwrap()).collect();
         let mut host = HostFacts::probe().unwrap();
         host.probe_ipv6().unwrap();
+        host.probe_bridge(&definition.bridge().unwrap().name).unwrap();
         let appearance = Appearance { names: vec!["somebody".to_owned()], ..Appearance::default() };
         network::plan(definition, &lease, &appearance, &ports, &host).unwrap()
     }
