@@ -79,8 +79,8 @@ pub fn remove(state: &State, plan: &NetworkPlan, netns: Option<BorrowedFd<'_>>) 
 
 /// As [`remove`], for a container whose namespace ends in a moment, with everything in it.
 ///
-/// The kernel takes the links away with the namespace, without anybody's waiting; the bridge and the rules stay for the
-/// next container, until [`tidy`].
+/// The kernel takes the links away with the namespace, without anybody's waiting; a bridge of ours and the rules stay for the
+/// next container, until [`tidy`]. One that is somebody else's is given back by its last container.
 ///
 /// # Errors
 /// As [`remove`].
@@ -487,7 +487,9 @@ fn undo(
     netns: Option<BorrowedFd<'_>>,
     ending: Ending,
 ) -> Vec<Error> {
-    let whole = ending == Ending::Whole;
+    // What is somebody else's does not wait for the next container.
+    let is_lent = |bridge| state.noted_bridges().is_ok_and(|noted| noted.contains(bridge));
+    let whole = ending == Ending::Whole || plan.bridge.as_ref().is_some_and(is_lent);
     let mut failures = Vec::new();
     let mut socket = match open() {
         Ok(socket) => socket,
@@ -500,7 +502,8 @@ fn undo(
     });
     for step in steps.iter().rev() {
         let undone = match step {
-            Step::Veth { .. } | Step::Bridge { .. } if !whole => Ok(()),
+            Step::Veth { .. } if ending == Ending::WithNamespace => Ok(()),
+            Step::Bridge { .. } if !whole => Ok(()),
             Step::Veth { name, mac, .. } => delete_if_ours(&mut socket, name, "veth", *mac),
             Step::Firewall(rules) => disconnect_rules(&mut socket, rules, &others, state, whole),
             Step::Names { names } => names::remove(state, &plan.network, &plan.container, names),

@@ -59,6 +59,8 @@ fn a_container_on_a_bridge_of_the_hosts_has_no_address_of_the_hosts() {
     let refused = refused.exits(125);
     assert!(refused.stderr().contains("address 10.7.0.200 is already in use"), "{refused}");
     world.nman(["rm", "-f", "10.7.0.3", "10.7.0.4"]).ok();
+    let left = ip("-o -4 address show dev host0").stdout();
+    assert!(!left.contains("10.7.0.1/"), "{left}");
     ip("link delete host0");
     world.assert_no_container();
 }
