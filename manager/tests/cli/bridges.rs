@@ -64,3 +64,13 @@ fn a_container_on_a_bridge_of_the_hosts_has_no_address_of_the_hosts() {
     ip("link delete host0");
     world.assert_no_container();
 }
+
+#[test]
+fn an_auxiliary_address_is_somebodys_alone() {
+    let world = World::new();
+    let create = ["network", "create", "--subnet", "10.5.0.0/24", "--aux-address", "r=10.5.0.1"];
+    let refused = world.nman(create.iter().chain(&["web"])).exits(1);
+    let why = "failed to allocate secondary ip address (r:10.5.0.1): Address already in use";
+    assert!(refused.stderr().contains(why), "{refused}");
+    world.nman(["network", "inspect", "web"]).exits(1);
+}
