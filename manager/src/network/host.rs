@@ -97,6 +97,24 @@ impl HostFacts {
         Ok(())
     }
 
+    /// Leaves out the routes by one link: a network that stands on it hides nothing of where it leads.
+    ///
+    /// # Errors
+    /// netlink is refused.
+    pub fn leave_out(&mut self, link: &InterfaceName) -> Result<()> {
+        let mut socket = open()?;
+        let found = socket.link(link).map_err(|error| Error::kernel("look for a link", error))?;
+        let Some(link) = found else { return Ok(()) };
+        for route in read_routes(&mut socket)? {
+            let is_by_link = route.interface == Some(link.index);
+            let same = self.routes.iter().position(|known| *known == route.destination);
+            if let Some(at) = same.filter(|_| is_by_link) {
+                self.routes.remove(at);
+            }
+        }
+        Ok(())
+    }
+
     /// Reads what there is of a network's bridge, in the calling thread's network namespace.
     ///
     /// # Errors

@@ -50,7 +50,8 @@ fn a_container_on_a_bridge_of_the_hosts_has_no_address_of_the_hosts() {
     ip("link set host0 up");
     let bridge = ["-o", "com.docker.network.bridge.name=host0"];
     let subnet = ["--subnet", "10.7.0.0/24", "--gateway", "10.7.0.1"];
-    world.nman([&["network", "create"][..], &subnet, &bridge, &["lan"]].concat()).ok();
+    let made = world.nman([&["network", "create"][..], &subnet, &bridge, &["lan"]].concat()).ok();
+    assert_eq!(made.stderr(), "", "what the bridge leads to is not hidden by a network on it");
     for at in ["10.7.0.3", "10.7.0.4"] {
         world.run(&["-d", "--name", at, "--network", "lan"], &["sleep", "1000"]).ok();
         assert_eq!(world.inspect(at, "/NetworkSettings/Networks/lan/IPAddress"), at);

@@ -252,9 +252,17 @@ impl Draft {
         }
     }
 
+    /// The bridge that the network is to stand on, if it names one.
+    ///
+    /// # Errors
+    /// That is no name of a link.
+    pub fn named_bridge(&self) -> Result<Option<InterfaceName>> {
+        self.options.get(BRIDGE_NAME).map(|name| name.parse()).transpose()
+    }
+
     fn bridge_name(&self, others: &[Definition]) -> Result<InterfaceName> {
-        let wanted = match self.options.get(BRIDGE_NAME) {
-            Some(name) => name.parse()?,
+        let wanted = match self.named_bridge()? {
+            Some(name) => name,
             None => format!("br-{}", &self.id[..12]).parse()?,
         };
         let has = |other: &&Definition| {
