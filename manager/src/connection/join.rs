@@ -38,15 +38,22 @@ impl Joining<'_> {
         if definition.has_ipv6() {
             ground::add_ipv6(self.settings, self.state, &mut host)?;
         }
+        if let Some(bridge) = definition.bridge() {
+            self.state.run(|| host.probe_bridge(&bridge.name))?;
+        }
         let container = &self.record.id;
         let addresses = self.placed.endpoint.wishes.addresses();
-        let strays = orphan::strays(self.state)?;
-        let lease = ipam::reserve(self.state, &definition, container, &addresses, &strays)?;
+        // From the choice of an address on: another state directory may have containers on the same bridge.
+        let lock = self.state.lock()?;
+        let mut taken = orphan::strays(self.state, &lock)?;
+        taken.extend(host.lent.iter().flatten());
+        let lease = ipam::reserve(self.state, &definition, container, &addresses, &taken)?;
         // The host's ports stay taken until the rules are in place.
         let reservation = self.reserve(&definition, &lease, publication)?;
         let appearance = self.appearance()?;
         let plan = network::plan(&definition, &lease, &appearance, &reservation.ports, &host)?;
-        network::apply(self.state, &plan, netns)?;
+        network::apply_locked(self.state, &plan, netns, &lock)?;
+        drop(lock);
         // The record keeps it from here on; until now nothing did.
         if let Err(error) = definition::confirm(&self.settings.root, &definition.name) {
             network::remove(self.state, &plan, Some(netns))?;

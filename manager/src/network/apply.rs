@@ -14,6 +14,7 @@ use super::names;
 use super::netlink;
 use super::netlink::route::{Port, RouteSocket, VethEnd, missing_is_fine};
 use super::netns;
+use super::orphan::strangers;
 use super::plan::{MacAddress, NetworkPlan, Place, Rules, Step, bridge_mac};
 use super::plugin::{self, Call};
 use super::state::{Lock, State};
@@ -29,11 +30,23 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 /// [`Error::PortAllocated`] when another container has a published port; [`Error::Connected`] when the container
 /// is connected already; else what the kernel refused, with everything undone.
 pub fn apply(state: &State, plan: &NetworkPlan, netns: BorrowedFd<'_>) -> Result<()> {
+    apply_locked(state, plan, netns, &state.lock()?)
+}
+
+/// The same by who has the lock already: since it chose the addresses, as nobody else has connected with one of them.
+///
+/// # Errors
+/// As [`apply`].
+pub fn apply_locked(
+    state: &State,
+    plan: &NetworkPlan,
+    netns: BorrowedFd<'_>,
+    _lock: &Lock,
+) -> Result<()> {
     state.run(|| apply_here(state, plan, netns))
 }
 
 fn apply_here(state: &State, plan: &NetworkPlan, netns: BorrowedFd<'_>) -> Result<()> {
-    let _lock = state.lock()?;
     state.record(plan)?;
     let mut taken = 0;
     let connected = connect(state, plan, netns, &mut taken);
@@ -66,8 +79,8 @@ pub fn remove(state: &State, plan: &NetworkPlan, netns: Option<BorrowedFd<'_>>) 
 
 /// As [`remove`], for a container whose namespace ends in a moment, with everything in it.
 ///
-/// The kernel takes the links away with the namespace, without anybody's waiting; the bridge and the rules stay for the
-/// next container, until [`tidy`].
+/// The kernel takes the links away with the namespace, without anybody's waiting; a bridge of ours and the rules stay for the
+/// next container, until [`tidy`]. One that is somebody else's is given back by its last container.
 ///
 /// # Errors
 /// As [`remove`].
@@ -114,7 +127,7 @@ fn is_of_plugin(error: &Error) -> bool {
     matches!(error, Error::Plugin { .. } | Error::NoPlugin { .. })
 }
 
-/// Removes a network's bridge if nobody is connected to it, and the rules if nobody is connected at all.
+/// Removes a network's bridge if nobody is connected to it, and the rules if nobody is connected at all, by whatever state directory.
 ///
 /// # Errors
 /// The records cannot be read, or the kernel refuses.
@@ -128,16 +141,17 @@ pub fn tidy(state: &State, bridge: &InterfaceName) -> Result<()> {
 /// As [`tidy`].
 pub fn tidy_locked(state: &State, bridge: &InterfaceName, _lock: &Lock) -> Result<()> {
     let plans = state.connected()?;
-    let used = bridges_of(&plans);
     state.run(|| {
         let mut socket = open()?;
+        let strangers = strangers(&plans)?;
+        let used = bridges_of(&plans, &strangers);
         if !used.contains(bridge) {
             // What guards the bridge goes last.
             borrowed::give_back(state, &mut socket, bridge)?;
             delete_bridge(&mut socket, bridge, bridge_mac(bridge))?;
             firewall::forget_bridge(bridge)?;
         }
-        if plans.iter().all(|plan| plan.rules().is_none()) {
+        if strangers.is_empty() && plans.iter().all(|plan| plan.rules().is_none()) {
             borrowed::give_back_all_but(&used, state, &mut socket)?;
             firewall::remove_tables()?;
         }
@@ -145,8 +159,9 @@ pub fn tidy_locked(state: &State, bridge: &InterfaceName, _lock: &Lock) -> Resul
     })
 }
 
-fn bridges_of(plans: &[NetworkPlan]) -> Vec<InterfaceName> {
-    plans.iter().filter_map(|plan| plan.bridge.clone()).collect()
+fn bridges_of(plans: &[NetworkPlan], strangers: &[Rules]) -> Vec<InterfaceName> {
+    let of_strangers = strangers.iter().map(|rules| rules.bridge.clone());
+    plans.iter().filter_map(|plan| plan.bridge.clone()).chain(of_strangers).collect()
 }
 
 /// Puts the rules of every connected container back, after somebody flushed the host's ruleset.
@@ -166,7 +181,8 @@ pub(super) fn restore_rules_locked(state: &State, _lock: &Lock) -> Result<()> {
     let rules: Vec<_> = plans.iter().filter_map(NetworkPlan::rules).cloned().collect();
     state.run(|| {
         // The new tables guard the bridges that are in use, and no others.
-        borrowed::give_back_all_but(&bridges_of(&plans), state, &mut open()?)?;
+        let used = bridges_of(&plans, &strangers(&plans)?);
+        borrowed::give_back_all_but(&used, state, &mut open()?)?;
         firewall::restore(&rules)
     })
 }
@@ -347,7 +363,8 @@ fn connect_rules(
     match firewall::connect(rules, others)? {
         firewall::Tables::Kept => Ok(()),
         firewall::Tables::Replaced => {
-            let mut used = bridges_of(&state.connected()?);
+            let plans = state.connected()?;
+            let mut used = bridges_of(&plans, &strangers(&plans)?);
             used.push(rules.bridge.clone());
             borrowed::give_back_all_but(&used, state, socket)
         }
@@ -470,20 +487,23 @@ fn undo(
     netns: Option<BorrowedFd<'_>>,
     ending: Ending,
 ) -> Vec<Error> {
-    let whole = ending == Ending::Whole;
+    // What is somebody else's does not wait for the next container.
+    let is_lent = |bridge| state.noted_bridges().is_ok_and(|noted| noted.contains(bridge));
+    let whole = ending == Ending::Whole || plan.bridge.as_ref().is_some_and(is_lent);
     let mut failures = Vec::new();
     let mut socket = match open() {
         Ok(socket) => socket,
         Err(error) => return vec![error],
     };
-    let others = others(state, plan).unwrap_or_else(|error| {
+    let others = beside(state, plan, whole).unwrap_or_else(|error| {
         failures.push(error);
         // Without knowing who else is connected, nothing that is shared may go: as if one like this one stayed.
         plan.rules().cloned().into_iter().collect()
     });
     for step in steps.iter().rev() {
         let undone = match step {
-            Step::Veth { .. } | Step::Bridge { .. } if !whole => Ok(()),
+            Step::Veth { .. } if ending == Ending::WithNamespace => Ok(()),
+            Step::Bridge { .. } if !whole => Ok(()),
             Step::Veth { name, mac, .. } => delete_if_ours(&mut socket, name, "veth", *mac),
             Step::Firewall(rules) => disconnect_rules(&mut socket, rules, &others, state, whole),
             Step::Names { names } => names::remove(state, &plan.network, &plan.container, names),
@@ -510,6 +530,17 @@ fn others(state: &State, plan: &NetworkPlan) -> Result<Vec<Rules>> {
     let mut plans = state.connected()?;
     plans.retain(|other| other.container != plan.container || other.network != plan.network);
     Ok(plans.iter().filter_map(NetworkPlan::rules).cloned().collect())
+}
+
+/// The same, and if something that is shared may go, whoever is connected by another state directory.
+fn beside(state: &State, plan: &NetworkPlan, whole: bool) -> Result<Vec<Rules>> {
+    let mut others = others(state, plan)?;
+    if whole {
+        let own = plan.rules().into_iter();
+        let known = own.chain(&others).flat_map(|rules| &rules.addresses).copied().collect();
+        others.extend(firewall::strangers(&known)?);
+    }
+    Ok(others)
 }
 
 fn restore_sysctls(taken: &[Step]) -> Result<()> {

@@ -39,6 +39,9 @@ pub(super) fn note(
         return Ok(());
     };
     let noted = state.noted_bridge::<Borrowed>(bridge)?;
+    // What another state directory's container has opened is closed by whoever leaves last.
+    let is_shared = noted.is_none()
+        && firewall::strangers(&BTreeSet::new())?.iter().any(|home| home.bridge == *bridge);
     let mut borrowed = noted.clone().unwrap_or_default();
     let had = socket.addresses(link.index).map_err(failed)?;
     for step in &plan.steps {
@@ -49,6 +52,8 @@ pub(super) fn note(
                 if let (false, Some(value)) =
                     (borrowed.sysctls.contains_key(key), read_sysctl(key)?)
                 {
+                    let is_opened = is_shared && *key == route_localnet(bridge);
+                    let value = if is_opened { "0".to_owned() } else { value };
                     borrowed.sysctls.insert(key.clone(), value);
                 }
             }

@@ -3,11 +3,13 @@
 //! Facts about the namespace of the calling thread; nothing is changed and nothing is remembered.
 
 use super::error::{Error, Result};
+use super::link::open;
 use super::name::InterfaceName;
 use super::netlink::route::{Route, RouteSocket};
-use super::plan::NetworkPlan;
+use super::plan::{NetworkPlan, bridge_mac};
 use super::subnet::Subnet;
 use netlink_packet_route::AddressFamily;
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::Path;
 
@@ -44,6 +46,8 @@ pub struct HostFacts {
     pub ipv6_forwarding: bool,
     /// Whether IPv6 packets are filtered already where a bridge takes them in (`br_netfilter`).
     pub bridge_filters_ipv6: bool,
+    /// What the network's bridge has of the host's own addresses, if somebody else has made it.
+    pub lent: Option<BTreeSet<IpAddr>>,
     /// The links that listen to a router, as long as the host does not forward IPv6.
     pub router_advertised: Vec<InterfaceName>,
 }
@@ -54,8 +58,7 @@ impl HostFacts {
     /// # Errors
     /// netlink is refused, or `/proc/sys` is not there.
     pub fn probe() -> Result<Self> {
-        let mut socket =
-            RouteSocket::open().map_err(|error| Error::kernel("open a netlink socket", error))?;
+        let mut socket = open()?;
         let failed = |error| Error::kernel("read the host's routes", error);
         let mut routes = read_routes(&mut socket)?;
         let bridge: InterfaceName = super::definition::DEFAULT_BRIDGE.parse()?;
@@ -77,6 +80,7 @@ impl HostFacts {
             ipv6: has_ipv6(),
             ipv6_forwarding: false,
             bridge_filters_ipv6: false,
+            lent: None,
             router_advertised: Vec::new(),
         })
     }
@@ -87,10 +91,42 @@ impl HostFacts {
     /// # Errors
     /// netlink is refused.
     pub fn add_routes(&mut self) -> Result<()> {
-        let mut socket =
-            RouteSocket::open().map_err(|error| Error::kernel("open a netlink socket", error))?;
+        let mut socket = open()?;
         let routes = read_routes(&mut socket)?.into_iter().map(|route| route.destination);
         self.routes.extend(routes.filter(|destination| !destination.is_default()));
+        Ok(())
+    }
+
+    /// Leaves out the routes by one link: a network that stands on it hides nothing of where it leads.
+    ///
+    /// # Errors
+    /// netlink is refused.
+    pub fn leave_out(&mut self, link: &InterfaceName) -> Result<()> {
+        let mut socket = open()?;
+        let found = socket.link(link).map_err(|error| Error::kernel("look for a link", error))?;
+        let Some(link) = found else { return Ok(()) };
+        for route in read_routes(&mut socket)? {
+            let is_by_link = route.interface == Some(link.index);
+            let same = self.routes.iter().position(|known| *known == route.destination);
+            if let Some(at) = same.filter(|_| is_by_link) {
+                self.routes.remove(at);
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads what there is of a network's bridge, in the calling thread's network namespace.
+    ///
+    /// # Errors
+    /// netlink is refused.
+    pub fn probe_bridge(&mut self, bridge: &InterfaceName) -> Result<()> {
+        let failed = |error| Error::kernel(format_args!("look at bridge `{bridge}`"), error);
+        let mut socket = open()?;
+        let found = socket.link(bridge).map_err(failed)?;
+        self.lent = match found.filter(|link| link.mac != Some(bridge_mac(bridge))) {
+            Some(link) => Some(socket.addresses(link.index).map_err(failed)?.into_iter().collect()),
+            None => None,
+        };
         Ok(())
     }
 
@@ -150,8 +186,7 @@ fn is_link_local(subnet: &Subnet) -> bool {
 /// # Errors
 /// netlink is refused.
 pub fn has_link(name: &InterfaceName) -> Result<bool> {
-    let mut socket =
-        RouteSocket::open().map_err(|error| Error::kernel("open a netlink socket", error))?;
+    let mut socket = open()?;
     let link = socket.link(name).map_err(|error| Error::kernel("look for a link", error))?;
     Ok(link.is_some())
 }

@@ -36,8 +36,8 @@ pub(super) fn ensure_bridge(
     }
 }
 
-/// Deletes a bridge of ours, unless somebody made an interface of their own a port of it. A link of ours may still be
-/// there while the kernel takes its namespace away.
+/// Deletes a bridge of ours that nobody is connected to, unless somebody made an interface of their own a port of it. A link of ours may
+/// still be there while the kernel takes its namespace away.
 pub(super) fn delete_bridge(
     socket: &mut RouteSocket,
     name: &InterfaceName,
@@ -52,7 +52,8 @@ pub(super) fn delete_bridge(
     delete_if_ours(socket, name, "bridge", mac)
 }
 
-fn is_veth_of_ours(port: &Link) -> bool {
+/// Whether a link looks like the host's end of a container's, by whatever state directory.
+pub(super) fn is_veth_of_ours(port: &Link) -> bool {
     let hex = |b: u8| matches!(b, b'0'..=b'9' | b'a'..=b'f');
     let id = port.name.strip_prefix("nm");
     port.kind == "veth" && id.is_some_and(|id| id.len() >= 12 && id.bytes().all(hex))

@@ -32,8 +32,8 @@ pub mod survey;
 
 pub use amend::{publish, reroute};
 pub use apply::{
-    apply, check_link, check_plugins, create_namespace, reload, remove, remove_with_namespace,
-    restore_rules, set_loopback_up, tidy, tidy_locked,
+    apply, apply_locked, check_link, check_plugins, create_namespace, reload, remove,
+    remove_with_namespace, restore_rules, set_loopback_up, tidy, tidy_locked,
 };
 pub use definition::Definition;
 pub use endpoint::{Endpoint, Wishes};

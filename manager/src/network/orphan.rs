@@ -6,11 +6,12 @@
 use super::apply;
 use super::error::{Error, Result};
 use super::firewall;
-use super::name::NetworkName;
+use super::link::{is_veth_of_ours, open};
+use super::name::{InterfaceName, NetworkName};
 use super::netlink::route::RouteSocket;
 use super::netns;
-use super::plan::NetworkPlan;
-use super::state::State;
+use super::plan::{NetworkPlan, Rules, Step};
+use super::state::{Lock, State};
 use crate::id::ContainerId;
 use std::collections::{BTreeSet, HashSet};
 use std::net::IpAddr;
@@ -58,33 +59,71 @@ pub fn clear(state: &State, orphans: &Orphans) -> Vec<Error> {
     errors
 }
 
-/// The addresses that the packet filter knows and no connection on record has. What is published for one of them leads to whoever
-/// has it next, so nobody is given it.
+/// The addresses that the packet filter knows and no connection on record has: those of another state directory's containers, and of any
+/// whose record was lost. What is published for one of them leads to whoever has it next, so nobody is given it.
 ///
 /// # Errors
 /// The records cannot be read, or netlink is refused.
-pub fn strays(state: &State) -> Result<BTreeSet<IpAddr>> {
+pub fn strays(state: &State, _lock: &Lock) -> Result<BTreeSet<IpAddr>> {
+    let plans = state.connected()?;
+    let strangers = state.run(|| strangers(&plans))?;
+    Ok(strangers.into_iter().flat_map(|rules| rules.addresses).collect())
+}
+
+/// Whoever is connected where the calling thread is and not by one of these plans, as far as the packet filter knows.
+pub(super) fn strangers(plans: &[NetworkPlan]) -> Result<Vec<Rules>> {
+    let known = plans.iter().filter_map(NetworkPlan::rules).flat_map(|rules| &rules.addresses);
+    firewall::strangers(&known.copied().collect())
+}
+
+/// Those of the strays that are nobody's any more: on their bridge, every container's link is on record.
+///
+/// # Errors
+/// As [`strays`].
+pub fn lost(state: &State) -> Result<BTreeSet<IpAddr>> {
     // Whoever is connecting or disconnecting is waited for.
     let _lock = state.lock()?;
-    strays_locked(state)
+    lost_locked(state)
 }
 
-fn strays_locked(state: &State) -> Result<BTreeSet<IpAddr>> {
+fn lost_locked(state: &State) -> Result<BTreeSet<IpAddr>> {
     let plans = state.connected()?;
-    let known = plans.iter().filter_map(NetworkPlan::rules).flat_map(|rules| &rules.addresses);
-    let known: BTreeSet<IpAddr> = known.copied().collect();
-    let addresses = state.run(firewall::addresses)?;
-    Ok(addresses.difference(&known).copied().collect())
+    let links = plans.iter().flat_map(|plan| &plan.steps).filter_map(|step| match step {
+        Step::Veth { name, .. } => Some(name.as_str()),
+        _ => None,
+    });
+    let links: HashSet<&str> = links.collect();
+    state.run(|| {
+        let (mut socket, mut lost) = (open()?, BTreeSet::new());
+        for Rules { bridge, addresses, .. } in strangers(&plans)? {
+            if !has_another(&mut socket, &bridge, &links)? {
+                lost.extend(addresses);
+            }
+        }
+        Ok(lost)
+    })
 }
 
-/// Makes the packet filter forget them.
+/// Whether a container's link is a port of a bridge that is none of these.
+fn has_another(
+    socket: &mut RouteSocket,
+    bridge: &InterfaceName,
+    links: &HashSet<&str>,
+) -> Result<bool> {
+    let failed = |error| Error::kernel("read the ports of a bridge", error);
+    let Some(bridge) = socket.link(bridge).map_err(failed)? else { return Ok(false) };
+    let ports = socket.ports(bridge.index).map_err(failed)?;
+    Ok(ports.iter().any(|port| is_veth_of_ours(port) && !links.contains(port.name.as_str())))
+}
+
+/// Makes the packet filter forget what is [`lost`].
 ///
 /// # Errors
 /// As [`strays`], or the kernel refuses.
-pub fn forget_strays(state: &State) -> Result<()> {
+pub fn forget_lost(state: &State) -> Result<()> {
     let _lock = state.lock()?;
-    let strays = strays_locked(state)?;
-    state.run(|| firewall::forget(&strays))
+    let lost = lost_locked(state)?;
+    state.run(|| firewall::forget(&lost))
 }
 
 /// Makes the packet filter forget those of them that are inside of a container's namespace, which is about to go.
@@ -94,12 +133,10 @@ pub fn forget_strays(state: &State) -> Result<()> {
 pub fn forget_strays_within(state: &State, namespace: BorrowedFd<'_>) -> Result<()> {
     let inside = netns::run_in(namespace, || {
         let failed = |error| Error::kernel("read the addresses of a container", error);
-        let mut socket =
-            RouteSocket::open().map_err(|error| Error::kernel("open a netlink socket", error))?;
-        socket.every_address().map_err(failed)
+        open()?.every_address().map_err(failed)
     })?;
-    let _lock = state.lock()?;
-    let mut strays = strays_locked(state)?;
+    let lock = state.lock()?;
+    let mut strays = strays(state, &lock)?;
     strays.retain(|address| inside.contains(address));
     if strays.is_empty() { Ok(()) } else { state.run(|| firewall::forget(&strays)) }
 }

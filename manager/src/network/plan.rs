@@ -267,8 +267,9 @@ impl NetworkPlan {
     fn plan_bridge(&mut self, bridge: &Bridge, host: &HostFacts, mtu: u32) {
         let name = bridge.name.clone();
         self.steps.push(Step::Bridge { name: name.clone(), mac: bridge_mac(&name), mtu });
-        if host.ipv6 {
-            // Before the link is up: a container could make itself the host's router (CVE-2020-13401).
+        if host.ipv6 && host.lent.is_none() {
+            // Before the link is up: a container could make itself the host's router (CVE-2020-13401). By a bridge that was there
+            // before, the host's own router may be reached, and whoever is on it could have done so already.
             self.steps.push(Step::set(Place::Host, format!("net/ipv6/conf/{name}/accept_ra"), "0"));
         }
         if self.has_ipv6() {

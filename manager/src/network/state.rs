@@ -32,7 +32,15 @@ pub struct State {
 
 /// Held while links, firewall rules or definitions change; let go on drop, also by a crash.
 #[derive(Debug)]
-pub struct Lock(#[expect(dead_code, reason = "closing it is what it is for")] OwnedFd);
+pub struct Lock {
+    _file: OwnedFd,
+    /// What stands for the network namespace, where other state directories have networks in it, too.
+    _namespace: Option<OwnedFd>,
+}
+
+/// A file that each network namespace has for itself, and that only its administrator may open: whoever else could, could keep us
+/// waiting. It is neither read nor written.
+const OF_NAMESPACE: &str = "/proc/sys/net/ipv4/tcp_fastopen_key";
 
 impl State {
     /// Uses `<run>/network`, and makes it if it is missing.
@@ -161,9 +169,15 @@ impl State {
         lock(&self.directory.join("definitions.lock"))
     }
 
-    /// Waits until no other process changes the host's networks.
-    pub(crate) fn lock(&self) -> Result<Lock> {
-        lock(&self.directory.join("lock"))
+    /// Waits until no other process changes the host's networks, by whatever state directory.
+    ///
+    /// # Errors
+    /// The lock's file cannot be made.
+    pub fn lock(&self) -> Result<Lock> {
+        let lock = lock(&self.directory.join("lock"))?;
+        // A namespace that is given along is this directory's alone.
+        let namespace = if self.namespace.is_some() { None } else { lock_namespace()? };
+        Ok(Lock { _namespace: namespace, ..lock })
     }
 
     /// Writes a plan down; refuses if one is there for that container and network.
@@ -350,9 +364,23 @@ pub(crate) fn lock(path: &Path) -> Result<Lock> {
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let file = rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR)
         .map_err(|errno| Error::file("open", path, errno))?;
+    Ok(Lock { _file: wait_for(file, path)?, _namespace: None })
+}
+
+/// Waits until nobody else has the network namespace of the calling thread locked. Who may not is kept from changing it anyway.
+fn lock_namespace() -> Result<Option<OwnedFd>> {
+    let path = Path::new(OF_NAMESPACE);
+    match rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) {
+        Ok(file) => wait_for(file, path).map(Some),
+        Err(Errno::NOENT | Errno::ACCESS | Errno::PERM) => Ok(None),
+        Err(errno) => Err(Error::file("open", path, errno)),
+    }
+}
+
+fn wait_for(file: OwnedFd, path: &Path) -> Result<OwnedFd> {
     loop {
         match rustix::fs::flock(&file, FlockOperation::LockExclusive) {
-            Ok(()) => return Ok(Lock(file)),
+            Ok(()) => return Ok(file),
             Err(Errno::INTR) => {}
             Err(errno) => return Err(Error::file("lock", path, errno)),
         }

@@ -29,7 +29,7 @@ pub fn create(settings: &Settings, args: &NetworkCreateArgs) -> Result<String> {
         });
     }
     ground::refuse_driver(settings, &args.driver)?;
-    let host = ground::facts(settings, None)?;
+    let mut host = ground::facts(settings, None)?;
     // One at a time: two that choose a subnet at once must not choose the same.
     let _lock = State::open(&settings.state)?.lock_definitions()?;
     let others = definition::list(&settings.root)?;
@@ -41,6 +41,10 @@ pub fn create(settings: &Settings, args: &NetworkCreateArgs) -> Result<String> {
     if draft.driver != "bridge" {
         network::check_plugin(&draft.driver, VERSION)?;
         check_parent(&draft)?;
+    }
+    // A user's networks stand on no link of the host's.
+    if let (Some(bridge), false) = (draft.named_bridge()?, settings.rootless) {
+        host.leave_out(&bridge)?;
     }
     definition::write_new(&settings.root, &draft.name, &text)?;
     let attributes = [("name", name), ("type", draft.driver.as_str())];

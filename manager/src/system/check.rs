@@ -241,13 +241,13 @@ fn check_records(settings: &Settings, repair: bool, report: &mut Report) -> Resu
             report.add(&what, None, &format!("`nman restart {}` connects it again", record.name));
         }
     }
-    let strays = network::orphan::strays(&state)?;
+    let strays = network::orphan::lost(&state)?;
     if strays.is_empty() {
         return Ok(());
     }
     // Which of them are those of such containers is not known, and what is published for these goes on working.
     let may_go = repair && !cut_off;
-    let mended = may_go.then(|| network::orphan::forget_strays(&state).is_ok());
+    let mended = may_go.then(|| network::orphan::forget_lost(&state).is_ok());
     let hint = match cut_off {
         true => {
             "once those containers are restarted, `nman system check --repair` removes what is left"

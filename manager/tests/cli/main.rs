@@ -6,6 +6,7 @@
 
 mod apparmor;
 mod attach;
+mod bridges;
 mod build;
 mod build_caches;
 mod build_mounts;

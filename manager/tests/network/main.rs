@@ -9,5 +9,6 @@ mod exposure;
 mod ipv6;
 mod measure;
 mod rules;
+mod shared;
 mod traffic;
 mod world;

@@ -1,11 +1,11 @@
 //! The stage: a host with an up-link, the outside behind it, and containers.
 
 use nman::id::ContainerId;
+use nman::network::state::Lock;
 use nman::network::{
     self, Appearance, Definition, HostFacts, Lease, NetworkName, NetworkPlan, Result, State,
-    definition, ipam, netns, port,
+    definition, ipam, netns, orphan, port,
 };
-use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, OwnedFd};
@@ -72,6 +72,13 @@ impl World {
         Self { outside, root, state }
     }
 
+    /// The same host, with networks on record in a state directory of their own.
+    pub(crate) fn with_another_state(&self) -> Self {
+        let root = tempfile::tempdir().unwrap();
+        let state = State::open(&root.path().join("run")).unwrap();
+        Self { outside: self.outside.try_clone().unwrap(), root, state }
+    }
+
     /// A network's definition; the default's is made, others must have been written.
     pub(crate) fn network(&self, name: &str) -> Definition {
         let name: NetworkName = name.parse().unwrap();
@@ -118,20 +125,33 @@ impl World {
         definition: &Definition,
         ports: &[&str],
     ) -> NetworkPlan {
-        let lease: Lease =
-            ipam::reserve(&self.state, definition, container, &[], &BTreeSet::new()).unwrap();
+        self.plan_locked(container, definition, ports, &self.state.lock().unwrap())
+    }
+
+    fn plan_locked(
+        &self,
+        container: &ContainerId,
+        definition: &Definition,
+        ports: &[&str],
+        lock: &Lock,
+    ) -> NetworkPlan {
+        let strays = orphan::strays(&self.state, lock).unwrap();
+        let lease: Lease = ipam::reserve(&self.state, definition, container, &[], &strays).unwrap();
         let ports: Vec<_> =
             ports.iter().map(|text| text.parse::<network::PortMapping>().unwrap()).collect();
         let mut host = HostFacts::probe().unwrap();
         host.probe_ipv6().unwrap();
+        host.probe_bridge(&definition.bridge().unwrap().name).unwrap();
         let appearance = Appearance { names: vec!["somebody".to_owned()], ..Appearance::default() };
         network::plan(definition, &lease, &appearance, &ports, &host).unwrap()
     }
 
     /// Connects a new container to a network.
     pub(crate) fn try_connect(&self, definition: &Definition, ports: &[&str]) -> Result<Container> {
-        let (plan, netns) = (self.plan(definition, ports), netns::create()?);
-        network::apply(&self.state, &plan, netns.as_fd())?;
+        let netns = netns::create()?;
+        let lock = self.state.lock()?;
+        let plan = self.plan_locked(&ContainerId::random(), definition, ports, &lock);
+        network::apply_locked(&self.state, &plan, netns.as_fd(), &lock)?;
         Ok(Container { netns, plan })
     }
 

@@ -8,7 +8,7 @@ use crate::network::name::{InterfaceName, NetworkName};
 use crate::network::subnet::Subnet;
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv6Addr};
 
 /// What `network create` was asked for.
@@ -88,9 +88,10 @@ impl Draft {
             "cniVersion": "1.0.0", "name": self.name.as_str(), "nman": about, "plugins": plugins,
         });
         let text = format!("{list:#}\n");
-        conflist::parse(&text)
-            .map(|_| text)
-            .map_err(|fault| self.refuse(format!("{}: {}", fault.pointer, fault.reason)))
+        let definition = conflist::parse(&text)
+            .map_err(|fault| self.refuse(format!("{}: {}", fault.pointer, fault.reason)))?;
+        self.check_others(&definition)?;
+        Ok(text)
     }
 
     fn refuse(&self, reason: impl Into<String>) -> Error {
@@ -213,6 +214,18 @@ impl Draft {
         Ok(())
     }
 
+    /// An auxiliary address is another host's: no gateway of the network's, which is its bridge's, and no second one's.
+    fn check_others(&self, definition: &Definition) -> Result<()> {
+        let mut taken: BTreeSet<IpAddr> =
+            definition.ranges().iter().map(|range| range.gateway).collect();
+        match self.aux_addresses.iter().find(|(_, address)| !taken.insert(**address)) {
+            None => Ok(()),
+            Some((name, address)) => Err(self.refuse(format!(
+                "failed to allocate secondary ip address ({name}:{address}): Address already in use"
+            ))),
+        }
+    }
+
     fn bridge(&self, ipam: &Value, others: &[Definition]) -> Result<Vec<Value>> {
         let bridge = json!({
             "type": "bridge",
@@ -239,9 +252,17 @@ impl Draft {
         }
     }
 
+    /// The bridge that the network is to stand on, if it names one.
+    ///
+    /// # Errors
+    /// That is no name of a link.
+    pub fn named_bridge(&self) -> Result<Option<InterfaceName>> {
+        self.options.get(BRIDGE_NAME).map(|name| name.parse()).transpose()
+    }
+
     fn bridge_name(&self, others: &[Definition]) -> Result<InterfaceName> {
-        let wanted = match self.options.get(BRIDGE_NAME) {
-            Some(name) => name.parse()?,
+        let wanted = match self.named_bridge()? {
+            Some(name) => name,
             None => format!("br-{}", &self.id[..12]).parse()?,
         };
         let has = |other: &&Definition| {
@@ -459,6 +480,28 @@ mod tests {
             [wanted(&["10.5.0.1", "10.5.0.2"], &[]), wanted(&[], &["10.5.0.0/25", "10.5.0.128/25"])]
         {
             assert!(refused(&over, &[]).contains(why));
+        }
+    }
+
+    #[test]
+    fn an_auxiliary_address_is_no_gateway_and_no_other_auxiliary_address() {
+        let wanted = |gateway: Option<&str>, others: [(&str, &str); 2]| Draft {
+            subnets: ["10.5.0.0/24", "fd00:5::/64"].map(|text| text.parse().unwrap()).to_vec(),
+            gateways: gateway.iter().map(|text| text.parse().unwrap()).collect(),
+            aux_addresses: others.map(|(a, b)| (a.to_owned(), b.parse().unwrap())).into(),
+            ..draft("web")
+        };
+        let other = ("a", "10.5.0.7");
+        made(&wanted(Some("10.5.0.9"), [other, ("b", "10.5.0.1")]));
+        for (gateway, second) in [
+            (None, ("b", "10.5.0.1")),
+            (None, ("b", "fd00:5::1")),
+            (Some("10.5.0.9"), ("b", "10.5.0.9")),
+            (None, ("b", "10.5.0.7")),
+        ] {
+            let said = refused(&wanted(gateway, [other, second]), &[]);
+            let why = format!("secondary ip address (b:{}): Address already in use", second.1);
+            assert!(said.contains(&why), "{said}");
         }
     }
 

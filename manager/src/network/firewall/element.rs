@@ -1,6 +1,6 @@
 //! A container as elements of the firewall's sets: pure.
 
-use super::ruleset::{Family, Set};
+use super::ruleset::{Family, Set, Type};
 use crate::network::name::InterfaceName;
 use crate::network::plan::{PublishedPort, Rules};
 use std::net::IpAddr;
@@ -19,10 +19,20 @@ pub(super) struct Element {
 }
 
 impl Element {
-    /// The interface that the key is.
+    /// The interface that the key is, or that is behind the address in it.
     pub(super) fn interface(&self) -> Option<InterfaceName> {
-        let end = self.key.iter().position(|byte| *byte == 0).unwrap_or(self.key.len());
-        std::str::from_utf8(&self.key[..end]).ok()?.parse().ok()
+        let address = if self.set == Set::Home { self.family.address().length } else { 0 };
+        let name = self.key.get(address as usize..)?;
+        let end = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
+        std::str::from_utf8(&name[..end]).ok()?.parse().ok()
+    }
+
+    /// Whether the set takes it: another version's may have had other keys or values.
+    pub(super) fn fits(&self) -> bool {
+        let length =
+            |bytes: &[u8], of: Option<Type>| bytes.len() == of.map_or(0, |of| of.length as usize);
+        length(&self.key, Some(self.set.key(self.family)))
+            && length(&self.data, self.set.data(self.family))
     }
 
     /// The container's address that this is about; `None` for what is about a bridge.
@@ -142,7 +152,8 @@ mod tests {
         assert_eq!(elements[5].data, [10, 90, 0, 2, 0, 80, 0, 0]);
         assert_eq!(elements[6].key, [127, 0, 0, 1, 17, 0, 0, 0, 0x1f, 0x90, 0, 0]);
         assert_eq!(elements[3].key[..10], *b"\x0a\x5a\x00\x02nman0\0");
-        assert_eq!(elements[0].interface(), Some(rules.bridge));
+        assert_eq!(elements[0].interface(), Some(rules.bridge.clone()));
+        assert_eq!(elements[3].interface(), Some(rules.bridge));
         assert_eq!(elements[4].interface(), None);
         let about: Vec<bool> = elements.iter().map(|one| one.address().is_some()).collect();
         assert_eq!(about, [false, false, false, true, true, true, true]);
@@ -168,9 +179,8 @@ mod tests {
             published: vec![port(None), port(Some("::1".parse().unwrap()))],
         };
         assert_eq!(of(&rules).len(), 6 + 6 + 2);
-        for Element { family, set, key, data, .. } in of(&rules) {
-            assert_eq!(key.len(), set.key(family).length as usize, "{set:?}");
-            assert_eq!(data.len(), set.data(family).map_or(0, |data| data.length as usize));
+        for element in of(&rules) {
+            assert!(element.fits(), "{element:?}");
         }
     }
 }

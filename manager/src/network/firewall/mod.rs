@@ -3,7 +3,8 @@
 //! The rules are the same for every container and refer to sets; a container is elements of those sets. A table that
 //! is missing, old or damaged is made anew from the records, in the same batch. Other tables are never looked at. Elements
 //! are known as a container's by the addresses in them, which its lease makes its alone. The table of IPv6 is there as
-//! long as a container has such an address.
+//! long as a container has such an address. What is in the sets of containers that are on no record here is another state
+//! directory's, and outlives whatever is made anew.
 
 mod batch;
 mod element;
@@ -49,8 +50,11 @@ pub(super) fn connect(rules: &Rules, others: impl Fn() -> Result<Vec<Rules>>) ->
     for family in families(rules) {
         let wanted = ruleset::rules(family);
         if !connection.has_rules(family, &wanted).map_err(failed)? {
+            let others = others()?;
+            let known = others.iter().chain([rules]).flat_map(|rules| &rules.addresses);
+            let kept = of_strangers(&mut connection, family, &known.copied().collect())?;
             ruleset::replace(&mut batch, family, &wanted);
-            add_all(&mut batch, family, &others()?);
+            add_all(&mut batch, family, kept, &others);
             tables = Tables::Replaced;
         }
     }
@@ -83,46 +87,90 @@ const FORGET: &str = "forget the flows to the published ports";
 
 /// Makes the tables anew, with the elements of all these containers.
 pub(super) fn restore(all: &[Rules]) -> Result<()> {
-    let mut batch = Batch::new();
+    let (mut connection, mut batch) = (open()?, Batch::new());
+    let known = all.iter().flat_map(|rules| &rules.addresses).copied().collect();
     for family in Family::ALL {
         if all.iter().any(|rules| families(rules).contains(&family)) {
+            let kept = of_strangers(&mut connection, family, &known)?;
             ruleset::replace(&mut batch, family, &ruleset::rules(family));
-            add_all(&mut batch, family, all);
+            add_all(&mut batch, family, kept, all);
         }
     }
-    open()?
+    connection
         .commit(batch)
         .map_err(|refusal| Error::kernel("restore the firewall's rules", refusal.error))
 }
 
-/// Whether the rules are there that these containers' elements are for.
+/// Whether the rules are there, and these containers' elements of their sets.
 pub(super) fn is_whole(all: &[Rules]) -> Result<bool> {
     let mut connection = open()?;
     for family in Family::ALL {
-        let concerned = all.iter().any(|rules| families(rules).contains(&family));
-        let has = |connection: &mut Connection| {
-            connection
-                .has_rules(family, &ruleset::rules(family))
-                .map_err(|error| Error::kernel("read the firewall's rules", error))
+        let wanted: Vec<Element> =
+            all.iter().flat_map(|rules| element::of_family(rules, family)).collect();
+        if wanted.is_empty() {
+            continue;
+        }
+        let has = connection.has_rules(family, &ruleset::rules(family)).map_err(unreadable)?;
+        let present = every_element(&mut connection, family)?;
+        let is_there = |wanted: &Element| {
+            let parts = |one: &Element| (one.set, one.key.clone(), one.data.clone());
+            present.iter().any(|present| parts(present) == parts(wanted))
         };
-        if concerned && !has(&mut connection)? {
+        if !has || !wanted.iter().all(is_there) {
             return Ok(false);
         }
     }
     Ok(true)
 }
 
-/// The addresses of containers that the rules know: of those on record, and of any whose record went without them.
-pub(super) fn addresses() -> Result<BTreeSet<IpAddr>> {
+/// Who is connected by what the rules say and not by what is on record: containers of another state directory, and any whose record
+/// went without them. Of each, its address and its bridge.
+pub(super) fn strangers(known: &BTreeSet<IpAddr>) -> Result<Vec<Rules>> {
     let mut connection = open()?;
-    let mut addresses = BTreeSet::new();
+    let mut strangers = Vec::new();
     for family in Family::ALL {
         // Whoever is masqueraded or publishes a port is at home there, too.
-        let homes = connection.elements(family, Set::Home);
-        let homes = homes.map_err(|error| Error::kernel("read the firewall's rules", error))?;
-        addresses.extend(homes.iter().filter_map(Element::address));
+        let homes = connection.elements(family, Set::Home).map_err(unreadable)?;
+        strangers.extend(homes.iter().filter(|home| is_strange(home, known)).filter_map(|home| {
+            Some(Rules {
+                bridge: home.interface()?,
+                addresses: vec![home.address()?],
+                masquerade: false,
+                isolate: false,
+                internal: false,
+                published: Vec::new(),
+            })
+        }));
     }
-    Ok(addresses)
+    Ok(strangers)
+}
+
+/// All that a table has of them.
+fn of_strangers(
+    connection: &mut Connection,
+    family: Family,
+    known: &BTreeSet<IpAddr>,
+) -> Result<Vec<Element>> {
+    let mut elements = every_element(connection, family)?;
+    let homes = elements.iter().filter(|one| one.set == Set::Home && is_strange(one, known));
+    let bridges: HashSet<InterfaceName> = homes.filter_map(Element::interface).collect();
+    elements.retain(|one| match one.set.is_of_bridges() {
+        true => one.fits() && one.interface().is_some_and(|bridge| bridges.contains(&bridge)),
+        false => one.fits() && is_strange(one, known),
+    });
+    Ok(elements)
+}
+
+fn every_element(connection: &mut Connection, family: Family) -> Result<Vec<Element>> {
+    let mut elements = Vec::new();
+    for set in Set::ALL {
+        elements.extend(connection.elements(family, set).map_err(unreadable)?);
+    }
+    Ok(elements)
+}
+
+fn is_strange(element: &Element, known: &BTreeSet<IpAddr>) -> bool {
+    element.address().is_some_and(|address| !known.contains(&address))
 }
 
 /// Removes what the rules know of addresses that are no container's.
@@ -149,11 +197,12 @@ fn families(rules: &Rules) -> Vec<Family> {
     Family::ALL.into_iter().filter(has).collect()
 }
 
-/// Adds elements to empty sets. A port goes to the first that claims it: a crash can leave the record of a
-/// container that never got its port.
-fn add_all(batch: &mut Batch, family: Family, all: &[Rules]) {
+/// Adds elements to empty sets: `kept` ones and those of containers. A port goes to the first that claims it: a crash can leave the
+/// record of a container that never got its port.
+fn add_all(batch: &mut Batch, family: Family, kept: Vec<Element>, all: &[Rules]) {
     let mut seen = HashSet::new();
-    for element in all.iter().flat_map(|rules| element::of_family(rules, family)) {
+    let of_all = all.iter().flat_map(|rules| element::of_family(rules, family));
+    for element in kept.into_iter().chain(of_all) {
         if seen.insert((element.set, element.key.clone())) {
             batch.add_element(&element);
         }
@@ -195,9 +244,7 @@ pub(super) fn disconnect(rules: &Rules, others: &[Rules], thorough: bool) -> Res
 
 /// The bridges that IPv4's table guards, those that nobody is connected to any more among them.
 pub(super) fn bridges() -> Result<Vec<InterfaceName>> {
-    let elements = open()?
-        .elements(Family::V4, Set::Bridges)
-        .map_err(|error| Error::kernel("read the firewall's rules", error))?;
+    let elements = open()?.elements(Family::V4, Set::Bridges).map_err(unreadable)?;
     Ok(elements.iter().filter_map(Element::interface).collect())
 }
 
@@ -254,6 +301,10 @@ fn is_of(element: &Element, own: &[Element], rules: &Rules) -> bool {
 
 fn allocated(port: &PublishedPort) -> Error {
     Error::PortAllocated { address: port.on_host(), protocol: port.protocol, holder: None }
+}
+
+fn unreadable(error: netlink::Error) -> Error {
+    Error::kernel("read the firewall's rules", error)
 }
 
 fn open() -> Result<Connection> {

@@ -64,7 +64,7 @@ impl Family {
         }
     }
 
-    fn address(self) -> Type {
+    pub(super) fn address(self) -> Type {
         match self {
             Self::V4 => ADDRESS,
             Self::V6 => ADDRESS_V6,

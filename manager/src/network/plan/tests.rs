@@ -1,5 +1,6 @@
 use super::*;
 use crate::network::definition;
+use std::collections::BTreeSet;
 
 fn container() -> ContainerId {
     ContainerId::parse(&"3fa2c0de".repeat(8)).unwrap()
@@ -121,6 +122,14 @@ fn loopback_is_routed_behind_its_guard_and_only_where_there_is_one() {
     let v6 = definition::built_in("fd00:9::/64".parse().unwrap()).ranges()[0];
     let addresses = vec![v6.lease("fd00:9::2".parse().unwrap())];
     assert!(!of(&Lease { addresses, ..lease(&network) }).iter().any(is_route));
+}
+
+#[test]
+fn a_bridge_that_was_there_before_goes_on_listening_to_its_router() {
+    let network = network();
+    let host = HostFacts { lent: Some(BTreeSet::new()), ..fresh_host() };
+    let plan = plan(&network, &lease(&network), &Appearance::default(), &[], &host).unwrap();
+    assert!(!plan.to_string().contains("nman0/accept_ra"), "{plan}");
 }
 
 #[test]

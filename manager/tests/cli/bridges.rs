@@ -1,0 +1,77 @@
+//! Bridges that are not one state directory's alone: the host's own, and the one that every state directory has.
+
+use super::world::{World, eventually};
+use nconform::fixture::{Capture, Output};
+
+fn ip(args: &str) -> Output {
+    Capture::of("ip").args(args.split(' ')).run().ok()
+}
+
+#[test]
+fn another_root_takes_nothing_away_from_a_container_that_runs() {
+    let world = World::new();
+    let page = "echo here > /tmp/index.html; exec httpd -f -p 80 -h /tmp";
+    let options = ["-d", "--name", "web", "--network", "bridge", "-p", "8080:80"];
+    world.run(&options, &["sh", "-c", page]).ok();
+    let table = || Capture::of("nft").args(["list", "table", "ip", "nman"]).run().ok().stdout();
+    let is_served = || {
+        let fetch = ["3", "/bin/busybox", "wget", "-qO-", "http://127.0.0.1:8080/"];
+        Capture::of("timeout").args(fetch).run().stdout() == "here\n"
+    };
+    eventually("the page is served", is_served);
+    let before = table();
+    let (root, state) = (world.path("other-root"), world.path("other-state"));
+    let other = ["--root", root.to_str().unwrap(), "--state", state.to_str().unwrap()];
+    let other = |args: &[&str]| world.nman(other.iter().chain(args)).ok().stdout();
+    other(&["network", "create", "x"]);
+    for args in [&["network", "rm", "x"][..], &["network", "prune", "-f"]] {
+        other(args);
+        assert_eq!(table(), before, "after {args:?}");
+    }
+    assert_eq!(other(&["system", "check", "--repair"]), "No problems found\n");
+    assert_eq!(table(), before);
+    assert!(is_served());
+    // Whoever's container has lost its port is told.
+    Capture::of("nft").args(["flush", "map", "ip", "nman", "published"]).run().ok();
+    let said = world.nman(["system", "check"]).exits(1).stdout();
+    assert!(said.starts_with("damaged: the packet filter lacks rules for containers ("), "{said}");
+    world.nman(["system", "check", "--repair"]).ok();
+    assert!(is_served() && table() == before);
+    world.nman(["rm", "-f", "web"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
+fn a_container_on_a_bridge_of_the_hosts_has_no_address_of_the_hosts() {
+    let world = World::new();
+    ip("link add host0 type bridge");
+    ip("address add 10.7.0.2/24 dev host0");
+    ip("address add 10.7.0.200/24 dev host0");
+    ip("link set host0 up");
+    let bridge = ["-o", "com.docker.network.bridge.name=host0"];
+    let subnet = ["--subnet", "10.7.0.0/24", "--gateway", "10.7.0.1"];
+    let made = world.nman([&["network", "create"][..], &subnet, &bridge, &["lan"]].concat()).ok();
+    assert_eq!(made.stderr(), "", "what the bridge leads to is not hidden by a network on it");
+    for at in ["10.7.0.3", "10.7.0.4"] {
+        world.run(&["-d", "--name", at, "--network", "lan"], &["sleep", "1000"]).ok();
+        assert_eq!(world.inspect(at, "/NetworkSettings/Networks/lan/IPAddress"), at);
+    }
+    let refused = world.run(&["--rm", "--network", "lan", "--ip", "10.7.0.200"], &["true"]);
+    let refused = refused.exits(125);
+    assert!(refused.stderr().contains("address 10.7.0.200 is already in use"), "{refused}");
+    world.nman(["rm", "-f", "10.7.0.3", "10.7.0.4"]).ok();
+    let left = ip("-o -4 address show dev host0").stdout();
+    assert!(!left.contains("10.7.0.1/"), "{left}");
+    ip("link delete host0");
+    world.assert_no_container();
+}
+
+#[test]
+fn an_auxiliary_address_is_somebodys_alone() {
+    let world = World::new();
+    let create = ["network", "create", "--subnet", "10.5.0.0/24", "--aux-address", "r=10.5.0.1"];
+    let refused = world.nman(create.iter().chain(&["web"])).exits(1);
+    let why = "failed to allocate secondary ip address (r:10.5.0.1): Address already in use";
+    assert!(refused.stderr().contains(why), "{refused}");
+    world.nman(["network", "inspect", "web"]).exits(1);
+}
