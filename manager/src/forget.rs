@@ -1,6 +1,6 @@
 //! What is left of a container that has been taken down, and its removal: the last step of every way in which one goes.
 
-use crate::container::{Containers, MountKind, Record};
+use crate::container::{Containers, Record};
 use crate::error::Result;
 use crate::event::emit_container;
 use crate::settings::Settings;
@@ -29,10 +29,8 @@ pub fn forget(
     }
     let snapshots = Store::open(&settings.root)?;
     let snapshots = snapshots.snapshots();
-    for (at, point) in record.mounts.iter().enumerate() {
-        if point.kind == MountKind::Image {
-            snapshots.remove(&place::image_key(record, at))?;
-        }
+    for key in place::image_keys(record) {
+        snapshots.remove(&key)?;
     }
     snapshots.remove(record.id.as_str())?;
     containers.remove(&record.id)?;

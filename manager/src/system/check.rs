@@ -10,11 +10,14 @@ use crate::rm;
 use crate::settings::Settings;
 use crate::snapshot::entries;
 use crate::store::{self, Store};
-use crate::volume::Volumes;
+use crate::volume::{Volumes, place};
 use bundle::digest::ChainId;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+
+/// Where the layers of containers are, below the root.
+const ACTIVE: &str = "snapshots/active";
 
 /// What was found.
 #[derive(Debug, Default)]
@@ -132,10 +135,19 @@ fn running(settings: &Settings, store: &Store) -> Result<Vec<(String, Vec<ChainI
     // One whose record does not read back may run all the same.
     let mut unreadable = containers.unreadable()?;
     unreadable.retain(|id| containers.dir(id).is_held());
-    let known = up.into_iter().map(|(record, _)| (record.name.to_string(), record.id));
-    let named = known.chain(unreadable.into_iter().map(|id| (id.short().to_owned(), id)));
-    let layers = |id: ContainerId| Some(store.snapshots().layers(id.as_str()).ok()?.chain);
-    Ok(named.filter_map(|(name, id)| Some((name, layers(id)?))).collect())
+    let known = up.into_iter().map(|(record, _)| (record.id, record.name.to_string()));
+    let named = known.chain(unreadable.into_iter().map(|id| (id.clone(), id.short().to_owned())));
+    let named: BTreeMap<ContainerId, String> = named.collect();
+    let layers = |active: PathBuf| {
+        let key = file_name(&active);
+        let name = named.get(&place::owner(&key)?)?.clone();
+        Some((name, store.snapshots().layers(&key).ok()?.chain))
+    };
+    Ok(entries(&settings.root.join(ACTIVE))?.into_iter().filter_map(layers).collect())
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 /// The state of the networks; nothing on a read-only disk where there never was any.
@@ -283,10 +295,6 @@ fn check_containers(settings: &Settings, repair: bool, report: &mut Report) -> R
     let containers = Containers::open(&settings.containers())?;
     let store = Store::open(&settings.root)?;
     let ids: BTreeSet<ContainerId> = containers.ids()?.into_iter().collect();
-    let is_known = |path: &Path| {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        ContainerId::parse(&name).is_some_and(|id| ids.contains(&id))
-    };
     for id in &ids {
         let dir = containers.dir(id);
         // Somebody is at work on it: what it stands on may be half made, or half gone.
@@ -296,7 +304,7 @@ fn check_containers(settings: &Settings, repair: bool, report: &mut Report) -> R
             check_container(settings, &containers, &store, id, &dir, repair, report)?;
         }
     }
-    for orphan in orphans(settings, &is_known, &ids) {
+    for orphan in orphans(settings, &ids) {
         let what = format!("`{}` belongs to no container", orphan.display());
         let mended = if repair { Some(remove(&orphan)?) } else { None };
         report.add(&what, mended, "`nman system check --repair` removes it");
@@ -330,8 +338,8 @@ fn check_container(
 ) -> Result<()> {
     let what = |error: &dyn std::fmt::Display| format!("container {}: {error}", id.short());
     let hint = format!("`nman rm -f {}` removes it", id.short());
-    match dir.record() {
-        Ok(_) => {}
+    let record = match dir.record() {
+        Ok(record) => record,
         Err(Error::NoSuchContainer(_)) => return Ok(()),
         Err(error) if error.is_wreck() => {
             let hint = format!("{hint}, and so does `nman system check --repair`");
@@ -348,13 +356,17 @@ fn check_container(
             report.add(&what(&error), None, &hint);
             return Ok(());
         }
-    }
+    };
     if let Some(error) = dir.state_damage() {
         let mended = if repair { Some(mend_state(dir)?) } else { None };
         report.add(&what(&error), mended, "`nman system check --repair` takes it for ended");
     }
-    if let Err(error) = store.snapshots().resume(id.as_str()) {
-        report.add(&what(&error), None, &hint);
+    for key in std::iter::once(id.to_string()).chain(place::image_keys(&record)) {
+        match store.snapshots().resume(&key) {
+            // It may have been removed meanwhile.
+            Err(error) if dir.path().is_dir() => report.add(&what(&error), None, &hint),
+            _ => {}
+        }
     }
     Ok(())
 }
@@ -366,28 +378,27 @@ fn mend_state(dir: &Dir) -> Result<bool> {
 }
 
 /// Directories and names of containers that there are not.
-fn orphans(
-    settings: &Settings,
-    is_known: &dyn Fn(&Path) -> bool,
-    ids: &BTreeSet<ContainerId>,
-) -> Vec<PathBuf> {
+fn orphans(settings: &Settings, ids: &BTreeSet<ContainerId>) -> Vec<PathBuf> {
+    let of_id: fn(&str) -> Option<ContainerId> = ContainerId::parse;
     let places = [
-        settings.root.join("snapshots/active"),
-        settings.state.join("containers"),
-        settings.runtime_root(),
+        (settings.root.join(ACTIVE), place::owner as fn(&str) -> Option<ContainerId>),
+        (settings.state.join("containers"), of_id),
+        (settings.runtime_root(), of_id),
     ];
     let inside = |place: &PathBuf| entries(place).unwrap_or_default();
-    let mut orphans: Vec<PathBuf> =
-        places.iter().flat_map(inside).filter(|path| !is_known(path)).collect();
+    let mut orphans = Vec::new();
+    for (place, owner) in &places {
+        let is_known = |path: &PathBuf| owner(&file_name(path)).is_some_and(|id| ids.contains(&id));
+        orphans.extend(inside(place).into_iter().filter(|path| !is_known(path)));
+    }
     let names = inside(&settings.containers().join("names")).into_iter().filter(|link| {
         let id = fs::read_link(link).ok().and_then(|id| ContainerId::parse(id.to_str()?));
         !id.is_some_and(|id| ids.contains(&id))
     });
     orphans.extend(names);
-    let half_made = inside(&settings.containers()).into_iter().filter(|path| {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        name.starts_with(HALF) && is_free(path)
-    });
+    let half_made = inside(&settings.containers())
+        .into_iter()
+        .filter(|path| file_name(path).starts_with(HALF) && is_free(path));
     orphans.extend(half_made);
     orphans
 }

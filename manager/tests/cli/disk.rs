@@ -189,6 +189,41 @@ fn check_names_what_is_damaged_and_repair_mends_it() {
 }
 
 #[test]
+fn the_layers_of_images_that_a_container_mounts_are_looked_at_as_its_own() {
+    let world = World::new();
+    world.run(&["--name", "maker"], &["touch", "/of-further"]).ok();
+    world.nman(["commit", "maker", "further"]).ok();
+    world.nman(["rm", "-v", "maker"]).ok();
+    let mount = ["--network", "none", "--mount", "type=image,source=further,target=/img"];
+    world.run(&[&["-d", "--name", "runs"], &mount[..]].concat(), &["sleep", "1000"]).ok();
+    world.nman([&["create", "--name", "rests"], &mount[..], &[IMAGE, "true"]].concat()).ok();
+    let check = |args: &[&str]| world.nman(["system", "check"].iter().chain(args));
+    assert_eq!(check(&["--repair"]).ok().stdout(), "No problems found\n");
+    world.nman(["restart", "-t", "0", "runs"]).ok();
+    world.nman(["exec", "runs", "test", "-e", "/img/of-further"]).ok();
+
+    // It is mounted: nothing is put in its place.
+    let file = layers(&world).into_iter().map(|layer| layer.join("fs/of-further"));
+    let file = file.into_iter().find(|file| file.exists()).unwrap();
+    fs::remove_file(&file).unwrap();
+    let said = check(&["--repair"]).exits(1).stdout();
+    assert!(
+        said.contains("lacks `of-further` (container runs runs on it: stop it first)"),
+        "{said}"
+    );
+    world.nman(["rm", "-f", "runs"]).ok();
+    check(&["--repair"]).ok();
+    assert!(file.exists());
+
+    let id = world.inspect("rests", "/Id").as_str().unwrap().to_owned();
+    fs::remove_dir_all(world.path(&format!("root/snapshots/active/{id}.0"))).unwrap();
+    let said = check(&[]).exits(1).stdout();
+    assert!(said.starts_with(&format!("damaged: container {}: cannot read", &id[..12])), "{said}");
+    world.nman(["rm", "rests"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
 fn a_commit_or_import_that_is_killed_leaves_nothing_that_repair_does_not_remove() {
     let world = World::new();
     world.run(&["--name", "large"], &["dd", "if=/dev/urandom", "of=/big", "bs=1M", "count=8"]).ok();
