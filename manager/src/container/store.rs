@@ -5,12 +5,14 @@
 //! `nman` left under a temporary name is swept by the next reservation. It goes the same way: hidden by one rename, and
 //! then removed, so that whoever looks sees a whole container or none.
 
+mod half;
 mod lock;
 mod mark;
 mod overwrite;
 mod processes;
 mod unfinished;
 
+pub use half::Census;
 pub use lock::Guard;
 pub use mark::Mark;
 
@@ -29,7 +31,7 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 /// What begins the name of a container's directory that is being made, or removed. No id does.
-pub(crate) const HALF: &str = ".half-";
+const HALF: &str = ".half-";
 
 /// `<root>/containers`.
 #[derive(Clone, Debug)]

@@ -1,7 +1,7 @@
 //! `nman system check`: whether everything on disk is whole and belongs to something, and with `--repair` makes it so.
 
 use crate::connection::{self, ground};
-use crate::container::{ContainerId, Containers, Dir, HALF, State};
+use crate::container::{ContainerId, Containers, Dir, State};
 use crate::error::{Error, Result};
 use crate::network;
 use crate::network::survey::Remedy;
@@ -12,7 +12,7 @@ use crate::snapshot::entries;
 use crate::store::{self, Store};
 use crate::volume::{Volumes, place};
 use bundle::digest::ChainId;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -161,8 +161,9 @@ fn network_state(settings: &Settings) -> Result<Option<network::State>> {
 /// Leases and connections of containers that there are not.
 fn check_networks(settings: &Settings, repair: bool, report: &mut Report) -> Result<()> {
     let Some(state) = network_state(settings)? else { return Ok(()) };
-    let living = Containers::open(&settings.containers())?.ids()?.into_iter().collect();
-    let orphans = network::orphan::find(&state, &living)?;
+    let containers = Containers::open(&settings.containers())?;
+    let living = || Ok::<_, Error>(containers.ids()?.into_iter().collect());
+    let orphans = network::orphan::find(&state, living)?;
     let plans = orphans.plans.iter().map(|plan| {
         format!(
             "the connection to network `{}` of container {}",
@@ -294,8 +295,7 @@ fn check_volumes(settings: &Settings, repair: bool, report: &mut Report) -> Resu
 fn check_containers(settings: &Settings, repair: bool, report: &mut Report) -> Result<()> {
     let containers = Containers::open(&settings.containers())?;
     let store = Store::open(&settings.root)?;
-    let ids: BTreeSet<ContainerId> = containers.ids()?.into_iter().collect();
-    for id in &ids {
+    for id in &containers.ids()? {
         let dir = containers.dir(id);
         // Somebody is at work on it: what it stands on may be half made, or half gone.
         if dir.is_held() {
@@ -304,12 +304,24 @@ fn check_containers(settings: &Settings, repair: bool, report: &mut Report) -> R
             check_container(settings, &containers, &store, id, &dir, repair, report)?;
         }
     }
-    for orphan in orphans(settings, &ids) {
+    let parts = parts(settings);
+    // Only then who is there: a container is before it has parts, and until it has none.
+    let census = containers.census()?;
+    let mut clear = |orphan: &Path| -> Result<()> {
         let what = format!("`{}` belongs to no container", orphan.display());
-        let mended = if repair { Some(remove(&orphan)?) } else { None };
+        let mended = if repair { Some(remove(orphan)?) } else { None };
         report.add(&what, mended, "`nman system check --repair` removes it");
-    }
-    Ok(())
+        Ok(())
+    };
+    // While nobody can take one of the names.
+    census.left.iter().try_for_each(|orphan| clear(orphan))?;
+    let known = census.into_known();
+    let is_known = |owner: Option<ContainerId>| owner.is_some_and(|id| known.contains(&id));
+    let orphans = parts.into_iter().filter(|(path, owner)| {
+        // Those of a container that has been removed meanwhile have gone with it.
+        !is_known(owner.clone()) && fs::symlink_metadata(path).is_ok()
+    });
+    orphans.map(|(path, _)| path).try_for_each(|path| clear(&path))
 }
 
 /// A container that runs: what is written down of it is not changed below its monitor.
@@ -377,36 +389,19 @@ fn mend_state(dir: &Dir) -> Result<bool> {
     Ok(true)
 }
 
-/// Directories and names of containers that there are not.
-fn orphans(settings: &Settings, ids: &BTreeSet<ContainerId>) -> Vec<PathBuf> {
+/// What there is of containers beside their own directories, and whose it is.
+fn parts(settings: &Settings) -> Vec<(PathBuf, Option<ContainerId>)> {
     let of_id: fn(&str) -> Option<ContainerId> = ContainerId::parse;
     let places = [
         (settings.root.join(ACTIVE), place::owner as fn(&str) -> Option<ContainerId>),
         (settings.state.join("containers"), of_id),
         (settings.runtime_root(), of_id),
     ];
-    let inside = |place: &PathBuf| entries(place).unwrap_or_default();
-    let mut orphans = Vec::new();
-    for (place, owner) in &places {
-        let is_known = |path: &PathBuf| owner(&file_name(path)).is_some_and(|id| ids.contains(&id));
-        orphans.extend(inside(place).into_iter().filter(|path| !is_known(path)));
-    }
-    let names = inside(&settings.containers().join("names")).into_iter().filter(|link| {
-        let id = fs::read_link(link).ok().and_then(|id| ContainerId::parse(id.to_str()?));
-        !id.is_some_and(|id| ids.contains(&id))
-    });
-    orphans.extend(names);
-    let half_made = inside(&settings.containers())
-        .into_iter()
-        .filter(|path| file_name(path).starts_with(HALF) && is_free(path));
-    orphans.extend(half_made);
-    orphans
-}
-
-/// Whether nobody holds the lock of a container's directory.
-fn is_free(path: &Path) -> bool {
-    let lock = fs::File::open(path.join("lock"));
-    lock.map_or(true, |lock| lock.try_lock().is_ok())
+    let inside = |(directory, owner): (PathBuf, fn(&str) -> Option<ContainerId>)| {
+        let paths = entries(&directory).unwrap_or_default().into_iter();
+        paths.map(move |path| (path.clone(), owner(&file_name(&path))))
+    };
+    places.into_iter().flat_map(inside).collect()
 }
 
 fn remove(path: &Path) -> Result<bool> {

@@ -224,6 +224,32 @@ fn the_layers_of_images_that_a_container_mounts_are_looked_at_as_its_own() {
 }
 
 #[test]
+fn a_container_that_is_made_during_a_repair_is_no_orphan() {
+    let world = World::new();
+    let id = world.run(&["-d", "--name", "wreck"], &["sleep", "1000"]).ok().text();
+    let state = world.path(&format!("root/containers/{id}/state.json"));
+    let state: serde_json::Value = serde_json::from_slice(&fs::read(state).unwrap()).unwrap();
+    for process in ["monitor", "pid"] {
+        let pid = i32::try_from(state[process].as_i64().unwrap()).unwrap();
+        let process = rustix::process::Pid::from_raw(pid).unwrap();
+        rustix::process::kill_process(process, rustix::process::Signal::KILL).unwrap();
+    }
+    eventually("it has ended", || world.inspect("wreck", "/State/Status") == "exited");
+    fs::write(world.path(&format!("root/containers/{id}/container.json")), "").unwrap();
+
+    let slow = world.slow_runtime("delete", 3);
+    let repair = world.command(["system", "check", "--repair"]).env("NMAN_RUNTIME", slow);
+    let (mut repair, said) = repair.start();
+    eventually("it removes the wreck", || world.path("begun").exists());
+    world.run(&["-d", "--name", "fresh"], &["sleep", "1000"]).ok();
+    assert!(repair.wait().unwrap().success(), "{said}");
+    assert_eq!(said.stdout().lines().count(), 1, "{said}");
+    world.nman(["exec", "fresh", "true"]).ok();
+    world.nman(["rm", "-f", "fresh"]).ok();
+    world.assert_no_container();
+}
+
+#[test]
 fn a_commit_or_import_that_is_killed_leaves_nothing_that_repair_does_not_remove() {
     let world = World::new();
     world.run(&["--name", "large"], &["dd", "if=/dev/urandom", "of=/big", "bs=1M", "count=8"]).ok();

@@ -2,6 +2,7 @@
 
 use crate::saved::{archive, header};
 use nconform::fixture::{Capture, Output, Sandbox, cgroups, find_binary, scratch_dir, unique_name};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
@@ -102,6 +103,19 @@ impl World {
     #[track_caller]
     pub(crate) fn run(&self, options: &[&str], words: &[&str]) -> Output {
         self.run_command(options, words).run()
+    }
+
+    /// The runtime, but that it takes some seconds for one of its commands; meanwhile there is a file `begun`.
+    pub(crate) fn slow_runtime(&self, command: &str, seconds: u32) -> String {
+        let (path, begun) = (self.path("slow-runtime"), self.path("begun").display().to_string());
+        let script = format!(
+            "#!/bin/sh\nfor word; do\n  [ \"$word\" != {command} ] || {{ : >{begun}; sleep {seconds}; rm {begun}; }}\n\
+             done\nexec {} \"$@\"\n",
+            runtime()
+        );
+        std::fs::write(&path, script).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        path.display().to_string()
     }
 
     /// Runs a shell script in a container that is removed afterwards.
