@@ -19,6 +19,7 @@ pub use mark::Mark;
 use super::{ContainerId, ContainerName, Record, State, Status, is_hex};
 use crate::error::{Error, Result};
 use crate::notice;
+use crate::process;
 use crate::selinux::{Labels, label_file};
 use lock::lock_file;
 use rustix::fs::{FlockOperation, Mode};
@@ -306,9 +307,10 @@ impl Dir {
         self.read("container.json")
     }
 
-    /// How far it got, as the file says; whether that still holds is for [`Dir::state`] to find out.
+    /// How far it got, as the file says, without processes of an earlier start of the machine; whether that still holds is for [`Dir::state`] to find out.
     pub(crate) fn recorded_state(&self) -> Result<State> {
-        self.read("state.json")
+        let state: State = self.read("state.json")?;
+        Ok(state.since(process::boot()))
     }
 
     /// How far it got. A container that is written down as running, but whose monitor and process are both gone,

@@ -386,12 +386,16 @@ impl<'a> Monitor<'a> {
         }
     }
 
+    /// What is written down, without the processes that have ended.
+    fn last_state(&self) -> State {
+        self.dir.state().unwrap_or_else(|_| State::created()).without_processes()
+    }
+
     /// What is written down about a container that has just ended.
     fn ended_state(&self, ended: &Ended, status: Status) -> State {
-        let mut state = self.dir.state().unwrap_or_else(|_| State::created());
+        let mut state = self.last_state();
         let _ = self.dir.clear(Mark::Paused);
         state.status = status;
-        (state.pid, state.monitor) = (None, None);
         state.finished = Some(Timestamp::now());
         state.exit_code = Some(ended.code);
         state.supervised.restart_count = self.restarts;
@@ -424,8 +428,8 @@ impl<'a> Monitor<'a> {
     /// It was stopped between two lives: when it ended, and with what, has been written down and told.
     fn conclude_rest(self, code: u8) -> ExitCode {
         let errors = self.clean_up();
-        let mut state = self.dir.state().unwrap_or_else(|_| State::created());
-        (state.status, state.monitor) = (Status::Exited, None);
+        let mut state = self.last_state();
+        state.status = Status::Exited;
         state.supervised.restart_count = self.restarts;
         state.error = errors.first().map(ToString::to_string).or(state.error);
         let _ = self.dir.set_state(&state);
@@ -443,10 +447,9 @@ impl<'a> Monitor<'a> {
         {
             let ran = state.started.is_some();
             state.status = if ran { Status::Exited } else { Status::Created };
-            (state.pid, state.monitor) = (None, None);
             state.exit_code = Some(code);
             state.error = Some(error.to_string());
-            let _ = self.dir.set_state(&state);
+            let _ = self.dir.set_state(&state.without_processes());
         }
         let remove = self.first || self.record.remove;
         let clients: Vec<OwnedFd> = self.client.take().into_iter().collect();
@@ -490,10 +493,11 @@ impl<'a> Monitor<'a> {
     }
 }
 
-/// Writes down who looks after the container.
+/// Writes down who looks after the container, and when.
 fn set_monitor(state: &mut State) {
     let own = getpid().as_raw_nonzero().get();
     (state.monitor, state.monitor_born) = (Some(own), process::birth(own));
+    state.boot = process::boot().map(str::to_owned);
 }
 
 /// Sends every client one message.
