@@ -160,9 +160,15 @@ impl Containers {
         ContainerId::parse(target.to_str()?)
     }
 
-    /// Finds a container by its name, its id, or the unambiguous beginning of its id.
+    /// Finds a container by its id, its name, or the unambiguous beginning of its id, in this order: who has an id means that
+    /// container, whatever others have for names.
     pub fn find(&self, wanted: &str) -> Result<Dir> {
         let missing = || Error::NoSuchContainer(wanted.to_owned());
+        if let Some(id) = ContainerId::parse(wanted)
+            && self.dir(&id).path.is_dir()
+        {
+            return Ok(self.dir(&id));
+        }
         if let Ok(name) = ContainerName::parse(wanted)
             && let Some(id) = self.named(name.as_str())
             && self.dir(&id).path.is_dir()

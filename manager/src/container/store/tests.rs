@@ -164,3 +164,17 @@ fn a_state_that_does_not_read_back_is_unknown_until_it_is_written_anew() {
     dir.set_state(&State::unknown(false)).unwrap();
     assert!(dir.state_damage().is_none());
 }
+
+#[test]
+fn a_whole_id_is_that_containers_although_another_has_it_for_a_name() {
+    let root = tempfile::tempdir().unwrap();
+    let containers = Containers::open(root.path()).unwrap();
+    let (dir, _guard) = containers.reserve(&record(1)).unwrap();
+    let mut named = record(2);
+    named.name = ContainerName::parse(record(1).id.as_str()).unwrap();
+    let (other, _guard) = containers.reserve(&named).unwrap();
+    assert_eq!(containers.find(record(1).id.as_str()).unwrap(), dir);
+    // Once that is gone, it is a name as any other.
+    fs::rename(dir.path(), root.path().join("gone")).unwrap();
+    assert_eq!(containers.find(record(1).id.as_str()).unwrap(), other);
+}
