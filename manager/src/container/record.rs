@@ -281,13 +281,15 @@ impl State {
         }
     }
 
-    /// A container whose monitor and process are gone without a word: the monitor was killed, or its disk took nothing. The exit
-    /// code is not known, for which Docker writes 255.
+    /// Docker's exit code of what has ended without anybody hearing with what.
+    pub const UNKNOWN_CODE: u8 = 255;
+
+    /// A container whose monitor and process are gone without a word: the monitor was killed, or its disk took nothing.
     #[must_use]
     pub fn lost(self) -> Self {
         Self {
             status: Status::Exited,
-            exit_code: Some(255),
+            exit_code: Some(Self::UNKNOWN_CODE),
             error: Some("its end was not written down: its monitor was killed, or the disk could not be written".to_owned()),
             ..self.without_processes()
         }

@@ -1,7 +1,8 @@
 //! What an `nman` that was killed has left, and what Docker's daemon would have removed.
 
 use super::{damaged, remove, take_down};
-use crate::container::{Containers, Dir, Status};
+use crate::clock::Timestamp;
+use crate::container::{Containers, Dir, State, Status};
 use crate::error::{Error, Result};
 use crate::forget::{Volumes, forget};
 use crate::notice;
@@ -24,18 +25,28 @@ pub(crate) fn remove_unfinished(settings: &Settings, containers: &Containers) {
     }
 }
 
-/// Removes a container of `--rm` that has been ended, and that no monitor looked after.
-pub(crate) fn remove_abandoned(
+/// Does for a container that has been ended what its monitor would have done, which was killed: takes it down and writes down that it
+/// has ended, or removes it if it was to be removed. `code` is what is known of how it has ended: only its monitor could have heard.
+pub(crate) fn conclude_abandoned(
     settings: &Settings,
     containers: &Containers,
     dir: &Dir,
+    code: u8,
 ) -> Result<()> {
-    match dir.record() {
-        Ok(record) if record.remove => {
-            remove(settings, containers, record.id.as_str(), false, Volumes::Remove)
-        }
-        _ => Ok(()),
+    // What does not read back is left to whoever mends damage.
+    let Ok(record) = dir.record() else { return Ok(()) };
+    if record.remove {
+        return remove(settings, containers, record.id.as_str(), false, Volumes::Remove);
     }
+    let Some(_guard) = dir.try_lock()? else { return Ok(()) };
+    let state = dir.recorded_state()?;
+    // With the lock: somebody may have started it meanwhile, or done this.
+    if !state.status.is_up() || state.pid.is_some_and(|pid| dir.has_process(pid)) {
+        return Ok(());
+    }
+    take_down(settings, &record, dir)?;
+    let finished = Some(Timestamp::now());
+    dir.set_state(&State { finished, exit_code: Some(code), error: None, ..state.lost() })
 }
 
 /// Removes containers of builds that were killed in the instant between the end of a step and the layer that it makes.
