@@ -2,8 +2,8 @@
 //!
 //! A container's directory is filled under a temporary name and put in place by one rename, together with its name
 //! (a symlink in `names/`), under the lock of the whole directory; that lock is held for nothing else. What a killed
-//! `nman` left under a temporary name is swept by the next reservation. It goes the same way: hidden by one rename, and
-//! then removed, so that whoever looks sees a whole container or none.
+//! `nman` left under a temporary name is removed by whoever makes the next. It goes the same way: hidden by one rename,
+//! and then removed with all that it had, so that whoever looks sees a whole container or none.
 
 mod half;
 mod lock;
@@ -21,6 +21,7 @@ use crate::error::{Error, Result};
 use crate::notice;
 use crate::process;
 use crate::selinux::{Labels, label_file};
+use crate::snapshot::remove_tree;
 use lock::lock_file;
 use rustix::fs::{FlockOperation, Mode};
 use rustix::io::Errno;
@@ -90,7 +91,7 @@ impl Containers {
         let guard = hidden.lock()?;
         hidden.write_record(record)?;
         hidden.set_state(&State::created())?;
-        self.sweep(&record.id);
+        unfinished::sweep(self, &record.id);
         self.take_name(&record.name, &record.id)?;
         unfinished::note(self, &record.id)?;
         let dir = self.dir(&record.id);
@@ -100,29 +101,6 @@ impl Containers {
 
     fn lock_all(&self) -> Result<OwnedFd> {
         lock_file(&self.root.join("lock"), FlockOperation::LockExclusive)
-    }
-
-    /// Removes what a killed `nman` left half made or half removed: directories under a temporary name that nobody has locked.
-    fn sweep(&self, except: &ContainerId) {
-        unfinished::sweep(self, except);
-        let Ok(entries) = fs::read_dir(&self.root) else { return };
-        for entry in entries.flatten() {
-            let name = entry.file_name();
-            let Some(id) = name.to_str().and_then(|name| name.strip_prefix(HALF)) else {
-                continue;
-            };
-            let dir = Dir { path: entry.path() };
-            if id != except.as_str() && matches!(dir.try_lock(), Ok(Some(_))) {
-                // It may have taken its name already, in the instant before it would have got its place.
-                if let Ok(record) = dir.record()
-                    && self.named(record.name.as_str()).is_some_and(|owner| owner == record.id)
-                {
-                    let _ = fs::remove_file(self.names().join(record.name.as_str()));
-                }
-                // Another sweeper may be faster; what stays is swept next time.
-                let _ = fs::remove_dir_all(&dir.path);
-            }
-        }
     }
 
     fn take_name(&self, name: &ContainerName, id: &ContainerId) -> Result<()> {
@@ -254,17 +232,31 @@ impl Containers {
         dir.write_record(&record)
     }
 
-    /// Forgets a container: its names, then its directory. The caller holds its lock and has undone everything else.
-    pub fn remove(&self, id: &ContainerId) -> Result<()> {
+    /// Takes a container out of sight: until then it is whole, from then on it is gone. The caller holds its lock, has taken down what
+    /// it has while it runs, removes what else it has, and last its directory ([`Self::discard`]).
+    pub fn hide(&self, id: &ContainerId) -> Result<()> {
         let (dir, hidden) = (self.dir(id), self.hidden(id));
         dir.clear_places()?;
-        let all = self.lock_all()?;
+        let _all = self.lock_all()?;
         // First out of sight, and then without a name: who is killed in between leaves one that is gone.
-        let is_gone = match fs::rename(&dir.path, &hidden.path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => true,
-            result => result.map(|()| false).map_err(Error::io("remove", &dir.path))?,
-        };
-        // The name may have been changed since the caller has read it, or half changed by somebody who was killed.
+        match fs::rename(&dir.path, &hidden.path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            result => result.map_err(Error::io("remove", &dir.path))?,
+        }
+        self.forget_names(id)?;
+        // What stays is swept by the next reservation.
+        let _ = self.finished(id);
+        Ok(())
+    }
+
+    /// Removes what is left of a hidden container: its directory, which says for as long as it is there that there may be more.
+    pub fn discard(&self, id: &ContainerId) -> Result<()> {
+        Ok(remove_tree(&self.hidden(id).path)?)
+    }
+
+    /// The caller has the lock of all.
+    fn forget_names(&self, id: &ContainerId) -> Result<()> {
+        // The name may have been changed since somebody has read it, or half changed by one who was killed.
         let names = self.names();
         for entry in fs::read_dir(&names).map_err(Error::io("read", &names))?.flatten() {
             let link = entry.path();
@@ -273,13 +265,7 @@ impl Containers {
                 fs::remove_file(&link).map_err(Error::io("remove", &link))?;
             }
         }
-        if is_gone {
-            return Ok(());
-        }
-        // What stays is swept by the next reservation.
-        let _ = self.finished(id);
-        drop(all);
-        fs::remove_dir_all(&hidden.path).map_err(Error::io("remove", &hidden.path))
+        Ok(())
     }
 }
 

@@ -1,7 +1,7 @@
 //! A container whose record does not read back: removed by what its directory, its bundle and its id lead to.
 //!
-//! Each step is right where there is nothing to do, and the directory goes last, so that a removal which is cut short can be
-//! begun again. Volumes stay: which of them were made for this container only the record could say.
+//! Each step is right where there is nothing to do, so that a removal which is cut short can be begun again; before its layers go, it
+//! is hidden, so that whoever makes the next container removes the rest. Volumes stay: which of them were made for this container only the record could say.
 
 use super::{PATIENCE, remove_sockets};
 use crate::assemble::disassemble_found;
@@ -9,11 +9,11 @@ use crate::cgroup::processes_below;
 use crate::container::{ContainerId, Containers, Dir, Guard, State};
 use crate::error::{Error, Result};
 use crate::event::{Kind, emit};
+use crate::forget::{left, remove_layers};
 use crate::process::{self, Process};
 use crate::runtime::Runtime;
 use crate::settings::Settings;
 use crate::snapshot::entries;
-use crate::store::Store;
 use crate::volume::place;
 use rustix::process::{Pid, Signal, kill_process};
 use std::path::{Path, PathBuf};
@@ -42,16 +42,22 @@ pub(crate) fn remove(settings: &Settings, containers: &Containers, dir: &Dir) ->
     if !errors.is_empty() {
         return Err(Error::Several(errors));
     }
-    let store = Store::open(&settings.root)?;
-    for active in entries(&settings.root.join("snapshots/active"))? {
-        let name = active.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if place::owner(&name).as_ref() == Some(&id) {
-            store.snapshots().remove(&name)?;
-        }
-    }
-    containers.remove(&id)?;
+    containers.hide(&id)?;
+    let removed = remove_hidden(settings, containers, &id);
     emit(settings, Kind::Container, "destroy", id.as_str(), &[]);
-    Ok(())
+    removed.map_err(|error| left(id.short(), &error))
+}
+
+/// Removes the layers that are found of a hidden container, and its directory.
+pub(super) fn remove_hidden(
+    settings: &Settings,
+    containers: &Containers,
+    id: &ContainerId,
+) -> Result<()> {
+    let active = entries(&settings.root.join("snapshots/active"))?.into_iter();
+    let names = active.filter_map(|path| Some(path.file_name()?.to_str()?.to_owned()));
+    remove_layers(settings, names.filter(|name| place::owner(name).as_ref() == Some(id)))?;
+    containers.discard(id)
 }
 
 /// Gets hold of it: ends what runs in it, and its monitor if that does not let go.

@@ -1,17 +1,23 @@
 //! What an `nman` that was killed has left, and what Docker's daemon would have removed.
 
-use super::{damaged, remove, take_down};
+use super::{damaged, remove, remove_sockets, take_down};
 use crate::clock::Timestamp;
-use crate::container::{Containers, Dir, State, Status};
+use crate::container::{ContainerId, Containers, Dir, State, Status};
 use crate::error::{Error, Result};
-use crate::forget::{Volumes, forget};
+use crate::forget::{Volumes, forget, left};
 use crate::notice;
 use crate::settings::Settings;
 use crate::store::Store;
+use crate::volume;
 
-/// Removes containers that were never finished: a `create` or `run` was killed before there was anything that runs. Told,
-/// not returned, is what stays: it keeps no other container from being made.
+/// Removes containers that were never finished: a `create` or `run` was killed before there was anything that runs; and the rest of
+/// those that somebody was removing who was killed. Told, not returned, is what stays: it keeps no other container from being made.
 pub(crate) fn remove_unfinished(settings: &Settings, containers: &Containers) {
+    for (id, dir, _guard) in containers.cut_short() {
+        if let Err(error) = remove_rest(settings, containers, &id, &dir) {
+            notice::note(left(id.short(), &error).to_string());
+        }
+    }
     for (dir, _guard) in containers.unfinished() {
         // What does not read back is left to whoever mends damage.
         let Ok(record) = dir.record() else { continue };
@@ -23,6 +29,23 @@ pub(crate) fn remove_unfinished(settings: &Settings, containers: &Containers) {
             notice::note(format!("container `{name}` was never finished, and stays: {error}"));
         }
     }
+}
+
+/// Removes the rest of a hidden container. Whether its volumes were to go is known where they go with it in any case: others stay, for
+/// `volume prune`.
+fn remove_rest(
+    settings: &Settings,
+    containers: &Containers,
+    id: &ContainerId,
+    dir: &Dir,
+) -> Result<()> {
+    if let Ok(record) = dir.record()
+        && record.remove
+    {
+        volume::remove_anonymous(settings, &record)?;
+    }
+    remove_sockets(settings, id)?;
+    damaged::remove_hidden(settings, containers, id)
 }
 
 /// Does for a container that has been ended what its monitor would have done, which was killed: takes it down and writes down that it

@@ -21,7 +21,7 @@ fn what_is_removed_when_it_ends_can_be_restarted_and_is_removed_afterwards() {
         assert_eq!(world.inspect("again", "/Id"), id);
     }
     world.nman(["kill", "again"]).ok();
-    eventually("it has removed itself", || world.nman(["ps", "-aq"]).ok().stdout().is_empty());
+    eventually("it has removed itself", || world.has_no_container());
     world.assert_no_container();
 }
 

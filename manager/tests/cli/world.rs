@@ -132,6 +132,13 @@ impl World {
         all[0].pointer(pointer).unwrap_or_else(|| panic!("no {pointer} in {all}")).clone()
     }
 
+    /// Whether there is no container, nor one that is being removed: its directory goes last.
+    pub(crate) fn has_no_container(&self) -> bool {
+        let others = ["lock", "names", "unfinished"];
+        let all = entries(&self.root().join("containers"));
+        all.iter().all(|path| others.iter().any(|other| path.ends_with(other)))
+    }
+
     /// Nothing is left of any container: no directory, no layer, no lease, no socket, no cgroup, no process.
     #[track_caller]
     pub(crate) fn assert_no_container(&self) {

@@ -1,7 +1,7 @@
 //! Containers that are being made or removed: their directories have a temporary name, and whoever is at work on one holds its lock.
 //! A killed `nman` leaves one that nobody holds.
 
-use super::{Containers, Dir, HALF};
+use super::{Containers, Dir, Guard, HALF};
 use crate::container::ContainerId;
 use crate::error::Result;
 use std::collections::BTreeSet;
@@ -49,6 +49,22 @@ impl Containers {
         });
         left.extend(half.into_iter().map(|(_, dir)| dir.path));
         Ok(Census { known, left, _all: all })
+    }
+
+    /// Those whose making or removal was cut short by a kill, each with its lock and without its names.
+    #[must_use]
+    pub fn cut_short(&self) -> Vec<(ContainerId, Dir, Guard)> {
+        if self.halves().is_empty() {
+            return Vec::new();
+        }
+        // Only then: one that is being made gets its lock while this one is held.
+        let Ok(_all) = self.lock_all() else { return Vec::new() };
+        let cut = |(id, dir): (Option<ContainerId>, Dir)| {
+            let (id, guard) = (id?, dir.try_lock().ok().flatten()?);
+            self.forget_names(&id).ok()?;
+            Some((id, dir, guard))
+        };
+        self.halves().into_iter().filter_map(cut).collect()
     }
 
     /// Directories under a temporary name, with the ids of their containers.
