@@ -25,7 +25,12 @@ pub fn start(settings: &Settings, name: &str) -> Result<Option<Link>> {
     let containers = Containers::open(&settings.containers())?;
     let dir = containers.find(name)?;
     let mut record = dir.record()?;
-    let Some((guard, abandoned)) = take(&dir, name)? else { return Ok(None) };
+    let taken = match take(&dir, name) {
+        // Removed since it was found.
+        Err(_) if !dir.path().is_dir() => return Err(Error::NoSuchContainer(name.to_owned())),
+        taken => taken?,
+    };
+    let Some((guard, abandoned)) = taken else { return Ok(None) };
     if abandoned || rm::is_left(settings, &record.id)? {
         rm::take_down(settings, &record, &dir)?;
     }

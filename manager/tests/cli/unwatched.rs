@@ -296,3 +296,17 @@ fn who_is_killed_while_it_removes_a_container_leaves_it_whole_or_none_of_it() {
     assert!(cut.iter().all(|count| *count > 1), "{cut:?}");
     world.assert_no_container();
 }
+
+#[test]
+fn who_comes_to_start_what_is_removed_in_that_moment_leaves_nothing_of_it() {
+    let world = World::new();
+    let create = ["create", "--name", "gone", "--network", "none", IMAGE, "true"];
+    let id = world.nman(create).ok().text();
+    let lock = format!("{id}/lock");
+    let (mut late, said) = held_up(&world, "flock", Some(&lock), &["start", "gone"]);
+    world.nman(["rm", "gone"]).ok();
+    assert_eq!(late.wait().unwrap().code(), Some(1), "{said}");
+    assert!(said.stderr().ends_with("nman: No such container: gone\n"), "{said}");
+    assert!(!world.root().join("containers").join(id).exists());
+    world.assert_no_container();
+}
