@@ -76,9 +76,15 @@ fn take(dir: &Dir, name: &str) -> Result<Option<(Guard, bool)>> {
             }
             Status::Created | Status::Exited => {}
         }
-        let abandoned = dir.is_abandoned();
         if let Some(guard) = dir.try_lock()? {
-            return Ok(Some((guard, abandoned)));
+            // With its lock: what is written down as running has nobody who looks after it.
+            let abandoned = dir.recorded_state().ok().filter(|state| state.status.is_up());
+            let is_abandoned = abandoned.is_some();
+            if let Some(state) = abandoned {
+                // Who looks from now on sees the lock held, and believes what is written down.
+                dir.set_state(&state.lost())?;
+            }
+            return Ok(Some((guard, is_abandoned)));
         }
         if begun.elapsed() > PATIENCE {
             return Err(Error::WrongState {

@@ -310,3 +310,20 @@ fn who_comes_to_start_what_is_removed_in_that_moment_leaves_nothing_of_it() {
     assert!(!world.root().join("containers").join(id).exists());
     world.assert_no_container();
 }
+
+#[test]
+fn what_died_unseen_counts_as_ended_while_it_is_started_again() {
+    let world = World::new();
+    world.run(&["-d", "--name", "lost"], &["sleep", "1000"]).ok();
+    let old = state(&world, "lost");
+    kill_monitor(&world, "lost");
+    kill(&old["pid"]);
+    eventually("its end is seen", || world.inspect("lost", "/State/Status") == "exited");
+    let (mut client, said) = held_up(&world, "unshare", None, &["start", "lost"]);
+    assert_eq!(world.inspect("lost", "/State/Status"), "exited");
+    assert_eq!(world.nman(["wait", "lost"]).ok().text(), "255");
+    assert!(client.wait().unwrap().success(), "{said}");
+    world.nman(["exec", "lost", "true"]).ok();
+    world.nman(["rm", "-f", "lost"]).ok();
+    world.assert_no_container();
+}
