@@ -205,9 +205,14 @@ impl<'a> Monitor<'a> {
             Err(error) => return self.give_up(&error),
         };
         let mut restarter = Restarter::default();
+        let mut code = 0;
         loop {
             let ended = match self.live(&mut post) {
-                Ok(ended) => ended,
+                Ok(Some(ended)) => ended,
+                Ok(None) => {
+                    post.leave();
+                    return self.conclude_rest(code);
+                }
                 Err(error) if self.restarts == 0 => {
                     post.leave();
                     return self.give_up(&error);
@@ -225,7 +230,7 @@ impl<'a> Monitor<'a> {
                 post.leave();
                 return self.conclude(ended);
             };
-            let code = ended.code;
+            code = ended.code;
             if !self.rest(&mut post, ended, delay) {
                 post.leave();
                 return self.conclude_rest(code);
@@ -264,8 +269,10 @@ impl<'a> Monitor<'a> {
         })
     }
 
-    /// From the first call of the runtime to the end of the container's init.
-    fn live(&mut self, post: &mut Post) -> Result<Ended> {
+    /// From the first call of the runtime to the end of the container's init. `None` when somebody has stopped the container before it
+    /// began once more.
+    fn live(&mut self, post: &mut Post) -> Result<Option<Ended>> {
+        let rested = (self.restarts > 0).then(|| self.last_state());
         let (pid, ends) = self.create()?;
         let id = &self.record.id;
         let (init, pidfd) = adopt(pid)?;
@@ -277,6 +284,13 @@ impl<'a> Monitor<'a> {
         state.started = Some(Timestamp::now());
         state.supervised.restart_count = self.restarts;
         self.dir.set_state(&state)?;
+        // Whoever sets the mark looks at the state after that. Either he finds that it runs, and has it ended, or he is seen here: what
+        // he has sent us for having found it at rest nobody reads.
+        if let Some(rested) = rested.filter(|_| self.dir.has(Mark::Stopped)) {
+            self.restarts -= 1;
+            self.dir.set_state(&rested)?;
+            return Ok(None);
+        }
         let mut oom = OomWatch::new(self.settings, &self.record, pid);
         // Whoever hears that it runs is not to find what was found out in its last life.
         let mut prober = Prober::new(self.settings, &self.record, &self.dir, &self.runtime);
@@ -292,18 +306,7 @@ impl<'a> Monitor<'a> {
         let log = Log::new(log, &report);
         let mut pump = Pump::new(Parts { ends, listener, signals, init, pidfd, log, begun });
         if let Some(client) = self.client.take() {
-            let mut message = Vec::new();
-            Event::Started.encode(&mut message);
-            if wire::put(client.as_fd(), &message, true).is_ok() {
-                let hold = match (&self.record.build, self.record.attachment.stdin_once) {
-                    (Some(_), _) => Hold::Life,
-                    (None, true) => Hold::Stdin,
-                    (None, false) => Hold::Nothing,
-                };
-                pump.attach(client, hold);
-            } else if self.record.build.is_some() {
-                pump.end();
-            }
+            welcome(&mut pump, client, &self.record);
         }
         let mut sources: Vec<&mut dyn Source> =
             sources.iter_mut().map(|source| &mut **source as &mut dyn Source).collect();
@@ -314,7 +317,7 @@ impl<'a> Monitor<'a> {
         if let Some(prober) = prober {
             prober.finish();
         }
-        Ok(ended)
+        Ok(Some(ended))
     }
 
     fn create(&mut self) -> Result<(i32, Ends)> {
@@ -498,6 +501,22 @@ fn set_monitor(state: &mut State) {
     let own = getpid().as_raw_nonzero().get();
     (state.monitor, state.monitor_born) = (Some(own), process::birth(own));
     state.boot = process::boot().map(str::to_owned);
+}
+
+/// Tells whoever has started the container that it runs, and attaches him.
+fn welcome(pump: &mut Pump<'_>, client: OwnedFd, record: &Record) {
+    let mut message = Vec::new();
+    Event::Started.encode(&mut message);
+    if wire::put(client.as_fd(), &message, true).is_ok() {
+        let hold = match (&record.build, record.attachment.stdin_once) {
+            (Some(_), _) => Hold::Life,
+            (None, true) => Hold::Stdin,
+            (None, false) => Hold::Nothing,
+        };
+        pump.attach(client, hold);
+    } else if record.build.is_some() {
+        pump.end();
+    }
 }
 
 /// Sends every client one message.

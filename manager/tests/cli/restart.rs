@@ -108,6 +108,28 @@ fn while_it_waits_to_be_started_again_it_can_be_stopped_and_removed() {
 }
 
 #[test]
+fn what_is_stopped_while_it_is_about_to_begin_again_does_not_begin() {
+    let world = World::new();
+    let slow = world.slow_runtime("create", 2);
+    let script = "test -e /again && exec sleep 1000; touch /again; exit 3";
+    for words in [&["kill", "one"][..], &["stop", "-t", "60", "one"]] {
+        let options = ["-d", "--name", "one", "--restart", "always"];
+        let run = world.run_command(&options, &["sh", "-c", script]);
+        run.env("NMAN_RUNTIME", &slow).run().ok();
+        eventually("it is about to begin again", || {
+            status(&world, "one") == "restarting" && world.path("begun").exists()
+        });
+        let limit = std::time::Duration::from_secs(20);
+        world.command(words).limit(limit).run().ok();
+        assert_eq!(status(&world, "one"), "exited");
+        assert_eq!(world.inspect("one", "/State/ExitCode"), 3);
+        assert_eq!(world.inspect("one", "/RestartCount"), 0);
+        world.nman(["rm", "one"]).ok();
+    }
+    world.assert_no_container();
+}
+
+#[test]
 fn what_was_killed_has_ended_and_can_be_started_or_removed_at_once() {
     let world = World::new();
     world.run(&["-d", "--name", "one"], &["sleep", "100"]).ok();
