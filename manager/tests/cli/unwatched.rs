@@ -327,3 +327,18 @@ fn what_died_unseen_counts_as_ended_while_it_is_started_again() {
     world.nman(["rm", "-f", "lost"]).ok();
     world.assert_no_container();
 }
+
+#[test]
+fn two_containers_join_the_network_of_a_third_at_once() {
+    let world = World::new();
+    let id = world.run(&["-d", "--name", "donor"], &["sleep", "1000"]).ok().text();
+    let parent = format!("/{}", world.cgroup());
+    let join = ["--rm", "--network", "container:donor"];
+    let words = [&["run", "--cgroup-parent", &parent][..], &join, &[IMAGE, "true"]].concat();
+    let shared = format!("{id}/netns.shared.new");
+    let (mut first, said) = held_up(&world, "rename", Some(&shared), &words);
+    world.run(&join, &["true"]).ok();
+    assert!(first.wait().unwrap().success(), "{said}");
+    world.nman(["rm", "-f", "donor"]).ok();
+    world.assert_no_container();
+}
