@@ -15,7 +15,7 @@ use crate::runtime::Runtime;
 use crate::settings::Settings;
 use crate::snapshot::entries;
 use crate::volume::place;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -106,7 +106,7 @@ pub(super) fn end_groups(dir: &Dir, id: &ContainerId) -> Result<()> {
     if groups.is_empty() {
         end_without_group(dir);
     }
-    remove_groups(&groups)
+    remove_groups(dir, &groups)
 }
 
 /// The same for a container without a cgroup: its processes are those in its init's mount namespace.
@@ -139,13 +139,14 @@ fn groups(mounts: &Path, dir: &Dir, id: &ContainerId) -> Vec<PathBuf> {
 }
 
 /// Ends what is left in cgroups, and removes them with all below.
-fn remove_groups(groups: &[PathBuf]) -> Result<()> {
+fn remove_groups(dir: &Dir, groups: &[PathBuf]) -> Result<()> {
     for group in groups {
         let begun = Instant::now();
         loop {
-            for pid in processes_below(group).into_iter().filter_map(Pid::from_raw) {
+            for pid in processes_below(group) {
                 // Refused when it has ended meanwhile.
-                let _ = kill_process(pid, Signal::KILL);
+                let own = Process::open(pid, |own| dir.has_process(own.id()));
+                let _ = own.map(|own| own.send(Signal::KILL));
             }
             match remove_group(group) {
                 Ok(()) => break,
